@@ -1,0 +1,1 @@
+//! The standard actors of estafette.

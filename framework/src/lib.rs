@@ -1,0 +1,5 @@
+//! The runtime of estafette.
+
+pub mod delivery;
+pub mod pipeline;
+pub mod wire;

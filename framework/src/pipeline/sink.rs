@@ -1,0 +1,107 @@
+//! Where content goes to: the seam that users implement for a sink of their own.
+//!
+//! A sink has a thread of its own while its transfer runs, so it may block. Nothing reaches it that was not authenticated.
+
+use std::fmt::{Debug, Display};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+
+use crate::delivery::{Content, TransferId};
+use crate::wire::PeerId;
+
+/// A named place that takes deliveries: decides about each one, and gives it a sink.
+pub trait Inbox: Debug + Send + Sync + 'static {
+    /// Decides about a delivery before its first byte; the reason of a refusal travels to the sender.
+    ///
+    /// May block: it runs on the transfer's own thread.
+    fn open(&self, offer: &Offer) -> Result<Box<dyn Sink>, Refusal>;
+}
+
+/// What a sender wants to deliver.
+#[derive(Clone, Debug)]
+pub struct Offer {
+    /// Who sends: authenticated.
+    pub peer: PeerId,
+    /// The transfer's id, chosen by the sender: unique only together with `peer`.
+    pub transfer: TransferId,
+    /// What it says the content is.
+    pub content: Content,
+}
+
+/// In what order a sink wants its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placement {
+    /// From front to back: the assembler holds back what comes early.
+    InOrder,
+    /// As they come: each write names its offset.
+    Anywhere,
+}
+
+/// Takes the content of one delivery.
+pub trait Sink: Debug + Send + 'static {
+    /// The order it wants its bytes in.
+    fn placement(&self) -> Placement;
+
+    /// Takes `bytes`, which begin at `offset` of the content. May block.
+    fn write<'a>(&'a mut self, offset: u64, bytes: &'a Bytes) -> BoxFuture<'a, Result<(), SinkError>>;
+
+    /// All bytes have arrived and the digest agrees: make them visible and durable, all or nothing.
+    fn commit<'a>(&'a mut self, summary: &'a Summary) -> BoxFuture<'a, Result<Committed, SinkError>>;
+
+    /// The delivery failed or was cancelled: leave nothing behind. Not called after a successful commit.
+    fn abort(&mut self, reason: &str);
+}
+
+/// What was delivered, verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// Length of the content in bytes.
+    pub length: u64,
+    /// BLAKE3 of the content.
+    pub digest: [u8; 32],
+}
+
+/// What a sink made of a delivery.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Committed {
+    /// Where it is now, printable; empty when it is not in one place.
+    pub place: String,
+    /// Files written.
+    pub files: u64,
+}
+
+/// Why an inbox does not take a delivery. Travels to the sender.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct Refusal {
+    /// For a person: what was refused, why, what to do.
+    pub reason: String,
+}
+
+impl Refusal {
+    /// A refusal for this reason.
+    pub fn new(reason: impl Display) -> Self {
+        Self { reason: reason.to_string() }
+    }
+}
+
+/// Why a sink could not go on. Its text travels to the sender.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SinkError {
+    /// Writing failed: a full disk, a folder that vanished.
+    #[error("the receiver could not write {what}: {error}")]
+    Write {
+        /// Path or name of what was written.
+        what: String,
+        /// The cause.
+        error: std::io::Error,
+    },
+    /// The content is not acceptable: a hostile tree, a limit passed, a target that exists.
+    #[error("{0}")]
+    Refused(Refusal),
+    /// The consumer behind the sink is gone.
+    #[error("the receiver of the content has gone away: {0}")]
+    Gone(String),
+}

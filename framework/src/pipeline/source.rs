@@ -1,0 +1,83 @@
+//! Where content comes from: the seam that users implement for a source of their own.
+//!
+//! A source has a thread of its own while its transfer runs, so it may block.
+
+use std::fmt::Debug;
+
+use futures_util::future::BoxFuture;
+
+use crate::delivery::Content;
+
+/// Content that can be read once from front to back, and perhaps again for a new attempt.
+pub trait Source: Debug + Send + 'static {
+    /// What it is. Asked once, before the first read.
+    fn content(&self) -> Content;
+
+    /// Puts the next bytes at the front of `buffer` and tells how many; 0 only at the end.
+    ///
+    /// `buffer` is never empty. A short read is no end. It may block: it runs on the transfer's own thread.
+    fn read<'a>(&'a mut self, buffer: &'a mut [u8]) -> BoxFuture<'a, Result<usize, SourceError>>;
+
+    /// Called once after the end was read: the last check, and what had to be left out.
+    fn finish(&mut self) -> Result<SourceReport, SourceError>;
+
+    /// Goes back to the start, for a new attempt; `false` where that can't be done.
+    fn rewind(&mut self) -> Result<bool, SourceError> {
+        Ok(false)
+    }
+}
+
+/// What a source has to say when all was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SourceReport {
+    /// Files read: 1 for a file, any number for a tree, 0 for plain bytes.
+    pub files: u64,
+    /// What could not be read and was left out, at most [`SourceReport::SKIPPED_LIMIT`] of them.
+    pub skipped: Vec<Skipped>,
+    /// How many were left out in all.
+    pub skipped_total: u64,
+}
+
+impl SourceReport {
+    /// How many skipped entries are named; further ones are only counted.
+    pub const SKIPPED_LIMIT: usize = 1000;
+}
+
+/// An entry of a tree that was left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skipped {
+    /// Its path, printable.
+    pub path: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// Why a source could not go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SourceError {
+    /// Reading failed.
+    #[error("could not read {what}: {error}")]
+    Read {
+        /// Path or name of what was read.
+        what: String,
+        /// The cause.
+        error: std::io::Error,
+    },
+    /// The file is not what it was when reading began, so that what was sent is a mixture.
+    #[error("{what} changed while it was sent ({how})")]
+    Changed {
+        /// Path of the file.
+        what: String,
+        /// What differs.
+        how: String,
+    },
+    /// The content can't be described or sent.
+    #[error("{what} can't be sent: {why}")]
+    Unsuitable {
+        /// Path or name of what was read.
+        what: String,
+        /// The cause.
+        why: String,
+    },
+}

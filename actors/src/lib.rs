@@ -1,1 +1,35 @@
-//! The standard actors of estafette.
+//! The standard actors of estafette, one folder each, in data-path order.
+//!
+//! [`standard()`] registers them; each can also be used by itself.
+
+pub mod bridge;
+pub mod chunk;
+pub mod compress;
+pub mod seal;
+pub mod sink;
+pub mod source;
+pub mod tree;
+
+use actix::Actor;
+use estafette::pipeline::Pipeline;
+use estafette::supervise::StageRegistry;
+use estafette::wire::Suite;
+
+use crate::chunk::{Assembler, Chunker, Digest};
+use crate::compress::{Compressor, Decompressor};
+use crate::seal::{Opener, Sealer};
+
+/// A registry with the standard stages and the TCP bridge.
+pub fn standard() -> StageRegistry {
+    StageRegistry::new()
+        .chunker(|seat| Chunker::new(seat).start().recipient())
+        .assembler(|seat| Assembler::new(seat).start().recipient())
+        .digest(Pipeline::new().then("digest", Digest::default))
+        .compressor(Pipeline::new().then("compress", Compressor::default), Pipeline::new().then("decompress", Decompressor::default))
+        .sealer(
+            Suite::XSALSA20_POLY1305,
+            Pipeline::new().then("seal", Sealer::<seal::DefaultCipher>::default),
+            Pipeline::new().then("open", Opener::<seal::DefaultCipher>::default),
+        )
+        .transport(bridge::Tcp)
+}

@@ -1,5 +1,33 @@
-//! The runtime of estafette.
+//! An actor-based runtime for delivering content between programs: cut into chunks, compressed, encrypted end to end, sent and
+//! put together again by actors with mailboxes, each of which can be watched, replaced, or joined by your own.
+//!
+//! ```text
+//!  sender node                                                                receiver node
+//!  Source → Chunker → Compressor → Sealer ─┐                        ┌─ Opener → Decompressor → Assembler → Sink
+//!                                          ▼                        ▲
+//!                                     TCP bridge  ═══ network ═══  TCP bridge
+//!                                          ▲                        ▲
+//!             NodeSupervisor (wires, watches, restarts) — one on each node — NodeSupervisor
+//! ```
+//!
+//! # Layout
+//! The floors of the house, top to bottom; each uses only those below it.
+//! - [`node`]: what a host embeds
+//! - [`remote`]: names of what a node offers
+//! - [`supervise`]: what runs, and what happens when it dies
+//! - [`pipeline`]: what flows, and what it flows through
+//! - [`delivery`]: what was sent and what has arrived; sans-I/O
+//! - [`wire`]: preamble, handshake, frames, control messages, identities, tickets; sans-I/O
+//!
+//! The standard actors are in the crate `estafette-actors`.
 
 pub mod delivery;
+pub mod metrics;
+pub mod node;
 pub mod pipeline;
+pub mod remote;
+pub mod supervise;
 pub mod wire;
+
+pub use node::{Destination, Node, NodeBuilder, NodeConfig, NodeEvent, SendOptions, TransferHandle, TransferNews, TrustedPeer};
+pub use wire::{Identity, PeerId, Ticket};

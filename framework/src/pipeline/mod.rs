@@ -1,7 +1,30 @@
 //! The riders' frame: what flows, what it flows through, and what bounds it.
+//!
+//! [`Chunk`] → [`Compressed`] → [`Sealed`] are the states of a piece of content; a [`Transform`] takes one to the next; a
+//! [`Stage`] hosts a transform as an actor; an [`Outlet`] is the edge to the next one; a [`Pipeline`] wires them.
 
+mod budget;
+mod buffer;
+mod builder;
+mod outlet;
+mod parcel;
+mod prefix;
+mod seats;
 mod sink;
 mod source;
+mod stage;
+mod transfer;
+mod transform;
 
+pub use budget::{Budget, Credit, Slot, Slots};
+pub use buffer::{Buffer, BufferPool};
+pub use builder::{Hosting, Pipeline, RunningPipeline};
+pub use outlet::Outlet;
+pub use parcel::{Chunk, Compressed, Parcel, Sealed};
+pub use prefix::{Codec, Prefix, PrefixError};
+pub use seats::{Assembled, AssemblerSeat, Assembly, Balanced, BalancedReplica, ChunkerSeat, Piece};
 pub use sink::{Committed, Inbox, Offer, Placement, Refusal, Sink, SinkError, Summary};
 pub use source::{Skipped, Source, SourceError, SourceReport};
+pub use stage::Stage;
+pub use transfer::{Compression, Custody, Fault, Lost, Signal, Transfer};
+pub use transform::{Transform, TransformError};

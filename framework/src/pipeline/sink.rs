@@ -69,6 +69,8 @@ pub struct Committed {
     pub place: String,
     /// Files written.
     pub files: u64,
+    /// Entries of a tree that are missing, since the sender could not read them.
+    pub skipped: u64,
 }
 
 /// Why an inbox does not take a delivery. Travels to the sender.

@@ -27,6 +27,24 @@ pub trait Source: Debug + Send + 'static {
     }
 }
 
+impl<S: Source + ?Sized> Source for Box<S> {
+    fn content(&self) -> Content {
+        (**self).content()
+    }
+
+    fn read<'a>(&'a mut self, buffer: &'a mut [u8]) -> BoxFuture<'a, Result<usize, SourceError>> {
+        (**self).read(buffer)
+    }
+
+    fn finish(&mut self) -> Result<SourceReport, SourceError> {
+        (**self).finish()
+    }
+
+    fn rewind(&mut self) -> Result<bool, SourceError> {
+        (**self).rewind()
+    }
+}
+
 /// What a source has to say when all was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SourceReport {

@@ -1,5 +1,56 @@
 //! Preamble, handshake, frames, control messages, link state; identity and PeerId.
 //!
-//! Sans-I/O: nothing here opens, sleeps, spawns or reads a clock.
+//! Sans-I/O: nothing here opens, sleeps, spawns or reads a clock. Bytes, events and `now` come in; bytes, events and the next
+//! deadline go out. A new connection passes through these files in this order:
+//!
+//! ```text
+//!  preamble ──▶ handshake (offer ⇄ choice) ──▶ channel ──▶ frame ──▶ control ──▶ link
+//!  in the clear: Noise IK, or NNpsk0           seals and   24-byte   what is      heartbeat,
+//!  versions      for a lane                    opens       header    said         renewal
+//! ```
+//!
+//! Invariant: bytes of a peer end in a value that was checked or in a named error; never in a panic, and never in memory that
+//! grows with what the bytes claim.
+
+mod base32;
+mod bounded;
+mod channel;
+pub mod codec;
+mod control;
+mod failure;
+mod frame;
+mod handshake;
+mod identity;
+mod lane;
+mod link;
+mod offer;
+mod opening;
 mod peer_id;
-pub use peer_id::PeerId;
+mod preamble;
+mod ranges;
+mod secret;
+mod speak;
+mod ticket;
+
+pub use channel::{ControlOpener, ControlSealer, LinkError, PLAINTEXT_LIMIT};
+pub use control::{Control, Receipt, RefuseReason};
+pub use failure::{Failure, FailureKind};
+pub use frame::{CONTROL_BODY_LIMIT, FLAG_LAST, Frame, FrameDecoder, FrameError, FrameHeader, FrameKind, HEADER_LENGTH};
+pub use handshake::{
+    Established, HANDSHAKE_LIMIT, HandshakeError, LinkInitiator, LinkInitiatorWaiting, LinkResponder, LinkResponderReady, frame_handshake,
+    handshake_length,
+};
+pub use identity::Identity;
+pub use lane::{LaneEstablished, LaneInitiator, LaneInitiatorWaiting, LaneResponder, LaneResponderReady, lane_prologue};
+pub use link::{Link, LinkAction, LinkConfig, LinkConfigError};
+pub use offer::{Choice, LEAST_MAX_FRAME, Offer, Suite, choose};
+pub use opening::{Opening, STAGES_LIMIT};
+pub use peer_id::{PeerId, PeerIdError};
+pub use preamble::{
+    Answer, PREAMBLE_LENGTH, Preamble, PreambleError, PreambleReply, Purpose, REPLY_LENGTH, VERSION_MAX, VERSION_MIN, VersionRange,
+    negotiate, prologue,
+};
+pub use ranges::{RANGES_LIMIT, Ranges, RangesError};
+pub use secret::SecretBytes;
+pub use speak::SpeakError;
+pub use ticket::{Ticket, TicketError};

@@ -1,0 +1,195 @@
+//! Puts chunks in the order their sink wants, and commits when all of them are there and the digest agrees.
+//!
+//! Invariant: a sink is given only authenticated bytes, each once, and is committed only when the trailer vouches for all of them.
+
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Instant;
+
+use actix::{Actor, Context, Handler, Recipient};
+use estafette::delivery::{Failure, FailureKind, Trailer};
+use estafette::metrics::StageMetrics;
+use estafette::pipeline::{Assembled, AssemblerSeat, Assembly, Chunk, Parcel, Placement, Prefix, Sink, SinkError, Summary, Transfer};
+use futures_util::FutureExt;
+use tokio::sync::{mpsc, oneshot};
+
+/// The actor that takes a transfer's chunks; the work is done by one task behind it, so that a slow sink leaves the mailbox free.
+#[derive(Debug)]
+pub struct Assembler {
+    seat: Option<AssemblerSeat>,
+    chunks: Option<mpsc::UnboundedSender<Chunk>>,
+}
+
+impl Assembler {
+    /// An assembler for this transfer. Must run on the thread of its seat.
+    pub fn new(seat: AssemblerSeat) -> Self {
+        Self { seat: Some(seat), chunks: None }
+    }
+}
+
+impl Actor for Assembler {
+    type Context = Context<Self>;
+
+    fn started(&mut self, _: &mut Self::Context) {
+        let Some(seat) = self.seat.take() else { return };
+        // Bounded by the transfer's credit, which each chunk holds until the sink has taken it.
+        let (sender, chunks) = mpsc::unbounded_channel();
+        self.chunks = Some(sender);
+        actix::spawn(run(seat, chunks));
+    }
+}
+
+impl Handler<Chunk> for Assembler {
+    type Result = ();
+
+    fn handle(&mut self, chunk: Chunk, _: &mut Context<Self>) {
+        if let Some(chunks) = &self.chunks {
+            // Closed when the transfer is over: its late chunks are of no use.
+            let _ = chunks.send(chunk);
+        }
+    }
+}
+
+async fn run(seat: AssemblerSeat, chunks: mpsc::UnboundedReceiver<Chunk>) {
+    let AssemblerSeat { transfer, sink, owner, aborted, metrics, thread } = seat;
+    let say = |news| {
+        let (stream, attempt) = (transfer.stream, transfer.scope.attempt);
+        owner.do_send(Assembled { stream, attempt, news });
+    };
+    let work = Work {
+        transfer: Arc::clone(&transfer),
+        sink,
+        owner: owner.clone(),
+        metrics,
+        early: BTreeMap::new(),
+        next: 0,
+        length: 0,
+        short: None,
+        trailer: None,
+    };
+    match AssertUnwindSafe(work.assemble(chunks, aborted)).catch_unwind().await {
+        Ok(Ok(Some(news))) => say(news),
+        Ok(Ok(None)) => {}
+        Ok(Err(failure)) => say(Assembly::Failed(failure)),
+        Err(_) => say(Assembly::Failed(Failure::new(FailureKind::Stage, "the receiver's sink panicked").in_stage("sink"))),
+    }
+    drop(thread);
+}
+
+struct Work {
+    transfer: Arc<Transfer>,
+    sink: Box<dyn Sink>,
+    owner: Recipient<Assembled>,
+    metrics: Arc<StageMetrics>,
+    /// Chunks that came before their turn, for a sink that wants order.
+    early: BTreeMap<u64, Chunk>,
+    next: u64,
+    length: u64,
+    /// The one chunk that is shorter than the others: the last.
+    short: Option<u64>,
+    trailer: Option<Trailer>,
+}
+
+impl Work {
+    async fn assemble(
+        mut self,
+        mut chunks: mpsc::UnboundedReceiver<Chunk>,
+        mut aborted: oneshot::Receiver<String>,
+    ) -> Result<Option<Assembly>, Failure> {
+        loop {
+            if self.trailer.is_some() && self.transfer.incoming().complete() {
+                return self.commit().await.map(Some);
+            }
+            let chunk = tokio::select! {
+                biased;
+                reason = &mut aborted => {
+                    self.sink.abort(reason.as_deref().unwrap_or("the transfer ended"));
+                    return Ok(None);
+                }
+                chunk = chunks.recv() => chunk,
+            };
+            let Some(chunk) = chunk else { return Ok(None) };
+            if let Err(failure) = self.take(chunk).await {
+                self.sink.abort(&failure.message);
+                return Err(failure);
+            }
+        }
+    }
+
+    async fn take(&mut self, chunk: Chunk) -> Result<(), Failure> {
+        if chunk.custody().is_trailer() {
+            return self.take_trailer(&chunk);
+        }
+        if self.sink.placement() == Placement::Anywhere {
+            return self.write(chunk).await;
+        }
+        self.early.insert(chunk.custody().index(), chunk);
+        while let Some(chunk) = self.early.remove(&self.next) {
+            self.write(chunk).await?;
+            self.next += 1;
+        }
+        Ok(())
+    }
+
+    async fn write(&mut self, chunk: Chunk) -> Result<(), Failure> {
+        let (index, size) = (chunk.custody().index(), self.transfer.scope.chunk_size as usize);
+        let bytes = chunk.content().slice(Prefix::LENGTH..);
+        if bytes.len() < size && self.short.replace(index).is_some() {
+            return Err(Failure::new(FailureKind::Protocol, "more than one chunk is shorter than the chunk size"));
+        }
+        let start = Instant::now();
+        self.sink.write(index * size as u64, &bytes).await.map_err(|error| sink_failure(&error))?;
+        self.metrics.done(bytes.len(), bytes.len(), start.elapsed());
+        self.length += bytes.len() as u64;
+        chunk.custody().finish(bytes.len() as u64);
+        let grant = self.transfer.incoming().consumed(index);
+        if let Some(limit) = grant {
+            self.say(Assembly::Grant(limit));
+        }
+        Ok(())
+    }
+
+    fn take_trailer(&mut self, chunk: &Chunk) -> Result<(), Failure> {
+        let protocol = |text: String| Failure::new(FailureKind::Protocol, text);
+        let trailer = Trailer::decode(chunk.bytes()).map_err(|error| protocol(error.to_string()))?;
+        if trailer.chunks != chunk.custody().index() || !self.transfer.incoming().ended(trailer.chunks) {
+            return Err(protocol(format!("the trailer says {} chunks, which is not what came", trailer.chunks)));
+        }
+        chunk.custody().finish(0);
+        self.trailer = Some(trailer);
+        Ok(())
+    }
+
+    async fn commit(mut self) -> Result<Assembly, Failure> {
+        let trailer = self.trailer.expect("checked by the caller");
+        let digest = self.transfer.digest_now(trailer.chunks);
+        let well_cut = self.short.is_none_or(|short| short + 1 == trailer.chunks);
+        if digest != Some(trailer.digest) || self.length != trailer.length || !well_cut {
+            let text = "what arrived is not what the sender's trailer vouches for; nothing was committed";
+            self.sink.abort(text);
+            return Err(Failure::new(FailureKind::Integrity, text));
+        }
+        let summary = Summary { length: trailer.length, digest: trailer.digest };
+        match self.sink.commit(&summary).await {
+            Ok(committed) => Ok(Assembly::Committed { summary, committed }),
+            Err(error) => {
+                let failure = sink_failure(&error);
+                self.sink.abort(&failure.message);
+                Err(failure)
+            }
+        }
+    }
+
+    fn say(&self, news: Assembly) {
+        self.owner.do_send(Assembled { stream: self.transfer.stream, attempt: self.transfer.scope.attempt, news });
+    }
+}
+
+fn sink_failure(error: &SinkError) -> Failure {
+    let kind = match error {
+        SinkError::Refused(_) => FailureKind::Refused,
+        _ => FailureKind::Io,
+    };
+    Failure::new(kind, error.to_string())
+}

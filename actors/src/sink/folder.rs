@@ -1,0 +1,123 @@
+//! An inbox that is a folder.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use estafette::delivery::ContentKind;
+use estafette::pipeline::{Inbox, Offer, Refusal, Sink, SinkError};
+
+use super::file::FileSink;
+use super::home::Home;
+use super::limits::Limits;
+use super::publish::{check_name, exists, replaceable};
+use super::tree::TreeSink;
+
+/// What happens to a delivery whose name is taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnConflict {
+    /// It is refused, before its first byte if the name is taken by then. The default.
+    #[default]
+    Refuse,
+    /// It gets a number: `photo.jpg` becomes `photo (1).jpg`. A thousand names are tried, then it is refused.
+    Rename,
+    /// A file replaces a file or a symbolic link, a folder replaces a folder with all that is in it. What is of another kind is never replaced.
+    Replace,
+}
+
+/// A folder that takes files and trees. Made by [`FileSink::into_dir`].
+///
+/// A delivery is written to a temporary in the folder, `.estafette-…`, and appears under its name when it is complete, verified and synced, by one
+/// rename. Temporaries of a delivery that fails are removed at once. Those of a process that died are removed when a folder of this path is first
+/// used again: every temporary is locked (`flock`) while its process lives, so only those whose lock is free are taken for leftovers, and several
+/// processes may share a folder. Where a file system knows no such locks, leftovers stay.
+#[derive(Debug)]
+pub struct Folder {
+    path: PathBuf,
+    on_conflict: OnConflict,
+    limits: Limits,
+    cleaned: AtomicBool,
+}
+
+impl Folder {
+    pub(super) fn new(path: &Path) -> Self {
+        // Without a current folder the path stays as it is, and opening it will tell what is wrong.
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+        Self { path, on_conflict: OnConflict::default(), limits: Limits::default(), cleaned: AtomicBool::new(false) }
+    }
+
+    /// What happens when the name of a delivery is taken. Default: [`OnConflict::Refuse`].
+    #[must_use]
+    pub fn on_conflict(mut self, policy: OnConflict) -> Self {
+        self.on_conflict = policy;
+        self
+    }
+
+    /// The longest delivery that is taken, in bytes; for trees, of the tree stream. Default: any length that leaves [`Folder::keep_free`].
+    #[must_use]
+    pub fn max_bytes(mut self, bytes: u64) -> Self {
+        self.limits.max_bytes = bytes;
+        self
+    }
+
+    /// How many files, folders and links one tree may have. Default: 10 million.
+    #[must_use]
+    pub fn max_files(mut self, files: u64) -> Self {
+        self.limits.max_files = files;
+        self
+    }
+
+    /// Bytes of the file system that deliveries leave free, to within 8 MiB for each delivery under way. Default: 64 MiB.
+    #[must_use]
+    pub fn keep_free(mut self, bytes: u64) -> Self {
+        self.limits.keep_free = bytes;
+        self
+    }
+
+    /// Opens the folder now (makes it, if only the last part of its path is missing) and removes leftovers, so that a wrong path is known before
+    /// the first delivery. Otherwise this happens at the first delivery.
+    pub fn prepare(&self) -> Result<(), Refusal> {
+        self.home().map(drop)
+    }
+
+    /// Opened anew for each delivery, so that a folder which was moved away or mounted over is noticed.
+    fn home(&self) -> Result<Home, Refusal> {
+        let home = Home::open(&self.path)
+            .map_err(|error| Refusal::new(format!("the receiver can't open its folder {}: {error}", self.path.display())))?;
+        if !self.cleaned.swap(true, Ordering::Relaxed)
+            && let Err(error) = home.remove_stale()
+        {
+            tracing::warn!(place = %home.place(b""), %error, "could not look for what an earlier run left behind");
+        }
+        Ok(home)
+    }
+
+    fn check_target(&self, home: &Home, offer: &Offer) -> Result<(), Refusal> {
+        let name = offer.content.name.as_bytes();
+        check_name(name)?;
+        let unknown = |error: &dyn std::fmt::Display| Refusal::new(format!("the receiver can't look at {}: {error}", home.place(name)));
+        match self.on_conflict {
+            OnConflict::Rename => Ok(()),
+            OnConflict::Refuse => match home.kind_of(name) {
+                Ok(None) => Ok(()),
+                Ok(Some(_)) => Err(exists(home, name)),
+                Err(error) => Err(unknown(&error)),
+            },
+            OnConflict::Replace => replaceable(home, name, offer.content.kind == ContentKind::Tree).map_err(|error| match error {
+                SinkError::Refused(refusal) => refusal,
+                error => unknown(&error),
+            }),
+        }
+    }
+}
+
+impl Inbox for Folder {
+    fn open(&self, offer: &Offer) -> Result<Box<dyn Sink>, Refusal> {
+        let home = self.home()?;
+        self.check_target(&home, offer)?;
+        self.limits.check_claim(offer.content.length, &home)?;
+        match offer.content.kind {
+            ContentKind::Tree => Ok(Box::new(TreeSink::create(home, offer, self.on_conflict, self.limits)?)),
+            _ => Ok(Box::new(FileSink::create(home, offer, self.on_conflict, self.limits)?)),
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! What a folder takes, and how much of the disk it leaves free.
+
+use estafette::pipeline::{Refusal, SinkError};
+
+use super::home::Home;
+
+/// Limits of one delivery.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) max_bytes: u64,
+    pub(super) max_files: u64,
+    pub(super) keep_free: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_bytes: u64::MAX, max_files: 10_000_000, keep_free: 64 << 20 }
+    }
+}
+
+impl Limits {
+    /// Decides by what a sender claims, before the first byte.
+    pub(super) fn check_claim(&self, claimed: Option<u64>, home: &Home) -> Result<(), Refusal> {
+        let claimed = claimed.unwrap_or(0);
+        self.check_length(claimed)?;
+        let available = home.available().map_err(|error| Refusal::new(format!("free space of {} is unknown: {error}", home.place(b""))))?;
+        match claimed.checked_add(self.keep_free) {
+            Some(needed) if needed <= available => Ok(()),
+            _ => Err(Refusal::new(format!(
+                "the delivery has {claimed} bytes, and {} has {available} left, of which {} are kept free; free some space there and send again",
+                home.place(b""),
+                self.keep_free
+            ))),
+        }
+    }
+
+    fn check_length(&self, length: u64) -> Result<(), Refusal> {
+        if length <= self.max_bytes {
+            return Ok(());
+        }
+        Err(Refusal::new(format!("the delivery has {length} bytes or more, and the receiver takes {} at most", self.max_bytes)))
+    }
+
+    /// Decides by the number of files and folders there are so far.
+    pub(super) fn check_files(&self, files: u64) -> Result<(), Refusal> {
+        if files <= self.max_files {
+            return Ok(());
+        }
+        Err(Refusal::new(format!("the delivery has more than the {} files and folders that the receiver takes", self.max_files)))
+    }
+}
+
+/// Watches what one delivery really writes.
+#[derive(Debug)]
+pub(super) struct Meter {
+    limits: Limits,
+    unchecked: u64,
+}
+
+/// How many bytes are written between two looks at the free space. The kept space may be passed by so much for each delivery under way.
+const LOOK_EVERY: u64 = 8 << 20;
+
+impl Meter {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self { limits, unchecked: 0 }
+    }
+
+    /// Whether `length` bytes at `offset` may be written.
+    pub(super) fn admit(&mut self, offset: u64, length: u64, home: &Home) -> Result<(), SinkError> {
+        let end = offset.saturating_add(length);
+        self.limits.check_length(end).map_err(SinkError::Refused)?;
+        self.unchecked = self.unchecked.saturating_add(length);
+        if self.unchecked < LOOK_EVERY {
+            return Ok(());
+        }
+        self.unchecked = 0;
+        let available = home.available().map_err(|error| SinkError::Write { what: home.place(b""), error })?;
+        if available >= self.limits.keep_free.saturating_add(length) {
+            return Ok(());
+        }
+        let reason = format!(
+            "{} has {available} bytes left, and {} are kept free; free some space there and send again",
+            home.place(b""),
+            self.limits.keep_free
+        );
+        Err(SinkError::Refused(Refusal::new(reason)))
+    }
+}
+
+/// Why writing `needed` bytes to `place` failed, with the figures when the disk is full.
+pub(super) fn write_error(home: &Home, place: String, needed: u64, error: std::io::Error) -> SinkError {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    let why = match error.kind() {
+        StorageFull => "the disk is full",
+        QuotaExceeded => "the quota is used up",
+        _ => return SinkError::Write { what: place, error },
+    };
+    let left = home.available().map_or_else(|_| "an unknown number of".into(), |bytes| bytes.to_string());
+    let text = format!("{why}: {needed} bytes were to be written, {left} bytes are free; free some space there and send again");
+    SinkError::Write { what: place, error: std::io::Error::new(error.kind(), text) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Error, ErrorKind};
+
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_with_place_and_figures() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::open(folder.path()).unwrap();
+        let text = write_error(&home, home.place(b"movie"), 4096, Error::from(ErrorKind::StorageFull)).to_string();
+        assert!(text.contains("movie") && text.contains("the disk is full: 4096 bytes were to be written"), "{text}");
+    }
+
+    #[test]
+    fn kept_space_is_looked_at_while_bytes_come() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::open(folder.path()).unwrap();
+        let mut meter = Meter::new(Limits { keep_free: u64::MAX, ..Limits::default() });
+        assert!(meter.admit(0, LOOK_EVERY - 1, &home).is_ok());
+        assert!(meter.admit(LOOK_EVERY - 1, 1, &home).unwrap_err().to_string().contains("are kept free"));
+    }
+}

@@ -1,0 +1,22 @@
+//! Where content goes to: a folder, memory, a writer, an actor, nowhere.
+//!
+//! Each inbox implements [`estafette::pipeline::Inbox`] and gives every delivery a [`Sink`](estafette::pipeline::Sink) of its own.
+
+mod actor;
+mod file;
+mod folder;
+mod home;
+mod limits;
+mod memory;
+mod null;
+mod publish;
+mod staging;
+mod tree;
+mod writer;
+
+pub use actor::{ActorInbox, ActorSink, ContentAborted, ContentEnd, ContentPart};
+pub use file::FileSink;
+pub use folder::{Folder, OnConflict};
+pub use memory::{Delivered, MemoryInbox, MemorySink};
+pub use null::NullSink;
+pub use writer::{WriterInbox, WriterSink};

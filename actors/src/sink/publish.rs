@@ -1,0 +1,168 @@
+//! The one rename that makes a delivery visible.
+//!
+//! Invariant: at every moment the target is absent, what it was before, or complete; nothing is replaced unless the policy says so.
+
+use estafette::pipeline::{Refusal, SinkError};
+use rustix::fs::{AtFlags, FileType, Mode, RenameFlags};
+use rustix::io::Errno;
+
+use super::folder::OnConflict;
+use super::home::{Home, PREFIX};
+
+/// How many names are tried under [`OnConflict::Rename`].
+const NAMES: u32 = 1000;
+
+/// Renames `temporary` to `wanted`, or what the policy makes of it, and tells the name. Not durable before [`Home::sync`].
+pub(super) fn publish(home: &Home, temporary: &str, wanted: &[u8], policy: OnConflict, folder: bool) -> Result<Vec<u8>, SinkError> {
+    let failed = |error: Errno| SinkError::Write { what: home.place(wanted), error: error.into() };
+    match policy {
+        OnConflict::Refuse => match rename_new(home, temporary, wanted, folder) {
+            Ok(()) => Ok(wanted.to_vec()),
+            Err(Errno::EXIST) => Err(SinkError::Refused(exists(home, wanted))),
+            Err(error) => Err(failed(error)),
+        },
+        OnConflict::Rename => {
+            for number in 0..NAMES {
+                let name = numbered(wanted, number, folder);
+                match rename_new(home, temporary, &name, folder) {
+                    Ok(()) => return Ok(name),
+                    Err(Errno::EXIST) => {}
+                    Err(error) => return Err(failed(error)),
+                }
+            }
+            let reason = format!("{} exists already, and so do {} numbered names for it", home.place(wanted), NAMES - 1);
+            Err(SinkError::Refused(Refusal::new(reason)))
+        }
+        OnConflict::Replace => {
+            replaceable(home, wanted, folder)?;
+            if folder { replace_folder(home, temporary, wanted) } else { rename(home, temporary.as_bytes(), wanted) }.map_err(failed)?;
+            Ok(wanted.to_vec())
+        }
+    }
+}
+
+/// The refusal for a name that is taken.
+pub(super) fn exists(home: &Home, name: &[u8]) -> Refusal {
+    Refusal::new(format!("{} exists already, and the receiver keeps what is there; send it under another name", home.place(name)))
+}
+
+/// Refuses what no policy may replace: a folder by a file, a file by a folder, and anything that is neither.
+pub(super) fn replaceable(home: &Home, name: &[u8], folder: bool) -> Result<(), SinkError> {
+    let there = home.kind_of(name).map_err(|error| SinkError::Write { what: home.place(name), error })?;
+    match there {
+        None => Ok(()),
+        Some(FileType::Directory) if folder => Ok(()),
+        Some(FileType::RegularFile | FileType::Symlink) if !folder => Ok(()),
+        Some(other) => {
+            let (kind, new) = (described(other), if folder { "a folder" } else { "a file" });
+            Err(SinkError::Refused(Refusal::new(format!("{} is {kind}, which {new} does not replace", home.place(name)))))
+        }
+    }
+}
+
+fn described(kind: FileType) -> &'static str {
+    match kind {
+        FileType::Directory => "a folder",
+        FileType::RegularFile => "a file",
+        FileType::Symlink => "a symbolic link",
+        _ => "a device, a socket or a pipe",
+    }
+}
+
+fn rename(home: &Home, from: &[u8], to: &[u8]) -> Result<(), Errno> {
+    rustix::fs::renameat(home.dir(), from, home.dir(), to)
+}
+
+/// Renames unless `to` exists.
+fn rename_new(home: &Home, from: &str, to: &[u8], folder: bool) -> Result<(), Errno> {
+    match rustix::fs::renameat_with(home.dir(), from, home.dir(), to, RenameFlags::NOREPLACE) {
+        // File systems without this kind of rename.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) if folder => {
+            rustix::fs::mkdirat(home.dir(), to, Mode::RWXU)?;
+            rename(home, from.as_bytes(), to)
+        }
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+            rustix::fs::linkat(home.dir(), from, home.dir(), to, AtFlags::empty())?;
+            rustix::fs::unlinkat(home.dir(), from, AtFlags::empty())
+        }
+        done => done,
+    }
+}
+
+/// Swaps the staged folder with the old one, which then bears the temporary's name and is removed.
+fn replace_folder(home: &Home, staged: &str, target: &[u8]) -> Result<(), Errno> {
+    match rustix::fs::renameat_with(home.dir(), staged, home.dir(), target, RenameFlags::EXCHANGE) {
+        Ok(()) => {
+            // What was there is removed only once its successor is there for good.
+            rustix::fs::fsync(home.dir())?;
+            discard(home, staged);
+        }
+        Err(Errno::NOENT) => return rename_new(home, staged, target, true),
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+            // Should the process die between the two, the old folder is kept under this name: it is no temporary and never removed as one.
+            let aside = staged.replace(".tree", ".old");
+            rename(home, target, aside.as_bytes())?;
+            rename(home, staged.as_bytes(), target).inspect_err(|_| {
+                let _ = rename(home, aside.as_bytes(), target);
+            })?;
+            rustix::fs::fsync(home.dir())?;
+            discard(home, &aside);
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(())
+}
+
+fn discard(home: &Home, old: &str) {
+    if let Err(error) = home.remove(old) {
+        tracing::warn!(place = %home.place(old.as_bytes()), %error, "could not remove the folder that was replaced");
+    }
+}
+
+/// `name` with a number before its extension; number 0 is `name` itself. Stays within what a file name may have.
+fn numbered(name: &[u8], number: u32, folder: bool) -> Vec<u8> {
+    if number == 0 {
+        return name.to_vec();
+    }
+    let dot = name.iter().rposition(|&byte| byte == b'.').filter(|&at| at > 0 && !folder && name.len() - at < 32);
+    let (stem, extension) = name.split_at(dot.unwrap_or(name.len()));
+    let number = format!(" ({number})");
+    let mut kept = stem.len().min(255 - number.len() - extension.len());
+    // A character of UTF-8 is not cut in two.
+    while kept > 0 && kept < stem.len() && stem[kept] & 0xc0 == 0x80 {
+        kept -= 1;
+    }
+    [&stem[..kept], number.as_bytes(), extension].concat()
+}
+
+/// Refuses names that look like our temporaries: they would be cleaned away as such.
+pub(super) fn check_name(name: &[u8]) -> Result<(), Refusal> {
+    if !name.starts_with(PREFIX) {
+        return Ok(());
+    }
+    Err(Refusal::new(format!(
+        "names that begin with {} are kept for temporaries; send it under another name",
+        crate::tree::printable(PREFIX)
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_stand_before_the_extension() {
+        let text = |name: &[u8], number, folder| String::from_utf8(numbered(name, number, folder)).unwrap();
+        assert_eq!(text(b"photo.jpg", 0, false), "photo.jpg");
+        assert_eq!(text(b"photo.jpg", 2, false), "photo (2).jpg");
+        assert_eq!(text(b".profile", 1, false), ".profile (1)");
+        assert_eq!(text(b"v1.2", 1, true), "v1.2 (1)");
+    }
+
+    #[test]
+    fn a_numbered_name_is_never_too_long_nor_cut_inside_a_character() {
+        let long = "ä".repeat(127) + "a";
+        let name = numbered(long.as_bytes(), 999, false);
+        assert!(name.len() <= 255 && std::str::from_utf8(&name).is_ok());
+    }
+}

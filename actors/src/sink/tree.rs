@@ -1,0 +1,116 @@
+//! Writes one delivery to a folder of its own.
+//!
+//! Invariant: everything is made in a staging folder, relative to handles of folders that were made there, by names of one component, and never
+//! through a link. Memory and open handles are bounded by the depth that the format allows.
+
+use bytes::Bytes;
+use estafette::delivery::ContentName;
+use estafette::pipeline::{Committed, Offer, Placement, Refusal, Sink, SinkError, Summary};
+use futures_util::future::BoxFuture;
+
+use super::file::closed;
+use super::folder::OnConflict;
+use super::home::Home;
+use super::limits::{Limits, Meter, write_error};
+use super::publish::publish;
+use super::staging::Staging;
+use crate::tree::{Event, TreeError, TreeReader};
+
+/// Unpacks a tree stream while it comes and makes the tree visible when it is complete.
+#[derive(Debug)]
+pub(super) struct TreeSink {
+    home: Home,
+    name: ContentName,
+    policy: OnConflict,
+    limits: Limits,
+    meter: Meter,
+    reader: TreeReader,
+    position: u64,
+    entries: u64,
+    staging: Option<Staging>,
+}
+
+impl TreeSink {
+    pub(super) fn create(home: Home, offer: &Offer, policy: OnConflict, limits: Limits) -> Result<Self, Refusal> {
+        let (name, root) = home
+            .create_tree(offer.transfer)
+            .map_err(|error| Refusal::new(format!("the receiver can't write to {}: {error}", home.place(b""))))?;
+        Ok(Self {
+            home,
+            name: offer.content.name.clone(),
+            policy,
+            limits,
+            meter: Meter::new(limits),
+            reader: TreeReader::new(),
+            position: 0,
+            entries: 0,
+            staging: Some(Staging::new(name, root)),
+        })
+    }
+
+    fn unpack(&mut self, offset: u64, mut input: &[u8]) -> Result<(), SinkError> {
+        let Some(staging) = &mut self.staging else { return Err(closed()) };
+        if offset != self.position {
+            let reason = format!("bytes at {offset} came when those at {} were due", self.position);
+            return Err(SinkError::Refused(Refusal::new(reason)));
+        }
+        self.meter.admit(offset, input.len() as u64, &self.home)?;
+        self.position += input.len() as u64;
+        while let Some(event) = self.reader.next(&mut input).map_err(refused)? {
+            if matches!(event, Event::Entry(_)) {
+                self.entries += 1;
+                self.limits.check_files(self.entries).map_err(SinkError::Refused)?;
+            }
+            staging.apply(event).map_err(|failure| failure.explain(&self.home, self.name.as_bytes()))?;
+        }
+        Ok(())
+    }
+
+    fn publish(&mut self, summary: &Summary) -> Result<Committed, SinkError> {
+        let Some(staging) = &mut self.staging else { return Err(closed()) };
+        let counts = self.reader.finish().map_err(refused)?;
+        let failed = |error| write_error(&self.home, self.home.place(self.name.as_bytes()), summary.length, error);
+        staging.seal(&self.home).map_err(failed)?;
+        let name = publish(&self.home, staging.name(), self.name.as_bytes(), self.policy, true)?;
+        self.staging = None;
+        let place = self.home.place(&name);
+        self.home.sync().map_err(|error| SinkError::Write { what: place.clone(), error })?;
+        Ok(Committed { place, files: counts.files, skipped: counts.skipped })
+    }
+
+    fn remove_staging(&mut self) {
+        if let Some(staging) = self.staging.take()
+            && let Err(error) = self.home.remove(staging.name())
+        {
+            tracing::warn!(place = %self.home.place(staging.name().as_bytes()), %error, "could not remove a temporary");
+        }
+    }
+}
+
+fn refused(error: TreeError) -> SinkError {
+    SinkError::Refused(Refusal::new(error))
+}
+
+impl Sink for TreeSink {
+    fn placement(&self) -> Placement {
+        Placement::InOrder
+    }
+
+    fn write<'a>(&'a mut self, offset: u64, bytes: &'a Bytes) -> BoxFuture<'a, Result<(), SinkError>> {
+        Box::pin(async move { self.unpack(offset, bytes) })
+    }
+
+    fn commit<'a>(&'a mut self, summary: &'a Summary) -> BoxFuture<'a, Result<Committed, SinkError>> {
+        Box::pin(async move { self.publish(summary) })
+    }
+
+    fn abort(&mut self, _reason: &str) {
+        self.remove_staging();
+    }
+}
+
+impl Drop for TreeSink {
+    fn drop(&mut self) {
+        self.remove_staging();
+    }
+}

@@ -1,0 +1,134 @@
+//! One regular file as content.
+//!
+//! Invariant: `finish` succeeds only if all bytes that were read belong to one version of the file.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use estafette::delivery::{Content, ContentKind, ContentName};
+use estafette::pipeline::{Source, SourceError, SourceReport};
+use futures_util::future::BoxFuture;
+use rustix::fs::{Mode, OFlags};
+
+use super::{FileVersion, content_name};
+use crate::tree::printable;
+
+/// Reads one regular file.
+///
+/// Its version (device, inode, length, modification and change time) is taken when it is opened and compared after the last byte: a file that
+/// changed in between is a [`SourceError::Changed`], since what was read may be a mixture. [`rewind`](Source::rewind) opens the path anew, with a
+/// version of its own, so `content` may then tell another length.
+#[derive(Debug)]
+pub struct FileSource {
+    path: PathBuf,
+    name: ContentName,
+    file: File,
+    mode: u32,
+    version: FileVersion,
+    position: u64,
+}
+
+impl FileSource {
+    /// Opens the file at `path`; a symbolic link is followed. The content gets the name of the file.
+    ///
+    /// Fails for what is no regular file, and for a path that can't be opened.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, SourceError> {
+        let path = std::path::absolute(&path).map_err(|error| failed(path.as_ref(), error))?;
+        let Some(name) = path.file_name() else {
+            return Err(unsuitable(&path, "it has no file name"));
+        };
+        let name = content_name(name.as_bytes())?;
+        let (file, mode, version) = open_regular(&path)?;
+        Ok(Self { path, name, file, mode, version, position: 0 })
+    }
+
+    /// The version of the file that is being read.
+    pub fn version(&self) -> FileVersion {
+        self.version
+    }
+
+    fn fill(&mut self, buffer: &mut [u8]) -> Result<usize, SourceError> {
+        let count = read_full(&mut self.file, buffer).map_err(|error| failed(&self.path, error))?;
+        self.position += count as u64;
+        let ended = count < buffer.len();
+        if self.position > self.version.length || (ended && self.position < self.version.length) {
+            let how = format!("it had {} bytes, and now has {} or more", self.version.length, self.position);
+            return Err(SourceError::Changed { what: printable_path(&self.path), how });
+        }
+        Ok(count)
+    }
+}
+
+impl Source for FileSource {
+    fn content(&self) -> Content {
+        let kind = ContentKind::File { mode: self.mode, mtime: self.version.modified };
+        Content { kind, name: self.name.clone(), length: Some(self.version.length) }
+    }
+
+    fn read<'a>(&'a mut self, buffer: &'a mut [u8]) -> BoxFuture<'a, Result<usize, SourceError>> {
+        Box::pin(async move { self.fill(buffer) })
+    }
+
+    fn finish(&mut self) -> Result<SourceReport, SourceError> {
+        let metadata = self.file.metadata().map_err(|error| failed(&self.path, error))?;
+        match self.version.difference(&FileVersion::of(&metadata)) {
+            Some(how) => Err(SourceError::Changed { what: printable_path(&self.path), how }),
+            None => Ok(SourceReport { files: 1, ..SourceReport::default() }),
+        }
+    }
+
+    fn rewind(&mut self) -> Result<bool, SourceError> {
+        (self.file, self.mode, self.version) = open_regular(&self.path)?;
+        self.position = 0;
+        Ok(true)
+    }
+}
+
+fn open_regular(path: &Path) -> Result<(File, u32, FileVersion), SourceError> {
+    // Without NONBLOCK, opening a fifo would wait for somebody to write to it.
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty()).map_err(|error| failed(path, error.into()))?);
+    let metadata = file.metadata().map_err(|error| failed(path, error))?;
+    if !metadata.is_file() {
+        return Err(unsuitable(path, "it is no regular file"));
+    }
+    advise_sequential(&file);
+    Ok((file, metadata.permissions().mode(), FileVersion::of(&metadata)))
+}
+
+/// Asks the system to read ahead further. Only a hint: whether it is taken does not matter.
+pub(super) fn advise_sequential(file: &File) {
+    #[cfg(target_os = "linux")]
+    let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::Sequential);
+    #[cfg(not(target_os = "linux"))]
+    let _ = file;
+}
+
+/// Reads until `buffer` is full or the file ends.
+pub(super) fn read_full(reader: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match reader.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+pub(super) fn printable_path(path: &Path) -> String {
+    printable(path.as_os_str().as_bytes())
+}
+
+pub(super) fn failed(path: &Path, error: std::io::Error) -> SourceError {
+    SourceError::Read { what: printable_path(path), error }
+}
+
+pub(super) fn unsuitable(path: &Path, why: impl Into<String>) -> SourceError {
+    SourceError::Unsuitable { what: printable_path(path), why: why.into() }
+}

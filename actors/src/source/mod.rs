@@ -1,0 +1,30 @@
+//! Where content comes from: files, folders, bytes in memory, and anything that can be read.
+//!
+//! Each of these implements [`estafette::pipeline::Source`]. They block while they read: a source has its transfer's thread to itself.
+
+mod bytes;
+mod file;
+mod filtered;
+mod paths;
+mod reader;
+mod tree;
+mod version;
+mod walk;
+
+pub use bytes::BytesSource;
+pub use file::FileSource;
+pub use filtered::{Filter, Filtered};
+pub use paths::from_paths;
+pub use reader::ReaderSource;
+pub use tree::TreeSource;
+pub use version::FileVersion;
+
+use estafette::delivery::ContentName;
+use estafette::pipeline::SourceError;
+
+use crate::tree::printable;
+
+/// The name a source gives its content, or why it can't be one.
+fn content_name(name: &[u8]) -> Result<ContentName, SourceError> {
+    ContentName::new(name).map_err(|error| SourceError::Unsuitable { what: printable(name), why: error.to_string() })
+}

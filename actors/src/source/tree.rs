@@ -1,0 +1,303 @@
+//! A folder, or several paths, as content.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use estafette::delivery::{Content, ContentKind, ContentName};
+use estafette::pipeline::{Skipped, Source, SourceError, SourceReport};
+use futures_util::future::BoxFuture;
+
+use super::file::{failed, printable_path, unsuitable};
+use super::walk::{Roots, Step, Walk};
+use super::{FileVersion, content_name};
+use crate::tree::{Entry, FileStatus, TreePath, TreeWriter, confined};
+
+/// How many entries are looked at beforehand to tell the length; a tree with more of them is sent without one.
+const COUNTED: u64 = 200_000;
+
+/// Reads a folder, or several paths, as one [tree stream](crate::tree).
+///
+/// What can't be sent is left out and named in [`SourceReport::skipped`], and the rest goes on: what can't be opened, devices, sockets and pipes, links
+/// that lead out of what is sent, and files that fail or end early while they are read. Links are sent as links; none is followed.
+///
+/// A file that changes otherwise while it is read fails the whole with [`SourceError::Changed`], since what a set of files means together can't be
+/// known here; [`rewind`](Source::rewind) starts anew. Where files are independent of each other, see [`skip_changed`](Self::skip_changed).
+#[derive(Debug)]
+pub struct TreeSource {
+    name: ContentName,
+    roots: Arc<Roots>,
+    skip_changed: bool,
+    pass: Pass,
+}
+
+/// One reading from start to end.
+#[derive(Debug)]
+struct Pass {
+    walk: Walk,
+    writer: TreeWriter,
+    pending: Vec<u8>,
+    taken: usize,
+    file: Option<OpenFile>,
+    report: SourceReport,
+    ended: bool,
+}
+
+#[derive(Debug)]
+struct OpenFile {
+    path: TreePath,
+    file: File,
+    version: FileVersion,
+    left: u64,
+    failed: Option<(FileStatus, String)>,
+}
+
+impl TreeSource {
+    /// A tree of these paths.
+    ///
+    /// One folder gives the content its name, and its entries are at the top of the tree. Several paths, or one that is no folder, make a tree named
+    /// `delivery` with each of them at the top under its own name; two of the same name are an error. A path that does not exist is one too.
+    pub fn new(paths: Vec<PathBuf>) -> Result<Self, SourceError> {
+        let (name, roots) = match &paths[..] {
+            [] => return Err(SourceError::Unsuitable { what: "an empty list of paths".into(), why: "name at least one".into() }),
+            [one] if metadata(one)?.is_dir() => {
+                let path = absolute(one)?;
+                (own_name(&path)?, Roots::Folder(path))
+            }
+            _ => (content_name(b"delivery")?, Roots::Given(top_level(&paths)?)),
+        };
+        let roots = Arc::new(roots);
+        Ok(Self { name, pass: Pass::new(roots.clone()), roots, skip_changed: false })
+    }
+
+    /// Gives the content another name. Fails when `name` is no single file name.
+    pub fn named(mut self, name: impl AsRef<[u8]>) -> Result<Self, SourceError> {
+        self.name = content_name(name.as_ref())?;
+        Ok(self)
+    }
+
+    /// Leaves out, and names, a file that changes while it is read, instead of failing the whole. For folders of independent files, some of which
+    /// are always being written to.
+    #[must_use]
+    pub fn skip_changed(mut self) -> Self {
+        self.skip_changed = true;
+        self
+    }
+
+    /// Bytes of the stream if nothing changes: a walk over all entries, without their content.
+    fn stream_length(&self) -> Option<u64> {
+        let mut walk = Walk::new(self.roots.clone());
+        let mut length = TreeWriter::FRAME;
+        for _ in 0..COUNTED {
+            match walk.next().ok()? {
+                Some(Step::Entry(entry)) => length = length.saturating_add(entry.encoded_length()),
+                Some(Step::Skipped(_)) => {}
+                None => return Some(length),
+            }
+        }
+        None
+    }
+
+    fn fill(&mut self, buffer: &mut [u8]) -> Result<usize, SourceError> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            let room = &mut buffer[filled..];
+            if self.pass.taken < self.pass.pending.len() {
+                filled += self.pass.take_pending(room);
+            } else if let Some(file) = self.pass.file.as_mut().filter(|file| file.left > 0) {
+                filled += file.read(room);
+            } else if let Some(file) = self.pass.file.take() {
+                self.pass.close(file, self.skip_changed)?;
+            } else if !self.pass.ended {
+                self.pass.step()?;
+            } else {
+                break;
+            }
+        }
+        Ok(filled)
+    }
+}
+
+impl Pass {
+    fn new(roots: Arc<Roots>) -> Self {
+        let (mut writer, mut pending) = (TreeWriter::new(), Vec::new());
+        writer.begin(&mut pending);
+        Self { walk: Walk::new(roots), writer, pending, taken: 0, file: None, report: SourceReport::default(), ended: false }
+    }
+
+    fn take_pending(&mut self, room: &mut [u8]) -> usize {
+        let rest = &self.pending[self.taken..];
+        let count = rest.len().min(room.len());
+        room[..count].copy_from_slice(&rest[..count]);
+        self.taken += count;
+        if self.taken == self.pending.len() {
+            self.pending.clear();
+            self.taken = 0;
+        }
+        count
+    }
+
+    fn step(&mut self) -> Result<(), SourceError> {
+        match self.walk.next()? {
+            Some(Step::Entry(Entry::File { path, .. })) => match OpenFile::open(&self.walk, path) {
+                Ok((file, entry)) => {
+                    self.writer.entry(&entry, &mut self.pending);
+                    self.file = Some(file);
+                }
+                Err(skipped) => self.skip(skipped),
+            },
+            Some(Step::Entry(entry)) => self.writer.entry(&entry, &mut self.pending),
+            Some(Step::Skipped(skipped)) => self.skip(skipped),
+            None => {
+                self.writer.end(&mut self.pending);
+                self.ended = true;
+            }
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, file: OpenFile, skip_changed: bool) -> Result<(), SourceError> {
+        let difference = if file.failed.is_some() { None } else { file.difference() };
+        let (status, reason) = match (file.failed, difference) {
+            (Some(failed), _) => failed,
+            (None, Some(how)) if skip_changed => (FileStatus::Changed, format!("{}: {how}", FileStatus::Changed)),
+            (None, Some(how)) => return Err(SourceError::Changed { what: self.walk.real_path(file.path.as_bytes()), how }),
+            (None, None) => {
+                self.report.files += 1;
+                self.writer.file_end(FileStatus::Complete, &mut self.pending);
+                return Ok(());
+            }
+        };
+        self.writer.file_end(status, &mut self.pending);
+        self.report(Skipped { path: self.walk.real_path(file.path.as_bytes()), reason });
+        Ok(())
+    }
+
+    fn skip(&mut self, skipped: Skipped) {
+        self.writer.skip();
+        self.report(skipped);
+    }
+
+    fn report(&mut self, skipped: Skipped) {
+        self.report.skipped_total += 1;
+        if self.report.skipped.len() < SourceReport::SKIPPED_LIMIT {
+            self.report.skipped.push(skipped);
+        }
+    }
+}
+
+impl OpenFile {
+    fn open(walk: &Walk, path: TreePath) -> Result<(Self, Entry), Skipped> {
+        let skip = |reason: String| Skipped { path: walk.real_path(path.as_bytes()), reason };
+        let file = walk.open_file(&path).map_err(|error| skip(error.to_string()))?;
+        let metadata = file.metadata().map_err(|error| skip(error.to_string()))?;
+        if !metadata.is_file() {
+            return Err(skip("it is no regular file any more".into()));
+        }
+        let version = FileVersion::of(&metadata);
+        let entry = Entry::File { path: path.clone(), mode: metadata.mode() & 0o7777, mtime: version.modified, size: version.length };
+        Ok((Self { path, file, version, left: version.length, failed: None }, entry))
+    }
+
+    /// Fills some of `room` with content, or with zeros once reading has failed.
+    fn read(&mut self, room: &mut [u8]) -> usize {
+        use std::io::Read;
+        let limit = usize::try_from(self.left).unwrap_or(usize::MAX).min(room.len());
+        let count = match self.failed {
+            Some(_) => {
+                room[..limit].fill(0);
+                limit
+            }
+            None => match self.file.read(&mut room[..limit]) {
+                Ok(0) => {
+                    self.failed = Some((FileStatus::Shrank, FileStatus::Shrank.to_string()));
+                    0
+                }
+                Ok(count) => count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => 0,
+                Err(error) => {
+                    self.failed = Some((FileStatus::Unreadable, error.to_string()));
+                    0
+                }
+            },
+        };
+        self.left -= count as u64;
+        count
+    }
+
+    fn difference(&self) -> Option<String> {
+        match self.file.metadata() {
+            Ok(metadata) => self.version.difference(&FileVersion::of(&metadata)),
+            Err(error) => Some(error.to_string()),
+        }
+    }
+}
+
+impl Source for TreeSource {
+    /// Walks over the whole tree, up to 200,000 entries of it, to tell the length.
+    fn content(&self) -> Content {
+        Content { kind: ContentKind::Tree, name: self.name.clone(), length: self.stream_length() }
+    }
+
+    fn read<'a>(&'a mut self, buffer: &'a mut [u8]) -> BoxFuture<'a, Result<usize, SourceError>> {
+        Box::pin(async move { self.fill(buffer) })
+    }
+
+    fn finish(&mut self) -> Result<SourceReport, SourceError> {
+        Ok(std::mem::take(&mut self.pass.report))
+    }
+
+    fn rewind(&mut self) -> Result<bool, SourceError> {
+        self.pass = Pass::new(self.roots.clone());
+        Ok(true)
+    }
+}
+
+/// The paths by the names they get at the top of the tree.
+fn top_level(paths: &[PathBuf]) -> Result<BTreeMap<Vec<u8>, PathBuf>, SourceError> {
+    let mut named = BTreeMap::new();
+    for given in paths {
+        let is_link = metadata(given)?.is_symlink();
+        let path = absolute(given)?;
+        if is_link && paths.len() == 1 {
+            check_only_link(&path)?;
+        }
+        let name = own_name(&path)?.as_bytes().to_vec();
+        if let Some(other) = named.insert(name, path) {
+            let why = format!("{} has the same name; rename one of them, or send them one after the other", printable_path(&other));
+            return Err(unsuitable(given, why));
+        }
+    }
+    Ok(named)
+}
+
+/// A delivery of nothing but a link that leads out would be an empty one.
+fn check_only_link(path: &Path) -> Result<(), SourceError> {
+    let target = std::fs::read_link(path).map_err(|error| failed(path, error))?;
+    if confined(target.as_os_str().as_bytes(), 0) {
+        return Ok(());
+    }
+    let why = "it is a link, and what it leads to is not sent with it; name the folder itself, or write the path with a / at its end";
+    Err(unsuitable(path, why))
+}
+
+fn metadata(path: &Path) -> Result<std::fs::Metadata, SourceError> {
+    std::fs::symlink_metadata(path).map_err(|error| failed(path, error))
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, SourceError> {
+    std::path::absolute(path).map_err(|error| failed(path, error))
+}
+
+/// The name of a file or folder; of one given as `..`, the name it really has.
+fn own_name(path: &Path) -> Result<ContentName, SourceError> {
+    let real = match path.file_name() {
+        Some(name) => return content_name(name.as_bytes()),
+        None => path.canonicalize().map_err(|error| failed(path, error))?,
+    };
+    content_name(real.file_name().map_or(b"root", |name| name.as_bytes()))
+}

@@ -1,0 +1,47 @@
+//! The tree stream: how folders, files and links travel as one stream of bytes.
+//!
+//! Many small files share chunks, and a tree has one digest: the BLAKE3 of its stream. All numbers are little-endian. Version 1:
+//!
+//! ```text
+//! stream   ├ "estafette tree stream v1\n" ┼ root? ┼ entry … ┼ end ┤
+//!
+//!          0      1          5           13         21         23
+//! entry    ├ kind ┼ mode ────┼ mtime ────┼ size ────┼ path len ┼ path … ┼ …
+//!            u8     u32        i64, ns     u64        u16
+//!
+//!   1 root     the folder that was sent: its mode and mtime. First or absent; size 0, no path
+//!   2 folder   size 0
+//!   3 file     … ┼ content, size bytes ┼ status u8 ┤    0 complete, 1 could not be read on, 2 it shrank, 3 it changed
+//!   4 link     … ┼ target, size bytes ┤                 mode 0
+//!
+//!          0      1             9           17          25            33
+//! end      ├ 0 ───┼ folders ────┼ files ────┼ links ────┼ skipped ────┤
+//!                   u64           u64         u64         u64
+//! ```
+//!
+//! The content of a file with a status other than 0 is padded to its size and worth nothing: a receiver leaves that file out. `files` counts the
+//! complete ones; `skipped` counts these and all that the sender could not even begin.
+//!
+//! Invariants, which [`TreeReader`] enforces whatever it is given:
+//! - A path is relative, `/` between its components, none of them empty, `.` or `..`; it need not be UTF-8. It has at most 4095 bytes, 128
+//!   components, 255 bytes in a component.
+//! - Entries come depth first, siblings sorted by the bytes of their names, so each path is greater than the one before it when they are compared
+//!   component by component. A path therefore comes only once, without a list of those seen.
+//! - What an entry lies in was an entry before: a folder, never a file or a link.
+//! - The target of a link is relative, its `..` stand at its front, and there are no more of them than folders around the link: it can't lead out
+//!   of the tree, not even by way of other links.
+
+mod entry;
+mod path;
+mod reader;
+mod writer;
+
+pub use entry::{Counts, Entry, FileStatus};
+pub use path::{PathError, TreePath};
+pub use reader::{Event, TreeError, TreeReader};
+pub use writer::TreeWriter;
+
+pub(crate) use path::{confined, printable};
+
+/// What every tree stream begins with.
+const MAGIC: &[u8; 25] = b"estafette tree stream v1\n";

@@ -1,0 +1,141 @@
+//! Writes a tree stream.
+
+use super::entry::{COUNTS, END};
+use super::{Counts, Entry, FileStatus, MAGIC};
+
+/// Encodes entries and keeps the counts that end a stream.
+///
+/// It is called in the order of the stream: `begin`, then each `entry` (after a file its content, which goes past this, then `file_end`), then
+/// `end`. Order and nesting of the entries are their maker's concern; [`TreeReader`](super::TreeReader) refuses what is not right.
+#[derive(Clone, Debug, Default)]
+pub struct TreeWriter {
+    counts: Counts,
+}
+
+impl TreeWriter {
+    /// Bytes of a stream besides its entries.
+    pub(crate) const FRAME: u64 = (MAGIC.len() + 1 + COUNTS) as u64;
+
+    /// A writer at the start of a stream.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Appends the start of a stream to `out`.
+    pub fn begin(&mut self, out: &mut Vec<u8>) {
+        out.extend_from_slice(MAGIC);
+    }
+
+    /// Appends an entry to `out`. After a file, its content and [`file_end`](Self::file_end) have to follow.
+    pub fn entry(&mut self, entry: &Entry, out: &mut Vec<u8>) {
+        entry.encode(out);
+        match entry {
+            Entry::Folder { .. } => self.counts.folders += 1,
+            Entry::Link { .. } => self.counts.links += 1,
+            Entry::Root { .. } | Entry::File { .. } => {}
+        }
+    }
+
+    /// Appends the status of a file, after as many bytes as its entry told.
+    pub fn file_end(&mut self, status: FileStatus, out: &mut Vec<u8>) {
+        out.push(status.code());
+        match status {
+            FileStatus::Complete => self.counts.files += 1,
+            _ => self.counts.skipped += 1,
+        }
+    }
+
+    /// Counts something that never got an entry.
+    pub fn skip(&mut self) {
+        self.counts.skipped += 1;
+    }
+
+    /// Appends the end of the stream to `out`.
+    pub fn end(&mut self, out: &mut Vec<u8>) {
+        out.push(END);
+        let Counts { folders, files, links, skipped } = self.counts;
+        for count in [folders, files, links, skipped] {
+            out.extend_from_slice(&count.to_le_bytes());
+        }
+    }
+
+    /// What was written so far.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Event, TreeError, TreePath, TreeReader};
+    use super::*;
+
+    fn path(text: &str) -> TreePath {
+        TreePath::new(text).unwrap()
+    }
+
+    /// A stream with one of everything.
+    fn sample() -> Vec<u8> {
+        let (mut writer, mut out) = (TreeWriter::new(), Vec::new());
+        writer.begin(&mut out);
+        writer.entry(&Entry::Root { mode: 0o755, mtime: -1 }, &mut out);
+        writer.entry(&Entry::Folder { path: path("a"), mode: 0o700, mtime: 1 }, &mut out);
+        writer.entry(&Entry::File { path: path("a/b"), mode: 0o644, mtime: 2, size: 3 }, &mut out);
+        out.extend_from_slice(b"xyz");
+        writer.file_end(FileStatus::Complete, &mut out);
+        writer.entry(&Entry::File { path: path("c"), mode: 0, mtime: 0, size: 0 }, &mut out);
+        writer.file_end(FileStatus::Shrank, &mut out);
+        writer.skip();
+        writer.entry(&Entry::Link { path: path("l"), mtime: 4, target: b"a/b".to_vec() }, &mut out);
+        writer.end(&mut out);
+        out
+    }
+
+    #[test]
+    fn the_bytes_of_version_1_stay_what_they_are() {
+        let out = sample();
+        assert_eq!(out[..25], b"estafette tree stream v1\n"[..]);
+        let hex: String = out[25..].iter().map(|byte| format!("{byte:02x}")).collect();
+        let expected = concat!(
+            "01ed010000ffffffffffffffff00000000000000000000",
+            "02c001000001000000000000000000000000000000010061",
+            "03a4010000020000000000000003000000000000000300612f6278797a00",
+            "030000000000000000000000000000000000000000010063",
+            "02",
+            "04000000000400000000000000030000000000000001006c612f62",
+            "000100000000000000010000000000000001000000000000000200000000000000",
+        );
+        assert_eq!(hex, expected);
+    }
+
+    #[test]
+    fn what_is_written_is_read_in_pieces_of_any_size() {
+        let stream = sample();
+        for size in 1..=stream.len() {
+            let (mut reader, mut content, mut ends, mut entries) = (TreeReader::new(), Vec::new(), Vec::new(), 0);
+            for mut piece in stream.chunks(size) {
+                while let Some(event) = reader.next(&mut piece).unwrap() {
+                    match event {
+                        Event::Entry(_) => entries += 1,
+                        Event::Content(bytes) => content.extend_from_slice(bytes),
+                        Event::FileEnd(status) => ends.push(status),
+                        Event::End(counts) => assert_eq!(reader.finish(), Ok(counts)),
+                    }
+                }
+            }
+            assert_eq!((entries, &content[..]), (5, &b"xyz"[..]));
+            assert_eq!(ends, [FileStatus::Complete, FileStatus::Shrank]);
+            assert_eq!(reader.finish(), Ok(Counts { folders: 1, files: 1, links: 1, skipped: 2 }));
+        }
+    }
+
+    #[test]
+    fn a_stream_is_whole_only_at_its_last_byte() {
+        let stream = sample();
+        for length in 0..stream.len() {
+            let (mut reader, mut input) = (TreeReader::new(), &stream[..length]);
+            while reader.next(&mut input).unwrap().is_some() {}
+            assert_eq!(reader.finish(), Err(TreeError::Truncated));
+        }
+    }
+}

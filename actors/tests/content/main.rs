@@ -1,0 +1,11 @@
+//! Content from sources straight into sinks: no network, no pipeline between.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+
+mod consumers;
+mod files;
+mod harness;
+mod hostile;
+mod memory;
+mod sources;
+mod trees;

@@ -1,0 +1,172 @@
+//! The keys of one attempt: what its chunks are sealed with and its receipt is vouched for with.
+//!
+//! `K_e(32) ‖ P_e(19) = KDF(TK; tid, attempt, suite, sender, receiver, chunk size, epoch)`, the KDF being BLAKE3's
+//! `derive_key`. Nonces are `P_e ‖ BE32(index within the epoch) ‖ last`: the STREAM construction (Hoang, Reyhanitabar,
+//! Rogaway, Vizár 2015). Invariant: two different (attempt, index, last) never share key and nonce.
+
+use std::fmt;
+
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use super::TransferId;
+use crate::wire::{PeerId, Suite};
+
+const CHUNK_CONTEXT: &str = "estafette 2026-11 v1 chunk key and nonce prefix";
+const COMMIT_CONTEXT: &str = "estafette 2026-11 v1 key commitment";
+const RECEIPT_CONTEXT: &str = "estafette 2026-11 v1 receipt key";
+
+/// Indices per epoch: how many chunks one key seals.
+const EPOCH_BITS: u32 = 20;
+
+/// The fresh random key of one attempt.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub struct TransferKey([u8; 32]);
+
+/// What, besides the transfer key, the keys of an attempt depend on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyScope {
+    /// The transfer's id.
+    pub transfer: TransferId,
+    /// Which attempt, from 0.
+    pub attempt: u32,
+    /// The cipher suite.
+    pub suite: Suite,
+    /// Who sends.
+    pub sender: PeerId,
+    /// Who receives.
+    pub receiver: PeerId,
+    /// Bytes per chunk.
+    pub chunk_size: u32,
+}
+
+/// Key and nonce prefix for the chunks of one epoch.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub struct EpochKey {
+    key: [u8; 32],
+    prefix: [u8; 19],
+}
+
+impl TransferKey {
+    /// A key made of these bytes: what the opening of a transfer brought.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes, for the opening.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// What the sender commits to at the opening: Poly1305 alone would let one box open under two keys.
+    pub fn commitment(&self) -> [u8; 32] {
+        blake3::derive_key(COMMIT_CONTEXT, &self.0)
+    }
+
+    /// The key that seals the chunks of the epoch `index` belongs to.
+    pub fn epoch_key(&self, scope: &KeyScope, index: u64) -> EpochKey {
+        let mut hasher = blake3::Hasher::new_derive_key(CHUNK_CONTEXT);
+        hasher.update(&self.0).update(scope.transfer.as_bytes()).update(&scope.attempt.to_le_bytes());
+        hasher.update(&scope.suite.0.to_le_bytes()).update(scope.sender.as_bytes()).update(scope.receiver.as_bytes());
+        hasher.update(&scope.chunk_size.to_le_bytes()).update(&EpochKey::epoch(index).to_le_bytes());
+        let mut out = hasher.finalize_xof();
+        let mut epoch_key = EpochKey { key: [0; 32], prefix: [0; 19] };
+        out.fill(&mut epoch_key.key);
+        out.fill(&mut epoch_key.prefix);
+        epoch_key
+    }
+
+    /// The receiver's word that it has committed content with this digest: unforgeable by any hop between.
+    pub fn receipt(&self, transfer: TransferId, attempt: u32, state: &str, digest: &[u8; 32]) -> [u8; 32] {
+        let mut key = blake3::derive_key(RECEIPT_CONTEXT, &self.0);
+        let mut hasher = blake3::Hasher::new_keyed(&key);
+        key.zeroize();
+        hasher.update(transfer.as_bytes()).update(&attempt.to_le_bytes()).update(digest).update(state.as_bytes());
+        *hasher.finalize().as_bytes()
+    }
+}
+
+impl EpochKey {
+    /// The epoch an index belongs to.
+    pub fn epoch(index: u64) -> u64 {
+        index >> EPOCH_BITS
+    }
+
+    /// The 32-byte key.
+    pub fn key(&self) -> &[u8; 32] {
+        &self.key
+    }
+
+    /// The nonce of the chunk `index` of this epoch.
+    pub fn nonce(&self, index: u64, last: bool) -> [u8; 24] {
+        let within = (index & ((1 << EPOCH_BITS) - 1)) as u32;
+        let mut nonce = [0; 24];
+        nonce[..19].copy_from_slice(&self.prefix);
+        nonce[19..23].copy_from_slice(&within.to_be_bytes());
+        nonce[23] = u8::from(last);
+        nonce
+    }
+}
+
+impl fmt::Debug for TransferKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TransferKey(redacted)")
+    }
+}
+
+impl fmt::Debug for EpochKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EpochKey(redacted)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    fn scope() -> KeyScope {
+        let (sender, receiver) = (PeerId::from_bytes([1; 32]), PeerId::from_bytes([2; 32]));
+        let transfer = TransferId::from_bytes([3; 24]);
+        KeyScope { transfer, attempt: 0, suite: Suite::XSALSA20_POLY1305, sender, receiver, chunk_size: 1024 }
+    }
+
+    #[test]
+    fn no_two_boxes_share_key_and_nonce() {
+        let key = TransferKey::from_bytes([9; 32]);
+        let mut seen = HashSet::new();
+        for attempt in 0..2 {
+            for index in [0, 1, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 1 << 40] {
+                for last in [false, true] {
+                    let epoch = key.epoch_key(&KeyScope { attempt, ..scope() }, index);
+                    assert!(seen.insert((*epoch.key(), epoch.nonce(index, last))));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn everything_in_the_scope_changes_the_key() {
+        let key = TransferKey::from_bytes([9; 32]);
+        let base = *key.epoch_key(&scope(), 0).key();
+        let others = [
+            KeyScope { transfer: TransferId::from_bytes([4; 24]), ..scope() },
+            KeyScope { attempt: 1, ..scope() },
+            KeyScope { suite: Suite(7), ..scope() },
+            KeyScope { sender: PeerId::from_bytes([2; 32]), ..scope() },
+            KeyScope { receiver: PeerId::from_bytes([1; 32]), ..scope() },
+            KeyScope { chunk_size: 2048, ..scope() },
+        ];
+        assert!(others.iter().all(|other| *key.epoch_key(other, 0).key() != base));
+    }
+
+    #[test]
+    fn the_derivation_is_pinned() {
+        let key = TransferKey::from_bytes([9; 32]);
+        let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+        let epoch = key.epoch_key(&scope(), 0);
+        assert_eq!(hex(&epoch.key()[..8]), "46b3cfe281066018");
+        assert_eq!(hex(&epoch.nonce(5, true)[16..]), "e312080000000501");
+        assert_eq!(hex(&key.commitment()[..8]), "3fed1c81424becda");
+        assert_eq!(hex(&key.receipt(scope().transfer, 0, "delivered", &[0; 32])[..8]), "ff0acba6ebf731cf");
+    }
+}

@@ -1,0 +1,231 @@
+//! Putting a node together, and the thread it runs on.
+
+use std::sync::Arc;
+
+use actix::{Actor, Arbiter, System};
+use dashmap::DashMap;
+use tokio::sync::{Semaphore, broadcast, oneshot};
+
+use super::config::{ConfigError, NodeConfig};
+use super::handle::Node;
+use super::hub::{Hub, Listen};
+use super::memory::Remembered;
+use super::shared::NodeShared;
+use super::store::{MemoryStore, Store};
+use super::trust::{Trust, TrustError, TrustedPeer};
+use crate::metrics::Metrics;
+use crate::pipeline::{Budget, BufferPool};
+use crate::remote::Directory;
+use crate::supervise::{NodeSupervisor, RegistryError, StageRegistry};
+use crate::wire::{Identity, PeerId};
+
+/// Events that wait for a slow subscriber; older ones are dropped.
+const EVENTS: usize = 1024;
+
+/// What a node is made of. `Node::builder()` begins one.
+#[derive(Debug, Default)]
+pub struct NodeBuilder {
+    name: Option<String>,
+    identity: Option<Identity>,
+    listen: Vec<String>,
+    peers: Vec<(PeerId, TrustedPeer)>,
+    registry: StageRegistry,
+    store: Option<Arc<dyn Store>>,
+    config: NodeConfig,
+}
+
+/// Why a node could not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A setting can't work.
+    #[error("the node's configuration is wrong: {0}")]
+    Config(#[from] ConfigError),
+    /// A part is missing.
+    #[error("the node lacks a part: {0}")]
+    Registry(#[from] RegistryError),
+    /// The trust store failed.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// An address can't be listened at.
+    #[error("can't listen at {address}: {error}{}", hint(.error))]
+    Listen {
+        /// The address.
+        address: String,
+        /// The cause.
+        error: std::io::Error,
+    },
+    /// The operating system gave no thread.
+    #[error("the node's thread could not be started: {0}")]
+    Thread(std::io::Error),
+    /// The node's thread ended before it was ready.
+    #[error("the node's thread ended before it was ready; see its log")]
+    Died,
+}
+
+fn hint(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => "; another program has this port: choose another one, or port 0 for any free one",
+        std::io::ErrorKind::AddrNotAvailable => "; this machine does not have that address",
+        std::io::ErrorKind::PermissionDenied => "; ports below 1024 need special rights",
+        _ => "",
+    }
+}
+
+impl NodeBuilder {
+    /// What the node calls itself to its peers. Default: the first characters of its id.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Who the node is. Default: a new identity, which nobody knows.
+    #[must_use]
+    pub fn identity(mut self, identity: Identity) -> Self {
+        self.identity = Some(identity);
+        self
+    }
+
+    /// Accepts links at this address; may be said more than once.
+    #[must_use]
+    pub fn listen(mut self, address: impl Into<String>) -> Self {
+        self.listen.push(address.into());
+        self
+    }
+
+    /// Trusts a peer for all inboxes, and knows where to dial it.
+    #[must_use]
+    pub fn peer<A: Into<String>>(mut self, name: impl Into<String>, id: PeerId, addresses: impl IntoIterator<Item = A>) -> Self {
+        let addresses = addresses.into_iter().map(Into::into).collect();
+        self.peers.push((id, TrustedPeer { addresses, ..TrustedPeer::new(name) }));
+        self
+    }
+
+    /// The stages and the transport it works with.
+    #[must_use]
+    pub fn stages(mut self, registry: StageRegistry) -> Self {
+        self.registry = registry;
+        self
+    }
+
+    /// Where it keeps what it must not forget. Default: in memory.
+    #[must_use]
+    pub fn store(mut self, store: Arc<dyn Store>) -> Self {
+        self.store = Some(store);
+        self
+    }
+
+    /// Its limits.
+    #[must_use]
+    pub fn config(mut self, config: NodeConfig) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Starts it on a thread of its own. Works from any runtime and from none: it awaits nothing but that thread.
+    pub async fn start(self) -> Result<Node, StartError> {
+        self.config.check()?;
+        self.registry.check()?;
+        let (ready, is_ready) = oneshot::channel();
+        let (stopped, has_stopped) = oneshot::channel();
+        std::thread::Builder::new()
+            .name("estafette".into())
+            .spawn(move || {
+                run(self, ready);
+                // A host that no longer waits needs no word.
+                let _ = stopped.send(());
+            })
+            .map_err(StartError::Thread)?;
+        let parts = is_ready.await.map_err(|_| StartError::Died)??;
+        Ok(Node::new(parts, has_stopped))
+    }
+
+    /// [`NodeBuilder::start`] for a plain thread.
+    pub fn start_blocking(self) -> Result<Node, StartError> {
+        block_on(self.start())
+    }
+}
+
+/// Waits for a future on a thread that has no runtime.
+pub(super) fn block_on<F: Future>(future: F) -> F::Output {
+    struct Unpark(std::thread::Thread);
+    impl std::task::Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Arc::new(Unpark(std::thread::current())).into();
+    let mut context = std::task::Context::from_waker(&waker);
+    let mut future = std::pin::pin!(future);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            std::task::Poll::Ready(output) => return output,
+            std::task::Poll::Pending => std::thread::park(),
+        }
+    }
+}
+
+/// What the node's thread hands to the handle.
+pub(super) struct Parts {
+    pub(super) shared: Arc<NodeShared>,
+    pub(super) hub: actix::Addr<Hub>,
+    pub(super) addresses: Vec<String>,
+    pub(super) stop: oneshot::Sender<()>,
+}
+
+fn run(builder: NodeBuilder, ready: oneshot::Sender<Result<Parts, StartError>>) {
+    let system = System::new();
+    system.block_on(async move {
+        let workers: Vec<_> = (0..builder.config.workers()).map(|_| Arbiter::new()).collect();
+        let (stop, stopped) = oneshot::channel();
+        let parts = prepare(builder, workers.iter().map(Arbiter::handle).collect(), stop).await;
+        if ready.send(parts).is_ok() {
+            // An error means that the last handle was dropped: the same.
+            let _ = stopped.await;
+        }
+        for worker in workers {
+            worker.stop();
+            // A worker that panicked has said so.
+            let _ = worker.join();
+        }
+    });
+}
+
+async fn prepare(builder: NodeBuilder, workers: Vec<actix::ArbiterHandle>, stop: oneshot::Sender<()>) -> Result<Parts, StartError> {
+    let NodeBuilder { name, identity, listen, peers, registry, store, config } = builder;
+    let store = store.unwrap_or_else(|| Arc::<MemoryStore>::default());
+    let trust = Trust::load(Arc::clone(&store))?;
+    for (id, peer) in peers {
+        trust.add(id, peer)?;
+    }
+    let identity = identity.unwrap_or_else(Identity::generate);
+    let metrics = Metrics::default();
+    let shared = Arc::new(NodeShared {
+        name: name.unwrap_or_else(|| identity.peer().short()).chars().take(64).collect(),
+        identity,
+        transport: registry.transport_in_use()?,
+        registry,
+        trust,
+        directory: Directory::default(),
+        buffers: BufferPool::default(),
+        sending: Budget::new(config.pool),
+        receiving: Budget::new(config.pool),
+        running_out: Arc::new(Semaphore::new(config.running_transfers)),
+        running_in: Arc::new(Semaphore::new(config.running_transfers)),
+        remembered: Remembered::new(config.remembered),
+        events: broadcast::channel(EVENTS).0,
+        workers,
+        supervisor: NodeSupervisor::new(config.restart, metrics.clone()).start(),
+        lane_tickets: DashMap::new(),
+        metrics,
+        config,
+    });
+    let hub = Hub::new(Arc::clone(&shared)).start();
+    let mut addresses = Vec::new();
+    for address in listen {
+        let listening = hub.send(Listen(address.clone())).await.map_err(|_| StartError::Died)?;
+        addresses.push(listening.map_err(|error| StartError::Listen { address, error })?);
+    }
+    Ok(Parts { shared, hub, addresses, stop })
+}

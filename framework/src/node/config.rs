@@ -1,0 +1,125 @@
+//! Every limit of a node, with its default and what it does.
+
+use std::time::Duration;
+
+use crate::pipeline::{Compression, Hosting};
+use crate::supervise::RestartPolicy;
+use crate::wire::LinkConfig;
+
+/// The limits of a node.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// Bytes per chunk, a power of two from 1 KiB to 4 MiB. Larger: fewer calls; smaller: less memory. Default 256 KiB.
+    pub chunk_size: u32,
+    /// Bytes of one transfer that may be between its source and the receiver's memory, and between the sender and the sink.
+    /// On a road of latency L a transfer is no faster than `window / L`. Default 6 MiB.
+    pub window: usize,
+    /// Bytes all transfers together may hold, for each direction. Transfers without room wait their turn. Default 24 MiB.
+    pub pool: usize,
+    /// Transfers that may be waiting or running for one peer, for each direction. Default 256.
+    pub transfers_per_peer: usize,
+    /// Transfers that run at once, for each direction, the others wait: each has a thread for its disk. Default 16.
+    pub running_transfers: usize,
+    /// Whether chunks are compressed. Default snappy.
+    pub compression: Compression,
+    /// Where the stages of bulk transfers run. Default: as many workers as the machine has cores, 8 at most.
+    pub hosting: Hosting,
+    /// When dead actors are started anew.
+    pub restart: RestartPolicy,
+    /// Heartbeat, and when a silent peer is given up.
+    pub link: LinkConfig,
+    /// How long connecting and the handshake may take. Default 10 s.
+    pub handshake_timeout: Duration,
+    /// Connections that may be in their handshake at once; when one more comes, the oldest goes. Default 256.
+    pub half_open: usize,
+    /// How long a peer that was never reached is dialled before sends to it fail. Default 5 s.
+    pub dial_for: Duration,
+    /// How long a broken link is dialled again, and what it carried is kept. Default 60 s.
+    pub reconnect_for: Duration,
+    /// The wait before the second dial; doubled each time, with jitter, up to 5 s. Default 100 ms.
+    pub backoff: Duration,
+    /// How long a delivery is worth delivering. At most 30 days. Default 1 day.
+    pub expiry: Duration,
+    /// How long `shutdown` waits for transfers. Default 30 s.
+    pub drain_for: Duration,
+    /// How many ended deliveries are remembered, so that a replay is answered and not delivered again. When it is full,
+    /// further ones are refused until some expire. Default 100,000.
+    pub remembered: usize,
+}
+
+impl Default for NodeConfig {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get().min(8));
+        Self {
+            chunk_size: 256 << 10,
+            window: 6 << 20,
+            pool: 24 << 20,
+            transfers_per_peer: 256,
+            running_transfers: 16,
+            compression: Compression::Snappy,
+            hosting: Hosting::Parallel(cores),
+            restart: RestartPolicy::default(),
+            link: LinkConfig::default(),
+            handshake_timeout: Duration::from_secs(10),
+            half_open: 256,
+            dial_for: Duration::from_secs(5),
+            reconnect_for: Duration::from_secs(60),
+            backoff: Duration::from_millis(100),
+            expiry: Duration::from_secs(24 * 3600),
+            drain_for: Duration::from_secs(30),
+            remembered: 100_000,
+        }
+    }
+}
+
+/// A configuration that can't work.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{key} = {given}: {wanted}")]
+pub struct ConfigError {
+    /// Which setting.
+    pub key: &'static str,
+    /// What was given.
+    pub given: String,
+    /// What it must be.
+    pub wanted: &'static str,
+}
+
+impl NodeConfig {
+    /// The smallest chunk, in bytes.
+    pub const CHUNK_LEAST: u32 = 1 << 10;
+    /// The largest chunk, in bytes.
+    pub const CHUNK_MOST: u32 = 4 << 20;
+    /// The longest expiry.
+    pub const EXPIRY_MOST: Duration = Duration::from_secs(30 * 24 * 3600);
+
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        let wrong = |key, given: String, wanted| Err(ConfigError { key, given, wanted });
+        if !Self::chunk_size_is_valid(self.chunk_size) {
+            return wrong("chunk_size", self.chunk_size.to_string(), "must be a power of two from 1 KiB to 4 MiB");
+        }
+        if self.window < 2 * self.chunk_size as usize {
+            return wrong("window", self.window.to_string(), "must hold two chunks at least");
+        }
+        if self.pool < self.window {
+            return wrong("pool", self.pool.to_string(), "must hold one window at least");
+        }
+        if self.expiry > Self::EXPIRY_MOST || self.expiry.is_zero() {
+            return wrong("expiry", format!("{:?}", self.expiry), "must be from 1 s to 30 days");
+        }
+        if self.running_transfers == 0 || self.transfers_per_peer == 0 || self.half_open == 0 {
+            return wrong("running_transfers, transfers_per_peer, half_open", "0".into(), "must be 1 at least");
+        }
+        Ok(())
+    }
+
+    pub(crate) fn chunk_size_is_valid(size: u32) -> bool {
+        size.is_power_of_two() && (Self::CHUNK_LEAST..=Self::CHUNK_MOST).contains(&size)
+    }
+
+    pub(crate) fn workers(&self) -> usize {
+        match self.hosting {
+            Hosting::Inline => 1,
+            Hosting::Parallel(count) => count.clamp(1, 64),
+        }
+    }
+}

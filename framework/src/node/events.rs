@@ -1,0 +1,105 @@
+//! What a node tells those who watch it.
+
+use crate::delivery::{Content, Failure, Receipt, TransferId};
+use crate::pipeline::Skipped;
+use crate::wire::PeerId;
+
+/// Something happened on a node. Events are for watching: a slow subscriber misses some, and loses nothing else.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum NodeEvent {
+    /// A link to a peer is up.
+    LinkUp {
+        /// Who.
+        peer: PeerId,
+        /// What it calls itself.
+        name: String,
+    },
+    /// A link to a peer is gone.
+    LinkDown {
+        /// Who.
+        peer: PeerId,
+        /// Why.
+        reason: String,
+    },
+    /// A connection attempt was refused.
+    Refused {
+        /// Who, or the address where it is not known.
+        who: String,
+        /// Why.
+        reason: String,
+    },
+    /// Something happened to a transfer.
+    Transfer(TransferEvent),
+}
+
+/// Something happened to a transfer.
+#[derive(Clone, Debug)]
+pub struct TransferEvent {
+    /// The transfer.
+    pub transfer: TransferId,
+    /// The other node.
+    pub peer: PeerId,
+    /// Which way it goes.
+    pub direction: Direction,
+    /// What happened.
+    pub news: TransferNews,
+}
+
+/// Which way a transfer goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// From this node.
+    Outgoing,
+    /// To this node.
+    Incoming,
+}
+
+/// What happens to transfers.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum TransferNews {
+    /// It runs: the receiver has accepted it.
+    Started {
+        /// What is sent.
+        content: Content,
+    },
+    /// So much is done.
+    Progress {
+        /// Bytes of content that have arrived.
+        bytes: u64,
+        /// Bytes there are, where that is known.
+        total: Option<u64>,
+    },
+    /// One of the two sides has paused it.
+    Paused,
+    /// It goes on.
+    Resumed,
+    /// The link broke; it goes on where it was when the link is back.
+    Interrupted {
+        /// Why.
+        reason: String,
+    },
+    /// The content changed while it was sent: it begins anew.
+    Restarted {
+        /// Which attempt, from 0.
+        attempt: u32,
+    },
+    /// Entries of a tree were left out, since they could not be read.
+    Skipped {
+        /// The first of them.
+        entries: Vec<Skipped>,
+        /// How many there were.
+        total: u64,
+    },
+    /// The receiver has verified and committed it.
+    Delivered {
+        /// The receiver's word.
+        receipt: Receipt,
+    },
+    /// It failed at both ends.
+    Failed {
+        /// Why.
+        failure: Failure,
+    },
+}

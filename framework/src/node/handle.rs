@@ -1,0 +1,375 @@
+//! The handles a host holds: of its node, and of each transfer.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{broadcast, oneshot, watch};
+
+use super::builder::{NodeBuilder, Parts};
+use super::events::{NodeEvent, TransferNews};
+use super::hub::{Hub, SendTo, Shutdown};
+use super::session::signals::{Command, Know, Order, Outcome, SendOptions, Start};
+use super::shared::NodeShared;
+use super::trust::{Trust, TrustError, random32};
+use super::{ConfigError, NodeConfig};
+use crate::delivery::{Content, Failure, Receipt, TransferId};
+use crate::metrics::StageReport;
+use crate::pipeline::{Inbox, Source, SourceReport};
+use crate::remote::{Directory, DirectoryError};
+use crate::wire::{PeerId, Ticket};
+
+/// A running node. Cloning it shares it; dropping the last handle aborts what runs, [`Node::shutdown`] drains it first.
+#[derive(Clone)]
+pub struct Node(Arc<Inner>);
+
+struct Inner {
+    shared: Arc<NodeShared>,
+    hub: actix::Addr<Hub>,
+    addresses: Vec<String>,
+    stop: Mutex<Option<oneshot::Sender<()>>>,
+    stopped: watch::Receiver<bool>,
+}
+
+/// Where a delivery goes.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Destination {
+    /// `"peer/inbox"`: a trusted peer's name, and an inbox there.
+    Named(String),
+    /// A trusted peer's inbox.
+    Peer(PeerId, String),
+    /// Where a ticket leads.
+    Ticket(Ticket),
+}
+
+impl From<&str> for Destination {
+    fn from(name: &str) -> Self {
+        Self::Named(name.to_owned())
+    }
+}
+
+impl From<Ticket> for Destination {
+    fn from(ticket: Ticket) -> Self {
+        Self::Ticket(ticket)
+    }
+}
+
+/// Why a delivery was not begun.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The name does not say where.
+    #[error("{given:?} is no destination: \"peer/inbox\" is wanted, with the name of a trusted peer; known are: {known}")]
+    Unknown {
+        /// What was given.
+        given: String,
+        /// The names of trusted peers.
+        known: String,
+    },
+    /// An option can't work.
+    #[error(transparent)]
+    Options(#[from] ConfigError),
+    /// A stage is not registered here.
+    #[error(transparent)]
+    Stages(#[from] crate::supervise::RegistryError),
+    /// The source panicked when it was asked what it is.
+    #[error("the source panicked when it was asked what it is; see the log")]
+    SourcePanicked,
+    /// The operating system gave no thread.
+    #[error("no thread could be started to look at the source: {0}")]
+    Thread(std::io::Error),
+    /// The node has stopped.
+    #[error("the node has been shut down")]
+    Stopped,
+}
+
+impl Node {
+    /// Begins to put a node together.
+    pub fn builder() -> NodeBuilder {
+        NodeBuilder::default()
+    }
+
+    pub(super) fn new(parts: Parts, has_stopped: oneshot::Receiver<()>) -> Self {
+        let Parts { shared, hub, addresses, stop } = parts;
+        let (ended, stopped) = watch::channel(false);
+        // A plain thread, since the host may have no runtime; it ends with the node.
+        std::thread::spawn(move || {
+            let _ = has_stopped.blocking_recv();
+            let _ = ended.send(true);
+        });
+        Self(Arc::new(Inner { shared, hub, addresses, stop: Mutex::new(Some(stop)), stopped }))
+    }
+
+    /// Who it is.
+    pub fn peer(&self) -> PeerId {
+        self.0.shared.peer()
+    }
+
+    /// The addresses it listens at; a port 0 has become a real one.
+    pub fn addresses(&self) -> &[String] {
+        &self.0.addresses
+    }
+
+    /// Whom it trusts.
+    pub fn trust(&self) -> &Trust {
+        &self.0.shared.trust
+    }
+
+    /// The names it offers.
+    pub fn directory(&self) -> &Directory {
+        &self.0.shared.directory
+    }
+
+    /// Takes deliveries to `inbox`.
+    pub fn receive(&self, name: &str, inbox: impl Inbox) -> Result<(), DirectoryError> {
+        self.0.shared.directory.receive(name, Arc::new(inbox))
+    }
+
+    /// A ticket for one peer, good for 24 hours, to deliver to `inbox`.
+    pub fn ticket(&self, inbox: &str) -> Result<Ticket, TrustError> {
+        self.ticket_for(inbox, 1, Duration::from_secs(24 * 3600))
+    }
+
+    /// A ticket that so many peers may redeem within `valid`.
+    pub fn ticket_for(&self, inbox: &str, redeemers: u16, valid: Duration) -> Result<Ticket, TrustError> {
+        self.trust().issue(self.peer(), self.0.addresses.clone(), inbox, redeemers, valid)
+    }
+
+    /// Begins a delivery. Returns when this node has it (`accepted`); it goes on by itself, and the handle tells how.
+    pub async fn send(&self, to: impl Into<Destination>, source: impl Source) -> Result<TransferHandle, SendError> {
+        self.send_with(to, source, SendOptions::default()).await
+    }
+
+    /// [`Node::send`] with options of its own.
+    pub async fn send_with(
+        &self,
+        to: impl Into<Destination>,
+        source: impl Source,
+        options: SendOptions,
+    ) -> Result<TransferHandle, SendError> {
+        let shared = &self.0.shared;
+        let (peer, inbox, know) = self.resolve(to.into())?;
+        if let Some(size) = options.chunk_size {
+            NodeConfig { chunk_size: size, window: usize::MAX, pool: usize::MAX, ..shared.config.clone() }.check()?;
+        }
+        shared.registry.sending(&options.stages, crate::wire::Suite::XSALSA20_POLY1305)?;
+        let mut id = [0; 24];
+        id.copy_from_slice(&random32()[..24]);
+        let state = Arc::new(TransferState::new(TransferId::from_bytes(id), peer));
+        let (source, content) = look_at(source).await?;
+        let start = Start { source, content, inbox, options, state: Arc::clone(&state) };
+        self.0.hub.send(SendTo { peer, know, start }).await.map_err(|_| SendError::Stopped)?;
+        Ok(TransferHandle { state, node: self.clone() })
+    }
+
+    fn resolve(&self, to: Destination) -> Result<(PeerId, String, Know), SendError> {
+        match to {
+            Destination::Peer(peer, inbox) => Ok((peer, inbox, Know::default())),
+            Destination::Ticket(ticket) => {
+                let know = Know { addresses: ticket.addresses().to_vec(), token: Some(*ticket.token().expose()) };
+                Ok((ticket.peer(), ticket.inbox().to_owned(), know))
+            }
+            Destination::Named(given) => {
+                let found = given.split_once('/').and_then(|(name, inbox)| Some((self.trust().named(name)?.0, inbox.to_owned())));
+                found.map(|(peer, inbox)| (peer, inbox, Know::default())).ok_or_else(|| {
+                    let names: Vec<_> = self.trust().list().into_iter().map(|(_, peer)| peer.name).collect();
+                    SendError::Unknown { given, known: if names.is_empty() { "none".into() } else { names.join(", ") } }
+                })
+            }
+        }
+    }
+
+    /// What happens on the node from now on.
+    pub fn events(&self) -> EventStream {
+        EventStream { events: self.0.shared.events.subscribe(), only: None }
+    }
+
+    /// Cancels a transfer, of either direction.
+    pub fn cancel(&self, transfer: TransferId) {
+        self.0.hub.do_send(Command { transfer, what: Order::Cancel });
+    }
+
+    /// Pauses a transfer, of either direction: what has credit still arrives.
+    pub fn pause(&self, transfer: TransferId) {
+        self.0.hub.do_send(Command { transfer, what: Order::Pause });
+    }
+
+    /// Lets a paused transfer go on.
+    pub fn resume(&self, transfer: TransferId) {
+        self.0.hub.do_send(Command { transfer, what: Order::Resume });
+    }
+
+    /// What every stage has counted.
+    pub fn metrics(&self) -> Vec<StageReport> {
+        self.0.shared.metrics.report()
+    }
+
+    /// Takes nothing new, lets running transfers end within the limit of the configuration, then stops the node.
+    pub async fn shutdown(&self) {
+        // An error means that the node has stopped already.
+        let _ = self.0.hub.send(Shutdown).await;
+        self.0.stop.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut stopped = self.0.stopped.clone();
+        let _ = stopped.wait_for(|stopped| *stopped).await;
+    }
+
+    /// [`Node::shutdown`] for a plain thread.
+    pub fn shutdown_blocking(&self) {
+        super::builder::block_on(self.shutdown());
+    }
+}
+
+/// Asks a source what it is, on a thread of its own: a tree counts its entries for that.
+async fn look_at(source: impl Source) -> Result<(Box<dyn Source>, Content), SendError> {
+    let (looked, has_looked) = oneshot::channel();
+    let look = move || {
+        let content = source.content();
+        // Whoever asked may be gone.
+        let _ = looked.send((Box::new(source) as Box<dyn Source>, content));
+    };
+    std::thread::Builder::new().name("estafette-look".into()).spawn(look).map_err(SendError::Thread)?;
+    has_looked.await.map_err(|_| SendError::SourcePanicked)
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node").field("peer", &self.peer()).field("addresses", &self.0.addresses).finish_non_exhaustive()
+    }
+}
+
+/// What a transfer has come to.
+#[derive(Clone, Debug, Default)]
+pub struct TransferStatus {
+    /// Whether the receiver has accepted it.
+    pub started: bool,
+    /// Bytes of content that have arrived.
+    pub bytes: u64,
+    /// Bytes there are, where that is known.
+    pub total: Option<u64>,
+    /// What the source had to say when it was read to its end.
+    pub report: SourceReport,
+    /// How it ended, if it has.
+    pub outcome: Option<Result<Receipt, Failure>>,
+}
+
+/// The state of a transfer, shared between its session and its handles.
+#[derive(Debug)]
+pub(crate) struct TransferState {
+    pub(crate) id: TransferId,
+    peer: PeerId,
+    status: watch::Sender<TransferStatus>,
+}
+
+impl TransferState {
+    fn new(id: TransferId, peer: PeerId) -> Self {
+        Self { id, peer, status: watch::channel(TransferStatus::default()).0 }
+    }
+
+    pub(crate) fn update(&self, change: impl FnOnce(&mut TransferStatus)) {
+        self.status.send_modify(change);
+    }
+
+    /// Notes progress; whether there was any.
+    pub(crate) fn progressed(&self, bytes: u64, total: Option<u64>) -> bool {
+        self.status.send_if_modified(|status| {
+            let more = bytes > status.bytes;
+            (status.bytes, status.total) = (bytes.max(status.bytes), total);
+            more
+        })
+    }
+
+    pub(crate) fn end(&self, outcome: Outcome) {
+        self.status.send_modify(|status| {
+            if let Ok(receipt) = &outcome {
+                (status.bytes, status.total) = (receipt.length, Some(receipt.length));
+            }
+            status.outcome.get_or_insert(outcome);
+        });
+    }
+}
+
+/// A delivery under way. Dropping it leaves the delivery as it is.
+#[derive(Clone, Debug)]
+pub struct TransferHandle {
+    state: Arc<TransferState>,
+    node: Node,
+}
+
+impl TransferHandle {
+    /// Its id.
+    pub fn id(&self) -> TransferId {
+        self.state.id
+    }
+
+    /// To whom it goes.
+    pub fn peer(&self) -> PeerId {
+        self.state.peer
+    }
+
+    /// What it has come to.
+    pub fn status(&self) -> TransferStatus {
+        self.state.status.borrow().clone()
+    }
+
+    /// Waits until the receiver has verified and committed it, or it has failed at both ends.
+    pub async fn delivered(&self) -> Result<Receipt, Failure> {
+        let mut status = self.state.status.subscribe();
+        let ended = status.wait_for(|status| status.outcome.is_some()).await;
+        let outcome = ended.ok().and_then(|status| status.outcome.clone());
+        outcome.unwrap_or_else(|| Err(Failure::new(crate::delivery::FailureKind::Shutdown, "the node stopped")))
+    }
+
+    /// What happens to it from now on.
+    pub fn events(&self) -> EventStream {
+        EventStream { events: self.node.0.shared.events.subscribe(), only: Some(self.state.id) }
+    }
+
+    /// Gives it up, at both ends.
+    pub fn cancel(&self) {
+        self.node.cancel(self.id());
+    }
+
+    /// Pauses it.
+    pub fn pause(&self) {
+        self.node.pause(self.id());
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        self.node.resume(self.id());
+    }
+}
+
+/// A subscription to events. One that is read too slowly misses the oldest.
+#[derive(Debug)]
+pub struct EventStream {
+    events: broadcast::Receiver<NodeEvent>,
+    only: Option<TransferId>,
+}
+
+impl EventStream {
+    /// The next event; `None` when the node has stopped.
+    pub async fn next(&mut self) -> Option<NodeEvent> {
+        loop {
+            match self.events.recv().await {
+                Ok(event) if self.is_for_us(&event) => return Some(event),
+                Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Err(broadcast::error::RecvError::Closed) => return None,
+            }
+        }
+    }
+
+    /// The next event of a transfer; `None` when the node has stopped.
+    pub async fn next_news(&mut self) -> Option<TransferNews> {
+        loop {
+            if let NodeEvent::Transfer(event) = self.next().await? {
+                return Some(event.news);
+            }
+        }
+    }
+
+    fn is_for_us(&self, event: &NodeEvent) -> bool {
+        self.only.is_none_or(|id| matches!(event, NodeEvent::Transfer(event) if event.transfer == id))
+    }
+}

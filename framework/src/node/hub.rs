@@ -1,0 +1,231 @@
+//! The actor that knows all peers: it takes connections in, and gives every peer its session.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, ResponseFuture, StreamHandler};
+use tokio::task::{AbortHandle, JoinHandle};
+
+use super::accept;
+use super::link::NewLink;
+use super::session::Session;
+use super::session::signals::{Close, Command, Drain, Know, LinkUp, Start};
+use super::shared::NodeShared;
+use super::transport::{Connection, Listener};
+use crate::wire::{PeerId, RefuseReason};
+
+/// The wait after a failed `accept`: most often the process has run out of file descriptors.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+
+pub(crate) struct Hub {
+    shared: Arc<NodeShared>,
+    sessions: HashMap<PeerId, Addr<Session>>,
+    listening: Vec<JoinHandle<()>>,
+    half_open: VecDeque<AbortHandle>,
+    stopping: bool,
+}
+
+/// Begin to accept connections; answers with the address others can dial.
+#[derive(Debug, Message)]
+#[rtype(result = "io::Result<String>")]
+pub(crate) struct Listen(pub(crate) String);
+
+/// A connection has come in.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct Incoming(Box<dyn Connection>);
+
+/// A peer has proved who it is and may come in.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct LinkAccepted(pub(crate) Box<NewLink>);
+
+/// A session has stopped.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct SessionEnded {
+    pub(crate) peer: PeerId,
+}
+
+/// Send this to that peer.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct SendTo {
+    pub(crate) peer: PeerId,
+    pub(crate) know: Know,
+    pub(crate) start: Start,
+}
+
+/// Finish what runs, within the limit, then close everything.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Shutdown;
+
+impl Hub {
+    pub(crate) fn new(shared: Arc<NodeShared>) -> Self {
+        Self { shared, sessions: HashMap::new(), listening: Vec::new(), half_open: VecDeque::new(), stopping: false }
+    }
+
+    fn session(&mut self, peer: PeerId, ctx: &mut Context<Self>) -> Addr<Session> {
+        let (shared, hub) = (&self.shared, ctx.address());
+        let alive = self.sessions.get(&peer).filter(|session| session.connected()).cloned();
+        alive.unwrap_or_else(|| {
+            let session = Session::new(Arc::clone(shared), hub, peer).start();
+            self.sessions.insert(peer, session.clone());
+            session
+        })
+    }
+}
+
+impl Actor for Hub {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let revocations = self.shared.trust.revocations();
+        ctx.add_stream(futures_util::stream::unfold(revocations, |mut revocations| async move {
+            use tokio::sync::broadcast::error::RecvError;
+            match revocations.recv().await {
+                Ok(peer) => Some((Revoked(Some(peer)), revocations)),
+                // More at once than are kept: all sessions are looked at.
+                Err(RecvError::Lagged(_)) => Some((Revoked(None), revocations)),
+                Err(RecvError::Closed) => None,
+            }
+        }));
+    }
+}
+
+/// A peer, or some peers, were revoked.
+struct Revoked(Option<PeerId>);
+
+impl StreamHandler<Revoked> for Hub {
+    fn handle(&mut self, Revoked(peer): Revoked, _: &mut Context<Self>) {
+        let close = Close { reason: "the peer was revoked".into(), refuse: Some(RefuseReason::Revoked) };
+        let trust = &self.shared.trust;
+        let hit = |id: &PeerId| peer.map_or_else(|| trust.peer(id).is_none(), |peer| peer == *id);
+        self.sessions.iter().filter(|(id, _)| hit(id)).for_each(|(_, session)| session.do_send(close.clone()));
+    }
+
+    fn finished(&mut self, _: &mut Context<Self>) {
+        // The default would stop the hub.
+    }
+}
+
+impl Handler<Listen> for Hub {
+    type Result = ResponseFuture<io::Result<String>>;
+
+    fn handle(&mut self, Listen(address): Listen, ctx: &mut Context<Self>) -> Self::Result {
+        let (transport, hub) = (Arc::clone(&self.shared.transport), ctx.address());
+        Box::pin(async move {
+            let listener = transport.listen(&address).await?;
+            let address = listener.address();
+            let accepting = actix::spawn(accept_all(listener, hub.clone()));
+            hub.do_send(Listening(accepting));
+            Ok(address)
+        })
+    }
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Listening(JoinHandle<()>);
+
+impl Handler<Listening> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, Listening(accepting): Listening, _: &mut Context<Self>) {
+        if self.stopping {
+            accepting.abort();
+        }
+        self.listening.push(accepting);
+    }
+}
+
+async fn accept_all(mut listener: Box<dyn Listener>, hub: Addr<Hub>) {
+    loop {
+        match listener.accept().await {
+            // Awaited: connections come in no faster than they are looked at.
+            Ok(connection) => {
+                if hub.send(Incoming(connection)).await.is_err() {
+                    return;
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, address = listener.address(), "accepting a connection failed; trying again");
+                tokio::time::sleep(ACCEPT_AGAIN).await;
+            }
+        }
+    }
+}
+
+impl Handler<Incoming> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, Incoming(connection): Incoming, ctx: &mut Context<Self>) {
+        self.half_open.retain(|handshake| !handshake.is_finished());
+        while self.half_open.len() >= self.shared.config.half_open {
+            // The oldest goes: an honest peer is through in a few round trips, a flood waits for its time-out.
+            if let Some(oldest) = self.half_open.pop_front() {
+                oldest.abort();
+            }
+        }
+        let serving = actix::spawn(accept::serve(Arc::clone(&self.shared), ctx.address(), connection));
+        self.half_open.push_back(serving.abort_handle());
+    }
+}
+
+impl Handler<LinkAccepted> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, LinkAccepted(link): LinkAccepted, ctx: &mut Context<Self>) {
+        if !self.stopping {
+            self.session(link.peer, ctx).do_send(LinkUp(link));
+        }
+    }
+}
+
+impl Handler<SessionEnded> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, SessionEnded { peer }: SessionEnded, _: &mut Context<Self>) {
+        self.sessions.remove(&peer);
+    }
+}
+
+impl Handler<SendTo> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, SendTo { peer, know, start }: SendTo, ctx: &mut Context<Self>) {
+        let session = self.session(peer, ctx);
+        session.do_send(know);
+        session.do_send(start);
+    }
+}
+
+impl Handler<Command> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, command: Command, _: &mut Context<Self>) {
+        self.sessions.values().for_each(|session| session.do_send(command));
+    }
+}
+
+impl Handler<Shutdown> for Hub {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: Shutdown, _: &mut Context<Self>) -> ResponseFuture<()> {
+        self.stopping = true;
+        self.listening.iter().for_each(JoinHandle::abort);
+        self.half_open.iter().for_each(AbortHandle::abort);
+        let (sessions, limit) = (self.sessions.values().cloned().collect::<Vec<_>>(), self.shared.config.drain_for);
+        Box::pin(async move {
+            let drained = futures_util::future::join_all(sessions.iter().map(|session| session.send(Drain)));
+            if tokio::time::timeout(limit, drained).await.is_err() {
+                tracing::warn!(?limit, "transfers still ran at the end of the drain: they fail");
+            }
+            let close = Close { reason: "the node is shutting down".into(), refuse: None };
+            futures_util::future::join_all(sessions.iter().map(|session| session.send(close.clone()))).await;
+        })
+    }
+}

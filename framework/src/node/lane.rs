@@ -1,0 +1,488 @@
+//! The actor that carries sealed chunks over one bulk connection, and the chains of stages that end in it.
+//!
+//! It lives on a worker's arbiter together with its chains, its socket's two tasks and its acknowledgements, so a chunk
+//! crosses no thread between the first stage and the socket. It outlives its connections.
+//!
+//! Invariant: a sealed frame is kept until the receiver has acknowledged it, whatever happens to connections meanwhile.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, ResponseFuture};
+use tokio::sync::mpsc;
+
+use super::lane_io::{self, Outbound, ReaderSeat};
+use super::session::{Session, signals::LaneDown};
+use super::shared::NodeShared;
+use super::transport::Connection;
+use crate::delivery::RangeSet;
+use crate::pipeline::{BalancedReplica, Chunk, Outlet, Parcel, Sealed, Transfer};
+use crate::supervise::{Adopt, Check, Checked, RegistryError, Retire, RouteId, Wiring};
+use crate::wire::{Control, ControlOpener, ControlSealer, Ranges, Suite};
+
+/// The most different chains of stages a lane keeps; transfers with still another one are refused.
+const CHAINS: usize = 16;
+
+/// Streams that come in by this lane, shared with the task that reads it.
+pub(super) type Streams = Rc<RefCell<HashMap<u64, Admitted>>>;
+
+/// An incoming transfer, as a lane's reader sees it.
+pub(super) struct Admitted {
+    pub(super) transfer: Arc<Transfer>,
+    pub(super) inlet: Outlet<Sealed>,
+}
+
+/// What others see of a lane without asking it.
+#[derive(Clone, Debug)]
+pub(crate) struct LaneHandle {
+    pub(crate) address: Addr<Lane>,
+    pub(crate) up: Arc<AtomicBool>,
+}
+
+pub(crate) struct Lane {
+    index: u16,
+    shared: Arc<NodeShared>,
+    session: Addr<Session>,
+    up: Arc<AtomicBool>,
+    load: Arc<AtomicUsize>,
+    connection: Option<Attached>,
+    retained: BTreeMap<(u64, u64), Sealed>,
+    streams: Streams,
+    sending: HashMap<(Vec<String>, u16), Chain<Chunk>>,
+    receiving: HashMap<(Vec<String>, u16), Chain<Sealed>>,
+    acknowledged: BTreeMap<u64, RangeSet>,
+}
+
+struct Chain<M: Parcel> {
+    inlet: Outlet<M>,
+    route: RouteId,
+}
+
+struct Attached {
+    epoch: u64,
+    queue: mpsc::UnboundedSender<Outbound>,
+    sealer: ControlSealer,
+    tasks: [tokio::task::JoinHandle<()>; 2],
+}
+
+/// A connection for this lane, its handshake done.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Attach {
+    pub(crate) epoch: u64,
+    pub(crate) connection: Box<dyn Connection>,
+    pub(crate) sealer: ControlSealer,
+    pub(crate) opener: ControlOpener,
+    pub(crate) max_frame: u32,
+}
+
+/// Closes the connection, if it is still this one.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Detach;
+
+/// The connection's tasks ended.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct Ended {
+    pub(super) epoch: u64,
+    pub(super) why: String,
+    pub(super) violation: bool,
+}
+
+/// The head of the chain that sends with these stages.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<BalancedReplica, RegistryError>")]
+pub(crate) struct SendingChain {
+    pub(crate) stages: Vec<String>,
+    pub(crate) suite: Suite,
+}
+
+/// Chunks of this transfer may come in from now on.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), RegistryError>")]
+pub(crate) struct Admit {
+    pub(crate) transfer: Arc<Transfer>,
+    pub(crate) stages: Vec<String>,
+}
+
+/// A stream is over: its frames and its admission are dropped.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Forget {
+    pub(crate) stream: u64,
+}
+
+/// The receiver has these.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Acknowledged {
+    pub(crate) stream: u64,
+    pub(crate) indices: Ranges,
+}
+
+/// The receiver has this one already: say so again.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct AcknowledgeAgain {
+    pub(super) stream: u64,
+    pub(super) index: u64,
+}
+
+/// The receiver lost this one: send its frame again, if it is kept here.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Resend {
+    pub(crate) stream: u64,
+    pub(crate) index: u64,
+}
+
+/// Frames of a lane that is down, to be sent by this one.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct TakeOver(pub(crate) Vec<Sealed>);
+
+/// Gives its frames away: its connection is gone and others are up.
+#[derive(Debug, Message)]
+#[rtype(result = "Vec<Sealed>")]
+pub(crate) struct Surrender;
+
+/// Looks whether the actors of all chains live; the stage that was given up, if one was.
+#[derive(Debug, Message)]
+#[rtype(result = "Option<Arc<str>>")]
+pub(crate) struct CheckChains;
+
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct Flush;
+
+/// The session ended.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct StopLane;
+
+impl Lane {
+    pub(crate) fn start_on(shared: &Arc<NodeShared>, session: Addr<Session>, index: u16) -> LaneHandle {
+        let worker = &shared.workers[usize::from(index) % shared.workers.len()];
+        let up = Arc::<AtomicBool>::default();
+        let (shared, lane_up) = (Arc::clone(shared), Arc::clone(&up));
+        let address = Self::start_in_arbiter(worker, move |_| Self {
+            index,
+            shared,
+            session,
+            up: lane_up,
+            load: Arc::default(),
+            connection: None,
+            retained: BTreeMap::new(),
+            streams: Streams::default(),
+            sending: HashMap::new(),
+            receiving: HashMap::new(),
+            acknowledged: BTreeMap::new(),
+        });
+        LaneHandle { address, up }
+    }
+
+    fn put_out(&mut self, key: (u64, u64)) {
+        if let (Some(connection), Some(sealed)) = (&self.connection, self.retained.get(&key)) {
+            // A closed queue means the connection is ending: the frame stays and goes by the next one.
+            let _ = connection.queue.send(Outbound::Chunk { frame: sealed.content().clone(), custody: sealed.custody().clone() });
+        }
+    }
+
+    fn detach(&mut self) -> Option<u64> {
+        self.up.store(false, Ordering::Relaxed);
+        self.acknowledged.clear();
+        let connection = self.connection.take()?;
+        connection.tasks.iter().for_each(tokio::task::JoinHandle::abort);
+        Some(connection.epoch)
+    }
+
+    fn acknowledge(&mut self, stream: u64, index: u64, ctx: &mut Context<Self>) {
+        if self.acknowledged.is_empty() {
+            // Behind what waits in the mailbox now, so that one frame acknowledges all of it.
+            ctx.notify(Flush);
+        }
+        self.acknowledged.entry(stream).or_default().insert(index);
+    }
+
+    fn supervise(&self, way: &str, wiring: Wiring) -> ResponseFuture<RouteId> {
+        let name = format!("{way} {} lane {}", self.shared.identity.peer().short(), self.index);
+        let worker = self.shared.workers[usize::from(self.index) % self.shared.workers.len()].clone();
+        let adopt = Adopt { name, arbiter: worker, children: wiring.into_children() };
+        let supervisor = self.shared.supervisor.clone();
+        Box::pin(async move { supervisor.send(adopt).await.unwrap_or(RouteId::NONE) })
+    }
+}
+
+impl Actor for Lane {
+    type Context = Context<Self>;
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        self.detach();
+        let routes = self.sending.values().map(|chain| chain.route).chain(self.receiving.values().map(|chain| chain.route));
+        routes.for_each(|route| self.shared.supervisor.do_send(Retire(route)));
+        self.retained.values().for_each(|sealed| sealed.custody().finish(0));
+    }
+}
+
+impl Handler<Attach> for Lane {
+    type Result = ();
+
+    fn handle(&mut self, attach: Attach, ctx: &mut Context<Self>) {
+        self.detach();
+        let Attach { epoch, connection, sealer, opener, max_frame } = attach;
+        let io = match connection.attach() {
+            Ok(io) => io,
+            Err(error) => return ctx.notify(Ended { epoch, why: error.to_string(), violation: false }),
+        };
+        let (reader, writer) = tokio::io::split(io);
+        let (queue, outbound) = mpsc::unbounded_channel();
+        let seat = ReaderSeat {
+            lane: ctx.address(),
+            index: self.index,
+            streams: Rc::clone(&self.streams),
+            buffers: self.shared.buffers.clone(),
+            opener,
+            max_frame,
+        };
+        let (writing, reading) = (ctx.address(), ctx.address());
+        let stalled_after = self.shared.config.link.dead_after();
+        let tasks = [
+            actix::spawn(async move {
+                let ended = lane_io::write(writer, outbound, stalled_after).await;
+                writing.do_send(Ended { epoch, why: ended.to_string(), violation: false });
+            }),
+            actix::spawn(async move {
+                let ended = lane_io::read(reader, seat).await;
+                reading.do_send(Ended { epoch, why: ended.to_string(), violation: ended.is_violation() });
+            }),
+        ];
+        self.connection = Some(Attached { epoch, queue, sealer, tasks });
+        self.up.store(true, Ordering::Relaxed);
+        let keys: Vec<_> = self.retained.keys().copied().collect();
+        keys.into_iter().for_each(|key| self.put_out(key));
+    }
+}
+
+impl Handler<Detach> for Lane {
+    type Result = ();
+
+    fn handle(&mut self, _: Detach, _: &mut Context<Self>) {
+        self.detach();
+    }
+}
+
+impl Handler<Ended> for Lane {
+    type Result = ();
+
+    fn handle(&mut self, ended: Ended, _: &mut Context<Self>) {
+        if self.connection.as_ref().is_none_or(|connection| connection.epoch == ended.epoch) {
+            self.detach();
+            self.session.do_send(LaneDown { lane: self.index, epoch: ended.epoch, why: ended.why, violation: ended.violation });
+        }
+    }
+}
+
+impl Handler<SendingChain> for Lane {
+    type Result = actix::ResponseActFuture<Self, Result<BalancedReplica, RegistryError>>;
+
+    fn handle(&mut self, SendingChain { stages, suite }: SendingChain, ctx: &mut Context<Self>) -> Self::Result {
+        use actix::{ActorFutureExt, WrapFuture, fut};
+        let (load, up) = (Arc::clone(&self.load), Arc::clone(&self.up));
+        let replica = move |inlet| BalancedReplica { inlet, load, ready: Arc::new(move || up.load(Ordering::Relaxed)) };
+        let key = (stages, suite.0);
+        if let Some(chain) = self.sending.get(&key) {
+            return Box::pin(fut::ready(Ok(replica(chain.inlet.clone()))));
+        }
+        if self.sending.len() >= CHAINS {
+            return Box::pin(fut::ready(Err(RegistryError::TooManyChains { limit: CHAINS })));
+        }
+        let pipeline = match self.shared.registry.sending(&key.0, suite) {
+            Ok(pipeline) => pipeline,
+            Err(error) => return Box::pin(fut::ready(Err(error))),
+        };
+        let mut wiring = Wiring::new(self.shared.metrics.clone());
+        let inlet = pipeline.wire(&mut wiring, Outlet::to(ctx.address().recipient()));
+        let adopted = self.supervise("to", wiring).into_actor(self);
+        Box::pin(adopted.map(move |route, lane, _| {
+            lane.sending.insert(key, Chain { inlet: inlet.clone(), route });
+            Ok(replica(inlet))
+        }))
+    }
+}
+
+impl Handler<Admit> for Lane {
+    type Result = actix::ResponseActFuture<Self, Result<(), RegistryError>>;
+
+    fn handle(&mut self, Admit { transfer, stages }: Admit, ctx: &mut Context<Self>) -> Self::Result {
+        use actix::{ActorFutureExt, WrapFuture, fut};
+        let suite = transfer.scope.suite;
+        let key = (stages, suite.0);
+        if let Some(chain) = self.receiving.get(&key) {
+            let inlet = chain.inlet.clone();
+            self.streams.borrow_mut().insert(transfer.stream, Admitted { transfer, inlet });
+            return Box::pin(fut::ready(Ok(())));
+        }
+        if self.receiving.len() >= CHAINS {
+            return Box::pin(fut::ready(Err(RegistryError::TooManyChains { limit: CHAINS })));
+        }
+        let pipeline = match self.shared.registry.receiving(&key.0, suite) {
+            Ok(pipeline) => pipeline,
+            Err(error) => return Box::pin(fut::ready(Err(error))),
+        };
+        let mut wiring = Wiring::new(self.shared.metrics.clone());
+        let inlet = pipeline.wire(&mut wiring, Outlet::to(ctx.address().recipient()));
+        let adopted = self.supervise("from", wiring).into_actor(self);
+        Box::pin(adopted.map(move |route, lane, _| {
+            lane.streams.borrow_mut().insert(transfer.stream, Admitted { transfer, inlet: inlet.clone() });
+            lane.receiving.insert(key, Chain { inlet, route });
+            Ok(())
+        }))
+    }
+}
+
+impl Handler<Forget> for Lane {
+    type Result = ();
+
+    fn handle(&mut self, Forget { stream }: Forget, _: &mut Context<Self>) {
+        self.streams.borrow_mut().remove(&stream);
+        self.acknowledged.remove(&stream);
+        let over: Vec<_> = self.retained.range((stream, 0)..=(stream, u64::MAX)).map(|(&key, _)| key).collect();
+        for sealed in over.iter().filter_map(|key| self.retained.remove(key)) {
+            sealed.custody().finish(0);
+        }
+    }
+}
+
+impl Handler<Sealed> for Lane {
+    type Result = ();
+
+    fn handle(&mut self, sealed: Sealed, _: &mut Context<Self>) {
+        if sealed.custody().transfer().is_closed() {
+            return sealed.custody().finish(0);
+        }
+        sealed.custody().sealed();
+        let key = (sealed.custody().transfer().stream, sealed.custody().index());
+        self.retained.insert(key, sealed);
+        self.put_out(key);
+        if self.connection.is_none() {
+            self.session.do_send(super::session::signals::Stranded);
+        }
+    }
+}
+
+impl Handler<Chunk> for Lane {
+    type Result = ();
+
+    fn handle(&mut self, chunk: Chunk, ctx: &mut Context<Self>) {
+        let (transfer, index) = (Arc::clone(chunk.custody().transfer()), chunk.custody().index());
+        if !chunk.custody().is_trailer() {
+            transfer.incoming().received(index);
+        }
+        if let Some(assembler) = transfer.assembler() {
+            Outlet::to(assembler.clone()).send(chunk);
+        }
+        self.acknowledge(transfer.stream, index, ctx);
+    }
+}
+
+impl Handler<Flush> for Lane {
+    type Result = ();
+
+    fn handle(&mut self, _: Flush, _: &mut Context<Self>) {
+        let Some(connection) = &mut self.connection else { return };
+        for (stream, indices) in std::mem::take(&mut self.acknowledged) {
+            for indices in indices.to_wire() {
+                if let Ok(frame) = connection.sealer.seal_control(&Control::Received { stream, indices }) {
+                    let _ = connection.queue.send(Outbound::Control(frame));
+                }
+            }
+        }
+    }
+}
+
+impl Handler<Acknowledged> for Lane {
+    type Result = ();
+
+    fn handle(&mut self, Acknowledged { stream, indices }: Acknowledged, _: &mut Context<Self>) {
+        for &(start, end) in indices.as_slice() {
+            let acked: Vec<_> = self.retained.range((stream, start)..(stream, end)).map(|(&key, _)| key).collect();
+            for sealed in acked.iter().filter_map(|key| self.retained.remove(key)) {
+                let custody = sealed.custody();
+                if !custody.is_trailer() {
+                    custody.transfer().acknowledge(custody.index());
+                }
+                custody.finish(custody.content_length());
+            }
+        }
+    }
+}
+
+impl Handler<AcknowledgeAgain> for Lane {
+    type Result = ();
+
+    fn handle(&mut self, AcknowledgeAgain { stream, index }: AcknowledgeAgain, ctx: &mut Context<Self>) {
+        self.acknowledge(stream, index, ctx);
+    }
+}
+
+impl Handler<Resend> for Lane {
+    type Result = ();
+
+    fn handle(&mut self, Resend { stream, index }: Resend, _: &mut Context<Self>) {
+        self.put_out((stream, index));
+    }
+}
+
+impl Handler<TakeOver> for Lane {
+    type Result = ();
+
+    fn handle(&mut self, TakeOver(frames): TakeOver, ctx: &mut Context<Self>) {
+        frames.into_iter().for_each(|sealed| Handler::<Sealed>::handle(self, sealed, ctx));
+    }
+}
+
+impl Handler<Surrender> for Lane {
+    type Result = Vec<Sealed>;
+
+    fn handle(&mut self, _: Surrender, _: &mut Context<Self>) -> Vec<Sealed> {
+        if self.connection.is_some() { Vec::new() } else { std::mem::take(&mut self.retained).into_values().collect() }
+    }
+}
+
+impl Handler<CheckChains> for Lane {
+    type Result = actix::ResponseActFuture<Self, Option<Arc<str>>>;
+
+    fn handle(&mut self, _: CheckChains, _: &mut Context<Self>) -> Self::Result {
+        use actix::{ActorFutureExt, WrapFuture};
+        let routes = self.sending.values().map(|chain| chain.route).chain(self.receiving.values().map(|chain| chain.route));
+        let (routes, supervisor) = (routes.collect::<Vec<_>>(), self.shared.supervisor.clone());
+        let checks = async move {
+            let mut given_up = None;
+            for route in routes {
+                if let Ok(Checked::GivenUp(stage)) = supervisor.send(Check(route)).await {
+                    given_up = Some((route, stage));
+                }
+            }
+            given_up
+        };
+        Box::pin(checks.into_actor(self).map(|given_up, lane, _| {
+            let (route, stage) = given_up?;
+            // The next transfer that needs such a chain gets a fresh one.
+            lane.sending.retain(|_, chain| chain.route != route);
+            lane.receiving.retain(|_, chain| chain.route != route);
+            Some(stage)
+        }))
+    }
+}
+
+impl Handler<StopLane> for Lane {
+    type Result = ();
+
+    fn handle(&mut self, _: StopLane, ctx: &mut Context<Self>) {
+        ctx.stop();
+    }
+}

@@ -1,0 +1,218 @@
+//! The two tasks of a bulk connection.
+//!
+//! Invariant: the reader never waits for a sink, and never takes a chunk that had no credit.
+
+use std::io;
+use std::time::Duration;
+
+use actix::Addr;
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::mpsc;
+
+use super::lane::{AcknowledgeAgain, Acknowledged, Lane, Streams};
+use crate::delivery::Claim;
+use crate::pipeline::{Buffer, BufferPool, Custody, Parcel, Sealed, Transfer};
+use crate::wire::{CONTROL_BODY_LIMIT, Control, ControlOpener, FLAG_LAST, FrameHeader, FrameKind, HEADER_LENGTH};
+
+/// What waits to be written: bounded by the slots and the credit of the chunks, and by one acknowledgement per chunk read.
+pub(super) enum Outbound {
+    Chunk { frame: Bytes, custody: Custody },
+    Control(Vec<u8>),
+}
+
+/// Why a task of a connection ended.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LaneEnd {
+    #[error("the peer closed the connection")]
+    Closed,
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("the peer took no byte for {0:?}")]
+    Stalled(Duration),
+    #[error("the peer broke the protocol: {0}")]
+    Violation(String),
+}
+
+impl LaneEnd {
+    pub(super) fn is_violation(&self) -> bool {
+        matches!(self, Self::Violation(_))
+    }
+}
+
+/// What a lane's reader needs.
+pub(super) struct ReaderSeat {
+    pub(super) lane: Addr<Lane>,
+    pub(super) index: u16,
+    pub(super) streams: Streams,
+    pub(super) buffers: BufferPool,
+    pub(super) opener: ControlOpener,
+    pub(super) max_frame: u32,
+}
+
+/// Writes what is queued until the queue or the connection closes.
+pub(super) async fn write(
+    mut socket: impl AsyncWrite + Unpin,
+    mut queue: mpsc::UnboundedReceiver<Outbound>,
+    stalled_after: Duration,
+) -> LaneEnd {
+    while let Some(outbound) = queue.recv().await {
+        let written = match outbound {
+            Outbound::Chunk { frame, custody } => {
+                custody.leave_stages();
+                drop(custody);
+                write_whole(&mut socket, &frame, stalled_after).await
+            }
+            Outbound::Control(frame) => write_whole(&mut socket, &frame, stalled_after).await,
+        };
+        if let Err(end) = written {
+            return end;
+        }
+    }
+    LaneEnd::Closed
+}
+
+/// Writes all of `bytes`; gives up when the peer takes none for too long, however slow the road is otherwise.
+pub(super) async fn write_whole(socket: &mut (impl AsyncWrite + Unpin), mut bytes: &[u8], stalled_after: Duration) -> Result<(), LaneEnd> {
+    while !bytes.is_empty() {
+        let written = tokio::time::timeout(stalled_after, socket.write(bytes)).await.map_err(|_| LaneEnd::Stalled(stalled_after))??;
+        if written == 0 {
+            return Err(LaneEnd::Closed);
+        }
+        bytes = &bytes[written..];
+    }
+    Ok(())
+}
+
+/// Reads frames until the connection ends.
+pub(super) async fn read(socket: impl AsyncRead + Unpin, mut seat: ReaderSeat) -> LaneEnd {
+    let mut frames = FrameReader { socket, ahead: [0; HEADER_LENGTH], have: 0 };
+    loop {
+        let outcome = match frames.header(seat.max_frame).await {
+            Ok(header) if header.kind == FrameKind::Chunk => chunk(&mut frames, &seat, header).await,
+            Ok(header) => control(&mut frames, &mut seat, header).await,
+            Err(end) => Err(end),
+        };
+        if let Err(end) = outcome {
+            return end;
+        }
+    }
+}
+
+async fn chunk(frames: &mut FrameReader<impl AsyncRead + Unpin>, seat: &ReaderSeat, header: FrameHeader) -> Result<(), LaneEnd> {
+    let last = header.flags & FLAG_LAST != 0;
+    let admitted = {
+        let streams = seat.streams.borrow();
+        streams.get(&header.stream).map(|admitted| (admitted.transfer.clone(), admitted.inlet.clone()))
+    };
+    // A stream that is over here may still have frames on the road.
+    let Some((transfer, inlet)) = admitted else { return frames.skip(header.len).await };
+    let most = transfer.frame_body_limit();
+    if header.len > most || (header.len as usize) < Sealed::TAG_LENGTH {
+        return Err(LaneEnd::Violation(format!("a chunk of {} bytes in a transfer of at most {most}", header.len)));
+    }
+    let claim = if last { transfer.incoming().claim_trailer() } else { transfer.incoming().claim(header.index) };
+    match claim {
+        Claim::New => {}
+        Claim::InProgress => return frames.skip(header.len).await,
+        Claim::Received => {
+            seat.lane.do_send(AcknowledgeAgain { stream: header.stream, index: header.index });
+            return frames.skip(header.len).await;
+        }
+        Claim::Beyond { limit } => {
+            return Err(LaneEnd::Violation(format!("chunk {} was sent, but credit was given up to {limit}", header.index)));
+        }
+    }
+    let mut claimed = Claimed { transfer: &transfer, index: header.index, last, whole: false };
+    let length = HEADER_LENGTH + header.len as usize;
+    let buffer = frames.body(seat.buffers.take(length + HEADER_LENGTH), &header).await?;
+    claimed.whole = true;
+    let custody = Custody::incoming(&transfer, header.index, last, Some(seat.index));
+    inlet.send(Sealed::from_parts(custody, buffer.freeze(0..length)));
+    // The stages get their turn before the next chunk is read: one at a time stays in cache.
+    tokio::task::yield_now().await;
+    Ok(())
+}
+
+/// Gives the claim back when the connection ends in the middle of the chunk.
+struct Claimed<'a> {
+    transfer: &'a Transfer,
+    index: u64,
+    last: bool,
+    whole: bool,
+}
+
+impl Drop for Claimed<'_> {
+    fn drop(&mut self) {
+        if !self.whole {
+            self.transfer.incoming().unclaim(self.index, self.last);
+        }
+    }
+}
+
+async fn control(frames: &mut FrameReader<impl AsyncRead + Unpin>, seat: &mut ReaderSeat, header: FrameHeader) -> Result<(), LaneEnd> {
+    if header.len > CONTROL_BODY_LIMIT {
+        return Err(LaneEnd::Violation(format!("a control message of {} bytes", header.len)));
+    }
+    let body = frames.small_body(header.len as usize).await?;
+    let violation = |error: &dyn std::error::Error| LaneEnd::Violation(error.to_string());
+    match seat.opener.open_control(&body).map_err(|error| violation(&error))? {
+        Control::Received { stream, indices } => {
+            seat.lane.do_send(Acknowledged { stream, indices });
+            Ok(())
+        }
+        other => Err(LaneEnd::Violation(format!("{} does not belong on a bulk lane", other.name()))),
+    }
+}
+
+/// Reads a body together with the header behind it: one call for both in most cases.
+struct FrameReader<R> {
+    socket: R,
+    ahead: [u8; HEADER_LENGTH],
+    have: usize,
+}
+
+impl<R: AsyncRead + Unpin> FrameReader<R> {
+    async fn header(&mut self, max_frame: u32) -> Result<FrameHeader, LaneEnd> {
+        while self.have < HEADER_LENGTH {
+            let read = self.socket.read(&mut self.ahead[self.have..]).await?;
+            if read == 0 {
+                return Err(LaneEnd::Closed);
+            }
+            self.have += read;
+        }
+        self.have = 0;
+        FrameHeader::decode(&self.ahead, max_frame).map_err(|error| LaneEnd::Violation(error.to_string()))
+    }
+
+    /// Fills `buffer` with header and body; what comes behind them is the beginning of the next header.
+    async fn body(&mut self, mut buffer: Buffer, header: &FrameHeader) -> Result<Buffer, LaneEnd> {
+        let end = HEADER_LENGTH + header.len as usize;
+        buffer[..HEADER_LENGTH].copy_from_slice(&header.encode());
+        let mut filled = HEADER_LENGTH;
+        while filled < end {
+            let read = self.socket.read(&mut buffer[filled..]).await?;
+            if read == 0 {
+                return Err(LaneEnd::Closed);
+            }
+            filled += read;
+        }
+        self.have = filled - end;
+        self.ahead[..self.have].copy_from_slice(&buffer[end..filled]);
+        Ok(buffer)
+    }
+
+    async fn small_body(&mut self, length: usize) -> Result<Vec<u8>, LaneEnd> {
+        let mut body = vec![0; length];
+        match self.socket.read_exact(&mut body).await {
+            Ok(_) => Ok(body),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(LaneEnd::Closed),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn skip(&mut self, length: u32) -> Result<(), LaneEnd> {
+        let skipped = tokio::io::copy(&mut (&mut self.socket).take(u64::from(length)), &mut tokio::io::sink()).await?;
+        if skipped < u64::from(length) { Err(LaneEnd::Closed) } else { Ok(()) }
+    }
+}

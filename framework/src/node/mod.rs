@@ -1,0 +1,33 @@
+//! What a host embeds.
+//!
+//! [`Node`] is the handle; behind it an actix system of its own runs the hub (who is connected), a session per peer, lanes on
+//! worker threads, and a thread for the disk of each running transfer.
+
+mod accept;
+mod builder;
+mod config;
+mod disk;
+mod events;
+mod handle;
+mod hub;
+mod key_file;
+mod lane;
+mod lane_io;
+mod link;
+mod memory;
+mod runner;
+mod session;
+mod shared;
+mod store;
+mod transport;
+mod trust;
+
+pub use builder::{NodeBuilder, StartError};
+pub use config::{ConfigError, NodeConfig};
+pub use events::{Direction, NodeEvent, TransferEvent, TransferNews};
+pub use handle::{Destination, EventStream, Node, SendError, TransferHandle, TransferStatus};
+pub use key_file::KeyFileError;
+pub use session::signals::SendOptions;
+pub use store::{MemoryStore, Store};
+pub use transport::{Connection, Io, Listener, Transport};
+pub use trust::{Trust, TrustError, TrustedPeer};

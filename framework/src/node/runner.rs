@@ -1,0 +1,155 @@
+//! The actor that reads a source, on the transfer's own thread, as fast as there is credit.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, Recipient, WrapFuture};
+use tokio::sync::watch;
+
+use super::disk::DiskThread;
+use super::session::{
+    Session,
+    signals::{Rewound, SourceEnded},
+};
+use crate::metrics::StageMetrics;
+use crate::pipeline::{Budget, Piece, Prefix, Slots, Source, SourceError, SourceReport, Transfer};
+
+/// What the receiver and the user allow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Gate {
+    /// Chunks below this index may be sent.
+    pub(crate) limit: u64,
+    pub(crate) paused: bool,
+    /// The attempt is over.
+    pub(crate) stopped: bool,
+}
+
+pub(crate) struct SourceRunner {
+    source: Option<Box<dyn Source>>,
+    waiting: Option<Waiting>,
+    session: Addr<Session>,
+    _thread: Arc<DiskThread>,
+}
+
+/// What came while an earlier attempt was still being read. The newest counts: older attempts are over.
+enum Waiting {
+    Run(Run),
+    Rewind(Rewind),
+}
+
+/// Goes back to the start of the source, for a new attempt.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Rewind {
+    pub(crate) stream: u64,
+}
+
+/// Reads the source, from where it stands, for this attempt.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Run {
+    pub(crate) stream: u64,
+    pub(crate) transfer: Arc<Transfer>,
+    pub(crate) chunker: Recipient<Piece>,
+    pub(crate) gate: watch::Receiver<Gate>,
+    pub(crate) budget: Budget,
+    pub(crate) slots: Slots,
+    pub(crate) metrics: Arc<StageMetrics>,
+}
+
+impl SourceRunner {
+    pub(crate) fn new(source: Box<dyn Source>, session: Addr<Session>, thread: Arc<DiskThread>) -> Self {
+        Self { source: Some(source), waiting: None, session, _thread: thread }
+    }
+}
+
+impl Actor for SourceRunner {
+    type Context = Context<Self>;
+}
+
+impl Handler<Run> for SourceRunner {
+    type Result = ();
+
+    fn handle(&mut self, run: Run, ctx: &mut Context<Self>) {
+        // An earlier attempt may still be noticing that it is over.
+        let Some(mut source) = self.source.take() else {
+            self.waiting = Some(Waiting::Run(run));
+            return;
+        };
+        let reading = async move {
+            let (stream, gate) = (run.stream, run.gate.clone());
+            let outcome = read(source.as_mut(), run).await;
+            let stopped = gate.borrow().stopped;
+            (source, stream, outcome, stopped)
+        };
+        ctx.spawn(reading.into_actor(self).map(|(source, stream, outcome, stopped), runner, ctx| {
+            if !stopped {
+                runner.session.do_send(SourceEnded { stream, outcome });
+            }
+            runner.source = Some(source);
+            match runner.waiting.take() {
+                Some(Waiting::Run(run)) => ctx.notify(run),
+                Some(Waiting::Rewind(rewind)) => ctx.notify(rewind),
+                None => {}
+            }
+        }));
+    }
+}
+
+impl Handler<Rewind> for SourceRunner {
+    type Result = ();
+
+    fn handle(&mut self, rewind: Rewind, _: &mut Context<Self>) {
+        let Some(source) = &mut self.source else {
+            self.waiting = Some(Waiting::Rewind(rewind));
+            return;
+        };
+        let outcome = match source.rewind() {
+            // What it is may have changed with it: its length, its time.
+            Ok(true) => Ok(source.content()),
+            Ok(false) => Err(SourceError::Unsuitable {
+                what: source.content().name.to_string(),
+                why: "it would have to be sent again from the start, and this source can't be read twice".into(),
+            }),
+            Err(error) => Err(error),
+        };
+        self.session.do_send(Rewound { stream: rewind.stream, outcome });
+    }
+}
+
+async fn read(source: &mut dyn Source, mut run: Run) -> Result<SourceReport, SourceError> {
+    let size = run.transfer.scope.chunk_size as usize;
+    for index in 0.. {
+        let open = run.gate.wait_for(|gate| gate.stopped || (gate.limit > index && !gate.paused)).await.map(|gate| !gate.stopped);
+        if !open.unwrap_or(false) {
+            return Ok(SourceReport::default());
+        }
+        let credit = run.budget.take(size).await;
+        let slot = run.slots.take().await;
+        let start = Instant::now();
+        let mut buffer = run.transfer.buffers.take(Prefix::LENGTH + size);
+        let length = fill(source, &mut buffer[Prefix::LENGTH..]).await?;
+        let last = length < size;
+        // The source's last word comes before the last piece: what changed while it was read is never committed.
+        let report = if last { Some(source.finish()?) } else { None };
+        run.metrics.done(length, length, start.elapsed());
+        run.chunker.do_send(Piece { buffer, length, last, credit: Some(credit), slot: Some(slot) });
+        if let Some(report) = report {
+            return Ok(report);
+        }
+        // The chunker has its turn: it lives on this thread.
+        tokio::task::yield_now().await;
+    }
+    unreachable!("a file of 2^64 chunks")
+}
+
+async fn fill(source: &mut dyn Source, buffer: &mut [u8]) -> Result<usize, SourceError> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match source.read(&mut buffer[filled..]).await? {
+            0 => break,
+            read => filled += read,
+        }
+    }
+    Ok(filled)
+}

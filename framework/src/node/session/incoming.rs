@@ -1,0 +1,310 @@
+//! Transfers from the peer.
+//!
+//! Waiting (for room, for the inbox's word) → Admitted (credit is out) → committed or failed. A broken link leaves
+//! everything as it is; the offer comes again, and is answered with what is here.
+
+use std::sync::Arc;
+
+use actix::{AsyncContext, Context, Handler, Recipient};
+use tokio::sync::oneshot;
+
+use super::Session;
+use super::signals::{Opened, OpenedSink, Outcome, Room};
+use crate::delivery::{Failure, FailureKind, Incoming, KeyScope, Receipt, TransferId, TransferKey};
+use crate::node::config::NodeConfig;
+use crate::node::disk::DiskThread;
+use crate::node::events::{Direction, TransferNews};
+use crate::node::lane::{Admit, Forget};
+use crate::node::trust::now;
+use crate::pipeline::{Assembled, AssemblerSeat, Assembly, Committed, Compression, Offer, Summary, Transfer};
+use crate::wire::{Control, Opening};
+
+/// Clocks of two nodes may differ by so many seconds.
+const SKEW: u64 = 300;
+
+pub(super) struct IncomingTransfer {
+    pub(super) transfer: Arc<Transfer>,
+    opening: Opening,
+    admitted: bool,
+    paused: bool,
+    told: u64,
+    abort: Option<oneshot::Sender<String>>,
+    room: Option<Room>,
+}
+
+impl IncomingTransfer {
+    pub(super) fn id(&self) -> TransferId {
+        self.transfer.scope.transfer
+    }
+}
+
+impl Session {
+    pub(super) fn on_open(&mut self, opening: Opening, ctx: &mut Context<Self>) {
+        let stream = opening.stream;
+        if let Some((attempt, receipt)) = self.shared.remembered.receipt(self.peer, opening.transfer) {
+            let key = TransferKey::from_bytes(*opening.key.expose());
+            let mac = key.receipt(opening.transfer, opening.attempt, "delivered", &receipt.digest);
+            tracing::info!(transfer = %opening.transfer, attempt, "offered again after it was delivered");
+            return self.say(Control::Delivered { stream, receipt: Receipt { mac, ..receipt } });
+        }
+        if let Some(known) = self.incoming.get(&stream) {
+            let same = known.opening.transfer == opening.transfer && known.opening.commit == opening.commit;
+            if !same {
+                return self.reject(stream, Failure::new(FailureKind::Protocol, "the stream is in use by another transfer"));
+            }
+            return if known.admitted {
+                self.accept(stream)
+            };
+        }
+        let older = self.incoming.iter().find(|(_, known)| known.opening.transfer == opening.transfer);
+        if let Some((&older, known)) = older {
+            if known.opening.attempt >= opening.attempt {
+                return self.reject(stream, Failure::new(FailureKind::Protocol, "a newer attempt of this transfer is under way"));
+            }
+            self.end_incoming(older, Err(Failure::new(FailureKind::Changed, "the sender begins anew")));
+        }
+        match self.check(&opening) {
+            Ok(()) => self.begin(opening, ctx),
+            Err(failure) => self.reject(stream, failure),
+        }
+    }
+
+    fn reject(&mut self, stream: u64, failure: Failure) {
+        tracing::info!(peer = %self.name, reason = failure.message, "a delivery was refused");
+        self.say(Control::Reject { stream, failure });
+    }
+
+    fn check(&self, opening: &Opening) -> Result<(), Failure> {
+        let refuse = |kind, text: String| Err(Failure::new(kind, text));
+        let (now, inbox) = (now(), &opening.inbox);
+        let parity = if self.shared.peer() < self.peer { 1 } else { 0 };
+        if opening.stream % 2 != parity || self.outgoing.contains_key(&opening.stream) {
+            return refuse(FailureKind::Protocol, format!("stream {} is not the sender's to use", opening.stream));
+        }
+        if !self.shared.trust.allows(&self.peer, inbox) {
+            return refuse(FailureKind::Untrusted, format!("this peer may not deliver to {inbox:?}; ask its owner for a ticket"));
+        }
+        if self.shared.directory.inbox(inbox).is_none() {
+            return refuse(FailureKind::Refused, format!("there is no inbox {inbox:?} here"));
+        }
+        if !NodeConfig::chunk_size_is_valid(opening.chunk_size) {
+            return refuse(
+                FailureKind::Protocol,
+                format!("a chunk size of {} is not a power of two from 1 KiB to 4 MiB", opening.chunk_size),
+            );
+        }
+        if opening.chunk_size as usize > self.shared.config.window / 2 {
+            let most = self.shared.config.window / 2;
+            return refuse(FailureKind::Refused, format!("chunks of {} bytes are too large here, {most} is the most", opening.chunk_size));
+        }
+        if let Err(error) = self.shared.registry.receiving(&opening.stages, opening.suite) {
+            return refuse(FailureKind::Stage, format!("the receiver can't undo what was done to the chunks: {error}"));
+        }
+        if opening.expires < now || opening.created > now + SKEW || opening.expires > now + NodeConfig::EXPIRY_MOST.as_secs() + SKEW {
+            return refuse(FailureKind::Expired, "the delivery has expired, or the clocks of the two nodes differ too much".into());
+        }
+        let key = TransferKey::from_bytes(*opening.key.expose());
+        if key.commitment() != opening.commit {
+            return refuse(FailureKind::Integrity, "the key of the transfer is not the one committed to".into());
+        }
+        if self.closing || self.incoming.len() >= self.shared.config.transfers_per_peer {
+            return refuse(FailureKind::Refused, format!("{} deliveries of this peer are under way already", self.incoming.len()));
+        }
+        if !self.shared.remembered.has_room(now) {
+            return refuse(FailureKind::Refused, "the receiver remembers as many deliveries as it may; try again later".into());
+        }
+        Ok(())
+    }
+
+    /// Waits for room, then asks the inbox on the transfer's own thread.
+    fn begin(&mut self, opening: Opening, ctx: &mut Context<Self>) {
+        let stream = opening.stream;
+        let scope = KeyScope {
+            transfer: opening.transfer,
+            attempt: opening.attempt,
+            suite: opening.suite,
+            sender: self.peer,
+            receiver: self.shared.peer(),
+            chunk_size: opening.chunk_size,
+        };
+        let key = TransferKey::from_bytes(*opening.key.expose());
+        let window = self.shared.config.window;
+        let state = Incoming::new(window as u64 / u64::from(opening.chunk_size));
+        let (buffers, signals) = (self.shared.buffers.clone(), self.signals.clone());
+        let transfer = Transfer::new(scope, key, stream, Compression::default(), buffers, state, signals);
+        let Some(inbox) = self.shared.directory.inbox(&opening.inbox) else { return };
+        let offer = Offer { peer: self.peer, transfer: opening.transfer, content: opening.content.clone() };
+        let (shared, session, ours) = (Arc::clone(&self.shared), ctx.address(), Arc::clone(&transfer));
+        let incoming = IncomingTransfer { transfer, opening, admitted: false, paused: false, told: 0, abort: None, room: None };
+        self.incoming.insert(stream, incoming);
+        actix::spawn(async move {
+            let running = Arc::clone(&shared.running_in).acquire_owned().await.expect("the semaphore is never closed");
+            let bytes = shared.receiving.take(window).await;
+            let room = Room { _bytes: bytes, _running: running };
+            if ours.is_closed() {
+                return;
+            }
+            let thread = DiskThread::start();
+            let (owner, guard) = (session.clone().recipient(), Arc::clone(&thread));
+            let opened = thread.run(move || {
+                let sink = inbox.open(&offer).map_err(|refusal| Failure::new(FailureKind::Refused, refusal.reason))?;
+                let (abort, aborted) = oneshot::channel();
+                let metrics = shared.metrics.stage("sink");
+                let seat = AssemblerSeat { transfer: ours, sink, owner, aborted, metrics, thread: Box::new(guard) };
+                let assembler = shared.registry.start_assembler(seat);
+                let assembler = assembler.ok_or_else(|| Failure::new(FailureKind::Stage, "the receiver has no assembler"))?;
+                Ok(OpenedSink { assembler, abort, room })
+            });
+            let outcome =
+                opened.await.unwrap_or_else(|| Err(Failure::new(FailureKind::Stage, "the receiver's inbox panicked; see its log")));
+            session.do_send(Opened { stream, outcome });
+        });
+    }
+
+    /// Tells the sender what is here and how far it may go.
+    fn accept(&mut self, stream: u64) {
+        let Some(known) = self.incoming.get(&stream) else { return };
+        let (limit, received) = {
+            let mut state = known.transfer.incoming();
+            let limit = if known.paused { state.limit() } else { state.open() };
+            (limit, state.received_ranges())
+        };
+        self.say(Control::Accept { stream, limit, received });
+    }
+
+    pub(super) fn pause_incoming(&mut self, stream: u64, paused: bool) {
+        let Some(known) = self.incoming.get_mut(&stream).filter(|known| known.paused != paused) else { return };
+        known.paused = paused;
+        let (id, admitted) = (known.id(), known.admitted);
+        let limit = {
+            let mut state = known.transfer.incoming();
+            if paused {
+                state.pause();
+                None
+            } else {
+                Some(state.open())
+            }
+        };
+        if let Some(limit) = limit.filter(|_| admitted) {
+            self.say(Control::Grant { stream, limit });
+        }
+        self.tell(id, Direction::Incoming, if paused { TransferNews::Paused } else { TransferNews::Resumed });
+    }
+
+    fn committed(&mut self, stream: u64, summary: Summary, committed: Committed) {
+        let Some(known) = self.incoming.get(&stream) else { return };
+        let KeyScope { transfer, attempt, .. } = known.transfer.scope;
+        let mac = known.transfer.key.receipt(transfer, attempt, "delivered", &summary.digest);
+        let Committed { place, files, .. } = committed;
+        let receipt = Receipt { digest: summary.digest, length: summary.length, place, files, mac };
+        // Remembered before it is said: whatever becomes of the word, the delivery is not repeated.
+        self.shared.remembered.remember(self.peer, transfer, known.opening.expires, attempt, receipt.clone());
+        self.say(Control::Delivered { stream, receipt: receipt.clone() });
+        self.end_incoming(stream, Ok(receipt));
+    }
+
+    pub(super) fn end_incoming(&mut self, stream: u64, outcome: Outcome) {
+        let Some(mut known) = self.incoming.remove(&stream) else { return };
+        known.transfer.close();
+        self.lanes.iter().for_each(|lane| lane.address.do_send(Forget { stream }));
+        let news = match outcome {
+            Ok(receipt) => TransferNews::Delivered { receipt },
+            Err(failure) => {
+                if let Some(abort) = known.abort.take() {
+                    // An assembler that is gone has aborted already.
+                    let _ = abort.send(failure.message.clone());
+                }
+                TransferNews::Failed { failure }
+            }
+        };
+        self.tell(known.id(), Direction::Incoming, news);
+        self.settle();
+    }
+
+    pub(super) fn incoming_progress(&self) {
+        for known in self.incoming.values().filter(|known| known.admitted) {
+            let (bytes, total) = (known.transfer.done_bytes(), known.opening.content.length);
+            if known.told.max(1) <= bytes {
+                self.tell(known.id(), Direction::Incoming, TransferNews::Progress { bytes, total });
+            }
+        }
+    }
+}
+
+impl Handler<Opened> for Session {
+    type Result = ();
+
+    fn handle(&mut self, Opened { stream, outcome }: Opened, ctx: &mut Context<Self>) {
+        let Some(known) = self.incoming.get_mut(&stream) else {
+            // Over before it began: dropping the sender of `abort` tells the assembler.
+            return;
+        };
+        let OpenedSink { assembler, abort, room } = match outcome {
+            Ok(opened) => opened,
+            Err(failure) => {
+                self.reject(stream, failure.clone());
+                return self.end_incoming(stream, Err(failure));
+            }
+        };
+        known.transfer.assemble_at(assembler);
+        (known.abort, known.room) = (Some(abort), Some(room));
+        let admit = |recipient: Recipient<Admit>| {
+            recipient.send(Admit { transfer: Arc::clone(&known.transfer), stages: known.opening.stages.clone() })
+        };
+        let asks: Vec<_> = self.lanes.iter().map(|lane| admit(lane.address.clone().recipient())).collect();
+        let session = ctx.address();
+        actix::spawn(async move {
+            let mut outcome = Ok(());
+            for ask in asks {
+                outcome = outcome.and(match ask.await {
+                    Ok(admitted) => admitted.map_err(|error| error.to_string()),
+                    Err(error) => Err(error.to_string()),
+                });
+            }
+            session.do_send(AdmittedEverywhere { stream, outcome });
+        });
+    }
+}
+
+/// All lanes know the transfer.
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+struct AdmittedEverywhere {
+    stream: u64,
+    outcome: Result<(), String>,
+}
+
+impl Handler<AdmittedEverywhere> for Session {
+    type Result = ();
+
+    fn handle(&mut self, AdmittedEverywhere { stream, outcome }: AdmittedEverywhere, _: &mut Context<Self>) {
+        let Some(known) = self.incoming.get_mut(&stream) else {
+            return self.lanes.iter().for_each(|lane| lane.address.do_send(Forget { stream }));
+        };
+        if let Err(text) = outcome {
+            let failure = Failure::new(FailureKind::Stage, text);
+            self.reject(stream, failure.clone());
+            return self.end_incoming(stream, Err(failure));
+        }
+        known.admitted = true;
+        let (id, content) = (known.id(), known.opening.content.clone());
+        self.tell(id, Direction::Incoming, TransferNews::Started { content });
+        self.accept(stream);
+        self.ensure_lanes();
+    }
+}
+
+impl Handler<Assembled> for Session {
+    type Result = ();
+
+    fn handle(&mut self, Assembled { stream, attempt, news }: Assembled, _: &mut Context<Self>) {
+        if self.incoming.get(&stream).is_none_or(|known| known.transfer.scope.attempt != attempt) {
+            return;
+        }
+        match news {
+            Assembly::Grant(limit) => self.say(Control::Grant { stream, limit }),
+            Assembly::Committed { summary, committed } => self.committed(stream, summary, committed),
+            Assembly::Failed(failure) => self.fail(stream, failure),
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Bulk lanes of a session: opened when there is bulk, dialled by the side that dialled the link.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use actix::{ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
+
+use super::Session;
+use super::signals::{LaneDown, LaneFailed, LaneReady, Stranded};
+use crate::node::lane::{Attach, Detach, Surrender, TakeOver};
+use crate::node::link;
+use crate::node::shared::LaneInvitation;
+use crate::wire::{Control, SecretBytes};
+
+/// How long a lane's ticket is good for.
+const TICKET_LIFE: Duration = Duration::from_secs(10);
+/// Tickets of one node that may be out at once.
+const TICKETS: usize = 4096;
+/// The wait before a lane that failed is asked for again.
+const RETRY: Duration = Duration::from_millis(250);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LanePhase {
+    Down,
+    Requested,
+    Up,
+}
+
+impl Session {
+    /// Asks for the lanes that are missing.
+    pub(super) fn ensure_lanes(&mut self) {
+        let Some(link) = &self.link else { return };
+        let (dialed, most) = (link.dialed, usize::from(link.lanes).min(self.lane_phases.len()).max(1));
+        let missing: Vec<usize> = (0..most).filter(|&lane| self.lane_phases[lane] == LanePhase::Down).collect();
+        if !dialed && !missing.is_empty() {
+            missing.iter().for_each(|&lane| self.lane_phases[lane] = LanePhase::Requested);
+            return self.say(Control::LaneWanted);
+        }
+        for lane in missing {
+            self.lane_phases[lane] = LanePhase::Requested;
+            self.say(Control::LaneRequest { lane: lane as u16 });
+        }
+    }
+
+    /// The peer, who dialled the link, wants to dial a lane.
+    pub(super) fn invite_lane(&mut self, lane: u16, ctx: &mut Context<Self>) {
+        let Some(link) = self.link.as_ref().filter(|link| !link.dialed && usize::from(lane) < self.lanes.len()) else { return };
+        let now = Instant::now();
+        self.shared.lane_tickets.retain(|_, invitation| now.duration_since(invitation.issued) < TICKET_LIFE);
+        if self.shared.lane_tickets.len() >= TICKETS {
+            return;
+        }
+        let random = crate::node::trust::random32();
+        let mut id = [0; 16];
+        id.copy_from_slice(&random[..16]);
+        let secret = crate::node::trust::random32();
+        let (epoch, link_hash) = (link.epoch, link.hash);
+        let invitation = LaneInvitation { session: ctx.address(), epoch, lane, secret, link_hash, issued: now };
+        self.shared.lane_tickets.insert(id, invitation);
+        self.say(Control::LaneTicket { lane, id, secret: SecretBytes::new(secret) });
+    }
+
+    /// The peer has invited this node to dial a lane.
+    pub(super) fn dial_lane(&mut self, lane: u16, id: [u8; 16], secret: [u8; 32], ctx: &mut Context<Self>) {
+        let Some(link) = self.link.as_ref().filter(|link| link.dialed && usize::from(lane) < self.lanes.len()) else { return };
+        let (epoch, hash, address) = (link.epoch, link.hash, link.address.clone());
+        let (shared, session) = (Arc::clone(&self.shared), ctx.address());
+        actix::spawn(async move {
+            match link::dial_lane(&shared, &address, lane, id, &secret, &hash).await {
+                Ok((connection, sealer, opener)) => session.do_send(LaneReady { epoch, lane, connection, sealer, opener }),
+                Err(why) => session.do_send(LaneFailed { epoch, lane, why }),
+            }
+        });
+    }
+
+    /// Moves the frames of lanes that are down to one that is up.
+    pub(super) fn rescue_frames(&mut self, ctx: &mut Context<Self>) {
+        let Some(up) = self.lanes.iter().find(|lane| lane.up.load(Ordering::Relaxed)).cloned() else { return };
+        for (lane, phase) in self.lanes.iter().zip(&self.lane_phases) {
+            if *phase != LanePhase::Up {
+                let (from, to) = (lane.address.clone(), up.address.clone());
+                let moved = async move { from.send(Surrender).await }.into_actor(self);
+                ctx.spawn(moved.map(move |frames, _, _| to.do_send(TakeOver(frames.unwrap_or_default()))));
+            }
+        }
+    }
+
+    fn lane_is_down(&mut self, lane: u16, epoch: u64, ctx: &mut Context<Self>) {
+        if self.link.as_ref().is_none_or(|link| link.epoch != epoch) {
+            return;
+        }
+        if let Some(phase) = self.lane_phases.get_mut(usize::from(lane)) {
+            *phase = LanePhase::Down;
+        }
+        self.rescue_frames(ctx);
+        if !self.is_idle() {
+            ctx.run_later(RETRY, |session, _| session.ensure_lanes());
+        }
+    }
+
+    /// Closes a lane that brought a damaged chunk.
+    pub(super) fn close_lane(&mut self, lane: u16, ctx: &mut Context<Self>) {
+        let (Some(handle), Some(link)) = (self.lanes.get(usize::from(lane)), &self.link) else { return };
+        handle.address.do_send(Detach);
+        let epoch = link.epoch;
+        self.lane_is_down(lane, epoch, ctx);
+    }
+}
+
+impl Handler<LaneReady> for Session {
+    type Result = ();
+
+    fn handle(&mut self, ready: LaneReady, ctx: &mut Context<Self>) {
+        let LaneReady { epoch, lane, connection, sealer, opener } = ready;
+        let Some(link) = self.link.as_ref().filter(|link| link.epoch == epoch) else { return };
+        let Some(handle) = self.lanes.get(usize::from(lane)) else { return };
+        handle.address.do_send(Attach { epoch, connection, sealer, opener, max_frame: link.max_frame });
+        self.lane_phases[usize::from(lane)] = LanePhase::Up;
+        // Behind the lane's own attaching, so that frames of other lanes find it up.
+        ctx.run_later(Duration::from_millis(10), Self::rescue_frames);
+    }
+}
+
+impl Handler<LaneFailed> for Session {
+    type Result = ();
+
+    fn handle(&mut self, LaneFailed { epoch, lane, why }: LaneFailed, ctx: &mut Context<Self>) {
+        tracing::warn!(peer = %self.name, lane, why, "a bulk lane could not be opened; trying again");
+        self.lane_is_down(lane, epoch, ctx);
+    }
+}
+
+impl Handler<LaneDown> for Session {
+    type Result = ();
+
+    fn handle(&mut self, LaneDown { lane, epoch, why, violation }: LaneDown, ctx: &mut Context<Self>) {
+        if violation {
+            tracing::error!(peer = %self.name, lane, why, "closing the link");
+            self.say(Control::Goodbye { reason: why.clone() });
+            return self.link_down(&why);
+        }
+        tracing::debug!(peer = %self.name, lane, why, "lane down");
+        self.lane_is_down(lane, epoch, ctx);
+    }
+}
+
+impl Handler<Stranded> for Session {
+    type Result = ();
+
+    fn handle(&mut self, _: Stranded, ctx: &mut Context<Self>) {
+        self.rescue_frames(ctx);
+    }
+}

@@ -1,0 +1,227 @@
+//! Links come and go: dialling, replacing, losing, closing.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix::{AsyncContext, Context, Handler, ResponseFuture};
+use tokio::sync::oneshot;
+
+use super::Session;
+use super::lanes::LanePhase;
+use super::signals::{Close, DialFailed, Drain, Know, LinkLost, LinkUp};
+use crate::delivery::{Failure, FailureKind};
+use crate::node::events::NodeEvent;
+use crate::node::lane::Detach;
+use crate::node::link::{self, LiveLink, NewLink};
+use crate::wire::{Control, RefuseReason};
+
+/// Two nodes may dial each other at the same moment; links closer together than this are such a pair.
+const SIMULTANEOUS: Duration = Duration::from_secs(3);
+const BACKOFF_MOST: Duration = Duration::from_secs(5);
+
+impl Session {
+    /// Dials the peer unless that is under way. `patience` ends in [`Session::look_at_the_clock`].
+    pub(super) fn ensure_link(&mut self, ctx: &mut Context<Self>) {
+        if self.link.is_some() || self.dialing || self.closing || self.addresses.is_empty() {
+            return;
+        }
+        self.dialing = true;
+        let (shared, peer, addresses, token) = (Arc::clone(&self.shared), self.peer, self.addresses.clone(), self.token);
+        let wait = self.backoff();
+        self.attempts += 1;
+        let session = ctx.address();
+        actix::spawn(async move {
+            tokio::time::sleep(wait).await;
+            match link::dial_any(&shared, peer, &addresses, token).await {
+                Ok(link) => session.do_send(LinkUp(Box::new(link))),
+                Err(failure) => session.do_send(failure),
+            }
+        });
+    }
+
+    /// Exponential, with jitter so that nodes that lost the same peer do not come back in step.
+    fn backoff(&self) -> Duration {
+        if self.attempts == 0 {
+            return Duration::ZERO;
+        }
+        let whole = self.shared.config.backoff.saturating_mul(1 << (self.attempts - 1).min(10)).min(BACKOFF_MOST);
+        let jitter = f64::from(crate::node::trust::random32()[0]) / 255.0;
+        whole.mul_f64(0.5 + jitter / 2.0)
+    }
+
+    pub(super) fn link_down(&mut self, why: &str) {
+        let Some(link) = self.link.take() else { return };
+        drop(link);
+        tracing::info!(peer = %self.name, why, "link down");
+        self.down_since = Instant::now();
+        self.attempts = 0;
+        self.lane_phases.fill(LanePhase::Down);
+        self.lanes.iter().for_each(|lane| lane.address.do_send(Detach));
+        self.shared.emit(NodeEvent::LinkDown { peer: self.peer, reason: why.to_owned() });
+        self.interrupt_all(why);
+    }
+
+    /// Gives up on what has waited too long.
+    pub(super) fn look_at_the_clock(&mut self, ctx: &mut Context<Self>) {
+        self.expire(crate::node::trust::now());
+        if self.link.is_some() {
+            return;
+        }
+        if self.is_idle() {
+            // Nothing to do and nobody there: the next send or link makes a new session.
+            if self.down_since.elapsed() > self.shared.config.reconnect_for {
+                self.stop(ctx);
+            }
+            return;
+        }
+        let config = &self.shared.config;
+        let patience = if self.ever_up { config.reconnect_for } else { config.dial_for };
+        if self.down_since.elapsed() > patience {
+            let text = if self.addresses.is_empty() {
+                format!("no address of {} is known, and it has not connected", self.name)
+            } else {
+                format!("{} could not be reached for {patience:?}; is it running, and is the address right?", self.name)
+            };
+            self.fail_all(&Failure::new(FailureKind::Unreachable, text));
+        } else {
+            self.ensure_link(ctx);
+        }
+    }
+
+    pub(super) fn on_goodbye(&mut self, reason: &str) {
+        let text = format!("{} closed the link: {reason}", self.name);
+        self.link_down(&text);
+    }
+
+    fn fail_all(&mut self, failure: &Failure) {
+        for stream in self.outgoing.keys().copied().collect::<Vec<_>>() {
+            self.fail(stream, failure.clone());
+        }
+        for stream in self.incoming.keys().copied().collect::<Vec<_>>() {
+            self.fail(stream, failure.clone());
+        }
+    }
+
+    /// Whether a new link takes the place of the one there is.
+    fn replaces(&self, new: &NewLink) -> bool {
+        let Some(old) = &self.link else { return true };
+        if old.dialed == new.dialed || old.since.elapsed() > SIMULTANEOUS {
+            return true;
+        }
+        // Both sides dialled at once: both keep the link that the lower id dialled.
+        let lower_is_self = self.shared.peer() < self.peer;
+        new.dialed == lower_is_self
+    }
+}
+
+impl Handler<Know> for Session {
+    type Result = ();
+
+    fn handle(&mut self, Know { addresses, token }: Know, _: &mut Context<Self>) {
+        if !addresses.is_empty() {
+            self.addresses = addresses;
+        }
+        self.token = token.or(self.token);
+    }
+}
+
+impl Handler<LinkUp> for Session {
+    type Result = ();
+
+    fn handle(&mut self, LinkUp(new): LinkUp, ctx: &mut Context<Self>) {
+        if new.dialed {
+            self.dialing = false;
+        }
+        if self.closing || !self.replaces(&new) {
+            return;
+        }
+        self.link_down("a newer link took its place");
+        self.epoch += 1;
+        self.attempts = 0;
+        self.ever_up = true;
+        if let Some(name) = new.name.clone().filter(|_| self.shared.trust.peer(&self.peer).is_none()) {
+            self.name = name;
+        }
+        tracing::info!(peer = %self.name, dialed = new.dialed, "link up");
+        self.link = Some(LiveLink::start(*new, self.epoch, ctx.address(), &self.shared.config));
+        self.shared.emit(NodeEvent::LinkUp { peer: self.peer, name: self.name.clone() });
+        self.offer_all();
+    }
+}
+
+impl Handler<DialFailed> for Session {
+    type Result = ();
+
+    fn handle(&mut self, DialFailed { message, refused, hopeless }: DialFailed, ctx: &mut Context<Self>) {
+        self.dialing = false;
+        if self.link.is_some() {
+            return;
+        }
+        tracing::debug!(peer = %self.name, message, "dialling failed");
+        match refused {
+            Some(reason) => self.fail_all(&Failure::new(refusal_kind(&reason), format!("{} refused the link: {reason}", self.name))),
+            None if hopeless => self.fail_all(&Failure::new(FailureKind::Unreachable, message)),
+            None if !self.ever_up && self.down_since.elapsed() > self.shared.config.dial_for => {
+                self.fail_all(&Failure::new(FailureKind::Unreachable, message));
+            }
+            None if self.is_idle() => {}
+            None => self.ensure_link(ctx),
+        }
+    }
+}
+
+fn refusal_kind(reason: &RefuseReason) -> FailureKind {
+    match reason {
+        RefuseReason::Busy | RefuseReason::ShuttingDown => FailureKind::Refused,
+        _ => FailureKind::Untrusted,
+    }
+}
+
+impl Handler<LinkLost> for Session {
+    type Result = ();
+
+    fn handle(&mut self, LinkLost { epoch, why }: LinkLost, ctx: &mut Context<Self>) {
+        if self.link.as_ref().is_some_and(|link| link.epoch == epoch) {
+            self.link_down(&why);
+            if !self.is_idle() {
+                self.ensure_link(ctx);
+            }
+        }
+    }
+}
+
+impl Handler<Drain> for Session {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: Drain, _: &mut Context<Self>) -> ResponseFuture<()> {
+        let (done, is_done) = oneshot::channel();
+        self.draining.push(done);
+        self.settle();
+        Box::pin(async move {
+            // An error means the session ended: nothing is left either way.
+            let _ = is_done.await;
+        })
+    }
+}
+
+impl Handler<Close> for Session {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, Close { reason, refuse }: Close, ctx: &mut Context<Self>) -> ResponseFuture<()> {
+        self.closing = true;
+        let kind = if refuse.is_some() { FailureKind::Untrusted } else { FailureKind::Shutdown };
+        self.fail_all(&Failure::new(kind, reason.clone()));
+        if let Some(refuse) = refuse {
+            self.say(Control::Refuse { reason: refuse });
+        }
+        self.say(Control::Goodbye { reason });
+        let flushed = self.link.take().map(LiveLink::flush);
+        self.lanes.iter().for_each(|lane| lane.address.do_send(Detach));
+        self.stop(ctx);
+        Box::pin(async move {
+            if let Some(flushed) = flushed {
+                flushed.await;
+            }
+        })
+    }
+}

@@ -1,0 +1,212 @@
+//! The actor per peer: it owns the link and every transfer to and from that peer.
+//!
+//! It outlives links: what was under way goes on when the next one is up. Invariant: every transfer it was given ends in a
+//! receipt or a failure, at both ends where the other one can still be told.
+
+mod incoming;
+mod lanes;
+mod lifecycle;
+mod outgoing;
+mod repair;
+pub(crate) mod signals;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, StreamHandler};
+use tokio::sync::{mpsc, oneshot};
+
+use self::incoming::IncomingTransfer;
+use self::lanes::LanePhase;
+use self::outgoing::OutgoingTransfer;
+use self::signals::{Command, ControlIn, Order};
+use super::hub::Hub;
+use super::lane::{Lane, LaneHandle};
+use super::link::LiveLink;
+use super::shared::NodeShared;
+use crate::pipeline::{Lost, Signal, Slots};
+use crate::wire::{Control, PeerId};
+
+/// How often the progress of running transfers is told.
+const PROGRESS: Duration = Duration::from_millis(100);
+
+pub(crate) struct Session {
+    shared: Arc<NodeShared>,
+    hub: Addr<Hub>,
+    peer: PeerId,
+    name: String,
+    addresses: Vec<String>,
+    token: Option<[u8; 32]>,
+    link: Option<LiveLink>,
+    epoch: u64,
+    dialing: bool,
+    attempts: u32,
+    down_since: Instant,
+    ever_up: bool,
+    lanes: Vec<LaneHandle>,
+    lane_phases: Vec<LanePhase>,
+    slots: Slots,
+    outgoing: BTreeMap<u64, OutgoingTransfer>,
+    incoming: BTreeMap<u64, IncomingTransfer>,
+    next_stream: u64,
+    signals: mpsc::UnboundedSender<Signal>,
+    signals_in: Option<mpsc::UnboundedReceiver<Signal>>,
+    /// Lost chunks that wait until the chains are whole again; `Some` while that is looked after.
+    mending: Option<Vec<Lost>>,
+    losses: HashMap<(u64, u64), u8>,
+    draining: Vec<oneshot::Sender<()>>,
+    closing: bool,
+}
+
+impl Session {
+    pub(crate) fn new(shared: Arc<NodeShared>, hub: Addr<Hub>, peer: PeerId) -> Self {
+        let (signals, signals_in) = mpsc::unbounded_channel();
+        let trusted = shared.trust.peer(&peer);
+        let workers = shared.workers.len();
+        Self {
+            hub,
+            peer,
+            name: trusted.as_ref().map_or_else(|| peer.short(), |peer| peer.name.clone()),
+            addresses: trusted.map(|peer| peer.addresses).unwrap_or_default(),
+            token: None,
+            link: None,
+            epoch: 0,
+            dialing: false,
+            attempts: 0,
+            down_since: Instant::now(),
+            ever_up: false,
+            lanes: Vec::new(),
+            lane_phases: Vec::new(),
+            slots: Slots::new(2 * workers),
+            outgoing: BTreeMap::new(),
+            incoming: BTreeMap::new(),
+            // Streams are numbered by the sender of the transfer: the lower id of the two takes the even numbers, whoever
+            // dialled, so that they stay unique over reconnects.
+            next_stream: if shared.peer() < peer { 2 } else { 1 },
+            signals,
+            signals_in: Some(signals_in),
+            mending: None,
+            losses: HashMap::new(),
+            draining: Vec::new(),
+            closing: false,
+            shared,
+        }
+    }
+
+    /// Says something to the peer, if there is a link. What matters is said again when the next link is up.
+    fn say(&mut self, control: Control) {
+        let Some(link) = &self.link else { return };
+        if let Err(why) = link.say(control) {
+            self.link_down(&why);
+        }
+    }
+
+    fn take_stream(&mut self) -> u64 {
+        let stream = self.next_stream;
+        self.next_stream += 2;
+        stream
+    }
+
+    fn is_idle(&self) -> bool {
+        self.outgoing.is_empty() && self.incoming.is_empty()
+    }
+
+    /// Something ended: whoever waits for the end of everything may be waiting for this.
+    fn settle(&mut self) {
+        if self.is_idle() {
+            self.losses.clear();
+            for waiting in self.draining.drain(..) {
+                let _ = waiting.send(());
+            }
+        }
+    }
+}
+
+impl Actor for Session {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.lanes = (0..self.shared.workers.len()).map(|i| Lane::start_on(&self.shared, ctx.address(), i as u16)).collect();
+        self.lane_phases = vec![LanePhase::Down; self.lanes.len()];
+        if let Some(mut signals) = self.signals_in.take() {
+            ctx.add_stream(futures_util::stream::poll_fn(move |cx| signals.poll_recv(cx)));
+        }
+        ctx.run_interval(PROGRESS, |session, _| session.tell_progress());
+        ctx.run_interval(Duration::from_secs(1), Session::look_at_the_clock);
+    }
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        self.lanes.iter().for_each(|lane| lane.address.do_send(super::lane::StopLane));
+    }
+}
+
+impl StreamHandler<Signal> for Session {
+    fn handle(&mut self, signal: Signal, ctx: &mut Context<Self>) {
+        match signal {
+            Signal::Lost(lost) => self.chunk_lost(lost, ctx),
+            Signal::Fault(fault) => self.chunk_failed(fault, ctx),
+        }
+    }
+
+    fn finished(&mut self, _: &mut Context<Self>) {
+        // The session itself holds a sender, so the stream never ends; the default would stop the actor.
+    }
+}
+
+impl Handler<ControlIn> for Session {
+    type Result = ();
+
+    fn handle(&mut self, ControlIn { epoch, control }: ControlIn, ctx: &mut Context<Self>) {
+        if self.link.as_ref().is_none_or(|link| link.epoch != epoch) {
+            return;
+        }
+        match control {
+            Control::Open(opening) => self.on_open(*opening, ctx),
+            Control::Accept { stream, limit, received } => self.on_accept(stream, limit, &received, ctx),
+            Control::Reject { stream, failure } => self.end_outgoing(stream, Err(failure)),
+            Control::Grant { stream, limit } => self.on_grant(stream, limit),
+            Control::Lost { stream, index, failure } => self.on_lost(stream, index, failure),
+            Control::Delivered { stream, receipt } => self.on_delivered(stream, receipt),
+            Control::Done { .. } => {}
+            Control::Fail { stream, failure } if self.outgoing.contains_key(&stream) => self.end_outgoing(stream, Err(failure)),
+            Control::Fail { stream, failure } => self.end_incoming(stream, Err(failure)),
+            Control::Pause { stream } => self.set_paused(stream, true),
+            Control::Unpause { stream } => self.set_paused(stream, false),
+            Control::LaneRequest { lane } => self.invite_lane(lane, ctx),
+            Control::LaneTicket { lane, id, secret } => self.dial_lane(lane, id, *secret.expose(), ctx),
+            Control::LaneWanted => self.ensure_lanes(),
+            Control::Goodbye { reason } => self.on_goodbye(&reason),
+            other => {
+                let why = format!("the peer broke the protocol: {} does not belong here", other.name());
+                self.say(Control::Goodbye { reason: why.clone() });
+                self.link_down(&why);
+            }
+        }
+    }
+}
+
+impl Handler<Command> for Session {
+    type Result = ();
+
+    fn handle(&mut self, Command { transfer, what }: Command, _: &mut Context<Self>) {
+        let outgoing = self.outgoing.iter().find(|(_, out)| out.id() == transfer).map(|(&stream, _)| stream);
+        let incoming = self.incoming.iter().find(|(_, incoming)| incoming.id() == transfer).map(|(&stream, _)| stream);
+        let Some(stream) = outgoing.or(incoming) else { return };
+        match what {
+            Order::Cancel => self.cancel(stream),
+            Order::Pause | Order::Resume => {
+                let paused = what == Order::Pause;
+                self.say(if paused { Control::Pause { stream } } else { Control::Unpause { stream } });
+                self.set_paused(stream, paused);
+            }
+        }
+    }
+}
+
+impl Session {
+    fn stop(&mut self, ctx: &mut Context<Self>) {
+        self.hub.do_send(super::hub::SessionEnded { peer: self.peer });
+        ctx.stop();
+    }
+}

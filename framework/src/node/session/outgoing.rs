@@ -1,0 +1,380 @@
+//! Transfers to the peer.
+//!
+//! Waiting (for room) → Offered → Running → delivered or failed. A broken link puts nothing back: the offer is made again,
+//! the receiver says what it has, the lanes send the rest.
+
+use std::sync::Arc;
+
+use actix::{Actor, Addr, AsyncContext, Context, Handler};
+use tokio::sync::watch;
+
+use super::Session;
+use super::signals::{Admitted, Outcome, Rewound, Room, SourceEnded, Start, Wired};
+use crate::delivery::{Content, Failure, FailureKind, Incoming, KeyScope, Receipt, TransferId, TransferKey};
+use crate::node::disk::DiskThread;
+use crate::node::events::{Direction, TransferNews};
+use crate::node::handle::TransferState;
+use crate::node::lane::{Acknowledged, Forget, Resend, SendingChain};
+use crate::node::runner::{Gate, Rewind, Run, SourceRunner};
+use crate::node::trust::{now, random32};
+use crate::pipeline::{Balanced, Budget, ChunkerSeat, Compression, Source, SourceError, Transfer};
+use crate::wire::{Control, Opening, Ranges, SecretBytes, Suite};
+
+/// How often content may change while it is sent: the first time it is sent anew.
+const ATTEMPTS: u32 = 2;
+
+pub(super) struct OutgoingTransfer {
+    pub(super) transfer: Arc<Transfer>,
+    pub(super) state: Arc<TransferState>,
+    pub(super) outlet: Option<Balanced>,
+    opening: Opening,
+    compression: Compression,
+    phase: Phase,
+    content: Content,
+    source: Option<Box<dyn Source>>,
+    runner: Option<Addr<SourceRunner>>,
+    thread: Option<Arc<DiskThread>>,
+    gate: watch::Sender<Gate>,
+    budget: Budget,
+    room: Option<Room>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Waiting,
+    Rewinding,
+    Offered,
+    Wiring,
+    Running,
+}
+
+impl OutgoingTransfer {
+    pub(super) fn id(&self) -> TransferId {
+        self.transfer.scope.transfer
+    }
+}
+
+impl Session {
+    fn new_attempt(&mut self, id: TransferId, attempt: u32, chunk_size: u32, compression: Compression) -> (Arc<Transfer>, u64) {
+        let stream = self.take_stream();
+        let (sender, receiver, suite) = (self.shared.peer(), self.peer, Suite::XSALSA20_POLY1305);
+        let scope = KeyScope { transfer: id, attempt, suite, sender, receiver, chunk_size };
+        let key = TransferKey::from_bytes(random32());
+        let buffers = self.shared.buffers.clone();
+        (Transfer::new(scope, key, stream, compression, buffers, Incoming::new(1), self.signals.clone()), stream)
+    }
+
+    /// Makes the offer, first or again.
+    fn offer(&mut self, stream: u64) {
+        let Some(out) = self.outgoing.get_mut(&stream) else { return };
+        if self.link.is_none() || matches!(out.phase, Phase::Waiting | Phase::Rewinding) {
+            return;
+        }
+        let opening = out.opening.clone();
+        self.say(Control::Open(Box::new(opening)));
+    }
+
+    pub(super) fn offer_all(&mut self) {
+        for stream in self.outgoing.keys().copied().collect::<Vec<_>>() {
+            self.offer(stream);
+        }
+    }
+
+    pub(super) fn on_accept(&mut self, stream: u64, limit: u64, received: &Ranges, ctx: &mut Context<Self>) {
+        let Some(out) = self.outgoing.get_mut(&stream) else { return };
+        if !out.transfer.acknowledged_is_within(received.as_slice()) {
+            return self.restart(stream, "the receiver no longer has what it had");
+        }
+        out.gate.send_modify(|gate| gate.limit = gate.limit.max(limit));
+        match out.phase {
+            Phase::Offered => {
+                out.phase = Phase::Wiring;
+                out.state.update(|status| status.started = true);
+                let news = TransferNews::Started { content: out.content.clone() };
+                self.tell_outgoing(stream, news);
+                self.wire(stream, ctx);
+            }
+            Phase::Running => {
+                for lane in &self.lanes {
+                    lane.address.do_send(Acknowledged { stream, indices: received.clone() });
+                }
+                self.tell_outgoing(stream, TransferNews::Resumed);
+            }
+            Phase::Waiting | Phase::Rewinding | Phase::Wiring => {}
+        }
+        self.ensure_lanes();
+    }
+
+    /// Starts the chains on all lanes and the chunker on the transfer's own thread.
+    fn wire(&mut self, stream: u64, ctx: &mut Context<Self>) {
+        let Some(out) = self.outgoing.get_mut(&stream) else { return };
+        let most = self.link.as_ref().map_or(1, |link| usize::from(link.lanes)).clamp(1, self.lanes.len());
+        let (stages, suite) = (out.opening.stages.clone(), out.transfer.scope.suite);
+        let asks: Vec<_> =
+            self.lanes[..most].iter().map(|lane| lane.address.send(SendingChain { stages: stages.clone(), suite })).collect();
+        let thread = Arc::clone(out.thread.get_or_insert_with(DiskThread::start));
+        let (transfer, shared, session) = (Arc::clone(&out.transfer), Arc::clone(&self.shared), ctx.address());
+        actix::spawn(async move {
+            let mut replicas = Vec::new();
+            for ask in asks {
+                match ask.await {
+                    Ok(Ok(replica)) => replicas.push(replica),
+                    Ok(Err(error)) => return session.do_send(Wired { stream, outcome: Err(error.to_string()) }),
+                    Err(error) => return session.do_send(Wired { stream, outcome: Err(error.to_string()) }),
+                }
+            }
+            let outlet = Balanced::new(replicas);
+            let seat = ChunkerSeat { transfer, outlet: outlet.clone() };
+            let chunker = thread.run(move || shared.registry.start_chunker(seat)).await.flatten();
+            let outcome = chunker.map(|chunker| (outlet, chunker)).ok_or_else(|| "the chunker could not be started".to_owned());
+            session.do_send(Wired { stream, outcome });
+        });
+    }
+
+    pub(super) fn on_grant(&mut self, stream: u64, limit: u64) {
+        if let Some(out) = self.outgoing.get(&stream) {
+            out.gate.send_modify(|gate| gate.limit = gate.limit.max(limit));
+        }
+    }
+
+    /// The receiver lost a chunk: its frame is sent again.
+    pub(super) fn on_lost(&mut self, stream: u64, index: u64, failure: Option<Failure>) {
+        if let Some(out) = self.outgoing.get(&stream) {
+            let why = failure.map(|failure| failure.message);
+            tracing::warn!(transfer = %out.id(), index, why, "the receiver asks for a chunk again");
+            self.lanes.iter().for_each(|lane| lane.address.do_send(Resend { stream, index }));
+        }
+    }
+
+    pub(super) fn on_delivered(&mut self, stream: u64, receipt: Receipt) {
+        let Some(out) = self.outgoing.get(&stream) else { return self.say(Control::Done { stream }) };
+        let scope = out.transfer.scope;
+        let vouched = out.transfer.key.receipt(scope.transfer, scope.attempt, "delivered", &receipt.digest);
+        if blake3::Hash::from_bytes(vouched) != blake3::Hash::from_bytes(receipt.mac) {
+            let text = "the receipt is not authentic: it was not made by the receiver of this transfer";
+            return self.fail(stream, Failure::new(FailureKind::Integrity, text));
+        }
+        if out.transfer.sent_digest().is_some_and(|digest| digest != receipt.digest) {
+            return self.fail(stream, Failure::new(FailureKind::Integrity, "the receiver committed other content than was sent"));
+        }
+        self.say(Control::Done { stream });
+        self.end_outgoing(stream, Ok(receipt));
+    }
+
+    /// Begins anew under a new key, from the start of the content.
+    fn restart(&mut self, stream: u64, why: &str) {
+        let Some(out) = self.outgoing.get(&stream) else { return };
+        let (id, attempt, chunk_size, compression) =
+            (out.id(), out.transfer.scope.attempt + 1, out.transfer.scope.chunk_size, out.compression);
+        if attempt >= ATTEMPTS * 8 {
+            return self.fail(stream, Failure::new(FailureKind::Changed, format!("given up after {attempt} attempts: {why}")));
+        }
+        let (transfer, new_stream) = self.new_attempt(id, attempt, chunk_size, compression);
+        let mut out = self.outgoing.remove(&stream).expect("it was there above");
+        tracing::warn!(transfer = %id, attempt, why, "beginning anew");
+        self.forget(stream, &out.transfer);
+        out.gate.send_modify(|gate| gate.stopped = true);
+        out.gate = watch::channel(Gate::default()).0;
+        out.opening = Opening { stream: new_stream, attempt, key: key_of(&transfer), commit: transfer.key.commitment(), ..out.opening };
+        (out.transfer, out.outlet, out.phase) = (transfer, None, Phase::Rewinding);
+        if let Some(runner) = &out.runner {
+            runner.do_send(Rewind { stream: new_stream });
+        }
+        self.outgoing.insert(new_stream, out);
+        self.tell_outgoing(new_stream, TransferNews::Restarted { attempt });
+    }
+
+    pub(super) fn end_outgoing(&mut self, stream: u64, outcome: Outcome) {
+        let Some(out) = self.outgoing.remove(&stream) else { return };
+        self.forget(stream, &out.transfer);
+        out.gate.send_modify(|gate| gate.stopped = true);
+        let news = match &outcome {
+            Ok(receipt) => TransferNews::Delivered { receipt: receipt.clone() },
+            Err(failure) => TransferNews::Failed { failure: failure.clone() },
+        };
+        self.tell(out.id(), Direction::Outgoing, news);
+        out.state.end(outcome);
+        self.settle();
+    }
+
+    fn forget(&mut self, stream: u64, transfer: &Transfer) {
+        transfer.close();
+        self.lanes.iter().for_each(|lane| lane.address.do_send(Forget { stream }));
+    }
+
+    fn tell_outgoing(&mut self, stream: u64, news: TransferNews) {
+        if let Some(out) = self.outgoing.get(&stream) {
+            self.tell(out.id(), Direction::Outgoing, news);
+        }
+    }
+
+    pub(super) fn pause_outgoing(&mut self, stream: u64, paused: bool) {
+        if let Some(out) = self.outgoing.get(&stream) {
+            out.gate.send_modify(|gate| gate.paused = paused);
+            self.tell_outgoing(stream, if paused { TransferNews::Paused } else { TransferNews::Resumed });
+        }
+    }
+
+    pub(super) fn outgoing_progress(&self) {
+        for out in self.outgoing.values().filter(|out| out.phase == Phase::Running) {
+            let (bytes, total) = (out.transfer.done_bytes(), out.content.length);
+            if out.state.progressed(bytes, total) {
+                self.tell(out.id(), Direction::Outgoing, TransferNews::Progress { bytes, total });
+            }
+        }
+    }
+
+    pub(super) fn expire(&mut self, now: u64) {
+        let over: Vec<_> = self.outgoing.iter().filter(|(_, out)| out.opening.expires < now).map(|(&stream, _)| stream).collect();
+        for stream in over {
+            self.fail(stream, Failure::new(FailureKind::Expired, "the delivery was not done before it expired"));
+        }
+    }
+}
+
+fn key_of(transfer: &Transfer) -> SecretBytes {
+    SecretBytes::new(*transfer.key.as_bytes())
+}
+
+impl Handler<Start> for Session {
+    type Result = ();
+
+    fn handle(&mut self, Start { source, content, inbox, options, state }: Start, ctx: &mut Context<Self>) {
+        if self.closing || self.outgoing.len() >= self.shared.config.transfers_per_peer {
+            let text = if self.closing { "the node is shutting down" } else { "too many transfers wait for this peer already" };
+            return state.end(Err(Failure::new(FailureKind::Refused, text)));
+        }
+        let chunk_size = options.chunk_size.unwrap_or(self.shared.config.chunk_size);
+        let compression = options.compression.unwrap_or(self.shared.config.compression);
+        let (transfer, stream) = self.new_attempt(state.id, 0, chunk_size, compression);
+        let created = now();
+        let opening = Opening {
+            stream,
+            transfer: state.id,
+            attempt: 0,
+            key: key_of(&transfer),
+            commit: transfer.key.commitment(),
+            inbox,
+            content: content.clone(),
+            chunk_size,
+            suite: transfer.scope.suite,
+            stages: options.stages,
+            created,
+            expires: created + self.shared.config.expiry.as_secs(),
+        };
+        let window = self.shared.config.window.max(2 * chunk_size as usize);
+        let out = OutgoingTransfer {
+            transfer,
+            state,
+            outlet: None,
+            opening,
+            compression,
+            phase: Phase::Waiting,
+            content,
+            source: Some(source),
+            runner: None,
+            thread: None,
+            gate: watch::channel(Gate::default()).0,
+            budget: Budget::new(window),
+            room: None,
+        };
+        if self.is_idle() && self.link.is_none() {
+            self.down_since = std::time::Instant::now();
+        }
+        self.outgoing.insert(stream, out);
+        self.ensure_link(ctx);
+        let (shared, session) = (Arc::clone(&self.shared), ctx.address());
+        actix::spawn(async move {
+            let running = Arc::clone(&shared.running_out).acquire_owned().await.expect("the semaphore is never closed");
+            let bytes = shared.sending.take(window).await;
+            session.do_send(Admitted { stream, room: Room { _bytes: bytes, _running: running } });
+        });
+    }
+}
+
+impl Handler<Admitted> for Session {
+    type Result = ();
+
+    fn handle(&mut self, Admitted { stream, room }: Admitted, _: &mut Context<Self>) {
+        if let Some(out) = self.outgoing.get_mut(&stream) {
+            out.room = Some(room);
+            out.phase = Phase::Offered;
+            self.offer(stream);
+        }
+    }
+}
+
+impl Handler<Wired> for Session {
+    type Result = ();
+
+    fn handle(&mut self, Wired { stream, outcome }: Wired, ctx: &mut Context<Self>) {
+        let Some(out) = self.outgoing.get_mut(&stream) else { return };
+        let (outlet, chunker) = match outcome {
+            Ok(wired) => wired,
+            Err(text) => return self.fail(stream, Failure::new(FailureKind::Stage, text)),
+        };
+        out.phase = Phase::Running;
+        out.outlet = Some(outlet);
+        let thread = out.thread.as_ref().expect("wiring started it");
+        let runner = match (out.runner.clone(), out.source.take()) {
+            (Some(runner), _) => runner,
+            (None, Some(source)) => {
+                let (session, guard) = (ctx.address(), Arc::clone(thread));
+                SourceRunner::start_in_arbiter(&thread.handle(), move |_| SourceRunner::new(source, session, guard))
+            }
+            (None, None) => return,
+        };
+        runner.do_send(Run {
+            stream,
+            transfer: Arc::clone(&out.transfer),
+            chunker,
+            gate: out.gate.subscribe(),
+            budget: out.budget.clone(),
+            slots: self.slots.clone(),
+            metrics: self.shared.metrics.stage("source"),
+        });
+        out.runner = Some(runner);
+    }
+}
+
+impl Handler<SourceEnded> for Session {
+    type Result = ();
+
+    fn handle(&mut self, SourceEnded { stream, outcome }: SourceEnded, _: &mut Context<Self>) {
+        let Some(out) = self.outgoing.get(&stream) else { return };
+        match outcome {
+            Ok(report) if report.skipped_total > 0 => {
+                out.state.update(|status| status.report = report.clone());
+                let news = TransferNews::Skipped { entries: report.skipped, total: report.skipped_total };
+                self.tell_outgoing(stream, news);
+            }
+            Ok(report) => out.state.update(|status| status.report = report),
+            Err(error @ SourceError::Changed { .. }) if out.transfer.scope.attempt + 1 < ATTEMPTS => {
+                let why = error.to_string();
+                let failure = Failure::new(FailureKind::Changed, why.clone());
+                self.say(Control::Fail { stream, failure });
+                self.restart(stream, &why);
+            }
+            Err(error) => {
+                let kind = if matches!(error, SourceError::Changed { .. }) { FailureKind::Changed } else { FailureKind::Io };
+                self.fail(stream, Failure::new(kind, error.to_string()));
+            }
+        }
+    }
+}
+
+impl Handler<Rewound> for Session {
+    type Result = ();
+
+    fn handle(&mut self, Rewound { stream, outcome }: Rewound, _: &mut Context<Self>) {
+        let Some(out) = self.outgoing.get_mut(&stream) else { return };
+        match outcome {
+            Ok(content) => {
+                (out.opening.content, out.content) = (content.clone(), content);
+                out.phase = Phase::Offered;
+                self.offer(stream);
+            }
+            Err(error) => self.fail(stream, Failure::new(FailureKind::Changed, error.to_string())),
+        }
+    }
+}

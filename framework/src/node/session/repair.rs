@@ -1,0 +1,143 @@
+//! Chunks that did not get through, and transfers that end.
+//!
+//! A chunk that an actor died with is tried once more when the chain is whole again; a second time its transfer fails, the
+//! stage named. Chunks that only lay in the dead actor's mailbox go on without being counted.
+
+use std::sync::Arc;
+
+use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
+
+use super::Session;
+use crate::delivery::{Failure, FailureKind, Repair, TransferId};
+use crate::node::events::{Direction, NodeEvent, TransferEvent, TransferNews};
+use crate::node::lane::CheckChains;
+use crate::pipeline::{Chunk, Custody, Fault, Lost, Parcel};
+use crate::wire::Control;
+
+/// How often one chunk may be lost to a dying stage.
+const LOSSES: u8 = 2;
+
+impl Session {
+    pub(super) fn chunk_lost(&mut self, lost: Lost, ctx: &mut Context<Self>) {
+        if !self.outgoing.contains_key(&lost.stream) && !self.incoming.contains_key(&lost.stream) {
+            return;
+        }
+        if let Some(waiting) = &mut self.mending {
+            // The chain is being mended because of another chunk: this one lay behind it.
+            return waiting.push(lost);
+        }
+        let losses = self.losses.entry((lost.stream, lost.index)).or_default();
+        *losses += 1;
+        let stage = lost.stage.as_deref().unwrap_or("the assembler").to_owned();
+        tracing::warn!(stage, chunk = lost.index, stream = lost.stream, panicked = lost.panicked, "a chunk was lost in a stage");
+        if *losses >= LOSSES {
+            let text = format!("the stage {stage:?} lost chunk {} twice; see its node's log", lost.index);
+            return self.fail(lost.stream, Failure::new(FailureKind::Stage, text).in_stage(stage).at_index(lost.index));
+        }
+        self.mending = Some(vec![lost]);
+        let checks: Vec<_> = self.lanes.iter().map(|lane| lane.address.send(CheckChains)).collect();
+        let checked = async move {
+            let mut given_up = None;
+            for check in checks {
+                given_up = check.await.unwrap_or_default().or(given_up);
+            }
+            given_up
+        };
+        ctx.spawn(checked.into_actor(self).map(Self::mended));
+    }
+
+    /// All chains are whole again, or one is given up.
+    fn mended(given_up: Option<Arc<str>>, session: &mut Self, _: &mut Context<Self>) {
+        for lost in session.mending.take().unwrap_or_default() {
+            match &given_up {
+                Some(stage) => {
+                    let text = format!("the stage {stage:?} dies again and again, so its route is given up");
+                    session.fail(lost.stream, Failure::new(FailureKind::Stage, text).in_stage(stage));
+                }
+                None => session.try_again(lost),
+            }
+        }
+    }
+
+    fn try_again(&mut self, lost: Lost) {
+        let Lost { stream, index, trailer, again, stage, .. } = lost;
+        if let Some(out) = self.outgoing.get(&stream).filter(|out| out.transfer.scope.attempt == lost.attempt) {
+            let Some((content, outlet)) = again.zip(out.outlet.as_ref()) else {
+                let stage = stage.as_deref().unwrap_or("a lane");
+                let text = format!("the stage {stage:?} lost chunk {index} after it was sealed, and a chunk is sealed only once");
+                return self.fail(stream, Failure::new(FailureKind::Stage, text).in_stage(stage).at_index(index));
+            };
+            let length = content.len().saturating_sub(crate::pipeline::Prefix::LENGTH) as u64;
+            let custody =
+                if trailer { Custody::trailer(&out.transfer, index) } else { Custody::outgoing(&out.transfer, index, length, None) };
+            custody.keep(content.clone());
+            outlet.send(Chunk::from_parts(custody, content), None);
+        } else if self.incoming.contains_key(&stream) {
+            let failure = Failure::new(FailureKind::Stage, "lost in a stage of the receiver");
+            self.ask_again(stream, index, trailer, failure);
+        }
+    }
+
+    pub(super) fn chunk_failed(&mut self, fault: Fault, ctx: &mut Context<Self>) {
+        let Fault { stream, index, trailer, stage, lane, kind, message, .. } = fault;
+        let stage = stage.map_or_else(|| "unknown".to_owned(), |stage| stage.to_string());
+        tracing::warn!(stage, chunk = index, stream, message, "a chunk failed in a stage");
+        let failure = Failure::new(kind, message).in_stage(stage).at_index(index);
+        if kind == FailureKind::Integrity && self.incoming.contains_key(&stream) {
+            if let Some(lane) = lane {
+                self.close_lane(lane, ctx);
+            }
+            return self.ask_again(stream, index, trailer, failure);
+        }
+        self.fail(stream, failure);
+    }
+
+    fn ask_again(&mut self, stream: u64, index: u64, trailer: bool, failure: Failure) {
+        let Some(incoming) = self.incoming.get(&stream) else { return };
+        let repair = incoming.transfer.incoming().release(index, trailer);
+        match repair {
+            Repair::AskAgain => self.say(Control::Lost { stream, index, failure: Some(failure) }),
+            Repair::GiveUp => self.fail(stream, failure),
+        }
+    }
+
+    /// Fails a transfer at both ends.
+    pub(super) fn fail(&mut self, stream: u64, failure: Failure) {
+        self.say(Control::Fail { stream, failure: failure.clone() });
+        if self.outgoing.contains_key(&stream) {
+            self.end_outgoing(stream, Err(failure));
+        } else {
+            self.end_incoming(stream, Err(failure));
+        }
+    }
+
+    pub(super) fn cancel(&mut self, stream: u64) {
+        let who = if self.outgoing.contains_key(&stream) { "sender" } else { "receiver" };
+        self.fail(stream, Failure::new(FailureKind::Cancelled, format!("cancelled by the {who}")));
+    }
+
+    pub(super) fn set_paused(&mut self, stream: u64, paused: bool) {
+        if self.outgoing.contains_key(&stream) {
+            self.pause_outgoing(stream, paused);
+        } else {
+            self.pause_incoming(stream, paused);
+        }
+    }
+
+    pub(super) fn tell(&self, transfer: TransferId, direction: Direction, news: TransferNews) {
+        self.shared.emit(NodeEvent::Transfer(TransferEvent { transfer, peer: self.peer, direction, news }));
+    }
+
+    pub(super) fn tell_progress(&self) {
+        self.outgoing_progress();
+        self.incoming_progress();
+    }
+
+    pub(super) fn interrupt_all(&mut self, why: &str) {
+        let outgoing = self.outgoing.values().filter(|out| out.outlet.is_some()).map(|out| (out.id(), Direction::Outgoing));
+        let incoming = self.incoming.values().map(|incoming| (incoming.id(), Direction::Incoming));
+        for (id, direction) in outgoing.chain(incoming) {
+            self.tell(id, direction, TransferNews::Interrupted { reason: why.to_owned() });
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! What a session is told.
+
+use std::sync::Arc;
+
+use actix::{Message, Recipient};
+
+use crate::delivery::{Content, Failure, Receipt, TransferId};
+use crate::node::handle::TransferState;
+use crate::node::link::NewLink;
+use crate::node::transport::Connection;
+use crate::pipeline::{Balanced, Chunk, Compression, Credit, Piece, Source, SourceError, SourceReport};
+use crate::wire::{Control, ControlOpener, ControlSealer, RefuseReason};
+
+/// A link is up, dialled or accepted.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct LinkUp(pub(crate) Box<NewLink>);
+
+/// Dialling failed.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct DialFailed {
+    pub(crate) message: String,
+    pub(crate) refused: Option<RefuseReason>,
+    pub(crate) hopeless: bool,
+}
+
+/// The link's tasks ended.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct LinkLost {
+    pub(crate) epoch: u64,
+    pub(crate) why: String,
+}
+
+/// A control message came in by the link.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct ControlIn {
+    pub(crate) epoch: u64,
+    pub(crate) control: Control,
+}
+
+/// A lane's connection is gone.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct LaneDown {
+    pub(crate) lane: u16,
+    pub(crate) epoch: u64,
+    pub(crate) why: String,
+    pub(crate) violation: bool,
+}
+
+/// A lane without a connection has a frame to send.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Stranded;
+
+/// A lane's connection is there, its handshake done.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct LaneReady {
+    pub(crate) epoch: u64,
+    pub(crate) lane: u16,
+    pub(crate) connection: Box<dyn Connection>,
+    pub(crate) sealer: ControlSealer,
+    pub(crate) opener: ControlOpener,
+}
+
+/// A lane could not be dialled.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct LaneFailed {
+    pub(crate) epoch: u64,
+    pub(crate) lane: u16,
+    pub(crate) why: String,
+}
+
+/// Where the peer can be dialled, and the token to come in with.
+#[derive(Debug, Default, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Know {
+    pub(crate) addresses: Vec<String>,
+    pub(crate) token: Option<[u8; 32]>,
+}
+
+/// Send this.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Start {
+    pub(crate) source: Box<dyn Source>,
+    pub(crate) content: Content,
+    pub(crate) inbox: String,
+    pub(crate) options: SendOptions,
+    pub(crate) state: Arc<TransferState>,
+}
+
+/// How one transfer is sent; what is `None` is as the node's configuration says.
+#[derive(Clone, Debug, Default)]
+pub struct SendOptions {
+    /// Bytes per chunk, a power of two from 1 KiB to 4 MiB.
+    pub chunk_size: Option<u32>,
+    /// Whether chunks are compressed.
+    pub compression: Option<Compression>,
+    /// Names of registered coders that every chunk passes, in this order. The receiver must know them, too.
+    pub stages: Vec<String>,
+}
+
+/// There is room for an outgoing transfer.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Admitted {
+    pub(crate) stream: u64,
+    pub(crate) room: Room,
+}
+
+/// What a running transfer holds of its node: given back when it ends.
+#[derive(Debug)]
+pub(crate) struct Room {
+    pub(crate) _bytes: Credit,
+    pub(crate) _running: tokio::sync::OwnedSemaphorePermit,
+}
+
+/// The stages of an outgoing transfer are wired.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Wired {
+    pub(crate) stream: u64,
+    pub(crate) outcome: Result<(Balanced, Recipient<Piece>), String>,
+}
+
+/// A source was read to its end, or could not be.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct SourceEnded {
+    pub(crate) stream: u64,
+    pub(crate) outcome: Result<SourceReport, SourceError>,
+}
+
+/// A source is back at its start, and is now this; or it can't be read again.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Rewound {
+    pub(crate) stream: u64,
+    pub(crate) outcome: Result<Content, SourceError>,
+}
+
+/// An incoming transfer has a sink and an assembler, or is refused.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Opened {
+    pub(crate) stream: u64,
+    pub(crate) outcome: Result<OpenedSink, Failure>,
+}
+
+pub(crate) struct OpenedSink {
+    pub(crate) assembler: Recipient<Chunk>,
+    pub(crate) abort: tokio::sync::oneshot::Sender<String>,
+    pub(crate) room: Room,
+}
+
+/// Do this with a transfer, if it is this session's.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Command {
+    pub(crate) transfer: TransferId,
+    pub(crate) what: Order,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    Cancel,
+    Pause,
+    Resume,
+}
+
+/// No new transfers; answered when none is left.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Drain;
+
+/// Ends the session: transfers fail, the peer is told.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Close {
+    pub(crate) reason: String,
+    pub(crate) refuse: Option<RefuseReason>,
+}
+
+/// How a transfer ended.
+pub(crate) type Outcome = Result<Receipt, Failure>;

@@ -1,0 +1,46 @@
+//! The seam below everything a node must not forget: a small durable table of records.
+//!
+//! A node keeps its trust here, the tickets it gave out, and what it has delivered.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::io;
+use std::sync::{Mutex, PoisonError};
+
+/// Records by table and key. A `put` that returned is durable, as far as the store promises.
+pub trait Store: Debug + Send + Sync + 'static {
+    /// All records of a table.
+    fn load(&self, table: &str) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>>;
+
+    /// Writes one record, new or in place of an older one.
+    fn put(&self, table: &str, key: &[u8], value: &[u8]) -> io::Result<()>;
+
+    /// Removes one record; it is no error if there is none.
+    fn remove(&self, table: &str, key: &[u8]) -> io::Result<()>;
+}
+
+/// Forgets everything with its process.
+#[derive(Debug, Default)]
+pub struct MemoryStore(Mutex<Records>);
+
+/// (table, key) → value.
+type Records = BTreeMap<(String, Vec<u8>), Vec<u8>>;
+
+impl Store for MemoryStore {
+    fn load(&self, table: &str) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        let records = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_table = records.iter().filter(|((name, _), _)| name == table);
+        Ok(of_table.map(|((_, key), value)| (key.clone(), value.clone())).collect())
+    }
+
+    fn put(&self, table: &str, key: &[u8], value: &[u8]) -> io::Result<()> {
+        let mut records = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        records.insert((table.to_owned(), key.to_vec()), value.to_vec());
+        Ok(())
+    }
+
+    fn remove(&self, table: &str, key: &[u8]) -> io::Result<()> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&(table.to_owned(), key.to_vec()));
+        Ok(())
+    }
+}

@@ -1,0 +1,40 @@
+//! The seam below lanes: how another node is reached.
+
+use std::fmt::Debug;
+use std::io;
+
+use futures_util::future::BoxFuture;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// A way to reach other nodes: TCP, or a user's own.
+pub trait Transport: Debug + Send + Sync + 'static {
+    /// Connects to an address of this transport's kind.
+    fn dial<'a>(&'a self, address: &'a str) -> BoxFuture<'a, io::Result<Box<dyn Connection>>>;
+
+    /// Begins to accept connections at an address. What the listener says of its own address may differ: port 0 becomes a real one.
+    fn listen<'a>(&'a self, address: &'a str) -> BoxFuture<'a, io::Result<Box<dyn Listener>>>;
+}
+
+/// Accepts connections.
+pub trait Listener: Debug + Send + 'static {
+    /// The address others can dial.
+    fn address(&self) -> String;
+
+    /// Waits for the next connection. An error is not the end: the node waits a little and tries again.
+    fn accept<'a>(&'a mut self) -> BoxFuture<'a, io::Result<Box<dyn Connection>>>;
+}
+
+/// A connection that belongs to no thread yet.
+pub trait Connection: Debug + Send + 'static {
+    /// Who is at the other end, for logs and for limits per address.
+    fn remote(&self) -> String;
+
+    /// Makes it usable on the current thread's runtime.
+    fn attach(self: Box<Self>) -> io::Result<Box<dyn Io>>;
+}
+
+/// A byte stream both ways, usable on one thread's runtime.
+pub trait Io: AsyncRead + AsyncWrite + Unpin + Send {
+    /// Frees it from that thread, so that another one can attach it. Nothing it has read may be lost.
+    fn detach(self: Box<Self>) -> io::Result<Box<dyn Connection>>;
+}

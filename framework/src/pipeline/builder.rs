@@ -1,0 +1,244 @@
+//! Pipelines: which stages follow each other, checked by their types, and started as often as there are workers.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use actix::{Actor, Arbiter, ArbiterHandle, Recipient};
+use tokio::sync::oneshot;
+
+use super::outlet::Outlet;
+use super::parcel::Parcel;
+use super::stage::Stage;
+use super::transform::Transform;
+use crate::metrics::Metrics;
+use crate::supervise::{Child, Wiring};
+
+type Layers<In, Out> = Arc<dyn Fn(&mut Wiring, Outlet<Out>) -> Outlet<In> + Send + Sync>;
+
+/// A chain of stages that takes `In` at its head and gives `Out` at its tail.
+///
+/// Stages are added in data-path order, and each takes what the one before it gives: a wrong order does not compile.
+///
+/// ```
+/// use estafette::pipeline::{Chunk, Compressed, Pipeline, Sealed, Transform};
+/// # fn chain<C, S>(compressor: fn() -> C, sealer: fn() -> S) -> Pipeline<Chunk, Sealed>
+/// # where C: Transform<In = Chunk, Out = Compressed>, S: Transform<In = Compressed, Out = Sealed> {
+/// Pipeline::new().then("compress", compressor).then("seal", sealer)
+/// # }
+/// ```
+pub struct Pipeline<In: Parcel, Out: Parcel> {
+    layers: Layers<In, Out>,
+    names: Vec<Arc<str>>,
+    hosting: Hosting,
+}
+
+/// Where the actors of a pipeline run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hosting {
+    /// On the arbiter that starts them.
+    Inline,
+    /// As so many replicas, each on an arbiter (a thread) of its own.
+    Parallel(usize),
+}
+
+impl<In: Parcel> Pipeline<In, In> {
+    /// No stages yet.
+    pub fn new() -> Self {
+        Self { layers: Arc::new(|_, tail| tail), names: Vec::new(), hosting: Hosting::Inline }
+    }
+}
+
+impl<In: Parcel> Default for Pipeline<In, In> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<In: Parcel, Out: Parcel> Pipeline<In, Out> {
+    /// Adds a stage that runs what `make` makes.
+    #[must_use]
+    pub fn then<T>(self, name: impl Into<Arc<str>>, make: impl Fn() -> T + Send + Sync + 'static) -> Pipeline<In, T::Out>
+    where
+        T: Transform<In = Out>,
+    {
+        let (name, make) = (name.into(), Arc::new(make) as Arc<dyn Fn() -> T + Send + Sync>);
+        let stage = Arc::clone(&name);
+        self.layer(name, move |metrics, outlet| {
+            Stage::shared(Arc::clone(&stage), Arc::clone(&make), outlet, metrics.stage(&stage)).start().recipient()
+        })
+    }
+
+    /// Adds any actix actor that handles `Out`. `start` starts it, on the thread it will run on, and gets the outlet it is to
+    /// send its own messages through. Called again when the actor died.
+    #[must_use]
+    pub fn then_actor<M: Parcel>(
+        self,
+        name: impl Into<Arc<str>>,
+        start: impl Fn(Outlet<M>) -> Recipient<Out> + Send + Sync + 'static,
+    ) -> Pipeline<In, M> {
+        self.layer(name.into(), move |_, outlet| start(outlet))
+    }
+
+    /// Puts another pipeline behind this one.
+    #[must_use]
+    pub fn join<M: Parcel>(self, next: &Pipeline<Out, M>) -> Pipeline<In, M> {
+        let (before, after) = (self.layers, Arc::clone(&next.layers));
+        let names = self.names.into_iter().chain(next.names.iter().cloned()).collect();
+        Pipeline {
+            layers: Arc::new(move |wiring, tail| {
+                let middle = after(wiring, tail);
+                before(wiring, middle)
+            }),
+            names,
+            hosting: self.hosting,
+        }
+    }
+
+    /// Hosts it as `replicas` whole chains, each on a thread of its own: for bulk work that needs every core.
+    #[must_use]
+    pub fn parallel(self, replicas: usize) -> Self {
+        Self { hosting: Hosting::Parallel(replicas.max(1)), ..self }
+    }
+
+    /// Hosts it on the arbiter that starts it: for small messages, where a thread hop costs more than the work.
+    #[must_use]
+    pub fn inline(self) -> Self {
+        Self { hosting: Hosting::Inline, ..self }
+    }
+
+    /// The names of its stages in data-path order.
+    pub fn stage_names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(AsRef::as_ref)
+    }
+
+    /// Starts one chain on the current arbiter; its actors are entered into `wiring`.
+    pub fn wire(&self, wiring: &mut Wiring, tail: Outlet<Out>) -> Outlet<In> {
+        (self.layers)(wiring, tail)
+    }
+
+    /// Starts it as it is hosted. Every replica sends into `tail`. Needs a running actix system.
+    pub async fn start(&self, metrics: &Metrics, tail: Outlet<Out>) -> RunningPipeline<In> {
+        let mut replicas = Vec::new();
+        match self.hosting {
+            Hosting::Inline => {
+                let mut wiring = Wiring::new(metrics.clone());
+                let inlet = self.wire(&mut wiring, tail);
+                replicas.push(Replica { inlet, children: wiring.into_children(), arbiter: None });
+            }
+            Hosting::Parallel(count) => {
+                for _ in 0..count {
+                    replicas.push(self.start_replica(metrics.clone(), tail.clone()).await);
+                }
+            }
+        }
+        RunningPipeline { replicas, next: AtomicUsize::new(0) }
+    }
+
+    async fn start_replica(&self, metrics: Metrics, tail: Outlet<Out>) -> Replica<In> {
+        let arbiter = Arbiter::new();
+        let (wired, is_wired) = oneshot::channel();
+        let layers = Arc::clone(&self.layers);
+        arbiter.spawn_fn(move || {
+            let mut wiring = Wiring::new(metrics);
+            let inlet = layers(&mut wiring, tail);
+            // Whoever asked may be gone: then the chain goes, too.
+            let _ = wired.send((inlet, wiring.into_children()));
+        });
+        let (inlet, children) = is_wired.await.expect("a new arbiter runs what it is given");
+        Replica { inlet, children, arbiter: Some(arbiter) }
+    }
+
+    fn layer<M: Parcel>(
+        self,
+        name: Arc<str>,
+        start: impl Fn(&Metrics, Outlet<M>) -> Recipient<Out> + Send + Sync + 'static,
+    ) -> Pipeline<In, M> {
+        let (before, start, mut names) = (self.layers, Arc::new(start), self.names);
+        names.push(Arc::clone(&name));
+        let layers: Layers<In, M> = Arc::new(move |wiring, outlet| {
+            let metrics = wiring.metrics().clone();
+            let inlet = Outlet::<Out>::into_stage(Arc::clone(&name), metrics.stage(&name));
+            let (start, socket) = (Arc::clone(&start), inlet.clone());
+            let restart = move || socket.rewire(start(&metrics, outlet.clone()));
+            restart();
+            let socket = inlet.clone();
+            wiring.adopt(Child::new(Arc::clone(&name), move || socket.is_connected(), restart));
+            before(wiring, inlet)
+        });
+        Pipeline { layers, names, hosting: self.hosting }
+    }
+}
+
+impl<In: Parcel, Out: Parcel> Clone for Pipeline<In, Out> {
+    fn clone(&self) -> Self {
+        Self { layers: Arc::clone(&self.layers), names: self.names.clone(), hosting: self.hosting }
+    }
+}
+
+impl<In: Parcel, Out: Parcel> fmt::Debug for Pipeline<In, Out> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pipeline").field("stages", &self.names).field("hosting", &self.hosting).finish_non_exhaustive()
+    }
+}
+
+/// A pipeline whose actors run. Dropping it lets them handle what they have, then stop, head first.
+#[derive(Debug)]
+pub struct RunningPipeline<In: Parcel> {
+    replicas: Vec<Replica<In>>,
+    next: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct Replica<In: Parcel> {
+    inlet: Outlet<In>,
+    children: Vec<Child>,
+    arbiter: Option<Arbiter>,
+}
+
+impl<In: Parcel> RunningPipeline<In> {
+    /// Hands a message to the next replica in turn.
+    pub fn send(&self, message: In) {
+        let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.replicas.len();
+        self.replicas[turn].inlet.send(message);
+    }
+
+    /// The inlets of all replicas, for a sender that balances by itself.
+    pub fn inlets(&self) -> impl Iterator<Item = &Outlet<In>> {
+        self.replicas.iter().map(|replica| &replica.inlet)
+    }
+
+    /// Starts dead actors of an inline pipeline anew; how many there were. A node's pipelines are watched by its supervisor.
+    pub fn restart_dead(&self) -> usize {
+        let mut dead = 0;
+        for replica in &self.replicas {
+            for child in replica.children.iter().filter(|child| !child.is_alive()) {
+                child.restart_on(replica.arbiter.as_ref().map(Arbiter::handle).as_ref());
+                dead += 1;
+            }
+        }
+        dead
+    }
+}
+
+impl<In: Parcel> Drop for RunningPipeline<In> {
+    fn drop(&mut self) {
+        for replica in &mut self.replicas {
+            if let Some(arbiter) = replica.arbiter.take() {
+                arbiter.stop();
+            }
+        }
+    }
+}
+
+impl Child {
+    fn restart_on(&self, arbiter: Option<&ArbiterHandle>) {
+        let restart = self.restarter();
+        match arbiter {
+            Some(arbiter) => {
+                arbiter.spawn_fn(move || restart());
+            }
+            None => restart(),
+        }
+    }
+}

@@ -1,0 +1,379 @@
+//! What all chunks of one attempt share, and the custody each of them is in.
+//!
+//! Invariant: a chunk ends in exactly one way: finished, failed, or lost; and whichever it is, its owner hears of it.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use actix::Recipient;
+use bytes::Bytes;
+use tokio::sync::{Notify, mpsc};
+
+use super::{BufferPool, Chunk, Credit, Slot};
+use crate::delivery::{DigestFold, Incoming, KeyScope, RangeSet, Subtree, TransferKey};
+use crate::wire::FailureKind;
+
+/// Whether chunks are compressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compression {
+    /// Snappy, chunk by chunk; a chunk that would not shrink by an eighth goes raw.
+    #[default]
+    Snappy,
+    /// Every chunk goes raw.
+    Off,
+}
+
+/// What all chunks of one attempt share.
+pub struct Transfer {
+    /// What its keys depend on: ids, peers, suite, chunk size.
+    pub scope: KeyScope,
+    /// The key of this attempt.
+    pub key: TransferKey,
+    /// The id of its frames on the link.
+    pub stream: u64,
+    /// Whether its chunks are compressed.
+    pub compression: Compression,
+    /// Where its buffers come from.
+    pub buffers: BufferPool,
+    /// What has arrived; of use at the receiving end.
+    incoming: Mutex<Incoming>,
+    assembler: OnceLock<Recipient<Chunk>>,
+    acknowledged: Mutex<RangeSet>,
+    sent_digest: OnceLock<[u8; 32]>,
+    digest: Mutex<DigestFold>,
+    digest_grew: Notify,
+    /// Bytes of content the other side (sending) or the sink (receiving) has.
+    done_bytes: AtomicU64,
+    signals: mpsc::UnboundedSender<Signal>,
+    closed: AtomicBool,
+}
+
+/// What the owner of a transfer hears of its chunks. At most two a chunk, so the credit bounds how many wait.
+#[derive(Debug)]
+pub enum Signal {
+    /// A chunk was dropped before it was done.
+    Lost(Lost),
+    /// A chunk can't go on.
+    Fault(Fault),
+}
+
+/// A chunk that was dropped on its way: an actor died with it, or threw it away.
+#[derive(Debug)]
+pub struct Lost {
+    /// The stream of its transfer.
+    pub stream: u64,
+    /// Which attempt it belonged to.
+    pub attempt: u32,
+    /// Its index.
+    pub index: u64,
+    /// Whether it was the trailer.
+    pub trailer: bool,
+    /// The stage that had it last.
+    pub stage: Option<Arc<str>>,
+    /// Whether it was dropped by a panic, rather than thrown away.
+    pub panicked: bool,
+    /// The chunk as it was cut, unless it was sealed: an index is sealed once in an attempt.
+    pub again: Option<Bytes>,
+}
+
+/// Why a chunk can't go on.
+#[derive(Clone, Debug)]
+pub struct Fault {
+    /// The stream of its transfer.
+    pub stream: u64,
+    /// Which attempt it belonged to.
+    pub attempt: u32,
+    /// Its index.
+    pub index: u64,
+    /// Whether it was the trailer.
+    pub trailer: bool,
+    /// The stage that gave it up.
+    pub stage: Option<Arc<str>>,
+    /// The lane it came by, at the receiving end.
+    pub lane: Option<u16>,
+    /// What kind of failure.
+    pub kind: FailureKind,
+    /// For a person.
+    pub message: String,
+}
+
+impl Transfer {
+    /// What sealing adds to a raw chunk: tag and prefix.
+    pub const OVERHEAD: u32 = 32;
+
+    /// An attempt whose owner hears of its chunks through `signals`.
+    pub fn new(
+        scope: KeyScope,
+        key: TransferKey,
+        stream: u64,
+        compression: Compression,
+        buffers: BufferPool,
+        incoming: Incoming,
+        signals: mpsc::UnboundedSender<Signal>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            scope,
+            key,
+            stream,
+            compression,
+            buffers,
+            incoming: Mutex::new(incoming),
+            assembler: OnceLock::new(),
+            acknowledged: Mutex::default(),
+            sent_digest: OnceLock::new(),
+            digest: Mutex::default(),
+            digest_grew: Notify::new(),
+            done_bytes: AtomicU64::new(0),
+            signals,
+            closed: AtomicBool::new(false),
+        })
+    }
+
+    /// What has arrived.
+    pub fn incoming(&self) -> MutexGuard<'_, Incoming> {
+        self.incoming.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where its chunks go when they have passed the stages; of use at the receiving end.
+    pub fn assemble_at(&self, assembler: Recipient<Chunk>) {
+        // Set once, before the first chunk is admitted.
+        let _ = self.assembler.set(assembler);
+    }
+
+    /// The mailbox of its assembler.
+    pub fn assembler(&self) -> Option<&Recipient<Chunk>> {
+        self.assembler.get()
+    }
+
+    /// The most bytes that may stand behind the header of one of its frames.
+    pub fn frame_body_limit(&self) -> u32 {
+        self.scope.chunk_size + Self::OVERHEAD
+    }
+
+    /// Takes the hash of a chunk.
+    pub fn hashed(&self, index: u64, subtree: Subtree) {
+        self.digest().insert(index, subtree);
+        self.digest_grew.notify_waiters();
+    }
+
+    /// The digest of the whole, once all `chunks` hashes are there; `None` when the transfer ends before.
+    pub async fn digest_of(&self, chunks: u64) -> Option<[u8; 32]> {
+        loop {
+            let grew = self.digest_grew.notified();
+            if self.is_closed() {
+                return None;
+            }
+            {
+                let digest = self.digest();
+                if digest.in_order() >= chunks {
+                    return digest.finish();
+                }
+            }
+            grew.await;
+        }
+    }
+
+    /// The digest of the whole, if exactly `chunks` hashes are there.
+    pub fn digest_now(&self, chunks: u64) -> Option<[u8; 32]> {
+        let digest = self.digest();
+        (digest.in_order() == chunks).then(|| digest.finish()).flatten()
+    }
+
+    /// The receiver has these; of use at the sending end.
+    pub(crate) fn acknowledge(&self, index: u64) {
+        self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).insert(index);
+    }
+
+    /// Whether the receiver still has all it ever acknowledged.
+    pub(crate) fn acknowledged_is_within(&self, received: &[(u64, u64)]) -> bool {
+        let acknowledged = self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner);
+        let within = |(start, end)| received.iter().any(|&(from, to)| from <= start && end <= to);
+        acknowledged.iter().all(within)
+    }
+
+    /// The digest that was sent in the trailer.
+    pub fn set_sent_digest(&self, digest: [u8; 32]) {
+        // Set once for each attempt.
+        let _ = self.sent_digest.set(digest);
+    }
+
+    pub(crate) fn sent_digest(&self) -> Option<[u8; 32]> {
+        self.sent_digest.get().copied()
+    }
+
+    /// Bytes of content that are done with.
+    pub fn done_bytes(&self) -> u64 {
+        self.done_bytes.load(Ordering::Relaxed)
+    }
+
+    /// The transfer is over: its chunks need not be accounted for any more.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+        self.digest_grew.notify_waiters();
+    }
+
+    /// Whether the transfer is over.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    fn digest(&self) -> MutexGuard<'_, DigestFold> {
+        self.digest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn signal(&self, signal: Signal) {
+        if !self.is_closed() {
+            // An owner that is gone has nobody to tell.
+            let _ = self.signals.send(signal);
+        }
+    }
+}
+
+impl fmt::Debug for Transfer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let KeyScope { transfer, attempt, .. } = self.scope;
+        f.debug_struct("Transfer").field("id", &transfer).field("attempt", &attempt).field("stream", &self.stream).finish_non_exhaustive()
+    }
+}
+
+/// Who answers for a chunk on its way. Travels with it through every mailbox; clones share it.
+///
+/// When the last clone is dropped and the chunk neither finished nor failed, the owner of the transfer hears that it was lost.
+#[derive(Clone)]
+pub struct Custody(Arc<Held>);
+
+struct Held {
+    transfer: Arc<Transfer>,
+    index: u64,
+    /// Bytes of content; known at the sending end only.
+    length: u64,
+    trailer: bool,
+    lane: Option<u16>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Held for its drop.
+    _credit: Option<Credit>,
+    slot: Option<Slot>,
+    again: Option<Bytes>,
+    stage: Option<Arc<str>>,
+    over: bool,
+}
+
+impl Custody {
+    /// Custody of a chunk that is about to be sent.
+    pub fn outgoing(transfer: &Arc<Transfer>, index: u64, length: u64, credit: Option<Credit>) -> Self {
+        let state = State { _credit: credit, ..State::default() };
+        Self(Arc::new(Held { transfer: Arc::clone(transfer), index, length, trailer: false, lane: None, state: Mutex::new(state) }))
+    }
+
+    /// Custody of the trailer, whose index is the number of chunks.
+    pub fn trailer(transfer: &Arc<Transfer>, index: u64) -> Self {
+        Self(Arc::new(Held { transfer: Arc::clone(transfer), index, length: 0, trailer: true, lane: None, state: Mutex::default() }))
+    }
+
+    /// Custody of a chunk that came by a lane.
+    pub fn incoming(transfer: &Arc<Transfer>, index: u64, trailer: bool, lane: Option<u16>) -> Self {
+        Self(Arc::new(Held { transfer: Arc::clone(transfer), index, length: 0, trailer, lane, state: Mutex::default() }))
+    }
+
+    /// The transfer the chunk belongs to.
+    pub fn transfer(&self) -> &Arc<Transfer> {
+        &self.0.transfer
+    }
+
+    /// The chunk's index; for the trailer the number of chunks.
+    pub fn index(&self) -> u64 {
+        self.0.index
+    }
+
+    /// Bytes of content in it, at the sending end.
+    pub fn content_length(&self) -> u64 {
+        self.0.length
+    }
+
+    /// Whether it is the trailer.
+    pub fn is_trailer(&self) -> bool {
+        self.0.trailer
+    }
+
+    /// A stage has the chunk now.
+    pub fn enter(&self, stage: &Arc<str>) {
+        self.state().stage = Some(Arc::clone(stage));
+    }
+
+    /// Keeps the chunk as it was cut, so that it can be made again if a stage dies with it.
+    pub fn keep(&self, content: Bytes) {
+        self.state().again = Some(content);
+    }
+
+    /// The chunk is sealed: it is not made again within this attempt, and its source buffer is free.
+    pub fn sealed(&self) {
+        self.state().again = None;
+    }
+
+    /// The chunk has this place among the stages.
+    pub fn hold_slot(&self, slot: Slot) {
+        self.state().slot = Some(slot);
+    }
+
+    /// The chunk has left the stages: another may enter them.
+    pub fn leave_stages(&self) {
+        self.state().slot = None;
+    }
+
+    /// The other side or the sink has the chunk, `bytes` of content. Its credit is free.
+    pub fn finish(&self, bytes: u64) {
+        let mut state = self.state();
+        if !std::mem::replace(&mut state.over, true) {
+            *state = State { over: true, ..State::default() };
+            drop(state);
+            self.0.transfer.done_bytes.fetch_add(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// The chunk can't go on. The owner of its transfer hears why.
+    pub fn fail(&self, kind: FailureKind, message: impl Into<String>) {
+        let mut state = self.state();
+        if std::mem::replace(&mut state.over, true) {
+            return;
+        }
+        let stage = state.stage.clone();
+        *state = State { over: true, ..State::default() };
+        drop(state);
+        let KeyScope { attempt, .. } = self.0.transfer.scope;
+        let Held { ref transfer, index, trailer, lane, .. } = *self.0;
+        let fault = Fault { stream: transfer.stream, attempt, index, trailer, stage, lane, kind, message: message.into() };
+        transfer.signal(Signal::Fault(fault));
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if !state.over {
+            self.transfer.signal(Signal::Lost(Lost {
+                stream: self.transfer.stream,
+                attempt: self.transfer.scope.attempt,
+                index: self.index,
+                trailer: self.trailer,
+                stage: state.stage.take(),
+                panicked: std::thread::panicking(),
+                again: state.again.take(),
+            }));
+        }
+    }
+}
+
+impl fmt::Debug for Custody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Custody({}#{})", self.0.transfer.scope.transfer, self.0.index)
+    }
+}

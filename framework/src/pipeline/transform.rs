@@ -1,0 +1,44 @@
+//! A pure step of the data path: one out for each in.
+
+use super::parcel::Parcel;
+use crate::wire::FailureKind;
+
+/// A step that [`super::Stage`] hosts as an actor: mailbox, credit, metrics, tracing and panics are the stage's business.
+///
+/// One out for each in, of the same custody (`Out::from_parts(input.custody().clone(), …)`). A transform may panic: the
+/// chunk is tried once more on a fresh one.
+pub trait Transform: Unpin + 'static {
+    /// What it takes.
+    type In: Parcel;
+    /// What it makes of it.
+    type Out: Parcel;
+
+    /// Whether it wants to see the trailer, too. Otherwise the stage passes the trailer on as it is.
+    const SEES_TRAILER: bool = false;
+
+    /// Makes one out of one in.
+    fn apply(&mut self, input: &Self::In) -> Result<Self::Out, TransformError>;
+}
+
+/// Why a transform could not do its work on a chunk. The transfer fails with it at both ends, the stage named; unless it is
+/// [`TransformError::damaged`], which asks for the chunk once more.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct TransformError {
+    /// What kind of failure.
+    pub kind: FailureKind,
+    /// For a person.
+    pub message: String,
+}
+
+impl TransformError {
+    /// The step could not be done.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { kind: FailureKind::Stage, message: message.into() }
+    }
+
+    /// The chunk is not what was sent: worth asking for it once more.
+    pub fn damaged(message: impl Into<String>) -> Self {
+        Self { kind: FailureKind::Integrity, message: message.into() }
+    }
+}

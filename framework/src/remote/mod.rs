@@ -1,0 +1,5 @@
+//! Names of what a node offers.
+
+mod directory;
+
+pub use directory::{Directory, DirectoryError};

@@ -1,0 +1,11 @@
+//! What runs: actors started from factories, watched, restarted with backoff, given up on with an error that names them.
+
+mod policy;
+mod registry;
+mod route;
+mod supervisor;
+
+pub use policy::{Decision, RestartHistory, RestartPolicy};
+pub use registry::{RegistryError, StageRegistry};
+pub use route::{Child, Wiring};
+pub use supervisor::{Adopt, Check, Checked, NodeSupervisor, Retire, RouteId};

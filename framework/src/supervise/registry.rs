@@ -1,0 +1,183 @@
+//! Named factories: which stages a node knows.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use actix::Recipient;
+
+use crate::node::Transport;
+use crate::pipeline::{AssemblerSeat, Chunk, ChunkerSeat, Compressed, Piece, Pipeline, Sealed};
+use crate::wire::Suite;
+
+/// The stages a node can build its pipelines of, by name, and the transports it can dial with.
+///
+/// `estafette_actors::standard()` fills one with the standard stages; a host adds its own with [`StageRegistry::coder`].
+#[derive(Clone, Default)]
+pub struct StageRegistry {
+    chunker: Option<Arc<dyn Fn(ChunkerSeat) -> Recipient<Piece> + Send + Sync>>,
+    assembler: Option<Arc<dyn Fn(AssemblerSeat) -> Recipient<Chunk> + Send + Sync>>,
+    digest: Option<Pipeline<Chunk, Chunk>>,
+    coders: BTreeMap<String, Coder>,
+    compressor: Option<(Pipeline<Chunk, Compressed>, Pipeline<Compressed, Chunk>)>,
+    sealers: BTreeMap<u16, SealerPair>,
+    transport: Option<Arc<dyn Transport>>,
+}
+
+/// Forward, and its inverse.
+type Coder = (Pipeline<Chunk, Chunk>, Pipeline<Chunk, Chunk>);
+/// Seals, and opens.
+type SealerPair = (Pipeline<Compressed, Sealed>, Pipeline<Sealed, Compressed>);
+
+/// What a registry lacks for a pipeline.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegistryError {
+    /// A standard part was never registered.
+    #[error("no {what} is registered; `.stages(estafette_actors::standard())` brings the standard ones")]
+    Missing {
+        /// Which one.
+        what: &'static str,
+    },
+    /// A coder that the transfer names is not known here.
+    #[error("the stage {name:?} is not registered here; known are: {known}")]
+    UnknownStage {
+        /// The name asked for.
+        name: String,
+        /// The names there are.
+        known: String,
+    },
+    /// More different chains of stages than a lane keeps.
+    #[error("transfers with {limit} different lists of stages have run on this link already; use fewer different lists")]
+    TooManyChains {
+        /// The limit.
+        limit: usize,
+    },
+    /// The cipher suite is not known here.
+    #[error("cipher suite {suite} is not registered here")]
+    UnknownSuite {
+        /// Its number.
+        suite: u16,
+    },
+}
+
+impl StageRegistry {
+    /// A registry that knows nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What cuts content into chunks.
+    #[must_use]
+    pub fn chunker(mut self, start: impl Fn(ChunkerSeat) -> Recipient<Piece> + Send + Sync + 'static) -> Self {
+        self.chunker = Some(Arc::new(start));
+        self
+    }
+
+    /// What puts chunks together again.
+    #[must_use]
+    pub fn assembler(mut self, start: impl Fn(AssemblerSeat) -> Recipient<Chunk> + Send + Sync + 'static) -> Self {
+        self.assembler = Some(Arc::new(start));
+        self
+    }
+
+    /// What hashes chunks: first of all when sending, last of all when receiving.
+    #[must_use]
+    pub fn digest(mut self, stage: Pipeline<Chunk, Chunk>) -> Self {
+        self.digest = Some(stage);
+        self
+    }
+
+    /// A one-to-one step of the user's, and its inverse. A transfer that uses it names it in its opening; the receiver
+    /// must know the name, too.
+    #[must_use]
+    pub fn coder(mut self, name: impl Into<String>, forward: Pipeline<Chunk, Chunk>, inverse: Pipeline<Chunk, Chunk>) -> Self {
+        self.coders.insert(name.into(), (forward, inverse));
+        self
+    }
+
+    /// What compresses, and its inverse.
+    #[must_use]
+    pub fn compressor(mut self, forward: Pipeline<Chunk, Compressed>, inverse: Pipeline<Compressed, Chunk>) -> Self {
+        self.compressor = Some((forward, inverse));
+        self
+    }
+
+    /// What seals under a cipher suite, and its inverse.
+    #[must_use]
+    pub fn sealer(mut self, suite: Suite, seal: Pipeline<Compressed, Sealed>, open: Pipeline<Sealed, Compressed>) -> Self {
+        self.sealers.insert(suite.0, (seal, open));
+        self
+    }
+
+    /// How other nodes are reached.
+    #[must_use]
+    pub fn transport(mut self, transport: impl Transport) -> Self {
+        self.transport = Some(Arc::new(transport));
+        self
+    }
+
+    /// The names of the coders that are registered.
+    pub fn coder_names(&self) -> impl Iterator<Item = &str> {
+        self.coders.keys().map(String::as_str)
+    }
+
+    pub(crate) fn suites(&self) -> Vec<Suite> {
+        self.sealers.keys().copied().map(Suite).collect()
+    }
+
+    /// The pipeline that sends: digest, the coders `names` in this order, compressor, sealer.
+    pub fn sending(&self, names: &[String], suite: Suite) -> Result<Pipeline<Chunk, Sealed>, RegistryError> {
+        let digest = self.digest.clone().ok_or(RegistryError::Missing { what: "digest stage" })?;
+        let compressor = self.compressor.as_ref().ok_or(RegistryError::Missing { what: "compressor" })?;
+        let coded = names.iter().try_fold(digest, |chain, name| Ok(chain.join(&self.find(name)?.0)))?;
+        Ok(coded.join(&compressor.0).join(&self.find_suite(suite)?.0))
+    }
+
+    /// The pipeline that receives: opener, decompressor, the inverses of the coders `names` in reverse order, digest.
+    pub fn receiving(&self, names: &[String], suite: Suite) -> Result<Pipeline<Sealed, Chunk>, RegistryError> {
+        let digest = self.digest.as_ref().ok_or(RegistryError::Missing { what: "digest stage" })?;
+        let compressor = self.compressor.as_ref().ok_or(RegistryError::Missing { what: "decompressor" })?;
+        let opened = self.find_suite(suite)?.1.clone().join(&compressor.1);
+        let decoded = names.iter().rev().try_fold(opened, |chain, name| Ok(chain.join(&self.find(name)?.1)))?;
+        Ok(decoded.join(digest))
+    }
+
+    pub(crate) fn start_chunker(&self, seat: ChunkerSeat) -> Option<Recipient<Piece>> {
+        self.chunker.as_ref().map(|start| start(seat))
+    }
+
+    pub(crate) fn start_assembler(&self, seat: AssemblerSeat) -> Option<Recipient<Chunk>> {
+        self.assembler.as_ref().map(|start| start(seat))
+    }
+
+    pub(crate) fn transport_in_use(&self) -> Result<Arc<dyn Transport>, RegistryError> {
+        self.transport.clone().ok_or(RegistryError::Missing { what: "transport" })
+    }
+
+    /// Whether everything a node can't do without is registered.
+    pub(crate) fn check(&self) -> Result<(), RegistryError> {
+        self.chunker.as_ref().ok_or(RegistryError::Missing { what: "chunker" })?;
+        self.assembler.as_ref().ok_or(RegistryError::Missing { what: "assembler" })?;
+        self.sending(&[], Suite::XSALSA20_POLY1305)?;
+        self.transport_in_use().map(drop)
+    }
+
+    fn find(&self, name: &str) -> Result<&Coder, RegistryError> {
+        self.coders.get(name).ok_or_else(|| {
+            let known: Vec<_> = self.coder_names().collect();
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            RegistryError::UnknownStage { name: name.to_owned(), known }
+        })
+    }
+
+    fn find_suite(&self, suite: Suite) -> Result<&SealerPair, RegistryError> {
+        self.sealers.get(&suite.0).ok_or(RegistryError::UnknownSuite { suite: suite.0 })
+    }
+}
+
+impl fmt::Debug for StageRegistry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StageRegistry").field("coders", &self.coders.keys()).field("suites", &self.sealers.keys()).finish_non_exhaustive()
+    }
+}

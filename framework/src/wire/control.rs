@@ -1,0 +1,218 @@
+//! What two nodes say to each other over an established link.
+//!
+//! Invariant: the order of the variants is the format; a new one goes to the end, with a new version of the wire. Every message
+//! fits into one control frame.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::bounded::{MaybeName, Name, Prose};
+use super::codec::{self, CodecError};
+use super::failure::{Failure, printable};
+use super::opening::{INBOX_LIMIT, Opening};
+use super::{Ranges, SecretBytes};
+
+/// The most bytes of a node's name.
+const NAME_LIMIT: usize = 64;
+/// The most bytes of a reason; the rest is cut off.
+const REASON_LIMIT: usize = 512;
+/// The most bytes of a place; the rest is cut off.
+const PLACE_LIMIT: usize = 4096;
+
+/// A control message. Limits on texts are in bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Control {
+    /// The initiator's first message. Until it verifies, the responder changes nothing: the handshake before it may be a replay.
+    Hello {
+        /// What the initiator calls itself, at most 64.
+        #[serde(with = "Name::<NAME_LIMIT>")]
+        name: String,
+        /// The token of a ticket to redeem.
+        token: Option<SecretBytes>,
+        /// The inbox the ticket is for, at most 128.
+        #[serde(with = "MaybeName::<INBOX_LIMIT>")]
+        inbox: Option<String>,
+    },
+    /// The responder's answer: the initiator is in.
+    Welcome {
+        /// What the responder calls itself, at most 64.
+        #[serde(with = "Name::<NAME_LIMIT>")]
+        name: String,
+    },
+    /// The responder's answer: the initiator is not in. The link closes.
+    Refuse {
+        /// Why.
+        reason: RefuseReason,
+    },
+    /// Asks whether the other side lives.
+    Ping {
+        /// To be returned.
+        nonce: u64,
+    },
+    /// The answer to a ping.
+    Pong {
+        /// The ping's.
+        nonce: u64,
+    },
+    /// The initiator wants this bulk lane: the responder answers with a `LaneTicket`.
+    LaneRequest {
+        /// Which lane, from 0.
+        lane: u16,
+    },
+    /// The responder has bulk to send and asks the initiator, who alone can dial, to request lanes.
+    LaneWanted,
+    /// Leave to open a bulk lane: once, within 10 s.
+    LaneTicket {
+        /// Which lane.
+        lane: u16,
+        /// What the lane's preamble names.
+        id: [u8; 16],
+        /// The lane's pre-shared key.
+        secret: SecretBytes,
+    },
+    /// The sender opens an attempt at a transfer.
+    Open(Box<Opening>),
+    /// The receiver takes it.
+    Accept {
+        /// The stream of the opening.
+        stream: u64,
+        /// Chunks below this index may be sent.
+        limit: u64,
+        /// Chunks it has from before, durably: to be skipped where the sender can vouch for them.
+        received: Ranges,
+    },
+    /// The receiver does not take it.
+    Reject {
+        /// The stream of the opening.
+        stream: u64,
+        /// Why.
+        failure: Failure,
+    },
+    /// More may be sent. Absolute, so a repeated or late one does no harm.
+    Grant {
+        /// The transfer's stream.
+        stream: u64,
+        /// Chunks below this index may be sent; a lower limit than before means nothing.
+        limit: u64,
+    },
+    /// The receiver holds these chunks, verified, in memory: their frames are no longer needed.
+    Received {
+        /// The transfer's stream.
+        stream: u64,
+        /// Which chunks.
+        indices: Ranges,
+    },
+    /// A chunk did not come through and is wanted again.
+    Lost {
+        /// The transfer's stream.
+        stream: u64,
+        /// Which chunk.
+        index: u64,
+        /// What happened to it, where that is known.
+        failure: Option<Failure>,
+    },
+    /// The receiver verified the digest and committed the content durably.
+    Delivered {
+        /// The transfer's stream.
+        stream: u64,
+        /// The proof.
+        receipt: Receipt,
+    },
+    /// The sender has the receipt: the receiver may forget the attempt.
+    Done {
+        /// The transfer's stream.
+        stream: u64,
+    },
+    /// Either side gives this transfer up.
+    Fail {
+        /// The transfer's stream.
+        stream: u64,
+        /// Why.
+        failure: Failure,
+    },
+    /// Send no chunk of this transfer until further notice.
+    Pause {
+        /// The transfer's stream.
+        stream: u64,
+    },
+    /// Go on with this transfer.
+    Unpause {
+        /// The transfer's stream.
+        stream: u64,
+    },
+    /// This side closes the link now, in order.
+    Goodbye {
+        /// Why, for people, at most 512.
+        #[serde(with = "Prose::<REASON_LIMIT>")]
+        reason: String,
+    },
+}
+
+/// Why a responder does not let an initiator in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RefuseReason {
+    /// The initiator is not in its trust store, and brought no ticket.
+    Untrusted,
+    /// The initiator was in its trust store, and has been taken out.
+    Revoked,
+    /// It never issued this ticket, or no longer knows it.
+    TicketUnknown,
+    /// Somebody else redeemed this ticket.
+    TicketUsed,
+    /// This ticket is too old.
+    TicketExpired,
+    /// It has as many links as it allows.
+    Busy,
+    /// It is about to stop.
+    ShuttingDown,
+    /// Anything else, in its own words, at most 512.
+    Other(#[serde(with = "Prose::<REASON_LIMIT>")] String),
+}
+
+/// The receiver's word that it has the content, durably.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// BLAKE3 of the content.
+    pub digest: [u8; 32],
+    /// Bytes of the content.
+    pub length: u64,
+    /// Where it is at the receiver, printable, at most 4096; empty when it is not in one place.
+    #[serde(with = "Prose::<PLACE_LIMIT>")]
+    pub place: String,
+    /// Files written.
+    pub files: u64,
+    /// Keyed BLAKE3 under a key derived from the transfer key: no relay can forge it.
+    pub mac: [u8; 32],
+}
+
+impl Control {
+    /// The plaintext of a control frame.
+    pub fn encode(&self) -> Result<Vec<u8>, CodecError> {
+        codec::encode(self)
+    }
+
+    /// Reads the plaintext of a control frame.
+    pub fn decode(plaintext: &[u8]) -> Result<Self, CodecError> {
+        codec::decode(plaintext)
+    }
+}
+
+impl fmt::Display for RefuseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Untrusted => "it does not know this node: ask for a ticket, or to be added to its peers",
+            Self::Revoked => "it no longer trusts this node: ask whoever runs it to add this node again",
+            Self::TicketUnknown => "it does not know this ticket: check that it was issued there, or ask for a new one",
+            Self::TicketUsed => "somebody else has used this ticket: ask for a new one",
+            Self::TicketExpired => "this ticket has expired: ask for a new one",
+            Self::Busy => "it has as many links as it allows: try again later",
+            Self::ShuttingDown => "it is shutting down: try again later",
+            Self::Other(reason) => return write!(f, "{}", printable(reason)),
+        })
+    }
+}
+
+#[cfg(test)]
+#[path = "control_tests.rs"]
+mod tests;

@@ -1,0 +1,155 @@
+//! What each side can do, and what both will: told in the encrypted payloads of the handshake.
+//!
+//! Invariant: a choice lies within both offers.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::HandshakeError;
+
+/// The least that may be offered as the largest body of a frame: every control message fits.
+pub const LEAST_MAX_FRAME: u32 = 65_535;
+
+/// The number of a way to seal chunks.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Suite(pub u16);
+
+impl Suite {
+    /// XSalsa20-Poly1305, as in NaCl's secretbox. Every node has it.
+    pub const XSALSA20_POLY1305: Self = Self(1);
+}
+
+impl fmt::Display for Suite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::XSALSA20_POLY1305 => f.write_str("XSalsa20-Poly1305"),
+            Self(number) => write!(f, "suite {number}"),
+        }
+    }
+}
+
+impl fmt::Debug for Suite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Suite({self})")
+    }
+}
+
+/// What one side can do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offer {
+    /// The suites it has, the preferred first.
+    pub suites: Vec<Suite>,
+    /// The features it has, a bit each. None are assigned in this version.
+    pub features: u64,
+    /// The largest body of a frame it takes, in bytes; at least [`LEAST_MAX_FRAME`].
+    pub max_frame: u32,
+    /// The bulk lanes it wants at most; with 0, bulk travels on the express lane.
+    pub lanes: u16,
+}
+
+/// What both sides will do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Choice {
+    /// The suite for chunks.
+    pub suite: Suite,
+    /// The features both have.
+    pub features: u64,
+    /// The largest body of a frame, in bytes.
+    pub max_frame: u32,
+    /// The bulk lanes, at most.
+    pub lanes: u16,
+}
+
+/// The responder's choice: its own first suite that the other has too, and the lesser of everything else.
+pub fn choose(ours: &Offer, theirs: &Offer) -> Result<Choice, HandshakeError> {
+    let suite = ours.suites.iter().copied().find(|suite| theirs.suites.contains(suite));
+    let suite = suite.ok_or_else(|| HandshakeError::NoCommonSuite { ours: ours.suites.clone(), theirs: theirs.suites.clone() })?;
+    let max_frame = ours.max_frame.min(theirs.max_frame);
+    if max_frame < LEAST_MAX_FRAME {
+        return Err(HandshakeError::FrameLimitTooSmall { given: max_frame, least: LEAST_MAX_FRAME });
+    }
+    Ok(Choice { suite, features: ours.features & theirs.features, max_frame, lanes: ours.lanes.min(theirs.lanes) })
+}
+
+impl Choice {
+    /// Whether whoever made `offer` can live with this.
+    pub(super) fn check_within(&self, offer: &Offer) -> Result<(), HandshakeError> {
+        let outside = |what| Err(HandshakeError::ChoiceOutsideOffer { what });
+        match () {
+            () if !offer.suites.contains(&self.suite) => outside("suite"),
+            () if self.features & !offer.features != 0 => outside("features"),
+            () if self.max_frame > offer.max_frame || self.max_frame < LEAST_MAX_FRAME => outside("max_frame"),
+            () if self.lanes > offer.lanes => outside("lanes"),
+            () => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::wire::codec;
+
+    fn offer(suites: &[u16]) -> Offer {
+        Offer { suites: suites.iter().copied().map(Suite).collect(), features: 0b0110, max_frame: 1 << 20, lanes: 4 }
+    }
+
+    #[test]
+    fn the_bytes_are_held() {
+        let golden = b"\x01\0\0\0\0\0\0\0\x01\0\x06\0\0\0\0\0\0\0\0\0\x10\0\x04\0";
+        assert_eq!(codec::encode(&offer(&[1])).unwrap(), golden);
+        let choice = Choice { suite: Suite::XSALSA20_POLY1305, features: 6, max_frame: 1 << 20, lanes: 4 };
+        assert_eq!(codec::encode(&choice).unwrap(), golden[8..]);
+    }
+
+    #[test]
+    fn the_responder_s_preference_wins_and_the_lesser_of_the_rest() {
+        let theirs = Offer { features: 0b0011, max_frame: 1 << 18, lanes: 9, ..offer(&[1, 2]) };
+        let choice = choose(&offer(&[3, 2, 1]), &theirs).unwrap();
+        assert_eq!(choice, Choice { suite: Suite(2), features: 0b0010, max_frame: 1 << 18, lanes: 4 });
+    }
+
+    #[test]
+    fn offers_that_do_not_meet_are_named() {
+        let error = choose(&offer(&[1]), &offer(&[2])).unwrap_err();
+        assert_eq!(error, HandshakeError::NoCommonSuite { ours: vec![Suite(1)], theirs: vec![Suite(2)] });
+        let small = Offer { max_frame: 65_534, ..offer(&[1]) };
+        let error = choose(&offer(&[1]), &small).unwrap_err();
+        assert_eq!(error, HandshakeError::FrameLimitTooSmall { given: 65_534, least: LEAST_MAX_FRAME });
+    }
+
+    #[test]
+    fn a_choice_outside_the_offer_says_what_is_outside() {
+        let good = choose(&offer(&[1]), &offer(&[1])).unwrap();
+        for (choice, what) in [
+            (Choice { suite: Suite(2), ..good }, "suite"),
+            (Choice { features: 1, ..good }, "features"),
+            (Choice { max_frame: (1 << 20) + 1, ..good }, "max_frame"),
+            (Choice { max_frame: 100, ..good }, "max_frame"),
+            (Choice { lanes: 5, ..good }, "lanes"),
+        ] {
+            assert_eq!(choice.check_within(&offer(&[1])), Err(HandshakeError::ChoiceOutsideOffer { what }));
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn what_is_chosen_lies_within_both_offers(
+            suites: ([u16; 2], [u16; 2]), features: (u64, u64), frames: (u16, u16), lanes: (u16, u16)
+        ) {
+            let make = |suites: [u16; 2], features, frame: u16, lanes| Offer {
+                suites: suites.map(|number| Suite(number % 3)).into(), features, max_frame: LEAST_MAX_FRAME + u32::from(frame), lanes,
+            };
+            let (ours, theirs) = (make(suites.0, features.0, frames.0, lanes.0), make(suites.1, features.1, frames.1, lanes.1));
+            if let Ok(choice) = choose(&ours, &theirs) {
+                prop_assert_eq!(choice.check_within(&ours), Ok(()));
+                prop_assert_eq!(choice.check_within(&theirs), Ok(()));
+            }
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! How a transfer begins: everything the receiver must know before the first chunk.
+//!
+//! Invariant: what decodes is bounded. Whether it makes sense (sizes, times, suite, inbox) is for the receiver to answer per
+//! transfer, so that one bad opening does not close the link.
+
+use serde::{Deserialize, Serialize};
+
+use super::bounded::{Name, Names};
+use super::{SecretBytes, Suite};
+use crate::delivery::{Content, TransferId};
+
+/// The most stages an opening names.
+pub const STAGES_LIMIT: usize = 8;
+/// The most bytes of a stage's name.
+pub(super) const STAGE_NAME_LIMIT: usize = 64;
+/// The most bytes of an inbox's name.
+pub(super) const INBOX_LIMIT: usize = 128;
+
+/// The opening of an attempt at a transfer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Opening {
+    /// The stream its frames will name: even from the node with the lower id, odd from the other.
+    pub stream: u64,
+    /// Which transfer it is.
+    pub transfer: TransferId,
+    /// Which attempt, from 0.
+    pub attempt: u32,
+    /// The transfer key of this attempt.
+    pub key: SecretBytes,
+    /// The commitment to the key, checked before anything is opened with it.
+    pub commit: [u8; 32],
+    /// The inbox it is for, at most 128 bytes.
+    #[serde(with = "Name::<INBOX_LIMIT>")]
+    pub inbox: String,
+    /// What it carries.
+    pub content: Content,
+    /// Bytes of a chunk before it is compressed; a power of two, at least 1024.
+    pub chunk_size: u32,
+    /// The suite chunks are sealed with.
+    pub suite: Suite,
+    /// The stages the chunks passed, in order, whose inverses the receiver runs: at most 8 names of 64 bytes.
+    #[serde(with = "Names::<STAGES_LIMIT, STAGE_NAME_LIMIT>")]
+    pub stages: Vec<String>,
+    /// When the transfer was made, in seconds since the Unix epoch.
+    pub created: u64,
+    /// When it stops being worth delivering, in seconds since the Unix epoch.
+    pub expires: u64,
+}

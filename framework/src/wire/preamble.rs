@@ -1,0 +1,389 @@
+//! The first bytes in the clear: which versions each side speaks, and what the connection is for.
+//!
+//! ```text
+//!  initiator, 28 bytes   "ESTF" │ min u16 │ max u16 │ purpose u8 │ 0 0 0 │ lane id, 16 bytes (zeros for a link)
+//!  responder, 12 bytes   "ESTF" │ status u8 │ 0 │ min u16 │ max u16 │ chosen u16
+//! ```
+//! Little-endian. Invariant: nothing read here is believed until the handshake, whose prologue both messages form, has verified it.
+
+use std::fmt;
+
+/// The lowest version of the wire this build speaks.
+pub const VERSION_MIN: u16 = 1;
+/// The highest version of the wire this build speaks.
+pub const VERSION_MAX: u16 = 1;
+/// Bytes of the initiator's preamble.
+pub const PREAMBLE_LENGTH: usize = 28;
+/// Bytes of the responder's reply.
+pub const REPLY_LENGTH: usize = 12;
+
+/// A range of versions, both ends included; never empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VersionRange {
+    min: u16,
+    max: u16,
+}
+
+/// What the initiator says first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Preamble {
+    /// The versions it speaks.
+    pub versions: VersionRange,
+    /// What it opened the connection for.
+    pub purpose: Purpose,
+}
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A new link, on its express lane.
+    Link,
+    /// A bulk lane of a link that stands, under the id of its `LaneTicket`.
+    Lane([u8; 16]),
+}
+
+/// What the responder answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PreambleReply {
+    /// The versions it speaks.
+    pub versions: VersionRange,
+    /// Whether it goes on, and in which version.
+    pub answer: Answer,
+}
+
+/// The responder's decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The handshake follows, in this version.
+    Chosen(u16),
+    /// No version in common.
+    VersionUnsupported,
+    /// Too many handshakes are under way.
+    Busy,
+    /// No ticket with this lane id is open.
+    UnknownLane,
+}
+
+/// Why the two sides do not come to a handshake.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PreambleError {
+    /// Something else than estafette is at the other end.
+    #[error("the other side does not speak estafette: it began with {found:02x?}; check the address and the port")]
+    Magic {
+        /// The four bytes in place of the magic.
+        found: [u8; 4],
+    },
+    /// A range whose least is above its highest.
+    #[error("the versions {min} to {max} are no range")]
+    EmptyRange {
+        /// The lower end.
+        min: u16,
+        /// The upper end.
+        max: u16,
+    },
+    /// A purpose this version does not know.
+    #[error("the purpose {found} of a connection is unknown: 0 is a link, 1 a lane")]
+    Purpose {
+        /// The byte found.
+        found: u8,
+    },
+    /// A status this version does not know.
+    #[error("the status {found} of a reply is unknown: 0 to 3 are known")]
+    Status {
+        /// The byte found.
+        found: u8,
+    },
+    /// Bytes that must be zero are not.
+    #[error("reserved bytes of the preamble are not zero")]
+    Reserved,
+    /// No version in common.
+    #[error("no common version: this side speaks {ours}, the other {theirs}; update the older one")]
+    NoCommonVersion {
+        /// What this side speaks.
+        ours: VersionRange,
+        /// What the other side speaks.
+        theirs: VersionRange,
+    },
+    /// The other side chose a version outside one of the ranges.
+    #[error("the other side chose version {chosen}, but this side speaks {ours} and the other {theirs}")]
+    ChosenOutside {
+        /// The version chosen.
+        chosen: u16,
+        /// What this side speaks.
+        ours: VersionRange,
+        /// What the other side speaks.
+        theirs: VersionRange,
+    },
+    /// The responder has too many handshakes under way.
+    #[error("the responder has too many handshakes under way: try again later")]
+    Busy,
+    /// The responder has no open ticket with this lane id.
+    #[error("the responder does not know this lane: its ticket was used or has expired; ask for a new one")]
+    UnknownLane,
+}
+
+/// The answer to a preamble as far as versions go: the highest one in common. Whether there is room, and whether a lane is known,
+/// is the caller's to say with another [`Answer`].
+pub fn negotiate(theirs: &Preamble) -> PreambleReply {
+    let ours = VersionRange::OURS;
+    let chosen = ours.max.min(theirs.versions.max);
+    let answer =
+        if ours.contains(chosen) && theirs.versions.contains(chosen) { Answer::Chosen(chosen) } else { Answer::VersionUnsupported };
+    PreambleReply { versions: ours, answer }
+}
+
+/// The Noise prologue: both messages, as they went over the wire.
+pub fn prologue(preamble: &Preamble, reply: &PreambleReply) -> [u8; PREAMBLE_LENGTH + REPLY_LENGTH] {
+    let mut bytes = [0; PREAMBLE_LENGTH + REPLY_LENGTH];
+    bytes[..PREAMBLE_LENGTH].copy_from_slice(&preamble.encode());
+    bytes[PREAMBLE_LENGTH..].copy_from_slice(&reply.encode());
+    bytes
+}
+
+impl VersionRange {
+    /// What this build speaks.
+    pub const OURS: Self = Self { min: VERSION_MIN, max: VERSION_MAX };
+
+    /// The versions `min` to `max`.
+    pub const fn new(min: u16, max: u16) -> Result<Self, PreambleError> {
+        if min > max { Err(PreambleError::EmptyRange { min, max }) } else { Ok(Self { min, max }) }
+    }
+
+    /// The lowest version.
+    pub const fn min(&self) -> u16 {
+        self.min
+    }
+
+    /// The highest version.
+    pub const fn max(&self) -> u16 {
+        self.max
+    }
+
+    /// Whether `version` is one of them.
+    pub const fn contains(&self, version: u16) -> bool {
+        self.min <= version && version <= self.max
+    }
+}
+
+impl fmt::Display for VersionRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.min == self.max { write!(f, "version {}", self.min) } else { write!(f, "versions {} to {}", self.min, self.max) }
+    }
+}
+
+impl Preamble {
+    /// The preamble of this build for a connection with this purpose.
+    pub const fn new(purpose: Purpose) -> Self {
+        Self { versions: VersionRange::OURS, purpose }
+    }
+
+    /// The bytes for the wire.
+    pub fn encode(&self) -> [u8; PREAMBLE_LENGTH] {
+        let mut bytes = [0; PREAMBLE_LENGTH];
+        bytes[..4].copy_from_slice(MAGIC);
+        put(&mut bytes, 4, self.versions.min);
+        put(&mut bytes, 6, self.versions.max);
+        if let Purpose::Lane(id) = self.purpose {
+            bytes[8] = PURPOSE_LANE;
+            bytes[12..].copy_from_slice(&id);
+        }
+        bytes
+    }
+
+    /// Reads the initiator's bytes.
+    pub fn decode(bytes: &[u8; PREAMBLE_LENGTH]) -> Result<Self, PreambleError> {
+        check_magic(bytes)?;
+        let versions = VersionRange::new(take(bytes, 4), take(bytes, 6))?;
+        if bytes[9..12] != [0; 3] {
+            return Err(PreambleError::Reserved);
+        }
+        let id: [u8; 16] = bytes[12..].try_into().expect("28 - 12 = 16");
+        let purpose = match bytes[8] {
+            PURPOSE_LINK if id == [0; 16] => Purpose::Link,
+            PURPOSE_LINK => return Err(PreambleError::Reserved),
+            PURPOSE_LANE => Purpose::Lane(id),
+            found => return Err(PreambleError::Purpose { found }),
+        };
+        Ok(Self { versions, purpose })
+    }
+}
+
+impl PreambleReply {
+    /// A reply of this build that does not go on, or [`negotiate`]'s with another answer.
+    pub const fn new(answer: Answer) -> Self {
+        Self { versions: VersionRange::OURS, answer }
+    }
+
+    /// The bytes for the wire.
+    pub fn encode(&self) -> [u8; REPLY_LENGTH] {
+        let mut bytes = [0; REPLY_LENGTH];
+        bytes[..4].copy_from_slice(MAGIC);
+        let (status, chosen) = match self.answer {
+            Answer::Chosen(chosen) => (STATUS_CHOSEN, chosen),
+            Answer::VersionUnsupported => (STATUS_VERSION, 0),
+            Answer::Busy => (STATUS_BUSY, 0),
+            Answer::UnknownLane => (STATUS_LANE, 0),
+        };
+        bytes[4] = status;
+        put(&mut bytes, 6, self.versions.min);
+        put(&mut bytes, 8, self.versions.max);
+        put(&mut bytes, 10, chosen);
+        bytes
+    }
+
+    /// Reads the responder's bytes.
+    pub fn decode(bytes: &[u8; REPLY_LENGTH]) -> Result<Self, PreambleError> {
+        check_magic(bytes)?;
+        let versions = VersionRange::new(take(bytes, 6), take(bytes, 8))?;
+        let chosen = take(bytes, 10);
+        let answer = match bytes[4] {
+            STATUS_CHOSEN => Answer::Chosen(chosen),
+            STATUS_VERSION => Answer::VersionUnsupported,
+            STATUS_BUSY => Answer::Busy,
+            STATUS_LANE => Answer::UnknownLane,
+            found => return Err(PreambleError::Status { found }),
+        };
+        if bytes[5] != 0 || (chosen != 0 && answer != Answer::Chosen(chosen)) {
+            return Err(PreambleError::Reserved);
+        }
+        Ok(Self { versions, answer })
+    }
+
+    /// The version to go on in, for the initiator that said `ours`.
+    pub fn accept(&self, ours: &Preamble) -> Result<u16, PreambleError> {
+        let (ours, theirs) = (ours.versions, self.versions);
+        match self.answer {
+            Answer::Chosen(chosen) if ours.contains(chosen) && theirs.contains(chosen) => Ok(chosen),
+            Answer::Chosen(chosen) => Err(PreambleError::ChosenOutside { chosen, ours, theirs }),
+            Answer::VersionUnsupported => Err(PreambleError::NoCommonVersion { ours, theirs }),
+            Answer::Busy => Err(PreambleError::Busy),
+            Answer::UnknownLane => Err(PreambleError::UnknownLane),
+        }
+    }
+
+    /// For the responder: the version to go on in, or the error to report once this reply is sent.
+    pub fn outcome(&self, theirs: &Preamble) -> Result<u16, PreambleError> {
+        match self.answer {
+            Answer::VersionUnsupported => Err(PreambleError::NoCommonVersion { ours: self.versions, theirs: theirs.versions }),
+            _ => self.accept(theirs),
+        }
+    }
+}
+
+fn check_magic(bytes: &[u8]) -> Result<(), PreambleError> {
+    match bytes[..4].try_into().expect("four bytes") {
+        found if found != *MAGIC => Err(PreambleError::Magic { found }),
+        _ => Ok(()),
+    }
+}
+
+fn put(bytes: &mut [u8], at: usize, value: u16) {
+    bytes[at..at + 2].copy_from_slice(&value.to_le_bytes());
+}
+
+fn take(bytes: &[u8], at: usize) -> u16 {
+    u16::from_le_bytes([bytes[at], bytes[at + 1]])
+}
+
+const MAGIC: &[u8; 4] = b"ESTF";
+const PURPOSE_LINK: u8 = 0;
+const PURPOSE_LANE: u8 = 1;
+const STATUS_CHOSEN: u8 = 0;
+const STATUS_VERSION: u8 = 1;
+const STATUS_BUSY: u8 = 2;
+const STATUS_LANE: u8 = 3;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn speaking(min: u16, max: u16) -> Preamble {
+        Preamble { versions: VersionRange::new(min, max).unwrap(), purpose: Purpose::Link }
+    }
+
+    #[test]
+    fn the_bytes_are_held() {
+        assert_eq!(Preamble::new(Purpose::Link).encode(), *b"ESTF\x01\0\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0");
+        assert_eq!(Preamble::new(Purpose::Lane(*b"0123456789abcdef")).encode(), *b"ESTF\x01\0\x01\0\x01\0\0\x000123456789abcdef");
+        assert_eq!(PreambleReply::new(Answer::Chosen(1)).encode(), *b"ESTF\0\0\x01\0\x01\0\x01\0");
+        assert_eq!(PreambleReply::new(Answer::VersionUnsupported).encode(), *b"ESTF\x01\0\x01\0\x01\0\0\0");
+        assert_eq!(PreambleReply::new(Answer::Busy).encode(), *b"ESTF\x02\0\x01\0\x01\0\0\0");
+        assert_eq!(PreambleReply::new(Answer::UnknownLane).encode(), *b"ESTF\x03\0\x01\0\x01\0\0\0");
+    }
+
+    #[test]
+    fn the_highest_common_version_is_chosen() {
+        for (min, max) in [(0, 1), (1, 1), (1, 9)] {
+            let theirs = speaking(min, max);
+            let reply = negotiate(&theirs);
+            assert_eq!(reply.answer, Answer::Chosen(1));
+            assert_eq!((reply.accept(&theirs), reply.outcome(&theirs)), (Ok(1), Ok(1)));
+        }
+    }
+
+    #[test]
+    fn a_version_mismatch_names_both_ranges_on_both_sides() {
+        let theirs = speaking(7, 9);
+        let reply = negotiate(&theirs);
+        assert_eq!(reply.answer, Answer::VersionUnsupported);
+        let initiator = reply.accept(&theirs).unwrap_err().to_string();
+        assert_eq!(initiator, "no common version: this side speaks versions 7 to 9, the other version 1; update the older one");
+        let responder = reply.outcome(&theirs).unwrap_err().to_string();
+        assert_eq!(responder, "no common version: this side speaks version 1, the other versions 7 to 9; update the older one");
+    }
+
+    #[test]
+    fn a_choice_nobody_offered_is_refused() {
+        let ours = Preamble::new(Purpose::Link);
+        let reply = PreambleReply { versions: VersionRange::new(1, 5).unwrap(), answer: Answer::Chosen(2) };
+        assert!(matches!(reply.accept(&ours), Err(PreambleError::ChosenOutside { chosen: 2, .. })));
+        assert_eq!(PreambleReply::new(Answer::Busy).accept(&ours), Err(PreambleError::Busy));
+        assert_eq!(PreambleReply::new(Answer::UnknownLane).accept(&ours), Err(PreambleError::UnknownLane));
+    }
+
+    #[test]
+    fn each_wrong_field_has_its_error() {
+        let good = Preamble::new(Purpose::Link).encode();
+        let with = |at: usize, value: u8| {
+            let mut bytes = good;
+            bytes[at] = value;
+            Preamble::decode(&bytes).unwrap_err()
+        };
+        assert_eq!(with(0, b'G'), PreambleError::Magic { found: *b"GSTF" });
+        assert_eq!(with(4, 2), PreambleError::EmptyRange { min: 2, max: 1 });
+        assert_eq!(with(8, 2), PreambleError::Purpose { found: 2 });
+        assert_eq!((with(10, 1), with(27, 1)), (PreambleError::Reserved, PreambleError::Reserved));
+        let reply = PreambleReply::new(Answer::Busy).encode();
+        let with = |at: usize, value: u8| {
+            let mut bytes = reply;
+            bytes[at] = value;
+            PreambleReply::decode(&bytes).unwrap_err()
+        };
+        assert_eq!(with(4, 4), PreambleError::Status { found: 4 });
+        assert_eq!((with(5, 1), with(10, 1)), (PreambleError::Reserved, PreambleError::Reserved));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn any_bytes_decode_to_what_encodes_to_them(bytes: [u8; PREAMBLE_LENGTH], reply: [u8; REPLY_LENGTH], magic: bool) {
+            let (mut bytes, mut reply) = (bytes, reply);
+            if magic {
+                bytes[..4].copy_from_slice(MAGIC);
+                bytes[8..12].copy_from_slice(&[1, 0, 0, 0]);
+                reply[..4].copy_from_slice(MAGIC);
+                reply[4..6].fill(0);
+            }
+            if let Ok(preamble) = Preamble::decode(&bytes) {
+                prop_assert_eq!(preamble.encode(), bytes);
+            }
+            if let Ok(decoded) = PreambleReply::decode(&reply) {
+                prop_assert_eq!(decoded.encode(), reply);
+            }
+        }
+    }
+}

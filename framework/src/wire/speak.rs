@@ -1,0 +1,58 @@
+//! Control messages through a channel: encoded and sealed, opened and decoded.
+
+use super::codec::CodecError;
+use super::{Control, ControlOpener, ControlSealer, LinkError};
+
+/// Why a control message could not be sealed or understood. Either way the link is of no more use.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SpeakError {
+    /// The channel refused it.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// The message is malformed.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+}
+
+impl ControlSealer {
+    /// The whole frame for `control`.
+    pub fn seal_control(&mut self, control: &Control) -> Result<Vec<u8>, SpeakError> {
+        Ok(self.seal(&control.encode()?)?)
+    }
+}
+
+impl ControlOpener {
+    /// The message in the body of the next control frame.
+    pub fn open_control(&mut self, body: &[u8]) -> Result<Control, SpeakError> {
+        Ok(Control::decode(&self.open(body)?)?)
+    }
+}
+
+impl Control {
+    /// What the message is called, for errors.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Hello { .. } => "Hello",
+            Self::Welcome { .. } => "Welcome",
+            Self::Refuse { .. } => "Refuse",
+            Self::Ping { .. } => "Ping",
+            Self::Pong { .. } => "Pong",
+            Self::LaneRequest { .. } => "LaneRequest",
+            Self::LaneWanted => "LaneWanted",
+            Self::LaneTicket { .. } => "LaneTicket",
+            Self::Open(_) => "Open",
+            Self::Accept { .. } => "Accept",
+            Self::Reject { .. } => "Reject",
+            Self::Grant { .. } => "Grant",
+            Self::Received { .. } => "Received",
+            Self::Lost { .. } => "Lost",
+            Self::Delivered { .. } => "Delivered",
+            Self::Done { .. } => "Done",
+            Self::Fail { .. } => "Fail",
+            Self::Pause { .. } => "Pause",
+            Self::Unpause { .. } => "Unpause",
+            Self::Goodbye { .. } => "Goodbye",
+        }
+    }
+}

@@ -1,1 +1,30 @@
-//! Benchmarks of estafette.
+//! Benchmarks of estafette, and of what it is compared with, side by side in one run.
+//!
+//! # Layout
+//! - [`Corpus`]: the content, deterministic and repeated to any length
+//! - [`Contender`]: one way to bring a stream from a process to another; [`contenders`] lists all that are built
+//! - [`Job`], [`Side`], [`run`]: a run in two processes of its own, clocked and verified
+//! - [`limit`]: what the stages cost on this machine, hence what no pipeline of them can pass
+//! - [`machine`]: CPU time, memory, and how busy others keep the machine
+//! - [`Settings`], [`report`]: the command line and the tables
+#![forbid(unsafe_code)]
+
+mod check;
+mod contender;
+mod corpus;
+mod goals;
+pub mod limit;
+pub mod machine;
+mod ours;
+mod peers;
+mod process;
+pub mod report;
+mod settings;
+
+pub use check::{Check, Checker};
+pub use contender::{Contender, contenders, not_built};
+pub use corpus::{Corpus, Kind};
+pub use goals::{Bar, Goal, Measure, goals, verdict};
+pub use process::{Clock, Job, Side, Usage, play_role, run};
+pub use report::Run;
+pub use settings::Settings;

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, ResponseFuture};
 use tokio::sync::mpsc;
@@ -25,6 +26,11 @@ use crate::wire::{Control, ControlOpener, ControlSealer, Ranges, Suite};
 
 /// The most different chains of stages a lane keeps; transfers with still another one are refused.
 const CHAINS: usize = 16;
+
+/// Acknowledgements are said together: each costs both ends a wake-up. So many chunks…
+const SAY_AFTER: usize = 4;
+/// … or what there is after so long: the end of a transfer, or a window of few chunks, must not wait.
+const SAY_WITHIN: Duration = Duration::from_millis(2);
 
 /// Streams that come in by this lane, shared with the task that reads it.
 pub(super) type Streams = Rc<RefCell<HashMap<u64, Admitted>>>;
@@ -54,6 +60,7 @@ pub(crate) struct Lane {
     sending: HashMap<(Vec<String>, u16), Chain<Chunk>>,
     receiving: HashMap<(Vec<String>, u16), Chain<Sealed>>,
     acknowledged: BTreeMap<u64, RangeSet>,
+    unsaid: usize,
 }
 
 struct Chain<M: Parcel> {
@@ -181,6 +188,7 @@ impl Lane {
             sending: HashMap::new(),
             receiving: HashMap::new(),
             acknowledged: BTreeMap::new(),
+            unsaid: 0,
         });
         LaneHandle { address, up }
     }
@@ -195,17 +203,21 @@ impl Lane {
     fn detach(&mut self) -> Option<u64> {
         self.up.store(false, Ordering::Relaxed);
         self.acknowledged.clear();
+        self.unsaid = 0;
         let connection = self.connection.take()?;
         connection.tasks.iter().for_each(tokio::task::JoinHandle::abort);
         Some(connection.epoch)
     }
 
     fn acknowledge(&mut self, stream: u64, index: u64, ctx: &mut Context<Self>) {
-        if self.acknowledged.is_empty() {
-            // Behind what waits in the mailbox now, so that one frame acknowledges all of it.
+        self.acknowledged.entry(stream).or_default().insert(index);
+        self.unsaid += 1;
+        if self.unsaid == 1 {
+            ctx.run_later(SAY_WITHIN, |lane, ctx| lane.handle(Flush, ctx));
+        }
+        if self.unsaid == SAY_AFTER {
             ctx.notify(Flush);
         }
-        self.acknowledged.entry(stream).or_default().insert(index);
     }
 
     fn supervise(&self, way: &str, wiring: Wiring) -> ResponseFuture<RouteId> {
@@ -393,6 +405,7 @@ impl Handler<Flush> for Lane {
     type Result = ();
 
     fn handle(&mut self, _: Flush, _: &mut Context<Self>) {
+        self.unsaid = 0;
         let Some(connection) = &mut self.connection else { return };
         for (stream, indices) in std::mem::take(&mut self.acknowledged) {
             for indices in indices.to_wire() {

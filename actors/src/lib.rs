@@ -10,6 +10,8 @@ pub mod sink;
 pub mod source;
 pub mod tree;
 
+use std::sync::LazyLock;
+
 use actix::Actor;
 use estafette::pipeline::Pipeline;
 use estafette::supervise::StageRegistry;
@@ -20,16 +22,19 @@ use crate::compress::{Compressor, Decompressor};
 use crate::seal::{Opener, Sealer};
 
 /// A registry with the standard stages and the TCP bridge.
+///
+/// # Panics
+/// When the cipher of this build gives wrong answers (see [`seal::self_check`]): nothing could be sealed safely then.
 pub fn standard() -> StageRegistry {
+    static CHECKED: LazyLock<Result<(), seal::SelfCheckError>> = LazyLock::new(seal::self_check);
+    if let Err(error) = *CHECKED {
+        panic!("{error}");
+    }
     StageRegistry::new()
         .chunker(|seat| Chunker::new(seat).start().recipient())
         .assembler(|seat| Assembler::new(seat).start().recipient())
         .digest(Pipeline::new().then("digest", Digest::default))
         .compressor(Pipeline::new().then("compress", Compressor::default), Pipeline::new().then("decompress", Decompressor::default))
-        .sealer(
-            Suite::XSALSA20_POLY1305,
-            Pipeline::new().then("seal", Sealer::<seal::DefaultCipher>::default),
-            Pipeline::new().then("open", Opener::<seal::DefaultCipher>::default),
-        )
+        .sealer(Suite::XSALSA20_POLY1305, Pipeline::new().then("seal", Sealer::new), Pipeline::new().then("open", Opener::new))
         .transport(bridge::Tcp)
 }

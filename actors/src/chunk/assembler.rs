@@ -121,6 +121,8 @@ impl Work {
         if chunk.custody().is_trailer() {
             return self.take_trailer(&chunk);
         }
+        // Outside of a node nobody has noted it before.
+        self.transfer.incoming().received(chunk.custody().index());
         if self.sink.placement() == Placement::Anywhere {
             return self.write(chunk).await;
         }

@@ -16,6 +16,13 @@ pub struct Opener<C = DefaultCipher> {
     keys: KeyCache,
 }
 
+impl Opener {
+    /// An opener with the default implementation of the cipher.
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
 impl<C: Cipher> Transform for Opener<C> {
     type In = Sealed;
     type Out = Compressed;

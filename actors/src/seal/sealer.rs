@@ -13,6 +13,13 @@ pub struct Sealer<C = DefaultCipher> {
     keys: KeyCache,
 }
 
+impl Sealer {
+    /// A sealer with the default implementation of the cipher.
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
 impl<C: Cipher> Transform for Sealer<C> {
     type In = Compressed;
     type Out = Sealed;

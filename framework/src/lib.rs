@@ -18,6 +18,7 @@
 //! - [`pipeline`]: what flows, and what it flows through
 //! - [`delivery`]: what was sent and what has arrived; sans-I/O
 //! - [`wire`]: preamble, handshake, frames, control messages, identities, tickets; sans-I/O
+//! - `testing` (feature `test-util`): a network in memory with faults from a seed
 //!
 //! The standard actors are in the crate `estafette-actors`.
 
@@ -25,9 +26,13 @@ pub mod delivery;
 pub mod metrics;
 pub mod node;
 pub mod pipeline;
+pub mod prelude;
 pub mod remote;
 pub mod supervise;
+#[cfg(feature = "test-util")]
+pub mod testing;
 pub mod wire;
 
+pub use delivery::{Failure, FailureKind, Receipt, TransferId};
 pub use node::{Destination, Node, NodeBuilder, NodeConfig, NodeEvent, SendOptions, TransferHandle, TransferNews, TrustedPeer};
 pub use wire::{Identity, PeerId, Ticket};

@@ -9,6 +9,16 @@ use serde::{Deserialize, Serialize};
 pub struct TransferId([u8; 24]);
 
 impl TransferId {
+    /// A fresh id.
+    ///
+    /// # Panics
+    /// When the operating system has no randomness to give.
+    pub fn random() -> Self {
+        let mut bytes = [0; 24];
+        getrandom::fill(&mut bytes).expect("the operating system gives randomness");
+        Self(bytes)
+    }
+
     /// An id made of these bytes.
     pub const fn from_bytes(bytes: [u8; 24]) -> Self {
         Self(bytes)

@@ -46,7 +46,26 @@ pub struct EpochKey {
     prefix: [u8; 19],
 }
 
+impl KeyScope {
+    /// The first attempt at a new transfer from `sender` to `receiver`, sealed with the suite every node has.
+    pub fn fresh(sender: PeerId, receiver: PeerId, chunk_size: u32) -> Self {
+        Self { transfer: TransferId::random(), attempt: 0, suite: Suite::XSALSA20_POLY1305, sender, receiver, chunk_size }
+    }
+}
+
 impl TransferKey {
+    /// A fresh key.
+    ///
+    /// # Panics
+    /// When the operating system has no randomness to give: nothing could be sealed safely then.
+    pub fn random() -> Self {
+        let mut bytes = [0; 32];
+        getrandom::fill(&mut bytes).expect("the operating system gives randomness");
+        let key = Self(bytes);
+        bytes.zeroize();
+        key
+    }
+
     /// A key made of these bytes: what the opening of a transfer brought.
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)

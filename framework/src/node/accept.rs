@@ -94,12 +94,16 @@ async fn accept_link(
 }
 
 async fn admit(shared: &Arc<NodeShared>, peer: PeerId, name: &str, token: Option<[u8; 32]>) -> Result<(), RefuseReason> {
-    let Some(token) = token else {
-        return if shared.trust.peer(&peer).is_some() { Ok(()) } else { Err(RefuseReason::Untrusted) };
-    };
     let (trust, name) = (shared.trust.clone(), name.to_owned());
-    // Redeeming is made durable: not on the thread that carries the links.
-    let redeemed = tokio::task::spawn_blocking(move || trust.redeem(peer, &name, &token)).await;
+    // The store may be read, and redeeming is made durable: not on the thread that carries the links.
+    let redeemed = tokio::task::spawn_blocking(move || {
+        trust.refresh().map_err(|error| RefuseReason::Other(error.to_string()))?;
+        match token {
+            Some(token) => trust.redeem(peer, &name, &token),
+            None => Err(RefuseReason::Untrusted),
+        }
+    })
+    .await;
     match redeemed.unwrap_or_else(|error| Err(RefuseReason::Other(error.to_string()))) {
         // An old ticket in the hand of a peer that is trusted anyway does no harm.
         Err(_) if shared.trust.peer(&peer).is_some() => Ok(()),

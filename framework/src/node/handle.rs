@@ -214,6 +214,14 @@ impl Node {
         let _ = stopped.wait_for(|stopped| *stopped).await;
     }
 
+    /// Stops the node at once, as if its process had died: peers are told nothing.
+    #[cfg(feature = "test-util")]
+    pub async fn abort(&self) {
+        self.0.stop.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut stopped = self.0.stopped.clone();
+        let _ = stopped.wait_for(|stopped| *stopped).await;
+    }
+
     /// [`Node::shutdown`] for a plain thread.
     pub fn shutdown_blocking(&self) {
         super::builder::block_on(self.shutdown());

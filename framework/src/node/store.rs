@@ -17,6 +17,32 @@ pub trait Store: Debug + Send + Sync + 'static {
 
     /// Removes one record; it is no error if there is none.
     fn remove(&self, table: &str, key: &[u8]) -> io::Result<()>;
+
+    /// Keeps other processes from changing records while some are read, changed and written again, until it is dropped.
+    /// Default: nobody else has this store.
+    fn hold(&self) -> io::Result<Hold> {
+        Ok(Hold::default())
+    }
+
+    /// A value that is another one when records have changed, whoever changed them. Default: nobody else changes any.
+    fn version(&self) -> io::Result<u128> {
+        Ok(0)
+    }
+}
+
+/// A store's lock; dropping it frees the lock.
+#[derive(Debug, Default)]
+pub struct Hold(#[expect(dead_code, reason = "it is there to be dropped")] Option<Box<dyn Lock>>);
+
+/// Anything that frees a lock when it is dropped.
+trait Lock: Debug + Send {}
+impl<T: Debug + Send> Lock for T {}
+
+impl Hold {
+    /// Holds what `lock` locks until it is dropped.
+    pub fn new(lock: impl Debug + Send + 'static) -> Self {
+        Self(Some(Box::new(lock)))
+    }
 }
 
 /// Forgets everything with its process.

@@ -1,16 +1,18 @@
 //! Who may come in: peers and the inboxes each may deliver to, and tickets not yet redeemed.
 //!
-//! Invariant: what changes is written to the store before it takes effect, so a crash forgets no grant and no revocation.
+//! Invariant: what changes is written to the store before it takes effect, so a crash forgets no grant and no revocation. Processes that share a
+//! store hold it while they change something, and look for others' changes first.
 
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use dashmap::DashMap;
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
-use super::store::Store;
+use super::store::{Hold, Store};
 use crate::wire::{PeerId, RefuseReason, Ticket, TicketError, codec};
 
 const PEERS: &str = "peers";
@@ -55,6 +57,8 @@ pub struct Trust {
     peers: Arc<DashMap<PeerId, TrustedPeer>>,
     tickets: Arc<DashMap<[u8; 32], TicketGrant>>,
     store: Arc<dyn Store>,
+    /// The version of the store that is in memory.
+    seen: Arc<Mutex<u128>>,
     revoked: broadcast::Sender<PeerId>,
 }
 
@@ -95,19 +99,68 @@ impl Trust {
 
     /// What the store remembers.
     pub fn load(store: Arc<dyn Store>) -> Result<Self, TrustError> {
-        let trust = Self { peers: Arc::default(), tickets: Arc::default(), store, revoked: broadcast::channel(64).0 };
-        let read = |table| trust.store.load(table).map_err(|error| TrustError::Store { action: "read", error });
-        for (key, value) in read(PEERS)? {
-            trust.peers.insert(PeerId::from_bytes(key32(&key)?), decode(&value)?);
-        }
-        for (key, value) in read(TICKETS)? {
-            trust.tickets.insert(key32(&key)?, decode(&value)?);
-        }
+        let trust = Self { peers: Arc::default(), tickets: Arc::default(), store, seen: Arc::default(), revoked: broadcast::channel(64).0 };
+        let mut seen = trust.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        *seen = trust.store.version().map_err(unread)?;
+        trust.read()?;
+        drop(seen);
         Ok(trust)
+    }
+
+    /// Takes over what other processes have changed in the store; links of peers they revoked are closed. A node does this before it lets a peer
+    /// in, and for links that are up whoever shares a store calls it now and then. It costs little when nothing has changed. It blocks.
+    pub fn refresh(&self) -> Result<(), TrustError> {
+        let unchanged = self.store.version().map_err(unread)? == *self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if unchanged { Ok(()) } else { self.hold().map(drop) }
+    }
+
+    /// Keeps other processes from changing the store, and takes over what they have changed before.
+    fn hold(&self) -> Result<Hold, TrustError> {
+        let hold = self.store.hold().map_err(|error| TrustError::Store { action: "locked", error })?;
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let version = self.store.version().map_err(unread)?;
+        if version != *seen {
+            self.read()?;
+            *seen = version;
+        }
+        Ok(hold)
+    }
+
+    /// Says that the version of the store is this process's own.
+    fn done(&self, hold: Hold) -> Result<(), TrustError> {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = self.store.version().map_err(unread)?;
+        drop(hold);
+        Ok(())
+    }
+
+    fn read(&self) -> Result<(), TrustError> {
+        let (mut peers, mut tickets) = (HashMap::new(), HashMap::new());
+        for (key, value) in self.store.load(PEERS).map_err(unread)? {
+            peers.insert(PeerId::from_bytes(key32(&key)?), decode::<TrustedPeer>(&value)?);
+        }
+        for (key, value) in self.store.load(TICKETS).map_err(unread)? {
+            tickets.insert(key32(&key)?, decode::<TicketGrant>(&value)?);
+        }
+        let gone: Vec<PeerId> = self.peers.iter().map(|entry| *entry.key()).filter(|id| !peers.contains_key(id)).collect();
+        for id in gone {
+            self.peers.remove(&id);
+            // Nobody listening means no links to close.
+            let _ = self.revoked.send(id);
+        }
+        self.tickets.retain(|key, _| tickets.contains_key(key));
+        peers.into_iter().for_each(|(id, peer)| drop(self.peers.insert(id, peer)));
+        tickets.into_iter().for_each(|(key, grant)| drop(self.tickets.insert(key, grant)));
+        Ok(())
     }
 
     /// Trusts a peer, or changes how it is trusted.
     pub fn add(&self, id: PeerId, peer: TrustedPeer) -> Result<(), TrustError> {
+        let hold = self.hold()?;
+        self.put(id, peer)?;
+        self.done(hold)
+    }
+
+    fn put(&self, id: PeerId, peer: TrustedPeer) -> Result<(), TrustError> {
         if self.peers.len() >= Self::LIMIT && !self.peers.contains_key(&id) {
             return Err(TrustError::Full { what: "trusted peers", limit: Self::LIMIT });
         }
@@ -118,7 +171,8 @@ impl Trust {
 
     /// Trusts a peer no longer, and closes its links. `false` if it was not trusted.
     pub fn revoke(&self, id: PeerId) -> Result<bool, TrustError> {
-        self.store.remove(PEERS, id.as_bytes()).map_err(|error| TrustError::Store { action: "written", error })?;
+        let hold = self.hold()?;
+        self.store.remove(PEERS, id.as_bytes()).map_err(unwritten)?;
         let known = self.peers.remove(&id).is_some();
         for mut grant in self.tickets.iter_mut().filter(|grant| grant.redeemers.contains(&id)) {
             // A redeemed ticket must not let the revoked peer in again.
@@ -128,6 +182,7 @@ impl Trust {
         }
         // Nobody listening means no links to close.
         let _ = self.revoked.send(id);
+        self.done(hold)?;
         Ok(known)
     }
 
@@ -162,8 +217,12 @@ impl Trust {
         redeemers: u16,
         valid: Duration,
     ) -> Result<Ticket, TrustError> {
-        let now = now();
-        self.tickets.retain(|_, grant| grant.expires > now);
+        let (now, hold) = (now(), self.hold()?);
+        let over: Vec<[u8; 32]> = self.tickets.iter().filter(|grant| grant.expires <= now).map(|grant| *grant.key()).collect();
+        for key in over {
+            self.store.remove(TICKETS, &key).map_err(unwritten)?;
+            self.tickets.remove(&key);
+        }
         if self.tickets.len() >= Self::LIMIT {
             return Err(TrustError::Full { what: "open tickets", limit: Self::LIMIT });
         }
@@ -173,11 +232,14 @@ impl Trust {
         let key = *blake3::hash(&token).as_bytes();
         self.write(TICKETS, &key, &grant)?;
         self.tickets.insert(key, grant);
+        self.done(hold)?;
         Ok(Ticket::new(issuer, addresses, inbox.to_owned(), token)?)
     }
 
     /// Lets a peer in by its token. Idempotent: the same peer may come again with it, nobody else beyond its redeemers.
     pub fn redeem(&self, id: PeerId, name: &str, token: &[u8; 32]) -> Result<(), RefuseReason> {
+        let failed = |error: TrustError| RefuseReason::Other(error.to_string());
+        let hold = self.hold().map_err(failed)?;
         let key = *blake3::hash(token).as_bytes();
         let mut grant = self.tickets.get_mut(&key).ok_or(RefuseReason::TicketUnknown)?;
         let known = grant.redeemers.contains(&id);
@@ -197,7 +259,6 @@ impl Trust {
         if !peer.inboxes.iter().any(|inbox| inbox == "*" || *inbox == grant.inbox) {
             peer.inboxes.push(grant.inbox.clone());
         }
-        let failed = |error: TrustError| RefuseReason::Other(error.to_string());
         // The grant first: after a crash between the two the same peer redeems again.
         let mut redeemed = grant.clone();
         if !known {
@@ -206,7 +267,8 @@ impl Trust {
         self.write(TICKETS, &key, &redeemed).map_err(failed)?;
         *grant = redeemed;
         drop(grant);
-        self.add(id, peer).map_err(failed)
+        self.put(id, peer).map_err(failed)?;
+        self.done(hold).map_err(failed)
     }
 
     /// Hears of every peer that is revoked.
@@ -216,7 +278,7 @@ impl Trust {
 
     fn write(&self, table: &str, key: &[u8], value: &impl Serialize) -> Result<(), TrustError> {
         let value = codec::encode(value).map_err(|error| TrustError::Damaged { error: error.to_string() })?;
-        self.store.put(table, key, &value).map_err(|error| TrustError::Store { action: "written", error })
+        self.store.put(table, key, &value).map_err(unwritten)
     }
 }
 
@@ -224,6 +286,14 @@ impl fmt::Debug for Trust {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Trust").field("peers", &self.peers.len()).field("tickets", &self.tickets.len()).finish_non_exhaustive()
     }
+}
+
+fn unread(error: std::io::Error) -> TrustError {
+    TrustError::Store { action: "read", error }
+}
+
+fn unwritten(error: std::io::Error) -> TrustError {
+    TrustError::Store { action: "written", error }
 }
 
 fn key32(key: &[u8]) -> Result<[u8; 32], TrustError> {
@@ -247,6 +317,7 @@ pub(crate) fn random32() -> [u8; 32] {
 
 #[cfg(test)]
 mod tests {
+    use super::super::file_store::FileStore;
     use super::super::store::MemoryStore;
     use super::*;
 
@@ -280,6 +351,33 @@ mod tests {
         assert_eq!(trust.redeem(A, "a", ticket.token().expose()), Err(RefuseReason::Revoked));
         assert!(!trust.allows(&A, "in"));
         assert!(trust.list().is_empty());
+    }
+
+    #[test]
+    fn what_another_process_changes_holds_here() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || Trust::load(Arc::new(FileStore::open(folder.path()).unwrap())).unwrap();
+        let (here, there) = (open(), open());
+        let mut revocations = here.revocations();
+        let ticket = here.issue(B, vec![], "in", 2, DAY).unwrap();
+        here.redeem(A, "a", ticket.token().expose()).unwrap();
+        assert!(there.revoke(A).unwrap(), "it sees what was redeemed here");
+        here.refresh().unwrap();
+        assert_eq!(revocations.try_recv(), Ok(A), "its links are closed");
+        assert!(!here.allows(&A, "in"));
+        assert_eq!(here.redeem(A, "a", ticket.token().expose()), Err(RefuseReason::Revoked));
+        there.add(A, TrustedPeer::new("a")).unwrap();
+        here.refresh().unwrap();
+        assert!(here.allows(&A, "in"));
+    }
+
+    #[test]
+    fn expired_tickets_leave_the_store() {
+        let store = Arc::<MemoryStore>::default();
+        let trust = trust(&store);
+        trust.issue(B, vec![], "in", 1, Duration::ZERO).unwrap();
+        trust.issue(B, vec![], "in", 1, DAY).unwrap();
+        assert_eq!(store.load(TICKETS).unwrap().len(), 1);
     }
 
     #[test]

@@ -203,6 +203,11 @@ impl<In: Parcel> RunningPipeline<In> {
         self.replicas[turn].inlet.send(message);
     }
 
+    /// The head of its first replica, and of its only one where it runs inline.
+    pub fn inlet(&self) -> &Outlet<In> {
+        &self.replicas[0].inlet
+    }
+
     /// The inlets of all replicas, for a sender that balances by itself.
     pub fn inlets(&self) -> impl Iterator<Item = &Outlet<In>> {
         self.replicas.iter().map(|replica| &replica.inlet)

@@ -3,6 +3,7 @@
 //! [`Chunk`] → [`Compressed`] → [`Sealed`] are the states of a piece of content; a [`Transform`] takes one to the next; a
 //! [`Stage`] hosts a transform as an actor; an [`Outlet`] is the edge to the next one; a [`Pipeline`] wires them.
 
+mod bare;
 mod budget;
 mod buffer;
 mod builder;
@@ -16,6 +17,7 @@ mod stage;
 mod transfer;
 mod transform;
 
+pub use bare::ArrivalError;
 pub use budget::{Budget, Credit, Slot, Slots};
 pub use buffer::{Buffer, BufferPool};
 pub use builder::{Hosting, Pipeline, RunningPipeline};

@@ -1,0 +1,9 @@
+//! What most programs need: `use estafette::prelude::*;`.
+//!
+//! Nothing in it has a name that `actix::prelude` exports, so both can be imported.
+
+pub use crate::delivery::{Failure, FailureKind, Receipt, TransferId};
+pub use crate::node::{Destination, Node, NodeConfig, NodeEvent, SendOptions, TransferHandle, TransferNews, TrustedPeer};
+pub use crate::pipeline::{Chunk, Compressed, Inbox, Outlet, Parcel, Pipeline, Sealed, Sink, Source, Transform, TransformError};
+pub use crate::supervise::StageRegistry;
+pub use crate::wire::{Identity, PeerId, Ticket};

@@ -1,3 +1,58 @@
-//! The `estafette` command.
+//! The `estafette` command: sends files and folders from one machine to another.
+//!
+//! What people read goes to stderr, what programs read (a ticket, `--json` events) to stdout. The exit code says how it ended.
 
-fn main() {}
+mod about;
+mod addresses;
+mod arguments;
+mod error;
+mod event;
+mod monitor;
+mod output;
+mod receive;
+mod send;
+mod settings;
+mod signals;
+mod trust;
+mod units;
+
+use std::process::ExitCode;
+
+use crate::arguments::{Arguments, Command};
+use crate::error::CommandError;
+use crate::output::Output;
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::read() {
+        Ok(arguments) => arguments,
+        Err(code) => return code,
+    };
+    let output = Output::new(&arguments.global);
+    output.start_logging(&arguments.global);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            return output.fail(&CommandError::io(format!("the runtime could not be started: {error}"), "free some memory and threads"));
+        }
+    };
+    let outcome = runtime.block_on(run(arguments, &output));
+    // A task that still waits for a terminal or a peer must not hold the process.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(code) => code,
+        Err(error) => output.fail(&error),
+    }
+}
+
+async fn run(arguments: Arguments, output: &Output) -> Result<ExitCode, CommandError> {
+    let global = &arguments.global;
+    match &arguments.command {
+        Command::Receive(options) => receive::run(global, options, output).await,
+        Command::Send(options) => send::run(global, options, output).await,
+        Command::Id => about::id(global, output),
+        Command::Trust(action) => trust::run(global, action, output),
+        Command::Ticket { ticket } => about::ticket(global, ticket, output),
+        Command::Completions { shell } => about::completions(*shell),
+        Command::Man { command } => about::manual(command.as_deref()),
+    }
+}

@@ -1,0 +1,70 @@
+//! What the command tells about itself and about tickets.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::CommandFactory;
+
+use crate::arguments::{Arguments, Global};
+use crate::error::CommandError;
+use crate::event::Event;
+use crate::output::Output;
+use crate::{send, settings, units};
+
+pub(crate) fn id(global: &Global, output: &Output) -> Result<ExitCode, CommandError> {
+    let peer = settings::identity(global)?.peer().to_string();
+    output.result(&peer);
+    output.event(&Event::Id { peer });
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) fn ticket(global: &Global, text: &str, output: &Output) -> Result<ExitCode, CommandError> {
+    let ticket = send::read_ticket(text)?;
+    let addresses = ticket.addresses();
+    output.event(&Event::Ticket {
+        ticket: &ticket.to_string(),
+        peer: ticket.peer().to_string(),
+        addr: addresses.first().map_or("", String::as_str),
+        addrs: addresses,
+        inbox: ticket.inbox(),
+    });
+    let own = settings::existing_identity(global).is_some_and(|identity| identity.peer() == ticket.peer());
+    output.result(&format!("leads to   {}{}", ticket.peer(), if own { "  (this node)" } else { "" }));
+    output.result(&format!("dialled at {}", units::printable(&addresses.join(", "))));
+    output.result(&format!("inbox      {}", units::printable(ticket.inbox())));
+    output.remark(
+        "\nWhoever has this line can deliver to that inbox, until as many senders have used it as it was made for, or its time is over.",
+    );
+    output.remark("It shows nothing else, and lets nobody read anything.");
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) fn completions(shell: clap_complete::Shell) -> Result<ExitCode, CommandError> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "estafette", &mut script);
+    print(&script)
+}
+
+pub(crate) fn manual(subcommand: Option<&str>) -> Result<ExitCode, CommandError> {
+    let mut command = Arguments::command();
+    command.build();
+    let command = match subcommand {
+        None => command,
+        Some(name) => command
+            .find_subcommand(name)
+            .cloned()
+            .ok_or_else(|| CommandError::usage(format!("there is no subcommand {name:?}"), "estafette --help lists them"))?,
+    };
+    let mut page = Vec::new();
+    clap_mangen::Man::new(command)
+        .render(&mut page)
+        .map_err(|error| CommandError::io(format!("the manual page could not be made: {error}"), "use --help"))?;
+    print(&page)
+}
+
+fn print(text: &[u8]) -> Result<ExitCode, CommandError> {
+    let failed = |error| CommandError::io(format!("stdout could not be written: {error}"), "write it to a file with room");
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(text).and_then(|()| stdout.flush()).map_err(failed)?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,139 @@
+//! How a command ends badly: a kind that programs act on, what happened, and what to do.
+
+use std::fmt;
+
+use estafette::delivery::{Failure, FailureKind};
+use estafette::node::{KeyFileError, SendError, StartError, TrustError};
+use estafette::pipeline::{Refusal, SourceError};
+use serde::Serialize;
+
+/// What kind of error it is: each has its exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ErrorKind {
+    Usage,
+    Refused,
+    Untrusted,
+    Unreachable,
+    Integrity,
+    Io,
+    Cancelled,
+}
+
+impl ErrorKind {
+    pub(crate) fn exit_code(self) -> u8 {
+        match self {
+            Self::Usage => 2,
+            Self::Refused | Self::Untrusted => 3,
+            Self::Unreachable => 4,
+            Self::Integrity => 5,
+            Self::Io => 6,
+            Self::Cancelled => 130,
+        }
+    }
+}
+
+/// An error for a person.
+#[derive(Clone, Debug)]
+pub(crate) struct CommandError {
+    pub(crate) kind: ErrorKind,
+    pub(crate) message: String,
+    pub(crate) hint: String,
+}
+
+impl CommandError {
+    pub(crate) fn new(kind: ErrorKind, message: impl fmt::Display, hint: impl Into<String>) -> Self {
+        Self { kind, message: message.to_string(), hint: hint.into() }
+    }
+
+    pub(crate) fn usage(message: impl fmt::Display, hint: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Usage, message, hint)
+    }
+
+    pub(crate) fn io(message: impl fmt::Display, hint: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Io, message, hint)
+    }
+
+    pub(crate) fn cancelled(message: impl fmt::Display) -> Self {
+        Self::new(ErrorKind::Cancelled, message, "send again when you want it delivered")
+    }
+}
+
+impl From<Failure> for CommandError {
+    fn from(failure: Failure) -> Self {
+        use ErrorKind::*;
+        let (kind, hint) = match failure.kind {
+            FailureKind::Refused => (Refused, "the receiver decides this: change what is in its way there, or what you send"),
+            FailureKind::Expired => (Refused, "send again; check that the clocks of both machines agree"),
+            FailureKind::Untrusted => {
+                (Untrusted, "ask whoever runs the receiver for a new ticket, or for `estafette trust add` with `estafette id`")
+            }
+            FailureKind::Unreachable => {
+                (Unreachable, "check that the receiver runs and that its address can be reached from here; --addr dials another one")
+            }
+            FailureKind::Shutdown => (Unreachable, "start the receiver again, then send again"),
+            FailureKind::Integrity => {
+                (Integrity, "nothing was kept at the receiver: send again, and have memory and network looked at if it happens twice")
+            }
+            FailureKind::Protocol => (Integrity, "check that both ends run the same release of estafette"),
+            FailureKind::Changed => (Io, "send again when nothing writes to it any more"),
+            FailureKind::Io => (Io, "put right what is named, then send again"),
+            FailureKind::Stage => (Io, "this is a fault in one of the programs: its log (-v) says more"),
+            FailureKind::Cancelled => (Cancelled, "send again when you want it delivered"),
+        };
+        Self::new(kind, failure, hint)
+    }
+}
+
+impl From<SourceError> for CommandError {
+    fn from(error: SourceError) -> Self {
+        let hint = match &error {
+            SourceError::Read { .. } => "check the path, and that you may read it",
+            SourceError::Changed { .. } => "send again when nothing writes to it any more",
+            _ => "name a file or a folder",
+        };
+        Self::io(error, hint)
+    }
+}
+
+impl From<StartError> for CommandError {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Listen { ref error, .. } if error.kind() == std::io::ErrorKind::InvalidInput => {
+                Self::usage(error, "an address is host:port, such as 0.0.0.0:7400 or [::1]:0")
+            }
+            StartError::Listen { .. } => Self::io(error, "say another address with --listen; port 0 takes any free one"),
+            StartError::Config(_) => Self::usage(error, "change that setting"),
+            StartError::Trust(error) => error.into(),
+            other => Self::io(other, "the log (-v) says more"),
+        }
+    }
+}
+
+impl From<SendError> for CommandError {
+    fn from(error: SendError) -> Self {
+        match error {
+            SendError::Unknown { .. } => Self::usage(error, "give a ticket, or the name of a peer out of `estafette trust list`"),
+            SendError::Options(_) | SendError::Stages(_) => Self::usage(error, "change that option"),
+            other => Self::io(other, "the log (-v) says more"),
+        }
+    }
+}
+
+impl From<TrustError> for CommandError {
+    fn from(error: TrustError) -> Self {
+        Self::io(error, "check that the trust folder beside the key can be read and written")
+    }
+}
+
+impl From<KeyFileError> for CommandError {
+    fn from(error: KeyFileError) -> Self {
+        Self::io(error, "name another file with --key if this is not the one")
+    }
+}
+
+impl From<Refusal> for CommandError {
+    fn from(refusal: Refusal) -> Self {
+        Self::io(refusal, "name a folder you may write to with --into")
+    }
+}

@@ -1,0 +1,67 @@
+//! The events of `--json`, one object per line. `framework/docs/json.md` describes them; a test reads its examples.
+
+use serde::Serialize;
+
+use crate::error::{CommandError, ErrorKind};
+
+#[derive(Debug, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub(crate) enum Event<'a> {
+    Ticket {
+        ticket: &'a str,
+        peer: String,
+        addr: &'a str,
+        addrs: &'a [String],
+        inbox: &'a str,
+    },
+    Progress {
+        transfer: String,
+        bytes: u64,
+        total: Option<u64>,
+        bytes_per_second: u64,
+    },
+    Delivered(Delivered),
+    Id {
+        peer: String,
+    },
+    Peer {
+        peer: String,
+        name: &'a str,
+        addrs: &'a [String],
+        inboxes: &'a [String],
+        /// Seconds since the Unix epoch.
+        expires: Option<u64>,
+    },
+    Trusted {
+        peer: String,
+        name: &'a str,
+    },
+    Removed {
+        peer: String,
+    },
+    Error {
+        kind: ErrorKind,
+        message: &'a str,
+        hint: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        transfer: Option<String>,
+    },
+}
+
+/// A delivery that the receiver has verified and made durable.
+#[derive(Debug, Serialize)]
+pub(crate) struct Delivered {
+    pub(crate) transfer: String,
+    pub(crate) files: u64,
+    pub(crate) bytes: u64,
+    pub(crate) seconds: f64,
+    pub(crate) blake3: String,
+    pub(crate) peer: String,
+    pub(crate) place: String,
+}
+
+impl<'a> From<&'a CommandError> for Event<'a> {
+    fn from(error: &'a CommandError) -> Self {
+        Self::Error { kind: error.kind, message: &error.message, hint: &error.hint, transfer: None }
+    }
+}

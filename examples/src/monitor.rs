@@ -1,0 +1,213 @@
+//! Watches a node's transfers: bars for people, `progress` events for programs.
+//!
+//! Invariant: a slow reader of stdout delays only what is shown. Events are taken from the node at once; of progress the latest is kept.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use estafette::delivery::{Failure, Receipt, TransferId};
+use estafette::node::{Direction, NodeEvent, TransferEvent};
+use estafette::{Node, PeerId, TransferNews};
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::sync::mpsc;
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+use crate::error::CommandError;
+use crate::event::{Delivered, Event};
+use crate::output::Output;
+use crate::units;
+
+/// How often what is shown changes.
+const TICK: Duration = Duration::from_millis(100);
+
+pub(crate) struct Monitor {
+    node: Node,
+    output: Output,
+    news: mpsc::UnboundedReceiver<TransferEvent>,
+    latest: Latest,
+    tick: Interval,
+    shown: HashMap<TransferId, Shown>,
+}
+
+/// Bytes done and bytes there are, of each transfer.
+type Latest = Arc<Mutex<HashMap<TransferId, (u64, Option<u64>)>>>;
+
+struct Shown {
+    started: Instant,
+    bytes: u64,
+    total: Option<u64>,
+    /// Bytes per second, smoothed over about a second.
+    rate: f64,
+    at: Instant,
+    bar: ProgressBar,
+}
+
+/// A transfer that has ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) transfer: TransferId,
+    pub(crate) peer: PeerId,
+    pub(crate) outcome: Result<Receipt, Failure>,
+}
+
+impl Monitor {
+    /// Watches from now on.
+    pub(crate) fn new(node: &Node, output: &Output) -> Self {
+        let (to, news) = mpsc::unbounded_channel();
+        let latest = Latest::default();
+        let (mut events, kept) = (node.events(), Arc::clone(&latest));
+        tokio::spawn(async move {
+            while let Some(event) = events.next().await {
+                match event {
+                    NodeEvent::Transfer(TransferEvent { transfer, news: TransferNews::Progress { bytes, total }, .. }) => {
+                        kept.lock().unwrap_or_else(PoisonError::into_inner).insert(transfer, (bytes, total));
+                    }
+                    // An error means that the monitor is gone: so is this task, with the node.
+                    NodeEvent::Transfer(event) => drop(to.send(event)),
+                    _ => {}
+                }
+            }
+        });
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { node: node.clone(), output: output.clone(), news, latest, tick, shown: HashMap::new() }
+    }
+
+    /// Shows what happens until a transfer ends; may be dropped while it waits. `None` when the node has stopped.
+    pub(crate) async fn next(&mut self) -> Option<Ended> {
+        loop {
+            tokio::select! {
+                biased;
+                news = self.news.recv() => {
+                    let TransferEvent { transfer, peer, direction, news } = news?;
+                    if let Some(ended) = self.take(transfer, peer, direction, news) {
+                        return Some(ended);
+                    }
+                }
+                _ = self.tick.tick() => self.show(),
+            }
+        }
+    }
+
+    fn take(&mut self, transfer: TransferId, peer: PeerId, direction: Direction, news: TransferNews) -> Option<Ended> {
+        match news {
+            TransferNews::Started { content } => self.begin(transfer, peer, direction, &content.name.to_string(), content.length),
+            TransferNews::Interrupted { reason } if self.shown.contains_key(&transfer) => {
+                self.output.remark(&format!("the link broke ({reason}); going on when it is back"));
+            }
+            TransferNews::Restarted { .. } => self.output.remark("it changed while it was sent: beginning anew"),
+            TransferNews::Delivered { receipt } => return Some(Ended { transfer, peer, outcome: Ok(receipt) }),
+            TransferNews::Failed { failure } => return Some(Ended { transfer, peer, outcome: Err(failure) }),
+            _ => {}
+        }
+        None
+    }
+
+    fn begin(&mut self, transfer: TransferId, peer: PeerId, direction: Direction, name: &str, total: Option<u64>) {
+        let whom = self.peer_name(peer);
+        let label = match direction {
+            Direction::Outgoing => format!("{name} → {whom}"),
+            Direction::Incoming => format!("{name} ← {whom}"),
+        };
+        let bar = self.output.bars.add(bar(total).with_message(shorten(&label, 28)));
+        let now = Instant::now();
+        self.shown.insert(transfer, Shown { started: now, bytes: 0, total, rate: 0.0, at: now, bar });
+    }
+
+    fn show(&mut self) {
+        let latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for (transfer, (bytes, total)) in latest {
+            if let Some(shown) = self.shown.get_mut(&transfer).filter(|shown| shown.bytes < bytes) {
+                shown.progress(bytes, total);
+                self.output.event(&shown.event(transfer));
+            }
+        }
+    }
+
+    /// Takes a transfer off the screen and tells how it ended.
+    pub(crate) fn conclude(&mut self, Ended { transfer, peer, outcome }: &Ended) -> Result<(), CommandError> {
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner).remove(transfer);
+        let mut shown = self.shown.remove(transfer);
+        if let Some(shown) = &shown {
+            shown.bar.finish_and_clear();
+            self.output.bars.remove(&shown.bar);
+        }
+        let receipt = outcome.as_ref().map_err(|failure| CommandError::from(failure.clone()))?;
+        let seconds = shown.as_ref().map_or(0.0, |shown| shown.started.elapsed().as_secs_f64());
+        if let Some(shown) = &mut shown
+            && shown.bytes < receipt.length
+        {
+            shown.progress(receipt.length, Some(receipt.length));
+            self.output.event(&shown.event(*transfer));
+        }
+        self.output.event(&Event::Delivered(Delivered {
+            transfer: transfer.to_string(),
+            files: receipt.files,
+            bytes: receipt.length,
+            seconds,
+            blake3: blake3::Hash::from_bytes(receipt.digest).to_hex().to_string(),
+            peer: peer.to_string(),
+            place: receipt.place.clone(),
+        }));
+        let (size, speed) = (units::bytes(receipt.length), units::rate(units::per_second(receipt.length, seconds)));
+        let files = units::count(receipt.files, "file");
+        let place = units::printable(&receipt.place);
+        self.output.result(&format!("delivered {files}, {size} in {} ({speed}): {place}", units::seconds(seconds)));
+        Ok(())
+    }
+
+    pub(crate) fn peer_name(&self, peer: PeerId) -> String {
+        self.node.trust().peer(&peer).map_or_else(|| peer.short(), |peer| units::printable(&peer.name))
+    }
+
+    /// How many transfers run.
+    pub(crate) fn running(&self) -> usize {
+        self.shown.len()
+    }
+
+    /// The transfers that run.
+    pub(crate) fn transfers(&self) -> impl Iterator<Item = TransferId> {
+        self.shown.keys().copied()
+    }
+}
+
+impl Shown {
+    fn progress(&mut self, bytes: u64, total: Option<u64>) {
+        let passed = self.at.elapsed().as_secs_f64();
+        if passed > 0.001 {
+            let (now, weight) = ((bytes - self.bytes.min(bytes)) as f64 / passed, (-passed).exp());
+            self.rate = if self.bytes == 0 { now } else { weight * self.rate + (1.0 - weight) * now };
+        }
+        (self.bytes, self.total, self.at) = (bytes.max(self.bytes), total, Instant::now());
+        if let Some(total) = total {
+            self.bar.set_length(total);
+        }
+        self.bar.set_position(self.bytes);
+    }
+
+    fn event(&self, transfer: TransferId) -> Event<'static> {
+        Event::Progress { transfer: transfer.to_string(), bytes: self.bytes, total: self.total, bytes_per_second: self.rate as u64 }
+    }
+}
+
+fn bar(total: Option<u64>) -> ProgressBar {
+    let template = match total {
+        Some(_) => "{msg:28} {bar:24} {binary_bytes:>10} of {binary_total_bytes:10} {decimal_bytes_per_sec:>11} {eta:>4}",
+        None => "{msg:28} {spinner} {binary_bytes:>10} {decimal_bytes_per_sec:>11}",
+    };
+    let style = ProgressStyle::with_template(template).expect("the template is a constant").progress_chars("━╸─");
+    match total {
+        Some(total) => ProgressBar::new(total),
+        None => ProgressBar::new_spinner(),
+    }
+    .with_style(style)
+}
+
+/// At most `limit` characters.
+fn shorten(text: &str, limit: usize) -> String {
+    if text.chars().count() <= limit {
+        return text.to_owned();
+    }
+    text.chars().take(limit - 1).chain(['…']).collect()
+}

@@ -1,0 +1,77 @@
+//! From arguments to a node: its key, its trust, its limits.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use estafette::node::{FileStore, NodeConfig};
+use estafette::wire::LinkConfig;
+use estafette::{Identity, Node, NodeBuilder};
+use estafette_actors::standard;
+
+use crate::arguments::Global;
+use crate::error::CommandError;
+
+/// The key file in use.
+pub(crate) fn key_path(global: &Global) -> Result<PathBuf, CommandError> {
+    if let Some(path) = &global.key {
+        return Ok(path.clone());
+    }
+    let set = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let config = set("XDG_CONFIG_HOME").or_else(|| Some(set("HOME")?.join(".config")));
+    let config =
+        config.ok_or_else(|| CommandError::usage("neither XDG_CONFIG_HOME nor HOME says where the key is", "name a file with --key"))?;
+    Ok(config.join("estafette/node.key"))
+}
+
+/// Reads the key, or makes one.
+pub(crate) fn identity(global: &Global) -> Result<Identity, CommandError> {
+    Ok(Identity::load_or_create(key_path(global)?)?)
+}
+
+/// Where the trust that belongs to this key is kept.
+pub(crate) fn store(global: &Global) -> Result<Arc<FileStore>, CommandError> {
+    let mut folder = key_path(global)?.into_os_string();
+    folder.push(".trust");
+    let opened = FileStore::open(PathBuf::from(folder));
+    let opened =
+        opened.map_err(|error| CommandError::io(format!("the trust folder can't be opened: {error}"), "name another key with --key"))?;
+    Ok(Arc::new(opened))
+}
+
+/// A node with this user's key and trust.
+pub(crate) fn node(global: &Global, patience: Option<Duration>) -> Result<NodeBuilder, CommandError> {
+    let config = config(global, patience)?;
+    Ok(Node::builder().identity(identity(global)?).store(store(global)?).stages(standard()).config(config))
+}
+
+fn config(global: &Global, patience: Option<Duration>) -> Result<NodeConfig, CommandError> {
+    let mut config = NodeConfig { drain_for: global.drain, ..NodeConfig::default() };
+    if let Some(patience) = patience {
+        (config.dial_for, config.reconnect_for) = (patience, patience);
+        // A silent peer is found out within the patience, too; a broken connection tells at once.
+        let default = LinkConfig::default();
+        let dead_after = default.dead_after().min(patience).max(Duration::from_secs(1));
+        let heartbeat = default.heartbeat().min(dead_after / 3);
+        config.link = LinkConfig::new(heartbeat, dead_after, default.renew_after())
+            .map_err(|error| CommandError::usage(error, "choose another --patience"))?;
+    }
+    Ok(config)
+}
+
+/// What a node calls itself.
+pub(crate) fn default_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").or_else(|_| std::fs::read_to_string("/etc/hostname"));
+    let name = name.map(|name| name.trim().to_owned()).unwrap_or_default();
+    if name.is_empty() { "estafette".into() } else { name }
+}
+
+/// `path` for a person.
+pub(crate) fn shown(path: &Path) -> String {
+    crate::units::printable(&path.to_string_lossy())
+}
+
+/// The key that is there already, if there is one that can be read.
+pub(crate) fn existing_identity(global: &Global) -> Option<Identity> {
+    Identity::load(key_path(global).ok()?).ok()
+}

@@ -1,0 +1,68 @@
+//! `estafette trust`: who may send without a ticket.
+
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use estafette::node::Trust;
+use estafette::{PeerId, TrustedPeer};
+
+use crate::arguments::{Global, Trust as Action};
+use crate::error::CommandError;
+use crate::event::Event;
+use crate::output::Output;
+use crate::{settings, units};
+
+pub(crate) fn run(global: &Global, action: &Action, output: &Output) -> Result<ExitCode, CommandError> {
+    let trust = Trust::load(settings::store(global)?)?;
+    match action {
+        Action::List => list(&trust, output),
+        Action::Add { id, name, addr, valid } => {
+            let expires = valid.map(|valid| now().saturating_add(valid.as_secs()));
+            trust.add(*id, TrustedPeer { addresses: addr.clone(), expires, ..TrustedPeer::new(name) })?;
+            output.event(&Event::Trusted { peer: id.to_string(), name });
+            output.result(&format!("{} ({}) is trusted", units::printable(name), id.short()));
+        }
+        Action::Remove { peer } => {
+            let id = find(&trust, peer)?;
+            trust.revoke(id)?;
+            output.event(&Event::Removed { peer: id.to_string() });
+            output.result(&format!("{} is not trusted any more", units::printable(peer)));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn list(trust: &Trust, output: &Output) {
+    let (peers, now) = (trust.list(), now());
+    if peers.is_empty() {
+        output.remark("nobody is trusted yet: `estafette receive` prints a ticket, `estafette trust add` names a node");
+    }
+    for (id, peer) in peers {
+        let TrustedPeer { name, addresses, inboxes, expires } = peer;
+        output.event(&Event::Peer { peer: id.to_string(), name: &name, addrs: &addresses, inboxes: &inboxes, expires });
+        let until = match expires {
+            None => String::new(),
+            Some(end) if end <= now => "  expired".into(),
+            Some(end) => format!("  for {} more", units::seconds((end - now) as f64)),
+        };
+        output.result(&format!("{id}  {}  {}{until}", units::printable(&name), units::printable(&addresses.join(", "))));
+    }
+}
+
+/// By id, or by a name that only one peer has.
+fn find(trust: &Trust, given: &str) -> Result<PeerId, CommandError> {
+    let known = trust.list();
+    let named: Vec<PeerId> = known.iter().filter(|(_, peer)| peer.name == given).map(|(id, _)| *id).collect();
+    let id = given.parse::<PeerId>().ok().filter(|id| known.iter().any(|(known, _)| known == id));
+    match (id, &named[..]) {
+        (Some(id), _) | (None, &[id]) => Ok(id),
+        (None, []) => Err(CommandError::usage(format!("{given:?} is not trusted"), "give an id or a name out of `estafette trust list`")),
+        (None, many) => {
+            Err(CommandError::usage(format!("{} peers are called {given:?}", many.len()), "give the id out of `estafette trust list`"))
+        }
+    }
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

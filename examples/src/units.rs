@@ -1,0 +1,158 @@
+//! Sizes and times as people write and read them.
+
+use std::time::Duration;
+
+/// Bytes with a binary unit: `1.5 MiB`.
+pub(crate) fn bytes(count: u64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    if count < 1024 {
+        return format!("{count} B");
+    }
+    let mut value = count as f64 / 1024.0;
+    let mut unit = 0;
+    while value >= 1023.95 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    format!("{value:.1} {}", UNITS[unit])
+}
+
+/// Millions of bytes per second, as links and disks are measured: `512 MB/s`.
+pub(crate) fn rate(bytes_per_second: f64) -> String {
+    match bytes_per_second / 1e6 {
+        mega if mega >= 10_000.0 => format!("{:.1} GB/s", mega / 1e3),
+        mega if mega >= 100.0 => format!("{mega:.0} MB/s"),
+        mega if mega >= 1.0 => format!("{mega:.1} MB/s"),
+        mega => format!("{:.1} kB/s", mega * 1e3),
+    }
+}
+
+/// Bytes per second over `seconds`; 0 for no time at all.
+pub(crate) fn per_second(count: u64, seconds: f64) -> f64 {
+    if seconds > 0.0 { count as f64 / seconds } else { 0.0 }
+}
+
+/// `850 ms`, `12.3 s`, `4 min 05 s`.
+pub(crate) fn seconds(seconds: f64) -> String {
+    match seconds {
+        s if s < 0.0095 => format!("{:.1} ms", s * 1e3),
+        s if s < 0.9995 => format!("{:.0} ms", s * 1e3),
+        s if s < 59.95 => format!("{s:.1} s"),
+        s if s < 3600.0 => format!("{} min {:02} s", s as u64 / 60, s as u64 % 60),
+        s => format!("{} h {:02} min", s as u64 / 3600, s as u64 % 3600 / 60),
+    }
+}
+
+/// A time that a person gave, as they would say it: `24 h`, `7 days`, `90 s`.
+pub(crate) fn span(time: Duration) -> String {
+    let seconds_whole = time.as_secs();
+    match seconds_whole {
+        0 => seconds(time.as_secs_f64()),
+        s if s % 86_400 == 0 && s > 86_400 => count(s / 86_400, "day"),
+        s if s % 3600 == 0 => format!("{} h", s / 3600),
+        s if s % 60 == 0 => format!("{} min", s / 60),
+        s => format!("{s} s"),
+    }
+}
+
+/// `1 file`, `2 files`.
+pub(crate) fn count(number: u64, singular: &str) -> String {
+    if number == 1 { format!("1 {singular}") } else { format!("{number} {singular}s") }
+}
+
+/// A name for a terminal: control characters are escaped.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().fold(String::new(), |mut shown, character| {
+        if character.is_control() {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
+        }
+        shown
+    })
+}
+
+/// Reads `4096`, `64K`, `1.5MiB` (binary) or `10MB` (decimal).
+pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
+    let (number, unit) = split(text);
+    let factor: u64 = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kib" => 1 << 10,
+        "m" | "mib" => 1 << 20,
+        "g" | "gib" => 1 << 30,
+        "t" | "tib" => 1 << 40,
+        "kb" => 1000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        "tb" => 1_000_000_000_000,
+        _ => return Err("a size is a number and a unit: 4096, 64K, 10MiB, 2GB".into()),
+    };
+    scale(number, factor).ok_or_else(|| "a size is a number and a unit: 4096, 64K, 10MiB, 2GB".into())
+}
+
+/// Reads `90`, `90s`, `5m`, `24h` or `7d`.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+    let wanted = || "a time is a number and a unit: 500ms, 30s, 5m, 24h, 7d".to_owned();
+    let (number, unit) = split(text);
+    let milliseconds = match unit {
+        "ms" => 1,
+        "" | "s" => 1000,
+        "m" | "min" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return Err(wanted()),
+    };
+    // A century is for ever, and no clock overflows.
+    scale(number, milliseconds).filter(|&time| time < 3_200_000_000_000).map(Duration::from_millis).ok_or_else(wanted)
+}
+
+fn split(text: &str) -> (&str, &str) {
+    let text = text.trim();
+    let end = text.find(|character: char| !character.is_ascii_digit() && character != '.').unwrap_or(text.len());
+    (&text[..end], text[end..].trim_start())
+}
+
+fn scale(number: &str, factor: u64) -> Option<u64> {
+    if let Ok(whole) = number.parse::<u64>() {
+        return whole.checked_mul(factor);
+    }
+    let scaled = number.parse::<f64>().ok()? * factor as f64;
+    (scaled.is_finite() && (0.0..9e18).contains(&scaled)).then_some(scaled as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_read_back() {
+        assert_eq!(parse_bytes("4096"), Ok(4096));
+        assert_eq!(parse_bytes("64K"), Ok(64 << 10));
+        assert_eq!(parse_bytes("1.5 MiB"), Ok(3 << 19));
+        assert_eq!(parse_bytes("2GB"), Ok(2_000_000_000));
+        for wrong in ["", "x", "-1", "1.2.3", "5 furlongs", "99999999999999T", "NaN"] {
+            assert!(parse_bytes(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn times_read_back() {
+        assert_eq!(parse_duration("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_duration("1.5h"), Ok(Duration::from_secs(5400)));
+        assert_eq!(parse_duration("20ms"), Ok(Duration::from_millis(20)));
+        for wrong in ["", "soon", "1y", "99999999999d"] {
+            assert!(parse_duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn figures_are_short() {
+        assert_eq!(bytes(1023), "1023 B");
+        assert_eq!(bytes(1 << 20), "1.0 MiB");
+        assert_eq!(bytes((1 << 20) - 1), "1.0 MiB");
+        assert_eq!(rate(512e6), "512 MB/s");
+        assert_eq!(seconds(0.0), "0.0 ms");
+        assert_eq!(seconds(245.0), "4 min 05 s");
+        assert_eq!(printable("a\n\u{1b}b"), "a\\n\\u{1b}b");
+    }
+}

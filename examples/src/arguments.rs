@@ -35,6 +35,9 @@ pub(crate) struct Global {
     /// After a first Ctrl-C or SIGTERM, let what runs finish for so long; a second one stops at once
     #[arg(long, global = true, value_name = "TIME", default_value = "10s", value_parser = parse_duration, env = "ESTAFETTE_DRAIN", hide_env = true)]
     pub(crate) drain: Duration,
+    /// Print a `report` event with the counters of all stages at the end
+    #[arg(long, global = true, hide = true)]
+    pub(crate) report: bool,
     /// Log more: -v what happens, -vv how, -vvv everything
     #[arg(short, long, global = true, action = clap::ArgAction::Count, env = "ESTAFETTE_VERBOSE", hide_env = true)]
     pub(crate) verbose: u8,
@@ -64,6 +67,12 @@ pub(crate) enum LogFormat {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Send a real input between two processes of this machine, compare it, and show where the time went
+    #[command(after_help = "Examples:\n  estafette demo\n  estafette demo ~/photos")]
+    Demo {
+        /// A file or a folder [default: the project's sources and this program]
+        path: Option<PathBuf>,
+    },
     /// Take deliveries into a folder, and print a ticket for whoever may send
     #[command(after_help = RECEIVE_EXAMPLES)]
     Receive(Receive),
@@ -232,6 +241,7 @@ fn wants_json() -> bool {
 
 const EXAMPLES: &str = "\
 Examples:
+  estafette demo                                a look at it, on this machine alone
   estafette receive --into ~/inbox              prints a ticket
   estafette send photos/ notes.txt estafette1…  on the other machine, with that ticket
 
@@ -239,6 +249,7 @@ Every flag has an environment variable: --chunk-size is ESTAFETTE_CHUNK_SIZE.";
 
 const LONG_EXAMPLES: &str = "\
 Examples:
+  estafette demo                                a look at it, on this machine alone
   estafette receive --into ~/inbox              prints a ticket
   estafette send photos/ notes.txt estafette1…  on the other machine, with that ticket
 

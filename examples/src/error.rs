@@ -21,6 +21,13 @@ pub(crate) enum ErrorKind {
 }
 
 impl ErrorKind {
+    /// The kind that an event names.
+    pub(crate) fn named(name: &str) -> Self {
+        let kinds = [Self::Usage, Self::Refused, Self::Untrusted, Self::Unreachable, Self::Integrity, Self::Cancelled];
+        let is_named = |kind: &Self| serde_json::to_value(kind).is_ok_and(|value| value == name);
+        kinds.into_iter().find(is_named).unwrap_or(Self::Io)
+    }
+
     pub(crate) fn exit_code(self) -> u8 {
         match self {
             Self::Usage => 2,

@@ -1,5 +1,6 @@
 //! The events of `--json`, one object per line. `framework/docs/json.md` describes them; a test reads its examples.
 
+use estafette::metrics::StageReport;
 use serde::Serialize;
 
 use crate::error::{CommandError, ErrorKind};
@@ -39,6 +40,10 @@ pub(crate) enum Event<'a> {
     Removed {
         peer: String,
     },
+    /// With the hidden flag `--report`: what the demo's table is made of.
+    Report {
+        stages: Vec<Stage>,
+    },
     Error {
         kind: ErrorKind,
         message: &'a str,
@@ -46,6 +51,26 @@ pub(crate) enum Event<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         transfer: Option<String>,
     },
+}
+
+/// The counters of one stage.
+#[derive(Debug, Serialize)]
+pub(crate) struct Stage {
+    stage: String,
+    chunks: u64,
+    bytes_in: u64,
+    bytes_out: u64,
+    busy_seconds: f64,
+    mailbox_high_water: u64,
+    panics: u64,
+    restarts: u64,
+}
+
+impl From<StageReport> for Stage {
+    fn from(report: StageReport) -> Self {
+        let StageReport { stage, chunks, bytes_in, bytes_out, busy, mailbox_high_water, panics, restarts } = report;
+        Self { stage, chunks, bytes_in, bytes_out, busy_seconds: busy.as_secs_f64(), mailbox_high_water, panics, restarts }
+    }
 }
 
 /// A delivery that the receiver has verified and made durable.

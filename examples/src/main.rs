@@ -5,6 +5,7 @@
 mod about;
 mod addresses;
 mod arguments;
+mod demo;
 mod error;
 mod event;
 mod monitor;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
 async fn run(arguments: Arguments, output: &Output) -> Result<ExitCode, CommandError> {
     let global = &arguments.global;
     match &arguments.command {
+        Command::Demo { path } => demo::run(path.as_deref(), output).await,
         Command::Receive(options) => receive::run(global, options, output).await,
         Command::Send(options) => send::run(global, options, output).await,
         Command::Id => about::id(global, output),

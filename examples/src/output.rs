@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
+use estafette::Node;
 use indicatif::{MultiProgress, ProgressDrawTarget};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
@@ -53,6 +54,13 @@ impl Output {
     pub(crate) fn event(&self, event: &Event<'_>) {
         if self.json {
             print_event(event);
+        }
+    }
+
+    /// The counters of all stages, where `--report` asks for them.
+    pub(crate) fn report(&self, global: &Global, node: &Node) {
+        if global.report {
+            self.event(&Event::Report { stages: node.metrics().into_iter().map(Into::into).collect() });
         }
     }
 

@@ -48,6 +48,7 @@ async fn serve(
                 let Some(ended) = ended else { break };
                 let concluded = monitor.conclude(&ended);
                 if options.once {
+                    output.report(global, node);
                     node.shutdown().await;
                     return concluded.map(|()| ExitCode::SUCCESS);
                 }

@@ -58,6 +58,7 @@ pub(crate) async fn run(global: &Global, options: &Send, output: &Output) -> Res
     if unnamed > 0 {
         output.error(&left_out(&format!("{} more were left out", unnamed)), Some(ended.transfer.to_string()));
     }
+    output.report(global, &node);
     node.shutdown().await;
     match concluded {
         Err(_) if asked > 0 && !matches!(&ended.outcome, Err(failure) if is_final(failure)) => {

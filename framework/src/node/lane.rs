@@ -261,10 +261,11 @@ impl Handler<Attach> for Lane {
             max_frame,
         };
         let (writing, reading) = (ctx.address(), ctx.address());
+        let road = self.shared.metrics.stage("road");
         let stalled_after = self.shared.config.link.dead_after();
         let tasks = [
             actix::spawn(async move {
-                let ended = lane_io::write(writer, outbound, stalled_after).await;
+                let ended = lane_io::write(writer, outbound, stalled_after, &road).await;
                 writing.do_send(Ended { epoch, why: ended.to_string(), violation: false });
             }),
             actix::spawn(async move {

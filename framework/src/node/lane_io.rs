@@ -3,7 +3,7 @@
 //! Invariant: the reader never waits for a sink, and never takes a chunk that had no credit.
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::Addr;
 use bytes::Bytes;
@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 
 use super::lane::{AcknowledgeAgain, Acknowledged, Lane, Streams};
 use crate::delivery::Claim;
+use crate::metrics::StageMetrics;
 use crate::pipeline::{Buffer, BufferPool, Custody, Parcel, Sealed, Transfer};
 use crate::wire::{CONTROL_BODY_LIMIT, Control, ControlOpener, FLAG_LAST, FrameHeader, FrameKind, HEADER_LENGTH};
 
@@ -55,13 +56,17 @@ pub(super) async fn write(
     mut socket: impl AsyncWrite + Unpin,
     mut queue: mpsc::UnboundedReceiver<Outbound>,
     stalled_after: Duration,
+    metrics: &StageMetrics,
 ) -> LaneEnd {
     while let Some(outbound) = queue.recv().await {
         let written = match outbound {
             Outbound::Chunk { frame, custody } => {
                 custody.leave_stages();
                 drop(custody);
-                write_whole(&mut socket, &frame, stalled_after).await
+                let start = Instant::now();
+                let written = write_whole(&mut socket, &frame, stalled_after).await;
+                metrics.done(frame.len(), frame.len(), start.elapsed());
+                written
             }
             Outbound::Control(frame) => write_whole(&mut socket, &frame, stalled_after).await,
         };

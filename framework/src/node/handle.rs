@@ -182,7 +182,7 @@ impl Node {
 
     /// What happens on the node from now on.
     pub fn events(&self) -> EventStream {
-        EventStream { events: self.0.shared.events.subscribe(), only: None }
+        EventStream { events: self.0.shared.events.subscribe(), stopped: self.0.stopped.clone(), only: None }
     }
 
     /// Cancels a transfer, of either direction.
@@ -330,7 +330,7 @@ impl TransferHandle {
 
     /// What happens to it from now on.
     pub fn events(&self) -> EventStream {
-        EventStream { events: self.node.0.shared.events.subscribe(), only: Some(self.state.id) }
+        EventStream { only: Some(self.state.id), ..self.node.events() }
     }
 
     /// Gives it up, at both ends.
@@ -353,6 +353,8 @@ impl TransferHandle {
 #[derive(Debug)]
 pub struct EventStream {
     events: broadcast::Receiver<NodeEvent>,
+    /// The node's handles keep the channel open after the node has stopped.
+    stopped: watch::Receiver<bool>,
     only: Option<TransferId>,
 }
 
@@ -360,7 +362,12 @@ impl EventStream {
     /// The next event; `None` when the node has stopped.
     pub async fn next(&mut self) -> Option<NodeEvent> {
         loop {
-            match self.events.recv().await {
+            let event = tokio::select! {
+                biased;
+                event = self.events.recv() => event,
+                _ = self.stopped.wait_for(|stopped| *stopped) => return None,
+            };
+            match event {
                 Ok(event) if self.is_for_us(&event) => return Some(event),
                 Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
                 Err(broadcast::error::RecvError::Closed) => return None,

@@ -41,7 +41,7 @@ pub enum Claim {
     InProgress,
     /// It was received: drop this copy, and acknowledge again since the first word of it may be lost.
     Received,
-    /// The sender had no credit for it: a fault that closes the link.
+    /// The sender had no credit for it, or its index was changed on the way: the lane closes.
     Beyond {
         /// The limit that was granted.
         limit: u64,
@@ -109,6 +109,20 @@ impl Incoming {
         }
     }
 
+    /// What [`Incoming::claim`] or [`Incoming::claim_trailer`] would say, without claiming.
+    pub fn standing(&self, index: u64, trailer: bool) -> Claim {
+        let (received, claimed) = match trailer {
+            true => (self.total.is_some(), self.trailer_claimed),
+            false => (self.received.contains(index), self.claimed.contains(index)),
+        };
+        match (received, claimed) {
+            (true, _) => Claim::Received,
+            (false, true) => Claim::InProgress,
+            (false, false) if index >= self.limit && !trailer => Claim::Beyond { limit: self.limit },
+            (false, false) => Claim::New,
+        }
+    }
+
     /// The connection broke before the claimed chunk was whole: nobody's fault, and its sender will send it again.
     pub fn unclaim(&mut self, index: u64, trailer: bool) {
         if trailer {
@@ -127,6 +141,10 @@ impl Incoming {
     /// A claimed chunk was lost or damaged on its way through the stages.
     pub fn release(&mut self, index: u64, trailer: bool) -> Repair {
         self.unclaim(index, trailer);
+        if !trailer && self.received.contains(index) {
+            // Its sender was told that it is here, and keeps no frame of it.
+            return Repair::GiveUp;
+        }
         if self.failures.len() >= FAILED_CHUNKS && !self.failures.contains_key(&index) {
             return Repair::GiveUp;
         }

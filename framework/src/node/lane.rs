@@ -6,20 +6,23 @@
 //! Invariant: a sealed frame is kept until the receiver has acknowledged it, whatever happens to connections meanwhile.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, ResponseFuture};
 use tokio::sync::mpsc;
 
 use super::lane_io::{self, Outbound, ReaderSeat};
-use super::session::{Session, signals::LaneDown};
+use super::session::{
+    Session,
+    signals::{AcknowledgeByLink, LaneDown},
+};
 use super::shared::NodeShared;
 use super::transport::Connection;
-use crate::delivery::RangeSet;
+use crate::delivery::{Claim, RangeSet};
 use crate::pipeline::{BalancedReplica, Chunk, Outlet, Parcel, Sealed, Transfer};
 use crate::supervise::{Adopt, Check, Checked, RegistryError, Retire, RouteId, Wiring};
 use crate::wire::{Control, ControlOpener, ControlSealer, Ranges, Suite};
@@ -31,6 +34,15 @@ const CHAINS: usize = 16;
 const SAY_AFTER: usize = 4;
 /// … or what there is after so long: the end of a transfer, or a window of few chunks, must not wait.
 const SAY_WITHIN: Duration = Duration::from_millis(2);
+
+/// How often the receiver may ask for one frame again. An honest one gives up sooner.
+const RESENDS: u8 = 3;
+/// Control messages that may wait for the socket; further acknowledgements are said together when there is room.
+const CONTROLS: usize = 256;
+/// The wait before a full queue, or a copy of a chunk that is still in the stages, is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// How often it is looked for frames that nobody acknowledges.
+const LOOK_FOR_UNHEARD: Duration = Duration::from_secs(1);
 
 /// Streams that come in by this lane, shared with the task that reads it.
 pub(super) type Streams = Rc<RefCell<HashMap<u64, Admitted>>>;
@@ -55,12 +67,26 @@ pub(crate) struct Lane {
     up: Arc<AtomicBool>,
     load: Arc<AtomicUsize>,
     connection: Option<Attached>,
-    retained: BTreeMap<(u64, u64), Sealed>,
+    /// Counts connections, so that the last word of an old one is not taken for that of a new one.
+    serial: u64,
+    retained: BTreeMap<(u64, u64), Retained>,
     streams: Streams,
     sending: HashMap<(Vec<String>, u16), Chain<Chunk>>,
     receiving: HashMap<(Vec<String>, u16), Chain<Sealed>>,
     acknowledged: BTreeMap<u64, RangeSet>,
     unsaid: usize,
+    /// Copies that came while the chunk was still in the stages: acknowledged on this lane, too, once it has passed them.
+    copies: BTreeSet<(u64, u64, bool)>,
+}
+
+/// A frame the receiver has not acknowledged.
+struct Retained {
+    sealed: Sealed,
+    put_out: Instant,
+    /// Times the receiver asked for it.
+    asked: u8,
+    /// Times it was sent again unasked.
+    unheard: u8,
 }
 
 struct Chain<M: Parcel> {
@@ -69,8 +95,8 @@ struct Chain<M: Parcel> {
 }
 
 struct Attached {
-    epoch: u64,
     queue: mpsc::UnboundedSender<Outbound>,
+    controls: Arc<AtomicUsize>,
     sealer: ControlSealer,
     tasks: [tokio::task::JoinHandle<()>; 2],
 }
@@ -95,6 +121,7 @@ pub(crate) struct Detach;
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(super) struct Ended {
+    pub(super) serial: u64,
     pub(super) epoch: u64,
     pub(super) why: String,
     pub(super) violation: bool,
@@ -137,6 +164,15 @@ pub(crate) struct Acknowledged {
 pub(super) struct AcknowledgeAgain {
     pub(super) stream: u64,
     pub(super) index: u64,
+}
+
+/// A copy came of a chunk that is on its way through the stages.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct AcknowledgeCopy {
+    pub(super) stream: u64,
+    pub(super) index: u64,
+    pub(super) trailer: bool,
 }
 
 /// The receiver lost this one: send its frame again, if it is kept here.
@@ -183,30 +219,62 @@ impl Lane {
             up: lane_up,
             load: Arc::default(),
             connection: None,
+            serial: 0,
             retained: BTreeMap::new(),
             streams: Streams::default(),
             sending: HashMap::new(),
             receiving: HashMap::new(),
             acknowledged: BTreeMap::new(),
             unsaid: 0,
+            copies: BTreeSet::new(),
         });
         LaneHandle { address, up }
     }
 
     fn put_out(&mut self, key: (u64, u64)) {
-        if let (Some(connection), Some(sealed)) = (&self.connection, self.retained.get(&key)) {
+        if let (Some(connection), Some(retained)) = (&self.connection, self.retained.get_mut(&key)) {
+            let sealed = &retained.sealed;
+            retained.put_out = Instant::now();
             // A closed queue means the connection is ending: the frame stays and goes by the next one.
             let _ = connection.queue.send(Outbound::Chunk { frame: sealed.content().clone(), custody: sealed.custody().clone() });
         }
     }
 
-    fn detach(&mut self) -> Option<u64> {
+    fn detach(&mut self) {
+        self.serial += 1;
         self.up.store(false, Ordering::Relaxed);
-        self.acknowledged.clear();
-        self.unsaid = 0;
-        let connection = self.connection.take()?;
-        connection.tasks.iter().for_each(tokio::task::JoinHandle::abort);
-        Some(connection.epoch)
+        self.copies.clear();
+        if let Some(connection) = self.connection.take() {
+            connection.tasks.iter().for_each(tokio::task::JoinHandle::abort);
+        }
+    }
+
+    /// Sends a frame again that nobody has acknowledged for long: damage to the header of a frame, which names stream and
+    /// index in the clear, can make it pass for one that is not wanted. One at a time, ever more rarely: the lane may be slow.
+    fn repeat_unheard(&mut self) {
+        let patience = self.shared.config.link.dead_after();
+        let overdue = |retained: &Retained| retained.put_out.elapsed() > patience.saturating_mul(1 << retained.unheard.min(10));
+        let oldest = self.retained.iter_mut().filter(|(_, retained)| overdue(retained)).min_by_key(|(_, retained)| retained.put_out);
+        if let Some((&key, retained)) = oldest.filter(|_| self.connection.is_some()) {
+            retained.unheard = retained.unheard.saturating_add(1);
+            self.put_out(key);
+        }
+    }
+
+    /// Acknowledges copies of chunks that have passed the stages meanwhile.
+    fn look_at_copies(&mut self, ctx: &mut Context<Self>) {
+        for (stream, index, trailer) in std::mem::take(&mut self.copies) {
+            let standing = self.streams.borrow().get(&stream).map(|admitted| admitted.transfer.incoming().standing(index, trailer));
+            match standing {
+                Some(Claim::Received) => self.acknowledge(stream, index, ctx),
+                Some(Claim::InProgress) => _ = self.copies.insert((stream, index, trailer)),
+                // Lost in the stages, and asked for again; or over.
+                _ => {}
+            }
+        }
+        if !self.copies.is_empty() {
+            ctx.run_later(LOOK_AGAIN, Self::look_at_copies);
+        }
     }
 
     fn acknowledge(&mut self, stream: u64, index: u64, ctx: &mut Context<Self>) {
@@ -232,11 +300,15 @@ impl Lane {
 impl Actor for Lane {
     type Context = Context<Self>;
 
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.run_interval(LOOK_FOR_UNHEARD, |lane, _| lane.repeat_unheard());
+    }
+
     fn stopped(&mut self, _: &mut Self::Context) {
         self.detach();
         let routes = self.sending.values().map(|chain| chain.route).chain(self.receiving.values().map(|chain| chain.route));
         routes.for_each(|route| self.shared.supervisor.do_send(Retire(route)));
-        self.retained.values().for_each(|sealed| sealed.custody().finish(0));
+        self.retained.values().for_each(|retained| retained.sealed.custody().finish(0));
     }
 }
 
@@ -245,10 +317,11 @@ impl Handler<Attach> for Lane {
 
     fn handle(&mut self, attach: Attach, ctx: &mut Context<Self>) {
         self.detach();
+        let serial = self.serial;
         let Attach { epoch, connection, sealer, opener, max_frame } = attach;
         let io = match connection.attach() {
             Ok(io) => io,
-            Err(error) => return ctx.notify(Ended { epoch, why: error.to_string(), violation: false }),
+            Err(error) => return ctx.notify(Ended { serial, epoch, why: error.to_string(), violation: false }),
         };
         let (reader, writer) = tokio::io::split(io);
         let (queue, outbound) = mpsc::unbounded_channel();
@@ -266,14 +339,14 @@ impl Handler<Attach> for Lane {
         let tasks = [
             actix::spawn(async move {
                 let ended = lane_io::write(writer, outbound, stalled_after, &road).await;
-                writing.do_send(Ended { epoch, why: ended.to_string(), violation: false });
+                writing.do_send(Ended { serial, epoch, why: ended.to_string(), violation: false });
             }),
             actix::spawn(async move {
                 let ended = lane_io::read(reader, seat).await;
-                reading.do_send(Ended { epoch, why: ended.to_string(), violation: ended.is_violation() });
+                reading.do_send(Ended { serial, epoch, why: ended.to_string(), violation: ended.is_violation() });
             }),
         ];
-        self.connection = Some(Attached { epoch, queue, sealer, tasks });
+        self.connection = Some(Attached { queue, controls: Arc::default(), sealer, tasks });
         self.up.store(true, Ordering::Relaxed);
         let keys: Vec<_> = self.retained.keys().copied().collect();
         keys.into_iter().for_each(|key| self.put_out(key));
@@ -292,7 +365,7 @@ impl Handler<Ended> for Lane {
     type Result = ();
 
     fn handle(&mut self, ended: Ended, _: &mut Context<Self>) {
-        if self.connection.as_ref().is_none_or(|connection| connection.epoch == ended.epoch) {
+        if ended.serial == self.serial {
             self.detach();
             self.session.do_send(LaneDown { lane: self.index, epoch: ended.epoch, why: ended.why, violation: ended.violation });
         }
@@ -364,8 +437,8 @@ impl Handler<Forget> for Lane {
         self.streams.borrow_mut().remove(&stream);
         self.acknowledged.remove(&stream);
         let over: Vec<_> = self.retained.range((stream, 0)..=(stream, u64::MAX)).map(|(&key, _)| key).collect();
-        for sealed in over.iter().filter_map(|key| self.retained.remove(key)) {
-            sealed.custody().finish(0);
+        for retained in over.iter().filter_map(|key| self.retained.remove(key)) {
+            retained.sealed.custody().finish(0);
         }
     }
 }
@@ -379,7 +452,7 @@ impl Handler<Sealed> for Lane {
         }
         sealed.custody().sealed();
         let key = (sealed.custody().transfer().stream, sealed.custody().index());
-        self.retained.insert(key, sealed);
+        self.retained.insert(key, Retained { sealed, put_out: Instant::now(), asked: 0, unheard: 0 });
         self.put_out(key);
         if self.connection.is_none() {
             self.session.do_send(super::session::signals::Stranded);
@@ -405,13 +478,25 @@ impl Handler<Chunk> for Lane {
 impl Handler<Flush> for Lane {
     type Result = ();
 
-    fn handle(&mut self, _: Flush, _: &mut Context<Self>) {
+    fn handle(&mut self, _: Flush, ctx: &mut Context<Self>) {
+        let Some(connection) = &mut self.connection else {
+            self.unsaid = 0;
+            // The sender would have to send again what is here: the link tells it.
+            let acknowledged = std::mem::take(&mut self.acknowledged).into_iter();
+            let acknowledged = acknowledged.flat_map(|(stream, set)| set.to_wire().into_iter().map(move |indices| (stream, indices)));
+            return self.session.do_send(AcknowledgeByLink(acknowledged.collect()));
+        };
+        if connection.controls.load(Ordering::Relaxed) >= CONTROLS {
+            self.unsaid = SAY_AFTER + 1;
+            ctx.run_later(LOOK_AGAIN, |lane, ctx| lane.handle(Flush, ctx));
+            return;
+        }
         self.unsaid = 0;
-        let Some(connection) = &mut self.connection else { return };
         for (stream, indices) in std::mem::take(&mut self.acknowledged) {
             for indices in indices.to_wire() {
                 if let Ok(frame) = connection.sealer.seal_control(&Control::Received { stream, indices }) {
-                    let _ = connection.queue.send(Outbound::Control(frame));
+                    let waiting = lane_io::Waiting::count(&connection.controls);
+                    let _ = connection.queue.send(Outbound::Control { frame, waiting });
                 }
             }
         }
@@ -424,8 +509,8 @@ impl Handler<Acknowledged> for Lane {
     fn handle(&mut self, Acknowledged { stream, indices }: Acknowledged, _: &mut Context<Self>) {
         for &(start, end) in indices.as_slice() {
             let acked: Vec<_> = self.retained.range((stream, start)..(stream, end)).map(|(&key, _)| key).collect();
-            for sealed in acked.iter().filter_map(|key| self.retained.remove(key)) {
-                let custody = sealed.custody();
+            for retained in acked.iter().filter_map(|key| self.retained.remove(key)) {
+                let custody = retained.sealed.custody();
                 if !custody.is_trailer() {
                     custody.transfer().acknowledge(custody.index());
                 }
@@ -443,10 +528,25 @@ impl Handler<AcknowledgeAgain> for Lane {
     }
 }
 
+impl Handler<AcknowledgeCopy> for Lane {
+    type Result = ();
+
+    fn handle(&mut self, AcknowledgeCopy { stream, index, trailer }: AcknowledgeCopy, ctx: &mut Context<Self>) {
+        if self.copies.is_empty() {
+            ctx.run_later(LOOK_AGAIN, Self::look_at_copies);
+        }
+        self.copies.insert((stream, index, trailer));
+    }
+}
+
 impl Handler<Resend> for Lane {
     type Result = ();
 
     fn handle(&mut self, Resend { stream, index }: Resend, _: &mut Context<Self>) {
+        match self.retained.get_mut(&(stream, index)) {
+            Some(retained) if retained.asked < RESENDS => retained.asked += 1,
+            _ => return,
+        }
         self.put_out((stream, index));
     }
 }
@@ -463,7 +563,10 @@ impl Handler<Surrender> for Lane {
     type Result = Vec<Sealed>;
 
     fn handle(&mut self, _: Surrender, _: &mut Context<Self>) -> Vec<Sealed> {
-        if self.connection.is_some() { Vec::new() } else { std::mem::take(&mut self.retained).into_values().collect() }
+        if self.connection.is_some() {
+            return Vec::new();
+        }
+        std::mem::take(&mut self.retained).into_values().map(|retained| retained.sealed).collect()
     }
 }
 

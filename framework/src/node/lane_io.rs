@@ -3,6 +3,8 @@
 //! Invariant: the reader never waits for a sink, and never takes a chunk that had no credit.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use actix::Addr;
@@ -10,16 +12,32 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 
-use super::lane::{AcknowledgeAgain, Acknowledged, Lane, Streams};
+use super::lane::{AcknowledgeAgain, AcknowledgeCopy, Acknowledged, Lane, Streams};
 use crate::delivery::Claim;
 use crate::metrics::StageMetrics;
 use crate::pipeline::{Buffer, BufferPool, Custody, Parcel, Sealed, Transfer};
-use crate::wire::{CONTROL_BODY_LIMIT, Control, ControlOpener, FLAG_LAST, FrameHeader, FrameKind, HEADER_LENGTH};
+use crate::wire::{CONTROL_BODY_LIMIT, Control, ControlOpener, FLAG_LAST, FrameHeader, FrameKind, HEADER_LENGTH, SpeakError};
 
 /// What waits to be written: bounded by the slots and the credit of the chunks, and by one acknowledgement per chunk read.
 pub(super) enum Outbound {
     Chunk { frame: Bytes, custody: Custody },
-    Control(Vec<u8>),
+    Control { frame: Vec<u8>, waiting: Waiting },
+}
+
+/// Counts a control message until it is written.
+pub(super) struct Waiting(Arc<AtomicUsize>);
+
+impl Waiting {
+    pub(super) fn count(counter: &Arc<AtomicUsize>) -> Self {
+        counter.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(counter))
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Why a task of a connection ended.
@@ -31,6 +49,10 @@ pub(super) enum LaneEnd {
     Io(#[from] io::Error),
     #[error("the peer took no byte for {0:?}")]
     Stalled(Duration),
+    /// Headers of chunks are not authenticated: it may be the network. The lane closes, its frames are sent again.
+    #[error("what came is damaged: {0}")]
+    Damaged(String),
+    /// The peer itself said what it must not.
     #[error("the peer broke the protocol: {0}")]
     Violation(String),
 }
@@ -68,7 +90,11 @@ pub(super) async fn write(
                 metrics.done(frame.len(), frame.len(), start.elapsed());
                 written
             }
-            Outbound::Control(frame) => write_whole(&mut socket, &frame, stalled_after).await,
+            Outbound::Control { frame, waiting } => {
+                let written = write_whole(&mut socket, &frame, stalled_after).await;
+                drop(waiting);
+                written
+            }
         };
         if let Err(end) = written {
             return end;
@@ -114,18 +140,21 @@ async fn chunk(frames: &mut FrameReader<impl AsyncRead + Unpin>, seat: &ReaderSe
     let Some((transfer, inlet)) = admitted else { return frames.skip(header.len).await };
     let most = transfer.frame_body_limit();
     if header.len > most || (header.len as usize) < Sealed::TAG_LENGTH {
-        return Err(LaneEnd::Violation(format!("a chunk of {} bytes in a transfer of at most {most}", header.len)));
+        return Err(LaneEnd::Damaged(format!("a chunk of {} bytes in a transfer of at most {most}", header.len)));
     }
     let claim = if last { transfer.incoming().claim_trailer() } else { transfer.incoming().claim(header.index) };
     match claim {
         Claim::New => {}
-        Claim::InProgress => return frames.skip(header.len).await,
+        Claim::InProgress => {
+            seat.lane.do_send(AcknowledgeCopy { stream: header.stream, index: header.index, trailer: last });
+            return frames.skip(header.len).await;
+        }
         Claim::Received => {
             seat.lane.do_send(AcknowledgeAgain { stream: header.stream, index: header.index });
             return frames.skip(header.len).await;
         }
         Claim::Beyond { limit } => {
-            return Err(LaneEnd::Violation(format!("chunk {} was sent, but credit was given up to {limit}", header.index)));
+            return Err(LaneEnd::Damaged(format!("chunk {} was sent, but credit was given up to {limit}", header.index)));
         }
     }
     let mut claimed = Claimed { transfer: &transfer, index: header.index, last, whole: false };
@@ -157,11 +186,14 @@ impl Drop for Claimed<'_> {
 
 async fn control(frames: &mut FrameReader<impl AsyncRead + Unpin>, seat: &mut ReaderSeat, header: FrameHeader) -> Result<(), LaneEnd> {
     if header.len > CONTROL_BODY_LIMIT {
-        return Err(LaneEnd::Violation(format!("a control message of {} bytes", header.len)));
+        return Err(LaneEnd::Damaged(format!("a control message of {} bytes", header.len)));
     }
     let body = frames.small_body(header.len as usize).await?;
-    let violation = |error: &dyn std::error::Error| LaneEnd::Violation(error.to_string());
-    match seat.opener.open_control(&body).map_err(|error| violation(&error))? {
+    let opened = seat.opener.open_control(&body).map_err(|error| match error {
+        SpeakError::Link(error) => LaneEnd::Damaged(error.to_string()),
+        error => LaneEnd::Violation(error.to_string()),
+    });
+    match opened? {
         Control::Received { stream, indices } => {
             seat.lane.do_send(Acknowledged { stream, indices });
             Ok(())
@@ -187,7 +219,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             self.have += read;
         }
         self.have = 0;
-        FrameHeader::decode(&self.ahead, max_frame).map_err(|error| LaneEnd::Violation(error.to_string()))
+        FrameHeader::decode(&self.ahead, max_frame).map_err(|error| LaneEnd::Damaged(error.to_string()))
     }
 
     /// Fills `buffer` with header and body; what comes behind them is the beginning of the next header.

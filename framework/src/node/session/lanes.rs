@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use actix::{ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
 
 use super::Session;
-use super::signals::{LaneDown, LaneFailed, LaneReady, Stranded};
+use super::signals::{AcknowledgeByLink, LaneDown, LaneFailed, LaneReady, Stranded};
 use crate::node::lane::{Attach, Detach, Surrender, TakeOver};
 use crate::node::link;
 use crate::node::shared::LaneInvitation;
@@ -142,6 +142,16 @@ impl Handler<LaneDown> for Session {
         }
         tracing::debug!(peer = %self.name, lane, why, "lane down");
         self.lane_is_down(lane, epoch, ctx);
+    }
+}
+
+impl Handler<AcknowledgeByLink> for Session {
+    type Result = ();
+
+    fn handle(&mut self, AcknowledgeByLink(acknowledged): AcknowledgeByLink, _: &mut Context<Self>) {
+        for (stream, indices) in acknowledged {
+            self.say(Control::Received { stream, indices });
+        }
     }
 }
 

@@ -166,6 +166,7 @@ impl Handler<ControlIn> for Session {
             Control::Accept { stream, limit, received } => self.on_accept(stream, limit, &received, ctx),
             Control::Reject { stream, failure } => self.end_outgoing(stream, Err(failure)),
             Control::Grant { stream, limit } => self.on_grant(stream, limit),
+            Control::Received { stream, indices } => self.on_received(stream, &indices),
             Control::Lost { stream, index, failure } => self.on_lost(stream, index, failure),
             Control::Delivered { stream, receipt } => self.on_delivered(stream, receipt),
             Control::Done { .. } => {}

@@ -95,9 +95,7 @@ impl Session {
                 self.wire(stream, ctx);
             }
             Phase::Running => {
-                for lane in &self.lanes {
-                    lane.address.do_send(Acknowledged { stream, indices: received.clone() });
-                }
+                self.on_received(stream, received);
                 self.tell_outgoing(stream, TransferNews::Resumed);
             }
             Phase::Waiting | Phase::Rewinding | Phase::Wiring => {}
@@ -134,6 +132,13 @@ impl Session {
     pub(super) fn on_grant(&mut self, stream: u64, limit: u64) {
         if let Some(out) = self.outgoing.get(&stream) {
             out.gate.send_modify(|gate| gate.limit = gate.limit.max(limit));
+        }
+    }
+
+    /// The receiver has these, whichever lane their frames are kept on.
+    pub(super) fn on_received(&mut self, stream: u64, indices: &Ranges) {
+        for lane in &self.lanes {
+            lane.address.do_send(Acknowledged { stream, indices: indices.clone() });
         }
     }
 

@@ -9,7 +9,7 @@ use crate::node::handle::TransferState;
 use crate::node::link::NewLink;
 use crate::node::transport::Connection;
 use crate::pipeline::{Balanced, Chunk, Compression, Credit, Piece, Source, SourceError, SourceReport};
-use crate::wire::{Control, ControlOpener, ControlSealer, RefuseReason};
+use crate::wire::{Control, ControlOpener, ControlSealer, Ranges, RefuseReason};
 
 /// A link is up, dialled or accepted.
 #[derive(Debug, Message)]
@@ -50,6 +50,11 @@ pub(crate) struct LaneDown {
     pub(crate) why: String,
     pub(crate) violation: bool,
 }
+
+/// A lane has acknowledgements, and no connection to say them on.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct AcknowledgeByLink(pub(crate) Vec<(u64, Ranges)>);
 
 /// A lane without a connection has a frame to send.
 #[derive(Debug, Message)]

@@ -39,7 +39,7 @@ async fn identify(shared: &Arc<NodeShared>, hub: &Addr<Hub>, connection: Box<dyn
     let mut reply = negotiate(&preamble);
     let invitation = match preamble.purpose {
         Purpose::Link => None,
-        Purpose::Lane(id) => shared.lane_tickets.remove(&id).map(|(_, invitation)| invitation),
+        Purpose::Lane(id) => shared.lane_tickets.remove(&id).map(|(_, invitation)| invitation).filter(LaneInvitation::is_fresh),
     };
     if matches!(preamble.purpose, Purpose::Lane(_)) && invitation.is_none() && matches!(reply.answer, Answer::Chosen(_)) {
         reply = PreambleReply { answer: Answer::UnknownLane, ..reply };

@@ -158,7 +158,7 @@ impl Node {
         id.copy_from_slice(&random32()[..24]);
         let state = Arc::new(TransferState::new(TransferId::from_bytes(id), peer));
         let (source, content) = look_at(source).await?;
-        let start = Start { source, content, inbox, options, state: Arc::clone(&state) };
+        let start = Start { source, content, inbox, options, state: Unsettled(Arc::clone(&state)) };
         self.0.hub.send(SendTo { peer, know, start }).await.map_err(|_| SendError::Stopped)?;
         Ok(TransferHandle { state, node: self.clone() })
     }
@@ -294,6 +294,25 @@ impl TransferState {
             }
             status.outcome.get_or_insert(outcome);
         });
+    }
+}
+
+/// A transfer whose end has to be told. Dropped before that, with its session or on the way there, it tells that it failed, so
+/// that nobody waits for it for ever.
+#[derive(Debug)]
+pub(crate) struct Unsettled(pub(crate) Arc<TransferState>);
+
+impl std::ops::Deref for Unsettled {
+    type Target = TransferState;
+    fn deref(&self) -> &TransferState {
+        &self.0
+    }
+}
+
+impl Drop for Unsettled {
+    fn drop(&mut self) {
+        let text = "the node stopped before the delivery was done";
+        self.0.end(Err(Failure::new(crate::delivery::FailureKind::Shutdown, text)));
     }
 }
 

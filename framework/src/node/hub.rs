@@ -11,7 +11,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 use super::accept;
 use super::link::NewLink;
 use super::session::Session;
-use super::session::signals::{Close, Command, Drain, Know, LinkUp, Start};
+use super::session::signals::{Close, Command, Drain, Know, LinkUp, Retire, Start};
 use super::shared::NodeShared;
 use super::transport::{Connection, Listener};
 use crate::wire::{PeerId, RefuseReason};
@@ -21,9 +21,11 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 pub(crate) struct Hub {
     shared: Arc<NodeShared>,
-    sessions: HashMap<PeerId, Addr<Session>>,
+    /// Each with the number of messages it was given that must not be lost.
+    sessions: HashMap<PeerId, (Addr<Session>, u64)>,
     listening: Vec<JoinHandle<()>>,
-    half_open: VecDeque<AbortHandle>,
+    /// Handshakes under way, the oldest first, each with the host it comes from.
+    half_open: VecDeque<(String, AbortHandle)>,
     stopping: bool,
 }
 
@@ -47,6 +49,16 @@ pub(crate) struct LinkAccepted(pub(crate) Box<NewLink>);
 #[rtype(result = "()")]
 pub(crate) struct SessionEnded {
     pub(crate) peer: PeerId,
+    pub(crate) session: Addr<Session>,
+}
+
+/// A session has nothing to do and may go, unless there is something for it on the way.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct SessionIdle {
+    pub(crate) peer: PeerId,
+    pub(crate) session: Addr<Session>,
+    pub(crate) heard: u64,
 }
 
 /// Send this to that peer.
@@ -68,14 +80,28 @@ impl Hub {
         Self { shared, sessions: HashMap::new(), listening: Vec::new(), half_open: VecDeque::new(), stopping: false }
     }
 
+    /// The session with this peer, for one message that must not be lost.
     fn session(&mut self, peer: PeerId, ctx: &mut Context<Self>) -> Addr<Session> {
-        let (shared, hub) = (&self.shared, ctx.address());
-        let alive = self.sessions.get(&peer).filter(|session| session.connected()).cloned();
-        alive.unwrap_or_else(|| {
-            let session = Session::new(Arc::clone(shared), hub, peer).start();
-            self.sessions.insert(peer, session.clone());
-            session
-        })
+        let (shared, hub) = (Arc::clone(&self.shared), ctx.address());
+        self.sessions.retain(|id, (session, _)| *id != peer || session.connected());
+        let (session, given) = self.sessions.entry(peer).or_insert_with(|| (Session::new(shared, hub, peer).start(), 0));
+        *given += 1;
+        session.clone()
+    }
+
+    /// Makes room for one more handshake. An honest peer is through in a few round trips, a flood waits for its time-out; so
+    /// the oldest one goes, of the host that has the most.
+    fn thin_out(&mut self) {
+        self.half_open.retain(|(_, handshake)| !handshake.is_finished());
+        while self.half_open.len() >= self.shared.config.half_open {
+            let mut hosts: HashMap<&str, usize> = HashMap::new();
+            self.half_open.iter().for_each(|(host, _)| *hosts.entry(host).or_default() += 1);
+            let most = hosts.values().copied().max().unwrap_or(0);
+            let oldest = self.half_open.iter().position(|(host, _)| hosts.get(host.as_str()) == Some(&most));
+            if let Some((_, handshake)) = oldest.and_then(|oldest| self.half_open.remove(oldest)) {
+                handshake.abort();
+            }
+        }
     }
 }
 
@@ -104,7 +130,14 @@ impl StreamHandler<Revoked> for Hub {
         let close = Close { reason: "the peer was revoked".into(), refuse: Some(RefuseReason::Revoked) };
         let trust = &self.shared.trust;
         let hit = |id: &PeerId| peer.map_or_else(|| trust.peer(id).is_none(), |peer| peer == *id);
-        self.sessions.iter().filter(|(id, _)| hit(id)).for_each(|(_, session)| session.do_send(close.clone()));
+        // Whoever sends from now on gets a new session.
+        self.sessions.retain(|id, (session, _)| {
+            let hit = hit(id);
+            if hit {
+                session.do_send(close.clone());
+            }
+            !hit
+        });
     }
 
     fn finished(&mut self, _: &mut Context<Self>) {
@@ -163,15 +196,11 @@ impl Handler<Incoming> for Hub {
     type Result = ();
 
     fn handle(&mut self, Incoming(connection): Incoming, ctx: &mut Context<Self>) {
-        self.half_open.retain(|handshake| !handshake.is_finished());
-        while self.half_open.len() >= self.shared.config.half_open {
-            // The oldest goes: an honest peer is through in a few round trips, a flood waits for its time-out.
-            if let Some(oldest) = self.half_open.pop_front() {
-                oldest.abort();
-            }
-        }
+        self.thin_out();
+        let remote = connection.remote();
+        let host = remote.rsplit_once(':').map_or(remote.as_str(), |(host, _)| host).to_owned();
         let serving = actix::spawn(accept::serve(Arc::clone(&self.shared), ctx.address(), connection));
-        self.half_open.push_back(serving.abort_handle());
+        self.half_open.push_back((host, serving.abort_handle()));
     }
 }
 
@@ -188,8 +217,19 @@ impl Handler<LinkAccepted> for Hub {
 impl Handler<SessionEnded> for Hub {
     type Result = ();
 
-    fn handle(&mut self, SessionEnded { peer }: SessionEnded, _: &mut Context<Self>) {
-        self.sessions.remove(&peer);
+    fn handle(&mut self, SessionEnded { peer, session }: SessionEnded, _: &mut Context<Self>) {
+        self.sessions.retain(|id, (known, _)| *id != peer || *known != session);
+    }
+}
+
+impl Handler<SessionIdle> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, SessionIdle { peer, session, heard }: SessionIdle, _: &mut Context<Self>) {
+        if self.sessions.get(&peer).is_some_and(|(known, given)| *known == session && *given == heard) {
+            self.sessions.remove(&peer);
+            session.do_send(Retire);
+        }
     }
 }
 
@@ -197,6 +237,10 @@ impl Handler<SendTo> for Hub {
     type Result = ();
 
     fn handle(&mut self, SendTo { peer, know, start }: SendTo, ctx: &mut Context<Self>) {
+        if self.stopping {
+            // Dropped, it says that it failed.
+            return;
+        }
         let session = self.session(peer, ctx);
         session.do_send(know);
         session.do_send(start);
@@ -207,7 +251,7 @@ impl Handler<Command> for Hub {
     type Result = ();
 
     fn handle(&mut self, command: Command, _: &mut Context<Self>) {
-        self.sessions.values().for_each(|session| session.do_send(command));
+        self.sessions.values().for_each(|(session, _)| session.do_send(command));
     }
 }
 
@@ -217,8 +261,9 @@ impl Handler<Shutdown> for Hub {
     fn handle(&mut self, _: Shutdown, _: &mut Context<Self>) -> ResponseFuture<()> {
         self.stopping = true;
         self.listening.iter().for_each(JoinHandle::abort);
-        self.half_open.iter().for_each(AbortHandle::abort);
-        let (sessions, limit) = (self.sessions.values().cloned().collect::<Vec<_>>(), self.shared.config.drain_for);
+        self.half_open.iter().for_each(|(_, handshake)| handshake.abort());
+        let (sessions, limit) =
+            (self.sessions.values().map(|(session, _)| session.clone()).collect::<Vec<_>>(), self.shared.config.drain_for);
         Box::pin(async move {
             let drained = futures_util::future::join_all(sessions.iter().map(|session| session.send(Drain)));
             if tokio::time::timeout(limit, drained).await.is_err() {

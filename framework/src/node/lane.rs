@@ -434,7 +434,12 @@ impl Handler<Forget> for Lane {
     type Result = ();
 
     fn handle(&mut self, Forget { stream }: Forget, _: &mut Context<Self>) {
-        self.streams.borrow_mut().remove(&stream);
+        let mut streams = self.streams.borrow_mut();
+        // Another transfer may have come under the same number meanwhile.
+        if streams.get(&stream).is_some_and(|admitted| admitted.transfer.is_closed()) {
+            streams.remove(&stream);
+        }
+        drop(streams);
         self.acknowledged.remove(&stream);
         let over: Vec<_> = self.retained.range((stream, 0)..=(stream, u64::MAX)).map(|(&key, _)| key).collect();
         for retained in over.iter().filter_map(|key| self.retained.remove(key)) {

@@ -1,9 +1,11 @@
 //! The actor that reads a source, on the transfer's own thread, as fast as there is credit.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
 
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, Recipient, WrapFuture};
+use futures_util::FutureExt;
 use tokio::sync::watch;
 
 use super::disk::DiskThread;
@@ -78,7 +80,8 @@ impl Handler<Run> for SourceRunner {
         };
         let reading = async move {
             let (stream, gate) = (run.stream, run.gate.clone());
-            let outcome = read(source.as_mut(), run).await;
+            let read = AssertUnwindSafe(read(source.as_mut(), run)).catch_unwind().await;
+            let outcome = read.unwrap_or_else(|_| Err(panicked()));
             let stopped = gate.borrow().stopped;
             (source, stream, outcome, stopped)
         };
@@ -104,7 +107,8 @@ impl Handler<Rewind> for SourceRunner {
             self.waiting = Some(Waiting::Rewind(rewind));
             return;
         };
-        let outcome = match source.rewind() {
+        let rewound = std::panic::catch_unwind(AssertUnwindSafe(|| source.rewind()));
+        let outcome = match rewound.unwrap_or_else(|_| Err(panicked())) {
             // What it is may have changed with it: its length, its time.
             Ok(true) => Ok(source.content()),
             Ok(false) => Err(SourceError::Unsuitable {
@@ -115,6 +119,11 @@ impl Handler<Rewind> for SourceRunner {
         };
         self.session.do_send(Rewound { stream: rewind.stream, outcome });
     }
+}
+
+/// A source that panicked fails its transfer, and not the actor that reads it.
+fn panicked() -> SourceError {
+    SourceError::Unsuitable { what: "the content".into(), why: "its source panicked; see the sender's log".into() }
 }
 
 async fn read(source: &mut dyn Source, mut run: Run) -> Result<SourceReport, SourceError> {

@@ -55,6 +55,15 @@ pub(crate) struct NodeShared {
     pub(crate) lane_tickets: LaneTickets,
 }
 
+impl LaneInvitation {
+    /// How long it is good for.
+    pub(crate) const LIFE: std::time::Duration = std::time::Duration::from_secs(10);
+
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.issued.elapsed() < Self::LIFE
+    }
+}
+
 impl NodeShared {
     pub(crate) fn peer(&self) -> PeerId {
         self.identity.peer()

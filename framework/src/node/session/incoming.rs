@@ -8,8 +8,8 @@ use std::sync::Arc;
 use actix::{AsyncContext, Context, Handler, Recipient};
 use tokio::sync::oneshot;
 
-use super::Session;
 use super::signals::{Opened, OpenedSink, Outcome, Room};
+use super::{Session, Task};
 use crate::delivery::{Failure, FailureKind, Incoming, KeyScope, Receipt, TransferId, TransferKey};
 use crate::node::config::NodeConfig;
 use crate::node::disk::DiskThread;
@@ -30,6 +30,11 @@ pub(super) struct IncomingTransfer {
     told: u64,
     abort: Option<oneshot::Sender<String>>,
     room: Option<Room>,
+    /// Waits for room, then for the inbox's word.
+    _opening: Task,
+    /// The link it was last offered on.
+    offered_on: u64,
+    pub(super) said_pause: Option<bool>,
 }
 
 impl IncomingTransfer {
@@ -47,11 +52,13 @@ impl Session {
             tracing::info!(transfer = %opening.transfer, attempt, "offered again after it was delivered");
             return self.say(Control::Delivered { stream, receipt: Receipt { mac, ..receipt } });
         }
-        if let Some(known) = self.incoming.get(&stream) {
+        let epoch = self.epoch;
+        if let Some(known) = self.incoming.get_mut(&stream) {
             let same = known.opening.transfer == opening.transfer && known.opening.commit == opening.commit;
             if !same {
                 return self.reject(stream, Failure::new(FailureKind::Protocol, "the stream is in use by another transfer"));
             }
+            known.offered_on = epoch;
             return if known.admitted {
                 self.accept(stream)
             };
@@ -107,6 +114,9 @@ impl Session {
         if key.commitment() != opening.commit {
             return refuse(FailureKind::Integrity, "the key of the transfer is not the one committed to".into());
         }
+        if !self.draining.is_empty() {
+            return refuse(FailureKind::Refused, "the receiver is shutting down".into());
+        }
         if self.closing || self.incoming.len() >= self.shared.config.transfers_per_peer {
             return refuse(FailureKind::Refused, format!("{} deliveries of this peer are under way already", self.incoming.len()));
         }
@@ -128,22 +138,24 @@ impl Session {
             chunk_size: opening.chunk_size,
         };
         let key = TransferKey::from_bytes(*opening.key.expose());
-        let window = self.shared.config.window;
+        let window = window_for(self.shared.config.window, opening.chunk_size, opening.content.length);
         let state = Incoming::new(window as u64 / u64::from(opening.chunk_size));
         let (buffers, signals) = (self.shared.buffers.clone(), self.signals.clone());
         let transfer = Transfer::new(scope, key, stream, Compression::default(), buffers, state, signals);
         let Some(inbox) = self.shared.directory.inbox(&opening.inbox) else { return };
         let offer = Offer { peer: self.peer, transfer: opening.transfer, content: opening.content.clone() };
         let (shared, session, ours) = (Arc::clone(&self.shared), ctx.address(), Arc::clone(&transfer));
-        let incoming = IncomingTransfer { transfer, opening, admitted: false, paused: false, told: 0, abort: None, room: None };
-        self.incoming.insert(stream, incoming);
-        actix::spawn(async move {
+        let (share, share_of_bytes) = (Arc::clone(&self.share), self.share_of_bytes.clone());
+        let waiting = actix::spawn(async move {
+            let share = share.acquire_owned().await.expect("the semaphore is never closed");
+            let bytes_of_share = share_of_bytes.take(window).await;
             let running = Arc::clone(&shared.running_in).acquire_owned().await.expect("the semaphore is never closed");
             let bytes = shared.receiving.take(window).await;
-            let room = Room { _bytes: bytes, _running: running };
+            let room = Room { _bytes: bytes, _running: running, _share: Some((share, bytes_of_share)) };
             if ours.is_closed() {
                 return;
             }
+            let transfer = Arc::clone(&ours);
             let thread = DiskThread::start();
             let (owner, guard) = (session.clone().recipient(), Arc::clone(&thread));
             let opened = thread.run(move || {
@@ -157,8 +169,21 @@ impl Session {
             });
             let outcome =
                 opened.await.unwrap_or_else(|| Err(Failure::new(FailureKind::Stage, "the receiver's inbox panicked; see its log")));
-            session.do_send(Opened { stream, outcome });
+            session.do_send(Opened { transfer, outcome });
         });
+        let incoming = IncomingTransfer {
+            transfer,
+            opening,
+            admitted: false,
+            paused: false,
+            told: 0,
+            abort: None,
+            room: None,
+            _opening: Task(waiting.abort_handle()),
+            offered_on: self.epoch,
+            said_pause: None,
+        };
+        self.incoming.insert(stream, incoming);
     }
 
     /// Tells the sender what is here and how far it may go.
@@ -169,7 +194,9 @@ impl Session {
             let limit = if known.paused { state.limit() } else { state.open() };
             (limit, state.received_ranges())
         };
+        let said_pause = known.said_pause;
         self.say(Control::Accept { stream, limit, received });
+        self.say_pause(stream, said_pause);
     }
 
     pub(super) fn pause_incoming(&mut self, stream: u64, paused: bool) {
@@ -206,6 +233,7 @@ impl Session {
     pub(super) fn end_incoming(&mut self, stream: u64, outcome: Outcome) {
         let Some(mut known) = self.incoming.remove(&stream) else { return };
         known.transfer.close();
+        self.forget_losses(stream);
         self.lanes.iter().for_each(|lane| lane.address.do_send(Forget { stream }));
         let news = match outcome {
             Ok(receipt) => TransferNews::Delivered { receipt },
@@ -221,6 +249,22 @@ impl Session {
         self.settle();
     }
 
+    /// Gives up what the sender came back without: it has lost its memory of it, and would never end it.
+    pub(super) fn drop_orphans(&mut self) {
+        let Some(link) = self.link.as_ref().filter(|link| link.since.elapsed() > self.shared.config.reconnect_for) else { return };
+        let orphans = self.incoming.iter().filter(|(_, known)| known.offered_on != link.epoch).map(|(&stream, _)| stream);
+        for stream in orphans.collect::<Vec<_>>() {
+            self.fail(stream, Failure::new(FailureKind::Unreachable, "the sender came back and did not offer it again"));
+        }
+    }
+
+    pub(super) fn expire_incoming(&mut self, now: u64) {
+        let over = self.incoming.iter().filter(|(_, known)| known.opening.expires.saturating_add(SKEW) < now).map(|(&stream, _)| stream);
+        for stream in over.collect::<Vec<_>>() {
+            self.fail(stream, Failure::new(FailureKind::Expired, "the delivery was not done before it expired"));
+        }
+    }
+
     pub(super) fn incoming_progress(&self) {
         for known in self.incoming.values().filter(|known| known.admitted) {
             let (bytes, total) = (known.transfer.done_bytes(), known.opening.content.length);
@@ -231,11 +275,18 @@ impl Session {
     }
 }
 
+/// The bytes a transfer may have on their way: no more than its content has, as far as its sender says.
+pub(super) fn window_for(window: usize, chunk_size: u32, length: Option<u64>) -> usize {
+    let chunks = length.map_or(u64::MAX, |length| length.div_ceil(u64::from(chunk_size)).max(2));
+    usize::try_from(chunks.saturating_mul(u64::from(chunk_size))).unwrap_or(usize::MAX).min(window)
+}
+
 impl Handler<Opened> for Session {
     type Result = ();
 
-    fn handle(&mut self, Opened { stream, outcome }: Opened, ctx: &mut Context<Self>) {
-        let Some(known) = self.incoming.get_mut(&stream) else {
+    fn handle(&mut self, Opened { transfer, outcome }: Opened, ctx: &mut Context<Self>) {
+        let stream = transfer.stream;
+        let Some(known) = self.incoming.get_mut(&stream).filter(|known| Arc::ptr_eq(&known.transfer, &transfer)) else {
             // Over before it began: dropping the sender of `abort` tells the assembler.
             return;
         };
@@ -261,7 +312,7 @@ impl Handler<Opened> for Session {
                     Err(error) => Err(error.to_string()),
                 });
             }
-            session.do_send(AdmittedEverywhere { stream, outcome });
+            session.do_send(AdmittedEverywhere { transfer, outcome });
         });
     }
 }
@@ -270,15 +321,16 @@ impl Handler<Opened> for Session {
 #[derive(actix::Message)]
 #[rtype(result = "()")]
 struct AdmittedEverywhere {
-    stream: u64,
+    transfer: Arc<Transfer>,
     outcome: Result<(), String>,
 }
 
 impl Handler<AdmittedEverywhere> for Session {
     type Result = ();
 
-    fn handle(&mut self, AdmittedEverywhere { stream, outcome }: AdmittedEverywhere, _: &mut Context<Self>) {
-        let Some(known) = self.incoming.get_mut(&stream) else {
+    fn handle(&mut self, AdmittedEverywhere { transfer, outcome }: AdmittedEverywhere, _: &mut Context<Self>) {
+        let stream = transfer.stream;
+        let Some(known) = self.incoming.get_mut(&stream).filter(|known| Arc::ptr_eq(&known.transfer, &transfer)) else {
             return self.lanes.iter().for_each(|lane| lane.address.do_send(Forget { stream }));
         };
         if let Err(text) = outcome {

@@ -13,8 +13,6 @@ use crate::node::link;
 use crate::node::shared::LaneInvitation;
 use crate::wire::{Control, SecretBytes};
 
-/// How long a lane's ticket is good for.
-const TICKET_LIFE: Duration = Duration::from_secs(10);
 /// Tickets of one node that may be out at once.
 const TICKETS: usize = 4096;
 /// The wait before a lane that failed is asked for again.
@@ -23,7 +21,8 @@ const RETRY: Duration = Duration::from_millis(250);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LanePhase {
     Down,
-    Requested,
+    Requested(Instant),
+    Dialing(Instant),
     Up,
 }
 
@@ -32,22 +31,33 @@ impl Session {
     pub(super) fn ensure_lanes(&mut self) {
         let Some(link) = &self.link else { return };
         let (dialed, most) = (link.dialed, usize::from(link.lanes).min(self.lane_phases.len()).max(1));
-        let missing: Vec<usize> = (0..most).filter(|&lane| self.lane_phases[lane] == LanePhase::Down).collect();
+        let patience = LaneInvitation::LIFE + self.shared.config.handshake_timeout;
+        let missing: Vec<usize> = (0..most)
+            .filter(|&lane| match self.lane_phases[lane] {
+                LanePhase::Down => true,
+                LanePhase::Requested(since) | LanePhase::Dialing(since) => since.elapsed() > patience,
+                LanePhase::Up => false,
+            })
+            .collect();
+        let requested = LanePhase::Requested(Instant::now());
         if !dialed && !missing.is_empty() {
-            missing.iter().for_each(|&lane| self.lane_phases[lane] = LanePhase::Requested);
+            missing.iter().for_each(|&lane| self.lane_phases[lane] = requested);
             return self.say(Control::LaneWanted);
         }
         for lane in missing {
-            self.lane_phases[lane] = LanePhase::Requested;
+            self.lane_phases[lane] = requested;
             self.say(Control::LaneRequest { lane: lane as u16 });
         }
     }
 
     /// The peer, who dialled the link, wants to dial a lane.
     pub(super) fn invite_lane(&mut self, lane: u16, ctx: &mut Context<Self>) {
-        let Some(link) = self.link.as_ref().filter(|link| !link.dialed && usize::from(lane) < self.lanes.len()) else { return };
-        let now = Instant::now();
-        self.shared.lane_tickets.retain(|_, invitation| now.duration_since(invitation.issued) < TICKET_LIFE);
+        if self.link.as_ref().is_none_or(|link| link.dialed || usize::from(lane) >= self.lanes.len()) {
+            return;
+        }
+        self.withdraw_invitation(lane);
+        let Some(link) = &self.link else { return };
+        self.shared.lane_tickets.retain(|_, invitation| invitation.is_fresh());
         if self.shared.lane_tickets.len() >= TICKETS {
             return;
         }
@@ -56,15 +66,34 @@ impl Session {
         id.copy_from_slice(&random[..16]);
         let secret = crate::node::trust::random32();
         let (epoch, link_hash) = (link.epoch, link.hash);
-        let invitation = LaneInvitation { session: ctx.address(), epoch, lane, secret, link_hash, issued: now };
+        let invitation = LaneInvitation { session: ctx.address(), epoch, lane, secret, link_hash, issued: Instant::now() };
         self.shared.lane_tickets.insert(id, invitation);
+        self.invitations.insert(lane, id);
         self.say(Control::LaneTicket { lane, id, secret: SecretBytes::new(secret) });
+    }
+
+    fn withdraw_invitation(&mut self, lane: u16) {
+        if let Some(id) = self.invitations.remove(&lane) {
+            self.shared.lane_tickets.remove(&id);
+        }
+    }
+
+    /// Tickets of a link that is gone are good for nothing.
+    pub(super) fn withdraw_invitations(&mut self) {
+        for id in std::mem::take(&mut self.invitations).into_values() {
+            self.shared.lane_tickets.remove(&id);
+        }
     }
 
     /// The peer has invited this node to dial a lane.
     pub(super) fn dial_lane(&mut self, lane: u16, id: [u8; 16], secret: [u8; 32], ctx: &mut Context<Self>) {
         let Some(link) = self.link.as_ref().filter(|link| link.dialed && usize::from(lane) < self.lanes.len()) else { return };
         let (epoch, hash, address) = (link.epoch, link.hash, link.address.clone());
+        // Asked for, and once: a peer can't make this node dial without end.
+        match &mut self.lane_phases[usize::from(lane)] {
+            phase @ LanePhase::Requested(_) => *phase = LanePhase::Dialing(Instant::now()),
+            _ => return,
+        }
         let (shared, session) = (Arc::clone(&self.shared), ctx.address());
         actix::spawn(async move {
             match link::dial_lane(&shared, &address, lane, id, &secret, &hash).await {

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix::{AsyncContext, Context, Handler, ResponseFuture};
+use actix::{ActorContext, AsyncContext, Context, Handler, ResponseFuture};
 use tokio::sync::oneshot;
 
 use super::Session;
 use super::lanes::LanePhase;
-use super::signals::{Close, DialFailed, Drain, Know, LinkLost, LinkUp};
+use super::signals::{Close, DialFailed, Drain, Know, LinkLost, LinkUp, Retire};
 use crate::delivery::{Failure, FailureKind};
 use crate::node::events::NodeEvent;
+use crate::node::hub::SessionIdle;
 use crate::node::lane::Detach;
 use crate::node::link::{self, LiveLink, NewLink};
 use crate::wire::{Control, RefuseReason};
@@ -56,6 +57,7 @@ impl Session {
         self.down_since = Instant::now();
         self.attempts = 0;
         self.lane_phases.fill(LanePhase::Down);
+        self.withdraw_invitations();
         self.lanes.iter().for_each(|lane| lane.address.do_send(Detach));
         self.shared.emit(NodeEvent::LinkDown { peer: self.peer, reason: why.to_owned() });
         self.interrupt_all(why);
@@ -65,12 +67,16 @@ impl Session {
     pub(super) fn look_at_the_clock(&mut self, ctx: &mut Context<Self>) {
         self.expire(crate::node::trust::now());
         if self.link.is_some() {
+            self.drop_orphans();
+            if !self.is_idle() {
+                self.ensure_lanes();
+            }
             return;
         }
         if self.is_idle() {
             // Nothing to do and nobody there: the next send or link makes a new session.
-            if self.down_since.elapsed() > self.shared.config.reconnect_for {
-                self.stop(ctx);
+            if self.down_since.elapsed() > self.shared.config.reconnect_for && !self.dialing {
+                self.hub.do_send(SessionIdle { peer: self.peer, session: ctx.address(), heard: self.heard });
             }
             return;
         }
@@ -91,6 +97,12 @@ impl Session {
     pub(super) fn on_goodbye(&mut self, reason: &str) {
         let text = format!("{} closed the link: {reason}", self.name);
         self.link_down(&text);
+    }
+
+    pub(super) fn on_refuse(&mut self, reason: &RefuseReason) {
+        let text = format!("{} refused the link: {reason}", self.name);
+        self.link_down(&text);
+        self.fail_all(&Failure::new(refusal_kind(reason), text));
     }
 
     fn fail_all(&mut self, failure: &Failure) {
@@ -131,6 +143,8 @@ impl Handler<LinkUp> for Session {
     fn handle(&mut self, LinkUp(new): LinkUp, ctx: &mut Context<Self>) {
         if new.dialed {
             self.dialing = false;
+        } else {
+            self.heard += 1;
         }
         if self.closing || !self.replaces(&new) {
             return;
@@ -201,6 +215,14 @@ impl Handler<Drain> for Session {
             // An error means the session ended: nothing is left either way.
             let _ = is_done.await;
         })
+    }
+}
+
+impl Handler<Retire> for Session {
+    type Result = ();
+
+    fn handle(&mut self, _: Retire, ctx: &mut Context<Self>) {
+        ctx.stop();
     }
 }
 

@@ -15,7 +15,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, StreamHandler};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use tokio::task::AbortHandle;
 
 use self::incoming::IncomingTransfer;
 use self::lanes::LanePhase;
@@ -25,8 +27,18 @@ use super::hub::Hub;
 use super::lane::{Lane, LaneHandle};
 use super::link::LiveLink;
 use super::shared::NodeShared;
-use crate::pipeline::{Lost, Signal, Slots};
+use crate::pipeline::{Budget, Lost, Signal, Slots};
 use crate::wire::{Control, PeerId};
+
+/// A task that ends when nobody needs it any more.
+#[derive(Debug)]
+struct Task(AbortHandle);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
 
 /// How often the progress of running transfers is told.
 const PROGRESS: Duration = Duration::from_millis(100);
@@ -34,6 +46,8 @@ const PROGRESS: Duration = Duration::from_millis(100);
 pub(crate) struct Session {
     shared: Arc<NodeShared>,
     hub: Addr<Hub>,
+    /// Messages of the hub that must not be lost: it compares, before it lets an idle session go.
+    heard: u64,
     peer: PeerId,
     name: String,
     addresses: Vec<String>,
@@ -46,6 +60,11 @@ pub(crate) struct Session {
     ever_up: bool,
     lanes: Vec<LaneHandle>,
     lane_phases: Vec<LanePhase>,
+    /// Lane tickets that are out, one for each lane at most.
+    invitations: HashMap<u16, [u8; 16]>,
+    /// Incoming transfers of this peer that may run at once: it can't take the room of all others.
+    share: Arc<Semaphore>,
+    share_of_bytes: Budget,
     slots: Slots,
     outgoing: BTreeMap<u64, OutgoingTransfer>,
     incoming: BTreeMap<u64, IncomingTransfer>,
@@ -66,6 +85,7 @@ impl Session {
         let workers = shared.workers.len();
         Self {
             hub,
+            heard: 0,
             peer,
             name: trusted.as_ref().map_or_else(|| peer.short(), |peer| peer.name.clone()),
             addresses: trusted.map(|peer| peer.addresses).unwrap_or_default(),
@@ -78,6 +98,9 @@ impl Session {
             ever_up: false,
             lanes: Vec::new(),
             lane_phases: Vec::new(),
+            invitations: HashMap::new(),
+            share: Arc::new(Semaphore::new(shared.config.running_transfers.saturating_sub(1).max(1))),
+            share_of_bytes: Budget::new(shared.config.pool.saturating_sub(shared.config.window).max(shared.config.window)),
             slots: Slots::new(2 * workers),
             outgoing: BTreeMap::new(),
             incoming: BTreeMap::new(),
@@ -112,10 +135,13 @@ impl Session {
         self.outgoing.is_empty() && self.incoming.is_empty()
     }
 
+    fn forget_losses(&mut self, stream: u64) {
+        self.losses.retain(|(of, _), _| *of != stream);
+    }
+
     /// Something ended: whoever waits for the end of everything may be waiting for this.
     fn settle(&mut self) {
         if self.is_idle() {
-            self.losses.clear();
             for waiting in self.draining.drain(..) {
                 let _ = waiting.send(());
             }
@@ -137,6 +163,7 @@ impl Actor for Session {
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
+        self.withdraw_invitations();
         self.lanes.iter().for_each(|lane| lane.address.do_send(super::lane::StopLane));
     }
 }
@@ -172,8 +199,9 @@ impl Handler<ControlIn> for Session {
             Control::Done { .. } => {}
             Control::Fail { stream, failure } if self.outgoing.contains_key(&stream) => self.end_outgoing(stream, Err(failure)),
             Control::Fail { stream, failure } => self.end_incoming(stream, Err(failure)),
-            Control::Pause { stream } => self.set_paused(stream, true),
-            Control::Unpause { stream } => self.set_paused(stream, false),
+            Control::Pause { stream } => self.on_pause(stream, true),
+            Control::Unpause { stream } => self.on_pause(stream, false),
+            Control::Refuse { reason } => self.on_refuse(&reason),
             Control::LaneRequest { lane } => self.invite_lane(lane, ctx),
             Control::LaneTicket { lane, id, secret } => self.dial_lane(lane, id, *secret.expose(), ctx),
             Control::LaneWanted => self.ensure_lanes(),
@@ -198,7 +226,8 @@ impl Handler<Command> for Session {
             Order::Cancel => self.cancel(stream),
             Order::Pause | Order::Resume => {
                 let paused = what == Order::Pause;
-                self.say(if paused { Control::Pause { stream } } else { Control::Unpause { stream } });
+                self.note_pause(stream, Some(paused));
+                self.say_pause(stream, Some(paused));
                 self.set_paused(stream, paused);
             }
         }
@@ -207,7 +236,7 @@ impl Handler<Command> for Session {
 
 impl Session {
     fn stop(&mut self, ctx: &mut Context<Self>) {
-        self.hub.do_send(super::hub::SessionEnded { peer: self.peer });
+        self.hub.do_send(super::hub::SessionEnded { peer: self.peer, session: ctx.address() });
         ctx.stop();
     }
 }

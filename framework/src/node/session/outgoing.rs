@@ -8,12 +8,13 @@ use std::sync::Arc;
 use actix::{Actor, Addr, AsyncContext, Context, Handler};
 use tokio::sync::watch;
 
-use super::Session;
+use super::incoming::window_for;
 use super::signals::{Admitted, Outcome, Rewound, Room, SourceEnded, Start, Wired};
+use super::{Session, Task};
 use crate::delivery::{Content, Failure, FailureKind, Incoming, KeyScope, Receipt, TransferId, TransferKey};
 use crate::node::disk::DiskThread;
 use crate::node::events::{Direction, TransferNews};
-use crate::node::handle::TransferState;
+use crate::node::handle::Unsettled;
 use crate::node::lane::{Acknowledged, Forget, Resend, SendingChain};
 use crate::node::runner::{Gate, Rewind, Run, SourceRunner};
 use crate::node::trust::{now, random32};
@@ -25,7 +26,7 @@ const ATTEMPTS: u32 = 2;
 
 pub(super) struct OutgoingTransfer {
     pub(super) transfer: Arc<Transfer>,
-    pub(super) state: Arc<TransferState>,
+    pub(super) state: Unsettled,
     pub(super) outlet: Option<Balanced>,
     opening: Opening,
     compression: Compression,
@@ -37,6 +38,9 @@ pub(super) struct OutgoingTransfer {
     gate: watch::Sender<Gate>,
     budget: Budget,
     room: Option<Room>,
+    /// Waits for room.
+    waiting: Option<Task>,
+    pub(super) said_pause: Option<bool>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,8 +74,9 @@ impl Session {
         if self.link.is_none() || matches!(out.phase, Phase::Waiting | Phase::Rewinding) {
             return;
         }
-        let opening = out.opening.clone();
+        let (opening, said_pause) = (out.opening.clone(), out.said_pause);
         self.say(Control::Open(Box::new(opening)));
+        self.say_pause(stream, said_pause);
     }
 
     pub(super) fn offer_all(&mut self) {
@@ -204,6 +209,7 @@ impl Session {
 
     fn forget(&mut self, stream: u64, transfer: &Transfer) {
         transfer.close();
+        self.forget_losses(stream);
         self.lanes.iter().for_each(|lane| lane.address.do_send(Forget { stream }));
     }
 
@@ -234,6 +240,7 @@ impl Session {
         for stream in over {
             self.fail(stream, Failure::new(FailureKind::Expired, "the delivery was not done before it expired"));
         }
+        self.expire_incoming(now);
     }
 }
 
@@ -245,8 +252,10 @@ impl Handler<Start> for Session {
     type Result = ();
 
     fn handle(&mut self, Start { source, content, inbox, options, state }: Start, ctx: &mut Context<Self>) {
-        if self.closing || self.outgoing.len() >= self.shared.config.transfers_per_peer {
-            let text = if self.closing { "the node is shutting down" } else { "too many transfers wait for this peer already" };
+        self.heard += 1;
+        let closing = self.closing || !self.draining.is_empty();
+        if closing || self.outgoing.len() >= self.shared.config.transfers_per_peer {
+            let text = if closing { "the node is shutting down" } else { "too many transfers wait for this peer already" };
             return state.end(Err(Failure::new(FailureKind::Refused, text)));
         }
         let chunk_size = options.chunk_size.unwrap_or(self.shared.config.chunk_size);
@@ -268,7 +277,8 @@ impl Handler<Start> for Session {
             expires: created + self.shared.config.expiry.as_secs(),
         };
         let window = self.shared.config.window.max(2 * chunk_size as usize);
-        let out = OutgoingTransfer {
+        let window = window_for(window, chunk_size, content.length);
+        let mut out = OutgoingTransfer {
             transfer,
             state,
             outlet: None,
@@ -282,18 +292,21 @@ impl Handler<Start> for Session {
             gate: watch::channel(Gate::default()).0,
             budget: Budget::new(window),
             room: None,
+            waiting: None,
+            said_pause: None,
         };
         if self.is_idle() && self.link.is_none() {
             self.down_since = std::time::Instant::now();
         }
-        self.outgoing.insert(stream, out);
-        self.ensure_link(ctx);
         let (shared, session) = (Arc::clone(&self.shared), ctx.address());
-        actix::spawn(async move {
+        let waiting = actix::spawn(async move {
             let running = Arc::clone(&shared.running_out).acquire_owned().await.expect("the semaphore is never closed");
             let bytes = shared.sending.take(window).await;
-            session.do_send(Admitted { stream, room: Room { _bytes: bytes, _running: running } });
+            session.do_send(Admitted { stream, room: Room { _bytes: bytes, _running: running, _share: None } });
         });
+        out.waiting = Some(Task(waiting.abort_handle()));
+        self.outgoing.insert(stream, out);
+        self.ensure_link(ctx);
     }
 }
 

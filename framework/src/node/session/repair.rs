@@ -116,6 +116,29 @@ impl Session {
         self.fail(stream, Failure::new(FailureKind::Cancelled, format!("cancelled by the {who}")));
     }
 
+    /// The peer paused a transfer, or lets it go on: its word is newer than this side's.
+    pub(super) fn on_pause(&mut self, stream: u64, paused: bool) {
+        self.note_pause(stream, None);
+        self.set_paused(stream, paused);
+    }
+
+    /// Remembers what this side said last, to say it again on the next link: the first word may be lost with this one.
+    pub(super) fn note_pause(&mut self, stream: u64, said: Option<bool>) {
+        if let Some(out) = self.outgoing.get_mut(&stream) {
+            out.said_pause = said;
+        } else if let Some(incoming) = self.incoming.get_mut(&stream) {
+            incoming.said_pause = said;
+        }
+    }
+
+    pub(super) fn say_pause(&mut self, stream: u64, said: Option<bool>) {
+        match said {
+            Some(true) => self.say(Control::Pause { stream }),
+            Some(false) => self.say(Control::Unpause { stream }),
+            None => {}
+        }
+    }
+
     pub(super) fn set_paused(&mut self, stream: u64, paused: bool) {
         if self.outgoing.contains_key(&stream) {
             self.pause_outgoing(stream, paused);

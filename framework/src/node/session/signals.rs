@@ -5,10 +5,10 @@ use std::sync::Arc;
 use actix::{Message, Recipient};
 
 use crate::delivery::{Content, Failure, Receipt, TransferId};
-use crate::node::handle::TransferState;
+use crate::node::handle::Unsettled;
 use crate::node::link::NewLink;
 use crate::node::transport::Connection;
-use crate::pipeline::{Balanced, Chunk, Compression, Credit, Piece, Source, SourceError, SourceReport};
+use crate::pipeline::{Balanced, Chunk, Compression, Credit, Piece, Source, SourceError, SourceReport, Transfer};
 use crate::wire::{Control, ControlOpener, ControlSealer, Ranges, RefuseReason};
 
 /// A link is up, dialled or accepted.
@@ -97,7 +97,7 @@ pub(crate) struct Start {
     pub(crate) content: Content,
     pub(crate) inbox: String,
     pub(crate) options: SendOptions,
-    pub(crate) state: Arc<TransferState>,
+    pub(crate) state: Unsettled,
 }
 
 /// How one transfer is sent; what is `None` is as the node's configuration says.
@@ -124,6 +124,8 @@ pub(crate) struct Admitted {
 pub(crate) struct Room {
     pub(crate) _bytes: Credit,
     pub(crate) _running: tokio::sync::OwnedSemaphorePermit,
+    /// The share of one peer in the rooms of the node, where peers may not take all of them.
+    pub(crate) _share: Option<(tokio::sync::OwnedSemaphorePermit, Credit)>,
 }
 
 /// The stages of an outgoing transfer are wired.
@@ -154,7 +156,7 @@ pub(crate) struct Rewound {
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Opened {
-    pub(crate) stream: u64,
+    pub(crate) transfer: Arc<Transfer>,
     pub(crate) outcome: Result<OpenedSink, Failure>,
 }
 
@@ -183,6 +185,11 @@ pub(crate) enum Order {
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Drain;
+
+/// The session is idle and nobody knows it any more: it ends.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Retire;
 
 /// Ends the session: transfers fail, the peer is told.
 #[derive(Clone, Debug, Message)]

@@ -60,6 +60,11 @@ impl StageMetrics {
         self.chunks.fetch_add(1, Relaxed);
         self.bytes_in.fetch_add(bytes_in as u64, Relaxed);
         self.bytes_out.fetch_add(bytes_out as u64, Relaxed);
+        self.worked(busy);
+    }
+
+    /// Time was spent on all chunks together: syncing them, say.
+    pub fn worked(&self, busy: Duration) {
         self.busy_nanos.fetch_add(u64::try_from(busy.as_nanos()).unwrap_or(u64::MAX), Relaxed);
     }
 

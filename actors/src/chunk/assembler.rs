@@ -173,7 +173,10 @@ impl Work {
             return Err(Failure::new(FailureKind::Integrity, text));
         }
         let summary = Summary { length: trailer.length, digest: trailer.digest };
-        match self.sink.commit(&summary).await {
+        let start = Instant::now();
+        let committed = self.sink.commit(&summary).await;
+        self.metrics.worked(start.elapsed());
+        match committed {
             Ok(committed) => Ok(Assembly::Committed { summary, committed }),
             Err(error) => {
                 let failure = sink_failure(&error);

@@ -40,6 +40,16 @@ pub(crate) enum Event<'a> {
     Removed {
         peer: String,
     },
+    Demo {
+        bytes: u64,
+        seconds: f64,
+        blake3: &'a str,
+        files_compared: u64,
+        others_compared: u64,
+        left_out: u64,
+        predicted_seconds: f64,
+        bound_by: &'a str,
+    },
     /// With the hidden flag `--report`: what the demo's table is made of.
     Report {
         stages: Vec<Stage>,

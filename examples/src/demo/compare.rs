@@ -10,11 +10,12 @@ use std::path::Path;
 pub(super) struct Compared {
     pub(super) files: u64,
     pub(super) others: u64,
+    may_miss: usize,
 }
 
-/// Compares two files or folders; the difference, if there is one.
-pub(super) fn trees(sent: &Path, arrived: &Path) -> Result<Compared, String> {
-    let mut compared = Compared::default();
+/// Compares two files or folders; the difference, if there is one. So many entries were left out and may be missing.
+pub(super) fn trees(sent: &Path, arrived: &Path, left_out: usize) -> Result<Compared, String> {
+    let mut compared = Compared { may_miss: left_out, ..Compared::default() };
     entry(sent, arrived, &mut compared)?;
     Ok(compared)
 }
@@ -57,10 +58,15 @@ fn folder(sent: &Path, arrived: &Path, compared: &mut Compared) -> Result<(), St
     };
     let (ours, theirs) = (names(sent), names(arrived));
     let (ours, theirs) = (ours.map_err(|error| error.to_string())?, theirs.map_err(|error| error.to_string())?);
-    if ours != theirs {
-        return Err(format!("{} arrived with {} entries instead of {}", sent.display(), theirs.len(), ours.len()));
+    if let Some(foreign) = theirs.iter().find(|name| ours.binary_search(name).is_err()) {
+        return Err(format!("{} arrived, which was never sent", arrived.join(foreign).display()));
     }
-    ours.iter().try_for_each(|name| entry(&sent.join(name), &arrived.join(name), compared))
+    let missing = ours.len() - theirs.len();
+    compared.may_miss = compared
+        .may_miss
+        .checked_sub(missing)
+        .ok_or_else(|| format!("{} arrived with {} entries instead of {}", sent.display(), theirs.len(), ours.len()))?;
+    theirs.iter().try_for_each(|name| entry(&sent.join(name), &arrived.join(name), compared))
 }
 
 fn same_bytes(sent: &Path, arrived: &Path) -> std::io::Result<bool> {

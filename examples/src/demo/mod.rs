@@ -13,9 +13,12 @@ use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
+use self::compare::Compared;
+use self::explain::Explained;
 use crate::error::{CommandError, ErrorKind};
+use crate::event::Event;
 use crate::output::Output;
-use crate::units;
+use crate::{settings, units};
 
 /// What the two processes say: the events of `--json` that the demo looks at.
 #[derive(Debug, Deserialize)]
@@ -41,6 +44,8 @@ enum Said {
         kind: String,
         message: String,
         hint: String,
+        /// Where it is there, the error is about a part of a delivery that goes on.
+        transfer: Option<String>,
     },
     #[serde(other)]
     Other,
@@ -66,6 +71,8 @@ pub(crate) struct Measured {
     pub(crate) blake3: String,
     pub(crate) sender: Vec<Stage>,
     pub(crate) receiver: Vec<Stage>,
+    /// What could not be sent, with the reason.
+    pub(crate) left_out: Vec<String>,
     /// Threads that run the stages, in each process.
     pub(crate) workers: usize,
 }
@@ -76,26 +83,57 @@ pub(crate) async fn run(path: Option<&Path>, output: &Output) -> Result<ExitCode
     let folder = tempfile::Builder::new().prefix("estafette-demo-").tempdir().map_err(|error| failed("no temporary folder", error))?;
     let inbox = folder.path().join("in");
     std::fs::create_dir(&inbox).map_err(|error| failed("no folder to receive into", error))?;
-    let input = match path {
-        Some(path) => path.to_owned(),
-        None => corpus::gather(folder.path()).map_err(|error| failed("the demo's input could not be gathered", error))?,
+    let (input, shown) = match path {
+        Some(path) => (named(path)?, settings::shown(path)),
+        None => {
+            output.remark("Gathering an input: this program, its sources where they are at hand, and files of this system.");
+            let gathered = corpus::gather(folder.path()).map_err(|error| failed("the demo's input could not be gathered", error))?;
+            (gathered, "it".to_owned())
+        }
     };
-    let shown = path.map_or_else(|| "this project's sources and its own executable".to_owned(), |path| path.display().to_string());
-    output.remark(&format!("Sending {} from one process to another, over loopback.", units::printable(&shown)));
+    output.remark(&format!("Sending {shown} from one process (lyon) to another (paris), over loopback.\n"));
     let measured = deliver(folder.path(), &inbox, &input, output).await?;
-    let name = input.file_name().ok_or_else(|| CommandError::usage(format!("{shown} has no name"), "name a file or a folder"))?;
-    let compared = compare::trees(&input, &inbox.join(name));
+    let arrived = input.file_name().map_or_else(|| inbox.clone(), |name| inbox.join(name));
+    let compared = compare::trees(&input, &arrived, measured.left_out.len());
     let compared =
-        compared.map_err(|why| CommandError::new(ErrorKind::Integrity, why, "this is a fault in estafette: please report it"))?;
-    output.result(&table::stages(&measured));
-    output.result(&explain::text(&measured));
+        compared.map_err(|why| CommandError::new(ErrorKind::Integrity, why, "if nothing wrote to it meanwhile, please report this"))?;
+    report(&measured, &compared, output);
+    Ok(if measured.left_out.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(ErrorKind::Io.exit_code()) })
+}
+
+/// The input with a name of its own, which `.` and links lack.
+fn named(path: &Path) -> Result<PathBuf, CommandError> {
+    let found = path.canonicalize();
+    let found = found.map_err(|error| CommandError::io(format!("{}: {error}", settings::shown(path)), "name a file or a folder"))?;
+    match found.file_name() {
+        Some(_) => Ok(found),
+        None => Err(CommandError::usage(format!("{} has no name of its own", settings::shown(path)), "name a file or a folder in it")),
+    }
+}
+
+fn report(measured: &Measured, compared: &Compared, output: &Output) {
+    let explained = Explained::of(measured);
+    output.result(&table::stages(measured));
+    output.result(&explained.text(measured));
+    for left_out in &measured.left_out {
+        output.result(left_out);
+    }
+    let others = if compared.others == 1 { "1 folder or link".to_owned() } else { format!("{} folders and links", compared.others) };
     output.result(&format!(
-        "Compared: {} and {} arrived byte for byte, with modes, times and links.\nblake3  {}",
+        "Compared   {} and {others} arrived byte for byte,\n           with modes, times and links\nBLAKE3     {}",
         units::count(compared.files, "file"),
-        if compared.others == 1 { "1 folder or link".to_owned() } else { format!("{} folders and links", compared.others) },
         measured.blake3
     ));
-    Ok(ExitCode::SUCCESS)
+    output.event(&Event::Demo {
+        bytes: measured.bytes,
+        seconds: measured.seconds,
+        blake3: &measured.blake3,
+        files_compared: compared.files,
+        others_compared: compared.others,
+        left_out: measured.left_out.len() as u64,
+        predicted_seconds: explained.predicted,
+        bound_by: explained.bound_by(),
+    });
 }
 
 /// Runs the two processes until both have ended well.
@@ -111,7 +149,7 @@ async fn deliver(folder: &Path, inbox: &Path, input: &Path, output: &Output) -> 
     };
     let mut sender = Process::start(folder, "lyon", &["send", "--name", "lyon", "--"], &[input.to_owned(), ticket.into()])?;
     let bar = output.bars.add(ProgressBar::new(1).with_style(style()).with_message("lyon → paris"));
-    let (mut delivered, mut sent) = (None, Vec::new());
+    let (mut delivered, mut sent, mut left_out) = (None, Vec::new(), Vec::new());
     while let Some(said) = sender.next().await? {
         match said {
             Said::Progress { bytes, total } => {
@@ -120,6 +158,7 @@ async fn deliver(folder: &Path, inbox: &Path, input: &Path, output: &Output) -> 
             }
             Said::Delivered { files, bytes, seconds, blake3 } => delivered = Some((files, bytes, seconds, blake3)),
             Said::Report { stages } => sent = stages,
+            Said::Error { message, .. } => left_out.push(message),
             _ => {}
         }
     }
@@ -132,7 +171,7 @@ async fn deliver(folder: &Path, inbox: &Path, input: &Path, output: &Output) -> 
     }
     let (files, bytes, seconds, blake3) = delivered.ok_or_else(|| sender.ended_early())?;
     let workers = std::thread::available_parallelism().map_or(1, |cores| cores.get().min(8));
-    Ok(Measured { files, bytes, seconds, blake3, sender: sent, receiver: received, workers })
+    Ok(Measured { files, bytes, seconds, blake3, sender: sent, receiver: received, left_out, workers })
 }
 
 fn style() -> ProgressStyle {
@@ -163,7 +202,7 @@ impl Process {
         let line = self.lines.next_line().await.map_err(|error| CommandError::io(format!("{} can't be heard: {error}", self.name), ""))?;
         let Some(line) = line else { return Ok(None) };
         match serde_json::from_str(&line) {
-            Ok(Said::Error { kind, message, hint }) => {
+            Ok(Said::Error { kind, message, hint, transfer: None }) => {
                 Err(CommandError::new(ErrorKind::named(&kind), format!("{}: {message}", self.name), hint))
             }
             Ok(said) => Ok(Some(said)),

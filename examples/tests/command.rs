@@ -301,7 +301,7 @@ fn the_demo_runs() {
     let output = command.arg("demo").arg(&folder).env("HOME", world.path("home")).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{text}");
-    for wanted in ["lyon compress", "paris sink", "Bound by", "20 files", "byte for byte"] {
+    for wanted in ["lyon  compress", "paris sink", "Bound by", "20 files", "byte for byte"] {
         assert!(text.contains(wanted), "{wanted} is missing in {text}");
     }
 }

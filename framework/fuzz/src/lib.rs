@@ -1,1 +1,175 @@
-//! Fuzz targets for every decoder.
+//! Fuzz targets for every decoder of bytes that a peer, a file or a user can choose.
+//!
+//! Each takes any bytes, and holds that the decoder neither panics nor accepts what it would not write itself. The programs
+//! in `fuzz_targets/` run them under libFuzzer; `tests/replay.rs` replays the corpus and mutations of it in every test run.
+
+use bytes::{Bytes, BytesMut};
+use estafette::delivery::{ContentName, KeyScope, Trailer, TransferId, TransferKey};
+use estafette::pipeline::{Compressed, Compression, Custody, Parcel, Prefix, Transfer, Transform};
+use estafette::wire::{
+    Control, FrameDecoder, FrameHeader, HEADER_LENGTH, Identity, LaneResponder, LinkResponder, PREAMBLE_LENGTH, PeerId, Preamble,
+    PreambleReply, REPLY_LENGTH, Suite, Ticket, handshake_length,
+};
+use estafette_actors::compress::Decompressor;
+use estafette_actors::tree::TreeReader;
+
+/// A target and its name.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All targets.
+pub const TARGETS: &[Target] = &[
+    ("frame_header", frame_header),
+    ("frame_stream", frame_stream),
+    ("preamble", preamble),
+    ("preamble_reply", preamble_reply),
+    ("control", control),
+    ("handshake", handshake),
+    ("ticket", ticket),
+    ("peer_id", peer_id),
+    ("prefix", prefix),
+    ("trailer", trailer),
+    ("tree", tree),
+    ("compressed", compressed),
+    ("content_name", content_name),
+];
+
+const MAX_FRAME: u32 = 1 << 20;
+
+/// The 24 bytes before every frame.
+pub fn frame_header(data: &[u8]) {
+    let Some(bytes) = data.first_chunk::<HEADER_LENGTH>() else { return };
+    if let Ok(header) = FrameHeader::decode(bytes, MAX_FRAME) {
+        assert!(header.len <= MAX_FRAME);
+        assert_eq!(&header.encode(), bytes);
+    }
+}
+
+/// Frames in pieces of any length give the same as all at once.
+pub fn frame_stream(data: &[u8]) {
+    let whole = frames(&[data]);
+    let cut = data.first().map_or(0, |&byte| usize::from(byte) % (data.len() + 1));
+    let (head, tail) = data.split_at(cut);
+    assert_eq!(whole, frames(&[head, tail]));
+}
+
+fn frames(pieces: &[&[u8]]) -> (usize, bool) {
+    let (mut decoder, mut buffer, mut count) = (FrameDecoder::new(MAX_FRAME), BytesMut::new(), 0);
+    for piece in pieces {
+        buffer.extend_from_slice(piece);
+        loop {
+            match decoder.decode(&mut buffer) {
+                Ok(Some(_)) => count += 1,
+                Ok(None) => break,
+                Err(_) => return (count, false),
+            }
+        }
+    }
+    (count, true)
+}
+
+/// What an initiator says first.
+pub fn preamble(data: &[u8]) {
+    let Some(bytes) = data.first_chunk::<PREAMBLE_LENGTH>() else { return };
+    if let Ok(preamble) = Preamble::decode(bytes) {
+        assert_eq!(&preamble.encode(), bytes);
+    }
+}
+
+/// What a responder answers.
+pub fn preamble_reply(data: &[u8]) {
+    let Some(bytes) = data.first_chunk::<REPLY_LENGTH>() else { return };
+    if let Ok(reply) = PreambleReply::decode(bytes) {
+        assert_eq!(&reply.encode(), bytes);
+    }
+}
+
+/// Control messages, as they are once opened.
+pub fn control(data: &[u8]) {
+    if let Ok(control) = Control::decode(data) {
+        // Texts are cut where they are too long, so what is written may be shorter; it reads back as the same.
+        let written = control.encode().expect("what was read can be written");
+        assert_eq!(Control::decode(&written).as_ref(), Ok(&control));
+    }
+}
+
+/// The first message of a handshake, of a link and of a lane.
+pub fn handshake(data: &[u8]) {
+    if let Some(length) = data.first_chunk::<2>() {
+        // A length is an error or a bounded one.
+        let _ = handshake_length(*length);
+    }
+    let identity = Identity::from_secret([7; 32]);
+    let link = LinkResponder::new(&identity, b"prologue").expect("a good key").read(data);
+    let lane = LaneResponder::new(&[7; 32], b"prologue").expect("a good key").read(data);
+    assert!(link.is_err() && lane.is_err(), "nobody can guess a handshake");
+}
+
+/// A pasted ticket.
+pub fn ticket(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(ticket) = text.parse::<Ticket>() {
+        assert_eq!(ticket.to_string().parse::<Ticket>(), Ok(ticket));
+    }
+}
+
+/// A peer's id.
+pub fn peer_id(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(peer) = text.parse::<PeerId>() {
+        assert_eq!(peer.to_string().parse::<PeerId>(), Ok(peer));
+    }
+}
+
+/// What stands before a body.
+pub fn prefix(data: &[u8]) {
+    if let Ok(prefix) = Prefix::decode(data) {
+        assert_eq!(prefix.encode(), data[..Prefix::LENGTH]);
+    }
+}
+
+/// The end of a transfer.
+pub fn trailer(data: &[u8]) {
+    if let Ok(trailer) = Trailer::decode(data) {
+        assert_eq!(trailer.encode(), data);
+    }
+}
+
+/// A tree from a stranger, in one piece and in many.
+pub fn tree(data: &[u8]) {
+    let step = data.last().map_or(1, |&byte| usize::from(byte).max(1));
+    assert_eq!(events(data, data.len().max(1)), events(data, step));
+}
+
+fn events(data: &[u8], step: usize) -> bool {
+    let mut reader = TreeReader::new();
+    for mut piece in data.chunks(step) {
+        loop {
+            match reader.next(&mut piece) {
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                Err(_) => return false,
+            }
+        }
+    }
+    reader.finish().is_ok()
+}
+
+/// A compressed body that claims any length.
+pub fn compressed(data: &[u8]) {
+    const CHUNK_SIZE: u32 = 4096;
+    let (sender, receiver) = (PeerId::from_bytes([1; 32]), PeerId::from_bytes([2; 32]));
+    let transfer = TransferId::from_bytes([3; 24]);
+    let scope = KeyScope { transfer, attempt: 0, suite: Suite::XSALSA20_POLY1305, sender, receiver, chunk_size: CHUNK_SIZE };
+    let (transfer, _signals) = Transfer::bare(scope, TransferKey::from_bytes([9; 32]), Compression::Snappy);
+    let body = Compressed::from_parts(Custody::incoming(&transfer, 0, false, None), Bytes::copy_from_slice(data));
+    if let Ok(chunk) = Decompressor::default().apply(&body) {
+        assert!((1..=CHUNK_SIZE as usize).contains(&chunk.bytes().len()));
+    }
+}
+
+/// The name of a delivery.
+pub fn content_name(data: &[u8]) {
+    if let Ok(name) = ContentName::new(data.to_vec()) {
+        assert!(!data.contains(&b'/') && !data.contains(&0) && !name.to_string().contains('\n'));
+    }
+}

@@ -1,0 +1,4 @@
+//! Fuzzes `control`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| estafette_fuzz::control(data));

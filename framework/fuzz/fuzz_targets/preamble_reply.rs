@@ -1,0 +1,4 @@
+//! Fuzzes `preamble_reply`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| estafette_fuzz::preamble_reply(data));

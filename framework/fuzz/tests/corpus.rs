@@ -1,0 +1,64 @@
+//! Writes the corpus anew: `cargo test -p estafette-fuzz --test corpus -- --ignored`.
+
+use std::fs;
+use std::path::Path;
+
+use estafette::Ticket;
+use estafette::delivery::Trailer;
+use estafette::pipeline::{Codec, Prefix, Source};
+use estafette::wire::{Control, FrameHeader, FrameKind, PeerId, Preamble, Purpose, Ranges, RefuseReason, negotiate};
+use estafette_actors::source::TreeSource;
+use futures_util::FutureExt;
+
+#[test]
+#[ignore = "writes into the source tree"]
+fn write_the_corpus() {
+    let header = FrameHeader { len: 5, kind: FrameKind::Chunk, flags: 1, stream: 2, index: 3 };
+    let frame = [&header.encode()[..], b"12345"].concat();
+    let preamble = Preamble::new(Purpose::Lane([5; 16]));
+    let peer = PeerId::from_bytes([7; 32]);
+    let ticket = Ticket::new(peer, vec!["127.0.0.1:7400".into()], "files".into(), [9; 32]).unwrap();
+    let prefix = Prefix { codec: Codec::SNAPPY, raw_len: 5, index: 0 };
+    let raw = Prefix { codec: Codec::RAW, raw_len: 5, index: 0 };
+    let controls = [
+        Control::Grant { stream: 1, limit: 9 },
+        Control::Received { stream: 1, indices: Ranges::new(vec![(0, 4), (6, 7)]).unwrap() },
+        Control::Refuse { reason: RefuseReason::Other("no".into()) },
+        Control::Hello { name: "lyon".into(), token: Some([1; 32].into()), inbox: None },
+    ];
+    write("frame_header", 0, &header.encode());
+    write("frame_stream", 0, &frame.repeat(3));
+    write("preamble", 0, &preamble.encode());
+    write("preamble_reply", 0, &negotiate(&preamble).encode());
+    controls.iter().enumerate().for_each(|(number, control)| write("control", number, &control.encode().unwrap()));
+    write("handshake", 0, &[96; 98]);
+    write("ticket", 0, ticket.to_string().as_bytes());
+    write("peer_id", 0, peer.to_string().as_bytes());
+    write("prefix", 0, &prefix.encode());
+    write("trailer", 0, &Trailer { chunks: 1, length: 5, digest: [3; 32] }.encode());
+    write("tree", 0, &tree());
+    write("compressed", 0, &[&prefix.encode()[..], &[5, 16], b"hello"].concat());
+    write("compressed", 1, &[&raw.encode()[..], b"hello"].concat());
+    write("content_name", 0, b"big.tar");
+}
+
+/// The stream of a small folder.
+fn tree() -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir_all(folder.path().join("deep/empty")).unwrap();
+    fs::write(folder.path().join("file"), "hello").unwrap();
+    std::os::unix::fs::symlink("file", folder.path().join("link")).unwrap();
+    let mut source = TreeSource::new(vec![folder.path().to_owned()]).unwrap();
+    let (mut stream, mut buffer) = (Vec::new(), [0; 4096]);
+    // A tree is read from the disk, which blocks: its future is ready at once.
+    while let Some(Ok(read)) = source.read(&mut buffer).now_or_never().filter(|read| !matches!(read, Ok(0))) {
+        stream.extend_from_slice(&buffer[..read]);
+    }
+    stream
+}
+
+fn write(target: &str, number: usize, bytes: &[u8]) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join(number.to_string()), bytes).unwrap();
+}

@@ -120,7 +120,6 @@ pub(crate) async fn event(events: &mut EventStream, wanted: impl Fn(&NodeEvent) 
     }
 }
 
-#[allow(dead_code, reason = "of use when transfers are watched")]
 /// Waits for news that `wanted` knows.
 pub(crate) async fn news(events: &mut EventStream, wanted: impl Fn(&TransferNews) -> bool) -> TransferNews {
     loop {

@@ -1,5 +1,7 @@
 //! Writes the corpus anew: `cargo test -p estafette-fuzz --test corpus -- --ignored`.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails says so")]
+
 use std::fs;
 use std::path::Path;
 

@@ -1,5 +1,7 @@
 //! Replays the corpus, and many mutations of it, through every target.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails says so")]
+
 use std::fs;
 use std::path::Path;
 

@@ -255,7 +255,7 @@ impl Trust {
         if !known && grant.redeemers.len() >= usize::from(grant.most_redeemers) {
             return Err(RefuseReason::TicketUsed);
         }
-        let mut peer = self.peer(&id).unwrap_or_else(|| TrustedPeer { inboxes: Vec::new(), ..TrustedPeer::new(name) });
+        let mut peer = self.peer(&id).unwrap_or_else(|| TrustedPeer { inboxes: Vec::new(), ..TrustedPeer::new(self.name_for(id, name)) });
         if !peer.inboxes.iter().any(|inbox| inbox == "*" || *inbox == grant.inbox) {
             peer.inboxes.push(grant.inbox.clone());
         }
@@ -269,6 +269,15 @@ impl Trust {
         drop(grant);
         self.put(id, peer).map_err(failed)?;
         self.done(hold).map_err(failed)
+    }
+
+    /// What a peer that comes with a ticket is called here: as it calls itself, unless another peer is called so. Deliveries are
+    /// sent to names, so nobody takes one over.
+    fn name_for(&self, id: PeerId, wanted: &str) -> String {
+        let wanted: String = wanted.chars().filter(|character| !character.is_control() && *character != '/').collect();
+        let free = |name: &String| !name.is_empty() && !self.peers.iter().any(|entry| *entry.key() != id && entry.value().name == *name);
+        let longer = format!("{wanted}-{}", id.short());
+        [wanted, longer].into_iter().find(free).unwrap_or_else(|| id.to_string())
     }
 
     /// Hears of every peer that is revoked.
@@ -339,6 +348,24 @@ mod tests {
         assert_eq!(again.redeem(B, "b", ticket.token().expose()), Err(RefuseReason::TicketUsed));
         assert!(again.allows(&A, "in") && !again.allows(&A, "other") && !again.allows(&B, "in"));
         assert_eq!(again.redeem(A, "a", &[0; 32]), Err(RefuseReason::TicketUnknown));
+    }
+
+    #[test]
+    fn a_ticket_takes_over_nobody_s_name() {
+        let trust = trust(&Arc::default());
+        trust.add(B, TrustedPeer::new("paris")).unwrap();
+        let ticket = trust.issue(B, vec![], "in", 3, DAY).unwrap();
+        // The lower id, which a search by name finds first.
+        trust.redeem(A, "paris", ticket.token().expose()).unwrap();
+        assert_eq!(trust.named("paris").map(|(id, _)| id), Some(B));
+        assert_eq!(trust.peer(&A).map(|peer| peer.name), Some(format!("paris-{}", A.short())));
+        let (c, d) = (PeerId::from_bytes([3; 32]), PeerId::from_bytes([4; 32]));
+        trust.redeem(c, "/\u{1b}", ticket.token().expose()).unwrap();
+        assert_eq!(trust.peer(&c).map(|peer| peer.name), Some(format!("-{}", c.short())));
+        trust.add(B, TrustedPeer::new(format!("paris-{}", d.short()))).unwrap();
+        trust.add(c, TrustedPeer::new("paris")).unwrap();
+        trust.redeem(d, "paris", ticket.token().expose()).unwrap();
+        assert_eq!(trust.peer(&d).map(|peer| peer.name), Some(d.to_string()));
     }
 
     #[test]

@@ -30,6 +30,6 @@ pub use file_store::FileStore;
 pub use handle::{Destination, EventStream, Node, SendError, TransferHandle, TransferStatus};
 pub use key_file::KeyFileError;
 pub use session::signals::SendOptions;
-pub use store::{Hold, MemoryStore, Store};
+pub use store::{Change, Hold, MemoryStore, Store};
 pub use transport::{Connection, Io, Listener, Transport};
 pub use trust::{Trust, TrustError, TrustedPeer};

@@ -1,10 +1,12 @@
 //! The seam below everything a node must not forget: a small durable table of records.
 //!
-//! A node keeps its trust here, the tickets it gave out, and what it has delivered.
+//! A node keeps its trust in one, with the tickets it gave out; and in another, its spool, what it has to deliver, what has
+//! arrived in part, and what was delivered.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::io;
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 /// Records by table and key. A `put` that returned is durable, as far as the store promises.
@@ -18,6 +20,25 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// Removes one record; it is no error if there is none.
     fn remove(&self, table: &str, key: &[u8]) -> io::Result<()>;
 
+    /// One record.
+    fn find(&self, table: &str, key: &[u8]) -> io::Result<Option<Vec<u8>>> {
+        Ok(self.load(table)?.into_iter().find(|(known, _)| known == key).map(|(_, value)| value))
+    }
+
+    /// Makes all of these changes, in this order. A store that is to be a spool makes all of them or none, whatever happens
+    /// to its process meanwhile. Default: one after the other.
+    fn write(&self, changes: Vec<Change>) -> io::Result<()> {
+        changes.into_iter().try_for_each(|change| match change {
+            Change::Put { table, key, value } => self.put(table, &key, &value),
+            Change::Remove { table, key } => self.remove(table, &key),
+        })
+    }
+
+    /// A folder for bulk files beside the records. Default: there is none.
+    fn folder(&self) -> Option<&Path> {
+        None
+    }
+
     /// Keeps other processes from changing records while some are read, changed and written again, until it is dropped.
     /// Default: nobody else has this store.
     fn hold(&self) -> io::Result<Hold> {
@@ -28,6 +49,27 @@ pub trait Store: Debug + Send + Sync + 'static {
     fn version(&self) -> io::Result<u128> {
         Ok(0)
     }
+}
+
+/// One change to a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Writes a record, new or in place of an older one.
+    Put {
+        /// Its table.
+        table: &'static str,
+        /// Its key.
+        key: Vec<u8>,
+        /// Its value.
+        value: Vec<u8>,
+    },
+    /// Removes a record, if there is one.
+    Remove {
+        /// Its table.
+        table: &'static str,
+        /// Its key.
+        key: Vec<u8>,
+    },
 }
 
 /// A store's lock; dropping it frees the lock.

@@ -36,5 +36,6 @@ pub fn standard() -> StageRegistry {
         .digest(Pipeline::new().then("digest", Digest::default))
         .compressor(Pipeline::new().then("compress", Compressor::default), Pipeline::new().then("decompress", Decompressor::default))
         .sealer(Suite::XSALSA20_POLY1305, Pipeline::new().then("seal", Sealer::new), Pipeline::new().then("open", Opener::new))
+        .reopener(source::PATHS, source::reopen)
         .transport(bridge::Tcp)
 }

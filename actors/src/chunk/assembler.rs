@@ -8,9 +8,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use actix::{Actor, Context, Handler, Recipient};
-use estafette::delivery::{Failure, FailureKind, Trailer};
+use estafette::delivery::{DigestFold, Failure, FailureKind, Trailer};
 use estafette::metrics::StageMetrics;
-use estafette::pipeline::{Assembled, AssemblerSeat, Assembly, Chunk, Parcel, Placement, Prefix, Sink, SinkError, Summary, Transfer};
+use estafette::pipeline::{
+    Assembled, AssemblerSeat, Assembly, Chunk, Parcel, Placement, Prefix, Progress, Sink, SinkError, Stop, Summary, Transfer,
+};
 use futures_util::FutureExt;
 use tokio::sync::{mpsc, oneshot};
 
@@ -52,7 +54,7 @@ impl Handler<Chunk> for Assembler {
 }
 
 async fn run(seat: AssemblerSeat, chunks: mpsc::UnboundedReceiver<Chunk>) {
-    let AssemblerSeat { transfer, sink, owner, aborted, metrics, thread } = seat;
+    let AssemblerSeat { transfer, sink, resumed, owner, aborted, metrics, thread } = seat;
     let say = |news| {
         let (stream, attempt) = (transfer.stream, transfer.scope.attempt);
         owner.do_send(Assembled { stream, attempt, news });
@@ -67,7 +69,9 @@ async fn run(seat: AssemblerSeat, chunks: mpsc::UnboundedReceiver<Chunk>) {
         length: 0,
         short: None,
         trailer: None,
-    };
+        journal: None,
+    }
+    .go_on(resumed);
     match AssertUnwindSafe(work.assemble(chunks, aborted)).catch_unwind().await {
         Ok(Ok(Some(news))) => say(news),
         Ok(Ok(None)) => {}
@@ -89,13 +93,31 @@ struct Work {
     /// The one chunk that is shorter than the others: the last.
     short: Option<u64>,
     trailer: Option<Trailer>,
+    journal: Option<Journalled>,
+}
+
+/// What is written, where the sink keeps a journal.
+struct Journalled {
+    written: DigestFold,
+    /// Bytes written since the last checkpoint.
+    since: u64,
 }
 
 impl Work {
+    /// Stands where an earlier attempt stood.
+    fn go_on(mut self, resumed: Option<Progress>) -> Self {
+        let Some(Progress { chunks, length, digest }) = resumed else { return self };
+        let size = u64::from(self.transfer.scope.chunk_size);
+        (self.next, self.length) = (chunks, length);
+        self.short = (length % size != 0).then(|| chunks.saturating_sub(1));
+        self.journal = Some(Journalled { written: digest, since: 0 });
+        self
+    }
+
     async fn assemble(
         mut self,
         mut chunks: mpsc::UnboundedReceiver<Chunk>,
-        mut aborted: oneshot::Receiver<String>,
+        mut aborted: oneshot::Receiver<Stop>,
     ) -> Result<Option<Assembly>, Failure> {
         loop {
             if self.trailer.is_some() && self.transfer.incoming().complete() {
@@ -104,7 +126,11 @@ impl Work {
             let chunk = tokio::select! {
                 biased;
                 reason = &mut aborted => {
-                    self.sink.abort(reason.as_deref().unwrap_or("the transfer ended"));
+                    // Without a word the session is gone, and with it the node.
+                    match reason.unwrap_or_else(|_| Stop::Suspend("the node stopped".into())) {
+                        Stop::Discard(reason) => self.sink.abort(&reason),
+                        Stop::Suspend(reason) => self.suspend(&reason).await,
+                    }
                     return Ok(None);
                 }
                 chunk = chunks.recv() => chunk,
@@ -149,7 +175,37 @@ impl Work {
         if let Some(limit) = grant {
             self.say(Assembly::Grant(limit));
         }
+        let subtree = self.transfer.take_subtree(index);
+        if let (Some(journal), Some(subtree)) = (&mut self.journal, subtree) {
+            journal.written.insert(index, subtree);
+            journal.since += bytes.len() as u64;
+            if journal.since >= CHECKPOINT {
+                self.checkpoint().await.map_err(|error| sink_failure(&error))?;
+            }
+        }
         Ok(())
+    }
+
+    /// Makes what is written without a hole durable.
+    async fn checkpoint(&mut self) -> Result<(), SinkError> {
+        let Some(journal) = &mut self.journal else { return Ok(()) };
+        journal.since = 0;
+        let chunks = journal.written.in_order();
+        let behind_the_short_one = self.short.is_some_and(|short| short < chunks);
+        let full = chunks * u64::from(self.transfer.scope.chunk_size);
+        let length = if behind_the_short_one { self.length } else { full };
+        let start = Instant::now();
+        let outcome = self.sink.checkpoint(&Progress { chunks, length, digest: journal.written.clone() }).await;
+        self.metrics.worked(start.elapsed());
+        outcome
+    }
+
+    /// Stops so that a later attempt can go on here.
+    async fn suspend(&mut self, reason: &str) {
+        if let Err(error) = self.checkpoint().await {
+            tracing::warn!(transfer = %self.transfer.scope.transfer, %error, "what has arrived could not be kept up to the last chunk");
+        }
+        self.sink.suspend(reason);
     }
 
     fn take_trailer(&mut self, chunk: &Chunk) -> Result<(), Failure> {
@@ -190,6 +246,9 @@ impl Work {
         self.owner.do_send(Assembled { stream: self.transfer.stream, attempt: self.transfer.scope.attempt, news });
     }
 }
+
+/// Bytes between two checkpoints: what a receiver that dies may have to be sent again, besides a window.
+const CHECKPOINT: u64 = 16 << 20;
 
 fn sink_failure(error: &SinkError) -> Failure {
     let kind = match error {

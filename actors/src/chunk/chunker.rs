@@ -41,6 +41,10 @@ impl Chunker {
         let index = self.next;
         self.next += 1;
         self.length += length as u64;
+        if self.transfer.is_held(index) {
+            // Its credit and its slot are free again: it goes nowhere.
+            return self.transfer.skip(index, &buffer[Prefix::LENGTH..Prefix::LENGTH + length]);
+        }
         let raw_len = u32::try_from(length).expect("a chunk size fits 32 bits");
         buffer[..Prefix::LENGTH].copy_from_slice(&Prefix { codec: Codec::RAW, raw_len, index }.encode());
         let content = buffer.freeze(0..Prefix::LENGTH + length);

@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use estafette::delivery::{Content, ContentKind, ContentName};
-use estafette::pipeline::{Source, SourceError, SourceReport};
+use estafette::pipeline::{Source, SourceError, SourceReference, SourceReport};
 use futures_util::future::BoxFuture;
 use rustix::fs::{Mode, OFlags};
 
@@ -78,6 +78,14 @@ impl Source for FileSource {
             Some(how) => Err(SourceError::Changed { what: printable_path(&self.path), how }),
             None => Ok(SourceReport { files: 1, ..SourceReport::default() }),
         }
+    }
+
+    fn version(&self) -> Option<[u8; 32]> {
+        self.version.stamp(self.path.as_os_str().as_bytes())
+    }
+
+    fn reference(&self) -> Option<SourceReference> {
+        super::paths::reference(std::slice::from_ref(&self.path))
     }
 
     fn rewind(&mut self) -> Result<bool, SourceError> {

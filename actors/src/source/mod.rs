@@ -15,6 +15,7 @@ pub use bytes::BytesSource;
 pub use file::FileSource;
 pub use filtered::{Filter, Filtered};
 pub use paths::from_paths;
+pub(crate) use paths::{PATHS, reopen};
 pub use reader::ReaderSource;
 pub use tree::TreeSource;
 pub use version::FileVersion;

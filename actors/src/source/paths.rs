@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use estafette::pipeline::{Source, SourceError};
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+use estafette::pipeline::{Source, SourceError, SourceReference};
 
 use super::{FileSource, TreeSource};
 
@@ -17,4 +20,42 @@ pub fn from_paths(paths: impl IntoIterator<Item = impl Into<PathBuf>>) -> Result
         return Ok(Box::new(FileSource::open(one)?));
     }
     Ok(Box::new(TreeSource::new(paths)?))
+}
+
+/// The kind of references to paths.
+pub(crate) const PATHS: &str = "paths";
+/// The most bytes of a reference: a record of the outbox holds it.
+const LIMIT: usize = 48 << 10;
+
+/// How another process finds these paths, which must be absolute; `None` when there are too many of them.
+pub(super) fn reference(paths: &[PathBuf]) -> Option<SourceReference> {
+    let paths: Vec<_> = paths.iter().map(|path| path.as_os_str().as_bytes()).collect();
+    // No path has a NUL in it.
+    let data = paths.join(&0);
+    (data.len() <= LIMIT).then(|| SourceReference { kind: PATHS.into(), data })
+}
+
+/// The source that a reference of this kind leads to, as things stand now.
+pub(crate) fn reopen(data: &[u8]) -> Result<Box<dyn Source>, SourceError> {
+    from_paths(data.split(|&byte| byte == 0).map(|path| PathBuf::from(OsString::from_vec(path.to_vec()))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reference_leads_back_to_the_same_paths() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths: Vec<_> = ["a", "b\n"].map(|name| folder.path().join(name)).to_vec();
+        paths.iter().for_each(|path| std::fs::write(path, "x").unwrap());
+        let source = from_paths(&paths).unwrap();
+        let again = reopen(&source.reference().unwrap().data).unwrap();
+        assert_eq!(again.content(), source.content());
+        assert_eq!(again.reference(), source.reference());
+        let one = FileSource::open(&paths[1]).unwrap();
+        assert_eq!(reopen(&one.reference().unwrap().data).unwrap().content(), one.content());
+        std::fs::remove_file(&paths[0]).unwrap();
+        assert!(reopen(&source.reference().unwrap().data).is_err());
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The state of a file at one moment: two equal versions are, as far as the file system tells, the same bytes.
 ///
@@ -33,6 +34,18 @@ impl FileVersion {
         }
     }
 
+    /// A number for this version of the file at `path`; `None` while the file is so young that it could change without a trace.
+    pub fn stamp(&self, path: &[u8]) -> Option<[u8; 32]> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| i64::try_from(now.as_nanos()).unwrap_or(i64::MAX));
+        (self.changed.saturating_add(SETTLED) <= now).then(|| {
+            let mut hasher = blake3::Hasher::new_derive_key("estafette 2026 file version");
+            for number in [self.device, self.inode, self.length, self.modified as u64, self.changed as u64] {
+                hasher.update(&number.to_le_bytes());
+            }
+            *hasher.update(path).finalize().as_bytes()
+        })
+    }
+
     /// What differs in `later`, for a person; `None` when nothing does.
     pub fn difference(&self, later: &Self) -> Option<String> {
         if (self.device, self.inode) != (later.device, later.inode) {
@@ -47,6 +60,9 @@ impl FileVersion {
         (self.changed != later.changed).then(|| "its attributes or its links changed, and perhaps its content".into())
     }
 }
+
+/// How old the last change has to be, in nanoseconds.
+const SETTLED: i64 = 2_000_000_000;
 
 /// One number for seconds and nanoseconds; times beyond the years 1677 and 2262 become those.
 pub(super) fn nanoseconds(seconds: i64, nanoseconds: i64) -> i64 {

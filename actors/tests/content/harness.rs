@@ -32,7 +32,7 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
 }
 
 pub(crate) fn offer(content: Content) -> Offer {
-    Offer { peer: PeerId::from_bytes([7; 32]), transfer: TransferId::from_bytes([0x5a; 24]), content }
+    Offer::new(PeerId::from_bytes([7; 32]), TransferId::from_bytes([0x5a; 24]), content)
 }
 
 pub(crate) fn content(kind: ContentKind, name: &str, length: Option<u64>) -> Content {

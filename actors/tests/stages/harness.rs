@@ -158,8 +158,7 @@ pub(crate) fn deliver(
         let (inbox, mut delivered) = MemorySink::channel(1 << 24, 1);
         let name = ContentName::new("content").unwrap();
         let content_of = Content { kind: ContentKind::Bytes, name, length: Some(content.len() as u64) };
-        let sink =
-            inbox.open(&Offer { peer: scope(chunk_size).sender, transfer: scope(chunk_size).transfer, content: content_of }).unwrap();
+        let sink = inbox.open(&Offer::new(scope(chunk_size).sender, scope(chunk_size).transfer, content_of)).unwrap();
         let (sender, mut verdicts) = unbounded_channel();
         let (seat, _abort) = AssemblerSeat::bare(Arc::clone(&there), sink, Owner(sender).start().recipient());
         let receiving = receive.start(&metrics, Outlet::to(Assembler::new(seat).start().recipient())).await;

@@ -28,7 +28,7 @@ impl Subtree {
 }
 
 /// Folds subtrees, which may come in any order, into the digest of the whole.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct DigestFold {
     early: BTreeMap<u64, Subtree>,
     /// Roots of complete subtrees, largest first.
@@ -65,6 +65,30 @@ impl DigestFold {
         let Some((bottom, rest)) = self.stack.split_first() else { return newest.root };
         let right = rest.iter().rev().fold(newest.inner, |right, left| merge_subtrees_non_root(left, &right, Mode::Hash));
         Some(*merge_subtrees_root(bottom, &right, Mode::Hash).as_bytes())
+    }
+
+    /// The fold of the chunks that are in order, as bytes: `folded u64 ‖ newest ‖ its root ‖ stack …`, 32 bytes a hash, with
+    /// zeros for what is not there.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = self.folded.to_le_bytes().to_vec();
+        bytes.push(self.newest.map_or(0, |newest| 1 + u8::from(newest.root.is_some())));
+        bytes.extend(self.newest.map_or([0; 32], |newest| newest.inner));
+        bytes.extend(self.newest.and_then(|newest| newest.root).unwrap_or_default());
+        self.stack.iter().for_each(|node| bytes.extend(node));
+        bytes
+    }
+
+    /// Reads what [`DigestFold::to_bytes`] wrote; `None` if it can't have been that.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (folded, rest) = bytes.split_first_chunk::<8>()?;
+        let (&[state], rest) = rest.split_first_chunk::<1>()?;
+        let (inner, rest) = rest.split_first_chunk::<32>()?;
+        let (root, rest) = rest.split_first_chunk::<32>()?;
+        let (stack, left) = rest.as_chunks::<32>();
+        let folded = u64::from_le_bytes(*folded);
+        let is_one = left.is_empty() && state <= 2 && stack.len() == folded.count_ones() as usize;
+        let newest = (state > 0).then(|| Subtree { inner: *inner, root: (state == 2).then_some(*root) });
+        is_one.then(|| Self { early: BTreeMap::new(), stack: stack.to_vec(), newest, folded })
     }
 
     fn fold_newest(&mut self) {
@@ -112,6 +136,23 @@ mod tests {
             let content: Vec<u8> = (0..length).map(|i| (i % 253) as u8).collect();
             prop_assert_eq!(digest(&content, 1024, order.into_iter()), *blake3::hash(&content).as_bytes());
         }
+    }
+
+    #[test]
+    fn a_fold_goes_on_from_its_bytes() {
+        let content: Vec<u8> = (0..20_000u32).map(|i| (i * 13 % 251) as u8).collect();
+        for stop in 0..=20 {
+            let mut fold = DigestFold::default();
+            for (i, chunk) in content.chunks(1024).enumerate() {
+                if i == stop {
+                    fold = DigestFold::from_bytes(&fold.to_bytes()).unwrap();
+                }
+                fold.insert(i as u64, Subtree::of(i as u64, 1024, chunk));
+            }
+            let fold = DigestFold::from_bytes(&fold.to_bytes()).unwrap();
+            assert_eq!(fold.finish(), Some(*blake3::hash(&content).as_bytes()), "stopped at {stop}");
+        }
+        assert!(DigestFold::from_bytes(&[1; 73]).is_none());
     }
 
     #[test]

@@ -73,6 +73,11 @@ impl Incoming {
         }
     }
 
+    /// A transfer whose first `chunks` chunks are held from an earlier attempt.
+    pub fn resumed(window: u64, chunks: u64) -> Self {
+        Self { received: RangeSet::up_to(chunks), consumed: RangeSet::up_to(chunks), ..Self::new(window) }
+    }
+
     /// Opens the window: to be sent with the acceptance, and after a pause.
     pub fn open(&mut self) -> u64 {
         self.paused = false;
@@ -197,6 +202,16 @@ mod tests {
         assert_eq!(incoming.open(), 4);
         assert_eq!(incoming.claim(3), Claim::New);
         assert_eq!(incoming.claim(4), Claim::Beyond { limit: 4 });
+    }
+
+    #[test]
+    fn what_is_held_from_before_is_not_taken_again_and_the_window_begins_behind_it() {
+        let mut incoming = Incoming::resumed(4, 10);
+        assert_eq!(incoming.open(), 14);
+        assert_eq!(incoming.claim(9), Claim::Received);
+        assert_eq!(incoming.claim(10), Claim::New);
+        assert_eq!(incoming.received_ranges().as_slice(), [(0, 10)]);
+        assert!(Incoming::resumed(4, 10).ended(10));
     }
 
     #[test]

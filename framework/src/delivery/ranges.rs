@@ -38,6 +38,11 @@ impl RangeSet {
         true
     }
 
+    /// The indices below `end`.
+    pub fn up_to(end: u64) -> Self {
+        Self { ranges: (end > 0).then_some((0, end)).into_iter().collect(), count: end }
+    }
+
     /// Takes an index out; `false` if it was not there.
     pub fn remove(&mut self, index: u64) -> bool {
         let Some((start, end)) = self.ranges.range(..=index).next_back().map(|(&start, &end)| (start, end)) else { return false };

@@ -31,6 +31,7 @@ pub struct NodeBuilder {
     peers: Vec<(PeerId, TrustedPeer)>,
     registry: StageRegistry,
     store: Option<Arc<dyn Store>>,
+    spool: Option<Arc<dyn Store>>,
     config: NodeConfig,
 }
 
@@ -47,6 +48,9 @@ pub enum StartError {
     /// The trust store failed.
     #[error(transparent)]
     Trust(#[from] TrustError),
+    /// The spool failed.
+    #[error("the node's spool can't be read: {0}")]
+    Spool(std::io::Error),
     /// An address can't be listened at.
     #[error("can't listen at {address}: {error}{}", hint(.error))]
     Listen {
@@ -113,6 +117,14 @@ impl NodeBuilder {
     #[must_use]
     pub fn store(mut self, store: Arc<dyn Store>) -> Self {
         self.store = Some(store);
+        self
+    }
+
+    /// Where it keeps what must outlive its process: what it has to deliver, what has arrived in part, what was delivered.
+    /// Default: nothing outlives it.
+    #[must_use]
+    pub fn spool(mut self, spool: Arc<dyn Store>) -> Self {
+        self.spool = Some(spool);
         self
     }
 
@@ -193,7 +205,7 @@ fn run(builder: NodeBuilder, ready: oneshot::Sender<Result<Parts, StartError>>) 
 }
 
 async fn prepare(builder: NodeBuilder, workers: Vec<actix::ArbiterHandle>, stop: oneshot::Sender<()>) -> Result<Parts, StartError> {
-    let NodeBuilder { name, identity, listen, peers, registry, store, config } = builder;
+    let NodeBuilder { name, identity, listen, peers, registry, store, spool, config } = builder;
     let store = store.unwrap_or_else(|| Arc::<MemoryStore>::default());
     let trust = Trust::load(Arc::clone(&store))?;
     for (id, peer) in peers {
@@ -213,7 +225,8 @@ async fn prepare(builder: NodeBuilder, workers: Vec<actix::ArbiterHandle>, stop:
         receiving: Budget::new(config.pool),
         running_out: Arc::new(Semaphore::new(config.running_transfers)),
         running_in: Arc::new(Semaphore::new(config.running_transfers)),
-        remembered: Remembered::new(config.remembered),
+        remembered: Remembered::load(config.remembered, spool.clone()).map_err(StartError::Spool)?,
+        spool,
         events: broadcast::channel(EVENTS).0,
         workers,
         supervisor: NodeSupervisor::new(config.restart, metrics.clone()).start(),

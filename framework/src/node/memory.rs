@@ -1,61 +1,184 @@
 //! Deliveries that ended: a replay is answered with the old receipt and delivered no second time.
 //!
-//! Invariant: nothing is forgotten before it expires; when the memory is full, new deliveries are refused.
+//! Invariant: nothing is forgotten before it expires; when the memory is full, new deliveries are refused. With a spool, what
+//! is remembered is durable before it is said.
 
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use std::collections::{BTreeMap, HashMap};
+use serde::{Deserialize, Serialize};
 
+use super::store::{Change, Store};
 use crate::delivery::{Receipt, TransferId};
-use crate::wire::PeerId;
+use crate::pipeline::Journal;
+use crate::wire::{PeerId, codec};
 
 /// Clocks of two nodes may differ by so many seconds.
 const SKEW: u64 = 300;
+/// The table of the spool.
+const TABLE: &str = "delivered";
 
 pub(crate) struct Remembered {
     limit: usize,
+    spool: Option<Arc<dyn Store>>,
     table: Mutex<Table>,
 }
 
 #[derive(Default)]
 struct Table {
-    receipts: HashMap<(PeerId, TransferId), (u32, Receipt)>,
-    by_expiry: BTreeMap<(u64, PeerId, TransferId), ()>,
+    arrivals: HashMap<(PeerId, TransferId), Arrival>,
+    by_expiry: BTreeSet<(u64, PeerId, TransferId)>,
+}
+
+/// A delivery that was committed here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Arrival {
+    /// The attempt that arrived.
+    pub attempt: u32,
+    /// When, in seconds since the Unix epoch.
+    pub at: u64,
+    /// When it may be forgotten, in seconds since the Unix epoch.
+    pub expires: u64,
+    /// To which inbox.
+    pub inbox: String,
+    /// The name the sender gave it, printable.
+    pub name: String,
+    /// What the sender was told.
+    pub receipt: Receipt,
 }
 
 impl Remembered {
-    pub(crate) fn new(limit: usize) -> Self {
-        Self { limit, table: Mutex::default() }
+    /// Remembers what the spool does. A record that does not decode is left alone, and named.
+    pub(crate) fn load(limit: usize, spool: Option<Arc<dyn Store>>) -> io::Result<Self> {
+        let mut table = Table::default();
+        for (key, value) in spool.as_ref().map_or_else(|| Ok(Vec::new()), |spool| spool.load(TABLE))? {
+            match (delivery_of(&key), codec::decode::<Arrival>(&value)) {
+                (Some((peer, transfer)), Ok(arrival)) => table.insert(peer, transfer, arrival),
+                (_, outcome) => {
+                    let key = data_encoding::HEXLOWER.encode(&key);
+                    tracing::error!(key, error = ?outcome.err(), "the record of a delivery can't be read: a replay of it would be taken");
+                }
+            }
+        }
+        Ok(Self { limit, spool, table: Mutex::new(table) })
     }
 
-    /// The attempt and the receipt of a delivery that ended.
-    pub(crate) fn receipt(&self, sender: PeerId, transfer: TransferId) -> Option<(u32, Receipt)> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner).receipts.get(&(sender, transfer)).cloned()
+    /// A delivery that ended.
+    pub(crate) fn arrival(&self, sender: PeerId, transfer: TransferId) -> Option<Arrival> {
+        self.table().arrivals.get(&(sender, transfer)).cloned()
     }
 
     /// Whether there is room for one more.
     pub(crate) fn has_room(&self, now: u64) -> bool {
-        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some((&(expires, sender, transfer), ())) = table.by_expiry.first_key_value() {
+        let mut table = self.table();
+        table.forget_expired(now);
+        table.arrivals.len() < self.limit
+    }
+
+    /// Remembers a delivery, and forgets what its journal says. May block; durable when it returns.
+    pub(crate) fn remember(&self, sender: PeerId, transfer: TransferId, arrival: Arrival) -> io::Result<()> {
+        if let Some(spool) = &self.spool {
+            let key = delivery_key(sender, transfer);
+            let value = codec::encode(&arrival).map_err(io::Error::other)?;
+            spool.write(vec![Change::Put { table: TABLE, key: key.clone(), value }, Journal::forget(key)])?;
+        }
+        self.table().insert(sender, transfer, arrival);
+        Ok(())
+    }
+
+    /// All of them, the newest first.
+    pub(crate) fn list(&self) -> Vec<(PeerId, TransferId, Arrival)> {
+        let mut list: Vec<_> = self.table().arrivals.iter().map(|(&(peer, transfer), arrival)| (peer, transfer, arrival.clone())).collect();
+        list.sort_by_key(|(.., arrival)| std::cmp::Reverse(arrival.at));
+        list
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    fn insert(&mut self, sender: PeerId, transfer: TransferId, arrival: Arrival) {
+        self.by_expiry.insert((arrival.expires, sender, transfer));
+        self.arrivals.insert((sender, transfer), arrival);
+    }
+
+    fn forget_expired(&mut self, now: u64) {
+        while let Some(&(expires, sender, transfer)) = self.by_expiry.first() {
             if expires.saturating_add(SKEW) > now {
                 break;
             }
-            table.by_expiry.pop_first();
-            table.receipts.remove(&(sender, transfer));
+            self.by_expiry.pop_first();
+            self.arrivals.remove(&(sender, transfer));
         }
-        table.receipts.len() < self.limit
     }
+}
 
-    pub(crate) fn remember(&self, sender: PeerId, transfer: TransferId, expires: u64, attempt: u32, receipt: Receipt) {
-        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        table.by_expiry.insert((expires, sender, transfer), ());
-        table.receipts.insert((sender, transfer), (attempt, receipt));
+/// Removes from a spool what has no use any more: words of deliveries that have expired, and notes about partial ones.
+pub(crate) fn sweep(spool: &dyn Store, now: u64) -> io::Result<()> {
+    let old = |expires: u64| expires.saturating_add(SKEW) <= now;
+    let mut changes = Vec::new();
+    for (key, value) in spool.load(TABLE)? {
+        if codec::decode::<Arrival>(&value).is_ok_and(|arrival| old(arrival.expires)) {
+            changes.push(Change::Remove { table: TABLE, key });
+        }
     }
+    for (key, note) in spool.load(Journal::TABLE)? {
+        if old(Journal::expires(&note)) {
+            changes.push(Journal::forget(key));
+        }
+    }
+    for part in changes.chunks(SWEEP) {
+        spool.write(part.to_vec())?;
+    }
+    Ok(())
+}
+
+/// Records removed in one go.
+const SWEEP: usize = 1024;
+
+/// How records about one delivery are keyed.
+pub(crate) fn delivery_key(sender: PeerId, transfer: TransferId) -> Vec<u8> {
+    [&sender.as_bytes()[..], transfer.as_bytes()].concat()
+}
+
+fn delivery_of(key: &[u8]) -> Option<(PeerId, TransferId)> {
+    let (sender, transfer) = key.split_first_chunk::<32>()?;
+    Some((PeerId::from_bytes(*sender), TransferId::from_bytes(transfer.try_into().ok()?)))
 }
 
 impl fmt::Debug for Remembered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Remembered").field("limit", &self.limit).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::MemoryStore;
+
+    fn arrival(expires: u64) -> Arrival {
+        let receipt = Receipt { digest: [1; 32], length: 2, place: "in/a".into(), files: 1, mac: [3; 32] };
+        Arrival { attempt: 0, at: 5, expires, inbox: "in".into(), name: "a".into(), receipt }
+    }
+
+    #[test]
+    fn what_was_delivered_outlives_the_node_until_it_expires() {
+        let (peer, transfer) = (PeerId::from_bytes([1; 32]), TransferId::from_bytes([2; 24]));
+        let spool: Arc<dyn Store> = Arc::<MemoryStore>::default();
+        let load = || Remembered::load(1, Some(Arc::clone(&spool))).unwrap();
+        let journal = Journal::open(Arc::clone(&spool), delivery_key(peer, transfer), 100, [0; 32], 1024).unwrap();
+        journal.note(b"half of it").unwrap();
+        load().remember(peer, transfer, arrival(100)).unwrap();
+        assert_eq!(spool.load(Journal::TABLE).unwrap(), [], "the note goes with it");
+        assert_eq!(load().arrival(peer, transfer), Some(arrival(100)));
+        assert!(!load().has_room(100 + SKEW - 1), "it is full, and forgets nothing that may come again");
+        assert!(load().has_room(100 + SKEW));
+        sweep(spool.as_ref(), 100 + SKEW).unwrap();
+        assert_eq!(load().arrival(peer, transfer), None);
     }
 }

@@ -110,7 +110,7 @@ impl Handler<Rewind> for SourceRunner {
         let rewound = std::panic::catch_unwind(AssertUnwindSafe(|| source.rewind()));
         let outcome = match rewound.unwrap_or_else(|_| Err(panicked())) {
             // What it is may have changed with it: its length, its time.
-            Ok(true) => Ok(source.content()),
+            Ok(true) => Ok((source.content(), source.version())),
             Ok(false) => Err(SourceError::Unsuitable {
                 what: source.content().name.to_string(),
                 why: "it would have to be sent again from the start, and this source can't be read twice".into(),

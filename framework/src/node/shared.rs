@@ -11,7 +11,7 @@ use super::events::NodeEvent;
 use super::memory::Remembered;
 use super::trust::Trust;
 use crate::metrics::Metrics;
-use crate::node::Transport;
+use crate::node::{Store, Transport};
 use crate::pipeline::{Budget, BufferPool};
 use crate::remote::Directory;
 use crate::supervise::{NodeSupervisor, StageRegistry};
@@ -49,6 +49,8 @@ pub(crate) struct NodeShared {
     /// Incoming transfers that may run at once.
     pub(crate) running_in: Arc<Semaphore>,
     pub(crate) remembered: Remembered,
+    /// What must not be lost with the process.
+    pub(crate) spool: Option<Arc<dyn Store>>,
     pub(crate) events: broadcast::Sender<NodeEvent>,
     pub(crate) workers: Vec<ArbiterHandle>,
     pub(crate) supervisor: Addr<NodeSupervisor>,

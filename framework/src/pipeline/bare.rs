@@ -12,7 +12,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use super::parcel::{Parcel, Sealed};
-use super::seats::{Assembled, AssemblerSeat, Piece};
+use super::seats::{Assembled, AssemblerSeat, Piece, Stop};
 use super::transfer::{Compression, Custody, Signal, Transfer};
 use super::{BufferPool, Credit, Prefix, Sink};
 use crate::delivery::{Claim, Incoming, KeyScope, TransferKey};
@@ -108,9 +108,9 @@ impl Piece {
 impl AssemblerSeat {
     /// A seat on the current thread for `transfer`: its content goes into `sink`, and `owner` hears how it goes. Sending a
     /// reason through the channel, or dropping it, aborts.
-    pub fn bare(transfer: Arc<Transfer>, sink: Box<dyn Sink>, owner: Recipient<Assembled>) -> (Self, oneshot::Sender<String>) {
+    pub fn bare(transfer: Arc<Transfer>, sink: Box<dyn Sink>, owner: Recipient<Assembled>) -> (Self, oneshot::Sender<Stop>) {
         let (abort, aborted) = oneshot::channel();
         let (metrics, thread) = (Metrics::default().stage("sink"), Box::new(()) as Box<dyn Any + Send>);
-        (Self { transfer, sink, owner, aborted, metrics, thread }, abort)
+        (Self { transfer, sink, resumed: None, owner, aborted, metrics, thread }, abort)
     }
 }

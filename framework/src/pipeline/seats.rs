@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use super::outlet::Outlet;
 use super::parcel::Chunk;
-use super::sink::{Committed, Sink, Summary};
+use super::sink::{Committed, Progress, Sink, Summary};
 use super::{Buffer, Credit, Prefix, Slot, Transfer};
 use crate::delivery::Failure;
 use crate::metrics::StageMetrics;
@@ -99,14 +99,25 @@ pub struct AssemblerSeat {
     pub transfer: Arc<Transfer>,
     /// Where the content goes.
     pub sink: Box<dyn Sink>,
+    /// Whether the sink keeps a journal; and what it holds from an earlier attempt.
+    pub resumed: Option<Progress>,
     /// Who hears how it goes.
     pub owner: Recipient<Assembled>,
-    /// Resolves when the transfer has failed or was cancelled, with the reason; an error means the same.
-    pub aborted: oneshot::Receiver<String>,
+    /// Resolves when the transfer has stopped; an error means the same.
+    pub aborted: oneshot::Receiver<Stop>,
     /// Where its sink counts.
     pub metrics: Arc<StageMetrics>,
     /// The thread it runs on: to be kept until it is done.
     pub thread: Box<dyn Any + Send>,
+}
+
+/// Why a transfer stopped before it was done, and what is to become of what has arrived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// It failed or was cancelled: nothing is to be left.
+    Discard(String),
+    /// It may go on in a later attempt.
+    Suspend(String),
 }
 
 /// What an assembler says to the owner of its transfer.

@@ -7,7 +7,8 @@ use std::fmt::{Debug, Display};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
-use crate::delivery::{Content, TransferId};
+use super::journal::Journal;
+use crate::delivery::{Content, DigestFold, TransferId};
 use crate::wire::PeerId;
 
 /// A named place that takes deliveries: decides about each one, and gives it a sink.
@@ -27,6 +28,18 @@ pub struct Offer {
     pub transfer: TransferId,
     /// What it says the content is.
     pub content: Content,
+    /// Bytes per chunk.
+    pub chunk_size: u32,
+    /// Where a sink keeps what it needs to go on after its process died; `None` where the node has no spool, or the sender
+    /// can't send the same content again.
+    pub journal: Option<Journal>,
+}
+
+impl Offer {
+    /// An offer whose sink keeps no journal.
+    pub fn new(peer: PeerId, transfer: TransferId, content: Content) -> Self {
+        Self { peer, transfer, content, chunk_size: 256 << 10, journal: None }
+    }
 }
 
 /// In what order a sink wants its bytes.
@@ -51,10 +64,48 @@ pub trait Sink: Debug + Send + 'static {
 
     /// The delivery failed or was cancelled: leave nothing behind. Not called after a successful commit.
     fn abort(&mut self, reason: &str);
+
+    /// What it holds from an earlier attempt, by its journal. Asked once, before the first write.
+    fn resumed(&self) -> Resumed {
+        Resumed::Nothing
+    }
+
+    /// Makes durable what was written, and notes in the journal that the chunks before `progress.chunks` are. Called now and
+    /// then where the offer had a journal.
+    fn checkpoint<'a>(&'a mut self, _progress: &'a Progress) -> BoxFuture<'a, Result<(), SinkError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// The delivery stops here and may go on in a later attempt: keep what the journal tells of, and nothing else.
+    fn suspend(&mut self, reason: &str) {
+        self.abort(reason);
+    }
+}
+
+/// What a sink holds of a delivery before its first chunk comes.
+#[derive(Clone, Debug)]
+pub enum Resumed {
+    /// Nothing.
+    Nothing,
+    /// The first chunks, verified to be what they were when they were written.
+    Chunks(Progress),
+    /// All of it, and it is committed: only the word of it was lost.
+    Committed(Summary, Committed),
+}
+
+/// How far the content is written without a hole.
+#[derive(Clone, Debug, Default)]
+pub struct Progress {
+    /// Chunks.
+    pub chunks: u64,
+    /// Bytes.
+    pub length: u64,
+    /// The digest of these chunks, as far as it is folded.
+    pub digest: DigestFold,
 }
 
 /// What was delivered, verified.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Summary {
     /// Length of the content in bytes.
     pub length: u64,
@@ -63,7 +114,7 @@ pub struct Summary {
 }
 
 /// What a sink made of a delivery.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Committed {
     /// Where it is now, printable; empty when it is not in one place.
     pub place: String,

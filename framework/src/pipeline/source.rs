@@ -21,6 +21,19 @@ pub trait Source: Debug + Send + 'static {
     /// Called once after the end was read: the last check, and what had to be left out.
     fn finish(&mut self) -> Result<SourceReport, SourceError>;
 
+    /// What tells this content from any other that the same source could give: as long as it is the same, an interrupted
+    /// delivery may go on where it stood. `None`, the default, where that can't be told. Asked after [`Source::content`], and
+    /// again after each [`Source::rewind`].
+    fn version(&self) -> Option<[u8; 32]> {
+        None
+    }
+
+    /// How another process finds the same content again. `None`, the default, where it can't: a delivery that has to outlive
+    /// its process is copied then.
+    fn reference(&self) -> Option<SourceReference> {
+        None
+    }
+
     /// Goes back to the start, for a new attempt; `false` where that can't be done.
     fn rewind(&mut self) -> Result<bool, SourceError> {
         Ok(false)
@@ -40,9 +53,27 @@ impl<S: Source + ?Sized> Source for Box<S> {
         (**self).finish()
     }
 
+    fn version(&self) -> Option<[u8; 32]> {
+        (**self).version()
+    }
+
+    fn reference(&self) -> Option<SourceReference> {
+        (**self).reference()
+    }
+
     fn rewind(&mut self) -> Result<bool, SourceError> {
         (**self).rewind()
     }
+}
+
+/// Where content is to be found by another process: what [`StageRegistry::reopener`](crate::supervise::StageRegistry::reopener)
+/// is given back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceReference {
+    /// Which reopener understands it.
+    pub kind: String,
+    /// What it needs to know, at most 256 KiB.
+    pub data: Vec<u8>,
 }
 
 /// What a source has to say when all was read.

@@ -2,6 +2,7 @@
 //!
 //! Invariant: a chunk ends in exactly one way: finished, failed, or lost; and whichever it is, its owner hears of it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -12,7 +13,7 @@ use tokio::sync::{Notify, mpsc};
 
 use super::{BufferPool, Chunk, Credit, Slot};
 use crate::delivery::{DigestFold, Incoming, KeyScope, RangeSet, Subtree, TransferKey};
-use crate::wire::FailureKind;
+use crate::wire::{FailureKind, Ranges};
 
 /// Whether chunks are compressed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,6 +41,10 @@ pub struct Transfer {
     incoming: Mutex<Incoming>,
     assembler: OnceLock<Recipient<Chunk>>,
     acknowledged: Mutex<RangeSet>,
+    /// What the receiver held before this attempt began; of use at the sending end.
+    held: OnceLock<Ranges>,
+    /// Hashes of chunks on their way to a sink that keeps a journal; of use at the receiving end.
+    subtrees: OnceLock<Mutex<BTreeMap<u64, Subtree>>>,
     sent_digest: OnceLock<[u8; 32]>,
     digest: Mutex<DigestFold>,
     digest_grew: Notify,
@@ -121,6 +126,8 @@ impl Transfer {
             incoming: Mutex::new(incoming),
             assembler: OnceLock::new(),
             acknowledged: Mutex::default(),
+            held: OnceLock::new(),
+            subtrees: OnceLock::new(),
             sent_digest: OnceLock::new(),
             digest: Mutex::default(),
             digest_grew: Notify::new(),
@@ -151,8 +158,46 @@ impl Transfer {
         self.scope.chunk_size + Self::OVERHEAD
     }
 
+    /// The receiver holds these from an earlier attempt at the same version of the content; to be said before the first chunk.
+    pub fn set_held(&self, held: Ranges) {
+        // Set once for each attempt.
+        let _ = self.held.set(held);
+    }
+
+    /// Whether the receiver holds a chunk from an earlier attempt, so that it need not be sent.
+    pub fn is_held(&self, index: u64) -> bool {
+        self.held.get().is_some_and(|held| held.contains(index))
+    }
+
+    /// Counts a chunk of `bytes` that the receiver holds, instead of sending it.
+    pub fn skip(&self, index: u64, bytes: &[u8]) {
+        self.hashed(index, Subtree::of(index, self.scope.chunk_size, bytes));
+        self.acknowledge(index);
+        self.done_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+    }
+
+    /// Goes on where an earlier attempt stood: its chunks are held at the receiving end, which is this one.
+    pub fn go_on(&self, incoming: Incoming, digest: DigestFold, length: u64) {
+        *self.incoming() = incoming;
+        *self.digest() = digest;
+        self.done_bytes.store(length, Ordering::Relaxed);
+    }
+
+    /// From now on the hashes of chunks are kept until they are [taken](Self::take_subtree).
+    pub fn keep_subtrees(&self) {
+        self.subtrees.get_or_init(Mutex::default);
+    }
+
+    /// The hash of a chunk, where hashes are kept.
+    pub fn take_subtree(&self, index: u64) -> Option<Subtree> {
+        self.subtrees.get()?.lock().unwrap_or_else(PoisonError::into_inner).remove(&index)
+    }
+
     /// Takes the hash of a chunk.
     pub fn hashed(&self, index: u64, subtree: Subtree) {
+        if let Some(subtrees) = self.subtrees.get() {
+            subtrees.lock().unwrap_or_else(PoisonError::into_inner).insert(index, subtree);
+        }
         self.digest().insert(index, subtree);
         self.digest_grew.notify_waiters();
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use actix::Recipient;
 
 use crate::node::Transport;
-use crate::pipeline::{AssemblerSeat, Chunk, ChunkerSeat, Compressed, Piece, Pipeline, Sealed};
+use crate::pipeline::{AssemblerSeat, Chunk, ChunkerSeat, Compressed, Piece, Pipeline, Sealed, Source, SourceError, SourceReference};
 use crate::wire::Suite;
 
 /// The stages a node can build its pipelines of, by name, and the transports it can dial with.
@@ -22,12 +22,16 @@ pub struct StageRegistry {
     compressor: Option<(Pipeline<Chunk, Compressed>, Pipeline<Compressed, Chunk>)>,
     sealers: BTreeMap<u16, SealerPair>,
     transport: Option<Arc<dyn Transport>>,
+    reopeners: BTreeMap<String, Reopener>,
 }
 
 /// Forward, and its inverse.
 type Coder = (Pipeline<Chunk, Chunk>, Pipeline<Chunk, Chunk>);
 /// Seals, and opens.
 type SealerPair = (Pipeline<Compressed, Sealed>, Pipeline<Sealed, Compressed>);
+
+/// Finds content again.
+type Reopener = Arc<dyn Fn(&[u8]) -> Result<Box<dyn Source>, SourceError> + Send + Sync>;
 
 /// What a registry lacks for a pipeline.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -115,6 +119,30 @@ impl StageRegistry {
     pub fn transport(mut self, transport: impl Transport) -> Self {
         self.transport = Some(Arc::new(transport));
         self
+    }
+
+    /// How a source is found again, by another process, that gave a reference of this kind.
+    #[must_use]
+    pub fn reopener(
+        mut self,
+        kind: impl Into<String>,
+        reopen: impl Fn(&[u8]) -> Result<Box<dyn Source>, SourceError> + Send + Sync + 'static,
+    ) -> Self {
+        self.reopeners.insert(kind.into(), Arc::new(reopen));
+        self
+    }
+
+    /// Whether references of this kind can be followed here.
+    pub(crate) fn can_reopen(&self, kind: &str) -> bool {
+        self.reopeners.contains_key(kind)
+    }
+
+    /// The source a reference leads to. May block.
+    pub(crate) fn reopen(&self, reference: &SourceReference) -> Result<Box<dyn Source>, SourceError> {
+        let why = || format!("no reopener for references of the kind {:?} is registered", reference.kind);
+        let reopen = self.reopeners.get(&reference.kind);
+        let reopen = reopen.ok_or_else(|| SourceError::Unsuitable { what: "what the outbox refers to".into(), why: why() })?;
+        reopen(&reference.data)
     }
 
     /// The names of the coders that are registered.

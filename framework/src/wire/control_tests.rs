@@ -37,6 +37,7 @@ fn opening() -> Opening {
         chunk_size: 1 << 18,
         suite: Suite::XSALSA20_POLY1305,
         stages: vec!["snappy".to_owned()],
+        version: Some([11; 32]),
         created: 9,
         expires: 10,
     }
@@ -60,6 +61,8 @@ fn golden_opening() -> Vec<u8> {
         [1, 0],
         u64s(1),
         text("snappy"),
+        [1],
+        [11; 32],
         u64s(9),
         u64s(10),
     ]

@@ -41,6 +41,8 @@ pub struct Opening {
     /// The stages the chunks passed, in order, whose inverses the receiver runs: at most 8 names of 64 bytes.
     #[serde(with = "Names::<STAGES_LIMIT, STAGE_NAME_LIMIT>")]
     pub stages: Vec<String>,
+    /// What tells this content from any other: an attempt at the same transfer and version may go on where an earlier one stood.
+    pub version: Option<[u8; 32]>,
     /// When the transfer was made, in seconds since the Unix epoch.
     pub created: u64,
     /// When it stops being worth delivering, in seconds since the Unix epoch.

@@ -8,16 +8,20 @@ use std::sync::Arc;
 use actix::{AsyncContext, Context, Handler, Recipient};
 use tokio::sync::oneshot;
 
-use super::signals::{Opened, OpenedSink, Outcome, Room};
+use super::signals::{Kept, Opened, OpenedSink, Outcome, Room};
 use super::{Session, Task};
 use crate::delivery::{Failure, FailureKind, Incoming, KeyScope, Receipt, TransferId, TransferKey};
 use crate::node::config::NodeConfig;
 use crate::node::disk::DiskThread;
 use crate::node::events::{Direction, TransferNews};
 use crate::node::lane::{Admit, Forget};
+use crate::node::memory::{Arrival, delivery_key};
+use crate::node::shared::NodeShared;
 use crate::node::trust::now;
-use crate::pipeline::{Assembled, AssemblerSeat, Assembly, Committed, Compression, Offer, Summary, Transfer};
-use crate::wire::{Control, Opening};
+use crate::pipeline::{
+    Assembled, AssemblerSeat, Assembly, Committed, Compression, Journal, Offer, Progress, Resumed, Stop, Summary, Transfer,
+};
+use crate::wire::{Control, Opening, PeerId};
 
 /// Clocks of two nodes may differ by so many seconds.
 const SKEW: u64 = 300;
@@ -28,7 +32,7 @@ pub(super) struct IncomingTransfer {
     admitted: bool,
     paused: bool,
     told: u64,
-    abort: Option<oneshot::Sender<String>>,
+    abort: Option<oneshot::Sender<Stop>>,
     room: Option<Room>,
     /// Waits for room, then for the inbox's word.
     _opening: Task,
@@ -46,7 +50,7 @@ impl IncomingTransfer {
 impl Session {
     pub(super) fn on_open(&mut self, opening: Opening, ctx: &mut Context<Self>) {
         let stream = opening.stream;
-        if let Some((attempt, receipt)) = self.shared.remembered.receipt(self.peer, opening.transfer) {
+        if let Some(Arrival { attempt, receipt, .. }) = self.shared.remembered.arrival(self.peer, opening.transfer) {
             let key = TransferKey::from_bytes(*opening.key.expose());
             let mac = key.receipt(opening.transfer, opening.attempt, "delivered", &receipt.digest);
             tracing::info!(transfer = %opening.transfer, attempt, "offered again after it was delivered");
@@ -68,7 +72,7 @@ impl Session {
             if known.opening.attempt >= opening.attempt {
                 return self.reject(stream, Failure::new(FailureKind::Protocol, "a newer attempt of this transfer is under way"));
             }
-            self.end_incoming(older, Err(Failure::new(FailureKind::Changed, "the sender begins anew")));
+            self.suspend_incoming(older, Failure::new(FailureKind::Changed, "the sender begins anew"));
         }
         match self.check(&opening) {
             Ok(()) => self.begin(opening, ctx),
@@ -143,7 +147,7 @@ impl Session {
         let (buffers, signals) = (self.shared.buffers.clone(), self.signals.clone());
         let transfer = Transfer::new(scope, key, stream, Compression::default(), buffers, state, signals);
         let Some(inbox) = self.shared.directory.inbox(&opening.inbox) else { return };
-        let offer = Offer { peer: self.peer, transfer: opening.transfer, content: opening.content.clone() };
+        let (peer, described) = (self.peer, opening.clone());
         let (shared, session, ours) = (Arc::clone(&self.shared), ctx.address(), Arc::clone(&transfer));
         let (share, share_of_bytes) = (Arc::clone(&self.share), self.share_of_bytes.clone());
         let waiting = actix::spawn(async move {
@@ -159,13 +163,28 @@ impl Session {
             let thread = DiskThread::start();
             let (owner, guard) = (session.clone().recipient(), Arc::clone(&thread));
             let opened = thread.run(move || {
+                let journal = journal_for(&shared, peer, &described)?;
+                let journalled = journal.is_some();
+                let Opening { transfer, content, chunk_size, .. } = described;
+                let offer = Offer { peer, transfer, content, chunk_size, journal };
                 let sink = inbox.open(&offer).map_err(|refusal| Failure::new(FailureKind::Refused, refusal.reason))?;
+                let resumed = match sink.resumed() {
+                    Resumed::Committed(summary, committed) => return Ok(OpenedSink::Committed { summary, committed }),
+                    Resumed::Chunks(progress) => progress,
+                    Resumed::Nothing => Progress::default(),
+                };
+                if journalled {
+                    let window = window_for(shared.config.window, chunk_size, offer.content.length) as u64 / u64::from(chunk_size);
+                    ours.keep_subtrees();
+                    ours.go_on(Incoming::resumed(window, resumed.chunks), resumed.digest.clone(), resumed.length);
+                }
+                let resumed = journalled.then_some(resumed);
                 let (abort, aborted) = oneshot::channel();
                 let metrics = shared.metrics.stage("sink");
-                let seat = AssemblerSeat { transfer: ours, sink, owner, aborted, metrics, thread: Box::new(guard) };
+                let seat = AssemblerSeat { transfer: ours, sink, resumed, owner, aborted, metrics, thread: Box::new(guard) };
                 let assembler = shared.registry.start_assembler(seat);
                 let assembler = assembler.ok_or_else(|| Failure::new(FailureKind::Stage, "the receiver has no assembler"))?;
-                Ok(OpenedSink { assembler, abort, room })
+                Ok(OpenedSink::Running { assembler, abort, room })
             });
             let outcome =
                 opened.await.unwrap_or_else(|| Err(Failure::new(FailureKind::Stage, "the receiver's inbox panicked; see its log")));
@@ -218,19 +237,37 @@ impl Session {
         self.tell(id, Direction::Incoming, if paused { TransferNews::Paused } else { TransferNews::Resumed });
     }
 
-    fn committed(&mut self, stream: u64, summary: Summary, committed: Committed) {
+    fn committed(&mut self, stream: u64, summary: Summary, committed: Committed, ctx: &mut Context<Self>) {
         let Some(known) = self.incoming.get(&stream) else { return };
         let KeyScope { transfer, attempt, .. } = known.transfer.scope;
         let mac = known.transfer.key.receipt(transfer, attempt, "delivered", &summary.digest);
         let Committed { place, files, .. } = committed;
         let receipt = Receipt { digest: summary.digest, length: summary.length, place, files, mac };
+        let Opening { expires, ref inbox, ref content, .. } = known.opening;
+        let (inbox, name) = (inbox.clone(), content.name.to_string());
+        let arrival = Arrival { attempt, at: now(), expires, inbox, name, receipt };
+        let (shared, peer, session) = (Arc::clone(&self.shared), self.peer, ctx.address());
         // Remembered before it is said: whatever becomes of the word, the delivery is not repeated.
-        self.shared.remembered.remember(self.peer, transfer, known.opening.expires, attempt, receipt.clone());
-        self.say(Control::Delivered { stream, receipt: receipt.clone() });
-        self.end_incoming(stream, Ok(receipt));
+        let remember = move || shared.remembered.remember(peer, transfer, arrival.clone()).map(|()| arrival.receipt);
+        actix::spawn(async move {
+            let remembered = tokio::task::spawn_blocking(remember).await;
+            let outcome = remembered.map_err(std::io::Error::other).and_then(|outcome| outcome);
+            session.do_send(Kept { stream, attempt, outcome });
+        });
     }
 
     pub(super) fn end_incoming(&mut self, stream: u64, outcome: Outcome) {
+        // What the sender may come back with is kept as far as it is durable.
+        let keep = matches!(&outcome, Err(failure) if matches!(failure.kind, FailureKind::Shutdown | FailureKind::Unreachable));
+        self.close_incoming(stream, outcome, keep);
+    }
+
+    /// Ends an attempt that a later one may go on from.
+    fn suspend_incoming(&mut self, stream: u64, failure: Failure) {
+        self.close_incoming(stream, Err(failure), true);
+    }
+
+    fn close_incoming(&mut self, stream: u64, outcome: Outcome, keep: bool) {
         let Some(mut known) = self.incoming.remove(&stream) else { return };
         known.transfer.close();
         self.forget_losses(stream);
@@ -239,8 +276,9 @@ impl Session {
             Ok(receipt) => TransferNews::Delivered { receipt },
             Err(failure) => {
                 if let Some(abort) = known.abort.take() {
+                    let reason = failure.message.clone();
                     // An assembler that is gone has aborted already.
-                    let _ = abort.send(failure.message.clone());
+                    let _ = abort.send(if keep { Stop::Suspend(reason) } else { Stop::Discard(reason) });
                 }
                 TransferNews::Failed { failure }
             }
@@ -275,6 +313,14 @@ impl Session {
     }
 }
 
+/// The journal of a delivery that can be sent again, where there is a spool.
+fn journal_for(shared: &NodeShared, peer: PeerId, opening: &Opening) -> Result<Option<Journal>, Failure> {
+    let (Some(spool), Some(version)) = (&shared.spool, opening.version) else { return Ok(None) };
+    let key = delivery_key(peer, opening.transfer);
+    let journal = Journal::open(Arc::clone(spool), key, opening.expires, version, opening.chunk_size);
+    journal.map(Some).map_err(|error| Failure::new(FailureKind::Io, format!("the receiver's spool can't be read: {error}")))
+}
+
 /// The bytes a transfer may have on their way: no more than its content has, as far as its sender says.
 pub(super) fn window_for(window: usize, chunk_size: u32, length: Option<u64>) -> usize {
     let chunks = length.map_or(u64::MAX, |length| length.div_ceil(u64::from(chunk_size)).max(2));
@@ -290,8 +336,9 @@ impl Handler<Opened> for Session {
             // Over before it began: dropping the sender of `abort` tells the assembler.
             return;
         };
-        let OpenedSink { assembler, abort, room } = match outcome {
-            Ok(opened) => opened,
+        let (assembler, abort, room) = match outcome {
+            Ok(OpenedSink::Running { assembler, abort, room }) => (assembler, abort, room),
+            Ok(OpenedSink::Committed { summary, committed }) => return self.committed(stream, summary, committed, ctx),
             Err(failure) => {
                 self.reject(stream, failure.clone());
                 return self.end_incoming(stream, Err(failure));
@@ -346,16 +393,36 @@ impl Handler<AdmittedEverywhere> for Session {
     }
 }
 
+impl Handler<Kept> for Session {
+    type Result = ();
+
+    fn handle(&mut self, Kept { stream, attempt, outcome }: Kept, _: &mut Context<Self>) {
+        if self.incoming.get(&stream).is_none_or(|known| known.transfer.scope.attempt != attempt) {
+            return;
+        }
+        match outcome {
+            Ok(receipt) => {
+                self.say(Control::Delivered { stream, receipt: receipt.clone() });
+                self.end_incoming(stream, Ok(receipt));
+            }
+            Err(error) => {
+                let text = format!("it was received, but the receiver's spool could not note that: {error}");
+                self.fail(stream, Failure::new(FailureKind::Io, text));
+            }
+        }
+    }
+}
+
 impl Handler<Assembled> for Session {
     type Result = ();
 
-    fn handle(&mut self, Assembled { stream, attempt, news }: Assembled, _: &mut Context<Self>) {
+    fn handle(&mut self, Assembled { stream, attempt, news }: Assembled, ctx: &mut Context<Self>) {
         if self.incoming.get(&stream).is_none_or(|known| known.transfer.scope.attempt != attempt) {
             return;
         }
         match news {
             Assembly::Grant(limit) => self.say(Control::Grant { stream, limit }),
-            Assembly::Committed { summary, committed } => self.committed(stream, summary, committed),
+            Assembly::Committed { summary, committed } => self.committed(stream, summary, committed, ctx),
             Assembly::Failed(failure) => self.fail(stream, failure),
         }
     }

@@ -105,8 +105,8 @@ impl Session {
             outgoing: BTreeMap::new(),
             incoming: BTreeMap::new(),
             // Streams are numbered by the sender of the transfer: the lower id of the two takes the even numbers, whoever
-            // dialled, so that they stay unique over reconnects.
-            next_stream: if shared.peer() < peer { 2 } else { 1 },
+            // dialled, so that they stay unique over reconnects. They begin at random, so that they do over restarts, too.
+            next_stream: random_stream() << 1 | u64::from(shared.peer() >= peer),
             signals,
             signals_in: Some(signals_in),
             mending: None,
@@ -147,6 +147,12 @@ impl Session {
             }
         }
     }
+}
+
+/// Far from the end, so that numbers never wrap.
+fn random_stream() -> u64 {
+    let random = crate::node::trust::random32();
+    u64::from(u32::from_le_bytes([random[0], random[1], random[2], random[3]])) << 16 | 1
 }
 
 impl Actor for Session {

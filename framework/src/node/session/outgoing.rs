@@ -92,7 +92,12 @@ impl Session {
         }
         out.gate.send_modify(|gate| gate.limit = gate.limit.max(limit));
         match out.phase {
+            Phase::Offered if !received.is_empty() && out.opening.version.is_none() => {
+                let text = "the receiver says it holds chunks of content that can't be sent twice";
+                self.fail(stream, Failure::new(FailureKind::Protocol, text));
+            }
             Phase::Offered => {
+                out.transfer.set_held(received.clone());
                 out.phase = Phase::Wiring;
                 out.state.update(|status| status.started = true);
                 let news = TransferNews::Started { content: out.content.clone() };
@@ -273,6 +278,7 @@ impl Handler<Start> for Session {
             chunk_size,
             suite: transfer.scope.suite,
             stages: options.stages,
+            version: source.version(),
             created,
             expires: created + self.shared.config.expiry.as_secs(),
         };
@@ -387,8 +393,8 @@ impl Handler<Rewound> for Session {
     fn handle(&mut self, Rewound { stream, outcome }: Rewound, _: &mut Context<Self>) {
         let Some(out) = self.outgoing.get_mut(&stream) else { return };
         match outcome {
-            Ok(content) => {
-                (out.opening.content, out.content) = (content.clone(), content);
+            Ok((content, version)) => {
+                (out.opening.content, out.content, out.opening.version) = (content.clone(), content, version);
                 out.phase = Phase::Offered;
                 self.offer(stream);
             }

@@ -8,7 +8,7 @@ use crate::delivery::{Content, Failure, Receipt, TransferId};
 use crate::node::handle::Unsettled;
 use crate::node::link::NewLink;
 use crate::node::transport::Connection;
-use crate::pipeline::{Balanced, Chunk, Compression, Credit, Piece, Source, SourceError, SourceReport, Transfer};
+use crate::pipeline::{Balanced, Chunk, Committed, Compression, Credit, Piece, Source, SourceError, SourceReport, Stop, Summary, Transfer};
 use crate::wire::{Control, ControlOpener, ControlSealer, Ranges, RefuseReason};
 
 /// A link is up, dialled or accepted.
@@ -149,7 +149,7 @@ pub(crate) struct SourceEnded {
 #[rtype(result = "()")]
 pub(crate) struct Rewound {
     pub(crate) stream: u64,
-    pub(crate) outcome: Result<Content, SourceError>,
+    pub(crate) outcome: Result<(Content, Option<[u8; 32]>), SourceError>,
 }
 
 /// An incoming transfer has a sink and an assembler, or is refused.
@@ -160,10 +160,20 @@ pub(crate) struct Opened {
     pub(crate) outcome: Result<OpenedSink, Failure>,
 }
 
-pub(crate) struct OpenedSink {
-    pub(crate) assembler: Recipient<Chunk>,
-    pub(crate) abort: tokio::sync::oneshot::Sender<String>,
-    pub(crate) room: Room,
+pub(crate) enum OpenedSink {
+    /// It takes chunks.
+    Running { assembler: Recipient<Chunk>, abort: tokio::sync::oneshot::Sender<Stop>, room: Room },
+    /// It was committed by an earlier process.
+    Committed { summary: Summary, committed: Committed },
+}
+
+/// A committed delivery is remembered, or could not be.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Kept {
+    pub(crate) stream: u64,
+    pub(crate) attempt: u32,
+    pub(crate) outcome: std::io::Result<Receipt>,
 }
 
 /// Do this with a transfer, if it is this session's.

@@ -1,0 +1,103 @@
+//! What a sink notes about one delivery, so that it can go on after its process died.
+//!
+//! Invariant: what an earlier attempt noted is given to a sink only if the content has the same version and chunk size.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use crate::node::{Change, Store};
+
+/// A durable note about one delivery, keyed by its sender and its id.
+#[derive(Clone)]
+pub struct Journal {
+    store: Arc<dyn Store>,
+    key: Vec<u8>,
+    stamp: [u8; Self::STAMP],
+    earlier: Option<Vec<u8>>,
+    outdated: Option<Vec<u8>>,
+}
+
+impl Journal {
+    /// The table of partial deliveries.
+    pub(crate) const TABLE: &'static str = "partial";
+    /// The longest note, in bytes.
+    pub const LIMIT: usize = 64 << 10;
+    /// `expires u64 ‖ version ‖ chunk size u32`, before each note.
+    const STAMP: usize = 8 + 32 + 4;
+
+    /// The journal of the delivery `key` with this version of its content.
+    pub(crate) fn open(store: Arc<dyn Store>, key: Vec<u8>, expires: u64, version: [u8; 32], chunk_size: u32) -> io::Result<Self> {
+        let mut stamp = [0; Self::STAMP];
+        stamp[..8].copy_from_slice(&expires.to_le_bytes());
+        stamp[8..40].copy_from_slice(&version);
+        stamp[40..].copy_from_slice(&chunk_size.to_le_bytes());
+        let noted = store.find(Self::TABLE, &key)?;
+        let (earlier, outdated) = match noted.as_deref().and_then(|noted| noted.split_first_chunk::<{ Self::STAMP }>()) {
+            Some((known, note)) if known[8..] == stamp[8..] => (Some(note.to_vec()), None),
+            Some((_, note)) => (None, Some(note.to_vec())),
+            None => (None, None),
+        };
+        Ok(Self { store, key, stamp, earlier, outdated })
+    }
+
+    /// What an earlier attempt noted, of the same content.
+    pub fn earlier(&self) -> Option<&[u8]> {
+        self.earlier.as_deref()
+    }
+
+    /// What an earlier attempt noted, of other content or other chunks: good for cleaning up after it only.
+    pub fn outdated(&self) -> Option<&[u8]> {
+        self.outdated.as_deref()
+    }
+
+    /// Notes this, durably, in place of what was noted before. May block.
+    pub fn note(&self, note: &[u8]) -> io::Result<()> {
+        if note.len() > Self::LIMIT {
+            let text = format!("a note has at most {} bytes, not {}", Self::LIMIT, note.len());
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        self.store.put(Self::TABLE, &self.key, &[&self.stamp, note].concat())
+    }
+
+    /// Forgets what was noted. May block.
+    pub fn clear(&self) -> io::Result<()> {
+        self.store.remove(Self::TABLE, &self.key)
+    }
+
+    /// When the note of this record has no use any more, in seconds since the Unix epoch.
+    pub(crate) fn expires(record: &[u8]) -> u64 {
+        record.first_chunk::<8>().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+    }
+
+    /// The change that forgets the note about `key`.
+    pub(crate) fn forget(key: Vec<u8>) -> Change {
+        Change::Remove { table: Self::TABLE, key }
+    }
+}
+
+impl fmt::Debug for Journal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Journal").field("earlier", &self.earlier.as_ref().map(Vec::len)).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::MemoryStore;
+
+    #[test]
+    fn a_note_serves_the_same_content_only() {
+        let store: Arc<dyn Store> = Arc::<MemoryStore>::default();
+        let open = |version, chunk_size| Journal::open(Arc::clone(&store), b"key".to_vec(), 7, [version; 32], chunk_size).unwrap();
+        assert_eq!(open(1, 1024).earlier(), None);
+        open(1, 1024).note(b"so far").unwrap();
+        assert_eq!(open(1, 1024).earlier(), Some(&b"so far"[..]));
+        for other in [open(2, 1024), open(1, 2048)] {
+            assert_eq!((other.earlier(), other.outdated()), (None, Some(&b"so far"[..])));
+        }
+        open(1, 1024).clear().unwrap();
+        assert_eq!(open(1, 1024).earlier(), None);
+    }
+}

@@ -71,6 +71,7 @@ impl From<Failure> for CommandError {
         use ErrorKind::*;
         let (kind, hint) = match failure.kind {
             FailureKind::Refused => (Refused, "the receiver decides this: change what is in its way there, or what you send"),
+            FailureKind::Busy => (Refused, "send again later, when there is room at the receiver"),
             FailureKind::Expired => (Refused, "send again; check that the clocks of both machines agree"),
             FailureKind::Untrusted => {
                 (Untrusted, "ask whoever runs the receiver for a new ticket, or for `estafette trust add` with `estafette id`")

@@ -252,7 +252,7 @@ const CHECKPOINT: u64 = 16 << 20;
 
 fn sink_failure(error: &SinkError) -> Failure {
     let kind = match error {
-        SinkError::Refused(_) => FailureKind::Refused,
+        SinkError::Refused(refusal) => refusal.kind(),
         _ => FailureKind::Io,
     };
     Failure::new(kind, error.to_string())

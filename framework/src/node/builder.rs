@@ -8,8 +8,9 @@ use tokio::sync::{Semaphore, broadcast, oneshot};
 
 use super::config::{ConfigError, NodeConfig};
 use super::handle::Node;
-use super::hub::{Hub, Listen};
+use super::hub::{Hub, Keep, Listen};
 use super::memory::Remembered;
+use super::outbox::Outbox;
 use super::shared::NodeShared;
 use super::store::{MemoryStore, Store};
 use super::trust::{Trust, TrustError, TrustedPeer};
@@ -182,6 +183,7 @@ pub(super) fn block_on<F: Future>(future: F) -> F::Output {
 pub(super) struct Parts {
     pub(super) shared: Arc<NodeShared>,
     pub(super) hub: actix::Addr<Hub>,
+    pub(super) outbox: Option<actix::Addr<Outbox>>,
     pub(super) addresses: Vec<String>,
     pub(super) stop: oneshot::Sender<()>,
 }
@@ -226,7 +228,7 @@ async fn prepare(builder: NodeBuilder, workers: Vec<actix::ArbiterHandle>, stop:
         running_out: Arc::new(Semaphore::new(config.running_transfers)),
         running_in: Arc::new(Semaphore::new(config.running_transfers)),
         remembered: Remembered::load(config.remembered, spool.clone()).map_err(StartError::Spool)?,
-        spool,
+        spool: spool.clone(),
         events: broadcast::channel(EVENTS).0,
         workers,
         supervisor: NodeSupervisor::new(config.restart, metrics.clone()).start(),
@@ -235,10 +237,19 @@ async fn prepare(builder: NodeBuilder, workers: Vec<actix::ArbiterHandle>, stop:
         config,
     });
     let hub = Hub::new(Arc::clone(&shared)).start();
+    let outbox = match spool {
+        Some(spool) => {
+            let loaded = Outbox::load(Arc::clone(&shared), spool, hub.clone()).map_err(StartError::Spool)?;
+            let outbox = loaded.start();
+            hub.do_send(Keep(outbox.clone()));
+            Some(outbox)
+        }
+        None => None,
+    };
     let mut addresses = Vec::new();
     for address in listen {
         let listening = hub.send(Listen(address.clone())).await.map_err(|_| StartError::Died)?;
         addresses.push(listening.map_err(|error| StartError::Listen { address, error })?);
     }
-    Ok(Parts { shared, hub, addresses, stop })
+    Ok(Parts { shared, hub, outbox, addresses, stop })
 }

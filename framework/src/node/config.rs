@@ -42,6 +42,8 @@ pub struct NodeConfig {
     pub expiry: Duration,
     /// How long `shutdown` waits for transfers. Default 30 s.
     pub drain_for: Duration,
+    /// How many deliveries the outbox may hold that are still to be delivered; further ones are refused. Default 100,000.
+    pub outbox: usize,
     /// How many ended deliveries are remembered, so that a replay is answered and not delivered again. When it is full,
     /// further ones are refused until some expire. Default 100,000.
     pub remembered: usize,
@@ -67,6 +69,7 @@ impl Default for NodeConfig {
             backoff: Duration::from_millis(100),
             expiry: Duration::from_secs(24 * 3600),
             drain_for: Duration::from_secs(30),
+            outbox: 100_000,
             remembered: 100_000,
         }
     }

@@ -33,6 +33,13 @@ pub enum NodeEvent {
     Transfer(TransferEvent),
 }
 
+impl NodeEvent {
+    /// A delivery to `peer` has failed.
+    pub(crate) fn failed(transfer: TransferId, peer: PeerId, failure: Failure) -> Self {
+        Self::Transfer(TransferEvent { transfer, peer, direction: Direction::Outgoing, news: TransferNews::Failed { failure } })
+    }
+}
+
 /// Something happened to a transfer.
 #[derive(Clone, Debug)]
 pub struct TransferEvent {
@@ -91,6 +98,13 @@ pub enum TransferNews {
         entries: Vec<Skipped>,
         /// How many there were.
         total: u64,
+    },
+    /// It is in the outbox, durably.
+    Stored,
+    /// A try at a stored delivery failed: there will be another one.
+    Deferred {
+        /// Why.
+        failure: Failure,
     },
     /// The receiver has verified and committed it.
     Delivered {

@@ -9,13 +9,14 @@ use tokio::sync::{broadcast, oneshot, watch};
 use super::builder::{NodeBuilder, Parts};
 use super::events::{NodeEvent, TransferNews};
 use super::hub::{Hub, SendTo, Shutdown};
+use super::outbox::{Deposit, Find, List, OrderKind, Outbox, OutboxEntry, OutboxError, OutboxState};
 use super::session::signals::{Command, Know, Order, Outcome, SendOptions, Start};
 use super::shared::NodeShared;
-use super::trust::{Trust, TrustError, random32};
-use super::{ConfigError, NodeConfig};
+use super::trust::{Trust, TrustError, now};
+use super::{Arrival, ConfigError, NodeConfig};
 use crate::delivery::{Content, Failure, Receipt, TransferId};
 use crate::metrics::StageReport;
-use crate::pipeline::{Inbox, Source, SourceReport};
+use crate::pipeline::{Compression, Inbox, Source, SourceReport};
 use crate::remote::{Directory, DirectoryError};
 use crate::wire::{PeerId, Ticket};
 
@@ -26,6 +27,7 @@ pub struct Node(Arc<Inner>);
 struct Inner {
     shared: Arc<NodeShared>,
     hub: actix::Addr<Hub>,
+    outbox: Option<actix::Addr<Outbox>>,
     addresses: Vec<String>,
     stop: Mutex<Option<oneshot::Sender<()>>>,
     stopped: watch::Receiver<bool>,
@@ -79,6 +81,9 @@ pub enum SendError {
     /// The operating system gave no thread.
     #[error("no thread could be started to look at the source: {0}")]
     Thread(std::io::Error),
+    /// It could not be stored.
+    #[error(transparent)]
+    Outbox(#[from] OutboxError),
     /// The node has stopped.
     #[error("the node has been shut down")]
     Stopped,
@@ -91,14 +96,14 @@ impl Node {
     }
 
     pub(super) fn new(parts: Parts, has_stopped: oneshot::Receiver<()>) -> Self {
-        let Parts { shared, hub, addresses, stop } = parts;
+        let Parts { shared, hub, outbox, addresses, stop } = parts;
         let (ended, stopped) = watch::channel(false);
         // A plain thread, since the host may have no runtime; it ends with the node.
         std::thread::spawn(move || {
             let _ = has_stopped.blocking_recv();
             let _ = ended.send(true);
         });
-        Self(Arc::new(Inner { shared, hub, addresses, stop: Mutex::new(Some(stop)), stopped }))
+        Self(Arc::new(Inner { shared, hub, outbox, addresses, stop: Mutex::new(Some(stop)), stopped }))
     }
 
     /// Who it is.
@@ -136,7 +141,8 @@ impl Node {
         self.trust().issue(self.peer(), self.0.addresses.clone(), inbox, redeemers, valid)
     }
 
-    /// Begins a delivery. Returns when this node has it (`accepted`); it goes on by itself, and the handle tells how.
+    /// Begins a delivery. Returns when it is safely stored, so that this process may die (`stored`); without a spool, and for
+    /// content that can't be found again, when this node has it (`accepted`). It goes on by itself, and the handle tells how.
     pub async fn send(&self, to: impl Into<Destination>, source: impl Source) -> Result<TransferHandle, SendError> {
         self.send_with(to, source, SendOptions::default()).await
     }
@@ -154,13 +160,80 @@ impl Node {
             NodeConfig { chunk_size: size, window: usize::MAX, pool: usize::MAX, ..shared.config.clone() }.check()?;
         }
         shared.registry.sending(&options.stages, crate::wire::Suite::XSALSA20_POLY1305)?;
-        let mut id = [0; 24];
-        id.copy_from_slice(&random32()[..24]);
-        let state = Arc::new(TransferState::new(TransferId::from_bytes(id), peer));
+        let expiry = options.expiry.unwrap_or(shared.config.expiry);
+        NodeConfig { expiry, ..shared.config.clone() }.check()?;
+        let id = TransferId::random();
         let (source, content) = look_at(source).await?;
-        let start = Start { source, content, inbox, options, state: Unsettled(Arc::clone(&state)) };
+        let created = now();
+        let expires = created + expiry.as_secs();
+        let kept = source.reference().filter(|reference| shared.registry.can_reopen(&reference.kind) && !options.transient);
+        if let (Some(outbox), Some(reference)) = (&self.0.outbox, kept) {
+            let Know { addresses, token } = know;
+            let entry = OutboxEntry {
+                peer,
+                inbox,
+                addresses,
+                token: token.map(Into::into),
+                content: reference.into(),
+                name: content.name.to_string(),
+                length: content.length,
+                chunk_size: options.chunk_size,
+                compressed: options.compression.map(|compression| compression == Compression::Snappy),
+                stages: options.stages,
+                created,
+                expires,
+                tries: 1,
+                state: OutboxState::Stored,
+                last_failure: None,
+            };
+            let state = Arc::new(TransferState::stored(id, peer));
+            let deposit = Deposit { id, entry, source: Some((source, content)), state: Arc::clone(&state) };
+            outbox.send(deposit).await.map_err(|_| SendError::Stopped)??;
+            return Ok(TransferHandle { state, node: self.clone() });
+        }
+        let state = Arc::new(TransferState::new(id, peer));
+        let start = Start { source, content, inbox, options, attempt: 0, created, expires, state: Unsettled(Arc::clone(&state)) };
         self.0.hub.send(SendTo { peer, know, start }).await.map_err(|_| SendError::Stopped)?;
         Ok(TransferHandle { state, node: self.clone() })
+    }
+
+    /// The deliveries in the outbox, the oldest first: those still to be delivered, and how others ended.
+    pub async fn outbox(&self) -> Result<Vec<(TransferId, OutboxEntry)>, OutboxError> {
+        self.the_outbox()?.send(List).await.map_err(|_| OutboxError::None)
+    }
+
+    /// The handle of a delivery in the outbox, whichever process stored it.
+    pub async fn transfer(&self, id: TransferId) -> Result<TransferHandle, OutboxError> {
+        let state = self.the_outbox()?.send(Find(id)).await.map_err(|_| OutboxError::None)?;
+        Ok(TransferHandle { state: state.ok_or(OutboxError::Unknown(id))?, node: self.clone() })
+    }
+
+    /// Tries a delivery of the outbox now; a dead letter comes to life again.
+    pub async fn retry(&self, id: TransferId) -> Result<(), OutboxError> {
+        self.order(id, OrderKind::Retry).await
+    }
+
+    /// Takes a delivery out of the outbox that is still to be delivered.
+    pub async fn withdraw(&self, id: TransferId) -> Result<(), OutboxError> {
+        self.order(id, OrderKind::Cancel).await
+    }
+
+    /// Forgets a delivery of the outbox that is over, a dead letter too.
+    pub async fn forget(&self, id: TransferId) -> Result<(), OutboxError> {
+        self.order(id, OrderKind::Drop).await
+    }
+
+    /// What was delivered here and is still remembered, the newest first.
+    pub fn arrivals(&self) -> Vec<(PeerId, TransferId, Arrival)> {
+        self.0.shared.remembered.list()
+    }
+
+    async fn order(&self, id: TransferId, what: OrderKind) -> Result<(), OutboxError> {
+        self.the_outbox()?.send(super::outbox::Order { id, what }).await.map_err(|_| OutboxError::None)?
+    }
+
+    fn the_outbox(&self) -> Result<&actix::Addr<Outbox>, OutboxError> {
+        self.0.outbox.as_ref().ok_or(OutboxError::None)
     }
 
     fn resolve(&self, to: Destination) -> Result<(PeerId, String, Know), SendError> {
@@ -249,6 +322,8 @@ impl fmt::Debug for Node {
 /// What a transfer has come to.
 #[derive(Clone, Debug, Default)]
 pub struct TransferStatus {
+    /// Whether it is in the outbox, so that it outlives this process.
+    pub stored: bool,
     /// Whether the receiver has accepted it.
     pub started: bool,
     /// Bytes of content that have arrived.
@@ -267,19 +342,51 @@ pub(crate) struct TransferState {
     pub(crate) id: TransferId,
     peer: PeerId,
     status: watch::Sender<TransferStatus>,
+    /// The stored delivery that this is a try at.
+    stored: Option<Arc<TransferState>>,
 }
 
 impl TransferState {
     fn new(id: TransferId, peer: PeerId) -> Self {
-        Self { id, peer, status: watch::channel(TransferStatus::default()).0 }
+        Self { id, peer, status: watch::channel(TransferStatus::default()).0, stored: None }
     }
 
-    pub(crate) fn update(&self, change: impl FnOnce(&mut TransferStatus)) {
+    /// The state of a delivery in the outbox.
+    pub(crate) fn stored(id: TransferId, peer: PeerId) -> Self {
+        let state = Self::new(id, peer);
+        state.update(|status| status.stored = true);
+        state
+    }
+
+    /// The state of a try at a delivery in the outbox.
+    pub(crate) fn for_try(stored: &Arc<Self>) -> Self {
+        Self { stored: Some(Arc::clone(stored)), ..Self::new(stored.id, stored.peer) }
+    }
+
+    pub(crate) fn is_try(&self) -> bool {
+        self.stored.is_some()
+    }
+
+    pub(crate) fn update(&self, change: impl Fn(&mut TransferStatus)) {
+        if let Some(stored) = &self.stored {
+            stored.status.send_modify(&change);
+        }
         self.status.send_modify(change);
+    }
+
+    /// Waits for the end.
+    pub(crate) async fn outcome(&self) -> Outcome {
+        let mut status = self.status.subscribe();
+        let ended = status.wait_for(|status| status.outcome.is_some()).await;
+        let outcome = ended.ok().and_then(|status| status.outcome.clone());
+        outcome.unwrap_or_else(|| Err(Failure::new(crate::delivery::FailureKind::Shutdown, "the node stopped")))
     }
 
     /// Notes progress; whether there was any.
     pub(crate) fn progressed(&self, bytes: u64, total: Option<u64>) -> bool {
+        if let Some(stored) = &self.stored {
+            stored.progressed(bytes, total);
+        }
         self.status.send_if_modified(|status| {
             let more = bytes > status.bytes;
             (status.bytes, status.total) = (bytes.max(status.bytes), total);
@@ -341,10 +448,7 @@ impl TransferHandle {
 
     /// Waits until the receiver has verified and committed it, or it has failed at both ends.
     pub async fn delivered(&self) -> Result<Receipt, Failure> {
-        let mut status = self.state.status.subscribe();
-        let ended = status.wait_for(|status| status.outcome.is_some()).await;
-        let outcome = ended.ok().and_then(|status| status.outcome.clone());
-        outcome.unwrap_or_else(|| Err(Failure::new(crate::delivery::FailureKind::Shutdown, "the node stopped")))
+        self.state.outcome().await
     }
 
     /// What happens to it from now on.

@@ -10,6 +10,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 
 use super::accept;
 use super::link::NewLink;
+use super::outbox::{Halt, Outbox};
 use super::session::Session;
 use super::session::signals::{Close, Command, Drain, Know, LinkUp, Retire, Start};
 use super::shared::NodeShared;
@@ -26,6 +27,7 @@ pub(crate) struct Hub {
     listening: Vec<JoinHandle<()>>,
     /// Handshakes under way, the oldest first, each with the host it comes from.
     half_open: VecDeque<(String, AbortHandle)>,
+    outbox: Option<Addr<Outbox>>,
     stopping: bool,
 }
 
@@ -70,6 +72,19 @@ pub(crate) struct SendTo {
     pub(crate) start: Start,
 }
 
+/// This is the outbox, to be told when the node stops.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Keep(pub(crate) Addr<Outbox>);
+
+impl Handler<Keep> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, Keep(outbox): Keep, _: &mut Context<Self>) {
+        self.outbox = Some(outbox);
+    }
+}
+
 /// Finish what runs, within the limit, then close everything.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
@@ -77,7 +92,7 @@ pub(crate) struct Shutdown;
 
 impl Hub {
     pub(crate) fn new(shared: Arc<NodeShared>) -> Self {
-        Self { shared, sessions: HashMap::new(), listening: Vec::new(), half_open: VecDeque::new(), stopping: false }
+        Self { shared, sessions: HashMap::new(), listening: Vec::new(), half_open: VecDeque::new(), outbox: None, stopping: false }
     }
 
     /// The session with this peer, for one message that must not be lost.
@@ -262,9 +277,14 @@ impl Handler<Shutdown> for Hub {
         self.stopping = true;
         self.listening.iter().for_each(JoinHandle::abort);
         self.half_open.iter().for_each(|(_, handshake)| handshake.abort());
+        let outbox = self.outbox.take();
         let (sessions, limit) =
             (self.sessions.values().map(|(session, _)| session.clone()).collect::<Vec<_>>(), self.shared.config.drain_for);
         Box::pin(async move {
+            if let Some(outbox) = &outbox {
+                // An error means that it has stopped already.
+                let _ = outbox.send(Halt).await;
+            }
             let drained = futures_util::future::join_all(sessions.iter().map(|session| session.send(Drain)));
             if tokio::time::timeout(limit, drained).await.is_err() {
                 tracing::warn!(?limit, "transfers still ran at the end of the drain: they fail");

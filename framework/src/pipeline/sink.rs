@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 
 use super::journal::Journal;
 use crate::delivery::{Content, DigestFold, TransferId};
-use crate::wire::PeerId;
+use crate::wire::{FailureKind, PeerId};
 
 /// A named place that takes deliveries: decides about each one, and gives it a sink.
 pub trait Inbox: Debug + Send + Sync + 'static {
@@ -130,12 +130,24 @@ pub struct Committed {
 pub struct Refusal {
     /// For a person: what was refused, why, what to do.
     pub reason: String,
+    /// Whether it is a matter of the moment, such as space or places, so that the same delivery may be taken later.
+    pub passing: bool,
 }
 
 impl Refusal {
     /// A refusal for this reason.
     pub fn new(reason: impl Display) -> Self {
-        Self { reason: reason.to_string() }
+        Self { reason: reason.to_string(), passing: false }
+    }
+
+    /// A refusal for this reason, which may pass.
+    pub fn for_now(reason: impl Display) -> Self {
+        Self { reason: reason.to_string(), passing: true }
+    }
+
+    /// The kind of failure it is for the sender.
+    pub fn kind(&self) -> FailureKind {
+        if self.passing { FailureKind::Busy } else { FailureKind::Refused }
     }
 }
 

@@ -52,6 +52,8 @@ pub enum FailureKind {
     Shutdown,
     /// The other node could not be reached.
     Unreachable,
+    /// There is no room for it now: later there may be.
+    Busy,
 }
 
 impl Failure {
@@ -103,6 +105,7 @@ impl fmt::Display for FailureKind {
             Self::Changed => "the source changed while it was sent",
             Self::Unreachable => "unreachable",
             Self::Shutdown => "the node was shut down",
+            Self::Busy => "no room now",
         })
     }
 }
@@ -133,12 +136,13 @@ mod tests {
     #[test]
     fn every_kind_has_its_number() {
         use FailureKind::*;
-        for (number, kind) in
-            [Refused, Untrusted, Integrity, Io, Cancelled, Stage, Protocol, Expired, Changed, Shutdown].into_iter().enumerate()
+        for (number, kind) in [Refused, Untrusted, Integrity, Io, Cancelled, Stage, Protocol, Expired, Changed, Shutdown, Unreachable, Busy]
+            .into_iter()
+            .enumerate()
         {
             assert_eq!(codec::encode(&kind).unwrap(), (number as u32).to_le_bytes());
         }
-        assert!(codec::decode::<FailureKind>(&11_u32.to_le_bytes()).is_err());
+        assert!(codec::decode::<FailureKind>(&12_u32.to_le_bytes()).is_err());
     }
 
     #[test]

@@ -119,13 +119,13 @@ impl Session {
             return refuse(FailureKind::Integrity, "the key of the transfer is not the one committed to".into());
         }
         if !self.draining.is_empty() {
-            return refuse(FailureKind::Refused, "the receiver is shutting down".into());
+            return refuse(FailureKind::Shutdown, "the receiver is shutting down".into());
         }
         if self.closing || self.incoming.len() >= self.shared.config.transfers_per_peer {
-            return refuse(FailureKind::Refused, format!("{} deliveries of this peer are under way already", self.incoming.len()));
+            return refuse(FailureKind::Busy, format!("{} deliveries of this peer are under way already", self.incoming.len()));
         }
         if !self.shared.remembered.has_room(now) {
-            return refuse(FailureKind::Refused, "the receiver remembers as many deliveries as it may; try again later".into());
+            return refuse(FailureKind::Busy, "the receiver remembers as many deliveries as it may; try again later".into());
         }
         Ok(())
     }
@@ -167,7 +167,7 @@ impl Session {
                 let journalled = journal.is_some();
                 let Opening { transfer, content, chunk_size, .. } = described;
                 let offer = Offer { peer, transfer, content, chunk_size, journal };
-                let sink = inbox.open(&offer).map_err(|refusal| Failure::new(FailureKind::Refused, refusal.reason))?;
+                let sink = inbox.open(&offer).map_err(|refusal| Failure::new(refusal.kind(), refusal.reason))?;
                 let resumed = match sink.resumed() {
                     Resumed::Committed(summary, committed) => return Ok(OpenedSink::Committed { summary, committed }),
                     Resumed::Chunks(progress) => progress,

@@ -159,6 +159,7 @@ impl Handler<LinkUp> for Session {
         tracing::info!(peer = %self.name, dialed = new.dialed, "link up");
         self.link = Some(LiveLink::start(*new, self.epoch, ctx.address(), &self.shared.config));
         self.shared.emit(NodeEvent::LinkUp { peer: self.peer, name: self.name.clone() });
+        self.seek_room(ctx);
         self.offer_all();
     }
 }
@@ -186,7 +187,8 @@ impl Handler<DialFailed> for Session {
 
 fn refusal_kind(reason: &RefuseReason) -> FailureKind {
     match reason {
-        RefuseReason::Busy | RefuseReason::ShuttingDown => FailureKind::Refused,
+        RefuseReason::Busy => FailureKind::Busy,
+        RefuseReason::ShuttingDown => FailureKind::Shutdown,
         _ => FailureKind::Untrusted,
     }
 }
@@ -210,6 +212,7 @@ impl Handler<Drain> for Session {
     fn handle(&mut self, _: Drain, _: &mut Context<Self>) -> ResponseFuture<()> {
         let (done, is_done) = oneshot::channel();
         self.draining.push(done);
+        self.put_off_stored();
         self.settle();
         Box::pin(async move {
             // An error means the session ended: nothing is left either way.

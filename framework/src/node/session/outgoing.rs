@@ -17,7 +17,7 @@ use crate::node::events::{Direction, TransferNews};
 use crate::node::handle::Unsettled;
 use crate::node::lane::{Acknowledged, Forget, Resend, SendingChain};
 use crate::node::runner::{Gate, Rewind, Run, SourceRunner};
-use crate::node::trust::{now, random32};
+use crate::node::trust::random32;
 use crate::pipeline::{Balanced, Budget, ChunkerSeat, Compression, Source, SourceError, Transfer};
 use crate::wire::{Control, Opening, Ranges, SecretBytes, Suite};
 
@@ -37,10 +37,13 @@ pub(super) struct OutgoingTransfer {
     thread: Option<Arc<DiskThread>>,
     gate: watch::Sender<Gate>,
     budget: Budget,
+    window: usize,
     room: Option<Room>,
     /// Waits for room.
     waiting: Option<Task>,
     pub(super) said_pause: Option<bool>,
+    /// The number of its first attempt.
+    first_attempt: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +80,31 @@ impl Session {
         let (opening, said_pause) = (out.opening.clone(), out.said_pause);
         self.say(Control::Open(Box::new(opening)));
         self.say_pause(stream, said_pause);
+    }
+
+    /// Waits for room for those that have none. Not without a link: nobody who is away takes the room of others.
+    pub(super) fn seek_room(&mut self, ctx: &mut Context<Self>) {
+        if self.link.is_none() {
+            return;
+        }
+        for (&stream, out) in self.outgoing.iter_mut().filter(|(_, out)| out.phase == Phase::Waiting && out.waiting.is_none()) {
+            let (shared, session, window) = (Arc::clone(&self.shared), ctx.address(), out.window);
+            let waiting = actix::spawn(async move {
+                let running = Arc::clone(&shared.running_out).acquire_owned().await.expect("the semaphore is never closed");
+                let bytes = shared.sending.take(window).await;
+                session.do_send(Admitted { stream, room: Room { _bytes: bytes, _running: running, _share: None } });
+            });
+            out.waiting = Some(Task(waiting.abort_handle()));
+        }
+    }
+
+    /// Gives up what is stored and does not run yet: it goes on when the node is started again.
+    pub(super) fn put_off_stored(&mut self) {
+        let idle = |out: &OutgoingTransfer| out.state.is_try() && (self.link.is_none() || out.phase != Phase::Running);
+        let idle: Vec<_> = self.outgoing.iter().filter(|(_, out)| idle(out)).map(|(&stream, _)| stream).collect();
+        for stream in idle {
+            self.fail(stream, Failure::new(FailureKind::Shutdown, "the sender is shutting down"));
+        }
     }
 
     pub(super) fn offer_all(&mut self) {
@@ -181,8 +209,9 @@ impl Session {
         let Some(out) = self.outgoing.get(&stream) else { return };
         let (id, attempt, chunk_size, compression) =
             (out.id(), out.transfer.scope.attempt + 1, out.transfer.scope.chunk_size, out.compression);
-        if attempt >= ATTEMPTS * 8 {
-            return self.fail(stream, Failure::new(FailureKind::Changed, format!("given up after {attempt} attempts: {why}")));
+        let tried = attempt - out.first_attempt;
+        if tried >= ATTEMPTS * 8 {
+            return self.fail(stream, Failure::new(FailureKind::Unreachable, format!("given up after {tried} attempts: {why}")));
         }
         let (transfer, new_stream) = self.new_attempt(id, attempt, chunk_size, compression);
         let mut out = self.outgoing.remove(&stream).expect("it was there above");
@@ -207,7 +236,10 @@ impl Session {
             Ok(receipt) => TransferNews::Delivered { receipt: receipt.clone() },
             Err(failure) => TransferNews::Failed { failure: failure.clone() },
         };
-        self.tell(out.id(), Direction::Outgoing, news);
+        // What is stored may be tried again: its outbox tells how it ends.
+        if outcome.is_ok() || !out.state.is_try() {
+            self.tell(out.id(), Direction::Outgoing, news);
+        }
         out.state.end(outcome);
         self.settle();
     }
@@ -256,21 +288,22 @@ fn key_of(transfer: &Transfer) -> SecretBytes {
 impl Handler<Start> for Session {
     type Result = ();
 
-    fn handle(&mut self, Start { source, content, inbox, options, state }: Start, ctx: &mut Context<Self>) {
+    fn handle(&mut self, start: Start, ctx: &mut Context<Self>) {
+        let Start { source, content, inbox, options, attempt, created, expires, state } = start;
         self.heard += 1;
-        let closing = self.closing || !self.draining.is_empty();
-        if closing || self.outgoing.len() >= self.shared.config.transfers_per_peer {
-            let text = if closing { "the node is shutting down" } else { "too many transfers wait for this peer already" };
-            return state.end(Err(Failure::new(FailureKind::Refused, text)));
+        if self.closing || !self.draining.is_empty() {
+            return state.end(Err(Failure::new(FailureKind::Shutdown, "the node is shutting down")));
+        }
+        if self.outgoing.len() >= self.shared.config.transfers_per_peer {
+            return state.end(Err(Failure::new(FailureKind::Busy, "too many transfers wait for this peer already")));
         }
         let chunk_size = options.chunk_size.unwrap_or(self.shared.config.chunk_size);
         let compression = options.compression.unwrap_or(self.shared.config.compression);
-        let (transfer, stream) = self.new_attempt(state.id, 0, chunk_size, compression);
-        let created = now();
+        let (transfer, stream) = self.new_attempt(state.id, attempt, chunk_size, compression);
         let opening = Opening {
             stream,
             transfer: state.id,
-            attempt: 0,
+            attempt,
             key: key_of(&transfer),
             commit: transfer.key.commitment(),
             inbox,
@@ -280,11 +313,11 @@ impl Handler<Start> for Session {
             stages: options.stages,
             version: source.version(),
             created,
-            expires: created + self.shared.config.expiry.as_secs(),
+            expires,
         };
         let window = self.shared.config.window.max(2 * chunk_size as usize);
         let window = window_for(window, chunk_size, content.length);
-        let mut out = OutgoingTransfer {
+        let out = OutgoingTransfer {
             transfer,
             state,
             outlet: None,
@@ -300,18 +333,14 @@ impl Handler<Start> for Session {
             room: None,
             waiting: None,
             said_pause: None,
+            first_attempt: attempt,
+            window,
         };
         if self.is_idle() && self.link.is_none() {
             self.down_since = std::time::Instant::now();
         }
-        let (shared, session) = (Arc::clone(&self.shared), ctx.address());
-        let waiting = actix::spawn(async move {
-            let running = Arc::clone(&shared.running_out).acquire_owned().await.expect("the semaphore is never closed");
-            let bytes = shared.sending.take(window).await;
-            session.do_send(Admitted { stream, room: Room { _bytes: bytes, _running: running, _share: None } });
-        });
-        out.waiting = Some(Task(waiting.abort_handle()));
         self.outgoing.insert(stream, out);
+        self.seek_room(ctx);
         self.ensure_link(ctx);
     }
 }
@@ -372,8 +401,8 @@ impl Handler<SourceEnded> for Session {
                 let news = TransferNews::Skipped { entries: report.skipped, total: report.skipped_total };
                 self.tell_outgoing(stream, news);
             }
-            Ok(report) => out.state.update(|status| status.report = report),
-            Err(error @ SourceError::Changed { .. }) if out.transfer.scope.attempt + 1 < ATTEMPTS => {
+            Ok(report) => out.state.update(|status| status.report = report.clone()),
+            Err(error @ SourceError::Changed { .. }) if out.transfer.scope.attempt + 1 < out.first_attempt + ATTEMPTS => {
                 let why = error.to_string();
                 let failure = Failure::new(FailureKind::Changed, why.clone());
                 self.say(Control::Fail { stream, failure });

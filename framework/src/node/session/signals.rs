@@ -97,6 +97,12 @@ pub(crate) struct Start {
     pub(crate) content: Content,
     pub(crate) inbox: String,
     pub(crate) options: SendOptions,
+    /// The number of its first attempt.
+    pub(crate) attempt: u32,
+    /// In seconds since the Unix epoch.
+    pub(crate) created: u64,
+    /// In seconds since the Unix epoch.
+    pub(crate) expires: u64,
     pub(crate) state: Unsettled,
 }
 
@@ -109,6 +115,11 @@ pub struct SendOptions {
     pub compression: Option<Compression>,
     /// Names of registered coders that every chunk passes, in this order. The receiver must know them, too.
     pub stages: Vec<String>,
+    /// How long it is worth delivering, from 1 s to 30 days.
+    pub expiry: Option<std::time::Duration>,
+    /// Does not keep it in the spool, even if the node has one: it is lost with the process, and fails when the receiver can't
+    /// be reached.
+    pub transient: bool,
 }
 
 /// There is room for an outgoing transfer.

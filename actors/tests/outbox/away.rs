@@ -1,0 +1,117 @@
+//! One of the two is not there.
+
+use std::time::Duration;
+
+use estafette::node::OutboxState;
+
+use super::harness::{World, copy_of, entry, file_spool, send, within};
+
+#[tokio::test]
+async fn a_delivery_waits_for_a_receiver_who_comes_after_the_sender_has_died_and_come_back() {
+    within(async {
+        let mut world = World::new();
+        world.lyon_spool = file_spool(&world);
+        let file = world.file("letter", 300_000);
+        let lyon = world.lyon().await;
+        let id = send(&lyon, "paris/files", &file).await.id();
+        lyon.abort().await;
+        let lyon = world.lyon().await;
+        let transfer = lyon.transfer(id).await.unwrap();
+        assert!(transfer.status().outcome.is_none());
+        let paris = world.paris().await;
+        let receipt = transfer.delivered().await.unwrap();
+        assert_eq!(receipt.length, 300_000);
+        assert!(world.has_arrived("letter"));
+        lyon.shutdown().await;
+        // Asked for by its id, by a third process.
+        let lyon = world.lyon().await;
+        assert_eq!(lyon.transfer(id).await.unwrap().delivered().await.unwrap(), receipt);
+        assert!(matches!(entry(&lyon, id).await.unwrap().state, OutboxState::Delivered { .. }));
+        lyon.shutdown().await;
+        paris.shutdown().await;
+        assert_eq!(world.arrived(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_is_away_does_not_hold_up_who_is_there() {
+    within(async {
+        let world = World::new();
+        let (lyon, paris) = (world.lyon().await, world.paris().await);
+        let file = world.file("for nobody", 10);
+        for _ in 0..40 {
+            send(&lyon, "nobody/files", &file).await;
+        }
+        let transfer = send(&lyon, "paris/files", &world.file("letter", 100_000)).await;
+        transfer.delivered().await.unwrap();
+        assert!(world.has_arrived("letter"));
+        lyon.shutdown().await;
+        paris.shutdown().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_offered_again_after_both_have_died_is_delivered_no_second_time() {
+    within(async {
+        let world = World::new();
+        let file = world.file("letter", 100_000);
+        let lyon = world.lyon().await;
+        let id = send(&lyon, "paris/files", &file).await.id();
+        // The sender's disk as it was before it heard that the delivery was made.
+        let before = copy_of(&world.lyon_spool, &["outbox"]);
+        let paris = world.paris().await;
+        let receipt = lyon.transfer(id).await.unwrap().delivered().await.unwrap();
+        lyon.abort().await;
+        paris.abort().await;
+        std::fs::remove_file(world.path("in/letter")).unwrap();
+        let (lyon, paris) = (world.lyon_with(before).await, world.paris().await);
+        let again = lyon.transfer(id).await.unwrap().delivered().await.unwrap();
+        assert_eq!((again.digest, &again.place), (receipt.digest, &receipt.place));
+        assert_eq!(world.arrived(), 0, "it was delivered a second time");
+        assert_eq!(paris.arrivals().len(), 1);
+        lyon.shutdown().await;
+        paris.shutdown().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_node_that_stops_keeps_what_it_could_not_deliver_and_says_so() {
+    within(async {
+        let world = World::new();
+        let lyon = world.lyon().await;
+        let transfer = send(&lyon, "paris/files", &world.file("letter", 1000)).await;
+        lyon.shutdown().await;
+        let failure = transfer.delivered().await.unwrap_err();
+        assert!(failure.message.contains("goes on when the node is started again"), "{failure}");
+        let (lyon, paris) = (world.lyon().await, world.paris().await);
+        lyon.transfer(transfer.id()).await.unwrap().delivered().await.unwrap();
+        tokio::time::timeout(Duration::from_secs(20), lyon.shutdown()).await.unwrap();
+        paris.shutdown().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn many_deliveries_to_one_who_comes_late_arrive_all() {
+    within(async {
+        let world = World::new();
+        let lyon = world.lyon().await;
+        let names: Vec<_> = (0..100).map(|i| format!("letter {i}")).collect();
+        let mut transfers = Vec::new();
+        for name in &names {
+            transfers.push(send(&lyon, "paris/files", &world.file(name, 5000)).await);
+        }
+        let paris = world.paris().await;
+        for transfer in transfers {
+            transfer.delivered().await.unwrap();
+        }
+        assert!(names.iter().all(|name| world.has_arrived(name)));
+        assert_eq!(world.arrived(), 100);
+        lyon.shutdown().await;
+        paris.shutdown().await;
+    })
+    .await;
+}

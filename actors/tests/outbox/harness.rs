@@ -1,0 +1,132 @@
+//! Two nodes on a network in memory that can be stopped and started one by one, each with a spool that outlives it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use estafette::node::{FileStore, MemoryStore, OutboxEntry, Store};
+use estafette::pipeline::Hosting;
+use estafette::testing::Network;
+use estafette::{Identity, Node, NodeConfig, SendOptions, TransferHandle, TransferId};
+use estafette_actors::{sink::FileSink, source::FileSource, standard};
+use tempfile::TempDir;
+
+/// Longer than any of these tests takes that works.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future).await.expect("it hangs")
+}
+
+pub(crate) fn config() -> NodeConfig {
+    NodeConfig {
+        chunk_size: 4 << 10,
+        window: 64 << 10,
+        pool: 256 << 10,
+        hosting: Hosting::Parallel(2),
+        backoff: Duration::from_millis(5),
+        dial_for: Duration::from_millis(50),
+        reconnect_for: Duration::from_millis(200),
+        ..NodeConfig::default()
+    }
+}
+
+/// What outlives nodes: their keys, their spools, their folders.
+pub(crate) struct World {
+    pub(crate) network: Network,
+    pub(crate) folder: TempDir,
+    pub(crate) lyon_spool: Arc<dyn Store>,
+    pub(crate) paris_spool: Arc<dyn Store>,
+    lyon: Identity,
+    paris: Identity,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("in")).unwrap();
+        Self {
+            network: Network::seeded(1),
+            folder,
+            lyon_spool: Arc::<MemoryStore>::default(),
+            paris_spool: Arc::<MemoryStore>::default(),
+            lyon: Identity::generate(),
+            paris: Identity::generate(),
+        }
+    }
+
+    pub(crate) async fn lyon(&self) -> Node {
+        self.lyon_with(Arc::clone(&self.lyon_spool)).await
+    }
+
+    pub(crate) async fn lyon_with(&self, spool: Arc<dyn Store>) -> Node {
+        let stages = standard().transport(self.network.transport("lyon"));
+        let node = Node::builder().name("lyon").identity(self.lyon.clone()).listen("lyon").stages(stages).spool(spool);
+        node.peer("paris", self.paris.peer(), ["paris"])
+            .peer("nobody", Identity::generate().peer(), ["nobody"])
+            .config(config())
+            .start()
+            .await
+            .unwrap()
+    }
+
+    /// Takes deliveries to `files` into the folder `in`.
+    pub(crate) async fn paris(&self) -> Node {
+        let stages = standard().transport(self.network.transport("paris"));
+        let node = Node::builder().name("paris").identity(self.paris.clone()).listen("paris").stages(stages);
+        let node = node.spool(Arc::clone(&self.paris_spool)).peer("lyon", self.lyon.peer(), ["lyon"]).config(config());
+        let node = node.start().await.unwrap();
+        node.receive("files", FileSink::into_dir(self.path("in"))).unwrap();
+        node
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A file of its own with some content.
+    pub(crate) fn file(&self, name: &str, length: usize) -> PathBuf {
+        let path = self.path(name);
+        let content: Vec<u8> = name.bytes().cycle().take(length).collect();
+        std::fs::write(&path, content).unwrap();
+        path
+    }
+
+    pub(crate) fn has_arrived(&self, name: &str) -> bool {
+        std::fs::read(self.path("in").join(name)).is_ok_and(|there| there == std::fs::read(self.path(name)).unwrap())
+    }
+
+    /// How many things lie in paris' folder, temporaries too.
+    pub(crate) fn arrived(&self) -> usize {
+        std::fs::read_dir(self.path("in")).unwrap().count()
+    }
+}
+
+pub(crate) async fn send(node: &Node, to: &str, path: &Path) -> TransferHandle {
+    let transfer = node.send(to, FileSource::open(path).unwrap()).await.unwrap();
+    assert!(transfer.status().stored);
+    transfer
+}
+
+pub(crate) async fn send_for(node: &Node, to: &str, path: &Path, expiry: Duration) -> TransferHandle {
+    let options = SendOptions { expiry: Some(expiry), ..SendOptions::default() };
+    node.send_with(to, FileSource::open(path).unwrap(), options).await.unwrap()
+}
+
+pub(crate) async fn entry(node: &Node, id: TransferId) -> Option<OutboxEntry> {
+    node.outbox().await.unwrap().into_iter().find(|(known, _)| *known == id).map(|(_, entry)| entry)
+}
+
+/// What a store holds now, in a store of its own.
+pub(crate) fn copy_of(store: &Arc<dyn Store>, tables: &[&'static str]) -> Arc<dyn Store> {
+    let copy = MemoryStore::default();
+    for table in tables {
+        store.load(table).unwrap().into_iter().for_each(|(key, value)| copy.put(table, &key, &value).unwrap());
+    }
+    Arc::new(copy)
+}
+
+/// A spool of plain files, as a host may use one.
+pub(crate) fn file_spool(world: &World) -> Arc<dyn Store> {
+    Arc::new(FileStore::open(world.path("spool")).unwrap())
+}

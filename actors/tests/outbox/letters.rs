@@ -1,0 +1,92 @@
+//! Dead letters, and what somebody may do about a delivery.
+
+use std::time::Duration;
+
+use estafette::TransferNews;
+use estafette::delivery::FailureKind;
+use estafette::node::{OutboxError, OutboxState};
+
+use super::harness::{World, entry, send, send_for, within};
+
+#[tokio::test]
+async fn a_refused_delivery_becomes_a_dead_letter_and_comes_to_life_again() {
+    within(async {
+        let world = World::new();
+        let (lyon, paris) = (world.lyon().await, world.paris().await);
+        std::fs::write(world.path("in/letter"), "taken").unwrap();
+        let transfer = send(&lyon, "paris/files", &world.file("letter", 5000)).await;
+        assert_eq!(transfer.delivered().await.unwrap_err().kind, FailureKind::Refused);
+        assert!(matches!(lyon.withdraw(transfer.id()).await, Err(OutboxError::Unfit { .. })));
+        lyon.abort().await;
+        let lyon = world.lyon().await;
+        let OutboxState::Dead { failure, .. } = entry(&lyon, transfer.id()).await.unwrap().state else { panic!("it is not dead") };
+        assert!(failure.message.contains("letter"), "{failure}");
+        std::fs::remove_file(world.path("in/letter")).unwrap();
+        lyon.retry(transfer.id()).await.unwrap();
+        lyon.transfer(transfer.id()).await.unwrap().delivered().await.unwrap();
+        assert!(world.has_arrived("letter"));
+        assert!(matches!(lyon.retry(transfer.id()).await, Err(OutboxError::Unfit { .. })));
+        lyon.forget(transfer.id()).await.unwrap();
+        assert!(matches!(lyon.transfer(transfer.id()).await, Err(OutboxError::Unknown(_))));
+        lyon.shutdown().await;
+        paris.shutdown().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_taken_out_is_not_delivered_by_any_later_process() {
+    within(async {
+        let world = World::new();
+        let lyon = world.lyon().await;
+        let transfer = send(&lyon, "paris/files", &world.file("letter", 5000)).await;
+        let other = send(&lyon, "paris/files", &world.file("other", 5000)).await;
+        lyon.withdraw(transfer.id()).await.unwrap();
+        assert_eq!(transfer.delivered().await.unwrap_err().kind, FailureKind::Cancelled);
+        lyon.abort().await;
+        let (lyon, paris) = (world.lyon().await, world.paris().await);
+        lyon.transfer(other.id()).await.unwrap().delivered().await.unwrap();
+        assert_eq!(lyon.outbox().await.unwrap().len(), 1);
+        assert_eq!(world.arrived(), 1);
+        lyon.shutdown().await;
+        paris.shutdown().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_expires_becomes_a_dead_letter_that_names_the_last_failure() {
+    within(async {
+        let world = World::new();
+        let lyon = world.lyon().await;
+        let mut events = lyon.events();
+        let transfer = send_for(&lyon, "paris/files", &world.file("letter", 10), Duration::from_secs(1)).await;
+        let failure = transfer.delivered().await.unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Expired);
+        assert!(failure.message.contains("reached"), "{failure}");
+        loop {
+            if matches!(events.next_news().await.unwrap(), TransferNews::Failed { .. }) {
+                break;
+            }
+        }
+        lyon.shutdown().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_file_that_is_gone_makes_a_dead_letter_that_names_it() {
+    within(async {
+        let world = World::new();
+        let lyon = world.lyon().await;
+        let file = world.file("letter", 10);
+        let id = send(&lyon, "paris/files", &file).await.id();
+        lyon.abort().await;
+        std::fs::remove_file(&file).unwrap();
+        let lyon = world.lyon().await;
+        let failure = lyon.transfer(id).await.unwrap().delivered().await.unwrap_err();
+        assert!(failure.kind == FailureKind::Changed && failure.message.contains("letter"), "{failure}");
+        lyon.shutdown().await;
+    })
+    .await;
+}

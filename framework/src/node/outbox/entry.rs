@@ -1,0 +1,187 @@
+//! What the outbox knows of one delivery: the record that outlives the process.
+//!
+//! Invariant: a record is durable before its delivery is said to be stored, and its next attempt number before that attempt is
+//! offered, so that no two attempts of one delivery ever have the same number.
+
+use serde::{Deserialize, Serialize};
+
+use crate::delivery::{Failure, FailureKind, Receipt, TransferId};
+use crate::pipeline::{Compression, SourceReference};
+use crate::wire::{PeerId, SecretBytes, codec};
+
+/// The table of the spool. Keys are transfer ids.
+pub(crate) const TABLE: &str = "outbox";
+/// Numbers that one try may use for its attempts.
+pub(crate) const ATTEMPTS_PER_TRY: u32 = 16;
+
+/// A delivery in the outbox.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutboxEntry {
+    /// To whom.
+    pub peer: PeerId,
+    /// To which inbox there.
+    pub inbox: String,
+    /// Where the peer can be dialled, besides what the trust says.
+    pub addresses: Vec<String>,
+    /// The token of a ticket, to come in with.
+    pub(crate) token: Option<SecretBytes>,
+    /// Where the content is.
+    pub(crate) content: Kept,
+    /// The content's name, printable.
+    pub name: String,
+    /// Bytes of content, where that is known.
+    pub length: Option<u64>,
+    pub(crate) chunk_size: Option<u32>,
+    /// Whether chunks are compressed, where the delivery says so itself.
+    pub(crate) compressed: Option<bool>,
+    pub(crate) stages: Vec<String>,
+    /// When it was stored, in seconds since the Unix epoch.
+    pub created: u64,
+    /// When it stops being worth delivering, in seconds since the Unix epoch.
+    pub expires: u64,
+    /// How often it was tried, the try under way included.
+    pub tries: u32,
+    /// What has become of it.
+    pub state: OutboxState,
+    /// How the last try ended, if it did not deliver.
+    pub last_failure: Option<Failure>,
+}
+
+/// Where the content of a delivery is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Kept {
+    /// Where it lay when it was stored; it is read from there.
+    Reference {
+        /// Which reopener understands it.
+        kind: String,
+        /// What it needs to know.
+        #[serde(with = "serde_bytes")]
+        data: Vec<u8>,
+    },
+    /// In a package in the spool's folder.
+    Package {
+        /// The file's name there.
+        file: String,
+    },
+}
+
+/// What has become of a delivery in the outbox.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OutboxState {
+    /// It is stored, and goes on as soon as the receiver can be reached.
+    Stored,
+    /// A relay holds it durably.
+    Relayed {
+        /// When the relay said so, in seconds since the Unix epoch.
+        at: u64,
+    },
+    /// The receiver has verified and committed it.
+    Delivered {
+        /// When it said so, in seconds since the Unix epoch.
+        at: u64,
+        /// The receiver's word.
+        receipt: Receipt,
+    },
+    /// The receiving application said that it is done with it.
+    Processed {
+        /// When it said so, in seconds since the Unix epoch.
+        at: u64,
+        /// The receiver's word.
+        receipt: Receipt,
+    },
+    /// A dead letter: it will not be tried again unless somebody says so.
+    Dead {
+        /// Since when, in seconds since the Unix epoch.
+        at: u64,
+        /// Why.
+        failure: Failure,
+    },
+}
+
+impl OutboxEntry {
+    pub(crate) fn encode(&self) -> std::io::Result<Vec<u8>> {
+        codec::encode(self)
+            .map_err(|error| std::io::Error::other(format!("the delivery does not fit into a record of the outbox: {error}")))
+    }
+
+    pub(crate) fn decode(key: &[u8], value: &[u8]) -> Option<(TransferId, Self)> {
+        Some((TransferId::from_bytes(key.try_into().ok()?), codec::decode(value).ok()?))
+    }
+
+    /// The number of the first attempt of the try under way.
+    pub(crate) fn first_attempt(&self) -> u32 {
+        self.tries.saturating_sub(1).saturating_mul(ATTEMPTS_PER_TRY)
+    }
+
+    /// Whether it still has to be delivered.
+    pub fn is_open(&self) -> bool {
+        matches!(self.state, OutboxState::Stored | OutboxState::Relayed { .. })
+    }
+
+    pub(crate) fn compression(&self) -> Option<Compression> {
+        self.compressed.map(|compressed| if compressed { Compression::Snappy } else { Compression::Off })
+    }
+}
+
+impl From<SourceReference> for Kept {
+    fn from(SourceReference { kind, data }: SourceReference) -> Self {
+        Self::Reference { kind, data }
+    }
+}
+
+/// Whether a delivery that failed like this may succeed later, without anybody doing anything about it but the passing of time.
+pub(crate) fn passes(kind: FailureKind) -> bool {
+    match kind {
+        FailureKind::Unreachable
+        | FailureKind::Shutdown
+        | FailureKind::Busy
+        | FailureKind::Io
+        | FailureKind::Integrity
+        | FailureKind::Stage => true,
+        FailureKind::Refused
+        | FailureKind::Untrusted
+        | FailureKind::Cancelled
+        | FailureKind::Protocol
+        | FailureKind::Expired
+        | FailureKind::Changed => false,
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub(in super::super) fn entry() -> OutboxEntry {
+        OutboxEntry {
+            peer: PeerId::from_bytes([1; 32]),
+            inbox: "in".into(),
+            addresses: vec!["here:1".into()],
+            token: None,
+            content: Kept::Package { file: "a".into() },
+            name: "a".into(),
+            length: Some(3),
+            chunk_size: None,
+            compressed: Some(true),
+            stages: vec![],
+            created: 1,
+            expires: 2,
+            tries: 1,
+            state: OutboxState::Stored,
+            last_failure: None,
+        }
+    }
+
+    #[test]
+    fn a_record_comes_back_as_it_was() {
+        let entry = OutboxEntry { last_failure: Some(Failure::new(FailureKind::Io, "x")), ..entry() };
+        let decoded = OutboxEntry::decode(&[7; 24], &entry.encode().unwrap());
+        assert_eq!(decoded, Some((TransferId::from_bytes([7; 24]), entry)));
+        assert_eq!(OutboxEntry::decode(&[7; 24], b"garbage"), None);
+    }
+
+    #[test]
+    fn tries_never_share_an_attempt() {
+        let first = |tries| OutboxEntry { tries, ..entry() }.first_attempt();
+        assert_eq!([first(1), first(2), first(3)], [0, 16, 32]);
+    }
+}

@@ -1,0 +1,228 @@
+//! Deliveries that outlive the process: stored first, then tried until the receiver has them or they expire.
+//!
+//! The outbox decides when a delivery is tried; a try is an ordinary transfer of a session, under a fresh key, that goes on
+//! where the receiver stands. Invariant: a delivery leaves the outbox only with a receipt, by its expiry, as a dead letter with
+//! its reason, or because somebody said so.
+
+mod desk;
+mod entry;
+mod schedule;
+mod tries;
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, StreamHandler, WrapFuture};
+
+pub use self::desk::OutboxError;
+pub(crate) use self::desk::{Deposit, Find, Halt, List, Order, OrderKind};
+pub(crate) use self::entry::{Kept, TABLE};
+pub use self::entry::{OutboxEntry, OutboxState};
+use self::schedule::Schedule;
+use super::events::NodeEvent;
+use super::handle::TransferState;
+use super::hub::Hub;
+use super::shared::NodeShared;
+use super::store::{Change, Store};
+use super::trust::now;
+use crate::delivery::{Content, Failure, FailureKind, TransferId};
+use crate::pipeline::Source;
+
+/// How often it is looked what is due.
+const TICK: Duration = Duration::from_millis(250);
+/// How often it is looked what has expired.
+const SWEEP: Duration = Duration::from_secs(60);
+/// How long a dead letter is kept for somebody to look at, in seconds.
+const DEAD_KEPT: u64 = 30 * 24 * 3600;
+
+pub(crate) struct Outbox {
+    shared: Arc<NodeShared>,
+    spool: Arc<dyn Store>,
+    hub: Addr<Hub>,
+    entries: HashMap<TransferId, Held>,
+    schedule: Schedule,
+    stopping: bool,
+}
+
+/// A delivery of this outbox.
+struct Held {
+    entry: OutboxEntry,
+    state: Arc<TransferState>,
+    /// What was given with it, for the first try.
+    source: Option<(Box<dyn Source>, Content)>,
+    /// A try is under way, or a change of the record.
+    busy: bool,
+    cancelled: bool,
+}
+
+impl Outbox {
+    /// Takes up what the spool holds.
+    pub(crate) fn load(shared: Arc<NodeShared>, spool: Arc<dyn Store>, hub: Addr<Hub>) -> io::Result<Self> {
+        super::memory::sweep(spool.as_ref(), now())?;
+        let mut outbox = Self { shared, spool, hub, entries: HashMap::new(), schedule: Schedule::default(), stopping: false };
+        for (key, value) in outbox.spool.load(TABLE)? {
+            match OutboxEntry::decode(&key, &value) {
+                Some((id, entry)) => outbox.take_up(id, entry),
+                None => {
+                    let key = data_encoding::HEXLOWER.encode(&key);
+                    tracing::error!(key, "the record of a delivery in the outbox can't be read; `estafette doctor` sets it aside");
+                }
+            }
+        }
+        Ok(outbox)
+    }
+
+    fn take_up(&mut self, id: TransferId, entry: OutboxEntry) {
+        let state = Arc::new(TransferState::stored(id, entry.peer));
+        match &entry.state {
+            OutboxState::Delivered { receipt, .. } | OutboxState::Processed { receipt, .. } => state.end(Ok(receipt.clone())),
+            OutboxState::Dead { failure, .. } => state.end(Err(failure.clone())),
+            OutboxState::Stored | OutboxState::Relayed { .. } => self.schedule.wait(entry.peer, entry.created, id, Instant::now()),
+        }
+        self.entries.insert(id, Held { entry, state, source: None, busy: false, cancelled: false });
+    }
+
+    /// Makes a change durable, off this thread; `then` runs when it is.
+    fn write(
+        &self,
+        change: io::Result<Change>,
+        ctx: &mut Context<Self>,
+        then: impl FnOnce(&mut Self, io::Result<()>, &mut Context<Self>) + 'static,
+    ) {
+        let spool = Arc::clone(&self.spool);
+        let written = async move { write_to(spool, vec![change?]).await };
+        ctx.spawn(written.into_actor(self).map(move |outcome, outbox, ctx| then(outbox, outcome, ctx)));
+    }
+
+    /// Notes how a delivery ended. It is over for those who wait when that is durable; where the store fails, that is said, and
+    /// the delivery is found out again at the next start.
+    fn conclude(&mut self, id: TransferId, state: OutboxState, ctx: &mut Context<Self>) {
+        let Some(held) = self.entries.get_mut(&id) else { return };
+        (held.entry.state, held.busy, held.source) = (state, true, None);
+        if let OutboxState::Dead { failure, .. } = &held.entry.state {
+            tracing::error!(transfer = %id, name = held.entry.name, %failure, "a delivery became a dead letter");
+        }
+        let change = held.record(id);
+        self.write(change, ctx, move |outbox, written, _| {
+            let Some(held) = outbox.entries.get_mut(&id) else { return };
+            held.busy = false;
+            if let Err(error) = written {
+                tracing::error!(transfer = %id, %error, "the spool could not note how a delivery ended");
+            }
+            match &held.entry.state {
+                OutboxState::Delivered { receipt, .. } | OutboxState::Processed { receipt, .. } => held.state.end(Ok(receipt.clone())),
+                OutboxState::Dead { failure, .. } => {
+                    outbox.shared.emit(NodeEvent::failed(id, held.entry.peer, failure.clone()));
+                    held.state.end(Err(failure.clone()));
+                }
+                OutboxState::Stored | OutboxState::Relayed { .. } => {}
+            }
+        });
+    }
+
+    /// Takes a delivery out.
+    fn remove(&mut self, id: TransferId, ctx: &mut Context<Self>) {
+        let Some(held) = self.entries.remove(&id) else { return };
+        self.schedule.withdraw(held.entry.peer, held.entry.created, id);
+        held.state.end(Err(Failure::new(FailureKind::Cancelled, "taken out of the outbox")));
+        let change = Change::Remove { table: TABLE, key: id.as_bytes().to_vec() };
+        self.write(Ok(change), ctx, move |_, written, _| {
+            if let Err(error) = written {
+                tracing::error!(transfer = %id, %error, "a delivery could not be taken out of the spool: it comes back at the next start");
+            }
+        });
+    }
+
+    fn give_up_expired(&mut self, id: TransferId, ctx: &mut Context<Self>) {
+        let Some(held) = self.entries.get(&id) else { return };
+        self.schedule.withdraw(held.entry.peer, held.entry.created, id);
+        let last = held.entry.last_failure.as_ref().map_or(String::new(), |failure| format!("; the last try: {failure}"));
+        let failure = Failure::new(FailureKind::Expired, format!("it could not be delivered before it expired{last}"));
+        self.conclude(id, OutboxState::Dead { at: now(), failure }, ctx);
+    }
+
+    fn expire(&mut self, ctx: &mut Context<Self>) {
+        let now = now();
+        let over = |held: &Held| match &held.entry.state {
+            OutboxState::Stored | OutboxState::Relayed { .. } | OutboxState::Delivered { .. } | OutboxState::Processed { .. } => {
+                held.entry.expires < now
+            }
+            OutboxState::Dead { at, .. } => at.saturating_add(DEAD_KEPT) < now,
+        };
+        let over: Vec<_> = self.entries.iter().filter(|(_, held)| !held.busy && over(held)).map(|(&id, _)| id).collect();
+        for id in over {
+            let Some(held) = self.entries.get(&id) else { continue };
+            if held.entry.is_open() {
+                self.give_up_expired(id, ctx);
+            } else {
+                self.remove(id, ctx);
+            }
+        }
+        let (spool, forgotten) = (Arc::clone(&self.spool), now);
+        actix::spawn(async move {
+            let swept = tokio::task::spawn_blocking(move || super::memory::sweep(spool.as_ref(), forgotten)).await;
+            if let Err(error) = swept.map_err(io::Error::other).and_then(|swept| swept) {
+                tracing::warn!(%error, "what has expired could not be taken out of the spool");
+            }
+        });
+    }
+}
+
+impl Held {
+    fn record(&self, id: TransferId) -> io::Result<Change> {
+        Ok(Change::Put { table: TABLE, key: id.as_bytes().to_vec(), value: self.entry.encode()? })
+    }
+}
+
+async fn write_to(spool: Arc<dyn Store>, changes: Vec<Change>) -> io::Result<()> {
+    tokio::task::spawn_blocking(move || spool.write(changes)).await.map_err(io::Error::other)?
+}
+
+impl Actor for Outbox {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let events = self.shared.events.subscribe();
+        ctx.add_stream(futures_util::stream::unfold(events, |mut events| async move {
+            use tokio::sync::broadcast::error::RecvError;
+            loop {
+                match events.recv().await {
+                    Ok(NodeEvent::LinkUp { peer, .. }) => return Some((LinkNews::Up(peer), events)),
+                    Ok(NodeEvent::LinkDown { peer, .. }) => return Some((LinkNews::Down(peer), events)),
+                    Ok(_) | Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => return None,
+                }
+            }
+        }));
+        ctx.run_interval(TICK, |outbox, ctx| {
+            if !outbox.schedule.is_empty() {
+                outbox.try_what_is_due(ctx);
+            }
+        });
+        ctx.run_interval(SWEEP, Self::expire);
+        self.try_what_is_due(ctx);
+    }
+}
+
+enum LinkNews {
+    Up(crate::wire::PeerId),
+    Down(crate::wire::PeerId),
+}
+
+impl StreamHandler<LinkNews> for Outbox {
+    fn handle(&mut self, news: LinkNews, ctx: &mut Context<Self>) {
+        match news {
+            LinkNews::Up(peer) => {
+                self.schedule.up(peer, Instant::now());
+                self.try_what_is_due(ctx);
+            }
+            LinkNews::Down(peer) => self.schedule.down(peer),
+        }
+    }
+
+    fn finished(&mut self, _: &mut Context<Self>) {
+        // The default would stop the outbox.
+    }
+}

@@ -1,0 +1,178 @@
+//! When what is tried: pure policy. It is told what happened and what time it is, and says which deliveries to try now.
+//!
+//! Invariant: a peer that can't be reached is tried with one delivery at a time, so that nobody who is away holds up the others;
+//! one that can be has at most [`RUNNING_PER_PEER`] under way, the oldest first.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, Instant};
+
+use crate::delivery::TransferId;
+use crate::wire::PeerId;
+
+/// Deliveries of the outbox that may be under way to one peer at once.
+pub(crate) const RUNNING_PER_PEER: usize = 32;
+/// The wait after the first failure; doubled each time.
+const BACKOFF: Duration = Duration::from_millis(500);
+/// The longest wait between two tries.
+pub(crate) const BACKOFF_MOST: Duration = Duration::from_secs(300);
+/// How many waiting deliveries of one peer are looked at in one go.
+const LOOKED_AT: usize = 1024;
+
+#[derive(Debug, Default)]
+pub(crate) struct Schedule {
+    peers: HashMap<PeerId, Peer>,
+}
+
+#[derive(Debug, Default)]
+struct Peer {
+    /// By age. When each may be tried.
+    waiting: BTreeMap<(u64, TransferId), Instant>,
+    running: usize,
+    up: bool,
+    /// Tries in a row that found nobody there.
+    unreachable: u32,
+    not_before: Option<Instant>,
+}
+
+impl Schedule {
+    /// A delivery waits from now on, and may be tried from `due` on.
+    pub(crate) fn wait(&mut self, peer: PeerId, created: u64, id: TransferId, due: Instant) {
+        self.peers.entry(peer).or_default().waiting.insert((created, id), due);
+    }
+
+    /// A delivery waits no longer.
+    pub(crate) fn withdraw(&mut self, peer: PeerId, created: u64, id: TransferId) {
+        if let Some(known) = self.peers.get_mut(&peer) {
+            known.waiting.remove(&(created, id));
+        }
+    }
+
+    /// Somebody wants this one tried now, whatever was found out about its peer.
+    pub(crate) fn hurry(&mut self, peer: PeerId, created: u64, id: TransferId, now: Instant) {
+        let Some(known) = self.peers.get_mut(&peer) else { return };
+        if let Some(due) = known.waiting.get_mut(&(created, id)) {
+            (*due, known.not_before) = (now, None);
+        }
+    }
+
+    /// A link is up: whatever waited for it need not wait.
+    pub(crate) fn up(&mut self, peer: PeerId, now: Instant) {
+        let known = self.peers.entry(peer).or_default();
+        (known.up, known.unreachable, known.not_before) = (true, 0, None);
+        known.waiting.values_mut().for_each(|due| *due = now.min(*due));
+    }
+
+    pub(crate) fn down(&mut self, peer: PeerId) {
+        if let Some(known) = self.peers.get_mut(&peer) {
+            known.up = false;
+        }
+    }
+
+    /// A try has ended; `reached` tells whether the peer was there at all.
+    pub(crate) fn ended(&mut self, peer: PeerId, reached: bool, now: Instant, jitter: f64) {
+        let Some(known) = self.peers.get_mut(&peer) else { return };
+        known.running = known.running.saturating_sub(1);
+        if reached {
+            (known.unreachable, known.not_before) = (0, None);
+        } else if !known.up {
+            known.unreachable = known.unreachable.saturating_add(1);
+            known.not_before = Some(now + backoff(known.unreachable, jitter));
+        }
+    }
+
+    /// What to try now: counted as under way from here on.
+    pub(crate) fn due(&mut self, now: Instant) -> Vec<TransferId> {
+        self.peers.retain(|_, peer| peer.up || peer.running > 0 || !peer.waiting.is_empty());
+        self.peers.values_mut().flat_map(|peer| peer.due(now)).collect()
+    }
+
+    /// Whether anything waits at all.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.peers.values().all(|peer| peer.waiting.is_empty())
+    }
+}
+
+impl Peer {
+    fn due(&mut self, now: Instant) -> Vec<TransferId> {
+        let most = if self.up { RUNNING_PER_PEER } else { 1 };
+        let room = most.saturating_sub(self.running);
+        if room == 0 || self.not_before.is_some_and(|not_before| now < not_before) {
+            return Vec::new();
+        }
+        let due = self.waiting.iter().take(LOOKED_AT).filter(|&(_, &due)| due <= now).map(|(&key, _)| key).take(room);
+        let due: Vec<_> = due.collect();
+        self.running += due.len();
+        for key in &due {
+            self.waiting.remove(key);
+        }
+        due.into_iter().map(|(_, id)| id).collect()
+    }
+}
+
+/// The wait after so many failures: exponential, and somewhere in its upper half, so that nodes do not come back in step.
+/// `jitter` is from 0 to 1.
+pub(crate) fn backoff(failures: u32, jitter: f64) -> Duration {
+    let whole = BACKOFF.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(BACKOFF_MOST);
+    whole.mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: PeerId = PeerId::from_bytes([1; 32]);
+    const B: PeerId = PeerId::from_bytes([2; 32]);
+
+    fn id(number: u8) -> TransferId {
+        TransferId::from_bytes([number; 24])
+    }
+
+    #[test]
+    fn who_is_away_is_tried_with_one_delivery_and_ever_more_rarely() {
+        let (mut schedule, mut now) = (Schedule::default(), Instant::now());
+        for number in 0..10 {
+            schedule.wait(A, u64::from(number), id(number), now);
+        }
+        let mut waits = Vec::new();
+        for round in 0..12 {
+            assert_eq!(schedule.due(now), [id(0)], "round {round}");
+            assert_eq!(schedule.due(now), [], "one at a time");
+            schedule.ended(A, false, now, 1.0);
+            schedule.wait(A, 0, id(0), now);
+            let again = schedule.peers[&A].not_before.unwrap();
+            assert_eq!(schedule.due(again - Duration::from_millis(1)), []);
+            waits.push(again - now);
+            now = again;
+        }
+        assert!(waits.is_sorted() && waits[0] >= BACKOFF && waits[11] == BACKOFF_MOST, "{waits:?}");
+    }
+
+    #[test]
+    fn who_comes_is_given_everything_at_once_up_to_the_limit_the_oldest_first() {
+        let (mut schedule, now) = (Schedule::default(), Instant::now());
+        for number in 0..100 {
+            schedule.wait(A, u64::from(100 - number), id(number), now + Duration::from_secs(1000));
+        }
+        assert_eq!(schedule.due(now), []);
+        schedule.up(A, now);
+        let first = schedule.due(now);
+        assert_eq!((first.len(), first[0]), (RUNNING_PER_PEER, id(99)));
+        schedule.ended(A, true, now, 0.0);
+        assert_eq!(schedule.due(now).len(), 1);
+    }
+
+    #[test]
+    fn one_peer_does_not_hold_up_another() {
+        let (mut schedule, now) = (Schedule::default(), Instant::now());
+        schedule.wait(A, 1, id(1), now);
+        schedule.wait(B, 2, id(2), now);
+        assert_eq!(schedule.due(now).len(), 2);
+        schedule.ended(A, false, now, 0.0);
+        schedule.ended(B, true, now, 0.0);
+        schedule.wait(A, 1, id(1), now);
+        schedule.wait(B, 3, id(3), now);
+        assert_eq!(schedule.due(now), [id(3)]);
+        schedule.withdraw(A, 1, id(1));
+        assert!(schedule.is_empty());
+    }
+}

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 
-use super::Session;
+use super::{IncomingTransfer, OutgoingTransfer, Session};
 use crate::delivery::{Failure, FailureKind, Repair, TransferId};
 use crate::node::events::{Direction, NodeEvent, TransferEvent, TransferNews};
 use crate::node::lane::CheckChains;
@@ -19,9 +19,7 @@ const LOSSES: u8 = 2;
 
 impl Session {
     pub(super) fn chunk_lost(&mut self, lost: Lost, ctx: &mut Context<Self>) {
-        if !self.outgoing.contains_key(&lost.stream) && !self.incoming.contains_key(&lost.stream) {
-            return;
-        }
+        let Some(transfer) = self.id_of(lost.stream) else { return };
         if let Some(waiting) = &mut self.mending {
             // The chain is being mended because of another chunk: this one lay behind it.
             return waiting.push(lost);
@@ -29,7 +27,7 @@ impl Session {
         let losses = self.losses.entry((lost.stream, lost.index)).or_default();
         *losses += 1;
         let stage = lost.stage.as_deref().unwrap_or("the assembler").to_owned();
-        tracing::warn!(stage, chunk = lost.index, stream = lost.stream, panicked = lost.panicked, "a chunk was lost in a stage");
+        tracing::warn!(stage, %transfer, chunk = lost.index, panicked = lost.panicked, "a chunk was lost in a stage");
         if *losses >= LOSSES {
             let text = format!("the stage {stage:?} lost chunk {} twice; see its node's log", lost.index);
             return self.fail(lost.stream, Failure::new(FailureKind::Stage, text).in_stage(stage).at_index(lost.index));
@@ -80,8 +78,9 @@ impl Session {
 
     pub(super) fn chunk_failed(&mut self, fault: Fault, ctx: &mut Context<Self>) {
         let Fault { stream, index, trailer, stage, lane, kind, message, .. } = fault;
+        let Some(transfer) = self.id_of(stream) else { return };
         let stage = stage.map_or_else(|| "unknown".to_owned(), |stage| stage.to_string());
-        tracing::warn!(stage, chunk = index, stream, message, "a chunk failed in a stage");
+        tracing::warn!(stage, %transfer, chunk = index, message, "a chunk failed in a stage");
         let failure = Failure::new(kind, message).in_stage(stage).at_index(index);
         if kind == FailureKind::Integrity && self.incoming.contains_key(&stream) {
             if let Some(lane) = lane {
@@ -99,6 +98,12 @@ impl Session {
             Repair::AskAgain => self.say(Control::Lost { stream, index, failure: Some(failure) }),
             Repair::GiveUp => self.fail(stream, failure),
         }
+    }
+
+    /// The transfer of a stream, unless it is over.
+    fn id_of(&self, stream: u64) -> Option<TransferId> {
+        let outgoing = self.outgoing.get(&stream).map(OutgoingTransfer::id);
+        outgoing.or_else(|| self.incoming.get(&stream).map(IncomingTransfer::id))
     }
 
     /// Fails a transfer at both ends.

@@ -1,6 +1,7 @@
 //! Pipelines: which stages follow each other, checked by their types, and started as often as there are workers.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -9,7 +10,7 @@ use tokio::sync::oneshot;
 
 use super::outlet::Outlet;
 use super::parcel::Parcel;
-use super::stage::Stage;
+use super::stage::{Stage, panic_text};
 use super::transform::Transform;
 use crate::metrics::Metrics;
 use crate::supervise::{Child, Wiring};
@@ -70,7 +71,7 @@ impl<In: Parcel, Out: Parcel> Pipeline<In, Out> {
     }
 
     /// Adds any actix actor that handles `Out`. `start` starts it, on the thread it will run on, and gets the outlet it is to
-    /// send its own messages through. Called again when the actor died.
+    /// send its own messages through. Called again when the actor died; where it panics itself, that counts as a death.
     #[must_use]
     pub fn then_actor<M: Parcel>(
         self,
@@ -159,8 +160,12 @@ impl<In: Parcel, Out: Parcel> Pipeline<In, Out> {
         let layers: Layers<In, M> = Arc::new(move |wiring, outlet| {
             let metrics = wiring.metrics().clone();
             let inlet = Outlet::<Out>::into_stage(Arc::clone(&name), metrics.stage(&name));
-            let (start, socket) = (Arc::clone(&start), inlet.clone());
-            let restart = move || socket.rewire(start(&metrics, outlet.clone()));
+            let (start, socket, stage) = (Arc::clone(&start), inlet.clone(), Arc::clone(&name));
+            // A factory may panic: what is sent to the stage is lost then, as if its actor had died at once.
+            let restart = move || match catch_unwind(AssertUnwindSafe(|| start(&metrics, outlet.clone()))) {
+                Ok(recipient) => socket.rewire(recipient),
+                Err(panic) => tracing::error!(%stage, panic = panic_text(panic.as_ref()), "the factory of a stage panicked"),
+            };
             restart();
             let socket = inlet.clone();
             wiring.adopt(Child::new(Arc::clone(&name), move || socket.is_connected(), restart));

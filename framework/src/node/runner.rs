@@ -13,6 +13,7 @@ use super::session::{
     Session,
     signals::{Rewound, SourceEnded},
 };
+use crate::delivery::Content;
 use crate::metrics::StageMetrics;
 use crate::pipeline::{Budget, Piece, Prefix, Slots, Source, SourceError, SourceReport, Transfer};
 
@@ -107,16 +108,8 @@ impl Handler<Rewind> for SourceRunner {
             self.waiting = Some(Waiting::Rewind(rewind));
             return;
         };
-        let rewound = std::panic::catch_unwind(AssertUnwindSafe(|| source.rewind()));
-        let outcome = match rewound.unwrap_or_else(|_| Err(panicked())) {
-            // What it is may have changed with it: its length, its time.
-            Ok(true) => Ok((source.content(), source.version())),
-            Ok(false) => Err(SourceError::Unsuitable {
-                what: source.content().name.to_string(),
-                why: "it would have to be sent again from the start, and this source can't be read twice".into(),
-            }),
-            Err(error) => Err(error),
-        };
+        let rewound = std::panic::catch_unwind(AssertUnwindSafe(|| back_to_start(source.as_mut())));
+        let outcome = rewound.unwrap_or_else(|_| Err(panicked()));
         self.session.do_send(Rewound { stream: rewind.stream, outcome });
     }
 }
@@ -124,6 +117,15 @@ impl Handler<Rewind> for SourceRunner {
 /// A source that panicked fails its transfer, and not the actor that reads it.
 fn panicked() -> SourceError {
     SourceError::Unsuitable { what: "the content".into(), why: "its source panicked; see the sender's log".into() }
+}
+
+fn back_to_start(source: &mut dyn Source) -> Result<(Content, Option<[u8; 32]>), SourceError> {
+    if source.rewind()? {
+        // What it is may have changed with it: its length, its time.
+        return Ok((source.content(), source.version()));
+    }
+    let why = "it would have to be sent again from the start, and this source can't be read twice".into();
+    Err(SourceError::Unsuitable { what: source.content().name.to_string(), why })
 }
 
 async fn read(source: &mut dyn Source, mut run: Run) -> Result<SourceReport, SourceError> {

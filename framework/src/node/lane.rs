@@ -1,9 +1,11 @@
-//! The actor that carries sealed chunks over one bulk connection, and the chains of stages that end in it.
+//! The actor that carries sealed chunks over one bulk connection; the chains of stages that end in it are in [`chains`].
 //!
 //! It lives on a worker's arbiter together with its chains, its socket's two tasks and its acknowledgements, so a chunk
 //! crosses no thread between the first stage and the socket. It outlives its connections.
 //!
 //! Invariant: a sealed frame is kept until the receiver has acknowledged it, whatever happens to connections meanwhile.
+
+mod chains;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -12,9 +14,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, ResponseFuture};
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message};
 use tokio::sync::mpsc;
 
+use self::chains::Chain;
+pub(crate) use self::chains::{Admit, CheckChains, SendingChain};
 use super::lane_io::{self, Outbound, ReaderSeat};
 use super::session::{
     Session,
@@ -23,12 +27,9 @@ use super::session::{
 use super::shared::NodeShared;
 use super::transport::Connection;
 use crate::delivery::{Claim, RangeSet};
-use crate::pipeline::{BalancedReplica, Chunk, Outlet, Parcel, Sealed, Transfer};
-use crate::supervise::{Adopt, Check, Checked, RegistryError, Retire, RouteId, Wiring};
-use crate::wire::{Control, ControlOpener, ControlSealer, Ranges, Suite};
-
-/// The most different chains of stages a lane keeps; transfers with still another one are refused.
-const CHAINS: usize = 16;
+use crate::pipeline::{Chunk, Outlet, Parcel, Sealed, Transfer};
+use crate::supervise::Retire;
+use crate::wire::{Control, ControlOpener, ControlSealer, Ranges};
 
 /// Acknowledgements are said together: each costs both ends a wake-up. So many chunks…
 const SAY_AFTER: usize = 4;
@@ -89,11 +90,6 @@ struct Retained {
     unheard: u8,
 }
 
-struct Chain<M: Parcel> {
-    inlet: Outlet<M>,
-    route: RouteId,
-}
-
 struct Attached {
     queue: mpsc::UnboundedSender<Outbound>,
     controls: Arc<AtomicUsize>,
@@ -125,22 +121,6 @@ pub(super) struct Ended {
     pub(super) epoch: u64,
     pub(super) why: String,
     pub(super) violation: bool,
-}
-
-/// The head of the chain that sends with these stages.
-#[derive(Debug, Message)]
-#[rtype(result = "Result<BalancedReplica, RegistryError>")]
-pub(crate) struct SendingChain {
-    pub(crate) stages: Vec<String>,
-    pub(crate) suite: Suite,
-}
-
-/// Chunks of this transfer may come in from now on.
-#[derive(Debug, Message)]
-#[rtype(result = "Result<(), RegistryError>")]
-pub(crate) struct Admit {
-    pub(crate) transfer: Arc<Transfer>,
-    pub(crate) stages: Vec<String>,
 }
 
 /// A stream is over: its frames and its admission are dropped.
@@ -192,11 +172,6 @@ pub(crate) struct TakeOver(pub(crate) Vec<Sealed>);
 #[derive(Debug, Message)]
 #[rtype(result = "Vec<Sealed>")]
 pub(crate) struct Surrender;
-
-/// Looks whether the actors of all chains live; the stage that was given up, if one was.
-#[derive(Debug, Message)]
-#[rtype(result = "Option<Arc<str>>")]
-pub(crate) struct CheckChains;
 
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
@@ -287,14 +262,6 @@ impl Lane {
             ctx.notify(Flush);
         }
     }
-
-    fn supervise(&self, way: &str, wiring: Wiring) -> ResponseFuture<RouteId> {
-        let name = format!("{way} {} lane {}", self.shared.identity.peer().short(), self.index);
-        let worker = self.shared.workers[usize::from(self.index) % self.shared.workers.len()].clone();
-        let adopt = Adopt { name, arbiter: worker, children: wiring.into_children() };
-        let supervisor = self.shared.supervisor.clone();
-        Box::pin(async move { supervisor.send(adopt).await.unwrap_or(RouteId::NONE) })
-    }
 }
 
 impl Actor for Lane {
@@ -369,64 +336,6 @@ impl Handler<Ended> for Lane {
             self.detach();
             self.session.do_send(LaneDown { lane: self.index, epoch: ended.epoch, why: ended.why, violation: ended.violation });
         }
-    }
-}
-
-impl Handler<SendingChain> for Lane {
-    type Result = actix::ResponseActFuture<Self, Result<BalancedReplica, RegistryError>>;
-
-    fn handle(&mut self, SendingChain { stages, suite }: SendingChain, ctx: &mut Context<Self>) -> Self::Result {
-        use actix::{ActorFutureExt, WrapFuture, fut};
-        let (load, up) = (Arc::clone(&self.load), Arc::clone(&self.up));
-        let replica = move |inlet| BalancedReplica { inlet, load, ready: Arc::new(move || up.load(Ordering::Relaxed)) };
-        let key = (stages, suite.0);
-        if let Some(chain) = self.sending.get(&key) {
-            return Box::pin(fut::ready(Ok(replica(chain.inlet.clone()))));
-        }
-        if self.sending.len() >= CHAINS {
-            return Box::pin(fut::ready(Err(RegistryError::TooManyChains { limit: CHAINS })));
-        }
-        let pipeline = match self.shared.registry.sending(&key.0, suite) {
-            Ok(pipeline) => pipeline,
-            Err(error) => return Box::pin(fut::ready(Err(error))),
-        };
-        let mut wiring = Wiring::new(self.shared.metrics.clone());
-        let inlet = pipeline.wire(&mut wiring, Outlet::to(ctx.address().recipient()));
-        let adopted = self.supervise("to", wiring).into_actor(self);
-        Box::pin(adopted.map(move |route, lane, _| {
-            lane.sending.insert(key, Chain { inlet: inlet.clone(), route });
-            Ok(replica(inlet))
-        }))
-    }
-}
-
-impl Handler<Admit> for Lane {
-    type Result = actix::ResponseActFuture<Self, Result<(), RegistryError>>;
-
-    fn handle(&mut self, Admit { transfer, stages }: Admit, ctx: &mut Context<Self>) -> Self::Result {
-        use actix::{ActorFutureExt, WrapFuture, fut};
-        let suite = transfer.scope.suite;
-        let key = (stages, suite.0);
-        if let Some(chain) = self.receiving.get(&key) {
-            let inlet = chain.inlet.clone();
-            self.streams.borrow_mut().insert(transfer.stream, Admitted { transfer, inlet });
-            return Box::pin(fut::ready(Ok(())));
-        }
-        if self.receiving.len() >= CHAINS {
-            return Box::pin(fut::ready(Err(RegistryError::TooManyChains { limit: CHAINS })));
-        }
-        let pipeline = match self.shared.registry.receiving(&key.0, suite) {
-            Ok(pipeline) => pipeline,
-            Err(error) => return Box::pin(fut::ready(Err(error))),
-        };
-        let mut wiring = Wiring::new(self.shared.metrics.clone());
-        let inlet = pipeline.wire(&mut wiring, Outlet::to(ctx.address().recipient()));
-        let adopted = self.supervise("from", wiring).into_actor(self);
-        Box::pin(adopted.map(move |route, lane, _| {
-            lane.streams.borrow_mut().insert(transfer.stream, Admitted { transfer, inlet: inlet.clone() });
-            lane.receiving.insert(key, Chain { inlet, route });
-            Ok(())
-        }))
     }
 }
 
@@ -572,32 +481,6 @@ impl Handler<Surrender> for Lane {
             return Vec::new();
         }
         std::mem::take(&mut self.retained).into_values().map(|retained| retained.sealed).collect()
-    }
-}
-
-impl Handler<CheckChains> for Lane {
-    type Result = actix::ResponseActFuture<Self, Option<Arc<str>>>;
-
-    fn handle(&mut self, _: CheckChains, _: &mut Context<Self>) -> Self::Result {
-        use actix::{ActorFutureExt, WrapFuture};
-        let routes = self.sending.values().map(|chain| chain.route).chain(self.receiving.values().map(|chain| chain.route));
-        let (routes, supervisor) = (routes.collect::<Vec<_>>(), self.shared.supervisor.clone());
-        let checks = async move {
-            let mut given_up = None;
-            for route in routes {
-                if let Ok(Checked::GivenUp(stage)) = supervisor.send(Check(route)).await {
-                    given_up = Some((route, stage));
-                }
-            }
-            given_up
-        };
-        Box::pin(checks.into_actor(self).map(|given_up, lane, _| {
-            let (route, stage) = given_up?;
-            // The next transfer that needs such a chain gets a fresh one.
-            lane.sending.retain(|_, chain| chain.route != route);
-            lane.receiving.retain(|_, chain| chain.route != route);
-            Some(stage)
-        }))
     }
 }
 

@@ -1,0 +1,131 @@
+//! The chains of stages of a lane: started when a transfer needs them, kept for the next one, supervised.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use actix::{ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseActFuture, ResponseFuture, WrapFuture, fut};
+
+use super::{Admitted, Lane};
+use crate::pipeline::{BalancedReplica, Outlet, Parcel, Transfer};
+use crate::supervise::{Adopt, Check, Checked, RegistryError, RouteId, Wiring};
+use crate::wire::Suite;
+
+/// The most different chains of stages a lane keeps; transfers with still another one are refused.
+const CHAINS: usize = 16;
+
+pub(super) struct Chain<M: Parcel> {
+    pub(super) inlet: Outlet<M>,
+    pub(super) route: RouteId,
+}
+
+/// The head of the chain that sends with these stages.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<BalancedReplica, RegistryError>")]
+pub(crate) struct SendingChain {
+    pub(crate) stages: Vec<String>,
+    pub(crate) suite: Suite,
+}
+
+/// Chunks of this transfer may come in from now on.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), RegistryError>")]
+pub(crate) struct Admit {
+    pub(crate) transfer: Arc<Transfer>,
+    pub(crate) stages: Vec<String>,
+}
+
+/// Looks whether the actors of all chains live; the stage that was given up, if one was.
+#[derive(Debug, Message)]
+#[rtype(result = "Option<Arc<str>>")]
+pub(crate) struct CheckChains;
+
+impl Lane {
+    fn supervise(&self, way: &str, wiring: Wiring) -> ResponseFuture<RouteId> {
+        let name = format!("{way} {} lane {}", self.shared.identity.peer().short(), self.index);
+        let worker = self.shared.workers[usize::from(self.index) % self.shared.workers.len()].clone();
+        let adopt = Adopt { name, arbiter: worker, children: wiring.into_children() };
+        let supervisor = self.shared.supervisor.clone();
+        Box::pin(async move { supervisor.send(adopt).await.unwrap_or(RouteId::NONE) })
+    }
+}
+
+impl Handler<SendingChain> for Lane {
+    type Result = ResponseActFuture<Self, Result<BalancedReplica, RegistryError>>;
+
+    fn handle(&mut self, SendingChain { stages, suite }: SendingChain, ctx: &mut Context<Self>) -> Self::Result {
+        let (load, up) = (Arc::clone(&self.load), Arc::clone(&self.up));
+        let replica = move |inlet| BalancedReplica { inlet, load, ready: Arc::new(move || up.load(Ordering::Relaxed)) };
+        let key = (stages, suite.0);
+        if let Some(chain) = self.sending.get(&key) {
+            return Box::pin(fut::ready(Ok(replica(chain.inlet.clone()))));
+        }
+        if self.sending.len() >= CHAINS {
+            return Box::pin(fut::ready(Err(RegistryError::TooManyChains { limit: CHAINS })));
+        }
+        let pipeline = match self.shared.registry.sending(&key.0, suite) {
+            Ok(pipeline) => pipeline,
+            Err(error) => return Box::pin(fut::ready(Err(error))),
+        };
+        let mut wiring = Wiring::new(self.shared.metrics.clone());
+        let inlet = pipeline.wire(&mut wiring, Outlet::to(ctx.address().recipient()));
+        let adopted = self.supervise("to", wiring).into_actor(self);
+        Box::pin(adopted.map(move |route, lane, _| {
+            lane.sending.insert(key, Chain { inlet: inlet.clone(), route });
+            Ok(replica(inlet))
+        }))
+    }
+}
+
+impl Handler<Admit> for Lane {
+    type Result = ResponseActFuture<Self, Result<(), RegistryError>>;
+
+    fn handle(&mut self, Admit { transfer, stages }: Admit, ctx: &mut Context<Self>) -> Self::Result {
+        let suite = transfer.scope.suite;
+        let key = (stages, suite.0);
+        if let Some(chain) = self.receiving.get(&key) {
+            let inlet = chain.inlet.clone();
+            self.streams.borrow_mut().insert(transfer.stream, Admitted { transfer, inlet });
+            return Box::pin(fut::ready(Ok(())));
+        }
+        if self.receiving.len() >= CHAINS {
+            return Box::pin(fut::ready(Err(RegistryError::TooManyChains { limit: CHAINS })));
+        }
+        let pipeline = match self.shared.registry.receiving(&key.0, suite) {
+            Ok(pipeline) => pipeline,
+            Err(error) => return Box::pin(fut::ready(Err(error))),
+        };
+        let mut wiring = Wiring::new(self.shared.metrics.clone());
+        let inlet = pipeline.wire(&mut wiring, Outlet::to(ctx.address().recipient()));
+        let adopted = self.supervise("from", wiring).into_actor(self);
+        Box::pin(adopted.map(move |route, lane, _| {
+            lane.streams.borrow_mut().insert(transfer.stream, Admitted { transfer, inlet: inlet.clone() });
+            lane.receiving.insert(key, Chain { inlet, route });
+            Ok(())
+        }))
+    }
+}
+
+impl Handler<CheckChains> for Lane {
+    type Result = ResponseActFuture<Self, Option<Arc<str>>>;
+
+    fn handle(&mut self, _: CheckChains, _: &mut Context<Self>) -> Self::Result {
+        let routes = self.sending.values().map(|chain| chain.route).chain(self.receiving.values().map(|chain| chain.route));
+        let (routes, supervisor) = (routes.collect::<Vec<_>>(), self.shared.supervisor.clone());
+        let checks = async move {
+            let mut given_up = None;
+            for route in routes {
+                if let Ok(Checked::GivenUp(stage)) = supervisor.send(Check(route)).await {
+                    given_up = Some((route, stage));
+                }
+            }
+            given_up
+        };
+        Box::pin(checks.into_actor(self).map(|given_up, lane, _| {
+            let (route, stage) = given_up?;
+            // The next transfer that needs such a chain gets a fresh one.
+            lane.sending.retain(|_, chain| chain.route != route);
+            lane.receiving.retain(|_, chain| chain.route != route);
+            Some(stage)
+        }))
+    }
+}

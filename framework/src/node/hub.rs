@@ -15,6 +15,7 @@ use super::session::Session;
 use super::session::signals::{Close, Command, Drain, Know, LinkUp, Retire, Start};
 use super::shared::NodeShared;
 use super::transport::{Connection, Listener};
+use crate::supervise::StopSupervisor;
 use crate::wire::{PeerId, RefuseReason};
 
 /// The wait after a failed `accept`: most often the process has run out of file descriptors.
@@ -280,6 +281,7 @@ impl Handler<Shutdown> for Hub {
         let outbox = self.outbox.take();
         let (sessions, limit) =
             (self.sessions.values().map(|(session, _)| session.clone()).collect::<Vec<_>>(), self.shared.config.drain_for);
+        let supervisor = self.shared.supervisor.clone();
         Box::pin(async move {
             if let Some(outbox) = &outbox {
                 // An error means that it has stopped already.
@@ -291,6 +293,8 @@ impl Handler<Shutdown> for Hub {
             }
             let close = Close { reason: "the node is shutting down".into(), refuse: None };
             futures_util::future::join_all(sessions.iter().map(|session| session.send(close.clone()))).await;
+            // An error means that it has stopped already.
+            let _ = supervisor.send(StopSupervisor).await;
         })
     }
 }

@@ -1,9 +1,11 @@
 //! The edge between two stages: knows where messages of one type go now, and lets a supervisor change that.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use actix::Recipient;
+use tokio::sync::oneshot;
 
 use super::parcel::Parcel;
 use crate::metrics::StageMetrics;
@@ -14,6 +16,8 @@ pub struct Outlet<M: Parcel>(Arc<Socket<M>>);
 struct Socket<M: Parcel> {
     recipient: RwLock<Option<Recipient<M>>>,
     stage: Option<(Arc<str>, Arc<StageMetrics>)>,
+    /// Held for its drop.
+    _held: Option<oneshot::Sender<Infallible>>,
 }
 
 // Derived, it would ask for messages that can be cloned.
@@ -26,12 +30,19 @@ impl<M: Parcel> Clone for Outlet<M> {
 impl<M: Parcel> Outlet<M> {
     /// An outlet into this mailbox.
     pub fn to(recipient: Recipient<M>) -> Self {
-        Self(Arc::new(Socket { recipient: RwLock::new(Some(recipient)), stage: None }))
+        Self(Arc::new(Socket { recipient: RwLock::new(Some(recipient)), stage: None, _held: None }))
+    }
+
+    /// The outlet of the last actor of a chain. What comes with it fails when nobody holds the outlet any more: when the last
+    /// actor is gone, and so, since each holds the outlet to the next, all are.
+    pub(crate) fn last(recipient: Recipient<M>) -> (Self, oneshot::Receiver<Infallible>) {
+        let (held, released) = oneshot::channel();
+        (Self(Arc::new(Socket { recipient: RwLock::new(Some(recipient)), stage: None, _held: Some(held) })), released)
     }
 
     /// An outlet into the stage `name`, wired later; what is sent before that is dropped, and so reported as lost.
     pub fn into_stage(name: Arc<str>, metrics: Arc<StageMetrics>) -> Self {
-        Self(Arc::new(Socket { recipient: RwLock::new(None), stage: Some((name, metrics)) }))
+        Self(Arc::new(Socket { recipient: RwLock::new(None), stage: Some((name, metrics)), _held: None }))
     }
 
     /// Hands a message over. Where nobody is there to take it, its custody reports it as lost.

@@ -8,4 +8,5 @@ mod supervisor;
 pub use policy::{Decision, RestartHistory, RestartPolicy};
 pub use registry::{RegistryError, StageRegistry};
 pub use route::{Child, Wiring};
+pub(crate) use supervisor::StopSupervisor;
 pub use supervisor::{Adopt, Check, Checked, NodeSupervisor, Retire, RouteId};

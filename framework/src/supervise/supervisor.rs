@@ -4,15 +4,19 @@
 //! starts the dead anew from their factories on their own arbiters, and answers when the chain is whole again or given up.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use actix::{Actor, ActorContext, ActorFutureExt, ArbiterHandle, Context, Handler, Message, ResponseActFuture, WrapFuture};
-use tokio::sync::oneshot;
+use actix::{Actor, ActorContext, ActorFutureExt, ArbiterHandle, AtomicResponse, Context, Handler, Message, ResponseActFuture, WrapFuture};
+use tokio::sync::oneshot::{self, error::TryRecvError};
 
 use super::policy::{Decision, RestartHistory, RestartPolicy};
 use super::route::Child;
 use crate::metrics::Metrics;
+
+/// How long actors have to stop, when they are asked to, before their threads end.
+const STOP_WITHIN: Duration = Duration::from_secs(5);
 
 /// Names a supervised chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -29,6 +33,8 @@ pub struct NodeSupervisor {
     policy: RestartPolicy,
     metrics: Metrics,
     routes: HashMap<RouteId, Route>,
+    /// Routes that are over, by name, whose actors may still have something to do.
+    ending: Vec<(String, oneshot::Receiver<Infallible>)>,
     next: u64,
 }
 
@@ -37,6 +43,7 @@ struct Route {
     name: String,
     arbiter: ArbiterHandle,
     children: Vec<Child>,
+    ended: oneshot::Receiver<Infallible>,
     history: RestartHistory,
 }
 
@@ -50,6 +57,8 @@ pub struct Adopt {
     pub arbiter: ArbiterHandle,
     /// Its actors.
     pub children: Vec<Child>,
+    /// Fails when all of them are gone.
+    pub ended: oneshot::Receiver<Infallible>,
 }
 
 /// Looks whether all actors of a route live, and starts dead ones anew.
@@ -73,7 +82,7 @@ pub enum Checked {
 #[rtype(result = "()")]
 pub struct Retire(pub RouteId);
 
-/// Stops the supervisor.
+/// Ends the supervision of all routes. Answered when their actors have stopped, or have had the time for it.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct StopSupervisor;
@@ -81,7 +90,17 @@ pub(crate) struct StopSupervisor;
 impl NodeSupervisor {
     /// A supervisor without routes.
     pub fn new(policy: RestartPolicy, metrics: Metrics) -> Self {
-        Self { policy, metrics, routes: HashMap::new(), next: 0 }
+        Self { policy, metrics, routes: HashMap::new(), ending: Vec::new(), next: 0 }
+    }
+}
+
+impl NodeSupervisor {
+    /// Without their children, whose factories hold them, its actors stop as soon as nobody sends to them.
+    fn retire(&mut self, id: RouteId) {
+        self.ending.retain_mut(|(_, ended)| matches!(ended.try_recv(), Err(TryRecvError::Empty)));
+        if let Some(Route { name, ended, .. }) = self.routes.remove(&id) {
+            self.ending.push((name, ended));
+        }
     }
 }
 
@@ -92,10 +111,10 @@ impl Actor for NodeSupervisor {
 impl Handler<Adopt> for NodeSupervisor {
     type Result = actix::MessageResult<Adopt>;
 
-    fn handle(&mut self, Adopt { name, arbiter, children }: Adopt, _: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, Adopt { name, arbiter, children, ended }: Adopt, _: &mut Context<Self>) -> Self::Result {
         let id = RouteId(self.next);
         self.next += 1;
-        self.routes.insert(id, Route { name, arbiter, children, history: RestartHistory::default() });
+        self.routes.insert(id, Route { name, arbiter, children, ended, history: RestartHistory::default() });
         actix::MessageResult(id)
     }
 }
@@ -112,7 +131,7 @@ impl Handler<Check> for NodeSupervisor {
             Decision::GiveUp => {
                 let stage = Arc::clone(first.name());
                 tracing::error!(route = route.name, %stage, "an actor dies too often: its route is given up");
-                self.routes.remove(&id);
+                self.retire(id);
                 return Box::pin(actix::fut::ready(Checked::GivenUp(stage)));
             }
         };
@@ -140,15 +159,24 @@ impl Handler<Retire> for NodeSupervisor {
     type Result = ();
 
     fn handle(&mut self, Retire(id): Retire, _: &mut Context<Self>) {
-        self.routes.remove(&id);
+        self.retire(id);
     }
 }
 
 impl Handler<StopSupervisor> for NodeSupervisor {
-    type Result = ();
+    // Atomic: who asks once more meanwhile waits, too.
+    type Result = AtomicResponse<Self, ()>;
 
-    fn handle(&mut self, _: StopSupervisor, ctx: &mut Context<Self>) {
-        self.routes.clear();
-        ctx.stop();
+    fn handle(&mut self, _: StopSupervisor, _: &mut Context<Self>) -> Self::Result {
+        self.routes.keys().copied().collect::<Vec<_>>().into_iter().for_each(|id| self.retire(id));
+        let (ending, until) = (std::mem::take(&mut self.ending), tokio::time::Instant::now() + STOP_WITHIN);
+        let stopped = async move {
+            for (route, ended) in ending {
+                if tokio::time::timeout_at(until, ended).await.is_err() {
+                    tracing::warn!(route, "actors of a route have not stopped in {STOP_WITHIN:?}: they end with their thread");
+                }
+            }
+        };
+        AtomicResponse::new(Box::pin(stopped.into_actor(self).map(|(), _, ctx| ctx.stop())))
     }
 }

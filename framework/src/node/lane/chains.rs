@@ -1,9 +1,12 @@
 //! The chains of stages of a lane: started when a transfer needs them, kept for the next one, supervised.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use actix::{ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseActFuture, ResponseFuture, WrapFuture, fut};
+
+use tokio::sync::oneshot;
 
 use super::{Admitted, Lane};
 use crate::pipeline::{BalancedReplica, Outlet, Parcel, Transfer};
@@ -40,10 +43,10 @@ pub(crate) struct Admit {
 pub(crate) struct CheckChains;
 
 impl Lane {
-    fn supervise(&self, way: &str, wiring: Wiring) -> ResponseFuture<RouteId> {
+    fn supervise(&self, way: &str, wiring: Wiring, ended: oneshot::Receiver<Infallible>) -> ResponseFuture<RouteId> {
         let name = format!("{way} {} lane {}", self.shared.identity.peer().short(), self.index);
         let worker = self.shared.workers[usize::from(self.index) % self.shared.workers.len()].clone();
-        let adopt = Adopt { name, arbiter: worker, children: wiring.into_children() };
+        let adopt = Adopt { name, arbiter: worker, children: wiring.into_children(), ended };
         let supervisor = self.shared.supervisor.clone();
         Box::pin(async move { supervisor.send(adopt).await.unwrap_or(RouteId::NONE) })
     }
@@ -67,8 +70,9 @@ impl Handler<SendingChain> for Lane {
             Err(error) => return Box::pin(fut::ready(Err(error))),
         };
         let mut wiring = Wiring::new(self.shared.metrics.clone());
-        let inlet = pipeline.wire(&mut wiring, Outlet::to(ctx.address().recipient()));
-        let adopted = self.supervise("to", wiring).into_actor(self);
+        let (tail, ended) = Outlet::last(ctx.address().recipient());
+        let inlet = pipeline.wire(&mut wiring, tail);
+        let adopted = self.supervise("to", wiring, ended).into_actor(self);
         Box::pin(adopted.map(move |route, lane, _| {
             lane.sending.insert(key, Chain { inlet: inlet.clone(), route });
             Ok(replica(inlet))
@@ -95,8 +99,9 @@ impl Handler<Admit> for Lane {
             Err(error) => return Box::pin(fut::ready(Err(error))),
         };
         let mut wiring = Wiring::new(self.shared.metrics.clone());
-        let inlet = pipeline.wire(&mut wiring, Outlet::to(ctx.address().recipient()));
-        let adopted = self.supervise("from", wiring).into_actor(self);
+        let (tail, ended) = Outlet::last(ctx.address().recipient());
+        let inlet = pipeline.wire(&mut wiring, tail);
+        let adopted = self.supervise("from", wiring, ended).into_actor(self);
         Box::pin(adopted.map(move |route, lane, _| {
             lane.streams.borrow_mut().insert(transfer.stream, Admitted { transfer, inlet: inlet.clone() });
             lane.receiving.insert(key, Chain { inlet, route });

@@ -382,9 +382,7 @@ impl Handler<Chunk> for Lane {
         if !chunk.custody().is_trailer() {
             transfer.incoming().received(index);
         }
-        if let Some(assembler) = transfer.assembler() {
-            Outlet::to(assembler.clone()).send(chunk);
-        }
+        transfer.assemble(chunk);
         self.acknowledge(transfer.stream, index, ctx);
     }
 }

@@ -5,13 +5,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use actix::Recipient;
 use bytes::Bytes;
 use tokio::sync::{Notify, mpsc};
 
-use super::{BufferPool, Chunk, Credit, Slot};
+use super::{BufferPool, Chunk, Credit, Outlet, Parcel, Slot};
 use crate::delivery::{DigestFold, Incoming, KeyScope, RangeSet, Subtree, TransferKey};
 use crate::wire::{FailureKind, Ranges};
 
@@ -48,6 +48,8 @@ pub struct Transfer {
     sent_digest: OnceLock<[u8; 32]>,
     digest: Mutex<DigestFold>,
     digest_grew: Notify,
+    /// The trailer was made; of use at the sending end.
+    cut: AtomicBool,
     /// Bytes of content the other side (sending) or the sink (receiving) has.
     done_bytes: AtomicU64,
     signals: mpsc::UnboundedSender<Signal>,
@@ -131,6 +133,7 @@ impl Transfer {
             sent_digest: OnceLock::new(),
             digest: Mutex::default(),
             digest_grew: Notify::new(),
+            cut: AtomicBool::new(false),
             done_bytes: AtomicU64::new(0),
             signals,
             closed: AtomicBool::new(false),
@@ -148,9 +151,23 @@ impl Transfer {
         let _ = self.assembler.set(assembler);
     }
 
-    /// The mailbox of its assembler.
-    pub fn assembler(&self) -> Option<&Recipient<Chunk>> {
-        self.assembler.get()
+    /// Hands a chunk to its assembler.
+    pub(crate) fn assemble(&self, chunk: Chunk) {
+        static STAGE: LazyLock<Arc<str>> = LazyLock::new(|| "assembler".into());
+        chunk.custody().enter(&STAGE);
+        if let Some(assembler) = self.assembler.get() {
+            Outlet::to(assembler.clone()).send(chunk);
+        }
+    }
+
+    /// Whether its assembler has died, or has stopped.
+    pub(crate) fn assembler_is_gone(&self) -> bool {
+        self.assembler.get().is_some_and(|assembler| !assembler.connected())
+    }
+
+    /// Whether its content was cut to the end.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::Relaxed)
     }
 
     /// The most bytes that may stand behind the header of one of its frames.
@@ -317,6 +334,7 @@ impl Custody {
 
     /// Custody of the trailer, whose index is the number of chunks.
     pub fn trailer(transfer: &Arc<Transfer>, index: u64) -> Self {
+        transfer.cut.store(true, Ordering::Relaxed);
         Self(Arc::new(Held { transfer: Arc::clone(transfer), index, length: 0, trailer: true, lane: None, state: Mutex::default() }))
     }
 

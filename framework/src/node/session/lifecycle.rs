@@ -66,6 +66,7 @@ impl Session {
     /// Gives up on what has waited too long.
     pub(super) fn look_at_the_clock(&mut self, ctx: &mut Context<Self>) {
         self.expire(crate::node::trust::now());
+        self.look_for_dead_ends(ctx);
         if self.link.is_some() {
             self.drop_orphans();
             if !self.is_idle() {

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use actix::{Actor, Addr, AsyncContext, Context, Handler};
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Recipient};
 use tokio::sync::watch;
 
 use super::incoming::window_for;
@@ -18,7 +18,7 @@ use crate::node::handle::Unsettled;
 use crate::node::lane::{Acknowledged, Forget, Resend, SendingChain};
 use crate::node::runner::{Gate, Rewind, Run, SourceRunner};
 use crate::node::trust::random32;
-use crate::pipeline::{Balanced, Budget, ChunkerSeat, Compression, Source, SourceError, Transfer};
+use crate::pipeline::{Balanced, Budget, ChunkerSeat, Compression, Piece, Source, SourceError, Transfer};
 use crate::wire::{Control, Opening, Ranges, SecretBytes, Suite};
 
 /// How often content may change while it is sent: the first time it is sent anew.
@@ -34,6 +34,7 @@ pub(super) struct OutgoingTransfer {
     content: Content,
     source: Option<Box<dyn Source>>,
     runner: Option<Addr<SourceRunner>>,
+    chunker: Option<Recipient<Piece>>,
     thread: Option<Arc<DiskThread>>,
     gate: watch::Sender<Gate>,
     budget: Budget,
@@ -58,6 +59,11 @@ enum Phase {
 impl OutgoingTransfer {
     pub(super) fn id(&self) -> TransferId {
         self.transfer.scope.transfer
+    }
+
+    /// Whether what cuts its content has died before the end.
+    pub(super) fn chunker_is_gone(&self) -> bool {
+        !self.transfer.is_cut() && self.chunker.as_ref().is_some_and(|chunker| !chunker.connected())
     }
 }
 
@@ -220,7 +226,7 @@ impl Session {
         out.gate.send_modify(|gate| gate.stopped = true);
         out.gate = watch::channel(Gate::default()).0;
         out.opening = Opening { stream: new_stream, attempt, key: key_of(&transfer), commit: transfer.key.commitment(), ..out.opening };
-        (out.transfer, out.outlet, out.phase) = (transfer, None, Phase::Rewinding);
+        (out.transfer, out.outlet, out.chunker, out.phase) = (transfer, None, None, Phase::Rewinding);
         if let Some(runner) = &out.runner {
             runner.do_send(Rewind { stream: new_stream });
         }
@@ -327,6 +333,7 @@ impl Handler<Start> for Session {
             content,
             source: Some(source),
             runner: None,
+            chunker: None,
             thread: None,
             gate: watch::channel(Gate::default()).0,
             budget: Budget::new(window),
@@ -367,7 +374,7 @@ impl Handler<Wired> for Session {
             Err(text) => return self.fail(stream, Failure::new(FailureKind::Stage, text)),
         };
         out.phase = Phase::Running;
-        out.outlet = Some(outlet);
+        (out.outlet, out.chunker) = (Some(outlet), Some(chunker.clone()));
         let thread = out.thread.as_ref().expect("wiring started it");
         let runner = match (out.runner.clone(), out.source.take()) {
             (Some(runner), _) => runner,

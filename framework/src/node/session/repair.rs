@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
+use actix::{ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture};
 
 use super::{IncomingTransfer, OutgoingTransfer, Session};
 use crate::delivery::{Failure, FailureKind, Repair, TransferId};
@@ -44,6 +44,17 @@ impl Session {
         ctx.spawn(checked.into_actor(self).map(Self::mended));
     }
 
+    /// Chunkers and assemblers have no second try, and one that dies may leave no chunk behind that tells.
+    pub(super) fn look_for_dead_ends(&self, ctx: &mut Context<Self>) {
+        let outgoing = self.outgoing.iter().filter(|(_, out)| out.chunker_is_gone()).map(|(&stream, _)| (stream, "chunker"));
+        let incoming =
+            self.incoming.iter().filter(|(_, known)| known.transfer.assembler_is_gone()).map(|(&stream, _)| (stream, "assembler"));
+        for (stream, stage) in outgoing.chain(incoming) {
+            // Not at once: its last word may lie in the mailbox.
+            ctx.address().do_send(DeadEnd { stream, stage });
+        }
+    }
+
     /// All chains are whole again, or one is given up.
     fn mended(given_up: Option<Arc<str>>, session: &mut Self, _: &mut Context<Self>) {
         for lost in session.mending.take().unwrap_or_default() {
@@ -71,7 +82,9 @@ impl Session {
             custody.keep(content.clone());
             outlet.send(Chunk::from_parts(custody, content), None);
         } else if self.incoming.contains_key(&stream) {
-            let failure = Failure::new(FailureKind::Stage, "lost in a stage of the receiver");
+            let stage = stage.as_deref().unwrap_or("unknown");
+            let text = format!("the receiver's stage {stage:?} lost chunk {index}; see its log");
+            let failure = Failure::new(FailureKind::Stage, text).in_stage(stage).at_index(index);
             self.ask_again(stream, index, trailer, failure);
         }
     }
@@ -166,6 +179,25 @@ impl Session {
         let incoming = self.incoming.values().map(|incoming| (incoming.id(), Direction::Incoming));
         for (id, direction) in outgoing.chain(incoming) {
             self.tell(id, direction, TransferNews::Interrupted { reason: why.to_owned() });
+        }
+    }
+}
+
+/// The chunker or the assembler of a transfer is gone.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct DeadEnd {
+    stream: u64,
+    stage: &'static str,
+}
+
+impl Handler<DeadEnd> for Session {
+    type Result = ();
+
+    fn handle(&mut self, DeadEnd { stream, stage }: DeadEnd, _: &mut Context<Self>) {
+        if self.id_of(stream).is_some() {
+            let text = format!("the {stage} died; see its node's log");
+            self.fail(stream, Failure::new(FailureKind::Stage, text).in_stage(stage));
         }
     }
 }

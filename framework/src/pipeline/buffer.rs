@@ -8,9 +8,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
+use super::Prefix;
+
 /// Room beyond a power of two, so that a chunk with its frame header, tag and prefix stays in the chunk's own size class.
 const SLACK: usize = 256;
 const CLASSES: usize = 32;
+
+/// Buffers from this length on begin where the content behind their prefix lies in the middle of a page. Large memory
+/// elsewhere begins at the front of one: files in the page cache do, and what allocators give. `rep movsb`, with which
+/// C libraries and kernels copy much at once, is five times slower on some processors (Zen 3 and 4) when a target lies
+/// up to 31 bytes further into its page than the source, which the 16 bytes of a prefix are enough for.
+const PLACED: usize = 16 << 10;
+const PAGE: usize = 4096;
 
 /// A shared store of idle buffers, by size class. Cloning it shares it.
 #[derive(Clone)]
@@ -25,6 +34,8 @@ struct Idle {
 /// A buffer of one's own. Goes back to its pool when dropped.
 pub struct Buffer {
     bytes: Vec<u8>,
+    class: usize,
+    start: usize,
     length: usize,
     pool: BufferPool,
 }
@@ -47,15 +58,17 @@ impl BufferPool {
             idle.bytes -= bytes.len();
         }
         drop(idle);
-        let bytes = used.unwrap_or_else(|| vec![0; (1 << class) + SLACK]);
-        Buffer { bytes, length, pool: self.clone() }
+        let placed = 1 << class >= PLACED;
+        let bytes = used.unwrap_or_else(|| vec![0; (1 << class) + SLACK + if placed { PAGE } else { 0 }]);
+        let start = if placed { mid_page(&bytes) } else { 0 };
+        Buffer { bytes, class, start, length, pool: self.clone() }
     }
 
-    fn give_back(&self, bytes: Vec<u8>) {
+    fn give_back(&self, bytes: Vec<u8>, class: usize) {
         let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.bytes + bytes.len() <= idle.limit {
             idle.bytes += bytes.len();
-            idle.classes[class_of(bytes.len() - SLACK)].push(bytes);
+            idle.classes[class].push(bytes);
         }
     }
 }
@@ -77,6 +90,12 @@ fn class_of(length: usize) -> usize {
     length.saturating_sub(SLACK).max(1).next_power_of_two().trailing_zeros() as usize
 }
 
+/// How far into `bytes` a prefix must begin for the content behind it to lie in the middle of a page.
+fn mid_page(bytes: &[u8]) -> usize {
+    let middle = PAGE / 2 - Prefix::LENGTH;
+    (middle + PAGE - bytes.as_ptr().addr() % PAGE) % PAGE
+}
+
 impl Buffer {
     /// Shortens the buffer to `length` bytes.
     pub fn truncate(&mut self, length: usize) {
@@ -92,19 +111,19 @@ impl Buffer {
 impl Deref for Buffer {
     type Target = [u8];
     fn deref(&self) -> &[u8] {
-        &self.bytes[..self.length]
+        &self.bytes[self.start..self.start + self.length]
     }
 }
 
 impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [u8] {
-        &mut self.bytes[..self.length]
+        &mut self.bytes[self.start..self.start + self.length]
     }
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        self.pool.give_back(std::mem::take(&mut self.bytes));
+        self.pool.give_back(std::mem::take(&mut self.bytes), self.class);
     }
 }
 
@@ -144,6 +163,16 @@ mod tests {
         let many: Vec<_> = (0..10).map(|_| pool.take(4096)).collect();
         drop(many);
         assert!(pool.0.lock().unwrap().bytes <= 10_000);
+    }
+
+    #[test]
+    fn the_content_of_a_large_buffer_lies_in_the_middle_of_a_page() {
+        let pool = BufferPool::default();
+        for length in [PLACED, 100_000, (256 << 10) + Prefix::LENGTH, 1 << 20] {
+            let buffer = pool.take(length);
+            assert_eq!(buffer[Prefix::LENGTH..].as_ptr().addr() % PAGE, PAGE / 2);
+            assert_eq!(buffer.freeze(0..length)[Prefix::LENGTH..].as_ptr().addr() % PAGE, PAGE / 2);
+        }
     }
 
     #[test]

@@ -90,3 +90,32 @@ async fn a_file_that_is_gone_makes_a_dead_letter_that_names_it() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn the_application_at_the_other_end_says_that_it_is_done_even_while_the_sender_is_away() {
+    within(async {
+        let world = World::new();
+        let (lyon, paris) = (world.lyon().await, world.paris().await);
+        let transfer = send(&lyon, "paris/files", &world.file("letter", 5000)).await;
+        transfer.delivered().await.unwrap();
+        assert!(!transfer.status().processed);
+        lyon.shutdown().await;
+        paris.shutdown().await;
+        let paris = world.paris().await;
+        let (sender, id, _) = paris.arrivals().remove(0);
+        assert!(paris.processed(sender, id).await.unwrap());
+        assert!(!paris.processed(paris.peer(), id).await.unwrap(), "nobody has sent that");
+        let lyon = world.lyon().await;
+        let transfer = lyon.transfer(id).await.unwrap();
+        // Any delivery brings a link up, and with it the word.
+        send(&lyon, "paris/files", &world.file("other", 10)).await;
+        transfer.processed().await.unwrap();
+        assert!(matches!(entry(&lyon, id).await.unwrap().state, OutboxState::Processed { .. }));
+        lyon.shutdown().await;
+        let lyon = world.lyon().await;
+        lyon.transfer(id).await.unwrap().processed().await.unwrap();
+        lyon.shutdown().await;
+        paris.shutdown().await;
+    })
+    .await;
+}

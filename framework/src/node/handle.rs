@@ -1,16 +1,16 @@
 //! The handles a host holds: of its node, and of each transfer.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{broadcast, oneshot, watch};
 
 use super::builder::{NodeBuilder, Parts};
 use super::events::{NodeEvent, TransferNews};
-use super::hub::{Hub, SendTo, Shutdown};
+use super::hub::{Hub, SendTo, Shutdown, ToSession};
 use super::outbox::{Deposit, Find, List, OrderKind, Outbox, OutboxEntry, OutboxError, OutboxState};
-use super::session::signals::{Command, Know, Order, Outcome, SendOptions, Start};
+use super::session::signals::{Command, Know, Order, Outcome, SayProcessed, SendOptions, Start};
 use super::shared::NodeShared;
 use super::trust::{Trust, TrustError, now};
 use super::{Arrival, ConfigError, NodeConfig};
@@ -228,6 +228,27 @@ impl Node {
         self.0.shared.remembered.list()
     }
 
+    /// Says that this application is done with a delivery it received: the sender hears of it as soon as there is a link, and
+    /// is told again until it has noted it. Returns when that is durable here; `false` if no such delivery is remembered.
+    pub async fn processed(&self, sender: PeerId, transfer: TransferId) -> std::io::Result<bool> {
+        let (shared, hub) = (Arc::clone(&self.0.shared), self.0.hub.clone());
+        let (done, is_done) = oneshot::channel();
+        std::thread::Builder::new().name("estafette-word".into()).spawn(move || {
+            let changed = shared.remembered.change(sender, transfer, |arrival| {
+                if arrival.processed == super::Processed::No {
+                    arrival.processed = super::Processed::Unheard;
+                }
+            });
+            // Whoever asked may be gone.
+            let _ = done.send(changed);
+        })?;
+        let changed = is_done.await.map_err(std::io::Error::other)??;
+        if let Some(arrival) = &changed {
+            hub.do_send(ToSession(sender, SayProcessed { transfer, mac: *arrival.processed_mac.expose() }));
+        }
+        Ok(changed.is_some())
+    }
+
     async fn order(&self, id: TransferId, what: OrderKind) -> Result<(), OutboxError> {
         self.the_outbox()?.send(super::outbox::Order { id, what }).await.map_err(|_| OutboxError::None)?
     }
@@ -332,6 +353,8 @@ pub struct TransferStatus {
     pub total: Option<u64>,
     /// What the source had to say when it was read to its end.
     pub report: SourceReport,
+    /// Whether the receiving application has said that it is done with it.
+    pub processed: bool,
     /// How it ended, if it has.
     pub outcome: Option<Result<Receipt, Failure>>,
 }
@@ -344,11 +367,13 @@ pub(crate) struct TransferState {
     status: watch::Sender<TransferStatus>,
     /// The stored delivery that this is a try at.
     stored: Option<Arc<TransferState>>,
+    /// What will prove that it was processed.
+    proof: OnceLock<[u8; 32]>,
 }
 
 impl TransferState {
     fn new(id: TransferId, peer: PeerId) -> Self {
-        Self { id, peer, status: watch::channel(TransferStatus::default()).0, stored: None }
+        Self { id, peer, status: watch::channel(TransferStatus::default()).0, stored: None, proof: OnceLock::new() }
     }
 
     /// The state of a delivery in the outbox.
@@ -361,6 +386,15 @@ impl TransferState {
     /// The state of a try at a delivery in the outbox.
     pub(crate) fn for_try(stored: &Arc<Self>) -> Self {
         Self { stored: Some(Arc::clone(stored)), ..Self::new(stored.id, stored.peer) }
+    }
+
+    pub(crate) fn set_proof(&self, proof: [u8; 32]) {
+        // Set once: a try is delivered once.
+        let _ = self.proof.set(proof);
+    }
+
+    pub(crate) fn proof(&self) -> [u8; 32] {
+        self.proof.get().copied().unwrap_or_default()
     }
 
     pub(crate) fn is_try(&self) -> bool {
@@ -449,6 +483,20 @@ impl TransferHandle {
     /// Waits until the receiver has verified and committed it, or it has failed at both ends.
     pub async fn delivered(&self) -> Result<Receipt, Failure> {
         self.state.outcome().await
+    }
+
+    /// Waits until the receiving application has said that it is done with it ([`Node::processed`]), or it has failed. For
+    /// deliveries in the outbox only: others fail at once, since nobody would remember to wait.
+    pub async fn processed(&self) -> Result<Receipt, Failure> {
+        if !self.status().stored {
+            let text = "the delivery is not in an outbox, so nobody keeps what would prove that it was processed";
+            return Err(Failure::new(crate::delivery::FailureKind::Refused, text));
+        }
+        let mut status = self.state.status.subscribe();
+        let over = |status: &TransferStatus| status.processed || matches!(status.outcome, Some(Err(_)));
+        // The sender of the channel is held by this handle.
+        let _ = status.wait_for(over).await;
+        self.delivered().await
     }
 
     /// What happens to it from now on.

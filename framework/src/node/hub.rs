@@ -15,6 +15,7 @@ use super::session::Session;
 use super::session::signals::{Close, Command, Drain, Know, LinkUp, Retire, Start};
 use super::shared::NodeShared;
 use super::transport::{Connection, Listener};
+use crate::delivery::TransferId;
 use crate::supervise::StopSupervisor;
 use crate::wire::{PeerId, RefuseReason};
 
@@ -83,6 +84,43 @@ impl Handler<Keep> for Hub {
 
     fn handle(&mut self, Keep(outbox): Keep, _: &mut Context<Self>) {
         self.outbox = Some(outbox);
+    }
+}
+
+/// A peer says that its application is done with a delivery from here.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct ProcessedWord {
+    pub(crate) peer: PeerId,
+    pub(crate) transfer: TransferId,
+    pub(crate) mac: [u8; 32],
+}
+
+/// Give this to the session with that peer, if there is one.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct ToSession<M: Message<Result = ()> + Send>(pub(crate) PeerId, pub(crate) M);
+
+impl<M: Message<Result = ()> + Send + 'static> Handler<ToSession<M>> for Hub
+where
+    Session: Handler<M>,
+{
+    type Result = ();
+
+    fn handle(&mut self, ToSession(peer, message): ToSession<M>, _: &mut Context<Self>) {
+        if let Some((session, _)) = self.sessions.get(&peer) {
+            session.do_send(message);
+        }
+    }
+}
+
+impl Handler<ProcessedWord> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, word: ProcessedWord, _: &mut Context<Self>) {
+        if let Some(outbox) = &self.outbox {
+            outbox.do_send(word);
+        }
     }
 }
 

@@ -13,10 +13,12 @@ use serde::{Deserialize, Serialize};
 use super::store::{Change, Store};
 use crate::delivery::{Receipt, TransferId};
 use crate::pipeline::Journal;
-use crate::wire::{PeerId, codec};
+use crate::wire::{PeerId, SecretBytes, codec};
 
 /// Clocks of two nodes may differ by so many seconds.
 const SKEW: u64 = 300;
+/// Words about processed deliveries that are said in one go when a link is up.
+const SAID_AT_ONCE: usize = 1024;
 /// The table of the spool.
 const TABLE: &str = "delivered";
 
@@ -47,6 +49,22 @@ pub struct Arrival {
     pub name: String,
     /// What the sender was told.
     pub receipt: Receipt,
+    /// What the receiving application has said.
+    pub processed: Processed,
+    /// The proof for the sender that it was processed.
+    pub(crate) processed_mac: SecretBytes,
+}
+
+/// Whether the receiving application is done with a delivery.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Processed {
+    /// It has not said so.
+    #[default]
+    No,
+    /// It has, and the sender does not know yet.
+    Unheard,
+    /// It has, and the sender knows.
+    Heard,
 }
 
 impl Remembered {
@@ -86,6 +104,21 @@ impl Remembered {
         }
         self.table().insert(sender, transfer, arrival);
         Ok(())
+    }
+
+    /// Changes what is remembered of a delivery, if it is; durable when it returns. May block.
+    pub(crate) fn change(&self, sender: PeerId, transfer: TransferId, change: impl FnOnce(&mut Arrival)) -> io::Result<Option<Arrival>> {
+        let Some(mut arrival) = self.arrival(sender, transfer) else { return Ok(None) };
+        change(&mut arrival);
+        self.remember(sender, transfer, arrival.clone())?;
+        Ok(Some(arrival))
+    }
+
+    /// What the peer has not heard yet of deliveries it made, the most of it that is said at once.
+    pub(crate) fn unheard(&self, sender: PeerId) -> Vec<(TransferId, [u8; 32])> {
+        let table = self.table();
+        let unheard = table.arrivals.iter().filter(|((peer, _), arrival)| *peer == sender && arrival.processed == Processed::Unheard);
+        unheard.map(|((_, transfer), arrival)| (*transfer, *arrival.processed_mac.expose())).take(SAID_AT_ONCE).collect()
     }
 
     /// All of them, the newest first.
@@ -163,7 +196,16 @@ mod tests {
 
     fn arrival(expires: u64) -> Arrival {
         let receipt = Receipt { digest: [1; 32], length: 2, place: "in/a".into(), files: 1, mac: [3; 32] };
-        Arrival { attempt: 0, at: 5, expires, inbox: "in".into(), name: "a".into(), receipt }
+        Arrival {
+            attempt: 0,
+            at: 5,
+            expires,
+            inbox: "in".into(),
+            name: "a".into(),
+            receipt,
+            processed: Processed::No,
+            processed_mac: SecretBytes::new([4; 32]),
+        }
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub use events::{Direction, NodeEvent, TransferEvent, TransferNews};
 pub use file_store::FileStore;
 pub use handle::{Destination, EventStream, Node, SendError, TransferHandle, TransferStatus};
 pub use key_file::KeyFileError;
-pub use memory::Arrival;
+pub use memory::{Arrival, Processed};
 pub use outbox::{OutboxEntry, OutboxError, OutboxState};
 pub use session::signals::SendOptions;
 pub use store::{Change, Hold, MemoryStore, Store};

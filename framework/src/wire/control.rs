@@ -12,6 +12,7 @@ use super::codec::{self, CodecError};
 use super::failure::{Failure, printable};
 use super::opening::{INBOX_LIMIT, Opening};
 use super::{Ranges, SecretBytes};
+use crate::delivery::TransferId;
 
 /// The most bytes of a node's name.
 const NAME_LIMIT: usize = 64;
@@ -118,6 +119,8 @@ pub enum Control {
         stream: u64,
         /// The proof.
         receipt: Receipt,
+        /// For a package that was unpacked: the proof for who packed it.
+        enclosed: Option<Receipt>,
     },
     /// The sender has the receipt: the receiver may forget the attempt.
     Done {
@@ -146,6 +149,25 @@ pub enum Control {
         /// Why, for people, at most 512.
         #[serde(with = "Prose::<REASON_LIMIT>")]
         reason: String,
+    },
+    /// The receiving application is done with a delivery. Said again on each new link until it is heard.
+    Processed {
+        /// Which transfer of the one who hears this.
+        transfer: TransferId,
+        /// The proof: under the key of the attempt that was delivered.
+        mac: [u8; 32],
+    },
+    /// What a relay was told by the receiver of a package. Said again on each new link until it is heard.
+    Passed {
+        /// Which transfer of the one who hears this.
+        transfer: TransferId,
+        /// The receiver's word.
+        receipt: Receipt,
+    },
+    /// A word about a transfer was heard, and is noted.
+    Heard {
+        /// Which transfer.
+        transfer: TransferId,
     },
 }
 

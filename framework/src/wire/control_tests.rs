@@ -99,12 +99,21 @@ fn golden() -> Vec<(Control, Vec<u8>)> {
         (Control::Grant { stream: 2, limit: 128 }, bytes![u32s(11), u64s(2), u64s(128)]),
         (Control::Received { stream: 2, indices: ranges() }, bytes![u32s(12), u64s(2), golden_ranges]),
         (Control::Lost { stream: 2, index: 5, failure: Some(failure()) }, bytes![u32s(13), u64s(2), u64s(5), [1], golden_failure()]),
-        (Control::Delivered { stream: 2, receipt }, bytes![u32s(14), u64s(2), [1; 32], u64s(2), text("in/big.tar"), u64s(1), [3; 32]]),
+        (
+            Control::Delivered { stream: 2, receipt: receipt.clone(), enclosed: None },
+            bytes![u32s(14), u64s(2), [1; 32], u64s(2), text("in/big.tar"), u64s(1), [3; 32], [0]],
+        ),
         (Control::Done { stream: 2 }, bytes![u32s(15), u64s(2)]),
         (Control::Fail { stream: 2, failure: failure() }, bytes![u32s(16), u64s(2), golden_failure()]),
         (Control::Pause { stream: 2 }, bytes![u32s(17), u64s(2)]),
         (Control::Unpause { stream: 2 }, bytes![u32s(18), u64s(2)]),
         (Control::Goodbye { reason: "bye".to_owned() }, bytes![u32s(19), text("bye")]),
+        (Control::Processed { transfer: TransferId::from_bytes([6; 24]), mac: [9; 32] }, bytes![u32s(20), [6; 24], [9; 32]]),
+        (
+            Control::Passed { transfer: TransferId::from_bytes([6; 24]), receipt },
+            bytes![u32s(21), [6; 24], [1; 32], u64s(2), text("in/big.tar"), u64s(1), [3; 32]],
+        ),
+        (Control::Heard { transfer: TransferId::from_bytes([6; 24]) }, bytes![u32s(22), [6; 24]]),
     ]
 }
 
@@ -155,7 +164,7 @@ fn the_largest_messages_fit_into_a_frame() {
     for message in [
         Control::Accept { stream: 0, limit: 0, received: ranges },
         Control::Open(Box::new(largest)),
-        Control::Delivered { stream: 0, receipt },
+        Control::Delivered { stream: 0, receipt: receipt.clone(), enclosed: Some(receipt) },
         Control::Fail { stream: 0, failure: Failure::new(FailureKind::Stage, &long).in_stage(&long).at_index(1) },
         Control::Refuse { reason: RefuseReason::Other(long.clone()) },
         Control::Goodbye { reason: long.clone() },

@@ -53,6 +53,9 @@ impl Control {
             Self::Pause { .. } => "Pause",
             Self::Unpause { .. } => "Unpause",
             Self::Goodbye { .. } => "Goodbye",
+            Self::Processed { .. } => "Processed",
+            Self::Passed { .. } => "Passed",
+            Self::Heard { .. } => "Heard",
         }
     }
 }

@@ -9,7 +9,8 @@ use actix::{ActorFutureExt, Context, Handler, Message, MessageResult, ResponseAc
 use super::{Held, Outbox, OutboxEntry, OutboxState, write_to};
 use crate::delivery::{Content, Failure, FailureKind, TransferId};
 use crate::node::handle::TransferState;
-use crate::node::session::signals;
+use crate::node::hub::{ProcessedWord, ToSession};
+use crate::node::session::signals::{self, Noted};
 use crate::pipeline::Source;
 
 /// Store this delivery; answered when it is durable.
@@ -161,6 +162,41 @@ impl Handler<Order> for Outbox {
         }
         self.try_what_is_due(ctx);
         Ok(())
+    }
+}
+
+impl Handler<ProcessedWord> for Outbox {
+    type Result = ();
+
+    fn handle(&mut self, ProcessedWord { peer, transfer, mac }: ProcessedWord, ctx: &mut Context<Self>) {
+        let held = self.entries.get_mut(&transfer).filter(|held| held.entry.peer == peer);
+        let noted = match held.as_ref().map(|held| &held.entry.state) {
+            // A word about what is forgotten, or noted before: it need not be said again.
+            None | Some(OutboxState::Processed { .. } | OutboxState::Dead { .. }) => None,
+            // It comes again on the next link: the word of the delivery itself is still on its way.
+            Some(OutboxState::Stored | OutboxState::Relayed { .. }) => return,
+            Some(OutboxState::Delivered { receipt, proof, .. }) => {
+                // The comparison takes the same time wherever the bytes differ.
+                if blake3::Hash::from_bytes(*proof) != blake3::Hash::from_bytes(mac) {
+                    return tracing::warn!(%transfer, "a peer says that a delivery was processed, and can't prove it");
+                }
+                Some(receipt.clone())
+            }
+        };
+        let (Some(receipt), Some(held)) = (noted, held) else {
+            return self.hub.do_send(ToSession(peer, Noted { transfer }));
+        };
+        held.entry.state = OutboxState::Processed { at: crate::node::trust::now(), receipt };
+        let (record, hub) = (held.record(transfer), self.hub.clone());
+        self.write(record, ctx, move |outbox, written, _| match written {
+            Ok(()) => {
+                if let Some(held) = outbox.entries.get(&transfer) {
+                    held.state.update(|status| status.processed = true);
+                }
+                hub.do_send(ToSession(peer, Noted { transfer }));
+            }
+            Err(error) => tracing::error!(%transfer, %error, "the spool could not note that a delivery was processed"),
+        });
     }
 }
 

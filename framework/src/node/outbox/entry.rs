@@ -81,6 +81,8 @@ pub enum OutboxState {
         at: u64,
         /// The receiver's word.
         receipt: Receipt,
+        /// What will prove that it was processed. Only the two ends know it.
+        proof: [u8; 32],
     },
     /// The receiving application said that it is done with it.
     Processed {

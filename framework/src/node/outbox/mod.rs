@@ -77,7 +77,11 @@ impl Outbox {
     fn take_up(&mut self, id: TransferId, entry: OutboxEntry) {
         let state = Arc::new(TransferState::stored(id, entry.peer));
         match &entry.state {
-            OutboxState::Delivered { receipt, .. } | OutboxState::Processed { receipt, .. } => state.end(Ok(receipt.clone())),
+            OutboxState::Delivered { receipt, .. } => state.end(Ok(receipt.clone())),
+            OutboxState::Processed { receipt, .. } => {
+                state.update(|status| status.processed = true);
+                state.end(Ok(receipt.clone()));
+            }
             OutboxState::Dead { failure, .. } => state.end(Err(failure.clone())),
             OutboxState::Stored | OutboxState::Relayed { .. } => self.schedule.wait(entry.peer, entry.created, id, Instant::now()),
         }

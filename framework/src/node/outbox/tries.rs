@@ -23,6 +23,7 @@ use crate::pipeline::{Source, SourceError, SourceReference};
 pub(super) struct TryEnded {
     id: TransferId,
     outcome: Outcome,
+    proof: [u8; 32],
 }
 
 impl Outbox {
@@ -63,17 +64,20 @@ impl Outbox {
                     None => reopen(&shared, entry.content.clone()).await,
                 }
             };
+            let mut proof = [0; 32];
             let outcome = match ready.await {
                 Ok((source, content)) => {
                     let state = Arc::new(TransferState::for_try(&outer));
                     let send = order(&entry, source, content, Unsettled(Arc::clone(&state)));
                     // Dropped with a hub that is gone, it says that it failed.
                     hub.do_send(send);
-                    state.outcome().await
+                    let outcome = state.outcome().await;
+                    proof = state.proof();
+                    outcome
                 }
                 Err(failure) => Err(failure),
             };
-            outbox.do_send(TryEnded { id, outcome });
+            outbox.do_send(TryEnded { id, outcome, proof });
         });
     }
 
@@ -140,14 +144,14 @@ fn jitter() -> f64 {
 impl Handler<TryEnded> for Outbox {
     type Result = ();
 
-    fn handle(&mut self, TryEnded { id, outcome }: TryEnded, ctx: &mut Context<Self>) {
+    fn handle(&mut self, TryEnded { id, outcome, proof }: TryEnded, ctx: &mut Context<Self>) {
         let Some(held) = self.entries.get_mut(&id) else { return };
         held.busy = false;
         let (cancelled, peer) = (held.cancelled, held.entry.peer);
         let reached = !matches!(&outcome, Err(failure) if away(failure.kind));
         self.schedule.ended(peer, reached, Instant::now(), jitter());
         match outcome {
-            Ok(receipt) => self.conclude(id, OutboxState::Delivered { at: now(), receipt }, ctx),
+            Ok(receipt) => self.conclude(id, OutboxState::Delivered { at: now(), receipt, proof }, ctx),
             Err(_) if cancelled => self.remove(id, ctx),
             Err(failure) if self.stopping => {
                 let text = format!("the node stopped; the delivery is stored, and goes on when the node is started again ({failure})");

@@ -15,7 +15,7 @@ use crate::node::config::NodeConfig;
 use crate::node::disk::DiskThread;
 use crate::node::events::{Direction, TransferNews};
 use crate::node::lane::{Admit, Forget};
-use crate::node::memory::{Arrival, delivery_key};
+use crate::node::memory::{Arrival, Processed, delivery_key};
 use crate::node::shared::NodeShared;
 use crate::node::trust::now;
 use crate::pipeline::{
@@ -54,7 +54,9 @@ impl Session {
             let key = TransferKey::from_bytes(*opening.key.expose());
             let mac = key.receipt(opening.transfer, opening.attempt, "delivered", &receipt.digest);
             tracing::info!(transfer = %opening.transfer, attempt, "offered again after it was delivered");
-            return self.say(Control::Delivered { stream, receipt: Receipt { mac, ..receipt } });
+            let processed = key.receipt(opening.transfer, opening.attempt, "processed", &receipt.digest);
+            self.renew_proof(opening.transfer, processed);
+            return self.say(Control::Delivered { stream, receipt: Receipt { mac, ..receipt }, enclosed: None });
         }
         let epoch = self.epoch;
         if let Some(known) = self.incoming.get_mut(&stream) {
@@ -245,7 +247,8 @@ impl Session {
         let receipt = Receipt { digest: summary.digest, length: summary.length, place, files, mac };
         let Opening { expires, ref inbox, ref content, .. } = known.opening;
         let (inbox, name) = (inbox.clone(), content.name.to_string());
-        let arrival = Arrival { attempt, at: now(), expires, inbox, name, receipt };
+        let processed_mac = known.transfer.key.receipt(transfer, attempt, "processed", &summary.digest).into();
+        let arrival = Arrival { attempt, at: now(), expires, inbox, name, receipt, processed: Processed::No, processed_mac };
         let (shared, peer, session) = (Arc::clone(&self.shared), self.peer, ctx.address());
         // Remembered before it is said: whatever becomes of the word, the delivery is not repeated.
         let remember = move || shared.remembered.remember(peer, transfer, arrival.clone()).map(|()| arrival.receipt);
@@ -402,7 +405,7 @@ impl Handler<Kept> for Session {
         }
         match outcome {
             Ok(receipt) => {
-                self.say(Control::Delivered { stream, receipt: receipt.clone() });
+                self.say(Control::Delivered { stream, receipt: receipt.clone(), enclosed: None });
                 self.end_incoming(stream, Ok(receipt));
             }
             Err(error) => {

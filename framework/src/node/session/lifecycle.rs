@@ -162,6 +162,7 @@ impl Handler<LinkUp> for Session {
         self.shared.emit(NodeEvent::LinkUp { peer: self.peer, name: self.name.clone() });
         self.seek_room(ctx);
         self.offer_all();
+        self.say_words();
     }
 }
 

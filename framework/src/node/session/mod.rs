@@ -9,6 +9,7 @@ mod lifecycle;
 mod outgoing;
 mod repair;
 pub(crate) mod signals;
+mod words;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -201,7 +202,7 @@ impl Handler<ControlIn> for Session {
             Control::Grant { stream, limit } => self.on_grant(stream, limit),
             Control::Received { stream, indices } => self.on_received(stream, &indices),
             Control::Lost { stream, index, failure } => self.on_lost(stream, index, failure),
-            Control::Delivered { stream, receipt } => self.on_delivered(stream, receipt),
+            Control::Delivered { stream, receipt, enclosed: _ } => self.on_delivered(stream, receipt),
             Control::Done { .. } => {}
             Control::Fail { stream, failure } if self.outgoing.contains_key(&stream) => self.end_outgoing(stream, Err(failure)),
             Control::Fail { stream, failure } => self.end_incoming(stream, Err(failure)),
@@ -212,6 +213,8 @@ impl Handler<ControlIn> for Session {
             Control::LaneTicket { lane, id, secret } => self.dial_lane(lane, id, *secret.expose(), ctx),
             Control::LaneWanted => self.ensure_lanes(),
             Control::Goodbye { reason } => self.on_goodbye(&reason),
+            Control::Processed { transfer, mac } => self.on_processed(transfer, mac),
+            Control::Heard { transfer } => self.on_heard(transfer),
             other => {
                 let why = format!("the peer broke the protocol: {} does not belong here", other.name());
                 self.say(Control::Goodbye { reason: why.clone() });

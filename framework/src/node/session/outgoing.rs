@@ -206,6 +206,7 @@ impl Session {
         if out.transfer.sent_digest().is_some_and(|digest| digest != receipt.digest) {
             return self.fail(stream, Failure::new(FailureKind::Integrity, "the receiver committed other content than was sent"));
         }
+        out.state.set_proof(out.transfer.key.receipt(scope.transfer, scope.attempt, "processed", &receipt.digest));
         self.say(Control::Done { stream });
         self.end_outgoing(stream, Ok(receipt));
     }

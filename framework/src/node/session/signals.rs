@@ -187,6 +187,21 @@ pub(crate) struct Kept {
     pub(crate) outcome: std::io::Result<Receipt>,
 }
 
+/// Tell the peer that the application is done with this delivery.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct SayProcessed {
+    pub(crate) transfer: TransferId,
+    pub(crate) mac: [u8; 32],
+}
+
+/// A word of the peer is durable here.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Noted {
+    pub(crate) transfer: TransferId,
+}
+
 /// Do this with a transfer, if it is this session's.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]

@@ -1,0 +1,68 @@
+//! Words about deliveries that are over: that the receiving application is done with one.
+//!
+//! Each is durable where it comes from, and said on each new link until it is durable where it goes.
+
+use std::sync::Arc;
+
+use actix::{Context, Handler};
+
+use super::Session;
+use super::signals::{Noted, SayProcessed};
+use crate::delivery::TransferId;
+use crate::node::hub::ProcessedWord;
+use crate::node::memory::{Arrival, Processed};
+use crate::wire::Control;
+
+impl Session {
+    /// Says what the peer has not heard yet.
+    pub(super) fn say_words(&mut self) {
+        for (transfer, mac) in self.shared.remembered.unheard(self.peer) {
+            self.say(Control::Processed { transfer, mac });
+        }
+    }
+
+    /// The application at the peer is done with something that was sent from here: the outbox knows what.
+    pub(super) fn on_processed(&mut self, transfer: TransferId, mac: [u8; 32]) {
+        self.hub.do_send(ProcessedWord { peer: self.peer, transfer, mac });
+    }
+
+    /// The peer has noted the word.
+    pub(super) fn on_heard(&mut self, transfer: TransferId) {
+        self.change_arrival(transfer, |arrival| {
+            if arrival.processed == Processed::Unheard {
+                arrival.processed = Processed::Heard;
+            }
+        });
+    }
+
+    /// The sender asks under another key: later words must be proved under that one.
+    pub(super) fn renew_proof(&mut self, transfer: TransferId, mac: [u8; 32]) {
+        self.change_arrival(transfer, move |arrival| arrival.processed_mac = mac.into());
+    }
+
+    fn change_arrival(&self, transfer: TransferId, change: impl FnOnce(&mut Arrival) + Send + 'static) {
+        let (shared, peer) = (Arc::clone(&self.shared), self.peer);
+        actix::spawn(async move {
+            let changed = tokio::task::spawn_blocking(move || shared.remembered.change(peer, transfer, change)).await;
+            if let Err(error) = changed.map_err(std::io::Error::other).and_then(|changed| changed) {
+                tracing::error!(%transfer, %error, "the spool could not note a word about a delivery");
+            }
+        });
+    }
+}
+
+impl Handler<SayProcessed> for Session {
+    type Result = ();
+
+    fn handle(&mut self, SayProcessed { transfer, mac }: SayProcessed, _: &mut Context<Self>) {
+        self.say(Control::Processed { transfer, mac });
+    }
+}
+
+impl Handler<Noted> for Session {
+    type Result = ();
+
+    fn handle(&mut self, Noted { transfer }: Noted, _: &mut Context<Self>) {
+        self.say(Control::Heard { transfer });
+    }
+}

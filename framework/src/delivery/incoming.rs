@@ -29,7 +29,8 @@ pub struct Incoming {
     consumed: RangeSet,
     failures: HashMap<u64, u8>,
     total: Option<u64>,
-    trailer_claimed: bool,
+    /// Where the trailer stands that is on its way through the stages.
+    trailer_claimed: Option<u64>,
 }
 
 /// What to do with a chunk that comes in.
@@ -45,6 +46,11 @@ pub enum Claim {
     Beyond {
         /// The limit that was granted.
         limit: u64,
+    },
+    /// A trailer that stands elsewhere than the one that has come: the lane closes.
+    OtherEnd {
+        /// Where that one stands.
+        end: u64,
     },
 }
 
@@ -69,7 +75,7 @@ impl Incoming {
             consumed: RangeSet::default(),
             failures: HashMap::new(),
             total: None,
-            trailer_claimed: false,
+            trailer_claimed: None,
         }
     }
 
@@ -103,27 +109,31 @@ impl Incoming {
         }
     }
 
-    /// The trailer has come. It needs no credit: there is one, and it is small.
-    pub fn claim_trailer(&mut self) -> Claim {
-        if self.total.is_some() {
-            Claim::Received
-        } else if std::mem::replace(&mut self.trailer_claimed, true) {
-            Claim::InProgress
-        } else {
-            Claim::New
+    /// The trailer has come, as the chunk `index`. It needs no credit: there is one, and it is small.
+    pub fn claim_trailer(&mut self, index: u64) -> Claim {
+        let standing = self.standing_of_trailer(index);
+        if standing == Claim::New {
+            self.trailer_claimed = Some(index);
+        }
+        standing
+    }
+
+    fn standing_of_trailer(&self, index: u64) -> Claim {
+        match (self.total, self.trailer_claimed) {
+            (Some(end), _) | (None, Some(end)) if end != index => Claim::OtherEnd { end },
+            (Some(_), _) => Claim::Received,
+            (None, Some(_)) => Claim::InProgress,
+            (None, None) => Claim::New,
         }
     }
 
     /// What [`Incoming::claim`] or [`Incoming::claim_trailer`] would say, without claiming.
     pub fn standing(&self, index: u64, trailer: bool) -> Claim {
-        let (received, claimed) = match trailer {
-            true => (self.total.is_some(), self.trailer_claimed),
-            false => (self.received.contains(index), self.claimed.contains(index)),
-        };
-        match (received, claimed) {
+        match (self.received.contains(index), self.claimed.contains(index)) {
+            _ if trailer => self.standing_of_trailer(index),
             (true, _) => Claim::Received,
             (false, true) => Claim::InProgress,
-            (false, false) if index >= self.limit && !trailer => Claim::Beyond { limit: self.limit },
+            (false, false) if index >= self.limit => Claim::Beyond { limit: self.limit },
             (false, false) => Claim::New,
         }
     }
@@ -131,7 +141,7 @@ impl Incoming {
     /// The connection broke before the claimed chunk was whole: nobody's fault, and its sender will send it again.
     pub fn unclaim(&mut self, index: u64, trailer: bool) {
         if trailer {
-            self.trailer_claimed = false;
+            self.trailer_claimed = None;
         } else {
             self.claimed.remove(index);
         }
@@ -222,6 +232,18 @@ mod tests {
         assert_eq!(incoming.claim(1), Claim::InProgress);
         incoming.received(1);
         assert_eq!(incoming.claim(1), Claim::Received);
+    }
+
+    #[test]
+    fn there_is_one_end() {
+        let mut incoming = Incoming::new(4);
+        assert_eq!(incoming.claim_trailer(2), Claim::New);
+        assert_eq!(incoming.claim_trailer(2), Claim::InProgress);
+        assert_eq!(incoming.claim_trailer(3), Claim::OtherEnd { end: 2 });
+        incoming.unclaim(2, true);
+        assert_eq!(incoming.claim_trailer(3), Claim::New);
+        assert!(incoming.ended(3));
+        assert_eq!((incoming.standing(3, true), incoming.standing(4, true)), (Claim::Received, Claim::OtherEnd { end: 3 }));
     }
 
     #[test]

@@ -142,7 +142,7 @@ async fn chunk(frames: &mut FrameReader<impl AsyncRead + Unpin>, seat: &ReaderSe
     if header.len > most || (header.len as usize) < Sealed::TAG_LENGTH {
         return Err(LaneEnd::Damaged(format!("a chunk of {} bytes in a transfer of at most {most}", header.len)));
     }
-    let claim = if last { transfer.incoming().claim_trailer() } else { transfer.incoming().claim(header.index) };
+    let claim = if last { transfer.incoming().claim_trailer(header.index) } else { transfer.incoming().claim(header.index) };
     match claim {
         Claim::New => {}
         Claim::InProgress => {
@@ -155,6 +155,9 @@ async fn chunk(frames: &mut FrameReader<impl AsyncRead + Unpin>, seat: &ReaderSe
         }
         Claim::Beyond { limit } => {
             return Err(LaneEnd::Damaged(format!("chunk {} was sent, but credit was given up to {limit}", header.index)));
+        }
+        Claim::OtherEnd { end } => {
+            return Err(LaneEnd::Damaged(format!("a second end came, at chunk {}, behind the one at {end}", header.index)));
         }
     }
     let mut claimed = Claimed { transfer: &transfer, index: header.index, last, whole: false };

@@ -48,6 +48,14 @@ pub enum ArrivalError {
         /// The limit that was granted.
         limit: u64,
     },
+    /// A second trailer, which stands elsewhere.
+    #[error("an end came at chunk {index}, behind the one at {end}")]
+    OtherEnd {
+        /// Its index.
+        index: u64,
+        /// Where the first one stands.
+        end: u64,
+    },
 }
 
 impl Transfer {
@@ -81,11 +89,12 @@ impl Sealed {
             return Err(ArrivalError::OtherStream { expected: transfer.stream });
         }
         let (index, last) = (header.index, header.is_last());
-        let claim = if last { transfer.incoming().claim_trailer() } else { transfer.incoming().claim(index) };
+        let claim = if last { transfer.incoming().claim_trailer(index) } else { transfer.incoming().claim(index) };
         match claim {
             Claim::New => Ok(Some(Self::from_parts(Custody::incoming(transfer, index, last, None), frame))),
             Claim::InProgress | Claim::Received => Ok(None),
             Claim::Beyond { limit } => Err(ArrivalError::Beyond { index, limit }),
+            Claim::OtherEnd { end } => Err(ArrivalError::OtherEnd { index, end }),
         }
     }
 }

@@ -147,12 +147,17 @@ impl Work {
         if chunk.custody().is_trailer() {
             return self.take_trailer(&chunk);
         }
+        let index = chunk.custody().index();
+        if let Some(trailer) = self.trailer.filter(|trailer| index >= trailer.chunks) {
+            let text = format!("chunk {index} came, which is behind the end: the trailer says {} chunks", trailer.chunks);
+            return Err(Failure::new(FailureKind::Protocol, text));
+        }
         // Outside of a node nobody has noted it before.
-        self.transfer.incoming().received(chunk.custody().index());
+        self.transfer.incoming().received(index);
         if self.sink.placement() == Placement::Anywhere {
             return self.write(chunk).await;
         }
-        self.early.insert(chunk.custody().index(), chunk);
+        self.early.insert(index, chunk);
         while let Some(chunk) = self.early.remove(&self.next) {
             self.write(chunk).await?;
             self.next += 1;

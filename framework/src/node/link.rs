@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use actix::Addr;
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::config::NodeConfig;
@@ -26,6 +26,9 @@ use crate::wire::{
 
 /// Control messages that may wait for the socket. A peer that lets more pile up does not read.
 const QUEUE: usize = 4096;
+/// How long what is queued may take to be written once the link is given up: a peer that takes it slowly must not keep the
+/// queue and the socket of every link it ever had.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Control messages are written together up to about so many bytes.
 const BATCH: usize = 64 << 10;
 
@@ -193,6 +196,8 @@ pub(crate) struct LiveLink {
     queue: Option<mpsc::Sender<Control>>,
     reading: JoinHandle<()>,
     writing: Option<JoinHandle<()>>,
+    /// Dropped with the link: its last words have little time from then on.
+    _up: oneshot::Sender<()>,
 }
 
 impl LiveLink {
@@ -206,14 +211,24 @@ impl LiveLink {
             let why = read(reader, opener, link, answers, epoch, &session).await;
             session.do_send(LinkLost { epoch, why });
         });
+        let (up, is_up) = oneshot::channel();
         let writing = actix::spawn(async move {
-            if let Err(why) = write(writer, sealer, queued, stalled_after).await {
-                writer_session.do_send(LinkLost { epoch, why });
+            let overdue = async {
+                let _ = is_up.await;
+                tokio::time::sleep(LAST_WORDS).await;
+            };
+            tokio::select! {
+                written = write(writer, sealer, queued, stalled_after) => {
+                    if let Err(why) = written {
+                        writer_session.do_send(LinkLost { epoch, why });
+                    }
+                }
+                () = overdue => {}
             }
         });
         let (lanes, max_frame) = (choice.lanes, choice.max_frame);
         let since = Instant::now();
-        Self { epoch, hash, dialed, address, lanes, max_frame, since, queue: Some(queue), reading, writing: Some(writing) }
+        Self { epoch, hash, dialed, address, lanes, max_frame, since, queue: Some(queue), reading, writing: Some(writing), _up: up }
     }
 
     pub(crate) fn say(&self, control: Control) -> Result<(), String> {
@@ -230,7 +245,7 @@ impl LiveLink {
         async move {
             if let Some(writing) = writing {
                 // The peer may be gone or not read: its end is not waited for long.
-                let _ = tokio::time::timeout(Duration::from_secs(2), writing).await;
+                let _ = tokio::time::timeout(LAST_WORDS, writing).await;
             }
         }
     }
@@ -239,7 +254,7 @@ impl LiveLink {
 impl Drop for LiveLink {
     fn drop(&mut self) {
         self.reading.abort();
-        // The writer ends by itself when all senders are gone and the queue is written; a stalled one has its own limit.
+        // The writer ends by itself when the queue is written, or its time is up.
     }
 }
 

@@ -24,9 +24,14 @@ pub(super) async fn serve(shared: Arc<NodeShared>, hub: Addr<Hub>, connection: B
     let remote = connection.remote();
     let timeout = shared.config.handshake_timeout;
     let served = tokio::time::timeout(timeout, identify(&shared, &hub, connection)).await;
-    if let Err(failure) = served.unwrap_or(Err(LinkFailure::Timeout(timeout))) {
-        tracing::info!(remote, %failure, "a connection came to nothing");
-        shared.emit(NodeEvent::Refused { who: remote, reason: failure.to_string() });
+    match served.unwrap_or(Err(LinkFailure::Timeout(timeout))) {
+        Ok(()) => {}
+        // Told with its name already.
+        Err(LinkFailure::Refused(reason)) => tracing::info!(remote, %reason, "a peer was refused"),
+        Err(failure) => {
+            tracing::info!(remote, %failure, "a connection came to nothing");
+            shared.emit(NodeEvent::Refused { who: remote, reason: failure.to_string() });
+        }
     }
 }
 
@@ -83,7 +88,7 @@ async fn accept_link(
         let refusal = Control::Refuse { reason: reason.clone() };
         io.write_all(&sealer.seal_control(&refusal).map_err(protocol)?).await?;
         io.shutdown().await?;
-        shared.emit(NodeEvent::Refused { who: format!("{name} ({})", peer.short()), reason: reason.to_string() });
+        shared.emit(NodeEvent::Refused { who: format!("{} ({})", name.escape_debug(), peer.short()), reason: reason.to_string() });
         return Err(LinkFailure::Refused(reason));
     }
     let welcome = Control::Welcome { name: shared.name.clone() };

@@ -151,13 +151,12 @@ impl Session {
         let Some(inbox) = self.shared.directory.inbox(&opening.inbox) else { return };
         let (peer, described) = (self.peer, opening.clone());
         let (shared, session, ours) = (Arc::clone(&self.shared), ctx.address(), Arc::clone(&transfer));
-        let (share, share_of_bytes) = (Arc::clone(&self.share), self.share_of_bytes.clone());
+        let share = self.share_in.clone();
         let waiting = actix::spawn(async move {
-            let share = share.acquire_owned().await.expect("the semaphore is never closed");
-            let bytes_of_share = share_of_bytes.take(window).await;
+            let share = share.take(window).await;
             let running = Arc::clone(&shared.running_in).acquire_owned().await.expect("the semaphore is never closed");
             let bytes = shared.receiving.take(window).await;
-            let room = Room { _bytes: bytes, _running: running, _share: Some((share, bytes_of_share)) };
+            let room = Room { _bytes: bytes, _running: running, _share: share };
             if ours.is_closed() {
                 return;
             }

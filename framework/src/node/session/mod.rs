@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, StreamHandler};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use tokio::task::AbortHandle;
 
@@ -24,11 +24,12 @@ use self::incoming::IncomingTransfer;
 use self::lanes::LanePhase;
 use self::outgoing::OutgoingTransfer;
 use self::signals::{Command, ControlIn, Order};
+use super::config::NodeConfig;
 use super::hub::Hub;
 use super::lane::{Lane, LaneHandle};
 use super::link::LiveLink;
 use super::shared::NodeShared;
-use crate::pipeline::{Budget, Lost, Signal, Slots};
+use crate::pipeline::{Budget, Credit, Lost, Signal, Slots};
 use crate::wire::{Control, PeerId};
 
 /// A task that ends when nobody needs it any more.
@@ -38,6 +39,25 @@ struct Task(AbortHandle);
 impl Drop for Task {
     fn drop(&mut self) {
         self.0.abort();
+    }
+}
+
+/// What one peer may take, of one direction: room for a transfer of another peer is left.
+#[derive(Clone)]
+struct Share {
+    running: Arc<Semaphore>,
+    bytes: Budget,
+}
+
+impl Share {
+    fn of(config: &NodeConfig) -> Self {
+        let running = Arc::new(Semaphore::new(config.running_transfers.saturating_sub(1).max(1)));
+        Self { running, bytes: Budget::new(config.pool.saturating_sub(config.window).max(config.window)) }
+    }
+
+    async fn take(self, window: usize) -> (OwnedSemaphorePermit, Credit) {
+        let running = self.running.acquire_owned().await.expect("the semaphore is never closed");
+        (running, self.bytes.take(window).await)
     }
 }
 
@@ -63,9 +83,9 @@ pub(crate) struct Session {
     lane_phases: Vec<LanePhase>,
     /// Lane tickets that are out, one for each lane at most.
     invitations: HashMap<u16, [u8; 16]>,
-    /// Incoming transfers of this peer that may run at once: it can't take the room of all others.
-    share: Arc<Semaphore>,
-    share_of_bytes: Budget,
+    /// Transfers of this peer that may run at once: it can't take the room of all others.
+    share_in: Share,
+    share_out: Share,
     slots: Slots,
     outgoing: BTreeMap<u64, OutgoingTransfer>,
     incoming: BTreeMap<u64, IncomingTransfer>,
@@ -100,8 +120,8 @@ impl Session {
             lanes: Vec::new(),
             lane_phases: Vec::new(),
             invitations: HashMap::new(),
-            share: Arc::new(Semaphore::new(shared.config.running_transfers.saturating_sub(1).max(1))),
-            share_of_bytes: Budget::new(shared.config.pool.saturating_sub(shared.config.window).max(shared.config.window)),
+            share_in: Share::of(&shared.config),
+            share_out: Share::of(&shared.config),
             slots: Slots::new(2 * workers),
             outgoing: BTreeMap::new(),
             incoming: BTreeMap::new(),

@@ -95,10 +95,12 @@ impl Session {
         }
         for (&stream, out) in self.outgoing.iter_mut().filter(|(_, out)| out.phase == Phase::Waiting && out.waiting.is_none()) {
             let (shared, session, window) = (Arc::clone(&self.shared), ctx.address(), out.window);
+            let share = self.share_out.clone();
             let waiting = actix::spawn(async move {
+                let share = share.take(window).await;
                 let running = Arc::clone(&shared.running_out).acquire_owned().await.expect("the semaphore is never closed");
                 let bytes = shared.sending.take(window).await;
-                session.do_send(Admitted { stream, room: Room { _bytes: bytes, _running: running, _share: None } });
+                session.do_send(Admitted { stream, room: Room { _bytes: bytes, _running: running, _share: share } });
             });
             out.waiting = Some(Task(waiting.abort_handle()));
         }
@@ -181,6 +183,9 @@ impl Session {
 
     /// The receiver has these, whichever lane their frames are kept on.
     pub(super) fn on_received(&mut self, stream: u64, indices: &Ranges) {
+        if !self.outgoing.contains_key(&stream) {
+            return;
+        }
         for lane in &self.lanes {
             lane.address.do_send(Acknowledged { stream, indices: indices.clone() });
         }
@@ -203,8 +208,15 @@ impl Session {
             let text = "the receipt is not authentic: it was not made by the receiver of this transfer";
             return self.fail(stream, Failure::new(FailureKind::Integrity, text));
         }
-        if out.transfer.sent_digest().is_some_and(|digest| digest != receipt.digest) {
-            return self.fail(stream, Failure::new(FailureKind::Integrity, "the receiver committed other content than was sent"));
+        let wrong = match out.transfer.sent_digest() {
+            Some(digest) if digest == receipt.digest => None,
+            Some(_) => Some("the receiver committed other content than was sent"),
+            // An earlier attempt, of this process or of one that died, may have brought it.
+            None if scope.attempt > 0 => None,
+            None => Some("the receiver says that it has the content, before all of it was sent"),
+        };
+        if let Some(text) = wrong {
+            return self.fail(stream, Failure::new(FailureKind::Integrity, text));
         }
         out.state.set_proof(out.transfer.key.receipt(scope.transfer, scope.attempt, "processed", &receipt.digest));
         self.say(Control::Done { stream });

@@ -135,8 +135,8 @@ pub(crate) struct Admitted {
 pub(crate) struct Room {
     pub(crate) _bytes: Credit,
     pub(crate) _running: tokio::sync::OwnedSemaphorePermit,
-    /// The share of one peer in the rooms of the node, where peers may not take all of them.
-    pub(crate) _share: Option<(tokio::sync::OwnedSemaphorePermit, Credit)>,
+    /// The share of one peer in the rooms of the node: no peer takes all of them.
+    pub(crate) _share: (tokio::sync::OwnedSemaphorePermit, Credit),
 }
 
 /// The stages of an outgoing transfer are wired.

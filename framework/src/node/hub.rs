@@ -262,7 +262,8 @@ impl Handler<LinkAccepted> for Hub {
     type Result = ();
 
     fn handle(&mut self, LinkAccepted(link): LinkAccepted, ctx: &mut Context<Self>) {
-        if !self.stopping {
+        // It may have been revoked since its handshake: its sessions are closed already, and it gets no new one.
+        if !self.stopping && self.shared.trust.peer(&link.peer).is_some() {
             self.session(link.peer, ctx).do_send(LinkUp(link));
         }
     }

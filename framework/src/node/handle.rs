@@ -308,6 +308,13 @@ impl Node {
         let _ = stopped.wait_for(|stopped| *stopped).await;
     }
 
+    /// What it holds for its peers now.
+    #[cfg(feature = "test-util")]
+    pub async fn held(&self) -> super::held::Held {
+        let census = self.0.hub.send(super::held::Census).await;
+        super::held::Held::of(&self.0.shared, census.unwrap_or_default())
+    }
+
     /// Stops the node at once, as if its process had died: peers are told nothing.
     #[cfg(feature = "test-util")]
     pub async fn abort(&self) {

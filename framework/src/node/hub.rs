@@ -143,6 +143,13 @@ impl Hub {
         session.clone()
     }
 
+    /// Peers with a session, and connections in their handshake.
+    #[cfg(feature = "test-util")]
+    pub(super) fn census(&mut self) -> (usize, usize) {
+        self.half_open.retain(|(_, handshake)| !handshake.is_finished());
+        (self.sessions.len(), self.half_open.len())
+    }
+
     /// Makes room for one more handshake. An honest peer is through in a few round trips, a flood waits for its time-out; so
     /// the oldest one goes, of the host that has the most.
     fn thin_out(&mut self) {

@@ -10,6 +10,8 @@ mod disk;
 mod events;
 mod file_store;
 mod handle;
+#[cfg(feature = "test-util")]
+mod held;
 mod hub;
 mod key_file;
 mod lane;
@@ -29,6 +31,8 @@ pub use config::{ConfigError, NodeConfig};
 pub use events::{Direction, NodeEvent, TransferEvent, TransferNews};
 pub use file_store::FileStore;
 pub use handle::{Destination, EventStream, Node, SendError, TransferHandle, TransferStatus};
+#[cfg(feature = "test-util")]
+pub use held::Held;
 pub use key_file::KeyFileError;
 pub use memory::{Arrival, Processed};
 pub use outbox::{OutboxEntry, OutboxError, OutboxState};

@@ -1,0 +1,43 @@
+//! What a node holds at one moment, for tests: after an attack it must be what it was before.
+
+use actix::{Context, Handler, Message, MessageResult};
+
+use super::hub::Hub;
+use super::shared::NodeShared;
+
+/// What a node holds for its peers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Peers with a session.
+    pub sessions: usize,
+    /// Connections in their handshake.
+    pub half_open: usize,
+    /// Lane tickets that are out.
+    pub lane_tickets: usize,
+    /// Transfers that run, of both directions.
+    pub running: usize,
+    /// Bytes of the pools that are taken.
+    pub bytes: usize,
+}
+
+/// Counts peers with a session, and connections in their handshake.
+#[derive(Debug, Message)]
+#[rtype(result = "(usize, usize)")]
+pub(crate) struct Census;
+
+impl Handler<Census> for Hub {
+    type Result = MessageResult<Census>;
+
+    fn handle(&mut self, _: Census, _: &mut Context<Self>) -> Self::Result {
+        MessageResult(self.census())
+    }
+}
+
+impl Held {
+    pub(super) fn of(shared: &NodeShared, (sessions, half_open): (usize, usize)) -> Self {
+        let running = 2 * shared.config.running_transfers - shared.running_in.available_permits() - shared.running_out.available_permits();
+        let taken = |budget: &crate::pipeline::Budget| budget.size() - budget.free();
+        let bytes = taken(&shared.sending) + taken(&shared.receiving);
+        Self { sessions, half_open, lane_tickets: shared.lane_tickets.len(), running, bytes }
+    }
+}

@@ -1,0 +1,26 @@
+//! A node that listens, and peers that mean it harm: over real sockets, with the right protocol up to the point where it goes wrong.
+//!
+//! ```text
+//!  lyon, honest ───────┐
+//!                      ├──▶ paris, attacked ──▶ whoever a test lets it send to
+//!  mallory, hostile ───┘
+//! ```
+//! After each attack lyon delivers to paris, and paris holds what it held before.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails says so")]
+
+mod forge;
+mod peer;
+mod proxy;
+mod world;
+
+mod floods;
+mod lanes;
+mod links;
+mod openings;
+mod receivers;
+mod road;
+mod senders;
+mod stalled;
+mod strangers;
+mod tickets;

@@ -136,7 +136,11 @@ impl Work {
                 chunk = chunks.recv() => chunk,
             };
             let Some(chunk) = chunk else { return Ok(None) };
+            let custody = chunk.custody().clone();
             if let Err(failure) = self.take(chunk).await {
+                // Before the chunk is let go of: it is not lost, and neither are those that wait behind it.
+                self.transfer.close();
+                drop(custody);
                 self.sink.abort(&failure.message);
                 return Err(failure);
             }

@@ -9,6 +9,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+/// What the side that dialled has said, of each connection.
+type Recorded = Arc<Mutex<Vec<Vec<u8>>>>;
 type Plan = Box<dyn FnMut(&Connecting, &mut Random) -> Faults + Send>;
 
 #[derive(Debug)]
@@ -17,8 +19,7 @@ pub(crate) struct Proxy {
     /// Counts cuts: connections end when it changes.
     cuts: watch::Sender<u64>,
     carried: Arc<watch::Sender<u64>>,
-    /// What the side that dialled has said, of each connection.
-    recorded: Arc<Mutex<Vec<Vec<u8>>>>,
+    recorded: Recorded,
     _tasks: JoinSet<()>,
 }
 
@@ -28,7 +29,7 @@ struct Road {
     random: Random,
     cuts: watch::Receiver<u64>,
     carried: Arc<watch::Sender<u64>>,
-    recorded: Arc<Mutex<Vec<Vec<u8>>>>,
+    recorded: Recorded,
 }
 
 impl Proxy {
@@ -37,7 +38,7 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (cuts, cut) = watch::channel(0);
-        let (carried, recorded) = (Arc::new(watch::channel(0).0), Arc::<Mutex<Vec<Vec<u8>>>>::default());
+        let (carried, recorded) = (Arc::new(watch::channel(0).0), Recorded::default());
         let (plan, random) = (Box::new(plan), Random::seeded(seed));
         let road =
             Road { target: target.to_owned(), plan, random, cuts: cut, carried: Arc::clone(&carried), recorded: Arc::clone(&recorded) };
@@ -105,7 +106,7 @@ impl Road {
 struct Way {
     flips: Vec<(u64, u8)>,
     cut: Option<u64>,
-    record: Option<(Arc<Mutex<Vec<Vec<u8>>>>, usize)>,
+    record: Option<(Recorded, usize)>,
     at: u64,
     carried: Arc<watch::Sender<u64>>,
 }

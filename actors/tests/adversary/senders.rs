@@ -224,7 +224,11 @@ impl Sink for Blocked {
     }
 
     fn write<'a>(&'a mut self, _: u64, _: &'a Bytes) -> BoxFuture<'a, Result<(), SinkError>> {
-        Box::pin(async { Ok(drop(self.0.acquire().await)) })
+        Box::pin(async {
+            // Closed when it may go on.
+            let _ = self.0.acquire().await;
+            Ok(())
+        })
     }
 
     fn commit<'a>(&'a mut self, _: &'a Summary) -> BoxFuture<'a, Result<Committed, SinkError>> {

@@ -86,7 +86,7 @@ async fn deliveries_beyond_the_limit_of_a_peer_are_refused_and_the_others_live()
             _ => None,
         });
         let failure = failure.await;
-        assert_eq!(failure.kind, FailureKind::Refused);
+        assert_eq!(failure.kind, FailureKind::Busy);
         assert!(failure.message.contains("under way already"), "{failure}");
     }
     let held = world.paris.held().await;

@@ -45,6 +45,7 @@ impl Forgery {
             chunk_size: CHUNK as u32,
             suite: Suite::XSALSA20_POLY1305,
             stages: Vec::new(),
+            version: None,
             created: now(),
             expires: now() + 3600,
         };

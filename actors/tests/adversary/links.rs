@@ -109,7 +109,7 @@ async fn words_about_transfers_that_are_not_there_change_nothing() {
             Control::Received { stream, indices: everything.clone() },
             Control::Received { stream, indices: scattered.clone() },
             Control::Lost { stream, index: u64::MAX, failure: Some(failure.clone()) },
-            Control::Delivered { stream, receipt: receipt.clone() },
+            Control::Delivered { stream, receipt: receipt.clone(), enclosed: None },
             Control::Done { stream },
             Control::Fail { stream, failure: failure.clone() },
             Control::Pause { stream },

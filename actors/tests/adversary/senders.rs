@@ -42,7 +42,7 @@ impl Sending {
     async fn fails(&mut self, kind: FailureKind, reason: &str) {
         let failure = self.forgery.ends(&mut self.link).await.expect_err(reason);
         assert_eq!(failure.kind, kind, "{failure}");
-        assert!(failure.message.contains(reason), "{failure} instead of {reason}");
+        assert!(reason.split(" or ").any(|reason| failure.message.contains(reason)), "{failure} instead of {reason}");
         assert!(self.world.arrived.try_recv().is_err(), "nothing of it arrived");
     }
 
@@ -155,7 +155,8 @@ async fn content_that_goes_on_behind_its_end_or_has_two_ends_fails() {
     sending.lane.send(&trailer).await;
     sending.lane.acknowledged(sending.forgery.stream(), [1]).await;
     sending.lane.send(&sending.forgery.chunk(1, b"more")).await;
-    sending.fails(FailureKind::Protocol, "behind the end").await;
+    // Whichever of the two the assembler sees first.
+    sending.fails(FailureKind::Protocol, "behind the end or the trailer says 1 chunks").await;
     // Two chunks shorter than a chunk.
     sending.again(1).await;
     sending.lane.send(&sending.forgery.chunk(0, b"short")).await;

@@ -77,7 +77,7 @@ async fn a_receiver_that_takes_nothing_up_leaves_room_for_the_others() {
         waiting.push(receiving.world.paris.send("mallory/in", source(&bytes)).await.unwrap());
     }
     let over = receiving.world.paris.send("mallory/in", source(&bytes)).await.unwrap();
-    assert_eq!(failure(&over).await.kind, FailureKind::Refused, "no more of them wait");
+    assert_eq!(failure(&over).await.kind, FailureKind::Busy, "no more of them wait");
     let nantes = nantes(&receiving.world).await;
     let sent = receiving.world.paris.send("nantes/in", source(&bytes)).await.unwrap();
     // Its link stands meanwhile, so that nothing of it is given up.

@@ -58,10 +58,21 @@ pub(crate) enum LinkFailure {
     Io(#[from] std::io::Error),
     #[error("no answer within {0:?}")]
     Timeout(Duration),
+    /// The connection ended where an answer belongs: another program, another key, or an accident.
+    #[error("{0}")]
+    Unanswered(String),
     #[error("{0}")]
     Protocol(String),
     #[error("{0}")]
     Refused(RefuseReason),
+}
+
+/// Whether dialling again may help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Hope {
+    Some,
+    Little,
+    None,
 }
 
 pub(crate) fn offer(shared: &NodeShared) -> Offer {
@@ -85,7 +96,7 @@ pub(crate) async fn dial_any(
     token: Option<[u8; 32]>,
 ) -> Result<NewLink, DialFailed> {
     let mut tried = Vec::new();
-    let (mut refused, mut hopeless) = (None, false);
+    let (mut refused, mut hope) = (None, Hope::Some);
     for address in addresses {
         let timeout = shared.config.handshake_timeout;
         let dialed = tokio::time::timeout(timeout, dial(shared, peer, address, token)).await;
@@ -96,13 +107,17 @@ pub(crate) async fn dial_any(
                 refused = Some(reason);
             }
             Err(failure) => {
-                hopeless |= matches!(failure, LinkFailure::Protocol(_));
+                hope = hope.max(match failure {
+                    LinkFailure::Protocol(_) => Hope::None,
+                    LinkFailure::Unanswered(_) => Hope::Little,
+                    _ => Hope::Some,
+                });
                 tried.push(format!("{address}: {failure}"));
             }
         }
     }
     let message = format!("{} could not be reached ({})", peer.short(), tried.join("; "));
-    Err(DialFailed { message, refused, hopeless })
+    Err(DialFailed { message, refused, hope })
 }
 
 async fn dial(shared: &Arc<NodeShared>, peer: PeerId, address: &str, token: Option<[u8; 32]>) -> Result<NewLink, LinkFailure> {
@@ -112,7 +127,9 @@ async fn dial(shared: &Arc<NodeShared>, peer: PeerId, address: &str, token: Opti
     let (message, waiting) = initiator.start(&offer(shared)).map_err(protocol)?;
     send_handshake(&mut io, &message).await?;
     let answer = receive_handshake(&mut io).await.map_err(|error| {
-        protocol(format!("the node there did not answer the handshake ({error}); is it the one whose key or ticket was given?"))
+        LinkFailure::Unanswered(format!(
+            "the node there did not answer the handshake ({error}); is it the one whose key or ticket was given?"
+        ))
     })?;
     let (choice, established) = waiting.finish(&answer).map_err(protocol)?;
     let (mut sealer, mut opener, hash) = (established.sealer, established.opener, established.hash);
@@ -130,7 +147,9 @@ async fn exchange_preambles(io: &mut Box<dyn Io>, purpose: Purpose) -> Result<Ve
     let preamble = Preamble::new(purpose);
     io.write_all(&preamble.encode()).await?;
     let mut reply = [0; REPLY_LENGTH];
-    io.read_exact(&mut reply).await.map_err(|error| protocol(format!("the peer closed the connection at once ({error})")))?;
+    io.read_exact(&mut reply)
+        .await
+        .map_err(|error| LinkFailure::Unanswered(format!("the peer closed the connection at once ({error})")))?;
     let reply = PreambleReply::decode(&reply).map_err(protocol)?;
     reply.accept(&preamble).map_err(protocol)?;
     Ok(prologue(&preamble, &reply).to_vec())

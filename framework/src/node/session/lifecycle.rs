@@ -13,12 +13,14 @@ use crate::delivery::{Failure, FailureKind};
 use crate::node::events::NodeEvent;
 use crate::node::hub::SessionIdle;
 use crate::node::lane::Detach;
-use crate::node::link::{self, LiveLink, NewLink};
+use crate::node::link::{self, Hope, LiveLink, NewLink};
 use crate::wire::{Control, RefuseReason};
 
 /// Two nodes may dial each other at the same moment; links closer together than this are such a pair.
 const SIMULTANEOUS: Duration = Duration::from_secs(3);
 const BACKOFF_MOST: Duration = Duration::from_secs(5);
+/// So many dials in a row that were not answered are no accident: the node there is another one, or another program.
+const HOPELESS: u32 = 3;
 
 impl Session {
     /// Dials the peer unless that is under way. `patience` ends in [`Session::look_at_the_clock`].
@@ -153,6 +155,7 @@ impl Handler<LinkUp> for Session {
         self.link_down("a newer link took its place");
         self.epoch += 1;
         self.attempts = 0;
+        self.hopeless = 0;
         self.ever_up = true;
         if let Some(name) = new.name.clone().filter(|_| self.shared.trust.peer(&self.peer).is_none()) {
             self.name = name;
@@ -169,15 +172,23 @@ impl Handler<LinkUp> for Session {
 impl Handler<DialFailed> for Session {
     type Result = ();
 
-    fn handle(&mut self, DialFailed { message, refused, hopeless }: DialFailed, ctx: &mut Context<Self>) {
+    fn handle(&mut self, DialFailed { message, refused, hope }: DialFailed, ctx: &mut Context<Self>) {
         self.dialing = false;
         if self.link.is_some() {
             return;
         }
+        self.hopeless = match hope {
+            Hope::Some => 0,
+            Hope::Little => self.hopeless + 1,
+            Hope::None => HOPELESS,
+        };
         tracing::debug!(peer = %self.name, message, "dialling failed");
         match refused {
             Some(reason) => self.fail_all(&Failure::new(refusal_kind(&reason), format!("{} refused the link: {reason}", self.name))),
-            None if hopeless => self.fail_all(&Failure::new(FailureKind::Unreachable, message)),
+            None if self.hopeless >= HOPELESS => {
+                self.hopeless = 0;
+                self.fail_all(&Failure::new(FailureKind::Unreachable, message));
+            }
             None if !self.ever_up && self.down_since.elapsed() > self.shared.config.dial_for => {
                 self.fail_all(&Failure::new(FailureKind::Unreachable, message));
             }

@@ -77,6 +77,8 @@ pub(crate) struct Session {
     epoch: u64,
     dialing: bool,
     attempts: u32,
+    /// Dials in a row that ended in a broken handshake.
+    hopeless: u32,
     down_since: Instant,
     ever_up: bool,
     lanes: Vec<LaneHandle>,
@@ -115,6 +117,7 @@ impl Session {
             epoch: 0,
             dialing: false,
             attempts: 0,
+            hopeless: 0,
             down_since: Instant::now(),
             ever_up: false,
             lanes: Vec::new(),

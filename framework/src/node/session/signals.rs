@@ -6,7 +6,7 @@ use actix::{Message, Recipient};
 
 use crate::delivery::{Content, Failure, Receipt, TransferId};
 use crate::node::handle::Unsettled;
-use crate::node::link::NewLink;
+use crate::node::link::{Hope, NewLink};
 use crate::node::transport::Connection;
 use crate::pipeline::{Balanced, Chunk, Committed, Compression, Credit, Piece, Source, SourceError, SourceReport, Stop, Summary, Transfer};
 use crate::wire::{Control, ControlOpener, ControlSealer, Ranges, RefuseReason};
@@ -22,7 +22,7 @@ pub(crate) struct LinkUp(pub(crate) Box<NewLink>);
 pub(crate) struct DialFailed {
     pub(crate) message: String,
     pub(crate) refused: Option<RefuseReason>,
-    pub(crate) hopeless: bool,
+    pub(crate) hope: Hope,
 }
 
 /// The link's tasks ended.

@@ -8,6 +8,7 @@ pub mod compress;
 pub mod seal;
 pub mod sink;
 pub mod source;
+pub mod spool;
 pub mod tree;
 
 use std::sync::LazyLock;

@@ -1,0 +1,202 @@
+//! redb, as the spool uses it: two tables, every commit in two phases.
+//!
+//! ```text
+//! records    key → checksum and value, as in `record`
+//! damaged    the same, of records that were found damaged and set aside
+//! ```
+//!
+//! Two phases, since a commit in one phase that is found torn after a crash and one that has rotted look alike: redb would go
+//! back behind both, and an acknowledged record would be gone without a word.
+
+use std::sync::Arc;
+
+use redb::{
+    Builder, ConcurrencyMode, Database, ReadOnlyDatabase, ReadableDatabase, ReadableTable, ReadableTableMetadata, StorageBackend,
+    TableDefinition, WriteTransaction,
+};
+
+use super::failure::guarded;
+use super::medium::{Act, Medium, Trouble, Watch, Watched};
+use super::queue::Step;
+use super::record;
+use super::shadow::Shadow;
+
+pub(super) type Table<'a> = TableDefinition<'a, &'static [u8], &'static [u8]>;
+pub(super) const RECORDS: Table<'static> = TableDefinition::new("records");
+pub(super) const DAMAGED: Table<'static> = TableDefinition::new("damaged");
+
+/// A database that is open.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) database: Database,
+    pub(super) watch: Arc<Watch>,
+    /// What is written to it goes nowhere.
+    pub(super) shadow: bool,
+}
+
+/// Why a database could not be used.
+#[derive(Clone, Debug)]
+pub(super) enum Trial {
+    /// The medium failed.
+    Medium(Trouble),
+    /// The medium did not, so that what lies on it makes no sense.
+    Damage(String),
+}
+
+impl Trial {
+    /// What `text`, which came from redb, means after what the medium has gone through.
+    pub(super) fn new(watch: &Watch, text: String) -> Self {
+        watch.trouble().map_or(Self::Damage(text), Self::Medium)
+    }
+
+    pub(super) fn text(&self) -> &str {
+        match self {
+            Self::Medium(trouble) => &trouble.text,
+            Self::Damage(text) => text,
+        }
+    }
+}
+
+impl Opened {
+    /// Opens the database with everything in it verified, or makes it. A damaged record does not keep it from opening: it is
+    /// set aside, and told of.
+    pub(super) fn open(medium: &Medium) -> Result<(Self, Vec<Vec<u8>>), Trial> {
+        let (backend, watch) = watched(medium)?;
+        match begin(backend, true) {
+            Ok(database) => Ok((Self { database, watch, shadow: false }, Vec::new())),
+            Err(text) => match Trial::new(&watch, text) {
+                Trial::Damage(text) => Self::heal(medium, text),
+                trial => Err(trial),
+            },
+        }
+    }
+
+    /// Opens a view of the database that can be written and is forgotten.
+    pub(super) fn shadow(medium: &Medium) -> Result<Self, Trial> {
+        let (backend, watch) = shadowed(medium)?;
+        let database = begin(backend, false).map_err(|text| Trial::new(&watch, text))?;
+        Ok(Self { database, watch, shadow: true })
+    }
+
+    /// If nothing but values is damaged, rewriting their pages without them makes the database whole. Tried in a view first,
+    /// since a database that is damaged elsewhere might do anything when it is written.
+    fn heal(medium: &Medium, text: String) -> Result<(Self, Vec<Vec<u8>>), Trial> {
+        let (backend, _) = shadowed(medium)?;
+        if without_damaged(backend).is_err() {
+            return Err(Trial::Damage(text));
+        }
+        let (backend, watch) = watched(medium)?;
+        let (database, damaged) = without_damaged(backend).map_err(|text| Trial::new(&watch, text))?;
+        Ok((Self { database, watch, shadow: false }, damaged))
+    }
+}
+
+/// A backend that must be made to read a database which only a salvage reads.
+pub(super) fn salvage(medium: &Medium) -> Result<ReadOnlyDatabase, Trial> {
+    let (backend, watch) = shadowed(medium)?;
+    // In this mode, redb reads the trees and needs nothing else to be whole.
+    let open = || Ok(builder().set_concurrency_mode(ConcurrencyMode::SingleWriter).open_read_only_with_backend(backend)?);
+    guarded(open).map_err(|text| Trial::new(&watch, text))
+}
+
+/// Whether redb finds everything as it wrote it; nothing is changed.
+pub(super) fn verify(medium: &Medium) -> Result<(), Trial> {
+    let (backend, watch) = shadowed(medium)?;
+    begin(backend, true).map(drop).map_err(|text| Trial::new(&watch, text))
+}
+
+/// Makes the changes of all of these, or none.
+pub(super) fn apply<'a>(database: &Database, steps: impl Iterator<Item = &'a Step>) -> Result<(), redb::Error> {
+    let transaction = transaction(database)?;
+    {
+        let mut records = transaction.open_table(RECORDS)?;
+        for step in steps {
+            match step {
+                Step::Put { key, value } => drop(records.insert(&key[..], &value[..])?),
+                Step::Remove { key } => drop(records.remove(&key[..])?),
+                Step::SetAside { key } => {
+                    let stored = records.get(&key[..])?.map(|stored| stored.value().to_vec());
+                    let Some(stored) = stored.filter(|stored| record::decode_value(key, stored).is_err()) else { continue };
+                    records.remove(&key[..])?;
+                    transaction.open_table(DAMAGED)?.insert(&key[..], &stored[..])?;
+                }
+            }
+        }
+    }
+    Ok(transaction.commit()?)
+}
+
+fn transaction(database: &Database) -> Result<WriteTransaction, redb::Error> {
+    let mut transaction = database.begin_write()?;
+    transaction.set_two_phase_commit(true);
+    Ok(transaction)
+}
+
+fn begin(backend: impl StorageBackend, verified: bool) -> Result<Database, String> {
+    guarded(|| {
+        let database = builder().set_check_integrity_on_open(verified).create_with_backend(backend)?;
+        let tables = database.begin_read()?.list_tables()?.count();
+        if tables == 0 {
+            let transaction = transaction(&database)?;
+            transaction.open_table(RECORDS)?;
+            transaction.open_table(DAMAGED)?;
+            transaction.commit()?;
+        }
+        Ok(database)
+    })
+}
+
+/// Opens a database without verifying it, sets aside the records that are damaged, and then verifies it.
+fn without_damaged(backend: impl StorageBackend) -> Result<(Database, Vec<Vec<u8>>), String> {
+    guarded(|| {
+        let mut database = builder().create_with_backend(backend)?;
+        let damaged = damaged_keys(&database)?;
+        let steps: Vec<_> = damaged.iter().map(|key| Step::SetAside { key: key.clone() }).collect();
+        apply(&database, steps.iter())?;
+        if !database.check_integrity()? {
+            return Err(redb::Error::Corrupted("more than values is damaged".to_owned()));
+        }
+        Ok((database, damaged))
+    })
+}
+
+/// The keys of the records that are damaged; an error if not only records are.
+pub(super) fn damaged_keys(database: &Database) -> Result<Vec<Vec<u8>>, redb::Error> {
+    let records = database.begin_read()?.open_table(RECORDS)?;
+    let (mut damaged, mut count) = (Vec::new(), 0);
+    for entry in records.iter()? {
+        let (key, stored) = entry?;
+        count += 1;
+        if record::decode_value(key.value(), stored.value()).is_err() {
+            damaged.push(key.value().to_vec());
+        }
+    }
+    if count != records.len()? {
+        return Err(redb::Error::Corrupted(format!("{count} records were found, and not {}", records.len()?)));
+    }
+    Ok(damaged)
+}
+
+fn watched(medium: &Medium) -> Result<(Watched, Arc<Watch>), Trial> {
+    let backend = medium.open().map_err(|error| medium_trial(&error))?;
+    let watch = backend.watch.clone();
+    Ok((backend, watch))
+}
+
+fn shadowed(medium: &Medium) -> Result<(Shadow, Arc<Watch>), Trial> {
+    let (backend, watch) = watched(medium)?;
+    Ok((Shadow::new(backend).map_err(|error| medium_trial(&error))?, watch))
+}
+
+fn medium_trial(error: &std::io::Error) -> Trial {
+    Trial::Medium(Trouble { act: Act::Read, kind: error.kind(), text: error.to_string() })
+}
+
+fn builder() -> Builder {
+    let mut builder = Builder::new();
+    builder.set_cache_size(CACHE);
+    builder
+}
+
+/// What redb keeps in memory: pages that were read or are to be written.
+const CACHE: usize = 32 << 20;

@@ -40,7 +40,7 @@ async fn thousands_of_connections_that_lead_nowhere_do_not_keep_out_the_honest()
             // A new link each time: it has to get through the flood, too.
             let mut events = world.paris.events();
             drop(world.mallory.link().await);
-            link_down(&mut events).await;
+            link_down(&mut events, world.mallory.id()).await;
             assert!(world.paris.held().await.half_open <= config().half_open);
         }
     }
@@ -125,7 +125,7 @@ async fn lanes_asked_for_again_and_again_are_one_ticket_each() {
     assert_eq!(world.paris.held().await.lane_tickets, 2, "one for each worker");
     let mut events = world.paris.events();
     drop(link);
-    link_down(&mut events).await;
+    link_down(&mut events, world.mallory.id()).await;
     world.unharmed_by_mallory().await;
 }
 

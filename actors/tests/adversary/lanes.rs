@@ -57,7 +57,7 @@ async fn a_frame_that_must_not_be_closes_the_lane_and_harms_no_transfer() {
         if closes_link {
             let goodbye = link.closes().await;
             assert!(goodbye.as_ref().is_some_and(|reason| reason.contains("broke the protocol")), "{what}: {goodbye:?}");
-            assert!(link_down(&mut events).await.contains("broke the protocol"), "{what}");
+            assert!(link_down(&mut events, world.mallory.id()).await.contains("broke the protocol"), "{what}");
             link = world.mallory.link().await;
             forgery.open(&mut link).await;
         }

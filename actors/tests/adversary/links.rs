@@ -69,7 +69,7 @@ async fn what_is_no_message_closes_the_link_and_says_why() {
         let bytes = bytes(&mut link.channel.sealer);
         link.channel.say_bytes(&bytes).await;
         link.closes().await;
-        let why = link_down(&mut events).await;
+        let why = link_down(&mut events, world.mallory.id()).await;
         assert!(why.contains(reason), "{why} instead of {reason}");
     }
     world.unharmed_by_mallory().await;

@@ -78,7 +78,7 @@ async fn names_that_no_opening_may_bring_close_the_link() {
     let frame = link.channel.sealer.seal(&bytes).unwrap();
     link.channel.say_bytes(&frame).await;
     link.closes().await;
-    let why = super::world::link_down(&mut events).await;
+    let why = super::world::link_down(&mut events, world.mallory.id()).await;
     assert!(why.contains("129 bytes, at most 128"), "{why}");
     world.unharmed_by_mallory().await;
 }

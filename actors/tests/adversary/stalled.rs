@@ -8,7 +8,6 @@ use estafette_actors::sink::NullSink;
 use tokio::io::AsyncWriteExt;
 
 use super::forge::Forgery;
-use super::peer::Link;
 use super::receivers::Receiving;
 use super::world::{TRANSFERS, World, config, failure, impatient, link_down, node, source, within};
 
@@ -21,16 +20,6 @@ async fn nantes(world: &World) -> Node {
     nantes
 }
 
-/// Says the same again and again and reads nothing, until the connection is reset.
-async fn flood(link: &mut Link, message: impl Fn() -> Vec<u8>) {
-    loop {
-        let frames: Vec<u8> = (0..64).flat_map(|_| link.channel.sealer.seal(&message()).unwrap()).collect();
-        if link.channel.io.write_all(&frames).await.is_err() {
-            return;
-        }
-    }
-}
-
 #[tokio::test]
 async fn a_peer_that_does_not_read_its_answers_loses_its_link_and_its_socket() {
     // No patience of the link's own would end it in time.
@@ -41,8 +30,18 @@ async fn a_peer_that_does_not_read_its_answers_loses_its_link_and_its_socket() {
     // Each is answered with a reason longer than itself.
     let absurd = Forgery::new(&world.mallory).with(|opening| opening.inbox = "\u{1}".repeat(128));
     let absurd = Control::Open(Box::new(absurd.opening)).encode().unwrap();
-    let flooding = flood(&mut link, || absurd.clone());
-    let (why, ()) = within(async { tokio::join!(link_down(&mut events), flooding) }).await;
+    let ping = Control::Ping { nonce: 7 }.encode().unwrap();
+    let flooding = async {
+        loop {
+            let said = [&absurd, &absurd, &absurd, &ping].repeat(16);
+            let frames: Vec<u8> = said.into_iter().flat_map(|message| link.channel.sealer.seal(message).unwrap()).collect();
+            // Until the connection is reset.
+            if link.channel.io.write_all(&frames).await.is_err() {
+                return;
+            }
+        }
+    };
+    let (why, ()) = within(async { tokio::join!(link_down(&mut events, world.mallory.id()), flooding) }).await;
     assert!(why.contains("does not read"), "{why}");
     world.unharmed_by_mallory().await;
 }
@@ -96,21 +95,9 @@ async fn a_peer_that_falls_silent_is_given_up() {
     let receiving = Receiving::begin(4, impatient(), &bytes).await;
     let mut events = receiving.world.paris.events();
     // It neither reads nor answers on its link, nor on those that are dialled after it.
-    let why = link_down(&mut events).await;
+    let why = link_down(&mut events, receiving.world.mallory.id()).await;
     assert!(why.contains("too long") || why.contains("took no byte"), "{why}");
     let failure = failure(&receiving.transfer).await;
     assert_eq!(failure.kind, FailureKind::Unreachable);
     receiving.unharmed().await;
-}
-
-#[tokio::test]
-async fn pings_that_nobody_collects_are_not_kept() {
-    let link = LinkConfig::new(Duration::from_secs(1), Duration::from_secs(3), Duration::from_secs(3600)).unwrap();
-    let world = World::with(5, NodeConfig { link, ..config() }).await;
-    let mut events = world.paris.events();
-    let mut link = world.mallory.narrow_link().await;
-    let flooding = flood(&mut link, || Control::Ping { nonce: 7 }.encode().unwrap());
-    let (why, ()) = within(async { tokio::join!(link_down(&mut events), flooding) }).await;
-    assert!(why.contains("took no byte") || why.contains("does not read"), "{why}");
-    world.unharmed_by_mallory().await;
 }

@@ -121,7 +121,7 @@ async fn a_new_lane_ticket_takes_the_place_of_the_old_one_and_none_outlives_its_
     assert_eq!(world.paris.held().await.lane_tickets, 1);
     let mut events = world.paris.events();
     drop(link);
-    super::world::link_down(&mut events).await;
+    super::world::link_down(&mut events, world.mallory.id()).await;
     let mut io = world.mallory.connect().await;
     assert_eq!(reply_to(&mut io, &Preamble::new(Purpose::Lane(new))).await.answer, Answer::UnknownLane);
     world.unharmed_by_mallory().await;

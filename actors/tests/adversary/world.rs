@@ -7,7 +7,7 @@ use estafette::node::{EventStream, Held, NodeBuilder, NodeEvent};
 use estafette::pipeline::{Hosting, Inbox};
 use estafette::testing::Random;
 use estafette::wire::LinkConfig;
-use estafette::{Failure, Identity, Node, NodeConfig, TransferHandle, TransferNews};
+use estafette::{Failure, Identity, Node, NodeConfig, PeerId, TransferHandle, TransferNews};
 use estafette_actors::sink::{Delivered, MemorySink};
 use estafette_actors::source::BytesSource;
 use estafette_actors::standard;
@@ -20,7 +20,7 @@ pub(crate) const WINDOW: usize = 16 * CHUNK;
 /// Transfers of one peer, waiting or running.
 pub(crate) const TRANSFERS: usize = 8;
 /// Longer than anything here takes that works.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Limits that are soon reached.
 pub(crate) fn config() -> NodeConfig {
@@ -168,9 +168,10 @@ pub(crate) async fn event(events: &mut EventStream, wanted: impl Fn(&NodeEvent) 
     .await
 }
 
-/// Waits until the link to a peer is down; why.
-pub(crate) async fn link_down(events: &mut EventStream) -> String {
-    let NodeEvent::LinkDown { reason, .. } = event(events, |event| matches!(event, NodeEvent::LinkDown { .. })).await else {
+/// Waits until the link to this peer is down; why.
+pub(crate) async fn link_down(events: &mut EventStream, of: PeerId) -> String {
+    let NodeEvent::LinkDown { reason, .. } = event(events, |event| matches!(event, NodeEvent::LinkDown { peer, .. } if *peer == of)).await
+    else {
         unreachable!("waited for just that");
     };
     reason

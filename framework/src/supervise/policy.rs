@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 /// How often and how fast an actor is restarted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RestartPolicy {
-    /// More restarts than this within [`RestartPolicy::within`] fail the route. Default 5.
+    /// More deaths than this within [`RestartPolicy::within`] fail the transfer that causes them. Default 5.
     pub intensity: usize,
     /// The time in which restarts are counted. Default 30 s.
     pub within: Duration,
@@ -27,7 +27,7 @@ impl Default for RestartPolicy {
 pub enum Decision {
     /// Start it anew after this wait.
     Restart(Duration),
-    /// It dies too often: fail its route.
+    /// It dies too often: give up what it dies of.
     GiveUp,
 }
 

@@ -71,7 +71,7 @@ pub struct Check(pub RouteId);
 pub enum Checked {
     /// All actors live; so many were started anew.
     Whole(usize),
-    /// This stage dies too often: the route is given up.
+    /// This stage dies too often: what it dies of is to be given up. Its actors were started anew for others.
     GivenUp(Arc<str>),
     /// There is no such route any more.
     Unknown,
@@ -126,20 +126,21 @@ impl Handler<Check> for NodeSupervisor {
         let Some(route) = self.routes.get_mut(&id) else { return Box::pin(actix::fut::ready(Checked::Unknown)) };
         let dead: Vec<_> = route.children.iter().filter(|child| !child.is_alive()).collect();
         let Some(first) = dead.first() else { return Box::pin(actix::fut::ready(Checked::Whole(0))) };
-        let wait = match route.history.died(&self.policy, Instant::now()) {
-            Decision::Restart(wait) => wait,
+        let (wait, checked) = match route.history.died(&self.policy, Instant::now()) {
+            Decision::Restart(wait) => (wait, Checked::Whole(dead.len())),
             Decision::GiveUp => {
                 let stage = Arc::clone(first.name());
-                tracing::error!(route = route.name, %stage, "an actor dies too often: its route is given up");
-                self.retire(id);
-                return Box::pin(actix::fut::ready(Checked::GivenUp(stage)));
+                tracing::error!(route = route.name, %stage, "an actor dies too often: the transfer it dies of is given up");
+                // Others go on, or come later: they are not to pay for it.
+                route.history = RestartHistory::default();
+                (Duration::ZERO, Checked::GivenUp(stage))
             }
         };
         for child in &dead {
             tracing::warn!(route = route.name, stage = %child.name(), ?wait, "an actor died: starting it anew");
             self.metrics.stage(child.name()).restarted();
         }
-        let (count, arbiter) = (dead.len(), route.arbiter.clone());
+        let arbiter = route.arbiter.clone();
         let restarts: Vec<_> = dead.into_iter().map(Child::restarter).collect();
         let restart = async move {
             tokio::time::sleep(wait).await;
@@ -151,7 +152,7 @@ impl Handler<Check> for NodeSupervisor {
             // Resolves when the arbiter ran it, or is gone: either way there is nothing more to wait for.
             let _ = is_done.await;
         };
-        Box::pin(restart.into_actor(self).map(move |(), _, _| Checked::Whole(count)))
+        Box::pin(restart.into_actor(self).map(move |(), _, _| checked))
     }
 }
 

@@ -37,7 +37,7 @@ pub(crate) struct Admit {
     pub(crate) stages: Vec<String>,
 }
 
-/// Looks whether the actors of all chains live; the stage that was given up, if one was.
+/// Looks whether the actors of all chains live; the stage that died too often, if one did.
 #[derive(Debug, Message)]
 #[rtype(result = "Option<Arc<str>>")]
 pub(crate) struct CheckChains;
@@ -111,26 +111,19 @@ impl Handler<Admit> for Lane {
 }
 
 impl Handler<CheckChains> for Lane {
-    type Result = ResponseActFuture<Self, Option<Arc<str>>>;
+    type Result = ResponseFuture<Option<Arc<str>>>;
 
     fn handle(&mut self, _: CheckChains, _: &mut Context<Self>) -> Self::Result {
         let routes = self.sending.values().map(|chain| chain.route).chain(self.receiving.values().map(|chain| chain.route));
         let (routes, supervisor) = (routes.collect::<Vec<_>>(), self.shared.supervisor.clone());
-        let checks = async move {
+        Box::pin(async move {
             let mut given_up = None;
             for route in routes {
                 if let Ok(Checked::GivenUp(stage)) = supervisor.send(Check(route)).await {
-                    given_up = Some((route, stage));
+                    given_up = Some(stage);
                 }
             }
             given_up
-        };
-        Box::pin(checks.into_actor(self).map(|given_up, lane, _| {
-            let (route, stage) = given_up?;
-            // The next transfer that needs such a chain gets a fresh one.
-            lane.sending.retain(|_, chain| chain.route != route);
-            lane.receiving.retain(|_, chain| chain.route != route);
-            Some(stage)
-        }))
+        })
     }
 }

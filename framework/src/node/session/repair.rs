@@ -28,11 +28,18 @@ impl Session {
         *losses += 1;
         let stage = lost.stage.as_deref().unwrap_or("the assembler").to_owned();
         tracing::warn!(stage, %transfer, chunk = lost.index, panicked = lost.panicked, "a chunk was lost in a stage");
-        if *losses >= LOSSES {
-            let text = format!("the stage {stage:?} lost chunk {} twice; see its node's log", lost.index);
-            return self.fail(lost.stream, Failure::new(FailureKind::Stage, text).in_stage(stage).at_index(lost.index));
+        if *losses < LOSSES {
+            return self.mend(vec![lost], ctx);
         }
-        self.mending = Some(vec![lost]);
+        let text = format!("the stage {stage:?} lost chunk {} twice; see its node's log", lost.index);
+        self.fail(lost.stream, Failure::new(FailureKind::Stage, text).in_stage(stage).at_index(lost.index));
+        // Whoever comes next is to find the chain whole.
+        self.mend(Vec::new(), ctx);
+    }
+
+    /// Sees to it that all actors live, then sends `lost` again.
+    fn mend(&mut self, lost: Vec<Lost>, ctx: &mut Context<Self>) {
+        self.mending = Some(lost);
         let checks: Vec<_> = self.lanes.iter().map(|lane| lane.address.send(CheckChains)).collect();
         let checked = async move {
             let mut given_up = None;
@@ -55,17 +62,16 @@ impl Session {
         }
     }
 
-    /// All chains are whole again, or one is given up.
+    /// All chains are whole again. Where a stage dies too often, the transfer is given up whose chunk it had first: the others
+    /// only lay behind it.
     fn mended(given_up: Option<Arc<str>>, session: &mut Self, _: &mut Context<Self>) {
-        for lost in session.mending.take().unwrap_or_default() {
-            match &given_up {
-                Some(stage) => {
-                    let text = format!("the stage {stage:?} dies again and again, so its route is given up");
-                    session.fail(lost.stream, Failure::new(FailureKind::Stage, text).in_stage(stage));
-                }
-                None => session.try_again(lost),
-            }
+        let lost = session.mending.take().unwrap_or_default();
+        let in_stage = |stage| lost.iter().find(|lost| lost.stage.as_ref() == Some(stage)).map(|lost| (lost.stream, stage));
+        if let Some((stream, stage)) = given_up.as_ref().and_then(in_stage) {
+            let text = format!("the stage {stage:?} dies again and again, so its route is given up");
+            session.fail(stream, Failure::new(FailureKind::Stage, text).in_stage(stage));
         }
+        lost.into_iter().for_each(|lost| session.try_again(lost));
     }
 
     fn try_again(&mut self, lost: Lost) {

@@ -1,0 +1,94 @@
+//! Plain actix actors of the user's that panic in their handler, so that their mailbox is gone with what lay in it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use actix::Recipient;
+use estafette::NodeConfig;
+use estafette::pipeline::{Chunk, Hosting, Pipeline};
+
+use super::fragile::{Fuse, sound, with};
+use super::harness::{World, config, content, count, names, source, within};
+use super::log;
+
+#[tokio::test]
+async fn an_actor_that_dies_is_started_anew_from_its_factory_and_the_chunk_tried_again() {
+    let fuse = Fuse::blows(1);
+    let mut world = World::new(with(fuse.actor("forth"), Pipeline::new()), sound()).await;
+    let before = content(4, &[]);
+    world.deliver(&before).await;
+    let made = fuse.made.load(Ordering::SeqCst);
+    let id = world.deliver(&content(40, &[7])).await;
+    assert_eq!(count(&world.lyon, "forth").restarts, 1);
+    assert_eq!(fuse.made.load(Ordering::SeqCst), made + 1, "one was made in the place of the dead one");
+    assert!(!log::lines(&["a chunk was lost in a stage", "stage=\"forth\"", &id, "chunk=7", "panicked=true"]).is_empty());
+    assert!(!log::lines(&["an actor died: starting it anew", "stage=forth"]).is_empty());
+    world.check_whole().await;
+}
+
+#[tokio::test]
+async fn so_is_one_at_the_receiver() {
+    let fuse = Fuse::blows(1);
+    let mut world = World::new(sound(), with(Pipeline::new(), fuse.actor("back"))).await;
+    let id = world.deliver(&content(40, &[7])).await;
+    assert_eq!(count(&world.paris, "back").restarts, 1);
+    assert!(!log::lines(&["a chunk was lost in a stage", "stage=\"back\"", &id, "chunk=7", "panicked=true"]).is_empty());
+    world.check_whole().await;
+}
+
+#[tokio::test]
+async fn an_actor_that_dies_twice_of_one_chunk_fails_that_transfer_alone() {
+    let fuse = Fuse::blows(2);
+    let mut world = World::new(with(fuse.actor("forth"), Pipeline::new()), sound()).await;
+    let (_, failure) = world.fail_beside("in", source(&content(40, &[7]))).await;
+    names(&failure, "forth", Some(7));
+    world.nothing_more_arrives();
+    world.check_whole().await;
+}
+
+#[tokio::test]
+async fn so_does_one_at_the_receiver() {
+    let fuse = Fuse::blows(2);
+    let mut world = World::new(sound(), with(Pipeline::new(), fuse.actor("back"))).await;
+    let (_, failure) = world.fail_beside("in", source(&content(40, &[7]))).await;
+    names(&failure, "back", Some(7));
+    world.nothing_more_arrives();
+    world.check_whole().await;
+}
+
+/// A stage whose factory panics.
+fn unmakable(name: &'static str) -> Pipeline<Chunk, Chunk> {
+    Pipeline::new().then_actor(name, |_| -> Recipient<Chunk> { panic!("on purpose") })
+}
+
+#[tokio::test]
+async fn a_factory_that_panics_fails_the_transfer_that_needs_it_and_no_other() {
+    let registries = [(with(unmakable("forth"), Pipeline::new()), sound()), (sound(), with(Pipeline::new(), unmakable("forth")))];
+    for (lyon, paris) in registries {
+        let world = World::new(lyon, paris).await;
+        let (_, failure) = world.fail("in", source(&content(40, &[]))).await;
+        names(&failure, "forth", failure.index);
+        assert!(!log::lines(&["the factory of a stage panicked", "stage=forth", "on purpose"]).is_empty());
+        let plain = world.lyon.send("paris/in", source(&content(400, &[]))).await.unwrap();
+        within(plain.delivered()).await.unwrap();
+        within(world.lyon.shutdown()).await;
+        within(world.paris.shutdown()).await;
+    }
+}
+
+#[tokio::test]
+async fn a_factory_that_panics_when_it_is_called_again_fails_the_transfer_and_not_the_node() {
+    let (fuse, calls) = (Fuse::blows(1), Arc::<AtomicUsize>::default());
+    let inner = fuse.clone();
+    let forward = Pipeline::new().then_actor("forth", move |outlet| {
+        assert!(calls.fetch_add(1, Ordering::SeqCst) == 0, "on purpose");
+        inner.start(outlet)
+    });
+    let world = World::with(NodeConfig { hosting: Hosting::Parallel(1), ..config() }, with(forward, Pipeline::new()), sound()).await;
+    let (_, failure) = world.fail("in", source(&content(40, &[7]))).await;
+    names(&failure, "forth", failure.index);
+    assert!(failure.index.is_some());
+    let plain = world.lyon.send("paris/in", source(&content(400, &[]))).await.unwrap();
+    within(plain.delivered()).await.unwrap();
+    within(world.lyon.shutdown()).await;
+}

@@ -25,8 +25,7 @@ impl Handler<Sealed> for Road {
     fn handle(&mut self, sealed: Sealed, _: &mut Context<Self>) {
         let frame = sealed.content().clone();
         sealed.custody().finish(sealed.custody().content_length());
-        let arrived = Sealed::arrived(&self.0, frame).expect("it is a frame of ours");
-        arrived.into_iter().for_each(|sealed| self.1.send(sealed));
+        Sealed::arrived(&self.0, frame).expect("it is a frame of ours").into_iter().for_each(|sealed| self.1.send(sealed));
     }
 }
 

@@ -187,7 +187,8 @@ impl<In: Parcel, Out: Parcel> fmt::Debug for Pipeline<In, Out> {
     }
 }
 
-/// A pipeline whose actors run. Dropping it lets them handle what they have, then stop, head first.
+/// A pipeline whose actors run. Dropping it lets those that run inline handle what they have, then stop, head first; threads of
+/// its own end at once, and what lies in their mailboxes is reported as lost.
 #[derive(Debug)]
 pub struct RunningPipeline<In: Parcel> {
     replicas: Vec<Replica<In>>,

@@ -1,5 +1,6 @@
 //! Names of transfers.
 
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use serde::{Deserialize, Serialize};
 
 /// A transfer's id: 24 random bytes, owned by its sender.
@@ -28,6 +29,29 @@ impl TransferId {
     pub const fn as_bytes(&self) -> &[u8; 24] {
         &self.0
     }
+
+    /// All of it in hexadecimal, 48 digits: what [`FromStr`](std::str::FromStr) reads. [`Display`](std::fmt::Display) shows the
+    /// first 16 of them.
+    pub fn to_hex(&self) -> String {
+        HEXLOWER.encode(&self.0)
+    }
+}
+
+/// Text that is no transfer id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a transfer's id has 48 hexadecimal digits, this is something else with {length} characters")]
+pub struct TransferIdError {
+    /// Characters given.
+    pub length: usize,
+}
+
+impl std::str::FromStr for TransferId {
+    type Err = TransferIdError;
+
+    fn from_str(text: &str) -> Result<Self, TransferIdError> {
+        let bytes = HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok());
+        bytes.map(Self).ok_or(TransferIdError { length: text.chars().count() })
+    }
 }
 
 impl std::fmt::Display for TransferId {
@@ -40,5 +64,21 @@ impl std::fmt::Display for TransferId {
 impl std::fmt::Debug for TransferId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "TransferId({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_read_as_it_is_written_and_begins_with_what_is_shown() {
+        let id = TransferId::random();
+        assert_eq!(id.to_hex().parse(), Ok(id));
+        assert_eq!(id.to_hex().to_uppercase().parse(), Ok(id));
+        assert!(id.to_hex().starts_with(&id.to_string()));
+        for wrong in ["", "0", &id.to_string(), &"g".repeat(48), &"é".repeat(24)] {
+            assert_eq!(wrong.parse::<TransferId>(), Err(TransferIdError { length: wrong.chars().count() }));
+        }
     }
 }

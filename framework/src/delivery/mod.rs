@@ -13,7 +13,7 @@ mod trailer;
 pub use crate::wire::{Failure, FailureKind, Receipt};
 pub use content::{Content, ContentKind, ContentName, NameError};
 pub use digest::{DigestFold, Subtree};
-pub use id::TransferId;
+pub use id::{TransferId, TransferIdError};
 pub use incoming::{Claim, Incoming, Repair};
 pub use keys::{EpochKey, KeyScope, TransferKey};
 pub use ranges::RangeSet;

@@ -124,10 +124,12 @@ impl Handler<ProcessedWord> for Hub {
     }
 }
 
-/// Finish what runs, within the limit, then close everything.
+/// Finish what runs, for so long at most, then close everything.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(crate) struct Shutdown;
+pub(crate) struct Shutdown {
+    pub(crate) limit: Duration,
+}
 
 impl Hub {
     pub(crate) fn new(shared: Arc<NodeShared>) -> Self {
@@ -320,13 +322,12 @@ impl Handler<Command> for Hub {
 impl Handler<Shutdown> for Hub {
     type Result = ResponseFuture<()>;
 
-    fn handle(&mut self, _: Shutdown, _: &mut Context<Self>) -> ResponseFuture<()> {
+    fn handle(&mut self, Shutdown { limit }: Shutdown, _: &mut Context<Self>) -> ResponseFuture<()> {
         self.stopping = true;
         self.listening.iter().for_each(JoinHandle::abort);
         self.half_open.iter().for_each(|(_, handshake)| handshake.abort());
         let outbox = self.outbox.take();
-        let (sessions, limit) =
-            (self.sessions.values().map(|(session, _)| session.clone()).collect::<Vec<_>>(), self.shared.config.drain_for);
+        let sessions: Vec<_> = self.sessions.values().map(|(session, _)| session.clone()).collect();
         let supervisor = self.shared.supervisor.clone();
         Box::pin(async move {
             if let Some(outbox) = &outbox {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use estafette::node::{FileStore, MemoryStore, OutboxEntry, Store};
 use estafette::pipeline::Hosting;
 use estafette::testing::Network;
-use estafette::{Identity, Node, NodeConfig, SendOptions, TransferHandle, TransferId};
+use estafette::{Identity, Node, NodeBuilder, NodeConfig, SendOptions, TransferHandle, TransferId};
 use estafette_actors::{sink::FileSink, source::FileSource, standard};
 use tempfile::TempDir;
 
@@ -60,14 +60,18 @@ impl World {
     }
 
     pub(crate) async fn lyon_with(&self, spool: Arc<dyn Store>) -> Node {
+        self.lyon_builder(spool).start().await.unwrap()
+    }
+
+    /// Lyon, as far as it only looks at its spool.
+    pub(crate) async fn dormant_lyon(&self) -> Node {
+        self.lyon_builder(Arc::clone(&self.lyon_spool)).dormant().start().await.unwrap()
+    }
+
+    fn lyon_builder(&self, spool: Arc<dyn Store>) -> NodeBuilder {
         let stages = standard().transport(self.network.transport("lyon"));
         let node = Node::builder().name("lyon").identity(self.lyon.clone()).listen("lyon").stages(stages).spool(spool);
-        node.peer("paris", self.paris.peer(), ["paris"])
-            .peer("nobody", Identity::generate().peer(), ["nobody"])
-            .config(config())
-            .start()
-            .await
-            .unwrap()
+        node.peer("paris", self.paris.peer(), ["paris"]).peer("nobody", Identity::generate().peer(), ["nobody"]).config(config())
     }
 
     /// Takes deliveries to `files` into the folder `in`.

@@ -6,7 +6,7 @@ use estafette::TransferNews;
 use estafette::delivery::FailureKind;
 use estafette::node::{OutboxError, OutboxState};
 
-use super::harness::{World, entry, send, send_for, within};
+use super::harness::{World, copy_of, entry, send, send_for, within};
 
 #[tokio::test]
 async fn a_refused_delivery_becomes_a_dead_letter_and_comes_to_life_again() {
@@ -48,6 +48,70 @@ async fn what_is_taken_out_is_not_delivered_by_any_later_process() {
         lyon.transfer(other.id()).await.unwrap().delivered().await.unwrap();
         assert_eq!(lyon.outbox().await.unwrap().len(), 1);
         assert_eq!(world.arrived(), 1);
+        lyon.shutdown().await;
+        paris.shutdown().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_order_is_durable_when_it_is_answered() {
+    within(async {
+        let world = World::new();
+        let (lyon, paris) = (world.lyon().await, world.paris().await);
+        std::fs::write(world.path("in/letter"), "taken").unwrap();
+        let transfer = send(&lyon, "paris/files", &world.file("letter", 5000)).await;
+        transfer.delivered().await.unwrap_err();
+        lyon.shutdown().await;
+        paris.shutdown().await;
+        std::fs::remove_file(world.path("in/letter")).unwrap();
+        // Nobody tries anything here, so that only what was written when the answer came can reach the next process.
+        let dormant = world.dormant_lyon().await;
+        dormant.retry(transfer.id()).await.unwrap();
+        let records = copy_of(&world.lyon_spool, &["outbox"]);
+        dormant.withdraw(transfer.id()).await.unwrap();
+        assert_eq!(world.lyon_spool.load("outbox").unwrap(), []);
+        dormant.shutdown().await;
+        let (lyon, paris) = (world.lyon_with(records).await, world.paris().await);
+        lyon.transfer(transfer.id()).await.unwrap().delivered().await.unwrap();
+        assert!(world.has_arrived("letter"));
+        lyon.shutdown().await;
+        paris.shutdown().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_a_dormant_node_stores_another_one_delivers() {
+    within(async {
+        let world = World::new();
+        let (paris, dormant) = (world.paris().await, world.dormant_lyon().await);
+        let transfer = send(&dormant, "paris/files", &world.file("letter", 5000)).await;
+        assert_eq!(entry(&dormant, transfer.id()).await.unwrap().tries, 0);
+        dormant.shutdown().await;
+        assert_eq!(world.arrived(), 0);
+        let lyon = world.lyon().await;
+        lyon.transfer(transfer.id()).await.unwrap().delivered().await.unwrap();
+        assert_eq!(entry(&lyon, transfer.id()).await.unwrap().tries, 1);
+        lyon.shutdown().await;
+        paris.shutdown().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_delivery_under_way_that_is_taken_out_is_gone_when_that_is_answered() {
+    within(async {
+        let world = World::new();
+        let (lyon, paris) = (world.lyon().await, world.paris().await);
+        let transfer = send(&lyon, "paris/files", &world.file("letter", 40_000_000)).await;
+        let mut events = transfer.events();
+        while !matches!(events.next_news().await.unwrap(), TransferNews::Progress { .. }) {}
+        match lyon.withdraw(transfer.id()).await {
+            Ok(()) => assert!(entry(&lyon, transfer.id()).await.is_none()),
+            Err(OutboxError::Unfit { .. }) => assert!(world.has_arrived("letter")),
+            Err(error) => panic!("{error}"),
+        }
         lyon.shutdown().await;
         paris.shutdown().await;
     })

@@ -33,6 +33,7 @@ pub struct NodeBuilder {
     registry: StageRegistry,
     store: Option<Arc<dyn Store>>,
     spool: Option<Arc<dyn Store>>,
+    dormant: bool,
     config: NodeConfig,
 }
 
@@ -129,6 +130,14 @@ impl NodeBuilder {
         self
     }
 
+    /// Delivers nothing of what the spool holds, or is given to hold: for a program that only looks at a spool, or puts in what
+    /// another process is to deliver.
+    #[must_use]
+    pub fn dormant(mut self) -> Self {
+        self.dormant = true;
+        self
+    }
+
     /// Its limits.
     #[must_use]
     pub fn config(mut self, config: NodeConfig) -> Self {
@@ -207,7 +216,7 @@ fn run(builder: NodeBuilder, ready: oneshot::Sender<Result<Parts, StartError>>) 
 }
 
 async fn prepare(builder: NodeBuilder, workers: Vec<actix::ArbiterHandle>, stop: oneshot::Sender<()>) -> Result<Parts, StartError> {
-    let NodeBuilder { name, identity, listen, peers, registry, store, spool, config } = builder;
+    let NodeBuilder { name, identity, listen, peers, registry, store, spool, dormant, config } = builder;
     let store = store.unwrap_or_else(|| Arc::<MemoryStore>::default());
     let trust = Trust::load(Arc::clone(&store))?;
     for (id, peer) in peers {
@@ -239,7 +248,7 @@ async fn prepare(builder: NodeBuilder, workers: Vec<actix::ArbiterHandle>, stop:
     let hub = Hub::new(Arc::clone(&shared)).start();
     let outbox = match spool {
         Some(spool) => {
-            let loaded = Outbox::load(Arc::clone(&shared), spool, hub.clone()).map_err(StartError::Spool)?;
+            let loaded = Outbox::load(Arc::clone(&shared), spool, hub.clone(), dormant).map_err(StartError::Spool)?;
             let outbox = loaded.start();
             hub.do_send(Keep(outbox.clone()));
             Some(outbox)

@@ -1,6 +1,7 @@
-//! What others ask of the outbox: to take a delivery in, to tell what it holds, to do something about one.
+//! What others ask of the outbox: to take a delivery in, to tell what it holds; and what a receiver says of one.
 
 use std::io;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,7 +11,7 @@ use super::{Held, Outbox, OutboxEntry, OutboxState, write_to};
 use crate::delivery::{Content, Failure, FailureKind, TransferId};
 use crate::node::handle::TransferState;
 use crate::node::hub::{ProcessedWord, ToSession};
-use crate::node::session::signals::{self, Noted};
+use crate::node::session::signals::Noted;
 use crate::pipeline::Source;
 
 /// Store this delivery; answered when it is durable.
@@ -32,21 +33,6 @@ pub(crate) struct List;
 #[derive(Debug, Message)]
 #[rtype(result = "Option<Arc<TransferState>>")]
 pub(crate) struct Find(pub(crate) TransferId);
-
-/// Do this with one delivery.
-#[derive(Debug, Message)]
-#[rtype(result = "Result<(), OutboxError>")]
-pub(crate) struct Order {
-    pub(crate) id: TransferId,
-    pub(crate) what: OrderKind,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum OrderKind {
-    Retry,
-    Cancel,
-    Drop,
-}
 
 /// Begin no more tries; answered when the tries that have not begun to run are given up.
 #[derive(Debug, Message)]
@@ -85,7 +71,7 @@ pub enum OutboxError {
 impl Handler<Deposit> for Outbox {
     type Result = ResponseActFuture<Self, Result<(), OutboxError>>;
 
-    fn handle(&mut self, Deposit { id, entry, source, state }: Deposit, _: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, Deposit { id, mut entry, mut source, state }: Deposit, _: &mut Context<Self>) -> Self::Result {
         let limit = self.shared.config.outbox;
         let open = self.entries.values().filter(|held| held.entry.is_open()).count();
         if self.stopping {
@@ -94,7 +80,11 @@ impl Handler<Deposit> for Outbox {
         if open >= limit {
             return Box::pin(actix::fut::ready(Err(OutboxError::Full { limit })));
         }
-        let held = Held { entry, state, source, busy: true, cancelled: false };
+        if self.dormant {
+            // Another process makes the first try.
+            (entry.tries, source) = (0, None);
+        }
+        let held = Held { entry, state, source, busy: true, cancelled: Rc::default() };
         let (spool, record) = (Arc::clone(&self.spool), held.record(id));
         self.entries.insert(id, held);
         let stored = async move { write_to(spool, vec![record?]).await };
@@ -105,7 +95,11 @@ impl Handler<Deposit> for Outbox {
             }
             if let Some(held) = outbox.entries.get_mut(&id) {
                 held.busy = false;
-                outbox.schedule.wait(held.entry.peer, held.entry.created, id, Instant::now());
+                if held.cancelled.get() {
+                    drop(outbox.remove(id, ctx));
+                } else {
+                    outbox.schedule.wait(held.entry.peer, held.entry.created, id, Instant::now());
+                }
             }
             outbox.try_what_is_due(ctx);
             Ok(())
@@ -128,40 +122,6 @@ impl Handler<Find> for Outbox {
 
     fn handle(&mut self, Find(id): Find, _: &mut Context<Self>) -> Self::Result {
         self.entries.get(&id).map(|held| Arc::clone(&held.state))
-    }
-}
-
-impl Handler<Order> for Outbox {
-    type Result = Result<(), OutboxError>;
-
-    fn handle(&mut self, Order { id, what }: Order, ctx: &mut Context<Self>) -> Self::Result {
-        let held = self.entries.get_mut(&id).ok_or(OutboxError::Unknown(id))?;
-        let unfit = |why| Err(OutboxError::Unfit { id, why });
-        match what {
-            OrderKind::Retry if held.entry.is_open() => {
-                self.schedule.hurry(held.entry.peer, held.entry.created, id, Instant::now());
-            }
-            OrderKind::Retry if !matches!(held.entry.state, OutboxState::Dead { .. }) => return unfit("was delivered already"),
-            OrderKind::Retry => {
-                let now = crate::node::trust::now();
-                let life = held.entry.expires.saturating_sub(held.entry.created).max(1);
-                if held.entry.expires <= now {
-                    (held.entry.created, held.entry.expires) = (now, now + life);
-                }
-                held.state = Arc::new(TransferState::stored(id, held.entry.peer));
-                (held.entry.state, held.cancelled) = (OutboxState::Stored, false);
-                self.schedule.wait(held.entry.peer, held.entry.created, id, Instant::now());
-            }
-            OrderKind::Cancel if !held.entry.is_open() => return unfit("is over already; drop it to forget it"),
-            OrderKind::Cancel if held.busy => {
-                held.cancelled = true;
-                self.hub.do_send(signals::Command { transfer: id, what: signals::Order::Cancel });
-            }
-            OrderKind::Drop if held.entry.is_open() => return unfit("is still to be delivered; cancel it instead"),
-            OrderKind::Cancel | OrderKind::Drop => self.remove(id, ctx),
-        }
-        self.try_what_is_due(ctx);
-        Ok(())
     }
 }
 

@@ -120,6 +120,22 @@ impl OutboxEntry {
         matches!(self.state, OutboxState::Stored | OutboxState::Relayed { .. })
     }
 
+    /// Where its content is read from, if it was not copied into the spool.
+    pub fn reference(&self) -> Option<SourceReference> {
+        match &self.content {
+            Kept::Reference { kind, data } => Some(SourceReference { kind: kind.clone(), data: data.clone() }),
+            Kept::Package { .. } => None,
+        }
+    }
+
+    /// The file in the spool's folder that its content was copied into, if it was.
+    pub fn package(&self) -> Option<&str> {
+        match &self.content {
+            Kept::Package { file } => Some(file),
+            Kept::Reference { .. } => None,
+        }
+    }
+
     pub(crate) fn compression(&self) -> Option<Compression> {
         self.compressed.map(|compressed| if compressed { Compression::Snappy } else { Compression::Off })
     }

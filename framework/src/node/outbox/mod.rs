@@ -6,20 +6,25 @@
 
 mod desk;
 mod entry;
+mod orders;
 mod schedule;
 mod tries;
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::io;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, StreamHandler, WrapFuture};
+use tokio::sync::oneshot;
 
 pub use self::desk::OutboxError;
-pub(crate) use self::desk::{Deposit, Find, Halt, List, Order, OrderKind};
+pub(crate) use self::desk::{Deposit, Find, Halt, List};
 pub(crate) use self::entry::{Kept, TABLE};
 pub use self::entry::{OutboxEntry, OutboxState};
+pub(crate) use self::orders::{Order, OrderKind};
 use self::schedule::Schedule;
 use super::events::NodeEvent;
 use super::handle::TransferState;
@@ -44,6 +49,8 @@ pub(crate) struct Outbox {
     entries: HashMap<TransferId, Held>,
     schedule: Schedule,
     stopping: bool,
+    /// It tries nothing: another process will.
+    dormant: bool,
 }
 
 /// A delivery of this outbox.
@@ -54,14 +61,19 @@ struct Held {
     source: Option<(Box<dyn Source>, Content)>,
     /// A try is under way, or a change of the record.
     busy: bool,
-    cancelled: bool,
+    /// Somebody wants it out. Shared with the try under way.
+    cancelled: Rc<Cell<bool>>,
 }
+
+/// Says whether a change has become durable.
+type Written = oneshot::Receiver<io::Result<()>>;
 
 impl Outbox {
     /// Takes up what the spool holds.
-    pub(crate) fn load(shared: Arc<NodeShared>, spool: Arc<dyn Store>, hub: Addr<Hub>) -> io::Result<Self> {
+    pub(crate) fn load(shared: Arc<NodeShared>, spool: Arc<dyn Store>, hub: Addr<Hub>, dormant: bool) -> io::Result<Self> {
         super::memory::sweep(spool.as_ref(), now())?;
-        let mut outbox = Self { shared, spool, hub, entries: HashMap::new(), schedule: Schedule::default(), stopping: false };
+        let (entries, schedule) = (HashMap::new(), Schedule::default());
+        let mut outbox = Self { shared, spool, hub, entries, schedule, stopping: false, dormant };
         for (key, value) in outbox.spool.load(TABLE)? {
             match OutboxEntry::decode(&key, &value) {
                 Some((id, entry)) => outbox.take_up(id, entry),
@@ -85,7 +97,7 @@ impl Outbox {
             OutboxState::Dead { failure, .. } => state.end(Err(failure.clone())),
             OutboxState::Stored | OutboxState::Relayed { .. } => self.schedule.wait(entry.peer, entry.created, id, Instant::now()),
         }
-        self.entries.insert(id, Held { entry, state, source: None, busy: false, cancelled: false });
+        self.entries.insert(id, Held { entry, state, source: None, busy: false, cancelled: Rc::default() });
     }
 
     /// Makes a change durable, off this thread; `then` runs when it is.
@@ -126,17 +138,33 @@ impl Outbox {
         });
     }
 
-    /// Takes a delivery out.
-    fn remove(&mut self, id: TransferId, ctx: &mut Context<Self>) {
-        let Some(held) = self.entries.remove(&id) else { return };
+    /// Takes a delivery out. It is over for those who wait when that is durable; where the store fails, it stays.
+    fn remove(&mut self, id: TransferId, ctx: &mut Context<Self>) -> Written {
+        let (answer, written) = oneshot::channel();
+        let Some(held) = self.entries.get_mut(&id) else { return written };
+        held.busy = true;
         self.schedule.withdraw(held.entry.peer, held.entry.created, id);
-        held.state.end(Err(Failure::new(FailureKind::Cancelled, "taken out of the outbox")));
         let change = Change::Remove { table: TABLE, key: id.as_bytes().to_vec() };
-        self.write(Ok(change), ctx, move |_, written, _| {
-            if let Err(error) = written {
-                tracing::error!(transfer = %id, %error, "a delivery could not be taken out of the spool: it comes back at the next start");
+        self.write(Ok(change), ctx, move |outbox, outcome, _| {
+            match (outbox.entries.get_mut(&id), &outcome) {
+                (Some(held), Ok(())) => {
+                    held.state.end(Err(Failure::new(FailureKind::Cancelled, "taken out of the outbox")));
+                    outbox.entries.remove(&id);
+                }
+                (Some(held), Err(error)) => {
+                    tracing::error!(transfer = %id, %error, "a delivery could not be taken out of the spool: it stays in the outbox");
+                    held.busy = false;
+                    held.cancelled.set(false);
+                    if held.entry.is_open() {
+                        outbox.schedule.wait(held.entry.peer, held.entry.created, id, Instant::now());
+                    }
+                }
+                (None, _) => {}
             }
+            // Whoever asked may be gone.
+            let _ = answer.send(outcome);
         });
+        written
     }
 
     fn give_up_expired(&mut self, id: TransferId, ctx: &mut Context<Self>) {
@@ -161,7 +189,7 @@ impl Outbox {
             if held.entry.is_open() {
                 self.give_up_expired(id, ctx);
             } else {
-                self.remove(id, ctx);
+                drop(self.remove(id, ctx));
             }
         }
         let (spool, forgotten) = (Arc::clone(&self.spool), now);

@@ -1,5 +1,6 @@
 //! Tries: each an ordinary transfer, and what its end means for the delivery.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -28,7 +29,7 @@ pub(super) struct TryEnded {
 
 impl Outbox {
     pub(super) fn try_what_is_due(&mut self, ctx: &mut Context<Self>) {
-        if self.stopping {
+        if self.stopping || self.dormant {
             return;
         }
         for id in self.schedule.due(Instant::now()) {
@@ -51,7 +52,7 @@ impl Outbox {
             held.entry.tries = held.entry.tries.saturating_add(1);
             Some(held.record(id))
         };
-        let (entry, outer) = (held.entry.clone(), Arc::clone(&held.state));
+        let (entry, outer, cancelled) = (held.entry.clone(), Arc::clone(&held.state), Rc::clone(&held.cancelled));
         let (shared, spool, hub, outbox) = (Arc::clone(&self.shared), Arc::clone(&self.spool), self.hub.clone(), ctx.address());
         actix::spawn(async move {
             let ready = async {
@@ -66,6 +67,8 @@ impl Outbox {
             };
             let mut proof = [0; 32];
             let outcome = match ready.await {
+                // No session has heard of it yet that could cancel it.
+                _ if cancelled.get() => Err(Failure::new(FailureKind::Cancelled, "taken out of the outbox")),
                 Ok((source, content)) => {
                     let state = Arc::new(TransferState::for_try(&outer));
                     let send = order(&entry, source, content, Unsettled(Arc::clone(&state)));
@@ -147,12 +150,12 @@ impl Handler<TryEnded> for Outbox {
     fn handle(&mut self, TryEnded { id, outcome, proof }: TryEnded, ctx: &mut Context<Self>) {
         let Some(held) = self.entries.get_mut(&id) else { return };
         held.busy = false;
-        let (cancelled, peer) = (held.cancelled, held.entry.peer);
+        let (cancelled, peer) = (held.cancelled.get(), held.entry.peer);
         let reached = !matches!(&outcome, Err(failure) if away(failure.kind));
         self.schedule.ended(peer, reached, Instant::now(), jitter());
         match outcome {
             Ok(receipt) => self.conclude(id, OutboxState::Delivered { at: now(), receipt, proof }, ctx),
-            Err(_) if cancelled => self.remove(id, ctx),
+            Err(_) if cancelled => drop(self.remove(id, ctx)),
             Err(failure) if self.stopping => {
                 let text = format!("the node stopped; the delivery is stored, and goes on when the node is started again ({failure})");
                 if let Some(held) = self.entries.get(&id) {

@@ -14,7 +14,7 @@ mod walk;
 pub use bytes::BytesSource;
 pub use file::FileSource;
 pub use filtered::{Filter, Filtered};
-pub use paths::from_paths;
+pub use paths::{from_paths, paths_of};
 pub(crate) use paths::{PATHS, reopen};
 pub use reader::ReaderSource;
 pub use tree::TreeSource;

@@ -37,7 +37,16 @@ pub(super) fn reference(paths: &[PathBuf]) -> Option<SourceReference> {
 
 /// The source that a reference of this kind leads to, as things stand now.
 pub(crate) fn reopen(data: &[u8]) -> Result<Box<dyn Source>, SourceError> {
-    from_paths(data.split(|&byte| byte == 0).map(|path| PathBuf::from(OsString::from_vec(path.to_vec()))))
+    from_paths(split(data))
+}
+
+/// The paths that a reference leads to, if it is one of a [`FileSource`] or a [`TreeSource`].
+pub fn paths_of(reference: &SourceReference) -> Option<Vec<PathBuf>> {
+    (reference.kind == PATHS).then(|| split(&reference.data).collect())
+}
+
+fn split(data: &[u8]) -> impl Iterator<Item = PathBuf> {
+    data.split(|&byte| byte == 0).map(|path| PathBuf::from(OsString::from_vec(path.to_vec())))
 }
 
 #[cfg(test)]
@@ -53,6 +62,7 @@ mod tests {
         let again = reopen(&source.reference().unwrap().data).unwrap();
         assert_eq!(again.content(), source.content());
         assert_eq!(again.reference(), source.reference());
+        assert_eq!(paths_of(&source.reference().unwrap()), Some(paths.clone()));
         let one = FileSource::open(&paths[1]).unwrap();
         assert_eq!(reopen(&one.reference().unwrap().data).unwrap().content(), one.content());
         std::fs::remove_file(&paths[0]).unwrap();

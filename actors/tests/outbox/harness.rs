@@ -79,9 +79,7 @@ impl World {
         let stages = standard().transport(self.network.transport("paris"));
         let node = Node::builder().name("paris").identity(self.paris.clone()).listen("paris").stages(stages);
         let node = node.spool(Arc::clone(&self.paris_spool)).peer("lyon", self.lyon.peer(), ["lyon"]).config(config());
-        let node = node.start().await.unwrap();
-        node.receive("files", FileSink::into_dir(self.path("in"))).unwrap();
-        node
+        node.receive("files", FileSink::into_dir(self.path("in"))).start().await.unwrap()
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {

@@ -7,6 +7,7 @@ use dashmap::DashMap;
 use tokio::sync::{Semaphore, broadcast, oneshot};
 
 use super::config::{ConfigError, NodeConfig};
+use super::events::NodeEvent;
 use super::handle::Node;
 use super::hub::{Hub, Keep, Listen};
 use super::memory::Remembered;
@@ -15,8 +16,8 @@ use super::shared::NodeShared;
 use super::store::{MemoryStore, Store};
 use super::trust::{Trust, TrustError, TrustedPeer};
 use crate::metrics::Metrics;
-use crate::pipeline::{Budget, BufferPool};
-use crate::remote::Directory;
+use crate::pipeline::{Budget, BufferPool, Inbox};
+use crate::remote::{Directory, DirectoryError};
 use crate::supervise::{NodeSupervisor, RegistryError, StageRegistry};
 use crate::wire::{Identity, PeerId};
 
@@ -30,6 +31,7 @@ pub struct NodeBuilder {
     identity: Option<Identity>,
     listen: Vec<String>,
     peers: Vec<(PeerId, TrustedPeer)>,
+    inboxes: Vec<(String, Arc<dyn Inbox>)>,
     registry: StageRegistry,
     store: Option<Arc<dyn Store>>,
     spool: Option<Arc<dyn Store>>,
@@ -50,6 +52,9 @@ pub enum StartError {
     /// The trust store failed.
     #[error(transparent)]
     Trust(#[from] TrustError),
+    /// An inbox can't have its name.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
     /// The spool failed.
     #[error("the node's spool can't be read: {0}")]
     Spool(std::io::Error),
@@ -105,6 +110,14 @@ impl NodeBuilder {
     pub fn peer<A: Into<String>>(mut self, name: impl Into<String>, id: PeerId, addresses: impl IntoIterator<Item = A>) -> Self {
         let addresses = addresses.into_iter().map(Into::into).collect();
         self.peers.push((id, TrustedPeer { addresses, ..TrustedPeer::new(name) }));
+        self
+    }
+
+    /// Takes deliveries to `inbox` from the first moment on, as [`Node::receive`] does later: a sender who comes before an inbox
+    /// is there is refused.
+    #[must_use]
+    pub fn receive(mut self, name: impl Into<String>, inbox: impl Inbox) -> Self {
+        self.inboxes.push((name.into(), Arc::new(inbox)));
         self
     }
 
@@ -194,6 +207,7 @@ pub(super) struct Parts {
     pub(super) hub: actix::Addr<Hub>,
     pub(super) outbox: Option<actix::Addr<Outbox>>,
     pub(super) addresses: Vec<String>,
+    pub(super) events: broadcast::Receiver<NodeEvent>,
     pub(super) stop: oneshot::Sender<()>,
 }
 
@@ -216,7 +230,7 @@ fn run(builder: NodeBuilder, ready: oneshot::Sender<Result<Parts, StartError>>) 
 }
 
 async fn prepare(builder: NodeBuilder, workers: Vec<actix::ArbiterHandle>, stop: oneshot::Sender<()>) -> Result<Parts, StartError> {
-    let NodeBuilder { name, identity, listen, peers, registry, store, spool, dormant, config } = builder;
+    let NodeBuilder { name, identity, listen, peers, inboxes, registry, store, spool, dormant, config } = builder;
     let store = store.unwrap_or_else(|| Arc::<MemoryStore>::default());
     let trust = Trust::load(Arc::clone(&store))?;
     for (id, peer) in peers {
@@ -245,6 +259,10 @@ async fn prepare(builder: NodeBuilder, workers: Vec<actix::ArbiterHandle>, stop:
         metrics,
         config,
     });
+    for (name, inbox) in inboxes {
+        shared.directory.receive(&name, inbox)?;
+    }
+    let events = shared.events.subscribe();
     let hub = Hub::new(Arc::clone(&shared)).start();
     let outbox = match spool {
         Some(spool) => {
@@ -260,5 +278,5 @@ async fn prepare(builder: NodeBuilder, workers: Vec<actix::ArbiterHandle>, stop:
         let listening = hub.send(Listen(address.clone())).await.map_err(|_| StartError::Died)?;
         addresses.push(listening.map_err(|error| StartError::Listen { address, error })?);
     }
-    Ok(Parts { shared, hub, outbox, addresses, stop })
+    Ok(Parts { shared, hub, outbox, addresses, events, stop })
 }

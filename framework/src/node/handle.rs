@@ -29,6 +29,8 @@ struct Inner {
     hub: actix::Addr<Hub>,
     outbox: Option<actix::Addr<Outbox>>,
     addresses: Vec<String>,
+    /// From the start, until somebody takes them.
+    events: Mutex<Option<broadcast::Receiver<NodeEvent>>>,
     stop: Mutex<Option<oneshot::Sender<()>>>,
     stopped: watch::Receiver<bool>,
 }
@@ -96,14 +98,15 @@ impl Node {
     }
 
     pub(super) fn new(parts: Parts, has_stopped: oneshot::Receiver<()>) -> Self {
-        let Parts { shared, hub, outbox, addresses, stop } = parts;
+        let Parts { shared, hub, outbox, addresses, events, stop } = parts;
         let (ended, stopped) = watch::channel(false);
         // A plain thread, since the host may have no runtime; it ends with the node.
         std::thread::spawn(move || {
             let _ = has_stopped.blocking_recv();
             let _ = ended.send(true);
         });
-        Self(Arc::new(Inner { shared, hub, outbox, addresses, stop: Mutex::new(Some(stop)), stopped }))
+        let (events, stop) = (Mutex::new(Some(events)), Mutex::new(Some(stop)));
+        Self(Arc::new(Inner { shared, hub, outbox, addresses, events, stop, stopped }))
     }
 
     /// Who it is.
@@ -277,6 +280,13 @@ impl Node {
     /// What happens on the node from now on.
     pub fn events(&self) -> EventStream {
         EventStream { events: self.0.shared.events.subscribe(), stopped: self.0.stopped.clone(), only: None }
+    }
+
+    /// What has happened on the node since it was started, before whoever started it could ask, and what happens from now on;
+    /// for the first who asks.
+    pub fn events_since_start(&self) -> Option<EventStream> {
+        let events = self.0.events.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        Some(EventStream { events, ..self.events() })
     }
 
     /// Cancels a transfer, of either direction.

@@ -148,7 +148,11 @@ impl Outbox {
         self.write(Ok(change), ctx, move |outbox, outcome, _| {
             match (outbox.entries.get_mut(&id), &outcome) {
                 (Some(held), Ok(())) => {
-                    held.state.end(Err(Failure::new(FailureKind::Cancelled, "taken out of the outbox")));
+                    let failure = Failure::new(FailureKind::Cancelled, "taken out of the outbox");
+                    if held.entry.is_open() {
+                        outbox.shared.emit(NodeEvent::failed(id, held.entry.peer, failure.clone()));
+                    }
+                    held.state.end(Err(failure));
                     outbox.entries.remove(&id);
                 }
                 (Some(held), Err(error)) => {

@@ -32,6 +32,8 @@ pub enum ContentKind {
     },
     /// A folder or several paths, as a tree stream (`estafette-actors`, `source::tree`).
     Tree,
+    /// A package: content that is sealed for somebody, as one file of frames. Who carries it need not be who it is for.
+    Package,
 }
 
 /// One path component: bytes, since file names need not be UTF-8.
@@ -111,6 +113,23 @@ impl From<ContentName> for serde_bytes::ByteBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::codec;
+
+    #[test]
+    fn every_kind_has_its_bytes() {
+        let file = ContentKind::File { mode: 0o644, mtime: -1 };
+        let golden: [(ContentKind, &[u8]); 4] = [
+            (ContentKind::Bytes, b"\0\0\0\0"),
+            (file, b"\x01\0\0\0\xa4\x01\0\0\xff\xff\xff\xff\xff\xff\xff\xff"),
+            (ContentKind::Tree, b"\x02\0\0\0"),
+            (ContentKind::Package, b"\x03\0\0\0"),
+        ];
+        for (kind, bytes) in golden {
+            assert_eq!(codec::encode(&kind).unwrap(), bytes);
+            assert_eq!(codec::decode::<ContentKind>(bytes), Ok(kind));
+        }
+        assert!(codec::decode::<ContentKind>(&4_u32.to_le_bytes()).is_err());
+    }
 
     #[test]
     fn a_name_is_one_component() {

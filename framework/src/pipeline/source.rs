@@ -121,6 +121,16 @@ pub enum SourceError {
         /// What differs.
         how: String,
     },
+    /// What was stored to be sent is not what was stored.
+    #[error("{what} is damaged at byte {offset}: {how}; what it holds can't be sent any more: set it aside, and look at the disk")]
+    Damaged {
+        /// Path of the file.
+        what: String,
+        /// Where in the file.
+        offset: u64,
+        /// What does not agree.
+        how: String,
+    },
     /// The content can't be described or sent.
     #[error("{what} can't be sent: {why}")]
     Unsuitable {

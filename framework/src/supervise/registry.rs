@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use actix::Recipient;
 
-use crate::node::Transport;
+use crate::node::{Packages, Transport};
 use crate::pipeline::{AssemblerSeat, Chunk, ChunkerSeat, Compressed, Piece, Pipeline, Sealed, Source, SourceError, SourceReference};
 use crate::wire::Suite;
 
@@ -23,6 +23,7 @@ pub struct StageRegistry {
     sealers: BTreeMap<u16, SealerPair>,
     transport: Option<Arc<dyn Transport>>,
     reopeners: BTreeMap<String, Reopener>,
+    packages: Option<Arc<dyn Packages>>,
 }
 
 /// Forward, and its inverse.
@@ -121,6 +122,13 @@ impl StageRegistry {
         self
     }
 
+    /// What makes, reads and opens packages.
+    #[must_use]
+    pub fn packages(mut self, packages: impl Packages) -> Self {
+        self.packages = Some(Arc::new(packages));
+        self
+    }
+
     /// How a source is found again, by another process, that gave a reference of this kind.
     #[must_use]
     pub fn reopener(
@@ -171,12 +179,19 @@ impl StageRegistry {
         Ok(decoded.join(digest))
     }
 
-    pub(crate) fn start_chunker(&self, seat: ChunkerSeat) -> Option<Recipient<Piece>> {
+    /// Starts a chunker on the current thread, where one is registered.
+    pub fn start_chunker(&self, seat: ChunkerSeat) -> Option<Recipient<Piece>> {
         self.chunker.as_ref().map(|start| start(seat))
     }
 
-    pub(crate) fn start_assembler(&self, seat: AssemblerSeat) -> Option<Recipient<Chunk>> {
+    /// Starts an assembler on the current thread, where one is registered.
+    pub fn start_assembler(&self, seat: AssemblerSeat) -> Option<Recipient<Chunk>> {
         self.assembler.as_ref().map(|start| start(seat))
+    }
+
+    /// What makes, reads and opens packages.
+    pub fn packages_in_use(&self) -> Result<Arc<dyn Packages>, RegistryError> {
+        self.packages.clone().ok_or(RegistryError::Missing { what: "maker of packages" })
     }
 
     pub(crate) fn transport_in_use(&self) -> Result<Arc<dyn Transport>, RegistryError> {

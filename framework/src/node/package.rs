@@ -1,0 +1,212 @@
+//! Packages: content as one file that only its receiver opens. The seam behind which files and codecs are.
+//!
+//! A package travels as the content of ordinary deliveries, to its receiver or to a relay on the way: whoever carries it can
+//! neither read nor change it, nor make up the receipt.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use futures_util::future::BoxFuture;
+
+use crate::delivery::{Content, Failure, Receipt, TransferId};
+use crate::pipeline::{Committed, Compression, Sink, Source, SourceError, SourceReport, Summary};
+use crate::supervise::{RegistryError, StageRegistry};
+use crate::wire::package::{PackageError, PackageHeader};
+use crate::wire::{Identity, PeerId, SecretBytes};
+
+/// Makes, reads and opens packages. Its futures work on threads of their own and must be awaited where an actix system runs;
+/// dropping one stops the work, which then leaves nothing but what a journal tells of.
+pub trait Packages: fmt::Debug + Send + Sync + 'static {
+    /// Puts content into a package. When it fails, nothing is left.
+    fn pack(&self, order: PackOrder) -> BoxFuture<'static, Result<Packed, PackError>>;
+
+    /// The package as content to be carried: it can be read again, and by another process, and never changes. A frame that
+    /// rotted is a [`SourceError::Damaged`] before a byte of it is given out. Blocks.
+    fn open(&self, file: &Path) -> Result<Box<dyn Source>, SourceError>;
+
+    /// What stands at the front of a package. Blocks.
+    fn header(&self, file: &Path) -> Result<PackageHeader, SourceError>;
+
+    /// Reads all of a package and compares its checksums: whether it rotted, not whether it was tampered with. Blocks.
+    fn verify(&self, file: &Path) -> Result<PackageReport, SourceError>;
+
+    /// Opens a package with the receiver's identity and gives its content to the inbox it is for. When it fails, the sink is
+    /// told to leave nothing.
+    fn unpack(&self, order: UnpackOrder) -> BoxFuture<'static, Result<Unpacked, Failure>>;
+}
+
+/// What to put into a package.
+#[derive(Debug)]
+pub struct PackOrder {
+    /// Where the content comes from.
+    pub source: Box<dyn Source>,
+    /// What the receiver is told it is: usually what the source says.
+    pub content: Content,
+    /// Who sends.
+    pub identity: Identity,
+    /// Who alone may open it.
+    pub receiver: PeerId,
+    /// The delivery's id. Each package needs a fresh one, unless it takes the place of one that was never given away.
+    pub transfer: TransferId,
+    /// Bytes per chunk: a power of two from 1 KiB to 4 MiB.
+    pub chunk_size: u32,
+    /// Whether chunks are compressed.
+    pub compression: Compression,
+    /// The coders that chunks pass.
+    pub stages: Vec<String>,
+    /// The receiver's inbox.
+    pub inbox: String,
+    /// When it was made, in seconds since the Unix epoch.
+    pub created: u64,
+    /// When it stops being worth delivering, in seconds since the Unix epoch.
+    pub expires: u64,
+    /// The token of a ticket that is to be redeemed with it.
+    pub token: Option<SecretBytes>,
+    /// Where it goes. What is there is replaced once the package is whole; until then it grows beside it, as `<file>.new`.
+    pub file: PathBuf,
+    /// The stages.
+    pub registry: StageRegistry,
+}
+
+/// A package that is durable.
+#[derive(Clone, Debug)]
+pub struct Packed {
+    /// Bytes of the file.
+    pub bytes: u64,
+    /// Bytes of the content.
+    pub length: u64,
+    /// BLAKE3 of the content.
+    pub digest: [u8; 32],
+    /// What the receiver's word that it has the content is recognised by.
+    pub delivered_mac: [u8; 32],
+    /// What the word of the receiving application that it is done with it is recognised by.
+    pub processed_mac: [u8; 32],
+    /// What the source had to say.
+    pub report: SourceReport,
+}
+
+impl Packed {
+    /// Whether this is the receiver's own word that it has the content. Vouched for are digest and length; the place and the
+    /// number of files are hearsay when somebody between has carried it.
+    pub fn recognises(&self, receipt: &Receipt) -> bool {
+        let equal = |a: &[u8; 32], b: &[u8; 32]| blake3::Hash::from_bytes(*a) == blake3::Hash::from_bytes(*b);
+        equal(&self.delivered_mac, &receipt.mac) && self.digest == receipt.digest && self.length == receipt.length
+    }
+}
+
+/// Why content could not be put into a package.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PackError {
+    /// The content could not be read, or changed meanwhile.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The package could not be written.
+    #[error("the package {file} could not be written: {error}; check the free space and the permissions there")]
+    Write {
+        /// The file.
+        file: PathBuf,
+        /// The cause.
+        error: std::io::Error,
+    },
+    /// A stage is not registered.
+    #[error("the content can't be put into a package: {0}")]
+    Registry(#[from] RegistryError),
+    /// The order can't be a package: a chunk size, a name too long.
+    #[error("the content can't be put into a package: {0}")]
+    Header(#[from] PackageError),
+    /// A stage failed.
+    #[error("the content could not be put into a package: {0}")]
+    Stage(Failure),
+    /// The thread that packed panicked, or its system stopped.
+    #[error("packing stopped before it was done, by a panic or by the end of the node; see the log")]
+    Stopped,
+}
+
+/// What is in a package, as far as can be told without its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PackageReport {
+    /// Bytes of the file.
+    pub bytes: u64,
+    /// Chunks of content.
+    pub chunks: u64,
+}
+
+/// What to take out of a package.
+pub struct UnpackOrder {
+    /// The package.
+    pub file: PathBuf,
+    /// Who opens it.
+    pub identity: Identity,
+    /// The stages.
+    pub registry: StageRegistry,
+    /// Bytes that may be between the file and the sink; a package with chunks above half of it is refused.
+    pub window: usize,
+    /// Now, in seconds since the Unix epoch.
+    pub now: u64,
+    /// Decides about it, once the sender is authenticated: trust, ticket, inbox, replays. May block: it runs on a thread of
+    /// the order's own.
+    pub open_inbox: OpenInbox,
+}
+
+/// Gives a sink for what was in a package, or says why not.
+pub type OpenInbox = Box<dyn FnOnce(&PackageOffer) -> Result<OpenedInbox, Failure> + Send>;
+
+/// What an inbox gave.
+#[derive(Debug)]
+pub struct OpenedInbox {
+    /// Where the content goes.
+    pub sink: Box<dyn Sink>,
+    /// Whether the sink was offered a journal: it may go on where it stood then, and is suspended when the work is stopped.
+    pub journalled: bool,
+}
+
+/// What the envelope of a package says; all of it is the sender's word.
+#[derive(Clone, Debug)]
+pub struct PackageOffer {
+    /// Who made it.
+    pub sender: PeerId,
+    /// The delivery's id.
+    pub transfer: TransferId,
+    /// Bytes per chunk.
+    pub chunk_size: u32,
+    /// The inbox it is for.
+    pub inbox: String,
+    /// What it carries.
+    pub content: Content,
+    /// The token of a ticket to redeem.
+    pub token: Option<SecretBytes>,
+    /// What tells this package from any other: the version for a journal.
+    pub version: [u8; 32],
+    /// When it was made, in seconds since the Unix epoch.
+    pub created: u64,
+    /// When it stops being worth delivering, in seconds since the Unix epoch.
+    pub expires: u64,
+}
+
+/// What was in a package, verified and committed.
+#[derive(Clone, Debug)]
+pub struct Unpacked {
+    /// Who made it.
+    pub sender: PeerId,
+    /// The delivery's id.
+    pub transfer: TransferId,
+    /// The inbox it was for.
+    pub inbox: String,
+    /// What it carried.
+    pub content: Content,
+    /// Length and digest.
+    pub summary: Summary,
+    /// What the sink made of it.
+    pub committed: Committed,
+    /// The word for the sender that it is here: nobody else can make it.
+    pub receipt: Receipt,
+    /// What turns the receipt into the word that the application is done with it.
+    pub processed_mac: [u8; 32],
+}
+
+impl fmt::Debug for UnpackOrder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UnpackOrder").field("file", &self.file).field("window", &self.window).finish_non_exhaustive()
+    }
+}

@@ -5,6 +5,7 @@
 pub mod bridge;
 pub mod chunk;
 pub mod compress;
+pub mod package;
 pub mod seal;
 pub mod sink;
 pub mod source;
@@ -38,5 +39,7 @@ pub fn standard() -> StageRegistry {
         .compressor(Pipeline::new().then("compress", Compressor::default), Pipeline::new().then("decompress", Decompressor::default))
         .sealer(Suite::XSALSA20_POLY1305, Pipeline::new().then("seal", Sealer::new), Pipeline::new().then("open", Opener::new))
         .reopener(source::PATHS, source::reopen)
+        .reopener(package::PACKAGE, package::reopen)
+        .packages(package::FilePackages)
         .transport(bridge::Tcp)
 }

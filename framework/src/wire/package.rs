@@ -318,23 +318,25 @@ impl Frames {
 
     /// The next frame, when `record` is that and its checksum.
     pub fn take<'a>(&mut self, record: &'a [u8]) -> Result<&'a [u8], PackageError> {
-        let given = record.len();
-        let header = record.first_chunk().ok_or(PackageError::Cut { given, wanted: HEADER_LENGTH })?;
-        let wanted = self.length(header)?;
-        if given != wanted {
-            return Err(PackageError::Cut { given, wanted });
-        }
-        let (frame, sum) = record.split_at(wanted - CHECKSUM_LENGTH);
-        if self.checksum(frame) != sum {
+        let Some((frame, sum)) = record.split_last_chunk::<CHECKSUM_LENGTH>() else {
+            return Err(PackageError::Cut { given: record.len(), wanted: HEADER_LENGTH + CHECKSUM_LENGTH });
+        };
+        let header = self.whole(frame)?;
+        if self.checksum(frame) != *sum {
             return Err(PackageError::FrameChecksum { index: self.next });
         }
-        self.ended = self.header(header)?.is_last();
-        self.next += 1;
+        self.advance(header);
         Ok(frame)
     }
 
-    /// The checksum that stands behind `frame`.
-    pub fn checksum(&self, frame: &[u8]) -> [u8; CHECKSUM_LENGTH] {
+    /// The checksum to write behind `frame`, when that is the next one.
+    pub fn append(&mut self, frame: &[u8]) -> Result<[u8; CHECKSUM_LENGTH], PackageError> {
+        let header = self.whole(frame)?;
+        self.advance(header);
+        Ok(self.checksum(frame))
+    }
+
+    fn checksum(&self, frame: &[u8]) -> [u8; CHECKSUM_LENGTH] {
         checksum(FRAME_CONTEXT, &[self.transfer.as_bytes(), frame])
     }
 
@@ -346,6 +348,19 @@ impl Frames {
     /// Whether the last frame was taken.
     pub fn is_ended(&self) -> bool {
         self.ended
+    }
+
+    fn advance(&mut self, header: FrameHeader) {
+        self.ended = header.is_last();
+        self.next += 1;
+    }
+
+    fn whole(&self, frame: &[u8]) -> Result<FrameHeader, PackageError> {
+        let given = frame.len();
+        let header = frame.first_chunk().ok_or(PackageError::Cut { given, wanted: HEADER_LENGTH })?;
+        let header = self.header(header)?;
+        let wanted = HEADER_LENGTH + header.len as usize;
+        if given == wanted { Ok(header) } else { Err(PackageError::Cut { given, wanted }) }
     }
 
     fn header(&self, bytes: &[u8; HEADER_LENGTH]) -> Result<FrameHeader, PackageError> {

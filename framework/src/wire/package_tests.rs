@@ -196,6 +196,7 @@ fn frames_are_taken_in_their_order_up_to_the_last() {
     assert!(!frames.is_ended());
     frames.take(&frame(1, FLAG_LAST, b"end")).unwrap();
     assert!(frames.is_ended());
+    assert_eq!(frames.next(), 2);
     assert_eq!(frames.take(&frame(2, 0, b"c")), Err(PackageError::BehindTheEnd));
 }
 
@@ -212,6 +213,20 @@ fn a_frame_of_another_package_a_flipped_bit_and_a_cut_are_noticed() {
     for length in 0..good.len() {
         assert!(Frames::new(&label()).take(&good[..length]).is_err(), "{length} bytes");
     }
+}
+
+#[test]
+fn what_is_appended_is_taken_and_nothing_else_is_appended() {
+    let (mut writing, mut reading) = (Frames::new(&label()), Frames::new(&label()));
+    for (index, flags) in [(0, 0), (1, 0), (2, FLAG_LAST)] {
+        let record = frame(index, flags, b"box");
+        let bare = &record[..record.len() - CHECKSUM_LENGTH];
+        assert!(writing.append(&bare[..bare.len() - 1]).is_err());
+        let sum = writing.append(bare).unwrap();
+        assert_eq!(reading.take(&[bare, &sum].concat()), Ok(bare));
+        assert!(writing.append(bare).is_err(), "a copy");
+    }
+    assert!(writing.is_ended() && reading.is_ended());
 }
 
 proptest! {

@@ -1,0 +1,44 @@
+//! A thread for the work on one package, where blocking blocks nobody else.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use actix::{Arbiter, ArbiterHandle};
+use tokio::sync::oneshot;
+
+/// Stops the thread when the last of those who share it is gone.
+#[derive(Debug)]
+pub(super) struct Thread(ArbiterHandle);
+
+/// Resolves, to an error, when nobody waits for the work any more.
+pub(super) type Gone = oneshot::Receiver<Infallible>;
+
+/// What `work` comes to, on a fresh thread; `None` when it panicked, or the system it belongs to stopped.
+///
+/// Dropping this future tells the work through its [`Gone`]; it has time to clean up.
+pub(super) async fn run<T, F>(work: impl FnOnce(Arc<Thread>, Gone) -> F + Send + 'static) -> Option<T>
+where
+    T: Send + 'static,
+    F: Future<Output = T> + 'static,
+{
+    let thread = Arc::new(Thread(Arbiter::new().handle()));
+    let (_waiting, gone) = oneshot::channel();
+    let (done, is_done) = oneshot::channel();
+    let ours = Arc::clone(&thread);
+    thread.0.spawn_fn(move || {
+        actix::spawn(async move {
+            let _until_it_is_said = Arc::clone(&ours);
+            let outcome = work(ours, gone).await;
+            // Whoever asked may be gone.
+            let _ = done.send(outcome);
+        });
+    });
+    drop(thread);
+    is_done.await.ok()
+}
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}

@@ -1,0 +1,252 @@
+//! A package into the inbox it is for.
+//!
+//! Invariant: the sink is committed only with what the sender put in, and when unpacking fails the sink was told before that
+//! is said.
+
+use std::pin::pin;
+use std::sync::Arc;
+
+use actix::{Actor, Addr, Context, Handler, Message, Recipient};
+use estafette::delivery::{Failure, FailureKind, Incoming, Receipt, TransferKey};
+use estafette::metrics::Metrics;
+use estafette::node::{NodeConfig, OpenedInbox, PackageOffer, UnpackOrder, Unpacked};
+use estafette::pipeline::{
+    Assembled, AssemblerSeat, Assembly, Chunk, Committed, Compression, Outlet, Parcel, Pipeline, Progress, Resumed, Sealed, Signal, Sink,
+    Slots, SourceError, Stop, Summary, Transfer,
+};
+use estafette::supervise::StageRegistry;
+use estafette::wire::package::{CHECKSUM_LENGTH, Letter, PackageError, PackageLabel};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
+
+use super::pack::fault;
+use super::reading::{self, Reading};
+use super::thread::{self, Gone, Thread};
+
+/// Clocks of two nodes may differ by so many seconds.
+const SKEW: u64 = 300;
+/// Enough chunks on their way that no stage waits for another.
+const IN_FLIGHT: usize = 16;
+
+pub(super) async fn unpack(order: UnpackOrder) -> Result<Unpacked, Failure> {
+    let name = reading::name(&order.file);
+    let stopped = || Failure::new(FailureKind::Stage, format!("unpacking {name} stopped, by a panic or the end of the node; see the log"));
+    let unpacked = thread::run(move |thread, gone| work(order, thread, gone)).await;
+    unpacked.unwrap_or_else(|| Err(stopped())).map_err(|mut failure| {
+        if failure.kind == FailureKind::Integrity && !failure.message.starts_with(&name) {
+            failure.message = format!("{name} is damaged, set it aside: {}", failure.message);
+        }
+        failure
+    })
+}
+
+async fn work(order: UnpackOrder, thread: Arc<Thread>, mut gone: Gone) -> Result<Unpacked, Failure> {
+    let mut reading = Reading::open(&order.file).map_err(unreadable)?;
+    let letter = reading.header().open(&order.identity).map_err(unopened)?;
+    let label = reading.header().label().clone();
+    let stages = check(&order, &label)?;
+    let key = TransferKey::from_bytes(*letter.key.expose());
+    let offer = offer(&label, letter, reading.header().identity());
+    let OpenedInbox { sink, journalled } = (order.open_inbox)(&offer)?;
+    let resumed = match sink.resumed() {
+        Resumed::Committed(summary, committed) => return Ok(unpacked(&key, offer, summary, committed)),
+        Resumed::Chunks(progress) => progress,
+        Resumed::Nothing => Progress::default(),
+    };
+    let (transfer, signals) = Transfer::bare(label.scope(), key, Compression::default());
+    if journalled {
+        go_on(&transfer, &resumed);
+    }
+    let begun = Assembling::begin(&order.registry, &transfer, sink, journalled.then_some(resumed), signals, thread);
+    let (mut assembling, assembler) = begun?;
+    let running = stages.inline().start(&Metrics::default(), Outlet::to(assembler)).await;
+    let in_flight = (order.window / (2 * label.chunk_size as usize)).clamp(1, IN_FLIGHT);
+    let outcome = tokio::select! {
+        biased;
+        _ = &mut gone => Err((Failure::new(FailureKind::Shutdown, "nobody waits for the package any more"), journalled)),
+        outcome = assembling.watch(feed(&mut reading, &transfer, running.inlet(), in_flight)) => outcome.map_err(|failure| (failure, false)),
+    };
+    transfer.close();
+    let (summary, committed) = match outcome {
+        Ok(done) => done,
+        Err((failure, keep)) => assembling.stop(failure, keep).await?,
+    };
+    Ok(unpacked(&transfer.key, offer, summary, committed))
+}
+
+/// What a node asks of any delivery, before its inbox is; and the stages it passes.
+fn check(order: &UnpackOrder, label: &PackageLabel) -> Result<Pipeline<Sealed, Chunk>, Failure> {
+    let refuse = |kind, text: String| Err(Failure::new(kind, text));
+    if label.chunk_size as usize > order.window / 2 {
+        let most = order.window / 2;
+        return refuse(FailureKind::Refused, format!("chunks of {} bytes are too large here, {most} is the most", label.chunk_size));
+    }
+    let latest = order.now.saturating_add(NodeConfig::EXPIRY_MOST.as_secs()).saturating_add(SKEW);
+    if label.expires < order.now || label.created > order.now.saturating_add(SKEW) || label.expires > latest {
+        return refuse(FailureKind::Expired, "the package has expired, or the clocks of the two nodes differ too much".into());
+    }
+    let stages = order.registry.receiving(&label.stages, label.suite);
+    stages.map_err(|error| Failure::new(FailureKind::Stage, format!("the receiver can't undo what was done to the chunks: {error}")))
+}
+
+fn offer(label: &PackageLabel, letter: Letter, package: [u8; 32]) -> PackageOffer {
+    let PackageLabel { sender, transfer, chunk_size, created, expires, .. } = *label;
+    let Letter { inbox, content, version, token, .. } = letter;
+    PackageOffer { sender, transfer, chunk_size, inbox, content, token, version: version.unwrap_or(package), created, expires }
+}
+
+fn unpacked(key: &TransferKey, offer: PackageOffer, summary: Summary, committed: Committed) -> Unpacked {
+    let PackageOffer { sender, transfer, inbox, content, .. } = offer;
+    let mac = |state| key.receipt(transfer, 0, state, &summary.digest);
+    let Committed { ref place, files, .. } = committed;
+    let receipt = Receipt { digest: summary.digest, length: summary.length, place: place.clone(), files, mac: mac("delivered") };
+    Unpacked { sender, transfer, inbox, content, summary, receipt, processed_mac: mac("processed"), committed }
+}
+
+/// Begins behind the chunks that the sink holds.
+fn go_on(transfer: &Transfer, held: &Progress) {
+    let mut incoming = Incoming::resumed(u64::MAX / 4, held.chunks);
+    incoming.open();
+    transfer.keep_subtrees();
+    transfer.go_on(incoming, held.digest.clone(), held.length);
+}
+
+/// Gives the frames to the stages, a few at a time.
+async fn feed(reading: &mut Reading, transfer: &Arc<Transfer>, inlet: &Outlet<Sealed>, in_flight: usize) -> Result<(), Failure> {
+    let slots = Slots::new(in_flight);
+    while let Some(record) = reading.next().map_err(unreadable)? {
+        let slot = slots.take().await;
+        let frame = record.slice(..record.len() - CHECKSUM_LENGTH);
+        let arrived = Sealed::arrived(transfer, frame).map_err(|error| Failure::new(FailureKind::Protocol, error.to_string()))?;
+        // What an earlier attempt left with the sink does not arrive again.
+        if let Some(sealed) = arrived {
+            sealed.custody().hold_slot(slot);
+            inlet.send(sealed);
+        }
+        // The stages have their turn: they live on this thread.
+        tokio::task::yield_now().await;
+    }
+    Ok(())
+}
+
+fn unreadable(error: SourceError) -> Failure {
+    let kind = match error {
+        SourceError::Damaged { .. } => FailureKind::Integrity,
+        SourceError::Unsuitable { .. } => FailureKind::Protocol,
+        _ => FailureKind::Io,
+    };
+    Failure::new(kind, error.to_string())
+}
+
+fn unopened(error: PackageError) -> Failure {
+    let kind = match error {
+        PackageError::OtherReceiver { .. } => FailureKind::Refused,
+        PackageError::Malformed(_) => FailureKind::Protocol,
+        _ => FailureKind::Integrity,
+    };
+    Failure::new(kind, format!("the package can't be opened: {error}"))
+}
+
+/// The assembler at work, as its owner sees it.
+struct Assembling {
+    owner: Addr<Owner>,
+    news: UnboundedReceiver<Assembly>,
+    signals: UnboundedReceiver<Signal>,
+    abort: oneshot::Sender<Stop>,
+    /// Resolves when the assembler has let go of its sink.
+    ended: oneshot::Receiver<()>,
+}
+
+impl Assembling {
+    fn begin(
+        registry: &StageRegistry,
+        transfer: &Arc<Transfer>,
+        sink: Box<dyn Sink>,
+        resumed: Option<Progress>,
+        signals: UnboundedReceiver<Signal>,
+        thread: Arc<Thread>,
+    ) -> Result<(Self, Recipient<Chunk>), Failure> {
+        let (said, news) = unbounded_channel();
+        let owner = Owner(said).start();
+        let (abort, aborted) = oneshot::channel();
+        let (alive, ended) = oneshot::channel::<()>();
+        let seat = AssemblerSeat {
+            transfer: Arc::clone(transfer),
+            sink,
+            resumed,
+            owner: owner.clone().recipient(),
+            aborted,
+            metrics: Metrics::default().stage("sink"),
+            thread: Box::new((thread, alive)),
+        };
+        let assembler = registry.start_assembler(seat);
+        let assembler = assembler.ok_or_else(|| Failure::new(FailureKind::Stage, "no assembler is registered here"))?;
+        Ok((Self { owner, news, signals, abort, ended }, assembler))
+    }
+
+    /// How it comes out, while frames are fed.
+    async fn watch(&mut self, feeding: impl Future<Output = Result<(), Failure>>) -> Result<(Summary, Committed), Failure> {
+        let (mut feeding, mut fed) = (pin!(feeding), false);
+        loop {
+            tokio::select! {
+                biased;
+                Some(news) = self.news.recv() => if let Some(verdict) = verdict(news) {
+                    return verdict;
+                },
+                Some(signal) = self.signals.recv() => return Err(fault(signal)),
+                outcome = &mut feeding, if !fed => {
+                    outcome?;
+                    fed = true;
+                }
+            }
+        }
+    }
+
+    /// Lets the sink clean up, or keep what a later attempt goes on from. What it said itself goes before `failure`: it may
+    /// have failed first, or have committed.
+    async fn stop(mut self, failure: Failure, keep: bool) -> Result<(Summary, Committed), Failure> {
+        let reason = failure.message.clone();
+        // An assembler that is done can't be stopped, and need not.
+        let _ = self.abort.send(if keep { Stop::Suspend(reason) } else { Stop::Discard(reason) });
+        let _ = self.ended.await;
+        // Behind all it has said.
+        let _ = self.owner.send(Heard).await;
+        let said = std::iter::from_fn(|| self.news.try_recv().ok()).find_map(verdict);
+        said.unwrap_or(Err(failure))
+    }
+}
+
+fn verdict(news: Assembly) -> Option<Result<(Summary, Committed), Failure>> {
+    match news {
+        Assembly::Grant(_) => None,
+        Assembly::Committed { summary, committed } => Some(Ok((summary, committed))),
+        Assembly::Failed(failure) => Some(Err(failure)),
+    }
+}
+
+/// Hears the assembler.
+struct Owner(UnboundedSender<Assembly>);
+
+/// All that was said before has been heard.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Heard;
+
+impl Actor for Owner {
+    type Context = Context<Self>;
+}
+
+impl Handler<Assembled> for Owner {
+    type Result = ();
+
+    fn handle(&mut self, assembled: Assembled, _: &mut Context<Self>) {
+        // Closed when unpacking has ended.
+        let _ = self.0.send(assembled.news);
+    }
+}
+
+impl Handler<Heard> for Owner {
+    type Result = ();
+
+    fn handle(&mut self, _: Heard, _: &mut Context<Self>) {}
+}

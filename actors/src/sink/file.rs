@@ -75,7 +75,7 @@ impl FileSink {
         self.part = None;
         let place = self.home.place(&name);
         self.home.sync().map_err(|error| SinkError::Write { what: place.clone(), error })?;
-        Ok(Committed { place, files: 1, skipped: 0 })
+        Ok(Committed { place, files: 1, ..Committed::default() })
     }
 
     fn remove_part(&mut self) {

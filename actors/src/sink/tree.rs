@@ -75,7 +75,7 @@ impl TreeSink {
         self.staging = None;
         let place = self.home.place(&name);
         self.home.sync().map_err(|error| SinkError::Write { what: place.clone(), error })?;
-        Ok(Committed { place, files: counts.files, skipped: counts.skipped })
+        Ok(Committed { place, files: counts.files, skipped: counts.skipped, enclosed: None })
     }
 
     fn remove_staging(&mut self) {

@@ -5,3 +5,4 @@
 mod away;
 mod harness;
 mod letters;
+mod relay;

@@ -251,6 +251,7 @@ async fn prepare(builder: NodeBuilder, workers: Vec<actix::ArbiterHandle>, stop:
         running_out: Arc::new(Semaphore::new(config.running_transfers)),
         running_in: Arc::new(Semaphore::new(config.running_transfers)),
         remembered: Remembered::load(config.remembered, spool.clone()).map_err(StartError::Spool)?,
+        outbox: std::sync::OnceLock::new(),
         spool: spool.clone(),
         events: broadcast::channel(EVENTS).0,
         workers,
@@ -269,6 +270,8 @@ async fn prepare(builder: NodeBuilder, workers: Vec<actix::ArbiterHandle>, stop:
             let loaded = Outbox::load(Arc::clone(&shared), spool, hub.clone(), dormant).map_err(StartError::Spool)?;
             let outbox = loaded.start();
             hub.do_send(Keep(outbox.clone()));
+            // It is set only here.
+            let _ = shared.outbox.set(outbox.clone());
             Some(outbox)
         }
         None => None,

@@ -44,6 +44,10 @@ pub struct NodeConfig {
     pub drain_for: Duration,
     /// How many deliveries the outbox may hold that are still to be delivered; further ones are refused. Default 100,000.
     pub outbox: usize,
+    /// Bytes that packages in the outbox may take, those kept for others included; further ones are refused. Default 16 GiB.
+    pub outbox_bytes: u64,
+    /// Whether this node keeps packages for others who are away, and how much of them. Default: it does not.
+    pub relay: Option<RelayQuota>,
     /// How many ended deliveries are remembered, so that a replay is answered and not delivered again. When it is full,
     /// further ones are refused until some expire. Default 100,000.
     pub remembered: usize,
@@ -70,8 +74,25 @@ impl Default for NodeConfig {
             expiry: Duration::from_secs(24 * 3600),
             drain_for: Duration::from_secs(30),
             outbox: 100_000,
+            outbox_bytes: 16 << 30,
+            relay: None,
             remembered: 100_000,
         }
+    }
+}
+
+/// What a relay keeps for each sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RelayQuota {
+    /// Packages. Default 1,000.
+    pub packages: usize,
+    /// Bytes. Default 1 GiB.
+    pub bytes: u64,
+}
+
+impl Default for RelayQuota {
+    fn default() -> Self {
+        Self { packages: 1000, bytes: 1 << 30 }
     }
 }
 

@@ -106,6 +106,8 @@ pub enum TransferNews {
         /// Why.
         failure: Failure,
     },
+    /// A relay holds it durably.
+    Relayed,
     /// The receiver has verified and committed it.
     Delivered {
         /// The receiver's word.

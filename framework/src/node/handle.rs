@@ -8,12 +8,12 @@ use tokio::sync::{broadcast, oneshot, watch};
 
 use super::builder::{NodeBuilder, Parts};
 use super::events::{NodeEvent, TransferNews};
-use super::hub::{Hub, SendTo, Shutdown, ToSession};
-use super::outbox::{Deposit, Find, List, OrderKind, Outbox, OutboxEntry, OutboxError, OutboxState};
+use super::hub::{Connect, Hub, SendTo, Shutdown, ToSession};
+use super::outbox::{Deposit, Find, Kept, List, OrderKind, Outbox, OutboxEntry, OutboxError, OutboxState};
 use super::session::signals::{Command, Know, Order, Outcome, SayProcessed, SendOptions, Start};
 use super::shared::NodeShared;
 use super::trust::{Trust, TrustError, now};
-use super::{Arrival, ConfigError, NodeConfig};
+use super::{Arrival, ConfigError, NodeConfig, PackOrder};
 use crate::delivery::{Content, Failure, Receipt, TransferId};
 use crate::metrics::StageReport;
 use crate::pipeline::{Compression, Inbox, Source, SourceReport};
@@ -83,6 +83,9 @@ pub enum SendError {
     /// The operating system gave no thread.
     #[error("no thread could be started to look at the source: {0}")]
     Thread(std::io::Error),
+    /// A relay carries packages, and this node makes none.
+    #[error("only a node with a spool that has a folder can send through a relay: give it one with `.spool(…)`")]
+    NoPackages,
     /// It could not be stored.
     #[error(transparent)]
     Outbox(#[from] OutboxError),
@@ -169,28 +172,64 @@ impl Node {
         let (source, content) = look_at(source).await?;
         let created = now();
         let expires = created + expiry.as_secs();
-        let kept = source.reference().filter(|reference| shared.registry.can_reopen(&reference.kind) && !options.transient);
-        if let (Some(outbox), Some(reference)) = (&self.0.outbox, kept) {
+        let kept = source.reference().filter(|reference| shared.registry.can_reopen(&reference.kind) && options.via.is_none());
+        let folder = shared.spool.as_ref().and_then(|spool| spool.folder());
+        let packs = kept.is_none() && folder.is_some() && shared.registry.packages_in_use().is_ok();
+        if options.via.is_some() && !(packs && self.0.outbox.is_some()) {
+            return Err(SendError::NoPackages);
+        }
+        if let (Some(outbox), false, true) = (&self.0.outbox, options.transient, packs || kept.is_some()) {
             let Know { addresses, token } = know;
+            let file = format!("{}.package", id.to_hex());
+            let chunk_size = options.chunk_size.unwrap_or(shared.config.chunk_size);
+            let compression = options.compression.unwrap_or(shared.config.compression);
             let entry = OutboxEntry {
                 peer,
-                inbox,
-                addresses,
-                token: token.map(Into::into),
-                content: reference.into(),
+                via: options.via,
+                relayed_for: None,
+                inbox: inbox.clone(),
+                // What a relay carries is dialled nowhere else.
+                addresses: if options.via.is_some() { Vec::new() } else { addresses },
+                token: token.map(Into::into).filter(|_| options.via.is_none()),
+                content: kept.map_or(Kept::Package { file: file.clone(), bytes: 0 }, Kept::from),
+                expected: None,
                 name: content.name.to_string(),
                 length: content.length,
                 chunk_size: options.chunk_size,
-                compressed: options.compression.map(|compression| compression == Compression::Snappy),
-                stages: options.stages,
+                // A package is compressed inside.
+                compressed: if packs { Some(false) } else { options.compression.map(|compression| compression == Compression::Snappy) },
+                stages: if packs { Vec::new() } else { options.stages.clone() },
                 created,
                 expires,
-                tries: 1,
+                tries: if packs { 0 } else { 1 },
                 state: OutboxState::Stored,
                 last_failure: None,
+                heard: false,
             };
             let state = Arc::new(TransferState::stored(id, peer));
-            let deposit = Deposit { id, entry, source: Some((source, content)), state: Arc::clone(&state) };
+            let (source, pack) = match folder.filter(|_| packs) {
+                None => (Some((source, content)), None),
+                Some(folder) => {
+                    let order = PackOrder {
+                        source,
+                        content,
+                        identity: shared.identity.clone(),
+                        receiver: peer,
+                        transfer: id,
+                        chunk_size,
+                        compression,
+                        stages: options.stages,
+                        inbox,
+                        created,
+                        expires,
+                        token: token.map(Into::into),
+                        file: folder.join(file),
+                        registry: shared.registry.clone(),
+                    };
+                    (None, Some(Box::new(order)))
+                }
+            };
+            let deposit = Deposit { id, entry, source, pack, state: Arc::clone(&state), quota: None };
             outbox.send(deposit).await.map_err(|_| SendError::Stopped)??;
             return Ok(TransferHandle { state, node: self.clone() });
         }
@@ -198,6 +237,13 @@ impl Node {
         let start = Start { source, content, inbox, options, attempt: 0, created, expires, state: Unsettled(Arc::clone(&state)) };
         self.0.hub.send(SendTo { peer, know, start }).await.map_err(|_| SendError::Stopped)?;
         Ok(TransferHandle { state, node: self.clone() })
+    }
+
+    /// Keeps a link with a trusted peer up, as long as this node runs: so that a relay can hand over what it keeps for this
+    /// node, and tell what has become of what it carries from here. A session that is given up because nobody was there for
+    /// long, or because the peer refuses, must be asked for again.
+    pub fn stay_connected(&self, peer: PeerId) {
+        self.0.hub.do_send(Connect(peer));
     }
 
     /// The deliveries in the outbox, the oldest first: those still to be delivered, and how others ended.
@@ -396,11 +442,12 @@ pub(crate) struct TransferState {
     stored: Option<Arc<TransferState>>,
     /// What will prove that it was processed.
     proof: OnceLock<[u8; 32]>,
+    enclosed: OnceLock<Receipt>,
 }
 
 impl TransferState {
     fn new(id: TransferId, peer: PeerId) -> Self {
-        Self { id, peer, status: watch::channel(TransferStatus::default()).0, stored: None, proof: OnceLock::new() }
+        Self { id, peer, status: watch::channel(TransferStatus::default()).0, stored: None, proof: OnceLock::new(), enclosed: OnceLock::new() }
     }
 
     /// The state of a delivery in the outbox.
@@ -418,6 +465,16 @@ impl TransferState {
     pub(crate) fn set_proof(&self, proof: [u8; 32]) {
         // Set once: a try is delivered once.
         let _ = self.proof.set(proof);
+    }
+
+    /// Notes the word about what was in a package.
+    pub(crate) fn set_enclosed(&self, receipt: Receipt) {
+        // Set once: a try is delivered once.
+        let _ = self.enclosed.set(receipt);
+    }
+
+    pub(crate) fn enclosed(&self) -> Option<Receipt> {
+        self.enclosed.get().cloned()
     }
 
     pub(crate) fn proof(&self) -> [u8; 32] {

@@ -12,10 +12,10 @@ use super::accept;
 use super::link::NewLink;
 use super::outbox::{Halt, Outbox};
 use super::session::Session;
-use super::session::signals::{Close, Command, Drain, Know, LinkUp, Retire, Start};
+use super::session::signals::{Close, Command, Drain, Know, LinkUp, Retire, Start, StayConnected};
 use super::shared::NodeShared;
 use super::transport::{Connection, Listener};
-use crate::delivery::TransferId;
+use crate::delivery::{Receipt, TransferId};
 use crate::supervise::StopSupervisor;
 use crate::wire::{PeerId, RefuseReason};
 
@@ -94,6 +94,58 @@ pub(crate) struct ProcessedWord {
     pub(crate) peer: PeerId,
     pub(crate) transfer: TransferId,
     pub(crate) mac: [u8; 32],
+}
+
+/// A relay tells what the receiver of a package has said.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct PassedWord {
+    pub(crate) peer: PeerId,
+    pub(crate) transfer: TransferId,
+    pub(crate) receipt: Receipt,
+}
+
+/// A peer has noted a word.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct HeardWord {
+    pub(crate) peer: PeerId,
+    pub(crate) transfer: TransferId,
+}
+
+/// Keep a link with this peer up.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Connect(pub(crate) PeerId);
+
+impl Handler<Connect> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, Connect(peer): Connect, ctx: &mut Context<Self>) {
+        if !self.stopping {
+            self.session(peer, ctx).do_send(StayConnected);
+        }
+    }
+}
+
+impl Handler<PassedWord> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, word: PassedWord, _: &mut Context<Self>) {
+        if let Some(outbox) = &self.outbox {
+            outbox.do_send(word);
+        }
+    }
+}
+
+impl Handler<HeardWord> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, word: HeardWord, _: &mut Context<Self>) {
+        if let Some(outbox) = &self.outbox {
+            outbox.do_send(word);
+        }
+    }
 }
 
 /// Give this to the session with that peer, if there is one.

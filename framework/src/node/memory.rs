@@ -97,10 +97,17 @@ impl Remembered {
 
     /// Remembers a delivery, and forgets what its journal says. May block; durable when it returns.
     pub(crate) fn remember(&self, sender: PeerId, transfer: TransferId, arrival: Arrival) -> io::Result<()> {
+        self.remember_with(sender, transfer, arrival, Vec::new())
+    }
+
+    /// The same, and forgets the journals of these keys, too.
+    pub(crate) fn remember_with(&self, sender: PeerId, transfer: TransferId, arrival: Arrival, journals: Vec<Vec<u8>>) -> io::Result<()> {
         if let Some(spool) = &self.spool {
             let key = delivery_key(sender, transfer);
             let value = codec::encode(&arrival).map_err(io::Error::other)?;
-            spool.write(vec![Change::Put { table: TABLE, key: key.clone(), value }, Journal::forget(key)])?;
+            let mut changes = vec![Change::Put { table: TABLE, key: key.clone(), value }, Journal::forget(key)];
+            changes.extend(journals.into_iter().map(Journal::forget));
+            spool.write(changes)?;
         }
         self.table().insert(sender, transfer, arrival);
         Ok(())

@@ -5,6 +5,7 @@
 
 mod accept;
 mod builder;
+mod carrier;
 mod config;
 mod disk;
 mod events;
@@ -28,7 +29,7 @@ mod transport;
 mod trust;
 
 pub use builder::{NodeBuilder, StartError};
-pub use config::{ConfigError, NodeConfig};
+pub use config::{ConfigError, NodeConfig, RelayQuota};
 pub use events::{Direction, NodeEvent, TransferEvent, TransferNews};
 pub use file_store::FileStore;
 pub use handle::{Destination, EventStream, Node, SendError, TransferHandle, TransferStatus};

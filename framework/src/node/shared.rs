@@ -49,6 +49,8 @@ pub(crate) struct NodeShared {
     /// Incoming transfers that may run at once.
     pub(crate) running_in: Arc<Semaphore>,
     pub(crate) remembered: Remembered,
+    /// Set once the node has one.
+    pub(crate) outbox: std::sync::OnceLock<Addr<super::outbox::Outbox>>,
     /// What must not be lost with the process.
     pub(crate) spool: Option<Arc<dyn Store>>,
     pub(crate) events: broadcast::Sender<NodeEvent>,

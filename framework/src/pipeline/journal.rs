@@ -70,6 +70,11 @@ impl Journal {
         record.first_chunk::<8>().map_or(0, |bytes| u64::from_le_bytes(*bytes))
     }
 
+    /// When the delivery expires, in seconds since the Unix epoch.
+    pub(crate) fn until(&self) -> u64 {
+        Self::expires(&self.stamp)
+    }
+
     /// The change that forgets the note about `key`.
     pub(crate) fn forget(key: Vec<u8>) -> Change {
         Change::Remove { table: Self::TABLE, key }

@@ -27,7 +27,7 @@ pub use outlet::Outlet;
 pub use parcel::{Chunk, Compressed, Parcel, Sealed};
 pub use prefix::{Codec, Prefix, PrefixError};
 pub use seats::{Assembled, AssemblerSeat, Assembly, Balanced, BalancedReplica, ChunkerSeat, Piece, Stop};
-pub use sink::{Committed, Inbox, Offer, Placement, Progress, Refusal, Resumed, Sink, SinkError, Summary};
+pub use sink::{Committed, Enclosed, Inbox, Offer, Placement, Progress, Refusal, Resumed, Sink, SinkError, Summary};
 pub use source::{Skipped, Source, SourceError, SourceReference, SourceReport};
 pub use stage::Stage;
 pub use transfer::{Compression, Custody, Fault, Lost, Signal, Transfer};

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use super::journal::Journal;
-use crate::delivery::{Content, DigestFold, TransferId};
+use crate::delivery::{Content, DigestFold, Receipt, TransferId};
 use crate::wire::{FailureKind, PeerId};
 
 /// A named place that takes deliveries: decides about each one, and gives it a sink.
@@ -122,6 +122,23 @@ pub struct Committed {
     pub files: u64,
     /// Entries of a tree that are missing, since the sender could not read them.
     pub skipped: u64,
+    /// What was in it, if it was a package that was unpacked.
+    pub enclosed: Option<Enclosed>,
+}
+
+/// A delivery that came in a package.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Enclosed {
+    /// Who made the package.
+    pub sender: PeerId,
+    /// The word for the sender that it is here.
+    pub receipt: Receipt,
+    /// The proof, later, that it was processed.
+    pub processed_mac: [u8; 32],
+    /// The inbox it was for.
+    pub inbox: String,
+    /// The name the sender gave it, printable.
+    pub name: String,
 }
 
 /// Why an inbox does not take a delivery. Travels to the sender.

@@ -19,6 +19,10 @@ pub(crate) const ATTEMPTS_PER_TRY: u32 = 16;
 pub struct OutboxEntry {
     /// To whom.
     pub peer: PeerId,
+    /// The relay that carries it there, if one does.
+    pub via: Option<PeerId>,
+    /// Who packed it, if it is kept here for somebody else.
+    pub relayed_for: Option<PeerId>,
     /// To which inbox there.
     pub inbox: String,
     /// Where the peer can be dialled, besides what the trust says.
@@ -27,6 +31,8 @@ pub struct OutboxEntry {
     pub(crate) token: Option<SecretBytes>,
     /// Where the content is.
     pub(crate) content: Kept,
+    /// What the receiver's word about a package is recognised by.
+    pub(crate) expected: Option<Expected>,
     /// The content's name, printable.
     pub name: String,
     /// Bytes of content, where that is known.
@@ -45,6 +51,8 @@ pub struct OutboxEntry {
     pub state: OutboxState,
     /// How the last try ended, if it did not deliver.
     pub last_failure: Option<Failure>,
+    /// Whether who packed it has heard how it ended.
+    pub(crate) heard: bool,
 }
 
 /// Where the content of a delivery is kept.
@@ -62,7 +70,25 @@ pub(crate) enum Kept {
     Package {
         /// The file's name there.
         file: String,
+        /// Its length.
+        bytes: u64,
     },
+}
+
+/// What the receiver's word about a package is recognised by: the key itself was forgotten when it was packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Expected {
+    pub(crate) digest: [u8; 32],
+    pub(crate) length: u64,
+    pub(crate) delivered_mac: [u8; 32],
+    pub(crate) processed_mac: [u8; 32],
+}
+
+impl Expected {
+    pub(crate) fn recognises(&self, receipt: &Receipt) -> bool {
+        let same = blake3::Hash::from_bytes(self.delivered_mac) == blake3::Hash::from_bytes(receipt.mac);
+        same && self.digest == receipt.digest && self.length == receipt.length
+    }
 }
 
 /// What has become of a delivery in the outbox.
@@ -115,6 +141,19 @@ impl OutboxEntry {
         self.tries.saturating_sub(1).saturating_mul(ATTEMPTS_PER_TRY)
     }
 
+    /// Who is dialled for it.
+    pub fn next_hop(&self) -> PeerId {
+        self.via.unwrap_or(self.peer)
+    }
+
+    /// Bytes it takes in the spool's folder.
+    pub(crate) fn bytes(&self) -> u64 {
+        match &self.content {
+            Kept::Package { bytes, .. } if self.is_open() => *bytes,
+            _ => 0,
+        }
+    }
+
     /// Whether it still has to be delivered.
     pub fn is_open(&self) -> bool {
         matches!(self.state, OutboxState::Stored | OutboxState::Relayed { .. })
@@ -131,7 +170,7 @@ impl OutboxEntry {
     /// The file in the spool's folder that its content was copied into, if it was.
     pub fn package(&self) -> Option<&str> {
         match &self.content {
-            Kept::Package { file } => Some(file),
+            Kept::Package { file, .. } => Some(file),
             Kept::Reference { .. } => None,
         }
     }
@@ -172,10 +211,13 @@ pub(super) mod tests {
     pub(in super::super) fn entry() -> OutboxEntry {
         OutboxEntry {
             peer: PeerId::from_bytes([1; 32]),
+            via: None,
+            relayed_for: None,
             inbox: "in".into(),
             addresses: vec!["here:1".into()],
             token: None,
-            content: Kept::Package { file: "a".into() },
+            content: Kept::Package { file: "a".into(), bytes: 7 },
+            expected: None,
             name: "a".into(),
             length: Some(3),
             chunk_size: None,
@@ -186,6 +228,7 @@ pub(super) mod tests {
             tries: 1,
             state: OutboxState::Stored,
             last_failure: None,
+            heard: false,
         }
     }
 

@@ -7,11 +7,12 @@
 mod desk;
 mod entry;
 mod orders;
+mod relay;
 mod schedule;
 mod tries;
 
 use std::cell::Cell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use tokio::sync::oneshot;
 
 pub use self::desk::OutboxError;
 pub(crate) use self::desk::{Deposit, Find, Halt, List};
-pub(crate) use self::entry::{Kept, TABLE};
+pub(crate) use self::entry::{Expected, Kept, TABLE};
 pub use self::entry::{OutboxEntry, OutboxState};
 pub(crate) use self::orders::{Order, OrderKind};
 use self::schedule::Schedule;
@@ -83,6 +84,9 @@ impl Outbox {
                 }
             }
         }
+        if !dormant {
+            outbox.remove_leftovers()?;
+        }
         Ok(outbox)
     }
 
@@ -95,7 +99,7 @@ impl Outbox {
                 state.end(Ok(receipt.clone()));
             }
             OutboxState::Dead { failure, .. } => state.end(Err(failure.clone())),
-            OutboxState::Stored | OutboxState::Relayed { .. } => self.schedule.wait(entry.peer, entry.created, id, Instant::now()),
+            OutboxState::Stored | OutboxState::Relayed { .. } => self.schedule.wait(entry.next_hop(), entry.created, id, Instant::now()),
         }
         self.entries.insert(id, Held { entry, state, source: None, busy: false, cancelled: Rc::default() });
     }
@@ -128,7 +132,11 @@ impl Outbox {
                 tracing::error!(transfer = %id, %error, "the spool could not note how a delivery ended");
             }
             match &held.entry.state {
-                OutboxState::Delivered { receipt, .. } | OutboxState::Processed { receipt, .. } => held.state.end(Ok(receipt.clone())),
+                OutboxState::Delivered { receipt, .. } | OutboxState::Processed { receipt, .. } => {
+                    held.state.end(Ok(receipt.clone()));
+                    outbox.discard_package(id);
+                    outbox.pass_on(id);
+                }
                 OutboxState::Dead { failure, .. } => {
                     outbox.shared.emit(NodeEvent::failed(id, held.entry.peer, failure.clone()));
                     held.state.end(Err(failure.clone()));
@@ -143,7 +151,7 @@ impl Outbox {
         let (answer, written) = oneshot::channel();
         let Some(held) = self.entries.get_mut(&id) else { return written };
         held.busy = true;
-        self.schedule.withdraw(held.entry.peer, held.entry.created, id);
+        self.schedule.withdraw(held.entry.next_hop(), held.entry.created, id);
         let change = Change::Remove { table: TABLE, key: id.as_bytes().to_vec() };
         self.write(Ok(change), ctx, move |outbox, outcome, _| {
             match (outbox.entries.get_mut(&id), &outcome) {
@@ -153,6 +161,7 @@ impl Outbox {
                         outbox.shared.emit(NodeEvent::failed(id, held.entry.peer, failure.clone()));
                     }
                     held.state.end(Err(failure));
+                    outbox.discard_package(id);
                     outbox.entries.remove(&id);
                 }
                 (Some(held), Err(error)) => {
@@ -160,7 +169,7 @@ impl Outbox {
                     held.busy = false;
                     held.cancelled.set(false);
                     if held.entry.is_open() {
-                        outbox.schedule.wait(held.entry.peer, held.entry.created, id, Instant::now());
+                        outbox.schedule.wait(held.entry.next_hop(), held.entry.created, id, Instant::now());
                     }
                 }
                 (None, _) => {}
@@ -171,9 +180,35 @@ impl Outbox {
         written
     }
 
+    /// Removes the package of a delivery that needs it no more.
+    fn discard_package(&self, id: TransferId) {
+        let Some(Kept::Package { file, .. }) = self.entries.get(&id).map(|held| &held.entry.content) else { return };
+        let Some(path) = self.spool.folder().map(|folder| folder.join(file)) else { return };
+        if let Err(error) = std::fs::remove_file(&path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(package = %path.display(), %error, "a package that is not needed any more could not be removed");
+        }
+    }
+
+    /// Removes what crashed processes left in the spool's folder: packages that no record tells of were never said to be stored.
+    fn remove_leftovers(&self) -> io::Result<()> {
+        let Some(folder) = self.spool.folder() else { return Ok(()) };
+        let known: HashSet<&str> = self.entries.values().filter_map(|held| held.entry.package()).collect();
+        for entry in std::fs::read_dir(folder)? {
+            let path = entry?.path();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            if name.ends_with(".package.new") || (name.ends_with(".package") && !known.contains(name)) {
+                tracing::info!(package = %path.display(), "removing what a process that died had not stored yet");
+                std::fs::remove_file(&path)?;
+            }
+        }
+        Ok(())
+    }
+
     fn give_up_expired(&mut self, id: TransferId, ctx: &mut Context<Self>) {
         let Some(held) = self.entries.get(&id) else { return };
-        self.schedule.withdraw(held.entry.peer, held.entry.created, id);
+        self.schedule.withdraw(held.entry.next_hop(), held.entry.created, id);
         let last = held.entry.last_failure.as_ref().map_or(String::new(), |failure| format!("; the last try: {failure}"));
         let failure = Failure::new(FailureKind::Expired, format!("it could not be delivered before it expired{last}"));
         self.conclude(id, OutboxState::Dead { at: now(), failure }, ctx);
@@ -252,6 +287,7 @@ impl StreamHandler<LinkNews> for Outbox {
         match news {
             LinkNews::Up(peer) => {
                 self.schedule.up(peer, Instant::now());
+                self.pass_on_all(peer);
                 self.try_what_is_due(ctx);
             }
             LinkNews::Down(peer) => self.schedule.down(peer),

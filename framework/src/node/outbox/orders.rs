@@ -60,7 +60,7 @@ impl Outbox {
         let unfit = |why| Err(OutboxError::Unfit { id, why });
         match what {
             OrderKind::Retry if held.entry.is_open() => {
-                self.schedule.hurry(held.entry.peer, held.entry.created, id, Instant::now());
+                self.schedule.hurry(held.entry.next_hop(), held.entry.created, id, Instant::now());
                 Ok(Obeyed::Done)
             }
             OrderKind::Retry if !matches!(held.entry.state, OutboxState::Dead { .. }) => unfit("was delivered already"),
@@ -94,7 +94,7 @@ impl Outbox {
             if let Some(held) = outbox.entries.get_mut(&id) {
                 held.busy = false;
                 if outcome.is_ok() {
-                    outbox.schedule.wait(held.entry.peer, held.entry.created, id, Instant::now());
+                    outbox.schedule.wait(held.entry.next_hop(), held.entry.created, id, Instant::now());
                 } else {
                     (held.entry, held.state) = before;
                 }

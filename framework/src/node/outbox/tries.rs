@@ -9,7 +9,7 @@ use actix::{AsyncContext, Context, Handler, Message};
 use super::entry::passes;
 use super::schedule::backoff;
 use super::{Kept, Outbox, OutboxEntry, OutboxState, write_to};
-use crate::delivery::{Content, Failure, FailureKind, TransferId};
+use crate::delivery::{Content, Failure, FailureKind, Receipt, TransferId};
 use crate::node::events::{Direction, NodeEvent, TransferEvent, TransferNews};
 use crate::node::handle::{TransferState, Unsettled};
 use crate::node::hub::SendTo;
@@ -18,12 +18,17 @@ use crate::node::shared::NodeShared;
 use crate::node::trust::{now, random32};
 use crate::pipeline::{Source, SourceError, SourceReference};
 
+/// How long a relay is left alone before it is asked what has become of a package.
+const ASK_RELAY: std::time::Duration = std::time::Duration::from_secs(60);
+
 /// A try is over.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(super) struct TryEnded {
     id: TransferId,
     outcome: Outcome,
+    /// The word about what was in a package.
+    enclosed: Option<Receipt>,
     proof: [u8; 32],
 }
 
@@ -40,7 +45,7 @@ impl Outbox {
     fn start_try(&mut self, id: TransferId, ctx: &mut Context<Self>) {
         let Some(held) = self.entries.get_mut(&id) else { return };
         if held.entry.expires < now() {
-            self.schedule.ended(held.entry.peer, true, Instant::now(), 0.0);
+            self.schedule.ended(held.entry.next_hop(), true, Instant::now(), 0.0);
             return self.give_up_expired(id, ctx);
         }
         held.busy = true;
@@ -65,7 +70,7 @@ impl Outbox {
                     None => reopen(&shared, entry.content.clone()).await,
                 }
             };
-            let mut proof = [0; 32];
+            let (mut proof, mut enclosed) = ([0; 32], None);
             let outcome = match ready.await {
                 // No session has heard of it yet that could cancel it.
                 _ if cancelled.get() => Err(Failure::new(FailureKind::Cancelled, "taken out of the outbox")),
@@ -75,13 +80,49 @@ impl Outbox {
                     // Dropped with a hub that is gone, it says that it failed.
                     hub.do_send(send);
                     let outcome = state.outcome().await;
-                    proof = state.proof();
+                    (proof, enclosed) = (state.proof(), state.enclosed());
                     outcome
                 }
                 Err(failure) => Err(failure),
             };
-            outbox.do_send(TryEnded { id, outcome, proof });
+            outbox.do_send(TryEnded { id, outcome, enclosed, proof });
         });
+    }
+
+    /// A try has brought the content to where it goes next: to its receiver, or to a relay.
+    fn arrived(&mut self, id: TransferId, receipt: Receipt, enclosed: Option<Receipt>, proof: [u8; 32], ctx: &mut Context<Self>) {
+        let Some(held) = self.entries.get(&id) else { return };
+        let (entry, at) = (&held.entry, now());
+        match (entry.package(), enclosed) {
+            (None, _) => self.conclude(id, OutboxState::Delivered { at, receipt, proof }, ctx),
+            // The word is for who packed it: they know whether it is true.
+            (Some(_), Some(word)) if entry.relayed_for.is_some() => {
+                self.conclude(id, OutboxState::Delivered { at, receipt: word, proof }, ctx);
+            }
+            (Some(_), Some(word)) => {
+                let expected = entry.expected.filter(|expected| expected.recognises(&word));
+                let state = match expected {
+                    Some(expected) => OutboxState::Delivered { at, receipt: word, proof: expected.processed_mac },
+                    None => {
+                        let text = "the receipt is not authentic: it was not made by the receiver of this package";
+                        OutboxState::Dead { at, failure: Failure::new(FailureKind::Integrity, text) }
+                    }
+                };
+                self.conclude(id, state, ctx);
+            }
+            (Some(_), None) => {
+                // A relay has it. It is asked again now and then, which costs no content.
+                let (hop, created) = (entry.next_hop(), entry.created);
+                let (peer, first) = (entry.peer, entry.state == OutboxState::Stored);
+                self.schedule.wait(hop, created, id, Instant::now() + ASK_RELAY);
+                if first {
+                    self.conclude(id, OutboxState::Relayed { at }, ctx);
+                    let news = TransferNews::Relayed;
+                    let event = TransferEvent { transfer: id, peer, direction: Direction::Outgoing, news };
+                    self.shared.emit(NodeEvent::Transfer(event));
+                }
+            }
+        }
     }
 
     fn try_again(&mut self, id: TransferId, failure: Failure) {
@@ -90,7 +131,7 @@ impl Outbox {
         // Away is a matter of the peer, and its wait; anything else of this delivery.
         let again = if away(failure.kind) { std::time::Duration::ZERO } else { backoff(held.entry.tries, jitter()) };
         held.entry.last_failure = Some(failure.clone());
-        self.schedule.wait(held.entry.peer, held.entry.created, id, now + again);
+        self.schedule.wait(held.entry.next_hop(), held.entry.created, id, now + again);
         let news = TransferNews::Deferred { failure };
         self.shared.emit(NodeEvent::Transfer(TransferEvent { transfer: id, peer: held.entry.peer, direction: Direction::Outgoing, news }));
     }
@@ -106,7 +147,7 @@ fn order(entry: &OutboxEntry, source: Box<dyn Source>, content: Content, state: 
     };
     let (attempt, created, expires) = (entry.first_attempt(), entry.created, entry.expires);
     let start = Start { source, content, inbox: entry.inbox.clone(), options, attempt, created, expires, state };
-    SendTo { peer: entry.peer, know, start }
+    SendTo { peer: entry.next_hop(), know, start }
 }
 
 /// Finds the content again, on a thread where that may block.
@@ -115,9 +156,11 @@ async fn reopen(shared: &Arc<NodeShared>, kept: Kept) -> Result<(Box<dyn Source>
     let open = move || {
         let source = match kept {
             Kept::Reference { kind, data } => shared.registry.reopen(&SourceReference { kind, data })?,
-            Kept::Package { file } => {
-                let why = "packages can't be opened by this build".into();
-                return Err(SourceError::Unsuitable { what: file, why });
+            Kept::Package { file, .. } => {
+                let unsuitable = |why: String| SourceError::Unsuitable { what: file.clone(), why };
+                let folder = shared.spool.as_ref().and_then(|spool| spool.folder());
+                let folder = folder.ok_or_else(|| unsuitable("the spool has no folder for packages".into()))?;
+                shared.registry.packages_in_use().map_err(|error| unsuitable(error.to_string()))?.open(&folder.join(&file))?
             }
         };
         let content = source.content();
@@ -147,14 +190,14 @@ fn jitter() -> f64 {
 impl Handler<TryEnded> for Outbox {
     type Result = ();
 
-    fn handle(&mut self, TryEnded { id, outcome, proof }: TryEnded, ctx: &mut Context<Self>) {
+    fn handle(&mut self, TryEnded { id, outcome, enclosed, proof }: TryEnded, ctx: &mut Context<Self>) {
         let Some(held) = self.entries.get_mut(&id) else { return };
         held.busy = false;
-        let (cancelled, peer) = (held.cancelled.get(), held.entry.peer);
+        let (cancelled, peer) = (held.cancelled.get(), held.entry.next_hop());
         let reached = !matches!(&outcome, Err(failure) if away(failure.kind));
         self.schedule.ended(peer, reached, Instant::now(), jitter());
         match outcome {
-            Ok(receipt) => self.conclude(id, OutboxState::Delivered { at: now(), receipt, proof }, ctx),
+            Ok(receipt) => self.arrived(id, receipt, enclosed, proof, ctx),
             Err(_) if cancelled => drop(self.remove(id, ctx)),
             Err(failure) if self.stopping => {
                 let text = format!("the node stopped; the delivery is stored, and goes on when the node is started again ({failure})");

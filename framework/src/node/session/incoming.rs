@@ -10,7 +10,8 @@ use tokio::sync::oneshot;
 
 use super::signals::{Kept, Opened, OpenedSink, Outcome, Room};
 use super::{Session, Task};
-use crate::delivery::{Failure, FailureKind, Incoming, KeyScope, Receipt, TransferId, TransferKey};
+use crate::delivery::{ContentKind, Failure, FailureKind, Incoming, KeyScope, Receipt, TransferId, TransferKey};
+use crate::node::carrier::{PackageSink, inner_key};
 use crate::node::config::NodeConfig;
 use crate::node::disk::DiskThread;
 use crate::node::events::{Direction, TransferNews};
@@ -19,10 +20,13 @@ use crate::node::memory::{Arrival, Processed, delivery_key};
 use crate::node::shared::NodeShared;
 use crate::node::trust::now;
 use crate::pipeline::{
-    Assembled, AssemblerSeat, Assembly, Committed, Compression, Journal, Offer, Progress, Resumed, Stop, Summary, Transfer,
+    Assembled, AssemblerSeat, Assembly, Committed, Compression, Enclosed, Journal, Offer, Progress, Refusal, Resumed, Sink, Stop, Summary,
+    Transfer,
 };
 use crate::wire::{Control, Opening, PeerId};
 
+/// The inbox that arrivals are noted under which are kept for somebody else. No inbox can be called like that.
+const RELAYED: &str = "/relayed";
 /// Clocks of two nodes may differ by so many seconds.
 const SKEW: u64 = 300;
 
@@ -50,13 +54,18 @@ impl IncomingTransfer {
 impl Session {
     pub(super) fn on_open(&mut self, opening: Opening, ctx: &mut Context<Self>) {
         let stream = opening.stream;
-        if let Some(Arrival { attempt, receipt, .. }) = self.shared.remembered.arrival(self.peer, opening.transfer) {
+        if let Some(Arrival { attempt, receipt, inbox, .. }) = self.shared.remembered.arrival(self.peer, opening.transfer) {
             let key = TransferKey::from_bytes(*opening.key.expose());
             let mac = key.receipt(opening.transfer, opening.attempt, "delivered", &receipt.digest);
             tracing::info!(transfer = %opening.transfer, attempt, "offered again after it was delivered");
             let processed = key.receipt(opening.transfer, opening.attempt, "processed", &receipt.digest);
-            self.renew_proof(opening.transfer, processed);
-            return self.say(Control::Delivered { stream, receipt: Receipt { mac, ..receipt }, enclosed: None });
+            let is_package = opening.content.kind == ContentKind::Package;
+            if !is_package {
+                self.renew_proof(opening.transfer, processed);
+            }
+            // A package that was kept for somebody else has no word in it yet.
+            let enclosed = (is_package && inbox != RELAYED).then(|| receipt.clone());
+            return self.say(Control::Delivered { stream, receipt: Receipt { mac, ..receipt }, enclosed });
         }
         let epoch = self.epoch;
         if let Some(known) = self.incoming.get_mut(&stream) {
@@ -94,10 +103,16 @@ impl Session {
         if opening.stream % 2 != parity || self.outgoing.contains_key(&opening.stream) {
             return refuse(FailureKind::Protocol, format!("stream {} is not the sender's to use", opening.stream));
         }
-        if !self.shared.trust.allows(&self.peer, inbox) {
+        let is_package = opening.content.kind == ContentKind::Package;
+        if is_package {
+            // What is in it is decided about when it is opened; that it is carried at all, by whom this node trusts.
+            if self.shared.trust.peer(&self.peer).is_none() {
+                return refuse(FailureKind::Untrusted, "this peer is not trusted here; ask for a ticket".into());
+            }
+        } else if !self.shared.trust.allows(&self.peer, inbox) {
             return refuse(FailureKind::Untrusted, format!("this peer may not deliver to {inbox:?}; ask its owner for a ticket"));
         }
-        if self.shared.directory.inbox(inbox).is_none() {
+        if !is_package && self.shared.directory.inbox(inbox).is_none() {
             return refuse(FailureKind::Refused, format!("there is no inbox {inbox:?} here"));
         }
         if !NodeConfig::chunk_size_is_valid(opening.chunk_size) {
@@ -148,7 +163,7 @@ impl Session {
         let state = Incoming::new(window as u64 / u64::from(opening.chunk_size));
         let (buffers, signals) = (self.shared.buffers.clone(), self.signals.clone());
         let transfer = Transfer::new(scope, key, stream, Compression::default(), buffers, state, signals);
-        let Some(inbox) = self.shared.directory.inbox(&opening.inbox) else { return };
+        let inbox = self.shared.directory.inbox(&opening.inbox);
         let (peer, described) = (self.peer, opening.clone());
         let (shared, session, ours) = (Arc::clone(&self.shared), ctx.address(), Arc::clone(&transfer));
         let share = self.share_in.clone();
@@ -168,7 +183,14 @@ impl Session {
                 let journalled = journal.is_some();
                 let Opening { transfer, content, chunk_size, .. } = described;
                 let offer = Offer { peer, transfer, content, chunk_size, journal };
-                let sink = inbox.open(&offer).map_err(|refusal| Failure::new(refusal.kind(), refusal.reason))?;
+                let opened = match inbox {
+                    _ if offer.content.kind == ContentKind::Package => {
+                        PackageSink::open(&shared, shared.outbox.get().cloned(), &offer).map(|sink| Box::new(sink) as Box<dyn Sink>)
+                    }
+                    Some(inbox) => inbox.open(&offer),
+                    None => Err(Refusal::new("the inbox is gone")),
+                };
+                let sink = opened.map_err(|refusal| Failure::new(refusal.kind(), refusal.reason))?;
                 let resumed = match sink.resumed() {
                     Resumed::Committed(summary, committed) => return Ok(OpenedSink::Committed { summary, committed }),
                     Resumed::Chunks(progress) => progress,
@@ -242,15 +264,30 @@ impl Session {
         let Some(known) = self.incoming.get(&stream) else { return };
         let KeyScope { transfer, attempt, .. } = known.transfer.scope;
         let mac = known.transfer.key.receipt(transfer, attempt, "delivered", &summary.digest);
-        let Committed { place, files, .. } = committed;
+        let Committed { place, files, enclosed, .. } = committed;
         let receipt = Receipt { digest: summary.digest, length: summary.length, place, files, mac };
         let Opening { expires, ref inbox, ref content, .. } = known.opening;
-        let (inbox, name) = (inbox.clone(), content.name.to_string());
+        let is_package = content.kind == ContentKind::Package;
+        let (inbox, name) = (if is_package { RELAYED.to_owned() } else { inbox.clone() }, content.name.to_string());
         let processed_mac = known.transfer.key.receipt(transfer, attempt, "processed", &summary.digest).into();
-        let arrival = Arrival { attempt, at: now(), expires, inbox, name, receipt, processed: Processed::No, processed_mac };
+        let (at, processed) = (now(), Processed::No);
+        let mut arrival = Arrival { attempt, at, expires, inbox, name, receipt: receipt.clone(), processed, processed_mac };
+        let (word, receipt_of_carrier) = (enclosed.as_ref().map(|enclosed| enclosed.receipt.clone()), receipt);
         let (shared, peer, session) = (Arc::clone(&self.shared), self.peer, ctx.address());
         // Remembered before it is said: whatever becomes of the word, the delivery is not repeated.
-        let remember = move || shared.remembered.remember(peer, transfer, arrival.clone()).map(|()| arrival.receipt);
+        let remember = move || {
+            if let Some(Enclosed { sender, receipt, processed_mac, inbox, name }) = enclosed {
+                // It is a delivery of who packed it; and known by who carried it, who may ask again.
+                arrival = Arrival { receipt, processed_mac: processed_mac.into(), inbox, name, ..arrival };
+                if shared.remembered.arrival(sender, transfer).is_none() {
+                    shared.remembered.remember_with(sender, transfer, arrival.clone(), vec![inner_key(sender, transfer)])?;
+                }
+                if sender == peer {
+                    return Ok((receipt_of_carrier, word));
+                }
+            }
+            shared.remembered.remember(peer, transfer, arrival).map(|()| (receipt_of_carrier, word))
+        };
         actix::spawn(async move {
             let remembered = tokio::task::spawn_blocking(remember).await;
             let outcome = remembered.map_err(std::io::Error::other).and_then(|outcome| outcome);
@@ -403,8 +440,8 @@ impl Handler<Kept> for Session {
             return;
         }
         match outcome {
-            Ok(receipt) => {
-                self.say(Control::Delivered { stream, receipt: receipt.clone(), enclosed: None });
+            Ok((receipt, enclosed)) => {
+                self.say(Control::Delivered { stream, receipt: receipt.clone(), enclosed });
                 self.end_incoming(stream, Ok(receipt));
             }
             Err(error) => {

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use super::Session;
 use super::lanes::LanePhase;
-use super::signals::{Close, DialFailed, Drain, Know, LinkLost, LinkUp, Retire};
+use super::signals::{Close, DialFailed, Drain, Know, LinkLost, LinkUp, Retire, StayConnected};
 use crate::delivery::{Failure, FailureKind};
 use crate::node::events::NodeEvent;
 use crate::node::hub::SessionIdle;
@@ -76,6 +76,9 @@ impl Session {
             }
             return;
         }
+        if self.stays && self.is_idle() {
+            return self.ensure_link(ctx);
+        }
         if self.is_idle() {
             // Nothing to do and nobody there: the next send or link makes a new session.
             if self.down_since.elapsed() > self.shared.config.reconnect_for && !self.dialing {
@@ -137,6 +140,16 @@ impl Handler<Know> for Session {
             self.addresses = addresses;
         }
         self.token = token.or(self.token);
+    }
+}
+
+impl Handler<StayConnected> for Session {
+    type Result = ();
+
+    fn handle(&mut self, _: StayConnected, ctx: &mut Context<Self>) {
+        self.heard += 1;
+        self.stays = true;
+        self.ensure_link(ctx);
     }
 }
 

@@ -81,6 +81,8 @@ pub(crate) struct Session {
     hopeless: u32,
     down_since: Instant,
     ever_up: bool,
+    /// Whether the link is kept up without anything to do.
+    stays: bool,
     lanes: Vec<LaneHandle>,
     lane_phases: Vec<LanePhase>,
     /// Lane tickets that are out, one for each lane at most.
@@ -120,6 +122,7 @@ impl Session {
             hopeless: 0,
             down_since: Instant::now(),
             ever_up: false,
+            stays: false,
             lanes: Vec::new(),
             lane_phases: Vec::new(),
             invitations: HashMap::new(),
@@ -225,7 +228,7 @@ impl Handler<ControlIn> for Session {
             Control::Grant { stream, limit } => self.on_grant(stream, limit),
             Control::Received { stream, indices } => self.on_received(stream, &indices),
             Control::Lost { stream, index, failure } => self.on_lost(stream, index, failure),
-            Control::Delivered { stream, receipt, enclosed: _ } => self.on_delivered(stream, receipt),
+            Control::Delivered { stream, receipt, enclosed } => self.on_delivered(stream, receipt, enclosed),
             Control::Done { .. } => {}
             Control::Fail { stream, failure } if self.outgoing.contains_key(&stream) => self.end_outgoing(stream, Err(failure)),
             Control::Fail { stream, failure } => self.end_incoming(stream, Err(failure)),
@@ -237,6 +240,7 @@ impl Handler<ControlIn> for Session {
             Control::LaneWanted => self.ensure_lanes(),
             Control::Goodbye { reason } => self.on_goodbye(&reason),
             Control::Processed { transfer, mac } => self.on_processed(transfer, mac),
+            Control::Passed { transfer, receipt } => self.on_passed(transfer, receipt),
             Control::Heard { transfer } => self.on_heard(transfer),
             other => {
                 let why = format!("the peer broke the protocol: {} does not belong here", other.name());

@@ -200,7 +200,7 @@ impl Session {
         }
     }
 
-    pub(super) fn on_delivered(&mut self, stream: u64, receipt: Receipt) {
+    pub(super) fn on_delivered(&mut self, stream: u64, receipt: Receipt, enclosed: Option<Receipt>) {
         let Some(out) = self.outgoing.get(&stream) else { return self.say(Control::Done { stream }) };
         let scope = out.transfer.scope;
         let vouched = out.transfer.key.receipt(scope.transfer, scope.attempt, "delivered", &receipt.digest);
@@ -217,6 +217,9 @@ impl Session {
         };
         if let Some(text) = wrong {
             return self.fail(stream, Failure::new(FailureKind::Integrity, text));
+        }
+        if let Some(enclosed) = enclosed {
+            out.state.set_enclosed(enclosed);
         }
         out.state.set_proof(out.transfer.key.receipt(scope.transfer, scope.attempt, "processed", &receipt.digest));
         self.say(Control::Done { stream });

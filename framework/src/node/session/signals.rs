@@ -9,7 +9,7 @@ use crate::node::handle::Unsettled;
 use crate::node::link::{Hope, NewLink};
 use crate::node::transport::Connection;
 use crate::pipeline::{Balanced, Chunk, Committed, Compression, Credit, Piece, Source, SourceError, SourceReport, Stop, Summary, Transfer};
-use crate::wire::{Control, ControlOpener, ControlSealer, Ranges, RefuseReason};
+use crate::wire::{Control, ControlOpener, ControlSealer, PeerId, Ranges, RefuseReason};
 
 /// A link is up, dialled or accepted.
 #[derive(Debug, Message)]
@@ -115,6 +115,8 @@ pub struct SendOptions {
     pub compression: Option<Compression>,
     /// Names of registered coders that every chunk passes, in this order. The receiver must know them, too.
     pub stages: Vec<String>,
+    /// A relay that keeps it until the receiver comes: a peer that is trusted here and there. It can neither read nor change it.
+    pub via: Option<PeerId>,
     /// How long it is worth delivering, from 1 s to 30 days.
     pub expiry: Option<std::time::Duration>,
     /// Does not keep it in the spool, even if the node has one: it is lost with the process, and fails when the receiver can't
@@ -184,7 +186,8 @@ pub(crate) enum OpenedSink {
 pub(crate) struct Kept {
     pub(crate) stream: u64,
     pub(crate) attempt: u32,
-    pub(crate) outcome: std::io::Result<Receipt>,
+    /// What is said, and the word about what was in it if it was a package.
+    pub(crate) outcome: std::io::Result<(Receipt, Option<Receipt>)>,
 }
 
 /// Tell the peer that the application is done with this delivery.
@@ -194,6 +197,19 @@ pub(crate) struct SayProcessed {
     pub(crate) transfer: TransferId,
     pub(crate) mac: [u8; 32],
 }
+
+/// Tell the peer what the receiver of its package has said.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct SayPassed {
+    pub(crate) transfer: TransferId,
+    pub(crate) receipt: Receipt,
+}
+
+/// Keep a link with the peer up, whether or not there is something to do.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct StayConnected;
 
 /// A word of the peer is durable here.
 #[derive(Clone, Copy, Debug, Message)]

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use actix::{Context, Handler};
 
 use super::Session;
-use super::signals::{Noted, SayProcessed};
-use crate::delivery::TransferId;
-use crate::node::hub::ProcessedWord;
+use super::signals::{Noted, SayPassed, SayProcessed};
+use crate::delivery::{Receipt, TransferId};
+use crate::node::hub::{HeardWord, PassedWord, ProcessedWord};
 use crate::node::memory::{Arrival, Processed};
 use crate::wire::Control;
 
@@ -26,8 +26,14 @@ impl Session {
         self.hub.do_send(ProcessedWord { peer: self.peer, transfer, mac });
     }
 
+    /// A relay tells what the receiver of a package has said.
+    pub(super) fn on_passed(&mut self, transfer: TransferId, receipt: Receipt) {
+        self.hub.do_send(PassedWord { peer: self.peer, transfer, receipt });
+    }
+
     /// The peer has noted the word.
     pub(super) fn on_heard(&mut self, transfer: TransferId) {
+        self.hub.do_send(HeardWord { peer: self.peer, transfer });
         self.change_arrival(transfer, |arrival| {
             if arrival.processed == Processed::Unheard {
                 arrival.processed = Processed::Heard;
@@ -56,6 +62,14 @@ impl Handler<SayProcessed> for Session {
 
     fn handle(&mut self, SayProcessed { transfer, mac }: SayProcessed, _: &mut Context<Self>) {
         self.say(Control::Processed { transfer, mac });
+    }
+}
+
+impl Handler<SayPassed> for Session {
+    type Result = ();
+
+    fn handle(&mut self, SayPassed { transfer, receipt }: SayPassed, _: &mut Context<Self>) {
+        self.say(Control::Passed { transfer, receipt });
     }
 }
 

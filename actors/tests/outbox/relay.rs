@@ -21,6 +21,8 @@ struct World {
     network: Network,
     folder: TempDir,
     identities: [Identity; 3],
+    /// Opened once: a process has a spool to itself, and handles of a stopped node still know it.
+    spools: [Arc<dyn Store>; 3],
 }
 
 const NAMES: [&str; 3] = ["lyon", "dijon", "paris"];
@@ -30,7 +32,8 @@ impl World {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("in")).unwrap();
-        Self { network: Network::seeded(1), folder, identities: [(); 3].map(|()| Identity::generate()) }
+        let spools = NAMES.map(|name| Arc::new(Spool::open(folder.path().join(name)).unwrap()) as Arc<dyn Store>);
+        Self { network: Network::seeded(1), folder, identities: [(); 3].map(|()| Identity::generate()), spools }
     }
 
     async fn node(&self, which: usize) -> Node {
@@ -39,8 +42,8 @@ impl World {
 
     async fn node_with(&self, which: usize, config: NodeConfig) -> Node {
         let name = NAMES[which];
-        let spool: Arc<dyn Store> = Arc::new(Spool::open(self.folder.path().join(name)).unwrap());
-        let builder = Node::builder().name(name).identity(self.identities[which].clone()).listen(name).spool(spool);
+        let builder = Node::builder().name(name).identity(self.identities[which].clone()).listen(name);
+        let builder = builder.spool(Arc::clone(&self.spools[which]));
         let mut builder = builder.stages(standard().transport(self.network.transport(name))).config(config);
         for (other, identity) in self.identities.iter().enumerate().filter(|(other, _)| *other != which) {
             builder = builder.peer(NAMES[other], identity.peer(), [NAMES[other]]);

@@ -133,8 +133,9 @@ impl Outbox {
             }
             match &held.entry.state {
                 OutboxState::Delivered { receipt, .. } | OutboxState::Processed { receipt, .. } => {
-                    held.state.end(Ok(receipt.clone()));
+                    let (state, receipt) = (Arc::clone(&held.state), receipt.clone());
                     outbox.discard_package(id);
+                    state.end(Ok(receipt));
                     outbox.pass_on(id);
                 }
                 OutboxState::Dead { failure, .. } => {

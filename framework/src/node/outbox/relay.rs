@@ -43,10 +43,6 @@ impl Handler<PassedWord> for Outbox {
             Some(false) => tracing::warn!(%transfer, relay = %peer, "a relay says that a package was delivered, and can't prove it"),
             Some(true) => {
                 let Some(held) = self.entries.get(&transfer) else { return };
-                if held.busy {
-                    // The relay says it again on the next link; meanwhile the try under way ends.
-                    return;
-                }
                 let proof = held.entry.expected.map_or([0; 32], |expected| expected.processed_mac);
                 self.schedule.withdraw(peer, held.entry.created, transfer);
                 self.conclude(transfer, OutboxState::Delivered { at: now(), receipt, proof }, ctx);

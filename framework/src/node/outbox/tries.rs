@@ -192,10 +192,14 @@ impl Handler<TryEnded> for Outbox {
 
     fn handle(&mut self, TryEnded { id, outcome, enclosed, proof }: TryEnded, ctx: &mut Context<Self>) {
         let Some(held) = self.entries.get_mut(&id) else { return };
-        held.busy = false;
+        held.busy &= !held.entry.is_open();
         let (cancelled, peer) = (held.cancelled.get(), held.entry.next_hop());
         let reached = !matches!(&outcome, Err(failure) if away(failure.kind));
         self.schedule.ended(peer, reached, Instant::now(), jitter());
+        if !self.entries.get(&id).is_some_and(|held| held.entry.is_open()) {
+            // Its end came by another way meanwhile: by the word of a relay.
+            return self.try_what_is_due(ctx);
+        }
         match outcome {
             Ok(receipt) => self.arrived(id, receipt, enclosed, proof, ctx),
             Err(_) if cancelled => drop(self.remove(id, ctx)),

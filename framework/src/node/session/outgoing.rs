@@ -432,7 +432,9 @@ impl Handler<SourceEnded> for Session {
                 self.restart(stream, &why);
             }
             Err(error) => {
-                let kind = if matches!(error, SourceError::Changed { .. }) { FailureKind::Changed } else { FailureKind::Io };
+                // What rotted is not what it was, and will not be again.
+                let other = matches!(error, SourceError::Changed { .. } | SourceError::Damaged { .. });
+                let kind = if other { FailureKind::Changed } else { FailureKind::Io };
                 self.fail(stream, Failure::new(kind, error.to_string()));
             }
         }

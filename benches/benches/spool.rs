@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use estafette::node::{Change, Store};
 use estafette_actors::spool::Spool;
+use estafette_benches::machine;
 use estafette_benches::report::{Table, number};
 use futures_util::future::FutureExt;
 use tokio::runtime::Builder;
@@ -23,16 +24,24 @@ fn main() -> Result<()> {
 
 fn run(folder: &Path) -> Result<()> {
     println!("\nspool: durable records of {VALUE} bytes, {ROUND:?} each, in {}", folder.display());
-    let mut table = Table::new(&["in flight", "records/s", "commits/s", "records per commit", "records per sync", "disk's own syncs/s"]);
+    let mut table = Table::new(&[
+        "in flight",
+        "records/s",
+        "commits/s",
+        "records per commit",
+        "records per sync",
+        "disk's own syncs/s",
+        "CPU µs/record",
+    ]);
     for in_flight in IN_FLIGHT {
         let syncs = disk_syncs(folder)?;
-        let (records, commits) = spool_records(&folder.join(in_flight.to_string()), in_flight)?;
+        let (records, commits, cpu) = spool_records(&folder.join(in_flight.to_string()), in_flight)?;
         let per_commit = records / commits;
         // A commit in two phases syncs twice.
-        let cells = [records, commits, per_commit, per_commit / 2.0, syncs];
+        let cells = [records, commits, per_commit, per_commit / 2.0, syncs, cpu];
         println!(
             "{}",
-            serde_json::json!({ "bench": "spool", "in_flight": in_flight, "records_per_s": records, "commits_per_s": commits, "disk_syncs_per_s": syncs })
+            serde_json::json!({ "bench": "spool", "in_flight": in_flight, "records_per_s": records, "commits_per_s": commits, "disk_syncs_per_s": syncs, "cpu_us_per_record": cpu })
         );
         table.row(std::iter::once(in_flight.to_string()).chain(cells.map(|cell| number(Some(cell), 1))).collect());
     }
@@ -52,10 +61,10 @@ fn disk_syncs(folder: &Path) -> Result<f64> {
     Ok(f64::from(count) / start.elapsed().as_secs_f64())
 }
 
-/// Records and commits in a second, with so many writes on their way at any time.
-fn spool_records(folder: &Path, in_flight: usize) -> Result<(f64, f64)> {
+/// Records and commits in a second, and microseconds of CPU for a record, with so many writes on their way at any time.
+fn spool_records(folder: &Path, in_flight: usize) -> Result<(f64, f64, f64)> {
     let spool = Spool::open(folder)?;
-    let before = spool.version()?;
+    let (before, cpu) = (spool.version()?, machine::process_cpu_seconds());
     let (start, mut count) = (Instant::now(), 0_u64);
     Builder::new_current_thread().build()?.block_on(async {
         let mut waiting = VecDeque::with_capacity(in_flight);
@@ -76,7 +85,8 @@ fn spool_records(folder: &Path, in_flight: usize) -> Result<(f64, f64)> {
         anyhow::Ok(())
     })?;
     let seconds = start.elapsed().as_secs_f64();
-    Ok((count as f64 / seconds, (spool.version()? - before) as f64 / seconds))
+    let cpu = (machine::process_cpu_seconds() - cpu) * 1e6 / count as f64;
+    Ok((count as f64 / seconds, (spool.version()? - before) as f64 / seconds, cpu))
 }
 
 /// Keys that are spread like those of transfers, which are random.

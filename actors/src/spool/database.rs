@@ -1,8 +1,9 @@
-//! redb, as the spool uses it: two tables, every commit in two phases.
+//! redb, as the spool uses it: three tables, every commit in two phases.
 //!
 //! ```text
 //! records    key → checksum and value, as in `record`
 //! damaged    the same, of records that were found damaged and set aside
+//! commits    nothing → number of the last commit, 8 bytes: tells, after a commit that failed, whether it was made all the same
 //! ```
 //!
 //! Two phases, since a commit in one phase that is found torn after a crash and one that has rotted look alike: redb would go
@@ -15,7 +16,7 @@ use redb::{
     TableDefinition, WriteTransaction,
 };
 
-use super::failure::guarded;
+use super::failure::{guarded, is_full};
 use super::medium::{Act, Medium, Trouble, Watch, Watched};
 use super::queue::Step;
 use super::record;
@@ -24,6 +25,7 @@ use super::shadow::Shadow;
 pub(super) type Table<'a> = TableDefinition<'a, &'static [u8], &'static [u8]>;
 pub(super) const RECORDS: Table<'static> = TableDefinition::new("records");
 pub(super) const DAMAGED: Table<'static> = TableDefinition::new("damaged");
+const COMMITS: TableDefinition<'static, (), u64> = TableDefinition::new("commits");
 
 /// A database that is open.
 #[derive(Debug)]
@@ -47,6 +49,14 @@ impl Trial {
     /// What `text`, which came from redb, means after what the medium has gone through.
     pub(super) fn new(watch: &Watch, text: String) -> Self {
         watch.trouble().map_or(Self::Damage(text), Self::Medium)
+    }
+
+    /// Whether nothing more must be written.
+    pub(super) fn is_final(&self) -> bool {
+        match self {
+            Self::Medium(trouble) => trouble.act == Act::Sync || (trouble.act == Act::Write && !is_full(trouble.kind)),
+            Self::Damage(_) => true,
+        }
     }
 
     pub(super) fn text(&self) -> &str {
@@ -107,6 +117,9 @@ pub(super) fn verify(medium: &Medium) -> Result<(), Trial> {
 
 /// Makes the changes of all of these, or none.
 pub(super) fn apply<'a>(database: &Database, steps: impl Iterator<Item = &'a Step>) -> Result<(), redb::Error> {
+    // By their keys, so that a page is looked for once; those of one key stay in their order.
+    let mut steps: Vec<_> = steps.collect();
+    steps.sort_by_key(|step| step.key());
     let transaction = transaction(database)?;
     {
         let mut records = transaction.open_table(RECORDS)?;
@@ -123,7 +136,18 @@ pub(super) fn apply<'a>(database: &Database, steps: impl Iterator<Item = &'a Ste
             }
         }
     }
+    let number = last_commit(&transaction.open_table(COMMITS)?)? + 1;
+    transaction.open_table(COMMITS)?.insert((), number)?;
     Ok(transaction.commit()?)
+}
+
+/// The number of the last commit that was made.
+pub(super) fn commits(database: &Database) -> Result<u64, redb::Error> {
+    last_commit(&database.begin_read()?.open_table(COMMITS)?)
+}
+
+fn last_commit(table: &impl ReadableTable<(), u64>) -> Result<u64, redb::Error> {
+    Ok(table.get(())?.map_or(0, |number| number.value()))
 }
 
 fn transaction(database: &Database) -> Result<WriteTransaction, redb::Error> {
@@ -140,6 +164,7 @@ fn begin(backend: impl StorageBackend, verified: bool) -> Result<Database, Strin
             let transaction = transaction(&database)?;
             transaction.open_table(RECORDS)?;
             transaction.open_table(DAMAGED)?;
+            transaction.open_table(COMMITS)?;
             transaction.commit()?;
         }
         Ok(database)
@@ -150,10 +175,14 @@ fn begin(backend: impl StorageBackend, verified: bool) -> Result<Database, Strin
 fn without_damaged(backend: impl StorageBackend) -> Result<(Database, Vec<Vec<u8>>), String> {
     guarded(|| {
         let mut database = builder().create_with_backend(backend)?;
+        let (records, aside) = (count(&database, RECORDS)?, count(&database, DAMAGED)?);
         let damaged = damaged_keys(&database)?;
         let steps: Vec<_> = damaged.iter().map(|key| Step::SetAside { key: key.clone() }).collect();
         apply(&database, steps.iter())?;
-        if !database.check_integrity()? {
+        let moved = damaged.len() as u64;
+        // Damage that reaches beyond values makes records come and go, or hide behind one another.
+        let whole = count(&database, RECORDS)? == records - moved && count(&database, DAMAGED)? <= aside + moved;
+        if !whole || !damaged_keys(&database)?.is_empty() || !database.check_integrity()? {
             return Err(redb::Error::Corrupted("more than values is damaged".to_owned()));
         }
         Ok((database, damaged))
@@ -163,18 +192,26 @@ fn without_damaged(backend: impl StorageBackend) -> Result<(Database, Vec<Vec<u8
 /// The keys of the records that are damaged; an error if not only records are.
 pub(super) fn damaged_keys(database: &Database) -> Result<Vec<Vec<u8>>, redb::Error> {
     let records = database.begin_read()?.open_table(RECORDS)?;
-    let (mut damaged, mut count) = (Vec::new(), 0);
+    let (mut damaged, mut found, mut last) = (Vec::new(), 0, Vec::new());
     for entry in records.iter()? {
         let (key, stored) = entry?;
-        count += 1;
+        if found > 0 && key.value() <= &last[..] {
+            return Err(redb::Error::Corrupted("its keys are not in order".to_owned()));
+        }
+        found += 1;
+        key.value().clone_into(&mut last);
         if record::decode_value(key.value(), stored.value()).is_err() {
             damaged.push(key.value().to_vec());
         }
     }
-    if count != records.len()? {
-        return Err(redb::Error::Corrupted(format!("{count} records were found, and not {}", records.len()?)));
+    if found != records.len()? {
+        return Err(redb::Error::Corrupted(format!("{found} records were found, and not {}", records.len()?)));
     }
     Ok(damaged)
+}
+
+fn count(database: &Database, table: Table<'_>) -> Result<u64, redb::Error> {
+    Ok(database.begin_read()?.open_table(table)?.len()?)
 }
 
 fn watched(medium: &Medium) -> Result<(Watched, Arc<Watch>), Trial> {

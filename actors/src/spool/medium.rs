@@ -30,6 +30,14 @@ impl Medium {
     }
 }
 
+impl Medium {
+    /// Makes everything durable that was written to it.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        let backend = self.open()?;
+        backend.sync_data().and(backend.close())
+    }
+}
+
 impl Debug for Medium {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.debug_struct("Medium").field("name", &self.name).finish_non_exhaustive()

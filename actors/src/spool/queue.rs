@@ -26,6 +26,12 @@ pub(super) enum Step {
 }
 
 impl Step {
+    pub(super) fn key(&self) -> &[u8] {
+        match self {
+            Self::Put { key, .. } | Self::Remove { key } | Self::SetAside { key } => key,
+        }
+    }
+
     /// What it takes while it waits.
     pub(super) fn bytes(&self) -> usize {
         size_of::<Self>()

@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
-use super::database::{Opened, Trial, apply};
+use super::database::{Opened, Trial, apply, commits};
 use super::failure::{Failure, guarded, is_full};
 use super::medium::{Act, Medium, Trouble};
 use super::queue::{Queue, Step, Write};
@@ -65,26 +65,39 @@ impl Shared {
             let trial = opened.watch.trouble().map_or_else(|| Trial::Damage("it could not be opened to write".to_owned()), Trial::Medium);
             return Err(self.unwritten(&trial, writes));
         }
-        let steps = || writes.iter().flat_map(|write| &write.steps);
-        match guarded(|| apply(&opened.database, steps())) {
-            Ok(()) => {
+        let before = guarded(|| commits(&opened.database));
+        let steps = writes.iter().flat_map(|write| &write.steps);
+        let Err(text) = guarded(|| apply(&opened.database, steps)) else {
+            self.commits.fetch_add(1, Ordering::SeqCst);
+            return Ok(());
+        };
+        let trial = Trial::new(&opened.watch, text);
+        if trial.is_final() {
+            let failure = self.unwritten(&trial, writes);
+            // Those who read do it, too, if it does not succeed now, and hear why.
+            let _ = self.reopen(&opened);
+            return Err(failure);
+        }
+        match self.reopen(&opened) {
+            // What failed came after the commit, when redb tidied up.
+            Ok(opened) if before.is_ok_and(|before| self.has_commit(&opened, before + 1)) => {
                 self.commits.fetch_add(1, Ordering::SeqCst);
                 Ok(())
             }
-            Err(text) => {
-                let failure = self.unwritten(&Trial::new(&opened.watch, text), writes);
-                // Readers do it, too, when they find that they have to; what it says here is said to them then.
-                let _ = self.reopen(&opened);
-                Err(failure)
-            }
+            _ => Err(self.unwritten(&trial, writes)),
         }
+    }
+
+    /// Whether a commit is in a database that was opened again, and on the disk.
+    fn has_commit(&self, opened: &Opened, number: u64) -> bool {
+        guarded(|| commits(&opened.database)).is_ok_and(|last| last >= number) && (!opened.shadow || self.medium.sync().is_ok())
     }
 
     /// What to tell those whose writes failed; decides whether more may be tried.
     fn unwritten(&self, trial: &Trial, writes: &[Write]) -> Failure {
         let (name, steps) = (&self.medium.name, writes.iter().map(|write| write.steps.len()).sum::<usize>());
         let bytes: usize = writes.iter().flat_map(|write| &write.steps).map(Step::bytes).sum();
-        let what = format!("{steps} changes ({bytes} bytes) were not kept in {name}");
+        let what = if steps == 0 { name.clone() } else { format!("{steps} changes ({bytes} bytes) were not kept in {name}") };
         match trial {
             Trial::Medium(Trouble { act: Act::Write, kind, text }) if is_full(*kind) => {
                 let text =

@@ -1,4 +1,9 @@
 //! What the spool promises: it keeps what it acknowledged, or says what is damaged, whatever happens to it.
 #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
 
+mod disk;
+mod faults;
+mod model;
+mod power;
 mod records;
+mod rot;

@@ -54,7 +54,7 @@ impl Handler<Chunk> for Assembler {
 }
 
 async fn run(seat: AssemblerSeat, chunks: mpsc::UnboundedReceiver<Chunk>) {
-    let AssemblerSeat { transfer, sink, resumed, owner, aborted, metrics, thread } = seat;
+    let AssemblerSeat { transfer, sink, resumed, checkpoint, owner, aborted, metrics, thread } = seat;
     let say = |news| {
         let (stream, attempt) = (transfer.stream, transfer.scope.attempt);
         owner.do_send(Assembled { stream, attempt, news });
@@ -70,6 +70,7 @@ async fn run(seat: AssemblerSeat, chunks: mpsc::UnboundedReceiver<Chunk>) {
         short: None,
         trailer: None,
         journal: None,
+        checkpoint,
     }
     .go_on(resumed);
     match AssertUnwindSafe(work.assemble(chunks, aborted)).catch_unwind().await {
@@ -94,6 +95,8 @@ struct Work {
     short: Option<u64>,
     trailer: Option<Trailer>,
     journal: Option<Journalled>,
+    /// Bytes between two checkpoints.
+    checkpoint: u64,
 }
 
 /// What is written, where the sink keeps a journal.
@@ -188,7 +191,7 @@ impl Work {
         if let (Some(journal), Some(subtree)) = (&mut self.journal, subtree) {
             journal.written.insert(index, subtree);
             journal.since += bytes.len() as u64;
-            if journal.since >= CHECKPOINT {
+            if journal.since >= self.checkpoint {
                 self.checkpoint().await.map_err(|error| sink_failure(&error))?;
             }
         }
@@ -255,9 +258,6 @@ impl Work {
         self.owner.do_send(Assembled { stream: self.transfer.stream, attempt: self.transfer.scope.attempt, news });
     }
 }
-
-/// Bytes between two checkpoints: what a receiver that dies may have to be sent again, besides a window.
-const CHECKPOINT: u64 = 16 << 20;
 
 fn sink_failure(error: &SinkError) -> Failure {
     let kind = match error {

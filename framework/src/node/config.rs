@@ -28,6 +28,9 @@ pub struct NodeConfig {
     pub restart: RestartPolicy,
     /// Heartbeat, and when a silent peer is given up.
     pub link: LinkConfig,
+    /// Bytes of a delivery between two checkpoints, where there is a spool: what a receiver that dies has to be sent again,
+    /// besides a window. Each costs a sync of the file and of the spool. Default 16 MiB.
+    pub checkpoint: u64,
     /// How long connecting and the handshake may take. Default 10 s.
     pub handshake_timeout: Duration,
     /// Connections that may be in their handshake at once; when one more comes, the oldest goes. Default 256.
@@ -66,6 +69,7 @@ impl Default for NodeConfig {
             hosting: Hosting::Parallel(cores),
             restart: RestartPolicy::default(),
             link: LinkConfig::default(),
+            checkpoint: 16 << 20,
             handshake_timeout: Duration::from_secs(10),
             half_open: 256,
             dial_for: Duration::from_secs(5),

@@ -120,6 +120,6 @@ impl AssemblerSeat {
     pub fn bare(transfer: Arc<Transfer>, sink: Box<dyn Sink>, owner: Recipient<Assembled>) -> (Self, oneshot::Sender<Stop>) {
         let (abort, aborted) = oneshot::channel();
         let (metrics, thread) = (Metrics::default().stage("sink"), Box::new(()) as Box<dyn Any + Send>);
-        (Self { transfer, sink, resumed: None, owner, aborted, metrics, thread }, abort)
+        (Self { transfer, sink, resumed: None, checkpoint: u64::MAX, owner, aborted, metrics, thread }, abort)
     }
 }

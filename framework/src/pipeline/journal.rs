@@ -32,13 +32,26 @@ impl Journal {
         stamp[..8].copy_from_slice(&expires.to_le_bytes());
         stamp[8..40].copy_from_slice(&version);
         stamp[40..].copy_from_slice(&chunk_size.to_le_bytes());
-        let noted = store.find(Self::TABLE, &key)?;
-        let (earlier, outdated) = match noted.as_deref().and_then(|noted| noted.split_first_chunk::<{ Self::STAMP }>()) {
-            Some((known, note)) if known[8..] == stamp[8..] => (Some(note.to_vec()), None),
+        let mut journal = Self { store, key, stamp, earlier: None, outdated: None };
+        journal.refresh()?;
+        Ok(journal)
+    }
+
+    /// A journal in this store, for tests of sinks: it serves content of this version, in chunks of this size.
+    #[cfg(feature = "test-util")]
+    pub fn for_tests(store: Arc<dyn Store>, key: &[u8], version: [u8; 32], chunk_size: u32) -> io::Result<Self> {
+        Self::open(store, key.to_vec(), u64::MAX, version, chunk_size)
+    }
+
+    /// Looks anew at what earlier attempts noted: one of them may have been ending until now. May block.
+    pub fn refresh(&mut self) -> io::Result<()> {
+        let noted = self.store.find(Self::TABLE, &self.key)?;
+        (self.earlier, self.outdated) = match noted.as_deref().and_then(|noted| noted.split_first_chunk::<{ Self::STAMP }>()) {
+            Some((known, note)) if known[8..] == self.stamp[8..] => (Some(note.to_vec()), None),
             Some((_, note)) => (None, Some(note.to_vec())),
             None => (None, None),
         };
-        Ok(Self { store, key, stamp, earlier, outdated })
+        Ok(())
     }
 
     /// What an earlier attempt noted, of the same content.
@@ -102,6 +115,10 @@ mod tests {
         for other in [open(2, 1024), open(1, 2048)] {
             assert_eq!((other.earlier(), other.outdated()), (None, Some(&b"so far"[..])));
         }
+        let mut early = open(1, 1024);
+        open(1, 1024).note(b"further").unwrap();
+        early.refresh().unwrap();
+        assert_eq!(early.earlier(), Some(&b"further"[..]));
         open(1, 1024).clear().unwrap();
         assert_eq!(open(1, 1024).earlier(), None);
     }

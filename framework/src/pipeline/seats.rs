@@ -101,6 +101,8 @@ pub struct AssemblerSeat {
     pub sink: Box<dyn Sink>,
     /// Whether the sink keeps a journal; and what it holds from an earlier attempt.
     pub resumed: Option<Progress>,
+    /// Bytes between two checkpoints of a sink with a journal.
+    pub checkpoint: u64,
     /// Who hears how it goes.
     pub owner: Recipient<Assembled>,
     /// Resolves when the transfer has stopped; an error means the same.

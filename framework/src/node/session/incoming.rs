@@ -203,8 +203,8 @@ impl Session {
                 }
                 let resumed = journalled.then_some(resumed);
                 let (abort, aborted) = oneshot::channel();
-                let metrics = shared.metrics.stage("sink");
-                let seat = AssemblerSeat { transfer: ours, sink, resumed, owner, aborted, metrics, thread: Box::new(guard) };
+                let (metrics, checkpoint) = (shared.metrics.stage("sink"), shared.config.checkpoint);
+                let seat = AssemblerSeat { transfer: ours, sink, resumed, checkpoint, owner, aborted, metrics, thread: Box::new(guard) };
                 let assembler = shared.registry.start_assembler(seat);
                 let assembler = assembler.ok_or_else(|| Failure::new(FailureKind::Stage, "the receiver has no assembler"))?;
                 Ok(OpenedSink::Running { assembler, abort, room })

@@ -7,14 +7,16 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use estafette::delivery::{ContentKind, ContentName};
-use estafette::pipeline::{Committed, Offer, Placement, Refusal, Sink, SinkError, Summary};
+use estafette::pipeline::{Committed, Offer, Placement, Progress, Refusal, Resumed, Sink, SinkError, Summary};
 use futures_util::future::BoxFuture;
 use rustix::fs::Mode;
 
 use super::folder::{Folder, OnConflict};
-use super::home::Home;
+use super::home::{Home, Temporary};
 use super::limits::{Limits, Meter, write_error};
-use super::publish::publish;
+use super::partial::Partial;
+use super::publish::{discard, publish};
+use super::resume::Found;
 
 /// Writes a file, in whatever order its bytes come, and makes it visible when it is complete.
 #[derive(Debug)]
@@ -25,12 +27,31 @@ pub struct FileSink {
     policy: OnConflict,
     meter: Meter,
     part: Option<Part>,
+    resumed: Resumed,
 }
 
 #[derive(Debug)]
-struct Part {
-    name: String,
-    file: File,
+enum Part {
+    /// Gone with its process.
+    Passing { name: String, file: File },
+    /// A later process can go on with it.
+    Kept(Partial),
+}
+
+impl Part {
+    fn file(&self) -> &File {
+        match self {
+            Self::Passing { file, .. } => file,
+            Self::Kept(partial) => partial.file(),
+        }
+    }
+
+    fn name(&self) -> &str {
+        match self {
+            Self::Passing { name, .. } => name,
+            Self::Kept(partial) => partial.name(),
+        }
+    }
 }
 
 impl FileSink {
@@ -40,49 +61,77 @@ impl FileSink {
     }
 
     pub(super) fn create(home: Home, offer: &Offer, policy: OnConflict, limits: Limits) -> Result<Self, Refusal> {
-        // A file with a mode of its own is nobody else's business before it has it; plain bytes get what the process gives new files.
-        let mode = match offer.content.kind {
+        let (name, file) = home
+            .create_file(offer.transfer, Temporary::Part, Self::mode(&offer.content.kind))
+            .map_err(|error| Refusal::new(format!("the receiver can't write to {}: {error}", home.place(b""))))?;
+        Ok(Self::new(home, offer, policy, limits, Some(Part::Passing { name, file }), Resumed::Nothing))
+    }
+
+    /// One that goes on with what was found.
+    pub(super) fn found(home: Home, offer: &Offer, policy: OnConflict, limits: Limits, found: Found) -> Self {
+        let (part, resumed) = match found {
+            Found::Partial(partial, resumed) => (Some(Part::Kept(partial)), resumed),
+            Found::Committed(summary, committed) => (None, Resumed::Committed(summary, committed)),
+        };
+        Self::new(home, offer, policy, limits, part, resumed)
+    }
+
+    fn new(home: Home, offer: &Offer, policy: OnConflict, limits: Limits, part: Option<Part>, resumed: Resumed) -> Self {
+        let (name, kind) = (offer.content.name.clone(), offer.content.kind.clone());
+        Self { home, name, kind, policy, meter: Meter::new(limits), part, resumed }
+    }
+
+    /// The mode of its temporary. A file with a mode of its own is nobody else's business before it has it; plain bytes get what the process gives
+    /// new files.
+    pub(super) fn mode(kind: &ContentKind) -> Mode {
+        match kind {
             ContentKind::Bytes => Mode::from_raw_mode(0o666),
             _ => Mode::RUSR | Mode::WUSR,
-        };
-        let (name, file) = home
-            .create_part(offer.transfer, mode)
-            .map_err(|error| Refusal::new(format!("the receiver can't write to {}: {error}", home.place(b""))))?;
-        let (target, kind) = (offer.content.name.clone(), offer.content.kind.clone());
-        Ok(Self { home, name: target, kind, policy, meter: Meter::new(limits), part: Some(Part { name, file }) })
+        }
     }
 
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), SinkError> {
         let Some(part) = &self.part else { return Err(closed()) };
         self.meter.admit(offset, bytes.len() as u64, &self.home)?;
-        let written = part.file.write_all_at(bytes, offset);
+        let written = part.file().write_all_at(bytes, offset);
         written.map_err(|error| write_error(&self.home, self.home.place(self.name.as_bytes()), bytes.len() as u64, error))
     }
 
     fn publish(&mut self, summary: &Summary) -> Result<Committed, SinkError> {
         let Some(part) = &self.part else { return Err(closed()) };
         let failed = |error| write_error(&self.home, self.home.place(self.name.as_bytes()), summary.length, error);
-        let length = part.file.metadata().map_err(failed)?.len();
+        let length = part.file().metadata().map_err(failed)?.len();
         if length != summary.length {
             let text = format!("{length} bytes were written of {}", summary.length);
             return Err(failed(std::io::Error::new(std::io::ErrorKind::InvalidData, text)));
         }
         if let ContentKind::File { mode, mtime } = self.kind {
-            set_attributes(&part.file, mode, mtime).map_err(failed)?;
+            set_attributes(part.file(), mode, mtime).map_err(failed)?;
         }
-        part.file.sync_all().map_err(failed)?;
-        let name = publish(&self.home, &part.name, self.name.as_bytes(), self.policy, false)?;
+        part.file().sync_all().map_err(failed)?;
+        let committed = |name: &[u8]| Committed { place: self.home.place(name), files: 1, ..Committed::default() };
+        let name = publish(&self.home, part.name(), self.name.as_bytes(), self.policy, false, |name| match part {
+            Part::Passing { .. } => Ok(()),
+            Part::Kept(partial) => partial.intend(&self.home, name, summary, committed(name)),
+        })?;
+        let committed = committed(&name);
         self.part = None;
-        let place = self.home.place(&name);
-        self.home.sync().map_err(|error| SinkError::Write { what: place.clone(), error })?;
-        Ok(Committed { place, files: 1, ..Committed::default() })
+        self.home.sync().map_err(|error| SinkError::Write { what: committed.place.clone(), error })?;
+        Ok(committed)
     }
 
-    fn remove_part(&mut self) {
-        if let Some(part) = self.part.take()
-            && let Err(error) = self.home.remove(&part.name)
-        {
-            tracing::warn!(place = %self.home.place(part.name.as_bytes()), %error, "could not remove a temporary");
+    fn give_up(&mut self) {
+        match self.part.take() {
+            Some(Part::Passing { name, .. }) => discard(&self.home, &name),
+            Some(Part::Kept(partial)) => partial.discard(&self.home),
+            None => {}
+        }
+    }
+
+    /// Removes what no later attempt can go on with.
+    fn leave(&mut self) {
+        if let Some(Part::Passing { name, .. }) = self.part.take() {
+            discard(&self.home, &name);
         }
     }
 }
@@ -101,13 +150,30 @@ impl Sink for FileSink {
     }
 
     fn abort(&mut self, _reason: &str) {
-        self.remove_part();
+        self.give_up();
+    }
+
+    fn resumed(&self) -> Resumed {
+        self.resumed.clone()
+    }
+
+    fn checkpoint<'a>(&'a mut self, progress: &'a Progress) -> BoxFuture<'a, Result<(), SinkError>> {
+        Box::pin(async move {
+            match &mut self.part {
+                Some(Part::Kept(partial)) => partial.checkpoint(&self.home, progress),
+                _ => Ok(()),
+            }
+        })
+    }
+
+    fn suspend(&mut self, _reason: &str) {
+        self.leave();
     }
 }
 
 impl Drop for FileSink {
     fn drop(&mut self) {
-        self.remove_part();
+        self.leave();
     }
 }
 

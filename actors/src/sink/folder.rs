@@ -4,12 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use estafette::delivery::ContentKind;
-use estafette::pipeline::{Inbox, Offer, Refusal, Sink, SinkError};
+use estafette::pipeline::{Inbox, Journal, Offer, Refusal, Sink, SinkError};
 
 use super::file::FileSink;
 use super::home::Home;
+use super::kept_tree::KeptTree;
 use super::limits::Limits;
 use super::publish::{check_name, exists, replaceable};
+use super::resume;
 use super::tree::TreeSink;
 
 /// What happens to a delivery whose name is taken.
@@ -30,6 +32,12 @@ pub enum OnConflict {
 /// rename. Temporaries of a delivery that fails are removed at once. Those of a process that died are removed when a folder of this path is first
 /// used again: every temporary is locked (`flock`) while its process lives, so only those whose lock is free are taken for leftovers, and several
 /// processes may share a folder. Where a file system knows no such locks, leftovers stay.
+///
+/// A delivery with a [`Journal`] goes on after its process died: its temporary, `.estafette-….keep`, is kept and noted, and the next attempt verifies
+/// what it holds before it goes on. Of two attempts at once the later one waits up to ten seconds for the earlier one to end. What turns out to be
+/// damaged is renamed to `.estafette-….damaged` and kept for a person, and the delivery begins anew. A kept temporary is removed when its delivery
+/// fails or is cancelled; else when it has not changed for 31 days, since no delivery may go on for longer. A tree with a journal needs its size
+/// twice for a moment: as the stream it came as, and unpacked.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
@@ -84,7 +92,7 @@ impl Folder {
         let home = Home::open(&self.path)
             .map_err(|error| Refusal::new(format!("the receiver can't open its folder {}: {error}", self.path.display())))?;
         if !self.cleaned.swap(true, Ordering::Relaxed)
-            && let Err(error) = home.remove_stale()
+            && let Err(error) = home.remove_stale(std::time::SystemTime::now())
         {
             tracing::warn!(place = %home.place(b""), %error, "could not look for what an earlier run left behind");
         }
@@ -108,11 +116,30 @@ impl Folder {
             }),
         }
     }
+
+    /// Opens a delivery that may go on in a later process.
+    fn go_on(&self, home: Home, offer: &Offer, journal: &Journal) -> Result<Box<dyn Sink>, Refusal> {
+        let is_tree = offer.content.kind == ContentKind::Tree;
+        // A tree is there twice when it is unpacked.
+        let times = if is_tree { 2 } else { 1 };
+        let found = resume::open(&home, offer, journal, FileSink::mode(&offer.content.kind), &|held| {
+            self.check_target(&home, offer)?;
+            self.limits.check_claim_kept(offer.content.length, times, held, &home)
+        })?;
+        Ok(if is_tree {
+            Box::new(KeptTree::found(home, offer, self.on_conflict, self.limits, found))
+        } else {
+            Box::new(FileSink::found(home, offer, self.on_conflict, self.limits, found))
+        })
+    }
 }
 
 impl Inbox for Folder {
     fn open(&self, offer: &Offer) -> Result<Box<dyn Sink>, Refusal> {
         let home = self.home()?;
+        if let Some(journal) = &offer.journal {
+            return self.go_on(home, offer, journal);
+        }
         self.check_target(&home, offer)?;
         self.limits.check_claim(offer.content.length, &home)?;
         match offer.content.kind {

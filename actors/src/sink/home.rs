@@ -1,15 +1,16 @@
 //! The folder an inbox writes to, and the temporaries in it.
 //!
-//! Invariant: everything happens relative to one open directory handle, with names of a single component. A temporary is locked as long as the
-//! process that made it lives, so a leftover is known by its lock being free.
+//! Invariant: everything happens relative to one open directory handle, with names of a single component. A temporary is locked as long as a
+//! process works on it, so a leftover is known by its lock being free; one that a later process may go on with has to be old, too.
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cap_std::fs::Dir;
 use estafette::delivery::TransferId;
-use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 /// All temporaries begin like this; no delivery may.
@@ -22,6 +23,8 @@ pub(super) enum Temporary {
     Part,
     /// A folder in which a tree is staged.
     Tree,
+    /// A file or a folder that a journal tells of: it outlives its process.
+    Keep,
 }
 
 impl Temporary {
@@ -29,8 +32,27 @@ impl Temporary {
         match self {
             Self::Part => ".part",
             Self::Tree => ".tree",
+            Self::Keep => ".keep",
         }
     }
+}
+
+/// The name of something in a home, and what it is: another thing of that name is not it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(super) struct Named {
+    pub(super) name: String,
+    pub(super) inode: u64,
+}
+
+/// What has become of a temporary that was kept.
+#[derive(Debug)]
+pub(super) enum Kept {
+    /// It is there, and locked for us.
+    Ours(File),
+    /// Somebody works on it.
+    Busy,
+    /// It is gone, or something else bears its name.
+    Gone,
 }
 
 /// An open folder and the path it was opened by, which serves messages only.
@@ -78,17 +100,58 @@ impl Home {
         }
     }
 
+    /// Whether `name`, itself and not what it may lead to, is this inode.
+    pub(super) fn is_inode(&self, name: &[u8], inode: u64) -> std::io::Result<bool> {
+        let device = rustix::fs::fstat(&self.dir)?.st_dev;
+        match rustix::fs::statat(&self.dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok((stat.st_dev, stat.st_ino) == (device, inode)),
+            Err(Errno::NOENT) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Opens and locks a temporary file that was kept, and touches nothing that took its place.
+    pub(super) fn open_kept(&self, kept: &Named) -> std::io::Result<Kept> {
+        if !self.is_inode(kept.name.as_bytes(), kept.inode)? {
+            return Ok(Kept::Gone);
+        }
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let open = || rustix::fs::openat(&self.dir, &*kept.name, flags, Mode::empty());
+        // It may have got the permissions that it is to have in the end.
+        let opened = match open() {
+            Err(Errno::ACCESS) => permit_file(&self.dir, kept).and_then(|()| open()),
+            opened => opened,
+        };
+        let file = match opened {
+            Err(Errno::NOENT | Errno::LOOP | Errno::ISDIR | Errno::NXIO) => return Ok(Kept::Gone),
+            opened => opened?,
+        };
+        if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
+            return Ok(Kept::Busy);
+        }
+        let stat = rustix::fs::fstat(&file)?;
+        let is_it = stat.st_ino == kept.inode && FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        if is_it && self.is_at(&file, &kept.name) { Ok(Kept::Ours(file.into())) } else { Ok(Kept::Gone) }
+    }
+
+    /// Gives a temporary that is damaged a name under which nobody cleans it away, and tells the name.
+    pub(super) fn set_aside(&self, name: &str) -> std::io::Result<String> {
+        let aside = format!("{}.damaged", name.strip_suffix(".keep").unwrap_or(name));
+        rustix::fs::renameat(&self.dir, name, &self.dir, &*aside)?;
+        Ok(aside)
+    }
+
     /// Makes a new temporary file and locks it.
-    pub(super) fn create_part(&self, transfer: TransferId, mode: Mode) -> std::io::Result<(String, File)> {
+    pub(super) fn create_file(&self, transfer: TransferId, kind: Temporary, mode: Mode) -> std::io::Result<(String, File)> {
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let make = |name: &str| rustix::fs::openat(&self.dir, name, flags, mode);
-        self.create(transfer, Temporary::Part, make).map(|(name, file)| (name, file.into()))
+        self.create(transfer, kind, make).map(|(name, file)| (name, file.into()))
     }
 
     /// Makes a new temporary folder, open to nobody else, and locks it.
-    pub(super) fn create_tree(&self, transfer: TransferId) -> std::io::Result<(String, File)> {
+    pub(super) fn create_tree(&self, transfer: TransferId, kind: Temporary) -> std::io::Result<(String, File)> {
         let make = |name: &str| create_folder(&self.dir, name.as_bytes());
-        self.create(transfer, Temporary::Tree, make).map(|(name, folder)| (name, folder.into()))
+        self.create(transfer, kind, make).map(|(name, folder)| (name, folder.into()))
     }
 
     fn create(
@@ -134,14 +197,19 @@ impl Home {
         removed.or_else(|error| if error.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
     }
 
-    /// Removes what crashed processes left behind: temporaries of the exact form we make whose lock is free.
-    pub(super) fn remove_stale(&self) -> std::io::Result<()> {
+    /// Removes what crashed processes left behind: temporaries of the exact form we make whose lock is free, and of those that are kept for a
+    /// later process the ones that nobody has changed for [`KEPT_FOR`].
+    pub(super) fn remove_stale(&self, now: SystemTime) -> std::io::Result<()> {
+        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         for entry in self.dir.entries()? {
             let name = entry?.file_name();
-            let Some(name) = name.to_str().filter(|name| is_temporary(name)) else { continue };
+            let Some((name, kind)) = name.to_str().and_then(|name| Some((name, temporary(name)?))) else { continue };
             let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
             let Ok(open) = rustix::fs::openat(&self.dir, name, flags, Mode::empty()) else { continue };
             if rustix::fs::flock(&open, FlockOperation::NonBlockingLockExclusive).is_err() {
+                continue;
+            }
+            if kind == Temporary::Keep && !rustix::fs::fstat(&open).is_ok_and(|stat| unchanged_since(&stat, now) > KEPT_FOR) {
                 continue;
             }
             match self.remove(name) {
@@ -184,6 +252,33 @@ fn permit(parent: impl AsFd, name: &[u8]) -> Result<(), Errno> {
     Ok(())
 }
 
+/// Gives the owner of a kept file permission to go on with it, without following a link.
+fn permit_file(dir: &Dir, kept: &Named) -> Result<(), Errno> {
+    #[cfg(target_os = "linux")]
+    {
+        use std::os::fd::AsRawFd;
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let handle = rustix::fs::openat(dir, &*kept.name, flags, Mode::empty())?;
+        let stat = rustix::fs::fstat(&handle)?;
+        // One with a second name is visible already, with the permissions it is to have.
+        if stat.st_ino != kept.inode || stat.st_nlink != 1 {
+            return Err(Errno::NOENT);
+        }
+        rustix::fs::chmod(format!("/proc/self/fd/{}", handle.as_raw_fd()), Mode::RUSR | Mode::WUSR)
+    }
+    #[cfg(not(target_os = "linux"))]
+    rustix::fs::chmodat(dir, &*kept.name, Mode::RUSR | Mode::WUSR, AtFlags::SYMLINK_NOFOLLOW)
+}
+
+/// How long ago something was changed. By the time of its last change, since its modification time may be the sender's.
+fn unchanged_since(stat: &Stat, now: Duration) -> Duration {
+    let changed = Duration::new(stat.st_ctime.try_into().unwrap_or(0), stat.st_ctime_nsec.try_into().unwrap_or(0));
+    now.saturating_sub(changed)
+}
+
+/// A day longer than any delivery may go on: what was kept for it has no use any more.
+const KEPT_FOR: Duration = Duration::from_secs(31 * 24 * 3600);
+
 /// Tries to find a name of its own for a temporary; names are random, so the second is needed only when somebody cleans up right then.
 const ATTEMPTS: usize = 16;
 
@@ -193,10 +288,13 @@ fn temporary_name(transfer: TransferId, kind: Temporary) -> std::io::Result<Stri
     Ok(format!(".estafette-{transfer}-{:016x}{}", u64::from_le_bytes(random), kind.suffix()))
 }
 
-fn is_temporary(name: &str) -> bool {
-    let middle = name.strip_prefix(".estafette-").and_then(|rest| rest.strip_suffix(".part").or(rest.strip_suffix(".tree")));
+/// What kind of temporary has this name; `None` for names that are not of the form we make.
+pub(super) fn temporary(name: &str) -> Option<Temporary> {
+    let rest = name.strip_prefix(".estafette-")?;
+    let (middle, kind) =
+        [Temporary::Part, Temporary::Tree, Temporary::Keep].into_iter().find_map(|kind| Some((rest.strip_suffix(kind.suffix())?, kind)))?;
     let hexadecimal = |part: &str| part.len() == 16 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
-    middle.and_then(|middle| middle.split_once('-')).is_some_and(|(transfer, random)| hexadecimal(transfer) && hexadecimal(random))
+    middle.split_once('-').filter(|(transfer, random)| hexadecimal(transfer) && hexadecimal(random)).map(|_| kind)
 }
 
 #[cfg(test)]
@@ -206,10 +304,12 @@ mod tests {
     #[test]
     fn only_names_of_the_form_we_make_are_temporaries() {
         let transfer = TransferId::from_bytes([0xab; 24]);
-        assert!(is_temporary(&temporary_name(transfer, Temporary::Part).unwrap()));
-        assert!(is_temporary(&temporary_name(transfer, Temporary::Tree).unwrap()));
-        for other in [".estafette-notes", ".estafette-.part", "photo.part", ".estafette-0123456789abcdef-0123456789abcdef.old"] {
-            assert!(!is_temporary(other), "{other}");
+        for kind in [Temporary::Part, Temporary::Tree, Temporary::Keep] {
+            assert_eq!(temporary(&temporary_name(transfer, kind).unwrap()), Some(kind));
+        }
+        let damaged = ".estafette-0123456789abcdef-0123456789abcdef.damaged";
+        for other in [".estafette-notes", ".estafette-.part", "photo.part", damaged, ".estafette-../../../etc/passwd.keep"] {
+            assert_eq!(temporary(other), None, "{other}");
         }
     }
 
@@ -218,14 +318,48 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::open(folder.path()).unwrap();
         let transfer = TransferId::from_bytes([1; 24]);
-        let (live, file) = home.create_part(transfer, Mode::RUSR).unwrap();
-        let (live_tree, tree) = home.create_tree(transfer).unwrap();
-        let (dead, _) = home.create_part(transfer, Mode::RUSR).unwrap();
-        let (dead_tree, _) = home.create_tree(transfer).unwrap();
+        let file = |kind| home.create_file(transfer, kind, Mode::RUSR).unwrap();
+        let (live, live_file) = file(Temporary::Part);
+        let (live_tree, tree) = home.create_tree(transfer, Temporary::Tree).unwrap();
+        let (dead, _) = file(Temporary::Part);
+        let (dead_tree, _) = home.create_tree(transfer, Temporary::Tree).unwrap();
         std::fs::write(folder.path().join(&dead_tree).join("inside"), "x").unwrap();
-        Home::open(folder.path()).unwrap().remove_stale().unwrap();
+        Home::open(folder.path()).unwrap().remove_stale(SystemTime::now()).unwrap();
         let there = |name: &str| folder.path().join(name).exists();
         assert_eq!((there(&live), there(&live_tree), there(&dead), there(&dead_tree)), (true, true, false, false));
-        drop((file, tree));
+        drop((live_file, tree));
+    }
+
+    #[test]
+    fn what_is_kept_is_removed_only_when_no_delivery_can_need_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::open(folder.path()).unwrap();
+        let transfer = TransferId::from_bytes([1; 24]);
+        let (kept, file) = home.create_file(transfer, Temporary::Keep, Mode::RUSR | Mode::WUSR).unwrap();
+        // The sender's modification time tells nothing.
+        file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        let (staged, root) = home.create_tree(transfer, Temporary::Keep).unwrap();
+        let left = |days: u64| {
+            home.remove_stale(SystemTime::now() + Duration::from_secs(days * 24 * 3600)).unwrap();
+            [&kept, &staged].map(|name| folder.path().join(name).exists())
+        };
+        assert_eq!(left(32), [true, true], "they are in use");
+        drop((file, root));
+        assert_eq!(left(30), [true, true]);
+        assert_eq!(left(32), [false, false]);
+    }
+
+    #[test]
+    fn a_kept_file_is_opened_by_one_and_only_as_what_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::open(folder.path()).unwrap();
+        let (name, file) = home.create_file(TransferId::from_bytes([1; 24]), Temporary::Keep, Mode::empty()).unwrap();
+        let kept = Named { inode: rustix::fs::fstat(&file).unwrap().st_ino, name };
+        assert!(matches!(home.open_kept(&kept).unwrap(), Kept::Busy));
+        drop(file);
+        assert!(matches!(home.open_kept(&kept).unwrap(), Kept::Ours(_)), "its mode does not keep us out");
+        assert!(matches!(home.open_kept(&Named { inode: kept.inode + 1, ..kept.clone() }).unwrap(), Kept::Gone));
+        std::fs::remove_file(folder.path().join(&kept.name)).unwrap();
+        assert!(matches!(home.open_kept(&kept).unwrap(), Kept::Gone));
     }
 }

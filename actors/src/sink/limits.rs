@@ -21,13 +21,23 @@ impl Default for Limits {
 impl Limits {
     /// Decides by what a sender claims, before the first byte.
     pub(super) fn check_claim(&self, claimed: Option<u64>, home: &Home) -> Result<(), Refusal> {
+        self.check_claim_kept(claimed, 1, 0, home)
+    }
+
+    /// Like [`Limits::check_claim`], for a delivery that takes its length `times` over, of which `held` bytes are here.
+    pub(super) fn check_claim_kept(&self, claimed: Option<u64>, times: u64, held: u64, home: &Home) -> Result<(), Refusal> {
         let claimed = claimed.unwrap_or(0);
         self.check_length(claimed)?;
+        self.check_room(claimed.saturating_mul(times).saturating_sub(held), home)
+    }
+
+    /// Whether there is room for so many bytes more.
+    pub(super) fn check_room(&self, bytes: u64, home: &Home) -> Result<(), Refusal> {
         let available = home.available().map_err(|error| Refusal::new(format!("free space of {} is unknown: {error}", home.place(b""))))?;
-        match claimed.checked_add(self.keep_free) {
+        match bytes.checked_add(self.keep_free) {
             Some(needed) if needed <= available => Ok(()),
             _ => Err(Refusal::new(format!(
-                "the delivery has {claimed} bytes, and {} has {available} left, of which {} are kept free; free some space there and send again",
+                "the delivery needs {bytes} bytes, and {} has {available} left, of which {} are kept free; free some space there and send again",
                 home.place(b""),
                 self.keep_free
             ))),

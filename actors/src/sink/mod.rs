@@ -6,12 +6,18 @@ mod actor;
 mod file;
 mod folder;
 mod home;
+mod kept_tree;
 mod limits;
 mod memory;
+mod note;
 mod null;
+mod partial;
 mod publish;
+mod resume;
 mod staging;
 mod tree;
+mod unpacking;
+mod verify;
 mod writer;
 
 pub use actor::{ActorInbox, ActorSink, ContentAborted, ContentEnd, ContentPart};

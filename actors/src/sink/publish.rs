@@ -13,17 +13,34 @@ use super::home::{Home, PREFIX};
 const NAMES: u32 = 1000;
 
 /// Renames `temporary` to `wanted`, or what the policy makes of it, and tells the name. Not durable before [`Home::sync`].
-pub(super) fn publish(home: &Home, temporary: &str, wanted: &[u8], policy: OnConflict, folder: bool) -> Result<Vec<u8>, SinkError> {
+///
+/// `intend` is told each name before it is tried.
+pub(super) fn publish(
+    home: &Home,
+    temporary: &str,
+    wanted: &[u8],
+    policy: OnConflict,
+    folder: bool,
+    mut intend: impl FnMut(&[u8]) -> Result<(), SinkError>,
+) -> Result<Vec<u8>, SinkError> {
     let failed = |error: Errno| SinkError::Write { what: home.place(wanted), error: error.into() };
     match policy {
-        OnConflict::Refuse => match rename_new(home, temporary, wanted, folder) {
-            Ok(()) => Ok(wanted.to_vec()),
-            Err(Errno::EXIST) => Err(SinkError::Refused(exists(home, wanted))),
-            Err(error) => Err(failed(error)),
-        },
+        OnConflict::Refuse => {
+            intend(wanted)?;
+            match rename_new(home, temporary, wanted, folder) {
+                Ok(()) => Ok(wanted.to_vec()),
+                Err(Errno::EXIST) => Err(SinkError::Refused(exists(home, wanted))),
+                Err(error) => Err(failed(error)),
+            }
+        }
         OnConflict::Rename => {
             for number in 0..NAMES {
                 let name = numbered(wanted, number, folder);
+                // An intention may cost a sync: none for a name that is taken.
+                if matches!(home.kind_of(&name), Ok(Some(_))) {
+                    continue;
+                }
+                intend(&name)?;
                 match rename_new(home, temporary, &name, folder) {
                     Ok(()) => return Ok(name),
                     Err(Errno::EXIST) => {}
@@ -35,6 +52,7 @@ pub(super) fn publish(home: &Home, temporary: &str, wanted: &[u8], policy: OnCon
         }
         OnConflict::Replace => {
             replaceable(home, wanted, folder)?;
+            intend(wanted)?;
             if folder { replace_folder(home, temporary, wanted) } else { rename(home, temporary.as_bytes(), wanted) }.map_err(failed)?;
             Ok(wanted.to_vec())
         }
@@ -100,7 +118,7 @@ fn replace_folder(home: &Home, staged: &str, target: &[u8]) -> Result<(), Errno>
         Err(Errno::NOENT) => return rename_new(home, staged, target, true),
         Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
             // Should the process die between the two, the old folder is kept under this name: it is no temporary and never removed as one.
-            let aside = staged.replace(".tree", ".old");
+            let aside = format!("{}.old", staged.rsplit_once('.').map_or(staged, |(stem, _)| stem));
             rename(home, target, aside.as_bytes())?;
             rename(home, staged.as_bytes(), target).inspect_err(|_| {
                 let _ = rename(home, aside.as_bytes(), target);
@@ -113,9 +131,9 @@ fn replace_folder(home: &Home, staged: &str, target: &[u8]) -> Result<(), Errno>
     Ok(())
 }
 
-fn discard(home: &Home, old: &str) {
+pub(super) fn discard(home: &Home, old: &str) {
     if let Err(error) = home.remove(old) {
-        tracing::warn!(place = %home.place(old.as_bytes()), %error, "could not remove the folder that was replaced");
+        tracing::warn!(place = %home.place(old.as_bytes()), %error, "could not remove a temporary");
     }
 }
 

@@ -10,11 +10,11 @@ use futures_util::future::BoxFuture;
 
 use super::file::closed;
 use super::folder::OnConflict;
-use super::home::Home;
+use super::home::{Home, Temporary};
 use super::limits::{Limits, Meter, write_error};
-use super::publish::publish;
+use super::publish::{discard, publish};
 use super::staging::Staging;
-use crate::tree::{Event, TreeError, TreeReader};
+use super::unpacking::Unpacking;
 
 /// Unpacks a tree stream while it comes and makes the tree visible when it is complete.
 #[derive(Debug)]
@@ -22,33 +22,29 @@ pub(super) struct TreeSink {
     home: Home,
     name: ContentName,
     policy: OnConflict,
-    limits: Limits,
     meter: Meter,
-    reader: TreeReader,
+    unpacking: Unpacking,
     position: u64,
-    entries: u64,
     staging: Option<Staging>,
 }
 
 impl TreeSink {
     pub(super) fn create(home: Home, offer: &Offer, policy: OnConflict, limits: Limits) -> Result<Self, Refusal> {
         let (name, root) = home
-            .create_tree(offer.transfer)
+            .create_tree(offer.transfer, Temporary::Tree)
             .map_err(|error| Refusal::new(format!("the receiver can't write to {}: {error}", home.place(b""))))?;
         Ok(Self {
             home,
             name: offer.content.name.clone(),
             policy,
-            limits,
             meter: Meter::new(limits),
-            reader: TreeReader::new(),
+            unpacking: Unpacking::new(limits),
             position: 0,
-            entries: 0,
             staging: Some(Staging::new(name, root)),
         })
     }
 
-    fn unpack(&mut self, offset: u64, mut input: &[u8]) -> Result<(), SinkError> {
+    fn unpack(&mut self, offset: u64, input: &[u8]) -> Result<(), SinkError> {
         let Some(staging) = &mut self.staging else { return Err(closed()) };
         if offset != self.position {
             let reason = format!("bytes at {offset} came when those at {} were due", self.position);
@@ -56,22 +52,15 @@ impl TreeSink {
         }
         self.meter.admit(offset, input.len() as u64, &self.home)?;
         self.position += input.len() as u64;
-        while let Some(event) = self.reader.next(&mut input).map_err(refused)? {
-            if matches!(event, Event::Entry(_)) {
-                self.entries += 1;
-                self.limits.check_files(self.entries).map_err(SinkError::Refused)?;
-            }
-            staging.apply(event).map_err(|failure| failure.explain(&self.home, self.name.as_bytes()))?;
-        }
-        Ok(())
+        self.unpacking.feed(input, |event| staging.apply(event).map_err(|failure| failure.explain(&self.home, self.name.as_bytes())))
     }
 
     fn publish(&mut self, summary: &Summary) -> Result<Committed, SinkError> {
         let Some(staging) = &mut self.staging else { return Err(closed()) };
-        let counts = self.reader.finish().map_err(refused)?;
+        let counts = self.unpacking.finish()?;
         let failed = |error| write_error(&self.home, self.home.place(self.name.as_bytes()), summary.length, error);
         staging.seal(&self.home).map_err(failed)?;
-        let name = publish(&self.home, staging.name(), self.name.as_bytes(), self.policy, true)?;
+        let name = publish(&self.home, staging.name(), self.name.as_bytes(), self.policy, true, |_| Ok(()))?;
         self.staging = None;
         let place = self.home.place(&name);
         self.home.sync().map_err(|error| SinkError::Write { what: place.clone(), error })?;
@@ -79,16 +68,10 @@ impl TreeSink {
     }
 
     fn remove_staging(&mut self) {
-        if let Some(staging) = self.staging.take()
-            && let Err(error) = self.home.remove(staging.name())
-        {
-            tracing::warn!(place = %self.home.place(staging.name().as_bytes()), %error, "could not remove a temporary");
+        if let Some(staging) = self.staging.take() {
+            discard(&self.home, staging.name());
         }
     }
-}
-
-fn refused(error: TreeError) -> SinkError {
-    SinkError::Refused(Refusal::new(error))
 }
 
 impl Sink for TreeSink {

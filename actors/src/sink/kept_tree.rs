@@ -1,0 +1,182 @@
+//! Keeps a tree as the stream it comes as, so that a later process can go on with it, and unpacks it when it is complete.
+//!
+//! Invariant: until the stream is complete and verified nothing of it is unpacked. A folder that a crash left half unpacked is noted, removed, and
+//! unpacked again from the stream, which goes only when the folder is visible for good.
+
+use std::os::unix::fs::{FileExt, MetadataExt};
+
+use bytes::Bytes;
+use estafette::delivery::ContentName;
+use estafette::pipeline::{Committed, Offer, Placement, Progress, Resumed, Sink, SinkError, Summary};
+use futures_util::future::BoxFuture;
+
+use super::file::closed;
+use super::folder::OnConflict;
+use super::home::{Home, Named, Temporary};
+use super::limits::{Limits, Meter, write_error};
+use super::partial::Partial;
+use super::publish::{discard, publish};
+use super::resume::Found;
+use super::staging::Staging;
+use super::unpacking::Unpacking;
+use crate::tree::Counts;
+
+/// Writes a tree stream, in whatever order its bytes come, and unpacks it when it is complete.
+#[derive(Debug)]
+pub(super) struct KeptTree {
+    home: Home,
+    name: ContentName,
+    policy: OnConflict,
+    limits: Limits,
+    meter: Meter,
+    stream: Option<Partial>,
+    inspection: Option<Inspection>,
+    resumed: Resumed,
+}
+
+/// Reads along behind the checkpoints, so that a tree which can't be taken is refused before all of it has come.
+#[derive(Debug)]
+struct Inspection {
+    unpacking: Unpacking,
+    position: u64,
+}
+
+impl KeptTree {
+    /// One that goes on with what was found.
+    pub(super) fn found(home: Home, offer: &Offer, policy: OnConflict, limits: Limits, found: Found) -> Self {
+        let (stream, resumed) = match found {
+            Found::Partial(partial, resumed) => (Some(partial), resumed),
+            Found::Committed(summary, committed) => (None, Resumed::Committed(summary, committed)),
+        };
+        // What an earlier attempt took is not read a second time: it is checked again when it is unpacked.
+        let inspection = matches!(resumed, Resumed::Nothing).then(|| Inspection { unpacking: Unpacking::new(limits), position: 0 });
+        let name = offer.content.name.clone();
+        Self { home, name, policy, limits, meter: Meter::new(limits), stream, inspection, resumed }
+    }
+
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), SinkError> {
+        let Some(stream) = &self.stream else { return Err(closed()) };
+        self.meter.admit(offset, bytes.len() as u64, &self.home)?;
+        let written = stream.file().write_all_at(bytes, offset);
+        written.map_err(|error| self.failed(bytes.len() as u64, error))
+    }
+
+    fn inspect(&mut self, progress: &Progress) -> Result<(), SinkError> {
+        let (Some(stream), Some(Inspection { unpacking, position })) = (&self.stream, &mut self.inspection) else { return Ok(()) };
+        let start = std::mem::replace(position, progress.length);
+        read(stream, start, progress.length, |bytes| unpacking.feed(bytes, |_| Ok(())))
+            .unwrap_or_else(|error| Err(self.failed(progress.length, error)))
+    }
+
+    fn publish(&mut self, summary: &Summary) -> Result<Committed, SinkError> {
+        let Some(stream) = &self.stream else { return Err(closed()) };
+        let length = stream.file().metadata().map_err(|error| self.failed(summary.length, error))?.len();
+        if length != summary.length {
+            let text = format!("{length} bytes were written of {}", summary.length);
+            return Err(self.failed(summary.length, std::io::Error::new(std::io::ErrorKind::InvalidData, text)));
+        }
+        self.limits.check_room(length, &self.home).map_err(SinkError::Refused)?;
+        let mut staging = self.stage()?;
+        let counts = self.unpack(&mut staging, length)?;
+        staging.seal(&self.home).map_err(|error| self.failed(length, error))?;
+        let Some(stream) = &self.stream else { return Err(closed()) };
+        // An intent says that the stream, too, is here to begin again with.
+        stream.file().sync_all().map_err(|error| self.failed(length, error))?;
+        let committed = |name: &[u8]| Committed { place: self.home.place(name), files: counts.files, skipped: counts.skipped };
+        let name = publish(&self.home, staging.name(), self.name.as_bytes(), self.policy, true, |name| {
+            stream.intend(&self.home, name, summary, committed(name))
+        })?;
+        let committed = committed(&name);
+        let stream = self.stream.take();
+        self.home.sync().map_err(|error| SinkError::Write { what: committed.place.clone(), error })?;
+        if let Some(stream) = stream {
+            discard(&self.home, stream.name());
+        }
+        Ok(committed)
+    }
+
+    /// Makes the folder to unpack into, and notes it.
+    fn stage(&mut self) -> Result<Staging, SinkError> {
+        let Some(stream) = &mut self.stream else { return Err(closed()) };
+        let failed = |error| write_error(&self.home, self.home.place(self.name.as_bytes()), 0, error);
+        let (name, root) = self.home.create_tree(stream.transfer(), Temporary::Keep).map_err(failed)?;
+        let inode = root.metadata().map_err(failed)?.ino();
+        let noted = stream.unpack_into(&self.home, Named { name: name.clone(), inode });
+        noted.inspect_err(|_| discard(&self.home, &name))?;
+        Ok(Staging::new(name, root))
+    }
+
+    fn unpack(&self, staging: &mut Staging, length: u64) -> Result<Counts, SinkError> {
+        let Some(stream) = &self.stream else { return Err(closed()) };
+        let (mut unpacking, mut meter, mut position) = (Unpacking::new(self.limits), Meter::new(self.limits), 0);
+        read(stream, 0, length, |bytes| {
+            meter.admit(position, bytes.len() as u64, &self.home)?;
+            position += bytes.len() as u64;
+            unpacking.feed(bytes, |event| staging.apply(event).map_err(|failure| failure.explain(&self.home, self.name.as_bytes())))
+        })
+        .unwrap_or_else(|error| Err(self.failed(length, error)))?;
+        unpacking.finish()
+    }
+
+    fn failed(&self, needed: u64, error: std::io::Error) -> SinkError {
+        write_error(&self.home, self.home.place(self.name.as_bytes()), needed, error)
+    }
+}
+
+/// Gives `each` what the stream holds from `start` to `end`, until it fails.
+fn read(
+    stream: &Partial,
+    start: u64,
+    end: u64,
+    mut each: impl FnMut(&[u8]) -> Result<(), SinkError>,
+) -> std::io::Result<Result<(), SinkError>> {
+    let mut buffer = vec![0; end.saturating_sub(start).min(PIECE) as usize];
+    let mut position = start;
+    while position < end {
+        let piece = &mut buffer[..(end - position).min(PIECE) as usize];
+        stream.file().read_exact_at(piece, position)?;
+        position += piece.len() as u64;
+        if let Err(error) = each(piece) {
+            return Ok(Err(error));
+        }
+    }
+    Ok(Ok(()))
+}
+
+/// The most bytes of a stream that are read at once.
+const PIECE: u64 = 1 << 20;
+
+impl Sink for KeptTree {
+    fn placement(&self) -> Placement {
+        Placement::Anywhere
+    }
+
+    fn write<'a>(&'a mut self, offset: u64, bytes: &'a Bytes) -> BoxFuture<'a, Result<(), SinkError>> {
+        Box::pin(async move { self.write_at(offset, bytes) })
+    }
+
+    fn commit<'a>(&'a mut self, summary: &'a Summary) -> BoxFuture<'a, Result<Committed, SinkError>> {
+        Box::pin(async move { self.publish(summary) })
+    }
+
+    fn abort(&mut self, _reason: &str) {
+        if let Some(stream) = self.stream.take() {
+            stream.discard(&self.home);
+        }
+    }
+
+    fn resumed(&self) -> Resumed {
+        self.resumed.clone()
+    }
+
+    fn checkpoint<'a>(&'a mut self, progress: &'a Progress) -> BoxFuture<'a, Result<(), SinkError>> {
+        Box::pin(async move {
+            self.inspect(progress)?;
+            self.stream.as_mut().map_or(Ok(()), |stream| stream.checkpoint(&self.home, progress))
+        })
+    }
+
+    fn suspend(&mut self, _reason: &str) {
+        self.stream = None;
+    }
+}

@@ -1,0 +1,125 @@
+//! What a folder notes about a delivery, so that a later process can go on with it.
+//!
+//! Invariant: a file or folder that a noted intent tells of is taken away by its rename alone. So an intent without its temporary was carried out.
+
+use estafette::pipeline::{Committed, Summary};
+use estafette::wire::codec;
+use serde::{Deserialize, Serialize};
+
+use super::home::{Named, Temporary, temporary};
+
+/// Where a delivery stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Note {
+    /// Its bytes are coming in.
+    Writing(Writing),
+    /// All of it is here and durable, and about to become visible.
+    Intent(Intent),
+}
+
+/// The bytes that are durable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Writing {
+    /// The file they are in.
+    pub(super) file: Named,
+    /// Chunks without a hole.
+    pub(super) chunks: u64,
+    /// Bytes of these.
+    pub(super) length: u64,
+    /// The fold of their digests.
+    pub(super) digest: Vec<u8>,
+    /// The folder into which a tree is being unpacked.
+    pub(super) staged: Option<Named>,
+}
+
+/// A rename that is about to be made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Intent {
+    /// The file that the bytes came into.
+    pub(super) file: Named,
+    /// The folder that is renamed; without one it is the file.
+    pub(super) staged: Option<Named>,
+    /// The name it is to have.
+    pub(super) target: Vec<u8>,
+    /// Length and digest of the content.
+    pub(super) summary: Summary,
+    /// What the delivery comes to.
+    pub(super) committed: Committed,
+}
+
+/// Notes as they are kept. A change of the format is a new variant.
+#[derive(Serialize, Deserialize)]
+enum Versioned {
+    V1(Note),
+}
+
+/// Why a note is of no use.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NoteError {
+    #[error(transparent)]
+    Codec(#[from] codec::CodecError),
+    #[error("it tells of {0:?}, which is no name of a temporary")]
+    Name(String),
+}
+
+impl Note {
+    pub(super) fn encode(self) -> Result<Vec<u8>, NoteError> {
+        Ok(codec::encode(&Versioned::V1(self))?)
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, NoteError> {
+        let Versioned::V1(note) = codec::decode(bytes)?;
+        let stray = |named: &&Named| temporary(&named.name) != Some(Temporary::Keep);
+        let strayed = note.staged().into_iter().chain([note.file()]).find(stray).map(|named| named.name.clone());
+        strayed.map_or(Ok(note), |name| Err(NoteError::Name(name)))
+    }
+
+    /// The file that the bytes are in.
+    pub(super) fn file(&self) -> &Named {
+        match self {
+            Self::Writing(Writing { file, .. }) | Self::Intent(Intent { file, .. }) => file,
+        }
+    }
+
+    /// The folder a tree is unpacked into.
+    pub(super) fn staged(&self) -> Option<&Named> {
+        match self {
+            Self::Writing(Writing { staged, .. }) | Self::Intent(Intent { staged, .. }) => staged.as_ref(),
+        }
+    }
+
+    /// Bytes that are here.
+    pub(super) fn length(&self) -> u64 {
+        match self {
+            Self::Writing(writing) => writing.length,
+            Self::Intent(intent) => intent.summary.length,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn writing(name: &str) -> Note {
+        let file = Named { name: name.into(), inode: 7 };
+        Note::Writing(Writing { file, chunks: 2, length: 2048, digest: vec![1, 2], staged: None })
+    }
+
+    #[test]
+    fn a_note_has_a_version_and_comes_back_as_it_was() {
+        let note = writing(".estafette-0123456789abcdef-0123456789abcdef.keep");
+        let bytes = note.clone().encode().unwrap();
+        assert_eq!(bytes[..8], [0, 0, 0, 0, 0, 0, 0, 0], "version 1, writing");
+        assert_eq!(Note::decode(&bytes).unwrap(), note);
+        assert!(Note::decode(&[&[1], &bytes[1..]].concat()).is_err(), "another version");
+        assert!(Note::decode(&bytes[..bytes.len() - 1]).is_err());
+    }
+
+    #[test]
+    fn a_note_leads_to_temporaries_only() {
+        for name in ["photo.jpg", "../../etc/passwd", ".estafette-0123456789abcdef-0123456789abcdef.part"] {
+            assert!(matches!(Note::decode(&writing(name).encode().unwrap()), Err(NoteError::Name(_))), "{name}");
+        }
+    }
+}

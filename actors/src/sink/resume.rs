@@ -1,0 +1,239 @@
+//! Goes on where an earlier attempt of a delivery stood, by what it noted.
+//!
+//! Invariant: a note leads to a file that its user holds locked. So of two attempts the later one waits, and then reads the note anew.
+
+use std::fs::File;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use estafette::delivery::TransferId;
+use estafette::pipeline::{Committed, Journal, Offer, Progress, Refusal, Resumed, Summary};
+use rustix::fs::Mode;
+
+use super::home::{Home, Kept};
+use super::note::{Intent, Note, Writing};
+use super::partial::{Partial, remove};
+use super::publish::discard;
+use super::verify::{Damage, verify};
+
+/// What there is of a delivery when it is offered.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// A file to go on with, or a new one.
+    Partial(Partial, Resumed),
+    /// All of it, committed.
+    Committed(Summary, Committed),
+}
+
+/// Finds what there is, or makes a new file of this mode. `check` decides about a delivery that is not committed, by how many bytes are here.
+pub(super) fn open(
+    home: &Home,
+    offer: &Offer,
+    journal: &Journal,
+    mode: Mode,
+    check: &dyn Fn(u64) -> Result<(), Refusal>,
+) -> Result<Found, Refusal> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let turn = turn(offer.transfer);
+        let mut journal = journal.clone();
+        journal.refresh().map_err(|error| Refusal::new(format!("the receiver can't read its note about the delivery: {error}")))?;
+        let (noted, outdated) = noted(home, offer, &journal);
+        let opening = Opening { home, offer, mode, journal, check };
+        let Some(note) = noted else { return opening.begin(&turn) };
+        let place = home.place(note.file().name.as_bytes());
+        match home.open_kept(note.file()).map_err(|error| Refusal::new(format!("the receiver can't go on with {place}: {error}")))? {
+            Kept::Busy if Instant::now() >= deadline => {
+                let text = "is still worked on by an earlier attempt of this delivery, in the receiver or another process; try again later";
+                return Err(Refusal::new(format!("{place} {text}")));
+            }
+            Kept::Busy => {
+                drop(turn);
+                std::thread::sleep(LOOK_AGAIN);
+            }
+            Kept::Ours(_) | Kept::Gone if outdated => return opening.replace(&note, &turn),
+            Kept::Ours(file) => {
+                drop(turn);
+                return opening.go_on(note, file);
+            }
+            Kept::Gone => return opening.without(note, &turn),
+        }
+    }
+}
+
+/// What the journal tells of, and whether it is about other content. A note that can't be read is as good as none.
+fn noted(home: &Home, offer: &Offer, journal: &Journal) -> (Option<Note>, bool) {
+    let (bytes, outdated) = match (journal.earlier(), journal.outdated()) {
+        (Some(earlier), _) => (earlier, false),
+        (None, Some(outdated)) => (outdated, true),
+        (None, None) => return (None, false),
+    };
+    match Note::decode(bytes) {
+        Ok(note) => (Some(note), outdated),
+        Err(error) => {
+            let (transfer, folder) = (offer.transfer, home.place(b""));
+            tracing::error!(%transfer, folder, %error, "the note about a partial delivery can't be read: its file stays, and it begins anew");
+            (None, false)
+        }
+    }
+}
+
+struct Opening<'a> {
+    home: &'a Home,
+    offer: &'a Offer,
+    mode: Mode,
+    journal: Journal,
+    check: &'a dyn Fn(u64) -> Result<(), Refusal>,
+}
+
+impl Opening<'_> {
+    /// Makes a new file, and notes it in place of what was noted.
+    fn begin(self, _: &Turn) -> Result<Found, Refusal> {
+        (self.check)(0)?;
+        let partial = Partial::create(self.home, self.offer.transfer, self.mode, self.journal);
+        let partial = partial.map_err(|error| Refusal::new(format!("the receiver can't write to {}: {error}", self.home.place(b""))))?;
+        Ok(Found::Partial(partial, Resumed::Nothing))
+    }
+
+    /// Begins anew, and removes what was noted of other content.
+    fn replace(self, old: &Note, turn: &Turn) -> Result<Found, Refusal> {
+        let (home, journal) = (self.home, self.journal.clone());
+        let found = self.begin(turn);
+        match &found {
+            Ok(_) => remove_all(home, old),
+            Err(_) => give_up(home, &journal, old),
+        }
+        found
+    }
+
+    /// The file is not there.
+    fn without(self, note: Note, turn: &Turn) -> Result<Found, Refusal> {
+        if let Note::Intent(intent) = &note
+            && self.was_renamed(intent, true)?
+        {
+            return self.committed(intent);
+        }
+        if note.length() > 0 {
+            let place = self.home.place(note.file().name.as_bytes());
+            tracing::error!(transfer = %self.offer.transfer, %place, "what had arrived of a delivery is gone: it begins anew");
+        }
+        self.replace(&note, turn)
+    }
+
+    /// The file is there, and ours.
+    fn go_on(self, note: Note, file: File) -> Result<Found, Refusal> {
+        if let Note::Intent(intent) = &note
+            && self.was_renamed(intent, false)?
+        {
+            return self.committed(intent);
+        }
+        if let Err(refusal) = (self.check)(note.length()) {
+            give_up(self.home, &self.journal, &note);
+            return Err(refusal);
+        }
+        let (transfer, chunk_size) = (self.offer.transfer, self.offer.chunk_size);
+        let verified = match &note {
+            Note::Writing(Writing { length, digest, .. }) => verify(&file, chunk_size, *length, |fold| fold.to_bytes() == *digest),
+            Note::Intent(Intent { summary, .. }) => verify(&file, chunk_size, summary.length, |fold| fold.finish() == Some(summary.digest)),
+        };
+        let digest = match verified {
+            Ok(digest) => digest,
+            Err(damage) => return self.begin_without(&note, &damage),
+        };
+        let progress = Progress { chunks: digest.in_order(), length: note.length(), digest };
+        let mut partial = Partial::reopened(transfer, file, &note, &progress, self.journal);
+        if matches!(note, Note::Intent(_)) || note.staged().is_some() {
+            partial.go_back(self.home).map_err(Refusal::new)?;
+        }
+        let resumed = if progress.chunks > 0 { Resumed::Chunks(progress) } else { Resumed::Nothing };
+        Ok(Found::Partial(partial, resumed))
+    }
+
+    /// Sets the file aside for a person to look at, and begins anew.
+    fn begin_without(self, note: &Note, damage: &Damage) -> Result<Found, Refusal> {
+        let (home, transfer, journal) = (self.home, self.offer.transfer, self.journal.clone());
+        // Noted first: an intent may not outlive its file.
+        let found = self.begin(&turn(transfer));
+        if found.is_err() && !forget(home, &journal, note) {
+            return found;
+        }
+        note.staged().into_iter().for_each(|old| remove(home, old));
+        let place = home.place(note.file().name.as_bytes());
+        match home.set_aside(&note.file().name) {
+            Ok(name) => {
+                let kept = home.place(name.as_bytes());
+                tracing::error!(%transfer, %place, %damage, %kept, "what had arrived of a delivery is damaged: it begins anew");
+            }
+            Err(error) => tracing::error!(%transfer, %place, %damage, %error, "what had arrived of a delivery is damaged: it begins anew"),
+        }
+        found
+    }
+
+    /// Whether the rename that was intended was made: its target is the inode it was for, or what was to be renamed is not there any more.
+    fn was_renamed(&self, intent: &Intent, file_is_gone: bool) -> Result<bool, Refusal> {
+        let unknown = |error| Refusal::new(format!("the receiver can't look at {}: {error}", self.home.place(&intent.target)));
+        let moved = intent.staged.as_ref().unwrap_or(&intent.file);
+        if self.home.is_inode(&intent.target, moved.inode).map_err(unknown)? {
+            return Ok(true);
+        }
+        let place = self.home.place(&intent.target);
+        let is_gone = match &intent.staged {
+            Some(staged) => !self.home.is_inode(staged.name.as_bytes(), staged.inode).map_err(unknown)?,
+            None => file_is_gone,
+        };
+        if is_gone {
+            tracing::warn!(transfer = %self.offer.transfer, %place, "it was delivered before, and somebody has moved it since");
+        }
+        Ok(is_gone)
+    }
+
+    /// It was committed, and only the word of it was lost.
+    fn committed(self, intent: &Intent) -> Result<Found, Refusal> {
+        self.home
+            .sync()
+            .map_err(|error| Refusal::new(format!("the receiver can't make {} durable: {error}", self.home.place(&intent.target))))?;
+        // A second name of the file, or the stream that the folder was unpacked from.
+        remove(self.home, &intent.file);
+        if let Some(staged) = &intent.staged
+            && self.home.is_inode(&intent.target, staged.inode).unwrap_or(false)
+        {
+            // What it replaced has its name now.
+            discard(self.home, &staged.name);
+        }
+        Ok(Found::Committed(intent.summary, intent.committed.clone()))
+    }
+}
+
+/// The delivery is refused: nothing is kept for it.
+fn give_up(home: &Home, journal: &Journal, note: &Note) {
+    if forget(home, journal, note) {
+        remove_all(home, note);
+    }
+}
+
+/// Removes a note; what it tells of has to stay where that fails.
+fn forget(home: &Home, journal: &Journal, note: &Note) -> bool {
+    let place = home.place(note.file().name.as_bytes());
+    let forgotten = journal.clear();
+    if let Err(error) = &forgotten {
+        tracing::error!(%place, %error, "the note about a delivery that was refused can't be removed, so its file stays");
+    }
+    forgotten.is_ok()
+}
+
+fn remove_all(home: &Home, note: &Note) {
+    note.staged().into_iter().chain([note.file()]).for_each(|old| remove(home, old));
+}
+
+/// Between reading a note and writing another, a transfer's attempts take turns.
+type Turn = MutexGuard<'static, ()>;
+
+fn turn(transfer: TransferId) -> Turn {
+    static TURNS: [Mutex<()>; 16] = [const { Mutex::new(()) }; 16];
+    TURNS[usize::from(transfer.as_bytes()[0] % 16)].lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How long an attempt waits for an earlier one, which is ending on another thread.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// A lock of another process sends no word when it is free.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);

@@ -49,11 +49,13 @@ impl Partial {
         Self { journal, transfer, file, noted, anchored: true }
     }
 
-    /// Goes back to before the content was unpacked, and to before any intent.
-    pub(super) fn go_back(&mut self, home: &Home) -> Result<(), SinkError> {
-        let staged = self.noted.staged.take();
-        self.say(home, Note::Writing(self.noted.clone()))?;
-        staged.iter().for_each(|staged| remove(home, staged));
+    /// Goes back to before the content was unpacked, and to before `note` if it is an intent.
+    pub(super) fn go_back(&mut self, home: &Home, note: &Note) -> Result<(), SinkError> {
+        if matches!(note, Note::Intent(_)) {
+            self.say(home, Note::Writing(self.noted.clone()))?;
+        }
+        // Noted until it is gone.
+        self.noted.staged.take().iter().for_each(|staged| remove(home, staged));
         Ok(())
     }
 

@@ -142,9 +142,7 @@ impl Opening<'_> {
         };
         let progress = Progress { chunks: digest.in_order(), length: note.length(), digest };
         let mut partial = Partial::reopened(transfer, file, &note, &progress, self.journal);
-        if matches!(note, Note::Intent(_)) || note.staged().is_some() {
-            partial.go_back(self.home).map_err(Refusal::new)?;
-        }
+        partial.go_back(self.home, &note).map_err(Refusal::new)?;
         let resumed = if progress.chunks > 0 { Resumed::Chunks(progress) } else { Resumed::Nothing };
         Ok(Found::Partial(partial, resumed))
     }

@@ -2,10 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
+mod commit;
 mod consumers;
+mod durable;
 mod files;
 mod harness;
 mod hostile;
 mod memory;
+mod resume;
 mod sources;
 mod trees;

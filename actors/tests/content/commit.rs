@@ -1,0 +1,245 @@
+//! Whatever the moment at which a receiver dies, its delivery becomes visible once.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use estafette::delivery::ContentKind;
+use estafette::testing::Random;
+use estafette_actors::sink::{FileSink, Folder, OnConflict};
+use estafette_actors::source::TreeSource;
+use tempfile::tempdir;
+
+use crate::durable::{Death, Delivery, temporary};
+use crate::harness::{block_on, names, read_all};
+
+/// A tree of three files.
+pub(crate) fn tree() -> Delivery {
+    let from = tempdir().unwrap();
+    fs::create_dir(from.path().join("deep")).unwrap();
+    for (name, fill) in [("a", 1), ("b", 2), ("deep/c", 3)] {
+        fs::write(from.path().join(name), vec![fill; 1000 * usize::from(fill)]).unwrap();
+    }
+    let mut source = TreeSource::new(vec![from.path().into()]).unwrap();
+    Delivery::of_kind(ContentKind::Tree, block_on(read_all(&mut source, 4096)).unwrap())
+}
+
+/// A file that nobody may write to when it is there.
+fn file() -> Delivery {
+    Delivery::of_kind(ContentKind::File { mode: 0o444, mtime: 1_000_000_000 }, Random::seeded(5).bytes(5000))
+}
+
+/// What the folder has before, and what name the delivery gets.
+struct Case {
+    delivery: fn() -> Delivery,
+    policy: OnConflict,
+    taken: bool,
+}
+
+const CASES: [Case; 6] = [
+    Case { delivery: file, policy: OnConflict::Refuse, taken: false },
+    Case { delivery: file, policy: OnConflict::Rename, taken: true },
+    Case { delivery: file, policy: OnConflict::Replace, taken: true },
+    Case { delivery: tree, policy: OnConflict::Refuse, taken: false },
+    Case { delivery: tree, policy: OnConflict::Rename, taken: true },
+    Case { delivery: tree, policy: OnConflict::Replace, taken: true },
+];
+
+impl Case {
+    fn is_tree(&self) -> bool {
+        (self.delivery)().offer().content.kind == ContentKind::Tree
+    }
+
+    fn prepare(&self, folder: &Path) {
+        match (self.taken, self.is_tree()) {
+            (true, true) => {
+                fs::create_dir(folder.join("content")).unwrap();
+                fs::write(folder.join("content/old"), "old").unwrap();
+            }
+            (true, false) => fs::write(folder.join("content"), "old").unwrap(),
+            (false, _) => {}
+        }
+    }
+
+    /// Anew for each process: only then it looks for leftovers.
+    fn inbox(&self, folder: &Path) -> Folder {
+        FileSink::into_dir(folder).on_conflict(self.policy)
+    }
+
+    /// Checks that the delivery is there once, whole, with what was there before as the policy has it, and nothing else.
+    fn check(&self, folder: &Path, delivery: &Delivery, what: &str) {
+        let renamed = self.policy == OnConflict::Rename;
+        let expected: &[&str] = if renamed { &["content", "content (1)"] } else { &["content"] };
+        assert_eq!(names(folder), expected, "{what}");
+        let arrived = folder.join(expected.last().unwrap());
+        if self.is_tree() {
+            assert_eq!(names(&arrived), ["a", "b", "deep"], "{what}");
+            assert_eq!(fs::read(arrived.join("deep/c")).unwrap(), vec![3; 3000], "{what}");
+        } else {
+            assert_eq!(fs::read(&arrived).unwrap(), delivery.bytes, "{what}");
+            let metadata = fs::metadata(&arrived).unwrap();
+            assert_eq!((metadata.permissions().mode() & 0o7777, metadata.mtime()), (0o444, 1), "{what}");
+        }
+    }
+}
+
+/// All moments of one attempt, until it lives through; `each` makes the attempt, and tells whether it died.
+fn each_death(mut each: impl FnMut(Death) -> bool) {
+    let mut deaths = 0;
+    for at in 0.. {
+        let died = [false, true].map(|made| each(Death { at, made }));
+        deaths += usize::from(died[0]);
+        if died == [false, false] {
+            break;
+        }
+    }
+    assert!(deaths >= 3, "the first note, a checkpoint, an intent");
+}
+
+#[test]
+fn a_receiver_that_dies_at_any_change_of_its_spool_commits_once() {
+    for case in &CASES {
+        each_death(|death| {
+            let (to, delivery) = (tempdir().unwrap(), (case.delivery)());
+            case.prepare(to.path());
+            delivery.spool.die(death);
+            let first = delivery.attempt(&case.inbox(to.path()));
+            let died = delivery.spool.revive();
+            assert_eq!(first.is_err(), died);
+            let second = delivery.attempt(&case.inbox(to.path())).unwrap();
+            case.check(to.path(), &delivery, &format!("{:?}, {death:?}", case.policy));
+            // The word of it is lost as well: it is said again, and not done again.
+            assert_eq!(delivery.held(&*delivery.open(&case.inbox(to.path())).unwrap()), None);
+            assert_eq!(delivery.attempt(&case.inbox(to.path())).unwrap(), second);
+            case.check(to.path(), &delivery, &format!("again, {:?}, {death:?}", case.policy));
+            died
+        });
+    }
+}
+
+#[test]
+fn a_receiver_that_dies_again_and_again_commits_once() {
+    let mut random = Random::seeded(11);
+    for case in CASES.iter().cycle().take(120) {
+        let (to, delivery) = (tempdir().unwrap(), (case.delivery)());
+        case.prepare(to.path());
+        let mut deaths = Vec::new();
+        for _ in 0..6 {
+            let death = Death { at: random.below(5) as usize, made: random.below(2) == 1 };
+            deaths.push(death);
+            delivery.spool.die(death);
+            let _ = delivery.attempt(&case.inbox(to.path()));
+            delivery.spool.revive();
+        }
+        delivery.attempt(&case.inbox(to.path())).unwrap();
+        case.check(to.path(), &delivery, &format!("{:?}, {deaths:?}", case.policy));
+    }
+}
+
+/// How many changes of the spool come before the intent is noted: the death at that one is the last before the rename.
+fn intend(case: &Case, folder: &Path, delivery: &Delivery) {
+    let changes = if case.is_tree() { 3 } else { 2 };
+    delivery.spool.die(Death { at: changes, made: true });
+    delivery.attempt(&case.inbox(folder)).unwrap_err();
+    assert!(delivery.spool.revive());
+}
+
+#[test]
+fn a_delivery_that_was_moved_away_before_the_word_of_it_came_is_not_made_again() {
+    for case in &CASES {
+        for replaced in [false, true] {
+            let (to, delivery) = (tempdir().unwrap(), (case.delivery)());
+            case.prepare(to.path());
+            let committed = delivery.attempt(&case.inbox(to.path())).unwrap();
+            fs::rename(&committed.place, to.path().join("moved")).unwrap();
+            if replaced {
+                fs::write(&committed.place, "somebody else's").unwrap();
+            }
+            let before = names(to.path());
+            assert_eq!(delivery.attempt(&case.inbox(to.path())).unwrap(), committed);
+            assert_eq!(names(to.path()), before);
+        }
+    }
+}
+
+#[test]
+fn a_file_that_has_both_its_names_loses_the_temporary_one() {
+    // How a file becomes visible where a file system knows no rename that replaces nothing.
+    let (case, to, delivery) = (&CASES[0], tempdir().unwrap(), file());
+    intend(case, to.path(), &delivery);
+    fs::hard_link(temporary(to.path(), ".keep"), to.path().join("content")).unwrap();
+    assert_eq!(delivery.held(&*delivery.open(&case.inbox(to.path())).unwrap()), None);
+    case.check(to.path(), &delivery, "linked");
+}
+
+#[test]
+fn an_intent_whose_file_is_damaged_is_not_taken_for_done() {
+    let (case, to, delivery) = (&CASES[0], tempdir().unwrap(), file());
+    intend(case, to.path(), &delivery);
+    let kept = temporary(to.path(), ".keep");
+    let mut damaged = fs::read(&kept).unwrap();
+    damaged[4000] ^= 4;
+    fs::set_permissions(&kept, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::write(&kept, damaged).unwrap();
+    assert_eq!(delivery.held(&*delivery.open(&case.inbox(to.path())).unwrap()), Some(0));
+    delivery.attempt(&case.inbox(to.path())).unwrap();
+    fs::remove_file(temporary(to.path(), ".damaged")).unwrap();
+    case.check(to.path(), &delivery, "damaged");
+}
+
+#[test]
+fn a_folder_that_was_swapped_with_the_one_it_replaces_is_there_and_the_old_one_goes() {
+    let (case, to, delivery) = (&CASES[5], tempdir().unwrap(), tree());
+    case.prepare(to.path());
+    intend(case, to.path(), &delivery);
+    let staged = names(to.path()).into_iter().find(|name| name.ends_with(".keep") && to.path().join(name).is_dir()).unwrap();
+    let folder = fs::File::open(to.path()).unwrap();
+    rustix::fs::renameat_with(&folder, &*staged, &folder, "content", rustix::fs::RenameFlags::EXCHANGE).unwrap();
+    assert_eq!(delivery.held(&*delivery.open(&case.inbox(to.path())).unwrap()), None);
+    case.check(to.path(), &delivery, "swapped");
+}
+
+#[test]
+fn a_folder_that_is_visible_while_its_stream_is_still_there_is_done() {
+    let (case, to, delivery) = (&CASES[3], tempdir().unwrap(), tree());
+    intend(case, to.path(), &delivery);
+    let staged = names(to.path()).into_iter().find(|name| name.ends_with(".keep") && to.path().join(name).is_dir()).unwrap();
+    fs::rename(to.path().join(staged), to.path().join("content")).unwrap();
+    assert_eq!(delivery.held(&*delivery.open(&case.inbox(to.path())).unwrap()), None);
+    case.check(to.path(), &delivery, "renamed");
+}
+
+#[test]
+fn a_folder_half_unpacked_is_unpacked_again() {
+    let (case, to, delivery) = (&CASES[3], tempdir().unwrap(), tree());
+    // Dies when it is unpacked, before its intent is noted; a crash could leave any part of the tree.
+    delivery.spool.die(Death { at: 3, made: false });
+    delivery.attempt(&case.inbox(to.path())).unwrap_err();
+    delivery.spool.revive();
+    let staged = names(to.path()).into_iter().find(|name| name.ends_with(".keep") && to.path().join(name).is_dir()).unwrap();
+    fs::remove_dir_all(to.path().join(&staged).join("deep")).unwrap();
+    fs::write(to.path().join(staged).join("half"), "x").unwrap();
+    delivery.attempt(&case.inbox(to.path())).unwrap();
+    case.check(to.path(), &delivery, "unpacked again");
+}
+
+#[test]
+fn a_delivery_given_up_after_its_intent_is_never_taken_for_done() {
+    for made in [false, true] {
+        let (case, to, delivery) = (&CASES[0], tempdir().unwrap(), file());
+        let mut sink = delivery.open(&case.inbox(to.path())).unwrap();
+        delivery.write(&mut *sink, 0..delivery.chunks()).unwrap();
+        fs::write(to.path().join("content"), "mine").unwrap();
+        assert!(block_on(sink.commit(&delivery.summary())).unwrap_err().to_string().contains("exists already"));
+        delivery.spool.die(Death { at: 0, made });
+        sink.abort("the name is taken");
+        drop(sink);
+        delivery.spool.revive();
+        fs::remove_file(to.path().join("content")).unwrap();
+        let sink = delivery.open(&case.inbox(to.path())).unwrap();
+        assert_eq!(delivery.held(&*sink), Some(if made { 0 } else { delivery.chunks() }));
+        drop(sink);
+        delivery.attempt(&case.inbox(to.path())).unwrap();
+        assert_eq!(fs::read(to.path().join("content")).unwrap(), delivery.bytes);
+    }
+}

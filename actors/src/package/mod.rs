@@ -7,6 +7,7 @@
 //! The format is [`estafette::wire::package`]'s. Each piece of work has a thread of its own, and holds a few chunks whatever
 //! the size of the content.
 
+mod assembling;
 mod pack;
 mod reading;
 mod source;

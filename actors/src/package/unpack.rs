@@ -3,23 +3,17 @@
 //! Invariant: the sink is committed only with what the sender put in, and when unpacking fails the sink was told before that
 //! is said.
 
-use std::pin::pin;
 use std::sync::Arc;
 
-use actix::{Actor, Addr, Context, Handler, Message, Recipient};
 use estafette::delivery::{Failure, FailureKind, Incoming, Receipt, TransferKey};
 use estafette::metrics::Metrics;
 use estafette::node::{NodeConfig, OpenedInbox, PackageOffer, UnpackOrder, Unpacked};
 use estafette::pipeline::{
-    Assembled, AssemblerSeat, Assembly, Chunk, Committed, Compression, Outlet, Parcel, Pipeline, Progress, Resumed, Sealed, Signal, Sink,
-    Slots, SourceError, Stop, Summary, Transfer,
+    Chunk, Committed, Compression, Outlet, Parcel, Pipeline, Progress, Resumed, Sealed, Slots, SourceError, Summary, Transfer,
 };
-use estafette::supervise::StageRegistry;
 use estafette::wire::package::{CHECKSUM_LENGTH, Letter, PackageError, PackageLabel};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::sync::oneshot;
 
-use super::pack::fault;
+use super::assembling::Assembling;
 use super::reading::{self, Reading};
 use super::thread::{self, Gone, Thread};
 
@@ -30,13 +24,11 @@ const IN_FLIGHT: usize = 16;
 
 pub(super) async fn unpack(order: UnpackOrder) -> Result<Unpacked, Failure> {
     let name = reading::name(&order.file);
-    let stopped = || Failure::new(FailureKind::Stage, format!("unpacking {name} stopped, by a panic or the end of the node; see the log"));
+    let stopped = || Failure::new(FailureKind::Stage, "unpacking stopped, by a panic or by the end of the node; see the log");
     let unpacked = thread::run(move |thread, gone| work(order, thread, gone)).await;
-    unpacked.unwrap_or_else(|| Err(stopped())).map_err(|mut failure| {
-        if failure.kind == FailureKind::Integrity && !failure.message.starts_with(&name) {
-            failure.message = format!("{name} is damaged, set it aside: {}", failure.message);
-        }
-        failure
+    unpacked.unwrap_or_else(|| Err(stopped())).map_err(|failure| match failure.kind {
+        FailureKind::Integrity => Failure { message: format!("{name} is damaged, set it aside: {}", failure.message), ..failure },
+        _ => failure,
     })
 }
 
@@ -144,109 +136,5 @@ fn unopened(error: PackageError) -> Failure {
         PackageError::Malformed(_) => FailureKind::Protocol,
         _ => FailureKind::Integrity,
     };
-    Failure::new(kind, format!("the package can't be opened: {error}"))
-}
-
-/// The assembler at work, as its owner sees it.
-struct Assembling {
-    owner: Addr<Owner>,
-    news: UnboundedReceiver<Assembly>,
-    signals: UnboundedReceiver<Signal>,
-    abort: oneshot::Sender<Stop>,
-    /// Resolves when the assembler has let go of its sink.
-    ended: oneshot::Receiver<()>,
-}
-
-impl Assembling {
-    fn begin(
-        registry: &StageRegistry,
-        transfer: &Arc<Transfer>,
-        sink: Box<dyn Sink>,
-        resumed: Option<Progress>,
-        signals: UnboundedReceiver<Signal>,
-        thread: Arc<Thread>,
-    ) -> Result<(Self, Recipient<Chunk>), Failure> {
-        let (said, news) = unbounded_channel();
-        let owner = Owner(said).start();
-        let (abort, aborted) = oneshot::channel();
-        let (alive, ended) = oneshot::channel::<()>();
-        let seat = AssemblerSeat {
-            transfer: Arc::clone(transfer),
-            sink,
-            resumed,
-            owner: owner.clone().recipient(),
-            aborted,
-            metrics: Metrics::default().stage("sink"),
-            thread: Box::new((thread, alive)),
-        };
-        let assembler = registry.start_assembler(seat);
-        let assembler = assembler.ok_or_else(|| Failure::new(FailureKind::Stage, "no assembler is registered here"))?;
-        Ok((Self { owner, news, signals, abort, ended }, assembler))
-    }
-
-    /// How it comes out, while frames are fed.
-    async fn watch(&mut self, feeding: impl Future<Output = Result<(), Failure>>) -> Result<(Summary, Committed), Failure> {
-        let (mut feeding, mut fed) = (pin!(feeding), false);
-        loop {
-            tokio::select! {
-                biased;
-                Some(news) = self.news.recv() => if let Some(verdict) = verdict(news) {
-                    return verdict;
-                },
-                Some(signal) = self.signals.recv() => return Err(fault(signal)),
-                outcome = &mut feeding, if !fed => {
-                    outcome?;
-                    fed = true;
-                }
-            }
-        }
-    }
-
-    /// Lets the sink clean up, or keep what a later attempt goes on from. What it said itself goes before `failure`: it may
-    /// have failed first, or have committed.
-    async fn stop(mut self, failure: Failure, keep: bool) -> Result<(Summary, Committed), Failure> {
-        let reason = failure.message.clone();
-        // An assembler that is done can't be stopped, and need not.
-        let _ = self.abort.send(if keep { Stop::Suspend(reason) } else { Stop::Discard(reason) });
-        let _ = self.ended.await;
-        // Behind all it has said.
-        let _ = self.owner.send(Heard).await;
-        let said = std::iter::from_fn(|| self.news.try_recv().ok()).find_map(verdict);
-        said.unwrap_or(Err(failure))
-    }
-}
-
-fn verdict(news: Assembly) -> Option<Result<(Summary, Committed), Failure>> {
-    match news {
-        Assembly::Grant(_) => None,
-        Assembly::Committed { summary, committed } => Some(Ok((summary, committed))),
-        Assembly::Failed(failure) => Some(Err(failure)),
-    }
-}
-
-/// Hears the assembler.
-struct Owner(UnboundedSender<Assembly>);
-
-/// All that was said before has been heard.
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Heard;
-
-impl Actor for Owner {
-    type Context = Context<Self>;
-}
-
-impl Handler<Assembled> for Owner {
-    type Result = ();
-
-    fn handle(&mut self, assembled: Assembled, _: &mut Context<Self>) {
-        // Closed when unpacking has ended.
-        let _ = self.0.send(assembled.news);
-    }
-}
-
-impl Handler<Heard> for Owner {
-    type Result = ();
-
-    fn handle(&mut self, _: Heard, _: &mut Context<Self>) {}
+    Failure::new(kind, error.to_string())
 }

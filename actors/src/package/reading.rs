@@ -1,6 +1,6 @@
 //! A package on the disk, read from front to back.
 //!
-//! Invariant: nothing of a frame is given out before its checksum agreed.
+//! Invariant: nothing of a frame is given out before its checksum agreed, and the last one not before the file ends there.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek};
@@ -59,7 +59,7 @@ impl Reading {
     /// The next frame with its checksum, which agrees; `None` behind the last one.
     pub(super) fn next(&mut self) -> Result<Option<Bytes>, SourceError> {
         if self.frames.is_ended() {
-            return self.expect_end().map(|()| None);
+            return Ok(None);
         }
         let mut header = [0; HEADER_LENGTH];
         self.read(&mut header)?;
@@ -69,6 +69,9 @@ impl Reading {
         self.read(&mut record[HEADER_LENGTH..])?;
         self.frames.take(&record).map_err(|error| damaged(&self.path, self.offset, error))?;
         self.offset += length as u64;
+        if self.frames.is_ended() {
+            self.expect_end()?;
+        }
         Ok(Some(record.freeze(0..length)))
     }
 

@@ -6,9 +6,10 @@
 use bytes::{Bytes, BytesMut};
 use estafette::delivery::{ContentName, KeyScope, Trailer, TransferId, TransferKey};
 use estafette::pipeline::{Compressed, Compression, Custody, Parcel, Prefix, Transfer, Transform};
+use estafette::wire::package::{Frames, Letter, PackageHeader, PackageLabel};
 use estafette::wire::{
     Control, FrameDecoder, FrameHeader, HEADER_LENGTH, Identity, LaneResponder, LinkResponder, PREAMBLE_LENGTH, PeerId, Preamble,
-    PreambleReply, REPLY_LENGTH, Suite, Ticket, handshake_length,
+    PreambleReply, REPLY_LENGTH, Suite, Ticket, codec, envelope as envelopes, handshake_length,
 };
 use estafette_actors::compress::Decompressor;
 use estafette_actors::tree::TreeReader;
@@ -31,6 +32,8 @@ pub const TARGETS: &[Target] = &[
     ("tree", tree),
     ("compressed", compressed),
     ("content_name", content_name),
+    ("envelope", envelope),
+    ("package", package),
 ];
 
 const MAX_FRAME: u32 = 1 << 20;
@@ -171,5 +174,45 @@ pub fn compressed(data: &[u8]) {
 pub fn content_name(data: &[u8]) {
     if let Ok(name) = ContentName::new(data.to_vec()) {
         assert!(!data.contains(&b'/') && !data.contains(&0) && !name.to_string().contains('\n'));
+    }
+}
+
+/// Who made the envelope of the corpus, and who opens it.
+pub fn correspondents() -> (Identity, Identity) {
+    (Identity::from_secret([8; 32]), Identity::from_secret([7; 32]))
+}
+
+/// What the envelope of the corpus holds.
+pub const ENVELOPED: &[u8] = b"what was put in";
+
+/// An envelope that came from anywhere.
+pub fn envelope(data: &[u8]) {
+    let (sender, receiver) = correspondents();
+    if let Ok(opened) = envelopes::open(&receiver, b"beside", data) {
+        assert_eq!(opened, (sender.peer(), ENVELOPED.to_vec()), "nobody can make another");
+    }
+}
+
+/// A package that was on a disk or with a relay; and its label and its letter, as they are behind checksum and seal.
+pub fn package(data: &[u8]) {
+    if let Ok(label) = codec::decode::<PackageLabel>(data) {
+        assert_eq!(codec::encode(&label).as_deref(), Ok(data));
+    }
+    if let Ok(letter) = codec::decode::<Letter>(data) {
+        assert_eq!(codec::encode(&letter).as_deref(), Ok(data));
+    }
+    let Some(Ok(length)) = data.first_chunk().map(PackageHeader::length) else { return };
+    let Some((header, mut rest)) = data.split_at_checked(length) else { return };
+    let Ok(header) = PackageHeader::decode(header) else { return };
+    assert_eq!(header.as_bytes(), &data[..length]);
+    let mut frames = Frames::new(header.label());
+    while let Some(Ok(length)) = rest.first_chunk().map(|header| frames.length(header)) {
+        let Some((record, behind)) = rest.split_at_checked(length) else { return };
+        let index = frames.next();
+        match frames.take(record) {
+            Ok(frame) => assert!(frame.len() < record.len() && frames.next() == index + 1),
+            Err(_) => return,
+        }
+        rest = behind;
     }
 }

@@ -6,10 +6,14 @@ use std::fs;
 use std::path::Path;
 
 use estafette::Ticket;
-use estafette::delivery::Trailer;
+use estafette::delivery::{Content, ContentKind, ContentName, Trailer, TransferId, TransferKey};
 use estafette::pipeline::{Codec, Prefix, Source};
-use estafette::wire::{Control, FrameHeader, FrameKind, PeerId, Preamble, Purpose, Ranges, RefuseReason, negotiate};
+use estafette::wire::package::{Frames, Letter, PackageHeader, PackageLabel};
+use estafette::wire::{
+    Control, FLAG_LAST, FrameHeader, FrameKind, PeerId, Preamble, Purpose, Ranges, RefuseReason, Suite, codec, envelope, negotiate,
+};
 use estafette_actors::source::TreeSource;
+use estafette_fuzz::{ENVELOPED, correspondents};
 use futures_util::FutureExt;
 
 #[test]
@@ -42,6 +46,38 @@ fn write_the_corpus() {
     write("compressed", 0, &[&prefix.encode()[..], &[5, 16], b"hello"].concat());
     write("compressed", 1, &[&raw.encode()[..], b"hello"].concat());
     write("content_name", 0, b"big.tar");
+    let (sender, receiver) = correspondents();
+    write("envelope", 0, &envelope::seal(&sender, receiver.peer(), b"beside", ENVELOPED).unwrap());
+    packages();
+}
+
+/// A package of one chunk and what ends it, its label, and its letter.
+fn packages() {
+    let (sender, receiver) = correspondents();
+    let label = PackageLabel {
+        sender: sender.peer(),
+        receiver: receiver.peer(),
+        transfer: TransferId::from_bytes([3; 24]),
+        created: 1,
+        expires: 2,
+        chunk_size: 1024,
+        suite: Suite::XSALSA20_POLY1305,
+        stages: vec!["rot13".into()],
+    };
+    let content = Content { kind: ContentKind::Bytes, name: ContentName::new("letter").unwrap(), length: Some(5) };
+    let letter = Letter::new(&TransferKey::from_bytes([9; 32]), "in".into(), content);
+    let letter = Letter { version: Some([1; 32]), token: Some([2; 32].into()), ..letter };
+    let header = PackageHeader::seal(&sender, label.clone(), &letter).unwrap();
+    let (mut package, mut frames) = (header.as_bytes().to_vec(), Frames::new(&label));
+    for (index, flags) in [(0, 0), (1, FLAG_LAST)] {
+        let header = FrameHeader { len: 40, kind: FrameKind::Chunk, flags, stream: 1, index };
+        let frame = [&header.encode()[..], &[5; 40]].concat();
+        package.extend_from_slice(&frame);
+        package.extend(frames.append(&frame).unwrap());
+    }
+    write("package", 0, &package);
+    write("package", 1, &codec::encode(&label).unwrap());
+    write("package", 2, &codec::encode(&letter).unwrap());
 }
 
 /// The stream of a small folder.

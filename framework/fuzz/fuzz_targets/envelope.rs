@@ -1,0 +1,4 @@
+//! Fuzzes `envelope`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| estafette_fuzz::envelope(data));

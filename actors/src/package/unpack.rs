@@ -23,11 +23,13 @@ const SKEW: u64 = 300;
 const IN_FLIGHT: usize = 16;
 
 pub(super) async fn unpack(order: UnpackOrder) -> Result<Unpacked, Failure> {
-    let name = reading::name(&order.file);
+    let name = reading::name(&std::path::absolute(&order.file).unwrap_or_else(|_| order.file.clone()));
     let stopped = || Failure::new(FailureKind::Stage, "unpacking stopped, by a panic or by the end of the node; see the log");
     let unpacked = thread::run(move |thread, gone| work(order, thread, gone)).await;
     unpacked.unwrap_or_else(|| Err(stopped())).map_err(|failure| match failure.kind {
-        FailureKind::Integrity => Failure { message: format!("{name} is damaged, set it aside: {}", failure.message), ..failure },
+        FailureKind::Integrity if !failure.message.starts_with(&name) => {
+            Failure { message: format!("{name} is damaged, set it aside: {}", failure.message), ..failure }
+        }
         _ => failure,
     })
 }

@@ -62,6 +62,7 @@ async fn run(seat: AssemblerSeat, chunks: mpsc::UnboundedReceiver<Chunk>) {
     let work = Work {
         transfer: Arc::clone(&transfer),
         sink,
+        placement: Placement::InOrder,
         owner: owner.clone(),
         metrics,
         early: BTreeMap::new(),
@@ -77,14 +78,24 @@ async fn run(seat: AssemblerSeat, chunks: mpsc::UnboundedReceiver<Chunk>) {
         Ok(Ok(Some(news))) => say(news),
         Ok(Ok(None)) => {}
         Ok(Err(failure)) => say(Assembly::Failed(failure)),
-        Err(_) => say(Assembly::Failed(Failure::new(FailureKind::Stage, "the receiver's sink panicked").in_stage("sink"))),
+        Err(_) => say(Assembly::Failed(panicked())),
     }
     drop(thread);
+}
+
+/// Closes the transfer when assembling ends, however it does: chunks that are dropped then are not to pass for lost in a stage.
+struct Closing(Arc<Transfer>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
 struct Work {
     transfer: Arc<Transfer>,
     sink: Box<dyn Sink>,
+    placement: Placement,
     owner: Recipient<Assembled>,
     metrics: Arc<StageMetrics>,
     /// Chunks that came before their turn, for a sink that wants order.
@@ -122,6 +133,9 @@ impl Work {
         mut chunks: mpsc::UnboundedReceiver<Chunk>,
         mut aborted: oneshot::Receiver<Stop>,
     ) -> Result<Option<Assembly>, Failure> {
+        // Dropped before the chunks that still wait.
+        let _closing = Closing(Arc::clone(&self.transfer));
+        self.placement = self.sink.placement();
         loop {
             if self.trailer.is_some() && self.transfer.incoming().complete() {
                 return self.commit().await.map(Some);
@@ -161,7 +175,7 @@ impl Work {
         }
         // Outside of a node nobody has noted it before.
         self.transfer.incoming().received(index);
-        if self.sink.placement() == Placement::Anywhere {
+        if self.placement == Placement::Anywhere {
             return self.write(chunk).await;
         }
         self.early.insert(index, chunk);
@@ -176,10 +190,13 @@ impl Work {
         let (index, size) = (chunk.custody().index(), self.transfer.scope.chunk_size as usize);
         let bytes = chunk.content().slice(Prefix::LENGTH..);
         if bytes.len() < size && self.short.replace(index).is_some() {
-            return Err(Failure::new(FailureKind::Protocol, "more than one chunk is shorter than the chunk size"));
+            return Err(self.protocol("more than one chunk is shorter than the chunk size".into()));
         }
         let start = Instant::now();
-        self.sink.write(index * size as u64, &bytes).await.map_err(|error| sink_failure(&error))?;
+        // Caught here, where the chunk is still held.
+        let written = AssertUnwindSafe(async { self.sink.write(index * size as u64, &bytes).await }).catch_unwind().await;
+        let written = written.map_or_else(|_| Err(panicked()), |written| written.map_err(|error| sink_failure(&error)));
+        written.inspect_err(|_| self.transfer.close())?;
         self.metrics.done(bytes.len(), bytes.len(), start.elapsed());
         self.length += bytes.len() as u64;
         chunk.custody().finish(bytes.len() as u64);
@@ -221,10 +238,9 @@ impl Work {
     }
 
     fn take_trailer(&mut self, chunk: &Chunk) -> Result<(), Failure> {
-        let protocol = |text: String| Failure::new(FailureKind::Protocol, text);
-        let trailer = Trailer::decode(chunk.bytes()).map_err(|error| protocol(error.to_string()))?;
+        let trailer = Trailer::decode(chunk.bytes()).map_err(|error| self.protocol(error.to_string()))?;
         if trailer.chunks != chunk.custody().index() || !self.transfer.incoming().ended(trailer.chunks) {
-            return Err(protocol(format!("the trailer says {} chunks, which is not what came", trailer.chunks)));
+            return Err(self.protocol(format!("the trailer says {} chunks, which is not what came", trailer.chunks)));
         }
         chunk.custody().finish(0);
         self.trailer = Some(trailer);
@@ -254,9 +270,19 @@ impl Work {
         }
     }
 
+    /// The chunk that is held breaks the protocol.
+    fn protocol(&self, text: String) -> Failure {
+        self.transfer.close();
+        Failure::new(FailureKind::Protocol, text)
+    }
+
     fn say(&self, news: Assembly) {
         self.owner.do_send(Assembled { stream: self.transfer.stream, attempt: self.transfer.scope.attempt, news });
     }
+}
+
+fn panicked() -> Failure {
+    Failure::new(FailureKind::Stage, "the receiver's sink panicked; see its log").in_stage("sink")
 }
 
 fn sink_failure(error: &SinkError) -> Failure {

@@ -8,7 +8,7 @@ use estafette_actors::source::BytesSource;
 use futures_util::future::BoxFuture;
 
 use super::fragile::sound;
-use super::harness::{World, content, names, source};
+use super::harness::{CHUNK, World, content, names, source};
 
 /// Where a source or a sink panics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,4 +162,43 @@ async fn a_sink_that_panics_fails_its_transfer_at_both_ends_and_no_other() {
         names(&failure, "sink", None);
         world.check_whole().await;
     }
+}
+
+/// A sink whose disk is full, while many chunks wait for it.
+#[derive(Clone, Debug)]
+struct Full;
+
+impl Inbox for Full {
+    fn open(&self, _: &Offer) -> Result<Box<dyn Sink>, Refusal> {
+        Ok(Box::new(self.clone()))
+    }
+}
+
+impl Sink for Full {
+    fn placement(&self) -> Placement {
+        Placement::InOrder
+    }
+
+    fn write<'a>(&'a mut self, offset: u64, _: &'a Bytes) -> BoxFuture<'a, Result<(), SinkError>> {
+        let full = || SinkError::Write { what: "the file".into(), error: std::io::ErrorKind::StorageFull.into() };
+        Box::pin(std::future::ready(if offset < 10 * CHUNK as u64 { Ok(()) } else { Err(full()) }))
+    }
+
+    fn commit<'a>(&'a mut self, _: &'a Summary) -> BoxFuture<'a, Result<Committed, SinkError>> {
+        Box::pin(async { Ok(Committed::default()) })
+    }
+
+    fn abort(&mut self, _: &str) {}
+}
+
+#[tokio::test]
+async fn what_a_sink_says_is_what_both_ends_are_told_whatever_waited_for_it() {
+    let world = World::new(sound(), sound()).await;
+    world.paris.receive("full", Full).unwrap();
+    for _ in 0..30 {
+        let (_, failure) = world.fail("full", source(&content(40, &[]))).await;
+        assert_eq!(failure.kind, FailureKind::Io, "{failure}");
+        assert!(failure.message.contains("could not write the file"), "{failure}");
+    }
+    world.check_whole().await;
 }

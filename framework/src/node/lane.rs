@@ -317,6 +317,7 @@ impl Handler<Attach> for Lane {
         self.up.store(true, Ordering::Relaxed);
         let keys: Vec<_> = self.retained.keys().copied().collect();
         keys.into_iter().for_each(|key| self.put_out(key));
+        self.session.do_send(super::session::signals::Stranded);
     }
 }
 

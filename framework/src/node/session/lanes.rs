@@ -140,14 +140,13 @@ impl Session {
 impl Handler<LaneReady> for Session {
     type Result = ();
 
-    fn handle(&mut self, ready: LaneReady, ctx: &mut Context<Self>) {
+    fn handle(&mut self, ready: LaneReady, _: &mut Context<Self>) {
         let LaneReady { epoch, lane, connection, sealer, opener } = ready;
         let Some(link) = self.link.as_ref().filter(|link| link.epoch == epoch) else { return };
         let Some(handle) = self.lanes.get(usize::from(lane)) else { return };
         handle.address.do_send(Attach { epoch, connection, sealer, opener, max_frame: link.max_frame });
+        // When it has attached it says so, and takes over the frames of lanes that are down.
         self.lane_phases[usize::from(lane)] = LanePhase::Up;
-        // Behind the lane's own attaching, so that frames of other lanes find it up.
-        ctx.run_later(Duration::from_millis(10), Self::rescue_frames);
     }
 }
 

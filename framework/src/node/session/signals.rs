@@ -56,7 +56,7 @@ pub(crate) struct LaneDown {
 #[rtype(result = "()")]
 pub(crate) struct AcknowledgeByLink(pub(crate) Vec<(u64, Ranges)>);
 
-/// A lane without a connection has a frame to send.
+/// A lane without a connection has a frame to send, or one that could send it is up.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Stranded;

@@ -48,19 +48,23 @@ async fn a_peer_that_does_not_read_its_answers_loses_its_link_and_its_socket() {
 
 #[tokio::test]
 async fn a_receiver_that_reads_no_chunk_loses_its_lane_while_others_are_served() {
-    let config = NodeConfig { chunk_size: 256 << 10, window: 16 << 20, pool: 64 << 20, ..impatient() };
+    let link = LinkConfig::new(Duration::from_millis(500), Duration::from_secs(4), Duration::from_secs(3600)).unwrap();
+    let config = NodeConfig { link, chunk_size: 256 << 10, window: 16 << 20, pool: 64 << 20, ..impatient() };
     let bytes = vec![7; 32 << 20];
     let mut receiving = Receiving::begin(2, NodeConfig { compression: estafette::pipeline::Compression::Off, ..config }, &bytes).await;
     receiving.accept(u64::MAX).await;
     let lane = receiving.lane(0).await;
     let nantes = nantes(&receiving.world).await;
-    for _ in 0..3 {
-        let small = SendOptions { chunk_size: Some(4096), ..SendOptions::default() };
-        let sent = receiving.world.paris.send_with("nantes/in", source(&bytes[..100_000]), small).await.unwrap();
-        within(sent.delivered()).await.unwrap();
-    }
+    let others = async {
+        for _ in 0..3 {
+            let small = SendOptions { chunk_size: Some(4096), ..SendOptions::default() };
+            let sent = receiving.world.paris.send_with("nantes/in", source(&bytes[..100_000]), small).await.unwrap();
+            within(sent.delivered()).await.unwrap();
+        }
+    };
     // Nothing is read from the lane: the node closes it, and asks for another one.
-    receiving.link.until(|control| matches!(control, Control::LaneRequest { lane: 0 }).then_some(())).await;
+    let asked_again = receiving.link.until(|control| matches!(control, Control::LaneRequest { lane: 0 }).then_some(()));
+    tokio::join!(others, asked_again);
     drop(lane);
     assert!(receiving.world.paris.held().await.bytes <= 16 << 20);
     receiving.unharmed().await;

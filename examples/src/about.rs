@@ -4,12 +4,13 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::CommandFactory;
+use estafette::Ticket;
 
 use crate::arguments::{Arguments, Global};
 use crate::error::CommandError;
 use crate::event::Event;
 use crate::output::Output;
-use crate::{send, settings, units};
+use crate::{destination, settings, units};
 
 pub(crate) fn id(global: &Global, output: &Output) -> Result<ExitCode, CommandError> {
     let peer = settings::identity(global)?.peer().to_string();
@@ -19,7 +20,8 @@ pub(crate) fn id(global: &Global, output: &Output) -> Result<ExitCode, CommandEr
 }
 
 pub(crate) fn ticket(global: &Global, text: &str, output: &Output) -> Result<ExitCode, CommandError> {
-    let ticket = send::read_ticket(text)?;
+    let ticket = destination::piped(text)?.parse::<Ticket>();
+    let ticket = ticket.map_err(|error| CommandError::usage(error, "paste the line that `estafette receive` printed"))?;
     let addresses = ticket.addresses();
     output.event(&Event::Ticket {
         ticket: &ticket.to_string(),

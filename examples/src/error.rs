@@ -3,12 +3,12 @@
 use std::fmt;
 
 use estafette::delivery::{Failure, FailureKind};
-use estafette::node::{KeyFileError, SendError, StartError, TrustError};
+use estafette::node::{KeyFileError, OutboxError, SendError, StartError, TrustError};
 use estafette::pipeline::{Refusal, SourceError};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What kind of error it is: each has its exit code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum ErrorKind {
     Usage,
@@ -122,8 +122,19 @@ impl From<SendError> for CommandError {
     fn from(error: SendError) -> Self {
         match error {
             SendError::Unknown { .. } => Self::usage(error, "give a ticket, or the name of a peer out of `estafette trust list`"),
+            SendError::Outbox(error) => error.into(),
             SendError::Options(_) | SendError::Stages(_) => Self::usage(error, "change that option"),
             other => Self::io(other, "the log (-v) says more"),
+        }
+    }
+}
+
+impl From<OutboxError> for CommandError {
+    fn from(error: OutboxError) -> Self {
+        match error {
+            OutboxError::Unknown(_) | OutboxError::Unfit { .. } => Self::usage(error, "`estafette outbox list` tells how they are"),
+            OutboxError::Store(_) => Self::io(error, "make room on the spool's disk; `estafette doctor` looks at the spool"),
+            _ => Self::io(error, "`estafette outbox list` tells what is in it"),
         }
     }
 }

@@ -1,8 +1,12 @@
 //! The events of `--json`, one object per line. `framework/docs/json.md` describes them; a test reads its examples.
 
+use estafette::TransferId;
 use estafette::metrics::StageReport;
-use serde::Serialize;
+use estafette::node::OutboxEntry;
+use serde::{Deserialize, Serialize};
 
+use crate::arrival::Arrival;
+use crate::entry::Entry;
 use crate::error::{CommandError, ErrorKind};
 
 #[derive(Debug, Serialize)]
@@ -22,6 +26,21 @@ pub(crate) enum Event<'a> {
         bytes_per_second: u64,
     },
     Delivered(Delivered),
+    Stored(&'a Stored),
+    /// A try failed, and there will be another one.
+    Deferred {
+        transfer: String,
+        message: &'a str,
+        kind: ErrorKind,
+    },
+    Entry(&'a Entry),
+    Arrival(&'a Arrival),
+    Cancelled {
+        transfer: String,
+    },
+    Dropped {
+        transfer: String,
+    },
     Id {
         peer: String,
     },
@@ -93,6 +112,25 @@ pub(crate) struct Delivered {
     pub(crate) blake3: String,
     pub(crate) peer: String,
     pub(crate) place: String,
+}
+
+/// A delivery that is in the outbox, durably.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Stored {
+    pub(crate) transfer: String,
+    pub(crate) peer: String,
+    pub(crate) inbox: String,
+    pub(crate) name: String,
+    pub(crate) bytes: Option<u64>,
+    /// Seconds since the Unix epoch.
+    pub(crate) expires: u64,
+}
+
+impl Stored {
+    pub(crate) fn new(id: TransferId, entry: OutboxEntry) -> Self {
+        let OutboxEntry { peer, inbox, name, length, expires, .. } = entry;
+        Self { transfer: id.to_string(), peer: peer.to_string(), inbox, name, bytes: length, expires }
+    }
 }
 
 impl<'a> From<&'a CommandError> for Event<'a> {

@@ -5,15 +5,25 @@
 mod about;
 mod addresses;
 mod arguments;
+mod arrival;
+mod control;
 mod demo;
+mod destination;
+mod detach;
+mod entry;
 mod error;
 mod event;
+mod inbox;
 mod monitor;
+mod node;
+mod outbox;
 mod output;
 mod receive;
 mod send;
+mod service;
 mod settings;
 mod signals;
+mod table;
 mod trust;
 mod units;
 
@@ -50,7 +60,12 @@ async fn run(arguments: Arguments, output: &Output) -> Result<ExitCode, CommandE
     match &arguments.command {
         Command::Demo { path } => demo::run(path.as_deref(), output).await,
         Command::Receive(options) => receive::run(global, options, output).await,
+        Command::Send(options) if options.detach => detach::run(global, options, output).await,
         Command::Send(options) => send::run(global, options, output).await,
+        Command::Node(options) => node::run(global, options, output).await,
+        Command::Outbox(action) => outbox::run(global, action, output).await,
+        Command::Inbox(action) => inbox::run(global, action, output).await,
+
         Command::Id => about::id(global, output),
         Command::Trust(action) => trust::run(global, action, output),
         Command::Ticket { ticket } => about::ticket(global, ticket, output),

@@ -48,15 +48,16 @@ struct Shown {
 pub(crate) struct Ended {
     pub(crate) transfer: TransferId,
     pub(crate) peer: PeerId,
+    pub(crate) direction: Direction,
     pub(crate) outcome: Result<Receipt, Failure>,
 }
 
 impl Monitor {
-    /// Watches from now on.
+    /// Watches from the node's start on.
     pub(crate) fn new(node: &Node, output: &Output) -> Self {
         let (to, news) = mpsc::unbounded_channel();
         let latest = Latest::default();
-        let (mut events, kept) = (node.events(), Arc::clone(&latest));
+        let (mut events, kept) = (node.events_since_start().unwrap_or_else(|| node.events()), Arc::clone(&latest));
         tokio::spawn(async move {
             while let Some(event) = events.next().await {
                 match event {
@@ -97,14 +98,16 @@ impl Monitor {
                 self.output.remark(&format!("the link broke ({reason}); going on when it is back"));
             }
             TransferNews::Restarted { .. } => self.output.remark("it changed while it was sent: beginning anew"),
-            TransferNews::Delivered { receipt } => return Some(Ended { transfer, peer, outcome: Ok(receipt) }),
-            TransferNews::Failed { failure } => return Some(Ended { transfer, peer, outcome: Err(failure) }),
+            TransferNews::Delivered { receipt } => return Some(Ended { transfer, peer, direction, outcome: Ok(receipt) }),
+            TransferNews::Failed { failure } => return Some(Ended { transfer, peer, direction, outcome: Err(failure) }),
+            TransferNews::Deferred { failure } => self.defer(transfer, peer, failure),
             _ => {}
         }
         None
     }
 
     fn begin(&mut self, transfer: TransferId, peer: PeerId, direction: Direction, name: &str, total: Option<u64>) {
+        self.take_off(&transfer);
         let whom = self.peer_name(peer);
         let label = match direction {
             Direction::Outgoing => format!("{name} → {whom}"),
@@ -113,6 +116,22 @@ impl Monitor {
         let bar = self.output.bars.add(bar(total).with_message(shorten(&label, 28)));
         let now = Instant::now();
         self.shown.insert(transfer, Shown { started: now, bytes: 0, total, rate: 0.0, at: now, bar });
+    }
+
+    fn defer(&mut self, transfer: TransferId, peer: PeerId, failure: Failure) {
+        self.take_off(&transfer);
+        let CommandError { kind, message, .. } = failure.into();
+        self.output.event(&Event::Deferred { transfer: transfer.to_string(), message: &message, kind });
+        let message = units::printable(&message);
+        self.output.remark(&format!("{transfer} to {} waits for another try: {message}", self.peer_name(peer)));
+    }
+
+    fn take_off(&mut self, transfer: &TransferId) -> Option<Shown> {
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner).remove(transfer);
+        let shown = self.shown.remove(transfer)?;
+        shown.bar.finish_and_clear();
+        self.output.bars.remove(&shown.bar);
+        Some(shown)
     }
 
     fn show(&mut self) {
@@ -126,13 +145,8 @@ impl Monitor {
     }
 
     /// Takes a transfer off the screen and tells how it ended.
-    pub(crate) fn conclude(&mut self, Ended { transfer, peer, outcome }: &Ended) -> Result<(), CommandError> {
-        self.latest.lock().unwrap_or_else(PoisonError::into_inner).remove(transfer);
-        let mut shown = self.shown.remove(transfer);
-        if let Some(shown) = &shown {
-            shown.bar.finish_and_clear();
-            self.output.bars.remove(&shown.bar);
-        }
+    pub(crate) fn conclude(&mut self, Ended { transfer, peer, outcome, .. }: &Ended) -> Result<(), CommandError> {
+        let mut shown = self.take_off(transfer);
         let receipt = outcome.as_ref().map_err(|failure| CommandError::from(failure.clone()))?;
         let seconds = shown.as_ref().map_or(0.0, |shown| shown.started.elapsed().as_secs_f64());
         if let Some(shown) = &mut shown
@@ -164,11 +178,6 @@ impl Monitor {
     /// How many transfers run.
     pub(crate) fn running(&self) -> usize {
         self.shown.len()
-    }
-
-    /// The transfers that run.
-    pub(crate) fn transfers(&self) -> impl Iterator<Item = TransferId> {
-        self.shown.keys().copied()
     }
 }
 

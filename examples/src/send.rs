@@ -1,23 +1,22 @@
 //! `estafette send`: one delivery, and how it went.
 
-use std::io::Read;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use estafette::{Destination, SendOptions, Ticket};
+use estafette::SendOptions;
+use estafette::node::Direction;
 use estafette_actors::source::from_paths;
 
 use crate::arguments::{Global, Send};
 use crate::error::{CommandError, ErrorKind};
 use crate::monitor::{Ended, Monitor};
 use crate::output::Output;
-use crate::settings;
 use crate::signals::Signals;
-use crate::units;
+use crate::{destination, settings, units};
 
 pub(crate) async fn run(global: &Global, options: &Send, output: &Output) -> Result<ExitCode, CommandError> {
-    let ticket = read_ticket(&options.ticket)?;
-    let ticket = redirect(ticket, &options.addr)?;
+    let given = destination::read(&destination::piped(&options.to)?)?;
+    let given = destination::redirect(given, &options.addr)?;
     check_paths(&options.paths)?;
     let source = from_paths(&options.paths)?;
     let mut signals = Signals::new()?;
@@ -27,14 +26,18 @@ pub(crate) async fn run(global: &Global, options: &Send, output: &Output) -> Res
     let sending = SendOptions {
         chunk_size: options.chunk_size.map(|size| u32::try_from(size).unwrap_or(u32::MAX)),
         compression: Some(options.compress.into()),
+        expiry: options.expires,
+        transient: true,
         ..SendOptions::default()
     };
-    let transfer = node.send_with(Destination::Ticket(ticket), source, sending).await?;
+    let transfer = node.send_with(destination::find(node.trust(), given)?, source, sending).await?;
     let mut asked = 0;
     let ended = loop {
         tokio::select! {
             Some(ended) = monitor.next() => if ended.transfer == transfer.id() { break ended },
-            outcome = transfer.delivered() => break Ended { transfer: transfer.id(), peer: transfer.peer(), outcome },
+            outcome = transfer.delivered() => {
+                break Ended { transfer: transfer.id(), peer: transfer.peer(), direction: Direction::Outgoing, outcome };
+            }
             () = signals.next() => {
                 asked += 1;
                 match asked {
@@ -81,7 +84,7 @@ fn left_out(message: &str) -> CommandError {
 }
 
 /// All that do not exist are named, before anything is dialled.
-fn check_paths(paths: &[PathBuf]) -> Result<(), CommandError> {
+pub(crate) fn check_paths(paths: &[PathBuf]) -> Result<(), CommandError> {
     let missing = paths.iter().filter_map(|path| Some((path, std::fs::symlink_metadata(path).err()?)));
     let missing: Vec<_> = missing.map(|(path, error)| format!("{}: {error}", settings::shown(path))).collect();
     if missing.is_empty() {
@@ -89,28 +92,6 @@ fn check_paths(paths: &[PathBuf]) -> Result<(), CommandError> {
     }
     Err(CommandError::io(
         format!("can't send {}", missing.join("; ")),
-        "check the path; the ticket comes last: estafette send PATH... TICKET",
+        "check the path; the destination comes last: estafette send PATH... TICKET",
     ))
-}
-
-/// The ticket as it was pasted, or what stdin says.
-pub(crate) fn read_ticket(text: &str) -> Result<Ticket, CommandError> {
-    let mut piped = String::new();
-    let text = if text == "-" {
-        let read = std::io::stdin().take(64 << 10).read_to_string(&mut piped);
-        read.map_err(|error| CommandError::io(format!("the ticket could not be read from stdin: {error}"), "pipe it in"))?;
-        piped.as_str()
-    } else {
-        text
-    };
-    text.parse().map_err(|error| CommandError::usage(error, "paste the line that `estafette receive` printed, as the last argument"))
-}
-
-/// The same ticket, to be dialled elsewhere.
-fn redirect(ticket: Ticket, addresses: &[String]) -> Result<Ticket, CommandError> {
-    if addresses.is_empty() {
-        return Ok(ticket);
-    }
-    Ticket::new(ticket.peer(), addresses.to_vec(), ticket.inbox().to_owned(), *ticket.token().expose())
-        .map_err(|error| CommandError::usage(error, "give fewer or shorter addresses with --addr"))
 }

@@ -1,16 +1,16 @@
 //! `estafette trust`: who may send without a ticket.
 
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
 
+use estafette::TrustedPeer;
 use estafette::node::Trust;
-use estafette::{PeerId, TrustedPeer};
 
 use crate::arguments::{Global, Trust as Action};
 use crate::error::CommandError;
 use crate::event::Event;
 use crate::output::Output;
-use crate::{settings, units};
+use crate::units::now;
+use crate::{destination, settings, units};
 
 pub(crate) fn run(global: &Global, action: &Action, output: &Output) -> Result<ExitCode, CommandError> {
     let trust = Trust::load(settings::store(global)?)?;
@@ -23,7 +23,7 @@ pub(crate) fn run(global: &Global, action: &Action, output: &Output) -> Result<E
             output.result(&format!("{} ({}) is trusted", units::printable(name), id.short()));
         }
         Action::Remove { peer } => {
-            let id = find(&trust, peer)?;
+            let id = destination::trusted(&trust, peer)?;
             trust.revoke(id)?;
             output.event(&Event::Removed { peer: id.to_string() });
             output.result(&format!("{} is not trusted any more", units::printable(peer)));
@@ -47,22 +47,4 @@ fn list(trust: &Trust, output: &Output) {
         };
         output.result(&format!("{id}  {}  {}{until}", units::printable(&name), units::printable(&addresses.join(", "))));
     }
-}
-
-/// By id, or by a name that only one peer has.
-fn find(trust: &Trust, given: &str) -> Result<PeerId, CommandError> {
-    let known = trust.list();
-    let named: Vec<PeerId> = known.iter().filter(|(_, peer)| peer.name == given).map(|(id, _)| *id).collect();
-    let id = given.parse::<PeerId>().ok().filter(|id| known.iter().any(|(known, _)| known == id));
-    match (id, &named[..]) {
-        (Some(id), _) | (None, &[id]) => Ok(id),
-        (None, []) => Err(CommandError::usage(format!("{given:?} is not trusted"), "give an id or a name out of `estafette trust list`")),
-        (None, many) => {
-            Err(CommandError::usage(format!("{} peers are called {given:?}", many.len()), "give the id out of `estafette trust list`"))
-        }
-    }
-}
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -1,6 +1,6 @@
 //! Sizes and times as people write and read them.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Bytes with a binary unit: `1.5 MiB`.
 pub(crate) fn bytes(count: u64) -> String {
@@ -53,6 +53,23 @@ pub(crate) fn span(time: Duration) -> String {
         s if s % 60 == 0 => format!("{} min", s / 60),
         s => format!("{s} s"),
     }
+}
+
+/// Seconds since the Unix epoch; 0 for a clock before it.
+pub(crate) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// A moment seen from another: `in 3 h`, `5 min ago`, `now`.
+pub(crate) fn moment(at: u64, now: u64) -> String {
+    let span = match at.abs_diff(now) {
+        0 => return "now".into(),
+        s if s < 120 => format!("{s} s"),
+        s if s < 7200 => format!("{} min", s / 60),
+        s if s < 172_800 => format!("{} h", s / 3600),
+        s => count(s / 86_400, "day"),
+    };
+    if at > now { format!("in {span}") } else { format!("{span} ago") }
 }
 
 /// `1 file`, `2 files`.
@@ -153,6 +170,8 @@ mod tests {
         assert_eq!(rate(512e6), "512 MB/s");
         assert_eq!(seconds(0.0), "0.0 ms");
         assert_eq!(seconds(245.0), "4 min 05 s");
+        let moments = [1000, 1001, 881, 1000 + 3 * 3600 + 59, 1000 + 6 * 86_400].map(|at| moment(at, 1000));
+        assert_eq!(moments, ["now", "in 1 s", "119 s ago", "in 3 h", "in 6 days"]);
         assert_eq!(printable("a\n\u{1b}b"), "a\\n\\u{1b}b");
     }
 }

@@ -1,0 +1,71 @@
+//! Examples below the help.
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  estafette demo                                a look at it, on this machine alone
+  estafette receive --into ~/inbox              prints a ticket
+  estafette send photos/ notes.txt estafette1…  on the other machine, with that ticket
+  estafette send --detach big.tar estafette1…   only stored; delivered by:
+  estafette node                                delivers what is stored, until it is stopped
+
+Every flag has an environment variable: --chunk-size is ESTAFETTE_CHUNK_SIZE.";
+
+pub(super) const LONG_EXAMPLES: &str = "\
+Examples:
+  estafette demo                                a look at it, on this machine alone
+  estafette receive --into ~/inbox              prints a ticket
+  estafette send photos/ notes.txt estafette1…  on the other machine, with that ticket
+  estafette send --detach big.tar estafette1…   only stored; delivered by:
+  estafette node                                delivers what is stored, until it is stopped
+
+Every flag has an environment variable: --chunk-size is ESTAFETTE_CHUNK_SIZE.
+
+Exit codes:
+  0    delivered: the receiver has verified it and made it durable; with --detach: stored
+  2    wrong usage
+  3    refused by the receiver, or not trusted there
+  4    the other node can't be reached
+  5    bytes did not verify
+  6    input or output failed; of a tree, all else was delivered; doctor: something is damaged
+  130  stopped by a signal before it was done";
+
+pub(super) const RECEIVE_EXAMPLES: &str = "\
+Examples:
+  estafette receive --into ~/inbox --once
+  estafette receive --into /srv/in --listen 0.0.0.0:7400 --redeemers 20 --valid 7d --on-conflict rename
+  estafette receive --into in --listen 127.0.0.1:7400 --advertise gate.example.org:17400";
+
+pub(super) const TRUST_EXAMPLES: &str = "\
+Examples:
+  estafette trust list
+  estafette trust add 3yiqr4na… --name lyon --addr lyon.example.org:7400
+  estafette trust remove lyon";
+
+pub(super) const SEND_EXAMPLES: &str = "\
+Examples:
+  estafette send big.tar estafette1…
+  estafette send photos/ notes.txt estafette1…     arrives as one folder
+  estafette send -- -odd-name estafette1…
+  estafette send backup/ - < ticket.txt
+  estafette send --addr localhost:17400 big.tar estafette1…
+  estafette send --detach --expires 7d backup.tar paris/files";
+
+pub(super) const NODE_EXAMPLES: &str = "\
+Examples:
+  estafette node
+  estafette node --into /srv/in --listen 0.0.0.0:7400 --redeemers 20 --valid 7d --on-conflict rename
+
+The first SIGTERM or Ctrl-C lets what runs finish, for --drain at most; what is stored goes on at the next start.";
+
+pub(super) const OUTBOX_EXAMPLES: &str = "\
+Examples:
+  estafette outbox list
+  estafette outbox show 5310c4099b98e770
+  estafette outbox retry 5310c4099b98e770";
+
+pub(super) const DOCTOR_EXAMPLES: &str = "\
+Examples:
+  estafette doctor
+  estafette doctor --repair
+
+Exit codes: 0 all is well, 6 something is damaged.";

@@ -1,0 +1,175 @@
+//! What the command understands. Every flag has an environment variable, `ESTAFETTE_` and its name.
+
+mod help;
+mod receive;
+mod send;
+mod store;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::builder::FalseyValueParser;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use estafette::PeerId;
+
+pub(crate) use self::receive::{NodeOptions, OnConflict, Receive, Taking};
+pub(crate) use self::send::{Compress, Send};
+pub(crate) use self::store::{Inbox, Outbox};
+use crate::error::CommandError;
+use crate::event::Event;
+use crate::units::parse_duration;
+
+/// Sends files and folders from one machine to another, encrypted end to end, verified, and resumed after a broken link.
+#[derive(Debug, Parser)]
+#[command(name = "estafette", version, after_help = help::EXAMPLES, after_long_help = help::LONG_EXAMPLES, max_term_width = 100)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "General options")]
+pub(crate) struct Global {
+    /// This node's key; its trust is kept beside it, in FILE.trust [default: ~/.config/estafette/node.key]
+    #[arg(long, global = true, value_name = "FILE", env = "ESTAFETTE_KEY", hide_env = true)]
+    pub(crate) key: Option<PathBuf>,
+    /// The folder that keeps deliveries between processes; one process has it at a time [default: KEY.spool, beside the key]
+    #[arg(long, global = true, value_name = "DIR", env = "ESTAFETTE_SPOOL", hide_env = true)]
+    pub(crate) spool: Option<PathBuf>,
+    /// Print one JSON object per line on stdout
+    #[arg(long, global = true, env = "ESTAFETTE_JSON", hide_env = true, value_parser = FalseyValueParser::new())]
+    pub(crate) json: bool,
+    /// After a first Ctrl-C or SIGTERM, let what runs finish for so long; a second one stops at once
+    #[arg(long, global = true, value_name = "TIME", default_value = "10s", value_parser = parse_duration, env = "ESTAFETTE_DRAIN", hide_env = true)]
+    pub(crate) drain: Duration,
+    /// Print a `report` event with the counters of all stages at the end
+    #[arg(long, global = true, hide = true)]
+    pub(crate) report: bool,
+    /// Log more: -v what happens, -vv how, -vvv everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, env = "ESTAFETTE_VERBOSE", hide_env = true)]
+    pub(crate) verbose: u8,
+    /// No progress, no remarks: errors only
+    #[arg(short, long, global = true, env = "ESTAFETTE_QUIET", hide_env = true, value_parser = FalseyValueParser::new())]
+    pub(crate) quiet: bool,
+    /// Colours on stderr
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", env = "ESTAFETTE_COLOR", hide_env = true)]
+    pub(crate) color: When,
+    /// How log lines look, on stderr
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text", env = "ESTAFETTE_LOG_FORMAT", hide_env = true)]
+    pub(crate) log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum When {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Send a real input between two processes of this machine, compare it, and show where the time went
+    #[command(after_help = "Examples:\n  estafette demo\n  estafette demo ~/photos")]
+    Demo {
+        /// A file or a folder [default: the project's sources and this program]
+        path: Option<PathBuf>,
+    },
+    /// Take deliveries into a folder, and print a ticket for whoever may send
+    #[command(after_help = help::RECEIVE_EXAMPLES)]
+    Receive(Receive),
+    /// Send files and folders to where a ticket leads, or to a trusted peer
+    #[command(after_help = help::SEND_EXAMPLES)]
+    Send(Send),
+    /// Run until stopped: deliver what is in the outbox and, with --into, take deliveries
+    #[command(after_help = help::NODE_EXAMPLES)]
+    Node(NodeOptions),
+    /// What is to be delivered: list, show, retry, cancel, drop
+    #[command(subcommand, after_help = help::OUTBOX_EXAMPLES)]
+    Outbox(Outbox),
+    /// What was delivered here: list
+    #[command(subcommand)]
+    Inbox(Inbox),
+    /// Print this node's id, for `estafette trust add` on another machine
+    Id,
+    /// Who may send without a ticket: list, add, remove
+    #[command(subcommand, after_help = help::TRUST_EXAMPLES)]
+    Trust(Trust),
+    /// Explain a ticket
+    Ticket {
+        /// The ticket; `-` reads it from stdin
+        ticket: String,
+    },
+    /// Print completions for a shell
+    #[command(after_help = "Example:\n  estafette completions bash > ~/.local/share/bash-completion/completions/estafette")]
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, of the command or of one of its subcommands
+    #[command(after_help = "Example:\n  estafette man | man -l -")]
+    Man {
+        /// A subcommand, such as send
+        command: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Trust {
+    /// Print who is trusted
+    List,
+    /// Trust a node, or change how it is trusted
+    Add {
+        /// What `estafette id` prints there
+        id: PeerId,
+        /// What it is called here
+        #[arg(long, env = "ESTAFETTE_NAME", hide_env = true)]
+        name: String,
+        /// Where it can be dialled; may be repeated
+        #[arg(long, value_name = "ADDR", value_delimiter = ',', env = "ESTAFETTE_ADDR", hide_env = true)]
+        addr: Vec<String>,
+        /// How long it is trusted [default: until it is removed]
+        #[arg(long, value_name = "TIME", value_parser = parse_duration, env = "ESTAFETTE_VALID", hide_env = true)]
+        valid: Option<Duration>,
+    },
+    /// Trust a node no longer: holds for its next connection at once, and a running receiver closes its links within a second or two
+    Remove {
+        /// Its id, or its name
+        peer: String,
+    },
+}
+
+impl Arguments {
+    /// Reads the command line; what is wrong with it is told, as an event under `--json`.
+    pub(crate) fn read() -> Result<Self, ExitCode> {
+        Self::try_parse().map_err(|error| {
+            if !error.use_stderr() || !wants_json() {
+                // A closed terminal needs no word.
+                let _ = error.print();
+                return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+            }
+            let text = error.render().to_string();
+            let (message, hint) = text.split_once("\n\n").unwrap_or((&text, ""));
+            let message = message.trim().trim_start_matches("error: ");
+            let hint = hint.split_whitespace().collect::<Vec<_>>().join(" ");
+            let error = CommandError::usage(message, hint);
+            crate::output::print_event(&Event::from(&error));
+            ExitCode::from(2)
+        })
+    }
+}
+
+/// Whether `--json` was asked for on a command line that can't be understood.
+fn wants_json() -> bool {
+    let flagged = std::env::args_os().skip(1).take_while(|argument| argument != "--").any(|argument| argument == "--json");
+    let falsey = ["", "0", "f", "false", "n", "no", "off"];
+    flagged || std::env::var("ESTAFETTE_JSON").is_ok_and(|value| !falsey.contains(&value.to_ascii_lowercase().as_str()))
+}

@@ -1,0 +1,78 @@
+//! `estafette receive` and `estafette node`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::FalseyValueParser;
+use clap::{Args, ValueEnum};
+
+use crate::units::{parse_bytes, parse_duration};
+
+#[derive(Debug, Args)]
+pub(crate) struct Receive {
+    /// The folder that deliveries go to; it is made if only its last part is missing
+    #[arg(long, value_name = "DIR", env = "ESTAFETTE_INTO", hide_env = true)]
+    pub(crate) into: PathBuf,
+    /// Where to listen; port 0 is any free one
+    #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:0", env = "ESTAFETTE_LISTEN", hide_env = true)]
+    pub(crate) listen: String,
+    /// What this node calls itself [default: the host's name]
+    #[arg(long, env = "ESTAFETTE_NAME", hide_env = true)]
+    pub(crate) name: Option<String>,
+    /// Stop after one delivery; the exit code tells how it went
+    #[arg(long, env = "ESTAFETTE_ONCE", hide_env = true, value_parser = FalseyValueParser::new())]
+    pub(crate) once: bool,
+    #[command(flatten)]
+    pub(crate) taking: Taking,
+    /// How long to wait for a sender whose link broke in the middle [default: 60s]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, env = "ESTAFETTE_PATIENCE", hide_env = true)]
+    pub(crate) patience: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NodeOptions {
+    /// Take deliveries into this folder, and print a ticket; it is made if only its last part is missing
+    #[arg(long, value_name = "DIR", env = "ESTAFETTE_INTO", hide_env = true)]
+    pub(crate) into: Option<PathBuf>,
+    /// Where to listen; port 0 is any free one [default: 0.0.0.0:0 with --into, else nowhere]
+    #[arg(long, value_name = "ADDR", env = "ESTAFETTE_LISTEN", hide_env = true)]
+    pub(crate) listen: Option<String>,
+    /// What this node calls itself [default: the host's name]
+    #[arg(long, env = "ESTAFETTE_NAME", hide_env = true)]
+    pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) taking: Taking,
+    /// How long a try goes on dialling, and how long to wait for a peer whose link broke [default: 5s, and 60s]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, env = "ESTAFETTE_PATIENCE", hide_env = true)]
+    pub(crate) patience: Option<Duration>,
+}
+
+/// What is taken, and from whom.
+#[derive(Debug, Args)]
+pub(crate) struct Taking {
+    /// An address for the ticket instead of this machine's own (port forwarding); may be repeated
+    #[arg(long, value_name = "ADDR", value_delimiter = ',', env = "ESTAFETTE_ADVERTISE", hide_env = true)]
+    pub(crate) advertise: Vec<String>,
+    /// What happens to a delivery whose name is taken
+    #[arg(long, value_name = "POLICY", default_value = "refuse", env = "ESTAFETTE_ON_CONFLICT", hide_env = true)]
+    pub(crate) on_conflict: OnConflict,
+    /// The longest delivery that is taken, such as 500M or 2GiB
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes, env = "ESTAFETTE_MAX_BYTES", hide_env = true)]
+    pub(crate) max_bytes: Option<u64>,
+    /// How many different senders may use the ticket
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..), env = "ESTAFETTE_REDEEMERS", hide_env = true)]
+    pub(crate) redeemers: u16,
+    /// How long the ticket may be used; who has used it stays trusted until `estafette trust remove`
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = parse_duration, env = "ESTAFETTE_VALID", hide_env = true)]
+    pub(crate) valid: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OnConflict {
+    /// Refuse the delivery
+    Refuse,
+    /// Give it a number: photo.jpg becomes photo (1).jpg
+    Rename,
+    /// Replace what is there, a file by a file or a folder by a folder
+    Replace,
+}

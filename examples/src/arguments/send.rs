@@ -1,0 +1,66 @@
+//! `estafette send`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::FalseyValueParser;
+use clap::{Args, ValueEnum};
+use estafette::NodeConfig;
+use estafette::pipeline::Compression;
+use serde::{Deserialize, Serialize};
+
+use crate::units::{parse_bytes, parse_duration};
+
+#[derive(Debug, Args)]
+pub(crate) struct Send {
+    /// Files and folders: one is sent as what it is, several together as one folder
+    #[arg(required = true, value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// The ticket that the receiver printed, where `-` reads it from stdin, which keeps it out of process lists; or PEER/INBOX,
+    /// a trusted peer's name or id and an inbox there (that of `estafette receive` is called files)
+    #[arg(required = true, value_name = "TICKET|PEER/INBOX")]
+    pub(crate) to: String,
+    /// Only store it, and return; whichever `estafette node` or `receive` runs with the same spool delivers it. The files are
+    /// not copied but read when they are sent: leave them where they are, as they are, until then
+    #[arg(long, env = "ESTAFETTE_DETACH", hide_env = true, value_parser = FalseyValueParser::new())]
+    pub(crate) detach: bool,
+    /// How long it is worth delivering, from 1s to 30d [default: 24h]
+    #[arg(long, value_name = "TIME", value_parser = parse_expiry, env = "ESTAFETTE_EXPIRES", hide_env = true)]
+    pub(crate) expires: Option<Duration>,
+    /// Dial this instead of the ticket's addresses (port forwarding); may be repeated
+    #[arg(long, value_name = "ADDR", value_delimiter = ',', env = "ESTAFETTE_ADDR", hide_env = true)]
+    pub(crate) addr: Vec<String>,
+    /// What this node calls itself [default: the host's name]
+    #[arg(long, env = "ESTAFETTE_NAME", hide_env = true)]
+    pub(crate) name: Option<String>,
+    /// Bytes per chunk, a power of two from 1K to 2M: larger ones cost fewer calls, smaller ones less memory [default: 256K]
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes, env = "ESTAFETTE_CHUNK_SIZE", hide_env = true)]
+    pub(crate) chunk_size: Option<u64>,
+    /// How chunks are compressed; switch it off where lengths must tell nothing about the content
+    #[arg(long, value_name = "HOW", default_value = "snappy", env = "ESTAFETTE_COMPRESS", hide_env = true)]
+    pub(crate) compress: Compress,
+    /// How long to go on dialling a receiver that can't be reached [default: 5s at first, 60s when a link broke]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, env = "ESTAFETTE_PATIENCE", hide_env = true)]
+    pub(crate) patience: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+pub(crate) enum Compress {
+    Snappy,
+    Off,
+}
+
+impl From<Compress> for Compression {
+    fn from(compress: Compress) -> Self {
+        match compress {
+            Compress::Snappy => Self::Snappy,
+            Compress::Off => Self::Off,
+        }
+    }
+}
+
+fn parse_expiry(text: &str) -> Result<Duration, String> {
+    let time = parse_duration(text)?;
+    let possible = Duration::from_secs(1)..=NodeConfig::EXPIRY_MOST;
+    if possible.contains(&time) { Ok(time) } else { Err("a delivery is worth delivering for 1s at least and 30d at most".into()) }
+}

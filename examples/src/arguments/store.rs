@@ -1,0 +1,35 @@
+//! `estafette outbox` and `inbox`.
+
+use clap::Subcommand;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Outbox {
+    /// Print the deliveries: those still to be delivered, and how others ended
+    List,
+    /// Print all that is known of one
+    Show {
+        /// Its id as `outbox list` prints it, or the beginning of it
+        id: String,
+    },
+    /// Try one now; one that was given up begins anew
+    Retry {
+        /// Its id as `outbox list` prints it, or the beginning of it
+        id: String,
+    },
+    /// Take one out that is still to be delivered
+    Cancel {
+        /// Its id as `outbox list` prints it, or the beginning of it
+        id: String,
+    },
+    /// Forget one that is over
+    Drop {
+        /// Its id as `outbox list` prints it, or the beginning of it
+        id: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Inbox {
+    /// Print the deliveries that are remembered, the newest first
+    List,
+}

@@ -1,0 +1,147 @@
+//! The side of a command: asks the process that has the spool, or looks for itself where there is none.
+
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use estafette::node::Store;
+use serde::de::DeserializeOwned;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::UnixStream;
+use tokio::time::{sleep, timeout};
+
+use super::protocol::{Hello, Reply, Request};
+use super::{SOCKET, desk, short};
+use crate::arguments::Global;
+use crate::error::CommandError;
+use crate::settings;
+
+/// How long a spool may be in use by a process that does not answer: one that starts or stops, or one like this.
+const BUSY_MOST: Duration = Duration::from_secs(5);
+const BUSY_AGAIN: Duration = Duration::from_millis(25);
+/// How long a process that has taken a connection may take to say who it is.
+const HELLO_MOST: Duration = Duration::from_secs(5);
+
+/// An answer, and who gave it.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) replies: Vec<Reply>,
+    /// Whether a process runs that has the spool, and delivers.
+    pub(crate) running: bool,
+}
+
+enum Holder {
+    Running(Conversation),
+    Ours(Arc<dyn Store>),
+}
+
+pub(crate) async fn ask(global: &Global, request: Request) -> Result<Answer, CommandError> {
+    match reach(global).await? {
+        Holder::Running(conversation) => Ok(Answer { replies: conversation.ask(&request).await?, running: true }),
+        Holder::Ours(spool) => {
+            let node = settings::node(global, None)?.spool(spool).dormant().start().await?;
+            let answer = desk::answer(&node, request).await;
+            node.shutdown().await;
+            Ok(Answer { replies: answer?, running: false })
+        }
+    }
+}
+
+/// The spool for a process that is to keep it.
+pub(crate) async fn take_spool(global: &Global) -> Result<Arc<dyn Store>, CommandError> {
+    match reach(global).await? {
+        Holder::Ours(spool) => Ok(spool),
+        Holder::Running(Conversation { hello, folder, .. }) => {
+            let text = format!("the spool {} is in use by process {}", settings::shown(&folder), hello.pid);
+            Err(CommandError::io(text, "stop that one, or give this one a spool of its own with --spool"))
+        }
+    }
+}
+
+async fn reach(global: &Global) -> Result<Holder, CommandError> {
+    // Makes the folder that the spool lies in, too.
+    settings::identity(global)?;
+    let folder = settings::spool_path(global)?;
+    let start = Instant::now();
+    loop {
+        if let Some(stream) = connect(&folder).await {
+            match Conversation::begin(stream, &folder).await {
+                Ok(conversation) => return Ok(Holder::Running(conversation)),
+                // It stopped this very moment.
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof && start.elapsed() < BUSY_MOST => {}
+                Err(error) => return Err(silent(&folder, &error)),
+            }
+        }
+        let place = folder.clone();
+        let opened = tokio::task::spawn_blocking(move || settings::spool(&place)).await;
+        match opened.map_err(io::Error::other).and_then(|opened| opened) {
+            Ok(spool) => return Ok(Holder::Ours(spool)),
+            Err(error) if error.kind() == ErrorKind::ResourceBusy && start.elapsed() < BUSY_MOST => sleep(BUSY_AGAIN).await,
+            Err(error) if error.kind() == ErrorKind::ResourceBusy => return Err(silent(&folder, &error)),
+            Err(error) => return Err(CommandError::io(error, "`estafette doctor` looks at it; --spool names another folder")),
+        }
+    }
+}
+
+fn silent(folder: &Path, error: &io::Error) -> CommandError {
+    let socket = settings::shown(&folder.join(SOCKET));
+    let text = format!("a process has the spool {}, and does not answer at {socket}: {error}", settings::shown(folder));
+    CommandError::io(text, "see whether it hangs or is stopped, and end it if so; --spool names another folder")
+}
+
+/// `None` where nobody listens.
+async fn connect(folder: &Path) -> Option<UnixStream> {
+    let (path, _folder) = short(folder, SOCKET).ok()?;
+    UnixStream::connect(path).await.ok()
+}
+
+/// A connection to the process that has the spool.
+struct Conversation {
+    stream: BufReader<UnixStream>,
+    hello: Hello,
+    folder: PathBuf,
+}
+
+impl Conversation {
+    async fn begin(stream: UnixStream, folder: &Path) -> io::Result<Self> {
+        let mut stream = BufReader::new(stream);
+        let hello = timeout(HELLO_MOST, line(&mut stream)).await.map_err(|_| io::Error::other("it says nothing"))??;
+        Ok(Self { stream, hello, folder: folder.to_owned() })
+    }
+
+    async fn ask(mut self, request: &Request) -> Result<Vec<Reply>, CommandError> {
+        let heard = self.hear(request).await;
+        let mut replies = heard.map_err(|error| {
+            let Hello { pid, version } = &self.hello;
+            let text = format!("process {pid} (release {version}), which has the spool, did not answer to the end: {error}");
+            CommandError::io(text, "look at the outbox before you ask again; use the same release on both sides")
+        })?;
+        match replies.pop() {
+            Some(Reply::Failed { kind, message, hint }) => Err(CommandError { kind, message, hint }),
+            _ => Ok(replies),
+        }
+    }
+
+    /// All parts of the answer, the last one included.
+    async fn hear(&mut self, request: &Request) -> io::Result<Vec<Reply>> {
+        let mut question = serde_json::to_vec(request)?;
+        question.push(b'\n');
+        self.stream.get_mut().write_all(&question).await?;
+        let mut replies = Vec::new();
+        loop {
+            replies.push(line(&mut self.stream).await?);
+            if matches!(replies.last(), Some(Reply::Done | Reply::Failed { .. })) {
+                return Ok(replies);
+            }
+        }
+    }
+}
+
+async fn line<T: DeserializeOwned>(from: &mut BufReader<UnixStream>) -> io::Result<T> {
+    let mut line = Vec::new();
+    if from.read_until(b'\n', &mut line).await? == 0 {
+        return Err(ErrorKind::UnexpectedEof.into());
+    }
+    Ok(serde_json::from_slice(&line)?)
+}

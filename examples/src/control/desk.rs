@@ -1,0 +1,96 @@
+//! Answers questions about a node's outbox, whether they came by the socket or from this process.
+
+use estafette::node::{OutboxEntry, OutboxError};
+use estafette::pipeline::Compression;
+use estafette::{Node, SendOptions, TransferId};
+use estafette_actors::source::from_paths;
+
+use super::protocol::{Deposit, Reply, Request};
+use crate::arrival::Arrival;
+use crate::destination;
+use crate::entry::Entry;
+use crate::error::CommandError;
+use crate::event::Stored;
+
+/// Fewer digits of an id than this are taken for a mistake.
+const DIGITS_LEAST: usize = 4;
+
+pub(super) async fn answer(node: &Node, request: Request) -> Result<Vec<Reply>, CommandError> {
+    match request {
+        Request::Deposit(deposit) => Ok(vec![Reply::Stored(store(node, deposit).await?)]),
+        Request::List => Ok(node.outbox().await?.iter().map(|(id, entry)| entry_reply(node, *id, entry)).collect()),
+        Request::Show(id) => show(node, find(node, &id).await?).await,
+        Request::Retry(id) => {
+            let id = find(node, &id).await?;
+            node.retry(id).await?;
+            show(node, id).await
+        }
+        Request::Cancel(id) => {
+            let id = find(node, &id).await?;
+            node.withdraw(id).await?;
+            Ok(vec![Reply::Cancelled(id.to_string())])
+        }
+        Request::Drop(id) => {
+            let id = find(node, &id).await?;
+            node.forget(id).await?;
+            Ok(vec![Reply::Dropped(id.to_string())])
+        }
+        Request::Arrivals => {
+            let arrivals = node.arrivals().into_iter();
+            Ok(arrivals.map(|(peer, id, arrival)| Reply::Arrival(Box::new(Arrival::new(node, peer, id, arrival)))).collect())
+        }
+    }
+}
+
+async fn store(node: &Node, deposit: Deposit) -> Result<Stored, CommandError> {
+    let paths = deposit.paths()?;
+    let trust = node.trust().clone();
+    // Another process may have just added the peer. All of this reads the disk.
+    let prepared = tokio::task::spawn_blocking(move || {
+        trust.refresh()?;
+        Ok::<_, CommandError>((destination::find(&trust, destination::read(&deposit.to)?)?, from_paths(&paths)?, deposit))
+    });
+    let (to, source, deposit) = prepared.await.map_err(|error| CommandError::io(error, "the log (-v) says more"))??;
+    if source.reference().is_none() {
+        return Err(CommandError::usage("these are too many paths to be stored in one delivery", "send the folder that holds them"));
+    }
+    let options = SendOptions {
+        chunk_size: deposit.chunk_size,
+        compression: Some(if deposit.compress { Compression::Snappy } else { Compression::Off }),
+        expiry: deposit.expires.map(std::time::Duration::from_secs),
+        ..SendOptions::default()
+    };
+    let id = node.send_with(to, source, options).await?.id();
+    let entries = node.outbox().await?;
+    let stored = entries.into_iter().find(|(known, _)| *known == id).map(|(id, entry)| Stored::new(id, entry));
+    stored.ok_or_else(|| OutboxError::Unknown(id).into())
+}
+
+async fn show(node: &Node, id: TransferId) -> Result<Vec<Reply>, CommandError> {
+    let entries = node.outbox().await?;
+    let entry = entries.iter().find(|(known, _)| *known == id).ok_or(OutboxError::Unknown(id))?;
+    Ok(vec![entry_reply(node, id, &entry.1)])
+}
+
+fn entry_reply(node: &Node, id: TransferId, entry: &OutboxEntry) -> Reply {
+    Reply::Entry(Box::new(Entry::new(node, id, entry)))
+}
+
+/// The one delivery whose id begins so.
+async fn find(node: &Node, given: &str) -> Result<TransferId, CommandError> {
+    let hint = "`estafette outbox list` prints the ids";
+    let beginning = given.trim().to_ascii_lowercase();
+    if !beginning.bytes().all(|byte| byte.is_ascii_hexdigit()) || beginning.len() < DIGITS_LEAST {
+        return Err(CommandError::usage(format!("{given:?} is no id of a delivery: {DIGITS_LEAST} to 48 hexadecimal digits"), hint));
+    }
+    let entries = node.outbox().await?;
+    let mut found = entries.iter().map(|(id, _)| *id).filter(|id| id.to_hex().starts_with(&beginning));
+    match (found.next(), found.count()) {
+        (Some(id), 0) => Ok(id),
+        (Some(_), others) => {
+            let text = format!("{} deliveries have an id that begins with {beginning}", others + 1);
+            Err(CommandError::usage(text, "give more of its digits: `estafette --json outbox list` prints all of them"))
+        }
+        (None, _) => Err(CommandError::usage(format!("there is no delivery {beginning} in the outbox"), hint)),
+    }
+}

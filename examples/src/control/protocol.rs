@@ -1,0 +1,113 @@
+//! What is asked and answered: one JSON object per line.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::arrival::Arrival;
+use crate::entry::Entry;
+use crate::error::{CommandError, ErrorKind};
+use crate::event::Stored;
+
+/// A question. A longer line than [`Request::LIMIT`] is none.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Request {
+    Deposit(Deposit),
+    List,
+    /// By the beginning of an id, as all that follow.
+    Show(String),
+    Retry(String),
+    Cancel(String),
+    Drop(String),
+    Arrivals,
+}
+
+/// Store this.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Deposit {
+    /// A ticket, or PEER/INBOX.
+    pub(crate) to: String,
+    /// Bytes, since paths need not be UTF-8.
+    paths: Vec<Vec<u8>>,
+    pub(crate) chunk_size: Option<u32>,
+    pub(crate) compress: bool,
+    /// In seconds.
+    pub(crate) expires: Option<u64>,
+}
+
+/// What comes first, so that who asks knows that somebody is there.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Hello {
+    pub(super) pid: u32,
+    pub(super) version: String,
+}
+
+/// A part of an answer; [`Reply::Done`] or [`Reply::Failed`] is its last one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Reply {
+    Stored(Stored),
+    Entry(Box<Entry>),
+    Arrival(Box<Arrival>),
+    /// Its id.
+    Cancelled(String),
+    /// Its id.
+    Dropped(String),
+    Failed {
+        kind: ErrorKind,
+        message: String,
+        hint: String,
+    },
+    Done,
+}
+
+impl Request {
+    /// The longest line of a question, in bytes.
+    pub(super) const LIMIT: u64 = 512 << 10;
+}
+
+impl Deposit {
+    pub(crate) fn new(to: String, paths: &[PathBuf]) -> Self {
+        let paths = paths.iter().map(|path| path.as_os_str().as_bytes().to_vec()).collect();
+        Self { to, paths, chunk_size: None, compress: true, expires: None }
+    }
+
+    /// All of them absolute: whoever reads them has another working directory.
+    pub(super) fn paths(&self) -> Result<Vec<PathBuf>, CommandError> {
+        let paths: Vec<PathBuf> = self.paths.iter().map(|path| OsString::from_vec(path.clone()).into()).collect();
+        if paths.is_empty() || !paths.iter().all(|path| Path::is_absolute(path)) {
+            return Err(CommandError::usage("only absolute paths can be stored", "ask with `estafette send --detach`"));
+        }
+        Ok(paths)
+    }
+}
+
+impl From<CommandError> for Reply {
+    fn from(CommandError { kind, message, hint }: CommandError) -> Self {
+        Self::Failed { kind, message, hint }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_that_is_no_text_comes_through() {
+        let odd = PathBuf::from(OsString::from_vec(b"/\xff\n".to_vec()));
+        let line = serde_json::to_string(&Request::Deposit(Deposit::new("paris/files".into(), std::slice::from_ref(&odd)))).unwrap();
+        let Request::Deposit(deposit) = serde_json::from_str(&line).unwrap() else { panic!("{line}") };
+        assert_eq!(deposit.paths().unwrap(), [odd]);
+        assert!(Deposit::new("paris/files".into(), &["relative".into()]).paths().is_err());
+    }
+
+    #[test]
+    fn a_question_with_the_most_paths_that_can_be_stored_is_no_longer_than_one_may_be() {
+        let most = "/".to_owned() + &"\u{7f}".repeat(48 << 10);
+        let line = serde_json::to_string(&Request::Deposit(Deposit::new("x".repeat(8 << 10), &[most.into()]))).unwrap();
+        assert!((line.len() as u64) < Request::LIMIT);
+    }
+}

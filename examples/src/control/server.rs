@@ -1,0 +1,119 @@
+//! The side of the process that has the spool.
+//!
+//! Bounded: so many connections at a time, the others wait to be accepted; so long a question; so long to ask it, and to take
+//! each line of the answer.
+
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use estafette::Node;
+use serde::Serialize;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use super::protocol::{Hello, Reply, Request};
+use super::{SOCKET, desk, short};
+use crate::error::CommandError;
+
+/// Connections at a time.
+const CONNECTIONS: usize = 16;
+/// For the question, and for each line of the answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The wait after a failed `accept`: most often the process has run out of file descriptors.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+
+/// Answers until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Server {
+    path: PathBuf,
+    serving: tokio::task::JoinHandle<()>,
+}
+
+impl Server {
+    /// Whoever calls this has the spool in `folder`: a socket that is there was left by a process that is dead.
+    pub(crate) fn start(folder: &Path, node: &Node) -> Result<Self, CommandError> {
+        let path = folder.join(SOCKET);
+        let listener = listen(folder, &path).map_err(|error| {
+            let text = format!("no control socket can be made in {}: {error}", crate::settings::shown(folder));
+            CommandError::io(text, "let this user write there, or choose another folder with --spool")
+        })?;
+        Ok(Self { path, serving: tokio::spawn(serve(listener, node.clone())) })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.serving.abort();
+        // One that is left there is replaced by the next process.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// Made under another name, so that nobody finds it before it is the owner's alone.
+fn listen(folder: &Path, path: &Path) -> io::Result<UnixListener> {
+    let new = folder.join("control.new");
+    match std::fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let (short, _folder) = short(folder, "control.new")?;
+    let listener = UnixListener::bind(short)?;
+    std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o600))?;
+    std::fs::rename(&new, path)?;
+    Ok(listener)
+}
+
+async fn serve(listener: UnixListener, node: Node) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let place = Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let node = node.clone();
+                tokio::spawn(async move {
+                    // Whoever asked may be gone before the answer is.
+                    if let Err(error) = attend(stream, &node).await {
+                        tracing::debug!(%error, "a question was not answered to its end");
+                    }
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "accepting a question failed; trying again");
+                tokio::time::sleep(ACCEPT_AGAIN).await;
+            }
+        }
+    }
+}
+
+async fn attend(mut stream: UnixStream, node: &Node) -> io::Result<()> {
+    let (reading, mut writing) = stream.split();
+    say(&mut writing, &Hello { pid: std::process::id(), version: env!("CARGO_PKG_VERSION").into() }).await?;
+    let mut line = Vec::new();
+    let mut reading = BufReader::new(reading.take(Request::LIMIT));
+    timeout(PATIENCE, reading.read_until(b'\n', &mut line)).await??;
+    let answer = match serde_json::from_slice(&line) {
+        Ok(request) => desk::answer(node, request).await,
+        Err(error) => Err(CommandError::usage(format!("the question was not understood: {error}"), "use the same release on both sides")),
+    };
+    match answer {
+        Ok(replies) => {
+            for reply in &replies {
+                say(&mut writing, reply).await?;
+            }
+            say(&mut writing, &Reply::Done).await
+        }
+        Err(error) => say(&mut writing, &Reply::from(error)).await,
+    }
+}
+
+async fn say(to: &mut (impl AsyncWriteExt + Unpin), what: &impl Serialize) -> io::Result<()> {
+    let mut line = serde_json::to_vec(what).map_err(io::Error::other)?;
+    line.push(b'\n');
+    timeout(PATIENCE, to.write_all(&line)).await?
+}

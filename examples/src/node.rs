@@ -1,0 +1,23 @@
+//! `estafette node`: delivers what is stored and, where it is told to, takes deliveries.
+
+use std::process::ExitCode;
+
+use crate::arguments::{Global, NodeOptions};
+use crate::error::CommandError;
+use crate::output::Output;
+use crate::service::{self, Service};
+
+/// Where a node listens that takes deliveries.
+const ANYWHERE: &str = "0.0.0.0:0";
+
+pub(crate) async fn run(global: &Global, options: &NodeOptions, output: &Output) -> Result<ExitCode, CommandError> {
+    let service = Service {
+        into: options.into.as_deref(),
+        listen: options.listen.as_deref().or(options.into.as_ref().map(|_| ANYWHERE)),
+        name: options.name.as_deref(),
+        taking: &options.taking,
+        patience: options.patience,
+        once: false,
+    };
+    service::run(global, &service, output).await
+}

@@ -1,0 +1,165 @@
+//! A node that runs until it is stopped: what `estafette receive` and `estafette node` have in common.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use estafette::node::Direction;
+use estafette::{Node, Ticket};
+use estafette_actors::sink::{self, FileSink};
+
+use crate::arguments::{Global, OnConflict, Taking};
+use crate::control::{Server, take_spool};
+use crate::error::{CommandError, ErrorKind};
+use crate::event::Event;
+use crate::monitor::Monitor;
+use crate::output::Output;
+use crate::signals::Signals;
+use crate::{addresses, settings, units};
+
+/// The inbox of the command: there is one.
+const INBOX: &str = "files";
+
+const LOOK_AT_TRUST: Duration = Duration::from_secs(1);
+
+pub(crate) struct Service<'a> {
+    /// Where deliveries go, if they are taken.
+    pub(crate) into: Option<&'a Path>,
+    pub(crate) listen: Option<&'a str>,
+    pub(crate) name: Option<&'a str>,
+    pub(crate) taking: &'a Taking,
+    pub(crate) patience: Option<Duration>,
+    /// Whether it ends with the first delivery it takes.
+    pub(crate) once: bool,
+}
+
+pub(crate) async fn run(global: &Global, service: &Service<'_>, output: &Output) -> Result<ExitCode, CommandError> {
+    let mut signals = Signals::new()?;
+    let folder = service.into.map(|into| folder(into, service.taking)).transpose()?;
+    let name = service.name.map_or_else(settings::default_name, str::to_owned);
+    let mut builder = settings::node(global, service.patience)?.name(&name).spool(take_spool(global).await?);
+    if let Some(listen) = service.listen {
+        builder = builder.listen(listen);
+    }
+    if let Some(folder) = folder {
+        builder = builder.receive(INBOX, folder);
+    }
+    let node = builder.start().await?;
+    let mut monitor = Monitor::new(&node, output);
+    let _server = Server::start(&settings::spool_path(global)?, &node)?;
+    match service.into {
+        Some(into) => announce(&node, &ticket(&node, service.taking)?, &name, into, service.taking, output),
+        None => output.remark(&format!("{} ({}) delivers what is in the outbox", units::printable(&name), node.peer().short())),
+    }
+    watch_trust(&node);
+    serve(&node, &mut monitor, &mut signals, global, service.once, output).await
+}
+
+async fn serve(
+    node: &Node,
+    monitor: &mut Monitor,
+    signals: &mut Signals,
+    global: &Global,
+    once: bool,
+    output: &Output,
+) -> Result<ExitCode, CommandError> {
+    let mut asked = 0;
+    let mut cut_off = false;
+    loop {
+        tokio::select! {
+            ended = monitor.next() => {
+                let Some(ended) = ended else { break };
+                let concluded = monitor.conclude(&ended);
+                if once && ended.direction == Direction::Incoming {
+                    output.report(global, node);
+                    node.shutdown().await;
+                    return concluded.map(|()| ExitCode::SUCCESS);
+                }
+                if let Err(error) = concluded {
+                    cut_off |= asked > 0;
+                    output.error(&error, Some(ended.transfer.to_string()));
+                }
+            }
+            () = signals.next() => {
+                asked += 1;
+                cut_off |= asked > 1 && monitor.running() > 0;
+                if asked > 2 {
+                    break;
+                }
+                stop(node, asked == 1, monitor.running(), global, output);
+            }
+        }
+    }
+    output.report(global, node);
+    if cut_off || once {
+        let what = if cut_off { "deliveries were cut off" } else { "nothing was delivered" };
+        return Err(CommandError::new(ErrorKind::Cancelled, format!("stopped by a signal: {what}"), "start it again to go on"));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Begins to stop the node; the monitor ends with it.
+fn stop(node: &Node, gently: bool, running: usize, global: &Global, output: &Output) {
+    if gently && running > 0 {
+        let (running, limit) = (units::count(running as u64, "delivery"), units::span(global.drain));
+        output.remark(&format!("finishing {running}, for {limit} at most; once more to stop at once"));
+    }
+    let node = node.clone();
+    tokio::spawn(async move { if gently { node.shutdown().await } else { node.stop().await } });
+}
+
+/// Closes the links of peers that `estafette trust remove` takes out meanwhile. New links look for themselves.
+fn watch_trust(node: &Node) {
+    let trust = node.trust().clone();
+    tokio::spawn(async move {
+        let mut tick = tokio::time::interval(LOOK_AT_TRUST);
+        loop {
+            tick.tick().await;
+            let trust = trust.clone();
+            let refreshed = tokio::task::spawn_blocking(move || trust.refresh()).await;
+            if let Ok(Err(error)) = refreshed {
+                tracing::warn!(%error, "changes of the trust could not be read");
+            }
+        }
+    });
+}
+
+fn folder(into: &Path, taking: &Taking) -> Result<sink::Folder, CommandError> {
+    let policy = match taking.on_conflict {
+        OnConflict::Refuse => sink::OnConflict::Refuse,
+        OnConflict::Rename => sink::OnConflict::Rename,
+        OnConflict::Replace => sink::OnConflict::Replace,
+    };
+    let folder = FileSink::into_dir(into).on_conflict(policy).max_bytes(taking.max_bytes.unwrap_or(u64::MAX));
+    folder.prepare()?;
+    Ok(folder)
+}
+
+fn ticket(node: &Node, taking: &Taking) -> Result<Ticket, CommandError> {
+    let addresses = if taking.advertise.is_empty() { addresses::reachable(node.addresses()) } else { taking.advertise.clone() };
+    Ok(node.trust().issue(node.peer(), addresses, INBOX, taking.redeemers, taking.valid)?)
+}
+
+fn announce(node: &Node, ticket: &Ticket, name: &str, into: &Path, taking: &Taking, output: &Output) {
+    let (text, addresses) = (ticket.to_string(), ticket.addresses());
+    output.event(&Event::Ticket {
+        ticket: &text,
+        peer: node.peer().to_string(),
+        addr: addresses.first().map_or("", String::as_str),
+        addrs: addresses,
+        inbox: ticket.inbox(),
+    });
+    let (into, valid) = (settings::shown(into), units::span(taking.valid));
+    output.remark(&format!(
+        "{} ({}) listens at {}; deliveries go to {into}",
+        units::printable(name),
+        node.peer().short(),
+        addresses.join(", ")
+    ));
+    output.remark(&format!(
+        "The ticket, for {}, valid for {valid}; on the other machine: estafette send PATH... TICKET\n",
+        units::count(taking.redeemers.into(), "sender")
+    ));
+    output.result(&text);
+    output.remark("");
+}

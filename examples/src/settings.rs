@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use estafette::node::{Change, FileStore, NodeConfig, Store};
+use estafette::node::{FileStore, NodeConfig, Store};
 use estafette::wire::LinkConfig;
 use estafette::{Identity, Node, NodeBuilder};
+use estafette_actors::spool::Spool;
 use estafette_actors::standard;
 
 use crate::arguments::Global;
@@ -52,7 +53,7 @@ pub(crate) fn spool_path(global: &Global) -> Result<PathBuf, CommandError> {
 
 /// The spool in that folder; an error of the kind `ResourceBusy` while another process has it.
 pub(crate) fn spool(folder: &Path) -> io::Result<Arc<dyn Store>> {
-    Ok(Arc::new(Locked::open(folder)?))
+    Ok(Arc::new(Spool::open(folder)?))
 }
 
 /// A node with this user's key and trust.
@@ -90,34 +91,4 @@ pub(crate) fn shown(path: &Path) -> String {
 /// The key that is there already, if there is one that can be read.
 pub(crate) fn existing_identity(global: &Global) -> Option<Identity> {
     Identity::load(key_path(global).ok()?).ok()
-}
-
-#[derive(Debug)]
-struct Locked(FileStore, #[expect(dead_code, reason = "it is there to be dropped")] std::fs::File);
-
-impl Locked {
-    fn open(folder: &Path) -> io::Result<Self> {
-        let store = FileStore::open(folder)?;
-        let lock = std::fs::OpenOptions::new().write(true).create(true).truncate(false).open(folder.join("process"))?;
-        lock.try_lock().map_err(|error| match error {
-            std::fs::TryLockError::WouldBlock => io::Error::new(io::ErrorKind::ResourceBusy, "another process has it"),
-            std::fs::TryLockError::Error(error) => error,
-        })?;
-        Ok(Self(store, lock))
-    }
-}
-
-impl Store for Locked {
-    fn load(&self, table: &str) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
-        self.0.load(table)
-    }
-    fn put(&self, table: &str, key: &[u8], value: &[u8]) -> io::Result<()> {
-        self.0.put(table, key, value)
-    }
-    fn remove(&self, table: &str, key: &[u8]) -> io::Result<()> {
-        self.0.remove(table, key)
-    }
-    fn write(&self, changes: Vec<Change>) -> io::Result<()> {
-        self.0.write(changes)
-    }
 }

@@ -6,6 +6,7 @@ use estafette::node::OutboxEntry;
 use serde::{Deserialize, Serialize};
 
 use crate::arrival::Arrival;
+use crate::doctor::Finding;
 use crate::entry::Entry;
 use crate::error::{CommandError, ErrorKind};
 
@@ -35,6 +36,7 @@ pub(crate) enum Event<'a> {
     },
     Entry(&'a Entry),
     Arrival(&'a Arrival),
+    Finding(&'a Finding),
     Cancelled {
         transfer: String,
     },

@@ -10,6 +10,7 @@ mod control;
 mod demo;
 mod destination;
 mod detach;
+mod doctor;
 mod entry;
 mod error;
 mod event;
@@ -66,6 +67,7 @@ async fn run(arguments: Arguments, output: &Output) -> Result<ExitCode, CommandE
         Command::Outbox(action) => outbox::run(global, action, output).await,
         Command::Inbox(action) => inbox::run(global, action, output).await,
 
+        Command::Doctor(options) => doctor::run(global, options, output).await,
         Command::Id => about::id(global, output),
         Command::Trust(action) => trust::run(global, action, output),
         Command::Ticket { ticket } => about::ticket(global, ticket, output),

@@ -31,11 +31,16 @@ pub(crate) fn identity(global: &Global) -> Result<Identity, CommandError> {
     Ok(Identity::load_or_create(key_path(global)?)?)
 }
 
-/// Where the trust that belongs to this key is kept.
-pub(crate) fn store(global: &Global) -> Result<Arc<FileStore>, CommandError> {
+/// The folder of the trust that belongs to this key.
+pub(crate) fn trust_path(global: &Global) -> Result<PathBuf, CommandError> {
     let mut folder = key_path(global)?.into_os_string();
     folder.push(".trust");
-    let opened = FileStore::open(PathBuf::from(folder));
+    Ok(folder.into())
+}
+
+/// Where the trust that belongs to this key is kept.
+pub(crate) fn store(global: &Global) -> Result<Arc<FileStore>, CommandError> {
+    let opened = FileStore::open(trust_path(global)?);
     let opened =
         opened.map_err(|error| CommandError::io(format!("the trust folder can't be opened: {error}"), "name another key with --key"))?;
     Ok(Arc::new(opened))

@@ -15,7 +15,7 @@ use estafette::PeerId;
 
 pub(crate) use self::receive::{NodeOptions, OnConflict, Receive, Taking};
 pub(crate) use self::send::{Compress, Send};
-pub(crate) use self::store::{Inbox, Outbox};
+pub(crate) use self::store::{Doctor, Inbox, Outbox};
 use crate::error::CommandError;
 use crate::event::Event;
 use crate::units::parse_duration;
@@ -98,6 +98,9 @@ pub(crate) enum Command {
     /// What was delivered here: list
     #[command(subcommand)]
     Inbox(Inbox),
+    /// Look whether key, trust and spool are well, and say what to do
+    #[command(after_help = help::DOCTOR_EXAMPLES)]
+    Doctor(Doctor),
     /// Print this node's id, for `estafette trust add` on another machine
     Id,
     /// Who may send without a ticket: list, add, remove

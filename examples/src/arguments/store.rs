@@ -1,6 +1,7 @@
-//! `estafette outbox` and `inbox`.
+//! `estafette outbox`, `inbox` and `doctor`.
 
-use clap::Subcommand;
+use clap::builder::FalseyValueParser;
+use clap::{Args, Subcommand};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Outbox {
@@ -32,4 +33,11 @@ pub(crate) enum Outbox {
 pub(crate) enum Inbox {
     /// Print the deliveries that are remembered, the newest first
     List,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    /// Set aside what is damaged, so that the rest can be used; nothing is deleted
+    #[arg(long, env = "ESTAFETTE_REPAIR", hide_env = true, value_parser = FalseyValueParser::new())]
+    pub(crate) repair: bool,
 }

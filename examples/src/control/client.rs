@@ -48,6 +48,15 @@ pub(crate) async fn ask(global: &Global, request: Request) -> Result<Answer, Com
     }
 }
 
+/// Asks the process that has the spool, if there is one that answers; the number of that process, and its answer.
+pub(crate) async fn ask_running(global: &Global, request: &Request) -> Result<Option<(u32, Vec<Reply>)>, CommandError> {
+    let folder = settings::spool_path(global)?;
+    let Some(stream) = connect(&folder).await else { return Ok(None) };
+    let conversation = Conversation::begin(stream, &folder).await.map_err(|error| silent(&folder, &error))?;
+    let pid = conversation.hello.pid;
+    Ok(Some((pid, conversation.ask(request).await?)))
+}
+
 /// The spool for a process that is to keep it.
 pub(crate) async fn take_spool(global: &Global) -> Result<Arc<dyn Store>, CommandError> {
     match reach(global).await? {

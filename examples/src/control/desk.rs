@@ -7,10 +7,10 @@ use estafette_actors::source::from_paths;
 
 use super::protocol::{Deposit, Reply, Request};
 use crate::arrival::Arrival;
-use crate::destination;
 use crate::entry::Entry;
 use crate::error::CommandError;
 use crate::event::Stored;
+use crate::{destination, doctor};
 
 /// Fewer digits of an id than this are taken for a mistake.
 const DIGITS_LEAST: usize = 4;
@@ -35,6 +35,7 @@ pub(super) async fn answer(node: &Node, request: Request) -> Result<Vec<Reply>, 
             node.forget(id).await?;
             Ok(vec![Reply::Dropped(id.to_string())])
         }
+        Request::Examine => Ok(doctor::examine(node).await?.into_iter().map(Reply::Finding).collect()),
         Request::Arrivals => {
             let arrivals = node.arrivals().into_iter();
             Ok(arrivals.map(|(peer, id, arrival)| Reply::Arrival(Box::new(Arrival::new(node, peer, id, arrival)))).collect())

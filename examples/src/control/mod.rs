@@ -16,7 +16,7 @@ mod server;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub(crate) use self::client::{ask, take_spool};
+pub(crate) use self::client::{ask, ask_running, take_spool};
 pub(crate) use self::protocol::{Deposit, Reply, Request};
 pub(crate) use self::server::Server;
 

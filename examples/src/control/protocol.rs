@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::arrival::Arrival;
+use crate::doctor::Finding;
 use crate::entry::Entry;
 use crate::error::{CommandError, ErrorKind};
 use crate::event::Stored;
@@ -23,6 +24,8 @@ pub(crate) enum Request {
     Cancel(String),
     Drop(String),
     Arrivals,
+    /// What the doctor finds in the outbox.
+    Examine,
 }
 
 /// Store this.
@@ -52,6 +55,7 @@ pub(crate) enum Reply {
     Stored(Stored),
     Entry(Box<Entry>),
     Arrival(Box<Arrival>),
+    Finding(Finding),
     /// Its id.
     Cancelled(String),
     /// Its id.

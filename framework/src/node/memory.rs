@@ -20,7 +20,7 @@ const SKEW: u64 = 300;
 /// Words about processed deliveries that are said in one go when a link is up.
 const SAID_AT_ONCE: usize = 1024;
 /// The table of the spool.
-const TABLE: &str = "delivered";
+pub(crate) const TABLE: &str = "delivered";
 
 pub(crate) struct Remembered {
     limit: usize,
@@ -183,6 +183,11 @@ const SWEEP: usize = 1024;
 /// How records about one delivery are keyed.
 pub(crate) fn delivery_key(sender: PeerId, transfer: TransferId) -> Vec<u8> {
     [&sender.as_bytes()[..], transfer.as_bytes()].concat()
+}
+
+/// Whether it is a record of a delivery.
+pub(crate) fn is_readable(key: &[u8], value: &[u8]) -> bool {
+    delivery_of(key).is_some() && codec::decode::<Arrival>(value).is_ok()
 }
 
 fn delivery_of(key: &[u8]) -> Option<(PeerId, TransferId)> {

@@ -14,6 +14,7 @@ mod handle;
 #[cfg(feature = "test-util")]
 mod held;
 mod hub;
+mod inspect;
 mod key_file;
 mod lane;
 mod lane_io;
@@ -35,6 +36,7 @@ pub use file_store::FileStore;
 pub use handle::{Destination, EventStream, Node, SendError, TransferHandle, TransferStatus};
 #[cfg(feature = "test-util")]
 pub use held::Held;
+pub use inspect::Unreadable;
 pub use key_file::KeyFileError;
 pub use memory::{Arrival, Processed};
 pub use outbox::{OutboxEntry, OutboxError, OutboxState};

@@ -186,6 +186,11 @@ impl From<SourceReference> for Kept {
     }
 }
 
+/// Whether it is a record of a delivery.
+pub(crate) fn is_readable(key: &[u8], value: &[u8]) -> bool {
+    OutboxEntry::decode(key, value).is_some()
+}
+
 /// Whether a delivery that failed like this may succeed later, without anybody doing anything about it but the passing of time.
 pub(crate) fn passes(kind: FailureKind) -> bool {
     match kind {
@@ -205,10 +210,10 @@ pub(crate) fn passes(kind: FailureKind) -> bool {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    pub(in super::super) fn entry() -> OutboxEntry {
+    pub(crate) fn entry() -> OutboxEntry {
         OutboxEntry {
             peer: PeerId::from_bytes([1; 32]),
             via: None,

@@ -1,0 +1,33 @@
+//! Deliveries whose files are gone.
+
+use std::path::PathBuf;
+
+use estafette::Node;
+use estafette::TransferId;
+use estafette::node::OutboxEntry;
+
+use super::{Finding, Severity};
+use crate::error::CommandError;
+use crate::{entry, settings};
+
+/// Looks at what a node has to deliver.
+pub(crate) async fn examine(node: &Node) -> Result<Vec<Finding>, CommandError> {
+    let entries = node.outbox().await?;
+    let looked = tokio::task::spawn_blocking(move || gone(&entries)).await;
+    looked.map_err(|error| CommandError::io(error, "the log (-v) says more"))
+}
+
+pub(super) fn gone(entries: &[(TransferId, OutboxEntry)]) -> Vec<Finding> {
+    let open = entries.iter().filter(|(_, entry)| entry.is_open());
+    open.flat_map(|(id, entry)| missing(entry).into_iter().map(move |(path, error)| finding(*id, &path, &error))).collect()
+}
+
+fn missing(entry: &OutboxEntry) -> Vec<(PathBuf, std::io::Error)> {
+    entry::paths(entry).into_iter().filter_map(|path| std::fs::symlink_metadata(&path).err().map(|error| (path, error))).collect()
+}
+
+fn finding(id: TransferId, path: &std::path::Path, error: &std::io::Error) -> Finding {
+    let what = format!("the delivery {id} is to be read from {}, which can't be: {error}", settings::shown(path));
+    let advice = format!("put it back, or take the delivery out: estafette outbox cancel {id}");
+    Finding::new(Severity::Warning, format!("outbox {id}"), what, advice)
+}

@@ -1,0 +1,87 @@
+//! A process of the command that says what it does, and may be killed.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+/// Longer than anything takes that works.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
+
+pub(crate) struct Process {
+    child: Child,
+    events: Receiver<Value>,
+}
+
+impl Process {
+    pub(crate) fn start(command: &mut Command) -> Self {
+        let (to, events) = channel();
+        Self { child: spawn(command, move |event| to.send(event).is_ok()), events }
+    }
+
+    /// The same, whose events go where others go, too.
+    pub(crate) fn start_into<T: Send + 'static>(command: &mut Command, to: Sender<T>, what: impl Fn(Value) -> T + Send + 'static) -> Self {
+        Self { child: spawn(command, move |event| to.send(what(event)).is_ok()), events: channel().1 }
+    }
+
+    /// The next event of this kind.
+    pub(crate) fn wait_for(&self, name: &str) -> Value {
+        let mut others = Vec::new();
+        loop {
+            match self.events.recv_timeout(PATIENCE) {
+                Ok(event) if event["event"] == name => return event,
+                Ok(event) => others.push(event),
+                Err(RecvTimeoutError::Timeout) => panic!("no {name} came, but {others:?}"),
+                Err(RecvTimeoutError::Disconnected) => panic!("it ended without {name}, after {others:?}"),
+            }
+        }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// How it ends by itself, or after SIGTERM.
+    pub(crate) fn code(mut self) -> i32 {
+        self.child.wait().unwrap().code().unwrap()
+    }
+
+    pub(crate) fn terminate(self) -> i32 {
+        self.signal(Signal::TERM);
+        self.code()
+    }
+}
+
+fn spawn(command: &mut Command, tell: impl Fn(Value) -> bool + Send + 'static) -> Child {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    std::thread::spawn(move || {
+        for line in lines {
+            // A process that is killed may have said half of its last line.
+            let Some(event) = line.ok().and_then(|line| serde_json::from_str(&line).ok()) else { return };
+            // Nobody may listen any more: it must be able to go on all the same.
+            tell(event);
+        }
+    });
+    child
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -14,6 +14,9 @@ use tokio::sync::oneshot;
 use super::pack::fault;
 use super::thread::Thread;
 
+/// Bytes between two checkpoints: they only save work, since the package itself is at hand.
+const CHECKPOINT: u64 = 64 << 20;
+
 /// The assembler at work, as its owner sees it.
 pub(super) struct Assembling {
     owner: Addr<Owner>,
@@ -39,6 +42,7 @@ impl Assembling {
         let (abort, aborted) = oneshot::channel();
         let (alive, ended) = oneshot::channel::<()>();
         let seat = AssemblerSeat {
+            checkpoint: CHECKPOINT,
             transfer: Arc::clone(transfer),
             sink,
             resumed,

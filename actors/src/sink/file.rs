@@ -35,7 +35,7 @@ enum Part {
     /// Gone with its process.
     Passing { name: String, file: File },
     /// A later process can go on with it.
-    Kept(Partial),
+    Kept(Box<Partial>),
 }
 
 impl Part {
@@ -70,7 +70,7 @@ impl FileSink {
     /// One that goes on with what was found.
     pub(super) fn found(home: Home, offer: &Offer, policy: OnConflict, limits: Limits, found: Found) -> Self {
         let (part, resumed) = match found {
-            Found::Partial(partial, resumed) => (Some(Part::Kept(partial)), resumed),
+            Found::Partial(partial, resumed) => (Some(Part::Kept(partial)), *resumed),
             Found::Committed(summary, committed) => (None, Resumed::Committed(summary, committed)),
         };
         Self::new(home, offer, policy, limits, part, resumed)

@@ -45,7 +45,7 @@ impl KeptTree {
     /// One that goes on with what was found.
     pub(super) fn found(home: Home, offer: &Offer, policy: OnConflict, limits: Limits, found: Found) -> Self {
         let (stream, resumed) = match found {
-            Found::Partial(partial, resumed) => (Some(partial), resumed),
+            Found::Partial(partial, resumed) => (Some(*partial), *resumed),
             Found::Committed(summary, committed) => (None, Resumed::Committed(summary, committed)),
         };
         // What an earlier attempt took is not read a second time: it is checked again when it is unpacked.
@@ -82,7 +82,8 @@ impl KeptTree {
         let Some(stream) = &self.stream else { return Err(closed()) };
         // An intent says that the stream, too, is here to begin again with.
         stream.file().sync_all().map_err(|error| self.failed(length, error))?;
-        let committed = |name: &[u8]| Committed { place: self.home.place(name), files: counts.files, skipped: counts.skipped, enclosed: None };
+        let committed =
+            |name: &[u8]| Committed { place: self.home.place(name), files: counts.files, skipped: counts.skipped, enclosed: None };
         let name = publish(&self.home, staging.name(), self.name.as_bytes(), self.policy, true, |name| {
             stream.intend(&self.home, name, summary, committed(name))
         })?;

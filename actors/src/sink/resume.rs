@@ -20,7 +20,7 @@ use super::verify::{Damage, verify};
 #[derive(Debug)]
 pub(super) enum Found {
     /// A file to go on with, or a new one.
-    Partial(Partial, Resumed),
+    Partial(Box<Partial>, Box<Resumed>),
     /// All of it, committed.
     Committed(Summary, Committed),
 }
@@ -92,7 +92,7 @@ impl Opening<'_> {
         (self.check)(0)?;
         let partial = Partial::create(self.home, self.offer.transfer, self.mode, self.journal);
         let partial = partial.map_err(|error| Refusal::new(format!("the receiver can't write to {}: {error}", self.home.place(b""))))?;
-        Ok(Found::Partial(partial, Resumed::Nothing))
+        Ok(Found::Partial(Box::new(partial), Box::new(Resumed::Nothing)))
     }
 
     /// Begins anew, and removes what was noted of other content.
@@ -144,7 +144,7 @@ impl Opening<'_> {
         let mut partial = Partial::reopened(transfer, file, &note, &progress, self.journal);
         partial.go_back(self.home, &note).map_err(Refusal::new)?;
         let resumed = if progress.chunks > 0 { Resumed::Chunks(progress) } else { Resumed::Nothing };
-        Ok(Found::Partial(partial, resumed))
+        Ok(Found::Partial(Box::new(partial), Box::new(resumed)))
     }
 
     /// Sets the file aside for a person to look at, and begins anew.

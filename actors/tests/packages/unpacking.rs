@@ -83,7 +83,7 @@ impl Sink for Told {
             return Box::pin(std::future::ready(Err(SinkError::Refused(Refusal::new("it exists")))));
         }
         self.say(Event::Committed);
-        let committed = Committed { place: "there".into(), files: 1, skipped: 0 };
+        let committed = Committed { place: "there".into(), files: 1, ..Committed::default() };
         self.disk.lock().unwrap().committed = Some((*summary, committed.clone()));
         Box::pin(std::future::ready(Ok(committed)))
     }

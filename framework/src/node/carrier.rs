@@ -111,7 +111,12 @@ impl PackageSink {
                     inbox: arrival.inbox,
                     name: arrival.name,
                 };
-                return Ok(Committed { place: arrival.receipt.place, files: arrival.receipt.files, skipped: 0, enclosed: Some(enclosed) });
+                return Ok(Committed {
+                    place: arrival.receipt.place,
+                    files: arrival.receipt.files,
+                    skipped: 0,
+                    enclosed: Some(Box::new(enclosed)),
+                });
             }
         }
         let order = UnpackOrder {
@@ -130,7 +135,7 @@ impl PackageSink {
             inbox: unpacked.inbox,
             name: unpacked.content.name.to_string(),
         };
-        Ok(Committed { enclosed: Some(enclosed), ..unpacked.committed })
+        Ok(Committed { enclosed: Some(Box::new(enclosed)), ..unpacked.committed })
     }
 
     /// Keeps a package for another node, and delivers it there.

@@ -447,7 +447,14 @@ pub(crate) struct TransferState {
 
 impl TransferState {
     fn new(id: TransferId, peer: PeerId) -> Self {
-        Self { id, peer, status: watch::channel(TransferStatus::default()).0, stored: None, proof: OnceLock::new(), enclosed: OnceLock::new() }
+        Self {
+            id,
+            peer,
+            status: watch::channel(TransferStatus::default()).0,
+            stored: None,
+            proof: OnceLock::new(),
+            enclosed: OnceLock::new(),
+        }
     }
 
     /// The state of a delivery in the outbox.

@@ -123,7 +123,7 @@ pub struct Committed {
     /// Entries of a tree that are missing, since the sender could not read them.
     pub skipped: u64,
     /// What was in it, if it was a package that was unpacked.
-    pub enclosed: Option<Enclosed>,
+    pub enclosed: Option<Box<Enclosed>>,
 }
 
 /// A delivery that came in a package.

@@ -56,7 +56,9 @@ pub enum OutboxError {
         limit: usize,
     },
     /// Its packages take all the room they may.
-    #[error("packages of {used} bytes are in the outbox, and with this one they would pass the {limit} they may take; cancel some of them, or wait")]
+    #[error(
+        "packages of {used} bytes are in the outbox, and with this one they would pass the {limit} they may take; cancel some of them, or wait"
+    )]
     OverQuota {
         /// Bytes there are.
         used: u64,
@@ -101,7 +103,8 @@ impl Handler<Deposit> for Outbox {
         }
         let held = Held { entry: entry.clone(), state, source, busy: true, cancelled: Rc::default() };
         self.entries.insert(id, held);
-        let (spool, shared, used, limit) = (Arc::clone(&self.spool), Arc::clone(&self.shared), self.used(), self.shared.config.outbox_bytes);
+        let (spool, shared, used, limit) =
+            (Arc::clone(&self.spool), Arc::clone(&self.shared), self.used(), self.shared.config.outbox_bytes);
         let stored = async move {
             if let Some(order) = pack {
                 packed(&shared, *order, &mut entry, used, limit).await?;

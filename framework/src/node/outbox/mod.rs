@@ -23,9 +23,9 @@ use tokio::sync::oneshot;
 
 pub use self::desk::OutboxError;
 pub(crate) use self::desk::{Deposit, Find, Halt, List};
-pub(crate) use self::entry::{Expected, Kept, TABLE, is_readable};
 #[cfg(test)]
 pub(crate) use self::entry::tests::entry as entry_for_tests;
+pub(crate) use self::entry::{Expected, Kept, TABLE, is_readable};
 pub use self::entry::{OutboxEntry, OutboxState};
 pub(crate) use self::orders::{Order, OrderKind};
 use self::schedule::Schedule;

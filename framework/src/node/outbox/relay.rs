@@ -16,7 +16,8 @@ impl Outbox {
     /// Tells who packed a package that its receiver has it, if they are here.
     pub(super) fn pass_on(&self, transfer: TransferId) {
         let Some(held) = self.entries.get(&transfer) else { return };
-        if let (Some(sender), OutboxState::Delivered { receipt, .. }, false) = (held.entry.relayed_for, &held.entry.state, held.entry.heard) {
+        if let (Some(sender), OutboxState::Delivered { receipt, .. }, false) = (held.entry.relayed_for, &held.entry.state, held.entry.heard)
+        {
             self.hub.do_send(ToSession(sender, SayPassed { transfer, receipt: receipt.clone() }));
         }
     }
@@ -57,7 +58,8 @@ impl Handler<HeardWord> for Outbox {
     type Result = ();
 
     fn handle(&mut self, HeardWord { peer, transfer }: HeardWord, ctx: &mut Context<Self>) {
-        let Some(held) = self.entries.get_mut(&transfer).filter(|held| held.entry.relayed_for == Some(peer) && !held.entry.is_open()) else {
+        let Some(held) = self.entries.get_mut(&transfer).filter(|held| held.entry.relayed_for == Some(peer) && !held.entry.is_open())
+        else {
             return;
         };
         held.entry.heard = true;

@@ -276,7 +276,8 @@ impl Session {
         let (shared, peer, session) = (Arc::clone(&self.shared), self.peer, ctx.address());
         // Remembered before it is said: whatever becomes of the word, the delivery is not repeated.
         let remember = move || {
-            if let Some(Enclosed { sender, receipt, processed_mac, inbox, name }) = enclosed {
+            if let Some(enclosed) = enclosed {
+                let Enclosed { sender, receipt, processed_mac, inbox, name } = *enclosed;
                 // It is a delivery of who packed it; and known by who carried it, who may ask again.
                 arrival = Arrival { receipt, processed_mac: processed_mac.into(), inbox, name, ..arrival };
                 if shared.remembered.arrival(sender, transfer).is_none() {

@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
 
 mod bounds;
-mod carried;
 mod forgery;
 mod harness;
 mod identity;

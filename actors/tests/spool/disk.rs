@@ -21,6 +21,8 @@ struct State {
     done: u64,
     plan: Plan,
     held: bool,
+    /// Whether a sync waits to be released.
+    syncing: bool,
     recording: bool,
     power_cuts: Vec<PowerCut>,
     /// What the test says about now, kept with each power cut.
@@ -82,6 +84,11 @@ impl Disk {
     pub(crate) fn hold(&self, held: bool) {
         self.state().held = held;
         self.0.1.notify_all();
+    }
+
+    /// Waits until a sync waits to be released.
+    pub(crate) fn wait_for_sync(&self) {
+        drop(self.0.1.wait_while(self.state(), |state| !state.syncing).unwrap());
     }
 
     /// Whether to remember, from now on, what a power cut would meet around each sync and after some other operations.
@@ -181,7 +188,13 @@ impl StorageBackend for Disk {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        let mut state = self.0.1.wait_while(self.state(), |state| state.held).unwrap();
+        let mut state = self.state();
+        while state.held {
+            state.syncing = true;
+            self.0.1.notify_all();
+            state = self.0.1.wait(state).unwrap();
+        }
+        state.syncing = false;
         if state.fails(Plan::Sync) {
             // As kernels do: what could not be written counts as written from now on, and never is.
             state.pending.clear();

@@ -3,7 +3,10 @@
 
 mod disk;
 mod faults;
+mod folder;
 mod model;
 mod power;
+mod processes;
 mod records;
 mod rot;
+mod waiting;

@@ -1,18 +1,13 @@
-//! Records are kept, together or not at all, and never by more than one process.
+//! Records are kept, together or not at all.
 
-use std::fs;
 use std::io::ErrorKind;
-use std::path::Path;
 use std::sync::Barrier;
 use std::thread;
 
 use estafette::node::{Change, Store};
 use estafette_actors::spool::Spool;
-use futures_util::future::join_all;
 
-fn put(table: &'static str, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Change {
-    Change::Put { table, key: key.as_ref().to_vec(), value: value.as_ref().to_vec() }
-}
+use crate::model::put;
 
 #[test]
 fn records_outlive_the_spool() {
@@ -87,57 +82,4 @@ fn many_threads_share_commits() {
     let writes = u128::from(threads) * u128::from(each);
     assert_eq!(spool.load("a").unwrap().len() as u128, writes);
     assert!(spool.version().unwrap() < writes, "no two writes have shared a commit");
-}
-
-#[test]
-fn writes_in_flight_share_a_commit_and_keep_their_order() {
-    let folder = tempfile::tempdir().unwrap();
-    let spool = Spool::open(folder.path()).unwrap();
-    let writes: Vec<_> = (0..5_000_u32).map(|number| spool.write_later(vec![put("a", "last", number.to_le_bytes())])).collect();
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let outcomes = runtime.block_on(async {
-        let outcomes = join_all(writes).await;
-        // Blocking is right in a thread of a runtime, too.
-        spool.put("a", b"blocking", b"").unwrap();
-        outcomes
-    });
-    assert!(outcomes.into_iter().all(|outcome| outcome.is_ok()));
-    assert_eq!(spool.find("a", b"last").unwrap(), Some(4_999_u32.to_le_bytes().to_vec()));
-    assert!(spool.version().unwrap() < 1_000);
-}
-
-#[test]
-fn what_waits_is_bounded_and_written_before_the_spool_is_gone() {
-    let folder = tempfile::tempdir().unwrap();
-    let spool = Spool::open(folder.path()).unwrap();
-    let mut accepted = 0_u32;
-    let refused = loop {
-        let write = vec![put("a", accepted.to_le_bytes(), vec![0; 900_000])];
-        // Who forgets the future has made the write all the same.
-        match futures_util::FutureExt::now_or_never(spool.write_later(write)) {
-            Some(Err(error)) => break error,
-            _ => accepted += 1,
-        }
-        assert!(accepted < 10_000, "more than 64 MiB wait");
-    };
-    assert_eq!(refused.kind(), ErrorKind::WouldBlock, "{refused}");
-    drop(spool);
-    let spool = Spool::open(folder.path()).unwrap();
-    assert_eq!(spool.load("a").unwrap().len() as u32, accepted);
-}
-
-#[cfg(unix)]
-#[test]
-fn only_the_owner_may_read_it() {
-    use std::os::unix::fs::PermissionsExt;
-    let folder = tempfile::tempdir().unwrap();
-    let dir = folder.path().join("spool");
-    let spool = Spool::open(&dir).unwrap();
-    spool.put("a", b"1", b"").unwrap();
-    assert_eq!(spool.folder(), Some(dir.join("bulk").as_path()));
-    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    assert_eq!((mode(&dir), mode(&dir.join("bulk"))), (0o700, 0o700));
-    for file in ["FORMAT", "state.redb", "lock"] {
-        assert_eq!(mode(&dir.join(file)), 0o600, "{file}");
-    }
 }

@@ -74,7 +74,7 @@ fn a_rotted_database_opens_with_what_was_written_or_not_at_all() {
         });
         // Of the header, every tenth bit and all of what is not covered by a checksum of redb's, but for the one bit that says
         // which of the last two commits counts: the other one is as good in itself.
-        let wanted = |bit: usize| (bit % 10 == 0 || bit < 64 * 8) && bit != 9 * 8;
+        let wanted = |bit: usize| (bit.is_multiple_of(10) || bit < 64 * 8) && bit != 9 * 8;
         let header: Vec<_> = header.enumerate().filter(|(bit, _)| wanted(*bit)).map(|(_, bytes)| bytes).collect();
         let (mut refused, mut healed) = (0, 0);
         for number in 0..header.len() + 400 {

@@ -66,8 +66,9 @@ impl Session {
     /// only lay behind it.
     fn mended(given_up: Option<Arc<str>>, session: &mut Self, _: &mut Context<Self>) {
         let lost = session.mending.take().unwrap_or_default();
-        let in_stage = |stage| lost.iter().find(|lost| lost.stage.as_ref() == Some(stage)).map(|lost| (lost.stream, stage));
-        if let Some((stream, stage)) = given_up.as_ref().and_then(in_stage) {
+        // One that only came to an actor that was dead already has not panicked.
+        let at_fault = |stage| lost.iter().find(|lost| lost.panicked && lost.stage.as_ref() == Some(stage));
+        if let Some((stream, stage)) = given_up.as_ref().and_then(|stage| Some((at_fault(stage)?.stream, stage))) {
             let text = format!("the stage {stage:?} dies again and again, so its route is given up");
             session.fail(stream, Failure::new(FailureKind::Stage, text).in_stage(stage));
         }

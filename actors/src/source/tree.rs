@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use estafette::delivery::{Content, ContentKind, ContentName};
-use estafette::pipeline::{Skipped, Source, SourceError, SourceReport};
+use estafette::pipeline::{Skipped, Source, SourceError, SourceReference, SourceReport};
 use futures_util::future::BoxFuture;
 
 use super::file::{failed, printable_path, unsuitable};
@@ -32,6 +32,8 @@ pub struct TreeSource {
     name: ContentName,
     roots: Arc<Roots>,
     skip_changed: bool,
+    /// Its paths alone would not give it this name again.
+    renamed: bool,
     pass: Pass,
 }
 
@@ -71,12 +73,13 @@ impl TreeSource {
             _ => (content_name(b"delivery")?, Roots::Given(top_level(&paths)?)),
         };
         let roots = Arc::new(roots);
-        Ok(Self { name, pass: Pass::new(roots.clone()), roots, skip_changed: false })
+        Ok(Self { name, pass: Pass::new(roots.clone()), roots, skip_changed: false, renamed: false })
     }
 
     /// Gives the content another name. Fails when `name` is no single file name.
     pub fn named(mut self, name: impl AsRef<[u8]>) -> Result<Self, SourceError> {
         self.name = content_name(name.as_ref())?;
+        self.renamed = true;
         Ok(self)
     }
 
@@ -249,6 +252,11 @@ impl Source for TreeSource {
 
     fn finish(&mut self) -> Result<SourceReport, SourceError> {
         Ok(std::mem::take(&mut self.pass.report))
+    }
+
+    fn reference(&self) -> Option<SourceReference> {
+        let plain = !self.skip_changed && !self.renamed;
+        plain.then(|| super::paths::reference(&self.roots.paths())).flatten()
     }
 
     fn rewind(&mut self) -> Result<bool, SourceError> {

@@ -28,6 +28,16 @@ pub(super) enum Roots {
     Given(BTreeMap<Vec<u8>, PathBuf>),
 }
 
+impl Roots {
+    /// The paths that were given.
+    pub(super) fn paths(&self) -> Vec<PathBuf> {
+        match self {
+            Self::Folder(path) => vec![path.clone()],
+            Self::Given(named) => named.values().cloned().collect(),
+        }
+    }
+}
+
 /// What the walk came to.
 #[derive(Debug)]
 pub(super) enum Step {

@@ -34,6 +34,8 @@ pub(super) struct IncomingTransfer {
     pub(super) transfer: Arc<Transfer>,
     opening: Opening,
     admitted: bool,
+    /// Its sink has committed it: its assembler may go. Only the note of it is still being made durable.
+    pub(super) committed: bool,
     paused: bool,
     told: u64,
     abort: Option<oneshot::Sender<Stop>>,
@@ -217,6 +219,7 @@ impl Session {
             transfer,
             opening,
             admitted: false,
+            committed: false,
             paused: false,
             told: 0,
             abort: None,
@@ -261,7 +264,8 @@ impl Session {
     }
 
     fn committed(&mut self, stream: u64, summary: Summary, committed: Committed, ctx: &mut Context<Self>) {
-        let Some(known) = self.incoming.get(&stream) else { return };
+        let Some(known) = self.incoming.get_mut(&stream) else { return };
+        known.committed = true;
         let KeyScope { transfer, attempt, .. } = known.transfer.scope;
         let mac = known.transfer.key.receipt(transfer, attempt, "delivered", &summary.digest);
         let Committed { place, files, enclosed, .. } = committed;

@@ -202,7 +202,8 @@ impl Handler<DeadEnd> for Session {
     type Result = ();
 
     fn handle(&mut self, DeadEnd { stream, stage }: DeadEnd, _: &mut Context<Self>) {
-        if self.id_of(stream).is_some() {
+        let done = self.incoming.get(&stream).is_some_and(|known| known.committed);
+        if self.id_of(stream).is_some() && !done {
             let text = format!("the {stage} died; see its node's log");
             self.fail(stream, Failure::new(FailureKind::Stage, text).in_stage(stage));
         }

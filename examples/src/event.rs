@@ -20,6 +20,10 @@ pub(crate) enum Event<'a> {
         addrs: &'a [String],
         inbox: &'a str,
     },
+    /// A node is up that has no ticket to give.
+    Ready {
+        peer: String,
+    },
     Progress {
         transfer: String,
         bytes: u64,

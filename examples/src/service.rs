@@ -49,7 +49,10 @@ pub(crate) async fn run(global: &Global, service: &Service<'_>, output: &Output)
     let _server = Server::start(&settings::spool_path(global)?, &node)?;
     match service.into {
         Some(into) => announce(&node, &ticket(&node, service.taking)?, &name, into, service.taking, output),
-        None => output.remark(&format!("{} ({}) delivers what is in the outbox", units::printable(&name), node.peer().short())),
+        None => {
+            output.event(&Event::Ready { peer: node.peer().to_string() });
+            output.remark(&format!("{} ({}) delivers what is in the outbox", units::printable(&name), node.peer().short()));
+        }
     }
     watch_trust(&node);
     serve(&node, &mut monitor, &mut signals, global, service.once, output).await

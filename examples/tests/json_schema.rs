@@ -91,12 +91,43 @@ fn all_scenes() -> Printed {
     world.run("lyon", &["send", &path("big"), &line], &mut printed);
     printed.0.extend(lines.map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap()));
     world.run("lyon", &["send", &path("big"), "--patience", "1s", &line], &mut printed);
+    outbox_scenes(&world, &line, &mut printed);
     world.run("paris", &["trust", "remove", &lyon], &mut printed);
     world.run("lyon", &["send", &path("not there"), &line], &mut printed);
     fs::create_dir(path("photos")).unwrap();
     fs::write(path("photos/one"), vec![7; 100_000]).unwrap();
     world.run("lyon", &["demo", &path("photos")], &mut printed);
     printed
+}
+
+/// Lyon stores a delivery, a node of its own tries it, and somebody looks after it; paris is away.
+fn outbox_scenes(world: &World, ticket: &str, printed: &mut Printed) {
+    let big = world.0.path().join("big").display().to_string();
+    let mut store = || world.run("lyon", &["send", "--detach", &big, ticket], printed)["transfer"].as_str().unwrap().to_owned();
+    let (first, second) = (store(), store());
+    let mut node = Running(world.command("lyon").args(["node", "--patience", "1s"]).stdout(Stdio::piped()).spawn().unwrap());
+    for line in BufReader::new(node.0.stdout.take().unwrap()).lines() {
+        printed.0.push(serde_json::from_str(&line.unwrap()).unwrap());
+        if printed.0.last().unwrap()["event"] == "deferred" {
+            break;
+        }
+    }
+    drop(node);
+    world.run("lyon", &["outbox", "list"], printed);
+    world.run("lyon", &["outbox", "cancel", &first], printed);
+    fs::remove_file(&big).unwrap();
+    world.run("lyon", &["doctor"], printed);
+    // Without its file it is a dead letter, and that is said.
+    let mut node = Running(world.command("lyon").arg("node").stdout(Stdio::piped()).spawn().unwrap());
+    for line in BufReader::new(node.0.stdout.take().unwrap()).lines() {
+        printed.0.push(serde_json::from_str(&line.unwrap()).unwrap());
+        if printed.0.last().unwrap()["event"] == "error" {
+            break;
+        }
+    }
+    drop(node);
+    world.run("lyon", &["outbox", "drop", &second], printed);
+    world.run("paris", &["inbox", "list"], printed);
 }
 
 #[test]

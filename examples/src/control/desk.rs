@@ -79,13 +79,17 @@ fn entry_reply(node: &Node, id: TransferId, entry: &OutboxEntry) -> Reply {
 
 /// The one delivery whose id begins so.
 async fn find(node: &Node, given: &str) -> Result<TransferId, CommandError> {
+    let entries = node.outbox().await?;
+    choose(entries.iter().map(|(id, _)| *id), given)
+}
+
+fn choose(ids: impl Iterator<Item = TransferId>, given: &str) -> Result<TransferId, CommandError> {
     let hint = "`estafette outbox list` prints the ids";
     let beginning = given.trim().to_ascii_lowercase();
-    if !beginning.bytes().all(|byte| byte.is_ascii_hexdigit()) || beginning.len() < DIGITS_LEAST {
+    if !beginning.bytes().all(|byte| byte.is_ascii_hexdigit()) || !(DIGITS_LEAST..=48).contains(&beginning.len()) {
         return Err(CommandError::usage(format!("{given:?} is no id of a delivery: {DIGITS_LEAST} to 48 hexadecimal digits"), hint));
     }
-    let entries = node.outbox().await?;
-    let mut found = entries.iter().map(|(id, _)| *id).filter(|id| id.to_hex().starts_with(&beginning));
+    let mut found = ids.filter(|id| id.to_hex().starts_with(&beginning));
     match (found.next(), found.count()) {
         (Some(id), 0) => Ok(id),
         (Some(_), others) => {
@@ -93,5 +97,26 @@ async fn find(node: &Node, given: &str) -> Result<TransferId, CommandError> {
             Err(CommandError::usage(text, "give more of its digits: `estafette --json outbox list` prints all of them"))
         }
         (None, _) => Err(CommandError::usage(format!("there is no delivery {beginning} in the outbox"), hint)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_found_by_its_beginning_if_no_other_begins_so() {
+        let mut bytes = [0xab; 24];
+        let first = TransferId::from_bytes(bytes);
+        bytes[10] = 0;
+        let second = TransferId::from_bytes(bytes);
+        let choose = |given: &str| choose([first, second].into_iter(), given).map_err(|error| error.message);
+        assert_eq!(choose(&first.to_hex()[..21]), Ok(first));
+        assert_eq!(choose(&second.to_hex().to_uppercase()), Ok(second));
+        assert!(choose(&first.to_string()).unwrap_err().starts_with("2 deliveries"));
+        assert!(choose("abcd").unwrap_err().contains("no delivery"));
+        for wrong in ["", "abc", "xyzw", &"a".repeat(49)] {
+            assert!(choose(wrong).unwrap_err().contains("no id"), "{wrong}");
+        }
     }
 }

@@ -22,8 +22,10 @@ use crate::error::CommandError;
 
 /// Connections at a time.
 const CONNECTIONS: usize = 16;
-/// For the question, and for each line of the answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// For the question: shorter than who waits for a place is patient.
+const QUESTION_MOST: Duration = Duration::from_secs(2);
+/// For each line of the answer to be taken.
+const LINE_MOST: Duration = Duration::from_secs(10);
 /// The wait after a failed `accept`: most often the process has run out of file descriptors.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
@@ -96,7 +98,7 @@ async fn attend(mut stream: UnixStream, node: &Node) -> io::Result<()> {
     say(&mut writing, &Hello { pid: std::process::id(), version: env!("CARGO_PKG_VERSION").into() }).await?;
     let mut line = Vec::new();
     let mut reading = BufReader::new(reading.take(Request::LIMIT));
-    timeout(PATIENCE, reading.read_until(b'\n', &mut line)).await??;
+    timeout(QUESTION_MOST, reading.read_until(b'\n', &mut line)).await??;
     let answer = match serde_json::from_slice(&line) {
         Ok(request) => desk::answer(node, request).await,
         Err(error) => Err(CommandError::usage(format!("the question was not understood: {error}"), "use the same release on both sides")),
@@ -115,5 +117,5 @@ async fn attend(mut stream: UnixStream, node: &Node) -> io::Result<()> {
 async fn say(to: &mut (impl AsyncWriteExt + Unpin), what: &impl Serialize) -> io::Result<()> {
     let mut line = serde_json::to_vec(what).map_err(io::Error::other)?;
     line.push(b'\n');
-    timeout(PATIENCE, to.write_all(&line)).await?
+    timeout(LINE_MOST, to.write_all(&line)).await?
 }

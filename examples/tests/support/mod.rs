@@ -63,7 +63,13 @@ impl World {
 
     /// Lyon delivers what it has stored.
     pub(crate) fn lyon(&self) -> Process {
-        Process::start(self.command("lyon").args(["node", "--name", "lyon"]))
+        self.lyon_with(&[])
+    }
+
+    pub(crate) fn lyon_with(&self, arguments: &[&str]) -> Process {
+        let process = Process::start(self.command("lyon").args(["node", "--name", "lyon"]).args(arguments));
+        process.wait_for("ready");
+        process
     }
 
     /// Paris takes deliveries; the address it listens at is in its ticket.

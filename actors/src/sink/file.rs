@@ -130,8 +130,10 @@ impl FileSink {
 
     /// Removes what no later attempt can go on with.
     fn leave(&mut self) {
-        if let Some(Part::Passing { name, .. }) = self.part.take() {
-            discard(&self.home, &name);
+        match self.part.take() {
+            Some(Part::Passing { name, .. }) => discard(&self.home, &name),
+            Some(Part::Kept(partial)) if partial.is_passing() => partial.discard(&self.home),
+            _ => {}
         }
     }
 }

@@ -37,6 +37,11 @@ impl Temporary {
     }
 }
 
+/// The name that a temporary is to be kept under.
+pub(super) fn kept_name(name: &str) -> String {
+    name.rsplit_once('.').map_or(name, |(stem, _)| stem).to_owned() + Temporary::Keep.suffix()
+}
+
 /// The name of something in a home, and what it is: another thing of that name is not it.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) struct Named {
@@ -134,9 +139,15 @@ impl Home {
         if is_it && self.is_at(&file, &kept.name) { Ok(Kept::Ours(file.into())) } else { Ok(Kept::Gone) }
     }
 
+    /// Gives a temporary the name under which a journal tells of it already. Before that it goes with its process, so that none
+    /// stays that nobody knows of.
+    pub(super) fn keep(&self, name: &str, kept: &str) -> std::io::Result<()> {
+        Ok(rustix::fs::renameat(&self.dir, name, &self.dir, kept)?)
+    }
+
     /// Gives a temporary that is damaged a name under which nobody cleans it away, and tells the name.
     pub(super) fn set_aside(&self, name: &str) -> std::io::Result<String> {
-        let aside = format!("{}.damaged", name.strip_suffix(".keep").unwrap_or(name));
+        let aside = format!("{}.damaged", name.strip_suffix(Temporary::Keep.suffix()).unwrap_or(name));
         rustix::fs::renameat(&self.dir, name, &self.dir, &*aside)?;
         Ok(aside)
     }

@@ -3,7 +3,7 @@
 //! Invariant: until the stream is complete and verified nothing of it is unpacked. A folder that a crash left half unpacked is noted, removed, and
 //! unpacked again from the stream, which goes only when the folder is visible for good.
 
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 
 use bytes::Bytes;
 use estafette::delivery::ContentName;
@@ -12,7 +12,7 @@ use futures_util::future::BoxFuture;
 
 use super::file::closed;
 use super::folder::OnConflict;
-use super::home::{Home, Named, Temporary};
+use super::home::Home;
 use super::limits::{Limits, Meter, write_error};
 use super::partial::Partial;
 use super::publish::{discard, publish};
@@ -98,12 +98,7 @@ impl KeptTree {
 
     /// Makes the folder to unpack into, and notes it.
     fn stage(&mut self) -> Result<Staging, SinkError> {
-        let Some(stream) = &mut self.stream else { return Err(closed()) };
-        let failed = |error| write_error(&self.home, self.home.place(self.name.as_bytes()), 0, error);
-        let (name, root) = self.home.create_tree(stream.transfer(), Temporary::Keep).map_err(failed)?;
-        let inode = root.metadata().map_err(failed)?.ino();
-        let noted = stream.unpack_into(&self.home, Named { name: name.clone(), inode });
-        noted.inspect_err(|_| discard(&self.home, &name))?;
+        let (name, root) = self.stream.as_mut().ok_or_else(closed)?.unpack_into(&self.home)?;
         Ok(Staging::new(name, root))
     }
 
@@ -178,6 +173,8 @@ impl Sink for KeptTree {
     }
 
     fn suspend(&mut self, _reason: &str) {
-        self.stream = None;
+        if let Some(stream) = self.stream.take().filter(Partial::is_passing) {
+            stream.discard(&self.home);
+        }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Invariant: a file or folder that a noted intent tells of is taken away by its rename alone. So an intent without its temporary was carried out.
 
+use estafette::delivery::DigestFold;
 use estafette::pipeline::{Committed, Summary};
 use estafette::wire::codec;
 use serde::{Deserialize, Serialize};
@@ -94,6 +95,13 @@ impl Note {
             Self::Writing(writing) => writing.length,
             Self::Intent(intent) => intent.summary.length,
         }
+    }
+}
+
+impl Writing {
+    /// These files, as if nothing were in them.
+    pub(super) fn nothing(file: Named, staged: Option<Named>) -> Self {
+        Self { file, chunks: 0, length: 0, digest: DigestFold::default().to_bytes(), staged }
     }
 }
 

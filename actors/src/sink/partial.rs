@@ -1,16 +1,17 @@
 //! A temporary file that outlives its process, and the journal that tells of it.
 //!
-//! Invariant: the journal tells of the file as long as somebody may go on with it, and of nothing that is not durable. What is given up is
-//! forgotten first and removed then: a crash in between leaves a file that nobody needs, and never a word of a file that is gone.
+//! Invariant: the journal tells of the file as long as it is there under the name that outlives processes, and of nothing that is not durable.
+//! The file gets that name when it is noted, and what is given up is removed first and forgotten then: a crash in between leaves a word of a
+//! file that is gone, and never a file that nobody knows of. Only an intent without its file means something, so it is taken back first.
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 
-use estafette::delivery::{DigestFold, TransferId};
+use estafette::delivery::TransferId;
 use estafette::pipeline::{Committed, Journal, Progress, SinkError, Summary};
 use rustix::fs::Mode;
 
-use super::home::{Home, Named, Temporary};
+use super::home::{Home, Named, Temporary, kept_name};
 use super::limits::write_error;
 use super::note::{Intent, Note, Writing};
 
@@ -27,19 +28,16 @@ pub(super) struct Partial {
 impl Partial {
     /// Makes a new file and notes it: what an earlier attempt noted is forgotten.
     pub(super) fn create(home: &Home, transfer: TransferId, mode: Mode, journal: Journal) -> std::io::Result<Self> {
-        let (name, file) = home.create_file(transfer, Temporary::Keep, mode)?;
-        let named = Named { inode: file.metadata()?.ino(), name };
-        let digest = DigestFold::default().to_bytes();
-        let noted = Writing { file: named, chunks: 0, length: 0, digest, staged: None };
+        let (name, file) = home.create_file(transfer, Temporary::Part, mode)?;
+        let named = Named { inode: file.metadata()?.ino(), name: kept_name(&name) };
+        let noted = Writing::nothing(named, None);
         let partial = Self { journal, transfer, file, noted, anchored: false };
-        match partial.note(Note::Writing(partial.noted.clone())) {
-            Ok(()) => Ok(partial),
-            Err(error) => {
-                // Whether it is noted nobody knows; without content it is no loss.
-                let _ = home.remove(partial.name());
-                Err(error)
-            }
+        let kept = partial.note(Note::Writing(partial.noted.clone())).and_then(|()| home.keep(&name, partial.name()));
+        if kept.is_err() {
+            // It goes with this process at the latest.
+            let _ = home.remove(&name);
         }
+        kept.map(|()| partial)
     }
 
     /// A file that an earlier attempt left, verified to have this `progress`, and locked.
@@ -59,8 +57,9 @@ impl Partial {
         Ok(())
     }
 
-    pub(super) fn transfer(&self) -> TransferId {
-        self.transfer
+    /// Whether no later attempt can go on with it.
+    pub(super) fn is_passing(&self) -> bool {
+        self.journal.is_passing()
     }
 
     pub(super) fn name(&self) -> &str {
@@ -73,6 +72,9 @@ impl Partial {
 
     /// Makes durable what was written, and notes what of it has no hole.
     pub(super) fn checkpoint(&mut self, home: &Home, progress: &Progress) -> Result<(), SinkError> {
+        if self.is_passing() {
+            return Ok(());
+        }
         let failed = |error| write_error(home, home.place(self.noted.file.name.as_bytes()), progress.length, error);
         self.file.sync_data().map_err(failed)?;
         if !self.anchored {
@@ -84,10 +86,18 @@ impl Partial {
         self.say(home, Note::Writing(self.noted.clone()))
     }
 
-    /// Notes the folder that the content is unpacked into, which is to go when it is not finished.
-    pub(super) fn unpack_into(&mut self, home: &Home, staged: Named) -> Result<(), SinkError> {
-        self.noted.staged = Some(staged);
-        self.say(home, Note::Writing(self.noted.clone()))
+    /// Makes the folder that the content is unpacked into, which is to go when it is not finished.
+    pub(super) fn unpack_into(&mut self, home: &Home) -> Result<(String, File), SinkError> {
+        let failed = |error| write_error(home, home.place(self.noted.file.name.as_bytes()), 0, error);
+        let (name, root) = home.create_tree(self.transfer, Temporary::Tree).map_err(failed)?;
+        let staged = Named { inode: root.metadata().map_err(failed)?.ino(), name: kept_name(&name) };
+        self.noted.staged = Some(staged.clone());
+        let kept = self.say(home, Note::Writing(self.noted.clone())).and_then(|()| home.keep(&name, &staged.name).map_err(failed));
+        if kept.is_err() {
+            // It goes with this process at the latest.
+            let _ = home.remove(&name);
+        }
+        kept.map(|()| (staged.name, root))
     }
 
     /// Notes the rename to `target` that comes next. All that it makes visible must be durable.
@@ -96,18 +106,9 @@ impl Partial {
         self.say(home, Note::Intent(Intent { file, staged, target: target.to_vec(), summary: *summary, committed }))
     }
 
-    /// Forgets and removes it.
+    /// Removes and forgets it.
     pub(super) fn discard(self, home: &Home) {
-        let place = home.place(self.name().as_bytes());
-        if let Err(error) = self.journal.clear() {
-            // Were it removed now, a noted intent would tell that it is committed.
-            tracing::error!(%place, %error, "the note about a delivery that was given up can't be removed, so its file stays");
-            return;
-        }
-        let Writing { file, staged, .. } = &self.noted;
-        for name in staged.iter().chain([file]) {
-            remove(home, name);
-        }
+        release(home, &self.journal, &Note::Writing(self.noted.clone()));
     }
 
     fn say(&self, home: &Home, note: Note) -> Result<(), SinkError> {
@@ -116,8 +117,26 @@ impl Partial {
     }
 
     fn note(&self, note: Note) -> std::io::Result<()> {
-        self.journal.note(&note.encode().map_err(std::io::Error::other)?)
+        write_note(&self.journal, note)
     }
+}
+
+/// Removes what a note tells of, and the note after it, so that nothing stays that nobody knows of.
+pub(super) fn release(home: &Home, journal: &Journal, noted: &Note) {
+    let place = home.place(noted.file().name.as_bytes());
+    // Not an intent any more: without its file, that would tell that it was carried out. And nothing to go on with.
+    if let Err(error) = write_note(journal, Note::Writing(Writing::nothing(noted.file().clone(), noted.staged().cloned()))) {
+        tracing::error!(%place, %error, "the note about a delivery that was given up can't be changed, so its file stays");
+        return;
+    }
+    noted.staged().into_iter().chain([noted.file()]).for_each(|old| remove(home, old));
+    if let Err(error) = journal.clear() {
+        tracing::warn!(%place, %error, "the note about a delivery that was given up stays until the delivery expires");
+    }
+}
+
+pub(super) fn write_note(journal: &Journal, note: Note) -> std::io::Result<()> {
+    journal.note(&note.encode().map_err(std::io::Error::other)?)
 }
 
 /// Removes a temporary, if it still is what it was.

@@ -12,7 +12,7 @@ use rustix::fs::Mode;
 
 use super::home::{Home, Kept};
 use super::note::{Intent, Note, Writing};
-use super::partial::{Partial, remove};
+use super::partial::{Partial, release, remove};
 use super::publish::discard;
 use super::verify::{Damage, verify};
 
@@ -51,7 +51,8 @@ pub(super) fn open(
                 drop(turn);
                 std::thread::sleep(LOOK_AGAIN);
             }
-            Kept::Ours(_) | Kept::Gone if outdated => return opening.replace(&note, &turn),
+            Kept::Ours(_) if outdated => return opening.outdated(note, false, &turn),
+            Kept::Gone if outdated => return opening.outdated(note, true, &turn),
             Kept::Ours(file) => {
                 drop(turn);
                 return opening.go_on(note, file);
@@ -95,15 +96,18 @@ impl Opening<'_> {
         Ok(Found::Partial(Box::new(partial), Box::new(Resumed::Nothing)))
     }
 
-    /// Begins anew, and removes what was noted of other content.
+    /// Begins anew, when what was noted is removed.
     fn replace(self, old: &Note, turn: &Turn) -> Result<Found, Refusal> {
-        let (home, journal) = (self.home, self.journal.clone());
-        let found = self.begin(turn);
-        match &found {
-            Ok(_) => remove_all(home, old),
-            Err(_) => give_up(home, &journal, old),
+        release(self.home, &self.journal, old);
+        self.begin(turn)
+    }
+
+    /// What was noted is about other content, which may have been committed all the same.
+    fn outdated(self, note: Note, file_is_gone: bool, turn: &Turn) -> Result<Found, Refusal> {
+        match &note {
+            Note::Intent(intent) if self.was_renamed(intent, file_is_gone)? => self.committed(intent),
+            _ => self.replace(&note, turn),
         }
-        found
     }
 
     /// The file is not there.
@@ -128,7 +132,7 @@ impl Opening<'_> {
             return self.committed(intent);
         }
         if let Err(refusal) = (self.check)(note.length()) {
-            give_up(self.home, &self.journal, &note);
+            release(self.home, &self.journal, &note);
             return Err(refusal);
         }
         let (transfer, chunk_size) = (self.offer.transfer, self.offer.chunk_size);
@@ -140,6 +144,11 @@ impl Opening<'_> {
             Ok(digest) => digest,
             Err(damage) => return self.begin_without(&note, &damage),
         };
+        // What lies behind it may be of other content.
+        let cut = file.set_len(note.length());
+        cut.map_err(|error| {
+            Refusal::new(format!("the receiver can't go on with {}: {error}", self.home.place(note.file().name.as_bytes())))
+        })?;
         let progress = Progress { chunks: digest.in_order(), length: note.length(), digest };
         let mut partial = Partial::reopened(transfer, file, &note, &progress, self.journal);
         partial.go_back(self.home, &note).map_err(Refusal::new)?;
@@ -202,13 +211,6 @@ impl Opening<'_> {
     }
 }
 
-/// The delivery is refused: nothing is kept for it.
-fn give_up(home: &Home, journal: &Journal, note: &Note) {
-    if forget(home, journal, note) {
-        remove_all(home, note);
-    }
-}
-
 /// Removes a note; what it tells of has to stay where that fails.
 fn forget(home: &Home, journal: &Journal, note: &Note) -> bool {
     let place = home.place(note.file().name.as_bytes());
@@ -217,10 +219,6 @@ fn forget(home: &Home, journal: &Journal, note: &Note) -> bool {
         tracing::error!(%place, %error, "the note about a delivery that was refused can't be removed, so its file stays");
     }
     forgotten.is_ok()
-}
-
-fn remove_all(home: &Home, note: &Note) {
-    note.staged().into_iter().chain([note.file()]).for_each(|old| remove(home, old));
 }
 
 /// Between reading a note and writing another, a transfer's attempts take turns.

@@ -79,6 +79,7 @@ pub(crate) struct Delivery {
     pub(crate) spool: Arc<Spool>,
     pub(crate) bytes: Vec<u8>,
     kind: ContentKind,
+    /// 0 for content that can't be told from other content.
     version: u8,
 }
 
@@ -96,9 +97,19 @@ impl Delivery {
         Self { spool: Arc::clone(&self.spool), bytes, kind: self.kind.clone(), version: self.version + 1 }
     }
 
+    /// The same delivery, of content of which nobody can tell whether it has changed.
+    pub(crate) fn unversioned(&self) -> Self {
+        Self { version: 0, ..self.changed(self.bytes.clone()) }
+    }
+
+    /// The same delivery, of content that can be told from other content.
+    pub(crate) fn versioned(&self) -> Self {
+        Self { version: 1, ..self.changed(self.bytes.clone()) }
+    }
+
     pub(crate) fn journal(&self) -> Journal {
         let spool: Arc<dyn Store> = self.spool.clone();
-        Journal::for_tests(spool, b"lyon's", [self.version; 32], CHUNK).unwrap()
+        Journal::for_tests(spool, b"lyon's", (self.version > 0).then_some([self.version; 32]), CHUNK).unwrap()
     }
 
     pub(crate) fn offer(&self) -> Offer {

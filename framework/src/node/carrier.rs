@@ -42,7 +42,11 @@ impl PackageSink {
     pub(crate) fn open(shared: &Arc<NodeShared>, outbox: Option<Addr<Outbox>>, offer: &Offer) -> Result<Self, Refusal> {
         let none = || Refusal::new("this node takes no packages: it has no spool with a folder for them");
         let folder = shared.spool.as_ref().and_then(|spool| spool.folder()).ok_or_else(none)?;
-        let journal = offer.journal.clone().ok_or_else(|| Refusal::new("a package has a version, and this one none"))?;
+        let journal = offer
+            .journal
+            .clone()
+            .filter(|journal| !journal.is_passing())
+            .ok_or_else(|| Refusal::new("a package has a version, and this one none"))?;
         let path = folder.join(format!("{}-{}.coming", offer.transfer.to_hex(), offer.peer));
         let failed = |error: io::Error| Refusal::for_now(format!("the spool can't be written: {}: {error}", path.display()));
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(failed)?;
@@ -221,7 +225,7 @@ fn open_inbox(shared: Arc<NodeShared>) -> OpenInbox {
             return Err(Failure::new(FailureKind::Refused, format!("there is no inbox {inbox:?} here")));
         };
         let spool = shared.spool.clone().ok_or_else(|| Failure::new(FailureKind::Refused, "this node has no spool"))?;
-        let journal = Journal::open(spool, inner_key(sender, transfer), expires, version, chunk_size);
+        let journal = Journal::open(spool, inner_key(sender, transfer), expires, Some(version), chunk_size);
         let journal = journal.map_err(|error| Failure::new(FailureKind::Io, format!("the receiver's spool can't be read: {error}")))?;
         let offer = Offer { peer: sender, transfer, content, chunk_size, journal: Some(journal) };
         let sink = place.open(&offer).map_err(|refusal| Failure::new(refusal.kind(), refusal.reason))?;

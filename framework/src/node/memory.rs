@@ -225,7 +225,7 @@ mod tests {
         let (peer, transfer) = (PeerId::from_bytes([1; 32]), TransferId::from_bytes([2; 24]));
         let spool: Arc<dyn Store> = Arc::<MemoryStore>::default();
         let load = || Remembered::load(1, Some(Arc::clone(&spool))).unwrap();
-        let journal = Journal::open(Arc::clone(&spool), delivery_key(peer, transfer), 100, [0; 32], 1024).unwrap();
+        let journal = Journal::open(Arc::clone(&spool), delivery_key(peer, transfer), 100, Some([0; 32]), 1024).unwrap();
         journal.note(b"half of it").unwrap();
         load().remember(peer, transfer, arrival(100)).unwrap();
         assert_eq!(spool.load(Journal::TABLE).unwrap(), [], "the note goes with it");

@@ -44,4 +44,5 @@ pub use package::{OpenInbox, OpenedInbox, PackError, PackOrder, PackageOffer, Pa
 pub use session::signals::SendOptions;
 pub use store::{Change, Hold, MemoryStore, Store};
 pub use transport::{Connection, Io, Listener, Transport};
+pub(crate) use trust::random32;
 pub use trust::{Trust, TrustError, TrustedPeer};

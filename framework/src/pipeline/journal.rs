@@ -1,6 +1,7 @@
 //! What a sink notes about one delivery, so that it can go on after its process died.
 //!
-//! Invariant: what an earlier attempt noted is given to a sink only if the content has the same version and chunk size.
+//! Invariant: what an earlier attempt noted is given to a sink to go on with only if the content has the same version and chunk size.
+//! That it was committed holds whatever the version: a delivery is made once.
 
 use std::fmt;
 use std::io;
@@ -14,6 +15,7 @@ pub struct Journal {
     store: Arc<dyn Store>,
     key: Vec<u8>,
     stamp: [u8; Self::STAMP],
+    passing: bool,
     earlier: Option<Vec<u8>>,
     outdated: Option<Vec<u8>>,
 }
@@ -26,20 +28,21 @@ impl Journal {
     /// `expires u64 ‖ version ‖ chunk size u32`, before each note.
     const STAMP: usize = 8 + 32 + 4;
 
-    /// The journal of the delivery `key` with this version of its content.
-    pub(crate) fn open(store: Arc<dyn Store>, key: Vec<u8>, expires: u64, version: [u8; 32], chunk_size: u32) -> io::Result<Self> {
+    /// The journal of the delivery `key` with this version of its content, if it has one.
+    pub(crate) fn open(store: Arc<dyn Store>, key: Vec<u8>, expires: u64, version: Option<[u8; 32]>, chunk_size: u32) -> io::Result<Self> {
         let mut stamp = [0; Self::STAMP];
         stamp[..8].copy_from_slice(&expires.to_le_bytes());
-        stamp[8..40].copy_from_slice(&version);
+        // Another one for each attempt, that no later one has.
+        stamp[8..40].copy_from_slice(&version.unwrap_or_else(crate::node::random32));
         stamp[40..].copy_from_slice(&chunk_size.to_le_bytes());
-        let mut journal = Self { store, key, stamp, earlier: None, outdated: None };
+        let mut journal = Self { store, key, stamp, passing: version.is_none(), earlier: None, outdated: None };
         journal.refresh()?;
         Ok(journal)
     }
 
     /// A journal in this store, for tests of sinks: it serves content of this version, in chunks of this size.
     #[cfg(feature = "test-util")]
-    pub fn for_tests(store: Arc<dyn Store>, key: &[u8], version: [u8; 32], chunk_size: u32) -> io::Result<Self> {
+    pub fn for_tests(store: Arc<dyn Store>, key: &[u8], version: Option<[u8; 32]>, chunk_size: u32) -> io::Result<Self> {
         Self::open(store, key.to_vec(), u64::MAX, version, chunk_size)
     }
 
@@ -59,7 +62,13 @@ impl Journal {
         self.earlier.as_deref()
     }
 
-    /// What an earlier attempt noted, of other content or other chunks: good for cleaning up after it only.
+    /// Whether no later attempt can go on with what this one writes: nobody can tell whether the content will be the same.
+    pub fn is_passing(&self) -> bool {
+        self.passing
+    }
+
+    /// What an earlier attempt noted, of other content or other chunks: good for knowing that it was committed, and for cleaning
+    /// up after it.
     pub fn outdated(&self) -> Option<&[u8]> {
         self.outdated.as_deref()
     }
@@ -108,7 +117,7 @@ mod tests {
     #[test]
     fn a_note_serves_the_same_content_only() {
         let store: Arc<dyn Store> = Arc::<MemoryStore>::default();
-        let open = |version, chunk_size| Journal::open(Arc::clone(&store), b"key".to_vec(), 7, [version; 32], chunk_size).unwrap();
+        let open = |version, chunk_size| Journal::open(Arc::clone(&store), b"key".to_vec(), 7, Some([version; 32]), chunk_size).unwrap();
         assert_eq!(open(1, 1024).earlier(), None);
         open(1, 1024).note(b"so far").unwrap();
         assert_eq!(open(1, 1024).earlier(), Some(&b"so far"[..]));
@@ -119,6 +128,12 @@ mod tests {
         open(1, 1024).note(b"further").unwrap();
         early.refresh().unwrap();
         assert_eq!(early.earlier(), Some(&b"further"[..]));
+        let unknown = || Journal::open(Arc::clone(&store), b"key".to_vec(), 7, None, 1024).unwrap();
+        unknown().note(b"who knows of what").unwrap();
+        for other in [open(1, 1024), unknown()] {
+            assert_eq!((other.earlier(), other.outdated()), (None, Some(&b"who knows of what"[..])));
+        }
+        assert!(unknown().is_passing() && !open(1, 1024).is_passing());
         open(1, 1024).clear().unwrap();
         assert_eq!(open(1, 1024).earlier(), None);
     }

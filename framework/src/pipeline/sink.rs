@@ -30,8 +30,8 @@ pub struct Offer {
     pub content: Content,
     /// Bytes per chunk.
     pub chunk_size: u32,
-    /// Where a sink keeps what it needs to go on after its process died; `None` where the node has no spool, or the sender
-    /// can't send the same content again.
+    /// Where a sink keeps what it needs to go on, and not to commit twice, after its process died; `None` where the node has no
+    /// spool.
     pub journal: Option<Journal>,
 }
 

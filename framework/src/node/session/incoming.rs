@@ -357,11 +357,11 @@ impl Session {
     }
 }
 
-/// The journal of a delivery that can be sent again, where there is a spool.
+/// The journal of a delivery, where there is a spool.
 fn journal_for(shared: &NodeShared, peer: PeerId, opening: &Opening) -> Result<Option<Journal>, Failure> {
-    let (Some(spool), Some(version)) = (&shared.spool, opening.version) else { return Ok(None) };
+    let Some(spool) = &shared.spool else { return Ok(None) };
     let key = delivery_key(peer, opening.transfer);
-    let journal = Journal::open(Arc::clone(spool), key, opening.expires, version, opening.chunk_size);
+    let journal = Journal::open(Arc::clone(spool), key, opening.expires, opening.version, opening.chunk_size);
     journal.map(Some).map_err(|error| Failure::new(FailureKind::Io, format!("the receiver's spool can't be read: {error}")))
 }
 

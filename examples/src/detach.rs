@@ -28,9 +28,10 @@ pub(crate) async fn run(global: &Global, options: &Send, output: &Output) -> Res
         let Reply::Stored(stored) = reply else { continue };
         output.event(&Event::Stored(stored));
         output.result(&stored.transfer);
-        let expires = moment(stored.expires, units::now());
-        output
-            .remark(&format!("stored; it expires {expires}, and its files are read when they are sent: leave them as they are until then"));
+        output.remark(&format!("stored; it expires {}", moment(stored.expires, units::now())));
+        if !stored.copied {
+            output.remark("Its files are read when they are sent: leave them where and as they are until then.");
+        }
         output.remark(if answer.running { "The node that runs delivers it." } else { "`estafette node` delivers it." });
     }
     Ok(ExitCode::SUCCESS)

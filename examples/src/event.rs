@@ -130,12 +130,15 @@ pub(crate) struct Stored {
     pub(crate) bytes: Option<u64>,
     /// Seconds since the Unix epoch.
     pub(crate) expires: u64,
+    /// Whether the content was copied into the spool, or is to be read where it lies.
+    pub(crate) copied: bool,
 }
 
 impl Stored {
     pub(crate) fn new(id: TransferId, entry: OutboxEntry) -> Self {
+        let copied = entry.package().is_some();
         let OutboxEntry { peer, inbox, name, length, expires, .. } = entry;
-        Self { transfer: id.to_string(), peer: peer.to_string(), inbox, name, bytes: length, expires }
+        Self { transfer: id.to_string(), peer: peer.to_string(), inbox, name, bytes: length, expires, copied }
     }
 }
 

@@ -204,6 +204,10 @@ impl Campaign {
         );
         let arrivals = self.world.run("paris", ["inbox", "list"]).events;
         assert_eq!(arrivals.len(), self.stored.len(), "each is remembered once");
+        for who in ["lyon", "paris"] {
+            let found = self.world.run(who, ["doctor"]);
+            assert!(found.code == 0 && found.events.is_empty(), "{who}: {:?}", found.events);
+        }
         assert!(crossed <= most, "{crossed} bytes crossed, and {most} were enough");
     }
 }

@@ -60,7 +60,9 @@ fn both_are_killed_in_the_middle_of_a_large_file_which_goes_on_where_it_was() {
     const LENGTH: u64 = 64 << 20;
     let (world, proxy) = (World::new(), Proxy::new());
     let ticket = ticket_by(&world, &proxy);
-    world.store(&world.file("large", LENGTH as usize), &ticket, &[]);
+    let file = world.file("large", LENGTH as usize);
+    world.settle(&file);
+    world.store(&file, &ticket, &[]);
     let (paris, lyon) = (paris_behind(&world, &proxy), world.lyon());
     proxy.wait_for(28 << 20);
     lyon.kill();

@@ -20,8 +20,8 @@ pub(crate) struct Send {
     /// a trusted peer's name or id and an inbox there (that of `estafette receive` is called files)
     #[arg(required = true, value_name = "TICKET|PEER/INBOX")]
     pub(crate) to: String,
-    /// Only store it, and return; whichever `estafette node` or `receive` runs with the same spool delivers it. The files are
-    /// not copied but read when they are sent: leave them where they are, as they are, until then
+    /// Only store it, and return; whichever `estafette node` or `receive` runs with the same spool delivers it. Files are not
+    /// copied but read when they are sent: leave them where they are, as they are, until then
     #[arg(long, env = "ESTAFETTE_DETACH", hide_env = true, value_parser = FalseyValueParser::new())]
     pub(crate) detach: bool,
     /// How long it is worth delivering, from 1s to 30d [default: 24h]

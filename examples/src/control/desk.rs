@@ -52,16 +52,18 @@ async fn store(node: &Node, deposit: Deposit) -> Result<Stored, CommandError> {
         Ok::<_, CommandError>((destination::find(&trust, destination::read(&deposit.to)?)?, from_paths(&paths)?, deposit))
     });
     let (to, source, deposit) = prepared.await.map_err(|error| CommandError::io(error, "the log (-v) says more"))??;
-    if source.reference().is_none() {
-        return Err(CommandError::usage("these are too many paths to be stored in one delivery", "send the folder that holds them"));
-    }
     let options = SendOptions {
         chunk_size: deposit.chunk_size,
         compression: Some(if deposit.compress { Compression::Snappy } else { Compression::Off }),
         expiry: deposit.expires.map(std::time::Duration::from_secs),
         ..SendOptions::default()
     };
-    let id = node.send_with(to, source, options).await?.id();
+    let transfer = node.send_with(to, source, options).await?;
+    let id = transfer.id();
+    if !transfer.status().stored {
+        transfer.cancel();
+        return Err(CommandError::io("these paths can't be stored", "send the folder that holds them, or without --detach"));
+    }
     let entries = node.outbox().await?;
     let stored = entries.into_iter().find(|(known, _)| *known == id).map(|(id, entry)| Stored::new(id, entry));
     stored.ok_or_else(|| OutboxError::Unknown(id).into())

@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use estafette::NodeConfig;
 use estafette::node::{OutboxEntry, Store, Unreadable};
 use estafette_actors::spool::{Report, Spool};
 
@@ -97,11 +98,18 @@ fn records(folder: &Path, repair: bool, findings: &mut Vec<Finding>) -> io::Resu
     let packages: HashSet<&str> = entries.iter().filter_map(|(_, entry)| entry.package()).collect();
     for file in spool.folder().map_or_else(|| Ok(Vec::new()), files)? {
         let known = file.file_name().and_then(|name| name.to_str()).is_some_and(|name| packages.contains(name));
-        if !known {
+        if !known && !is_coming(&file) {
             findings.push(stray(folder, &file, repair)?);
         }
     }
     Ok(())
+}
+
+/// Whether it is a package that has come in part, and whose sender may still go on with it.
+fn is_coming(file: &Path) -> bool {
+    let modified = fs::metadata(file).and_then(|metadata| metadata.modified());
+    let is_old = modified.ok().and_then(|modified| modified.elapsed().ok()).is_some_and(|age| age > NodeConfig::EXPIRY_MOST);
+    file.extension().is_some_and(|ending| ending == "coming") && !is_old
 }
 
 fn stray(folder: &Path, file: &Path, repair: bool) -> io::Result<Finding> {

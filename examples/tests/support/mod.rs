@@ -10,6 +10,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -36,6 +37,15 @@ impl World {
         let seed = name.bytes().fold(7, |seed: u64, byte| seed.wrapping_mul(31).wrapping_add(byte.into()));
         fs::write(&path, random::Random::new(seed).bytes(length)).unwrap();
         path
+    }
+
+    /// Waits until the file has the age from which on it can be told from what it may become: younger ones are sent from the start
+    /// again when they are sent again.
+    pub(crate) fn settle(&self, path: &Path) {
+        let settled = fs::metadata(path).unwrap().modified().unwrap() + Duration::from_millis(2100);
+        while let Ok(left) = settled.duration_since(SystemTime::now()) {
+            std::thread::sleep(left);
+        }
     }
 
     pub(crate) fn has_arrived(&self, name: &str) -> bool {

@@ -23,6 +23,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let node = start_paris(folder.path(), &paris, "127.0.0.1:0").await?;
     let (ticket, address) = (node.ticket("letters")?, node.addresses()[0].clone());
     node.shutdown().await;
+    // A spool has one owner at a time, as long as there are handles of its node.
+    drop(node);
     println!("paris is away");
 
     // Lyon sends all the same. A second after `send` has returned, this process could be dead.
@@ -38,7 +40,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     node.shutdown().await;
-    // Whoever starts next on this spool must have it to itself.
     drop((transfer, events, node));
     println!("lyon is away, too");
 

@@ -131,7 +131,8 @@ impl Remembered {
     /// All of them, the newest first.
     pub(crate) fn list(&self) -> Vec<(PeerId, TransferId, Arrival)> {
         let mut list: Vec<_> = self.table().arrivals.iter().map(|(&(peer, transfer), arrival)| (peer, transfer, arrival.clone())).collect();
-        list.sort_by_key(|(.., arrival)| std::cmp::Reverse(arrival.at));
+        // The same order every time, of those that came in the same second, too.
+        list.sort_by_key(|&(peer, transfer, ref arrival)| (std::cmp::Reverse(arrival.at), peer, transfer));
         list
     }
 

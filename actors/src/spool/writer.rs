@@ -98,7 +98,7 @@ impl Shared {
         let (name, steps) = (&self.medium.name, writes.iter().map(|write| write.steps.len()).sum::<usize>());
         let bytes: usize = writes.iter().flat_map(|write| &write.steps).map(Step::bytes).sum();
         let what = if steps == 0 { name.clone() } else { format!("{steps} changes ({bytes} bytes) were not kept in {name}") };
-        match trial {
+        let failure = match trial {
             Trial::Medium(Trouble { act: Act::Write, kind, text }) if is_full(*kind) => {
                 let text =
                     format!("{what}: the disk is full ({text}); none of them was made, and the spool goes on: free some space there");
@@ -107,13 +107,14 @@ impl Shared {
             Trial::Medium(Trouble { act: Act::Read, kind, text }) => Failure::new(*kind, format!("{what}: {text}")),
             Trial::Medium(Trouble { kind, text, .. }) => {
                 let then = "what the disk has of the last changes is unknown. Nothing more will be written to this spool: look after the disk, then start again";
-                self.die(Failure::new(*kind, format!("{what}: the disk failed ({text}); {then}")))
+                Failure::new(*kind, format!("{what}: the disk failed ({text}); {then}"))
             }
             Trial::Damage(text) => {
                 let then = "Nothing more will be written to this spool; `estafette doctor` can set the damaged file aside and keep what is readable";
-                self.die(Failure::new(ErrorKind::InvalidData, format!("{what}: it is damaged ({text}). {then}")))
+                Failure::new(ErrorKind::InvalidData, format!("{what}: it is damaged ({text}). {then}"))
             }
-        }
+        };
+        if trial.is_final() { self.die(failure) } else { failure }
     }
 
     fn die(&self, failure: Failure) -> Failure {

@@ -5,8 +5,7 @@
 use std::fmt::{self, Debug, Formatter};
 use std::io::{self, ErrorKind};
 use std::ops::Bound;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use redb::{BackendError, StorageBackend};
 
@@ -63,7 +62,7 @@ pub(super) struct Trouble {
 #[derive(Debug, Default)]
 pub(super) struct Watch {
     trouble: Mutex<Option<Trouble>>,
-    shut: AtomicBool,
+    shut: RwLock<bool>,
 }
 
 impl Watch {
@@ -71,9 +70,9 @@ impl Watch {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Nothing is written from now on: another one has the medium, or the database above does not know what it does.
+    /// Nothing is written any more when this returns, what is under way included: another one is to have the medium.
     pub(super) fn shut(&self) {
-        self.shut.store(true, Ordering::SeqCst);
+        *self.shut.write().unwrap_or_else(PoisonError::into_inner) = true;
     }
 
     /// Remembers what went wrong elsewhere with the same medium.
@@ -81,8 +80,10 @@ impl Watch {
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(trouble);
     }
 
-    fn writable(&self) -> io::Result<()> {
-        if self.shut.load(Ordering::SeqCst) { Err(io::Error::other("this database is shut")) } else { Ok(()) }
+    /// Does what changes the medium, unless it is shut.
+    fn change<T>(&self, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        let shut = self.shut.read().unwrap_or_else(PoisonError::into_inner);
+        if *shut { Err(io::Error::other("this database is shut")) } else { work() }
     }
 
     fn note<T>(&self, act: Act, done: io::Result<T>, what: impl FnOnce() -> String) -> io::Result<T> {
@@ -114,18 +115,16 @@ impl StorageBackend for Watched {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.watch.writable()?;
-        self.watch.note(Act::Write, self.backend.set_len(len), || format!("making it {len} bytes long"))
+        self.watch.change(|| self.watch.note(Act::Write, self.backend.set_len(len), || format!("making it {len} bytes long")))
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.watch.writable()?;
-        self.watch.note(Act::Sync, self.backend.sync_data(), || "syncing it to the disk".to_owned())
+        self.watch.change(|| self.watch.note(Act::Sync, self.backend.sync_data(), || "syncing it to the disk".to_owned()))
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.watch.writable()?;
-        self.watch.note(Act::Write, self.backend.write(offset, data), || format!("writing {} bytes at {offset}", data.len()))
+        let what = || format!("writing {} bytes at {offset}", data.len());
+        self.watch.change(|| self.watch.note(Act::Write, self.backend.write(offset, data), what))
     }
 
     fn close(&self) -> io::Result<()> {

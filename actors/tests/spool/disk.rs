@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::Duration;
 
 use estafette::testing::Random;
 use redb::StorageBackend;
@@ -88,7 +89,8 @@ impl Disk {
 
     /// Waits until a sync waits to be released.
     pub(crate) fn wait_for_sync(&self) {
-        drop(self.0.1.wait_while(self.state(), |state| !state.syncing).unwrap());
+        let waited = self.0.1.wait_timeout_while(self.state(), PATIENCE, |state| !state.syncing).unwrap().1;
+        assert!(!waited.timed_out(), "nothing is synced");
     }
 
     /// Whether to remember, from now on, what a power cut would meet around each sync and after some other operations.
@@ -265,3 +267,5 @@ fn broken() -> io::Error {
 }
 
 const SECTOR: usize = 512;
+/// Longer than anything takes that works.
+const PATIENCE: Duration = Duration::from_secs(60);

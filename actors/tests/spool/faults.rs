@@ -3,16 +3,18 @@
 use std::io::{self, ErrorKind};
 
 use estafette::node::{Change, Store};
+use estafette_actors::spool::Spool;
 
 use crate::disk::{Disk, Plan};
 use crate::model::{after, contents, open, writes};
+use crate::said;
 
 const WRITES: u64 = 16;
 
 /// A spool, the writes for it, and a disk that does what `plan` says from the third write on.
 struct Scene {
     disk: Disk,
-    spool: estafette_actors::spool::Spool,
+    spool: Spool,
     writes: Vec<Vec<Change>>,
 }
 
@@ -95,6 +97,23 @@ fn a_disk_that_fails_ends_all_writing_and_no_reading() {
             assert!(possible.contains(&found), "an acknowledged write is lost");
         });
     }
+}
+
+#[test]
+fn a_disk_that_fails_is_told_of_once() {
+    let errors = said::errors();
+    let disk = Disk::default();
+    let spool = Spool::with_backend("a disk to tell of", {
+        let disk = disk.clone();
+        move || Ok(disk.clone())
+    });
+    let spool = spool.unwrap();
+    disk.plan(Plan::Sync(0));
+    for _ in 0..3 {
+        spool.put("peers", b"anna", b"").unwrap_err();
+    }
+    let told: Vec<_> = errors.lock().unwrap().iter().filter(|text| text.contains("a disk to tell of")).cloned().collect();
+    assert!(told.len() == 1 && told[0].contains("the spool takes nothing more"), "{told:?}");
 }
 
 #[test]

@@ -9,4 +9,5 @@ mod power;
 mod processes;
 mod records;
 mod rot;
+mod said;
 mod waiting;

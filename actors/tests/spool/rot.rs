@@ -10,6 +10,7 @@ use estafette_actors::spool::Spool;
 
 use crate::disk::Disk;
 use crate::model::{Records, contents, open, put};
+use crate::said;
 
 /// A database with many records that were written several times, as a spool left it or as a process that was killed did.
 struct Database {
@@ -73,8 +74,8 @@ fn a_rotted_database_opens_with_what_was_written_or_not_at_all() {
             bytes
         });
         // Of the header, every tenth bit and all of what is not covered by a checksum of redb's, but for the one bit that says
-        // which of the last two commits counts: the other one is as good in itself.
-        let wanted = |bit: usize| (bit.is_multiple_of(10) || bit < 64 * 8) && bit != 9 * 8;
+        // which of the last two commits counts: after a crash, the other one is as good in itself.
+        let wanted = |bit: usize| (bit.is_multiple_of(10) || bit < 64 * 8) && (clean || bit != 9 * 8);
         let header: Vec<_> = header.enumerate().filter(|(bit, _)| wanted(*bit)).map(|(_, bytes)| bytes).collect();
         let (mut refused, mut healed) = (0, 0);
         for number in 0..header.len() + 400 {
@@ -160,7 +161,10 @@ fn a_damaged_value_is_set_aside_and_the_others_stay() {
     assert_eq!((report.records, report.damaged.len()), (2, 1), "{report}");
     assert_eq!(report.damaged[0].record, "peers/bert");
     assert!(report.to_string().contains("peers/bert is damaged: its checksum does not agree"), "{report}");
+    let errors = said::errors();
     let spool = Spool::open(folder.path()).unwrap();
+    let told = |text: &String| text.contains("peers/bert") && text.contains(file.to_str().unwrap());
+    assert_eq!(errors.lock().unwrap().iter().filter(|text| told(text)).count(), 1, "it was not told of by its name");
     assert_eq!(spool.load("peers").unwrap().len(), 2);
     assert_eq!(spool.find("peers", b"bert").unwrap(), None);
     assert_eq!(spool.damaged().unwrap()[0].record, "peers/bert");

@@ -1,5 +1,7 @@
 //! Bytes in memory as content.
 
+use std::sync::OnceLock;
+
 use bytes::Bytes;
 use estafette::delivery::{Content, ContentKind, ContentName};
 use estafette::pipeline::{Source, SourceError, SourceReport};
@@ -13,17 +15,20 @@ pub struct BytesSource {
     name: ContentName,
     bytes: Bytes,
     position: usize,
+    version: OnceLock<[u8; 32]>,
 }
 
 impl BytesSource {
     /// Content of this name and these bytes. Fails when `name` is no single file name.
     pub fn new(name: impl AsRef<[u8]>, bytes: impl Into<Bytes>) -> Result<Self, SourceError> {
-        Ok(Self { name: content_name(name.as_ref())?, bytes: bytes.into(), position: 0 })
+        Ok(Self { name: content_name(name.as_ref())?, bytes: bytes.into(), position: 0, version: OnceLock::new() })
     }
 }
 
 impl Source for BytesSource {
+    /// The bytes are hashed here, where that may take a while.
     fn content(&self) -> Content {
+        self.version();
         Content { kind: ContentKind::Bytes, name: self.name.clone(), length: Some(self.bytes.len() as u64) }
     }
 
@@ -37,6 +42,14 @@ impl Source for BytesSource {
 
     fn finish(&mut self) -> Result<SourceReport, SourceError> {
         Ok(SourceReport::default())
+    }
+
+    /// Whoever has the same bytes can go on with them.
+    fn version(&self) -> Option<[u8; 32]> {
+        Some(*self.version.get_or_init(|| {
+            let mut hasher = blake3::Hasher::new_derive_key("estafette 2026 bytes version");
+            *hasher.update(&self.bytes).finalize().as_bytes()
+        }))
     }
 
     fn rewind(&mut self) -> Result<bool, SourceError> {

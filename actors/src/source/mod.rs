@@ -7,6 +7,7 @@ mod file;
 mod filtered;
 mod paths;
 mod reader;
+mod survey;
 mod tree;
 mod version;
 mod walk;

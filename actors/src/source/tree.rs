@@ -6,19 +6,17 @@ use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use estafette::delivery::{Content, ContentKind, ContentName};
 use estafette::pipeline::{Skipped, Source, SourceError, SourceReference, SourceReport};
 use futures_util::future::BoxFuture;
 
 use super::file::{failed, printable_path, unsuitable};
+use super::survey::Survey;
 use super::walk::{Roots, Step, Walk};
 use super::{FileVersion, content_name};
 use crate::tree::{Entry, FileStatus, TreePath, TreeWriter, confined};
-
-/// How many entries are looked at beforehand to tell the length; a tree with more of them is sent without one.
-const COUNTED: u64 = 200_000;
 
 /// Reads a folder, or several paths, as one [tree stream](crate::tree).
 ///
@@ -31,9 +29,9 @@ const COUNTED: u64 = 200_000;
 pub struct TreeSource {
     name: ContentName,
     roots: Arc<Roots>,
-    skip_changed: bool,
-    /// Its paths alone would not give it this name again.
     renamed: bool,
+    skip_changed: bool,
+    survey: OnceLock<Survey>,
     pass: Pass,
 }
 
@@ -73,13 +71,14 @@ impl TreeSource {
             _ => (content_name(b"delivery")?, Roots::Given(top_level(&paths)?)),
         };
         let roots = Arc::new(roots);
-        Ok(Self { name, pass: Pass::new(roots.clone()), roots, skip_changed: false, renamed: false })
+        Ok(Self { name, pass: Pass::new(roots.clone()), roots, renamed: false, skip_changed: false, survey: OnceLock::new() })
     }
 
     /// Gives the content another name. Fails when `name` is no single file name.
     pub fn named(mut self, name: impl AsRef<[u8]>) -> Result<Self, SourceError> {
-        self.name = content_name(name.as_ref())?;
-        self.renamed = true;
+        let name = content_name(name.as_ref())?;
+        self.renamed |= name != self.name;
+        self.name = name;
         Ok(self)
     }
 
@@ -91,18 +90,8 @@ impl TreeSource {
         self
     }
 
-    /// Bytes of the stream if nothing changes: a walk over all entries, without their content.
-    fn stream_length(&self) -> Option<u64> {
-        let mut walk = Walk::new(self.roots.clone());
-        let mut length = TreeWriter::FRAME;
-        for _ in 0..COUNTED {
-            match walk.next().ok()? {
-                Some(Step::Entry(entry)) => length = length.saturating_add(entry.encoded_length()),
-                Some(Step::Skipped(_)) => {}
-                None => return Some(length),
-            }
-        }
-        None
+    fn survey(&self) -> &Survey {
+        self.survey.get_or_init(|| Survey::of(self.roots.clone()))
     }
 
     fn fill(&mut self, buffer: &mut [u8]) -> Result<usize, SourceError> {
@@ -146,14 +135,14 @@ impl Pass {
 
     fn step(&mut self) -> Result<(), SourceError> {
         match self.walk.next()? {
-            Some(Step::Entry(Entry::File { path, .. })) => match OpenFile::open(&self.walk, path) {
+            Some(Step::Entry(Entry::File { path, .. }, _)) => match OpenFile::open(&self.walk, path) {
                 Ok((file, entry)) => {
                     self.writer.entry(&entry, &mut self.pending);
                     self.file = Some(file);
                 }
                 Err(skipped) => self.skip(skipped),
             },
-            Some(Step::Entry(entry)) => self.writer.entry(&entry, &mut self.pending),
+            Some(Step::Entry(entry, _)) => self.writer.entry(&entry, &mut self.pending),
             Some(Step::Skipped(skipped)) => self.skip(skipped),
             None => {
                 self.writer.end(&mut self.pending);
@@ -243,7 +232,7 @@ impl OpenFile {
 impl Source for TreeSource {
     /// Walks over the whole tree, up to 200,000 entries of it, to tell the length.
     fn content(&self) -> Content {
-        Content { kind: ContentKind::Tree, name: self.name.clone(), length: self.stream_length() }
+        Content { kind: ContentKind::Tree, name: self.name.clone(), length: self.survey().length }
     }
 
     fn read<'a>(&'a mut self, buffer: &'a mut [u8]) -> BoxFuture<'a, Result<usize, SourceError>> {
@@ -254,13 +243,24 @@ impl Source for TreeSource {
         Ok(std::mem::take(&mut self.pass.report))
     }
 
+    /// Of the same walk as the length. None, too, while an entry is so young that it could change without a trace.
+    fn version(&self) -> Option<[u8; 32]> {
+        self.survey().version
+    }
+
+    /// None with a name or a leniency of its own, which paths don't tell of; nor for a tree of one file, whose path leads to the file itself.
     fn reference(&self) -> Option<SourceReference> {
-        let plain = !self.skip_changed && !self.renamed;
-        plain.then(|| super::paths::reference(&self.roots.paths())).flatten()
+        let paths: Vec<_> = match &*self.roots {
+            Roots::Folder(path) => vec![path.clone()],
+            Roots::Given(paths) => paths.values().cloned().collect(),
+        };
+        let is_file = paths.len() == 1 && paths[0].is_file();
+        (!self.renamed && !self.skip_changed && !is_file).then(|| super::paths::reference(&paths)).flatten()
     }
 
     fn rewind(&mut self) -> Result<bool, SourceError> {
         self.pass = Pass::new(self.roots.clone());
+        self.survey = OnceLock::new();
         Ok(true)
     }
 }

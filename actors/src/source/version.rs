@@ -36,8 +36,7 @@ impl FileVersion {
 
     /// A number for this version of the file at `path`; `None` while the file is so young that it could change without a trace.
     pub fn stamp(&self, path: &[u8]) -> Option<[u8; 32]> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| i64::try_from(now.as_nanos()).unwrap_or(i64::MAX));
-        (self.changed.saturating_add(SETTLED) <= now).then(|| {
+        is_settled(self.changed, now()).then(|| {
             let mut hasher = blake3::Hasher::new_derive_key("estafette 2026 file version");
             for number in [self.device, self.inode, self.length, self.modified as u64, self.changed as u64] {
                 hasher.update(&number.to_le_bytes());
@@ -59,6 +58,16 @@ impl FileVersion {
         }
         (self.changed != later.changed).then(|| "its attributes or its links changed, and perhaps its content".into())
     }
+}
+
+/// Whether what changed last at `changed` can't change again without a trace.
+pub(super) fn is_settled(changed: i64, now: i64) -> bool {
+    changed.saturating_add(SETTLED) <= now
+}
+
+/// In nanoseconds since the Unix epoch.
+pub(super) fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| i64::try_from(now.as_nanos()).unwrap_or(i64::MAX))
 }
 
 /// How old the last change has to be, in nanoseconds.

@@ -28,23 +28,22 @@ pub(super) enum Roots {
     Given(BTreeMap<Vec<u8>, PathBuf>),
 }
 
-impl Roots {
-    /// The paths that were given.
-    pub(super) fn paths(&self) -> Vec<PathBuf> {
-        match self {
-            Self::Folder(path) => vec![path.clone()],
-            Self::Given(named) => named.values().cloned().collect(),
-        }
-    }
-}
-
 /// What the walk came to.
 #[derive(Debug)]
 pub(super) enum Step {
     /// A root, a folder or a link; or a file that can be opened with [`Walk::open_file`] until the next step.
-    Entry(Entry),
+    Entry(Entry, State),
     /// Something that is left out.
     Skipped(Skipped),
+}
+
+/// What tells a later state of an entry from this one, besides what the entry says.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct State {
+    pub(super) device: u64,
+    pub(super) inode: u64,
+    /// Time of the last change to content or attributes, in nanoseconds since the Unix epoch.
+    pub(super) changed: i64,
 }
 
 #[derive(Debug)]
@@ -79,8 +78,8 @@ impl Walk {
         }
         if !self.started {
             self.started = true;
-            if let Some(root) = self.start()? {
-                return Ok(Some(Step::Entry(root)));
+            if let Some((root, state)) = self.start()? {
+                return Ok(Some(Step::Entry(root, state)));
             }
         }
         while let Some(level) = self.levels.last_mut() {
@@ -111,7 +110,7 @@ impl Walk {
         }
     }
 
-    fn start(&mut self) -> Result<Option<Entry>, SourceError> {
+    fn start(&mut self) -> Result<Option<(Entry, State)>, SourceError> {
         let roots = self.roots.clone();
         match &*roots {
             Roots::Given(paths) => {
@@ -125,7 +124,7 @@ impl Walk {
                     .and_then(|folder| rustix::fs::fstat(&folder).map(|stat| (folder, stat)))
                     .map_err(|error| failed(path, error.into()))?;
                 self.push(folder, Vec::new());
-                Ok(Some(Entry::Root { mode: permissions(&stat), mtime: modified(&stat) }))
+                Ok(Some((Entry::Root { mode: permissions(&stat), mtime: modified(&stat) }, state(&stat))))
             }
         }
     }
@@ -135,31 +134,32 @@ impl Walk {
         let whole = if parent.is_empty() { name.to_vec() } else { [parent, b"/", name].concat() };
         let visited = TreePath::new(whole.clone()).map_err(|error| error.to_string()).and_then(|path| self.entry(path));
         match visited {
-            Ok(entry) => Step::Entry(entry),
+            Ok((entry, state)) => Step::Entry(entry, state),
             Err(reason) => Step::Skipped(Skipped { path: self.real_path(&whole), reason }),
         }
     }
 
-    fn entry(&mut self, path: TreePath) -> Result<Entry, String> {
+    fn entry(&mut self, path: TreePath) -> Result<(Entry, State), String> {
         let (folder, name) = self.locate(path.name());
         let stat = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).map_err(text)?;
         let (mode, mtime) = (permissions(&stat), modified(&stat));
-        match FileType::from_raw_mode(stat.st_mode) {
-            FileType::RegularFile => Ok(Entry::File { path, mode, mtime, size: u64::try_from(stat.st_size).unwrap_or(0) }),
+        let entry = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => Entry::File { path, mode, mtime, size: u64::try_from(stat.st_size).unwrap_or(0) },
             FileType::Symlink => {
                 let target = rustix::fs::readlinkat(folder, name, Vec::new()).map_err(text)?.into_bytes();
-                if confined(&target, path.depth()) {
-                    return Ok(Entry::Link { path, mtime, target });
+                if !confined(&target, path.depth()) {
+                    return Err(format!("it is a link that may lead out of what is sent, to {}", printable(&target)));
                 }
-                Err(format!("it is a link that may lead out of what is sent, to {}", printable(&target)))
+                Entry::Link { path, mtime, target }
             }
             FileType::Directory => {
                 let opened = rustix::fs::openat(folder, name, FOLDER_FLAGS, Mode::empty()).map_err(text)?;
                 self.push(opened, path.as_bytes().to_vec());
-                Ok(Entry::Folder { path, mode, mtime })
+                Entry::Folder { path, mode, mtime }
             }
-            _ => Err("it is a device, a socket or a pipe".into()),
-        }
+            _ => return Err("it is a device, a socket or a pipe".into()),
+        };
+        Ok((entry, state(&stat)))
     }
 
     /// Handle and name by which something in the current folder is reached.
@@ -200,6 +200,10 @@ fn permissions(stat: &Stat) -> u32 {
 
 fn modified(stat: &Stat) -> i64 {
     nanoseconds(stat.st_mtime, stat.st_mtime_nsec as i64)
+}
+
+fn state(stat: &Stat) -> State {
+    State { device: stat.st_dev, inode: stat.st_ino, changed: nanoseconds(stat.st_ctime, stat.st_ctime_nsec as i64) }
 }
 
 fn text(error: Errno) -> String {

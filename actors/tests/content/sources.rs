@@ -71,3 +71,11 @@ fn a_name_with_a_slash_is_refused_with_the_name() {
     let error = BytesSource::new("../x", "").unwrap_err();
     assert!(error.to_string().contains("../x"), "{error}");
 }
+
+#[test]
+fn the_same_bytes_are_the_same_version() {
+    let version = |bytes: &'static str| BytesSource::new("note", bytes).unwrap().version();
+    assert!(version("one").is_some());
+    assert_eq!(version("one"), version("one"));
+    assert_ne!(version("one"), version("two"));
+}

@@ -346,3 +346,17 @@ fn a_full_disk_fails_the_delivery_with_its_reason_and_leaves_nothing() {
         assert!(names(tiny.0.path()).is_empty());
     }
 }
+
+#[test]
+fn a_tree_is_found_again_by_its_paths_unless_they_do_not_tell_all_of_it() {
+    let (home, photos) = photos();
+    let reference = tree(&photos).reference().unwrap();
+    assert_eq!((&*reference.kind, &*reference.data), ("paths", photos.as_os_str().as_bytes()));
+    fs::write(home.path().join("z"), "z").unwrap();
+    let several = TreeSource::new(vec![home.path().join("z"), photos.clone()]).unwrap().reference().unwrap();
+    assert_eq!(several.data, [photos.as_os_str().as_bytes(), b"\0", home.path().join("z").as_os_str().as_bytes()].concat());
+    assert_eq!(tree(&photos).named("photos").unwrap().reference(), Some(reference));
+    assert_eq!(tree(&photos).named("other").unwrap().reference(), None);
+    assert_eq!(tree(&photos).skip_changed().reference(), None);
+    assert_eq!(tree(&home.path().join("z")).reference(), None, "its path leads to a file");
+}

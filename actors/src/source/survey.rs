@@ -1,0 +1,125 @@
+//! What a tree is, found out by a walk over it before any of its files is read.
+
+use std::sync::Arc;
+
+use estafette::pipeline::SourceError;
+
+use super::version::{is_settled, now};
+use super::walk::{Roots, State, Step, Walk};
+use crate::tree::{Entry, TreeWriter};
+
+/// How many entries are looked at; a tree with more of them is sent without a length, and can't be told from a later state of itself.
+const COUNTED: u64 = 200_000;
+
+/// Length and version of a tree, where they can be told.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Survey {
+    /// Bytes of the stream if nothing changes.
+    pub(super) length: Option<u64>,
+    /// What tells this state of the tree from any other.
+    pub(super) version: Option<[u8; 32]>,
+}
+
+impl Survey {
+    /// Walks over all entries, without their content.
+    pub(super) fn of(roots: Arc<Roots>) -> Self {
+        // What changes during the walk is too young.
+        Self::walk(Walk::new(roots), now()).unwrap_or_default()
+    }
+
+    fn walk(mut walk: Walk, now: i64) -> Result<Self, SourceError> {
+        let mut hasher = blake3::Hasher::new_derive_key("estafette 2026 tree version");
+        let (mut length, mut settled) = (TreeWriter::FRAME, true);
+        for _ in 0..COUNTED {
+            match walk.next()? {
+                Some(Step::Entry(entry, state)) => {
+                    length = length.saturating_add(entry.encoded_length());
+                    settled &= is_settled(state.changed, now);
+                    take_entry(&mut hasher, &entry, &state);
+                }
+                Some(Step::Skipped(skipped)) => {
+                    take(&mut hasher, b"skipped");
+                    take(&mut hasher, skipped.path.as_bytes());
+                    take(&mut hasher, skipped.reason.as_bytes());
+                }
+                None => return Ok(Self { length: Some(length), version: settled.then(|| *hasher.finalize().as_bytes()) }),
+            }
+        }
+        Ok(Self::default())
+    }
+}
+
+fn take_entry(hasher: &mut blake3::Hasher, entry: &Entry, state: &State) {
+    let none = Vec::new();
+    let (kind, path, mode, mtime, size, target) = match entry {
+        Entry::Root { mode, mtime } => (&b"root"[..], &none[..], *mode, *mtime, 0, &none),
+        Entry::Folder { path, mode, mtime } => (&b"folder"[..], path.as_bytes(), *mode, *mtime, 0, &none),
+        Entry::File { path, mode, mtime, size } => (&b"file"[..], path.as_bytes(), *mode, *mtime, *size, &none),
+        Entry::Link { path, mtime, target } => (&b"link"[..], path.as_bytes(), 0, *mtime, 0, target),
+    };
+    [kind, path, target].into_iter().for_each(|bytes| take(hasher, bytes));
+    for number in [u64::from(mode), mtime as u64, size, state.device, state.inode, state.changed as u64] {
+        hasher.update(&number.to_le_bytes());
+    }
+}
+
+/// With its length, so that no two lists of fields are the same bytes.
+fn take(hasher: &mut blake3::Hasher, bytes: &[u8]) {
+    hasher.update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::path::Path;
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+    use crate::source::FileVersion;
+
+    /// The version as of an hour from now.
+    fn version(folder: &Path) -> Option<[u8; 32]> {
+        let later = now() + 3600 * 1_000_000_000;
+        Survey::walk(Walk::new(Arc::new(Roots::Folder(folder.into()))), later).unwrap().version
+    }
+
+    #[test]
+    fn every_change_to_a_tree_is_another_version_and_no_change_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::create_dir(path("deep")).unwrap();
+        fs::write(path("deep/file"), "some").unwrap();
+        symlink("deep", path("link")).unwrap();
+        let changes: [&dyn Fn(); 8] = [
+            &|| fs::write(path("deep/file"), "longer").unwrap(),
+            &|| fs::File::options().write(true).open(path("deep/file")).unwrap().set_modified(UNIX_EPOCH).unwrap(),
+            &|| fs::set_permissions(path("deep/file"), fs::Permissions::from_mode(0o600)).unwrap(),
+            &|| fs::rename(path("deep/file"), path("deep/other")).unwrap(),
+            &|| fs::remove_file(path("link")).unwrap(),
+            &|| symlink("deep/other", path("link")).unwrap(),
+            &|| fs::create_dir(path("empty")).unwrap(),
+            &|| rustix::fs::mkfifoat(rustix::fs::CWD, path("fifo"), rustix::fs::Mode::RWXU).unwrap(),
+        ];
+        let mut seen = vec![version(folder.path()).unwrap()];
+        for (number, change) in changes.iter().enumerate() {
+            change();
+            let now = version(folder.path()).unwrap();
+            assert_eq!(version(folder.path()), Some(now));
+            assert!(!seen.contains(&now), "change {number} makes no difference");
+            seen.push(now);
+        }
+    }
+
+    #[test]
+    fn a_tree_that_was_changed_just_now_has_a_length_and_no_version() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("new"), "x").unwrap();
+        // By the clock of the file system itself, however slow this test runs.
+        let at = FileVersion::of(&fs::metadata(folder.path().join("new")).unwrap()).changed;
+        let survey = |now| Survey::walk(Walk::new(Arc::new(Roots::Folder(folder.path().into()))), now).unwrap();
+        assert!(survey(at).length.is_some() && survey(at).version.is_none());
+        assert!(survey(at + 1_999_999_999).version.is_none());
+        assert!(survey(at + 2_000_000_000).version.is_some());
+    }
+}

@@ -36,7 +36,7 @@ impl Limits {
         let available = home.available().map_err(|error| Refusal::new(format!("free space of {} is unknown: {error}", home.place(b""))))?;
         match bytes.checked_add(self.keep_free) {
             Some(needed) if needed <= available => Ok(()),
-            _ => Err(Refusal::new(format!(
+            _ => Err(Refusal::for_now(format!(
                 "the delivery needs {bytes} bytes, and {} has {available} left, of which {} are kept free; free some space there and send again",
                 home.place(b""),
                 self.keep_free

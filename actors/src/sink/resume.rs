@@ -37,15 +37,15 @@ pub(super) fn open(
     loop {
         let turn = turn(offer.transfer);
         let mut journal = journal.clone();
-        journal.refresh().map_err(|error| Refusal::new(format!("the receiver can't read its note about the delivery: {error}")))?;
+        journal.refresh().map_err(|error| Refusal::for_now(format!("the receiver can't read its note about the delivery: {error}")))?;
         let (noted, outdated) = noted(home, offer, &journal);
         let opening = Opening { home, offer, mode, journal, check };
         let Some(note) = noted else { return opening.begin(&turn) };
         let place = home.place(note.file().name.as_bytes());
-        match home.open_kept(note.file()).map_err(|error| Refusal::new(format!("the receiver can't go on with {place}: {error}")))? {
+        match home.open_kept(note.file()).map_err(|error| Refusal::for_now(format!("the receiver can't go on with {place}: {error}")))? {
             Kept::Busy if Instant::now() >= deadline => {
                 let text = "is still worked on by an earlier attempt of this delivery, in the receiver or another process; try again later";
-                return Err(Refusal::new(format!("{place} {text}")));
+                return Err(Refusal::for_now(format!("{place} {text}")));
             }
             Kept::Busy => {
                 drop(turn);
@@ -132,7 +132,10 @@ impl Opening<'_> {
             return self.committed(intent);
         }
         if let Err(refusal) = (self.check)(note.length()) {
-            release(self.home, &self.journal, &note);
+            // The sender comes back for what is a matter of the moment.
+            if !refusal.passing {
+                release(self.home, &self.journal, &note);
+            }
             return Err(refusal);
         }
         let (transfer, chunk_size) = (self.offer.transfer, self.offer.chunk_size);
@@ -151,7 +154,7 @@ impl Opening<'_> {
         })?;
         let progress = Progress { chunks: digest.in_order(), length: note.length(), digest };
         let mut partial = Partial::reopened(transfer, file, &note, &progress, self.journal);
-        partial.go_back(self.home, &note).map_err(Refusal::new)?;
+        partial.go_back(self.home, &note).map_err(Refusal::for_now)?;
         let resumed = if progress.chunks > 0 { Resumed::Chunks(progress) } else { Resumed::Nothing };
         Ok(Found::Partial(Box::new(partial), Box::new(resumed)))
     }
@@ -178,7 +181,7 @@ impl Opening<'_> {
 
     /// Whether the rename that was intended was made: its target is the inode it was for, or what was to be renamed is not there any more.
     fn was_renamed(&self, intent: &Intent, file_is_gone: bool) -> Result<bool, Refusal> {
-        let unknown = |error| Refusal::new(format!("the receiver can't look at {}: {error}", self.home.place(&intent.target)));
+        let unknown = |error| Refusal::for_now(format!("the receiver can't look at {}: {error}", self.home.place(&intent.target)));
         let moved = intent.staged.as_ref().unwrap_or(&intent.file);
         if self.home.is_inode(&intent.target, moved.inode).map_err(unknown)? {
             return Ok(true);
@@ -198,7 +201,7 @@ impl Opening<'_> {
     fn committed(self, intent: &Intent) -> Result<Found, Refusal> {
         self.home
             .sync()
-            .map_err(|error| Refusal::new(format!("the receiver can't make {} durable: {error}", self.home.place(&intent.target))))?;
+            .map_err(|error| Refusal::for_now(format!("the receiver can't make {} durable: {error}", self.home.place(&intent.target))))?;
         // A second name of the file, or the stream that the folder was unpacked from.
         remove(self.home, &intent.file);
         if let Some(staged) = &intent.staged

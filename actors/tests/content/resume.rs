@@ -196,6 +196,7 @@ fn an_attempt_that_does_not_end_keeps_later_ones_out() {
     let inbox = FileSink::into_dir(to.path());
     let _earlier = delivery.open(&inbox).unwrap();
     let refusal = delivery.open(&inbox).unwrap_err();
+    assert!(refusal.passing, "the sender comes back");
     assert!(refusal.reason.contains("earlier attempt of this delivery") && refusal.reason.contains("try again later"), "{refusal}");
     assert_eq!(names(to.path()).len(), 1);
 }
@@ -224,6 +225,15 @@ fn a_delivery_that_is_refused_when_it_goes_on_leaves_nothing() {
     assert!(refusal.reason.contains("exists already"), "{refusal}");
     assert_eq!(names(to.path()), ["content"]);
     assert_eq!(delivery.spool.load("partial").unwrap(), []);
+}
+
+#[test]
+fn what_is_kept_waits_for_room_if_that_is_all_it_lacks() {
+    let (to, delivery) = (tempdir().unwrap(), some(6000));
+    left(&delivery, &FileSink::into_dir(to.path()), 5);
+    let refusal = delivery.open(&FileSink::into_dir(to.path()).keep_free(1 << 60)).unwrap_err();
+    assert!(refusal.passing && refusal.reason.contains("free some space"), "{refusal}");
+    assert_eq!(delivery.held(&*delivery.open(&FileSink::into_dir(to.path())).unwrap()), Some(5));
 }
 
 #[test]

@@ -5,4 +5,5 @@
 mod control;
 mod faults;
 mod harness;
+mod recovery;
 mod sizes;

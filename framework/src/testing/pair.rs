@@ -1,7 +1,9 @@
 //! Two nodes that trust each other.
 
+use std::sync::Arc;
+
 use super::{Network, Random};
-use crate::node::{Node, NodeConfig, StartError};
+use crate::node::{Node, NodeConfig, StartError, Store};
 use crate::supervise::StageRegistry;
 use crate::wire::Identity;
 
@@ -16,37 +18,62 @@ pub struct Pair {
     pub paris: Node,
     config: NodeConfig,
     identities: [Identity; 2],
+    spool: Option<Arc<dyn Store>>,
 }
 
 impl Pair {
     /// Starts both with the same limits. The registries need no transport.
     pub async fn start(seed: u64, config: NodeConfig, lyon: StageRegistry, paris: StageRegistry) -> Result<Self, StartError> {
-        let (network, mut random) = (Network::seeded(seed), Random::seeded(seed));
-        let identities = [Identity::from_secret(random.secret()), Identity::from_secret(random.secret())];
-        let lyon = Self::node(&network, "lyon", &identities[0], "paris", &identities[1], &config, lyon).await?;
-        let paris = Self::node(&network, "paris", &identities[1], "lyon", &identities[0], &config, paris).await?;
-        Ok(Self { network, lyon, paris, config, identities })
+        Self::begin(seed, config, lyon, paris, None).await
     }
 
-    /// Stops `paris` at once and starts it anew with nothing but its key: what a process that died has lost.
+    /// Like [`Pair::start`], with a spool for `paris`, which outlives it.
+    pub async fn start_spooled(
+        seed: u64,
+        config: NodeConfig,
+        lyon: StageRegistry,
+        paris: StageRegistry,
+        spool: Arc<dyn Store>,
+    ) -> Result<Self, StartError> {
+        Self::begin(seed, config, lyon, paris, Some(spool)).await
+    }
+
+    /// Stops `paris` at once and starts it anew with nothing but its key, and its spool where it has one: what a process that died
+    /// has lost.
     pub async fn restart_paris(&mut self, registry: StageRegistry) -> Result<(), StartError> {
         let [lyon, paris] = &self.identities;
         self.paris.abort().await;
-        self.paris = Self::node(&self.network, "paris", paris, "lyon", lyon, &self.config, registry).await?;
+        self.paris = Self::node(&self.network, ["paris", "lyon"], [paris, lyon], &self.config, registry, self.spool.clone()).await?;
         Ok(())
     }
 
+    async fn begin(
+        seed: u64,
+        config: NodeConfig,
+        lyon: StageRegistry,
+        paris: StageRegistry,
+        spool: Option<Arc<dyn Store>>,
+    ) -> Result<Self, StartError> {
+        let (network, mut random) = (Network::seeded(seed), Random::seeded(seed));
+        let identities = [Identity::from_secret(random.secret()), Identity::from_secret(random.secret())];
+        let [one, two] = &identities;
+        let lyon = Self::node(&network, ["lyon", "paris"], [one, two], &config, lyon, None).await?;
+        let paris = Self::node(&network, ["paris", "lyon"], [two, one], &config, paris, spool.clone()).await?;
+        Ok(Self { network, lyon, paris, config, identities, spool })
+    }
+
+    /// A node of this name and identity that knows the other one.
     async fn node(
         network: &Network,
-        name: &str,
-        identity: &Identity,
-        other: &str,
-        known: &Identity,
+        [name, other]: [&str; 2],
+        [identity, known]: [&Identity; 2],
         config: &NodeConfig,
         registry: StageRegistry,
+        spool: Option<Arc<dyn Store>>,
     ) -> Result<Node, StartError> {
         let registry = registry.transport(network.transport(name));
         let builder = Node::builder().name(name).identity(identity.clone()).listen(name).peer(other, known.peer(), [other]);
+        let builder = spool.into_iter().fold(builder, |builder, spool| builder.spool(spool));
         builder.stages(registry).config(config.clone()).start().await
     }
 }

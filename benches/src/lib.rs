@@ -5,6 +5,7 @@
 //! - [`Contender`]: one way to bring a stream from a process to another; [`contenders`] lists all that are built
 //! - [`Job`], [`Side`], [`run`]: a run in two processes of its own, clocked and verified
 //! - [`limit`]: what the stages cost on this machine, hence what no pipeline of them can pass
+//! - [`in_memory`]: both chains of stages without a socket; [`Kit`]: a chunk in every state, for the codecs alone
 //! - [`machine`]: CPU time, memory, and how busy others keep the machine
 //! - [`Settings`], [`report`]: the command line and the tables
 #![forbid(unsafe_code)]
@@ -13,18 +14,23 @@ mod check;
 mod contender;
 mod corpus;
 mod goals;
+pub mod in_memory;
+mod kit;
 pub mod limit;
 pub mod machine;
+pub mod on_disk;
 mod ours;
 mod peers;
 mod process;
 pub mod report;
+pub mod rsync;
 mod settings;
 
 pub use check::{Check, Checker};
 pub use contender::{Contender, contenders, not_built};
 pub use corpus::{Corpus, Kind};
 pub use goals::{Bar, Goal, Measure, goals, verdict};
+pub use kit::Kit;
 pub use process::{Clock, Job, Side, Usage, play_role, run};
 pub use report::Run;
 pub use settings::Settings;

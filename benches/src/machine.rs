@@ -28,9 +28,22 @@ fn seconds(clock: ClockId) -> f64 {
 /// # Errors
 /// When `/proc` is not there, or not as Linux writes it.
 pub fn peak_resident_bytes() -> Result<u64> {
+    status_bytes("VmHWM:")
+}
+
+/// The memory this process has resident now, in bytes (`VmRSS`).
+///
+/// # Errors
+/// As [`peak_resident_bytes`].
+pub fn resident_bytes() -> Result<u64> {
+    status_bytes("VmRSS:")
+}
+
+fn status_bytes(field: &str) -> Result<u64> {
     let status = fs::read_to_string("/proc/self/status").context("reading /proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("/proc/self/status has no VmHWM line")?;
-    let kibibytes: u64 = line.trim().trim_end_matches("kB").trim_end().parse().context("VmHWM is no number")?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
+    let line = line.with_context(|| format!("/proc/self/status has no line {field}"))?;
+    let kibibytes: u64 = line.trim().trim_end_matches("kB").trim_end().parse().with_context(|| format!("{field} is no number"))?;
     Ok(kibibytes * 1024)
 }
 

@@ -16,6 +16,10 @@ pub struct Compressor {
 const SAMPLES: usize = 4;
 const SAMPLE: usize = 2 << 10;
 
+/// How much further into its page than the chunk the result begins. What does not compress is copied, and copying to a few
+/// bytes further into a page is slow (see the pool of buffers).
+const APART: usize = 1 << 10;
+
 impl Default for Compressor {
     fn default() -> Self {
         Self { encoder: Encoder::new(), sample: vec![0; max_compress_len(SAMPLE)] }
@@ -50,14 +54,15 @@ impl Transform for Compressor {
         if custody.transfer().compression == Compression::Off || self.samples_are_incompressible(bytes) {
             return Ok(raw());
         }
-        let mut buffer = custody.transfer().buffers.take(Prefix::LENGTH + max_compress_len(bytes.len()));
-        let compressed = self.encoder.compress(bytes, &mut buffer[Prefix::LENGTH..]);
+        let mut buffer = custody.transfer().buffers.take(APART + Prefix::LENGTH + max_compress_len(bytes.len()));
+        let (prefix, body) = buffer[APART..].split_at_mut(Prefix::LENGTH);
+        let compressed = self.encoder.compress(bytes, body);
         let compressed = compressed.map_err(|error| TransformError::new(format!("snappy: {error}")))?;
         if compressed > bytes.len() - bytes.len() / 8 {
             return Ok(raw());
         }
         let raw_len = u32::try_from(bytes.len()).expect("checked against the chunk size");
-        buffer[..Prefix::LENGTH].copy_from_slice(&Prefix { codec: Codec::SNAPPY, raw_len, index: custody.index() }.encode());
-        Ok(Compressed::from_parts(custody.clone(), buffer.freeze(0..Prefix::LENGTH + compressed)))
+        prefix.copy_from_slice(&Prefix { codec: Codec::SNAPPY, raw_len, index: custody.index() }.encode());
+        Ok(Compressed::from_parts(custody.clone(), buffer.freeze(APART..APART + Prefix::LENGTH + compressed)))
     }
 }

@@ -27,7 +27,9 @@ impl Rsync {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let config = home.join("rsyncd.conf");
         let path = folder.display();
-        std::fs::write(&config, format!("use chroot = no\n[inbox]\npath = {path}\nread only = no\n"))?;
+        // A daemon that root starts would become nobody, and could not write here.
+        let stays = if rustix::process::getuid().is_root() { "uid = root\ngid = root\n" } else { "" };
+        std::fs::write(&config, format!("use chroot = no\n{stays}[inbox]\npath = {path}\nread only = no\n"))?;
         let daemon = Command::new("rsync")
             .args(["--daemon", "--no-detach", "--address=127.0.0.1"])
             .args([format!("--port={port}"), format!("--config={}", config.display())])

@@ -3,10 +3,10 @@
 //! Invariant: a package lies whole and durable in the spool's folder before it is unpacked or kept; what was unpacked is
 //! remembered as a delivery of who packed it, whoever carried it.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::PathBuf;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use actix::Addr;
@@ -49,15 +49,8 @@ impl PackageSink {
             .ok_or_else(|| Refusal::new("a package has a version, and this one none"))?;
         let path = folder.join(format!("{}-{}.coming", offer.transfer.to_hex(), offer.peer));
         let failed = |error: io::Error| Refusal::for_now(format!("the spool can't be written: {}: {error}", path.display()));
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(failed)?;
-        // Another attempt at the same package may still be letting go of it.
-        let start = std::time::Instant::now();
-        while file.try_lock().is_err() {
-            if start.elapsed() > LET_GO {
-                return Err(Refusal::for_now("an earlier attempt still has this package open; send it again later"));
-            }
-            std::thread::sleep(std::time::Duration::from_millis(10));
-        }
+        let file = hold(&path).map_err(failed)?;
+        let file = file.ok_or_else(|| Refusal::for_now("an earlier attempt still has this package open; send it again later"))?;
         let noted = journal.earlier().and_then(decode_note);
         let resumed = noted.and_then(|noted| verified(&file, &noted, offer.chunk_size));
         let resumed = resumed.unwrap_or_default();
@@ -94,9 +87,9 @@ impl PackageSink {
             return Err(SinkError::Refused(Refusal::new("the package is of another delivery than the one that carries it")));
         }
         let committed = if label.receiver == self.shared.peer() { self.unpack().await? } else { self.keep(label, summary).await? };
-        self.file = None;
         // Kept packages have been moved; what is left of others has no use.
         let _ = std::fs::remove_file(&self.path);
+        self.file = None;
         Ok(committed)
     }
 
@@ -199,12 +192,36 @@ impl PackageSink {
     }
 
     fn let_go(&mut self, keep: bool) {
-        if self.file.take().is_some() && !keep {
+        // Held to the end: another attempt may wait for it, and must not find what is about to go.
+        let Some(_held) = self.file.take() else { return };
+        if !keep {
             // Neither being there is a fault.
             let _ = std::fs::remove_file(&self.path);
             let _ = self.journal.clear();
         }
     }
+}
+
+/// Opens a package's file for this attempt alone; `None` if another one doesn't let go of it.
+///
+/// Who finishes removes or moves the file while holding it, so what was waited for may by then have no name any more: what
+/// counts is the file that bears the name once it is held.
+fn hold(path: &Path) -> io::Result<Option<File>> {
+    let start = std::time::Instant::now();
+    while start.elapsed() <= LET_GO {
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        match file.try_lock() {
+            Ok(()) => {
+                let (held, named) = (file.metadata()?, std::fs::metadata(path));
+                if named.is_ok_and(|named| (named.dev(), named.ino()) == (held.dev(), held.ino())) {
+                    return Ok(Some(file));
+                }
+            }
+            Err(TryLockError::WouldBlock) => std::thread::sleep(std::time::Duration::from_millis(10)),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
+    Ok(None)
 }
 
 /// Decides about what is in a package, as a session does about what comes by itself.
@@ -315,3 +332,30 @@ impl std::fmt::Debug for PackageSink {
 
 /// How long an earlier attempt may take to let go.
 const LET_GO: std::time::Duration = std::time::Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
+
+    use super::*;
+
+    #[test]
+    fn who_waited_for_a_package_that_was_finished_gets_a_new_file_with_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("package.coming");
+        let first = hold(&path).unwrap().unwrap();
+        // It has the file open before the first one is done with it, as a second attempt would.
+        let early = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        let waiting = std::thread::spawn({
+            let path = path.clone();
+            move || hold(&path).unwrap().unwrap()
+        });
+        assert!(early.try_lock().is_err());
+        std::fs::remove_file(&path).unwrap();
+        drop(first);
+        let second = waiting.join().unwrap();
+        let named = std::fs::metadata(&path).unwrap();
+        assert_eq!(named.ino(), second.metadata().unwrap().ino());
+        assert_ne!(named.ino(), early.metadata().unwrap().ino());
+    }
+}

@@ -13,7 +13,7 @@
 //! # Layout
 //! The floors of the house, top to bottom; each uses only those below it.
 //! - [`node`]: what a host embeds
-//! - [`remote`]: names of what a node offers
+//! - [`remote`]: typed messages to actors on other nodes, and the names of what a node offers
 //! - [`supervise`]: what runs, and what happens when it dies
 //! - [`pipeline`]: what flows, and what it flows through
 //! - [`delivery`]: what was sent and what has arrived; sans-I/O
@@ -33,6 +33,13 @@ pub mod supervise;
 pub mod testing;
 pub mod wire;
 
+/// What derived code names.
+#[doc(hidden)]
+pub mod __private {
+    pub use actix;
+}
+
 pub use delivery::{Failure, FailureKind, Receipt, TransferId};
 pub use node::{Destination, Node, NodeBuilder, NodeConfig, NodeEvent, SendOptions, TransferHandle, TransferNews, TrustedPeer};
+pub use remote::{Remote, RemoteError, RemoteErrorKind, RemoteMessage};
 pub use wire::{Identity, PeerId, Ticket};

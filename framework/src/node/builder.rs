@@ -17,7 +17,7 @@ use super::store::{MemoryStore, Store};
 use super::trust::{Trust, TrustError, TrustedPeer};
 use crate::metrics::Metrics;
 use crate::pipeline::{Budget, BufferPool, Inbox};
-use crate::remote::{Directory, DirectoryError};
+use crate::remote::{Directory, DirectoryError, Undelivered};
 use crate::supervise::{NodeSupervisor, RegistryError, StageRegistry};
 use crate::wire::{Identity, PeerId};
 
@@ -36,7 +36,17 @@ pub struct NodeBuilder {
     store: Option<Arc<dyn Store>>,
     spool: Option<Arc<dyn Store>>,
     dormant: bool,
+    undelivered: Option<OnUndelivered>,
     config: NodeConfig,
+}
+
+/// What hears of messages that did not reach their actor.
+struct OnUndelivered(Arc<dyn Fn(Undelivered) + Send + Sync>);
+
+impl std::fmt::Debug for OnUndelivered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OnUndelivered")
+    }
 }
 
 /// Why a node could not start.
@@ -151,6 +161,14 @@ impl NodeBuilder {
         self
     }
 
+    /// Hears of every [`tell`](crate::remote::Remote::tell) that did not reach its actor, or may not have, on whatever thread finds
+    /// out. Default: they are logged.
+    #[must_use]
+    pub fn on_undelivered(mut self, hook: impl Fn(Undelivered) + Send + Sync + 'static) -> Self {
+        self.undelivered = Some(OnUndelivered(Arc::new(hook)));
+        self
+    }
+
     /// Its limits.
     #[must_use]
     pub fn config(mut self, config: NodeConfig) -> Self {
@@ -201,6 +219,11 @@ pub(super) fn block_on<F: Future>(future: F) -> F::Output {
     }
 }
 
+fn log_undelivered(undelivered: Undelivered) {
+    let Undelivered { peer, name, message, count, error } = undelivered;
+    tracing::warn!(peer = %peer.short(), %name, message, count, %error, "messages did not reach their actor");
+}
+
 /// What the node's thread hands to the handle.
 pub(super) struct Parts {
     pub(super) shared: Arc<NodeShared>,
@@ -230,7 +253,7 @@ fn run(builder: NodeBuilder, ready: oneshot::Sender<Result<Parts, StartError>>) 
 }
 
 async fn prepare(builder: NodeBuilder, workers: Vec<actix::ArbiterHandle>, stop: oneshot::Sender<()>) -> Result<Parts, StartError> {
-    let NodeBuilder { name, identity, listen, peers, inboxes, registry, store, spool, dormant, config } = builder;
+    let NodeBuilder { name, identity, listen, peers, inboxes, registry, store, spool, dormant, undelivered, config } = builder;
     let store = store.unwrap_or_else(|| Arc::<MemoryStore>::default());
     let trust = Trust::load(Arc::clone(&store))?;
     for (id, peer) in peers {
@@ -257,6 +280,10 @@ async fn prepare(builder: NodeBuilder, workers: Vec<actix::ArbiterHandle>, stop:
         workers,
         supervisor: NodeSupervisor::new(config.restart, metrics.clone()).start(),
         lane_tickets: DashMap::new(),
+        exchanges: DashMap::new(),
+        undelivered: undelivered.map_or_else(|| Arc::new(log_undelivered) as Arc<dyn Fn(Undelivered) + Send + Sync>, |hook| hook.0),
+        hub: std::sync::OnceLock::new(),
+        arbiter: Arbiter::current(),
         metrics,
         config,
     });
@@ -265,6 +292,8 @@ async fn prepare(builder: NodeBuilder, workers: Vec<actix::ArbiterHandle>, stop:
     }
     let events = shared.events.subscribe();
     let hub = Hub::new(Arc::clone(&shared)).start();
+    // It is set only here.
+    let _ = shared.hub.set(hub.clone());
     let outbox = match spool {
         Some(spool) => {
             let loaded = Outbox::load(Arc::clone(&shared), spool, hub.clone(), dormant).map_err(StartError::Spool)?;

@@ -112,6 +112,10 @@ impl Node {
         Self(Arc::new(Inner { shared, hub, outbox, addresses, events, stop, stopped }))
     }
 
+    pub(super) fn shared(&self) -> &Arc<NodeShared> {
+        &self.0.shared
+    }
+
     /// Who it is.
     pub fn peer(&self) -> PeerId {
         self.0.shared.peer()

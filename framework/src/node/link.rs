@@ -3,6 +3,8 @@
 //! Driving contract of `wire`: preamble, reply, handshake, then the initiator's `Hello`, and only when that has verified
 //! does anything take effect; then frames both ways, `Link` deciding about heartbeats.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,12 +20,65 @@ use super::session::Session;
 use super::session::signals::{ControlIn, DialFailed, LinkLost};
 use super::shared::NodeShared;
 use super::transport::{Connection, Io};
+use crate::pipeline::{Custody, Outlet, Parcel, Sealed, Slots, Transfer};
+use crate::wire::message::MESSAGE_STREAM;
 use crate::wire::{
-    CONTROL_BODY_LIMIT, Choice, Control, ControlOpener, ControlSealer, FrameDecoder, FrameHeader, FrameKind, HANDSHAKE_LIMIT,
-    HEADER_LENGTH, LaneInitiator, Link, LinkAction, LinkInitiator, Offer, PeerId, Preamble, PreambleReply, Purpose, REPLY_LENGTH,
-    RefuseReason, frame_handshake, handshake_length, lane_prologue, prologue,
+    CONTROL_BODY_LIMIT, Choice, Control, ControlOpener, ControlSealer, FEATURE_MESSAGES, Frame, FrameDecoder, FrameHeader, FrameKind,
+    HANDSHAKE_LIMIT, HEADER_LENGTH, LaneInitiator, Link, LinkAction, LinkInitiator, Offer, PeerId, Preamble, PreambleReply, Purpose,
+    REPLY_LENGTH, RefuseReason, Suite, frame_handshake, handshake_length, lane_prologue, prologue,
 };
 
+/// What waits for the socket.
+pub(crate) enum Outbound {
+    Control(Control),
+    /// A sealed batch of messages: few at a time, each in a slot.
+    Batch(Sealed),
+}
+
+/// Where batches of messages go that come in, once the peer has said that it sends some.
+#[derive(Clone, Default)]
+pub(crate) struct BatchInlet(Rc<RefCell<Option<Batches>>>);
+
+struct Batches {
+    transfer: Arc<Transfer>,
+    inlet: Outlet<Sealed>,
+    slots: Slots,
+    next: u64,
+}
+
+impl BatchInlet {
+    /// Opens it; `false` if it was open.
+    pub(crate) fn open(&self, transfer: Arc<Transfer>, inlet: Outlet<Sealed>) -> bool {
+        let batches = Batches { transfer, inlet, slots: Slots::new(BATCHES), next: 0 };
+        self.0.borrow_mut().replace(batches).is_none()
+    }
+
+    /// Takes a frame; waits while the stages have as many as they may.
+    async fn take(&self, frame: Frame) -> Result<(), String> {
+        let slots = self.0.borrow().as_ref().map(|batches| batches.slots.clone());
+        let Some(slots) = slots.filter(|_| frame.header.stream == MESSAGE_STREAM && !frame.header.is_last()) else {
+            return Err("the peer broke the protocol: a chunk on the express lane".into());
+        };
+        let slot = slots.take().await;
+        let mut batches = self.0.borrow_mut();
+        let Some(batches) = &mut *batches else { return Ok(()) };
+        if frame.header.index != batches.next {
+            return Err(format!("the peer broke the protocol: batch {} instead of {}", frame.header.index, batches.next));
+        }
+        batches.next += 1;
+        let mut whole = batches.transfer.buffers.take(HEADER_LENGTH + frame.body.len());
+        whole[..HEADER_LENGTH].copy_from_slice(&frame.header.encode());
+        whole[HEADER_LENGTH..].copy_from_slice(&frame.body);
+        let length = whole.len();
+        let custody = Custody::incoming(&batches.transfer, frame.header.index, false, None);
+        custody.hold_slot(slot);
+        batches.inlet.send(Sealed::from_parts(custody, whole.freeze(0..length)));
+        Ok(())
+    }
+}
+
+/// Batches of messages that may be between the socket and the actors.
+const BATCHES: usize = 4;
 /// Control messages that may wait for the socket. A peer that lets more pile up does not read.
 const QUEUE: usize = 4096;
 /// How long what is queued may take to be written once the link is given up: a peer that takes it slowly must not keep the
@@ -78,7 +133,7 @@ pub(crate) enum Hope {
 pub(crate) fn offer(shared: &NodeShared) -> Offer {
     Offer {
         suites: shared.registry.suites(),
-        features: 0,
+        features: FEATURE_MESSAGES,
         max_frame: NodeConfig::CHUNK_MOST + crate::pipeline::Transfer::OVERHEAD,
         lanes: u16::try_from(shared.workers.len()).unwrap_or(u16::MAX),
     }
@@ -212,8 +267,13 @@ pub(crate) struct LiveLink {
     pub(crate) lanes: u16,
     pub(crate) max_frame: u32,
     pub(crate) since: Instant,
-    queue: Option<mpsc::Sender<Control>>,
-    reading: JoinHandle<()>,
+    pub(crate) features: u64,
+    pub(crate) suite: Suite,
+    pub(crate) batches: BatchInlet,
+    queue: Option<mpsc::Sender<Outbound>>,
+    reading: Option<JoinHandle<()>>,
+    /// Has the reader take nothing in any more.
+    hush: Option<oneshot::Sender<()>>,
     writing: Option<JoinHandle<()>>,
     /// Dropped with the link: its last words have little time from then on.
     _up: oneshot::Sender<()>,
@@ -226,8 +286,19 @@ impl LiveLink {
         let (queue, queued) = mpsc::channel(QUEUE);
         let link = Link::new(config.link, Instant::now());
         let (answers, stalled_after, writer_session) = (queue.clone(), config.link.dead_after(), session.clone());
+        let batches = BatchInlet::default();
+        let batches_in = batches.clone();
+        let (hush, hushed) = oneshot::channel();
         let reading = actix::spawn(async move {
-            let why = read(reader, opener, link, answers, epoch, &session).await;
+            let mut reader = reader;
+            let why = tokio::select! {
+                why = read(&mut reader, (opener, batches_in), link, answers, epoch, &session) => why,
+                Ok(()) = hushed => {
+                    // A connection that is closed with something unread is reset, and the peer loses the last words.
+                    let _ = tokio::time::timeout(LAST_WORDS, tokio::io::copy(&mut reader, &mut tokio::io::sink())).await;
+                    return;
+                }
+            };
             session.do_send(LinkLost { epoch, why });
         });
         let (up, is_up) = oneshot::channel();
@@ -245,34 +316,56 @@ impl LiveLink {
                 () = overdue => {}
             }
         });
-        let (lanes, max_frame) = (choice.lanes, choice.max_frame);
-        let since = Instant::now();
-        Self { epoch, hash, dialed, address, lanes, max_frame, since, queue: Some(queue), reading, writing: Some(writing), _up: up }
+        let Choice { lanes, max_frame, features, suite } = choice;
+        let (since, queue, writing) = (Instant::now(), Some(queue), Some(writing));
+        Self {
+            epoch,
+            hash,
+            dialed,
+            address,
+            lanes,
+            max_frame,
+            since,
+            features,
+            suite,
+            batches,
+            queue,
+            reading: Some(reading),
+            hush: Some(hush),
+            writing,
+            _up: up,
+        }
     }
 
     pub(crate) fn say(&self, control: Control) -> Result<(), String> {
         let Some(queue) = &self.queue else { return Ok(()) };
-        queue.try_send(control).map_err(|_| format!("the peer does not read: {QUEUE} control messages wait for it"))
+        queue.try_send(Outbound::Control(control)).map_err(|_| format!("the peer does not read: {QUEUE} control messages wait for it"))
+    }
+
+    /// What batches are written by.
+    pub(crate) fn queue(&self) -> Option<mpsc::Sender<Outbound>> {
+        self.queue.clone()
     }
 
     /// Writes what is queued, then closes.
     pub(crate) fn flush(mut self) -> impl Future<Output = ()> {
         self.queue = None;
-        // The reader holds a sender, too, for its answers.
-        self.reading.abort();
-        let writing = self.writing.take();
+        // The reader holds a sender, too, for its answers. It may have ended.
+        self.hush.take().map(|hush| hush.send(()));
+        let tasks = [self.writing.take(), self.reading.take()];
         async move {
-            if let Some(writing) = writing {
-                // The peer may be gone or not read: its end is not waited for long.
-                let _ = tokio::time::timeout(LAST_WORDS, writing).await;
-            }
+            // The peer may be gone or not read: its end is not waited for long.
+            let ended = futures_util::future::join_all(tasks.into_iter().flatten());
+            let _ = tokio::time::timeout(LAST_WORDS, ended).await;
         }
     }
 }
 
 impl Drop for LiveLink {
     fn drop(&mut self) {
-        self.reading.abort();
+        if let Some(reading) = &self.reading {
+            reading.abort();
+        }
         // The writer ends by itself when the queue is written, or its time is up.
     }
 }
@@ -280,17 +373,26 @@ impl Drop for LiveLink {
 async fn write(
     mut socket: WriteHalf<Box<dyn Io>>,
     mut sealer: ControlSealer,
-    mut queue: mpsc::Receiver<Control>,
+    mut queue: mpsc::Receiver<Outbound>,
     stalled_after: Duration,
 ) -> Result<(), String> {
     while let Some(first) = queue.recv().await {
-        let mut batch = Vec::new();
+        let (mut batch, mut messages) = (Vec::new(), None);
         let mut next = Some(first);
-        while let Some(control) = next {
-            batch.extend(sealer.seal_control(&control).map_err(|error| error.to_string())?);
-            next = if batch.len() < BATCH { queue.try_recv().ok() } else { None };
+        while let Some(outbound) = next.take() {
+            match outbound {
+                Outbound::Control(control) => {
+                    batch.extend(sealer.seal_control(&control).map_err(|error| error.to_string())?);
+                    next = if batch.len() < BATCH { queue.try_recv().ok() } else { None };
+                }
+                Outbound::Batch(sealed) => messages = Some(sealed),
+            }
         }
         write_whole(&mut socket, &batch, stalled_after).await.map_err(|end| end.to_string())?;
+        if let Some(sealed) = messages {
+            write_whole(&mut socket, sealed.content(), stalled_after).await.map_err(|end| end.to_string())?;
+            sealed.custody().finish(0);
+        }
     }
     // Closing is a courtesy; the peer notices anyway.
     let _ = socket.shutdown().await;
@@ -298,10 +400,10 @@ async fn write(
 }
 
 async fn read(
-    mut socket: ReadHalf<Box<dyn Io>>,
-    mut opener: ControlOpener,
+    socket: &mut ReadHalf<Box<dyn Io>>,
+    (mut opener, batches): (ControlOpener, BatchInlet),
     mut link: Link,
-    answers: mpsc::Sender<Control>,
+    answers: mpsc::Sender<Outbound>,
     epoch: u64,
     session: &Addr<Session>,
 ) -> String {
@@ -312,12 +414,18 @@ async fn read(
             let control = match decoder.decode(&mut bytes) {
                 Ok(None) => break,
                 Ok(Some(frame)) if frame.header.kind == FrameKind::Control => opener.open_control(&frame.body),
-                Ok(Some(_)) => return "the peer broke the protocol: a chunk on the express lane".into(),
+                Ok(Some(frame)) => {
+                    // Of use to the peer's heartbeat only; what it says is authenticated by the stages.
+                    if let Err(why) = batches.take(frame).await {
+                        return why;
+                    }
+                    continue;
+                }
                 Err(error) => return format!("the peer broke the protocol: {error}"),
             };
             link.heard(Instant::now());
             match control {
-                Ok(Control::Ping { nonce }) => drop(answers.try_send(Control::Pong { nonce })),
+                Ok(Control::Ping { nonce }) => drop(answers.try_send(Outbound::Control(Control::Pong { nonce }))),
                 Ok(Control::Pong { .. }) => {}
                 // Awaited, so that a flood of messages waits in the socket and not in a mailbox.
                 Ok(control) => {
@@ -339,7 +447,7 @@ async fn read(
             },
             () = tokio::time::sleep_until(deadline) => match link.handle_timeout(Instant::now()) {
                 LinkAction::None => {}
-                LinkAction::Ping(nonce) => drop(answers.try_send(Control::Ping { nonce })),
+                LinkAction::Ping(nonce) => drop(answers.try_send(Outbound::Control(Control::Ping { nonce }))),
                 LinkAction::Dead => return "nothing was heard from the peer for too long".into(),
                 LinkAction::Renew => return "the link is old enough to be renewed".into(),
             },

@@ -13,7 +13,7 @@ use super::trust::Trust;
 use crate::metrics::Metrics;
 use crate::node::{Store, Transport};
 use crate::pipeline::{Budget, BufferPool};
-use crate::remote::Directory;
+use crate::remote::{Directory, Exchange, Undelivered};
 use crate::supervise::{NodeSupervisor, StageRegistry};
 use crate::wire::{Identity, PeerId};
 
@@ -29,7 +29,6 @@ pub(crate) struct LaneInvitation {
     pub(crate) issued: std::time::Instant,
 }
 
-#[derive(Debug)]
 pub(crate) struct NodeShared {
     pub(crate) name: String,
     pub(crate) identity: Identity,
@@ -57,6 +56,14 @@ pub(crate) struct NodeShared {
     pub(crate) workers: Vec<ArbiterHandle>,
     pub(crate) supervisor: Addr<NodeSupervisor>,
     pub(crate) lane_tickets: LaneTickets,
+    /// What there is to say to each peer, whichever session and link there is.
+    pub(crate) exchanges: DashMap<PeerId, Arc<Exchange>>,
+    /// What hears of messages that did not reach their actor.
+    pub(crate) undelivered: Arc<dyn Fn(Undelivered) + Send + Sync>,
+    /// Set once, at the start.
+    pub(crate) hub: std::sync::OnceLock<Addr<super::hub::Hub>>,
+    /// The arbiter that links, and actors that are hosted, live on.
+    pub(crate) arbiter: ArbiterHandle,
 }
 
 impl LaneInvitation {
@@ -73,9 +80,30 @@ impl NodeShared {
         self.identity.peer()
     }
 
+    /// What there is to say to a peer.
+    pub(crate) fn exchange(&self, peer: PeerId) -> Arc<Exchange> {
+        let make = || {
+            let name = self.trust.peer(&peer).map_or_else(|| peer.short(), |peer| peer.name);
+            let hub = self.hub.get().cloned();
+            let connect = move || {
+                if let Some(hub) = &hub {
+                    hub.do_send(super::hub::Connect(peer));
+                }
+            };
+            Arc::new(Exchange::new(peer, name, connect, Arc::clone(&self.undelivered)))
+        };
+        Arc::clone(&self.exchanges.entry(peer).or_insert_with(make))
+    }
+
     pub(crate) fn emit(&self, event: NodeEvent) {
         // Nobody listening is fine.
         let _ = self.events.send(event);
+    }
+}
+
+impl std::fmt::Debug for NodeShared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NodeShared").field("name", &self.name).field("peer", &self.peer()).finish_non_exhaustive()
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -60,6 +61,8 @@ pub struct Trust {
     /// The version of the store that is in memory.
     seen: Arc<Mutex<u128>>,
     revoked: broadcast::Sender<PeerId>,
+    /// Counts changes of peers.
+    changes: Arc<AtomicU64>,
 }
 
 /// Why trust could not be changed.
@@ -99,7 +102,14 @@ impl Trust {
 
     /// What the store remembers.
     pub fn load(store: Arc<dyn Store>) -> Result<Self, TrustError> {
-        let trust = Self { peers: Arc::default(), tickets: Arc::default(), store, seen: Arc::default(), revoked: broadcast::channel(64).0 };
+        let trust = Self {
+            peers: Arc::default(),
+            tickets: Arc::default(),
+            store,
+            seen: Arc::default(),
+            revoked: broadcast::channel(64).0,
+            changes: Arc::default(),
+        };
         let mut seen = trust.seen.lock().unwrap_or_else(PoisonError::into_inner);
         *seen = trust.store.version().map_err(unread)?;
         trust.read()?;
@@ -147,6 +157,7 @@ impl Trust {
             // Nobody listening means no links to close.
             let _ = self.revoked.send(id);
         }
+        self.changes.fetch_add(1, Ordering::Release);
         self.tickets.retain(|key, _| tickets.contains_key(key));
         peers.into_iter().for_each(|(id, peer)| drop(self.peers.insert(id, peer)));
         tickets.into_iter().for_each(|(key, grant)| drop(self.tickets.insert(key, grant)));
@@ -166,6 +177,7 @@ impl Trust {
         }
         self.write(PEERS, id.as_bytes(), &peer)?;
         self.peers.insert(id, peer);
+        self.changes.fetch_add(1, Ordering::Release);
         Ok(())
     }
 
@@ -174,6 +186,7 @@ impl Trust {
         let hold = self.hold()?;
         self.store.remove(PEERS, id.as_bytes()).map_err(unwritten)?;
         let known = self.peers.remove(&id).is_some();
+        self.changes.fetch_add(1, Ordering::Release);
         for mut grant in self.tickets.iter_mut().filter(|grant| grant.redeemers.contains(&id)) {
             // A redeemed ticket must not let the revoked peer in again.
             grant.most_redeemers = 0;
@@ -278,6 +291,11 @@ impl Trust {
         let free = |name: &String| !name.is_empty() && !self.peers.iter().any(|entry| *entry.key() != id && entry.value().name == *name);
         let longer = format!("{wanted}-{}", id.short());
         [wanted, longer].into_iter().find(free).unwrap_or_else(|| id.to_string())
+    }
+
+    /// Counts changes of peers.
+    pub(crate) fn version(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
     }
 
     /// Hears of every peer that is revoked.

@@ -5,19 +5,30 @@
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use actix::{Message, Recipient};
 use dashmap::{DashMap, Entry};
 
+use super::error::{RemoteError, RemoteErrorKind};
+use super::mailbox::{Door, Mailbox};
 use crate::pipeline::Inbox;
+use crate::wire::message::NAME_LIMIT;
 
 /// Names, and what they stand for. Cloning it shares it.
 #[derive(Clone, Default)]
-pub struct Directory(Arc<DashMap<String, Named>>);
+pub struct Directory {
+    names: Arc<DashMap<String, Named>>,
+    /// Counts changes.
+    version: Arc<AtomicU64>,
+}
 
 enum Named {
     Inbox(Arc<dyn Inbox>),
+    /// For messages of one type, from this process only.
     Mailbox(Box<dyn Any + Send + Sync>),
+    /// For messages of these types, from other nodes, too.
+    Mailboxes(Vec<Arc<dyn Mailbox>>),
 }
 
 /// Why a name could not be given.
@@ -35,6 +46,14 @@ pub enum DirectoryError {
     Unsuitable {
         /// The name.
         name: String,
+    },
+    /// No sensible name of a type of message.
+    #[error("{message:?} can't be the name of a type of message: 1 to {limit} bytes")]
+    Message {
+        /// The name.
+        message: &'static str,
+        /// The limit.
+        limit: usize,
     },
     /// More names than a node keeps.
     #[error("there are {limit} names already")]
@@ -64,10 +83,68 @@ impl Directory {
         M::Result: Send,
     {
         // Cloned out: no guard of the table is held while anything is awaited.
-        match &*self.0.get(name)? {
+        match &*self.names.get(name)? {
             Named::Mailbox(mailbox) => mailbox.downcast_ref::<Recipient<M>>().cloned(),
+            Named::Mailboxes(mailboxes) => {
+                mailboxes.iter().find_map(|mailbox| mailbox.as_any().downcast_ref::<Arc<Door<M>>>()?.recipient())
+            }
             Named::Inbox(_) => None,
         }
+    }
+
+    /// Lets a name take messages of one more type, from other nodes, too.
+    pub(crate) fn offer(&self, name: &str, mailbox: Arc<dyn Mailbox>) -> Result<(), DirectoryError> {
+        let message = mailbox.message();
+        if message.is_empty() || message.len() > NAME_LIMIT {
+            return Err(DirectoryError::Message { message, limit: NAME_LIMIT });
+        }
+        self.check(name)?;
+        match self.names.entry(name.to_owned()) {
+            Entry::Occupied(mut place) => match place.get_mut() {
+                Named::Mailboxes(mailboxes) if mailboxes.iter().all(|other| other.message() != message) => mailboxes.push(mailbox),
+                _ => return Err(DirectoryError::Taken { name: name.to_owned() }),
+            },
+            Entry::Vacant(place) => drop(place.insert(Named::Mailboxes(vec![mailbox]))),
+        }
+        self.version.fetch_add(1, Ordering::Release);
+        Ok(())
+    }
+
+    /// What takes messages of that type under that name.
+    pub(crate) fn mailbox(&self, name: &str, message: &str, version: u32) -> Result<Arc<dyn Mailbox>, RemoteError> {
+        let nobody = || RemoteError::new(RemoteErrorKind::NoSuchName, format!("nothing is registered as {name:?} there: is it running?"));
+        let named = self.names.get(name).ok_or_else(nobody)?;
+        let Named::Mailboxes(mailboxes) = &*named else {
+            let text = format!("{name:?} takes no messages from other nodes there");
+            return Err(RemoteError::new(RemoteErrorKind::NoSuchMessage, text));
+        };
+        let Some(mailbox) = mailboxes.iter().find(|mailbox| mailbox.message() == message) else {
+            let known: Vec<_> = mailboxes.iter().map(|mailbox| mailbox.message()).collect();
+            let text = format!("{name:?} does not take {message}; it takes {}", known.join(", "));
+            return Err(RemoteError::new(RemoteErrorKind::NoSuchMessage, text));
+        };
+        if mailbox.version() != version {
+            let text = format!("{name:?} takes version {} of {message}, not {version}: update the older program", mailbox.version());
+            return Err(RemoteError::new(RemoteErrorKind::VersionMismatch, text));
+        }
+        Ok(Arc::clone(mailbox))
+    }
+
+    /// Whether there is something alive of that name, or why not.
+    pub(crate) fn presence(&self, name: &str) -> Result<(), RemoteErrorKind> {
+        match self.names.get(name).as_deref() {
+            None => Err(RemoteErrorKind::NoSuchName),
+            Some(Named::Mailboxes(mailboxes)) => match mailboxes.iter().find(|mailbox| !mailbox.is_alive()) {
+                Some(dead) => Err(dead.why_dead(name).kind),
+                None => Ok(()),
+            },
+            Some(Named::Inbox(_) | Named::Mailbox(_)) => Ok(()),
+        }
+    }
+
+    /// Counts changes.
+    pub(crate) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
     }
 
     /// Gives an inbox a name.
@@ -77,35 +154,43 @@ impl Directory {
 
     /// The inbox of that name.
     pub fn inbox(&self, name: &str) -> Option<Arc<dyn Inbox>> {
-        match &*self.0.get(name)? {
+        match &*self.names.get(name)? {
             Named::Inbox(inbox) => Some(Arc::clone(inbox)),
-            Named::Mailbox(_) => None,
+            Named::Mailbox(_) | Named::Mailboxes(_) => None,
         }
     }
 
     /// Frees a name; `false` if nothing had it. Transfers that run go on.
     pub fn unregister(&self, name: &str) -> bool {
-        self.0.remove(name).is_some()
+        let was_there = self.names.remove(name).is_some();
+        self.version.fetch_add(1, Ordering::Release);
+        was_there
     }
 
     /// All names, sorted.
     pub fn names(&self) -> Vec<String> {
-        let mut names: Vec<_> = self.0.iter().map(|entry| entry.key().clone()).collect();
+        let mut names: Vec<_> = self.names.iter().map(|entry| entry.key().clone()).collect();
         names.sort();
         names
     }
 
-    fn insert(&self, name: &str, named: Named) -> Result<(), DirectoryError> {
+    fn check(&self, name: &str) -> Result<(), DirectoryError> {
         if name.is_empty() || name.chars().count() > 64 || name.chars().any(|c| c == '/' || c.is_control()) {
             return Err(DirectoryError::Unsuitable { name: name.to_owned() });
         }
-        if self.0.len() >= Self::LIMIT {
+        if self.names.len() >= Self::LIMIT {
             return Err(DirectoryError::Full { limit: Self::LIMIT });
         }
-        match self.0.entry(name.to_owned()) {
+        Ok(())
+    }
+
+    fn insert(&self, name: &str, named: Named) -> Result<(), DirectoryError> {
+        self.check(name)?;
+        match self.names.entry(name.to_owned()) {
             Entry::Occupied(_) => Err(DirectoryError::Taken { name: name.to_owned() }),
             Entry::Vacant(place) => {
                 place.insert(named);
+                self.version.fetch_add(1, Ordering::Release);
                 Ok(())
             }
         }

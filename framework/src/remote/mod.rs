@@ -1,5 +1,35 @@
-//! Names of what a node offers.
+//! Typed messages between actors of different nodes: as easily as to a local `Recipient`, with honest guarantees.
+//!
+//! ```text
+//!  Remote<M> ─▶ exchange ─▶ queue ─▶ (pump) batch ─▶ Compressor ─▶ Sealer ─▶ link
+//!  (any thread) calls, credit        Chunk                                     ║
+//!  actor ◀─ mailbox ◀─ directory ◀─ postbox ◀─ Decompressor ◀─ Opener ◀──── link
+//! ```
+//! A batch passes the same stages as a chunk of content does, inline, on the arbiter of the link. What an actor may have waiting is
+//! bounded by credit that the sender holds and the receiver gives back, not by the capacity of mailboxes.
 
+mod calls;
 mod directory;
+mod error;
+mod exchange;
+mod handle;
+mod mailbox;
+mod message;
+mod postbox;
+mod presence;
+mod queue;
+mod serving;
 
+pub use calls::{Download, Upload};
 pub use directory::{Directory, DirectoryError};
+pub use error::{RemoteError, RemoteErrorKind};
+pub use estafette_derive::RemoteMessage;
+pub use exchange::Undelivered;
+pub use handle::{ANSWER_WITHIN, Remote};
+pub use message::{RemoteMessage, RemoteResult};
+pub use presence::{Presence, Watch};
+pub use serving::{Asked, Called, Replies, Reply, Requests};
+
+pub(crate) use exchange::Exchange;
+pub(crate) use mailbox::{ByItself, Door, Mailbox, Plain, Streams};
+pub(crate) use postbox::{Admission, ClosePostbox, Postbox};

@@ -179,6 +179,18 @@ impl StageRegistry {
         Ok(decoded.join(digest))
     }
 
+    /// The pipeline that sends batches of messages: compressor, sealer.
+    pub(crate) fn sending_batches(&self, suite: Suite) -> Result<Pipeline<Chunk, Sealed>, RegistryError> {
+        let compressor = self.compressor.as_ref().ok_or(RegistryError::Missing { what: "compressor" })?;
+        Ok(compressor.0.clone().join(&self.find_suite(suite)?.0))
+    }
+
+    /// The pipeline that receives them.
+    pub(crate) fn receiving_batches(&self, suite: Suite) -> Result<Pipeline<Sealed, Chunk>, RegistryError> {
+        let compressor = self.compressor.as_ref().ok_or(RegistryError::Missing { what: "decompressor" })?;
+        Ok(self.find_suite(suite)?.1.clone().join(&compressor.1))
+    }
+
     /// Starts a chunker on the current thread, where one is registered.
     pub fn start_chunker(&self, seat: ChunkerSeat) -> Option<Recipient<Piece>> {
         self.chunker.as_ref().map(|start| start(seat))

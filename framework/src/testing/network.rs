@@ -226,9 +226,12 @@ impl Network {
         let way = |cut, flips, delay| Way { network: self.clone(), mode: watched.clone(), cut, flips, delay, at: 0 };
         let there = way(faults.cut_there, faults.flips_there, faults.delay_there);
         let back = way(faults.cut_back, faults.flips_back, faults.delay_back);
+        let mut there = Box::pin(there.run(preamble, near_reader, far_writer));
+        let mut back = Box::pin(back.run(Vec::new(), far_reader, near_writer));
+        // Who has said all may still listen.
         tokio::select! {
-            () = there.run(preamble, near_reader, far_writer) => {}
-            () = back.run(Vec::new(), far_reader, near_writer) => {}
+            ended = &mut there => if ended { back.await; },
+            ended = &mut back => if ended { there.await; },
         }
     }
 }
@@ -244,13 +247,13 @@ struct Way {
 }
 
 impl Way {
-    /// Ends when the connection does.
-    async fn run(mut self, first: Vec<u8>, mut from: ReadHalf<DuplexStream>, mut to: WriteHalf<DuplexStream>) {
+    /// Ends when the connection does, or when all was said in this direction: then with `true`.
+    async fn run(mut self, first: Vec<u8>, mut from: ReadHalf<DuplexStream>, mut to: WriteHalf<DuplexStream>) -> bool {
         let mut mode = self.mode.clone();
         tokio::select! {
             biased;
-            _ = mode.wait_for(|mode| *mode == Mode::Cut) => {}
-            _ = self.pass_all(first, &mut from, &mut to) => {}
+            _ = mode.wait_for(|mode| *mode == Mode::Cut) => false,
+            passed = self.pass_all(first, &mut from, &mut to) => passed.is_ok(),
         }
     }
 
@@ -260,7 +263,7 @@ impl Way {
             let mut bytes = vec![0; 16 << 10];
             let read = from.read(&mut bytes).await?;
             if read == 0 {
-                return Ok(());
+                return to.shutdown().await;
             }
             bytes.truncate(read);
             self.pass(bytes, to).await?;

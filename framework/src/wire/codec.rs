@@ -1,12 +1,20 @@
 //! How values become bytes: the only place that knows bincode.
 //!
-//! Fixed-width little-endian integers, `u32` variant tags, `u64` lengths. Invariant: nothing longer than [`CONTROL_LIMIT`] is
+//! For what the wire itself says: fixed-width little-endian integers, `u32` variant tags, `u64` lengths. Invariant: nothing longer than [`CONTROL_LIMIT`] is
 //! written or read, a length inside the bytes cannot make a reader allocate more than that, and no byte is left over.
+
+mod tolerant;
+
+use std::cell::Cell;
 
 use bincode::config::{Configuration, Fixint, Limit, LittleEndian};
 use bincode::error::DecodeError;
+use bincode::serde::OwnedSerdeDecoder;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+use self::tolerant::{Rest, TopLevel};
+use super::message::MESSAGE_LIMIT;
 
 /// The most bytes a value may have, in either direction.
 pub const CONTROL_LIMIT: usize = 65_536;
@@ -67,15 +75,53 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     if given > CONTROL_LIMIT {
         return Err(CodecError::TooLarge { limit: CONTROL_LIMIT });
     }
-    let (value, consumed) = bincode::serde::decode_from_slice(bytes, CONFIGURATION).map_err(|error| match error {
-        DecodeError::UnexpectedEnd { .. } => CodecError::Truncated { given },
-        DecodeError::LimitExceeded => CodecError::TooLarge { limit: CONTROL_LIMIT },
-        other => CodecError::Malformed { given, reason: other.to_string() },
-    })?;
+    let (value, consumed) = bincode::serde::decode_from_slice(bytes, CONFIGURATION).map_err(|error| failed(error, given, CONTROL_LIMIT))?;
     match given - consumed {
         0 => Ok(value),
         left => Err(CodecError::Trailing { given, left }),
     }
+}
+
+fn failed(error: DecodeError, given: usize, limit: usize) -> CodecError {
+    match error {
+        DecodeError::UnexpectedEnd { .. } => CodecError::Truncated { given },
+        DecodeError::LimitExceeded => CodecError::TooLarge { limit },
+        other => CodecError::Malformed { given, reason: other.to_string() },
+    }
+}
+
+/// Writes a user's message behind what is in `out`: varints, little-endian.
+pub fn encode_message<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<(), CodecError> {
+    let start = out.len();
+    bincode::serde::encode_into_std_write(value, out, bincode::config::standard())
+        .map_err(|error| CodecError::Unwritable { reason: error.to_string() })?;
+    if out.len() - start > MESSAGE_LIMIT {
+        return Err(CodecError::TooLarge { limit: MESSAGE_LIMIT });
+    }
+    Ok(())
+}
+
+/// Reads a user's message.
+///
+/// Where its type is a struct, what a newer writer has behind the fields known here is left alone, and for fields that an older
+/// writer does not have, `#[serde(default)]` stands in; a last field of no bytes, like `()`, needs it, too. A length
+/// inside the bytes can't make it allocate more than 64 KiB for a message of up to 4 KiB, and so on up to 16 times [`MESSAGE_LIMIT`].
+pub fn decode_message<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+    // What is read is counted as it is in memory: up to 16 times of what a varint takes.
+    let plain = bincode::config::standard();
+    match bytes.len() {
+        0..=0x1000 => decode_tolerant(bytes, plain.with_limit::<0x1_0000>()),
+        0x1001..=0x1_0000 => decode_tolerant(bytes, plain.with_limit::<0x10_0000>()),
+        0x1_0001..=0x10_0000 => decode_tolerant(bytes, plain.with_limit::<0x100_0000>()),
+        0x10_0001..=MESSAGE_LIMIT => decode_tolerant(bytes, plain.with_limit::<{ 16 * MESSAGE_LIMIT }>()),
+        _ => Err(CodecError::TooLarge { limit: MESSAGE_LIMIT }),
+    }
+}
+
+fn decode_tolerant<T: DeserializeOwned>(bytes: &[u8], configuration: impl bincode::config::Config) -> Result<T, CodecError> {
+    let rest = Cell::new(bytes);
+    let mut decoder = OwnedSerdeDecoder::from_reader(Rest(&rest), configuration);
+    T::deserialize(TopLevel { decoder: &mut decoder, rest: &rest }).map_err(|error| failed(error, bytes.len(), MESSAGE_LIMIT))
 }
 
 const CONFIGURATION: Configuration<LittleEndian, Fixint, Limit<CONTROL_LIMIT>> = bincode::config::legacy().with_limit::<CONTROL_LIMIT>();

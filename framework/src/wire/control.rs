@@ -169,6 +169,16 @@ pub enum Control {
         /// Which transfer.
         transfer: TransferId,
     },
+    /// Batches of messages follow on this link, sealed under a key of their own: said once, if both have
+    /// [`FEATURE_MESSAGES`](super::FEATURE_MESSAGES).
+    Messages {
+        /// Stands for the stream of batches where its keys are derived.
+        transfer: TransferId,
+        /// Its key.
+        key: SecretBytes,
+        /// What the sender commits to: the key, once more, in another form.
+        commitment: [u8; 32],
+    },
 }
 
 /// Why a responder does not let an initiator in.

@@ -25,6 +25,7 @@ mod handshake;
 mod identity;
 mod lane;
 mod link;
+pub mod message;
 mod offer;
 mod opening;
 pub mod package;
@@ -46,7 +47,7 @@ pub use handshake::{
 pub use identity::Identity;
 pub use lane::{LaneEstablished, LaneInitiator, LaneInitiatorWaiting, LaneResponder, LaneResponderReady, lane_prologue};
 pub use link::{Link, LinkAction, LinkConfig, LinkConfigError};
-pub use offer::{Choice, LEAST_MAX_FRAME, Offer, Suite, choose};
+pub use offer::{Choice, FEATURE_MESSAGES, LEAST_MAX_FRAME, Offer, Suite, choose};
 pub use opening::{Opening, STAGES_LIMIT};
 pub use peer_id::{PeerId, PeerIdError};
 pub use preamble::{

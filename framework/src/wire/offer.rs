@@ -11,6 +11,9 @@ use super::HandshakeError;
 /// The least that may be offered as the largest body of a frame: every control message fits.
 pub const LEAST_MAX_FRAME: u32 = 65_535;
 
+/// Of [`Offer::features`]: typed messages between actors.
+pub const FEATURE_MESSAGES: u64 = 1;
+
 /// The number of a way to seal chunks.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Suite(pub u16);
@@ -40,7 +43,7 @@ impl fmt::Debug for Suite {
 pub struct Offer {
     /// The suites it has, the preferred first.
     pub suites: Vec<Suite>,
-    /// The features it has, a bit each. None are assigned in this version.
+    /// The features it has, a bit each: [`FEATURE_MESSAGES`].
     pub features: u64,
     /// The largest body of a frame it takes, in bytes; at least [`LEAST_MAX_FRAME`].
     pub max_frame: u32,

@@ -56,6 +56,7 @@ impl Control {
             Self::Processed { .. } => "Processed",
             Self::Passed { .. } => "Passed",
             Self::Heard { .. } => "Heard",
+            Self::Messages { .. } => "Messages",
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::node::events::NodeEvent;
 use crate::node::hub::SessionIdle;
 use crate::node::lane::Detach;
 use crate::node::link::{self, Hope, LiveLink, NewLink};
+use crate::remote::RemoteErrorKind;
 use crate::wire::{Control, RefuseReason};
 
 /// Two nodes may dial each other at the same moment; links closer together than this are such a pair.
@@ -54,6 +55,7 @@ impl Session {
 
     pub(super) fn link_down(&mut self, why: &str) {
         let Some(link) = self.link.take() else { return };
+        self.messages_down(why);
         drop(link);
         tracing::info!(peer = %self.name, why, "link down");
         self.down_since = Instant::now();
@@ -77,6 +79,10 @@ impl Session {
             return;
         }
         if self.stays && self.is_idle() {
+            let patience = if self.ever_up { self.shared.config.reconnect_for } else { self.shared.config.dial_for };
+            if self.down_since.elapsed() > patience {
+                self.messages_given_up(RemoteErrorKind::Unreachable, &self.unreachable_for(patience));
+            }
             return self.ensure_link(ctx);
         }
         if self.is_idle() {
@@ -89,24 +95,31 @@ impl Session {
         let config = &self.shared.config;
         let patience = if self.ever_up { config.reconnect_for } else { config.dial_for };
         if self.down_since.elapsed() > patience {
-            let text = if self.addresses.is_empty() {
-                format!("no address of {} is known, and it has not connected", self.name)
-            } else {
-                format!("{} could not be reached for {patience:?}; is it running, and is the address right?", self.name)
-            };
+            let text = self.unreachable_for(patience);
+            self.messages_given_up(RemoteErrorKind::Unreachable, &text);
             self.fail_all(&Failure::new(FailureKind::Unreachable, text));
         } else {
             self.ensure_link(ctx);
         }
     }
 
+    fn unreachable_for(&self, patience: Duration) -> String {
+        if self.addresses.is_empty() {
+            format!("no address of {} is known, and it has not connected", self.name)
+        } else {
+            format!("{} could not be reached for {patience:?}; is it running, and is the address right?", self.name)
+        }
+    }
+
     pub(super) fn on_goodbye(&mut self, reason: &str) {
         let text = format!("{} closed the link: {reason}", self.name);
+        self.exchange.down(RemoteErrorKind::ShuttingDown, &text);
         self.link_down(&text);
     }
 
     pub(super) fn on_refuse(&mut self, reason: &RefuseReason) {
         let text = format!("{} refused the link: {reason}", self.name);
+        self.messages_given_up(RemoteErrorKind::Unreachable, &text);
         self.link_down(&text);
         self.fail_all(&Failure::new(refusal_kind(reason), text));
     }
@@ -175,6 +188,7 @@ impl Handler<LinkUp> for Session {
         }
         tracing::info!(peer = %self.name, dialed = new.dialed, "link up");
         self.link = Some(LiveLink::start(*new, self.epoch, ctx.address(), &self.shared.config));
+        self.messages_up(ctx);
         self.shared.emit(NodeEvent::LinkUp { peer: self.peer, name: self.name.clone() });
         self.seek_room(ctx);
         self.offer_all();
@@ -196,6 +210,11 @@ impl Handler<DialFailed> for Session {
             Hope::None => HOPELESS,
         };
         tracing::debug!(peer = %self.name, message, "dialling failed");
+        if let Some(reason) = &refused {
+            self.messages_given_up(RemoteErrorKind::Unreachable, &format!("{} refused the link: {reason}", self.name));
+        } else if self.hopeless >= HOPELESS || !self.ever_up && self.down_since.elapsed() > self.shared.config.dial_for {
+            self.messages_given_up(RemoteErrorKind::Unreachable, &message);
+        }
         match refused {
             Some(reason) => self.fail_all(&Failure::new(refusal_kind(&reason), format!("{} refused the link: {reason}", self.name))),
             None if self.hopeless >= HOPELESS => {
@@ -265,7 +284,9 @@ impl Handler<Close> for Session {
         if let Some(refuse) = refuse {
             self.say(Control::Refuse { reason: refuse });
         }
-        self.say(Control::Goodbye { reason });
+        self.say(Control::Goodbye { reason: reason.clone() });
+        self.messages_down(&reason);
+        self.messages_given_up(RemoteErrorKind::ShuttingDown, &reason);
         let flushed = self.link.take().map(LiveLink::flush);
         self.lanes.iter().for_each(|lane| lane.address.do_send(Detach));
         self.stop(ctx);

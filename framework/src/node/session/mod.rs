@@ -6,6 +6,7 @@
 mod incoming;
 mod lanes;
 mod lifecycle;
+mod messages;
 mod outgoing;
 mod repair;
 pub(crate) mod signals;
@@ -22,6 +23,7 @@ use tokio::task::AbortHandle;
 
 use self::incoming::IncomingTransfer;
 use self::lanes::LanePhase;
+use self::messages::MessageRoad;
 use self::outgoing::OutgoingTransfer;
 use self::signals::{Command, ControlIn, Order};
 use super::config::NodeConfig;
@@ -30,6 +32,7 @@ use super::lane::{Lane, LaneHandle};
 use super::link::LiveLink;
 use super::shared::NodeShared;
 use crate::pipeline::{Budget, Credit, Lost, Signal, Slots};
+use crate::remote::Exchange;
 use crate::wire::{Control, PeerId};
 
 /// A task that ends when nobody needs it any more.
@@ -74,6 +77,10 @@ pub(crate) struct Session {
     addresses: Vec<String>,
     token: Option<[u8; 32]>,
     link: Option<LiveLink>,
+    /// What there is to say to the peer in typed messages, and the stages it passes on this link.
+    exchange: Arc<Exchange>,
+    messages: Option<MessageRoad>,
+    clock: Option<Task>,
     epoch: u64,
     dialing: bool,
     attempts: u32,
@@ -116,6 +123,9 @@ impl Session {
             addresses: trusted.map(|peer| peer.addresses).unwrap_or_default(),
             token: None,
             link: None,
+            exchange: shared.exchange(peer),
+            messages: None,
+            clock: None,
             epoch: 0,
             dialing: false,
             attempts: 0,
@@ -193,6 +203,8 @@ impl Actor for Session {
         }
         ctx.run_interval(PROGRESS, |session, _| session.tell_progress());
         ctx.run_interval(Duration::from_secs(1), Session::look_at_the_clock);
+        let exchange = Arc::clone(&self.exchange);
+        self.clock = Some(Task(actix::spawn(async move { exchange.run_clock().await }).abort_handle()));
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
@@ -242,6 +254,7 @@ impl Handler<ControlIn> for Session {
             Control::Processed { transfer, mac } => self.on_processed(transfer, mac),
             Control::Passed { transfer, receipt } => self.on_passed(transfer, receipt),
             Control::Heard { transfer } => self.on_heard(transfer),
+            Control::Messages { transfer, key, commitment } => self.on_messages(transfer, *key.expose(), &commitment, ctx),
             other => {
                 let why = format!("the peer broke the protocol: {} does not belong here", other.name());
                 self.say(Control::Goodbye { reason: why.clone() });

@@ -1,0 +1,11 @@
+//! Typed messages between two nodes: what arrives, what does not, and what is said of it.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails says so")]
+
+mod actors;
+mod asks;
+mod errors;
+mod harness;
+mod streams;
+mod tells;
+mod watches;

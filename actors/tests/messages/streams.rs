@@ -1,0 +1,89 @@
+//! Calls with streams.
+
+use estafette::RemoteErrorKind;
+use futures_util::StreamExt;
+
+use crate::actors::{Add, Countdown, Sums, Total};
+use crate::harness::{Meeting, meet, soon};
+
+async fn hosts(seed: u64) -> Meeting {
+    let meeting = meet(seed).await;
+    let paris = &meeting.pair.paris;
+    paris.host("sums", || Sums).takes_calls::<Add>().start().await.unwrap();
+    paris.host("countdown", || Countdown).takes_calls::<Add>().start().await.unwrap();
+    paris.host("total", || Total).takes_calls::<Add>().start().await.unwrap();
+    meeting
+}
+
+#[tokio::test]
+async fn a_stream_of_replies_comes_in_order_and_ends() {
+    let meeting = hosts(31).await;
+    let countdown = meeting.pair.lyon.remote::<Add>("paris/countdown").unwrap();
+    let replies: Vec<_> = soon(soon(countdown.download(Add(50_000))).await.unwrap().collect()).await;
+    assert_eq!(replies.len(), 50_000);
+    assert!(replies.into_iter().zip((0..50_000).rev()).all(|(reply, number)| reply == Ok(number)));
+}
+
+#[tokio::test]
+async fn a_stream_of_requests_has_one_reply() {
+    let meeting = hosts(32).await;
+    let mut upload = soon(meeting.pair.lyon.remote::<Add>("paris/total").unwrap().upload()).await.unwrap();
+    for _ in 0..50_000 {
+        soon(upload.send(Add(2))).await.unwrap();
+    }
+    assert_eq!(soon(upload.finish()).await, Ok(Some(100_000)));
+}
+
+#[tokio::test]
+async fn streams_go_both_ways_until_either_side_has_enough() {
+    let meeting = hosts(33).await;
+    let sums = meeting.pair.lyon.remote::<Add>("paris/sums").unwrap();
+    let (mut requests, mut replies) = soon(sums.open()).await.unwrap();
+    for number in 1..100 {
+        soon(requests.send(Add(number))).await.unwrap();
+        assert_eq!(soon(replies.next()).await, Some(Ok((1..=number).sum())));
+    }
+    soon(requests.send(Add(0))).await.unwrap();
+    let error = soon(replies.next()).await.unwrap().unwrap_err();
+    assert_eq!((error.kind, error.message.as_str()), (RemoteErrorKind::Other, "had enough"));
+    assert!(soon(replies.next()).await.is_none());
+    let (requests, replies) = soon(sums.open()).await.unwrap();
+    soon(requests.finish()).await.unwrap();
+    assert_eq!(soon(replies.count()).await, 0);
+}
+
+#[tokio::test]
+async fn a_reader_that_is_slow_holds_only_its_own_stream_up() {
+    let meeting = hosts(34).await;
+    let countdown = meeting.pair.lyon.remote::<Add>("paris/countdown").unwrap();
+    let mut slow = soon(countdown.download(Add(1_000_000))).await.unwrap();
+    assert_eq!(soon(slow.next()).await, Some(Ok(999_999)));
+    let fast: Vec<_> = soon(soon(countdown.download(Add(20_000))).await.unwrap().collect()).await;
+    assert_eq!(fast.len(), 20_000);
+    // Dropped in the middle, it cancels: the node has nothing under way for it any more, and others go on.
+    drop(slow);
+    assert_eq!(soon(meeting.pair.lyon.remote::<Add>("paris/sum").unwrap().ask(Add(1))).await, Ok(1));
+}
+
+#[tokio::test]
+async fn the_wrong_way_to_call_is_named() {
+    let meeting = hosts(35).await;
+    let error =
+        soon(meeting.pair.lyon.remote::<Add>("paris/sum").unwrap().download(Add(1))).await.unwrap().next().await.unwrap().unwrap_err();
+    assert_eq!(error.kind, RemoteErrorKind::NoSuchMessage);
+    assert_eq!(soon(meeting.pair.lyon.remote::<Add>("paris/total").unwrap().ask(Add(1))).await, Ok(1), "one request, one reply");
+}
+
+#[tokio::test]
+async fn a_cut_ends_streams_with_an_error() {
+    let meeting = hosts(36).await;
+    let mut replies = soon(meeting.pair.lyon.remote::<Add>("paris/countdown").unwrap().download(Add(10_000_000))).await.unwrap();
+    assert!(soon(replies.next()).await.unwrap().is_ok());
+    meeting.pair.network.cut();
+    let end = soon(async {
+        while let Some(Ok(_)) = replies.next().await {}
+        replies.next().await
+    })
+    .await;
+    assert!(end.is_none());
+}

@@ -1,0 +1,70 @@
+//! `#[derive(RemoteMessage)]`, which `estafette` re-exports.
+
+use proc_macro::TokenStream;
+use quote::quote;
+use syn::{DeriveInput, Error, LitInt, LitStr, Token, Type, parse_macro_input, parse_quote};
+
+/// Makes a serde type a message for actors on other nodes, and an `actix::Message`.
+///
+/// ```ignore
+/// #[derive(Serialize, Deserialize, RemoteMessage)]
+/// #[remote(name = "greeter.Hello", version = 1, reply = String)]
+/// struct Hello { name: String }
+/// ```
+/// `name`: what it is called on the wire; by default the name of the type. `version`: by default 1. `reply`: what an actor answers; by
+/// default `()`.
+#[proc_macro_derive(RemoteMessage, attributes(remote))]
+pub fn remote_message(input: TokenStream) -> TokenStream {
+    let input = parse_macro_input!(input as DeriveInput);
+    expand(&input).unwrap_or_else(Error::into_compile_error).into()
+}
+
+struct Settings {
+    name: String,
+    version: u32,
+    reply: Type,
+}
+
+fn settings(input: &DeriveInput) -> Result<Settings, Error> {
+    let mut settings = Settings { name: input.ident.to_string(), version: 1, reply: parse_quote!(()) };
+    for attribute in input.attrs.iter().filter(|attribute| attribute.path().is_ident("remote")) {
+        attribute.parse_nested_meta(|meta| {
+            if meta.path.is_ident("name") {
+                let name: LitStr = meta.value()?.parse()?;
+                settings.name = name.value();
+                if settings.name.is_empty() || settings.name.len() > 128 {
+                    return Err(Error::new(name.span(), "the name of a message has 1 to 128 bytes"));
+                }
+            } else if meta.path.is_ident("version") {
+                settings.version = meta.value()?.parse::<LitInt>()?.base10_parse()?;
+            } else if meta.path.is_ident("reply") {
+                settings.reply = meta.value()?.parse()?;
+            } else {
+                return Err(meta.error("unknown here; known are `name = \"…\"`, `version = 1` and `reply = Type`"));
+            }
+            if !meta.input.is_empty() && !meta.input.peek(Token![,]) {
+                return Err(meta.input.error("a comma is wanted here"));
+            }
+            Ok(())
+        })?;
+    }
+    Ok(settings)
+}
+
+fn expand(input: &DeriveInput) -> Result<proc_macro2::TokenStream, Error> {
+    let Settings { name, version, reply } = settings(input)?;
+    if let Some(parameter) = input.generics.params.first() {
+        return Err(Error::new_spanned(parameter, "a message for other nodes can't be generic: its name on the wire stands for one type"));
+    }
+    let ident = &input.ident;
+    Ok(quote! {
+        impl ::estafette::__private::actix::Message for #ident {
+            type Result = #reply;
+        }
+
+        impl ::estafette::remote::RemoteMessage for #ident {
+            const NAME: &'static str = #name;
+            const VERSION: u32 = #version;
+        }
+    })
+}

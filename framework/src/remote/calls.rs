@@ -1,0 +1,169 @@
+//! The caller's ends of a call with streams.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+
+use futures_util::Stream;
+use serde::de::DeserializeOwned;
+use tokio::sync::{Notify, mpsc};
+
+use super::error::{RemoteError, RemoteErrorKind};
+use super::exchange::{Answer, Begun, Exchange, cost};
+use super::message::RemoteMessage;
+use crate::wire::codec::{decode_message, encode_message};
+
+/// A call that has begun. Dropped before it is over, it cancels.
+pub(super) struct Call {
+    exchange: Arc<Exchange>,
+    begun: Begun,
+    over: AtomicBool,
+}
+
+impl Call {
+    pub(super) fn new(exchange: Arc<Exchange>, begun: Begun) -> Self {
+        Self { exchange, begun, over: AtomicBool::new(false) }
+    }
+
+    pub(super) fn is_over(&self) {
+        self.over.store(true, Ordering::Relaxed);
+    }
+
+    fn cancel(&self) {
+        if !self.over.swap(true, Ordering::Relaxed) {
+            self.exchange.cancel(&self.begun);
+        }
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.cancel();
+    }
+}
+
+/// The requests of a call. Dropped without [`finish`](Self::finish), it cancels the call: requests that break off must not pass for
+/// all there are.
+pub struct Upload<M: RemoteMessage> {
+    call: Arc<Call>,
+    finished: bool,
+    room: Arc<Notify>,
+    reply: Option<Download<M::Result>>,
+    of: PhantomData<fn(M)>,
+}
+
+impl<M: RemoteMessage> Upload<M> {
+    pub(super) fn new(call: Arc<Call>, room: Arc<Notify>) -> Self {
+        Self { call, finished: false, room, reply: None, of: PhantomData }
+    }
+
+    pub(super) fn answered_by(mut self, reply: Download<M::Result>) -> Self {
+        self.reply = Some(reply);
+        self
+    }
+
+    /// The one request was sent when the call began.
+    pub(super) fn is_all(mut self) {
+        self.finished = true;
+    }
+
+    /// One more request; waits while the actor has as many as it can take.
+    ///
+    /// # Errors
+    /// The call is over: where replies are a stream, they tell why; else [`finish`](Self::finish) does.
+    pub async fn send(&mut self, request: M) -> Result<(), RemoteError> {
+        let mut body = Vec::new();
+        encode_message(&request, &mut body).map_err(|error| RemoteError::new(RemoteErrorKind::Unencodable, error.to_string()))?;
+        let Call { exchange, begun, .. } = &*self.call;
+        exchange.when_possible(&self.room, true, None, || exchange.request(begun, &body)).await
+    }
+
+    /// There are no more requests. For a call with one reply, waits for it.
+    pub async fn finish(mut self) -> Result<Option<M::Result>, RemoteError> {
+        self.finished = true;
+        self.call.exchange.end_requests(&self.call.begun);
+        match self.reply.take() {
+            Some(mut reply) => futures_util::StreamExt::next(&mut reply).await.transpose(),
+            None => Ok(None),
+        }
+    }
+}
+
+impl<M: RemoteMessage> Drop for Upload<M> {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.call.cancel();
+        }
+    }
+}
+
+/// The replies of a call, as they come. An error is the last thing it gives. Dropped before the end, it cancels the call.
+pub struct Download<R> {
+    call: Arc<Call>,
+    replies: Option<mpsc::UnboundedReceiver<Answer>>,
+    of: PhantomData<fn() -> R>,
+}
+
+impl<R> Download<R> {
+    pub(super) fn new(call: Arc<Call>, replies: mpsc::UnboundedReceiver<Answer>) -> Self {
+        Self { call, replies: Some(replies), of: PhantomData }
+    }
+
+    fn end(&mut self) {
+        self.replies = None;
+        self.call.is_over();
+    }
+}
+
+impl<R: DeserializeOwned> Stream for Download<R> {
+    type Item = Result<R, RemoteError>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        let Some(replies) = &mut this.replies else { return Poll::Ready(None) };
+        match std::task::ready!(replies.poll_recv(cx)) {
+            None => {
+                this.end();
+                Poll::Ready(None)
+            }
+            Some(Err(error)) => {
+                this.end();
+                Poll::Ready(Some(Err(error)))
+            }
+            Some(Ok(body)) => {
+                this.call.exchange.credit_replies(&this.call.begun, cost(body.len()));
+                let read = decode_message(&body)
+                    .map_err(|error| RemoteError::new(RemoteErrorKind::BadReply, format!("a reply can't be read: {error}")));
+                if read.is_err() {
+                    this.replies = None;
+                }
+                Poll::Ready(Some(read))
+            }
+        }
+    }
+}
+
+impl<R> Unpin for Download<R> {}
+
+impl<R> Drop for Download<R> {
+    fn drop(&mut self) {
+        if self.replies.take().is_some() {
+            self.call.cancel();
+        }
+    }
+}
+
+impl<M: RemoteMessage> fmt::Debug for Upload<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upload").field("call", &self.call.begun.call).finish_non_exhaustive()
+    }
+}
+
+impl<R> fmt::Debug for Download<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Download").field("call", &self.call.begun.call).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,105 @@
+//! Why a message did not reach an actor elsewhere, or its answer did not come back.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// What went wrong, for programs, and in words, for people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoteError {
+    /// What went wrong.
+    pub kind: RemoteErrorKind,
+    /// What, where, and what can be done about it.
+    pub message: String,
+}
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:ident = $code:literal,)*) => {
+        /// What can go wrong with a message to another node.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[non_exhaustive]
+        pub enum RemoteErrorKind {
+            $($(#[$doc])* $name = $code,)*
+        }
+
+        impl RemoteErrorKind {
+            /// The kind with this code on the wire; a code of a later version stands for [`RemoteErrorKind::Other`].
+            pub(crate) const fn from_code(code: u8) -> Self {
+                match code {
+                    $($code => Self::$name,)*
+                    _ => Self::Other,
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// The peer is not known by this name here.
+    UnknownPeer = 1,
+    /// There is no link, and none came about in time. The message was not sent.
+    Unreachable = 2,
+    /// The link broke after the message was sent: whether it was handled is not known.
+    LinkLost = 3,
+    /// The peer speaks no typed messages.
+    Unsupported = 4,
+    /// Nothing has that name there.
+    NoSuchName = 5,
+    /// What has that name does not take this type of message, or not in this way.
+    NoSuchMessage = 6,
+    /// It takes another version of this type of message.
+    VersionMismatch = 7,
+    /// This node may not send to that name.
+    Forbidden = 8,
+    /// More waits for that actor already than may.
+    Full = 9,
+    /// The actor panicked, or stopped, while it had the message.
+    Died = 10,
+    /// The actor has died and is being started anew: it was not given the message.
+    Restarting = 11,
+    /// The receiver can't read the message.
+    Undecodable = 12,
+    /// The answer can't be read.
+    BadReply = 13,
+    /// The message can't be written, or is too large.
+    Unencodable = 14,
+    /// No answer came in time.
+    Deadline = 15,
+    /// Whoever asked, or was asked, gave up.
+    Cancelled = 16,
+    /// A node is stopping.
+    ShuttingDown = 17,
+    /// A store failed, or there is none.
+    Storage = 18,
+    /// It was worth delivering only until a time that has passed.
+    Expired = 19,
+    /// Something else, which the message tells.
+    Other = 255,
+}
+
+impl RemoteErrorKind {
+    /// The code on the wire.
+    pub(crate) const fn code(self) -> u8 {
+        self as u8
+    }
+}
+
+impl RemoteError {
+    /// An error of this kind.
+    pub fn new(kind: RemoteErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+
+    /// An error as a peer told it. What it says is for people here: nothing in it may move a cursor.
+    pub(crate) fn told(code: u8, text: &str) -> Self {
+        Self::new(RemoteErrorKind::from_code(code), text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect::<String>())
+    }
+}
+
+impl fmt::Display for RemoteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for RemoteError {}

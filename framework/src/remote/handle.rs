@@ -1,0 +1,252 @@
+//! The handle of an actor on another node, for one type of message.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix::{Actor, AsyncContext, Context, Handler, Recipient, ResponseFuture, WrapFuture};
+use tracing::Instrument;
+
+use super::calls::{Call, Download, Upload};
+use super::error::{RemoteError, RemoteErrorKind};
+use super::exchange::{Blocked, Exchange, Opening, Target};
+use super::message::{RemoteMessage, RemoteResult};
+use crate::wire::codec::{CodecError, decode_message, encode_message};
+use crate::wire::message::{Shape, TraceContext};
+
+/// How long an answer is waited for, unless [`Remote::within`] says otherwise.
+pub const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+
+/// An actor on another node, for messages of one type. Cloning it is cheap. Works from any thread and any runtime.
+///
+/// | way | what is promised |
+/// |---|---|
+/// | [`tell`](Self::tell) | handled at most once, in the order of the tells of one caller |
+/// | [`ask`](Self::ask) | handled at most once; ends in the answer or an error |
+/// | [`download`](Self::download), [`upload`](Self::upload), [`open`](Self::open) | a call with streams, in order, with credit both ways; ends like an ask |
+///
+/// What is sent and not answered when the link breaks ends in [`RemoteErrorKind::LinkLost`]: whether it was handled is not known, and it
+/// is not sent again.
+pub struct Remote<M: RemoteMessage> {
+    exchange: Arc<Exchange>,
+    target: Arc<Target>,
+    within: Option<Duration>,
+    trace: Option<Arc<TraceContext>>,
+    of: PhantomData<fn(M)>,
+}
+
+thread_local! {
+    /// Messages are written here first: a type's `Serialize` must not run while the exchange is locked.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The most that is kept of a scratch buffer.
+const SCRATCH_KEPT: usize = 64 << 10;
+
+fn unencodable(message: &str, error: &CodecError) -> RemoteError {
+    RemoteError::new(RemoteErrorKind::Unencodable, format!("a {message} can't be sent: {error}"))
+}
+
+impl<M: RemoteMessage> Remote<M> {
+    pub(crate) fn new(exchange: Arc<Exchange>, name: &str) -> Result<Self, RemoteError> {
+        let target = exchange.target(name, M::NAME, M::VERSION)?;
+        Ok(Self { exchange, target, within: None, trace: None, of: PhantomData })
+    }
+
+    /// Waits so long for answers, instead of 30 s. A call with streams, which has no limit of its own, ends after that, too.
+    #[must_use]
+    pub fn within(mut self, limit: Duration) -> Self {
+        self.within = Some(limit);
+        self
+    }
+
+    /// Sends along the trace that messages belong to.
+    #[must_use]
+    pub fn traced(mut self, trace: TraceContext) -> Self {
+        self.trace = Some(Arc::new(trace));
+        self
+    }
+
+    /// The name of the actor.
+    pub fn name(&self) -> &str {
+        &self.target.name
+    }
+
+    /// The name of its node.
+    pub fn node(&self) -> &str {
+        self.exchange.peer_name()
+    }
+
+    /// Sends a message without an answer. Returns when it is on its way: waits for a link, and while the actor has as many as it may
+    /// have. What does not reach the actor after that is told to [`on_undelivered`](crate::NodeBuilder::on_undelivered).
+    pub async fn tell(&self, message: M) -> Result<(), RemoteError> {
+        let Some(body) = self.begin_tell(&message)? else { return Ok(()) };
+        drop(message);
+        let put = || self.exchange.tell(&self.target, &body, self.trace.as_deref());
+        self.exchange.when_possible(self.target.room(), true, None, put).await
+    }
+
+    /// [`tell`](Self::tell) without waiting: what can't be sent now is an error.
+    pub fn try_tell(&self, message: &M) -> Result<(), RemoteError> {
+        match self.written(message, |body| self.exchange.tell(&self.target, body, self.trace.as_deref()))? {
+            Ok(()) => Ok(()),
+            Err(blocked) => Err(self.exchange.blocked(blocked)),
+        }
+    }
+
+    /// Tells, or gives the message as it is written if that must wait.
+    fn begin_tell(&self, message: &M) -> Result<Option<Vec<u8>>, RemoteError> {
+        self.written(message, |body| match self.exchange.tell(&self.target, body, self.trace.as_deref()) {
+            Ok(()) => Ok(None),
+            Err(Blocked::Never(error)) => Err(error),
+            Err(_) => Ok(Some(body.to_vec())),
+        })?
+    }
+
+    fn written<T>(&self, message: &M, then: impl FnOnce(&[u8]) -> T) -> Result<T, RemoteError> {
+        let mut scratch = SCRATCH.take();
+        scratch.clear();
+        let outcome = encode_message(message, &mut scratch).map(|()| then(&scratch));
+        if scratch.capacity() <= SCRATCH_KEPT {
+            SCRATCH.set(scratch);
+        }
+        outcome.map_err(|error| unencodable(M::NAME, &error))
+    }
+
+    /// Asks, and waits for the answer.
+    ///
+    /// # Errors
+    /// [`RemoteErrorKind::Full`] at once when the actor has as many messages as it may have; else what [`RemoteErrorKind`] lists.
+    pub async fn ask(&self, message: M) -> Result<M::Result, RemoteError> {
+        let span = tracing::debug_span!("ask", peer = self.node(), name = self.name(), message = M::NAME);
+        async {
+            let deadline = self.deadline(Some(ANSWER_WITHIN));
+            let begun =
+                self.written(&message, |body| match self.exchange.ask(&self.target, &self.opening(Shape::Ask, body, deadline)) {
+                    Ok(begun) => Ok(Ok(begun)),
+                    Err(Blocked::NoLink) => Ok(Err(body.to_vec())),
+                    Err(blocked) => Err(self.exchange.blocked(blocked)),
+                })??;
+            drop(message);
+            let (begun, answered) = match begun {
+                Ok(begun) => begun,
+                Err(body) => {
+                    let put = || self.exchange.ask(&self.target, &self.opening(Shape::Ask, &body, deadline));
+                    self.exchange.when_possible(self.target.room(), false, deadline, put).await?
+                }
+            };
+            let call = Call::new(Arc::clone(&self.exchange), begun);
+            let answer = answered.await;
+            call.is_over();
+            let body = answer.map_err(|_| RemoteError::new(RemoteErrorKind::ShuttingDown, "this node is stopping"))??;
+            decode_message(&body).map_err(|error| {
+                let text = format!("the answer of {:?} to a {} can't be read: {error}", self.name(), M::NAME);
+                RemoteError::new(RemoteErrorKind::BadReply, text)
+            })
+        }
+        .instrument(span)
+        .await
+    }
+
+    fn opening<'a>(&'a self, shape: Shape, body: &'a [u8], deadline: Option<(Instant, Duration)>) -> Opening<'a> {
+        Opening { shape, body, trace: self.trace.as_deref(), deadline }
+    }
+
+    fn deadline(&self, otherwise: Option<Duration>) -> Option<(Instant, Duration)> {
+        let within = self.within.or(otherwise)?;
+        Instant::now().checked_add(within).map(|until| (until, within))
+    }
+
+    /// Sends one request, and takes a stream of replies.
+    pub async fn download(&self, request: M) -> Result<Download<M::Result>, RemoteError> {
+        let body = self.written(&request, <[u8]>::to_vec)?;
+        let (upload, download) = self.begin(Shape::Replies, &body).await?;
+        upload.is_all();
+        Ok(download)
+    }
+
+    /// Sends a stream of requests, and takes one reply.
+    pub async fn upload(&self) -> Result<Upload<M>, RemoteError> {
+        let (upload, reply) = self.begin(Shape::Requests, &[]).await?;
+        Ok(upload.answered_by(reply))
+    }
+
+    /// Sends a stream of requests, and takes a stream of replies; both go on at the same time, and either may end first.
+    pub async fn open(&self) -> Result<(Upload<M>, Download<M::Result>), RemoteError> {
+        self.begin(Shape::Both, &[]).await
+    }
+
+    async fn begin(&self, shape: Shape, body: &[u8]) -> Result<(Upload<M>, Download<M::Result>), RemoteError> {
+        let deadline = self.deadline(None);
+        let opening = self.opening(shape, body, deadline);
+        let put = || self.exchange.open(&self.target, &opening);
+        let (begun, replies, room) = self.exchange.when_possible(self.target.room(), true, deadline, put).await?;
+        let call = Arc::new(Call::new(Arc::clone(&self.exchange), begun));
+        Ok((Upload::new(Arc::clone(&call), room), Download::new(call, replies)))
+    }
+
+    /// A mailbox on this thread, in whose place a local actor's could stand: what is sent to it goes to the remote actor. Needs a
+    /// running actix system.
+    pub fn recipient(&self) -> Recipient<M>
+    where
+        M: Unpin,
+        M::Result: RemoteResult,
+    {
+        Proxy { remote: self.clone() }.start().recipient()
+    }
+}
+
+/// A local actor that passes everything on.
+struct Proxy<M: RemoteMessage> {
+    remote: Remote<M>,
+}
+
+impl<M: RemoteMessage + Unpin> Actor for Proxy<M> {
+    type Context = Context<Self>;
+}
+
+impl<M: RemoteMessage + Unpin> Handler<M> for Proxy<M>
+where
+    M::Result: RemoteResult,
+{
+    type Result = ResponseFuture<M::Result>;
+
+    fn handle(&mut self, message: M, ctx: &mut Context<Self>) -> Self::Result {
+        if !M::Result::NOTHING {
+            let remote = self.remote.clone();
+            return Box::pin(async move { remote.ask(message).await.unwrap_or_else(M::Result::failed) });
+        }
+        match self.remote.begin_tell(&message) {
+            Ok(None) => {}
+            // Whatever comes later waits in the mailbox, so that the order is kept.
+            Ok(Some(_)) => {
+                let remote = self.remote.clone();
+                let told = async move {
+                    if let Err(error) = remote.tell(message).await {
+                        remote.exchange.undelivered_here(&remote.target, error);
+                    }
+                };
+                ctx.wait(told.into_actor(self));
+            }
+            Err(error) => self.remote.exchange.undelivered_here(&self.remote.target, error),
+        }
+        let nothing = M::Result::failed(RemoteError::new(RemoteErrorKind::Other, String::new()));
+        Box::pin(std::future::ready(nothing))
+    }
+}
+
+// Derived, it would ask for messages that can be cloned.
+impl<M: RemoteMessage> Clone for Remote<M> {
+    fn clone(&self) -> Self {
+        let (exchange, target) = (Arc::clone(&self.exchange), Arc::clone(&self.target));
+        Self { exchange, target, within: self.within, trace: self.trace.clone(), of: PhantomData }
+    }
+}
+
+impl<M: RemoteMessage> fmt::Debug for Remote<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Remote<{}>({}/{})", M::NAME, self.node(), self.name())
+    }
+}

@@ -1,0 +1,292 @@
+//! How bytes that came for a name become a message in an actor's mailbox.
+
+use std::any::Any;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::task::{Context, Poll, Waker};
+
+use actix::Recipient;
+
+use super::error::{RemoteError, RemoteErrorKind};
+use super::message::RemoteMessage;
+use super::serving::{Asked, Called, Replies, Reply, Requests, Served, died, undecodable};
+use crate::wire::codec::decode_message;
+use crate::wire::message::Shape;
+
+/// What takes messages of one type under a name.
+pub(crate) trait Mailbox: Send + Sync {
+    /// The name of the type.
+    fn message(&self) -> &'static str;
+    /// Its version.
+    fn version(&self) -> u32;
+    /// Whether its actor lives.
+    fn is_alive(&self) -> bool;
+    /// What is said of it when it does not.
+    fn why_dead(&self, name: &str) -> RemoteError;
+    /// The `Recipient` or what else it was made of.
+    fn as_any(&self) -> &dyn Any;
+    /// Hands over a message without an answer.
+    fn tell(&self, body: &[u8]) -> Result<(), RemoteError>;
+    /// [`tell`](Self::tell), and says when it was handled: when `false` comes, or nothing, the actor died with it.
+    fn tell_confirmed(&self, body: &[u8], done: Box<dyn FnOnce(bool)>) -> Result<(), RemoteError>;
+    /// Hands over a call. What can't be handed over is answered with an error.
+    fn call(&self, body: &[u8], call: CallIn);
+}
+
+/// A call that came in.
+pub(crate) struct CallIn {
+    pub(super) shape: Shape,
+    pub(super) served: Served,
+    pub(super) room: Arc<tokio::sync::Notify>,
+    /// Requests that come later.
+    pub(super) coming: Option<tokio::sync::mpsc::UnboundedReceiver<super::exchange::Answer>>,
+}
+
+/// The mailbox of an actor that may be started anew: all who send to it follow.
+pub(crate) struct Door<M: actix::Message + Send>
+where
+    M::Result: Send,
+{
+    recipient: RwLock<Option<Recipient<M>>>,
+    /// Has it started anew; `None` where nobody does that.
+    revive: Option<Arc<dyn Fn() + Send + Sync>>,
+}
+
+impl<M: actix::Message + Send> Door<M>
+where
+    M::Result: Send,
+{
+    /// Into this mailbox, as long as its actor lives.
+    pub(crate) fn to(recipient: Recipient<M>) -> Arc<Self> {
+        Arc::new(Self { recipient: RwLock::new(Some(recipient)), revive: None })
+    }
+
+    /// Into the mailbox of an actor that is started anew when it is found dead. Closed at first.
+    pub(crate) fn revived(revive: Arc<dyn Fn() + Send + Sync>) -> Arc<Self> {
+        Arc::new(Self { recipient: RwLock::new(None), revive: Some(revive) })
+    }
+
+    fn why_dead(&self, name: &str) -> RemoteError {
+        match &self.revive {
+            Some(revive) => {
+                revive();
+                let text = format!("the actor {name:?} has died and is being started anew: try again");
+                RemoteError::new(RemoteErrorKind::Restarting, text)
+            }
+            None => {
+                RemoteError::new(RemoteErrorKind::Died, format!("the actor {name:?} has died, or has stopped, and nobody starts it anew"))
+            }
+        }
+    }
+
+    fn found_dead(&self) {
+        if let Some(revive) = &self.revive {
+            revive();
+        }
+    }
+
+    pub(crate) fn reopen(&self, recipient: Recipient<M>) {
+        *self.recipient.write().unwrap_or_else(PoisonError::into_inner) = Some(recipient);
+    }
+
+    pub(crate) fn recipient(&self) -> Option<Recipient<M>> {
+        self.recipient.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn is_open(&self) -> bool {
+        self.recipient.read().unwrap_or_else(PoisonError::into_inner).as_ref().is_some_and(Recipient::connected)
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "credit bounds what waits in the mailbox")]
+    fn put(&self, message: M) {
+        if let Some(recipient) = &*self.recipient.read().unwrap_or_else(PoisonError::into_inner) {
+            recipient.do_send(message);
+        }
+    }
+
+    /// Puts it into the mailbox now, before anything that is put in later.
+    fn ask(&self, message: M) -> Option<impl Future<Output = Result<M::Result, actix::MailboxError>> + use<M>> {
+        let door = self.recipient.read().unwrap_or_else(PoisonError::into_inner);
+        let mut request = Box::pin(door.as_ref()?.send(message));
+        drop(door);
+        // A request to a mailbox that is full puts itself in when it is polled first (actix 0.13.5, address/message.rs:75).
+        match request.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(outcome) => Some(futures_util::future::Either::Left(std::future::ready(outcome))),
+            Poll::Pending => Some(futures_util::future::Either::Right(request)),
+        }
+    }
+}
+
+/// A plain actor: its handler's result is the answer.
+pub(crate) struct Plain<M: RemoteMessage>(pub(crate) Arc<Door<M>>, pub(crate) Arc<str>);
+
+/// An actor that answers by itself.
+pub(crate) struct ByItself<M: RemoteMessage>(pub(crate) Arc<Door<Asked<M>>>, pub(crate) Arc<str>);
+
+/// An actor that takes calls with streams.
+pub(crate) struct Streams<M: RemoteMessage>(pub(crate) Arc<Door<Called<M>>>, pub(crate) Arc<str>);
+
+/// Reads a message; what is wrong with it, and a panic of its type, is an error.
+fn read<M: RemoteMessage>(body: &[u8]) -> Result<M, RemoteError> {
+    match catch_unwind(AssertUnwindSafe(|| decode_message::<M>(body))) {
+        Ok(read) => read.map_err(|error| undecodable(M::NAME, &error)),
+        Err(_) => Err(undecodable(M::NAME, &"its type panicked when it was read; see the log")),
+    }
+}
+
+fn wrong_way(name: &str, message: &str, how: &str) -> RemoteError {
+    RemoteError::new(RemoteErrorKind::NoSuchMessage, format!("{name:?} takes {message} {how}"))
+}
+
+macro_rules! identity {
+    () => {
+        fn message(&self) -> &'static str {
+            M::NAME
+        }
+        fn version(&self) -> u32 {
+            M::VERSION
+        }
+        fn is_alive(&self) -> bool {
+            self.0.is_open()
+        }
+        fn why_dead(&self, name: &str) -> RemoteError {
+            self.0.why_dead(name)
+        }
+        fn as_any(&self) -> &dyn Any {
+            &self.0
+        }
+    };
+}
+
+impl<M: RemoteMessage> Mailbox for Plain<M> {
+    identity!();
+
+    fn tell(&self, body: &[u8]) -> Result<(), RemoteError> {
+        self.0.put(read::<M>(body)?);
+        Ok(())
+    }
+
+    fn tell_confirmed(&self, body: &[u8], done: Box<dyn FnOnce(bool)>) -> Result<(), RemoteError> {
+        let request = self.0.ask(read::<M>(body)?).ok_or_else(|| died(&self.1))?;
+        let door = Arc::clone(&self.0);
+        actix::spawn(async move {
+            let handled = request.await.is_ok();
+            if !handled {
+                door.found_dead();
+            }
+            done(handled);
+        });
+        Ok(())
+    }
+
+    fn call(&self, body: &[u8], CallIn { shape, served, .. }: CallIn) {
+        if shape != Shape::Ask {
+            return served.fail(&wrong_way(&self.1, M::NAME, "one by one, not as a stream: ask it"));
+        }
+        let message = match read::<M>(body) {
+            Ok(message) => message,
+            Err(error) => return served.fail(&error),
+        };
+        let Some(request) = self.0.ask(message) else { return };
+        let (exchange, epoch, call) = (Arc::clone(&served.exchange), served.epoch, served.call);
+        let door = Arc::clone(&self.0);
+        let task = actix::spawn(async move {
+            match request.await {
+                Ok(reply) => served.answer(&reply),
+                // Dropped, `served` says so.
+                Err(_) => door.found_dead(),
+            }
+        });
+        exchange.handled_by(epoch, call, task.abort_handle());
+    }
+}
+
+impl<M: RemoteMessage> Mailbox for ByItself<M> {
+    identity!();
+
+    fn tell(&self, body: &[u8]) -> Result<(), RemoteError> {
+        self.0.put(Asked { message: read(body)?, reply: Reply::new(None) });
+        Ok(())
+    }
+
+    fn tell_confirmed(&self, body: &[u8], done: Box<dyn FnOnce(bool)>) -> Result<(), RemoteError> {
+        let request = self.0.ask(Asked { message: read(body)?, reply: Reply::new(None) }).ok_or_else(|| died(&self.1))?;
+        let door = Arc::clone(&self.0);
+        actix::spawn(async move {
+            let handled = request.await.is_ok();
+            if !handled {
+                door.found_dead();
+            }
+            done(handled);
+        });
+        Ok(())
+    }
+
+    fn call(&self, body: &[u8], CallIn { shape, served, .. }: CallIn) {
+        if shape != Shape::Ask {
+            return served.fail(&wrong_way(&self.1, M::NAME, "one by one, not as a stream: ask it"));
+        }
+        match read::<M>(body) {
+            Ok(message) => self.0.put(Asked { message, reply: Reply::new(Some(served)) }),
+            Err(error) => served.fail(&error),
+        }
+    }
+}
+
+impl<M: RemoteMessage> Mailbox for Streams<M> {
+    identity!();
+
+    fn tell(&self, _: &[u8]) -> Result<(), RemoteError> {
+        Err(wrong_way(&self.1, M::NAME, "in calls that have an answer: open a stream"))
+    }
+
+    fn tell_confirmed(&self, body: &[u8], _: Box<dyn FnOnce(bool)>) -> Result<(), RemoteError> {
+        self.tell(body)
+    }
+
+    fn call(&self, body: &[u8], CallIn { shape, served, room, coming }: CallIn) {
+        let first = match (!shape.streams_requests()).then(|| read::<M>(body)).transpose() {
+            Ok(first) => first,
+            Err(error) => return served.fail(&error),
+        };
+        let requests = Requests { first, coming, exchange: Arc::clone(&served.exchange), epoch: served.epoch, call: served.call };
+        let replies = Replies::new(served, room, !shape.streams_replies());
+        self.0.put(Called { requests, replies });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix::{Actor, Handler};
+    use std::pin::pin;
+
+    struct Note(Vec<u32>);
+    #[derive(actix::Message)]
+    #[rtype(result = "Vec<u32>")]
+    struct Number(u32);
+    impl Actor for Note {
+        type Context = actix::Context<Self>;
+    }
+    impl Handler<Number> for Note {
+        type Result = Vec<u32>;
+        fn handle(&mut self, Number(number): Number, _: &mut Self::Context) -> Vec<u32> {
+            self.0.push(number);
+            self.0.clone()
+        }
+    }
+
+    /// The trap of `actix` this stands on: beyond a mailbox's capacity, a request waits outside until it is polled.
+    #[actix::test]
+    async fn requests_beyond_the_capacity_of_a_mailbox_keep_their_place() {
+        let door = Door::to(Note(vec![]).start().recipient::<Number>());
+        let mut last = None;
+        for number in (0..200).step_by(2) {
+            last = Some(door.ask(Number(number)).unwrap());
+            door.put(Number(number + 1));
+        }
+        let seen = pin!(last.unwrap()).await.unwrap();
+        assert_eq!(seen, (0..199).collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,44 @@
+//! What a type needs to travel to an actor on another node.
+
+use actix::Message;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::error::RemoteError;
+
+/// A message that can be sent to an actor on another node. `#[derive(RemoteMessage)]` makes one of a serde type.
+///
+/// # Compatibility
+/// Both ends look for the same [`NAME`](Self::NAME), then for the same [`VERSION`](Self::VERSION). Within one version, fields may be
+/// added at the end of a struct that is a message or a reply, with `#[serde(default)]`: older and newer programs then understand
+/// each other. Anything else changes the version: another order or type of fields, variants of enums, fields of structs within.
+pub trait RemoteMessage: Message<Result: Serialize + DeserializeOwned + Send> + Serialize + DeserializeOwned + Send + 'static {
+    /// The name of the type on the wire, at most 128 bytes: the same in all programs that exchange it.
+    const NAME: &'static str;
+    /// Its version.
+    const VERSION: u32;
+}
+
+/// What a message results in where a failure has a place in it, or nothing is expected: such a message can be sent by a plain
+/// `Recipient`, which does not tell that the actor is elsewhere.
+pub trait RemoteResult: Sized {
+    /// Whether nobody waits for it, so that the message travels without an answer.
+    const NOTHING: bool;
+
+    /// The result when it could not be had.
+    fn failed(error: RemoteError) -> Self;
+}
+
+impl RemoteResult for () {
+    const NOTHING: bool = true;
+
+    fn failed(_: RemoteError) -> Self {}
+}
+
+impl<T, E: From<RemoteError>> RemoteResult for Result<T, E> {
+    const NOTHING: bool = false;
+
+    fn failed(error: RemoteError) -> Self {
+        Err(error.into())
+    }
+}

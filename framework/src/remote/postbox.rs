@@ -1,0 +1,341 @@
+//! The actor that takes what comes in a link's batches to where it belongs. One for each link that is up.
+//!
+//! It runs where the link does, so that a message for an actor there crosses no thread. Invariant: nothing in a batch makes it panic,
+//! and a batch that breaks the protocol ends the link.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message};
+use bytes::Bytes;
+use tokio::sync::{Notify, mpsc};
+
+use super::directory::Directory;
+use super::error::{RemoteError, RemoteErrorKind};
+use super::exchange::{Exchange, LINK_WINDOW, cost};
+use super::mailbox::{CallIn, Mailbox};
+use super::presence::{self, Watched};
+use super::serving::Served;
+use crate::pipeline::{Chunk, Parcel, Prefix};
+use crate::wire::PeerId;
+use crate::wire::message::{ITEM_LIMIT, Item, Items, TraceContext};
+
+/// The most names a peer may send to on one link, times types of messages; and the most it may watch.
+const TARGETS: usize = 1 << 16;
+
+/// Whether the peer may send to a name. The number changes when an answer may have.
+pub(crate) trait Admission: Send {
+    /// Whether it may.
+    fn admits(&self, name: &str) -> bool;
+    /// Counts changes.
+    fn version(&self) -> u64;
+}
+
+pub(crate) struct Postbox {
+    pub(crate) exchange: Arc<Exchange>,
+    pub(crate) epoch: u64,
+    pub(crate) peer: PeerId,
+    pub(crate) directory: Directory,
+    pub(crate) admission: Box<dyn Admission>,
+    /// Ends the link.
+    pub(crate) end: Box<dyn Fn(String)>,
+    targets: Vec<Inbound>,
+    /// What tells that are not confirmed yet cost.
+    outstanding: Rc<Cell<u64>>,
+    /// An item that comes in parts, and how long it is.
+    partial: Option<(usize, Vec<u8>)>,
+    watched: Watched,
+}
+
+/// What one of the peer's numbers stands for.
+struct Inbound {
+    name: Arc<str>,
+    message: String,
+    version: u32,
+    mailbox: Result<Arc<dyn Mailbox>, RemoteError>,
+    /// The directory and the trust this was looked up in.
+    seen: (u64, u64),
+    /// Tells that were handed over since the last that is to be confirmed, and what they cost.
+    unconfirmed: (u64, u64),
+    /// The last tell to it in the batch that is being read.
+    last: usize,
+}
+
+/// The link is over.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct ClosePostbox;
+
+impl Postbox {
+    pub(crate) fn new(
+        (exchange, epoch): (Arc<Exchange>, u64),
+        peer: PeerId,
+        directory: Directory,
+        admission: Box<dyn Admission>,
+        end: impl Fn(String) + 'static,
+    ) -> Self {
+        Self {
+            exchange,
+            epoch,
+            peer,
+            directory,
+            admission,
+            end: Box::new(end),
+            targets: Vec::new(),
+            outstanding: Rc::default(),
+            partial: None,
+            watched: Watched::default(),
+        }
+    }
+
+    /// Takes all items of a batch, or of one that came in parts.
+    fn batch(&mut self, batch: &Bytes, ctx: &mut Context<Self>) -> Result<(), String> {
+        self.mark_last(batch).map_err(|error| error.to_string())?;
+        let mut items = Items::new(batch);
+        let mut place = 0;
+        while let Some((item, trace)) = items.next().map_err(|error| error.to_string())? {
+            self.item(item, trace, batch, place, ctx)?;
+            place += 1;
+        }
+        if self.outstanding.get() > LINK_WINDOW + ITEM_LIMIT as u64 {
+            return Err("more messages than it has credit for".into());
+        }
+        Ok(())
+    }
+
+    /// Notes the last tell to each target: only that one is confirmed, for all before it.
+    fn mark_last(&mut self, batch: &Bytes) -> Result<(), crate::wire::message::ItemError> {
+        let (mut items, mut place) = (Items::new(batch), 0);
+        while let Some((item, _)) = items.next()? {
+            if let Item::Tell { target, .. } = item
+                && let Some(inbound) = self.targets.get_mut(target as usize)
+            {
+                inbound.last = place;
+            }
+            place += 1;
+        }
+        Ok(())
+    }
+
+    fn item(
+        &mut self,
+        item: Item<'_>,
+        trace: Option<TraceContext>,
+        batch: &Bytes,
+        place: usize,
+        ctx: &mut Context<Self>,
+    ) -> Result<(), String> {
+        let owned = |bytes: &[u8]| batch.slice_ref(bytes);
+        match item {
+            Item::Bind { target, name, message, version } => self.bind(target, name, message, version),
+            Item::Tell { target, body } => self.tell(target, body, place),
+            Item::Call { call, target, shape, body } => {
+                let (requests, coming) = if shape.streams_requests() {
+                    let (requests, coming) = mpsc::unbounded_channel();
+                    (Some(requests), Some(coming))
+                } else {
+                    (None, None)
+                };
+                let room = self.exchange.serve(self.epoch, call, body.len(), requests)?;
+                self.call(target, body, call, trace, (shape, room, coming))
+            }
+            Item::Request { call, body } => self.exchange.on_request(call, Some(owned(body))),
+            Item::RequestsEnd { call } => self.exchange.on_request(call, None),
+            Item::Cancel { call } => {
+                self.exchange.on_cancel(self.epoch, call);
+                Ok(())
+            }
+            Item::Begin { total } => self.begin(total as usize),
+            Item::Part { bytes } => self.part(bytes, ctx),
+            Item::Watch { watch, name } => self.watch(watch, name, ctx),
+            Item::Unwatch { watch } => {
+                self.watched.remove(watch);
+                Ok(())
+            }
+            Item::Status { watch, up, code } => {
+                self.exchange.on_status(watch, up, code);
+                Ok(())
+            }
+            Item::Deliver { .. } | Item::Taken { .. } => Err("a delivered message, which this node has not said it takes".into()),
+            answer => self.exchange.heard(&answer, owned),
+        }
+    }
+
+    fn bind(&mut self, target: u32, name: &str, message: &str, version: u32) -> Result<(), String> {
+        if target as usize != self.targets.len() || self.targets.len() >= TARGETS {
+            return Err(format!("target {target} is named out of turn, or is one too many"));
+        }
+        let error = RemoteError::new(RemoteErrorKind::NoSuchName, "");
+        self.targets.push(Inbound {
+            name: name.into(),
+            message: message.to_owned(),
+            version,
+            mailbox: Err(error),
+            seen: (u64::MAX, u64::MAX),
+            unconfirmed: (0, 0),
+            last: usize::MAX,
+        });
+        Ok(())
+    }
+
+    /// The mailbox of a target, with an actor behind it. The outer error: the peer broke the protocol.
+    fn find(&mut self, target: u32) -> Result<Result<Arc<dyn Mailbox>, RemoteError>, String> {
+        let inbound = self.targets.get_mut(target as usize).ok_or("a target that was never named")?;
+        let now = (self.directory.version(), self.admission.version());
+        if inbound.seen != now {
+            inbound.seen = now;
+            inbound.mailbox = if self.admission.admits(&inbound.name) {
+                self.directory.mailbox(&inbound.name, &inbound.message, inbound.version)
+            } else {
+                let text = format!("this node may not send to {:?}: ask whoever runs it to add that name to what it may", inbound.name);
+                Err(RemoteError::new(RemoteErrorKind::Forbidden, text))
+            };
+        }
+        Ok(match &inbound.mailbox {
+            Ok(mailbox) if mailbox.is_alive() => Ok(Arc::clone(mailbox)),
+            Ok(mailbox) => Err(mailbox.why_dead(&inbound.name)),
+            Err(error) => Err(error.clone()),
+        })
+    }
+
+    fn tell(&mut self, target: u32, body: &[u8], place: usize) -> Result<(), String> {
+        let mailbox = self.find(target)?;
+        let inbound = &mut self.targets[target as usize];
+        let (tells, spent) = (inbound.unconfirmed.0 + 1, inbound.unconfirmed.1 + cost(body.len()));
+        let is_last = inbound.last == place;
+        inbound.unconfirmed = if is_last { (0, 0) } else { (tells, spent) };
+        self.outstanding.set(self.outstanding.get() + cost(body.len()));
+        if !is_last {
+            if let Err(error) = mailbox.and_then(|mailbox| mailbox.tell(body)) {
+                undelivered(&self.exchange, self.epoch, target, 1, &error);
+            }
+            return Ok(());
+        }
+        let name = Arc::clone(&inbound.name);
+        let (exchange, epoch, outstanding) = (Arc::clone(&self.exchange), self.epoch, Rc::clone(&self.outstanding));
+        let consumed = move || {
+            outstanding.set(outstanding.get().saturating_sub(spent));
+            exchange.say(epoch, &Item::Consumed { target, tells, cost: spent }, 0);
+        };
+        let (confirming, done) = (Arc::clone(&self.exchange), consumed.clone());
+        let confirm = move |handled: bool| {
+            if !handled {
+                undelivered(&confirming, epoch, target, tells, &super::serving::died(&name));
+            }
+            done();
+        };
+        if let Err(error) = mailbox.and_then(|mailbox| mailbox.tell_confirmed(body, Box::new(confirm))) {
+            undelivered(&self.exchange, self.epoch, target, 1, &error);
+            consumed();
+        }
+        Ok(())
+    }
+
+    fn call(
+        &mut self,
+        target: u32,
+        body: &[u8],
+        call: u64,
+        trace: Option<TraceContext>,
+        (shape, room, coming): (crate::wire::message::Shape, Arc<Notify>, Option<mpsc::UnboundedReceiver<super::exchange::Answer>>),
+    ) -> Result<(), String> {
+        let found = self.find(target)?;
+        let inbound = &self.targets[target as usize];
+        let name = Arc::clone(&inbound.name);
+        let span = tracing::debug_span!("call", peer = %self.peer.short(), %name, message = inbound.message, trace = %presence::hex(trace.as_ref()));
+        let _entered = span.enter();
+        let (exchange, epoch, caller) = (Arc::clone(&self.exchange), self.epoch, self.peer);
+        let served = Served { exchange, epoch, call, name, caller, trace, over: false };
+        match found {
+            Ok(mailbox) => mailbox.call(body, CallIn { shape, served, room, coming }),
+            Err(error) => served.fail(&error),
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, total: usize) -> Result<(), String> {
+        if self.partial.is_some() || total > ITEM_LIMIT || total == 0 {
+            return Err(format!("an item of {total} bytes in parts, which is too long or within another one"));
+        }
+        self.partial = Some((total, Vec::new()));
+        Ok(())
+    }
+
+    fn part(&mut self, bytes: &[u8], ctx: &mut Context<Self>) -> Result<(), String> {
+        let Some((total, mut so_far)) = self.partial.take() else { return Err("a part of nothing".into()) };
+        if bytes.is_empty() || so_far.len() + bytes.len() > total {
+            return Err("a part that does not fit".into());
+        }
+        so_far.extend_from_slice(bytes);
+        if so_far.len() < total {
+            self.partial = Some((total, so_far));
+            return Ok(());
+        }
+        let whole = Bytes::from(so_far);
+        let mut items = Items::new(&whole);
+        match items.next().map_err(|error| error.to_string())? {
+            Some((Item::Begin { .. } | Item::Part { .. }, _)) | None => return Err("parts within parts".into()),
+            Some(_) => {}
+        }
+        // In the middle of a batch: its marks must stay.
+        let marks: Vec<_> = self.targets.iter().map(|inbound| inbound.last).collect();
+        let taken = self.batch(&whole, ctx);
+        self.targets.iter_mut().zip(marks).for_each(|(inbound, last)| inbound.last = last);
+        taken
+    }
+
+    fn watch(&mut self, watch: u64, name: &str, ctx: &mut Context<Self>) -> Result<(), String> {
+        if self.watched.len() >= TARGETS {
+            return Err(format!("more than {TARGETS} watches"));
+        }
+        if self.watched.is_empty() {
+            ctx.run_interval(presence::LOOK, |postbox, _| postbox.look_around());
+        }
+        self.watched.insert(watch, name);
+        self.look_around();
+        Ok(())
+    }
+
+    /// Says what has changed of what the peer watches.
+    fn look_around(&mut self) {
+        let (directory, admission) = (&self.directory, &self.admission);
+        let (exchange, epoch) = (&self.exchange, self.epoch);
+        let look = |name: &str| if admission.admits(name) { directory.presence(name) } else { Err(RemoteErrorKind::Forbidden) };
+        self.watched.look(look, |watch, standing| {
+            let (up, code) = standing.map_or_else(|kind: RemoteErrorKind| (false, kind.code()), |()| (true, 0));
+            exchange.say(epoch, &Item::Status { watch, up, code }, 0);
+        });
+    }
+}
+
+fn undelivered(exchange: &Exchange, epoch: u64, target: u32, count: u64, error: &RemoteError) {
+    let (code, text) = (error.kind.code(), error.message.as_str());
+    exchange.say(epoch, &Item::Undelivered { target, count, code, text }, text.len());
+}
+
+impl Actor for Postbox {
+    type Context = Context<Self>;
+}
+
+impl Handler<Chunk> for Postbox {
+    type Result = ();
+
+    fn handle(&mut self, chunk: Chunk, ctx: &mut Context<Self>) {
+        let batch = chunk.content().slice(Prefix::LENGTH.min(chunk.content().len())..);
+        if let Err(why) = self.batch(&batch, ctx) {
+            (self.end)(format!("the peer broke the protocol: {why}"));
+            ctx.stop();
+        }
+        // Only now may another one come: one that has not been looked at costs memory.
+        chunk.custody().finish(0);
+    }
+}
+
+impl Handler<ClosePostbox> for Postbox {
+    type Result = ();
+
+    fn handle(&mut self, _: ClosePostbox, ctx: &mut Context<Self>) {
+        ctx.stop();
+    }
+}

@@ -1,0 +1,155 @@
+//! Whether an actor or a node is there.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::broadcast;
+
+use super::error::RemoteErrorKind;
+use super::exchange::Exchange;
+use crate::wire::message::TraceContext;
+
+/// How often it is looked whether what is watched lives.
+pub(super) const LOOK: Duration = Duration::from_millis(250);
+/// Changes that wait for a slow watcher; older ones are dropped.
+const CHANGES: usize = 16;
+
+/// Whether what is watched is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// It is.
+    Up,
+    /// It is not.
+    Down {
+        /// Why, for programs: [`LinkLost`](RemoteErrorKind::LinkLost) of a link that broke or a node that fell silent,
+        /// [`ShuttingDown`](RemoteErrorKind::ShuttingDown) of a node that stopped in order, [`Unreachable`](RemoteErrorKind::Unreachable)
+        /// before there was a link; of an actor [`Died`](RemoteErrorKind::Died), [`Restarting`](RemoteErrorKind::Restarting),
+        /// [`NoSuchName`](RemoteErrorKind::NoSuchName), [`Forbidden`](RemoteErrorKind::Forbidden).
+        kind: RemoteErrorKind,
+    },
+}
+
+/// Tells how something on another node, or that node, comes and goes. Dropping it ends the watch.
+pub struct Watch {
+    pub(super) exchange: Arc<Exchange>,
+    pub(super) id: u64,
+    pub(super) now: Presence,
+    pub(super) changes: broadcast::Receiver<Presence>,
+}
+
+impl Watch {
+    /// What was last heard.
+    pub fn now(&self) -> &Presence {
+        &self.now
+    }
+
+    /// Waits for the next change. A watcher that is slow misses old changes, never the last.
+    pub async fn changed(&mut self) -> Presence {
+        loop {
+            match self.changes.recv().await {
+                Ok(presence) => {
+                    self.now = presence.clone();
+                    return presence;
+                }
+                Err(broadcast::error::RecvError::Lagged(_)) => {}
+                // The exchange lives as long as this watch, and the sender with it.
+                Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Waits until it is up.
+    pub async fn up(&mut self) {
+        while self.now != Presence::Up {
+            self.changed().await;
+        }
+    }
+
+    /// Waits until it is down, and says why it is.
+    pub async fn down(&mut self) -> RemoteErrorKind {
+        loop {
+            if let Presence::Down { kind } = self.now {
+                return kind;
+            }
+            self.changed().await;
+        }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.exchange.unwatch(self.id);
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watch").field("now", &self.now).finish_non_exhaustive()
+    }
+}
+
+/// A watch, as the exchange keeps it over links.
+pub(super) struct Watching {
+    /// `None`: the node itself.
+    pub(super) name: Option<Arc<str>>,
+    pub(super) last: Presence,
+    pub(super) changes: broadcast::Sender<Presence>,
+}
+
+impl Watching {
+    pub(super) fn new(name: Option<Arc<str>>) -> Self {
+        Self { name, last: Presence::Down { kind: RemoteErrorKind::Unreachable }, changes: broadcast::channel(CHANGES).0 }
+    }
+
+    pub(super) fn tell(&mut self, presence: Presence) {
+        if self.last != presence {
+            self.last = presence.clone();
+            // The watch may be gone.
+            let _ = self.changes.send(presence);
+        }
+    }
+}
+
+/// What a peer watches here, and what it was last told.
+#[derive(Debug, Default)]
+pub(super) struct Watched(HashMap<u64, (Arc<str>, Option<Result<(), RemoteErrorKind>>)>);
+
+impl Watched {
+    pub(super) fn insert(&mut self, watch: u64, name: &str) {
+        self.0.insert(watch, (name.into(), None));
+    }
+
+    pub(super) fn remove(&mut self, watch: u64) {
+        self.0.remove(&watch);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Looks at all that is watched, and tells what has changed.
+    pub(super) fn look(
+        &mut self,
+        look: impl Fn(&str) -> Result<(), RemoteErrorKind>,
+        mut tell: impl FnMut(u64, Result<(), RemoteErrorKind>),
+    ) {
+        for (&watch, (name, told)) in &mut self.0 {
+            let standing = look(name);
+            if *told != Some(standing) {
+                *told = Some(standing);
+                tell(watch, standing);
+            }
+        }
+    }
+}
+
+/// A trace, for a span.
+pub(super) fn hex(trace: Option<&TraceContext>) -> String {
+    trace.map(|trace| data_encoding::HEXLOWER.encode(&trace.trace)).unwrap_or_default()
+}

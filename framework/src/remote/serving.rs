@@ -1,0 +1,251 @@
+//! What an actor gets of a call from another node: the request or the stream of them, and the way to answer.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use actix::Message;
+use futures_util::Stream;
+use serde::Serialize;
+use tokio::sync::{Notify, mpsc};
+
+use super::error::{RemoteError, RemoteErrorKind};
+use super::exchange::{Answer, Exchange, cost};
+use super::message::RemoteMessage;
+use crate::wire::PeerId;
+use crate::wire::codec::{decode_message, encode_message};
+use crate::wire::message::TraceContext;
+
+/// One call that came from a peer, until it is answered. Dropped without an answer, it says that the actor died with it.
+pub(super) struct Served {
+    pub(super) exchange: Arc<Exchange>,
+    pub(super) epoch: u64,
+    pub(super) call: u64,
+    pub(super) name: Arc<str>,
+    pub(super) caller: PeerId,
+    pub(super) trace: Option<TraceContext>,
+    pub(super) over: bool,
+}
+
+impl Served {
+    pub(super) fn answer<R: Serialize>(mut self, reply: &R) {
+        let mut body = Vec::new();
+        match encode_message(reply, &mut body) {
+            Ok(()) => self.exchange.answer(self.epoch, self.call, Ok(&body)),
+            Err(error) => {
+                let text = format!("{} made an answer that can't be sent: {error}", self.name);
+                self.exchange.answer(self.epoch, self.call, Err(&RemoteError::new(RemoteErrorKind::Unencodable, text)));
+            }
+        }
+        self.over = true;
+    }
+
+    pub(super) fn fail(mut self, error: &RemoteError) {
+        self.exchange.answer(self.epoch, self.call, Err(error));
+        self.over = true;
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        if !self.over {
+            self.exchange.answer(self.epoch, self.call, Err(&died(&self.name)));
+        }
+    }
+}
+
+/// What is said of an actor that had a message and will never answer it.
+pub(super) fn died(name: &str) -> RemoteError {
+    let text = format!("the actor {name:?} panicked or stopped while it had the message; see the log of its node");
+    RemoteError::new(RemoteErrorKind::Died, text)
+}
+
+/// A question, and the way to answer it: for actors that answer later, or elsewhere, or want the least overhead.
+///
+/// Registered with [`Node::register_asked`](crate::Node::register_asked).
+pub struct Asked<M: RemoteMessage> {
+    /// The question.
+    pub message: M,
+    /// The way to answer it.
+    pub reply: Reply<M::Result>,
+}
+
+impl<M: RemoteMessage> Message for Asked<M> {
+    type Result = ();
+}
+
+/// The way to answer one question. Dropped unused, it says that the actor died.
+pub struct Reply<R> {
+    served: Option<Served>,
+    of: PhantomData<fn(R)>,
+}
+
+impl<R: Serialize> Reply<R> {
+    pub(super) fn new(served: Option<Served>) -> Self {
+        Self { served, of: PhantomData }
+    }
+
+    /// Answers.
+    pub fn send(mut self, reply: &R) {
+        if let Some(served) = self.served.take() {
+            served.answer(reply);
+        }
+    }
+
+    /// Says that there is no answer.
+    pub fn fail(mut self, why: impl Into<String>) {
+        if let Some(served) = self.served.take() {
+            served.fail(&RemoteError::new(RemoteErrorKind::Other, why));
+        }
+    }
+
+    /// Who asked; `None` where nobody waits for an answer.
+    pub fn caller(&self) -> Option<PeerId> {
+        self.served.as_ref().map(|served| served.caller)
+    }
+
+    /// The trace the question belongs to.
+    pub fn trace(&self) -> Option<&TraceContext> {
+        self.served.as_ref()?.trace.as_ref()
+    }
+}
+
+/// A call with a stream of requests, a stream of replies, or both.
+///
+/// Registered with [`Node::register_calls`](crate::Node::register_calls). Where the caller gives one request only, that is what the
+/// stream of requests has; where it waits for one reply only, it takes the first.
+pub struct Called<M: RemoteMessage> {
+    /// What is requested.
+    pub requests: Requests<M>,
+    /// The way to reply.
+    pub replies: Replies<M::Result>,
+}
+
+impl<M: RemoteMessage> Message for Called<M> {
+    type Result = ();
+}
+
+/// The requests of a call, as they come. Ends when the caller has no more; an error is the last thing it gives.
+pub struct Requests<M> {
+    pub(super) first: Option<M>,
+    pub(super) coming: Option<mpsc::UnboundedReceiver<Answer>>,
+    pub(super) exchange: Arc<Exchange>,
+    pub(super) epoch: u64,
+    pub(super) call: u64,
+}
+
+impl<M: RemoteMessage> Stream for Requests<M> {
+    type Item = Result<M, RemoteError>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        if let Some(first) = this.first.take() {
+            return Poll::Ready(Some(Ok(first)));
+        }
+        let Some(coming) = &mut this.coming else { return Poll::Ready(None) };
+        let Some(next) = std::task::ready!(coming.poll_recv(cx)) else { return Poll::Ready(None) };
+        let next = next.and_then(|body| {
+            // Its place is free before it is handled: the window, not the handler, is what bounds those that wait.
+            this.exchange.credit_requests(this.epoch, this.call, cost(body.len()));
+            decode_message(&body).map_err(|error| undecodable(M::NAME, &error))
+        });
+        if next.is_err() {
+            this.coming = None;
+        }
+        Poll::Ready(Some(next))
+    }
+}
+
+impl<M> Unpin for Requests<M> {}
+
+/// The way to reply to a call, as often as is needed. Dropped without [`finish`](Self::finish), it says that the actor died.
+pub struct Replies<R> {
+    served: Option<Served>,
+    room: Arc<Notify>,
+    once: bool,
+    of: PhantomData<fn(R)>,
+}
+
+impl<R: Serialize> Replies<R> {
+    pub(super) fn new(served: Served, room: Arc<Notify>, once: bool) -> Self {
+        Self { served: Some(served), room, once, of: PhantomData }
+    }
+
+    /// One more reply; waits while the caller has as many as it can take. An error means that the caller is gone, or takes no more.
+    pub async fn send(&mut self, reply: &R) -> Result<(), RemoteError> {
+        let over = || RemoteError::new(RemoteErrorKind::Cancelled, "the caller takes no more replies");
+        if self.once {
+            self.served.take().ok_or_else(over)?.answer(reply);
+            return Ok(());
+        }
+        let served = self.served.as_ref().ok_or_else(over)?;
+        let mut body = Vec::new();
+        encode_message(reply, &mut body).map_err(|error| RemoteError::new(RemoteErrorKind::Unencodable, error.to_string()))?;
+        let (exchange, epoch, call) = (&served.exchange, served.epoch, served.call);
+        exchange.when_possible(&self.room, true, None, || exchange.reply(epoch, call, &body)).await
+    }
+
+    /// There are no more replies.
+    pub fn finish(mut self) {
+        if let Some(mut served) = self.served.take()
+            && !self.once
+        {
+            served.over = true;
+            served.exchange.end_replies(served.epoch, served.call);
+        }
+    }
+
+    /// There are no more replies, and this is why.
+    pub fn fail(mut self, why: impl Into<String>) {
+        if let Some(served) = self.served.take() {
+            served.fail(&RemoteError::new(RemoteErrorKind::Other, why));
+        }
+    }
+
+    /// Who called.
+    pub fn caller(&self) -> Option<PeerId> {
+        self.served.as_ref().map(|served| served.caller)
+    }
+
+    /// The trace the call belongs to.
+    pub fn trace(&self) -> Option<&TraceContext> {
+        self.served.as_ref()?.trace.as_ref()
+    }
+}
+
+pub(super) fn undecodable(message: &str, error: &dyn fmt::Display) -> RemoteError {
+    let text = format!("a {message} can't be read ({error}): do both programs have the same version of it?");
+    RemoteError::new(RemoteErrorKind::Undecodable, text)
+}
+
+impl<M: RemoteMessage> fmt::Debug for Asked<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Asked").field("message", &M::NAME).finish_non_exhaustive()
+    }
+}
+
+impl<M: RemoteMessage> fmt::Debug for Called<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Called").field("message", &M::NAME).finish_non_exhaustive()
+    }
+}
+
+impl<R> fmt::Debug for Reply<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reply").finish_non_exhaustive()
+    }
+}
+
+impl<M> fmt::Debug for Requests<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Requests").field("call", &self.call).finish_non_exhaustive()
+    }
+}
+
+impl<R> fmt::Debug for Replies<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Replies").finish_non_exhaustive()
+    }
+}

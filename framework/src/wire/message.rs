@@ -1,0 +1,522 @@
+//! What travels in the batches of a link's message stream.
+//!
+//! A batch is the content of one sealed chunk: items one after the other, none across two batches. An item is a byte of kind,
+//! then its fields in the order of the variants below: numbers as LEB128, texts and bodies as their length and their bytes.
+//! With [`TRACED`] set in the kind, a trace context stands before the fields.
+//!
+//! ```text
+//!  batch: ├ item ┼ item ┼ … ┤      item: ├ kind u8 ┼ [trace 25 ‖ state] ┼ number ┼ … ┼ length ┼ body ┤
+//! ```
+//!
+//! What is too large for a batch is written as an item, and that item is cut: [`Item::Begin`] says how long it is,
+//! [`Item::Part`]s carry it. Only one is under way in each direction of a link.
+//!
+//! Invariant: what was decoded is what [`Item::encode`] writes; nothing is allocated for what bytes claim.
+
+use super::bounded::cut;
+
+/// The most bytes of a batch: with its prefix and tag it fits into a frame of the express lane.
+pub const BATCH_LIMIT: usize = (64 << 10) - 64;
+/// The stream that frames of the message stream name.
+pub const MESSAGE_STREAM: u64 = 0;
+/// The most bytes of a message, encoded.
+pub const MESSAGE_LIMIT: usize = 16 << 20;
+/// The most bytes of an item that was cut: a message and what stands before it.
+pub const ITEM_LIMIT: usize = MESSAGE_LIMIT + 4096;
+/// The most bytes of the name of an actor or of a type of message.
+pub const NAME_LIMIT: usize = 128;
+/// The most bytes of the text of an error; the rest is cut off.
+const TEXT_LIMIT: usize = 512;
+/// The most bytes of a trace state.
+const STATE_LIMIT: usize = 512;
+/// In a kind: a trace context follows.
+const TRACED: u8 = 0x80;
+
+/// The trace a message belongs to: W3C Trace Context, level 1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TraceContext {
+    /// The trace.
+    pub trace: [u8; 16],
+    /// The span of whoever sent the message.
+    pub span: [u8; 8],
+    /// Bit 0: sampled.
+    pub flags: u8,
+    /// What tracing systems want to be carried along, at most 512 bytes.
+    pub state: String,
+}
+
+/// One thing that is said in a batch. `call`s are numbered by the caller, `target`s and `watch`es by whoever named them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Item<'a> {
+    /// From now on, `target` stands for messages of this type to that name.
+    Bind {
+        /// Its number, the next one.
+        target: u32,
+        /// The name of the actor.
+        name: &'a str,
+        /// The name of the type.
+        message: &'a str,
+        /// The version of the type.
+        version: u32,
+    },
+    /// A message without an answer.
+    Tell {
+        /// To whom.
+        target: u32,
+        /// The message.
+        body: &'a [u8],
+    },
+    /// Begins a call.
+    Call {
+        /// Its number.
+        call: u64,
+        /// To whom.
+        target: u32,
+        /// [`Shape`] of it.
+        shape: Shape,
+        /// The request; empty where requests are a stream.
+        body: &'a [u8],
+    },
+    /// One more request of a call whose requests are a stream.
+    Request {
+        /// Which call.
+        call: u64,
+        /// The request.
+        body: &'a [u8],
+    },
+    /// No more requests.
+    RequestsEnd {
+        /// Which call.
+        call: u64,
+    },
+    /// The reply of a call, or one more of a stream of them.
+    Reply {
+        /// Which call.
+        call: u64,
+        /// The reply.
+        body: &'a [u8],
+    },
+    /// No more replies.
+    RepliesEnd {
+        /// Which call.
+        call: u64,
+    },
+    /// A call is over, without what it asked for.
+    Failed {
+        /// Which call.
+        call: u64,
+        /// What happened.
+        code: u8,
+        /// In words.
+        text: &'a str,
+    },
+    /// The caller no longer wants an answer.
+    Cancel {
+        /// Which call.
+        call: u64,
+    },
+    /// So much of what was sent to a target has been handled.
+    Consumed {
+        /// To whom it was sent.
+        target: u32,
+        /// How many messages without an answer.
+        tells: u64,
+        /// In the units of credit.
+        cost: u64,
+    },
+    /// So much of what was sent in a call has been handled: by the callee if `of_requests`, by the caller if not.
+    Credit {
+        /// Which call.
+        call: u64,
+        /// Whether requests were handled, or replies.
+        of_requests: bool,
+        /// In the units of credit.
+        cost: u64,
+    },
+    /// So many messages without an answer did not reach the target.
+    Undelivered {
+        /// To whom they were sent.
+        target: u32,
+        /// How many.
+        count: u64,
+        /// What happened.
+        code: u8,
+        /// In words.
+        text: &'a str,
+    },
+    /// Tell from now on whether this name is up.
+    Watch {
+        /// Its number.
+        watch: u64,
+        /// The name.
+        name: &'a str,
+    },
+    /// No longer.
+    Unwatch {
+        /// Its number.
+        watch: u64,
+    },
+    /// A name that is watched is up, or down.
+    Status {
+        /// The watch.
+        watch: u64,
+        /// Whether it is up.
+        up: bool,
+        /// Why it is down.
+        code: u8,
+    },
+    /// A message that is delivered once. They are numbered from 1, in the order they were stored in, for each log.
+    Deliver {
+        /// The sender's log.
+        log: [u8; 16],
+        /// The number in the log.
+        number: u64,
+        /// To whom.
+        target: u32,
+        /// When it is no longer worth delivering, in seconds since the Unix epoch.
+        expires: u64,
+        /// The message.
+        body: &'a [u8],
+    },
+    /// What has become of a message that is delivered once.
+    Taken {
+        /// The sender's log.
+        log: [u8; 16],
+        /// The number in the log: what has lower numbers is over, too.
+        number: u64,
+        /// 0: it is stored. 1: it was handled. Else: it is refused for good, and this is why.
+        code: u8,
+        /// In words.
+        text: &'a str,
+    },
+    /// An item of so many bytes follows in parts.
+    Begin {
+        /// Its bytes.
+        total: u32,
+    },
+    /// The next part of it.
+    Part {
+        /// Its bytes.
+        bytes: &'a [u8],
+    },
+}
+
+/// How many requests and replies a call has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Shape {
+    /// One request, one reply.
+    Ask = 0,
+    /// One request, a stream of replies.
+    Replies = 1,
+    /// A stream of requests, one reply.
+    Requests = 2,
+    /// A stream of requests, a stream of replies.
+    Both = 3,
+}
+
+/// Why bytes are no batch. The link closes: its two ends no longer understand each other.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ItemError {
+    /// It ends in the middle of an item.
+    #[error("a batch ends in the middle of an item")]
+    Truncated,
+    /// A kind this version does not know.
+    #[error("the kind {found} of an item is unknown")]
+    UnknownKind {
+        /// The byte found.
+        found: u8,
+    },
+    /// A field that can't be.
+    #[error("the {field} of an item can't be {given}")]
+    Field {
+        /// Which one.
+        field: &'static str,
+        /// What was given.
+        given: String,
+    },
+}
+
+impl Shape {
+    /// Whether its requests are a stream.
+    pub const fn streams_requests(self) -> bool {
+        matches!(self, Self::Requests | Self::Both)
+    }
+
+    /// Whether its replies are a stream.
+    pub const fn streams_replies(self) -> bool {
+        matches!(self, Self::Replies | Self::Both)
+    }
+}
+
+impl Item<'_> {
+    /// The most bytes [`encode`](Self::encode) adds to a body and a trace.
+    pub const OVERHEAD: usize = 64;
+
+    /// Writes it, with the trace it belongs to, behind what is in `out`.
+    pub fn encode(&self, trace: Option<&TraceContext>, out: &mut Vec<u8>) {
+        out.push(self.kind() | if trace.is_some() { TRACED } else { 0 });
+        if let Some(trace) = trace {
+            out.extend_from_slice(&trace.trace);
+            out.extend_from_slice(&trace.span);
+            out.push(trace.flags);
+            put_bytes(out, cut(&trace.state, STATE_LIMIT).as_bytes());
+        }
+        self.encode_fields(out);
+    }
+
+    fn encode_fields(&self, out: &mut Vec<u8>) {
+        match *self {
+            Self::Bind { target, name, message, version } => {
+                put(out, target.into());
+                put_bytes(out, name.as_bytes());
+                put_bytes(out, message.as_bytes());
+                put(out, version.into());
+            }
+            Self::Tell { target, body } => {
+                put(out, target.into());
+                put_bytes(out, body);
+            }
+            Self::Call { call, target, shape, body } => {
+                put(out, call);
+                put(out, target.into());
+                out.push(shape as u8);
+                put_bytes(out, body);
+            }
+            Self::Request { call, body } | Self::Reply { call, body } => {
+                put(out, call);
+                put_bytes(out, body);
+            }
+            Self::RequestsEnd { call } | Self::RepliesEnd { call } | Self::Cancel { call } => put(out, call),
+            Self::Failed { call, code, text } => {
+                put(out, call);
+                out.push(code);
+                put_bytes(out, cut(text, TEXT_LIMIT).as_bytes());
+            }
+            Self::Consumed { target, tells, cost } => {
+                put(out, target.into());
+                put(out, tells);
+                put(out, cost);
+            }
+            Self::Credit { call, of_requests, cost } => {
+                put(out, call);
+                out.push(of_requests.into());
+                put(out, cost);
+            }
+            Self::Undelivered { target, count, code, text } => {
+                put(out, target.into());
+                put(out, count);
+                out.push(code);
+                put_bytes(out, cut(text, TEXT_LIMIT).as_bytes());
+            }
+            Self::Watch { watch, name } => {
+                put(out, watch);
+                put_bytes(out, name.as_bytes());
+            }
+            Self::Unwatch { watch } => put(out, watch),
+            Self::Status { watch, up, code } => {
+                put(out, watch);
+                out.push(up.into());
+                out.push(code);
+            }
+            Self::Deliver { log, number, target, expires, body } => {
+                out.extend_from_slice(&log);
+                put(out, number);
+                put(out, target.into());
+                put(out, expires);
+                put_bytes(out, body);
+            }
+            Self::Taken { log, number, code, text } => {
+                out.extend_from_slice(&log);
+                put(out, number);
+                out.push(code);
+                put_bytes(out, cut(text, TEXT_LIMIT).as_bytes());
+            }
+            Self::Begin { total } => put(out, total.into()),
+            Self::Part { bytes } => put_bytes(out, bytes),
+        }
+    }
+
+    const fn kind(&self) -> u8 {
+        match self {
+            Self::Bind { .. } => 1,
+            Self::Tell { .. } => 2,
+            Self::Call { .. } => 3,
+            Self::Request { .. } => 4,
+            Self::RequestsEnd { .. } => 5,
+            Self::Reply { .. } => 6,
+            Self::RepliesEnd { .. } => 7,
+            Self::Failed { .. } => 8,
+            Self::Cancel { .. } => 9,
+            Self::Consumed { .. } => 10,
+            Self::Credit { .. } => 11,
+            Self::Undelivered { .. } => 12,
+            Self::Watch { .. } => 13,
+            Self::Unwatch { .. } => 14,
+            Self::Status { .. } => 15,
+            Self::Deliver { .. } => 16,
+            Self::Taken { .. } => 17,
+            Self::Begin { .. } => 18,
+            Self::Part { .. } => 19,
+        }
+    }
+}
+
+/// Reads a batch, item by item. After an error there is nothing more to read.
+#[derive(Clone, Debug)]
+pub struct Items<'a>(&'a [u8]);
+
+impl<'a> Items<'a> {
+    /// The items of this batch.
+    pub const fn new(batch: &'a [u8]) -> Self {
+        Self(batch)
+    }
+
+    /// The next item, and the trace it belongs to.
+    pub fn next(&mut self) -> Result<Option<(Item<'a>, Option<TraceContext>)>, ItemError> {
+        let Some((&kind, rest)) = self.0.split_first() else { return Ok(None) };
+        self.0 = rest;
+        let read = self.read(kind);
+        if read.is_err() {
+            self.0 = &[];
+        }
+        read.map(Some)
+    }
+
+    fn read(&mut self, kind: u8) -> Result<(Item<'a>, Option<TraceContext>), ItemError> {
+        let trace = (kind & TRACED != 0).then(|| self.trace()).transpose()?;
+        Ok((self.item(kind & !TRACED)?, trace))
+    }
+
+    fn trace(&mut self) -> Result<TraceContext, ItemError> {
+        let (trace, span, flags) = (self.array()?, self.array()?, self.byte()?);
+        Ok(TraceContext { trace, span, flags, state: self.text("trace state", STATE_LIMIT)?.to_owned() })
+    }
+
+    fn item(&mut self, kind: u8) -> Result<Item<'a>, ItemError> {
+        Ok(match kind {
+            1 => Item::Bind {
+                target: self.number32("target")?,
+                name: self.text("name", NAME_LIMIT)?,
+                message: self.text("message", NAME_LIMIT)?,
+                version: self.number32("version")?,
+            },
+            2 => Item::Tell { target: self.number32("target")?, body: self.bytes()? },
+            3 => Item::Call { call: self.number()?, target: self.number32("target")?, shape: self.shape()?, body: self.bytes()? },
+            4 => Item::Request { call: self.number()?, body: self.bytes()? },
+            5 => Item::RequestsEnd { call: self.number()? },
+            6 => Item::Reply { call: self.number()?, body: self.bytes()? },
+            7 => Item::RepliesEnd { call: self.number()? },
+            8 => Item::Failed { call: self.number()?, code: self.byte()?, text: self.text("error", TEXT_LIMIT)? },
+            9 => Item::Cancel { call: self.number()? },
+            10 => Item::Consumed { target: self.number32("target")?, tells: self.number()?, cost: self.number()? },
+            11 => Item::Credit { call: self.number()?, of_requests: self.flag("direction")?, cost: self.number()? },
+            12 => Item::Undelivered {
+                target: self.number32("target")?,
+                count: self.number()?,
+                code: self.byte()?,
+                text: self.text("error", TEXT_LIMIT)?,
+            },
+            13 => Item::Watch { watch: self.number()?, name: self.text("name", NAME_LIMIT)? },
+            14 => Item::Unwatch { watch: self.number()? },
+            15 => Item::Status { watch: self.number()?, up: self.flag("status")?, code: self.byte()? },
+            16 => Item::Deliver {
+                log: self.array()?,
+                number: self.number()?,
+                target: self.number32("target")?,
+                expires: self.number()?,
+                body: self.bytes()?,
+            },
+            17 => Item::Taken { log: self.array()?, number: self.number()?, code: self.byte()?, text: self.text("error", TEXT_LIMIT)? },
+            18 => Item::Begin { total: self.number32("length")? },
+            19 => Item::Part { bytes: self.bytes()? },
+            found => return Err(ItemError::UnknownKind { found }),
+        })
+    }
+
+    fn byte(&mut self) -> Result<u8, ItemError> {
+        let (&byte, rest) = self.0.split_first().ok_or(ItemError::Truncated)?;
+        self.0 = rest;
+        Ok(byte)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], ItemError> {
+        let (array, rest) = self.0.split_first_chunk().ok_or(ItemError::Truncated)?;
+        self.0 = rest;
+        Ok(*array)
+    }
+
+    /// LEB128 in its shortest form: another one would not be written back the same.
+    fn number(&mut self) -> Result<u64, ItemError> {
+        let mut number = 0;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            number |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                let shortest = (byte != 0 || shift == 0) && (shift < 63 || byte == 1);
+                return if shortest { Ok(number) } else { Err(field("number", "written that way")) };
+            }
+        }
+        Err(field("number", "that long"))
+    }
+
+    fn number32(&mut self, name: &'static str) -> Result<u32, ItemError> {
+        let number = self.number()?;
+        u32::try_from(number).map_err(|_| field(name, number))
+    }
+
+    fn flag(&mut self, name: &'static str) -> Result<bool, ItemError> {
+        match self.byte()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            other => Err(field(name, other)),
+        }
+    }
+
+    fn shape(&mut self) -> Result<Shape, ItemError> {
+        Ok(match self.byte()? {
+            0 => Shape::Ask,
+            1 => Shape::Replies,
+            2 => Shape::Requests,
+            3 => Shape::Both,
+            other => return Err(field("shape", other)),
+        })
+    }
+
+    fn bytes(&mut self) -> Result<&'a [u8], ItemError> {
+        let length = self.number()?;
+        let length = usize::try_from(length).ok().filter(|&length| length <= self.0.len()).ok_or(ItemError::Truncated)?;
+        let (bytes, rest) = self.0.split_at(length);
+        self.0 = rest;
+        Ok(bytes)
+    }
+
+    fn text(&mut self, name: &'static str, limit: usize) -> Result<&'a str, ItemError> {
+        let bytes = self.bytes()?;
+        if bytes.len() > limit {
+            return Err(field(name, format_args!("{} bytes long: {limit} are allowed", bytes.len())));
+        }
+        std::str::from_utf8(bytes).map_err(|_| field(name, "anything but text"))
+    }
+}
+
+fn field(field: &'static str, given: impl ToString) -> ItemError {
+    ItemError::Field { field, given: given.to_string() }
+}
+
+fn put(out: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    put(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}
+
+#[cfg(test)]
+#[path = "message_tests.rs"]
+mod tests;

@@ -1,0 +1,123 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn trace() -> TraceContext {
+    TraceContext { trace: [1; 16], span: [2; 8], flags: 1, state: "a=b".into() }
+}
+
+fn all<'a>(name: &'a str, body: &'a [u8], number: u64) -> Vec<Item<'a>> {
+    let target = number as u32;
+    vec![
+        Item::Bind { target, name, message: "chat.Say", version: 3 },
+        Item::Tell { target, body },
+        Item::Call { call: number, target, shape: Shape::Both, body },
+        Item::Request { call: number, body },
+        Item::RequestsEnd { call: number },
+        Item::Reply { call: number, body },
+        Item::RepliesEnd { call: number },
+        Item::Failed { call: number, code: 7, text: name },
+        Item::Cancel { call: number },
+        Item::Consumed { target, tells: 3, cost: number },
+        Item::Credit { call: number, of_requests: true, cost: 9 },
+        Item::Undelivered { target, count: number, code: 1, text: name },
+        Item::Watch { watch: number, name },
+        Item::Unwatch { watch: number },
+        Item::Status { watch: number, up: false, code: 2 },
+        Item::Deliver { log: [5; 16], number, target, expires: 77, body },
+        Item::Taken { log: [5; 16], number, code: 0, text: "" },
+        Item::Begin { total: target },
+        Item::Part { bytes: body },
+    ]
+}
+
+fn batch(items: &[Item<'_>], trace: Option<&TraceContext>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    items.iter().for_each(|item| item.encode(trace, &mut bytes));
+    bytes
+}
+
+fn read(bytes: &[u8]) -> Result<Vec<(Item<'_>, Option<TraceContext>)>, ItemError> {
+    let (mut items, mut all) = (Items::new(bytes), Vec::new());
+    while let Some(item) = items.next()? {
+        all.push(item);
+    }
+    Ok(all)
+}
+
+#[test]
+fn the_bytes_are_held() {
+    let mut bytes = batch(&[Item::Tell { target: 300, body: b"hi" }, Item::Cancel { call: 1 }], None);
+    Item::Call { call: 2, target: 0, shape: Shape::Ask, body: b"?" }.encode(Some(&trace()), &mut bytes);
+    let golden = b"\x02\xac\x02\x02hi\x09\x01\x83\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\
+                   \x02\x02\x02\x02\x02\x02\x02\x02\x01\x03a=b\x02\x00\x00\x01?";
+    assert_eq!(bytes, golden);
+}
+
+#[test]
+fn nothing_is_read_behind_an_error() {
+    let mut bytes = batch(&[Item::Cancel { call: 1 }], None);
+    bytes.extend([99, 9, 1]);
+    let mut items = Items::new(&bytes);
+    assert!(items.next().unwrap().is_some());
+    assert_eq!(items.next(), Err(ItemError::UnknownKind { found: 99 }));
+    assert_eq!(items.next(), Ok(None));
+}
+
+#[test]
+fn what_is_cut_off_claims_too_much_or_is_no_text_is_an_error() {
+    for (bytes, wrong) in [
+        (&b"\x02\x00\x05hi"[..], "middle of an item"),
+        (b"\x02\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01hi", "middle of an item"),
+        (b"\x09\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f", "number"),
+        (b"\x09\x80\x00", "number"),
+        (b"\x02\xff\xff\xff\xff\x7f\x00", "target"),
+        (b"\x0d\x01\x01\xff", "text"),
+        (b"\x0f\x01\x02\x00", "status"),
+        (b"\x03\x01\x00\x04\x00", "shape"),
+    ] {
+        let error = read(bytes).unwrap_err().to_string();
+        assert!(error.contains(wrong), "{bytes:?}: {error}");
+    }
+}
+
+#[test]
+fn texts_are_cut_and_names_that_are_too_long_are_refused() {
+    let long = "x".repeat(1000);
+    let bytes = batch(&[Item::Failed { call: 1, code: 1, text: &long }], None);
+    let [(Item::Failed { text, .. }, None)] = read(&bytes).unwrap()[..] else { panic!("another item") };
+    assert_eq!(text.len(), TEXT_LIMIT);
+    let bytes = batch(&[Item::Watch { watch: 1, name: &long }], None);
+    assert!(matches!(read(&bytes), Err(ItemError::Field { field: "name", .. })));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn what_is_written_is_read(name in ".{0,40}", body: Vec<u8>, number: u64, traced: bool) {
+        let items = all(&name, &body, number);
+        let trace = traced.then(trace);
+        let bytes = batch(&items, trace.as_ref());
+        let expected: Vec<_> = items.into_iter().map(|item| (item, trace.clone())).collect();
+        prop_assert_eq!(read(&bytes).unwrap(), expected);
+    }
+
+    #[test]
+    fn any_bytes_end_in_items_or_an_error(bytes: Vec<u8>) {
+        if let Ok(items) = read(&bytes) {
+            let mut again = Vec::new();
+            items.iter().for_each(|(item, trace)| item.encode(trace.as_ref(), &mut again));
+            prop_assert_eq!(again, bytes);
+        }
+    }
+
+    #[test]
+    fn the_overhead_is_bounded(number: u64, body: Vec<u8>) {
+        for item in all("", &body, number).into_iter().skip(1) {
+            let mut bytes = Vec::new();
+            item.encode(None, &mut bytes);
+            prop_assert!(bytes.len() <= body.len() + Item::OVERHEAD);
+        }
+    }
+}

@@ -66,7 +66,7 @@ impl<M: RemoteMessage> Upload<M> {
     }
 
     /// The one request was sent when the call began.
-    pub(super) fn is_all(mut self) {
+    pub(super) fn holds_all(mut self) {
         self.finished = true;
     }
 

@@ -163,7 +163,7 @@ impl<M: RemoteMessage> Remote<M> {
     pub async fn download(&self, request: M) -> Result<Download<M::Result>, RemoteError> {
         let body = self.written(&request, <[u8]>::to_vec)?;
         let (upload, download) = self.begin(Shape::Replies, &body).await?;
-        upload.is_all();
+        upload.holds_all();
         Ok(download)
     }
 

@@ -94,7 +94,7 @@ impl Postbox {
         self.mark_last(batch).map_err(|error| error.to_string())?;
         let mut items = Items::new(batch);
         let mut place = 0;
-        while let Some((item, trace)) = items.next().map_err(|error| error.to_string())? {
+        while let Some((item, trace)) = items.next_item().map_err(|error| error.to_string())? {
             self.item(item, trace, batch, place, ctx)?;
             place += 1;
         }
@@ -107,7 +107,7 @@ impl Postbox {
     /// Notes the last tell to each target: only that one is confirmed, for all before it.
     fn mark_last(&mut self, batch: &Bytes) -> Result<(), crate::wire::message::ItemError> {
         let (mut items, mut place) = (Items::new(batch), 0);
-        while let Some((item, _)) = items.next()? {
+        while let Some((item, _)) = items.next_item()? {
             if let Item::Tell { target, .. } = item
                 && let Some(inbound) = self.targets.get_mut(target as usize)
             {
@@ -274,7 +274,7 @@ impl Postbox {
         }
         let whole = Bytes::from(so_far);
         let mut items = Items::new(&whole);
-        match items.next().map_err(|error| error.to_string())? {
+        match items.next_item().map_err(|error| error.to_string())? {
             Some((Item::Begin { .. } | Item::Part { .. }, _)) | None => return Err("parts within parts".into()),
             Some(_) => {}
         }

@@ -114,7 +114,10 @@ impl Watching {
 
 /// What a peer watches here, and what it was last told.
 #[derive(Debug, Default)]
-pub(super) struct Watched(HashMap<u64, (Arc<str>, Option<Result<(), RemoteErrorKind>>)>);
+pub(super) struct Watched(HashMap<u64, (Arc<str>, Option<Standing>)>);
+
+/// Whether something is there, or why not.
+type Standing = Result<(), RemoteErrorKind>;
 
 impl Watched {
     pub(super) fn insert(&mut self, watch: u64, name: &str) {
@@ -134,11 +137,7 @@ impl Watched {
     }
 
     /// Looks at all that is watched, and tells what has changed.
-    pub(super) fn look(
-        &mut self,
-        look: impl Fn(&str) -> Result<(), RemoteErrorKind>,
-        mut tell: impl FnMut(u64, Result<(), RemoteErrorKind>),
-    ) {
+    pub(super) fn look(&mut self, look: impl Fn(&str) -> Standing, mut tell: impl FnMut(u64, Standing)) {
         for (&watch, (name, told)) in &mut self.0 {
             let standing = look(name);
             if *told != Some(standing) {

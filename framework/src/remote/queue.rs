@@ -149,14 +149,14 @@ mod tests {
         for batch in batches {
             assert!(batch.len() <= BATCH_LIMIT);
             let mut items = Items::new(batch);
-            while let Some((item, _)) = items.next().unwrap() {
+            while let Some((item, _)) = items.next_item().unwrap() {
                 match item {
                     Item::Begin { total: claimed } => total = claimed as usize,
                     Item::Part { bytes } => {
                         long.extend_from_slice(bytes);
                         if long.len() == total {
                             let whole = std::mem::take(&mut long);
-                            note(Items::new(&whole).next().unwrap().unwrap().0);
+                            note(Items::new(&whole).next_item().unwrap().unwrap().0);
                         }
                     }
                     other => note(other),

@@ -373,7 +373,7 @@ impl<'a> Items<'a> {
     }
 
     /// The next item, and the trace it belongs to.
-    pub fn next(&mut self) -> Result<Option<(Item<'a>, Option<TraceContext>)>, ItemError> {
+    pub fn next_item(&mut self) -> Result<Option<(Item<'a>, Option<TraceContext>)>, ItemError> {
         let Some((&kind, rest)) = self.0.split_first() else { return Ok(None) };
         self.0 = rest;
         let read = self.read(kind);

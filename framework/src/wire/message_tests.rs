@@ -39,7 +39,7 @@ fn batch(items: &[Item<'_>], trace: Option<&TraceContext>) -> Vec<u8> {
 
 fn read(bytes: &[u8]) -> Result<Vec<(Item<'_>, Option<TraceContext>)>, ItemError> {
     let (mut items, mut all) = (Items::new(bytes), Vec::new());
-    while let Some(item) = items.next()? {
+    while let Some(item) = items.next_item()? {
         all.push(item);
     }
     Ok(all)
@@ -59,9 +59,9 @@ fn nothing_is_read_behind_an_error() {
     let mut bytes = batch(&[Item::Cancel { call: 1 }], None);
     bytes.extend([99, 9, 1]);
     let mut items = Items::new(&bytes);
-    assert!(items.next().unwrap().is_some());
-    assert_eq!(items.next(), Err(ItemError::UnknownKind { found: 99 }));
-    assert_eq!(items.next(), Ok(None));
+    assert!(items.next_item().unwrap().is_some());
+    assert_eq!(items.next_item(), Err(ItemError::UnknownKind { found: 99 }));
+    assert_eq!(items.next_item(), Ok(None));
 }
 
 #[test]

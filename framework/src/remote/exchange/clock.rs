@@ -1,0 +1,49 @@
+//! Deadlines.
+
+use super::*;
+
+impl Exchange {
+    pub(super) fn start_clock(&self, state: &mut State) {
+        if !std::mem::replace(&mut state.clock_runs, true) {
+            self.clock.notify_one();
+        }
+    }
+
+    /// Looks at deadlines while there are any. Runs as long as the node.
+    pub(crate) async fn run_clock(&self) {
+        loop {
+            self.clock.notified().await;
+            loop {
+                tokio::time::sleep(TICK).await;
+                if !self.tick(Instant::now()) {
+                    break;
+                }
+            }
+        }
+    }
+
+    pub(super) fn tick(&self, now: Instant) -> bool {
+        let mut state = self.state();
+        if state.waiting > 0 {
+            self.changed.notify_waiters();
+        }
+        let late = |pending: &Pending| pending.deadline.is_some_and(|(until, _)| until <= now);
+        let late: Vec<u64> = state.calls.iter().filter(|(_, pending)| late(pending)).map(|(&call, _)| call).collect();
+        for call in late {
+            let Some(pending) = state.calls.get_mut(&call) else { continue };
+            let after = pending.deadline.take().map_or(Duration::ZERO, |(_, after)| after);
+            match std::mem::replace(&mut pending.sink, Sink::Over) {
+                Sink::Ask(answer) => drop(answer.send(Err(self.too_late(after)))),
+                Sink::Stream { replies, sending, .. } => {
+                    let _ = replies.send(Err(self.too_late(after)));
+                    sending.room.notify_waiters();
+                }
+                Sink::Over => continue,
+            }
+            state.queue.put([None, None], &Item::Cancel { call }, None, 0);
+            self.wake(&mut state);
+        }
+        state.clock_runs = state.waiting > 0 || state.calls.values().any(|pending| pending.deadline.is_some());
+        state.clock_runs
+    }
+}

@@ -1,0 +1,151 @@
+//! What comes in that answers something said here.
+
+use super::*;
+
+impl Exchange {
+    /// Takes one item of the peer that is an answer to something said here. `Err`: it broke the protocol.
+    pub(in crate::remote) fn heard(&self, item: &Item<'_>, body: impl FnOnce(&[u8]) -> Bytes) -> Result<(), String> {
+        match *item {
+            Item::Reply { call, body: bytes } => self.on_reply(call, body(bytes)),
+            Item::RepliesEnd { call } => {
+                if let Some(Sink::Stream { sending, .. }) = self.end_call(call) {
+                    sending.room.notify_waiters();
+                }
+                Ok(())
+            }
+            Item::Failed { call, code, text } => {
+                match self.end_call(call) {
+                    Some(Sink::Ask(answer)) => drop(answer.send(Err(RemoteError::told(code, text)))),
+                    Some(Sink::Stream { replies, sending, .. }) => {
+                        let _ = replies.send(Err(RemoteError::told(code, text)));
+                        sending.room.notify_waiters();
+                    }
+                    Some(Sink::Over) | None => {}
+                }
+                Ok(())
+            }
+            Item::Consumed { target, tells, cost } => self.on_consumed(target, tells, cost),
+            Item::Undelivered { target, count, code, text } => self.on_undelivered(target, count, RemoteError::told(code, text)),
+            Item::Credit { call, of_requests, cost } => {
+                self.on_credit(call, of_requests, cost);
+                Ok(())
+            }
+            _ => Err("an item that is no answer".into()),
+        }
+    }
+
+    pub(super) fn on_reply(&self, call: u64, body: Bytes) -> Result<(), String> {
+        let mut state = self.state();
+        if let Some(Pending { sink: Sink::Stream { replies, once: false, uncredited, .. }, .. }) = state.calls.get_mut(&call) {
+            *uncredited += cost(body.len());
+            if *uncredited > STREAM_WINDOW + cost(ITEM_LIMIT) {
+                return Err("more replies than it has credit for".into());
+            }
+            // The receiver may be gone: its handle cancels.
+            let _ = replies.send(Ok(body));
+            return Ok(());
+        }
+        drop(state);
+        // Whoever asked may be gone.
+        match self.end_call(call) {
+            Some(Sink::Ask(answer)) => drop(answer.send(Ok(body))),
+            Some(Sink::Stream { replies, sending, .. }) => {
+                let _ = replies.send(Ok(body));
+                sending.room.notify_waiters();
+            }
+            Some(Sink::Over) | None => {}
+        }
+        Ok(())
+    }
+
+    pub(super) fn end_call(&self, call: u64) -> Option<Sink> {
+        let mut state = self.state();
+        let pending = state.calls.remove(&call)?;
+        state.in_flight = state.in_flight.saturating_sub(pending.cost);
+        if let Some(bound) = state.bound.get_mut(pending.target as usize) {
+            bound.in_flight = bound.in_flight.saturating_sub(pending.cost);
+            if state.waiting > 0 {
+                state.bound[pending.target as usize].target.room.notify_waiters();
+            }
+        }
+        Some(pending.sink)
+    }
+
+    pub(super) fn on_consumed(&self, target: u32, tells: u64, cost: u64) -> Result<(), String> {
+        let mut state = self.state();
+        let Some(bound) = state.bound.get_mut(target as usize) else { return Err("a target that was never named".into()) };
+        bound.in_flight = bound.in_flight.saturating_sub(cost);
+        bound.tells = bound.tells.saturating_sub(tells);
+        let target = Arc::clone(&bound.target);
+        state.in_flight = state.in_flight.saturating_sub(cost);
+        if state.waiting > 0 {
+            target.room.notify_waiters();
+            self.changed.notify_waiters();
+        }
+        Ok(())
+    }
+
+    pub(super) fn on_undelivered(&self, target: u32, count: u64, error: RemoteError) -> Result<(), String> {
+        let state = self.state();
+        let Some(bound) = state.bound.get(target as usize) else { return Err("a target that was never named".into()) };
+        let target = Arc::clone(&bound.target);
+        drop(state);
+        self.tell_undelivered(&target, count, error);
+        Ok(())
+    }
+
+    pub(super) fn on_credit(&self, call: u64, of_requests: bool, cost: u64) {
+        let mut state = self.state();
+        let sending = if of_requests {
+            state.calls.get_mut(&call).and_then(|pending| match &mut pending.sink {
+                Sink::Stream { sending, .. } => Some(sending),
+                _ => None,
+            })
+        } else {
+            state.served.get_mut(&call).map(|served| &mut served.replies)
+        };
+        if let Some(sending) = sending {
+            sending.outstanding = sending.outstanding.saturating_sub(cost);
+            sending.room.notify_waiters();
+        }
+    }
+
+    /// A request of a call to here whose requests are a stream. `Err`: it broke the protocol.
+    pub(in crate::remote) fn on_request(&self, call: u64, body: Option<Bytes>) -> Result<(), String> {
+        let mut state = self.state();
+        // Answered before its last request came: what still comes means nothing.
+        let Some(served) = state.served.get_mut(&call) else { return Ok(()) };
+        let Some(body) = body else {
+            served.requests = None;
+            return Ok(());
+        };
+        served.uncredited += cost(body.len());
+        if served.uncredited > STREAM_WINDOW + cost(ITEM_LIMIT) {
+            return Err("more requests than it has credit for".into());
+        }
+        match &served.requests {
+            // Whoever handled them may be gone: it has answered then.
+            Some(requests) => drop(requests.send(Ok(body))),
+            None => return Err("a request of a call that has no more".into()),
+        }
+        Ok(())
+    }
+
+    /// The caller no longer waits.
+    pub(in crate::remote) fn on_cancel(&self, epoch: u64, call: u64) {
+        let state = self.state();
+        let Some(served) = state.served.get(&call) else { return };
+        let (handling, room) = (served.handling.clone(), Arc::clone(&served.replies.room));
+        drop(state);
+        self.answer(epoch, call, Err(&RemoteError::new(RemoteErrorKind::Cancelled, "the caller gave up")));
+        room.notify_waiters();
+        if let Some(handling) = handling {
+            handling.abort();
+        }
+    }
+
+    pub(super) fn tell_undelivered(&self, target: &Target, count: u64, error: RemoteError) {
+        let (name, message) = (Arc::clone(&target.name), target.message);
+        (self.undelivered)(Undelivered { peer: self.peer, name, message, count, error });
+    }
+}

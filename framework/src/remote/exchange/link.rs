@@ -1,0 +1,102 @@
+//! What the link does: it comes and goes, and takes batches.
+
+use super::*;
+
+impl Exchange {
+    /// A link is up that speaks messages.
+    pub(crate) fn up(&self, epoch: u64) {
+        let mut state = self.state();
+        state.epoch = Some(epoch);
+        state.closed = None;
+        state.pump_sleeps = false;
+        let state = &mut *state;
+        state.watches.iter_mut().for_each(|(&id, watching)| Self::begin_watch(&mut state.queue, id, watching));
+        self.changed.notify_waiters();
+    }
+
+    /// There is no link any more, or there will be none.
+    pub(crate) fn down(&self, kind: RemoteErrorKind, why: &str) {
+        let mut state = self.state();
+        if state.epoch.take().is_none() {
+            return;
+        }
+        let state = &mut *state;
+        state.queue = Queue::default();
+        state.in_flight = 0;
+        state.served_cost = 0;
+        state.watches.values_mut().for_each(|watching| watching.tell(Presence::Down { kind }));
+        let (calls, bound) = (std::mem::take(&mut state.calls), std::mem::take(&mut state.bound));
+        let served = std::mem::take(&mut state.served);
+        let error = self.lost(why);
+        for (_, pending) in calls {
+            match pending.sink {
+                Sink::Ask(answer) => drop(answer.send(Err(error.clone()))),
+                Sink::Stream { replies, sending, .. } => {
+                    let _ = replies.send(Err(error.clone()));
+                    sending.room.notify_waiters();
+                }
+                Sink::Over => {}
+            }
+        }
+        for (_, served) in served {
+            if let Some(requests) = &served.requests {
+                let _ = requests.send(Err(error.clone()));
+            }
+            served.replies.room.notify_waiters();
+            if let Some(handling) = served.handling {
+                handling.abort();
+            }
+        }
+        self.changed.notify_waiters();
+        self.filled.notify_one();
+        bound.iter().for_each(|bound| bound.target.room.notify_waiters());
+        for bound in bound.into_iter().filter(|bound| bound.tells > 0) {
+            self.tell_undelivered(&bound.target, bound.tells, error.clone());
+        }
+    }
+
+    pub(super) fn lost(&self, why: &str) -> RemoteError {
+        let text = format!("the link to {} broke ({why}): whether the message was handled is not known", self.peer_name);
+        RemoteError::new(RemoteErrorKind::LinkLost, text)
+    }
+
+    /// No link came about: whoever waits for one is told.
+    pub(crate) fn give_up(&self, error: RemoteError) {
+        let mut state = self.state();
+        state.given_up = (state.given_up.0 + 1, Some(error));
+        self.changed.notify_waiters();
+    }
+
+    /// Waits until there is something to be said on this link; `false` when it is no longer the link.
+    pub(crate) async fn filled(&self, epoch: u64) -> bool {
+        loop {
+            {
+                let mut state = self.state();
+                if state.epoch != Some(epoch) {
+                    // Whoever waits for the next link must not lose this wake-up.
+                    self.filled.notify_one();
+                    return false;
+                }
+                if !state.queue.is_empty() {
+                    return true;
+                }
+                state.pump_sleeps = true;
+            }
+            self.filled.notified().await;
+        }
+    }
+
+    /// Gives the next batch for this link to `send`.
+    pub(crate) fn take_batch<T>(&self, epoch: u64, send: impl FnOnce(&[u8]) -> T) -> Option<T> {
+        let mut state = self.state();
+        if state.epoch != Some(epoch) {
+            return None;
+        }
+        let was_full = state.queue.bytes() > QUEUE_LIMIT;
+        let sent = state.queue.take(send);
+        if was_full && state.waiting > 0 && state.queue.bytes() <= QUEUE_LIMIT {
+            self.changed.notify_waiters();
+        }
+        sent
+    }
+}

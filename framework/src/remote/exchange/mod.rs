@@ -1,0 +1,264 @@
+//! What this node and one peer have to say to each other, whichever link they have.
+//!
+//! Handles put messages in from any thread; the link's pump takes batches out; the [postbox](super::postbox) of the link hands in what
+//! came. Nothing that was put in for one link is said on another: what was sent and not answered when a link breaks ends in an error.
+//!
+//! Invariant: every call ends once, in an answer or an error. What is in flight to a target is at most [`TARGET_WINDOW`], to the peer
+//! [`LINK_WINDOW`], or one message.
+
+mod clock;
+mod hearing;
+mod link;
+mod sending;
+mod serving;
+mod waiting;
+mod watching;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::AbortHandle;
+
+use super::error::{RemoteError, RemoteErrorKind};
+use super::presence::{Presence, Watch, Watching};
+use super::queue::{Key, Queue};
+use crate::wire::PeerId;
+use crate::wire::message::{ITEM_LIMIT, Item, NAME_LIMIT, Shape, TraceContext};
+
+/// What may be on its way to one target, in units of credit: a message costs its bytes and [`EACH`].
+pub(super) const TARGET_WINDOW: u64 = 1 << 20;
+/// What may be on its way to one peer.
+pub(super) const LINK_WINDOW: u64 = 16 << 20;
+/// What a stream within a call may have on its way.
+pub(super) const STREAM_WINDOW: u64 = 256 << 10;
+/// What any message costs beside its bytes.
+const EACH: u64 = 64;
+/// Messages wait outside when so many bytes wait for the link.
+const QUEUE_LIMIT: usize = 1 << 20;
+/// Answers are given up when so many bytes wait for the link.
+const ANSWERS_LIMIT: usize = 32 << 20;
+/// The most names that are sent to at one peer, times types of messages.
+const TARGETS: usize = 1 << 16;
+/// How exact deadlines are.
+const TICK: Duration = Duration::from_millis(20);
+
+/// What a message of so many bytes costs.
+pub(super) const fn cost(bytes: usize) -> u64 {
+    EACH + bytes as u64
+}
+
+/// An answer, or one of a stream of them.
+pub(super) type Answer = Result<Bytes, RemoteError>;
+
+/// Messages without an answer that did not reach their actor, or may not have.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Undelivered {
+    /// Where they were sent.
+    pub peer: PeerId,
+    /// The name of the actor.
+    pub name: Arc<str>,
+    /// The name of their type.
+    pub message: &'static str,
+    /// How many.
+    pub count: u64,
+    /// What happened. With [`RemoteErrorKind::LinkLost`], some of them may have been handled.
+    pub error: RemoteError,
+}
+
+/// Whom messages of one type are sent to.
+#[derive(Debug)]
+pub(super) struct Target {
+    pub(super) name: Arc<str>,
+    pub(super) message: &'static str,
+    pub(super) version: u32,
+    /// Its number on a link, and which link that was.
+    number: AtomicU64,
+    room: Notify,
+}
+
+pub(crate) struct Exchange {
+    peer: PeerId,
+    peer_name: String,
+    state: Mutex<State>,
+    filled: Notify,
+    changed: Notify,
+    clock: Notify,
+    connect: Box<dyn Fn() + Send + Sync>,
+    undelivered: Arc<dyn Fn(Undelivered) + Send + Sync>,
+}
+
+#[derive(Default)]
+struct State {
+    epoch: Option<u64>,
+    /// Why there will be no link until something is done about it.
+    closed: Option<RemoteError>,
+    /// Counts the times that a link was given up, and says why.
+    given_up: (u64, Option<RemoteError>),
+    queue: Queue,
+    pump_sleeps: bool,
+    known: HashMap<(Arc<str>, &'static str, u32), Arc<Target>>,
+    bound: Vec<Bound>,
+    in_flight: u64,
+    calls: HashMap<u64, Pending>,
+    next_call: u64,
+    served: HashMap<u64, Served>,
+    /// What served calls cost.
+    served_cost: u64,
+    watches: HashMap<u64, Watching>,
+    next_watch: u64,
+    /// Whoever waits for a link or for room.
+    waiting: usize,
+    clock_runs: bool,
+}
+
+struct Bound {
+    target: Arc<Target>,
+    in_flight: u64,
+    tells: u64,
+}
+
+/// A call from here.
+struct Pending {
+    target: u32,
+    cost: u64,
+    deadline: Option<(Instant, Duration)>,
+    sink: Sink,
+}
+
+enum Sink {
+    Ask(oneshot::Sender<Answer>),
+    Stream {
+        replies: mpsc::UnboundedSender<Answer>,
+        once: bool,
+        uncredited: u64,
+        sending: Sending,
+    },
+    /// Nobody waits any more; the peer has not said yet that it is over.
+    Over,
+}
+
+/// The requests of a call, at the caller, or its replies, at the callee.
+#[derive(Default)]
+struct Sending {
+    outstanding: u64,
+    room: Arc<Notify>,
+}
+
+/// A call to here.
+struct Served {
+    cost: u64,
+    handling: Option<AbortHandle>,
+    requests: Option<mpsc::UnboundedSender<Answer>>,
+    uncredited: u64,
+    replies: Sending,
+}
+
+/// Why something can't be put in now.
+pub(super) enum Blocked {
+    NoLink,
+    Full,
+    Never(RemoteError),
+}
+
+/// What begins a call.
+pub(super) struct Opening<'a> {
+    pub(super) shape: Shape,
+    pub(super) body: &'a [u8],
+    pub(super) trace: Option<&'a TraceContext>,
+    pub(super) deadline: Option<(Instant, Duration)>,
+}
+
+/// A call that has begun, at the caller.
+#[derive(Debug)]
+pub(super) struct Begun {
+    pub(super) call: u64,
+    pub(super) epoch: u64,
+}
+
+impl Exchange {
+    pub(crate) fn new(
+        peer: PeerId,
+        peer_name: String,
+        connect: impl Fn() + Send + Sync + 'static,
+        undelivered: Arc<dyn Fn(Undelivered) + Send + Sync>,
+    ) -> Self {
+        let connect = Box::new(connect);
+        Self {
+            peer,
+            peer_name,
+            state: Mutex::default(),
+            filled: Notify::new(),
+            changed: Notify::new(),
+            clock: Notify::new(),
+            connect,
+            undelivered,
+        }
+    }
+
+    pub(super) fn peer_name(&self) -> &str {
+        &self.peer_name
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The target of that name and type, the same for all who send to it.
+    pub(super) fn target(&self, name: &str, message: &'static str, version: u32) -> Result<Arc<Target>, RemoteError> {
+        if name.is_empty() || name.len() > NAME_LIMIT || name.chars().any(char::is_control) {
+            let text = format!("{name:?} can't be the name of an actor: 1 to {NAME_LIMIT} bytes, no control characters");
+            return Err(RemoteError::new(RemoteErrorKind::NoSuchName, text));
+        }
+        let mut state = self.state();
+        let key = (Arc::from(name), message, version);
+        if let Some(target) = state.known.get(&key) {
+            return Ok(Arc::clone(target));
+        }
+        if state.known.len() >= TARGETS {
+            let text = format!("there are {TARGETS} names and types of messages to send to at {} already", self.peer_name);
+            return Err(RemoteError::new(RemoteErrorKind::Full, text));
+        }
+        let target = Target { name: Arc::clone(&key.0), message, version, number: AtomicU64::new(u64::MAX), room: Notify::new() };
+        let target = Arc::new(target);
+        state.known.insert(key, Arc::clone(&target));
+        Ok(target)
+    }
+}
+
+impl Target {
+    pub(super) fn room(&self) -> &Notify {
+        &self.room
+    }
+}
+
+impl Sending {
+    /// Takes room for one more, if there is some.
+    fn take(&mut self, cost: u64) -> bool {
+        let fits = self.outstanding == 0 || self.outstanding + cost <= STREAM_WINDOW;
+        if fits {
+            self.outstanding += cost;
+        }
+        fits
+    }
+}
+
+/// Somebody who waits for a link or for room.
+struct Waiting<'a>(&'a Exchange);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.state().waiting -= 1;
+    }
+}
+
+impl fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exchange").field("peer", &self.peer).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,155 @@
+//! What goes out: tells, and calls from here.
+
+use super::*;
+
+impl Exchange {
+    /// A message without an answer.
+    pub(in crate::remote) fn tell(&self, target: &Arc<Target>, body: &[u8], trace: Option<&TraceContext>) -> Result<(), Blocked> {
+        let mut state = self.state();
+        let (number, cost) = self.admit(&mut state, target, body.len())?;
+        let bound = &mut state.bound[number as usize];
+        bound.in_flight += cost;
+        bound.tells += 1;
+        state.in_flight += cost;
+        state.queue.put([Some(Key::Target(number)), None], &Item::Tell { target: number, body }, trace, body.len());
+        self.wake(&mut state);
+        Ok(())
+    }
+
+    /// A call with one answer.
+    pub(in crate::remote) fn ask(
+        &self,
+        target: &Arc<Target>,
+        opening: &Opening<'_>,
+    ) -> Result<(Begun, oneshot::Receiver<Answer>), Blocked> {
+        let (answer, answered) = oneshot::channel();
+        let begun = self.begin(target, opening, || Sink::Ask(answer))?;
+        Ok((begun, answered))
+    }
+
+    /// A call with streams.
+    pub(in crate::remote) fn open(
+        &self,
+        target: &Arc<Target>,
+        opening: &Opening<'_>,
+    ) -> Result<(Begun, mpsc::UnboundedReceiver<Answer>, Arc<Notify>), Blocked> {
+        let (replies, replied) = mpsc::unbounded_channel();
+        let sending = Sending::default();
+        let room = Arc::clone(&sending.room);
+        let begun =
+            self.begin(target, opening, || Sink::Stream { replies, once: !opening.shape.streams_replies(), uncredited: 0, sending })?;
+        Ok((begun, replied, room))
+    }
+
+    pub(super) fn begin(&self, target: &Arc<Target>, opening: &Opening<'_>, sink: impl FnOnce() -> Sink) -> Result<Begun, Blocked> {
+        let &Opening { shape, body, trace, deadline } = opening;
+        let mut state = self.state();
+        let (number, cost) = self.admit(&mut state, target, body.len())?;
+        let epoch = state.epoch.ok_or(Blocked::NoLink)?;
+        state.bound[number as usize].in_flight += cost;
+        state.in_flight += cost;
+        let call = state.next_call;
+        state.next_call += 1;
+        state.calls.insert(call, Pending { target: number, cost, deadline, sink: sink() });
+        let keys = [Some(Key::Target(number)), Some(Key::Call(call))];
+        state.queue.put(keys, &Item::Call { call, target: number, shape, body }, trace, body.len());
+        if deadline.is_some() {
+            self.start_clock(&mut state);
+        }
+        self.wake(&mut state);
+        Ok(Begun { call, epoch })
+    }
+
+    /// Looks whether there is a link with room for one more message, and says what the target is called there.
+    pub(super) fn admit(&self, state: &mut State, target: &Arc<Target>, bytes: usize) -> Result<(u32, u64), Blocked> {
+        if let Some(error) = &state.closed {
+            return Err(Blocked::Never(error.clone()));
+        }
+        let Some(epoch) = state.epoch else { return Err(Blocked::NoLink) };
+        let (cost, marked) = (cost(bytes), (epoch & 0xffff_ffff) << 32);
+        let known = target.number.load(Ordering::Relaxed);
+        let number = if known & !0xffff_ffff == marked { known as u32 } else { Self::bind(state, target, marked) };
+        let bound = &state.bound[number as usize];
+        let over = |in_flight: u64, window: u64| in_flight > 0 && in_flight + cost > window;
+        if over(bound.in_flight, TARGET_WINDOW) || over(state.in_flight, LINK_WINDOW) || state.queue.bytes() > QUEUE_LIMIT {
+            return Err(Blocked::Full);
+        }
+        Ok((number, cost))
+    }
+
+    pub(super) fn bind(state: &mut State, target: &Arc<Target>, marked: u64) -> u32 {
+        let number = u32::try_from(state.bound.len()).unwrap_or(u32::MAX);
+        state.bound.push(Bound { target: Arc::clone(target), in_flight: 0, tells: 0 });
+        target.number.store(marked | u64::from(number), Ordering::Relaxed);
+        let bind = Item::Bind { target: number, name: &target.name, message: target.message, version: target.version };
+        state.queue.put([None, None], &bind, None, target.name.len() + target.message.len());
+        number
+    }
+
+    pub(super) fn wake(&self, state: &mut State) {
+        if std::mem::take(&mut state.pump_sleeps) {
+            self.filled.notify_one();
+        }
+    }
+
+    /// One more request of a call.
+    pub(in crate::remote) fn request(&self, begun: &Begun, body: &[u8]) -> Result<(), Blocked> {
+        let mut state = self.state();
+        let gone = || {
+            Blocked::Never(RemoteError::new(RemoteErrorKind::Cancelled, format!("{} takes no more requests of this call", self.peer_name)))
+        };
+        if state.epoch != Some(begun.epoch) {
+            return Err(Blocked::Never(self.lost("the call's link is gone")));
+        }
+        let full = state.queue.bytes() > QUEUE_LIMIT;
+        let Some(Pending { sink: Sink::Stream { sending, .. }, .. }) = state.calls.get_mut(&begun.call) else { return Err(gone()) };
+        if full || !sending.take(cost(body.len())) {
+            return Err(Blocked::Full);
+        }
+        let call = begun.call;
+        state.queue.put([Some(Key::Call(call)), None], &Item::Request { call, body }, None, body.len());
+        self.wake(&mut state);
+        Ok(())
+    }
+
+    /// No more requests.
+    pub(in crate::remote) fn end_requests(&self, begun: &Begun) {
+        let mut state = self.state();
+        if state.epoch == Some(begun.epoch) && state.calls.contains_key(&begun.call) {
+            state.queue.put([Some(Key::Call(begun.call)), None], &Item::RequestsEnd { call: begun.call }, None, 0);
+            self.wake(&mut state);
+        }
+    }
+
+    /// So much of what came in reply was handled.
+    pub(in crate::remote) fn credit_replies(&self, begun: &Begun, cost: u64) {
+        let mut state = self.state();
+        if state.epoch != Some(begun.epoch) {
+            return;
+        }
+        if let Some(Pending { sink: Sink::Stream { uncredited, .. }, .. }) = state.calls.get_mut(&begun.call) {
+            *uncredited = uncredited.saturating_sub(cost);
+            state.queue.put([None, None], &Item::Credit { call: begun.call, of_requests: false, cost }, None, 0);
+            self.wake(&mut state);
+        }
+    }
+
+    /// Nobody waits for the answer any more.
+    pub(in crate::remote) fn cancel(&self, begun: &Begun) {
+        let mut state = self.state();
+        if state.epoch != Some(begun.epoch) {
+            return;
+        }
+        if let Some(pending) = state.calls.get_mut(&begun.call)
+            && !matches!(pending.sink, Sink::Over)
+        {
+            if let Sink::Stream { replies, sending, .. } = std::mem::replace(&mut pending.sink, Sink::Over) {
+                let _ = replies.send(Err(RemoteError::new(RemoteErrorKind::Cancelled, "this side gave the call up")));
+                sending.room.notify_waiters();
+            }
+            pending.deadline = None;
+            state.queue.put([None, None], &Item::Cancel { call: begun.call }, None, 0);
+            self.wake(&mut state);
+        }
+    }
+}

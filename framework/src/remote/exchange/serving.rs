@@ -1,0 +1,120 @@
+//! The answers to calls from the peer.
+
+use super::*;
+
+impl Exchange {
+    /// A call has come. `Err`: the peer has more of them under way than it may.
+    pub(in crate::remote) fn serve(
+        &self,
+        epoch: u64,
+        call: u64,
+        bytes: usize,
+        requests: Option<mpsc::UnboundedSender<Answer>>,
+    ) -> Result<Arc<Notify>, String> {
+        let mut state = self.state();
+        let replies = Sending::default();
+        let room = Arc::clone(&replies.room);
+        if state.epoch != Some(epoch) {
+            return Ok(room);
+        }
+        state.served_cost += cost(bytes);
+        if state.served_cost > LINK_WINDOW + ITEM_LIMIT as u64 + EACH {
+            return Err("more calls than it has credit for".into());
+        }
+        let served = Served { cost: cost(bytes), handling: None, requests, uncredited: 0, replies };
+        match state.served.insert(call, served) {
+            None => Ok(room),
+            Some(_) => Err(format!("two calls with the number {call}")),
+        }
+    }
+
+    /// The task that handles a call: it ends when the call is cancelled.
+    pub(in crate::remote) fn handled_by(&self, epoch: u64, call: u64, task: AbortHandle) {
+        let mut state = self.state();
+        if state.epoch != Some(epoch) {
+            return task.abort();
+        }
+        match state.served.get_mut(&call) {
+            Some(served) => served.handling = Some(task),
+            // Answered already, or cancelled; an abort of what has ended does nothing.
+            None => drop(task),
+        }
+    }
+
+    /// The one answer, or the last word, of a call to here. Nothing, where the call is over already.
+    pub(in crate::remote) fn answer(&self, epoch: u64, call: u64, answer: Result<&[u8], &RemoteError>) {
+        let mut state = self.state();
+        if state.epoch != Some(epoch) {
+            return;
+        }
+        let Some(served) = state.served.remove(&call) else { return };
+        state.served_cost -= served.cost;
+        let keys = [Some(Key::Served(call)), None];
+        match answer {
+            Ok(body) if state.queue.bytes() + body.len() <= ANSWERS_LIMIT => {
+                state.queue.put(keys, &Item::Reply { call, body }, None, body.len());
+            }
+            Ok(_) => {
+                let text = "too many answers wait for the link: ask for less at a time";
+                state.queue.put(keys, &Item::Failed { call, code: RemoteErrorKind::Full.code(), text }, None, text.len());
+            }
+            Err(error) => {
+                let (code, text) = (error.kind.code(), error.message.as_str());
+                state.queue.put(keys, &Item::Failed { call, code, text }, None, text.len());
+            }
+        }
+        self.wake(&mut state);
+    }
+
+    /// One more reply of a call to here.
+    pub(in crate::remote) fn reply(&self, epoch: u64, call: u64, body: &[u8]) -> Result<(), Blocked> {
+        let mut state = self.state();
+        let full = state.queue.bytes() > QUEUE_LIMIT;
+        let is_up = state.epoch == Some(epoch);
+        let Some(served) = state.served.get_mut(&call).filter(|_| is_up) else {
+            let text = format!("{} no longer waits for replies of this call", self.peer_name);
+            return Err(Blocked::Never(RemoteError::new(RemoteErrorKind::Cancelled, text)));
+        };
+        if full || !served.replies.take(cost(body.len())) {
+            return Err(Blocked::Full);
+        }
+        state.queue.put([Some(Key::Served(call)), None], &Item::Reply { call, body }, None, body.len());
+        self.wake(&mut state);
+        Ok(())
+    }
+
+    /// No more replies: the call is over.
+    pub(in crate::remote) fn end_replies(&self, epoch: u64, call: u64) {
+        let mut state = self.state();
+        if state.epoch != Some(epoch) {
+            return;
+        }
+        if let Some(served) = state.served.remove(&call) {
+            state.served_cost -= served.cost;
+            state.queue.put([Some(Key::Served(call)), None], &Item::RepliesEnd { call }, None, 0);
+            self.wake(&mut state);
+        }
+    }
+
+    /// So much of what was requested was handled.
+    pub(in crate::remote) fn credit_requests(&self, epoch: u64, call: u64, cost: u64) {
+        let mut state = self.state();
+        if state.epoch != Some(epoch) {
+            return;
+        }
+        if let Some(served) = state.served.get_mut(&call) {
+            served.uncredited = served.uncredited.saturating_sub(cost);
+            state.queue.put([None, None], &Item::Credit { call, of_requests: true, cost }, None, 0);
+            self.wake(&mut state);
+        }
+    }
+
+    /// Says something that belongs to this link and costs nothing.
+    pub(in crate::remote) fn say(&self, epoch: u64, item: &Item<'_>, body: usize) {
+        let mut state = self.state();
+        if state.epoch == Some(epoch) {
+            state.queue.put([None, None], item, None, body);
+            self.wake(&mut state);
+        }
+    }
+}

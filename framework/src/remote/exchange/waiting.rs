@@ -1,0 +1,79 @@
+//! Waiting for a link, or for room.
+
+use super::*;
+
+impl Exchange {
+    /// Puts something in as soon as `put` can: waits for a link, and, with `patient`, for room.
+    pub(in crate::remote) async fn when_possible<T>(
+        &self,
+        room: &Notify,
+        patient: bool,
+        deadline: Option<(Instant, Duration)>,
+        mut put: impl FnMut() -> Result<T, Blocked>,
+    ) -> Result<T, RemoteError> {
+        match put() {
+            Ok(done) => return Ok(done),
+            Err(Blocked::Never(error)) => return Err(error),
+            Err(Blocked::Full) if !patient => return Err(self.full()),
+            Err(Blocked::Full | Blocked::NoLink) => {}
+        }
+        let _waiting = self.wait();
+        let before = self.state().given_up.0;
+        loop {
+            let (has_room, has_changed) = (room.notified(), self.changed.notified());
+            match put() {
+                Ok(done) => return Ok(done),
+                Err(Blocked::Never(error)) => return Err(error),
+                Err(Blocked::Full) if !patient => return Err(self.full()),
+                Err(Blocked::Full) => {}
+                Err(Blocked::NoLink) => {
+                    let state = self.state();
+                    if let (true, Some(why)) = (state.given_up.0 != before, &state.given_up.1) {
+                        return Err(why.clone());
+                    }
+                    drop(state);
+                    (self.connect)();
+                }
+            }
+            if let Some((_, after)) = deadline.filter(|(until, _)| *until <= Instant::now()) {
+                return Err(self.too_late(after));
+            }
+            tokio::select! {
+                () = has_room => {}
+                () = has_changed => {}
+            }
+        }
+    }
+
+    /// Why something that can't wait was not sent.
+    pub(in crate::remote) fn blocked(&self, blocked: Blocked) -> RemoteError {
+        match blocked {
+            Blocked::Never(error) => error,
+            Blocked::Full => self.full(),
+            Blocked::NoLink => {
+                (self.connect)();
+                RemoteError::new(RemoteErrorKind::Unreachable, format!("there is no link to {} now; one is being sought", self.peer_name))
+            }
+        }
+    }
+
+    /// A message that had to wait could not be sent.
+    pub(in crate::remote) fn undelivered_here(&self, target: &Target, error: RemoteError) {
+        self.tell_undelivered(target, 1, error);
+    }
+
+    pub(super) fn wait(&self) -> Waiting<'_> {
+        let mut state = self.state();
+        state.waiting += 1;
+        self.start_clock(&mut state);
+        Waiting(self)
+    }
+
+    pub(super) fn full(&self) -> RemoteError {
+        RemoteError::new(RemoteErrorKind::Full, format!("{} has as many messages to handle as may wait: try again later", self.peer_name))
+    }
+
+    pub(super) fn too_late(&self, after: Duration) -> RemoteError {
+        RemoteError::new(RemoteErrorKind::Deadline, format!("{} has not answered within {after:?}", self.peer_name))
+    }
+}

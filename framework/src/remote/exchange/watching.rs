@@ -1,0 +1,48 @@
+//! Watches, which outlive links.
+
+use super::*;
+
+impl Exchange {
+    /// Watches an actor of the peer, or the peer itself.
+    pub(crate) fn watch(self: &Arc<Self>, name: Option<&str>) -> Watch {
+        let mut state = self.state();
+        let id = state.next_watch;
+        state.next_watch += 1;
+        let mut watching = Watching::new(name.map(Arc::from));
+        let has_link = state.epoch.is_some();
+        if has_link {
+            Self::begin_watch(&mut state.queue, id, &mut watching);
+            self.wake(&mut state);
+        }
+        let (now, changes) = (watching.last.clone(), watching.changes.subscribe());
+        state.watches.insert(id, watching);
+        drop(state);
+        if !has_link {
+            (self.connect)();
+        }
+        Watch { exchange: Arc::clone(self), id, now, changes }
+    }
+
+    pub(super) fn begin_watch(queue: &mut Queue, id: u64, watching: &mut Watching) {
+        match &watching.name {
+            Some(name) => queue.put([None, None], &Item::Watch { watch: id, name }, None, name.len()),
+            None => watching.tell(Presence::Up),
+        }
+    }
+
+    pub(in crate::remote) fn unwatch(&self, id: u64) {
+        let mut state = self.state();
+        if state.watches.remove(&id).is_some_and(|watching| watching.name.is_some()) && state.epoch.is_some() {
+            state.queue.put([None, None], &Item::Unwatch { watch: id }, None, 0);
+            self.wake(&mut state);
+        }
+    }
+
+    /// What the peer says of an actor that is watched.
+    pub(in crate::remote) fn on_status(&self, watch: u64, up: bool, code: u8) {
+        let presence = if up { Presence::Up } else { Presence::Down { kind: RemoteErrorKind::from_code(code) } };
+        if let Some(watching) = self.state().watches.get_mut(&watch) {
+            watching.tell(presence);
+        }
+    }
+}

@@ -6,6 +6,7 @@
 //! - [`Job`], [`Side`], [`run`]: a run in two processes of its own, clocked and verified
 //! - [`limit`]: what the stages cost on this machine, hence what no pipeline of them can pass
 //! - [`in_memory`]: both chains of stages without a socket; [`Kit`]: a chunk in every state, for the codecs alone
+//! - [`messages`]: small messages, by every messenger in turn
 //! - [`machine`]: CPU time, memory, and how busy others keep the machine
 //! - [`Settings`], [`report`]: the command line and the tables
 #![forbid(unsafe_code)]
@@ -18,6 +19,7 @@ pub mod in_memory;
 mod kit;
 pub mod limit;
 pub mod machine;
+pub mod messages;
 pub mod on_disk;
 mod ours;
 mod peers;

@@ -110,7 +110,11 @@ impl<A: Actor> Default for Place<A> {
 
 impl<A: Actor<Context = Context<A>>> Place<A> {
     fn start(&self, actor: A) {
-        let address = actor.start();
+        let address = A::create(|ctx| {
+            // What waits is bounded by the credit of those who send; a capacity would let what is asked overtake what is told.
+            ctx.set_mailbox_capacity(0);
+            actor
+        });
         self.doors.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(|open| open(&address));
         *self.address.lock().unwrap_or_else(PoisonError::into_inner) = Some(address);
     }

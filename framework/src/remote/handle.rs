@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::{Actor, AsyncContext, Context, Handler, Recipient, ResponseFuture, WrapFuture};
+use serde::Serialize;
 use tracing::Instrument;
 
 use super::calls::{Call, Download, Upload};
@@ -44,6 +45,17 @@ thread_local! {
 
 /// The most that is kept of a scratch buffer.
 const SCRATCH_KEPT: usize = 64 << 10;
+
+/// Writes a value, and gives the bytes to `then`.
+pub(super) fn written<V: Serialize, T>(value: &V, then: impl FnOnce(&[u8]) -> T) -> Result<T, CodecError> {
+    let mut scratch = SCRATCH.take();
+    scratch.clear();
+    let outcome = encode_message(value, &mut scratch).map(|()| then(&scratch));
+    if scratch.capacity() <= SCRATCH_KEPT {
+        SCRATCH.set(scratch);
+    }
+    outcome
+}
 
 fn unencodable(message: &str, error: &CodecError) -> RemoteError {
     RemoteError::new(RemoteErrorKind::Unencodable, format!("a {message} can't be sent: {error}"))
@@ -106,13 +118,7 @@ impl<M: RemoteMessage> Remote<M> {
     }
 
     fn written<T>(&self, message: &M, then: impl FnOnce(&[u8]) -> T) -> Result<T, RemoteError> {
-        let mut scratch = SCRATCH.take();
-        scratch.clear();
-        let outcome = encode_message(message, &mut scratch).map(|()| then(&scratch));
-        if scratch.capacity() <= SCRATCH_KEPT {
-            SCRATCH.set(scratch);
-        }
-        outcome.map_err(|error| unencodable(M::NAME, &error))
+        written(message, then).map_err(|error| unencodable(M::NAME, &error))
     }
 
     /// Asks, and waits for the answer.

@@ -7,10 +7,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context, Poll, Waker};
 
 use actix::Recipient;
+use futures_util::future::Either;
 
 use super::error::{RemoteError, RemoteErrorKind};
 use super::message::RemoteMessage;
-use super::serving::{Asked, Called, Replies, Reply, Requests, Served, died, undecodable};
+use super::serving::{Asked, Called, Replies, Reply, Requests, Served, undecodable};
 use crate::wire::codec::decode_message;
 use crate::wire::message::Shape;
 
@@ -38,7 +39,7 @@ pub(crate) trait Mailbox: Send + Sync {
 pub(crate) struct CallIn {
     pub(super) shape: Shape,
     pub(super) served: Served,
-    pub(super) room: Arc<tokio::sync::Notify>,
+    pub(super) room: Option<Arc<tokio::sync::Notify>>,
     /// Requests that come later.
     pub(super) coming: Option<tokio::sync::mpsc::UnboundedReceiver<super::exchange::Answer>>,
 }
@@ -98,22 +99,32 @@ where
         self.recipient.read().unwrap_or_else(PoisonError::into_inner).as_ref().is_some_and(Recipient::connected)
     }
 
+    /// `false` where nobody is there to take it.
     #[allow(clippy::disallowed_methods, reason = "credit bounds what waits in the mailbox")]
-    fn put(&self, message: M) {
-        if let Some(recipient) = &*self.recipient.read().unwrap_or_else(PoisonError::into_inner) {
-            recipient.do_send(message);
+    fn put(&self, message: M) -> bool {
+        match &*self.recipient.read().unwrap_or_else(PoisonError::into_inner) {
+            Some(recipient) if recipient.connected() => {
+                recipient.do_send(message);
+                true
+            }
+            _ => false,
         }
     }
 
     /// Puts it into the mailbox now, before anything that is put in later.
     fn ask(&self, message: M) -> Option<impl Future<Output = Result<M::Result, actix::MailboxError>> + use<M>> {
         let door = self.recipient.read().unwrap_or_else(PoisonError::into_inner);
-        let mut request = Box::pin(door.as_ref()?.send(message));
+        let request = door.as_ref().filter(|recipient| recipient.connected())?.send(message);
         drop(door);
+        if self.revive.is_some() {
+            // The mailbox of a hosted actor has no capacity of its own: it is never full.
+            return Some(Either::Left(request));
+        }
+        let mut request = Box::pin(request);
         // A request to a mailbox that is full puts itself in when it is polled first (actix 0.13.5, address/message.rs:75).
         match request.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(outcome) => Some(futures_util::future::Either::Left(std::future::ready(outcome))),
-            Poll::Pending => Some(futures_util::future::Either::Right(request)),
+            Poll::Ready(outcome) => Some(Either::Right(Either::Left(std::future::ready(outcome)))),
+            Poll::Pending => Some(Either::Right(Either::Right(request))),
         }
     }
 }
@@ -163,12 +174,11 @@ impl<M: RemoteMessage> Mailbox for Plain<M> {
     identity!();
 
     fn tell(&self, body: &[u8]) -> Result<(), RemoteError> {
-        self.0.put(read::<M>(body)?);
-        Ok(())
+        if self.0.put(read::<M>(body)?) { Ok(()) } else { Err(self.0.why_dead(&self.1)) }
     }
 
     fn tell_confirmed(&self, body: &[u8], done: Box<dyn FnOnce(bool)>) -> Result<(), RemoteError> {
-        let request = self.0.ask(read::<M>(body)?).ok_or_else(|| died(&self.1))?;
+        let request = self.0.ask(read::<M>(body)?).ok_or_else(|| self.0.why_dead(&self.1))?;
         let door = Arc::clone(&self.0);
         actix::spawn(async move {
             let handled = request.await.is_ok();
@@ -188,7 +198,7 @@ impl<M: RemoteMessage> Mailbox for Plain<M> {
             Ok(message) => message,
             Err(error) => return served.fail(&error),
         };
-        let Some(request) = self.0.ask(message) else { return };
+        let Some(request) = self.0.ask(message) else { return served.fail(&self.0.why_dead(&self.1)) };
         let (exchange, epoch, call) = (Arc::clone(&served.exchange), served.epoch, served.call);
         let door = Arc::clone(&self.0);
         let task = actix::spawn(async move {
@@ -206,12 +216,12 @@ impl<M: RemoteMessage> Mailbox for ByItself<M> {
     identity!();
 
     fn tell(&self, body: &[u8]) -> Result<(), RemoteError> {
-        self.0.put(Asked { message: read(body)?, reply: Reply::new(None) });
-        Ok(())
+        let asked = Asked { message: read(body)?, reply: Reply::new(None) };
+        if self.0.put(asked) { Ok(()) } else { Err(self.0.why_dead(&self.1)) }
     }
 
     fn tell_confirmed(&self, body: &[u8], done: Box<dyn FnOnce(bool)>) -> Result<(), RemoteError> {
-        let request = self.0.ask(Asked { message: read(body)?, reply: Reply::new(None) }).ok_or_else(|| died(&self.1))?;
+        let request = self.0.ask(Asked { message: read(body)?, reply: Reply::new(None) }).ok_or_else(|| self.0.why_dead(&self.1))?;
         let door = Arc::clone(&self.0);
         actix::spawn(async move {
             let handled = request.await.is_ok();
@@ -228,7 +238,7 @@ impl<M: RemoteMessage> Mailbox for ByItself<M> {
             return served.fail(&wrong_way(&self.1, M::NAME, "one by one, not as a stream: ask it"));
         }
         match read::<M>(body) {
-            Ok(message) => self.0.put(Asked { message, reply: Reply::new(Some(served)) }),
+            Ok(message) => _ = self.0.put(Asked { message, reply: Reply::new(Some(served)) }),
             Err(error) => served.fail(&error),
         }
     }
@@ -251,8 +261,9 @@ impl<M: RemoteMessage> Mailbox for Streams<M> {
             Err(error) => return served.fail(&error),
         };
         let requests = Requests { first, coming, exchange: Arc::clone(&served.exchange), epoch: served.epoch, call: served.call };
-        let replies = Replies::new(served, room, !shape.streams_replies());
-        self.0.put(Called { requests, replies });
+        let replies = Replies::new(served, room);
+        // Where nobody takes it, it is dropped, and says so.
+        let _ = self.0.put(Called { requests, replies });
     }
 }
 
@@ -284,7 +295,7 @@ mod tests {
         let mut last = None;
         for number in (0..200).step_by(2) {
             last = Some(door.ask(Number(number)).unwrap());
-            door.put(Number(number + 1));
+            assert!(door.put(Number(number + 1)));
         }
         let seen = pin!(last.unwrap()).await.unwrap();
         assert_eq!(seen, (0..199).collect::<Vec<_>>());

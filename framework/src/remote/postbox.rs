@@ -137,7 +137,7 @@ impl Postbox {
                 } else {
                     (None, None)
                 };
-                let room = self.exchange.serve(self.epoch, call, body.len(), requests)?;
+                let room = self.exchange.serve(self.epoch, call, body.len(), requests, shape.streams_replies())?;
                 self.call(target, body, call, trace, (shape, room, coming))
             }
             Item::Request { call, body } => self.exchange.on_request(call, Some(owned(body))),
@@ -179,8 +179,8 @@ impl Postbox {
         Ok(())
     }
 
-    /// The mailbox of a target, with an actor behind it. The outer error: the peer broke the protocol.
-    fn find(&mut self, target: u32) -> Result<Result<Arc<dyn Mailbox>, RemoteError>, String> {
+    /// What a target stands for now. The error: the peer broke the protocol.
+    fn find(&mut self, target: u32) -> Result<&mut Inbound, String> {
         let inbound = self.targets.get_mut(target as usize).ok_or("a target that was never named")?;
         let now = (self.directory.version(), self.admission.version());
         if inbound.seen != now {
@@ -192,41 +192,39 @@ impl Postbox {
                 Err(RemoteError::new(RemoteErrorKind::Forbidden, text))
             };
         }
-        Ok(match &inbound.mailbox {
-            Ok(mailbox) if mailbox.is_alive() => Ok(Arc::clone(mailbox)),
-            Ok(mailbox) => Err(mailbox.why_dead(&inbound.name)),
-            Err(error) => Err(error.clone()),
-        })
+        Ok(inbound)
     }
 
     fn tell(&mut self, target: u32, body: &[u8], place: usize) -> Result<(), String> {
-        let mailbox = self.find(target)?;
-        let inbound = &mut self.targets[target as usize];
-        let (tells, spent) = (inbound.unconfirmed.0 + 1, inbound.unconfirmed.1 + cost(body.len()));
-        let is_last = inbound.last == place;
-        inbound.unconfirmed = if is_last { (0, 0) } else { (tells, spent) };
-        self.outstanding.set(self.outstanding.get() + cost(body.len()));
-        if !is_last {
-            if let Err(error) = mailbox.and_then(|mailbox| mailbox.tell(body)) {
-                undelivered(&self.exchange, self.epoch, target, 1, &error);
+        let (exchange, epoch, outstanding) = (Arc::clone(&self.exchange), self.epoch, Rc::clone(&self.outstanding));
+        let spent = cost(body.len());
+        outstanding.set(outstanding.get() + spent);
+        let inbound = self.find(target)?;
+        inbound.unconfirmed = (inbound.unconfirmed.0 + 1, inbound.unconfirmed.1 + spent);
+        if inbound.last != place {
+            let told = inbound.mailbox.as_ref().map_err(Clone::clone).and_then(|mailbox| mailbox.tell(body));
+            if let Err(error) = told {
+                undelivered(&exchange, epoch, target, 1, &error);
             }
             return Ok(());
         }
+        let (tells, spent) = std::mem::take(&mut inbound.unconfirmed);
         let name = Arc::clone(&inbound.name);
-        let (exchange, epoch, outstanding) = (Arc::clone(&self.exchange), self.epoch, Rc::clone(&self.outstanding));
+        let (saying, consuming) = (Arc::clone(&exchange), outstanding);
         let consumed = move || {
-            outstanding.set(outstanding.get().saturating_sub(spent));
-            exchange.say(epoch, &Item::Consumed { target, tells, cost: spent }, 0);
+            consuming.set(consuming.get().saturating_sub(spent));
+            saying.say(epoch, &Item::Consumed { target, tells, cost: spent }, 0);
         };
-        let (confirming, done) = (Arc::clone(&self.exchange), consumed.clone());
+        let (confirming, done) = (Arc::clone(&exchange), consumed.clone());
         let confirm = move |handled: bool| {
             if !handled {
                 undelivered(&confirming, epoch, target, tells, &super::serving::died(&name));
             }
             done();
         };
-        if let Err(error) = mailbox.and_then(|mailbox| mailbox.tell_confirmed(body, Box::new(confirm))) {
-            undelivered(&self.exchange, self.epoch, target, 1, &error);
+        let told = inbound.mailbox.as_ref().map_err(Clone::clone).and_then(|mailbox| mailbox.tell_confirmed(body, Box::new(confirm)));
+        if let Err(error) = told {
+            undelivered(&exchange, epoch, target, 1, &error);
             consumed();
         }
         Ok(())
@@ -238,18 +236,19 @@ impl Postbox {
         body: &[u8],
         call: u64,
         trace: Option<TraceContext>,
-        (shape, room, coming): (crate::wire::message::Shape, Arc<Notify>, Option<mpsc::UnboundedReceiver<super::exchange::Answer>>),
+        (shape, room, coming): (crate::wire::message::Shape, Option<Arc<Notify>>, Option<mpsc::UnboundedReceiver<super::exchange::Answer>>),
     ) -> Result<(), String> {
-        let found = self.find(target)?;
-        let inbound = &self.targets[target as usize];
-        let name = Arc::clone(&inbound.name);
-        let span = tracing::debug_span!("call", peer = %self.peer.short(), %name, message = inbound.message, trace = %presence::hex(trace.as_ref()));
-        let _entered = span.enter();
         let (exchange, epoch, caller) = (Arc::clone(&self.exchange), self.epoch, self.peer);
+        let inbound = self.find(target)?;
+        let name = Arc::clone(&inbound.name);
+        let span =
+            tracing::debug_span!("call", peer = %caller.short(), %name, message = inbound.message, trace = %presence::hex(trace.as_ref()));
+        let _entered = span.enter();
         let served = Served { exchange, epoch, call, name, caller, trace, over: false };
-        match found {
-            Ok(mailbox) => mailbox.call(body, CallIn { shape, served, room, coming }),
-            Err(error) => served.fail(&error),
+        match &inbound.mailbox {
+            Ok(mailbox) if mailbox.is_alive() => mailbox.call(body, CallIn { shape, served, room, coming }),
+            Ok(mailbox) => served.fail(&mailbox.why_dead(&inbound.name)),
+            Err(error) => served.fail(error),
         }
         Ok(())
     }

@@ -13,6 +13,7 @@ use tokio::sync::{Notify, mpsc};
 
 use super::error::{RemoteError, RemoteErrorKind};
 use super::exchange::{Answer, Exchange, cost};
+use super::handle::written;
 use super::message::RemoteMessage;
 use crate::wire::PeerId;
 use crate::wire::codec::{decode_message, encode_message};
@@ -31,9 +32,8 @@ pub(super) struct Served {
 
 impl Served {
     pub(super) fn answer<R: Serialize>(mut self, reply: &R) {
-        let mut body = Vec::new();
-        match encode_message(reply, &mut body) {
-            Ok(()) => self.exchange.answer(self.epoch, self.call, Ok(&body)),
+        match written(reply, |body| self.exchange.answer(self.epoch, self.call, Ok(body))) {
+            Ok(()) => {}
             Err(error) => {
                 let text = format!("{} made an answer that can't be sent: {error}", self.name);
                 self.exchange.answer(self.epoch, self.call, Err(&RemoteError::new(RemoteErrorKind::Unencodable, text)));
@@ -163,34 +163,34 @@ impl<M> Unpin for Requests<M> {}
 /// The way to reply to a call, as often as is needed. Dropped without [`finish`](Self::finish), it says that the actor died.
 pub struct Replies<R> {
     served: Option<Served>,
-    room: Arc<Notify>,
-    once: bool,
+    /// Where there can be more than one.
+    room: Option<Arc<Notify>>,
     of: PhantomData<fn(R)>,
 }
 
 impl<R: Serialize> Replies<R> {
-    pub(super) fn new(served: Served, room: Arc<Notify>, once: bool) -> Self {
-        Self { served: Some(served), room, once, of: PhantomData }
+    pub(super) fn new(served: Served, room: Option<Arc<Notify>>) -> Self {
+        Self { served: Some(served), room, of: PhantomData }
     }
 
     /// One more reply; waits while the caller has as many as it can take. An error means that the caller is gone, or takes no more.
     pub async fn send(&mut self, reply: &R) -> Result<(), RemoteError> {
         let over = || RemoteError::new(RemoteErrorKind::Cancelled, "the caller takes no more replies");
-        if self.once {
+        let Some(room) = &self.room else {
             self.served.take().ok_or_else(over)?.answer(reply);
             return Ok(());
-        }
+        };
         let served = self.served.as_ref().ok_or_else(over)?;
         let mut body = Vec::new();
         encode_message(reply, &mut body).map_err(|error| RemoteError::new(RemoteErrorKind::Unencodable, error.to_string()))?;
         let (exchange, epoch, call) = (&served.exchange, served.epoch, served.call);
-        exchange.when_possible(&self.room, true, None, || exchange.reply(epoch, call, &body)).await
+        exchange.when_possible(room, true, None, || exchange.reply(epoch, call, &body)).await
     }
 
     /// There are no more replies.
     pub fn finish(mut self) {
         if let Some(mut served) = self.served.take()
-            && !self.once
+            && self.room.is_some()
         {
             served.over = true;
             served.exchange.end_replies(served.epoch, served.call);

@@ -119,6 +119,11 @@ pub fn decode_message<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError
 }
 
 fn decode_tolerant<T: DeserializeOwned>(bytes: &[u8], configuration: impl bincode::config::Config) -> Result<T, CodecError> {
+    // Most are written and read by programs of one version, and bincode alone is faster.
+    match bincode::serde::borrow_decode_from_slice(bytes, configuration) {
+        Err(DecodeError::UnexpectedEnd { .. }) => {}
+        read => return read.map(|(value, _)| value).map_err(|error| failed(error, bytes.len(), MESSAGE_LIMIT)),
+    }
     let rest = Cell::new(bytes);
     let mut decoder = OwnedSerdeDecoder::from_reader(Rest(&rest), configuration);
     T::deserialize(TopLevel { decoder: &mut decoder, rest: &rest }).map_err(|error| failed(error, bytes.len(), MESSAGE_LIMIT))

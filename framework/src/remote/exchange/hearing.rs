@@ -102,7 +102,7 @@ impl Exchange {
                 _ => None,
             })
         } else {
-            state.served.get_mut(&call).map(|served| &mut served.replies)
+            state.served.get_mut(&call).and_then(|served| served.replies.as_mut())
         };
         if let Some(sending) = sending {
             sending.outstanding = sending.outstanding.saturating_sub(cost);
@@ -135,10 +135,12 @@ impl Exchange {
     pub(in crate::remote) fn on_cancel(&self, epoch: u64, call: u64) {
         let state = self.state();
         let Some(served) = state.served.get(&call) else { return };
-        let (handling, room) = (served.handling.clone(), Arc::clone(&served.replies.room));
+        let (handling, room) = (served.handling.clone(), served.replies.as_ref().map(|replies| Arc::clone(&replies.room)));
         drop(state);
         self.answer(epoch, call, Err(&RemoteError::new(RemoteErrorKind::Cancelled, "the caller gave up")));
-        room.notify_waiters();
+        if let Some(room) = room {
+            room.notify_waiters();
+        }
         if let Some(handling) = handling {
             handling.abort();
         }

@@ -42,7 +42,9 @@ impl Exchange {
             if let Some(requests) = &served.requests {
                 let _ = requests.send(Err(error.clone()));
             }
-            served.replies.room.notify_waiters();
+            if let Some(replies) = &served.replies {
+                replies.room.notify_waiters();
+            }
             if let Some(handling) = served.handling {
                 handling.abort();
             }

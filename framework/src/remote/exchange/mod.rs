@@ -21,6 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use foldhash::fast::RandomState;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::AbortHandle;
 
@@ -105,9 +106,9 @@ struct State {
     known: HashMap<(Arc<str>, &'static str, u32), Arc<Target>>,
     bound: Vec<Bound>,
     in_flight: u64,
-    calls: HashMap<u64, Pending>,
+    calls: HashMap<u64, Pending, RandomState>,
     next_call: u64,
-    served: HashMap<u64, Served>,
+    served: HashMap<u64, Served, RandomState>,
     /// What served calls cost.
     served_cost: u64,
     watches: HashMap<u64, Watching>,
@@ -156,7 +157,8 @@ struct Served {
     handling: Option<AbortHandle>,
     requests: Option<mpsc::UnboundedSender<Answer>>,
     uncredited: u64,
-    replies: Sending,
+    /// Where they are a stream.
+    replies: Option<Sending>,
 }
 
 /// Why something can't be put in now.

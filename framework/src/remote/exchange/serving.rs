@@ -10,10 +10,11 @@ impl Exchange {
         call: u64,
         bytes: usize,
         requests: Option<mpsc::UnboundedSender<Answer>>,
-    ) -> Result<Arc<Notify>, String> {
+        streams_replies: bool,
+    ) -> Result<Option<Arc<Notify>>, String> {
         let mut state = self.state();
-        let replies = Sending::default();
-        let room = Arc::clone(&replies.room);
+        let replies = streams_replies.then(Sending::default);
+        let room = replies.as_ref().map(|replies| Arc::clone(&replies.room));
         if state.epoch != Some(epoch) {
             return Ok(room);
         }
@@ -75,7 +76,7 @@ impl Exchange {
             let text = format!("{} no longer waits for replies of this call", self.peer_name);
             return Err(Blocked::Never(RemoteError::new(RemoteErrorKind::Cancelled, text)));
         };
-        if full || !served.replies.take(cost(body.len())) {
+        if full || !served.replies.as_mut().is_some_and(|replies| replies.take(cost(body.len()))) {
             return Err(Blocked::Full);
         }
         state.queue.put([Some(Key::Served(call)), None], &Item::Reply { call, body }, None, body.len());

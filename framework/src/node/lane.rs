@@ -131,7 +131,7 @@ pub(crate) struct Forget {
 }
 
 /// The receiver has these.
-#[derive(Debug, Message)]
+#[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Acknowledged {
     pub(crate) stream: u64,
@@ -156,7 +156,7 @@ pub(super) struct AcknowledgeCopy {
 }
 
 /// The receiver lost this one: send its frame again, if it is kept here.
-#[derive(Debug, Message)]
+#[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Resend {
     pub(crate) stream: u64,

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, StreamHandler};
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, ResponseFuture, StreamHandler};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use tokio::task::AbortHandle;
@@ -99,6 +99,8 @@ pub(crate) struct Session {
     /// Lost chunks that wait until the chains are whole again; `Some` while that is looked after.
     mending: Option<Vec<Lost>>,
     losses: HashMap<(u64, u64), u8>,
+    /// What was passed on of the control message that is being looked at.
+    passed_on: Vec<ResponseFuture<()>>,
     draining: Vec<oneshot::Sender<()>>,
     closing: bool,
 }
@@ -138,6 +140,7 @@ impl Session {
             signals_in: Some(signals_in),
             mending: None,
             losses: HashMap::new(),
+            passed_on: Vec::new(),
             draining: Vec::new(),
             closing: false,
             shared,
@@ -149,6 +152,19 @@ impl Session {
         let Some(link) = &self.link else { return };
         if let Err(why) = link.say(control) {
             self.link_down(&why);
+        }
+    }
+
+    /// Passes what the peer has said on to the lanes, whose mailboxes have no bound of their own.
+    fn pass_to_lanes<M>(&mut self, message: &M)
+    where
+        M: Message<Result = ()> + Clone + Send + 'static,
+        Lane: Handler<M>,
+    {
+        for lane in &self.lanes {
+            let heard = lane.address.send(message.clone());
+            // A lane that is gone has nobody to tell.
+            self.passed_on.push(Box::pin(async { _ = heard.await }));
         }
     }
 
@@ -214,13 +230,25 @@ impl StreamHandler<Signal> for Session {
     }
 }
 
+/// Answered when those have heard of it whom it is for: the link's reader waits for that, so that a flood waits in the socket.
 impl Handler<ControlIn> for Session {
-    type Result = ();
+    type Result = ResponseFuture<()>;
 
-    fn handle(&mut self, ControlIn { epoch, control }: ControlIn, ctx: &mut Context<Self>) {
-        if self.link.as_ref().is_none_or(|link| link.epoch != epoch) {
-            return;
+    fn handle(&mut self, ControlIn { epoch, control }: ControlIn, ctx: &mut Context<Self>) -> ResponseFuture<()> {
+        if self.link.as_ref().is_some_and(|link| link.epoch == epoch) {
+            self.on_control(control, ctx);
         }
+        let passed_on = std::mem::take(&mut self.passed_on);
+        Box::pin(async {
+            for heard in passed_on {
+                heard.await;
+            }
+        })
+    }
+}
+
+impl Session {
+    fn on_control(&mut self, control: Control, ctx: &mut Context<Self>) {
         match control {
             Control::Open(opening) => self.on_open(*opening, ctx),
             Control::Accept { stream, limit, received } => self.on_accept(stream, limit, &received, ctx),

@@ -183,11 +183,8 @@ impl Session {
 
     /// The receiver has these, whichever lane their frames are kept on.
     pub(super) fn on_received(&mut self, stream: u64, indices: &Ranges) {
-        if !self.outgoing.contains_key(&stream) {
-            return;
-        }
-        for lane in &self.lanes {
-            lane.address.do_send(Acknowledged { stream, indices: indices.clone() });
+        if self.outgoing.contains_key(&stream) {
+            self.pass_to_lanes(&Acknowledged { stream, indices: indices.clone() });
         }
     }
 
@@ -196,7 +193,7 @@ impl Session {
         if let Some(out) = self.outgoing.get(&stream) {
             let why = failure.map(|failure| failure.message);
             tracing::warn!(transfer = %out.id(), index, why, "the receiver asks for a chunk again");
-            self.lanes.iter().for_each(|lane| lane.address.do_send(Resend { stream, index }));
+            self.pass_to_lanes(&Resend { stream, index });
         }
     }
 

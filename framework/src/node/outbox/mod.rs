@@ -51,6 +51,8 @@ pub(crate) struct Outbox {
     hub: Addr<Hub>,
     entries: HashMap<TransferId, Held>,
     schedule: Schedule,
+    /// Whether it will be looked what is due: not while nothing waits.
+    looking: bool,
     stopping: bool,
     /// It tries nothing: another process will.
     dormant: bool,
@@ -76,7 +78,7 @@ impl Outbox {
     pub(crate) fn load(shared: Arc<NodeShared>, spool: Arc<dyn Store>, hub: Addr<Hub>, dormant: bool) -> io::Result<Self> {
         super::memory::sweep(spool.as_ref(), now())?;
         let (entries, schedule) = (HashMap::new(), Schedule::default());
-        let mut outbox = Self { shared, spool, hub, entries, schedule, stopping: false, dormant };
+        let mut outbox = Self { shared, spool, hub, entries, schedule, looking: false, stopping: false, dormant };
         for (key, value) in outbox.spool.load(TABLE)? {
             match OutboxEntry::decode(&key, &value) {
                 Some((id, entry)) => outbox.take_up(id, entry),
@@ -156,7 +158,7 @@ impl Outbox {
         held.busy = true;
         self.schedule.withdraw(held.entry.next_hop(), held.entry.created, id);
         let change = Change::Remove { table: TABLE, key: id.as_bytes().to_vec() };
-        self.write(Ok(change), ctx, move |outbox, outcome, _| {
+        self.write(Ok(change), ctx, move |outbox, outcome, ctx| {
             match (outbox.entries.get_mut(&id), &outcome) {
                 (Some(held), Ok(())) => {
                     let failure = Failure::new(FailureKind::Cancelled, "taken out of the outbox");
@@ -177,6 +179,7 @@ impl Outbox {
                 }
                 (None, _) => {}
             }
+            outbox.look_again(ctx);
             // Whoever asked may be gone.
             let _ = answer.send(outcome);
         });
@@ -270,11 +273,6 @@ impl Actor for Outbox {
                 }
             }
         }));
-        ctx.run_interval(TICK, |outbox, ctx| {
-            if !outbox.schedule.is_empty() {
-                outbox.try_what_is_due(ctx);
-            }
-        });
         ctx.run_interval(SWEEP, Self::expire);
         self.try_what_is_due(ctx);
     }

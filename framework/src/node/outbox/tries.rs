@@ -8,7 +8,7 @@ use actix::{AsyncContext, Context, Handler, Message};
 
 use super::entry::passes;
 use super::schedule::backoff;
-use super::{Kept, Outbox, OutboxEntry, OutboxState, write_to};
+use super::{Kept, Outbox, OutboxEntry, OutboxState, TICK, write_to};
 use crate::delivery::{Content, Failure, FailureKind, Receipt, TransferId};
 use crate::node::events::{Direction, NodeEvent, TransferEvent, TransferNews};
 use crate::node::handle::{TransferState, Unsettled};
@@ -40,6 +40,18 @@ impl Outbox {
         for id in self.schedule.due(Instant::now()) {
             self.start_try(id, ctx);
         }
+        self.look_again(ctx);
+    }
+
+    /// Looks again what is due, as long as anything waits. Whoever makes a delivery wait sees to this.
+    pub(super) fn look_again(&mut self, ctx: &mut Context<Self>) {
+        if self.schedule.is_empty() || self.stopping || self.dormant || std::mem::replace(&mut self.looking, true) {
+            return;
+        }
+        ctx.run_later(TICK, |outbox, ctx| {
+            outbox.looking = false;
+            outbox.try_what_is_due(ctx);
+        });
     }
 
     fn start_try(&mut self, id: TransferId, ctx: &mut Context<Self>) {

@@ -229,6 +229,7 @@ impl Session {
             said_pause: None,
         };
         self.incoming.insert(stream, incoming);
+        self.watch_progress(ctx);
     }
 
     /// Tells the sender what is here and how far it may go.

@@ -99,6 +99,8 @@ pub(crate) struct Session {
     /// Lost chunks that wait until the chains are whole again; `Some` while that is looked after.
     mending: Option<Vec<Lost>>,
     losses: HashMap<(u64, u64), u8>,
+    /// Whether the progress of running transfers is looked at: a session that has none costs nothing for it.
+    watching: bool,
     /// What was passed on of the control message that is being looked at.
     passed_on: Vec<ResponseFuture<()>>,
     draining: Vec<oneshot::Sender<()>>,
@@ -140,6 +142,7 @@ impl Session {
             signals_in: Some(signals_in),
             mending: None,
             losses: HashMap::new(),
+            watching: false,
             passed_on: Vec::new(),
             draining: Vec::new(),
             closing: false,
@@ -178,6 +181,19 @@ impl Session {
         self.outgoing.is_empty() && self.incoming.is_empty()
     }
 
+    /// Tells of progress now and then, as long as a transfer is under way.
+    fn watch_progress(&mut self, ctx: &mut Context<Self>) {
+        if !std::mem::replace(&mut self.watching, true) {
+            ctx.run_later(PROGRESS, |session, ctx| {
+                session.watching = false;
+                session.tell_progress();
+                if !session.is_idle() {
+                    session.watch_progress(ctx);
+                }
+            });
+        }
+    }
+
     fn forget_losses(&mut self, stream: u64) {
         self.losses.retain(|(of, _), _| *of != stream);
     }
@@ -207,7 +223,6 @@ impl Actor for Session {
         if let Some(mut signals) = self.signals_in.take() {
             ctx.add_stream(futures_util::stream::poll_fn(move |cx| signals.poll_recv(cx)));
         }
-        ctx.run_interval(PROGRESS, |session, _| session.tell_progress());
         ctx.run_interval(Duration::from_secs(1), Session::look_at_the_clock);
     }
 

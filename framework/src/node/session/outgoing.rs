@@ -360,6 +360,7 @@ impl Handler<Start> for Session {
             self.down_since = std::time::Instant::now();
         }
         self.outgoing.insert(stream, out);
+        self.watch_progress(ctx);
         self.seek_room(ctx);
         self.ensure_link(ctx);
     }

@@ -1,5 +1,6 @@
 //! Where a delivery goes: what a person may write, and what it means.
 
+use std::fmt;
 use std::io::Read;
 
 use estafette::node::Trust;
@@ -16,6 +17,16 @@ pub(crate) enum Given {
         peer: String,
         inbox: String,
     },
+}
+
+/// As [`read`] reads it.
+impl fmt::Display for Given {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ticket(ticket) => ticket.fmt(f),
+            Self::Peer { peer, inbox } => write!(f, "{peer}/{inbox}"),
+        }
+    }
 }
 
 /// What `-` stands for: the text on stdin.

@@ -73,14 +73,14 @@ async fn serve(
             ended = monitor.next() => {
                 let Some(ended) = ended else { break };
                 let concluded = monitor.conclude(&ended);
-                if once && ended.direction == Direction::Incoming {
+                if once && ended.about.direction == Direction::Incoming {
                     output.report(global, node);
                     node.shutdown().await;
                     return concluded.map(|()| ExitCode::SUCCESS);
                 }
                 if let Err(error) = concluded {
                     cut_off |= asked > 0;
-                    output.error(&error, Some(ended.transfer.to_string()));
+                    output.error(&error, Some(ended.about.transfer.to_string()));
                 }
             }
             () = signals.next() => {

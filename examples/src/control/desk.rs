@@ -2,7 +2,7 @@
 
 use estafette::node::{OutboxEntry, OutboxError};
 use estafette::pipeline::Compression;
-use estafette::{Node, SendOptions, TransferId};
+use estafette::{Node, SendOptions, TransferHandle, TransferId};
 use estafette_actors::source::from_paths;
 
 use super::protocol::{Deposit, Reply, Request};
@@ -18,6 +18,7 @@ const DIGITS_LEAST: usize = 4;
 pub(super) async fn answer(node: &Node, request: Request) -> Result<Vec<Reply>, CommandError> {
     match request {
         Request::Deposit(deposit) => Ok(vec![Reply::Stored(store(node, deposit).await?)]),
+        Request::Send(_) => Err(CommandError::usage("only a process that runs sends for another one", "use `estafette send`")),
         Request::List => Ok(node.outbox().await?.iter().map(|(id, entry)| entry_reply(node, *id, entry)).collect()),
         Request::Show(id) => show(node, find(node, &id).await?).await,
         Request::Retry(id) => {
@@ -43,22 +44,28 @@ pub(super) async fn answer(node: &Node, request: Request) -> Result<Vec<Reply>, 
     }
 }
 
-async fn store(node: &Node, deposit: Deposit) -> Result<Stored, CommandError> {
+/// Begins a delivery that was asked for. A transient one is not stored.
+pub(super) async fn send(node: &Node, deposit: Deposit, transient: bool) -> Result<TransferHandle, CommandError> {
     let paths = deposit.paths()?;
     let trust = node.trust().clone();
-    // Another process may have just added the peer. All of this reads the disk.
-    let prepared = tokio::task::spawn_blocking(move || {
-        trust.refresh()?;
-        Ok::<_, CommandError>((destination::find(&trust, destination::read(&deposit.to)?)?, from_paths(&paths)?, deposit))
-    });
-    let (to, source, deposit) = prepared.await.map_err(|error| CommandError::io(error, "the log (-v) says more"))??;
     let options = SendOptions {
         chunk_size: deposit.chunk_size,
         compression: Some(if deposit.compress { Compression::Snappy } else { Compression::Off }),
         expiry: deposit.expires.map(std::time::Duration::from_secs),
+        transient,
         ..SendOptions::default()
     };
-    let transfer = node.send_with(to, source, options).await?;
+    // Another process may have just added the peer. All of this reads the disk.
+    let prepared = tokio::task::spawn_blocking(move || {
+        trust.refresh()?;
+        Ok::<_, CommandError>((destination::find(&trust, destination::read(&deposit.to)?)?, from_paths(&paths)?))
+    });
+    let (to, source) = prepared.await.map_err(|error| CommandError::io(error, "the log (-v) says more"))??;
+    Ok(node.send_with(to, source, options).await?)
+}
+
+async fn store(node: &Node, deposit: Deposit) -> Result<Stored, CommandError> {
+    let transfer = send(node, deposit, false).await?;
     let id = transfer.id();
     if !transfer.status().stored {
         transfer.cancel();

@@ -11,12 +11,15 @@ use crate::doctor::Finding;
 use crate::entry::Entry;
 use crate::error::{CommandError, ErrorKind};
 use crate::event::Stored;
+use crate::news::News;
 
 /// A question. A longer line than [`Request::LIMIT`] is none.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Request {
     Deposit(Deposit),
+    /// Send it now, without storing it, and tell how it goes; whoever asks cancels it by closing the connection.
+    Send(Deposit),
     List,
     /// By the beginning of an id, as all that follow.
     Show(String),
@@ -28,7 +31,7 @@ pub(crate) enum Request {
     Examine,
 }
 
-/// Store this.
+/// What to send, and where.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Deposit {
     /// A ticket, or PEER/INBOX.
@@ -53,6 +56,17 @@ pub(super) struct Hello {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Reply {
     Stored(Stored),
+    /// It is under way.
+    Sending {
+        id: String,
+        peer: String,
+    },
+    News(News),
+    /// What could not be read of a tree, and why: the first ones, and how many there were.
+    LeftOut {
+        skipped: Vec<(String, String)>,
+        total: u64,
+    },
     Entry(Box<Entry>),
     Arrival(Box<Arrival>),
     Finding(Finding),

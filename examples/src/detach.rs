@@ -20,9 +20,11 @@ pub(crate) async fn run(global: &Global, options: &Send, output: &Output) -> Res
         output.event(&Event::Stored(stored));
         output.result(&stored.transfer);
         output.remark(&format!("stored; it expires {}", moment(stored.expires, units::now())));
-        if !stored.copied {
-            output.remark("Its files are read when they are sent: leave them where and as they are until then.");
-        }
+        output.remark(if stored.copied {
+            "A copy of it is in the spool: its files may change and go."
+        } else {
+            "Its files are read when they are sent: leave them where and as they are until then, or say --copy."
+        });
         output.remark(if answer.running { "The node that runs delivers it." } else { "`estafette node` delivers it." });
     }
     Ok(ExitCode::SUCCESS)
@@ -34,6 +36,7 @@ pub(crate) fn deposit(options: &Send, given: &Given) -> Result<Deposit, CommandE
     let mut deposit = Deposit::new(given.to_string(), &paths);
     deposit.chunk_size = options.chunk_size.map(|size| u32::try_from(size).unwrap_or(u32::MAX));
     deposit.compress = options.compress == Compress::Snappy;
+    deposit.copy = options.copy;
     deposit.expires = options.expires.map(|time| time.as_secs());
     Ok(deposit)
 }

@@ -4,7 +4,8 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
-use estafette::node::OutboxState;
+use estafette::node::{OutboxState, SendError};
+use estafette::{Node, SendOptions};
 use estafette_actors::source::FileSource;
 use estafette_actors::spool::Spool;
 
@@ -137,6 +138,25 @@ async fn a_node_that_has_stopped_gives_its_spool_back_whoever_still_has_its_hand
         next.abort().await;
         drop(open());
         drop((lyon, next));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_copy_is_kept_where_a_spool_has_a_folder_and_refused_elsewhere() {
+    within(async {
+        let world = World::new();
+        let file = world.file("letter", 50_000);
+        let options = SendOptions { copy: true, ..SendOptions::default() };
+        let send = async |node: &Node, options| node.send_with("paris/files", FileSource::open(&file).unwrap(), options).await;
+        let lyon = world.lyon().await;
+        assert!(matches!(send(&lyon, options.clone()).await, Err(SendError::NoCopies)), "its spool is in memory");
+        lyon.shutdown().await;
+        let lyon = world.lyon_with(Arc::new(Spool::open(world.path("spool")).unwrap())).await;
+        assert!(matches!(send(&lyon, SendOptions { transient: true, ..options.clone() }).await, Err(SendError::NoCopies)));
+        let transfer = send(&lyon, options).await.unwrap();
+        assert!(entry(&lyon, transfer.id()).await.unwrap().package().is_some());
+        lyon.shutdown().await;
     })
     .await;
 }

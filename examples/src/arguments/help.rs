@@ -49,6 +49,7 @@ Examples:
   estafette send backup/ - < ticket.txt
   estafette send --addr localhost:17400 big.tar estafette1…
   estafette send --detach --expires 7d backup.tar paris/files
+  estafette send --detach --copy report.pdf paris/files && rm report.pdf
 
 The first Ctrl-C or SIGTERM lets it finish, for --drain at most; the second cancels it. To let it go on without you, use --detach.
 Where `estafette node` or `receive` runs with this key, that one sends for you, with its own --name and --patience: it must be

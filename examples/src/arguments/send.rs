@@ -20,10 +20,13 @@ pub(crate) struct Send {
     /// a trusted peer's name or id and an inbox there (that of `estafette receive` is called files)
     #[arg(required = true, value_name = "TICKET|PEER/INBOX")]
     pub(crate) to: String,
-    /// Only store it, and return; whichever `estafette node` or `receive` runs with the same spool delivers it. Files are not
-    /// copied but read when they are sent: leave them where they are, as they are, until then
+    /// Only store it, and return; whichever `estafette node` or `receive` runs with the same spool delivers it. Files are
+    /// read when they are sent: leave them where they are, as they are, until then, or say --copy
     #[arg(long, env = "ESTAFETTE_DETACH", hide_env = true, value_parser = FalseyValueParser::new())]
     pub(crate) detach: bool,
+    /// With --detach, copy what is sent into the spool, encrypted, so that it may change or go as soon as it is stored
+    #[arg(long, requires = "detach", env = "ESTAFETTE_COPY", hide_env = true, value_parser = FalseyValueParser::new())]
+    pub(crate) copy: bool,
     /// How long it is worth delivering, from 1s to 30d [default: 24h]
     #[arg(long, value_name = "TIME", value_parser = parse_expiry, env = "ESTAFETTE_EXPIRES", hide_env = true)]
     pub(crate) expires: Option<Duration>,

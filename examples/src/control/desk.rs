@@ -53,6 +53,7 @@ pub(super) async fn send(node: &Node, deposit: Deposit, transient: bool) -> Resu
         compression: Some(if deposit.compress { Compression::Snappy } else { Compression::Off }),
         expiry: deposit.expires.map(std::time::Duration::from_secs),
         transient,
+        copy: deposit.copy,
         ..SendOptions::default()
     };
     // Another process may have just added the peer. All of this reads the disk.

@@ -40,6 +40,9 @@ pub(crate) struct Deposit {
     paths: Vec<Vec<u8>>,
     pub(crate) chunk_size: Option<u32>,
     pub(crate) compress: bool,
+    /// Whether the spool keeps a copy of the content.
+    #[serde(default)]
+    pub(crate) copy: bool,
     /// In seconds.
     pub(crate) expires: Option<u64>,
 }
@@ -90,7 +93,7 @@ impl Request {
 impl Deposit {
     pub(crate) fn new(to: String, paths: &[PathBuf]) -> Self {
         let paths = paths.iter().map(|path| path.as_os_str().as_bytes().to_vec()).collect();
-        Self { to, paths, chunk_size: None, compress: true, expires: None }
+        Self { to, paths, chunk_size: None, compress: true, copy: false, expires: None }
     }
 
     /// All of them absolute: whoever reads them has another working directory.

@@ -86,6 +86,9 @@ pub enum SendError {
     /// A relay carries packages, and this node makes none.
     #[error("only a node with a spool that has a folder can send through a relay: give it one with `.spool(…)`")]
     NoPackages,
+    /// Nothing keeps a copy.
+    #[error("only a node with a spool that has a folder can keep a copy of what it sends, and not of what is transient")]
+    NoCopies,
     /// It could not be stored.
     #[error(transparent)]
     Outbox(#[from] OutboxError),
@@ -172,11 +175,15 @@ impl Node {
         let (source, content) = look_at(source).await?;
         let created = now();
         let expires = created + expiry.as_secs();
-        let kept = source.reference().filter(|reference| shared.registry.can_reopen(&reference.kind) && options.via.is_none());
+        let refers = options.via.is_none() && !options.copy;
+        let kept = source.reference().filter(|reference| refers && shared.registry.can_reopen(&reference.kind));
         let folder = shared.spool.as_ref().and_then(|spool| spool.folder());
         let packs = kept.is_none() && folder.is_some() && shared.registry.packages_in_use().is_ok();
         if options.via.is_some() && !(packs && self.0.outbox.is_some()) {
             return Err(SendError::NoPackages);
+        }
+        if options.copy && (options.transient || !packs || self.0.outbox.is_none()) {
+            return Err(SendError::NoCopies);
         }
         if let (Some(outbox), false, true) = (&self.0.outbox, options.transient, packs || kept.is_some()) {
             let Know { addresses, token } = know;

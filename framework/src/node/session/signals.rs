@@ -122,6 +122,9 @@ pub struct SendOptions {
     /// Does not keep it in the spool, even if the node has one: it is lost with the process, and fails when the receiver can't
     /// be reached.
     pub transient: bool,
+    /// Keeps a copy of the content in the spool instead of a reference to where it lies, so that it may change or go once
+    /// [`Node::send`](crate::Node::send) has returned. Needs a spool that has a folder.
+    pub copy: bool,
 }
 
 /// There is room for an outgoing transfer.

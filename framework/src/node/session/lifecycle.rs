@@ -92,7 +92,8 @@ impl Session {
             let text = if self.addresses.is_empty() {
                 format!("no address of {} is known, and it has not connected", self.name)
             } else {
-                format!("{} could not be reached for {patience:?}; is it running, and is the address right?", self.name)
+                let why = self.unreached.take().unwrap_or_else(|| format!("{} could not be reached", self.name));
+                format!("{why} for {patience:?}; is it running, and is the address right?")
             };
             self.fail_all(&Failure::new(FailureKind::Unreachable, text));
         } else {
@@ -169,6 +170,7 @@ impl Handler<LinkUp> for Session {
         self.epoch += 1;
         self.attempts = 0;
         self.hopeless = 0;
+        self.unreached = None;
         self.ever_up = true;
         if let Some(name) = new.name.clone().filter(|_| self.shared.trust.peer(&self.peer).is_none()) {
             self.name = name;
@@ -196,6 +198,7 @@ impl Handler<DialFailed> for Session {
             Hope::None => HOPELESS,
         };
         tracing::debug!(peer = %self.name, message, "dialling failed");
+        self.unreached = Some(message.clone());
         match refused {
             Some(reason) => self.fail_all(&Failure::new(refusal_kind(&reason), format!("{} refused the link: {reason}", self.name))),
             None if self.hopeless >= HOPELESS => {

@@ -79,6 +79,8 @@ pub(crate) struct Session {
     attempts: u32,
     /// Dials in a row that ended in a broken handshake.
     hopeless: u32,
+    /// What came of the last dial that failed, since the link was up.
+    unreached: Option<String>,
     down_since: Instant,
     ever_up: bool,
     /// Whether the link is kept up without anything to do.
@@ -124,6 +126,7 @@ impl Session {
             dialing: false,
             attempts: 0,
             hopeless: 0,
+            unreached: None,
             down_since: Instant::now(),
             ever_up: false,
             stays: false,

@@ -173,9 +173,13 @@ impl Monitor {
     }
 
     /// Takes a transfer off the screen and tells how it ended.
-    pub(crate) fn conclude(&mut self, Ended { about: About { transfer, peer, .. }, outcome }: &Ended) -> Result<(), CommandError> {
+    pub(crate) fn conclude(&mut self, Ended { about, outcome }: &Ended) -> Result<(), CommandError> {
+        let About { transfer, peer, .. } = about;
         let mut shown = self.take_off(transfer);
-        let receipt = outcome.as_ref().map_err(|failure| CommandError::from(failure.clone()))?;
+        let receipt = outcome.as_ref().map_err(|failure| match about.direction {
+            Direction::Outgoing => CommandError::from(failure.clone()),
+            Direction::Incoming => CommandError::of_arrival(&self.peer_name(about.peer), failure),
+        })?;
         let seconds = shown.as_ref().map_or(0.0, |shown| shown.started.elapsed().as_secs_f64());
         if let Some(shown) = &mut shown
             && shown.bytes < receipt.length
@@ -192,10 +196,16 @@ impl Monitor {
             peer: peer.to_string(),
             place: receipt.place.clone(),
         }));
-        let (size, speed) = (units::bytes(receipt.length), units::rate(units::per_second(receipt.length, seconds)));
+        let size = units::bytes(receipt.length);
+        // So little says nothing about speed.
+        let speed = if receipt.length < 1 << 20 {
+            String::new()
+        } else {
+            format!(" ({})", units::rate(units::per_second(receipt.length, seconds)))
+        };
         let files = units::count(receipt.files, "file");
         let place = units::printable(&receipt.place);
-        self.output.result(&format!("delivered {files}, {size} in {} ({speed}): {place}", units::seconds(seconds)));
+        self.output.result(&format!("delivered {files}, {size} in {}{speed}: {place}", units::seconds(seconds)));
         Ok(())
     }
 

@@ -45,6 +45,7 @@ fn list(trust: &Trust, output: &Output) {
             Some(end) if end <= now => "  expired".into(),
             Some(end) => format!("  for {} more", units::seconds((end - now) as f64)),
         };
-        output.result(&format!("{id}  {}  {}{until}", units::printable(&name), units::printable(&addresses.join(", "))));
+        let line = format!("{id}  {}  {}{until}", units::printable(&name), units::printable(&addresses.join(", ")));
+        output.result(line.trim_end());
     }
 }

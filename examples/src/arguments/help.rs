@@ -32,7 +32,7 @@ Exit codes:
 pub(super) const RECEIVE_EXAMPLES: &str = "\
 Examples:
   estafette receive --into ~/inbox --once
-  estafette receive --into /srv/in --listen 0.0.0.0:7400 --redeemers 20 --valid 7d --on-conflict rename
+  estafette receive --into /srv/in --listen 0.0.0.0:7400 --redeemers 20 --on-conflict rename
   estafette receive --into in --listen 127.0.0.1:7400 --advertise gate.example.org:17400";
 
 pub(super) const TRUST_EXAMPLES: &str = "\
@@ -51,9 +51,11 @@ Examples:
   estafette send --detach --expires 7d backup.tar paris/files
   estafette send --detach --copy report.pdf paris/files && rm report.pdf
 
+\
 The first Ctrl-C or SIGTERM lets it finish, for --drain at most; the second cancels it. To let it go on without you, use --detach.
-Where `estafette node` or `receive` runs with this key, that one sends for you, with its own --name and --patience: it must be
-able to read what you send. It all looks the same, and ends when you end it.";
+
+Where `estafette node` or `receive` runs with this key, that one sends for you, with its own --name and --patience; \
+it must be able to read what you send. It all looks the same, and ends when you end it.";
 
 pub(super) const NODE_EXAMPLES: &str = "\
 Examples:

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::builder::FalseyValueParser;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use estafette::PeerId;
 
@@ -154,12 +155,16 @@ impl Arguments {
     /// Reads the command line; what is wrong with it is told, as an event under `--json`.
     pub(crate) fn read() -> Result<Self, ExitCode> {
         Self::try_parse().map_err(|error| {
+            if let Some(text) = explained(&error).filter(|_| !wants_json()) {
+                eprintln!("{text}");
+                return ExitCode::from(2);
+            }
             if !error.use_stderr() || !wants_json() {
                 // A closed terminal needs no word.
                 let _ = error.print();
                 return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
             }
-            let text = error.render().to_string();
+            let text = explained(&error).unwrap_or_else(|| error.render().to_string());
             let (message, hint) = text.split_once("\n\n").unwrap_or((&text, ""));
             let message = message.trim().trim_start_matches("error: ");
             let hint = hint.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -168,6 +173,18 @@ impl Arguments {
             ExitCode::from(2)
         })
     }
+}
+
+/// A better word for what is missing where only one thing was said: the parser takes that for the last argument.
+fn explained(error: &clap::Error) -> Option<String> {
+    let missing = error.get(ContextKind::InvalidArg);
+    let only_paths = matches!(missing, Some(ContextValue::Strings(missing)) if missing == &["<PATH>..."]);
+    (error.kind() == ErrorKind::MissingRequiredArgument && only_paths).then(|| {
+        "error: one of two is missing: what to send, or where to\n\n\
+         Usage: estafette send <PATH>... <TICKET|PEER/INBOX>\n\n\
+         For more information, try 'estafette send --help'."
+            .to_owned()
+    })
 }
 
 /// Whether `--json` was asked for on a command line that can't be understood.

@@ -34,11 +34,10 @@ impl Session {
     /// The peer has noted the word.
     pub(super) fn on_heard(&mut self, transfer: TransferId) {
         self.hub.do_send(HeardWord { peer: self.peer, transfer });
-        self.change_arrival(transfer, |arrival| {
-            if arrival.processed == Processed::Unheard {
-                arrival.processed = Processed::Heard;
-            }
-        });
+        // Said again and again, it is noted once.
+        if self.shared.remembered.arrival(self.peer, transfer).is_some_and(|arrival| arrival.processed == Processed::Unheard) {
+            self.change_arrival(transfer, |arrival| arrival.processed = Processed::Heard);
+        }
     }
 
     /// The sender asks under another key: later words must be proved under that one.
@@ -46,14 +45,15 @@ impl Session {
         self.change_arrival(transfer, move |arrival| arrival.processed_mac = mac.into());
     }
 
-    fn change_arrival(&self, transfer: TransferId, change: impl FnOnce(&mut Arrival) + Send + 'static) {
+    /// The peer is not listened to before it is durable: it can't have more written than the disk takes.
+    fn change_arrival(&mut self, transfer: TransferId, change: impl FnOnce(&mut Arrival) + Send + 'static) {
         let (shared, peer) = (Arc::clone(&self.shared), self.peer);
-        actix::spawn(async move {
+        self.passed_on.push(Box::pin(async move {
             let changed = tokio::task::spawn_blocking(move || shared.remembered.change(peer, transfer, change)).await;
             if let Err(error) = changed.map_err(std::io::Error::other).and_then(|changed| changed) {
                 tracing::error!(%transfer, %error, "the spool could not note a word about a delivery");
             }
-        });
+        }));
     }
 }
 

@@ -62,7 +62,7 @@ impl Entry {
             OutboxState::Stored => (State::Stored, entry.created, entry.last_failure.as_ref(), None),
             OutboxState::Relayed { at } => (State::Relayed, *at, entry.last_failure.as_ref(), None),
             OutboxState::Delivered { at, receipt, .. } => (State::Delivered, *at, None, Some(receipt)),
-            OutboxState::Processed { at, receipt } => (State::Processed, *at, None, Some(receipt)),
+            OutboxState::Processed { at, receipt, .. } => (State::Processed, *at, None, Some(receipt)),
             OutboxState::Dead { at, failure } => (State::Dead, *at, Some(failure), None),
         };
         Self {

@@ -192,14 +192,10 @@ impl Handler<TryEnded> for Outbox {
 
     fn handle(&mut self, TryEnded { id, outcome, enclosed, proof }: TryEnded, ctx: &mut Context<Self>) {
         let Some(held) = self.entries.get_mut(&id) else { return };
-        held.busy &= !held.entry.is_open();
+        held.busy = false;
         let (cancelled, peer) = (held.cancelled.get(), held.entry.next_hop());
         let reached = !matches!(&outcome, Err(failure) if away(failure.kind));
         self.schedule.ended(peer, reached, Instant::now(), jitter());
-        if !self.entries.get(&id).is_some_and(|held| held.entry.is_open()) {
-            // Its end came by another way meanwhile: by the word of a relay.
-            return self.try_what_is_due(ctx);
-        }
         match outcome {
             Ok(receipt) => self.arrived(id, receipt, enclosed, proof, ctx),
             Err(_) if cancelled => drop(self.remove(id, ctx)),
@@ -211,6 +207,9 @@ impl Handler<TryEnded> for Outbox {
             }
             Err(failure) if passes(failure.kind) => self.try_again(id, failure),
             Err(failure) => self.conclude(id, OutboxState::Dead { at: now(), failure }, ctx),
+        }
+        if self.entries.get(&id).is_some_and(|held| !held.busy) {
+            self.set_free(id, ctx);
         }
         self.try_what_is_due(ctx);
     }

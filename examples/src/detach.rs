@@ -13,17 +13,7 @@ use crate::units::{self, moment};
 use crate::{send, settings};
 
 pub(crate) async fn run(global: &Global, options: &Send, output: &Output) -> Result<ExitCode, CommandError> {
-    let given = destination::read(&destination::piped(&options.to)?)?;
-    let to = match destination::redirect(given, &options.addr)? {
-        Given::Ticket(ticket) => ticket.to_string(),
-        Given::Peer { peer, inbox } => format!("{peer}/{inbox}"),
-    };
-    send::check_paths(&options.paths)?;
-    let mut deposit = Deposit::new(to, &absolute(&options.paths)?);
-    deposit.chunk_size = options.chunk_size.map(|size| u32::try_from(size).unwrap_or(u32::MAX));
-    deposit.compress = options.compress == Compress::Snappy;
-    deposit.expires = options.expires.map(|time| time.as_secs());
-    let answer = ask(global, Request::Deposit(deposit)).await?;
+    let answer = ask(global, Request::Deposit(deposit(options)?)).await?;
     for reply in &answer.replies {
         let Reply::Stored(stored) = reply else { continue };
         output.event(&Event::Stored(stored));
@@ -35,6 +25,22 @@ pub(crate) async fn run(global: &Global, options: &Send, output: &Output) -> Res
         output.remark(if answer.running { "The node that runs delivers it." } else { "`estafette node` delivers it." });
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What is to be stored.
+pub(crate) fn deposit(options: &Send) -> Result<Deposit, CommandError> {
+    let given = destination::read(&destination::piped(&options.to)?)?;
+    let to = match destination::redirect(given, &options.addr)? {
+        Given::Ticket(ticket) => ticket.to_string(),
+        Given::Peer { peer, inbox } => format!("{peer}/{inbox}"),
+    };
+    send::check_paths(&options.paths)?;
+    let mut deposit = Deposit::new(to, &absolute(&options.paths)?);
+    deposit.chunk_size = options.chunk_size.map(|size| u32::try_from(size).unwrap_or(u32::MAX));
+    deposit.compress = options.compress == Compress::Snappy;
+    deposit.expires = options.expires.map(|time| time.as_secs());
+    deposit.via.clone_from(&options.via);
+    Ok(deposit)
 }
 
 fn absolute(paths: &[PathBuf]) -> Result<Vec<PathBuf>, CommandError> {

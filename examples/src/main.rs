@@ -6,6 +6,8 @@ mod about;
 mod addresses;
 mod arguments;
 mod arrival;
+mod by_relay;
+mod connection;
 mod control;
 mod demo;
 mod destination;
@@ -62,6 +64,7 @@ async fn run(arguments: Arguments, output: &Output) -> Result<ExitCode, CommandE
         Command::Demo { path } => demo::run(path.as_deref(), output).await,
         Command::Receive(options) => receive::run(global, options, output).await,
         Command::Send(options) if options.detach => detach::run(global, options, output).await,
+        Command::Send(options) if options.via.is_some() => by_relay::run(global, options, output).await,
         Command::Send(options) => send::run(global, options, output).await,
         Command::Node(options) => node::run(global, options, output).await,
         Command::Outbox(action) => outbox::run(global, action, output).await,

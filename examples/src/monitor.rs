@@ -28,6 +28,8 @@ pub(crate) struct Monitor {
     latest: Latest,
     tick: Interval,
     shown: HashMap<TransferId, Shown>,
+    /// The id of the delivery that somebody else tells of.
+    left: Option<String>,
 }
 
 /// Bytes done and bytes there are, of each transfer.
@@ -72,7 +74,7 @@ impl Monitor {
         });
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { node: node.clone(), output: output.clone(), news, latest, tick, shown: HashMap::new() }
+        Self { node: node.clone(), output: output.clone(), news, latest, tick, shown: HashMap::new(), left: None }
     }
 
     /// Shows what happens until a transfer ends; may be dropped while it waits. `None` when the node has stopped.
@@ -101,6 +103,7 @@ impl Monitor {
             TransferNews::Delivered { receipt } => return Some(Ended { transfer, peer, direction, outcome: Ok(receipt) }),
             TransferNews::Failed { failure } => return Some(Ended { transfer, peer, direction, outcome: Err(failure) }),
             TransferNews::Deferred { failure } => self.defer(transfer, peer, failure),
+            TransferNews::Relayed { relay } => self.relayed(transfer, peer, direction, relay),
             _ => {}
         }
         None
@@ -118,15 +121,48 @@ impl Monitor {
         self.shown.insert(transfer, Shown { started: now, bytes: 0, total, rate: 0.0, at: now, bar });
     }
 
+    /// Leaves it to somebody else to tell what becomes of this one.
+    pub(crate) fn leave(&mut self, id: &str) {
+        self.left = Some(id.to_owned());
+    }
+
+    fn relayed(&mut self, transfer: TransferId, peer: PeerId, direction: Direction, relay: PeerId) {
+        self.take_off(&transfer);
+        let (id, who) = (transfer.to_string(), self.peer_name(peer));
+        match direction {
+            _ if self.is_left(transfer) => {}
+            Direction::Outgoing => {
+                self.output.event(&Event::Relayed { transfer: id, peer: peer.to_string(), via: relay.to_string() });
+                self.output.result(&format!("relayed: {} keeps {transfer} until {who} comes", self.peer_name(relay)));
+            }
+            Direction::Incoming => {
+                self.output.event(&Event::Kept { transfer: id, peer: peer.to_string() });
+                self.output.result(&format!("kept: {transfer} of {who}"));
+            }
+        }
+    }
+
     fn defer(&mut self, transfer: TransferId, peer: PeerId, failure: Failure) {
         self.take_off(&transfer);
+        if self.is_left(transfer) {
+            return;
+        }
         let CommandError { kind, message, .. } = failure.into();
         self.output.event(&Event::Deferred { transfer: transfer.to_string(), message: &message, kind });
         let message = units::printable(&message);
         self.output.remark(&format!("{transfer} to {} waits for another try: {message}", self.peer_name(peer)));
     }
 
-    fn take_off(&mut self, transfer: &TransferId) -> Option<Shown> {
+    fn is_left(&self, transfer: TransferId) -> bool {
+        self.left.as_ref().is_some_and(|left| *left == transfer.to_hex())
+    }
+
+    /// Takes a transfer off the screen.
+    pub(crate) fn take_off(&mut self, transfer: &TransferId) {
+        drop(self.taken_off(transfer));
+    }
+
+    fn taken_off(&mut self, transfer: &TransferId) -> Option<Shown> {
         self.latest.lock().unwrap_or_else(PoisonError::into_inner).remove(transfer);
         let shown = self.shown.remove(transfer)?;
         shown.bar.finish_and_clear();
@@ -146,7 +182,7 @@ impl Monitor {
 
     /// Takes a transfer off the screen and tells how it ended.
     pub(crate) fn conclude(&mut self, Ended { transfer, peer, outcome, .. }: &Ended) -> Result<(), CommandError> {
-        let mut shown = self.take_off(transfer);
+        let mut shown = self.taken_off(transfer);
         let receipt = outcome.as_ref().map_err(|failure| CommandError::from(failure.clone()))?;
         let seconds = shown.as_ref().map_or(0.0, |shown| shown.started.elapsed().as_secs_f64());
         if let Some(shown) = &mut shown

@@ -30,7 +30,7 @@ pub(crate) async fn run(global: &Global, options: &Send, output: &Output) -> Res
         transient: true,
         ..SendOptions::default()
     };
-    let transfer = node.send_with(destination::find(node.trust(), given)?, source, sending).await?;
+    let transfer = node.send_with(destination::find(node.trust(), given, None)?.0, source, sending).await?;
     let mut asked = 0;
     let ended = loop {
         tokio::select! {

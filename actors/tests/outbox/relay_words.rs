@@ -75,7 +75,10 @@ async fn all_words_are_heard_at_once_where_all_are_there_and_each_delivery_is_li
         let mut news = Vec::new();
         while let Some(one) = events.next_news().await {
             match one {
-                TransferNews::Relayed => news.push("relayed"),
+                TransferNews::Relayed { relay } => {
+                    assert_eq!(relay, dijon.peer());
+                    news.push("relayed");
+                }
                 TransferNews::Delivered { receipt } => {
                     assert_eq!((receipt.length, receipt.digest), (6, *blake3::hash(b"letter").as_bytes()), "not that of the package");
                     news.push("delivered");

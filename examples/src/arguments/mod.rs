@@ -13,7 +13,7 @@ use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use estafette::PeerId;
 
-pub(crate) use self::receive::{NodeOptions, OnConflict, Receive, Taking};
+pub(crate) use self::receive::{NodeOptions, OnConflict, Receive, Relaying, Taking};
 pub(crate) use self::send::{Compress, Send};
 pub(crate) use self::store::{Doctor, Inbox, Outbox};
 use crate::error::CommandError;
@@ -89,7 +89,7 @@ pub(crate) enum Command {
     /// Send files and folders to where a ticket leads, or to a trusted peer
     #[command(after_help = help::SEND_EXAMPLES)]
     Send(Send),
-    /// Run until stopped: deliver what is in the outbox and, with --into, take deliveries
+    /// Run until stopped: deliver what is in the outbox; with --into, take deliveries; with --relay, keep those of others
     #[command(after_help = help::NODE_EXAMPLES)]
     Node(NodeOptions),
     /// What is to be delivered: list, show, retry, cancel, drop

@@ -24,6 +24,11 @@ pub(crate) struct Send {
     /// copied but read when they are sent: leave them where they are, as they are, until then
     #[arg(long, env = "ESTAFETTE_DETACH", hide_env = true, value_parser = FalseyValueParser::new())]
     pub(crate) detach: bool,
+    /// Send it by a relay, a trusted peer's name or id, which keeps it until the receiver comes; done when the relay has it. The
+    /// relay must trust both ends. The receiver need never have been linked with: PEER may be the id that `estafette id` prints
+    /// there, if it trusts this node (`estafette trust add`), or a ticket says so
+    #[arg(long, value_name = "RELAY", conflicts_with = "addr", env = "ESTAFETTE_VIA", hide_env = true)]
+    pub(crate) via: Option<String>,
     /// How long it is worth delivering, from 1s to 30d [default: 24h]
     #[arg(long, value_name = "TIME", value_parser = parse_expiry, env = "ESTAFETTE_EXPIRES", hide_env = true)]
     pub(crate) expires: Option<Duration>,

@@ -57,6 +57,14 @@ pub(crate) async fn ask_running(global: &Global, request: &Request) -> Result<Op
     Ok(Some((pid, conversation.ask(request).await?)))
 }
 
+/// The spool, if no process has it.
+pub(crate) async fn free_spool(global: &Global) -> Result<Option<Arc<dyn Store>>, CommandError> {
+    match reach(global).await? {
+        Holder::Ours(spool) => Ok(Some(spool)),
+        Holder::Running(_) => Ok(None),
+    }
+}
+
 /// The spool for a process that is to keep it.
 pub(crate) async fn take_spool(global: &Global) -> Result<Arc<dyn Store>, CommandError> {
     match reach(global).await? {

@@ -15,7 +15,7 @@ use crate::{destination, doctor};
 /// Fewer digits of an id than this are taken for a mistake.
 const DIGITS_LEAST: usize = 4;
 
-pub(super) async fn answer(node: &Node, request: Request) -> Result<Vec<Reply>, CommandError> {
+pub(crate) async fn answer(node: &Node, request: Request) -> Result<Vec<Reply>, CommandError> {
     match request {
         Request::Deposit(deposit) => Ok(vec![Reply::Stored(store(node, deposit).await?)]),
         Request::List => Ok(node.outbox().await?.iter().map(|(id, entry)| entry_reply(node, *id, entry)).collect()),
@@ -49,13 +49,15 @@ async fn store(node: &Node, deposit: Deposit) -> Result<Stored, CommandError> {
     // Another process may have just added the peer. All of this reads the disk.
     let prepared = tokio::task::spawn_blocking(move || {
         trust.refresh()?;
-        Ok::<_, CommandError>((destination::find(&trust, destination::read(&deposit.to)?)?, from_paths(&paths)?, deposit))
+        let to = destination::find(&trust, destination::read(&deposit.to)?, deposit.via.as_deref())?;
+        Ok::<_, CommandError>((to, from_paths(&paths)?, deposit))
     });
-    let (to, source, deposit) = prepared.await.map_err(|error| CommandError::io(error, "the log (-v) says more"))??;
+    let ((to, via), source, deposit) = prepared.await.map_err(|error| CommandError::io(error, "the log (-v) says more"))??;
     let options = SendOptions {
         chunk_size: deposit.chunk_size,
         compression: Some(if deposit.compress { Compression::Snappy } else { Compression::Off }),
         expiry: deposit.expires.map(std::time::Duration::from_secs),
+        via,
         ..SendOptions::default()
     };
     let transfer = node.send_with(to, source, options).await?;

@@ -117,7 +117,7 @@ impl Outbox {
                 self.schedule.wait(hop, created, id, Instant::now() + ASK_RELAY);
                 if first {
                     self.conclude(id, OutboxState::Relayed { at }, ctx);
-                    let news = TransferNews::Relayed;
+                    let news = TransferNews::Relayed { relay: hop };
                     let event = TransferEvent { transfer: id, peer, direction: Direction::Outgoing, news };
                     self.shared.emit(NodeEvent::Transfer(event));
                 }

@@ -459,7 +459,7 @@ impl Handler<Kept> for Session {
                 let news = match enclosed {
                     // It came of who packed it, whoever carried it.
                     Some((sender, receipt)) => (sender, TransferNews::Delivered { receipt }),
-                    None if is_package => (self.peer, TransferNews::Relayed),
+                    None if is_package => (self.peer, TransferNews::Relayed { relay: self.shared.peer() }),
                     None => (self.peer, TransferNews::Delivered { receipt }),
                 };
                 self.close_incoming(stream, Ok(news), false);

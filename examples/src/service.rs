@@ -160,7 +160,11 @@ fn announce_relay(node: &Node, name: &str, quota: RelayQuota, output: &Output) {
     let addresses: String = addresses::reachable(node.addresses()).iter().map(|address| format!(" --addr {address}")).collect();
     let (packages, bytes) = (units::count(quota.packages as u64, "delivery"), units::bytes(quota.bytes));
     output.remark(&format!("It is a relay: of each sender it keeps {packages} and {bytes} at most, for receivers who are trusted here."));
-    output.remark(&format!("Senders and receivers say: estafette trust add {} --name {}{addresses}", node.peer(), units::printable(name)));
+    output.remark(&format!(
+        "Senders and receivers say: estafette trust add {} --name {}{addresses} --relay-only",
+        node.peer(),
+        units::printable(name)
+    ));
 }
 
 fn announce(node: &Node, ticket: &Ticket, name: &str, into: &Path, taking: &Taking, output: &Output) {

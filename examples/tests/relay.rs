@@ -28,7 +28,7 @@ impl Road {
         trust("dijon", &lyon, &["--name", "lyon"]);
         trust("dijon", &paris, &["--name", "paris"]);
         trust("lyon", &dijon, &["--name", "dijon", "--addr", &proxy.address()]);
-        trust("paris", &dijon, &["--name", "dijon", "--addr", &proxy.address()]);
+        trust("paris", &dijon, &["--name", "dijon", "--addr", &proxy.address(), "--relay-only"]);
         Self { world, proxy, lyon, paris }
     }
 

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use estafette::delivery::FailureKind;
 use estafette::node::{OutboxState, RelayQuota, Store};
-use estafette::{Node, SendOptions, TransferHandle, TransferNews};
+use estafette::{Node, SendOptions, TransferHandle, TransferNews, TrustedPeer};
 use estafette_actors::sink::MemorySink;
+use estafette_actors::source::BytesSource;
 use estafette_actors::spool::Spool;
 use tempfile::TempDir;
 
@@ -173,6 +174,25 @@ async fn a_ticket_is_redeemed_by_what_a_relay_brings_and_without_it_a_stranger_i
         let delivered = arrived.recv().await.unwrap();
         assert!(delivered.bytes == b"guest"[..] && delivered.offer.peer == lyon.peer());
         assert!(paris.trust().allows(&lyon.peer(), "in") && !paris.trust().allows(&lyon.peer(), "files"));
+        all_stop([lyon, paris, dijon]).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_is_trusted_as_a_relay_only_carries_and_delivers_nothing_of_its_own() {
+    within(async {
+        let world = World::new();
+        let (lyon, dijon) = (world.node(0).await, relay(&world).await);
+        let (paris, mut arrived) = world.paris_knowing(&[0]).await;
+        let only = TrustedPeer { addresses: vec!["dijon".into()], inboxes: Vec::new(), ..TrustedPeer::new("dijon") };
+        paris.trust().add(dijon.peer(), only).unwrap();
+        world.send_by_relay(&lyon, "in", b"carried").await.delivered().await.unwrap();
+        assert!(arrived.recv().await.unwrap().bytes == b"carried"[..]);
+        let own = dijon.send("paris/in", BytesSource::new("own", &b"own"[..]).unwrap()).await.unwrap();
+        let failure = own.delivered().await.unwrap_err();
+        assert!(failure.message.contains("may not deliver"), "{failure}");
+        assert_eq!(paris.arrivals().len(), 1);
         all_stop([lyon, paris, dijon]).await;
     })
     .await;

@@ -39,6 +39,7 @@ pub(super) const TRUST_EXAMPLES: &str = "\
 Examples:
   estafette trust list
   estafette trust add 3yiqr4na… --name lyon --addr lyon.example.org:7400
+  estafette trust add kq2m7c5x… --name dijon --addr dijon.example.org:7400 --relay-only
   estafette trust remove lyon";
 
 pub(super) const SEND_EXAMPLES: &str = "\

@@ -142,6 +142,9 @@ pub(crate) enum Trust {
         /// How long it is trusted [default: until it is removed]
         #[arg(long, value_name = "TIME", value_parser = parse_duration, env = "ESTAFETTE_VALID", hide_env = true)]
         valid: Option<Duration>,
+        /// It may only carry what is sealed for others, as a relay does, and deliver nothing of its own here
+        #[arg(long, env = "ESTAFETTE_RELAY_ONLY", hide_env = true, value_parser = FalseyValueParser::new())]
+        relay_only: bool,
     },
     /// Trust a node no longer: holds for its next connection at once, and a running receiver closes its links within a second or two
     Remove {

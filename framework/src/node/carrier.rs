@@ -239,7 +239,7 @@ fn open_inbox(shared: Arc<NodeShared>) -> OpenInbox {
             return Err(Failure::new(FailureKind::Untrusted, format!("the package was refused: {reason}")));
         }
         if !shared.trust.allows(&sender, &inbox) {
-            let text = format!("this peer may not deliver to {inbox:?}; ask its owner for a ticket");
+            let text = format!("its sender may not deliver to {inbox:?}: the receiver must trust it beforehand, or give it a ticket");
             return Err(Failure::new(FailureKind::Untrusted, text));
         }
         let Some(place) = shared.directory.inbox(&inbox) else {

@@ -131,11 +131,11 @@ async fn what_expires_at_the_relay_or_is_taken_out_there_is_said_to_the_sender()
         let world = World::new();
         let (lyon, dijon) = (world.node(0).await, relay(&world).await);
         let to = || estafette::node::Destination::Peer(world.identities[PARIS].peer(), "in".into());
-        let short = SendOptions { expiry: Some(Duration::from_secs(1)), ..SendOptions::default() };
+        let short = SendOptions { expiry: Some(Duration::from_secs(3)), ..SendOptions::default() };
         let expired = world.send_by_relay_with(&lyon, to(), b"short", short).await;
-        let taken = world.send_by_relay_with(&lyon, to(), b"taken", SendOptions::default()).await;
         let failure = expired.delivered().await.unwrap_err();
         assert!(failure.kind == FailureKind::Expired && failure.message.contains("the relay dijon"), "{failure}");
+        let taken = world.send_by_relay_with(&lyon, to(), b"taken", SendOptions::default()).await;
         relayed(&lyon, &taken).await;
         dijon.withdraw(taken.id()).await.unwrap();
         let failure = taken.delivered().await.unwrap_err();

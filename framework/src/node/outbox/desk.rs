@@ -99,7 +99,7 @@ impl Handler<Deposit> for Outbox {
             // Another process makes the first try.
             (entry.tries, source) = (0, None);
         }
-        let held = Held { entry: entry.clone(), state, source, busy: true, cancelled: Rc::default(), said: None };
+        let held = Held { entry: entry.clone(), state, source, busy: true, cancelled: Rc::default(), said: None, revived: false };
         self.entries.insert(id, held);
         let (spool, shared, used, limit) =
             (Arc::clone(&self.spool), Arc::clone(&self.shared), self.used(), self.shared.config.outbox_bytes);

@@ -73,6 +73,8 @@ struct Held {
     cancelled: Rc<Cell<bool>>,
     /// What was said of it while it was busy, and by whom: the last word, which holds the ones before.
     said: Option<(PeerId, Said)>,
+    /// It was a dead letter, and is tried again.
+    revived: bool,
 }
 
 /// Says whether a change has become durable.
@@ -110,7 +112,7 @@ impl Outbox {
             OutboxState::Dead { failure, .. } => state.end(Err(failure.clone())),
             OutboxState::Stored | OutboxState::Relayed { .. } => self.schedule.wait(entry.next_hop(), entry.created, id, Instant::now()),
         }
-        self.entries.insert(id, Held { entry, state, source: None, busy: false, cancelled: Rc::default(), said: None });
+        self.entries.insert(id, Held { entry, state, source: None, busy: false, cancelled: Rc::default(), said: None, revived: false });
     }
 
     /// Makes a change durable, off this thread; `then` runs when it is.

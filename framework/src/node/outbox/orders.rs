@@ -92,6 +92,7 @@ impl Outbox {
         held.state = Arc::new(TransferState::stored(id, held.entry.peer));
         (held.entry.state, held.busy) = (OutboxState::Stored, true);
         held.cancelled.set(false);
+        held.revived = true;
         let record = held.record(id);
         self.write(record, ctx, move |outbox, outcome, ctx| {
             if let Some(held) = outbox.entries.get_mut(&id) {

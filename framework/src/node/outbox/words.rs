@@ -53,6 +53,10 @@ impl Outbox {
             // What is forgotten need not be said again.
             return self.hub.do_send(ToSession(peer, Noted { transfer, what }));
         };
+        if held.revived && held.entry.state == OutboxState::Stored && what == WordKind::Failed {
+            // It may have been said of it before it came to life again. If not, it is said again when the relay is asked.
+            return;
+        }
         if held.busy {
             held.said = Some((peer, said));
             return;

@@ -69,10 +69,7 @@ pub(crate) async fn run(global: &Global, options: &Send, output: &Output) -> Res
             Ok(ExitCode::SUCCESS)
         }
         Err(error) => {
-            // It may have just ended, as a dead letter: one of the two fits.
-            if holder.ask(global, Request::Cancel(stored.id.clone())).await.is_err() {
-                let _ = holder.ask(global, Request::Drop(stored.id.clone())).await;
-            }
+            holder.take_out(global, &stored.id).await;
             Err(error)
         }
     };
@@ -133,6 +130,19 @@ impl Holder {
                 None => Err(CommandError::io("the process that had the spool is gone", "send again")),
             },
         }
+    }
+
+    /// Leaves nothing of it in the outbox, where it may be ending this very moment: as a dead letter it is dropped.
+    async fn take_out(&self, global: &Global, id: &str) {
+        for _ in 0..FAILURES {
+            for request in [Request::Cancel(id.to_owned()), Request::Drop(id.to_owned())] {
+                if self.ask(global, request).await.is_ok() {
+                    return;
+                }
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        tracing::warn!(id, "what could not be sent is still in the outbox");
     }
 
     /// The command itself tells how this delivery ends.

@@ -38,6 +38,7 @@ pub(crate) fn deposit(options: &Send, given: &Given) -> Result<Deposit, CommandE
     deposit.compress = options.compress == Compress::Snappy;
     deposit.copy = options.copy;
     deposit.expires = options.expires.map(|time| time.as_secs());
+    deposit.via.clone_from(&options.via);
     Ok(deposit)
 }
 

@@ -29,6 +29,8 @@ pub(crate) struct Monitor {
     latest: Latest,
     tick: Interval,
     shown: HashMap<TransferId, Shown>,
+    /// The id of the delivery that somebody else tells of.
+    left: Option<String>,
 }
 
 /// Which transfer it is.
@@ -100,7 +102,7 @@ impl Monitor {
         let feed = Feed { news: to, latest: Arc::clone(&latest) };
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        (Self { trust, output: output.clone(), news, latest, tick, shown: HashMap::new() }, feed)
+        (Self { trust, output: output.clone(), news, latest, tick, shown: HashMap::new(), left: None }, feed)
     }
 
     /// Shows what happens until a transfer ends; may be dropped while it waits. `None` when there will be no more news.
@@ -129,6 +131,7 @@ impl Monitor {
             News::Delivered(receipt) => return Some(Ok(receipt)),
             News::Failed(failure) => return Some(Err(failure)),
             News::Deferred(failure) => self.defer(about, failure),
+            News::Relayed { relay } => self.relayed(about, relay),
             News::Interrupted { .. } | News::Progress { .. } => {}
         }
         None
@@ -146,15 +149,48 @@ impl Monitor {
         self.shown.insert(transfer, Shown { started: now, bytes: 0, total, rate: 0.0, at: now, bar });
     }
 
+    /// Leaves it to somebody else to tell what becomes of this one.
+    pub(crate) fn leave(&mut self, id: &str) {
+        self.left = Some(id.to_owned());
+    }
+
+    fn relayed(&mut self, About { transfer, peer, direction }: About, relay: PeerId) {
+        self.take_off(&transfer);
+        let (id, who) = (transfer.to_string(), self.peer_name(peer));
+        match direction {
+            _ if self.is_left(transfer) => {}
+            Direction::Outgoing => {
+                self.output.event(&Event::Relayed { transfer: id, peer: peer.to_string(), via: relay.to_string() });
+                self.output.result(&format!("relayed: {} keeps {transfer} until {who} comes", self.peer_name(relay)));
+            }
+            Direction::Incoming => {
+                self.output.event(&Event::Kept { transfer: id, peer: peer.to_string() });
+                self.output.result(&format!("kept: {transfer} of {who}"));
+            }
+        }
+    }
+
     fn defer(&mut self, About { transfer, peer, .. }: About, failure: Failure) {
         self.take_off(&transfer);
+        if self.is_left(transfer) {
+            return;
+        }
         let CommandError { kind, message, .. } = failure.into();
         self.output.event(&Event::Deferred { transfer: transfer.to_string(), message: &message, kind });
         let message = units::printable(&message);
         self.output.remark(&format!("{transfer} to {} waits for another try: {message}", self.peer_name(peer)));
     }
 
-    fn take_off(&mut self, transfer: &TransferId) -> Option<Shown> {
+    fn is_left(&self, transfer: TransferId) -> bool {
+        self.left.as_ref().is_some_and(|left| *left == transfer.to_hex())
+    }
+
+    /// Takes a transfer off the screen.
+    pub(crate) fn take_off(&mut self, transfer: &TransferId) {
+        drop(self.taken_off(transfer));
+    }
+
+    fn taken_off(&mut self, transfer: &TransferId) -> Option<Shown> {
         self.latest.lock().unwrap_or_else(PoisonError::into_inner).remove(transfer);
         let shown = self.shown.remove(transfer)?;
         shown.bar.finish_and_clear();
@@ -175,7 +211,7 @@ impl Monitor {
     /// Takes a transfer off the screen and tells how it ended.
     pub(crate) fn conclude(&mut self, Ended { about, outcome }: &Ended) -> Result<(), CommandError> {
         let About { transfer, peer, .. } = about;
-        let mut shown = self.take_off(transfer);
+        let mut shown = self.taken_off(transfer);
         let receipt = outcome.as_ref().map_err(|failure| match about.direction {
             Direction::Outgoing => CommandError::from(failure.clone()),
             Direction::Incoming => CommandError::of_arrival(&self.peer_name(about.peer), failure),

@@ -1,7 +1,7 @@
 //! What is told of a transfer, by this process or by the one that has the spool.
 
-use estafette::TransferNews;
 use estafette::delivery::{Failure, Receipt};
+use estafette::{PeerId, TransferNews};
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,6 +20,10 @@ pub(crate) enum News {
         reason: String,
     },
     Restarted,
+    /// A relay has it: of an incoming one, this node.
+    Relayed {
+        relay: PeerId,
+    },
     /// There will be another try.
     Deferred(Failure),
     Delivered(Receipt),
@@ -34,6 +38,7 @@ impl News {
             TransferNews::Progress { bytes, total } => Self::Progress { bytes, total },
             TransferNews::Interrupted { reason } => Self::Interrupted { reason },
             TransferNews::Restarted { .. } => Self::Restarted,
+            TransferNews::Relayed { relay } => Self::Relayed { relay },
             TransferNews::Deferred { failure } => Self::Deferred(failure),
             TransferNews::Delivered { receipt } => Self::Delivered(receipt),
             TransferNews::Failed { failure } => Self::Failed(failure),

@@ -48,7 +48,7 @@ async fn alone(global: &Global, options: &Send, given: Given, mut signals: Signa
         transient: true,
         ..SendOptions::default()
     };
-    let transfer = node.send_with(destination::find(node.trust(), given)?, source, sending).await?;
+    let transfer = node.send_with(destination::find(node.trust(), given, None)?.0, source, sending).await?;
     let about = About { transfer: transfer.id(), peer: transfer.peer(), direction: Direction::Outgoing };
     let mut asked = 0;
     let ended = loop {

@@ -14,7 +14,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use estafette::PeerId;
 
-pub(crate) use self::receive::{NodeOptions, OnConflict, Receive, Taking};
+pub(crate) use self::receive::{NodeOptions, OnConflict, Receive, Relaying, Taking};
 pub(crate) use self::send::{Compress, Send};
 pub(crate) use self::store::{Doctor, Inbox, Outbox};
 use crate::error::CommandError;
@@ -90,7 +90,7 @@ pub(crate) enum Command {
     /// Send files and folders to where a ticket leads, or to a trusted peer
     #[command(after_help = help::SEND_EXAMPLES)]
     Send(Send),
-    /// Run until stopped: deliver what is in the outbox and, with --into, take deliveries
+    /// Run until stopped: deliver what is in the outbox; with --into, take deliveries; with --relay, keep those of others
     #[command(after_help = help::NODE_EXAMPLES)]
     Node(NodeOptions),
     /// What is to be delivered: list, show, retry, cancel, drop
@@ -143,6 +143,9 @@ pub(crate) enum Trust {
         /// How long it is trusted [default: until it is removed]
         #[arg(long, value_name = "TIME", value_parser = parse_duration, env = "ESTAFETTE_VALID", hide_env = true)]
         valid: Option<Duration>,
+        /// It may only carry what is sealed for others, as a relay does, and deliver nothing of its own here
+        #[arg(long, env = "ESTAFETTE_RELAY_ONLY", hide_env = true, value_parser = FalseyValueParser::new())]
+        relay_only: bool,
     },
     /// Trust a node no longer: holds for its next connection at once, and a running receiver closes its links within a second or two
     Remove {

@@ -27,6 +27,11 @@ pub(crate) struct Send {
     /// With --detach, copy what is sent into the spool, encrypted, so that it may change or go as soon as it is stored
     #[arg(long, requires = "detach", env = "ESTAFETTE_COPY", hide_env = true, value_parser = FalseyValueParser::new())]
     pub(crate) copy: bool,
+    /// Send it by a relay, a trusted peer's name or id, which keeps it until the receiver comes; done when the relay has it. The
+    /// relay must trust both ends. The receiver need never have been linked with: PEER may be the id that `estafette id` prints
+    /// there, if it trusts this node (`estafette trust add`), or a ticket says so
+    #[arg(long, value_name = "RELAY", conflicts_with = "addr", env = "ESTAFETTE_VIA", hide_env = true)]
+    pub(crate) via: Option<String>,
     /// How long it is worth delivering, from 1s to 30d [default: 24h]
     #[arg(long, value_name = "TIME", value_parser = parse_expiry, env = "ESTAFETTE_EXPIRES", hide_env = true)]
     pub(crate) expires: Option<Duration>,

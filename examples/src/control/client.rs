@@ -112,6 +112,14 @@ pub(crate) async fn send_by_running(global: &Global, deposit: Deposit) -> Result
     }
 }
 
+/// The spool, if no process has it.
+pub(crate) async fn free_spool(global: &Global) -> Result<Option<Arc<dyn Store>>, CommandError> {
+    match reach(global).await? {
+        Holder::Ours(spool) => Ok(Some(spool)),
+        Holder::Running(_) => Ok(None),
+    }
+}
+
 /// The spool for a process that is to keep it.
 pub(crate) async fn take_spool(global: &Global) -> Result<Arc<dyn Store>, CommandError> {
     match reach(global).await? {

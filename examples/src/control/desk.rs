@@ -15,7 +15,7 @@ use crate::{destination, doctor};
 /// Fewer digits of an id than this are taken for a mistake.
 const DIGITS_LEAST: usize = 4;
 
-pub(super) async fn answer(node: &Node, request: Request) -> Result<Vec<Reply>, CommandError> {
+pub(crate) async fn answer(node: &Node, request: Request) -> Result<Vec<Reply>, CommandError> {
     match request {
         Request::Deposit(deposit) => Ok(vec![Reply::Stored(store(node, deposit).await?)]),
         Request::Send(_) => Err(CommandError::usage("only a process that runs sends for another one", "use `estafette send`")),
@@ -48,20 +48,22 @@ pub(super) async fn answer(node: &Node, request: Request) -> Result<Vec<Reply>, 
 pub(super) async fn send(node: &Node, deposit: Deposit, transient: bool) -> Result<TransferHandle, CommandError> {
     let paths = deposit.paths()?;
     let trust = node.trust().clone();
+    // Another process may have just added the peer. All of this reads the disk.
+    let prepared = tokio::task::spawn_blocking(move || {
+        trust.refresh()?;
+        let to = destination::find(&trust, destination::read(&deposit.to)?, deposit.via.as_deref())?;
+        Ok::<_, CommandError>((to, from_paths(&paths)?, deposit))
+    });
+    let ((to, via), source, deposit) = prepared.await.map_err(|error| CommandError::io(error, "the log (-v) says more"))??;
     let options = SendOptions {
         chunk_size: deposit.chunk_size,
         compression: Some(if deposit.compress { Compression::Snappy } else { Compression::Off }),
         expiry: deposit.expires.map(std::time::Duration::from_secs),
         transient,
         copy: deposit.copy,
+        via,
         ..SendOptions::default()
     };
-    // Another process may have just added the peer. All of this reads the disk.
-    let prepared = tokio::task::spawn_blocking(move || {
-        trust.refresh()?;
-        Ok::<_, CommandError>((destination::find(&trust, destination::read(&deposit.to)?)?, from_paths(&paths)?))
-    });
-    let (to, source) = prepared.await.map_err(|error| CommandError::io(error, "the log (-v) says more"))??;
     Ok(node.send_with(to, source, options).await?)
 }
 

@@ -45,6 +45,9 @@ pub(crate) struct Deposit {
     pub(crate) copy: bool,
     /// In seconds.
     pub(crate) expires: Option<u64>,
+    /// The relay.
+    #[serde(default)]
+    pub(crate) via: Option<String>,
 }
 
 /// What comes first, so that who asks knows that somebody is there.
@@ -93,7 +96,7 @@ impl Request {
 impl Deposit {
     pub(crate) fn new(to: String, paths: &[PathBuf]) -> Self {
         let paths = paths.iter().map(|path| path.as_os_str().as_bytes().to_vec()).collect();
-        Self { to, paths, chunk_size: None, compress: true, copy: false, expires: None }
+        Self { to, paths, chunk_size: None, compress: true, copy: false, expires: None, via: None }
     }
 
     /// All of them absolute: whoever reads them has another working directory.

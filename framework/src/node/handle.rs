@@ -211,7 +211,7 @@ impl Node {
                 tries: if packs { 0 } else { 1 },
                 state: OutboxState::Stored,
                 last_failure: None,
-                heard: false,
+                heard: None,
             };
             let state = Arc::new(TransferState::stored(id, peer));
             let (source, pack) = match folder.filter(|_| packs) {
@@ -300,7 +300,9 @@ impl Node {
         })?;
         let changed = is_done.await.map_err(std::io::Error::other)??;
         if let Some(arrival) = &changed {
-            hub.do_send(ToSession(sender, SayProcessed { transfer, mac: *arrival.processed_mac.expose() }));
+            for peer in [Some(sender), arrival.carried_by].into_iter().flatten() {
+                hub.do_send(ToSession(peer, SayProcessed { transfer, mac: *arrival.processed_mac.expose() }));
+            }
         }
         Ok(changed.is_some())
     }

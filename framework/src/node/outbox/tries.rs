@@ -129,7 +129,7 @@ impl Outbox {
                 self.schedule.wait(hop, created, id, Instant::now() + ASK_RELAY);
                 if first {
                     self.conclude(id, OutboxState::Relayed { at }, ctx);
-                    let news = TransferNews::Relayed;
+                    let news = TransferNews::Relayed { relay: hop };
                     let event = TransferEvent { transfer: id, peer, direction: Direction::Outgoing, news };
                     self.shared.emit(NodeEvent::Transfer(event));
                 }
@@ -204,14 +204,10 @@ impl Handler<TryEnded> for Outbox {
 
     fn handle(&mut self, TryEnded { id, outcome, enclosed, proof }: TryEnded, ctx: &mut Context<Self>) {
         let Some(held) = self.entries.get_mut(&id) else { return };
-        held.busy &= !held.entry.is_open();
+        held.busy = false;
         let (cancelled, peer) = (held.cancelled.get(), held.entry.next_hop());
         let reached = !matches!(&outcome, Err(failure) if away(failure.kind));
         self.schedule.ended(peer, reached, Instant::now(), jitter());
-        if !self.entries.get(&id).is_some_and(|held| held.entry.is_open()) {
-            // Its end came by another way meanwhile: by the word of a relay.
-            return self.try_what_is_due(ctx);
-        }
         match outcome {
             Ok(receipt) => self.arrived(id, receipt, enclosed, proof, ctx),
             Err(_) if cancelled => drop(self.remove(id, ctx)),
@@ -223,6 +219,9 @@ impl Handler<TryEnded> for Outbox {
             }
             Err(failure) if passes(failure.kind) => self.try_again(id, failure),
             Err(failure) => self.conclude(id, OutboxState::Dead { at: now(), failure }, ctx),
+        }
+        if self.entries.get(&id).is_some_and(|held| !held.busy) {
+            self.set_free(id, ctx);
         }
         self.try_what_is_due(ctx);
     }

@@ -277,7 +277,7 @@ impl Session {
             Control::Delivered { stream, receipt, enclosed } => self.on_delivered(stream, receipt, enclosed),
             Control::Done { .. } => {}
             Control::Fail { stream, failure } if self.outgoing.contains_key(&stream) => self.end_outgoing(stream, Err(failure)),
-            Control::Fail { stream, failure } => self.end_incoming(stream, Err(failure)),
+            Control::Fail { stream, failure } => self.fail_incoming(stream, failure),
             Control::Pause { stream } => self.on_pause(stream, true),
             Control::Unpause { stream } => self.on_pause(stream, false),
             Control::Refuse { reason } => self.on_refuse(&reason),
@@ -286,8 +286,8 @@ impl Session {
             Control::LaneWanted => self.ensure_lanes(),
             Control::Goodbye { reason } => self.on_goodbye(&reason),
             Control::Processed { transfer, mac } => self.on_processed(transfer, mac),
-            Control::Passed { transfer, receipt } => self.on_passed(transfer, receipt),
-            Control::Heard { transfer } => self.on_heard(transfer),
+            Control::Passed { transfer, word } => self.on_passed(transfer, word),
+            Control::Heard { transfer, what } => self.on_heard(transfer, what),
             other => {
                 let why = format!("the peer broke the protocol: {} does not belong here", other.name());
                 self.say(Control::Goodbye { reason: why.clone() });

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::incoming::window_for;
 use super::signals::{Admitted, Outcome, Rewound, Room, SourceEnded, Start, Wired};
 use super::{Session, Task};
-use crate::delivery::{Content, Failure, FailureKind, Incoming, KeyScope, Receipt, TransferId, TransferKey};
+use crate::delivery::{Content, ContentKind, Failure, FailureKind, Incoming, KeyScope, Receipt, TransferId, TransferKey};
 use crate::node::disk::DiskThread;
 use crate::node::events::{Direction, TransferNews};
 use crate::node::handle::Unsettled;
@@ -255,8 +255,8 @@ impl Session {
             Ok(receipt) => TransferNews::Delivered { receipt: receipt.clone() },
             Err(failure) => TransferNews::Failed { failure: failure.clone() },
         };
-        // What is stored may be tried again: its outbox tells how it ends.
-        if outcome.is_ok() || !out.state.is_try() {
+        // What is stored may be tried again, and a package may have come no farther than a relay: its outbox tells how it ends.
+        if !out.state.is_try() || (outcome.is_ok() && out.content.kind != ContentKind::Package) {
             self.tell(out.id(), Direction::Outgoing, news);
         }
         out.state.end(outcome);

@@ -204,7 +204,11 @@ impl Outbox {
                 state.end(Err(failure.clone()));
                 self.pass_on(id);
             }
-            OutboxState::Stored | OutboxState::Relayed { .. } => {}
+            OutboxState::Relayed { .. } => {
+                let (news, direction) = (TransferNews::Relayed { relay: held.entry.next_hop() }, Direction::Outgoing);
+                self.shared.emit(NodeEvent::Transfer(TransferEvent { transfer: id, peer, direction, news }));
+            }
+            OutboxState::Stored => {}
         }
     }
 

@@ -125,13 +125,10 @@ impl Outbox {
             (Some(_), None) => {
                 // A relay has it. It is asked again now and then, which costs no content.
                 let (hop, created) = (entry.next_hop(), entry.created);
-                let (peer, first) = (entry.peer, entry.state == OutboxState::Stored);
+                let first = entry.state == OutboxState::Stored;
                 self.schedule.wait(hop, created, id, Instant::now() + ASK_RELAY);
                 if first {
                     self.conclude(id, OutboxState::Relayed { at }, ctx);
-                    let news = TransferNews::Relayed { relay: hop };
-                    let event = TransferEvent { transfer: id, peer, direction: Direction::Outgoing, news };
-                    self.shared.emit(NodeEvent::Transfer(event));
                 }
             }
         }

@@ -84,7 +84,7 @@ pub enum SendError {
     #[error("no thread could be started to look at the source: {0}")]
     Thread(std::io::Error),
     /// A relay carries packages, and this node makes none.
-    #[error("only a node with a spool that has a folder can send through a relay: give it one with `.spool(…)`")]
+    #[error("only a node with a spool that has a folder can send through a relay, and not what is transient: give it one with `.spool(…)`")]
     NoPackages,
     /// Nothing keeps a copy.
     #[error("only a node with a spool that has a folder can keep a copy of what it sends, and not of what is transient")]
@@ -179,7 +179,7 @@ impl Node {
         let kept = source.reference().filter(|reference| refers && shared.registry.can_reopen(&reference.kind));
         let folder = shared.spool.as_ref().and_then(|spool| spool.folder());
         let packs = kept.is_none() && folder.is_some() && shared.registry.packages_in_use().is_ok();
-        if options.via.is_some() && !(packs && self.0.outbox.is_some()) {
+        if options.via.is_some() && (options.transient || !packs || self.0.outbox.is_none()) {
             return Err(SendError::NoPackages);
         }
         if options.copy && (options.transient || !packs || self.0.outbox.is_none()) {

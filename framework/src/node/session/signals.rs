@@ -116,6 +116,7 @@ pub struct SendOptions {
     /// Names of registered coders that every chunk passes, in this order. The receiver must know them, too.
     pub stages: Vec<String>,
     /// A relay that keeps it until the receiver comes: a peer that is trusted here and there. It can neither read nor change it.
+    /// Needs a spool that has a folder, which keeps the package, and so a copy of the content.
     pub via: Option<PeerId>,
     /// How long it is worth delivering, from 1 s to 30 days.
     pub expiry: Option<std::time::Duration>,

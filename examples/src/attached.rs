@@ -17,7 +17,7 @@ use crate::settings;
 use crate::signals::Signals;
 
 /// Longer than anybody waits: no signal has come yet.
-const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
+pub(crate) const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 pub(crate) async fn run(global: &Global, sending: Sending, mut signals: Signals, output: &Output) -> Result<ExitCode, CommandError> {
     let (mut monitor, feed) = Monitor::fed(Trust::load(settings::store(global)?)?, output);

@@ -1,62 +1,77 @@
 //! `estafette send --via`: a delivery that a relay keeps for its receiver. It is done when the relay has it.
 //!
 //! It is stored first, as `--detach` does: the word of the receiver comes later, for whichever process has the spool then. What
-//! this command could not bring to the relay it takes out again.
+//! this command could not bring to the relay it takes out again. Where a node runs with this key, that one stores and sends it, and
+//! this command asks it how that went; when that node is gone, it goes on by itself.
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use estafette::Node;
-use tokio::time::interval;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::arguments::{Global, Send};
+use crate::attached::NEVER;
 use crate::control::{Reply, Request, Server, answer, ask_running, free_spool};
 use crate::entry::{Entry, State, Why};
 use crate::error::{CommandError, ErrorKind};
 use crate::event::Event;
 use crate::monitor::Monitor;
 use crate::output::Output;
+use crate::send::finishing;
 use crate::signals::Signals;
 use crate::{detach, send, settings, units};
 
-/// How often it is looked how far the delivery is.
-const LOOK: Duration = Duration::from_millis(100);
-/// Looks in a row that may fail, while the process that has the spool stops.
+/// Between two questions of which the first had no answer.
+const AGAIN: Duration = Duration::from_millis(100);
+/// Questions in a row that may have none, while the process that has the spool stops.
 const FAILURES: u32 = 50;
 
-/// Who has the spool.
-enum Holder {
-    Another,
-    Ours { node: Node, monitor: Box<Monitor>, _server: Server },
+/// Who has the spool: another process, or this one with a node of its own.
+struct Holder {
+    ours: Option<Ours>,
+    monitor: Option<Monitor>,
+}
+
+struct Ours {
+    node: Node,
+    _server: Server,
 }
 
 pub(crate) async fn run(global: &Global, options: &Send, output: &Output) -> Result<ExitCode, CommandError> {
     let deposit = detach::deposit(options, &send::destination(options)?)?;
     let mut signals = Signals::new()?;
     let mut holder = Holder::find(global, options, output).await?;
-    let replies = holder.ask(global, Request::Deposit(deposit)).await?;
+    let replies = ask(holder.ours.as_ref(), global, Request::Deposit(deposit)).await?;
     let Some(Reply::Stored(stored)) = replies.into_iter().next() else {
         return Err(CommandError::io("it was not said what was stored", "look at `estafette outbox list`"));
     };
     holder.leave(&stored.id);
-    let (mut tick, mut failures) = (interval(LOOK), 0);
+    let (mut asked, mut deadline, mut failures) = (0, Instant::now() + NEVER, 0);
     let outcome = loop {
+        let Holder { ours, monitor } = &mut holder;
         tokio::select! {
-            () = holder.show() => {}
-            () = signals.next() => break Err(CommandError::cancelled("stopped by a signal before the relay had it")),
-            _ = tick.tick() => match holder.ask(global, Request::Show(stored.id.clone())).await {
+            () = show(monitor.as_mut()) => {}
+            () = signals.next() => {
+                asked += 1;
+                if asked > 1 {
+                    break Err(stopped());
+                }
+                output.remark(&finishing(global));
+                deadline = Instant::now() + global.drain.min(NEVER);
+            }
+            () = sleep_until(deadline) => break Err(stopped()),
+            replies = ask(ours.as_ref(), global, Request::Await(stored.id.clone())) => match replies {
                 Ok(replies) => {
-                    failures = 0;
-                    if let Some(outcome) = replies.iter().find_map(outcome_of) {
+                    if let Some(outcome) = replies.into_iter().find_map(outcome_of) {
                         break outcome;
                     }
                 }
+                Err(error) if failures == FAILURES => break Err(error),
                 // Whoever had the spool may have stopped: then this process goes on.
-                Err(error) => {
+                Err(_) => {
                     failures += 1;
-                    if failures > FAILURES {
-                        return Err(error);
-                    }
+                    sleep(AGAIN).await;
                     holder = Holder::find(global, options, output).await?;
                     holder.leave(&stored.id);
                 }
@@ -77,14 +92,22 @@ pub(crate) async fn run(global: &Global, options: &Send, output: &Output) -> Res
     told
 }
 
-/// How it ended, if it has.
-fn outcome_of(reply: &Reply) -> Option<Result<Box<Entry>, CommandError>> {
-    let Reply::Entry(entry) = reply else { return None };
+/// How it ended, if that is said.
+fn outcome_of(reply: Reply) -> Option<Result<Box<Entry>, CommandError>> {
+    let entry = match reply {
+        Reply::Entry(entry) => entry,
+        Reply::Cancelled(_) => return Some(Err(CommandError::cancelled("it was taken out of the outbox before the relay had it"))),
+        _ => return None,
+    };
     match (entry.state, &entry.failure) {
-        (State::Relayed | State::Delivered | State::Processed, _) => Some(Ok(entry.clone())),
+        (State::Relayed | State::Delivered | State::Processed, _) => Some(Ok(entry)),
         (State::Stored | State::Dead, Some(Why { kind, message })) => Some(Err(CommandError::new(*kind, message, hint(*kind)))),
         (State::Stored | State::Dead, None) => None,
     }
+}
+
+fn stopped() -> CommandError {
+    CommandError::cancelled("stopped by a signal before the relay had it")
 }
 
 fn hint(kind: ErrorKind) -> &'static str {
@@ -113,62 +136,58 @@ fn tell(entry: &Entry, options: &Send, output: &Output) {
         .remark(&format!("`estafette node --connect {relay}` hears what becomes of it; `estafette outbox show {}` tells", entry.transfer));
 }
 
+async fn ask(ours: Option<&Ours>, global: &Global, request: Request) -> Result<Vec<Reply>, CommandError> {
+    match ours {
+        Some(Ours { node, .. }) => answer(node, request).await,
+        None => match ask_running(global, &request).await? {
+            Some((_, replies)) => Ok(replies),
+            None => Err(CommandError::io("the process that had the spool is gone", "send again")),
+        },
+    }
+}
+
+/// Shows what this process does, for as long as nobody wants something else.
+async fn show(monitor: Option<&mut Monitor>) {
+    let Some(monitor) = monitor else { return std::future::pending().await };
+    // Others in the outbox are delivered meanwhile; how they end is in the outbox.
+    match monitor.next().await {
+        Some(ended) => monitor.take_off(&ended.about.transfer),
+        None => std::future::pending().await,
+    }
+}
+
 impl Holder {
     async fn find(global: &Global, options: &Send, output: &Output) -> Result<Self, CommandError> {
-        let Some(spool) = free_spool(global).await? else { return Ok(Self::Another) };
+        let Some(spool) = free_spool(global).await? else { return Ok(Self { ours: None, monitor: None }) };
         let name = options.name.clone().unwrap_or_else(settings::default_name);
         let node = settings::node(global, options.patience)?.name(name).spool(spool).start().await?;
         let server = Server::start(&settings::spool_path(global)?, &node)?;
-        Ok(Self::Ours { monitor: Box::new(Monitor::new(&node, output)), node, _server: server })
-    }
-
-    async fn ask(&self, global: &Global, request: Request) -> Result<Vec<Reply>, CommandError> {
-        match self {
-            Self::Ours { node, .. } => answer(node, request).await,
-            Self::Another => match ask_running(global, &request).await? {
-                Some((_, replies)) => Ok(replies),
-                None => Err(CommandError::io("the process that had the spool is gone", "send again")),
-            },
-        }
+        Ok(Self { monitor: Some(Monitor::new(&node, output)), ours: Some(Ours { node, _server: server }) })
     }
 
     /// Leaves nothing of it in the outbox, where it may be ending this very moment: as a dead letter it is dropped.
     async fn take_out(&self, global: &Global, id: &str) {
         for _ in 0..FAILURES {
             for request in [Request::Cancel(id.to_owned()), Request::Drop(id.to_owned())] {
-                if self.ask(global, request).await.is_ok() {
+                if ask(self.ours.as_ref(), global, request).await.is_ok() {
                     return;
                 }
             }
-            tokio::time::sleep(LOOK).await;
+            sleep(AGAIN).await;
         }
         tracing::warn!(id, "what could not be sent is still in the outbox");
     }
 
     /// The command itself tells how this delivery ends.
     fn leave(&mut self, id: &str) {
-        if let Self::Ours { monitor, .. } = self {
+        if let Some(monitor) = &mut self.monitor {
             monitor.leave(id);
         }
     }
 
-    /// Shows what this process does, for as long as nobody wants something else.
-    async fn show(&mut self) {
-        match self {
-            Self::Ours { monitor, .. } => {
-                // Others in the outbox are delivered meanwhile; how they end is in the outbox.
-                match monitor.next().await {
-                    Some(ended) => monitor.take_off(&ended.about.transfer),
-                    None => std::future::pending().await,
-                }
-            }
-            Self::Another => std::future::pending().await,
-        }
-    }
-
     async fn close(self) {
-        if let Self::Ours { node, .. } = self {
-            node.shutdown().await;
+        if let Some(ours) = self.ours {
+            ours.node.shutdown().await;
         }
     }
 }

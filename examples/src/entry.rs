@@ -92,6 +92,11 @@ impl Entry {
         }
     }
 
+    /// Whether somebody else has it, or a try has failed.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.state != State::Stored || self.failure.is_some()
+    }
+
     /// Whom it goes to, for a person.
     pub(crate) fn to(&self) -> String {
         let short = || self.peer.chars().take(8).collect();

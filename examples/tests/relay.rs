@@ -4,9 +4,14 @@
 
 mod support;
 
+use rustix::process::Signal;
+
 use support::process::Process;
 use support::proxy::Proxy;
 use support::{Ran, World, text};
+
+/// More than what is on the way while nobody takes it.
+const LARGE: usize = 64 << 20;
 
 /// Lyon and paris, who were never linked, and dijon between them, which is found behind the proxy wherever it listens.
 struct Road {
@@ -61,6 +66,17 @@ impl Road {
     fn send_to(&self, to: &str, name: &str, length: usize, arguments: &[&str]) -> Ran {
         let file = self.world.file(name, length).display().to_string();
         self.world.run("lyon", ["send", "--via", "dijon"].iter().chain(arguments).chain(&[file.as_str(), to]))
+    }
+
+    /// The same, while it is under way: nobody takes it, since dijon does not move.
+    fn stuck(&self, dijon: &Process, arguments: &[&str]) -> Process {
+        let (file, crossed) = (self.world.file("large", LARGE), self.proxy.crossed());
+        let mut command = self.world.command("lyon");
+        command.args(["send", "--via", "dijon", "--compress", "off"]).args(arguments).arg(file).arg(format!("{}/files", self.paris));
+        let sending = Process::start(&mut command);
+        self.proxy.wait_for(crossed + (1 << 20));
+        dijon.signal(Signal::STOP);
+        sending
     }
 
     /// The states of lyon's deliveries.
@@ -172,6 +188,53 @@ fn a_running_node_sends_by_a_relay_for_those_who_ask_it() {
     paris.wait_for("delivered");
     assert!(road.world.has_arrived("attached") && road.world.has_arrived("detached"));
     assert_eq!((lyon.terminate(), paris.terminate(), dijon.terminate()), (0, 0, 0));
+}
+
+#[test]
+fn the_first_signal_lets_it_finish_and_the_second_ends_it_with_a_node_and_without() {
+    for beside in [true, false] {
+        let road = Road::new();
+        let (dijon, lyon) = (road.dijon(&[]), beside.then(|| road.world.lyon()));
+        let sending = road.stuck(&dijon, &["--drain", "120s"]);
+        sending.signal(Signal::INT);
+        dijon.signal(Signal::CONT);
+        sending.wait_for("relayed");
+        assert_eq!((sending.code(), road.states()), (0, vec!["relayed".to_owned()]));
+        let sending = road.stuck(&dijon, &["--drain", "120s"]);
+        sending.signal(Signal::INT);
+        sending.signal(Signal::TERM);
+        assert_eq!(sending.wait_for("error")["kind"], "cancelled");
+        assert_eq!(sending.code(), 130);
+        dijon.signal(Signal::CONT);
+        assert_eq!(road.states(), ["relayed"], "nothing is left of the second one");
+        let rest = lyon.map_or(0, Process::terminate);
+        assert_eq!((rest, dijon.terminate()), (0, 0));
+    }
+}
+
+#[test]
+fn it_is_told_when_somebody_else_takes_it_out() {
+    let road = Road::new();
+    let (dijon, lyon) = (road.dijon(&[]), road.world.lyon());
+    let sending = road.stuck(&dijon, &[]);
+    let id = text(&road.world.outbox()[0], "id");
+    assert_eq!(road.world.run("lyon", ["outbox", "cancel", &id]).code, 0);
+    assert_eq!(sending.wait_for("error")["kind"], "cancelled");
+    assert_eq!(sending.code(), 130);
+    dijon.signal(Signal::CONT);
+    assert_eq!((lyon.terminate(), dijon.terminate()), (0, 0));
+}
+
+#[test]
+fn the_command_goes_on_when_the_node_it_asked_dies() {
+    let road = Road::new();
+    let (dijon, lyon) = (road.dijon(&[]), road.world.lyon());
+    let sending = road.stuck(&dijon, &["--copy"]);
+    lyon.kill();
+    dijon.signal(Signal::CONT);
+    sending.wait_for("relayed");
+    assert_eq!((sending.code(), road.states()), (0, vec!["relayed".to_owned()]));
+    assert_eq!(dijon.terminate(), 0);
 }
 
 #[test]

@@ -1,9 +1,12 @@
 //! Answers questions about a node's outbox, whether they came by the socket or from this process.
 
-use estafette::node::{OutboxEntry, OutboxError};
+use std::time::Duration;
+
+use estafette::node::{EventStream, NodeEvent, OutboxEntry, OutboxError, TransferEvent};
 use estafette::pipeline::Compression;
-use estafette::{Node, SendOptions, TransferHandle, TransferId};
+use estafette::{Node, SendOptions, TransferHandle, TransferId, TransferNews};
 use estafette_actors::source::from_paths;
+use tokio::time::timeout;
 
 use super::protocol::{Deposit, Reply, Request};
 use crate::arrival::Arrival;
@@ -14,6 +17,8 @@ use crate::{destination, doctor};
 
 /// Fewer digits of an id than this are taken for a mistake.
 const DIGITS_LEAST: usize = 4;
+/// A node that is very busy drops events that nobody has taken: so long after the last one it is looked anyway.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 pub(crate) async fn answer(node: &Node, request: Request) -> Result<Vec<Reply>, CommandError> {
     match request {
@@ -35,6 +40,10 @@ pub(crate) async fn answer(node: &Node, request: Request) -> Result<Vec<Reply>, 
             let id = find(node, &id).await?;
             node.forget(id).await?;
             Ok(vec![Reply::Dropped(id.to_string())])
+        }
+        Request::Await(id) => {
+            let unknown = |_| CommandError::usage(format!("{id:?} is no id of a delivery"), "give all of its 48 hexadecimal digits");
+            Ok(vec![settled(node, id.parse().map_err(unknown)?).await?])
         }
         Request::Examine => Ok(doctor::examine(node).await?.into_iter().map(Reply::Finding).collect()),
         Request::Arrivals => {
@@ -58,7 +67,7 @@ pub(super) async fn send(node: &Node, deposit: Deposit, transient: bool) -> Resu
     let options = SendOptions {
         chunk_size: deposit.chunk_size,
         compression: Some(if deposit.compress { Compression::Snappy } else { Compression::Off }),
-        expiry: deposit.expires.map(std::time::Duration::from_secs),
+        expiry: deposit.expires.map(Duration::from_secs),
         transient,
         copy: deposit.copy,
         via,
@@ -83,6 +92,37 @@ async fn show(node: &Node, id: TransferId) -> Result<Vec<Reply>, CommandError> {
     let entries = node.outbox().await?;
     let entry = entries.iter().find(|(known, _)| *known == id).ok_or(OutboxError::Unknown(id))?;
     Ok(vec![entry_reply(node, id, &entry.1)])
+}
+
+/// How a delivery is when somebody else has it, or a try has failed.
+async fn settled(node: &Node, id: TransferId) -> Result<Reply, CommandError> {
+    let mut events = node.events();
+    loop {
+        let entries = node.outbox().await?;
+        let Some((_, entry)) = entries.iter().find(|(known, _)| *known == id) else { return Ok(Reply::Cancelled(id.to_string())) };
+        let entry = Entry::new(node, id, entry);
+        if entry.is_settled() {
+            return Ok(Reply::Entry(Box::new(entry)));
+        }
+        match timeout(LOOK_AGAIN, turn(&mut events, id)).await {
+            // That may be when it was missed.
+            Ok(Some(())) | Err(_) => {}
+            Ok(None) => return Err(OutboxError::None.into()),
+        }
+    }
+}
+
+/// Waits until a delivery may have settled; `None` when the node has stopped.
+async fn turn(events: &mut EventStream, id: TransferId) -> Option<()> {
+    use TransferNews::{Deferred, Delivered, Failed, Relayed};
+    loop {
+        if let NodeEvent::Transfer(TransferEvent { transfer, news, .. }) = events.next().await?
+            && transfer == id
+            && matches!(news, Deferred { .. } | Delivered { .. } | Failed { .. } | Relayed { .. })
+        {
+            return Some(());
+        }
+    }
 }
 
 fn entry_reply(node: &Node, id: TransferId, entry: &OutboxEntry) -> Reply {

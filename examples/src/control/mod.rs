@@ -8,7 +8,8 @@
 //! An attached `estafette send` goes by the first way only: without a process that runs it needs no spool.
 //!
 //! Both ways end at the same desk, so both give the same answers. Each connection carries one question and its answers, as lines
-//! of JSON; the news of a delivery, as long as it takes. Who may open the socket, which is its owner's alone, may do all that the owner of the key may.
+//! of JSON; the news of a delivery, as long as it takes. Who may open the socket, which is its owner's alone, may do all that the
+//! owner of the key may.
 
 mod client;
 mod desk;

@@ -26,6 +26,9 @@ pub(crate) enum Request {
     Retry(String),
     Cancel(String),
     Drop(String),
+    /// By the whole id: how it is when somebody else has it, when a try has failed, or when it is taken out; whoever asks may close
+    /// the connection to hear no more.
+    Await(String),
     Arrivals,
     /// What the doctor finds in the outbox.
     Examine,

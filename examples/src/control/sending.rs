@@ -61,6 +61,7 @@ impl Drop for Watched {
     }
 }
 
-async fn closed(asked: &mut (impl AsyncRead + Unpin)) {
+/// Waits until who asked has closed their side.
+pub(super) async fn closed(asked: &mut (impl AsyncRead + Unpin)) {
     while matches!(asked.read(&mut [0; 64]).await, Ok(1..)) {}
 }

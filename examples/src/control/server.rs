@@ -108,6 +108,14 @@ async fn attend(mut stream: UnixStream, node: &Node, place: OwnedSemaphorePermit
             sending::carry_out(node, deposit, reading, &mut writing).await?;
             Ok(Vec::new())
         }
+        Ok(Request::Await(id)) => {
+            let Ok(_place) = sends.try_acquire() else { return say(&mut writing, &Reply::from(too_many())).await };
+            drop(place);
+            tokio::select! {
+                answer = desk::answer(node, Request::Await(id)) => answer,
+                () = sending::closed(&mut reading) => return Ok(()),
+            }
+        }
         Ok(request) => desk::answer(node, request).await,
         Err(error) => Err(CommandError::usage(format!("the question was not understood: {error}"), "use the same release on both sides")),
     };

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use estafette::pipeline::Source;
 use estafette::{Node, Ticket};
 use estafette_actors::sink::{FileSink, OnConflict};
@@ -23,7 +23,7 @@ fn main() -> Result<()> {
     let settings = Settings::read();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        for (name, root) in [("tmpfs", PathBuf::from("/dev/shm")), ("disk", disk()?)] {
+        for (name, root) in [("tmpfs", PathBuf::from("/dev/shm")), ("disk", on_disk::disk()?)] {
             if !root.is_dir() {
                 println!("\nSKIPPED files on {name}: there is no {}\n", root.display());
                 continue;
@@ -35,12 +35,6 @@ fn main() -> Result<()> {
         }
         Ok(())
     })
-}
-
-/// The target folder of this build, which is on disk wherever the system keeps its temporaries.
-fn disk() -> Result<PathBuf> {
-    let program = std::env::current_exe().context("finding the bench's own file")?;
-    Ok(program.parent().context("the bench's own file has no folder")?.to_owned())
 }
 
 /// A folder to work in, and two nodes: one receives into its `in`.

@@ -11,6 +11,15 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::corpus::Corpus;
 
+/// The target folder of this build, which is on disk wherever the system keeps its temporaries.
+///
+/// # Errors
+/// When the bench does not know its own file.
+pub fn disk() -> Result<PathBuf> {
+    let program = std::env::current_exe().context("finding the bench's own file")?;
+    Ok(program.parent().context("the bench's own file has no folder")?.to_owned())
+}
+
 /// Writes a file of `bytes` of content and syncs it, so that none of that is left to do when a measurement begins.
 ///
 /// # Errors

@@ -1,5 +1,6 @@
 //! Where a delivery goes: what a person may write, and what it means.
 
+use std::fmt;
 use std::io::Read;
 
 use estafette::node::Trust;
@@ -16,6 +17,16 @@ pub(crate) enum Given {
         peer: String,
         inbox: String,
     },
+}
+
+/// As [`read`] reads it.
+impl fmt::Display for Given {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ticket(ticket) => ticket.fmt(f),
+            Self::Peer { peer, inbox } => write!(f, "{peer}/{inbox}"),
+        }
+    }
 }
 
 /// What `-` stands for: the text on stdin.
@@ -55,11 +66,29 @@ pub(crate) fn redirect(given: Given, addresses: &[String]) -> Result<Given, Comm
     }
 }
 
-/// Whom a name means.
-pub(crate) fn find(trust: &Trust, given: Given) -> Result<Destination, CommandError> {
+/// Whom names mean: the receiver, and the relay on the way to it.
+pub(crate) fn find(trust: &Trust, given: Given, via: Option<&str>) -> Result<(Destination, Option<PeerId>), CommandError> {
+    let relay = via.map(|via| trusted(trust, via)).transpose()?;
+    let to = receiver(trust, given, relay.is_some())?;
+    let itself = match &to {
+        Destination::Ticket(ticket) => relay == Some(ticket.peer()),
+        Destination::Peer(peer, _) => relay == Some(*peer),
+        _ => false,
+    };
+    if itself {
+        return Err(CommandError::usage("the relay is the receiver itself", "leave --via out"));
+    }
+    Ok((to, relay))
+}
+
+/// What goes by a relay is sealed for a key, and needs neither an address nor trust in it.
+fn receiver(trust: &Trust, given: Given, relayed: bool) -> Result<Destination, CommandError> {
     match given {
         Given::Ticket(ticket) => Ok(Destination::Ticket(ticket)),
-        Given::Peer { peer, inbox } if !inbox.is_empty() => Ok(Destination::Peer(trusted(trust, &peer)?, inbox)),
+        Given::Peer { peer, inbox } if !inbox.is_empty() => match peer.parse::<PeerId>() {
+            Ok(id) if relayed => Ok(Destination::Peer(id, inbox)),
+            _ => Ok(Destination::Peer(trusted(trust, &peer)?, inbox)),
+        },
         Given::Peer { peer, .. } => {
             Err(CommandError::usage(format!("{peer}/ names no inbox"), format!("that of `estafette receive` is {peer}/files")))
         }

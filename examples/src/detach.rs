@@ -1,11 +1,11 @@
 //! `estafette send --detach`: a delivery that is only stored, for whoever has the spool to deliver.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::arguments::{Compress, Global, Send};
 use crate::control::{Deposit, Reply, Request, ask};
-use crate::destination::{self, Given};
+use crate::destination::Given;
 use crate::error::CommandError;
 use crate::event::Event;
 use crate::output::Output;
@@ -13,34 +13,57 @@ use crate::units::{self, moment};
 use crate::{send, settings};
 
 pub(crate) async fn run(global: &Global, options: &Send, output: &Output) -> Result<ExitCode, CommandError> {
-    let given = destination::read(&destination::piped(&options.to)?)?;
-    let to = match destination::redirect(given, &options.addr)? {
-        Given::Ticket(ticket) => ticket.to_string(),
-        Given::Peer { peer, inbox } => format!("{peer}/{inbox}"),
-    };
-    send::check_paths(&options.paths)?;
-    let mut deposit = Deposit::new(to, &absolute(&options.paths)?);
-    deposit.chunk_size = options.chunk_size.map(|size| u32::try_from(size).unwrap_or(u32::MAX));
-    deposit.compress = options.compress == Compress::Snappy;
-    deposit.expires = options.expires.map(|time| time.as_secs());
-    let answer = ask(global, Request::Deposit(deposit)).await?;
+    let given = send::destination(options)?;
+    let answer = ask(global, Request::Deposit(deposit(options, &given)?)).await?;
     for reply in &answer.replies {
         let Reply::Stored(stored) = reply else { continue };
         output.event(&Event::Stored(stored));
         output.result(&stored.transfer);
         output.remark(&format!("stored; it expires {}", moment(stored.expires, units::now())));
-        if !stored.copied {
-            output.remark("Its files are read when they are sent: leave them where and as they are until then.");
-        }
+        output.remark(if stored.copied {
+            "A copy of it is in the spool: its files may change and go."
+        } else {
+            "Its files are read when they are sent: leave them where and as they are until then, or say --copy."
+        });
         output.remark(if answer.running { "The node that runs delivers it." } else { "`estafette node` delivers it." });
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn absolute(paths: &[PathBuf]) -> Result<Vec<PathBuf>, CommandError> {
-    let absolute = |path: &PathBuf| {
-        let failed = |error| CommandError::io(format!("{}: {error}", settings::shown(path)), "give the path from / on");
-        std::path::absolute(path).map_err(failed)
-    };
-    paths.iter().map(absolute).collect()
+/// What another process is asked to send.
+pub(crate) fn deposit(options: &Send, given: &Given) -> Result<Deposit, CommandError> {
+    let paths: Vec<_> = options.paths.iter().map(|path| elsewhere(path)).collect::<Result<_, _>>()?;
+    let mut deposit = Deposit::new(given.to_string(), &paths);
+    deposit.chunk_size = options.chunk_size.map(|size| u32::try_from(size).unwrap_or(u32::MAX));
+    deposit.compress = options.compress == Compress::Snappy;
+    deposit.copy = options.copy;
+    deposit.expires = options.expires.map(|time| time.as_secs());
+    deposit.via.clone_from(&options.via);
+    Ok(deposit)
+}
+
+/// What a path is called in another process: it has another working directory, and files open of its own.
+fn elsewhere(path: &Path) -> Result<PathBuf, CommandError> {
+    const OF_THIS_PROCESS: [&str; 6] = ["/dev/fd", "/dev/stdin", "/dev/stdout", "/dev/stderr", "/proc/self", "/proc/thread-self"];
+    let absolute = std::path::absolute(path).and_then(|absolute| {
+        let own = OF_THIS_PROCESS.iter().any(|own| absolute.starts_with(own));
+        if own { std::fs::canonicalize(absolute) } else { Ok(absolute) }
+    });
+    absolute.map_err(|error| CommandError::io(format!("{}: {error}", settings::shown(path)), "name a file or a folder by its path"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_open_here_is_called_by_its_own_name_elsewhere() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let open = PathBuf::from(format!("/dev/fd/{}", file.as_file().as_raw_fd()));
+        assert_eq!(elsewhere(&open).unwrap(), std::fs::canonicalize(file.path()).unwrap());
+        assert_eq!(elsewhere(Path::new("relative")).unwrap(), std::env::current_dir().unwrap().join("relative"));
+        assert!(elsewhere(Path::new("/dev/fd/987654")).is_err());
+    }
 }

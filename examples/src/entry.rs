@@ -23,6 +23,10 @@ pub(crate) struct Entry {
     pub(crate) peer: String,
     /// What the peer is called here.
     pub(crate) peer_name: Option<String>,
+    /// The relay it goes by.
+    pub(crate) via: Option<String>,
+    /// Whose it is, if it is kept here for somebody else.
+    pub(crate) of: Option<String>,
     pub(crate) inbox: String,
     pub(crate) addrs: Vec<String>,
     /// Where its content is read from, printable.
@@ -62,7 +66,7 @@ impl Entry {
             OutboxState::Stored => (State::Stored, entry.created, entry.last_failure.as_ref(), None),
             OutboxState::Relayed { at } => (State::Relayed, *at, entry.last_failure.as_ref(), None),
             OutboxState::Delivered { at, receipt, .. } => (State::Delivered, *at, None, Some(receipt)),
-            OutboxState::Processed { at, receipt } => (State::Processed, *at, None, Some(receipt)),
+            OutboxState::Processed { at, receipt, .. } => (State::Processed, *at, None, Some(receipt)),
             OutboxState::Dead { at, failure } => (State::Dead, *at, Some(failure), None),
         };
         Self {
@@ -72,6 +76,8 @@ impl Entry {
             bytes: receipt.map_or(entry.length, |receipt| Some(receipt.length)),
             peer: entry.peer.to_string(),
             peer_name: node.trust().peer(&entry.peer).map(|peer| peer.name),
+            via: entry.via.map(|via| via.to_string()),
+            of: entry.relayed_for.map(|sender| sender.to_string()),
             inbox: entry.inbox.clone(),
             addrs: entry.addresses.clone(),
             paths: paths(entry).iter().map(|path| settings::shown(path)).collect(),
@@ -86,10 +92,17 @@ impl Entry {
         }
     }
 
+    /// Whether somebody else has it, or a try has failed.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.state != State::Stored || self.failure.is_some()
+    }
+
     /// Whom it goes to, for a person.
     pub(crate) fn to(&self) -> String {
         let short = || self.peer.chars().take(8).collect();
-        format!("{}/{}", self.peer_name.as_ref().map_or_else(short, |name| units::printable(name)), units::printable(&self.inbox))
+        let peer = self.peer_name.as_ref().map_or_else(short, |name| units::printable(name));
+        // Of what is kept for somebody else only the receiver knows the inbox.
+        if self.inbox.is_empty() { peer } else { format!("{peer}/{}", units::printable(&self.inbox)) }
     }
 }
 

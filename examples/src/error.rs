@@ -93,6 +93,26 @@ impl From<Failure> for CommandError {
     }
 }
 
+impl CommandError {
+    /// A delivery from somebody else that failed: whoever reads this receives.
+    pub(crate) fn of_arrival(peer: &str, failure: &Failure) -> Self {
+        let Self { kind, message, hint } = Self::from(failure.clone());
+        let hint = match failure.kind {
+            FailureKind::Refused => "the sender was told; --into, --on-conflict and --max-bytes decide what is taken",
+            FailureKind::Busy => "the sender was told, and can send again when there is room",
+            FailureKind::Expired => "it was sent too late, or the clocks of both machines do not agree",
+            FailureKind::Untrusted => "give its owner a ticket, or add it with `estafette trust add`",
+            FailureKind::Unreachable | FailureKind::Shutdown => "it goes on when the sender comes back and sends it again",
+            FailureKind::Cancelled => "nothing of it was kept",
+            FailureKind::Integrity => "nothing was kept: have memory and network looked at if it happens twice",
+            FailureKind::Changed => "the sender sends it again when nothing writes to it any more",
+            FailureKind::Io => "put right what is named; the sender can send it again then",
+            _ => &hint,
+        };
+        Self::new(kind, format!("a delivery from {peer} has failed: {message}"), hint)
+    }
+}
+
 impl From<SourceError> for CommandError {
     fn from(error: SourceError) -> Self {
         let hint = match &error {
@@ -107,10 +127,10 @@ impl From<SourceError> for CommandError {
 impl From<StartError> for CommandError {
     fn from(error: StartError) -> Self {
         match error {
-            StartError::Listen { ref error, .. } if error.kind() == std::io::ErrorKind::InvalidInput => {
-                Self::usage(error, "an address is host:port, such as 0.0.0.0:7400 or [::1]:0")
+            StartError::Listen { ref address, ref error } if error.kind() == std::io::ErrorKind::InvalidInput => {
+                Self::usage(format!("can't listen at {address:?}: {error}"), "an address is host:port, such as 0.0.0.0:7400 or [::1]:0")
             }
-            StartError::Listen { .. } => Self::io(error, "say another address with --listen; port 0 takes any free one"),
+            StartError::Listen { .. } => Self::io(error, "say another address with --listen"),
             StartError::Config(_) => Self::usage(error, "change that setting"),
             StartError::Trust(error) => error.into(),
             other => Self::io(other, "the log (-v) says more"),
@@ -153,6 +173,6 @@ impl From<KeyFileError> for CommandError {
 
 impl From<Refusal> for CommandError {
     fn from(refusal: Refusal) -> Self {
-        Self::io(refusal, "name a folder you may write to with --into")
+        Self::io(refusal, "name a folder you may write to with --into; only the last part of its path is made for you")
     }
 }

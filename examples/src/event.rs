@@ -23,6 +23,8 @@ pub(crate) enum Event<'a> {
     /// A node is up that has no ticket to give.
     Ready {
         peer: String,
+        /// Where it listens, if it does.
+        addrs: &'a [String],
     },
     Progress {
         transfer: String,
@@ -32,6 +34,19 @@ pub(crate) enum Event<'a> {
     },
     Delivered(Delivered),
     Stored(&'a Stored),
+    /// A relay keeps it, durably.
+    Relayed {
+        transfer: String,
+        /// For whom.
+        peer: String,
+        via: String,
+    },
+    /// This node, a relay, keeps it.
+    Kept {
+        transfer: String,
+        /// Whose it is.
+        peer: String,
+    },
     /// A try failed, and there will be another one.
     Deferred {
         transfer: String,
@@ -124,6 +139,8 @@ pub(crate) struct Delivered {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Stored {
     pub(crate) transfer: String,
+    /// All of its id.
+    pub(crate) id: String,
     pub(crate) peer: String,
     pub(crate) inbox: String,
     pub(crate) name: String,
@@ -138,7 +155,7 @@ impl Stored {
     pub(crate) fn new(id: TransferId, entry: OutboxEntry) -> Self {
         let copied = entry.package().is_some();
         let OutboxEntry { peer, inbox, name, length, expires, .. } = entry;
-        Self { transfer: id.to_string(), peer: peer.to_string(), inbox, name, bytes: length, expires, copied }
+        Self { transfer: id.to_string(), id: id.to_hex(), peer: peer.to_string(), inbox, name, bytes: length, expires, copied }
     }
 }
 

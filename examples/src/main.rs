@@ -6,6 +6,9 @@ mod about;
 mod addresses;
 mod arguments;
 mod arrival;
+mod attached;
+mod by_relay;
+mod connection;
 mod control;
 mod demo;
 mod destination;
@@ -16,6 +19,7 @@ mod error;
 mod event;
 mod inbox;
 mod monitor;
+mod news;
 mod node;
 mod outbox;
 mod output;
@@ -62,6 +66,7 @@ async fn run(arguments: Arguments, output: &Output) -> Result<ExitCode, CommandE
         Command::Demo { path } => demo::run(path.as_deref(), output).await,
         Command::Receive(options) => receive::run(global, options, output).await,
         Command::Send(options) if options.detach => detach::run(global, options, output).await,
+        Command::Send(options) if options.via.is_some() => by_relay::run(global, options, output).await,
         Command::Send(options) => send::run(global, options, output).await,
         Command::Node(options) => node::run(global, options, output).await,
         Command::Outbox(action) => outbox::run(global, action, output).await,

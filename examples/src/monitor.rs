@@ -1,20 +1,21 @@
-//! Watches a node's transfers: bars for people, `progress` events for programs.
+//! Watches transfers: bars for people, `progress` events for programs.
 //!
-//! Invariant: a slow reader of stdout delays only what is shown. Events are taken from the node at once; of progress the latest is kept.
+//! Invariant: a slow reader of stdout delays only what is shown. News are taken at once; of progress the latest is kept.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use estafette::delivery::{Failure, Receipt, TransferId};
-use estafette::node::{Direction, NodeEvent, TransferEvent};
-use estafette::{Node, PeerId, TransferNews};
+use estafette::node::{Direction, NodeEvent, TransferEvent, Trust};
+use estafette::{Node, PeerId};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::error::CommandError;
 use crate::event::{Delivered, Event};
+use crate::news::News;
 use crate::output::Output;
 use crate::units;
 
@@ -22,12 +23,28 @@ use crate::units;
 const TICK: Duration = Duration::from_millis(100);
 
 pub(crate) struct Monitor {
-    node: Node,
+    trust: Trust,
     output: Output,
-    news: mpsc::UnboundedReceiver<TransferEvent>,
+    news: mpsc::UnboundedReceiver<(About, News)>,
     latest: Latest,
     tick: Interval,
     shown: HashMap<TransferId, Shown>,
+    /// The id of the delivery that somebody else tells of.
+    left: Option<String>,
+}
+
+/// Which transfer it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct About {
+    pub(crate) transfer: TransferId,
+    pub(crate) peer: PeerId,
+    pub(crate) direction: Direction,
+}
+
+/// Where a monitor's news come from.
+pub(crate) struct Feed {
+    news: mpsc::UnboundedSender<(About, News)>,
+    latest: Latest,
 }
 
 /// Bytes done and bytes there are, of each transfer.
@@ -46,44 +63,57 @@ struct Shown {
 /// A transfer that has ended.
 #[derive(Debug)]
 pub(crate) struct Ended {
-    pub(crate) transfer: TransferId,
-    pub(crate) peer: PeerId,
-    pub(crate) direction: Direction,
+    pub(crate) about: About,
     pub(crate) outcome: Result<Receipt, Failure>,
 }
 
+impl Feed {
+    pub(crate) fn tell(&self, about: About, news: News) {
+        match news {
+            News::Progress { bytes, total } => {
+                self.latest.lock().unwrap_or_else(PoisonError::into_inner).insert(about.transfer, (bytes, total));
+            }
+            // An error means that the monitor is gone: nobody watches.
+            news => drop(self.news.send((about, news))),
+        }
+    }
+}
+
 impl Monitor {
-    /// Watches from the node's start on.
+    /// Watches a node from its start on.
     pub(crate) fn new(node: &Node, output: &Output) -> Self {
-        let (to, news) = mpsc::unbounded_channel();
-        let latest = Latest::default();
-        let (mut events, kept) = (node.events_since_start().unwrap_or_else(|| node.events()), Arc::clone(&latest));
+        let (monitor, feed) = Self::fed(node.trust().clone(), output);
+        let mut events = node.events_since_start().unwrap_or_else(|| node.events());
         tokio::spawn(async move {
             while let Some(event) = events.next().await {
-                match event {
-                    NodeEvent::Transfer(TransferEvent { transfer, news: TransferNews::Progress { bytes, total }, .. }) => {
-                        kept.lock().unwrap_or_else(PoisonError::into_inner).insert(transfer, (bytes, total));
-                    }
-                    // An error means that the monitor is gone: so is this task, with the node.
-                    NodeEvent::Transfer(event) => drop(to.send(event)),
-                    _ => {}
+                let NodeEvent::Transfer(TransferEvent { transfer, peer, direction, news }) = event else { continue };
+                if let Some(news) = News::of(news) {
+                    feed.tell(About { transfer, peer, direction }, news);
                 }
             }
         });
-        let mut tick = interval(TICK);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { node: node.clone(), output: output.clone(), news, latest, tick, shown: HashMap::new() }
+        monitor
     }
 
-    /// Shows what happens until a transfer ends; may be dropped while it waits. `None` when the node has stopped.
+    /// Shows what its feed is told, until that is dropped.
+    pub(crate) fn fed(trust: Trust, output: &Output) -> (Self, Feed) {
+        let (to, news) = mpsc::unbounded_channel();
+        let latest = Latest::default();
+        let feed = Feed { news: to, latest: Arc::clone(&latest) };
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        (Self { trust, output: output.clone(), news, latest, tick, shown: HashMap::new(), left: None }, feed)
+    }
+
+    /// Shows what happens until a transfer ends; may be dropped while it waits. `None` when there will be no more news.
     pub(crate) async fn next(&mut self) -> Option<Ended> {
         loop {
             tokio::select! {
                 biased;
                 news = self.news.recv() => {
-                    let TransferEvent { transfer, peer, direction, news } = news?;
-                    if let Some(ended) = self.take(transfer, peer, direction, news) {
-                        return Some(ended);
+                    let (about, news) = news?;
+                    if let Some(outcome) = self.take(about, news) {
+                        return Some(Ended { about, outcome });
                     }
                 }
                 _ = self.tick.tick() => self.show(),
@@ -91,22 +121,23 @@ impl Monitor {
         }
     }
 
-    fn take(&mut self, transfer: TransferId, peer: PeerId, direction: Direction, news: TransferNews) -> Option<Ended> {
+    fn take(&mut self, about: About, news: News) -> Option<Result<Receipt, Failure>> {
         match news {
-            TransferNews::Started { content } => self.begin(transfer, peer, direction, &content.name.to_string(), content.length),
-            TransferNews::Interrupted { reason } if self.shown.contains_key(&transfer) => {
+            News::Started { name, total } => self.begin(about, &name, total),
+            News::Interrupted { reason } if self.shown.contains_key(&about.transfer) => {
                 self.output.remark(&format!("the link broke ({reason}); going on when it is back"));
             }
-            TransferNews::Restarted { .. } => self.output.remark("it changed while it was sent: beginning anew"),
-            TransferNews::Delivered { receipt } => return Some(Ended { transfer, peer, direction, outcome: Ok(receipt) }),
-            TransferNews::Failed { failure } => return Some(Ended { transfer, peer, direction, outcome: Err(failure) }),
-            TransferNews::Deferred { failure } => self.defer(transfer, peer, failure),
-            _ => {}
+            News::Restarted => self.output.remark("it changed while it was sent: beginning anew"),
+            News::Delivered(receipt) => return Some(Ok(receipt)),
+            News::Failed(failure) => return Some(Err(failure)),
+            News::Deferred(failure) => self.defer(about, failure),
+            News::Relayed { relay } => self.relayed(about, relay),
+            News::Interrupted { .. } | News::Progress { .. } => {}
         }
         None
     }
 
-    fn begin(&mut self, transfer: TransferId, peer: PeerId, direction: Direction, name: &str, total: Option<u64>) {
+    fn begin(&mut self, About { transfer, peer, direction }: About, name: &str, total: Option<u64>) {
         self.take_off(&transfer);
         let whom = self.peer_name(peer);
         let label = match direction {
@@ -118,15 +149,48 @@ impl Monitor {
         self.shown.insert(transfer, Shown { started: now, bytes: 0, total, rate: 0.0, at: now, bar });
     }
 
-    fn defer(&mut self, transfer: TransferId, peer: PeerId, failure: Failure) {
+    /// Leaves it to somebody else to tell what becomes of this one.
+    pub(crate) fn leave(&mut self, id: &str) {
+        self.left = Some(id.to_owned());
+    }
+
+    fn relayed(&mut self, About { transfer, peer, direction }: About, relay: PeerId) {
         self.take_off(&transfer);
+        let (id, who) = (transfer.to_string(), self.peer_name(peer));
+        match direction {
+            _ if self.is_left(transfer) => {}
+            Direction::Outgoing => {
+                self.output.event(&Event::Relayed { transfer: id, peer: peer.to_string(), via: relay.to_string() });
+                self.output.result(&format!("relayed: {} keeps {transfer} until {who} comes", self.peer_name(relay)));
+            }
+            Direction::Incoming => {
+                self.output.event(&Event::Kept { transfer: id, peer: peer.to_string() });
+                self.output.result(&format!("kept: {transfer} of {who}"));
+            }
+        }
+    }
+
+    fn defer(&mut self, About { transfer, peer, .. }: About, failure: Failure) {
+        self.take_off(&transfer);
+        if self.is_left(transfer) {
+            return;
+        }
         let CommandError { kind, message, .. } = failure.into();
         self.output.event(&Event::Deferred { transfer: transfer.to_string(), message: &message, kind });
         let message = units::printable(&message);
         self.output.remark(&format!("{transfer} to {} waits for another try: {message}", self.peer_name(peer)));
     }
 
-    fn take_off(&mut self, transfer: &TransferId) -> Option<Shown> {
+    fn is_left(&self, transfer: TransferId) -> bool {
+        self.left.as_ref().is_some_and(|left| *left == transfer.to_hex())
+    }
+
+    /// Takes a transfer off the screen.
+    pub(crate) fn take_off(&mut self, transfer: &TransferId) {
+        drop(self.taken_off(transfer));
+    }
+
+    fn taken_off(&mut self, transfer: &TransferId) -> Option<Shown> {
         self.latest.lock().unwrap_or_else(PoisonError::into_inner).remove(transfer);
         let shown = self.shown.remove(transfer)?;
         shown.bar.finish_and_clear();
@@ -145,9 +209,13 @@ impl Monitor {
     }
 
     /// Takes a transfer off the screen and tells how it ended.
-    pub(crate) fn conclude(&mut self, Ended { transfer, peer, outcome, .. }: &Ended) -> Result<(), CommandError> {
-        let mut shown = self.take_off(transfer);
-        let receipt = outcome.as_ref().map_err(|failure| CommandError::from(failure.clone()))?;
+    pub(crate) fn conclude(&mut self, Ended { about, outcome }: &Ended) -> Result<(), CommandError> {
+        let About { transfer, peer, .. } = about;
+        let mut shown = self.taken_off(transfer);
+        let receipt = outcome.as_ref().map_err(|failure| match about.direction {
+            Direction::Outgoing => CommandError::from(failure.clone()),
+            Direction::Incoming => CommandError::of_arrival(&self.peer_name(about.peer), failure),
+        })?;
         let seconds = shown.as_ref().map_or(0.0, |shown| shown.started.elapsed().as_secs_f64());
         if let Some(shown) = &mut shown
             && shown.bytes < receipt.length
@@ -164,15 +232,21 @@ impl Monitor {
             peer: peer.to_string(),
             place: receipt.place.clone(),
         }));
-        let (size, speed) = (units::bytes(receipt.length), units::rate(units::per_second(receipt.length, seconds)));
+        let size = units::bytes(receipt.length);
+        // So little says nothing about speed.
+        let speed = if receipt.length < 1 << 20 {
+            String::new()
+        } else {
+            format!(" ({})", units::rate(units::per_second(receipt.length, seconds)))
+        };
         let files = units::count(receipt.files, "file");
         let place = units::printable(&receipt.place);
-        self.output.result(&format!("delivered {files}, {size} in {} ({speed}): {place}", units::seconds(seconds)));
+        self.output.result(&format!("delivered {files}, {size} in {}{speed}: {place}", units::seconds(seconds)));
         Ok(())
     }
 
     pub(crate) fn peer_name(&self, peer: PeerId) -> String {
-        self.node.trust().peer(&peer).map_or_else(|| peer.short(), |peer| units::printable(&peer.name))
+        self.trust.peer(&peer).map_or_else(|| peer.short(), |peer| units::printable(&peer.name))
     }
 
     /// How many transfers run.

@@ -1,4 +1,4 @@
-//! `estafette node`: delivers what is stored and, where it is told to, takes deliveries.
+//! `estafette node`: delivers what is stored and, where it is told to, takes deliveries and keeps those of others.
 
 use std::process::ExitCode;
 
@@ -11,12 +11,15 @@ use crate::service::{self, Service};
 const ANYWHERE: &str = "0.0.0.0:0";
 
 pub(crate) async fn run(global: &Global, options: &NodeOptions, output: &Output) -> Result<ExitCode, CommandError> {
+    let takes = options.into.is_some() || options.relaying.relay;
     let service = Service {
         into: options.into.as_deref(),
-        listen: options.listen.as_deref().or(options.into.as_ref().map(|_| ANYWHERE)),
+        listen: options.listen.as_deref().or(takes.then_some(ANYWHERE)),
         name: options.name.as_deref(),
         taking: &options.taking,
         patience: options.patience,
+        relaying: Some(&options.relaying),
+        connect: &options.connect,
         once: false,
     };
     service::run(global, &service, output).await

@@ -81,6 +81,8 @@ fn details(entry: &Entry, now: u64) -> String {
         format!("expires   {}", moment(entry.expires, now)),
         format!("tries     {}", entry.tries),
     ];
+    lines.extend(entry.via.as_ref().map(|via| format!("by relay  {via}")));
+    lines.extend(entry.of.as_ref().map(|sender| format!("packed by {sender}")));
     let some = |label: &str, values: &[String]| (!values.is_empty()).then(|| format!("{label:<10}{}", printable(&values.join(", "))));
     lines.extend(some("dialled", &entry.addrs));
     lines.extend(some("read from", &entry.paths));

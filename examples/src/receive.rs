@@ -14,6 +14,8 @@ pub(crate) async fn run(global: &Global, options: &Receive, output: &Output) -> 
         name: options.name.as_deref(),
         taking: &options.taking,
         patience: options.patience,
+        relaying: None,
+        connect: &[],
         once: options.once,
     };
     service::run(global, &service, output).await

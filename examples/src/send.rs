@@ -5,21 +5,39 @@ use std::process::ExitCode;
 
 use estafette::SendOptions;
 use estafette::node::Direction;
+use estafette::pipeline::SourceReport;
 use estafette_actors::source::from_paths;
 
 use crate::arguments::{Global, Send};
+use crate::destination::Given;
+use crate::detach::deposit;
 use crate::error::{CommandError, ErrorKind};
-use crate::monitor::{Ended, Monitor};
+use crate::monitor::{About, Ended, Monitor};
 use crate::output::Output;
 use crate::signals::Signals;
-use crate::{destination, settings, units};
+use crate::{attached, control, destination, settings, units};
 
 pub(crate) async fn run(global: &Global, options: &Send, output: &Output) -> Result<ExitCode, CommandError> {
+    let given = destination(options)?;
+    let signals = Signals::new()?;
+    // A second node with this key would take the place of its links, and it of ours.
+    match control::send_by_running(global, deposit(options, &given)?).await? {
+        Some(sending) => attached::run(global, sending, signals, output).await,
+        None => alone(global, options, given, signals, output).await,
+    }
+}
+
+/// Where it goes; that all paths exist is seen to as well.
+pub(crate) fn destination(options: &Send) -> Result<Given, CommandError> {
     let given = destination::read(&destination::piped(&options.to)?)?;
     let given = destination::redirect(given, &options.addr)?;
     check_paths(&options.paths)?;
+    Ok(given)
+}
+
+/// By a node of its own.
+async fn alone(global: &Global, options: &Send, given: Given, mut signals: Signals, output: &Output) -> Result<ExitCode, CommandError> {
     let source = from_paths(&options.paths)?;
-    let mut signals = Signals::new()?;
     let name = options.name.clone().unwrap_or_else(settings::default_name);
     let node = settings::node(global, options.patience)?.name(name).start().await?;
     let mut monitor = Monitor::new(&node, output);
@@ -30,47 +48,79 @@ pub(crate) async fn run(global: &Global, options: &Send, output: &Output) -> Res
         transient: true,
         ..SendOptions::default()
     };
-    let transfer = node.send_with(destination::find(node.trust(), given)?, source, sending).await?;
+    let transfer = node.send_with(destination::find(node.trust(), given, None)?.0, source, sending).await?;
+    let about = About { transfer: transfer.id(), peer: transfer.peer(), direction: Direction::Outgoing };
     let mut asked = 0;
     let ended = loop {
         tokio::select! {
-            Some(ended) = monitor.next() => if ended.transfer == transfer.id() { break ended },
-            outcome = transfer.delivered() => {
-                break Ended { transfer: transfer.id(), peer: transfer.peer(), direction: Direction::Outgoing, outcome };
-            }
+            Some(ended) = monitor.next() => if ended.about.transfer == transfer.id() { break ended },
+            outcome = transfer.delivered() => break Ended { about, outcome },
             () = signals.next() => {
                 asked += 1;
                 match asked {
                     1 => {
-                        output.remark(&format!("finishing, for {} at most; once more to stop at once", units::span(global.drain)));
+                        output.remark(&finishing(global));
                         let node = node.clone();
                         tokio::spawn(async move { node.shutdown().await });
                     }
                     2 => transfer.cancel(),
-                    _ => return Err(CommandError::cancelled("stopped before it was delivered")),
+                    _ => return Err(stopped()),
                 }
             }
         }
     };
-    let report = transfer.status().report;
     let concluded = monitor.conclude(&ended);
-    for skipped in &report.skipped {
-        output.error(&left_out(&format!("{} was left out: {}", skipped.path, skipped.reason)), Some(ended.transfer.to_string()));
-    }
-    let unnamed = report.skipped_total.saturating_sub(report.skipped.len() as u64);
-    if unnamed > 0 {
-        output.error(&left_out(&format!("{} more were left out", unnamed)), Some(ended.transfer.to_string()));
-    }
+    let SourceReport { skipped, skipped_total, .. } = transfer.status().report;
+    let left_out = LeftOut { named: skipped.into_iter().map(|skipped| (skipped.path, skipped.reason)).collect(), total: skipped_total };
+    left_out.tell(about, output);
     output.report(global, &node);
     node.shutdown().await;
-    match concluded {
-        Err(_) if asked > 0 && !matches!(&ended.outcome, Err(failure) if is_final(failure)) => {
-            Err(CommandError::cancelled("stopped by a signal before it was delivered"))
+    exit_code(&ended, concluded, &left_out, asked > 0)
+}
+
+/// What could not be read of a tree.
+#[derive(Debug, Default)]
+pub(crate) struct LeftOut {
+    /// The first ones, and why.
+    pub(crate) named: Vec<(String, String)>,
+    pub(crate) total: u64,
+}
+
+impl LeftOut {
+    pub(crate) fn tell(&self, about: About, output: &Output) {
+        let tell = |message: String| {
+            let error = CommandError::io(message, "all else was delivered; make it readable and send it again");
+            output.error(&error, Some(about.transfer.to_string()));
+        };
+        self.named.iter().for_each(|(path, reason)| tell(format!("{path} was left out: {reason}")));
+        let unnamed = self.total.saturating_sub(self.named.len() as u64);
+        if unnamed > 0 {
+            tell(format!("{unnamed} more were left out"));
         }
+    }
+}
+
+/// How the command ends; `signalled` says whether it was asked to.
+pub(crate) fn exit_code(
+    ended: &Ended,
+    concluded: Result<(), CommandError>,
+    left_out: &LeftOut,
+    signalled: bool,
+) -> Result<ExitCode, CommandError> {
+    match concluded {
+        Err(_) if signalled && !matches!(&ended.outcome, Err(failure) if is_final(failure)) => Err(stopped()),
         Err(error) => Err(error),
-        Ok(()) if report.skipped_total > 0 => Ok(ExitCode::from(ErrorKind::Io.exit_code())),
+        Ok(()) if left_out.total > 0 => Ok(ExitCode::from(ErrorKind::Io.exit_code())),
         Ok(()) => Ok(ExitCode::SUCCESS),
     }
+}
+
+pub(crate) fn finishing(global: &Global) -> String {
+    format!("finishing, for {} at most; once more to stop at once", units::span(global.drain))
+}
+
+pub(crate) fn stopped() -> CommandError {
+    CommandError::cancelled("stopped by a signal before it was delivered")
 }
 
 /// Whether a transfer would have failed in this way without a signal, too.
@@ -79,12 +129,8 @@ fn is_final(failure: &estafette::delivery::Failure) -> bool {
     !matches!(failure.kind, Shutdown | Cancelled | Unreachable)
 }
 
-fn left_out(message: &str) -> CommandError {
-    CommandError::io(message, "all else was delivered; make it readable and send it again")
-}
-
 /// All that do not exist are named, before anything is dialled.
-pub(crate) fn check_paths(paths: &[PathBuf]) -> Result<(), CommandError> {
+fn check_paths(paths: &[PathBuf]) -> Result<(), CommandError> {
     let missing = paths.iter().filter_map(|path| Some((path, std::fs::symlink_metadata(path).err()?)));
     let missing: Vec<_> = missing.map(|(path, error)| format!("{}: {error}", settings::shown(path))).collect();
     if missing.is_empty() {

@@ -4,18 +4,18 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use estafette::node::Direction;
+use estafette::node::{Direction, RelayQuota};
 use estafette::{Node, Ticket};
 use estafette_actors::sink::{self, FileSink};
 
-use crate::arguments::{Global, OnConflict, Taking};
+use crate::arguments::{Global, OnConflict, Relaying, Taking};
 use crate::control::{Server, take_spool};
 use crate::error::{CommandError, ErrorKind};
 use crate::event::Event;
 use crate::monitor::Monitor;
 use crate::output::Output;
 use crate::signals::Signals;
-use crate::{addresses, settings, units};
+use crate::{addresses, connection, settings, units};
 
 /// The inbox of the command: there is one.
 const INBOX: &str = "files";
@@ -29,6 +29,10 @@ pub(crate) struct Service<'a> {
     pub(crate) name: Option<&'a str>,
     pub(crate) taking: &'a Taking,
     pub(crate) patience: Option<Duration>,
+    /// What is kept for others.
+    pub(crate) relaying: Option<&'a Relaying>,
+    /// With whom a link is kept up.
+    pub(crate) connect: &'a [String],
     /// Whether it ends with the first delivery it takes.
     pub(crate) once: bool,
 }
@@ -37,7 +41,11 @@ pub(crate) async fn run(global: &Global, service: &Service<'_>, output: &Output)
     let mut signals = Signals::new()?;
     let folder = service.into.map(|into| folder(into, service.taking)).transpose()?;
     let name = service.name.map_or_else(settings::default_name, str::to_owned);
-    let mut builder = settings::node(global, service.patience)?.name(&name).spool(take_spool(global).await?);
+    let mut config = settings::config(global, service.patience)?;
+    if let Some((relaying, quota)) = service.relaying.and_then(|relaying| Some((relaying, relaying.quota()?))) {
+        (config.relay, config.outbox_bytes) = (Some(quota), relaying.relay_total);
+    }
+    let mut builder = settings::node_with(global, config)?.name(&name).spool(take_spool(global).await?);
     if let Some(listen) = service.listen {
         builder = builder.listen(listen);
     }
@@ -46,14 +54,19 @@ pub(crate) async fn run(global: &Global, service: &Service<'_>, output: &Output)
     }
     let node = builder.start().await?;
     let mut monitor = Monitor::new(&node, output);
+    let connect = connection::find(&node, service.connect)?;
     let _server = Server::start(&settings::spool_path(global)?, &node)?;
     match service.into {
         Some(into) => announce(&node, &ticket(&node, service.taking)?, &name, into, service.taking, output),
         None => {
-            output.event(&Event::Ready { peer: node.peer().to_string() });
+            output.event(&Event::Ready { peer: node.peer().to_string(), addrs: &addresses::reachable(node.addresses()) });
             output.remark(&format!("{} ({}) delivers what is in the outbox", units::printable(&name), node.peer().short()));
         }
     }
+    if let Some(quota) = service.relaying.and_then(Relaying::quota) {
+        announce_relay(&node, &name, quota, output);
+    }
+    connection::keep(&node, connect, output);
     watch_trust(&node);
     serve(&node, &mut monitor, &mut signals, global, service.once, output).await
 }
@@ -73,14 +86,14 @@ async fn serve(
             ended = monitor.next() => {
                 let Some(ended) = ended else { break };
                 let concluded = monitor.conclude(&ended);
-                if once && ended.direction == Direction::Incoming {
+                if once && ended.about.direction == Direction::Incoming {
                     output.report(global, node);
                     node.shutdown().await;
                     return concluded.map(|()| ExitCode::SUCCESS);
                 }
                 if let Err(error) = concluded {
                     cut_off |= asked > 0;
-                    output.error(&error, Some(ended.transfer.to_string()));
+                    output.error(&error, Some(ended.about.transfer.to_string()));
                 }
             }
             () = signals.next() => {
@@ -141,6 +154,17 @@ fn folder(into: &Path, taking: &Taking) -> Result<sink::Folder, CommandError> {
 fn ticket(node: &Node, taking: &Taking) -> Result<Ticket, CommandError> {
     let addresses = if taking.advertise.is_empty() { addresses::reachable(node.addresses()) } else { taking.advertise.clone() };
     Ok(node.trust().issue(node.peer(), addresses, INBOX, taking.redeemers, taking.valid)?)
+}
+
+fn announce_relay(node: &Node, name: &str, quota: RelayQuota, output: &Output) {
+    let addresses: String = addresses::reachable(node.addresses()).iter().map(|address| format!(" --addr {address}")).collect();
+    let (packages, bytes) = (units::count(quota.packages as u64, "delivery"), units::bytes(quota.bytes));
+    output.remark(&format!("It is a relay: of each sender it keeps {packages} and {bytes} at most, for receivers who are trusted here."));
+    output.remark(&format!(
+        "Senders and receivers say: estafette trust add {} --name {}{addresses} --relay-only",
+        node.peer(),
+        units::printable(name)
+    ));
 }
 
 fn announce(node: &Node, ticket: &Ticket, name: &str, into: &Path, taking: &Taking, output: &Output) {

@@ -63,11 +63,15 @@ pub(crate) fn spool(folder: &Path) -> io::Result<Arc<dyn Store>> {
 
 /// A node with this user's key and trust.
 pub(crate) fn node(global: &Global, patience: Option<Duration>) -> Result<NodeBuilder, CommandError> {
-    let config = config(global, patience)?;
+    node_with(global, config(global, patience)?)
+}
+
+/// The same, with a configuration of its own.
+pub(crate) fn node_with(global: &Global, config: NodeConfig) -> Result<NodeBuilder, CommandError> {
     Ok(Node::builder().identity(identity(global)?).store(store(global)?).stages(standard()).config(config))
 }
 
-fn config(global: &Global, patience: Option<Duration>) -> Result<NodeConfig, CommandError> {
+pub(crate) fn config(global: &Global, patience: Option<Duration>) -> Result<NodeConfig, CommandError> {
     let mut config = NodeConfig { drain_for: global.drain, ..NodeConfig::default() };
     if let Some(patience) = patience {
         (config.dial_for, config.reconnect_for) = (patience, patience);

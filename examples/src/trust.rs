@@ -16,9 +16,13 @@ pub(crate) fn run(global: &Global, action: &Action, output: &Output) -> Result<E
     let trust = Trust::load(settings::store(global)?)?;
     match action {
         Action::List => list(&trust, output),
-        Action::Add { id, name, addr, valid } => {
+        Action::Add { id, name, addr, valid, relay_only } => {
             let expires = valid.map(|valid| now().saturating_add(valid.as_secs()));
-            trust.add(*id, TrustedPeer { addresses: addr.clone(), expires, ..TrustedPeer::new(name) })?;
+            let mut peer = TrustedPeer { addresses: addr.clone(), expires, ..TrustedPeer::new(name) };
+            if *relay_only {
+                peer.inboxes.clear();
+            }
+            trust.add(*id, peer)?;
             output.event(&Event::Trusted { peer: id.to_string(), name });
             output.result(&format!("{} ({}) is trusted", units::printable(name), id.short()));
         }
@@ -45,6 +49,8 @@ fn list(trust: &Trust, output: &Output) {
             Some(end) if end <= now => "  expired".into(),
             Some(end) => format!("  for {} more", units::seconds((end - now) as f64)),
         };
-        output.result(&format!("{id}  {}  {}{until}", units::printable(&name), units::printable(&addresses.join(", "))));
+        let only = if inboxes.is_empty() { "  relay only" } else { "" };
+        let line = format!("{id}  {}  {}{only}{until}", units::printable(&name), units::printable(&addresses.join(", ")));
+        output.result(line.trim_end());
     }
 }

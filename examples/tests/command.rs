@@ -256,6 +256,31 @@ fn wrong_usage_says_so() {
 }
 
 #[test]
+fn errors_name_what_they_are_about_and_to_whom_they_speak() {
+    let world = World::new();
+    let run = |who: &str, arguments: &[&str]| Sent::from(world.command(who).args(arguments).output().unwrap());
+    let message = |sent: &Sent| sent.event("error")["message"].as_str().unwrap().to_owned();
+    let one = run("lyon", &["send", "file"]);
+    assert!(one.code == 2 && message(&one).contains("what to send, or where to"), "{:?}", one.events);
+    let folder = world.path("in");
+    let listen = run("paris", &["receive", "--listen", "nowhere", "--into", folder.to_str().unwrap()]);
+    assert!(listen.code == 2 && message(&listen).contains("\"nowhere\""), "{:?}", listen.events);
+    let key = run("lyon", &["id", "--key", folder.to_str().unwrap()]);
+    assert!(key.code == 6 && message(&key).contains("is not a key file"), "{:?}", key.events);
+    // Who receives is told what to do about it at the receiver.
+    let file = world.path("file");
+    fs::write(&file, "new").unwrap();
+    fs::write(world.path("in/file"), "old").unwrap();
+    let mut receiver = world.receive(&["--once"]);
+    assert_eq!(world.send("lyon", &[&file], &receiver.ticket).code, 3);
+    let told = receiver.wait_for("error");
+    assert!(told["message"].as_str().unwrap().contains("a delivery from") && told["hint"].as_str().unwrap().contains("--on-conflict"));
+    // A port that nobody listens at any more, with its reason.
+    let away = world.send_with("lyon", &[&file], &receiver.ticket, &["--patience", "1s"]);
+    assert!(away.code == 4 && message(&away).contains("127.0.0.1:") && message(&away).contains("refused"), "{:?}", away.events);
+}
+
+#[test]
 fn a_port_in_use_is_named() {
     let world = World::new();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

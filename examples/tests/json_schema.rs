@@ -92,6 +92,7 @@ fn all_scenes() -> Printed {
     printed.0.extend(lines.map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap()));
     world.run("lyon", &["send", &path("big"), "--patience", "1s", &line], &mut printed);
     outbox_scenes(&world, &line, &mut printed);
+    relay_scene(&world, &lyon, &mut printed);
     world.run("paris", &["trust", "remove", &lyon], &mut printed);
     world.run("lyon", &["send", &path("not there"), &line], &mut printed);
     fs::create_dir(path("photos")).unwrap();
@@ -128,6 +129,27 @@ fn outbox_scenes(world: &World, ticket: &str, printed: &mut Printed) {
     drop(node);
     world.run("lyon", &["outbox", "drop", &second], printed);
     world.run("paris", &["inbox", "list"], printed);
+}
+
+/// Dijon keeps a delivery of lyon's to paris.
+fn relay_scene(world: &World, lyon: &str, printed: &mut Printed) {
+    let mut id = |who: &str| world.run(who, &["id"], printed)["peer"].as_str().unwrap().to_owned();
+    let (dijon, paris) = (id("dijon"), id("paris"));
+    world.run("dijon", &["trust", "add", lyon, "--name", "lyon"], printed);
+    world.run("dijon", &["trust", "add", &paris, "--name", "paris"], printed);
+    let mut node = world.command("dijon");
+    let mut node = Running(node.args(["node", "--relay", "--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).spawn().unwrap());
+    let mut lines = BufReader::new(node.0.stdout.take().unwrap()).lines().map(|line| line.unwrap());
+    let mut next = || serde_json::from_str::<Value>(&lines.next().unwrap()).unwrap();
+    let ready = next();
+    world.run("lyon", &["trust", "add", &dijon, "--name", "dijon", "--addr", ready["addrs"][0].as_str().unwrap()], printed);
+    printed.0.push(ready);
+    let letter = world.0.path().join("letter").display().to_string();
+    fs::write(&letter, "letter").unwrap();
+    world.run("lyon", &["send", "--via", "dijon", &letter, &format!("{paris}/files")], printed);
+    while printed.0.last().unwrap()["event"] != "kept" {
+        printed.0.push(next());
+    }
 }
 
 #[test]

@@ -307,3 +307,35 @@ fn damage(database: &Path) {
     bytes[4096..].iter_mut().for_each(|byte| *byte ^= 0x5a);
     fs::write(database, bytes).unwrap();
 }
+
+#[test]
+fn what_was_copied_may_go_and_change_and_what_was_stored_still_arrives() {
+    let (world, proxy) = (World::new(), Proxy::new());
+    let ticket = ticket_by(&world, &proxy);
+    let (file, folder) = (world.file("letter", 300_000), world.path("tree"));
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("leaf"), "green").unwrap();
+    let letter = fs::read(&file).unwrap();
+    for path in [&file, &folder] {
+        assert_eq!(world.store(path, &ticket, &["--copy"])["copied"], true);
+    }
+    fs::remove_file(&file).unwrap();
+    fs::write(folder.join("leaf"), "brown").unwrap();
+    let well = doctor(&world, &[]);
+    assert_eq!((well.code, severities(&well)), (0, vec![]), "nothing is missing: {:?}", well.events);
+    let (paris, lyon) = (paris_behind(&world, &proxy), world.lyon());
+    lyon.wait_for("delivered");
+    lyon.wait_for("delivered");
+    assert_eq!(fs::read(world.path("in/letter")).unwrap(), letter);
+    assert_eq!(fs::read(world.path("in/tree/leaf")).unwrap(), b"green");
+    // Stored by a process that runs.
+    let file = world.file("second", 1000);
+    assert_eq!(world.store(&file, &ticket, &["--copy"])["copied"], true);
+    lyon.wait_for("delivered");
+    let alone = world.run("lyon", ["send", "--copy", file.to_str().unwrap(), &ticket]);
+    assert_eq!((alone.code, &alone.event("error")["kind"]), (2, &"usage".into()), "only what is stored is copied");
+    assert_eq!((lyon.terminate(), paris.terminate()), (0, 0));
+    // What a node had no time to remove, the next one does.
+    assert_eq!(world.lyon().terminate(), 0);
+    assert_eq!(fs::read_dir(world.spool("lyon").join("bulk")).unwrap().count(), 0, "the copies go when they are delivered");
+}

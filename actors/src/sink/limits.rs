@@ -37,7 +37,7 @@ impl Limits {
         match bytes.checked_add(self.keep_free) {
             Some(needed) if needed <= available => Ok(()),
             _ => Err(Refusal::for_now(format!(
-                "the delivery needs {bytes} bytes, and {} has {available} left, of which {} are kept free; free some space there and send again",
+                "the delivery needs {bytes} bytes, and {} has {available} left; {} are kept free: free some space there and send again",
                 home.place(b""),
                 self.keep_free
             ))),
@@ -89,7 +89,7 @@ impl Meter {
             return Ok(());
         }
         let reason = format!(
-            "{} has {available} bytes left, and {} are kept free; free some space there and send again",
+            "{} has {available} bytes left; {} are kept free: free some space there and send again",
             home.place(b""),
             self.limits.keep_free
         );

@@ -14,6 +14,7 @@ mod peer;
 mod proxy;
 mod world;
 
+mod busy;
 mod floods;
 mod lanes;
 mod links;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use estafette::delivery::TransferKey;
 use estafette::testing::Random;
 use estafette::wire::{Control, Failure, Frame, Opening, Ranges, Receipt};
-use estafette::{FailureKind, NodeConfig, TransferHandle, TrustedPeer};
+use estafette::{FailureKind, NodeConfig, SendOptions, TransferHandle, TrustedPeer};
 
 use super::peer::{Heard, Lane, Link, Server};
 use super::world::{CHUNK, WINDOW, World, config, failure, source, within};
@@ -21,11 +21,14 @@ pub(crate) struct Receiving {
 
 impl Receiving {
     pub(crate) async fn begin(seed: u64, config: NodeConfig, bytes: &[u8]) -> Self {
-        let world = World::with(seed, config).await;
+        Self::begin_in(World::with(seed, config).await, bytes, SendOptions::default()).await
+    }
+
+    pub(crate) async fn begin_in(world: World, bytes: &[u8], options: SendOptions) -> Self {
         let server = Server::start(world.mallory.identity.clone()).await;
         let known = TrustedPeer { addresses: vec![server.address()], ..TrustedPeer::new("mallory") };
         world.paris.trust().add(world.mallory.id(), known).unwrap();
-        let transfer = world.paris.send("mallory/in", source(bytes)).await.unwrap();
+        let transfer = world.paris.send_with("mallory/in", source(bytes), options).await.unwrap();
         let mut link = server.link().await;
         let opening = link.until(opening).await;
         Self { world, server, link, transfer, opening }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use estafette::node::{EventStream, Held, NodeBuilder, NodeEvent};
 use estafette::pipeline::{Hosting, Inbox};
+use estafette::supervise::StageRegistry;
 use estafette::testing::Random;
 use estafette::wire::LinkConfig;
 use estafette::{Failure, Identity, Node, NodeConfig, PeerId, TransferHandle, TransferNews};
@@ -69,9 +70,14 @@ impl World {
     }
 
     pub(crate) async fn with(seed: u64, config: NodeConfig) -> Self {
+        Self::with_stages(seed, config, standard()).await
+    }
+
+    /// The same, with stages of paris' own.
+    pub(crate) async fn with_stages(seed: u64, config: NodeConfig, stages: StageRegistry) -> Self {
         let mut random = Random::seeded(seed);
         let [paris_key, lyon_key, mallory_key] = [(); 3].map(|()| Identity::from_secret(random.secret()));
-        let paris = node("paris", &paris_key, config).listen("127.0.0.1:0");
+        let paris = node("paris", &paris_key, config).stages(stages).listen("127.0.0.1:0");
         let paris = paris.peer("lyon", lyon_key.peer(), NOWHERE).peer("mallory", mallory_key.peer(), NOWHERE).start().await.unwrap();
         let (inbox, arrived) = MemorySink::channel(64 << 20, 64);
         paris.receive("in", inbox).unwrap();

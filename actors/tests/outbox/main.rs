@@ -6,3 +6,5 @@ mod away;
 mod harness;
 mod letters;
 mod relay;
+mod relay_words;
+mod three;

@@ -1,94 +1,13 @@
 //! Packages: content nobody can read again, and content for a receiver behind a relay.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use estafette::delivery::FailureKind;
-use estafette::node::{Destination, OutboxState, RelayQuota, Store};
-use estafette::testing::Network;
-use estafette::{Identity, Node, NodeConfig, SendOptions, TransferHandle};
-use estafette_actors::sink::{Delivered, FileSink, MemorySink};
+use estafette::node::RelayQuota;
 use estafette_actors::source::{BytesSource, ReaderSource};
-use estafette_actors::spool::Spool;
-use estafette_actors::standard;
-use tempfile::TempDir;
-use tokio::sync::mpsc::Receiver;
 
-use super::harness::{config, entry, within};
-
-/// Three nodes: lyon sends, dijon is on the way, paris receives. Paris knows lyon; lyon and paris know dijon.
-struct World {
-    network: Network,
-    folder: TempDir,
-    identities: [Identity; 3],
-    /// Opened once: a process has a spool to itself, and handles of a stopped node still know it.
-    spools: [Arc<dyn Store>; 3],
-}
-
-const NAMES: [&str; 3] = ["lyon", "dijon", "paris"];
-const PARIS: usize = 2;
-
-impl World {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir(folder.path().join("in")).unwrap();
-        let spools = NAMES.map(|name| Arc::new(Spool::open(folder.path().join(name)).unwrap()) as Arc<dyn Store>);
-        Self { network: Network::seeded(1), folder, identities: [(); 3].map(|()| Identity::generate()), spools }
-    }
-
-    async fn node(&self, which: usize) -> Node {
-        self.node_with(which, config()).await
-    }
-
-    async fn node_with(&self, which: usize, config: NodeConfig) -> Node {
-        let name = NAMES[which];
-        let builder = Node::builder().name(name).identity(self.identities[which].clone()).listen(name);
-        let builder = builder.spool(Arc::clone(&self.spools[which]));
-        let mut builder = builder.stages(standard().transport(self.network.transport(name))).config(config);
-        for (other, identity) in self.identities.iter().enumerate().filter(|(other, _)| *other != which) {
-            builder = builder.peer(NAMES[other], identity.peer(), [NAMES[other]]);
-        }
-        builder.start().await.unwrap()
-    }
-
-    async fn relay(&self, quota: RelayQuota) -> Node {
-        self.node_with(1, NodeConfig { relay: Some(quota), ..config() }).await
-    }
-
-    async fn paris(&self) -> (Node, Receiver<Delivered>) {
-        let paris = self.node(PARIS).await;
-        let (inbox, arrived) = MemorySink::channel(64 << 20, 64);
-        paris.receive("in", inbox).unwrap();
-        paris.receive("files", FileSink::into_dir(self.folder.path().join("in"))).unwrap();
-        (paris, arrived)
-    }
-
-    async fn send_by_relay(&self, lyon: &Node, inbox: &str, bytes: &[u8]) -> TransferHandle {
-        let to = Destination::Peer(self.identities[PARIS].peer(), inbox.into());
-        let options = SendOptions { via: Some(self.identities[1].peer()), ..SendOptions::default() };
-        lyon.send_with(to, BytesSource::new("letter", bytes.to_vec()).unwrap(), options).await.unwrap()
-    }
-
-    /// Files in a node's folder for packages.
-    fn packages(&self, which: usize) -> usize {
-        let files = std::fs::read_dir(self.folder.path().join(NAMES[which]).join("bulk")).unwrap();
-        files.filter(|file| file.as_ref().unwrap().metadata().unwrap().is_file()).count()
-    }
-}
-
-fn content(length: usize) -> Vec<u8> {
-    (0..length).map(|i| (i * 31 % 251) as u8).collect()
-}
-
-async fn relayed(node: &Node, transfer: &TransferHandle) {
-    let mut events = node.events();
-    loop {
-        if matches!(entry(node, transfer.id()).await.unwrap().state, OutboxState::Relayed { .. }) {
-            return;
-        }
-        events.next_news().await.unwrap();
-    }
-}
+use super::harness::{entry, within};
+use super::three::{PARIS, World, content, relayed};
 
 #[tokio::test]
 async fn what_can_be_read_only_once_is_packed_and_outlives_its_sender() {

@@ -10,10 +10,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::builder::FalseyValueParser;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use estafette::PeerId;
 
-pub(crate) use self::receive::{NodeOptions, OnConflict, Receive, Taking};
+pub(crate) use self::receive::{NodeOptions, OnConflict, Receive, Relaying, Taking};
 pub(crate) use self::send::{Compress, Send};
 pub(crate) use self::store::{Doctor, Inbox, Outbox};
 use crate::error::CommandError;
@@ -89,7 +90,7 @@ pub(crate) enum Command {
     /// Send files and folders to where a ticket leads, or to a trusted peer
     #[command(after_help = help::SEND_EXAMPLES)]
     Send(Send),
-    /// Run until stopped: deliver what is in the outbox and, with --into, take deliveries
+    /// Run until stopped: deliver what is in the outbox; with --into, take deliveries; with --relay, keep those of others
     #[command(after_help = help::NODE_EXAMPLES)]
     Node(NodeOptions),
     /// What is to be delivered: list, show, retry, cancel, drop
@@ -142,6 +143,9 @@ pub(crate) enum Trust {
         /// How long it is trusted [default: until it is removed]
         #[arg(long, value_name = "TIME", value_parser = parse_duration, env = "ESTAFETTE_VALID", hide_env = true)]
         valid: Option<Duration>,
+        /// It may only carry what is sealed for others, as a relay does, and deliver nothing of its own here
+        #[arg(long, env = "ESTAFETTE_RELAY_ONLY", hide_env = true, value_parser = FalseyValueParser::new())]
+        relay_only: bool,
     },
     /// Trust a node no longer: holds for its next connection at once, and a running receiver closes its links within a second or two
     Remove {
@@ -154,12 +158,16 @@ impl Arguments {
     /// Reads the command line; what is wrong with it is told, as an event under `--json`.
     pub(crate) fn read() -> Result<Self, ExitCode> {
         Self::try_parse().map_err(|error| {
+            if let Some(text) = explained(&error).filter(|_| !wants_json()) {
+                eprintln!("{text}");
+                return ExitCode::from(2);
+            }
             if !error.use_stderr() || !wants_json() {
                 // A closed terminal needs no word.
                 let _ = error.print();
                 return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
             }
-            let text = error.render().to_string();
+            let text = explained(&error).unwrap_or_else(|| error.render().to_string());
             let (message, hint) = text.split_once("\n\n").unwrap_or((&text, ""));
             let message = message.trim().trim_start_matches("error: ");
             let hint = hint.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -168,6 +176,18 @@ impl Arguments {
             ExitCode::from(2)
         })
     }
+}
+
+/// A better word for what is missing where only one thing was said: the parser takes that for the last argument.
+fn explained(error: &clap::Error) -> Option<String> {
+    let missing = error.get(ContextKind::InvalidArg);
+    let only_paths = matches!(missing, Some(ContextValue::Strings(missing)) if missing == &["<PATH>..."]);
+    (error.kind() == ErrorKind::MissingRequiredArgument && only_paths).then(|| {
+        "error: one of two is missing: what to send, or where to\n\n\
+         Usage: estafette send <PATH>... <TICKET|PEER/INBOX>\n\n\
+         For more information, try 'estafette send --help'."
+            .to_owned()
+    })
 }
 
 /// Whether `--json` was asked for on a command line that can't be understood.

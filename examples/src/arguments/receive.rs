@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::builder::FalseyValueParser;
 use clap::{Args, ValueEnum};
+use estafette::node::RelayQuota;
 
 use crate::units::{parse_bytes, parse_duration};
 
@@ -34,14 +35,20 @@ pub(crate) struct NodeOptions {
     /// Take deliveries into this folder, and print a ticket; it is made if only its last part is missing
     #[arg(long, value_name = "DIR", env = "ESTAFETTE_INTO", hide_env = true)]
     pub(crate) into: Option<PathBuf>,
-    /// Where to listen; port 0 is any free one [default: 0.0.0.0:0 with --into, else nowhere]
+    /// Where to listen; port 0 is any free one [default: 0.0.0.0:0 with --into or --relay, else nowhere]
     #[arg(long, value_name = "ADDR", env = "ESTAFETTE_LISTEN", hide_env = true)]
     pub(crate) listen: Option<String>,
     /// What this node calls itself [default: the host's name]
     #[arg(long, env = "ESTAFETTE_NAME", hide_env = true)]
     pub(crate) name: Option<String>,
+    /// Keep a link with this trusted peer up, by its name or id: with a relay, so that what it keeps for this node comes, and
+    /// word of what was sent by it; may be repeated
+    #[arg(long, value_name = "PEER", value_delimiter = ',', env = "ESTAFETTE_CONNECT", hide_env = true)]
+    pub(crate) connect: Vec<String>,
     #[command(flatten)]
     pub(crate) taking: Taking,
+    #[command(flatten)]
+    pub(crate) relaying: Relaying,
     /// How long a try goes on dialling, and how long to wait for a peer whose link broke [default: 5s, and 60s]
     #[arg(long, value_name = "TIME", value_parser = parse_duration, env = "ESTAFETTE_PATIENCE", hide_env = true)]
     pub(crate) patience: Option<Duration>,
@@ -65,6 +72,35 @@ pub(crate) struct Taking {
     /// How long the ticket may be used; who has used it stays trusted until `estafette trust remove`
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = parse_duration, env = "ESTAFETTE_VALID", hide_env = true)]
     pub(crate) valid: Duration,
+}
+
+/// What is kept for others.
+#[derive(Debug, Args)]
+pub(crate) struct Relaying {
+    /// Be a relay: keep what one trusted peer sends to another who is away, until that one comes; it is sealed for the receiver,
+    /// and can't be read here
+    #[arg(long, env = "ESTAFETTE_RELAY", hide_env = true, value_parser = FalseyValueParser::new())]
+    pub(crate) relay: bool,
+    /// How many deliveries of one sender are kept; further ones wait at the sender
+    #[arg(long, value_name = "N", default_value_t = RelayQuota::default().packages, value_parser = parse_count, requires = "relay", env = "ESTAFETTE_RELAY_PACKAGES", hide_env = true)]
+    pub(crate) relay_packages: usize,
+    /// How many bytes of one sender are kept
+    #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = parse_bytes, requires = "relay", env = "ESTAFETTE_RELAY_BYTES", hide_env = true)]
+    pub(crate) relay_bytes: u64,
+    /// How many bytes of all senders together are kept, with what this node has packed itself
+    #[arg(long, value_name = "SIZE", default_value = "16GiB", value_parser = parse_bytes, requires = "relay", env = "ESTAFETTE_RELAY_TOTAL", hide_env = true)]
+    pub(crate) relay_total: u64,
+}
+
+impl Relaying {
+    /// `None` where this node is no relay.
+    pub(crate) fn quota(&self) -> Option<RelayQuota> {
+        self.relay.then_some(RelayQuota { packages: self.relay_packages, bytes: self.relay_bytes })
+    }
+}
+
+fn parse_count(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|count| *count > 0).ok_or_else(|| "a number from 1 on is wanted".into())
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::FalseyValueParser;
-use clap::{Args, ValueEnum};
+use clap::{ArgGroup, Args, ValueEnum};
 use estafette::NodeConfig;
 use estafette::pipeline::Compression;
 use serde::{Deserialize, Serialize};
@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::units::{parse_bytes, parse_duration};
 
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("stored").args(["detach", "via"]).multiple(true)))]
 pub(crate) struct Send {
     /// Files and folders: one is sent as what it is, several together as one folder
     #[arg(required = true, value_name = "PATH")]
@@ -20,10 +21,19 @@ pub(crate) struct Send {
     /// a trusted peer's name or id and an inbox there (that of `estafette receive` is called files)
     #[arg(required = true, value_name = "TICKET|PEER/INBOX")]
     pub(crate) to: String,
-    /// Only store it, and return; whichever `estafette node` or `receive` runs with the same spool delivers it. Files are not
-    /// copied but read when they are sent: leave them where they are, as they are, until then
+    /// Only store it, and return; whichever `estafette node` or `receive` runs with the same spool delivers it. Files are
+    /// read when they are sent: leave them where they are, as they are, until then, or say --copy
     #[arg(long, env = "ESTAFETTE_DETACH", hide_env = true, value_parser = FalseyValueParser::new())]
     pub(crate) detach: bool,
+    /// With --detach, copy what is sent into the spool, encrypted, so that it may change or go as soon as it is stored; with --via
+    /// that is done anyway
+    #[arg(long, requires = "stored", env = "ESTAFETTE_COPY", hide_env = true, value_parser = FalseyValueParser::new())]
+    pub(crate) copy: bool,
+    /// Send it by a relay, a trusted peer's name or id, which keeps it until the receiver comes; done when the relay has it. The
+    /// relay must trust both ends. The receiver need never have been linked with: PEER may be the id that `estafette id` prints
+    /// there, if it trusts this node (`estafette trust add`), or a ticket says so
+    #[arg(long, value_name = "RELAY", conflicts_with = "addr", env = "ESTAFETTE_VIA", hide_env = true)]
+    pub(crate) via: Option<String>,
     /// How long it is worth delivering, from 1s to 30d [default: 24h]
     #[arg(long, value_name = "TIME", value_parser = parse_expiry, env = "ESTAFETTE_EXPIRES", hide_env = true)]
     pub(crate) expires: Option<Duration>,

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use estafette::node::Store;
+use estafette::{PeerId, TransferId};
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::{sleep, timeout};
 
-use super::protocol::{Hello, Reply, Request};
+use super::protocol::{Deposit, Hello, Reply, Request};
 use super::{SOCKET, desk, short};
 use crate::arguments::Global;
 use crate::error::CommandError;
@@ -55,6 +57,67 @@ pub(crate) async fn ask_running(global: &Global, request: &Request) -> Result<Op
     let conversation = Conversation::begin(stream, &folder).await.map_err(|error| silent(&folder, &error))?;
     let pid = conversation.hello.pid;
     Ok(Some((pid, conversation.ask(request).await?)))
+}
+
+/// A delivery that another process makes for this one.
+#[derive(Debug)]
+pub(crate) struct Sending {
+    pub(crate) transfer: TransferId,
+    pub(crate) peer: PeerId,
+    pub(crate) pid: u32,
+    reading: BufReader<OwnedReadHalf>,
+    asking: Asking,
+}
+
+/// Cancels a delivery that another process makes when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Asking(#[expect(dead_code, reason = "the other process sees when it is closed")] OwnedWriteHalf);
+
+impl Sending {
+    /// Passes on what the other process tells, at once, until it tells no more.
+    pub(crate) fn follow(mut self, mut tell: impl FnMut(Reply) + std::marker::Send + 'static) -> Asking {
+        tokio::spawn(async move {
+            while let Ok(reply) = line(&mut self.reading).await {
+                tell(reply);
+            }
+        });
+        self.asking
+    }
+}
+
+/// Lets the process that has the spool send this, if there is one.
+pub(crate) async fn send_by_running(global: &Global, deposit: Deposit) -> Result<Option<Sending>, CommandError> {
+    let folder = settings::spool_path(global)?;
+    let Some(stream) = connect(&folder).await else { return Ok(None) };
+    let mut conversation = match Conversation::begin(stream, &folder).await {
+        Ok(conversation) => conversation,
+        // It stopped this very moment.
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(None),
+        Err(error) => return Err(silent(&folder, &error)),
+    };
+    let answer = conversation.say(&Request::Send(deposit)).await;
+    let answer = match answer {
+        Ok(()) => line(&mut conversation.reading).await,
+        Err(error) => Err(error),
+    };
+    match answer.map_err(|error| conversation.broken(&error))? {
+        Reply::Sending { id, peer } => {
+            let named = id.parse().ok().zip(peer.parse().ok());
+            let (transfer, peer) = named.ok_or_else(|| conversation.broken(&io::Error::other("it names no delivery")))?;
+            let Conversation { reading, writing, hello, .. } = conversation;
+            Ok(Some(Sending { transfer, peer, pid: hello.pid, reading, asking: Asking(writing) }))
+        }
+        Reply::Failed { kind, message, hint } => Err(CommandError { kind, message, hint }),
+        _ => Err(conversation.broken(&io::Error::other("it answered something else"))),
+    }
+}
+
+/// The spool, if no process has it.
+pub(crate) async fn free_spool(global: &Global) -> Result<Option<Arc<dyn Store>>, CommandError> {
+    match reach(global).await? {
+        Holder::Ours(spool) => Ok(Some(spool)),
+        Holder::Running(_) => Ok(None),
+    }
 }
 
 /// The spool for a process that is to keep it.
@@ -107,39 +170,46 @@ async fn connect(folder: &Path) -> Option<UnixStream> {
 
 /// A connection to the process that has the spool.
 struct Conversation {
-    stream: BufReader<UnixStream>,
+    reading: BufReader<OwnedReadHalf>,
+    writing: OwnedWriteHalf,
     hello: Hello,
     folder: PathBuf,
 }
 
 impl Conversation {
     async fn begin(stream: UnixStream, folder: &Path) -> io::Result<Self> {
-        let mut stream = BufReader::new(stream);
-        let hello = timeout(HELLO_MOST, line(&mut stream)).await.map_err(|_| io::Error::other("it says nothing"))??;
-        Ok(Self { stream, hello, folder: folder.to_owned() })
+        let (reading, writing) = stream.into_split();
+        let mut reading = BufReader::new(reading);
+        let hello = timeout(HELLO_MOST, line(&mut reading)).await.map_err(|_| io::Error::other("it says nothing"))??;
+        Ok(Self { reading, writing, hello, folder: folder.to_owned() })
     }
 
     async fn ask(mut self, request: &Request) -> Result<Vec<Reply>, CommandError> {
-        let heard = self.hear(request).await;
-        let mut replies = heard.map_err(|error| {
-            let Hello { pid, version } = &self.hello;
-            let text = format!("process {pid} (release {version}), which has the spool, did not answer to the end: {error}");
-            CommandError::io(text, "look at the outbox before you ask again; use the same release on both sides")
-        })?;
+        let mut replies = self.hear(request).await.map_err(|error| self.broken(&error))?;
         match replies.pop() {
             Some(Reply::Failed { kind, message, hint }) => Err(CommandError { kind, message, hint }),
             _ => Ok(replies),
         }
     }
 
-    /// All parts of the answer, the last one included.
-    async fn hear(&mut self, request: &Request) -> io::Result<Vec<Reply>> {
+    fn broken(&self, error: &io::Error) -> CommandError {
+        let Hello { pid, version } = &self.hello;
+        let text = format!("process {pid} (release {version}), which has the spool, did not answer to the end: {error}");
+        CommandError::io(text, "look at the outbox before you ask again; use the same release on both sides")
+    }
+
+    async fn say(&mut self, request: &Request) -> io::Result<()> {
         let mut question = serde_json::to_vec(request)?;
         question.push(b'\n');
-        self.stream.get_mut().write_all(&question).await?;
+        self.writing.write_all(&question).await
+    }
+
+    /// All parts of the answer, the last one included.
+    async fn hear(&mut self, request: &Request) -> io::Result<Vec<Reply>> {
+        self.say(request).await?;
         let mut replies = Vec::new();
         loop {
-            replies.push(line(&mut self.stream).await?);
+            replies.push(line(&mut self.reading).await?);
             if matches!(replies.last(), Some(Reply::Done | Reply::Failed { .. })) {
                 return Ok(replies);
             }
@@ -147,7 +217,7 @@ impl Conversation {
     }
 }
 
-async fn line<T: DeserializeOwned>(from: &mut BufReader<UnixStream>) -> io::Result<T> {
+async fn line<T: DeserializeOwned>(from: &mut BufReader<OwnedReadHalf>) -> io::Result<T> {
     let mut line = Vec::new();
     if from.read_until(b'\n', &mut line).await? == 0 {
         return Err(ErrorKind::UnexpectedEof.into());

@@ -1,9 +1,12 @@
 //! Answers questions about a node's outbox, whether they came by the socket or from this process.
 
-use estafette::node::{OutboxEntry, OutboxError};
+use std::time::Duration;
+
+use estafette::node::{EventStream, NodeEvent, OutboxEntry, OutboxError, TransferEvent};
 use estafette::pipeline::Compression;
-use estafette::{Node, SendOptions, TransferId};
+use estafette::{Node, SendOptions, TransferHandle, TransferId, TransferNews};
 use estafette_actors::source::from_paths;
+use tokio::time::timeout;
 
 use super::protocol::{Deposit, Reply, Request};
 use crate::arrival::Arrival;
@@ -14,10 +17,13 @@ use crate::{destination, doctor};
 
 /// Fewer digits of an id than this are taken for a mistake.
 const DIGITS_LEAST: usize = 4;
+/// A node that is very busy drops events that nobody has taken: so long after the last one it is looked anyway.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
-pub(super) async fn answer(node: &Node, request: Request) -> Result<Vec<Reply>, CommandError> {
+pub(crate) async fn answer(node: &Node, request: Request) -> Result<Vec<Reply>, CommandError> {
     match request {
         Request::Deposit(deposit) => Ok(vec![Reply::Stored(store(node, deposit).await?)]),
+        Request::Send(_) => Err(CommandError::usage("only a process that runs sends for another one", "use `estafette send`")),
         Request::List => Ok(node.outbox().await?.iter().map(|(id, entry)| entry_reply(node, *id, entry)).collect()),
         Request::Show(id) => show(node, find(node, &id).await?).await,
         Request::Retry(id) => {
@@ -35,6 +41,10 @@ pub(super) async fn answer(node: &Node, request: Request) -> Result<Vec<Reply>, 
             node.forget(id).await?;
             Ok(vec![Reply::Dropped(id.to_string())])
         }
+        Request::Await(id) => {
+            let unknown = |_| CommandError::usage(format!("{id:?} is no id of a delivery"), "give all of its 48 hexadecimal digits");
+            Ok(vec![settled(node, id.parse().map_err(unknown)?).await?])
+        }
         Request::Examine => Ok(doctor::examine(node).await?.into_iter().map(Reply::Finding).collect()),
         Request::Arrivals => {
             let arrivals = node.arrivals().into_iter();
@@ -43,22 +53,31 @@ pub(super) async fn answer(node: &Node, request: Request) -> Result<Vec<Reply>, 
     }
 }
 
-async fn store(node: &Node, deposit: Deposit) -> Result<Stored, CommandError> {
+/// Begins a delivery that was asked for. A transient one is not stored.
+pub(super) async fn send(node: &Node, deposit: Deposit, transient: bool) -> Result<TransferHandle, CommandError> {
     let paths = deposit.paths()?;
     let trust = node.trust().clone();
     // Another process may have just added the peer. All of this reads the disk.
     let prepared = tokio::task::spawn_blocking(move || {
         trust.refresh()?;
-        Ok::<_, CommandError>((destination::find(&trust, destination::read(&deposit.to)?)?, from_paths(&paths)?, deposit))
+        let to = destination::find(&trust, destination::read(&deposit.to)?, deposit.via.as_deref())?;
+        Ok::<_, CommandError>((to, from_paths(&paths)?, deposit))
     });
-    let (to, source, deposit) = prepared.await.map_err(|error| CommandError::io(error, "the log (-v) says more"))??;
+    let ((to, via), source, deposit) = prepared.await.map_err(|error| CommandError::io(error, "the log (-v) says more"))??;
     let options = SendOptions {
         chunk_size: deposit.chunk_size,
         compression: Some(if deposit.compress { Compression::Snappy } else { Compression::Off }),
-        expiry: deposit.expires.map(std::time::Duration::from_secs),
+        expiry: deposit.expires.map(Duration::from_secs),
+        transient,
+        copy: deposit.copy,
+        via,
         ..SendOptions::default()
     };
-    let transfer = node.send_with(to, source, options).await?;
+    Ok(node.send_with(to, source, options).await?)
+}
+
+async fn store(node: &Node, deposit: Deposit) -> Result<Stored, CommandError> {
+    let transfer = send(node, deposit, false).await?;
     let id = transfer.id();
     if !transfer.status().stored {
         transfer.cancel();
@@ -73,6 +92,37 @@ async fn show(node: &Node, id: TransferId) -> Result<Vec<Reply>, CommandError> {
     let entries = node.outbox().await?;
     let entry = entries.iter().find(|(known, _)| *known == id).ok_or(OutboxError::Unknown(id))?;
     Ok(vec![entry_reply(node, id, &entry.1)])
+}
+
+/// How a delivery is when somebody else has it, or a try has failed.
+async fn settled(node: &Node, id: TransferId) -> Result<Reply, CommandError> {
+    let mut events = node.events();
+    loop {
+        let entries = node.outbox().await?;
+        let Some((_, entry)) = entries.iter().find(|(known, _)| *known == id) else { return Ok(Reply::Cancelled(id.to_string())) };
+        let entry = Entry::new(node, id, entry);
+        if entry.is_settled() {
+            return Ok(Reply::Entry(Box::new(entry)));
+        }
+        match timeout(LOOK_AGAIN, turn(&mut events, id)).await {
+            // That may be when it was missed.
+            Ok(Some(())) | Err(_) => {}
+            Ok(None) => return Err(OutboxError::None.into()),
+        }
+    }
+}
+
+/// Waits until a delivery may have settled; `None` when the node has stopped.
+async fn turn(events: &mut EventStream, id: TransferId) -> Option<()> {
+    use TransferNews::{Deferred, Delivered, Failed, Relayed};
+    loop {
+        if let NodeEvent::Transfer(TransferEvent { transfer, news, .. }) = events.next().await?
+            && transfer == id
+            && matches!(news, Deferred { .. } | Delivered { .. } | Failed { .. } | Relayed { .. })
+        {
+            return Some(());
+        }
+    }
 }
 
 fn entry_reply(node: &Node, id: TransferId, entry: &OutboxEntry) -> Reply {

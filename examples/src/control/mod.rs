@@ -5,18 +5,23 @@
 //!                      └── nobody has the spool ─────────────▶ desk ──▶ a dormant node of its own
 //! ```
 //!
+//! An attached `estafette send` goes by the first way only: without a process that runs it needs no spool.
+//!
 //! Both ways end at the same desk, so both give the same answers. Each connection carries one question and its answers, as lines
-//! of JSON. Who may open the socket, which is its owner's alone, may do all that the owner of the key may.
+//! of JSON; the news of a delivery, as long as it takes. Who may open the socket, which is its owner's alone, may do all that the
+//! owner of the key may.
 
 mod client;
 mod desk;
 mod protocol;
+mod sending;
 mod server;
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub(crate) use self::client::{ask, ask_running, take_spool};
+pub(crate) use self::client::{Sending, ask, ask_running, free_spool, send_by_running, take_spool};
+pub(crate) use self::desk::answer;
 pub(crate) use self::protocol::{Deposit, Reply, Request};
 pub(crate) use self::server::Server;
 

@@ -11,24 +11,30 @@ use crate::doctor::Finding;
 use crate::entry::Entry;
 use crate::error::{CommandError, ErrorKind};
 use crate::event::Stored;
+use crate::news::News;
 
 /// A question. A longer line than [`Request::LIMIT`] is none.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Request {
     Deposit(Deposit),
+    /// Send it now, without storing it, and tell how it goes; whoever asks cancels it by closing the connection.
+    Send(Deposit),
     List,
     /// By the beginning of an id, as all that follow.
     Show(String),
     Retry(String),
     Cancel(String),
     Drop(String),
+    /// By the whole id: how it is when somebody else has it, when a try has failed, or when it is taken out; whoever asks may close
+    /// the connection to hear no more.
+    Await(String),
     Arrivals,
     /// What the doctor finds in the outbox.
     Examine,
 }
 
-/// Store this.
+/// What to send, and where.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Deposit {
     /// A ticket, or PEER/INBOX.
@@ -37,8 +43,14 @@ pub(crate) struct Deposit {
     paths: Vec<Vec<u8>>,
     pub(crate) chunk_size: Option<u32>,
     pub(crate) compress: bool,
+    /// Whether the spool keeps a copy of the content.
+    #[serde(default)]
+    pub(crate) copy: bool,
     /// In seconds.
     pub(crate) expires: Option<u64>,
+    /// The relay.
+    #[serde(default)]
+    pub(crate) via: Option<String>,
 }
 
 /// What comes first, so that who asks knows that somebody is there.
@@ -53,6 +65,17 @@ pub(super) struct Hello {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Reply {
     Stored(Stored),
+    /// It is under way.
+    Sending {
+        id: String,
+        peer: String,
+    },
+    News(News),
+    /// What could not be read of a tree, and why: the first ones, and how many there were.
+    LeftOut {
+        skipped: Vec<(String, String)>,
+        total: u64,
+    },
     Entry(Box<Entry>),
     Arrival(Box<Arrival>),
     Finding(Finding),
@@ -76,7 +99,7 @@ impl Request {
 impl Deposit {
     pub(crate) fn new(to: String, paths: &[PathBuf]) -> Self {
         let paths = paths.iter().map(|path| path.as_os_str().as_bytes().to_vec()).collect();
-        Self { to, paths, chunk_size: None, compress: true, expires: None }
+        Self { to, paths, chunk_size: None, compress: true, copy: false, expires: None, via: None }
     }
 
     /// All of them absolute: whoever reads them has another working directory.

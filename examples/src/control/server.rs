@@ -13,15 +13,17 @@ use estafette::Node;
 use serde::Serialize;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::protocol::{Hello, Reply, Request};
-use super::{SOCKET, desk, short};
-use crate::error::CommandError;
+use super::{SOCKET, desk, sending, short};
+use crate::error::{CommandError, ErrorKind};
 
 /// Connections at a time.
 const CONNECTIONS: usize = 16;
+/// Deliveries at a time that are made for others who watch them.
+const SENDS: usize = 64;
 /// For the question: shorter than who waits for a place is patient.
 const QUESTION_MOST: Duration = Duration::from_secs(2);
 /// For each line of the answer to be taken.
@@ -71,18 +73,17 @@ fn listen(folder: &Path, path: &Path) -> io::Result<UnixListener> {
 }
 
 async fn serve(listener: UnixListener, node: Node) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let (places, sends) = (Arc::new(Semaphore::new(CONNECTIONS)), Arc::new(Semaphore::new(SENDS)));
     loop {
         let place = Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
         match listener.accept().await {
             Ok((stream, _)) => {
-                let node = node.clone();
+                let (node, sends) = (node.clone(), Arc::clone(&sends));
                 tokio::spawn(async move {
                     // Whoever asked may be gone before the answer is.
-                    if let Err(error) = attend(stream, &node).await {
+                    if let Err(error) = attend(stream, &node, place, &sends).await {
                         tracing::debug!(%error, "a question was not answered to its end");
                     }
-                    drop(place);
                 });
             }
             Err(error) => {
@@ -93,13 +94,28 @@ async fn serve(listener: UnixListener, node: Node) {
     }
 }
 
-async fn attend(mut stream: UnixStream, node: &Node) -> io::Result<()> {
+async fn attend(mut stream: UnixStream, node: &Node, place: OwnedSemaphorePermit, sends: &Semaphore) -> io::Result<()> {
     let (reading, mut writing) = stream.split();
     say(&mut writing, &Hello { pid: std::process::id(), version: env!("CARGO_PKG_VERSION").into() }).await?;
     let mut line = Vec::new();
     let mut reading = BufReader::new(reading.take(Request::LIMIT));
     timeout(QUESTION_MOST, reading.read_until(b'\n', &mut line)).await??;
     let answer = match serde_json::from_slice(&line) {
+        Ok(Request::Send(deposit)) => {
+            let Ok(_place) = sends.try_acquire() else { return say(&mut writing, &Reply::from(too_many())).await };
+            // It may take long: the others need not wait for it.
+            drop(place);
+            sending::carry_out(node, deposit, reading, &mut writing).await?;
+            Ok(Vec::new())
+        }
+        Ok(Request::Await(id)) => {
+            let Ok(_place) = sends.try_acquire() else { return say(&mut writing, &Reply::from(too_many())).await };
+            drop(place);
+            tokio::select! {
+                answer = desk::answer(node, Request::Await(id)) => answer,
+                () = sending::closed(&mut reading) => return Ok(()),
+            }
+        }
         Ok(request) => desk::answer(node, request).await,
         Err(error) => Err(CommandError::usage(format!("the question was not understood: {error}"), "use the same release on both sides")),
     };
@@ -114,7 +130,12 @@ async fn attend(mut stream: UnixStream, node: &Node) -> io::Result<()> {
     }
 }
 
-async fn say(to: &mut (impl AsyncWriteExt + Unpin), what: &impl Serialize) -> io::Result<()> {
+fn too_many() -> CommandError {
+    let text = format!("the node that runs sends for {SENDS} others already");
+    CommandError::new(ErrorKind::Refused, text, "wait until one of them is done, or send with --detach")
+}
+
+pub(super) async fn say(to: &mut (impl AsyncWriteExt + Unpin), what: &impl Serialize) -> io::Result<()> {
     let mut line = serde_json::to_vec(what).map_err(io::Error::other)?;
     line.push(b'\n');
     timeout(LINE_MOST, to.write_all(&line)).await?

@@ -58,6 +58,14 @@ impl Proxy {
         self.state.0.lock().unwrap().connections
     }
 
+    /// Waits until there have been so many connections in all.
+    pub(crate) fn wait_for_connections(&self, connections: u64) {
+        let (state, changed) = &*self.state;
+        let state = state.lock().unwrap();
+        let (state, waited) = changed.wait_timeout_while(state, PATIENCE, |state| state.connections < connections).unwrap();
+        assert!(!waited.timed_out(), "{} connections were made, and not {connections}", state.connections);
+    }
+
     /// Waits until so many bytes have crossed in all.
     pub(crate) fn wait_for(&self, bytes: u64) {
         let (state, changed) = &*self.state;
@@ -70,6 +78,7 @@ impl Proxy {
         let target = {
             let mut state = self.state.0.lock().unwrap();
             state.connections += 1;
+            self.state.1.notify_all();
             state.target
         };
         // A target that is gone is like none.

@@ -10,6 +10,7 @@ use super::config::{ConfigError, NodeConfig};
 use super::events::NodeEvent;
 use super::handle::Node;
 use super::hub::{Hub, Keep, Listen};
+use super::lease::Lease;
 use super::memory::Remembered;
 use super::outbox::Outbox;
 use super::shared::NodeShared;
@@ -146,7 +147,7 @@ impl NodeBuilder {
     }
 
     /// Where it keeps what must outlive its process: what it has to deliver, what has arrived in part, what was delivered.
-    /// Default: nothing outlives it.
+    /// Default: nothing outlives it. The node gives it back when it has stopped, even if handles of the node are left.
     #[must_use]
     pub fn spool(mut self, spool: Arc<dyn Store>) -> Self {
         self.spool = Some(spool);
@@ -234,7 +235,11 @@ pub(super) struct Parts {
     pub(super) stop: oneshot::Sender<()>,
 }
 
-fn run(builder: NodeBuilder, ready: oneshot::Sender<Result<Parts, StartError>>) {
+fn run(mut builder: NodeBuilder, ready: oneshot::Sender<Result<Parts, StartError>>) {
+    let lease = builder.spool.take().map(Lease::of);
+    // Ends with this thread, whoever still has a handle of the node.
+    let (spool, _term) = lease.unzip();
+    builder.spool = spool.map(|spool| spool as Arc<dyn Store>);
     let system = System::new();
     system.block_on(async move {
         let workers: Vec<_> = (0..builder.config.workers()).map(|_| Arbiter::new()).collect();

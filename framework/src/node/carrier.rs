@@ -144,6 +144,10 @@ impl PackageSink {
         if label.sender != self.carrier {
             return Err(refuse("a relay takes packages only from who made them".into()));
         }
+        if self.shared.trust.peer(&label.receiver).is_none() {
+            let text = format!("the relay does not know the receiver {}, so could not deliver to it: trust it there first", label.receiver);
+            return Err(refuse(text));
+        }
         let id = label.transfer;
         let kept = self.path.with_file_name(format!("{}.package", id.to_hex()));
         std::fs::rename(&self.path, &kept).map_err(|error| self.failed(error))?;
@@ -169,7 +173,7 @@ impl PackageSink {
             tries: 0,
             state: OutboxState::Stored,
             last_failure: None,
-            heard: false,
+            heard: None,
         };
         let state = Arc::new(TransferState::stored(id, label.receiver));
         let deposit = Deposit { id, entry, source: None, pack: None, state, quota: Some(quota) };
@@ -182,7 +186,7 @@ impl PackageSink {
             return match error {
                 // It was kept before its word was: the same word again.
                 OutboxError::Known(true) => Ok(Committed { place: "relay".into(), ..Committed::default() }),
-                error @ (OutboxError::Full { .. } | OutboxError::OverQuota { .. }) => {
+                error @ (OutboxError::Full { .. } | OutboxError::OverQuota { .. } | OutboxError::Unfit { .. }) => {
                     Err(SinkError::Refused(Refusal::for_now(format!("the relay can't keep it: {error}"))))
                 }
                 error => Err(refuse(format!("the relay can't keep it: {error}"))),
@@ -235,7 +239,7 @@ fn open_inbox(shared: Arc<NodeShared>) -> OpenInbox {
             return Err(Failure::new(FailureKind::Untrusted, format!("the package was refused: {reason}")));
         }
         if !shared.trust.allows(&sender, &inbox) {
-            let text = format!("this peer may not deliver to {inbox:?}; ask its owner for a ticket");
+            let text = format!("its sender may not deliver to {inbox:?}: the receiver must trust it beforehand, or give it a ticket");
             return Err(Failure::new(FailureKind::Untrusted, text));
         }
         let Some(place) = shared.directory.inbox(&inbox) else {

@@ -106,8 +106,11 @@ pub enum TransferNews {
         /// Why.
         failure: Failure,
     },
-    /// A relay holds it durably.
-    Relayed,
+    /// A relay holds it durably: of an incoming one, this node.
+    Relayed {
+        /// Which.
+        relay: PeerId,
+    },
     /// The receiver has verified and committed it.
     Delivered {
         /// The receiver's word.

@@ -84,8 +84,11 @@ pub enum SendError {
     #[error("no thread could be started to look at the source: {0}")]
     Thread(std::io::Error),
     /// A relay carries packages, and this node makes none.
-    #[error("only a node with a spool that has a folder can send through a relay: give it one with `.spool(…)`")]
+    #[error("only a node with a spool that has a folder can send through a relay, and not what is transient: give it one with `.spool(…)`")]
     NoPackages,
+    /// Nothing keeps a copy.
+    #[error("only a node with a spool that has a folder can keep a copy of what it sends, and not of what is transient")]
+    NoCopies,
     /// It could not be stored.
     #[error(transparent)]
     Outbox(#[from] OutboxError),
@@ -176,11 +179,15 @@ impl Node {
         let (source, content) = look_at(source).await?;
         let created = now();
         let expires = created + expiry.as_secs();
-        let kept = source.reference().filter(|reference| shared.registry.can_reopen(&reference.kind) && options.via.is_none());
+        let refers = options.via.is_none() && !options.copy;
+        let kept = source.reference().filter(|reference| refers && shared.registry.can_reopen(&reference.kind));
         let folder = shared.spool.as_ref().and_then(|spool| spool.folder());
         let packs = kept.is_none() && folder.is_some() && shared.registry.packages_in_use().is_ok();
-        if options.via.is_some() && !(packs && self.0.outbox.is_some()) {
+        if options.via.is_some() && (options.transient || !packs || self.0.outbox.is_none()) {
             return Err(SendError::NoPackages);
+        }
+        if options.copy && (options.transient || !packs || self.0.outbox.is_none()) {
+            return Err(SendError::NoCopies);
         }
         if let (Some(outbox), false, true) = (&self.0.outbox, options.transient, packs || kept.is_some()) {
             let Know { addresses, token } = know;
@@ -208,7 +215,7 @@ impl Node {
                 tries: if packs { 0 } else { 1 },
                 state: OutboxState::Stored,
                 last_failure: None,
-                heard: false,
+                heard: None,
             };
             let state = Arc::new(TransferState::stored(id, peer));
             let (source, pack) = match folder.filter(|_| packs) {
@@ -297,7 +304,9 @@ impl Node {
         })?;
         let changed = is_done.await.map_err(std::io::Error::other)??;
         if let Some(arrival) = &changed {
-            hub.do_send(ToSession(sender, SayProcessed { transfer, mac: *arrival.processed_mac.expose() }));
+            for peer in [Some(sender), arrival.carried_by].into_iter().flatten() {
+                hub.do_send(ToSession(peer, SayProcessed { transfer, mac: *arrival.processed_mac.expose() }));
+            }
         }
         Ok(changed.is_some())
     }

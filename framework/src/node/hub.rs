@@ -15,9 +15,9 @@ use super::session::Session;
 use super::session::signals::{Close, Command, Drain, Know, LinkUp, Retire, Start, StayConnected};
 use super::shared::NodeShared;
 use super::transport::{Connection, Listener};
-use crate::delivery::{Receipt, TransferId};
+use crate::delivery::TransferId;
 use crate::supervise::StopSupervisor;
-use crate::wire::{PeerId, RefuseReason};
+use crate::wire::{PeerId, RefuseReason, Word, WordKind};
 
 /// The wait after a failed `accept`: most often the process has run out of file descriptors.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
@@ -96,13 +96,13 @@ pub(crate) struct ProcessedWord {
     pub(crate) mac: [u8; 32],
 }
 
-/// A relay tells what the receiver of a package has said.
+/// A relay tells what has become of a package.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct PassedWord {
     pub(crate) peer: PeerId,
     pub(crate) transfer: TransferId,
-    pub(crate) receipt: Receipt,
+    pub(crate) word: Word,
 }
 
 /// A peer has noted a word.
@@ -111,6 +111,7 @@ pub(crate) struct PassedWord {
 pub(crate) struct HeardWord {
     pub(crate) peer: PeerId,
     pub(crate) transfer: TransferId,
+    pub(crate) what: WordKind,
 }
 
 /// Keep a link with this peer up.
@@ -123,7 +124,11 @@ impl Handler<Connect> for Hub {
 
     fn handle(&mut self, Connect(peer): Connect, ctx: &mut Context<Self>) {
         if !self.stopping {
-            self.session(peer, ctx).do_send(StayConnected);
+            // Its session may have begun before somebody said where the peer is now.
+            let addresses = self.shared.trust.peer(&peer).map(|peer| peer.addresses).unwrap_or_default();
+            let session = self.session(peer, ctx);
+            session.do_send(Know { addresses, token: None });
+            session.do_send(StayConnected);
         }
     }
 }

@@ -49,10 +49,14 @@ impl Identity {
         let path = path.as_ref();
         let failed = |error| KeyFileError::Io { path: path.to_owned(), action: "read", error };
         let file = fs::File::open(path).map_err(failed)?;
-        check_mode(path, &file.metadata().map_err(failed)?)?;
+        let malformed = || KeyFileError::Malformed { path: path.to_owned() };
+        let metadata = file.metadata().map_err(failed)?;
+        if !metadata.is_file() {
+            return Err(malformed());
+        }
+        check_mode(path, &metadata)?;
         let mut text = Zeroizing::new(String::new());
         file.take(1024).read_to_string(&mut text).map_err(failed)?;
-        let malformed = || KeyFileError::Malformed { path: path.to_owned() };
         let upper = Zeroizing::new(text.trim().to_ascii_uppercase());
         let bytes = Zeroizing::new(BASE32_NOPAD.decode(upper.as_bytes()).map_err(|_| malformed())?);
         let secret = Zeroizing::new(<[u8; 32]>::try_from(bytes.as_slice()).map_err(|_| malformed())?);
@@ -142,5 +146,7 @@ mod tests {
         let path = folder.path().join("node.key");
         private_file(&path).unwrap().write_all(b"hello").unwrap();
         assert!(matches!(Identity::load_or_create(&path), Err(KeyFileError::Malformed { .. })));
+        // Nobody is to be told to change the mode of a folder.
+        assert!(matches!(Identity::load_or_create(folder.path()), Err(KeyFileError::Malformed { .. })));
     }
 }

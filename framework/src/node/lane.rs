@@ -71,6 +71,8 @@ pub(crate) struct Lane {
     /// Counts connections, so that the last word of an old one is not taken for that of a new one.
     serial: u64,
     retained: BTreeMap<(u64, u64), Retained>,
+    /// Whether it is looked for frames that nobody acknowledges.
+    looking: bool,
     streams: Streams,
     sending: HashMap<(Vec<String>, u16), Chain<Chunk>>,
     receiving: HashMap<(Vec<String>, u16), Chain<Sealed>>,
@@ -131,7 +133,7 @@ pub(crate) struct Forget {
 }
 
 /// The receiver has these.
-#[derive(Debug, Message)]
+#[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Acknowledged {
     pub(crate) stream: u64,
@@ -156,7 +158,7 @@ pub(super) struct AcknowledgeCopy {
 }
 
 /// The receiver lost this one: send its frame again, if it is kept here.
-#[derive(Debug, Message)]
+#[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Resend {
     pub(crate) stream: u64,
@@ -196,6 +198,7 @@ impl Lane {
             connection: None,
             serial: 0,
             retained: BTreeMap::new(),
+            looking: false,
             streams: Streams::default(),
             sending: HashMap::new(),
             receiving: HashMap::new(),
@@ -226,13 +229,26 @@ impl Lane {
 
     /// Sends a frame again that nobody has acknowledged for long: damage to the header of a frame, which names stream and
     /// index in the clear, can make it pass for one that is not wanted. One at a time, ever more rarely: the lane may be slow.
-    fn repeat_unheard(&mut self) {
+    fn repeat_unheard(&mut self, ctx: &mut Context<Self>) {
         let patience = self.shared.config.link.dead_after();
         let overdue = |retained: &Retained| retained.put_out.elapsed() > patience.saturating_mul(1 << retained.unheard.min(10));
         let oldest = self.retained.iter_mut().filter(|(_, retained)| overdue(retained)).min_by_key(|(_, retained)| retained.put_out);
         if let Some((&key, retained)) = oldest.filter(|_| self.connection.is_some()) {
             retained.unheard = retained.unheard.saturating_add(1);
             self.put_out(key);
+        }
+        if !self.retained.is_empty() {
+            self.look_for_unheard(ctx);
+        }
+    }
+
+    /// As long as there are frames: a lane that keeps none has nothing to look for.
+    fn look_for_unheard(&mut self, ctx: &mut Context<Self>) {
+        if !std::mem::replace(&mut self.looking, true) {
+            ctx.run_later(LOOK_FOR_UNHEARD, |lane, ctx| {
+                lane.looking = false;
+                lane.repeat_unheard(ctx);
+            });
         }
     }
 
@@ -266,10 +282,6 @@ impl Lane {
 
 impl Actor for Lane {
     type Context = Context<Self>;
-
-    fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.run_interval(LOOK_FOR_UNHEARD, |lane, _| lane.repeat_unheard());
-    }
 
     fn stopped(&mut self, _: &mut Self::Context) {
         self.detach();
@@ -361,10 +373,11 @@ impl Handler<Forget> for Lane {
 impl Handler<Sealed> for Lane {
     type Result = ();
 
-    fn handle(&mut self, sealed: Sealed, _: &mut Context<Self>) {
+    fn handle(&mut self, sealed: Sealed, ctx: &mut Context<Self>) {
         if sealed.custody().transfer().is_closed() {
             return sealed.custody().finish(0);
         }
+        self.look_for_unheard(ctx);
         sealed.custody().sealed();
         let key = (sealed.custody().transfer().stream, sealed.custody().index());
         self.retained.insert(key, Retained { sealed, put_out: Instant::now(), asked: 0, unheard: 0 });

@@ -197,9 +197,10 @@ async fn control(frames: &mut FrameReader<impl AsyncRead + Unpin>, seat: &mut Re
         error => LaneEnd::Violation(error.to_string()),
     });
     match opened? {
+        // Awaited, so that a flood waits in the socket.
         Control::Received { stream, indices } => {
-            seat.lane.do_send(Acknowledged { stream, indices });
-            Ok(())
+            let heard = seat.lane.send(Acknowledged { stream, indices }).await;
+            heard.map_err(|_| LaneEnd::Closed)
         }
         other => Err(LaneEnd::Violation(format!("{} does not belong on a bulk lane", other.name()))),
     }

@@ -19,6 +19,8 @@ use crate::wire::{PeerId, SecretBytes, codec};
 const SKEW: u64 = 300;
 /// Words about processed deliveries that are said in one go when a link is up.
 const SAID_AT_ONCE: usize = 1024;
+/// The inbox that arrivals are noted under which are kept for somebody else. No inbox can be called like that.
+pub(crate) const RELAYED: &str = "/relayed";
 /// The table of the spool.
 pub(crate) const TABLE: &str = "delivered";
 
@@ -53,6 +55,10 @@ pub struct Arrival {
     pub processed: Processed,
     /// The proof for the sender that it was processed.
     pub(crate) processed_mac: SecretBytes,
+    /// The relay that brought it, who passes words on.
+    pub(crate) carried_by: Option<PeerId>,
+    /// Who packed it, in what is remembered for who carried it.
+    pub(crate) packed_by: Option<PeerId>,
 }
 
 /// Whether the receiving application is done with a delivery.
@@ -113,6 +119,24 @@ impl Remembered {
         Ok(())
     }
 
+    /// Forgets a package that was kept for somebody else, and given up: its sender may send it again. What the spool knows of
+    /// it is left to [`Self::remove_record`]; whether there was one.
+    pub(crate) fn forget_relayed(&self, sender: PeerId, transfer: TransferId) -> bool {
+        let mut table = self.table();
+        let key = (sender, transfer);
+        table.arrivals.get(&key).is_some_and(|arrival| arrival.inbox == RELAYED) && table.arrivals.remove(&key).is_some()
+    }
+
+    /// Takes the record of what was forgotten out of the spool, unless it has come again. May block.
+    pub(crate) fn remove_record(&self, sender: PeerId, transfer: TransferId) -> io::Result<()> {
+        match &self.spool {
+            Some(spool) if self.arrival(sender, transfer).is_none() => {
+                spool.write(vec![Change::Remove { table: TABLE, key: delivery_key(sender, transfer) }])
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Changes what is remembered of a delivery, if it is; durable when it returns. May block.
     pub(crate) fn change(&self, sender: PeerId, transfer: TransferId, change: impl FnOnce(&mut Arrival)) -> io::Result<Option<Arrival>> {
         let Some(mut arrival) = self.arrival(sender, transfer) else { return Ok(None) };
@@ -121,16 +145,21 @@ impl Remembered {
         Ok(Some(arrival))
     }
 
-    /// What the peer has not heard yet of deliveries it made, the most of it that is said at once.
+    /// What the peer has not heard yet of deliveries it made or carried, the most of it that is said at once.
     pub(crate) fn unheard(&self, sender: PeerId) -> Vec<(TransferId, [u8; 32])> {
         let table = self.table();
-        let unheard = table.arrivals.iter().filter(|((peer, _), arrival)| *peer == sender && arrival.processed == Processed::Unheard);
+        let is_told = |peer: PeerId, arrival: &Arrival| peer == sender || arrival.carried_by == Some(sender);
+        let unheard =
+            table.arrivals.iter().filter(|((peer, _), arrival)| arrival.processed == Processed::Unheard && is_told(*peer, arrival));
         unheard.map(|((_, transfer), arrival)| (*transfer, *arrival.processed_mac.expose())).take(SAID_AT_ONCE).collect()
     }
 
-    /// All of them, the newest first.
+    /// All that were delivered here, the newest first: not what is kept for others, and each once, whoever carried it.
     pub(crate) fn list(&self) -> Vec<(PeerId, TransferId, Arrival)> {
-        let mut list: Vec<_> = self.table().arrivals.iter().map(|(&(peer, transfer), arrival)| (peer, transfer, arrival.clone())).collect();
+        let table = self.table();
+        let here = table.arrivals.iter().filter(|(_, arrival)| arrival.packed_by.is_none() && arrival.inbox != RELAYED);
+        let mut list: Vec<_> = here.map(|(&(peer, transfer), arrival)| (peer, transfer, arrival.clone())).collect();
+        drop(table);
         // The same order every time, of those that came in the same second, too.
         list.sort_by_key(|&(peer, transfer, ref arrival)| (std::cmp::Reverse(arrival.at), peer, transfer));
         list
@@ -218,6 +247,8 @@ mod tests {
             receipt,
             processed: Processed::No,
             processed_mac: SecretBytes::new([4; 32]),
+            carried_by: None,
+            packed_by: None,
         }
     }
 

@@ -18,6 +18,7 @@ mod inspect;
 mod key_file;
 mod lane;
 mod lane_io;
+mod lease;
 mod link;
 mod memory;
 mod messages;

@@ -157,17 +157,19 @@ pub enum Control {
         /// The proof: under the key of the attempt that was delivered.
         mac: [u8; 32],
     },
-    /// What a relay was told by the receiver of a package. Said again on each new link until it is heard.
+    /// What a relay has to say of a package that it was given. Said again on each new link until it is heard.
     Passed {
         /// Which transfer of the one who hears this.
         transfer: TransferId,
-        /// The receiver's word.
-        receipt: Receipt,
+        /// The word.
+        word: Word,
     },
     /// A word about a transfer was heard, and is noted.
     Heard {
         /// Which transfer.
         transfer: TransferId,
+        /// Which word: the next one may be on its way.
+        what: WordKind,
     },
     /// Batches of messages follow on this link, sealed under a key of their own: said once, if both have
     /// [`FEATURE_MESSAGES`](super::FEATURE_MESSAGES).
@@ -216,6 +218,44 @@ pub struct Receipt {
     pub files: u64,
     /// Keyed BLAKE3 under a key derived from the transfer key: no relay can forge it.
     pub mac: [u8; 32],
+}
+
+/// What a relay says of a package. All but a failure is the receiver's own word, and proves itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Word {
+    /// The receiver has verified and committed it.
+    Delivered(Receipt),
+    /// The receiving application is done with it.
+    Processed {
+        /// The word that came before.
+        receipt: Receipt,
+        /// The proof.
+        mac: [u8; 32],
+    },
+    /// The relay has given it up: the receiver refused it, or it expired. The relay's own word.
+    Failed(Failure),
+}
+
+/// Which word it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum WordKind {
+    /// That it was delivered.
+    Delivered,
+    /// That it was processed.
+    Processed,
+    /// That it was given up.
+    Failed,
+}
+
+impl Word {
+    /// Which one it is.
+    pub fn kind(&self) -> WordKind {
+        match self {
+            Self::Delivered(_) => WordKind::Delivered,
+            Self::Processed { .. } => WordKind::Processed,
+            Self::Failed(_) => WordKind::Failed,
+        }
+    }
 }
 
 impl Control {

@@ -110,11 +110,25 @@ fn golden() -> Vec<(Control, Vec<u8>)> {
         (Control::Goodbye { reason: "bye".to_owned() }, bytes![u32s(19), text("bye")]),
         (Control::Processed { transfer: TransferId::from_bytes([6; 24]), mac: [9; 32] }, bytes![u32s(20), [6; 24], [9; 32]]),
         (
-            Control::Passed { transfer: TransferId::from_bytes([6; 24]), receipt },
-            bytes![u32s(21), [6; 24], [1; 32], u64s(2), text("in/big.tar"), u64s(1), [3; 32]],
+            Control::Passed { transfer: TransferId::from_bytes([6; 24]), word: Word::Delivered(receipt) },
+            bytes![u32s(21), [6; 24], u32s(0), [1; 32], u64s(2), text("in/big.tar"), u64s(1), [3; 32]],
         ),
-        (Control::Heard { transfer: TransferId::from_bytes([6; 24]) }, bytes![u32s(22), [6; 24]]),
+        (Control::Heard { transfer: TransferId::from_bytes([6; 24]), what: WordKind::Failed }, bytes![u32s(22), [6; 24], u32s(2)]),
     ]
+}
+
+#[test]
+fn the_bytes_of_every_word_of_a_relay_are_held() {
+    let receipt = Receipt { digest: [1; 32], length: 2, place: String::new(), files: 1, mac: [3; 32] };
+    let passed = |word| Control::Passed { transfer: TransferId::from_bytes([6; 24]), word };
+    let golden_receipt = bytes![[1; 32], u64s(2), text(""), u64s(1), [3; 32]];
+    for (word, bytes) in [
+        (Word::Processed { receipt, mac: [9; 32] }, bytes![u32s(21), [6; 24], u32s(1), golden_receipt, [9; 32]]),
+        (Word::Failed(failure()), bytes![u32s(21), [6; 24], u32s(2), golden_failure()]),
+    ] {
+        assert_eq!(passed(word.clone()).encode().unwrap(), bytes, "{word:?}");
+        assert_eq!(Control::decode(&bytes).unwrap(), passed(word));
+    }
 }
 
 #[test]

@@ -37,7 +37,7 @@ mod speak;
 mod ticket;
 
 pub use channel::{ControlOpener, ControlSealer, LinkError, PLAINTEXT_LIMIT};
-pub use control::{Control, Receipt, RefuseReason};
+pub use control::{Control, Receipt, RefuseReason, Word, WordKind};
 pub use failure::{Failure, FailureKind};
 pub use frame::{CONTROL_BODY_LIMIT, FLAG_LAST, Frame, FrameDecoder, FrameError, FrameHeader, FrameKind, HEADER_LENGTH};
 pub use handshake::{

@@ -1,4 +1,4 @@
-//! What others ask of the outbox: to take a delivery in, to tell what it holds; and what a receiver says of one.
+//! What others ask of the outbox: to take a delivery in, and to tell what it holds.
 
 use std::io;
 use std::rc::Rc;
@@ -10,8 +10,6 @@ use actix::{ActorFutureExt, Context, Handler, Message, MessageResult, ResponseAc
 use super::{Expected, Held, Kept, Outbox, OutboxEntry, OutboxState, TABLE, write_to};
 use crate::delivery::{Content, Failure, FailureKind, TransferId};
 use crate::node::handle::TransferState;
-use crate::node::hub::{ProcessedWord, ToSession};
-use crate::node::session::signals::Noted;
 use crate::node::shared::NodeShared;
 use crate::node::{Change, PackError, PackOrder, Packed, RelayQuota};
 use crate::pipeline::Source;
@@ -101,7 +99,7 @@ impl Handler<Deposit> for Outbox {
             // Another process makes the first try.
             (entry.tries, source) = (0, None);
         }
-        let held = Held { entry: entry.clone(), state, source, busy: true, cancelled: Rc::default() };
+        let held = Held { entry: entry.clone(), state, source, busy: true, cancelled: Rc::default(), said: None, revived: false };
         self.entries.insert(id, held);
         let (spool, shared, used, limit) =
             (Arc::clone(&self.spool), Arc::clone(&self.shared), self.used(), self.shared.config.outbox_bytes);
@@ -122,11 +120,12 @@ impl Handler<Deposit> for Outbox {
                 }
             };
             if let Some(held) = outbox.entries.get_mut(&id) {
-                (held.entry, held.busy) = (entry, false);
+                held.entry = entry;
                 if held.cancelled.get() {
                     drop(outbox.remove(id, ctx));
                 } else {
                     outbox.schedule.wait(held.entry.next_hop(), held.entry.created, id, Instant::now());
+                    outbox.set_free(id, ctx);
                 }
             }
             outbox.try_what_is_due(ctx);
@@ -142,6 +141,9 @@ impl Outbox {
             return Err(OutboxError::None);
         }
         if let Some(known) = self.entries.get(&id) {
+            if known.entry.relayed_for.is_some() && matches!(known.entry.state, OutboxState::Dead { .. }) {
+                return Err(OutboxError::Unfit { id, why: "was given up here, and is not forgotten yet; send it again later" });
+            }
             return Err(OutboxError::Known((known.entry.peer, known.entry.relayed_for) == (entry.peer, entry.relayed_for)));
         }
         if self.entries.values().filter(|held| held.entry.is_open()).count() >= limit {
@@ -152,7 +154,8 @@ impl Outbox {
             return Err(OutboxError::OverQuota { used, limit });
         }
         let Some(RelayQuota { packages, bytes }) = quota else { return Ok(()) };
-        let theirs = self.entries.values().filter(|held| held.entry.relayed_for == entry.relayed_for && held.entry.is_open());
+        let counts = |entry: &OutboxEntry| entry.is_open() || entry.is_unheard();
+        let theirs = self.entries.values().filter(|held| held.entry.relayed_for == entry.relayed_for && counts(&held.entry));
         let (count, used) = theirs.fold((0, 0), |(count, used), held| (count + 1, used + held.entry.bytes()));
         if count >= packages {
             return Err(OutboxError::Full { limit: packages });
@@ -199,41 +202,6 @@ impl Handler<Find> for Outbox {
 
     fn handle(&mut self, Find(id): Find, _: &mut Context<Self>) -> Self::Result {
         self.entries.get(&id).map(|held| Arc::clone(&held.state))
-    }
-}
-
-impl Handler<ProcessedWord> for Outbox {
-    type Result = ();
-
-    fn handle(&mut self, ProcessedWord { peer, transfer, mac }: ProcessedWord, ctx: &mut Context<Self>) {
-        let held = self.entries.get_mut(&transfer).filter(|held| held.entry.peer == peer);
-        let noted = match held.as_ref().map(|held| &held.entry.state) {
-            // A word about what is forgotten, or noted before: it need not be said again.
-            None | Some(OutboxState::Processed { .. } | OutboxState::Dead { .. }) => None,
-            // It comes again on the next link: the word of the delivery itself is still on its way.
-            Some(OutboxState::Stored | OutboxState::Relayed { .. }) => return,
-            Some(OutboxState::Delivered { receipt, proof, .. }) => {
-                // The comparison takes the same time wherever the bytes differ.
-                if blake3::Hash::from_bytes(*proof) != blake3::Hash::from_bytes(mac) {
-                    return tracing::warn!(%transfer, "a peer says that a delivery was processed, and can't prove it");
-                }
-                Some(receipt.clone())
-            }
-        };
-        let (Some(receipt), Some(held)) = (noted, held) else {
-            return self.hub.do_send(ToSession(peer, Noted { transfer }));
-        };
-        held.entry.state = OutboxState::Processed { at: crate::node::trust::now(), receipt };
-        let (record, hub) = (held.record(transfer), self.hub.clone());
-        self.write(record, ctx, move |outbox, written, _| match written {
-            Ok(()) => {
-                if let Some(held) = outbox.entries.get(&transfer) {
-                    held.state.update(|status| status.processed = true);
-                }
-                hub.do_send(ToSession(peer, Noted { transfer }));
-            }
-            Err(error) => tracing::error!(%transfer, %error, "the spool could not note that a delivery was processed"),
-        });
     }
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::delivery::{Failure, FailureKind, Receipt, TransferId};
 use crate::pipeline::{Compression, SourceReference};
-use crate::wire::{PeerId, SecretBytes, codec};
+use crate::wire::{PeerId, SecretBytes, WordKind, codec};
 
 /// The table of the spool. Keys are transfer ids.
 pub(crate) const TABLE: &str = "outbox";
@@ -51,8 +51,8 @@ pub struct OutboxEntry {
     pub state: OutboxState,
     /// How the last try ended, if it did not deliver.
     pub last_failure: Option<Failure>,
-    /// Whether who packed it has heard how it ended.
-    pub(crate) heard: bool,
+    /// The last word about it that who packed it has heard.
+    pub(crate) heard: Option<WordKind>,
 }
 
 /// Where the content of a delivery is kept.
@@ -116,6 +116,8 @@ pub enum OutboxState {
         at: u64,
         /// The receiver's word.
         receipt: Receipt,
+        /// What proved it.
+        proof: [u8; 32],
     },
     /// A dead letter: it will not be tried again unless somebody says so.
     Dead {
@@ -233,7 +235,7 @@ pub(crate) mod tests {
             tries: 1,
             state: OutboxState::Stored,
             last_failure: None,
-            heard: false,
+            heard: None,
         }
     }
 

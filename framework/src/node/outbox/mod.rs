@@ -10,6 +10,7 @@ mod orders;
 mod relay;
 mod schedule;
 mod tries;
+mod words;
 
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
@@ -28,15 +29,19 @@ pub(crate) use self::entry::tests::entry as entry_for_tests;
 pub(crate) use self::entry::{Expected, Kept, TABLE, is_readable};
 pub use self::entry::{OutboxEntry, OutboxState};
 pub(crate) use self::orders::{Order, OrderKind};
+pub(crate) use self::relay::AskedAgain;
 use self::schedule::Schedule;
-use super::events::NodeEvent;
+use self::words::Said;
+use super::events::{Direction, NodeEvent, TransferEvent, TransferNews};
 use super::handle::TransferState;
-use super::hub::Hub;
+use super::hub::{Hub, ToSession};
+use super::session::signals::{Noted, SayPassed};
 use super::shared::NodeShared;
 use super::store::{Change, Store};
 use super::trust::now;
 use crate::delivery::{Content, Failure, FailureKind, TransferId};
 use crate::pipeline::Source;
+use crate::wire::{PeerId, WordKind};
 
 /// How often it is looked what is due.
 const TICK: Duration = Duration::from_millis(250);
@@ -51,6 +56,8 @@ pub(crate) struct Outbox {
     hub: Addr<Hub>,
     entries: HashMap<TransferId, Held>,
     schedule: Schedule,
+    /// Whether it will be looked what is due: not while nothing waits.
+    looking: bool,
     stopping: bool,
     /// It tries nothing: another process will.
     dormant: bool,
@@ -66,6 +73,10 @@ struct Held {
     busy: bool,
     /// Somebody wants it out. Shared with the try under way.
     cancelled: Rc<Cell<bool>>,
+    /// What was said of it while it was busy, and by whom: the last word, which holds the ones before.
+    said: Option<(PeerId, Said)>,
+    /// It was a dead letter, and is tried again.
+    revived: bool,
 }
 
 /// Says whether a change has become durable.
@@ -76,7 +87,7 @@ impl Outbox {
     pub(crate) fn load(shared: Arc<NodeShared>, spool: Arc<dyn Store>, hub: Addr<Hub>, dormant: bool) -> io::Result<Self> {
         super::memory::sweep(spool.as_ref(), now())?;
         let (entries, schedule) = (HashMap::new(), Schedule::default());
-        let mut outbox = Self { shared, spool, hub, entries, schedule, stopping: false, dormant };
+        let mut outbox = Self { shared, spool, hub, entries, schedule, looking: false, stopping: false, dormant };
         for (key, value) in outbox.spool.load(TABLE)? {
             match OutboxEntry::decode(&key, &value) {
                 Some((id, entry)) => outbox.take_up(id, entry),
@@ -103,7 +114,7 @@ impl Outbox {
             OutboxState::Dead { failure, .. } => state.end(Err(failure.clone())),
             OutboxState::Stored | OutboxState::Relayed { .. } => self.schedule.wait(entry.next_hop(), entry.created, id, Instant::now()),
         }
-        self.entries.insert(id, Held { entry, state, source: None, busy: false, cancelled: Rc::default() });
+        self.entries.insert(id, Held { entry, state, source: None, busy: false, cancelled: Rc::default(), said: None, revived: false });
     }
 
     /// Makes a change durable, off this thread; `then` runs when it is.
@@ -121,32 +132,84 @@ impl Outbox {
     /// Notes how a delivery ended. It is over for those who wait when that is durable; where the store fails, that is said, and
     /// the delivery is found out again at the next start.
     fn conclude(&mut self, id: TransferId, state: OutboxState, ctx: &mut Context<Self>) {
+        self.conclude_by(id, state, None, ctx);
+    }
+
+    /// The same, by the word of somebody, who is answered when it is durable.
+    fn conclude_by(&mut self, id: TransferId, state: OutboxState, by: Option<(PeerId, WordKind)>, ctx: &mut Context<Self>) {
         let Some(held) = self.entries.get_mut(&id) else { return };
+        let arrives = !matches!(held.entry.state, OutboxState::Delivered { .. });
+        if matches!(held.entry.state, OutboxState::Dead { .. }) {
+            // It had ended for those who waited, and wrongly.
+            held.state = Arc::new(TransferState::stored(id, held.entry.peer));
+        }
+        let before = by.map(|_| held.entry.state.clone());
         (held.entry.state, held.busy, held.source) = (state, true, None);
         if let OutboxState::Dead { failure, .. } = &held.entry.state {
             tracing::error!(transfer = %id, name = held.entry.name, %failure, "a delivery became a dead letter");
         }
         let change = held.record(id);
-        self.write(change, ctx, move |outbox, written, _| {
-            let Some(held) = outbox.entries.get_mut(&id) else { return };
-            held.busy = false;
-            if let Err(error) = written {
-                tracing::error!(transfer = %id, %error, "the spool could not note how a delivery ended");
+        self.write(change, ctx, move |outbox, written, ctx| {
+            let failed =
+                written.inspect_err(|error| tracing::error!(transfer = %id, %error, "the spool could not note how a delivery ended"));
+            match (failed.is_err(), before) {
+                // It is not answered, so it is said again.
+                (true, Some(before)) => outbox.take_back(id, before),
+                _ => outbox.tell_end(id, arrives),
             }
-            match &held.entry.state {
-                OutboxState::Delivered { receipt, .. } | OutboxState::Processed { receipt, .. } => {
-                    let (state, receipt) = (Arc::clone(&held.state), receipt.clone());
-                    outbox.discard_package(id);
-                    state.end(Ok(receipt));
-                    outbox.pass_on(id);
-                }
-                OutboxState::Dead { failure, .. } => {
-                    outbox.shared.emit(NodeEvent::failed(id, held.entry.peer, failure.clone()));
-                    held.state.end(Err(failure.clone()));
-                }
-                OutboxState::Stored | OutboxState::Relayed { .. } => {}
+            if let (Ok(()), Some((peer, what))) = (failed, by) {
+                outbox.hub.do_send(ToSession(peer, Noted { transfer: id, what }));
             }
+            outbox.set_free(id, ctx);
+            outbox.look_again(ctx);
         });
+    }
+
+    /// What was said of it could not be noted: it is as it was.
+    fn take_back(&mut self, id: TransferId, before: OutboxState) {
+        let Some(held) = self.entries.get_mut(&id) else { return };
+        held.entry.state = before;
+        if let OutboxState::Dead { failure, .. } = &held.entry.state {
+            held.state.end(Err(failure.clone()));
+        }
+        if held.entry.is_open() {
+            self.schedule.wait(held.entry.next_hop(), held.entry.created, id, Instant::now());
+        }
+    }
+
+    /// Tells everybody how a delivery ended; `arrives` if this is the first that is heard of its arrival.
+    fn tell_end(&mut self, id: TransferId, arrives: bool) {
+        let Some(held) = self.entries.get(&id) else { return };
+        let (peer, state) = (held.entry.peer, Arc::clone(&held.state));
+        match &held.entry.state {
+            OutboxState::Delivered { receipt, .. } | OutboxState::Processed { receipt, .. } => {
+                let receipt = receipt.clone();
+                if arrives && held.entry.package().is_some() {
+                    let (news, direction) = (TransferNews::Delivered { receipt: receipt.clone() }, Direction::Outgoing);
+                    self.shared.emit(NodeEvent::Transfer(TransferEvent { transfer: id, peer, direction, news }));
+                }
+                if matches!(held.entry.state, OutboxState::Processed { .. }) {
+                    state.update(|status| status.processed = true);
+                }
+                self.discard_package(id);
+                state.end(Ok(receipt));
+                self.pass_on(id);
+            }
+            OutboxState::Dead { failure, .. } => {
+                if held.entry.relayed_for.is_some() {
+                    // Who packed it has another one. A dead letter here takes no more room than its record.
+                    self.discard_package(id);
+                }
+                self.shared.emit(NodeEvent::failed(id, peer, failure.clone()));
+                state.end(Err(failure.clone()));
+                self.pass_on(id);
+            }
+            OutboxState::Relayed { .. } => {
+                let (news, direction) = (TransferNews::Relayed { relay: held.entry.next_hop() }, Direction::Outgoing);
+                self.shared.emit(NodeEvent::Transfer(TransferEvent { transfer: id, peer, direction, news }));
+            }
+            OutboxState::Stored => {}
+        }
     }
 
     /// Takes a delivery out. It is over for those who wait when that is durable; where the store fails, it stays.
@@ -156,27 +219,34 @@ impl Outbox {
         held.busy = true;
         self.schedule.withdraw(held.entry.next_hop(), held.entry.created, id);
         let change = Change::Remove { table: TABLE, key: id.as_bytes().to_vec() };
-        self.write(Ok(change), ctx, move |outbox, outcome, _| {
+        self.write(Ok(change), ctx, move |outbox, outcome, ctx| {
             match (outbox.entries.get_mut(&id), &outcome) {
                 (Some(held), Ok(())) => {
                     let failure = Failure::new(FailureKind::Cancelled, "taken out of the outbox");
                     if held.entry.is_open() {
                         outbox.shared.emit(NodeEvent::failed(id, held.entry.peer, failure.clone()));
+                        if let Some(sender) = held.entry.relayed_for {
+                            outbox.hub.do_send(ToSession(sender, SayPassed { transfer: id, word: relay::gone() }));
+                        }
                     }
                     held.state.end(Err(failure));
-                    outbox.discard_package(id);
+                    // One that was given up here has none any more, and who packed it may be about to send it again.
+                    if held.entry.relayed_for.is_none() || !matches!(held.entry.state, OutboxState::Dead { .. }) {
+                        outbox.discard_package(id);
+                    }
                     outbox.entries.remove(&id);
                 }
                 (Some(held), Err(error)) => {
                     tracing::error!(transfer = %id, %error, "a delivery could not be taken out of the spool: it stays in the outbox");
-                    held.busy = false;
                     held.cancelled.set(false);
                     if held.entry.is_open() {
                         outbox.schedule.wait(held.entry.next_hop(), held.entry.created, id, Instant::now());
                     }
+                    outbox.set_free(id, ctx);
                 }
                 (None, _) => {}
             }
+            outbox.look_again(ctx);
             // Whoever asked may be gone.
             let _ = answer.send(outcome);
         });
@@ -270,11 +340,6 @@ impl Actor for Outbox {
                 }
             }
         }));
-        ctx.run_interval(TICK, |outbox, ctx| {
-            if !outbox.schedule.is_empty() {
-                outbox.try_what_is_due(ctx);
-            }
-        });
         ctx.run_interval(SWEEP, Self::expire);
         self.try_what_is_due(ctx);
     }

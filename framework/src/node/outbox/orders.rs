@@ -63,6 +63,9 @@ impl Outbox {
                 self.schedule.hurry(held.entry.next_hop(), held.entry.created, id, Instant::now());
                 Ok(Obeyed::Done)
             }
+            OrderKind::Retry if held.entry.relayed_for.is_some() && !held.entry.is_open() => {
+                unfit("was given up, and only who packed it can send it again")
+            }
             OrderKind::Retry if !matches!(held.entry.state, OutboxState::Dead { .. }) => unfit("was delivered already"),
             OrderKind::Cancel if !held.entry.is_open() => unfit("is over already; drop it to forget it"),
             OrderKind::Cancel if held.busy => {
@@ -89,15 +92,16 @@ impl Outbox {
         held.state = Arc::new(TransferState::stored(id, held.entry.peer));
         (held.entry.state, held.busy) = (OutboxState::Stored, true);
         held.cancelled.set(false);
+        held.revived = true;
         let record = held.record(id);
         self.write(record, ctx, move |outbox, outcome, ctx| {
             if let Some(held) = outbox.entries.get_mut(&id) {
-                held.busy = false;
                 if outcome.is_ok() {
                     outbox.schedule.wait(held.entry.next_hop(), held.entry.created, id, Instant::now());
                 } else {
                     (held.entry, held.state) = before;
                 }
+                outbox.set_free(id, ctx);
             }
             // Whoever asked may be gone.
             let _ = answer.send(outcome);

@@ -1,24 +1,52 @@
-//! Packages on their way through others: what a relay tells who packed one, and what that one makes of it.
+//! Packages that are kept here for others: what who packed one is told of what has become of it.
 //!
-//! The receiver's word about a package travels back through the relay. It is durable at the relay before it is said, and said
-//! on each new link until it is durable where it belongs; the relay can't make it up.
+//! A word is durable here before it is said, and said on each new link, and when it is asked for, until it is durable where it
+//! belongs. What the receiver says proves itself there: this node can't make it up.
 
-use actix::{Context, Handler};
+use actix::{Context, Handler, Message};
 
-use super::{Outbox, OutboxState};
-use crate::delivery::{Receipt, TransferId};
-use crate::node::hub::{HeardWord, PassedWord, ToSession};
-use crate::node::session::signals::{Noted, SayPassed};
-use crate::node::trust::now;
-use crate::wire::PeerId;
+use super::{Outbox, OutboxEntry, OutboxState};
+use crate::delivery::{Failure, FailureKind, TransferId};
+use crate::node::hub::{HeardWord, ToSession};
+use crate::node::session::signals::SayPassed;
+use crate::wire::{PeerId, Word, WordKind};
+
+/// Who packed a package offers it again, and so wants to know what has become of it.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct AskedAgain {
+    pub(crate) sender: PeerId,
+    pub(crate) transfer: TransferId,
+}
+
+/// What is said of a package that is not here any more.
+pub(super) fn gone() -> Word {
+    Word::Failed(Failure::new(FailureKind::Cancelled, "it keeps it no longer: it was taken out of its outbox, or expired"))
+}
+
+impl OutboxEntry {
+    /// What there is to be said to who packed it.
+    fn word(&self) -> Option<Word> {
+        match &self.state {
+            OutboxState::Stored | OutboxState::Relayed { .. } => None,
+            OutboxState::Delivered { receipt, .. } => Some(Word::Delivered(receipt.clone())),
+            OutboxState::Processed { receipt, proof, .. } => Some(Word::Processed { receipt: receipt.clone(), mac: *proof }),
+            OutboxState::Dead { failure, .. } => Some(Word::Failed(failure.clone())),
+        }
+    }
+
+    /// Whether it is kept for somebody who has not heard yet how it ended.
+    pub(super) fn is_unheard(&self) -> bool {
+        self.relayed_for.is_some() && self.word().is_some_and(|word| self.heard != Some(word.kind()))
+    }
+}
 
 impl Outbox {
-    /// Tells who packed a package that its receiver has it, if they are here.
+    /// Tells who packed a package what has become of it, if they are here.
     pub(super) fn pass_on(&self, transfer: TransferId) {
-        let Some(held) = self.entries.get(&transfer) else { return };
-        if let (Some(sender), OutboxState::Delivered { receipt, .. }, false) = (held.entry.relayed_for, &held.entry.state, held.entry.heard)
-        {
-            self.hub.do_send(ToSession(sender, SayPassed { transfer, receipt: receipt.clone() }));
+        let Some(held) = self.entries.get(&transfer).filter(|held| held.entry.is_unheard()) else { return };
+        if let (Some(sender), Some(word)) = (held.entry.relayed_for, held.entry.word()) {
+            self.hub.do_send(ToSession(sender, SayPassed { transfer, word }));
         }
     }
 
@@ -27,47 +55,49 @@ impl Outbox {
         let theirs = self.entries.iter().filter(|(_, held)| held.entry.relayed_for == Some(sender));
         theirs.for_each(|(&transfer, _)| self.pass_on(transfer));
     }
-
-    /// Whether the relay's word is that of the receiver; `None` if that can't matter any more.
-    fn recognise(&self, relay: PeerId, transfer: TransferId, receipt: &Receipt) -> Option<bool> {
-        let held = self.entries.get(&transfer).filter(|held| held.entry.via == Some(relay) && held.entry.is_open())?;
-        Some(held.entry.expected.is_some_and(|expected| expected.recognises(receipt)))
-    }
-}
-
-impl Handler<PassedWord> for Outbox {
-    type Result = ();
-
-    fn handle(&mut self, PassedWord { peer, transfer, receipt }: PassedWord, ctx: &mut Context<Self>) {
-        match self.recognise(peer, transfer, &receipt) {
-            None => self.hub.do_send(ToSession(peer, Noted { transfer })),
-            Some(false) => tracing::warn!(%transfer, relay = %peer, "a relay says that a package was delivered, and can't prove it"),
-            Some(true) => {
-                let Some(held) = self.entries.get(&transfer) else { return };
-                let proof = held.entry.expected.map_or([0; 32], |expected| expected.processed_mac);
-                self.schedule.withdraw(peer, held.entry.created, transfer);
-                self.conclude(transfer, OutboxState::Delivered { at: now(), receipt, proof }, ctx);
-                // Said again if this process dies before it is noted: then nobody has heard it.
-                self.hub.do_send(ToSession(peer, Noted { transfer }));
-            }
-        }
-    }
 }
 
 impl Handler<HeardWord> for Outbox {
     type Result = ();
 
-    fn handle(&mut self, HeardWord { peer, transfer }: HeardWord, ctx: &mut Context<Self>) {
-        let Some(held) = self.entries.get_mut(&transfer).filter(|held| held.entry.relayed_for == Some(peer) && !held.entry.is_open())
+    fn handle(&mut self, HeardWord { peer, transfer, what }: HeardWord, ctx: &mut Context<Self>) {
+        let Some(held) = self.entries.get_mut(&transfer).filter(|held| held.entry.relayed_for == Some(peer) && held.entry.is_unheard())
         else {
             return;
         };
-        held.entry.heard = true;
+        held.entry.heard = Some(what);
+        if held.entry.is_unheard() || held.busy {
+            // There is more to be said; or the record is being written, with or without this: at worst it is said once more.
+            return;
+        }
+        if what == WordKind::Failed {
+            // They may send it again, so nothing of it may be in the way.
+            return drop(self.remove(transfer, ctx));
+        }
+        held.busy = true;
         let record = held.record(transfer);
-        self.write(record, ctx, move |_, written, _| {
+        self.write(record, ctx, move |outbox, written, ctx| {
             if let Err(error) = written {
                 tracing::warn!(%transfer, %error, "the spool could not note that a word was heard: it will be said again");
             }
+            outbox.set_free(transfer, ctx);
         });
+    }
+}
+
+impl Handler<AskedAgain> for Outbox {
+    type Result = ();
+
+    fn handle(&mut self, AskedAgain { sender, transfer }: AskedAgain, _: &mut Context<Self>) {
+        match self.entries.get_mut(&transfer) {
+            Some(held) if held.entry.relayed_for == Some(sender) => {
+                held.entry.heard = None;
+                self.pass_on(transfer);
+            }
+            Some(_) => {}
+            None => {
+                self.hub.do_send(ToSession(sender, SayPassed { transfer, word: gone() }));
+            }
+        }
     }
 }

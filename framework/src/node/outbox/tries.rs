@@ -8,7 +8,7 @@ use actix::{AsyncContext, Context, Handler, Message};
 
 use super::entry::passes;
 use super::schedule::backoff;
-use super::{Kept, Outbox, OutboxEntry, OutboxState, write_to};
+use super::{Kept, Outbox, OutboxEntry, OutboxState, TICK, write_to};
 use crate::delivery::{Content, Failure, FailureKind, Receipt, TransferId};
 use crate::node::events::{Direction, NodeEvent, TransferEvent, TransferNews};
 use crate::node::handle::{TransferState, Unsettled};
@@ -40,6 +40,18 @@ impl Outbox {
         for id in self.schedule.due(Instant::now()) {
             self.start_try(id, ctx);
         }
+        self.look_again(ctx);
+    }
+
+    /// Looks again what is due, as long as anything waits. Whoever makes a delivery wait sees to this.
+    pub(super) fn look_again(&mut self, ctx: &mut Context<Self>) {
+        if self.schedule.is_empty() || self.stopping || self.dormant || std::mem::replace(&mut self.looking, true) {
+            return;
+        }
+        ctx.run_later(TICK, |outbox, ctx| {
+            outbox.looking = false;
+            outbox.try_what_is_due(ctx);
+        });
     }
 
     fn start_try(&mut self, id: TransferId, ctx: &mut Context<Self>) {
@@ -113,13 +125,10 @@ impl Outbox {
             (Some(_), None) => {
                 // A relay has it. It is asked again now and then, which costs no content.
                 let (hop, created) = (entry.next_hop(), entry.created);
-                let (peer, first) = (entry.peer, entry.state == OutboxState::Stored);
+                let first = entry.state == OutboxState::Stored;
                 self.schedule.wait(hop, created, id, Instant::now() + ASK_RELAY);
                 if first {
                     self.conclude(id, OutboxState::Relayed { at }, ctx);
-                    let news = TransferNews::Relayed;
-                    let event = TransferEvent { transfer: id, peer, direction: Direction::Outgoing, news };
-                    self.shared.emit(NodeEvent::Transfer(event));
                 }
             }
         }
@@ -192,14 +201,10 @@ impl Handler<TryEnded> for Outbox {
 
     fn handle(&mut self, TryEnded { id, outcome, enclosed, proof }: TryEnded, ctx: &mut Context<Self>) {
         let Some(held) = self.entries.get_mut(&id) else { return };
-        held.busy &= !held.entry.is_open();
+        held.busy = false;
         let (cancelled, peer) = (held.cancelled.get(), held.entry.next_hop());
         let reached = !matches!(&outcome, Err(failure) if away(failure.kind));
         self.schedule.ended(peer, reached, Instant::now(), jitter());
-        if !self.entries.get(&id).is_some_and(|held| held.entry.is_open()) {
-            // Its end came by another way meanwhile: by the word of a relay.
-            return self.try_what_is_due(ctx);
-        }
         match outcome {
             Ok(receipt) => self.arrived(id, receipt, enclosed, proof, ctx),
             Err(_) if cancelled => drop(self.remove(id, ctx)),
@@ -211,6 +216,9 @@ impl Handler<TryEnded> for Outbox {
             }
             Err(failure) if passes(failure.kind) => self.try_again(id, failure),
             Err(failure) => self.conclude(id, OutboxState::Dead { at: now(), failure }, ctx),
+        }
+        if self.entries.get(&id).is_some_and(|held| !held.busy) {
+            self.set_free(id, ctx);
         }
         self.try_what_is_due(ctx);
     }

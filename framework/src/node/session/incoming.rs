@@ -8,15 +8,16 @@ use std::sync::Arc;
 use actix::{AsyncContext, Context, Handler, Recipient};
 use tokio::sync::oneshot;
 
-use super::signals::{Kept, Opened, OpenedSink, Outcome, Room};
+use super::signals::{Kept, Opened, OpenedSink, Room};
 use super::{Session, Task};
 use crate::delivery::{ContentKind, Failure, FailureKind, Incoming, KeyScope, Receipt, TransferId, TransferKey};
 use crate::node::carrier::{PackageSink, inner_key};
 use crate::node::config::NodeConfig;
 use crate::node::disk::DiskThread;
-use crate::node::events::{Direction, TransferNews};
+use crate::node::events::{Direction, NodeEvent, TransferEvent, TransferNews};
 use crate::node::lane::{Admit, Forget};
-use crate::node::memory::{Arrival, Processed, delivery_key};
+use crate::node::memory::{Arrival, Processed, RELAYED, delivery_key};
+use crate::node::outbox::AskedAgain;
 use crate::node::shared::NodeShared;
 use crate::node::trust::now;
 use crate::pipeline::{
@@ -25,8 +26,6 @@ use crate::pipeline::{
 };
 use crate::wire::{Control, Opening, PeerId};
 
-/// The inbox that arrivals are noted under which are kept for somebody else. No inbox can be called like that.
-const RELAYED: &str = "/relayed";
 /// Clocks of two nodes may differ by so many seconds.
 const SKEW: u64 = 300;
 
@@ -64,6 +63,11 @@ impl Session {
             let is_package = opening.content.kind == ContentKind::Package;
             if !is_package {
                 self.renew_proof(opening.transfer, processed);
+            }
+            if inbox == RELAYED
+                && let Some(outbox) = self.shared.outbox.get()
+            {
+                outbox.do_send(AskedAgain { sender: self.peer, transfer: opening.transfer });
             }
             // A package that was kept for somebody else has no word in it yet.
             let enclosed = (is_package && inbox != RELAYED).then(|| receipt.clone());
@@ -229,6 +233,7 @@ impl Session {
             said_pause: None,
         };
         self.incoming.insert(stream, incoming);
+        self.watch_progress(ctx);
     }
 
     /// Tells the sender what is here and how far it may go.
@@ -275,21 +280,25 @@ impl Session {
         let (inbox, name) = (if is_package { RELAYED.to_owned() } else { inbox.clone() }, content.name.to_string());
         let processed_mac = known.transfer.key.receipt(transfer, attempt, "processed", &summary.digest).into();
         let (at, processed) = (now(), Processed::No);
-        let mut arrival = Arrival { attempt, at, expires, inbox, name, receipt: receipt.clone(), processed, processed_mac };
-        let (word, receipt_of_carrier) = (enclosed.as_ref().map(|enclosed| enclosed.receipt.clone()), receipt);
+        let (carried_by, packed_by) = (None, None);
+        let mut arrival =
+            Arrival { attempt, at, expires, inbox, name, receipt: receipt.clone(), processed, processed_mac, carried_by, packed_by };
+        let (word, receipt_of_carrier) = (enclosed.as_ref().map(|enclosed| (enclosed.sender, enclosed.receipt.clone())), receipt);
         let (shared, peer, session) = (Arc::clone(&self.shared), self.peer, ctx.address());
         // Remembered before it is said: whatever becomes of the word, the delivery is not repeated.
         let remember = move || {
             if let Some(enclosed) = enclosed {
                 let Enclosed { sender, receipt, processed_mac, inbox, name } = *enclosed;
                 // It is a delivery of who packed it; and known by who carried it, who may ask again.
-                arrival = Arrival { receipt, processed_mac: processed_mac.into(), inbox, name, ..arrival };
+                let carried_by = (sender != peer).then_some(peer);
+                arrival = Arrival { receipt, processed_mac: processed_mac.into(), inbox, name, carried_by, ..arrival };
                 if shared.remembered.arrival(sender, transfer).is_none() {
                     shared.remembered.remember_with(sender, transfer, arrival.clone(), vec![inner_key(sender, transfer)])?;
                 }
                 if sender == peer {
                     return Ok((receipt_of_carrier, word));
                 }
+                arrival = Arrival { carried_by: None, packed_by: Some(sender), ..arrival };
             }
             shared.remembered.remember(peer, transfer, arrival).map(|()| (receipt_of_carrier, word))
         };
@@ -300,10 +309,10 @@ impl Session {
         });
     }
 
-    pub(super) fn end_incoming(&mut self, stream: u64, outcome: Outcome) {
+    pub(super) fn fail_incoming(&mut self, stream: u64, failure: Failure) {
         // What the sender may come back with is kept as far as it is durable.
-        let keep = matches!(&outcome, Err(failure) if matches!(failure.kind, FailureKind::Shutdown | FailureKind::Unreachable));
-        self.close_incoming(stream, outcome, keep);
+        let keep = matches!(failure.kind, FailureKind::Shutdown | FailureKind::Unreachable);
+        self.close_incoming(stream, Err(failure), keep);
     }
 
     /// Ends an attempt that a later one may go on from.
@@ -311,23 +320,24 @@ impl Session {
         self.close_incoming(stream, Err(failure), true);
     }
 
-    fn close_incoming(&mut self, stream: u64, outcome: Outcome, keep: bool) {
+    fn close_incoming(&mut self, stream: u64, outcome: Result<(PeerId, TransferNews), Failure>, keep: bool) {
         let Some(mut known) = self.incoming.remove(&stream) else { return };
         known.transfer.close();
         self.forget_losses(stream);
         self.lanes.iter().for_each(|lane| lane.address.do_send(Forget { stream }));
-        let news = match outcome {
-            Ok(receipt) => TransferNews::Delivered { receipt },
+        let (peer, news) = match outcome {
+            Ok(news) => news,
             Err(failure) => {
                 if let Some(abort) = known.abort.take() {
                     let reason = failure.message.clone();
                     // An assembler that is gone has aborted already.
                     let _ = abort.send(if keep { Stop::Suspend(reason) } else { Stop::Discard(reason) });
                 }
-                TransferNews::Failed { failure }
+                (self.peer, TransferNews::Failed { failure })
             }
         };
-        self.tell(known.id(), Direction::Incoming, news);
+        let (transfer, direction) = (known.id(), Direction::Incoming);
+        self.shared.emit(NodeEvent::Transfer(TransferEvent { transfer, peer, direction, news }));
         self.settle();
     }
 
@@ -385,7 +395,7 @@ impl Handler<Opened> for Session {
             Ok(OpenedSink::Committed { summary, committed }) => return self.committed(stream, summary, committed, ctx),
             Err(failure) => {
                 self.reject(stream, failure.clone());
-                return self.end_incoming(stream, Err(failure));
+                return self.fail_incoming(stream, failure);
             }
         };
         known.transfer.assemble_at(assembler);
@@ -427,7 +437,7 @@ impl Handler<AdmittedEverywhere> for Session {
         if let Err(text) = outcome {
             let failure = Failure::new(FailureKind::Stage, text);
             self.reject(stream, failure.clone());
-            return self.end_incoming(stream, Err(failure));
+            return self.fail_incoming(stream, failure);
         }
         known.admitted = true;
         let (id, content) = (known.id(), known.opening.content.clone());
@@ -441,13 +451,19 @@ impl Handler<Kept> for Session {
     type Result = ();
 
     fn handle(&mut self, Kept { stream, attempt, outcome }: Kept, _: &mut Context<Self>) {
-        if self.incoming.get(&stream).is_none_or(|known| known.transfer.scope.attempt != attempt) {
-            return;
-        }
+        let Some(known) = self.incoming.get(&stream).filter(|known| known.transfer.scope.attempt == attempt) else { return };
+        let is_package = known.opening.content.kind == ContentKind::Package;
         match outcome {
             Ok((receipt, enclosed)) => {
-                self.say(Control::Delivered { stream, receipt: receipt.clone(), enclosed });
-                self.end_incoming(stream, Ok(receipt));
+                let word = enclosed.as_ref().map(|(_, word)| word.clone());
+                self.say(Control::Delivered { stream, receipt: receipt.clone(), enclosed: word });
+                let news = match enclosed {
+                    // It came of who packed it, whoever carried it.
+                    Some((sender, receipt)) => (sender, TransferNews::Delivered { receipt }),
+                    None if is_package => (self.peer, TransferNews::Relayed { relay: self.shared.peer() }),
+                    None => (self.peer, TransferNews::Delivered { receipt }),
+                };
+                self.close_incoming(stream, Ok(news), false);
             }
             Err(error) => {
                 let text = format!("it was received, but the receiver's spool could not note that: {error}");

@@ -81,7 +81,8 @@ impl Session {
         if self.stays && self.is_idle() {
             let patience = if self.ever_up { self.shared.config.reconnect_for } else { self.shared.config.dial_for };
             if self.down_since.elapsed() > patience {
-                self.messages_given_up(RemoteErrorKind::Unreachable, &self.unreachable_for(patience));
+                let text = self.unreachable_for(patience);
+                self.messages_given_up(RemoteErrorKind::Unreachable, &text);
             }
             return self.ensure_link(ctx);
         }
@@ -103,11 +104,12 @@ impl Session {
         }
     }
 
-    fn unreachable_for(&self, patience: Duration) -> String {
+    fn unreachable_for(&mut self, patience: Duration) -> String {
         if self.addresses.is_empty() {
             format!("no address of {} is known, and it has not connected", self.name)
         } else {
-            format!("{} could not be reached for {patience:?}; is it running, and is the address right?", self.name)
+            let why = self.unreached.take().unwrap_or_else(|| format!("{} could not be reached", self.name));
+            format!("{why} for {patience:?}; is it running, and is the address right?")
         }
     }
 
@@ -182,6 +184,7 @@ impl Handler<LinkUp> for Session {
         self.epoch += 1;
         self.attempts = 0;
         self.hopeless = 0;
+        self.unreached = None;
         self.ever_up = true;
         if let Some(name) = new.name.clone().filter(|_| self.shared.trust.peer(&self.peer).is_none()) {
             self.name = name;
@@ -215,6 +218,7 @@ impl Handler<DialFailed> for Session {
         } else if self.hopeless >= HOPELESS || !self.ever_up && self.down_since.elapsed() > self.shared.config.dial_for {
             self.messages_given_up(RemoteErrorKind::Unreachable, &message);
         }
+        self.unreached = Some(message.clone());
         match refused {
             Some(reason) => self.fail_all(&Failure::new(refusal_kind(&reason), format!("{} refused the link: {reason}", self.name))),
             None if self.hopeless >= HOPELESS => {

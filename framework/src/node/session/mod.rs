@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, StreamHandler};
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, ResponseFuture, StreamHandler};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use tokio::task::AbortHandle;
@@ -86,6 +86,8 @@ pub(crate) struct Session {
     attempts: u32,
     /// Dials in a row that ended in a broken handshake.
     hopeless: u32,
+    /// What came of the last dial that failed, since the link was up.
+    unreached: Option<String>,
     down_since: Instant,
     ever_up: bool,
     /// Whether the link is kept up without anything to do.
@@ -106,6 +108,10 @@ pub(crate) struct Session {
     /// Lost chunks that wait until the chains are whole again; `Some` while that is looked after.
     mending: Option<Vec<Lost>>,
     losses: HashMap<(u64, u64), u8>,
+    /// Whether the progress of running transfers is looked at: a session that has none costs nothing for it.
+    watching: bool,
+    /// What was passed on of the control message that is being looked at.
+    passed_on: Vec<ResponseFuture<()>>,
     draining: Vec<oneshot::Sender<()>>,
     closing: bool,
 }
@@ -130,6 +136,7 @@ impl Session {
             dialing: false,
             attempts: 0,
             hopeless: 0,
+            unreached: None,
             down_since: Instant::now(),
             ever_up: false,
             stays: false,
@@ -148,6 +155,8 @@ impl Session {
             signals_in: Some(signals_in),
             mending: None,
             losses: HashMap::new(),
+            watching: false,
+            passed_on: Vec::new(),
             draining: Vec::new(),
             closing: false,
             shared,
@@ -162,6 +171,19 @@ impl Session {
         }
     }
 
+    /// Passes what the peer has said on to the lanes, whose mailboxes have no bound of their own.
+    fn pass_to_lanes<M>(&mut self, message: &M)
+    where
+        M: Message<Result = ()> + Clone + Send + 'static,
+        Lane: Handler<M>,
+    {
+        for lane in &self.lanes {
+            let heard = lane.address.send(message.clone());
+            // A lane that is gone has nobody to tell.
+            self.passed_on.push(Box::pin(async { _ = heard.await }));
+        }
+    }
+
     fn take_stream(&mut self) -> u64 {
         let stream = self.next_stream;
         self.next_stream += 2;
@@ -170,6 +192,19 @@ impl Session {
 
     fn is_idle(&self) -> bool {
         self.outgoing.is_empty() && self.incoming.is_empty()
+    }
+
+    /// Tells of progress now and then, as long as a transfer is under way.
+    fn watch_progress(&mut self, ctx: &mut Context<Self>) {
+        if !std::mem::replace(&mut self.watching, true) {
+            ctx.run_later(PROGRESS, |session, ctx| {
+                session.watching = false;
+                session.tell_progress();
+                if !session.is_idle() {
+                    session.watch_progress(ctx);
+                }
+            });
+        }
     }
 
     fn forget_losses(&mut self, stream: u64) {
@@ -201,7 +236,6 @@ impl Actor for Session {
         if let Some(mut signals) = self.signals_in.take() {
             ctx.add_stream(futures_util::stream::poll_fn(move |cx| signals.poll_recv(cx)));
         }
-        ctx.run_interval(PROGRESS, |session, _| session.tell_progress());
         ctx.run_interval(Duration::from_secs(1), Session::look_at_the_clock);
         let exchange = Arc::clone(&self.exchange);
         self.clock = Some(Task(actix::spawn(async move { exchange.run_clock().await }).abort_handle()));
@@ -226,13 +260,25 @@ impl StreamHandler<Signal> for Session {
     }
 }
 
+/// Answered when those have heard of it whom it is for: the link's reader waits for that, so that a flood waits in the socket.
 impl Handler<ControlIn> for Session {
-    type Result = ();
+    type Result = ResponseFuture<()>;
 
-    fn handle(&mut self, ControlIn { epoch, control }: ControlIn, ctx: &mut Context<Self>) {
-        if self.link.as_ref().is_none_or(|link| link.epoch != epoch) {
-            return;
+    fn handle(&mut self, ControlIn { epoch, control }: ControlIn, ctx: &mut Context<Self>) -> ResponseFuture<()> {
+        if self.link.as_ref().is_some_and(|link| link.epoch == epoch) {
+            self.on_control(control, ctx);
         }
+        let passed_on = std::mem::take(&mut self.passed_on);
+        Box::pin(async {
+            for heard in passed_on {
+                heard.await;
+            }
+        })
+    }
+}
+
+impl Session {
+    fn on_control(&mut self, control: Control, ctx: &mut Context<Self>) {
         match control {
             Control::Open(opening) => self.on_open(*opening, ctx),
             Control::Accept { stream, limit, received } => self.on_accept(stream, limit, &received, ctx),
@@ -243,7 +289,7 @@ impl Handler<ControlIn> for Session {
             Control::Delivered { stream, receipt, enclosed } => self.on_delivered(stream, receipt, enclosed),
             Control::Done { .. } => {}
             Control::Fail { stream, failure } if self.outgoing.contains_key(&stream) => self.end_outgoing(stream, Err(failure)),
-            Control::Fail { stream, failure } => self.end_incoming(stream, Err(failure)),
+            Control::Fail { stream, failure } => self.fail_incoming(stream, failure),
             Control::Pause { stream } => self.on_pause(stream, true),
             Control::Unpause { stream } => self.on_pause(stream, false),
             Control::Refuse { reason } => self.on_refuse(&reason),
@@ -252,8 +298,8 @@ impl Handler<ControlIn> for Session {
             Control::LaneWanted => self.ensure_lanes(),
             Control::Goodbye { reason } => self.on_goodbye(&reason),
             Control::Processed { transfer, mac } => self.on_processed(transfer, mac),
-            Control::Passed { transfer, receipt } => self.on_passed(transfer, receipt),
-            Control::Heard { transfer } => self.on_heard(transfer),
+            Control::Passed { transfer, word } => self.on_passed(transfer, word),
+            Control::Heard { transfer, what } => self.on_heard(transfer, what),
             Control::Messages { transfer, key, commitment } => self.on_messages(transfer, *key.expose(), &commitment, ctx),
             other => {
                 let why = format!("the peer broke the protocol: {} does not belong here", other.name());

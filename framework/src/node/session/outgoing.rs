@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::incoming::window_for;
 use super::signals::{Admitted, Outcome, Rewound, Room, SourceEnded, Start, Wired};
 use super::{Session, Task};
-use crate::delivery::{Content, Failure, FailureKind, Incoming, KeyScope, Receipt, TransferId, TransferKey};
+use crate::delivery::{Content, ContentKind, Failure, FailureKind, Incoming, KeyScope, Receipt, TransferId, TransferKey};
 use crate::node::disk::DiskThread;
 use crate::node::events::{Direction, TransferNews};
 use crate::node::handle::Unsettled;
@@ -183,11 +183,8 @@ impl Session {
 
     /// The receiver has these, whichever lane their frames are kept on.
     pub(super) fn on_received(&mut self, stream: u64, indices: &Ranges) {
-        if !self.outgoing.contains_key(&stream) {
-            return;
-        }
-        for lane in &self.lanes {
-            lane.address.do_send(Acknowledged { stream, indices: indices.clone() });
+        if self.outgoing.contains_key(&stream) {
+            self.pass_to_lanes(&Acknowledged { stream, indices: indices.clone() });
         }
     }
 
@@ -196,7 +193,7 @@ impl Session {
         if let Some(out) = self.outgoing.get(&stream) {
             let why = failure.map(|failure| failure.message);
             tracing::warn!(transfer = %out.id(), index, why, "the receiver asks for a chunk again");
-            self.lanes.iter().for_each(|lane| lane.address.do_send(Resend { stream, index }));
+            self.pass_to_lanes(&Resend { stream, index });
         }
     }
 
@@ -258,8 +255,8 @@ impl Session {
             Ok(receipt) => TransferNews::Delivered { receipt: receipt.clone() },
             Err(failure) => TransferNews::Failed { failure: failure.clone() },
         };
-        // What is stored may be tried again: its outbox tells how it ends.
-        if outcome.is_ok() || !out.state.is_try() {
+        // What is stored may be tried again, and a package may have come no farther than a relay: its outbox tells how it ends.
+        if !out.state.is_try() || (outcome.is_ok() && out.content.kind != ContentKind::Package) {
             self.tell(out.id(), Direction::Outgoing, news);
         }
         out.state.end(outcome);
@@ -363,6 +360,7 @@ impl Handler<Start> for Session {
             self.down_since = std::time::Instant::now();
         }
         self.outgoing.insert(stream, out);
+        self.watch_progress(ctx);
         self.seek_room(ctx);
         self.ensure_link(ctx);
     }

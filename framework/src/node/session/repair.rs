@@ -132,7 +132,7 @@ impl Session {
         if self.outgoing.contains_key(&stream) {
             self.end_outgoing(stream, Err(failure));
         } else {
-            self.end_incoming(stream, Err(failure));
+            self.fail_incoming(stream, failure);
         }
     }
 

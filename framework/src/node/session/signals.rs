@@ -9,7 +9,7 @@ use crate::node::handle::Unsettled;
 use crate::node::link::{Hope, NewLink};
 use crate::node::transport::Connection;
 use crate::pipeline::{Balanced, Chunk, Committed, Compression, Credit, Piece, Source, SourceError, SourceReport, Stop, Summary, Transfer};
-use crate::wire::{Control, ControlOpener, ControlSealer, PeerId, Ranges, RefuseReason};
+use crate::wire::{Control, ControlOpener, ControlSealer, PeerId, Ranges, RefuseReason, Word, WordKind};
 
 /// A link is up, dialled or accepted.
 #[derive(Debug, Message)]
@@ -116,12 +116,16 @@ pub struct SendOptions {
     /// Names of registered coders that every chunk passes, in this order. The receiver must know them, too.
     pub stages: Vec<String>,
     /// A relay that keeps it until the receiver comes: a peer that is trusted here and there. It can neither read nor change it.
+    /// Needs a spool that has a folder, which keeps the package, and so a copy of the content.
     pub via: Option<PeerId>,
     /// How long it is worth delivering, from 1 s to 30 days.
     pub expiry: Option<std::time::Duration>,
     /// Does not keep it in the spool, even if the node has one: it is lost with the process, and fails when the receiver can't
     /// be reached.
     pub transient: bool,
+    /// Keeps a copy of the content in the spool instead of a reference to where it lies, so that it may change or go once
+    /// [`Node::send`](crate::Node::send) has returned. Needs a spool that has a folder.
+    pub copy: bool,
 }
 
 /// There is room for an outgoing transfer.
@@ -186,8 +190,8 @@ pub(crate) enum OpenedSink {
 pub(crate) struct Kept {
     pub(crate) stream: u64,
     pub(crate) attempt: u32,
-    /// What is said, and the word about what was in it if it was a package.
-    pub(crate) outcome: std::io::Result<(Receipt, Option<Receipt>)>,
+    /// What is said; of a package that was opened who packed it, and the word about what was in it.
+    pub(crate) outcome: std::io::Result<(Receipt, Option<(PeerId, Receipt)>)>,
 }
 
 /// Tell the peer that the application is done with this delivery.
@@ -198,12 +202,12 @@ pub(crate) struct SayProcessed {
     pub(crate) mac: [u8; 32],
 }
 
-/// Tell the peer what the receiver of its package has said.
+/// Tell the peer what has become of its package.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct SayPassed {
     pub(crate) transfer: TransferId,
-    pub(crate) receipt: Receipt,
+    pub(crate) word: Word,
 }
 
 /// Keep a link with the peer up, whether or not there is something to do.
@@ -216,6 +220,7 @@ pub(crate) struct StayConnected;
 #[rtype(result = "()")]
 pub(crate) struct Noted {
     pub(crate) transfer: TransferId,
+    pub(crate) what: WordKind,
 }
 
 /// Do this with a transfer, if it is this session's.

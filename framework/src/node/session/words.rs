@@ -8,10 +8,10 @@ use actix::{Context, Handler};
 
 use super::Session;
 use super::signals::{Noted, SayPassed, SayProcessed};
-use crate::delivery::{Receipt, TransferId};
+use crate::delivery::TransferId;
 use crate::node::hub::{HeardWord, PassedWord, ProcessedWord};
 use crate::node::memory::{Arrival, Processed};
-use crate::wire::Control;
+use crate::wire::{Control, PeerId, Word, WordKind};
 
 impl Session {
     /// Says what the peer has not heard yet.
@@ -26,34 +26,55 @@ impl Session {
         self.hub.do_send(ProcessedWord { peer: self.peer, transfer, mac });
     }
 
-    /// A relay tells what the receiver of a package has said.
-    pub(super) fn on_passed(&mut self, transfer: TransferId, receipt: Receipt) {
-        self.hub.do_send(PassedWord { peer: self.peer, transfer, receipt });
+    /// A relay tells what has become of a package.
+    pub(super) fn on_passed(&mut self, transfer: TransferId, word: Word) {
+        self.hub.do_send(PassedWord { peer: self.peer, transfer, word });
     }
 
     /// The peer has noted the word.
-    pub(super) fn on_heard(&mut self, transfer: TransferId) {
-        self.hub.do_send(HeardWord { peer: self.peer, transfer });
-        self.change_arrival(transfer, |arrival| {
-            if arrival.processed == Processed::Unheard {
-                arrival.processed = Processed::Heard;
-            }
-        });
+    pub(super) fn on_heard(&mut self, transfer: TransferId, what: WordKind) {
+        self.hub.do_send(HeardWord { peer: self.peer, transfer, what });
+        match what {
+            WordKind::Delivered => return,
+            WordKind::Failed => return self.forget_relayed(transfer),
+            WordKind::Processed => {}
+        }
+        let arrival = |sender| self.shared.remembered.arrival(sender, transfer);
+        // A relay hears it for who packed it.
+        let sender = arrival(self.peer).and_then(|arrival| arrival.packed_by).unwrap_or(self.peer);
+        // Said again and again, it is noted once.
+        if arrival(sender).is_some_and(|arrival| arrival.processed == Processed::Unheard) {
+            self.change_arrival(sender, transfer, |arrival| arrival.processed = Processed::Heard);
+        }
+    }
+
+    /// The peer knows that its package was given up here: it may send it again at once.
+    fn forget_relayed(&mut self, transfer: TransferId) {
+        if self.shared.remembered.forget_relayed(self.peer, transfer) {
+            let (shared, peer) = (Arc::clone(&self.shared), self.peer);
+            self.on_disk(transfer, move || shared.remembered.remove_record(peer, transfer));
+        }
     }
 
     /// The sender asks under another key: later words must be proved under that one.
     pub(super) fn renew_proof(&mut self, transfer: TransferId, mac: [u8; 32]) {
-        self.change_arrival(transfer, move |arrival| arrival.processed_mac = mac.into());
+        self.change_arrival(self.peer, transfer, move |arrival| arrival.processed_mac = mac.into());
     }
 
-    fn change_arrival(&self, transfer: TransferId, change: impl FnOnce(&mut Arrival) + Send + 'static) {
-        let (shared, peer) = (Arc::clone(&self.shared), self.peer);
-        actix::spawn(async move {
-            let changed = tokio::task::spawn_blocking(move || shared.remembered.change(peer, transfer, change)).await;
-            if let Err(error) = changed.map_err(std::io::Error::other).and_then(|changed| changed) {
+    fn change_arrival(&mut self, peer: PeerId, transfer: TransferId, change: impl FnOnce(&mut Arrival) + Send + 'static) {
+        let shared = Arc::clone(&self.shared);
+        self.on_disk(transfer, move || shared.remembered.change(peer, transfer, change).map(drop));
+    }
+
+    /// Notes a word where that may block. The peer is not listened to before it is durable: it can't have more written than the
+    /// disk takes.
+    fn on_disk(&mut self, transfer: TransferId, write: impl FnOnce() -> std::io::Result<()> + Send + 'static) {
+        self.passed_on.push(Box::pin(async move {
+            let written = tokio::task::spawn_blocking(write).await;
+            if let Err(error) = written.map_err(std::io::Error::other).and_then(|written| written) {
                 tracing::error!(%transfer, %error, "the spool could not note a word about a delivery");
             }
-        });
+        }));
     }
 }
 
@@ -68,15 +89,15 @@ impl Handler<SayProcessed> for Session {
 impl Handler<SayPassed> for Session {
     type Result = ();
 
-    fn handle(&mut self, SayPassed { transfer, receipt }: SayPassed, _: &mut Context<Self>) {
-        self.say(Control::Passed { transfer, receipt });
+    fn handle(&mut self, SayPassed { transfer, word }: SayPassed, _: &mut Context<Self>) {
+        self.say(Control::Passed { transfer, word });
     }
 }
 
 impl Handler<Noted> for Session {
     type Result = ();
 
-    fn handle(&mut self, Noted { transfer }: Noted, _: &mut Context<Self>) {
-        self.say(Control::Heard { transfer });
+    fn handle(&mut self, Noted { transfer, what }: Noted, _: &mut Context<Self>) {
+        self.say(Control::Heard { transfer, what });
     }
 }

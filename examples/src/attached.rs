@@ -1,0 +1,66 @@
+//! `estafette send` where a process with the same spool runs, and so with the same key: that one sends, this one watches.
+
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use estafette::node::{Direction, Trust};
+use tokio::time::Instant;
+
+use crate::arguments::Global;
+use crate::control::{Reply, Sending};
+use crate::error::{CommandError, ErrorKind};
+use crate::monitor::{About, Monitor};
+use crate::output::Output;
+use crate::send::{LeftOut, exit_code, finishing, stopped};
+use crate::settings;
+use crate::signals::Signals;
+
+/// Longer than anybody waits: no signal has come yet.
+pub(crate) const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
+
+pub(crate) async fn run(global: &Global, sending: Sending, mut signals: Signals, output: &Output) -> Result<ExitCode, CommandError> {
+    let (mut monitor, feed) = Monitor::fed(Trust::load(settings::store(global)?)?, output);
+    let Sending { transfer, peer, pid, .. } = sending;
+    let about = About { transfer, peer, direction: Direction::Outgoing };
+    let left_out = Arc::<Mutex<LeftOut>>::default();
+    let noted = Arc::clone(&left_out);
+    let mut asking = Some(sending.follow(move |reply| match reply {
+        Reply::News(news) => feed.tell(about, news),
+        Reply::LeftOut { skipped, total } => {
+            *noted.lock().unwrap_or_else(PoisonError::into_inner) = LeftOut { named: skipped, total };
+        }
+        _ => {}
+    }));
+    let (mut asked, mut deadline) = (0, Instant::now() + NEVER);
+    let ended = loop {
+        tokio::select! {
+            ended = monitor.next() => break ended.ok_or_else(|| left_alone(pid))?,
+            () = signals.next() => {
+                asked += 1;
+                match asked {
+                    1 => {
+                        output.remark(&finishing(global));
+                        deadline = Instant::now() + global.drain.min(NEVER);
+                    }
+                    2 => drop(asking.take()),
+                    _ => return Err(stopped()),
+                }
+            }
+            () = tokio::time::sleep_until(deadline), if asking.is_some() => drop(asking.take()),
+        }
+    };
+    let concluded = monitor.conclude(&ended);
+    let left_out = std::mem::take(&mut *left_out.lock().unwrap_or_else(PoisonError::into_inner));
+    left_out.tell(about, output);
+    exit_code(&ended, concluded, &left_out, asked > 0)
+}
+
+fn left_alone(pid: u32) -> CommandError {
+    let text = format!("process {pid}, which sent it, has ended before it was delivered");
+    CommandError::new(
+        ErrorKind::Unreachable,
+        text,
+        "send again, by a node of its own or by one that runs then; the log of that one says more",
+    )
+}

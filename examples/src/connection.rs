@@ -1,0 +1,52 @@
+//! Links that are kept up: with relays, most often.
+
+use std::time::Duration;
+
+use estafette::node::NodeEvent;
+use estafette::{Node, PeerId};
+
+use crate::error::CommandError;
+use crate::output::Output;
+use crate::{destination, units};
+
+/// How often a link is asked for: whoever was taken out of the trust and is back in it is dialled again, and at a new address.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
+
+/// Who is meant by these names, and can be dialled.
+pub(crate) fn find(node: &Node, names: &[String]) -> Result<Vec<PeerId>, CommandError> {
+    let find = |name: &String| {
+        let peer = destination::trusted(node.trust(), name)?;
+        if node.trust().peer(&peer).is_none_or(|peer| peer.addresses.is_empty()) {
+            let hint = format!("say where: estafette trust add {peer} --name NAME --addr HOST:PORT");
+            return Err(CommandError::usage(format!("it is not known where {name:?} can be dialled, or it is trusted no longer"), hint));
+        }
+        Ok(peer)
+    };
+    names.iter().map(find).collect()
+}
+
+/// Keeps links up as long as the node runs.
+pub(crate) fn keep(node: &Node, peers: Vec<PeerId>, output: &Output) {
+    if peers.is_empty() {
+        return;
+    }
+    let (mut events, node, output) = (node.events(), node.clone(), output.clone());
+    tokio::spawn(async move {
+        let mut tick = tokio::time::interval(ASK_AGAIN);
+        loop {
+            tokio::select! {
+                event = events.next() => match event {
+                    Some(NodeEvent::LinkUp { peer, name }) if peers.contains(&peer) => {
+                        output.remark(&format!("linked with {}", units::printable(&name)));
+                    }
+                    Some(NodeEvent::LinkDown { peer, reason }) if peers.contains(&peer) => {
+                        output.remark(&format!("the link is gone ({}); dialling again", units::printable(&reason)));
+                    }
+                    Some(_) => {}
+                    None => return,
+                },
+                _ = tick.tick() => peers.iter().for_each(|peer| node.stay_connected(*peer)),
+            }
+        }
+    });
+}

@@ -1,0 +1,54 @@
+//! What is told of a transfer, by this process or by the one that has the spool.
+
+use estafette::delivery::{Failure, Receipt};
+use estafette::{PeerId, TransferNews};
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum News {
+    Started {
+        /// Printable.
+        name: String,
+        total: Option<u64>,
+    },
+    Progress {
+        bytes: u64,
+        total: Option<u64>,
+    },
+    Interrupted {
+        reason: String,
+    },
+    Restarted,
+    /// A relay has it: of an incoming one, this node.
+    Relayed {
+        relay: PeerId,
+    },
+    /// There will be another try.
+    Deferred(Failure),
+    Delivered(Receipt),
+    Failed(Failure),
+}
+
+impl News {
+    /// What is shown of it, if anything is.
+    pub(crate) fn of(news: TransferNews) -> Option<Self> {
+        Some(match news {
+            TransferNews::Started { content } => Self::Started { name: content.name.to_string(), total: content.length },
+            TransferNews::Progress { bytes, total } => Self::Progress { bytes, total },
+            TransferNews::Interrupted { reason } => Self::Interrupted { reason },
+            TransferNews::Restarted { .. } => Self::Restarted,
+            TransferNews::Relayed { relay } => Self::Relayed { relay },
+            TransferNews::Deferred { failure } => Self::Deferred(failure),
+            TransferNews::Delivered { receipt } => Self::Delivered(receipt),
+            TransferNews::Failed { failure } => Self::Failed(failure),
+            _ => return None,
+        })
+    }
+}
+
+impl From<Result<Receipt, Failure>> for News {
+    fn from(outcome: Result<Receipt, Failure>) -> Self {
+        outcome.map_or_else(Self::Failed, Self::Delivered)
+    }
+}

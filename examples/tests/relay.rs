@@ -1,0 +1,265 @@
+//! The command's relay: three real processes, of which the sender is gone before the receiver comes, on real sockets.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails says so")]
+
+mod support;
+
+use rustix::process::Signal;
+
+use support::process::Process;
+use support::proxy::Proxy;
+use support::{Ran, World, text};
+
+/// More than what is on the way while nobody takes it.
+const LARGE: usize = 64 << 20;
+
+/// Lyon and paris, who were never linked, and dijon between them, which is found behind the proxy wherever it listens.
+struct Road {
+    world: World,
+    proxy: Proxy,
+    lyon: String,
+    paris: String,
+}
+
+impl Road {
+    fn new() -> Self {
+        let (world, proxy) = (World::new(), Proxy::new());
+        let id = |who: &str| text(world.run(who, ["id"]).event("id"), "peer");
+        let (lyon, dijon, paris) = (id("lyon"), id("dijon"), id("paris"));
+        let trust = |who: &str, whom: &str, rest: &[&str]| {
+            let ran = world.run(who, ["trust", "add", whom].iter().chain(rest));
+            assert_eq!(ran.code, 0, "{:?}", ran.events);
+        };
+        trust("dijon", &lyon, &["--name", "lyon"]);
+        trust("dijon", &paris, &["--name", "paris"]);
+        trust("lyon", &dijon, &["--name", "dijon", "--addr", &proxy.address()]);
+        trust("paris", &dijon, &["--name", "dijon", "--addr", &proxy.address(), "--relay-only"]);
+        Self { world, proxy, lyon, paris }
+    }
+
+    fn paris_trusts_lyon(self) -> Self {
+        assert_eq!(self.world.run("paris", ["trust", "add", &self.lyon, "--name", "lyon"]).code, 0);
+        self
+    }
+
+    fn dijon(&self, arguments: &[&str]) -> Process {
+        let mut command = self.world.command("dijon");
+        let process = Process::start(command.args(["node", "--name", "dijon", "--relay", "--listen", "127.0.0.1:0"]).args(arguments));
+        let ready = process.wait_for("ready");
+        self.proxy.lead_to(ready["addrs"][0].as_str().unwrap());
+        process
+    }
+
+    fn paris(&self) -> Process {
+        self.world.paris_with(&["--connect", "dijon"]).0
+    }
+
+    fn lyon_listens(&self) -> Process {
+        self.world.lyon_with(&["--connect", "dijon"])
+    }
+
+    /// Lyon sends a file to paris by dijon.
+    fn send(&self, name: &str, length: usize, arguments: &[&str]) -> Ran {
+        self.send_to(&format!("{}/files", self.paris), name, length, arguments)
+    }
+
+    fn send_to(&self, to: &str, name: &str, length: usize, arguments: &[&str]) -> Ran {
+        let file = self.world.file(name, length).display().to_string();
+        self.world.run("lyon", ["send", "--via", "dijon"].iter().chain(arguments).chain(&[file.as_str(), to]))
+    }
+
+    /// The same, while it is under way: nobody takes it, since dijon does not move.
+    fn stuck(&self, dijon: &Process, arguments: &[&str]) -> Process {
+        let (file, crossed) = (self.world.file("large", LARGE), self.proxy.crossed());
+        let mut command = self.world.command("lyon");
+        command.args(["send", "--via", "dijon", "--compress", "off"]).args(arguments).arg(file).arg(format!("{}/files", self.paris));
+        let sending = Process::start(&mut command);
+        self.proxy.wait_for(crossed + (1 << 20));
+        dijon.signal(Signal::STOP);
+        sending
+    }
+
+    /// The states of lyon's deliveries.
+    fn states(&self) -> Vec<String> {
+        self.world.outbox().iter().map(|entry| text(entry, "state")).collect()
+    }
+}
+
+fn relayed(ran: &Ran) -> String {
+    assert_eq!(ran.code, 0, "{:?}", ran.events);
+    text(ran.event("relayed"), "transfer")
+}
+
+fn refused(ran: &Ran, code: i32, kind: &str, why: &str) {
+    let message = text(ran.event("error"), "message");
+    assert_eq!((ran.code, ran.event("error")["kind"].as_str()), (code, Some(kind)), "{:?}", ran.events);
+    assert!(message.contains(why), "{message}");
+}
+
+#[test]
+fn the_sender_is_gone_before_the_receiver_comes_and_hears_of_it_when_it_is_back() {
+    let road = Road::new().paris_trusts_lyon();
+    let dijon = road.dijon(&[]);
+    let ran = road.send("letter", 3_000_000, &[]);
+    let id = relayed(&ran);
+    assert_eq!(ran.event("relayed")["peer"], road.paris.as_str());
+    assert_eq!(dijon.wait_for("kept")["transfer"], id.as_str());
+    assert_eq!(road.states(), ["relayed"]);
+    let paris = road.paris();
+    let delivered = paris.wait_for("delivered");
+    assert_eq!((&delivered["transfer"], &delivered["peer"]), (&id.as_str().into(), &road.lyon.as_str().into()));
+    assert_eq!(delivered["bytes"], 3_000_000, "of the letter, not of the package");
+    assert!(road.world.has_arrived("letter"));
+    let arrivals = road.world.run("paris", ["inbox", "list"]);
+    assert_eq!(arrivals.events.len(), 1, "{:?}", arrivals.events);
+    assert_eq!(text(arrivals.event("arrival"), "peer"), road.lyon);
+    dijon.wait_for("delivered");
+    assert_eq!(paris.terminate(), 0);
+    let lyon = road.lyon_listens();
+    assert_eq!(lyon.wait_for("delivered")["transfer"], id.as_str());
+    assert_eq!((lyon.terminate(), dijon.terminate()), (0, 0));
+    assert_eq!(road.states(), ["delivered"]);
+}
+
+#[test]
+fn a_relay_that_is_killed_while_it_keeps_something_still_has_it() {
+    let road = Road::new().paris_trusts_lyon();
+    let dijon = road.dijon(&[]);
+    let id = relayed(&road.send("letter", 3_000_000, &[]));
+    dijon.kill();
+    let (paris, dijon) = (road.paris(), road.dijon(&[]));
+    assert_eq!(paris.wait_for("delivered")["transfer"], id.as_str());
+    assert!(road.world.has_arrived("letter"));
+    dijon.wait_for("delivered");
+    dijon.kill();
+    // What it knows of the delivery is durable, too.
+    let (lyon, dijon) = (road.lyon_listens(), road.dijon(&[]));
+    assert_eq!(lyon.wait_for("delivered")["transfer"], id.as_str());
+    assert_eq!((paris.terminate(), lyon.terminate(), dijon.terminate()), (0, 0, 0));
+    assert_eq!(road.world.arrived(), ["letter"]);
+}
+
+#[test]
+fn a_relay_says_that_it_has_no_room_and_what_is_stored_waits_for_it() {
+    let road = Road::new().paris_trusts_lyon();
+    let dijon = road.dijon(&["--relay-packages", "1"]);
+    relayed(&road.send("first", 1000, &[]));
+    refused(&road.send("second", 1000, &[]), 3, "refused", "the relay can't keep it");
+    assert_eq!(road.states(), ["relayed"], "what was not sent is not kept");
+    let third = text(road.send("third", 1000, &["--detach"]).event("stored"), "transfer");
+    let (lyon, paris) = (road.lyon_listens(), road.paris());
+    while lyon.wait_for("delivered")["transfer"] != third.as_str() {}
+    assert!(road.world.has_arrived("first") && road.world.has_arrived("third"));
+    assert_eq!((lyon.terminate(), paris.terminate(), dijon.terminate()), (0, 0, 0));
+    let dijon = road.dijon(&["--relay-bytes", "10K"]);
+    refused(&road.send("large", 100_000, &[]), 3, "refused", "bytes");
+    assert_eq!(dijon.terminate(), 0);
+}
+
+#[test]
+fn a_refusal_of_the_receiver_reaches_the_sender_by_name_and_a_ticket_lets_it_in() {
+    let road = Road::new();
+    let dijon = road.dijon(&[]);
+    let id = relayed(&road.send("stranger", 1000, &[]));
+    let (paris, ticket) = road.world.paris_with(&["--connect", "dijon"]);
+    let lyon = road.lyon_listens();
+    let failed = lyon.wait_for("error");
+    assert_eq!((&failed["transfer"], &failed["kind"]), (&id.as_str().into(), &"refused".into()));
+    let message = text(&failed, "message");
+    assert!(message.contains("the relay dijon") && message.contains("may not deliver"), "{message}");
+    relayed(&road.send_to(&text(&ticket, "ticket"), "guest", 1000, &[]));
+    lyon.wait_for("delivered");
+    assert!(road.world.has_arrived("guest") && !road.world.has_arrived("stranger"));
+    assert_eq!((lyon.terminate(), paris.terminate(), dijon.terminate()), (0, 0, 0));
+}
+
+#[test]
+fn a_running_node_sends_by_a_relay_for_those_who_ask_it() {
+    let road = Road::new().paris_trusts_lyon();
+    let (dijon, lyon) = (road.dijon(&[]), road.world.lyon());
+    let attached = relayed(&road.send("attached", 100_000, &[]));
+    assert_eq!(lyon.wait_for("relayed")["transfer"], attached.as_str());
+    let detached = road.send("detached", 100_000, &["--detach"]);
+    assert_eq!(lyon.wait_for("relayed")["transfer"], detached.event("stored")["transfer"]);
+    let shown = road.world.run("dijon", ["outbox", "show", &attached]);
+    assert_eq!((text(shown.event("entry"), "of"), text(shown.event("entry"), "inbox")), (road.lyon.clone(), String::new()));
+    let paris = road.paris();
+    paris.wait_for("delivered");
+    paris.wait_for("delivered");
+    assert!(road.world.has_arrived("attached") && road.world.has_arrived("detached"));
+    assert_eq!((lyon.terminate(), paris.terminate(), dijon.terminate()), (0, 0, 0));
+}
+
+#[test]
+fn the_first_signal_lets_it_finish_and_the_second_ends_it_with_a_node_and_without() {
+    for beside in [true, false] {
+        let road = Road::new();
+        let (dijon, lyon) = (road.dijon(&[]), beside.then(|| road.world.lyon()));
+        let sending = road.stuck(&dijon, &["--drain", "120s"]);
+        sending.signal(Signal::INT);
+        dijon.signal(Signal::CONT);
+        sending.wait_for("relayed");
+        assert_eq!((sending.code(), road.states()), (0, vec!["relayed".to_owned()]));
+        let sending = road.stuck(&dijon, &["--drain", "120s"]);
+        sending.signal(Signal::INT);
+        sending.signal(Signal::TERM);
+        assert_eq!(sending.wait_for("error")["kind"], "cancelled");
+        assert_eq!(sending.code(), 130);
+        dijon.signal(Signal::CONT);
+        assert_eq!(road.states(), ["relayed"], "nothing is left of the second one");
+        let rest = lyon.map_or(0, Process::terminate);
+        assert_eq!((rest, dijon.terminate()), (0, 0));
+    }
+}
+
+#[test]
+fn it_is_told_when_somebody_else_takes_it_out() {
+    let road = Road::new();
+    let (dijon, lyon) = (road.dijon(&[]), road.world.lyon());
+    let sending = road.stuck(&dijon, &[]);
+    let id = text(&road.world.outbox()[0], "id");
+    assert_eq!(road.world.run("lyon", ["outbox", "cancel", &id]).code, 0);
+    assert_eq!(sending.wait_for("error")["kind"], "cancelled");
+    assert_eq!(sending.code(), 130);
+    dijon.signal(Signal::CONT);
+    assert_eq!((lyon.terminate(), dijon.terminate()), (0, 0));
+}
+
+#[test]
+fn the_command_goes_on_when_the_node_it_asked_dies() {
+    let road = Road::new();
+    let (dijon, lyon) = (road.dijon(&[]), road.world.lyon());
+    let sending = road.stuck(&dijon, &["--copy"]);
+    lyon.kill();
+    dijon.signal(Signal::CONT);
+    sending.wait_for("relayed");
+    assert_eq!((sending.code(), road.states()), (0, vec!["relayed".to_owned()]));
+    assert_eq!(dijon.terminate(), 0);
+}
+
+#[test]
+fn what_can_t_be_meant_is_said_and_what_no_relay_takes_is_not_kept() {
+    let road = Road::new();
+    refused(&road.send("letter", 10, &["--patience", "1s"]), 4, "unreachable", "");
+    assert_eq!(road.states(), [""; 0]);
+    let mut command = road.world.command("dijon");
+    let dijon = Process::start(command.args(["node", "--listen", "127.0.0.1:0"]));
+    road.proxy.lead_to(dijon.wait_for("ready")["addrs"][0].as_str().unwrap());
+    refused(&road.send("letter", 10, &[]), 3, "refused", "is no relay");
+    assert_eq!((dijon.terminate(), road.states()), (0, vec![]));
+    let file = road.world.path("letter").display().to_string();
+    let paris = format!("{}/files", road.paris);
+    let itself = text(road.world.run("dijon", ["id"]).event("id"), "peer") + "/files";
+    let cases: [(&[&str], &str); 6] = [
+        (&["send", "--via", "nobody", &file, &paris], "not trusted"),
+        (&["send", "--via", "dijon", &file, &itself], "the receiver itself"),
+        (&["send", "--via", "dijon", &file, "nobody/files"], "not trusted"),
+        (&["send", "--via", "dijon", "--addr", "127.0.0.1:1", &file, &paris], "--addr"),
+        (&["node", "--connect", "nobody"], "not trusted"),
+        (&["node", "--relay-bytes", "1G"], "--relay"),
+    ];
+    for (arguments, why) in cases {
+        refused(&road.world.run("lyon", arguments), 2, "usage", why);
+    }
+    refused(&road.world.run("dijon", ["node", "--connect", "paris"]), 2, "usage", "can be dialled");
+}

@@ -4,6 +4,7 @@
 //! does anything take effect; then frames both ways, `Link` deciding about heartbeats.
 
 use std::cell::RefCell;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -409,13 +410,15 @@ async fn read(
 ) -> String {
     let mut decoder = FrameDecoder::new(CONTROL_BODY_LIMIT);
     let mut bytes = BytesMut::new();
+    // Set again only when it has gone off: each message puts the deadline off.
+    let mut alarm = pin!(tokio::time::sleep_until(link.poll_timeout().into()));
     loop {
         loop {
             let control = match decoder.decode(&mut bytes) {
                 Ok(None) => break,
                 Ok(Some(frame)) if frame.header.kind == FrameKind::Control => opener.open_control(&frame.body),
                 Ok(Some(frame)) => {
-                    // Of use to the peer's heartbeat only; what it says is authenticated by the stages.
+                    // No sign of life: it is the stages that find out whether it is the peer's.
                     if let Err(why) = batches.take(frame).await {
                         return why;
                     }
@@ -437,7 +440,6 @@ async fn read(
             }
         }
         bytes.reserve(8 << 10);
-        let deadline = tokio::time::Instant::from_std(link.poll_timeout());
         tokio::select! {
             biased;
             read = socket.read_buf(&mut bytes) => match read {
@@ -445,12 +447,15 @@ async fn read(
                 Ok(_) => {}
                 Err(error) => return error.to_string(),
             },
-            () = tokio::time::sleep_until(deadline) => match link.handle_timeout(Instant::now()) {
-                LinkAction::None => {}
-                LinkAction::Ping(nonce) => drop(answers.try_send(Outbound::Control(Control::Ping { nonce }))),
-                LinkAction::Dead => return "nothing was heard from the peer for too long".into(),
-                LinkAction::Renew => return "the link is old enough to be renewed".into(),
-            },
+            () = &mut alarm => {
+                match link.handle_timeout(Instant::now()) {
+                    LinkAction::None => {}
+                    LinkAction::Ping(nonce) => drop(answers.try_send(Outbound::Control(Control::Ping { nonce }))),
+                    LinkAction::Dead => return "nothing was heard from the peer for too long".into(),
+                    LinkAction::Renew => return "the link is old enough to be renewed".into(),
+                }
+                alarm.as_mut().reset(link.poll_timeout().into());
+            }
         }
     }
 }

@@ -21,6 +21,9 @@ const BATCH_SIZE: u32 = 64 << 10;
 /// Batches that may be between the exchange and the socket.
 const BATCHES: usize = 4;
 
+/// A batch of up to so many bytes is taken for one message.
+const ALONE: usize = 512;
+
 /// What carries messages on one link. Dropping it ends that.
 pub(super) struct MessageRoad {
     out: Arc<Transfer>,
@@ -150,10 +153,12 @@ impl Session {
 /// Takes batches from the exchange as long as this is its link.
 async fn pump(exchange: Arc<Exchange>, epoch: u64, transfer: Arc<Transfer>, inlet: Outlet<Chunk>) {
     let slots = Slots::new(BATCHES);
-    let mut index = 0;
+    let (mut index, mut last) = (0, 0);
     while exchange.filled(epoch).await {
-        // Whoever has been woken together with this task puts its messages into the same batch.
-        tokio::task::yield_now().await;
+        // Whoever has been woken together with this task puts its messages into the same batch. A caller that is alone does not wait.
+        if last > ALONE {
+            tokio::task::yield_now().await;
+        }
         let slot = slots.take().await;
         let content = exchange.take_batch(epoch, |batch| {
             let mut buffer = transfer.buffers.take(Prefix::LENGTH + batch.len());
@@ -164,6 +169,7 @@ async fn pump(exchange: Arc<Exchange>, epoch: u64, transfer: Arc<Transfer>, inle
             buffer.freeze(0..length)
         });
         let Some(content) = content else { continue };
+        last = content.len();
         let custody = Custody::outgoing(&transfer, index, content.len() as u64, None);
         custody.hold_slot(slot);
         index += 1;

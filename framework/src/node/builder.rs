@@ -222,7 +222,7 @@ pub(super) fn block_on<F: Future>(future: F) -> F::Output {
 
 fn log_undelivered(undelivered: Undelivered) {
     let Undelivered { peer, name, message, count, error } = undelivered;
-    tracing::warn!(peer = %peer.short(), %name, message, count, %error, "messages did not reach their actor");
+    tracing::warn!(peer = %peer.short(), %name, %message, count, %error, "messages did not reach their actor");
 }
 
 /// What the node's thread hands to the handle.
@@ -286,6 +286,7 @@ async fn prepare(builder: NodeBuilder, workers: Vec<actix::ArbiterHandle>, stop:
         supervisor: NodeSupervisor::new(config.restart, metrics.clone()).start(),
         lane_tickets: DashMap::new(),
         exchanges: DashMap::new(),
+        letters: std::sync::OnceLock::new(),
         undelivered: undelivered.map_or_else(|| Arc::new(log_undelivered) as Arc<dyn Fn(Undelivered) + Send + Sync>, |hook| hook.0),
         hub: std::sync::OnceLock::new(),
         arbiter: Arbiter::current(),
@@ -299,6 +300,12 @@ async fn prepare(builder: NodeBuilder, workers: Vec<actix::ArbiterHandle>, stop:
     let hub = Hub::new(Arc::clone(&shared)).start();
     // It is set only here.
     let _ = shared.hub.set(hub.clone());
+    if let Some(spool) = &spool {
+        let letters = super::letters::load(&shared, Arc::clone(spool), dormant).map_err(StartError::Spool)?;
+        letters.start();
+        // It is set only here.
+        let _ = shared.letters.set(letters);
+    }
     let outbox = match spool {
         Some(spool) => {
             let loaded = Outbox::load(Arc::clone(&shared), spool, hub.clone(), dormant).map_err(StartError::Spool)?;

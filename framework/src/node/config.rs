@@ -49,6 +49,10 @@ pub struct NodeConfig {
     pub outbox: usize,
     /// Bytes that packages in the outbox may take, those kept for others included; further ones are refused. Default 16 GiB.
     pub outbox_bytes: u64,
+    /// How many letters may be under way to one peer; further ones are refused. Default 10,000.
+    pub letters: usize,
+    /// Bytes of letters that may be under way to one peer, each counted with 64 more; they are held in memory, too. Default 64 MiB.
+    pub letters_bytes: u64,
     /// Whether this node keeps packages for others who are away, and how much of them. Default: it does not.
     pub relay: Option<RelayQuota>,
     /// How many ended deliveries are remembered, so that a replay is answered and not delivered again. When it is full,
@@ -79,6 +83,8 @@ impl Default for NodeConfig {
             drain_for: Duration::from_secs(30),
             outbox: 100_000,
             outbox_bytes: 16 << 30,
+            letters: 10_000,
+            letters_bytes: 64 << 20,
             relay: None,
             remembered: 100_000,
         }

@@ -385,7 +385,7 @@ impl Handler<Shutdown> for Hub {
         self.half_open.iter().for_each(|(_, handshake)| handshake.abort());
         let outbox = self.outbox.take();
         let sessions: Vec<_> = self.sessions.values().map(|(session, _)| session.clone()).collect();
-        let supervisor = self.shared.supervisor.clone();
+        let (supervisor, letters) = (self.shared.supervisor.clone(), self.shared.letters.get().cloned());
         Box::pin(async move {
             if let Some(outbox) = &outbox {
                 // An error means that it has stopped already.
@@ -394,6 +394,9 @@ impl Handler<Shutdown> for Hub {
             let drained = futures_util::future::join_all(sessions.iter().map(|session| session.send(Drain)));
             if tokio::time::timeout(limit, drained).await.is_err() {
                 tracing::warn!(?limit, "transfers still ran at the end of the drain: they fail");
+            }
+            if let Some(letters) = letters {
+                letters.halt(limit).await;
             }
             let close = Close { reason: "the node is shutting down".into(), refuse: None };
             futures_util::future::join_all(sessions.iter().map(|session| session.send(close.clone()))).await;

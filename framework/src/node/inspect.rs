@@ -7,6 +7,7 @@ use super::memory;
 use super::outbox::{self, OutboxEntry};
 use super::store::{Change, Store};
 use crate::delivery::TransferId;
+use crate::remote::LETTER_TABLES;
 
 /// A record that is as it was written, and means nothing to this release.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,12 +20,15 @@ pub struct Unreadable {
 /// The table of records that were set aside. Keys: the name of a record's table, a slash, its key.
 const ASIDE: &str = "aside";
 
+/// A table, and what tells whether its record can be read.
+type Table = (&'static str, fn(&[u8], &[u8]) -> bool);
+
 impl Unreadable {
     /// All of them.
     pub fn all(spool: &dyn Store) -> io::Result<Vec<Self>> {
         let mut found = Vec::new();
-        for (table, is_readable) in [(outbox::TABLE, outbox::is_readable as fn(&[u8], &[u8]) -> bool), (memory::TABLE, memory::is_readable)]
-        {
+        let own: [Table; 2] = [(outbox::TABLE, outbox::is_readable), (memory::TABLE, memory::is_readable)];
+        for (table, is_readable) in own.into_iter().chain(LETTER_TABLES) {
             let records = spool.load(table)?.into_iter().filter(|(key, value)| !is_readable(key, value));
             found.extend(records.map(|(key, value)| Self { table, key, value }));
         }

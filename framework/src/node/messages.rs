@@ -53,7 +53,7 @@ impl Node {
     pub fn remote<M: RemoteMessage>(&self, to: &str) -> Result<Remote<M>, RemoteError> {
         let (peer, name) = self.peer_of(to)?;
         let name = name.ok_or_else(|| RemoteError::new(RemoteErrorKind::UnknownPeer, format!("{to:?} is no \"peer/name\"")))?;
-        Remote::new(self.shared().exchange(peer), name)
+        Remote::new(self.shared().exchange(peer), self.shared().letters.get().cloned(), name)
     }
 
     /// Tells how the actor `"peer/name"`, or the node `"peer"`, comes and goes.

@@ -19,6 +19,7 @@ mod key_file;
 mod lane;
 mod lane_io;
 mod lease;
+mod letters;
 mod link;
 mod memory;
 mod messages;
@@ -47,5 +48,5 @@ pub use package::{OpenInbox, OpenedInbox, PackError, PackOrder, PackageOffer, Pa
 pub use session::signals::SendOptions;
 pub use store::{Change, Hold, MemoryStore, Store};
 pub use transport::{Connection, Io, Listener, Transport};
-pub(crate) use trust::random32;
 pub use trust::{Trust, TrustError, TrustedPeer};
+pub(crate) use trust::{now, random32};

@@ -13,7 +13,7 @@ use super::trust::Trust;
 use crate::metrics::Metrics;
 use crate::node::{Store, Transport};
 use crate::pipeline::{Budget, BufferPool};
-use crate::remote::{Directory, Exchange, Undelivered};
+use crate::remote::{Directory, Exchange, Letters, Undelivered};
 use crate::supervise::{NodeSupervisor, StageRegistry};
 use crate::wire::{Identity, PeerId};
 
@@ -58,6 +58,8 @@ pub(crate) struct NodeShared {
     pub(crate) lane_tickets: LaneTickets,
     /// What there is to say to each peer, whichever session and link there is.
     pub(crate) exchanges: DashMap<PeerId, Arc<Exchange>>,
+    /// Messages that are delivered; set at the start, where there is a spool.
+    pub(crate) letters: std::sync::OnceLock<Arc<Letters>>,
     /// What hears of messages that did not reach their actor.
     pub(crate) undelivered: Arc<dyn Fn(Undelivered) + Send + Sync>,
     /// Set once, at the start.

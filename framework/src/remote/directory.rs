@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use actix::{Message, Recipient};
 use dashmap::{DashMap, Entry};
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 use super::error::{RemoteError, RemoteErrorKind};
 use super::mailbox::{Door, Mailbox};
@@ -21,6 +23,7 @@ pub struct Directory {
     names: Arc<DashMap<String, Named>>,
     /// Counts changes.
     version: Arc<AtomicU64>,
+    changed: Arc<Notify>,
 }
 
 enum Named {
@@ -106,7 +109,7 @@ impl Directory {
             },
             Entry::Vacant(place) => drop(place.insert(Named::Mailboxes(vec![mailbox]))),
         }
-        self.version.fetch_add(1, Ordering::Release);
+        self.note_change();
         Ok(())
     }
 
@@ -147,6 +150,16 @@ impl Directory {
         self.version.load(Ordering::Acquire)
     }
 
+    /// Waits for a change from the moment on that this is enabled.
+    pub(crate) fn changed(&self) -> Notified<'_> {
+        self.changed.notified()
+    }
+
+    fn note_change(&self) {
+        self.version.fetch_add(1, Ordering::Release);
+        self.changed.notify_waiters();
+    }
+
     /// Gives an inbox a name.
     pub fn receive(&self, name: &str, inbox: Arc<dyn Inbox>) -> Result<(), DirectoryError> {
         self.insert(name, Named::Inbox(inbox))
@@ -163,7 +176,7 @@ impl Directory {
     /// Frees a name; `false` if nothing had it. Transfers that run go on.
     pub fn unregister(&self, name: &str) -> bool {
         let was_there = self.names.remove(name).is_some();
-        self.version.fetch_add(1, Ordering::Release);
+        self.note_change();
         was_there
     }
 
@@ -190,7 +203,7 @@ impl Directory {
             Entry::Occupied(_) => Err(DirectoryError::Taken { name: name.to_owned() }),
             Entry::Vacant(place) => {
                 place.insert(named);
-                self.version.fetch_add(1, Ordering::Release);
+                self.note_change();
                 Ok(())
             }
         }

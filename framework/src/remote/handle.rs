@@ -13,6 +13,7 @@ use tracing::Instrument;
 use super::calls::{Call, Download, Upload};
 use super::error::{RemoteError, RemoteErrorKind};
 use super::exchange::{Blocked, Exchange, Opening, Target};
+use super::letters::{Delivery, Letters, Posting, stopped};
 use super::message::{RemoteMessage, RemoteResult};
 use crate::wire::codec::{CodecError, decode_message, encode_message};
 use crate::wire::message::{Shape, TraceContext};
@@ -26,12 +27,15 @@ pub const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 /// |---|---|
 /// | [`tell`](Self::tell) | handled at most once, in the order of the tells of one caller |
 /// | [`ask`](Self::ask) | handled at most once; ends in the answer or an error |
+/// | [`deliver`](Self::deliver) | stored here and there, handled once, in the order of all letters from this node to that one |
 /// | [`download`](Self::download), [`upload`](Self::upload), [`open`](Self::open) | a call with streams, in order, with credit both ways; ends like an ask |
 ///
 /// What is sent and not answered when the link breaks ends in [`RemoteErrorKind::LinkLost`]: whether it was handled is not known, and it
 /// is not sent again.
 pub struct Remote<M: RemoteMessage> {
     exchange: Arc<Exchange>,
+    /// Where letters are kept; `None` without a spool.
+    letters: Option<Arc<Letters>>,
     target: Arc<Target>,
     within: Option<Duration>,
     trace: Option<Arc<TraceContext>>,
@@ -62,9 +66,9 @@ fn unencodable(message: &str, error: &CodecError) -> RemoteError {
 }
 
 impl<M: RemoteMessage> Remote<M> {
-    pub(crate) fn new(exchange: Arc<Exchange>, name: &str) -> Result<Self, RemoteError> {
+    pub(crate) fn new(exchange: Arc<Exchange>, letters: Option<Arc<Letters>>, name: &str) -> Result<Self, RemoteError> {
         let target = exchange.target(name, M::NAME, M::VERSION)?;
-        Ok(Self { exchange, target, within: None, trace: None, of: PhantomData })
+        Ok(Self { exchange, letters, target, within: None, trace: None, of: PhantomData })
     }
 
     /// Waits so long for answers, instead of 30 s. A call with streams, which has no limit of its own, ends after that, too.
@@ -165,6 +169,32 @@ impl<M: RemoteMessage> Remote<M> {
         Instant::now().checked_add(within).map(|until| (until, within))
     }
 
+    /// Stores a message as a letter, which is delivered even if this process ends now, the peer is away, or the link breaks. Returns
+    /// when it is durable here; a caller that gives up waiting for that may have sent it all the same. Letters from one node to another
+    /// are handled one after the other, in the order of these calls; whoever waits for nothing but its turn holds up those behind it.
+    ///
+    /// # What is promised
+    /// The letter ends as processed, or dead with the reason: refused (see [`RemoteErrorKind`]), or expired after
+    /// [`NodeConfig::expiry`](crate::NodeConfig::expiry), by the clocks of both nodes. The receiver stores it once and hands it over
+    /// once: never twice in one life of its process, unless the actor panicked, or stopped, while it had it; then it gets it again, five
+    /// times in all. A receiver that dies after the handler has returned and before that is durable hands it over once more when
+    /// it is started again. So an actor whose work must not be done twice does it in one transaction with a note of what it has done.
+    ///
+    /// # Errors
+    /// [`RemoteErrorKind::Storage`] where this node has no spool, or that fails; [`RemoteErrorKind::Full`] when as many are under way to
+    /// that node as [`NodeConfig::letters`](crate::NodeConfig::letters) lets; [`RemoteErrorKind::Unencodable`] above
+    /// [`LETTER_LIMIT`](super::LETTER_LIMIT) bytes.
+    pub async fn deliver(&self, message: M) -> Result<Delivery, RemoteError> {
+        let Some(letters) = &self.letters else {
+            let text = "this node keeps no letters: start it with a spool, `.spool(…)`, to deliver messages";
+            return Err(RemoteError::new(RemoteErrorKind::Storage, text));
+        };
+        let body = self.written(&message, <[u8]>::to_vec)?;
+        drop(message);
+        let posting = Posting { exchange: Arc::clone(&self.exchange), target: Arc::clone(&self.target), body };
+        letters.post(posting)?.await.map_err(|_| stopped())?
+    }
+
     /// Sends one request, and takes a stream of replies.
     pub async fn download(&self, request: M) -> Result<Download<M::Result>, RemoteError> {
         let body = self.written(&request, <[u8]>::to_vec)?;
@@ -246,8 +276,8 @@ where
 // Derived, it would ask for messages that can be cloned.
 impl<M: RemoteMessage> Clone for Remote<M> {
     fn clone(&self) -> Self {
-        let (exchange, target) = (Arc::clone(&self.exchange), Arc::clone(&self.target));
-        Self { exchange, target, within: self.within, trace: self.trace.clone(), of: PhantomData }
+        let (exchange, letters, target) = (Arc::clone(&self.exchange), self.letters.clone(), Arc::clone(&self.target));
+        Self { exchange, letters, target, within: self.within, trace: self.trace.clone(), of: PhantomData }
     }
 }
 

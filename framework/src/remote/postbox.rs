@@ -14,6 +14,7 @@ use tokio::sync::{Notify, mpsc};
 use super::directory::Directory;
 use super::error::{RemoteError, RemoteErrorKind};
 use super::exchange::{Exchange, LINK_WINDOW, cost};
+use super::letters::{Coming, Letters};
 use super::mailbox::{CallIn, Mailbox};
 use super::presence::{self, Watched};
 use super::serving::Served;
@@ -38,6 +39,7 @@ pub(crate) struct Postbox {
     pub(crate) peer: PeerId,
     pub(crate) directory: Directory,
     pub(crate) admission: Box<dyn Admission>,
+    letters: Option<Arc<Letters>>,
     /// Ends the link.
     pub(crate) end: Box<dyn Fn(String)>,
     targets: Vec<Inbound>,
@@ -73,6 +75,7 @@ impl Postbox {
         peer: PeerId,
         directory: Directory,
         admission: Box<dyn Admission>,
+        letters: Option<Arc<Letters>>,
         end: impl Fn(String) + 'static,
     ) -> Self {
         Self {
@@ -81,6 +84,7 @@ impl Postbox {
             peer,
             directory,
             admission,
+            letters,
             end: Box::new(end),
             targets: Vec::new(),
             outstanding: Rc::default(),
@@ -157,9 +161,28 @@ impl Postbox {
                 self.exchange.on_status(watch, up, code);
                 Ok(())
             }
-            Item::Deliver { .. } | Item::Taken { .. } => Err("a delivered message, which this node has not said it takes".into()),
+            Item::Deliver { log, number, target, expires, body } => self.letter((log, number, expires), target, body),
+            Item::Taken { log, number, code, text } => match &self.letters {
+                Some(letters) => letters.said(self.peer, self.epoch, (log, number), (code, text)),
+                None => Err("a word about letters, which this node never sent".into()),
+            },
             answer => self.exchange.heard(&answer, owned),
         }
+    }
+
+    fn letter(&self, (log, number, expires): ([u8; 16], u64, u64), target: u32, body: &[u8]) -> Result<(), String> {
+        let Inbound { name, message, version, .. } = self.targets.get(target as usize).ok_or("a target that was never named")?;
+        if let Some(letters) = &self.letters {
+            let coming = Coming { log, number, expires, name, message, version: *version, body };
+            return letters.take(self.peer, self.epoch, &coming);
+        }
+        if self.exchange.is_swamped() {
+            return Err("it sends letters and takes no answers".into());
+        }
+        let text = "that node keeps no letters: it was started without a spool";
+        let code = RemoteErrorKind::Storage.code();
+        self.exchange.say(self.epoch, &Item::Taken { log, number, code, text }, text.len());
+        Ok(())
     }
 
     fn bind(&mut self, target: u32, name: &str, message: &str, version: u32) -> Result<(), String> {

@@ -20,6 +20,8 @@ pub(super) enum Key {
     Call(u64),
     /// The replies of a call to here.
     Served(u64),
+    /// Letters.
+    Letters,
 }
 
 /// Items that wait for the link.

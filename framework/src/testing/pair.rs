@@ -18,13 +18,13 @@ pub struct Pair {
     pub paris: Node,
     config: NodeConfig,
     identities: [Identity; 2],
-    spool: Option<Arc<dyn Store>>,
+    spools: [Option<Arc<dyn Store>>; 2],
 }
 
 impl Pair {
     /// Starts both with the same limits. The registries need no transport.
     pub async fn start(seed: u64, config: NodeConfig, lyon: StageRegistry, paris: StageRegistry) -> Result<Self, StartError> {
-        Self::begin(seed, config, lyon, paris, None).await
+        Self::begin(seed, config, lyon, paris, [None, None]).await
     }
 
     /// Like [`Pair::start`], with a spool for `paris`, which outlives it.
@@ -35,7 +35,26 @@ impl Pair {
         paris: StageRegistry,
         spool: Arc<dyn Store>,
     ) -> Result<Self, StartError> {
-        Self::begin(seed, config, lyon, paris, Some(spool)).await
+        Self::begin(seed, config, lyon, paris, [None, Some(spool)]).await
+    }
+
+    /// Like [`Pair::start`], with a spool for each, `lyon` first, which outlive them.
+    pub async fn start_both_spooled(
+        seed: u64,
+        config: NodeConfig,
+        lyon: StageRegistry,
+        paris: StageRegistry,
+        spools: [Arc<dyn Store>; 2],
+    ) -> Result<Self, StartError> {
+        Self::begin(seed, config, lyon, paris, spools.map(Some)).await
+    }
+
+    /// Stops `lyon` at once and starts it anew, as [`Pair::restart_paris`] does.
+    pub async fn restart_lyon(&mut self, registry: StageRegistry) -> Result<(), StartError> {
+        let [lyon, paris] = &self.identities;
+        self.lyon.abort().await;
+        self.lyon = Self::node(&self.network, ["lyon", "paris"], [lyon, paris], &self.config, registry, self.spools[0].clone()).await?;
+        Ok(())
     }
 
     /// Stops `paris` at once and starts it anew with nothing but its key, and its spool where it has one: what a process that died
@@ -43,7 +62,7 @@ impl Pair {
     pub async fn restart_paris(&mut self, registry: StageRegistry) -> Result<(), StartError> {
         let [lyon, paris] = &self.identities;
         self.paris.abort().await;
-        self.paris = Self::node(&self.network, ["paris", "lyon"], [paris, lyon], &self.config, registry, self.spool.clone()).await?;
+        self.paris = Self::node(&self.network, ["paris", "lyon"], [paris, lyon], &self.config, registry, self.spools[1].clone()).await?;
         Ok(())
     }
 
@@ -52,14 +71,14 @@ impl Pair {
         config: NodeConfig,
         lyon: StageRegistry,
         paris: StageRegistry,
-        spool: Option<Arc<dyn Store>>,
+        spools: [Option<Arc<dyn Store>>; 2],
     ) -> Result<Self, StartError> {
         let (network, mut random) = (Network::seeded(seed), Random::seeded(seed));
         let identities = [Identity::from_secret(random.secret()), Identity::from_secret(random.secret())];
         let [one, two] = &identities;
-        let lyon = Self::node(&network, ["lyon", "paris"], [one, two], &config, lyon, None).await?;
-        let paris = Self::node(&network, ["paris", "lyon"], [two, one], &config, paris, spool.clone()).await?;
-        Ok(Self { network, lyon, paris, config, identities, spool })
+        let lyon = Self::node(&network, ["lyon", "paris"], [one, two], &config, lyon, spools[0].clone()).await?;
+        let paris = Self::node(&network, ["paris", "lyon"], [two, one], &config, paris, spools[1].clone()).await?;
+        Ok(Self { network, lyon, paris, config, identities, spools })
     }
 
     /// A node of this name and identity that knows the other one.

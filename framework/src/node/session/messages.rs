@@ -89,6 +89,9 @@ impl Session {
         let inlet = pipeline.wire(&mut Wiring::new(self.shared.metrics.clone()), Outlet::to(Poster(queue).start().recipient()));
         self.say(Control::Messages { transfer, key: secret, commitment });
         self.exchange.up(epoch);
+        if let Some(letters) = self.shared.letters.get() {
+            letters.up(self.peer, epoch, &self.exchange);
+        }
         let pumping = actix::spawn(pump(Arc::clone(&self.exchange), epoch, Arc::clone(&out), inlet)).abort_handle();
         let watching = actix::spawn(watch(faulty, epoch, ctx.address())).abort_handle();
         self.messages = Some(MessageRoad { out, coming: None, faults, _tasks: [Task(pumping), Task(watching)] });
@@ -115,7 +118,8 @@ impl Session {
         let end = move |why| session.do_send(LinkLost { epoch, why });
         let admission = Box::new(TrustAdmits(self.shared.trust.clone(), self.peer));
         let exchange = (Arc::clone(&self.exchange), epoch);
-        let postbox = Postbox::new(exchange, self.peer, self.shared.directory.clone(), admission, end).start();
+        let letters = self.shared.letters.get().cloned();
+        let postbox = Postbox::new(exchange, self.peer, self.shared.directory.clone(), admission, letters, end).start();
         let inlet = pipeline.wire(&mut Wiring::new(self.shared.metrics.clone()), Outlet::to(postbox.clone().recipient()));
         if !link.batches.open(Arc::clone(&coming), inlet) {
             return Err("it begins to send messages a second time".into());
@@ -130,6 +134,9 @@ impl Session {
     pub(super) fn messages_down(&mut self, why: &str) {
         self.messages = None;
         self.exchange.down(RemoteErrorKind::LinkLost, why);
+        if let Some(letters) = self.shared.letters.get() {
+            letters.down(self.peer);
+        }
     }
 
     /// There will be no link soon.

@@ -147,7 +147,7 @@ impl Exchange {
     }
 
     pub(super) fn tell_undelivered(&self, target: &Target, count: u64, error: RemoteError) {
-        let (name, message) = (Arc::clone(&target.name), target.message);
+        let (name, message) = (Arc::clone(&target.name), Arc::clone(&target.message));
         (self.undelivered)(Undelivered { peer: self.peer, name, message, count, error });
     }
 }

@@ -65,7 +65,7 @@ pub struct Undelivered {
     /// The name of the actor.
     pub name: Arc<str>,
     /// The name of their type.
-    pub message: &'static str,
+    pub message: Arc<str>,
     /// How many.
     pub count: u64,
     /// What happened. With [`RemoteErrorKind::LinkLost`], some of them may have been handled.
@@ -76,7 +76,7 @@ pub struct Undelivered {
 #[derive(Debug)]
 pub(super) struct Target {
     pub(super) name: Arc<str>,
-    pub(super) message: &'static str,
+    pub(super) message: Arc<str>,
     pub(super) version: u32,
     /// Its number on a link, and which link that was.
     number: AtomicU64,
@@ -103,7 +103,7 @@ struct State {
     given_up: (u64, Option<RemoteError>),
     queue: Queue,
     pump_sleeps: bool,
-    known: HashMap<(Arc<str>, &'static str, u32), Arc<Target>>,
+    known: HashMap<(Arc<str>, Arc<str>, u32), Arc<Target>>,
     bound: Vec<Bound>,
     in_flight: u64,
     calls: HashMap<u64, Pending, RandomState>,
@@ -207,18 +207,27 @@ impl Exchange {
         &self.peer_name
     }
 
+    pub(super) fn peer(&self) -> PeerId {
+        self.peer
+    }
+
+    /// Has a link made, if there is none.
+    pub(super) fn seek_link(&self) {
+        (self.connect)();
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The target of that name and type, the same for all who send to it.
-    pub(super) fn target(&self, name: &str, message: &'static str, version: u32) -> Result<Arc<Target>, RemoteError> {
+    pub(super) fn target(&self, name: &str, message: &str, version: u32) -> Result<Arc<Target>, RemoteError> {
         if name.is_empty() || name.len() > NAME_LIMIT || name.chars().any(char::is_control) {
             let text = format!("{name:?} can't be the name of an actor: 1 to {NAME_LIMIT} bytes, no control characters");
             return Err(RemoteError::new(RemoteErrorKind::NoSuchName, text));
         }
         let mut state = self.state();
-        let key = (Arc::from(name), message, version);
+        let key = (Arc::from(name), Arc::from(message), version);
         if let Some(target) = state.known.get(&key) {
             return Ok(Arc::clone(target));
         }
@@ -226,7 +235,13 @@ impl Exchange {
             let text = format!("there are {TARGETS} names and types of messages to send to at {} already", self.peer_name);
             return Err(RemoteError::new(RemoteErrorKind::Full, text));
         }
-        let target = Target { name: Arc::clone(&key.0), message, version, number: AtomicU64::new(u64::MAX), room: Notify::new() };
+        let target = Target {
+            name: Arc::clone(&key.0),
+            message: Arc::clone(&key.1),
+            version,
+            number: AtomicU64::new(u64::MAX),
+            room: Notify::new(),
+        };
         let target = Arc::new(target);
         state.known.insert(key, Arc::clone(&target));
         Ok(target)

@@ -66,9 +66,7 @@ impl Exchange {
             return Err(Blocked::Never(error.clone()));
         }
         let Some(epoch) = state.epoch else { return Err(Blocked::NoLink) };
-        let (cost, marked) = (cost(bytes), (epoch & 0xffff_ffff) << 32);
-        let known = target.number.load(Ordering::Relaxed);
-        let number = if known & !0xffff_ffff == marked { known as u32 } else { Self::bind(state, target, marked) };
+        let (cost, number) = (cost(bytes), Self::number(state, target, epoch));
         let bound = &state.bound[number as usize];
         let over = |in_flight: u64, window: u64| in_flight > 0 && in_flight + cost > window;
         if over(bound.in_flight, TARGET_WINDOW) || over(state.in_flight, LINK_WINDOW) || state.queue.bytes() > QUEUE_LIMIT {
@@ -77,13 +75,39 @@ impl Exchange {
         Ok((number, cost))
     }
 
+    /// What the target is called on this link.
+    fn number(state: &mut State, target: &Arc<Target>, epoch: u64) -> u32 {
+        let marked = (epoch & 0xffff_ffff) << 32;
+        let known = target.number.load(Ordering::Relaxed);
+        if known & !0xffff_ffff == marked { known as u32 } else { Self::bind(state, target, marked) }
+    }
+
     pub(super) fn bind(state: &mut State, target: &Arc<Target>, marked: u64) -> u32 {
         let number = u32::try_from(state.bound.len()).unwrap_or(u32::MAX);
         state.bound.push(Bound { target: Arc::clone(target), in_flight: 0, tells: 0 });
         target.number.store(marked | u64::from(number), Ordering::Relaxed);
-        let bind = Item::Bind { target: number, name: &target.name, message: target.message, version: target.version };
+        let bind = Item::Bind { target: number, name: &target.name, message: &target.message, version: target.version };
         state.queue.put([None, None], &bind, None, target.name.len() + target.message.len());
         number
+    }
+
+    /// Says a letter on this link, whose window bounds how many; `false` if it is not the link any more.
+    pub(in crate::remote) fn say_letter(
+        &self,
+        epoch: u64,
+        target: &Arc<Target>,
+        (log, number, expires): ([u8; 16], u64, u64),
+        body: &[u8],
+    ) -> bool {
+        let mut state = self.state();
+        if state.epoch != Some(epoch) {
+            return false;
+        }
+        let target = Self::number(&mut state, target, epoch);
+        let item = Item::Deliver { log, number, target, expires, body };
+        state.queue.put([Some(Key::Letters), None], &item, None, body.len());
+        self.wake(&mut state);
+        true
     }
 
     pub(super) fn wake(&self, state: &mut State) {

@@ -110,6 +110,11 @@ impl Exchange {
         }
     }
 
+    /// Whether more waits for the link than a peer that listens lets wait.
+    pub(in crate::remote) fn is_swamped(&self) -> bool {
+        self.state().queue.bytes() > ANSWERS_LIMIT
+    }
+
     /// Says something that belongs to this link and costs nothing.
     pub(in crate::remote) fn say(&self, epoch: u64, item: &Item<'_>, body: usize) {
         let mut state = self.state();

@@ -1,0 +1,38 @@
+//! What a host sees of its letters: messages that are delivered.
+
+use std::io;
+use std::sync::Arc;
+
+use super::handle::Node;
+use super::shared::NodeShared;
+use super::store::Store;
+use crate::remote::{Delivery, LetterId, LetterInfo, LetterLimits, Letters, RemoteError, RemoteErrorKind};
+
+impl Node {
+    /// The letters that are kept here: under way, or dead, with the reason; the oldest to each peer first. Without a spool, none.
+    pub fn letters(&self) -> Vec<LetterInfo> {
+        self.shared().letters.get().map_or_else(Vec::new, |letters| letters.list())
+    }
+
+    /// A letter of this node, whichever life of it has stored it. `None`: it is neither under way nor dead. Then it was processed,
+    /// unless somebody has forgotten it, or it was never stored here.
+    pub fn letter(&self, id: LetterId) -> Option<Delivery> {
+        self.shared().letters.get()?.find(id)
+    }
+
+    /// Forgets a dead letter; `false` if there is no dead one of that id. Returns when that is durable.
+    pub async fn forget_letter(&self, id: LetterId) -> Result<bool, RemoteError> {
+        let Some(forgotten) = self.shared().letters.get().and_then(|letters| letters.forget(id)) else { return Ok(false) };
+        let stopped = |_| RemoteError::new(RemoteErrorKind::ShuttingDown, "this node has stopped");
+        forgotten.await.map_err(stopped)?.map(|()| true)
+    }
+}
+
+/// Takes up the letters of a spool. The hub is set already: they need links.
+pub(super) fn load(shared: &Arc<NodeShared>, spool: Arc<dyn Store>, dormant: bool) -> io::Result<Arc<Letters>> {
+    let config = &shared.config;
+    let limits = LetterLimits { letters: config.letters, bytes: config.letters_bytes, expiry: config.expiry, dormant };
+    let trust = shared.trust.clone();
+    let admits = move |peer: &crate::wire::PeerId, name: &str| trust.allows(peer, name);
+    Letters::load(spool, shared.directory.clone(), admits, limits, |peer| shared.exchange(peer))
+}

@@ -1,0 +1,148 @@
+//! What the sender of a letter holds, and sees.
+
+use std::fmt;
+use std::str::FromStr;
+
+use tokio::sync::watch;
+
+use super::super::error::{RemoteError, RemoteErrorKind};
+use super::record::LogId;
+use crate::wire::PeerId;
+
+/// Which letter: the same in every life of its node. Written as `log-number`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LetterId {
+    /// What the letters from this node to its receiver are numbered in.
+    pub log: [u8; 16],
+    /// The number, from 1.
+    pub number: u64,
+}
+
+/// What has become of a letter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LetterState {
+    /// This node has it.
+    Stored,
+    /// The receiver has it, durably.
+    Delivered,
+    /// Its actor has handled it. It is forgotten here.
+    Processed,
+    /// It is over, and was not handled, as far as is known: it has expired, or was refused.
+    Dead(RemoteError),
+}
+
+/// A letter that is kept here: under way, or dead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LetterInfo {
+    /// Which one.
+    pub id: LetterId,
+    /// To which node.
+    pub peer: PeerId,
+    /// To which actor.
+    pub name: String,
+    /// The name of the type of message.
+    pub message: String,
+    /// When it was stored, in seconds since the Unix epoch.
+    pub created: u64,
+    /// When it expires, in seconds since the Unix epoch.
+    pub expires: u64,
+    /// What has become of it.
+    pub state: LetterState,
+}
+
+/// A letter that is on its way. Dropping this changes nothing for the letter.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    pub(super) id: LetterId,
+    pub(super) state: watch::Receiver<LetterState>,
+}
+
+impl Delivery {
+    /// Which letter: [`Node::letter`](crate::Node::letter) finds it again, in another life of this node, too.
+    pub fn id(&self) -> LetterId {
+        self.id
+    }
+
+    /// What has become of it so far.
+    pub fn state(&self) -> LetterState {
+        self.state.borrow().clone()
+    }
+
+    /// Waits until its receiver has it, durably: it will be handled even if this node is never started again.
+    ///
+    /// # Errors
+    /// The letter is dead, or this node has stopped: then the letter goes on when it is started again.
+    pub async fn delivered(&self) -> Result<(), RemoteError> {
+        self.reaches(|state| matches!(state, LetterState::Delivered | LetterState::Processed)).await
+    }
+
+    /// Waits until its actor has handled it.
+    ///
+    /// # Errors
+    /// As for [`delivered`](Self::delivered).
+    pub async fn processed(&self) -> Result<(), RemoteError> {
+        self.reaches(|state| matches!(state, LetterState::Processed)).await
+    }
+
+    async fn reaches(&self, far_enough: impl Fn(&LetterState) -> bool) -> Result<(), RemoteError> {
+        let mut state = self.state.clone();
+        let reached = state.wait_for(|state| far_enough(state) || matches!(state, LetterState::Dead(_))).await;
+        match reached.as_deref() {
+            Ok(LetterState::Dead(why)) => Err(why.clone()),
+            Ok(_) => Ok(()),
+            Err(_) => Err(stopped()),
+        }
+    }
+}
+
+pub(in crate::remote) fn stopped() -> RemoteError {
+    let text = "this node has stopped; what it has stored goes on its way when it is started again";
+    RemoteError::new(RemoteErrorKind::ShuttingDown, text)
+}
+
+impl LetterId {
+    pub(super) const fn new(log: LogId, number: u64) -> Self {
+        Self { log, number }
+    }
+}
+
+impl fmt::Display for LetterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", data_encoding::HEXLOWER.encode(&self.log), self.number)
+    }
+}
+
+/// Text that names no letter.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{given:?} names no letter: 32 hexadecimal digits, a hyphen and a number are wanted")]
+pub struct LetterIdError {
+    given: String,
+}
+
+impl FromStr for LetterId {
+    type Err = LetterIdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parsed = text.split_once('-').and_then(|(log, number)| {
+            let log = data_encoding::HEXLOWER_PERMISSIVE.decode(log.as_bytes()).ok()?;
+            Some(Self { log: log.try_into().ok()?, number: number.parse().ok()? })
+        });
+        parsed.ok_or_else(|| LetterIdError { given: text.chars().take(80).collect() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_read_as_it_is_written() {
+        let id = LetterId { log: [0xa5; 16], number: 77 };
+        assert_eq!(id.to_string().parse(), Ok(id));
+        for bad in ["", "77", "a5-77", "a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5-", "a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5-x"] {
+            assert!(bad.parse::<LetterId>().unwrap_err().to_string().contains("names no letter"), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Handing stored letters to their actors: those of one sender one after the other.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::super::error::{RemoteError, RemoteErrorKind};
+use super::Letters;
+use super::receiving::forbidden;
+use super::record::Letter;
+use crate::node::now;
+use crate::wire::PeerId;
+
+/// How often an actor is given a letter that it dies with.
+const TRIES: u32 = 5;
+/// The wait after the first time; doubled each time.
+const AGAIN: Duration = Duration::from_millis(100);
+/// How long a name that is there may take to say what messages it takes: it does so one by one.
+const SETTLE: Duration = Duration::from_millis(500);
+/// How long nothing is looked at again, unless something has changed.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// What an attempt came to.
+enum Attempt {
+    Handled,
+    /// It was not given to the actor.
+    NotYet,
+    /// For good, if it is so again after a while.
+    Unfit(RemoteError),
+    /// For good.
+    Refused(RemoteError),
+    /// The actor died with it.
+    Died,
+}
+
+impl Letters {
+    /// Hands over what waits of this sender, if nobody does so already. On the node's arbiter.
+    pub(super) fn hand_over(self: &Arc<Self>, peer: PeerId) {
+        let mut state = self.state();
+        let (dormant, stopping) = (self.limits.dormant, state.stopping);
+        let Some(incoming) = state.incoming.get_mut(&peer) else { return };
+        if dormant || stopping || incoming.is_handed_over || incoming.next().is_none() {
+            return;
+        }
+        incoming.is_handed_over = true;
+        drop(state);
+        let letters = Arc::clone(self);
+        actix::spawn(async move {
+            while let Some((log, number, letter)) = letters.next(peer) {
+                match letters.hand(peer, &letter).await {
+                    Some(refusal) => letters.over(peer, log, number, refusal),
+                    // The node is stopping: it is handed over in its next life.
+                    None => return,
+                }
+            }
+        });
+    }
+
+    fn next(&self, peer: PeerId) -> Option<(super::record::LogId, u64, Arc<Letter>)> {
+        let mut state = self.state();
+        let stopping = state.stopping;
+        let incoming = state.incoming.get_mut(&peer)?;
+        let next = incoming.next().filter(|_| !stopping);
+        incoming.is_handed_over = next.is_some();
+        next
+    }
+
+    /// Hands one letter over, until it is handled, `Some(None)`, or refused.
+    async fn hand(&self, peer: PeerId, letter: &Letter) -> Option<Option<RemoteError>> {
+        let (mut deaths, mut unfit) = (0, false);
+        loop {
+            let changed = self.directory.changed();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if self.state().stopping {
+                return None;
+            }
+            let attempt = if letter.expires <= now() { Attempt::Refused(expired(letter)) } else { self.attempt(peer, letter).await };
+            let wait = match attempt {
+                Attempt::Handled => return Some(None),
+                Attempt::Refused(why) => return Some(Some(why)),
+                Attempt::Unfit(why) if unfit => return Some(Some(why)),
+                Attempt::Unfit(_) => {
+                    unfit = true;
+                    SETTLE
+                }
+                Attempt::Died if deaths + 1 == TRIES => return Some(Some(deadly(letter))),
+                Attempt::Died => {
+                    deaths += 1;
+                    tracing::warn!(peer = %peer.short(), name = letter.name, message = letter.message, deaths, "an actor died with a letter");
+                    AGAIN * (1 << (deaths - 1))
+                }
+                Attempt::NotYet => {
+                    // Whatever comes first: the name, the end of the wait, or the time to look.
+                    tokio::select! {
+                        () = changed => {}
+                        () = tokio::time::sleep(LOOK) => {}
+                    }
+                    continue;
+                }
+            };
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    async fn attempt(&self, peer: PeerId, letter: &Letter) -> Attempt {
+        if !(self.admits)(&peer, &letter.name) {
+            return Attempt::Refused(forbidden(&letter.name));
+        }
+        let mailbox = match self.directory.mailbox(&letter.name, &letter.message, letter.version) {
+            Ok(mailbox) => mailbox,
+            Err(error) if error.kind == RemoteErrorKind::NoSuchName => return Attempt::NotYet,
+            Err(error) => return Attempt::Unfit(error),
+        };
+        if !mailbox.is_alive() {
+            // Asking why has it started anew, where somebody does that.
+            let _ = mailbox.why_dead(&letter.name);
+            return Attempt::NotYet;
+        }
+        let (done, is_done) = oneshot::channel();
+        let told = mailbox.tell_confirmed(
+            &letter.body,
+            Box::new(move |handled| {
+                // The node may have stopped meanwhile.
+                let _ = done.send(handled);
+            }),
+        );
+        match told {
+            Err(error) if error.kind == RemoteErrorKind::Died => return Attempt::NotYet,
+            Err(error) => return Attempt::Refused(error),
+            Ok(()) => {}
+        }
+        self.state().handed += 1;
+        let handled = is_done.await.unwrap_or(false);
+        let mut state = self.state();
+        state.handed = state.handed.saturating_sub(1);
+        drop(state);
+        self.wrote.notify_waiters();
+        if handled { Attempt::Handled } else { Attempt::Died }
+    }
+}
+
+fn expired(letter: &Letter) -> RemoteError {
+    let text = format!("the letter to {:?} expired before it could be handed over", letter.name);
+    RemoteError::new(RemoteErrorKind::Expired, text)
+}
+
+fn deadly(letter: &Letter) -> RemoteError {
+    let text = format!("the actor {:?} panicked or stopped {TRIES} times when it had this {}; see its log", letter.name, letter.message);
+    RemoteError::new(RemoteErrorKind::Died, text)
+}

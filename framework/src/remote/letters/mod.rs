@@ -1,0 +1,209 @@
+//! Messages that are delivered: stored by their sender, then by their receiver, handled once, in order.
+//!
+//! ```text
+//!  deliver ─▶ letters, letterlogs ─▶ Deliver ═══▶ mail, maillogs ─▶ actor
+//!             (spool of the sender)  ◀═══ Taken 0 (stored) ┘           │ handled
+//!             removed ◀─────────────────── Taken 1 (handled) ◀─ removed ┘
+//! ```
+//! Letters from one node to another have a log: a random id, and numbers from 1. On each link the sender begins again with the first
+//! letter that is not over, and has at most [`WINDOW`] numbers and [`WINDOW_BYTES`] under way. The receiver stores a letter together with
+//! the highest number it has taken, so that it takes none twice; it may forget a refusal when the number has left the window.
+//!
+//! Invariants: nothing is said to be stored or over before it is durable. What the receiver holds for a log was handed to an actor at
+//! most once in this life of the process, unless that actor died with it.
+
+mod delivery;
+mod handing;
+mod receiving;
+mod record;
+mod sending;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+pub(super) use self::delivery::stopped;
+pub use self::delivery::{Delivery, LetterId, LetterIdError, LetterInfo, LetterState};
+pub(crate) use self::receiving::Coming;
+use self::receiving::Incoming;
+pub(crate) use self::record::TABLES;
+use self::sending::Outgoing;
+pub(super) use self::sending::Posting;
+use self::writer::Waiting;
+use super::directory::Directory;
+use super::exchange::Exchange;
+use crate::node::Store;
+use crate::wire::PeerId;
+
+/// The most bytes of a letter, encoded: it is one record of a spool, and what is larger is content for [`Node::send`](crate::Node::send).
+pub const LETTER_LIMIT: usize = (1 << 20) - 4096;
+/// The most numbers of a log that may be under way.
+const WINDOW: u64 = 1024;
+/// What letters under way may cost; one that costs more goes alone.
+const WINDOW_BYTES: u64 = 1 << 20;
+/// How often it is looked what has expired, and who is to be connected to.
+const TICK: Duration = Duration::from_secs(1);
+/// How long a node that stops waits for its spool.
+const FLUSH: Duration = Duration::from_secs(5);
+
+/// What this node keeps of letters, in both directions.
+pub(crate) struct Letters {
+    spool: Arc<dyn Store>,
+    directory: Directory,
+    /// Whether a peer may send to a name.
+    admits: Box<Admits>,
+    limits: Limits,
+    state: Mutex<State>,
+    waiting: Mutex<Waiting>,
+    filled: Notify,
+    wrote: Notify,
+}
+
+type Admits = dyn Fn(&PeerId, &str) -> bool + Send + Sync;
+
+/// The limits of a node.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Letters that may be under way to one peer.
+    pub(crate) letters: usize,
+    /// What they may cost.
+    pub(crate) bytes: u64,
+    /// How long a letter is worth delivering.
+    pub(crate) expiry: Duration,
+    /// It only stores: another process delivers.
+    pub(crate) dormant: bool,
+}
+
+#[derive(Default)]
+struct State {
+    outgoing: HashMap<PeerId, Outgoing>,
+    incoming: HashMap<PeerId, Incoming>,
+    /// Letters that are with their actor.
+    handed: usize,
+    /// No more letters are handed over.
+    stopping: bool,
+    /// Nothing is written any more.
+    closed: bool,
+}
+
+impl Letters {
+    /// Takes up what the spool holds.
+    pub(crate) fn load(
+        spool: Arc<dyn Store>,
+        directory: Directory,
+        admits: impl Fn(&PeerId, &str) -> bool + Send + Sync + 'static,
+        limits: Limits,
+        exchange: impl Fn(PeerId) -> Arc<Exchange>,
+    ) -> io::Result<Arc<Self>> {
+        let (outgoing, incoming) = (sending::load(spool.as_ref(), exchange)?, receiving::load(spool.as_ref())?);
+        let state = Mutex::new(State { outgoing, incoming, ..State::default() });
+        let admits = Box::new(admits);
+        Ok(Arc::new(Self {
+            spool,
+            directory,
+            admits,
+            limits,
+            state,
+            waiting: Mutex::default(),
+            filled: Notify::new(),
+            wrote: Notify::new(),
+        }))
+    }
+
+    /// Begins to write, to seek links and to hand over, on this arbiter.
+    pub(crate) fn start(self: &Arc<Self>) {
+        actix::spawn(writer::run(Arc::clone(self)));
+        if self.limits.dormant {
+            return;
+        }
+        let letters = Arc::downgrade(self);
+        actix::spawn(async move {
+            while let Some(letters) = letters.upgrade() {
+                letters.look_around();
+                drop(letters);
+                tokio::time::sleep(TICK).await;
+            }
+        });
+        let senders: Vec<PeerId> = self.state().incoming.keys().copied().collect();
+        senders.into_iter().for_each(|sender| self.hand_over(sender));
+    }
+
+    /// Hands over no more letters; returns when what is with an actor was handled, or the limit is over, and all is durable.
+    pub(crate) async fn halt(&self, limit: Duration) {
+        self.state().stopping = true;
+        let handled = self.until(|letters| letters.state().handed == 0);
+        if tokio::time::timeout(limit, handled).await.is_err() {
+            tracing::warn!(?limit, "actors still had letters at the end of the drain: they get them again when the node is started again");
+        }
+        if tokio::time::timeout(FLUSH, self.until(|letters| letters.waiting().is_idle())).await.is_err() {
+            tracing::warn!("the spool still had something to write about letters when the node stopped");
+        }
+    }
+
+    async fn until(&self, reached: impl Fn(&Self) -> bool) {
+        loop {
+            let wrote = self.wrote.notified();
+            tokio::pin!(wrote);
+            wrote.as_mut().enable();
+            if reached(self) {
+                return;
+            }
+            wrote.await;
+        }
+    }
+
+    /// A link is up.
+    pub(crate) fn up(&self, peer: PeerId, epoch: u64, exchange: &Arc<Exchange>) {
+        if self.limits.dormant {
+            return;
+        }
+        let mut state = self.state();
+        if state.closed {
+            return;
+        }
+        state.incoming.entry(peer).or_default().up(epoch, exchange);
+        if let Some(out) = state.outgoing.get_mut(&peer) {
+            out.up(epoch);
+        }
+    }
+
+    /// There is no link any more.
+    pub(crate) fn down(&self, peer: PeerId) {
+        let mut state = self.state();
+        if let Some(incoming) = state.incoming.get_mut(&peer) {
+            incoming.down();
+        }
+        if let Some(out) = state.outgoing.get_mut(&peer) {
+            out.down();
+        }
+    }
+
+    /// The node has stopped: nobody waits for anything any more.
+    fn close(&self) {
+        let mut state = self.state();
+        *state = State { closed: true, stopping: true, ..State::default() };
+        *self.waiting() = Waiting::default();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Taken while the state is locked, never the other way round.
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Letters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Letters").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,295 @@
+//! The receiver's side: what was taken of each log, what is stored, what was refused, and what is said of it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io;
+use std::sync::Arc;
+
+use super::super::error::{RemoteError, RemoteErrorKind};
+use super::super::exchange::{Exchange, cost};
+use super::record::{self, Letter, LogId, MAIL, MAIL_LOGS, REFUSED, Taken};
+use super::{LETTER_LIMIT, Letters, WINDOW, WINDOW_BYTES};
+use crate::node::{Change, NodeConfig, Store, now};
+use crate::wire::PeerId;
+use crate::wire::message::Item;
+
+/// The most logs that are remembered of one sender: it has a new one when it has lost its spool.
+pub(super) const LOGS: usize = 4;
+/// The most letters of a log that wait for their actors: twice a window, since clocks differ and a sender may give up earlier.
+pub(super) const HELD: usize = 2 * WINDOW as usize;
+/// What they may cost.
+const HELD_BYTES: u64 = 2 * WINDOW_BYTES;
+
+/// The codes that refuse nothing.
+const STORED: u8 = 0;
+const HANDLED: u8 = 1;
+
+/// What came from one peer.
+#[derive(Default)]
+pub(super) struct Incoming {
+    logs: HashMap<LogId, InLog>,
+    link: Option<Link>,
+    /// Letters that came and are not durable yet.
+    coming: u64,
+    /// Somebody hands over what waits.
+    pub(super) is_handed_over: bool,
+}
+
+/// The link there is.
+struct Link {
+    epoch: u64,
+    exchange: Arc<Exchange>,
+    /// The log that letters on it belong to.
+    log: Option<LogId>,
+    /// The last number that came on it: nothing is said of later ones, which will be asked for.
+    seen: u64,
+}
+
+/// How far a log was taken.
+struct InLog {
+    order: u64,
+    highest: u64,
+    /// So far, that is durable.
+    durable: u64,
+    held: BTreeMap<u64, Arc<Letter>>,
+    bytes: u64,
+    /// Handled or refused, and not durably yet.
+    closing: BTreeSet<u64>,
+    refused: BTreeMap<u64, RemoteError>,
+}
+
+/// A letter as it came.
+pub(crate) struct Coming<'a> {
+    pub(crate) log: LogId,
+    pub(crate) number: u64,
+    pub(crate) expires: u64,
+    pub(crate) name: &'a str,
+    pub(crate) message: &'a str,
+    pub(crate) version: u32,
+    pub(crate) body: &'a [u8],
+}
+
+impl Incoming {
+    pub(super) fn up(&mut self, epoch: u64, exchange: &Arc<Exchange>) {
+        self.link = Some(Link { epoch, exchange: Arc::clone(exchange), log: None, seen: 0 });
+    }
+
+    pub(super) fn down(&mut self) {
+        self.link = None;
+    }
+
+    /// The letter whose turn it is.
+    pub(super) fn next(&self) -> Option<(LogId, u64, Arc<Letter>)> {
+        let (&id, log) = self.logs.iter().filter(|(_, log)| !log.held.is_empty()).min_by_key(|(_, log)| log.order)?;
+        let (&number, letter) = log.held.first_key_value().filter(|(number, _)| **number <= log.durable)?;
+        Some((id, number, Arc::clone(letter)))
+    }
+
+    /// Says what has become of a letter, if it came on this link.
+    fn tell(&self, log: LogId, number: u64) {
+        let Some(link) = self.link.as_ref().filter(|link| link.log == Some(log) && link.seen >= number) else { return };
+        let Some(known) = self.logs.get(&log) else { return };
+        let (code, text) = match known.refused.get(&number) {
+            // What is not durable yet is told when it is.
+            _ if known.held.contains_key(&number) || known.closing.contains(&number) => {
+                if number > known.durable {
+                    return;
+                }
+                (STORED, "")
+            }
+            Some(why) => (why.kind.code(), why.message.as_str()),
+            None => (HANDLED, ""),
+        };
+        link.exchange.say(link.epoch, &Item::Taken { log, number, code, text }, text.len());
+    }
+
+    /// A log that was not known; `None` when too many have letters that wait.
+    fn begin(&mut self, peer: PeerId, log: LogId, changes: &mut Vec<Change>) -> Option<&mut InLog> {
+        if !self.logs.contains_key(&log) {
+            if self.logs.len() >= LOGS {
+                let over = self.logs.iter().filter(|(_, log)| log.held.is_empty() && log.closing.is_empty() && log.durable == log.highest);
+                let (&oldest, _) = over.min_by_key(|(_, log)| log.order)?;
+                let refused = self.logs.remove(&oldest).map(|log| log.refused).unwrap_or_default();
+                changes.push(record::remove(MAIL_LOGS, record::log_key(peer, oldest)));
+                changes.extend(refused.keys().map(|&number| record::remove(REFUSED, record::key(peer, oldest, number))));
+            }
+            let order = self.logs.values().map(|log| log.order + 1).max().unwrap_or(0);
+            self.logs.insert(log, InLog::new(Taken { highest: 0, order }));
+        }
+        self.logs.get_mut(&log)
+    }
+}
+
+impl InLog {
+    fn new(Taken { highest, order }: Taken) -> Self {
+        let (held, closing, refused) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
+        Self { order, highest, durable: highest, held, bytes: 0, closing, refused }
+    }
+
+    fn hold(&mut self, number: u64, letter: Letter) {
+        self.bytes += cost(letter.body.len());
+        self.held.insert(number, Arc::new(letter));
+    }
+
+    /// Forgets refusals that the sender, as it has sent this number, has noted.
+    fn prune(&mut self, peer: PeerId, log: LogId, number: u64, changes: &mut Vec<Change>) {
+        while let Some(entry) = self.refused.first_entry().filter(|entry| entry.key().saturating_add(WINDOW) <= number) {
+            changes.push(record::remove(REFUSED, record::key(peer, log, *entry.key())));
+            entry.remove();
+        }
+    }
+}
+
+impl Letters {
+    /// A letter has come. `Err`: the peer broke the protocol.
+    pub(in crate::remote) fn take(self: &Arc<Self>, peer: PeerId, epoch: u64, coming: &Coming<'_>) -> Result<(), String> {
+        let &Coming { log, number, .. } = coming;
+        let mut state = self.state();
+        let Some(incoming) = state.incoming.get_mut(&peer) else { return Ok(()) };
+        let Some(link) = incoming.link.as_mut().filter(|link| link.epoch == epoch) else { return Ok(()) };
+        if number <= link.seen || *link.log.get_or_insert(log) != log || coming.body.len() > LETTER_LIMIT {
+            return Err(format!("letter {number} is out of turn, of a second log, or too long"));
+        }
+        if link.exchange.is_swamped() {
+            return Err("it sends letters and takes no answers".into());
+        }
+        link.seen = number;
+        if incoming.logs.get(&log).is_some_and(|known| number <= known.highest) {
+            incoming.tell(log, number);
+            return Ok(());
+        }
+        if incoming.coming >= WINDOW {
+            return Err("more letters than it has credit for".into());
+        }
+        let mut changes = Vec::new();
+        let Some(known) = incoming.begin(peer, log, &mut changes) else {
+            let text = format!("letters of {LOGS} earlier spools of this node still wait there: try again when they were handled");
+            let (code, link) = (RemoteErrorKind::Full.code(), incoming.link.as_ref());
+            if let Some(link) = link {
+                link.exchange.say(epoch, &Item::Taken { log, number, code, text: &text }, text.len());
+            }
+            return Ok(());
+        };
+        known.prune(peer, log, number, &mut changes);
+        known.highest = number;
+        changes.push(record::put(MAIL_LOGS, record::log_key(peer, log), &Taken { highest: number, order: known.order }));
+        let refusal = self.refusal(peer, known, coming);
+        match &refusal {
+            Some(why) => {
+                known.closing.insert(number);
+                changes.push(record::put(REFUSED, record::key(peer, log, number), why));
+            }
+            None => {
+                let letter = coming.letter();
+                changes.push(record::put(MAIL, record::key(peer, log, number), &letter));
+                known.hold(number, letter);
+            }
+        }
+        incoming.coming += 1;
+        self.write(changes, move |letters| letters.stored(peer, log, number, refusal));
+        Ok(())
+    }
+
+    /// Why a letter is not even stored.
+    fn refusal(&self, peer: PeerId, log: &InLog, coming: &Coming<'_>) -> Option<RemoteError> {
+        if !(self.admits)(&peer, coming.name) {
+            return Some(forbidden(coming.name));
+        }
+        let is_full = log.held.len() >= HELD || log.bytes + cost(coming.body.len()) > HELD_BYTES;
+        is_full.then(|| RemoteError::new(RemoteErrorKind::Full, "as many letters of this node wait there as may: try again later"))
+    }
+
+    fn stored(self: &Arc<Self>, peer: PeerId, log: LogId, number: u64, refusal: Option<RemoteError>) {
+        let mut state = self.state();
+        let Some(incoming) = state.incoming.get_mut(&peer) else { return };
+        incoming.coming -= 1;
+        if let Some(known) = incoming.logs.get_mut(&log) {
+            known.durable = number;
+            if let Some(why) = refusal {
+                known.closing.remove(&number);
+                known.refused.insert(number, why);
+            }
+        }
+        incoming.tell(log, number);
+        drop(state);
+        self.hand_over(peer);
+    }
+
+    /// A letter was handled, or is refused.
+    pub(super) fn over(&self, peer: PeerId, log: LogId, number: u64, refusal: Option<RemoteError>) {
+        let mut state = self.state();
+        let Some(known) = state.incoming.get_mut(&peer).and_then(|incoming| incoming.logs.get_mut(&log)) else { return };
+        let Some(letter) = known.held.remove(&number) else { return };
+        known.bytes -= cost(letter.body.len());
+        known.closing.insert(number);
+        let key = record::key(peer, log, number);
+        let mut changes = vec![record::remove(MAIL, key.clone())];
+        if let Some(why) = &refusal {
+            tracing::warn!(peer = %peer.short(), name = letter.name, message = letter.message, %why, "a letter is refused");
+            changes.push(record::put(REFUSED, key, why));
+        }
+        self.write(changes, move |letters| {
+            let mut state = letters.state();
+            let Some(incoming) = state.incoming.get_mut(&peer) else { return };
+            if let Some(known) = incoming.logs.get_mut(&log) {
+                known.closing.remove(&number);
+                if let Some(why) = refusal {
+                    known.refused.insert(number, why);
+                }
+            }
+            incoming.tell(log, number);
+        });
+    }
+}
+
+impl Coming<'_> {
+    fn letter(&self) -> Letter {
+        let now = now();
+        Letter {
+            name: self.name.to_owned(),
+            message: self.message.to_owned(),
+            version: self.version,
+            created: now,
+            expires: self.expires.min(now + NodeConfig::EXPIRY_MOST.as_secs()),
+            dead: None,
+            body: self.body.to_vec(),
+        }
+    }
+}
+
+pub(super) fn forbidden(name: &str) -> RemoteError {
+    let text = format!("this node may not send to {name:?}: ask whoever runs it to add that name to what it may");
+    RemoteError::new(RemoteErrorKind::Forbidden, text)
+}
+
+/// What a spool holds of letters to here.
+pub(super) fn load(spool: &dyn Store) -> io::Result<HashMap<PeerId, Incoming>> {
+    let mut all: HashMap<PeerId, Incoming> = HashMap::new();
+    for (key, value) in spool.load(MAIL_LOGS)? {
+        if let Some(((peer, log), taken)) = record::read(MAIL_LOGS, &key, &value, record::read_log_key(&key)) {
+            all.entry(peer).or_default().logs.insert(log, InLog::new(taken));
+        }
+    }
+    for (key, value) in spool.load(MAIL)? {
+        if let Some((whose, letter)) = record::read(MAIL, &key, &value, record::read_key(&key))
+            && let Some(log) = known(&mut all, whose)
+        {
+            log.hold(whose.2, letter);
+        }
+    }
+    for (key, value) in spool.load(REFUSED)? {
+        if let Some((whose, why)) = record::read(REFUSED, &key, &value, record::read_key(&key))
+            && let Some(log) = known(&mut all, whose)
+        {
+            log.refused.insert(whose.2, why);
+        }
+    }
+    Ok(all)
+}
+
+fn known(all: &mut HashMap<PeerId, Incoming>, (peer, log, number): (PeerId, LogId, u64)) -> Option<&mut InLog> {
+    let found = all.get_mut(&peer).and_then(|incoming| incoming.logs.get_mut(&log)).filter(|log| number <= log.highest);
+    if found.is_none() {
+        tracing::error!(peer = %peer.short(), number, "a letter is in the spool without its log: it is not handed over");
+    }
+    found
+}

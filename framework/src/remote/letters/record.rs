@@ -1,0 +1,135 @@
+//! Letters and logs as records of a spool.
+//!
+//! | table | key | value |
+//! |---|---|---|
+//! | `letters` | receiver 32 ‖ log 16 ‖ number u64 big-endian | a [`Letter`] that is under way or dead |
+//! | `letterlogs` | receiver 32 | a [`Log`]: what the letters to it are numbered in |
+//! | `mail` | sender 32 ‖ log 16 ‖ number | a [`Letter`] that is stored and not handled |
+//! | `maillogs` | sender 32 ‖ log 16 | [`Taken`]: how far the log was taken |
+//! | `mailrefused` | sender 32 ‖ log 16 ‖ number | why it was refused, as long as the sender may ask |
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::super::error::RemoteError;
+use crate::node::Change;
+use crate::wire::PeerId;
+use crate::wire::codec::{decode_message, encode_message};
+
+pub(super) const LETTERS: &str = "letters";
+pub(super) const LOGS: &str = "letterlogs";
+pub(super) const MAIL: &str = "mail";
+pub(super) const MAIL_LOGS: &str = "maillogs";
+pub(super) const REFUSED: &str = "mailrefused";
+
+/// What letters from one node to another are numbered in.
+pub(crate) type LogId = [u8; 16];
+
+/// One letter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Letter {
+    /// The name of the actor.
+    pub(super) name: String,
+    /// The name of the type of message.
+    pub(super) message: String,
+    pub(super) version: u32,
+    /// When it was stored, in seconds since the Unix epoch.
+    pub(super) created: u64,
+    pub(super) expires: u64,
+    /// Since when it is dead, and why.
+    pub(super) dead: Option<(u64, RemoteError)>,
+    #[serde(with = "serde_bytes")]
+    pub(super) body: Vec<u8>,
+}
+
+/// What a node numbers its letters to another one in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Log {
+    pub(super) id: LogId,
+    /// The last number that was given.
+    pub(super) last: u64,
+}
+
+/// How far a log was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Taken {
+    /// The highest number.
+    pub(super) highest: u64,
+    /// Logs of one sender are handled in this order.
+    pub(super) order: u64,
+}
+
+/// The key of a letter, or of a refusal.
+pub(super) fn key(peer: PeerId, log: LogId, number: u64) -> Vec<u8> {
+    [&peer.as_bytes()[..], &log, &number.to_be_bytes()].concat()
+}
+
+/// The key of a log that was taken from.
+pub(super) fn log_key(peer: PeerId, log: LogId) -> Vec<u8> {
+    [&peer.as_bytes()[..], &log].concat()
+}
+
+pub(super) fn read_log_key(key: &[u8]) -> Option<(PeerId, LogId)> {
+    let (peer, log) = key.split_first_chunk::<32>()?;
+    Some((PeerId::from_bytes(*peer), log.try_into().ok()?))
+}
+
+pub(super) fn read_key(key: &[u8]) -> Option<(PeerId, LogId, u64)> {
+    let (front, number) = key.split_last_chunk::<8>()?;
+    let (peer, log) = read_log_key(front)?;
+    Some((peer, log, u64::from_be_bytes(*number)))
+}
+
+/// Writes a record. Nothing here has anything that can't be written.
+pub(super) fn put<T: Serialize>(table: &'static str, key: Vec<u8>, value: &T) -> Change {
+    let mut bytes = Vec::new();
+    encode_message(value, &mut bytes).expect("a record is plain data, and short");
+    Change::Put { table, key, value: bytes }
+}
+
+pub(super) fn remove(table: &'static str, key: Vec<u8>) -> Change {
+    Change::Remove { table, key }
+}
+
+/// Reads a record; one that can't be read is left alone, and named.
+pub(super) fn read<K, T: DeserializeOwned>(table: &str, key: &[u8], value: &[u8], parsed: Option<K>) -> Option<(K, T)> {
+    match (parsed, decode_message(value)) {
+        (Some(parsed), Ok(value)) => Some((parsed, value)),
+        (_, outcome) => {
+            let (key, error) = (data_encoding::HEXLOWER.encode(key), outcome.err());
+            tracing::error!(table, key, ?error, "a record about letters can't be read; `estafette doctor` sets it aside");
+            None
+        }
+    }
+}
+
+/// Whether a record of that table can be read.
+fn is_readable<T: DeserializeOwned>(is_key: bool, value: &[u8]) -> bool {
+    is_key && decode_message::<T>(value).is_ok()
+}
+
+/// A table, and what tells whether its record can be read.
+pub(crate) type Table = (&'static str, fn(&[u8], &[u8]) -> bool);
+
+/// The tables of letters.
+pub(crate) const TABLES: [Table; 5] = [
+    (LETTERS, |key, value| is_readable::<Letter>(read_key(key).is_some(), value)),
+    (LOGS, |key, value| is_readable::<Log>(key.len() == 32, value)),
+    (MAIL, |key, value| is_readable::<Letter>(read_key(key).is_some(), value)),
+    (MAIL_LOGS, |key, value| is_readable::<Taken>(read_log_key(key).is_some(), value)),
+    (REFUSED, |key, value| is_readable::<RemoteError>(read_key(key).is_some(), value)),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_say_whose_log_and_which_number_and_sort_by_it() {
+        let (peer, log) = (PeerId::from_bytes([7; 32]), [9; 16]);
+        assert_eq!(read_key(&key(peer, log, 300)), Some((peer, log, 300)));
+        assert_eq!(read_log_key(&log_key(peer, log)), Some((peer, log)));
+        assert!(key(peer, log, 255) < key(peer, log, 256));
+        assert!(read_key(b"short").is_none() && read_log_key(&[0; 49]).is_none());
+    }
+}

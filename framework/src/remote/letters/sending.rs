@@ -1,0 +1,397 @@
+//! The sender's side: what is under way, as much of it as credit allows, and what has become of it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io;
+use std::sync::Arc;
+
+use tokio::sync::{oneshot, watch};
+
+use super::super::error::{RemoteError, RemoteErrorKind};
+use super::super::exchange::{Exchange, Target, cost};
+use super::delivery::stopped;
+use super::record::{self, LETTERS, LOGS, Letter, Log, LogId};
+use super::{Delivery, LETTER_LIMIT, LetterId, LetterInfo, LetterState, Letters, State, WINDOW, WINDOW_BYTES};
+use crate::node::{Store, now, random32};
+use crate::wire::PeerId;
+
+/// How long a dead letter is kept for somebody to look at, in seconds.
+const DEAD_KEPT: u64 = 30 * 24 * 3600;
+/// The most dead letters that are kept for one peer; the oldest go.
+const DEAD_MOST: usize = 10_000;
+
+/// The letters to one peer.
+pub(super) struct Outgoing {
+    exchange: Arc<Exchange>,
+    log: Log,
+    open: BTreeMap<u64, Open>,
+    /// Without their bodies.
+    dead: BTreeMap<u64, (Letter, watch::Sender<LetterState>)>,
+    /// Over, but not durably: after a restart they would be sent again.
+    closing: BTreeSet<u64>,
+    /// What the open ones cost.
+    bytes: u64,
+    link: Option<u64>,
+    /// The last number said on this link.
+    sent: u64,
+    /// What open ones cost that were said on this link.
+    in_flight: u64,
+    /// The receiver has all up to this one.
+    delivered: u64,
+    /// No open one expires earlier.
+    soonest: u64,
+}
+
+struct Open {
+    letter: Letter,
+    target: Arc<Target>,
+    durable: bool,
+    state: watch::Sender<LetterState>,
+}
+
+/// A letter that is to be stored.
+pub(in crate::remote) struct Posting {
+    pub(in crate::remote) exchange: Arc<Exchange>,
+    pub(in crate::remote) target: Arc<Target>,
+    pub(in crate::remote) body: Vec<u8>,
+}
+
+impl Outgoing {
+    fn new(exchange: Arc<Exchange>, log: Log) -> Self {
+        Self {
+            exchange,
+            log,
+            open: BTreeMap::new(),
+            dead: BTreeMap::new(),
+            closing: BTreeSet::new(),
+            bytes: 0,
+            link: None,
+            sent: 0,
+            in_flight: 0,
+            delivered: 0,
+            soonest: u64::MAX,
+        }
+    }
+
+    fn insert(&mut self, number: u64, letter: Letter, target: Arc<Target>, durable: bool) {
+        self.bytes += cost(letter.body.len());
+        self.soonest = self.soonest.min(letter.expires);
+        self.open.insert(number, Open { letter, target, durable, state: watch::channel(LetterState::Stored).0 });
+    }
+
+    fn remove(&mut self, number: u64) -> Option<Open> {
+        let open = self.open.remove(&number)?;
+        let cost = cost(open.letter.body.len());
+        self.bytes -= cost;
+        if number <= self.sent {
+            self.in_flight -= cost;
+        }
+        Some(open)
+    }
+
+    /// A link is up: says again what is not over.
+    pub(super) fn up(&mut self, epoch: u64) {
+        (self.link, self.sent, self.in_flight) = (Some(epoch), 0, 0);
+        self.send();
+    }
+
+    pub(super) fn down(&mut self) {
+        (self.link, self.sent, self.in_flight) = (None, 0, 0);
+        if !self.open.is_empty() {
+            self.exchange.seek_link();
+        }
+    }
+
+    /// Says as many letters as may be under way.
+    fn send(&mut self) {
+        let Some(epoch) = self.link else { return };
+        let first = self.open.keys().next().into_iter().chain(self.closing.first()).min().copied().unwrap_or(0);
+        for (&number, open) in self.open.range(self.sent + 1..) {
+            let cost = cost(open.letter.body.len());
+            let is_too_much = self.in_flight > 0 && self.in_flight + cost > WINDOW_BYTES;
+            if !open.durable || number - first >= WINDOW || is_too_much {
+                return;
+            }
+            let (said, body) = ((self.log.id, number, open.letter.expires), &open.letter.body);
+            if !self.exchange.say_letter(epoch, &open.target, said, body) {
+                return;
+            }
+            self.sent = number;
+            self.in_flight += cost;
+        }
+    }
+}
+
+impl Letters {
+    /// Stores a letter. The answer comes when that is durable, or has failed.
+    pub(in crate::remote) fn post(&self, posting: Posting) -> Result<oneshot::Receiver<Result<Delivery, RemoteError>>, RemoteError> {
+        let Posting { exchange, target, body } = posting;
+        if body.len() > LETTER_LIMIT {
+            let text = format!(
+                "a {} of {} bytes is no letter: {LETTER_LIMIT} are allowed; send larger things as content",
+                target.message,
+                body.len()
+            );
+            return Err(RemoteError::new(RemoteErrorKind::Unencodable, text));
+        }
+        let mut state = self.state();
+        if state.closed || state.stopping {
+            return Err(stopped());
+        }
+        let peer = exchange.peer();
+        let out = state.outgoing.entry(peer).or_insert_with(|| Outgoing::new(Arc::clone(&exchange), new_log()));
+        self.has_room(out, &exchange, body.len())?;
+        let number = out.log.last + 1;
+        out.log.last = number;
+        let created = now();
+        let letter = Letter {
+            name: target.name.to_string(),
+            message: target.message.to_string(),
+            version: target.version,
+            created,
+            expires: created + self.limits.expiry.as_secs().max(1),
+            dead: None,
+            body,
+        };
+        let changes = vec![
+            record::put(LETTERS, record::key(peer, out.log.id, number), &letter),
+            record::put(LOGS, peer.as_bytes().to_vec(), &out.log),
+        ];
+        out.insert(number, letter, target, false);
+        let (answer, answered) = oneshot::channel();
+        self.try_write(changes, move |letters, stored| {
+            // Whoever posted it may be gone; it is on its way all the same.
+            let _ = answer.send(letters.posted(peer, number, stored));
+        });
+        Ok(answered)
+    }
+
+    fn has_room(&self, out: &Outgoing, exchange: &Exchange, length: usize) -> Result<(), RemoteError> {
+        let (letters, bytes) = (self.limits.letters, self.limits.bytes);
+        if out.open.len() < letters && (out.open.is_empty() || out.bytes + cost(length) <= bytes) {
+            return Ok(());
+        }
+        let text = format!(
+            "{} letters ({} bytes) are under way to {} already, at most {letters} and {bytes} may be: try again when some were handled",
+            out.open.len(),
+            out.bytes,
+            exchange.peer_name()
+        );
+        Err(RemoteError::new(RemoteErrorKind::Full, text))
+    }
+
+    fn posted(&self, peer: PeerId, number: u64, stored: Result<(), &io::Error>) -> Result<Delivery, RemoteError> {
+        let mut state = self.state();
+        let out = state.outgoing.get_mut(&peer).ok_or_else(stopped)?;
+        if let Err(error) = stored {
+            drop(out.remove(number));
+            let text = format!("the letter could not be stored, so it was not sent: {error}");
+            return Err(RemoteError::new(RemoteErrorKind::Storage, text));
+        }
+        let open = out.open.get_mut(&number).ok_or_else(stopped)?;
+        open.durable = true;
+        let delivery = Delivery { id: LetterId::new(out.log.id, number), state: open.state.subscribe() };
+        out.send();
+        if out.link.is_none() && !self.limits.dormant {
+            out.exchange.seek_link();
+        }
+        Ok(delivery)
+    }
+
+    /// The peer says what has become of letters. `Err`: it broke the protocol.
+    pub(in crate::remote) fn said(
+        &self,
+        peer: PeerId,
+        epoch: u64,
+        (log, number): (LogId, u64),
+        (code, text): (u8, &str),
+    ) -> Result<(), String> {
+        let mut state = self.state();
+        let Some(out) = state.outgoing.get_mut(&peer) else { return Err("a word about letters that were never sent".into()) };
+        if out.link != Some(epoch) {
+            return Ok(());
+        }
+        if log != out.log.id || number > out.sent {
+            return Err(format!("a word about letter {number}, which was not sent on this link"));
+        }
+        match code {
+            0 => {
+                if number > out.delivered {
+                    for (_, open) in out.open.range(out.delivered + 1..=number) {
+                        open.state.send_replace(LetterState::Delivered);
+                    }
+                    out.delivered = number;
+                }
+            }
+            1 => {
+                let handled: Vec<u64> = out.open.range(..=number).map(|(&number, _)| number).collect();
+                self.finish(peer, out, handled, None);
+            }
+            _ => {
+                let mut why = RemoteError::told(code, text);
+                why.message = format!("{} refused it: {}", out.exchange.peer_name(), why.message);
+                self.finish(peer, out, vec![number], Some(why));
+            }
+        }
+        out.send();
+        Ok(())
+    }
+
+    /// Letters are over: handled, or dead.
+    fn finish(&self, peer: PeerId, out: &mut Outgoing, numbers: Vec<u64>, why: Option<RemoteError>) {
+        let (mut changes, mut ended) = (Vec::new(), Vec::new());
+        for number in numbers {
+            let Some(Open { mut letter, state, .. }) = out.remove(number) else { continue };
+            out.closing.insert(number);
+            let key = record::key(peer, out.log.id, number);
+            match &why {
+                None => {
+                    changes.push(record::remove(LETTERS, key));
+                    ended.push((number, state, LetterState::Processed));
+                }
+                Some(why) => {
+                    let id = LetterId::new(out.log.id, number);
+                    tracing::error!(peer = %peer.short(), name = letter.name, %id, %why, "a letter is dead");
+                    (letter.body, letter.dead) = (Vec::new(), Some((now(), why.clone())));
+                    changes.push(record::put(LETTERS, key, &letter));
+                    ended.push((number, state.clone(), LetterState::Dead(why.clone())));
+                    out.dead.insert(number, (letter, state));
+                }
+            }
+        }
+        while out.dead.len() > DEAD_MOST {
+            let Some((number, _)) = out.dead.pop_first() else { break };
+            changes.push(record::remove(LETTERS, record::key(peer, out.log.id, number)));
+        }
+        if changes.is_empty() {
+            return;
+        }
+        self.write(changes, move |letters| {
+            if let Some(out) = letters.state().outgoing.get_mut(&peer) {
+                ended.iter().for_each(|(number, ..)| {
+                    out.closing.remove(number);
+                });
+                out.send();
+            }
+            ended.into_iter().for_each(|(_, state, end)| drop(state.send_replace(end)));
+        });
+    }
+
+    /// Gives up what has expired, and seeks links for what waits.
+    pub(super) fn look_around(&self) {
+        let (mut state, now) = (self.state(), now());
+        for (&peer, out) in &mut state.outgoing {
+            if out.soonest <= now {
+                let expired: Vec<_> =
+                    out.open.iter().filter(|(_, open)| open.durable && open.letter.expires <= now).map(|(&number, _)| number).collect();
+                let text = format!("it expired before {} said that it was handled; whether it was is not known", out.exchange.peer_name());
+                self.finish(peer, out, expired, Some(RemoteError::new(RemoteErrorKind::Expired, text)));
+                out.soonest = out.open.values().map(|open| open.letter.expires).min().unwrap_or(u64::MAX);
+                out.send();
+            }
+            if out.link.is_none() && !out.open.is_empty() {
+                out.exchange.seek_link();
+            }
+        }
+    }
+
+    /// All letters that are kept here, the oldest of each peer first.
+    pub(crate) fn list(&self) -> Vec<LetterInfo> {
+        let state = self.state();
+        let mut list: Vec<_> = state.outgoing.iter().flat_map(|(&peer, out)| out.list(peer)).collect();
+        list.sort_by_key(|info| (info.peer, info.id.number));
+        list
+    }
+
+    /// A letter that is kept here.
+    pub(crate) fn find(&self, id: LetterId) -> Option<Delivery> {
+        let state = self.state();
+        let out = state.outgoing.values().find(|out| out.log.id == id.log)?;
+        let open = out.open.get(&id.number).filter(|open| open.durable).map(|open| &open.state);
+        let state = open.or_else(|| out.dead.get(&id.number).map(|(_, state)| state))?.subscribe();
+        Some(Delivery { id, state })
+    }
+
+    /// Forgets a dead letter, durably when the answer comes; `None` if there is no dead one of that id.
+    pub(crate) fn forget(&self, id: LetterId) -> Option<oneshot::Receiver<Result<(), RemoteError>>> {
+        let mut state = self.state();
+        let State { outgoing, .. } = &mut *state;
+        let (&peer, out) = outgoing.iter_mut().find(|(_, out)| out.log.id == id.log)?;
+        let kept = out.dead.remove(&id.number)?;
+        let (answer, answered) = oneshot::channel();
+        self.try_write(vec![record::remove(LETTERS, record::key(peer, id.log, id.number))], move |letters, forgotten| {
+            if let (Err(_), Some(out)) = (&forgotten, letters.state().outgoing.get_mut(&peer)) {
+                out.dead.insert(id.number, kept);
+            }
+            let told =
+                |error: &io::Error| RemoteError::new(RemoteErrorKind::Storage, format!("the letter {id} was not forgotten: {error}"));
+            // Whoever asked may be gone.
+            let _ = answer.send(forgotten.map_err(told));
+        });
+        Some(answered)
+    }
+}
+
+impl Outgoing {
+    fn list(&self, peer: PeerId) -> impl Iterator<Item = LetterInfo> {
+        let log = self.log.id;
+        let info = move |number, letter: &Letter, state: &watch::Sender<LetterState>| LetterInfo {
+            id: LetterId::new(log, number),
+            peer,
+            name: letter.name.clone(),
+            message: letter.message.clone(),
+            created: letter.created,
+            expires: letter.expires,
+            state: state.borrow().clone(),
+        };
+        let open = self.open.iter().filter(|(_, open)| open.durable).map(move |(&number, open)| info(number, &open.letter, &open.state));
+        open.chain(self.dead.iter().map(move |(&number, (letter, state))| info(number, letter, state)))
+    }
+}
+
+fn new_log() -> Log {
+    let random = random32();
+    Log { id: std::array::from_fn(|at| random[at]), last: 0 }
+}
+
+/// What a spool holds of letters from here.
+pub(super) fn load(spool: &dyn Store, exchange: impl Fn(PeerId) -> Arc<Exchange>) -> io::Result<HashMap<PeerId, Outgoing>> {
+    let mut all = HashMap::new();
+    for (key, value) in spool.load(LOGS)? {
+        let peer = <[u8; 32]>::try_from(&key[..]).ok().map(PeerId::from_bytes);
+        if let Some((peer, log)) = record::read::<_, Log>(LOGS, &key, &value, peer) {
+            all.insert(peer, Outgoing::new(exchange(peer), log));
+        }
+    }
+    let mut old = Vec::new();
+    for (key, value) in spool.load(LETTERS)? {
+        let Some(((peer, log, number), letter)) = record::read::<_, Letter>(LETTERS, &key, &value, record::read_key(&key)) else {
+            continue;
+        };
+        if letter.dead.as_ref().is_some_and(|(since, _)| since.saturating_add(DEAD_KEPT) <= now()) {
+            old.push(record::remove(LETTERS, key));
+            continue;
+        }
+        match all.get_mut(&peer).filter(|out| out.log.id == log && number <= out.log.last) {
+            Some(out) => out.take_up(number, letter),
+            None => tracing::error!(peer = %peer.short(), number, "a letter is in the spool without its log, and can't be sent any more"),
+        }
+    }
+    if !old.is_empty() {
+        spool.write(old)?;
+    }
+    Ok(all)
+}
+
+impl Outgoing {
+    fn take_up(&mut self, number: u64, mut letter: Letter) {
+        if letter.dead.is_none() {
+            match self.exchange.target(&letter.name, &letter.message, letter.version) {
+                Ok(target) => return self.insert(number, letter, target, true),
+                Err(error) => letter.dead = Some((now(), error)),
+            }
+        }
+        if let Some((_, why)) = letter.dead.clone() {
+            self.dead.insert(number, (letter, watch::channel(LetterState::Dead(why)).0));
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! What a peer may say of letters, and may not; without a link between.
+
+use super::super::error::RemoteErrorKind;
+use super::receiving::{HELD, LOGS as LOGS_MOST};
+use super::record::{LogId, MAIL, MAIL_LOGS, REFUSED};
+use super::sending::Posting;
+use super::*;
+use crate::node::{MemoryStore, now};
+use crate::wire::message::{Item, Items};
+
+const PEER: PeerId = PeerId::from_bytes([1; 32]);
+const LOG: LogId = [5; 16];
+
+struct World {
+    letters: Arc<Letters>,
+    exchange: Arc<Exchange>,
+    spool: Arc<MemoryStore>,
+    epoch: u64,
+}
+
+impl World {
+    /// A node with a link to `PEER`, which may send to all names but `secret`.
+    fn new(spool: &Arc<MemoryStore>) -> Self {
+        let exchange = Arc::new(Exchange::new(PEER, "peer".into(), || {}, Arc::new(|_| {})));
+        let limits = Limits { letters: 3, bytes: 1 << 20, expiry: Duration::from_secs(60), dormant: false };
+        let (spool, known) = (Arc::clone(spool), Arc::clone(&exchange));
+        let store: Arc<dyn Store> = Arc::clone(&spool) as _;
+        let letters = Letters::load(store, Directory::default(), |_, name| name != "secret", limits, move |_| Arc::clone(&known)).unwrap();
+        letters.start();
+        let mut world = Self { letters, exchange, spool, epoch: 0 };
+        world.link();
+        world
+    }
+
+    /// Another link takes the place of the one there is.
+    fn link(&mut self) {
+        self.exchange.down(RemoteErrorKind::LinkLost, "another one comes");
+        self.letters.down(PEER);
+        self.epoch += 1;
+        self.exchange.up(self.epoch);
+        self.letters.up(PEER, self.epoch, &self.exchange);
+    }
+
+    fn take(&self, log: LogId, number: u64, name: &str, body: &[u8]) -> Result<(), String> {
+        let coming = Coming { log, number, expires: now() + 60, name, message: "test.Note", version: 1, body };
+        self.letters.take(PEER, self.epoch, &coming)
+    }
+
+    /// All that is waiting to be written is written.
+    async fn settle(&self) {
+        self.letters.until(|letters| letters.waiting().is_idle()).await;
+    }
+
+    /// What is said of letters: number and code; and the numbers of letters that are sent.
+    fn said(&self) -> (Vec<(u64, u8)>, Vec<u64>) {
+        let (mut taken, mut sent) = (Vec::new(), Vec::new());
+        while let Some(batch) = self.exchange.take_batch(self.epoch, <[u8]>::to_vec) {
+            let mut items = Items::new(&batch);
+            while let Some((item, _)) = items.next_item().unwrap() {
+                match item {
+                    Item::Taken { number, code, .. } => taken.push((number, code)),
+                    Item::Deliver { number, .. } => sent.push(number),
+                    _ => {}
+                }
+            }
+        }
+        (taken, sent)
+    }
+
+    fn post(&self, length: usize) -> Result<tokio::sync::oneshot::Receiver<Result<Delivery, super::super::RemoteError>>, RemoteErrorKind> {
+        let (exchange, target) = (Arc::clone(&self.exchange), self.exchange.target("sum", "test.Note", 1).unwrap());
+        self.letters.post(Posting { exchange, target, body: vec![7; length] }).map_err(|error| error.kind)
+    }
+
+    fn count(&self, table: &str) -> usize {
+        self.spool.load(table).unwrap().len()
+    }
+}
+
+#[actix::test]
+async fn letters_out_of_turn_of_two_logs_or_too_long_break_the_protocol() {
+    let world = World::new(&Arc::default());
+    assert!(world.take(LOG, 0, "sum", b"").is_err());
+    world.take(LOG, 5, "sum", b"").unwrap();
+    for (log, number, length) in [(LOG, 5, 0), (LOG, 4, 0), ([6; 16], 6, 0), (LOG, 6, LETTER_LIMIT + 1)] {
+        assert!(world.take(log, number, "sum", &vec![0; length]).is_err(), "{log:?} {number} {length}");
+    }
+    world.take(LOG, u64::MAX, "sum", b"").unwrap();
+    world.settle().await;
+    assert_eq!(world.said().0, [(5, 0), (u64::MAX, 0)]);
+}
+
+#[actix::test]
+async fn what_is_not_stored_yet_is_bounded_by_the_window() {
+    let world = World::new(&Arc::default());
+    for number in 1..=WINDOW {
+        world.take(LOG, number, "sum", b"").unwrap();
+    }
+    assert!(world.take(LOG, WINDOW + 1, "sum", b"").is_err());
+}
+
+#[actix::test]
+async fn a_letter_is_taken_once_and_of_each_sender_by_itself() {
+    let spool = Arc::default();
+    let mut world = World::new(&spool);
+    world.take(LOG, 1, "nobody", b"one").unwrap();
+    world.take(LOG, 2, "secret", b"two").unwrap();
+    world.settle().await;
+    let forbidden = RemoteErrorKind::Forbidden.code();
+    assert_eq!(world.said().0, [(1, 0), (2, forbidden)]);
+    world.link();
+    world.take(LOG, 1, "nobody", b"another one").unwrap();
+    world.take(LOG, 2, "secret", b"two").unwrap();
+    assert_eq!(world.said().0, [(1, 0), (2, forbidden)], "it is told again, and not stored again");
+    // In another life, too.
+    let world = World::new(&spool);
+    world.take(LOG, 2, "nobody", b"two").unwrap();
+    assert_eq!((world.said().0, world.count(MAIL)), (vec![(2, forbidden)], 1));
+    // Who knows another's log has nothing of it.
+    let other = PeerId::from_bytes([2; 32]);
+    world.letters.up(other, 1, &world.exchange);
+    let coming = Coming { log: LOG, number: 1, expires: now() + 60, name: "nobody", message: "test.Note", version: 1, body: b"" };
+    world.letters.take(other, 1, &coming).unwrap();
+    world.settle().await;
+    assert_eq!((world.count(MAIL), world.count(MAIL_LOGS)), (2, 2));
+}
+
+#[actix::test]
+async fn what_waits_for_actors_is_bounded_and_so_are_refusals_and_logs() {
+    let mut world = World::new(&Arc::default());
+    let mut refused = 0;
+    for number in 1..=HELD as u64 + 100 {
+        world.take(LOG, number, "nobody", b"").unwrap();
+        if number % 500 == 0 {
+            world.settle().await;
+        }
+    }
+    world.settle().await;
+    refused += world.said().0.iter().filter(|(_, code)| *code == RemoteErrorKind::Full.code()).count();
+    assert_eq!((world.count(MAIL), refused), (HELD, 100));
+    for number in 0..5000 {
+        world.take(LOG, 10_000 + number, "secret", b"").unwrap();
+        if number % 500 == 0 {
+            world.settle().await;
+        }
+    }
+    world.settle().await;
+    assert!(world.count(REFUSED) <= WINDOW as usize, "{}", world.count(REFUSED));
+    for log in 1..LOGS_MOST as u8 {
+        world.link();
+        world.take([log; 16], 1, "nobody", b"").unwrap();
+        world.settle().await;
+    }
+    world.said();
+    world.link();
+    world.take([99; 16], 1, "nobody", b"").unwrap();
+    world.settle().await;
+    assert_eq!(world.said().0, [(1, RemoteErrorKind::Full.code())], "all logs have letters that wait");
+    assert_eq!(world.count(MAIL_LOGS), LOGS_MOST);
+}
+
+#[actix::test]
+async fn logs_without_letters_make_room_for_new_ones() {
+    let mut world = World::new(&Arc::default());
+    for log in 0..20 {
+        world.link();
+        world.take([log; 16], 1, "secret", b"").unwrap();
+        world.settle().await;
+    }
+    assert_eq!((world.count(MAIL_LOGS), world.count(REFUSED)), (LOGS_MOST, LOGS_MOST));
+}
+
+#[actix::test]
+async fn who_takes_no_answers_is_not_given_ever_more() {
+    let mut world = World::new(&Arc::default());
+    world.take(LOG, u64::MAX, "secret", b"").unwrap();
+    world.settle().await;
+    world.link();
+    // Each is answered, and nobody reads it.
+    let end = (1..100_000_000).find_map(|number| world.take(LOG, number, "secret", b"").err());
+    assert!(end.unwrap().contains("no answers"));
+}
+
+#[actix::test]
+async fn words_about_what_was_never_sent_break_the_protocol_and_change_nothing() {
+    let world = World::new(&Arc::default());
+    let said = |log, number, code| world.letters.said(PEER, world.epoch, (log, number), (code, "because"));
+    assert!(said(LOG, 1, 1).is_err(), "nothing was ever sent");
+    let delivery = world.post(10).unwrap().await.unwrap().unwrap();
+    let log = delivery.id().log;
+    assert_eq!(world.said().1, [1]);
+    for (log, number, code) in [(LOG, 1, 1), (log, 2, 0), (log, u64::MAX, 1), (log, 2, 18)] {
+        assert!(said(log, number, code).is_err());
+    }
+    said(log, 0, 1).unwrap();
+    assert_eq!(delivery.state(), LetterState::Stored);
+    said(log, 1, 0).unwrap();
+    delivery.delivered().await.unwrap();
+    said(log, 1, 1).unwrap();
+    delivery.processed().await.unwrap();
+    // What is over stays so, whatever is said of it.
+    said(log, 1, 18).unwrap();
+    said(log, 1, 0).unwrap();
+    assert_eq!((delivery.state(), world.letters.list()), (LetterState::Processed, vec![]));
+}
+
+#[actix::test]
+async fn more_letters_than_may_be_under_way_are_refused_until_some_are_over() {
+    let world = World::new(&Arc::default());
+    assert_eq!(world.post(LETTER_LIMIT + 1).unwrap_err(), RemoteErrorKind::Unencodable);
+    let mut posted = Vec::new();
+    for _ in 0..3 {
+        posted.push(world.post(10).unwrap().await.unwrap().unwrap());
+    }
+    assert_eq!(world.post(10).unwrap_err(), RemoteErrorKind::Full);
+    let id = posted[0].id();
+    world.letters.said(PEER, world.epoch, (id.log, 3), (0, "")).unwrap();
+    assert_eq!(world.post(10).unwrap_err(), RemoteErrorKind::Full, "what is not handled is under way");
+    world.letters.said(PEER, world.epoch, (id.log, 1), (1, "")).unwrap();
+    posted[0].processed().await.unwrap();
+    assert_eq!(world.post((1 << 20) - 200).unwrap_err(), RemoteErrorKind::Full, "bytes count, too");
+    let last = world.post(10).unwrap().await.unwrap().unwrap();
+    assert_eq!(last.id().number, 4);
+}
+
+#[actix::test]
+async fn a_letter_waits_for_its_window_and_all_that_is_not_over_is_said_again_in_order() {
+    let spool = Arc::default();
+    let mut world = World::new(&spool);
+    let large = (1 << 19) - 1000;
+    for _ in 0..3 {
+        drop(world.post(if world.letters.list().is_empty() { large } else { large / 2 }).unwrap().await.unwrap().unwrap());
+    }
+    assert_eq!(world.said().1, [1, 2, 3]);
+    world.link();
+    assert_eq!(world.said().1, [1, 2, 3]);
+    let log = world.letters.list()[0].id.log;
+    world.letters.said(PEER, world.epoch, (log, 2), (RemoteErrorKind::Died.code(), "it died")).unwrap();
+    world.letters.said(PEER, world.epoch, (log, 1), (1, "")).unwrap();
+    world.settle().await;
+    world.link();
+    assert_eq!(world.said().1, [3]);
+    // In another life, too; and its log goes on.
+    let world = World::new(&spool);
+    assert_eq!(world.said().1, [3]);
+    let dead = world.letters.find(LetterId::new(log, 2)).unwrap().processed().await.unwrap_err();
+    assert_eq!((dead.kind, dead.message.contains("it died")), (RemoteErrorKind::Died, true));
+    assert!(world.letters.forget(LetterId::new(log, 3)).is_none(), "it is under way");
+    world.letters.forget(LetterId::new(log, 2)).unwrap().await.unwrap().unwrap();
+    let next = world.post(1).unwrap().await.unwrap().unwrap();
+    assert_eq!((next.id(), world.letters.list().len()), (LetterId::new(log, 4), 2));
+}

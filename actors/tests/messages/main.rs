@@ -6,6 +6,8 @@ mod actors;
 mod asks;
 mod errors;
 mod harness;
+mod letters;
+mod post;
 mod streams;
 mod tells;
 mod watches;

@@ -77,6 +77,11 @@ impl Incoming {
         self.link = None;
     }
 
+    /// The link there is.
+    pub(super) fn epoch(&self) -> Option<u64> {
+        self.link.as_ref().map(|link| link.epoch)
+    }
+
     /// The letter whose turn it is.
     pub(super) fn next(&self) -> Option<(LogId, u64, Arc<Letter>)> {
         let (&id, log) = self.logs.iter().filter(|(_, log)| !log.held.is_empty()).min_by_key(|(_, log)| log.order)?;

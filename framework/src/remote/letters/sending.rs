@@ -9,6 +9,7 @@ use tokio::sync::{oneshot, watch};
 use super::super::error::{RemoteError, RemoteErrorKind};
 use super::super::exchange::{Exchange, Target, cost};
 use super::delivery::stopped;
+use super::receiving::Incoming;
 use super::record::{self, LETTERS, LOGS, Letter, Log, LogId};
 use super::{Delivery, LETTER_LIMIT, LetterId, LetterInfo, LetterState, Letters, State, WINDOW, WINDOW_BYTES};
 use crate::node::{Store, now, random32};
@@ -138,7 +139,11 @@ impl Letters {
             return Err(stopped());
         }
         let peer = exchange.peer();
-        let out = state.outgoing.entry(peer).or_insert_with(|| Outgoing::new(Arc::clone(&exchange), new_log()));
+        let State { outgoing, incoming, .. } = &mut *state;
+        let out = outgoing.entry(peer).or_insert_with(|| {
+            let link = incoming.get(&peer).and_then(Incoming::epoch);
+            Outgoing { link, ..Outgoing::new(Arc::clone(&exchange), new_log()) }
+        });
         self.has_room(out, &exchange, body.len())?;
         let number = out.log.last + 1;
         out.log.last = number;

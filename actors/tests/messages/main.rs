@@ -8,6 +8,7 @@ mod errors;
 mod harness;
 mod letters;
 mod post;
+mod simulation;
 mod streams;
 mod tells;
 mod watches;

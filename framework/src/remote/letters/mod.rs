@@ -52,6 +52,8 @@ const WINDOW_BYTES: u64 = 1 << 20;
 const TICK: Duration = Duration::from_secs(1);
 /// How long a node that stops waits for its spool.
 const FLUSH: Duration = Duration::from_secs(5);
+/// How long a node that stops without waiting waits for actors that have a letter: one that handles it meanwhile must not get it again.
+const HANDLING: Duration = Duration::from_secs(1);
 
 /// What this node keeps of letters, in both directions.
 pub(crate) struct Letters {
@@ -138,6 +140,7 @@ impl Letters {
     /// Hands over no more letters; returns when what is with an actor was handled, or the limit is over, and all is durable.
     pub(crate) async fn halt(&self, limit: Duration) {
         self.state().stopping = true;
+        let limit = limit.max(HANDLING);
         let handled = self.until(|letters| letters.state().handed == 0);
         if tokio::time::timeout(limit, handled).await.is_err() {
             tracing::warn!(?limit, "actors still had letters at the end of the drain: they get them again when the node is started again");

@@ -1,0 +1,307 @@
+//! What becomes of messages while links break all the time and the receiver dies now and then, from a seed.
+//!
+//! Set `SEED` to run a single one.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use actix::{Actor, Context, Handler};
+use estafette::node::{MemoryStore, Store};
+use estafette::remote::{Delivery, LetterState, RemoteMessage, Undelivered};
+use estafette::testing::{Faults, Network, Random};
+use estafette::{Identity, Node, RemoteErrorKind};
+use estafette_actors::standard;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+
+use crate::harness::{config, soon};
+
+const SEEDS: u64 = 12;
+/// Times that all links are cut, for each seed.
+const CUTS: u64 = 50;
+/// Asks that are under way at once.
+const ASKERS: u64 = 6;
+
+#[derive(Debug, Serialize, Deserialize, RemoteMessage)]
+#[remote(name = "sim.Ask", reply = u64)]
+struct Ask(u64);
+
+#[derive(Debug, Serialize, Deserialize, RemoteMessage)]
+#[remote(name = "sim.Tell")]
+struct Tell(u64, #[serde(with = "serde_bytes")] Vec<u8>);
+
+#[derive(Debug, Serialize, Deserialize, RemoteMessage)]
+#[remote(name = "sim.Letter")]
+struct Letter(u64, #[serde(with = "serde_bytes")] Vec<u8>);
+
+/// What the actor has seen, in all its lives.
+#[derive(Default)]
+struct Book {
+    asked: HashMap<u64, u64>,
+    told: Vec<u64>,
+    /// For each life of the receiver.
+    letters: Vec<Vec<u64>>,
+    /// Tells that are said to be lost, or may be.
+    lost: u64,
+}
+
+#[derive(Clone, Default)]
+struct Clerk(Arc<Mutex<Book>>, Arc<Notify>);
+
+impl Clerk {
+    fn note<T>(&self, note: impl FnOnce(&mut Book) -> T) -> T {
+        let noted = note(&mut self.0.lock().unwrap());
+        self.1.notify_one();
+        noted
+    }
+}
+
+impl Actor for Clerk {
+    type Context = Context<Self>;
+}
+
+impl Handler<Ask> for Clerk {
+    type Result = u64;
+
+    fn handle(&mut self, Ask(id): Ask, _: &mut Context<Self>) -> u64 {
+        self.note(|book| *book.asked.entry(id).or_default() += 1);
+        id + 1
+    }
+}
+
+impl Handler<Tell> for Clerk {
+    type Result = ();
+
+    fn handle(&mut self, Tell(number, _): Tell, _: &mut Context<Self>) {
+        self.note(|book| book.told.push(number));
+    }
+}
+
+impl Handler<Letter> for Clerk {
+    type Result = ();
+
+    fn handle(&mut self, Letter(number, _): Letter, _: &mut Context<Self>) {
+        self.note(|book| book.letters.last_mut().unwrap().push(number));
+    }
+}
+
+struct World {
+    network: Network,
+    lyon: Node,
+    identities: [Identity; 2],
+    spool: Arc<dyn Store>,
+    clerk: Clerk,
+    storm_is_over: AtomicBool,
+    deliveries: Mutex<Vec<Delivery>>,
+}
+
+impl World {
+    async fn start(seed: u64) -> (Self, Node) {
+        let (network, mut random) = (Network::seeded(seed), Random::seeded(seed));
+        let identities = [Identity::from_secret(random.secret()), Identity::from_secret(random.secret())];
+        let clerk = Clerk::default();
+        let lost = clerk.clone();
+        let undelivered = move |undelivered: Undelivered| {
+            assert_eq!(undelivered.error.kind, RemoteErrorKind::LinkLost, "{undelivered:?}");
+            lost.note(|book| book.lost += undelivered.count);
+        };
+        // Besides those that are cut by the clock of bytes, some links break by themselves, in the middle of a handshake, too.
+        network.plan(|_, random| match random.below(4) {
+            0 => Faults { cut_there: Some(random.below(60_000)), ..Faults::default() },
+            1 => Faults { cut_back: Some(random.below(60_000)), ..Faults::default() },
+            _ => Faults::default(),
+        });
+        let lyon = Node::builder().name("lyon").identity(identities[0].clone()).stages(standard().transport(network.transport("lyon")));
+        let lyon = lyon.peer("paris", identities[1].peer(), ["paris"]).on_undelivered(undelivered).spool(Arc::<MemoryStore>::default());
+        let lyon = lyon.config(config()).start().await.unwrap();
+        let (spool, storm_is_over, deliveries) = (Arc::<MemoryStore>::default(), AtomicBool::new(false), Mutex::default());
+        let world = Self { network, lyon, identities, spool, clerk, storm_is_over, deliveries };
+        let paris = world.paris().await;
+        (world, paris)
+    }
+
+    /// Another life of `paris`.
+    async fn paris(&self) -> Node {
+        self.clerk.note(|book| book.letters.push(Vec::new()));
+        let paris = Node::builder().name("paris").identity(self.identities[1].clone()).listen("paris").config(config());
+        let paris = paris.stages(standard().transport(self.network.transport("paris"))).spool(Arc::clone(&self.spool));
+        let paris = paris.peer("lyon", self.identities[0].peer(), Vec::<String>::new()).start().await.unwrap();
+        let clerk = self.clerk.clone();
+        let hosted = paris.host("clerk", move || clerk.clone()).takes::<Ask>().takes::<Tell>().takes::<Letter>();
+        hosted.start().await.unwrap();
+        paris
+    }
+
+    fn goes_on(&self) -> bool {
+        !self.storm_is_over.load(Ordering::SeqCst)
+    }
+
+    /// Cuts all links again and again, and restarts `paris` now and then. How often there was something to cut; and `paris`.
+    async fn storm(&self, mut paris: Node, random: &mut Random) -> (u64, Node) {
+        let mut cuts = 0;
+        for round in 0..CUTS {
+            self.network.carries(random.below(40_000)).await;
+            cuts += u64::from(self.network.cut() > 0);
+            if round % 16 == 15 {
+                paris = self.restart(&paris, random.below(2) == 0).await;
+            }
+        }
+        self.network.calm();
+        self.storm_is_over.store(true, Ordering::SeqCst);
+        (cuts, paris)
+    }
+
+    /// Ends a life of `paris`, in order or not, and checks where the next one begins.
+    async fn restart(&self, paris: &Node, in_order: bool) -> Node {
+        if in_order {
+            paris.stop().await;
+        }
+        let is_processed = |delivery: &&Delivery| delivery.state() == LetterState::Processed;
+        let known = self.deliveries.lock().unwrap().iter().take_while(is_processed).count() as u64;
+        paris.abort().await;
+        let (life, handled) = self.clerk.note(|book| (book.letters.len(), book.letters.iter().flatten().max().map_or(0, |max| max + 1)));
+        let paris = self.paris().await;
+        let first = async {
+            loop {
+                let noted = self.clerk.1.notified();
+                if let Some(&first) = self.clerk.0.lock().unwrap().letters[life].first() {
+                    return first;
+                }
+                noted.await;
+            }
+        };
+        let first = first.await;
+        if in_order {
+            assert_eq!(first, handled, "it goes on where the last life ended");
+        } else {
+            assert!((known..=handled).contains(&first), "{first}: {known} were processed, {handled} handled");
+        }
+        paris
+    }
+
+    async fn asks(&self, asker: u64) {
+        let ask = self.lyon.remote::<Ask>("paris/clerk").unwrap();
+        let mut id = asker;
+        let mut answered = Vec::new();
+        while self.goes_on() || answered.is_empty() {
+            match ask.ask(Ask(id)).await {
+                Ok(reply) => {
+                    assert_eq!(reply, id + 1);
+                    answered.push(id);
+                }
+                Err(error) => assert!(is_expected(error.kind), "{error:?}"),
+            }
+            id += ASKERS;
+        }
+        let book = self.clerk.0.lock().unwrap();
+        assert!(answered.iter().all(|id| book.asked.get(id) == Some(&1)), "an answer without a question");
+    }
+
+    /// Which tells were sent.
+    async fn tells(&self, mut random: Random) -> Vec<u64> {
+        let tell = self.lyon.remote::<Tell>("paris/clerk").unwrap();
+        let mut sent = Vec::new();
+        for number in 0.. {
+            if !self.goes_on() {
+                break;
+            }
+            let size = if random.below(200) == 0 { 60_000 } else { random.below(100) };
+            match tell.tell(Tell(number, vec![0; size as usize])).await {
+                Ok(()) => sent.push(number),
+                Err(error) => assert!(is_expected(error.kind), "{error:?}"),
+            }
+            tokio::task::yield_now().await;
+        }
+        sent
+    }
+
+    async fn letters(&self, mut random: Random) {
+        let letter = self.lyon.remote::<Letter>("paris/clerk").unwrap();
+        for number in 0.. {
+            if !self.goes_on() {
+                break;
+            }
+            let size = if random.below(100) == 0 { 60_000 } else { random.below(100) };
+            let delivery = letter.deliver(Letter(number, vec![0; size as usize])).await.unwrap();
+            self.deliveries.lock().unwrap().push(delivery.clone());
+            // Not ever more than can be handled.
+            if number % 64 == 63 {
+                delivery.processed().await.unwrap();
+            }
+        }
+    }
+
+    /// Every tell was handled or is said to be lost; none twice, none out of order, none that was not sent.
+    async fn check_tells(&self, sent: &[u64]) {
+        loop {
+            let noted = self.clerk.1.notified();
+            if self.clerk.note(|book| book.told.len() as u64 + book.lost) >= sent.len() as u64 {
+                break;
+            }
+            noted.await;
+        }
+        let book = self.clerk.0.lock().unwrap();
+        assert!(book.told.is_sorted_by(|one, next| one < next), "a tell was handled twice, or out of order");
+        assert!(book.told.iter().all(|number| sent.binary_search(number).is_ok()), "a tell was handled that was not sent");
+    }
+
+    /// Every letter was handled, in order; none twice in one life.
+    async fn check_letters(&self) {
+        let deliveries = std::mem::take(&mut *self.deliveries.lock().unwrap());
+        for delivery in &deliveries {
+            delivery.processed().await.unwrap();
+        }
+        assert_eq!(self.lyon.letters(), []);
+        let book = self.clerk.0.lock().unwrap();
+        let mut next = 0;
+        for life in &book.letters {
+            assert!(life.is_sorted_by(|one, after| one + 1 == *after), "a letter was handled twice in one life, or out of order");
+            assert!(life.first().is_none_or(|&first| first <= next), "letters were left out");
+            next = life.last().map_or(next, |last| next.max(last + 1));
+        }
+        assert_eq!(next, deliveries.len() as u64);
+    }
+}
+
+/// What may become of a message while links break and its receiver restarts.
+fn is_expected(kind: RemoteErrorKind) -> bool {
+    use RemoteErrorKind::{LinkLost, NoSuchMessage, NoSuchName, ShuttingDown, Unreachable};
+    matches!(kind, LinkLost | Unreachable | ShuttingDown | NoSuchName | NoSuchMessage)
+}
+
+async fn weather(seed: u64) -> u64 {
+    let (world, paris) = World::start(seed).await;
+    let mut random = Random::seeded(seed ^ 0x5707);
+    let (telling, delivering) = (Random::seeded(seed ^ 1), Random::seeded(seed ^ 2));
+    let asking = futures_util::future::join_all((0..ASKERS).map(|asker| world.asks(asker)));
+    let ((cuts, paris), _, sent, ()) =
+        tokio::join!(world.storm(paris, &mut random), asking, world.tells(telling), world.letters(delivering));
+    world.check_tells(&sent).await;
+    world.check_letters().await;
+    let asked = world.clerk.note(|book| std::mem::take(&mut book.asked));
+    assert!(asked.values().all(|&times| times == 1), "a question was handled twice");
+    assert!(asked.len() > 1 && sent.len() > 1);
+    world.lyon.shutdown().await;
+    paris.shutdown().await;
+    cuts
+}
+
+#[tokio::test]
+async fn messages_keep_their_promises_while_links_break_and_the_receiver_dies() {
+    struct Named(u64);
+    impl Drop for Named {
+        fn drop(&mut self) {
+            if std::thread::panicking() {
+                eprintln!("failed with SEED={}", self.0);
+            }
+        }
+    }
+    let only: Option<u64> = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok());
+    let cuts = AtomicU64::new(0);
+    for seed in only.map_or(1..=SEEDS, |seed| seed..=seed) {
+        let _named = Named(seed);
+        cuts.fetch_add(soon(weather(seed)).await, Ordering::SeqCst);
+    }
+    assert!(only.is_some() || cuts.load(Ordering::SeqCst) >= 500, "{cuts:?} cuts are too few to say anything");
+}

@@ -6,6 +6,7 @@ mod actors;
 mod asks;
 mod errors;
 mod harness;
+mod killed;
 mod letters;
 mod post;
 mod simulation;

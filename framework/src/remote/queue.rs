@@ -1,6 +1,6 @@
 //! What is to be said on a link, cut into batches.
 //!
-//! Invariant: items of one key leave in the order they were put in.
+//! Invariant: items of one key leave in the order they were put in; what names a target, before all that waits.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -27,6 +27,8 @@ pub(super) enum Key {
 /// Items that wait for the link.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
+    /// Batches that name targets. They go first: what is cut, and what waits behind that, can overtake what is not.
+    names: VecDeque<Vec<u8>>,
     /// The batch that is being filled.
     filling: Vec<u8>,
     full: VecDeque<Vec<u8>>,
@@ -76,8 +78,25 @@ impl Queue {
         self.bytes += self.filling.len() - before;
     }
 
+    /// Puts in what names a target. `body`: how many bytes it has of variable length.
+    pub(super) fn put_name(&mut self, item: &Item<'_>, body: usize) {
+        let has_room = |batch: &&mut Vec<u8>| batch.len() + body + Item::OVERHEAD <= BATCH_LIMIT;
+        if self.names.back_mut().filter(has_room).is_none() {
+            self.names.push_back(self.spare.pop().unwrap_or_default());
+        }
+        if let Some(batch) = self.names.back_mut() {
+            let before = batch.len();
+            item.encode(None, batch);
+            self.bytes += batch.len() - before;
+        }
+    }
+
     /// The next batch, given to `send`; `None` when nothing waits.
     pub(super) fn take<T>(&mut self, send: impl FnOnce(&[u8]) -> T) -> Option<T> {
+        if let Some(names) = self.names.pop_front() {
+            self.bytes -= names.len();
+            return Some(self.give(names, send));
+        }
         let long_is_due = !self.long.is_empty() && (self.long_is_due || self.full.is_empty() && self.filling.is_empty());
         self.long_is_due = !long_is_due;
         let mut batch = match (long_is_due, self.full.pop_front()) {
@@ -94,7 +113,11 @@ impl Queue {
         } else {
             self.bytes -= batch.len();
         }
-        let sent = (!batch.is_empty()).then(|| send(&batch));
+        (!batch.is_empty()).then(|| self.give(batch, send))
+    }
+
+    fn give<T>(&mut self, mut batch: Vec<u8>, send: impl FnOnce(&[u8]) -> T) -> T {
+        let sent = send(&batch);
         batch.clear();
         if self.spare.len() < SPARE {
             self.spare.push(batch);

@@ -11,6 +11,8 @@ mod hearing;
 mod link;
 mod sending;
 mod serving;
+#[cfg(test)]
+mod tests;
 mod waiting;
 mod watching;
 

@@ -87,7 +87,7 @@ impl Exchange {
         state.bound.push(Bound { target: Arc::clone(target), in_flight: 0, tells: 0 });
         target.number.store(marked | u64::from(number), Ordering::Relaxed);
         let bind = Item::Bind { target: number, name: &target.name, message: &target.message, version: target.version };
-        state.queue.put([None, None], &bind, None, target.name.len() + target.message.len());
+        state.queue.put_name(&bind, target.name.len() + target.message.len());
         number
     }
 

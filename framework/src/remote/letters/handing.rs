@@ -127,7 +127,7 @@ impl Letters {
             }),
         );
         match told {
-            Err(error) if error.kind == RemoteErrorKind::Died => return Attempt::NotYet,
+            Err(error) if matches!(error.kind, RemoteErrorKind::Died | RemoteErrorKind::Restarting) => return Attempt::NotYet,
             Err(error) => return Attempt::Refused(error),
             Ok(()) => {}
         }

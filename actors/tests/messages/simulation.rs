@@ -270,8 +270,8 @@ impl World {
 
 /// What may become of a message while links break and its receiver restarts.
 fn is_expected(kind: RemoteErrorKind) -> bool {
-    use RemoteErrorKind::{LinkLost, NoSuchMessage, NoSuchName, ShuttingDown, Unreachable};
-    matches!(kind, LinkLost | Unreachable | ShuttingDown | NoSuchName | NoSuchMessage)
+    use RemoteErrorKind::{Full, LinkLost, NoSuchMessage, NoSuchName, ShuttingDown, Unreachable};
+    matches!(kind, Full | LinkLost | Unreachable | ShuttingDown | NoSuchName | NoSuchMessage)
 }
 
 async fn weather(seed: u64) -> u64 {

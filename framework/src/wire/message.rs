@@ -165,7 +165,7 @@ pub enum Item<'a> {
         /// Why it is down.
         code: u8,
     },
-    /// A message that is delivered once. They are numbered from 1, in the order they were stored in, for each log.
+    /// A message that is delivered once. Their numbers rise in the order they were stored in, for each log, and on each link.
     Deliver {
         /// The sender's log.
         log: [u8; 16],
@@ -182,9 +182,9 @@ pub enum Item<'a> {
     Taken {
         /// The sender's log.
         log: [u8; 16],
-        /// The number in the log: what has lower numbers is over, too.
+        /// The number in the log. Codes 0 and 1 hold for all lower numbers that are not refused, too.
         number: u64,
-        /// 0: it is stored. 1: it was handled. Else: it is refused for good, and this is why.
+        /// 0: it is stored. 1: it was handled. Else: this one is refused for good, and this is why.
         code: u8,
         /// In words.
         text: &'a str,

@@ -14,7 +14,7 @@ use crate::wire::PeerId;
 pub struct LetterId {
     /// What the letters from this node to its receiver are numbered in.
     pub log: [u8; 16],
-    /// The number, from 1.
+    /// The number: later letters have higher ones, with gaps.
     pub number: u64,
 }
 

@@ -5,7 +5,7 @@
 //!             (spool of the sender)  ◀═══ Taken 0 (stored) ┘           │ handled
 //!             removed ◀─────────────────── Taken 1 (handled) ◀─ removed ┘
 //! ```
-//! Letters from one node to another have a log: a random id, and numbers from 1. On each link the sender begins again with the first
+//! Letters from one node to another have a log: a random id, and numbers that rise, with gaps. On each link the sender begins again with the first
 //! letter that is not over, and has at most [`WINDOW`] numbers and [`WINDOW_BYTES`] under way. The receiver stores a letter together with
 //! the highest number it has taken, so that it takes none twice; it may forget a refusal when the number has left the window.
 //!

@@ -17,6 +17,9 @@ use crate::wire::PeerId;
 
 /// How long a dead letter is kept for somebody to look at, in seconds.
 const DEAD_KEPT: u64 = 30 * 24 * 3600;
+/// So many numbers are left out at each start: should a spool have forgotten its last writes, or be a copy that was put back, no number is
+/// given a second time, for a receiver would take that letter for one it has handled.
+pub(super) const LEFT_OUT: u64 = 1 << 20;
 /// The most dead letters that are kept for one peer; the oldest go.
 const DEAD_MOST: usize = 10_000;
 
@@ -363,8 +366,8 @@ pub(super) fn load(spool: &dyn Store, exchange: impl Fn(PeerId) -> Arc<Exchange>
     let mut all = HashMap::new();
     for (key, value) in spool.load(LOGS)? {
         let peer = <[u8; 32]>::try_from(&key[..]).ok().map(PeerId::from_bytes);
-        if let Some((peer, log)) = record::read::<_, Log>(LOGS, &key, &value, peer) {
-            all.insert(peer, Outgoing::new(exchange(peer), log));
+        if let Some((peer, Log { id, last })) = record::read::<_, Log>(LOGS, &key, &value, peer) {
+            all.insert(peer, Outgoing::new(exchange(peer), Log { id, last: last.saturating_add(LEFT_OUT) }));
         }
     }
     let mut old = Vec::new();

@@ -1,25 +1,25 @@
 //! The sender's side: what is under way, as much of it as credit allows, and what has become of it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod kept;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 
 use tokio::sync::{oneshot, watch};
 
+#[cfg(test)]
+pub(super) use self::kept::LEFT_OUT;
+pub(super) use self::kept::load;
 use super::super::error::{RemoteError, RemoteErrorKind};
 use super::super::exchange::{Exchange, Target, cost};
 use super::delivery::stopped;
 use super::receiving::Incoming;
 use super::record::{self, LETTERS, LOGS, Letter, Log, LogId};
-use super::{Delivery, LETTER_LIMIT, LetterId, LetterInfo, LetterState, Letters, State, WINDOW, WINDOW_BYTES};
-use crate::node::{Store, now, random32};
+use super::{Delivery, LETTER_LIMIT, LetterId, LetterState, Letters, State, WINDOW, WINDOW_BYTES};
+use crate::node::{now, random32};
 use crate::wire::PeerId;
 
-/// How long a dead letter is kept for somebody to look at, in seconds.
-const DEAD_KEPT: u64 = 30 * 24 * 3600;
-/// So many numbers are left out at each start: should a spool have forgotten its last writes, or be a copy that was put back, no number is
-/// given a second time, for a receiver would take that letter for one it has handled.
-pub(super) const LEFT_OUT: u64 = 1 << 20;
 /// The most dead letters that are kept for one peer; the oldest go.
 const DEAD_MOST: usize = 10_000;
 
@@ -301,105 +301,9 @@ impl Letters {
             }
         }
     }
-
-    /// All letters that are kept here, the oldest of each peer first.
-    pub(crate) fn list(&self) -> Vec<LetterInfo> {
-        let state = self.state();
-        let mut list: Vec<_> = state.outgoing.iter().flat_map(|(&peer, out)| out.list(peer)).collect();
-        list.sort_by_key(|info| (info.peer, info.id.number));
-        list
-    }
-
-    /// A letter that is kept here.
-    pub(crate) fn find(&self, id: LetterId) -> Option<Delivery> {
-        let state = self.state();
-        let out = state.outgoing.values().find(|out| out.log.id == id.log)?;
-        let open = out.open.get(&id.number).filter(|open| open.durable).map(|open| &open.state);
-        let state = open.or_else(|| out.dead.get(&id.number).map(|(_, state)| state))?.subscribe();
-        Some(Delivery { id, state })
-    }
-
-    /// Forgets a dead letter, durably when the answer comes; `None` if there is no dead one of that id.
-    pub(crate) fn forget(&self, id: LetterId) -> Option<oneshot::Receiver<Result<(), RemoteError>>> {
-        let mut state = self.state();
-        let State { outgoing, .. } = &mut *state;
-        let (&peer, out) = outgoing.iter_mut().find(|(_, out)| out.log.id == id.log)?;
-        let kept = out.dead.remove(&id.number)?;
-        let (answer, answered) = oneshot::channel();
-        self.try_write(vec![record::remove(LETTERS, record::key(peer, id.log, id.number))], move |letters, forgotten| {
-            if let (Err(_), Some(out)) = (&forgotten, letters.state().outgoing.get_mut(&peer)) {
-                out.dead.insert(id.number, kept);
-            }
-            let told =
-                |error: &io::Error| RemoteError::new(RemoteErrorKind::Storage, format!("the letter {id} was not forgotten: {error}"));
-            // Whoever asked may be gone.
-            let _ = answer.send(forgotten.map_err(told));
-        });
-        Some(answered)
-    }
-}
-
-impl Outgoing {
-    fn list(&self, peer: PeerId) -> impl Iterator<Item = LetterInfo> {
-        let log = self.log.id;
-        let info = move |number, letter: &Letter, state: &watch::Sender<LetterState>| LetterInfo {
-            id: LetterId::new(log, number),
-            peer,
-            name: letter.name.clone(),
-            message: letter.message.clone(),
-            created: letter.created,
-            expires: letter.expires,
-            state: state.borrow().clone(),
-        };
-        let open = self.open.iter().filter(|(_, open)| open.durable).map(move |(&number, open)| info(number, &open.letter, &open.state));
-        open.chain(self.dead.iter().map(move |(&number, (letter, state))| info(number, letter, state)))
-    }
 }
 
 fn new_log() -> Log {
     let random = random32();
     Log { id: std::array::from_fn(|at| random[at]), last: 0 }
-}
-
-/// What a spool holds of letters from here.
-pub(super) fn load(spool: &dyn Store, exchange: impl Fn(PeerId) -> Arc<Exchange>) -> io::Result<HashMap<PeerId, Outgoing>> {
-    let mut all = HashMap::new();
-    for (key, value) in spool.load(LOGS)? {
-        let peer = <[u8; 32]>::try_from(&key[..]).ok().map(PeerId::from_bytes);
-        if let Some((peer, Log { id, last })) = record::read::<_, Log>(LOGS, &key, &value, peer) {
-            all.insert(peer, Outgoing::new(exchange(peer), Log { id, last: last.saturating_add(LEFT_OUT) }));
-        }
-    }
-    let mut old = Vec::new();
-    for (key, value) in spool.load(LETTERS)? {
-        let Some(((peer, log, number), letter)) = record::read::<_, Letter>(LETTERS, &key, &value, record::read_key(&key)) else {
-            continue;
-        };
-        if letter.dead.as_ref().is_some_and(|(since, _)| since.saturating_add(DEAD_KEPT) <= now()) {
-            old.push(record::remove(LETTERS, key));
-            continue;
-        }
-        match all.get_mut(&peer).filter(|out| out.log.id == log && number <= out.log.last) {
-            Some(out) => out.take_up(number, letter),
-            None => tracing::error!(peer = %peer.short(), number, "a letter is in the spool without its log, and can't be sent any more"),
-        }
-    }
-    if !old.is_empty() {
-        spool.write(old)?;
-    }
-    Ok(all)
-}
-
-impl Outgoing {
-    fn take_up(&mut self, number: u64, mut letter: Letter) {
-        if letter.dead.is_none() {
-            match self.exchange.target(&letter.name, &letter.message, letter.version) {
-                Ok(target) => return self.insert(number, letter, target, true),
-                Err(error) => letter.dead = Some((now(), error)),
-            }
-        }
-        if let Some((_, why)) = letter.dead.clone() {
-            self.dead.insert(number, (letter, watch::channel(LetterState::Dead(why)).0));
-        }
-    }
 }

@@ -5,7 +5,10 @@
 mod actors;
 mod asks;
 mod errors;
+mod evolution;
 mod harness;
+mod spans;
 mod streams;
 mod tells;
+mod traces;
 mod watches;

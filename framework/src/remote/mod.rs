@@ -30,6 +30,8 @@ pub use message::{RemoteMessage, RemoteResult};
 pub use presence::{Presence, Watch};
 pub use serving::{Asked, Called, Replies, Reply, Requests};
 
+pub use crate::wire::{TraceContext, TraceError};
+
 pub(crate) use exchange::Exchange;
 pub(crate) use mailbox::{ByItself, Door, Mailbox, Plain, Streams};
 pub(crate) use postbox::{Admission, ClosePostbox, Postbox};

@@ -18,8 +18,8 @@ use super::mailbox::{CallIn, Mailbox};
 use super::presence::{self, Watched};
 use super::serving::Served;
 use crate::pipeline::{Chunk, Parcel, Prefix};
-use crate::wire::PeerId;
-use crate::wire::message::{ITEM_LIMIT, Item, Items, TraceContext};
+use crate::wire::message::{ITEM_LIMIT, Item, Items};
+use crate::wire::{PeerId, TraceContext};
 
 /// The most names a peer may send to on one link, times types of messages; and the most it may watch.
 const TARGETS: usize = 1 << 16;
@@ -258,8 +258,8 @@ impl Postbox {
         let (exchange, epoch, caller) = (Arc::clone(&self.exchange), self.epoch, self.peer);
         let inbound = self.find(target)?;
         let name = Arc::clone(&inbound.name);
-        let span =
-            tracing::debug_span!("call", peer = %caller.short(), %name, message = inbound.message, trace = %presence::hex(trace.as_ref()));
+        let (message, traceparent) = (&*inbound.message, trace.as_ref().map(tracing::field::display));
+        let span = tracing::debug_span!("call", peer = %caller.short(), %name, message, traceparent);
         let _entered = span.enter();
         let served = Served { exchange, epoch, call, name, caller, trace, over: false };
         match &inbound.mailbox {

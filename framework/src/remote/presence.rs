@@ -9,7 +9,6 @@ use tokio::sync::broadcast;
 
 use super::error::RemoteErrorKind;
 use super::exchange::Exchange;
-use crate::wire::message::TraceContext;
 
 /// How often it is looked whether what is watched lives.
 pub(super) const LOOK: Duration = Duration::from_millis(250);
@@ -146,9 +145,4 @@ impl Watched {
             None => self.0.iter_mut().for_each(|(&watch, watched)| look_at(watch, watched)),
         }
     }
-}
-
-/// A trace, for a span.
-pub(super) fn hex(trace: Option<&TraceContext>) -> String {
-    trace.map(|trace| data_encoding::HEXLOWER.encode(&trace.trace)).unwrap_or_default()
 }

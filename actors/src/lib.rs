@@ -12,6 +12,11 @@ pub mod source;
 pub mod spool;
 pub mod tree;
 
+// Its programs are checked with these tests: they need both crates.
+#[cfg(doctest)]
+#[doc = include_str!("../../framework/docs/messages.md")]
+struct Messages;
+
 use std::sync::LazyLock;
 
 use actix::Actor;

@@ -20,6 +20,11 @@
 //! - [`wire`]: preamble, handshake, frames, control messages, identities, tickets; sans-I/O
 //! - `testing` (feature `test-util`): a network in memory with faults from a seed
 //!
+//! # Two ways to use it
+//! - **Content**: [`Node::send`] and [`Node::receive`] deliver files, folders, bytes and streams, once.
+//! - **Messages**: [`Node::host`] or [`Node::register`] gives an actor a name, [`Node::remote`] is its handle on another node; any serde
+//!   type with `#[derive(RemoteMessage)]` can be told or asked. See [`remote`], and `docs/messages.md` for promises, errors and traps.
+//!
 //! The standard actors are in the crate `estafette-actors`.
 
 pub mod delivery;

@@ -5,6 +5,6 @@
 pub use crate::delivery::{Failure, FailureKind, Receipt, TransferId};
 pub use crate::node::{Destination, Node, NodeConfig, NodeEvent, SendOptions, TransferHandle, TransferNews, TrustedPeer};
 pub use crate::pipeline::{Chunk, Compressed, Inbox, Outlet, Parcel, Pipeline, Sealed, Sink, Source, Transform, TransformError};
-pub use crate::remote::{Remote, RemoteError, RemoteErrorKind, RemoteMessage};
+pub use crate::remote::{Asked, Called, Presence, Remote, RemoteError, RemoteErrorKind, RemoteMessage, Replies, Reply, Requests};
 pub use crate::supervise::StageRegistry;
 pub use crate::wire::{Identity, PeerId, Ticket};

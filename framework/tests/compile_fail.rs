@@ -9,3 +9,13 @@ fn a_wrong_order_of_stages_does_not_compile() {
     cases.compile_fail("tests/ui/coder_changes_type.rs");
     cases.compile_fail("tests/ui/no_transform.rs");
 }
+
+#[test]
+fn what_is_no_message_for_other_nodes_does_not_compile() {
+    let cases = trybuild::TestCases::new();
+    cases.pass("tests/ui/message.rs");
+    cases.compile_fail("tests/ui/message_generic.rs");
+    cases.compile_fail("tests/ui/message_lifetime.rs");
+    cases.compile_fail("tests/ui/message_unknown_attribute.rs");
+    cases.compile_fail("tests/ui/message_name.rs");
+}

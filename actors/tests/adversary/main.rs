@@ -11,6 +11,7 @@
 
 mod forge;
 mod peer;
+mod post;
 mod proxy;
 mod world;
 
@@ -18,6 +19,8 @@ mod busy;
 mod floods;
 mod lanes;
 mod links;
+mod message_floods;
+mod messages;
 mod openings;
 mod receivers;
 mod road;

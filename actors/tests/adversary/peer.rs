@@ -23,11 +23,13 @@ pub(crate) struct Mallory {
     /// Whom it attacks, and where.
     pub(crate) target: PeerId,
     pub(crate) address: String,
+    /// What it says it can do.
+    pub(crate) features: u64,
 }
 
 impl Mallory {
     pub(crate) fn new(identity: Identity, target: PeerId, address: String) -> Self {
-        Self { identity, target, address }
+        Self { identity, target, address, features: 0 }
     }
 
     pub(crate) fn id(&self) -> PeerId {
@@ -56,7 +58,7 @@ impl Mallory {
     async fn handshake_on(&self, mut io: TcpStream) -> Link {
         let preambles = preambles(&mut io, Purpose::Link).await;
         let initiator = LinkInitiator::new(&self.identity, self.target, &preambles).unwrap();
-        let (message, waiting) = initiator.start(&offer()).unwrap();
+        let (message, waiting) = initiator.start(&Offer { features: self.features, ..offer() }).unwrap();
         io.write_all(&frame_handshake(&message).unwrap()).await.unwrap();
         let (choice, established) = waiting.finish(&handshake_message(&mut io).await).unwrap();
         Link::new(io, choice, established)

@@ -137,3 +137,14 @@ async fn a_peer_that_is_not_there_is_unreachable_soon() {
     let error = soon(lyon.remote::<Note>("paris/sum").unwrap().tell(Note(1, vec![]))).await.unwrap_err();
     assert_eq!(error.kind, RemoteErrorKind::Unreachable);
 }
+
+#[tokio::test]
+async fn a_deadline_that_passes_before_there_is_a_link_says_that_nothing_was_sent() {
+    let network = Network::seeded(26);
+    let lyon = Node::builder().name("lyon").stages(standard().transport(network.transport("lyon"))).config(config());
+    let lyon = lyon.peer("paris", Identity::generate().peer(), ["paris"]).start().await.unwrap();
+    let sum = lyon.remote::<Add>("paris/sum").unwrap().within(Duration::from_millis(50));
+    let error = soon(sum.ask(Add(1))).await.unwrap_err();
+    assert_eq!(error.kind, RemoteErrorKind::Unreachable);
+    assert!(error.message.contains("was sent nothing"), "{error}");
+}

@@ -5,11 +5,14 @@
 mod actors;
 mod asks;
 mod errors;
+mod evolution;
 mod harness;
 mod killed;
 mod letters;
 mod post;
 mod simulation;
+mod spans;
 mod streams;
 mod tells;
+mod traces;
 mod watches;

@@ -36,7 +36,9 @@ fn settings(input: &DeriveInput) -> Result<Settings, Error> {
                     return Err(Error::new(name.span(), "the name of a message has 1 to 128 bytes"));
                 }
             } else if meta.path.is_ident("version") {
-                settings.version = meta.value()?.parse::<LitInt>()?.base10_parse()?;
+                let version: LitInt = meta.value()?.parse()?;
+                let wrong = |_| Error::new(version.span(), "the version of a message is a number from 0 to 4294967295");
+                settings.version = version.base10_parse().map_err(wrong)?;
             } else if meta.path.is_ident("reply") {
                 settings.reply = meta.value()?.parse()?;
             } else {

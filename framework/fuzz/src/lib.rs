@@ -3,16 +3,22 @@
 //! Each takes any bytes, and holds that the decoder neither panics nor accepts what it would not write itself. The programs
 //! in `fuzz_targets/` run them under libFuzzer; `tests/replay.rs` replays the corpus and mutations of it in every test run.
 
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+
 use bytes::{Bytes, BytesMut};
 use estafette::delivery::{ContentName, KeyScope, Trailer, TransferId, TransferKey};
 use estafette::pipeline::{Compressed, Compression, Custody, Parcel, Prefix, Transfer, Transform};
+use estafette::wire::message::{Item, Items};
 use estafette::wire::package::{Frames, Letter, PackageHeader, PackageLabel};
 use estafette::wire::{
     Control, FrameDecoder, FrameHeader, HEADER_LENGTH, Identity, LaneResponder, LinkResponder, PREAMBLE_LENGTH, PeerId, Preamble,
-    PreambleReply, REPLY_LENGTH, Suite, Ticket, codec, envelope as envelopes, handshake_length,
+    PreambleReply, REPLY_LENGTH, Suite, Ticket, TraceContext, codec, envelope as envelopes, handshake_length,
 };
 use estafette_actors::compress::Decompressor;
 use estafette_actors::tree::TreeReader;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 /// A target and its name.
 pub type Target = (&'static str, fn(&[u8]));
@@ -34,6 +40,9 @@ pub const TARGETS: &[Target] = &[
     ("content_name", content_name),
     ("envelope", envelope),
     ("package", package),
+    ("batch", batch),
+    ("message", message),
+    ("traceparent", traceparent),
 ];
 
 const MAX_FRAME: u32 = 1 << 20;
@@ -214,5 +223,98 @@ pub fn package(data: &[u8]) {
             Err(_) => return,
         }
         rest = behind;
+    }
+}
+
+/// A batch of messages, as it is once opened.
+pub fn batch(data: &[u8]) {
+    let (mut items, mut again) = (Items::new(data), Vec::new());
+    loop {
+        match items.next_item() {
+            Ok(Some((item, trace))) => {
+                let before = again.len();
+                item.encode(trace.as_ref(), &mut again);
+                let variable = trace.as_ref().map_or(0, |trace| 32 + trace.state.len()) + variable_length(&item);
+                assert!(again.len() - before <= Item::OVERHEAD + variable);
+            }
+            Ok(None) => return assert_eq!(again, data),
+            Err(_) => {
+                assert!(data.starts_with(&again));
+                return assert_eq!(items.next_item(), Ok(None), "nothing is read behind an error");
+            }
+        }
+    }
+}
+
+fn variable_length(item: &Item<'_>) -> usize {
+    match item {
+        Item::Bind { name, message, .. } => name.len() + message.len(),
+        Item::Tell { body, .. }
+        | Item::Call { body, .. }
+        | Item::Request { body, .. }
+        | Item::Reply { body, .. }
+        | Item::Deliver { body, .. }
+        | Item::Part { bytes: body } => body.len(),
+        Item::Failed { text, .. } | Item::Undelivered { text, .. } | Item::Taken { text, .. } | Item::Watch { name: text, .. } => {
+            text.len()
+        }
+        _ => 0,
+    }
+}
+
+/// A message with everything in it that messages have.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub struct Everything {
+    /// A number that is written in one to nine bytes.
+    pub number: i64,
+    /// A text.
+    pub text: String,
+    /// One of several.
+    pub choice: Choices,
+    /// What a hostile length would be for.
+    pub list: Vec<(u16, Option<char>)>,
+    /// Keys that may come twice.
+    pub map: BTreeMap<String, Vec<u64>>,
+    /// Bytes as they are.
+    #[serde(with = "serde_bytes")]
+    pub bytes: Vec<u8>,
+    /// What an older program does not say.
+    #[serde(default)]
+    pub added: Vec<String>,
+}
+
+/// One of several.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub enum Choices {
+    /// Nothing.
+    Nothing,
+    /// One thing.
+    One(bool),
+    /// A few, which may be of the same kind.
+    Few(Vec<Choices>),
+}
+
+/// Messages of users, from a peer.
+pub fn message(data: &[u8]) {
+    reads::<Everything>(data);
+    reads::<Choices>(data);
+    reads::<(u128, [i8; 3], f32)>(data);
+    reads::<Result<BTreeMap<u8, String>, ()>>(data);
+}
+
+fn reads<T: Debug + Serialize + DeserializeOwned>(data: &[u8]) {
+    let Ok(value) = codec::decode_message::<T>(data) else { return };
+    let mut written = Vec::new();
+    codec::encode_message(&value, &mut written).expect("what was read can be written");
+    let again = codec::decode_message::<T>(&written).expect("what was written can be read");
+    // In words: a number may be none.
+    assert_eq!(format!("{value:?}"), format!("{again:?}"));
+}
+
+/// A trace from elsewhere.
+pub fn traceparent(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(trace) = text.parse::<TraceContext>() {
+        assert_eq!(trace.to_string().parse(), Ok(trace));
     }
 }

@@ -8,12 +8,14 @@ use std::path::Path;
 use estafette::Ticket;
 use estafette::delivery::{Content, ContentKind, ContentName, Trailer, TransferId, TransferKey};
 use estafette::pipeline::{Codec, Prefix, Source};
+use estafette::wire::message::{Item, Shape};
 use estafette::wire::package::{Frames, Letter, PackageHeader, PackageLabel};
 use estafette::wire::{
-    Control, FLAG_LAST, FrameHeader, FrameKind, PeerId, Preamble, Purpose, Ranges, RefuseReason, Suite, codec, envelope, negotiate,
+    Control, FLAG_LAST, FrameHeader, FrameKind, PeerId, Preamble, Purpose, Ranges, RefuseReason, Suite, TraceContext, codec, envelope,
+    negotiate,
 };
 use estafette_actors::source::TreeSource;
-use estafette_fuzz::{ENVELOPED, correspondents};
+use estafette_fuzz::{Choices, ENVELOPED, Everything, correspondents};
 use futures_util::FutureExt;
 
 #[test]
@@ -31,6 +33,7 @@ fn write_the_corpus() {
         Control::Received { stream: 1, indices: Ranges::new(vec![(0, 4), (6, 7)]).unwrap() },
         Control::Refuse { reason: RefuseReason::Other("no".into()) },
         Control::Hello { name: "lyon".into(), token: Some([1; 32].into()), inbox: None },
+        Control::Messages { transfer: TransferId::from_bytes([6; 24]), key: [5; 32].into(), commitment: [8; 32] },
     ];
     write("frame_header", 0, &header.encode());
     write("frame_stream", 0, &frame.repeat(3));
@@ -49,6 +52,55 @@ fn write_the_corpus() {
     let (sender, receiver) = correspondents();
     write("envelope", 0, &envelope::seal(&sender, receiver.peer(), b"beside", ENVELOPED).unwrap());
     packages();
+    messages();
+}
+
+/// Every kind of item, with and without a trace, and a message.
+fn messages() {
+    let trace: TraceContext = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().unwrap();
+    let traced = TraceContext { state: "a=b".into(), ..trace.clone() };
+    let (call, target, body) = (300, 0, &b"body"[..]);
+    let here = [
+        Item::Bind { target, name: "sum", message: "test.Add", version: 1 },
+        Item::Tell { target, body },
+        Item::Call { call, target, shape: Shape::Both, body },
+        Item::Request { call, body },
+        Item::RequestsEnd { call },
+        Item::Cancel { call },
+        Item::Watch { watch: 1, name: "sum" },
+        Item::Unwatch { watch: 1 },
+        Item::Deliver { log: [5; 16], number: 1, target, expires: 77, body },
+        Item::Begin { total: 4 },
+        Item::Part { bytes: body },
+    ];
+    let back = [
+        Item::Reply { call, body },
+        Item::RepliesEnd { call },
+        Item::Failed { call, code: 7, text: "no" },
+        Item::Consumed { target, tells: 3, cost: 200 },
+        Item::Credit { call, of_requests: true, cost: 9 },
+        Item::Undelivered { target, count: 2, code: 1, text: "gone" },
+        Item::Status { watch: 1, up: false, code: 2 },
+        Item::Taken { log: [5; 16], number: 1, code: 0, text: "" },
+    ];
+    for (number, (items, trace)) in [(&here[..], None), (&back[..], None), (&here[1..3], Some(&traced))].into_iter().enumerate() {
+        let mut batch = Vec::new();
+        items.iter().for_each(|item| item.encode(trace, &mut batch));
+        write("batch", number, &batch);
+    }
+    let everything = Everything {
+        number: -70_000,
+        text: "text".into(),
+        choice: Choices::Few(vec![Choices::Nothing, Choices::One(true)]),
+        list: vec![(1, Some('é')), (300, None)],
+        map: [("key".into(), vec![1, u64::MAX])].into(),
+        bytes: vec![0; 5],
+        added: vec!["new".into()],
+    };
+    let mut message = Vec::new();
+    codec::encode_message(&everything, &mut message).unwrap();
+    write("message", 0, &message);
+    write("traceparent", 0, trace.to_string().as_bytes());
 }
 
 /// A package of one chunk and what ends it, its label, and its letter.

@@ -15,8 +15,9 @@ use super::error::{RemoteError, RemoteErrorKind};
 use super::exchange::{Blocked, Exchange, Opening, Target};
 use super::letters::{Delivery, Letters, Posting, stopped};
 use super::message::{RemoteMessage, RemoteResult};
+use crate::wire::TraceContext;
 use crate::wire::codec::{CodecError, decode_message, encode_message};
-use crate::wire::message::{Shape, TraceContext};
+use crate::wire::message::Shape;
 
 /// How long an answer is waited for, unless [`Remote::within`] says otherwise.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(30);
@@ -130,7 +131,8 @@ impl<M: RemoteMessage> Remote<M> {
     /// # Errors
     /// [`RemoteErrorKind::Full`] at once when the actor has as many messages as it may have; else what [`RemoteErrorKind`] lists.
     pub async fn ask(&self, message: M) -> Result<M::Result, RemoteError> {
-        let span = tracing::debug_span!("ask", peer = self.node(), name = self.name(), message = M::NAME);
+        let traceparent = self.trace.as_deref().map(tracing::field::display);
+        let span = tracing::debug_span!("ask", peer = self.node(), name = self.name(), message = M::NAME, traceparent);
         async {
             let deadline = self.deadline(Some(ANSWER_WITHIN));
             let begun =

@@ -32,6 +32,8 @@ pub use message::{RemoteMessage, RemoteResult};
 pub use presence::{Presence, Watch};
 pub use serving::{Asked, Called, Replies, Reply, Requests};
 
+pub use crate::wire::{TraceContext, TraceError};
+
 pub(crate) use exchange::Exchange;
 pub(crate) use letters::{Letters, Limits as LetterLimits, TABLES as LETTER_TABLES};
 pub(crate) use mailbox::{ByItself, Door, Mailbox, Plain, Streams};

@@ -19,11 +19,15 @@ use super::mailbox::{CallIn, Mailbox};
 use super::presence::{self, Watched};
 use super::serving::Served;
 use crate::pipeline::{Chunk, Parcel, Prefix};
-use crate::wire::PeerId;
-use crate::wire::message::{ITEM_LIMIT, Item, Items, TraceContext};
+use crate::wire::message::{ITEM_LIMIT, Item, Items};
+use crate::wire::{PeerId, TraceContext};
 
 /// The most names a peer may send to on one link, times types of messages; and the most it may watch.
 const TARGETS: usize = 1 << 16;
+
+/// Answers and errors of so many bytes that wait for a peer end its link: the limit of answers, and what errors an honest peer can have
+/// waiting.
+const UNREAD_LIMIT: usize = 48 << 20;
 
 /// Whether the peer may send to a name. The number changes when an answer may have.
 pub(crate) trait Admission: Send {
@@ -48,6 +52,8 @@ pub(crate) struct Postbox {
     /// An item that comes in parts, and how long it is.
     partial: Option<(usize, Vec<u8>)>,
     watched: Watched,
+    /// Whether it looks around by itself.
+    looks: bool,
 }
 
 /// What one of the peer's numbers stands for.
@@ -90,12 +96,16 @@ impl Postbox {
             outstanding: Rc::default(),
             partial: None,
             watched: Watched::default(),
+            looks: false,
         }
     }
 
-    /// Takes all items of a batch, or of one that came in parts.
+    /// Takes all items of a batch.
     fn batch(&mut self, batch: &Bytes, ctx: &mut Context<Self>) -> Result<(), String> {
-        self.mark_last(batch).map_err(|error| error.to_string())?;
+        if self.exchange.unread() > UNREAD_LIMIT {
+            return Err("it asks, and does not read what it is answered".into());
+        }
+        self.mark_last(batch)?;
         let mut items = Items::new(batch);
         let mut place = 0;
         while let Some((item, trace)) = items.next_item().map_err(|error| error.to_string())? {
@@ -108,18 +118,24 @@ impl Postbox {
         Ok(())
     }
 
-    /// Notes the last tell to each target: only that one is confirmed, for all before it.
-    fn mark_last(&mut self, batch: &Bytes) -> Result<(), crate::wire::message::ItemError> {
+    /// Notes the last tell to each target: only that one is confirmed, for all before it. Targets that are named in the batch itself
+    /// must be known for that.
+    fn mark_last(&mut self, batch: &Bytes) -> Result<(), String> {
         let (mut items, mut place) = (Items::new(batch), 0);
-        while let Some((item, _)) = items.next_item()? {
-            if let Item::Tell { target, .. } = item
-                && let Some(inbound) = self.targets.get_mut(target as usize)
-            {
-                inbound.last = place;
+        while let Some((item, _)) = items.next_item().map_err(|error| error.to_string())? {
+            match item {
+                Item::Bind { target, name, message, version } => self.bind(target, name, message, version)?,
+                Item::Tell { target, .. } => _ = self.mark(target, place),
+                _ => {}
             }
             place += 1;
         }
         Ok(())
+    }
+
+    /// Marks a tell as the last to its target; what was marked before.
+    fn mark(&mut self, target: u32, place: usize) -> Option<usize> {
+        self.targets.get_mut(target as usize).map(|inbound| std::mem::replace(&mut inbound.last, place))
     }
 
     fn item(
@@ -132,7 +148,8 @@ impl Postbox {
     ) -> Result<(), String> {
         let owned = |bytes: &[u8]| batch.slice_ref(bytes);
         match item {
-            Item::Bind { target, name, message, version } => self.bind(target, name, message, version),
+            // When the batch was looked through.
+            Item::Bind { .. } => Ok(()),
             Item::Tell { target, body } => self.tell(target, body, place),
             Item::Call { call, target, shape, body } => {
                 let (requests, coming) = if shape.streams_requests() {
@@ -264,8 +281,8 @@ impl Postbox {
         let (exchange, epoch, caller) = (Arc::clone(&self.exchange), self.epoch, self.peer);
         let inbound = self.find(target)?;
         let name = Arc::clone(&inbound.name);
-        let span =
-            tracing::debug_span!("call", peer = %caller.short(), %name, message = inbound.message, trace = %presence::hex(trace.as_ref()));
+        let (message, traceparent) = (&*inbound.message, trace.as_ref().map(tracing::field::display));
+        let span = tracing::debug_span!("call", peer = %caller.short(), %name, message, traceparent);
         let _entered = span.enter();
         let served = Served { exchange, epoch, call, name, caller, trace, over: false };
         match &inbound.mailbox {
@@ -294,37 +311,47 @@ impl Postbox {
             self.partial = Some((total, so_far));
             return Ok(());
         }
-        let whole = Bytes::from(so_far);
-        let mut items = Items::new(&whole);
-        match items.next_item().map_err(|error| error.to_string())? {
-            Some((Item::Begin { .. } | Item::Part { .. }, _)) | None => return Err("parts within parts".into()),
-            Some(_) => {}
+        self.whole(&Bytes::from(so_far), ctx)
+    }
+
+    /// Takes the one item that came in parts.
+    fn whole(&mut self, whole: &Bytes, ctx: &mut Context<Self>) -> Result<(), String> {
+        let mut items = Items::new(whole);
+        let (first, second) =
+            (items.next_item().map_err(|error| error.to_string())?, items.next_item().map_err(|error| error.to_string())?);
+        let (Some((item, trace)), None) = (first, second) else { return Err("parts that are not one item".into()) };
+        match item {
+            // Parts in parts could go on for ever.
+            Item::Begin { .. } | Item::Part { .. } | Item::Bind { .. } => Err("parts of what does not come in parts".into()),
+            Item::Tell { target, .. } => {
+                // In the middle of a batch: its marks must stay.
+                let before = self.mark(target, 0);
+                let taken = self.item(item, trace, whole, 0, ctx);
+                before.map(|place| self.mark(target, place));
+                taken
+            }
+            _ => self.item(item, trace, whole, 0, ctx),
         }
-        // In the middle of a batch: its marks must stay.
-        let marks: Vec<_> = self.targets.iter().map(|inbound| inbound.last).collect();
-        let taken = self.batch(&whole, ctx);
-        self.targets.iter_mut().zip(marks).for_each(|(inbound, last)| inbound.last = last);
-        taken
     }
 
     fn watch(&mut self, watch: u64, name: &str, ctx: &mut Context<Self>) -> Result<(), String> {
         if self.watched.len() >= TARGETS {
             return Err(format!("more than {TARGETS} watches"));
         }
-        if self.watched.is_empty() {
-            ctx.run_interval(presence::LOOK, |postbox, _| postbox.look_around());
+        if !std::mem::replace(&mut self.looks, true) {
+            ctx.run_interval(presence::LOOK, |postbox, _| postbox.look_around(None));
         }
         self.watched.insert(watch, name);
-        self.look_around();
+        self.look_around(Some(watch));
         Ok(())
     }
 
-    /// Says what has changed of what the peer watches.
-    fn look_around(&mut self) {
+    /// Says what has changed of what the peer watches, or of one thing that it does.
+    fn look_around(&mut self, only: Option<u64>) {
         let (directory, admission) = (&self.directory, &self.admission);
         let (exchange, epoch) = (&self.exchange, self.epoch);
         let look = |name: &str| if admission.admits(name) { directory.presence(name) } else { Err(RemoteErrorKind::Forbidden) };
-        self.watched.look(look, |watch, standing| {
+        self.watched.look(only, look, |watch, standing| {
             let (up, code) = standing.map_or_else(|kind: RemoteErrorKind| (false, kind.code()), |()| (true, 0));
             exchange.say(epoch, &Item::Status { watch, up, code }, 0);
         });
@@ -332,7 +359,7 @@ impl Postbox {
 }
 
 fn undelivered(exchange: &Exchange, epoch: u64, target: u32, count: u64, error: &RemoteError) {
-    let (code, text) = (error.kind.code(), error.message.as_str());
+    let (code, text) = (error.kind.code(), exchange.words(error));
     exchange.say(epoch, &Item::Undelivered { target, count, code, text }, text.len());
 }
 

@@ -9,7 +9,6 @@ use tokio::sync::broadcast;
 
 use super::error::RemoteErrorKind;
 use super::exchange::Exchange;
-use crate::wire::message::TraceContext;
 
 /// How often it is looked whether what is watched lives.
 pub(super) const LOOK: Duration = Duration::from_millis(250);
@@ -132,23 +131,18 @@ impl Watched {
         self.0.len()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Looks at all that is watched, and tells what has changed.
-    pub(super) fn look(&mut self, look: impl Fn(&str) -> Standing, mut tell: impl FnMut(u64, Standing)) {
-        for (&watch, (name, told)) in &mut self.0 {
+    /// Looks at what is watched, or at one thing of it, and tells what has changed.
+    pub(super) fn look(&mut self, only: Option<u64>, look: impl Fn(&str) -> Standing, mut tell: impl FnMut(u64, Standing)) {
+        let mut look_at = |watch: u64, (name, told): &mut (Arc<str>, Option<Standing>)| {
             let standing = look(name);
             if *told != Some(standing) {
                 *told = Some(standing);
                 tell(watch, standing);
             }
+        };
+        match only {
+            Some(watch) => drop(self.0.get_mut(&watch).map(|watched| look_at(watch, watched))),
+            None => self.0.iter_mut().for_each(|(&watch, watched)| look_at(watch, watched)),
         }
     }
-}
-
-/// A trace, for a span.
-pub(super) fn hex(trace: Option<&TraceContext>) -> String {
-    trace.map(|trace| data_encoding::HEXLOWER.encode(&trace.trace)).unwrap_or_default()
 }

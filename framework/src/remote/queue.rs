@@ -4,7 +4,8 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::wire::message::{BATCH_LIMIT, Item, TraceContext};
+use crate::wire::TraceContext;
+use crate::wire::message::{BATCH_LIMIT, Item};
 
 /// Longer items are cut, so that they don't keep others waiting.
 const WHOLE: usize = 24 << 10;

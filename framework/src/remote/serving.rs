@@ -15,9 +15,8 @@ use super::error::{RemoteError, RemoteErrorKind};
 use super::exchange::{Answer, Exchange, cost};
 use super::handle::written;
 use super::message::RemoteMessage;
-use crate::wire::PeerId;
 use crate::wire::codec::{decode_message, encode_message};
-use crate::wire::message::TraceContext;
+use crate::wire::{PeerId, TraceContext};
 
 /// One call that came from a peer, until it is answered. Dropped without an answer, it says that the actor died with it.
 pub(super) struct Served {

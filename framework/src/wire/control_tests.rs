@@ -114,6 +114,10 @@ fn golden() -> Vec<(Control, Vec<u8>)> {
             bytes![u32s(21), [6; 24], u32s(0), [1; 32], u64s(2), text("in/big.tar"), u64s(1), [3; 32]],
         ),
         (Control::Heard { transfer: TransferId::from_bytes([6; 24]), what: WordKind::Failed }, bytes![u32s(22), [6; 24], u32s(2)]),
+        (
+            Control::Messages { transfer: TransferId::from_bytes([6; 24]), key: SecretBytes::new([5; 32]), commitment: [8; 32] },
+            bytes![u32s(23), [6; 24], [5; 32], [8; 32]],
+        ),
     ]
 }
 
@@ -209,7 +213,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn garbage_never_panics_and_what_decodes_encodes_to_the_same(number in 0_u32..21, garbage in prop::collection::vec(0_u8..3, 0..60)) {
+    fn garbage_never_panics_and_what_decodes_encodes_to_the_same(number in 0_u32..24, garbage in prop::collection::vec(0_u8..3, 0..60)) {
         let bytes = bytes![u32s(number), garbage];
         if let Ok(message) = Control::decode(&bytes) {
             prop_assert_eq!(message.encode().unwrap(), bytes);

@@ -14,6 +14,7 @@
 //! Invariant: what was decoded is what [`Item::encode`] writes; nothing is allocated for what bytes claim.
 
 use super::bounded::cut;
+use super::trace::TraceContext;
 
 /// The most bytes of a batch: with its prefix and tag it fits into a frame of the express lane.
 pub const BATCH_LIMIT: usize = (64 << 10) - 64;
@@ -31,19 +32,6 @@ const TEXT_LIMIT: usize = 512;
 const STATE_LIMIT: usize = 512;
 /// In a kind: a trace context follows.
 const TRACED: u8 = 0x80;
-
-/// The trace a message belongs to: W3C Trace Context, level 1.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TraceContext {
-    /// The trace.
-    pub trace: [u8; 16],
-    /// The span of whoever sent the message.
-    pub span: [u8; 8],
-    /// Bit 0: sampled.
-    pub flags: u8,
-    /// What tracing systems want to be carried along, at most 512 bytes.
-    pub state: String,
-}
 
 /// One thing that is said in a batch. `call`s are numbered by the caller, `target`s and `watch`es by whoever named them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -35,6 +35,7 @@ mod ranges;
 mod secret;
 mod speak;
 mod ticket;
+mod trace;
 
 pub use channel::{ControlOpener, ControlSealer, LinkError, PLAINTEXT_LIMIT};
 pub use control::{Control, Receipt, RefuseReason, Word, WordKind};
@@ -58,3 +59,4 @@ pub use ranges::{RANGES_LIMIT, Ranges, RangesError};
 pub use secret::SecretBytes;
 pub use speak::SpeakError;
 pub use ticket::{Ticket, TicketError};
+pub use trace::{TraceContext, TraceError};

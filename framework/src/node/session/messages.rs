@@ -76,8 +76,8 @@ impl Session {
         let Some(link) = &self.link else { return };
         let (epoch, suite) = (link.epoch, link.suite);
         if link.features & FEATURE_MESSAGES == 0 {
-            let text = format!("{} speaks no typed messages: it is of an older version", self.name);
-            return self.exchange.give_up(RemoteError::new(RemoteErrorKind::Unsupported, text));
+            let text = format!("{} speaks no typed messages: it is of an older version, or another program; update it", self.name);
+            return self.exchange.close(RemoteError::new(RemoteErrorKind::Unsupported, text));
         }
         let (Some(queue), Ok(pipeline)) = (link.queue(), self.shared.registry.sending_batches(suite)) else { return };
         let (faults, faulty) = mpsc::unbounded_channel();

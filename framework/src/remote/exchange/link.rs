@@ -17,6 +17,7 @@ impl Exchange {
     /// There is no link any more, or there will be none.
     pub(crate) fn down(&self, kind: RemoteErrorKind, why: &str) {
         let mut state = self.state();
+        state.closed = None;
         if state.epoch.take().is_none() {
             return;
         }
@@ -66,6 +67,14 @@ impl Exchange {
     pub(crate) fn give_up(&self, error: RemoteError) {
         let mut state = self.state();
         state.given_up = (state.given_up.0 + 1, Some(error));
+        self.changed.notify_waiters();
+    }
+
+    /// There is a link, and no messages go by it: so it is for whoever sends some while it is up.
+    pub(crate) fn close(&self, error: RemoteError) {
+        let mut state = self.state();
+        state.watches.values_mut().for_each(|watching| watching.tell(Presence::Down { kind: error.kind }));
+        state.closed = Some(error);
         self.changed.notify_waiters();
     }
 

@@ -30,8 +30,8 @@ use tokio::task::AbortHandle;
 use super::error::{RemoteError, RemoteErrorKind};
 use super::presence::{Presence, Watch, Watching};
 use super::queue::{Key, Queue};
-use crate::wire::PeerId;
-use crate::wire::message::{ITEM_LIMIT, Item, NAME_LIMIT, Shape, TraceContext};
+use crate::wire::message::{ITEM_LIMIT, Item, NAME_LIMIT, Shape};
+use crate::wire::{PeerId, TraceContext};
 
 /// What may be on its way to one target, in units of credit: a message costs its bytes and [`EACH`].
 pub(super) const TARGET_WINDOW: u64 = 1 << 20;

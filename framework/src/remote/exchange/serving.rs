@@ -2,6 +2,13 @@
 
 use super::*;
 
+impl State {
+    /// What is told of an error: little, when the peer does not read what it is told.
+    fn words<'a>(&self, error: &'a RemoteError) -> &'a str {
+        if self.queue.bytes() > ANSWERS_LIMIT { "too much waits for the link to say why" } else { &error.message }
+    }
+}
+
 impl Exchange {
     /// A call has come. `Err`: the peer has more of them under way than it may.
     pub(in crate::remote) fn serve(
@@ -60,11 +67,21 @@ impl Exchange {
                 state.queue.put(keys, &Item::Failed { call, code: RemoteErrorKind::Full.code(), text }, None, text.len());
             }
             Err(error) => {
-                let (code, text) = (error.kind.code(), error.message.as_str());
+                let (code, text) = (error.kind.code(), state.words(error));
                 state.queue.put(keys, &Item::Failed { call, code, text }, None, text.len());
             }
         }
         self.wake(&mut state);
+    }
+
+    /// Bytes that wait for the peer to read.
+    pub(in crate::remote) fn unread(&self) -> usize {
+        self.state().queue.bytes()
+    }
+
+    /// What is told of an error.
+    pub(in crate::remote) fn words<'a>(&self, error: &'a RemoteError) -> &'a str {
+        self.state().words(error)
     }
 
     /// One more reply of a call to here.

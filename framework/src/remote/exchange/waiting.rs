@@ -21,6 +21,7 @@ impl Exchange {
         let before = self.state().given_up.0;
         loop {
             let (has_room, has_changed) = (room.notified(), self.changed.notified());
+            let mut late: fn(&Self, Duration) -> RemoteError = Self::too_late;
             match put() {
                 Ok(done) => return Ok(done),
                 Err(Blocked::Never(error)) => return Err(error),
@@ -33,10 +34,11 @@ impl Exchange {
                     }
                     drop(state);
                     (self.connect)();
+                    late = Self::not_there;
                 }
             }
             if let Some((_, after)) = deadline.filter(|(until, _)| *until <= Instant::now()) {
-                return Err(self.too_late(after));
+                return Err(late(self, after));
             }
             tokio::select! {
                 () = has_room => {}
@@ -71,6 +73,11 @@ impl Exchange {
 
     pub(super) fn full(&self) -> RemoteError {
         RemoteError::new(RemoteErrorKind::Full, format!("{} has as many messages to handle as may wait: try again later", self.peer_name))
+    }
+
+    fn not_there(&self, after: Duration) -> RemoteError {
+        let text = format!("{} could not be reached within {after:?}, and was sent nothing: is it running?", self.peer_name);
+        RemoteError::new(RemoteErrorKind::Unreachable, text)
     }
 
     pub(super) fn too_late(&self, after: Duration) -> RemoteError {

@@ -10,6 +10,9 @@ impl Exchange {
         state.next_watch += 1;
         let mut watching = Watching::new(name.map(Arc::from));
         let has_link = state.epoch.is_some();
+        if let Some(error) = &state.closed {
+            watching.tell(Presence::Down { kind: error.kind });
+        }
         if has_link {
             Self::begin_watch(&mut state.queue, id, &mut watching);
             self.wake(&mut state);

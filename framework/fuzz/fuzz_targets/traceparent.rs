@@ -1,0 +1,4 @@
+//! Fuzzes `traceparent`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| estafette_fuzz::traceparent(data));

@@ -87,3 +87,23 @@ async fn a_cut_ends_streams_with_an_error() {
     .await;
     assert!(end.is_none());
 }
+
+#[tokio::test]
+async fn a_peer_has_so_many_streams_at_a_time_and_the_next_begins_when_one_ends() {
+    let meeting = hosts(37).await;
+    let countdown = meeting.pair.lyon.remote::<Add>("paris/countdown").unwrap();
+    let mut open = Vec::new();
+    for _ in 0..128 {
+        open.push(soon(countdown.download(Add(1_000_000))).await.unwrap());
+    }
+    let next = countdown.download(Add(3));
+    tokio::pin!(next);
+    let sum = meeting.pair.lyon.remote::<Add>("paris/sum").unwrap();
+    tokio::select! {
+        _ = &mut next => panic!("there is no room for it"),
+        answer = sum.ask(Add(1)) => assert_eq!(answer, Ok(1), "others are not held up"),
+    }
+    drop(open.pop());
+    let replies: Vec<_> = soon(soon(next).await.unwrap().collect()).await;
+    assert_eq!(replies, [Ok(2), Ok(1), Ok(0)]);
+}

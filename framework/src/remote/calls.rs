@@ -8,13 +8,25 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use futures_util::Stream;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{Notify, mpsc};
 
 use super::error::{RemoteError, RemoteErrorKind};
-use super::exchange::{Answer, Begun, Exchange, cost};
+use super::exchange::{Answer, Begun, Exchange, STREAM_ITEM, cost};
 use super::message::RemoteMessage;
 use crate::wire::codec::{decode_message, encode_message};
+
+/// One request or reply of a stream, written.
+pub(super) fn stream_item(value: &impl Serialize) -> Result<Vec<u8>, RemoteError> {
+    let mut body = Vec::new();
+    encode_message(value, &mut body).map_err(|error| RemoteError::new(RemoteErrorKind::Unencodable, error.to_string()))?;
+    if body.len() > STREAM_ITEM {
+        let text = format!("one message of a stream has {} bytes, {STREAM_ITEM} are allowed: send it in several", body.len());
+        return Err(RemoteError::new(RemoteErrorKind::Unencodable, text));
+    }
+    Ok(body)
+}
 
 /// A call that has begun. Dropped before it is over, it cancels.
 pub(super) struct Call {
@@ -75,8 +87,7 @@ impl<M: RemoteMessage> Upload<M> {
     /// # Errors
     /// The call is over: where replies are a stream, they tell why; else [`finish`](Self::finish) does.
     pub async fn send(&mut self, request: M) -> Result<(), RemoteError> {
-        let mut body = Vec::new();
-        encode_message(&request, &mut body).map_err(|error| RemoteError::new(RemoteErrorKind::Unencodable, error.to_string()))?;
+        let body = stream_item(&request)?;
         let Call { exchange, begun, .. } = &*self.call;
         exchange.when_possible(&self.room, true, None, || exchange.request(begun, &body)).await
     }

@@ -11,11 +11,12 @@ use futures_util::Stream;
 use serde::Serialize;
 use tokio::sync::{Notify, mpsc};
 
+use super::calls::stream_item;
 use super::error::{RemoteError, RemoteErrorKind};
 use super::exchange::{Answer, Exchange, cost};
 use super::handle::written;
 use super::message::RemoteMessage;
-use crate::wire::codec::{decode_message, encode_message};
+use crate::wire::codec::decode_message;
 use crate::wire::{PeerId, TraceContext};
 
 /// One call that came from a peer, until it is answered. Dropped without an answer, it says that the actor died with it.
@@ -180,8 +181,7 @@ impl<R: Serialize> Replies<R> {
             return Ok(());
         };
         let served = self.served.as_ref().ok_or_else(over)?;
-        let mut body = Vec::new();
-        encode_message(reply, &mut body).map_err(|error| RemoteError::new(RemoteErrorKind::Unencodable, error.to_string()))?;
+        let body = stream_item(reply)?;
         let (exchange, epoch, call) = (&served.exchange, served.epoch, served.call);
         exchange.when_possible(room, true, None, || exchange.reply(epoch, call, &body)).await
     }

@@ -38,7 +38,7 @@ impl Exchange {
         let mut state = self.state();
         if let Some(Pending { sink: Sink::Stream { replies, once: false, uncredited, .. }, .. }) = state.calls.get_mut(&call) {
             *uncredited += cost(body.len());
-            if *uncredited > STREAM_WINDOW + cost(ITEM_LIMIT) {
+            if *uncredited > STREAM_WINDOW + cost(STREAM_ITEM) {
                 return Err("more replies than it has credit for".into());
             }
             // The receiver may be gone: its handle cancels.
@@ -61,6 +61,12 @@ impl Exchange {
     pub(super) fn end_call(&self, call: u64) -> Option<Sink> {
         let mut state = self.state();
         let pending = state.calls.remove(&call)?;
+        if pending.streams {
+            state.streams_out -= 1;
+            if state.waiting > 0 {
+                self.changed.notify_waiters();
+            }
+        }
         state.in_flight = state.in_flight.saturating_sub(pending.cost);
         if let Some(bound) = state.bound.get_mut(pending.target as usize) {
             bound.in_flight = bound.in_flight.saturating_sub(pending.cost);
@@ -120,7 +126,7 @@ impl Exchange {
             return Ok(());
         };
         served.uncredited += cost(body.len());
-        if served.uncredited > STREAM_WINDOW + cost(ITEM_LIMIT) {
+        if served.uncredited > STREAM_WINDOW + cost(STREAM_ITEM) {
             return Err("more requests than it has credit for".into());
         }
         match &served.requests {

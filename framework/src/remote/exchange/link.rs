@@ -25,6 +25,7 @@ impl Exchange {
         state.queue = Queue::default();
         state.in_flight = 0;
         state.served_cost = 0;
+        (state.streams_out, state.streams_in) = (0, 0);
         state.watches.values_mut().for_each(|watching| watching.tell(Presence::Down { kind }));
         let (calls, bound) = (std::mem::take(&mut state.calls), std::mem::take(&mut state.bound));
         let served = std::mem::take(&mut state.served);

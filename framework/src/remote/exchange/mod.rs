@@ -39,6 +39,10 @@ pub(super) const TARGET_WINDOW: u64 = 1 << 20;
 pub(super) const LINK_WINDOW: u64 = 16 << 20;
 /// What a stream within a call may have on its way.
 pub(super) const STREAM_WINDOW: u64 = 256 << 10;
+/// The most bytes of one request or reply of a stream.
+pub(super) const STREAM_ITEM: usize = 1 << 20;
+/// Calls with streams that one peer may have under way here, and this node there: what they hold unread is bounded by their number.
+const STREAMS: usize = 128;
 /// What any message costs beside its bytes.
 const EACH: u64 = 64;
 /// Messages wait outside when so many bytes wait for the link.
@@ -113,6 +117,9 @@ struct State {
     served: HashMap<u64, Served, RandomState>,
     /// What served calls cost.
     served_cost: u64,
+    /// Calls with streams, from here and to here.
+    streams_out: usize,
+    streams_in: usize,
     watches: HashMap<u64, Watching>,
     next_watch: u64,
     /// Whoever waits for a link or for room.
@@ -130,6 +137,7 @@ struct Bound {
 struct Pending {
     target: u32,
     cost: u64,
+    streams: bool,
     deadline: Option<(Instant, Duration)>,
     sink: Sink,
 }
@@ -156,6 +164,7 @@ struct Sending {
 /// A call to here.
 struct Served {
     cost: u64,
+    streams: bool,
     handling: Option<AbortHandle>,
     requests: Option<mpsc::UnboundedSender<Answer>>,
     uncredited: u64,

@@ -46,11 +46,16 @@ impl Exchange {
         let mut state = self.state();
         let (number, cost) = self.admit(&mut state, target, body.len())?;
         let epoch = state.epoch.ok_or(Blocked::NoLink)?;
+        let streams = shape != Shape::Ask;
+        if streams && state.streams_out >= STREAMS {
+            return Err(Blocked::Full);
+        }
+        state.streams_out += usize::from(streams);
         state.bound[number as usize].in_flight += cost;
         state.in_flight += cost;
         let call = state.next_call;
         state.next_call += 1;
-        state.calls.insert(call, Pending { target: number, cost, deadline, sink: sink() });
+        state.calls.insert(call, Pending { target: number, cost, streams, deadline, sink: sink() });
         let keys = [Some(Key::Target(number)), Some(Key::Call(call))];
         state.queue.put(keys, &Item::Call { call, target: number, shape, body }, trace, body.len());
         if deadline.is_some() {

@@ -3,6 +3,11 @@
 use super::*;
 
 impl State {
+    fn is_served(&mut self, served: &Served) {
+        self.served_cost -= served.cost;
+        self.streams_in -= usize::from(served.streams);
+    }
+
     /// What is told of an error: little, when the peer does not read what it is told.
     fn words<'a>(&self, error: &'a RemoteError) -> &'a str {
         if self.queue.bytes() > ANSWERS_LIMIT { "too much waits for the link to say why" } else { &error.message }
@@ -29,7 +34,12 @@ impl Exchange {
         if state.served_cost > LINK_WINDOW + ITEM_LIMIT as u64 + EACH {
             return Err("more calls than it has credit for".into());
         }
-        let served = Served { cost: cost(bytes), handling: None, requests, uncredited: 0, replies };
+        let streams = streams_replies || requests.is_some();
+        state.streams_in += usize::from(streams);
+        if state.streams_in > STREAMS {
+            return Err(format!("more than {STREAMS} calls with streams"));
+        }
+        let served = Served { cost: cost(bytes), streams, handling: None, requests, uncredited: 0, replies };
         match state.served.insert(call, served) {
             None => Ok(room),
             Some(_) => Err(format!("two calls with the number {call}")),
@@ -56,7 +66,7 @@ impl Exchange {
             return;
         }
         let Some(served) = state.served.remove(&call) else { return };
-        state.served_cost -= served.cost;
+        state.is_served(&served);
         let keys = [Some(Key::Served(call)), None];
         match answer {
             Ok(body) if state.queue.bytes() + body.len() <= ANSWERS_LIMIT => {
@@ -108,7 +118,7 @@ impl Exchange {
             return;
         }
         if let Some(served) = state.served.remove(&call) {
-            state.served_cost -= served.cost;
+            state.is_served(&served);
             state.queue.put([Some(Key::Served(call)), None], &Item::RepliesEnd { call }, None, 0);
             self.wake(&mut state);
         }

@@ -2,7 +2,7 @@
 //!
 //! A batch is the content of one sealed chunk: items one after the other, none across two batches. An item is a byte of kind,
 //! then its fields in the order of the variants below: numbers as LEB128, texts and bodies as their length and their bytes.
-//! With [`TRACED`] set in the kind, a trace context stands before the fields.
+//! With its highest bit set, a trace context stands before the fields.
 //!
 //! ```text
 //!  batch: ├ item ┼ item ┼ … ┤      item: ├ kind u8 ┼ [trace 25 ‖ state] ┼ number ┼ … ┼ length ┼ body ┤

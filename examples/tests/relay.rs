@@ -207,6 +207,8 @@ fn the_first_signal_lets_it_finish_and_the_second_ends_it_with_a_node_and_withou
         assert_eq!(sending.code(), 130);
         dijon.signal(Signal::CONT);
         assert_eq!(road.states(), ["relayed"], "nothing is left of the second one");
+        // What fails after the relay was told to stop would be cut off by that.
+        dijon.wait_for("error");
         let rest = lyon.map_or(0, Process::terminate);
         assert_eq!((rest, dijon.terminate()), (0, 0));
     }
@@ -222,6 +224,7 @@ fn it_is_told_when_somebody_else_takes_it_out() {
     assert_eq!(sending.wait_for("error")["kind"], "cancelled");
     assert_eq!(sending.code(), 130);
     dijon.signal(Signal::CONT);
+    dijon.wait_for("error");
     assert_eq!((lyon.terminate(), dijon.terminate()), (0, 0));
 }
 

@@ -81,6 +81,24 @@ where
         }
     }
 
+    /// Says when a message that was put in was handled, or that its actor died with it.
+    fn confirm(
+        self: &Arc<Self>,
+        request: impl Future<Output = Result<M::Result, actix::MailboxError>> + 'static,
+        done: Box<dyn FnOnce(bool)>,
+    ) where
+        M: 'static,
+    {
+        let door = Arc::clone(self);
+        actix::spawn(async move {
+            let handled = request.await.is_ok();
+            if !handled {
+                door.found_dead();
+            }
+            done(handled);
+        });
+    }
+
     fn found_dead(&self) {
         if let Some(revive) = &self.revive {
             revive();
@@ -179,14 +197,7 @@ impl<M: RemoteMessage> Mailbox for Plain<M> {
 
     fn tell_confirmed(&self, body: &[u8], done: Box<dyn FnOnce(bool)>) -> Result<(), RemoteError> {
         let request = self.0.ask(read::<M>(body)?).ok_or_else(|| self.0.why_dead(&self.1))?;
-        let door = Arc::clone(&self.0);
-        actix::spawn(async move {
-            let handled = request.await.is_ok();
-            if !handled {
-                door.found_dead();
-            }
-            done(handled);
-        });
+        self.0.confirm(request, done);
         Ok(())
     }
 
@@ -222,14 +233,7 @@ impl<M: RemoteMessage> Mailbox for ByItself<M> {
 
     fn tell_confirmed(&self, body: &[u8], done: Box<dyn FnOnce(bool)>) -> Result<(), RemoteError> {
         let request = self.0.ask(Asked { message: read(body)?, reply: Reply::new(None) }).ok_or_else(|| self.0.why_dead(&self.1))?;
-        let door = Arc::clone(&self.0);
-        actix::spawn(async move {
-            let handled = request.await.is_ok();
-            if !handled {
-                door.found_dead();
-            }
-            done(handled);
-        });
+        self.0.confirm(request, done);
         Ok(())
     }
 

@@ -26,6 +26,9 @@ impl Exchange {
         let mut state = self.state();
         if state.waiting > 0 {
             self.changed.notify_waiters();
+            if state.epoch.is_none() {
+                self.seek_link();
+            }
         }
         let late = |pending: &Pending| pending.deadline.is_some_and(|(until, _)| until <= now);
         let late: Vec<u64> = state.calls.iter().filter(|(_, pending)| late(pending)).map(|(&call, _)| call).collect();

@@ -19,6 +19,7 @@ impl Exchange {
         }
         let _waiting = self.wait();
         let before = self.state().given_up.0;
+        let mut sought = false;
         loop {
             let (has_room, has_changed) = (room.notified(), self.changed.notified());
             let mut late: fn(&Self, Duration) -> RemoteError = Self::too_late;
@@ -33,7 +34,10 @@ impl Exchange {
                         return Err(why.clone());
                     }
                     drop(state);
-                    (self.connect)();
+                    // Once for each who waits: the clock goes on seeking for all of them.
+                    if !std::mem::replace(&mut sought, true) {
+                        (self.connect)();
+                    }
                     late = Self::not_there;
                 }
             }

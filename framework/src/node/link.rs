@@ -21,7 +21,7 @@ use super::session::Session;
 use super::session::signals::{ControlIn, DialFailed, LinkLost};
 use super::shared::NodeShared;
 use super::transport::{Connection, Io};
-use crate::pipeline::{Custody, Outlet, Parcel, Sealed, Slots, Transfer};
+use crate::pipeline::{Chunk, Custody, Outlet, Parcel, Sealed, Slots, Through, Transfer};
 use crate::wire::message::MESSAGE_STREAM;
 use crate::wire::{
     CONTROL_BODY_LIMIT, Choice, Control, ControlOpener, ControlSealer, FEATURE_MESSAGES, Frame, FrameDecoder, FrameHeader, FrameKind,
@@ -42,15 +42,36 @@ pub(crate) struct BatchInlet(Rc<RefCell<Option<Batches>>>);
 
 struct Batches {
     transfer: Arc<Transfer>,
-    inlet: Outlet<Sealed>,
+    unseal: Unseal,
     slots: Slots,
     next: u64,
 }
 
+/// How batches get from the socket to whoever reads them.
+pub(crate) enum Unseal {
+    /// At once, where all stages are plain steps.
+    Here(Through<Sealed, Chunk>, Outlet<Chunk>),
+    /// By the actors of the stages.
+    Actors(Outlet<Sealed>),
+}
+
+impl Unseal {
+    fn send(&mut self, batch: Sealed) {
+        match self {
+            Self::Here(through, outlet) => {
+                if let Some(opened) = through(batch) {
+                    outlet.send(opened);
+                }
+            }
+            Self::Actors(inlet) => inlet.send(batch),
+        }
+    }
+}
+
 impl BatchInlet {
     /// Opens it; `false` if it was open.
-    pub(crate) fn open(&self, transfer: Arc<Transfer>, inlet: Outlet<Sealed>) -> bool {
-        let batches = Batches { transfer, inlet, slots: Slots::new(BATCHES), next: 0 };
+    pub(crate) fn open(&self, transfer: Arc<Transfer>, unseal: Unseal) -> bool {
+        let batches = Batches { transfer, unseal, slots: Slots::new(BATCHES), next: 0 };
         self.0.borrow_mut().replace(batches).is_none()
     }
 
@@ -73,7 +94,7 @@ impl BatchInlet {
         let length = whole.len();
         let custody = Custody::incoming(&batches.transfer, frame.header.index, false, None);
         custody.hold_slot(slot);
-        batches.inlet.send(Sealed::from_parts(custody, whole.freeze(0..length)));
+        batches.unseal.send(Sealed::from_parts(custody, whole.freeze(0..length)));
         Ok(())
     }
 }

@@ -3,14 +3,14 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use actix::dev::ToEnvelope;
-use actix::{Actor, Addr, Context, Handler, Message, Recipient};
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, Recipient};
 use tokio::sync::oneshot;
 
 use super::handle::Node;
 use super::shared::NodeShared;
 use crate::remote::{
-    Asked, ByItself, Called, DirectoryError, Door, Mailbox, Plain, Presence, Remote, RemoteError, RemoteErrorKind, RemoteMessage, Streams,
-    Watch,
+    Asked, Berth, ByItself, Called, DirectoryError, Door, Intake, Mailbox, Plain, Presence, Remote, RemoteError, RemoteErrorKind,
+    RemoteMessage, Streams, Watch, asked, called, plain,
 };
 use crate::supervise::{Adopt, Check, Child};
 
@@ -36,7 +36,6 @@ impl Node {
     /// wait, when it panics or stops. It must not block.
     pub fn host<A: Actor<Context = Context<A>>>(&self, name: &str, make: impl Fn() -> A + Send + Sync + 'static) -> Hosted<A> {
         let shared = Arc::clone(self.shared());
-        let place = Arc::<Place<A>>::default();
         let route = Arc::<Mutex<Option<crate::supervise::RouteId>>>::default();
         let revive = {
             let (supervisor, route) = (shared.supervisor.clone(), Arc::clone(&route));
@@ -46,6 +45,8 @@ impl Node {
                 }
             })
         };
+        let intake = Intake::new(Arc::clone(&revive) as Arc<dyn Fn() + Send + Sync>);
+        let place = Arc::new(Place { address: Mutex::default(), doors: Mutex::default(), intake });
         Hosted { shared, name: name.into(), make: Arc::new(make), place, route, revive, mailboxes: Vec::new() }
     }
 
@@ -97,15 +98,11 @@ pub struct Hosted<A: Actor<Context = Context<A>>> {
 type Reopen<A> = Box<dyn Fn(&Addr<A>) + Send + Sync>;
 
 /// Where the actor that was started last lives, and the doors to it.
-struct Place<A: Actor> {
+struct Place<A: Actor<Context = Context<A>>> {
     address: Mutex<Option<Addr<A>>>,
     doors: Mutex<Vec<Reopen<A>>>,
-}
-
-impl<A: Actor> Default for Place<A> {
-    fn default() -> Self {
-        Self { address: Mutex::default(), doors: Mutex::default() }
-    }
+    /// What comes from other nodes.
+    intake: Arc<Intake<A>>,
 }
 
 impl<A: Actor<Context = Context<A>>> Place<A> {
@@ -113,6 +110,7 @@ impl<A: Actor<Context = Context<A>>> Place<A> {
         let address = A::create(|ctx| {
             // What waits is bounded by the credit of those who send; a capacity would let what is asked overtake what is told.
             ctx.set_mailbox_capacity(0);
+            ctx.spawn(self.intake.begin());
             actor
         });
         self.doors.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(|open| open(&address));
@@ -120,7 +118,8 @@ impl<A: Actor<Context = Context<A>>> Place<A> {
     }
 
     fn is_alive(&self) -> bool {
-        self.address.lock().unwrap_or_else(PoisonError::into_inner).as_ref().is_some_and(Addr::connected)
+        let is_there = self.address.lock().unwrap_or_else(PoisonError::into_inner).as_ref().is_some_and(Addr::connected);
+        is_there && self.intake.is_open()
     }
 }
 
@@ -144,7 +143,8 @@ impl<A: Actor<Context = Context<A>>> Hosted<A> {
     where
         A: Handler<M>,
     {
-        self.mailboxes.push(Arc::new(Plain::<M>(self.door(), Arc::clone(&self.name))));
+        let mailbox = Plain::<M>(self.door(), Arc::clone(&self.name));
+        self.mailboxes.push(Arc::new(Berth::new(mailbox, &self.place.intake, plain::<A, M>, &self.name)));
         self
     }
 
@@ -154,7 +154,8 @@ impl<A: Actor<Context = Context<A>>> Hosted<A> {
     where
         A: Handler<Asked<M>>,
     {
-        self.mailboxes.push(Arc::new(ByItself::<M>(self.door(), Arc::clone(&self.name))));
+        let mailbox = ByItself::<M>(self.door(), Arc::clone(&self.name));
+        self.mailboxes.push(Arc::new(Berth::new(mailbox, &self.place.intake, asked::<A, M>, &self.name)));
         self
     }
 
@@ -164,7 +165,8 @@ impl<A: Actor<Context = Context<A>>> Hosted<A> {
     where
         A: Handler<Called<M>>,
     {
-        self.mailboxes.push(Arc::new(Streams::<M>(self.door(), Arc::clone(&self.name))));
+        let mailbox = Streams::<M>(self.door(), Arc::clone(&self.name));
+        self.mailboxes.push(Arc::new(Berth::new(mailbox, &self.place.intake, called::<A, M>, &self.name).streaming()));
         self
     }
 

@@ -10,11 +10,14 @@ use tokio::sync::oneshot;
 
 use super::outlet::Outlet;
 use super::parcel::Parcel;
-use super::stage::{Stage, panic_text};
+use super::stage::{Stage, Step, panic_text};
 use super::transform::Transform;
 use crate::metrics::Metrics;
 use crate::supervise::{Child, Wiring};
 
+/// All stages in one call, on the thread of whoever calls.
+pub(crate) type Through<In, Out> = Box<dyn FnMut(In) -> Option<Out>>;
+type MakeThrough<In, Out> = Arc<dyn Fn(&Metrics) -> Through<In, Out> + Send + Sync>;
 type Layers<In, Out> = Arc<dyn Fn(&mut Wiring, Outlet<Out>) -> Outlet<In> + Send + Sync>;
 
 /// A chain of stages that takes `In` at its head and gives `Out` at its tail.
@@ -30,6 +33,8 @@ type Layers<In, Out> = Arc<dyn Fn(&mut Wiring, Outlet<Out>) -> Outlet<In> + Send
 /// ```
 pub struct Pipeline<In: Parcel, Out: Parcel> {
     layers: Layers<In, Out>,
+    /// `None` where a stage is an actor of its own.
+    through: Option<MakeThrough<In, Out>>,
     names: Vec<Arc<str>>,
     hosting: Hosting,
 }
@@ -46,7 +51,8 @@ pub enum Hosting {
 impl<In: Parcel> Pipeline<In, In> {
     /// No stages yet.
     pub fn new() -> Self {
-        Self { layers: Arc::new(|_, tail| tail), names: Vec::new(), hosting: Hosting::Inline }
+        let through: MakeThrough<In, In> = Arc::new(|_| Box::new(Some));
+        Self { layers: Arc::new(|_, tail| tail), through: Some(through), names: Vec::new(), hosting: Hosting::Inline }
     }
 }
 
@@ -65,9 +71,16 @@ impl<In: Parcel, Out: Parcel> Pipeline<In, Out> {
     {
         let (name, make) = (name.into(), Arc::new(make) as Arc<dyn Fn() -> T + Send + Sync>);
         let stage = Arc::clone(&name);
-        self.layer(name, move |metrics, outlet| {
-            Stage::shared(Arc::clone(&stage), Arc::clone(&make), outlet, metrics.stage(&stage)).start().recipient()
-        })
+        let step = move |metrics: &Metrics| Step::new(Arc::clone(&stage), Arc::clone(&make), metrics.stage(&stage));
+        let (before, fused) = (self.through.clone(), step.clone());
+        let pipeline = self.layer(name, move |metrics, outlet| Stage::around(step(metrics), outlet).start().recipient());
+        let through = before.map(|before| -> MakeThrough<In, T::Out> {
+            Arc::new(move |metrics| {
+                let (mut before, mut step) = (before(metrics), fused(metrics));
+                Box::new(move |input| step.take(before(input)?))
+            })
+        });
+        Pipeline { through, ..pipeline }
     }
 
     /// Adds any actix actor that handles `Out`. `start` starts it, on the thread it will run on, and gets the outlet it is to
@@ -85,15 +98,28 @@ impl<In: Parcel, Out: Parcel> Pipeline<In, Out> {
     #[must_use]
     pub fn join<M: Parcel>(self, next: &Pipeline<Out, M>) -> Pipeline<In, M> {
         let (before, after) = (self.layers, Arc::clone(&next.layers));
+        let through = self.through.zip(next.through.clone()).map(|(before, after)| -> MakeThrough<In, M> {
+            Arc::new(move |metrics| {
+                let (mut before, mut after) = (before(metrics), after(metrics));
+                Box::new(move |input| after(before(input)?))
+            })
+        });
         let names = self.names.into_iter().chain(next.names.iter().cloned()).collect();
         Pipeline {
             layers: Arc::new(move |wiring, tail| {
                 let middle = after(wiring, tail);
                 before(wiring, middle)
             }),
+            through,
             names,
             hosting: self.hosting,
         }
+    }
+
+    /// All stages in one call, without mailboxes: for what is so little that a mailbox costs more than the work. `None` where a stage
+    /// is an actor of its own.
+    pub(crate) fn through(&self, metrics: &Metrics) -> Option<Through<In, Out>> {
+        self.through.as_ref().map(|make| make(metrics))
     }
 
     /// Hosts it as `replicas` whole chains, each on a thread of its own: for bulk work that needs every core.
@@ -171,13 +197,13 @@ impl<In: Parcel, Out: Parcel> Pipeline<In, Out> {
             wiring.adopt(Child::new(Arc::clone(&name), move || socket.is_connected(), restart));
             before(wiring, inlet)
         });
-        Pipeline { layers, names, hosting: self.hosting }
+        Pipeline { layers, through: None, names, hosting: self.hosting }
     }
 }
 
 impl<In: Parcel, Out: Parcel> Clone for Pipeline<In, Out> {
     fn clone(&self) -> Self {
-        Self { layers: Arc::clone(&self.layers), names: self.names.clone(), hosting: self.hosting }
+        Self { layers: Arc::clone(&self.layers), through: self.through.clone(), names: self.names.clone(), hosting: self.hosting }
     }
 }
 

@@ -21,6 +21,7 @@ mod transform;
 pub use bare::ArrivalError;
 pub use budget::{Budget, Credit, Slot, Slots};
 pub use buffer::{Buffer, BufferPool};
+pub(crate) use builder::Through;
 pub use builder::{Hosting, Pipeline, RunningPipeline};
 pub use journal::Journal;
 pub use outlet::Outlet;

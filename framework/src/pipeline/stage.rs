@@ -21,10 +21,15 @@ pub(crate) type Make<T> = Arc<dyn Fn() -> T + Send + Sync>;
 
 /// An actor around a [`Transform`]: takes its `In` from a mailbox and sends its `Out` through an outlet.
 pub struct Stage<T: Transform> {
+    step: Step<T>,
+    outlet: Outlet<T::Out>,
+}
+
+/// A transform with what belongs to it wherever it runs: metrics, a second try, a word to whoever waits for what it gives up.
+pub(crate) struct Step<T: Transform> {
     name: Arc<str>,
     make: Make<T>,
     transform: Option<T>,
-    outlet: Outlet<T::Out>,
     metrics: Arc<StageMetrics>,
 }
 
@@ -36,11 +41,17 @@ impl<T: Transform> Stage<T> {
         outlet: Outlet<T::Out>,
         metrics: Arc<StageMetrics>,
     ) -> Self {
-        Self { name: name.into(), make: Arc::new(make), transform: None, outlet, metrics }
+        Self::around(Step::new(name.into(), Arc::new(make), metrics), outlet)
     }
 
-    pub(crate) fn shared(name: Arc<str>, make: Make<T>, outlet: Outlet<T::Out>, metrics: Arc<StageMetrics>) -> Self {
-        Self { name, make, transform: None, outlet, metrics }
+    pub(crate) fn around(step: Step<T>, outlet: Outlet<T::Out>) -> Self {
+        Self { step, outlet }
+    }
+}
+
+impl<T: Transform> Step<T> {
+    pub(crate) fn new(name: Arc<str>, make: Make<T>, metrics: Arc<StageMetrics>) -> Self {
+        Self { name, make, transform: None, metrics }
     }
 
     /// Applies the transform; `None` when it panicked, and then it is thrown away.
@@ -58,6 +69,38 @@ impl<T: Transform> Stage<T> {
             })
             .ok()
     }
+
+    /// Takes what a caller has, without a mailbox between.
+    pub(crate) fn take(&mut self, input: T::In) -> Option<T::Out> {
+        input.custody().enter(&self.name);
+        self.metrics.enqueued();
+        self.pass(input)
+    }
+
+    /// What becomes of it; where nothing does, its custody has been told.
+    fn pass(&mut self, input: T::In) -> Option<T::Out> {
+        self.metrics.dequeued();
+        if input.custody().transfer().is_closed() {
+            input.custody().finish(0);
+            return None;
+        }
+        if input.custody().is_trailer() && !T::SEES_TRAILER {
+            return Some(T::Out::from_parts(input.custody().clone(), input.content().clone()));
+        }
+        let start = Instant::now();
+        match self.attempt(&input).or_else(|| self.attempt(&input)) {
+            Some(Ok(output)) => {
+                self.metrics.done(input.content().len(), output.content().len(), start.elapsed());
+                return Some(output);
+            }
+            Some(Err(error)) => input.custody().fail(error.kind, error.message),
+            None => {
+                let (name, index) = (&self.name, input.custody().index());
+                input.custody().fail(FailureKind::Stage, format!("the stage {name:?} panicked twice on chunk {index}; see its log"));
+            }
+        }
+        None
+    }
 }
 
 impl<T: Transform> Actor for Stage<T> {
@@ -68,31 +111,15 @@ impl<T: Transform> Handler<T::In> for Stage<T> {
     type Result = ();
 
     fn handle(&mut self, input: T::In, _: &mut Context<Self>) {
-        self.metrics.dequeued();
-        if input.custody().transfer().is_closed() {
-            return input.custody().finish(0);
-        }
-        if input.custody().is_trailer() && !T::SEES_TRAILER {
-            return self.outlet.send(T::Out::from_parts(input.custody().clone(), input.content().clone()));
-        }
-        let start = Instant::now();
-        match self.attempt(&input).or_else(|| self.attempt(&input)) {
-            Some(Ok(output)) => {
-                self.metrics.done(input.content().len(), output.content().len(), start.elapsed());
-                self.outlet.send(output);
-            }
-            Some(Err(error)) => input.custody().fail(error.kind, error.message),
-            None => {
-                let (name, index) = (&self.name, input.custody().index());
-                input.custody().fail(FailureKind::Stage, format!("the stage {name:?} panicked twice on chunk {index}; see its log"));
-            }
+        if let Some(output) = self.step.pass(input) {
+            self.outlet.send(output);
         }
     }
 }
 
 impl<T: Transform> fmt::Debug for Stage<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stage").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Stage").field("name", &self.step.name).finish_non_exhaustive()
     }
 }
 

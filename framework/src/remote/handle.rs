@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix::{Actor, AsyncContext, Context, Handler, Recipient, ResponseFuture, WrapFuture};
 use serde::Serialize;
@@ -12,7 +12,7 @@ use tracing::Instrument;
 
 use super::calls::{Call, Download, Upload};
 use super::error::{RemoteError, RemoteErrorKind};
-use super::exchange::{Blocked, Exchange, Opening, Target};
+use super::exchange::{Blocked, Deadline, Exchange, Opening, Target};
 use super::letters::{Delivery, Letters, Posting, stopped};
 use super::message::{RemoteMessage, RemoteResult};
 use crate::wire::TraceContext;
@@ -145,6 +145,7 @@ impl<M: RemoteMessage> Remote<M> {
             let (begun, answered) = match begun {
                 Ok(begun) => begun,
                 Err(body) => {
+                    let deadline = deadline.map(Deadline::begin);
                     let put = || self.exchange.ask(&self.target, &self.opening(Shape::Ask, &body, deadline));
                     self.exchange.when_possible(self.target.room(), false, deadline, put).await?
                 }
@@ -162,13 +163,12 @@ impl<M: RemoteMessage> Remote<M> {
         .await
     }
 
-    fn opening<'a>(&'a self, shape: Shape, body: &'a [u8], deadline: Option<(Instant, Duration)>) -> Opening<'a> {
+    fn opening<'a>(&'a self, shape: Shape, body: &'a [u8], deadline: Option<Deadline>) -> Opening<'a> {
         Opening { shape, body, trace: self.trace.as_deref(), deadline }
     }
 
-    fn deadline(&self, otherwise: Option<Duration>) -> Option<(Instant, Duration)> {
-        let within = self.within.or(otherwise)?;
-        Instant::now().checked_add(within).map(|until| (until, within))
+    fn deadline(&self, otherwise: Option<Duration>) -> Option<Deadline> {
+        Some(Deadline { after: self.within.or(otherwise)?, until: None })
     }
 
     /// Stores a message as a letter, which is delivered even if this process ends now, the peer is away, or the link breaks. Returns
@@ -217,7 +217,7 @@ impl<M: RemoteMessage> Remote<M> {
     }
 
     async fn begin(&self, shape: Shape, body: &[u8]) -> Result<(Upload<M>, Download<M::Result>), RemoteError> {
-        let deadline = self.deadline(None);
+        let deadline = self.deadline(None).map(Deadline::begin);
         let opening = self.opening(shape, body, deadline);
         let put = || self.exchange.open(&self.target, &opening);
         let (begun, replies, room) = self.exchange.when_possible(self.target.room(), true, deadline, put).await?;

@@ -6,10 +6,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context, Poll, Waker};
 
-use actix::Recipient;
+use actix::{Actor, Recipient};
 use futures_util::future::Either;
 
 use super::error::{RemoteError, RemoteErrorKind};
+use super::intake::{Intake, Take, Teller};
 use super::message::RemoteMessage;
 use super::serving::{Asked, Called, Replies, Reply, Requests, Served, undecodable};
 use crate::wire::codec::decode_message;
@@ -28,11 +29,42 @@ pub(crate) trait Mailbox: Send + Sync {
     /// The `Recipient` or what else it was made of.
     fn as_any(&self) -> &dyn Any;
     /// Hands over a message without an answer.
-    fn tell(&self, body: &[u8]) -> Result<(), RemoteError>;
-    /// [`tell`](Self::tell), and says when it was handled: when `false` comes, or nothing, the actor died with it.
-    fn tell_confirmed(&self, body: &[u8], done: Box<dyn FnOnce(bool)>) -> Result<(), RemoteError>;
+    fn tell(&self, body: &[u8], teller: &Teller) -> Result<(), RemoteError>;
+    /// [`tell`](Self::tell), and says when it was handled. An error: it was not handed over; `done` has been said.
+    fn tell_confirmed(&self, body: &[u8], done: Done) -> Result<(), RemoteError>;
+    /// Whether what was told can be confirmed afterwards.
+    fn confirms(&self) -> bool {
+        false
+    }
+    /// Says when all that this teller has told was handled.
+    fn confirm(&self, _teller: &Teller, done: Done) {
+        done.say(true);
+    }
     /// Hands over a call. What can't be handed over is answered with an error.
     fn call(&self, body: &[u8], call: CallIn);
+}
+
+/// To be told once whether something was handled. Dropped, it says that the actor died with it.
+pub(crate) struct Done(Option<Box<dyn FnOnce(bool) + Send>>);
+
+impl Done {
+    pub(crate) fn new(done: impl FnOnce(bool) + Send + 'static) -> Self {
+        Self(Some(Box::new(done)))
+    }
+
+    pub(crate) fn say(mut self, handled: bool) {
+        if let Some(done) = self.0.take() {
+            done(handled);
+        }
+    }
+}
+
+impl Drop for Done {
+    fn drop(&mut self) {
+        if let Some(done) = self.0.take() {
+            done(false);
+        }
+    }
 }
 
 /// A call that came in.
@@ -82,11 +114,8 @@ where
     }
 
     /// Says when a message that was put in was handled, or that its actor died with it.
-    fn confirm(
-        self: &Arc<Self>,
-        request: impl Future<Output = Result<M::Result, actix::MailboxError>> + 'static,
-        done: Box<dyn FnOnce(bool)>,
-    ) where
+    fn confirm(self: &Arc<Self>, request: impl Future<Output = Result<M::Result, actix::MailboxError>> + 'static, done: Done)
+    where
         M: 'static,
     {
         let door = Arc::clone(self);
@@ -95,8 +124,23 @@ where
             if !handled {
                 door.found_dead();
             }
-            done(handled);
+            done.say(handled);
         });
+    }
+
+    /// Puts a message in, and says when it was handled. An error: it was not put in; `done` has been said.
+    fn tell_confirmed(self: &Arc<Self>, message: Result<M, RemoteError>, done: Done, name: &str) -> Result<(), RemoteError>
+    where
+        M: 'static,
+    {
+        match message.and_then(|message| self.ask(message).ok_or_else(|| self.why_dead(name))) {
+            Ok(request) => self.confirm(request, done),
+            Err(error) => {
+                done.say(true);
+                return Err(error);
+            }
+        }
+        Ok(())
     }
 
     fn found_dead(&self) {
@@ -157,7 +201,7 @@ pub(crate) struct ByItself<M: RemoteMessage>(pub(crate) Arc<Door<Asked<M>>>, pub
 pub(crate) struct Streams<M: RemoteMessage>(pub(crate) Arc<Door<Called<M>>>, pub(crate) Arc<str>);
 
 /// Reads a message; what is wrong with it, and a panic of its type, is an error.
-fn read<M: RemoteMessage>(body: &[u8]) -> Result<M, RemoteError> {
+pub(super) fn read<M: RemoteMessage>(body: &[u8]) -> Result<M, RemoteError> {
     match catch_unwind(AssertUnwindSafe(|| decode_message::<M>(body))) {
         Ok(read) => read.map_err(|error| undecodable(M::NAME, &error)),
         Err(_) => Err(undecodable(M::NAME, &"its type panicked when it was read; see the log")),
@@ -191,20 +235,20 @@ macro_rules! identity {
 impl<M: RemoteMessage> Mailbox for Plain<M> {
     identity!();
 
-    fn tell(&self, body: &[u8]) -> Result<(), RemoteError> {
+    fn tell(&self, body: &[u8], _: &Teller) -> Result<(), RemoteError> {
         if self.0.put(read::<M>(body)?) { Ok(()) } else { Err(self.0.why_dead(&self.1)) }
     }
 
-    fn tell_confirmed(&self, body: &[u8], done: Box<dyn FnOnce(bool)>) -> Result<(), RemoteError> {
-        let request = self.0.ask(read::<M>(body)?).ok_or_else(|| self.0.why_dead(&self.1))?;
-        self.0.confirm(request, done);
-        Ok(())
+    fn tell_confirmed(&self, body: &[u8], done: Done) -> Result<(), RemoteError> {
+        self.0.tell_confirmed(read::<M>(body), done, &self.1)
     }
 
     fn call(&self, body: &[u8], CallIn { shape, served, .. }: CallIn) {
         if shape != Shape::Ask {
             return served.fail(&wrong_way(&self.1, M::NAME, "one by one, not as a stream: ask it"));
         }
+        let span = served.span(M::NAME);
+        let _entered = span.enter();
         let message = match read::<M>(body) {
             Ok(message) => message,
             Err(error) => return served.fail(&error),
@@ -226,22 +270,27 @@ impl<M: RemoteMessage> Mailbox for Plain<M> {
 impl<M: RemoteMessage> Mailbox for ByItself<M> {
     identity!();
 
-    fn tell(&self, body: &[u8]) -> Result<(), RemoteError> {
+    fn tell(&self, body: &[u8], _: &Teller) -> Result<(), RemoteError> {
         let asked = Asked { message: read(body)?, reply: Reply::new(None) };
         if self.0.put(asked) { Ok(()) } else { Err(self.0.why_dead(&self.1)) }
     }
 
-    fn tell_confirmed(&self, body: &[u8], done: Box<dyn FnOnce(bool)>) -> Result<(), RemoteError> {
-        let request = self.0.ask(Asked { message: read(body)?, reply: Reply::new(None) }).ok_or_else(|| self.0.why_dead(&self.1))?;
-        self.0.confirm(request, done);
-        Ok(())
+    fn tell_confirmed(&self, body: &[u8], done: Done) -> Result<(), RemoteError> {
+        let asked = read(body).map(|message| Asked { message, reply: Reply::new(None) });
+        self.0.tell_confirmed(asked, done, &self.1)
     }
 
     fn call(&self, body: &[u8], CallIn { shape, served, .. }: CallIn) {
         if shape != Shape::Ask {
             return served.fail(&wrong_way(&self.1, M::NAME, "one by one, not as a stream: ask it"));
         }
+        if !self.0.is_open() {
+            return served.fail(&self.0.why_dead(&self.1));
+        }
+        let span = served.span(M::NAME);
+        let _entered = span.enter();
         match read::<M>(body) {
+            // Should it have died just now, the reply is dropped, and says so.
             Ok(message) => _ = self.0.put(Asked { message, reply: Reply::new(Some(served)) }),
             Err(error) => served.fail(&error),
         }
@@ -251,15 +300,21 @@ impl<M: RemoteMessage> Mailbox for ByItself<M> {
 impl<M: RemoteMessage> Mailbox for Streams<M> {
     identity!();
 
-    fn tell(&self, _: &[u8]) -> Result<(), RemoteError> {
-        Err(wrong_way(&self.1, M::NAME, "in calls that have an answer: open a stream"))
+    fn tell(&self, _: &[u8], _: &Teller) -> Result<(), RemoteError> {
+        Err(self.never_told())
     }
 
-    fn tell_confirmed(&self, body: &[u8], _: Box<dyn FnOnce(bool)>) -> Result<(), RemoteError> {
-        self.tell(body)
+    fn tell_confirmed(&self, _: &[u8], done: Done) -> Result<(), RemoteError> {
+        done.say(true);
+        Err(self.never_told())
     }
 
     fn call(&self, body: &[u8], CallIn { shape, served, room, coming }: CallIn) {
+        if !self.0.is_open() {
+            return served.fail(&self.0.why_dead(&self.1));
+        }
+        let span = served.span(M::NAME);
+        let _entered = span.enter();
         let first = match (!shape.streams_requests()).then(|| read::<M>(body)).transpose() {
             Ok(first) => first,
             Err(error) => return served.fail(&error),
@@ -271,10 +326,89 @@ impl<M: RemoteMessage> Mailbox for Streams<M> {
     }
 }
 
+impl<M: RemoteMessage> Streams<M> {
+    fn never_told(&self) -> RemoteError {
+        wrong_way(&self.1, M::NAME, "in calls that have an answer: open a stream")
+    }
+}
+
+/// An actor that this node runs: what comes from other nodes is taken up in its own context, what is local by its mailbox.
+pub(crate) struct Berth<A: Actor> {
+    /// The way by its mailbox.
+    mailbox: Box<dyn Mailbox>,
+    intake: Arc<Intake<A>>,
+    take: Take<A>,
+    /// Whether it takes streams, and only these.
+    streams: bool,
+    name: Arc<str>,
+}
+
+impl<A: Actor<Context = actix::Context<A>>> Berth<A> {
+    /// For what is one message and one answer at most.
+    pub(crate) fn new(mailbox: impl Mailbox + 'static, intake: &Arc<Intake<A>>, take: Take<A>, name: &Arc<str>) -> Self {
+        Self { mailbox: Box::new(mailbox), intake: Arc::clone(intake), take, streams: false, name: Arc::clone(name) }
+    }
+
+    /// For streams.
+    pub(crate) fn streaming(self) -> Self {
+        Self { streams: true, ..self }
+    }
+}
+
+impl<A: Actor<Context = actix::Context<A>>> Mailbox for Berth<A> {
+    fn message(&self) -> &'static str {
+        self.mailbox.message()
+    }
+
+    fn version(&self) -> u32 {
+        self.mailbox.version()
+    }
+
+    fn is_alive(&self) -> bool {
+        self.mailbox.is_alive() && self.intake.is_open()
+    }
+
+    fn why_dead(&self, name: &str) -> RemoteError {
+        self.mailbox.why_dead(name)
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self.mailbox.as_any()
+    }
+
+    fn tell(&self, body: &[u8], teller: &Teller) -> Result<(), RemoteError> {
+        if self.streams {
+            return self.mailbox.tell(body, teller);
+        }
+        if self.intake.tell(self.take, body, teller) { Ok(()) } else { Err(self.why_dead(&self.name)) }
+    }
+
+    fn tell_confirmed(&self, body: &[u8], done: Done) -> Result<(), RemoteError> {
+        self.mailbox.tell_confirmed(body, done)
+    }
+
+    fn confirms(&self) -> bool {
+        true
+    }
+
+    fn confirm(&self, teller: &Teller, done: Done) {
+        self.intake.confirm(self.take, teller, done);
+    }
+
+    fn call(&self, body: &[u8], call: CallIn) {
+        if !self.streams && call.shape != Shape::Ask {
+            return self.mailbox.call(body, call);
+        }
+        if let Err(call) = self.intake.call(self.take, body, call) {
+            call.served.fail(&self.why_dead(&self.name));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use actix::{Actor, Handler};
+    use actix::Handler;
     use std::pin::pin;
 
     struct Note(Vec<u32>);

@@ -3,16 +3,18 @@
 //! ```text
 //!  Remote<M> ─▶ exchange ─▶ queue ─▶ (pump) batch ─▶ Compressor ─▶ Sealer ─▶ link
 //!  (any thread) calls, credit        Chunk                                     ║
-//!  actor ◀─ mailbox ◀─ directory ◀─ postbox ◀─ Decompressor ◀─ Opener ◀──── link
+//!  actor ◀─ mailbox or intake ◀─ directory ◀─ postbox ◀─ Decompressor ◀─ Opener ◀─ link
 //! ```
-//! A batch passes the same stages as a chunk of content does, inline, on the arbiter of the link. What an actor may have waiting is
-//! bounded by credit that the sender holds and the receiver gives back, not by the capacity of mailboxes.
+//! A batch passes the same stages as a chunk of content does, on the arbiter of the link; in one call, unless one of them is an actor
+//! of its own. An actor that the node runs has an [intake](intake): it takes up many messages in one turn. What an actor may have
+//! waiting is bounded by credit that the sender holds and the receiver gives back, not by the capacity of mailboxes.
 
 mod calls;
 mod directory;
 mod error;
 mod exchange;
 mod handle;
+mod intake;
 mod letters;
 mod mailbox;
 mod message;
@@ -35,6 +37,7 @@ pub use serving::{Asked, Called, Replies, Reply, Requests};
 pub use crate::wire::{TraceContext, TraceError};
 
 pub(crate) use exchange::Exchange;
+pub(crate) use intake::{Intake, asked, called, plain};
 pub(crate) use letters::{Letters, Limits as LetterLimits, TABLES as LETTER_TABLES};
-pub(crate) use mailbox::{ByItself, Door, Mailbox, Plain, Streams};
+pub(crate) use mailbox::{Berth, ByItself, Door, Mailbox, Plain, Streams};
 pub(crate) use postbox::{Admission, ClosePostbox, Postbox};

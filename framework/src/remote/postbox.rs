@@ -3,9 +3,8 @@
 //! It runs where the link does, so that a message for an actor there crosses no thread. Invariant: nothing in a batch makes it panic,
 //! and a batch that breaks the protocol ends the link.
 
-use std::cell::Cell;
-use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message};
 use bytes::Bytes;
@@ -14,8 +13,9 @@ use tokio::sync::{Notify, mpsc};
 use super::directory::Directory;
 use super::error::{RemoteError, RemoteErrorKind};
 use super::exchange::{Exchange, LINK_WINDOW, cost};
+use super::intake::Teller;
 use super::letters::{Coming, Letters};
-use super::mailbox::{CallIn, Mailbox};
+use super::mailbox::{CallIn, Done, Mailbox};
 use super::presence::{self, Watched};
 use super::serving::Served;
 use crate::pipeline::{Chunk, Parcel, Prefix};
@@ -48,7 +48,11 @@ pub(crate) struct Postbox {
     pub(crate) end: Box<dyn Fn(String)>,
     targets: Vec<Inbound>,
     /// What tells that are not confirmed yet cost.
-    outstanding: Rc<Cell<u64>>,
+    outstanding: Arc<AtomicU64>,
+    /// Whether the last tells of the batch that is being read are marked.
+    marked: bool,
+    /// Who was told something in that batch that is confirmed at its end.
+    told: Vec<u32>,
     /// An item that comes in parts, and how long it is.
     partial: Option<(usize, Vec<u8>)>,
     watched: Watched,
@@ -64,10 +68,19 @@ struct Inbound {
     mailbox: Result<Arc<dyn Mailbox>, RemoteError>,
     /// The directory and the trust this was looked up in.
     seen: (u64, u64),
-    /// Tells that were handed over since the last that is to be confirmed, and what they cost.
-    unconfirmed: (u64, u64),
+    /// Tells that nobody was asked to confirm yet.
+    unconfirmed: Tells,
     /// The last tell to it in the batch that is being read.
     last: usize,
+    teller: Teller,
+}
+
+#[derive(Default)]
+struct Tells {
+    count: u64,
+    cost: u64,
+    /// Those that were handed over.
+    taken: u64,
 }
 
 /// The link is over.
@@ -93,7 +106,9 @@ impl Postbox {
             letters,
             end: Box::new(end),
             targets: Vec::new(),
-            outstanding: Rc::default(),
+            outstanding: Arc::default(),
+            marked: false,
+            told: Vec::new(),
             partial: None,
             watched: Watched::default(),
             looks: false,
@@ -105,31 +120,33 @@ impl Postbox {
         if self.exchange.unread() > UNREAD_LIMIT {
             return Err("it asks, and does not read what it is answered".into());
         }
-        self.mark_last(batch)?;
+        self.marked = false;
         let mut items = Items::new(batch);
         let mut place = 0;
         while let Some((item, trace)) = items.next_item().map_err(|error| error.to_string())? {
             self.item(item, trace, batch, place, ctx)?;
             place += 1;
         }
-        if self.outstanding.get() > LINK_WINDOW + ITEM_LIMIT as u64 {
+        self.confirm();
+        if self.outstanding.load(Ordering::Relaxed) > LINK_WINDOW + ITEM_LIMIT as u64 {
             return Err("more messages than it has credit for".into());
         }
         Ok(())
     }
 
-    /// Notes the last tell to each target: only that one is confirmed, for all before it. Targets that are named in the batch itself
-    /// must be known for that.
-    fn mark_last(&mut self, batch: &Bytes) -> Result<(), String> {
+    /// Notes the last tell to each target, from this place on: an actor's mailbox can confirm no other, and that one is confirmed for
+    /// all before it. Targets that are named further on must be known for that.
+    fn mark_last(&mut self, batch: &Bytes, from: usize) -> Result<(), String> {
         let (mut items, mut place) = (Items::new(batch), 0);
         while let Some((item, _)) = items.next_item().map_err(|error| error.to_string())? {
             match item {
-                Item::Bind { target, name, message, version } => self.bind(target, name, message, version)?,
+                Item::Bind { target, name, message, version } if place > from => self.bind(target, name, message, version)?,
                 Item::Tell { target, .. } => _ = self.mark(target, place),
                 _ => {}
             }
             place += 1;
         }
+        self.marked = true;
         Ok(())
     }
 
@@ -149,8 +166,9 @@ impl Postbox {
         let owned = |bytes: &[u8]| batch.slice_ref(bytes);
         match item {
             // When the batch was looked through.
-            Item::Bind { .. } => Ok(()),
-            Item::Tell { target, body } => self.tell(target, body, place),
+            Item::Bind { .. } if self.marked => Ok(()),
+            Item::Bind { target, name, message, version } => self.bind(target, name, message, version),
+            Item::Tell { target, body } => self.tell(target, body, (batch, place)),
             Item::Call { call, target, shape, body } => {
                 let (requests, coming) = if shape.streams_requests() {
                     let (requests, coming) = mpsc::unbounded_channel();
@@ -213,8 +231,9 @@ impl Postbox {
             version,
             mailbox: Err(error),
             seen: (u64::MAX, u64::MAX),
-            unconfirmed: (0, 0),
+            unconfirmed: Tells::default(),
             last: usize::MAX,
+            teller: Teller { exchange: Arc::clone(&self.exchange), epoch: self.epoch, target },
         });
         Ok(())
     }
@@ -235,39 +254,59 @@ impl Postbox {
         Ok(inbound)
     }
 
-    fn tell(&mut self, target: u32, body: &[u8], place: usize) -> Result<(), String> {
-        let (exchange, epoch, outstanding) = (Arc::clone(&self.exchange), self.epoch, Rc::clone(&self.outstanding));
+    fn tell(&mut self, target: u32, body: &[u8], (batch, place): (&Bytes, usize)) -> Result<(), String> {
         let spent = cost(body.len());
-        outstanding.set(outstanding.get() + spent);
+        self.outstanding.fetch_add(spent, Ordering::Relaxed);
         let inbound = self.find(target)?;
-        inbound.unconfirmed = (inbound.unconfirmed.0 + 1, inbound.unconfirmed.1 + spent);
-        if inbound.last != place {
-            let told = inbound.mailbox.as_ref().map_err(Clone::clone).and_then(|mailbox| mailbox.tell(body));
+        if let Some(mailbox) = inbound.mailbox.as_ref().ok().filter(|mailbox| mailbox.confirms()) {
+            let told = mailbox.tell(body, &inbound.teller);
+            let is_first = inbound.unconfirmed.count == 0;
+            inbound.unconfirmed.add(spent, told.is_ok());
             if let Err(error) = told {
-                undelivered(&exchange, epoch, target, 1, &error);
+                inbound.teller.undelivered(1, &error);
+            }
+            if is_first {
+                self.told.push(target);
             }
             return Ok(());
         }
-        let (tells, spent) = std::mem::take(&mut inbound.unconfirmed);
-        let name = Arc::clone(&inbound.name);
-        let (saying, consuming) = (Arc::clone(&exchange), outstanding);
-        let consumed = move || {
-            consuming.set(consuming.get().saturating_sub(spent));
-            saying.say(epoch, &Item::Consumed { target, tells, cost: spent }, 0);
-        };
-        let (confirming, done) = (Arc::clone(&exchange), consumed.clone());
-        let confirm = move |handled: bool| {
-            if !handled {
-                undelivered(&confirming, epoch, target, tells, &super::serving::died(&name));
+        if !self.marked {
+            self.mark_last(batch, place)?;
+        }
+        let outstanding = Arc::clone(&self.outstanding);
+        let inbound = self.find(target)?;
+        let told = if inbound.last == place {
+            inbound.unconfirmed.add(spent, true);
+            let done = inbound.settle(outstanding);
+            match &inbound.mailbox {
+                Ok(mailbox) => mailbox.tell_confirmed(body, done),
+                Err(error) => {
+                    done.say(true);
+                    Err(error.clone())
+                }
             }
-            done();
+        } else {
+            let told = inbound.mailbox.as_ref().map_err(Clone::clone).and_then(|mailbox| mailbox.tell(body, &inbound.teller));
+            inbound.unconfirmed.add(spent, told.is_ok());
+            told
         };
-        let told = inbound.mailbox.as_ref().map_err(Clone::clone).and_then(|mailbox| mailbox.tell_confirmed(body, Box::new(confirm)));
         if let Err(error) = told {
-            undelivered(&exchange, epoch, target, 1, &error);
-            consumed();
+            inbound.teller.undelivered(1, &error);
         }
         Ok(())
+    }
+
+    /// Has what the batch told confirmed, where that can be done afterwards.
+    fn confirm(&mut self) {
+        for target in self.told.drain(..) {
+            let Some(inbound) = self.targets.get_mut(target as usize).filter(|inbound| inbound.unconfirmed.count > 0) else { continue };
+            let done = inbound.settle(Arc::clone(&self.outstanding));
+            match &inbound.mailbox {
+                Ok(mailbox) => mailbox.confirm(&inbound.teller, done),
+                // It was unregistered within the batch.
+                Err(_) => done.say(true),
+            }
+        }
     }
 
     fn call(
@@ -280,14 +319,9 @@ impl Postbox {
     ) -> Result<(), String> {
         let (exchange, epoch, caller) = (Arc::clone(&self.exchange), self.epoch, self.peer);
         let inbound = self.find(target)?;
-        let name = Arc::clone(&inbound.name);
-        let (message, traceparent) = (&*inbound.message, trace.as_ref().map(tracing::field::display));
-        let span = tracing::debug_span!("call", peer = %caller.short(), %name, message, traceparent);
-        let _entered = span.enter();
-        let served = Served { exchange, epoch, call, name, caller, trace, over: false };
+        let served = Served { exchange, epoch, call, name: Arc::clone(&inbound.name), caller, trace, over: false };
         match &inbound.mailbox {
-            Ok(mailbox) if mailbox.is_alive() => mailbox.call(body, CallIn { shape, served, room, coming }),
-            Ok(mailbox) => served.fail(&mailbox.why_dead(&inbound.name)),
+            Ok(mailbox) => mailbox.call(body, CallIn { shape, served, room, coming }),
             Err(error) => served.fail(error),
         }
         Ok(())
@@ -325,9 +359,10 @@ impl Postbox {
             Item::Begin { .. } | Item::Part { .. } | Item::Bind { .. } => Err("parts of what does not come in parts".into()),
             Item::Tell { target, .. } => {
                 // In the middle of a batch: its marks must stay.
-                let before = self.mark(target, 0);
+                let (before, marked) = (self.mark(target, 0), std::mem::replace(&mut self.marked, true));
                 let taken = self.item(item, trace, whole, 0, ctx);
                 before.map(|place| self.mark(target, place));
+                self.marked = marked;
                 taken
             }
             _ => self.item(item, trace, whole, 0, ctx),
@@ -358,9 +393,35 @@ impl Postbox {
     }
 }
 
-fn undelivered(exchange: &Exchange, epoch: u64, target: u32, count: u64, error: &RemoteError) {
-    let (code, text) = (error.kind.code(), exchange.words(error));
-    exchange.say(epoch, &Item::Undelivered { target, count, code, text }, text.len());
+impl Tells {
+    fn add(&mut self, cost: u64, taken: bool) {
+        self.count += 1;
+        self.cost += cost;
+        self.taken += u64::from(taken);
+    }
+}
+
+impl Inbound {
+    /// Gives the credit of all tells back when they were handled; where the actor died with them, says so.
+    fn settle(&mut self, outstanding: Arc<AtomicU64>) -> Done {
+        let Tells { count: tells, cost, taken } = std::mem::take(&mut self.unconfirmed);
+        let (name, teller) = (Arc::clone(&self.name), self.teller.clone());
+        Done::new(move |handled| {
+            if !handled && taken > 0 {
+                teller.undelivered(taken, &super::serving::died(&name));
+            }
+            outstanding.fetch_sub(cost, Ordering::Relaxed);
+            teller.exchange.say(teller.epoch, &Item::Consumed { target: teller.target, tells, cost }, 0);
+        })
+    }
+}
+
+impl Teller {
+    /// Tells the peer that messages did not reach their actor.
+    pub(super) fn undelivered(&self, count: u64, error: &RemoteError) {
+        let (code, text) = (error.kind.code(), self.exchange.words(error));
+        self.exchange.say(self.epoch, &Item::Undelivered { target: self.target, count, code, text }, text.len());
+    }
 }
 
 impl Actor for Postbox {

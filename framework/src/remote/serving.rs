@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use actix::Message;
 use futures_util::Stream;
 use serde::Serialize;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::calls::stream_item;
 use super::error::{RemoteError, RemoteErrorKind};
@@ -31,6 +31,28 @@ pub(super) struct Served {
 }
 
 impl Served {
+    /// Whether the caller still waits.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.exchange.is_served(self.epoch, self.call)
+    }
+
+    /// What is done for it is traced in.
+    pub(super) fn span(&self, message: &'static str) -> tracing::Span {
+        let traceparent = self.trace.as_ref().map(tracing::field::display);
+        tracing::debug_span!("call", peer = %self.caller.short(), name = %self.name, message, traceparent)
+    }
+
+    /// Answers when there is a reply; says that the actor died, when there will be none. Ends when the caller gives up.
+    pub(super) fn answer_later<R: Serialize + 'static>(self, reply: oneshot::Receiver<R>) {
+        let (exchange, epoch, call) = (Arc::clone(&self.exchange), self.epoch, self.call);
+        let task = actix::spawn(async move {
+            if let Ok(reply) = reply.await {
+                self.answer(&reply);
+            }
+        });
+        exchange.handled_by(epoch, call, task.abort_handle());
+    }
+
     pub(super) fn answer<R: Serialize>(mut self, reply: &R) {
         match written(reply, |body| self.exchange.answer(self.epoch, self.call, Ok(body))) {
             Ok(()) => {}

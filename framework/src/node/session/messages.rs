@@ -8,9 +8,9 @@ use tokio::sync::mpsc;
 use super::signals::LinkLost;
 use super::{Session, Task};
 use crate::delivery::{Incoming, KeyScope, TransferId, TransferKey};
-use crate::node::link::Outbound;
+use crate::node::link::{Outbound, Unseal};
 use crate::node::trust::Trust;
-use crate::pipeline::{Chunk, Codec, Compression, Custody, Outlet, Parcel, Prefix, Sealed, Signal, Slots, Transfer};
+use crate::pipeline::{Chunk, Codec, Compression, Custody, Outlet, Parcel, Prefix, Sealed, Signal, Slots, Through, Transfer};
 use crate::remote::{Admission, ClosePostbox, Exchange, Postbox, RemoteError, RemoteErrorKind};
 use crate::supervise::Wiring;
 use crate::wire::message::MESSAGE_STREAM;
@@ -23,6 +23,8 @@ const BATCHES: usize = 4;
 
 /// A batch of up to so many bytes is taken for one message.
 const ALONE: usize = 512;
+/// Bytes that are sent without waiting for more.
+const ENOUGH: usize = 2 << 10;
 
 /// What carries messages on one link. Dropping it ends that.
 pub(super) struct MessageRoad {
@@ -58,6 +60,28 @@ impl Handler<Sealed> for Poster {
     }
 }
 
+/// How batches get sealed and to the writer.
+enum Seal {
+    /// At once, where all stages are plain steps.
+    Here(Through<Chunk, Sealed>, mpsc::Sender<Outbound>),
+    /// By the actors of the stages.
+    Actors(Outlet<Chunk>),
+}
+
+impl Seal {
+    fn send(&mut self, batch: Chunk) {
+        match self {
+            Self::Here(through, queue) => {
+                if let Some(sealed) = through(batch) {
+                    // As with the poster.
+                    let _ = queue.try_send(Outbound::Batch(sealed));
+                }
+            }
+            Self::Actors(inlet) => inlet.send(batch),
+        }
+    }
+}
+
 struct TrustAdmits(Trust, PeerId);
 
 impl Admission for TrustAdmits {
@@ -86,13 +110,18 @@ impl Session {
         let (transfer, commitment) = (scope.transfer, key.commitment());
         let secret = (*key.as_bytes()).into();
         let out = self.batch_transfer(scope, key, faults.clone());
-        let inlet = pipeline.wire(&mut Wiring::new(self.shared.metrics.clone()), Outlet::to(Poster(queue).start().recipient()));
+        let seal = match pipeline.through(&self.shared.metrics) {
+            Some(through) => Seal::Here(through, queue),
+            None => {
+                Seal::Actors(pipeline.wire(&mut Wiring::new(self.shared.metrics.clone()), Outlet::to(Poster(queue).start().recipient())))
+            }
+        };
         self.say(Control::Messages { transfer, key: secret, commitment });
         self.exchange.up(epoch);
         if let Some(letters) = self.shared.letters.get() {
             letters.up(self.peer, epoch, &self.exchange);
         }
-        let pumping = actix::spawn(pump(Arc::clone(&self.exchange), epoch, Arc::clone(&out), inlet)).abort_handle();
+        let pumping = actix::spawn(pump(Arc::clone(&self.exchange), epoch, Arc::clone(&out), seal)).abort_handle();
         let watching = actix::spawn(watch(faulty, epoch, ctx.address())).abort_handle();
         self.messages = Some(MessageRoad { out, coming: None, faults, _tasks: [Task(pumping), Task(watching)] });
     }
@@ -120,7 +149,11 @@ impl Session {
         let exchange = (Arc::clone(&self.exchange), epoch);
         let letters = self.shared.letters.get().cloned();
         let postbox = Postbox::new(exchange, self.peer, self.shared.directory.clone(), admission, letters, end).start();
-        let inlet = pipeline.wire(&mut Wiring::new(self.shared.metrics.clone()), Outlet::to(postbox.clone().recipient()));
+        let tail = Outlet::to(postbox.clone().recipient());
+        let inlet = match pipeline.through(&self.shared.metrics) {
+            Some(through) => Unseal::Here(through, tail),
+            None => Unseal::Actors(pipeline.wire(&mut Wiring::new(self.shared.metrics.clone()), tail)),
+        };
         if !link.batches.open(Arc::clone(&coming), inlet) {
             return Err("it begins to send messages a second time".into());
         }
@@ -158,12 +191,13 @@ impl Session {
 }
 
 /// Takes batches from the exchange as long as this is its link.
-async fn pump(exchange: Arc<Exchange>, epoch: u64, transfer: Arc<Transfer>, inlet: Outlet<Chunk>) {
+async fn pump(exchange: Arc<Exchange>, epoch: u64, transfer: Arc<Transfer>, mut seal: Seal) {
     let slots = Slots::new(BATCHES);
     let (mut index, mut last) = (0, 0);
     while exchange.filled(epoch).await {
         // Whoever has been woken together with this task puts its messages into the same batch. A caller that is alone does not wait.
-        if last > ALONE {
+        // So much is worth a batch of its own: whoever gets it has something to do while the others are woken.
+        if last > ALONE && exchange.unread() < ENOUGH {
             tokio::task::yield_now().await;
         }
         let slot = slots.take().await;
@@ -180,7 +214,7 @@ async fn pump(exchange: Arc<Exchange>, epoch: u64, transfer: Arc<Transfer>, inle
         let custody = Custody::outgoing(&transfer, index, content.len() as u64, None);
         custody.hold_slot(slot);
         index += 1;
-        inlet.send(Chunk::from_parts(custody, content));
+        seal.send(Chunk::from_parts(custody, content));
     }
 }
 

@@ -30,11 +30,20 @@ impl Exchange {
                 self.seek_link();
             }
         }
-        let late = |pending: &Pending| pending.deadline.is_some_and(|(until, _)| until <= now);
-        let late: Vec<u64> = state.calls.iter().filter(|(_, pending)| late(pending)).map(|(&call, _)| call).collect();
+        let mut late = Vec::new();
+        for (&call, pending) in &mut state.calls {
+            let Some(deadline) = &mut pending.deadline else { continue };
+            deadline.until = deadline.until.or_else(|| now.checked_add(deadline.after));
+            match deadline.until {
+                Some(until) if until <= now => late.push(call),
+                Some(_) => {}
+                // Beyond the end of time.
+                None => pending.deadline = None,
+            }
+        }
         for call in late {
             let Some(pending) = state.calls.get_mut(&call) else { continue };
-            let after = pending.deadline.take().map_or(Duration::ZERO, |(_, after)| after);
+            let after = pending.deadline.take().map_or(Duration::ZERO, |deadline| deadline.after);
             match std::mem::replace(&mut pending.sink, Sink::Over) {
                 Sink::Ask(answer) => drop(answer.send(Err(self.too_late(after)))),
                 Sink::Stream { replies, sending, .. } => {

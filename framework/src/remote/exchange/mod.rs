@@ -138,7 +138,7 @@ struct Pending {
     target: u32,
     cost: u64,
     streams: bool,
-    deadline: Option<(Instant, Duration)>,
+    deadline: Option<Deadline>,
     sink: Sink,
 }
 
@@ -184,7 +184,22 @@ pub(super) struct Opening<'a> {
     pub(super) shape: Shape,
     pub(super) body: &'a [u8],
     pub(super) trace: Option<&'a TraceContext>,
-    pub(super) deadline: Option<(Instant, Duration)>,
+    pub(super) deadline: Option<Deadline>,
+}
+
+/// How long an answer is waited for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Deadline {
+    pub(super) after: Duration,
+    /// Where it is not known yet, the clock counts from when it first sees it: no call has to read the time.
+    pub(super) until: Option<Instant>,
+}
+
+impl Deadline {
+    /// From now on.
+    pub(super) fn begin(self) -> Self {
+        Self { until: Instant::now().checked_add(self.after), ..self }
+    }
 }
 
 /// A call that has begun, at the caller.

@@ -3,7 +3,7 @@
 use super::*;
 
 impl State {
-    fn is_served(&mut self, served: &Served) {
+    fn no_longer_served(&mut self, served: &Served) {
         self.served_cost -= served.cost;
         self.streams_in -= usize::from(served.streams);
     }
@@ -46,6 +46,12 @@ impl Exchange {
         }
     }
 
+    /// Whether somebody still waits for the answer to a call.
+    pub(in crate::remote) fn is_served(&self, epoch: u64, call: u64) -> bool {
+        let state = self.state();
+        state.epoch == Some(epoch) && state.served.contains_key(&call)
+    }
+
     /// The task that handles a call: it ends when the call is cancelled.
     pub(in crate::remote) fn handled_by(&self, epoch: u64, call: u64, task: AbortHandle) {
         let mut state = self.state();
@@ -66,7 +72,7 @@ impl Exchange {
             return;
         }
         let Some(served) = state.served.remove(&call) else { return };
-        state.is_served(&served);
+        state.no_longer_served(&served);
         let keys = [Some(Key::Served(call)), None];
         match answer {
             Ok(body) if state.queue.bytes() + body.len() <= ANSWERS_LIMIT => {
@@ -85,7 +91,7 @@ impl Exchange {
     }
 
     /// Bytes that wait for the peer to read.
-    pub(in crate::remote) fn unread(&self) -> usize {
+    pub(crate) fn unread(&self) -> usize {
         self.state().queue.bytes()
     }
 
@@ -118,7 +124,7 @@ impl Exchange {
             return;
         }
         if let Some(served) = state.served.remove(&call) {
-            state.is_served(&served);
+            state.no_longer_served(&served);
             state.queue.put([Some(Key::Served(call)), None], &Item::RepliesEnd { call }, None, 0);
             self.wake(&mut state);
         }

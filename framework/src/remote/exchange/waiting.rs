@@ -8,7 +8,7 @@ impl Exchange {
         &self,
         room: &Notify,
         patient: bool,
-        deadline: Option<(Instant, Duration)>,
+        deadline: Option<Deadline>,
         mut put: impl FnMut() -> Result<T, Blocked>,
     ) -> Result<T, RemoteError> {
         match put() {
@@ -41,8 +41,8 @@ impl Exchange {
                     late = Self::not_there;
                 }
             }
-            if let Some((_, after)) = deadline.filter(|(until, _)| *until <= Instant::now()) {
-                return Err(late(self, after));
+            if let Some(deadline) = deadline.filter(|deadline| deadline.until.is_some_and(|until| until <= Instant::now())) {
+                return Err(late(self, deadline.after));
             }
             tokio::select! {
                 () = has_room => {}

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::super::error::{RemoteError, RemoteErrorKind};
+use super::super::mailbox::Done;
 use super::Letters;
 use super::receiving::forbidden;
 use super::record::Letter;
@@ -121,7 +122,7 @@ impl Letters {
         let (done, is_done) = oneshot::channel();
         let told = mailbox.tell_confirmed(
             &letter.body,
-            Box::new(move |handled| {
+            Done::new(move |handled| {
                 // The node may have stopped meanwhile.
                 let _ = done.send(handled);
             }),

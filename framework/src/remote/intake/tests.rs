@@ -1,0 +1,231 @@
+//! One actor, and what is put in for it.
+
+use std::time::Duration;
+
+use actix::{ActorContext, AtomicResponse, Handler, Message, WrapFuture};
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+
+use super::*;
+use crate::remote::RemoteMessage;
+use crate::remote::error::RemoteErrorKind;
+use crate::wire::codec::encode_message;
+use crate::wire::message::{Item, Items, Shape};
+use crate::wire::{Identity, PeerId};
+
+/// What the actor is to do with a number.
+#[derive(Debug, Serialize, Deserialize)]
+enum Do {
+    Note(u32),
+    /// Later, and nothing else before.
+    NoteSlowly(u32),
+    Stop,
+    Panic,
+}
+
+impl Message for Do {
+    type Result = u32;
+}
+
+impl RemoteMessage for Do {
+    const NAME: &'static str = "Do";
+    const VERSION: u32 = 1;
+}
+
+#[derive(Clone, Default)]
+struct Noted(Arc<Mutex<Vec<u32>>>);
+
+impl Noted {
+    fn all(&self) -> Vec<u32> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+impl Actor for Noted {
+    type Context = Context<Self>;
+}
+
+impl Handler<Do> for Noted {
+    type Result = AtomicResponse<Self, u32>;
+
+    fn handle(&mut self, message: Do, ctx: &mut Context<Self>) -> Self::Result {
+        let noted = self.clone();
+        let (number, slowly) = match message {
+            Do::Note(number) => (number, false),
+            Do::NoteSlowly(number) => (number, true),
+            Do::Stop => {
+                ctx.stop();
+                (0, false)
+            }
+            Do::Panic => panic!("as it was told"),
+        };
+        AtomicResponse::new(Box::pin(
+            async move {
+                if slowly {
+                    for _ in 0..10 {
+                        tokio::task::yield_now().await;
+                    }
+                }
+                noted.0.lock().unwrap().push(number);
+                number
+            }
+            .into_actor(self),
+        ))
+    }
+}
+
+struct Stand {
+    intake: Arc<Intake<Noted>>,
+    noted: Noted,
+    teller: Teller,
+    revived: Arc<Mutex<u32>>,
+    address: actix::Addr<Noted>,
+}
+
+impl Stand {
+    fn new() -> Self {
+        let exchange = Arc::new(Exchange::new(peer(), "peer".into(), || {}, Arc::new(|_| {})));
+        exchange.up(1);
+        let (noted, revived) = (Noted::default(), Arc::<Mutex<u32>>::default());
+        let counting = Arc::clone(&revived);
+        let intake = Intake::new(Arc::new(move || *counting.lock().unwrap() += 1));
+        let address = Self::live(&noted, &intake);
+        Self { intake, noted, teller: Teller { exchange, epoch: 1, target: 0 }, revived, address }
+    }
+
+    fn live(noted: &Noted, intake: &Arc<Intake<Noted>>) -> actix::Addr<Noted> {
+        Noted::create(|ctx| {
+            ctx.spawn(intake.begin());
+            noted.clone()
+        })
+    }
+
+    fn tell(&self, message: &Do) -> bool {
+        self.intake.tell(plain::<Noted, Do>, &bytes(message), &self.teller)
+    }
+
+    /// Asks whether all that was told has been handled.
+    fn confirm(&self) -> oneshot::Receiver<bool> {
+        let (done, is_done) = oneshot::channel();
+        let done = Done::new(move |handled| done.send(handled).unwrap());
+        self.intake.confirm(plain::<Noted, Do>, &self.teller, done);
+        is_done
+    }
+
+    fn call(&self, call: u64, message: &Do) {
+        let exchange = Arc::clone(&self.teller.exchange);
+        exchange.serve(1, call, 8, None, false).unwrap();
+        let served =
+            crate::remote::serving::Served { exchange, epoch: 1, call, name: "noted".into(), caller: peer(), trace: None, over: false };
+        let call = CallIn { shape: Shape::Ask, served, room: None, coming: None };
+        assert!(self.intake.call(plain::<Noted, Do>, &bytes(message), call).is_ok());
+    }
+
+    /// What has been said to the peer: of each call its answer or error, of what was not delivered how many.
+    fn said(&self) -> Vec<(u64, Result<u32, u8>)> {
+        let mut said = Vec::new();
+        while let Some(()) = self.teller.exchange.take_batch(1, |batch| {
+            let mut items = Items::new(batch);
+            while let Some((item, _)) = items.next_item().unwrap() {
+                match item {
+                    Item::Reply { call, body } => said.push((call, Ok(crate::wire::codec::decode_message(body).unwrap()))),
+                    Item::Failed { call, code, .. } => said.push((call, Err(code))),
+                    Item::Undelivered { count, code, .. } => said.push((count, Err(code))),
+                    other => panic!("{other:?}"),
+                }
+            }
+        }) {}
+        said
+    }
+}
+
+fn peer() -> PeerId {
+    Identity::from_secret([7; 32]).peer()
+}
+
+fn bytes(message: &Do) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    encode_message(message, &mut bytes).unwrap();
+    bytes
+}
+
+#[actix::test]
+async fn messages_are_handled_in_order_and_none_while_the_actor_waits() {
+    let stand = Stand::new();
+    for number in 0..200 {
+        assert!(stand.tell(&if number % 50 == 3 { Do::NoteSlowly(number) } else { Do::Note(number) }));
+        if number % 70 == 0 {
+            stand.call(u64::from(number), &Do::Note(1000 + number));
+        }
+    }
+    assert_eq!(stand.confirm().await, Ok(true));
+    let mut expected: Vec<_> = (0..200).collect();
+    [(1, 1000), (72, 1070), (143, 1140)].into_iter().for_each(|(place, number)| expected.insert(place, number));
+    assert_eq!(stand.noted.all(), expected);
+    // An answer to what was handled later comes by a task of its own.
+    let mut said = stand.said();
+    while said.len() < 3 {
+        tokio::task::yield_now().await;
+        said.extend(stand.said());
+    }
+    assert_eq!(said, [(0, Ok(1000)), (70, Ok(1070)), (140, Ok(1140))]);
+}
+
+#[actix::test]
+async fn what_waits_when_the_actor_dies_is_told_of_and_the_next_life_takes_up_what_comes_then() {
+    for last in [Do::Stop, Do::Panic] {
+        let mut stand = Stand::new();
+        [Do::Note(1), last, Do::Note(2)].iter().for_each(|message| assert!(stand.tell(message)));
+        stand.call(9, &Do::Note(3));
+        assert_eq!(stand.confirm().await, Ok(false));
+        while *stand.revived.lock().unwrap() == 0 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(stand.said(), [(9, Err(RemoteErrorKind::Died.code()))]);
+        assert!(!stand.intake.is_open() && !stand.tell(&Do::Note(4)));
+        assert_eq!(stand.confirm().await, Ok(false), "nobody is there to handle it");
+        stand.address = Stand::live(&stand.noted, &stand.intake);
+        assert!(stand.tell(&Do::Note(5)));
+        assert_eq!(stand.confirm().await, Ok(true));
+        assert_eq!(stand.noted.all().iter().filter(|&&number| number > 0).collect::<Vec<_>>(), [&1, &5]);
+        assert_eq!(*stand.revived.lock().unwrap(), 1);
+    }
+}
+
+#[actix::test]
+async fn a_call_that_nobody_waits_for_is_passed_by_and_one_that_is_begun_ends() {
+    let stand = Stand::new();
+    stand.call(1, &Do::NoteSlowly(1));
+    stand.call(2, &Do::Note(2));
+    stand.call(3, &Do::Note(3));
+    stand.teller.exchange.on_cancel(1, 2);
+    assert_eq!(stand.confirm().await, Ok(true));
+    assert_eq!(stand.noted.all(), [1, 3]);
+    let mut said = stand.said();
+    while said.len() < 3 {
+        tokio::task::yield_now().await;
+        said.extend(stand.said());
+    }
+    assert_eq!(said, [(2, Err(RemoteErrorKind::Cancelled.code())), (1, Ok(1)), (3, Ok(3))]);
+}
+
+#[actix::test]
+async fn what_can_not_be_read_is_told_of_and_the_next_is_handled() {
+    let stand = Stand::new();
+    assert!(stand.intake.tell(plain::<Noted, Do>, &[9, 9], &stand.teller));
+    assert!(stand.tell(&Do::Note(1)));
+    assert!(stand.intake.tell(plain::<Noted, Do>, &[7], &stand.teller));
+    let confirmed = tokio::time::timeout(Duration::from_secs(60), stand.confirm()).await.unwrap();
+    assert_eq!(confirmed, Ok(true));
+    let undecodable = RemoteErrorKind::Undecodable.code();
+    assert_eq!((stand.noted.all(), stand.said()), (vec![1], vec![(1, Err(undecodable)), (1, Err(undecodable))]));
+}
+
+#[actix::test]
+async fn large_buffers_go_when_they_are_no_longer_needed() {
+    let mut load = Load::<Noted> { bytes: vec![0; 1 << 20], ..Load::default() };
+    load.empty();
+    assert!(load.bytes.capacity() >= 1 << 20, "it may be needed again at once");
+    load.empty();
+    assert!(load.bytes.capacity() <= KEPT);
+}

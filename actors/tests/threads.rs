@@ -118,6 +118,32 @@ async fn dropped(sender_first: bool) {
     std::net::TcpListener::bind(&address).expect("the port is free again");
 }
 
+/// How nice the threads of this process are.
+fn niceness() -> Vec<i32> {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    // A thread may end meanwhile.
+    let stats = tasks.filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("stat")).ok());
+    // The 19th field; the second, in brackets, may have blanks in it.
+    stats.map(|stat| stat.rsplit_once(')').unwrap().1.split_whitespace().nth(16).unwrap().parse().unwrap()).collect()
+}
+
+/// The threads of bulk work step back, and no others do.
+async fn step_back() {
+    let (before, usual) = (threads(), niceness()[0]);
+    let paris = Node::builder().listen("127.0.0.1:0").stages(standard()).start().await.unwrap();
+    let workers = std::thread::available_parallelism().unwrap().get().min(8);
+    let nice = || niceness().into_iter().filter(|&nice| nice == (usual + 10).min(19)).count();
+    let settled = async {
+        while nice() < workers {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), settled).await.expect("the workers do not step back");
+    assert_eq!(nice(), workers);
+    paris.shutdown().await;
+    only(before).await;
+}
+
 /// Deliveries come and go, and so do their threads; a shutdown leaves none.
 async fn shut_down() {
     let before = threads();
@@ -140,6 +166,7 @@ async fn shut_down() {
 #[tokio::test]
 async fn nodes_leave_no_thread_behind_however_they_end() {
     shut_down().await;
+    step_back().await;
     dropped(true).await;
     dropped(false).await;
 }

@@ -242,7 +242,7 @@ fn run(mut builder: NodeBuilder, ready: oneshot::Sender<Result<Parts, StartError
     builder.spool = spool.map(|spool| spool as Arc<dyn Store>);
     let system = System::new();
     system.block_on(async move {
-        let workers: Vec<_> = (0..builder.config.workers()).map(|_| Arbiter::new()).collect();
+        let workers: Vec<_> = (0..builder.config.workers()).map(|_| super::disk::bulk_thread(builder.config.bulk_niceness)).collect();
         let (stop, stopped) = oneshot::channel();
         let parts = prepare(builder, workers.iter().map(Arbiter::handle).collect(), stop).await;
         if ready.send(parts).is_ok() {

@@ -24,6 +24,10 @@ pub struct NodeConfig {
     pub compression: Compression,
     /// Where the stages of bulk transfers run. Default: as many workers as the machine has cores, 8 at most.
     pub hosting: Hosting,
+    /// How far the threads of bulk transfers step back, on Linux: their niceness, 0 to 19. At 10, a message beside a transfer that
+    /// takes all cores is hardly later than without it; but where other programs want all cores, too, transfers get a tenth of what
+    /// each of these gets. 0 lets them compete. Default 10.
+    pub bulk_niceness: u8,
     /// When dead actors are started anew.
     pub restart: RestartPolicy,
     /// Heartbeat, and when a silent peer is given up.
@@ -71,6 +75,7 @@ impl Default for NodeConfig {
             running_transfers: 16,
             compression: Compression::Snappy,
             hosting: Hosting::Parallel(cores),
+            bulk_niceness: 10,
             restart: RestartPolicy::default(),
             link: LinkConfig::default(),
             checkpoint: 16 << 20,
@@ -139,6 +144,9 @@ impl NodeConfig {
         }
         if self.expiry > Self::EXPIRY_MOST || self.expiry.is_zero() {
             return wrong("expiry", format!("{:?}", self.expiry), "must be from 1 s to 30 days");
+        }
+        if self.bulk_niceness > 19 {
+            return wrong("bulk_niceness", self.bulk_niceness.to_string(), "must be from 0 to 19");
         }
         if self.running_transfers == 0 || self.transfers_per_peer == 0 || self.half_open == 0 {
             return wrong("running_transfers, transfers_per_peer, half_open", "0".into(), "must be 1 at least");

@@ -1,9 +1,29 @@
-//! A thread for the disk work of one transfer: an arbiter where blocking blocks nobody else.
+//! The threads of bulk work: those of the workers, and one for the disk work of each transfer, where blocking blocks nobody else.
 
 use std::sync::{Mutex, PoisonError};
 
 use actix::{Arbiter, ArbiterHandle};
 use tokio::sync::oneshot;
+
+/// A thread that steps back for those that carry messages. Must be called where an actix system runs.
+pub(crate) fn bulk_thread(niceness: u8) -> Arbiter {
+    let arbiter = Arbiter::new();
+    #[cfg(target_os = "linux")]
+    if niceness > 0 {
+        arbiter.spawn_fn(move || {
+            // On Linux, a niceness belongs to a thread. It is added to what the process was started with.
+            let thread = Some(rustix::thread::gettid());
+            let nicer = rustix::process::getpriority_process(thread)
+                .and_then(|before| rustix::process::setpriority_process(thread, (before + i32::from(niceness)).min(19)));
+            if let Err(error) = nicer {
+                tracing::debug!(%error, "the niceness of a thread could not be set: transfers may hold messages up");
+            }
+        });
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = niceness;
+    arbiter
+}
 
 /// Stops when the last of those who share it is gone.
 #[derive(Debug)]
@@ -11,8 +31,8 @@ pub(crate) struct DiskThread(Mutex<Arbiter>);
 
 impl DiskThread {
     /// Must be called where an actix system runs.
-    pub(crate) fn start() -> std::sync::Arc<Self> {
-        std::sync::Arc::new(Self(Mutex::new(Arbiter::new())))
+    pub(crate) fn start(niceness: u8) -> std::sync::Arc<Self> {
+        std::sync::Arc::new(Self(Mutex::new(bulk_thread(niceness))))
     }
 
     pub(crate) fn handle(&self) -> ArbiterHandle {

@@ -182,7 +182,7 @@ impl Session {
                 return;
             }
             let transfer = Arc::clone(&ours);
-            let thread = DiskThread::start();
+            let thread = DiskThread::start(shared.config.bulk_niceness);
             let (owner, guard) = (session.clone().recipient(), Arc::clone(&thread));
             let opened = thread.run(move || {
                 let journal = journal_for(&shared, peer, &described)?;

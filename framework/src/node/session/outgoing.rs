@@ -156,7 +156,8 @@ impl Session {
         let (stages, suite) = (out.opening.stages.clone(), out.transfer.scope.suite);
         let asks: Vec<_> =
             self.lanes[..most].iter().map(|lane| lane.address.send(SendingChain { stages: stages.clone(), suite })).collect();
-        let thread = Arc::clone(out.thread.get_or_insert_with(DiskThread::start));
+        let niceness = self.shared.config.bulk_niceness;
+        let thread = Arc::clone(out.thread.get_or_insert_with(|| DiskThread::start(niceness)));
         let (transfer, shared, session) = (Arc::clone(&out.transfer), Arc::clone(&self.shared), ctx.address());
         actix::spawn(async move {
             let mut replicas = Vec::new();

@@ -120,7 +120,7 @@ impl World {
         };
         let (packed, is_packed) = tokio::sync::oneshot::channel();
         let pack = move || actix::System::new().block_on(FilePackages.pack(order));
-        std::thread::spawn(move || packed.send(pack().unwrap()));
+        std::thread::spawn(move || drop(packed.send(pack().unwrap())));
         is_packed.await.unwrap()
     }
 

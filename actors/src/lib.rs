@@ -5,11 +5,14 @@
 pub mod bridge;
 pub mod chunk;
 pub mod compress;
+pub mod copy;
+mod new_file;
 pub mod package;
 pub mod seal;
 pub mod sink;
 pub mod source;
 pub mod spool;
+mod thread;
 pub mod tree;
 
 // Its programs are checked with these tests: they need both crates.
@@ -46,5 +49,6 @@ pub fn standard() -> StageRegistry {
         .reopener(source::PATHS, source::reopen)
         .reopener(package::PACKAGE, package::reopen)
         .packages(package::FilePackages)
+        .copies(copy::FileCopies)
         .transport(bridge::Tcp)
 }

@@ -153,7 +153,7 @@ pub(crate) struct Stored {
 
 impl Stored {
     pub(crate) fn new(id: TransferId, entry: OutboxEntry) -> Self {
-        let copied = entry.package().is_some();
+        let copied = entry.file().is_some();
         let OutboxEntry { peer, inbox, name, length, expires, .. } = entry;
         Self { transfer: id.to_string(), id: id.to_hex(), peer: peer.to_string(), inbox, name, bytes: length, expires, copied }
     }

@@ -131,7 +131,9 @@ impl Campaign {
 
     fn store(&mut self, path: &Path) {
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-        let stored = self.world.store(path, &self.ticket, &[]);
+        // Read where it lies, or kept as a copy that is on its way already while it is made.
+        let options: &[&str] = if self.random.below(2) == 0 { &["--copy"] } else { &[] };
+        let stored = self.world.store(path, &self.ticket, options);
         self.stored.insert(name, stored["bytes"].as_u64().unwrap());
         self.ids.push(text(&stored, "transfer"));
     }

@@ -12,7 +12,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
 use super::pack::fault;
-use super::thread::Thread;
+use crate::thread::Thread;
 
 /// Bytes between two checkpoints: they only save work, since the package itself is at hand.
 const CHECKPOINT: u64 = 64 << 20;

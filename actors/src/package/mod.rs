@@ -11,7 +11,6 @@ mod assembling;
 mod pack;
 mod reading;
 mod source;
-mod thread;
 mod unpack;
 mod writing;
 

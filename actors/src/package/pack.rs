@@ -16,8 +16,8 @@ use estafette::wire::Suite;
 use estafette::wire::package::{Letter, PackageHeader, PackageLabel};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::thread::{self, Gone};
 use super::writing::Writing;
+use crate::thread::{self, Gone};
 
 /// Bytes of content between the source and the file; one chunk where that is more.
 const WINDOW: usize = 2 << 20;

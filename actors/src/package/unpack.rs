@@ -15,7 +15,7 @@ use estafette::wire::package::{CHECKSUM_LENGTH, Letter, PackageError, PackageLab
 
 use super::assembling::Assembling;
 use super::reading::{self, Reading};
-use super::thread::{self, Gone, Thread};
+use crate::thread::{self, Gone, Thread};
 
 /// Clocks of two nodes may differ by so many seconds.
 const SKEW: u64 = 300;

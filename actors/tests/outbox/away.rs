@@ -157,7 +157,7 @@ async fn a_copy_is_kept_where_a_spool_has_a_folder_and_refused_elsewhere() {
         let by_relay = SendOptions { transient: true, via: Some(lyon.peer()), ..SendOptions::default() };
         assert!(matches!(send(&lyon, by_relay).await, Err(SendError::NoPackages)), "it would not go by the relay");
         let transfer = send(&lyon, options).await.unwrap();
-        assert!(entry(&lyon, transfer.id()).await.unwrap().package().is_some());
+        assert!(entry(&lyon, transfer.id()).await.unwrap().file().is_some());
         lyon.shutdown().await;
     })
     .await;

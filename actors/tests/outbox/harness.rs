@@ -4,11 +4,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use estafette::node::{FileStore, MemoryStore, OutboxEntry, Store};
-use estafette::pipeline::Hosting;
+use estafette::node::{FileStore, MemoryStore, OutboxEntry, PackOrder, Packages, Packed, Store};
+use estafette::pipeline::{Compression, Hosting, Source};
 use estafette::testing::Network;
+use estafette::wire::PeerId;
 use estafette::{Identity, Node, NodeBuilder, NodeConfig, SendOptions, TransferHandle, TransferId};
-use estafette_actors::{sink::FileSink, source::FileSource, standard};
+use estafette_actors::package::FilePackages;
+use estafette_actors::spool::Spool;
+use estafette_actors::{
+    sink::FileSink,
+    source::{BytesSource, FileSource},
+    standard,
+};
 use tempfile::TempDir;
 
 /// Longer than any of these tests takes that works.
@@ -68,6 +75,10 @@ impl World {
         self.lyon_builder(Arc::clone(&self.lyon_spool)).dormant().start().await.unwrap()
     }
 
+    pub(crate) async fn lyon_with_config(&self, spool: Arc<dyn Store>, config: NodeConfig) -> Node {
+        self.lyon_builder(spool).config(config).start().await.unwrap()
+    }
+
     fn lyon_builder(&self, spool: Arc<dyn Store>) -> NodeBuilder {
         let stages = standard().transport(self.network.transport("lyon"));
         let node = Node::builder().name("lyon").identity(self.lyon.clone()).listen("lyon").stages(stages).spool(spool);
@@ -76,9 +87,51 @@ impl World {
 
     /// Takes deliveries to `files` into the folder `in`.
     pub(crate) async fn paris(&self) -> Node {
+        self.paris_with(config()).await
+    }
+
+    /// Takes packages, too.
+    pub(crate) async fn paris_with_folder(&self) -> Node {
+        self.paris_of(config(), Arc::new(Spool::open(self.path("paris")).unwrap())).await
+    }
+
+    pub(crate) fn paris_peer(&self) -> PeerId {
+        self.paris.peer()
+    }
+
+    /// Packs a file called `letter` for paris' inbox `files`, as lyon.
+    pub(crate) async fn pack(&self, transfer: TransferId, bytes: &[u8], file: &Path, created: u64) -> Packed {
+        let source = BytesSource::new("letter", bytes.to_vec()).unwrap();
+        let order = PackOrder {
+            content: source.content(),
+            source: Box::new(source),
+            identity: self.lyon.clone(),
+            receiver: self.paris.peer(),
+            transfer,
+            chunk_size: 4 << 10,
+            compression: Compression::Snappy,
+            stages: Vec::new(),
+            inbox: "files".into(),
+            created,
+            expires: created + 3600,
+            token: None,
+            file: file.to_owned(),
+            registry: standard(),
+        };
+        let (packed, is_packed) = tokio::sync::oneshot::channel();
+        let pack = move || actix::System::new().block_on(FilePackages.pack(order));
+        std::thread::spawn(move || drop(packed.send(pack().unwrap())));
+        is_packed.await.unwrap()
+    }
+
+    pub(crate) async fn paris_with(&self, config: NodeConfig) -> Node {
+        self.paris_of(config, Arc::clone(&self.paris_spool)).await
+    }
+
+    async fn paris_of(&self, config: NodeConfig, spool: Arc<dyn Store>) -> Node {
         let stages = standard().transport(self.network.transport("paris"));
         let node = Node::builder().name("paris").identity(self.paris.clone()).listen("paris").stages(stages);
-        let node = node.spool(Arc::clone(&self.paris_spool)).peer("lyon", self.lyon.peer(), ["lyon"]).config(config());
+        let node = node.spool(spool).peer("lyon", self.lyon.peer(), ["lyon"]).config(config);
         node.receive("files", FileSink::into_dir(self.path("in"))).start().await.unwrap()
     }
 

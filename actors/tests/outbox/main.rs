@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
 
 mod away;
+mod copies;
 mod harness;
+mod held;
 mod letters;
 mod relay;
 mod relay_words;

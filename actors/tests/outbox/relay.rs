@@ -10,7 +10,7 @@ use super::harness::{entry, within};
 use super::three::{PARIS, World, content, relayed};
 
 #[tokio::test]
-async fn what_can_be_read_only_once_is_packed_and_outlives_its_sender() {
+async fn what_can_be_read_only_once_is_copied_and_outlives_its_sender() {
     within(async {
         let world = World::new();
         let lyon = world.node(0).await;
@@ -26,12 +26,12 @@ async fn what_can_be_read_only_once_is_packed_and_outlives_its_sender() {
         let delivered = arrived.recv().await.unwrap();
         assert!(delivered.bytes == bytes && delivered.offer.peer == lyon.peer());
         assert_eq!(paris.arrivals().len(), 1);
-        assert_eq!((world.packages(0), world.packages(PARIS)), (0, 0), "nothing is left of the package");
         let (sender, id, _) = paris.arrivals().remove(0);
         paris.processed(sender, id).await.unwrap();
         lyon.transfer(transfer.id()).await.unwrap().processed().await.unwrap();
         lyon.shutdown().await;
         paris.shutdown().await;
+        assert_eq!((world.packages(0), world.packages(PARIS)), (0, 0), "nothing is left of the copy");
     })
     .await;
 }
@@ -106,7 +106,7 @@ async fn who_is_no_relay_refuses_and_a_relay_refuses_beyond_its_quota() {
 }
 
 #[tokio::test]
-async fn a_package_that_rotted_is_a_dead_letter_and_the_others_arrive() {
+async fn a_copy_that_rotted_is_a_dead_letter_and_the_others_arrive() {
     within(async {
         let world = World::new();
         let lyon = world.node(0).await;
@@ -115,15 +115,15 @@ async fn a_package_that_rotted_is_a_dead_letter_and_the_others_arrive() {
         let whole = lyon.send("paris/in", BytesSource::new("whole", bytes.clone()).unwrap()).await.unwrap();
         lyon.shutdown().await;
         drop(lyon);
-        let file = world.folder.path().join("lyon/bulk").join(format!("{}.package", damaged.id().to_hex()));
-        let mut package = std::fs::read(&file).unwrap();
-        let middle = package.len() / 2;
-        package[middle] ^= 0x10;
-        std::fs::write(&file, package).unwrap();
+        let file = world.folder.path().join("lyon/bulk").join(format!("{}.copy", damaged.id().to_hex()));
+        let mut copy = std::fs::read(&file).unwrap();
+        let middle = copy.len() / 2;
+        copy[middle] ^= 0x10;
+        std::fs::write(&file, copy).unwrap();
         let (paris, mut arrived) = world.paris().await;
         let lyon = world.node(0).await;
         let failure = lyon.transfer(damaged.id()).await.unwrap().delivered().await.unwrap_err();
-        assert!(failure.message.contains(".package"), "{failure}");
+        assert!(failure.message.contains(".copy"), "{failure}");
         lyon.transfer(whole.id()).await.unwrap().delivered().await.unwrap();
         assert!(arrived.recv().await.unwrap().bytes == bytes);
         lyon.shutdown().await;

@@ -95,7 +95,7 @@ fn records(folder: &Path, repair: bool, findings: &mut Vec<Finding>) -> io::Resu
     }
     let entries = OutboxEntry::all(&spool)?;
     findings.extend(references::gone(&entries));
-    let packages: HashSet<&str> = entries.iter().filter_map(|(_, entry)| entry.package()).collect();
+    let packages: HashSet<&str> = entries.iter().filter_map(|(_, entry)| entry.file()).collect();
     for file in spool.folder().map_or_else(|| Ok(Vec::new()), files)? {
         let known = file.file_name().and_then(|name| name.to_str()).is_some_and(|name| packages.contains(name));
         if !known && !is_coming(&file) {

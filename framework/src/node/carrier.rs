@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use super::memory::delivery_key;
-use super::outbox::{Deposit, Expected, Kept, Outbox, OutboxEntry, OutboxError, OutboxState};
+use super::outbox::{Deposit, Expected, Given, Kept, Outbox, OutboxEntry, OutboxError, OutboxState};
 use super::package::{OpenInbox, OpenedInbox, PackageOffer, UnpackOrder};
 use super::shared::NodeShared;
 use super::trust::now;
@@ -176,7 +176,7 @@ impl PackageSink {
             heard: None,
         };
         let state = Arc::new(TransferState::stored(id, label.receiver));
-        let deposit = Deposit { id, entry, source: None, pack: None, state, quota: Some(quota) };
+        let deposit = Deposit { id, entry, given: Given::Nothing, state, quota: Some(quota) };
         let stored = self.outbox.send(deposit).await.unwrap_or(Err(OutboxError::None));
         if let Err(error) = stored {
             // Not ours to keep: an entry of the same name that is ours has a file of its own name, which was replaced by the same bytes.

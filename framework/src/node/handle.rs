@@ -9,12 +9,12 @@ use tokio::sync::{broadcast, oneshot, watch};
 use super::builder::{NodeBuilder, Parts};
 use super::events::{NodeEvent, TransferNews};
 use super::hub::{Connect, Hub, SendTo, Shutdown, ToSession};
-use super::outbox::{Deposit, Find, Kept, List, OrderKind, Outbox, OutboxEntry, OutboxError, OutboxState};
+use super::outbox::{Deposit, Find, Given, Kept, List, OrderKind, Outbox, OutboxEntry, OutboxError, OutboxState};
 use super::session::signals::{Command, Know, Order, Outcome, SayProcessed, SendOptions, Start};
 use super::shared::NodeShared;
 use super::trust::{Trust, TrustError, now};
-use super::{Arrival, ConfigError, NodeConfig, PackOrder};
-use crate::delivery::{Content, Failure, Receipt, TransferId};
+use super::{Arrival, ConfigError, CopyOrder, NodeConfig, PackOrder};
+use crate::delivery::{Content, ContentKind, Failure, Receipt, TransferId};
 use crate::metrics::StageReport;
 use crate::pipeline::{Compression, Inbox, Source, SourceReport};
 use crate::remote::{Directory, DirectoryError};
@@ -182,16 +182,19 @@ impl Node {
         let refers = options.via.is_none() && !options.copy;
         let kept = source.reference().filter(|reference| refers && shared.registry.can_reopen(&reference.kind));
         let folder = shared.spool.as_ref().and_then(|spool| spool.folder());
-        let packs = kept.is_none() && folder.is_some() && shared.registry.packages_in_use().is_ok();
+        let in_folder = folder.filter(|_| kept.is_none());
+        // A relay carries packages; for this node's own eyes a copy will do.
+        let packs = in_folder.is_some() && options.via.is_some() && shared.registry.packages_in_use().is_ok();
+        let copies = in_folder.is_some() && options.via.is_none() && shared.registry.copies_in_use().is_ok();
         if options.via.is_some() && (options.transient || !packs || self.0.outbox.is_none()) {
             return Err(SendError::NoPackages);
         }
-        if options.copy && (options.transient || !packs || self.0.outbox.is_none()) {
+        if options.copy && (options.transient || !(packs || copies) || self.0.outbox.is_none()) {
             return Err(SendError::NoCopies);
         }
-        if let (Some(outbox), false, true) = (&self.0.outbox, options.transient, packs || kept.is_some()) {
+        if let (Some(outbox), false, true) = (&self.0.outbox, options.transient, packs || copies || kept.is_some()) {
             let Know { addresses, token } = know;
-            let file = format!("{}.package", id.to_hex());
+            let file = format!("{}.{}", id.to_hex(), if packs { "package" } else { "copy" });
             let chunk_size = options.chunk_size.unwrap_or(shared.config.chunk_size);
             let compression = options.compression.unwrap_or(shared.config.compression);
             let entry = OutboxEntry {
@@ -202,7 +205,11 @@ impl Node {
                 // What a relay carries is dialled nowhere else.
                 addresses: if options.via.is_some() { Vec::new() } else { addresses },
                 token: token.map(Into::into).filter(|_| options.via.is_none()),
-                content: kept.map_or(Kept::Package { file: file.clone(), bytes: 0 }, Kept::from),
+                content: match kept {
+                    Some(reference) => reference.into(),
+                    None if packs => Kept::Package { file: file.clone(), bytes: 0 },
+                    None => Kept::Copy { file: file.clone(), bytes: content.length.unwrap_or(0) },
+                },
                 expected: None,
                 name: content.name.to_string(),
                 length: content.length,
@@ -218,8 +225,13 @@ impl Node {
                 heard: None,
             };
             let state = Arc::new(TransferState::stored(id, peer));
-            let (source, pack) = match folder.filter(|_| packs) {
-                None => (Some((source, content)), None),
+            let given = match in_folder {
+                None => Given::Source(source, content),
+                Some(folder) if copies => {
+                    let (identity, file) = (shared.identity.clone(), folder.join(file));
+                    let (source, twin) = with_twin(shared, source, &content).await?;
+                    Given::Copy(Box::new(CopyOrder { source, twin, content, identity, transfer: id, file }))
+                }
                 Some(folder) => {
                     let order = PackOrder {
                         source,
@@ -237,10 +249,10 @@ impl Node {
                         file: folder.join(file),
                         registry: shared.registry.clone(),
                     };
-                    (None, Some(Box::new(order)))
+                    Given::Pack(Box::new(order))
                 }
             };
-            let deposit = Deposit { id, entry, source, pack, state: Arc::clone(&state), quota: None };
+            let deposit = Deposit { id, entry, given, state: Arc::clone(&state), quota: None };
             outbox.send(deposit).await.map_err(|_| SendError::Stopped)??;
             return Ok(TransferHandle { state, node: self.clone() });
         }
@@ -410,14 +422,41 @@ impl Node {
 
 /// Asks a source what it is, on a thread of its own: a tree counts its entries for that.
 async fn look_at(source: impl Source) -> Result<(Box<dyn Source>, Content), SendError> {
-    let (looked, has_looked) = oneshot::channel();
-    let look = move || {
+    on_a_thread(move || {
         let content = source.content();
+        (Box::new(source) as Box<dyn Source>, content)
+    })
+    .await
+}
+
+/// A source of a file, and another one of the same version of it, if that can be found and told.
+async fn with_twin(
+    shared: &Arc<NodeShared>,
+    source: Box<dyn Source>,
+    content: &Content,
+) -> Result<(Box<dyn Source>, Option<Box<dyn Source>>), SendError> {
+    if !matches!(content.kind, ContentKind::File { .. }) {
+        return Ok((source, None));
+    }
+    let (shared, content) = (Arc::clone(shared), content.clone());
+    on_a_thread(move || {
+        let twin = source.reference().and_then(|reference| shared.registry.reopen(&reference).ok());
+        let version = source.version();
+        let twin = twin.filter(|twin| version.is_some() && twin.version() == version && twin.content() == content);
+        (source, twin)
+    })
+    .await
+}
+
+/// Does what may block, and may panic, as sources do.
+async fn on_a_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, SendError> {
+    let (done, is_done) = oneshot::channel();
+    let work = move || {
         // Whoever asked may be gone.
-        let _ = looked.send((Box::new(source) as Box<dyn Source>, content));
+        let _ = done.send(work());
     };
-    std::thread::Builder::new().name("estafette-look".into()).spawn(look).map_err(SendError::Thread)?;
-    has_looked.await.map_err(|_| SendError::SourcePanicked)
+    std::thread::Builder::new().name("estafette-look".into()).spawn(work).map_err(SendError::Thread)?;
+    is_done.await.map_err(|_| SendError::SourcePanicked)
 }
 
 impl fmt::Debug for Node {

@@ -7,6 +7,7 @@ mod accept;
 mod builder;
 mod carrier;
 mod config;
+mod copy;
 mod disk;
 mod events;
 mod file_store;
@@ -34,6 +35,7 @@ mod trust;
 
 pub use builder::{NodeBuilder, StartError};
 pub use config::{ConfigError, NodeConfig, RelayQuota};
+pub use copy::{Copied, Copies, CopyOrder, Copying, CopyingError};
 pub use events::{Direction, NodeEvent, TransferEvent, TransferNews};
 pub use file_store::FileStore;
 pub use handle::{Destination, EventStream, Node, SendError, TransferHandle, TransferStatus};

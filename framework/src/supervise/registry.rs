@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use actix::Recipient;
 
-use crate::node::{Packages, Transport};
+use crate::node::{Copies, Packages, Transport};
 use crate::pipeline::{AssemblerSeat, Chunk, ChunkerSeat, Compressed, Piece, Pipeline, Sealed, Source, SourceError, SourceReference};
 use crate::wire::Suite;
 
@@ -24,6 +24,7 @@ pub struct StageRegistry {
     transport: Option<Arc<dyn Transport>>,
     reopeners: BTreeMap<String, Reopener>,
     packages: Option<Arc<dyn Packages>>,
+    copies: Option<Arc<dyn Copies>>,
 }
 
 /// Forward, and its inverse.
@@ -129,6 +130,13 @@ impl StageRegistry {
         self
     }
 
+    /// What makes and reads the copies of a node's own deliveries.
+    #[must_use]
+    pub fn copies(mut self, copies: impl Copies) -> Self {
+        self.copies = Some(Arc::new(copies));
+        self
+    }
+
     /// How a source is found again, by another process, that gave a reference of this kind.
     #[must_use]
     pub fn reopener(
@@ -204,6 +212,11 @@ impl StageRegistry {
     /// What makes, reads and opens packages.
     pub fn packages_in_use(&self) -> Result<Arc<dyn Packages>, RegistryError> {
         self.packages.clone().ok_or(RegistryError::Missing { what: "maker of packages" })
+    }
+
+    /// What makes and reads the copies of a node's own deliveries.
+    pub fn copies_in_use(&self) -> Result<Arc<dyn Copies>, RegistryError> {
+        self.copies.clone().ok_or(RegistryError::Missing { what: "maker of copies" })
     }
 
     pub(crate) fn transport_in_use(&self) -> Result<Arc<dyn Transport>, RegistryError> {

@@ -8,7 +8,7 @@
 //!  in the clear: Noise IK, or NNpsk0           seals and   24-byte   what is      heartbeat,
 //!  versions      for a lane                    opens       header    said         renewal
 //! ```
-//! What has to wait on a disk for its receiver passes by [`envelope`] and [`package`] instead.
+//! What has to wait on a disk for its receiver passes by [`envelope`] and [`package`], or [`copy`], instead.
 //!
 //! Invariant: bytes of a peer end in a value that was checked or in a named error; never in a panic, and never in memory that
 //! grows with what the bytes claim.
@@ -18,6 +18,7 @@ mod bounded;
 mod channel;
 pub mod codec;
 mod control;
+pub mod copy;
 pub mod envelope;
 mod failure;
 mod frame;

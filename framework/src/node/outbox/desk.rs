@@ -1,17 +1,20 @@
 //! What others ask of the outbox: to take a delivery in, and to tell what it holds.
 
 use std::io;
-use std::rc::Rc;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
 use actix::{ActorFutureExt, Context, Handler, Message, MessageResult, ResponseActFuture, WrapFuture};
+use futures_util::future::BoxFuture;
+use tokio::sync::oneshot;
 
-use super::{Expected, Held, Kept, Outbox, OutboxEntry, OutboxState, TABLE, write_to};
+use super::{Expected, Held, Kept, Outbox, OutboxEntry, OutboxState, Storing, TABLE, TryEnded, write_to};
 use crate::delivery::{Content, Failure, FailureKind, TransferId};
 use crate::node::handle::TransferState;
+use crate::node::session::signals;
 use crate::node::shared::NodeShared;
-use crate::node::{Change, PackError, PackOrder, Packed, RelayQuota};
+use crate::node::{Change, Copied, CopyOrder, Copying, CopyingError, PackError, PackOrder, Packed, RelayQuota};
 use crate::pipeline::Source;
 
 /// Store this delivery; answered when it is durable.
@@ -20,13 +23,36 @@ use crate::pipeline::Source;
 pub(crate) struct Deposit {
     pub(crate) id: TransferId,
     pub(crate) entry: OutboxEntry,
-    pub(crate) source: Option<(Box<dyn Source>, Content)>,
-    /// Content to be packed first.
-    pub(crate) pack: Option<Box<PackOrder>>,
+    pub(crate) given: Given,
     pub(crate) state: Arc<TransferState>,
     /// What one sender may have kept here, if it is for somebody else.
     pub(crate) quota: Option<RelayQuota>,
 }
+
+/// What is given with a delivery that is to be stored.
+pub(crate) enum Given {
+    /// Nothing: its content is where its record says.
+    Nothing,
+    /// What its record refers to, for the first try.
+    Source(Box<dyn Source>, Content),
+    /// Content that is packed first.
+    Pack(Box<PackOrder>),
+    /// Content that is copied first, and sent meanwhile.
+    Copy(Box<CopyOrder>),
+}
+
+/// What is done before a record is written.
+enum Keeping {
+    Nothing,
+    Packing(Box<PackOrder>),
+    Copying(PathBuf, BoxFuture<'static, Result<Copied, CopyingError>>),
+}
+
+/// A source, and what it says it is.
+type Described = (Box<dyn Source>, Content);
+
+/// Whoever wants it stored.
+pub(super) type Answer = oneshot::Sender<Result<(), OutboxError>>;
 
 /// All deliveries, the oldest first.
 #[derive(Debug, Message)]
@@ -69,6 +95,9 @@ pub enum OutboxError {
     /// The content could not be put into a package.
     #[error(transparent)]
     Pack(#[from] PackError),
+    /// The content could not be copied.
+    #[error(transparent)]
+    Copy(#[from] CopyingError),
     /// The spool failed: nothing was stored.
     #[error("the delivery could not be stored: {0}")]
     Store(#[from] io::Error),
@@ -91,50 +120,131 @@ pub enum OutboxError {
 impl Handler<Deposit> for Outbox {
     type Result = ResponseActFuture<Self, Result<(), OutboxError>>;
 
-    fn handle(&mut self, Deposit { id, mut entry, mut source, pack, state, quota }: Deposit, _: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, Deposit { id, mut entry, given, state, quota }: Deposit, ctx: &mut Context<Self>) -> Self::Result {
         if let Err(error) = self.has_room(id, &entry, quota) {
             return Box::pin(actix::fut::ready(Err(error)));
         }
+        let (mut source, keeping) = match self.begin_to_keep(given) {
+            Ok(begun) => begun,
+            Err(error) => return Box::pin(actix::fut::ready(Err(error))),
+        };
         if self.dormant {
             // Another process makes the first try.
             (entry.tries, source) = (0, None);
         }
-        let held = Held { entry: entry.clone(), state, source, busy: true, cancelled: Rc::default(), said: None, revived: false };
-        self.entries.insert(id, held);
         let (spool, shared, used, limit) =
             (Arc::clone(&self.spool), Arc::clone(&self.shared), self.used(), self.shared.config.outbox_bytes);
+        let goes_at_once = source.is_some() && matches!(keeping, Keeping::Copying(..));
+        let (hop, created) = (entry.next_hop(), entry.created);
+        let held = Held { source, busy: true, storing: Some(Storing::default()), ..Held::new(entry.clone(), state) };
+        self.entries.insert(id, held);
+        if goes_at_once {
+            self.schedule.wait(hop, created, id, Instant::now());
+            self.try_what_is_due(ctx);
+        }
         let stored = async move {
-            if let Some(order) = pack {
-                packed(&shared, *order, &mut entry, used, limit).await?;
+            match keeping {
+                Keeping::Nothing => {}
+                Keeping::Packing(order) => packed(&shared, *order, &mut entry, used, limit).await?,
+                Keeping::Copying(file, done) => copied(done.await?, &file, &mut entry, used, limit)?,
             }
             let record = Change::Put { table: TABLE, key: id.as_bytes().to_vec(), value: entry.encode()? };
             write_to(spool, vec![record]).await?;
             Ok::<_, OutboxError>(entry)
         };
-        Box::pin(stored.into_actor(self).map(move |stored, outbox, ctx| {
-            let entry = match stored {
-                Ok(entry) => entry,
-                Err(error) => {
-                    outbox.entries.remove(&id);
-                    return Err(error);
+        Box::pin(stored.into_actor(self).then(move |stored, outbox, ctx| {
+            let (answer, answered) = oneshot::channel();
+            match stored {
+                Ok(entry) => {
+                    outbox.take_in(id, entry, ctx);
+                    // Whoever asked may be gone.
+                    let _ = answer.send(Ok(()));
                 }
-            };
-            if let Some(held) = outbox.entries.get_mut(&id) {
-                held.entry = entry;
-                if held.cancelled.get() {
-                    drop(outbox.remove(id, ctx));
-                } else {
-                    outbox.schedule.wait(held.entry.next_hop(), held.entry.created, id, Instant::now());
-                    outbox.set_free(id, ctx);
-                }
+                Err(error) => outbox.leave_out(id, error, answer, ctx),
             }
             outbox.try_what_is_due(ctx);
-            Ok(())
+            async move { answered.await.unwrap_or(Err(OutboxError::None)) }.into_actor(outbox)
         }))
     }
 }
 
 impl Outbox {
+    /// Begins a copy; the first try reads it as it grows.
+    fn begin_to_keep(&self, given: Given) -> Result<(Option<Described>, Keeping), OutboxError> {
+        match given {
+            Given::Nothing => Ok((None, Keeping::Nothing)),
+            Given::Source(source, content) => Ok((Some((source, content)), Keeping::Nothing)),
+            Given::Pack(order) => Ok((None, Keeping::Packing(order))),
+            Given::Copy(order) => {
+                let (file, content) = (order.file.clone(), order.content.clone());
+                let Copying { source, done } = self.shared.registry.copies_in_use().map_err(CopyingError::from)?.copy(*order)?;
+                Ok((Some((source, content)), Keeping::Copying(file, done)))
+            }
+        }
+    }
+
+    /// A delivery is stored. Its first try may have begun, and ended.
+    fn take_in(&mut self, id: TransferId, entry: OutboxEntry, ctx: &mut Context<Self>) {
+        let Some(held) = self.entries.get_mut(&id) else { return };
+        held.entry = entry;
+        if let Some(ended) = held.storing.take().and_then(|storing| storing.ended) {
+            self.judge(ended, ctx);
+        } else if held.trying {
+            // It goes on, and its end counts.
+        } else if held.cancelled.get() {
+            drop(self.remove(id, ctx));
+        } else {
+            if matches!(held.entry.content, Kept::Copy { .. }) && held.source.take().is_some() {
+                // Nothing need be held open for a try that has not begun: the copy is read again, and the try counted then.
+                held.entry.tries = 0;
+            }
+            self.schedule.wait(held.entry.next_hop(), held.entry.created, id, Instant::now());
+            self.set_free(id, ctx);
+        }
+    }
+
+    /// A delivery could not be stored. A first try that is under way is ended first: it may arrive all the same.
+    fn leave_out(&mut self, id: TransferId, error: OutboxError, answer: Answer, ctx: &mut Context<Self>) {
+        let Some(held) = self.entries.get_mut(&id) else { return };
+        let storing = held.storing.get_or_insert_default();
+        let ended = storing.ended.take();
+        if held.trying {
+            storing.failed = Some((error, answer));
+            held.cancelled.set(true);
+            return self.hub.do_send(signals::Command { transfer: id, what: signals::Order::Cancel });
+        }
+        self.answer_unstored(id, ended, error, answer, ctx);
+    }
+
+    /// What was delivered need not have been stored; anything else is forgotten.
+    pub(super) fn answer_unstored(
+        &mut self,
+        id: TransferId,
+        ended: Option<TryEnded>,
+        error: OutboxError,
+        answer: Answer,
+        ctx: &mut Context<Self>,
+    ) {
+        let Some(held) = self.entries.get_mut(&id) else { return };
+        let answered = match ended {
+            Some(ended @ TryEnded { outcome: Ok(_), .. }) => {
+                tracing::warn!(transfer = %id, %error, "a delivery that could not be stored was made at once");
+                held.storing = None;
+                self.judge(ended, ctx);
+                Ok(())
+            }
+            _ => {
+                self.schedule.withdraw(held.entry.next_hop(), held.entry.created, id);
+                let failure = Failure::new(FailureKind::Cancelled, format!("it was not stored: {error}"));
+                held.state.end(Err(failure));
+                self.entries.remove(&id);
+                Err(error)
+            }
+        };
+        // Whoever asked may be gone.
+        let _ = answer.send(answered);
+    }
+
     fn has_room(&self, id: TransferId, entry: &OutboxEntry, quota: Option<RelayQuota>) -> Result<(), OutboxError> {
         let limit = self.shared.config.outbox;
         if self.stopping {
@@ -167,6 +277,18 @@ impl Outbox {
     fn used(&self) -> u64 {
         self.entries.values().map(|held| held.entry.bytes()).sum()
     }
+}
+
+/// Notes where the content of `entry` was copied to.
+fn copied(Copied { bytes, length, .. }: Copied, file: &Path, entry: &mut OutboxEntry, used: u64, limit: u64) -> Result<(), OutboxError> {
+    if used + bytes > limit {
+        // It was never promised; a leftover is removed at the next start.
+        let _ = std::fs::remove_file(file);
+        return Err(OutboxError::OverQuota { used, limit });
+    }
+    let file = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    (entry.content, entry.length) = (Kept::Copy { file, bytes }, Some(length));
+    Ok(())
 }
 
 /// Packs the content of `entry`.

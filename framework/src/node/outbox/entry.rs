@@ -73,6 +73,13 @@ pub(crate) enum Kept {
         /// Its length.
         bytes: u64,
     },
+    /// In a copy in the spool's folder, which only this node opens.
+    Copy {
+        /// The file's name there.
+        file: String,
+        /// Its length; until it is made, that of the content, as far as that is known.
+        bytes: u64,
+    },
 }
 
 /// What the receiver's word about a package is recognised by: the key itself was forgotten when it was packed.
@@ -151,7 +158,7 @@ impl OutboxEntry {
     /// Bytes it takes in the spool's folder.
     pub(crate) fn bytes(&self) -> u64 {
         match &self.content {
-            Kept::Package { bytes, .. } if self.is_open() => *bytes,
+            Kept::Package { bytes, .. } | Kept::Copy { bytes, .. } if self.is_open() => *bytes,
             _ => 0,
         }
     }
@@ -165,16 +172,26 @@ impl OutboxEntry {
     pub fn reference(&self) -> Option<SourceReference> {
         match &self.content {
             Kept::Reference { kind, data } => Some(SourceReference { kind: kind.clone(), data: data.clone() }),
-            Kept::Package { .. } => None,
+            Kept::Package { .. } | Kept::Copy { .. } => None,
         }
     }
 
     /// The file in the spool's folder that its content was copied into, if it was.
-    pub fn package(&self) -> Option<&str> {
+    pub fn file(&self) -> Option<&str> {
         match &self.content {
-            Kept::Package { file, .. } => Some(file),
+            Kept::Package { file, .. } | Kept::Copy { file, .. } => Some(file),
             Kept::Reference { .. } => None,
         }
+    }
+
+    /// Whether that file is still good for anything: a dead letter may come to life again, unless it is somebody else's.
+    pub(crate) fn needs_file(&self) -> bool {
+        self.is_open() || (matches!(self.state, OutboxState::Dead { .. }) && self.relayed_for.is_none())
+    }
+
+    /// Whether what is sent is a package, with the content and the receiver's word inside.
+    pub(crate) fn is_package(&self) -> bool {
+        matches!(self.content, Kept::Package { .. })
     }
 
     pub(crate) fn compression(&self) -> Option<Compression> {
@@ -245,6 +262,17 @@ pub(crate) mod tests {
         let decoded = OutboxEntry::decode(&[7; 24], &entry.encode().unwrap());
         assert_eq!(decoded, Some((TransferId::from_bytes([7; 24]), entry)));
         assert_eq!(OutboxEntry::decode(&[7; 24], b"garbage"), None);
+    }
+
+    #[test]
+    fn a_file_is_needed_until_its_delivery_is_over_for_good() {
+        let receipt = Receipt { digest: [1; 32], length: 3, place: "in/a".into(), files: 1, mac: [2; 32] };
+        let dead = || OutboxState::Dead { at: 1, failure: Failure::new(FailureKind::Refused, "no") };
+        let needs = |state, relayed_for| OutboxEntry { state, relayed_for, ..entry() }.needs_file();
+        let other = Some(PeerId::from_bytes([8; 32]));
+        assert!(needs(OutboxState::Stored, None) && needs(OutboxState::Relayed { at: 1 }, None) && needs(dead(), None));
+        assert!(needs(OutboxState::Stored, other) && !needs(dead(), other));
+        assert!(!needs(OutboxState::Delivered { at: 1, receipt, proof: [3; 32] }, None));
     }
 
     #[test]

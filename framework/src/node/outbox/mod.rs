@@ -23,7 +23,7 @@ use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, StreamHandler, W
 use tokio::sync::oneshot;
 
 pub use self::desk::OutboxError;
-pub(crate) use self::desk::{Deposit, Find, Halt, List};
+pub(crate) use self::desk::{Deposit, Find, Given, Halt, List};
 #[cfg(test)]
 pub(crate) use self::entry::tests::entry as entry_for_tests;
 pub(crate) use self::entry::{Expected, Kept, TABLE, is_readable};
@@ -31,6 +31,7 @@ pub use self::entry::{OutboxEntry, OutboxState};
 pub(crate) use self::orders::{Order, OrderKind};
 pub(crate) use self::relay::AskedAgain;
 use self::schedule::Schedule;
+use self::tries::TryEnded;
 use self::words::Said;
 use super::events::{Direction, NodeEvent, TransferEvent, TransferNews};
 use super::handle::TransferState;
@@ -71,12 +72,25 @@ struct Held {
     source: Option<(Box<dyn Source>, Content)>,
     /// A try is under way, or a change of the record.
     busy: bool,
+    /// A try is under way.
+    trying: bool,
+    /// Whether it is stored yet; what happened to it meanwhile.
+    storing: Option<Storing>,
     /// Somebody wants it out. Shared with the try under way.
     cancelled: Rc<Cell<bool>>,
     /// What was said of it while it was busy, and by whom: the last word, which holds the ones before.
     said: Option<(PeerId, Said)>,
     /// It was a dead letter, and is tried again.
     revived: bool,
+}
+
+/// What has happened to a delivery before it was stored: its first try may be under way while its content is copied.
+#[derive(Default)]
+struct Storing {
+    /// How the first try ended.
+    ended: Option<TryEnded>,
+    /// It could not be stored: whoever waits is answered when the first try has ended.
+    failed: Option<(OutboxError, desk::Answer)>,
 }
 
 /// Says whether a change has become durable.
@@ -114,7 +128,7 @@ impl Outbox {
             OutboxState::Dead { failure, .. } => state.end(Err(failure.clone())),
             OutboxState::Stored | OutboxState::Relayed { .. } => self.schedule.wait(entry.next_hop(), entry.created, id, Instant::now()),
         }
-        self.entries.insert(id, Held { entry, state, source: None, busy: false, cancelled: Rc::default(), said: None, revived: false });
+        self.entries.insert(id, Held::new(entry, state));
     }
 
     /// Makes a change durable, off this thread; `then` runs when it is.
@@ -184,21 +198,21 @@ impl Outbox {
         match &held.entry.state {
             OutboxState::Delivered { receipt, .. } | OutboxState::Processed { receipt, .. } => {
                 let receipt = receipt.clone();
-                if arrives && held.entry.package().is_some() {
+                if arrives && held.entry.is_package() {
                     let (news, direction) = (TransferNews::Delivered { receipt: receipt.clone() }, Direction::Outgoing);
                     self.shared.emit(NodeEvent::Transfer(TransferEvent { transfer: id, peer, direction, news }));
                 }
                 if matches!(held.entry.state, OutboxState::Processed { .. }) {
                     state.update(|status| status.processed = true);
                 }
-                self.discard_package(id);
+                self.discard_file(id);
                 state.end(Ok(receipt));
                 self.pass_on(id);
             }
             OutboxState::Dead { failure, .. } => {
                 if held.entry.relayed_for.is_some() {
                     // Who packed it has another one. A dead letter here takes no more room than its record.
-                    self.discard_package(id);
+                    self.discard_file(id);
                 }
                 self.shared.emit(NodeEvent::failed(id, peer, failure.clone()));
                 state.end(Err(failure.clone()));
@@ -232,7 +246,7 @@ impl Outbox {
                     held.state.end(Err(failure));
                     // One that was given up here has none any more, and who packed it may be about to send it again.
                     if held.entry.relayed_for.is_none() || !matches!(held.entry.state, OutboxState::Dead { .. }) {
-                        outbox.discard_package(id);
+                        outbox.discard_file(id);
                     }
                     outbox.entries.remove(&id);
                 }
@@ -253,26 +267,37 @@ impl Outbox {
         written
     }
 
-    /// Removes the package of a delivery that needs it no more.
-    fn discard_package(&self, id: TransferId) {
-        let Some(Kept::Package { file, .. }) = self.entries.get(&id).map(|held| &held.entry.content) else { return };
-        let Some(path) = self.spool.folder().map(|folder| folder.join(file)) else { return };
-        if let Err(error) = std::fs::remove_file(&path)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            tracing::warn!(package = %path.display(), %error, "a package that is not needed any more could not be removed");
+    /// Removes the package or the copy of a delivery that needs it no more.
+    fn discard_file(&self, id: TransferId) {
+        let Some(entry) = self.entries.get(&id).map(|held| &held.entry) else { return };
+        let Some(path) = entry.file().and_then(|file| Some(self.spool.folder()?.join(file))) else { return };
+        let remove = move || match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(file = %path.display(), %error, "the content of a delivery that is over could not be removed");
+            }
+            _ => {}
+        };
+        if entry.is_package() {
+            // Who packed it may send it again, under the same name.
+            remove();
+        } else {
+            // A large file takes a while, in which nobody else should have to wait.
+            tokio::task::spawn_blocking(remove);
         }
     }
 
-    /// Removes what crashed processes left in the spool's folder: packages that no record tells of were never said to be stored.
+    /// Removes what crashed processes left in the spool's folder: packages and copies that no record needs were never said to
+    /// be stored, or have arrived.
     fn remove_leftovers(&self) -> io::Result<()> {
         let Some(folder) = self.spool.folder() else { return Ok(()) };
-        let known: HashSet<&str> = self.entries.values().filter_map(|held| held.entry.package()).collect();
+        let known: HashSet<&str> =
+            self.entries.values().filter(|held| held.entry.needs_file()).filter_map(|held| held.entry.file()).collect();
         for entry in std::fs::read_dir(folder)? {
             let path = entry?.path();
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            if name.ends_with(".package.new") || (name.ends_with(".package") && !known.contains(name)) {
-                tracing::info!(package = %path.display(), "removing what a process that died had not stored yet");
+            let is_half = name.ends_with(".package.new") || name.ends_with(".copy.new");
+            if is_half || ((name.ends_with(".package") || name.ends_with(".copy")) && !known.contains(name)) {
+                tracing::info!(file = %path.display(), "removing what a process that died had not stored yet");
                 std::fs::remove_file(&path)?;
             }
         }
@@ -315,6 +340,11 @@ impl Outbox {
 }
 
 impl Held {
+    fn new(entry: OutboxEntry, state: Arc<TransferState>) -> Self {
+        let (cancelled, storing) = (Rc::default(), None);
+        Self { entry, state, source: None, busy: false, trying: false, storing, cancelled, said: None, revived: false }
+    }
+
     fn record(&self, id: TransferId) -> io::Result<Change> {
         Ok(Change::Put { table: TABLE, key: id.as_bytes().to_vec(), value: self.entry.encode()? })
     }

@@ -8,7 +8,7 @@ use actix::{AsyncContext, Context, Handler, Message};
 
 use super::entry::passes;
 use super::schedule::backoff;
-use super::{Kept, Outbox, OutboxEntry, OutboxState, TICK, write_to};
+use super::{Kept, Outbox, OutboxEntry, OutboxState, Storing, TICK, write_to};
 use crate::delivery::{Content, Failure, FailureKind, Receipt, TransferId};
 use crate::node::events::{Direction, NodeEvent, TransferEvent, TransferNews};
 use crate::node::handle::{TransferState, Unsettled};
@@ -17,6 +17,7 @@ use crate::node::session::signals::{Know, Outcome, SendOptions, Start};
 use crate::node::shared::NodeShared;
 use crate::node::trust::{now, random32};
 use crate::pipeline::{Source, SourceError, SourceReference};
+use crate::supervise::RegistryError;
 
 /// How long a relay is left alone before it is asked what has become of a package.
 const ASK_RELAY: std::time::Duration = std::time::Duration::from_secs(60);
@@ -26,7 +27,7 @@ const ASK_RELAY: std::time::Duration = std::time::Duration::from_secs(60);
 #[rtype(result = "()")]
 pub(super) struct TryEnded {
     id: TransferId,
-    outcome: Outcome,
+    pub(super) outcome: Outcome,
     /// The word about what was in a package.
     enclosed: Option<Receipt>,
     proof: [u8; 32],
@@ -56,11 +57,11 @@ impl Outbox {
 
     fn start_try(&mut self, id: TransferId, ctx: &mut Context<Self>) {
         let Some(held) = self.entries.get_mut(&id) else { return };
-        if held.entry.expires < now() {
+        if held.entry.expires < now() && held.storing.is_none() {
             self.schedule.ended(held.entry.next_hop(), true, Instant::now(), 0.0);
             return self.give_up_expired(id, ctx);
         }
-        held.busy = true;
+        (held.busy, held.trying) = (true, true);
         // The first try was counted when the delivery was stored.
         let first = held.source.take();
         let counted = if first.is_some() {
@@ -105,13 +106,13 @@ impl Outbox {
     fn arrived(&mut self, id: TransferId, receipt: Receipt, enclosed: Option<Receipt>, proof: [u8; 32], ctx: &mut Context<Self>) {
         let Some(held) = self.entries.get(&id) else { return };
         let (entry, at) = (&held.entry, now());
-        match (entry.package(), enclosed) {
-            (None, _) => self.conclude(id, OutboxState::Delivered { at, receipt, proof }, ctx),
+        match (entry.is_package(), enclosed) {
+            (false, _) => self.conclude(id, OutboxState::Delivered { at, receipt, proof }, ctx),
             // The word is for who packed it: they know whether it is true.
-            (Some(_), Some(word)) if entry.relayed_for.is_some() => {
+            (true, Some(word)) if entry.relayed_for.is_some() => {
                 self.conclude(id, OutboxState::Delivered { at, receipt: word, proof }, ctx);
             }
-            (Some(_), Some(word)) => {
+            (true, Some(word)) => {
                 let expected = entry.expected.filter(|expected| expected.recognises(&word));
                 let state = match expected {
                     Some(expected) => OutboxState::Delivered { at, receipt: word, proof: expected.processed_mac },
@@ -122,7 +123,7 @@ impl Outbox {
                 };
                 self.conclude(id, state, ctx);
             }
-            (Some(_), None) => {
+            (true, None) => {
                 // A relay has it. It is asked again now and then, which costs no content.
                 let (hop, created) = (entry.next_hop(), entry.created);
                 let first = entry.state == OutboxState::Stored;
@@ -165,11 +166,15 @@ async fn reopen(shared: &Arc<NodeShared>, kept: Kept) -> Result<(Box<dyn Source>
     let open = move || {
         let source = match kept {
             Kept::Reference { kind, data } => shared.registry.reopen(&SourceReference { kind, data })?,
-            Kept::Package { file, .. } => {
+            Kept::Package { ref file, .. } | Kept::Copy { ref file, .. } => {
                 let unsuitable = |why: String| SourceError::Unsuitable { what: file.clone(), why };
                 let folder = shared.spool.as_ref().and_then(|spool| spool.folder());
-                let folder = folder.ok_or_else(|| unsuitable("the spool has no folder for packages".into()))?;
-                shared.registry.packages_in_use().map_err(|error| unsuitable(error.to_string()))?.open(&folder.join(&file))?
+                let path = folder.ok_or_else(|| unsuitable("the spool has no folder for it".into()))?.join(file);
+                let missing = |error: RegistryError| unsuitable(error.to_string());
+                match kept {
+                    Kept::Copy { .. } => shared.registry.copies_in_use().map_err(missing)?.open(&path, &shared.identity)?,
+                    _ => shared.registry.packages_in_use().map_err(missing)?.open(&path)?,
+                }
             }
         };
         let content = source.content();
@@ -199,12 +204,31 @@ fn jitter() -> f64 {
 impl Handler<TryEnded> for Outbox {
     type Result = ();
 
-    fn handle(&mut self, TryEnded { id, outcome, enclosed, proof }: TryEnded, ctx: &mut Context<Self>) {
+    fn handle(&mut self, ended: TryEnded, ctx: &mut Context<Self>) {
+        let Some(held) = self.entries.get_mut(&ended.id) else { return };
+        held.trying = false;
+        let peer = held.entry.next_hop();
+        let reached = !matches!(&ended.outcome, Err(failure) if away(failure.kind));
+        self.schedule.ended(peer, reached, Instant::now(), jitter());
+        match held.storing.as_mut() {
+            None => self.judge(ended, ctx),
+            Some(Storing { failed: None, ended: early }) => *early = Some(ended),
+            Some(Storing { failed, .. }) => {
+                if let Some((error, answer)) = failed.take() {
+                    self.answer_unstored(ended.id, Some(ended), error, answer, ctx);
+                }
+            }
+        }
+        self.try_what_is_due(ctx);
+    }
+}
+
+impl Outbox {
+    /// What the end of a try means for a delivery that is stored.
+    pub(super) fn judge(&mut self, TryEnded { id, outcome, enclosed, proof }: TryEnded, ctx: &mut Context<Self>) {
         let Some(held) = self.entries.get_mut(&id) else { return };
         held.busy = false;
-        let (cancelled, peer) = (held.cancelled.get(), held.entry.next_hop());
-        let reached = !matches!(&outcome, Err(failure) if away(failure.kind));
-        self.schedule.ended(peer, reached, Instant::now(), jitter());
+        let cancelled = held.cancelled.get();
         match outcome {
             Ok(receipt) => self.arrived(id, receipt, enclosed, proof, ctx),
             Err(_) if cancelled => drop(self.remove(id, ctx)),
@@ -220,6 +244,5 @@ impl Handler<TryEnded> for Outbox {
         if self.entries.get(&id).is_some_and(|held| !held.busy) {
             self.set_free(id, ctx);
         }
-        self.try_what_is_due(ctx);
     }
 }

@@ -124,7 +124,8 @@ pub struct SendOptions {
     /// be reached.
     pub transient: bool,
     /// Keeps a copy of the content in the spool instead of a reference to where it lies, so that it may change or go once
-    /// [`Node::send`](crate::Node::send) has returned. Needs a spool that has a folder.
+    /// [`Node::send`](crate::Node::send) has returned. It is sealed for this node alone, and sent while it is made. Needs a spool
+    /// that has a folder.
     pub copy: bool,
 }
 

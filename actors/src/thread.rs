@@ -1,4 +1,4 @@
-//! A thread for the work on one package, where blocking blocks nobody else.
+//! A thread for the work on one package or copy, where blocking blocks nobody else.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -8,15 +8,15 @@ use tokio::sync::oneshot;
 
 /// Stops the thread when the last of those who share it is gone.
 #[derive(Debug)]
-pub(super) struct Thread(ArbiterHandle);
+pub(crate) struct Thread(ArbiterHandle);
 
 /// Resolves, to an error, when nobody waits for the work any more.
-pub(super) type Gone = oneshot::Receiver<Infallible>;
+pub(crate) type Gone = oneshot::Receiver<Infallible>;
 
 /// What `work` comes to, on a fresh thread; `None` when it panicked, or the system it belongs to stopped.
 ///
 /// Dropping this future tells the work through its [`Gone`]; it has time to clean up.
-pub(super) async fn run<T, F>(work: impl FnOnce(Arc<Thread>, Gone) -> F + Send + 'static) -> Option<T>
+pub(crate) async fn run<T, F>(work: impl FnOnce(Arc<Thread>, Gone) -> F + Send + 'static) -> Option<T>
 where
     T: Send + 'static,
     F: Future<Output = T> + 'static,

@@ -1,0 +1,137 @@
+//! Content into a copy.
+//!
+//! Invariant: the last piece is written only when the source has said that all it gave belongs together, so nobody who reads
+//! the copy as it grows gets to the end of content that changed meanwhile.
+
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+
+use estafette::node::{Copied, CopyOrder, Copying, CopyingError};
+use estafette::pipeline::{Source, SourceError, SourceReport};
+use estafette::wire::copy::{CopyHeader, PIECE_OVERHEAD};
+use tokio::sync::watch;
+
+use super::source::{CopySource, PieceKeys};
+use super::twin::TwinSource;
+use super::writer::Writer;
+use crate::new_file::NewFile;
+use crate::seal::{Cipher, DefaultCipher};
+use crate::thread::{self, Gone};
+
+/// Bytes of content in each piece: those of a chunk, unless a delivery says otherwise, so that one becomes the other in place.
+const PIECE: u32 = 256 << 10;
+
+/// How far a copy is, for who reads it meanwhile.
+#[derive(Debug, Default)]
+pub(super) struct Grown {
+    /// Where it can be read.
+    pub(super) file: Option<Arc<File>>,
+    /// Pieces that are in the file.
+    pub(super) pieces: u64,
+    /// What the source had to say, or why the copy came to nothing.
+    pub(super) ended: Option<Result<SourceReport, String>>,
+}
+
+pub(super) fn copy(mut order: CopyOrder) -> Result<Copying, CopyingError> {
+    let header = CopyHeader::seal(&order.identity, order.transfer, PIECE, order.content.clone())?;
+    let (grown, growing) = watch::channel(Grown::default());
+    let copy = CopySource::following(order.file.clone(), header.clone(), growing);
+    let source: Box<dyn Source> = match order.twin.take() {
+        Some(twin) => Box::new(TwinSource::new(twin, copy)),
+        None => Box::new(copy),
+    };
+    let work = move |_thread, gone| async move {
+        let copied = work(order, &header, &grown, gone).await;
+        if let Err(error) = &copied {
+            let text = error.to_string();
+            grown.send_modify(|grown| grown.ended = Some(Err(text)));
+        }
+        copied
+    };
+    let done = Box::pin(async move { thread::run(work).await.unwrap_or(Err(CopyingError::Stopped)) });
+    Ok(Copying { source, done })
+}
+
+async fn work(mut order: CopyOrder, header: &CopyHeader, grown: &watch::Sender<Grown>, mut gone: Gone) -> Result<Copied, CopyingError> {
+    let target = order.file.clone();
+    let failed = |error| CopyingError::Write { file: target.clone(), error };
+    let file = NewFile::create(&order.file).map_err(failed)?;
+    let reader = Arc::new(file.reader().map_err(failed)?);
+    grown.send_modify(|grown| grown.file = Some(reader));
+    let mut pieces = Pieces::begin(file, header, grown).map_err(failed)?;
+    let report = tokio::select! {
+        biased;
+        _ = &mut gone => return Err(CopyingError::Stopped),
+        report = pieces.copy(order.source.as_mut(), failed) => report?,
+    };
+    let length = pieces.length;
+    let bytes = pieces.writer.into_file().publish().map_err(failed)?;
+    Ok(Copied { bytes, length, report })
+}
+
+/// Content on its way into the file.
+struct Pieces<'a> {
+    header: &'a CopyHeader,
+    grown: &'a watch::Sender<Grown>,
+    writer: Writer,
+    keys: PieceKeys,
+    /// Bytes of content.
+    length: u64,
+}
+
+impl<'a> Pieces<'a> {
+    fn begin(file: NewFile, header: &'a CopyHeader, grown: &'a watch::Sender<Grown>) -> io::Result<Self> {
+        let mut writer = Writer::new(file, (PIECE_OVERHEAD + header.piece_size()).max(header.as_bytes().len()));
+        writer.room(header.as_bytes().len()).copy_from_slice(header.as_bytes());
+        writer.push(header.as_bytes().len())?;
+        Ok(Self { header, grown, writer, keys: PieceKeys::default(), length: 0 })
+    }
+
+    async fn copy(&mut self, source: &mut dyn Source, failed: impl Fn(io::Error) -> CopyingError) -> Result<SourceReport, CopyingError> {
+        let mut plain = vec![0; self.header.piece_size()];
+        for index in 0.. {
+            let length = fill(source, &mut plain).await?;
+            let report = if length < plain.len() { Some(source.finish()?) } else { None };
+            self.put(index, &plain[..length]).map_err(&failed)?;
+            if let Some(report) = report {
+                self.writer.flush().map_err(&failed)?;
+                self.grown.send_modify(|grown| (grown.pieces, grown.ended) = (index + 1, Some(Ok(report.clone()))));
+                return Ok(report);
+            }
+            self.tell();
+            // Whether anybody still waits for it is looked at in between.
+            tokio::task::yield_now().await;
+        }
+        unreachable!("content of 2^64 pieces")
+    }
+
+    /// Seals a piece to where it is written from.
+    fn put(&mut self, index: u64, plain: &[u8]) -> io::Result<()> {
+        let (epoch, last) = (self.keys.of(self.header, index), plain.len() < self.header.piece_size());
+        let (front, sealed) = self.writer.room(PIECE_OVERHEAD + plain.len()).split_at_mut(PIECE_OVERHEAD);
+        let tag = DefaultCipher::default().seal(epoch.key(), &epoch.nonce(index, last), plain, sealed);
+        front[..4].copy_from_slice(&(plain.len() as u32).to_le_bytes());
+        front[4..].copy_from_slice(&tag);
+        self.length += plain.len() as u64;
+        self.writer.push(PIECE_OVERHEAD + plain.len())
+    }
+
+    /// Tells how many pieces are in the file; those before the last are all of one length.
+    fn tell(&self) {
+        let of_pieces = self.writer.written().saturating_sub(self.header.as_bytes().len() as u64);
+        let pieces = of_pieces / (PIECE_OVERHEAD + self.header.piece_size()) as u64;
+        self.grown.send_if_modified(|grown| std::mem::replace(&mut grown.pieces, pieces) != pieces);
+    }
+}
+
+async fn fill(source: &mut dyn Source, buffer: &mut [u8]) -> Result<usize, SourceError> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match source.read(&mut buffer[filled..]).await? {
+            0 => break,
+            read => filled += read,
+        }
+    }
+    Ok(filled)
+}

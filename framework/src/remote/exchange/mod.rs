@@ -51,7 +51,7 @@ const QUEUE_LIMIT: usize = 1 << 20;
 const ANSWERS_LIMIT: usize = 32 << 20;
 /// The most names that are sent to at one peer, times types of messages.
 const TARGETS: usize = 1 << 16;
-/// How exact deadlines are.
+/// How often deadlines are looked at; one is kept to twice that, since it counts from the first look.
 const TICK: Duration = Duration::from_millis(20);
 
 /// What a message of so many bytes costs.

@@ -27,6 +27,8 @@ pub(crate) use handling::{asked, called, plain};
 /// Messages that an actor handles before others have their turn: so few that their answers leave while the next are handled, and both
 /// nodes have something to do.
 const AT_ONCE: usize = 32;
+/// Among so many tellers the one of a message is looked for: a peer that gives one name many numbers must not make that long.
+const LATELY: usize = 16;
 /// Emptied buffers of up to so many bytes are kept, however little is in them.
 const KEPT: usize = 64 << 10;
 
@@ -106,10 +108,15 @@ impl<A: Actor> Default for Load<A> {
 }
 
 impl<A: Actor> Load<A> {
-    /// The place of this teller. Most messages have the one before them.
+    /// The place of this teller, if it told something lately.
+    fn place_of(&self, teller: &Teller) -> Option<usize> {
+        let first = self.tellers.len().saturating_sub(LATELY);
+        self.tellers[first..].iter().rposition(|(known, _)| known.is(teller)).map(|place| first + place)
+    }
+
+    /// The place of this teller, which may get several.
     fn teller(&mut self, teller: &Teller) -> usize {
-        let known = self.tellers.iter().rposition(|(known, _)| known.is(teller));
-        known.unwrap_or_else(|| {
+        self.place_of(teller).unwrap_or_else(|| {
             self.tellers.push((teller.clone(), 0));
             self.tellers.len() - 1
         })
@@ -179,10 +186,10 @@ impl<A: Actor<Context = Context<A>>> Intake<A> {
         let mut done = Some(done);
         // Where nobody is there any more, it is dropped, and says so.
         self.put(|load| {
-            let last = load.tellers.iter().rfind(|(known, _)| known.is(teller)).map(|&(_, last)| last - load.taken);
+            let last = load.place_of(teller).map(|place| load.tellers[place].1 - load.taken);
             match last.and_then(|last| load.entries.get_mut(last)).filter(|last| last.done.is_none()) {
                 Some(last) => last.done = done.take(),
-                // The actor has taken it up already.
+                // The actor has taken it up already, or many others have told something since.
                 None => load.entries.push_back(Entry { take, length: 0, way: Way::Mark, done: done.take() }),
             }
         });

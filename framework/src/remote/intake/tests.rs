@@ -229,3 +229,24 @@ async fn large_buffers_go_when_they_are_no_longer_needed() {
     load.empty();
     assert!(load.bytes.capacity() <= KEPT);
 }
+
+#[actix::test]
+async fn tellers_without_number_take_no_time_and_each_is_confirmed() {
+    let stand = Stand::new();
+    let tellers: Vec<_> = (0..20_000).map(|target| Teller { target, ..stand.teller.clone() }).collect();
+    for teller in &tellers {
+        assert!(stand.intake.tell(plain::<Noted, Do>, &bytes(&Do::Note(teller.target)), teller));
+    }
+    let confirmed: Vec<_> = tellers
+        .iter()
+        .map(|teller| {
+            let (done, is_done) = oneshot::channel();
+            stand.intake.confirm(plain::<Noted, Do>, teller, Done::new(move |handled| done.send(handled).unwrap()));
+            is_done
+        })
+        .collect();
+    for is_done in confirmed {
+        assert_eq!(is_done.await, Ok(true));
+    }
+    assert_eq!(stand.noted.all(), (0..20_000).collect::<Vec<_>>());
+}

@@ -138,7 +138,7 @@ fn grown(before: u64, count: u32) -> Result<Each> {
 async fn links() -> Result<Each> {
     let mut node = Node::builder().identity(identity(0)).listen("127.0.0.1:0").stages(standard());
     for number in 1..=LINKS_COUNT {
-        node = node.peer(&format!("peer-{number}"), identity(number).peer(), [""; 0]);
+        node = node.peer(format!("peer-{number}"), identity(number).peer(), [""; 0]);
     }
     let node = node.start().await?;
     node.host("greeter", || Greeter).takes::<Hello>().start().await?;

@@ -31,6 +31,12 @@ impl NewFile {
         Ok(Self { target: target.to_owned(), temporary, file: BufWriter::with_capacity(64 << 10, file), bytes: 0, published: false })
     }
 
+    #[cfg(test)]
+    pub(crate) fn with_file(mut self, file: File) -> Self {
+        self.file = BufWriter::new(file);
+        self
+    }
+
     /// What it will be called.
     pub(crate) fn target(&self) -> &Path {
         &self.target

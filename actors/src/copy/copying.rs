@@ -27,7 +27,7 @@ const PIECE: u32 = 256 << 10;
 pub(super) struct Grown {
     /// Where it can be read.
     pub(super) file: Option<Arc<File>>,
-    /// Pieces that are in the file.
+    /// Pieces that can be read in the file.
     pub(super) pieces: u64,
     /// What the source had to say, or why the copy came to nothing.
     pub(super) ended: Option<Result<SourceReport, String>>,
@@ -65,15 +65,16 @@ async fn work(mut order: CopyOrder, header: &CopyHeader, grown: &watch::Sender<G
         _ = &mut gone => return Err(CopyingError::Stopped),
         report = pieces.copy(order.source.as_mut(), failed) => report?,
     };
-    let length = pieces.length;
-    let bytes = pieces.writer.into_file().publish().map_err(failed)?;
+    let Pieces { writer, length, .. } = pieces;
+    let file = writer.finish().map_err(failed)?;
+    grown.send_modify(|grown| (grown.pieces, grown.ended) = (u64::MAX, Some(Ok(report.clone()))));
+    let bytes = file.publish().map_err(failed)?;
     Ok(Copied { bytes, length, report })
 }
 
 /// Content on its way into the file.
 struct Pieces<'a> {
     header: &'a CopyHeader,
-    grown: &'a watch::Sender<Grown>,
     writer: Writer,
     keys: PieceKeys,
     /// Bytes of content.
@@ -82,10 +83,16 @@ struct Pieces<'a> {
 
 impl<'a> Pieces<'a> {
     fn begin(file: NewFile, header: &'a CopyHeader, grown: &'a watch::Sender<Grown>) -> io::Result<Self> {
-        let mut writer = Writer::new(file, (PIECE_OVERHEAD + header.piece_size()).max(header.as_bytes().len()));
+        // Those before the last are all of one length.
+        let (front, piece, telling) = (header.as_bytes().len() as u64, (PIECE_OVERHEAD + header.piece_size()) as u64, grown.clone());
+        let tell = move |written: u64| {
+            let pieces = written.saturating_sub(front) / piece;
+            telling.send_if_modified(|grown| std::mem::replace(&mut grown.pieces, pieces) != pieces);
+        };
+        let mut writer = Writer::new(file, (PIECE_OVERHEAD + header.piece_size()).max(header.as_bytes().len()), tell)?;
         writer.room(header.as_bytes().len()).copy_from_slice(header.as_bytes());
         writer.push(header.as_bytes().len())?;
-        Ok(Self { header, grown, writer, keys: PieceKeys::default(), length: 0 })
+        Ok(Self { header, writer, keys: PieceKeys::default(), length: 0 })
     }
 
     async fn copy(&mut self, source: &mut dyn Source, failed: impl Fn(io::Error) -> CopyingError) -> Result<SourceReport, CopyingError> {
@@ -95,11 +102,8 @@ impl<'a> Pieces<'a> {
             let report = if length < plain.len() { Some(source.finish()?) } else { None };
             self.put(index, &plain[..length]).map_err(&failed)?;
             if let Some(report) = report {
-                self.writer.flush().map_err(&failed)?;
-                self.grown.send_modify(|grown| (grown.pieces, grown.ended) = (index + 1, Some(Ok(report.clone()))));
                 return Ok(report);
             }
-            self.tell();
             // Whether anybody still waits for it is looked at in between.
             tokio::task::yield_now().await;
         }
@@ -115,13 +119,6 @@ impl<'a> Pieces<'a> {
         front[4..].copy_from_slice(&tag);
         self.length += plain.len() as u64;
         self.writer.push(PIECE_OVERHEAD + plain.len())
-    }
-
-    /// Tells how many pieces are in the file; those before the last are all of one length.
-    fn tell(&self) {
-        let of_pieces = self.writer.written().saturating_sub(self.header.as_bytes().len() as u64);
-        let pieces = of_pieces / (PIECE_OVERHEAD + self.header.piece_size()) as u64;
-        self.grown.send_if_modified(|grown| std::mem::replace(&mut grown.pieces, pieces) != pieces);
     }
 }
 

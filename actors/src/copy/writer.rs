@@ -1,9 +1,12 @@
-//! The file of a copy, written past the system's cache where that can be done.
+//! The file of a copy, written past the system's cache where that can be done, while more is gathered.
 //!
 //! Nobody is likely to read a copy soon, so it should push nothing else out of memory, and what is on the disk already need
-//! not be waited for in the end. Invariant: what is told to be in the file can be read there.
+//! not be waited for in the end. Such a write lasts as long as the disk takes: it has a thread of its own. Invariant: what is told to
+//! be in the file can be read there.
 
 use std::io::{self, ErrorKind};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::thread::JoinHandle;
 
 use crate::new_file::NewFile;
 
@@ -11,65 +14,143 @@ use crate::new_file::NewFile;
 const BLOCK: usize = 4 << 10;
 /// Bytes that are written together.
 const TOGETHER: usize = 1 << 20;
+/// Buffers: one that is filled, one that is written, one that waits between.
+const BUFFERS: usize = 3;
 
-/// Gathers what is written until it fills blocks.
+/// Gathers what is written until it fills blocks, and has them written.
 #[derive(Debug)]
 pub(super) struct Writer {
-    file: NewFile,
-    gathered: Vec<u8>,
-    /// Where the first block begins in `gathered`.
+    gathered: Buffer,
+    /// `None` when there is no more.
+    full: Option<SyncSender<Buffer>>,
+    empty: Receiver<Buffer>,
+    /// Gives the file back when all is written.
+    writing: Option<JoinHandle<io::Result<NewFile>>>,
+}
+
+/// Bytes from where a block may begin in memory.
+#[derive(Debug)]
+struct Buffer {
+    bytes: Vec<u8>,
     start: usize,
-    /// Bytes gathered, and bytes in the file.
     length: usize,
-    written: u64,
-    direct: bool,
+}
+
+impl Buffer {
+    fn new(most: usize) -> Self {
+        let bytes = vec![0; BLOCK + TOGETHER + most];
+        let start = bytes.as_ptr().addr().wrapping_neg() % BLOCK;
+        Self { bytes, start, length: 0 }
+    }
+
+    fn filled(&self) -> &[u8] {
+        &self.bytes[self.start..][..self.length]
+    }
 }
 
 impl Writer {
-    /// Writes to `file`, at most `most` bytes at a time.
-    pub(super) fn new(file: NewFile, most: usize) -> Self {
-        let gathered = vec![0; BLOCK + TOGETHER + most];
-        let start = gathered.as_ptr().addr().wrapping_neg() % BLOCK;
+    /// Writes to `file`; at most `most` bytes are pushed at a time. `written` hears how many are in the file.
+    pub(super) fn new(file: NewFile, most: usize, written: impl FnMut(u64) + Send + 'static) -> io::Result<Self> {
+        let ((full, to_write), (back, empty)) = (sync_channel(BUFFERS - 2), channel());
+        for _ in 1..BUFFERS {
+            // The other end is held here.
+            let _ = back.send(Buffer::new(most));
+        }
         let direct = file.pass_cache(true).is_ok();
-        Self { file, gathered, start, length: 0, written: 0, direct }
+        let disk = Disk { file, direct };
+        let thread = std::thread::Builder::new().name("estafette-copy".into());
+        let writing = thread.spawn(move || disk.write_all(&to_write, &back, written))?;
+        Ok(Self { gathered: Buffer::new(most), full: Some(full), empty, writing: Some(writing) })
     }
 
     /// Where the next bytes go.
     pub(super) fn room(&mut self, length: usize) -> &mut [u8] {
-        &mut self.gathered[self.start + self.length..][..length]
+        &mut self.gathered.bytes[self.gathered.start + self.gathered.length..][..length]
     }
 
-    /// So many bytes were put into the room.
+    /// So many bytes were put into the room. An error may be one of an earlier write.
     pub(super) fn push(&mut self, length: usize) -> io::Result<()> {
-        self.length += length;
-        if self.length >= TOGETHER { self.write(self.length / BLOCK * BLOCK) } else { Ok(()) }
-    }
-
-    /// Bytes that are in the file.
-    pub(super) fn written(&self) -> u64 {
-        self.written
-    }
-
-    /// Writes all that is left.
-    pub(super) fn flush(&mut self) -> io::Result<()> {
-        self.write(self.length / BLOCK * BLOCK)?;
-        if self.length > 0 {
-            // Part of a block goes through the cache.
-            self.stop_passing()?;
-            self.write(self.length)?;
+        self.gathered.length += length;
+        if self.gathered.length < TOGETHER {
+            return Ok(());
         }
-        Ok(())
+        // Where this is an error, the thread has ended.
+        let Ok(mut next) = self.empty.recv() else { return Err(self.why_ended()) };
+        let whole = self.gathered.length / BLOCK * BLOCK;
+        let left = self.gathered.length - whole;
+        next.length = left;
+        let start = next.start;
+        next.bytes[start..start + left].copy_from_slice(&self.gathered.filled()[whole..]);
+        self.gathered.length = whole;
+        let full = std::mem::replace(&mut self.gathered, next);
+        self.hand(full)
     }
 
-    /// The file, to be published.
-    pub(super) fn into_file(self) -> NewFile {
-        self.file
+    /// Writes all that is left; the file, to be published.
+    pub(super) fn finish(mut self) -> io::Result<NewFile> {
+        let last = std::mem::replace(&mut self.gathered, Buffer { bytes: Vec::new(), start: 0, length: 0 });
+        if last.length > 0 {
+            self.hand(last)?;
+        }
+        self.full = None;
+        self.end()
     }
 
-    fn write(&mut self, length: usize) -> io::Result<()> {
+    fn hand(&mut self, full: Buffer) -> io::Result<()> {
+        let handed = self.full.as_ref().is_some_and(|channel| channel.send(full).is_ok());
+        if handed { Ok(()) } else { Err(self.why_ended()) }
+    }
+
+    fn why_ended(&mut self) -> io::Error {
+        self.end().err().unwrap_or_else(|| io::Error::other("the thread that writes ended early"))
+    }
+
+    fn end(&mut self) -> io::Result<NewFile> {
+        let ended = self.writing.take().and_then(|writing| writing.join().ok());
+        ended.unwrap_or_else(|| Err(io::Error::other("the thread that writes panicked; see the log")))
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.full = None;
+        if let Some(writing) = self.writing.take() {
+            // The file is removed with it: nobody finds it once this is gone.
+            drop(writing.join());
+        }
+    }
+}
+
+/// What the thread has.
+struct Disk {
+    file: NewFile,
+    direct: bool,
+}
+
+impl Disk {
+    fn write_all(mut self, full: &Receiver<Buffer>, empty: &Sender<Buffer>, mut written: impl FnMut(u64)) -> io::Result<NewFile> {
+        let mut total = 0;
+        for mut buffer in full {
+            let (bytes, whole) = (buffer.filled(), buffer.length / BLOCK * BLOCK);
+            self.write(&bytes[..whole])?;
+            if whole < bytes.len() {
+                // Part of a block, the last, goes through the cache.
+                self.stop_passing()?;
+                self.write(&bytes[whole..])?;
+            }
+            total += bytes.len() as u64;
+            written(total);
+            buffer.length = 0;
+            // Nobody needs it behind the last.
+            let _ = empty.send(buffer);
+        }
+        Ok(self.file)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut done = 0;
-        while done < length {
-            match self.file.write_through(&self.gathered[self.start + done..self.start + length]) {
+        while done < bytes.len() {
+            match self.file.write_through(&bytes[done..]) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(count) => done += count,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -78,9 +159,6 @@ impl Writer {
                 Err(error) => return Err(error),
             }
         }
-        self.gathered.copy_within(self.start + length..self.start + self.length, self.start);
-        self.length -= length;
-        self.written += length as u64;
         Ok(())
     }
 
@@ -93,6 +171,9 @@ impl Writer {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
 
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use super::*;
 
     /// A folder on a disk, where there is one, and the system's own.
@@ -104,20 +185,44 @@ mod tests {
     fn what_is_written_in_pieces_of_any_length_is_in_the_file_in_order() {
         for folder in folders() {
             let path = folder.path().join("copy");
-            let (mut writer, mut expected) = (Writer::new(NewFile::create(&path).unwrap(), 300_000), Vec::new());
+            let in_file = Arc::<AtomicU64>::default();
+            let told = Arc::clone(&in_file);
+            let mut writer =
+                Writer::new(NewFile::create(&path).unwrap(), 300_000, move |bytes| told.store(bytes, Ordering::Release)).unwrap();
+            let mut expected = Vec::new();
             for number in 0..40_usize {
                 let length = number * 7919 % 300_001;
                 let piece: Vec<u8> = (0..length).map(|i| (i * 31 + number) as u8).collect();
                 writer.room(length).copy_from_slice(&piece);
                 writer.push(length).unwrap();
                 expected.extend(piece);
+                let written = in_file.load(Ordering::Acquire);
                 let there = std::fs::read(path.with_extension("new")).unwrap();
-                assert!(there.len() as u64 >= writer.written() && expected.starts_with(&there), "after {number}");
+                assert!(there.len() as u64 >= written && expected.starts_with(&there), "after {number}");
             }
-            writer.flush().unwrap();
-            assert_eq!(writer.written(), expected.len() as u64);
-            assert_eq!(writer.into_file().publish().unwrap(), expected.len() as u64);
+            let file = writer.finish().unwrap();
+            assert_eq!(in_file.load(Ordering::Acquire), expected.len() as u64);
+            assert_eq!(file.publish().unwrap(), expected.len() as u64);
             assert!(std::fs::read(&path).unwrap() == expected);
         }
+    }
+
+    #[test]
+    fn a_write_that_fails_is_an_error_of_a_later_push_and_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("copy");
+        let file = NewFile::create(&path).unwrap();
+        // Every write is refused: the file is open for reading only.
+        let file = file.with_file(std::fs::File::open(path.with_extension("new")).unwrap());
+        let mut writer = Writer::new(file, 300_000, |_| panic!("nothing was written")).unwrap();
+        let error = loop {
+            writer.room(300_000).fill(7);
+            if let Err(error) = writer.push(300_000) {
+                break error;
+            }
+        };
+        assert_eq!(error.raw_os_error(), Some(9), "{error}");
+        drop(writer);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 }

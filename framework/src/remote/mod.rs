@@ -6,7 +6,7 @@
 //!  actor ◀─ mailbox or intake ◀─ directory ◀─ postbox ◀─ Decompressor ◀─ Opener ◀─ link
 //! ```
 //! A batch passes the same stages as a chunk of content does, on the arbiter of the link; in one call, unless one of them is an actor
-//! of its own. An actor that the node runs has an [intake](intake): it takes up many messages in one turn. What an actor may have
+//! of its own. An actor that the node runs has an intake: it takes up many messages in one turn. What an actor may have
 //! waiting is bounded by credit that the sender holds and the receiver gives back, not by the capacity of mailboxes.
 
 mod calls;

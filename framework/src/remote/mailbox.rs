@@ -32,6 +32,10 @@ pub(crate) trait Mailbox: Send + Sync {
     fn tell(&self, body: &[u8], teller: &Teller) -> Result<(), RemoteError>;
     /// [`tell`](Self::tell), and says when it was handled. An error: it was not handed over; `done` has been said.
     fn tell_confirmed(&self, body: &[u8], done: Done) -> Result<(), RemoteError>;
+    /// [`tell`](Self::tell) for each: all are handed over, or none. Only where they can be confirmed.
+    fn tell_all(&self, bodies: &[&[u8]], teller: &Teller) -> Result<(), RemoteError> {
+        bodies.iter().try_for_each(|body| self.tell(body, teller))
+    }
     /// Whether what was told can be confirmed afterwards.
     fn confirms(&self) -> bool {
         false
@@ -377,10 +381,14 @@ impl<A: Actor<Context = actix::Context<A>>> Mailbox for Berth<A> {
     }
 
     fn tell(&self, body: &[u8], teller: &Teller) -> Result<(), RemoteError> {
+        self.tell_all(&[body], teller)
+    }
+
+    fn tell_all(&self, bodies: &[&[u8]], teller: &Teller) -> Result<(), RemoteError> {
         if self.streams {
-            return self.mailbox.tell(body, teller);
+            return bodies.iter().try_for_each(|body| self.mailbox.tell(body, teller));
         }
-        if self.intake.tell(self.take, body, teller) { Ok(()) } else { Err(self.why_dead(&self.name)) }
+        if self.intake.tell(self.take, bodies, teller) { Ok(()) } else { Err(self.why_dead(&self.name)) }
     }
 
     fn tell_confirmed(&self, body: &[u8], done: Done) -> Result<(), RemoteError> {

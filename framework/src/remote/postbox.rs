@@ -122,11 +122,23 @@ impl Postbox {
         }
         self.marked = false;
         let mut items = Items::new(batch);
+        // Tells that stand side by side, all to one target.
+        let (mut target, mut row) = (0, Vec::new());
         let mut place = 0;
         while let Some((item, trace)) = items.next_item().map_err(|error| error.to_string())? {
-            self.item(item, trace, batch, place, ctx)?;
+            if let Item::Tell { target: to, body } = item {
+                if to != target {
+                    self.tell_row(target, &mut row, (batch, place))?;
+                }
+                target = to;
+                row.push(body);
+            } else {
+                self.tell_row(target, &mut row, (batch, place))?;
+                self.item(item, trace, batch, place, ctx)?;
+            }
             place += 1;
         }
+        self.tell_row(target, &mut row, (batch, place))?;
         self.confirm();
         if self.outstanding.load(Ordering::Relaxed) > LINK_WINDOW + ITEM_LIMIT as u64 {
             return Err("more messages than it has credit for".into());
@@ -168,7 +180,7 @@ impl Postbox {
             // When the batch was looked through.
             Item::Bind { .. } if self.marked => Ok(()),
             Item::Bind { target, name, message, version } => self.bind(target, name, message, version),
-            Item::Tell { target, body } => self.tell(target, body, (batch, place)),
+            Item::Tell { target, body } => self.tell_row(target, &mut vec![body], (batch, place + 1)),
             Item::Call { call, target, shape, body } => {
                 let (requests, coming) = if shape.streams_requests() {
                     let (requests, coming) = mpsc::unbounded_channel();
@@ -254,29 +266,42 @@ impl Postbox {
         Ok(inbound)
     }
 
-    fn tell(&mut self, target: u32, body: &[u8], (batch, place): (&Bytes, usize)) -> Result<(), String> {
-        let spent = cost(body.len());
-        self.outstanding.fetch_add(spent, Ordering::Relaxed);
+    /// Tells that stand side by side in a batch, before the place `end`.
+    fn tell_row(&mut self, target: u32, row: &mut Vec<&[u8]>, (batch, end): (&Bytes, usize)) -> Result<(), String> {
+        let count = row.len() as u64;
+        if count == 0 {
+            return Ok(());
+        }
         let inbound = self.find(target)?;
         if let Some(mailbox) = inbound.mailbox.as_ref().ok().filter(|mailbox| mailbox.confirms()) {
-            let told = mailbox.tell(body, &inbound.teller);
-            let is_first = inbound.unconfirmed.count == 0;
-            inbound.unconfirmed.add(spent, told.is_ok());
+            let told = mailbox.tell_all(row, &inbound.teller);
+            let (is_first, spent) = (inbound.unconfirmed.count == 0, row.iter().map(|body| cost(body.len())).sum());
+            inbound.unconfirmed.add(count, spent, told.is_ok());
             if let Err(error) = told {
-                inbound.teller.undelivered(1, &error);
+                inbound.teller.undelivered(count, &error);
             }
+            self.outstanding.fetch_add(spent, Ordering::Relaxed);
             if is_first {
                 self.told.push(target);
             }
+            row.clear();
             return Ok(());
         }
+        let first = end - row.len();
+        row.drain(..).enumerate().try_for_each(|(nth, body)| self.tell(target, body, (batch, first + nth)))
+    }
+
+    /// One tell to an actor of which no more than its mailbox is known, or to nobody.
+    fn tell(&mut self, target: u32, body: &[u8], (batch, place): (&Bytes, usize)) -> Result<(), String> {
+        let spent = cost(body.len());
+        self.outstanding.fetch_add(spent, Ordering::Relaxed);
         if !self.marked {
             self.mark_last(batch, place)?;
         }
         let outstanding = Arc::clone(&self.outstanding);
         let inbound = self.find(target)?;
         let told = if inbound.last == place {
-            inbound.unconfirmed.add(spent, true);
+            inbound.unconfirmed.add(1, spent, true);
             let done = inbound.settle(outstanding);
             match &inbound.mailbox {
                 Ok(mailbox) => mailbox.tell_confirmed(body, done),
@@ -287,7 +312,7 @@ impl Postbox {
             }
         } else {
             let told = inbound.mailbox.as_ref().map_err(Clone::clone).and_then(|mailbox| mailbox.tell(body, &inbound.teller));
-            inbound.unconfirmed.add(spent, told.is_ok());
+            inbound.unconfirmed.add(1, spent, told.is_ok());
             told
         };
         if let Err(error) = told {
@@ -319,7 +344,8 @@ impl Postbox {
     ) -> Result<(), String> {
         let (exchange, epoch, caller) = (Arc::clone(&self.exchange), self.epoch, self.peer);
         let inbound = self.find(target)?;
-        let served = Served { exchange, epoch, call, name: Arc::clone(&inbound.name), caller, trace, over: false };
+        let (name, given_up_before) = (Arc::clone(&inbound.name), exchange.given_up_calls());
+        let served = Served { exchange, epoch, call, name, caller, trace, over: false, given_up_before };
         match &inbound.mailbox {
             Ok(mailbox) => mailbox.call(body, CallIn { shape, served, room, coming }),
             Err(error) => served.fail(error),
@@ -394,10 +420,10 @@ impl Postbox {
 }
 
 impl Tells {
-    fn add(&mut self, cost: u64, taken: bool) {
-        self.count += 1;
+    fn add(&mut self, count: u64, cost: u64, taken: bool) {
+        self.count += count;
         self.cost += cost;
-        self.taken += u64::from(taken);
+        self.taken += if taken { count } else { 0 };
     }
 }
 

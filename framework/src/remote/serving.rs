@@ -28,12 +28,15 @@ pub(super) struct Served {
     pub(super) caller: PeerId,
     pub(super) trace: Option<TraceContext>,
     pub(super) over: bool,
+    /// How many calls had been given up when this one came.
+    pub(super) given_up_before: u64,
 }
 
 impl Served {
     /// Whether the caller still waits.
     pub(super) fn is_wanted(&self) -> bool {
-        self.exchange.is_served(self.epoch, self.call)
+        // Most are, and that can be told without a lock.
+        self.exchange.given_up_calls() == self.given_up_before || self.exchange.is_served(self.epoch, self.call)
     }
 
     /// What is done for it is traced in.

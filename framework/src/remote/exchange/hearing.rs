@@ -141,6 +141,7 @@ impl Exchange {
     pub(in crate::remote) fn on_cancel(&self, epoch: u64, call: u64) {
         let state = self.state();
         let Some(served) = state.served.get(&call) else { return };
+        self.given_up_calls.fetch_add(1, Ordering::Release);
         let (handling, room) = (served.handling.clone(), served.replies.as_ref().map(|replies| Arc::clone(&replies.room)));
         drop(state);
         self.answer(epoch, call, Err(&RemoteError::new(RemoteErrorKind::Cancelled, "the caller gave up")));

@@ -29,6 +29,7 @@ impl Exchange {
         state.watches.values_mut().for_each(|watching| watching.tell(Presence::Down { kind }));
         let (calls, bound) = (std::mem::take(&mut state.calls), std::mem::take(&mut state.bound));
         let served = std::mem::take(&mut state.served);
+        self.given_up_calls.fetch_add(1, Ordering::Release);
         let error = self.lost(why);
         for (_, pending) in calls {
             match pending.sink {

@@ -96,6 +96,8 @@ pub(crate) struct Exchange {
     filled: Notify,
     changed: Notify,
     clock: Notify,
+    /// How often calls to here were given up before they were answered: as long as it stays, none of those known was.
+    given_up_calls: AtomicU64,
     connect: Box<dyn Fn() + Send + Sync>,
     undelivered: Arc<dyn Fn(Undelivered) + Send + Sync>,
 }
@@ -224,6 +226,7 @@ impl Exchange {
             filled: Notify::new(),
             changed: Notify::new(),
             clock: Notify::new(),
+            given_up_calls: AtomicU64::new(0),
             connect,
             undelivered,
         }

@@ -46,6 +46,11 @@ impl Exchange {
         }
     }
 
+    /// Counts calls to here that were given up.
+    pub(in crate::remote) fn given_up_calls(&self) -> u64 {
+        self.given_up_calls.load(Ordering::Acquire)
+    }
+
     /// Whether somebody still waits for the answer to a call.
     pub(in crate::remote) fn is_served(&self, epoch: u64, call: u64) -> bool {
         let state = self.state();

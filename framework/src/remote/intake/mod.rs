@@ -24,9 +24,11 @@ use super::mailbox::{CallIn, Done};
 
 pub(crate) use handling::{asked, called, plain};
 
-/// Messages that an actor handles before others have their turn: so few that their answers leave while the next are handled, and both
-/// nodes have something to do.
+/// Calls that an actor takes up before others have their turn: so few that their answers leave while the next are handled, and both
+/// nodes have something to do. Messages without an answer count for a part of one.
 const AT_ONCE: usize = 32;
+/// How many of these count for a call.
+const TOLD: usize = 4;
 /// Among so many tellers the one of a message is looked for: a peer that gives one name many numbers must not make that long.
 const LATELY: usize = 16;
 /// Emptied buffers of up to so many bytes are kept, however little is in them.
@@ -63,6 +65,12 @@ enum Way {
     Called,
     /// No message: those before it have been handled.
     Mark,
+}
+
+/// What was taken up.
+enum Taken {
+    Call,
+    Other,
 }
 
 struct Entry<A: Actor> {
@@ -171,13 +179,15 @@ impl<A: Actor<Context = Context<A>>> Intake<A> {
         true
     }
 
-    /// Puts a message without an answer in; `false` where nobody is there to take it.
-    pub(crate) fn tell(&self, take: Take<A>, body: &[u8], teller: &Teller) -> bool {
+    /// Puts messages without an answer in; `false` where nobody is there to take them.
+    pub(crate) fn tell(&self, take: Take<A>, bodies: &[&[u8]], teller: &Teller) -> bool {
         self.put(|load| {
             let place = load.teller(teller);
-            load.tellers[place].1 = load.taken + load.entries.len();
-            load.bytes.extend_from_slice(body);
-            load.entries.push_back(Entry { take, length: body.len(), way: Way::Told(place), done: None });
+            for body in bodies {
+                load.bytes.extend_from_slice(body);
+                load.entries.push_back(Entry { take, length: body.len(), way: Way::Told(place), done: None });
+            }
+            load.tellers[place].1 = load.taken + load.entries.len() - 1;
         })
     }
 
@@ -230,9 +240,9 @@ impl<A: Actor<Context = Context<A>>> Taking<A> {
         true
     }
 
-    fn handle_next(&mut self, actor: &mut A, ctx: &mut Context<A>) -> bool {
+    fn handle_next(&mut self, actor: &mut A, ctx: &mut Context<A>) -> Option<Taken> {
         let load = &mut self.load;
-        let Some(Entry { take, length, way, done }) = load.entries.pop_front() else { return false };
+        let Entry { take, length, way, done } = load.entries.pop_front()?;
         load.taken += 1;
         let body = &load.bytes[load.read..load.read + length];
         load.read += length;
@@ -242,10 +252,11 @@ impl<A: Actor<Context = Context<A>>> Taking<A> {
                 if let Some(call) = load.calls.pop_front() {
                     take(actor, ctx, body, Came::Called(call));
                 }
+                return Some(Taken::Call);
             }
             Way::Mark => done.into_iter().for_each(|done| done.say(true)),
         }
-        true
+        Some(Taken::Other)
     }
 }
 
@@ -254,14 +265,18 @@ impl<A: Actor<Context = Context<A>>> ActorFuture<A> for Taking<A> {
 
     fn poll(self: Pin<&mut Self>, actor: &mut A, ctx: &mut Context<A>, task: &mut Task<'_>) -> Poll<()> {
         let this = self.get_mut();
-        for _ in 0..AT_ONCE {
+        let mut left = AT_ONCE * TOLD;
+        while left > 0 {
             // A handler has it wait for something, or stop: its context polls this again when that is over (actix 0.13.5,
             // context_impl.rs, `ContextFut::poll`).
             if ctx.waiting() {
                 return Poll::Pending;
             }
-            if !this.handle_next(actor, ctx) && !this.fetch(task) {
-                return Poll::Pending;
+            match this.handle_next(actor, ctx) {
+                Some(Taken::Call) => left = left.saturating_sub(TOLD),
+                Some(Taken::Other) => left -= 1,
+                None if this.fetch(task) => {}
+                None => return Poll::Pending,
             }
         }
         task.waker().wake_by_ref();

@@ -33,6 +33,8 @@ const TOLD: usize = 4;
 const LATELY: usize = 16;
 /// Emptied buffers of up to so many bytes are kept, however little is in them.
 const KEPT: usize = 64 << 10;
+/// Larger ones are, until so many times in a row a quarter would have done.
+const PATIENCE: u32 = 64;
 
 /// Who told, and under which number: where to say that a message could not be read.
 #[derive(Clone)]
@@ -91,6 +93,8 @@ struct Load<A: Actor> {
     calls: VecDeque<CallIn>,
     /// Each with its last entry, counted from the first that this load ever had.
     tellers: Vec<(Teller, usize)>,
+    /// How many times in a row its buffers were larger than they had to be.
+    too_large: u32,
 }
 
 /// What waits for one actor, whichever of its lives takes it up.
@@ -111,7 +115,7 @@ struct State<A: Actor> {
 
 impl<A: Actor> Default for Load<A> {
     fn default() -> Self {
-        Self { bytes: Vec::new(), read: 0, entries: VecDeque::new(), taken: 0, calls: VecDeque::new(), tellers: Vec::new() }
+        Self { bytes: Vec::new(), read: 0, entries: VecDeque::new(), taken: 0, calls: VecDeque::new(), tellers: Vec::new(), too_large: 0 }
     }
 }
 
@@ -130,13 +134,20 @@ impl<A: Actor> Load<A> {
         })
     }
 
-    /// Makes it ready for the next ones. Buffers stay as large as they are needed.
+    /// Makes it ready for the next ones. Buffers that have long been larger than they need be get smaller.
     fn empty(&mut self) {
-        let (bytes, entries) = (self.bytes.len(), self.taken);
+        let is_much_larger = |capacity: usize, used: usize, each: usize| capacity * each > KEPT.max(4 * used * each);
+        let is_too_large = is_much_larger(self.bytes.capacity(), self.bytes.len(), 1)
+            || is_much_larger(self.entries.capacity(), self.taken, size_of::<Entry<A>>())
+            || is_much_larger(self.calls.capacity(), self.taken, size_of::<CallIn>());
+        self.too_large = if is_too_large { self.too_large + 1 } else { 0 };
         self.bytes.clear();
-        self.bytes.shrink_to(KEPT.max(4 * bytes));
-        self.entries.shrink_to((KEPT / size_of::<Entry<A>>()).max(4 * entries));
-        self.calls.shrink_to((KEPT / size_of::<CallIn>()).max(4 * entries));
+        if self.too_large == PATIENCE {
+            self.too_large = 0;
+            self.bytes.shrink_to(KEPT);
+            self.entries.shrink_to(KEPT / size_of::<Entry<A>>());
+            self.calls.shrink_to(KEPT / size_of::<CallIn>());
+        }
         (self.read, self.taken) = (0, 0);
         self.tellers.clear();
     }

@@ -225,8 +225,10 @@ async fn what_can_not_be_read_is_told_of_and_the_next_is_handled() {
 #[actix::test]
 async fn large_buffers_go_when_they_are_no_longer_needed() {
     let mut load = Load::<Noted> { bytes: vec![0; 1 << 20], ..Load::default() };
-    load.empty();
-    assert!(load.bytes.capacity() >= 1 << 20, "it may be needed again at once");
+    for _ in 0..PATIENCE {
+        load.empty();
+        assert!(load.bytes.capacity() >= 1 << 20, "it may be needed again soon");
+    }
     load.empty();
     assert!(load.bytes.capacity() <= KEPT);
 }

@@ -9,6 +9,7 @@ mod evolution;
 mod harness;
 mod killed;
 mod letters;
+mod lives;
 mod post;
 mod simulation;
 mod spans;

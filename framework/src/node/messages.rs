@@ -183,7 +183,13 @@ impl<A: Actor<Context = Context<A>>> Hosted<A> {
                 let place = Arc::clone(&started);
                 move || place.is_alive()
             };
-            let child = Child::new(Arc::clone(&own_name), alive, move || started.start(make()));
+            let restart = move || {
+                // Many may have found it dead before one of them had it started.
+                if !started.is_alive() {
+                    started.start(make());
+                }
+            };
+            let child = Child::new(Arc::clone(&own_name), alive, restart);
             // It never ends: its place keeps it.
             let (_, ended) = oneshot::channel();
             let adopt = Adopt { name: own_name.to_string(), arbiter, children: vec![child], ended };

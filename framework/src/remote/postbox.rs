@@ -272,6 +272,7 @@ impl Postbox {
         if count == 0 {
             return Ok(());
         }
+        let marked = self.marked;
         let inbound = self.find(target)?;
         if let Some(mailbox) = inbound.mailbox.as_ref().ok().filter(|mailbox| mailbox.confirms()) {
             let told = mailbox.tell_all(row, &inbound.teller);
@@ -281,7 +282,8 @@ impl Postbox {
                 inbound.teller.undelivered(count, &error);
             }
             self.outstanding.fetch_add(spent, Ordering::Relaxed);
-            if is_first {
+            // What its name led to before may have confirmed nothing, and wait for a mark that is passed here.
+            if is_first || marked {
                 self.told.push(target);
             }
             row.clear();
@@ -473,5 +475,88 @@ impl Handler<ClosePostbox> for Postbox {
 
     fn handle(&mut self, _: ClosePostbox, ctx: &mut Context<Self>) {
         ctx.stop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
+
+    use std::any::Any;
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::wire::Identity;
+
+    /// Confirms afterwards, as the mailbox of a hosted actor does.
+    struct Desk;
+
+    impl Mailbox for Desk {
+        fn message(&self) -> &'static str {
+            "Note"
+        }
+        fn version(&self) -> u32 {
+            1
+        }
+        fn is_alive(&self) -> bool {
+            true
+        }
+        fn why_dead(&self, _: &str) -> RemoteError {
+            unreachable!("it lives")
+        }
+        fn as_any(&self) -> &dyn Any {
+            self
+        }
+        fn tell(&self, _: &[u8], _: &Teller) -> Result<(), RemoteError> {
+            Ok(())
+        }
+        fn tell_confirmed(&self, _: &[u8], done: Done) -> Result<(), RemoteError> {
+            done.say(true);
+            Ok(())
+        }
+        fn confirms(&self) -> bool {
+            true
+        }
+        fn call(&self, _: &[u8], _: CallIn) {}
+    }
+
+    /// Trust that grows when it has been asked once.
+    struct Grows(Cell<bool>);
+
+    impl Admission for Grows {
+        fn admits(&self, _: &str) -> bool {
+            self.0.replace(true)
+        }
+        fn version(&self) -> u64 {
+            self.0.get().into()
+        }
+    }
+
+    #[actix::test]
+    async fn all_credit_is_given_back_where_an_actor_comes_within_reach_in_the_middle_of_a_batch() {
+        let peer = Identity::from_secret([7; 32]).peer();
+        let exchange = Arc::new(Exchange::new(peer, "peer".into(), || {}, Arc::new(|_| {})));
+        exchange.up(1);
+        let directory = Directory::default();
+        directory.offer("desk", Arc::new(Desk)).unwrap();
+        let mut batch = Vec::new();
+        Item::Bind { target: 0, name: "desk", message: "Note", version: 1 }.encode(None, &mut batch);
+        (0..3).for_each(|_| Item::Tell { target: 0, body: &[1] }.encode(None, &mut batch));
+        let admission = Box::new(Grows(Cell::new(false)));
+        let mut postbox = Postbox::new((Arc::clone(&exchange), 1), peer, directory, admission, None, |_| {});
+        let _postbox = Postbox::create(|ctx| {
+            postbox.batch(&Bytes::from(batch), ctx).unwrap();
+            postbox
+        });
+        let mut given_back = 0;
+        while let Some(()) = exchange.take_batch(1, |batch| {
+            let mut items = Items::new(batch);
+            while let Some((item, _)) = items.next_item().unwrap() {
+                if let Item::Consumed { tells, .. } = item {
+                    given_back += tells;
+                }
+            }
+        }) {}
+        assert_eq!(given_back, 3);
     }
 }

@@ -540,8 +540,9 @@ mod tests {
         let directory = Directory::default();
         directory.offer("desk", Arc::new(Desk)).unwrap();
         let mut batch = Vec::new();
-        Item::Bind { target: 0, name: "desk", message: "Note", version: 1 }.encode(None, &mut batch);
-        (0..3).for_each(|_| Item::Tell { target: 0, body: &[1] }.encode(None, &mut batch));
+        (0..2).for_each(|target| Item::Bind { target, name: "desk", message: "Note", version: 1 }.encode(None, &mut batch));
+        // By turns, so that no two stand side by side.
+        (0..6).for_each(|number| Item::Tell { target: number % 2, body: &[1] }.encode(None, &mut batch));
         let admission = Box::new(Grows(Cell::new(false)));
         let mut postbox = Postbox::new((Arc::clone(&exchange), 1), peer, directory, admission, None, |_| {});
         let _postbox = Postbox::create(|ctx| {
@@ -557,6 +558,6 @@ mod tests {
                 }
             }
         }) {}
-        assert_eq!(given_back, 3);
+        assert_eq!(given_back, 6);
     }
 }

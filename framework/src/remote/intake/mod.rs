@@ -11,13 +11,14 @@ mod handling;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context as Task, Poll, Waker};
 
 use actix::fut::ActorFuture;
 use actix::{Actor, AsyncContext, Context};
+use foldhash::fast::RandomState;
 
 use super::exchange::Exchange;
 use super::mailbox::{CallIn, Done};
@@ -40,9 +41,16 @@ pub(crate) struct Teller {
 
 impl Teller {
     fn is(&self, other: &Self) -> bool {
-        self.target == other.target && self.epoch == other.epoch && Arc::ptr_eq(&self.exchange, &other.exchange)
+        self.key() == other.key()
+    }
+
+    /// What tells it from others, as long as it is kept.
+    fn key(&self) -> Key {
+        (Arc::as_ptr(&self.exchange).addr(), self.epoch, self.target)
     }
 }
+
+type Key = (usize, u64, u32);
 
 /// Reads a message and has the actor handle it.
 pub(crate) type Take<A> = fn(&mut A, &mut <A as Actor>::Context, &[u8], Came<'_>);
@@ -81,6 +89,10 @@ struct Load<A: Actor> {
     calls: VecDeque<CallIn>,
     /// Each with its last entry, counted from the first that this load ever had.
     tellers: Vec<(Teller, usize)>,
+    /// Where each of these is: a peer can name one actor under many numbers.
+    places: HashMap<Key, usize, RandomState>,
+    /// The place of who told last.
+    last: usize,
 }
 
 /// What waits for one actor, whichever of its lives takes it up.
@@ -101,18 +113,22 @@ struct State<A: Actor> {
 
 impl<A: Actor> Default for Load<A> {
     fn default() -> Self {
-        Self { bytes: Vec::new(), read: 0, entries: VecDeque::new(), taken: 0, calls: VecDeque::new(), tellers: Vec::new() }
+        let (bytes, entries, calls, tellers, places) = Default::default();
+        Self { bytes, read: 0, entries, taken: 0, calls, tellers, places, last: 0 }
     }
 }
 
 impl<A: Actor> Load<A> {
     /// The place of this teller. Most messages have the one before them.
     fn teller(&mut self, teller: &Teller) -> usize {
-        let known = self.tellers.iter().rposition(|(known, _)| known.is(teller));
-        known.unwrap_or_else(|| {
-            self.tellers.push((teller.clone(), 0));
-            self.tellers.len() - 1
-        })
+        if self.tellers.get(self.last).is_none_or(|(last, _)| !last.is(teller)) {
+            let tellers = &mut self.tellers;
+            self.last = *self.places.entry(teller.key()).or_insert_with(|| {
+                tellers.push((teller.clone(), 0));
+                tellers.len() - 1
+            });
+        }
+        self.last
     }
 
     /// Makes it ready for the next ones. Buffers stay as large as they are needed.
@@ -124,6 +140,8 @@ impl<A: Actor> Load<A> {
         self.calls.shrink_to((KEPT / size_of::<CallIn>()).max(4 * entries));
         (self.read, self.taken) = (0, 0);
         self.tellers.clear();
+        self.places.clear();
+        self.places.shrink_to(KEPT / size_of::<(Key, usize)>());
     }
 }
 
@@ -179,7 +197,7 @@ impl<A: Actor<Context = Context<A>>> Intake<A> {
         let mut done = Some(done);
         // Where nobody is there any more, it is dropped, and says so.
         self.put(|load| {
-            let last = load.tellers.iter().rfind(|(known, _)| known.is(teller)).map(|&(_, last)| last - load.taken);
+            let last = load.places.get(&teller.key()).map(|&place| load.tellers[place].1 - load.taken);
             match last.and_then(|last| load.entries.get_mut(last)).filter(|last| last.done.is_none()) {
                 Some(last) => last.done = done.take(),
                 // The actor has taken it up already.

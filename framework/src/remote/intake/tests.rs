@@ -222,6 +222,31 @@ async fn what_can_not_be_read_is_told_of_and_the_next_is_handled() {
 }
 
 #[actix::test]
+async fn a_peer_that_names_one_actor_under_all_its_numbers_holds_nobody_up() {
+    let stand = Stand::new();
+    let (body, tellers) = (bytes(&Do::Note(1)), (0..1 << 16).map(|target| Teller { target, ..stand.teller.clone() }));
+    let tellers: Vec<_> = tellers.collect();
+    // The second time, each is known.
+    for teller in tellers.iter().chain(&tellers) {
+        assert!(stand.intake.tell(plain::<Noted, Do>, &body, teller));
+    }
+    let handled = Arc::new(Mutex::new(Vec::new()));
+    for teller in &tellers {
+        let (handled, target) = (Arc::clone(&handled), teller.target);
+        let done = Done::new(move |was| handled.lock().unwrap().push((target, was)));
+        stand.intake.confirm(plain::<Noted, Do>, teller, done);
+    }
+    assert_eq!(stand.confirm().await, Ok(true));
+    assert_eq!(stand.noted.all().len(), 2 << 16);
+    // An answer to what was handled later comes by a task of its own.
+    while handled.lock().unwrap().len() < 1 << 16 {
+        tokio::task::yield_now().await;
+    }
+    let expected = (0..1 << 16).map(|target| (target, true)).collect::<Vec<_>>();
+    assert!(*handled.lock().unwrap() == expected);
+}
+
+#[actix::test]
 async fn large_buffers_go_when_they_are_no_longer_needed() {
     let mut load = Load::<Noted> { bytes: vec![0; 1 << 20], ..Load::default() };
     load.empty();

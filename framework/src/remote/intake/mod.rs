@@ -5,7 +5,7 @@
 //! message at a time, none while it waits (`ctx.wait`, `AtomicResponse`), none once it stops, those of one peer in their order.
 //!
 //! Invariant: what is put in is handled, or dropped with the actor's life, which says so to whoever waits for it. The credit of
-//! those who send bounds how much is in it.
+//! those who send bounds how much is in it, and of calls that were given up [`WAITING_LIMIT`].
 
 mod handling;
 #[cfg(test)]
@@ -28,6 +28,8 @@ pub(crate) use handling::{asked, called, plain};
 /// Messages that an actor handles before others have their turn: so few that their answers leave while the next are handled, and both
 /// nodes have something to do.
 const AT_ONCE: usize = 32;
+/// Calls are turned away where so many bytes wait for one actor: who gives up calls has their credit back before they are taken up.
+const WAITING_LIMIT: usize = 64 << 20;
 /// Emptied buffers of up to so many bytes are kept, however little is in them.
 const KEPT: usize = 64 << 10;
 
@@ -131,6 +133,11 @@ impl<A: Actor> Load<A> {
         self.last
     }
 
+    /// Bytes that it takes.
+    fn size(&self) -> usize {
+        self.bytes.len() + self.entries.len() * size_of::<Entry<A>>() + self.calls.len() * size_of::<CallIn>()
+    }
+
     /// Makes it ready for the next ones. Buffers stay as large as they are needed.
     fn empty(&mut self) {
         let (bytes, entries) = (self.bytes.len(), self.taken);
@@ -206,16 +213,26 @@ impl<A: Actor<Context = Context<A>>> Intake<A> {
         });
     }
 
-    /// Puts a call in, or gives it back where nobody is there to take it.
-    pub(crate) fn call(&self, take: Take<A>, body: &[u8], call: CallIn) -> Result<(), Box<CallIn>> {
+    /// Puts a call in, or gives it back where nobody is there to take it, or where too much waits already.
+    pub(crate) fn call(&self, take: Take<A>, body: &[u8], call: CallIn) -> Result<(), (Box<CallIn>, Unfit)> {
         let mut call = Some(call);
-        self.put(|load| {
+        let is_alive = self.put(|load| {
+            if load.size() > WAITING_LIMIT {
+                return;
+            }
             load.bytes.extend_from_slice(body);
             load.calls.extend(call.take());
             load.entries.push_back(Entry { take, length: body.len(), way: Way::Called, done: None });
         });
-        call.map_or(Ok(()), |call| Err(Box::new(call)))
+        call.map_or(Ok(()), |call| Err((Box::new(call), if is_alive { Unfit::Full } else { Unfit::Dead })))
     }
+}
+
+/// Why a call was not put in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unfit {
+    Dead,
+    Full,
 }
 
 /// One life of the actor takes up what waits for it.

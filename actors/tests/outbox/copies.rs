@@ -295,6 +295,45 @@ async fn a_later_try_goes_on_from_the_copy_where_the_first_one_stood_whatever_be
 }
 
 #[tokio::test]
+async fn what_is_stored_while_the_node_stops_is_over_for_those_who_wait() {
+    within(async {
+        let world = World::new();
+        let spool = HeldSpool::open(&world.path("spool"));
+        let (lyon, paris) = (world.lyon_with(spool.clone()).await, world.paris().await);
+        let mut events = paris.events();
+        // This one keeps the node up until its source is let go.
+        let (source, go) = HeldSource::new("long", noise(3 << 20));
+        let transient = SendOptions { transient: true, ..SendOptions::default() };
+        let long = lyon.send_with("paris/files", source, transient).await.unwrap();
+        hears(&mut events, |news| matches!(news, TransferNews::Progress { .. })).await;
+        let (one, two) = (world.file("one", 1000), world.file("two", 1000));
+        let sending = tokio::spawn({
+            let lyon = lyon.clone();
+            async move { lyon.send_with("nobody/files", FileSource::open(one).unwrap(), SendOptions::default()).await }
+        });
+        while lyon.outbox().await.unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let stopping = tokio::spawn({
+            let lyon = lyon.clone();
+            async move { lyon.shutdown().await }
+        });
+        // From when on it takes nothing in, it is stopping.
+        while let Ok(transfer) = lyon.send_with("nobody/files", FileSource::open(&two).unwrap(), SendOptions::default()).await {
+            lyon.withdraw(transfer.id()).await.unwrap();
+        }
+        spool.answer(Ok(()));
+        let transfer = sending.await.unwrap().unwrap();
+        go.send(Ok(())).unwrap();
+        long.delivered().await.unwrap();
+        stopping.await.unwrap();
+        assert_eq!(transfer.delivered().await.unwrap_err().kind, FailureKind::Shutdown);
+        paris.shutdown().await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn copies_take_no_more_room_than_they_may() {
     within(async {
         let world = World::new();

@@ -10,7 +10,7 @@ use actix::{Actor, Recipient};
 use futures_util::future::Either;
 
 use super::error::{RemoteError, RemoteErrorKind};
-use super::intake::{Intake, Take, Teller};
+use super::intake::{Intake, Take, Teller, Unfit};
 use super::message::RemoteMessage;
 use super::serving::{Asked, Called, Replies, Reply, Requests, Served, undecodable};
 use crate::wire::codec::decode_message;
@@ -407,8 +407,13 @@ impl<A: Actor<Context = actix::Context<A>>> Mailbox for Berth<A> {
         if !self.streams && call.shape != Shape::Ask {
             return self.mailbox.call(body, call);
         }
-        if let Err(call) = self.intake.call(self.take, body, call) {
-            call.served.fail(&self.why_dead(&self.name));
+        match self.intake.call(self.take, body, call) {
+            Ok(()) => {}
+            Err((call, Unfit::Dead)) => call.served.fail(&self.why_dead(&self.name)),
+            Err((call, Unfit::Full)) => {
+                let text = format!("too much waits for the actor {:?}: ask it less at a time, or later", self.name);
+                call.served.fail(&RemoteError::new(RemoteErrorKind::Full, text));
+            }
         }
     }
 }

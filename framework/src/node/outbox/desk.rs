@@ -198,6 +198,9 @@ impl Outbox {
                 // Nothing need be held open for a try that has not begun: the copy is read again, and the try counted then.
                 held.entry.tries = 0;
             }
+            if self.stopping {
+                held.state.end(Err(stored_for_later()));
+            }
             self.schedule.wait(held.entry.next_hop(), held.entry.created, id, Instant::now());
             self.set_free(id, ctx);
         }
@@ -333,10 +336,14 @@ impl Handler<Halt> for Outbox {
     fn handle(&mut self, _: Halt, _: &mut Context<Self>) {
         self.stopping = true;
         for held in self.entries.values().filter(|held| held.entry.is_open() && !held.busy) {
-            let text = "the node stopped; the delivery is stored, and goes on when the node is started again";
-            held.state.end(Err(Failure::new(FailureKind::Shutdown, text)));
+            held.state.end(Err(stored_for_later()));
         }
     }
+}
+
+fn stored_for_later() -> Failure {
+    let text = "the node stopped; the delivery is stored, and goes on when the node is started again";
+    Failure::new(FailureKind::Shutdown, text)
 }
 
 impl std::fmt::Debug for Deposit {

@@ -5,7 +5,7 @@
 //! message at a time, none while it waits (`ctx.wait`, `AtomicResponse`), none once it stops, those of one peer in their order.
 //!
 //! Invariant: what is put in is handled, or dropped with the actor's life, which says so to whoever waits for it. The credit of
-//! those who send bounds how much is in it.
+//! those who send bounds how much is in it, and of calls that were given up [`WAITING_LIMIT`].
 
 mod handling;
 #[cfg(test)]
@@ -31,6 +31,8 @@ const AT_ONCE: usize = 32;
 const TOLD: usize = 4;
 /// Among so many tellers the one of a message is looked for: a peer that gives one name many numbers must not make that long.
 const LATELY: usize = 16;
+/// Calls are turned away where so many bytes wait for one actor: who gives up calls has their credit back before they are taken up.
+const WAITING_LIMIT: usize = 64 << 20;
 /// Emptied buffers of up to so many bytes are kept, however little is in them.
 const KEPT: usize = 64 << 10;
 /// Larger ones are, until so many times in a row a quarter would have done.
@@ -134,6 +136,11 @@ impl<A: Actor> Load<A> {
         })
     }
 
+    /// Bytes that it takes.
+    fn size(&self) -> usize {
+        self.bytes.len() + self.entries.len() * size_of::<Entry<A>>() + self.calls.len() * size_of::<CallIn>()
+    }
+
     /// Makes it ready for the next ones. Buffers that have long been larger than they need be get smaller.
     fn empty(&mut self) {
         let is_much_larger = |capacity: usize, used: usize, each: usize| capacity * each > KEPT.max(4 * used * each);
@@ -216,16 +223,26 @@ impl<A: Actor<Context = Context<A>>> Intake<A> {
         });
     }
 
-    /// Puts a call in, or gives it back where nobody is there to take it.
-    pub(crate) fn call(&self, take: Take<A>, body: &[u8], call: CallIn) -> Result<(), Box<CallIn>> {
+    /// Puts a call in, or gives it back where nobody is there to take it, or where too much waits already.
+    pub(crate) fn call(&self, take: Take<A>, body: &[u8], call: CallIn) -> Result<(), (Box<CallIn>, Unfit)> {
         let mut call = Some(call);
-        self.put(|load| {
+        let is_alive = self.put(|load| {
+            if load.size() > WAITING_LIMIT {
+                return;
+            }
             load.bytes.extend_from_slice(body);
             load.calls.extend(call.take());
             load.entries.push_back(Entry { take, length: body.len(), way: Way::Called, done: None });
         });
-        call.map_or(Ok(()), |call| Err(Box::new(call)))
+        call.map_or(Ok(()), |call| Err((Box::new(call), if is_alive { Unfit::Full } else { Unfit::Dead })))
     }
+}
+
+/// Why a call was not put in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unfit {
+    Dead,
+    Full,
 }
 
 /// One life of the actor takes up what waits for it.

@@ -113,13 +113,17 @@ impl Stand {
     }
 
     fn call(&self, call: u64, message: &Do) {
+        assert!(self.put_call(call, &bytes(message)).is_ok());
+    }
+
+    fn put_call(&self, call: u64, body: &[u8]) -> Result<(), Unfit> {
         let exchange = Arc::clone(&self.teller.exchange);
         exchange.serve(1, call, 8, None, false).unwrap();
         let given_up_before = exchange.given_up_calls();
         let (name, caller) = ("noted".into(), peer());
         let served = crate::remote::serving::Served { exchange, epoch: 1, call, name, caller, trace: None, over: false, given_up_before };
         let call = CallIn { shape: Shape::Ask, served, room: None, coming: None };
-        assert!(self.intake.call(plain::<Noted, Do>, &bytes(message), call).is_ok());
+        self.intake.call(plain::<Noted, Do>, body, call).map_err(|(_, unfit)| unfit)
     }
 
     /// What has been said to the peer: of each call its answer or error, of what was not delivered how many.
@@ -220,6 +224,24 @@ async fn what_can_not_be_read_is_told_of_and_the_next_is_handled() {
     assert_eq!(confirmed, Ok(true));
     let undecodable = RemoteErrorKind::Undecodable.code();
     assert_eq!((stand.noted.all(), stand.said()), (vec![1], vec![(1, Err(undecodable)), (1, Err(undecodable))]));
+}
+
+#[actix::test]
+async fn calls_that_are_given_up_as_soon_as_they_are_made_fill_no_memory() {
+    let stand = Stand::new();
+    let (body, mut refused) = (vec![0; 1 << 20], 0);
+    // The actor does not get its turn meanwhile.
+    for call in 0..100 {
+        refused += u32::from(stand.put_call(call, &body) == Err(Unfit::Full));
+        stand.teller.exchange.on_cancel(1, call);
+    }
+    assert!(stand.intake.state().waiting.size() <= WAITING_LIMIT + body.len() + 4096);
+    assert_eq!(refused, 36);
+    assert!(stand.tell(&Do::Note(1)), "what is told has its own bounds");
+    assert_eq!(stand.confirm().await, Ok(true));
+    stand.call(100, &Do::Note(2));
+    assert_eq!(stand.confirm().await, Ok(true));
+    assert_eq!(stand.noted.all(), [1, 2]);
 }
 
 #[actix::test]

@@ -103,6 +103,28 @@ async fn content_is_on_its_way_while_it_is_copied_and_send_returns_when_both_are
 }
 
 #[tokio::test]
+async fn what_is_taken_out_while_it_is_copied_does_not_wait_for_its_end() {
+    within(async {
+        let world = World::new();
+        let (lyon, paris) = (world.lyon_with(spool(&world)).await, world.paris().await);
+        let mut events = paris.events();
+        let (never, sending) = held(&world, &lyon).await;
+        hears(&mut events, |news| matches!(news, TransferNews::Progress { bytes, .. } if *bytes >= 1 << 20)).await;
+        let id = lyon.outbox().await.unwrap()[0].0;
+        lyon.withdraw(id).await.unwrap();
+        let error = sending.await.unwrap().unwrap_err();
+        assert!(matches!(error, SendError::Outbox(OutboxError::Withdrawn)), "{error}");
+        hears(&mut events, |news| matches!(news, TransferNews::Failed { .. })).await;
+        assert!(entry(&lyon, id).await.is_none() && !world.has_arrived("letter"));
+        drop(never);
+        lyon.shutdown().await;
+        paris.shutdown().await;
+        assert_eq!(left(&world), <[PathBuf; 0]>::default());
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn content_that_changes_while_it_is_copied_is_neither_stored_nor_delivered() {
     within(async {
         let world = World::new();
@@ -231,31 +253,6 @@ async fn what_can_t_be_stored_is_taken_back_from_a_receiver_who_has_part_of_it()
             }
             Ok(_) => assert!(world.has_arrived("letter")),
         }
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_delivery_that_is_taken_out_while_it_is_copied_is_gone() {
-    within(async {
-        let world = World::new();
-        let (lyon, paris) = (world.lyon_with(spool(&world)).await, world.paris().await);
-        let mut events = paris.events();
-        let (go, sending) = held(&world, &lyon).await;
-        let id = hears(&mut events, |news| matches!(news, TransferNews::Progress { .. })).await;
-        let taken_out = tokio::spawn({
-            let lyon = lyon.clone();
-            async move { lyon.withdraw(id).await }
-        });
-        hears(&mut events, |news| matches!(news, TransferNews::Failed { .. })).await;
-        go.send(Ok(())).unwrap();
-        taken_out.await.unwrap().unwrap();
-        let transfer = sending.await.unwrap().unwrap();
-        assert_eq!(transfer.delivered().await.unwrap_err().kind, FailureKind::Cancelled);
-        assert_eq!(lyon.outbox().await.unwrap().len(), 0);
-        lyon.shutdown().await;
-        paris.shutdown().await;
-        assert_eq!((left(&world), world.arrived()), (vec![], 0));
     })
     .await;
 }

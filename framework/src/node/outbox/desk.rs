@@ -98,6 +98,9 @@ pub enum OutboxError {
     /// The content could not be copied.
     #[error(transparent)]
     Copy(#[from] CopyingError),
+    /// Somebody took it out meanwhile.
+    #[error("the delivery was taken out of the outbox before it was stored")]
+    Withdrawn,
     /// The spool failed: nothing was stored.
     #[error("the delivery could not be stored: {0}")]
     Store(#[from] io::Error),
@@ -136,17 +139,27 @@ impl Handler<Deposit> for Outbox {
             (Arc::clone(&self.spool), Arc::clone(&self.shared), self.used(), self.shared.config.outbox_bytes);
         let goes_at_once = source.is_some() && matches!(keeping, Keeping::Copying(..));
         let (hop, created) = (entry.next_hop(), entry.created);
-        let held = Held { source, busy: true, storing: Some(Storing::default()), ..Held::new(entry.clone(), state) };
+        let (stop, stopped) = oneshot::channel();
+        let storing = Storing { stop: Some(stop), ..Storing::default() };
+        let held = Held { source, busy: true, storing: Some(storing), ..Held::new(entry.clone(), state) };
         self.entries.insert(id, held);
         if goes_at_once {
             self.schedule.wait(hop, created, id, Instant::now());
             self.try_what_is_due(ctx);
         }
         let stored = async move {
-            match keeping {
-                Keeping::Nothing => {}
-                Keeping::Packing(order) => packed(&shared, *order, &mut entry, used, limit).await?,
-                Keeping::Copying(file, done) => copied(done.await?, &file, &mut entry, used, limit)?,
+            let kept = async {
+                match keeping {
+                    Keeping::Nothing => Ok(()),
+                    Keeping::Packing(order) => packed(&shared, *order, &mut entry, used, limit).await,
+                    Keeping::Copying(file, done) => copied(done.await?, &file, &mut entry, used, limit),
+                }
+            };
+            tokio::select! {
+                biased;
+                kept = kept => kept?,
+                // Content that never ends would be waited for, for ever.
+                Ok(()) = stopped => return Err(OutboxError::Withdrawn),
             }
             let record = Change::Put { table: TABLE, key: id.as_bytes().to_vec(), value: entry.encode()? };
             write_to(spool, vec![record]).await?;

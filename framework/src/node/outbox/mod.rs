@@ -87,6 +87,8 @@ struct Held {
 /// What has happened to a delivery before it was stored: its first try may be under way while its content is copied.
 #[derive(Default)]
 struct Storing {
+    /// Has what is done before the record is written given up.
+    stop: Option<oneshot::Sender<()>>,
     /// How the first try ended.
     ended: Option<TryEnded>,
     /// It could not be stored: whoever waits is answered when the first try has ended.

@@ -70,6 +70,10 @@ impl Outbox {
             OrderKind::Cancel if !held.entry.is_open() => unfit("is over already; drop it to forget it"),
             OrderKind::Cancel if held.busy => {
                 held.cancelled.set(true);
+                if let Some(stop) = held.storing.as_mut().and_then(|storing| storing.stop.take()) {
+                    // Where that is over already, the record is being written, and removed again.
+                    let _ = stop.send(());
+                }
                 self.hub.do_send(signals::Command { transfer: id, what: signals::Order::Cancel });
                 Ok(Obeyed::Ending(Arc::clone(&held.state)))
             }

@@ -212,7 +212,7 @@ impl Handler<TryEnded> for Outbox {
         self.schedule.ended(peer, reached, Instant::now(), jitter());
         match held.storing.as_mut() {
             None => self.judge(ended, ctx),
-            Some(Storing { failed: None, ended: early }) => *early = Some(ended),
+            Some(Storing { failed: None, ended: early, .. }) => *early = Some(ended),
             Some(Storing { failed, .. }) => {
                 if let Some((error, answer)) = failed.take() {
                     self.answer_unstored(ended.id, Some(ended), error, answer, ctx);

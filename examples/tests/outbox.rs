@@ -301,6 +301,25 @@ fn the_doctor_sets_aside_what_is_damaged_and_the_rest_goes_on() {
     assert!(listed.code == 0 && listed.events.iter().all(|entry| entry["transfer"] == stored["transfer"]), "{:?}", listed.events);
 }
 
+#[test]
+fn the_doctor_names_the_delivery_whose_copy_is_gone_or_cut_off() {
+    let (world, proxy) = (World::new(), Proxy::new());
+    let ticket = ticket_by(&world, &proxy);
+    let stored = world.store(&world.file("letter", 300_000), &ticket, &["--copy"]);
+    let copy = fs::read_dir(world.spool("lyon").join("bulk")).unwrap().next().unwrap().unwrap().path();
+    assert_eq!(doctor(&world, &[]).code, 0);
+    let whole = fs::read(&copy).unwrap();
+    fs::write(&copy, &whole[..whole.len() - 1]).unwrap();
+    let cut_off = doctor(&world, &[]);
+    assert_eq!((cut_off.code, severities(&cut_off)), (6, vec!["damage"]));
+    fs::remove_file(&copy).unwrap();
+    let gone = doctor(&world, &[]);
+    assert_eq!((gone.code, severities(&gone)), (6, vec!["damage"]));
+    assert!(text(gone.event("finding"), "what").contains(stored["transfer"].as_str().unwrap()), "{:?}", gone.events);
+    assert_eq!(world.run("lyon", ["outbox", "cancel", stored["transfer"].as_str().unwrap()]).code, 0);
+    assert_eq!(doctor(&world, &[]).code, 0);
+}
+
 /// Everything behind the first page of a database is something else.
 fn damage(database: &Path) {
     let mut bytes = fs::read(database).unwrap();

@@ -5,8 +5,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use estafette::NodeConfig;
 use estafette::node::{OutboxEntry, Store, Unreadable};
+use estafette::{NodeConfig, TransferId};
 use estafette_actors::spool::{Report, Spool};
 
 use super::{Finding, Severity, keys, references};
@@ -95,6 +95,9 @@ fn records(folder: &Path, repair: bool, findings: &mut Vec<Finding>) -> io::Resu
     }
     let entries = OutboxEntry::all(&spool)?;
     findings.extend(references::gone(&entries));
+    if let Some(folder) = spool.folder() {
+        findings.extend(entries.iter().filter_map(|(id, entry)| content(folder, *id, entry)));
+    }
     let packages: HashSet<&str> = entries.iter().filter_map(|(_, entry)| entry.file()).collect();
     for file in spool.folder().map_or_else(|| Ok(Vec::new()), files)? {
         let known = file.file_name().and_then(|name| name.to_str()).is_some_and(|name| packages.contains(name));
@@ -103,6 +106,20 @@ fn records(folder: &Path, repair: bool, findings: &mut Vec<Finding>) -> io::Resu
         }
     }
     Ok(())
+}
+
+/// What is wrong with the file that a delivery's content was put into, as far as that can be told without its key: a changed byte shows
+/// when it is read to be sent.
+fn content(folder: &Path, id: TransferId, entry: &OutboxEntry) -> Option<Finding> {
+    let path = folder.join(entry.file().filter(|_| entry.is_open())?);
+    let what = match fs::metadata(&path) {
+        Ok(metadata) if metadata.len() == entry.bytes() => return None,
+        Ok(metadata) => format!("it has {} bytes instead of {}", metadata.len(), entry.bytes()),
+        Err(error) => error.to_string(),
+    };
+    let what = format!("the content of the delivery {id} is damaged: {what}");
+    let advice = format!("take the delivery out, and send it again: estafette outbox cancel {id}");
+    Some(Finding::at(Severity::Damage, &path, what, advice))
 }
 
 /// Whether it is a package that has come in part, and whose sender may still go on with it.

@@ -155,8 +155,8 @@ impl OutboxEntry {
         self.via.unwrap_or(self.peer)
     }
 
-    /// Bytes it takes in the spool's folder.
-    pub(crate) fn bytes(&self) -> u64 {
+    /// Bytes it takes in the spool's folder, as long as it is still to be delivered.
+    pub fn bytes(&self) -> u64 {
         match &self.content {
             Kept::Package { bytes, .. } | Kept::Copy { bytes, .. } if self.is_open() => *bytes,
             _ => 0,

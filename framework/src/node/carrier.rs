@@ -19,7 +19,7 @@ use super::package::{OpenInbox, OpenedInbox, PackageOffer, UnpackOrder};
 use super::shared::NodeShared;
 use super::trust::now;
 use crate::delivery::{DigestFold, Failure, FailureKind, Subtree, TransferId};
-use crate::node::handle::TransferState;
+use crate::node::transfer::TransferState;
 use crate::pipeline::{Committed, Enclosed, Journal, Offer, Placement, Progress, Refusal, Resumed, Sink, SinkError, Summary};
 use crate::wire::PeerId;
 use crate::wire::package::PackageLabel;

@@ -1,5 +1,7 @@
 //! What a node tells those who watch it.
 
+use tokio::sync::{broadcast, watch};
+
 use crate::delivery::{Content, Failure, Receipt, TransferId};
 use crate::pipeline::Skipped;
 use crate::wire::PeerId;
@@ -121,4 +123,44 @@ pub enum TransferNews {
         /// Why.
         failure: Failure,
     },
+}
+
+/// A subscription to events. One that is read too slowly misses the oldest.
+#[derive(Debug)]
+pub struct EventStream {
+    pub(super) events: broadcast::Receiver<NodeEvent>,
+    /// The node's handles keep the channel open after the node has stopped.
+    pub(super) stopped: watch::Receiver<bool>,
+    pub(super) only: Option<TransferId>,
+}
+
+impl EventStream {
+    /// The next event; `None` when the node has stopped.
+    pub async fn next(&mut self) -> Option<NodeEvent> {
+        loop {
+            let event = tokio::select! {
+                biased;
+                event = self.events.recv() => event,
+                _ = self.stopped.wait_for(|stopped| *stopped) => return None,
+            };
+            match event {
+                Ok(event) if self.is_for_us(&event) => return Some(event),
+                Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Err(broadcast::error::RecvError::Closed) => return None,
+            }
+        }
+    }
+
+    /// The next event of a transfer; `None` when the node has stopped.
+    pub async fn next_news(&mut self) -> Option<TransferNews> {
+        loop {
+            if let NodeEvent::Transfer(event) = self.next().await? {
+                return Some(event.news);
+            }
+        }
+    }
+
+    fn is_for_us(&self, event: &NodeEvent) -> bool {
+        self.only.is_none_or(|id| matches!(event, NodeEvent::Transfer(event) if event.transfer == id))
+    }
 }

@@ -30,15 +30,16 @@ mod runner;
 mod session;
 mod shared;
 mod store;
+mod transfer;
 mod transport;
 mod trust;
 
 pub use builder::{NodeBuilder, StartError};
 pub use config::{ConfigError, NodeConfig, RelayQuota};
 pub use copy::{Copied, Copies, CopyOrder, Copying, CopyingError};
-pub use events::{Direction, NodeEvent, TransferEvent, TransferNews};
+pub use events::{Direction, EventStream, NodeEvent, TransferEvent, TransferNews};
 pub use file_store::FileStore;
-pub use handle::{Destination, EventStream, Node, SendError, TransferHandle, TransferStatus};
+pub use handle::{Destination, Node, SendError};
 #[cfg(feature = "test-util")]
 pub use held::Held;
 pub use inspect::Unreadable;
@@ -49,6 +50,7 @@ pub use outbox::{OutboxEntry, OutboxError, OutboxState};
 pub use package::{OpenInbox, OpenedInbox, PackError, PackOrder, PackageOffer, PackageReport, Packages, Packed, UnpackOrder, Unpacked};
 pub use session::signals::SendOptions;
 pub use store::{Change, Hold, MemoryStore, Store};
+pub use transfer::{TransferHandle, TransferStatus};
 pub use transport::{Connection, Io, Listener, Transport};
 pub use trust::{Trust, TrustError, TrustedPeer};
 pub(crate) use trust::{now, random32};

@@ -11,9 +11,9 @@ use tokio::sync::oneshot;
 
 use super::{Expected, Held, Kept, Outbox, OutboxEntry, OutboxState, Storing, TABLE, TryEnded, write_to};
 use crate::delivery::{Content, Failure, FailureKind, TransferId};
-use crate::node::handle::TransferState;
 use crate::node::session::signals;
 use crate::node::shared::NodeShared;
+use crate::node::transfer::TransferState;
 use crate::node::{Change, Copied, CopyOrder, Copying, CopyingError, PackError, PackOrder, Packed, RelayQuota};
 use crate::pipeline::Source;
 

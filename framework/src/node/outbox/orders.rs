@@ -8,8 +8,8 @@ use tokio::sync::oneshot;
 
 use super::{Outbox, OutboxError, OutboxState, Written};
 use crate::delivery::{FailureKind, TransferId};
-use crate::node::handle::TransferState;
 use crate::node::session::signals;
+use crate::node::transfer::TransferState;
 
 /// Do this with one delivery.
 #[derive(Debug, Message)]

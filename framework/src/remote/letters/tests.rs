@@ -249,7 +249,7 @@ async fn a_letter_waits_for_its_window_and_all_that_is_not_over_is_said_again_in
     assert_eq!(world.said().1, [1]);
     let log = world.letters.list()[0].id.log;
     world.letters.said(PEER, world.epoch, (log, 1), (0, "")).unwrap();
-    assert_eq!(world.said().1, [], "it is under way until it is over");
+    assert!(world.said().1.is_empty(), "it is under way until it is over");
     world.letters.said(PEER, world.epoch, (log, 1), (1, "")).unwrap();
     assert_eq!(world.said().1, [2, 3]);
     world.settle().await;

@@ -1,0 +1,245 @@
+//! Beginning a delivery: where it goes, how its content is kept, and why it may not begin.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::Node;
+use crate::delivery::{Content, ContentKind, TransferId};
+use crate::node::hub::SendTo;
+use crate::node::outbox::{Deposit, Given, Kept, OutboxEntry, OutboxError, OutboxState};
+use crate::node::session::signals::{Know, SendOptions, Start};
+use crate::node::shared::NodeShared;
+use crate::node::transfer::{TransferHandle, TransferState, Unsettled};
+use crate::node::trust::now;
+use crate::node::{ConfigError, CopyOrder, NodeConfig, PackOrder};
+use crate::pipeline::{Compression, Source};
+use crate::wire::{PeerId, Ticket};
+
+/// Where a delivery goes.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Destination {
+    /// `"peer/inbox"`: a trusted peer's name, and an inbox there.
+    Named(String),
+    /// A trusted peer's inbox.
+    Peer(PeerId, String),
+    /// Where a ticket leads.
+    Ticket(Ticket),
+}
+
+impl From<&str> for Destination {
+    fn from(name: &str) -> Self {
+        Self::Named(name.to_owned())
+    }
+}
+
+impl From<Ticket> for Destination {
+    fn from(ticket: Ticket) -> Self {
+        Self::Ticket(ticket)
+    }
+}
+
+/// Why a delivery was not begun.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The name does not say where.
+    #[error("{given:?} is no destination: \"peer/inbox\" is wanted, with the name of a trusted peer; known are: {known}")]
+    Unknown {
+        /// What was given.
+        given: String,
+        /// The names of trusted peers.
+        known: String,
+    },
+    /// An option can't work.
+    #[error(transparent)]
+    Options(#[from] ConfigError),
+    /// A stage is not registered here.
+    #[error(transparent)]
+    Stages(#[from] crate::supervise::RegistryError),
+    /// The source panicked when it was asked what it is.
+    #[error("the source panicked when it was asked what it is; see the log")]
+    SourcePanicked,
+    /// The operating system gave no thread.
+    #[error("no thread could be started to look at the source: {0}")]
+    Thread(std::io::Error),
+    /// A relay carries packages, and this node makes none.
+    #[error("only a node with a spool that has a folder can send through a relay, and not what is transient: give it one with `.spool(…)`")]
+    NoPackages,
+    /// Nothing keeps a copy.
+    #[error("only a node with a spool that has a folder can keep a copy of what it sends, and not of what is transient")]
+    NoCopies,
+    /// It could not be stored.
+    #[error(transparent)]
+    Outbox(#[from] OutboxError),
+    /// The node has stopped.
+    #[error("the node has been shut down")]
+    Stopped,
+}
+
+impl Node {
+    /// Begins a delivery. Returns when it is safely stored, so that this process may die (`stored`); without a spool, and for
+    /// content that can't be found again, when this node has it (`accepted`). It goes on by itself, and the handle tells how.
+    pub async fn send(&self, to: impl Into<Destination>, source: impl Source) -> Result<TransferHandle, SendError> {
+        self.send_with(to, source, SendOptions::default()).await
+    }
+
+    /// [`Node::send`] with options of its own.
+    pub async fn send_with(
+        &self,
+        to: impl Into<Destination>,
+        source: impl Source,
+        options: SendOptions,
+    ) -> Result<TransferHandle, SendError> {
+        let shared = &self.0.shared;
+        let (peer, inbox, know) = self.resolve(to.into())?;
+        if let Some(size) = options.chunk_size {
+            NodeConfig { chunk_size: size, window: usize::MAX, pool: usize::MAX, ..shared.config.clone() }.check()?;
+        }
+        shared.registry.sending(&options.stages, crate::wire::Suite::XSALSA20_POLY1305)?;
+        let expiry = options.expiry.unwrap_or(shared.config.expiry);
+        NodeConfig { expiry, ..shared.config.clone() }.check()?;
+        let id = TransferId::random();
+        let (source, content) = look_at(source).await?;
+        let created = now();
+        let expires = created + expiry.as_secs();
+        let refers = options.via.is_none() && !options.copy;
+        let kept = source.reference().filter(|reference| refers && shared.registry.can_reopen(&reference.kind));
+        let folder = shared.spool.as_ref().and_then(|spool| spool.folder());
+        let in_folder = folder.filter(|_| kept.is_none());
+        // A relay carries packages; for this node's own eyes a copy will do.
+        let packs = in_folder.is_some() && options.via.is_some() && shared.registry.packages_in_use().is_ok();
+        let copies = in_folder.is_some() && options.via.is_none() && shared.registry.copies_in_use().is_ok();
+        if options.via.is_some() && (options.transient || !packs || self.0.outbox.is_none()) {
+            return Err(SendError::NoPackages);
+        }
+        if options.copy && (options.transient || !(packs || copies) || self.0.outbox.is_none()) {
+            return Err(SendError::NoCopies);
+        }
+        if let (Some(outbox), false, true) = (&self.0.outbox, options.transient, packs || copies || kept.is_some()) {
+            let Know { addresses, token } = know;
+            let file = format!("{}.{}", id.to_hex(), if packs { "package" } else { "copy" });
+            let chunk_size = options.chunk_size.unwrap_or(shared.config.chunk_size);
+            let compression = options.compression.unwrap_or(shared.config.compression);
+            let entry = OutboxEntry {
+                peer,
+                via: options.via,
+                relayed_for: None,
+                inbox: inbox.clone(),
+                // What a relay carries is dialled nowhere else.
+                addresses: if options.via.is_some() { Vec::new() } else { addresses },
+                token: token.map(Into::into).filter(|_| options.via.is_none()),
+                content: match kept {
+                    Some(reference) => reference.into(),
+                    None if packs => Kept::Package { file: file.clone(), bytes: 0 },
+                    None => Kept::Copy { file: file.clone(), bytes: content.length.unwrap_or(0) },
+                },
+                expected: None,
+                name: content.name.to_string(),
+                length: content.length,
+                chunk_size: options.chunk_size,
+                // A package is compressed inside.
+                compressed: if packs { Some(false) } else { options.compression.map(|compression| compression == Compression::Snappy) },
+                stages: if packs { Vec::new() } else { options.stages.clone() },
+                created,
+                expires,
+                tries: if packs { 0 } else { 1 },
+                state: OutboxState::Stored,
+                last_failure: None,
+                heard: None,
+            };
+            let state = Arc::new(TransferState::stored(id, peer));
+            let given = match in_folder {
+                None => Given::Source(source, content),
+                Some(folder) if copies => {
+                    let (identity, file) = (shared.identity.clone(), folder.join(file));
+                    let (source, twin) = with_twin(shared, source, &content).await?;
+                    Given::Copy(Box::new(CopyOrder { source, twin, content, identity, transfer: id, file }))
+                }
+                Some(folder) => {
+                    let order = PackOrder {
+                        source,
+                        content,
+                        identity: shared.identity.clone(),
+                        receiver: peer,
+                        transfer: id,
+                        chunk_size,
+                        compression,
+                        stages: options.stages,
+                        inbox,
+                        created,
+                        expires,
+                        token: token.map(Into::into),
+                        file: folder.join(file),
+                        registry: shared.registry.clone(),
+                    };
+                    Given::Pack(Box::new(order))
+                }
+            };
+            let deposit = Deposit { id, entry, given, state: Arc::clone(&state), quota: None };
+            outbox.send(deposit).await.map_err(|_| SendError::Stopped)??;
+            return Ok(TransferHandle { state, node: self.clone() });
+        }
+        let state = Arc::new(TransferState::new(id, peer));
+        let start = Start { source, content, inbox, options, attempt: 0, created, expires, state: Unsettled(Arc::clone(&state)) };
+        self.0.hub.send(SendTo { peer, know, start }).await.map_err(|_| SendError::Stopped)?;
+        Ok(TransferHandle { state, node: self.clone() })
+    }
+
+    fn resolve(&self, to: Destination) -> Result<(PeerId, String, Know), SendError> {
+        match to {
+            Destination::Peer(peer, inbox) => Ok((peer, inbox, Know::default())),
+            Destination::Ticket(ticket) => {
+                let know = Know { addresses: ticket.addresses().to_vec(), token: Some(*ticket.token().expose()) };
+                Ok((ticket.peer(), ticket.inbox().to_owned(), know))
+            }
+            Destination::Named(given) => {
+                let found = given.split_once('/').and_then(|(name, inbox)| Some((self.trust().named(name)?.0, inbox.to_owned())));
+                found.map(|(peer, inbox)| (peer, inbox, Know::default())).ok_or_else(|| {
+                    let names: Vec<_> = self.trust().list().into_iter().map(|(_, peer)| peer.name).collect();
+                    SendError::Unknown { given, known: if names.is_empty() { "none".into() } else { names.join(", ") } }
+                })
+            }
+        }
+    }
+}
+
+/// Asks a source what it is, on a thread of its own: a tree counts its entries for that.
+async fn look_at(source: impl Source) -> Result<(Box<dyn Source>, Content), SendError> {
+    on_a_thread(move || {
+        let content = source.content();
+        (Box::new(source) as Box<dyn Source>, content)
+    })
+    .await
+}
+
+/// A source of a file, and another one of the same version of it, if that can be found and told.
+async fn with_twin(
+    shared: &Arc<NodeShared>,
+    source: Box<dyn Source>,
+    content: &Content,
+) -> Result<(Box<dyn Source>, Option<Box<dyn Source>>), SendError> {
+    if !matches!(content.kind, ContentKind::File { .. }) {
+        return Ok((source, None));
+    }
+    let (shared, content) = (Arc::clone(shared), content.clone());
+    on_a_thread(move || {
+        let twin = source.reference().and_then(|reference| shared.registry.reopen(&reference).ok());
+        let version = source.version();
+        let twin = twin.filter(|twin| version.is_some() && twin.version() == version && twin.content() == content);
+        (source, twin)
+    })
+    .await
+}
+
+/// Does what may block, and may panic, as sources do.
+async fn on_a_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, SendError> {
+    let (done, is_done) = oneshot::channel();
+    let work = move || {
+        // Whoever asked may be gone.
+        let _ = done.send(work());
+    };
+    std::thread::Builder::new().name("estafette-look".into()).spawn(work).map_err(SendError::Thread)?;
+    is_done.await.map_err(|_| SendError::SourcePanicked)
+}

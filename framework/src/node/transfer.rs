@@ -1,0 +1,210 @@
+//! A delivery under way: its state, and the handle of whoever sent it.
+
+use std::sync::{Arc, OnceLock};
+
+use tokio::sync::watch;
+
+use super::events::EventStream;
+use super::handle::Node;
+use super::session::signals::Outcome;
+use crate::delivery::{Failure, Receipt, TransferId};
+use crate::pipeline::SourceReport;
+use crate::wire::PeerId;
+
+/// What a transfer has come to.
+#[derive(Clone, Debug, Default)]
+pub struct TransferStatus {
+    /// Whether it is in the outbox, so that it outlives this process.
+    pub stored: bool,
+    /// Whether the receiver has accepted it.
+    pub started: bool,
+    /// Bytes of content that have arrived.
+    pub bytes: u64,
+    /// Bytes there are, where that is known.
+    pub total: Option<u64>,
+    /// What the source had to say when it was read to its end.
+    pub report: SourceReport,
+    /// Whether the receiving application has said that it is done with it.
+    pub processed: bool,
+    /// How it ended, if it has.
+    pub outcome: Option<Result<Receipt, Failure>>,
+}
+
+/// The state of a transfer, shared between its session and its handles.
+#[derive(Debug)]
+pub(crate) struct TransferState {
+    pub(crate) id: TransferId,
+    peer: PeerId,
+    status: watch::Sender<TransferStatus>,
+    /// The stored delivery that this is a try at.
+    stored: Option<Arc<TransferState>>,
+    /// What will prove that it was processed.
+    proof: OnceLock<[u8; 32]>,
+    enclosed: OnceLock<Receipt>,
+}
+
+impl TransferState {
+    pub(super) fn new(id: TransferId, peer: PeerId) -> Self {
+        Self {
+            id,
+            peer,
+            status: watch::channel(TransferStatus::default()).0,
+            stored: None,
+            proof: OnceLock::new(),
+            enclosed: OnceLock::new(),
+        }
+    }
+
+    /// The state of a delivery in the outbox.
+    pub(crate) fn stored(id: TransferId, peer: PeerId) -> Self {
+        let state = Self::new(id, peer);
+        state.update(|status| status.stored = true);
+        state
+    }
+
+    /// The state of a try at a delivery in the outbox.
+    pub(crate) fn for_try(stored: &Arc<Self>) -> Self {
+        Self { stored: Some(Arc::clone(stored)), ..Self::new(stored.id, stored.peer) }
+    }
+
+    pub(crate) fn set_proof(&self, proof: [u8; 32]) {
+        // Set once: a try is delivered once.
+        let _ = self.proof.set(proof);
+    }
+
+    /// Notes the word about what was in a package.
+    pub(crate) fn set_enclosed(&self, receipt: Receipt) {
+        // Set once: a try is delivered once.
+        let _ = self.enclosed.set(receipt);
+    }
+
+    pub(crate) fn enclosed(&self) -> Option<Receipt> {
+        self.enclosed.get().cloned()
+    }
+
+    pub(crate) fn proof(&self) -> [u8; 32] {
+        self.proof.get().copied().unwrap_or_default()
+    }
+
+    pub(crate) fn is_try(&self) -> bool {
+        self.stored.is_some()
+    }
+
+    pub(crate) fn update(&self, change: impl Fn(&mut TransferStatus)) {
+        if let Some(stored) = &self.stored {
+            stored.status.send_modify(&change);
+        }
+        self.status.send_modify(change);
+    }
+
+    /// Waits for the end.
+    pub(crate) async fn outcome(&self) -> Outcome {
+        let mut status = self.status.subscribe();
+        let ended = status.wait_for(|status| status.outcome.is_some()).await;
+        let outcome = ended.ok().and_then(|status| status.outcome.clone());
+        outcome.unwrap_or_else(|| Err(Failure::new(crate::delivery::FailureKind::Shutdown, "the node stopped")))
+    }
+
+    /// Notes progress; whether there was any.
+    pub(crate) fn progressed(&self, bytes: u64, total: Option<u64>) -> bool {
+        if let Some(stored) = &self.stored {
+            stored.progressed(bytes, total);
+        }
+        self.status.send_if_modified(|status| {
+            let more = bytes > status.bytes;
+            (status.bytes, status.total) = (bytes.max(status.bytes), total);
+            more
+        })
+    }
+
+    pub(crate) fn end(&self, outcome: Outcome) {
+        self.status.send_modify(|status| {
+            if let Ok(receipt) = &outcome {
+                (status.bytes, status.total) = (receipt.length, Some(receipt.length));
+            }
+            status.outcome.get_or_insert(outcome);
+        });
+    }
+}
+
+/// A transfer whose end has to be told. Dropped before that, with its session or on the way there, it tells that it failed, so
+/// that nobody waits for it for ever.
+#[derive(Debug)]
+pub(crate) struct Unsettled(pub(crate) Arc<TransferState>);
+
+impl std::ops::Deref for Unsettled {
+    type Target = TransferState;
+    fn deref(&self) -> &TransferState {
+        &self.0
+    }
+}
+
+impl Drop for Unsettled {
+    fn drop(&mut self) {
+        let text = "the node stopped before the delivery was done";
+        self.0.end(Err(Failure::new(crate::delivery::FailureKind::Shutdown, text)));
+    }
+}
+
+/// A delivery under way. Dropping it leaves the delivery as it is.
+#[derive(Clone, Debug)]
+pub struct TransferHandle {
+    pub(super) state: Arc<TransferState>,
+    pub(super) node: Node,
+}
+
+impl TransferHandle {
+    /// Its id.
+    pub fn id(&self) -> TransferId {
+        self.state.id
+    }
+
+    /// To whom it goes.
+    pub fn peer(&self) -> PeerId {
+        self.state.peer
+    }
+
+    /// What it has come to.
+    pub fn status(&self) -> TransferStatus {
+        self.state.status.borrow().clone()
+    }
+
+    /// Waits until the receiver has verified and committed it, or it has failed at both ends.
+    pub async fn delivered(&self) -> Result<Receipt, Failure> {
+        self.state.outcome().await
+    }
+
+    /// Waits until the receiving application has said that it is done with it ([`Node::processed`]), or it has failed. For
+    /// deliveries in the outbox only: others fail at once, since nobody would remember to wait.
+    pub async fn processed(&self) -> Result<Receipt, Failure> {
+        if !self.status().stored {
+            let text = "the delivery is not in an outbox, so nobody keeps what would prove that it was processed";
+            return Err(Failure::new(crate::delivery::FailureKind::Refused, text));
+        }
+        let mut status = self.state.status.subscribe();
+        let over = |status: &TransferStatus| status.processed || matches!(status.outcome, Some(Err(_)));
+        // The sender of the channel is held by this handle.
+        let _ = status.wait_for(over).await;
+        self.delivered().await
+    }
+
+    /// What happens to it from now on.
+    pub fn events(&self) -> EventStream {
+        EventStream { only: Some(self.state.id), ..self.node.events() }
+    }
+
+    /// Gives it up, at both ends.
+    pub fn cancel(&self) {
+        self.node.cancel(self.id());
+    }
+
+    /// Pauses it.
+    pub fn pause(&self) {
+        self.node.pause(self.id());
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        self.node.resume(self.id());
+    }
+}

@@ -147,7 +147,7 @@ mod tests {
             assert!(kit.open(&Fast).is_err());
             let frame = kit.decode_frame(&mut BytesMut::new()).unwrap();
             assert_eq!(frame.header, kit.header());
-            assert_eq!(frame.body, kit.plain);
+            assert_eq!(frame.body(), kit.plain);
         }
     }
 }

@@ -231,7 +231,7 @@ impl Channel {
         loop {
             if let Some(frame) = self.decoder.decode(&mut self.buffer).unwrap() {
                 return Some(match frame.header.kind {
-                    FrameKind::Control => Heard::Control(self.opener.open_control(&frame.body).unwrap()),
+                    FrameKind::Control => Heard::Control(self.opener.open_control(frame.body()).unwrap()),
                     FrameKind::Chunk => Heard::Chunk(frame),
                 });
             }

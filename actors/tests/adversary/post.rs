@@ -152,7 +152,7 @@ impl Post {
         loop {
             let heard = within(self.link.channel.next()).await.expect("the link stays up");
             let Heard::Chunk(frame) = heard else { continue };
-            let plain = self.opened(&frame.header.encode(), &frame.body);
+            let plain = self.opened(&frame.header.encode(), frame.body());
             let mut items = Items::new(&plain[Prefix::LENGTH..]);
             while let Some((item, _)) = items.next_item().unwrap() {
                 if let Some(found) = wanted(item) {

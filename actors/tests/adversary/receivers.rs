@@ -179,9 +179,10 @@ async fn chunks_acknowledged_before_they_were_sent_are_sent_all_the_same() {
     let mut seen = BTreeMap::new();
     // Forty chunks and the trailer, which may overtake what another lane had first.
     while seen.len() < 41 {
-        let Frame { header, body } = chunk(&mut lane).await;
+        let frame = chunk(&mut lane).await;
+        let header = frame.header;
         lane.0.say(&Control::Received { stream, indices: Ranges::single(header.index).unwrap() }).await;
-        seen.insert((header.index, header.is_last()), body.len());
+        seen.insert((header.index, header.is_last()), frame.body().len());
     }
     assert!(seen.contains_key(&(40, true)));
     receiving.deliver(receiving.receipt(*blake3::hash(&bytes).as_bytes(), bytes.len() as u64)).await;

@@ -181,7 +181,7 @@ impl Other {
                 }
                 assert_ne!(io.read_buf(&mut bytes).await.unwrap(), 0);
             };
-            said = Some(established.opener.open_control(&frame.body).unwrap());
+            said = Some(established.opener.open_control(frame.body()).unwrap());
         }
         (io, choice, said)
     }

@@ -88,13 +88,9 @@ impl BatchInlet {
             return Err(format!("the peer broke the protocol: batch {} instead of {}", frame.header.index, batches.next));
         }
         batches.next += 1;
-        let mut whole = batches.transfer.buffers.take(HEADER_LENGTH + frame.body.len());
-        whole[..HEADER_LENGTH].copy_from_slice(&frame.header.encode());
-        whole[HEADER_LENGTH..].copy_from_slice(&frame.body);
-        let length = whole.len();
         let custody = Custody::incoming(&batches.transfer, frame.header.index, false, None);
         custody.hold_slot(slot);
-        batches.unseal.send(Sealed::from_parts(custody, whole.freeze(0..length)));
+        batches.unseal.send(Sealed::from_parts(custody, frame.into_bytes()));
         Ok(())
     }
 }
@@ -437,7 +433,7 @@ async fn read(
         loop {
             let control = match decoder.decode(&mut bytes) {
                 Ok(None) => break,
-                Ok(Some(frame)) if frame.header.kind == FrameKind::Control => opener.open_control(&frame.body),
+                Ok(Some(frame)) if frame.header.kind == FrameKind::Control => opener.open_control(frame.body()),
                 Ok(Some(frame)) => {
                     // No sign of life: it is the stages that find out whether it is the peer's.
                     if let Err(why) = batches.take(frame).await {

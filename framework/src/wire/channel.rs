@@ -106,7 +106,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::wire::{Frame, FrameDecoder, FrameKind, LEAST_MAX_FRAME, LaneInitiator, LaneResponder};
+    use crate::wire::{FrameDecoder, FrameKind, LEAST_MAX_FRAME, LaneInitiator, LaneResponder};
 
     /// One direction of a channel.
     fn pair() -> (ControlSealer, ControlOpener) {
@@ -116,7 +116,8 @@ mod tests {
     }
 
     fn body(frame: Vec<u8>) -> Vec<u8> {
-        let Frame { header, body } = FrameDecoder::new(LEAST_MAX_FRAME).decode(&mut frame.as_slice().into()).unwrap().unwrap();
+        let frame = FrameDecoder::new(LEAST_MAX_FRAME).decode(&mut frame.as_slice().into()).unwrap().unwrap();
+        let (header, body) = (frame.header, frame.body());
         assert_eq!(header, FrameHeader { len: body.len() as u32, kind: FrameKind::Control, flags: 0, stream: 0, index: 0 });
         body.to_vec()
     }

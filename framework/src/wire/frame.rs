@@ -45,8 +45,19 @@ pub enum FrameKind {
 pub struct Frame {
     /// Its header.
     pub header: FrameHeader,
+    whole: Bytes,
+}
+
+impl Frame {
     /// Its body, `header.len` bytes.
-    pub body: Bytes,
+    pub fn body(&self) -> &[u8] {
+        &self.whole[HEADER_LENGTH..]
+    }
+
+    /// Header and body, as they came.
+    pub fn into_bytes(self) -> Bytes {
+        self.whole
+    }
 }
 
 /// Why bytes on a lane are no frame. The lane is of no use after it: where the next frame starts is not known.
@@ -177,18 +188,18 @@ impl FrameDecoder {
                     return Ok(None);
                 };
                 let header = FrameHeader::decode(bytes, self.max_len).inspect_err(|error| self.state = State::Failed(error.clone()))?;
-                buffer.advance(HEADER_LENGTH);
                 self.state = State::Body(header);
                 header
             }
         };
-        let missing = (header.len as usize).saturating_sub(buffer.len());
+        let length = HEADER_LENGTH + header.len as usize;
+        let missing = length.saturating_sub(buffer.len());
         if missing > 0 {
             buffer.reserve(missing.min(GROWTH));
             return Ok(None);
         }
         self.state = State::Header;
-        Ok(Some(Frame { header, body: buffer.split_to(header.len as usize).freeze() }))
+        Ok(Some(Frame { header, whole: buffer.split_to(length).freeze() }))
     }
 
     /// Whether a frame has begun and its end is missing: at the end of a lane's bytes, that it was cut off.
@@ -269,11 +280,11 @@ mod tests {
             frames in prop::collection::vec((any::<bool>(), any::<u64>(), any::<u64>(), prop::collection::vec(any::<u8>(), 0..200)), 1..8),
             cuts in prop::collection::vec(1_usize..100, 1..20),
         ) {
-            let frames: Vec<Frame> = frames.into_iter().map(|(last, stream, index, body)| Frame {
-                header: FrameHeader { len: body.len() as u32, kind: FrameKind::Chunk, flags: u8::from(last), stream, index },
-                body: body.into(),
+            let frames: Vec<Frame> = frames.into_iter().map(|(last, stream, index, body)| {
+                let header = FrameHeader { len: body.len() as u32, kind: FrameKind::Chunk, flags: u8::from(last), stream, index };
+                Frame { header, whole: [&header.encode()[..], &body].concat().into() }
             }).collect();
-            let bytes: Vec<u8> = frames.iter().flat_map(|frame| [&frame.header.encode()[..], &frame.body].concat()).collect();
+            let bytes: Vec<u8> = frames.iter().flat_map(|frame| [&frame.header.encode()[..], frame.body()].concat()).collect();
             let (mut decoder, mut buffer, mut found, mut rest) = (FrameDecoder::new(200), BytesMut::new(), Vec::new(), &bytes[..]);
             for cut in cuts.iter().cycle() {
                 let (piece, after) = rest.split_at((*cut).min(rest.len()));

@@ -53,13 +53,16 @@ const SCRATCH_KEPT: usize = 64 << 10;
 
 /// Writes a value, and gives the bytes to `then`.
 pub(super) fn written<V: Serialize, T>(value: &V, then: impl FnOnce(&[u8]) -> T) -> Result<T, CodecError> {
-    let mut scratch = SCRATCH.take();
-    scratch.clear();
-    let outcome = encode_message(value, &mut scratch).map(|()| then(&scratch));
-    if scratch.capacity() <= SCRATCH_KEPT {
-        SCRATCH.set(scratch);
-    }
-    outcome
+    SCRATCH.with(|kept| {
+        // Taken out: `value` may send a message while it is written.
+        let mut scratch = kept.take();
+        scratch.clear();
+        let outcome = encode_message(value, &mut scratch).map(|()| then(&scratch));
+        if scratch.capacity() <= SCRATCH_KEPT {
+            kept.replace(scratch);
+        }
+        outcome
+    })
 }
 
 fn unencodable(message: &str, error: &CodecError) -> RemoteError {

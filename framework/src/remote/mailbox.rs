@@ -206,9 +206,14 @@ pub(crate) struct Streams<M: RemoteMessage>(pub(crate) Arc<Door<Called<M>>>, pub
 
 /// Reads a message; what is wrong with it, and a panic of its type, is an error.
 pub(super) fn read<M: RemoteMessage>(body: &[u8]) -> Result<M, RemoteError> {
-    match catch_unwind(AssertUnwindSafe(|| decode_message::<M>(body))) {
-        Ok(read) => read.map_err(|error| undecodable(M::NAME, &error)),
-        Err(_) => Err(undecodable(M::NAME, &"its type panicked when it was read; see the log")),
+    // Left in its place, so that it is not moved about.
+    let mut read = None;
+    // What panicked is in the log.
+    let _ = catch_unwind(AssertUnwindSafe(|| read = Some(decode_message::<M>(body))));
+    match read {
+        Some(Ok(message)) => Ok(message),
+        Some(Err(error)) => Err(undecodable(M::NAME, &error)),
+        None => Err(undecodable(M::NAME, &"its type panicked when it was read; see the log")),
     }
 }
 

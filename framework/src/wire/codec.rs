@@ -106,6 +106,7 @@ pub fn encode_message<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<(), 
 /// Where its type is a struct, what a newer writer has behind the fields known here is left alone, and for fields that an older
 /// writer does not have, `#[serde(default)]` stands in; a last field of no bytes, like `()`, needs it, too. A length
 /// inside the bytes can't make it allocate more than 64 KiB for a message of up to 4 KiB, and so on up to 16 times [`MESSAGE_LIMIT`].
+#[inline]
 pub fn decode_message<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     // What is read is counted as it is in memory: up to 16 times of what a varint takes.
     let plain = bincode::config::standard();
@@ -118,6 +119,7 @@ pub fn decode_message<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError
     }
 }
 
+#[inline]
 fn decode_tolerant<T: DeserializeOwned>(bytes: &[u8], configuration: impl bincode::config::Config) -> Result<T, CodecError> {
     // Most are written and read by programs of one version, and bincode alone is faster.
     match bincode::serde::borrow_decode_from_slice(bytes, configuration) {

@@ -8,7 +8,7 @@ use std::io;
 use std::sync::Arc;
 
 use estafette::node::{Copied, CopyOrder, Copying, CopyingError};
-use estafette::pipeline::{Source, SourceError, SourceReport};
+use estafette::pipeline::{Source, SourceReport};
 use estafette::wire::copy::{CopyHeader, PIECE_OVERHEAD};
 use tokio::sync::watch;
 
@@ -17,6 +17,7 @@ use super::twin::TwinSource;
 use super::writer::Writer;
 use crate::new_file::NewFile;
 use crate::seal::{Cipher, DefaultCipher};
+use crate::source::fill;
 use crate::thread::{self, Gone};
 
 /// Bytes of content in each piece: those of a chunk, unless a delivery says otherwise, so that one becomes the other in place.
@@ -120,15 +121,4 @@ impl<'a> Pieces<'a> {
         self.length += plain.len() as u64;
         self.writer.push(PIECE_OVERHEAD + plain.len())
     }
-}
-
-async fn fill(source: &mut dyn Source, buffer: &mut [u8]) -> Result<usize, SourceError> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match source.read(&mut buffer[filled..]).await? {
-            0 => break,
-            read => filled += read,
-        }
-    }
-    Ok(filled)
 }

@@ -17,6 +17,7 @@ use estafette::wire::package::{Letter, PackageHeader, PackageLabel};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::writing::Writing;
+use crate::source::fill;
 use crate::thread::{self, Gone};
 
 /// Bytes of content between the source and the file; one chunk where that is more.
@@ -100,17 +101,6 @@ async fn feed(source: &mut dyn Source, transfer: &Transfer, chunker: &Recipient<
         // The stages have their turn: they live on this thread.
         tokio::task::yield_now().await;
     }
-}
-
-async fn fill(source: &mut dyn Source, buffer: &mut [u8]) -> Result<usize, SourceError> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match source.read(&mut buffer[filled..]).await? {
-            0 => break,
-            read => filled += read,
-        }
-    }
-    Ok(filled)
 }
 
 #[allow(clippy::disallowed_methods, reason = "the credit of each piece bounds the chunker's mailbox")]

@@ -22,11 +22,23 @@ pub use tree::TreeSource;
 pub use version::FileVersion;
 
 use estafette::delivery::ContentName;
-use estafette::pipeline::SourceError;
+use estafette::pipeline::{Source, SourceError};
 
 use crate::tree::printable;
 
 /// The name a source gives its content, or why it can't be one.
 fn content_name(name: &[u8]) -> Result<ContentName, SourceError> {
     ContentName::new(name).map_err(|error| SourceError::Unsuitable { what: printable(name), why: error.to_string() })
+}
+
+/// Reads until `buffer` is full or the source ends; how many bytes.
+pub(crate) async fn fill(source: &mut dyn Source, buffer: &mut [u8]) -> Result<usize, SourceError> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match source.read(&mut buffer[filled..]).await? {
+            0 => break,
+            read => filled += read,
+        }
+    }
+    Ok(filled)
 }

@@ -111,6 +111,8 @@ struct State<A: Actor> {
     life: u64,
     is_alive: bool,
     waiting: Load<A>,
+    /// Bytes that its life has taken over, and is not through with.
+    taken_over: usize,
     /// Set while the actor has nothing more to do.
     sleeper: Option<Waker>,
 }
@@ -157,12 +159,14 @@ impl<A: Actor> Load<A> {
         }
         (self.read, self.taken) = (0, 0);
         self.tellers.clear();
+        // A peer with many numbers can have made it long.
+        self.tellers.shrink_to(KEPT / size_of::<(Teller, usize)>());
     }
 }
 
 impl<A: Actor<Context = Context<A>>> Intake<A> {
     pub(crate) fn new(revive: Arc<dyn Fn() + Send + Sync>) -> Arc<Self> {
-        let state = State { life: 0, is_alive: false, waiting: Load::default(), sleeper: None };
+        let state = State { life: 0, is_alive: false, waiting: Load::default(), taken_over: 0, sleeper: None };
         Arc::new(Self { state: Mutex::new(state), revive })
     }
 
@@ -175,6 +179,7 @@ impl<A: Actor<Context = Context<A>>> Intake<A> {
         let mut state = self.state();
         state.life += 1;
         state.is_alive = true;
+        state.taken_over = 0;
         Taking { intake: Arc::clone(self), life: state.life, load: Load::default() }
     }
 
@@ -184,11 +189,17 @@ impl<A: Actor<Context = Context<A>>> Intake<A> {
     }
 
     fn put(&self, put: impl FnOnce(&mut Load<A>)) -> bool {
+        self.put_beside(|load, _| put(load))
+    }
+
+    /// `put` is told how much the actor has taken over besides.
+    fn put_beside(&self, put: impl FnOnce(&mut Load<A>, usize)) -> bool {
         let mut state = self.state();
         if !state.is_alive {
             return false;
         }
-        put(&mut state.waiting);
+        let taken_over = state.taken_over;
+        put(&mut state.waiting, taken_over);
         let sleeper = state.sleeper.take();
         drop(state);
         if let Some(sleeper) = sleeper {
@@ -226,8 +237,8 @@ impl<A: Actor<Context = Context<A>>> Intake<A> {
     /// Puts a call in, or gives it back where nobody is there to take it, or where too much waits already.
     pub(crate) fn call(&self, take: Take<A>, body: &[u8], call: CallIn) -> Result<(), (Box<CallIn>, Unfit)> {
         let mut call = Some(call);
-        let is_alive = self.put(|load| {
-            if load.size() > WAITING_LIMIT {
+        let is_alive = self.put_beside(|load, taken_over| {
+            if load.size() + taken_over > WAITING_LIMIT {
                 return;
             }
             load.bytes.extend_from_slice(body);
@@ -260,11 +271,13 @@ impl<A: Actor<Context = Context<A>>> Taking<A> {
         if state.life != self.life {
             return false;
         }
+        state.taken_over = 0;
         if state.waiting.entries.is_empty() {
             state.sleeper = Some(task.waker().clone());
             return false;
         }
         std::mem::swap(&mut state.waiting, &mut self.load);
+        state.taken_over = self.load.size();
         true
     }
 

@@ -245,6 +245,21 @@ async fn calls_that_are_given_up_as_soon_as_they_are_made_fill_no_memory() {
 }
 
 #[actix::test]
+async fn what_the_actor_has_taken_over_and_is_not_through_with_counts_too() {
+    let stand = Stand::new();
+    let body = vec![0; 1 << 20];
+    stand.call(0, &Do::NoteSlowly(0));
+    (1..=40).for_each(|call| assert!(stand.put_call(call, &body).is_ok()));
+    while stand.intake.state().taken_over == 0 {
+        tokio::task::yield_now().await;
+    }
+    let refused = (41..=80).filter(|&call| stand.put_call(call, &body) == Err(Unfit::Full)).count();
+    assert_eq!(refused, 16);
+    assert_eq!(stand.confirm().await, Ok(true));
+    assert_eq!(stand.intake.state().taken_over, 0);
+}
+
+#[actix::test]
 async fn large_buffers_go_when_they_are_no_longer_needed() {
     let mut load = Load::<Noted> { bytes: vec![0; 1 << 20], ..Load::default() };
     for _ in 0..PATIENCE {

@@ -51,7 +51,7 @@ pub struct NodeConfig {
     pub drain_for: Duration,
     /// How many deliveries the outbox may hold that are still to be delivered; further ones are refused. Default 100,000.
     pub outbox: usize,
-    /// Bytes that packages in the outbox may take, those kept for others included; further ones are refused. Default 16 GiB.
+    /// Bytes that packages and copies in the outbox may take, those kept for others included; further ones are refused. Default 16 GiB.
     pub outbox_bytes: u64,
     /// How many letters may be under way to one peer; further ones are refused. Default 10,000.
     pub letters: usize,

@@ -79,9 +79,9 @@ pub enum OutboxError {
         /// The limit.
         limit: usize,
     },
-    /// Its packages take all the room they may.
+    /// Its packages and copies take all the room they may.
     #[error(
-        "packages of {used} bytes are in the outbox, and with this one they would pass the {limit} they may take; cancel some of them, or wait"
+        "packages and copies of {used} bytes are in the outbox, and with this one they would pass the {limit} they may take; cancel some, or wait"
     )]
     OverQuota {
         /// Bytes there are.
@@ -289,7 +289,7 @@ impl Outbox {
         if used + entry.bytes() > bytes { Err(OutboxError::OverQuota { used, limit: bytes }) } else { Ok(()) }
     }
 
-    /// Bytes of all packages.
+    /// Bytes of all packages and copies.
     fn used(&self) -> u64 {
         self.entries.values().map(|held| held.entry.bytes()).sum()
     }

@@ -1,7 +1,5 @@
 //! estafette: typed messages to an actor, over the link of two nodes.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use actix::{Actor, Context, Handler};
@@ -97,7 +95,16 @@ impl Ping {
 #[remote(name = "bench.Note")]
 struct Note(ByteArray<64>);
 
-struct Counter(Arc<AtomicU64>);
+/// Counts in its own state, as the reference does.
+#[derive(Default)]
+struct Counter(u64);
+
+impl Counter {
+    fn count(&mut self) -> u64 {
+        self.0 += 1;
+        self.0
+    }
+}
 
 impl Actor for Counter {
     type Context = Context<Self>;
@@ -107,7 +114,7 @@ impl Handler<Note> for Counter {
     type Result = ();
 
     fn handle(&mut self, _: Note, _: &mut Context<Self>) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.count();
     }
 }
 
@@ -115,8 +122,7 @@ impl Handler<Ping> for Counter {
     type Result = actix::MessageResult<Ping>;
 
     fn handle(&mut self, ping: Ping, _: &mut Context<Self>) -> Self::Result {
-        let seen = self.0.fetch_add(1, Ordering::Relaxed) + 1;
-        actix::MessageResult(ping.answer(seen))
+        actix::MessageResult(ping.answer(self.count()))
     }
 }
 
@@ -124,8 +130,7 @@ impl Handler<Asked<Ping>> for Counter {
     type Result = ();
 
     fn handle(&mut self, Asked { message, reply }: Asked<Ping>, _: &mut Context<Self>) {
-        let seen = self.0.fetch_add(1, Ordering::Relaxed) + 1;
-        reply.send(&message.answer(seen));
+        reply.send(&message.answer(self.count()));
     }
 }
 
@@ -139,10 +144,8 @@ fn serve() -> Result<()> {
         let [client, server] = identities();
         let node = Node::builder().name("server").identity(server).listen("127.0.0.1:0").stages(standard());
         let node = node.peer("client", client.peer(), [""; 0]).start().await?;
-        let seen = Arc::<AtomicU64>::default();
-        let plain = Arc::clone(&seen);
-        node.host("plain", move || Counter(Arc::clone(&plain))).takes::<Note>().takes::<Ping>().start().await?;
-        node.host("direct", move || Counter(Arc::clone(&seen))).takes::<Note>().takes_asked::<Ping>().start().await?;
+        node.host("plain", Counter::default).takes::<Note>().takes::<Ping>().start().await?;
+        node.host("direct", Counter::default).takes::<Note>().takes_asked::<Ping>().start().await?;
         node.receive("bulk", NullSink::new())?;
         announce(&node.addresses()[0])?;
         tokio::task::spawn_blocking(wait_for_the_end).await?;

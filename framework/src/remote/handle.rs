@@ -51,15 +51,19 @@ thread_local! {
 /// The most that is kept of a scratch buffer.
 const SCRATCH_KEPT: usize = 64 << 10;
 
-/// Writes a value, and gives the bytes to `then`.
-pub(super) fn written<V: Serialize, T>(value: &V, then: impl FnOnce(&[u8]) -> T) -> Result<T, CodecError> {
+/// Writes a value, and gives the bytes to `then`. Most that goes well is told in registers: what is in memory is slow to move.
+pub(super) fn written<V: Serialize, T>(value: &V, then: impl FnOnce(&[u8]) -> T) -> Result<T, Box<CodecError>> {
     SCRATCH.with(|kept| {
-        // Taken out: `value` may send a message while it is written.
-        let mut scratch = kept.take();
+        let (mut kept, mut another) = (kept.try_borrow_mut().ok(), Vec::new());
+        // `value` may send a message while it is written.
+        let scratch = kept.as_deref_mut().unwrap_or(&mut another);
         scratch.clear();
-        let outcome = encode_message(value, &mut scratch).map(|()| then(&scratch));
-        if scratch.capacity() <= SCRATCH_KEPT {
-            kept.replace(scratch);
+        let outcome = match encode_message(value, scratch) {
+            Ok(()) => Ok(then(scratch)),
+            Err(error) => Err(Box::new(error)),
+        };
+        if scratch.capacity() > SCRATCH_KEPT {
+            *scratch = Vec::new();
         }
         outcome
     })
@@ -102,7 +106,11 @@ impl<M: RemoteMessage> Remote<M> {
     /// Sends a message without an answer. Returns when it is on its way: waits for a link, and while the actor has as many as it may
     /// have. What does not reach the actor after that is told to [`on_undelivered`](crate::NodeBuilder::on_undelivered).
     pub async fn tell(&self, message: M) -> Result<(), RemoteError> {
-        let Some(body) = self.begin_tell(&message)? else { return Ok(()) };
+        let blocked = match self.begin_tell(&message) {
+            Ok(()) => return Ok(()),
+            Err(blocked) => blocked,
+        };
+        let body = self.to_be_told(&message, blocked)?;
         drop(message);
         let put = || self.exchange.tell(&self.target, &body, self.trace.as_deref());
         self.exchange.when_possible(self.target.room(), true, None, put).await
@@ -110,22 +118,28 @@ impl<M: RemoteMessage> Remote<M> {
 
     /// [`tell`](Self::tell) without waiting: what can't be sent now is an error.
     pub fn try_tell(&self, message: &M) -> Result<(), RemoteError> {
-        match self.written(message, |body| self.exchange.tell(&self.target, body, self.trace.as_deref()))? {
-            Ok(()) => Ok(()),
-            Err(blocked) => Err(self.exchange.blocked(blocked)),
+        self.begin_tell(message).map_err(|blocked| self.exchange.blocked(blocked))
+    }
+
+    /// Tells it, if that can be done now.
+    #[inline]
+    fn begin_tell(&self, message: &M) -> Result<(), Blocked> {
+        match written(message, |body| self.exchange.tell(&self.target, body, self.trace.as_deref())) {
+            Ok(told) => told,
+            Err(error) => Err(Blocked::Never(Box::new(unencodable(M::NAME, &error)))),
         }
     }
 
-    /// Tells, or gives the message as it is written if that must wait.
-    fn begin_tell(&self, message: &M) -> Result<Option<Vec<u8>>, RemoteError> {
-        self.written(message, |body| match self.exchange.tell(&self.target, body, self.trace.as_deref()) {
-            Ok(()) => Ok(None),
-            Err(Blocked::Never(error)) => Err(error),
-            Err(_) => Ok(Some(body.to_vec())),
-        })?
+    /// The bytes of a message that must wait, unless waiting is no use.
+    #[cold]
+    fn to_be_told(&self, message: &M, blocked: Blocked) -> Result<Vec<u8>, RemoteError> {
+        match blocked {
+            Blocked::Never(error) => Err(*error),
+            Blocked::NoLink | Blocked::Full => Self::written(message, <[u8]>::to_vec),
+        }
     }
 
-    fn written<T>(&self, message: &M, then: impl FnOnce(&[u8]) -> T) -> Result<T, RemoteError> {
+    fn written<T>(message: &M, then: impl FnOnce(&[u8]) -> T) -> Result<T, RemoteError> {
         written(message, then).map_err(|error| unencodable(M::NAME, &error))
     }
 
@@ -139,7 +153,7 @@ impl<M: RemoteMessage> Remote<M> {
         async {
             let deadline = self.deadline(Some(ANSWER_WITHIN));
             let begun =
-                self.written(&message, |body| match self.exchange.ask(&self.target, &self.opening(Shape::Ask, body, deadline)) {
+                Self::written(&message, |body| match self.exchange.ask(&self.target, &self.opening(Shape::Ask, body, deadline)) {
                     Ok(begun) => Ok(Ok(begun)),
                     Err(Blocked::NoLink) => Ok(Err(body.to_vec())),
                     Err(blocked) => Err(self.exchange.blocked(blocked)),
@@ -194,7 +208,7 @@ impl<M: RemoteMessage> Remote<M> {
             let text = "this node keeps no letters: start it with a spool, `.spool(…)`, to deliver messages";
             return Err(RemoteError::new(RemoteErrorKind::Storage, text));
         };
-        let body = self.written(&message, <[u8]>::to_vec)?;
+        let body = Self::written(&message, <[u8]>::to_vec)?;
         drop(message);
         let posting = Posting { exchange: Arc::clone(&self.exchange), target: Arc::clone(&self.target), body };
         letters.post(posting)?.await.map_err(|_| stopped())?
@@ -202,7 +216,7 @@ impl<M: RemoteMessage> Remote<M> {
 
     /// Sends one request, and takes a stream of replies.
     pub async fn download(&self, request: M) -> Result<Download<M::Result>, RemoteError> {
-        let body = self.written(&request, <[u8]>::to_vec)?;
+        let body = Self::written(&request, <[u8]>::to_vec)?;
         let (upload, download) = self.begin(Shape::Replies, &body).await?;
         upload.holds_all();
         Ok(download)
@@ -260,9 +274,10 @@ where
             return Box::pin(async move { remote.ask(message).await.unwrap_or_else(M::Result::failed) });
         }
         match self.remote.begin_tell(&message) {
-            Ok(None) => {}
+            Ok(()) => {}
+            Err(Blocked::Never(error)) => self.remote.exchange.undelivered_here(&self.remote.target, *error),
             // Whatever comes later waits in the mailbox, so that the order is kept.
-            Ok(Some(_)) => {
+            Err(Blocked::NoLink | Blocked::Full) => {
                 let remote = self.remote.clone();
                 let told = async move {
                     if let Err(error) = remote.tell(message).await {
@@ -271,7 +286,6 @@ where
                 };
                 ctx.wait(told.into_actor(self));
             }
-            Err(error) => self.remote.exchange.undelivered_here(&self.remote.target, error),
         }
         let nothing = M::Result::failed(RemoteError::new(RemoteErrorKind::Other, String::new()));
         Box::pin(std::future::ready(nothing))

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context, Poll, Waker};
 
@@ -206,14 +206,23 @@ pub(crate) struct Streams<M: RemoteMessage>(pub(crate) Arc<Door<Called<M>>>, pub
 
 /// Reads a message; what is wrong with it, and a panic of its type, is an error.
 pub(super) fn read<M: RemoteMessage>(body: &[u8]) -> Result<M, RemoteError> {
-    // Left in its place, so that it is not moved about.
-    let mut read = None;
-    // What panicked is in the log.
-    let _ = catch_unwind(AssertUnwindSafe(|| read = Some(decode_message::<M>(body))));
-    match read {
-        Some(Ok(message)) => Ok(message),
-        Some(Err(error)) => Err(undecodable(M::NAME, &error)),
-        None => Err(undecodable(M::NAME, &"its type panicked when it was read; see the log")),
+    read_for(body, |message| message)
+}
+
+/// Reads a message for `then`, whose own panics go on. Whoever handles it at once does so here: each move costs as much as the reading.
+pub(super) fn read_for<M: RemoteMessage, T>(body: &[u8], then: impl FnOnce(M) -> T) -> Result<T, RemoteError> {
+    let mut is_read = false;
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        decode_message::<M>(body).map(|message| {
+            is_read = true;
+            then(message)
+        })
+    }));
+    match outcome {
+        Ok(outcome) => outcome.map_err(|error| undecodable(M::NAME, &error)),
+        Err(panic) if is_read => resume_unwind(panic),
+        // What panicked is in the log.
+        Err(_) => Err(undecodable(M::NAME, &"its type panicked when it was read; see the log")),
     }
 }
 

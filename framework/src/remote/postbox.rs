@@ -136,7 +136,14 @@ impl Postbox {
         // Tells that stand side by side, all to one target.
         let (mut target, mut row) = (0, Vec::new());
         let mut place = 0;
-        while let Some((item, trace)) = items.next_item().map_err(|error| error.to_string())? {
+        loop {
+            let (item, trace) = match items.next_tell() {
+                Some((target, body)) => (Item::Tell { target, body }, None),
+                None => match items.next_item().map_err(|error| error.to_string())? {
+                    Some(read) => read,
+                    None => break,
+                },
+            };
             if let Item::Tell { target: to, body } = item {
                 if to != target {
                     self.tell_row(target, &mut row, (batch, place))?;

@@ -74,9 +74,25 @@ impl Queue {
             let next = self.spare.pop().unwrap_or_default();
             self.full.push_back(std::mem::replace(&mut self.filling, next));
         }
+        self.put_here(item, trace);
+    }
+
+    #[inline]
+    fn put_here(&mut self, item: &Item<'_>, trace: Option<&TraceContext>) {
         let before = self.filling.len();
         item.encode(trace, &mut self.filling);
         self.bytes += self.filling.len() - before;
+    }
+
+    /// Puts in a message without an answer.
+    #[inline]
+    pub(super) fn put_tell(&mut self, target: u32, body: &[u8], trace: Option<&TraceContext>) {
+        let item = Item::Tell { target, body };
+        let is_short = body.len() + Item::OVERHEAD <= WHOLE && self.filling.len() + body.len() + Item::OVERHEAD <= BATCH_LIMIT;
+        if trace.is_some() || !is_short || !self.behind.is_empty() {
+            return self.put([Some(Key::Target(target)), None], &item, trace, body.len());
+        }
+        self.put_here(&item, None);
     }
 
     /// Puts in what names a target. `body`: how many bytes it has of variable length.

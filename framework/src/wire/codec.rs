@@ -9,7 +9,7 @@ use std::cell::Cell;
 
 use bincode::config::{Configuration, Fixint, Limit, LittleEndian};
 use bincode::error::DecodeError;
-use bincode::serde::OwnedSerdeDecoder;
+use bincode::serde::{BorrowedSerdeDecoder, OwnedSerdeDecoder};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -108,11 +108,15 @@ pub fn encode_message<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<(), 
 /// inside the bytes can't make it allocate more than 64 KiB for a message of up to 4 KiB, and so on up to 16 times [`MESSAGE_LIMIT`].
 #[inline]
 pub fn decode_message<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+    // Most are short: only what reads these stands where it is called.
+    if bytes.len() <= 0x1000 { decode_tolerant(bytes, bincode::config::standard().with_limit::<0x1_0000>()) } else { decode_long(bytes) }
+}
+
+fn decode_long<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     // What is read is counted as it is in memory: up to 16 times of what a varint takes.
     let plain = bincode::config::standard();
     match bytes.len() {
-        0..=0x1000 => decode_tolerant(bytes, plain.with_limit::<0x1_0000>()),
-        0x1001..=0x1_0000 => decode_tolerant(bytes, plain.with_limit::<0x10_0000>()),
+        ..=0x1_0000 => decode_tolerant(bytes, plain.with_limit::<0x10_0000>()),
         0x1_0001..=0x10_0000 => decode_tolerant(bytes, plain.with_limit::<0x100_0000>()),
         0x10_0001..=MESSAGE_LIMIT => decode_tolerant(bytes, plain.with_limit::<{ 16 * MESSAGE_LIMIT }>()),
         _ => Err(CodecError::TooLarge { limit: MESSAGE_LIMIT }),
@@ -122,10 +126,17 @@ pub fn decode_message<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError
 #[inline]
 fn decode_tolerant<T: DeserializeOwned>(bytes: &[u8], configuration: impl bincode::config::Config) -> Result<T, CodecError> {
     // Most are written and read by programs of one version, and bincode alone is faster.
-    match bincode::serde::borrow_decode_from_slice(bytes, configuration) {
-        Err(DecodeError::UnexpectedEnd { .. }) => {}
-        read => return read.map(|(value, _)| value).map_err(|error| failed(error, bytes.len(), MESSAGE_LIMIT)),
+    let mut decoder = BorrowedSerdeDecoder::from_slice(bytes, configuration, ());
+    match T::deserialize(decoder.as_deserializer()) {
+        Ok(value) => Ok(value),
+        Err(DecodeError::UnexpectedEnd { .. }) => decode_shorter(bytes, configuration),
+        Err(error) => Err(failed(error, bytes.len(), MESSAGE_LIMIT)),
     }
+}
+
+/// What an older writer may have made, without the last fields.
+#[cold]
+fn decode_shorter<T: DeserializeOwned>(bytes: &[u8], configuration: impl bincode::config::Config) -> Result<T, CodecError> {
     let rest = Cell::new(bytes);
     let mut decoder = OwnedSerdeDecoder::from_reader(Rest(&rest), configuration);
     T::deserialize(TopLevel { decoder: &mut decoder, rest: &rest }).map_err(|error| failed(error, bytes.len(), MESSAGE_LIMIT))

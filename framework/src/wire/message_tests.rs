@@ -55,6 +55,35 @@ fn the_bytes_are_held() {
 }
 
 #[test]
+fn tells_are_read_the_fast_way_as_they_are_the_other_way() {
+    let long = vec![7; 0x4000];
+    for (target, length) in [(0, 0), (0x7f, 1), (0x80, 0x7f), (0x3fff, 0x80), (3, 0x3fff)] {
+        let tell = Item::Tell { target, body: &long[..length] };
+        let bytes = batch(&[tell.clone(), Item::Cancel { call: 1 }], None);
+        let mut items = Items::new(&bytes);
+        assert_eq!(items.next_tell(), Some((target, &long[..length])));
+        assert_eq!(items.next_tell(), None);
+        assert_eq!(read(&bytes).unwrap()[0], (tell, None));
+        assert_eq!(items.next_item(), Ok(Some((Item::Cancel { call: 1 }, None))));
+    }
+    // What it leaves is there for the other way, whatever that says of it.
+    for (target, length) in [(0x4000, 1), (1, 0x4000)] {
+        let tell = Item::Tell { target, body: &long[..length] };
+        let bytes = batch(std::slice::from_ref(&tell), None);
+        let mut items = Items::new(&bytes);
+        assert_eq!(items.next_tell(), None);
+        assert_eq!(items.next_item(), Ok(Some((tell, None))));
+    }
+    for wrong in [&b"\x02"[..], b"\x02\x01", b"\x02\x80\x00\x00", b"\x02\x01\x02a", b"\x02\x01\x81\x00a"] {
+        let mut items = Items::new(wrong);
+        assert_eq!(items.next_tell(), None, "{wrong:?}");
+        assert!(items.next_item().is_err(), "{wrong:?}");
+    }
+    let traced = batch(&[Item::Tell { target: 1, body: b"a" }], Some(&trace()));
+    assert_eq!(Items::new(&traced).next_tell(), None);
+}
+
+#[test]
 fn nothing_is_read_behind_an_error() {
     let mut bytes = batch(&[Item::Cancel { call: 1 }], None);
     bytes.extend([99, 9, 1]);

@@ -174,11 +174,12 @@ struct Served {
     replies: Option<Sending>,
 }
 
-/// Why something can't be put in now.
+/// Why something can't be put in now. Small, since each message is put in.
+#[derive(Debug)]
 pub(super) enum Blocked {
     NoLink,
     Full,
-    Never(RemoteError),
+    Never(Box<RemoteError>),
 }
 
 /// What begins a call.

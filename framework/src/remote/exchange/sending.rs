@@ -11,7 +11,7 @@ impl Exchange {
         bound.in_flight += cost;
         bound.tells += 1;
         state.in_flight += cost;
-        state.queue.put([Some(Key::Target(number)), None], &Item::Tell { target: number, body }, trace, body.len());
+        state.queue.put_tell(number, body, trace);
         self.wake(&mut state);
         Ok(())
     }
@@ -66,9 +66,10 @@ impl Exchange {
     }
 
     /// Looks whether there is a link with room for one more message, and says what the target is called there.
+    #[inline]
     pub(super) fn admit(&self, state: &mut State, target: &Arc<Target>, bytes: usize) -> Result<(u32, u64), Blocked> {
         if let Some(error) = &state.closed {
-            return Err(Blocked::Never(error.clone()));
+            return Err(Blocked::Never(Box::new(error.clone())));
         }
         let Some(epoch) = state.epoch else { return Err(Blocked::NoLink) };
         let (cost, number) = (cost(bytes), Self::number(state, target, epoch));
@@ -81,12 +82,14 @@ impl Exchange {
     }
 
     /// What the target is called on this link.
+    #[inline]
     fn number(state: &mut State, target: &Arc<Target>, epoch: u64) -> u32 {
         let marked = (epoch & 0xffff_ffff) << 32;
         let known = target.number.load(Ordering::Relaxed);
         if known & !0xffff_ffff == marked { known as u32 } else { Self::bind(state, target, marked) }
     }
 
+    #[cold]
     pub(super) fn bind(state: &mut State, target: &Arc<Target>, marked: u64) -> u32 {
         let number = u32::try_from(state.bound.len()).unwrap_or(u32::MAX);
         state.bound.push(Bound { target: Arc::clone(target), in_flight: 0, tells: 0 });
@@ -125,10 +128,11 @@ impl Exchange {
     pub(in crate::remote) fn request(&self, begun: &Begun, body: &[u8]) -> Result<(), Blocked> {
         let mut state = self.state();
         let gone = || {
-            Blocked::Never(RemoteError::new(RemoteErrorKind::Cancelled, format!("{} takes no more requests of this call", self.peer_name)))
+            let text = format!("{} takes no more requests of this call", self.peer_name);
+            Blocked::Never(Box::new(RemoteError::new(RemoteErrorKind::Cancelled, text)))
         };
         if state.epoch != Some(begun.epoch) {
-            return Err(Blocked::Never(self.lost("the call's link is gone")));
+            return Err(Blocked::Never(Box::new(self.lost("the call's link is gone"))));
         }
         let full = state.queue.bytes() > QUEUE_LIMIT;
         let Some(Pending { sink: Sink::Stream { sending, .. }, .. }) = state.calls.get_mut(&begun.call) else { return Err(gone()) };

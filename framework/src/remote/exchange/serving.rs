@@ -112,7 +112,7 @@ impl Exchange {
         let is_up = state.epoch == Some(epoch);
         let Some(served) = state.served.get_mut(&call).filter(|_| is_up) else {
             let text = format!("{} no longer waits for replies of this call", self.peer_name);
-            return Err(Blocked::Never(RemoteError::new(RemoteErrorKind::Cancelled, text)));
+            return Err(Blocked::Never(Box::new(RemoteError::new(RemoteErrorKind::Cancelled, text))));
         };
         if full || !served.replies.as_mut().is_some_and(|replies| replies.take(cost(body.len()))) {
             return Err(Blocked::Full);

@@ -13,7 +13,7 @@ impl Exchange {
     ) -> Result<T, RemoteError> {
         match put() {
             Ok(done) => return Ok(done),
-            Err(Blocked::Never(error)) => return Err(error),
+            Err(Blocked::Never(error)) => return Err(*error),
             Err(Blocked::Full) if !patient => return Err(self.full()),
             Err(Blocked::Full | Blocked::NoLink) => {}
         }
@@ -25,7 +25,7 @@ impl Exchange {
             let mut late: fn(&Self, Duration) -> RemoteError = Self::too_late;
             match put() {
                 Ok(done) => return Ok(done),
-                Err(Blocked::Never(error)) => return Err(error),
+                Err(Blocked::Never(error)) => return Err(*error),
                 Err(Blocked::Full) if !patient => return Err(self.full()),
                 Err(Blocked::Full) => {}
                 Err(Blocked::NoLink) => {
@@ -54,7 +54,7 @@ impl Exchange {
     /// Why something that can't wait was not sent.
     pub(in crate::remote) fn blocked(&self, blocked: Blocked) -> RemoteError {
         match blocked {
-            Blocked::Never(error) => error,
+            Blocked::Never(error) => *error,
             Blocked::Full => self.full(),
             Blocked::NoLink => {
                 (self.connect)();

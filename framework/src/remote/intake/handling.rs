@@ -7,8 +7,7 @@ use actix::{Actor, Context, Handler, Message};
 use tokio::sync::oneshot;
 
 use super::{Came, Teller};
-use crate::remote::error::RemoteError;
-use crate::remote::mailbox::{CallIn, Done, read};
+use crate::remote::mailbox::{CallIn, Done, read, read_for};
 use crate::remote::message::RemoteMessage;
 use crate::remote::serving::{Asked, Called, Replies, Reply, Requests};
 
@@ -19,22 +18,19 @@ where
     M: RemoteMessage,
 {
     match came {
-        Came::Told(teller, done) => told(actor, ctx, read::<M>(body), teller, done),
+        Came::Told(teller, done) => told::<A, M, M>(actor, ctx, (body, |message| message), teller, done),
         Came::Called(CallIn { served, .. }) => {
             if !served.is_wanted() {
                 return;
             }
             let span = served.span(M::NAME);
             let _entered = span.enter();
-            let message = match read::<M>(body) {
-                Ok(message) => message,
-                Err(error) => return served.fail(&error),
-            };
             // Should the handler panic, `served` is dropped, and says so.
-            match handled(actor, ctx, message) {
-                Outcome::Now(reply) => served.answer(&reply),
-                Outcome::Later(reply) => served.answer_later(reply),
-                Outcome::Never => {}
+            match read_for::<M, _>(body, |message| handled(actor, ctx, message)) {
+                Ok(Outcome::Now(reply)) => served.answer(&reply),
+                Ok(Outcome::Later(reply)) => served.answer_later(reply),
+                Ok(Outcome::Never) => {}
+                Err(error) => served.fail(&error),
             }
         }
     }
@@ -46,9 +42,11 @@ where
     A: Actor<Context = Context<A>> + Handler<Asked<M>>,
     M: RemoteMessage,
 {
-    let asked = |served| read::<M>(body).map(|message| Asked { message, reply: Reply::new(served) });
     match came {
-        Came::Told(teller, done) => told(actor, ctx, asked(None), teller, done),
+        Came::Told(teller, done) => {
+            let asked = |message| Asked { message, reply: Reply::new(None) };
+            told::<A, M, Asked<M>>(actor, ctx, (body, asked), teller, done);
+        }
         Came::Called(CallIn { served, .. }) => {
             if !served.is_wanted() {
                 return;
@@ -81,23 +79,28 @@ where
     actor.handle(Called { requests, replies: Replies::new(served, room) }, ctx).handle(ctx, None);
 }
 
-fn told<A, M>(actor: &mut A, ctx: &mut Context<A>, message: Result<M, RemoteError>, teller: &Teller, done: Option<Done>)
+/// `read`: the bytes of an `M`, and what makes it the message that the actor handles.
+fn told<A, M, H>(actor: &mut A, ctx: &mut Context<A>, read: (&[u8], impl FnOnce(M) -> H), teller: &Teller, done: Option<Done>)
 where
-    A: Actor<Context = Context<A>> + Handler<M>,
-    M: Message,
+    A: Actor<Context = Context<A>> + Handler<H>,
+    M: RemoteMessage,
+    H: Message,
 {
-    let message = match message {
-        Ok(message) => message,
+    let (body, made) = read;
+    let Some(done) = done else {
+        if let Err(error) = read_for::<M, _>(body, |message| actor.handle(made(message), ctx).handle(ctx, None)) {
+            teller.undelivered(1, &error);
+        }
+        return;
+    };
+    match read_for::<M, _>(body, |message| handled(actor, ctx, made(message))) {
+        Ok(Outcome::Now(_)) => done.say(true),
+        Ok(Outcome::Later(result)) => drop(actix::spawn(async move { done.say(result.await.is_ok()) })),
+        Ok(Outcome::Never) => {}
         Err(error) => {
             teller.undelivered(1, &error);
-            return done.into_iter().for_each(|done| done.say(true));
+            done.say(true);
         }
-    };
-    let Some(done) = done else { return actor.handle(message, ctx).handle(ctx, None) };
-    match handled(actor, ctx, message) {
-        Outcome::Now(_) => done.say(true),
-        Outcome::Later(result) => drop(actix::spawn(async move { done.say(result.await.is_ok()) })),
-        Outcome::Never => {}
     }
 }
 

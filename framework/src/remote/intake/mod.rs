@@ -62,6 +62,7 @@ pub(crate) enum Came<'a> {
 }
 
 /// How a message waits.
+#[derive(Clone, Copy)]
 enum Way {
     /// By the teller of this place.
     Told(usize),
@@ -77,11 +78,11 @@ enum Taken {
     Other,
 }
 
+/// Small, and nothing to drop: one is made, moved and thrown away for each message.
 struct Entry<A: Actor> {
     take: Take<A>,
     length: usize,
     way: Way,
-    done: Option<Done>,
 }
 
 /// Messages, in their order.
@@ -93,7 +94,9 @@ struct Load<A: Actor> {
     /// How many entries were taken out.
     taken: usize,
     calls: VecDeque<CallIn>,
-    /// Each with its last entry, counted from the first that this load ever had.
+    /// In their order: entries, counted from the first that this load ever had, and what is said when one was handled.
+    dones: VecDeque<(usize, Done)>,
+    /// Each with its last entry, counted in the same way.
     tellers: Vec<(Teller, usize)>,
     /// How many times in a row its buffers were larger than they had to be.
     too_large: u32,
@@ -119,7 +122,16 @@ struct State<A: Actor> {
 
 impl<A: Actor> Default for Load<A> {
     fn default() -> Self {
-        Self { bytes: Vec::new(), read: 0, entries: VecDeque::new(), taken: 0, calls: VecDeque::new(), tellers: Vec::new(), too_large: 0 }
+        Self {
+            bytes: Vec::new(),
+            read: 0,
+            entries: VecDeque::new(),
+            taken: 0,
+            calls: VecDeque::new(),
+            dones: VecDeque::new(),
+            tellers: Vec::new(),
+            too_large: 0,
+        }
     }
 }
 
@@ -148,7 +160,8 @@ impl<A: Actor> Load<A> {
         let is_much_larger = |capacity: usize, used: usize, each: usize| capacity * each > KEPT.max(4 * used * each);
         let is_too_large = is_much_larger(self.bytes.capacity(), self.bytes.len(), 1)
             || is_much_larger(self.entries.capacity(), self.taken, size_of::<Entry<A>>())
-            || is_much_larger(self.calls.capacity(), self.taken, size_of::<CallIn>());
+            || is_much_larger(self.calls.capacity(), self.taken, size_of::<CallIn>())
+            || is_much_larger(self.dones.capacity(), self.taken, size_of::<(usize, Done)>());
         self.too_large = if is_too_large { self.too_large + 1 } else { 0 };
         self.bytes.clear();
         if self.too_large == PATIENCE {
@@ -156,6 +169,7 @@ impl<A: Actor> Load<A> {
             self.bytes.shrink_to(KEPT);
             self.entries.shrink_to(KEPT / size_of::<Entry<A>>());
             self.calls.shrink_to(KEPT / size_of::<CallIn>());
+            self.dones.shrink_to(KEPT / size_of::<(usize, Done)>());
         }
         (self.read, self.taken) = (0, 0);
         self.tellers.clear();
@@ -214,7 +228,7 @@ impl<A: Actor<Context = Context<A>>> Intake<A> {
             let place = load.teller(teller);
             for body in bodies {
                 load.bytes.extend_from_slice(body);
-                load.entries.push_back(Entry { take, length: body.len(), way: Way::Told(place), done: None });
+                load.entries.push_back(Entry { take, length: body.len(), way: Way::Told(place) });
             }
             load.tellers[place].1 = load.taken + load.entries.len() - 1;
         })
@@ -222,15 +236,16 @@ impl<A: Actor<Context = Context<A>>> Intake<A> {
 
     /// Says when all that this teller has put in was handled.
     pub(crate) fn confirm(&self, take: Take<A>, teller: &Teller, done: Done) {
-        let mut done = Some(done);
         // Where nobody is there any more, it is dropped, and says so.
         self.put(|load| {
-            let last = load.place_of(teller).map(|place| load.tellers[place].1 - load.taken);
-            match last.and_then(|last| load.entries.get_mut(last)).filter(|last| last.done.is_none()) {
-                Some(last) => last.done = done.take(),
-                // The actor has taken it up already, or many others have told something since.
-                None => load.entries.push_back(Entry { take, length: 0, way: Way::Mark, done: done.take() }),
+            let last = load.place_of(teller).map(|place| load.tellers[place].1).filter(|&last| last >= load.taken);
+            let (entry, place) = last.map_or((0, None), |last| (last, load.dones.binary_search_by_key(&last, |done| done.0).err()));
+            if let Some(place) = place {
+                return load.dones.insert(place, (entry, done));
             }
+            // The actor has taken it up already, or many others have told something since.
+            load.entries.push_back(Entry { take, length: 0, way: Way::Mark });
+            load.dones.push_back((load.taken + load.entries.len() - 1, done));
         });
     }
 
@@ -243,7 +258,7 @@ impl<A: Actor<Context = Context<A>>> Intake<A> {
             }
             load.bytes.extend_from_slice(body);
             load.calls.extend(call.take());
-            load.entries.push_back(Entry { take, length: body.len(), way: Way::Called, done: None });
+            load.entries.push_back(Entry { take, length: body.len(), way: Way::Called });
         });
         call.map_or(Ok(()), |call| Err((Box::new(call), if is_alive { Unfit::Full } else { Unfit::Dead })))
     }
@@ -283,7 +298,9 @@ impl<A: Actor<Context = Context<A>>> Taking<A> {
 
     fn handle_next(&mut self, actor: &mut A, ctx: &mut Context<A>) -> Option<Taken> {
         let load = &mut self.load;
-        let Entry { take, length, way, done } = load.entries.pop_front()?;
+        let Entry { take, length, way } = load.entries.pop_front()?;
+        let is_done = load.dones.front().is_some_and(|done| done.0 == load.taken);
+        let done = if is_done { load.dones.pop_front().map(|(_, done)| done) } else { None };
         load.taken += 1;
         let body = &load.bytes[load.read..load.read + length];
         load.read += length;

@@ -70,29 +70,24 @@ impl Queue {
             keys.iter().flatten().for_each(|&key| *self.behind.entry(key).or_default() += 1);
             return self.long.push_back(Long { keys, item: bytes, sent: 0 });
         }
-        if self.filling.len() + most > BATCH_LIMIT {
-            let next = self.spare.pop().unwrap_or_default();
-            self.full.push_back(std::mem::replace(&mut self.filling, next));
-        }
-        self.put_here(item, trace);
-    }
-
-    #[inline]
-    fn put_here(&mut self, item: &Item<'_>, trace: Option<&TraceContext>) {
+        self.make_room(most);
         let before = self.filling.len();
         item.encode(trace, &mut self.filling);
         self.bytes += self.filling.len() - before;
     }
 
-    /// Puts in a message without an answer.
-    #[inline]
-    pub(super) fn put_tell(&mut self, target: u32, body: &[u8], trace: Option<&TraceContext>) {
-        let item = Item::Tell { target, body };
-        let is_short = body.len() + Item::OVERHEAD <= WHOLE && self.filling.len() + body.len() + Item::OVERHEAD <= BATCH_LIMIT;
-        if trace.is_some() || !is_short || !self.behind.is_empty() {
-            return self.put([Some(Key::Target(target)), None], &item, trace, body.len());
+    /// Puts in items that are short, and that none of those which are cut may hold up.
+    pub(super) fn put_row(&mut self, items: &[u8]) {
+        self.make_room(items.len());
+        self.filling.extend_from_slice(items);
+        self.bytes += items.len();
+    }
+
+    fn make_room(&mut self, bytes: usize) {
+        if self.filling.len() + bytes > BATCH_LIMIT {
+            let next = self.spare.pop().unwrap_or_default();
+            self.full.push_back(std::mem::replace(&mut self.filling, next));
         }
-        self.put_here(&item, None);
     }
 
     /// Puts in what names a target. `body`: how many bytes it has of variable length.

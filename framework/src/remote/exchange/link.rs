@@ -3,10 +3,11 @@
 use super::*;
 
 impl Exchange {
-    /// A link is up that speaks messages.
+    /// A link is up that speaks messages; what takes batches for it runs on this thread.
     pub(crate) fn up(&self, epoch: u64) {
         let mut state = self.state();
         state.epoch = Some(epoch);
+        state.home = Some(row::here());
         state.closed = None;
         state.pump_sleeps = false;
         let state = &mut *state;
@@ -16,12 +17,12 @@ impl Exchange {
 
     /// There is no link any more, or there will be none.
     pub(crate) fn down(&self, kind: RemoteErrorKind, why: &str) {
-        let mut state = self.state();
+        let mut guard = self.state();
+        let state = &mut *guard;
         state.closed = None;
         if state.epoch.take().is_none() {
             return;
         }
-        let state = &mut *state;
         state.queue = Queue::default();
         state.in_flight = 0;
         state.served_cost = 0;
@@ -55,6 +56,8 @@ impl Exchange {
         self.changed.notify_waiters();
         self.filled.notify_one();
         bound.iter().for_each(|bound| bound.target.room.notify_waiters());
+        // Whoever is told of the tells may send.
+        drop(guard);
         for bound in bound.into_iter().filter(|bound| bound.tells > 0) {
             self.tell_undelivered(&bound.target, bound.tells, error.clone());
         }

@@ -9,6 +9,7 @@
 mod clock;
 mod hearing;
 mod link;
+mod row;
 mod sending;
 mod serving;
 #[cfg(test)]
@@ -20,6 +21,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -105,6 +107,8 @@ pub(crate) struct Exchange {
 #[derive(Default)]
 struct State {
     epoch: Option<u64>,
+    /// The thread that the link runs on.
+    home: Option<ThreadId>,
     /// Why there will be no link until something is done about it.
     closed: Option<RemoteError>,
     /// Counts the times that a link was given up, and says why.
@@ -246,8 +250,17 @@ impl Exchange {
         (self.connect)();
     }
 
+    /// What this thread has told in a row is in it.
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        let lock = || self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock();
+        if let Some((target, tells)) = row::close(self, &mut state) {
+            // Whoever is told may send.
+            drop(state);
+            self.tell_undelivered(&target, tells, self.lost("it was given up meanwhile"));
+            state = lock();
+        }
+        state
     }
 
     /// The target of that name and type, the same for all who send to it.

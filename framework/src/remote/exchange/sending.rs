@@ -4,15 +4,24 @@ use super::*;
 
 impl Exchange {
     /// A message without an answer.
-    pub(in crate::remote) fn tell(&self, target: &Arc<Target>, body: &[u8], trace: Option<&TraceContext>) -> Result<(), Blocked> {
+    pub(in crate::remote) fn tell(
+        self: &Arc<Self>,
+        target: &Arc<Target>,
+        body: &[u8],
+        trace: Option<&TraceContext>,
+    ) -> Result<(), Blocked> {
+        if trace.is_none() && row::put(self, target, body) {
+            return Ok(());
+        }
         let mut state = self.state();
         let (number, cost) = self.admit(&mut state, target, body.len())?;
         let bound = &mut state.bound[number as usize];
         bound.in_flight += cost;
         bound.tells += 1;
         state.in_flight += cost;
-        state.queue.put_tell(number, body, trace);
+        state.queue.put([Some(Key::Target(number)), None], &Item::Tell { target: number, body }, trace, body.len());
         self.wake(&mut state);
+        row::follows(self, &mut state, target, number);
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! What a peer reads of what is put in.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::*;
 use crate::wire::message::Items;
@@ -38,13 +38,141 @@ impl Reader {
     }
 }
 
+fn exchange(undelivered: impl Fn(Undelivered) + Send + Sync + 'static) -> Arc<Exchange> {
+    Arc::new(Exchange::new(PeerId::from_bytes([1; 32]), "peer".into(), || {}, Arc::new(undelivered)))
+}
+
+/// The bodies of tells in the order in which a peer reads them, and its answers to them.
+fn numbers(exchange: &Arc<Exchange>, epoch: u64) -> Vec<u64> {
+    let (mut numbers, mut cost) = (Vec::new(), HashMap::<u32, (u64, u64)>::new());
+    let mut read = |batch: &[u8]| {
+        let mut items = Items::new(batch);
+        while let Some((item, _)) = items.next_item().unwrap() {
+            let (target, body) = match item {
+                Item::Tell { target, body } => (target, body),
+                Item::Call { target, body, .. } => (target, body),
+                _ => continue,
+            };
+            numbers.push(u64::from_le_bytes(*body.first_chunk().unwrap()));
+            if matches!(item, Item::Tell { .. }) {
+                let told = cost.entry(target).or_default();
+                *told = (told.0 + 1, told.1 + super::cost(body.len()));
+            }
+        }
+    };
+    while exchange.take_batch(epoch, &mut read).is_some() {}
+    for (target, (tells, cost)) in cost {
+        exchange.on_consumed(target, tells, cost).unwrap();
+    }
+    numbers
+}
+
+fn body(number: u64) -> Vec<u8> {
+    number.to_le_bytes().repeat(1 + number as usize % 20)
+}
+
+#[test]
+fn what_is_told_in_a_row_keeps_its_order_with_all_else_and_its_credit_comes_back() {
+    let exchange = exchange(|_| {});
+    exchange.up(1);
+    let targets = ["one", "two"].map(|name| exchange.target(name, "test", 1).unwrap());
+    let mut asked = Vec::new();
+    // Long rows, short ones, and none at all, and all that can end one: another target, a call, a traced message, the link's own look.
+    let (mut sent, mut seen) = (0, Vec::new());
+    let mut random = 7_u64;
+    for _ in 0..3000 {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let (what, target) = (random >> 60, &targets[random as usize >> 40 & 1]);
+        let trace = TraceContext { trace: [1; 16], span: [1; 8], flags: 0, state: String::new() };
+        match what {
+            0 => seen.extend(numbers(&exchange, 1)),
+            1 => {
+                let opening = Opening { shape: Shape::Ask, body: &body(sent), trace: None, deadline: None };
+                asked.push(exchange.ask(target, &opening).ok().unwrap());
+                sent += 1;
+            }
+            2 => {
+                exchange.tell(target, &body(sent), Some(&trace)).unwrap();
+                sent += 1;
+            }
+            _ => {
+                for _ in 0..=random as u8 {
+                    exchange.tell(target, &body(sent), None).unwrap();
+                    sent += 1;
+                }
+                seen.extend(numbers(&exchange, 1));
+            }
+        }
+    }
+    seen.extend(numbers(&exchange, 1));
+    assert_eq!(seen, (0..sent).collect::<Vec<_>>());
+    asked.iter().for_each(|(begun, _)| exchange.on_reply(begun.call, Bytes::new()).unwrap());
+    let state = exchange.state();
+    assert_eq!((state.in_flight, state.bound.iter().map(|bound| (bound.in_flight, bound.tells)).collect()), (0, vec![(0, 0); 2]));
+}
+
+#[test]
+fn a_row_takes_no_more_than_there_is_credit_for() {
+    let exchange = exchange(|_| {});
+    exchange.up(1);
+    let target = exchange.target("one", "test", 1).unwrap();
+    let each = cost(100);
+    let told = (0..).take_while(|_| exchange.tell(&target, &[0; 100], None).is_ok()).count() as u64;
+    assert_eq!(told, TARGET_WINDOW / each, "all of the credit can be used");
+    assert_eq!(exchange.state().in_flight, told * each);
+    exchange.on_consumed(0, 3, 3 * each).unwrap();
+    assert_eq!((0..).take_while(|_| exchange.tell(&target, &[0; 100], None).is_ok()).count(), 3);
+}
+
+#[test]
+fn all_that_was_told_and_not_confirmed_is_counted_when_the_link_breaks_and_whoever_hears_it_may_send() {
+    let (told, tell_again) = (Arc::new(AtomicU64::new(0)), Arc::new(Mutex::new(None::<(Arc<Exchange>, Arc<Target>)>)));
+    let (counted, again) = (Arc::clone(&told), Arc::clone(&tell_again));
+    let exchange = exchange(move |undelivered| {
+        counted.fetch_add(undelivered.count, Ordering::Relaxed);
+        let again = again.lock().unwrap();
+        let (exchange, target) = again.as_ref().unwrap();
+        assert!(matches!(exchange.tell(target, &[], None), Err(Blocked::NoLink)));
+    });
+    let target = exchange.target("one", "test", 1).unwrap();
+    *tell_again.lock().unwrap() = Some((Arc::clone(&exchange), Arc::clone(&target)));
+    for (epoch, count) in [(1, 1), (2, 2), (3, 3), (4, 500)] {
+        exchange.up(epoch);
+        (0..count).for_each(|_| exchange.tell(&target, &[0; 64], None).unwrap());
+        exchange.down(RemoteErrorKind::LinkLost, "cut");
+        assert_eq!(told.swap(0, Ordering::Relaxed), count);
+        assert_eq!(exchange.state().in_flight, 0);
+    }
+    // By another thread than its own.
+    exchange.up(5);
+    (0..3).for_each(|_| exchange.tell(&target, &[0; 64], None).unwrap());
+    let elsewhere = Arc::clone(&exchange);
+    std::thread::spawn(move || elsewhere.down(RemoteErrorKind::LinkLost, "cut")).join().unwrap();
+    exchange.up(6);
+    assert_eq!(told.load(Ordering::Relaxed), 3);
+    assert_eq!(exchange.unread(), 0);
+    assert_eq!(exchange.state().in_flight, 0);
+    tell_again.lock().unwrap().take();
+}
+
+#[test]
+fn what_another_thread_tells_is_put_in_at_once() {
+    let exchange = exchange(|_| {});
+    exchange.up(1);
+    let target = exchange.target("one", "test", 1).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| (0..5).for_each(|number| exchange.tell(&target, &body(number), None).unwrap()));
+    });
+    assert_eq!(numbers(&exchange, 1), [0, 1, 2, 3, 4]);
+}
+
 #[test]
 fn a_target_is_named_before_its_first_message_however_long_that_is_and_whatever_waits() {
     // Lengths on both sides of where items are cut.
     for length in [10, 24_400, 24_520, 24_560, 25_000, 60_000] {
         for waiting in [0, 1, 600, 3000] {
             for taken in 0..2 {
-                let exchange = Exchange::new(PeerId::from_bytes([1; 32]), "peer".into(), || {}, Arc::new(|_| {}));
+                let exchange = exchange(|_| {});
                 exchange.up(1);
                 let (one, two) = (exchange.target("one", "test", 1).unwrap(), exchange.target("two", "test", 1).unwrap());
                 let mut reader = Reader::default();

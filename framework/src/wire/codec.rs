@@ -106,7 +106,7 @@ pub fn encode_message<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<(), 
 /// Where its type is a struct, what a newer writer has behind the fields known here is left alone, and for fields that an older
 /// writer does not have, `#[serde(default)]` stands in; a last field of no bytes, like `()`, needs it, too. A length
 /// inside the bytes can't make it allocate more than 64 KiB for a message of up to 4 KiB, and so on up to 16 times [`MESSAGE_LIMIT`].
-#[inline]
+#[inline(always)]
 pub fn decode_message<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     // Most are short: only what reads these stands where it is called.
     if bytes.len() <= 0x1000 { decode_tolerant(bytes, bincode::config::standard().with_limit::<0x1_0000>()) } else { decode_long(bytes) }
@@ -123,7 +123,7 @@ fn decode_long<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn decode_tolerant<T: DeserializeOwned>(bytes: &[u8], configuration: impl bincode::config::Config) -> Result<T, CodecError> {
     // Most are written and read by programs of one version, and bincode alone is faster.
     let mut decoder = BorrowedSerdeDecoder::from_slice(bytes, configuration, ());

@@ -255,6 +255,15 @@ impl Item<'_> {
         self.encode_fields(out);
     }
 
+    /// Writes a [`Tell`](Self::Tell) without a trace: of these there are many.
+    #[inline]
+    pub fn encode_tell(target: u32, body: &[u8], out: &mut Vec<u8>) {
+        // Once, not for each of its parts.
+        out.reserve(body.len() + Self::OVERHEAD);
+        out.push(TELL);
+        put_tell(out, target, body);
+    }
+
     fn encode_fields(&self, out: &mut Vec<u8>) {
         match *self {
             Self::Bind { target, name, message, version } => {

@@ -59,7 +59,7 @@ fn tells_are_read_the_fast_way_as_they_are_the_other_way() {
     let long = vec![7; 0x4000];
     for (target, length) in [(0, 0), (0x7f, 1), (0x80, 0x7f), (0x3fff, 0x80), (3, 0x3fff)] {
         let tell = Item::Tell { target, body: &long[..length] };
-        let bytes = batch(&[tell.clone(), Item::Cancel { call: 1 }], None);
+        let bytes = batch(&[tell, Item::Cancel { call: 1 }], None);
         let mut items = Items::new(&bytes);
         assert_eq!(items.next_tell(), Some((target, &long[..length])));
         assert_eq!(items.next_tell(), None);

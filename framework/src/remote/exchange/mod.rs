@@ -21,7 +21,6 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -108,7 +107,7 @@ pub(crate) struct Exchange {
 struct State {
     epoch: Option<u64>,
     /// The thread that the link runs on.
-    home: Option<ThreadId>,
+    home: Option<u64>,
     /// Why there will be no link until something is done about it.
     closed: Option<RemoteError>,
     /// Counts the times that a link was given up, and says why.

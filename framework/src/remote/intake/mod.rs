@@ -57,7 +57,8 @@ pub(crate) type Take<A> = fn(&mut A, &mut <A as Actor>::Context, &[u8], Came<'_>
 
 /// How a message came.
 pub(crate) enum Came<'a> {
-    Told(&'a Teller, Option<Done>),
+    /// What is to be said when it was handled; left alone, it says that the actor died with it.
+    Told(&'a Teller, &'a mut Option<Done>),
     Called(CallIn),
 }
 
@@ -300,12 +301,15 @@ impl<A: Actor<Context = Context<A>>> Taking<A> {
         let load = &mut self.load;
         let Entry { take, length, way } = load.entries.pop_front()?;
         let is_done = load.dones.front().is_some_and(|done| done.0 == load.taken);
-        let done = if is_done { load.dones.pop_front().map(|(_, done)| done) } else { None };
+        let mut done = None;
+        if is_done {
+            done = load.dones.pop_front().map(|(_, done)| done);
+        }
         load.taken += 1;
         let body = &load.bytes[load.read..load.read + length];
         load.read += length;
         match way {
-            Way::Told(place) => take(actor, ctx, body, Came::Told(&load.tellers[place].0, done)),
+            Way::Told(place) => take(actor, ctx, body, Came::Told(&load.tellers[place].0, &mut done)),
             Way::Called => {
                 if let Some(call) = load.calls.pop_front() {
                     take(actor, ctx, body, Came::Called(call));

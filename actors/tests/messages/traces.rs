@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex};
 use actix::{Actor, Context, Handler};
 use estafette::remote::{Asked, Called, TraceContext};
 use futures_util::StreamExt;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::actors::Add;
-use crate::harness::{meet, soon};
+use crate::harness::{config, meet, soon};
+use crate::post::Post;
 use crate::spans::Spans;
 
 /// Tells which trace each call belonged to.
@@ -50,7 +51,17 @@ async fn a_trace_reaches_whoever_is_called_and_spans_carry_it() {
     let meeting = meet(61).await;
     let (lyon, paris) = (&meeting.pair.lyon, &meeting.pair.paris);
     let (seen, mut traces) = mpsc::unbounded_channel();
-    let asked = seen.clone();
+    let (asked, registered, lettered) = (seen.clone(), seen.clone(), seen.clone());
+    // It runs until its thread is told that the test is over.
+    let (over, is_over) = oneshot::channel::<()>();
+    let (give, given) = oneshot::channel();
+    let thread = std::thread::spawn(move || {
+        actix::System::new().block_on(async move {
+            give.send(Traced(registered).start().recipient()).unwrap();
+            let _ = is_over.await;
+        });
+    });
+    paris.register_asked::<Add>("registered", soon(given).await.unwrap()).unwrap();
     paris.host("asked", move || Traced(asked.clone())).takes_asked::<Add>().start().await.unwrap();
     paris.host("called", move || Streaming(seen.clone())).takes_calls::<Add>().start().await.unwrap();
     let mut trace: TraceContext = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().unwrap();
@@ -59,14 +70,41 @@ async fn a_trace_reaches_whoever_is_called_and_spans_carry_it() {
     let plain = lyon.remote::<Add>("paris/asked").unwrap();
     assert_eq!(soon(plain.ask(Add(1))).await, Ok(1));
     assert_eq!(soon(traces.recv()).await, Some(None));
-    assert_eq!(soon(plain.traced(trace.clone()).ask(Add(2))).await, Ok(2));
+    soon(plain.tell(Add(1))).await.unwrap();
+    assert_eq!(soon(traces.recv()).await, Some(None));
+    let plain = plain.traced(trace.clone());
+    assert_eq!(soon(plain.ask(Add(2))).await, Ok(2));
     assert_eq!(soon(traces.recv()).await, Some(Some(trace.clone())));
+    // Between others that have none; and to an actor of which only its mailbox is known.
+    for (number, name) in [(3, "paris/asked"), (4, "paris/registered")] {
+        let remote = lyon.remote::<Add>(name).unwrap();
+        let traced = remote.clone().traced(trace.clone());
+        soon(remote.tell(Add(number))).await.unwrap();
+        soon(traced.tell(Add(number))).await.unwrap();
+        soon(remote.tell(Add(number))).await.unwrap();
+        for expected in [None, Some(trace.clone()), None] {
+            assert_eq!(soon(traces.recv()).await, Some(expected));
+        }
+    }
     let called = lyon.remote::<Add>("paris/called").unwrap().traced(trace.clone());
     assert!(soon(soon(called.download(Add(3))).await.unwrap().next()).await.is_none());
     assert_eq!(soon(traces.recv()).await, Some(Some(trace.clone())));
+
+    let post = Post::open(62, config()).await;
+    post.pair.paris.host("asked", move || Traced(lettered.clone())).takes_asked::<Add>().start().await.unwrap();
+    let letter = post.pair.lyon.remote::<Add>("paris/asked").unwrap();
+    for expected in [None, Some(trace.clone())] {
+        let letter = expected.iter().fold(letter.clone(), |letter, trace| letter.traced(trace.clone()));
+        soon(soon(letter.deliver(Add(5))).await.unwrap().processed()).await.unwrap();
+        assert_eq!(soon(traces.recv()).await, Some(expected));
+    }
 
     // Here and there: all of both traced calls, and neither of the other.
     let spans = spans.0.lock().unwrap();
     let with_it = |name: &str| spans.iter().filter(|(span, fields)| span == name && fields.contains(&trace.to_string())).count();
     assert_eq!((with_it("ask"), with_it("call")), (1, 2), "{spans:?}");
+    assert_eq!((with_it("tell"), with_it("told")), (2, 2), "{spans:?}");
+    assert_eq!((with_it("deliver"), with_it("letter")), (1, 1), "{spans:?}");
+    drop(over);
+    thread.join().unwrap();
 }

@@ -124,6 +124,9 @@ impl<M: RemoteMessage> Remote<M> {
     /// Tells it, if that can be done now.
     #[inline]
     fn begin_tell(&self, message: &M) -> Result<(), Blocked> {
+        // Most belong to no trace, and are too many for a span each.
+        let span = |trace| tracing::debug_span!("tell", peer = self.node(), name = self.name(), message = M::NAME, traceparent = %trace);
+        let _entered = self.trace.as_ref().map(|trace| span(trace).entered());
         match written(message, |body| self.exchange.tell(&self.target, body, self.trace.as_deref())) {
             Ok(told) => told,
             Err(error) => Err(Blocked::Never(Box::new(unencodable(M::NAME, &error)))),
@@ -210,8 +213,11 @@ impl<M: RemoteMessage> Remote<M> {
         };
         let body = Self::written(&message, <[u8]>::to_vec)?;
         drop(message);
-        let posting = Posting { exchange: Arc::clone(&self.exchange), target: Arc::clone(&self.target), body };
-        letters.post(posting)?.await.map_err(|_| stopped())?
+        let (exchange, target, trace) = (Arc::clone(&self.exchange), Arc::clone(&self.target), self.trace.clone());
+        let traceparent = trace.as_deref().map(tracing::field::display);
+        let span = tracing::debug_span!("deliver", peer = self.node(), name = self.name(), message = M::NAME, traceparent);
+        let posted = letters.post(Posting { exchange, target, body, trace });
+        async { posted?.await.map_err(|_| stopped())? }.instrument(span).await
     }
 
     /// Sends one request, and takes a stream of replies.

@@ -12,7 +12,7 @@ use futures_util::future::Either;
 use super::error::{RemoteError, RemoteErrorKind};
 use super::intake::{Intake, Take, Teller, Unfit};
 use super::message::RemoteMessage;
-use super::serving::{Asked, Called, Replies, Reply, Requests, Served, undecodable};
+use super::serving::{Asked, Called, Replies, Reply, Requests, Served, Traced, undecodable};
 use crate::wire::codec::decode_message;
 use crate::wire::message::Shape;
 
@@ -29,12 +29,12 @@ pub(crate) trait Mailbox: Send + Sync {
     /// The `Recipient` or what else it was made of.
     fn as_any(&self) -> &dyn Any;
     /// Hands over a message without an answer.
-    fn tell(&self, body: &[u8], teller: &Teller) -> Result<(), RemoteError>;
+    fn tell(&self, body: &[u8], teller: &Teller, traced: Option<&Traced>) -> Result<(), RemoteError>;
     /// [`tell`](Self::tell), and says when it was handled. An error: it was not handed over; `done` has been said.
-    fn tell_confirmed(&self, body: &[u8], done: Done) -> Result<(), RemoteError>;
+    fn tell_confirmed(&self, body: &[u8], done: Done, traced: Option<&Traced>) -> Result<(), RemoteError>;
     /// [`tell`](Self::tell) for each: all are handed over, or none. Only where they can be confirmed.
-    fn tell_all(&self, bodies: &[&[u8]], teller: &Teller) -> Result<(), RemoteError> {
-        bodies.iter().try_for_each(|body| self.tell(body, teller))
+    fn tell_all(&self, bodies: &[&[u8]], teller: &Teller, traced: Option<&Traced>) -> Result<(), RemoteError> {
+        bodies.iter().try_for_each(|body| self.tell(body, teller, traced))
     }
     /// Whether what was told can be confirmed afterwards.
     fn confirms(&self) -> bool {
@@ -226,6 +226,11 @@ pub(super) fn read_for<M: RemoteMessage, T>(body: &[u8], then: impl FnOnce(M) ->
     }
 }
 
+/// What is done now is traced.
+pub(super) fn enter<M: RemoteMessage>(traced: Option<&Traced>) -> Option<tracing::span::EnteredSpan> {
+    traced.map(|traced| traced.span(M::NAME).entered())
+}
+
 fn wrong_way(name: &str, message: &str, how: &str) -> RemoteError {
     RemoteError::new(RemoteErrorKind::NoSuchMessage, format!("{name:?} takes {message} {how}"))
 }
@@ -253,11 +258,13 @@ macro_rules! identity {
 impl<M: RemoteMessage> Mailbox for Plain<M> {
     identity!();
 
-    fn tell(&self, body: &[u8], _: &Teller) -> Result<(), RemoteError> {
+    fn tell(&self, body: &[u8], _: &Teller, traced: Option<&Traced>) -> Result<(), RemoteError> {
+        let _entered = enter::<M>(traced);
         if self.0.put(read::<M>(body)?) { Ok(()) } else { Err(self.0.why_dead(&self.1)) }
     }
 
-    fn tell_confirmed(&self, body: &[u8], done: Done) -> Result<(), RemoteError> {
+    fn tell_confirmed(&self, body: &[u8], done: Done, traced: Option<&Traced>) -> Result<(), RemoteError> {
+        let _entered = enter::<M>(traced);
         self.0.tell_confirmed(read::<M>(body), done, &self.1)
     }
 
@@ -288,13 +295,15 @@ impl<M: RemoteMessage> Mailbox for Plain<M> {
 impl<M: RemoteMessage> Mailbox for ByItself<M> {
     identity!();
 
-    fn tell(&self, body: &[u8], _: &Teller) -> Result<(), RemoteError> {
-        let asked = Asked { message: read(body)?, reply: Reply::new(None) };
+    fn tell(&self, body: &[u8], _: &Teller, traced: Option<&Traced>) -> Result<(), RemoteError> {
+        let _entered = enter::<M>(traced);
+        let asked = Asked { message: read(body)?, reply: Reply::to_nobody(traced) };
         if self.0.put(asked) { Ok(()) } else { Err(self.0.why_dead(&self.1)) }
     }
 
-    fn tell_confirmed(&self, body: &[u8], done: Done) -> Result<(), RemoteError> {
-        let asked = read(body).map(|message| Asked { message, reply: Reply::new(None) });
+    fn tell_confirmed(&self, body: &[u8], done: Done, traced: Option<&Traced>) -> Result<(), RemoteError> {
+        let _entered = enter::<M>(traced);
+        let asked = read(body).map(|message| Asked { message, reply: Reply::to_nobody(traced) });
         self.0.tell_confirmed(asked, done, &self.1)
     }
 
@@ -309,7 +318,7 @@ impl<M: RemoteMessage> Mailbox for ByItself<M> {
         let _entered = span.enter();
         match read::<M>(body) {
             // Should it have died just now, the reply is dropped, and says so.
-            Ok(message) => _ = self.0.put(Asked { message, reply: Reply::new(Some(served)) }),
+            Ok(message) => _ = self.0.put(Asked { message, reply: Reply::to(served) }),
             Err(error) => served.fail(&error),
         }
     }
@@ -318,11 +327,11 @@ impl<M: RemoteMessage> Mailbox for ByItself<M> {
 impl<M: RemoteMessage> Mailbox for Streams<M> {
     identity!();
 
-    fn tell(&self, _: &[u8], _: &Teller) -> Result<(), RemoteError> {
+    fn tell(&self, _: &[u8], _: &Teller, _: Option<&Traced>) -> Result<(), RemoteError> {
         Err(self.never_told())
     }
 
-    fn tell_confirmed(&self, _: &[u8], done: Done) -> Result<(), RemoteError> {
+    fn tell_confirmed(&self, _: &[u8], done: Done, _: Option<&Traced>) -> Result<(), RemoteError> {
         done.say(true);
         Err(self.never_told())
     }
@@ -394,19 +403,19 @@ impl<A: Actor<Context = actix::Context<A>>> Mailbox for Berth<A> {
         self.mailbox.as_any()
     }
 
-    fn tell(&self, body: &[u8], teller: &Teller) -> Result<(), RemoteError> {
-        self.tell_all(&[body], teller)
+    fn tell(&self, body: &[u8], teller: &Teller, traced: Option<&Traced>) -> Result<(), RemoteError> {
+        self.tell_all(&[body], teller, traced)
     }
 
-    fn tell_all(&self, bodies: &[&[u8]], teller: &Teller) -> Result<(), RemoteError> {
+    fn tell_all(&self, bodies: &[&[u8]], teller: &Teller, traced: Option<&Traced>) -> Result<(), RemoteError> {
         if self.streams {
-            return bodies.iter().try_for_each(|body| self.mailbox.tell(body, teller));
+            return self.mailbox.tell_all(bodies, teller, traced);
         }
-        if self.intake.tell(self.take, bodies, teller) { Ok(()) } else { Err(self.why_dead(&self.name)) }
+        if self.intake.tell(self.take, bodies, teller, traced) { Ok(()) } else { Err(self.why_dead(&self.name)) }
     }
 
-    fn tell_confirmed(&self, body: &[u8], done: Done) -> Result<(), RemoteError> {
-        self.mailbox.tell_confirmed(body, done)
+    fn tell_confirmed(&self, body: &[u8], done: Done, traced: Option<&Traced>) -> Result<(), RemoteError> {
+        self.mailbox.tell_confirmed(body, done, traced)
     }
 
     fn confirms(&self) -> bool {

@@ -12,12 +12,12 @@ use tokio::sync::{Notify, mpsc};
 
 use super::directory::Directory;
 use super::error::{RemoteError, RemoteErrorKind};
-use super::exchange::{Exchange, LINK_WINDOW, TARGET_WINDOW, cost};
+use super::exchange::{Exchange, LINK_WINDOW, TARGET_WINDOW, TRACE, cost};
 use super::intake::Teller;
 use super::letters::{Coming, Letters};
 use super::mailbox::{CallIn, Done, Mailbox};
 use super::presence::{self, Watched};
-use super::serving::Served;
+use super::serving::{Served, Traced};
 use crate::pipeline::{Chunk, Parcel, Prefix};
 use crate::wire::message::{ITEM_LIMIT, Item, Items};
 use crate::wire::{PeerId, TraceContext};
@@ -144,19 +144,19 @@ impl Postbox {
                     None => break,
                 },
             };
-            if let Item::Tell { target: to, body } = item {
-                if to != target {
-                    self.tell_row(target, &mut row, (batch, place))?;
+            if let (Item::Tell { target: to, body }, None) = (&item, &trace) {
+                if *to != target {
+                    self.tell_row(target, &mut row, None, (batch, place))?;
                 }
-                target = to;
+                target = *to;
                 row.push(body);
             } else {
-                self.tell_row(target, &mut row, (batch, place))?;
+                self.tell_row(target, &mut row, None, (batch, place))?;
                 self.item(item, trace, batch, place, ctx)?;
             }
             place += 1;
         }
-        self.tell_row(target, &mut row, (batch, place))?;
+        self.tell_row(target, &mut row, None, (batch, place))?;
         self.confirm();
         if self.outstanding.load(Ordering::Relaxed) > LINK_WINDOW + ITEM_LIMIT as u64 {
             return Err("more messages than it has credit for".into());
@@ -198,7 +198,7 @@ impl Postbox {
             // When the batch was looked through.
             Item::Bind { .. } if self.marked => Ok(()),
             Item::Bind { target, name, message, version } => self.bind(target, name, message, version),
-            Item::Tell { target, body } => self.tell_row(target, &mut vec![body], (batch, place + 1)),
+            Item::Tell { target, body } => self.tell_row(target, &mut vec![body], trace, (batch, place + 1)),
             Item::Call { call, target, shape, body } => {
                 let (requests, coming) = if shape.streams_requests() {
                     let (requests, coming) = mpsc::unbounded_channel();
@@ -206,7 +206,13 @@ impl Postbox {
                 } else {
                     (None, None)
                 };
-                let room = self.exchange.serve(self.epoch, call, body.len(), requests, shape.streams_replies())?;
+                let room = self.exchange.serve(
+                    self.epoch,
+                    call,
+                    cost(body.len()) + trace.as_ref().map_or(0, |_| TRACE),
+                    requests,
+                    shape.streams_replies(),
+                )?;
                 self.call(target, body, call, trace, (shape, room, coming))
             }
             Item::Request { call, body } => self.exchange.on_request(call, Some(owned(body))),
@@ -226,7 +232,7 @@ impl Postbox {
                 self.exchange.on_status(watch, up, code);
                 Ok(())
             }
-            Item::Deliver { log, number, target, expires, body } => self.letter((log, number, expires), target, body),
+            Item::Deliver { log, number, target, expires, body } => self.letter((log, number, expires), target, body, trace),
             Item::Taken { log, number, code, text } => match &self.letters {
                 Some(letters) => letters.said(self.peer, self.epoch, (log, number), (code, text)),
                 None => Err("a word about letters, which this node never sent".into()),
@@ -235,10 +241,16 @@ impl Postbox {
         }
     }
 
-    fn letter(&self, (log, number, expires): ([u8; 16], u64, u64), target: u32, body: &[u8]) -> Result<(), String> {
+    fn letter(
+        &self,
+        (log, number, expires): ([u8; 16], u64, u64),
+        target: u32,
+        body: &[u8],
+        trace: Option<TraceContext>,
+    ) -> Result<(), String> {
         let Inbound { name, message, version, .. } = self.targets.get(target as usize).ok_or("a target that was never named")?;
         if let Some(letters) = &self.letters {
-            let coming = Coming { log, number, expires, name, message, version: *version, body };
+            let coming = Coming { log, number, expires, name, message, version: *version, body, trace };
             return letters.take(self.peer, self.epoch, &coming);
         }
         if self.exchange.is_swamped() {
@@ -285,17 +297,25 @@ impl Postbox {
         Ok(inbound)
     }
 
-    /// Tells that stand side by side in a batch, before the place `end`.
-    fn tell_row(&mut self, target: u32, row: &mut Vec<&[u8]>, (batch, end): (&Bytes, usize)) -> Result<(), String> {
+    /// Tells that stand side by side in a batch, before the place `end`; one that is traced stands alone.
+    fn tell_row(
+        &mut self,
+        target: u32,
+        row: &mut Vec<&[u8]>,
+        trace: Option<TraceContext>,
+        (batch, end): (&Bytes, usize),
+    ) -> Result<(), String> {
         let count = row.len() as u64;
         if count == 0 {
             return Ok(());
         }
-        let marked = self.marked;
+        let (marked, caller) = (self.marked, self.peer);
         let inbound = self.find(target)?;
+        let traced = trace.map(|trace| Traced { caller, name: Arc::clone(&inbound.name), trace, is_letter: false });
+        let each = |body: &[u8]| cost(body.len()) + if traced.is_some() { TRACE } else { 0 };
         if let Some(mailbox) = inbound.mailbox.as_ref().ok().filter(|mailbox| mailbox.confirms()) {
-            let told = mailbox.tell_all(row, &inbound.teller);
-            let (is_first, spent) = (inbound.unconfirmed.count == 0, row.iter().map(|body| cost(body.len())).sum());
+            let told = mailbox.tell_all(row, &inbound.teller, traced.as_ref());
+            let (is_first, spent) = (inbound.unconfirmed.count == 0, row.iter().map(|body| each(body)).sum());
             inbound.unconfirmed.add(count, spent, told.is_ok());
             if let Err(error) = told {
                 inbound.teller.undelivered(count, &error);
@@ -309,12 +329,17 @@ impl Postbox {
             return Ok(());
         }
         let first = end - row.len();
-        row.drain(..).enumerate().try_for_each(|(nth, body)| self.tell(target, body, (batch, first + nth)))
+        row.drain(..).enumerate().try_for_each(|(nth, body)| self.tell(target, body, (each(body), traced.as_ref()), (batch, first + nth)))
     }
 
     /// One tell to an actor of which no more than its mailbox is known, or to nobody.
-    fn tell(&mut self, target: u32, body: &[u8], (batch, place): (&Bytes, usize)) -> Result<(), String> {
-        let spent = cost(body.len());
+    fn tell(
+        &mut self,
+        target: u32,
+        body: &[u8],
+        (spent, traced): (u64, Option<&Traced>),
+        (batch, place): (&Bytes, usize),
+    ) -> Result<(), String> {
         self.outstanding.fetch_add(spent, Ordering::Relaxed);
         if !self.marked {
             self.mark_last(batch, place)?;
@@ -325,14 +350,14 @@ impl Postbox {
             inbound.unconfirmed.add(1, spent, true);
             let done = inbound.settle(outstanding);
             match &inbound.mailbox {
-                Ok(mailbox) => mailbox.tell_confirmed(body, done),
+                Ok(mailbox) => mailbox.tell_confirmed(body, done, traced),
                 Err(error) => {
                     done.say(true);
                     Err(error.clone())
                 }
             }
         } else {
-            let told = inbound.mailbox.as_ref().map_err(Clone::clone).and_then(|mailbox| mailbox.tell(body, &inbound.teller));
+            let told = inbound.mailbox.as_ref().map_err(Clone::clone).and_then(|mailbox| mailbox.tell(body, &inbound.teller, traced));
             inbound.unconfirmed.add(1, spent, told.is_ok());
             told
         };
@@ -540,10 +565,10 @@ mod tests {
         fn as_any(&self) -> &dyn Any {
             self
         }
-        fn tell(&self, _: &[u8], _: &Teller) -> Result<(), RemoteError> {
+        fn tell(&self, _: &[u8], _: &Teller, _: Option<&Traced>) -> Result<(), RemoteError> {
             Ok(())
         }
-        fn tell_confirmed(&self, _: &[u8], done: Done) -> Result<(), RemoteError> {
+        fn tell_confirmed(&self, _: &[u8], done: Done, _: Option<&Traced>) -> Result<(), RemoteError> {
             done.say(true);
             Ok(())
         }
@@ -583,23 +608,25 @@ mod tests {
         directory.offer("desk", Arc::new(Desk)).unwrap();
         let mut batch = Vec::new();
         (0..2).for_each(|target| Item::Bind { target, name: "desk", message: "Note", version: 1 }.encode(None, &mut batch));
-        // By turns, so that no two stand side by side.
-        (0..6).for_each(|number| Item::Tell { target: number % 2, body: &[1] }.encode(None, &mut batch));
+        // By turns, so that no two stand side by side; some with a trace, which costs more.
+        let trace = TraceContext { trace: [1; 16], span: [1; 8], flags: 0, state: "a=b".into() };
+        let mut tell = |number: u32| Item::Tell { target: number % 2, body: &[1] }.encode((number > 2).then_some(&trace), &mut batch);
+        (0..6).for_each(&mut tell);
         let admission = Box::new(Grows(Cell::new(false)));
         let mut postbox = Postbox::new((Arc::clone(&exchange), 1), peer, directory, admission, None, |_| {});
         let _postbox = Postbox::create(|ctx| {
             postbox.batch(&Bytes::from(batch), ctx).unwrap();
             postbox
         });
-        let mut given_back = 0;
+        let mut given_back = (0, 0);
         while let Some(()) = exchange.take_batch(1, |batch| {
             let mut items = Items::new(batch);
             while let Some((item, _)) = items.next_item().unwrap() {
-                if let Item::Consumed { tells, .. } = item {
-                    given_back += tells;
+                if let Item::Consumed { tells, cost, .. } = item {
+                    given_back = (given_back.0 + tells, given_back.1 + cost);
                 }
             }
         }) {}
-        assert_eq!(given_back, 6);
+        assert_eq!(given_back, (6, 6 * cost(1) + 3 * TRACE));
     }
 }

@@ -81,6 +81,27 @@ impl Drop for Served {
     }
 }
 
+/// The trace that a message without an answer belongs to, and what its span tells.
+#[derive(Clone)]
+pub(crate) struct Traced {
+    pub(super) caller: PeerId,
+    pub(super) name: Arc<str>,
+    pub(super) trace: TraceContext,
+    pub(super) is_letter: bool,
+}
+
+impl Traced {
+    /// What is done for it is traced in.
+    pub(super) fn span(&self, message: &'static str) -> tracing::Span {
+        let Self { caller, name, trace, is_letter } = self;
+        if *is_letter {
+            tracing::debug_span!("letter", peer = %caller.short(), name = %name, message, traceparent = %trace)
+        } else {
+            tracing::debug_span!("told", peer = %caller.short(), name = %name, message, traceparent = %trace)
+        }
+    }
+}
+
 /// What is said of an actor that had a message and will never answer it.
 pub(super) fn died(name: &str) -> RemoteError {
     let text = format!("the actor {name:?} panicked or stopped while it had the message; see the log of its node");
@@ -104,12 +125,19 @@ impl<M: RemoteMessage> Message for Asked<M> {
 /// The way to answer one question. Dropped unused, it says that the actor died.
 pub struct Reply<R> {
     served: Option<Served>,
+    /// Where nobody waits for an answer.
+    told: Option<TraceContext>,
     of: PhantomData<fn(R)>,
 }
 
 impl<R: Serialize> Reply<R> {
-    pub(super) fn new(served: Option<Served>) -> Self {
-        Self { served, of: PhantomData }
+    pub(super) fn to(served: Served) -> Self {
+        Self { served: Some(served), told: None, of: PhantomData }
+    }
+
+    /// Nobody waits for it.
+    pub(super) fn to_nobody(traced: Option<&Traced>) -> Self {
+        Self { served: None, told: traced.map(|traced| traced.trace.clone()), of: PhantomData }
     }
 
     /// Answers.
@@ -133,7 +161,7 @@ impl<R: Serialize> Reply<R> {
 
     /// The trace the question belongs to.
     pub fn trace(&self) -> Option<&TraceContext> {
-        self.served.as_ref()?.trace.as_ref()
+        self.served.as_ref().map_or(self.told.as_ref(), |served| served.trace.as_ref())
     }
 }
 

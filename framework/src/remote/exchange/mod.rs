@@ -46,6 +46,8 @@ pub(super) const STREAM_ITEM: usize = 1 << 20;
 const STREAMS: usize = 128;
 /// What any message costs beside its bytes.
 const EACH: u64 = 64;
+/// What the trace of one costs, however long it is.
+pub(super) const TRACE: u64 = 640;
 /// Messages wait outside when so many bytes wait for the link.
 const QUEUE_LIMIT: usize = 1 << 20;
 /// Answers are given up when so many bytes wait for the link.

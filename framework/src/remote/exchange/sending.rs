@@ -14,7 +14,7 @@ impl Exchange {
             return Ok(());
         }
         let mut state = self.state();
-        let (number, cost) = self.admit(&mut state, target, body.len())?;
+        let (number, cost) = self.admit(&mut state, target, body.len(), trace)?;
         let bound = &mut state.bound[number as usize];
         bound.in_flight += cost;
         bound.tells += 1;
@@ -53,7 +53,7 @@ impl Exchange {
     pub(super) fn begin(&self, target: &Arc<Target>, opening: &Opening<'_>, sink: impl FnOnce() -> Sink) -> Result<Begun, Blocked> {
         let &Opening { shape, body, trace, deadline } = opening;
         let mut state = self.state();
-        let (number, cost) = self.admit(&mut state, target, body.len())?;
+        let (number, cost) = self.admit(&mut state, target, body.len(), trace)?;
         let epoch = state.epoch.ok_or(Blocked::NoLink)?;
         let streams = shape != Shape::Ask;
         if streams && state.streams_out >= STREAMS {
@@ -76,12 +76,18 @@ impl Exchange {
 
     /// Looks whether there is a link with room for one more message, and says what the target is called there.
     #[inline]
-    pub(super) fn admit(&self, state: &mut State, target: &Arc<Target>, bytes: usize) -> Result<(u32, u64), Blocked> {
+    pub(super) fn admit(
+        &self,
+        state: &mut State,
+        target: &Arc<Target>,
+        bytes: usize,
+        trace: Option<&TraceContext>,
+    ) -> Result<(u32, u64), Blocked> {
         if let Some(error) = &state.closed {
             return Err(Blocked::Never(Box::new(error.clone())));
         }
         let Some(epoch) = state.epoch else { return Err(Blocked::NoLink) };
-        let (cost, number) = (cost(bytes), Self::number(state, target, epoch));
+        let (cost, number) = (cost(bytes) + trace.map_or(0, |_| TRACE), Self::number(state, target, epoch));
         let bound = &state.bound[number as usize];
         let over = |in_flight: u64, window: u64| in_flight > 0 && in_flight + cost > window;
         if over(bound.in_flight, TARGET_WINDOW) || over(state.in_flight, LINK_WINDOW) || state.queue.bytes() > QUEUE_LIMIT {
@@ -115,6 +121,7 @@ impl Exchange {
         target: &Arc<Target>,
         (log, number, expires): ([u8; 16], u64, u64),
         body: &[u8],
+        trace: Option<&TraceContext>,
     ) -> bool {
         let mut state = self.state();
         if state.epoch != Some(epoch) {
@@ -122,7 +129,7 @@ impl Exchange {
         }
         let target = Self::number(&mut state, target, epoch);
         let item = Item::Deliver { log, number, target, expires, body };
-        state.queue.put([Some(Key::Letters), None], &item, None, body.len());
+        state.queue.put([Some(Key::Letters), None], &item, trace, body.len());
         self.wake(&mut state);
         true
     }

@@ -20,7 +20,7 @@ impl Exchange {
         &self,
         epoch: u64,
         call: u64,
-        bytes: usize,
+        cost: u64,
         requests: Option<mpsc::UnboundedSender<Answer>>,
         streams_replies: bool,
     ) -> Result<Option<Arc<Notify>>, String> {
@@ -30,8 +30,8 @@ impl Exchange {
         if state.epoch != Some(epoch) {
             return Ok(room);
         }
-        state.served_cost += cost(bytes);
-        if state.served_cost > LINK_WINDOW + ITEM_LIMIT as u64 + EACH {
+        state.served_cost += cost;
+        if state.served_cost > LINK_WINDOW + ITEM_LIMIT as u64 + EACH + TRACE {
             return Err("more calls than it has credit for".into());
         }
         let streams = streams_replies || requests.is_some();
@@ -39,7 +39,7 @@ impl Exchange {
         if state.streams_in > STREAMS {
             return Err(format!("more than {STREAMS} calls with streams"));
         }
-        let served = Served { cost: cost(bytes), streams, handling: None, requests, uncredited: 0, replies };
+        let served = Served { cost, streams, handling: None, requests, uncredited: 0, replies };
         match state.served.insert(call, served) {
             None => Ok(room),
             Some(_) => Err(format!("two calls with the number {call}")),

@@ -47,7 +47,7 @@ fn numbers(exchange: &Arc<Exchange>, epoch: u64) -> Vec<u64> {
     let (mut numbers, mut cost) = (Vec::new(), HashMap::<u32, (u64, u64)>::new());
     let mut read = |batch: &[u8]| {
         let mut items = Items::new(batch);
-        while let Some((item, _)) = items.next_item().unwrap() {
+        while let Some((item, trace)) = items.next_item().unwrap() {
             let (target, body) = match item {
                 Item::Tell { target, body } => (target, body),
                 Item::Call { target, body, .. } => (target, body),
@@ -56,7 +56,7 @@ fn numbers(exchange: &Arc<Exchange>, epoch: u64) -> Vec<u64> {
             numbers.push(u64::from_le_bytes(*body.first_chunk().unwrap()));
             if matches!(item, Item::Tell { .. }) {
                 let told = cost.entry(target).or_default();
-                *told = (told.0 + 1, told.1 + super::cost(body.len()));
+                *told = (told.0 + 1, told.1 + super::cost(body.len()) + trace.map_or(0, |_| TRACE));
             }
         }
     };

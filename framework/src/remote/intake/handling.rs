@@ -7,7 +7,7 @@ use actix::{Actor, Context, Handler, Message};
 use tokio::sync::oneshot;
 
 use super::{Came, Teller};
-use crate::remote::mailbox::{CallIn, Done, read, read_for};
+use crate::remote::mailbox::{CallIn, Done, enter, read, read_for};
 use crate::remote::message::RemoteMessage;
 use crate::remote::serving::{Asked, Called, Replies, Reply, Requests};
 
@@ -18,7 +18,10 @@ where
     M: RemoteMessage,
 {
     match came {
-        Came::Told(teller, done) => told::<A, M, M>(actor, ctx, (body, |message| message), teller, done),
+        Came::Told(teller, done, traced) => {
+            let _entered = enter::<M>(traced);
+            told::<A, M, M>(actor, ctx, (body, |message| message), teller, done);
+        }
         Came::Called(CallIn { served, .. }) => {
             if !served.is_wanted() {
                 return;
@@ -43,8 +46,9 @@ where
     M: RemoteMessage,
 {
     match came {
-        Came::Told(teller, done) => {
-            let asked = |message| Asked { message, reply: Reply::new(None) };
+        Came::Told(teller, done, traced) => {
+            let _entered = enter::<M>(traced);
+            let asked = |message| Asked { message, reply: Reply::to_nobody(traced) };
             told::<A, M, Asked<M>>(actor, ctx, (body, asked), teller, done);
         }
         Came::Called(CallIn { served, .. }) => {
@@ -54,7 +58,7 @@ where
             let span = served.span(M::NAME);
             let _entered = span.enter();
             match read::<M>(body) {
-                Ok(message) => actor.handle(Asked { message, reply: Reply::new(Some(served)) }, ctx).handle(ctx, None),
+                Ok(message) => actor.handle(Asked { message, reply: Reply::to(served) }, ctx).handle(ctx, None),
                 Err(error) => served.fail(&error),
             }
         }

@@ -21,6 +21,7 @@ use actix::{Actor, AsyncContext, Context};
 
 use super::exchange::Exchange;
 use super::mailbox::{CallIn, Done};
+use super::serving::Traced;
 
 pub(crate) use handling::{asked, called, plain};
 
@@ -58,7 +59,7 @@ pub(crate) type Take<A> = fn(&mut A, &mut <A as Actor>::Context, &[u8], Came<'_>
 /// How a message came.
 pub(crate) enum Came<'a> {
     /// What is to be said when it was handled; left alone, it says that the actor died with it.
-    Told(&'a Teller, &'a mut Option<Done>),
+    Told(&'a Teller, &'a mut Option<Done>, Option<&'a Traced>),
     Called(CallIn),
 }
 
@@ -97,6 +98,8 @@ struct Load<A: Actor> {
     calls: VecDeque<CallIn>,
     /// In their order: entries, counted from the first that this load ever had, and what is said when one was handled.
     dones: VecDeque<(usize, Done)>,
+    /// The same for the traces of those that are told.
+    traces: VecDeque<(usize, Traced)>,
     /// Each with its last entry, counted in the same way.
     tellers: Vec<(Teller, usize)>,
     /// How many times in a row its buffers were larger than they had to be.
@@ -130,6 +133,7 @@ impl<A: Actor> Default for Load<A> {
             taken: 0,
             calls: VecDeque::new(),
             dones: VecDeque::new(),
+            traces: VecDeque::new(),
             tellers: Vec::new(),
             too_large: 0,
         }
@@ -162,7 +166,8 @@ impl<A: Actor> Load<A> {
         let is_too_large = is_much_larger(self.bytes.capacity(), self.bytes.len(), 1)
             || is_much_larger(self.entries.capacity(), self.taken, size_of::<Entry<A>>())
             || is_much_larger(self.calls.capacity(), self.taken, size_of::<CallIn>())
-            || is_much_larger(self.dones.capacity(), self.taken, size_of::<(usize, Done)>());
+            || is_much_larger(self.dones.capacity(), self.taken, size_of::<(usize, Done)>())
+            || is_much_larger(self.traces.capacity(), self.taken, size_of::<(usize, Traced)>());
         self.too_large = if is_too_large { self.too_large + 1 } else { 0 };
         self.bytes.clear();
         if self.too_large == PATIENCE {
@@ -171,6 +176,7 @@ impl<A: Actor> Load<A> {
             self.entries.shrink_to(KEPT / size_of::<Entry<A>>());
             self.calls.shrink_to(KEPT / size_of::<CallIn>());
             self.dones.shrink_to(KEPT / size_of::<(usize, Done)>());
+            self.traces.shrink_to(KEPT / size_of::<(usize, Traced)>());
         }
         (self.read, self.taken) = (0, 0);
         self.tellers.clear();
@@ -224,10 +230,11 @@ impl<A: Actor<Context = Context<A>>> Intake<A> {
     }
 
     /// Puts messages without an answer in; `false` where nobody is there to take them.
-    pub(crate) fn tell(&self, take: Take<A>, bodies: &[&[u8]], teller: &Teller) -> bool {
+    pub(crate) fn tell(&self, take: Take<A>, bodies: &[&[u8]], teller: &Teller, traced: Option<&Traced>) -> bool {
         self.put(|load| {
             let place = load.teller(teller);
             for body in bodies {
+                load.traces.extend(traced.map(|traced| (load.taken + load.entries.len(), traced.clone())));
                 load.bytes.extend_from_slice(body);
                 load.entries.push_back(Entry { take, length: body.len(), way: Way::Told(place) });
             }
@@ -305,11 +312,14 @@ impl<A: Actor<Context = Context<A>>> Taking<A> {
         if is_done {
             done = load.dones.pop_front().map(|(_, done)| done);
         }
+        let is_traced = load.traces.front().is_some_and(|traced| traced.0 == load.taken);
+        let traced = if is_traced { load.traces.pop_front() } else { None };
+        let traced = traced.as_ref().map(|(_, traced)| traced);
         load.taken += 1;
         let body = &load.bytes[load.read..load.read + length];
         load.read += length;
         match way {
-            Way::Told(place) => take(actor, ctx, body, Came::Told(&load.tellers[place].0, &mut done)),
+            Way::Told(place) => take(actor, ctx, body, Came::Told(&load.tellers[place].0, &mut done, traced)),
             Way::Called => {
                 if let Some(call) = load.calls.pop_front() {
                     take(actor, ctx, body, Came::Called(call));

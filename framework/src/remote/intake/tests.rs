@@ -101,7 +101,7 @@ impl Stand {
     }
 
     fn tell(&self, message: &Do) -> bool {
-        self.intake.tell(plain::<Noted, Do>, &[&bytes(message)], &self.teller)
+        self.intake.tell(plain::<Noted, Do>, &[&bytes(message)], &self.teller, None)
     }
 
     /// Asks whether all that was told has been handled.
@@ -217,9 +217,9 @@ async fn a_call_that_nobody_waits_for_is_passed_by_and_one_that_is_begun_ends() 
 #[actix::test]
 async fn what_can_not_be_read_is_told_of_and_the_next_is_handled() {
     let stand = Stand::new();
-    assert!(stand.intake.tell(plain::<Noted, Do>, &[&[9, 9]], &stand.teller));
+    assert!(stand.intake.tell(plain::<Noted, Do>, &[&[9, 9]], &stand.teller, None));
     assert!(stand.tell(&Do::Note(1)));
-    assert!(stand.intake.tell(plain::<Noted, Do>, &[&[7]], &stand.teller));
+    assert!(stand.intake.tell(plain::<Noted, Do>, &[&[7]], &stand.teller, None));
     let confirmed = tokio::time::timeout(Duration::from_secs(60), stand.confirm()).await.unwrap();
     assert_eq!(confirmed, Ok(true));
     let undecodable = RemoteErrorKind::Undecodable.code();
@@ -275,7 +275,7 @@ async fn tellers_without_number_take_no_time_and_each_is_confirmed() {
     let stand = Stand::new();
     let tellers: Vec<_> = (0..20_000).map(|target| Teller { target, ..stand.teller.clone() }).collect();
     for teller in &tellers {
-        assert!(stand.intake.tell(plain::<Noted, Do>, &[&bytes(&Do::Note(teller.target))], teller));
+        assert!(stand.intake.tell(plain::<Noted, Do>, &[&bytes(&Do::Note(teller.target))], teller, None));
     }
     let confirmed: Vec<_> = tellers
         .iter()

@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 
 use super::super::error::{RemoteError, RemoteErrorKind};
 use super::super::mailbox::Done;
+use super::super::serving::Traced;
 use super::Letters;
 use super::receiving::forbidden;
 use super::record::Letter;
@@ -120,13 +121,12 @@ impl Letters {
             return Attempt::NotYet;
         }
         let (done, is_done) = oneshot::channel();
-        let told = mailbox.tell_confirmed(
-            &letter.body,
-            Done::new(move |handled| {
-                // The node may have stopped meanwhile.
-                let _ = done.send(handled);
-            }),
-        );
+        let traced = letter.trace().map(|trace| Traced { caller: peer, name: letter.name.as_str().into(), trace, is_letter: true });
+        let done = Done::new(move |handled| {
+            // The node may have stopped meanwhile.
+            let _ = done.send(handled);
+        });
+        let told = mailbox.tell_confirmed(&letter.body, done, traced.as_ref());
         match told {
             Err(error) if matches!(error.kind, RemoteErrorKind::Died | RemoteErrorKind::Restarting) => return Attempt::NotYet,
             Err(error) => return Attempt::Refused(error),

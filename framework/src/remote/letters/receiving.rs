@@ -9,8 +9,8 @@ use super::super::exchange::{Exchange, cost};
 use super::record::{self, Letter, LogId, MAIL, MAIL_LOGS, REFUSED, Taken};
 use super::{LETTER_LIMIT, Letters, WINDOW, WINDOW_BYTES};
 use crate::node::{Change, NodeConfig, Store, now};
-use crate::wire::PeerId;
 use crate::wire::message::Item;
+use crate::wire::{PeerId, TraceContext};
 
 /// The most logs that are remembered of one sender: it has a new one when it has lost its spool.
 pub(super) const LOGS: usize = 4;
@@ -66,6 +66,7 @@ pub(crate) struct Coming<'a> {
     pub(crate) message: &'a str,
     pub(crate) version: u32,
     pub(crate) body: &'a [u8],
+    pub(crate) trace: Option<TraceContext>,
 }
 
 impl Incoming {
@@ -257,6 +258,7 @@ impl Coming<'_> {
             expires: self.expires.min(now + NodeConfig::EXPIRY_MOST.as_secs()),
             dead: None,
             body: self.body.to_vec(),
+            trace: self.trace.as_ref().map(record::kept_trace),
         }
     }
 }

@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use super::super::error::RemoteError;
 use crate::node::Change;
-use crate::wire::PeerId;
 use crate::wire::codec::{decode_message, encode_message};
+use crate::wire::{PeerId, TraceContext};
 
 pub(super) const LETTERS: &str = "letters";
 pub(super) const LOGS: &str = "letterlogs";
@@ -40,6 +40,22 @@ pub(super) struct Letter {
     pub(super) dead: Option<(u64, RemoteError)>,
     #[serde(with = "serde_bytes")]
     pub(super) body: Vec<u8>,
+    /// The `traceparent` and the `tracestate` of the trace it belongs to. Letters of earlier builds have none.
+    #[serde(default)]
+    pub(super) trace: Option<(String, String)>,
+}
+
+impl Letter {
+    /// The trace it belongs to.
+    pub(super) fn trace(&self) -> Option<TraceContext> {
+        let (parent, state) = self.trace.as_ref()?;
+        Some(TraceContext { state: state.clone(), ..parent.parse().ok()? })
+    }
+}
+
+/// A trace, as a letter keeps it.
+pub(super) fn kept_trace(trace: &TraceContext) -> (String, String) {
+    (trace.to_string(), trace.state.clone())
 }
 
 /// What a node numbers its letters to another one in.
@@ -123,6 +139,32 @@ pub(crate) const TABLES: [Table; 5] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_letter_keeps_its_trace_and_one_of_an_earlier_build_has_none() {
+        #[derive(Serialize)]
+        struct Earlier {
+            name: String,
+            message: String,
+            version: u32,
+            created: u64,
+            expires: u64,
+            dead: Option<(u64, RemoteError)>,
+            #[serde(with = "serde_bytes")]
+            body: Vec<u8>,
+        }
+        let (name, message) = ("a".to_owned(), "b".to_owned());
+        let earlier =
+            Earlier { name: name.clone(), message: message.clone(), version: 1, created: 2, expires: 3, dead: None, body: vec![4] };
+        let Change::Put { value, .. } = put(LETTERS, vec![], &earlier) else { panic!() };
+        let mut letter: Letter = decode_message(&value).unwrap();
+        assert_eq!(letter, Letter { name, message, version: 1, created: 2, expires: 3, dead: None, body: vec![4], trace: None });
+        assert_eq!(letter.trace(), None);
+        let trace = TraceContext { trace: [1; 16], span: [2; 8], flags: 1, state: "a=b".into() };
+        letter.trace = Some(kept_trace(&trace));
+        let Change::Put { value, .. } = put(LETTERS, vec![], &letter) else { panic!() };
+        assert_eq!(decode_message::<Letter>(&value).unwrap().trace(), Some(trace));
+    }
 
     #[test]
     fn keys_say_whose_log_and_which_number_and_sort_by_it() {

@@ -42,7 +42,7 @@ impl World {
     }
 
     fn take(&self, log: LogId, number: u64, name: &str, body: &[u8]) -> Result<(), String> {
-        let coming = Coming { log, number, expires: now() + 60, name, message: "test.Note", version: 1, body };
+        let coming = Coming { log, number, expires: now() + 60, name, message: "test.Note", version: 1, body, trace: None };
         self.letters.take(PEER, self.epoch, &coming)
     }
 
@@ -78,7 +78,7 @@ impl World {
 
     fn post(&self, length: usize) -> Result<tokio::sync::oneshot::Receiver<Result<Delivery, super::super::RemoteError>>, RemoteErrorKind> {
         let (exchange, target) = (Arc::clone(&self.exchange), self.exchange.target("sum", "test.Note", 1).unwrap());
-        self.letters.post(Posting { exchange, target, body: vec![7; length] }).map_err(|error| error.kind)
+        self.letters.post(Posting { exchange, target, body: vec![7; length], trace: None }).map_err(|error| error.kind)
     }
 
     fn count(&self, table: &str) -> usize {
@@ -128,7 +128,8 @@ async fn a_letter_is_taken_once_and_of_each_sender_by_itself() {
     // Who knows another's log has nothing of it.
     let other = PeerId::from_bytes([2; 32]);
     world.letters.up(other, 1, &world.exchange);
-    let coming = Coming { log: LOG, number: 1, expires: now() + 60, name: "nobody", message: "test.Note", version: 1, body: b"" };
+    let coming =
+        Coming { log: LOG, number: 1, expires: now() + 60, name: "nobody", message: "test.Note", version: 1, body: b"", trace: None };
     world.letters.take(other, 1, &coming).unwrap();
     world.settle().await;
     assert_eq!((world.count(MAIL), world.count(MAIL_LOGS)), (2, 2));

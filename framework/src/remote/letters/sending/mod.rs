@@ -18,7 +18,7 @@ use super::receiving::Incoming;
 use super::record::{self, LETTERS, LOGS, Letter, Log, LogId};
 use super::{Delivery, LETTER_LIMIT, LetterId, LetterState, Letters, State, WINDOW, WINDOW_BYTES};
 use crate::node::{now, random32};
-use crate::wire::PeerId;
+use crate::wire::{PeerId, TraceContext};
 
 /// The most dead letters that are kept for one peer; the oldest go.
 const DEAD_MOST: usize = 10_000;
@@ -57,6 +57,7 @@ pub(in crate::remote) struct Posting {
     pub(in crate::remote) exchange: Arc<Exchange>,
     pub(in crate::remote) target: Arc<Target>,
     pub(in crate::remote) body: Vec<u8>,
+    pub(in crate::remote) trace: Option<Arc<TraceContext>>,
 }
 
 impl Outgoing {
@@ -116,7 +117,7 @@ impl Outgoing {
                 return;
             }
             let (said, body) = ((self.log.id, number, open.letter.expires), &open.letter.body);
-            if !self.exchange.say_letter(epoch, &open.target, said, body) {
+            if !self.exchange.say_letter(epoch, &open.target, said, body, open.letter.trace().as_ref()) {
                 return;
             }
             self.sent = number;
@@ -128,7 +129,7 @@ impl Outgoing {
 impl Letters {
     /// Stores a letter. The answer comes when that is durable, or has failed.
     pub(in crate::remote) fn post(&self, posting: Posting) -> Result<oneshot::Receiver<Result<Delivery, RemoteError>>, RemoteError> {
-        let Posting { exchange, target, body } = posting;
+        let Posting { exchange, target, body, trace } = posting;
         if body.len() > LETTER_LIMIT {
             let text = format!(
                 "a {} of {} bytes is no letter: {LETTER_LIMIT} are allowed; send larger things as content",
@@ -159,6 +160,7 @@ impl Letters {
             expires: created + self.limits.expiry.as_secs().max(1),
             dead: None,
             body,
+            trace: trace.as_deref().map(record::kept_trace),
         };
         let changes = vec![
             record::put(LETTERS, record::key(peer, out.log.id, number), &letter),

@@ -3,6 +3,7 @@
 //! Set `SEED` to run a single one.
 
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -13,7 +14,7 @@ use estafette::testing::{Faults, Network, Random};
 use estafette::{Identity, Node, RemoteErrorKind};
 use estafette_actors::standard;
 use serde::{Deserialize, Serialize};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 use crate::harness::{config, soon};
 
@@ -87,13 +88,50 @@ impl Handler<Letter> for Clerk {
     }
 }
 
+/// Tells in bursts until the storm is over; which.
+async fn tells(lyon: Node, mut random: Random, is_over: Arc<AtomicBool>) -> Vec<u64> {
+    let tell = lyon.remote::<Tell>("paris/clerk").unwrap();
+    let (mut sent, mut burst) = (Vec::new(), 0);
+    for number in 0.. {
+        if is_over.load(Ordering::SeqCst) {
+            break;
+        }
+        let size = if random.below(200) == 0 { 60_000 } else { random.below(100) };
+        match tell.tell(Tell(number, vec![0; size as usize])).await {
+            Ok(()) => sent.push(number),
+            Err(error) => assert!(is_expected(error.kind), "{error:?}"),
+        }
+        if burst == 0 {
+            burst = random.below(40);
+            tokio::task::yield_now().await;
+        } else {
+            burst -= 1;
+        }
+    }
+    sent
+}
+
+struct Teller(Pin<Box<dyn Future<Output = Vec<u64>> + Send>>, oneshot::Sender<Vec<u64>>);
+
+/// Tells from the node's own thread.
+struct Telling(Option<Teller>);
+
+impl Actor for Telling {
+    type Context = Context<Self>;
+
+    fn started(&mut self, _: &mut Context<Self>) {
+        let Teller(telling, done) = self.0.take().unwrap();
+        actix::spawn(async move { done.send(telling.await).unwrap() });
+    }
+}
+
 struct World {
     network: Network,
     lyon: Node,
     identities: [Identity; 2],
     spool: Arc<dyn Store>,
     clerk: Clerk,
-    storm_is_over: AtomicBool,
+    storm_is_over: Arc<AtomicBool>,
     deliveries: Mutex<Vec<Delivery>>,
 }
 
@@ -118,7 +156,7 @@ impl World {
         let lyon = Node::builder().name("lyon").identity(identities[0].clone()).stages(standard().transport(network.transport("lyon")));
         let lyon = lyon.peer("paris", identities[1].peer(), ["paris"]).on_undelivered(undelivered).spool(Arc::<MemoryStore>::default());
         let lyon = lyon.config(config()).start().await.unwrap();
-        let (spool, storm_is_over, deliveries) = (Arc::<MemoryStore>::default(), AtomicBool::new(false), Mutex::default());
+        let (spool, storm_is_over, deliveries) = (Arc::<MemoryStore>::default(), Arc::<AtomicBool>::default(), Mutex::default());
         let world = Self { network, lyon, identities, spool, clerk, storm_is_over, deliveries };
         let paris = world.paris().await;
         (world, paris)
@@ -201,22 +239,16 @@ impl World {
         assert!(answered.iter().all(|id| book.asked.get(id) == Some(&1)), "an answer without a question");
     }
 
-    /// Which tells were sent.
-    async fn tells(&self, mut random: Random) -> Vec<u64> {
-        let tell = self.lyon.remote::<Tell>("paris/clerk").unwrap();
-        let mut sent = Vec::new();
-        for number in 0.. {
-            if !self.goes_on() {
-                break;
-            }
-            let size = if random.below(200) == 0 { 60_000 } else { random.below(100) };
-            match tell.tell(Tell(number, vec![0; size as usize])).await {
-                Ok(()) => sent.push(number),
-                Err(error) => assert!(is_expected(error.kind), "{error:?}"),
-            }
-            tokio::task::yield_now().await;
+    /// Which tells were sent: from the thread of lyon's links, by an actor there, or from another one.
+    async fn tells(&self, random: Random, from_there: bool) -> Vec<u64> {
+        let telling = tells(self.lyon.clone(), random, Arc::clone(&self.storm_is_over));
+        if !from_there {
+            return telling.await;
         }
-        sent
+        let (done, sent) = oneshot::channel();
+        let teller = Mutex::new(Some(Teller(Box::pin(telling), done)));
+        self.lyon.host("teller", move || Telling(teller.lock().unwrap().take())).start().await.unwrap();
+        sent.await.unwrap()
     }
 
     async fn letters(&self, mut random: Random) {
@@ -280,7 +312,7 @@ async fn weather(seed: u64) -> u64 {
     let (telling, delivering) = (Random::seeded(seed ^ 1), Random::seeded(seed ^ 2));
     let asking = futures_util::future::join_all((0..ASKERS).map(|asker| world.asks(asker)));
     let ((cuts, paris), _, sent, ()) =
-        tokio::join!(world.storm(paris, &mut random), asking, world.tells(telling), world.letters(delivering));
+        tokio::join!(world.storm(paris, &mut random), asking, world.tells(telling, seed.is_multiple_of(2)), world.letters(delivering));
     world.check_tells(&sent).await;
     world.check_letters().await;
     let asked = world.clerk.note(|book| std::mem::take(&mut book.asked));

@@ -125,8 +125,17 @@ impl<M: RemoteMessage> Remote<M> {
     #[inline]
     fn begin_tell(&self, message: &M) -> Result<(), Blocked> {
         // Most belong to no trace, and are too many for a span each.
-        let span = |trace| tracing::debug_span!("tell", peer = self.node(), name = self.name(), message = M::NAME, traceparent = %trace);
-        let _entered = self.trace.as_ref().map(|trace| span(trace).entered());
+        if self.trace.is_some() { self.begin_traced(message) } else { self.put_in(message) }
+    }
+
+    #[cold]
+    fn begin_traced(&self, message: &M) -> Result<(), Blocked> {
+        let (peer, name, traceparent) = (self.node(), self.name(), self.trace.as_deref().map(tracing::field::display));
+        tracing::debug_span!("tell", peer, name, message = M::NAME, traceparent).in_scope(|| self.put_in(message))
+    }
+
+    #[inline]
+    fn put_in(&self, message: &M) -> Result<(), Blocked> {
         match written(message, |body| self.exchange.tell(&self.target, body, self.trace.as_deref())) {
             Ok(told) => told,
             Err(error) => Err(Blocked::Never(Box::new(unencodable(M::NAME, &error)))),

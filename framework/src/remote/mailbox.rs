@@ -226,11 +226,6 @@ pub(super) fn read_for<M: RemoteMessage, T>(body: &[u8], then: impl FnOnce(M) ->
     }
 }
 
-/// What is done now is traced.
-pub(super) fn enter<M: RemoteMessage>(traced: Option<&Traced>) -> Option<tracing::span::EnteredSpan> {
-    traced.map(|traced| traced.span(M::NAME).entered())
-}
-
 fn wrong_way(name: &str, message: &str, how: &str) -> RemoteError {
     RemoteError::new(RemoteErrorKind::NoSuchMessage, format!("{name:?} takes {message} {how}"))
 }
@@ -259,12 +254,12 @@ impl<M: RemoteMessage> Mailbox for Plain<M> {
     identity!();
 
     fn tell(&self, body: &[u8], _: &Teller, traced: Option<&Traced>) -> Result<(), RemoteError> {
-        let _entered = enter::<M>(traced);
+        let _entered = traced.map(Traced::enter);
         if self.0.put(read::<M>(body)?) { Ok(()) } else { Err(self.0.why_dead(&self.1)) }
     }
 
     fn tell_confirmed(&self, body: &[u8], done: Done, traced: Option<&Traced>) -> Result<(), RemoteError> {
-        let _entered = enter::<M>(traced);
+        let _entered = traced.map(Traced::enter);
         self.0.tell_confirmed(read::<M>(body), done, &self.1)
     }
 
@@ -296,13 +291,13 @@ impl<M: RemoteMessage> Mailbox for ByItself<M> {
     identity!();
 
     fn tell(&self, body: &[u8], _: &Teller, traced: Option<&Traced>) -> Result<(), RemoteError> {
-        let _entered = enter::<M>(traced);
+        let _entered = traced.map(Traced::enter);
         let asked = Asked { message: read(body)?, reply: Reply::to_nobody(traced) };
         if self.0.put(asked) { Ok(()) } else { Err(self.0.why_dead(&self.1)) }
     }
 
     fn tell_confirmed(&self, body: &[u8], done: Done, traced: Option<&Traced>) -> Result<(), RemoteError> {
-        let _entered = enter::<M>(traced);
+        let _entered = traced.map(Traced::enter);
         let asked = read(body).map(|message| Asked { message, reply: Reply::to_nobody(traced) });
         self.0.tell_confirmed(asked, done, &self.1)
     }

@@ -63,7 +63,7 @@ pub(crate) struct Postbox {
 /// What one of the peer's numbers stands for.
 struct Inbound {
     name: Arc<str>,
-    message: String,
+    message: Arc<str>,
     version: u32,
     mailbox: Result<Arc<dyn Mailbox>, RemoteError>,
     /// The directory and the trust this was looked up in.
@@ -137,23 +137,17 @@ impl Postbox {
         let (mut target, mut row) = (0, Vec::new());
         let mut place = 0;
         loop {
-            let (item, trace) = match items.next_tell() {
-                Some((target, body)) => (Item::Tell { target, body }, None),
-                None => match items.next_item().map_err(|error| error.to_string())? {
-                    Some(read) => read,
-                    None => break,
-                },
-            };
-            if let (Item::Tell { target: to, body }, None) = (&item, &trace) {
-                if *to != target {
+            while let Some((to, body)) = items.next_tell() {
+                if to != target {
                     self.tell_row(target, &mut row, None, (batch, place))?;
                 }
-                target = *to;
+                target = to;
                 row.push(body);
-            } else {
-                self.tell_row(target, &mut row, None, (batch, place))?;
-                self.item(item, trace, batch, place, ctx)?;
+                place += 1;
             }
+            let Some((item, trace)) = items.next_item().map_err(|error| error.to_string())? else { break };
+            self.tell_row(target, &mut row, None, (batch, place))?;
+            self.item(item, trace, batch, place, ctx)?;
             place += 1;
         }
         self.tell_row(target, &mut row, None, (batch, place))?;
@@ -269,7 +263,7 @@ impl Postbox {
         let error = RemoteError::new(RemoteErrorKind::NoSuchName, "");
         self.targets.push(Inbound {
             name: name.into(),
-            message: message.to_owned(),
+            message: message.into(),
             version,
             mailbox: Err(error),
             seen: (u64::MAX, u64::MAX),
@@ -311,7 +305,8 @@ impl Postbox {
         }
         let (marked, caller) = (self.marked, self.peer);
         let inbound = self.find(target)?;
-        let traced = trace.map(|trace| Traced { caller, name: Arc::clone(&inbound.name), trace, is_letter: false });
+        let (name, message) = (&inbound.name, &inbound.message);
+        let traced = trace.map(|trace| Traced { caller, name: Arc::clone(name), message: Arc::clone(message), trace, is_letter: false });
         let each = |body: &[u8]| cost(body.len()) + if traced.is_some() { TRACE } else { 0 };
         if let Some(mailbox) = inbound.mailbox.as_ref().ok().filter(|mailbox| mailbox.confirms()) {
             let told = mailbox.tell_all(row, &inbound.teller, traced.as_ref());

@@ -76,7 +76,12 @@ impl Queue {
         self.bytes += self.filling.len() - before;
     }
 
-    /// Puts in items that are short, and that none of those which are cut may hold up.
+    /// Whether an item of this key would have to wait for one that is cut.
+    pub(super) fn holds_up(&self, key: Key) -> bool {
+        self.behind.contains_key(&key)
+    }
+
+    /// Puts in items that are short, and that nothing [holds up](Self::holds_up).
     pub(super) fn put_row(&mut self, items: &[u8]) {
         self.make_room(items.len());
         self.filling.extend_from_slice(items);

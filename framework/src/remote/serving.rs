@@ -86,19 +86,21 @@ impl Drop for Served {
 pub(crate) struct Traced {
     pub(super) caller: PeerId,
     pub(super) name: Arc<str>,
+    pub(super) message: Arc<str>,
     pub(super) trace: TraceContext,
     pub(super) is_letter: bool,
 }
 
 impl Traced {
-    /// What is done for it is traced in.
-    pub(super) fn span(&self, message: &'static str) -> tracing::Span {
-        let Self { caller, name, trace, is_letter } = self;
-        if *is_letter {
-            tracing::debug_span!("letter", peer = %caller.short(), name = %name, message, traceparent = %trace)
+    /// What is done now is done for it.
+    pub(super) fn enter(&self) -> tracing::span::EnteredSpan {
+        let Self { caller, name, message, trace, is_letter } = self;
+        let span = if *is_letter {
+            tracing::debug_span!("letter", peer = %caller.short(), %name, %message, traceparent = %trace)
         } else {
-            tracing::debug_span!("told", peer = %caller.short(), name = %name, message, traceparent = %trace)
-        }
+            tracing::debug_span!("told", peer = %caller.short(), %name, %message, traceparent = %trace)
+        };
+        span.entered()
     }
 }
 

@@ -74,6 +74,10 @@ pub(super) fn follows(exchange: &Arc<Exchange>, state: &mut State, target: &Arc<
     if LAST.replace(address(&**target)) != address(&**target) || OPEN.get() != 0 || state.home != Some(here()) {
         return;
     }
+    // A row overtakes what is cut. Only this thread's own order counts, and what it puts in closes the row.
+    if state.queue.holds_up(Key::Target(number)) {
+        return;
+    }
     let (Some(epoch), Some(bound)) = (state.epoch, state.bound.get_mut(number as usize)) else { return };
     let room = ROW.min(TARGET_WINDOW.saturating_sub(bound.in_flight)).min(LINK_WINDOW.saturating_sub(state.in_flight));
     let is_open = KEPT.try_with(|row| {

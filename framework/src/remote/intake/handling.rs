@@ -7,7 +7,7 @@ use actix::{Actor, Context, Handler, Message};
 use tokio::sync::oneshot;
 
 use super::{Came, Teller};
-use crate::remote::mailbox::{CallIn, Done, enter, read, read_for};
+use crate::remote::mailbox::{CallIn, Done, read, read_for};
 use crate::remote::message::RemoteMessage;
 use crate::remote::serving::{Asked, Called, Replies, Reply, Requests};
 
@@ -18,10 +18,7 @@ where
     M: RemoteMessage,
 {
     match came {
-        Came::Told(teller, done, traced) => {
-            let _entered = enter::<M>(traced);
-            told::<A, M, M>(actor, ctx, (body, |message| message), teller, done);
-        }
+        Came::Told(teller, done, _) => told::<A, M, M>(actor, ctx, (body, |message| message), teller, done),
         Came::Called(CallIn { served, .. }) => {
             if !served.is_wanted() {
                 return;
@@ -47,7 +44,6 @@ where
 {
     match came {
         Came::Told(teller, done, traced) => {
-            let _entered = enter::<M>(traced);
             let asked = |message| Asked { message, reply: Reply::to_nobody(traced) };
             told::<A, M, Asked<M>>(actor, ctx, (body, asked), teller, done);
         }

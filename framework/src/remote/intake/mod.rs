@@ -234,7 +234,9 @@ impl<A: Actor<Context = Context<A>>> Intake<A> {
         self.put(|load| {
             let place = load.teller(teller);
             for body in bodies {
-                load.traces.extend(traced.map(|traced| (load.taken + load.entries.len(), traced.clone())));
+                if let Some(traced) = traced {
+                    load.traces.push_back((load.taken + load.entries.len(), traced.clone()));
+                }
                 load.bytes.extend_from_slice(body);
                 load.entries.push_back(Entry { take, length: body.len(), way: Way::Told(place) });
             }
@@ -313,13 +315,16 @@ impl<A: Actor<Context = Context<A>>> Taking<A> {
             done = load.dones.pop_front().map(|(_, done)| done);
         }
         let is_traced = load.traces.front().is_some_and(|traced| traced.0 == load.taken);
-        let traced = if is_traced { load.traces.pop_front() } else { None };
-        let traced = traced.as_ref().map(|(_, traced)| traced);
         load.taken += 1;
         let body = &load.bytes[load.read..load.read + length];
         load.read += length;
         match way {
-            Way::Told(place) => take(actor, ctx, body, Came::Told(&load.tellers[place].0, &mut done, traced)),
+            Way::Told(place) if is_traced => {
+                let traced = load.traces.pop_front().map(|(_, traced)| traced);
+                let _entered = traced.as_ref().map(Traced::enter);
+                take(actor, ctx, body, Came::Told(&load.tellers[place].0, &mut done, traced.as_ref()));
+            }
+            Way::Told(place) => take(actor, ctx, body, Came::Told(&load.tellers[place].0, &mut done, None)),
             Way::Called => {
                 if let Some(call) = load.calls.pop_front() {
                     take(actor, ctx, body, Came::Called(call));

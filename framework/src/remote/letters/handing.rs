@@ -121,7 +121,9 @@ impl Letters {
             return Attempt::NotYet;
         }
         let (done, is_done) = oneshot::channel();
-        let traced = letter.trace().map(|trace| Traced { caller: peer, name: letter.name.as_str().into(), trace, is_letter: true });
+        let (name, message) = (letter.name.as_str(), letter.message.as_str());
+        let traced = |trace| Traced { caller: peer, name: name.into(), message: message.into(), trace, is_letter: true };
+        let traced = letter.trace().map(traced);
         let done = Done::new(move |handled| {
             // The node may have stopped meanwhile.
             let _ = done.send(handled);

@@ -148,3 +148,22 @@ async fn a_deadline_that_passes_before_there_is_a_link_says_that_nothing_was_sen
     assert_eq!(error.kind, RemoteErrorKind::Unreachable);
     assert!(error.message.contains("was sent nothing"), "{error}");
 }
+
+#[tokio::test]
+async fn a_peer_that_was_revoked_and_is_trusted_again_gets_each_message_where_it_belongs() {
+    let mut meeting = meet(27).await;
+    let lyon = &meeting.pair.lyon;
+    let (add, note) = (lyon.remote::<Add>("paris/sum").unwrap(), lyon.remote::<Note>("paris/sum").unwrap());
+    assert_eq!(soon(add.ask(Add(1))).await, Ok(1));
+    let paris = lyon.trust().named("paris").unwrap().0;
+    let known = lyon.trust().peer(&paris).unwrap();
+    assert!(lyon.trust().revoke(paris).unwrap());
+    let refused = async { while add.ask(Add(0)).await.is_ok() {} };
+    soon(refused).await;
+    lyon.trust().add(paris, known).unwrap();
+    // The other one comes first now: numbers of an earlier link mean something else on this one.
+    let told = async { while note.tell(Note(7, vec![])).await.is_err() {} };
+    soon(told).await;
+    assert_eq!(soon(meeting.noted.recv()).await, Some((7, 0)));
+    assert_eq!(soon(add.ask(Add(1))).await, Ok(2));
+}

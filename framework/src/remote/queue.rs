@@ -62,18 +62,30 @@ impl Queue {
     /// Puts an item in. `body`: how many bytes it has of variable length.
     pub(super) fn put(&mut self, keys: [Option<Key>; 2], item: &Item<'_>, trace: Option<&TraceContext>, body: usize) {
         let most = body + Item::OVERHEAD + trace.map_or(0, |trace| 32 + trace.state.len());
-        let waits = !self.behind.is_empty() && keys.iter().flatten().any(|key| self.behind.contains_key(key));
-        if most > WHOLE || waits {
+        if self.must_wait(&keys, most) {
             let mut bytes = Vec::with_capacity(most);
             item.encode(trace, &mut bytes);
-            self.bytes += bytes.len();
-            keys.iter().flatten().for_each(|&key| *self.behind.entry(key).or_default() += 1);
-            return self.long.push_back(Long { keys, item: bytes, sent: 0 });
+            return self.put_behind(keys, bytes);
         }
         self.make_room(most);
         let before = self.filling.len();
         item.encode(trace, &mut self.filling);
         self.bytes += self.filling.len() - before;
+    }
+
+    /// [`put`](Self::put), for an item that is written already.
+    pub(super) fn put_written(&mut self, keys: [Option<Key>; 2], item: Vec<u8>) {
+        if self.must_wait(&keys, item.len()) { self.put_behind(keys, item) } else { self.put_row(&item) }
+    }
+
+    fn must_wait(&self, keys: &[Option<Key>; 2], most: usize) -> bool {
+        most > WHOLE || !self.behind.is_empty() && keys.iter().flatten().any(|key| self.behind.contains_key(key))
+    }
+
+    fn put_behind(&mut self, keys: [Option<Key>; 2], item: Vec<u8>) {
+        self.bytes += item.len();
+        keys.iter().flatten().for_each(|&key| *self.behind.entry(key).or_default() += 1);
+        self.long.push_back(Long { keys, item, sent: 0 });
     }
 
     /// Whether an item of this key would have to wait for one that is cut.

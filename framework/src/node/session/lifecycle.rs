@@ -181,7 +181,7 @@ impl Handler<LinkUp> for Session {
             return;
         }
         self.link_down("a newer link took its place");
-        self.epoch += 1;
+        self.epoch = self.exchange.next_epoch();
         self.attempts = 0;
         self.hopeless = 0;
         self.unreached = None;

@@ -52,8 +52,7 @@ impl Exchange {
                 }
                 Sink::Over => continue,
             }
-            state.queue.put([None, None], &Item::Cancel { call }, None, 0);
-            self.wake(&mut state);
+            self.put(&mut state, [Some(Key::Call(call)), None], &Item::Cancel { call }, None, 0);
         }
         state.clock_runs = state.waiting > 0 || state.calls.values().any(|pending| pending.deadline.is_some());
         state.clock_runs

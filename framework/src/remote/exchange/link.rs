@@ -3,6 +3,11 @@
 use super::*;
 
 impl Exchange {
+    /// The number of the next link; no two of one peer have the same, in all its sessions.
+    pub(crate) fn next_epoch(&self) -> u64 {
+        self.links.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
     /// A link is up that speaks messages; what takes batches for it runs on this thread.
     pub(crate) fn up(&self, epoch: u64) {
         let mut state = self.state();
@@ -24,6 +29,7 @@ impl Exchange {
             return;
         }
         state.queue = Queue::default();
+        (state.row, state.after_row) = (None, Vec::new());
         state.in_flight = 0;
         state.served_cost = 0;
         (state.streams_out, state.streams_in) = (0, 0);

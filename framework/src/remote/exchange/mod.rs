@@ -19,7 +19,7 @@ mod watching;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -101,6 +101,10 @@ pub(crate) struct Exchange {
     clock: Notify,
     /// How often calls to here were given up before they were answered: as long as it stays, none of those known was.
     given_up_calls: AtomicU64,
+    /// Counts links, whichever session they are of.
+    links: AtomicU64,
+    /// Another thread waits for the row that is open: it takes no more.
+    disturbed: AtomicBool,
     connect: Box<dyn Fn() + Send + Sync>,
     undelivered: Arc<dyn Fn(Undelivered) + Send + Sync>,
 }
@@ -110,6 +114,10 @@ struct State {
     epoch: Option<u64>,
     /// The thread that the link runs on.
     home: Option<u64>,
+    /// The row that is open there.
+    row: Option<row::Opened>,
+    /// What other threads have put in since, and may not overtake it.
+    after_row: Vec<([Option<Key>; 2], Vec<u8>)>,
     /// Why there will be no link until something is done about it.
     closed: Option<RemoteError>,
     /// Counts the times that a link was given up, and says why.
@@ -233,6 +241,8 @@ impl Exchange {
             changed: Notify::new(),
             clock: Notify::new(),
             given_up_calls: AtomicU64::new(0),
+            links: AtomicU64::new(0),
+            disturbed: AtomicBool::new(false),
             connect,
             undelivered,
         }
@@ -249,6 +259,19 @@ impl Exchange {
     /// Has a link made, if there is none.
     pub(super) fn seek_link(&self) {
         (self.connect)();
+    }
+
+    /// What is to be said on the link there is. All that has a key goes this way.
+    fn put(&self, state: &mut State, keys: [Option<Key>; 2], item: &Item<'_>, trace: Option<&TraceContext>, body: usize) {
+        if state.waits_for_row(&keys) {
+            let mut bytes = Vec::new();
+            item.encode(trace, &mut bytes);
+            state.after_row.push((keys, bytes));
+            self.disturbed.store(true, Ordering::Release);
+        } else {
+            state.queue.put(keys, item, trace, body);
+        }
+        self.wake(state);
     }
 
     /// What this thread has told in a row is in it.
@@ -306,6 +329,18 @@ impl Sending {
             self.outstanding += cost;
         }
         fits
+    }
+}
+
+impl State {
+    /// Whether something that another thread puts in must not overtake the row that is open.
+    fn waits_for_row(&self, keys: &[Option<Key>; 2]) -> bool {
+        let Some(row) = &self.row else { return false };
+        match keys[0] {
+            Some(Key::Target(number)) => number == row.number || !self.after_row.is_empty(),
+            Some(Key::Call(_)) => !self.after_row.is_empty(),
+            _ => false,
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A thread has one row at most, for one target, of what its credit was taken for beforehand. The link's pump runs on the same thread and
 //! is awake while a row is open; it, and whoever else on this thread looks into the exchange, has the row put in first, so that nothing
-//! from this thread is overtaken.
+//! from this thread is overtaken. What another thread puts in for that target meanwhile goes in behind the row, which takes no more.
 //!
 //! Invariant: a row is put in by the exchange and for the link it was opened for, or what is in it is undelivered.
 
@@ -20,6 +20,14 @@ thread_local! {
     /// Where the target is that was told something last. Only who tells twice in a row gets a row.
     static LAST: Cell<usize> = const { Cell::new(0) };
     static KEPT: RefCell<Row> = const { RefCell::new(Row::NONE) };
+}
+
+/// An open row, as other threads see it: what they put in for its target goes in behind it, and has it closed.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) number: u32,
+    /// What was taken of the credit.
+    pub(super) room: u64,
 }
 
 struct Row {
@@ -66,7 +74,9 @@ pub(super) fn here() -> u64 {
 /// Puts a tell into the row, where one is open for its target and has room.
 #[inline]
 pub(super) fn put(exchange: &Exchange, target: &Arc<Target>, body: &[u8]) -> bool {
-    OPEN.get() == address(exchange) && KEPT.try_with(|row| row.borrow_mut().put(target, body)).unwrap_or(false)
+    OPEN.get() == address(exchange)
+        && !exchange.disturbed.load(Ordering::Acquire)
+        && KEPT.try_with(|row| row.borrow_mut().put(target, body)).unwrap_or(false)
 }
 
 /// A target was told something, not in a row. What is told next may open one.
@@ -74,7 +84,7 @@ pub(super) fn follows(exchange: &Arc<Exchange>, state: &mut State, target: &Arc<
     if LAST.replace(address(&**target)) != address(&**target) || OPEN.get() != 0 || state.home != Some(here()) {
         return;
     }
-    // A row overtakes what is cut. Only this thread's own order counts, and what it puts in closes the row.
+    // It would overtake what is cut.
     if state.queue.holds_up(Key::Target(number)) {
         return;
     }
@@ -93,6 +103,7 @@ pub(super) fn follows(exchange: &Arc<Exchange>, state: &mut State, target: &Arc<
     if is_open.is_ok() {
         bound.in_flight += room;
         state.in_flight += room;
+        state.row = Some(Opened { number, room });
         OPEN.set(address(&**exchange));
     }
 }
@@ -100,23 +111,32 @@ pub(super) fn follows(exchange: &Arc<Exchange>, state: &mut State, target: &Arc<
 /// Puts in what is in the row, if one is open for this exchange, and closes it. Given back: what can't be put in any more.
 #[inline]
 pub(super) fn close(exchange: &Exchange, state: &mut State) -> Option<(Arc<Target>, u64)> {
-    if OPEN.get() == address(exchange) { put_in(state) } else { None }
+    if OPEN.get() == address(exchange) { put_in(exchange, state) } else { None }
 }
 
-fn put_in(state: &mut State) -> Option<(Arc<Target>, u64)> {
+fn put_in(exchange: &Exchange, state: &mut State) -> Option<(Arc<Target>, u64)> {
     OPEN.set(0);
+    exchange.disturbed.store(false, Ordering::Release);
     let put_in = |row: &RefCell<Row>| {
         let row = &mut *row.borrow_mut();
         let (tells, left) = (std::mem::take(&mut row.tells), std::mem::take(&mut row.room));
         let is_over = state.epoch != Some(row.epoch);
         if let Some(bound) = state.bound.get_mut(row.number as usize).filter(|_| !is_over) {
-            bound.in_flight -= left;
+            // The peer may have given back what it was never given.
+            bound.in_flight = bound.in_flight.saturating_sub(left);
             bound.tells += tells;
-            state.in_flight -= left;
+            state.in_flight = state.in_flight.saturating_sub(left);
             state.queue.put_row(&row.bytes);
         }
         row.bytes.clear();
         row.target.clone().filter(|_| is_over && tells > 0).map(|target| (target, tells))
     };
-    KEPT.try_with(put_in).ok().flatten()
+    let lost = KEPT.try_with(put_in).ok().flatten();
+    if lost.is_none() {
+        state.row = None;
+        for (keys, item) in std::mem::take(&mut state.after_row) {
+            state.queue.put_written(keys, item);
+        }
+    }
+    lost
 }

@@ -19,8 +19,7 @@ impl Exchange {
         bound.in_flight += cost;
         bound.tells += 1;
         state.in_flight += cost;
-        state.queue.put([Some(Key::Target(number)), None], &Item::Tell { target: number, body }, trace, body.len());
-        self.wake(&mut state);
+        self.put(&mut state, [Some(Key::Target(number)), None], &Item::Tell { target: number, body }, trace, body.len());
         row::follows(self, &mut state, target, number);
         Ok(())
     }
@@ -66,11 +65,10 @@ impl Exchange {
         state.next_call += 1;
         state.calls.insert(call, Pending { target: number, cost, streams, deadline, sink: sink() });
         let keys = [Some(Key::Target(number)), Some(Key::Call(call))];
-        state.queue.put(keys, &Item::Call { call, target: number, shape, body }, trace, body.len());
+        self.put(&mut state, keys, &Item::Call { call, target: number, shape, body }, trace, body.len());
         if deadline.is_some() {
             self.start_clock(&mut state);
         }
-        self.wake(&mut state);
         Ok(Begun { call, epoch })
     }
 
@@ -89,8 +87,13 @@ impl Exchange {
         let Some(epoch) = state.epoch else { return Err(Blocked::NoLink) };
         let (cost, number) = (cost(bytes) + trace.map_or(0, |_| TRACE), Self::number(state, target, epoch));
         let bound = &state.bound[number as usize];
+        // What an open row has taken beforehand keeps nobody waiting.
+        let of_row = state.row.as_ref().map_or(0, |row| row.room);
+        let of_target = state.row.as_ref().filter(|row| row.number == number).map_or(0, |row| row.room);
         let over = |in_flight: u64, window: u64| in_flight > 0 && in_flight + cost > window;
-        if over(bound.in_flight, TARGET_WINDOW) || over(state.in_flight, LINK_WINDOW) || state.queue.bytes() > QUEUE_LIMIT {
+        let is_over =
+            over(bound.in_flight.saturating_sub(of_target), TARGET_WINDOW) || over(state.in_flight.saturating_sub(of_row), LINK_WINDOW);
+        if is_over || state.queue.bytes() > QUEUE_LIMIT {
             return Err(Blocked::Full);
         }
         Ok((number, cost))
@@ -129,8 +132,7 @@ impl Exchange {
         }
         let target = Self::number(&mut state, target, epoch);
         let item = Item::Deliver { log, number, target, expires, body };
-        state.queue.put([Some(Key::Letters), None], &item, trace, body.len());
-        self.wake(&mut state);
+        self.put(&mut state, [Some(Key::Letters), None], &item, trace, body.len());
         true
     }
 
@@ -156,8 +158,7 @@ impl Exchange {
             return Err(Blocked::Full);
         }
         let call = begun.call;
-        state.queue.put([Some(Key::Call(call)), None], &Item::Request { call, body }, None, body.len());
-        self.wake(&mut state);
+        self.put(&mut state, [Some(Key::Call(call)), None], &Item::Request { call, body }, None, body.len());
         Ok(())
     }
 
@@ -165,8 +166,7 @@ impl Exchange {
     pub(in crate::remote) fn end_requests(&self, begun: &Begun) {
         let mut state = self.state();
         if state.epoch == Some(begun.epoch) && state.calls.contains_key(&begun.call) {
-            state.queue.put([Some(Key::Call(begun.call)), None], &Item::RequestsEnd { call: begun.call }, None, 0);
-            self.wake(&mut state);
+            self.put(&mut state, [Some(Key::Call(begun.call)), None], &Item::RequestsEnd { call: begun.call }, None, 0);
         }
     }
 
@@ -197,8 +197,7 @@ impl Exchange {
                 sending.room.notify_waiters();
             }
             pending.deadline = None;
-            state.queue.put([None, None], &Item::Cancel { call: begun.call }, None, 0);
-            self.wake(&mut state);
+            self.put(&mut state, [Some(Key::Call(begun.call)), None], &Item::Cancel { call: begun.call }, None, 0);
         }
     }
 }

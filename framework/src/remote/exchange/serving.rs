@@ -81,18 +81,17 @@ impl Exchange {
         let keys = [Some(Key::Served(call)), None];
         match answer {
             Ok(body) if state.queue.bytes() + body.len() <= ANSWERS_LIMIT => {
-                state.queue.put(keys, &Item::Reply { call, body }, None, body.len());
+                self.put(&mut state, keys, &Item::Reply { call, body }, None, body.len());
             }
             Ok(_) => {
                 let text = "too many answers wait for the link: ask for less at a time";
-                state.queue.put(keys, &Item::Failed { call, code: RemoteErrorKind::Full.code(), text }, None, text.len());
+                self.put(&mut state, keys, &Item::Failed { call, code: RemoteErrorKind::Full.code(), text }, None, text.len());
             }
             Err(error) => {
                 let (code, text) = (error.kind.code(), state.words(error));
-                state.queue.put(keys, &Item::Failed { call, code, text }, None, text.len());
+                self.put(&mut state, keys, &Item::Failed { call, code, text }, None, text.len());
             }
         }
-        self.wake(&mut state);
     }
 
     /// Bytes that wait for the peer to read.
@@ -117,8 +116,7 @@ impl Exchange {
         if full || !served.replies.as_mut().is_some_and(|replies| replies.take(cost(body.len()))) {
             return Err(Blocked::Full);
         }
-        state.queue.put([Some(Key::Served(call)), None], &Item::Reply { call, body }, None, body.len());
-        self.wake(&mut state);
+        self.put(&mut state, [Some(Key::Served(call)), None], &Item::Reply { call, body }, None, body.len());
         Ok(())
     }
 
@@ -130,8 +128,7 @@ impl Exchange {
         }
         if let Some(served) = state.served.remove(&call) {
             state.no_longer_served(&served);
-            state.queue.put([Some(Key::Served(call)), None], &Item::RepliesEnd { call }, None, 0);
-            self.wake(&mut state);
+            self.put(&mut state, [Some(Key::Served(call)), None], &Item::RepliesEnd { call }, None, 0);
         }
     }
 

@@ -173,6 +173,71 @@ fn all_that_was_told_and_not_confirmed_is_counted_when_the_link_breaks_and_whoev
 }
 
 #[test]
+fn what_another_thread_puts_in_overtakes_no_row_and_is_overtaken_by_none() {
+    let exchange = exchange(|_| {});
+    exchange.up(1);
+    let target = exchange.target("one", "test", 1).unwrap();
+    let tell = |number: u64, length: usize| {
+        let mut body = number.to_le_bytes().to_vec();
+        body.resize(length, 0);
+        exchange.tell(&target, &body, None).unwrap();
+    };
+    (0..4).for_each(|number| tell(number, 8));
+    // A caller that goes on in another thread, and comes back.
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            tell(4, 30_000);
+            tell(5, 8);
+            let opening = Opening { shape: Shape::Ask, body: &6_u64.to_le_bytes(), trace: None, deadline: None };
+            let (begun, _) = exchange.ask(&target, &opening).ok().unwrap();
+            exchange.cancel(&begun);
+        });
+    });
+    (7..10).for_each(|number| tell(number, 8));
+    assert_eq!(numbers(&exchange, 1), (0..10).collect::<Vec<_>>());
+    (10..20).for_each(|number| tell(number, 8));
+    assert_eq!(numbers(&exchange, 1), (10..20).collect::<Vec<_>>(), "another row is as good");
+}
+
+#[test]
+fn what_a_row_has_taken_beforehand_is_there_for_others_and_can_be_given_back_by_nobody_else() {
+    let exchange = exchange(|_| {});
+    exchange.up(1);
+    let target = exchange.target("one", "test", 1).unwrap();
+    (0..2).for_each(|_| exchange.tell(&target, &[0; 36], None).unwrap());
+    let fits = vec![0; (TARGET_WINDOW - 200 - 64) as usize];
+    std::thread::scope(|scope| scope.spawn(|| exchange.tell(&target, &fits, None).unwrap()).join().unwrap());
+    // A peer that says it has handled more than it was told.
+    exchange.on_consumed(0, 100, u64::MAX).unwrap();
+    (0..3).for_each(|_| exchange.tell(&target, &[0; 36], None).unwrap());
+    exchange.on_consumed(0, 100, u64::MAX).unwrap();
+    assert!(exchange.state().in_flight <= LINK_WINDOW);
+}
+
+#[test]
+fn a_cancelled_call_is_cancelled_behind_itself_however_long_it_is() {
+    let exchange = exchange(|_| {});
+    exchange.up(1);
+    let target = exchange.target("one", "test", 1).unwrap();
+    let opening = Opening { shape: Shape::Ask, body: &vec![0; 100_000], trace: None, deadline: None };
+    let (begun, _) = exchange.ask(&target, &opening).ok().unwrap();
+    exchange.cancel(&begun);
+    let mut kinds = Vec::new();
+    let mut read = |batch: &[u8]| {
+        let mut items = Items::new(batch);
+        while let Some((item, _)) = items.next_item().unwrap() {
+            kinds.push(match item {
+                Item::Part { .. } => "part",
+                Item::Cancel { .. } => "cancel",
+                _ => "other",
+            });
+        }
+    };
+    while exchange.take_batch(1, &mut read).is_some() {}
+    assert_eq!(kinds.iter().position(|kind| *kind == "cancel"), Some(kinds.len() - 1), "{kinds:?}");
+}
+
+#[test]
 fn what_another_thread_tells_is_put_in_at_once() {
     let exchange = exchange(|_| {});
     exchange.up(1);

@@ -106,12 +106,11 @@ impl<M: RemoteMessage> Remote<M> {
     /// Sends a message without an answer. Returns when it is on its way: waits for a link, and while the actor has as many as it may
     /// have. What does not reach the actor after that is told to [`on_undelivered`](crate::NodeBuilder::on_undelivered).
     pub async fn tell(&self, message: M) -> Result<(), RemoteError> {
-        let mut body = Vec::new();
-        match self.begin_tell(&message, Some(&mut body)) {
+        let blocked = match self.begin_tell(&message) {
             Ok(()) => return Ok(()),
-            Err(Blocked::Never(error)) => return Err(*error),
-            Err(Blocked::NoLink | Blocked::Full) => {}
-        }
+            Err(blocked) => blocked,
+        };
+        let body = self.to_be_told(&message, blocked)?;
         drop(message);
         let put = || self.exchange.tell(&self.target, &body, self.trace.as_deref());
         self.exchange.when_possible(self.target.room(), true, None, put).await
@@ -119,34 +118,36 @@ impl<M: RemoteMessage> Remote<M> {
 
     /// [`tell`](Self::tell) without waiting: what can't be sent now is an error.
     pub fn try_tell(&self, message: &M) -> Result<(), RemoteError> {
-        self.begin_tell(message, None).map_err(|blocked| self.exchange.blocked(blocked))
+        self.begin_tell(message).map_err(|blocked| self.exchange.blocked(blocked))
     }
 
-    /// Tells it, if that can be done now; else its bytes are left in `waiting`.
+    /// Tells it, if that can be done now.
     #[inline]
-    fn begin_tell(&self, message: &M, waiting: Option<&mut Vec<u8>>) -> Result<(), Blocked> {
+    fn begin_tell(&self, message: &M) -> Result<(), Blocked> {
         // Most belong to no trace, and are too many for a span each.
-        if self.trace.is_some() { self.begin_traced(message, waiting) } else { self.put_in(message, waiting) }
+        if self.trace.is_some() { self.begin_traced(message) } else { self.put_in(message) }
     }
 
     #[cold]
-    fn begin_traced(&self, message: &M, waiting: Option<&mut Vec<u8>>) -> Result<(), Blocked> {
+    fn begin_traced(&self, message: &M) -> Result<(), Blocked> {
         let (peer, name, traceparent) = (self.node(), self.name(), self.trace.as_deref().map(tracing::field::display));
-        tracing::debug_span!("tell", peer, name, message = M::NAME, traceparent).in_scope(|| self.put_in(message, waiting))
+        tracing::debug_span!("tell", peer, name, message = M::NAME, traceparent).in_scope(|| self.put_in(message))
     }
 
     #[inline]
-    fn put_in(&self, message: &M, waiting: Option<&mut Vec<u8>>) -> Result<(), Blocked> {
-        let tell = |body: &[u8]| {
-            let told = self.exchange.tell(&self.target, body, self.trace.as_deref());
-            if let (Err(Blocked::NoLink | Blocked::Full), Some(waiting)) = (&told, waiting) {
-                waiting.extend_from_slice(body);
-            }
-            told
-        };
-        match written(message, tell) {
+    fn put_in(&self, message: &M) -> Result<(), Blocked> {
+        match written(message, |body| self.exchange.tell(&self.target, body, self.trace.as_deref())) {
             Ok(told) => told,
             Err(error) => Err(Blocked::Never(Box::new(unencodable(M::NAME, &error)))),
+        }
+    }
+
+    /// The bytes of a message that must wait, unless waiting is no use.
+    #[cold]
+    fn to_be_told(&self, message: &M, blocked: Blocked) -> Result<Vec<u8>, RemoteError> {
+        match blocked {
+            Blocked::Never(error) => Err(*error),
+            Blocked::NoLink | Blocked::Full => Self::written(message, <[u8]>::to_vec),
         }
     }
 
@@ -287,7 +288,7 @@ where
             let remote = self.remote.clone();
             return Box::pin(async move { remote.ask(message).await.unwrap_or_else(M::Result::failed) });
         }
-        match self.remote.begin_tell(&message, None) {
+        match self.remote.begin_tell(&message) {
             Ok(()) => {}
             Err(Blocked::Never(error)) => self.remote.exchange.undelivered_here(&self.remote.target, *error),
             // Whatever comes later waits in the mailbox, so that the order is kept.

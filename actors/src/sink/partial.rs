@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use estafette::delivery::TransferId;
 use estafette::pipeline::{Committed, Journal, Progress, SinkError, Summary};
@@ -108,6 +109,8 @@ impl Partial {
 
     /// Removes and forgets it.
     pub(super) fn discard(self, home: &Home) {
+        // As soon as its file is gone, the next attempt would note its own, which is not what is to be forgotten.
+        let _turn = turn(self.transfer);
         release(home, &self.journal, &Note::Writing(self.noted.clone()));
     }
 
@@ -121,7 +124,15 @@ impl Partial {
     }
 }
 
-/// Removes what a note tells of, and the note after it, so that nothing stays that nobody knows of.
+/// Between reading a note and writing another, and while one is forgotten, a transfer's attempts take turns.
+pub(super) type Turn = MutexGuard<'static, ()>;
+
+pub(super) fn turn(transfer: TransferId) -> Turn {
+    static TURNS: [Mutex<()>; 16] = [const { Mutex::new(()) }; 16];
+    TURNS[usize::from(transfer.as_bytes()[0] % 16)].lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Removes what a note tells of, and the note after it, so that nothing stays that nobody knows of. In the transfer's turn.
 pub(super) fn release(home: &Home, journal: &Journal, noted: &Note) {
     let place = home.place(noted.file().name.as_bytes());
     // Not an intent any more: without its file, that would tell that it was carried out. And nothing to go on with.

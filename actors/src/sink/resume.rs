@@ -3,16 +3,14 @@
 //! Invariant: a note leads to a file that its user holds locked. So of two attempts the later one waits, and then reads the note anew.
 
 use std::fs::File;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use estafette::delivery::TransferId;
 use estafette::pipeline::{Committed, Journal, Offer, Progress, Refusal, Resumed, Summary};
 use rustix::fs::Mode;
 
 use super::home::{Home, Kept};
 use super::note::{Intent, Note, Writing};
-use super::partial::{Partial, release, remove};
+use super::partial::{Partial, Turn, release, remove, turn};
 use super::publish::discard;
 use super::verify::{Damage, verify};
 
@@ -134,6 +132,7 @@ impl Opening<'_> {
         if let Err(refusal) = (self.check)(note.length()) {
             // The sender comes back for what is a matter of the moment.
             if !refusal.passing {
+                let _turn = turn(self.offer.transfer);
                 release(self.home, &self.journal, &note);
             }
             return Err(refusal);
@@ -222,14 +221,6 @@ fn forget(home: &Home, journal: &Journal, note: &Note) -> bool {
         tracing::error!(%place, %error, "the note about a delivery that was refused can't be removed, so its file stays");
     }
     forgotten.is_ok()
-}
-
-/// Between reading a note and writing another, a transfer's attempts take turns.
-type Turn = MutexGuard<'static, ()>;
-
-fn turn(transfer: TransferId) -> Turn {
-    static TURNS: [Mutex<()>; 16] = [const { Mutex::new(()) }; 16];
-    TURNS[usize::from(transfer.as_bytes()[0] % 16)].lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// How long an attempt waits for an earlier one, which is ending on another thread.

@@ -154,6 +154,29 @@ fn what_came_of_content_without_a_version_goes_with_its_attempt() {
 }
 
 #[test]
+fn an_attempt_that_begins_while_an_earlier_one_is_forgotten_is_noted() {
+    for case in &CASES {
+        let (to, delivery) = (tempdir().unwrap(), (case.delivery)().unversioned());
+        case.prepare(to.path());
+        let inbox = case.inbox(to.path());
+        let mut first = delivery.open(&inbox).unwrap();
+        let (is_forgotten, go_on) = delivery.spool.hold_removal();
+        std::thread::scope(|scope| {
+            scope.spawn(|| first.suspend("the link broke"));
+            is_forgotten.recv().unwrap();
+            let (opened, is_open) = std::sync::mpsc::channel();
+            let (delivery, inbox) = (&delivery, &inbox);
+            scope.spawn(move || opened.send(delivery.open(inbox).unwrap()).unwrap());
+            // One that waits for nobody is open by then; one that waits for its turn is not, however long this takes.
+            let early = is_open.recv_timeout(std::time::Duration::from_millis(100));
+            go_on.send(()).unwrap();
+            let _second = early.unwrap_or_else(|_| is_open.recv().unwrap());
+            assert!(delivery.journal().outdated().is_some(), "{:?}: nobody would know of its file if the process died now", case.policy);
+        });
+    }
+}
+
+#[test]
 fn a_receiver_that_dies_again_and_again_commits_once() {
     let mut random = Random::seeded(11);
     for (turn, case) in CASES.iter().cycle().take(120).enumerate() {

@@ -3,7 +3,7 @@
 use std::io;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 
 use bytes::Bytes;
 use estafette::delivery::{ContentKind, DigestFold, Subtree};
@@ -19,6 +19,8 @@ pub(crate) const CHUNK: u32 = 1024;
 pub(crate) struct Spool {
     records: MemoryStore,
     state: Mutex<State>,
+    /// The next removal says that it is about to be made, and waits.
+    removal: Mutex<Option<(mpsc::Sender<()>, mpsc::Receiver<()>)>>,
 }
 
 #[derive(Debug, Default)]
@@ -41,6 +43,13 @@ impl Spool {
     /// Lets the process die so many changes from now.
     pub(crate) fn die(&self, death: Death) {
         *self.state.lock().unwrap() = State { changes: 0, death: Some(death), dead: false };
+    }
+
+    /// Holds the next removal up: it says so, and is made when it is told to.
+    pub(crate) fn hold_removal(&self) -> (mpsc::Receiver<()>, mpsc::Sender<()>) {
+        let ((say, said), (let_go, go)) = (mpsc::channel(), mpsc::channel());
+        *self.removal.lock().unwrap() = Some((say, go));
+        (said, let_go)
     }
 
     /// A new process begins; whether the old one died.
@@ -70,6 +79,11 @@ impl Store for Spool {
     }
 
     fn remove(&self, table: &str, key: &[u8]) -> io::Result<()> {
+        let held = self.removal.lock().unwrap().take();
+        if let Some((say, go)) = held {
+            say.send(()).unwrap();
+            go.recv().unwrap();
+        }
         self.change(|| self.records.remove(table, key))
     }
 }

@@ -35,12 +35,19 @@ pub(super) fn open(
     loop {
         let turn = turn(offer.transfer);
         let mut journal = journal.clone();
-        journal.refresh().map_err(|error| Refusal::for_now(format!("the receiver can't read its note about the delivery: {error}")))?;
+        refresh(&mut journal)?;
         let (noted, outdated) = noted(home, offer, &journal);
-        let opening = Opening { home, offer, mode, journal, check };
-        let Some(note) = noted else { return opening.begin(&turn) };
+        let opening = |journal| Opening { home, offer, mode, journal, check };
+        let Some(note) = noted else { return opening(journal).begin(&turn) };
         let place = home.place(note.file().name.as_bytes());
-        match home.open_kept(note.file()).map_err(|error| Refusal::for_now(format!("the receiver can't go on with {place}: {error}")))? {
+        let kept =
+            home.open_kept(note.file()).map_err(|error| Refusal::for_now(format!("the receiver can't go on with {place}: {error}")))?;
+        if !matches!(kept, Kept::Busy) && is_stale(&mut journal)? {
+            // An earlier attempt has ended since it was read, and noted how far it came, or what it made.
+            continue;
+        }
+        let opening = opening(journal);
+        match kept {
             Kept::Busy if Instant::now() >= deadline => {
                 let text = "is still worked on by an earlier attempt of this delivery, in the receiver or another process; try again later";
                 return Err(Refusal::for_now(format!("{place} {text}")));
@@ -58,6 +65,18 @@ pub(super) fn open(
             Kept::Gone => return opening.without(note, &turn),
         }
     }
+}
+
+fn refresh(journal: &mut Journal) -> Result<(), Refusal> {
+    journal.refresh().map_err(|error| Refusal::for_now(format!("the receiver can't read its note about the delivery: {error}")))
+}
+
+/// Whether the note is another one than when it was read last. With the file locked, or gone, it does not change any more.
+fn is_stale(journal: &mut Journal) -> Result<bool, Refusal> {
+    let read = |journal: &Journal| (journal.earlier().map(<[u8]>::to_vec), journal.outdated().map(<[u8]>::to_vec));
+    let before = read(journal);
+    refresh(journal)?;
+    Ok(before != read(journal))
 }
 
 /// What the journal tells of, and whether it is about other content. A note that can't be read is as good as none.

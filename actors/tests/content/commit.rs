@@ -177,6 +177,35 @@ fn an_attempt_that_begins_while_an_earlier_one_is_forgotten_is_noted() {
 }
 
 #[test]
+fn an_attempt_sees_what_an_earlier_one_did_at_the_last_moment() {
+    for case in &CASES {
+        for commits in [false, true] {
+            let (to, delivery) = (tempdir().unwrap(), (case.delivery)());
+            case.prepare(to.path());
+            let inbox = case.inbox(to.path());
+            let mut first = delivery.open(&inbox).unwrap();
+            delivery.write(&mut *first, 0..delivery.chunks()).unwrap();
+            std::thread::scope(|scope| {
+                // Once when its journal is opened, and once when it looks whose turn it is.
+                let (has_looked, go_on) = delivery.spool.hold_search(1);
+                let second = scope.spawn(|| delivery.open(&inbox).unwrap());
+                has_looked.recv().unwrap();
+                if commits {
+                    block_on(first.commit(&delivery.summary())).unwrap();
+                } else {
+                    delivery.checkpoint(&mut *first, delivery.chunks()).unwrap();
+                    first.suspend("the link broke");
+                }
+                drop(first);
+                go_on.send(()).unwrap();
+                let held = delivery.held(&*second.join().unwrap());
+                assert_eq!(held, (!commits).then_some(delivery.chunks()), "{:?}", case.policy);
+            });
+        }
+    }
+}
+
+#[test]
 fn a_receiver_that_dies_again_and_again_commits_once() {
     let mut random = Random::seeded(11);
     for (turn, case) in CASES.iter().cycle().take(120).enumerate() {

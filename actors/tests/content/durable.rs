@@ -20,8 +20,12 @@ pub(crate) struct Spool {
     records: MemoryStore,
     state: Mutex<State>,
     /// The next removal says that it is about to be made, and waits.
-    removal: Mutex<Option<(mpsc::Sender<()>, mpsc::Receiver<()>)>>,
+    removal: Mutex<Option<Hold>>,
+    /// The search after so many says that it has found something, and waits before it tells.
+    search: Mutex<Option<(usize, Hold)>>,
 }
+
+type Hold = (mpsc::Sender<()>, mpsc::Receiver<()>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -52,6 +56,13 @@ impl Spool {
         (said, let_go)
     }
 
+    /// Holds a search up after these: what it has found is told when it is told to, and may not be so any more.
+    pub(crate) fn hold_search(&self, after: usize) -> (mpsc::Receiver<()>, mpsc::Sender<()>) {
+        let ((say, said), (let_go, go)) = (mpsc::channel(), mpsc::channel());
+        *self.search.lock().unwrap() = Some((after, (say, go)));
+        (said, let_go)
+    }
+
     /// A new process begins; whether the old one died.
     pub(crate) fn revive(&self) -> bool {
         std::mem::take(&mut *self.state.lock().unwrap()).dead
@@ -72,6 +83,20 @@ impl Spool {
 impl Store for Spool {
     fn load(&self, table: &str) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
         self.records.load(table)
+    }
+
+    fn find(&self, table: &str, key: &[u8]) -> io::Result<Option<Vec<u8>>> {
+        let found = self.records.find(table, key);
+        let held = {
+            let mut search = self.search.lock().unwrap();
+            let is_due = search.as_mut().is_some_and(|(after, _)| std::mem::replace(after, after.saturating_sub(1)) == 0);
+            if is_due { search.take() } else { None }
+        };
+        if let Some((_, (say, go))) = held {
+            say.send(()).unwrap();
+            go.recv().unwrap();
+        }
+        found
     }
 
     fn put(&self, table: &str, key: &[u8], value: &[u8]) -> io::Result<()> {

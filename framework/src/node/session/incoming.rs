@@ -89,6 +89,10 @@ impl Session {
             if known.opening.attempt >= opening.attempt {
                 return self.reject(stream, Failure::new(FailureKind::Protocol, "a newer attempt of this transfer is under way"));
             }
+            if known.committed {
+                // Its note is being exchanged for the memory of it: an attempt that began now would find neither, and deliver it again.
+                return self.reject(stream, Failure::new(FailureKind::Busy, "an earlier attempt has delivered it this moment; ask again"));
+            }
             self.suspend_incoming(older, Failure::new(FailureKind::Changed, "the sender begins anew"));
         }
         match self.check(&opening) {

@@ -14,6 +14,7 @@ mod directory;
 mod error;
 mod exchange;
 mod handle;
+mod inbound;
 mod intake;
 mod letters;
 mod mailbox;

@@ -3,8 +3,8 @@
 //! It runs where the link does, so that a message for an actor there crosses no thread. Invariant: nothing in a batch makes it panic,
 //! and a batch that breaks the protocol ends the link.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message};
 use bytes::Bytes;
@@ -12,10 +12,11 @@ use tokio::sync::{Notify, mpsc};
 
 use super::directory::Directory;
 use super::error::{RemoteError, RemoteErrorKind};
-use super::exchange::{Exchange, LINK_WINDOW, TARGET_WINDOW, TRACE, cost};
+use super::exchange::{Exchange, LINK_WINDOW, TRACE, cost};
+use super::inbound::Inbound;
 use super::intake::Teller;
 use super::letters::{Coming, Letters};
-use super::mailbox::{CallIn, Done, Mailbox};
+use super::mailbox::CallIn;
 use super::presence::{self, Watched};
 use super::serving::{Served, Traced};
 use crate::pipeline::{Chunk, Parcel, Prefix};
@@ -58,40 +59,6 @@ pub(crate) struct Postbox {
     watched: Watched,
     /// Whether it looks around by itself.
     looks: bool,
-}
-
-/// What one of the peer's numbers stands for.
-struct Inbound {
-    name: Arc<str>,
-    message: Arc<str>,
-    version: u32,
-    mailbox: Result<Arc<dyn Mailbox>, RemoteError>,
-    /// The directory and the trust this was looked up in.
-    seen: (u64, u64),
-    /// Tells that nobody was asked to confirm yet.
-    unconfirmed: Tells,
-    /// The last tell to it in the batch that is being read.
-    last: usize,
-    teller: Teller,
-    owed: Arc<Mutex<Owed>>,
-}
-
-/// Credit that is not given back yet. As long as more is about to be, a word for each batch would be a waste; but the sender always has
-/// three quarters of it to go on with.
-#[derive(Default)]
-struct Owed {
-    /// How many words of what was handled are still to come.
-    expected: u64,
-    tells: u64,
-    cost: u64,
-}
-
-#[derive(Default)]
-struct Tells {
-    count: u64,
-    cost: u64,
-    /// Those that were handed over.
-    taken: u64,
 }
 
 /// The link is over.
@@ -260,18 +227,8 @@ impl Postbox {
         if target as usize != self.targets.len() || self.targets.len() >= TARGETS {
             return Err(format!("target {target} is named out of turn, or is one too many"));
         }
-        let error = RemoteError::new(RemoteErrorKind::NoSuchName, "");
-        self.targets.push(Inbound {
-            name: name.into(),
-            message: message.into(),
-            version,
-            mailbox: Err(error),
-            seen: (u64::MAX, u64::MAX),
-            unconfirmed: Tells::default(),
-            last: usize::MAX,
-            teller: Teller { exchange: Arc::clone(&self.exchange), epoch: self.epoch, target },
-            owed: Arc::default(),
-        });
+        let teller = Teller { exchange: Arc::clone(&self.exchange), epoch: self.epoch, target };
+        self.targets.push(Inbound::new(name, message, version, teller));
         Ok(())
     }
 
@@ -460,51 +417,6 @@ impl Postbox {
     }
 }
 
-impl Tells {
-    fn add(&mut self, count: u64, cost: u64, taken: bool) {
-        self.count += count;
-        self.cost += cost;
-        self.taken += if taken { count } else { 0 };
-    }
-}
-
-impl Inbound {
-    /// Gives the credit of all tells back when they were handled; where the actor died with them, says so.
-    fn settle(&mut self, outstanding: Arc<AtomicU64>) -> Done {
-        let Tells { count: tells, cost, taken } = std::mem::take(&mut self.unconfirmed);
-        let (name, teller, owed) = (Arc::clone(&self.name), self.teller.clone(), Arc::clone(&self.owed));
-        owed.lock().unwrap_or_else(PoisonError::into_inner).expected += 1;
-        Done::new(move |handled| {
-            if !handled && taken > 0 {
-                teller.undelivered(taken, &super::serving::died(&name));
-            }
-            outstanding.fetch_sub(cost, Ordering::Relaxed);
-            let due = owed.lock().unwrap_or_else(PoisonError::into_inner).settled(tells, cost);
-            if let Some((tells, cost)) = due {
-                teller.exchange.say(teller.epoch, &Item::Consumed { target: teller.target, tells, cost }, 0);
-            }
-        })
-    }
-}
-
-impl Owed {
-    /// So much more was handled; what is to be given back now.
-    fn settled(&mut self, tells: u64, cost: u64) -> Option<(u64, u64)> {
-        self.expected -= 1;
-        (self.tells, self.cost) = (self.tells + tells, self.cost + cost);
-        let due = self.expected == 0 || self.cost >= TARGET_WINDOW / 4;
-        due.then(|| (std::mem::take(&mut self.tells), std::mem::take(&mut self.cost)))
-    }
-}
-
-impl Teller {
-    /// Tells the peer that messages did not reach their actor.
-    pub(super) fn undelivered(&self, count: u64, error: &RemoteError) {
-        let (code, text) = (error.kind.code(), self.exchange.words(error));
-        self.exchange.say(self.epoch, &Item::Undelivered { target: self.target, count, code, text }, text.len());
-    }
-}
-
 impl Actor for Postbox {
     type Context = Context<Self>;
 }
@@ -538,6 +450,7 @@ mod tests {
     use std::any::Any;
     use std::cell::Cell;
 
+    use super::super::mailbox::{Done, Mailbox};
     use super::*;
     use crate::wire::Identity;
 
@@ -583,15 +496,6 @@ mod tests {
         fn version(&self) -> u64 {
             self.0.get().into()
         }
-    }
-
-    #[test]
-    fn credit_is_given_back_in_quarters_and_all_of_it_when_no_more_is_about_to_be() {
-        let mut owed = Owed { expected: 4, ..Owed::default() };
-        assert_eq!(owed.settled(1, TARGET_WINDOW / 8), None);
-        assert_eq!(owed.settled(2, TARGET_WINDOW / 8), Some((3, TARGET_WINDOW / 4)));
-        assert_eq!(owed.settled(4, 1), None);
-        assert_eq!(owed.settled(8, 2), Some((12, 3)));
     }
 
     #[actix::test]

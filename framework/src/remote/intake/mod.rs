@@ -19,9 +19,11 @@ use std::task::{Context as Task, Poll, Waker};
 use actix::fut::ActorFuture;
 use actix::{Actor, AsyncContext, Context};
 
+use super::error::RemoteError;
 use super::exchange::Exchange;
 use super::mailbox::{CallIn, Done};
 use super::serving::Traced;
+use crate::wire::message::Item;
 
 pub(crate) use handling::{asked, called, plain};
 
@@ -50,6 +52,12 @@ pub(crate) struct Teller {
 impl Teller {
     fn is(&self, other: &Self) -> bool {
         self.target == other.target && self.epoch == other.epoch && Arc::ptr_eq(&self.exchange, &other.exchange)
+    }
+
+    /// Tells the peer that messages did not reach their actor.
+    pub(in crate::remote) fn undelivered(&self, count: u64, error: &RemoteError) {
+        let (code, text) = (error.kind.code(), self.exchange.words(error));
+        self.exchange.say(self.epoch, &Item::Undelivered { target: self.target, count, code, text }, text.len());
     }
 }
 

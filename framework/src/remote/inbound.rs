@@ -1,0 +1,110 @@
+//! What one of a peer's numbers stands for, and the credit of what was told under it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::error::{RemoteError, RemoteErrorKind};
+use super::exchange::TARGET_WINDOW;
+use super::intake::Teller;
+use super::mailbox::{Done, Mailbox};
+use crate::wire::message::Item;
+
+/// What one of the peer's numbers stands for.
+pub(super) struct Inbound {
+    pub(super) name: Arc<str>,
+    pub(super) message: Arc<str>,
+    pub(super) version: u32,
+    pub(super) mailbox: Result<Arc<dyn Mailbox>, RemoteError>,
+    /// The directory and the trust this was looked up in.
+    pub(super) seen: (u64, u64),
+    /// Tells that nobody was asked to confirm yet.
+    pub(super) unconfirmed: Tells,
+    /// The last tell to it in the batch that is being read.
+    pub(super) last: usize,
+    pub(super) teller: Teller,
+    owed: Arc<Mutex<Owed>>,
+}
+
+/// Credit that is not given back yet. As long as more is about to be, a word for each batch would be a waste; but the sender always has
+/// three quarters of it to go on with.
+#[derive(Default)]
+struct Owed {
+    /// How many words of what was handled are still to come.
+    expected: u64,
+    tells: u64,
+    cost: u64,
+}
+
+#[derive(Default)]
+pub(super) struct Tells {
+    pub(super) count: u64,
+    cost: u64,
+    /// Those that were handed over.
+    taken: u64,
+}
+
+impl Tells {
+    pub(super) fn add(&mut self, count: u64, cost: u64, taken: bool) {
+        self.count += count;
+        self.cost += cost;
+        self.taken += if taken { count } else { 0 };
+    }
+}
+
+impl Inbound {
+    /// Not looked up yet.
+    pub(super) fn new(name: &str, message: &str, version: u32, teller: Teller) -> Self {
+        Self {
+            name: name.into(),
+            message: message.into(),
+            version,
+            mailbox: Err(RemoteError::new(RemoteErrorKind::NoSuchName, "")),
+            seen: (u64::MAX, u64::MAX),
+            unconfirmed: Tells::default(),
+            last: usize::MAX,
+            teller,
+            owed: Arc::default(),
+        }
+    }
+
+    /// Gives the credit of all tells back when they were handled; where the actor died with them, says so.
+    pub(super) fn settle(&mut self, outstanding: Arc<AtomicU64>) -> Done {
+        let Tells { count: tells, cost, taken } = std::mem::take(&mut self.unconfirmed);
+        let (name, teller, owed) = (Arc::clone(&self.name), self.teller.clone(), Arc::clone(&self.owed));
+        owed.lock().unwrap_or_else(PoisonError::into_inner).expected += 1;
+        Done::new(move |handled| {
+            if !handled && taken > 0 {
+                teller.undelivered(taken, &super::serving::died(&name));
+            }
+            outstanding.fetch_sub(cost, Ordering::Relaxed);
+            let due = owed.lock().unwrap_or_else(PoisonError::into_inner).settled(tells, cost);
+            if let Some((tells, cost)) = due {
+                teller.exchange.say(teller.epoch, &Item::Consumed { target: teller.target, tells, cost }, 0);
+            }
+        })
+    }
+}
+
+impl Owed {
+    /// So much more was handled; what is to be given back now.
+    fn settled(&mut self, tells: u64, cost: u64) -> Option<(u64, u64)> {
+        self.expected -= 1;
+        (self.tells, self.cost) = (self.tells + tells, self.cost + cost);
+        let due = self.expected == 0 || self.cost >= TARGET_WINDOW / 4;
+        due.then(|| (std::mem::take(&mut self.tells), std::mem::take(&mut self.cost)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credit_is_given_back_in_quarters_and_all_of_it_when_no_more_is_about_to_be() {
+        let mut owed = Owed { expected: 4, ..Owed::default() };
+        assert_eq!(owed.settled(1, TARGET_WINDOW / 8), None);
+        assert_eq!(owed.settled(2, TARGET_WINDOW / 8), Some((3, TARGET_WINDOW / 4)));
+        assert_eq!(owed.settled(4, 1), None);
+        assert_eq!(owed.settled(8, 2), Some((12, 3)));
+    }
+}

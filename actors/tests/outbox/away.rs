@@ -10,6 +10,7 @@ use estafette_actors::source::FileSource;
 use estafette_actors::spool::Spool;
 
 use super::harness::{World, copy_of, entry, file_spool, send, within};
+use super::held::HeldSpool;
 
 #[tokio::test]
 async fn a_delivery_waits_for_a_receiver_who_comes_after_the_sender_has_died_and_come_back() {
@@ -159,6 +160,37 @@ async fn a_copy_is_kept_where_a_spool_has_a_folder_and_refused_elsewhere() {
         let transfer = send(&lyon, options).await.unwrap();
         assert!(entry(&lyon, transfer.id()).await.unwrap().file().is_some());
         lyon.shutdown().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_offered_again_while_it_is_being_remembered_is_not_delivered_again() {
+    within(async {
+        let mut world = World::new();
+        let spool = HeldSpool::that_remembers_slowly(&world.path("spool"));
+        world.paris_spool = Arc::clone(&spool) as _;
+        let (paris, lyon) = (world.paris().await, world.lyon().await);
+        let id = send(&lyon, "paris/files", &world.file("letter", 100_000)).await.id();
+        // Its journal is forgotten by then, and nobody has been told that it is delivered.
+        spool.reached().await;
+        lyon.abort().await;
+        // Tried again and again until that is over.
+        let lyon = world.lyon().await;
+        let first = entry(&lyon, id).await.unwrap().tries;
+        let mut failures = 0;
+        while failures < 3 {
+            let entry = entry(&lyon, id).await.unwrap();
+            assert_eq!(entry.state, OutboxState::Stored, "{entry:?}");
+            failures = entry.tries - first;
+            tokio::task::yield_now().await;
+        }
+        spool.answer(Ok(()));
+        assert_eq!(lyon.transfer(id).await.unwrap().delivered().await.unwrap().length, 100_000);
+        lyon.shutdown().await;
+        paris.shutdown().await;
+        assert!(world.has_arrived("letter"));
+        assert_eq!(world.arrived(), 1);
     })
     .await;
 }

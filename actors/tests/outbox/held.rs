@@ -10,7 +10,7 @@ use estafette::pipeline::{Source, SourceError, SourceReport};
 use estafette_actors::source::BytesSource;
 use estafette_actors::spool::Spool;
 use futures_util::future::BoxFuture;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 /// Gives its content, and its end when it is told to.
 #[derive(Debug)]
@@ -52,19 +52,37 @@ impl Source for HeldSource {
     }
 }
 
-/// A spool whose first write of a record of the outbox waits, and may fail.
+/// A spool whose first write of a record of one table waits before it is made, and may fail, or after.
 #[derive(Debug)]
 pub(crate) struct HeldSpool {
     spool: Spool,
+    table: &'static str,
+    after: bool,
+    reached: Notify,
     answer: Mutex<Option<io::Result<()>>>,
     answered: Condvar,
     held: Mutex<bool>,
 }
 
 impl HeldSpool {
+    /// Holds a record of the outbox up.
     pub(crate) fn open(folder: &Path) -> Arc<Self> {
-        let spool = Spool::open(folder).unwrap();
-        Arc::new(Self { spool, answer: Mutex::default(), answered: Condvar::new(), held: Mutex::new(true) })
+        Self::holding(folder, "outbox", false)
+    }
+
+    /// Has the memory of a delivery written, and holds the word of it up.
+    pub(crate) fn that_remembers_slowly(folder: &Path) -> Arc<Self> {
+        Self::holding(folder, "delivered", true)
+    }
+
+    fn holding(folder: &Path, table: &'static str, after: bool) -> Arc<Self> {
+        let (spool, reached) = (Spool::open(folder).unwrap(), Notify::new());
+        Arc::new(Self { spool, table, after, reached, answer: Mutex::default(), answered: Condvar::new(), held: Mutex::new(true) })
+    }
+
+    /// Waits until the write is held up.
+    pub(crate) async fn reached(&self) {
+        self.reached.notified().await;
     }
 
     pub(crate) fn answer(&self, outcome: io::Result<()>) {
@@ -95,10 +113,17 @@ impl Store for HeldSpool {
     }
 
     fn write(&self, changes: Vec<Change>) -> io::Result<()> {
-        let is_outbox = changes.iter().any(|change| matches!(change, Change::Put { table: "outbox", .. }));
-        if is_outbox && std::mem::take(&mut *self.held.lock().unwrap()) {
-            self.wait()?;
+        let is_it = changes.iter().any(|change| matches!(change, Change::Put { table, .. } if *table == self.table));
+        if !is_it || !std::mem::take(&mut *self.held.lock().unwrap()) {
+            return self.spool.write(changes);
         }
+        if self.after {
+            self.spool.write(changes)?;
+            self.reached.notify_one();
+            return self.wait();
+        }
+        self.reached.notify_one();
+        self.wait()?;
         self.spool.write(changes)
     }
 

@@ -42,7 +42,7 @@ impl PackageSink {
     pub(crate) fn open(shared: &Arc<NodeShared>, outbox: Option<Addr<Outbox>>, offer: &Offer) -> Result<Self, Refusal> {
         let none = || Refusal::new("this node takes no packages: it has no spool with a folder for them");
         let folder = shared.spool.as_ref().and_then(|spool| spool.folder()).ok_or_else(none)?;
-        let journal = offer
+        let mut journal = offer
             .journal
             .clone()
             .filter(|journal| !journal.is_passing())
@@ -51,6 +51,8 @@ impl PackageSink {
         let failed = |error: io::Error| Refusal::for_now(format!("the spool can't be written: {}: {error}", path.display()));
         let file = hold(&path).map_err(failed)?;
         let file = file.ok_or_else(|| Refusal::for_now("an earlier attempt still has this package open; send it again later"))?;
+        // Now that the file is ours: an earlier attempt may have noted more until it ended.
+        journal.refresh().map_err(failed)?;
         let noted = journal.earlier().and_then(decode_note);
         let resumed = noted.and_then(|noted| verified(&file, &noted, offer.chunk_size));
         let resumed = resumed.unwrap_or_default();

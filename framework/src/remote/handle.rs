@@ -104,7 +104,7 @@ impl<M: RemoteMessage> Remote<M> {
     }
 
     /// Sends a message without an answer. Returns when it is on its way: waits for a link, and while the actor has as many as it may
-    /// have. What does not reach the actor after that is told to [`on_undelivered`](crate::NodeBuilder::on_undelivered).
+    /// have. One that has to wait is serialised once more. What does not reach the actor after that is told to [`on_undelivered`](crate::NodeBuilder::on_undelivered).
     pub async fn tell(&self, message: M) -> Result<(), RemoteError> {
         let blocked = match self.begin_tell(&message) {
             Ok(()) => return Ok(()),

@@ -348,7 +348,8 @@ impl Session {
     /// Gives up what the sender came back without: it has lost its memory of it, and would never end it.
     pub(super) fn drop_orphans(&mut self) {
         let Some(link) = self.link.as_ref().filter(|link| link.since.elapsed() > self.shared.config.reconnect_for) else { return };
-        let orphans = self.incoming.iter().filter(|(_, known)| known.offered_on != link.epoch).map(|(&stream, _)| stream);
+        let orphans =
+            self.incoming.iter().filter(|(_, known)| known.offered_on != link.epoch && !known.committed).map(|(&stream, _)| stream);
         for stream in orphans.collect::<Vec<_>>() {
             self.fail(stream, Failure::new(FailureKind::Unreachable, "the sender came back and did not offer it again"));
         }

@@ -77,7 +77,7 @@ pub struct Undelivered {
     pub message: Arc<str>,
     /// How many.
     pub count: u64,
-    /// What happened. With [`RemoteErrorKind::LinkLost`], some of them may have been handled.
+    /// What happened. With [`RemoteErrorKind::LinkLost`] and [`RemoteErrorKind::Died`], some of them may have been handled.
     pub error: RemoteError,
 }
 

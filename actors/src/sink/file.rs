@@ -1,6 +1,6 @@
 //! Writes one delivery to one file.
 
-use std::fs::{File, Permissions};
+use std::fs::{File, FileTimes, Permissions};
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -16,6 +16,7 @@ use super::home::{Home, Temporary};
 use super::limits::{Limits, Meter, write_error};
 use super::partial::Partial;
 use super::publish::{discard, publish};
+use super::remarks::{Attribute, Remarks, is_passable};
 use super::resume::Found;
 
 /// Writes a file, in whatever order its bytes come, and makes it visible when it is complete.
@@ -105,14 +106,15 @@ impl FileSink {
             let text = format!("{length} bytes were written of {}", summary.length);
             return Err(failed(std::io::Error::new(std::io::ErrorKind::InvalidData, text)));
         }
+        let mut remarks = Remarks::default();
         if let ContentKind::File { mode, mtime } = self.kind {
-            set_attributes(part.file(), mode, mtime).map_err(failed)?;
+            set_attributes(part.file(), mode, mtime, self.name.as_bytes(), &mut remarks).map_err(failed)?;
         }
         part.file().sync_all().map_err(failed)?;
-        let committed = |name: &[u8]| Committed { place: self.home.place(name), files: 1, ..Committed::default() };
-        let name = publish(&self.home, part.name(), self.name.as_bytes(), self.policy, false, |name| match part {
+        let committed = |name: &[u8]| Committed { place: self.home.place(name), files: 1, remarks: remarks.lines(), ..Committed::default() };
+        let name = publish(&self.home, part.name(), self.name.as_bytes(), self.policy, false, |name, taking| match part {
             Part::Passing { .. } => Ok(()),
-            Part::Kept(partial) => partial.intend(&self.home, name, summary, committed(name)),
+            Part::Kept(partial) => partial.intend(&self.home, name, taking, summary, committed(name)),
         })?;
         let committed = committed(&name);
         self.part = None;
@@ -179,10 +181,26 @@ impl Drop for FileSink {
     }
 }
 
-/// Sets what a sender may set: permission bits without setuid, setgid and sticky, and the modification time.
-pub(super) fn set_attributes(file: &File, mode: u32, mtime: i64) -> std::io::Result<()> {
-    file.set_permissions(Permissions::from_mode(mode & 0o777))?;
-    file.set_modified(system_time(mtime))
+/// Sets what a sender may set: permission bits without setuid, setgid and sticky, and the modification time. What the file system
+/// does not keep is a remark about `path`.
+pub(super) fn set_attributes(file: &File, mode: u32, mtime: i64, path: &[u8], remarks: &mut Remarks) -> std::io::Result<()> {
+    let mode = set_mode(file, mode & 0o777);
+    // Both at once: file systems by FUSE may ignore the one without the other.
+    let time = file.set_times(FileTimes::new().set_accessed(SystemTime::now()).set_modified(system_time(mtime)));
+    for (attribute, set) in [(Attribute::Mode, mode), (Attribute::Time, time)] {
+        match set {
+            Err(error) if is_passable(&error) => remarks.unset(attribute, path, &error),
+            set => set?,
+        }
+    }
+    Ok(())
+}
+
+/// Sets permission bits, and looks whether they are there: a file system without any may say yes to all.
+fn set_mode(file: &File, mode: u32) -> std::io::Result<()> {
+    file.set_permissions(Permissions::from_mode(mode))?;
+    let kept = file.metadata()?.permissions().mode() & 0o777;
+    if kept == mode { Ok(()) } else { Err(std::io::Error::other(format!("they are {kept:03o} instead of {mode:03o}"))) }
 }
 
 fn system_time(nanoseconds: i64) -> SystemTime {

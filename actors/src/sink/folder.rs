@@ -74,10 +74,11 @@ impl Folder {
         self
     }
 
-    /// Bytes of the file system that deliveries leave free, to within 8 MiB for each delivery under way. Default: 64 MiB.
+    /// Bytes of the file system that deliveries leave free, to within 8 MiB for each delivery under way. Default: 64 MiB, or a twentieth of a
+    /// file system that is smaller than 1.25 GiB.
     #[must_use]
     pub fn keep_free(mut self, bytes: u64) -> Self {
-        self.limits.keep_free = bytes;
+        self.limits.keep_free = Some(bytes);
         self
     }
 

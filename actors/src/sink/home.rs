@@ -90,10 +90,19 @@ impl Home {
         crate::tree::printable(self.path.join(std::ffi::OsStr::from_bytes(name)).as_os_str().as_bytes())
     }
 
-    /// Bytes that may still be written to this file system.
+    /// Bytes that may still be written to this file system. One that gives no figures takes what it takes.
     pub(super) fn available(&self) -> std::io::Result<u64> {
         let figures = rustix::fs::fstatvfs(&self.dir)?;
+        if figures.f_blocks == 0 {
+            return Ok(u64::MAX);
+        }
         Ok(figures.f_bavail.saturating_mul(figures.f_frsize))
+    }
+
+    /// The size of this file system in bytes; 0 when it gives no figures.
+    pub(super) fn size(&self) -> std::io::Result<u64> {
+        let figures = rustix::fs::fstatvfs(&self.dir)?;
+        Ok(figures.f_blocks.saturating_mul(figures.f_frsize))
     }
 
     /// What kind of thing `name` is, without following a link; `None` when nothing is there.
@@ -220,7 +229,8 @@ impl Home {
             if rustix::fs::flock(&open, FlockOperation::NonBlockingLockExclusive).is_err() {
                 continue;
             }
-            if kind == Temporary::Keep && !rustix::fs::fstat(&open).is_ok_and(|stat| unchanged_since(&stat, now) > KEPT_FOR) {
+            let is_old = |stat| unchanged_since(&stat, now).min(made_since(name, now)) > KEPT_FOR;
+            if kind == Temporary::Keep && !rustix::fs::fstat(&open).is_ok_and(is_old) {
                 continue;
             }
             match self.remove(name) {
@@ -233,9 +243,12 @@ impl Home {
         Ok(())
     }
 
-    /// Makes renames and removals in this folder durable.
+    /// Makes renames and removals in this folder durable, as far as its file system can: some don't sync folders.
     pub(super) fn sync(&self) -> std::io::Result<()> {
-        Ok(rustix::fs::fsync(&self.dir)?)
+        match rustix::fs::fsync(&self.dir) {
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP | Errno::BADF) => Ok(()),
+            synced => Ok(synced?),
+        }
     }
 }
 
@@ -281,6 +294,14 @@ fn permit_file(dir: &Dir, kept: &Named) -> Result<(), Errno> {
     rustix::fs::chmodat(dir, &*kept.name, Mode::RUSR | Mode::WUSR, AtFlags::SYMLINK_NOFOLLOW)
 }
 
+/// How long ago a temporary was made, by its name. File systems without a time of the last change give the modification time for one, and
+/// that may be the sender's.
+fn made_since(name: &str, now: Duration) -> Duration {
+    let made = name.rsplit_once('-').and_then(|(_, rest)| u64::from_str_radix(rest.get(..8)?, 16).ok());
+    // Earlier builds had nothing but random digits there: a time to come says nothing.
+    made.map(Duration::from_secs).and_then(|made| now.checked_sub(made)).unwrap_or(Duration::MAX)
+}
+
 /// How long ago something was changed. By the time of its last change, since its modification time may be the sender's.
 fn unchanged_since(stat: &Stat, now: Duration) -> Duration {
     let changed = Duration::new(stat.st_ctime.try_into().unwrap_or(0), stat.st_ctime_nsec.try_into().unwrap_or(0));
@@ -290,13 +311,15 @@ fn unchanged_since(stat: &Stat, now: Duration) -> Duration {
 /// A day longer than any delivery may go on: what was kept for it has no use any more.
 const KEPT_FOR: Duration = Duration::from_secs(31 * 24 * 3600);
 
-/// Tries to find a name of its own for a temporary; names are random, so the second is needed only when somebody cleans up right then.
+/// Tries to find a name of its own for a temporary; names have random digits, so the second is needed only when somebody cleans up right then.
 const ATTEMPTS: usize = 16;
 
 fn temporary_name(transfer: TransferId, kind: Temporary) -> std::io::Result<String> {
-    let mut random = [0; 8];
+    let mut random = [0; 4];
     getrandom::fill(&mut random).map_err(std::io::Error::other)?;
-    Ok(format!(".estafette-{transfer}-{:016x}{}", u64::from_le_bytes(random), kind.suffix()))
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let now = u32::try_from(now).unwrap_or(u32::MAX);
+    Ok(format!(".estafette-{transfer}-{now:08x}{:08x}{}", u32::from_le_bytes(random), kind.suffix()))
 }
 
 /// What kind of temporary has this name; `None` for names that are not of the form we make.

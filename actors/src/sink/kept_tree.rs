@@ -82,10 +82,9 @@ impl KeptTree {
         let Some(stream) = &self.stream else { return Err(closed()) };
         // An intent says that the stream, too, is here to begin again with.
         stream.file().sync_all().map_err(|error| self.failed(length, error))?;
-        let committed =
-            |name: &[u8]| Committed { place: self.home.place(name), files: counts.files, skipped: counts.skipped, enclosed: None };
-        let name = publish(&self.home, staging.name(), self.name.as_bytes(), self.policy, true, |name| {
-            stream.intend(&self.home, name, summary, committed(name))
+        let committed = |name: &[u8]| staging.committed(self.home.place(name), counts);
+        let name = publish(&self.home, staging.name(), self.name.as_bytes(), self.policy, true, |name, taking| {
+            stream.intend(&self.home, name, taking, summary, committed(name))
         })?;
         let committed = committed(&name);
         let stream = self.stream.take();

@@ -9,14 +9,19 @@ use super::home::Home;
 pub(super) struct Limits {
     pub(super) max_bytes: u64,
     pub(super) max_files: u64,
-    pub(super) keep_free: u64,
+    /// Bytes that stay free; `None` stands for [`KEPT_FREE`], or less on a small file system.
+    pub(super) keep_free: Option<u64>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_bytes: u64::MAX, max_files: 10_000_000, keep_free: 64 << 20 }
+        Self { max_bytes: u64::MAX, max_files: 10_000_000, keep_free: None }
     }
 }
+
+/// Bytes that stay free on a file system of 1.25 GiB or more; of a smaller one it is a twentieth.
+pub(super) const KEPT_FREE: u64 = 64 << 20;
+const SHARE: u64 = 20;
 
 impl Limits {
     /// Decides by what a sender claims, before the first byte.
@@ -34,14 +39,19 @@ impl Limits {
     /// Whether there is room for so many bytes more.
     pub(super) fn check_room(&self, bytes: u64, home: &Home) -> Result<(), Refusal> {
         let available = home.available().map_err(|error| Refusal::new(format!("free space of {} is unknown: {error}", home.place(b""))))?;
-        match bytes.checked_add(self.keep_free) {
+        let keep_free = self.kept_free(home);
+        match bytes.checked_add(keep_free) {
             Some(needed) if needed <= available => Ok(()),
             _ => Err(Refusal::for_now(format!(
-                "the delivery needs {bytes} bytes, and {} has {available} left; {} are kept free: free some space there and send again",
-                home.place(b""),
-                self.keep_free
+                "the delivery needs {bytes} bytes, and {} has {available} left; {keep_free} are kept free: free some space there and send again",
+                home.place(b"")
             ))),
         }
+    }
+
+    /// Bytes of the file system that stay free.
+    fn kept_free(&self, home: &Home) -> u64 {
+        self.keep_free.unwrap_or_else(|| home.size().map_or(KEPT_FREE, |size| KEPT_FREE.min(size / SHARE)))
     }
 
     fn check_length(&self, length: u64) -> Result<(), Refusal> {
@@ -85,13 +95,13 @@ impl Meter {
         }
         self.unchecked = 0;
         let available = home.available().map_err(|error| SinkError::Write { what: home.place(b""), error })?;
-        if available >= self.limits.keep_free.saturating_add(length) {
+        let keep_free = self.limits.kept_free(home);
+        if available >= keep_free.saturating_add(length) {
             return Ok(());
         }
         let reason = format!(
-            "{} has {available} bytes left; {} are kept free: free some space there and send again",
-            home.place(b""),
-            self.limits.keep_free
+            "{} has {available} bytes left; {keep_free} are kept free: free some space there and send again",
+            home.place(b"")
         );
         Err(SinkError::Refused(Refusal::new(reason)))
     }
@@ -128,7 +138,7 @@ mod tests {
     fn kept_space_is_looked_at_while_bytes_come() {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::open(folder.path()).unwrap();
-        let mut meter = Meter::new(Limits { keep_free: u64::MAX, ..Limits::default() });
+        let mut meter = Meter::new(Limits { keep_free: Some(u64::MAX), ..Limits::default() });
         assert!(meter.admit(0, LOOK_EVERY - 1, &home).is_ok());
         assert!(meter.admit(LOOK_EVERY - 1, 1, &home).unwrap_err().to_string().contains("are kept free"));
     }

@@ -13,6 +13,7 @@ mod note;
 mod null;
 mod partial;
 mod publish;
+mod remarks;
 mod resume;
 mod staging;
 mod tree;

@@ -46,6 +46,9 @@ pub(super) struct Intent {
     pub(super) summary: Summary,
     /// What the delivery comes to.
     pub(super) committed: Committed,
+    /// Whether something empty may bear that name until then.
+    #[serde(default)]
+    pub(super) reserved: bool,
 }
 
 /// Notes as they are kept. A change of the format is a new variant.

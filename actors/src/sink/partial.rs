@@ -15,6 +15,7 @@ use rustix::fs::Mode;
 use super::home::{Home, Named, Temporary, kept_name};
 use super::limits::write_error;
 use super::note::{Intent, Note, Writing};
+use super::publish::{Taking, give_back};
 
 #[derive(Debug)]
 pub(super) struct Partial {
@@ -50,7 +51,10 @@ impl Partial {
 
     /// Goes back to before the content was unpacked, and to before `note` if it is an intent.
     pub(super) fn go_back(&mut self, home: &Home, note: &Note) -> Result<(), SinkError> {
-        if matches!(note, Note::Intent(_)) {
+        if let Note::Intent(intent) = note {
+            if intent.reserved {
+                give_back(home, &intent.target);
+            }
             self.say(home, Note::Writing(self.noted.clone()))?;
         }
         // Noted until it is gone.
@@ -102,9 +106,16 @@ impl Partial {
     }
 
     /// Notes the rename to `target` that comes next. All that it makes visible must be durable.
-    pub(super) fn intend(&self, home: &Home, target: &[u8], summary: &Summary, committed: Committed) -> Result<(), SinkError> {
+    pub(super) fn intend(
+        &self,
+        home: &Home,
+        target: &[u8],
+        taking: Taking,
+        summary: &Summary,
+        committed: Committed,
+    ) -> Result<(), SinkError> {
         let Writing { file, staged, .. } = self.noted.clone();
-        self.say(home, Note::Intent(Intent { file, staged, target: target.to_vec(), summary: *summary, committed }))
+        self.say(home, Note::Intent(Intent { file, staged, target: target.to_vec(), summary: *summary, committed, reserved: taking == Taking::Reserved }))
     }
 
     /// Removes and forgets it.
@@ -139,6 +150,11 @@ pub(super) fn release(home: &Home, journal: &Journal, noted: &Note) {
     if let Err(error) = write_note(journal, Note::Writing(Writing::nothing(noted.file().clone(), noted.staged().cloned()))) {
         tracing::error!(%place, %error, "the note about a delivery that was given up can't be changed, so its file stays");
         return;
+    }
+    if let Note::Intent(intent) = noted
+        && intent.reserved
+    {
+        give_back(home, &intent.target);
     }
     noted.staged().into_iter().chain([noted.file()]).for_each(|old| remove(home, old));
     if let Err(error) = journal.clear() {

@@ -1,9 +1,11 @@
 //! The one rename that makes a delivery visible.
 //!
-//! Invariant: at every moment the target is absent, what it was before, or complete; nothing is replaced unless the policy says so.
+//! Invariant: at every moment the target is absent, what it was before, or complete; nothing is replaced unless the policy says so. Where a
+//! file system can neither rename without replacing nor give a file a second name, the target is empty for a moment; if the process dies in
+//! it, the next attempt gives the name back.
 
 use estafette::pipeline::{Refusal, SinkError};
-use rustix::fs::{AtFlags, FileType, Mode, RenameFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::folder::OnConflict;
@@ -14,20 +16,20 @@ const NAMES: u32 = 1000;
 
 /// Renames `temporary` to `wanted`, or what the policy makes of it, and tells the name. Not durable before [`Home::sync`].
 ///
-/// `intend` is told each name before it is tried.
+/// `intend` is told each name before it is tried, and once more if it has to be reserved first.
 pub(super) fn publish(
     home: &Home,
     temporary: &str,
     wanted: &[u8],
     policy: OnConflict,
     folder: bool,
-    mut intend: impl FnMut(&[u8]) -> Result<(), SinkError>,
+    intend: impl Fn(&[u8], Taking) -> Result<(), SinkError>,
 ) -> Result<Vec<u8>, SinkError> {
     let failed = |error: Errno| SinkError::Write { what: home.place(wanted), error: error.into() };
     match policy {
         OnConflict::Refuse => {
-            intend(wanted)?;
-            match rename_new(home, temporary, wanted, folder) {
+            intend(wanted, Taking::AtOnce)?;
+            match rename_new(home, temporary, wanted, folder, &intend)? {
                 Ok(()) => Ok(wanted.to_vec()),
                 Err(Errno::EXIST) => Err(SinkError::Refused(exists(home, wanted))),
                 Err(error) => Err(failed(error)),
@@ -40,8 +42,8 @@ pub(super) fn publish(
                 if matches!(home.kind_of(&name), Ok(Some(_))) {
                     continue;
                 }
-                intend(&name)?;
-                match rename_new(home, temporary, &name, folder) {
+                intend(&name, Taking::AtOnce)?;
+                match rename_new(home, temporary, &name, folder, &intend)? {
                     Ok(()) => return Ok(name),
                     Err(Errno::EXIST) => {}
                     Err(error) => return Err(failed(error)),
@@ -52,11 +54,20 @@ pub(super) fn publish(
         }
         OnConflict::Replace => {
             replaceable(home, wanted, folder)?;
-            intend(wanted)?;
-            if folder { replace_folder(home, temporary, wanted) } else { rename(home, temporary.as_bytes(), wanted) }.map_err(failed)?;
-            Ok(wanted.to_vec())
+            intend(wanted, Taking::AtOnce)?;
+            let renamed = if folder { replace_folder(home, temporary, wanted, &intend)? } else { rename(home, temporary.as_bytes(), wanted) };
+            renamed.map(|()| wanted.to_vec()).map_err(failed)
         }
     }
+}
+
+/// How a name is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taking {
+    /// By the rename itself.
+    AtOnce,
+    /// By something empty, which the rename replaces.
+    Reserved,
 }
 
 /// The refusal for a name that is taken.
@@ -92,42 +103,109 @@ fn rename(home: &Home, from: &[u8], to: &[u8]) -> Result<(), Errno> {
 }
 
 /// Renames unless `to` exists.
-fn rename_new(home: &Home, from: &str, to: &[u8], folder: bool) -> Result<(), Errno> {
+fn rename_new(
+    home: &Home,
+    from: &str,
+    to: &[u8],
+    folder: bool,
+    intend: &impl Fn(&[u8], Taking) -> Result<(), SinkError>,
+) -> Result<Result<(), Errno>, SinkError> {
     match rustix::fs::renameat_with(home.dir(), from, home.dir(), to, RenameFlags::NOREPLACE) {
         // File systems without this kind of rename.
-        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) if folder => {
-            rustix::fs::mkdirat(home.dir(), to, Mode::RWXU)?;
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {}
+        done => return Ok(done),
+    }
+    if !folder {
+        match link_new(home, from, to) {
+            // File systems, and users, without second names.
+            Err(Errno::PERM | Errno::ACCESS | Errno::NOTSUP | Errno::NOSYS | Errno::INVAL | Errno::MLINK) => {}
+            done => return Ok(done),
+        }
+    }
+    intend(to, Taking::Reserved)?;
+    Ok(rename_reserved(home, from, to, folder))
+}
+
+/// The same by a second name.
+fn link_new(home: &Home, from: &str, to: &[u8]) -> Result<(), Errno> {
+    rustix::fs::linkat(home.dir(), from, home.dir(), to, AtFlags::empty())?;
+    rustix::fs::unlinkat(home.dir(), from, AtFlags::empty())
+}
+
+/// The same by reserving the name, which is empty for a moment.
+fn rename_reserved(home: &Home, from: &str, to: &[u8], folder: bool) -> Result<(), Errno> {
+    reserve(home, to, folder)?;
+    match rename(home, from.as_bytes(), to) {
+        // Not every file system renames a folder to one that is there, empty as it may be.
+        Err(Errno::EXIST | Errno::NOTEMPTY | Errno::INVAL | Errno::PERM | Errno::ACCESS | Errno::NOTSUP) if folder => {
+            rustix::fs::unlinkat(home.dir(), to, AtFlags::REMOVEDIR)?;
             rename(home, from.as_bytes(), to)
         }
-        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
-            rustix::fs::linkat(home.dir(), from, home.dir(), to, AtFlags::empty())?;
-            rustix::fs::unlinkat(home.dir(), from, AtFlags::empty())
+        Err(error) => {
+            give_back(home, to);
+            Err(error)
         }
-        done => done,
+        Ok(()) => Ok(()),
+    }
+}
+
+fn reserve(home: &Home, name: &[u8], folder: bool) -> Result<(), Errno> {
+    if folder {
+        return rustix::fs::mkdirat(home.dir(), name, Mode::RWXU);
+    }
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(home.dir(), name, flags, Mode::RUSR | Mode::WUSR).map(drop)
+}
+
+/// Removes a name that was reserved and came to nothing. What has content by now is somebody else's.
+pub(super) fn give_back(home: &Home, name: &[u8]) {
+    let Ok(there) = rustix::fs::statat(home.dir(), name, AtFlags::SYMLINK_NOFOLLOW) else { return };
+    let removed = match FileType::from_raw_mode(there.st_mode) {
+        FileType::RegularFile if there.st_size == 0 => rustix::fs::unlinkat(home.dir(), name, AtFlags::empty()),
+        // Only an empty one goes.
+        FileType::Directory => rustix::fs::unlinkat(home.dir(), name, AtFlags::REMOVEDIR),
+        _ => return,
+    };
+    if let Err(error) = removed
+        && !matches!(error, Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST)
+    {
+        tracing::warn!(place = %home.place(name), %error, "a name that was reserved for a delivery could not be given back");
     }
 }
 
 /// Swaps the staged folder with the old one, which then bears the temporary's name and is removed.
-fn replace_folder(home: &Home, staged: &str, target: &[u8]) -> Result<(), Errno> {
+fn replace_folder(
+    home: &Home,
+    staged: &str,
+    target: &[u8],
+    intend: &impl Fn(&[u8], Taking) -> Result<(), SinkError>,
+) -> Result<Result<(), Errno>, SinkError> {
     match rustix::fs::renameat_with(home.dir(), staged, home.dir(), target, RenameFlags::EXCHANGE) {
-        Ok(()) => {
-            // What was there is removed only once its successor is there for good.
-            rustix::fs::fsync(home.dir())?;
-            discard(home, staged);
+        Err(Errno::NOENT) => rename_new(home, staged, target, true, intend),
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) if matches!(home.kind_of(target), Ok(None)) => {
+            rename_new(home, staged, target, true, intend)
         }
-        Err(Errno::NOENT) => return rename_new(home, staged, target, true),
-        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
-            // Should the process die between the two, the old folder is kept under this name: it is no temporary and never removed as one.
-            let aside = format!("{}.old", staged.rsplit_once('.').map_or(staged, |(stem, _)| stem));
-            rename(home, target, aside.as_bytes())?;
-            rename(home, staged.as_bytes(), target).inspect_err(|_| {
-                let _ = rename(home, aside.as_bytes(), target);
-            })?;
-            rustix::fs::fsync(home.dir())?;
-            discard(home, &aside);
-        }
-        Err(error) => return Err(error),
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => Ok(replace_by_two(home, staged, target)),
+        // What was there is removed only once its successor is there for good.
+        done => Ok(done.and_then(|()| settle(home, staged))),
     }
+}
+
+/// The same by two renames. Should the process die between them, the old folder is kept under a name that is no temporary and never
+/// removed as one.
+fn replace_by_two(home: &Home, staged: &str, target: &[u8]) -> Result<(), Errno> {
+    let aside = format!("{}.old", staged.rsplit_once('.').map_or(staged, |(stem, _)| stem));
+    rename(home, target, aside.as_bytes())?;
+    rename(home, staged.as_bytes(), target).inspect_err(|_| {
+        let _ = rename(home, aside.as_bytes(), target);
+    })?;
+    settle(home, &aside)
+}
+
+/// Makes what was renamed durable and removes what it replaced.
+fn settle(home: &Home, replaced: &str) -> Result<(), Errno> {
+    home.sync().map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    discard(home, replaced);
     Ok(())
 }
 

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use estafette::pipeline::{Committed, Journal, Offer, Progress, Refusal, Resumed, Summary};
 use rustix::fs::Mode;
 
-use super::home::{Home, Kept};
+use super::home::{Home, Kept, Named};
 use super::note::{Intent, Note, Writing};
 use super::partial::{Partial, Turn, release, remove, turn};
-use super::publish::discard;
+use super::publish::{discard, give_back};
 use super::verify::{Damage, verify};
 
 /// What there is of a delivery when it is offered.
@@ -56,8 +56,8 @@ pub(super) fn open(
                 drop(turn);
                 std::thread::sleep(LOOK_AGAIN);
             }
-            Kept::Ours(_) if outdated => return opening.outdated(note, false, &turn),
-            Kept::Gone if outdated => return opening.outdated(note, true, &turn),
+            Kept::Ours(_) if outdated => return opening.outdated(note, &turn),
+            Kept::Gone if outdated => return opening.outdated(note, &turn),
             Kept::Ours(file) => {
                 drop(turn);
                 return opening.go_on(note, file);
@@ -120,9 +120,9 @@ impl Opening<'_> {
     }
 
     /// What was noted is about other content, which may have been committed all the same.
-    fn outdated(self, note: Note, file_is_gone: bool, turn: &Turn) -> Result<Found, Refusal> {
+    fn outdated(self, note: Note, turn: &Turn) -> Result<Found, Refusal> {
         match &note {
-            Note::Intent(intent) if self.was_renamed(intent, file_is_gone)? => self.committed(intent),
+            Note::Intent(intent) if self.was_renamed(intent)? => self.committed(intent),
             _ => self.replace(&note, turn),
         }
     }
@@ -130,7 +130,7 @@ impl Opening<'_> {
     /// The file is not there.
     fn without(self, note: Note, turn: &Turn) -> Result<Found, Refusal> {
         if let Note::Intent(intent) = &note
-            && self.was_renamed(intent, true)?
+            && self.was_renamed(intent)?
         {
             return self.committed(intent);
         }
@@ -144,9 +144,13 @@ impl Opening<'_> {
     /// The file is there, and ours.
     fn go_on(self, note: Note, file: File) -> Result<Found, Refusal> {
         if let Note::Intent(intent) = &note
-            && self.was_renamed(intent, false)?
+            && self.was_renamed(intent)?
         {
             return self.committed(intent);
+        }
+        // Taken back before it is taken for what somebody else has put there.
+        if let Note::Intent(Intent { reserved: true, target, .. }) = &note {
+            give_back(self.home, target);
         }
         if let Err(refusal) = (self.check)(note.length()) {
             // The sender comes back for what is a matter of the moment.
@@ -198,21 +202,26 @@ impl Opening<'_> {
     }
 
     /// Whether the rename that was intended was made: its target is the inode it was for, or what was to be renamed is not there any more.
-    fn was_renamed(&self, intent: &Intent, file_is_gone: bool) -> Result<bool, Refusal> {
+    fn was_renamed(&self, intent: &Intent) -> Result<bool, Refusal> {
         let unknown = |error| Refusal::for_now(format!("the receiver can't look at {}: {error}", self.home.place(&intent.target)));
         let moved = intent.staged.as_ref().unwrap_or(&intent.file);
         if self.home.is_inode(&intent.target, moved.inode).map_err(unknown)? {
             return Ok(true);
         }
         let place = self.home.place(&intent.target);
-        let is_gone = match &intent.staged {
-            Some(staged) => !self.home.is_inode(staged.name.as_bytes(), staged.inode).map_err(unknown)?,
-            None => file_is_gone,
-        };
+        let is_gone = self.is_absent(moved)?;
         if is_gone {
             tracing::warn!(transfer = %self.offer.transfer, %place, "it was delivered before, and somebody has moved it since");
         }
         Ok(is_gone)
+    }
+
+    /// Whether nothing has the name any more. Names are random; the inode says nothing here, since not every file system keeps its number.
+    fn is_absent(&self, named: &Named) -> Result<bool, Refusal> {
+        let name = named.name.as_bytes();
+        let there = self.home.kind_of(name);
+        let unknown = |error| Refusal::for_now(format!("the receiver can't look at {}: {error}", self.home.place(name)));
+        there.map(|there| there.is_none()).map_err(unknown)
     }
 
     /// It was committed, and only the word of it was lost.

@@ -60,11 +60,11 @@ impl TreeSink {
         let counts = self.unpacking.finish()?;
         let failed = |error| write_error(&self.home, self.home.place(self.name.as_bytes()), summary.length, error);
         staging.seal(&self.home).map_err(failed)?;
-        let name = publish(&self.home, staging.name(), self.name.as_bytes(), self.policy, true, |_| Ok(()))?;
-        self.staging = None;
+        let name = publish(&self.home, staging.name(), self.name.as_bytes(), self.policy, true, |_, _| Ok(()))?;
+        let staging = self.staging.take().ok_or_else(closed)?;
         let place = self.home.place(&name);
         self.home.sync().map_err(|error| SinkError::Write { what: place.clone(), error })?;
-        Ok(Committed { place, files: counts.files, skipped: counts.skipped, enclosed: None })
+        Ok(staging.committed(place, counts))
     }
 
     fn remove_staging(&mut self) {

@@ -5,10 +5,12 @@
 mod commit;
 mod consumers;
 mod durable;
+mod file_systems;
 mod files;
 mod harness;
 mod hostile;
 mod memory;
+mod mounts;
 mod resume;
 mod sources;
 mod trees;

@@ -115,6 +115,7 @@ impl PackageSink {
                     files: arrival.receipt.files,
                     skipped: 0,
                     enclosed: Some(Box::new(enclosed)),
+                    remarks: Vec::new(),
                 });
             }
         }

@@ -120,10 +120,13 @@ pub struct Committed {
     pub place: String,
     /// Files written.
     pub files: u64,
-    /// Entries of a tree that are missing, since the sender could not read them.
+    /// Entries of a tree that are missing, since the sender could not read them or the receiver's file system can't hold them.
     pub skipped: u64,
     /// What was in it, if it was a package that was unpacked.
     pub enclosed: Option<Box<Enclosed>>,
+    /// What is not as it was sent, since the place can't hold it: lines for a person, a bounded number.
+    #[serde(default)]
+    pub remarks: Vec<String>,
 }
 
 /// A delivery that came in a package.

@@ -1,0 +1,92 @@
+//! Deliveries to file systems that keep less than a POSIX one.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use estafette::delivery::ContentKind;
+use estafette_actors::sink::{FileSink, OnConflict};
+use estafette_actors::source::{BytesSource, TreeSource};
+use tempfile::tempdir;
+
+use crate::commit::commits_once_whenever_it_dies;
+use crate::durable::{Death, Delivery};
+use crate::harness::{deliver_in, names};
+use crate::mounts::Mounted;
+
+#[test]
+fn a_receiver_on_exfat_that_dies_at_any_change_of_its_spool_commits_once() {
+    let Some(disk) = Mounted::exfat() else { return };
+    commits_once_whenever_it_dies(|| disk.folder());
+}
+
+#[test]
+fn a_name_that_is_taken_on_exfat_is_kept() {
+    let Some(disk) = Mounted::exfat() else { return };
+    let to = disk.folder();
+    fs::write(to.path().join("note"), "old").unwrap();
+    let failure = deliver_in(&mut BytesSource::new("note", "new").unwrap(), &FileSink::into_dir(to.path()), 100).unwrap_err();
+    assert!(failure.text().contains("exists already"), "{}", failure.text());
+    assert_eq!((fs::read_to_string(to.path().join("note")).unwrap(), names(to.path())), ("old".into(), vec!["note".into()]));
+}
+
+#[test]
+fn a_name_that_was_reserved_by_a_process_that_died_is_taken_by_its_delivery() {
+    let Some(disk) = Mounted::exfat() else { return };
+    let delivery = || Delivery::of_kind(ContentKind::Bytes, b"content".to_vec());
+    let dies_at = |at, to: &Path, delivery: &Delivery| {
+        delivery.spool.die(Death { at, made: true });
+        let _ = delivery.attempt(&FileSink::into_dir(to));
+        delivery.spool.revive()
+    };
+    // The last thing it writes down is that it reserves the name.
+    let last = (0..).take_while(|&at| dies_at(at, disk.folder().path(), &delivery())).last().unwrap();
+    let (to, delivery) = (disk.folder(), delivery());
+    assert!(dies_at(last, to.path(), &delivery));
+    fs::write(to.path().join("content"), "").unwrap();
+    delivery.attempt(&FileSink::into_dir(to.path())).unwrap();
+    assert_eq!((fs::read(to.path().join("content")).unwrap(), names(to.path())), (b"content".to_vec(), vec!["content".into()]));
+}
+
+#[test]
+fn entries_that_exfat_can_not_hold_are_left_out_and_named_and_the_rest_arrives() {
+    let Some(disk) = Mounted::exfat() else { return };
+    let (from, to) = (tempdir().unwrap(), disk.folder());
+    let tree = from.path().join("tree");
+    fs::create_dir_all(tree.join("a:folder/deep")).unwrap();
+    for path in ["a:folder/deep/file", "plain", "Twice", "twice", "what?", "z"] {
+        fs::write(tree.join(path), path).unwrap();
+    }
+    symlink("plain", tree.join("link")).unwrap();
+    let (committed, _) = deliver_in(&mut TreeSource::new(vec![tree]).unwrap(), &FileSink::into_dir(to.path()), 100).unwrap();
+    assert_eq!(names(&to.path().join("tree")), ["Twice", "plain", "z"]);
+    assert_eq!((committed.files, committed.skipped), (3, 6), "{committed:?}");
+    for left_out in ["a:folder", "a:folder/deep", "a:folder/deep/file", "link", "twice", "what?"] {
+        let is_told = committed.remarks.iter().any(|remark| remark.starts_with(&format!("{left_out} was left out: ")));
+        assert!(is_told, "{left_out}: {:?}", committed.remarks);
+    }
+}
+
+#[test]
+fn a_folder_on_exfat_replaces_another() {
+    let Some(disk) = Mounted::exfat() else { return };
+    let (from, to) = (tempdir().unwrap(), disk.folder());
+    let inbox = FileSink::into_dir(to.path()).on_conflict(OnConflict::Replace);
+    for content in ["old", "new"] {
+        fs::create_dir_all(from.path().join("tree")).unwrap();
+        fs::write(from.path().join("tree").join(content), content).unwrap();
+        deliver_in(&mut TreeSource::new(vec![from.path().join("tree")]).unwrap(), &inbox, 100).unwrap();
+        fs::remove_dir_all(from.path().join("tree")).unwrap();
+    }
+    assert_eq!((names(to.path()), names(&to.path().join("tree"))), (vec!["tree".into()], vec!["new".into()]));
+}
+
+#[test]
+fn a_small_disk_takes_what_fits_and_keeps_a_share_free() {
+    let Some(disk) = Mounted::small(16 << 20) else { return };
+    let inbox = FileSink::into_dir(disk.path());
+    deliver_in(&mut BytesSource::new("small", "abc").unwrap(), &inbox, 100).unwrap();
+    let failure = deliver_in(&mut BytesSource::new("large", vec![0; 16 << 20]).unwrap(), &inbox, 1 << 20).unwrap_err();
+    assert!(failure.text().contains(&format!("{} are kept free", (16 << 20) / 20)), "{}", failure.text());
+    assert_eq!(names(disk.path()), ["small"]);
+}

@@ -1,0 +1,78 @@
+//! Real file systems of other kinds, mounted as long as a test runs.
+
+use std::fs::File;
+use std::path::Path;
+use std::process::Command;
+
+use tempfile::{TempDir, tempdir, tempdir_in};
+
+/// A file system that is unmounted when this goes.
+pub(crate) struct Mounted {
+    place: TempDir,
+    /// The block device that an image stands behind.
+    device: Option<(String, TempDir)>,
+}
+
+impl Mounted {
+    /// exFAT by FUSE: no second names, no links, no modes, no rename that keeps what is there. `None`, said loudly, where it can't be
+    /// mounted; a panic where `ESTAFETTE_MOUNTS` says that it must be.
+    pub(crate) fn exfat() -> Option<Self> {
+        or_skip("exFAT by FUSE", || {
+            let (image, place) = (tempdir().ok()?, tempdir().ok()?);
+            let path = image.path().join("image");
+            File::create(&path).ok()?.set_len(64 << 20).ok()?;
+            run("mkfs.exfat", &[text(&path)])?;
+            let device = run("losetup", &["--find", "--show", text(&path)])?.trim().to_owned();
+            // From here on it is taken down again.
+            let mounted = Self { place, device: Some((device.clone(), image)) };
+            run("mount.exfat-fuse", &[&device, text(mounted.place.path())])?;
+            Some(mounted)
+        })
+    }
+
+    /// A disk of so many bytes, in memory.
+    pub(crate) fn small(bytes: u64) -> Option<Self> {
+        or_skip("a small tmpfs", || {
+            let mounted = Self { place: tempdir().ok()?, device: None };
+            run("mount", &["-t", "tmpfs", "-o", &format!("size={bytes}"), "none", text(mounted.place.path())])?;
+            Some(mounted)
+        })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.place.path()
+    }
+
+    /// A new folder in it.
+    pub(crate) fn folder(&self) -> TempDir {
+        tempdir_in(self.path()).unwrap()
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        // At once or, should somebody still look at it, as soon as nobody does.
+        let _ = run("umount", &["--lazy", text(self.place.path())]);
+        if let Some((device, _)) = &self.device {
+            let _ = run("losetup", &["--detach", device]);
+        }
+    }
+}
+
+fn or_skip(what: &str, mount: impl FnOnce() -> Option<Mounted>) -> Option<Mounted> {
+    let mounted = mount();
+    if mounted.is_none() {
+        assert!(std::env::var_os("ESTAFETTE_MOUNTS").is_none(), "{what} can't be mounted, and ESTAFETTE_MOUNTS says that it must be");
+        eprintln!("SKIPPED: {what} can't be mounted here; it takes root, and exfat-fuse and exfatprogs");
+    }
+    mounted
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+fn run(program: &str, arguments: &[&str]) -> Option<String> {
+    let output = Command::new(program).args(arguments).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}

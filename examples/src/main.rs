@@ -18,6 +18,7 @@ mod entry;
 mod error;
 mod event;
 mod inbox;
+mod known_folders;
 mod monitor;
 mod news;
 mod node;

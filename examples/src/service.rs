@@ -15,7 +15,7 @@ use crate::event::Event;
 use crate::monitor::Monitor;
 use crate::output::Output;
 use crate::signals::Signals;
-use crate::{addresses, connection, settings, units};
+use crate::{addresses, connection, known_folders, settings, units};
 
 /// The inbox of the command: there is one.
 const INBOX: &str = "files";
@@ -39,7 +39,7 @@ pub(crate) struct Service<'a> {
 
 pub(crate) async fn run(global: &Global, service: &Service<'_>, output: &Output) -> Result<ExitCode, CommandError> {
     let mut signals = Signals::new()?;
-    let folder = service.into.map(|into| folder(into, service.taking)).transpose()?;
+    let folder = service.into.map(|into| folder(global, into, service.taking)).transpose()?;
     let name = service.name.map_or_else(settings::default_name, str::to_owned);
     let mut config = settings::config(global, service.patience)?;
     if let Some((relaying, quota)) = service.relaying.and_then(|relaying| Some((relaying, relaying.quota()?))) {
@@ -53,6 +53,9 @@ pub(crate) async fn run(global: &Global, service: &Service<'_>, output: &Output)
         builder = builder.receive(INBOX, folder);
     }
     let node = builder.start().await?;
+    if let Some(into) = service.into {
+        known_folders::remember(global, into);
+    }
     let mut monitor = Monitor::new(&node, output);
     let connect = connection::find(&node, service.connect)?;
     let _server = Server::start(&settings::spool_path(global)?, &node)?;
@@ -140,13 +143,15 @@ fn watch_trust(node: &Node) {
     });
 }
 
-fn folder(into: &Path, taking: &Taking) -> Result<sink::Folder, CommandError> {
+fn folder(global: &Global, into: &Path, taking: &Taking) -> Result<sink::Folder, CommandError> {
+    known_folders::check(global, into)?;
     let policy = match taking.on_conflict {
         OnConflict::Refuse => sink::OnConflict::Refuse,
         OnConflict::Rename => sink::OnConflict::Rename,
         OnConflict::Replace => sink::OnConflict::Replace,
     };
     let folder = FileSink::into_dir(into).on_conflict(policy).max_bytes(taking.max_bytes.unwrap_or(u64::MAX));
+    let folder = taking.keep_free.into_iter().fold(folder, sink::Folder::keep_free);
     folder.prepare()?;
     Ok(folder)
 }

@@ -16,7 +16,7 @@ use super::home::{Home, Temporary};
 use super::limits::{Limits, Meter, write_error};
 use super::partial::Partial;
 use super::publish::{discard, publish};
-use super::remarks::{Attribute, Remarks, is_passable};
+use super::remarks::{self, Attribute, Remarks, is_passable};
 use super::resume::Found;
 
 /// Writes a file, in whatever order its bytes come, and makes it visible when it is complete.
@@ -111,7 +111,8 @@ impl FileSink {
             set_attributes(part.file(), mode, mtime, self.name.as_bytes(), &mut remarks).map_err(failed)?;
         }
         part.file().sync_all().map_err(failed)?;
-        let committed = |name: &[u8]| Committed { place: self.home.place(name), files: 1, remarks: remarks.lines(), ..Committed::default() };
+        let committed =
+            |name: &[u8]| Committed { place: self.home.place(name), files: 1, remarks: remarks.lines(), ..Committed::default() };
         let name = publish(&self.home, part.name(), self.name.as_bytes(), self.policy, false, |name, taking| match part {
             Part::Passing { .. } => Ok(()),
             Part::Kept(partial) => partial.intend(&self.home, name, taking, summary, committed(name)),
@@ -119,6 +120,7 @@ impl FileSink {
         let committed = committed(&name);
         self.part = None;
         self.home.sync().map_err(|error| SinkError::Write { what: committed.place.clone(), error })?;
+        remarks::tell(&committed);
         Ok(committed)
     }
 

@@ -1,13 +1,14 @@
 //! An inbox that is a folder.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::OnceLock;
 
-use estafette::delivery::ContentKind;
+use estafette::delivery::{ContentKind, TransferId};
 use estafette::pipeline::{Inbox, Journal, Offer, Refusal, Sink, SinkError};
+use rustix::fs::Mode;
 
 use super::file::FileSink;
-use super::home::Home;
+use super::home::{Home, Temporary};
 use super::kept_tree::KeptTree;
 use super::limits::Limits;
 use super::publish::{check_name, exists, replaceable};
@@ -33,6 +34,10 @@ pub enum OnConflict {
 /// used again: every temporary is locked (`flock`) while its process lives, so only those whose lock is free are taken for leftovers, and several
 /// processes may share a folder. Where a file system knows no such locks, leftovers stay.
 ///
+/// On a file system that keeps less than a POSIX one (exFAT, CIFS, many by FUSE) what arrived stays: modes and times that can't be set are told in
+/// [`Committed::remarks`](estafette::pipeline::Committed::remarks), as are entries of a tree whose name or kind can't be held, which are left out.
+/// Where it can neither rename without replacing nor give a file a second name, the name is taken by an empty file or folder for a moment.
+///
 /// A delivery with a [`Journal`] goes on after its process died: its temporary, `.estafette-….keep`, is kept and noted, and the next attempt verifies
 /// what it holds before it goes on. Of two attempts at once the later one waits up to ten seconds for the earlier one to end. What turns out to be
 /// damaged is renamed to `.estafette-….damaged` and kept for a person, and the delivery begins anew. A kept temporary is removed when its delivery
@@ -43,14 +48,15 @@ pub struct Folder {
     path: PathBuf,
     on_conflict: OnConflict,
     limits: Limits,
-    cleaned: AtomicBool,
+    /// The file system it was on when it was first opened, by the number that this gives itself.
+    found_on: OnceLock<u64>,
 }
 
 impl Folder {
     pub(super) fn new(path: &Path) -> Self {
         // Without a current folder the path stays as it is, and opening it will tell what is wrong.
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
-        Self { path, on_conflict: OnConflict::default(), limits: Limits::default(), cleaned: AtomicBool::new(false) }
+        Self { path, on_conflict: OnConflict::default(), limits: Limits::default(), found_on: OnceLock::new() }
     }
 
     /// What happens when the name of a delivery is taken. Default: [`OnConflict::Refuse`].
@@ -82,17 +88,40 @@ impl Folder {
         self
     }
 
-    /// Opens the folder now (makes it, if only the last part of its path is missing) and removes leftovers, so that a wrong path is known before
-    /// the first delivery. Otherwise this happens at the first delivery.
+    /// Opens the folder now (makes it, if only the last part of its path is missing), removes leftovers and writes to it, so that a wrong path
+    /// is known before the first delivery. Otherwise this happens at the first delivery.
     pub fn prepare(&self) -> Result<(), Refusal> {
-        self.home().map(drop)
+        let home = self.home()?;
+        let made = home.create_file(TransferId::from_bytes([0; 24]), Temporary::Part, Mode::RUSR | Mode::WUSR);
+        let tried = made.and_then(|(name, _)| home.remove(&name));
+        tried.map_err(|error| Refusal::for_now(format!("the receiver can't write to its folder {}: {error}", home.place(b""))))
     }
 
-    /// Opened anew for each delivery, so that a folder which was moved away or mounted over is noticed.
+    /// Opened anew for each delivery, so that a folder which was moved away, or whose disk was unmounted, is noticed: it is not made again.
     fn home(&self) -> Result<Home, Refusal> {
-        let home = Home::open(&self.path)
-            .map_err(|error| Refusal::new(format!("the receiver can't open its folder {}: {error}", self.path.display())))?;
-        if !self.cleaned.swap(true, Ordering::Relaxed)
+        let place = || crate::tree::printable(self.path.as_os_str().as_encoded_bytes());
+        let Some(found_on) = self.found_on.get() else { return self.first_home() };
+        let home = Home::open(&self.path).map_err(|error| {
+            Refusal::for_now(format!("the receiver can't open its folder {} any more: {error}; is its disk mounted?", place()))
+        })?;
+        let is_on = home.file_system().map_err(|error| Refusal::for_now(format!("the receiver can't look at {}: {error}", place())))?;
+        if is_on != *found_on {
+            let reason = "lies on another disk than when the receiver began: was its disk unmounted? Mount it, or start the receiver again";
+            return Err(Refusal::for_now(format!("the receiver's folder {} {reason}", place())));
+        }
+        Ok(home)
+    }
+
+    fn first_home(&self) -> Result<Home, Refusal> {
+        let failed = |error: std::io::Error| {
+            Refusal::for_now(format!(
+                "the receiver can't open its folder {}: {error}",
+                crate::tree::printable(self.path.as_os_str().as_encoded_bytes())
+            ))
+        };
+        let home = Home::make(&self.path).map_err(failed)?;
+        let found_on = home.file_system().map_err(failed)?;
+        if self.found_on.set(found_on).is_ok()
             && let Err(error) = home.remove_stale(std::time::SystemTime::now())
         {
             tracing::warn!(place = %home.place(b""), %error, "could not look for what an earlier run left behind");

@@ -69,11 +69,16 @@ pub(super) struct Home {
 
 impl Home {
     /// Opens the folder at `path`, and makes it if only the last part of the path is missing.
-    pub(super) fn open(path: &Path) -> std::io::Result<Self> {
+    pub(super) fn make(path: &Path) -> std::io::Result<Self> {
         match std::fs::create_dir(path) {
-            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
+            // One that is there may lie where nothing can be made.
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists && !path.is_dir() => Err(error),
+            _ => Self::open(path),
         }
+    }
+
+    /// Opens the folder at `path`.
+    pub(super) fn open(path: &Path) -> std::io::Result<Self> {
         // Opened for reading: the handle that cap-std would open can't be synced.
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let dir = Dir::from_std_file(File::from(rustix::fs::open(path, flags, Mode::empty())?));
@@ -97,6 +102,11 @@ impl Home {
             return Ok(u64::MAX);
         }
         Ok(figures.f_bavail.saturating_mul(figures.f_frsize))
+    }
+
+    /// The number of this file system, which a disk keeps when it is unmounted and mounted again; 0 when it has none.
+    pub(super) fn file_system(&self) -> std::io::Result<u64> {
+        Ok(rustix::fs::fstatvfs(&self.dir)?.f_fsid)
     }
 
     /// The size of this file system in bytes; 0 when it gives no figures.

@@ -16,6 +16,7 @@ use super::home::Home;
 use super::limits::{Limits, Meter, write_error};
 use super::partial::Partial;
 use super::publish::{discard, publish};
+use super::remarks;
 use super::resume::Found;
 use super::staging::Staging;
 use super::unpacking::Unpacking;
@@ -92,6 +93,7 @@ impl KeptTree {
         if let Some(stream) = stream {
             discard(&self.home, stream.name());
         }
+        remarks::tell(&committed);
         Ok(committed)
     }
 

@@ -99,10 +99,8 @@ impl Meter {
         if available >= keep_free.saturating_add(length) {
             return Ok(());
         }
-        let reason = format!(
-            "{} has {available} bytes left; {keep_free} are kept free: free some space there and send again",
-            home.place(b"")
-        );
+        let reason =
+            format!("{} has {available} bytes left; {keep_free} are kept free: free some space there and send again", home.place(b""));
         Err(SinkError::Refused(Refusal::new(reason)))
     }
 }

@@ -115,7 +115,17 @@ impl Partial {
         committed: Committed,
     ) -> Result<(), SinkError> {
         let Writing { file, staged, .. } = self.noted.clone();
-        self.say(home, Note::Intent(Intent { file, staged, target: target.to_vec(), summary: *summary, committed, reserved: taking == Taking::Reserved }))
+        self.say(
+            home,
+            Note::Intent(Intent {
+                file,
+                staged,
+                target: target.to_vec(),
+                summary: *summary,
+                committed,
+                reserved: taking == Taking::Reserved,
+            }),
+        )
     }
 
     /// Removes and forgets it.

@@ -55,7 +55,8 @@ pub(super) fn publish(
         OnConflict::Replace => {
             replaceable(home, wanted, folder)?;
             intend(wanted, Taking::AtOnce)?;
-            let renamed = if folder { replace_folder(home, temporary, wanted, &intend)? } else { rename(home, temporary.as_bytes(), wanted) };
+            let renamed =
+                if folder { replace_folder(home, temporary, wanted, &intend)? } else { rename(home, temporary.as_bytes(), wanted) };
             renamed.map(|()| wanted.to_vec()).map_err(failed)
         }
     }

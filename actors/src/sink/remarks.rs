@@ -5,6 +5,7 @@
 use std::fmt::Display;
 use std::io;
 
+use estafette::pipeline::Committed;
 use rustix::io::Errno;
 
 use crate::tree::printable;
@@ -80,6 +81,12 @@ impl Remarks {
         let rest = (unnamed > 0).then(|| format!("{unnamed} more entries were left out"));
         attributes.chain(self.left_out.iter().cloned()).chain(rest).collect()
     }
+}
+
+/// Tells the log of a delivery that is not quite as it was sent.
+pub(super) fn tell(committed: &Committed) {
+    let place = &committed.place;
+    committed.remarks.iter().for_each(|remark| tracing::warn!(%place, "it was delivered, but {remark}"));
 }
 
 /// Whether an attribute may stay as it is: anything but a disk that fails or is full.

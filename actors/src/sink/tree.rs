@@ -13,6 +13,7 @@ use super::folder::OnConflict;
 use super::home::{Home, Temporary};
 use super::limits::{Limits, Meter, write_error};
 use super::publish::{discard, publish};
+use super::remarks;
 use super::staging::Staging;
 use super::unpacking::Unpacking;
 
@@ -64,7 +65,9 @@ impl TreeSink {
         let staging = self.staging.take().ok_or_else(closed)?;
         let place = self.home.place(&name);
         self.home.sync().map_err(|error| SinkError::Write { what: place.clone(), error })?;
-        Ok(staging.committed(place, counts))
+        let committed = staging.committed(place, counts);
+        remarks::tell(&committed);
+        Ok(committed)
     }
 
     fn remove_staging(&mut self) {

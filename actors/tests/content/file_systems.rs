@@ -11,7 +11,7 @@ use tempfile::tempdir;
 
 use crate::commit::commits_once_whenever_it_dies;
 use crate::durable::{Death, Delivery};
-use crate::harness::{deliver_in, names};
+use crate::harness::{Failure, deliver_in, names};
 use crate::mounts::Mounted;
 
 #[test]
@@ -89,4 +89,37 @@ fn a_small_disk_takes_what_fits_and_keeps_a_share_free() {
     let failure = deliver_in(&mut BytesSource::new("large", vec![0; 16 << 20]).unwrap(), &inbox, 1 << 20).unwrap_err();
     assert!(failure.text().contains(&format!("{} are kept free", (16 << 20) / 20)), "{}", failure.text());
     assert_eq!(names(disk.path()), ["small"]);
+}
+
+#[test]
+fn a_folder_whose_disk_was_unmounted_is_not_filled_on_the_disk_below() {
+    let Some(disk) = Mounted::small(16 << 20) else { return };
+    let inbox = FileSink::into_dir(disk.path());
+    deliver_in(&mut BytesSource::new("first", "abc").unwrap(), &inbox, 100).unwrap();
+    let below = disk.unmount();
+    let Err(Failure::Refused(refusal)) = deliver_in(&mut BytesSource::new("second", "abc").unwrap(), &inbox, 100) else { panic!("taken") };
+    assert!(refusal.passing && refusal.reason.contains("was its disk unmounted?"), "{refusal}");
+    assert_eq!(names(below.path()), [""; 0]);
+}
+
+#[test]
+fn a_folder_that_went_away_is_not_made_again() {
+    let place = tempdir().unwrap();
+    let (path, aside) = (place.path().join("in"), place.path().join("aside"));
+    let inbox = FileSink::into_dir(&path);
+    inbox.prepare().unwrap();
+    fs::rename(&path, &aside).unwrap();
+    let Err(Failure::Refused(refusal)) = deliver_in(&mut BytesSource::new("note", "abc").unwrap(), &inbox, 100) else { panic!("taken") };
+    assert!(refusal.passing && refusal.reason.contains("is its disk mounted?"), "{refusal}");
+    assert!(!path.exists());
+    fs::rename(&aside, &path).unwrap();
+    deliver_in(&mut BytesSource::new("note", "abc").unwrap(), &inbox, 100).unwrap();
+}
+
+#[test]
+fn a_folder_that_can_not_be_written_to_is_noticed_before_the_first_delivery() {
+    let Some(disk) = Mounted::small(16 << 20) else { return };
+    disk.make_read_only();
+    let refusal = FileSink::into_dir(disk.path()).prepare().unwrap_err();
+    assert!(refusal.reason.contains("can't write to its folder"), "{refusal}");
 }

@@ -39,6 +39,17 @@ impl Mounted {
         })
     }
 
+    /// Takes it away, and leaves the folder that it was mounted on.
+    pub(crate) fn unmount(self) -> TempDir {
+        run("umount", &["--lazy", text(self.place.path())]).unwrap();
+        let mut this = self;
+        std::mem::replace(&mut this.place, tempdir().unwrap())
+    }
+
+    pub(crate) fn make_read_only(&self) {
+        run("mount", &["-o", "remount,ro", text(self.place.path())]).unwrap();
+    }
+
     pub(crate) fn path(&self) -> &Path {
         self.place.path()
     }

@@ -66,6 +66,9 @@ pub(crate) struct Taking {
     /// The longest delivery that is taken, such as 500M or 2GiB
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes, env = "ESTAFETTE_MAX_BYTES", hide_env = true)]
     pub(crate) max_bytes: Option<u64>,
+    /// How much of the folder's disk is left free, such as 500M or 0 [default: 64 MiB, or a twentieth of a small disk]
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes, env = "ESTAFETTE_KEEP_FREE", hide_env = true)]
+    pub(crate) keep_free: Option<u64>,
     /// How many different senders may use the ticket
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..), env = "ESTAFETTE_REDEEMERS", hide_env = true)]
     pub(crate) redeemers: u16,

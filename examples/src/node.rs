@@ -2,19 +2,17 @@
 
 use std::process::ExitCode;
 
+use crate::addresses;
 use crate::arguments::{Global, NodeOptions};
 use crate::error::CommandError;
 use crate::output::Output;
 use crate::service::{self, Service};
 
-/// Where a node listens that takes deliveries.
-const ANYWHERE: &str = "0.0.0.0:0";
-
 pub(crate) async fn run(global: &Global, options: &NodeOptions, output: &Output) -> Result<ExitCode, CommandError> {
     let takes = options.into.is_some() || options.relaying.relay;
     let service = Service {
         into: options.into.as_deref(),
-        listen: options.listen.as_deref().or(takes.then_some(ANYWHERE)),
+        listen: options.listen.as_deref().or(takes.then(addresses::anywhere)),
         name: options.name.as_deref(),
         taking: &options.taking,
         patience: options.patience,

@@ -193,5 +193,8 @@ fn announce(node: &Node, ticket: &Ticket, name: &str, into: &Path, taking: &Taki
         units::count(taking.redeemers.into(), "sender")
     ));
     output.result(&text);
+    if addresses::lead_nowhere(addresses) {
+        output.remark("Only this machine can dial that: it listens, or has addresses, nowhere else; --listen and --advertise say others.");
+    }
     output.remark("");
 }

@@ -107,6 +107,11 @@ pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
     scale(number, factor).ok_or_else(|| "a size is a number and a unit: 4096, 64K, 10MiB, 2GB".into())
 }
 
+/// Reads an address that somebody could dial.
+pub(crate) fn parse_address(text: &str) -> Result<String, String> {
+    estafette_actors::bridge::check_address(text).map(|()| text.to_owned()).map_err(|error| error.to_string())
+}
+
 /// Reads `90`, `90s`, `5m`, `24h` or `7d`.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let wanted = || "a time is a number and a unit: 500ms, 30s, 5m, 24h, 7d".to_owned();

@@ -1,5 +1,8 @@
 //! The TCP bridge: how lanes cross a network.
 
+mod address;
+mod race;
 mod tcp;
 
+pub use address::{AddressError, check_address};
 pub use tcp::Tcp;

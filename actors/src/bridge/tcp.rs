@@ -1,6 +1,7 @@
 //! Connections and listeners over TCP.
 //!
-//! Addresses are `host:port`; names are looked up at every dial.
+//! Addresses are `host:port`, link-local ones `[fe80::1%eth0]:port`; names are looked up at every dial, and all that they stand for is tried,
+//! side by side.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,6 +13,9 @@ use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::address::resolve;
+use super::race::first_of;
+
 /// The transport over TCP.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tcp;
@@ -19,7 +23,7 @@ pub struct Tcp;
 impl Transport for Tcp {
     fn dial<'a>(&'a self, address: &'a str) -> BoxFuture<'a, io::Result<Box<dyn Connection>>> {
         Box::pin(async move {
-            let stream = TcpStream::connect(address).await?;
+            let stream = first_of(resolve(address).await?, TcpStream::connect).await?;
             let remote = stream.peer_addr()?;
             Detached::of(stream, remote)
         })
@@ -27,7 +31,7 @@ impl Transport for Tcp {
 
     fn listen<'a>(&'a self, address: &'a str) -> BoxFuture<'a, io::Result<Box<dyn Listener>>> {
         Box::pin(async move {
-            let listener = TcpListener::bind(address).await?;
+            let listener = TcpListener::bind(&resolve(address).await?[..]).await?;
             let address = listener.local_addr()?;
             Ok(Box::new(TcpAcceptor { listener, address }) as Box<dyn Listener>)
         })
@@ -48,7 +52,8 @@ impl Listener for TcpAcceptor {
     fn accept<'a>(&'a mut self) -> BoxFuture<'a, io::Result<Box<dyn Connection>>> {
         Box::pin(async move {
             let (stream, remote) = self.listener.accept().await?;
-            Detached::of(stream, remote)
+            // A listener for both families shows the older one inside the newer.
+            Detached::of(stream, SocketAddr::new(remote.ip().to_canonical(), remote.port()))
         })
     }
 }

@@ -19,7 +19,7 @@ pub(crate) use self::send::{Compress, Send};
 pub(crate) use self::store::{Doctor, Inbox, Outbox};
 use crate::error::CommandError;
 use crate::event::Event;
-use crate::units::parse_duration;
+use crate::units::{parse_address, parse_duration};
 
 /// Sends files and folders from one machine to another, encrypted end to end, verified, and resumed after a broken link.
 #[derive(Debug, Parser)]
@@ -138,7 +138,7 @@ pub(crate) enum Trust {
         #[arg(long, env = "ESTAFETTE_NAME", hide_env = true)]
         name: String,
         /// Where it can be dialled; may be repeated
-        #[arg(long, value_name = "ADDR", value_delimiter = ',', env = "ESTAFETTE_ADDR", hide_env = true)]
+        #[arg(long, value_name = "ADDR", value_delimiter = ',', value_parser = parse_address, env = "ESTAFETTE_ADDR", hide_env = true)]
         addr: Vec<String>,
         /// How long it is trusted [default: until it is removed]
         #[arg(long, value_name = "TIME", value_parser = parse_duration, env = "ESTAFETTE_VALID", hide_env = true)]

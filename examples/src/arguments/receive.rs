@@ -7,16 +7,16 @@ use clap::builder::FalseyValueParser;
 use clap::{Args, ValueEnum};
 use estafette::node::RelayQuota;
 
-use crate::units::{parse_bytes, parse_duration};
+use crate::units::{parse_address, parse_bytes, parse_duration};
 
 #[derive(Debug, Args)]
 pub(crate) struct Receive {
     /// The folder that deliveries go to; it is made if only its last part is missing
     #[arg(long, value_name = "DIR", env = "ESTAFETTE_INTO", hide_env = true)]
     pub(crate) into: PathBuf,
-    /// Where to listen; port 0 is any free one
-    #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:0", env = "ESTAFETTE_LISTEN", hide_env = true)]
-    pub(crate) listen: String,
+    /// Where to listen; port 0 is any free one [default: port 0 of all addresses of this machine]
+    #[arg(long, value_name = "ADDR", env = "ESTAFETTE_LISTEN", hide_env = true)]
+    pub(crate) listen: Option<String>,
     /// What this node calls itself [default: the host's name]
     #[arg(long, env = "ESTAFETTE_NAME", hide_env = true)]
     pub(crate) name: Option<String>,
@@ -35,7 +35,7 @@ pub(crate) struct NodeOptions {
     /// Take deliveries into this folder, and print a ticket; it is made if only its last part is missing
     #[arg(long, value_name = "DIR", env = "ESTAFETTE_INTO", hide_env = true)]
     pub(crate) into: Option<PathBuf>,
-    /// Where to listen; port 0 is any free one [default: 0.0.0.0:0 with --into or --relay, else nowhere]
+    /// Where to listen; port 0 is any free one [default: port 0 of all addresses of this machine with --into or --relay, else nowhere]
     #[arg(long, value_name = "ADDR", env = "ESTAFETTE_LISTEN", hide_env = true)]
     pub(crate) listen: Option<String>,
     /// What this node calls itself [default: the host's name]
@@ -58,7 +58,7 @@ pub(crate) struct NodeOptions {
 #[derive(Debug, Args)]
 pub(crate) struct Taking {
     /// An address for the ticket instead of this machine's own (port forwarding); may be repeated
-    #[arg(long, value_name = "ADDR", value_delimiter = ',', env = "ESTAFETTE_ADVERTISE", hide_env = true)]
+    #[arg(long, value_name = "ADDR", value_delimiter = ',', value_parser = parse_address, env = "ESTAFETTE_ADVERTISE", hide_env = true)]
     pub(crate) advertise: Vec<String>,
     /// What happens to a delivery whose name is taken
     #[arg(long, value_name = "POLICY", default_value = "refuse", env = "ESTAFETTE_ON_CONFLICT", hide_env = true)]

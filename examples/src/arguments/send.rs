@@ -9,7 +9,7 @@ use estafette::NodeConfig;
 use estafette::pipeline::Compression;
 use serde::{Deserialize, Serialize};
 
-use crate::units::{parse_bytes, parse_duration};
+use crate::units::{parse_address, parse_bytes, parse_duration};
 
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("stored").args(["detach", "via"]).multiple(true)))]
@@ -38,7 +38,7 @@ pub(crate) struct Send {
     #[arg(long, value_name = "TIME", value_parser = parse_expiry, env = "ESTAFETTE_EXPIRES", hide_env = true)]
     pub(crate) expires: Option<Duration>,
     /// Dial this instead of the ticket's addresses (port forwarding); may be repeated
-    #[arg(long, value_name = "ADDR", value_delimiter = ',', env = "ESTAFETTE_ADDR", hide_env = true)]
+    #[arg(long, value_name = "ADDR", value_delimiter = ',', value_parser = parse_address, env = "ESTAFETTE_ADDR", hide_env = true)]
     pub(crate) addr: Vec<String>,
     /// What this node calls itself [default: the host's name]
     #[arg(long, env = "ESTAFETTE_NAME", hide_env = true)]

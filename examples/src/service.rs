@@ -21,6 +21,7 @@ use crate::{addresses, connection, known_folders, settings, units};
 const INBOX: &str = "files";
 
 const LOOK_AT_TRUST: Duration = Duration::from_secs(1);
+const LOOK_AT_SPOOL: Duration = Duration::from_secs(1);
 
 pub(crate) struct Service<'a> {
     /// Where deliveries go, if they are taken.
@@ -84,6 +85,7 @@ async fn serve(
 ) -> Result<ExitCode, CommandError> {
     let mut asked = 0;
     let mut cut_off = false;
+    let mut look = tokio::time::interval(LOOK_AT_SPOOL);
     loop {
         tokio::select! {
             ended = monitor.next() => {
@@ -97,6 +99,14 @@ async fn serve(
                 if let Err(error) = concluded {
                     cut_off |= asked > 0;
                     output.error(&error, Some(ended.about.transfer.to_string()));
+                }
+            }
+            _ = look.tick() => {
+                if let Some(why) = node.spool_failure() {
+                    output.report(global, node);
+                    node.stop().await;
+                    let hint = "look after the disk, then start it again: `estafette doctor` looks at the spool, and what was stored is kept";
+                    return Err(CommandError::io(format!("stopped, since the spool has failed: {why}"), hint));
                 }
             }
             () = signals.next() => {

@@ -286,9 +286,5 @@ fn panicked() -> Failure {
 }
 
 fn sink_failure(error: &SinkError) -> Failure {
-    let kind = match error {
-        SinkError::Refused(refusal) => refusal.kind(),
-        _ => FailureKind::Io,
-    };
-    Failure::new(kind, error.to_string())
+    Failure::new(error.kind(), error.to_string())
 }

@@ -17,8 +17,6 @@ use super::assembling::Assembling;
 use super::reading::{self, Reading};
 use crate::thread::{self, Gone, Thread};
 
-/// Clocks of two nodes may differ by so many seconds.
-const SKEW: u64 = 300;
 /// Enough chunks on their way that no stage waits for another.
 const IN_FLIGHT: usize = 16;
 
@@ -75,8 +73,13 @@ fn check(order: &UnpackOrder, label: &PackageLabel) -> Result<Pipeline<Sealed, C
         let most = order.window / 2;
         return refuse(FailureKind::Refused, format!("chunks of {} bytes are too large here, {most} is the most", label.chunk_size));
     }
-    let latest = order.now.saturating_add(NodeConfig::EXPIRY_MOST.as_secs()).saturating_add(SKEW);
-    if label.expires < order.now || label.created > order.now.saturating_add(SKEW) || label.expires > latest {
+    let (life, most) = (label.expires.saturating_sub(label.created), NodeConfig::EXPIRY_MOST.as_secs());
+    if life > most {
+        return refuse(FailureKind::Refused, format!("the package is to live for {life} seconds, {most} is the most"));
+    }
+    // Whoever carries it may hold it back for longer than the receiver remembers it. By the receiver's clock, which may be wrong:
+    // so it passes, and whoever carries it comes again.
+    if label.expires < order.now {
         return refuse(FailureKind::Expired, "the package has expired, or the clocks of the two nodes differ too much".into());
     }
     let stages = order.registry.receiving(&label.stages, label.suite);

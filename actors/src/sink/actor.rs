@@ -119,7 +119,7 @@ fn gone(error: actix::MailboxError) -> SinkError {
 impl Inbox for ActorInbox {
     fn open(&self, offer: &Offer) -> Result<Box<dyn Sink>, Refusal> {
         if !self.parts.connected() || !self.ends.connected() {
-            return Err(Refusal::new("the actor behind this inbox has stopped"));
+            return Err(Refusal::for_now("the actor behind this inbox has stopped"));
         }
         Ok(Box::new(ActorSink { inbox: self.clone(), offer: Arc::new(offer.clone()), position: 0, ended: false }))
     }

@@ -64,7 +64,7 @@ impl FileSink {
     pub(super) fn create(home: Home, offer: &Offer, policy: OnConflict, limits: Limits) -> Result<Self, Refusal> {
         let (name, file) = home
             .create_file(offer.transfer, Temporary::Part, Self::mode(&offer.content.kind))
-            .map_err(|error| Refusal::new(format!("the receiver can't write to {}: {error}", home.place(b""))))?;
+            .map_err(|error| Refusal::because(format!("the receiver can't write to {}", home.place(b"")), &error))?;
         Ok(Self::new(home, offer, policy, limits, Some(Part::Passing { name, file }), Resumed::Nothing))
     }
 

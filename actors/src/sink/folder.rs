@@ -132,18 +132,15 @@ impl Folder {
     fn check_target(&self, home: &Home, offer: &Offer) -> Result<(), Refusal> {
         let name = offer.content.name.as_bytes();
         check_name(name)?;
-        let unknown = |error: &dyn std::fmt::Display| Refusal::new(format!("the receiver can't look at {}: {error}", home.place(name)));
+        let unknown = |error| Refusal::because(format!("the receiver can't look at {}", home.place(name)), &error);
         match self.on_conflict {
             OnConflict::Rename => Ok(()),
             OnConflict::Refuse => match home.kind_of(name) {
                 Ok(None) => Ok(()),
                 Ok(Some(_)) => Err(exists(home, name)),
-                Err(error) => Err(unknown(&error)),
+                Err(error) => Err(unknown(error)),
             },
-            OnConflict::Replace => replaceable(home, name, offer.content.kind == ContentKind::Tree).map_err(|error| match error {
-                SinkError::Refused(refusal) => refusal,
-                error => unknown(&error),
-            }),
+            OnConflict::Replace => replaceable(home, name, offer.content.kind == ContentKind::Tree).map_err(SinkError::into_refusal),
         }
     }
 

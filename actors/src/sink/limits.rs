@@ -38,7 +38,8 @@ impl Limits {
 
     /// Whether there is room for so many bytes more.
     pub(super) fn check_room(&self, bytes: u64, home: &Home) -> Result<(), Refusal> {
-        let available = home.available().map_err(|error| Refusal::new(format!("free space of {} is unknown: {error}", home.place(b""))))?;
+        let available =
+            home.available().map_err(|error| Refusal::because(format!("free space of {} is unknown", home.place(b"")), &error))?;
         let keep_free = self.kept_free(home);
         match bytes.checked_add(keep_free) {
             Some(needed) if needed <= available => Ok(()),
@@ -101,7 +102,7 @@ impl Meter {
         }
         let reason =
             format!("{} has {available} bytes left; {keep_free} are kept free: free some space there and send again", home.place(b""));
-        Err(SinkError::Refused(Refusal::new(reason)))
+        Err(SinkError::Refused(Refusal::for_now(reason)))
     }
 }
 

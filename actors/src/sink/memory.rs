@@ -58,8 +58,10 @@ impl Inbox for MemoryInbox {
     fn open(&self, offer: &Offer) -> Result<Box<dyn Sink>, Refusal> {
         check(offer.content.length.unwrap_or(0), self.limit)?;
         let permit = self.sender.clone().try_reserve_owned().map_err(|error| match error {
-            TrySendError::Full(_) => Refusal::new("as many deliveries as the receiver holds are waiting there already; send again later"),
-            TrySendError::Closed(_) => Refusal::new("the program behind this inbox takes no more deliveries"),
+            TrySendError::Full(_) => {
+                Refusal::for_now("as many deliveries as the receiver holds are waiting there already; send again later")
+            }
+            TrySendError::Closed(_) => Refusal::for_now("the program behind this inbox takes no more deliveries"),
         })?;
         Ok(Box::new(MemorySink { limit: self.limit, bytes: BytesMut::new(), room: Some((offer.clone(), permit)) }))
     }

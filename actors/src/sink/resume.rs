@@ -109,7 +109,7 @@ impl Opening<'_> {
     fn begin(self, _: &Turn) -> Result<Found, Refusal> {
         (self.check)(0)?;
         let partial = Partial::create(self.home, self.offer.transfer, self.mode, self.journal);
-        let partial = partial.map_err(|error| Refusal::new(format!("the receiver can't write to {}: {error}", self.home.place(b""))))?;
+        let partial = partial.map_err(|error| Refusal::because(format!("the receiver can't write to {}", self.home.place(b"")), &error))?;
         Ok(Found::Partial(Box::new(partial), Box::new(Resumed::Nothing)))
     }
 
@@ -172,7 +172,7 @@ impl Opening<'_> {
         // What lies behind it may be of other content.
         let cut = file.set_len(note.length());
         cut.map_err(|error| {
-            Refusal::new(format!("the receiver can't go on with {}: {error}", self.home.place(note.file().name.as_bytes())))
+            Refusal::because(format!("the receiver can't go on with {}", self.home.place(note.file().name.as_bytes())), &error)
         })?;
         let progress = Progress { chunks: digest.in_order(), length: note.length(), digest };
         let mut partial = Partial::reopened(transfer, file, &note, &progress, self.journal);

@@ -33,7 +33,7 @@ impl TreeSink {
     pub(super) fn create(home: Home, offer: &Offer, policy: OnConflict, limits: Limits) -> Result<Self, Refusal> {
         let (name, root) = home
             .create_tree(offer.transfer, Temporary::Tree)
-            .map_err(|error| Refusal::new(format!("the receiver can't write to {}: {error}", home.place(b""))))?;
+            .map_err(|error| Refusal::because(format!("the receiver can't write to {}", home.place(b"")), &error))?;
         Ok(Self {
             home,
             name: offer.content.name.clone(),

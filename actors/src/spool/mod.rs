@@ -206,6 +206,10 @@ impl Store for Spool {
         self.folder.as_ref().map(Folder::bulk)
     }
 
+    fn failure(&self) -> Option<String> {
+        self.shared().failure()
+    }
+
     fn version(&self) -> io::Result<u128> {
         Ok(self.shared().commits.load(Ordering::SeqCst).into())
     }

@@ -117,6 +117,11 @@ impl Shared {
         if trial.is_final() { self.die(failure) } else { failure }
     }
 
+    /// Why nothing more is written, if that is so.
+    pub(super) fn failure(&self) -> Option<String> {
+        self.dead.get().map(|failure| failure.text().to_owned())
+    }
+
     fn die(&self, failure: Failure) -> Failure {
         if self.dead.set(failure.clone()).is_ok() {
             tracing::error!(spool = self.medium.name, "the spool takes nothing more: {}", failure.text());

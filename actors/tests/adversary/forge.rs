@@ -48,6 +48,7 @@ impl Forgery {
             version: None,
             created: now(),
             expires: now() + 3600,
+            remaining: 3600,
         };
         Self { opening, sender, receiver }
     }

@@ -5,7 +5,7 @@ use estafette::delivery::TransferKey;
 use estafette::node::TrustedPeer;
 use estafette::wire::{Control, Opening, SecretBytes, Suite};
 
-use super::forge::{Forgery, now};
+use super::forge::Forgery;
 use super::world::{CHUNK, WINDOW, World};
 
 const YEAR: u64 = 365 * 24 * 3600;
@@ -26,11 +26,9 @@ async fn an_absurd_opening_is_rejected_with_its_reason() {
         change(Protocol, "not a power of two", |opening| opening.chunk_size = 8 << 20),
         change(Refused, "too large here", |opening| opening.chunk_size = WINDOW as u32),
         change(Refused, "too large here", |opening| opening.chunk_size = 4 << 20),
-        change(Expired, "expired", |opening| opening.expires = 0),
-        change(Expired, "expired", |opening| opening.expires = now() - 10),
-        change(Expired, "clocks", |opening| opening.expires = now() + YEAR),
-        change(Expired, "clocks", |opening| opening.expires = u64::MAX),
-        change(Expired, "clocks", |opening| opening.created = u64::MAX),
+        change(Expired, "expired", |opening| opening.remaining = 0),
+        change(Refused, "is the most", |opening| opening.remaining = YEAR),
+        change(Refused, "is the most", |opening| opening.remaining = u64::MAX),
         change(Stage, "can't undo", |opening| opening.stages = vec!["no such stage".into()]),
         change(Stage, "can't undo", |opening| opening.stages = vec![String::new(); 8]),
         change(Stage, "can't undo", |opening| opening.suite = Suite(0)),
@@ -51,6 +49,18 @@ async fn an_absurd_opening_is_rejected_with_its_reason() {
     }
     link.stands().await;
     assert_eq!(world.paris.held().await.running, 0);
+    world.unharmed_by_mallory().await;
+}
+
+#[tokio::test]
+async fn the_dates_of_another_clock_are_no_reason_to_refuse() {
+    let world = World::new(3).await;
+    let mut link = world.mallory.link().await;
+    for (number, (created, expires)) in (0..).zip([(0, 0), (0, 1), (u64::MAX, u64::MAX), (u64::MAX, 0), (0, u64::MAX)]) {
+        let forgery = Forgery::numbered(&world.mallory, number).with(|opening| (opening.created, opening.expires) = (created, expires));
+        forgery.offer(&mut link).await.unwrap_or_else(|failure| panic!("{created} to {expires}: {failure}"));
+    }
+    link.stands().await;
     world.unharmed_by_mallory().await;
 }
 

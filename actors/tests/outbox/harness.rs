@@ -128,7 +128,7 @@ impl World {
         self.paris_of(config, Arc::clone(&self.paris_spool)).await
     }
 
-    async fn paris_of(&self, config: NodeConfig, spool: Arc<dyn Store>) -> Node {
+    pub(crate) async fn paris_of(&self, config: NodeConfig, spool: Arc<dyn Store>) -> Node {
         let stages = standard().transport(self.network.transport("paris"));
         let node = Node::builder().name("paris").identity(self.paris.clone()).listen("paris").stages(stages);
         let node = node.spool(spool).peer("lyon", self.lyon.peer(), ["lyon"]).config(config);

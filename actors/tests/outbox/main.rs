@@ -4,6 +4,7 @@
 
 mod away;
 mod copies;
+mod faults;
 mod harness;
 mod held;
 mod letters;

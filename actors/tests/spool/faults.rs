@@ -86,6 +86,7 @@ fn a_disk_that_fails_ends_all_writing_and_no_reading() {
             for part in ["4 changes", "the disk failed", "Nothing more will be written"] {
                 assert!(error.to_string().contains(part), "{error}");
             }
+            assert_eq!(scene.spool.failure(), Some(error.to_string()));
             // The disk would take more now, and say that it has it.
             let before = scene.disk.bytes();
             let (_, again) = scene.write_on(number).unwrap();

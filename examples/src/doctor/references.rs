@@ -14,7 +14,12 @@ use crate::{entry, settings};
 pub(crate) async fn examine(node: &Node) -> Result<Vec<Finding>, CommandError> {
     let entries = node.outbox().await?;
     let looked = tokio::task::spawn_blocking(move || gone(&entries)).await;
-    looked.map_err(|error| CommandError::io(error, "the log (-v) says more"))
+    let gone = looked.map_err(|error| CommandError::io(error, "the log (-v) says more"))?;
+    let failed = node.spool_failure().map(|why| {
+        let advice = "look after the disk, then stop and start the process: until then it stores nothing, and takes no delivery";
+        Finding::new(Severity::Damage, "the spool of the process", format!("it has failed: {why}"), advice)
+    });
+    Ok(failed.into_iter().chain(gone).collect())
 }
 
 pub(super) fn gone(entries: &[(TransferId, OutboxEntry)]) -> Vec<Finding> {

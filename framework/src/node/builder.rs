@@ -6,6 +6,7 @@ use actix::{Actor, Arbiter, System};
 use dashmap::DashMap;
 use tokio::sync::{Semaphore, broadcast, oneshot};
 
+use super::clock::Clock;
 use super::config::{ConfigError, NodeConfig};
 use super::events::NodeEvent;
 use super::handle::Node;
@@ -266,6 +267,7 @@ async fn prepare(builder: NodeBuilder, workers: Vec<actix::ArbiterHandle>, stop:
     }
     let identity = identity.unwrap_or_else(Identity::generate);
     let metrics = Metrics::default();
+    let clock = Clock::load(spool.clone()).map_err(StartError::Spool)?;
     let shared = Arc::new(NodeShared {
         name: name.unwrap_or_else(|| identity.peer().short()).chars().take(64).collect(),
         identity,
@@ -279,6 +281,7 @@ async fn prepare(builder: NodeBuilder, workers: Vec<actix::ArbiterHandle>, stop:
         running_out: Arc::new(Semaphore::new(config.running_transfers)),
         running_in: Arc::new(Semaphore::new(config.running_transfers)),
         remembered: Remembered::load(config.remembered, spool.clone()).map_err(StartError::Spool)?,
+        clock,
         outbox: std::sync::OnceLock::new(),
         spool: spool.clone(),
         events: broadcast::channel(EVENTS).0,

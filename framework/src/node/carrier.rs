@@ -13,6 +13,7 @@ use actix::Addr;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
+use super::config::NodeConfig;
 use super::memory::delivery_key;
 use super::outbox::{Deposit, Expected, Given, Kept, Outbox, OutboxEntry, OutboxError, OutboxState};
 use super::package::{OpenInbox, OpenedInbox, PackageOffer, UnpackOrder};
@@ -20,7 +21,9 @@ use super::shared::NodeShared;
 use super::trust::now;
 use crate::delivery::{DigestFold, Failure, FailureKind, Subtree, TransferId};
 use crate::node::transfer::TransferState;
-use crate::pipeline::{Committed, Enclosed, Journal, Offer, Placement, Progress, Refusal, Resumed, Sink, SinkError, Summary};
+use crate::pipeline::{
+    Committed, Enclosed, Journal, Offer, Placement, Progress, Refusal, Resumed, Sink, SinkError, SourceError, Summary, io_passes, passes,
+};
 use crate::wire::PeerId;
 use crate::wire::package::PackageLabel;
 
@@ -30,7 +33,8 @@ pub(crate) struct PackageSink {
     outbox: Addr<Outbox>,
     carrier: PeerId,
     transfer: TransferId,
-    expires: u64,
+    /// For how many seconds it is worth delivering, by who brings it.
+    remaining: u64,
     journal: Journal,
     path: PathBuf,
     file: Option<File>,
@@ -39,7 +43,7 @@ pub(crate) struct PackageSink {
 
 impl PackageSink {
     /// Goes on with what an earlier attempt has left in the spool's folder, if that is still what it was.
-    pub(crate) fn open(shared: &Arc<NodeShared>, outbox: Option<Addr<Outbox>>, offer: &Offer) -> Result<Self, Refusal> {
+    pub(crate) fn open(shared: &Arc<NodeShared>, outbox: Option<Addr<Outbox>>, offer: &Offer, remaining: u64) -> Result<Self, Refusal> {
         let none = || Refusal::new("this node takes no packages: it has no spool with a folder for them");
         let folder = shared.spool.as_ref().and_then(|spool| spool.folder()).ok_or_else(none)?;
         let mut journal = offer
@@ -58,8 +62,8 @@ impl PackageSink {
         let resumed = resumed.unwrap_or_default();
         file.set_len(resumed.length).map_err(failed)?;
         let outbox = outbox.ok_or_else(none)?;
-        let (carrier, transfer, expires) = (offer.peer, offer.transfer, journal.until());
-        Ok(Self { shared: Arc::clone(shared), outbox, carrier, transfer, expires, journal, path, file: Some(file), resumed })
+        let (carrier, transfer) = (offer.peer, offer.transfer);
+        Ok(Self { shared: Arc::clone(shared), outbox, carrier, transfer, remaining, journal, path, file: Some(file), resumed })
     }
 
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), SinkError> {
@@ -83,7 +87,7 @@ impl PackageSink {
         let Some(file) = &self.file else { return Err(SinkError::Gone("the package was given up before".into())) };
         file.sync_all().map_err(|error| self.failed(error))?;
         let packages = self.shared.registry.packages_in_use().map_err(|error| SinkError::Refused(Refusal::new(error)))?;
-        let header = packages.header(&self.path).map_err(|error| SinkError::Refused(Refusal::new(error)))?;
+        let header = packages.header(&self.path).map_err(unread)?;
         let label = header.label().clone();
         if label.transfer != self.transfer {
             return Err(SinkError::Refused(Refusal::new("the package is of another delivery than the one that carries it")));
@@ -98,7 +102,7 @@ impl PackageSink {
     /// Opens a package for this node.
     async fn unpack(&self) -> Result<Committed, SinkError> {
         let packages = self.shared.registry.packages_in_use().map_err(|error| SinkError::Refused(Refusal::new(error)))?;
-        let header = packages.header(&self.path).map_err(|error| SinkError::Refused(Refusal::new(error)))?;
+        let header = packages.header(&self.path).map_err(unread)?;
         if header.open(&self.shared.identity).is_ok() {
             // It vouches for its sender: what was delivered before is answered with the same word.
             let PackageLabel { sender, transfer, .. } = *header.label();
@@ -151,7 +155,7 @@ impl PackageSink {
             let text = format!("the relay does not know the receiver {}, so could not deliver to it: trust it there first", label.receiver);
             return Err(refuse(text));
         }
-        let id = label.transfer;
+        let (id, created) = (label.transfer, self.shared.clock.now().passed);
         let kept = self.path.with_file_name(format!("{}.package", id.to_hex()));
         std::fs::rename(&self.path, &kept).map_err(|error| self.failed(error))?;
         if let Some(folder) = kept.parent() {
@@ -171,8 +175,8 @@ impl PackageSink {
             chunk_size: None,
             compressed: Some(false),
             stages: Vec::new(),
-            created: label.created,
-            expires: label.expires.min(self.expires),
+            created,
+            expires: created + self.remaining.min(label.expires.saturating_sub(label.created)),
             tries: 0,
             state: OutboxState::Stored,
             last_failure: None,
@@ -189,10 +193,9 @@ impl PackageSink {
             return match error {
                 // It was kept before its word was: the same word again.
                 OutboxError::Known(true) => Ok(Committed { place: "relay".into(), ..Committed::default() }),
-                error @ (OutboxError::Full { .. } | OutboxError::OverQuota { .. } | OutboxError::Unfit { .. }) => {
-                    Err(SinkError::Refused(Refusal::for_now(format!("the relay can't keep it: {error}"))))
-                }
-                error => Err(refuse(format!("the relay can't keep it: {error}"))),
+                error @ OutboxError::Known(false) => Err(refuse(format!("the relay can't keep it: {error}"))),
+                // Its quota, its disk, its end.
+                error => Err(SinkError::Refused(Refusal::for_now(format!("the relay can't keep it: {error}")))),
             };
         }
         Ok(Committed { place: "relay".into(), ..Committed::default() })
@@ -234,7 +237,7 @@ fn hold(path: &Path) -> io::Result<Option<File>> {
 /// Decides about what is in a package, as a session does about what comes by itself.
 fn open_inbox(shared: Arc<NodeShared>) -> OpenInbox {
     Box::new(move |offer: &PackageOffer| {
-        let PackageOffer { sender, transfer, chunk_size, inbox, content, token, version, expires, .. } = offer.clone();
+        let PackageOffer { sender, transfer, chunk_size, inbox, content, token, version, created, expires } = offer.clone();
         if let Some(token) = token
             && let Err(reason) = shared.trust.redeem(sender, &sender.short(), token.expose())
             && !shared.trust.allows(&sender, &inbox)
@@ -249,7 +252,9 @@ fn open_inbox(shared: Arc<NodeShared>) -> OpenInbox {
             return Err(Failure::new(FailureKind::Refused, format!("there is no inbox {inbox:?} here")));
         };
         let spool = shared.spool.clone().ok_or_else(|| Failure::new(FailureKind::Refused, "this node has no spool"))?;
-        let journal = Journal::open(spool, inner_key(sender, transfer), expires, Some(version), chunk_size);
+        let life = expires.saturating_sub(created).min(NodeConfig::EXPIRY_MOST.as_secs());
+        let until = shared.clock.now().certain + life;
+        let journal = Journal::open(spool, inner_key(sender, transfer), until, Some(version), chunk_size);
         let journal = journal.map_err(|error| Failure::new(FailureKind::Io, format!("the receiver's spool can't be read: {error}")))?;
         let offer = Offer { peer: sender, transfer, content, chunk_size, journal: Some(journal) };
         let sink = place.open(&offer).map_err(|refusal| Failure::new(refusal.kind(), refusal.reason))?;
@@ -264,11 +269,18 @@ pub(crate) fn inner_key(sender: PeerId, transfer: TransferId) -> Vec<u8> {
     key
 }
 
+/// A package that came can't be read again.
+fn unread(error: SourceError) -> SinkError {
+    let passing = matches!(&error, SourceError::Read { error, .. } if io_passes(error));
+    SinkError::Refused(Refusal { reason: error.to_string(), passing })
+}
+
 fn refused(failure: Failure) -> SinkError {
     match failure.kind {
         FailureKind::Io => SinkError::Write { what: "the content of a package".into(), error: io::Error::other(failure.message) },
-        FailureKind::Busy | FailureKind::Shutdown => SinkError::Refused(Refusal::for_now(failure.message)),
-        _ => SinkError::Refused(Refusal::new(failure.message)),
+        // It came whole, so it was made like this.
+        FailureKind::Integrity => SinkError::Refused(Refusal::new(failure.message)),
+        kind => SinkError::Refused(Refusal { reason: failure.message, passing: passes(kind) }),
     }
 }
 

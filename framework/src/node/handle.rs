@@ -129,9 +129,19 @@ impl Node {
         self.order(id, OrderKind::Drop).await
     }
 
+    /// Why the spool takes nothing more, if it has failed: until the program is started again with one that works, nothing is stored
+    /// and no delivery is taken.
+    pub fn spool_failure(&self) -> Option<String> {
+        self.0.shared.spool.as_ref()?.failure()
+    }
+
     /// What was delivered here and is still remembered, the newest first.
     pub fn arrivals(&self) -> Vec<(PeerId, TransferId, Arrival)> {
-        self.0.shared.remembered.list()
+        let (mut list, now) = (self.0.shared.remembered.list(), self.0.shared.clock.now());
+        for (.., arrival) in &mut list {
+            arrival.expires = now.on_the_wall(arrival.passes.unwrap_or(arrival.expires));
+        }
+        list
     }
 
     /// Says that this application is done with a delivery it received: the sender hears of it as soon as there is a link, and

@@ -68,6 +68,11 @@ impl Store for Lease {
         self.with(|store| store.hold())
     }
 
+    fn failure(&self) -> Option<String> {
+        // One that was given back is no failure.
+        self.with(|store| Ok(store.failure())).ok().flatten()
+    }
+
     fn version(&self) -> io::Result<u128> {
         self.with(|store| store.version())
     }

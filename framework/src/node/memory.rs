@@ -1,7 +1,8 @@
 //! Deliveries that ended: a replay is answered with the old receipt and delivered no second time.
 //!
-//! Invariant: nothing is forgotten before it expires; when the memory is full, new deliveries are refused. With a spool, what
-//! is remembered is durable before it is said.
+//! Invariant: nothing is forgotten before it expires, by the time that has passed for certain, whatever the wall clock says; when
+//! the memory is full, what has expired as far as the wall clock tells goes, too, and else new deliveries are refused. With a
+//! spool, what is remembered is durable before it is said.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
@@ -10,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use super::clock::Moment;
 use super::store::{Change, Store};
 use crate::delivery::{Receipt, TransferId};
 use crate::pipeline::Journal;
@@ -34,6 +36,8 @@ pub(crate) struct Remembered {
 struct Table {
     arrivals: HashMap<(PeerId, TransferId), Arrival>,
     by_expiry: BTreeSet<(u64, PeerId, TransferId)>,
+    /// When it was last looked what has expired as far as the wall clock tells.
+    looked: u64,
 }
 
 /// A delivery that was committed here.
@@ -43,7 +47,8 @@ pub struct Arrival {
     pub attempt: u32,
     /// When, in seconds since the Unix epoch.
     pub at: u64,
-    /// When it may be forgotten, in seconds since the Unix epoch.
+    /// When it may be forgotten, in seconds since the Unix epoch: in a record by the time that has passed for certain, as a node
+    /// lists it by its wall clock.
     pub expires: u64,
     /// To which inbox.
     pub inbox: String,
@@ -59,6 +64,8 @@ pub struct Arrival {
     pub(crate) carried_by: Option<PeerId>,
     /// Who packed it, in what is remembered for who carried it.
     pub(crate) packed_by: Option<PeerId>,
+    /// When it may be forgotten as far as the wall clock told, if there is no room.
+    pub(crate) passes: Option<u64>,
 }
 
 /// Whether the receiving application is done with a delivery.
@@ -95,9 +102,13 @@ impl Remembered {
     }
 
     /// Whether there is room for one more.
-    pub(crate) fn has_room(&self, now: u64) -> bool {
+    pub(crate) fn has_room(&self, now: Moment) -> bool {
         let mut table = self.table();
-        table.forget_expired(now);
+        table.forget_expired(now.certain);
+        if table.arrivals.len() >= self.limit && table.looked < now.passed {
+            table.looked = now.passed;
+            table.arrivals.retain(|_, arrival| arrival.passes.is_none_or(|passes| passes.saturating_add(SKEW) > now.passed));
+        }
         table.arrivals.len() < self.limit
     }
 
@@ -182,14 +193,17 @@ impl Table {
                 break;
             }
             self.by_expiry.pop_first();
-            self.arrivals.remove(&(sender, transfer));
+            // It may have come again since, and be worth remembering for longer.
+            if self.arrivals.get(&(sender, transfer)).is_some_and(|arrival| arrival.expires <= expires) {
+                self.arrivals.remove(&(sender, transfer));
+            }
         }
     }
 }
 
 /// Removes from a spool what has no use any more: words of deliveries that have expired, and notes about partial ones.
-pub(crate) fn sweep(spool: &dyn Store, now: u64) -> io::Result<()> {
-    let old = |expires: u64| expires.saturating_add(SKEW) <= now;
+pub(crate) fn sweep(spool: &dyn Store, now: Moment) -> io::Result<()> {
+    let old = |expires: u64| expires.saturating_add(SKEW) <= now.certain;
     let mut changes = Vec::new();
     for (key, value) in spool.load(TABLE)? {
         if codec::decode::<Arrival>(&value).is_ok_and(|arrival| old(arrival.expires)) {
@@ -249,7 +263,12 @@ mod tests {
             processed_mac: SecretBytes::new([4; 32]),
             carried_by: None,
             packed_by: None,
+            passes: Some(expires),
         }
+    }
+
+    fn certain(certain: u64) -> Moment {
+        Moment { certain, passed: certain }
     }
 
     #[test]
@@ -262,9 +281,37 @@ mod tests {
         load().remember(peer, transfer, arrival(100)).unwrap();
         assert_eq!(spool.load(Journal::TABLE).unwrap(), [], "the note goes with it");
         assert_eq!(load().arrival(peer, transfer), Some(arrival(100)));
-        assert!(!load().has_room(100 + SKEW - 1), "it is full, and forgets nothing that may come again");
-        assert!(load().has_room(100 + SKEW));
-        sweep(spool.as_ref(), 100 + SKEW).unwrap();
+        assert!(!load().has_room(certain(100 + SKEW - 1)), "it is full, and forgets nothing that may come again");
+        assert!(load().has_room(certain(100 + SKEW)));
+        sweep(spool.as_ref(), certain(100 + SKEW)).unwrap();
         assert_eq!(load().arrival(peer, transfer), None);
+    }
+
+    #[test]
+    fn what_only_the_wall_clock_says_has_passed_is_forgotten_for_want_of_room_alone() {
+        let peer = PeerId::from_bytes([1; 32]);
+        let (first, second) = (TransferId::from_bytes([2; 24]), TransferId::from_bytes([3; 24]));
+        let spool: Arc<dyn Store> = Arc::<MemoryStore>::default();
+        let memory = Remembered::load(2, Some(Arc::clone(&spool))).unwrap();
+        memory.remember(peer, first, arrival(100)).unwrap();
+        let years_later = Moment { certain: 50, passed: 1 << 30 };
+        assert!(memory.has_room(years_later));
+        sweep(spool.as_ref(), years_later).unwrap();
+        for memory in [&memory, &Remembered::load(2, Some(Arc::clone(&spool))).unwrap()] {
+            assert_eq!(memory.arrival(peer, first), Some(arrival(100)), "it may come again");
+        }
+        memory.remember(peer, second, Arrival { passes: Some(1 << 31), ..arrival(200) }).unwrap();
+        assert!(memory.has_room(years_later));
+        assert_eq!((memory.arrival(peer, first), memory.arrival(peer, second).is_some()), (None, true));
+    }
+
+    #[test]
+    fn what_came_again_is_remembered_for_as_long_as_it_has_to_be_now() {
+        let (peer, transfer) = (PeerId::from_bytes([1; 32]), TransferId::from_bytes([2; 24]));
+        let memory = Remembered::load(9, None).unwrap();
+        memory.remember(peer, transfer, arrival(100)).unwrap();
+        memory.remember(peer, transfer, arrival(5000)).unwrap();
+        assert!(memory.has_room(certain(4000)) && memory.arrival(peer, transfer).is_some());
+        assert!(memory.has_room(certain(5000 + SKEW)) && memory.arrival(peer, transfer).is_none());
     }
 }

@@ -6,6 +6,7 @@
 mod accept;
 mod builder;
 mod carrier;
+mod clock;
 mod config;
 mod copy;
 mod disk;

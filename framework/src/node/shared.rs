@@ -6,6 +6,7 @@ use actix::{Addr, ArbiterHandle};
 use dashmap::DashMap;
 use tokio::sync::{Semaphore, broadcast};
 
+use super::clock::Clock;
 use super::config::NodeConfig;
 use super::events::NodeEvent;
 use super::memory::Remembered;
@@ -47,6 +48,8 @@ pub(crate) struct NodeShared {
     pub(crate) running_out: Arc<Semaphore>,
     /// Incoming transfers that may run at once.
     pub(crate) running_in: Arc<Semaphore>,
+    /// By which what expires expires.
+    pub(crate) clock: Clock,
     pub(crate) remembered: Remembered,
     /// Set once the node has one.
     pub(crate) outbox: std::sync::OnceLock<Addr<super::outbox::Outbox>>,

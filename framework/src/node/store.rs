@@ -45,6 +45,11 @@ pub trait Store: Debug + Send + Sync + 'static {
         Ok(Hold::default())
     }
 
+    /// Why it takes no changes any more until its program is started again, if that is so. Default: it always does.
+    fn failure(&self) -> Option<String> {
+        None
+    }
+
     /// A value that is another one when records have changed, whoever changed them. Default: nobody else changes any.
     fn version(&self) -> io::Result<u128> {
         Ok(0)

@@ -87,14 +87,9 @@ impl Journal {
         self.store.remove(Self::TABLE, &self.key)
     }
 
-    /// When the note of this record has no use any more, in seconds since the Unix epoch.
+    /// When the note of this record has no use any more, by the time that has passed for certain.
     pub(crate) fn expires(record: &[u8]) -> u64 {
         record.first_chunk::<8>().map_or(0, |bytes| u64::from_le_bytes(*bytes))
-    }
-
-    /// When the delivery expires, in seconds since the Unix epoch.
-    pub(crate) fn until(&self) -> u64 {
-        Self::expires(&self.stamp)
     }
 
     /// The change that forgets the note about `key`.

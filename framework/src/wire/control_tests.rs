@@ -40,6 +40,7 @@ fn opening() -> Opening {
         version: Some([11; 32]),
         created: 9,
         expires: 10,
+        remaining: 11,
     }
 }
 
@@ -65,6 +66,7 @@ fn golden_opening() -> Vec<u8> {
         [11; 32],
         u64s(9),
         u64s(10),
+        u64s(11),
     ]
 }
 

@@ -43,8 +43,10 @@ pub struct Opening {
     pub stages: Vec<String>,
     /// What tells this content from any other: an attempt at the same transfer and version may go on where an earlier one stood.
     pub version: Option<[u8; 32]>,
-    /// When the transfer was made, in seconds since the Unix epoch.
+    /// When the transfer was made, in seconds since the Unix epoch, by the sender's clock: nothing is decided by it.
     pub created: u64,
-    /// When it stops being worth delivering, in seconds since the Unix epoch.
+    /// When it stops being worth delivering, in seconds since the Unix epoch, by the sender's clock: nothing is decided by it.
     pub expires: u64,
+    /// For how many seconds from this offer on it is worth delivering.
+    pub remaining: u64,
 }

@@ -102,7 +102,7 @@ impl Node {
         NodeConfig { expiry, ..shared.config.clone() }.check()?;
         let id = TransferId::random();
         let (source, content) = look_at(source).await?;
-        let created = now();
+        let created = shared.clock.now().passed;
         let expires = created + expiry.as_secs();
         let refers = options.via.is_none() && !options.copy;
         let kept = source.reference().filter(|reference| refers && shared.registry.can_reopen(&reference.kind));
@@ -168,8 +168,9 @@ impl Node {
                         compression,
                         stages: options.stages,
                         inbox,
-                        created,
-                        expires,
+                        // What is in a package has nobody who tells how long is left.
+                        created: now(),
+                        expires: now() + expiry.as_secs(),
                         token: token.map(Into::into),
                         file: folder.join(file),
                         registry: shared.registry.clone(),
@@ -182,7 +183,8 @@ impl Node {
             return Ok(TransferHandle { state, node: self.clone() });
         }
         let state = Arc::new(TransferState::new(id, peer));
-        let start = Start { source, content, inbox, options, attempt: 0, created, expires, state: Unsettled(Arc::clone(&state)) };
+        let start =
+            Start { source, content, inbox, options, attempt: 0, created: now(), life: expiry, state: Unsettled(Arc::clone(&state)) };
         self.0.hub.send(SendTo { peer, know, start }).await.map_err(|_| SendError::Stopped)?;
         Ok(TransferHandle { state, node: self.clone() })
     }

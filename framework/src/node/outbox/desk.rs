@@ -329,7 +329,8 @@ impl Handler<List> for Outbox {
     type Result = MessageResult<List>;
 
     fn handle(&mut self, _: List, _: &mut Context<Self>) -> Self::Result {
-        let mut list: Vec<_> = self.entries.iter().map(|(&id, held)| (id, held.entry.clone())).collect();
+        let now = self.shared.clock.now();
+        let mut list: Vec<_> = self.entries.iter().map(|(&id, held)| (id, held.entry.dated(now))).collect();
         list.sort_by_key(|(id, entry)| (entry.created, *id));
         MessageResult(list)
     }

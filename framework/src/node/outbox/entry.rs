@@ -5,7 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::delivery::{Failure, FailureKind, Receipt, TransferId};
+use crate::delivery::{Failure, Receipt, TransferId};
+use crate::node::clock::Moment;
 use crate::pipeline::{Compression, SourceReference};
 use crate::wire::{PeerId, SecretBytes, WordKind, codec};
 
@@ -41,7 +42,8 @@ pub struct OutboxEntry {
     /// Whether chunks are compressed, where the delivery says so itself.
     pub(crate) compressed: Option<bool>,
     pub(crate) stages: Vec<String>,
-    /// When it was stored, in seconds since the Unix epoch.
+    /// When it was stored, in seconds since the Unix epoch. In a record, all times are by its node's
+    /// own clock, which nobody puts forward or back; those that a node lists are by its wall clock.
     pub created: u64,
     /// When it stops being worth delivering, in seconds since the Unix epoch.
     pub expires: u64,
@@ -150,6 +152,20 @@ impl OutboxEntry {
         self.tries.saturating_sub(1).saturating_mul(ATTEMPTS_PER_TRY)
     }
 
+    /// The same, with its times as the wall clock has them at present.
+    pub(crate) fn dated(&self, now: Moment) -> Self {
+        let mut dated = self.clone();
+        (dated.created, dated.expires) = (now.on_the_wall(self.created), now.on_the_wall(self.expires));
+        match &mut dated.state {
+            OutboxState::Stored => {}
+            OutboxState::Relayed { at }
+            | OutboxState::Delivered { at, .. }
+            | OutboxState::Processed { at, .. }
+            | OutboxState::Dead { at, .. } => *at = now.on_the_wall(*at),
+        }
+        dated
+    }
+
     /// Who is dialled for it.
     pub fn next_hop(&self) -> PeerId {
         self.via.unwrap_or(self.peer)
@@ -210,27 +226,10 @@ pub(crate) fn is_readable(key: &[u8], value: &[u8]) -> bool {
     OutboxEntry::decode(key, value).is_some()
 }
 
-/// Whether a delivery that failed like this may succeed later, without anybody doing anything about it but the passing of time.
-pub(crate) fn passes(kind: FailureKind) -> bool {
-    match kind {
-        FailureKind::Unreachable
-        | FailureKind::Shutdown
-        | FailureKind::Busy
-        | FailureKind::Io
-        | FailureKind::Integrity
-        | FailureKind::Stage => true,
-        FailureKind::Refused
-        | FailureKind::Untrusted
-        | FailureKind::Cancelled
-        | FailureKind::Protocol
-        | FailureKind::Expired
-        | FailureKind::Changed => false,
-    }
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::delivery::FailureKind;
 
     pub(crate) fn entry() -> OutboxEntry {
         OutboxEntry {

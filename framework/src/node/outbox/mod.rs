@@ -39,7 +39,6 @@ use super::session::signals::{Noted, SayPassed};
 use super::shared::NodeShared;
 use super::store::{Change, Store};
 use super::transfer::TransferState;
-use super::trust::now;
 use crate::delivery::{Content, Failure, FailureKind, TransferId};
 use crate::pipeline::Source;
 use crate::wire::{PeerId, WordKind};
@@ -101,7 +100,7 @@ type Written = oneshot::Receiver<io::Result<()>>;
 impl Outbox {
     /// Takes up what the spool holds.
     pub(crate) fn load(shared: Arc<NodeShared>, spool: Arc<dyn Store>, hub: Addr<Hub>, dormant: bool) -> io::Result<Self> {
-        super::memory::sweep(spool.as_ref(), now())?;
+        super::memory::sweep(spool.as_ref(), shared.clock.now())?;
         let (entries, schedule) = (HashMap::new(), Schedule::default());
         let mut outbox = Self { shared, spool, hub, entries, schedule, looking: false, stopping: false, dormant };
         for (key, value) in outbox.spool.load(TABLE)? {
@@ -311,11 +310,12 @@ impl Outbox {
         self.schedule.withdraw(held.entry.next_hop(), held.entry.created, id);
         let last = held.entry.last_failure.as_ref().map_or(String::new(), |failure| format!("; the last try: {failure}"));
         let failure = Failure::new(FailureKind::Expired, format!("it could not be delivered before it expired{last}"));
-        self.conclude(id, OutboxState::Dead { at: now(), failure }, ctx);
+        self.conclude(id, OutboxState::Dead { at: self.shared.clock.now().passed, failure }, ctx);
     }
 
     fn expire(&mut self, ctx: &mut Context<Self>) {
-        let now = now();
+        let moment = self.shared.clock.now();
+        let now = moment.passed;
         let over = |held: &Held| match &held.entry.state {
             OutboxState::Stored | OutboxState::Relayed { .. } | OutboxState::Delivered { .. } | OutboxState::Processed { .. } => {
                 held.entry.expires < now
@@ -331,9 +331,13 @@ impl Outbox {
                 drop(self.remove(id, ctx));
             }
         }
-        let (spool, forgotten) = (Arc::clone(&self.spool), now);
+        let (spool, shared) = (Arc::clone(&self.spool), Arc::clone(&self.shared));
         actix::spawn(async move {
-            let swept = tokio::task::spawn_blocking(move || super::memory::sweep(spool.as_ref(), forgotten)).await;
+            let sweep = move || {
+                shared.clock.keep();
+                super::memory::sweep(spool.as_ref(), moment)
+            };
+            let swept = tokio::task::spawn_blocking(sweep).await;
             if let Err(error) = swept.map_err(io::Error::other).and_then(|swept| swept) {
                 tracing::warn!(%error, "what has expired could not be taken out of the spool");
             }

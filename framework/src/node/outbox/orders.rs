@@ -89,7 +89,7 @@ impl Outbox {
         let (answer, written) = oneshot::channel();
         let Some(held) = self.entries.get_mut(&id) else { return written };
         let before = (held.entry.clone(), Arc::clone(&held.state));
-        let (now, life) = (crate::node::trust::now(), held.entry.expires.saturating_sub(held.entry.created).max(1));
+        let (now, life) = (self.shared.clock.now().passed, held.entry.expires.saturating_sub(held.entry.created).max(1));
         if held.entry.expires <= now {
             (held.entry.created, held.entry.expires) = (now, now + life);
         }

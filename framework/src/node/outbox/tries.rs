@@ -6,21 +6,21 @@ use std::time::Instant;
 
 use actix::{AsyncContext, Context, Handler, Message};
 
-use super::entry::passes;
 use super::schedule::backoff;
 use super::{Kept, Outbox, OutboxEntry, OutboxState, Storing, TICK, write_to};
 use crate::delivery::{Content, Failure, FailureKind, Receipt, TransferId};
+use crate::node::clock::Moment;
 use crate::node::events::{Direction, NodeEvent, TransferEvent, TransferNews};
 use crate::node::hub::SendTo;
 use crate::node::session::signals::{Know, Outcome, SendOptions, Start};
 use crate::node::shared::NodeShared;
 use crate::node::transfer::{TransferState, Unsettled};
-use crate::node::trust::{now, random32};
-use crate::pipeline::{Source, SourceError, SourceReference};
+use crate::node::trust::random32;
+use crate::pipeline::{Source, SourceError, SourceReference, passes};
 use crate::supervise::RegistryError;
 
 /// How long a relay is left alone before it is asked what has become of a package.
-const ASK_RELAY: std::time::Duration = std::time::Duration::from_secs(60);
+pub(super) const ASK_RELAY: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// A try is over.
 #[derive(Debug, Message)]
@@ -57,7 +57,7 @@ impl Outbox {
 
     fn start_try(&mut self, id: TransferId, ctx: &mut Context<Self>) {
         let Some(held) = self.entries.get_mut(&id) else { return };
-        if held.entry.expires < now() && held.storing.is_none() {
+        if held.entry.expires < self.shared.clock.now().passed && held.storing.is_none() {
             self.schedule.ended(held.entry.next_hop(), true, Instant::now(), 0.0);
             return self.give_up_expired(id, ctx);
         }
@@ -89,7 +89,7 @@ impl Outbox {
                 _ if cancelled.get() => Err(Failure::new(FailureKind::Cancelled, "taken out of the outbox")),
                 Ok((source, content)) => {
                     let state = Arc::new(TransferState::for_try(&outer));
-                    let send = order(&entry, source, content, Unsettled(Arc::clone(&state)));
+                    let send = order(&entry, shared.clock.now(), source, content, Unsettled(Arc::clone(&state)));
                     // Dropped with a hub that is gone, it says that it failed.
                     hub.do_send(send);
                     let outcome = state.outcome().await;
@@ -105,7 +105,7 @@ impl Outbox {
     /// A try has brought the content to where it goes next: to its receiver, or to a relay.
     fn arrived(&mut self, id: TransferId, receipt: Receipt, enclosed: Option<Receipt>, proof: [u8; 32], ctx: &mut Context<Self>) {
         let Some(held) = self.entries.get(&id) else { return };
-        let (entry, at) = (&held.entry, now());
+        let (entry, at) = (&held.entry, self.shared.clock.now().passed);
         match (entry.is_package(), enclosed) {
             (false, _) => self.conclude(id, OutboxState::Delivered { at, receipt, proof }, ctx),
             // The word is for who packed it: they know whether it is true.
@@ -147,7 +147,7 @@ impl Outbox {
     }
 }
 
-fn order(entry: &OutboxEntry, source: Box<dyn Source>, content: Content, state: Unsettled) -> SendTo {
+fn order(entry: &OutboxEntry, at: Moment, source: Box<dyn Source>, content: Content, state: Unsettled) -> SendTo {
     let know = Know { addresses: entry.addresses.clone(), token: entry.token.as_ref().map(|token| *token.expose()) };
     let options = SendOptions {
         chunk_size: entry.chunk_size,
@@ -155,8 +155,8 @@ fn order(entry: &OutboxEntry, source: Box<dyn Source>, content: Content, state: 
         stages: entry.stages.clone(),
         ..SendOptions::default()
     };
-    let (attempt, created, expires) = (entry.first_attempt(), entry.created, entry.expires);
-    let start = Start { source, content, inbox: entry.inbox.clone(), options, attempt, created, expires, state };
+    let (attempt, created, life) = (entry.first_attempt(), at.on_the_wall(entry.created), at.until(entry.expires));
+    let start = Start { source, content, inbox: entry.inbox.clone(), options, attempt, created, life, state };
     SendTo { peer: entry.next_hop(), know, start }
 }
 
@@ -239,7 +239,7 @@ impl Outbox {
                 }
             }
             Err(failure) if passes(failure.kind) => self.try_again(id, failure),
-            Err(failure) => self.conclude(id, OutboxState::Dead { at: now(), failure }, ctx),
+            Err(failure) => self.conclude(id, OutboxState::Dead { at: self.shared.clock.now().passed, failure }, ctx),
         }
         if self.entries.get(&id).is_some_and(|held| !held.busy) {
             self.set_free(id, ctx);

@@ -3,13 +3,15 @@
 //! Invariant: a word is answered when it is durable. One that comes while the record is being changed waits for that, so that
 //! no change is lost.
 
+use std::time::Instant;
+
 use actix::{Context, Handler};
 
+use super::tries::ASK_RELAY;
 use super::{Outbox, OutboxEntry, OutboxState};
-use crate::delivery::{Failure, Receipt, TransferId};
+use crate::delivery::{Failure, FailureKind, Receipt, TransferId};
 use crate::node::hub::{PassedWord, ProcessedWord, ToSession};
 use crate::node::session::signals::Noted;
-use crate::node::trust::now;
 use crate::wire::{PeerId, Word, WordKind};
 
 /// A word about a delivery.
@@ -29,6 +31,8 @@ enum Verdict {
     Early,
     /// It is not what it says.
     False(&'static str),
+    /// The relay has given it up by its own clock, and it is worth delivering by that of this node.
+    Again(Failure),
     New(OutboxState),
 }
 
@@ -61,9 +65,15 @@ impl Outbox {
             held.said = Some((peer, said));
             return;
         }
-        match held.entry.judge(said) {
+        match held.entry.judge(said, self.shared.clock.now().passed) {
             Verdict::Known => self.hub.do_send(ToSession(peer, Noted { transfer, what })),
             Verdict::Early => {}
+            Verdict::Again(failure) => {
+                // What was said of it before the next try says it again is old.
+                (held.entry.last_failure, held.revived) = (Some(failure), true);
+                self.schedule.wait(held.entry.next_hop(), held.entry.created, transfer, Instant::now() + ASK_RELAY);
+                self.conclude_by(transfer, OutboxState::Stored, Some((peer, what)), ctx);
+            }
             Verdict::False(why) => tracing::warn!(%transfer, %peer, "{why}"),
             Verdict::New(state) => {
                 self.schedule.withdraw(held.entry.next_hop(), held.entry.created, transfer);
@@ -92,8 +102,7 @@ impl Outbox {
 }
 
 impl OutboxEntry {
-    fn judge(&self, said: Said) -> Verdict {
-        let at = now();
+    fn judge(&self, said: Said, at: u64) -> Verdict {
         match (said, &self.state) {
             (_, OutboxState::Processed { .. }) => Verdict::Known,
             (Said::Processed(mac), OutboxState::Delivered { receipt, proof, .. }) => {
@@ -107,6 +116,9 @@ impl OutboxEntry {
             // The word of the delivery itself is still on its way.
             (Said::Processed(_), _) => Verdict::Early,
             (Said::Passed(Word::Delivered(_)), OutboxState::Delivered { .. }) => Verdict::Known,
+            (Said::Passed(Word::Failed(failure)), _) if failure.kind == FailureKind::Expired && self.is_open() && at < self.expires => {
+                Verdict::Again(failure)
+            }
             (Said::Passed(Word::Failed(failure)), _) if self.is_open() => Verdict::New(OutboxState::Dead { at, failure }),
             (Said::Passed(Word::Failed(_)), _) => Verdict::Known,
             // A proof counts whatever was said before: a relay that gave it up may have been wrong.
@@ -153,7 +165,6 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
 
     use super::*;
-    use crate::delivery::FailureKind;
     use crate::node::outbox::{Expected, entry_for_tests};
 
     fn receipt(mac: [u8; 32]) -> Receipt {
@@ -184,36 +195,45 @@ mod tests {
         for state in [OutboxState::Stored, OutboxState::Relayed { at: 1 }, dead()] {
             for forged in [receipt([3; 32]), receipt([4; 32]), other.clone(), longer.clone()] {
                 let said = Said::Passed(Word::Delivered(forged.clone()));
-                assert!(matches!(entry(state.clone()).judge(said), Verdict::False(_)), "{forged:?}");
-                assert!(matches!(entry(state.clone()).judge(processed(forged, [4; 32])), Verdict::False(_)));
+                assert!(matches!(entry(state.clone()).judge(said, 1), Verdict::False(_)), "{forged:?}");
+                assert!(matches!(entry(state.clone()).judge(processed(forged, [4; 32]), 1), Verdict::False(_)));
             }
             for mac in [[2; 32], [0; 32]] {
-                assert!(matches!(entry(state.clone()).judge(processed(receipt([2; 32]), mac)), Verdict::False(_)));
+                assert!(matches!(entry(state.clone()).judge(processed(receipt([2; 32]), mac), 1), Verdict::False(_)));
             }
         }
-        assert!(matches!(entry(delivered()).judge(Said::Processed([5; 32])), Verdict::False(_)));
-        assert!(matches!(entry(delivered()).judge(processed(receipt([2; 32]), [5; 32])), Verdict::False(_)));
+        assert!(matches!(entry(delivered()).judge(Said::Processed([5; 32]), 1), Verdict::False(_)));
+        assert!(matches!(entry(delivered()).judge(processed(receipt([2; 32]), [5; 32]), 1), Verdict::False(_)));
     }
 
     #[test]
     fn a_proof_counts_whatever_was_said_before_and_a_failure_only_where_nothing_was() {
         for state in [OutboxState::Stored, OutboxState::Relayed { at: 1 }, dead()] {
             let said = Said::Passed(Word::Delivered(receipt([2; 32])));
-            assert!(matches!(entry(state.clone()).judge(said), Verdict::New(OutboxState::Delivered { proof, .. }) if proof == [4; 32]));
+            assert!(matches!(entry(state.clone()).judge(said, 1), Verdict::New(OutboxState::Delivered { proof, .. }) if proof == [4; 32]));
             let said = processed(receipt([2; 32]), [4; 32]);
-            assert!(matches!(entry(state).judge(said), Verdict::New(OutboxState::Processed { .. })));
+            assert!(matches!(entry(state).judge(said, 1), Verdict::New(OutboxState::Processed { .. })));
         }
-        let failed = || Said::Passed(Word::Failed(Failure::new(FailureKind::Expired, "")));
-        assert!(matches!(entry(OutboxState::Relayed { at: 1 }).judge(failed()), Verdict::New(OutboxState::Dead { .. })));
+        let failed = || Said::Passed(Word::Failed(Failure::new(FailureKind::Cancelled, "")));
+        assert!(matches!(entry(OutboxState::Relayed { at: 1 }).judge(failed(), 1), Verdict::New(OutboxState::Dead { .. })));
         for over in [delivered(), dead(), OutboxState::Processed { at: 1, receipt: receipt([2; 32]), proof: [4; 32] }] {
-            assert!(matches!(entry(over).judge(failed()), Verdict::Known));
+            assert!(matches!(entry(over).judge(failed(), 1), Verdict::Known));
         }
     }
 
     #[test]
+    fn what_has_expired_by_the_clock_of_a_relay_goes_on_until_it_has_by_that_of_its_sender() {
+        let failed = |kind| Said::Passed(Word::Failed(Failure::new(kind, "")));
+        let entry = || OutboxEntry { expires: 10, ..entry(OutboxState::Relayed { at: 1 }) };
+        assert!(matches!(entry().judge(failed(FailureKind::Expired), 9), Verdict::Again(_)));
+        assert!(matches!(entry().judge(failed(FailureKind::Expired), 10), Verdict::New(OutboxState::Dead { .. })));
+        assert!(matches!(entry().judge(failed(FailureKind::Refused), 9), Verdict::New(OutboxState::Dead { .. })));
+    }
+
+    #[test]
     fn a_word_that_comes_early_comes_again_and_a_relay_keeps_one_that_it_can_t_judge() {
-        assert!(matches!(entry(OutboxState::Relayed { at: 1 }).judge(Said::Processed([4; 32])), Verdict::Early));
+        assert!(matches!(entry(OutboxState::Relayed { at: 1 }).judge(Said::Processed([4; 32]), 1), Verdict::Early));
         let kept = OutboxEntry { relayed_for: Some(PeerId::from_bytes([8; 32])), ..entry(delivered()) };
-        assert!(matches!(kept.judge(Said::Processed([5; 32])), Verdict::New(OutboxState::Processed { proof, .. }) if proof == [5; 32]));
+        assert!(matches!(kept.judge(Said::Processed([5; 32]), 1), Verdict::New(OutboxState::Processed { proof, .. }) if proof == [5; 32]));
     }
 }

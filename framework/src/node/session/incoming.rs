@@ -4,11 +4,13 @@
 //! everything as it is; the offer comes again, and is answered with what is here.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use actix::{AsyncContext, Context, Handler, Recipient};
 use tokio::sync::oneshot;
 
 use super::signals::{Kept, Opened, OpenedSink, Room};
+use super::term::{LIFE_MOST, deadline, journal_for, life_of};
 use super::{Session, Task};
 use crate::delivery::{ContentKind, Failure, FailureKind, Incoming, KeyScope, Receipt, TransferId, TransferKey};
 use crate::node::carrier::{PackageSink, inner_key};
@@ -16,22 +18,19 @@ use crate::node::config::NodeConfig;
 use crate::node::disk::DiskThread;
 use crate::node::events::{Direction, NodeEvent, TransferEvent, TransferNews};
 use crate::node::lane::{Admit, Forget};
-use crate::node::memory::{Arrival, Processed, RELAYED, delivery_key};
+use crate::node::memory::{Arrival, Processed, RELAYED};
 use crate::node::outbox::AskedAgain;
-use crate::node::shared::NodeShared;
 use crate::node::trust::now;
 use crate::pipeline::{
-    Assembled, AssemblerSeat, Assembly, Committed, Compression, Enclosed, Journal, Offer, Progress, Refusal, Resumed, Sink, Stop, Summary,
-    Transfer,
+    Assembled, AssemblerSeat, Assembly, Committed, Compression, Enclosed, Offer, Progress, Refusal, Resumed, Sink, Stop, Summary, Transfer,
 };
 use crate::wire::{Control, Opening, PeerId};
-
-/// Clocks of two nodes may differ by so many seconds.
-const SKEW: u64 = 300;
 
 pub(super) struct IncomingTransfer {
     pub(super) transfer: Arc<Transfer>,
     opening: Opening,
+    /// When it stops being worth delivering.
+    deadline: Instant,
     admitted: bool,
     /// Its sink has committed it: its assembler may go. Only the note of it is still being made durable.
     pub(super) committed: bool,
@@ -49,6 +48,11 @@ pub(super) struct IncomingTransfer {
 impl IncomingTransfer {
     pub(super) fn id(&self) -> TransferId {
         self.transfer.scope.transfer
+    }
+
+    /// How long it may come again from now on, in seconds.
+    fn life(&self) -> u64 {
+        life_of(&self.opening).max(self.deadline.saturating_duration_since(Instant::now()).as_secs())
     }
 }
 
@@ -79,7 +83,7 @@ impl Session {
             if !same {
                 return self.reject(stream, Failure::new(FailureKind::Protocol, "the stream is in use by another transfer"));
             }
-            known.offered_on = epoch;
+            (known.offered_on, known.deadline) = (epoch, deadline(opening.remaining));
             return if known.admitted {
                 self.accept(stream)
             };
@@ -108,7 +112,7 @@ impl Session {
 
     fn check(&self, opening: &Opening) -> Result<(), Failure> {
         let refuse = |kind, text: String| Err(Failure::new(kind, text));
-        let (now, inbox) = (now(), &opening.inbox);
+        let inbox = &opening.inbox;
         let parity = if self.shared.peer() < self.peer { 1 } else { 0 };
         if opening.stream % 2 != parity || self.outgoing.contains_key(&opening.stream) {
             return refuse(FailureKind::Protocol, format!("stream {} is not the sender's to use", opening.stream));
@@ -138,8 +142,13 @@ impl Session {
         if let Err(error) = self.shared.registry.receiving(&opening.stages, opening.suite) {
             return refuse(FailureKind::Stage, format!("the receiver can't undo what was done to the chunks: {error}"));
         }
-        if opening.expires < now || opening.created > now + SKEW || opening.expires > now + NodeConfig::EXPIRY_MOST.as_secs() + SKEW {
-            return refuse(FailureKind::Expired, "the delivery has expired, or the clocks of the two nodes differ too much".into());
+        // By the sender's own word alone: what the clock of this node says is no reason, since it may be wrong.
+        if opening.remaining == 0 {
+            return refuse(FailureKind::Expired, "the delivery has expired".into());
+        }
+        if opening.remaining > LIFE_MOST {
+            let text = format!("the delivery is to live for {} seconds more, {LIFE_MOST} is the most", opening.remaining);
+            return refuse(FailureKind::Refused, text);
         }
         let key = TransferKey::from_bytes(*opening.key.expose());
         if key.commitment() != opening.commit {
@@ -151,7 +160,13 @@ impl Session {
         if self.closing || self.incoming.len() >= self.shared.config.transfers_per_peer {
             return refuse(FailureKind::Busy, format!("{} deliveries of this peer are under way already", self.incoming.len()));
         }
-        if !self.shared.remembered.has_room(now) {
+        if let Some(why) = self.shared.spool.as_ref().and_then(|spool| spool.failure()) {
+            return refuse(
+                FailureKind::Busy,
+                format!("the receiver's spool has failed, it takes nothing until it is started again: {why}"),
+            );
+        }
+        if !self.shared.remembered.has_room(self.shared.clock.now()) {
             return refuse(FailureKind::Busy, "the receiver remembers as many deliveries as it may; try again later".into());
         }
         Ok(())
@@ -191,14 +206,15 @@ impl Session {
             let opened = thread.run(move || {
                 let journal = journal_for(&shared, peer, &described)?;
                 let journalled = journal.is_some();
-                let Opening { transfer, content, chunk_size, .. } = described;
+                let Opening { transfer, content, chunk_size, remaining, .. } = described;
                 let offer = Offer { peer, transfer, content, chunk_size, journal };
                 let opened = match inbox {
                     _ if offer.content.kind == ContentKind::Package => {
-                        PackageSink::open(&shared, shared.outbox.get().cloned(), &offer).map(|sink| Box::new(sink) as Box<dyn Sink>)
+                        PackageSink::open(&shared, shared.outbox.get().cloned(), &offer, remaining)
+                            .map(|sink| Box::new(sink) as Box<dyn Sink>)
                     }
                     Some(inbox) => inbox.open(&offer),
-                    None => Err(Refusal::new("the inbox is gone")),
+                    None => Err(Refusal::new("there is no such inbox any more")),
                 };
                 let sink = opened.map_err(|refusal| Failure::new(refusal.kind(), refusal.reason))?;
                 let resumed = match sink.resumed() {
@@ -225,6 +241,7 @@ impl Session {
         });
         let incoming = IncomingTransfer {
             transfer,
+            deadline: deadline(opening.remaining),
             opening,
             admitted: false,
             committed: false,
@@ -279,14 +296,16 @@ impl Session {
         let mac = known.transfer.key.receipt(transfer, attempt, "delivered", &summary.digest);
         let Committed { place, files, enclosed, .. } = committed;
         let receipt = Receipt { digest: summary.digest, length: summary.length, place, files, mac };
-        let Opening { expires, ref inbox, ref content, .. } = known.opening;
+        let Opening { ref inbox, ref content, .. } = known.opening;
         let is_package = content.kind == ContentKind::Package;
         let (inbox, name) = (if is_package { RELAYED.to_owned() } else { inbox.clone() }, content.name.to_string());
         let processed_mac = known.transfer.key.receipt(transfer, attempt, "processed", &summary.digest).into();
         let (at, processed) = (now(), Processed::No);
         let (carried_by, packed_by) = (None, None);
+        let (moment, life) = (self.shared.clock.now(), known.life());
+        let (expires, passes, receipt_here) = (moment.certain + life, Some(moment.passed + life), receipt.clone());
         let mut arrival =
-            Arrival { attempt, at, expires, inbox, name, receipt: receipt.clone(), processed, processed_mac, carried_by, packed_by };
+            Arrival { attempt, at, expires, inbox, name, receipt: receipt_here, processed, processed_mac, carried_by, packed_by, passes };
         let (word, receipt_of_carrier) = (enclosed.as_ref().map(|enclosed| (enclosed.sender, enclosed.receipt.clone())), receipt);
         let (shared, peer, session) = (Arc::clone(&self.shared), self.peer, ctx.address());
         // Remembered before it is said: whatever becomes of the word, the delivery is not repeated.
@@ -355,8 +374,9 @@ impl Session {
         }
     }
 
-    pub(super) fn expire_incoming(&mut self, now: u64) {
-        let over = self.incoming.iter().filter(|(_, known)| known.opening.expires.saturating_add(SKEW) < now).map(|(&stream, _)| stream);
+    pub(super) fn expire_incoming(&mut self) {
+        let now = Instant::now();
+        let over = self.incoming.iter().filter(|(_, known)| known.deadline < now).map(|(&stream, _)| stream);
         for stream in over.collect::<Vec<_>>() {
             self.fail(stream, Failure::new(FailureKind::Expired, "the delivery was not done before it expired"));
         }
@@ -370,14 +390,6 @@ impl Session {
             }
         }
     }
-}
-
-/// The journal of a delivery, where there is a spool.
-fn journal_for(shared: &NodeShared, peer: PeerId, opening: &Opening) -> Result<Option<Journal>, Failure> {
-    let Some(spool) = &shared.spool else { return Ok(None) };
-    let key = delivery_key(peer, opening.transfer);
-    let journal = Journal::open(Arc::clone(spool), key, opening.expires, opening.version, opening.chunk_size);
-    journal.map(Some).map_err(|error| Failure::new(FailureKind::Io, format!("the receiver's spool can't be read: {error}")))
 }
 
 /// The bytes a transfer may have on their way: no more than its content has, as far as its sender says.

@@ -69,7 +69,7 @@ impl Session {
 
     /// Gives up on what has waited too long.
     pub(super) fn look_at_the_clock(&mut self, ctx: &mut Context<Self>) {
-        self.expire(crate::node::trust::now());
+        self.expire();
         self.look_for_dead_ends(ctx);
         if self.link.is_some() {
             self.drop_orphans();
@@ -236,7 +236,10 @@ impl Handler<DialFailed> for Session {
 
 fn refusal_kind(reason: &RefuseReason) -> FailureKind {
     match reason {
-        RefuseReason::Busy => FailureKind::Busy,
+        // The last one is said where the peer's own store of trust fails: nothing was decided.
+        RefuseReason::Busy | RefuseReason::Other(_) => FailureKind::Busy,
+        // By the peer's clock.
+        RefuseReason::TicketExpired => FailureKind::Expired,
         RefuseReason::ShuttingDown => FailureKind::Shutdown,
         _ => FailureKind::Untrusted,
     }

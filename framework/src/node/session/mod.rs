@@ -10,6 +10,7 @@ mod messages;
 mod outgoing;
 mod repair;
 pub(crate) mod signals;
+mod term;
 mod words;
 
 use std::collections::{BTreeMap, HashMap};

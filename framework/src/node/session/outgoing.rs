@@ -4,6 +4,7 @@
 //! the receiver says what it has, the lanes send the rest.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Recipient};
 use tokio::sync::watch;
@@ -17,7 +18,7 @@ use crate::node::events::{Direction, TransferNews};
 use crate::node::lane::{Acknowledged, Forget, Resend, SendingChain};
 use crate::node::runner::{Gate, Rewind, Run, SourceRunner};
 use crate::node::transfer::Unsettled;
-use crate::node::trust::random32;
+use crate::node::trust::{now, random32};
 use crate::pipeline::{Balanced, Budget, ChunkerSeat, Compression, Piece, Source, SourceError, Transfer};
 use crate::wire::{Control, Opening, Ranges, SecretBytes, Suite};
 
@@ -45,6 +46,8 @@ pub(super) struct OutgoingTransfer {
     pub(super) said_pause: Option<bool>,
     /// The number of its first attempt.
     first_attempt: u32,
+    /// When it stops being worth delivering.
+    deadline: Instant,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +86,9 @@ impl Session {
         if self.link.is_none() || matches!(out.phase, Phase::Waiting | Phase::Rewinding) {
             return;
         }
+        // Durations travel, by the clock of who sends: the dates of two nodes need not agree.
+        let left = out.deadline.saturating_duration_since(Instant::now()).as_secs().max(1);
+        (out.opening.remaining, out.opening.expires) = (left, now().saturating_add(left));
         let (opening, said_pause) = (out.opening.clone(), out.said_pause);
         self.say(Control::Open(Box::new(opening)));
         self.say_pause(stream, said_pause);
@@ -292,12 +298,13 @@ impl Session {
         }
     }
 
-    pub(super) fn expire(&mut self, now: u64) {
-        let over: Vec<_> = self.outgoing.iter().filter(|(_, out)| out.opening.expires < now).map(|(&stream, _)| stream).collect();
+    pub(super) fn expire(&mut self) {
+        let now = Instant::now();
+        let over: Vec<_> = self.outgoing.iter().filter(|(_, out)| out.deadline < now).map(|(&stream, _)| stream).collect();
         for stream in over {
             self.fail(stream, Failure::new(FailureKind::Expired, "the delivery was not done before it expired"));
         }
-        self.expire_incoming(now);
+        self.expire_incoming();
     }
 }
 
@@ -309,7 +316,7 @@ impl Handler<Start> for Session {
     type Result = ();
 
     fn handle(&mut self, start: Start, ctx: &mut Context<Self>) {
-        let Start { source, content, inbox, options, attempt, created, expires, state } = start;
+        let Start { source, content, inbox, options, attempt, created, life, state } = start;
         self.heard += 1;
         if self.closing || !self.draining.is_empty() {
             return state.end(Err(Failure::new(FailureKind::Shutdown, "the node is shutting down")));
@@ -333,7 +340,8 @@ impl Handler<Start> for Session {
             stages: options.stages,
             version: source.version(),
             created,
-            expires,
+            expires: now().saturating_add(life.as_secs()),
+            remaining: life.as_secs(),
         };
         let window = self.shared.config.window.max(2 * chunk_size as usize);
         let window = window_for(window, chunk_size, content.length);
@@ -355,10 +363,12 @@ impl Handler<Start> for Session {
             waiting: None,
             said_pause: None,
             first_attempt: attempt,
+            // What was given a second has it to the end.
+            deadline: Instant::now() + life + Duration::from_secs(1),
             window,
         };
         if self.is_idle() && self.link.is_none() {
-            self.down_since = std::time::Instant::now();
+            self.down_since = Instant::now();
         }
         self.outgoing.insert(stream, out);
         self.watch_progress(ctx);

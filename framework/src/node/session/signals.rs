@@ -101,8 +101,8 @@ pub(crate) struct Start {
     pub(crate) attempt: u32,
     /// In seconds since the Unix epoch.
     pub(crate) created: u64,
-    /// In seconds since the Unix epoch.
-    pub(crate) expires: u64,
+    /// How long it is worth delivering.
+    pub(crate) life: std::time::Duration,
     pub(crate) state: Unsettled,
 }
 

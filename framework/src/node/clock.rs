@@ -1,0 +1,252 @@
+//! How much time has passed, whatever the wall clock says: what expires, expires by this.
+//!
+//! The wall clock of a machine may be a year behind until it is set, and may be put forward and back. So what a node keeps is
+//! dated on scales of its own, which begin where the wall clock stood when its spool was new, and never go back. Within a boot
+//! of the machine they go as its monotonic clock does, through the end and the start of any number of processes. How long the
+//! machine was off, only the wall clock can tell, and may be wrong about:
+//!
+//! - [`Moment::passed`] believes it, where it went forward: a sender gives up by this, late rather than early.
+//! - [`Moment::certain`] does not count it: what guards against doubles is kept by this, too long rather than too short.
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::store::{Change, Store};
+use super::trust::now as wall;
+use crate::wire::codec;
+
+/// The table of the spool, and its one key.
+pub(crate) const TABLE: &str = "clock";
+const KEY: &[u8] = b"scales";
+/// How old the record of the scales may become. What is lost of it by a crash is the certainty of so much time.
+const SAVE_EVERY: u64 = 3600;
+/// A wall clock that was put forward or back by more than this is noted at once.
+const STEP: u64 = 60;
+
+/// One moment on both scales, in seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Moment {
+    /// What has passed for certain.
+    pub(crate) certain: u64,
+    /// What has passed, as far as the wall clock tells.
+    pub(crate) passed: u64,
+}
+
+/// What the machine's clocks say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Reading {
+    /// Seconds since the Unix epoch.
+    wall: u64,
+    /// Seconds since the machine was started, its sleep included.
+    up: u64,
+    /// Which start that was, where the machine tells.
+    boot: Option<[u8; 16]>,
+}
+
+/// The scales at one moment, as the spool keeps them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Scales {
+    certain: u64,
+    passed: u64,
+    wall: u64,
+    up: u64,
+    boot: Option<[u8; 16]>,
+}
+
+/// The scales of a node.
+pub(crate) struct Clock {
+    spool: Option<Arc<dyn Store>>,
+    scales: Mutex<Scales>,
+}
+
+impl Scales {
+    fn new(reading: Reading) -> Self {
+        let Reading { wall, up, boot } = reading;
+        Self { certain: wall, passed: wall, wall, up, boot }
+    }
+
+    fn at(&self, reading: Reading) -> Moment {
+        let same_boot = self.boot.is_some() && self.boot == reading.boot && reading.up >= self.up;
+        let (certain, maybe) = if same_boot {
+            let since = reading.up - self.up;
+            (since, since)
+        } else {
+            // It was off for a while, perhaps, and is up for another, which may be all of it.
+            (0, reading.wall.saturating_sub(self.wall))
+        };
+        Moment { certain: self.certain.saturating_add(certain), passed: self.passed.saturating_add(maybe) }
+    }
+
+    /// The same scales, seen from another moment.
+    fn moved(&self, reading: Reading) -> Self {
+        let (Moment { certain, passed }, Reading { wall, up, boot }) = (self.at(reading), reading);
+        Self { certain, passed, wall, up, boot }
+    }
+
+    /// Whether too much of them would be lost, were the machine to stop now.
+    fn is_old(&self, reading: Reading) -> bool {
+        let since_up = i128::from(reading.up) - i128::from(self.up);
+        let since_wall = i128::from(reading.wall) - i128::from(self.wall);
+        self.boot != reading.boot || since_up >= SAVE_EVERY.into() || since_wall.abs_diff(since_up) > STEP.into()
+    }
+}
+
+impl Clock {
+    /// Goes on with the scales that the spool has; without any, they begin now.
+    pub(crate) fn load(spool: Option<Arc<dyn Store>>) -> io::Result<Self> {
+        let noted = spool.as_ref().map_or(Ok(None), |spool| spool.find(TABLE, KEY))?;
+        let noted = noted.and_then(|noted| codec::decode::<Scales>(&noted).ok());
+        let reading = read();
+        // Who has no number of the boot has at least this process.
+        let scales = noted.map_or_else(|| Scales::new(reading), |noted| noted.moved(reading));
+        let clock = Self { spool, scales: Mutex::new(scales) };
+        if noted.is_none_or(|noted| noted.is_old(reading)) {
+            clock.save(scales);
+        }
+        Ok(clock)
+    }
+
+    pub(crate) fn now(&self) -> Moment {
+        self.scales.lock().unwrap_or_else(PoisonError::into_inner).at(read())
+    }
+
+    /// Notes the scales, where that is due. May block.
+    pub(crate) fn keep(&self) {
+        let reading = read();
+        let mut scales = self.scales.lock().unwrap_or_else(PoisonError::into_inner);
+        if scales.is_old(reading) {
+            *scales = scales.moved(reading);
+            let scales_now = *scales;
+            drop(scales);
+            self.save(scales_now);
+        }
+    }
+
+    fn save(&self, scales: Scales) {
+        let Some(spool) = &self.spool else { return };
+        let written = codec::encode(&scales)
+            .map_err(io::Error::other)
+            .and_then(|value| spool.write(vec![Change::Put { table: TABLE, key: KEY.to_vec(), value }]));
+        if let Err(error) = written {
+            tracing::warn!(%error, "the spool could not note how much time has passed: what expires may do so later");
+        }
+    }
+}
+
+impl Moment {
+    /// A date on the scale of what has passed, as the wall clock has it at present.
+    pub(crate) fn on_the_wall(&self, date: u64) -> u64 {
+        date.saturating_add(wall()).saturating_sub(self.passed)
+    }
+
+    /// How long it is until a date on the scale of what has passed.
+    pub(crate) fn until(&self, date: u64) -> Duration {
+        Duration::from_secs(date.saturating_sub(self.passed))
+    }
+}
+
+impl std::fmt::Debug for Clock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Clock").field("now", &self.now()).finish_non_exhaustive()
+    }
+}
+
+fn read() -> Reading {
+    let (up, boot) = since_boot();
+    Reading { wall: wall(), up, boot }
+}
+
+#[cfg(target_os = "linux")]
+fn since_boot() -> (u64, Option<[u8; 16]>) {
+    let up = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    (u64::try_from(up.tv_sec).unwrap_or(0), *BOOT)
+}
+
+/// Elsewhere a process is all that is known to go on.
+#[cfg(not(target_os = "linux"))]
+fn since_boot() -> (u64, Option<[u8; 16]>) {
+    (PROCESS.1.elapsed().as_secs(), Some(PROCESS.0))
+}
+
+/// What the kernel calls this boot; where it does not say, this process counts as one.
+#[cfg(target_os = "linux")]
+static BOOT: std::sync::LazyLock<Option<[u8; 16]>> = std::sync::LazyLock::new(|| {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect::<String>().to_ascii_lowercase();
+    let named = data_encoding::HEXLOWER.decode(digits.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok());
+    named.or_else(|| super::trust::random32().first_chunk().copied())
+});
+
+#[cfg(not(target_os = "linux"))]
+static PROCESS: std::sync::LazyLock<([u8; 16], std::time::Instant)> = std::sync::LazyLock::new(|| {
+    let [.., random @ ..]: [u8; 32] = super::trust::random32();
+    (*random.first_chunk().expect("32 bytes hold 16"), std::time::Instant::now())
+});
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const YEAR: u64 = 365 * 24 * 3600;
+    const START: u64 = 50 * YEAR;
+
+    fn reading(boot: u8, up: u64, wall: u64) -> Reading {
+        Reading { wall, up, boot: Some([boot; 16]) }
+    }
+
+    #[test]
+    fn a_clock_that_is_put_forward_and_back_changes_nothing_within_a_boot() {
+        let scales = Scales::new(reading(1, 5, START));
+        for wall in [START + 10 * YEAR, START - YEAR, 0, START + 100] {
+            // Seen by the same process, and by one that was started meanwhile.
+            let (seen, begun) = (scales.at(reading(1, 105, wall)), scales.moved(reading(1, 55, wall)).at(reading(1, 105, START)));
+            assert_eq!(seen, Moment { certain: START + 100, passed: START + 100 }, "{wall}");
+            assert_eq!(begun, seen);
+        }
+    }
+
+    #[test]
+    fn how_long_the_machine_was_off_is_believed_by_one_scale_and_not_by_the_other() {
+        let scales = Scales::new(reading(1, 5, START));
+        let after = |wall| scales.at(reading(2, 9, wall));
+        assert_eq!(after(START + 1000), Moment { certain: START, passed: START + 1000 });
+        assert_eq!(after(START + 10 * YEAR).certain, START);
+        // A clock that begins behind where it was does not make anything young again.
+        let behind = scales.moved(reading(2, 9, START - YEAR));
+        assert_eq!(behind.at(reading(2, 19, START + 1000)), Moment { certain: START + 10, passed: START + 10 });
+    }
+
+    #[test]
+    fn scales_never_go_back_whatever_the_clocks_say() {
+        let (mut scales, mut before) = (Scales::new(reading(1, 5, START)), Moment::default());
+        for (boot, up, wall) in [(1, 9, 0), (2, 3, START + YEAR), (2, 1, 7), (3, 0, START), (3, 50, u64::MAX), (4, 0, 0), (4, 9, START)] {
+            scales = scales.moved(reading(boot, up, wall));
+            let now = scales.at(reading(boot, up, wall));
+            assert!(now.certain >= before.certain && now.passed >= before.passed && now.certain <= now.passed, "{now:?} after {before:?}");
+            before = now;
+        }
+    }
+
+    #[test]
+    fn a_step_is_noted_at_once_and_the_hour_when_it_is_over() {
+        let scales = Scales::new(reading(1, 5, START));
+        assert!(!scales.is_old(reading(1, 65, START + 60)) && !scales.is_old(reading(1, 65, START + 90)));
+        assert!(scales.is_old(reading(1, 65, START + YEAR)) && scales.is_old(reading(1, 65, START - YEAR)));
+        assert!(scales.is_old(reading(1, 5 + SAVE_EVERY, START + SAVE_EVERY)) && scales.is_old(reading(2, 5, START)));
+    }
+
+    #[test]
+    fn a_later_process_goes_on_with_the_scales_of_the_spool() {
+        let spool: Arc<dyn Store> = Arc::<crate::node::MemoryStore>::default();
+        let kept = Scales { certain: 1000, passed: 2000, ..Scales::new(read()) };
+        spool.put(TABLE, KEY, &codec::encode(&kept).unwrap()).unwrap();
+        let now = Clock::load(Some(spool)).unwrap().now();
+        assert!((1000..1060).contains(&now.certain) && now.passed == now.certain + 1000, "{now:?}");
+        let damaged: Arc<dyn Store> = Arc::<crate::node::MemoryStore>::default();
+        damaged.put(TABLE, KEY, b"?").unwrap();
+        assert!(Clock::load(Some(damaged)).unwrap().now().passed > START, "a record that can't be read begins anew");
+    }
+}

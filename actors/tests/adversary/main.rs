@@ -17,6 +17,7 @@ mod world;
 
 mod busy;
 mod floods;
+mod holes;
 mod lanes;
 mod links;
 mod message_floods;

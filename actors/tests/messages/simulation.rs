@@ -1,4 +1,4 @@
-//! What becomes of messages while links break all the time and the receiver dies now and then, from a seed.
+//! What becomes of messages while links break all the time, or bits change on them, and the receiver dies now and then, from a seed.
 //!
 //! Set `SEED` to run a single one.
 
@@ -6,13 +6,16 @@ use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use actix::{Actor, Context, Handler};
-use estafette::node::{MemoryStore, Store};
-use estafette::remote::{Delivery, LetterState, RemoteMessage, Undelivered};
-use estafette::testing::{Faults, Network, Random};
-use estafette::{Identity, Node, RemoteErrorKind};
+use estafette::node::{MemoryStore, Store, Trust};
+use estafette::remote::{Called, Delivery, LetterState, RemoteError, RemoteMessage, Undelivered};
+use estafette::testing::{Connecting, Faults, Network, Random};
+use estafette::wire::LinkConfig;
+use estafette::{Identity, Node, NodeConfig, RemoteErrorKind, TrustedPeer};
 use estafette_actors::standard;
+use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, oneshot};
 
@@ -35,6 +38,11 @@ struct Tell(u64, #[serde(with = "serde_bytes")] Vec<u8>);
 #[derive(Debug, Serialize, Deserialize, RemoteMessage)]
 #[remote(name = "sim.Letter")]
 struct Letter(u64, #[serde(with = "serde_bytes")] Vec<u8>);
+
+/// Counts up to that number, or is counted.
+#[derive(Debug, Serialize, Deserialize, RemoteMessage)]
+#[remote(name = "sim.Count", reply = u64)]
+struct Count(u64);
 
 /// What the actor has seen, in all its lives.
 #[derive(Default)]
@@ -88,6 +96,60 @@ impl Handler<Letter> for Clerk {
     }
 }
 
+impl Handler<Called<Count>> for Clerk {
+    type Result = ();
+
+    fn handle(&mut self, Called { mut requests, mut replies }: Called<Count>, _: &mut Context<Self>) {
+        actix::spawn(async move {
+            let Some(Ok(Count(first))) = requests.next().await else { return };
+            // A download begins with how many it wants, an upload with 0.
+            for number in 0..first {
+                if replies.send(&number).await.is_err() {
+                    return;
+                }
+            }
+            let mut next = 1;
+            while let Some(Ok(Count(number))) = requests.next().await {
+                next = if number == next { next + 1 } else { u64::MAX / 2 };
+            }
+            if first == 0 {
+                let _ = replies.send(&next).await;
+            }
+            replies.finish();
+        });
+    }
+}
+
+/// What goes wrong.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Weather {
+    Cuts,
+    Flips,
+}
+
+impl Weather {
+    /// Besides those that are cut by the clock of bytes, some links break by themselves, in the middle of a handshake, too.
+    fn cuts(random: &mut Random) -> Faults {
+        match random.below(4) {
+            0 => Faults { cut_there: Some(random.below(60_000)), ..Faults::default() },
+            1 => Faults { cut_back: Some(random.below(60_000)), ..Faults::default() },
+            _ => Faults::default(),
+        }
+    }
+
+    /// A bit or two change anywhere, sometimes late enough for what is long to get through; a road that takes a while brings many batches
+    /// at once.
+    fn flips(random: &mut Random) -> Faults {
+        let delay = Duration::from_millis(1 + random.below(4));
+        let mut flips = || {
+            let most = 1 << (9 + random.below(11));
+            (0..=random.below(2)).map(|_| (random.below(most), 1 << random.below(8))).collect::<Vec<_>>()
+        };
+        let (flips_there, flips_back) = (flips(), flips());
+        Faults { flips_there, flips_back, delay_there: delay, delay_back: delay, ..Faults::default() }
+    }
+}
+
 /// Tells in bursts until the storm is over; which.
 async fn tells(lyon: Node, mut random: Random, is_over: Arc<AtomicBool>) -> Vec<u64> {
     let tell = lyon.remote::<Tell>("paris/clerk").unwrap();
@@ -133,10 +195,11 @@ struct World {
     clerk: Clerk,
     storm_is_over: Arc<AtomicBool>,
     deliveries: Mutex<Vec<Delivery>>,
+    forbidden: Mutex<Vec<Delivery>>,
 }
 
 impl World {
-    async fn start(seed: u64) -> (Self, Node) {
+    async fn start(seed: u64, weather: Weather) -> (Self, Node) {
         let (network, mut random) = (Network::seeded(seed), Random::seeded(seed));
         let identities = [Identity::from_secret(random.secret()), Identity::from_secret(random.secret())];
         let clerk = Clerk::default();
@@ -147,17 +210,16 @@ impl World {
                 book.why.push(undelivered.error.kind);
             });
         };
-        // Besides those that are cut by the clock of bytes, some links break by themselves, in the middle of a handshake, too.
-        network.plan(|_, random| match random.below(4) {
-            0 => Faults { cut_there: Some(random.below(60_000)), ..Faults::default() },
-            1 => Faults { cut_back: Some(random.below(60_000)), ..Faults::default() },
-            _ => Faults::default(),
+        network.plan(move |_: &Connecting, random| match weather {
+            Weather::Cuts => Weather::cuts(random),
+            Weather::Flips => Weather::flips(random),
         });
         let lyon = Node::builder().name("lyon").identity(identities[0].clone()).stages(standard().transport(network.transport("lyon")));
         let lyon = lyon.peer("paris", identities[1].peer(), ["paris"]).on_undelivered(undelivered).spool(Arc::<MemoryStore>::default());
-        let lyon = lyon.config(config()).start().await.unwrap();
-        let (spool, storm_is_over, deliveries) = (Arc::<MemoryStore>::default(), Arc::<AtomicBool>::default(), Mutex::default());
-        let world = Self { network, lyon, identities, spool, clerk, storm_is_over, deliveries };
+        let lyon = lyon.config(impatient()).start().await.unwrap();
+        let (spool, storm_is_over) = (Arc::<MemoryStore>::default(), Arc::<AtomicBool>::default());
+        let (deliveries, forbidden) = (Mutex::default(), Mutex::default());
+        let world = Self { network, lyon, identities, spool, clerk, storm_is_over, deliveries, forbidden };
         let paris = world.paris().await;
         (world, paris)
     }
@@ -165,12 +227,15 @@ impl World {
     /// Another life of `paris`.
     async fn paris(&self) -> Node {
         self.clerk.note(|book| book.letters.push(Vec::new()));
-        let paris = Node::builder().name("paris").identity(self.identities[1].clone()).listen("paris").config(config());
+        let paris = Node::builder().name("paris").identity(self.identities[1].clone()).listen("paris").config(impatient());
         let paris = paris.stages(standard().transport(self.network.transport("paris"))).spool(Arc::clone(&self.spool));
-        let paris = paris.peer("lyon", self.identities[0].peer(), Vec::<String>::new()).start().await.unwrap();
+        let trust = Arc::<MemoryStore>::default();
+        let lyon = TrustedPeer { inboxes: vec!["clerk".into()], ..TrustedPeer::new("lyon") };
+        Trust::load(Arc::clone(&trust) as Arc<dyn Store>).unwrap().add(self.identities[0].peer(), lyon).unwrap();
+        let paris = paris.store(trust).start().await.unwrap();
         let clerk = self.clerk.clone();
         let hosted = paris.host("clerk", move || clerk.clone()).takes::<Ask>().takes::<Tell>().takes::<Letter>();
-        hosted.start().await.unwrap();
+        hosted.takes_calls::<Count>().start().await.unwrap();
         paris
     }
 
@@ -178,12 +243,15 @@ impl World {
         !self.storm_is_over.load(Ordering::SeqCst)
     }
 
-    /// Cuts all links again and again, and restarts `paris` now and then. How often there was something to cut; and `paris`.
-    async fn storm(&self, mut paris: Node, random: &mut Random) -> (u64, Node) {
+    /// Cuts all links again and again, or lets bits change, and restarts `paris` now and then. How often links ended; and `paris`.
+    async fn storm(&self, mut paris: Node, random: &mut Random, weather: Weather) -> (u64, Node) {
         let mut cuts = 0;
         for round in 0..CUTS {
             self.network.carries(random.below(40_000)).await;
-            cuts += u64::from(self.network.cut() > 0);
+            match weather {
+                Weather::Cuts => cuts += u64::from(self.network.cut() > 0),
+                Weather::Flips => cuts = self.network.dialed(),
+            }
             if round % 16 == 15 {
                 paris = self.restart(&paris, random.below(2) == 0).await;
             }
@@ -267,6 +335,47 @@ impl World {
         }
     }
 
+    /// Letters that are refused, until the storm is over.
+    async fn forbidden(&self) {
+        let letter = self.lyon.remote::<Letter>("paris/secret").unwrap();
+        while self.goes_on() {
+            let delivery = letter.deliver(Letter(0, vec![])).await.unwrap();
+            self.forbidden.lock().unwrap().push(delivery.clone());
+            delivery.processed().await.unwrap_err();
+        }
+    }
+
+    /// Streams either way: what has an end has all that comes before it. How many had.
+    async fn streams(&self) -> (u64, u64) {
+        let (mut downs, mut ups) = (0, 0);
+        while self.goes_on() || downs == 0 || ups == 0 {
+            downs += u64::from(expected(self.download(200).await));
+            ups += u64::from(expected(self.upload(200).await));
+        }
+        (downs, ups)
+    }
+
+    async fn download(&self, count: u64) -> Result<(), RemoteError> {
+        let mut replies = self.lyon.remote::<Count>("paris/clerk")?.download(Count(count)).await?;
+        let mut next = 0;
+        while let Some(reply) = replies.next().await {
+            assert_eq!(reply?, next, "a stream goes on behind a hole");
+            next += 1;
+        }
+        assert_eq!(next, count, "a stream ends before its end");
+        Ok(())
+    }
+
+    async fn upload(&self, count: u64) -> Result<(), RemoteError> {
+        let mut requests = self.lyon.remote::<Count>("paris/clerk")?.upload().await?;
+        for number in 0..count {
+            requests.send(Count(number)).await?;
+        }
+        let counted = requests.finish().await?;
+        assert_eq!(counted, Some(count), "a stream was taken for whole that was not");
+        Ok(())
+    }
+
     /// Every tell was handled or is said to be lost; none twice, none out of order, none that was not sent.
     async fn check_tells(&self, sent: &[u64]) {
         loop {
@@ -288,7 +397,13 @@ impl World {
         for delivery in &deliveries {
             delivery.processed().await.unwrap();
         }
-        assert_eq!(self.lyon.letters(), []);
+        let forbidden = std::mem::take(&mut *self.forbidden.lock().unwrap());
+        assert!(!forbidden.is_empty());
+        for delivery in &forbidden {
+            let why = delivery.processed().await.expect_err("what is refused is not processed");
+            assert_eq!(why.kind, RemoteErrorKind::Forbidden);
+        }
+        assert_eq!(self.lyon.letters().len(), forbidden.len());
         let book = self.clerk.0.lock().unwrap();
         let mut next = 0;
         for life in &book.letters {
@@ -300,19 +415,40 @@ impl World {
     }
 }
 
+/// A length that was changed has its reader wait for what never comes.
+fn impatient() -> NodeConfig {
+    let link = LinkConfig::new(Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(3600)).unwrap();
+    NodeConfig { link, handshake_timeout: Duration::from_secs(1), ..config() }
+}
+
 /// What may become of a message while links break and its receiver restarts.
 fn is_expected(kind: RemoteErrorKind) -> bool {
     use RemoteErrorKind::{Full, LinkLost, NoSuchMessage, NoSuchName, ShuttingDown, Unreachable};
     matches!(kind, Full | LinkLost | Unreachable | ShuttingDown | NoSuchName | NoSuchMessage)
 }
 
-async fn weather(seed: u64) -> u64 {
-    let (world, paris) = World::start(seed).await;
+/// Whether it went well.
+fn expected(outcome: Result<(), RemoteError>) -> bool {
+    match outcome {
+        Ok(()) => true,
+        Err(error) if is_expected(error.kind) => false,
+        Err(error) => panic!("{error:?}"),
+    }
+}
+
+async fn live_through(seed: u64, weather: Weather) -> u64 {
+    let (world, paris) = World::start(seed, weather).await;
     let mut random = Random::seeded(seed ^ 0x5707);
     let (telling, delivering) = (Random::seeded(seed ^ 1), Random::seeded(seed ^ 2));
     let asking = futures_util::future::join_all((0..ASKERS).map(|asker| world.asks(asker)));
-    let ((cuts, paris), _, sent, ()) =
-        tokio::join!(world.storm(paris, &mut random), asking, world.tells(telling, seed.is_multiple_of(2)), world.letters(delivering));
+    let ((cuts, paris), _, sent, (), (), _) = tokio::join!(
+        world.storm(paris, &mut random, weather),
+        asking,
+        world.tells(telling, seed.is_multiple_of(2)),
+        world.letters(delivering),
+        world.forbidden(),
+        world.streams(),
+    );
     world.check_tells(&sent).await;
     world.check_letters().await;
     let asked = world.clerk.note(|book| std::mem::take(&mut book.asked));
@@ -323,8 +459,8 @@ async fn weather(seed: u64) -> u64 {
     cuts
 }
 
-#[tokio::test]
-async fn messages_keep_their_promises_while_links_break_and_the_receiver_dies() {
+/// Lives through this weather from all seeds, or the one that is asked for; how often links ended, unless it is only one.
+async fn all(weather: Weather) -> Option<u64> {
     struct Named(u64);
     impl Drop for Named {
         fn drop(&mut self) {
@@ -337,7 +473,19 @@ async fn messages_keep_their_promises_while_links_break_and_the_receiver_dies() 
     let cuts = AtomicU64::new(0);
     for seed in only.map_or(1..=SEEDS, |seed| seed..=seed) {
         let _named = Named(seed);
-        cuts.fetch_add(soon(weather(seed)).await, Ordering::SeqCst);
+        cuts.fetch_add(soon(live_through(seed, weather)).await, Ordering::SeqCst);
     }
-    assert!(only.is_some() || cuts.load(Ordering::SeqCst) >= 500, "{cuts:?} cuts are too few to say anything");
+    only.is_none().then(|| cuts.load(Ordering::SeqCst))
+}
+
+#[tokio::test]
+async fn messages_keep_their_promises_while_links_break_and_the_receiver_dies() {
+    let cuts = all(Weather::Cuts).await;
+    assert!(cuts.is_none_or(|cuts| cuts >= 500), "{cuts:?} cuts are too few to say anything");
+}
+
+#[tokio::test]
+async fn messages_keep_their_promises_while_bits_change_on_the_road_and_the_receiver_dies() {
+    let links = all(Weather::Flips).await;
+    assert!(links.is_none_or(|links| links >= 200), "{links:?} links are too few to say anything");
 }

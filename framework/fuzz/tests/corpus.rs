@@ -69,7 +69,7 @@ fn messages() {
         Item::Cancel { call },
         Item::Watch { watch: 1, name: "sum" },
         Item::Unwatch { watch: 1 },
-        Item::Deliver { log: [5; 16], number: 1, target, expires: 77, body },
+        Item::Deliver { log: [5; 16], number: 1, before: 0, target, expires: 77, body },
         Item::Begin { total: 4 },
         Item::Part { bytes: body },
     ];

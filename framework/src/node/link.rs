@@ -56,15 +56,20 @@ pub(crate) enum Unseal {
 }
 
 impl Unseal {
-    fn send(&mut self, batch: Sealed) {
+    /// Hands a batch on. `Err`: it does not open, and nothing behind it may be looked at. What actors do with theirs, the postbox
+    /// notices at the next one.
+    fn send(&mut self, batch: Sealed) -> Result<(), String> {
         match self {
             Self::Here(through, outlet) => {
-                if let Some(opened) = through(batch) {
-                    outlet.send(opened);
+                let custody = batch.custody().clone();
+                match through(batch) {
+                    Some(opened) => outlet.send(opened),
+                    None => return Err(custody.failure().unwrap_or_else(|| "it was thrown away on its way".into())),
                 }
             }
             Self::Actors(inlet) => inlet.send(batch),
         }
+        Ok(())
     }
 }
 
@@ -90,8 +95,8 @@ impl BatchInlet {
         batches.next += 1;
         let custody = Custody::incoming(&batches.transfer, frame.header.index, false, None);
         custody.hold_slot(slot);
-        batches.unseal.send(Sealed::from_parts(custody, frame.into_bytes()));
-        Ok(())
+        let sent = batches.unseal.send(Sealed::from_parts(custody, frame.into_bytes()));
+        sent.map_err(|why| format!("a batch of messages is damaged: {why}"))
     }
 }
 

@@ -323,6 +323,8 @@ struct State {
     again: Option<Bytes>,
     stage: Option<Arc<str>>,
     over: bool,
+    /// Why it failed.
+    failure: Option<String>,
 }
 
 impl Custody {
@@ -404,13 +406,18 @@ impl Custody {
         if std::mem::replace(&mut state.over, true) {
             return;
         }
-        let stage = state.stage.clone();
-        *state = State { over: true, ..State::default() };
+        let (stage, message) = (state.stage.clone(), message.into());
+        *state = State { over: true, failure: Some(message.clone()), ..State::default() };
         drop(state);
         let KeyScope { attempt, .. } = self.0.transfer.scope;
         let Held { ref transfer, index, trailer, lane, .. } = *self.0;
-        let fault = Fault { stream: transfer.stream, attempt, index, trailer, stage, lane, kind, message: message.into() };
+        let fault = Fault { stream: transfer.stream, attempt, index, trailer, stage, lane, kind, message };
         transfer.signal(Signal::Fault(fault));
+    }
+
+    /// Why the chunk [can't go on](Self::fail), for whoever must know at once.
+    pub(crate) fn failure(&self) -> Option<String> {
+        self.state().failure.clone()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

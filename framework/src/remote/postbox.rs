@@ -1,7 +1,8 @@
 //! The actor that takes what comes in a link's batches to where it belongs. One for each link that is up.
 //!
 //! It runs where the link does, so that a message for an actor there crosses no thread. Invariant: nothing in a batch makes it panic,
-//! and a batch that breaks the protocol ends the link.
+//! and a batch that breaks the protocol, or does not follow the one before it, ends the link: nothing
+//! behind a batch that was lost is looked at, whoever lost it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -48,6 +49,8 @@ pub(crate) struct Postbox {
     letters: Option<Arc<Letters>>,
     /// Ends the link.
     pub(crate) end: Box<dyn Fn(String)>,
+    /// The batch that comes next.
+    next: u64,
     targets: Vec<Inbound>,
     /// What tells that are not confirmed yet cost.
     outstanding: Arc<AtomicU64>,
@@ -84,6 +87,7 @@ impl Postbox {
             admission,
             letters,
             end: Box::new(end),
+            next: 0,
             targets: Vec::new(),
             outstanding: Arc::default(),
             marked: false,
@@ -201,7 +205,9 @@ impl Postbox {
                 self.exchange.on_status(watch, up, code);
                 Ok(())
             }
-            Item::Deliver { log, number, target, expires, body } => self.letter((log, number, expires), target, body, trace),
+            Item::Deliver { log, number, before, target, expires, body } => {
+                self.letter((log, number, before, expires), target, body, trace)
+            }
             Item::Taken { log, number, code, text } => match &self.letters {
                 Some(letters) => letters.said(self.peer, self.epoch, (log, number), (code, text)),
                 None => Err("a word about letters, which this node never sent".into()),
@@ -212,14 +218,14 @@ impl Postbox {
 
     fn letter(
         &self,
-        (log, number, expires): ([u8; 16], u64, u64),
+        (log, number, before, expires): ([u8; 16], u64, u64, u64),
         target: u32,
         body: &[u8],
         trace: Option<TraceContext>,
     ) -> Result<(), String> {
         let Inbound { name, message, version, .. } = self.targets.get(target as usize).ok_or("a target that was never named")?;
         if let Some(letters) = &self.letters {
-            let coming = Coming { log, number, expires, name, message, version: *version, body, trace };
+            let coming = Coming { log, number, before, expires, name, message, version: *version, body, trace };
             return letters.take(self.peer, self.epoch, &coming);
         }
         if self.exchange.is_swamped() {
@@ -449,6 +455,12 @@ impl Handler<Chunk> for Postbox {
     type Result = ();
 
     fn handle(&mut self, chunk: Chunk, ctx: &mut Context<Self>) {
+        let (index, next) = (chunk.custody().index(), self.next);
+        if index != next {
+            (self.end)(format!("a batch of messages was lost: {index} came where {next} belongs; see the log of the stages"));
+            return ctx.stop();
+        }
+        self.next += 1;
         let batch = chunk.content().slice(Prefix::LENGTH.min(chunk.content().len())..);
         if let Err(why) = self.batch(&batch, ctx) {
             (self.end)(format!("the peer broke the protocol: {why}"));

@@ -155,12 +155,14 @@ pub enum Item<'a> {
         /// Why it is down.
         code: u8,
     },
-    /// A message that is delivered once. Their numbers rise in the order they were stored in, for each log, and on each link.
+    /// A message that is delivered once. Their numbers rise in the order they were stored in, for each log, and on each link, with gaps.
     Deliver {
         /// The sender's log.
         log: [u8; 16],
         /// The number in the log.
         number: u64,
+        /// The number of the one before it on this link, 0 for the first: so a gap is told from one that was lost.
+        before: u64,
         /// To whom.
         target: u32,
         /// When it is no longer worth delivering, in seconds since the Unix epoch.
@@ -172,9 +174,9 @@ pub enum Item<'a> {
     Taken {
         /// The sender's log.
         log: [u8; 16],
-        /// The number in the log. Codes 0 and 1 hold for all lower numbers that are not refused, too.
+        /// The number in the log. The word is about this one and no other.
         number: u64,
-        /// 0: it is stored. 1: it was handled. Else: this one is refused for good, and this is why.
+        /// 0: it is stored. 1: it was handled. Else: it is refused for good, and this is why.
         code: u8,
         /// In words.
         text: &'a str,
@@ -315,9 +317,10 @@ impl Item<'_> {
                 out.push(up.into());
                 out.push(code);
             }
-            Self::Deliver { log, number, target, expires, body } => {
+            Self::Deliver { log, number, before, target, expires, body } => {
                 out.extend_from_slice(&log);
                 put(out, number);
+                put(out, before);
                 put(out, target.into());
                 put(out, expires);
                 put_bytes(out, body);
@@ -434,6 +437,7 @@ impl<'a> Items<'a> {
             16 => Item::Deliver {
                 log: self.array()?,
                 number: self.number()?,
+                before: self.number()?,
                 target: self.number32("target")?,
                 expires: self.number()?,
                 body: self.bytes()?,

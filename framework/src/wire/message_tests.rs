@@ -24,7 +24,7 @@ fn all<'a>(name: &'a str, body: &'a [u8], number: u64) -> Vec<Item<'a>> {
         Item::Watch { watch: number, name },
         Item::Unwatch { watch: number },
         Item::Status { watch: number, up: false, code: 2 },
-        Item::Deliver { log: [5; 16], number, target, expires: 77, body },
+        Item::Deliver { log: [5; 16], number, before: number / 2, target, expires: 77, body },
         Item::Taken { log: [5; 16], number, code: 0, text: "" },
         Item::Begin { total: target },
         Item::Part { bytes: body },

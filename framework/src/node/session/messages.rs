@@ -69,15 +69,15 @@ enum Seal {
 }
 
 impl Seal {
-    fn send(&mut self, batch: Chunk) {
+    /// `false`: the batch is lost, its custody says so, and the peer would take none behind it.
+    fn send(&mut self, batch: Chunk) -> bool {
         match self {
-            Self::Here(through, queue) => {
-                if let Some(sealed) = through(batch) {
-                    // As with the poster.
-                    let _ = queue.try_send(Outbound::Batch(sealed));
-                }
+            // As with the poster.
+            Self::Here(through, queue) => through(batch).is_some_and(|sealed| queue.try_send(Outbound::Batch(sealed)).is_ok()),
+            Self::Actors(inlet) => {
+                inlet.send(batch);
+                true
             }
-            Self::Actors(inlet) => inlet.send(batch),
         }
     }
 }
@@ -214,7 +214,9 @@ async fn pump(exchange: Arc<Exchange>, epoch: u64, transfer: Arc<Transfer>, mut 
         let custody = Custody::outgoing(&transfer, index, content.len() as u64, None);
         custody.hold_slot(slot);
         index += 1;
-        seal.send(Chunk::from_parts(custody, content));
+        if !seal.send(Chunk::from_parts(custody, content)) {
+            return;
+        }
     }
 }
 

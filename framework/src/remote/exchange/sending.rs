@@ -122,7 +122,7 @@ impl Exchange {
         &self,
         epoch: u64,
         target: &Arc<Target>,
-        (log, number, expires): ([u8; 16], u64, u64),
+        (log, number, before, expires): ([u8; 16], u64, u64, u64),
         body: &[u8],
         trace: Option<&TraceContext>,
     ) -> bool {
@@ -131,7 +131,7 @@ impl Exchange {
             return false;
         }
         let target = Self::number(&mut state, target, epoch);
-        let item = Item::Deliver { log, number, target, expires, body };
+        let item = Item::Deliver { log, number, before, target, expires, body };
         self.put(&mut state, [Some(Key::Letters), None], &item, trace, body.len());
         true
     }

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::sync::Arc;
 
+use serde::de::DeserializeOwned;
+
 use super::super::error::{RemoteError, RemoteErrorKind};
 use super::super::exchange::{Exchange, cost};
 use super::record::{self, Letter, LogId, MAIL, MAIL_LOGS, REFUSED, Taken};
@@ -42,6 +44,9 @@ struct Link {
     log: Option<LogId>,
     /// The last number that came on it: nothing is said of later ones, which will be asked for.
     seen: u64,
+    /// There was no room for its log: all that comes on it is refused, for room that came in the middle would have later letters taken
+    /// and these passed over, should the words that refuse them be lost.
+    shut: bool,
 }
 
 /// How far a log was taken.
@@ -61,6 +66,8 @@ struct InLog {
 pub(crate) struct Coming<'a> {
     pub(crate) log: LogId,
     pub(crate) number: u64,
+    /// The one before it on this link.
+    pub(crate) before: u64,
     pub(crate) expires: u64,
     pub(crate) name: &'a str,
     pub(crate) message: &'a str,
@@ -71,7 +78,7 @@ pub(crate) struct Coming<'a> {
 
 impl Incoming {
     pub(super) fn up(&mut self, epoch: u64, exchange: &Arc<Exchange>) {
-        self.link = Some(Link { epoch, exchange: Arc::clone(exchange), log: None, seen: 0 });
+        self.link = Some(Link { epoch, exchange: Arc::clone(exchange), log: None, seen: 0, shut: false });
     }
 
     pub(super) fn down(&mut self) {
@@ -148,12 +155,15 @@ impl InLog {
 impl Letters {
     /// A letter has come. `Err`: the peer broke the protocol.
     pub(in crate::remote) fn take(self: &Arc<Self>, peer: PeerId, epoch: u64, coming: &Coming<'_>) -> Result<(), String> {
-        let &Coming { log, number, .. } = coming;
+        let &Coming { log, number, before, .. } = coming;
         let mut state = self.state();
         let Some(incoming) = state.incoming.get_mut(&peer) else { return Ok(()) };
         let Some(link) = incoming.link.as_mut().filter(|link| link.epoch == epoch) else { return Ok(()) };
         if number <= link.seen || *link.log.get_or_insert(log) != log || coming.body.len() > LETTER_LIMIT {
             return Err(format!("letter {number} is out of turn, of a second log, or too long"));
+        }
+        if before != link.seen {
+            return Err(format!("letter {number} follows letter {before}, and the last one that came was {}: one was lost", link.seen));
         }
         if link.exchange.is_swamped() {
             return Err("it sends letters and takes no answers".into());
@@ -166,11 +176,14 @@ impl Letters {
         if incoming.coming >= WINDOW {
             return Err("more letters than it has credit for".into());
         }
+        let is_shut = link.shut;
         let mut changes = Vec::new();
-        let Some(known) = incoming.begin(peer, log, &mut changes) else {
+        let begun = if is_shut { None } else { incoming.begin(peer, log, &mut changes) };
+        let Some(known) = begun else {
             let text = format!("letters of {LOGS} earlier spools of this node still wait there: try again when they were handled");
-            let (code, link) = (RemoteErrorKind::Full.code(), incoming.link.as_ref());
-            if let Some(link) = link {
+            let code = RemoteErrorKind::Full.code();
+            if let Some(link) = incoming.link.as_mut() {
+                link.shut = true;
                 link.exchange.say(epoch, &Item::Taken { log, number, code, text: &text }, text.len());
             }
             return Ok(());
@@ -276,21 +289,53 @@ pub(super) fn load(spool: &dyn Store) -> io::Result<HashMap<PeerId, Incoming>> {
             all.entry(peer).or_default().logs.insert(log, InLog::new(taken));
         }
     }
-    for (key, value) in spool.load(MAIL)? {
-        if let Some((whose, letter)) = record::read(MAIL, &key, &value, record::read_key(&key))
-            && let Some(log) = known(&mut all, whose)
-        {
-            log.hold(whose.2, letter);
-        }
-    }
+    let mut unreadable = Vec::new();
     for (key, value) in spool.load(REFUSED)? {
-        if let Some((whose, why)) = record::read(REFUSED, &key, &value, record::read_key(&key))
-            && let Some(log) = known(&mut all, whose)
-        {
-            log.refused.insert(whose.2, why);
+        if let Some((log, number, why)) = read(REFUSED, key, &value, &mut all, &mut unreadable) {
+            log.refused.insert(number, why);
         }
     }
+    for (key, value) in spool.load(MAIL)? {
+        if let Some((log, number, letter)) = read(MAIL, key, &value, &mut all, &mut unreadable) {
+            log.hold(number, letter);
+        }
+    }
+    refuse_unreadable(spool, &mut all, unreadable)?;
     Ok(all)
+}
+
+type Record = (Vec<u8>, (PeerId, LogId, u64));
+
+/// What a record is about, and says; one that can't be read any more is noted.
+fn read<'a, T: DeserializeOwned>(
+    table: &'static str,
+    key: Vec<u8>,
+    value: &[u8],
+    all: &'a mut HashMap<PeerId, Incoming>,
+    unreadable: &mut Vec<Record>,
+) -> Option<(&'a mut InLog, u64, T)> {
+    let whose = record::read_key(&key);
+    match record::read(table, &key, value, whose) {
+        Some((whose, value)) => known(all, whose).map(|log| (log, whose.2, value)),
+        None => {
+            unreadable.extend(whose.map(|whose| (key, whose)));
+            None
+        }
+    }
+}
+
+/// Refuses what rotted here: what is neither held nor refused is said to be handled.
+fn refuse_unreadable(spool: &dyn Store, all: &mut HashMap<PeerId, Incoming>, unreadable: Vec<Record>) -> io::Result<()> {
+    let text = "its record in that node's spool can't be read any more: it is not handed over; whether it was is not known";
+    let why = RemoteError::new(RemoteErrorKind::Storage, text);
+    let mut changes = Vec::new();
+    for (key, whose) in unreadable {
+        if let Some(log) = known(all, whose) {
+            log.refused.entry(whose.2).or_insert_with(|| why.clone());
+            changes.push(record::put(REFUSED, key, &why));
+        }
+    }
+    if changes.is_empty() { Ok(()) } else { spool.write(changes) }
 }
 
 fn known(all: &mut HashMap<PeerId, Incoming>, (peer, log, number): (PeerId, LogId, u64)) -> Option<&mut InLog> {

@@ -1,21 +1,29 @@
 //! What a peer may say of letters, and may not; without a link between.
 
+use std::cell::Cell;
+
 use super::super::error::RemoteErrorKind;
 use super::receiving::{HELD, LOGS as LOGS_MOST};
 use super::record::{LogId, MAIL, MAIL_LOGS, REFUSED};
 use super::sending::{LEFT_OUT, Posting};
 use super::*;
-use crate::node::{MemoryStore, now};
+use crate::node::{Change, MemoryStore, now};
 use crate::wire::message::{Item, Items};
 
 const PEER: PeerId = PeerId::from_bytes([1; 32]);
 const LOG: LogId = [5; 16];
+const LOG_OF_MORE: LogId = [99; 16];
+
+/// Numbers of letters, and what is said of them.
+type Words = Vec<(u64, u8)>;
 
 struct World {
     letters: Arc<Letters>,
     exchange: Arc<Exchange>,
     spool: Arc<MemoryStore>,
     epoch: u64,
+    /// The last letter that was taken on this link.
+    last: Cell<u64>,
 }
 
 impl World {
@@ -27,7 +35,7 @@ impl World {
         let store: Arc<dyn Store> = Arc::clone(&spool) as _;
         let letters = Letters::load(store, Directory::default(), |_, name| name != "secret", limits, move |_| Arc::clone(&known)).unwrap();
         letters.start();
-        let mut world = Self { letters, exchange, spool, epoch: 0 };
+        let mut world = Self { letters, exchange, spool, epoch: 0, last: Cell::new(0) };
         world.link();
         world
     }
@@ -39,11 +47,19 @@ impl World {
         self.epoch += 1;
         self.exchange.up(self.epoch);
         self.letters.up(PEER, self.epoch, &self.exchange);
+        self.last.set(0);
     }
 
+    /// The next letter that an honest peer sends.
     fn take(&self, log: LogId, number: u64, name: &str, body: &[u8]) -> Result<(), String> {
-        let coming = Coming { log, number, expires: now() + 60, name, message: "test.Note", version: 1, body, trace: None };
-        self.letters.take(PEER, self.epoch, &coming)
+        self.take_behind(self.last.get(), log, number, name, body)
+    }
+
+    fn take_behind(&self, before: u64, log: LogId, number: u64, name: &str, body: &[u8]) -> Result<(), String> {
+        let coming = Coming { log, number, before, expires: now() + 60, name, message: "test.Note", version: 1, body, trace: None };
+        self.letters.take(PEER, self.epoch, &coming)?;
+        self.last.set(number);
+        Ok(())
     }
 
     /// All that is waiting to be written is written.
@@ -52,21 +68,27 @@ impl World {
     }
 
     /// What is said of letters: number and code; and the numbers of letters that are sent.
-    fn said(&self) -> (Vec<(u64, u8)>, Vec<u64>) {
+    fn said(&self) -> (Words, Vec<u64>) {
+        let (taken, sent) = self.said_in_order();
+        (taken, sent.into_iter().map(|(_, number)| number).collect())
+    }
+
+    /// [`said`](Self::said), with the letter that each says was sent before it.
+    fn said_in_order(&self) -> (Words, Vec<(u64, u64)>) {
         let (mut taken, mut sent, mut parts, mut total) = (Vec::new(), Vec::new(), Vec::new(), 0);
         while let Some(batch) = self.exchange.take_batch(self.epoch, <[u8]>::to_vec) {
             let mut items = Items::new(&batch);
             while let Some((item, _)) = items.next_item().unwrap() {
                 match item {
                     Item::Taken { number, code, .. } => taken.push((number, code)),
-                    Item::Deliver { number, .. } => sent.push(number),
+                    Item::Deliver { before, number, .. } => sent.push((before, number)),
                     Item::Begin { total: claimed } => total = claimed as usize,
                     Item::Part { bytes } => {
                         parts.extend_from_slice(bytes);
                         if parts.len() == total {
                             let whole = std::mem::take(&mut parts);
-                            let Some((Item::Deliver { number, .. }, _)) = Items::new(&whole).next_item().unwrap() else { panic!() };
-                            sent.push(number);
+                            let Some((Item::Deliver { before, number, .. }, _)) = Items::new(&whole).next_item().unwrap() else { panic!() };
+                            sent.push((before, number));
                         }
                     }
                     _ => {}
@@ -100,6 +122,92 @@ async fn letters_out_of_turn_of_two_logs_or_too_long_break_the_protocol() {
 }
 
 #[actix::test]
+async fn a_hole_is_told_from_a_gap_and_nothing_behind_it_is_taken() {
+    let spool = Arc::default();
+    let mut world = World::new(&spool);
+    world.take(LOG, 1, "nobody", b"one").unwrap();
+    world.take(LOG, 40, "nobody", b"forty").unwrap();
+    let error = world.take_behind(41, LOG, 42, "nobody", b"").unwrap_err();
+    assert!(error.contains("follows letter 41") && error.contains("was 40"), "{error}");
+    world.settle().await;
+    assert_eq!(world.said().0, [(1, 0), (40, 0)]);
+    // The first one of a link, too: what the sender gave up before it need not be there.
+    world.link();
+    world.take_behind(41, LOG, 42, "nobody", b"").unwrap_err();
+    for world in [world, World::new(&spool)] {
+        world.take(LOG, 41, "nobody", b"forty-one").unwrap();
+        world.take(LOG, 42, "nobody", b"").unwrap();
+        world.settle().await;
+        assert_eq!((world.said().0, world.count(MAIL)), (vec![(41, 0), (42, 0)], 4));
+    }
+}
+
+#[actix::test]
+async fn a_word_is_about_one_letter_and_no_refusal_becomes_another_word() {
+    let mut world = World::new(&Arc::default());
+    let mut posted = Vec::new();
+    for _ in 0..3 {
+        posted.push(world.post(10).unwrap().await.unwrap().unwrap());
+    }
+    let log = posted[0].id().log;
+    // The word that refuses the first was lost.
+    world.letters.said(PEER, world.epoch, (log, 2), (1, "")).unwrap();
+    world.letters.said(PEER, world.epoch, (log, 3), (0, "")).unwrap();
+    posted[1].processed().await.unwrap();
+    posted[2].delivered().await.unwrap();
+    assert_eq!(posted[0].state(), LetterState::Stored);
+    world.said();
+    world.link();
+    assert_eq!(world.said().1, [1, 3], "it is asked for again");
+    world.letters.said(PEER, world.epoch, (log, 1), (RemoteErrorKind::Forbidden.code(), "no")).unwrap();
+    assert_eq!(posted[0].processed().await.unwrap_err().kind, RemoteErrorKind::Forbidden);
+}
+
+#[actix::test]
+async fn room_that_comes_in_the_middle_of_a_link_makes_no_refusal_pass_for_handled() {
+    let mut world = World::new(&Arc::default());
+    for log in 1..=LOGS_MOST as u8 {
+        world.link();
+        world.take([log; 16], 1, "nobody", b"").unwrap();
+        world.settle().await;
+    }
+    world.link();
+    world.said();
+    world.take(LOG_OF_MORE, 1, "nobody", b"").unwrap();
+    world.letters.over(PEER, [1; 16], 1, None);
+    world.settle().await;
+    world.take(LOG_OF_MORE, 2, "nobody", b"").unwrap();
+    let full = RemoteErrorKind::Full.code();
+    assert_eq!(world.said().0, [(1, full), (2, full)]);
+    // Neither word arrived: both are asked for again, and now there is room.
+    world.link();
+    world.take(LOG_OF_MORE, 1, "nobody", b"").unwrap();
+    world.take(LOG_OF_MORE, 2, "nobody", b"").unwrap();
+    world.settle().await;
+    assert_eq!(world.said().0, [(1, 0), (2, 0)]);
+}
+
+#[actix::test]
+async fn what_rotted_in_the_spool_is_refused_and_not_said_to_be_handled() {
+    let spool = Arc::<MemoryStore>::default();
+    let world = World::new(&spool);
+    world.take(LOG, 1, "nobody", b"one").unwrap();
+    world.take(LOG, 2, "secret", b"two").unwrap();
+    world.take(LOG, 3, "nobody", b"three").unwrap();
+    world.settle().await;
+    let rot = |table: &'static str, number| Change::Put { table, key: record::key(PEER, LOG, number), value: vec![0xff; 3] };
+    spool.write(vec![rot(MAIL, 1), rot(REFUSED, 2)]).unwrap();
+    let storage = RemoteErrorKind::Storage.code();
+    for _ in 0..2 {
+        let world = World::new(&spool);
+        (1..=3).for_each(|number| world.take(LOG, number, "nobody", b"").unwrap());
+        assert_eq!(world.said().0, [(1, storage), (2, storage), (3, 0)]);
+        // Somebody sets the records aside.
+        spool.write(vec![Change::Remove { table: MAIL, key: record::key(PEER, LOG, 1) }]).unwrap();
+    }
+}
+
+#[actix::test]
 async fn what_is_not_stored_yet_is_bounded_by_the_window() {
     let world = World::new(&Arc::default());
     for number in 1..=WINDOW {
@@ -128,8 +236,8 @@ async fn a_letter_is_taken_once_and_of_each_sender_by_itself() {
     // Who knows another's log has nothing of it.
     let other = PeerId::from_bytes([2; 32]);
     world.letters.up(other, 1, &world.exchange);
-    let coming =
-        Coming { log: LOG, number: 1, expires: now() + 60, name: "nobody", message: "test.Note", version: 1, body: b"", trace: None };
+    let (name, message) = ("nobody", "test.Note");
+    let coming = Coming { log: LOG, number: 1, before: 0, expires: now() + 60, name, message, version: 1, body: b"", trace: None };
     world.letters.take(other, 1, &coming).unwrap();
     world.settle().await;
     assert_eq!((world.count(MAIL), world.count(MAIL_LOGS)), (2, 2));
@@ -163,7 +271,7 @@ async fn what_waits_for_actors_is_bounded_and_so_are_refusals_and_logs() {
     }
     world.said();
     world.link();
-    world.take([99; 16], 1, "nobody", b"").unwrap();
+    world.take(LOG_OF_MORE, 1, "nobody", b"").unwrap();
     world.settle().await;
     assert_eq!(world.said().0, [(1, RemoteErrorKind::Full.code())], "all logs have letters that wait");
     assert_eq!(world.count(MAIL_LOGS), LOGS_MOST);
@@ -231,6 +339,8 @@ async fn more_letters_than_may_be_under_way_are_refused_until_some_are_over() {
     assert_eq!(world.post(10).unwrap_err(), RemoteErrorKind::Full, "what is not handled is under way");
     world.letters.said(PEER, world.epoch, (id.log, 2), (1, "")).unwrap();
     posted[1].processed().await.unwrap();
+    assert_eq!(posted[0].state(), LetterState::Stored, "nothing was said of the first one");
+    world.letters.said(PEER, world.epoch, (id.log, 1), (1, "")).unwrap();
     posted[0].processed().await.unwrap();
     drop(world.post(LETTER_LIMIT).unwrap().await.unwrap().unwrap());
     assert_eq!(world.post(LETTER_LIMIT).unwrap_err(), RemoteErrorKind::Full, "bytes count, too");
@@ -252,10 +362,10 @@ async fn a_letter_waits_for_its_window_and_all_that_is_not_over_is_said_again_in
     world.letters.said(PEER, world.epoch, (log, 1), (0, "")).unwrap();
     assert!(world.said().1.is_empty(), "it is under way until it is over");
     world.letters.said(PEER, world.epoch, (log, 1), (1, "")).unwrap();
-    assert_eq!(world.said().1, [2, 3]);
+    assert_eq!(world.said_in_order().1, [(1, 2), (2, 3)]);
     world.settle().await;
     world.link();
-    assert_eq!(world.said().1, [2, 3]);
+    assert_eq!(world.said_in_order().1, [(0, 2), (2, 3)], "each names the one before it on its link");
     world.letters.said(PEER, world.epoch, (log, 2), (RemoteErrorKind::Died.code(), "it died")).unwrap();
     world.settle().await;
     world.link();

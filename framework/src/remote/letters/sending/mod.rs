@@ -39,8 +39,6 @@ pub(super) struct Outgoing {
     sent: u64,
     /// What open ones cost that were said on this link.
     in_flight: u64,
-    /// The receiver has all up to this one.
-    delivered: u64,
     /// No open one expires earlier.
     soonest: u64,
 }
@@ -72,7 +70,6 @@ impl Outgoing {
             link: None,
             sent: 0,
             in_flight: 0,
-            delivered: 0,
             soonest: u64::MAX,
         }
     }
@@ -116,7 +113,7 @@ impl Outgoing {
             if !open.durable || number - first >= WINDOW || is_too_much {
                 return;
             }
-            let (said, body) = ((self.log.id, number, open.letter.expires), &open.letter.body);
+            let (said, body) = ((self.log.id, number, self.sent, open.letter.expires), &open.letter.body);
             if !self.exchange.say_letter(epoch, &open.target, said, body, open.letter.trace().as_ref()) {
                 return;
             }
@@ -207,7 +204,7 @@ impl Letters {
         Ok(delivery)
     }
 
-    /// The peer says what has become of letters. `Err`: it broke the protocol.
+    /// The peer says what has become of a letter. It is said of each by itself: where a word is lost, others say nothing of it. `Err`: it broke the protocol.
     pub(in crate::remote) fn said(
         &self,
         peer: PeerId,
@@ -225,17 +222,11 @@ impl Letters {
         }
         match code {
             0 => {
-                if number > out.delivered {
-                    for (_, open) in out.open.range(out.delivered + 1..=number) {
-                        open.state.send_replace(LetterState::Delivered);
-                    }
-                    out.delivered = number;
+                if let Some(open) = out.open.get(&number) {
+                    open.state.send_replace(LetterState::Delivered);
                 }
             }
-            1 => {
-                let handled: Vec<u64> = out.open.range(..=number).map(|(&number, _)| number).collect();
-                self.finish(peer, out, handled, None);
-            }
+            1 => self.finish(peer, out, vec![number], None),
             _ => {
                 let mut why = RemoteError::told(code, text);
                 why.message = format!("{} refused it: {}", out.exchange.peer_name(), why.message);

@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use actix::Message;
 use futures_util::Stream;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::calls::stream_item;
@@ -46,7 +47,7 @@ impl Served {
     }
 
     /// Answers when there is a reply; says that the actor died, when there will be none. Ends when the caller gives up.
-    pub(super) fn answer_later<R: Serialize + 'static>(self, reply: oneshot::Receiver<R>) {
+    pub(super) fn answer_later<R: Serialize + DeserializeOwned + 'static>(self, reply: oneshot::Receiver<R>) {
         let (exchange, epoch, call) = (Arc::clone(&self.exchange), self.epoch, self.call);
         let task = actix::spawn(async move {
             if let Ok(reply) = reply.await {
@@ -56,7 +57,7 @@ impl Served {
         exchange.handled_by(epoch, call, task.abort_handle());
     }
 
-    pub(super) fn answer<R: Serialize>(mut self, reply: &R) {
+    pub(super) fn answer<R: Serialize + DeserializeOwned>(mut self, reply: &R) {
         match written(reply, |body| self.exchange.answer(self.epoch, self.call, Ok(body))) {
             Ok(()) => {}
             Err(error) => {
@@ -132,7 +133,7 @@ pub struct Reply<R> {
     of: PhantomData<fn(R)>,
 }
 
-impl<R: Serialize> Reply<R> {
+impl<R: Serialize + DeserializeOwned> Reply<R> {
     pub(super) fn to(served: Served) -> Self {
         Self { served: Some(served), told: None, of: PhantomData }
     }
@@ -223,7 +224,7 @@ pub struct Replies<R> {
     of: PhantomData<fn(R)>,
 }
 
-impl<R: Serialize> Replies<R> {
+impl<R: Serialize + DeserializeOwned> Replies<R> {
     pub(super) fn new(served: Served, room: Option<Arc<Notify>>) -> Self {
         Self { served: Some(served), room, of: PhantomData }
     }

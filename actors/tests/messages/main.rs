@@ -16,4 +16,5 @@ mod spans;
 mod streams;
 mod tells;
 mod traces;
+mod travel;
 mod watches;

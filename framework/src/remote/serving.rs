@@ -17,7 +17,7 @@ use super::error::{RemoteError, RemoteErrorKind};
 use super::exchange::{Answer, Exchange, cost};
 use super::handle::written;
 use super::message::RemoteMessage;
-use crate::wire::codec::decode_message;
+use crate::wire::codec::{CodecError, decode_message};
 use crate::wire::{PeerId, TraceContext};
 
 /// One call that came from a peer, until it is answered. Dropped without an answer, it says that the actor died with it.
@@ -205,7 +205,7 @@ impl<M: RemoteMessage> Stream for Requests<M> {
         let next = next.and_then(|body| {
             // Its place is free before it is handled: the window, not the handler, is what bounds those that wait.
             this.exchange.credit_requests(this.epoch, this.call, cost(body.len()));
-            decode_message(&body).map_err(|error| undecodable(M::NAME, &error))
+            decode_message(&body).map_err(|error| undecodable::<M>(&error))
         });
         if next.is_err() {
             this.coming = None;
@@ -270,8 +270,16 @@ impl<R: Serialize + DeserializeOwned> Replies<R> {
     }
 }
 
-pub(super) fn undecodable(message: &str, error: &dyn fmt::Display) -> RemoteError {
-    let text = format!("a {message} can't be read ({error}): do both programs have the same version of it?");
+/// What is said of a message that can't be read: which type, where in it, and why.
+pub(super) fn undecodable<M: RemoteMessage>(error: &CodecError) -> RemoteError {
+    let (message, named) = (M::NAME, std::any::type_name::<M>());
+    let text = match error {
+        // Whoever wrote it has found that its own type reads it: here is another one.
+        CodecError::Truncated { .. } | CodecError::Trailing { .. } | CodecError::Malformed { .. } => {
+            format!("a {message} can't be read as `{named}` ({error}): do both programs have the same version of it?")
+        }
+        _ => format!("a {message} can't be read as `{named}`: {error}"),
+    };
     RemoteError::new(RemoteErrorKind::Undecodable, text)
 }
 

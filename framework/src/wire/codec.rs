@@ -85,7 +85,13 @@ pub enum CodecError {
         /// What is wrong with them.
         reason: String,
     },
-    /// The value itself breaks a limit of its type, so it was not written.
+    /// A type that asks the bytes what they are, which they do not say.
+    #[error("{reason}")]
+    Undescribed {
+        /// What it asks for, where, and what to do.
+        reason: String,
+    },
+    /// The value breaks a limit of its type, or would be read as another one, so it was not written.
     #[error("a message could not be written: {reason}")]
     Unwritable {
         /// What is wrong with the value.

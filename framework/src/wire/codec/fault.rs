@@ -54,6 +54,7 @@ impl Fault {
             What::TooLarge => CodecError::TooLarge { limit },
             What::TooDeep => CodecError::TooDeep { limit: DEPTH_LIMIT },
             What::TooMany => CodecError::TooMany { limit: FREE_ELEMENTS },
+            What::Undescribed => CodecError::Undescribed { reason: self.to_string() },
             _ => CodecError::Malformed { given, reason: self.to_string() },
         }
     }

@@ -241,5 +241,8 @@ fn a_claim_makes_no_room() {
     let claims = varint(100_000).repeat(100);
     assert!(decode_message::<Lists>(&claims).is_err());
     assert!(matches!(decode_message::<String>(&varint(1 << 40)), Err(CodecError::Truncated { .. })));
-    assert!(matches!(decode_message::<serde_bytes::ByteBuf>(&varint(u64::MAX)), Err(CodecError::Truncated { .. } | CodecError::Malformed { .. })));
+    assert!(matches!(
+        decode_message::<serde_bytes::ByteBuf>(&varint(u64::MAX)),
+        Err(CodecError::Truncated { .. } | CodecError::Malformed { .. })
+    ));
 }

@@ -8,9 +8,7 @@ use bincode::de::read::{BorrowReader, Reader};
 use bincode::de::{BorrowDecode, Decode, Decoder, DecoderImpl};
 use bincode::error::DecodeError;
 use serde::de::value::U32Deserializer;
-use serde::de::{
-    DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess, VariantAccess, Visitor,
-};
+use serde::de::{DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess, VariantAccess, Visitor};
 
 use super::fault::{Fault, What};
 use super::write::place;
@@ -351,7 +349,6 @@ impl<'de, C: Config, W: Watch> Parts<'_, 'de, C, W> {
     fn part<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, Fault> {
         seed.deserialize(Reading { page: self.page, depth: self.depth })
     }
-
 }
 
 impl<'de, C: Config, W: Watch> SeqAccess<'de> for Parts<'_, 'de, C, W> {

@@ -227,7 +227,10 @@ impl read::Watch for Comparer<'_> {
         if let Some(place) = variants.iter().position(|variant| *variant == name)
             && place < index as usize
         {
-            return Err(self.differ(&format!("the variant `{}` (`#[serde(skip)]` on a variant before it?)", variants[index as usize % variants.len()])));
+            return Err(self.differ(&format!(
+                "the variant `{}` (`#[serde(skip)]` on a variant before it?)",
+                variants[index as usize % variants.len()]
+            )));
         }
         self.next += 1;
         Ok(())

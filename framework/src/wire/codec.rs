@@ -102,8 +102,9 @@ pub enum CodecError {
 /// The bytes of `value`.
 pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, CodecError> {
     let mut bytes = Vec::new();
-    let (outcome, _) = write::write(value, &mut bytes, CONTROL_LIMIT, CONFIGURATION, Unwatched);
-    outcome.map(|()| bytes).map_err(|fault| fault.writing(CONTROL_LIMIT))
+    write::write(value, &mut bytes, CONTROL_LIMIT, CONFIGURATION, &mut Unwatched)
+        .map(|()| bytes)
+        .map_err(|fault| fault.writing(CONTROL_LIMIT))
 }
 
 /// The value of `bytes`, all of them.
@@ -125,12 +126,12 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
 /// What its type would read as another value is not written; see the [list of what travels](crate::remote::RemoteMessage#what-travels).
 #[inline(always)]
 pub fn encode_message<T: Serialize + DeserializeOwned>(value: &T, out: &mut Vec<u8>) -> Result<(), CodecError> {
-    let (outcome, sites) = write::write(value, out, MESSAGE_LIMIT, bincode::config::standard(), Sites::of::<T>());
-    let outcome = match outcome {
-        Ok(()) if sites.is_new() => rehearsal::rehearse(value, MESSAGE_LIMIT),
+    let mut sites = Sites::of::<T>();
+    match write::write(value, out, MESSAGE_LIMIT, bincode::config::standard(), &mut sites) {
+        Ok(()) if sites.is_new() => rehearsal::rehearse(value, MESSAGE_LIMIT, sites),
         outcome => outcome,
-    };
-    outcome.map_err(|fault| fault.writing(MESSAGE_LIMIT))
+    }
+    .map_err(|fault| fault.writing(MESSAGE_LIMIT))
 }
 
 /// Reads a user's message.

@@ -159,7 +159,7 @@ impl<'p, 'de, C: Config, W: Watch> Reading<'p, 'de, C, W> {
 
     #[inline(always)]
     fn count(&mut self, elements: usize) -> Result<(), Fault> {
-        self.page.elements = self.page.elements.checked_sub(elements).ok_or(What::TooMany)?;
+        self.page.elements = self.page.elements.checked_sub(elements).ok_or_else(|| What::TooMany)?;
         Ok(())
     }
 

@@ -31,8 +31,15 @@ fn place_of(key: u64) -> impl Iterator<Item = &'static AtomicU64> {
     (first..first + PROBES).map(|at| &SITES[at % KNOWN])
 }
 
-#[inline(never)]
+#[inline(always)]
 fn is_known(key: u64) -> bool {
+    // Nearly all are where they belong.
+    SITES[(key >> 52) as usize].load(Ordering::Relaxed) == key || is_known_nearby(key)
+}
+
+#[cold]
+#[inline(never)]
+fn is_known_nearby(key: u64) -> bool {
     place_of(key).any(|place| place.load(Ordering::Relaxed) == key)
 }
 
@@ -47,62 +54,66 @@ fn remember(key: u64) {
     }
 }
 
-/// Where in a value something is, as far as that can be told for nothing: by the addresses of names, which do not move.
-#[derive(Clone, Copy)]
-struct Spot {
+/// Sees whether there is anything in a value that has not been compared yet.
+///
+/// Where that is, is told by the addresses of names, which costs nothing. One name may have several: then it is compared for each.
+pub(super) struct Sites {
     root: usize,
     field: usize,
-}
-
-impl Spot {
-    fn of<T>() -> Self {
-        Self { root: type_name::<T>().as_ptr().addr(), field: 0 }
-    }
-
-    #[inline(always)]
-    fn key(&self, name: &'static str, number: usize) -> u64 {
-        let mixed = (self.root as u64).rotate_left(40) ^ (self.field as u64).rotate_left(20) ^ name.as_ptr().addr() as u64;
-        // Never 0, which means free.
-        mixed.wrapping_add((number as u64).wrapping_mul(0xa076_1d64_78bd_642f)).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1
-    }
-}
-
-/// Sees whether there is anything in a value that has not been compared yet.
-pub(super) struct Sites {
-    spot: Spot,
     /// Most come again at once: lists are of one type.
     last: u64,
-    is_new: bool,
+    /// How many there were.
+    count: usize,
+    /// Those that are new, and how many there were before; boxed, since there are seldom any.
+    #[expect(clippy::box_collection, reason = "a word is all that most pay for it")]
+    new: Option<Box<Vec<(usize, u64)>>>,
 }
 
 impl Sites {
     #[inline(always)]
     pub(super) fn of<T>() -> Self {
-        let spot = Spot::of::<T>();
-        let last = spot.key("", 0);
-        Self { spot, last, is_new: !is_known(last) }
+        let mut sites = Self { root: type_name::<T>().as_ptr().addr(), field: 0, last: 0, count: 0, new: None };
+        sites.pass(0, 0);
+        sites
+    }
+
+    #[inline(always)]
+    fn pass(&mut self, name: usize, number: usize) {
+        let mixed = (self.root as u64).rotate_left(40) ^ (self.field as u64).rotate_left(20) ^ name as u64;
+        let mixed = mixed.wrapping_add((number as u64).wrapping_mul(0xa076_1d64_78bd_642f)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        // Never 0, which means free.
+        let key = mixed | 1;
+        if key != self.last {
+            self.last = key;
+            if !is_known(key) {
+                self.found(key);
+            }
+        }
+        self.count += 1;
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn found(&mut self, key: u64) {
+        self.new.get_or_insert_default().push((self.count, key));
     }
 
     #[inline(always)]
     pub(super) fn is_new(&self) -> bool {
-        self.is_new
+        self.new.is_some()
     }
 }
 
 impl write::Watch for Sites {
     #[inline(always)]
     fn field(&mut self, name: &'static str) -> Result<(), Fault> {
-        self.spot.field = name.as_ptr().addr();
+        self.field = name.as_ptr().addr();
         Ok(())
     }
 
     #[inline(always)]
     fn site(&mut self, name: &'static str, number: usize) {
-        let key = self.spot.key(name, number);
-        if key != self.last {
-            self.last = key;
-            self.is_new = self.is_new || !is_known(key);
-        }
+        self.pass(name.as_ptr().addr(), number);
     }
 }
 
@@ -119,9 +130,8 @@ enum Part {
 /// Lists the parts of a value as it is written.
 struct Lister {
     parts: Vec<Part>,
-    /// Sites, and how many parts came before.
-    sites: Vec<(usize, u64)>,
-    spot: Spot,
+    /// How many parts came before each site.
+    sites: Vec<usize>,
 }
 
 impl Lister {
@@ -148,7 +158,6 @@ impl write::Watch for Lister {
     }
 
     fn field(&mut self, name: &'static str) -> Result<(), Fault> {
-        self.spot.field = name.as_ptr().addr();
         self.list(Part::Field(name))
     }
 
@@ -156,8 +165,8 @@ impl write::Watch for Lister {
         self.list(Part::Close)
     }
 
-    fn site(&mut self, name: &'static str, number: usize) {
-        self.sites.push((self.parts.len(), self.spot.key(name, number)));
+    fn site(&mut self, _: &'static str, _: usize) {
+        self.sites.push(self.parts.len());
     }
 }
 
@@ -283,11 +292,12 @@ impl read::Watch for Comparer<'_> {
 /// Compares what a value writes with what its type reads of it.
 #[cold]
 #[inline(never)]
-pub(super) fn rehearse<T: Serialize + DeserializeOwned>(value: &T, limit: usize) -> Result<(), Fault> {
-    let (mut bytes, spot) = (Vec::new(), Spot::of::<T>());
-    let lister = Lister { parts: Vec::new(), sites: vec![(0, spot.key("", 0))], spot };
-    let (outcome, Lister { parts, sites, .. }) = write(value, &mut bytes, limit, bincode::config::standard(), lister);
-    let is_whole = outcome.is_ok();
+pub(super) fn rehearse<T: Serialize + DeserializeOwned>(value: &T, limit: usize, new: Sites) -> Result<(), Fault> {
+    let mut bytes = Vec::new();
+    // The first is the value itself.
+    let mut lister = Lister { parts: Vec::new(), sites: vec![0] };
+    let is_whole = write(value, &mut bytes, limit, bincode::config::standard(), &mut lister).is_ok();
+    let Lister { parts, sites } = lister;
     let read = catch_unwind(AssertUnwindSafe(|| {
         let comparer = Comparer { parts: &parts, next: 0, open: Vec::new(), differs: None };
         let mut page = Page::new(&bytes, bincode::config::standard(), false, comparer);
@@ -307,7 +317,8 @@ pub(super) fn rehearse<T: Serialize + DeserializeOwned>(value: &T, limit: usize)
         // All was compared. A `Deserialize` that panics, because only others read what is sent here, has nothing to compare with.
         Ok((Ok(()), _, None)) | Err(_) => usize::MAX,
     };
-    sites.into_iter().filter(|(at, _)| *at <= compared).for_each(|(_, key)| remember(key));
+    let compared = sites.iter().take_while(|at| **at <= compared).count();
+    new.new.into_iter().flat_map(|new| *new).filter(|(place, _)| *place < compared).for_each(|(_, key)| remember(key));
     Ok(())
 }
 

@@ -62,7 +62,10 @@ impl Writer for Sheet<'_> {
     #[inline(always)]
     fn write(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
         // What has no end is not written to the end.
-        self.left = self.left.checked_sub(bytes.len()).ok_or(EncodeError::UnexpectedEnd)?;
+        if bytes.len() > self.left {
+            return Err(EncodeError::UnexpectedEnd);
+        }
+        self.left -= bytes.len();
         self.bytes.extend_from_slice(bytes);
         Ok(())
     }
@@ -73,29 +76,25 @@ struct Pen<'v, C: Config, W> {
     encoder: EncoderImpl<Sheet<'v>, C>,
     /// How many more elements lists may have, each of which costs the reader time whether or not it has bytes.
     elements: usize,
-    watch: W,
+    watch: &'v mut W,
 }
 
-/// Writes a value behind what is in `bytes`, up to `limit` bytes, and gives the watch back.
+/// Writes a value behind what is in `bytes`, up to `limit` bytes.
 #[inline(always)]
 pub(super) fn write<T: Serialize + ?Sized, W: Watch>(
     value: &T,
     bytes: &mut Vec<u8>,
     limit: usize,
     configuration: impl Config,
-    watch: W,
-) -> (Result<(), Fault>, W) {
+    watch: &mut W,
+) -> Result<(), Fault> {
     let elements = FREE_ELEMENTS + 2 * limit;
     let sheet = Sheet { bytes, left: limit };
     let mut pen = Pen { encoder: EncoderImpl::new(sheet, configuration), elements, watch };
-    let outcome = value.serialize(Writing { pen: &mut pen, depth: 0 });
-    let (counted, sheet) = (elements - pen.elements, pen.encoder.into_writer());
-    let outcome = match outcome {
-        // As many as the reader takes of so many bytes.
-        Ok(()) if counted > FREE_ELEMENTS + 2 * (limit - sheet.left) => Err(What::TooMany.into()),
-        outcome => outcome,
-    };
-    (outcome, pen.watch)
+    value.serialize(Writing { pen: &mut pen, depth: 0 })?;
+    let (counted, left) = (elements - pen.elements, pen.encoder.into_writer().left);
+    // As many as the reader takes of so many bytes.
+    if counted > FREE_ELEMENTS + 2 * (limit - left) { Err(What::TooMany.into()) } else { Ok(()) }
 }
 
 /// One part of a value.
@@ -131,7 +130,7 @@ impl<'p, 'v, C: Config, W: Watch> Writing<'p, 'v, C, W> {
 
     #[inline(always)]
     fn count(&mut self, elements: usize) -> Result<(), Fault> {
-        self.pen.elements = self.pen.elements.checked_sub(elements).ok_or(What::TooMany)?;
+        self.pen.elements = self.pen.elements.checked_sub(elements).ok_or_else(|| What::TooMany)?;
         Ok(())
     }
 
@@ -179,13 +178,19 @@ impl<C: Config, W: Watch> Parts<'_, '_, C, W> {
 
     #[inline(always)]
     fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
-        self.left = self.left.checked_sub(1).ok_or_else(|| self.miscounted())?;
+        if self.left == 0 {
+            return Err(self.miscounted());
+        }
+        self.left -= 1;
         self.part(value)
     }
 
     #[inline(always)]
     fn field<T: Serialize + ?Sized>(&mut self, field: &'static str, value: &T) -> Result<(), Fault> {
-        self.left = self.left.checked_sub(1).ok_or_else(|| self.miscounted())?;
+        if self.left == 0 {
+            return Err(self.miscounted());
+        }
+        self.left -= 1;
         self.pen.watch.field(field)?;
         let name = self.name;
         self.part(value).map_err(|fault| fault.within(|| place(name, field)))

@@ -159,7 +159,8 @@ impl<'p, 'de, C: Config, W: Watch> Reading<'p, 'de, C, W> {
 
     #[inline(always)]
     fn count(&mut self, elements: usize) -> Result<(), Fault> {
-        self.page.elements = self.page.elements.checked_sub(elements).ok_or_else(|| What::TooMany)?;
+        let Some(left) = self.page.elements.checked_sub(elements) else { return Err(What::TooMany.into()) };
+        self.page.elements = left;
         Ok(())
     }
 

@@ -130,7 +130,8 @@ impl<'p, 'v, C: Config, W: Watch> Writing<'p, 'v, C, W> {
 
     #[inline(always)]
     fn count(&mut self, elements: usize) -> Result<(), Fault> {
-        self.pen.elements = self.pen.elements.checked_sub(elements).ok_or_else(|| What::TooMany)?;
+        let Some(left) = self.pen.elements.checked_sub(elements) else { return Err(What::TooMany.into()) };
+        self.pen.elements = left;
         Ok(())
     }
 

@@ -123,9 +123,9 @@ impl Monitor {
 
     fn take(&mut self, about: About, news: News) -> Option<Result<Receipt, Failure>> {
         match news {
-            News::Started { name, total } => self.begin(about, &name, total),
+            News::Started { name, total } => self.begin(about, &units::printable(&name), total),
             News::Interrupted { reason } if self.shown.contains_key(&about.transfer) => {
-                self.output.remark(&format!("the link broke ({reason}); going on when it is back"));
+                self.output.remark(&format!("the link broke ({}); going on when it is back", units::printable(&reason)));
             }
             News::Restarted => self.output.remark("it changed while it was sent: beginning anew"),
             News::Delivered(receipt) => return Some(Ok(receipt)),

@@ -1,9 +1,11 @@
 //! Where words go: events to stdout, remarks, bars and logs to stderr.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use estafette::Node;
+use estafette::wire::is_visible;
 use indicatif::{MultiProgress, ProgressDrawTarget};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
@@ -43,7 +45,8 @@ impl Output {
             _ => "trace",
         };
         let filter = EnvFilter::try_from_env("ESTAFETTE_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-        let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(self.color).with_writer(self.clone());
+        let log = Log { output: self.clone(), is_text: matches!(global.log_format, LogFormat::Text) };
+        let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(self.color).with_writer(log);
         match global.log_format {
             LogFormat::Text => builder.with_target(false).init(),
             LogFormat::Json => builder.json().init(),
@@ -67,14 +70,14 @@ impl Output {
     /// A result for people, on stdout; nothing with `--json`.
     pub(crate) fn result(&self, text: &str) {
         if !self.json {
-            self.bars.suspend(|| print_line(io::stdout().lock(), text));
+            self.bars.suspend(|| print_line(io::stdout().lock(), &shown(text)));
         }
     }
 
     /// A remark for people, on stderr.
     pub(crate) fn remark(&self, text: &str) {
         if !self.quiet && !self.json {
-            self.bars.suspend(|| print_line(io::stderr().lock(), text));
+            self.bars.suspend(|| print_line(io::stderr().lock(), &shown(text)));
         }
     }
 
@@ -86,7 +89,9 @@ impl Output {
         }
         let (red, plain) = if self.color { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
         let hint = if error.hint.is_empty() { String::new() } else { format!("\n  → {}", error.hint) };
-        self.bars.suspend(|| print_line(io::stderr().lock(), &format!("{red}error:{plain} {}{hint}", error.message)));
+        let text = format!("{}{hint}", error.message);
+        let text = shown(&text);
+        self.bars.suspend(|| print_line(io::stderr().lock(), &format!("{red}error:{plain} {text}")));
     }
 
     /// Tells of the error that ends the command.
@@ -109,7 +114,50 @@ fn print_line(mut to: impl Write, text: &str) {
     let _ = writeln!(to, "{text}").and_then(|()| to.flush());
 }
 
-impl<'a> MakeWriter<'a> for Output {
+/// Lines for a person, with nothing in them that a person can't see but the ends of lines. Whoever makes them escapes words of others
+/// itself, so that these begin no lines either; what is forgotten there can't steer the terminal all the same.
+fn shown(lines: &str) -> Cow<'_, str> {
+    let is_shown = |character: char| character == '\n' || is_visible(character);
+    if lines.chars().all(is_shown) {
+        return lines.into();
+    }
+    lines
+        .chars()
+        .fold(String::new(), |mut text, character| {
+            match is_shown(character) {
+                true => text.push(character),
+                false => text.extend(character.escape_default()),
+            }
+            text
+        })
+        .into()
+}
+
+/// Where logs go.
+#[derive(Clone)]
+struct Log {
+    output: Output,
+    /// JSON escapes by itself, and keeps texts as they are.
+    is_text: bool,
+}
+
+impl Log {
+    /// A text of the log, in which only the logger's own colours are no characters.
+    fn shown(&self, text: &str) -> String {
+        let mut lines = String::new();
+        let mut parts = text.split('\u{1b}');
+        lines.extend(parts.next().map(shown));
+        for part in parts {
+            let end = part.strip_prefix('[').and_then(|part| part.find(|c: char| !c.is_ascii_digit() && c != ';'));
+            let is_colour = self.output.color && end.is_some_and(|end| part[1 + end..].starts_with('m'));
+            lines.push_str(if is_colour { "\u{1b}" } else { "\\u{1b}" });
+            lines.push_str(&shown(part));
+        }
+        lines
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
     type Writer = Self;
 
     fn make_writer(&'a self) -> Self {
@@ -117,12 +165,39 @@ impl<'a> MakeWriter<'a> for Output {
     }
 }
 
-impl Write for Output {
+impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.bars.suspend(|| io::stderr().write(bytes))
+        self.output.bars.suspend(|| {
+            // An event comes as a whole.
+            match std::str::from_utf8(bytes) {
+                Ok(text) if self.is_text => io::stderr().write_all(self.shown(text).as_bytes()).map(|()| bytes.len()),
+                _ => io::stderr().write(bytes),
+            }
+        })
     }
 
     fn flush(&mut self) -> io::Result<()> {
         io::stderr().flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_have_nothing_that_steers_a_terminal() {
+        assert_eq!(shown("a line\n  → é"), "a line\n  → é");
+        assert_eq!(shown("a\u{1b}[2J\r\tb\u{202e}c\n"), "a\\u{1b}[2J\\r\\tb\\u{202e}c\n");
+    }
+
+    #[test]
+    fn a_log_has_its_own_colours_only() {
+        let output = Output { json: false, quiet: false, color: true, bars: MultiProgress::with_draw_target(ProgressDrawTarget::hidden()) };
+        let colored = Log { output: output.clone(), is_text: true };
+        let plain = Log { output: Output { color: false, ..output }, is_text: true };
+        let text = "\u{1b}[2mnow\u{1b}[0m \u{1b}[1;33mwhy\u{1b}[0m \u{1b}[2J\u{1b}]0;x\u{7}\u{9b}\u{200b}\n";
+        assert_eq!(colored.shown(text), "\u{1b}[2mnow\u{1b}[0m \u{1b}[1;33mwhy\u{1b}[0m \\u{1b}[2J\\u{1b}]0;x\\u{7}\\u{9b}\\u{200b}\n");
+        assert!(!plain.shown(text).contains('\u{1b}'));
     }
 }

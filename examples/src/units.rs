@@ -77,16 +77,9 @@ pub(crate) fn count(number: u64, singular: &str) -> String {
     if number == 1 { format!("1 {singular}") } else { format!("{number} {singular}s") }
 }
 
-/// A name for a terminal: control characters are escaped.
+/// A foreign text for a terminal: what is no visible character is escaped.
 pub(crate) fn printable(text: &str) -> String {
-    text.chars().fold(String::new(), |mut shown, character| {
-        if character.is_control() {
-            shown.extend(character.escape_default());
-        } else {
-            shown.push(character);
-        }
-        shown
-    })
+    estafette::wire::printable(text).to_string()
 }
 
 /// Reads `4096`, `64K`, `1.5MiB` (binary) or `10MB` (decimal).
@@ -177,6 +170,6 @@ mod tests {
         assert_eq!(seconds(245.0), "4 min 05 s");
         let moments = [1000, 1001, 881, 1000 + 3 * 3600 + 59, 1000 + 6 * 86_400].map(|at| moment(at, 1000));
         assert_eq!(moments, ["now", "in 1 s", "119 s ago", "in 3 h", "in 6 days"]);
-        assert_eq!(printable("a\n\u{1b}b"), "a\\n\\u{1b}b");
+        assert_eq!(printable("a\n\u{1b}b\u{202e}"), "a\\n\\u{1b}b\\u{202e}");
     }
 }

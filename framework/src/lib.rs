@@ -22,8 +22,10 @@
 //!
 //! # Two ways to use it
 //! - **Content**: [`Node::send`] and [`Node::receive`] deliver files, folders, bytes and streams, once.
-//! - **Messages**: [`Node::host`] or [`Node::register`] gives an actor a name, [`Node::remote`] is its handle on another node; any serde
-//!   type with `#[derive(RemoteMessage)]` can be told or asked. See [`remote`], and `docs/messages.md` for promises, errors and traps.
+//! - **Messages**: [`Node::host`] or [`Node::register`] gives an actor a name, [`Node::remote`] is its handle on another node; a serde
+//!   type with `#[derive(RemoteMessage)]` can be told or asked, if it reads all that it writes in the same order: not with
+//!   `skip_serializing_if`, `flatten`, `untagged` or `tag`, nor nested more than 128 deep ([`RemoteMessage`] says more). See [`remote`],
+//!   and `docs/messages.md` for promises, errors and traps.
 //!
 //! The standard actors are in the crate `estafette-actors`.
 

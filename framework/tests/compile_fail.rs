@@ -18,4 +18,5 @@ fn what_is_no_message_for_other_nodes_does_not_compile() {
     cases.compile_fail("tests/ui/message_lifetime.rs");
     cases.compile_fail("tests/ui/message_unknown_attribute.rs");
     cases.compile_fail("tests/ui/message_name.rs");
+    cases.compile_fail("tests/ui/message_attributes.rs");
 }

@@ -92,7 +92,7 @@ impl PartialOrd for TreePath {
 }
 
 impl std::fmt::Display for TreePath {
-    /// Printable on a terminal: control characters are escaped.
+    /// As it may be shown on a terminal.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&printable(&self.0))
     }
@@ -124,13 +124,7 @@ pub(crate) fn confined(target: &[u8], depth: usize) -> bool {
 
 /// The bytes of a path for a person to read: what is no UTF-8 and what could steer a terminal is replaced.
 pub(crate) fn printable(path: &[u8]) -> String {
-    String::from_utf8_lossy(path).chars().fold(String::new(), |mut text, character| {
-        match character.is_control() {
-            true => text.extend(character.escape_default()),
-            false => text.push(character),
-        }
-        text
-    })
+    estafette::wire::printable(&String::from_utf8_lossy(path)).to_string()
 }
 
 fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {

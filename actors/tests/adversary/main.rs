@@ -13,6 +13,7 @@ mod forge;
 mod peer;
 mod post;
 mod proxy;
+mod words;
 mod world;
 
 mod busy;

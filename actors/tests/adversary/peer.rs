@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use bytes::BytesMut;
 use estafette::wire::{
     Choice, Control, ControlOpener, ControlSealer, Established, Frame, FrameDecoder, FrameHeader, FrameKind, LaneInitiator, LaneResponder,
-    LinkInitiator, LinkResponder, Offer, PREAMBLE_LENGTH, Preamble, PreambleReply, Purpose, REPLY_LENGTH, SecretBytes, Suite, choose,
-    frame_handshake, handshake_length, lane_prologue, negotiate, prologue,
+    LinkInitiator, LinkResponder, Offer, PREAMBLE_LENGTH, Preamble, PreambleReply, Purpose, REPLY_LENGTH, RefuseReason, SecretBytes, Suite,
+    choose, frame_handshake, handshake_length, lane_prologue, negotiate, prologue,
 };
 use estafette::{Identity, PeerId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -125,6 +125,10 @@ impl Server {
 
     /// The next connection, as a link.
     pub(crate) async fn link(&self) -> Link {
+        self.answer(&Control::Welcome { name: "mallory".into() }).await
+    }
+
+    async fn answer(&self, word: &Control) -> Link {
         let (mut io, preambles) = self.greet().await;
         let responder = LinkResponder::new(&self.identity, &preambles).unwrap();
         let (_, theirs, ready) = responder.read(&handshake_message(&mut io).await).unwrap();
@@ -134,8 +138,13 @@ impl Server {
         let mut link = Link::new(io, choice, established);
         let hello = link.hear().await;
         assert!(matches!(hello, Some(Control::Hello { .. })), "{hello:?}");
-        link.say(&Control::Welcome { name: "mallory".into() }).await;
+        link.say(word).await;
         link
+    }
+
+    /// Refuses the next connection, once the handshake is done, in these words.
+    pub(crate) async fn refuse(&self, reason: &RefuseReason) -> Link {
+        self.answer(&Control::Refuse { reason: reason.clone() }).await
     }
 
     /// Gives out a ticket for this lane, and takes the connection that comes with it.

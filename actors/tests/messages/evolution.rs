@@ -1,7 +1,7 @@
 //! Programs of different versions that talk to each other over a real link.
 
 use actix::{Actor, Context, Handler};
-use estafette::remote::{Presence, RemoteMessage};
+use estafette::remote::{DirectoryError, Presence, RemoteMessage};
 use estafette::wire::{
     Choice, Control, FEATURE_MESSAGES, HANDSHAKE_LIMIT, LinkResponder, Offer, PREAMBLE_LENGTH, Preamble, Suite, choose, frame_handshake,
     handshake_length, negotiate, prologue,
@@ -137,6 +137,60 @@ async fn what_an_older_program_has_no_word_for_is_an_error_and_the_link_stays() 
     let mut events = lyon.events();
     assert_eq!(soon(shop.ask(new::Pay::Cash(1))).await, Ok(()));
     assert!(futures_util::FutureExt::now_or_never(events.next()).is_none(), "the link has not changed");
+}
+
+/// An order as a program of another version of it has it, in another order.
+mod second {
+    use super::*;
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize, RemoteMessage)]
+    #[remote(name = "shop.Order", version = 2, reply = String)]
+    pub(super) struct Order {
+        pub(super) count: u64,
+        pub(super) article: String,
+    }
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize, RemoteMessage)]
+    #[remote(name = "shop.Order", version = 3, reply = String)]
+    pub(super) struct Later(pub(super) u64);
+}
+
+impl Handler<second::Order> for OldShop {
+    type Result = String;
+
+    fn handle(&mut self, order: second::Order, _: &mut Context<Self>) -> String {
+        format!("{} {}", order.count, order.article)
+    }
+}
+
+#[tokio::test]
+async fn one_name_takes_several_versions_of_a_type() {
+    let meeting = meet(53).await;
+    let (lyon, paris) = (&meeting.pair.lyon, &meeting.pair.paris);
+    paris.host("hosted", || OldShop).takes::<old::Order>().takes::<second::Order>().start().await.unwrap();
+    let (sent, started) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        actix::System::new().block_on(async {
+            let actor = OldShop.start();
+            sent.send((actor.clone().recipient::<old::Order>(), actor.recipient::<second::Order>())).unwrap();
+            std::future::pending::<()>().await;
+        });
+    });
+    let (first, second) = started.recv().unwrap();
+    paris.register("registered", first.clone()).unwrap();
+    paris.register("registered", second).unwrap();
+    assert!(matches!(paris.register("registered", first), Err(DirectoryError::Taken { .. })), "one actor a version");
+    for name in ["paris/hosted", "paris/registered"] {
+        let old = lyon.remote::<old::Order>(name).unwrap();
+        let new = lyon.remote::<second::Order>(name).unwrap();
+        for _ in 0..2 {
+            assert_eq!(soon(old.ask(old::Order { article: "tea".into() })).await, Ok(old::Bill { cents: 3 }));
+            assert_eq!(soon(new.ask(second::Order { count: 7, article: "tea".into() })).await.as_deref(), Ok("7 tea"));
+        }
+        let error = soon(lyon.remote::<second::Later>(name).unwrap().ask(second::Later(1))).await.unwrap_err();
+        assert_eq!(error.kind, RemoteErrorKind::VersionMismatch);
+        assert!(error.message.contains("version 1 and 2 of shop.Order, not 3"), "{error}");
+    }
 }
 
 /// A node of another version: how it answers a handshake, and the features it has.

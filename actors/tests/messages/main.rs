@@ -17,4 +17,5 @@ mod spans;
 mod streams;
 mod tells;
 mod traces;
+mod travel;
 mod watches;

@@ -1,5 +1,7 @@
 //! `#[derive(RemoteMessage)]`, which `estafette` re-exports.
 
+mod travels;
+
 use proc_macro::TokenStream;
 use quote::quote;
 use syn::{DeriveInput, Error, LitInt, LitStr, Token, Type, parse_macro_input, parse_quote};
@@ -13,6 +15,8 @@ use syn::{DeriveInput, Error, LitInt, LitStr, Token, Type, parse_macro_input, pa
 /// ```
 /// `name`: what it is called on the wire; by default the name of the type. `version`: by default 1. `reply`: what an actor answers; by
 /// default `()`.
+///
+/// Attributes of serde with which a value would not be read as it is written are refused.
 #[proc_macro_derive(RemoteMessage, attributes(remote))]
 pub fn remote_message(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
@@ -58,6 +62,7 @@ fn expand(input: &DeriveInput) -> Result<proc_macro2::TokenStream, Error> {
     if let Some(parameter) = input.generics.params.first() {
         return Err(Error::new_spanned(parameter, "a message for other nodes can't be generic: its name on the wire stands for one type"));
     }
+    travels::check(input)?;
     let ident = &input.ident;
     Ok(quote! {
         impl ::estafette::__private::actix::Message for #ident {

@@ -42,6 +42,7 @@ pub const TARGETS: &[Target] = &[
     ("package", package),
     ("batch", batch),
     ("message", message),
+    ("nested", nested),
     ("traceparent", traceparent),
 ];
 
@@ -300,6 +301,37 @@ pub fn message(data: &[u8]) {
     reads::<Choices>(data);
     reads::<(u128, [i8; 3], f32)>(data);
     reads::<Result<BTreeMap<u8, String>, ()>>(data);
+}
+
+/// A message that nests in itself in each of the ways there are, with elements that have no bytes.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub enum Nested {
+    /// Nothing.
+    Leaf,
+    /// Within one.
+    Boxed(Box<Nested>),
+    /// Within a struct, and an option.
+    Field {
+        /// Which may be there.
+        next: Option<Box<Nested>>,
+        /// And what is behind it.
+        behind: u8,
+    },
+    /// Within a list and a map.
+    Lists(Vec<Nested>, BTreeMap<u8, Nested>),
+    /// As many as one likes, of nothing.
+    Units(Vec<()>, Vec<[(); 32]>, BTreeMap<(), ()>),
+}
+
+/// What is nested or counted without end is an error, for messages and for what the wire itself says, and what is read can be
+/// written.
+pub fn nested(data: &[u8]) {
+    reads::<Nested>(data);
+    reads::<Vec<Vec<()>>>(data);
+    if let Ok(value) = codec::decode::<Nested>(data) {
+        let written = codec::encode(&value).expect("what was read can be written");
+        assert_eq!(codec::decode::<Nested>(&written), Ok(value));
+    }
 }
 
 fn reads<T: Debug + Serialize + DeserializeOwned>(data: &[u8]) {

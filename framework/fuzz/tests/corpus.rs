@@ -15,7 +15,7 @@ use estafette::wire::{
     negotiate,
 };
 use estafette_actors::source::TreeSource;
-use estafette_fuzz::{Choices, ENVELOPED, Everything, correspondents};
+use estafette_fuzz::{Choices, ENVELOPED, Everything, Nested, correspondents};
 use futures_util::FutureExt;
 
 #[test]
@@ -100,7 +100,22 @@ fn messages() {
     let mut message = Vec::new();
     codec::encode_message(&everything, &mut message).unwrap();
     write("message", 0, &message);
+    nested();
     write("traceparent", 0, trace.to_string().as_bytes());
+}
+
+/// One of each way of nesting, and as deep as may be.
+fn nested() {
+    let field = Nested::Field { next: Some(Box::new(Nested::Leaf)), behind: 7 };
+    let lists = Nested::Lists(vec![Nested::Leaf, field], [(7, Nested::Boxed(Box::new(Nested::Leaf)))].into());
+    let units = Nested::Units(vec![(); 300], vec![[(); 32]; 3], [((), ())].into());
+    let deep = (0..120).fold(Nested::Leaf, |next, _| Nested::Boxed(Box::new(next)));
+    for (number, value) in [lists, units, deep].into_iter().enumerate() {
+        let mut message = Vec::new();
+        codec::encode_message(&value, &mut message).unwrap();
+        write("nested", 2 * number, &message);
+        write("nested", 2 * number + 1, &codec::encode(&value).unwrap());
+    }
 }
 
 /// A package of one chunk and what ends it, its label, and its letter.

@@ -85,9 +85,9 @@ impl ContentName {
 }
 
 impl std::fmt::Display for ContentName {
-    /// Printable on a terminal: control characters are escaped.
+    /// As it may be shown on a terminal.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", String::from_utf8_lossy(&self.0).escape_debug())
+        write!(f, "{}", crate::wire::printable(&String::from_utf8_lossy(&self.0)))
     }
 }
 

@@ -17,7 +17,7 @@ use super::shared::{LaneInvitation, NodeShared};
 use super::transport::{Connection, Io};
 use crate::wire::{
     Answer, Control, LaneResponder, LinkResponder, PREAMBLE_LENGTH, PeerId, Preamble, PreambleReply, Purpose, RefuseReason, choose,
-    lane_prologue, negotiate, prologue,
+    lane_prologue, negotiate, printable, prologue,
 };
 
 /// Takes one incoming connection to where it belongs.
@@ -92,7 +92,7 @@ async fn accept_link(
         let refusal = Control::Refuse { reason: reason.clone() };
         io.write_all(&sealer.seal_control(&refusal).map_err(protocol)?).await?;
         io.shutdown().await?;
-        shared.emit(NodeEvent::Refused { who: format!("{} ({})", name.escape_debug(), peer.short()), reason: reason.to_string() });
+        shared.emit(NodeEvent::Refused { who: format!("{} ({})", printable(&name), peer.short()), reason: reason.to_string() });
         return Err(LinkFailure::Refused(reason));
     }
     let welcome = Control::Welcome { name: shared.name.clone() };

@@ -18,7 +18,7 @@ use super::message::RemoteMessage;
 use crate::wire::codec::{decode_message, encode_message};
 
 /// One request or reply of a stream, written.
-pub(super) fn stream_item(value: &impl Serialize) -> Result<Vec<u8>, RemoteError> {
+pub(super) fn stream_item(value: &(impl Serialize + DeserializeOwned)) -> Result<Vec<u8>, RemoteError> {
     let mut body = Vec::new();
     encode_message(value, &mut body).map_err(|error| RemoteError::new(RemoteErrorKind::Unencodable, error.to_string()))?;
     if body.len() > STREAM_ITEM {

@@ -104,7 +104,7 @@ impl Directory {
         self.check(name)?;
         match self.names.entry(name.to_owned()) {
             Entry::Occupied(mut place) => match place.get_mut() {
-                Named::Mailboxes(mailboxes) if mailboxes.iter().all(|other| other.message() != message) => mailboxes.push(mailbox),
+                Named::Mailboxes(mailboxes) if mailboxes.iter().all(|other| kind(&**other) != kind(&*mailbox)) => mailboxes.push(mailbox),
                 _ => return Err(DirectoryError::Taken { name: name.to_owned() }),
             },
             Entry::Vacant(place) => drop(place.insert(Named::Mailboxes(vec![mailbox]))),
@@ -121,16 +121,19 @@ impl Directory {
             let text = format!("{name:?} takes no messages from other nodes there");
             return Err(RemoteError::new(RemoteErrorKind::NoSuchMessage, text));
         };
-        let Some(mailbox) = mailboxes.iter().find(|mailbox| mailbox.message() == message) else {
-            let known: Vec<_> = mailboxes.iter().map(|mailbox| mailbox.message()).collect();
+        if let Some(mailbox) = mailboxes.iter().find(|mailbox| kind(&***mailbox) == (message, version)) {
+            return Ok(Arc::clone(mailbox));
+        }
+        let versions: Vec<_> =
+            mailboxes.iter().filter(|mailbox| mailbox.message() == message).map(|mailbox| mailbox.version().to_string()).collect();
+        if versions.is_empty() {
+            let mut known: Vec<_> = mailboxes.iter().map(|mailbox| mailbox.message()).collect();
+            known.dedup();
             let text = format!("{name:?} does not take {message}; it takes {}", known.join(", "));
             return Err(RemoteError::new(RemoteErrorKind::NoSuchMessage, text));
-        };
-        if mailbox.version() != version {
-            let text = format!("{name:?} takes version {} of {message}, not {version}: update the older program", mailbox.version());
-            return Err(RemoteError::new(RemoteErrorKind::VersionMismatch, text));
         }
-        Ok(Arc::clone(mailbox))
+        let text = format!("{name:?} takes version {} of {message}, not {version}: update the older program", versions.join(" and "));
+        Err(RemoteError::new(RemoteErrorKind::VersionMismatch, text))
     }
 
     /// Whether there is something alive of that name, or why not.
@@ -208,6 +211,11 @@ impl Directory {
             }
         }
     }
+}
+
+/// What a mailbox takes: several versions of a type may have one name, so that older programs are understood for a while.
+fn kind(mailbox: &dyn Mailbox) -> (&'static str, u32) {
+    (mailbox.message(), mailbox.version())
 }
 
 impl fmt::Debug for Directory {

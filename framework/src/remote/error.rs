@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::wire::printable;
+
 /// What went wrong, for programs, and in words, for people.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RemoteError {
@@ -92,13 +94,13 @@ impl RemoteError {
 
     /// An error as a peer told it. What it says is for people here: nothing in it may move a cursor.
     pub(crate) fn told(code: u8, text: &str) -> Self {
-        Self::new(RemoteErrorKind::from_code(code), text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect::<String>())
+        Self::new(RemoteErrorKind::from_code(code), printable(text).to_string())
     }
 }
 
 impl fmt::Display for RemoteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        write!(f, "{}", printable(&self.message))
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use actix::{Actor, AsyncContext, Context, Handler, Recipient, ResponseFuture, WrapFuture};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tracing::Instrument;
 
 use super::calls::{Call, Download, Upload};
@@ -52,7 +53,7 @@ thread_local! {
 const SCRATCH_KEPT: usize = 64 << 10;
 
 /// Writes a value, and gives the bytes to `then`. Most that goes well is told in registers: what is in memory is slow to move.
-pub(super) fn written<V: Serialize, T>(value: &V, then: impl FnOnce(&[u8]) -> T) -> Result<T, Box<CodecError>> {
+pub(super) fn written<V: Serialize + DeserializeOwned, T>(value: &V, then: impl FnOnce(&[u8]) -> T) -> Result<T, Box<CodecError>> {
     SCRATCH.with(|kept| {
         let (mut kept, mut another) = (kept.try_borrow_mut().ok(), Vec::new());
         // `value` may send a message while it is written.

@@ -219,10 +219,13 @@ pub(super) fn read_for<M: RemoteMessage, T>(body: &[u8], then: impl FnOnce(M) ->
         })
     }));
     match outcome {
-        Ok(outcome) => outcome.map_err(|error| undecodable(M::NAME, &error)),
+        Ok(outcome) => outcome.map_err(|error| undecodable::<M>(&error)),
         Err(panic) if is_read => resume_unwind(panic),
         // What panicked is in the log.
-        Err(_) => Err(undecodable(M::NAME, &"its type panicked when it was read; see the log")),
+        Err(_) => {
+            let text = format!("a {} can't be read: its type panicked when it was read; see the log", M::NAME);
+            Err(RemoteError::new(RemoteErrorKind::Undecodable, text))
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use actix::Message;
 use futures_util::Stream;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::calls::stream_item;
@@ -17,7 +18,7 @@ use super::exchange::{Answer, Exchange, cost};
 use super::handle::written;
 use super::message::RemoteMessage;
 use crate::node::ledger::Charge;
-use crate::wire::codec::decode_message;
+use crate::wire::codec::{CodecError, decode_message};
 use crate::wire::{PeerId, TraceContext};
 
 /// One call that came from a peer, until it is answered. Dropped without an answer, it says that the actor died with it.
@@ -49,7 +50,7 @@ impl Served {
     }
 
     /// Answers when there is a reply; says that the actor died, when there will be none. Ends when the caller gives up.
-    pub(super) fn answer_later<R: Serialize + 'static>(self, reply: oneshot::Receiver<R>) {
+    pub(super) fn answer_later<R: Serialize + DeserializeOwned + 'static>(self, reply: oneshot::Receiver<R>) {
         let (exchange, epoch, call) = (Arc::clone(&self.exchange), self.epoch, self.call);
         let task = actix::spawn(async move {
             if let Ok(reply) = reply.await {
@@ -59,7 +60,7 @@ impl Served {
         exchange.handled_by(epoch, call, task.abort_handle());
     }
 
-    pub(super) fn answer<R: Serialize>(mut self, reply: &R) {
+    pub(super) fn answer<R: Serialize + DeserializeOwned>(mut self, reply: &R) {
         match written(reply, |body| self.exchange.answer(self.epoch, self.call, Ok(body))) {
             Ok(()) => {}
             Err(error) => {
@@ -135,7 +136,7 @@ pub struct Reply<R> {
     of: PhantomData<fn(R)>,
 }
 
-impl<R: Serialize> Reply<R> {
+impl<R: Serialize + DeserializeOwned> Reply<R> {
     pub(super) fn to(served: Served) -> Self {
         Self { served: Some(served), told: None, of: PhantomData }
     }
@@ -207,7 +208,7 @@ impl<M: RemoteMessage> Stream for Requests<M> {
         let next = next.and_then(|body| {
             // Its place is free before it is handled: the window, not the handler, is what bounds those that wait.
             this.exchange.credit_requests(this.epoch, this.call, cost(body.len()));
-            decode_message(&body).map_err(|error| undecodable(M::NAME, &error))
+            decode_message(&body).map_err(|error| undecodable::<M>(&error))
         });
         if next.is_err() {
             this.coming = None;
@@ -226,7 +227,7 @@ pub struct Replies<R> {
     of: PhantomData<fn(R)>,
 }
 
-impl<R: Serialize> Replies<R> {
+impl<R: Serialize + DeserializeOwned> Replies<R> {
     pub(super) fn new(served: Served, room: Option<Arc<Notify>>) -> Self {
         Self { served: Some(served), room, of: PhantomData }
     }
@@ -272,8 +273,16 @@ impl<R: Serialize> Replies<R> {
     }
 }
 
-pub(super) fn undecodable(message: &str, error: &dyn fmt::Display) -> RemoteError {
-    let text = format!("a {message} can't be read ({error}): do both programs have the same version of it?");
+/// What is said of a message that can't be read: which type, where in it, and why.
+pub(super) fn undecodable<M: RemoteMessage>(error: &CodecError) -> RemoteError {
+    let (message, named) = (M::NAME, std::any::type_name::<M>());
+    let text = match error {
+        // Whoever wrote it has found that its own type reads it: here is another one.
+        CodecError::Truncated { .. } | CodecError::Trailing { .. } | CodecError::Malformed { .. } => {
+            format!("a {message} can't be read as `{named}` ({error}): do both programs have the same version of it?")
+        }
+        _ => format!("a {message} can't be read as `{named}`: {error}"),
+    };
     RemoteError::new(RemoteErrorKind::Undecodable, text)
 }
 

@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::bounded::{MaybeName, Name, Prose};
 use super::codec::{self, CodecError};
-use super::failure::{Failure, printable};
+use super::failure::Failure;
 use super::opening::{INBOX_LIMIT, Opening};
+use super::printable::printable;
 use super::{Ranges, SecretBytes};
 use crate::delivery::TransferId;
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bounded::{MaybeName, Prose, cut};
 use super::opening::STAGE_NAME_LIMIT;
+use super::printable::printable;
 
 /// The most bytes of a message; the rest is cut off.
 const MESSAGE_LIMIT: usize = 1024;
@@ -78,11 +79,11 @@ impl Failure {
 }
 
 impl fmt::Display for Failure {
-    /// Printable on a terminal: control characters are escaped.
+    /// As it may be shown on a terminal.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.kind)?;
         if let Some(stage) = &self.stage {
-            write!(f, " in stage {}", stage.escape_debug())?;
+            write!(f, " in stage {}", printable(stage))?;
         }
         if let Some(index) = self.index {
             write!(f, " at chunk {index}")?;
@@ -108,16 +109,6 @@ impl fmt::Display for FailureKind {
             Self::Busy => "no room now",
         })
     }
-}
-
-/// `text` of a peer for a terminal: quotes stay, control characters are escaped.
-pub(super) fn printable(text: &str) -> impl fmt::Display + '_ {
-    fmt::from_fn(move |f| {
-        text.chars().try_for_each(|character| match character {
-            '"' | '\'' | '\\' => write!(f, "{character}"),
-            other => write!(f, "{}", other.escape_debug()),
-        })
-    })
 }
 
 #[cfg(test)]

@@ -32,6 +32,7 @@ mod opening;
 pub mod package;
 mod peer_id;
 mod preamble;
+mod printable;
 mod ranges;
 mod secret;
 mod speak;
@@ -56,6 +57,7 @@ pub use preamble::{
     Answer, PREAMBLE_LENGTH, Preamble, PreambleError, PreambleReply, Purpose, REPLY_LENGTH, VERSION_MAX, VERSION_MIN, VersionRange,
     negotiate, prologue,
 };
+pub use printable::{SHOWN_LIMIT, is_visible, printable};
 pub use ranges::{RANGES_LIMIT, Ranges, RangesError};
 pub use secret::SecretBytes;
 pub use speak::SpeakError;

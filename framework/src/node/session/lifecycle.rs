@@ -15,7 +15,7 @@ use crate::node::hub::SessionIdle;
 use crate::node::lane::Detach;
 use crate::node::link::{self, Hope, LiveLink, NewLink};
 use crate::remote::RemoteErrorKind;
-use crate::wire::{Control, RefuseReason};
+use crate::wire::{Control, RefuseReason, printable};
 
 /// Two nodes may dial each other at the same moment; links closer together than this are such a pair.
 const SIMULTANEOUS: Duration = Duration::from_secs(3);
@@ -117,7 +117,7 @@ impl Session {
     }
 
     pub(super) fn on_goodbye(&mut self, reason: &str) {
-        let text = format!("{} closed the link: {reason}", self.name);
+        let text = format!("{} closed the link: {}", self.name, printable(reason));
         if reason == REPLACED {
             // By this node, which has made another one; or by a second one with its key, and then each takes it from the other.
             let lasted = self.link.as_ref().is_some_and(|link| link.since.elapsed() > BACKOFF_MOST);
@@ -208,7 +208,7 @@ impl Handler<LinkUp> for Session {
         self.unreached = None;
         self.ever_up = true;
         if let Some(name) = new.name.clone().filter(|_| self.shared.trust.peer(&self.peer).is_none()) {
-            self.name = name;
+            self.name = printable(&name).to_string();
         }
         tracing::info!(peer = %self.name, dialed = new.dialed, "link up");
         self.link = Some(LiveLink::start(*new, self.epoch, ctx.address(), &self.shared.config));

@@ -34,7 +34,7 @@ use super::link::LiveLink;
 use super::shared::NodeShared;
 use crate::pipeline::{Budget, Credit, Lost, Signal, Slots};
 use crate::remote::Exchange;
-use crate::wire::{Control, PeerId};
+use crate::wire::{Control, PeerId, printable};
 
 /// A task that ends when nobody needs it any more.
 #[derive(Debug)]
@@ -128,7 +128,7 @@ impl Session {
             hub,
             heard: 0,
             peer,
-            name: trusted.as_ref().map_or_else(|| peer.short(), |peer| peer.name.clone()),
+            name: trusted.as_ref().map_or_else(|| peer.short(), |peer| printable(&peer.name).to_string()),
             addresses: trusted.map(|peer| peer.addresses).unwrap_or_default(),
             token: None,
             link: None,

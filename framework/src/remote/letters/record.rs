@@ -97,7 +97,7 @@ pub(super) fn read_key(key: &[u8]) -> Option<(PeerId, LogId, u64)> {
 }
 
 /// Writes a record. Nothing here has anything that can't be written.
-pub(super) fn put<T: Serialize>(table: &'static str, key: Vec<u8>, value: &T) -> Change {
+pub(super) fn put<T: Serialize + DeserializeOwned>(table: &'static str, key: Vec<u8>, value: &T) -> Change {
     let mut bytes = Vec::new();
     encode_message(value, &mut bytes).expect("a record is plain data, and short");
     Change::Put { table, key, value: bytes }
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_letter_keeps_its_trace_and_one_of_an_earlier_build_has_none() {
-        #[derive(Serialize)]
+        #[derive(Serialize, Deserialize)]
         struct Earlier {
             name: String,
             message: String,

@@ -16,6 +16,7 @@ mod proxy;
 mod world;
 
 mod busy;
+mod door;
 mod floods;
 mod lanes;
 mod links;

@@ -244,13 +244,14 @@ fn run(mut builder: NodeBuilder, ready: oneshot::Sender<Result<Parts, StartError
     let system = System::new();
     system.block_on(async move {
         let workers: Vec<_> = (0..builder.config.workers()).map(|_| super::disk::bulk_thread(builder.config.bulk_niceness)).collect();
+        let door = super::door::door_thread(builder.config.bulk_niceness);
         let (stop, stopped) = oneshot::channel();
-        let parts = prepare(builder, workers.iter().map(Arbiter::handle).collect(), stop).await;
+        let parts = prepare(builder, workers.iter().map(Arbiter::handle).collect(), door.handle(), stop).await;
         if ready.send(parts).is_ok() {
             // An error means that the last handle was dropped: the same.
             let _ = stopped.await;
         }
-        for worker in workers {
+        for worker in workers.into_iter().chain([door]) {
             worker.stop();
             // A worker that panicked has said so.
             let _ = worker.join();
@@ -258,7 +259,12 @@ fn run(mut builder: NodeBuilder, ready: oneshot::Sender<Result<Parts, StartError
     });
 }
 
-async fn prepare(builder: NodeBuilder, workers: Vec<actix::ArbiterHandle>, stop: oneshot::Sender<()>) -> Result<Parts, StartError> {
+async fn prepare(
+    builder: NodeBuilder,
+    workers: Vec<actix::ArbiterHandle>,
+    door: actix::ArbiterHandle,
+    stop: oneshot::Sender<()>,
+) -> Result<Parts, StartError> {
     let NodeBuilder { name, identity, listen, peers, inboxes, registry, store, spool, dormant, undelivered, config } = builder;
     let store = store.unwrap_or_else(|| Arc::<MemoryStore>::default());
     let trust = Trust::load(Arc::clone(&store))?;
@@ -293,6 +299,8 @@ async fn prepare(builder: NodeBuilder, workers: Vec<actix::ArbiterHandle>, stop:
         undelivered: undelivered.map_or_else(|| Arc::new(log_undelivered) as Arc<dyn Fn(Undelivered) + Send + Sync>, |hook| hook.0),
         hub: std::sync::OnceLock::new(),
         arbiter: Arbiter::current(),
+        door,
+        turns: super::turns::Turns::default(),
         metrics,
         config,
     });

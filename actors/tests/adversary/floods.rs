@@ -30,9 +30,9 @@ async fn thousands_of_connections_that_lead_nowhere_do_not_keep_out_the_honest()
         let mut io = world.mallory.connect_from([127, 0, 0, 2 + (number % 10) as u8]).await.unwrap();
         match random.below(4) {
             0 => {}
-            1 => io.write_all(&Preamble::new(Purpose::Link).encode()[..7]).await.unwrap(),
-            2 => _ = io.write_all(&Preamble::new(Purpose::Link).encode()).await,
-            _ => _ = io.write_all(&[&Preamble::new(Purpose::Link).encode()[..], &[200, 0, 1]].concat()).await,
+            1 => io.write_all(&Preamble::new(Purpose::Link).encode(&world.mallory.key())[..7]).await.unwrap(),
+            2 => _ = io.write_all(&Preamble::new(Purpose::Link).encode(&world.mallory.key())).await,
+            _ => _ = io.write_all(&[&Preamble::new(Purpose::Link).encode(&world.mallory.key())[..], &[200, 0, 1]].concat()).await,
         }
         flood.push(io);
         if number % 250 == 249 {
@@ -55,7 +55,7 @@ async fn idle_connections_go_when_their_time_is_up() {
     let mut idle = Vec::new();
     for _ in 0..config().half_open / 2 {
         let mut io = world.mallory.connect().await;
-        preambles(&mut io, Purpose::Link).await;
+        preambles(&mut io, &world.mallory.key(), Purpose::Link).await;
         idle.push(io);
         // Through the handshake, and then silent.
         idle.push(world.mallory.handshake().await.channel.io);

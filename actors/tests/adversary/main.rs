@@ -17,6 +17,7 @@ mod words;
 mod world;
 
 mod busy;
+mod door;
 mod floods;
 mod holes;
 mod lanes;

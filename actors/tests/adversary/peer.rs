@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 
 use bytes::BytesMut;
 use estafette::wire::{
-    Choice, Control, ControlOpener, ControlSealer, Established, Frame, FrameDecoder, FrameHeader, FrameKind, LaneInitiator, LaneResponder,
-    LinkInitiator, LinkResponder, Offer, PREAMBLE_LENGTH, Preamble, PreambleReply, Purpose, REPLY_LENGTH, RefuseReason, SecretBytes, Suite,
-    choose, frame_handshake, handshake_length, lane_prologue, negotiate, prologue,
+    Choice, Control, ControlOpener, ControlSealer, Established, Frame, FrameDecoder, FrameHeader, FrameKind, KnockKey, LaneInitiator,
+    LaneResponder, LinkInitiator, LinkResponder, Offer, PREAMBLE_LENGTH, Preamble, PreambleReply, Purpose, REPLY_LENGTH, RefuseReason,
+    SecretBytes, Suite, choose, frame_handshake, handshake_length, lane_prologue, negotiate, prologue,
 };
 use estafette::{Identity, PeerId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -36,6 +36,16 @@ impl Mallory {
         self.identity.peer()
     }
 
+    /// What it needs to be heard at all.
+    pub(crate) fn key(&self) -> KnockKey {
+        KnockKey::of(self.target)
+    }
+
+    /// Message 1 as it goes over the wire.
+    pub(crate) fn first(&self, preambles: &[u8], message: Vec<u8>) -> Vec<u8> {
+        frame_handshake(&self.key().seal(preambles, message)).unwrap()
+    }
+
     /// A connection on which nothing was said.
     pub(crate) async fn connect(&self) -> TcpStream {
         let stream = within(TcpStream::connect(&self.address)).await.unwrap();
@@ -56,10 +66,10 @@ impl Mallory {
     }
 
     async fn handshake_on(&self, mut io: TcpStream) -> Link {
-        let preambles = preambles(&mut io, Purpose::Link).await;
+        let preambles = preambles(&mut io, &self.key(), Purpose::Link).await;
         let initiator = LinkInitiator::new(&self.identity, self.target, &preambles).unwrap();
         let (message, waiting) = initiator.start(&Offer { features: self.features, ..offer() }).unwrap();
-        io.write_all(&frame_handshake(&message).unwrap()).await.unwrap();
+        io.write_all(&self.first(&preambles, message)).await.unwrap();
         let (choice, established) = waiting.finish(&handshake_message(&mut io).await).unwrap();
         Link::new(io, choice, established)
     }
@@ -92,10 +102,10 @@ impl Mallory {
 
     pub(crate) async fn dial_lane(&self, link: &Link, number: u16, id: [u8; 16], secret: &SecretBytes) -> Lane {
         let mut io = self.connect().await;
-        let preambles = preambles(&mut io, Purpose::Lane(id)).await;
+        let preambles = preambles(&mut io, &self.key(), Purpose::Lane(id)).await;
         let prologue = lane_prologue(&preambles, &link.hash, number);
         let (message, waiting) = LaneInitiator::new(secret.expose(), &prologue).unwrap().start().unwrap();
-        io.write_all(&frame_handshake(&message).unwrap()).await.unwrap();
+        io.write_all(&self.first(&preambles, message)).await.unwrap();
         let established = waiting.finish(&handshake_message(&mut io).await).unwrap();
         Lane(Channel::new(io, established.sealer, established.opener, MAX_FRAME))
     }
@@ -131,7 +141,7 @@ impl Server {
     async fn answer(&self, word: &Control) -> Link {
         let (mut io, preambles) = self.greet().await;
         let responder = LinkResponder::new(&self.identity, &preambles).unwrap();
-        let (_, theirs, ready) = responder.read(&handshake_message(&mut io).await).unwrap();
+        let (_, theirs, ready) = responder.read(&self.first(&mut io, &preambles).await).unwrap();
         let choice = choose(&offer(), &theirs).unwrap();
         let (answer, established) = ready.finish(&choice).unwrap();
         io.write_all(&frame_handshake(&answer).unwrap()).await.unwrap();
@@ -153,16 +163,20 @@ impl Server {
         link.say(&Control::LaneTicket { lane: number, id, secret: SecretBytes::new(secret) }).await;
         let (mut io, preambles) = self.greet().await;
         let responder = LaneResponder::new(&secret, &lane_prologue(&preambles, &link.hash, number)).unwrap();
-        let (answer, established) = responder.read(&handshake_message(&mut io).await).unwrap().finish().unwrap();
+        let (answer, established) = responder.read(&self.first(&mut io, &preambles).await).unwrap().finish().unwrap();
         io.write_all(&frame_handshake(&answer).unwrap()).await.unwrap();
         Lane(Channel::new(io, established.sealer, established.opener, MAX_FRAME))
+    }
+
+    async fn first(&self, io: &mut TcpStream, preambles: &[u8]) -> Vec<u8> {
+        KnockKey::of(self.identity.peer()).open(preambles, &handshake_message(io).await).unwrap().to_vec()
     }
 
     async fn greet(&self) -> (TcpStream, Vec<u8>) {
         let mut io = self.accept().await;
         let mut bytes = [0; PREAMBLE_LENGTH];
         within(io.read_exact(&mut bytes)).await.unwrap();
-        let preamble = Preamble::decode(&bytes).unwrap();
+        let preamble = Preamble::decode(&bytes, &KnockKey::of(self.identity.peer())).unwrap();
         let reply = negotiate(&preamble);
         io.write_all(&reply.encode()).await.unwrap();
         (io, prologue(&preamble, &reply).to_vec())
@@ -175,15 +189,15 @@ pub(crate) fn offer() -> Offer {
 }
 
 /// Says a preamble and reads a reply that goes on.
-pub(crate) async fn preambles(io: &mut TcpStream, purpose: Purpose) -> Vec<u8> {
+pub(crate) async fn preambles(io: &mut TcpStream, key: &KnockKey, purpose: Purpose) -> Vec<u8> {
     let preamble = Preamble::new(purpose);
-    let reply = reply_to(io, &preamble).await;
+    let reply = reply_to(io, key, &preamble).await;
     reply.accept(&preamble).unwrap();
     prologue(&preamble, &reply).to_vec()
 }
 
-pub(crate) async fn reply_to(io: &mut TcpStream, preamble: &Preamble) -> PreambleReply {
-    io.write_all(&preamble.encode()).await.unwrap();
+pub(crate) async fn reply_to(io: &mut TcpStream, key: &KnockKey, preamble: &Preamble) -> PreambleReply {
+    io.write_all(&preamble.encode(key)).await.unwrap();
     let mut reply = [0; REPLY_LENGTH];
     within(io.read_exact(&mut reply)).await.unwrap();
     PreambleReply::decode(&reply).unwrap()
@@ -202,6 +216,14 @@ pub(crate) async fn closed(mut io: impl AsyncReadExt + Unpin) {
     let mut sink = [0; 4096];
     // A reset is as good as an end.
     within(async { while matches!(io.read(&mut sink).await, Ok(1..)) {} }).await;
+}
+
+/// The other side closes, and has said nothing.
+pub(crate) async fn silent(mut io: TcpStream) {
+    let mut said = Vec::new();
+    // A reset is as good as an end.
+    let _ = within(io.read_to_end(&mut said)).await;
+    assert!(said.is_empty(), "{said:02x?} was said to a stranger");
 }
 
 /// A connection after its handshake.
@@ -345,4 +367,10 @@ impl Lane {
 /// A frame with this header and body, whatever they say.
 pub(crate) fn frame(header: FrameHeader, body: &[u8]) -> Vec<u8> {
     [&header.encode(), body].concat()
+}
+
+/// Whether a connection that may be thrown out at any time was answered.
+pub(crate) async fn try_greet(io: &mut TcpStream, key: &KnockKey) -> bool {
+    let mut reply = [0; REPLY_LENGTH];
+    io.write_all(&Preamble::new(Purpose::Link).encode(key)).await.is_ok() && within(io.read_exact(&mut reply)).await.is_ok()
 }

@@ -12,7 +12,7 @@ use super::proxy::Proxy;
 use super::world::{CHUNK, World, impatient, node, source, within};
 
 /// A handshake is over after so many bytes of a direction, whatever the connection is for.
-const HANDSHAKE: u64 = 200;
+const HANDSHAKE: u64 = 300;
 /// Chunks of what is sent over a bad road.
 const CHUNKS: usize = 60;
 

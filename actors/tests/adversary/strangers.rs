@@ -5,13 +5,13 @@ use std::time::Duration;
 use estafette::node::NodeEvent;
 use estafette::testing::Random;
 use estafette::wire::{
-    Answer, Control, HANDSHAKE_LIMIT, LinkInitiator, PREAMBLE_LENGTH, Preamble, PreambleReply, Purpose, RefuseReason, VersionRange,
-    frame_handshake,
+    Answer, Control, HANDSHAKE_LIMIT, KNOCK_LENGTH, KnockKey, LinkInitiator, PREAMBLE_LENGTH, Preamble, PreambleReply, Purpose,
+    RefuseReason, VersionRange, frame_handshake,
 };
 use estafette::{FailureKind, Identity};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::peer::{Mallory, Server, closed, handshake_message, offer, preambles, reply_to};
+use super::peer::{Mallory, Server, closed, handshake_message, offer, preambles, reply_to, silent};
 use super::world::{World, event, failure, refused, source, within};
 
 fn other_versions() -> VersionRange {
@@ -22,14 +22,27 @@ fn other_versions() -> VersionRange {
 async fn what_is_no_preamble_closes_the_connection_and_says_why() {
     let world = World::new(1).await;
     let mut events = world.paris.events();
-    let preamble = Preamble::new(Purpose::Link).encode();
+    let key = world.mallory.key();
+    let preamble = Preamble::new(Purpose::Link).encode(&key);
+    // Of somebody who knows the key, and says what nobody says.
     let spoilt = |at: usize, value: u8| {
-        let mut bytes = preamble;
-        bytes[at] = value;
-        bytes.to_vec()
+        let mut content = preamble[..PREAMBLE_LENGTH - KNOCK_LENGTH].to_vec();
+        content[at] = value;
+        let mac = key.of_preamble(&content);
+        [content, mac.to_vec()].concat()
     };
+    let mut changed = preamble.to_vec();
+    changed[40] ^= 1;
+    let other = KnockKey::of(Identity::generate().peer());
     let mut cases = vec![
-        (b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec(), "does not speak estafette"),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\nUser-Agent: scanner/1.0\r\n\r\n".to_vec(), "does not speak estafette"),
+        // Before there was a MAC, and with nothing in its place.
+        ([&preamble[..28], &[0; 100]].concat(), "does not know this node's key"),
+        ([&preamble[..PREAMBLE_LENGTH - KNOCK_LENGTH], &[0; KNOCK_LENGTH]].concat(), "does not know this node's key"),
+        (changed, "does not know this node's key"),
+        (Preamble::new(Purpose::Link).encode(&other).to_vec(), "does not know this node's key"),
+        (Preamble { versions: other_versions(), ..Preamble::new(Purpose::Link) }.encode(&other).to_vec(), "does not know this node's key"),
+        (Preamble::new(Purpose::Lane([7; 16])).encode(&other).to_vec(), "does not know this node's key"),
         ([&[0x16, 3, 1, 2, 0, 1][..], &[0; 64]].concat(), "does not speak estafette"),
         (vec![0; PREAMBLE_LENGTH], "does not speak estafette"),
         (vec![0xff; 100_000], "does not speak estafette"),
@@ -37,7 +50,9 @@ async fn what_is_no_preamble_closes_the_connection_and_says_why() {
         (spoilt(8, 7), "the purpose 7"),
         (spoilt(9, 1), "reserved bytes"),
         (spoilt(20, 1), "reserved bytes"),
+        (spoilt(0, b'F'), "does not speak estafette"),
     ];
+    let exchanged = world.paris.key_exchanges();
     let mut random = Random::seeded(1);
     cases.extend((0..20).map(|_| {
         let length = PREAMBLE_LENGTH + random.below(5000) as usize;
@@ -47,10 +62,11 @@ async fn what_is_no_preamble_closes_the_connection_and_says_why() {
         let mut io = world.mallory.connect().await;
         // The node may close in the middle of it.
         let _ = io.write_all(&bytes).await;
-        closed(io).await;
+        silent(io).await;
         let reason = refused(&mut events).await;
         assert!(reason.contains(wanted), "{reason}");
     }
+    assert_eq!(world.paris.key_exchanges(), exchanged, "nothing was computed for any of them");
     world.unharmed().await;
 }
 
@@ -59,9 +75,9 @@ async fn a_dialler_of_another_version_is_told_which_are_spoken_here() {
     let world = World::new(2).await;
     let mut events = world.paris.events();
     let mut io = world.mallory.connect().await;
-    let theirs = Preamble { versions: other_versions(), purpose: Purpose::Link };
-    let reply = reply_to(&mut io, &theirs).await;
-    assert_eq!(reply, PreambleReply::new(Answer::VersionUnsupported));
+    let theirs = Preamble { versions: other_versions(), ..Preamble::new(Purpose::Link) };
+    let reply = reply_to(&mut io, &world.mallory.key(), &theirs).await;
+    assert_eq!((reply.answer, reply.versions), (Answer::VersionUnsupported, VersionRange::OURS));
     for error in [reply.accept(&theirs).unwrap_err().to_string(), refused(&mut events).await] {
         assert!(error.contains("version 1") && error.contains("versions 2 to 3"), "{error}");
     }
@@ -74,13 +90,13 @@ async fn a_node_that_dials_what_it_cannot_speak_with_fails_at_once_and_names_bot
     let mut world = World::new(3).await;
     let server = Server::start(world.mallory.identity.clone()).await;
     world.lyon.trust().add(world.mallory.id(), trusted_at(&server)).unwrap();
-    let reply = |versions, answer| PreambleReply { versions, answer }.encode().to_vec();
+    let reply = |versions, answer| PreambleReply { versions, ..PreambleReply::new(answer) }.encode().to_vec();
     let both: &[&str] = &["version 1", "versions 2 to 3"];
     let cases: [(Vec<u8>, &[&str]); 6] = [
         (reply(other_versions(), Answer::VersionUnsupported), both),
         (reply(other_versions(), Answer::Chosen(3)), both),
         (reply(VersionRange::OURS, Answer::Chosen(2)), &["chose version 2"]),
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(), &["does not speak estafette"]),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\nyou are no browser".to_vec(), &["does not speak estafette"]),
         (reply(VersionRange::OURS, Answer::Busy), &["too many handshakes"]),
         (Vec::new(), &["closed the connection at once"]),
     ];
@@ -110,16 +126,16 @@ async fn a_handshake_that_stops_anywhere_is_given_up() {
     let mut events = world.paris.events();
     for length in 0..PREAMBLE_LENGTH {
         let mut io = world.mallory.connect().await;
-        io.write_all(&Preamble::new(Purpose::Link).encode()[..length]).await.unwrap();
+        io.write_all(&Preamble::new(Purpose::Link).encode(&world.mallory.key())[..length]).await.unwrap();
         io.shutdown().await.unwrap();
-        closed(io).await;
+        silent(io).await;
         refused(&mut events).await;
     }
-    for half in [0, 1, 2, 3, 50, 96] {
+    for half in [0, 1, 2, 3, 50, 96, 120] {
         let mut io = world.mallory.connect().await;
-        let preambles = preambles(&mut io, Purpose::Link).await;
+        let preambles = preambles(&mut io, &world.mallory.key(), Purpose::Link).await;
         let (message, _) = LinkInitiator::new(&world.mallory.identity, world.mallory.target, &preambles).unwrap().start(&offer()).unwrap();
-        io.write_all(&frame_handshake(&message).unwrap()[..half]).await.unwrap();
+        io.write_all(&world.mallory.first(&preambles, message)[..half]).await.unwrap();
         io.shutdown().await.unwrap();
         closed(io).await;
         refused(&mut events).await;
@@ -134,23 +150,33 @@ async fn a_handshake_of_a_wrong_length_or_wrong_bytes_is_refused() {
     let mut random = Random::seeded(5);
     for length in [0, HANDSHAKE_LIMIT as u16 + 1, u16::MAX] {
         let mut io = world.mallory.connect().await;
-        preambles(&mut io, Purpose::Link).await;
+        preambles(&mut io, &world.mallory.key(), Purpose::Link).await;
         io.write_all(&length.to_le_bytes()).await.unwrap();
         closed(io).await;
         let reason = refused(&mut events).await;
         assert!(reason.contains(&format!("has {length} bytes")), "{reason}");
     }
-    for _ in 0..40 {
+    for round in 0..40 {
         let mut io = world.mallory.connect().await;
-        let preambles = preambles(&mut io, Purpose::Link).await;
-        let (message, _) = LinkInitiator::new(&world.mallory.identity, world.mallory.target, &preambles).unwrap().start(&offer()).unwrap();
-        let mut message = frame_handshake(&message).unwrap();
-        let (at, mask) = (2 + random.below(message.len() as u64 - 2) as usize, 1 << random.below(8));
-        message[at] ^= mask;
-        io.write_all(&message).await.unwrap();
-        closed(io).await;
+        let preambles = preambles(&mut io, &world.mallory.key(), Purpose::Link).await;
+        let (mut message, _) =
+            LinkInitiator::new(&world.mallory.identity, world.mallory.target, &preambles).unwrap().start(&offer()).unwrap();
+        let exchanged = world.paris.key_exchanges();
+        let mut flip = |message: &mut [u8]| message[random.below(message.len() as u64) as usize] ^= 1 << random.below(8);
+        // By whoever knows the key before its MAC is made, which only the exchange of keys can tell; and by the road.
+        let known = round % 2 == 0;
+        if known {
+            flip(&mut message);
+        }
+        let mut first = world.mallory.first(&preambles, message);
+        if !known {
+            flip(&mut first[2..]);
+        }
+        io.write_all(&first).await.unwrap();
+        silent(io).await;
         let reason = refused(&mut events).await;
-        assert!(reason.contains("handshake"), "{reason}");
+        assert!(reason.contains(if known { "does not verify" } else { "does not fit this connection" }), "{reason}");
+        assert_eq!(world.paris.key_exchanges() - exchanged, u64::from(known));
     }
     world.unharmed().await;
 }
@@ -162,7 +188,7 @@ async fn bytes_that_come_one_at_a_time_have_as_long_as_any_handshake() {
     let io = world.mallory.connect().await;
     let (reader, mut writer) = io.into_split();
     let dripping = async {
-        for byte in Preamble::new(Purpose::Link).encode().into_iter().chain([0, 4]).chain(std::iter::repeat(7)) {
+        for byte in Preamble::new(Purpose::Link).encode(&world.mallory.key()).into_iter().chain([0, 4]).chain(std::iter::repeat(7)) {
             if writer.write_all(&[byte]).await.is_err() {
                 return;
             }
@@ -219,14 +245,11 @@ async fn who_expects_another_key_gets_no_answer() {
     let world = World::new(9).await;
     let mut events = world.paris.events();
     let mut io = world.mallory.connect().await;
-    let preambles = preambles(&mut io, Purpose::Link).await;
+    let preambles = preambles(&mut io, &world.mallory.key(), Purpose::Link).await;
     let other = Identity::generate().peer();
     let (message, _) = LinkInitiator::new(&world.mallory.identity, other, &preambles).unwrap().start(&offer()).unwrap();
-    io.write_all(&frame_handshake(&message).unwrap()).await.unwrap();
-    let mut answer = Vec::new();
-    // A reset is as good as an end.
-    let _ = within(io.read_to_end(&mut answer)).await;
-    assert!(answer.is_empty());
+    io.write_all(&world.mallory.first(&preambles, message)).await.unwrap();
+    silent(io).await;
     assert!(refused(&mut events).await.contains("does not verify"));
     world.unharmed().await;
 }

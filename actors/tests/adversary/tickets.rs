@@ -4,17 +4,17 @@ use std::time::Duration;
 
 use estafette::node::{Destination, NodeEvent};
 use estafette::testing::Faults;
-use estafette::wire::{Answer, Control, LaneInitiator, Preamble, Purpose, REPLY_LENGTH, Ticket, frame_handshake, lane_prologue};
+use estafette::wire::{Answer, Control, LaneInitiator, Preamble, Purpose, REPLY_LENGTH, Ticket, lane_prologue};
 use estafette::{FailureKind, Identity, TransferNews};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::forge::Forgery;
-use super::peer::{closed, handshake_message, preambles, reply_to};
+use super::peer::{closed, preambles, reply_to, silent};
 use super::proxy::Proxy;
 use super::world::{CHUNK, World, config, event, failure, news, node, refused, source, within};
 
 /// Where the first control message ends at the earliest: preamble, message 1 and a little more.
-const INTO_THE_HELLO: u64 = 28 + 2 + 96 + 60;
+const INTO_THE_HELLO: u64 = 60 + 2 + 96 + 16 + 60;
 
 #[tokio::test]
 async fn a_replayed_handshake_changes_nothing() {
@@ -37,11 +37,11 @@ async fn a_replayed_handshake_changes_nothing() {
         io.write_all(&recorded).await.unwrap();
         let mut reply = [0; REPLY_LENGTH];
         within(io.read_exact(&mut reply)).await.unwrap();
-        handshake_message(&mut io).await;
-        closed(io).await;
+        // Its nonce is another one.
+        silent(io).await;
         // Others were refused before: the dials of nantes that ended early.
         let seen = event(&mut events, |event| match event {
-            NodeEvent::Refused { reason, .. } => reason.contains("does not verify"),
+            NodeEvent::Refused { reason, .. } => reason.contains("does not fit this connection"),
             NodeEvent::LinkUp { peer, .. } => *peer == nantes.peer(),
             _ => false,
         });
@@ -91,7 +91,7 @@ async fn a_lane_ticket_is_good_once_and_for_nobody_who_guesses() {
     let lane = world.mallory.dial_lane(&link, 0, id, &secret).await;
     for guess in [id, [0; 16], [7; 16]] {
         let mut io = world.mallory.connect().await;
-        let reply = reply_to(&mut io, &Preamble::new(Purpose::Lane(guess))).await;
+        let reply = reply_to(&mut io, &world.mallory.key(), &Preamble::new(Purpose::Lane(guess))).await;
         assert_eq!(reply.answer, Answer::UnknownLane);
         closed(io).await;
     }
@@ -105,13 +105,13 @@ async fn a_lane_ticket_is_good_once_and_for_nobody_who_guesses() {
     // With the right id and another secret: used up, and good for nothing.
     let (id, _) = link.lane_ticket(1).await;
     let mut io = world.mallory.connect().await;
-    let preambles = preambles(&mut io, Purpose::Lane(id)).await;
+    let preambles = preambles(&mut io, &world.mallory.key(), Purpose::Lane(id)).await;
     let prologue = lane_prologue(&preambles, &link.hash, 1);
     let (message, _) = LaneInitiator::new(&[7; 32], &prologue).unwrap().start().unwrap();
-    io.write_all(&frame_handshake(&message).unwrap()).await.unwrap();
+    io.write_all(&world.mallory.first(&preambles, message)).await.unwrap();
     closed(io).await;
     let mut io = world.mallory.connect().await;
-    assert_eq!(reply_to(&mut io, &Preamble::new(Purpose::Lane(id))).await.answer, Answer::UnknownLane);
+    assert_eq!(reply_to(&mut io, &world.mallory.key(), &Preamble::new(Purpose::Lane(id))).await.answer, Answer::UnknownLane);
     link.stands().await;
     world.unharmed_by_mallory().await;
 }
@@ -123,13 +123,13 @@ async fn a_new_lane_ticket_takes_the_place_of_the_old_one_and_none_outlives_its_
     let (old, _) = link.lane_ticket(0).await;
     let (new, _) = link.lane_ticket(0).await;
     let mut io = world.mallory.connect().await;
-    assert_eq!(reply_to(&mut io, &Preamble::new(Purpose::Lane(old))).await.answer, Answer::UnknownLane);
+    assert_eq!(reply_to(&mut io, &world.mallory.key(), &Preamble::new(Purpose::Lane(old))).await.answer, Answer::UnknownLane);
     assert_eq!(world.paris.held().await.lane_tickets, 1);
     let mut events = world.paris.events();
     drop(link);
     super::world::link_down(&mut events, world.mallory.id()).await;
     let mut io = world.mallory.connect().await;
-    assert_eq!(reply_to(&mut io, &Preamble::new(Purpose::Lane(new))).await.answer, Answer::UnknownLane);
+    assert_eq!(reply_to(&mut io, &world.mallory.key(), &Preamble::new(Purpose::Lane(new))).await.answer, Answer::UnknownLane);
     world.unharmed_by_mallory().await;
 }
 
@@ -141,7 +141,7 @@ async fn a_lane_ticket_is_good_for_ten_seconds() {
     // Time itself is what is tested. The link stands meanwhile: pings are answered.
     let _ = tokio::time::timeout(Duration::from_millis(10_100), link.until(|_| None::<()>)).await;
     let mut io = world.mallory.connect().await;
-    assert_eq!(reply_to(&mut io, &Preamble::new(Purpose::Lane(id))).await.answer, Answer::UnknownLane);
+    assert_eq!(reply_to(&mut io, &world.mallory.key(), &Preamble::new(Purpose::Lane(id))).await.answer, Answer::UnknownLane);
     link.stands().await;
     world.unharmed_by_mallory().await;
 }

@@ -3,8 +3,8 @@
 use actix::{Actor, Context, Handler};
 use estafette::remote::{DirectoryError, Presence, RemoteMessage};
 use estafette::wire::{
-    Choice, Control, FEATURE_MESSAGES, HANDSHAKE_LIMIT, LinkResponder, Offer, PREAMBLE_LENGTH, Preamble, Suite, choose, frame_handshake,
-    handshake_length, negotiate, prologue,
+    Choice, Control, FEATURE_MESSAGES, HANDSHAKE_LIMIT, KnockKey, LinkResponder, Offer, PREAMBLE_LENGTH, Preamble, Suite, choose,
+    frame_handshake, handshake_length, negotiate, prologue,
 };
 use estafette::{Identity, Node, RemoteErrorKind};
 use estafette_actors::standard;
@@ -208,17 +208,19 @@ impl Other {
     /// Takes one link; what was agreed on, and the first thing that is said on it.
     async fn link(&self) -> (TcpStream, Choice, Option<Control>) {
         let (mut io, _) = self.listener.accept().await.unwrap();
+        let key = KnockKey::of(self.identity.peer());
         let mut bytes = [0; PREAMBLE_LENGTH];
         io.read_exact(&mut bytes).await.unwrap();
-        let preamble = Preamble::decode(&bytes).unwrap();
+        let preamble = Preamble::decode(&bytes, &key).unwrap();
         let reply = negotiate(&preamble);
         io.write_all(&reply.encode()).await.unwrap();
-        let responder = LinkResponder::new(&self.identity, &prologue(&preamble, &reply)).unwrap();
+        let prologue = prologue(&preamble, &reply);
+        let responder = LinkResponder::new(&self.identity, &prologue).unwrap();
         let mut length = [0; 2];
         io.read_exact(&mut length).await.unwrap();
         let mut message = vec![0; handshake_length(length).unwrap().min(HANDSHAKE_LIMIT)];
         io.read_exact(&mut message).await.unwrap();
-        let (_, theirs, ready) = responder.read(&message).unwrap();
+        let (_, theirs, ready) = responder.read(key.open(&prologue, &message).unwrap()).unwrap();
         let ours = Offer { suites: vec![Suite::XSALSA20_POLY1305], features: self.features, max_frame: 1 << 20, lanes: 2 };
         let choice = choose(&ours, &theirs).unwrap();
         let (answer, mut established) = ready.finish(&choice).unwrap();

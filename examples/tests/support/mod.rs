@@ -67,6 +67,15 @@ impl World {
         command
     }
 
+    /// The same command with so many descriptors. Only a shell can set that for a process that is to be started.
+    pub(crate) fn within(&self, descriptors: u64, command: &Command) -> Command {
+        let mut within = Command::new("/bin/sh");
+        within.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?)))).stdin(Stdio::null());
+        within.args(["-c", "ulimit -n \"$0\" && exec \"$@\""]).arg(descriptors.to_string());
+        within.arg(command.get_program()).args(command.get_args());
+        within
+    }
+
     pub(crate) fn run<S: AsRef<OsStr>>(&self, who: &str, arguments: impl IntoIterator<Item = S>) -> Ran {
         Ran::from(self.command(who).args(arguments).output().unwrap())
     }

@@ -12,8 +12,8 @@ use estafette::pipeline::{Compressed, Compression, Custody, Parcel, Prefix, Tran
 use estafette::wire::message::{Item, Items};
 use estafette::wire::package::{Frames, Letter, PackageHeader, PackageLabel};
 use estafette::wire::{
-    Control, FrameDecoder, FrameHeader, HEADER_LENGTH, Identity, LaneResponder, LinkResponder, PREAMBLE_LENGTH, PeerId, Preamble,
-    PreambleReply, REPLY_LENGTH, Suite, Ticket, TraceContext, codec, envelope as envelopes, handshake_length,
+    Control, FrameDecoder, FrameHeader, HEADER_LENGTH, Identity, KNOCK_LENGTH, KnockKey, LaneResponder, LinkResponder, PREAMBLE_LENGTH,
+    PeerId, Preamble, PreambleReply, REPLY_LENGTH, Suite, Ticket, TraceContext, codec, envelope as envelopes, handshake_length,
 };
 use estafette_actors::compress::Decompressor;
 use estafette_actors::tree::TreeReader;
@@ -83,8 +83,15 @@ fn frames(pieces: &[&[u8]]) -> (usize, bool) {
 /// What an initiator says first.
 pub fn preamble(data: &[u8]) {
     let Some(bytes) = data.first_chunk::<PREAMBLE_LENGTH>() else { return };
-    if let Ok(preamble) = Preamble::decode(bytes) {
-        assert_eq!(&preamble.encode(), bytes);
+    let key = KnockKey::of(correspondents().1.peer());
+    // A MAC is not guessed: with the right one, what is behind it is reached too.
+    let mut vouched = *bytes;
+    let (content, mac) = vouched.split_last_chunk_mut::<KNOCK_LENGTH>().expect("60 bytes hold 16");
+    *mac = key.of_preamble(content);
+    for bytes in [bytes, &vouched] {
+        if let Ok(preamble) = Preamble::decode(bytes, &key) {
+            assert_eq!(&preamble.encode(&key), bytes);
+        }
     }
 }
 
@@ -112,6 +119,9 @@ pub fn handshake(data: &[u8]) {
         let _ = handshake_length(*length);
     }
     let identity = Identity::from_secret([7; 32]);
+    let knock = KnockKey::of(identity.peer());
+    assert!(knock.open(b"prologue", data).is_err(), "nobody can guess a MAC");
+    assert_eq!(knock.open(b"prologue", &knock.seal(b"prologue", data.to_vec())), Ok(data));
     let link = LinkResponder::new(&identity, b"prologue").expect("a good key").read(data);
     let lane = LaneResponder::new(&[7; 32], b"prologue").expect("a good key").read(data);
     assert!(link.is_err() && lane.is_err(), "nobody can guess a handshake");

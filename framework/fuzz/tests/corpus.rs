@@ -11,8 +11,8 @@ use estafette::pipeline::{Codec, Prefix, Source};
 use estafette::wire::message::{Item, Shape};
 use estafette::wire::package::{Frames, Letter, PackageHeader, PackageLabel};
 use estafette::wire::{
-    Control, FLAG_LAST, FrameHeader, FrameKind, PeerId, Preamble, Purpose, Ranges, RefuseReason, Suite, TraceContext, codec, envelope,
-    negotiate,
+    Control, FLAG_LAST, FrameHeader, FrameKind, KnockKey, PeerId, Preamble, PreambleReply, Purpose, Ranges, RefuseReason, Suite,
+    TraceContext, codec, envelope, negotiate,
 };
 use estafette_actors::source::TreeSource;
 use estafette_fuzz::{Choices, ENVELOPED, Everything, Nested, correspondents};
@@ -23,7 +23,9 @@ use futures_util::FutureExt;
 fn write_the_corpus() {
     let header = FrameHeader { len: 5, kind: FrameKind::Chunk, flags: 1, stream: 2, index: 3 };
     let frame = [&header.encode()[..], b"12345"].concat();
-    let preamble = Preamble::new(Purpose::Lane([5; 16]));
+    let key = KnockKey::of(correspondents().1.peer());
+    let preamble = Preamble { nonce: [6; 16], ..Preamble::new(Purpose::Lane([5; 16])) };
+    let reply = PreambleReply { nonce: [7; 16], ..negotiate(&preamble) };
     let peer = PeerId::from_bytes([7; 32]);
     let ticket = Ticket::new(peer, vec!["127.0.0.1:7400".into()], "files".into(), [9; 32]).unwrap();
     let prefix = Prefix { codec: Codec::SNAPPY, raw_len: 5, index: 0 };
@@ -37,8 +39,8 @@ fn write_the_corpus() {
     ];
     write("frame_header", 0, &header.encode());
     write("frame_stream", 0, &frame.repeat(3));
-    write("preamble", 0, &preamble.encode());
-    write("preamble_reply", 0, &negotiate(&preamble).encode());
+    write("preamble", 0, &preamble.encode(&key));
+    write("preamble_reply", 0, &reply.encode());
     controls.iter().enumerate().for_each(|(number, control)| write("control", number, &control.encode().unwrap()));
     write("handshake", 0, &[96; 98]);
     write("ticket", 0, ticket.to_string().as_bytes());

@@ -1,7 +1,7 @@
-//! The responding side of links and lanes.
+//! The responding side of links and lanes, on the thread of the door.
 //!
-//! Invariant: nothing takes effect before the initiator's first transport frame has verified, since the first handshake
-//! message can be replayed.
+//! Invariants: who does not know this node's key is told nothing, and nothing is computed for it or for a copy of what somebody
+//! said before. Nothing takes effect before the initiator's first transport frame has verified.
 
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use actix::Addr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::events::NodeEvent;
+use super::half_open::{Source, Standing};
 use super::hub::{Hub, LinkAccepted};
 use super::ledger::Work;
 use super::link::{LinkFailure, NewLink, offer, protocol, receive_control, receive_handshake, send_handshake};
@@ -16,15 +17,15 @@ use super::session::signals::LaneReady;
 use super::shared::{LaneInvitation, NodeShared};
 use super::transport::{Connection, Io};
 use crate::wire::{
-    Answer, Control, LaneResponder, LinkResponder, PREAMBLE_LENGTH, PeerId, Preamble, PreambleReply, Purpose, RefuseReason, choose,
-    lane_prologue, negotiate, printable, prologue,
+    Answer, Control, KnockKey, LaneResponder, LaneResponderReady, LinkResponder, PREAMBLE_LENGTH, PeerId, Preamble, PreambleReply, Purpose,
+    RefuseReason, choose, lane_prologue, negotiate, printable, prologue,
 };
 
 /// Takes one incoming connection to where it belongs.
-pub(super) async fn serve(shared: Arc<NodeShared>, hub: Addr<Hub>, connection: Box<dyn Connection>) {
+pub(super) async fn serve(shared: Arc<NodeShared>, hub: Addr<Hub>, connection: Box<dyn Connection>, origin: (Source, Standing)) {
     let remote = connection.remote();
     let timeout = shared.config.handshake_timeout;
-    let served = tokio::time::timeout(timeout, identify(&shared, &hub, connection)).await;
+    let served = tokio::time::timeout(timeout, identify(&shared, &hub, connection, &origin)).await;
     match served.unwrap_or(Err(LinkFailure::Timeout(timeout))) {
         Ok(()) => {}
         // Told with its name already.
@@ -36,12 +37,19 @@ pub(super) async fn serve(shared: Arc<NodeShared>, hub: Addr<Hub>, connection: B
     }
 }
 
-async fn identify(shared: &Arc<NodeShared>, hub: &Addr<Hub>, connection: Box<dyn Connection>) -> Result<(), LinkFailure> {
+async fn identify(
+    shared: &Arc<NodeShared>,
+    hub: &Addr<Hub>,
+    connection: Box<dyn Connection>,
+    origin: &(Source, Standing),
+) -> Result<(), LinkFailure> {
     let remote = connection.remote();
     let mut io = connection.attach()?;
     let mut bytes = [0; PREAMBLE_LENGTH];
     io.read_exact(&mut bytes).await?;
-    let preamble = Preamble::decode(&bytes).map_err(protocol)?;
+    let key = KnockKey::of(shared.peer());
+    let preamble = Preamble::decode(&bytes, &key).map_err(protocol)?;
+    origin.1.known();
     let mut reply = negotiate(&preamble);
     let invitation = match preamble.purpose {
         Purpose::Link => None,
@@ -53,16 +61,34 @@ async fn identify(shared: &Arc<NodeShared>, hub: &Addr<Hub>, connection: Box<dyn
     io.write_all(&reply.encode()).await?;
     reply.outcome(&preamble).map_err(protocol)?;
     let prologue = prologue(&preamble, &reply);
+    let first = receive_handshake(&mut io).await?;
+    let first = key.open(&prologue, &first).map_err(protocol)?;
     match invitation {
-        Some(invitation) => accept_lane(io, invitation, &prologue).await,
-        None => accept_link(shared, hub, io, &prologue, remote).await,
+        Some(invitation) => accept_lane(shared, io, invitation, (&prologue, first), origin).await,
+        None => accept_link(shared, hub, io, (&prologue, first), origin, remote).await,
     }
 }
 
-async fn accept_lane(mut io: Box<dyn Io>, invitation: LaneInvitation, preambles: &[u8]) -> Result<(), LinkFailure> {
+/// Exchanges keys, in this source's turn.
+async fn compute<T>(shared: &NodeShared, (source, standing): &(Source, Standing), work: impl FnOnce() -> T) -> T {
+    standing.queued();
+    let done = shared.turns.compute(source, work).await;
+    standing.known();
+    done
+}
+
+async fn accept_lane(
+    shared: &NodeShared,
+    mut io: Box<dyn Io>,
+    invitation: LaneInvitation,
+    (preambles, first): (&[u8], &[u8]),
+    origin: &(Source, Standing),
+) -> Result<(), LinkFailure> {
     let LaneInvitation { session, epoch, lane, secret, link_hash, .. } = invitation;
-    let responder = LaneResponder::new(&secret, &lane_prologue(preambles, &link_hash, lane)).map_err(protocol)?;
-    let (answer, established) = responder.read(&receive_handshake(&mut io).await?).and_then(|ready| ready.finish()).map_err(protocol)?;
+    let computed = compute(shared, origin, || {
+        LaneResponder::new(&secret, &lane_prologue(preambles, &link_hash, lane))?.read(first).and_then(LaneResponderReady::finish)
+    });
+    let (answer, established) = computed.await.map_err(protocol)?;
     send_handshake(&mut io, &answer).await?;
     let connection = io.detach()?;
     session.do_send(LaneReady { epoch, lane, connection, sealer: established.sealer, opener: established.opener });
@@ -73,13 +99,16 @@ async fn accept_link(
     shared: &Arc<NodeShared>,
     hub: &Addr<Hub>,
     mut io: Box<dyn Io>,
-    prologue: &[u8],
+    (prologue, first): (&[u8], &[u8]),
+    origin: &(Source, Standing),
     remote: String,
 ) -> Result<(), LinkFailure> {
-    let responder = LinkResponder::new(&shared.identity, prologue).map_err(protocol)?;
-    let (peer, theirs, ready) = responder.read(&receive_handshake(&mut io).await?).map_err(protocol)?;
-    let choice = choose(&offer(shared), &theirs).map_err(protocol)?;
-    let (answer, established) = ready.finish(&choice).map_err(protocol)?;
+    let computed = compute(shared, origin, || {
+        let (peer, theirs, ready) = LinkResponder::new(&shared.identity, prologue)?.read(first)?;
+        let choice = choose(&offer(shared), &theirs)?;
+        ready.finish(&choice).map(|(answer, established)| (peer, choice, answer, established))
+    });
+    let (peer, choice, answer, established) = computed.await.map_err(protocol)?;
     send_handshake(&mut io, &answer).await?;
     let (mut sealer, mut opener, hash) = (established.sealer, established.opener, established.hash);
     let Control::Hello { name, token, .. } = receive_control(&mut io, &mut opener).await? else {
@@ -97,7 +126,8 @@ async fn accept_link(
     }
     let welcome = Control::Welcome { name: shared.name.clone() };
     io.write_all(&sealer.seal_control(&welcome).map_err(protocol)?).await?;
-    let link = NewLink { peer, name: Some(name), io, sealer, opener, hash, choice, dialed: false, address: remote };
+    let connection = io.detach()?;
+    let link = NewLink { peer, name: Some(name), connection, sealer, opener, hash, choice, dialed: false, address: remote };
     hub.do_send(LinkAccepted(Box::new(link)));
     Ok(())
 }

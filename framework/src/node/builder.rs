@@ -243,19 +243,20 @@ fn run(mut builder: NodeBuilder, ready: oneshot::Sender<Result<Parts, StartError
     builder.spool = spool.map(|spool| spool as Arc<dyn Store>);
     let system = System::new();
     system.block_on(async move {
-        let workers = (0..builder.config.workers()).map(|_| super::disk::bulk_thread(builder.config.bulk_niceness));
-        let workers: Vec<_> = match workers.collect::<std::io::Result<_>>() {
-            Ok(workers) => workers,
+        let niceness = builder.config.bulk_niceness;
+        let workers = (0..builder.config.workers()).map(|_| super::disk::bulk_thread(niceness)).collect::<std::io::Result<Vec<_>>>();
+        let (workers, door) = match workers.and_then(|workers| Ok((workers, super::door::door_thread(niceness)?))) {
+            Ok(threads) => threads,
             // Whoever asked may be gone.
             Err(error) => return drop(ready.send(Err(StartError::Thread(error)))),
         };
         let (stop, stopped) = oneshot::channel();
-        let parts = prepare(builder, workers.iter().map(Arbiter::handle).collect(), stop).await;
+        let parts = prepare(builder, workers.iter().map(Arbiter::handle).collect(), door.handle(), stop).await;
         if ready.send(parts).is_ok() {
             // An error means that the last handle was dropped: the same.
             let _ = stopped.await;
         }
-        for worker in workers {
+        for worker in workers.into_iter().chain([door]) {
             worker.stop();
             // A worker that panicked has said so.
             let _ = worker.join();
@@ -263,7 +264,12 @@ fn run(mut builder: NodeBuilder, ready: oneshot::Sender<Result<Parts, StartError
     });
 }
 
-async fn prepare(builder: NodeBuilder, workers: Vec<actix::ArbiterHandle>, stop: oneshot::Sender<()>) -> Result<Parts, StartError> {
+async fn prepare(
+    builder: NodeBuilder,
+    workers: Vec<actix::ArbiterHandle>,
+    door: actix::ArbiterHandle,
+    stop: oneshot::Sender<()>,
+) -> Result<Parts, StartError> {
     let NodeBuilder { name, identity, listen, peers, inboxes, registry, store, spool, dormant, undelivered, config } = builder;
     let store = store.unwrap_or_else(|| Arc::<MemoryStore>::default());
     let trust = Trust::load(Arc::clone(&store))?;
@@ -300,6 +306,8 @@ async fn prepare(builder: NodeBuilder, workers: Vec<actix::ArbiterHandle>, stop:
         undelivered: undelivered.map_or_else(|| Arc::new(log_undelivered) as Arc<dyn Fn(Undelivered) + Send + Sync>, |hook| hook.0),
         hub: std::sync::OnceLock::new(),
         arbiter: Arbiter::current(),
+        door,
+        turns: super::turns::Turns::default(),
         metrics,
         config,
     });

@@ -37,7 +37,8 @@ pub struct NodeConfig {
     pub checkpoint: u64,
     /// How long connecting and the handshake may take. Default 10 s.
     pub handshake_timeout: Duration,
-    /// Connections that may be in their handshake at once; when one more comes, the oldest goes. Default 256.
+    /// Connections that may be in their handshake at once, a quarter of them from one IPv4 address or IPv6 network of 64 bits; when one
+    /// more comes, one of the source that has the most goes. Default 256.
     pub half_open: usize,
     /// How long a peer that was never reached is dialled before sends to it fail. Default 5 s.
     pub dial_for: Duration,

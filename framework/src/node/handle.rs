@@ -239,6 +239,12 @@ impl Node {
         super::held::Held::of(&self.0.shared, census.unwrap_or_default())
     }
 
+    /// How many times it has begun to exchange keys with somebody: what a handshake costs.
+    #[cfg(feature = "test-util")]
+    pub fn key_exchanges(&self) -> u64 {
+        self.0.shared.turns.taken()
+    }
+
     /// Stops the node at once, as if its process had died: peers are told nothing.
     #[cfg(feature = "test-util")]
     pub async fn abort(&self) {

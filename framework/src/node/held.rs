@@ -1,7 +1,8 @@
 //! What a node holds at one moment, for tests: after an attack it must be what it was before.
 
-use actix::{Context, Handler, Message, MessageResult};
+use actix::{Context, Handler, Message, ResponseFuture};
 
+use super::door::CountHalfOpen;
 use super::hub::Hub;
 use super::shared::NodeShared;
 
@@ -26,10 +27,17 @@ pub struct Held {
 pub(crate) struct Census;
 
 impl Handler<Census> for Hub {
-    type Result = MessageResult<Census>;
+    type Result = ResponseFuture<(usize, usize)>;
 
     fn handle(&mut self, _: Census, _: &mut Context<Self>) -> Self::Result {
-        MessageResult(self.census())
+        let (sessions, door) = self.census();
+        Box::pin(async move {
+            let half_open = match door {
+                Some(door) => door.send(CountHalfOpen).await.unwrap_or_default(),
+                None => 0,
+            };
+            (sessions, half_open)
+        })
     }
 }
 

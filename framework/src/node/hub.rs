@@ -1,34 +1,28 @@
-//! The actor that knows all peers: it takes connections in, and gives every peer its session.
+//! The actor that knows all peers: it gives every peer its session.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, ResponseFuture, StreamHandler};
-use tokio::task::{AbortHandle, JoinHandle};
 
-use super::accept;
+use super::door::{Door, Shut};
 use super::link::NewLink;
 use super::outbox::{Halt, Outbox};
 use super::session::Session;
 use super::session::signals::{Close, Command, Drain, Know, LinkUp, Retire, Start, StayConnected};
 use super::shared::NodeShared;
-use super::transport::{Connection, Listener};
 use crate::delivery::TransferId;
 use crate::supervise::StopSupervisor;
 use crate::wire::{PeerId, RefuseReason, Word, WordKind};
-
-/// The wait after a failed `accept`: most often the process has run out of file descriptors.
-const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 pub(crate) struct Hub {
     shared: Arc<NodeShared>,
     /// Each with the number of messages it was given that must not be lost.
     sessions: HashMap<PeerId, (Addr<Session>, u64)>,
-    listening: Vec<JoinHandle<()>>,
-    /// Handshakes under way, the oldest first, each with the host it comes from.
-    half_open: VecDeque<(String, AbortHandle)>,
+    /// Open from the start on.
+    door: Option<Addr<Door>>,
     outbox: Option<Addr<Outbox>>,
     stopping: bool,
 }
@@ -37,11 +31,6 @@ pub(crate) struct Hub {
 #[derive(Debug, Message)]
 #[rtype(result = "io::Result<String>")]
 pub(crate) struct Listen(pub(crate) String);
-
-/// A connection has come in.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-struct Incoming(Box<dyn Connection>);
 
 /// A peer has proved who it is and may come in.
 #[derive(Debug, Message)]
@@ -190,7 +179,7 @@ pub(crate) struct Shutdown {
 
 impl Hub {
     pub(crate) fn new(shared: Arc<NodeShared>) -> Self {
-        Self { shared, sessions: HashMap::new(), listening: Vec::new(), half_open: VecDeque::new(), outbox: None, stopping: false }
+        Self { shared, sessions: HashMap::new(), door: None, outbox: None, stopping: false }
     }
 
     /// The session with this peer, for one message that must not be lost.
@@ -202,26 +191,10 @@ impl Hub {
         session.clone()
     }
 
-    /// Peers with a session, and connections in their handshake.
+    /// Peers with a session, and who knows the connections in their handshake.
     #[cfg(feature = "test-util")]
-    pub(super) fn census(&mut self) -> (usize, usize) {
-        self.half_open.retain(|(_, handshake)| !handshake.is_finished());
-        (self.sessions.len(), self.half_open.len())
-    }
-
-    /// Makes room for one more handshake. An honest peer is through in a few round trips, a flood waits for its time-out; so
-    /// the oldest one goes, of the host that has the most.
-    fn thin_out(&mut self) {
-        self.half_open.retain(|(_, handshake)| !handshake.is_finished());
-        while self.half_open.len() >= self.shared.config.half_open {
-            let mut hosts: HashMap<&str, usize> = HashMap::new();
-            self.half_open.iter().for_each(|(host, _)| *hosts.entry(host).or_default() += 1);
-            let most = hosts.values().copied().max().unwrap_or(0);
-            let oldest = self.half_open.iter().position(|(host, _)| hosts.get(host.as_str()) == Some(&most));
-            if let Some((_, handshake)) = oldest.and_then(|oldest| self.half_open.remove(oldest)) {
-                handshake.abort();
-            }
-        }
+    pub(super) fn census(&self) -> (usize, Option<Addr<Door>>) {
+        (self.sessions.len(), self.door.clone())
     }
 }
 
@@ -229,6 +202,7 @@ impl Actor for Hub {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        self.door = Some(Door::open(Arc::clone(&self.shared), ctx.address()));
         let revocations = self.shared.trust.revocations();
         ctx.add_stream(futures_util::stream::unfold(revocations, |mut revocations| async move {
             use tokio::sync::broadcast::error::RecvError;
@@ -272,59 +246,13 @@ impl StreamHandler<Revoked> for Hub {
 impl Handler<Listen> for Hub {
     type Result = ResponseFuture<io::Result<String>>;
 
-    fn handle(&mut self, Listen(address): Listen, ctx: &mut Context<Self>) -> Self::Result {
-        let (transport, hub) = (Arc::clone(&self.shared.transport), ctx.address());
+    fn handle(&mut self, Listen(address): Listen, _: &mut Context<Self>) -> Self::Result {
+        let door = self.door.clone();
         Box::pin(async move {
-            let listener = transport.listen(&address).await?;
-            let address = listener.address();
-            let accepting = actix::spawn(accept_all(listener, hub.clone()));
-            hub.do_send(Listening(accepting));
-            Ok(address)
+            let Some(door) = door else { return Err(io::ErrorKind::NotConnected.into()) };
+            // It ends with the node only.
+            door.send(Listen(address)).await.unwrap_or_else(|_| Err(io::ErrorKind::NotConnected.into()))
         })
-    }
-}
-
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Listening(JoinHandle<()>);
-
-impl Handler<Listening> for Hub {
-    type Result = ();
-
-    fn handle(&mut self, Listening(accepting): Listening, _: &mut Context<Self>) {
-        if self.stopping {
-            accepting.abort();
-        }
-        self.listening.push(accepting);
-    }
-}
-
-async fn accept_all(mut listener: Box<dyn Listener>, hub: Addr<Hub>) {
-    loop {
-        match listener.accept().await {
-            // Awaited: connections come in no faster than they are looked at.
-            Ok(connection) => {
-                if hub.send(Incoming(connection)).await.is_err() {
-                    return;
-                }
-            }
-            Err(error) => {
-                tracing::warn!(%error, address = listener.address(), "accepting a connection failed; trying again");
-                tokio::time::sleep(ACCEPT_AGAIN).await;
-            }
-        }
-    }
-}
-
-impl Handler<Incoming> for Hub {
-    type Result = ();
-
-    fn handle(&mut self, Incoming(connection): Incoming, ctx: &mut Context<Self>) {
-        self.thin_out();
-        let remote = connection.remote();
-        let host = remote.rsplit_once(':').map_or(remote.as_str(), |(host, _)| host).to_owned();
-        let serving = actix::spawn(accept::serve(Arc::clone(&self.shared), ctx.address(), connection));
-        self.half_open.push_back((host, serving.abort_handle()));
     }
 }
 
@@ -386,8 +314,9 @@ impl Handler<Shutdown> for Hub {
 
     fn handle(&mut self, Shutdown { limit }: Shutdown, _: &mut Context<Self>) -> ResponseFuture<()> {
         self.stopping = true;
-        self.listening.iter().for_each(JoinHandle::abort);
-        self.half_open.iter().for_each(|(_, handshake)| handshake.abort());
+        if let Some(door) = &self.door {
+            door.do_send(Shut);
+        }
         let outbox = self.outbox.take();
         let sessions: Vec<_> = self.sessions.values().map(|(session, _)| session.clone()).collect();
         let (supervisor, letters) = (self.shared.supervisor.clone(), self.shared.letters.get().cloned());

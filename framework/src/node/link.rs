@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::config::NodeConfig;
+use super::half_open::Source;
 use super::lane_io::write_whole;
 use super::session::Session;
 use super::session::signals::{ControlIn, DialFailed, LinkLost};
@@ -25,8 +26,8 @@ use crate::pipeline::{Chunk, Custody, Outlet, Parcel, Sealed, Slots, Through, Tr
 use crate::wire::message::MESSAGE_STREAM;
 use crate::wire::{
     CONTROL_BODY_LIMIT, Choice, Control, ControlOpener, ControlSealer, FEATURE_MESSAGES, Frame, FrameDecoder, FrameHeader, FrameKind,
-    HANDSHAKE_LIMIT, HEADER_LENGTH, LaneInitiator, Link, LinkAction, LinkInitiator, Offer, PeerId, Preamble, PreambleReply, Purpose,
-    REPLY_LENGTH, RefuseReason, Suite, frame_handshake, handshake_length, lane_prologue, prologue,
+    HANDSHAKE_LIMIT, HEADER_LENGTH, KnockKey, LaneInitiator, Link, LinkAction, LinkInitiator, Offer, PeerId, Preamble, PreambleReply,
+    Purpose, REPLY_LENGTH, RefuseReason, Suite, frame_handshake, handshake_length, lane_prologue, prologue,
 };
 
 /// What waits for the socket.
@@ -114,7 +115,8 @@ const BATCH: usize = 64 << 10;
 pub(crate) struct NewLink {
     pub(crate) peer: PeerId,
     pub(crate) name: Option<String>,
-    pub(crate) io: Box<dyn Io>,
+    /// Of no thread yet: its handshake was on that of the door.
+    pub(crate) connection: Box<dyn Connection>,
     pub(crate) sealer: ControlSealer,
     pub(crate) opener: ControlOpener,
     pub(crate) hash: [u8; 32],
@@ -166,7 +168,7 @@ pub(crate) fn protocol(error: impl std::fmt::Display) -> LinkFailure {
     LinkFailure::Protocol(error.to_string())
 }
 
-/// Tries the addresses in turn.
+/// Tries the addresses in turn, on the thread of the door.
 pub(crate) async fn dial_any(
     shared: &Arc<NodeShared>,
     peer: PeerId,
@@ -199,17 +201,18 @@ pub(crate) async fn dial_any(
 }
 
 async fn dial(shared: &Arc<NodeShared>, peer: PeerId, address: &str, token: Option<[u8; 32]>) -> Result<NewLink, LinkFailure> {
+    let (key, turns) = (KnockKey::of(peer), &shared.turns);
     let mut io = shared.transport.dial(address).await?.attach()?;
-    let prologue = exchange_preambles(&mut io, Purpose::Link).await?;
-    let initiator = LinkInitiator::new(&shared.identity, peer, &prologue).map_err(protocol)?;
-    let (message, waiting) = initiator.start(&offer(shared)).map_err(protocol)?;
-    send_handshake(&mut io, &message).await?;
+    let prologue = exchange_preambles(&mut io, Purpose::Link, &key).await?;
+    let begin = || LinkInitiator::new(&shared.identity, peer, &prologue)?.start(&offer(shared));
+    let (message, waiting) = turns.compute(&Source::Own, begin).await.map_err(protocol)?;
+    send_handshake(&mut io, &key.seal(&prologue, message)).await?;
     let answer = receive_handshake(&mut io).await.map_err(|error| {
         LinkFailure::Unanswered(format!(
             "the node there did not answer the handshake ({error}); is it the one whose key or ticket was given?"
         ))
     })?;
-    let (choice, established) = waiting.finish(&answer).map_err(protocol)?;
+    let (choice, established) = turns.compute(&Source::Own, || waiting.finish(&answer)).await.map_err(protocol)?;
     let (mut sealer, mut opener, hash) = (established.sealer, established.opener, established.hash);
     let hello = Control::Hello { name: shared.name.clone(), token: token.map(Into::into), inbox: None };
     io.write_all(&sealer.seal_control(&hello).map_err(protocol)?).await?;
@@ -218,16 +221,20 @@ async fn dial(shared: &Arc<NodeShared>, peer: PeerId, address: &str, token: Opti
         Control::Refuse { reason } => return Err(LinkFailure::Refused(reason)),
         other => return Err(protocol(format!("{} instead of a welcome", other.name()))),
     };
-    Ok(NewLink { peer, name, io, sealer, opener, hash, choice, dialed: true, address: address.to_owned() })
+    let connection = io.detach()?;
+    Ok(NewLink { peer, name, connection, sealer, opener, hash, choice, dialed: true, address: address.to_owned() })
 }
 
-async fn exchange_preambles(io: &mut Box<dyn Io>, purpose: Purpose) -> Result<Vec<u8>, LinkFailure> {
+async fn exchange_preambles(io: &mut Box<dyn Io>, purpose: Purpose, key: &KnockKey) -> Result<Vec<u8>, LinkFailure> {
     let preamble = Preamble::new(purpose);
-    io.write_all(&preamble.encode()).await?;
+    io.write_all(&preamble.encode(key)).await?;
     let mut reply = [0; REPLY_LENGTH];
-    io.read_exact(&mut reply)
-        .await
-        .map_err(|error| LinkFailure::Unanswered(format!("the peer closed the connection at once ({error})")))?;
+    // A node says nothing to who means another one.
+    io.read_exact(&mut reply).await.map_err(|error| {
+        LinkFailure::Unanswered(format!(
+            "the peer closed the connection at once ({error}); is it the one whose key or ticket was given, and of a release as new as this?"
+        ))
+    })?;
     let reply = PreambleReply::decode(&reply).map_err(protocol)?;
     reply.accept(&preamble).map_err(protocol)?;
     Ok(prologue(&preamble, &reply).to_vec())
@@ -261,7 +268,7 @@ pub(crate) async fn receive_control(io: &mut Box<dyn Io>, opener: &mut ControlOp
 /// Dials a bulk lane that the peer has invited this node to.
 pub(crate) async fn dial_lane(
     shared: &Arc<NodeShared>,
-    address: &str,
+    (peer, address): (PeerId, &str),
     lane: u16,
     id: [u8; 16],
     secret: &[u8; 32],
@@ -269,12 +276,15 @@ pub(crate) async fn dial_lane(
 ) -> Result<(Box<dyn Connection>, ControlSealer, ControlOpener), String> {
     let timeout = shared.config.handshake_timeout;
     let dialed = async {
+        let (key, turns) = (KnockKey::of(peer), &shared.turns);
         let mut io = shared.transport.dial(address).await?.attach()?;
-        let preambles = exchange_preambles(&mut io, Purpose::Lane(id)).await?;
+        let preambles = exchange_preambles(&mut io, Purpose::Lane(id), &key).await?;
         let prologue = lane_prologue(&preambles, link_hash, lane);
-        let (message, waiting) = LaneInitiator::new(secret, &prologue).and_then(LaneInitiator::start).map_err(protocol)?;
-        send_handshake(&mut io, &message).await?;
-        let established = waiting.finish(&receive_handshake(&mut io).await?).map_err(protocol)?;
+        let begin = || LaneInitiator::new(secret, &prologue).and_then(LaneInitiator::start);
+        let (message, waiting) = turns.compute(&Source::Own, begin).await.map_err(protocol)?;
+        send_handshake(&mut io, &key.seal(&preambles, message)).await?;
+        let answer = receive_handshake(&mut io).await?;
+        let established = turns.compute(&Source::Own, || waiting.finish(&answer)).await.map_err(protocol)?;
         Ok::<_, LinkFailure>((io.detach()?, established.sealer, established.opener))
     };
     let dialed = tokio::time::timeout(timeout, dialed).await.unwrap_or(Err(LinkFailure::Timeout(timeout)));
@@ -303,9 +313,10 @@ pub(crate) struct LiveLink {
 }
 
 impl LiveLink {
-    pub(crate) fn start(new: NewLink, epoch: u64, session: Addr<Session>, config: &NodeConfig) -> Self {
-        let NewLink { io, sealer, opener, hash, choice, dialed, address, .. } = new;
-        let (reader, writer) = tokio::io::split(io);
+    /// Brings its connection to this thread.
+    pub(crate) fn start(new: NewLink, epoch: u64, session: Addr<Session>, config: &NodeConfig) -> std::io::Result<Self> {
+        let NewLink { connection, sealer, opener, hash, choice, dialed, address, .. } = new;
+        let (reader, writer) = tokio::io::split(connection.attach()?);
         let (queue, queued) = mpsc::channel(QUEUE);
         let link = Link::new(config.link, Instant::now());
         let (answers, stalled_after, writer_session) = (queue.clone(), config.link.dead_after(), session.clone());
@@ -341,7 +352,7 @@ impl LiveLink {
         });
         let Choice { lanes, max_frame, features, suite } = choice;
         let (since, queue, writing) = (Instant::now(), Some(queue), Some(writing));
-        Self {
+        Ok(Self {
             epoch,
             hash,
             dialed,
@@ -357,7 +368,7 @@ impl LiveLink {
             hush: Some(hush),
             writing,
             _up: up,
-        }
+        })
     }
 
     pub(crate) fn say(&self, control: Control) -> Result<(), String> {

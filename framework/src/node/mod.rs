@@ -1,7 +1,7 @@
 //! What a host embeds.
 //!
 //! [`Node`] is the handle; behind it an actix system of its own runs the hub (who is connected), a session per peer, lanes on
-//! worker threads, and a thread for the disk of each running transfer.
+//! worker threads, a thread at the door for handshakes, and one for the disk of each running transfer.
 
 mod accept;
 mod builder;
@@ -11,9 +11,11 @@ mod coming;
 mod config;
 mod copy;
 mod disk;
+mod door;
 mod events;
 mod file_store;
 mod forget;
+mod half_open;
 mod handle;
 #[cfg(feature = "test-util")]
 mod held;
@@ -37,6 +39,7 @@ mod store;
 mod transfer;
 mod transport;
 mod trust;
+mod turns;
 
 pub use builder::{NodeBuilder, StartError};
 pub use config::{ConfigError, NodeConfig, RelayQuota};

@@ -75,6 +75,10 @@ pub(crate) struct NodeShared {
     pub(crate) hub: std::sync::OnceLock<Addr<super::hub::Hub>>,
     /// The arbiter that links, and actors that are hosted, live on.
     pub(crate) arbiter: ArbiterHandle,
+    /// The arbiter that connections are on until it is known whose they are.
+    pub(crate) door: ArbiterHandle,
+    /// Who exchanges keys next on that thread.
+    pub(crate) turns: super::turns::Turns,
 }
 
 impl LaneInvitation {

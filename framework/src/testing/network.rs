@@ -1,4 +1,4 @@
-//! The network: names as addresses, and one task for each direction of each connection.
+//! The network: names as addresses, and one task for each direction of each connection, on a thread of its own.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, ReadHalf, WriteHalf};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::Random;
 use crate::node::{Connection, Io, Listener, Transport};
@@ -27,6 +27,10 @@ struct Shared {
     seed: u64,
     state: Mutex<State>,
     carried: watch::Sender<u64>,
+    /// The thread that carries: no node's, as none of them is the road.
+    road: tokio::runtime::Handle,
+    /// The thread ends when this is dropped.
+    _open: oneshot::Sender<()>,
 }
 
 #[derive(Default)]
@@ -87,8 +91,15 @@ pub struct Faults {
 
 impl Network {
     /// A network without faults; those that a plan brings are drawn from `seed`.
+    ///
+    /// # Panics
+    /// When the operating system gives no thread.
     pub fn seeded(seed: u64) -> Self {
-        Self(Arc::new(Shared { seed, state: Mutex::default(), carried: watch::channel(0).0 }))
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime without sockets needs nothing");
+        let (road, (open, closed)) = (runtime.handle().clone(), oneshot::channel::<()>());
+        let carrying = move || drop(runtime.block_on(closed));
+        std::thread::Builder::new().name("network".into()).spawn(carrying).expect("the system gives a thread");
+        Self(Arc::new(Shared { seed, state: Mutex::default(), carried: watch::channel(0).0, road, _open: open }))
     }
 
     /// How the node `name` reaches others on this network; it listens at its name.
@@ -198,7 +209,7 @@ impl Network {
         let connecting = Connecting { from: from.to_owned(), to: to.to_owned(), number: state.dialed, bulk: false };
         state.dialed += 1;
         drop(state);
-        tokio::spawn(self.clone().carry(connecting, near_wire, far_wire));
+        self.0.road.spawn(self.clone().carry(connecting, near_wire, far_wire));
         Ok(Box::new(MemoryIo { stream: near, remote: to.to_owned() }))
     }
 

@@ -8,7 +8,8 @@
 //! On the socket each message stands behind its length (`u16`, little-endian): [`frame_handshake`], [`handshake_length`].
 //!
 //! Invariant: each type has only the step that comes next and gives itself up for it, so no step is left out, taken twice or
-//! taken after an error. **Message 1 can be replayed**: a responder does nothing lasting before the initiator's first control
+//! taken after an error. **Message 1 by itself can be replayed**: what stops that is the responder's nonce in the prologue, and the
+//! MAC over both (see [`KnockKey`](super::KnockKey)). A responder still does nothing lasting before the initiator's first control
 //! frame has verified.
 
 use snow::{Builder, HandshakeState};
@@ -51,6 +52,12 @@ pub enum HandshakeError {
         /// Which message.
         message: &'static str,
     },
+    /// Message 1 was made for another connection, or by somebody who does not know this node's key.
+    #[error(
+        "the first message of the handshake does not fit this connection: it is a copy of another one's, or bytes were changed on the way; \
+         nothing was computed for it"
+    )]
+    NotFresh,
     /// It verifies, but what is inside cannot be read.
     #[error("the {message} of the handshake verifies, but its content cannot be read: the other side may run another release")]
     Payload {

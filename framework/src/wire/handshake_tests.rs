@@ -11,8 +11,10 @@ fn choice() -> Choice {
     choose(&offer(), &offer()).unwrap()
 }
 
-fn preambles() -> [u8; 40] {
-    prologue(&Preamble::new(Purpose::Link), &PreambleReply::new(Answer::Chosen(1)))
+/// The same at each call, as at both ends of one connection.
+fn preambles() -> [u8; 72] {
+    let preamble = Preamble { nonce: [3; 16], ..Preamble::new(Purpose::Link) };
+    prologue(&preamble, &PreambleReply { nonce: [4; 16], ..PreambleReply::new(Answer::Chosen(1)) })
 }
 
 /// Paris dials Lyon.
@@ -67,7 +69,7 @@ fn somebody_else_at_the_address_is_noticed() {
 #[test]
 fn preambles_that_were_changed_on_the_way_fail_the_handshake() {
     let (paris, lyon) = identities();
-    for at in 0..40 {
+    for at in 0..72 {
         let mut changed = preambles();
         changed[at] ^= 1;
         let (first, _) = initiator(&paris, lyon.peer());

@@ -1,7 +1,7 @@
 //! The handshake of a bulk lane: `Noise_NNpsk0_25519_ChaChaPoly_BLAKE2s`, its pre-shared key the secret of a `LaneTicket`.
 //!
-//! Like [`handshake`](super::LinkInitiator), without payloads: what holds for the link holds for its lanes. Message 1 can be
-//! replayed here too, so a ticket is used up at the first connection that names its id.
+//! Like [`handshake`](super::LinkInitiator), without payloads: what holds for the link holds for its lanes. A ticket is used up
+//! at the first connection that names its id.
 //!
 //! Invariant: whoever comes to the end knows the ticket, and both sides mean the same link and the same lane.
 

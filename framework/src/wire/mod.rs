@@ -6,7 +6,8 @@
 //! ```text
 //!  preamble ──▶ handshake (offer ⇄ choice) ──▶ channel ──▶ frame ──▶ control ──▶ link
 //!  in the clear: Noise IK, or NNpsk0           seals and   24-byte   what is      heartbeat,
-//!  versions      for a lane                    opens       header    said         renewal
+//!  versions,     for a lane                    opens       header    said         renewal
+//!  behind a knock
 //! ```
 //! What has to wait on a disk for its receiver passes by [`envelope`] and [`package`], or [`copy`], instead.
 //!
@@ -24,6 +25,7 @@ mod failure;
 mod frame;
 mod handshake;
 mod identity;
+mod knock;
 mod lane;
 mod link;
 pub mod message;
@@ -48,6 +50,7 @@ pub use handshake::{
     handshake_length,
 };
 pub use identity::Identity;
+pub use knock::{KNOCK_LENGTH, KnockKey};
 pub use lane::{LaneEstablished, LaneInitiator, LaneInitiatorWaiting, LaneResponder, LaneResponderReady, lane_prologue};
 pub use link::{Link, LinkAction, LinkConfig, LinkConfigError};
 pub use offer::{Choice, FEATURE_MESSAGES, LEAST_MAX_FRAME, Offer, Suite, choose};

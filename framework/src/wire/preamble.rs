@@ -1,21 +1,29 @@
 //! The first bytes in the clear: which versions each side speaks, and what the connection is for.
 //!
 //! ```text
-//!  initiator, 28 bytes   "ESTF" │ min u16 │ max u16 │ purpose u8 │ 0 0 0 │ lane id, 16 bytes (zeros for a link)
-//!  responder, 12 bytes   "ESTF" │ status u8 │ 0 │ min u16 │ max u16 │ chosen u16
+//!  initiator, 60 bytes   "ESTF" │ min u16 │ max u16 │ purpose u8 │ 0 0 0 │ lane id, 16 bytes (zeros for a link) │ nonce, 16 bytes │ MAC, 16 bytes
+//!  responder, 28 bytes   "ESTF" │ status u8 │ 0 │ min u16 │ max u16 │ chosen u16 │ nonce, 16 bytes
 //! ```
-//! Little-endian. Invariant: nothing read here is believed until the handshake, whose prologue both messages form, has verified it.
+//! Little-endian; the MAC is [`KnockKey`]'s. Both messages look like this in every version, so that versions can be compared.
+//!
+//! Invariants: who does not know the responder's key reads no byte of it. Nothing read here is believed until the handshake, whose
+//! prologue both messages form, has verified it; the nonces make each prologue, and so each handshake, another one.
 
 use std::fmt;
+
+use super::KnockKey;
+use super::knock::{KNOCK_LENGTH, nonce};
 
 /// The lowest version of the wire this build speaks.
 pub const VERSION_MIN: u16 = 1;
 /// The highest version of the wire this build speaks.
 pub const VERSION_MAX: u16 = 1;
 /// Bytes of the initiator's preamble.
-pub const PREAMBLE_LENGTH: usize = 28;
+pub const PREAMBLE_LENGTH: usize = CONTENT_LENGTH + KNOCK_LENGTH;
 /// Bytes of the responder's reply.
-pub const REPLY_LENGTH: usize = 12;
+pub const REPLY_LENGTH: usize = 28;
+/// Bytes of the initiator's preamble without its MAC.
+const CONTENT_LENGTH: usize = 44;
 
 /// A range of versions, both ends included; never empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +39,8 @@ pub struct Preamble {
     pub versions: VersionRange,
     /// What it opened the connection for.
     pub purpose: Purpose,
+    /// Drawn for this connection: what is said to one node twice does not look alike.
+    pub nonce: [u8; 16],
 }
 
 /// What a connection is for.
@@ -49,6 +59,8 @@ pub struct PreambleReply {
     pub versions: VersionRange,
     /// Whether it goes on, and in which version.
     pub answer: Answer,
+    /// Drawn for this connection: what was said on another one fits this one no more.
+    pub nonce: [u8; 16],
 }
 
 /// The responder's decision.
@@ -72,6 +84,15 @@ pub enum PreambleError {
     #[error("the other side does not speak estafette: it began with {found:02x?}; check the address and the port")]
     Magic {
         /// The four bytes in place of the magic.
+        found: [u8; 4],
+    },
+    /// A stranger: it does not know this node's key, or is no node at all.
+    #[error(
+        "the other side does not know this node's key, or does not speak estafette: it began with {found:02x?}. It was given another id, \
+         its release is too old, or it looks for open ports; it was told nothing"
+    )]
+    Stranger {
+        /// The first four bytes.
         found: [u8; 4],
     },
     /// A range whose least is above its highest.
@@ -130,14 +151,14 @@ pub fn negotiate(theirs: &Preamble) -> PreambleReply {
     let chosen = ours.max.min(theirs.versions.max);
     let answer =
         if ours.contains(chosen) && theirs.versions.contains(chosen) { Answer::Chosen(chosen) } else { Answer::VersionUnsupported };
-    PreambleReply { versions: ours, answer }
+    PreambleReply { versions: ours, answer, nonce: nonce() }
 }
 
-/// The Noise prologue: both messages, as they went over the wire.
-pub fn prologue(preamble: &Preamble, reply: &PreambleReply) -> [u8; PREAMBLE_LENGTH + REPLY_LENGTH] {
-    let mut bytes = [0; PREAMBLE_LENGTH + REPLY_LENGTH];
-    bytes[..PREAMBLE_LENGTH].copy_from_slice(&preamble.encode());
-    bytes[PREAMBLE_LENGTH..].copy_from_slice(&reply.encode());
+/// The Noise prologue: both messages, as they went over the wire, but for the MAC.
+pub fn prologue(preamble: &Preamble, reply: &PreambleReply) -> [u8; CONTENT_LENGTH + REPLY_LENGTH] {
+    let mut bytes = [0; CONTENT_LENGTH + REPLY_LENGTH];
+    bytes[..CONTENT_LENGTH].copy_from_slice(&preamble.content());
+    bytes[CONTENT_LENGTH..].copy_from_slice(&reply.encode());
     bytes
 }
 
@@ -173,46 +194,67 @@ impl fmt::Display for VersionRange {
 }
 
 impl Preamble {
-    /// The preamble of this build for a connection with this purpose.
-    pub const fn new(purpose: Purpose) -> Self {
-        Self { versions: VersionRange::OURS, purpose }
+    /// The preamble of this build for one connection with this purpose.
+    ///
+    /// # Panics
+    /// When the operating system has no randomness to give.
+    pub fn new(purpose: Purpose) -> Self {
+        Self { versions: VersionRange::OURS, purpose, nonce: nonce() }
     }
 
-    /// The bytes for the wire.
-    pub fn encode(&self) -> [u8; PREAMBLE_LENGTH] {
-        let mut bytes = [0; PREAMBLE_LENGTH];
+    /// The bytes for the wire; `key` is that of the node they are for.
+    pub fn encode(&self, key: &KnockKey) -> [u8; PREAMBLE_LENGTH] {
+        let (mut bytes, content) = ([0; PREAMBLE_LENGTH], self.content());
+        bytes[..CONTENT_LENGTH].copy_from_slice(&content);
+        bytes[CONTENT_LENGTH..].copy_from_slice(&key.of_preamble(&content));
+        bytes
+    }
+
+    fn content(&self) -> [u8; CONTENT_LENGTH] {
+        let mut bytes = [0; CONTENT_LENGTH];
         bytes[..4].copy_from_slice(MAGIC);
         put(&mut bytes, 4, self.versions.min);
         put(&mut bytes, 6, self.versions.max);
         if let Purpose::Lane(id) = self.purpose {
             bytes[8] = PURPOSE_LANE;
-            bytes[12..].copy_from_slice(&id);
+            bytes[12..28].copy_from_slice(&id);
         }
+        bytes[28..].copy_from_slice(&self.nonce);
         bytes
     }
 
-    /// Reads the initiator's bytes.
-    pub fn decode(bytes: &[u8; PREAMBLE_LENGTH]) -> Result<Self, PreambleError> {
-        check_magic(bytes)?;
+    /// Reads the initiator's bytes; `key` is that of this node.
+    ///
+    /// # Errors
+    /// [`PreambleError::Stranger`] gets no answer, not even that of an end with a reason.
+    pub fn decode(bytes: &[u8; PREAMBLE_LENGTH], key: &KnockKey) -> Result<Self, PreambleError> {
+        let (content, mac) = bytes.split_last_chunk().expect("60 bytes hold 16");
+        if !key.fits_preamble(content, mac) {
+            return Err(PreambleError::Stranger { found: *bytes.first_chunk().expect("60 bytes hold four") });
+        }
+        check_magic(content)?;
         let versions = VersionRange::new(take(bytes, 4), take(bytes, 6))?;
         if bytes[9..12] != [0; 3] {
             return Err(PreambleError::Reserved);
         }
-        let id: [u8; 16] = bytes[12..].try_into().expect("28 - 12 = 16");
+        let id: [u8; 16] = bytes[12..28].try_into().expect("28 - 12 = 16");
         let purpose = match bytes[8] {
             PURPOSE_LINK if id == [0; 16] => Purpose::Link,
             PURPOSE_LINK => return Err(PreambleError::Reserved),
             PURPOSE_LANE => Purpose::Lane(id),
             found => return Err(PreambleError::Purpose { found }),
         };
-        Ok(Self { versions, purpose })
+        Ok(Self { versions, purpose, nonce: bytes[28..CONTENT_LENGTH].try_into().expect("44 - 28 = 16") })
     }
 }
 
 impl PreambleReply {
     /// A reply of this build that does not go on, or [`negotiate`]'s with another answer.
-    pub const fn new(answer: Answer) -> Self {
-        Self { versions: VersionRange::OURS, answer }
+    ///
+    /// # Panics
+    /// When the operating system has no randomness to give.
+    pub fn new(answer: Answer) -> Self {
+        Self { versions: VersionRange::OURS, answer, nonce: nonce() }
     }
 
     /// The bytes for the wire.
@@ -229,6 +271,7 @@ impl PreambleReply {
         put(&mut bytes, 6, self.versions.min);
         put(&mut bytes, 8, self.versions.max);
         put(&mut bytes, 10, chosen);
+        bytes[12..].copy_from_slice(&self.nonce);
         bytes
     }
 
@@ -247,7 +290,7 @@ impl PreambleReply {
         if bytes[5] != 0 || (chosen != 0 && answer != Answer::Chosen(chosen)) {
             return Err(PreambleError::Reserved);
         }
-        Ok(Self { versions, answer })
+        Ok(Self { versions, answer, nonce: bytes[12..].try_into().expect("28 - 12 = 16") })
     }
 
     /// The version to go on in, for the initiator that said `ours`.
@@ -300,18 +343,50 @@ mod tests {
 
     use super::*;
 
+    fn key() -> KnockKey {
+        KnockKey::of(crate::wire::PeerId::from_bytes([7; 32]))
+    }
+
     fn speaking(min: u16, max: u16) -> Preamble {
-        Preamble { versions: VersionRange::new(min, max).unwrap(), purpose: Purpose::Link }
+        Preamble { versions: VersionRange::new(min, max).unwrap(), ..Preamble::new(Purpose::Link) }
+    }
+
+    /// The same bytes from somebody who knows the key.
+    fn vouched(content: &[u8]) -> [u8; PREAMBLE_LENGTH] {
+        [content, &key().of_preamble(content)].concat().try_into().unwrap()
     }
 
     #[test]
     fn the_bytes_are_held() {
-        assert_eq!(Preamble::new(Purpose::Link).encode(), *b"ESTF\x01\0\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0");
-        assert_eq!(Preamble::new(Purpose::Lane(*b"0123456789abcdef")).encode(), *b"ESTF\x01\0\x01\0\x01\0\0\x000123456789abcdef");
-        assert_eq!(PreambleReply::new(Answer::Chosen(1)).encode(), *b"ESTF\0\0\x01\0\x01\0\x01\0");
-        assert_eq!(PreambleReply::new(Answer::VersionUnsupported).encode(), *b"ESTF\x01\0\x01\0\x01\0\0\0");
-        assert_eq!(PreambleReply::new(Answer::Busy).encode(), *b"ESTF\x02\0\x01\0\x01\0\0\0");
-        assert_eq!(PreambleReply::new(Answer::UnknownLane).encode(), *b"ESTF\x03\0\x01\0\x01\0\0\0");
+        let preamble = |purpose| Preamble { nonce: *b"fedcba9876543210", ..Preamble::new(purpose) }.encode(&key());
+        let link = b"ESTF\x01\0\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0fedcba9876543210";
+        assert_eq!(preamble(Purpose::Link), vouched(link));
+        let lane = b"ESTF\x01\0\x01\0\x01\0\0\x000123456789abcdeffedcba9876543210";
+        assert_eq!(preamble(Purpose::Lane(*b"0123456789abcdef")), vouched(lane));
+        let reply = |answer| PreambleReply { nonce: *b"0123456789abcdef", ..PreambleReply::new(answer) }.encode();
+        assert_eq!(reply(Answer::Chosen(1)), *b"ESTF\0\0\x01\0\x01\0\x01\x000123456789abcdef");
+        assert_eq!(reply(Answer::VersionUnsupported), *b"ESTF\x01\0\x01\0\x01\0\0\x000123456789abcdef");
+        assert_eq!(reply(Answer::Busy), *b"ESTF\x02\0\x01\0\x01\0\0\x000123456789abcdef");
+        assert_eq!(reply(Answer::UnknownLane), *b"ESTF\x03\0\x01\0\x01\0\0\x000123456789abcdef");
+    }
+
+    #[test]
+    fn who_does_not_know_the_key_is_a_stranger_whatever_it_says() {
+        let good = Preamble::new(Purpose::Link).encode(&key());
+        for at in 0..PREAMBLE_LENGTH {
+            let mut changed = good;
+            changed[at] ^= 1;
+            let found = *changed.first_chunk().unwrap();
+            assert_eq!(Preamble::decode(&changed, &key()), Err(PreambleError::Stranger { found }));
+        }
+        let other = KnockKey::of(crate::wire::PeerId::from_bytes([8; 32]));
+        assert_eq!(Preamble::decode(&good, &other), Err(PreambleError::Stranger { found: *MAGIC }));
+    }
+
+    #[test]
+    fn no_two_connections_begin_alike() {
+        assert_ne!(Preamble::new(Purpose::Link), Preamble::new(Purpose::Link));
+        assert_ne!(negotiate(&speaking(1, 1)), negotiate(&speaking(1, 1)));
     }
 
     #[test]
@@ -338,7 +413,7 @@ mod tests {
     #[test]
     fn a_choice_nobody_offered_is_refused() {
         let ours = Preamble::new(Purpose::Link);
-        let reply = PreambleReply { versions: VersionRange::new(1, 5).unwrap(), answer: Answer::Chosen(2) };
+        let reply = PreambleReply { versions: VersionRange::new(1, 5).unwrap(), ..PreambleReply::new(Answer::Chosen(2)) };
         assert!(matches!(reply.accept(&ours), Err(PreambleError::ChosenOutside { chosen: 2, .. })));
         assert_eq!(PreambleReply::new(Answer::Busy).accept(&ours), Err(PreambleError::Busy));
         assert_eq!(PreambleReply::new(Answer::UnknownLane).accept(&ours), Err(PreambleError::UnknownLane));
@@ -346,11 +421,11 @@ mod tests {
 
     #[test]
     fn each_wrong_field_has_its_error() {
-        let good = Preamble::new(Purpose::Link).encode();
+        let good = Preamble::new(Purpose::Link).content();
         let with = |at: usize, value: u8| {
             let mut bytes = good;
             bytes[at] = value;
-            Preamble::decode(&bytes).unwrap_err()
+            Preamble::decode(&vouched(&bytes), &key()).unwrap_err()
         };
         assert_eq!(with(0, b'G'), PreambleError::Magic { found: *b"GSTF" });
         assert_eq!(with(4, 2), PreambleError::EmptyRange { min: 2, max: 1 });
@@ -370,16 +445,17 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
-        fn any_bytes_decode_to_what_encodes_to_them(bytes: [u8; PREAMBLE_LENGTH], reply: [u8; REPLY_LENGTH], magic: bool) {
-            let (mut bytes, mut reply) = (bytes, reply);
+        fn any_bytes_decode_to_what_encodes_to_them(content: [u8; CONTENT_LENGTH], reply: [u8; REPLY_LENGTH], magic: bool) {
+            let (mut content, mut reply) = (content, reply);
             if magic {
-                bytes[..4].copy_from_slice(MAGIC);
-                bytes[8..12].copy_from_slice(&[1, 0, 0, 0]);
+                content[..4].copy_from_slice(MAGIC);
+                content[8..12].copy_from_slice(&[1, 0, 0, 0]);
                 reply[..4].copy_from_slice(MAGIC);
                 reply[4..6].fill(0);
             }
-            if let Ok(preamble) = Preamble::decode(&bytes) {
-                prop_assert_eq!(preamble.encode(), bytes);
+            let bytes = vouched(&content);
+            if let Ok(preamble) = Preamble::decode(&bytes, &key()) {
+                prop_assert_eq!(preamble.encode(&key()), bytes);
             }
             if let Ok(decoded) = PreambleReply::decode(&reply) {
                 prop_assert_eq!(decoded.encode(), reply);

@@ -8,6 +8,7 @@ use actix::{ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
 
 use super::Session;
 use super::signals::{AcknowledgeByLink, LaneDown, LaneFailed, LaneReady, Stranded};
+use crate::node::door::at_the_door;
 use crate::node::lane::{Attach, Detach, Surrender, TakeOver};
 use crate::node::link;
 use crate::node::shared::LaneInvitation;
@@ -94,11 +95,14 @@ impl Session {
             phase @ LanePhase::Requested(_) => *phase = LanePhase::Dialing(Instant::now()),
             _ => return,
         }
-        let (shared, session) = (Arc::clone(&self.shared), ctx.address());
+        let (shared, session, peer) = (Arc::clone(&self.shared), ctx.address(), self.peer);
         actix::spawn(async move {
-            match link::dial_lane(&shared, &address, lane, id, &secret, &hash).await {
-                Ok((connection, sealer, opener)) => session.do_send(LaneReady { epoch, lane, connection, sealer, opener }),
-                Err(why) => session.do_send(LaneFailed { epoch, lane, why }),
+            let at = Arc::clone(&shared);
+            let dialing = move || async move { link::dial_lane(&at, (peer, &address), lane, id, &secret, &hash).await };
+            match at_the_door(&shared, dialing).await {
+                Some(Ok((connection, sealer, opener))) => session.do_send(LaneReady { epoch, lane, connection, sealer, opener }),
+                Some(Err(why)) => session.do_send(LaneFailed { epoch, lane, why }),
+                None => {}
             }
         });
     }

@@ -10,6 +10,7 @@ use super::Session;
 use super::lanes::LanePhase;
 use super::signals::{Close, DialFailed, Drain, Know, LinkLost, LinkUp, Retire, StayConnected};
 use crate::delivery::{Failure, FailureKind};
+use crate::node::door::at_the_door;
 use crate::node::events::NodeEvent;
 use crate::node::hub::SessionIdle;
 use crate::node::lane::Detach;
@@ -38,9 +39,11 @@ impl Session {
         let session = ctx.address();
         actix::spawn(async move {
             tokio::time::sleep(wait).await;
-            match link::dial_any(&shared, peer, &addresses, token).await {
-                Ok(link) => session.do_send(LinkUp(Box::new(link))),
-                Err(failure) => session.do_send(failure),
+            let at = Arc::clone(&shared);
+            match at_the_door(&shared, move || async move { link::dial_any(&at, peer, &addresses, token).await }).await {
+                Some(Ok(link)) => session.do_send(LinkUp(Box::new(link))),
+                Some(Err(failure)) => session.do_send(failure),
+                None => {}
             }
         });
     }
@@ -203,15 +206,27 @@ impl Handler<LinkUp> for Session {
         }
         self.replace_link();
         self.epoch = self.exchange.next_epoch();
+        let (dialed, name) = (new.dialed, new.name.clone());
+        let live = match LiveLink::start(*new, self.epoch, ctx.address(), &self.shared.config) {
+            Ok(live) => live,
+            Err(error) => {
+                // The peer sees the connection close. Who dialled has another try; who was dialled is dialled again.
+                tracing::warn!(peer = %self.name, %error, "a new link could not be taken up");
+                let message = format!("{} was reached, but its connection could not be taken up: {error}", self.name);
+                return if dialed {
+                    ctx.notify(DialFailed { message, refused: None, hope: Hope::Some })
+                };
+            }
+        };
         self.attempts = 0;
         self.hopeless = 0;
         self.unreached = None;
         self.ever_up = true;
-        if let Some(name) = new.name.clone().filter(|_| self.shared.trust.peer(&self.peer).is_none()) {
+        if let Some(name) = name.filter(|_| self.shared.trust.peer(&self.peer).is_none()) {
             self.name = printable(&name).to_string();
         }
-        tracing::info!(peer = %self.name, dialed = new.dialed, "link up");
-        self.link = Some(LiveLink::start(*new, self.epoch, ctx.address(), &self.shared.config));
+        tracing::info!(peer = %self.name, dialed, "link up");
+        self.link = Some(live);
         self.messages_up(ctx);
         self.shared.emit(NodeEvent::LinkUp { peer: self.peer, name: self.name.clone() });
         self.seek_room(ctx);

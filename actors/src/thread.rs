@@ -1,9 +1,10 @@
 //! A thread for the work on one package or copy, where blocking blocks nobody else.
 
 use std::convert::Infallible;
+use std::io;
 use std::sync::Arc;
 
-use actix::{Arbiter, ArbiterHandle};
+use actix::ArbiterHandle;
 use tokio::sync::oneshot;
 
 /// Stops the thread when the last of those who share it is gone.
@@ -13,15 +14,16 @@ pub(crate) struct Thread(ArbiterHandle);
 /// Resolves, to an error, when nobody waits for the work any more.
 pub(crate) type Gone = oneshot::Receiver<Infallible>;
 
-/// What `work` comes to, on a fresh thread; `None` when it panicked, or the system it belongs to stopped.
+/// What `work` comes to, on a fresh thread; `None` when it panicked, or the system it belongs to stopped; an error when there is no thread
+/// to be had.
 ///
 /// Dropping this future tells the work through its [`Gone`]; it has time to clean up.
-pub(crate) async fn run<T, F>(work: impl FnOnce(Arc<Thread>, Gone) -> F + Send + 'static) -> Option<T>
+pub(crate) async fn run<T, F>(work: impl FnOnce(Arc<Thread>, Gone) -> F + Send + 'static) -> io::Result<Option<T>>
 where
     T: Send + 'static,
     F: Future<Output = T> + 'static,
 {
-    let thread = Arc::new(Thread(Arbiter::new().handle()));
+    let thread = Arc::new(Thread(estafette::node::start_thread()?.handle()));
     let (_waiting, gone) = oneshot::channel();
     let (done, is_done) = oneshot::channel();
     let ours = Arc::clone(&thread);
@@ -34,7 +36,7 @@ where
         });
     });
     drop(thread);
-    is_done.await.ok()
+    Ok(is_done.await.ok())
 }
 
 impl Drop for Thread {

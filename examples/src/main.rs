@@ -46,6 +46,7 @@ fn main() -> ExitCode {
     };
     let output = Output::new(&arguments.global);
     output.start_logging(&arguments.global);
+    raise_descriptors();
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -58,6 +59,17 @@ fn main() -> ExitCode {
     match outcome {
         Ok(code) => code,
         Err(error) => output.fail(&error),
+    }
+}
+
+/// Lets this process have as many descriptors open as it may: what it is started with is often less.
+fn raise_descriptors() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current != maximum
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
+    {
+        tracing::warn!(%error, "the limit of open files could not be raised: fewer deliveries run at once where it is low");
     }
 }
 

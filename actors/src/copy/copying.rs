@@ -42,6 +42,7 @@ pub(super) fn copy(mut order: CopyOrder) -> Result<Copying, CopyingError> {
         Some(twin) => Box::new(TwinSource::new(twin, copy)),
         None => Box::new(copy),
     };
+    let file = order.file.clone();
     let work = move |_thread, gone| async move {
         let copied = work(order, &header, &grown, gone).await;
         if let Err(error) = &copied {
@@ -50,7 +51,12 @@ pub(super) fn copy(mut order: CopyOrder) -> Result<Copying, CopyingError> {
         }
         copied
     };
-    let done = Box::pin(async move { thread::run(work).await.unwrap_or(Err(CopyingError::Stopped)) });
+    let done = Box::pin(async move {
+        match thread::run(work).await {
+            Ok(done) => done.unwrap_or(Err(CopyingError::Stopped)),
+            Err(error) => Err(CopyingError::Write { file, error }),
+        }
+    });
     Ok(Copying { source, done })
 }
 

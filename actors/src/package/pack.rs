@@ -24,7 +24,11 @@ use crate::thread::{self, Gone};
 const WINDOW: usize = 2 << 20;
 
 pub(super) async fn pack(order: PackOrder) -> Result<Packed, PackError> {
-    thread::run(move |_thread, gone| work(order, gone)).await.unwrap_or(Err(PackError::Stopped))
+    let file = order.file.clone();
+    match thread::run(move |_thread, gone| work(order, gone)).await {
+        Ok(done) => done.unwrap_or(Err(PackError::Stopped)),
+        Err(error) => Err(PackError::Write { file, error }),
+    }
 }
 
 async fn work(mut order: PackOrder, mut gone: Gone) -> Result<Packed, PackError> {

@@ -21,11 +21,15 @@ use crate::tree::printable;
 /// Its version (device, inode, length, modification and change time) is taken when it is opened and compared after the last byte: a file that
 /// changed in between is a [`SourceError::Changed`], since what was read may be a mixture. [`rewind`](Source::rewind) opens the path anew, with a
 /// version of its own, so `content` may then tell another length.
+///
+/// It has the file open only while it is read: any number of these may wait. What has taken the place of the file before the first read, or has
+/// changed it, is a [`SourceError::Changed`], too.
 #[derive(Debug)]
 pub struct FileSource {
     path: PathBuf,
     name: ContentName,
-    file: File,
+    /// Open from the first read to the end.
+    file: Option<File>,
     mode: u32,
     version: FileVersion,
     position: u64,
@@ -41,8 +45,8 @@ impl FileSource {
             return Err(unsuitable(&path, "it has no file name"));
         };
         let name = content_name(name.as_bytes())?;
-        let (file, mode, version) = open_regular(&path)?;
-        Ok(Self { path, name, file, mode, version, position: 0 })
+        let (_, mode, version) = open_regular(&path)?;
+        Ok(Self { path, name, file: None, mode, version, position: 0 })
     }
 
     /// The version of the file that is being read.
@@ -50,8 +54,21 @@ impl FileSource {
         self.version
     }
 
+    /// The file, of the version that was looked at.
+    fn file(&mut self) -> Result<&mut File, SourceError> {
+        if self.file.is_none() {
+            let (file, _, version) = open_regular(&self.path)?;
+            if let Some(how) = self.version.difference(&version) {
+                return Err(SourceError::Changed { what: printable_path(&self.path), how });
+            }
+            self.file = Some(file);
+        }
+        Ok(self.file.as_mut().expect("it was opened above"))
+    }
+
     fn fill(&mut self, buffer: &mut [u8]) -> Result<usize, SourceError> {
-        let count = read_full(&mut self.file, buffer).map_err(|error| failed(&self.path, error))?;
+        let read = read_full(self.file()?, buffer);
+        let count = read.map_err(|error| failed(&self.path, error))?;
         self.position += count as u64;
         let ended = count < buffer.len();
         if self.position > self.version.length || (ended && self.position < self.version.length) {
@@ -73,7 +90,9 @@ impl Source for FileSource {
     }
 
     fn finish(&mut self) -> Result<SourceReport, SourceError> {
-        let metadata = self.file.metadata().map_err(|error| failed(&self.path, error))?;
+        let metadata = self.file()?.metadata();
+        let metadata = metadata.map_err(|error| failed(&self.path, error))?;
+        self.file = None;
         match self.version.difference(&FileVersion::of(&metadata)) {
             Some(how) => Err(SourceError::Changed { what: printable_path(&self.path), how }),
             None => Ok(SourceReport { files: 1, ..SourceReport::default() }),
@@ -89,7 +108,8 @@ impl Source for FileSource {
     }
 
     fn rewind(&mut self) -> Result<bool, SourceError> {
-        (self.file, self.mode, self.version) = open_regular(&self.path)?;
+        self.file = None;
+        (_, self.mode, self.version) = open_regular(&self.path)?;
         self.position = 0;
         Ok(true)
     }

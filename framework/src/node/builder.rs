@@ -243,7 +243,12 @@ fn run(mut builder: NodeBuilder, ready: oneshot::Sender<Result<Parts, StartError
     builder.spool = spool.map(|spool| spool as Arc<dyn Store>);
     let system = System::new();
     system.block_on(async move {
-        let workers: Vec<_> = (0..builder.config.workers()).map(|_| super::disk::bulk_thread(builder.config.bulk_niceness)).collect();
+        let workers = (0..builder.config.workers()).map(|_| super::disk::bulk_thread(builder.config.bulk_niceness));
+        let workers: Vec<_> = match workers.collect::<std::io::Result<_>>() {
+            Ok(workers) => workers,
+            // Whoever asked may be gone.
+            Err(error) => return drop(ready.send(Err(StartError::Thread(error)))),
+        };
         let (stop, stopped) = oneshot::channel();
         let parts = prepare(builder, workers.iter().map(Arbiter::handle).collect(), stop).await;
         if ready.send(parts).is_ok() {

@@ -1,13 +1,28 @@
 //! The threads of bulk work: those of the workers, and one for the disk work of each transfer, where blocking blocks nobody else.
 
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
 
 use actix::{Arbiter, ArbiterHandle};
 use tokio::sync::oneshot;
 
+use crate::delivery::{Failure, FailureKind};
+
+/// A thread with a runtime of its own, where an actix system runs.
+///
+/// # Errors
+/// When the system has no descriptors or no threads left: that passes.
+pub fn start_thread() -> io::Result<Arbiter> {
+    // Made here, where it may fail: descriptors are what runs out first. An arbiter would panic on its own thread, and here.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let started = catch_unwind(AssertUnwindSafe(|| Arbiter::with_tokio_rt(move || runtime)));
+    started.map_err(|_| io::Error::other("the system gave no thread"))
+}
+
 /// A thread that steps back for those that carry messages. Must be called where an actix system runs.
-pub(crate) fn bulk_thread(niceness: u8) -> Arbiter {
-    let arbiter = Arbiter::new();
+pub(crate) fn bulk_thread(niceness: u8) -> io::Result<Arbiter> {
+    let arbiter = start_thread()?;
     #[cfg(target_os = "linux")]
     if niceness > 0 {
         arbiter.spawn_fn(move || {
@@ -22,7 +37,7 @@ pub(crate) fn bulk_thread(niceness: u8) -> Arbiter {
     }
     #[cfg(not(target_os = "linux"))]
     let _ = niceness;
-    arbiter
+    Ok(arbiter)
 }
 
 /// Stops when the last of those who share it is gone.
@@ -31,8 +46,11 @@ pub(crate) struct DiskThread(Mutex<Arbiter>);
 
 impl DiskThread {
     /// Must be called where an actix system runs.
-    pub(crate) fn start(niceness: u8) -> std::sync::Arc<Self> {
-        std::sync::Arc::new(Self(Mutex::new(bulk_thread(niceness))))
+    pub(crate) fn start(niceness: u8) -> Result<std::sync::Arc<Self>, Failure> {
+        let thread = bulk_thread(niceness);
+        let thread =
+            thread.map_err(|error| Failure::new(FailureKind::Busy, format!("this node can start no thread for it now: {error}")))?;
+        Ok(std::sync::Arc::new(Self(Mutex::new(thread))))
     }
 
     pub(crate) fn handle(&self) -> ArbiterHandle {

@@ -38,6 +38,7 @@ mod trust;
 pub use builder::{NodeBuilder, StartError};
 pub use config::{ConfigError, NodeConfig, RelayQuota};
 pub use copy::{Copied, Copies, CopyOrder, Copying, CopyingError};
+pub use disk::start_thread;
 pub use events::{Direction, EventStream, NodeEvent, TransferEvent, TransferNews};
 pub use file_store::FileStore;
 pub use handle::{Destination, Node, SendError};

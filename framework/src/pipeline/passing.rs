@@ -8,6 +8,8 @@ use std::fmt::Display;
 use std::io::{self, ErrorKind};
 
 use super::sink::{Refusal, SinkError};
+use super::source::SourceError;
+use crate::delivery::Failure;
 use crate::wire::FailureKind;
 
 /// Whether a delivery that failed like this may succeed later, without anybody doing anything about the delivery itself.
@@ -76,6 +78,14 @@ impl SinkError {
     }
 }
 
+impl From<SourceError> for Failure {
+    /// What rotted, or is gone, is not what it was, and will not be again; what can't be read now may be later.
+    fn from(error: SourceError) -> Self {
+        let passing = matches!(&error, SourceError::Read { error, .. } if error.kind() != ErrorKind::NotFound && io_passes(error));
+        Self::new(if passing { FailureKind::Io } else { FailureKind::Changed }, error.to_string())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use rustix::io::Errno;
@@ -137,6 +147,17 @@ mod tests {
         for kind in [ErrorKind::InvalidData, ErrorKind::Other, ErrorKind::UnexpectedEof] {
             assert!(io_passes(&kind.into()), "{kind}");
         }
+    }
+
+    #[test]
+    fn what_a_sender_can_t_read_now_passes_and_what_is_not_there_any_more_does_not() {
+        let read = |errno: Errno| Failure::from(SourceError::Read { what: "a".into(), error: errno.into() }).kind;
+        for errno in [Errno::MFILE, Errno::NFILE, Errno::IO, Errno::ACCESS, Errno::NOMEM, Errno::STALE] {
+            assert_eq!(read(errno), FailureKind::Io, "{errno}");
+        }
+        assert_eq!([read(Errno::NOENT), read(Errno::NAMETOOLONG)], [FailureKind::Changed; 2]);
+        let damaged = SourceError::Damaged { what: "a".into(), offset: 0, how: "rot".into() };
+        assert_eq!(Failure::from(damaged).kind, FailureKind::Changed);
     }
 
     #[test]

@@ -182,14 +182,7 @@ async fn reopen(shared: &Arc<NodeShared>, kept: Kept) -> Result<(Box<dyn Source>
     };
     let opened = tokio::task::spawn_blocking(open).await;
     let opened = opened.map_err(|_| Failure::new(FailureKind::Stage, "the source panicked when it was opened again; see the log"))?;
-    opened.map_err(|error| {
-        let kind = match &error {
-            // What is unreadable now may be readable later; what is not there is another matter.
-            SourceError::Read { error, .. } if error.kind() != std::io::ErrorKind::NotFound => FailureKind::Io,
-            _ => FailureKind::Changed,
-        };
-        Failure::new(kind, error.to_string())
-    })
+    opened.map_err(Failure::from)
 }
 
 /// Whether a failure means that the peer was not there.

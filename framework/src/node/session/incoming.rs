@@ -201,7 +201,10 @@ impl Session {
                 return;
             }
             let transfer = Arc::clone(&ours);
-            let thread = DiskThread::start(shared.config.bulk_niceness);
+            let thread = match DiskThread::start(shared.config.bulk_niceness) {
+                Ok(thread) => thread,
+                Err(failure) => return session.do_send(Opened { transfer, outcome: Err(failure) }),
+            };
             let (owner, guard) = (session.clone().recipient(), Arc::clone(&thread));
             let opened = thread.run(move || {
                 let journal = journal_for(&shared, peer, &described)?;

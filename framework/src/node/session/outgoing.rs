@@ -163,7 +163,10 @@ impl Session {
         let asks: Vec<_> =
             self.lanes[..most].iter().map(|lane| lane.address.send(SendingChain { stages: stages.clone(), suite })).collect();
         let niceness = self.shared.config.bulk_niceness;
-        let thread = Arc::clone(out.thread.get_or_insert_with(|| DiskThread::start(niceness)));
+        let thread = match out.thread.clone().map_or_else(|| DiskThread::start(niceness), Ok) {
+            Ok(thread) => Arc::clone(out.thread.insert(thread)),
+            Err(failure) => return self.fail(stream, failure),
+        };
         let (transfer, shared, session) = (Arc::clone(&out.transfer), Arc::clone(&self.shared), ctx.address());
         actix::spawn(async move {
             let mut replicas = Vec::new();
@@ -441,10 +444,7 @@ impl Handler<SourceEnded> for Session {
                 self.restart(stream, &why);
             }
             Err(error) => {
-                // What rotted is not what it was, and will not be again.
-                let other = matches!(error, SourceError::Changed { .. } | SourceError::Damaged { .. });
-                let kind = if other { FailureKind::Changed } else { FailureKind::Io };
-                self.fail(stream, Failure::new(kind, error.to_string()));
+                self.fail(stream, error.into());
             }
         }
     }
@@ -461,7 +461,7 @@ impl Handler<Rewound> for Session {
                 out.phase = Phase::Offered;
                 self.offer(stream);
             }
-            Err(error) => self.fail(stream, Failure::new(FailureKind::Changed, error.to_string())),
+            Err(error) => self.fail(stream, error.into()),
         }
     }
 }

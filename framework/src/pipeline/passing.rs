@@ -156,7 +156,7 @@ mod tests {
             assert_eq!(read(errno), FailureKind::Io, "{errno}");
         }
         assert_eq!([read(Errno::NOENT), read(Errno::NAMETOOLONG)], [FailureKind::Changed; 2]);
-        let damaged = SourceError::Damaged { what: "a".into(), why: "rot".into() };
+        let damaged = SourceError::Damaged { what: "a".into(), offset: 0, how: "rot".into() };
         assert_eq!(Failure::from(damaged).kind, FailureKind::Changed);
     }
 

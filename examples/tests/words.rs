@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use estafette::wire::{
-    Control, ControlOpener, ControlSealer, Failure, FrameDecoder, LinkResponder, Offer, PREAMBLE_LENGTH, Preamble, RefuseReason, Suite,
-    choose, frame_handshake, handshake_length, is_visible, negotiate, prologue,
+    Control, ControlOpener, ControlSealer, Failure, FrameDecoder, KnockKey, LinkResponder, Offer, PREAMBLE_LENGTH, Preamble, RefuseReason,
+    Suite, choose, frame_handshake, handshake_length, is_visible, negotiate, prologue,
 };
 use estafette::{FailureKind, Identity, Ticket};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -31,15 +31,17 @@ impl Link {
         let (mut io, _) = listener.accept().await.unwrap();
         let mut preamble = [0; PREAMBLE_LENGTH];
         io.read_exact(&mut preamble).await.unwrap();
-        let preamble = Preamble::decode(&preamble).unwrap();
+        let key = KnockKey::of(identity.peer());
+        let preamble = Preamble::decode(&preamble, &key).unwrap();
         let reply = negotiate(&preamble);
         io.write_all(&reply.encode()).await.unwrap();
-        let responder = LinkResponder::new(identity, &prologue(&preamble, &reply)).unwrap();
+        let prologue = prologue(&preamble, &reply);
+        let responder = LinkResponder::new(identity, &prologue).unwrap();
         let mut length = [0; 2];
         io.read_exact(&mut length).await.unwrap();
         let mut message = vec![0; handshake_length(length).unwrap()];
         io.read_exact(&mut message).await.unwrap();
-        let (_, theirs, ready) = responder.read(&message).unwrap();
+        let (_, theirs, ready) = responder.read(key.open(&prologue, &message).unwrap()).unwrap();
         let ours = Offer { suites: vec![Suite::XSALSA20_POLY1305], features: 0, max_frame: 1 << 20, lanes: 2 };
         let (answer, established) = ready.finish(&choose(&ours, &theirs).unwrap()).unwrap();
         io.write_all(&frame_handshake(&answer).unwrap()).await.unwrap();

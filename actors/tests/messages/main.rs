@@ -9,6 +9,7 @@ mod evolution;
 mod harness;
 mod killed;
 mod letters;
+mod links;
 mod lives;
 mod post;
 mod simulation;

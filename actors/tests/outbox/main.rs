@@ -8,6 +8,7 @@ mod faults;
 mod harness;
 mod held;
 mod letters;
+mod quota;
 mod relay;
 mod relay_words;
 mod three;

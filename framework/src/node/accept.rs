@@ -10,6 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::events::NodeEvent;
 use super::hub::{Hub, LinkAccepted};
+use super::ledger::Work;
 use super::link::{LinkFailure, NewLink, offer, protocol, receive_control, receive_handshake, send_handshake};
 use super::session::signals::LaneReady;
 use super::shared::{LaneInvitation, NodeShared};
@@ -84,7 +85,10 @@ async fn accept_link(
     let Control::Hello { name, token, .. } = receive_control(&mut io, &mut opener).await? else {
         return Err(protocol("the first message of a link must be a hello"));
     };
-    if let Err(reason) = admit(shared, peer, &name, token.map(|token| *token.expose())).await {
+    let admitted = admit(shared, peer, &name, token.map(|token| *token.expose())).await;
+    // Whoever is there stays, where it is only the rate: two programs with one key would take the link from each other for ever.
+    let in_time = |()| if is_in_time(shared, peer) { Ok(()) } else { Err(RefuseReason::TooManyLinks) };
+    if let Err(reason) = admitted.and_then(in_time) {
         let refusal = Control::Refuse { reason: reason.clone() };
         io.write_all(&sealer.seal_control(&refusal).map_err(protocol)?).await?;
         io.shutdown().await?;
@@ -96,6 +100,11 @@ async fn accept_link(
     let link = NewLink { peer, name: Some(name), io, sealer, opener, hash, choice, dialed: false, address: remote };
     hub.do_send(LinkAccepted(Box::new(link)));
     Ok(())
+}
+
+/// Whether a peer may have one more link now. Strangers have no account.
+fn is_in_time(shared: &NodeShared, peer: PeerId) -> bool {
+    shared.ledger.account(peer).spend(Work::Links, 1, std::time::Instant::now())
 }
 
 async fn admit(shared: &Arc<NodeShared>, peer: PeerId, name: &str, token: Option<[u8; 32]>) -> Result<(), RefuseReason> {

@@ -287,6 +287,8 @@ async fn prepare(builder: NodeBuilder, workers: Vec<actix::ArbiterHandle>, stop:
         running_in: Arc::new(Semaphore::new(config.running_transfers)),
         remembered: Remembered::load(config.remembered, spool.clone()).map_err(StartError::Spool)?,
         clock,
+        ledger: super::shared::ledger(&config),
+        stopped: super::coming::Stopped::default(),
         outbox: std::sync::OnceLock::new(),
         spool: spool.clone(),
         events: broadcast::channel(EVENTS).0,

@@ -3,17 +3,19 @@
 //! Invariant: a package lies whole and durable in the spool's folder before it is unpacked or kept; what was unpacked is
 //! remembered as a delivery of who packed it, whoever carried it.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use actix::Addr;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
-use super::config::NodeConfig;
+use super::coming::{Room, Stamp, available, coming_name, hold, sync};
+use super::config::{NodeConfig, RelayQuota};
+use super::ledger::Work;
 use super::memory::delivery_key;
 use super::outbox::{Deposit, Expected, Given, Kept, Outbox, OutboxEntry, OutboxError, OutboxState};
 use super::package::{OpenInbox, OpenedInbox, PackageOffer, UnpackOrder};
@@ -25,7 +27,7 @@ use crate::pipeline::{
     Committed, Enclosed, Journal, Offer, Placement, Progress, Refusal, Resumed, Sink, SinkError, SourceError, Summary, io_passes, passes,
 };
 use crate::wire::PeerId;
-use crate::wire::package::PackageLabel;
+use crate::wire::package::{PACKAGE_HEADER_LIMIT, PackageLabel};
 
 /// Takes in one package.
 pub(crate) struct PackageSink {
@@ -39,46 +41,175 @@ pub(crate) struct PackageSink {
     path: PathBuf,
     file: Option<File>,
     resumed: Progress,
+    /// The room it takes, charged to who brings it. Gone with the package, or with it to where it is kept.
+    room: Option<Room>,
+    quota: RelayQuota,
+    /// Whom it is for, as far as that is known: the offer says so, and then its own label.
+    addressee: Option<PeerId>,
+    is_labelled: bool,
+    /// Bytes since it was looked how much of the disk is left.
+    unchecked: u64,
+    /// Whether a later attempt can go on with what is here.
+    is_noted: bool,
 }
 
+/// Bytes between two looks at how much of the disk is left.
+const LOOK_EVERY: u64 = 1 << 20;
+
 impl PackageSink {
-    /// Goes on with what an earlier attempt has left in the spool's folder, if that is still what it was.
-    pub(crate) fn open(shared: &Arc<NodeShared>, outbox: Option<Addr<Outbox>>, offer: &Offer, remaining: u64) -> Result<Self, Refusal> {
+    /// Goes on with what an earlier attempt has left in the spool's folder, if that is still what it was. Its room is charged to who
+    /// brings it before the first byte, by the size that it is said to have. It is for `addressee`, as its offer says.
+    pub(crate) fn open(
+        shared: &Arc<NodeShared>,
+        outbox: Option<Addr<Outbox>>,
+        offer: &Offer,
+        (addressee, remaining): (&str, u64),
+    ) -> Result<Self, Refusal> {
         let none = || Refusal::new("this node takes no packages: it has no spool with a folder for them");
         let folder = shared.spool.as_ref().and_then(|spool| spool.folder()).ok_or_else(none)?;
-        let mut journal = offer
-            .journal
-            .clone()
-            .filter(|journal| !journal.is_passing())
-            .ok_or_else(|| Refusal::new("a package has a version, and this one none"))?;
-        let path = folder.join(format!("{}-{}.coming", offer.transfer.to_hex(), offer.peer));
+        let outbox = outbox.ok_or_else(none)?;
+        // Older senders say no more than that it is a package: then its own label tells.
+        let addressee = addressee.parse().ok();
+        let quota = addressee.map_or_else(|| Ok(quota_unknown(shared)), |addressee| quota_for(shared, addressee))?;
+        let journal = offer.journal.clone().filter(|journal| !journal.is_passing());
+        let mut journal = journal.ok_or_else(|| Refusal::new("a package has a version, and this one none"))?;
+        let path = folder.join(coming_name(offer.transfer, offer.peer));
         let failed = |error: io::Error| Refusal::for_now(format!("the spool can't be written: {}: {error}", path.display()));
         let file = hold(&path).map_err(failed)?;
         let file = file.ok_or_else(|| Refusal::for_now("an earlier attempt still has this package open; send it again later"))?;
         // Now that the file is ours: an earlier attempt may have noted more until it ended.
         journal.refresh().map_err(failed)?;
-        let noted = journal.earlier().and_then(decode_note);
-        let resumed = noted.and_then(|noted| verified(&file, &noted, offer.chunk_size));
-        let resumed = resumed.unwrap_or_default();
-        file.set_len(resumed.length).map_err(failed)?;
-        let outbox = outbox.ok_or_else(none)?;
-        let (carrier, transfer) = (offer.peer, offer.transfer);
-        Ok(Self { shared: Arc::clone(shared), outbox, carrier, transfer, remaining, journal, path, file: Some(file), resumed })
+        let left = shared.stopped.take(offer.peer, offer.transfer);
+        let stamp = left.as_ref().and_then(|left| left.stamp);
+        let mut sink = Self {
+            shared: Arc::clone(shared),
+            outbox,
+            carrier: offer.peer,
+            transfer: offer.transfer,
+            remaining,
+            is_noted: journal.earlier().is_some(),
+            journal,
+            path,
+            file: Some(file),
+            resumed: Progress::default(),
+            room: left.map(|left| left.room),
+            quota,
+            addressee,
+            is_labelled: false,
+            unchecked: 0,
+        };
+        match sink.begin(offer, stamp) {
+            Ok(()) => Ok(sink),
+            Err(refusal) => {
+                // What came before is kept for when there is room.
+                sink.let_go(refusal.passing);
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Takes its room, and finds out what is here of it.
+    fn begin(&mut self, offer: &Offer, stamp: Option<Stamp>) -> Result<(), Refusal> {
+        let announced = offer.content.length.unwrap_or(0);
+        self.take_room(announced)?;
+        let Some(file) = &self.file else { return Ok(()) };
+        let failed = |error: io::Error| Refusal::for_now(format!("the spool can't be written: {}: {error}", self.path.display()));
+        let here = file.metadata().map_err(failed)?.len();
+        self.check_disk(announced.saturating_sub(here))?;
+        if let Some(noted) = self.journal.earlier().and_then(decode_note) {
+            let is_unchanged = stamp.is_some() && Stamp::of(file) == stamp;
+            if !is_unchanged && !self.shared.ledger.account(self.carrier).spend(Work::Verified, noted.length, std::time::Instant::now()) {
+                return Err(Refusal::for_now(TOO_MUCH_VERIFIED));
+            }
+            self.resumed = if is_unchanged { noted } else { verified(file, &noted, offer.chunk_size).unwrap_or_default() };
+        }
+        if here != self.resumed.length {
+            file.set_len(self.resumed.length).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Makes its room so large, if its sender may have so much; what that sender has left here of other packages goes for it.
+    fn take_room(&mut self, bytes: u64) -> Result<(), Refusal> {
+        loop {
+            let taken = match &mut self.room {
+                Some(room) => room.grow_to(bytes, self.quota),
+                None => Room::take(&self.shared.ledger.account(self.carrier), self.quota, bytes).map(|room| self.room = Some(room)),
+            };
+            let Err(full) = taken else { return Ok(()) };
+            let spool = self.shared.spool.as_deref();
+            if !spool.is_some_and(|spool| self.shared.stopped.drop_oldest(self.carrier, spool)) {
+                return Err(Refusal::for_now(format!("{} can't keep it: {full}; send it again when there is room", self.who())));
+            }
+        }
+    }
+
+    fn who(&self) -> &'static str {
+        if self.addressee == Some(self.shared.peer()) { "the receiver" } else { "the relay" }
+    }
+
+    /// Whether the disk has room for so many bytes more.
+    fn check_disk(&self, bytes: u64) -> Result<(), Refusal> {
+        let Some(folder) = self.path.parent() else { return Ok(()) };
+        let available = available(folder).map_err(|error| Refusal::for_now(format!("the space left for the spool is unknown: {error}")))?;
+        let free = self.shared.config.spool_free;
+        if bytes.checked_add(free).is_some_and(|needed| needed <= available) {
+            return Ok(());
+        }
+        let text = format!("{bytes} bytes more are needed, {available} are left on its disk, and {free} are kept free");
+        Err(Refusal::for_now(format!("{} can't keep it: {text}; send it again when there is room", self.who())))
     }
 
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), SinkError> {
+        let end = offset.saturating_add(bytes.len() as u64);
+        if self.room.as_ref().is_none_or(|room| room.bytes() < end) {
+            self.take_room(end).map_err(SinkError::Refused)?;
+        }
+        self.unchecked += bytes.len() as u64;
+        if self.unchecked >= LOOK_EVERY {
+            self.unchecked = 0;
+            self.check_disk(bytes.len() as u64).map_err(SinkError::Refused)?;
+        }
         let Some(file) = &self.file else { return Err(SinkError::Gone("the package was given up before".into())) };
-        file.write_all_at(bytes, offset).map_err(|error| self.failed(error))
+        file.write_all_at(bytes, offset).map_err(|error| self.failed(error))?;
+        if !self.is_labelled && offset < PACKAGE_HEADER_LIMIT as u64 { self.look_at_label() } else { Ok(()) }
+    }
+
+    /// Decides by the package's own label as soon as it is here: an offer may say something else, or nothing.
+    fn look_at_label(&mut self) -> Result<(), SinkError> {
+        let packages = self.shared.registry.packages_in_use().map_err(|error| SinkError::Refused(Refusal::new(error)))?;
+        // It is not all here yet.
+        let Ok(header) = packages.header(&self.path) else { return Ok(()) };
+        let label = header.label().clone();
+        self.is_labelled = true;
+        self.check_label(&label)
+    }
+
+    fn check_label(&mut self, label: &PackageLabel) -> Result<(), SinkError> {
+        let refuse = |text: &str| Err(SinkError::Refused(Refusal::new(text)));
+        if label.transfer != self.transfer {
+            return refuse("the package is of another delivery than the one that carries it");
+        }
+        if self.addressee.is_some_and(|addressee| addressee != label.receiver) {
+            return refuse("the package is for somebody else than its offer said");
+        }
+        if label.receiver != self.shared.peer() && label.sender != self.carrier {
+            return refuse("a relay takes packages only from who made them");
+        }
+        self.quota = quota_for(&self.shared, label.receiver).map_err(SinkError::Refused)?;
+        self.addressee = Some(label.receiver);
+        Ok(())
     }
 
     fn failed(&self, error: io::Error) -> SinkError {
         SinkError::Write { what: self.path.display().to_string(), error }
     }
 
-    fn note(&self, progress: &Progress) -> io::Result<()> {
+    fn note(&mut self, progress: &Progress) -> io::Result<()> {
         if let Some(file) = &self.file {
             file.sync_data()?;
             self.journal.note(&encode_note(progress))?;
+            self.is_noted = true;
         }
         Ok(())
     }
@@ -89,13 +220,11 @@ impl PackageSink {
         let packages = self.shared.registry.packages_in_use().map_err(|error| SinkError::Refused(Refusal::new(error)))?;
         let header = packages.header(&self.path).map_err(unread)?;
         let label = header.label().clone();
-        if label.transfer != self.transfer {
-            return Err(SinkError::Refused(Refusal::new("the package is of another delivery than the one that carries it")));
-        }
+        self.check_label(&label)?;
         let committed = if label.receiver == self.shared.peer() { self.unpack().await? } else { self.keep(label, summary).await? };
         // Kept packages have been moved; what is left of others has no use.
         let _ = std::fs::remove_file(&self.path);
-        self.file = None;
+        (self.file, self.room) = (None, None);
         Ok(committed)
     }
 
@@ -143,23 +272,15 @@ impl PackageSink {
     }
 
     /// Keeps a package for another node, and delivers it there.
-    async fn keep(&self, label: PackageLabel, summary: Summary) -> Result<Committed, SinkError> {
-        let refuse = |text: String| SinkError::Refused(Refusal::new(text));
-        let Some(quota) = self.shared.config.relay else {
-            return Err(refuse(format!("this node is no relay, and the package is for {}", label.receiver)));
-        };
-        if label.sender != self.carrier {
-            return Err(refuse("a relay takes packages only from who made them".into()));
-        }
-        if self.shared.trust.peer(&label.receiver).is_none() {
-            let text = format!("the relay does not know the receiver {}, so could not deliver to it: trust it there first", label.receiver);
-            return Err(refuse(text));
-        }
+    async fn keep(&mut self, label: PackageLabel, summary: Summary) -> Result<Committed, SinkError> {
         let (id, created) = (label.transfer, self.shared.clock.now().passed);
-        let kept = self.path.with_file_name(format!("{}.package", id.to_hex()));
-        std::fs::rename(&self.path, &kept).map_err(|error| self.failed(error))?;
-        if let Some(folder) = kept.parent() {
-            File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| self.failed(error))?;
+        // By who made it, too: another sender's package of the same id has another file.
+        let kept = self.path.with_file_name(format!("{}-{}.package", id.to_hex(), label.sender));
+        // One that is kept already is not replaced: it was charged as it is.
+        let is_new = !kept.exists();
+        if is_new {
+            std::fs::rename(&self.path, &kept).map_err(|error| self.failed(error))?;
+            kept.parent().map_or(Ok(()), sync).map_err(|error| self.failed(error))?;
         }
         let entry = OutboxEntry {
             peer: label.receiver,
@@ -183,17 +304,19 @@ impl PackageSink {
             heard: None,
         };
         let state = Arc::new(TransferState::stored(id, label.receiver));
-        let deposit = Deposit { id, entry, given: Given::Nothing, state, quota: Some(quota) };
+        let deposit = Deposit { id, entry, given: Given::Nothing, state, room: self.room.take() };
         let stored = self.outbox.send(deposit).await.unwrap_or(Err(OutboxError::None));
         if let Err(error) = stored {
-            // Not ours to keep: an entry of the same name that is ours has a file of its own name, which was replaced by the same bytes.
-            if !matches!(error, OutboxError::Known(_)) {
+            if is_new {
                 let _ = std::fs::remove_file(&kept);
             }
             return match error {
                 // It was kept before its word was: the same word again.
                 OutboxError::Known(true) => Ok(Committed { place: "relay".into(), ..Committed::default() }),
-                error @ OutboxError::Known(false) => Err(refuse(format!("the relay can't keep it: {error}"))),
+                OutboxError::Known(false) => {
+                    let text = "the relay can't keep it: it has a delivery of another sender with the same id; send it again later";
+                    Err(SinkError::Refused(Refusal::for_now(text)))
+                }
                 // Its quota, its disk, its end.
                 error => Err(SinkError::Refused(Refusal::for_now(format!("the relay can't keep it: {error}")))),
             };
@@ -203,36 +326,44 @@ impl PackageSink {
 
     fn let_go(&mut self, keep: bool) {
         // Held to the end: another attempt may wait for it, and must not find what is about to go.
-        let Some(_held) = self.file.take() else { return };
-        if !keep {
-            // Neither being there is a fault.
-            let _ = std::fs::remove_file(&self.path);
-            let _ = self.journal.clear();
+        let Some(held) = self.file.take() else { return };
+        // A peer that was revoked meanwhile comes back with nothing.
+        if keep
+            && self.is_noted
+            && self.shared.trust.knows(&self.carrier)
+            && let Some(room) = self.room.take()
+        {
+            return self.shared.stopped.put((self.carrier, self.transfer), self.path.clone(), &held, room);
         }
+        // Neither being there is a fault. Where the removal does not outlive the power, the next start finds no note, and removes it.
+        let _ = std::fs::remove_file(&self.path);
+        let _ = self.journal.clear();
+        self.room = None;
     }
 }
 
-/// Opens a package's file for this attempt alone; `None` if another one doesn't let go of it.
-///
-/// Who finishes removes or moves the file while holding it, so what was waited for may by then have no name any more: what
-/// counts is the file that bears the name once it is held.
-fn hold(path: &Path) -> io::Result<Option<File>> {
-    let start = std::time::Instant::now();
-    while start.elapsed() <= LET_GO {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
-        match file.try_lock() {
-            Ok(()) => {
-                let (held, named) = (file.metadata()?, std::fs::metadata(path));
-                if named.is_ok_and(|named| (named.dev(), named.ino()) == (held.dev(), held.ino())) {
-                    return Ok(Some(file));
-                }
-            }
-            Err(TryLockError::WouldBlock) => std::thread::sleep(std::time::Duration::from_millis(10)),
-            Err(TryLockError::Error(error)) => return Err(error),
-        }
+/// How much of packages for `addressee` one sender may have here; a refusal where they have no business here.
+fn quota_for(shared: &NodeShared, addressee: PeerId) -> Result<RelayQuota, Refusal> {
+    if addressee == shared.peer() {
+        return Ok(shared.config.packages_in);
     }
-    Ok(None)
+    let none = || Refusal::new(format!("this node is no relay, and the package is for {addressee}"));
+    let quota = shared.config.relay.ok_or_else(none)?;
+    if shared.trust.peer(&addressee).is_none() {
+        let text = format!("the relay does not know the receiver {addressee}, so could not deliver to it: trust it there first");
+        return Err(Refusal::new(text));
+    }
+    Ok(quota)
 }
+
+/// The same, as long as it is not known whom they are for.
+fn quota_unknown(shared: &NodeShared) -> RelayQuota {
+    let (own, relay) = (shared.config.packages_in, shared.config.relay.unwrap_or(shared.config.packages_in));
+    RelayQuota { packages: own.packages.min(relay.packages), bytes: own.bytes.min(relay.bytes) }
+}
+
+/// What a sender is told that offers partial deliveries again and again.
+pub(crate) const TOO_MUCH_VERIFIED: &str = "what is here of it has to be read again before it goes on, and so much was read for this sender of late that it has to wait; send it again later";
 
 /// Decides about what is in a package, as a session does about what comes by itself.
 fn open_inbox(shared: Arc<NodeShared>) -> OpenInbox {
@@ -343,38 +474,15 @@ impl Sink for PackageSink {
     }
 }
 
-impl std::fmt::Debug for PackageSink {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PackageSink").field("path", &self.path).finish_non_exhaustive()
+impl Drop for PackageSink {
+    /// Whose assembler panicked: a later attempt may go on with what was noted.
+    fn drop(&mut self) {
+        self.let_go(true);
     }
 }
 
-/// How long an earlier attempt may take to let go.
-const LET_GO: std::time::Duration = std::time::Duration::from_secs(10);
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
-
-    use super::*;
-
-    #[test]
-    fn who_waited_for_a_package_that_was_finished_gets_a_new_file_with_its_name() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("package.coming");
-        let first = hold(&path).unwrap().unwrap();
-        // It has the file open before the first one is done with it, as a second attempt would.
-        let early = OpenOptions::new().read(true).write(true).open(&path).unwrap();
-        let waiting = std::thread::spawn({
-            let path = path.clone();
-            move || hold(&path).unwrap().unwrap()
-        });
-        assert!(early.try_lock().is_err());
-        std::fs::remove_file(&path).unwrap();
-        drop(first);
-        let second = waiting.join().unwrap();
-        let named = std::fs::metadata(&path).unwrap();
-        assert_eq!(named.ino(), second.metadata().unwrap().ino());
-        assert_ne!(named.ino(), early.metadata().unwrap().ino());
+impl std::fmt::Debug for PackageSink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PackageSink").field("path", &self.path).finish_non_exhaustive()
     }
 }

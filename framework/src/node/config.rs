@@ -59,9 +59,21 @@ pub struct NodeConfig {
     pub letters_bytes: u64,
     /// Whether this node keeps packages for others who are away, and how much of them. Default: it does not.
     pub relay: Option<RelayQuota>,
+    /// Packages for this node itself that one peer may have here at once until they are opened, and their bytes; further ones are
+    /// refused for now. Default 64 and 8 GiB.
+    pub packages_in: RelayQuota,
+    /// How long what has come of a package is kept when it stops coming; the same sender's newer packages take its room before
+    /// that. Default 1 hour.
+    pub package_patience: Duration,
+    /// Bytes of the spool's disk that packages of others leave free; looked at before each comes, and again with each MiB. Default
+    /// 64 MiB.
+    pub spool_free: u64,
     /// How many ended deliveries are remembered, so that a replay is answered and not delivered again. When it is full,
     /// further ones are refused until some expire. Default 100,000.
     pub remembered: usize,
+    /// How many of these may be one peer's, with those that it has under way: its further ones are refused until some expire. Default
+    /// a quarter of them: 25,000.
+    pub remembered_share: usize,
 }
 
 impl Default for NodeConfig {
@@ -91,12 +103,16 @@ impl Default for NodeConfig {
             letters: 10_000,
             letters_bytes: 64 << 20,
             relay: None,
+            packages_in: RelayQuota { packages: 64, bytes: 8 << 30 },
+            package_patience: Duration::from_secs(3600),
+            spool_free: 64 << 20,
             remembered: 100_000,
+            remembered_share: 25_000,
         }
     }
 }
 
-/// What a relay keeps for each sender.
+/// How much of packages one sender may have at this node: what a relay keeps for it, or what comes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RelayQuota {
     /// Packages. Default 1,000.

@@ -226,6 +226,12 @@ impl Node {
         let _ = stopped.wait_for(|stopped| *stopped).await;
     }
 
+    /// What messages of a peer take here that are not handled yet, in units of credit.
+    #[cfg(feature = "test-util")]
+    pub fn unhandled_of(&self, peer: PeerId) -> u64 {
+        self.0.shared.ledger.account(peer).held(super::ledger::Kind::Messages)
+    }
+
     /// What it holds for its peers now.
     #[cfg(feature = "test-util")]
     pub async fn held(&self) -> super::held::Held {

@@ -258,6 +258,10 @@ impl StreamHandler<Revoked> for Hub {
             }
             !hit
         });
+        match peer {
+            Some(peer) => self.shared.forget_peer(peer),
+            None => self.shared.forget_untrusted(),
+        }
     }
 
     fn finished(&mut self, _: &mut Context<Self>) {
@@ -340,6 +344,7 @@ impl Handler<SessionEnded> for Hub {
 
     fn handle(&mut self, SessionEnded { peer, session }: SessionEnded, _: &mut Context<Self>) {
         self.sessions.retain(|id, (known, _)| *id != peer || *known != session);
+        self.shared.ledger.tidy(peer, std::time::Instant::now());
     }
 }
 

@@ -7,14 +7,16 @@ use dashmap::DashMap;
 use tokio::sync::{Semaphore, broadcast};
 
 use super::clock::Clock;
+use super::coming::Stopped;
 use super::config::NodeConfig;
 use super::events::NodeEvent;
+use super::ledger::{Bound, Ledger, Rate};
 use super::memory::Remembered;
 use super::trust::Trust;
 use crate::metrics::Metrics;
 use crate::node::{Store, Transport};
 use crate::pipeline::{Budget, BufferPool};
-use crate::remote::{Directory, Exchange, Letters, Undelivered};
+use crate::remote::{Directory, Exchange, Letters, MESSAGES_OF_ONE, Undelivered};
 use crate::supervise::{NodeSupervisor, StageRegistry};
 use crate::wire::{Identity, PeerId};
 
@@ -51,6 +53,10 @@ pub(crate) struct NodeShared {
     /// By which what expires expires.
     pub(crate) clock: Clock,
     pub(crate) remembered: Remembered,
+    /// What each peer makes this node hold.
+    pub(crate) ledger: Ledger,
+    /// Packages that stopped coming in.
+    pub(crate) stopped: Stopped,
     /// Set once the node has one.
     pub(crate) outbox: std::sync::OnceLock<Addr<super::outbox::Outbox>>,
     /// What must not be lost with the process.
@@ -80,6 +86,21 @@ impl LaneInvitation {
     }
 }
 
+/// Links that one peer may make at once, and each second from then on.
+const LINKS: Rate = Rate { burst: 128, per_second: 2 };
+/// Bytes of partial deliveries that are read again for one peer at once, and each second from then on.
+const VERIFIED: Rate = Rate { burst: 4 << 30, per_second: 16 << 20 };
+
+/// The accounts of what peers make a node hold.
+pub(crate) fn ledger(config: &NodeConfig) -> Ledger {
+    let relay = config.relay.unwrap_or(config.packages_in);
+    let bytes = Bound { share: relay.bytes, total: config.outbox_bytes };
+    let packages = Bound { share: relay.packages as u64, total: config.outbox as u64 };
+    let remembered = Bound { share: config.remembered_share as u64, total: config.remembered as u64 };
+    let messages = Bound { share: MESSAGES_OF_ONE, total: u64::MAX };
+    Ledger::new([bytes, packages, remembered, messages], [LINKS, VERIFIED])
+}
+
 impl NodeShared {
     pub(crate) fn peer(&self) -> PeerId {
         self.identity.peer()
@@ -95,7 +116,7 @@ impl NodeShared {
                     hub.do_send(super::hub::Connect(peer));
                 }
             };
-            Arc::new(Exchange::new(peer, name, connect, Arc::clone(&self.undelivered)))
+            Arc::new(Exchange::new(peer, name, self.ledger.account(peer), connect, Arc::clone(&self.undelivered)))
         };
         Arc::clone(&self.exchanges.entry(peer).or_insert_with(make))
     }

@@ -211,6 +211,11 @@ impl Trust {
         self.peers.get(id).map(|entry| entry.value().clone()).filter(|peer| peer.is_current(now()))
     }
 
+    /// Whether it stands among the trusted peers, with a trust that has expired or not.
+    pub(crate) fn knows(&self, id: &PeerId) -> bool {
+        self.peers.contains_key(id)
+    }
+
     /// The peer that is called `name`.
     pub fn named(&self, name: &str) -> Option<(PeerId, TrustedPeer)> {
         self.list().into_iter().find(|(_, peer)| peer.name == name && peer.is_current(now()))

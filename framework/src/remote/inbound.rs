@@ -7,6 +7,7 @@ use super::error::{RemoteError, RemoteErrorKind};
 use super::exchange::TARGET_WINDOW;
 use super::intake::Teller;
 use super::mailbox::{Done, Mailbox};
+use crate::node::ledger::{Full, Kind};
 use crate::wire::message::Item;
 
 /// What one of the peer's numbers stands for.
@@ -44,6 +45,7 @@ pub(super) struct Tells {
 }
 
 impl Tells {
+    /// So many more, whose cost was charged to the peer.
     pub(super) fn add(&mut self, count: u64, cost: u64, taken: bool) {
         self.count += count;
         self.cost += cost;
@@ -67,22 +69,45 @@ impl Inbound {
         }
     }
 
+    /// Tells that there is no room for: with what earlier links brought, the peer has as much here as it may. Their credit is given back
+    /// at once.
+    pub(super) fn refuse(&self, count: u64, cost: u64, full: &Full) {
+        let Teller { exchange, epoch, target } = &self.teller;
+        self.teller.undelivered(count, &no_credit(full));
+        exchange.say(*epoch, &Item::Consumed { target: *target, tells: count, cost }, 0);
+    }
+
     /// Gives the credit of all tells back when they were handled; where the actor died with them, says so.
     pub(super) fn settle(&mut self, outstanding: Arc<AtomicU64>) -> Done {
         let Tells { count: tells, cost, taken } = std::mem::take(&mut self.unconfirmed);
         let (name, teller, owed) = (Arc::clone(&self.name), self.teller.clone(), Arc::clone(&self.owed));
+        let charge = self.teller.exchange.account().taken(Kind::Messages, cost);
         owed.lock().unwrap_or_else(PoisonError::into_inner).expected += 1;
         Done::new(move |handled| {
             if !handled && taken > 0 {
                 teller.undelivered(taken, &super::serving::died(&name));
             }
             outstanding.fetch_sub(cost, Ordering::Relaxed);
+            drop(charge);
             let due = owed.lock().unwrap_or_else(PoisonError::into_inner).settled(tells, cost);
             if let Some((tells, cost)) = due {
                 teller.exchange.say(teller.epoch, &Item::Consumed { target: teller.target, tells, cost }, 0);
             }
         })
     }
+}
+
+impl Drop for Inbound {
+    fn drop(&mut self) {
+        // The link has ended before somebody was asked to confirm them: at most a batch of them.
+        drop(self.teller.exchange.account().taken(Kind::Messages, self.unconfirmed.cost));
+    }
+}
+
+/// What is said of a message that there is no room for.
+pub(super) fn no_credit(full: &Full) -> RemoteError {
+    let text = format!("what came by earlier links is not handled yet: {full}; send it again when that is done");
+    RemoteError::new(RemoteErrorKind::Full, text)
 }
 
 impl Owed {

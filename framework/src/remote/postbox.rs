@@ -13,12 +13,13 @@ use tokio::sync::{Notify, mpsc};
 use super::directory::Directory;
 use super::error::{RemoteError, RemoteErrorKind};
 use super::exchange::{Exchange, LINK_WINDOW, TRACE, cost};
-use super::inbound::Inbound;
+use super::inbound::{Inbound, no_credit};
 use super::intake::Teller;
 use super::letters::{Coming, Letters};
 use super::mailbox::CallIn;
 use super::presence::{self, Watched};
 use super::serving::{Served, Traced};
+use crate::node::ledger::{Charge, Full, Kind};
 use crate::pipeline::{Chunk, Parcel, Prefix};
 use crate::wire::message::{ITEM_LIMIT, Item, Items};
 use crate::wire::{PeerId, TraceContext};
@@ -95,6 +96,17 @@ impl Postbox {
 
     /// Takes all items of a batch.
     fn batch(&mut self, batch: &Bytes, ctx: &mut Context<Self>) -> Result<(), String> {
+        let read = self.read(batch, ctx);
+        // What was handed over counts until it is handled, however the batch ends.
+        self.confirm();
+        read?;
+        if self.outstanding.load(Ordering::Relaxed) > LINK_WINDOW + ITEM_LIMIT as u64 {
+            return Err("more messages than it has credit for".into());
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, batch: &Bytes, ctx: &mut Context<Self>) -> Result<(), String> {
         if self.exchange.unread() > UNREAD_LIMIT {
             return Err("it asks, and does not read what it is answered".into());
         }
@@ -117,12 +129,7 @@ impl Postbox {
             self.item(item, trace, batch, place, ctx)?;
             place += 1;
         }
-        self.tell_row(target, &mut row, None, (batch, place))?;
-        self.confirm();
-        if self.outstanding.load(Ordering::Relaxed) > LINK_WINDOW + ITEM_LIMIT as u64 {
-            return Err("more messages than it has credit for".into());
-        }
-        Ok(())
+        self.tell_row(target, &mut row, None, (batch, place))
     }
 
     /// Notes the last tell to each target, from this place on: an actor's mailbox can confirm no other, and that one is confirmed for
@@ -174,7 +181,8 @@ impl Postbox {
                     requests,
                     shape.streams_replies(),
                 )?;
-                self.call(target, body, call, trace, (shape, room, coming))
+                let charge = self.exchange.account().charge(Kind::Messages, cost(body.len()));
+                self.call(target, body, call, (trace, charge), (shape, room, coming))
             }
             Item::Request { call, body } => self.exchange.on_request(call, Some(owned(body))),
             Item::RequestsEnd { call } => self.exchange.on_request(call, None),
@@ -266,8 +274,14 @@ impl Postbox {
         let traced = trace.map(|trace| Traced { caller, name: Arc::clone(name), message: Arc::clone(message), trace, is_letter: false });
         let each = |body: &[u8]| cost(body.len()) + if traced.is_some() { TRACE } else { 0 };
         if let Some(mailbox) = inbound.mailbox.as_ref().ok().filter(|mailbox| mailbox.confirms()) {
+            let spent = row.iter().map(|body| each(body)).sum();
+            if let Err(full) = inbound.teller.exchange.account().take_bare(Kind::Messages, spent) {
+                inbound.refuse(count, spent, &full);
+                row.clear();
+                return Ok(());
+            }
             let told = mailbox.tell_all(row, &inbound.teller, traced.as_ref());
-            let (is_first, spent) = (inbound.unconfirmed.count == 0, row.iter().map(|body| each(body)).sum());
+            let is_first = inbound.unconfirmed.count == 0;
             inbound.unconfirmed.add(count, spent, told.is_ok());
             if let Err(error) = told {
                 inbound.teller.undelivered(count, &error);
@@ -292,12 +306,17 @@ impl Postbox {
         (spent, traced): (u64, Option<&Traced>),
         (batch, place): (&Bytes, usize),
     ) -> Result<(), String> {
-        self.outstanding.fetch_add(spent, Ordering::Relaxed);
         if !self.marked {
             self.mark_last(batch, place)?;
         }
         let outstanding = Arc::clone(&self.outstanding);
         let inbound = self.find(target)?;
+        // Where it is the last one, those before it wait for the last one of a later batch.
+        if let Err(full) = inbound.teller.exchange.account().take_bare(Kind::Messages, spent) {
+            inbound.refuse(1, spent, &full);
+            return Ok(());
+        }
+        outstanding.fetch_add(spent, Ordering::Relaxed);
         let told = if inbound.last == place {
             inbound.unconfirmed.add(1, spent, true);
             let done = inbound.settle(outstanding);
@@ -337,13 +356,18 @@ impl Postbox {
         target: u32,
         body: &[u8],
         call: u64,
-        trace: Option<TraceContext>,
+        (trace, charge): (Option<TraceContext>, Result<Charge, Full>),
         (shape, room, coming): (crate::wire::message::Shape, Option<Arc<Notify>>, Option<mpsc::UnboundedReceiver<super::exchange::Answer>>),
     ) -> Result<(), String> {
         let (exchange, epoch, caller) = (Arc::clone(&self.exchange), self.epoch, self.peer);
         let inbound = self.find(target)?;
         let (name, given_up_before) = (Arc::clone(&inbound.name), exchange.given_up_calls());
-        let served = Served { exchange, epoch, call, name, caller, trace, over: false, given_up_before };
+        let (full, _charge) = (charge.as_ref().err().copied(), charge.ok());
+        let served = Served { exchange, epoch, call, name, caller, trace, over: false, given_up_before, _charge };
+        if let Some(full) = full {
+            served.fail(&no_credit(&full));
+            return Ok(());
+        }
         match &inbound.mailbox {
             Ok(mailbox) => mailbox.call(body, CallIn { shape, served, room, coming }),
             Err(error) => served.fail(error),
@@ -501,7 +525,7 @@ mod tests {
     #[actix::test]
     async fn all_credit_is_given_back_where_an_actor_comes_within_reach_in_the_middle_of_a_batch() {
         let peer = Identity::from_secret([7; 32]).peer();
-        let exchange = Arc::new(Exchange::new(peer, "peer".into(), || {}, Arc::new(|_| {})));
+        let exchange = Arc::new(Exchange::new(peer, "peer".into(), crate::node::ledger::Account::unbounded(), || {}, Arc::new(|_| {})));
         exchange.up(1);
         let directory = Directory::default();
         directory.offer("desk", Arc::new(Desk)).unwrap();

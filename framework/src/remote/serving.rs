@@ -16,6 +16,7 @@ use super::error::{RemoteError, RemoteErrorKind};
 use super::exchange::{Answer, Exchange, cost};
 use super::handle::written;
 use super::message::RemoteMessage;
+use crate::node::ledger::Charge;
 use crate::wire::codec::decode_message;
 use crate::wire::{PeerId, TraceContext};
 
@@ -30,6 +31,8 @@ pub(super) struct Served {
     pub(super) over: bool,
     /// How many calls had been given up when this one came.
     pub(super) given_up_before: u64,
+    /// What it takes of what the peer may have here: given back with it, answered or given up, wherever it waits.
+    pub(super) _charge: Option<Charge>,
 }
 
 impl Served {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Network, Random};
-use crate::node::{Node, NodeConfig, StartError, Store};
+use crate::node::{Node, NodeBuilder, NodeConfig, StartError, Store};
 use crate::supervise::StageRegistry;
 use crate::wire::Identity;
 
@@ -57,6 +57,19 @@ impl Pair {
         Ok(())
     }
 
+    /// The same, with something else about it.
+    pub async fn restart_lyon_with(
+        &mut self,
+        registry: StageRegistry,
+        with: impl FnOnce(NodeBuilder) -> NodeBuilder,
+    ) -> Result<(), StartError> {
+        let [lyon, paris] = &self.identities;
+        self.lyon.abort().await;
+        let builder = Self::builder(&self.network, ["lyon", "paris"], [lyon, paris], &self.config, registry, self.spools[0].clone());
+        self.lyon = with(builder).start().await?;
+        Ok(())
+    }
+
     /// Stops `paris` at once and starts it anew with nothing but its key, and its spool where it has one: what a process that died
     /// has lost.
     pub async fn restart_paris(&mut self, registry: StageRegistry) -> Result<(), StartError> {
@@ -84,15 +97,26 @@ impl Pair {
     /// A node of this name and identity that knows the other one.
     async fn node(
         network: &Network,
+        names: [&str; 2],
+        identities: [&Identity; 2],
+        config: &NodeConfig,
+        registry: StageRegistry,
+        spool: Option<Arc<dyn Store>>,
+    ) -> Result<Node, StartError> {
+        Self::builder(network, names, identities, config, registry, spool).start().await
+    }
+
+    fn builder(
+        network: &Network,
         [name, other]: [&str; 2],
         [identity, known]: [&Identity; 2],
         config: &NodeConfig,
         registry: StageRegistry,
         spool: Option<Arc<dyn Store>>,
-    ) -> Result<Node, StartError> {
+    ) -> NodeBuilder {
         let registry = registry.transport(network.transport(name));
         let builder = Node::builder().name(name).identity(identity.clone()).listen(name).peer(other, known.peer(), [other]);
         let builder = spool.into_iter().fold(builder, |builder, spool| builder.spool(spool));
-        builder.stages(registry).config(config.clone()).start().await
+        builder.stages(registry).config(config.clone())
     }
 }

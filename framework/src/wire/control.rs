@@ -202,6 +202,8 @@ pub enum RefuseReason {
     ShuttingDown,
     /// Anything else, in its own words, at most 512.
     Other(#[serde(with = "Prose::<REASON_LIMIT>")] String),
+    /// The initiator makes links faster than it may.
+    TooManyLinks,
 }
 
 /// The receiver's word that it has the content, durably.
@@ -280,6 +282,9 @@ impl fmt::Display for RefuseReason {
             Self::TicketExpired => "this ticket has expired: ask for a new one",
             Self::Busy => "it has as many links as it allows: try again later",
             Self::ShuttingDown => "it is shutting down: try again later",
+            Self::TooManyLinks => {
+                "this node makes a new link to it again and again, faster than it may: check that no two programs run with the same key; it will be tried again"
+            }
             Self::Other(reason) => return write!(f, "{}", printable(reason)),
         })
     }

@@ -178,7 +178,7 @@ impl Node {
                     Given::Pack(Box::new(order))
                 }
             };
-            let deposit = Deposit { id, entry, given, state: Arc::clone(&state), quota: None };
+            let deposit = Deposit { id, entry, given, state: Arc::clone(&state), room: None };
             outbox.send(deposit).await.map_err(|_| SendError::Stopped)??;
             return Ok(TransferHandle { state, node: self.clone() });
         }

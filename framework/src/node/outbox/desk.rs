@@ -11,10 +11,12 @@ use tokio::sync::oneshot;
 
 use super::{Expected, Held, Kept, Outbox, OutboxEntry, OutboxState, Storing, TABLE, TryEnded, write_to};
 use crate::delivery::{Content, Failure, FailureKind, TransferId};
+use crate::node::coming::Room;
+use crate::node::ledger::Kind;
 use crate::node::session::signals;
 use crate::node::shared::NodeShared;
 use crate::node::transfer::TransferState;
-use crate::node::{Change, Copied, CopyOrder, Copying, CopyingError, PackError, PackOrder, Packed, RelayQuota};
+use crate::node::{Change, Copied, CopyOrder, Copying, CopyingError, PackError, PackOrder, Packed};
 use crate::pipeline::Source;
 
 /// Store this delivery; answered when it is durable.
@@ -25,8 +27,8 @@ pub(crate) struct Deposit {
     pub(crate) entry: OutboxEntry,
     pub(crate) given: Given,
     pub(crate) state: Arc<TransferState>,
-    /// What one sender may have kept here, if it is for somebody else.
-    pub(crate) quota: Option<RelayQuota>,
+    /// The room it takes already, if it was brought here for somebody else.
+    pub(crate) room: Option<Room>,
 }
 
 /// What is given with a delivery that is to be stored.
@@ -123,8 +125,8 @@ pub enum OutboxError {
 impl Handler<Deposit> for Outbox {
     type Result = ResponseActFuture<Self, Result<(), OutboxError>>;
 
-    fn handle(&mut self, Deposit { id, mut entry, given, state, quota }: Deposit, ctx: &mut Context<Self>) -> Self::Result {
-        if let Err(error) = self.has_room(id, &entry, quota) {
+    fn handle(&mut self, Deposit { id, mut entry, given, state, room }: Deposit, ctx: &mut Context<Self>) -> Self::Result {
+        if let Err(error) = self.has_room(id, &entry, room.is_some()) {
             return Box::pin(actix::fut::ready(Err(error)));
         }
         let (mut source, keeping) = match self.begin_to_keep(given) {
@@ -141,8 +143,9 @@ impl Handler<Deposit> for Outbox {
         let (hop, created) = (entry.next_hop(), entry.created);
         let (stop, stopped) = oneshot::channel();
         let storing = Storing { stop: Some(stop), ..Storing::default() };
-        let held = Held { source, busy: true, storing: Some(storing), ..Held::new(entry.clone(), state) };
+        let held = Held { source, busy: true, storing: Some(storing), room, ..Held::new(entry.clone(), state) };
         self.entries.insert(id, held);
+        self.account_for(id);
         if goes_at_once {
             self.schedule.wait(hop, created, id, Instant::now());
             self.try_what_is_due(ctx);
@@ -200,6 +203,7 @@ impl Outbox {
     fn take_in(&mut self, id: TransferId, entry: OutboxEntry, ctx: &mut Context<Self>) {
         let Some(held) = self.entries.get_mut(&id) else { return };
         held.entry = entry;
+        held.account_for(&self.shared);
         if let Some(ended) = held.storing.take().and_then(|storing| storing.ended) {
             self.judge(ended, ctx);
         } else if held.trying {
@@ -261,7 +265,7 @@ impl Outbox {
         let _ = answer.send(answered);
     }
 
-    fn has_room(&self, id: TransferId, entry: &OutboxEntry, quota: Option<RelayQuota>) -> Result<(), OutboxError> {
+    fn has_room(&self, id: TransferId, entry: &OutboxEntry, has_room: bool) -> Result<(), OutboxError> {
         let limit = self.shared.config.outbox;
         if self.stopping {
             return Err(OutboxError::None);
@@ -276,22 +280,12 @@ impl Outbox {
             return Err(OutboxError::Full { limit });
         }
         let (used, limit) = (self.used(), self.shared.config.outbox_bytes);
-        if used + entry.bytes() > limit {
-            return Err(OutboxError::OverQuota { used, limit });
-        }
-        let Some(RelayQuota { packages, bytes }) = quota else { return Ok(()) };
-        let counts = |entry: &OutboxEntry| entry.is_open() || entry.is_unheard();
-        let theirs = self.entries.values().filter(|held| held.entry.relayed_for == entry.relayed_for && counts(&held.entry));
-        let (count, used) = theirs.fold((0, 0), |(count, used), held| (count + 1, used + held.entry.bytes()));
-        if count >= packages {
-            return Err(OutboxError::Full { limit: packages });
-        }
-        if used + entry.bytes() > bytes { Err(OutboxError::OverQuota { used, limit: bytes }) } else { Ok(()) }
+        if !has_room && used + entry.bytes() > limit { Err(OutboxError::OverQuota { used, limit }) } else { Ok(()) }
     }
 
-    /// Bytes of all packages and copies.
+    /// Bytes of all packages and copies, those included that are coming.
     fn used(&self) -> u64 {
-        self.entries.values().map(|held| held.entry.bytes()).sum()
+        self.shared.ledger.total(Kind::PackageBytes)
     }
 }
 

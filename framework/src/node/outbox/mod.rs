@@ -33,6 +33,7 @@ pub(crate) use self::relay::AskedAgain;
 use self::schedule::Schedule;
 use self::tries::TryEnded;
 use self::words::Said;
+use super::coming::{Room, sync};
 use super::events::{Direction, NodeEvent, TransferEvent, TransferNews};
 use super::hub::{Hub, ToSession};
 use super::session::signals::{Noted, SayPassed};
@@ -51,7 +52,7 @@ const SWEEP: Duration = Duration::from_secs(60);
 const DEAD_KEPT: u64 = 30 * 24 * 3600;
 
 pub(crate) struct Outbox {
-    shared: Arc<NodeShared>,
+    pub(super) shared: Arc<NodeShared>,
     spool: Arc<dyn Store>,
     hub: Addr<Hub>,
     entries: HashMap<TransferId, Held>,
@@ -81,6 +82,8 @@ struct Held {
     said: Option<(PeerId, Said)>,
     /// It was a dead letter, and is tried again.
     revived: bool,
+    /// The room that its package or copy takes, charged to whose it is.
+    room: Option<Room>,
 }
 
 /// What has happened to a delivery before it was stored: its first try may be under way while its content is copied.
@@ -103,6 +106,9 @@ impl Outbox {
         super::memory::sweep(spool.as_ref(), shared.clock.now())?;
         let (entries, schedule) = (HashMap::new(), Schedule::default());
         let mut outbox = Self { shared, spool, hub, entries, schedule, looking: false, stopping: false, dormant };
+        if !dormant {
+            outbox.shared.stopped.take_up(outbox.spool.as_ref(), &outbox.shared.ledger, outbox.shared.clock.now().certain)?;
+        }
         for (key, value) in outbox.spool.load(TABLE)? {
             match OutboxEntry::decode(&key, &value) {
                 Some((id, entry)) => outbox.take_up(id, entry),
@@ -130,6 +136,13 @@ impl Outbox {
             OutboxState::Stored | OutboxState::Relayed { .. } => self.schedule.wait(entry.next_hop(), entry.created, id, Instant::now()),
         }
         self.entries.insert(id, Held::new(entry, state));
+        self.account_for(id);
+    }
+
+    fn account_for(&mut self, id: TransferId) {
+        if let Some(held) = self.entries.get_mut(&id) {
+            held.account_for(&self.shared);
+        }
     }
 
     /// Makes a change durable, off this thread; `then` runs when it is.
@@ -160,6 +173,7 @@ impl Outbox {
         }
         let before = by.map(|_| held.entry.state.clone());
         (held.entry.state, held.busy, held.source) = (state, true, None);
+        held.account_for(&self.shared);
         if let OutboxState::Dead { failure, .. } = &held.entry.state {
             tracing::error!(transfer = %id, name = held.entry.name, %failure, "a delivery became a dead letter");
         }
@@ -184,6 +198,7 @@ impl Outbox {
     fn take_back(&mut self, id: TransferId, before: OutboxState) {
         let Some(held) = self.entries.get_mut(&id) else { return };
         held.entry.state = before;
+        held.account_for(&self.shared);
         if let OutboxState::Dead { failure, .. } = &held.entry.state {
             held.state.end(Err(failure.clone()));
         }
@@ -293,6 +308,7 @@ impl Outbox {
         let Some(folder) = self.spool.folder() else { return Ok(()) };
         let known: HashSet<&str> =
             self.entries.values().filter(|held| held.entry.needs_file()).filter_map(|held| held.entry.file()).collect();
+        let mut removed = false;
         for entry in std::fs::read_dir(folder)? {
             let path = entry?.path();
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
@@ -300,9 +316,10 @@ impl Outbox {
             if is_half || ((name.ends_with(".package") || name.ends_with(".copy")) && !known.contains(name)) {
                 tracing::info!(file = %path.display(), "removing what a process that died had not stored yet");
                 std::fs::remove_file(&path)?;
+                removed = true;
             }
         }
-        Ok(())
+        if removed { sync(folder) } else { Ok(()) }
     }
 
     fn give_up_expired(&mut self, id: TransferId, ctx: &mut Context<Self>) {
@@ -335,6 +352,7 @@ impl Outbox {
         actix::spawn(async move {
             let sweep = move || {
                 shared.clock.keep();
+                shared.stopped.drop_old(shared.config.package_patience, spool.as_ref());
                 super::memory::sweep(spool.as_ref(), moment)
             };
             let swept = tokio::task::spawn_blocking(sweep).await;
@@ -348,7 +366,21 @@ impl Outbox {
 impl Held {
     fn new(entry: OutboxEntry, state: Arc<TransferState>) -> Self {
         let (cancelled, storing) = (Rc::default(), None);
-        Self { entry, state, source: None, busy: false, trying: false, storing, cancelled, said: None, revived: false }
+        Self { entry, state, source: None, busy: false, trying: false, storing, cancelled, said: None, revived: false, room: None }
+    }
+
+    /// Charges the room it takes to whose it is: after every change of its record.
+    fn account_for(&mut self, shared: &NodeShared) {
+        let waits = self.entry.relayed_for.is_some() && (self.entry.is_open() || self.entry.is_unheard());
+        let (bytes, files) = (self.entry.bytes(), u64::from(waits));
+        match &mut self.room {
+            Some(room) => room.set(bytes, files),
+            None if bytes == 0 && files == 0 => {}
+            None => {
+                let whose = self.entry.relayed_for.unwrap_or(shared.peer());
+                self.room = Some(Room::of(&shared.ledger.account(whose), bytes, files));
+            }
+        }
     }
 
     fn record(&self, id: TransferId) -> io::Result<Change> {
@@ -376,7 +408,7 @@ impl Actor for Outbox {
                 }
             }
         }));
-        ctx.run_interval(SWEEP, Self::expire);
+        ctx.run_interval(SWEEP.min(self.shared.config.package_patience), Self::expire);
         self.try_what_is_due(ctx);
     }
 }

@@ -97,6 +97,7 @@ impl Outbox {
         (held.entry.state, held.busy) = (OutboxState::Stored, true);
         held.cancelled.set(false);
         held.revived = true;
+        held.account_for(&self.shared);
         let record = held.record(id);
         self.write(record, ctx, move |outbox, outcome, ctx| {
             if let Some(held) = outbox.entries.get_mut(&id) {

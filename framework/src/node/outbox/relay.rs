@@ -8,7 +8,7 @@ use actix::{Context, Handler, Message};
 use super::{Outbox, OutboxEntry, OutboxState};
 use crate::delivery::{Failure, FailureKind, TransferId};
 use crate::node::hub::{HeardWord, ToSession};
-use crate::node::session::signals::SayPassed;
+use crate::node::session::signals::{self, SayPassed};
 use crate::wire::{PeerId, Word, WordKind};
 
 /// Who packed a package offers it again, and so wants to know what has become of it.
@@ -50,6 +50,27 @@ impl Outbox {
         }
     }
 
+    /// Takes out what is kept for others of a peer that was revoked, and was not delivered; how many, and how many bytes.
+    pub(in crate::node) fn forget_relayed_for(&mut self, peer: PeerId, ctx: &mut Context<Self>) -> (usize, u64) {
+        let theirs = self.entries.iter().filter(|(_, held)| held.entry.relayed_for == Some(peer) && held.entry.is_open());
+        let theirs: Vec<_> = theirs.map(|(&id, held)| (id, held.busy, held.entry.bytes())).collect();
+        for &(id, busy, _) in &theirs {
+            if !busy {
+                drop(self.remove(id, ctx));
+            } else if let Some(held) = self.entries.get(&id) {
+                // It goes when its try has ended; one that arrives nevertheless has arrived.
+                held.cancelled.set(true);
+                self.hub.do_send(signals::Command { transfer: id, what: signals::Order::Cancel });
+            }
+        }
+        (theirs.len(), theirs.iter().map(|(.., bytes)| bytes).sum())
+    }
+
+    /// Who has left packages for others here.
+    pub(in crate::node) fn relayed_for(&self) -> std::collections::HashSet<PeerId> {
+        self.entries.values().filter_map(|held| held.entry.relayed_for).collect()
+    }
+
     /// Tells a peer who has come what it has not heard yet.
     pub(super) fn pass_on_all(&self, sender: PeerId) {
         let theirs = self.entries.iter().filter(|(_, held)| held.entry.relayed_for == Some(sender));
@@ -66,6 +87,7 @@ impl Handler<HeardWord> for Outbox {
             return;
         };
         held.entry.heard = Some(what);
+        held.account_for(&self.shared);
         if held.entry.is_unheard() || held.busy {
             // There is more to be said; or the record is being written, with or without this: at worst it is said once more.
             return;
@@ -92,6 +114,7 @@ impl Handler<AskedAgain> for Outbox {
         match self.entries.get_mut(&transfer) {
             Some(held) if held.entry.relayed_for == Some(sender) => {
                 held.entry.heard = None;
+                held.account_for(&self.shared);
                 self.pass_on(transfer);
             }
             Some(_) => {}

@@ -156,7 +156,9 @@ fn order(entry: &OutboxEntry, at: Moment, source: Box<dyn Source>, content: Cont
         ..SendOptions::default()
     };
     let (attempt, created, life) = (entry.first_attempt(), at.on_the_wall(entry.created), at.until(entry.expires));
-    let start = Start { source, content, inbox: entry.inbox.clone(), options, attempt, created, life, state };
+    // Whoever carries a package is told whom it is for, so that they can say no before it comes. The inbox is in it.
+    let inbox = if entry.is_package() { entry.peer.to_string() } else { entry.inbox.clone() };
+    let start = Start { source, content, inbox, options, attempt, created, life, state };
     SendTo { peer: entry.next_hop(), know, start }
 }
 

@@ -206,6 +206,7 @@ impl Session {
                 Err(failure) => return session.do_send(Opened { transfer, outcome: Err(failure) }),
             };
             let (owner, guard) = (session.clone().recipient(), Arc::clone(&thread));
+            let addressee = described.inbox.clone();
             let opened = thread.run(move || {
                 let journal = journal_for(&shared, peer, &described)?;
                 let journalled = journal.is_some();
@@ -213,7 +214,7 @@ impl Session {
                 let offer = Offer { peer, transfer, content, chunk_size, journal };
                 let opened = match inbox {
                     _ if offer.content.kind == ContentKind::Package => {
-                        PackageSink::open(&shared, shared.outbox.get().cloned(), &offer, remaining)
+                        PackageSink::open(&shared, shared.outbox.get().cloned(), &offer, (&addressee, remaining))
                             .map(|sink| Box::new(sink) as Box<dyn Sink>)
                     }
                     Some(inbox) => inbox.open(&offer),

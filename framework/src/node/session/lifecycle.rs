@@ -20,6 +20,8 @@ use crate::wire::{Control, RefuseReason};
 /// Two nodes may dial each other at the same moment; links closer together than this are such a pair.
 const SIMULTANEOUS: Duration = Duration::from_secs(3);
 const BACKOFF_MOST: Duration = Duration::from_secs(5);
+/// What is said to the other end of a link when a newer one of the same peer is there.
+const REPLACED: &str = "a newer link of this peer took its place";
 /// So many dials in a row that were not answered are no accident: the node there is another one, or another program.
 const HOPELESS: u32 = 3;
 
@@ -45,10 +47,11 @@ impl Session {
 
     /// Exponential, with jitter so that nodes that lost the same peer do not come back in step.
     fn backoff(&self) -> Duration {
-        if self.attempts == 0 {
+        let attempts = self.attempts.max(self.displaced);
+        if attempts == 0 {
             return Duration::ZERO;
         }
-        let whole = self.shared.config.backoff.saturating_mul(1 << (self.attempts - 1).min(10)).min(BACKOFF_MOST);
+        let whole = self.shared.config.backoff.saturating_mul(1 << (attempts - 1).min(10)).min(BACKOFF_MOST);
         let jitter = f64::from(crate::node::trust::random32()[0]) / 255.0;
         whole.mul_f64(0.5 + jitter / 2.0)
     }
@@ -115,6 +118,15 @@ impl Session {
 
     pub(super) fn on_goodbye(&mut self, reason: &str) {
         let text = format!("{} closed the link: {reason}", self.name);
+        if reason == REPLACED {
+            // By this node, which has made another one; or by a second one with its key, and then each takes it from the other.
+            let lasted = self.link.as_ref().is_some_and(|link| link.since.elapsed() > BACKOFF_MOST);
+            self.displaced = if lasted { 0 } else { self.displaced.saturating_add(1) };
+            if self.displaced >= HOPELESS {
+                tracing::warn!(peer = %self.name, times = self.displaced, "another program with this node's key takes its link again and again: stop one of the two");
+            }
+            return self.link_down(&text);
+        }
         self.exchange.down(RemoteErrorKind::ShuttingDown, &text);
         self.link_down(&text);
     }
@@ -124,6 +136,15 @@ impl Session {
         self.messages_given_up(RemoteErrorKind::Unreachable, &text);
         self.link_down(&text);
         self.fail_all(&Failure::new(refusal_kind(reason), text));
+    }
+
+    /// Ends the link for a newer one, and tells whoever is at its other end.
+    fn replace_link(&mut self) {
+        if let Some(old) = &self.link {
+            // What can't be said is lost with the link.
+            let _ = old.say(Control::Goodbye { reason: REPLACED.into() });
+        }
+        self.link_down(REPLACED);
     }
 
     fn fail_all(&mut self, failure: &Failure) {
@@ -180,7 +201,7 @@ impl Handler<LinkUp> for Session {
         if self.closing || !self.replaces(&new) {
             return;
         }
-        self.link_down("a newer link took its place");
+        self.replace_link();
         self.epoch = self.exchange.next_epoch();
         self.attempts = 0;
         self.hopeless = 0;
@@ -204,6 +225,8 @@ impl Handler<DialFailed> for Session {
 
     fn handle(&mut self, DialFailed { message, refused, hope }: DialFailed, ctx: &mut Context<Self>) {
         self.dialing = false;
+        // It passes: the peer is dialled on, ever more rarely.
+        let refused = refused.filter(|reason| *reason != RefuseReason::TooManyLinks);
         if self.link.is_some() {
             return;
         }

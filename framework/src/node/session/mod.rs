@@ -85,6 +85,8 @@ pub(crate) struct Session {
     epoch: u64,
     dialing: bool,
     attempts: u32,
+    /// Links in a row that a newer one took the place of soon after they were made.
+    displaced: u32,
     /// Dials in a row that ended in a broken handshake.
     hopeless: u32,
     /// What came of the last dial that failed, since the link was up.
@@ -136,6 +138,7 @@ impl Session {
             epoch: 0,
             dialing: false,
             attempts: 0,
+            displaced: 0,
             hopeless: 0,
             unreached: None,
             down_since: Instant::now(),

@@ -31,6 +31,7 @@ use tokio::task::AbortHandle;
 use super::error::{RemoteError, RemoteErrorKind};
 use super::presence::{Presence, Watch, Watching};
 use super::queue::{Key, Queue};
+use crate::node::ledger::Account;
 use crate::wire::message::{ITEM_LIMIT, Item, NAME_LIMIT, Shape};
 use crate::wire::{PeerId, TraceContext};
 
@@ -38,6 +39,9 @@ use crate::wire::{PeerId, TraceContext};
 pub(super) const TARGET_WINDOW: u64 = 1 << 20;
 /// What may be on its way to one peer.
 pub(super) const LINK_WINDOW: u64 = 16 << 20;
+/// What messages of one peer that are not handled yet may cost, whichever links brought them: a window, one message, and so much that
+/// a link with more of them than it has credit for ends before.
+pub(crate) const MESSAGES_OF_ONE: u64 = LINK_WINDOW + ITEM_LIMIT as u64 + (1 << 20);
 /// What a stream within a call may have on its way.
 pub(super) const STREAM_WINDOW: u64 = 256 << 10;
 /// The most bytes of one request or reply of a stream.
@@ -105,6 +109,8 @@ pub(crate) struct Exchange {
     links: AtomicU64,
     /// Another thread waits for the row that is open: it takes no more.
     disturbed: AtomicBool,
+    /// What messages of the peer take here until they are handled, whichever link brought them.
+    account: Account,
     connect: Box<dyn Fn() + Send + Sync>,
     undelivered: Arc<dyn Fn(Undelivered) + Send + Sync>,
 }
@@ -229,6 +235,7 @@ impl Exchange {
     pub(crate) fn new(
         peer: PeerId,
         peer_name: String,
+        account: Account,
         connect: impl Fn() + Send + Sync + 'static,
         undelivered: Arc<dyn Fn(Undelivered) + Send + Sync>,
     ) -> Self {
@@ -243,6 +250,7 @@ impl Exchange {
             given_up_calls: AtomicU64::new(0),
             links: AtomicU64::new(0),
             disturbed: AtomicBool::new(false),
+            account,
             connect,
             undelivered,
         }
@@ -254,6 +262,11 @@ impl Exchange {
 
     pub(super) fn peer(&self) -> PeerId {
         self.peer
+    }
+
+    /// What messages of the peer take here until they are handled.
+    pub(super) fn account(&self) -> &Account {
+        &self.account
     }
 
     /// Has a link made, if there is none.

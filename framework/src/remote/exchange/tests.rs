@@ -39,7 +39,13 @@ impl Reader {
 }
 
 fn exchange(undelivered: impl Fn(Undelivered) + Send + Sync + 'static) -> Arc<Exchange> {
-    Arc::new(Exchange::new(PeerId::from_bytes([1; 32]), "peer".into(), || {}, Arc::new(undelivered)))
+    Arc::new(Exchange::new(
+        PeerId::from_bytes([1; 32]),
+        "peer".into(),
+        crate::node::ledger::Account::unbounded(),
+        || {},
+        Arc::new(undelivered),
+    ))
 }
 
 /// The bodies of tells in the order in which a peer reads them, and its answers to them.

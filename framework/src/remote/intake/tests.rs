@@ -84,7 +84,7 @@ struct Stand {
 
 impl Stand {
     fn new() -> Self {
-        let exchange = Arc::new(Exchange::new(peer(), "peer".into(), || {}, Arc::new(|_| {})));
+        let exchange = Arc::new(Exchange::new(peer(), "peer".into(), crate::node::ledger::Account::unbounded(), || {}, Arc::new(|_| {})));
         exchange.up(1);
         let (noted, revived) = (Noted::default(), Arc::<Mutex<u32>>::default());
         let counting = Arc::clone(&revived);
@@ -121,7 +121,17 @@ impl Stand {
         exchange.serve(1, call, 8, None, false).unwrap();
         let given_up_before = exchange.given_up_calls();
         let (name, caller) = ("noted".into(), peer());
-        let served = crate::remote::serving::Served { exchange, epoch: 1, call, name, caller, trace: None, over: false, given_up_before };
+        let served = crate::remote::serving::Served {
+            exchange,
+            epoch: 1,
+            call,
+            name,
+            caller,
+            trace: None,
+            over: false,
+            given_up_before,
+            _charge: None,
+        };
         let call = CallIn { shape: Shape::Ask, served, room: None, coming: None };
         self.intake.call(plain::<Noted, Do>, body, call).map_err(|(_, unfit)| unfit)
     }

@@ -21,7 +21,7 @@ struct World {
 impl World {
     /// A node with a link to `PEER`, which may send to all names but `secret`.
     fn new(spool: &Arc<MemoryStore>) -> Self {
-        let exchange = Arc::new(Exchange::new(PEER, "peer".into(), || {}, Arc::new(|_| {})));
+        let exchange = Arc::new(Exchange::new(PEER, "peer".into(), crate::node::ledger::Account::unbounded(), || {}, Arc::new(|_| {})));
         let limits = Limits { letters: 4, bytes: (2 << 20) - 8192, expiry: Duration::from_secs(60), dormant: false };
         let (spool, known) = (Arc::clone(spool), Arc::clone(&exchange));
         let store: Arc<dyn Store> = Arc::clone(&spool) as _;

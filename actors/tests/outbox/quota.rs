@@ -1,0 +1,299 @@
+//! What packages of others may take at a node: charged before they come, and given back.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use estafette::delivery::{Content, ContentKind, ContentName, FailureKind};
+use estafette::node::TrustedPeer;
+use estafette::node::{Destination, Direction, EventStream, NodeEvent, PackOrder, Packages, RelayQuota};
+use estafette::pipeline::{Compression, Source, SourceError, SourceReport};
+use estafette::{Node, NodeConfig, SendOptions, TransferHandle, TransferId, TransferNews};
+use estafette_actors::package::FilePackages;
+use estafette_actors::source::BytesSource;
+use estafette_actors::standard;
+use futures_util::future::BoxFuture;
+
+use super::harness::{config, entry, within};
+use super::three::{PARIS, World, content, relayed};
+
+/// Says that it is a package of `said` bytes, gives these, and then stands still, or ends.
+#[derive(Debug)]
+struct Coming {
+    said: Option<u64>,
+    bytes: Vec<u8>,
+    at: usize,
+    stops: bool,
+}
+
+impl Coming {
+    fn of(bytes: Vec<u8>, said: Option<u64>, stops: bool) -> Self {
+        Self { said, bytes, at: 0, stops }
+    }
+}
+
+impl Source for Coming {
+    fn content(&self) -> Content {
+        Content { kind: ContentKind::Package, name: ContentName::new("a.package").unwrap(), length: self.said }
+    }
+
+    fn read<'a>(&'a mut self, buffer: &'a mut [u8]) -> BoxFuture<'a, Result<usize, SourceError>> {
+        Box::pin(async move {
+            let count = (self.bytes.len() - self.at).min(buffer.len());
+            if count == 0 && self.stops {
+                std::future::pending::<()>().await;
+            }
+            buffer[..count].copy_from_slice(&self.bytes[self.at..self.at + count]);
+            self.at += count;
+            Ok(count)
+        })
+    }
+
+    fn finish(&mut self) -> Result<SourceReport, SourceError> {
+        Ok(SourceReport::default())
+    }
+
+    fn version(&self) -> Option<[u8; 32]> {
+        Some([7; 32])
+    }
+}
+
+/// Sends it to dijon as it is, for paris as far as its offer says.
+async fn carry(world: &World, lyon: &Node, source: Coming) -> TransferHandle {
+    let to = Destination::Peer(world.identities[1].peer(), world.identities[PARIS].peer().to_string());
+    lyon.send_with(to, source, SendOptions { transient: true, ..SendOptions::default() }).await.unwrap()
+}
+
+/// Files in dijon's folder for packages, with their sizes.
+fn there(world: &World) -> Vec<(PathBuf, u64)> {
+    let files = std::fs::read_dir(world.folder.path().join("dijon/bulk")).unwrap();
+    // One may go just now.
+    files.filter_map(|file| Some((file.as_ref().ok()?.path(), file.ok()?.metadata().ok()?.len()))).collect()
+}
+
+fn bytes_there(world: &World) -> u64 {
+    there(world).iter().map(|(_, bytes)| bytes).sum()
+}
+
+/// Whether no attempt has it open.
+fn is_let_go(path: &Path) -> bool {
+    std::fs::File::open(path).is_ok_and(|file| file.try_lock().is_ok())
+}
+
+async fn until(mut is_so: impl FnMut() -> bool) {
+    while !is_so() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Waits for news of what comes in.
+async fn hears(events: &mut EventStream, wanted: impl Fn(&TransferNews) -> bool) {
+    loop {
+        if let NodeEvent::Transfer(event) = events.next().await.unwrap()
+            && event.direction == Direction::Incoming
+            && wanted(&event.news)
+        {
+            return;
+        }
+    }
+}
+
+/// A relay that notes every few bytes, and waits for nobody.
+fn relay(bytes: u64) -> NodeConfig {
+    let quota = RelayQuota { packages: 10, bytes };
+    NodeConfig { relay: Some(quota), checkpoint: 16 << 10, reconnect_for: Duration::from_millis(50), ..config() }
+}
+
+#[tokio::test]
+async fn a_package_that_has_no_business_at_a_node_is_refused_before_its_first_byte() {
+    within(async {
+        let world = World::new();
+        let lyon = world.node(0).await;
+        for (config, what) in [
+            (config(), "no relay"),
+            (relay(50_000), "this peer may have 50000 here (bytes of packages)"),
+            (NodeConfig { spool_free: u64::MAX / 2, ..relay(10 << 20) }, "are kept free"),
+        ] {
+            let dijon = world.node_with(1, config).await;
+            let mut events = dijon.events();
+            let transfer = world.send_by_relay(&lyon, "in", &content(500_000)).await;
+            let failure = loop {
+                if let Some(failure) = entry(&lyon, transfer.id()).await.unwrap().last_failure {
+                    break failure;
+                }
+                if let Some(Err(failure)) = transfer.status().outcome {
+                    break failure;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            };
+            assert!(failure.message.contains(what), "{failure}");
+            assert_eq!(there(&world), [], "{what}");
+            dijon.shutdown().await;
+            while let Some(event) = events.next().await {
+                assert!(!matches!(&event, NodeEvent::Transfer(event) if matches!(event.news, TransferNews::Started { .. })), "{event:?}");
+            }
+            let _ = lyon.withdraw(transfer.id()).await;
+        }
+        lyon.shutdown().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn one_that_does_not_say_how_long_it_is_stops_at_the_quota_and_one_that_lies_does_too() {
+    within(async {
+        let world = World::new();
+        let (lyon, dijon) = (world.node(0).await, world.node_with(1, relay(100_000)).await);
+        for said in [None, Some(4096)] {
+            let transfer = carry(&world, &lyon, Coming::of(content(1_000_000), said, false)).await;
+            let (mut most, mut outcome) = (0, std::pin::pin!(transfer.delivered()));
+            let failure = loop {
+                most = most.max(bytes_there(&world));
+                tokio::select! {
+                    outcome = &mut outcome => break outcome.unwrap_err(),
+                    () = tokio::task::yield_now() => {}
+                }
+            };
+            let is_known_to_lie = failure.kind == FailureKind::Protocol || failure.kind == FailureKind::Changed;
+            assert!(is_known_to_lie || failure.kind == FailureKind::Busy && failure.message.contains("may have 100000 here"), "{failure}");
+            assert!(most <= 100_000, "{most} bytes were there");
+            until(|| there(&world).is_empty()).await;
+        }
+        lyon.shutdown().await;
+        dijon.shutdown().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn packages_that_stop_coming_stay_within_the_quota_make_room_for_newer_ones_and_go_in_time() {
+    within(async {
+        let world = World::new();
+        let dijon = world.node_with(1, relay(100_000)).await;
+        let mut before = Vec::new();
+        for round in 0..4 {
+            let mut events = dijon.events();
+            let lyon = world.node(0).await;
+            carry(&world, &lyon, Coming::of(content(70_000), Some(90_000), true)).await;
+            until(|| there(&world).iter().any(|(path, bytes)| *bytes >= 64 << 10 && !before.contains(path))).await;
+            lyon.abort().await;
+            hears(&mut events, |news| matches!(news, TransferNews::Failed { .. })).await;
+            until(|| there(&world).iter().all(|(path, _)| is_let_go(path))).await;
+            assert!(bytes_there(&world) <= 100_000, "round {round}: {:?}", there(&world));
+            // The newer one took the room of the older one.
+            before = there(&world).into_iter().map(|(path, _)| path).collect();
+            assert_eq!(before.len(), 1);
+        }
+        until(|| there(&world).len() == 1).await;
+        dijon.abort().await;
+        drop(dijon);
+        // One that nobody knows of, as a loss of power may leave it.
+        let stray = world.folder.path().join("dijon/bulk").join(format!("{}-{}.coming", "ab".repeat(24), world.identities[0].peer()));
+        std::fs::write(&stray, "x").unwrap();
+        let dijon = world.node_with(1, relay(100_000)).await;
+        assert_eq!(there(&world).len(), 1, "what can go on is there, and charged; what can't is gone");
+        assert!(!stray.exists());
+        dijon.abort().await;
+        drop(dijon);
+        let dijon = world.node_with(1, NodeConfig { package_patience: Duration::from_millis(20), ..relay(100_000) }).await;
+        until(|| there(&world).is_empty()).await;
+        dijon.shutdown().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_a_revoked_peer_left_goes_and_its_room_is_given_back() {
+    within(async {
+        let world = World::new();
+        let dijon = world.node_with(1, relay(150_000)).await;
+        let lyon = world.node(0).await;
+        let kept = world.send_by_relay(&lyon, "in", &content(50_000)).await;
+        relayed(&lyon, &kept).await;
+        let mut events = dijon.events();
+        carry(&world, &lyon, Coming::of(content(70_000), Some(90_000), true)).await;
+        until(|| there(&world).iter().any(|(_, bytes)| *bytes >= 64 << 10)).await;
+        lyon.abort().await;
+        hears(&mut events, |news| matches!(news, TransferNews::Failed { .. })).await;
+        assert_eq!(there(&world).len(), 2);
+        assert!(dijon.trust().revoke(world.identities[0].peer()).unwrap());
+        until(|| there(&world).is_empty()).await;
+        while !dijon.outbox().await.unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        // Let in again, it has all its room again.
+        drop(lyon);
+        dijon.trust().add(world.identities[0].peer(), TrustedPeer::new("lyon")).unwrap();
+        let lyon = world.node(0).await;
+        let again = world.send_by_relay(&lyon, "in", &content(60_000)).await;
+        relayed(&lyon, &again).await;
+        lyon.shutdown().await;
+        dijon.shutdown().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nobody_replaces_the_package_of_another_sender_by_one_with_its_id() {
+    within(async {
+        let world = World::new();
+        let (lyon, paris) = (world.node(0).await, world.node(PARIS).await);
+        // Paris' package for lyon gets the id of lyon's for paris.
+        let options = SendOptions { via: Some(world.identities[1].peer()), ..SendOptions::default() };
+        let to = Destination::Peer(lyon.peer(), "in".into());
+        let forged = paris.send_with(to, BytesSource::new("letter", b"x".to_vec()).unwrap(), options).await.unwrap().id();
+        paris.shutdown().await;
+        drop(paris);
+        let bytes = content(50_000);
+        let transfer = world.send_by_relay(&lyon, "in", &bytes).await;
+        take_id(&world, forged, transfer.id());
+        let dijon = world.relay(RelayQuota::default()).await;
+        lyon.retry(transfer.id()).await.unwrap();
+        relayed(&lyon, &transfer).await;
+        lyon.shutdown().await;
+        let before = std::fs::read(world.kept(transfer.id())).unwrap();
+        let (paris, mut arrived) = world.paris().await;
+        let mut events = paris.events();
+        let failure = loop {
+            if let Some(failure) = entry(&paris, transfer.id()).await.unwrap().last_failure {
+                break failure;
+            }
+            events.next_news().await.unwrap();
+        };
+        assert!(failure.kind == FailureKind::Busy && failure.message.contains("another sender with the same id"), "{failure}");
+        if let Ok(now) = std::fs::read(world.kept(transfer.id())) {
+            assert!(now == before, "it was replaced");
+        }
+        assert!(arrived.recv().await.unwrap().bytes == bytes, "and it arrives");
+        paris.shutdown().await;
+        dijon.shutdown().await;
+    })
+    .await;
+}
+
+/// Gives paris' stored package `from` the id `id`.
+fn take_id(world: &World, from: TransferId, id: TransferId) {
+    let file = world.folder.path().join("paris/bulk").join(format!("{}.package", from.to_hex()));
+    let source = BytesSource::new("letter", b"not yours".to_vec()).unwrap();
+    let created = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let order = PackOrder {
+        content: source.content(),
+        source: Box::new(source),
+        identity: world.identities[PARIS].clone(),
+        receiver: world.identities[0].peer(),
+        transfer: id,
+        chunk_size: 4 << 10,
+        compression: Compression::Snappy,
+        stages: Vec::new(),
+        inbox: "in".into(),
+        created,
+        expires: created + 3600,
+        token: None,
+        file,
+        registry: standard(),
+    };
+    std::thread::spawn(move || actix::System::new().block_on(FilePackages.pack(order)).unwrap()).join().unwrap();
+    let spool = &world.spools[PARIS];
+    let record = spool.find("outbox", from.as_bytes()).unwrap().unwrap();
+    spool.put("outbox", id.as_bytes(), &record).unwrap();
+    spool.remove("outbox", from.as_bytes()).unwrap();
+}

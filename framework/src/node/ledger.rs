@@ -1,0 +1,382 @@
+//! One account for each peer of what it makes this node hold: pure accounting.
+//!
+//! Invariant: what all hold of a kind is the sum of what each peer holds of it, and nothing that is asked for passes a share or a
+//! limit. What was charged is given back once, when its [`Charge`] is dropped or shrinks.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use dashmap::DashMap;
+
+use crate::wire::PeerId;
+
+/// What a peer may make this node hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Bytes of packages in the spool's folder: those that come in, those that stopped coming, those that are kept for others.
+    PackageBytes,
+    /// The number of these packages, and of those whose sender has not heard yet how they ended.
+    Packages,
+    /// Deliveries that are remembered, and those under way that will be.
+    Remembered,
+    /// Credit of messages that were not handled yet, whichever link brought them.
+    Messages,
+}
+
+const KINDS: usize = 4;
+const ALL: [Kind; KINDS] = [Kind::PackageBytes, Kind::Packages, Kind::Remembered, Kind::Messages];
+
+/// What may be done for a peer in so much time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// Links made.
+    Links,
+    /// Bytes of partial deliveries that are read again to see whether they are what they were.
+    Verified,
+}
+
+const WORKS: usize = 2;
+
+/// How much one peer may hold, and all together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Bound {
+    pub(crate) share: u64,
+    pub(crate) total: u64,
+}
+
+/// How much work may be done at once, and how fast the right to more of it comes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rate {
+    pub(crate) burst: u64,
+    pub(crate) per_second: u64,
+}
+
+/// All accounts.
+#[derive(Clone)]
+pub(crate) struct Ledger(Arc<Books>);
+
+struct Books {
+    bounds: [Bound; KINDS],
+    rates: [Rate; WORKS],
+    totals: [AtomicU64; KINDS],
+    accounts: DashMap<PeerId, Arc<Held>>,
+}
+
+#[derive(Default)]
+struct Held {
+    amounts: [AtomicU64; KINDS],
+    spent: Mutex<[Option<Spent>; WORKS]>,
+}
+
+/// What is spent of a [`Rate`], as of then.
+#[derive(Clone, Copy)]
+struct Spent {
+    amount: f64,
+    at: Instant,
+}
+
+/// What one peer holds. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Account {
+    books: Arc<Books>,
+    held: Arc<Held>,
+}
+
+/// Something that is held. Dropping it gives it back.
+pub(crate) struct Charge {
+    account: Account,
+    kind: Kind,
+    amount: u64,
+}
+
+/// There is no room for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Full {
+    kind: Kind,
+    asked: u64,
+    held: u64,
+    limit: u64,
+    by_all: bool,
+}
+
+impl Ledger {
+    /// Accounts with these bounds of packages' bytes, of packages, of remembered deliveries and of messages; and these rates of links
+    /// and of bytes verified.
+    pub(crate) fn new(bounds: [Bound; KINDS], rates: [Rate; WORKS]) -> Self {
+        Self(Arc::new(Books { bounds, rates, totals: Default::default(), accounts: DashMap::new() }))
+    }
+
+    /// The account of a peer.
+    pub(crate) fn account(&self, peer: PeerId) -> Account {
+        let held = Arc::clone(&self.0.accounts.entry(peer).or_default());
+        Account { books: Arc::clone(&self.0), held }
+    }
+
+    /// What all hold.
+    pub(crate) fn total(&self, kind: Kind) -> u64 {
+        self.0.totals[kind as usize].load(Ordering::Relaxed)
+    }
+
+    /// Closes the account of a peer who holds nothing, unless somebody works with it. What it has spent is forgotten with time, so
+    /// not with this.
+    pub(crate) fn tidy(&self, peer: PeerId, now: Instant) {
+        let rates = self.0.rates;
+        self.0.accounts.remove_if(&peer, |_, held| {
+            let spent = held.spent.lock().unwrap_or_else(PoisonError::into_inner);
+            let rested = spent.iter().zip(rates).all(|(spent, rate)| spent.is_none_or(|spent| spent.left(rate, now) <= 0.0));
+            rested && Arc::strong_count(held) == 1 && held.amounts.iter().all(|amount| amount.load(Ordering::Relaxed) == 0)
+        });
+    }
+}
+
+impl Account {
+    /// One without bounds, for tests.
+    #[cfg(test)]
+    pub(crate) fn unbounded() -> Self {
+        let bound = Bound { share: u64::MAX, total: u64::MAX };
+        Ledger::new([bound; KINDS], [Rate { burst: u64::MAX, per_second: 0 }; WORKS]).account(PeerId::from_bytes([0; 32]))
+    }
+
+    /// What the peer holds.
+    pub(crate) fn held(&self, kind: Kind) -> u64 {
+        self.held.amounts[kind as usize].load(Ordering::Relaxed)
+    }
+
+    /// Charges it, if both the peer's share and the limit of all allow.
+    pub(crate) fn charge(&self, kind: Kind, amount: u64) -> Result<Charge, Full> {
+        self.charge_within(kind, amount, self.books.bounds[kind as usize].share)
+    }
+
+    /// The same, with another share.
+    pub(crate) fn charge_within(&self, kind: Kind, amount: u64, share: u64) -> Result<Charge, Full> {
+        self.take(kind, amount, share)?;
+        Ok(Charge { account: self.clone(), kind, amount })
+    }
+
+    /// Charges what is there already, whatever the bounds say: it counts against what comes.
+    pub(crate) fn charge_anyway(&self, kind: Kind, amount: u64) -> Charge {
+        self.held.amounts[kind as usize].fetch_add(amount, Ordering::Relaxed);
+        self.books.totals[kind as usize].fetch_add(amount, Ordering::Relaxed);
+        Charge { account: self.clone(), kind, amount }
+    }
+
+    /// Charges it without a [`Charge`] to hold: whoever does that makes one of it with [`Self::taken`] in the end.
+    pub(crate) fn take_bare(&self, kind: Kind, amount: u64) -> Result<(), Full> {
+        self.take(kind, amount, self.books.bounds[kind as usize].share)
+    }
+
+    /// What was charged without a [`Charge`], as one.
+    pub(crate) fn taken(&self, kind: Kind, amount: u64) -> Charge {
+        Charge { account: self.clone(), kind, amount }
+    }
+
+    fn take(&self, kind: Kind, amount: u64, share: u64) -> Result<(), Full> {
+        let total = self.books.bounds[kind as usize].total;
+        add(&self.held.amounts[kind as usize], amount, share).map_err(|held| Full {
+            kind,
+            asked: amount,
+            held,
+            limit: share,
+            by_all: false,
+        })?;
+        add(&self.books.totals[kind as usize], amount, total).map_err(|held| {
+            self.held.amounts[kind as usize].fetch_sub(amount, Ordering::Relaxed);
+            Full { kind, asked: amount, held, limit: total, by_all: true }
+        })
+    }
+
+    fn give_back(&self, kind: Kind, amount: u64) {
+        self.held.amounts[kind as usize].fetch_sub(amount, Ordering::Relaxed);
+        self.books.totals[kind as usize].fetch_sub(amount, Ordering::Relaxed);
+    }
+
+    /// Has so much work done for the peer, unless it has had too much of late. One piece may be larger than what is left, so that a
+    /// large one is possible at all; the next ones wait for it.
+    pub(crate) fn spend(&self, work: Work, amount: u64, now: Instant) -> bool {
+        let rate = self.books.rates[work as usize];
+        let mut spent = self.held.spent.lock().unwrap_or_else(PoisonError::into_inner);
+        let spent = &mut spent[work as usize];
+        let before = spent.map_or(0.0, |spent| spent.left(rate, now));
+        #[expect(clippy::cast_precision_loss, reason = "nobody counts that far")]
+        let (burst, amount) = (rate.burst as f64, amount as f64);
+        let is_allowed = before + amount <= burst || before <= 0.0;
+        if is_allowed {
+            *spent = Some(Spent { amount: before + amount, at: now });
+        }
+        is_allowed
+    }
+}
+
+/// Adds, unless the sum passes the limit; the error is what there is.
+fn add(to: &AtomicU64, amount: u64, limit: u64) -> Result<(), u64> {
+    let sum = |held: u64| held.checked_add(amount).filter(|&sum| sum <= limit);
+    to.fetch_update(Ordering::Relaxed, Ordering::Relaxed, sum).map(drop)
+}
+
+impl Spent {
+    fn left(self, rate: Rate, now: Instant) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "nobody counts that far")]
+        let regained = now.saturating_duration_since(self.at).as_secs_f64() * rate.per_second as f64;
+        (self.amount - regained).max(0.0)
+    }
+}
+
+impl Charge {
+    pub(crate) fn amount(&self) -> u64 {
+        self.amount
+    }
+
+    /// Charges so much more within this share, or nothing.
+    pub(crate) fn grow_within(&mut self, more: u64, share: u64) -> Result<(), Full> {
+        self.account.take(self.kind, more, share)?;
+        self.amount += more;
+        Ok(())
+    }
+
+    /// Makes it so much, whatever the bounds say: what is there counts.
+    pub(crate) fn set(&mut self, amount: u64) {
+        if amount > self.amount {
+            let mut more = self.account.charge_anyway(self.kind, amount - self.amount);
+            self.amount += std::mem::take(&mut more.amount);
+        } else {
+            self.account.give_back(self.kind, self.amount - amount);
+            self.amount = amount;
+        }
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.account.give_back(self.kind, self.amount);
+    }
+}
+
+impl fmt::Display for Full {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, asked, held, limit, by_all } = *self;
+        let whose = if by_all { "all peers together" } else { "this peer" };
+        let what = match kind {
+            Kind::PackageBytes => "bytes of packages",
+            Kind::Packages => "packages",
+            Kind::Remembered => "deliveries that are remembered",
+            Kind::Messages => "credit of messages that are not handled yet",
+        };
+        write!(f, "{whose} may have {limit} here ({what}); {held} are taken, and {asked} more would pass that")
+    }
+}
+
+impl std::error::Error for Full {}
+
+impl fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(ALL.map(|kind| (kind, self.total(kind)))).finish()
+    }
+}
+
+impl fmt::Debug for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(ALL.map(|kind| (kind, self.held(kind)))).finish()
+    }
+}
+
+impl fmt::Debug for Charge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Charge").field("kind", &self.kind).field("amount", &self.amount).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
+
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn peer(number: u8) -> PeerId {
+        PeerId::from_bytes([number; 32])
+    }
+
+    fn ledger(share: u64, total: u64) -> Ledger {
+        Ledger::new([Bound { share, total }; KINDS], [Rate { burst: 4, per_second: 2 }; WORKS])
+    }
+
+    #[test]
+    fn a_share_is_each_peers_own_and_the_limit_is_everybodys() {
+        let ledger = ledger(60, 100);
+        let (a, b) = (ledger.account(peer(1)), ledger.account(peer(2)));
+        let first = a.charge(Kind::Packages, 60).unwrap();
+        let full = a.charge(Kind::Packages, 1).unwrap_err();
+        assert!(!full.by_all && full.to_string().contains("this peer may have 60"), "{full}");
+        let full = b.charge(Kind::Packages, 41).unwrap_err();
+        assert!(full.by_all && full.to_string().contains("all peers together may have 100"), "{full}");
+        assert_eq!(b.held(Kind::Packages), 0, "what was refused is not charged");
+        drop(first);
+        assert!(b.charge(Kind::Packages, 41).is_ok());
+        assert_eq!(ledger.total(Kind::Packages), 0);
+    }
+
+    #[test]
+    fn an_account_that_nobody_needs_is_closed_and_one_with_something_on_it_is_not() {
+        let (ledger, now) = (ledger(10, 10), Instant::now());
+        let kept = ledger.account(peer(1)).charge(Kind::Messages, 1).unwrap();
+        assert!(ledger.account(peer(2)).spend(Work::Links, 1, now));
+        (1..4).for_each(|number| ledger.tidy(peer(number), now));
+        assert_eq!(ledger.0.accounts.len(), 2);
+        drop(kept);
+        (1..3).for_each(|number| ledger.tidy(peer(number), now + Duration::from_secs(1)));
+        assert_eq!(ledger.0.accounts.len(), 0);
+    }
+
+    #[test]
+    fn work_is_done_at_its_rate_and_one_large_piece_is_waited_for() {
+        let (account, start) = (ledger(0, 0).account(peer(1)), Instant::now());
+        let later = |seconds: f64| start + Duration::from_secs_f64(seconds);
+        let done = (0..10).filter(|_| account.spend(Work::Links, 1, start)).count();
+        assert_eq!(done, 4);
+        let done = (1..=100).filter(|&tenths| account.spend(Work::Links, 1, later(f64::from(tenths) / 10.0))).count();
+        assert_eq!(done, 20, "two a second, for ten seconds");
+        assert!(account.spend(Work::Verified, 1000, start), "larger than may be at once, and nothing before it");
+        assert!(!account.spend(Work::Verified, 1, later(400.0)));
+        assert!(account.spend(Work::Verified, 1, later(499.0)));
+    }
+
+    proptest! {
+        #[test]
+        fn the_total_is_the_sum_and_nothing_passes_its_bound(steps in proptest::collection::vec((0u8..3, 0u64..50, 0u8..5, any::<prop::sample::Index>()), 1..200)) {
+            let ledger = ledger(80, 150);
+            let mut charges: Vec<(u8, Charge)> = Vec::new();
+            for (who, amount, what, which) in steps {
+                match what {
+                    0 | 1 => if let Ok(charge) = ledger.account(peer(who)).charge(Kind::PackageBytes, amount) {
+                        charges.push((who, charge));
+                    },
+                    2 if !charges.is_empty() => drop(charges.swap_remove(which.index(charges.len()))),
+                    3 if !charges.is_empty() => {
+                        let at = which.index(charges.len());
+                        let _ = charges[at].1.grow_within(amount, 80);
+                    }
+                    4 if !charges.is_empty() => {
+                        let at = which.index(charges.len());
+                        let less = charges[at].1.amount().min(amount);
+                        charges[at].1.set(less);
+                    }
+                    _ => {}
+                }
+                let of = |who: u8| charges.iter().filter(|(known, _)| *known == who).map(|(_, charge)| charge.amount()).sum::<u64>();
+                for who in 0..3 {
+                    prop_assert_eq!(ledger.account(peer(who)).held(Kind::PackageBytes), of(who));
+                    prop_assert!(of(who) <= 80);
+                }
+                prop_assert_eq!(ledger.total(Kind::PackageBytes), (0..3).map(of).sum::<u64>());
+                prop_assert!(ledger.total(Kind::PackageBytes) <= 150);
+            }
+            drop(charges);
+            prop_assert_eq!(ledger.total(Kind::PackageBytes), 0);
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! What packages of others may take at a node: charged before they come, and given back.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use estafette::delivery::{Content, ContentKind, ContentName, FailureKind};
@@ -72,6 +72,11 @@ fn there(world: &World) -> Vec<(PathBuf, u64)> {
 
 fn bytes_there(world: &World) -> u64 {
     there(world).iter().map(|(_, bytes)| bytes).sum()
+}
+
+/// Whether no attempt has it open.
+fn is_let_go(path: &Path) -> bool {
+    std::fs::File::open(path).is_ok_and(|file| file.try_lock().is_ok())
 }
 
 async fn until(mut is_so: impl FnMut() -> bool) {
@@ -172,6 +177,7 @@ async fn packages_that_stop_coming_stay_within_the_quota_make_room_for_newer_one
             until(|| there(&world).iter().any(|(path, bytes)| *bytes >= 64 << 10 && !before.contains(path))).await;
             lyon.abort().await;
             hears(&mut events, |news| matches!(news, TransferNews::Failed { .. })).await;
+            until(|| there(&world).iter().all(|(path, _)| is_let_go(path))).await;
             assert!(bytes_there(&world) <= 100_000, "round {round}: {:?}", there(&world));
             // The newer one took the room of the older one.
             before = there(&world).into_iter().map(|(path, _)| path).collect();

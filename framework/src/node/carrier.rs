@@ -327,8 +327,10 @@ impl PackageSink {
     fn let_go(&mut self, keep: bool) {
         // Held to the end: another attempt may wait for it, and must not find what is about to go.
         let Some(held) = self.file.take() else { return };
+        // A peer that was revoked meanwhile comes back with nothing.
         if keep
             && self.is_noted
+            && self.shared.trust.knows(&self.carrier)
             && let Some(room) = self.room.take()
         {
             return self.shared.stopped.put((self.carrier, self.transfer), self.path.clone(), &held, room);

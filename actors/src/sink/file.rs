@@ -183,10 +183,10 @@ impl Drop for FileSink {
     }
 }
 
-/// Sets what a sender may set: permission bits without setuid, setgid and sticky, and the modification time. What the file system
-/// does not keep is a remark about `path`.
+/// Sets what a sender may set: permission bits without setuid, setgid and sticky, and without those that this process gives no new file to
+/// others (its umask); and the modification time. What the file system does not keep is a remark about `path`.
 pub(super) fn set_attributes(file: &File, mode: u32, mtime: i64, path: &[u8], remarks: &mut Remarks) -> std::io::Result<()> {
-    let mode = set_mode(file, mode & 0o777);
+    let mode = set_mode(file, mode & 0o777 & !(umask() & 0o077));
     // Both at once: file systems by FUSE may ignore the one without the other.
     let time = file.set_times(FileTimes::new().set_accessed(SystemTime::now()).set_modified(system_time(mtime)));
     for (attribute, set) in [(Attribute::Mode, mode), (Attribute::Time, time)] {
@@ -196,6 +196,17 @@ pub(super) fn set_attributes(file: &File, mode: u32, mtime: i64, path: &[u8], re
         }
     }
     Ok(())
+}
+
+/// The permission bits that this process gives no new file, as they were when it was first asked.
+pub fn umask() -> u32 {
+    static UMASK: std::sync::OnceLock<u32> = std::sync::OnceLock::new();
+    *UMASK.get_or_init(|| {
+        // To ask the kernel by a call is to change it for a moment, for all threads.
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let mask = status.lines().find_map(|line| u32::from_str_radix(line.strip_prefix("Umask:")?.trim(), 8).ok());
+        mask.unwrap_or(0o022)
+    })
 }
 
 /// Sets permission bits, and looks whether they are there: a file system without any may say yes to all.

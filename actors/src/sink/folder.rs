@@ -48,6 +48,8 @@ pub struct Folder {
     path: PathBuf,
     on_conflict: OnConflict,
     limits: Limits,
+    /// Whether names that begin with a dot are taken.
+    dotfiles: bool,
     /// The file system it was on when it was first opened, by the number that this gives itself.
     found_on: OnceLock<u64>,
 }
@@ -56,7 +58,7 @@ impl Folder {
     pub(super) fn new(path: &Path) -> Self {
         // Without a current folder the path stays as it is, and opening it will tell what is wrong.
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
-        Self { path, on_conflict: OnConflict::default(), limits: Limits::default(), found_on: OnceLock::new() }
+        Self { path, on_conflict: OnConflict::default(), limits: Limits::default(), dotfiles: false, found_on: OnceLock::new() }
     }
 
     /// What happens when the name of a delivery is taken. Default: [`OnConflict::Refuse`].
@@ -77,6 +79,14 @@ impl Folder {
     #[must_use]
     pub fn max_files(mut self, files: u64) -> Self {
         self.limits.max_files = files;
+        self
+    }
+
+    /// Takes deliveries whose name begins with a dot, too. They are refused by default: where the folder is somebody's home, or becomes it, such
+    /// a file is a setting of a program. What is inside a folder that is delivered is not looked at.
+    #[must_use]
+    pub fn dotfiles(mut self, taken: bool) -> Self {
+        self.dotfiles = taken;
         self
     }
 
@@ -132,6 +142,12 @@ impl Folder {
     fn check_target(&self, home: &Home, offer: &Offer) -> Result<(), Refusal> {
         let name = offer.content.name.as_bytes();
         check_name(name)?;
+        if name.starts_with(b".") && !self.dotfiles {
+            let shown = crate::tree::printable(name);
+            return Err(Refusal::new(format!(
+                "{shown} begins with a dot: such names are not taken here; send it under another one, or in a folder"
+            )));
+        }
         let unknown = |error| Refusal::because(format!("the receiver can't look at {}", home.place(name)), &error);
         match self.on_conflict {
             OnConflict::Rename => Ok(()),

@@ -22,7 +22,7 @@ mod verify;
 mod writer;
 
 pub use actor::{ActorInbox, ActorSink, ContentAborted, ContentEnd, ContentPart};
-pub use file::FileSink;
+pub use file::{FileSink, umask};
 pub use folder::{Folder, OnConflict};
 pub use memory::{Delivered, MemoryInbox, MemorySink};
 pub use null::NullSink;

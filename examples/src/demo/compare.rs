@@ -5,6 +5,8 @@ use std::io::{BufReader, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use estafette_actors::sink::umask;
+
 /// What was found to be the same.
 #[derive(Debug, Default)]
 pub(super) struct Compared {
@@ -32,7 +34,7 @@ fn entry(sent: &Path, arrived: &Path, compared: &mut Compared) -> Result<(), Str
         compared.others += 1;
         return if fs::read_link(sent).ok() == fs::read_link(arrived).ok() { Ok(()) } else { differs("target") };
     }
-    if ours.mode() & 0o777 != theirs.mode() & 0o777 {
+    if ours.mode() & 0o777 & !(umask() & 0o077) != theirs.mode() & 0o777 {
         return differs("mode");
     }
     if time(&ours) != time(&theirs) {

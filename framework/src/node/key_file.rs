@@ -1,8 +1,9 @@
 //! Identities in files.
 //!
-//! A key file holds the secret key in base32 and a newline, mode 0600; it is refused when others may read it.
+//! A key file holds the secret key in base32 and a newline, mode 0600; it is refused when others may read it, own it, or put another one in its
+//! place. It is a file itself: a symbolic link is not followed, a pipe is not waited for.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -35,6 +36,14 @@ pub enum KeyFileError {
         /// Its permission bits.
         mode: u32,
     },
+    /// Others have power over the file, or it is none.
+    #[error("the key file {path} is refused: {what}")]
+    Unsafe {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        what: String,
+    },
     /// It does not hold a key.
     #[error("{path} is not a key file: 52 characters of base32 expected")]
     Malformed {
@@ -48,12 +57,14 @@ impl Identity {
     pub fn load(path: impl AsRef<Path>) -> Result<Self, KeyFileError> {
         let path = path.as_ref();
         let failed = |error| KeyFileError::Io { path: path.to_owned(), action: "read", error };
-        let file = fs::File::open(path).map_err(failed)?;
         let malformed = || KeyFileError::Malformed { path: path.to_owned() };
+        // Looked at before it is opened, for a clear word, and opened in a way that neither follows a link nor waits.
+        check_kind(path, &fs::symlink_metadata(path).map_err(failed)?)?;
+        let file = open_options().read(true).open(path).map_err(failed)?;
         let metadata = file.metadata().map_err(failed)?;
-        if !metadata.is_file() {
-            return Err(malformed());
-        }
+        check_kind(path, &metadata)?;
+        check_owner(path, &metadata)?;
+        check_folder(path)?;
         check_mode(path, &metadata)?;
         let mut text = Zeroizing::new(String::new());
         file.take(1024).read_to_string(&mut text).map_err(failed)?;
@@ -72,20 +83,28 @@ impl Identity {
         }
         match Self::create(path) {
             // Another process was faster: its key is the one.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Self::load(path),
-            other => other.map_err(|error| KeyFileError::Io { path: path.to_owned(), action: "created", error }),
+            Err(KeyFileError::Io { error, .. }) if error.kind() == io::ErrorKind::AlreadyExists => Self::load(path),
+            other => other,
         }
     }
 
-    fn create(path: &Path) -> io::Result<Self> {
+    fn create(path: &Path) -> Result<Self, KeyFileError> {
+        let failed = |error| KeyFileError::Io { path: path.to_owned(), action: "created", error };
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            fs::create_dir_all(folder)?;
+            make_folders(folder).map_err(failed)?;
         }
+        check_folder(path)?;
+        Self::write_new(path).map_err(failed)
+    }
+
+    fn write_new(path: &Path) -> io::Result<Self> {
         let identity = Self::generate();
         let text = Zeroizing::new(BASE32_NOPAD.encode(identity.secret()).to_ascii_lowercase() + "\n");
         // Written whole beside the target, then linked: nobody ever reads half a key.
         let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".{}.new", std::process::id()));
+        let mut random = [0; 8];
+        getrandom::fill(&mut random).map_err(io::Error::other)?;
+        name.push(format!(".{:016x}.new", u64::from_le_bytes(random)));
         let temporary = path.with_file_name(name);
         let written = private_file(&temporary).and_then(|mut file| {
             file.write_all(text.as_bytes())?;
@@ -98,11 +117,85 @@ impl Identity {
 }
 
 fn private_file(path: &Path) -> io::Result<fs::File> {
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
+    let mut options = open_options();
+    // Never one that somebody has put there.
+    options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path)
+}
+
+/// Opens neither what a symbolic link leads to nor, waiting, a pipe.
+fn open_options() -> OpenOptions {
+    #[allow(unused_mut, reason = "elsewhere there are no such flags")]
+    let mut options = OpenOptions::new();
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::OFlags;
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, flags.bits() as i32);
+    }
+    options
+}
+
+fn make_folders(folder: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
+}
+
+fn check_kind(path: &Path, metadata: &fs::Metadata) -> Result<(), KeyFileError> {
+    let kind = metadata.file_type();
+    let what = match kind {
+        _ if kind.is_file() => return Ok(()),
+        _ if kind.is_dir() => return Err(KeyFileError::Malformed { path: path.to_owned() }),
+        _ if kind.is_symlink() => "it is a symbolic link, which somebody else may turn elsewhere: name the file that it leads to",
+        _ => "it is a pipe, a socket or a device, and no file: name a file",
+    };
+    Err(KeyFileError::Unsafe { path: path.to_owned(), what: what.into() })
+}
+
+/// A file of somebody else is changed by them whenever they like; the superuser may do so anyway.
+#[cfg(target_os = "linux")]
+fn check_owner(path: &Path, metadata: &fs::Metadata) -> Result<(), KeyFileError> {
+    let (owner, own) = (std::os::unix::fs::MetadataExt::uid(metadata), rustix::process::geteuid().as_raw());
+    if owner == own {
+        return Ok(());
+    }
+    let what = format!("it belongs to the user {owner}, and this program runs as {own}: run it as that user, or make a key of your own");
+    Err(KeyFileError::Unsafe { path: path.to_owned(), what })
+}
+
+/// Who may write to its folder can put another key there.
+#[cfg(target_os = "linux")]
+fn check_folder(path: &Path) -> Result<(), KeyFileError> {
+    use std::os::unix::fs::MetadataExt;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let failed = |error| KeyFileError::Io { path: folder.to_owned(), action: "looked for in its folder", error };
+    let (metadata, own) = (fs::metadata(folder).map_err(failed)?, rustix::process::geteuid().as_raw());
+    let shown = folder.display();
+    let what = match metadata.mode() {
+        _ if ![own, 0].contains(&metadata.uid()) => {
+            format!("its folder {shown} belongs to the user {}, who could exchange it: use another folder", metadata.uid())
+        }
+        mode if mode & 0o022 != 0 && mode & 0o1000 == 0 => {
+            format!("others may write to its folder {shown} (mode {:03o}) and exchange it: run `chmod go-w {shown}`", mode & 0o777)
+        }
+        _ => return Ok(()),
+    };
+    Err(KeyFileError::Unsafe { path: path.to_owned(), what })
+}
+
+#[cfg(not(target_os = "linux"))]
+fn check_owner(_: &Path, _: &fs::Metadata) -> Result<(), KeyFileError> {
+    Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn check_folder(_: &Path) -> Result<(), KeyFileError> {
+    Ok(())
 }
 
 #[cfg(unix)]
@@ -138,6 +231,47 @@ mod tests {
         Identity::load_or_create(&path).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         assert!(matches!(Identity::load(&path), Err(KeyFileError::Exposed { mode: 0o640, .. })));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_others_have_power_over_is_no_key_file() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("node.key");
+        let made = Identity::load_or_create(&path).unwrap();
+        let refused = |path: &Path, word: &str| {
+            let error = Identity::load_or_create(path).unwrap_err();
+            assert!(matches!(error, KeyFileError::Unsafe { .. }) && error.to_string().contains(word), "{error}");
+        };
+        // A link, to a key and to nothing.
+        let (link, dangling) = (folder.path().join("link"), folder.path().join("dangling"));
+        symlink(&path, &link).unwrap();
+        symlink(folder.path().join("elsewhere"), &dangling).unwrap();
+        refused(&link, "symbolic link");
+        refused(&dangling, "symbolic link");
+        assert!(!folder.path().join("elsewhere").exists(), "no key is made where a link leads");
+        // A pipe that nobody writes to is not waited for.
+        let pipe = folder.path().join("pipe");
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::from_raw_mode(0o600), 0).unwrap();
+        refused(&pipe, "pipe");
+        // A folder that others write to, with a key in it or none.
+        for (mode, fine) in [(0o777, false), (0o775, false), (0o1777, true), (0o755, true)] {
+            fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).unwrap();
+            let new = folder.path().join(format!("new{mode:o}"));
+            if fine {
+                assert_eq!(Identity::load(&path).unwrap().peer(), made.peer());
+                Identity::load_or_create(&new).unwrap();
+            } else {
+                refused(&path, "chmod go-w");
+                refused(&new, "chmod go-w");
+                assert!(!new.exists());
+            }
+        }
+        // Where this test may give files away, somebody else's is refused.
+        if std::os::unix::fs::chown(&path, Some(65_534), None).is_ok() {
+            refused(&path, "belongs to the user 65534");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Where a delivery goes: what a person may write, and what it means.
 
 use std::fmt;
-use std::io::Read;
+use std::io::{BufRead, IsTerminal, Read};
 
 use estafette::node::Trust;
 use estafette::{Destination, PeerId, Ticket};
@@ -29,14 +29,28 @@ impl fmt::Display for Given {
     }
 }
 
-/// What `-` stands for: the text on stdin.
+/// The longest text that is read for a ticket.
+const PIPED_MOST: u64 = 64 << 10;
+
+/// What `-` stands for, the text on stdin, and `@FILE`, the text in a file: a ticket that is an argument can be seen in process lists.
 pub(crate) fn piped(text: &str) -> Result<String, CommandError> {
-    if text != "-" {
+    let mut piped = String::new();
+    if let Some(file) = text.strip_prefix('@') {
+        let failed =
+            |error| CommandError::io(format!("the ticket could not be read from {file:?}: {error}"), "name the file that has it: @FILE");
+        std::fs::File::open(file).and_then(|file| file.take(PIPED_MOST).read_to_string(&mut piped)).map_err(failed)?;
+    } else if text == "-" {
+        let stdin = std::io::stdin();
+        let read = if stdin.is_terminal() {
+            eprintln!("The ticket, or PEER/INBOX, then Enter:");
+            stdin.lock().take(PIPED_MOST).read_line(&mut piped)
+        } else {
+            stdin.take(PIPED_MOST).read_to_string(&mut piped)
+        };
+        read.map_err(|error| CommandError::io(format!("the ticket could not be read from stdin: {error}"), "pipe it in"))?;
+    } else {
         return Ok(text.to_owned());
     }
-    let mut piped = String::new();
-    let read = std::io::stdin().take(64 << 10).read_to_string(&mut piped);
-    read.map_err(|error| CommandError::io(format!("the ticket could not be read from stdin: {error}"), "pipe it in"))?;
     Ok(piped)
 }
 
@@ -95,16 +109,8 @@ fn receiver(trust: &Trust, given: Given, relayed: bool) -> Result<Destination, C
     }
 }
 
-/// By id, or by a name that only one peer has.
+/// By id, by a name that only one peer has, or by the beginning of an id. An id means that node, never one that is called so.
 pub(crate) fn trusted(trust: &Trust, given: &str) -> Result<PeerId, CommandError> {
-    let known = trust.list();
-    let named: Vec<PeerId> = known.iter().filter(|(_, peer)| peer.name == given).map(|(id, _)| *id).collect();
-    let id = given.parse::<PeerId>().ok().filter(|id| known.iter().any(|(known, _)| known == id));
-    match (id, &named[..]) {
-        (Some(id), _) | (None, &[id]) => Ok(id),
-        (None, []) => Err(CommandError::usage(format!("{given:?} is not trusted"), "give an id or a name out of `estafette trust list`")),
-        (None, many) => {
-            Err(CommandError::usage(format!("{} peers are called {given:?}", many.len()), "give the id out of `estafette trust list`"))
-        }
-    }
+    let found = trust.find_known(given);
+    found.map(|(id, _)| id).map_err(|error| CommandError::usage(error, "give an id or a name out of `estafette trust list`"))
 }

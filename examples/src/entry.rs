@@ -99,8 +99,9 @@ impl Entry {
 
     /// Whom it goes to, for a person.
     pub(crate) fn to(&self) -> String {
-        let short = || self.peer.chars().take(8).collect();
-        let peer = self.peer_name.as_ref().map_or_else(short, |name| units::printable(name));
+        let short: String = self.peer.chars().take(8).collect();
+        let named = self.peer_name.as_ref().filter(|name| **name != short);
+        let peer = named.map_or_else(|| short.clone(), |name| format!("{} ({short})", units::printable(name)));
         // Of what is kept for somebody else only the receiver knows the inbox.
         if self.inbox.is_empty() { peer } else { format!("{peer}/{}", units::printable(&self.inbox)) }
     }

@@ -133,6 +133,7 @@ impl From<StartError> for CommandError {
             StartError::Listen { .. } => Self::io(error, "say another address with --listen"),
             StartError::Config(_) => Self::usage(error, "change that setting"),
             StartError::Trust(error) => error.into(),
+            StartError::Name(_) => Self::usage(error, "say another one with --name"),
             other => Self::io(other, "the log (-v) says more"),
         }
     }
@@ -141,7 +142,9 @@ impl From<StartError> for CommandError {
 impl From<SendError> for CommandError {
     fn from(error: SendError) -> Self {
         match error {
-            SendError::Unknown { .. } => Self::usage(error, "give a ticket, or the name of a peer out of `estafette trust list`"),
+            SendError::Unknown { .. } | SendError::Peer(_) => {
+                Self::usage(error, "give a ticket, or the name of a peer out of `estafette trust list`")
+            }
             SendError::Outbox(error) => error.into(),
             SendError::Options(_) | SendError::Stages(_) => Self::usage(error, "change that option"),
             other => Self::io(other, "the log (-v) says more"),
@@ -161,6 +164,9 @@ impl From<OutboxError> for CommandError {
 
 impl From<TrustError> for CommandError {
     fn from(error: TrustError) -> Self {
+        if let TrustError::Name(error) = error {
+            return Self::usage(error, "say another one with --name: it is what you call the node, whatever it calls itself");
+        }
         Self::io(error, "check that the trust folder beside the key can be read and written")
     }
 }

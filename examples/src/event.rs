@@ -80,6 +80,21 @@ pub(crate) enum Event<'a> {
     Removed {
         peer: String,
     },
+    /// A ticket that was given out here.
+    Issued {
+        id: String,
+        inbox: &'a str,
+        /// Seconds since the Unix epoch, where it is known.
+        made: Option<u64>,
+        expires: u64,
+        /// How many may use it.
+        redeemers: u16,
+        used_by: Vec<String>,
+    },
+    /// A ticket that lets nobody in any more.
+    Withdrawn {
+        id: String,
+    },
     Demo {
         bytes: u64,
         seconds: f64,
@@ -132,6 +147,10 @@ pub(crate) struct Delivered {
     pub(crate) seconds: f64,
     pub(crate) blake3: String,
     pub(crate) peer: String,
+    /// What the peer is called here, if it is.
+    pub(crate) peer_name: Option<String>,
+    /// The beginning of its id.
+    pub(crate) fingerprint: String,
     pub(crate) place: String,
 }
 

@@ -18,6 +18,7 @@ mod entry;
 mod error;
 mod event;
 mod inbox;
+mod into;
 mod known_folders;
 mod monitor;
 mod news;
@@ -30,6 +31,7 @@ mod service;
 mod settings;
 mod signals;
 mod table;
+mod tickets;
 mod trust;
 mod units;
 
@@ -88,7 +90,8 @@ async fn run(arguments: Arguments, output: &Output) -> Result<ExitCode, CommandE
         Command::Doctor(options) => doctor::run(global, options, output).await,
         Command::Id => about::id(global, output),
         Command::Trust(action) => trust::run(global, action, output),
-        Command::Ticket { ticket } => about::ticket(global, ticket, output),
+        Command::Ticket { action: Some(action), .. } => tickets::run(global, action, output),
+        Command::Ticket { ticket, .. } => about::ticket(global, ticket.as_deref().unwrap_or("-"), output),
         Command::Completions { shell } => about::completions(*shell),
         Command::Man { command } => about::manual(command.as_deref()),
     }

@@ -230,6 +230,8 @@ impl Monitor {
             seconds,
             blake3: blake3::Hash::from_bytes(receipt.digest).to_hex().to_string(),
             peer: peer.to_string(),
+            peer_name: self.trust.list().into_iter().find(|(id, _)| id == peer).map(|(_, peer)| peer.name),
+            fingerprint: peer.short(),
             place: receipt.place.clone(),
         }));
         let size = units::bytes(receipt.length);
@@ -241,12 +243,16 @@ impl Monitor {
         };
         let files = units::count(receipt.files, "file");
         let place = units::printable(&receipt.place);
-        self.output.result(&format!("delivered {files}, {size} in {}{speed}: {place}", units::seconds(seconds)));
+        let whom = match about.direction {
+            Direction::Outgoing => format!("to {}", self.peer_name(*peer)),
+            Direction::Incoming => format!("from {}", self.peer_name(*peer)),
+        };
+        self.output.result(&format!("delivered {files}, {size} {whom} in {}{speed}: {place}", units::seconds(seconds)));
         Ok(())
     }
 
     pub(crate) fn peer_name(&self, peer: PeerId) -> String {
-        self.trust.peer(&peer).map_or_else(|| peer.short(), |peer| units::printable(&peer.name))
+        units::printable(&self.trust.label(&peer))
     }
 
     /// How many transfers run.

@@ -15,12 +15,11 @@ use crate::event::Event;
 use crate::monitor::Monitor;
 use crate::output::Output;
 use crate::signals::Signals;
-use crate::{addresses, connection, known_folders, settings, units};
+use crate::{addresses, connection, into, known_folders, settings, units};
 
 /// The inbox of the command: there is one.
 const INBOX: &str = "files";
 
-const LOOK_AT_TRUST: Duration = Duration::from_secs(1);
 const LOOK_AT_SPOOL: Duration = Duration::from_secs(1);
 
 pub(crate) struct Service<'a> {
@@ -71,7 +70,6 @@ pub(crate) async fn run(global: &Global, service: &Service<'_>, output: &Output)
         announce_relay(&node, &name, quota, output);
     }
     connection::keep(&node, connect, output);
-    watch_trust(&node);
     serve(&node, &mut monitor, &mut signals, global, service.once, output).await
 }
 
@@ -137,30 +135,17 @@ fn stop(node: &Node, gently: bool, running: usize, global: &Global, output: &Out
     tokio::spawn(async move { if gently { node.shutdown().await } else { node.stop().await } });
 }
 
-/// Closes the links of peers that `estafette trust remove` takes out meanwhile. New links look for themselves.
-fn watch_trust(node: &Node) {
-    let trust = node.trust().clone();
-    tokio::spawn(async move {
-        let mut tick = tokio::time::interval(LOOK_AT_TRUST);
-        loop {
-            tick.tick().await;
-            let trust = trust.clone();
-            let refreshed = tokio::task::spawn_blocking(move || trust.refresh()).await;
-            if let Ok(Err(error)) = refreshed {
-                tracing::warn!(%error, "changes of the trust could not be read");
-            }
-        }
-    });
-}
-
 fn folder(global: &Global, into: &Path, taking: &Taking) -> Result<sink::Folder, CommandError> {
     known_folders::check(global, into)?;
+    if !taking.into_home {
+        into::check(global, into)?;
+    }
     let policy = match taking.on_conflict {
         OnConflict::Refuse => sink::OnConflict::Refuse,
         OnConflict::Rename => sink::OnConflict::Rename,
         OnConflict::Replace => sink::OnConflict::Replace,
     };
-    let folder = FileSink::into_dir(into).on_conflict(policy).max_bytes(taking.max_bytes.unwrap_or(u64::MAX));
+    let folder = FileSink::into_dir(into).on_conflict(policy).dotfiles(taking.dotfiles).max_bytes(taking.max_bytes.unwrap_or(u64::MAX));
     let folder = taking.keep_free.into_iter().fold(folder, sink::Folder::keep_free);
     folder.prepare()?;
     Ok(folder)
@@ -168,7 +153,7 @@ fn folder(global: &Global, into: &Path, taking: &Taking) -> Result<sink::Folder,
 
 fn ticket(node: &Node, taking: &Taking) -> Result<Ticket, CommandError> {
     let addresses = if taking.advertise.is_empty() { addresses::reachable(node.addresses()) } else { taking.advertise.clone() };
-    Ok(node.trust().issue(node.peer(), addresses, INBOX, taking.redeemers, taking.valid)?)
+    Ok(node.standing_ticket(addresses, INBOX, taking.redeemers, taking.valid)?)
 }
 
 fn announce_relay(node: &Node, name: &str, quota: RelayQuota, output: &Output) {
@@ -199,8 +184,11 @@ fn announce(node: &Node, ticket: &Ticket, name: &str, into: &Path, taking: &Taki
         addresses.join(", ")
     ));
     output.remark(&format!(
-        "The ticket, for {}, valid for {valid}; on the other machine: estafette send PATH... TICKET\n",
-        units::count(taking.redeemers.into(), "sender")
+        "The ticket lets {} in, within {valid}: to deliver to the inbox {}, again and again, until `estafette trust remove`.\n\
+         Starting this again gives out the same one while nobody has used it; `estafette ticket list` and `ticket revoke` look after it.\n\
+         On the other machine: estafette send PATH... -    and paste it there, so that nobody sees it in a list of processes\n",
+        units::count(taking.redeemers.into(), "sender"),
+        units::printable(ticket.inbox())
     ));
     output.result(&text);
     if addresses::lead_nowhere(addresses) {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use estafette::node::{FileStore, NodeConfig, Store};
+use estafette::node::{FileStore, NodeConfig, Store, suggested_name};
 use estafette::wire::LinkConfig;
 use estafette::{Identity, Node, NodeBuilder};
 use estafette_actors::spool::Spool;
@@ -85,11 +85,11 @@ pub(crate) fn config(global: &Global, patience: Option<Duration>) -> Result<Node
     Ok(config)
 }
 
-/// What a node calls itself.
+/// What a node calls itself: as its host is called, where that can be a name.
 pub(crate) fn default_name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").or_else(|_| std::fs::read_to_string("/etc/hostname"));
     let name = name.map(|name| name.trim().to_owned()).unwrap_or_default();
-    if name.is_empty() { "estafette".into() } else { name }
+    suggested_name(&name).unwrap_or_else(|| "estafette".into())
 }
 
 /// `path` for a person.

@@ -28,9 +28,10 @@ pub(crate) fn run(global: &Global, action: &Action, output: &Output) -> Result<E
         }
         Action::Remove { peer } => {
             let id = destination::trusted(&trust, peer)?;
+            let label = trust.label(&id);
             trust.revoke(id)?;
             output.event(&Event::Removed { peer: id.to_string() });
-            output.result(&format!("{} is not trusted any more", units::printable(peer)));
+            output.result(&format!("{} is not trusted any more", units::printable(&label)));
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -82,6 +82,11 @@ pub(crate) fn printable(text: &str) -> String {
     estafette::wire::printable(text).to_string()
 }
 
+/// Reads what a node or a peer is called.
+pub(crate) fn parse_name(text: &str) -> Result<String, String> {
+    estafette::node::check_node_name(text).map(|()| text.to_owned()).map_err(|error| error.to_string())
+}
+
 /// Reads `4096`, `64K`, `1.5MiB` (binary) or `10MB` (decimal).
 pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
     let (number, unit) = split(text);

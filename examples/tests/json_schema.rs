@@ -91,6 +91,8 @@ fn all_scenes() -> Printed {
     world.run("lyon", &["send", &path("big"), &line], &mut printed);
     printed.0.extend(lines.map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap()));
     world.run("lyon", &["send", &path("big"), "--patience", "1s", &line], &mut printed);
+    let issued = world.run("paris", &["ticket", "list"], &mut printed)["id"].as_str().unwrap().to_owned();
+    world.run("paris", &["ticket", "revoke", &issued], &mut printed);
     outbox_scenes(&world, &line, &mut printed);
     relay_scene(&world, &lyon, &mut printed);
     world.run("paris", &["trust", "remove", &lyon], &mut printed);

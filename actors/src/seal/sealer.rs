@@ -48,15 +48,25 @@ impl<C: Cipher> Transform for Sealer<C> {
 
 /// The key used last: chunks of one transfer come in a row.
 #[derive(Debug, Default)]
-pub(super) struct KeyCache(Option<(KeyScope, u64, EpochKey)>);
+pub(super) struct KeyCache(Option<Cached>);
+
+#[derive(Debug)]
+struct Cached {
+    scope: KeyScope,
+    commitment: [u8; 32],
+    epoch: u64,
+    key: EpochKey,
+}
 
 impl KeyCache {
     pub(super) fn of(&mut self, transfer: &estafette::pipeline::Transfer, index: u64) -> &EpochKey {
         let epoch = EpochKey::epoch(index);
-        let fresh = |(scope, cached, _): &(KeyScope, u64, EpochKey)| *scope == transfer.scope && *cached == epoch;
+        let commitment = transfer.commitment;
+        let fresh = |cached: &Cached| cached.commitment == commitment && cached.scope == transfer.scope && cached.epoch == epoch;
         if !self.0.as_ref().is_some_and(fresh) {
             self.0 = None;
         }
-        &self.0.get_or_insert_with(|| (transfer.scope, epoch, transfer.key.epoch_key(&transfer.scope, index))).2
+        let made = || Cached { scope: transfer.scope, commitment, epoch, key: transfer.key.epoch_key(&transfer.scope, index) };
+        &self.0.get_or_insert_with(made).key
     }
 }

@@ -7,3 +7,4 @@ mod faults;
 mod harness;
 mod recovery;
 mod sizes;
+mod trust;

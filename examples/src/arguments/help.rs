@@ -4,8 +4,8 @@ pub(super) const EXAMPLES: &str = "\
 Examples:
   estafette demo                                a look at it, on this machine alone
   estafette receive --into ~/inbox              prints a ticket
-  estafette send photos/ notes.txt estafette1…  on the other machine, with that ticket
-  estafette send --detach big.tar estafette1…   only stored; delivered by:
+  estafette send photos/ notes.txt -            on the other machine; asks for that ticket
+  estafette send --detach big.tar @ticket.txt   only stored; delivered by:
   estafette node                                delivers what is stored, until it is stopped
 
 Every flag has an environment variable: --chunk-size is ESTAFETTE_CHUNK_SIZE.";
@@ -14,8 +14,8 @@ pub(super) const LONG_EXAMPLES: &str = "\
 Examples:
   estafette demo                                a look at it, on this machine alone
   estafette receive --into ~/inbox              prints a ticket
-  estafette send photos/ notes.txt estafette1…  on the other machine, with that ticket
-  estafette send --detach big.tar estafette1…   only stored; delivered by:
+  estafette send photos/ notes.txt -            on the other machine; asks for that ticket
+  estafette send --detach big.tar @ticket.txt   only stored; delivered by:
   estafette node                                delivers what is stored, until it is stopped
 
 Every flag has an environment variable: --chunk-size is ESTAFETTE_CHUNK_SIZE.
@@ -42,12 +42,17 @@ Examples:
   estafette trust add kq2m7c5x… --name dijon --addr dijon.example.org:7400 --relay-only
   estafette trust remove lyon";
 
+pub(super) const TICKET_EXAMPLES: &str = "\
+Examples:
+  estafette ticket @ticket.txt      where it leads
+  estafette ticket list             who may still come in with one
+  estafette ticket revoke 9c1f04    as `ticket list` prints it";
+
 pub(super) const SEND_EXAMPLES: &str = "\
 Examples:
-  estafette send big.tar estafette1…
-  estafette send photos/ notes.txt estafette1…     arrives as one folder
-  estafette send -- -odd-name estafette1…
-  estafette send backup/ - < ticket.txt
+  estafette send big.tar -                         asks for the ticket, or reads it from a pipe
+  estafette send photos/ notes.txt @ticket.txt     arrives as one folder
+  estafette send -- -odd-name estafette1…          others on this machine may see it, and your shell remembers it
   estafette send --addr localhost:17400 big.tar estafette1…
   estafette send --detach --expires 7d backup.tar paris/files
   estafette send --detach --copy report.pdf paris/files && rm report.pdf

@@ -16,10 +16,10 @@ use estafette::PeerId;
 
 pub(crate) use self::receive::{NodeOptions, OnConflict, Receive, Relaying, Taking};
 pub(crate) use self::send::{Compress, Send};
-pub(crate) use self::store::{Doctor, Inbox, Outbox};
+pub(crate) use self::store::{Doctor, Inbox, Outbox, Ticket};
 use crate::error::CommandError;
 use crate::event::Event;
-use crate::units::{parse_address, parse_duration};
+use crate::units::{parse_address, parse_duration, parse_name};
 
 /// Sends files and folders from one machine to another, encrypted end to end, verified, and resumed after a broken link.
 #[derive(Debug, Parser)]
@@ -107,10 +107,14 @@ pub(crate) enum Command {
     /// Who may send without a ticket: list, add, remove
     #[command(subcommand, after_help = help::TRUST_EXAMPLES)]
     Trust(Trust),
-    /// Explain a ticket
+    /// Explain a ticket; or list those that were given out here, or make one worthless
+    #[command(after_help = help::TICKET_EXAMPLES, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
     Ticket {
-        /// The ticket; `-` reads it from stdin
-        ticket: String,
+        /// The ticket: `-` reads it from stdin, `@FILE` from a file, which keeps it out of process lists
+        #[arg(required = true)]
+        ticket: Option<String>,
+        #[command(subcommand)]
+        action: Option<Ticket>,
     },
     /// Print completions for a shell
     #[command(after_help = "Example:\n  estafette completions bash > ~/.local/share/bash-completion/completions/estafette")]
@@ -134,8 +138,8 @@ pub(crate) enum Trust {
     Add {
         /// What `estafette id` prints there
         id: PeerId,
-        /// What it is called here
-        #[arg(long, env = "ESTAFETTE_NAME", hide_env = true)]
+        /// What it is called here, whatever it calls itself; nothing that looks like an id
+        #[arg(long, value_parser = parse_name, env = "ESTAFETTE_NAME", hide_env = true)]
         name: String,
         /// Where it can be dialled; may be repeated
         #[arg(long, value_name = "ADDR", value_delimiter = ',', value_parser = parse_address, env = "ESTAFETTE_ADDR", hide_env = true)]
@@ -147,7 +151,8 @@ pub(crate) enum Trust {
         #[arg(long, env = "ESTAFETTE_RELAY_ONLY", hide_env = true, value_parser = FalseyValueParser::new())]
         relay_only: bool,
     },
-    /// Trust a node no longer: holds for its next connection at once, and a running receiver closes its links within a second or two
+    /// Trust a node no longer, and make the tickets it has used worthless: holds for its next connection at once, and a running
+    /// node closes its links within a second or two
     Remove {
         /// Its id, or its name
         peer: String,

@@ -7,7 +7,7 @@ use clap::builder::FalseyValueParser;
 use clap::{Args, ValueEnum};
 use estafette::node::RelayQuota;
 
-use crate::units::{parse_address, parse_bytes, parse_duration};
+use crate::units::{parse_address, parse_bytes, parse_duration, parse_name};
 
 #[derive(Debug, Args)]
 pub(crate) struct Receive {
@@ -18,7 +18,7 @@ pub(crate) struct Receive {
     #[arg(long, value_name = "ADDR", env = "ESTAFETTE_LISTEN", hide_env = true)]
     pub(crate) listen: Option<String>,
     /// What this node calls itself [default: the host's name]
-    #[arg(long, env = "ESTAFETTE_NAME", hide_env = true)]
+    #[arg(long, value_parser = parse_name, env = "ESTAFETTE_NAME", hide_env = true)]
     pub(crate) name: Option<String>,
     /// Stop after one delivery; the exit code tells how it went
     #[arg(long, env = "ESTAFETTE_ONCE", hide_env = true, value_parser = FalseyValueParser::new())]
@@ -39,7 +39,7 @@ pub(crate) struct NodeOptions {
     #[arg(long, value_name = "ADDR", env = "ESTAFETTE_LISTEN", hide_env = true)]
     pub(crate) listen: Option<String>,
     /// What this node calls itself [default: the host's name]
-    #[arg(long, env = "ESTAFETTE_NAME", hide_env = true)]
+    #[arg(long, value_parser = parse_name, env = "ESTAFETTE_NAME", hide_env = true)]
     pub(crate) name: Option<String>,
     /// Keep a link with this trusted peer up, by its name or id: with a relay, so that what it keeps for this node comes, and
     /// word of what was sent by it; may be repeated
@@ -63,6 +63,12 @@ pub(crate) struct Taking {
     /// What happens to a delivery whose name is taken
     #[arg(long, value_name = "POLICY", default_value = "refuse", env = "ESTAFETTE_ON_CONFLICT", hide_env = true)]
     pub(crate) on_conflict: OnConflict,
+    /// Let deliveries go into a home folder, a folder of the system, or one with this node's key, trust or spool in it
+    #[arg(long, env = "ESTAFETTE_INTO_HOME", hide_env = true, value_parser = FalseyValueParser::new())]
+    pub(crate) into_home: bool,
+    /// Take deliveries whose name begins with a dot, too
+    #[arg(long, env = "ESTAFETTE_DOTFILES", hide_env = true, value_parser = FalseyValueParser::new())]
+    pub(crate) dotfiles: bool,
     /// The longest delivery that is taken, such as 500M or 2GiB
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes, env = "ESTAFETTE_MAX_BYTES", hide_env = true)]
     pub(crate) max_bytes: Option<u64>,

@@ -9,7 +9,7 @@ use estafette::NodeConfig;
 use estafette::pipeline::Compression;
 use serde::{Deserialize, Serialize};
 
-use crate::units::{parse_address, parse_bytes, parse_duration};
+use crate::units::{parse_address, parse_bytes, parse_duration, parse_name};
 
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("stored").args(["detach", "via"]).multiple(true)))]
@@ -17,8 +17,9 @@ pub(crate) struct Send {
     /// Files and folders: one is sent as what it is, several together as one folder
     #[arg(required = true, value_name = "PATH")]
     pub(crate) paths: Vec<PathBuf>,
-    /// The ticket that the receiver printed, where `-` reads it from stdin, which keeps it out of process lists; or PEER/INBOX,
-    /// a trusted peer's name or id and an inbox there (that of `estafette receive` is called files)
+    /// The ticket that the receiver printed: `-` reads it from stdin, `@FILE` from a file, which keeps it out of process lists and
+    /// the shell's history; or PEER/INBOX, a trusted peer's name or id and an inbox there (that of `estafette receive` is called
+    /// files). What is an id means that node, never one that is called so
     #[arg(required = true, value_name = "TICKET|PEER/INBOX")]
     pub(crate) to: String,
     /// Only store it, and return; whichever `estafette node` or `receive` runs with the same spool delivers it. Files are
@@ -41,7 +42,7 @@ pub(crate) struct Send {
     #[arg(long, value_name = "ADDR", value_delimiter = ',', value_parser = parse_address, env = "ESTAFETTE_ADDR", hide_env = true)]
     pub(crate) addr: Vec<String>,
     /// What this node calls itself [default: the host's name]
-    #[arg(long, env = "ESTAFETTE_NAME", hide_env = true)]
+    #[arg(long, value_parser = parse_name, env = "ESTAFETTE_NAME", hide_env = true)]
     pub(crate) name: Option<String>,
     /// Bytes per chunk, a power of two from 1K to 2M: larger ones cost fewer calls, smaller ones less memory [default: 256K]
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes, env = "ESTAFETTE_CHUNK_SIZE", hide_env = true)]

@@ -1,4 +1,4 @@
-//! `estafette outbox`, `inbox` and `doctor`.
+//! `estafette outbox`, `inbox`, `ticket` and `doctor`.
 
 use clap::builder::FalseyValueParser;
 use clap::{Args, Subcommand};
@@ -25,6 +25,17 @@ pub(crate) enum Outbox {
     /// Forget one that is over
     Drop {
         /// Its id as `outbox list` prints it, or the beginning of it
+        id: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Ticket {
+    /// Print the tickets that were given out here and are not over: which inbox, until when, used by whom; never the ticket itself
+    List,
+    /// Make a ticket worthless; who has used it stays trusted until `estafette trust remove`
+    Revoke {
+        /// Its id as `ticket list` prints it, or the beginning of it
         id: String,
     },
 }

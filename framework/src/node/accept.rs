@@ -16,9 +16,10 @@ use super::link::{LinkFailure, NewLink, offer, protocol, receive_control, receiv
 use super::session::signals::LaneReady;
 use super::shared::{LaneInvitation, NodeShared};
 use super::transport::{Connection, Io};
+use super::trust::TrustError;
 use crate::wire::{
     Answer, Control, KnockKey, LaneResponder, LaneResponderReady, LinkResponder, PREAMBLE_LENGTH, PeerId, Preamble, PreambleReply, Purpose,
-    RefuseReason, choose, lane_prologue, negotiate, printable, prologue,
+    RefuseReason, SecretBytes, choose, lane_prologue, negotiate, printable, prologue,
 };
 
 /// Takes one incoming connection to where it belongs.
@@ -86,7 +87,7 @@ async fn accept_lane(
 ) -> Result<(), LinkFailure> {
     let LaneInvitation { session, epoch, lane, secret, link_hash, .. } = invitation;
     let computed = compute(shared, origin, || {
-        LaneResponder::new(&secret, &lane_prologue(preambles, &link_hash, lane))?.read(first).and_then(LaneResponderReady::finish)
+        LaneResponder::new(secret.expose(), &lane_prologue(preambles, &link_hash, lane))?.read(first).and_then(LaneResponderReady::finish)
     });
     let (answer, established) = computed.await.map_err(protocol)?;
     send_handshake(&mut io, &answer).await?;
@@ -114,7 +115,7 @@ async fn accept_link(
     let Control::Hello { name, token, .. } = receive_control(&mut io, &mut opener).await? else {
         return Err(protocol("the first message of a link must be a hello"));
     };
-    let admitted = admit(shared, peer, &name, token.map(|token| *token.expose())).await;
+    let admitted = admit(shared, peer, &name, token).await;
     // Whoever is there stays, where it is only the rate: two programs with one key would take the link from each other for ever.
     let in_time = |()| if is_in_time(shared, peer) { Ok(()) } else { Err(RefuseReason::TooManyLinks) };
     if let Err(reason) = admitted.and_then(in_time) {
@@ -137,18 +138,20 @@ fn is_in_time(shared: &NodeShared, peer: PeerId) -> bool {
     shared.ledger.account(peer).spend(Work::Links, 1, std::time::Instant::now())
 }
 
-async fn admit(shared: &Arc<NodeShared>, peer: PeerId, name: &str, token: Option<[u8; 32]>) -> Result<(), RefuseReason> {
+async fn admit(shared: &Arc<NodeShared>, peer: PeerId, name: &str, token: Option<SecretBytes>) -> Result<(), RefuseReason> {
     let (trust, name) = (shared.trust.clone(), name.to_owned());
     // The store may be read, and redeeming is made durable: not on the thread that carries the links.
-    let redeemed = tokio::task::spawn_blocking(move || {
-        trust.refresh().map_err(|error| RefuseReason::Other(error.to_string()))?;
-        match token {
-            Some(token) => trust.redeem(peer, &name, &token),
+    let looked_up = tokio::task::spawn_blocking(move || {
+        trust.refresh()?;
+        Ok::<_, TrustError>(match token {
+            Some(token) => trust.redeem(peer, &name, token.expose()),
             None => Err(RefuseReason::Untrusted),
-        }
+        })
     })
     .await;
-    match redeemed.unwrap_or_else(|error| Err(RefuseReason::Other(error.to_string()))) {
+    // Whoever is not known to be trusted now is not let in: it may have been revoked. The peer may come again.
+    let redeemed = looked_up.ok().and_then(Result::ok).ok_or(RefuseReason::Busy)?;
+    match redeemed {
         // An old ticket in the hand of a peer that is trusted anyway does no harm.
         Err(_) if shared.trust.peer(&peer).is_some() => Ok(()),
         other => other,

@@ -16,7 +16,7 @@ use super::memory::Remembered;
 use super::outbox::Outbox;
 use super::shared::NodeShared;
 use super::store::{MemoryStore, Store};
-use super::trust::{Trust, TrustError, TrustedPeer};
+use super::trust::{NameError, Trust, TrustError, TrustedPeer};
 use crate::metrics::Metrics;
 use crate::pipeline::{Budget, BufferPool, Inbox};
 use crate::remote::{Directory, DirectoryError, Undelivered};
@@ -64,6 +64,9 @@ pub enum StartError {
     /// The trust store failed.
     #[error(transparent)]
     Trust(#[from] TrustError),
+    /// A node can't call itself so.
+    #[error("this node can't call itself so: {0}")]
+    Name(NameError),
     /// An inbox can't have its name.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
@@ -96,7 +99,8 @@ fn hint(error: &std::io::Error) -> &'static str {
 }
 
 impl NodeBuilder {
-    /// What the node calls itself to its peers. Default: the first characters of its id.
+    /// What the node calls itself to its peers, who take it as a suggestion: up to 64 bytes, and nothing that looks like an id. Default: the
+    /// first characters of its id.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
@@ -277,10 +281,13 @@ async fn prepare(
         trust.add(id, peer)?;
     }
     let identity = identity.unwrap_or_else(Identity::generate);
+    if let Some(name) = &name {
+        super::trust::check_name(name, Some(identity.peer())).map_err(StartError::Name)?;
+    }
     let metrics = Metrics::default();
     let clock = Clock::load(spool.clone()).map_err(StartError::Spool)?;
     let shared = Arc::new(NodeShared {
-        name: name.unwrap_or_else(|| identity.peer().short()).chars().take(64).collect(),
+        name: name.unwrap_or_else(|| identity.peer().short()),
         identity,
         transport: registry.transport_in_use()?,
         registry,

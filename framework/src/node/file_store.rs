@@ -5,11 +5,16 @@
 //! DIR/version              16 random bytes, new after every change: how another process notices
 //! DIR/TABLE/KEY            KEY in hexadecimal:  ├ "estafette record 1\n" ┼ value … ┼ BLAKE3 of table, key and value, 32 ┤
 //! DIR/TABLE/KEY.new        a record that is being written
-//! DIR/TABLE/KEY.damaged    a record that could not be read, set aside
+//! DIR/TABLE/KEY.damaged    a record that could not be read, set aside; KEY.2.damaged, and so on, when it happens again
+//! DIR/changes              changes that belong together, until all records have them:  ├ "estafette changes 1\n" ┼ changes … ┼ BLAKE3, 32 ┤
 //! ```
 //!
-//! Invariant: a record is written beside its place, synced and renamed, so that after a crash it is the old one or the new one.
+//! Invariant: a record is written beside its place, synced and renamed, so that after a crash it is the old one or the new one. Changes that belong
+//! together are made from the moment on when `DIR/changes` is there: whoever reads finds them in it, whoever writes next ends them.
 
+mod journal;
+
+use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
@@ -18,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use data_encoding::HEXLOWER_PERMISSIVE as HEX;
 
-use super::store::{Hold, Store};
+use super::store::{Change, Hold, Store};
 
 /// A durable [`Store`] for up to some thousands of records, which several processes may share.
 #[derive(Debug)]
@@ -26,6 +31,11 @@ pub struct FileStore {
     folder: PathBuf,
     /// One writer at a time in this process: the name of a new record is always the same.
     writing: Mutex<()>,
+    /// Tables that have been there: one that is missing later is not empty.
+    tables: Mutex<BTreeSet<String>>,
+    /// Steps that succeed before all others fail, as if the process died.
+    #[cfg(test)]
+    pub(super) steps: std::sync::atomic::AtomicUsize,
 }
 
 impl FileStore {
@@ -38,7 +48,29 @@ impl FileStore {
     pub fn open(folder: impl Into<PathBuf>) -> io::Result<Self> {
         let folder = folder.into();
         make_private(&folder)?;
-        Ok(Self { folder, writing: Mutex::default() })
+        Ok(Self {
+            folder,
+            writing: Mutex::default(),
+            tables: Mutex::default(),
+            #[cfg(test)]
+            steps: usize::MAX.into(),
+        })
+    }
+
+    /// Where a test lets the process die.
+    #[cfg(test)]
+    fn step(&self) -> io::Result<()> {
+        use std::sync::atomic::Ordering::Relaxed;
+        match self.steps.fetch_update(Relaxed, Relaxed, |steps| steps.checked_sub(1)) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(io::Error::other("the process is dead")),
+        }
+    }
+
+    #[cfg(not(test))]
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "it is there for tests")]
+    const fn step(&self) -> io::Result<()> {
+        Ok(())
     }
 
     /// Where it is.
@@ -57,10 +89,11 @@ impl FileStore {
         Ok(self.folder.join(table).join(HEX.encode(key)))
     }
 
-    /// Tells other processes that something has changed.
-    fn changed(&self) -> io::Result<()> {
+    /// Tells other processes that something changes; they read it once this one lets go of the store, or is dead.
+    fn changing(&self) -> io::Result<()> {
         let (new, place) = (self.folder.join("version.new"), self.folder.join("version"));
         let mut version = [0; 16];
+        self.step()?;
         getrandom::fill(&mut version).map_err(io::Error::other)?;
         private(&new)?.write_all(&version)?;
         fs::rename(new, place)
@@ -69,22 +102,57 @@ impl FileStore {
     fn write_record(&self, place: &Path, table: &str, key: &[u8], value: &[u8]) -> io::Result<()> {
         let table_folder = self.folder.join(table);
         make_private(&table_folder)?;
+        self.saw(table);
         let new = place.with_extension("new");
+        self.step()?;
         let mut file = private(&new)?;
         file.write_all(&[MAGIC, value, &checksum(table, key, value)].concat())?;
         file.sync_all()?;
+        self.step()?;
         fs::rename(&new, place)?;
+        self.step()?;
         sync_folder(&table_folder)
+    }
+
+    fn remove_record(&self, place: &Path) -> io::Result<()> {
+        self.step()?;
+        match fs::remove_file(place) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            removed => removed.map_err(|error| named(place, &error))?,
+        }
+        self.step()?;
+        place.parent().map_or(Ok(()), sync_folder)
+    }
+
+    fn saw(&self, table: &str) {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner).insert(table.to_owned());
+    }
+
+    fn has_been(&self, table: &str) -> bool {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner).contains(table)
+    }
+
+    fn check_value(value: &[u8]) -> io::Result<()> {
+        if value.len() > Self::VALUE_LIMIT {
+            let text = format!("a record has at most {} bytes, not {}", Self::VALUE_LIMIT, value.len());
+            return Err(io::Error::new(ErrorKind::InvalidInput, text));
+        }
+        Ok(())
     }
 }
 
 impl Store for FileStore {
     fn load(&self, table: &str) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
-        let entries = match fs::read_dir(self.folder.join(table)) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => entries?,
-        };
+        let pending = self.pending()?;
+        let folder = self.folder.join(table);
         let mut records = Vec::new();
+        let entries = match fs::read_dir(&folder) {
+            Err(error) if error.kind() == ErrorKind::NotFound && !self.has_been(table) && self.folder.is_dir() => {
+                return Ok(journal::overlaid(records, pending, table));
+            }
+            entries => entries.map_err(|error| named(&folder, &error))?,
+        };
+        self.saw(table);
         for entry in entries {
             let path = entry?.path();
             // What is no record has another kind of name.
@@ -94,32 +162,31 @@ impl Store for FileStore {
                 // Removed since the folder was listed.
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) if error.kind() == ErrorKind::InvalidData => set_aside(&path, &error)?,
-                Err(error) => return Err(error),
+                Err(error) => return Err(named(&path, &error)),
             }
         }
-        Ok(records)
+        Ok(journal::overlaid(records, pending, table))
     }
 
     fn put(&self, table: &str, key: &[u8], value: &[u8]) -> io::Result<()> {
         let place = self.place(table, key)?;
-        if value.len() > Self::VALUE_LIMIT {
-            let text = format!("a record has at most {} bytes, not {}", Self::VALUE_LIMIT, value.len());
-            return Err(io::Error::new(ErrorKind::InvalidInput, text));
-        }
+        Self::check_value(value)?;
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        self.write_record(&place, table, key, value).map_err(|error| named(&place, &error))?;
-        self.changed()
+        self.end_pending()?;
+        self.changing()?;
+        self.write_record(&place, table, key, value).map_err(|error| named(&place, &error))
     }
 
     fn remove(&self, table: &str, key: &[u8]) -> io::Result<()> {
         let place = self.place(table, key)?;
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        match fs::remove_file(&place) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            removed => removed.map_err(|error| named(&place, &error))?,
-        }
-        sync_folder(&self.folder.join(table))?;
-        self.changed()
+        self.end_pending()?;
+        self.changing()?;
+        self.remove_record(&place)
+    }
+
+    fn write(&self, changes: Vec<Change>) -> io::Result<()> {
+        self.write_together(changes)
     }
 
     fn hold(&self) -> io::Result<Hold> {
@@ -161,7 +228,9 @@ fn read_record(path: &Path, table: &str, key: &[u8]) -> io::Result<Vec<u8>> {
 
 /// A damaged record grants nothing: it is kept for people to look at, and the rest goes on.
 fn set_aside(path: &Path, error: &io::Error) -> io::Result<()> {
-    let aside = path.with_extension("damaged");
+    // What was set aside before stays.
+    let asides = std::iter::once("damaged".to_owned()).chain((2..).map(|number| format!("{number}.damaged")));
+    let aside = asides.map(|extension| path.with_extension(extension)).find(|aside| !aside.exists()).expect("numbers do not end");
     tracing::error!(record = %path.display(), %error, kept = %aside.display(), "a record is damaged and was set aside; what it said must be said again");
     fs::rename(path, aside)
 }
@@ -255,6 +324,30 @@ mod tests {
         assert_eq!(store.load("peers").unwrap(), [(b"c".to_vec(), b"c".to_vec())]);
         assert!(place(b"a").with_extension("damaged").exists() && place(b"b").with_extension("damaged").exists());
         assert_eq!(store.load("peers").unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_table_that_vanished_is_not_empty() {
+        let (_folder, store) = store();
+        assert_eq!(store.load("peers").unwrap(), []);
+        store.put("peers", b"a", b"1").unwrap();
+        fs::rename(store.folder().join("peers"), store.folder().join("aside")).unwrap();
+        assert!(store.load("peers").is_err());
+        fs::remove_dir_all(store.folder()).unwrap();
+        assert!(store.load("never").is_err(), "nor is a store");
+    }
+
+    #[test]
+    fn what_is_damaged_again_is_set_aside_beside_the_first() {
+        let (_folder, store) = store();
+        for content in ["one", "two"] {
+            store.put("peers", b"a", b"1").unwrap();
+            fs::write(store.folder().join("peers").join(HEX.encode(b"a")), content).unwrap();
+            assert_eq!(store.load("peers").unwrap(), []);
+        }
+        let place = store.folder().join("peers").join(HEX.encode(b"a"));
+        assert_eq!(fs::read(place.with_extension("damaged")).unwrap(), b"one");
+        assert_eq!(fs::read(place.with_extension("2.damaged")).unwrap(), b"two");
     }
 
     #[test]

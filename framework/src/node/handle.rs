@@ -17,7 +17,7 @@ use super::outbox::{Find, List, OrderKind, Outbox, OutboxEntry, OutboxError};
 use super::session::signals::{Command, Order, SayProcessed};
 use super::shared::NodeShared;
 use super::transfer::TransferHandle;
-use super::trust::{Trust, TrustError};
+use super::trust::{TicketId, TicketRecord, Trust, TrustError};
 use crate::delivery::TransferId;
 use crate::metrics::StageReport;
 use crate::pipeline::Inbox;
@@ -94,6 +94,21 @@ impl Node {
     /// A ticket that so many peers may redeem within `valid`.
     pub fn ticket_for(&self, inbox: &str, redeemers: u16, valid: Duration) -> Result<Ticket, TrustError> {
         self.trust().issue(self.peer(), self.0.addresses.clone(), inbox, redeemers, valid)
+    }
+
+    /// The tickets that were given out and are not over, without their tokens; the newest first.
+    pub fn tickets(&self) -> Vec<TicketRecord> {
+        self.trust().tickets()
+    }
+
+    /// Makes a ticket worthless that was given out. Who has used it stays trusted. `false` if there is none.
+    pub fn revoke_ticket(&self, id: TicketId) -> Result<bool, TrustError> {
+        self.trust().revoke_ticket(id)
+    }
+
+    /// The ticket to give out at each start of a program: the same one, as long as nobody has used it ([`Trust::reissue`]).
+    pub fn standing_ticket(&self, addresses: Vec<String>, inbox: &str, redeemers: u16, valid: Duration) -> Result<Ticket, TrustError> {
+        self.trust().reissue(&self.0.shared.identity, addresses, inbox, redeemers, valid)
     }
 
     /// Keeps a link with a trusted peer up, as long as this node runs: so that a relay can hand over what it keeps for this

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, ResponseFuture, StreamHandler};
+use tokio::task::AbortHandle;
 
 use super::door::{Door, Shut};
 use super::link::NewLink;
@@ -13,9 +14,13 @@ use super::outbox::{Halt, Outbox};
 use super::session::Session;
 use super::session::signals::{Close, Command, Drain, Know, LinkUp, Retire, Start, StayConnected};
 use super::shared::NodeShared;
+use super::trust::Trust;
 use crate::delivery::TransferId;
 use crate::supervise::StopSupervisor;
 use crate::wire::{PeerId, RefuseReason, Word, WordKind};
+
+/// How soon a node notices what another process has changed in its trust.
+const LOOK_AT_TRUST: Duration = Duration::from_secs(1);
 
 pub(crate) struct Hub {
     shared: Arc<NodeShared>,
@@ -24,6 +29,8 @@ pub(crate) struct Hub {
     /// Open from the start on.
     door: Option<Addr<Door>>,
     outbox: Option<Addr<Outbox>>,
+    /// Looks what other processes have changed in the trust.
+    watching: Option<AbortHandle>,
     stopping: bool,
 }
 
@@ -73,6 +80,8 @@ impl Handler<Keep> for Hub {
 
     fn handle(&mut self, Keep(outbox): Keep, _: &mut Context<Self>) {
         self.outbox = Some(outbox);
+        // A revocation may have been cut off by the end of the process.
+        self.shared.forget_untrusted();
     }
 }
 
@@ -179,7 +188,7 @@ pub(crate) struct Shutdown {
 
 impl Hub {
     pub(crate) fn new(shared: Arc<NodeShared>) -> Self {
-        Self { shared, sessions: HashMap::new(), door: None, outbox: None, stopping: false }
+        Self { shared, sessions: HashMap::new(), door: None, outbox: None, watching: None, stopping: false }
     }
 
     /// The session with this peer, for one message that must not be lost.
@@ -203,6 +212,7 @@ impl Actor for Hub {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.door = Some(Door::open(Arc::clone(&self.shared), ctx.address()));
+        self.watching = Some(actix::spawn(watch_trust(self.shared.trust.clone())).abort_handle());
         let revocations = self.shared.trust.revocations();
         ctx.add_stream(futures_util::stream::unfold(revocations, |mut revocations| async move {
             use tokio::sync::broadcast::error::RecvError;
@@ -213,6 +223,18 @@ impl Actor for Hub {
                 Err(RecvError::Closed) => None,
             }
         }));
+    }
+}
+
+/// Takes over what other processes change in the trust: the links of those they revoke are closed. New links look for themselves.
+async fn watch_trust(trust: Trust) {
+    let mut tick = tokio::time::interval(LOOK_AT_TRUST);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let trust = trust.clone();
+        // An error was logged when it came up, and nobody is trusted until it is gone.
+        let _ = tokio::task::spawn_blocking(move || trust.refresh()).await;
     }
 }
 
@@ -314,6 +336,9 @@ impl Handler<Shutdown> for Hub {
 
     fn handle(&mut self, Shutdown { limit }: Shutdown, _: &mut Context<Self>) -> ResponseFuture<()> {
         self.stopping = true;
+        if let Some(watching) = self.watching.take() {
+            watching.abort();
+        }
         if let Some(door) = &self.door {
             door.do_send(Shut);
         }

@@ -27,7 +27,7 @@ use crate::wire::message::MESSAGE_STREAM;
 use crate::wire::{
     CONTROL_BODY_LIMIT, Choice, Control, ControlOpener, ControlSealer, FEATURE_MESSAGES, Frame, FrameDecoder, FrameHeader, FrameKind,
     HANDSHAKE_LIMIT, HEADER_LENGTH, KnockKey, LaneInitiator, Link, LinkAction, LinkInitiator, Offer, PeerId, Preamble, PreambleReply,
-    Purpose, REPLY_LENGTH, RefuseReason, Suite, frame_handshake, handshake_length, lane_prologue, prologue,
+    Purpose, REPLY_LENGTH, RefuseReason, SecretBytes, Suite, frame_handshake, handshake_length, lane_prologue, prologue,
 };
 
 /// What waits for the socket.
@@ -173,7 +173,7 @@ pub(crate) async fn dial_any(
     shared: &Arc<NodeShared>,
     peer: PeerId,
     addresses: &[String],
-    token: Option<[u8; 32]>,
+    token: Option<&SecretBytes>,
 ) -> Result<NewLink, DialFailed> {
     let mut tried = Vec::new();
     let (mut refused, mut hope) = (None, Hope::Some);
@@ -200,7 +200,7 @@ pub(crate) async fn dial_any(
     Err(DialFailed { message, refused, hope })
 }
 
-async fn dial(shared: &Arc<NodeShared>, peer: PeerId, address: &str, token: Option<[u8; 32]>) -> Result<NewLink, LinkFailure> {
+async fn dial(shared: &Arc<NodeShared>, peer: PeerId, address: &str, token: Option<&SecretBytes>) -> Result<NewLink, LinkFailure> {
     let (key, turns) = (KnockKey::of(peer), &shared.turns);
     let mut io = shared.transport.dial(address).await?.attach()?;
     let prologue = exchange_preambles(&mut io, Purpose::Link, &key).await?;
@@ -214,7 +214,7 @@ async fn dial(shared: &Arc<NodeShared>, peer: PeerId, address: &str, token: Opti
     })?;
     let (choice, established) = turns.compute(&Source::Own, || waiting.finish(&answer)).await.map_err(protocol)?;
     let (mut sealer, mut opener, hash) = (established.sealer, established.opener, established.hash);
-    let hello = Control::Hello { name: shared.name.clone(), token: token.map(Into::into), inbox: None };
+    let hello = Control::Hello { name: shared.name.clone(), token: token.cloned(), inbox: None };
     io.write_all(&sealer.seal_control(&hello).map_err(protocol)?).await?;
     let name = match receive_control(&mut io, &mut opener).await? {
         Control::Welcome { name } => Some(name),

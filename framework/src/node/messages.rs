@@ -74,11 +74,7 @@ impl Node {
 
     fn peer_of<'a>(&self, to: &'a str) -> Result<(crate::wire::PeerId, Option<&'a str>), RemoteError> {
         let (peer, name) = to.split_once('/').map_or((to, None), |(peer, name)| (peer, Some(name)));
-        let found = self.trust().named(peer).ok_or_else(|| {
-            let known: Vec<_> = self.trust().list().into_iter().map(|(_, peer)| peer.name).collect();
-            let known = if known.is_empty() { "none".into() } else { known.join(", ") };
-            RemoteError::new(RemoteErrorKind::UnknownPeer, format!("no peer is called {peer:?} here; known are: {known}"))
-        })?;
+        let found = self.trust().find(peer).map_err(|error| RemoteError::new(RemoteErrorKind::UnknownPeer, error.to_string()))?;
         Ok((found.0, name))
     }
 }

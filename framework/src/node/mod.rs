@@ -60,5 +60,5 @@ pub use session::signals::SendOptions;
 pub use store::{Change, Hold, MemoryStore, Store};
 pub use transfer::{TransferHandle, TransferStatus};
 pub use transport::{Connection, Io, Listener, Transport};
-pub use trust::{Trust, TrustError, TrustedPeer};
+pub use trust::{NameError, NoSuchPeer, TicketId, TicketRecord, Trust, TrustError, TrustedPeer, check_node_name, suggested_name};
 pub(crate) use trust::{now, random32};

@@ -18,7 +18,7 @@ use crate::node::{Store, Transport};
 use crate::pipeline::{Budget, BufferPool};
 use crate::remote::{Directory, Exchange, Letters, MESSAGES_OF_ONE, Undelivered};
 use crate::supervise::{NodeSupervisor, StageRegistry};
-use crate::wire::{Identity, PeerId};
+use crate::wire::{Identity, PeerId, SecretBytes};
 
 /// Lane tickets that were given out and not yet used: the connection that names one belongs to that session.
 pub(crate) type LaneTickets = DashMap<[u8; 16], LaneInvitation>;
@@ -27,7 +27,7 @@ pub(crate) struct LaneInvitation {
     pub(crate) session: Addr<super::session::Session>,
     pub(crate) epoch: u64,
     pub(crate) lane: u16,
-    pub(crate) secret: [u8; 32],
+    pub(crate) secret: SecretBytes,
     pub(crate) link_hash: [u8; 32],
     pub(crate) issued: std::time::Instant,
 }

@@ -116,4 +116,15 @@ impl Store for MemoryStore {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&(table.to_owned(), key.to_vec()));
         Ok(())
     }
+
+    fn write(&self, changes: Vec<Change>) -> io::Result<()> {
+        let mut records = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for change in changes {
+            match change {
+                Change::Put { table, key, value } => drop(records.insert((table.to_owned(), key), value)),
+                Change::Remove { table, key } => drop(records.remove(&(table.to_owned(), key))),
+            }
+        }
+        Ok(())
+    }
 }

@@ -1,20 +1,28 @@
 //! Who may come in: peers and the inboxes each may deliver to, and tickets not yet redeemed.
 //!
 //! Invariant: what changes is written to the store before it takes effect, so a crash forgets no grant and no revocation. Processes that share a
-//! store hold it while they change something, and look for others' changes first.
+//! store hold it while they change something, and look for others' changes first. A store that can't be read lets nobody in.
+
+mod names;
+mod tickets;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use dashmap::DashMap;
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
-use super::store::{Hold, Store};
-use crate::wire::{PeerId, RefuseReason, Ticket, TicketError, codec};
+pub use self::names::NameError;
+pub(crate) use self::names::check as check_name;
+pub use self::names::{check_node_name, suggested_name};
+use self::tickets::TicketGrant;
+pub use self::tickets::{TicketId, TicketRecord};
+use super::store::{Change, Hold, Store};
+use crate::wire::{PeerId, TicketError, codec};
 
 const PEERS: &str = "peers";
 const TICKETS: &str = "tickets";
@@ -43,15 +51,6 @@ impl TrustedPeer {
     }
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct TicketGrant {
-    inbox: String,
-    expires: u64,
-    /// Who has redeemed it; it is used up for everyone else.
-    redeemers: Vec<PeerId>,
-    most_redeemers: u16,
-}
-
 /// The peers a node trusts. Cloning it shares it.
 #[derive(Clone)]
 pub struct Trust {
@@ -63,7 +62,56 @@ pub struct Trust {
     revoked: broadcast::Sender<PeerId>,
     /// Counts changes of peers.
     changes: Arc<AtomicU64>,
+    /// Since when the store can't be read: nobody is let in meanwhile.
+    unread: Arc<Mutex<Option<Instant>>>,
 }
+
+/// How a peer that was trusted once is regarded now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It is trusted, or nothing is known of it.
+    Unchanged,
+    /// Its time is over.
+    Expired,
+    /// The store can't be read, for so long.
+    Unreadable(Duration),
+}
+
+/// Why nobody is meant by what was given.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NoSuchPeer {
+    /// An id, of a node that is not trusted.
+    #[error("{0} is not trusted here: trust it first, or check that it is the right id")]
+    Id(PeerId),
+    /// A name that nobody has.
+    #[error("no peer is called {given:?} here; known are: {known}")]
+    Name {
+        /// What was given.
+        given: String,
+        /// The names there are.
+        known: String,
+    },
+    /// A name that several have.
+    #[error("{} peers are meant by {given:?}: {}; give the id of one", .ids.len(), listed(.ids))]
+    Several {
+        /// What was given.
+        given: String,
+        /// Whose it is.
+        ids: Vec<PeerId>,
+    },
+}
+
+fn listed(ids: &[PeerId]) -> String {
+    let shown: Vec<String> = ids.iter().take(SHOWN).map(|id| format!("{} ({id})", id.short())).collect();
+    let more = if ids.len() > SHOWN { ", and more" } else { "" };
+    shown.join(", ") + more
+}
+
+/// Peers, or names, that an error lists.
+const SHOWN: usize = 20;
+/// Characters of an id that are enough to mean it, where only one begins so.
+const FINGERPRINT: usize = 8;
 
 /// Why trust could not be changed.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +134,19 @@ pub enum TrustError {
     /// The ticket would be too long.
     #[error(transparent)]
     Ticket(#[from] TicketError),
+    /// Nobody can be called so.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// A peer could not be revoked, or not to the end.
+    #[error("revoking {peer} did not end well ({error}): {standing}; try it again", peer = .peer.short())]
+    Revocation {
+        /// Who was to be revoked.
+        peer: PeerId,
+        /// What holds now.
+        standing: &'static str,
+        /// The cause.
+        error: std::io::Error,
+    },
     /// More peers or tickets than a node keeps.
     #[error("there are {limit} {what} already; remove some first")]
     Full {
@@ -109,19 +170,46 @@ impl Trust {
             seen: Arc::default(),
             revoked: broadcast::channel(64).0,
             changes: Arc::default(),
+            unread: Arc::default(),
         };
-        let mut seen = trust.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        *seen = trust.store.version().map_err(unread)?;
+        // Nobody changes it meanwhile.
+        let hold = trust.store.hold().map_err(|error| TrustError::Store { action: "locked", error })?;
+        let version = trust.store.version().map_err(unread)?;
         trust.read()?;
-        drop(seen);
+        *trust.seen.lock().unwrap_or_else(PoisonError::into_inner) = version;
+        drop(hold);
         Ok(trust)
     }
 
     /// Takes over what other processes have changed in the store; links of peers they revoked are closed. A node does this before it lets a peer
-    /// in, and for links that are up whoever shares a store calls it now and then. It costs little when nothing has changed. It blocks.
+    /// in, and once a second. It costs little when nothing has changed. It blocks.
+    ///
+    /// While it fails nobody is trusted: whoever was revoked could still be in what was read before.
     pub fn refresh(&self) -> Result<(), TrustError> {
-        let unchanged = self.store.version().map_err(unread)? == *self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if unchanged { Ok(()) } else { self.hold().map(drop) }
+        let version = self.store.version().map_err(unread);
+        let refreshed = version.and_then(|version| {
+            let unchanged = version == *self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            if unchanged { Ok(()) } else { self.hold().map(drop) }
+        });
+        self.mark(refreshed.as_ref().err());
+        refreshed
+    }
+
+    /// Notes whether the store can be read.
+    fn mark(&self, error: Option<&TrustError>) {
+        let mut unread = self.unread.lock().unwrap_or_else(PoisonError::into_inner);
+        match (error, unread.is_some()) {
+            (Some(error), false) => {
+                tracing::error!(%error, "nobody is let in until the trust can be read again");
+                *unread = Some(Instant::now());
+            }
+            (None, true) => {
+                tracing::info!("the trust can be read again");
+                *unread = None;
+            }
+            _ => return,
+        }
+        self.changes.fetch_add(1, Ordering::Release);
     }
 
     /// Keeps other processes from changing the store, and takes over what they have changed before.
@@ -133,23 +221,41 @@ impl Trust {
             self.read()?;
             *seen = version;
         }
+        drop(seen);
+        self.mark(None);
         Ok(hold)
     }
 
     /// Says that the version of the store is this process's own.
-    fn done(&self, hold: Hold) -> Result<(), TrustError> {
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = self.store.version().map_err(unread)?;
+    fn done(&self, hold: Hold) {
+        // Where it can't be read, all is read anew the next time.
+        if let Ok(version) = self.store.version() {
+            *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = version;
+        }
         drop(hold);
-        Ok(())
+    }
+
+    /// Makes changes that belong together. After a failure what the store holds counts, whatever that is.
+    fn change(&self, changes: Vec<Change>) -> Result<(), TrustError> {
+        self.store.write(changes).map_err(|error| {
+            let read = self.read();
+            self.mark(read.as_ref().err());
+            unwritten(error)
+        })
     }
 
     fn read(&self) -> Result<(), TrustError> {
         let (mut peers, mut tickets) = (HashMap::new(), HashMap::new());
         for (key, value) in self.store.load(PEERS).map_err(unread)? {
-            peers.insert(PeerId::from_bytes(key32(&key)?), decode::<TrustedPeer>(&value)?);
+            let (id, mut peer) = (PeerId::from_bytes(key32(&key)?), decode::<TrustedPeer>(&value)?);
+            if let Err(error @ NameError::LooksLikeId { .. }) = names::check(&peer.name, Some(id)) {
+                peer.name = format!("peer-{}", id.short());
+                tracing::warn!(%error, now = peer.name, "a trusted peer is called otherwise");
+            }
+            peers.insert(id, peer);
         }
         for (key, value) in self.store.load(TICKETS).map_err(unread)? {
-            tickets.insert(key32(&key)?, decode::<TicketGrant>(&value)?);
+            tickets.insert(key32(&key)?, TicketGrant::read(&value)?);
         }
         let gone: Vec<PeerId> = self.peers.iter().map(|entry| *entry.key()).filter(|id| !peers.contains_key(id)).collect();
         for id in gone {
@@ -164,39 +270,75 @@ impl Trust {
         Ok(())
     }
 
-    /// Trusts a peer, or changes how it is trusted.
+    /// Trusts a peer, or changes how it is trusted. Its name is checked: none looks like an id, or has another peer's fingerprint in it.
     pub fn add(&self, id: PeerId, peer: TrustedPeer) -> Result<(), TrustError> {
+        names::check(&peer.name, Some(id))?;
         let hold = self.hold()?;
-        self.put(id, peer)?;
-        self.done(hold)
-    }
-
-    fn put(&self, id: PeerId, peer: TrustedPeer) -> Result<(), TrustError> {
-        if self.peers.len() >= Self::LIMIT && !self.peers.contains_key(&id) {
-            return Err(TrustError::Full { what: "trusted peers", limit: Self::LIMIT });
+        if let Some(of) = self.fingerprint_in(&peer.name, id) {
+            return Err(NameError::OfAnother { name: peer.name, id: of }.into());
         }
-        self.write(PEERS, id.as_bytes(), &peer)?;
+        self.has_room(&id)?;
+        self.change(vec![put(PEERS, id.as_bytes(), &peer)?])?;
         self.peers.insert(id, peer);
         self.changes.fetch_add(1, Ordering::Release);
+        self.done(hold);
         Ok(())
     }
 
-    /// Trusts a peer no longer, and closes its links. `false` if it was not trusted.
+    fn has_room(&self, id: &PeerId) -> Result<(), TrustError> {
+        if self.peers.len() >= Self::LIMIT && !self.peers.contains_key(id) {
+            return Err(TrustError::Full { what: "trusted peers", limit: Self::LIMIT });
+        }
+        Ok(())
+    }
+
+    /// Another peer whose fingerprint can be seen in a name.
+    fn fingerprint_in(&self, name: &str, own: PeerId) -> Option<PeerId> {
+        let name = names::folded(name);
+        let others = self.peers.iter().map(|entry| *entry.key()).filter(|id| *id != own);
+        if name.len() < FINGERPRINT { None } else { others.into_iter().find(|id| name.contains(&names::folded(&id.short()))) }
+    }
+
+    /// Trusts a peer no longer, makes its tickets worthless and closes its links. `false` if it was not trusted.
+    ///
+    /// Peer and tickets change together: after an error, or a crash, either all of it holds or nothing does, and it can be tried again.
     pub fn revoke(&self, id: PeerId) -> Result<bool, TrustError> {
         let hold = self.hold()?;
-        self.store.remove(PEERS, id.as_bytes()).map_err(unwritten)?;
+        // A redeemed ticket must not let the revoked peer in again. They come first, for stores that make one change after the other.
+        let spent = self.tickets.iter().filter(|grant| grant.redeemers.contains(&id));
+        let spent: Vec<_> = spent.map(|grant| (*grant.key(), grant.value().spent())).collect();
+        let mut changes = spent.iter().map(|(key, grant)| put(TICKETS, key, grant)).collect::<Result<Vec<_>, _>>()?;
+        changes.push(Change::Remove { table: PEERS, key: id.as_bytes().to_vec() });
+        if let Err(error) = self.store.write(changes) {
+            return Err(self.half_revoked(id, error));
+        }
+        spent.into_iter().for_each(|(key, grant)| drop(self.tickets.insert(key, grant)));
+        let known = self.take_out(id);
+        self.done(hold);
+        Ok(known)
+    }
+
+    fn take_out(&self, id: PeerId) -> bool {
         let known = self.peers.remove(&id).is_some();
         self.changes.fetch_add(1, Ordering::Release);
-        for mut grant in self.tickets.iter_mut().filter(|grant| grant.redeemers.contains(&id)) {
-            // A redeemed ticket must not let the revoked peer in again.
-            grant.most_redeemers = 0;
-            let (key, value) = grant.pair();
-            self.write(TICKETS, key, value)?;
-        }
         // Nobody listening means no links to close.
         let _ = self.revoked.send(id);
-        self.done(hold)?;
-        Ok(known)
+        known
+    }
+
+    /// What holds after a revocation that failed is what the store says; if it says nothing, the peer is out here.
+    fn half_revoked(&self, id: PeerId, error: std::io::Error) -> TrustError {
+        let read = self.read();
+        self.mark(read.as_ref().err());
+        let standing = match read {
+            Ok(()) if self.peers.contains_key(&id) => "it is still trusted, as before",
+            Ok(()) => "it is out",
+            Err(_) => {
+                self.take_out(id);
+                "it is out here, and nobody is let in until the trust can be read again"
+            }
+        };
+        TrustError::Revocation { peer: id, standing, error }
     }
 
     /// All trusted peers, expired ones included.
@@ -206,8 +348,11 @@ impl Trust {
         peers
     }
 
-    /// How a peer is trusted, if it is.
+    /// How a peer is trusted, if it is. While the store can't be read nobody is.
     pub fn peer(&self, id: &PeerId) -> Option<TrustedPeer> {
+        if self.unread.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
+            return None;
+        }
         self.peers.get(id).map(|entry| entry.value().clone()).filter(|peer| peer.is_current(now()))
     }
 
@@ -216,86 +361,61 @@ impl Trust {
         self.peers.contains_key(id)
     }
 
-    /// The peer that is called `name`.
+    /// How a peer is regarded that was trusted.
+    pub(crate) fn standing(&self, id: &PeerId) -> Standing {
+        if let Some(since) = *self.unread.lock().unwrap_or_else(PoisonError::into_inner) {
+            return Standing::Unreadable(since.elapsed());
+        }
+        let expired = self.peers.get(id).is_some_and(|peer| !peer.is_current(now()));
+        if expired { Standing::Expired } else { Standing::Unchanged }
+    }
+
+    /// The peer that is called `name`, if it is one.
     pub fn named(&self, name: &str) -> Option<(PeerId, TrustedPeer)> {
-        self.list().into_iter().find(|(_, peer)| peer.name == name && peer.is_current(now()))
+        self.find(name).ok()
+    }
+
+    /// The peer that is meant: by its id, its name, or the first eight characters, or more, of its id. An id means a node and never a name.
+    pub fn find(&self, given: &str) -> Result<(PeerId, TrustedPeer), NoSuchPeer> {
+        let now = now();
+        self.find_among(given, self.list().into_iter().filter(|(id, peer)| peer.is_current(now) && self.peer(id).is_some()).collect())
+    }
+
+    /// [`Trust::find`] among all that are known, those whose time is over, too.
+    pub fn find_known(&self, given: &str) -> Result<(PeerId, TrustedPeer), NoSuchPeer> {
+        self.find_among(given, self.list())
+    }
+
+    fn find_among(&self, given: &str, mut known: Vec<(PeerId, TrustedPeer)>) -> Result<(PeerId, TrustedPeer), NoSuchPeer> {
+        if let Ok(id) = given.parse::<PeerId>() {
+            return known.into_iter().find(|(known, _)| *known == id).ok_or(NoSuchPeer::Id(id));
+        }
+        let beginning = (given.len() >= FINGERPRINT && given.is_ascii()).then(|| given.to_ascii_lowercase());
+        let meant =
+            |id: &PeerId, peer: &TrustedPeer| peer.name == given || beginning.as_ref().is_some_and(|text| id.to_string().starts_with(text));
+        let ids: Vec<PeerId> = known.iter().filter(|(id, peer)| meant(id, peer)).map(|(id, _)| *id).collect();
+        match ids[..] {
+            [id] => known.into_iter().find(|(known, _)| *known == id).ok_or(NoSuchPeer::Id(id)),
+            [] => {
+                let more = if known.len() > SHOWN { ", and more" } else { "" };
+                known.truncate(SHOWN);
+                let names: Vec<_> = known.into_iter().map(|(_, peer)| peer.name).collect();
+                let known = if names.is_empty() { "none".into() } else { names.join(", ") + more };
+                Err(NoSuchPeer::Name { given: given.to_owned(), known })
+            }
+            _ => Err(NoSuchPeer::Several { given: given.to_owned(), ids }),
+        }
+    }
+
+    /// What a peer is called here, with its fingerprint, for people.
+    pub fn label(&self, id: &PeerId) -> String {
+        let (name, short) = (self.peers.get(id).map(|peer| peer.name.clone()), id.short());
+        name.filter(|name| *name != short).map_or_else(|| short.clone(), |name| format!("{name} ({short})"))
     }
 
     /// Whether a peer may deliver to an inbox.
     pub fn allows(&self, id: &PeerId, inbox: &str) -> bool {
         self.peer(id).is_some_and(|peer| peer.inboxes.iter().any(|allowed| allowed == "*" || allowed == inbox))
-    }
-
-    /// A ticket that `redeemers` peers may redeem within `valid`.
-    pub fn issue(
-        &self,
-        issuer: PeerId,
-        addresses: Vec<String>,
-        inbox: &str,
-        redeemers: u16,
-        valid: Duration,
-    ) -> Result<Ticket, TrustError> {
-        let (now, hold) = (now(), self.hold()?);
-        let over: Vec<[u8; 32]> = self.tickets.iter().filter(|grant| grant.expires <= now).map(|grant| *grant.key()).collect();
-        for key in over {
-            self.store.remove(TICKETS, &key).map_err(unwritten)?;
-            self.tickets.remove(&key);
-        }
-        if self.tickets.len() >= Self::LIMIT {
-            return Err(TrustError::Full { what: "open tickets", limit: Self::LIMIT });
-        }
-        let token = random32();
-        let expires = now.saturating_add(valid.as_secs());
-        let grant = TicketGrant { inbox: inbox.to_owned(), expires, redeemers: Vec::new(), most_redeemers: redeemers };
-        let key = *blake3::hash(&token).as_bytes();
-        self.write(TICKETS, &key, &grant)?;
-        self.tickets.insert(key, grant);
-        self.done(hold)?;
-        Ok(Ticket::new(issuer, addresses, inbox.to_owned(), token)?)
-    }
-
-    /// Lets a peer in by its token. Idempotent: the same peer may come again with it, nobody else beyond its redeemers.
-    pub fn redeem(&self, id: PeerId, name: &str, token: &[u8; 32]) -> Result<(), RefuseReason> {
-        let failed = |error: TrustError| RefuseReason::Other(error.to_string());
-        let hold = self.hold().map_err(failed)?;
-        let key = *blake3::hash(token).as_bytes();
-        let mut grant = self.tickets.get_mut(&key).ok_or(RefuseReason::TicketUnknown)?;
-        let known = grant.redeemers.contains(&id);
-        if grant.expires <= now() {
-            return Err(RefuseReason::TicketExpired);
-        }
-        if known && grant.most_redeemers == 0 {
-            return Err(RefuseReason::Revoked);
-        }
-        if known && self.allows(&id, &grant.inbox) {
-            return Ok(());
-        }
-        if !known && grant.redeemers.len() >= usize::from(grant.most_redeemers) {
-            return Err(RefuseReason::TicketUsed);
-        }
-        let mut peer = self.peer(&id).unwrap_or_else(|| TrustedPeer { inboxes: Vec::new(), ..TrustedPeer::new(self.name_for(id, name)) });
-        if !peer.inboxes.iter().any(|inbox| inbox == "*" || *inbox == grant.inbox) {
-            peer.inboxes.push(grant.inbox.clone());
-        }
-        // The grant first: after a crash between the two the same peer redeems again.
-        let mut redeemed = grant.clone();
-        if !known {
-            redeemed.redeemers.push(id);
-        }
-        self.write(TICKETS, &key, &redeemed).map_err(failed)?;
-        *grant = redeemed;
-        drop(grant);
-        self.put(id, peer).map_err(failed)?;
-        self.done(hold).map_err(failed)
-    }
-
-    /// What a peer that comes with a ticket is called here: as it calls itself, unless another peer is called so. Deliveries are
-    /// sent to names, so nobody takes one over.
-    fn name_for(&self, id: PeerId, wanted: &str) -> String {
-        let wanted: String = wanted.chars().filter(|character| !character.is_control() && *character != '/').collect();
-        let free = |name: &String| !name.is_empty() && !self.peers.iter().any(|entry| *entry.key() != id && entry.value().name == *name);
-        let longer = format!("{wanted}-{}", id.short());
-        [wanted, longer].into_iter().find(free).unwrap_or_else(|| id.to_string())
     }
 
     /// Counts changes of peers.
@@ -307,11 +427,12 @@ impl Trust {
     pub(crate) fn revocations(&self) -> broadcast::Receiver<PeerId> {
         self.revoked.subscribe()
     }
+}
 
-    fn write(&self, table: &str, key: &[u8], value: &impl Serialize) -> Result<(), TrustError> {
-        let value = codec::encode(value).map_err(|error| TrustError::Damaged { error: error.to_string() })?;
-        self.store.put(table, key, &value).map_err(unwritten)
-    }
+/// A change that writes a record.
+fn put(table: &'static str, key: &[u8], value: &impl Serialize) -> Result<Change, TrustError> {
+    let value = codec::encode(value).map_err(|error| TrustError::Damaged { error: error.to_string() })?;
+    Ok(Change::Put { table, key: key.to_vec(), value })
 }
 
 impl fmt::Debug for Trust {
@@ -348,94 +469,4 @@ pub(crate) fn random32() -> [u8; 32] {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::file_store::FileStore;
-    use super::super::store::MemoryStore;
-    use super::*;
-
-    const A: PeerId = PeerId::from_bytes([1; 32]);
-    const B: PeerId = PeerId::from_bytes([2; 32]);
-    const DAY: Duration = Duration::from_secs(86_400);
-
-    fn trust(store: &Arc<MemoryStore>) -> Trust {
-        Trust::load(Arc::clone(store) as Arc<dyn Store>).unwrap()
-    }
-
-    #[test]
-    fn a_ticket_lets_one_peer_in_and_no_other_even_after_a_restart() {
-        let store = Arc::<MemoryStore>::default();
-        let ticket = trust(&store).issue(B, vec![], "in", 1, DAY).unwrap();
-        trust(&store).redeem(A, "a", ticket.token().expose()).unwrap();
-        let again = trust(&store);
-        assert_eq!(again.redeem(A, "a", ticket.token().expose()), Ok(()), "a reconnect locks nobody out");
-        assert_eq!(again.redeem(B, "b", ticket.token().expose()), Err(RefuseReason::TicketUsed));
-        assert!(again.allows(&A, "in") && !again.allows(&A, "other") && !again.allows(&B, "in"));
-        assert_eq!(again.redeem(A, "a", &[0; 32]), Err(RefuseReason::TicketUnknown));
-    }
-
-    #[test]
-    fn a_ticket_takes_over_nobody_s_name() {
-        let trust = trust(&Arc::default());
-        trust.add(B, TrustedPeer::new("paris")).unwrap();
-        let ticket = trust.issue(B, vec![], "in", 3, DAY).unwrap();
-        // The lower id, which a search by name finds first.
-        trust.redeem(A, "paris", ticket.token().expose()).unwrap();
-        assert_eq!(trust.named("paris").map(|(id, _)| id), Some(B));
-        assert_eq!(trust.peer(&A).map(|peer| peer.name), Some(format!("paris-{}", A.short())));
-        let (c, d) = (PeerId::from_bytes([3; 32]), PeerId::from_bytes([4; 32]));
-        trust.redeem(c, "/\u{1b}", ticket.token().expose()).unwrap();
-        assert_eq!(trust.peer(&c).map(|peer| peer.name), Some(format!("-{}", c.short())));
-        trust.add(B, TrustedPeer::new(format!("paris-{}", d.short()))).unwrap();
-        trust.add(c, TrustedPeer::new("paris")).unwrap();
-        trust.redeem(d, "paris", ticket.token().expose()).unwrap();
-        assert_eq!(trust.peer(&d).map(|peer| peer.name), Some(d.to_string()));
-    }
-
-    #[test]
-    fn a_revoked_peer_stays_out_with_its_old_ticket() {
-        let store = Arc::<MemoryStore>::default();
-        let trust = trust(&store);
-        let ticket = trust.issue(B, vec![], "in", 1, DAY).unwrap();
-        trust.redeem(A, "a", ticket.token().expose()).unwrap();
-        assert!(trust.revoke(A).unwrap());
-        assert_eq!(trust.redeem(A, "a", ticket.token().expose()), Err(RefuseReason::Revoked));
-        assert!(!trust.allows(&A, "in"));
-        assert!(trust.list().is_empty());
-    }
-
-    #[test]
-    fn what_another_process_changes_holds_here() {
-        let folder = tempfile::tempdir().unwrap();
-        let open = || Trust::load(Arc::new(FileStore::open(folder.path()).unwrap())).unwrap();
-        let (here, there) = (open(), open());
-        let mut revocations = here.revocations();
-        let ticket = here.issue(B, vec![], "in", 2, DAY).unwrap();
-        here.redeem(A, "a", ticket.token().expose()).unwrap();
-        assert!(there.revoke(A).unwrap(), "it sees what was redeemed here");
-        here.refresh().unwrap();
-        assert_eq!(revocations.try_recv(), Ok(A), "its links are closed");
-        assert!(!here.allows(&A, "in"));
-        assert_eq!(here.redeem(A, "a", ticket.token().expose()), Err(RefuseReason::Revoked));
-        there.add(A, TrustedPeer::new("a")).unwrap();
-        here.refresh().unwrap();
-        assert!(here.allows(&A, "in"));
-    }
-
-    #[test]
-    fn expired_tickets_leave_the_store() {
-        let store = Arc::<MemoryStore>::default();
-        let trust = trust(&store);
-        trust.issue(B, vec![], "in", 1, Duration::ZERO).unwrap();
-        trust.issue(B, vec![], "in", 1, DAY).unwrap();
-        assert_eq!(store.load(TICKETS).unwrap().len(), 1);
-    }
-
-    #[test]
-    fn an_expired_ticket_and_an_expired_peer_are_out() {
-        let trust = trust(&Arc::default());
-        let ticket = trust.issue(B, vec![], "in", 1, Duration::ZERO).unwrap();
-        assert_eq!(trust.redeem(A, "a", ticket.token().expose()), Err(RefuseReason::TicketExpired));
-        trust.add(A, TrustedPeer { expires: Some(1), ..TrustedPeer::new("a") }).unwrap();
-        assert!(!trust.allows(&A, "in"));
-    }
-}
+mod tests;

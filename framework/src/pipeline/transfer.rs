@@ -31,6 +31,8 @@ pub struct Transfer {
     pub scope: KeyScope,
     /// The key of this attempt.
     pub key: TransferKey,
+    /// What stands for that key where keys derived from it are kept: two attempts may agree in all else.
+    pub commitment: [u8; 32],
     /// The id of its frames on the link.
     pub stream: u64,
     /// Whether its chunks are compressed.
@@ -121,6 +123,7 @@ impl Transfer {
     ) -> Arc<Self> {
         Arc::new(Self {
             scope,
+            commitment: key.commitment(),
             key,
             stream,
             compression,

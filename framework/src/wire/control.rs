@@ -207,8 +207,8 @@ pub enum RefuseReason {
     TooManyLinks,
 }
 
-/// The receiver's word that it has the content, durably.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The receiver's word that it has the content, durably. `Debug` does not show its proof.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
     /// BLAKE3 of the content.
     pub digest: [u8; 32],
@@ -223,8 +223,21 @@ pub struct Receipt {
     pub mac: [u8; 32],
 }
 
-/// What a relay says of a package. All but a failure is the receiver's own word, and proves itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+impl fmt::Debug for Receipt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { digest, length, place, files, mac: _ } = self;
+        let digest = blake3::Hash::from_bytes(*digest).to_hex();
+        f.debug_struct("Receipt")
+            .field("digest", &digest)
+            .field("length", length)
+            .field("place", place)
+            .field("files", files)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a relay says of a package. All but a failure is the receiver's own word, and proves itself. `Debug` does not show the proofs.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Word {
     /// The receiver has verified and committed it.
     Delivered(Receipt),
@@ -248,6 +261,16 @@ pub enum WordKind {
     Processed,
     /// That it was given up.
     Failed,
+}
+
+impl fmt::Debug for Word {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Delivered(receipt) => f.debug_tuple("Delivered").field(receipt).finish(),
+            Self::Processed { receipt, mac: _ } => f.debug_struct("Processed").field("receipt", receipt).finish_non_exhaustive(),
+            Self::Failed(failure) => f.debug_tuple("Failed").field(failure).finish(),
+        }
+    }
 }
 
 impl Word {

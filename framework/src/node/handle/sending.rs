@@ -11,7 +11,7 @@ use crate::node::outbox::{Deposit, Given, Kept, OutboxEntry, OutboxError, Outbox
 use crate::node::session::signals::{Know, SendOptions, Start};
 use crate::node::shared::NodeShared;
 use crate::node::transfer::{TransferHandle, TransferState, Unsettled};
-use crate::node::trust::now;
+use crate::node::trust::{NoSuchPeer, now};
 use crate::node::{ConfigError, CopyOrder, NodeConfig, PackOrder};
 use crate::pipeline::{Compression, Source};
 use crate::wire::{PeerId, Ticket};
@@ -20,7 +20,7 @@ use crate::wire::{PeerId, Ticket};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Destination {
-    /// `"peer/inbox"`: a trusted peer's name, and an inbox there.
+    /// `"peer/inbox"`: a trusted peer's name or id, and an inbox there. What is an id means that node, never a name.
     Named(String),
     /// A trusted peer's inbox.
     Peer(PeerId, String),
@@ -45,13 +45,14 @@ impl From<Ticket> for Destination {
 #[non_exhaustive]
 pub enum SendError {
     /// The name does not say where.
-    #[error("{given:?} is no destination: \"peer/inbox\" is wanted, with the name of a trusted peer; known are: {known}")]
+    #[error("{given:?} is no destination: \"peer/inbox\" is wanted, with the name or the id of a trusted peer")]
     Unknown {
         /// What was given.
         given: String,
-        /// The names of trusted peers.
-        known: String,
     },
+    /// Nobody, or not one alone, is meant by it.
+    #[error(transparent)]
+    Peer(#[from] NoSuchPeer),
     /// An option can't work.
     #[error(transparent)]
     Options(#[from] ConfigError),
@@ -129,7 +130,7 @@ impl Node {
                 inbox: inbox.clone(),
                 // What a relay carries is dialled nowhere else.
                 addresses: if options.via.is_some() { Vec::new() } else { addresses },
-                token: token.map(Into::into).filter(|_| options.via.is_none()),
+                token: token.clone().filter(|_| options.via.is_none()),
                 content: match kept {
                     Some(reference) => reference.into(),
                     None if packs => Kept::Package { file: file.clone(), bytes: 0 },
@@ -171,7 +172,7 @@ impl Node {
                         // What is in a package has nobody who tells how long is left.
                         created: now(),
                         expires: now() + expiry.as_secs(),
-                        token: token.map(Into::into),
+                        token,
                         file: folder.join(file),
                         registry: shared.registry.clone(),
                     };
@@ -193,15 +194,12 @@ impl Node {
         match to {
             Destination::Peer(peer, inbox) => Ok((peer, inbox, Know::default())),
             Destination::Ticket(ticket) => {
-                let know = Know { addresses: ticket.addresses().to_vec(), token: Some(*ticket.token().expose()) };
+                let know = Know { addresses: ticket.addresses().to_vec(), token: Some(ticket.token().clone()) };
                 Ok((ticket.peer(), ticket.inbox().to_owned(), know))
             }
             Destination::Named(given) => {
-                let found = given.split_once('/').and_then(|(name, inbox)| Some((self.trust().named(name)?.0, inbox.to_owned())));
-                found.map(|(peer, inbox)| (peer, inbox, Know::default())).ok_or_else(|| {
-                    let names: Vec<_> = self.trust().list().into_iter().map(|(_, peer)| peer.name).collect();
-                    SendError::Unknown { given, known: if names.is_empty() { "none".into() } else { names.join(", ") } }
-                })
+                let (peer, inbox) = given.split_once('/').ok_or_else(|| SendError::Unknown { given: given.clone() })?;
+                Ok((self.trust().find(peer)?.0, inbox.to_owned(), Know::default()))
             }
         }
     }

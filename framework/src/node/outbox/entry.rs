@@ -3,6 +3,8 @@
 //! Invariant: a record is durable before its delivery is said to be stored, and its next attempt number before that attempt is
 //! offered, so that no two attempts of one delivery ever have the same number.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::delivery::{Failure, Receipt, TransferId};
@@ -85,12 +87,18 @@ pub(crate) enum Kept {
 }
 
 /// What the receiver's word about a package is recognised by: the key itself was forgotten when it was packed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Expected {
     pub(crate) digest: [u8; 32],
     pub(crate) length: u64,
     pub(crate) delivered_mac: [u8; 32],
     pub(crate) processed_mac: [u8; 32],
+}
+
+impl fmt::Debug for Expected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Expected").field("length", &self.length).finish_non_exhaustive()
+    }
 }
 
 impl Expected {
@@ -100,8 +108,8 @@ impl Expected {
     }
 }
 
-/// What has become of a delivery in the outbox.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What has become of a delivery in the outbox. `Debug` does not show proofs.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OutboxState {
     /// It is stored, and goes on as soon as the receiver can be reached.
     Stored,
@@ -135,6 +143,22 @@ pub enum OutboxState {
         /// Why.
         failure: Failure,
     },
+}
+
+impl fmt::Debug for OutboxState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stored => f.write_str("Stored"),
+            Self::Relayed { at } => f.debug_struct("Relayed").field("at", at).finish(),
+            Self::Delivered { at, receipt, proof: _ } => {
+                f.debug_struct("Delivered").field("at", at).field("receipt", receipt).finish_non_exhaustive()
+            }
+            Self::Processed { at, receipt, proof: _ } => {
+                f.debug_struct("Processed").field("at", at).field("receipt", receipt).finish_non_exhaustive()
+            }
+            Self::Dead { at, failure } => f.debug_struct("Dead").field("at", at).field("failure", failure).finish(),
+        }
+    }
 }
 
 impl OutboxEntry {

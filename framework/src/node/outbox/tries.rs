@@ -148,7 +148,7 @@ impl Outbox {
 }
 
 fn order(entry: &OutboxEntry, at: Moment, source: Box<dyn Source>, content: Content, state: Unsettled) -> SendTo {
-    let know = Know { addresses: entry.addresses.clone(), token: entry.token.as_ref().map(|token| *token.expose()) };
+    let know = Know { addresses: entry.addresses.clone(), token: entry.token.clone() };
     let options = SendOptions {
         chunk_size: entry.chunk_size,
         compression: entry.compression(),

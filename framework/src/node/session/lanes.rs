@@ -65,12 +65,12 @@ impl Session {
         let random = crate::node::trust::random32();
         let mut id = [0; 16];
         id.copy_from_slice(&random[..16]);
-        let secret = crate::node::trust::random32();
+        let secret = SecretBytes::new(crate::node::trust::random32());
         let (epoch, link_hash) = (link.epoch, link.hash);
-        let invitation = LaneInvitation { session: ctx.address(), epoch, lane, secret, link_hash, issued: Instant::now() };
+        let invitation = LaneInvitation { session: ctx.address(), epoch, lane, secret: secret.clone(), link_hash, issued: Instant::now() };
         self.shared.lane_tickets.insert(id, invitation);
         self.invitations.insert(lane, id);
-        self.say(Control::LaneTicket { lane, id, secret: SecretBytes::new(secret) });
+        self.say(Control::LaneTicket { lane, id, secret });
     }
 
     fn withdraw_invitation(&mut self, lane: u16) {
@@ -87,7 +87,7 @@ impl Session {
     }
 
     /// The peer has invited this node to dial a lane.
-    pub(super) fn dial_lane(&mut self, lane: u16, id: [u8; 16], secret: [u8; 32], ctx: &mut Context<Self>) {
+    pub(super) fn dial_lane(&mut self, lane: u16, id: [u8; 16], secret: SecretBytes, ctx: &mut Context<Self>) {
         let Some(link) = self.link.as_ref().filter(|link| link.dialed && usize::from(lane) < self.lanes.len()) else { return };
         let (epoch, hash, address) = (link.epoch, link.hash, link.address.clone());
         // Asked for, and once: a peer can't make this node dial without end.
@@ -98,7 +98,7 @@ impl Session {
         let (shared, session, peer) = (Arc::clone(&self.shared), ctx.address(), self.peer);
         actix::spawn(async move {
             let at = Arc::clone(&shared);
-            let dialing = move || async move { link::dial_lane(&at, (peer, &address), lane, id, &secret, &hash).await };
+            let dialing = move || async move { link::dial_lane(&at, (peer, &address), lane, id, secret.expose(), &hash).await };
             match at_the_door(&shared, dialing).await {
                 Some(Ok((connection, sealer, opener))) => session.do_send(LaneReady { epoch, lane, connection, sealer, opener }),
                 Some(Err(why)) => session.do_send(LaneFailed { epoch, lane, why }),

@@ -15,11 +15,14 @@ use crate::node::events::NodeEvent;
 use crate::node::hub::SessionIdle;
 use crate::node::lane::Detach;
 use crate::node::link::{self, Hope, LiveLink, NewLink};
+use crate::node::trust::Standing;
 use crate::remote::RemoteErrorKind;
 use crate::wire::{Control, RefuseReason, printable};
 
 /// Two nodes may dial each other at the same moment; links closer together than this are such a pair.
 const SIMULTANEOUS: Duration = Duration::from_secs(3);
+/// How long links stay while it can't be read who is trusted; nobody new is let in meanwhile.
+const UNREADABLE_MOST: Duration = Duration::from_secs(10);
 const BACKOFF_MOST: Duration = Duration::from_secs(5);
 /// What is said to the other end of a link when a newer one of the same peer is there.
 const REPLACED: &str = "a newer link of this peer took its place";
@@ -33,14 +36,14 @@ impl Session {
             return;
         }
         self.dialing = true;
-        let (shared, peer, addresses, token) = (Arc::clone(&self.shared), self.peer, self.addresses.clone(), self.token);
+        let (shared, peer, addresses, token) = (Arc::clone(&self.shared), self.peer, self.addresses.clone(), self.token.clone());
         let wait = self.backoff();
         self.attempts += 1;
         let session = ctx.address();
         actix::spawn(async move {
             tokio::time::sleep(wait).await;
             let at = Arc::clone(&shared);
-            match at_the_door(&shared, move || async move { link::dial_any(&at, peer, &addresses, token).await }).await {
+            match at_the_door(&shared, move || async move { link::dial_any(&at, peer, &addresses, token.as_ref()).await }).await {
                 Some(Ok(link)) => session.do_send(LinkUp(Box::new(link))),
                 Some(Err(failure)) => session.do_send(failure),
                 None => {}
@@ -75,6 +78,10 @@ impl Session {
 
     /// Gives up on what has waited too long.
     pub(super) fn look_at_the_clock(&mut self, ctx: &mut Context<Self>) {
+        self.look_at_the_trust(ctx);
+        if self.closing {
+            return;
+        }
         self.expire();
         self.look_for_dead_ends(ctx);
         if self.link.is_some() {
@@ -107,6 +114,25 @@ impl Session {
             self.fail_all(&Failure::new(FailureKind::Unreachable, text));
         } else {
             self.ensure_link(ctx);
+        }
+    }
+
+    /// Ends all there is with a peer whose trust is over, or can't be known any more.
+    fn look_at_the_trust(&mut self, ctx: &mut Context<Self>) {
+        let why = match self.shared.trust.standing(&self.peer) {
+            Standing::Unchanged => {
+                self.was_trusted |= self.shared.trust.peer(&self.peer).is_some();
+                return;
+            }
+            Standing::Expired => "the trust in it has expired",
+            Standing::Unreadable(time) if time > UNREADABLE_MOST => "the trust of this node can't be read, so nobody is trusted",
+            Standing::Unreadable(_) => return,
+        };
+        // Who was never trusted in this session was dialled by a ticket.
+        if self.was_trusted && !self.closing {
+            let label = self.shared.trust.label(&self.peer);
+            let refuse = Some(RefuseReason::Other(format!("{why} at the other end: ask there for a new ticket, or to be trusted again")));
+            ctx.notify(Close { reason: format!("{label}: {why}"), refuse });
         }
     }
 
@@ -178,7 +204,7 @@ impl Handler<Know> for Session {
         if !addresses.is_empty() {
             self.addresses = addresses;
         }
-        self.token = token.or(self.token);
+        self.token = token.or_else(|| self.token.take());
     }
 }
 
@@ -222,10 +248,10 @@ impl Handler<LinkUp> for Session {
         self.hopeless = 0;
         self.unreached = None;
         self.ever_up = true;
-        if let Some(name) = name.filter(|_| self.shared.trust.peer(&self.peer).is_none()) {
-            self.name = printable(&name).to_string();
-        }
-        tracing::info!(peer = %self.name, dialed, "link up");
+        // What an unknown node calls itself is no name here.
+        self.name = self.shared.trust.peer(&self.peer).map_or_else(|| self.peer.short(), |peer| peer.name);
+        let calls_itself = name.map(|name| printable(&name).to_string());
+        tracing::info!(peer = %self.name, calls_itself, dialed, "link up");
         self.link = Some(live);
         self.messages_up(ctx);
         self.shared.emit(NodeEvent::LinkUp { peer: self.peer, name: self.name.clone() });

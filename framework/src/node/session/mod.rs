@@ -34,7 +34,7 @@ use super::link::LiveLink;
 use super::shared::NodeShared;
 use crate::pipeline::{Budget, Credit, Lost, Signal, Slots};
 use crate::remote::Exchange;
-use crate::wire::{Control, PeerId, printable};
+use crate::wire::{Control, PeerId, SecretBytes, printable};
 
 /// A task that ends when nobody needs it any more.
 #[derive(Debug)]
@@ -76,7 +76,7 @@ pub(crate) struct Session {
     peer: PeerId,
     name: String,
     addresses: Vec<String>,
-    token: Option<[u8; 32]>,
+    token: Option<SecretBytes>,
     link: Option<LiveLink>,
     /// What there is to say to the peer in typed messages, and the stages it passes on this link.
     exchange: Arc<Exchange>,
@@ -116,6 +116,8 @@ pub(crate) struct Session {
     /// What was passed on of the control message that is being looked at.
     passed_on: Vec<ResponseFuture<()>>,
     draining: Vec<oneshot::Sender<()>>,
+    /// Whether the peer has been trusted since this session began.
+    was_trusted: bool,
     closing: bool,
 }
 
@@ -162,6 +164,7 @@ impl Session {
             watching: false,
             passed_on: Vec::new(),
             draining: Vec::new(),
+            was_trusted: shared.trust.peer(&peer).is_some(),
             closing: false,
             shared,
         }
@@ -298,7 +301,7 @@ impl Session {
             Control::Unpause { stream } => self.on_pause(stream, false),
             Control::Refuse { reason } => self.on_refuse(&reason),
             Control::LaneRequest { lane } => self.invite_lane(lane, ctx),
-            Control::LaneTicket { lane, id, secret } => self.dial_lane(lane, id, *secret.expose(), ctx),
+            Control::LaneTicket { lane, id, secret } => self.dial_lane(lane, id, secret, ctx),
             Control::LaneWanted => self.ensure_lanes(),
             Control::Goodbye { reason } => self.on_goodbye(&reason),
             Control::Processed { transfer, mac } => self.on_processed(transfer, mac),

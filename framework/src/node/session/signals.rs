@@ -9,7 +9,7 @@ use crate::node::link::{Hope, NewLink};
 use crate::node::transfer::Unsettled;
 use crate::node::transport::Connection;
 use crate::pipeline::{Balanced, Chunk, Committed, Compression, Credit, Piece, Source, SourceError, SourceReport, Stop, Summary, Transfer};
-use crate::wire::{Control, ControlOpener, ControlSealer, PeerId, Ranges, RefuseReason, Word, WordKind};
+use crate::wire::{Control, ControlOpener, ControlSealer, PeerId, Ranges, RefuseReason, SecretBytes, Word, WordKind};
 
 /// A link is up, dialled or accepted.
 #[derive(Debug, Message)]
@@ -86,7 +86,7 @@ pub(crate) struct LaneFailed {
 #[rtype(result = "()")]
 pub(crate) struct Know {
     pub(crate) addresses: Vec<String>,
-    pub(crate) token: Option<[u8; 32]>,
+    pub(crate) token: Option<SecretBytes>,
 }
 
 /// Send this.

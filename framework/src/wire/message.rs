@@ -165,7 +165,7 @@ pub enum Item<'a> {
         before: u64,
         /// To whom.
         target: u32,
-        /// When it is no longer worth delivering, in seconds since the Unix epoch.
+        /// In how many seconds it is no longer worth delivering.
         expires: u64,
         /// The message.
         body: &'a [u8],

@@ -131,6 +131,8 @@ impl Exchange {
             return false;
         }
         let target = Self::number(&mut state, target, epoch);
+        // Durations travel: the clocks of two nodes need not agree.
+        let expires = expires.saturating_sub(crate::node::now()).max(1);
         let item = Item::Deliver { log, number, before, target, expires, body };
         self.put(&mut state, [Some(Key::Letters), None], &item, trace, body.len());
         true

@@ -68,6 +68,7 @@ pub(crate) struct Coming<'a> {
     pub(crate) number: u64,
     /// The one before it on this link.
     pub(crate) before: u64,
+    /// In how many seconds it is no longer worth handing over.
     pub(crate) expires: u64,
     pub(crate) name: &'a str,
     pub(crate) message: &'a str,
@@ -268,7 +269,7 @@ impl Coming<'_> {
             message: self.message.to_owned(),
             version: self.version,
             created: now,
-            expires: self.expires.min(now + NodeConfig::EXPIRY_MOST.as_secs()),
+            expires: now.saturating_add(self.expires.min(NodeConfig::EXPIRY_MOST.as_secs())),
             dead: None,
             body: self.body.to_vec(),
             trace: self.trace.as_ref().map(record::kept_trace),

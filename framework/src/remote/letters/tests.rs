@@ -7,7 +7,7 @@ use super::receiving::{HELD, LOGS as LOGS_MOST};
 use super::record::{LogId, MAIL, MAIL_LOGS, REFUSED};
 use super::sending::{LEFT_OUT, Posting};
 use super::*;
-use crate::node::{Change, MemoryStore, now};
+use crate::node::{Change, MemoryStore};
 use crate::wire::message::{Item, Items};
 
 const PEER: PeerId = PeerId::from_bytes([1; 32]);
@@ -56,7 +56,7 @@ impl World {
     }
 
     fn take_behind(&self, before: u64, log: LogId, number: u64, name: &str, body: &[u8]) -> Result<(), String> {
-        let coming = Coming { log, number, before, expires: now() + 60, name, message: "test.Note", version: 1, body, trace: None };
+        let coming = Coming { log, number, before, expires: 60, name, message: "test.Note", version: 1, body, trace: None };
         self.letters.take(PEER, self.epoch, &coming)?;
         self.last.set(number);
         Ok(())
@@ -208,6 +208,29 @@ async fn what_rotted_in_the_spool_is_refused_and_not_said_to_be_handled() {
 }
 
 #[actix::test]
+async fn how_long_a_letter_is_worth_handing_over_travels_and_no_date() {
+    let world = World::new(&Arc::default());
+    let _stored = world.post(3).unwrap();
+    world.settle().await;
+    let mut said = None;
+    while let Some(batch) = world.exchange.take_batch(world.epoch, <[u8]>::to_vec) {
+        let mut items = Items::new(&batch);
+        while let Some((item, _)) = items.next_item().unwrap() {
+            if let Item::Deliver { expires, .. } = item {
+                said = Some(expires);
+            }
+        }
+    }
+    assert!((1..=60).contains(&said.unwrap()), "{said:?}");
+    world.take(LOG, 1, "nobody", b"").unwrap();
+    world.settle().await;
+    let (_, record) = world.spool.load(MAIL).unwrap().remove(0);
+    let letter: super::record::Letter = crate::wire::codec::decode_message(&record).unwrap();
+    let left = letter.expires - crate::node::now();
+    assert!((1..=60).contains(&left), "{left}");
+}
+
+#[actix::test]
 async fn what_is_not_stored_yet_is_bounded_by_the_window() {
     let world = World::new(&Arc::default());
     for number in 1..=WINDOW {
@@ -237,7 +260,7 @@ async fn a_letter_is_taken_once_and_of_each_sender_by_itself() {
     let other = PeerId::from_bytes([2; 32]);
     world.letters.up(other, 1, &world.exchange);
     let (name, message) = ("nobody", "test.Note");
-    let coming = Coming { log: LOG, number: 1, before: 0, expires: now() + 60, name, message, version: 1, body: b"", trace: None };
+    let coming = Coming { log: LOG, number: 1, before: 0, expires: 60, name, message, version: 1, body: b"", trace: None };
     world.letters.take(other, 1, &coming).unwrap();
     world.settle().await;
     assert_eq!((world.count(MAIL), world.count(MAIL_LOGS)), (2, 2));

@@ -77,6 +77,8 @@ impl Session {
     pub(super) fn look_at_the_clock(&mut self, ctx: &mut Context<Self>) {
         self.expire();
         self.look_for_dead_ends(ctx);
+        self.suspend_stalled();
+        self.put_off_stalled();
         if self.link.is_some() {
             self.drop_orphans();
             if !self.is_idle() {

@@ -137,7 +137,8 @@ impl FileSink {
         match self.part.take() {
             Some(Part::Passing { name, .. }) => discard(&self.home, &name),
             Some(Part::Kept(partial)) if partial.is_passing() => partial.discard(&self.home),
-            _ => {}
+            Some(Part::Kept(partial)) => partial.leave(),
+            None => {}
         }
     }
 }

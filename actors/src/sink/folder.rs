@@ -178,6 +178,10 @@ impl Folder {
 }
 
 impl Inbox for Folder {
+    fn discard(&self, journal: &Journal) -> bool {
+        self.home().is_ok_and(|home| resume::give_up(&home, journal))
+    }
+
     fn open(&self, offer: &Offer) -> Result<Box<dyn Sink>, Refusal> {
         let home = self.home()?;
         if let Some(journal) = &offer.journal {

@@ -174,8 +174,10 @@ impl Sink for KeptTree {
     }
 
     fn suspend(&mut self, _reason: &str) {
-        if let Some(stream) = self.stream.take().filter(Partial::is_passing) {
-            stream.discard(&self.home);
+        match self.stream.take() {
+            Some(stream) if stream.is_passing() => stream.discard(&self.home),
+            Some(stream) => stream.leave(),
+            None => {}
         }
     }
 }

@@ -15,6 +15,7 @@ mod partial;
 mod publish;
 mod remarks;
 mod resume;
+mod seen;
 mod staging;
 mod tree;
 mod unpacking;

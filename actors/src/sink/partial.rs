@@ -16,6 +16,7 @@ use super::home::{Home, Named, Temporary, kept_name};
 use super::limits::write_error;
 use super::note::{Intent, Note, Writing};
 use super::publish::{Taking, give_back};
+use super::seen;
 
 #[derive(Debug)]
 pub(super) struct Partial {
@@ -128,6 +129,13 @@ impl Partial {
         )
     }
 
+    /// Leaves it to a later attempt, which need not read what is noted if nothing lies behind it.
+    pub(super) fn leave(self) {
+        if self.file.metadata().is_ok_and(|there| there.len() == self.noted.length) {
+            seen::leave(&self.file);
+        }
+    }
+
     /// Removes and forgets it.
     pub(super) fn discard(self, home: &Home) {
         // As soon as its file is gone, the next attempt would note its own, which is not what is to be forgotten.
@@ -167,7 +175,8 @@ pub(super) fn release(home: &Home, journal: &Journal, noted: &Note) {
         give_back(home, &intent.target);
     }
     noted.staged().into_iter().chain([noted.file()]).for_each(|old| remove(home, old));
-    if let Err(error) = journal.clear() {
+    // Before the note: after a loss of power nothing may come back that nobody knows of.
+    if let Err(error) = home.sync().and_then(|()| journal.clear()) {
         tracing::warn!(%place, %error, "the note about a delivery that was given up stays until the delivery expires");
     }
 }

@@ -5,6 +5,7 @@
 use std::fs::File;
 use std::time::{Duration, Instant};
 
+use estafette::delivery::DigestFold;
 use estafette::pipeline::{Committed, Journal, Offer, Progress, Refusal, Resumed, Summary};
 use rustix::fs::Mode;
 
@@ -12,6 +13,7 @@ use super::home::{Home, Kept, Named};
 use super::note::{Intent, Note, Writing};
 use super::partial::{Partial, Turn, release, remove, turn};
 use super::publish::{discard, give_back};
+use super::seen;
 use super::verify::{Damage, verify};
 
 /// What there is of a delivery when it is offered.
@@ -65,6 +67,22 @@ pub(super) fn open(
             Kept::Gone => return opening.without(note, &turn),
         }
     }
+}
+
+/// Removes what a note tells of that nobody will go on with, if it is here and nobody works on it; then the note. What was committed,
+/// or may have been, stays, with the note that tells of it. Whether somebody works on it.
+pub(super) fn give_up(home: &Home, journal: &Journal) -> bool {
+    let Some(Ok(note @ Note::Writing(_))) = journal.outdated().map(Note::decode) else { return false };
+    match home.open_kept(note.file()) {
+        Ok(Kept::Ours(_held)) => release(home, journal, &note),
+        Ok(Kept::Busy) => return true,
+        Ok(Kept::Gone) => {}
+        Err(error) => {
+            let place = home.place(note.file().name.as_bytes());
+            tracing::warn!(%place, %error, "a partial delivery that nobody goes on with can't be opened, so it stays");
+        }
+    }
+    false
 }
 
 fn refresh(journal: &mut Journal) -> Result<(), Refusal> {
@@ -161,7 +179,15 @@ impl Opening<'_> {
             return Err(refusal);
         }
         let (transfer, chunk_size) = (self.offer.transfer, self.offer.chunk_size);
+        let known = match &note {
+            Note::Writing(Writing { length, digest, .. }) if seen::is_unchanged(&file, *length) => DigestFold::from_bytes(digest),
+            _ => None,
+        };
+        if known.is_none() && !self.journal.may_verify(note.length()) {
+            return Err(Refusal::for_now(TOO_OFTEN));
+        }
         let verified = match &note {
+            _ if let Some(known) = known => Ok(known),
             Note::Writing(Writing { length, digest, .. }) => verify(&file, chunk_size, *length, |fold| fold.to_bytes() == *digest),
             Note::Intent(Intent { summary, .. }) => verify(&file, chunk_size, summary.length, |fold| fold.finish() == Some(summary.digest)),
         };
@@ -170,7 +196,7 @@ impl Opening<'_> {
             Err(damage) => return self.begin_without(&note, &damage),
         };
         // What lies behind it may be of other content.
-        let cut = file.set_len(note.length());
+        let cut = file.metadata().and_then(|there| if there.len() == note.length() { Ok(()) } else { file.set_len(note.length()) });
         cut.map_err(|error| {
             Refusal::because(format!("the receiver can't go on with {}", self.home.place(note.file().name.as_bytes())), &error)
         })?;
@@ -255,3 +281,6 @@ fn forget(home: &Home, journal: &Journal, note: &Note) -> bool {
 const PATIENCE: Duration = Duration::from_secs(10);
 /// A lock of another process sends no word when it is free.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// What a sender is told that offers a partial delivery again and again.
+const TOO_OFTEN: &str = "what is here of it has to be read again before it goes on, and so much was read for this sender of late that it has to wait; send it again later";

@@ -28,6 +28,7 @@ mod openings;
 mod receivers;
 mod road;
 mod senders;
+mod shares;
 mod stalled;
 mod strangers;
 mod tickets;

@@ -9,6 +9,7 @@ use estafette::node::{Destination, Direction, EventStream, NodeEvent, PackOrder,
 use estafette::pipeline::{Compression, Source, SourceError, SourceReport};
 use estafette::{Node, NodeConfig, SendOptions, TransferHandle, TransferId, TransferNews};
 use estafette_actors::package::FilePackages;
+use estafette_actors::sink::FileSink;
 use estafette_actors::source::BytesSource;
 use estafette_actors::standard;
 use futures_util::future::BoxFuture;
@@ -19,6 +20,7 @@ use super::three::{PARIS, World, content, relayed};
 /// Says that it is a package of `said` bytes, gives these, and then stands still, or ends.
 #[derive(Debug)]
 struct Coming {
+    kind: ContentKind,
     said: Option<u64>,
     bytes: Vec<u8>,
     at: usize,
@@ -27,13 +29,13 @@ struct Coming {
 
 impl Coming {
     fn of(bytes: Vec<u8>, said: Option<u64>, stops: bool) -> Self {
-        Self { said, bytes, at: 0, stops }
+        Self { kind: ContentKind::Package, said, bytes, at: 0, stops }
     }
 }
 
 impl Source for Coming {
     fn content(&self) -> Content {
-        Content { kind: ContentKind::Package, name: ContentName::new("a.package").unwrap(), length: self.said }
+        Content { kind: self.kind.clone(), name: ContentName::new("a.package").unwrap(), length: self.said }
     }
 
     fn read<'a>(&'a mut self, buffer: &'a mut [u8]) -> BoxFuture<'a, Result<usize, SourceError>> {
@@ -228,6 +230,48 @@ async fn what_a_revoked_peer_left_goes_and_its_room_is_given_back() {
         relayed(&lyon, &again).await;
         lyon.shutdown().await;
         dijon.shutdown().await;
+    })
+    .await;
+}
+
+/// Partial files in paris' folder, with their sizes.
+fn kept(world: &World) -> Vec<(PathBuf, u64)> {
+    let files = std::fs::read_dir(world.folder.path().join("in")).unwrap();
+    files.filter_map(|file| Some((file.as_ref().ok()?.path(), file.ok()?.metadata().ok()?.len()))).collect()
+}
+
+#[tokio::test]
+async fn a_peer_leaves_so_many_partial_files_and_none_once_it_is_revoked() {
+    within(async {
+        let world = World::new();
+        let config = || NodeConfig { partials: 2, ..relay(1 << 20) };
+        let paris = || async {
+            let paris = world.node_with(PARIS, config()).await;
+            paris.receive("files", FileSink::into_dir(world.folder.path().join("in")).keep_free(0)).unwrap();
+            paris
+        };
+        let mut node = paris().await;
+        let mut before = Vec::new();
+        for round in 0..7 {
+            let mut events = node.events();
+            let lyon = world.node(0).await;
+            let source = Coming { kind: ContentKind::Bytes, ..Coming::of(content(70_000), Some(90_000), true) };
+            lyon.send_with("paris/files", source, SendOptions { transient: true, ..SendOptions::default() }).await.unwrap();
+            until(|| kept(&world).iter().any(|(path, bytes)| *bytes >= 64 << 10 && !before.contains(path))).await;
+            lyon.abort().await;
+            hears(&mut events, |news| matches!(news, TransferNews::Failed { .. })).await;
+            before = kept(&world).into_iter().map(|(path, _)| path).collect();
+            assert!(before.len() <= 3, "round {round}: two that were left, and the one that came: {before:?}");
+            if round == 3 {
+                // What an earlier process left counts, too.
+                node.abort().await;
+                drop(node);
+                node = paris().await;
+            }
+        }
+        assert!(node.trust().revoke(world.identities[0].peer()).unwrap());
+        until(|| kept(&world).is_empty()).await;
+        node.shutdown().await;
     })
     .await;
 }

@@ -190,6 +190,11 @@ impl Incoming {
         self.total.is_some_and(|total| self.consumed.prefix() == total && self.consumed.count() == total)
     }
 
+    /// Whether only the sender can bring it on: all that has come in order is consumed.
+    pub fn waits_for_sender(&self) -> bool {
+        !self.complete() && self.received.prefix() == self.consumed.prefix()
+    }
+
     /// What has been received, for the sender that comes back after a broken link.
     pub fn received_ranges(&self) -> Ranges {
         self.received.to_wire().into_iter().next().unwrap_or(Ranges::EMPTY)

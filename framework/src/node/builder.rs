@@ -14,6 +14,7 @@ use super::hub::{Hub, Keep, Listen};
 use super::lease::Lease;
 use super::memory::Remembered;
 use super::outbox::Outbox;
+use super::partials::Partials;
 use super::shared::NodeShared;
 use super::store::{MemoryStore, Store};
 use super::trust::{NameError, Trust, TrustError, TrustedPeer};
@@ -286,6 +287,7 @@ async fn prepare(
     }
     let metrics = Metrics::default();
     let clock = Clock::load(spool.clone()).map_err(StartError::Spool)?;
+    let ledger = super::shared::ledger(&config);
     let shared = Arc::new(NodeShared {
         name: name.unwrap_or_else(|| identity.peer().short()),
         identity,
@@ -298,9 +300,12 @@ async fn prepare(
         receiving: Budget::new(config.pool),
         running_out: Arc::new(Semaphore::new(config.running_transfers)),
         running_in: Arc::new(Semaphore::new(config.running_transfers)),
-        remembered: Remembered::load(config.remembered, spool.clone()).map_err(StartError::Spool)?,
+        remembered: Remembered::load(ledger.clone(), spool.clone()).map_err(StartError::Spool)?,
         clock,
-        ledger: super::shared::ledger(&config),
+        ledger,
+        partials: Partials::default(),
+        waiting_in: Arc::default(),
+        waiting_out: Arc::default(),
         stopped: super::coming::Stopped::default(),
         outbox: std::sync::OnceLock::new(),
         spool: spool.clone(),

@@ -382,6 +382,11 @@ fn open_inbox(shared: Arc<NodeShared>) -> OpenInbox {
         let Some(place) = shared.directory.inbox(&inbox) else {
             return Err(Failure::new(FailureKind::Refused, format!("there is no inbox {inbox:?} here")));
         };
+        // The share of who packed it, whoever carried it.
+        if let Err(full) = shared.remembered.reserve(sender, shared.clock.now()) {
+            let text = format!("the receiver remembers as many deliveries as it may, until some expire: {full}; try again later");
+            return Err(Failure::new(FailureKind::Busy, text));
+        }
         let spool = shared.spool.clone().ok_or_else(|| Failure::new(FailureKind::Refused, "this node has no spool"))?;
         let life = expires.saturating_sub(created).min(NodeConfig::EXPIRY_MOST.as_secs());
         let until = shared.clock.now().certain + life;

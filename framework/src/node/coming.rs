@@ -124,6 +124,11 @@ impl Stopped {
         self.table().remove(&(peer, transfer))
     }
 
+    /// The keys of the notes about them.
+    pub(crate) fn keys(&self) -> Vec<Vec<u8>> {
+        self.table().keys().map(|&(peer, transfer)| delivery_key(peer, transfer)).collect()
+    }
+
     /// Whose there are.
     pub(crate) fn peers(&self) -> HashSet<PeerId> {
         self.table().keys().map(|(peer, _)| *peer).collect()

@@ -69,6 +69,13 @@ pub struct NodeConfig {
     /// Bytes of the spool's disk that packages of others leave free; looked at before each comes, and again with each MiB. Default
     /// 64 MiB.
     pub spool_free: u64,
+    /// Partial deliveries of one peer that are kept for a later attempt while none works on them; the oldest go first. Default 64.
+    pub partials: usize,
+    /// Their bytes, as far as this process has seen them come; the newest may always stay. Default 16 GiB.
+    pub partials_bytes: u64,
+    /// How long a transfer may make no progress, by the fault of its other end, while others wait for room: then it ends for now, and
+    /// what is durable of it is kept for the next attempt. Default 60 s.
+    pub stall: Duration,
     /// How many ended deliveries are remembered, so that a replay is answered and not delivered again. When it is full,
     /// further ones are refused until some expire. Default 100,000.
     pub remembered: usize,
@@ -107,6 +114,9 @@ impl Default for NodeConfig {
             packages_in: RelayQuota { packages: 64, bytes: 8 << 30 },
             package_patience: Duration::from_secs(3600),
             spool_free: 64 << 20,
+            partials: 64,
+            partials_bytes: 16 << 30,
+            stall: Duration::from_secs(60),
             remembered: 100_000,
             remembered_share: 25_000,
         }

@@ -1,12 +1,19 @@
 //! What a revoked peer left here goes with it.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use actix::{Context, Handler, Message};
 
+use super::memory;
 use super::outbox::Outbox;
 use super::shared::NodeShared;
+use crate::pipeline::Journal;
 use crate::wire::PeerId;
+
+/// How long an attempt may take to let go of what is to be removed, and how often it is looked.
+const LET_GO: Duration = Duration::from_secs(10);
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// A peer was revoked: what is kept of it for others, and was not delivered, goes.
 #[derive(Clone, Copy, Debug, Message)]
@@ -39,13 +46,61 @@ impl NodeShared {
         self.stopped.peers().into_iter().filter(|peer| !self.trust.knows(peer)).for_each(|peer| self.forget_peer(peer));
     }
 
+    /// Removes the oldest partial deliveries of a peer, as far as they are more than it may leave. Blocks.
+    pub(crate) fn drop_partials_beyond(&self, peer: PeerId) {
+        for key in self.partials.beyond(peer, self.config.partials, self.config.partials_bytes) {
+            tracing::info!(peer = %peer.short(), "removing the oldest partial delivery of a peer: it has left more than it may");
+            self.drop_partial(key);
+        }
+    }
+
+    /// Removes what the note of this key tells of, and the note. Blocks.
+    pub(crate) fn drop_partial(&self, key: Vec<u8>) {
+        self.partials.taken(&key);
+        let Some(spool) = &self.spool else { return };
+        match Journal::of_note(Arc::clone(spool), key) {
+            Ok(journal) if journal.outdated().is_some() => {
+                let start = Instant::now();
+                // An attempt that has just ended may not have let go of it yet.
+                while self.directory.inboxes().iter().any(|inbox| inbox.discard(&journal)) && start.elapsed() < LET_GO {
+                    std::thread::sleep(LOOK_AGAIN);
+                }
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "the note about a partial delivery can't be read, so what it tells of stays"),
+        }
+    }
+
+    /// Takes up the partial deliveries that an earlier process left, the oldest first, as far as that can be told.
+    pub(crate) fn take_up_partials(&self) -> std::io::Result<()> {
+        let Some(spool) = &self.spool else { return Ok(()) };
+        let mut notes = spool.load(Journal::TABLE)?;
+        notes.sort_by_key(|(_, note)| Journal::expires(note));
+        notes.into_iter().for_each(|(key, _)| self.partials.left(key, 0));
+        Ok(())
+    }
+
+    /// Removes the partial deliveries that have expired. Blocks.
+    pub(crate) fn drop_expired_partials(&self, now: u64) -> std::io::Result<()> {
+        let Some(spool) = &self.spool else { return Ok(()) };
+        let old = |(key, note): (Vec<u8>, Vec<u8>)| memory::is_old(Journal::expires(&note), now).then_some(key);
+        spool.load(Journal::TABLE)?.into_iter().filter_map(old).for_each(|key| self.drop_partial(key));
+        Ok(())
+    }
+
     /// The part of it that blocks.
     fn forget_files(&self, peer: PeerId) {
+        let partials = self.partials.of(peer);
+        let count = partials.len();
+        partials.into_iter().for_each(|key| self.drop_partial(key));
+        if count > 0 {
+            tracing::info!(peer = %peer.short(), partials = count, "removed the partial deliveries of a revoked peer");
+        }
         let (packages, bytes) = self.spool.as_deref().map_or((0, 0), |spool| self.stopped.forget(peer, spool));
         if packages > 0 {
             tracing::info!(peer = %peer.short(), packages, bytes, "removed what a revoked peer had left here");
         }
-        self.ledger.tidy(peer, std::time::Instant::now());
+        self.ledger.tidy(peer, Instant::now());
     }
 }
 

@@ -253,6 +253,13 @@ impl Drop for Charge {
     }
 }
 
+impl Full {
+    /// Whether it is the limit of all, and not the peer's share.
+    pub(crate) fn is_of_all(&self) -> bool {
+        self.by_all
+    }
+}
+
 impl fmt::Display for Full {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { kind, asked, held, limit, by_all } = *self;

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use super::clock::Moment;
+use super::ledger::{Charge, Full, Kind, Ledger};
 use super::store::{Change, Store};
 use crate::delivery::{Receipt, TransferId};
 use crate::pipeline::Journal;
@@ -27,7 +28,7 @@ pub(crate) const RELAYED: &str = "/relayed";
 pub(crate) const TABLE: &str = "delivered";
 
 pub(crate) struct Remembered {
-    limit: usize,
+    ledger: Ledger,
     spool: Option<Arc<dyn Store>>,
     table: Mutex<Table>,
 }
@@ -38,6 +39,8 @@ struct Table {
     by_expiry: BTreeSet<(u64, PeerId, TransferId)>,
     /// When it was last looked what has expired as far as the wall clock tells.
     looked: u64,
+    /// Each is charged to who made it, whoever carried it.
+    charges: HashMap<(PeerId, TransferId), Charge>,
 }
 
 /// A delivery that was committed here.
@@ -82,18 +85,18 @@ pub enum Processed {
 
 impl Remembered {
     /// Remembers what the spool does. A record that does not decode is left alone, and named.
-    pub(crate) fn load(limit: usize, spool: Option<Arc<dyn Store>>) -> io::Result<Self> {
+    pub(crate) fn load(ledger: Ledger, spool: Option<Arc<dyn Store>>) -> io::Result<Self> {
         let mut table = Table::default();
         for (key, value) in spool.as_ref().map_or_else(|| Ok(Vec::new()), |spool| spool.load(TABLE))? {
             match (delivery_of(&key), codec::decode::<Arrival>(&value)) {
-                (Some((peer, transfer)), Ok(arrival)) => table.insert(peer, transfer, arrival),
+                (Some((peer, transfer)), Ok(arrival)) => table.insert(&ledger, peer, transfer, arrival),
                 (_, outcome) => {
                     let key = data_encoding::HEXLOWER.encode(&key);
                     tracing::error!(key, error = ?outcome.err(), "the record of a delivery can't be read: a replay of it would be taken");
                 }
             }
         }
-        Ok(Self { limit, spool, table: Mutex::new(table) })
+        Ok(Self { ledger, spool, table: Mutex::new(table) })
     }
 
     /// A delivery that ended.
@@ -101,15 +104,19 @@ impl Remembered {
         self.table().arrivals.get(&(sender, transfer)).cloned()
     }
 
-    /// Whether there is room for one more.
-    pub(crate) fn has_room(&self, now: Moment) -> bool {
+    /// Room for one more of a peer: held while it comes.
+    pub(crate) fn reserve(&self, sender: PeerId, now: Moment) -> Result<Charge, Full> {
         let mut table = self.table();
         table.forget_expired(now.certain);
-        if table.arrivals.len() >= self.limit && table.looked < now.passed {
+        let account = self.ledger.account(sender);
+        account.charge(Kind::Remembered, 1).or_else(|full| {
+            if table.looked >= now.passed {
+                return Err(full);
+            }
             table.looked = now.passed;
-            table.arrivals.retain(|_, arrival| arrival.passes.is_none_or(|passes| passes.saturating_add(SKEW) > now.passed));
-        }
-        table.arrivals.len() < self.limit
+            table.forget_passed(now.passed, (!full.is_of_all()).then_some(sender));
+            account.charge(Kind::Remembered, 1)
+        })
     }
 
     /// Remembers a delivery, and forgets what its journal says. May block; durable when it returns.
@@ -126,7 +133,7 @@ impl Remembered {
             changes.extend(journals.into_iter().map(Journal::forget));
             spool.write(changes)?;
         }
-        self.table().insert(sender, transfer, arrival);
+        self.table().insert(&self.ledger, sender, transfer, arrival);
         Ok(())
     }
 
@@ -135,7 +142,11 @@ impl Remembered {
     pub(crate) fn forget_relayed(&self, sender: PeerId, transfer: TransferId) -> bool {
         let mut table = self.table();
         let key = (sender, transfer);
-        table.arrivals.get(&key).is_some_and(|arrival| arrival.inbox == RELAYED) && table.arrivals.remove(&key).is_some()
+        let table = &mut *table;
+        table.arrivals.get(&key).is_some_and(|arrival| arrival.inbox == RELAYED) && {
+            table.charges.remove(&key);
+            table.arrivals.remove(&key).is_some()
+        }
     }
 
     /// Takes the record of what was forgotten out of the spool, unless it has come again. May block.
@@ -182,9 +193,26 @@ impl Remembered {
 }
 
 impl Table {
-    fn insert(&mut self, sender: PeerId, transfer: TransferId, arrival: Arrival) {
+    fn insert(&mut self, ledger: &Ledger, sender: PeerId, transfer: TransferId, arrival: Arrival) {
+        let whose = arrival.packed_by.unwrap_or(sender);
+        // What has happened is remembered, whatever the bounds say.
+        let charge = || ledger.account(whose).charge_anyway(Kind::Remembered, 1);
+        self.charges.entry((sender, transfer)).or_insert_with(charge);
         self.by_expiry.insert((arrival.expires, sender, transfer));
         self.arrivals.insert((sender, transfer), arrival);
+    }
+
+    /// Forgets what has passed as far as the wall clock tells, of one peer or of all.
+    fn forget_passed(&mut self, passed: u64, only: Option<PeerId>) {
+        let charges = &mut self.charges;
+        self.arrivals.retain(|key, arrival| {
+            let is_theirs = only.is_none_or(|only| arrival.packed_by.unwrap_or(key.0) == only);
+            let stays = !is_theirs || arrival.passes.is_none_or(|passes| passes.saturating_add(SKEW) > passed);
+            if !stays {
+                charges.remove(key);
+            }
+            stays
+        });
     }
 
     fn forget_expired(&mut self, now: u64) {
@@ -196,14 +224,20 @@ impl Table {
             // It may have come again since, and be worth remembering for longer.
             if self.arrivals.get(&(sender, transfer)).is_some_and(|arrival| arrival.expires <= expires) {
                 self.arrivals.remove(&(sender, transfer));
+                self.charges.remove(&(sender, transfer));
             }
         }
     }
 }
 
+/// Whether what expires then has no use any more.
+pub(crate) fn is_old(expires: u64, now: u64) -> bool {
+    expires.saturating_add(SKEW) <= now
+}
+
 /// Removes from a spool what has no use any more: words of deliveries that have expired, and notes about partial ones.
 pub(crate) fn sweep(spool: &dyn Store, now: Moment) -> io::Result<()> {
-    let old = |expires: u64| expires.saturating_add(SKEW) <= now.certain;
+    let old = |expires: u64| is_old(expires, now.certain);
     let mut changes = Vec::new();
     for (key, value) in spool.load(TABLE)? {
         if codec::decode::<Arrival>(&value).is_ok_and(|arrival| old(arrival.expires)) {
@@ -241,7 +275,7 @@ fn delivery_of(key: &[u8]) -> Option<(PeerId, TransferId)> {
 
 impl fmt::Debug for Remembered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Remembered").field("limit", &self.limit).finish_non_exhaustive()
+        f.debug_struct("Remembered").field("ledger", &self.ledger).finish_non_exhaustive()
     }
 }
 
@@ -249,6 +283,11 @@ impl fmt::Debug for Remembered {
 mod tests {
     use super::*;
     use crate::node::MemoryStore;
+
+    fn ledger(share: u64, total: u64) -> Ledger {
+        let rate = crate::node::ledger::Rate { burst: 1, per_second: 1 };
+        Ledger::new([crate::node::ledger::Bound { share, total }; 4], [rate; 2])
+    }
 
     fn arrival(expires: u64) -> Arrival {
         let receipt = Receipt { digest: [1; 32], length: 2, place: "in/a".into(), files: 1, mac: [3; 32] };
@@ -275,14 +314,18 @@ mod tests {
     fn what_was_delivered_outlives_the_node_until_it_expires() {
         let (peer, transfer) = (PeerId::from_bytes([1; 32]), TransferId::from_bytes([2; 24]));
         let spool: Arc<dyn Store> = Arc::<MemoryStore>::default();
-        let load = || Remembered::load(1, Some(Arc::clone(&spool))).unwrap();
+        let load = || Remembered::load(ledger(1, 2), Some(Arc::clone(&spool))).unwrap();
         let journal = Journal::open(Arc::clone(&spool), delivery_key(peer, transfer), 100, Some([0; 32]), 1024).unwrap();
         journal.note(b"half of it").unwrap();
         load().remember(peer, transfer, arrival(100)).unwrap();
         assert_eq!(spool.load(Journal::TABLE).unwrap(), [], "the note goes with it");
         assert_eq!(load().arrival(peer, transfer), Some(arrival(100)));
-        assert!(!load().has_room(certain(100 + SKEW - 1)), "it is full, and forgets nothing that may come again");
-        assert!(load().has_room(certain(100 + SKEW)));
+        assert!(load().reserve(peer, certain(100 + SKEW - 1)).is_err(), "it is full, and forgets nothing that may come again");
+        let (memory, other) = (load(), PeerId::from_bytes([9; 32]));
+        let others = memory.reserve(other, certain(100 + SKEW - 1)).unwrap();
+        assert!(memory.reserve(PeerId::from_bytes([8; 32]), certain(100 + SKEW - 1)).is_err(), "it is as full as it may be of all");
+        drop(others);
+        assert!(load().reserve(peer, certain(100 + SKEW)).is_ok());
         sweep(spool.as_ref(), certain(100 + SKEW)).unwrap();
         assert_eq!(load().arrival(peer, transfer), None);
     }
@@ -292,26 +335,26 @@ mod tests {
         let peer = PeerId::from_bytes([1; 32]);
         let (first, second) = (TransferId::from_bytes([2; 24]), TransferId::from_bytes([3; 24]));
         let spool: Arc<dyn Store> = Arc::<MemoryStore>::default();
-        let memory = Remembered::load(2, Some(Arc::clone(&spool))).unwrap();
+        let memory = Remembered::load(ledger(2, 2), Some(Arc::clone(&spool))).unwrap();
         memory.remember(peer, first, arrival(100)).unwrap();
         let years_later = Moment { certain: 50, passed: 1 << 30 };
-        assert!(memory.has_room(years_later));
+        assert!(memory.reserve(peer, years_later).is_ok());
         sweep(spool.as_ref(), years_later).unwrap();
-        for memory in [&memory, &Remembered::load(2, Some(Arc::clone(&spool))).unwrap()] {
+        for memory in [&memory, &Remembered::load(ledger(2, 2), Some(Arc::clone(&spool))).unwrap()] {
             assert_eq!(memory.arrival(peer, first), Some(arrival(100)), "it may come again");
         }
         memory.remember(peer, second, Arrival { passes: Some(1 << 31), ..arrival(200) }).unwrap();
-        assert!(memory.has_room(years_later));
+        assert!(memory.reserve(peer, years_later).is_ok());
         assert_eq!((memory.arrival(peer, first), memory.arrival(peer, second).is_some()), (None, true));
     }
 
     #[test]
     fn what_came_again_is_remembered_for_as_long_as_it_has_to_be_now() {
         let (peer, transfer) = (PeerId::from_bytes([1; 32]), TransferId::from_bytes([2; 24]));
-        let memory = Remembered::load(9, None).unwrap();
+        let memory = Remembered::load(ledger(9, 9), None).unwrap();
         memory.remember(peer, transfer, arrival(100)).unwrap();
         memory.remember(peer, transfer, arrival(5000)).unwrap();
-        assert!(memory.has_room(certain(4000)) && memory.arrival(peer, transfer).is_some());
-        assert!(memory.has_room(certain(5000 + SKEW)) && memory.arrival(peer, transfer).is_none());
+        assert!(memory.reserve(peer, certain(4000)).is_ok() && memory.arrival(peer, transfer).is_some());
+        assert!(memory.reserve(peer, certain(5000 + SKEW)).is_ok() && memory.arrival(peer, transfer).is_none());
     }
 }

@@ -32,6 +32,7 @@ mod memory;
 mod messages;
 mod outbox;
 mod package;
+mod partials;
 mod runner;
 mod session;
 mod shared;

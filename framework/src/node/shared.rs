@@ -1,6 +1,7 @@
 //! What all parts of a node share.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use actix::{Addr, ArbiterHandle};
 use dashmap::DashMap;
@@ -12,6 +13,7 @@ use super::config::NodeConfig;
 use super::events::NodeEvent;
 use super::ledger::{Bound, Ledger, Rate};
 use super::memory::Remembered;
+use super::partials::Partials;
 use super::trust::Trust;
 use crate::metrics::Metrics;
 use crate::node::{Store, Transport};
@@ -57,6 +59,11 @@ pub(crate) struct NodeShared {
     pub(crate) ledger: Ledger,
     /// Packages that stopped coming in.
     pub(crate) stopped: Stopped,
+    /// Partial deliveries that no attempt works on.
+    pub(crate) partials: Partials,
+    /// Transfers that wait for room, of each direction.
+    pub(crate) waiting_in: Arc<AtomicUsize>,
+    pub(crate) waiting_out: Arc<AtomicUsize>,
     /// Set once the node has one.
     pub(crate) outbox: std::sync::OnceLock<Addr<super::outbox::Outbox>>,
     /// What must not be lost with the process.
@@ -103,6 +110,22 @@ pub(crate) fn ledger(config: &NodeConfig) -> Ledger {
     let remembered = Bound { share: config.remembered_share as u64, total: config.remembered as u64 };
     let messages = Bound { share: MESSAGES_OF_ONE, total: u64::MAX };
     Ledger::new([bytes, packages, remembered, messages], [LINKS, VERIFIED])
+}
+
+/// Counts a transfer among those that wait for room, until it is dropped.
+pub(crate) struct InQueue(Arc<AtomicUsize>);
+
+impl InQueue {
+    pub(crate) fn at(queue: &Arc<AtomicUsize>) -> Self {
+        queue.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(queue))
+    }
+}
+
+impl Drop for InQueue {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl NodeShared {

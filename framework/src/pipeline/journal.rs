@@ -7,6 +7,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
+use crate::node::ledger::{Account, Work};
 use crate::node::{Change, Store};
 
 /// A durable note about one delivery, keyed by its sender and its id.
@@ -18,6 +19,7 @@ pub struct Journal {
     passing: bool,
     earlier: Option<Vec<u8>>,
     outdated: Option<Vec<u8>>,
+    account: Option<Account>,
 }
 
 impl Journal {
@@ -35,9 +37,25 @@ impl Journal {
         // Another one for each attempt, that no later one has.
         stamp[8..40].copy_from_slice(&version.unwrap_or_else(crate::node::random32));
         stamp[40..].copy_from_slice(&chunk_size.to_le_bytes());
-        let mut journal = Self { store, key, stamp, passing: version.is_none(), earlier: None, outdated: None };
+        let mut journal = Self { store, key, stamp, passing: version.is_none(), earlier: None, outdated: None, account: None };
         journal.refresh()?;
         Ok(journal)
+    }
+
+    /// What is read for it is charged to this account.
+    pub(crate) fn charged_to(self, account: Account) -> Self {
+        Self { account: Some(account), ..self }
+    }
+
+    /// The note of this key, as one about other content: to clean up after it.
+    pub(crate) fn of_note(store: Arc<dyn Store>, key: Vec<u8>) -> io::Result<Self> {
+        Self::open(store, key, 0, None, 0)
+    }
+
+    /// Whether so many bytes may be read now to see whether they are what they were: a sender that offers a partial delivery again and
+    /// again waits.
+    pub fn may_verify(&self, bytes: u64) -> bool {
+        self.account.as_ref().is_none_or(|account| account.spend(Work::Verified, bytes, std::time::Instant::now()))
     }
 
     /// A journal in this store, for tests of sinks: it serves content of this version, in chunks of this size.

@@ -17,6 +17,13 @@ pub trait Inbox: Debug + Send + Sync + 'static {
     ///
     /// May block: it runs on the transfer's own thread.
     fn open(&self, offer: &Offer) -> Result<Box<dyn Sink>, Refusal>;
+
+    /// Removes what an attempt left here by this note, which no later one will go on with, and then the note. What is not of this inbox it
+    /// leaves, with the note. Returns whether an attempt still works on it: then it has to be asked again. May block. Default: nothing is
+    /// left by notes.
+    fn discard(&self, _journal: &Journal) -> bool {
+        false
+    }
 }
 
 /// What a sender wants to deliver.

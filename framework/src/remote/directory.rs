@@ -176,6 +176,15 @@ impl Directory {
         }
     }
 
+    /// All inboxes.
+    pub(crate) fn inboxes(&self) -> Vec<Arc<dyn Inbox>> {
+        let inbox = |named: &Named| match named {
+            Named::Inbox(inbox) => Some(Arc::clone(inbox)),
+            Named::Mailbox(_) | Named::Mailboxes(_) => None,
+        };
+        self.names.iter().filter_map(|entry| inbox(entry.value())).collect()
+    }
+
     /// Frees a name; `false` if nothing had it. Transfers that run go on.
     pub fn unregister(&self, name: &str) -> bool {
         let was_there = self.names.remove(name).is_some();

@@ -107,7 +107,10 @@ impl Outbox {
         let (entries, schedule) = (HashMap::new(), Schedule::default());
         let mut outbox = Self { shared, spool, hub, entries, schedule, looking: false, stopping: false, dormant };
         if !dormant {
+            outbox.shared.take_up_partials()?;
             outbox.shared.stopped.take_up(outbox.spool.as_ref(), &outbox.shared.ledger, outbox.shared.clock.now().certain)?;
+            // Their notes stand in the same table.
+            outbox.shared.stopped.keys().iter().for_each(|key| outbox.shared.partials.taken(key));
         }
         for (key, value) in outbox.spool.load(TABLE)? {
             match OutboxEntry::decode(&key, &value) {
@@ -353,6 +356,7 @@ impl Outbox {
             let sweep = move || {
                 shared.clock.keep();
                 shared.stopped.drop_old(shared.config.package_patience, spool.as_ref());
+                shared.drop_expired_partials(moment.certain)?;
                 super::memory::sweep(spool.as_ref(), moment)
             };
             let swept = tokio::task::spawn_blocking(sweep).await;

@@ -4,6 +4,7 @@
 //! everything as it is; the offer comes again, and is answered with what is here.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use actix::{AsyncContext, Context, Handler, Recipient};
@@ -18,8 +19,10 @@ use crate::node::config::NodeConfig;
 use crate::node::disk::DiskThread;
 use crate::node::events::{Direction, NodeEvent, TransferEvent, TransferNews};
 use crate::node::lane::{Admit, Forget};
-use crate::node::memory::{Arrival, Processed, RELAYED};
+use crate::node::ledger::Charge;
+use crate::node::memory::{Arrival, Processed, RELAYED, delivery_key};
 use crate::node::outbox::AskedAgain;
+use crate::node::shared::InQueue;
 use crate::node::trust::now;
 use crate::pipeline::{
     Assembled, AssemblerSeat, Assembly, Committed, Compression, Enclosed, Offer, Progress, Refusal, Resumed, Sink, Stop, Summary, Transfer,
@@ -42,6 +45,10 @@ pub(super) struct IncomingTransfer {
     _opening: Task,
     /// The link it was last offered on.
     offered_on: u64,
+    /// Room in the memory of deliveries.
+    _remembers: Charge,
+    /// What was done of it when it last moved, and when that was.
+    moved: (u64, Instant),
     pub(super) said_pause: Option<bool>,
 }
 
@@ -100,7 +107,7 @@ impl Session {
             self.suspend_incoming(older, Failure::new(FailureKind::Changed, "the sender begins anew"));
         }
         match self.check(&opening) {
-            Ok(()) => self.begin(opening, ctx),
+            Ok(remembers) => self.begin(opening, remembers, ctx),
             Err(failure) => self.reject(stream, failure),
         }
     }
@@ -110,7 +117,7 @@ impl Session {
         self.say(Control::Reject { stream, failure });
     }
 
-    fn check(&self, opening: &Opening) -> Result<(), Failure> {
+    fn check(&self, opening: &Opening) -> Result<Charge, Failure> {
         let refuse = |kind, text: String| Err(Failure::new(kind, text));
         let inbox = &opening.inbox;
         let parity = if self.shared.peer() < self.peer { 1 } else { 0 };
@@ -166,14 +173,14 @@ impl Session {
                 format!("the receiver's spool has failed, it takes nothing until it is started again: {why}"),
             );
         }
-        if !self.shared.remembered.has_room(self.shared.clock.now()) {
-            return refuse(FailureKind::Busy, "the receiver remembers as many deliveries as it may; try again later".into());
-        }
-        Ok(())
+        self.shared.remembered.reserve(self.peer, self.shared.clock.now()).map_err(|full| {
+            let text = format!("the receiver remembers as many deliveries as it may, until some expire: {full}; try again later");
+            Failure::new(FailureKind::Busy, text)
+        })
     }
 
     /// Waits for room, then asks the inbox on the transfer's own thread.
-    fn begin(&mut self, opening: Opening, ctx: &mut Context<Self>) {
+    fn begin(&mut self, opening: Opening, remembers: Charge, ctx: &mut Context<Self>) {
         let stream = opening.stream;
         let scope = KeyScope {
             transfer: opening.transfer,
@@ -193,10 +200,12 @@ impl Session {
         let (shared, session, ours) = (Arc::clone(&self.shared), ctx.address(), Arc::clone(&transfer));
         let share = self.share_in.clone();
         let waiting = actix::spawn(async move {
+            let queued = InQueue::at(&shared.waiting_in);
             let share = share.take(window).await;
             let running = Arc::clone(&shared.running_in).acquire_owned().await.expect("the semaphore is never closed");
             let bytes = shared.receiving.take(window).await;
             let room = Room { _bytes: bytes, _running: running, _share: share };
+            drop(queued);
             if ours.is_closed() {
                 return;
             }
@@ -209,6 +218,7 @@ impl Session {
             let addressee = described.inbox.clone();
             let opened = thread.run(move || {
                 let journal = journal_for(&shared, peer, &described)?;
+                shared.drop_partials_beyond(peer);
                 let journalled = journal.is_some();
                 let Opening { transfer, content, chunk_size, remaining, .. } = described;
                 let offer = Offer { peer, transfer, content, chunk_size, journal };
@@ -256,6 +266,8 @@ impl Session {
             _opening: Task(waiting.abort_handle()),
             offered_on: self.epoch,
             said_pause: None,
+            _remembers: remembers,
+            moved: (0, Instant::now()),
         };
         self.incoming.insert(stream, incoming);
         self.watch_progress(ctx);
@@ -338,7 +350,7 @@ impl Session {
 
     pub(super) fn fail_incoming(&mut self, stream: u64, failure: Failure) {
         // What the sender may come back with is kept as far as it is durable.
-        let keep = matches!(failure.kind, FailureKind::Shutdown | FailureKind::Unreachable);
+        let keep = matches!(failure.kind, FailureKind::Shutdown | FailureKind::Unreachable | FailureKind::Busy);
         self.close_incoming(stream, Err(failure), keep);
     }
 
@@ -350,6 +362,10 @@ impl Session {
     fn close_incoming(&mut self, stream: u64, outcome: Result<(PeerId, TransferNews), Failure>, keep: bool) {
         let Some(mut known) = self.incoming.remove(&stream) else { return };
         known.transfer.close();
+        if keep && known.opening.version.is_some() && known.opening.content.kind != ContentKind::Package {
+            // Without a note by then it is forgotten at the next look.
+            self.shared.partials.left(delivery_key(self.peer, known.opening.transfer), known.transfer.done_bytes());
+        }
         self.forget_losses(stream);
         self.lanes.iter().for_each(|lane| lane.address.do_send(Forget { stream }));
         let (peer, news) = match outcome {
@@ -366,6 +382,26 @@ impl Session {
         let (transfer, direction) = (known.id(), Direction::Incoming);
         self.shared.emit(NodeEvent::Transfer(TransferEvent { transfer, peer, direction, news }));
         self.settle();
+    }
+
+    /// Ends for now what its sender does not go on with while others wait: nobody holds the room of all. What is here is kept.
+    pub(super) fn suspend_stalled(&mut self) {
+        let (stall, now) = (self.shared.config.stall, Instant::now());
+        let others_wait = self.shared.waiting_in.load(Ordering::Relaxed) > 0;
+        let mut stalled = Vec::new();
+        for (&stream, known) in self.incoming.iter_mut().filter(|(_, known)| known.admitted && !known.committed) {
+            let done = known.transfer.done_bytes();
+            let is_theirs = known.said_pause != Some(true) && known.transfer.incoming().waits_for_sender();
+            if known.moved.0 != done || !is_theirs {
+                known.moved = (done, now);
+            } else if others_wait && now.duration_since(known.moved.1) >= stall {
+                stalled.push(stream);
+            }
+        }
+        for stream in stalled {
+            let text = format!("nothing of it came for {stall:?} while other deliveries waited for room at the receiver; it goes on later");
+            self.fail(stream, Failure::new(FailureKind::Busy, text));
+        }
     }
 
     /// Gives up what the sender came back without: it has lost its memory of it, and would never end it.

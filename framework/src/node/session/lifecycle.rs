@@ -84,6 +84,8 @@ impl Session {
         }
         self.expire();
         self.look_for_dead_ends(ctx);
+        self.suspend_stalled();
+        self.put_off_stalled();
         if self.link.is_some() {
             self.drop_orphans();
             if !self.is_idle() {

@@ -4,6 +4,7 @@
 //! the receiver says what it has, the lanes send the rest.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Recipient};
@@ -17,6 +18,7 @@ use crate::node::disk::DiskThread;
 use crate::node::events::{Direction, TransferNews};
 use crate::node::lane::{Acknowledged, Forget, Resend, SendingChain};
 use crate::node::runner::{Gate, Rewind, Run, SourceRunner};
+use crate::node::shared::InQueue;
 use crate::node::transfer::Unsettled;
 use crate::node::trust::{now, random32};
 use crate::pipeline::{Balanced, Budget, ChunkerSeat, Compression, Piece, Source, SourceError, Transfer};
@@ -48,6 +50,8 @@ pub(super) struct OutgoingTransfer {
     first_attempt: u32,
     /// When it stops being worth delivering.
     deadline: Instant,
+    /// What was done of it when it last moved, and when that was.
+    moved: (u64, Instant),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +107,7 @@ impl Session {
             let (shared, session, window) = (Arc::clone(&self.shared), ctx.address(), out.window);
             let share = self.share_out.clone();
             let waiting = actix::spawn(async move {
+                let _queued = InQueue::at(&shared.waiting_out);
                 let share = share.take(window).await;
                 let running = Arc::clone(&shared.running_out).acquire_owned().await.expect("the semaphore is never closed");
                 let bytes = shared.sending.take(window).await;
@@ -118,6 +123,26 @@ impl Session {
         let idle: Vec<_> = self.outgoing.iter().filter(|(_, out)| idle(out)).map(|(&stream, _)| stream).collect();
         for stream in idle {
             self.fail(stream, Failure::new(FailureKind::Shutdown, "the sender is shutting down"));
+        }
+    }
+
+    /// Puts off what is stored and does not move while others wait for room here: it is tried again later.
+    pub(super) fn put_off_stalled(&mut self) {
+        let (stall, now) = (self.shared.config.stall, Instant::now());
+        let others_wait = self.shared.waiting_out.load(Ordering::Relaxed) > 0;
+        let mut stalled = Vec::new();
+        for (&stream, out) in self.outgoing.iter_mut().filter(|(_, out)| out.room.is_some() && out.state.is_try()) {
+            let done = out.transfer.done_bytes();
+            if out.moved.0 != done || out.said_pause == Some(true) {
+                out.moved = (done, now);
+            } else if others_wait && now.duration_since(out.moved.1) >= stall {
+                stalled.push(stream);
+            }
+        }
+        for stream in stalled {
+            let text =
+                format!("{} took nothing of it for {stall:?} while other deliveries waited here; it is tried again later", self.name);
+            self.fail(stream, Failure::new(FailureKind::Busy, text));
         }
     }
 
@@ -368,6 +393,7 @@ impl Handler<Start> for Session {
             first_attempt: attempt,
             // What was given a second has it to the end.
             deadline: Instant::now() + life + Duration::from_secs(1),
+            moved: (0, Instant::now()),
             window,
         };
         if self.is_idle() && self.link.is_none() {
@@ -385,7 +411,7 @@ impl Handler<Admitted> for Session {
 
     fn handle(&mut self, Admitted { stream, room }: Admitted, _: &mut Context<Self>) {
         if let Some(out) = self.outgoing.get_mut(&stream) {
-            out.room = Some(room);
+            (out.room, out.moved) = (Some(room), (0, Instant::now()));
             out.phase = Phase::Offered;
             self.offer(stream);
         }

@@ -19,9 +19,11 @@ pub(super) const LIFE_MOST: u64 = NodeConfig::EXPIRY_MOST.as_secs() + SKEW;
 pub(super) fn journal_for(shared: &NodeShared, peer: PeerId, opening: &Opening) -> Result<Option<Journal>, Failure> {
     let Some(spool) = &shared.spool else { return Ok(None) };
     let key = delivery_key(peer, opening.transfer);
+    shared.partials.taken(&key);
     let expires = shared.clock.now().certain + life_of(opening);
     let journal = Journal::open(Arc::clone(spool), key, expires, opening.version, opening.chunk_size);
-    journal.map(Some).map_err(|error| Failure::new(FailureKind::Io, format!("the receiver's spool can't be read: {error}")))
+    let journal = journal.map(|journal| Some(journal.charged_to(shared.ledger.account(peer))));
+    journal.map_err(|error| Failure::new(FailureKind::Io, format!("the receiver's spool can't be read: {error}")))
 }
 
 /// When a delivery with so many seconds left stops being worth the receiver's while, too.

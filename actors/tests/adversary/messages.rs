@@ -77,7 +77,8 @@ async fn batches_that_are_not_as_they_were_announced_end_the_link() {
             }),
         ),
         ("batch 1 instead of 0", frame(|post| post.sealed(1, 0, &[]))),
-        ("batch 0 instead of 1", frame(|post| post.sealed(0, 0, &[]).repeat(2))),
+        ("batch 0 instead of 1", frame(|post| post.sealed(0, 0, &batch(&[Item::Cancel { call: 1 }])).repeat(2))),
+        ("a chunk of 0 bytes", raw(vec![])),
         ("a chunk on the express lane", frame(|post| post.sealed(0, FLAG_LAST, &[]))),
         (
             "damaged",

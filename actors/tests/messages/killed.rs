@@ -25,7 +25,7 @@ const SEED: u64 = 81;
 /// Lives that are cut short.
 const LIVES: u64 = 6;
 
-fn spool(dir: &Path, name: &str) -> Arc<dyn Store> {
+pub(crate) fn spool(dir: &Path, name: &str) -> Arc<dyn Store> {
     let dir = dir.join(name);
     std::fs::create_dir_all(&dir).unwrap();
     Arc::new(Spool::open(dir).unwrap())

@@ -11,6 +11,7 @@ mod killed;
 mod letters;
 mod links;
 mod lives;
+mod poison;
 mod post;
 mod simulation;
 mod spans;

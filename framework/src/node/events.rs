@@ -4,6 +4,7 @@ use tokio::sync::{broadcast, watch};
 
 use crate::delivery::{Content, Failure, Receipt, TransferId};
 use crate::pipeline::Skipped;
+use crate::remote::{LetterId, RemoteError};
 use crate::wire::PeerId;
 
 /// Something happened on a node. Events are for watching: a slow subscriber misses some, and loses nothing else.
@@ -30,6 +31,19 @@ pub enum NodeEvent {
         who: String,
         /// Why.
         reason: String,
+    },
+    /// A letter that was stored here is refused for good: its actor won't handle it. Its sender hears why.
+    LetterRefused {
+        /// Who has sent it.
+        peer: PeerId,
+        /// Which one, as its sender knows it.
+        id: LetterId,
+        /// To which actor.
+        name: String,
+        /// The name of its type.
+        message: String,
+        /// Why.
+        why: RemoteError,
     },
     /// Something happened to a transfer.
     Transfer(TransferEvent),

@@ -3,10 +3,11 @@
 use std::io;
 use std::sync::Arc;
 
+use super::events::NodeEvent;
 use super::handle::Node;
 use super::shared::NodeShared;
 use super::store::Store;
-use crate::remote::{Delivery, LetterId, LetterInfo, LetterLimits, Letters, RemoteError, RemoteErrorKind};
+use crate::remote::{Delivery, Letter, LetterId, LetterInfo, LetterLimits, Letters, RemoteError, RemoteErrorKind};
 
 impl Node {
     /// The letters that are kept here: under way, or dead, with the reason; the oldest to each peer first. Without a spool, none.
@@ -34,5 +35,12 @@ pub(super) fn load(shared: &Arc<NodeShared>, spool: Arc<dyn Store>, dormant: boo
     let limits = LetterLimits { letters: config.letters, bytes: config.letters_bytes, expiry: config.expiry, dormant };
     let trust = shared.trust.clone();
     let admits = move |peer: &crate::wire::PeerId, name: &str| trust.allows(peer, name);
-    Letters::load(spool, shared.directory.clone(), admits, limits, |peer| shared.exchange(peer))
+    let telling = Arc::downgrade(shared);
+    let refused = move |peer, id, letter: &Letter, why: &RemoteError| {
+        if let Some(shared) = telling.upgrade() {
+            let (name, message) = (letter.name.clone(), letter.message.clone());
+            shared.emit(NodeEvent::LetterRefused { peer, id, name, message, why: why.clone() });
+        }
+    };
+    Letters::load(spool, shared.directory.clone(), admits, refused, limits, |peer| shared.exchange(peer))
 }

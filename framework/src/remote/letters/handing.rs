@@ -6,11 +6,12 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::super::error::{RemoteError, RemoteErrorKind};
-use super::super::mailbox::Done;
+use super::super::mailbox::{Done, Mailbox};
 use super::super::serving::Traced;
 use super::Letters;
 use super::receiving::forbidden;
 use super::record::Letter;
+use super::trying::{self, Place, Turn};
 use crate::node::now;
 use crate::wire::PeerId;
 
@@ -22,6 +23,12 @@ const AGAIN: Duration = Duration::from_millis(100);
 const SETTLE: Duration = Duration::from_millis(500);
 /// How long nothing is looked at again, unless something has changed.
 const LOOK: Duration = Duration::from_millis(250);
+
+/// What a letter came to, and the turn it still has.
+struct End {
+    refusal: Option<RemoteError>,
+    turn: Option<Turn>,
+}
 
 /// What an attempt came to.
 enum Attempt {
@@ -50,10 +57,12 @@ impl Letters {
         let letters = Arc::clone(self);
         actix::spawn(async move {
             while let Some((log, number, letter)) = letters.next(peer) {
-                match letters.hand(peer, &letter).await {
-                    Some(refusal) => letters.over(peer, log, number, refusal),
-                    // The node is stopping: it is handed over in its next life.
-                    None => return,
+                let place = (peer, log, number);
+                // The node is stopping: it is handed over in its next life.
+                let Some(end) = letters.hand(place, &letter).await else { return };
+                let is_durable = letters.over(place, end.refusal);
+                if !matches!(end.turn, None | Some(Turn::Shared { .. })) && is_durable.await.is_err() {
+                    return;
                 }
             }
         });
@@ -68,9 +77,10 @@ impl Letters {
         next
     }
 
-    /// Hands one letter over, until it is handled, `Some(None)`, or refused.
-    async fn hand(&self, peer: PeerId, letter: &Letter) -> Option<Option<RemoteError>> {
-        let (mut deaths, mut unfit) = (0, false);
+    /// Hands one letter over, until it is handled or refused.
+    async fn hand(&self, place: Place, letter: &Letter) -> Option<End> {
+        let (peer, mut deaths, mut unfit) = (place.0, 0, false);
+        let over = |refusal, turn| Some(End { refusal, turn });
         loop {
             let changed = self.directory.changed();
             tokio::pin!(changed);
@@ -78,22 +88,27 @@ impl Letters {
             if self.state().stopping {
                 return None;
             }
-            let attempt = if letter.expires <= now() { Attempt::Refused(expired(letter)) } else { self.attempt(peer, letter).await };
+            let (attempt, turn) =
+                if letter.expires <= now() { (Attempt::Refused(expired(letter)), None) } else { self.attempt(place, letter).await? };
+            if !matches!(attempt, Attempt::Handled | Attempt::Refused(_)) {
+                self.uncount(place);
+            }
             let wait = match attempt {
-                Attempt::Handled => return Some(None),
-                Attempt::Refused(why) => return Some(Some(why)),
-                Attempt::Unfit(why) if unfit => return Some(Some(why)),
+                Attempt::Handled => return over(None, turn),
+                Attempt::Refused(why) => return over(Some(why), turn),
+                Attempt::Unfit(why) if unfit => return over(Some(why), turn),
                 Attempt::Unfit(_) => {
                     unfit = true;
                     SETTLE
                 }
-                Attempt::Died if deaths + 1 == TRIES => return Some(Some(deadly(letter))),
+                Attempt::Died if deaths + 1 == TRIES => return over(Some(fatal(letter)), turn),
                 Attempt::Died => {
                     deaths += 1;
                     tracing::warn!(peer = %peer.short(), name = letter.name, message = letter.message, deaths, "an actor died with a letter");
                     AGAIN * (1 << (deaths - 1))
                 }
                 Attempt::NotYet => {
+                    drop(turn);
                     // Whatever comes first: the name, the end of the wait, or the time to look.
                     tokio::select! {
                         () = changed => {}
@@ -102,24 +117,49 @@ impl Letters {
                     continue;
                 }
             };
+            drop(turn);
             tokio::time::sleep(wait).await;
         }
     }
 
-    async fn attempt(&self, peer: PeerId, letter: &Letter) -> Attempt {
-        if !(self.admits)(&peer, &letter.name) {
-            return Attempt::Refused(forbidden(&letter.name));
-        }
-        let mailbox = match self.directory.mailbox(&letter.name, &letter.message, letter.version) {
+    /// What an attempt comes to, and the turn it had. `None`: the node has stopped.
+    async fn attempt(&self, place: Place, letter: &Letter) -> Option<(Attempt, Option<Turn>)> {
+        let mailbox = match self.mailbox(place.0, letter) {
             Ok(mailbox) => mailbox,
-            Err(error) if error.kind == RemoteErrorKind::NoSuchName => return Attempt::NotYet,
-            Err(error) => return Attempt::Unfit(error),
+            Err(attempt) => return Some((attempt, None)),
         };
+        let weight = self.weight(place);
+        if let Some(why) = trying::deadly(letter, weight) {
+            return Some((Attempt::Refused(why), None));
+        }
+        let mut turn = self.turn(place, weight).await?;
+        if self.state().stopping {
+            self.uncount(place);
+            return None;
+        }
+        let attempt = self.bide(place, weight, &mut turn, self.give(place.0, letter, &*mailbox)).await;
+        Some((attempt, Some(turn)))
+    }
+
+    /// Where a letter goes.
+    fn mailbox(&self, peer: PeerId, letter: &Letter) -> Result<Arc<dyn Mailbox>, Attempt> {
+        if !(self.admits)(&peer, &letter.name) {
+            return Err(Attempt::Refused(forbidden(&letter.name)));
+        }
+        let mailbox = self.directory.mailbox(&letter.name, &letter.message, letter.version).map_err(|error| match error.kind {
+            RemoteErrorKind::NoSuchName => Attempt::NotYet,
+            _ => Attempt::Unfit(error),
+        })?;
         if !mailbox.is_alive() {
             // Asking why has it started anew, where somebody does that.
             let _ = mailbox.why_dead(&letter.name);
-            return Attempt::NotYet;
+            return Err(Attempt::NotYet);
         }
+        Ok(mailbox)
+    }
+
+    /// Gives a letter to its actor, and waits until that is done with it.
+    async fn give(&self, peer: PeerId, letter: &Letter, mailbox: &dyn Mailbox) -> Attempt {
         let (done, is_done) = oneshot::channel();
         let (name, message) = (letter.name.as_str(), letter.message.as_str());
         let traced = |trace| Traced { caller: peer, name: name.into(), message: message.into(), trace, is_letter: true };
@@ -149,7 +189,7 @@ fn expired(letter: &Letter) -> RemoteError {
     RemoteError::new(RemoteErrorKind::Expired, text)
 }
 
-fn deadly(letter: &Letter) -> RemoteError {
+fn fatal(letter: &Letter) -> RemoteError {
     let text = format!("the actor {:?} panicked or stopped {TRIES} times when it had this {}; see its log", letter.name, letter.message);
     RemoteError::new(RemoteErrorKind::Died, text)
 }

@@ -10,7 +10,8 @@
 //! the highest number it has taken, so that it takes none twice; it may forget a refusal when the number has left the window.
 //!
 //! Invariants: nothing is said to be stored or over before it is durable. What the receiver holds for a log was handed to an actor at
-//! most once in this life of the process, unless that actor died with it.
+//! most once in this life of the process, unless that actor died with it. What an earlier life held is handed over alone, and counted
+//! before (see [`trying`]).
 
 mod delivery;
 mod handing;
@@ -19,6 +20,7 @@ mod record;
 mod sending;
 #[cfg(test)]
 mod tests;
+mod trying;
 mod writer;
 
 use std::collections::HashMap;
@@ -33,11 +35,13 @@ pub(super) use self::delivery::stopped;
 pub use self::delivery::{Delivery, LetterId, LetterIdError, LetterInfo, LetterState};
 pub(crate) use self::receiving::Coming;
 use self::receiving::Incoming;
-pub(crate) use self::record::TABLES;
+pub(crate) use self::record::{Letter, TABLES};
 use self::sending::Outgoing;
 pub(super) use self::sending::Posting;
+use self::trying::{Place, Turns};
 use self::writer::Waiting;
 use super::directory::Directory;
+use super::error::RemoteError;
 use super::exchange::Exchange;
 use crate::node::Store;
 use crate::wire::PeerId;
@@ -61,7 +65,10 @@ pub(crate) struct Letters {
     directory: Directory,
     /// Whether a peer may send to a name.
     admits: Box<Admits>,
+    /// Told of letters that were taken here and are not handled.
+    refused: Box<Refused>,
     limits: Limits,
+    turns: Turns,
     state: Mutex<State>,
     waiting: Mutex<Waiting>,
     filled: Notify,
@@ -69,6 +76,7 @@ pub(crate) struct Letters {
 }
 
 type Admits = dyn Fn(&PeerId, &str) -> bool + Send + Sync;
+type Refused = dyn Fn(PeerId, LetterId, &Letter, &RemoteError) + Send + Sync;
 
 /// The limits of a node.
 #[derive(Clone, Copy, Debug)]
@@ -89,6 +97,8 @@ struct State {
     incoming: HashMap<PeerId, Incoming>,
     /// Letters that are with their actor.
     handed: usize,
+    /// Those of them that are of an earlier life, and what was counted against them before.
+    tried: HashMap<Place, u32>,
     /// No more letters are handed over.
     stopping: bool,
     /// Nothing is written any more.
@@ -101,17 +111,20 @@ impl Letters {
         spool: Arc<dyn Store>,
         directory: Directory,
         admits: impl Fn(&PeerId, &str) -> bool + Send + Sync + 'static,
+        refused: impl Fn(PeerId, LetterId, &Letter, &RemoteError) + Send + Sync + 'static,
         limits: Limits,
         exchange: impl Fn(PeerId) -> Arc<Exchange>,
     ) -> io::Result<Arc<Self>> {
         let (outgoing, incoming) = (sending::load(spool.as_ref(), exchange)?, receiving::load(spool.as_ref())?);
         let state = Mutex::new(State { outgoing, incoming, ..State::default() });
-        let admits = Box::new(admits);
+        let (admits, refused) = (Box::new(admits), Box::new(refused));
         Ok(Arc::new(Self {
             spool,
             directory,
             admits,
+            refused,
             limits,
+            turns: Turns::default(),
             state,
             waiting: Mutex::default(),
             filled: Notify::new(),
@@ -144,6 +157,7 @@ impl Letters {
         let handled = self.until(|letters| letters.state().handed == 0);
         if tokio::time::timeout(limit, handled).await.is_err() {
             tracing::warn!(?limit, "actors still had letters at the end of the drain: they get them again when the node is started again");
+            self.uncount_all();
         }
         if tokio::time::timeout(FLUSH, self.until(|letters| letters.waiting().is_idle())).await.is_err() {
             tracing::warn!("the spool still had something to write about letters when the node stopped");

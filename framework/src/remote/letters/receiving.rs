@@ -5,11 +5,13 @@ use std::io;
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
+use tokio::sync::oneshot;
 
 use super::super::error::{RemoteError, RemoteErrorKind};
 use super::super::exchange::{Exchange, cost};
-use super::record::{self, Letter, LogId, MAIL, MAIL_LOGS, REFUSED, Taken};
-use super::{LETTER_LIMIT, Letters, WINDOW, WINDOW_BYTES};
+use super::record::{self, Letter, LogId, MAIL, MAIL_LOGS, REFUSED, TRIED, Taken, Tried};
+use super::trying::{Place, Suspects};
+use super::{LETTER_LIMIT, LetterId, Letters, WINDOW, WINDOW_BYTES};
 use crate::node::{Change, NodeConfig, Store, now};
 use crate::wire::message::Item;
 use crate::wire::{PeerId, TraceContext};
@@ -60,6 +62,7 @@ struct InLog {
     /// Handled or refused, and not durably yet.
     closing: BTreeSet<u64>,
     refused: BTreeMap<u64, RemoteError>,
+    suspects: Suspects,
 }
 
 /// A letter as it came.
@@ -98,6 +101,15 @@ impl Incoming {
         Some((id, number, Arc::clone(letter)))
     }
 
+    /// What earlier lives have left of a log.
+    pub(super) fn suspects(&self, log: LogId) -> Option<&Suspects> {
+        self.logs.get(&log).map(|log| &log.suspects)
+    }
+
+    pub(super) fn suspects_mut(&mut self, log: LogId) -> Option<&mut Suspects> {
+        self.logs.get_mut(&log).map(|log| &mut log.suspects)
+    }
+
     /// Says what has become of a letter, if it came on this link.
     fn tell(&self, log: LogId, number: u64) {
         let Some(link) = self.link.as_ref().filter(|link| link.log == Some(log) && link.seen >= number) else { return };
@@ -110,6 +122,8 @@ impl Incoming {
                 }
                 (STORED, "")
             }
+            // No refusal has the code of another word.
+            Some(why) if why.kind.code() <= HANDLED => (RemoteErrorKind::Other.code(), why.message.as_str()),
             Some(why) => (why.kind.code(), why.message.as_str()),
             None => (HANDLED, ""),
         };
@@ -136,7 +150,7 @@ impl Incoming {
 impl InLog {
     fn new(Taken { highest, order }: Taken) -> Self {
         let (held, closing, refused) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
-        Self { order, highest, durable: highest, held, bytes: 0, closing, refused }
+        Self { order, highest, durable: highest, held, bytes: 0, closing, refused, suspects: Suspects::default() }
     }
 
     fn hold(&mut self, number: u64, letter: Letter) {
@@ -234,17 +248,24 @@ impl Letters {
         self.hand_over(peer);
     }
 
-    /// A letter was handled, or is refused.
-    pub(super) fn over(&self, peer: PeerId, log: LogId, number: u64, refusal: Option<RemoteError>) {
+    /// A letter was handled, or is refused; heard of when that is durable.
+    pub(super) fn over(&self, (peer, log, number): Place, refusal: Option<RemoteError>) -> oneshot::Receiver<()> {
+        let (durable, is_durable) = oneshot::channel();
         let mut state = self.state();
-        let Some(known) = state.incoming.get_mut(&peer).and_then(|incoming| incoming.logs.get_mut(&log)) else { return };
-        let Some(letter) = known.held.remove(&number) else { return };
+        state.tried.remove(&(peer, log, number));
+        let Some(known) = state.incoming.get_mut(&peer).and_then(|incoming| incoming.logs.get_mut(&log)) else { return is_durable };
+        let Some(letter) = known.held.remove(&number) else { return is_durable };
         known.bytes -= cost(letter.body.len());
         known.closing.insert(number);
         let key = record::key(peer, log, number);
         let mut changes = vec![record::remove(MAIL, key.clone())];
+        if known.suspects.forget(number) {
+            changes.push(record::remove(TRIED, key.clone()));
+        }
         if let Some(why) = &refusal {
-            tracing::warn!(peer = %peer.short(), name = letter.name, message = letter.message, %why, "a letter is refused");
+            let id = LetterId::new(log, number);
+            tracing::warn!(peer = %peer.short(), name = letter.name, message = letter.message, %id, %why, "a letter is refused");
+            (self.refused)(peer, id, &letter, why);
             changes.push(record::put(REFUSED, key, why));
         }
         self.write(changes, move |letters| {
@@ -257,7 +278,10 @@ impl Letters {
                 }
             }
             incoming.tell(log, number);
+            // Whoever waited may be gone.
+            let _ = durable.send(());
         });
+        is_durable
     }
 }
 
@@ -299,6 +323,14 @@ pub(super) fn load(spool: &dyn Store) -> io::Result<HashMap<PeerId, Incoming>> {
     for (key, value) in spool.load(MAIL)? {
         if let Some((log, number, letter)) = read(MAIL, key, &value, &mut all, &mut unreadable) {
             log.hold(number, letter);
+            log.suspects.begin(number);
+        }
+    }
+    for (key, value) in spool.load(TRIED)? {
+        if let Some((whose, Tried { weight })) = record::read(TRIED, &key, &value, record::read_key(&key))
+            && let Some(log) = known(&mut all, whose)
+        {
+            log.suspects.weigh(whose.2, weight);
         }
     }
     refuse_unreadable(spool, &mut all, unreadable)?;

@@ -7,6 +7,7 @@
 //! | `mail` | sender 32 ‖ log 16 ‖ number | a [`Letter`] that is stored and not handled |
 //! | `maillogs` | sender 32 ‖ log 16 | [`Taken`]: how far the log was taken |
 //! | `mailrefused` | sender 32 ‖ log 16 ‖ number | why it was refused, as long as the sender may ask |
+//! | `mailtried` | sender 32 ‖ log 16 ‖ number | [`Tried`]: what is counted against a letter that processes may have ended with |
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -21,17 +22,18 @@ pub(super) const LOGS: &str = "letterlogs";
 pub(super) const MAIL: &str = "mail";
 pub(super) const MAIL_LOGS: &str = "maillogs";
 pub(super) const REFUSED: &str = "mailrefused";
+pub(super) const TRIED: &str = "mailtried";
 
 /// What letters from one node to another are numbered in.
 pub(crate) type LogId = [u8; 16];
 
 /// One letter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Letter {
+pub(crate) struct Letter {
     /// The name of the actor.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// The name of the type of message.
-    pub(super) message: String,
+    pub(crate) message: String,
     pub(super) version: u32,
     /// When it was stored, in seconds since the Unix epoch.
     pub(super) created: u64,
@@ -73,6 +75,13 @@ pub(super) struct Taken {
     pub(super) highest: u64,
     /// Logs of one sender are handled in this order.
     pub(super) order: u64,
+}
+
+/// What is counted against a letter that processes may have ended with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Tried {
+    /// Ends of processes, by how sure it is that they were its doing.
+    pub(super) weight: u32,
 }
 
 /// The key of a letter, or of a refusal.
@@ -128,12 +137,13 @@ fn is_readable<T: DeserializeOwned>(is_key: bool, value: &[u8]) -> bool {
 pub(crate) type Table = (&'static str, fn(&[u8], &[u8]) -> bool);
 
 /// The tables of letters.
-pub(crate) const TABLES: [Table; 5] = [
+pub(crate) const TABLES: [Table; 6] = [
     (LETTERS, |key, value| is_readable::<Letter>(read_key(key).is_some(), value)),
     (LOGS, |key, value| is_readable::<Log>(key.len() == 32, value)),
     (MAIL, |key, value| is_readable::<Letter>(read_key(key).is_some(), value)),
     (MAIL_LOGS, |key, value| is_readable::<Taken>(read_log_key(key).is_some(), value)),
     (REFUSED, |key, value| is_readable::<RemoteError>(read_key(key).is_some(), value)),
+    (TRIED, |key, value| is_readable::<Tried>(read_key(key).is_some(), value)),
 ];
 
 #[cfg(test)]

@@ -33,7 +33,9 @@ impl World {
         let limits = Limits { letters: 4, bytes: (2 << 20) - 8192, expiry: Duration::from_secs(60), dormant: false };
         let (spool, known) = (Arc::clone(spool), Arc::clone(&exchange));
         let store: Arc<dyn Store> = Arc::clone(&spool) as _;
-        let letters = Letters::load(store, Directory::default(), |_, name| name != "secret", limits, move |_| Arc::clone(&known)).unwrap();
+        let letters =
+            Letters::load(store, Directory::default(), |_, name| name != "secret", |_, _, _, _| {}, limits, move |_| Arc::clone(&known))
+                .unwrap();
         letters.start();
         let mut world = Self { letters, exchange, spool, epoch: 0, last: Cell::new(0) };
         world.link();
@@ -174,7 +176,7 @@ async fn room_that_comes_in_the_middle_of_a_link_makes_no_refusal_pass_for_handl
     world.link();
     world.said();
     world.take(LOG_OF_MORE, 1, "nobody", b"").unwrap();
-    world.letters.over(PEER, [1; 16], 1, None);
+    drop(world.letters.over((PEER, [1; 16], 1), None));
     world.settle().await;
     world.take(LOG_OF_MORE, 2, "nobody", b"").unwrap();
     let full = RemoteErrorKind::Full.code();

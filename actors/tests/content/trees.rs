@@ -59,7 +59,7 @@ fn photos() -> (TempDir, PathBuf) {
     set(&photos.join("-rf"), 0o4711, 999_999_999_123_456_789);
     set(&photos.join("a/3"), 0o400, 1);
     set(&photos.join("deep/er"), 0o711, 1_000_000_001);
-    set(&photos.join("empty"), 0o1777, 2_000_000_002);
+    set(&photos.join("empty"), 0o1755, 2_000_000_002);
     set(&photos, 0o750, 3_000_000_003);
     (home, photos)
 }

@@ -14,6 +14,7 @@ use super::hub::{Hub, Keep, Listen};
 use super::lease::Lease;
 use super::memory::Remembered;
 use super::outbox::Outbox;
+use super::session::Cancelled;
 use super::shared::NodeShared;
 use super::store::{MemoryStore, Store};
 use super::trust::{Trust, TrustError, TrustedPeer};
@@ -279,6 +280,7 @@ async fn prepare(
     let identity = identity.unwrap_or_else(Identity::generate);
     let metrics = Metrics::default();
     let clock = Clock::load(spool.clone()).map_err(StartError::Spool)?;
+    let random = super::trust::random32();
     let shared = Arc::new(NodeShared {
         name: name.unwrap_or_else(|| identity.peer().short()).chars().take(64).collect(),
         identity,
@@ -291,6 +293,8 @@ async fn prepare(
         receiving: Budget::new(config.pool),
         running_out: Arc::new(Semaphore::new(config.running_transfers)),
         running_in: Arc::new(Semaphore::new(config.running_transfers)),
+        given_up: Cancelled::default(),
+        incarnation: std::array::from_fn(|at| random[at]),
         remembered: Remembered::load(config.remembered, spool.clone()).map_err(StartError::Spool)?,
         clock,
         ledger: super::shared::ledger(&config),

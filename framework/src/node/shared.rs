@@ -12,6 +12,7 @@ use super::config::NodeConfig;
 use super::events::NodeEvent;
 use super::ledger::{Bound, Ledger, Rate};
 use super::memory::Remembered;
+use super::session::Cancelled;
 use super::trust::Trust;
 use crate::metrics::Metrics;
 use crate::node::{Store, Transport};
@@ -57,6 +58,10 @@ pub(crate) struct NodeShared {
     pub(crate) ledger: Ledger,
     /// Packages that stopped coming in.
     pub(crate) stopped: Stopped,
+    /// Deliveries to this node that it has cancelled.
+    pub(crate) given_up: Cancelled,
+    /// Tells this process from earlier ones of this node.
+    pub(crate) incarnation: [u8; 16],
     /// Set once the node has one.
     pub(crate) outbox: std::sync::OnceLock<Addr<super::outbox::Outbox>>,
     /// What must not be lost with the process.

@@ -88,6 +88,7 @@ impl From<Failure> for CommandError {
             FailureKind::Io => (Io, "put right what is named, then send again"),
             FailureKind::Stage => (Io, "this is a fault in one of the programs: its log (-v) says more"),
             FailureKind::Cancelled => (Cancelled, "send again when you want it delivered"),
+            FailureKind::Unknown => (Refused, "look at the receiver whether it is there, and send it again if it is not"),
         };
         Self::new(kind, failure, hint)
     }

@@ -26,6 +26,13 @@ pub(crate) enum Event<'a> {
         /// Where it listens, if it does.
         addrs: &'a [String],
     },
+    /// The receiver takes it when there is room.
+    Waiting {
+        transfer: String,
+        peer: String,
+        /// Deliveries of this node that take the room.
+        running: u32,
+    },
     Progress {
         transfer: String,
         bytes: u64,
@@ -181,5 +188,21 @@ impl Stored {
 impl<'a> From<&'a CommandError> for Event<'a> {
     fn from(error: &'a CommandError) -> Self {
         Self::Error { kind: error.kind, message: &error.message, hint: &error.hint, transfer: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn that_a_delivery_waits_for_room_has_the_documented_fields() {
+        let event =
+            serde_json::to_value(Event::Waiting { transfer: "5310c4099b98e770".into(), peer: "3yiqr4na".into(), running: 3 }).unwrap();
+        let documented = include_str!("../../framework/docs/json.md").lines().find(|line| line.starts_with("| `waiting` |")).unwrap();
+        assert_eq!(event["event"], "waiting");
+        for field in event.as_object().unwrap().keys().filter(|field| *field != "event") {
+            assert!(documented.contains(&format!("`{field}`")), "{field} is not documented");
+        }
     }
 }

@@ -123,6 +123,7 @@ impl Monitor {
 
     fn take(&mut self, about: About, news: News) -> Option<Result<Receipt, Failure>> {
         match news {
+            News::Waiting { running } => self.wait(about, running),
             News::Started { name, total } => self.begin(about, &units::printable(&name), total),
             News::Interrupted { reason } if self.shown.contains_key(&about.transfer) => {
                 self.output.remark(&format!("the link broke ({}); going on when it is back", units::printable(&reason)));
@@ -135,6 +136,16 @@ impl Monitor {
             News::Interrupted { .. } | News::Progress { .. } => {}
         }
         None
+    }
+
+    fn wait(&self, About { transfer, peer, .. }: About, running: u32) {
+        self.output.event(&Event::Waiting { transfer: transfer.to_string(), peer: peer.to_string(), running });
+        let whose = match running {
+            0 => String::new(),
+            1 => ": one of your own deliveries is under way".into(),
+            more => format!(": {more} of your own deliveries are under way"),
+        };
+        self.output.remark(&format!("waiting for room at {}{whose}", self.peer_name(peer)));
     }
 
     fn begin(&mut self, About { transfer, peer, direction }: About, name: &str, total: Option<u64>) {

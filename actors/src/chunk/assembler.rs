@@ -75,8 +75,7 @@ async fn run(seat: AssemblerSeat, chunks: mpsc::UnboundedReceiver<Chunk>) {
     }
     .go_on(resumed);
     match AssertUnwindSafe(work.assemble(chunks, aborted)).catch_unwind().await {
-        Ok(Ok(Some(news))) => say(news),
-        Ok(Ok(None)) => {}
+        Ok(Ok(news)) => say(news),
         Ok(Err(failure)) => say(Assembly::Failed(failure)),
         Err(_) => say(Assembly::Failed(panicked())),
     }
@@ -132,36 +131,51 @@ impl Work {
         mut self,
         mut chunks: mpsc::UnboundedReceiver<Chunk>,
         mut aborted: oneshot::Receiver<Stop>,
-    ) -> Result<Option<Assembly>, Failure> {
+    ) -> Result<Assembly, Failure> {
         // Dropped before the chunks that still wait.
         let _closing = Closing(Arc::clone(&self.transfer));
         self.placement = self.sink.placement();
         loop {
             if self.trailer.is_some() && self.transfer.incoming().complete() {
-                return self.commit().await.map(Some);
+                return self.commit().await;
             }
             let chunk = tokio::select! {
                 biased;
-                reason = &mut aborted => {
-                    // Without a word the session is gone, and with it the node.
-                    match reason.unwrap_or_else(|_| Stop::Suspend("the node stopped".into())) {
-                        Stop::Discard(reason) => self.sink.abort(&reason),
-                        Stop::Suspend(reason) => self.suspend(&reason).await,
-                    }
-                    return Ok(None);
-                }
+                stop = &mut aborted => return Ok(self.stop(stop).await),
                 chunk = chunks.recv() => chunk,
             };
-            let Some(chunk) = chunk else { return Ok(None) };
+            let Some(chunk) = chunk else { return Ok(Assembly::Stopped) };
             let custody = chunk.custody().clone();
-            if let Err(failure) = self.take(chunk).await {
-                // Before the chunk is let go of: it is not lost, and neither are those that wait behind it.
-                self.transfer.close();
-                drop(custody);
-                self.sink.abort(&failure.message);
-                return Err(failure);
+            // A sink that waits for somebody else may do so for ever.
+            let taken = tokio::select! {
+                biased;
+                taken = self.take(chunk) => Ok(taken),
+                stop = &mut aborted => Err(stop),
+            };
+            match taken {
+                Ok(Ok(())) => {}
+                Ok(Err(failure)) => {
+                    // Before the chunk is let go of: it is not lost, and neither are those that wait behind it.
+                    self.transfer.close();
+                    drop(custody);
+                    self.sink.abort(&failure.message);
+                    return Err(failure);
+                }
+                Err(stop) => {
+                    self.transfer.close();
+                    return Ok(self.stop(stop).await);
+                }
             }
         }
+    }
+
+    async fn stop(&mut self, stop: Result<Stop, oneshot::error::RecvError>) -> Assembly {
+        // Without a word the session is gone, and with it the node.
+        match stop.unwrap_or_else(|_| Stop::Suspend("the node stopped".into())) {
+            Stop::Discard(reason) => self.sink.abort(&reason),
+            Stop::Suspend(reason) => self.suspend(&reason).await,
+        }
+        Assembly::Stopped
     }
 
     async fn take(&mut self, chunk: Chunk) -> Result<(), Failure> {

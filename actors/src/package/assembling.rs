@@ -90,7 +90,8 @@ impl Assembling {
 
 fn verdict(news: Assembly) -> Option<Result<(Summary, Committed), Failure>> {
     match news {
-        Assembly::Grant(_) => None,
+        // Stopped: of what it was told to stop for, whoever did so knows.
+        Assembly::Grant(_) | Assembly::Stopped => None,
         Assembly::Committed { summary, committed } => Some(Ok((summary, committed))),
         Assembly::Failed(failure) => Some(Err(failure)),
     }

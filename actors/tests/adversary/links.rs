@@ -103,7 +103,7 @@ async fn words_about_transfers_that_are_not_there_change_nothing() {
     let receipt = Receipt { digest: [0; 32], length: u64::MAX, place: "/etc/passwd".into(), files: u64::MAX, mac: [0; 32] };
     for stream in [0, 1, 2, 3, 77, u64::MAX - 1, u64::MAX] {
         let words = [
-            Control::Accept { stream, limit: u64::MAX, received: everything.clone() },
+            Control::Accept { stream, limit: u64::MAX, received: everything.clone(), trailer: false },
             Control::Reject { stream, failure: failure.clone() },
             Control::Grant { stream, limit: u64::MAX },
             Control::Received { stream, indices: everything.clone() },

@@ -1,12 +1,12 @@
 //! Openings that make no sense: each is rejected with its reason, and the link stands.
 
-use estafette::FailureKind;
 use estafette::delivery::TransferKey;
 use estafette::node::TrustedPeer;
 use estafette::wire::{Control, Opening, SecretBytes, Suite};
+use estafette::{FailureKind, TransferNews};
 
 use super::forge::Forgery;
-use super::world::{CHUNK, WINDOW, World};
+use super::world::{CHUNK, WINDOW, World, news};
 
 const YEAR: u64 = 365 * 24 * 3600;
 
@@ -137,5 +137,39 @@ async fn a_stream_in_use_is_not_taken_over_and_an_older_attempt_is_not_taken_up(
     link.say(&Control::Open(Box::new(again.opening.clone()))).await;
     again.ends(&mut link).await.unwrap();
     assert!(world.arrived.try_recv().is_err());
+    world.unharmed_by_mallory().await;
+}
+
+#[tokio::test]
+async fn what_a_sender_has_accepted_and_knows_nothing_of_takes_no_room() {
+    let world = World::new(3).await;
+    let mut link = world.mallory.link().await;
+    let mut events = world.paris.events();
+    let forgery = Forgery::new(&world.mallory);
+    forgery.open(&mut link).await;
+    assert_eq!(world.paris.held().await.running, 1);
+    link.say(&Control::Unknown { stream: forgery.stream() }).await;
+    let TransferNews::Failed { failure } = news(&mut events, |news| matches!(news, TransferNews::Failed { .. })).await else {
+        unreachable!("waited for just that");
+    };
+    assert_eq!(failure.kind, FailureKind::Unreachable, "a later attempt may go on");
+    world.unharmed_by_mallory().await;
+}
+
+#[tokio::test]
+async fn a_new_process_of_a_peer_ends_what_an_earlier_one_began_and_no_other() {
+    let world = World::new(4).await;
+    let mut events = world.paris.events();
+    let (mut link, forgery) = (world.mallory.link().await, Forgery::new(&world.mallory));
+    link.say(&Control::Process { incarnation: [1; 16] }).await;
+    forgery.open(&mut link).await;
+    drop(link);
+    // The same one again, by another link.
+    let mut link = world.mallory.link().await;
+    link.say(&Control::Process { incarnation: [1; 16] }).await;
+    forgery.open(&mut link).await;
+    assert_eq!(world.paris.held().await.running, 1);
+    link.say(&Control::Process { incarnation: [2; 16] }).await;
+    news(&mut events, |news| matches!(news, TransferNews::Failed { failure } if failure.message.contains("process has ended"))).await;
     world.unharmed_by_mallory().await;
 }

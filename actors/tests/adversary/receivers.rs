@@ -36,7 +36,7 @@ impl Receiving {
 
     pub(crate) async fn accept(&mut self, limit: u64) {
         let stream = self.opening.stream;
-        self.link.say(&Control::Accept { stream, limit, received: Ranges::EMPTY }).await;
+        self.link.say(&Control::Accept { stream, limit, received: Ranges::EMPTY, trailer: false }).await;
     }
 
     /// The lane that the node asks for.
@@ -125,6 +125,26 @@ async fn a_receipt_is_believed_only_from_who_has_the_key_and_for_what_was_sent()
 }
 
 #[tokio::test]
+async fn an_acceptance_of_nothing_that_is_under_way_is_answered_with_what_became_of_it() {
+    let mut receiving = Receiving::begin(4, config(), &content(4, 3)).await;
+    let (stream, other) = (receiving.opening.stream, receiving.opening.stream + 2);
+    let accept = |stream| Control::Accept { stream, limit: 100, received: Ranges::EMPTY, trailer: false };
+    receiving.link.say(&accept(other)).await;
+    receiving.link.until(|control| matches!(control, Control::Unknown { stream } if stream == other).then_some(())).await;
+    // Cancelled while the acceptance is on its way.
+    receiving.transfer.cancel();
+    assert_eq!(failure(&receiving.transfer).await.kind, FailureKind::Cancelled);
+    receiving.link.until(|control| matches!(control, Control::Fail { .. }).then_some(())).await;
+    receiving.link.say(&accept(stream)).await;
+    let again = receiving.link.until(|control| match control {
+        Control::Fail { stream: of, failure } if of == stream => Some(failure),
+        _ => None,
+    });
+    assert_eq!(again.await.kind, FailureKind::Cancelled);
+    receiving.unharmed().await;
+}
+
+#[tokio::test]
 async fn a_receipt_for_what_was_not_all_sent_is_no_receipt() {
     let bytes = content(3, 40);
     for accepted in [false, true] {
@@ -173,7 +193,7 @@ async fn chunks_acknowledged_before_they_were_sent_are_sent_all_the_same() {
     let mut receiving = Receiving::begin(5, config(), &bytes).await;
     let (stream, everything) = (receiving.opening.stream, Ranges::new(vec![(0, u64::MAX)]).unwrap());
     receiving.link.say(&Control::Received { stream, indices: everything.clone() }).await;
-    receiving.link.say(&Control::Accept { stream, limit: u64::MAX, received: Ranges::EMPTY }).await;
+    receiving.link.say(&Control::Accept { stream, limit: u64::MAX, received: Ranges::EMPTY, trailer: false }).await;
     let mut lane = receiving.lane(0).await;
     lane.0.say(&Control::Received { stream: stream + 2, indices: everything }).await;
     let mut seen = BTreeMap::new();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use estafette::node::{OutboxState, SendError};
-use estafette::{Node, SendOptions};
+use estafette::{Node, SendOptions, TransferNews};
 use estafette_actors::source::FileSource;
 use estafette_actors::spool::Spool;
 
@@ -166,6 +166,12 @@ async fn a_copy_is_kept_where_a_spool_has_a_folder_and_refused_elsewhere() {
 
 #[tokio::test]
 async fn what_is_offered_again_while_it_is_being_remembered_is_not_delivered_again() {
+    for dies in [true, false] {
+        offered_while_it_is_being_remembered(dies).await;
+    }
+}
+
+async fn offered_while_it_is_being_remembered(dies: bool) {
     within(async {
         let mut world = World::new();
         let spool = HeldSpool::that_remembers_slowly(&world.path("spool"));
@@ -174,17 +180,17 @@ async fn what_is_offered_again_while_it_is_being_remembered_is_not_delivered_aga
         let id = send(&lyon, "paris/files", &world.file("letter", 100_000)).await.id();
         // Its journal is forgotten by then, and nobody has been told that it is delivered.
         spool.reached().await;
-        lyon.abort().await;
-        // Tried again and again until that is over.
+        // One that stops says that it gives the delivery up for now.
+        if dies {
+            lyon.abort().await
+        } else {
+            lyon.stop().await
+        };
+        // It waits until that is over.
         let lyon = world.lyon().await;
-        let first = entry(&lyon, id).await.unwrap().tries;
-        let mut failures = 0;
-        while failures < 3 {
-            let entry = entry(&lyon, id).await.unwrap();
-            assert_eq!(entry.state, OutboxState::Stored, "{entry:?}");
-            failures = entry.tries - first;
-            tokio::task::yield_now().await;
-        }
+        let mut events = lyon.events_since_start().unwrap();
+        while !matches!(events.next_news().await.unwrap(), TransferNews::Waiting { .. }) {}
+        assert_eq!(entry(&lyon, id).await.unwrap().state, OutboxState::Stored);
         spool.answer(Ok(()));
         assert_eq!(lyon.transfer(id).await.unwrap().delivered().await.unwrap().length, 100_000);
         lyon.shutdown().await;

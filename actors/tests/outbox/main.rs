@@ -4,6 +4,7 @@
 
 mod away;
 mod copies;
+mod endings;
 mod faults;
 mod harness;
 mod held;

@@ -1,13 +1,13 @@
 //! Plain actix actors of the user's that panic in their handler, so that their mailbox is gone with what lay in it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
-use actix::Recipient;
+use actix::{Actor, AsyncContext, Context, Handler, Message, Recipient};
 use estafette::NodeConfig;
-use estafette::pipeline::{Chunk, Hosting, Pipeline};
+use estafette::pipeline::{Chunk, Hosting, Outlet, Parcel, Pipeline};
 
-use super::fragile::{Fuse, sound, with};
+use super::fragile::{Fuse, POISON, sound, with};
 use super::harness::{World, config, content, count, names, source, within};
 use super::log;
 
@@ -54,6 +54,72 @@ async fn so_does_one_at_the_receiver() {
     names(&failure, "back", Some(7));
     world.nothing_more_arrives();
     world.check_whole().await;
+}
+
+/// Dies with a poisonous chunk in its hand when a chunk of another transfer lies there, too, so often.
+struct Hoarder {
+    deaths: Arc<AtomicUsize>,
+    times: usize,
+    /// Shared by the actors of all lanes.
+    lying: Arc<Mutex<Vec<Chunk>>>,
+    outlet: Outlet<Chunk>,
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Die;
+
+impl Actor for Hoarder {
+    type Context = Context<Self>;
+}
+
+impl Handler<Chunk> for Hoarder {
+    type Result = ();
+
+    fn handle(&mut self, chunk: Chunk, ctx: &mut Context<Self>) {
+        let is_poison = |chunk: &Chunk| chunk.bytes().starts_with(POISON);
+        let is_wanted = chunk.custody().index() == 15 || is_poison(&chunk);
+        if self.deaths.load(Ordering::SeqCst) >= self.times || chunk.custody().is_trailer() || !is_wanted {
+            return self.outlet.send(chunk);
+        }
+        let mut lying = self.lying.lock().unwrap();
+        lying.push(chunk);
+        if lying.len() == 2 {
+            lying.sort_by_key(is_poison);
+            ctx.notify(Die);
+        }
+    }
+}
+
+impl Handler<Die> for Hoarder {
+    type Result = ();
+
+    fn handle(&mut self, _: Die, _: &mut Context<Self>) {
+        self.deaths.fetch_add(1, Ordering::SeqCst);
+        let mut lying = std::mem::take(&mut *self.lying.lock().unwrap());
+        // Dropped first, as what an actor works on is before what its mailbox holds.
+        let _in_hand = lying.pop();
+        panic!("on purpose");
+    }
+}
+
+#[tokio::test]
+async fn a_chunk_that_only_lay_in_one_that_dies_twice_goes_on() {
+    let (deaths, lying) = (Arc::<AtomicUsize>::default(), Arc::<Mutex<Vec<Chunk>>>::default());
+    let counted = Arc::clone(&deaths);
+    let inverse = Pipeline::new().then_actor("back", move |outlet| {
+        Hoarder { deaths: Arc::clone(&counted), times: 2, lying: Arc::clone(&lying), outlet }.start().recipient()
+    });
+    let world = World::new(sound(), with(Pipeline::new(), inverse)).await;
+    // The other one's chunk 15 is in its window, and lies there both times.
+    let bad = world.send("in", source(&content(10, &[7]))).await;
+    let good = world.send("in", source(&content(20, &[]))).await;
+    let failure = within(bad.delivered()).await.unwrap_err();
+    names(&failure, "back", Some(7));
+    within(good.delivered()).await.unwrap();
+    assert_eq!(deaths.load(Ordering::SeqCst), 2);
+    within(world.lyon.shutdown()).await;
+    within(world.paris.shutdown()).await;
 }
 
 /// A stage whose factory panics.

@@ -28,7 +28,8 @@ pub(crate) async fn answer(node: &Node, request: Request) -> Result<Vec<Reply>, 
         Request::Show(id) => show(node, find(node, &id).await?).await,
         Request::Retry(id) => {
             let id = find(node, &id).await?;
-            node.retry(id).await?;
+            // What has expired is tried as another delivery.
+            let id = node.retry(id).await?;
             show(node, id).await
         }
         Request::Cancel(id) => {

@@ -36,6 +36,10 @@ fn write_the_corpus() {
         Control::Refuse { reason: RefuseReason::Other("no".into()) },
         Control::Hello { name: "lyon".into(), token: Some([1; 32].into()), inbox: None },
         Control::Messages { transfer: TransferId::from_bytes([6; 24]), key: [5; 32].into(), commitment: [8; 32] },
+        Control::Accept { stream: 1, limit: 9, received: Ranges::new(vec![(0, 4)]).unwrap(), trailer: true },
+        Control::Unknown { stream: 1 },
+        Control::Waiting { stream: 1, running: 3 },
+        Control::Process { incarnation: [4; 16] },
     ];
     write("frame_header", 0, &header.encode());
     write("frame_stream", 0, &frame.repeat(3));

@@ -2,7 +2,7 @@
 //!
 //! # Driving it
 //! [`Incoming::claim`] before a chunk's body is looked at; after it exactly one of [`Incoming::received`] (authenticated,
-//! in memory) or [`Incoming::release`] (lost or damaged on the way). [`Incoming::consumed`] when the sink has taken a chunk:
+//! in memory), [`Incoming::release`] (damaged on the way) or [`Incoming::lost`] (in a stage that died). [`Incoming::consumed`] when the sink has taken a chunk:
 //! it answers with a new limit when one is worth sending. [`Incoming::ended`] when the trailer was opened. The transfer is
 //! ready to commit when [`Incoming::complete`] says so.
 //!
@@ -153,7 +153,7 @@ impl Incoming {
         self.received.insert(index);
     }
 
-    /// A claimed chunk was lost or damaged on its way through the stages.
+    /// A claimed chunk was damaged.
     pub fn release(&mut self, index: u64, trailer: bool) -> Repair {
         self.unclaim(index, trailer);
         if !trailer && self.received.contains(index) {
@@ -166,6 +166,14 @@ impl Incoming {
         let failures = self.failures.entry(index).or_default();
         *failures += 1;
         if *failures >= FAILURES_PER_CHUNK { Repair::GiveUp } else { Repair::AskAgain }
+    }
+
+    /// A claimed chunk was lost in a stage: no fault of its own, since it may only have lain in the mailbox of one that died of
+    /// another. Whoever drives this counts what did not.
+    pub fn lost(&mut self, index: u64, trailer: bool) -> Repair {
+        self.unclaim(index, trailer);
+        // Of what was received the sender was told, and keeps no frame.
+        if !trailer && self.received.contains(index) { Repair::GiveUp } else { Repair::AskAgain }
     }
 
     /// The sink has taken a chunk. A new limit, when the window has moved far enough that telling the sender is worth it.
@@ -198,6 +206,11 @@ impl Incoming {
     /// What has been received, for the sender that comes back after a broken link.
     pub fn received_ranges(&self) -> Ranges {
         self.received.to_wire().into_iter().next().unwrap_or(Ranges::EMPTY)
+    }
+
+    /// Whether the trailer is here, for the sender that comes back.
+    pub fn has_trailer(&self) -> bool {
+        self.total.is_some()
     }
 
     /// Indices below this one have credit.
@@ -247,7 +260,8 @@ mod tests {
         assert_eq!(incoming.claim_trailer(3), Claim::OtherEnd { end: 2 });
         incoming.unclaim(2, true);
         assert_eq!(incoming.claim_trailer(3), Claim::New);
-        assert!(incoming.ended(3));
+        assert!(!incoming.has_trailer());
+        assert!(incoming.ended(3) && incoming.has_trailer());
         assert_eq!((incoming.standing(3, true), incoming.standing(4, true)), (Claim::Received, Claim::OtherEnd { end: 3 }));
     }
 
@@ -259,6 +273,19 @@ mod tests {
         assert_eq!(incoming.release(1, false), Repair::AskAgain);
         assert_eq!(incoming.claim(1), Claim::New);
         assert_eq!(incoming.release(1, false), Repair::GiveUp);
+    }
+
+    #[test]
+    fn a_chunk_that_lay_in_a_stage_that_dies_is_asked_for_again_as_often_as_that_happens() {
+        let mut incoming = Incoming::new(4);
+        incoming.open();
+        for _ in 0..10 {
+            assert_eq!(incoming.claim(1), Claim::New);
+            assert_eq!(incoming.lost(1, false), Repair::AskAgain);
+        }
+        incoming.claim(1);
+        incoming.received(1);
+        assert_eq!(incoming.lost(1, false), Repair::GiveUp, "its sender keeps no frame of it");
     }
 
     #[test]

@@ -15,6 +15,7 @@ use super::lease::Lease;
 use super::memory::Remembered;
 use super::outbox::Outbox;
 use super::partials::Partials;
+use super::session::Cancelled;
 use super::shared::NodeShared;
 use super::store::{MemoryStore, Store};
 use super::trust::{NameError, Trust, TrustError, TrustedPeer};
@@ -288,6 +289,7 @@ async fn prepare(
     let metrics = Metrics::default();
     let clock = Clock::load(spool.clone()).map_err(StartError::Spool)?;
     let ledger = super::shared::ledger(&config);
+    let random = super::trust::random32();
     let shared = Arc::new(NodeShared {
         name: name.unwrap_or_else(|| identity.peer().short()),
         identity,
@@ -300,6 +302,8 @@ async fn prepare(
         receiving: Budget::new(config.pool),
         running_out: Arc::new(Semaphore::new(config.running_transfers)),
         running_in: Arc::new(Semaphore::new(config.running_transfers)),
+        given_up: Cancelled::default(),
+        incarnation: std::array::from_fn(|at| random[at]),
         remembered: Remembered::load(ledger.clone(), spool.clone()).map_err(StartError::Spool)?,
         clock,
         ledger,

@@ -393,7 +393,15 @@ fn open_inbox(shared: Arc<NodeShared>) -> OpenInbox {
         let journal = Journal::open(spool, inner_key(sender, transfer), until, Some(version), chunk_size);
         let journal = journal.map_err(|error| Failure::new(FailureKind::Io, format!("the receiver's spool can't be read: {error}")))?;
         let offer = Offer { peer: sender, transfer, content, chunk_size, journal: Some(journal) };
-        let sink = place.open(&offer).map_err(|refusal| Failure::new(refusal.kind(), refusal.reason))?;
+        let mut sink = place.open(&offer).map_err(|refusal| Failure::new(refusal.kind(), refusal.reason))?;
+        // Who else carries it may have brought it meanwhile: its note is exchanged for the memory of it in one write.
+        let remembered = shared.remembered.look_again(sender, transfer);
+        let remembered =
+            remembered.map_err(|error| Failure::new(FailureKind::Io, format!("the receiver's spool can't be read: {error}")))?;
+        if remembered && !matches!(sink.resumed(), Resumed::Committed(..)) {
+            sink.abort("it was delivered before");
+            return Err(Failure::new(FailureKind::Busy, "it was delivered this moment by somebody else who carries it; ask again"));
+        }
         Ok(OpenedInbox { sink, journalled: true })
     })
 }

@@ -82,6 +82,11 @@ pub enum Direction {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum TransferNews {
+    /// The receiver takes it when there is room for it: so many deliveries of this node take that at the receiver.
+    Waiting {
+        /// How many.
+        running: u32,
+    },
     /// It runs: the receiver has accepted it.
     Started {
         /// What is sent.

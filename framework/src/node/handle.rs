@@ -129,19 +129,21 @@ impl Node {
         Ok(TransferHandle { state: state.ok_or(OutboxError::Unknown(id))?, node: self.clone() })
     }
 
-    /// Tries a delivery of the outbox now; a dead letter comes to life again.
-    pub async fn retry(&self, id: TransferId) -> Result<(), OutboxError> {
+    /// Tries a delivery of the outbox now; a dead letter comes to life again. Tells the id it has from then on: one that has
+    /// expired becomes another delivery. One of which nobody knows whether it was delivered before it expired
+    /// ([`FailureKind::Unknown`](crate::FailureKind::Unknown)) is refused: its receiver may have forgotten it, and would take it twice.
+    pub async fn retry(&self, id: TransferId) -> Result<TransferId, OutboxError> {
         self.order(id, OrderKind::Retry).await
     }
 
     /// Takes a delivery out of the outbox that is still to be delivered.
     pub async fn withdraw(&self, id: TransferId) -> Result<(), OutboxError> {
-        self.order(id, OrderKind::Cancel).await
+        self.order(id, OrderKind::Cancel).await.map(drop)
     }
 
     /// Forgets a delivery of the outbox that is over, a dead letter too.
     pub async fn forget(&self, id: TransferId) -> Result<(), OutboxError> {
-        self.order(id, OrderKind::Drop).await
+        self.order(id, OrderKind::Drop).await.map(drop)
     }
 
     /// Why the spool takes nothing more, if it has failed: until the program is started again with one that works, nothing is stored
@@ -182,7 +184,7 @@ impl Node {
         Ok(changed.is_some())
     }
 
-    async fn order(&self, id: TransferId, what: OrderKind) -> Result<(), OutboxError> {
+    async fn order(&self, id: TransferId, what: OrderKind) -> Result<TransferId, OutboxError> {
         self.the_outbox()?.send(super::outbox::Order { id, what }).await.map_err(|_| OutboxError::None)?
     }
 

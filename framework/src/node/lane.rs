@@ -71,6 +71,9 @@ pub(crate) struct Lane {
     /// Counts connections, so that the last word of an old one is not taken for that of a new one.
     serial: u64,
     retained: BTreeMap<(u64, u64), Retained>,
+    /// Trailers that were acknowledged, each by its stream: a receiver that dies before it commits has lost its own, and where
+    /// the content is durable, or empty, nothing else would tell. One of a transfer, each of some 100 bytes.
+    trailers: HashMap<u64, Sealed>,
     /// Whether it is looked for frames that nobody acknowledges.
     looking: bool,
     streams: Streams,
@@ -165,6 +168,13 @@ pub(crate) struct Resend {
     pub(crate) index: u64,
 }
 
+/// The receiver does not have the trailer, which it may have acknowledged: send it again, if it is kept here.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct TrailerAgain {
+    pub(crate) stream: u64,
+}
+
 /// Frames of a lane that is down, to be sent by this one.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
@@ -198,6 +208,7 @@ impl Lane {
             connection: None,
             serial: 0,
             retained: BTreeMap::new(),
+            trailers: HashMap::new(),
             looking: false,
             streams: Streams::default(),
             sending: HashMap::new(),
@@ -363,6 +374,7 @@ impl Handler<Forget> for Lane {
         }
         drop(streams);
         self.acknowledged.remove(&stream);
+        self.trailers.remove(&stream);
         let over: Vec<_> = self.retained.range((stream, 0)..=(stream, u64::MAX)).map(|(&key, _)| key).collect();
         for retained in over.iter().filter_map(|key| self.retained.remove(key)) {
             retained.sealed.custody().finish(0);
@@ -437,10 +449,12 @@ impl Handler<Acknowledged> for Lane {
             let acked: Vec<_> = self.retained.range((stream, start)..(stream, end)).map(|(&key, _)| key).collect();
             for retained in acked.iter().filter_map(|key| self.retained.remove(key)) {
                 let custody = retained.sealed.custody();
+                custody.finish(custody.content_length());
                 if !custody.is_trailer() {
                     custody.transfer().acknowledge(custody.index());
+                } else if !custody.transfer().is_closed() {
+                    self.trailers.insert(stream, retained.sealed);
                 }
-                custody.finish(custody.content_length());
             }
         }
     }
@@ -474,6 +488,16 @@ impl Handler<Resend> for Lane {
             _ => return,
         }
         self.put_out((stream, index));
+    }
+}
+
+impl Handler<TrailerAgain> for Lane {
+    type Result = ();
+
+    fn handle(&mut self, TrailerAgain { stream }: TrailerAgain, ctx: &mut Context<Self>) {
+        if let Some(trailer) = self.trailers.remove(&stream) {
+            Handler::<Sealed>::handle(self, trailer, ctx);
+        }
     }
 }
 

@@ -104,6 +104,18 @@ impl Remembered {
         self.table().arrivals.get(&(sender, transfer)).cloned()
     }
 
+    /// Whether a delivery is remembered by now, as far as the spool says. May block.
+    pub(crate) fn look_again(&self, sender: PeerId, transfer: TransferId) -> io::Result<bool> {
+        if self.arrival(sender, transfer).is_some() {
+            return Ok(true);
+        }
+        let noted = self.spool.as_ref().map_or(Ok(None), |spool| spool.find(TABLE, &delivery_key(sender, transfer)))?;
+        let Some(arrival) = noted.and_then(|noted| codec::decode::<Arrival>(&noted).ok()) else { return Ok(false) };
+        // Whoever wrote it is about to say so.
+        self.table().insert(&self.ledger, sender, transfer, arrival);
+        Ok(true)
+    }
+
     /// Room for one more of a peer: held while it comes.
     pub(crate) fn reserve(&self, sender: PeerId, now: Moment) -> Result<Charge, Full> {
         let mut table = self.table();
@@ -356,5 +368,16 @@ mod tests {
         memory.remember(peer, transfer, arrival(5000)).unwrap();
         assert!(memory.reserve(peer, certain(4000)).is_ok() && memory.arrival(peer, transfer).is_some());
         assert!(memory.reserve(peer, certain(5000 + SKEW)).is_ok() && memory.arrival(peer, transfer).is_none());
+    }
+
+    #[test]
+    fn what_has_become_durable_and_is_about_to_be_said_is_found() {
+        let (peer, transfer) = (PeerId::from_bytes([1; 32]), TransferId::from_bytes([2; 24]));
+        let spool: Arc<dyn Store> = Arc::<MemoryStore>::default();
+        let (one, other) = [(); 2].map(|()| Remembered::load(ledger(1, 1), Some(Arc::clone(&spool))).unwrap()).into();
+        assert!(!other.look_again(peer, transfer).unwrap());
+        one.remember(peer, transfer, arrival(100)).unwrap();
+        assert!(other.arrival(peer, transfer).is_none() && other.look_again(peer, transfer).unwrap());
+        assert_eq!(other.arrival(peer, transfer), Some(arrival(100)));
     }
 }

@@ -14,6 +14,7 @@ use super::events::NodeEvent;
 use super::ledger::{Bound, Ledger, Rate};
 use super::memory::Remembered;
 use super::partials::Partials;
+use super::session::Cancelled;
 use super::trust::Trust;
 use crate::metrics::Metrics;
 use crate::node::{Store, Transport};
@@ -64,6 +65,10 @@ pub(crate) struct NodeShared {
     /// Transfers that wait for room, of each direction.
     pub(crate) waiting_in: Arc<AtomicUsize>,
     pub(crate) waiting_out: Arc<AtomicUsize>,
+    /// Deliveries to this node that it has cancelled.
+    pub(crate) given_up: Cancelled,
+    /// Tells this process from earlier ones of this node.
+    pub(crate) incarnation: [u8; 16],
     /// Set once the node has one.
     pub(crate) outbox: std::sync::OnceLock<Addr<super::outbox::Outbox>>,
     /// What must not be lost with the process.

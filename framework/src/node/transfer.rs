@@ -1,5 +1,6 @@
 //! A delivery under way: its state, and the handle of whoever sent it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use tokio::sync::watch;
@@ -7,7 +8,7 @@ use tokio::sync::watch;
 use super::events::EventStream;
 use super::handle::Node;
 use super::session::signals::Outcome;
-use crate::delivery::{Failure, Receipt, TransferId};
+use crate::delivery::{Failure, FailureKind, Receipt, TransferId};
 use crate::pipeline::SourceReport;
 use crate::wire::PeerId;
 
@@ -41,6 +42,10 @@ pub(crate) struct TransferState {
     /// What will prove that it was processed.
     proof: OnceLock<[u8; 32]>,
     enclosed: OnceLock<Receipt>,
+    /// Whether the receiver was offered it.
+    offered: AtomicBool,
+    /// Whether the receiver said that it does not have it, and will not.
+    denied: AtomicBool,
 }
 
 impl TransferState {
@@ -52,6 +57,8 @@ impl TransferState {
             stored: None,
             proof: OnceLock::new(),
             enclosed: OnceLock::new(),
+            offered: AtomicBool::new(false),
+            denied: AtomicBool::new(false),
         }
     }
 
@@ -80,6 +87,23 @@ impl TransferState {
 
     pub(crate) fn enclosed(&self) -> Option<Receipt> {
         self.enclosed.get().cloned()
+    }
+
+    /// The receiver is offered it.
+    pub(crate) fn set_offered(&self) {
+        self.offered.store(true, Ordering::Relaxed);
+    }
+
+    /// The receiver ends it with this word.
+    pub(crate) fn set_denied(&self, failure: &Failure) {
+        use FailureKind::{Io, Shutdown, Unreachable};
+        // Where it was committed, and that could not be noted, it says Io; a node that stops may not wait for its sink.
+        self.denied.store(!matches!(failure.kind, Io | Shutdown | Unreachable), Ordering::Relaxed);
+    }
+
+    /// Whether a receiver may have it that did not say so; `before`, if nothing is known of it by this try.
+    pub(crate) fn may_have_arrived(&self, before: bool) -> bool {
+        !self.denied.load(Ordering::Relaxed) && (before || self.offered.load(Ordering::Relaxed))
     }
 
     pub(crate) fn proof(&self) -> [u8; 32] {

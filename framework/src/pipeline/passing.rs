@@ -24,7 +24,12 @@ pub const fn passes(kind: FailureKind) -> bool {
         | FailureKind::Integrity
         | FailureKind::Stage
         | FailureKind::Expired => true,
-        FailureKind::Refused | FailureKind::Untrusted | FailureKind::Cancelled | FailureKind::Protocol | FailureKind::Changed => false,
+        FailureKind::Refused
+        | FailureKind::Untrusted
+        | FailureKind::Cancelled
+        | FailureKind::Protocol
+        | FailureKind::Changed
+        | FailureKind::Unknown => false,
     }
 }
 

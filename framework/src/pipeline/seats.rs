@@ -105,7 +105,8 @@ pub struct AssemblerSeat {
     pub checkpoint: u64,
     /// Who hears how it goes.
     pub owner: Recipient<Assembled>,
-    /// Resolves when the transfer has stopped; an error means the same.
+    /// Resolves when the transfer is to stop; an error means the same. The owner hears whether it has stopped, or has been
+    /// committed before.
     pub aborted: oneshot::Receiver<Stop>,
     /// Where its sink counts.
     pub metrics: Arc<StageMetrics>,
@@ -148,4 +149,7 @@ pub enum Assembly {
     },
     /// It can't be had: the sink failed, or the content is not what the trailer says.
     Failed(Failure),
+    /// It has stopped, as it was told to: it was not committed, and will not be. What was told to stop and has committed already
+    /// says that instead.
+    Stopped,
 }

@@ -63,7 +63,7 @@ pub trait Sink: Debug + Send + 'static {
     /// The order it wants its bytes in.
     fn placement(&self) -> Placement;
 
-    /// Takes `bytes`, which begin at `offset` of the content. May block.
+    /// Takes `bytes`, which begin at `offset` of the content. May block. One that waits is dropped when the delivery is given up.
     fn write<'a>(&'a mut self, offset: u64, bytes: &'a Bytes) -> BoxFuture<'a, Result<(), SinkError>>;
 
     /// All bytes have arrived and the digest agrees: make them visible and durable, all or nothing.

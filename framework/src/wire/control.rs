@@ -83,6 +83,8 @@ pub enum Control {
         limit: u64,
         /// Chunks it has from before, durably: to be skipped where the sender can vouch for them.
         received: Ranges,
+        /// Whether it has the trailer. One that it had and has lost, with its process, is sent again.
+        trailer: bool,
     },
     /// The receiver does not take it.
     Reject {
@@ -181,6 +183,24 @@ pub enum Control {
         key: SecretBytes,
         /// What the sender commits to: the key, once more, in another form.
         commitment: [u8; 32],
+    },
+    /// The sender knows nothing of the stream that the receiver has accepted: what was kept for it is free.
+    Unknown {
+        /// The stream of the acceptance.
+        stream: u64,
+    },
+    /// The receiver will take it when there is room for it.
+    Waiting {
+        /// The stream of the opening.
+        stream: u64,
+        /// Deliveries of this sender that take the room.
+        running: u32,
+    },
+    /// Said first on each link, by both: transfers that an earlier process began and this one does not offer again have ended
+    /// with it.
+    Process {
+        /// Another one for each process of a node: drawn at random when it starts, and kept nowhere.
+        incarnation: [u8; 16],
     },
 }
 

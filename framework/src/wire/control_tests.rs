@@ -96,7 +96,10 @@ fn golden() -> Vec<(Control, Vec<u8>)> {
         (Control::LaneWanted, bytes![u32s(6)]),
         (Control::LaneTicket { lane: 3, id: [4; 16], secret: SecretBytes::new([5; 32]) }, bytes![u32s(7), [3, 0], [4; 16], [5; 32]]),
         (Control::Open(Box::new(opening())), bytes![u32s(8), golden_opening()]),
-        (Control::Accept { stream: 2, limit: 64, received: ranges() }, bytes![u32s(9), u64s(2), u64s(64), golden_ranges]),
+        (
+            Control::Accept { stream: 2, limit: 64, received: ranges(), trailer: true },
+            bytes![u32s(9), u64s(2), u64s(64), golden_ranges, [1]],
+        ),
         (Control::Reject { stream: 2, failure: failure() }, bytes![u32s(10), u64s(2), golden_failure()]),
         (Control::Grant { stream: 2, limit: 128 }, bytes![u32s(11), u64s(2), u64s(128)]),
         (Control::Received { stream: 2, indices: ranges() }, bytes![u32s(12), u64s(2), golden_ranges]),
@@ -120,6 +123,9 @@ fn golden() -> Vec<(Control, Vec<u8>)> {
             Control::Messages { transfer: TransferId::from_bytes([6; 24]), key: SecretBytes::new([5; 32]), commitment: [8; 32] },
             bytes![u32s(23), [6; 24], [5; 32], [8; 32]],
         ),
+        (Control::Unknown { stream: 2 }, bytes![u32s(24), u64s(2)]),
+        (Control::Waiting { stream: 2, running: 3 }, bytes![u32s(25), u64s(2), u32s(3)]),
+        (Control::Process { incarnation: [4; 16] }, bytes![u32s(26), [4; 16]]),
     ]
 }
 
@@ -184,7 +190,7 @@ fn the_largest_messages_fit_into_a_frame() {
     };
     let receipt = Receipt { digest: [1; 32], length: 2, place: long.clone(), files: 1, mac: [3; 32] };
     for message in [
-        Control::Accept { stream: 0, limit: 0, received: ranges },
+        Control::Accept { stream: 0, limit: 0, received: ranges, trailer: false },
         Control::Open(Box::new(largest)),
         Control::Delivered { stream: 0, receipt: receipt.clone(), enclosed: Some(receipt) },
         Control::Fail { stream: 0, failure: Failure::new(FailureKind::Stage, &long).in_stage(&long).at_index(1) },
@@ -217,7 +223,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn garbage_never_panics_and_what_decodes_encodes_to_the_same(number in 0_u32..24, garbage in prop::collection::vec(0_u8..3, 0..60)) {
+    fn garbage_never_panics_and_what_decodes_encodes_to_the_same(number in 0_u32..27, garbage in prop::collection::vec(0_u8..3, 0..60)) {
         let bytes = bytes![u32s(number), garbage];
         if let Ok(message) = Control::decode(&bytes) {
             prop_assert_eq!(message.encode().unwrap(), bytes);

@@ -55,6 +55,8 @@ pub enum FailureKind {
     Unreachable,
     /// There is no room for it now: later there may be.
     Busy,
+    /// It was given up after it was offered, and the receiver did not say how it ended: it may have been delivered.
+    Unknown,
 }
 
 impl Failure {
@@ -107,6 +109,7 @@ impl fmt::Display for FailureKind {
             Self::Unreachable => "unreachable",
             Self::Shutdown => "the node was shut down",
             Self::Busy => "no room now",
+            Self::Unknown => "it may have been delivered",
         })
     }
 }
@@ -127,13 +130,11 @@ mod tests {
     #[test]
     fn every_kind_has_its_number() {
         use FailureKind::*;
-        for (number, kind) in [Refused, Untrusted, Integrity, Io, Cancelled, Stage, Protocol, Expired, Changed, Shutdown, Unreachable, Busy]
-            .into_iter()
-            .enumerate()
-        {
+        let kinds = [Refused, Untrusted, Integrity, Io, Cancelled, Stage, Protocol, Expired, Changed, Shutdown, Unreachable, Busy, Unknown];
+        for (number, kind) in kinds.into_iter().enumerate() {
             assert_eq!(codec::encode(&kind).unwrap(), (number as u32).to_le_bytes());
         }
-        assert!(codec::decode::<FailureKind>(&12_u32.to_le_bytes()).is_err());
+        assert!(codec::decode::<FailureKind>(&13_u32.to_le_bytes()).is_err());
     }
 
     #[test]

@@ -57,6 +57,9 @@ impl Control {
             Self::Passed { .. } => "Passed",
             Self::Heard { .. } => "Heard",
             Self::Messages { .. } => "Messages",
+            Self::Unknown { .. } => "Unknown",
+            Self::Waiting { .. } => "Waiting",
+            Self::Process { .. } => "Process",
         }
     }
 }

@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::delivery::{Failure, Receipt, TransferId};
+use crate::delivery::{Failure, FailureKind, Receipt, TransferId};
 use crate::node::clock::Moment;
 use crate::pipeline::{Compression, SourceReference};
 use crate::wire::{PeerId, SecretBytes, WordKind, codec};
@@ -208,6 +208,12 @@ impl OutboxEntry {
         matches!(self.state, OutboxState::Stored | OutboxState::Relayed { .. })
     }
 
+    /// Whether it has ended, or stands, without a word of the receiver that would tell whether it was delivered.
+    pub(crate) fn is_unsure(&self) -> bool {
+        let unsure = |failure: &Failure| failure.kind == FailureKind::Unknown;
+        matches!(&self.state, OutboxState::Dead { failure, .. } if unsure(failure)) || self.last_failure.as_ref().is_some_and(unsure)
+    }
+
     /// Where its content is read from, if it was not copied into the spool.
     pub fn reference(&self) -> Option<SourceReference> {
         match &self.content {
@@ -253,7 +259,6 @@ pub(crate) fn is_readable(key: &[u8], value: &[u8]) -> bool {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::delivery::FailureKind;
 
     pub(crate) fn entry() -> OutboxEntry {
         OutboxEntry {

@@ -26,7 +26,7 @@ pub use self::desk::OutboxError;
 pub(crate) use self::desk::{Deposit, Find, Given, Halt, List};
 #[cfg(test)]
 pub(crate) use self::entry::tests::entry as entry_for_tests;
-pub(crate) use self::entry::{Expected, Kept, TABLE, is_readable};
+pub(crate) use self::entry::{ATTEMPTS_PER_TRY, Expected, Kept, TABLE, is_readable};
 pub use self::entry::{OutboxEntry, OutboxState};
 pub(crate) use self::orders::{Order, OrderKind};
 pub(crate) use self::relay::AskedAgain;
@@ -84,6 +84,8 @@ struct Held {
     revived: bool,
     /// The room that its package or copy takes, charged to whose it is.
     room: Option<Room>,
+    /// The receiver may have it, and has not said so.
+    unsure: bool,
 }
 
 /// What has happened to a delivery before it was stored: its first try may be under way while its content is copied.
@@ -138,7 +140,9 @@ impl Outbox {
             OutboxState::Dead { failure, .. } => state.end(Err(failure.clone())),
             OutboxState::Stored | OutboxState::Relayed { .. } => self.schedule.wait(entry.next_hop(), entry.created, id, Instant::now()),
         }
-        self.entries.insert(id, Held::new(entry, state));
+        // Of a process that died nobody knows what it had offered.
+        let unsure = if entry.is_open() { entry.tries > 0 } else { entry.is_unsure() };
+        self.entries.insert(id, Held { unsure, ..Held::new(entry, state) });
         self.account_for(id);
     }
 
@@ -175,6 +179,7 @@ impl Outbox {
             held.state = Arc::new(TransferState::stored(id, held.entry.peer));
         }
         let before = by.map(|_| held.entry.state.clone());
+        let state = held.as_far_as_known(state);
         (held.entry.state, held.busy, held.source) = (state, true, None);
         held.account_for(&self.shared);
         if let OutboxState::Dead { failure, .. } = &held.entry.state {
@@ -370,7 +375,19 @@ impl Outbox {
 impl Held {
     fn new(entry: OutboxEntry, state: Arc<TransferState>) -> Self {
         let (cancelled, storing) = (Rc::default(), None);
-        Self { entry, state, source: None, busy: false, trying: false, storing, cancelled, said: None, revived: false, room: None }
+        Self {
+            entry,
+            state,
+            source: None,
+            busy: false,
+            trying: false,
+            storing,
+            cancelled,
+            said: None,
+            revived: false,
+            room: None,
+            unsure: false,
+        }
     }
 
     /// Charges the room it takes to whose it is: after every change of its record.
@@ -385,6 +402,20 @@ impl Held {
                 self.room = Some(Room::of(&shared.ledger.account(whose), bytes, files));
             }
         }
+    }
+
+    /// What is known of a delivery that is given up.
+    fn as_far_as_known(&mut self, state: OutboxState) -> OutboxState {
+        let OutboxState::Dead { at, failure } = state else { return state };
+        // What goes by a relay ends by its word, and lives no longer than its package.
+        if !self.unsure || self.entry.is_package() || failure.kind == FailureKind::Integrity {
+            return OutboxState::Dead { at, failure };
+        }
+        let text = format!("{}; it was offered before, and the receiver did not say how that ended: it may have it", failure.message);
+        let unknown = Failure::new(FailureKind::Unknown, text);
+        // Kept with the record, however it ended.
+        self.entry.last_failure = Some(unknown.clone());
+        OutboxState::Dead { at, failure: if failure.kind == FailureKind::Expired { unknown } else { failure } }
     }
 
     fn record(&self, id: TransferId) -> io::Result<Change> {

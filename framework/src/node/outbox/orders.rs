@@ -3,17 +3,18 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use actix::{Context, Handler, Message, ResponseFuture};
+use actix::{ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseFuture, WrapFuture};
 use tokio::sync::oneshot;
 
-use super::{Outbox, OutboxError, OutboxState, Written};
+use super::{Held, Outbox, OutboxError, OutboxState, TABLE, Written, write_to};
 use crate::delivery::{FailureKind, TransferId};
 use crate::node::session::signals;
+use crate::node::store::Change;
 use crate::node::transfer::TransferState;
 
-/// Do this with one delivery.
+/// Do this with one delivery; answered with the id it has from then on.
 #[derive(Debug, Message)]
-#[rtype(result = "Result<(), OutboxError>")]
+#[rtype(result = "Result<TransferId, OutboxError>")]
 pub(crate) struct Order {
     pub(crate) id: TransferId,
     pub(crate) what: OrderKind,
@@ -27,17 +28,20 @@ pub(crate) enum OrderKind {
 }
 
 impl Handler<Order> for Outbox {
-    type Result = ResponseFuture<Result<(), OutboxError>>;
+    type Result = ResponseFuture<Result<TransferId, OutboxError>>;
 
     fn handle(&mut self, Order { id, what }: Order, ctx: &mut Context<Self>) -> Self::Result {
         let obeyed = self.obey(id, what, ctx);
         self.try_what_is_due(ctx);
         Box::pin(async move {
             match obeyed? {
-                Obeyed::Done => Ok(()),
-                Obeyed::Writing(written) => Ok(written.await.map_err(|_| OutboxError::None)??),
+                Obeyed::Done => Ok(id),
+                Obeyed::Writing(id, written) => {
+                    written.await.map_err(|_| OutboxError::None)??;
+                    Ok(id)
+                }
                 Obeyed::Ending(state) => match state.outcome().await {
-                    Err(failure) if failure.kind == FailureKind::Cancelled => Ok(()),
+                    Err(failure) if failure.kind == FailureKind::Cancelled => Ok(id),
                     Err(failure) if failure.kind == FailureKind::Shutdown => Err(OutboxError::None),
                     _ => Err(OutboxError::Unfit { id, why: "was delivered before it could be taken out" }),
                 },
@@ -49,7 +53,8 @@ impl Handler<Order> for Outbox {
 /// What an order waits for.
 enum Obeyed {
     Done,
-    Writing(Written),
+    /// And the id it will have.
+    Writing(TransferId, Written),
     /// The try under way ends first.
     Ending(Arc<TransferState>),
 }
@@ -79,39 +84,61 @@ impl Outbox {
             }
             OrderKind::Drop if held.entry.is_open() => unfit("is still to be delivered; cancel it instead"),
             _ if held.busy => unfit("has ended this very moment; try again"),
-            OrderKind::Retry => Ok(Obeyed::Writing(self.revive(id, ctx))),
-            OrderKind::Cancel | OrderKind::Drop => Ok(Obeyed::Writing(self.remove(id, ctx))),
+            // Its receiver remembers what it has at least as long as the delivery lives: until then, it tells.
+            OrderKind::Retry if held.entry.expires > self.shared.clock.now().passed => Ok(Obeyed::Writing(id, self.revive(id, id, ctx))),
+            OrderKind::Retry if held.entry.is_package() => {
+                unfit("has expired, and a package can't be given longer to live; send the content again")
+            }
+            OrderKind::Retry if held.unsure => unfit(
+                "has expired, and may have been delivered before: look at the receiver, and send the content again if it is not there",
+            ),
+            // It was not delivered. What it is tried as has nothing to do with what the receiver may have forgotten by now.
+            OrderKind::Retry => {
+                let new = TransferId::random();
+                Ok(Obeyed::Writing(new, self.revive(id, new, ctx)))
+            }
+            OrderKind::Cancel | OrderKind::Drop => Ok(Obeyed::Writing(id, self.remove(id, ctx))),
         }
     }
 
-    /// Gives a dead letter as long to live as it had before.
-    fn revive(&mut self, id: TransferId, ctx: &mut Context<Self>) -> Written {
+    /// Lets a dead letter live, as the delivery `new`: the same one, as long as it has not expired, or another one that has as
+    /// long to live as that had.
+    fn revive(&mut self, id: TransferId, new: TransferId, ctx: &mut Context<Self>) -> Written {
         let (answer, written) = oneshot::channel();
         let Some(held) = self.entries.get_mut(&id) else { return written };
-        let before = (held.entry.clone(), Arc::clone(&held.state));
-        let (now, life) = (self.shared.clock.now().passed, held.entry.expires.saturating_sub(held.entry.created).max(1));
-        if held.entry.expires <= now {
-            (held.entry.created, held.entry.expires) = (now, now + life);
+        let mut entry = held.entry.clone();
+        let is_other = new != id;
+        if is_other {
+            let (now, life) = (self.shared.clock.now().passed, entry.expires.saturating_sub(entry.created).max(1));
+            (entry.created, entry.expires, entry.tries, entry.last_failure) = (now, now + life, 0, None);
         }
-        held.state = Arc::new(TransferState::stored(id, held.entry.peer));
-        (held.entry.state, held.busy) = (OutboxState::Stored, true);
-        held.cancelled.set(false);
-        held.revived = true;
-        held.account_for(&self.shared);
-        let record = held.record(id);
-        self.write(record, ctx, move |outbox, outcome, ctx| {
-            if let Some(held) = outbox.entries.get_mut(&id) {
-                if outcome.is_ok() {
-                    outbox.schedule.wait(held.entry.next_hop(), held.entry.created, id, Instant::now());
-                } else {
-                    (held.entry, held.state) = before;
-                }
-                outbox.set_free(id, ctx);
+        entry.state = OutboxState::Stored;
+        // Nobody else touches it meanwhile.
+        held.busy = true;
+        let unsure = held.unsure && !is_other;
+        let state = Arc::new(TransferState::stored(new, entry.peer));
+        let revived = Held { revived: true, unsure, ..Held::new(entry, state) };
+        let record = revived.record(new);
+        let spool = Arc::clone(&self.spool);
+        let written_down = async move {
+            let forget = is_other.then(|| Change::Remove { table: TABLE, key: id.as_bytes().to_vec() });
+            let changes = forget.into_iter().chain([record?]).collect();
+            write_to(spool, changes).await
+        };
+        ctx.spawn(written_down.into_actor(self).map(move |outcome, outbox, ctx| {
+            if outcome.is_ok() {
+                let (hop, created) = (revived.entry.next_hop(), revived.entry.created);
+                // With it goes the room that it was charged with.
+                let said = outbox.entries.remove(&id).and_then(|held| held.said);
+                outbox.entries.insert(new, Held { said, ..revived });
+                outbox.account_for(new);
+                outbox.schedule.wait(hop, created, new, Instant::now());
             }
+            outbox.set_free(if outcome.is_ok() { new } else { id }, ctx);
             // Whoever asked may be gone.
             let _ = answer.send(outcome);
             outbox.try_what_is_due(ctx);
-        });
+        }));
         written
     }
 }

@@ -31,6 +31,8 @@ pub(super) struct TryEnded {
     /// The word about what was in a package.
     enclosed: Option<Receipt>,
     proof: [u8; 32],
+    /// Whether the receiver may have it that has not said so.
+    unsure: bool,
 }
 
 impl Outbox {
@@ -62,6 +64,7 @@ impl Outbox {
             return self.give_up_expired(id, ctx);
         }
         (held.busy, held.trying) = (true, true);
+        let before = held.unsure;
         // The first try was counted when the delivery was stored.
         let first = held.source.take();
         let counted = if first.is_some() {
@@ -83,7 +86,7 @@ impl Outbox {
                     None => reopen(&shared, entry.content.clone()).await,
                 }
             };
-            let (mut proof, mut enclosed) = ([0; 32], None);
+            let (mut proof, mut enclosed, mut unsure) = ([0; 32], None, before);
             let outcome = match ready.await {
                 // No session has heard of it yet that could cancel it.
                 _ if cancelled.get() => Err(Failure::new(FailureKind::Cancelled, "taken out of the outbox")),
@@ -93,12 +96,12 @@ impl Outbox {
                     // Dropped with a hub that is gone, it says that it failed.
                     hub.do_send(send);
                     let outcome = state.outcome().await;
-                    (proof, enclosed) = (state.proof(), state.enclosed());
+                    (proof, enclosed, unsure) = (state.proof(), state.enclosed(), state.may_have_arrived(before));
                     outcome
                 }
                 Err(failure) => Err(failure),
             };
-            outbox.do_send(TryEnded { id, outcome, enclosed, proof });
+            outbox.do_send(TryEnded { id, outcome, enclosed, proof, unsure });
         });
     }
 
@@ -201,7 +204,7 @@ impl Handler<TryEnded> for Outbox {
 
     fn handle(&mut self, ended: TryEnded, ctx: &mut Context<Self>) {
         let Some(held) = self.entries.get_mut(&ended.id) else { return };
-        held.trying = false;
+        (held.trying, held.unsure) = (false, ended.unsure);
         let peer = held.entry.next_hop();
         let reached = !matches!(&ended.outcome, Err(failure) if away(failure.kind));
         self.schedule.ended(peer, reached, Instant::now(), jitter());
@@ -220,7 +223,7 @@ impl Handler<TryEnded> for Outbox {
 
 impl Outbox {
     /// What the end of a try means for a delivery that is stored.
-    pub(super) fn judge(&mut self, TryEnded { id, outcome, enclosed, proof }: TryEnded, ctx: &mut Context<Self>) {
+    pub(super) fn judge(&mut self, TryEnded { id, outcome, enclosed, proof, .. }: TryEnded, ctx: &mut Context<Self>) {
         let Some(held) = self.entries.get_mut(&id) else { return };
         held.busy = false;
         let cancelled = held.cancelled.get();

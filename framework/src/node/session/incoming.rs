@@ -1,55 +1,70 @@
 //! Transfers from the peer.
 //!
-//! Waiting (for room, for the inbox's word) → Admitted (credit is out) → committed or failed. A broken link leaves
-//! everything as it is; the offer comes again, and is answered with what is here.
+//! Waiting (for room) → Opening (the inbox is asked) → Writing (credit is out) → Remembering → delivered; how one fails is in
+//! [`super::ending`]. A broken link leaves everything as it is; the offer comes again, and is answered with what is here.
 
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix::{AsyncContext, Context, Handler, Recipient};
 use tokio::sync::oneshot;
 
-use super::signals::{Kept, Opened, OpenedSink, Room};
-use super::term::{LIFE_MOST, deadline, journal_for, life_of};
+use super::ending::Ending;
+use super::opening::{Seat, open_sink};
+use super::signals::{HasRoom, Kept, NoRoom, Opened, OpenedSink, Room};
+use super::term::{LIFE_MOST, deadline, life_of};
 use super::{Session, Task};
 use crate::delivery::{ContentKind, Failure, FailureKind, Incoming, KeyScope, Receipt, TransferId, TransferKey};
-use crate::node::carrier::{PackageSink, inner_key};
+use crate::node::carrier::inner_key;
 use crate::node::config::NodeConfig;
 use crate::node::disk::DiskThread;
-use crate::node::events::{Direction, NodeEvent, TransferEvent, TransferNews};
+use crate::node::events::{Direction, TransferNews};
 use crate::node::lane::{Admit, Forget};
 use crate::node::ledger::Charge;
-use crate::node::memory::{Arrival, Processed, RELAYED, delivery_key};
+use crate::node::memory::{Arrival, Processed, RELAYED};
 use crate::node::outbox::AskedAgain;
 use crate::node::shared::InQueue;
 use crate::node::trust::now;
-use crate::pipeline::{
-    Assembled, AssemblerSeat, Assembly, Committed, Compression, Enclosed, Offer, Progress, Refusal, Resumed, Sink, Stop, Summary, Transfer,
-};
-use crate::wire::{Control, Opening, PeerId};
+use crate::pipeline::{Assembled, Assembly, Committed, Compression, Enclosed, Stop, Summary, Transfer};
+use crate::wire::{Control, Opening};
+
+/// How long a delivery waits for room before its sender is told.
+const SAY_WAITING: Duration = Duration::from_secs(1);
 
 pub(super) struct IncomingTransfer {
     pub(super) transfer: Arc<Transfer>,
-    opening: Opening,
+    pub(super) opening: Opening,
     /// When it stops being worth delivering.
-    deadline: Instant,
-    admitted: bool,
-    /// Its sink has committed it: its assembler may go. Only the note of it is still being made durable.
-    pub(super) committed: bool,
+    pub(super) deadline: Instant,
+    pub(super) stage: Stage,
+    pub(super) admitted: bool,
+    /// It is to end: its sink has the last word.
+    pub(super) ending: Option<Ending>,
+    /// A later attempt, which begins when this one has ended.
+    pub(super) next: Option<Box<Opening>>,
     paused: bool,
     told: u64,
-    abort: Option<oneshot::Sender<Stop>>,
     room: Option<Room>,
-    /// Waits for room, then for the inbox's word.
-    _opening: Task,
     /// The link it was last offered on.
-    offered_on: u64,
+    pub(super) offered_on: u64,
     /// Room in the memory of deliveries.
     _remembers: Charge,
     /// What was done of it when it last moved, and when that was.
-    moved: (u64, Instant),
+    pub(super) moved: (u64, Instant),
     pub(super) said_pause: Option<bool>,
+}
+
+/// Where an incoming transfer stands with its sink.
+pub(super) enum Stage {
+    /// Nothing runs for it: it waits for room.
+    Waiting(#[expect(dead_code, reason = "it ends when it is dropped")] Task),
+    /// Its inbox is asked, on the transfer's own thread.
+    Opening,
+    /// Its sink has a task, which is told to stop by this, once.
+    Writing(Option<oneshot::Sender<Stop>>),
+    /// Its sink has committed it: its assembler may go. Only the note of it is still being made durable.
+    Remembering,
 }
 
 impl IncomingTransfer {
@@ -66,23 +81,8 @@ impl IncomingTransfer {
 impl Session {
     pub(super) fn on_open(&mut self, opening: Opening, ctx: &mut Context<Self>) {
         let stream = opening.stream;
-        if let Some(Arrival { attempt, receipt, inbox, .. }) = self.shared.remembered.arrival(self.peer, opening.transfer) {
-            let key = TransferKey::from_bytes(*opening.key.expose());
-            let mac = key.receipt(opening.transfer, opening.attempt, "delivered", &receipt.digest);
-            tracing::info!(transfer = %opening.transfer, attempt, "offered again after it was delivered");
-            let processed = key.receipt(opening.transfer, opening.attempt, "processed", &receipt.digest);
-            let is_package = opening.content.kind == ContentKind::Package;
-            if !is_package {
-                self.renew_proof(opening.transfer, processed);
-            }
-            if inbox == RELAYED
-                && let Some(outbox) = self.shared.outbox.get()
-            {
-                outbox.do_send(AskedAgain { sender: self.peer, transfer: opening.transfer });
-            }
-            // A package that was kept for somebody else has no word in it yet.
-            let enclosed = (is_package && inbox != RELAYED).then(|| receipt.clone());
-            return self.say(Control::Delivered { stream, receipt: Receipt { mac, ..receipt }, enclosed });
+        if let Some(arrival) = self.shared.remembered.arrival(self.peer, opening.transfer) {
+            return self.deliver_again(&opening, arrival);
         }
         let epoch = self.epoch;
         if let Some(known) = self.incoming.get_mut(&stream) {
@@ -91,20 +91,26 @@ impl Session {
                 return self.reject(stream, Failure::new(FailureKind::Protocol, "the stream is in use by another transfer"));
             }
             (known.offered_on, known.deadline) = (epoch, deadline(opening.remaining));
-            return if known.admitted {
-                self.accept(stream)
-            };
+            // One that ends is answered when it has ended.
+            if known.admitted && known.ending.is_none() {
+                self.accept(stream);
+            }
+            return self.say_waiting(stream);
+        }
+        if let Some(failure) = self.shared.given_up.answer(self.peer, opening.transfer, opening.attempt) {
+            return self.reject(stream, failure);
         }
         let older = self.incoming.iter().find(|(_, known)| known.opening.transfer == opening.transfer);
         if let Some((&older, known)) = older {
             if known.opening.attempt >= opening.attempt {
                 return self.reject(stream, Failure::new(FailureKind::Protocol, "a newer attempt of this transfer is under way"));
             }
-            if known.committed {
-                // Its note is being exchanged for the memory of it: an attempt that began now would find neither, and deliver it again.
-                return self.reject(stream, Failure::new(FailureKind::Busy, "an earlier attempt has delivered it this moment; ask again"));
-            }
             self.suspend_incoming(older, Failure::new(FailureKind::Changed, "the sender begins anew"));
+            if let Some(known) = self.incoming.get_mut(&older) {
+                // It may commit, or be being remembered: an attempt that began now would find neither note nor memory, and deliver it again.
+                known.next = Some(Box::new(opening));
+                return self.say(Control::Waiting { stream, running: 1 });
+            }
         }
         match self.check(&opening) {
             Ok(remembers) => self.begin(opening, remembers, ctx),
@@ -112,7 +118,28 @@ impl Session {
         }
     }
 
-    fn reject(&mut self, stream: u64, failure: Failure) {
+    /// Answers for a delivery that is remembered.
+    fn deliver_again(&mut self, opening: &Opening, arrival: Arrival) {
+        let Arrival { attempt, receipt, inbox, .. } = arrival;
+        let key = TransferKey::from_bytes(*opening.key.expose());
+        let mac = key.receipt(opening.transfer, opening.attempt, "delivered", &receipt.digest);
+        tracing::info!(transfer = %opening.transfer, attempt, "offered again after it was delivered");
+        let processed = key.receipt(opening.transfer, opening.attempt, "processed", &receipt.digest);
+        let is_package = opening.content.kind == ContentKind::Package;
+        if !is_package {
+            self.renew_proof(opening.transfer, processed);
+        }
+        if inbox == RELAYED
+            && let Some(outbox) = self.shared.outbox.get()
+        {
+            outbox.do_send(AskedAgain { sender: self.peer, transfer: opening.transfer });
+        }
+        // A package that was kept for somebody else has no word in it yet.
+        let enclosed = (is_package && inbox != RELAYED).then(|| receipt.clone());
+        self.say(Control::Delivered { stream: opening.stream, receipt: Receipt { mac, ..receipt }, enclosed });
+    }
+
+    pub(super) fn reject(&mut self, stream: u64, failure: Failure) {
         tracing::info!(peer = %self.name, reason = failure.message, "a delivery was refused");
         self.say(Control::Reject { stream, failure });
     }
@@ -179,7 +206,7 @@ impl Session {
         })
     }
 
-    /// Waits for room, then asks the inbox on the transfer's own thread.
+    /// Waits for room.
     fn begin(&mut self, opening: Opening, remembers: Charge, ctx: &mut Context<Self>) {
         let stream = opening.stream;
         let scope = KeyScope {
@@ -195,75 +222,37 @@ impl Session {
         let state = Incoming::new(window as u64 / u64::from(opening.chunk_size));
         let (buffers, signals) = (self.shared.buffers.clone(), self.signals.clone());
         let transfer = Transfer::new(scope, key, stream, Compression::default(), buffers, state, signals);
-        let inbox = self.shared.directory.inbox(&opening.inbox);
-        let (peer, described) = (self.peer, opening.clone());
         let (shared, session, ours) = (Arc::clone(&self.shared), ctx.address(), Arc::clone(&transfer));
         let share = self.share_in.clone();
         let waiting = actix::spawn(async move {
-            let queued = InQueue::at(&shared.waiting_in);
-            let share = share.take(window).await;
-            let running = Arc::clone(&shared.running_in).acquire_owned().await.expect("the semaphore is never closed");
-            let bytes = shared.receiving.take(window).await;
-            let room = Room { _bytes: bytes, _running: running, _share: share };
-            drop(queued);
-            if ours.is_closed() {
-                return;
-            }
-            let transfer = Arc::clone(&ours);
-            let thread = match DiskThread::start(shared.config.bulk_niceness) {
-                Ok(thread) => thread,
-                Err(failure) => return session.do_send(Opened { transfer, outcome: Err(failure) }),
-            };
-            let (owner, guard) = (session.clone().recipient(), Arc::clone(&thread));
-            let addressee = described.inbox.clone();
-            let opened = thread.run(move || {
-                let journal = journal_for(&shared, peer, &described)?;
-                shared.drop_partials_beyond(peer);
-                let journalled = journal.is_some();
-                let Opening { transfer, content, chunk_size, remaining, .. } = described;
-                let offer = Offer { peer, transfer, content, chunk_size, journal };
-                let opened = match inbox {
-                    _ if offer.content.kind == ContentKind::Package => {
-                        PackageSink::open(&shared, shared.outbox.get().cloned(), &offer, (&addressee, remaining))
-                            .map(|sink| Box::new(sink) as Box<dyn Sink>)
-                    }
-                    Some(inbox) => inbox.open(&offer),
-                    None => Err(Refusal::new("there is no such inbox any more")),
-                };
-                let sink = opened.map_err(|refusal| Failure::new(refusal.kind(), refusal.reason))?;
-                let resumed = match sink.resumed() {
-                    Resumed::Committed(summary, committed) => return Ok(OpenedSink::Committed { summary, committed }),
-                    Resumed::Chunks(progress) => progress,
-                    Resumed::Nothing => Progress::default(),
-                };
-                if journalled {
-                    let window = window_for(shared.config.window, chunk_size, offer.content.length) as u64 / u64::from(chunk_size);
-                    ours.keep_subtrees();
-                    ours.go_on(Incoming::resumed(window, resumed.chunks), resumed.digest.clone(), resumed.length);
-                }
-                let resumed = journalled.then_some(resumed);
-                let (abort, aborted) = oneshot::channel();
-                let (metrics, checkpoint) = (shared.metrics.stage("sink"), shared.config.checkpoint);
-                let seat = AssemblerSeat { transfer: ours, sink, resumed, checkpoint, owner, aborted, metrics, thread: Box::new(guard) };
-                let assembler = shared.registry.start_assembler(seat);
-                let assembler = assembler.ok_or_else(|| Failure::new(FailureKind::Stage, "the receiver has no assembler"))?;
-                Ok(OpenedSink::Running { assembler, abort, room })
+            let mut room = pin!(async {
+                let _queued = InQueue::at(&shared.waiting_in);
+                let share = share.take(window).await;
+                let running = Arc::clone(&shared.running_in).acquire_owned().await.expect("the semaphore is never closed");
+                let bytes = shared.receiving.take(window).await;
+                Room { _bytes: bytes, _running: running, _share: share }
             });
-            let outcome =
-                opened.await.unwrap_or_else(|| Err(Failure::new(FailureKind::Stage, "the receiver's inbox panicked; see its log")));
-            session.do_send(Opened { transfer, outcome });
+            let room = tokio::select! {
+                biased;
+                room = &mut room => room,
+                () = tokio::time::sleep(SAY_WAITING) => {
+                    session.do_send(NoRoom { stream });
+                    room.await
+                }
+            };
+            session.do_send(HasRoom { transfer: ours, room });
         });
         let incoming = IncomingTransfer {
             transfer,
             deadline: deadline(opening.remaining),
             opening,
+            stage: Stage::Waiting(Task(waiting.abort_handle())),
             admitted: false,
-            committed: false,
+            ending: None,
+            next: None,
             paused: false,
             told: 0,
-            abort: None,
             room: None,
-            _opening: Task(waiting.abort_handle()),
             offered_on: self.epoch,
             said_pause: None,
             _remembers: remembers,
@@ -279,10 +268,11 @@ impl Session {
         let (limit, received) = {
             let mut state = known.transfer.incoming();
             let limit = if known.paused { state.limit() } else { state.open() };
-            (limit, state.received_ranges())
+            (limit, (state.received_ranges(), state.has_trailer()))
         };
         let said_pause = known.said_pause;
-        self.say(Control::Accept { stream, limit, received });
+        let (received, trailer) = received;
+        self.say(Control::Accept { stream, limit, received, trailer });
         self.say_pause(stream, said_pause);
     }
 
@@ -305,9 +295,10 @@ impl Session {
         self.tell(id, Direction::Incoming, if paused { TransferNews::Paused } else { TransferNews::Resumed });
     }
 
-    fn committed(&mut self, stream: u64, summary: Summary, committed: Committed, ctx: &mut Context<Self>) {
+    pub(super) fn committed(&mut self, stream: u64, summary: Summary, committed: Committed, ctx: &mut Context<Self>) {
         let Some(known) = self.incoming.get_mut(&stream) else { return };
-        known.committed = true;
+        // Whoever gave it up meanwhile: it is delivered.
+        (known.stage, known.ending) = (Stage::Remembering, None);
         let KeyScope { transfer, attempt, .. } = known.transfer.scope;
         let mac = known.transfer.key.receipt(transfer, attempt, "delivered", &summary.digest);
         let Committed { place, files, enclosed, .. } = committed;
@@ -348,80 +339,6 @@ impl Session {
         });
     }
 
-    pub(super) fn fail_incoming(&mut self, stream: u64, failure: Failure) {
-        // What the sender may come back with is kept as far as it is durable.
-        let keep = matches!(failure.kind, FailureKind::Shutdown | FailureKind::Unreachable | FailureKind::Busy);
-        self.close_incoming(stream, Err(failure), keep);
-    }
-
-    /// Ends an attempt that a later one may go on from.
-    fn suspend_incoming(&mut self, stream: u64, failure: Failure) {
-        self.close_incoming(stream, Err(failure), true);
-    }
-
-    fn close_incoming(&mut self, stream: u64, outcome: Result<(PeerId, TransferNews), Failure>, keep: bool) {
-        let Some(mut known) = self.incoming.remove(&stream) else { return };
-        known.transfer.close();
-        if keep && known.opening.version.is_some() && known.opening.content.kind != ContentKind::Package {
-            // Without a note by then it is forgotten at the next look.
-            self.shared.partials.left(delivery_key(self.peer, known.opening.transfer), known.transfer.done_bytes());
-        }
-        self.forget_losses(stream);
-        self.lanes.iter().for_each(|lane| lane.address.do_send(Forget { stream }));
-        let (peer, news) = match outcome {
-            Ok(news) => news,
-            Err(failure) => {
-                if let Some(abort) = known.abort.take() {
-                    let reason = failure.message.clone();
-                    // An assembler that is gone has aborted already.
-                    let _ = abort.send(if keep { Stop::Suspend(reason) } else { Stop::Discard(reason) });
-                }
-                (self.peer, TransferNews::Failed { failure })
-            }
-        };
-        let (transfer, direction) = (known.id(), Direction::Incoming);
-        self.shared.emit(NodeEvent::Transfer(TransferEvent { transfer, peer, direction, news }));
-        self.settle();
-    }
-
-    /// Ends for now what its sender does not go on with while others wait: nobody holds the room of all. What is here is kept.
-    pub(super) fn suspend_stalled(&mut self) {
-        let (stall, now) = (self.shared.config.stall, Instant::now());
-        let others_wait = self.shared.waiting_in.load(Ordering::Relaxed) > 0;
-        let mut stalled = Vec::new();
-        for (&stream, known) in self.incoming.iter_mut().filter(|(_, known)| known.admitted && !known.committed) {
-            let done = known.transfer.done_bytes();
-            let is_theirs = known.said_pause != Some(true) && known.transfer.incoming().waits_for_sender();
-            if known.moved.0 != done || !is_theirs {
-                known.moved = (done, now);
-            } else if others_wait && now.duration_since(known.moved.1) >= stall {
-                stalled.push(stream);
-            }
-        }
-        for stream in stalled {
-            let text = format!("nothing of it came for {stall:?} while other deliveries waited for room at the receiver; it goes on later");
-            self.fail(stream, Failure::new(FailureKind::Busy, text));
-        }
-    }
-
-    /// Gives up what the sender came back without: it has lost its memory of it, and would never end it.
-    pub(super) fn drop_orphans(&mut self) {
-        let Some(link) = self.link.as_ref().filter(|link| link.since.elapsed() > self.shared.config.reconnect_for) else { return };
-        let orphans =
-            self.incoming.iter().filter(|(_, known)| known.offered_on != link.epoch && !known.committed).map(|(&stream, _)| stream);
-        for stream in orphans.collect::<Vec<_>>() {
-            self.fail(stream, Failure::new(FailureKind::Unreachable, "the sender came back and did not offer it again"));
-        }
-    }
-
-    pub(super) fn expire_incoming(&mut self) {
-        let now = Instant::now();
-        let over = self.incoming.iter().filter(|(_, known)| known.deadline < now).map(|(&stream, _)| stream);
-        for stream in over.collect::<Vec<_>>() {
-            self.fail(stream, Failure::new(FailureKind::Expired, "the delivery was not done before it expired"));
-        }
-    }
-
     pub(super) fn incoming_progress(&self) {
         for known in self.incoming.values().filter(|known| known.admitted) {
             let (bytes, total) = (known.transfer.done_bytes(), known.opening.content.length);
@@ -438,25 +355,59 @@ pub(super) fn window_for(window: usize, chunk_size: u32, length: Option<u64>) ->
     usize::try_from(chunks.saturating_mul(u64::from(chunk_size))).unwrap_or(usize::MAX).min(window)
 }
 
+impl Handler<HasRoom> for Session {
+    type Result = ();
+
+    fn handle(&mut self, HasRoom { transfer, room }: HasRoom, ctx: &mut Context<Self>) {
+        let known = self.incoming.get_mut(&transfer.stream).filter(|known| Arc::ptr_eq(&known.transfer, &transfer));
+        let Some(known) = known else { return };
+        known.stage = Stage::Opening;
+        let (shared, peer, described, session) = (Arc::clone(&self.shared), self.peer, known.opening.clone(), ctx.address());
+        let thread = match DiskThread::start(shared.config.bulk_niceness) {
+            Ok(thread) => thread,
+            Err(failure) => return session.do_send(Opened { transfer, outcome: Err(failure) }),
+        };
+        let seat = Seat { transfer: Arc::clone(&transfer), owner: session.clone().recipient(), room, thread: Arc::clone(&thread) };
+        actix::spawn(async move {
+            let opened = thread.run(move || open_sink(&shared, peer, &described, seat)).await;
+            let panicked = || Err(Failure::new(FailureKind::Stage, "the receiver's inbox panicked; see its log"));
+            session.do_send(Opened { transfer, outcome: opened.unwrap_or_else(panicked) });
+        });
+    }
+}
+
+impl Handler<NoRoom> for Session {
+    type Result = ();
+
+    fn handle(&mut self, NoRoom { stream }: NoRoom, _: &mut Context<Self>) {
+        self.say_waiting(stream);
+    }
+}
+
 impl Handler<Opened> for Session {
     type Result = ();
 
     fn handle(&mut self, Opened { transfer, outcome }: Opened, ctx: &mut Context<Self>) {
         let stream = transfer.stream;
-        let Some(known) = self.incoming.get_mut(&stream).filter(|known| Arc::ptr_eq(&known.transfer, &transfer)) else {
-            // Over before it began: dropping the sender of `abort` tells the assembler.
-            return;
-        };
+        let known = self.incoming.get_mut(&stream).filter(|known| Arc::ptr_eq(&known.transfer, &transfer));
+        // Over before it began, with its session: dropping the sender of `abort` tells the assembler.
+        let Some(known) = known else { return };
         let (assembler, abort, room) = match outcome {
             Ok(OpenedSink::Running { assembler, abort, room }) => (assembler, abort, room),
             Ok(OpenedSink::Committed { summary, committed }) => return self.committed(stream, summary, committed, ctx),
+            Ok(OpenedSink::Remembered) => return self.was_remembered(stream, ctx),
+            Ok(OpenedSink::Nothing) => return self.stopped(stream, ctx),
+            Err(_) if known.ending.is_some() => return self.stopped(stream, ctx),
             Err(failure) => {
                 self.reject(stream, failure.clone());
-                return self.fail_incoming(stream, failure);
+                return self.close_incoming(stream, Err(failure), ctx);
             }
         };
+        (known.stage, known.room) = (Stage::Writing(Some(abort)), Some(room));
         known.transfer.assemble_at(assembler);
-        (known.abort, known.room) = (Some(abort), Some(room));
+        if known.ending.is_some() {
+            return self.tell_sink(stream);
+        }
         let admit = |recipient: Recipient<Admit>| {
             recipient.send(Admit { transfer: Arc::clone(&known.transfer), stages: known.opening.stages.clone() })
         };
@@ -488,13 +439,12 @@ impl Handler<AdmittedEverywhere> for Session {
 
     fn handle(&mut self, AdmittedEverywhere { transfer, outcome }: AdmittedEverywhere, _: &mut Context<Self>) {
         let stream = transfer.stream;
-        let Some(known) = self.incoming.get_mut(&stream).filter(|known| Arc::ptr_eq(&known.transfer, &transfer)) else {
+        let is_it = |known: &&mut IncomingTransfer| Arc::ptr_eq(&known.transfer, &transfer) && known.ending.is_none();
+        let Some(known) = self.incoming.get_mut(&stream).filter(is_it) else {
             return self.lanes.iter().for_each(|lane| lane.address.do_send(Forget { stream }));
         };
         if let Err(text) = outcome {
-            let failure = Failure::new(FailureKind::Stage, text);
-            self.reject(stream, failure.clone());
-            return self.fail_incoming(stream, failure);
+            return self.fail(stream, Failure::new(FailureKind::Stage, text));
         }
         known.admitted = true;
         let (id, content) = (known.id(), known.opening.content.clone());
@@ -507,7 +457,7 @@ impl Handler<AdmittedEverywhere> for Session {
 impl Handler<Kept> for Session {
     type Result = ();
 
-    fn handle(&mut self, Kept { stream, attempt, outcome }: Kept, _: &mut Context<Self>) {
+    fn handle(&mut self, Kept { stream, attempt, outcome }: Kept, ctx: &mut Context<Self>) {
         let Some(known) = self.incoming.get(&stream).filter(|known| known.transfer.scope.attempt == attempt) else { return };
         let is_package = known.opening.content.kind == ContentKind::Package;
         match outcome {
@@ -520,11 +470,11 @@ impl Handler<Kept> for Session {
                     None if is_package => (self.peer, TransferNews::Relayed { relay: self.shared.peer() }),
                     None => (self.peer, TransferNews::Delivered { receipt }),
                 };
-                self.close_incoming(stream, Ok(news), false);
+                self.close_incoming(stream, Ok(news), ctx);
             }
             Err(error) => {
                 let text = format!("it was received, but the receiver's spool could not note that: {error}");
-                self.fail(stream, Failure::new(FailureKind::Io, text));
+                self.fail_at_once(stream, Failure::new(FailureKind::Io, text), ctx);
             }
         }
     }
@@ -540,7 +490,8 @@ impl Handler<Assembled> for Session {
         match news {
             Assembly::Grant(limit) => self.say(Control::Grant { stream, limit }),
             Assembly::Committed { summary, committed } => self.committed(stream, summary, committed, ctx),
-            Assembly::Failed(failure) => self.fail(stream, failure),
+            Assembly::Failed(failure) => self.fail_at_once(stream, failure, ctx),
+            Assembly::Stopped => self.stopped(stream, ctx),
         }
     }
 }

@@ -26,6 +26,8 @@ const UNREADABLE_MOST: Duration = Duration::from_secs(10);
 const BACKOFF_MOST: Duration = Duration::from_secs(5);
 /// What is said to the other end of a link when a newer one of the same peer is there.
 const REPLACED: &str = "a newer link of this peer took its place";
+/// How long sinks may take that are about to commit when a session ends.
+const LAST_COMMITS: Duration = Duration::from_secs(2);
 /// So many dials in a row that were not answered are no accident: the node there is another one, or another program.
 const HOPELESS: u32 = 3;
 
@@ -83,6 +85,7 @@ impl Session {
             return;
         }
         self.expire();
+        self.begin_what_waited(ctx);
         self.look_for_dead_ends(ctx);
         self.suspend_stalled();
         self.put_off_stalled();
@@ -187,6 +190,14 @@ impl Session {
         }
     }
 
+    /// Says the last words on the link, if there is one.
+    fn say_goodbye(&mut self, reason: &str) {
+        self.say(Control::Goodbye { reason: reason.to_owned() });
+        if let Some(link) = self.link.take() {
+            self.flushing = Some(actix::spawn(link.flush()));
+        }
+    }
+
     /// Whether a new link takes the place of the one there is.
     fn replaces(&self, new: &NewLink) -> bool {
         let Some(old) = &self.link else { return true };
@@ -255,6 +266,7 @@ impl Handler<LinkUp> for Session {
         let calls_itself = name.map(|name| printable(&name).to_string());
         tracing::info!(peer = %self.name, calls_itself, dialed, "link up");
         self.link = Some(live);
+        self.say(Control::Process { incarnation: self.shared.incarnation });
         self.messages_up(ctx);
         self.shared.emit(NodeEvent::LinkUp { peer: self.peer, name: self.name.clone() });
         self.seek_room(ctx);
@@ -354,18 +366,46 @@ impl Handler<Close> for Session {
         self.closing = true;
         let kind = if refuse.is_some() { FailureKind::Untrusted } else { FailureKind::Shutdown };
         self.fail_all(&Failure::new(kind, reason.clone()));
-        if let Some(refuse) = refuse {
-            self.say(Control::Refuse { reason: refuse });
-        }
-        self.say(Control::Goodbye { reason: reason.clone() });
         self.messages_down(&reason);
         self.messages_given_up(RemoteErrorKind::ShuttingDown, &reason);
-        let flushed = self.link.take().map(LiveLink::flush);
         self.lanes.iter().for_each(|lane| lane.address.do_send(Detach));
+        if let Some(refuse) = refuse {
+            // Nothing more is heard of whom this node does not trust any more.
+            self.say(Control::Refuse { reason: refuse });
+            self.say_goodbye(&reason);
+        }
+        // A sink that is about to commit is waited for, so that both ends hear how it ended.
+        let (done, is_done) = oneshot::channel();
+        self.draining.push(done);
+        self.settle();
+        let session = ctx.address();
+        Box::pin(async move {
+            // Without a word the session is gone.
+            let _ = tokio::time::timeout(LAST_COMMITS, is_done).await;
+            let _ = session.send(Leave { reason }).await;
+        })
+    }
+}
+
+/// Says goodbye, and ends the session.
+#[derive(Debug, actix::Message)]
+#[rtype(result = "()")]
+struct Leave {
+    reason: String,
+}
+
+impl Handler<Leave> for Session {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, Leave { reason }: Leave, ctx: &mut Context<Self>) -> ResponseFuture<()> {
+        self.leave_incoming();
+        self.say_goodbye(&reason);
+        let flushing = self.flushing.take();
         self.stop(ctx);
         Box::pin(async move {
-            if let Some(flushed) = flushed {
-                flushed.await;
+            if let Some(flushing) = flushing {
+                // An error means that it was broken off, with the node.
+                let _ = flushing.await;
             }
         })
     }

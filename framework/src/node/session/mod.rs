@@ -3,25 +3,28 @@
 //! It outlives links: what was under way goes on when the next one is up. Invariant: every transfer it was given ends in a
 //! receipt or a failure, at both ends where the other one can still be told.
 
+mod ending;
 mod incoming;
 mod lanes;
 mod lifecycle;
 mod messages;
+mod opening;
 mod outgoing;
 mod repair;
 pub(crate) mod signals;
 mod term;
 mod words;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, ResponseFuture, StreamHandler};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 
+pub(crate) use self::ending::Cancelled;
 use self::incoming::IncomingTransfer;
 use self::lanes::LanePhase;
 use self::messages::MessageRoad;
@@ -32,9 +35,10 @@ use super::hub::Hub;
 use super::lane::{Lane, LaneHandle};
 use super::link::LiveLink;
 use super::shared::NodeShared;
+use crate::delivery::Failure;
 use crate::pipeline::{Budget, Credit, Lost, Signal, Slots};
 use crate::remote::Exchange;
-use crate::wire::{Control, PeerId, SecretBytes, printable};
+use crate::wire::{Control, Opening, PeerId, SecretBytes, printable};
 
 /// A task that ends when nobody needs it any more.
 #[derive(Debug)]
@@ -105,6 +109,12 @@ pub(crate) struct Session {
     slots: Slots,
     outgoing: BTreeMap<u64, OutgoingTransfer>,
     incoming: BTreeMap<u64, IncomingTransfer>,
+    /// Attempts whose earlier ones have just ended.
+    later: Vec<Opening>,
+    /// How transfers to the peer ended that failed lately: an acceptance that crosses that word is answered with it.
+    ended: VecDeque<(u64, Failure)>,
+    /// Which process of the peer was linked last.
+    peer_process: Option<[u8; 16]>,
     next_stream: u64,
     signals: mpsc::UnboundedSender<Signal>,
     signals_in: Option<mpsc::UnboundedReceiver<Signal>>,
@@ -119,6 +129,8 @@ pub(crate) struct Session {
     /// Whether the peer has been trusted since this session began.
     was_trusted: bool,
     closing: bool,
+    /// Writes the last words.
+    flushing: Option<JoinHandle<()>>,
 }
 
 impl Session {
@@ -154,6 +166,9 @@ impl Session {
             slots: Slots::new(2 * workers),
             outgoing: BTreeMap::new(),
             incoming: BTreeMap::new(),
+            later: Vec::new(),
+            ended: VecDeque::new(),
+            peer_process: None,
             // Streams are numbered by the sender of the transfer: the lower id of the two takes the even numbers, whoever
             // dialled, so that they stay unique over reconnects. They begin at random, so that they do over restarts, too.
             next_stream: random_stream() << 1 | u64::from(shared.peer() >= peer),
@@ -166,6 +181,7 @@ impl Session {
             draining: Vec::new(),
             was_trusted: shared.trust.peer(&peer).is_some(),
             closing: false,
+            flushing: None,
             shared,
         }
     }
@@ -288,15 +304,15 @@ impl Session {
     fn on_control(&mut self, control: Control, ctx: &mut Context<Self>) {
         match control {
             Control::Open(opening) => self.on_open(*opening, ctx),
-            Control::Accept { stream, limit, received } => self.on_accept(stream, limit, &received, ctx),
-            Control::Reject { stream, failure } => self.end_outgoing(stream, Err(failure)),
+            Control::Accept { stream, limit, received, trailer } => self.on_accept(stream, limit, (&received, trailer), ctx),
+            Control::Reject { stream, failure } => self.on_denied(stream, failure),
             Control::Grant { stream, limit } => self.on_grant(stream, limit),
             Control::Received { stream, indices } => self.on_received(stream, &indices),
             Control::Lost { stream, index, failure } => self.on_lost(stream, index, failure),
             Control::Delivered { stream, receipt, enclosed } => self.on_delivered(stream, receipt, enclosed),
             Control::Done { .. } => {}
-            Control::Fail { stream, failure } if self.outgoing.contains_key(&stream) => self.end_outgoing(stream, Err(failure)),
-            Control::Fail { stream, failure } => self.fail_incoming(stream, failure),
+            Control::Fail { stream, failure } if self.outgoing.contains_key(&stream) => self.on_denied(stream, failure),
+            Control::Fail { stream, failure } => self.on_fail(stream, failure),
             Control::Pause { stream } => self.on_pause(stream, true),
             Control::Unpause { stream } => self.on_pause(stream, false),
             Control::Refuse { reason } => self.on_refuse(&reason),
@@ -308,6 +324,9 @@ impl Session {
             Control::Passed { transfer, word } => self.on_passed(transfer, word),
             Control::Heard { transfer, what } => self.on_heard(transfer, what),
             Control::Messages { transfer, key, commitment } => self.on_messages(transfer, *key.expose(), &commitment, ctx),
+            Control::Unknown { stream } => self.on_unknown(stream),
+            Control::Waiting { stream, running } => self.on_waiting(stream, running),
+            Control::Process { incarnation } => self.on_process(incarnation),
             other => {
                 let why = format!("the peer broke the protocol: {} does not belong here", other.name());
                 self.say(Control::Goodbye { reason: why.clone() });

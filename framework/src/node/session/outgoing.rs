@@ -16,7 +16,7 @@ use super::{Session, Task};
 use crate::delivery::{Content, ContentKind, Failure, FailureKind, Incoming, KeyScope, Receipt, TransferId, TransferKey};
 use crate::node::disk::DiskThread;
 use crate::node::events::{Direction, TransferNews};
-use crate::node::lane::{Acknowledged, Forget, Resend, SendingChain};
+use crate::node::lane::{Acknowledged, Forget, Resend, SendingChain, TrailerAgain};
 use crate::node::runner::{Gate, Rewind, Run, SourceRunner};
 use crate::node::shared::InQueue;
 use crate::node::transfer::Unsettled;
@@ -26,6 +26,8 @@ use crate::wire::{Control, Opening, Ranges, SecretBytes, Suite};
 
 /// How often content may change while it is sent: the first time it is sent anew.
 const ATTEMPTS: u32 = 2;
+/// Transfers that failed, of which it is remembered how.
+const ENDED: usize = 256;
 
 pub(super) struct OutgoingTransfer {
     pub(super) transfer: Arc<Transfer>,
@@ -94,6 +96,7 @@ impl Session {
         let left = out.deadline.saturating_duration_since(Instant::now()).as_secs().max(1);
         (out.opening.remaining, out.opening.expires) = (left, now().saturating_add(left));
         let (opening, said_pause) = (out.opening.clone(), out.said_pause);
+        out.state.set_offered();
         self.say(Control::Open(Box::new(opening)));
         self.say_pause(stream, said_pause);
     }
@@ -152,8 +155,8 @@ impl Session {
         }
     }
 
-    pub(super) fn on_accept(&mut self, stream: u64, limit: u64, received: &Ranges, ctx: &mut Context<Self>) {
-        let Some(out) = self.outgoing.get_mut(&stream) else { return };
+    pub(super) fn on_accept(&mut self, stream: u64, limit: u64, (received, trailer): (&Ranges, bool), ctx: &mut Context<Self>) {
+        let Some(out) = self.outgoing.get_mut(&stream) else { return self.say_unknown(stream) };
         if !out.transfer.acknowledged_is_within(received.as_slice()) {
             return self.restart(stream, "the receiver no longer has what it had");
         }
@@ -173,11 +176,35 @@ impl Session {
             }
             Phase::Running => {
                 self.on_received(stream, received);
+                if !trailer {
+                    self.pass_to_lanes(&TrailerAgain { stream });
+                }
                 self.tell_outgoing(stream, TransferNews::Resumed);
             }
             Phase::Waiting | Phase::Rewinding | Phase::Wiring => {}
         }
         self.ensure_lanes();
+    }
+
+    /// The receiver does not take it, or gives it up.
+    pub(super) fn on_denied(&mut self, stream: u64, failure: Failure) {
+        if let Some(out) = self.outgoing.get(&stream) {
+            out.state.set_denied(&failure);
+        }
+        self.end_outgoing(stream, Err(failure));
+    }
+
+    /// An acceptance of what is not under way: it crossed the word that it has ended, or is of an attempt before the last.
+    fn say_unknown(&mut self, stream: u64) {
+        let failure = self.ended.iter().find(|(ended, _)| *ended == stream).map(|(_, failure)| failure.clone());
+        self.say(failure.map_or(Control::Unknown { stream }, |failure| Control::Fail { stream, failure }));
+    }
+
+    /// The receiver has no room yet.
+    pub(super) fn on_waiting(&mut self, stream: u64, running: u32) {
+        if self.outgoing.get(&stream).is_some_and(|out| out.phase == Phase::Offered) {
+            self.tell_outgoing(stream, TransferNews::Waiting { running });
+        }
     }
 
     /// Starts the chains on all lanes and the chunker on the transfer's own thread.
@@ -288,7 +315,13 @@ impl Session {
         out.gate.send_modify(|gate| gate.stopped = true);
         let news = match &outcome {
             Ok(receipt) => TransferNews::Delivered { receipt: receipt.clone() },
-            Err(failure) => TransferNews::Failed { failure: failure.clone() },
+            Err(failure) => {
+                self.ended.push_back((stream, failure.clone()));
+                if self.ended.len() > ENDED {
+                    self.ended.pop_front();
+                }
+                TransferNews::Failed { failure: failure.clone() }
+            }
         };
         // What is stored may be tried again, and a package may have come no farther than a relay: its outbox tells how it ends.
         if !out.state.is_try() || (outcome.is_ok() && out.content.kind != ContentKind::Package) {

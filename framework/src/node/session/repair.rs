@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use actix::{ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture};
 
+use super::incoming::Stage;
 use super::{IncomingTransfer, OutgoingTransfer, Session};
 use crate::delivery::{Failure, FailureKind, Repair, TransferId};
 use crate::node::events::{Direction, NodeEvent, TransferEvent, TransferNews};
@@ -92,7 +93,8 @@ impl Session {
             let stage = stage.as_deref().unwrap_or("unknown");
             let text = format!("the receiver's stage {stage:?} lost chunk {index}; see its log");
             let failure = Failure::new(FailureKind::Stage, text).in_stage(stage).at_index(index);
-            self.ask_again(stream, index, trailer, failure);
+            let repair = self.incoming.get(&stream).map(|known| known.transfer.incoming().lost(index, trailer));
+            self.ask_again(stream, index, repair, failure);
         }
     }
 
@@ -106,17 +108,17 @@ impl Session {
             if let Some(lane) = lane {
                 self.close_lane(lane, ctx);
             }
-            return self.ask_again(stream, index, trailer, failure);
+            let repair = self.incoming.get(&stream).map(|known| known.transfer.incoming().release(index, trailer));
+            return self.ask_again(stream, index, repair, failure);
         }
         self.fail(stream, failure);
     }
 
-    fn ask_again(&mut self, stream: u64, index: u64, trailer: bool, failure: Failure) {
-        let Some(incoming) = self.incoming.get(&stream) else { return };
-        let repair = incoming.transfer.incoming().release(index, trailer);
+    fn ask_again(&mut self, stream: u64, index: u64, repair: Option<Repair>, failure: Failure) {
         match repair {
-            Repair::AskAgain => self.say(Control::Lost { stream, index, failure: Some(failure) }),
-            Repair::GiveUp => self.fail(stream, failure),
+            None => {}
+            Some(Repair::AskAgain) => self.say(Control::Lost { stream, index, failure: Some(failure) }),
+            Some(Repair::GiveUp) => self.fail(stream, failure),
         }
     }
 
@@ -126,13 +128,13 @@ impl Session {
         outgoing.or_else(|| self.incoming.get(&stream).map(IncomingTransfer::id))
     }
 
-    /// Fails a transfer at both ends.
+    /// Fails a transfer at both ends. One that comes in may be committed by then: its sink has the last word.
     pub(super) fn fail(&mut self, stream: u64, failure: Failure) {
-        self.say(Control::Fail { stream, failure: failure.clone() });
         if self.outgoing.contains_key(&stream) {
+            self.say(Control::Fail { stream, failure: failure.clone() });
             self.end_outgoing(stream, Err(failure));
         } else {
-            self.fail_incoming(stream, failure);
+            self.stop_incoming(stream, failure, true);
         }
     }
 
@@ -201,11 +203,12 @@ struct DeadEnd {
 impl Handler<DeadEnd> for Session {
     type Result = ();
 
-    fn handle(&mut self, DeadEnd { stream, stage }: DeadEnd, _: &mut Context<Self>) {
-        let done = self.incoming.get(&stream).is_some_and(|known| known.committed);
-        if self.id_of(stream).is_some() && !done {
-            let text = format!("the {stage} died; see its node's log");
-            self.fail(stream, Failure::new(FailureKind::Stage, text).in_stage(stage));
+    fn handle(&mut self, DeadEnd { stream, stage }: DeadEnd, ctx: &mut Context<Self>) {
+        let failure = Failure::new(FailureKind::Stage, format!("the {stage} died; see its node's log")).in_stage(stage);
+        match self.incoming.get(&stream) {
+            None if self.outgoing.contains_key(&stream) => self.fail(stream, failure),
+            Some(known) if !matches!(known.stage, Stage::Remembering) => self.fail_at_once(stream, failure, ctx),
+            _ => {}
         }
     }
 }

@@ -170,6 +170,21 @@ pub(crate) struct Rewound {
     pub(crate) outcome: Result<(Content, Option<[u8; 32]>), SourceError>,
 }
 
+/// There is no room for an incoming transfer yet.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct NoRoom {
+    pub(crate) stream: u64,
+}
+
+/// There is room for an incoming transfer.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct HasRoom {
+    pub(crate) transfer: Arc<Transfer>,
+    pub(crate) room: Room,
+}
+
 /// An incoming transfer has a sink and an assembler, or is refused.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -183,6 +198,10 @@ pub(crate) enum OpenedSink {
     Running { assembler: Recipient<Chunk>, abort: tokio::sync::oneshot::Sender<Stop>, room: Room },
     /// It was committed by an earlier process.
     Committed { summary: Summary, committed: Committed },
+    /// It was being remembered while it was opened.
+    Remembered,
+    /// It was given up meanwhile, and there was nothing to throw away.
+    Nothing,
 }
 
 /// A committed delivery is remembered, or could not be.

@@ -177,7 +177,7 @@ fn a_trusted_peer_is_sent_to_by_its_name() {
     world.store(&world.file("detached", 10), "paris/files", &[]);
     lyon.wait_for("delivered");
     assert!(world.has_arrived("attached") && world.has_arrived("detached"));
-    for (to, why) in [("nobody/files", "not trusted"), ("paris/", "no inbox"), ("paris", "ticket")] {
+    for (to, why) in [("nobody/files", "no peer is called"), ("paris/", "no inbox"), ("paris", "ticket")] {
         let wrong = world.run("lyon", ["send", "--detach", world.path("attached").to_str().unwrap(), to]);
         assert_eq!((wrong.code, &wrong.event("error")["kind"]), (2, &"usage".into()), "{to}");
         assert!(text(wrong.event("error"), "message").contains(why), "{:?}", wrong.events);

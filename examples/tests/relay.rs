@@ -254,11 +254,11 @@ fn what_can_t_be_meant_is_said_and_what_no_relay_takes_is_not_kept() {
     let paris = format!("{}/files", road.paris);
     let itself = text(road.world.run("dijon", ["id"]).event("id"), "peer") + "/files";
     let cases: [(&[&str], &str); 6] = [
-        (&["send", "--via", "nobody", &file, &paris], "not trusted"),
+        (&["send", "--via", "nobody", &file, &paris], "no peer is called"),
         (&["send", "--via", "dijon", &file, &itself], "the receiver itself"),
-        (&["send", "--via", "dijon", &file, "nobody/files"], "not trusted"),
+        (&["send", "--via", "dijon", &file, "nobody/files"], "no peer is called"),
         (&["send", "--via", "dijon", "--addr", "127.0.0.1:1", &file, &paris], "--addr"),
-        (&["node", "--connect", "nobody"], "not trusted"),
+        (&["node", "--connect", "nobody"], "no peer is called"),
         (&["node", "--relay-bytes", "1G"], "--relay"),
     ];
     for (arguments, why) in cases {

@@ -229,8 +229,8 @@ impl Other {
         io.write_all(&welcome).await.unwrap();
         let mut decoder = estafette::wire::FrameDecoder::new(1 << 20);
         let (mut bytes, mut said) = (bytes::BytesMut::new(), None);
-        // The hello, and what comes behind it where messages were agreed on.
-        for _ in 0..if choice.features == 0 { 1 } else { 2 } {
+        // The hello, and what comes behind it where messages were agreed on: which process it is, and which names it has.
+        for _ in 0..if choice.features == 0 { 1 } else { 3 } {
             let frame = loop {
                 if let Some(frame) = decoder.decode(&mut bytes).unwrap() {
                     break frame;

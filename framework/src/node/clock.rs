@@ -10,7 +10,7 @@
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
@@ -155,20 +155,24 @@ impl std::fmt::Debug for Clock {
 }
 
 fn read() -> Reading {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let (up, boot) = since_boot();
-    Reading { wall: wall(), up, boot }
+    // As it was when the wall clock began its second: so the two are the same number apart at any moment, and dates do not jump to and fro.
+    let begun = up.as_millis() as i128 - i128::from(wall.subsec_millis());
+    let up = u64::try_from((begun + 500).div_euclid(1000)).unwrap_or(0);
+    Reading { wall: wall.as_secs(), up, boot }
 }
 
 #[cfg(target_os = "linux")]
-fn since_boot() -> (u64, Option<[u8; 16]>) {
+fn since_boot() -> (Duration, Option<[u8; 16]>) {
     let up = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    (u64::try_from(up.tv_sec).unwrap_or(0), *BOOT)
+    (Duration::new(u64::try_from(up.tv_sec).unwrap_or(0), u32::try_from(up.tv_nsec).unwrap_or(0)), *BOOT)
 }
 
 /// Elsewhere a process is all that is known to go on.
 #[cfg(not(target_os = "linux"))]
-fn since_boot() -> (u64, Option<[u8; 16]>) {
-    (PROCESS.1.elapsed().as_secs(), Some(PROCESS.0))
+fn since_boot() -> (Duration, Option<[u8; 16]>) {
+    (PROCESS.1.elapsed(), Some(PROCESS.0))
 }
 
 /// What the kernel calls this boot; where it does not say, this process counts as one.

@@ -225,6 +225,8 @@ pub enum RefuseReason {
     Other(#[serde(with = "Prose::<REASON_LIMIT>")] String),
     /// The initiator makes links faster than it may.
     TooManyLinks,
+    /// The trust in the initiator is over.
+    TrustExpired,
 }
 
 /// The receiver's word that it has the content, durably. `Debug` does not show its proof.
@@ -326,6 +328,7 @@ impl fmt::Display for RefuseReason {
             Self::TicketExpired => "this ticket has expired: ask for a new one",
             Self::Busy => "it has as many links as it allows: try again later",
             Self::ShuttingDown => "it is shutting down: try again later",
+            Self::TrustExpired => "its trust in this node has expired: ask there for a new ticket, or to be trusted again",
             Self::TooManyLinks => {
                 "this node makes a new link to it again and again, faster than it may: check that no two programs run with the same key; it will be tried again"
             }

@@ -163,6 +163,7 @@ fn every_reason_to_refuse_has_its_number_and_says_what_to_do() {
         assert!(shown.contains("ask") || shown.contains("try again") || shown.contains("check"), "{shown}");
     }
     assert_eq!(codec::encode(&TooManyLinks).unwrap(), u32s(8), "after the one with words");
+    assert_eq!(codec::encode(&TrustExpired).unwrap(), u32s(9));
     assert!(TooManyLinks.to_string().contains("check"));
     assert_eq!(Other("can't\u{7}".to_owned()).to_string(), r"can't\u{7}");
 }

@@ -124,20 +124,22 @@ impl Session {
 
     /// Ends all there is with a peer whose trust is over, or can't be known any more.
     fn look_at_the_trust(&mut self, ctx: &mut Context<Self>) {
-        let why = match self.shared.trust.standing(&self.peer) {
+        let (why, refuse) = match self.shared.trust.standing(&self.peer) {
             Standing::Unchanged => {
                 self.was_trusted |= self.shared.trust.peer(&self.peer).is_some();
                 return;
             }
-            Standing::Expired => "the trust in it has expired",
-            Standing::Unreadable(time) if time > UNREADABLE_MOST => "the trust of this node can't be read, so nobody is trusted",
+            Standing::Expired => ("the trust in it has expired", RefuseReason::TrustExpired),
+            Standing::Unreadable(time) if time > UNREADABLE_MOST => {
+                let why = "the trust of this node can't be read, so nobody is trusted";
+                (why, RefuseReason::Other(format!("{why} at the other end: try again later")))
+            }
             Standing::Unreadable(_) => return,
         };
         // Who was never trusted in this session was dialled by a ticket.
         if self.was_trusted && !self.closing {
             let label = self.shared.trust.label(&self.peer);
-            let refuse = Some(RefuseReason::Other(format!("{why} at the other end: ask there for a new ticket, or to be trusted again")));
-            ctx.notify(Close { reason: format!("{label}: {why}"), refuse });
+            ctx.notify(Close { reason: format!("{label}: {why}"), refuse: Some(refuse) });
         }
     }
 

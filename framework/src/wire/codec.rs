@@ -126,12 +126,20 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
 /// What its type would read as another value is not written; see the [list of what travels](crate::remote::RemoteMessage#what-travels).
 #[inline(always)]
 pub fn encode_message<T: Serialize + DeserializeOwned>(value: &T, out: &mut Vec<u8>) -> Result<(), CodecError> {
+    // It stays where it is: what is moved behind a write to it is slow to read.
     let mut sites = Sites::of::<T>();
+    sites.begin();
     match write::write(value, out, MESSAGE_LIMIT, bincode::config::standard(), &mut sites) {
-        Ok(()) if sites.is_new() => rehearsal::rehearse(value, MESSAGE_LIMIT, sites),
-        outcome => outcome,
+        Ok(()) if !sites.is_new() => Ok(()),
+        outcome => look_closer(value, outcome, sites),
     }
-    .map_err(|fault| fault.writing(MESSAGE_LIMIT))
+}
+
+/// The outcome for a value that was not written, or has something new in it.
+#[cold]
+#[inline(never)]
+fn look_closer<T: Serialize + DeserializeOwned>(value: &T, outcome: Result<(), Fault>, sites: Sites) -> Result<(), CodecError> {
+    outcome.and_then(|()| rehearsal::rehearse(value, MESSAGE_LIMIT, sites)).map_err(|fault| fault.writing(MESSAGE_LIMIT))
 }
 
 /// Reads a user's message.

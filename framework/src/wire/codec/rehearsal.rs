@@ -72,9 +72,13 @@ pub(super) struct Sites {
 impl Sites {
     #[inline(always)]
     pub(super) fn of<T>() -> Self {
-        let mut sites = Self { root: type_name::<T>().as_ptr().addr(), field: 0, last: 0, count: 0, new: None };
-        sites.pass(0, 0);
-        sites
+        Self { root: type_name::<T>().as_ptr().addr(), field: 0, last: 0, count: 0, new: None }
+    }
+
+    /// The value itself, which comes before anything in it.
+    #[inline(always)]
+    pub(super) fn begin(&mut self) {
+        self.pass(0, 0);
     }
 
     #[inline(always)]
@@ -86,22 +90,23 @@ impl Sites {
         if key != self.last {
             self.last = key;
             if !is_known(key) {
-                self.found(key);
+                found(&mut self.new, self.count, key);
             }
         }
         self.count += 1;
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn found(&mut self, key: u64) {
-        self.new.get_or_insert_default().push((self.count, key));
     }
 
     #[inline(always)]
     pub(super) fn is_new(&self) -> bool {
         self.new.is_some()
     }
+}
+
+#[cold]
+#[inline(never)]
+#[expect(clippy::box_collection, reason = "as in `Sites`")]
+fn found(new: &mut Option<Box<Vec<(usize, u64)>>>, count: usize, key: u64) {
+    new.get_or_insert_default().push((count, key));
 }
 
 impl write::Watch for Sites {

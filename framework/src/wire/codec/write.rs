@@ -55,17 +55,17 @@ impl Watch for Unwatched {}
 /// Bytes up to a limit.
 struct Sheet<'v> {
     bytes: &'v mut Vec<u8>,
-    left: usize,
+    /// How long they may become, with what was there before.
+    end: usize,
 }
 
 impl Writer for Sheet<'_> {
     #[inline(always)]
     fn write(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
         // What has no end is not written to the end.
-        if bytes.len() > self.left {
+        if bytes.len() > self.end - self.bytes.len() {
             return Err(EncodeError::UnexpectedEnd);
         }
-        self.left -= bytes.len();
         self.bytes.extend_from_slice(bytes);
         Ok(())
     }
@@ -88,13 +88,13 @@ pub(super) fn write<T: Serialize + ?Sized, W: Watch>(
     configuration: impl Config,
     watch: &mut W,
 ) -> Result<(), Fault> {
-    let elements = FREE_ELEMENTS + 2 * limit;
-    let sheet = Sheet { bytes, left: limit };
+    let (start, elements) = (bytes.len(), FREE_ELEMENTS + 2 * limit);
+    let sheet = Sheet { bytes, end: start + limit };
     let mut pen = Pen { encoder: EncoderImpl::new(sheet, configuration), elements, watch };
     value.serialize(Writing { pen: &mut pen, depth: 0 })?;
-    let (counted, left) = (elements - pen.elements, pen.encoder.into_writer().left);
+    let (counted, written) = (elements - pen.elements, pen.encoder.into_writer().bytes.len() - start);
     // As many as the reader takes of so many bytes.
-    if counted > FREE_ELEMENTS + 2 * (limit - left) { Err(What::TooMany.into()) } else { Ok(()) }
+    if counted > FREE_ELEMENTS + 2 * written { Err(What::TooMany.into()) } else { Ok(()) }
 }
 
 /// One part of a value.

@@ -22,7 +22,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use self::fault::Fault;
-use self::read::Page;
+use self::read::{Page, Shorter};
 use self::rehearsal::Sites;
 use self::write::Unwatched;
 use super::message::MESSAGE_LIMIT;
@@ -113,7 +113,7 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     if given > CONTROL_LIMIT {
         return Err(CodecError::TooLarge { limit: CONTROL_LIMIT });
     }
-    let mut page = Page::new(bytes, CONFIGURATION, false, Unwatched);
+    let mut page = Page::new(bytes, CONFIGURATION, Unwatched);
     let value = T::deserialize(page.reading()).map_err(|fault| fault.reading(given, CONTROL_LIMIT))?;
     match page.left() {
         0 => Ok(value),
@@ -152,9 +152,9 @@ pub fn decode_message<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError
     if bytes.len() > MESSAGE_LIMIT {
         return Err(CodecError::TooLarge { limit: MESSAGE_LIMIT });
     }
-    match read_message(bytes, false) {
+    match read_message(bytes, Unwatched) {
         // What an older writer may have made, without the last fields.
-        Err(fault) if fault.is_end() => read_message(bytes, true),
+        Err(fault) if fault.is_end() => read_shorter(bytes),
         outcome => outcome,
     }
     .map_err(|fault| fault.reading(bytes.len(), MESSAGE_LIMIT))
@@ -164,8 +164,15 @@ pub fn decode_message<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError
     })
 }
 
-fn read_message<T: DeserializeOwned>(bytes: &[u8], shorter: bool) -> Result<(T, usize), Fault> {
-    let mut page = Page::new(bytes, bincode::config::standard(), shorter, Unwatched);
+#[cold]
+#[inline(never)]
+fn read_shorter<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, usize), Fault> {
+    read_message(bytes, Shorter)
+}
+
+#[inline(always)]
+fn read_message<T: DeserializeOwned>(bytes: &[u8], watch: impl read::Watch) -> Result<(T, usize), Fault> {
+    let mut page = Page::new(bytes, bincode::config::standard(), watch);
     let value = T::deserialize(page.reading())?;
     Ok((value, page.too_many()))
 }

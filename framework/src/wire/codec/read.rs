@@ -16,6 +16,9 @@ use super::{DEPTH_LIMIT, FREE_ELEMENTS, LONG_TUPLE};
 
 /// Sees what is read, beside the bytes, and may end it.
 pub(super) trait Watch {
+    /// Whether the value may end before its last fields, which an older program does not have.
+    const SHORTER: bool = false;
+
     /// A part of the value, before its bytes.
     #[inline(always)]
     fn part(&mut self, _: &'static str) -> Result<(), Fault> {
@@ -44,6 +47,13 @@ pub(super) trait Watch {
 }
 
 impl Watch for super::write::Unwatched {}
+
+/// Nobody looks at what may be shorter: a type of its own, so that what all else is read with does not ask.
+pub(super) struct Shorter;
+
+impl Watch for Shorter {
+    const SHORTER: bool = true;
+}
 
 /// What is left of the bytes.
 struct Input<'de>(&'de [u8]);
@@ -82,8 +92,6 @@ pub(super) struct Page<'de, C: Config, W> {
     decoder: DecoderImpl<Input<'de>, C, ()>,
     /// How many more elements lists may have.
     elements: usize,
-    /// Whether the value may end before its last fields, which an older program does not have.
-    shorter: bool,
     /// Whether the value is a struct: there may be something behind it, which a newer program has added.
     is_struct: bool,
     pub(super) watch: W,
@@ -91,9 +99,9 @@ pub(super) struct Page<'de, C: Config, W> {
 
 impl<'de, C: Config, W: Watch> Page<'de, C, W> {
     #[inline(always)]
-    pub(super) fn new(bytes: &'de [u8], configuration: C, shorter: bool, watch: W) -> Self {
+    pub(super) fn new(bytes: &'de [u8], configuration: C, watch: W) -> Self {
         let decoder = DecoderImpl::new(Input(bytes), configuration, ());
-        Self { decoder, elements: FREE_ELEMENTS + 2 * bytes.len(), shorter, is_struct: false, watch }
+        Self { decoder, elements: FREE_ELEMENTS + 2 * bytes.len(), is_struct: false, watch }
     }
 
     /// To read the value with.
@@ -186,7 +194,7 @@ impl<'p, 'de, C: Config, W: Watch> Reading<'p, 'de, C, W> {
             self.count(length)?;
         }
         self.page.watch.open(name, names)?;
-        let shorter = self.depth == 0 && self.page.shorter && self.page.is_struct;
+        let shorter = W::SHORTER && self.depth == 0 && self.page.is_struct;
         let Self { page, depth } = self.deeper()?;
         let mut fields = Fields { of: Parts { page, depth, left: length, room: length }, shorter };
         let value = match visitor.visit_seq(&mut fields) {
@@ -405,7 +413,7 @@ impl<'de, C: Config, W: Watch> SeqAccess<'de> for &mut Fields<'_, 'de, C, W> {
     #[inline(always)]
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Fault> {
         // At the end of the bytes, the fields left get their defaults, or say that they have none.
-        if self.of.left == 0 || self.shorter && self.of.page.left() == 0 {
+        if self.of.left == 0 || W::SHORTER && self.shorter && self.of.page.left() == 0 {
             return Ok(None);
         }
         self.of.left -= 1;

@@ -305,7 +305,7 @@ pub(super) fn rehearse<T: Serialize + DeserializeOwned>(value: &T, limit: usize,
     let Lister { parts, sites } = lister;
     let read = catch_unwind(AssertUnwindSafe(|| {
         let comparer = Comparer { parts: &parts, next: 0, open: Vec::new(), differs: None };
-        let mut page = Page::new(&bytes, bincode::config::standard(), false, comparer);
+        let mut page = Page::new(&bytes, bincode::config::standard(), comparer);
         let outcome = T::deserialize(page.reading()).map(drop);
         let Comparer { next, differs, .. } = &mut page.watch;
         (outcome, *next, differs.take())

@@ -143,6 +143,10 @@ impl From<StartError> for CommandError {
 impl From<SendError> for CommandError {
     fn from(error: SendError) -> Self {
         match error {
+            SendError::ThisNode(_) => Self::usage(
+                error,
+                "send from another machine, or on this one as another node, with --key FILE; a key that was copied to another machine makes both the same node",
+            ),
             SendError::Unknown { .. } | SendError::Peer(_) => {
                 Self::usage(error, "give a ticket, or the name of a peer out of `estafette trust list`")
             }

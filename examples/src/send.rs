@@ -129,10 +129,16 @@ fn is_final(failure: &estafette::delivery::Failure) -> bool {
     !matches!(failure.kind, Shutdown | Cancelled | Unreachable)
 }
 
-/// All that do not exist are named, before anything is dialled.
+/// All that do not exist, or can't be sent, are named, before anything is dialled.
 fn check_paths(paths: &[PathBuf]) -> Result<(), CommandError> {
-    let missing = paths.iter().filter_map(|path| Some((path, std::fs::symlink_metadata(path).err()?)));
-    let missing: Vec<_> = missing.map(|(path, error)| format!("{}: {error}", settings::shown(path))).collect();
+    let unfit = |path: &PathBuf| match std::fs::symlink_metadata(path) {
+        Err(error) => Some(error.to_string()),
+        Ok(there) if !(there.is_file() || there.is_dir() || there.is_symlink()) => {
+            Some("it is a pipe, a socket or a device, which has no content to deliver".into())
+        }
+        Ok(_) => None,
+    };
+    let missing: Vec<_> = paths.iter().filter_map(|path| Some(format!("{}: {}", settings::shown(path), unfit(path)?))).collect();
     if missing.is_empty() {
         return Ok(());
     }

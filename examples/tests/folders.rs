@@ -1,4 +1,4 @@
-//! The folder of a receiver, between one start and the next.
+//! What is refused before anything is dialled or made: folders of disks that are not mounted, oneself, and what has no content.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
 
@@ -35,4 +35,40 @@ fn a_folder_that_took_deliveries_before_and_is_missing_is_not_made_on_another_di
     assert!(!into.exists());
     fs::create_dir(&into).unwrap();
     receive(home.path(), &into).expect("who makes it means it");
+}
+
+/// What `send` says, and how it ends, with the key that `receive` has.
+fn send(home: &Path, path: &Path, ticket: &str) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_estafette"));
+    command.env_clear().env("HOME", home).stdin(Stdio::null());
+    let output = command.args(["--json", "send"]).arg(path).arg(ticket).output().unwrap();
+    (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[test]
+fn a_node_that_is_sent_to_by_itself_says_so_at_once() {
+    let (home, place) = (tempdir().unwrap(), tempdir().unwrap());
+    fs::write(place.path().join("file"), "content").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_estafette"));
+    command.env_clear().env("HOME", home.path()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.args(["receive", "--listen", "127.0.0.1:0", "--into"]).arg(place.path().join("in")).spawn().unwrap();
+    let ticket = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok).find(|line| line.starts_with("estafette1"));
+    let ticket = ticket.unwrap();
+    // The node that runs is asked; without it, a node of its own would dial it.
+    let attached = send(home.path(), &place.path().join("file"), &ticket);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    for (code, said) in [attached, send(home.path(), &place.path().join("file"), &ticket)] {
+        assert!(code == Some(2) && said.contains("this node itself") && said.contains("--key"), "{said}");
+    }
+}
+
+#[test]
+fn a_pipe_is_refused_before_anything_is_dialled() {
+    let (home, place) = (tempdir().unwrap(), tempdir().unwrap());
+    let pipe = place.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    // With a destination that can be read: nobody is trusted under that name, and it does not come to that.
+    let (code, said) = send(home.path(), &pipe, "nobody/files");
+    assert!(code == Some(6) && said.contains("it is a pipe"), "{said}");
 }

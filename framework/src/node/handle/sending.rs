@@ -53,6 +53,9 @@ pub enum SendError {
     /// Nobody, or not one alone, is meant by it.
     #[error(transparent)]
     Peer(#[from] NoSuchPeer),
+    /// The receiver, or the relay, would be the sender itself: the same key is the same node, on whichever machine.
+    #[error("that is this node itself ({}), which has the same key: a node does not deliver to itself", .0.short())]
+    ThisNode(PeerId),
     /// An option can't work.
     #[error(transparent)]
     Options(#[from] ConfigError),
@@ -95,6 +98,10 @@ impl Node {
     ) -> Result<TransferHandle, SendError> {
         let shared = &self.0.shared;
         let (peer, inbox, know) = self.resolve(to.into())?;
+        let this = shared.identity.peer();
+        if peer == this || options.via == Some(this) {
+            return Err(SendError::ThisNode(this));
+        }
         if let Some(size) = options.chunk_size {
             NodeConfig { chunk_size: size, window: usize::MAX, pool: usize::MAX, ..shared.config.clone() }.check()?;
         }

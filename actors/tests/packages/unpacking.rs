@@ -212,7 +212,8 @@ async fn interrupted(scene: &Scene, sink: Told, mut events: UnboundedReceiver<Ev
     }
     unpacking.abort();
     assert!(unpacking.await.unwrap_err().is_cancelled());
-    go.send(()).unwrap();
+    // A sink that waits in a write is left there: it may be gone by now.
+    let _ = go.send(());
     while let Some(event) = events.recv().await {
         heard.push(event);
     }
@@ -234,7 +235,7 @@ fn unpacking_that_nobody_waits_for_any_more_stops_and_goes_on_by_its_journal() {
         let heard = interrupted(&scene, sink, events, true).await;
         assert_eq!(heard.last(), Some(&Event::Suspended), "{heard:?}");
         let progress = disk.lock().unwrap().progress.clone();
-        assert!((11..300).contains(&progress.chunks), "{progress:?}");
+        assert!((10..300).contains(&progress.chunks), "{progress:?}");
         disk.lock().unwrap().bytes.truncate(progress.length as usize);
 
         let (sink, mut events) = Told::new();

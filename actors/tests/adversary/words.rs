@@ -48,8 +48,8 @@ async fn a_stranger_s_name_shows_what_it_says_and_does_nothing() {
 #[tokio::test]
 async fn a_refusal_a_rejection_and_an_interruption_show_what_they_say_and_do_nothing() {
     let mut receiving = Receiving::begin(93, config(), b"content").await;
-    receiving.link.say(&Control::Goodbye { reason: WORDS.into() }).await;
     let mut events = receiving.world.paris.events();
+    receiving.link.say(&Control::Goodbye { reason: WORDS.into() }).await;
     let down = link_down(&mut events, receiving.world.mallory.id()).await;
     is_tame(&down);
     // It dials again, and is refused.

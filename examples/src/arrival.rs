@@ -30,8 +30,8 @@ pub(crate) struct Arrival {
 impl Arrival {
     pub(crate) fn new(node: &Node, peer: PeerId, id: TransferId, arrival: estafette::node::Arrival) -> Self {
         Self {
-            transfer: id.to_string(),
-            id: id.to_hex(),
+            transfer: id.short(),
+            id: id.to_string(),
             peer: peer.to_string(),
             peer_name: node.trust().peer(&peer).map(|peer| peer.name),
             inbox: arrival.inbox,

@@ -70,8 +70,8 @@ impl Entry {
             OutboxState::Dead { at, failure } => (State::Dead, *at, Some(failure), None),
         };
         Self {
-            transfer: id.to_string(),
-            id: id.to_hex(),
+            transfer: id.short(),
+            id: id.to_string(),
             name: entry.name.clone(),
             bytes: receipt.map_or(entry.length, |receipt| Some(receipt.length)),
             peer: entry.peer.to_string(),

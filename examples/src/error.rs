@@ -89,6 +89,7 @@ impl From<Failure> for CommandError {
             FailureKind::Stage => (Io, "this is a fault in one of the programs: its log (-v) says more"),
             FailureKind::Cancelled => (Cancelled, "send again when you want it delivered"),
             FailureKind::Unknown => (Refused, "look at the receiver whether it is there, and send it again if it is not"),
+            _ => (Io, "put right what is named, then send again"),
         };
         Self::new(kind, failure, hint)
     }

@@ -140,7 +140,7 @@ pub(crate) struct Stage {
 
 impl From<StageReport> for Stage {
     fn from(report: StageReport) -> Self {
-        let StageReport { stage, chunks, bytes_in, bytes_out, busy, mailbox_high_water, panics, restarts } = report;
+        let StageReport { stage, chunks, bytes_in, bytes_out, busy, mailbox_high_water, panics, restarts, .. } = report;
         Self { stage, chunks, bytes_in, bytes_out, busy_seconds: busy.as_secs_f64(), mailbox_high_water, panics, restarts }
     }
 }
@@ -181,7 +181,7 @@ impl Stored {
     pub(crate) fn new(id: TransferId, entry: OutboxEntry) -> Self {
         let copied = entry.file().is_some();
         let OutboxEntry { peer, inbox, name, length, expires, .. } = entry;
-        Self { transfer: id.to_string(), id: id.to_hex(), peer: peer.to_string(), inbox, name, bytes: length, expires, copied }
+        Self { transfer: id.short(), id: id.to_string(), peer: peer.to_string(), inbox, name, bytes: length, expires, copied }
     }
 }
 

@@ -86,7 +86,7 @@ impl Monitor {
         let mut events = node.events_since_start().unwrap_or_else(|| node.events());
         tokio::spawn(async move {
             while let Some(event) = events.next().await {
-                let NodeEvent::Transfer(TransferEvent { transfer, peer, direction, news }) = event else { continue };
+                let NodeEvent::Transfer(TransferEvent { transfer, peer, direction, news, .. }) = event else { continue };
                 if let Some(news) = News::of(news) {
                     feed.tell(About { transfer, peer, direction }, news);
                 }
@@ -139,7 +139,7 @@ impl Monitor {
     }
 
     fn wait(&self, About { transfer, peer, .. }: About, running: u32) {
-        self.output.event(&Event::Waiting { transfer: transfer.to_string(), peer: peer.to_string(), running });
+        self.output.event(&Event::Waiting { transfer: transfer.short(), peer: peer.to_string(), running });
         let whose = match running {
             0 => String::new(),
             1 => ": one of your own deliveries is under way".into(),
@@ -167,7 +167,7 @@ impl Monitor {
 
     fn relayed(&mut self, About { transfer, peer, direction }: About, relay: PeerId) {
         self.take_off(&transfer);
-        let (id, who) = (transfer.to_string(), self.peer_name(peer));
+        let (id, who) = (transfer.short(), self.peer_name(peer));
         match direction {
             _ if self.is_left(transfer) => {}
             Direction::Outgoing => {
@@ -187,13 +187,13 @@ impl Monitor {
             return;
         }
         let CommandError { kind, message, .. } = failure.into();
-        self.output.event(&Event::Deferred { transfer: transfer.to_string(), message: &message, kind });
+        self.output.event(&Event::Deferred { transfer: transfer.short(), message: &message, kind });
         let message = units::printable(&message);
         self.output.remark(&format!("{transfer} to {} waits for another try: {message}", self.peer_name(peer)));
     }
 
     fn is_left(&self, transfer: TransferId) -> bool {
-        self.left.as_ref().is_some_and(|left| *left == transfer.to_hex())
+        self.left.as_ref().is_some_and(|left| *left == transfer.to_string())
     }
 
     /// Takes a transfer off the screen.
@@ -235,7 +235,7 @@ impl Monitor {
             self.output.event(&shown.event(*transfer));
         }
         self.output.event(&Event::Delivered(Delivered {
-            transfer: transfer.to_string(),
+            transfer: transfer.short(),
             files: receipt.files,
             bytes: receipt.length,
             seconds,
@@ -287,7 +287,7 @@ impl Shown {
     }
 
     fn event(&self, transfer: TransferId) -> Event<'static> {
-        Event::Progress { transfer: transfer.to_string(), bytes: self.bytes, total: self.total, bytes_per_second: self.rate as u64 }
+        Event::Progress { transfer: transfer.short(), bytes: self.bytes, total: self.total, bytes_per_second: self.rate as u64 }
     }
 }
 

@@ -90,7 +90,7 @@ impl LeftOut {
     pub(crate) fn tell(&self, about: About, output: &Output) {
         let tell = |message: String| {
             let error = CommandError::io(message, "all else was delivered; make it readable and send it again");
-            output.error(&error, Some(about.transfer.to_string()));
+            output.error(&error, Some(about.transfer.short()));
         };
         self.named.iter().for_each(|(path, reason)| tell(format!("{path} was left out: {reason}")));
         let unnamed = self.total.saturating_sub(self.named.len() as u64);

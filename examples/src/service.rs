@@ -96,7 +96,7 @@ async fn serve(
                 }
                 if let Err(error) = concluded {
                     cut_off |= asked > 0;
-                    output.error(&error, Some(ended.about.transfer.to_string()));
+                    output.error(&error, Some(ended.about.transfer.short()));
                 }
             }
             _ = look.tick() => {

@@ -19,6 +19,7 @@ pub struct StageMetrics {
 
 /// The counters of one stage at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct StageReport {
     /// The stage's name.
     pub stage: String,

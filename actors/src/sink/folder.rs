@@ -17,6 +17,7 @@ use super::tree::TreeSink;
 
 /// What happens to a delivery whose name is taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OnConflict {
     /// It is refused, before its first byte if the name is taken by then. The default.
     #[default]

@@ -329,7 +329,7 @@ fn temporary_name(transfer: TransferId, kind: Temporary) -> std::io::Result<Stri
     getrandom::fill(&mut random).map_err(std::io::Error::other)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let now = u32::try_from(now).unwrap_or(u32::MAX);
-    Ok(format!(".estafette-{transfer}-{now:08x}{:08x}{}", u32::from_le_bytes(random), kind.suffix()))
+    Ok(format!(".estafette-{transfer:.16}-{now:08x}{:08x}{}", u32::from_le_bytes(random), kind.suffix()))
 }
 
 /// What kind of temporary has this name; `None` for names that are not of the form we make.

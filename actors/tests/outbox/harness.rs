@@ -169,7 +169,7 @@ pub(crate) async fn send_for(node: &Node, to: &str, path: &Path, expiry: Duratio
 }
 
 pub(crate) async fn entry(node: &Node, id: TransferId) -> Option<OutboxEntry> {
-    node.outbox().await.unwrap().into_iter().find(|(known, _)| *known == id).map(|(_, entry)| entry)
+    node.outbox_entry(id).await.ok()
 }
 
 /// What a store holds now, in a store of its own.

@@ -35,12 +35,12 @@ pub(crate) async fn answer(node: &Node, request: Request) -> Result<Vec<Reply>, 
         Request::Cancel(id) => {
             let id = find(node, &id).await?;
             node.withdraw(id).await?;
-            Ok(vec![Reply::Cancelled(id.to_string())])
+            Ok(vec![Reply::Cancelled(id.short())])
         }
         Request::Drop(id) => {
             let id = find(node, &id).await?;
             node.forget(id).await?;
-            Ok(vec![Reply::Dropped(id.to_string())])
+            Ok(vec![Reply::Dropped(id.short())])
         }
         Request::Await(id) => {
             let unknown = |_| CommandError::usage(format!("{id:?} is no id of a delivery"), "give all of its 48 hexadecimal digits");
@@ -84,24 +84,22 @@ async fn store(node: &Node, deposit: Deposit) -> Result<Stored, CommandError> {
         transfer.cancel();
         return Err(CommandError::io("these paths can't be stored", "send the folder that holds them, or without --detach"));
     }
-    let entries = node.outbox().await?;
-    let stored = entries.into_iter().find(|(known, _)| *known == id).map(|(id, entry)| Stored::new(id, entry));
-    stored.ok_or_else(|| OutboxError::Unknown(id).into())
+    Ok(Stored::new(id, node.outbox_entry(id).await?))
 }
 
 async fn show(node: &Node, id: TransferId) -> Result<Vec<Reply>, CommandError> {
-    let entries = node.outbox().await?;
-    let entry = entries.iter().find(|(known, _)| *known == id).ok_or(OutboxError::Unknown(id))?;
-    Ok(vec![entry_reply(node, id, &entry.1)])
+    Ok(vec![entry_reply(node, id, &node.outbox_entry(id).await?)])
 }
 
 /// How a delivery is when somebody else has it, or a try has failed.
 async fn settled(node: &Node, id: TransferId) -> Result<Reply, CommandError> {
     let mut events = node.events();
     loop {
-        let entries = node.outbox().await?;
-        let Some((_, entry)) = entries.iter().find(|(known, _)| *known == id) else { return Ok(Reply::Cancelled(id.to_string())) };
-        let entry = Entry::new(node, id, entry);
+        let entry = match node.outbox_entry(id).await {
+            Ok(entry) => Entry::new(node, id, &entry),
+            Err(OutboxError::Unknown(_)) => return Ok(Reply::Cancelled(id.short())),
+            Err(error) => return Err(error.into()),
+        };
         if entry.is_settled() {
             return Ok(Reply::Entry(Box::new(entry)));
         }
@@ -142,7 +140,7 @@ fn choose(ids: impl Iterator<Item = TransferId>, given: &str) -> Result<Transfer
     if !beginning.bytes().all(|byte| byte.is_ascii_hexdigit()) || !(DIGITS_LEAST..=48).contains(&beginning.len()) {
         return Err(CommandError::usage(format!("{given:?} is no id of a delivery: {DIGITS_LEAST} to 48 hexadecimal digits"), hint));
     }
-    let mut found = ids.filter(|id| id.to_hex().starts_with(&beginning));
+    let mut found = ids.filter(|id| id.to_string().starts_with(&beginning));
     match (found.next(), found.count()) {
         (Some(id), 0) => Ok(id),
         (Some(_), others) => {
@@ -164,8 +162,8 @@ mod tests {
         bytes[10] = 0;
         let second = TransferId::from_bytes(bytes);
         let choose = |given: &str| choose([first, second].into_iter(), given).map_err(|error| error.message);
-        assert_eq!(choose(&first.to_hex()[..21]), Ok(first));
-        assert_eq!(choose(&second.to_hex().to_uppercase()), Ok(second));
+        assert_eq!(choose(&first.to_string()[..21]), Ok(first));
+        assert_eq!(choose(&second.to_string().to_uppercase()), Ok(second));
         assert!(choose(&first.to_string()).unwrap_err().starts_with("2 deliveries"));
         assert!(choose("abcd").unwrap_err().contains("no delivery"));
         for wrong in ["", "abc", "xyzw", &"a".repeat(49)] {

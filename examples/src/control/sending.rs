@@ -25,7 +25,7 @@ pub(super) async fn carry_out(
         Err(error) => return say(answers, &Reply::from(error)).await,
     };
     let (id, peer) = (transfer.0.id(), transfer.0.peer());
-    say(answers, &Reply::Sending { id: id.to_hex(), peer: peer.to_string() }).await?;
+    say(answers, &Reply::Sending { id: id.to_string(), peer: peer.to_string() }).await?;
     let mut here = true;
     let outcome = loop {
         tokio::select! {

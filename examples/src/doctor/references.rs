@@ -32,7 +32,7 @@ fn missing(entry: &OutboxEntry) -> Vec<(PathBuf, std::io::Error)> {
 }
 
 fn finding(id: TransferId, path: &std::path::Path, error: &std::io::Error) -> Finding {
-    let what = format!("the delivery {id} is to be read from {}, which can't be: {error}", settings::shown(path));
-    let advice = format!("put it back, or take the delivery out: estafette outbox cancel {id}");
-    Finding::new(Severity::Warning, format!("outbox {id}"), what, advice)
+    let what = format!("the delivery {id:.16} is to be read from {}, which can't be: {error}", settings::shown(path));
+    let advice = format!("put it back, or take the delivery out: estafette outbox cancel {id:.16}");
+    Finding::new(Severity::Warning, format!("outbox {id:.16}"), what, advice)
 }

@@ -117,8 +117,8 @@ fn content(folder: &Path, id: TransferId, entry: &OutboxEntry) -> Option<Finding
         Ok(metadata) => format!("it has {} bytes instead of {}", metadata.len(), entry.bytes()),
         Err(error) => error.to_string(),
     };
-    let what = format!("the content of the delivery {id} is damaged: {what}");
-    let advice = format!("take the delivery out, and send it again: estafette outbox cancel {id}");
+    let what = format!("the content of the delivery {id:.16} is damaged: {what}");
+    let advice = format!("take the delivery out, and send it again: estafette outbox cancel {id:.16}");
     Some(Finding::at(Severity::Damage, &path, what, advice))
 }
 

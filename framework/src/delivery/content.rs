@@ -20,6 +20,7 @@ pub struct Content {
 
 /// The kinds of content a receiver can tell apart.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum ContentKind {
     /// Plain bytes, of an `AsyncRead` or of memory.
     Bytes,

@@ -275,7 +275,7 @@ impl PackageSink {
     async fn keep(&mut self, label: PackageLabel, summary: Summary) -> Result<Committed, SinkError> {
         let (id, created) = (label.transfer, self.shared.clock.now().passed);
         // By who made it, too: another sender's package of the same id has another file.
-        let kept = self.path.with_file_name(format!("{}-{}.package", id.to_hex(), label.sender));
+        let kept = self.path.with_file_name(format!("{}-{}.package", id, label.sender));
         // One that is kept already is not replaced: it was charged as it is.
         let is_new = !kept.exists();
         if is_new {
@@ -303,7 +303,7 @@ impl PackageSink {
             last_failure: None,
             heard: None,
         };
-        let state = Arc::new(TransferState::stored(id, label.receiver));
+        let state = Arc::new(TransferState::stored(id, label.receiver, None));
         let deposit = Deposit { id, entry, given: Given::Nothing, state, room: self.room.take() };
         let stored = self.outbox.send(deposit).await.unwrap_or(Err(OutboxError::None));
         if let Err(error) = stored {

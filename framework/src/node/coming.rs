@@ -225,7 +225,7 @@ pub(crate) fn hold(path: &Path) -> io::Result<Option<File>> {
 
 /// How the file of a package that comes in is called.
 pub(crate) fn coming_name(transfer: TransferId, peer: PeerId) -> String {
-    format!("{}-{peer}{COMING}", transfer.to_hex())
+    format!("{transfer}-{peer}{COMING}")
 }
 
 fn parse(stem: &str) -> Option<(PeerId, TransferId)> {

@@ -58,6 +58,7 @@ impl NodeEvent {
 
 /// Something happened to a transfer.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct TransferEvent {
     /// The transfer.
     pub transfer: TransferId,

@@ -13,7 +13,7 @@ use super::Arrival;
 use super::builder::{NodeBuilder, Parts};
 use super::events::{EventStream, NodeEvent};
 use super::hub::{Connect, Hub, Shutdown, ToSession};
-use super::outbox::{Find, List, OrderKind, Outbox, OutboxEntry, OutboxError};
+use super::outbox::{Find, List, Look, OrderKind, Outbox, OutboxEntry, OutboxError};
 use super::session::signals::{Command, Order, SayProcessed};
 use super::shared::NodeShared;
 use super::transfer::TransferHandle;
@@ -121,6 +121,12 @@ impl Node {
     /// The deliveries in the outbox, the oldest first: those still to be delivered, and how others ended.
     pub async fn outbox(&self) -> Result<Vec<(TransferId, OutboxEntry)>, OutboxError> {
         self.the_outbox()?.send(List).await.map_err(|_| OutboxError::None)
+    }
+
+    /// One delivery in the outbox.
+    pub async fn outbox_entry(&self, id: TransferId) -> Result<OutboxEntry, OutboxError> {
+        let entry = self.the_outbox()?.send(Look(id)).await.map_err(|_| OutboxError::None)?;
+        entry.ok_or(OutboxError::Unknown(id))
     }
 
     /// The handle of a delivery in the outbox, whichever process stored it.

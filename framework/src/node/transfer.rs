@@ -14,6 +14,7 @@ use crate::wire::PeerId;
 
 /// What a transfer has come to.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct TransferStatus {
     /// Whether it is in the outbox, so that it outlives this process.
     pub stored: bool,
@@ -21,7 +22,7 @@ pub struct TransferStatus {
     pub started: bool,
     /// Bytes of content that have arrived.
     pub bytes: u64,
-    /// Bytes there are, where that is known.
+    /// Bytes there are, where that is known: from the beginning, unless the source does not know it.
     pub total: Option<u64>,
     /// What the source had to say when it was read to its end.
     pub report: SourceReport,
@@ -49,11 +50,12 @@ pub(crate) struct TransferState {
 }
 
 impl TransferState {
-    pub(super) fn new(id: TransferId, peer: PeerId) -> Self {
+    /// The state of a delivery of as many bytes, where that is known.
+    pub(super) fn new(id: TransferId, peer: PeerId, total: Option<u64>) -> Self {
         Self {
             id,
             peer,
-            status: watch::channel(TransferStatus::default()).0,
+            status: watch::channel(TransferStatus { total, ..TransferStatus::default() }).0,
             stored: None,
             proof: OnceLock::new(),
             enclosed: OnceLock::new(),
@@ -63,15 +65,15 @@ impl TransferState {
     }
 
     /// The state of a delivery in the outbox.
-    pub(crate) fn stored(id: TransferId, peer: PeerId) -> Self {
-        let state = Self::new(id, peer);
+    pub(crate) fn stored(id: TransferId, peer: PeerId, total: Option<u64>) -> Self {
+        let state = Self::new(id, peer, total);
         state.update(|status| status.stored = true);
         state
     }
 
     /// The state of a try at a delivery in the outbox.
     pub(crate) fn for_try(stored: &Arc<Self>) -> Self {
-        Self { stored: Some(Arc::clone(stored)), ..Self::new(stored.id, stored.peer) }
+        Self { stored: Some(Arc::clone(stored)), ..Self::new(stored.id, stored.peer, stored.status.borrow().total) }
     }
 
     pub(crate) fn set_proof(&self, proof: [u8; 32]) {

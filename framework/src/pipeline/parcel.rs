@@ -13,7 +13,8 @@ pub trait Parcel: Message<Result = ()> + Send + Unpin + 'static {
     fn custody(&self) -> &Custody;
     /// Its bytes, prefix or header included.
     fn content(&self) -> &Bytes;
-    /// The same custody with other bytes.
+    /// The same custody with other content, its prefix or header included. For a chunk, [`Chunk::new`] puts the prefix before
+    /// the bytes.
     fn from_parts(custody: Custody, content: Bytes) -> Self;
 }
 
@@ -58,6 +59,19 @@ parcel! {
 }
 
 impl Chunk {
+    /// A chunk in the custody of another one, with `bytes` copied into a buffer of the transfer's pool.
+    ///
+    /// No custody but that of content: the trailer goes on as it came, or as it was [copied](Self::with_bytes).
+    pub fn new(custody: Custody, bytes: &[u8]) -> Self {
+        let length = Prefix::LENGTH + bytes.len();
+        let mut buffer = custody.transfer().buffers.take(length);
+        let raw_len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        let prefix = Prefix { codec: Codec::RAW, raw_len, index: custody.index() };
+        buffer[..Prefix::LENGTH].copy_from_slice(&prefix.encode());
+        buffer[Prefix::LENGTH..].copy_from_slice(bytes);
+        Self { custody, content: buffer.freeze(0..length) }
+    }
+
     /// The chunk's bytes.
     pub fn bytes(&self) -> &[u8] {
         self.content.get(Prefix::LENGTH..).unwrap_or(&[])
@@ -69,13 +83,7 @@ impl Chunk {
         if self.custody.is_trailer() {
             return Self { custody: self.custody.clone(), content: self.content.clone() };
         }
-        let length = Prefix::LENGTH + bytes.len();
-        let mut buffer = self.custody.transfer().buffers.take(length);
-        let raw_len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        let prefix = Prefix { codec: Codec::RAW, raw_len, index: self.custody.index() };
-        buffer[..Prefix::LENGTH].copy_from_slice(&prefix.encode());
-        buffer[Prefix::LENGTH..].copy_from_slice(bytes);
-        Self { custody: self.custody.clone(), content: buffer.freeze(0..length) }
+        Self::new(self.custody.clone(), bytes)
     }
 }
 

@@ -17,6 +17,7 @@ use crate::wire::{FailureKind, Ranges};
 
 /// Whether chunks are compressed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Compression {
     /// Snappy, chunk by chunk; a chunk that would not shrink by an eighth goes raw.
     #[default]

@@ -5,7 +5,8 @@ use crate::wire::FailureKind;
 
 /// A step that [`super::Stage`] hosts as an actor: mailbox, credit, metrics, tracing and panics are the stage's business.
 ///
-/// One out for each in, of the same custody (`Out::from_parts(input.custody().clone(), …)`). A transform may panic: the
+/// One out for each in, of the same custody: [`Chunk::new`](super::Chunk::new)`(input.custody().clone(), …)`, or
+/// [`Parcel::from_parts`] where it makes something else. A transform may panic: the
 /// chunk is tried once more on a fresh one.
 pub trait Transform: Unpin + 'static {
     /// What it takes.

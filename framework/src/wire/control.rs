@@ -206,6 +206,7 @@ pub enum Control {
 
 /// Why a responder does not let an initiator in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum RefuseReason {
     /// The initiator is not in its trust store, and brought no ticket.
     Untrusted,

@@ -30,6 +30,7 @@ pub struct Failure {
 
 /// What the other side can do about a failure depends on its kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum FailureKind {
     /// The receiver does not take it: by its inbox, its quota or its policy.
     Refused,

@@ -127,7 +127,7 @@ impl Node {
         }
         if let (Some(outbox), false, true) = (&self.0.outbox, options.transient, packs || copies || kept.is_some()) {
             let Know { addresses, token } = know;
-            let file = format!("{}.{}", id.to_hex(), if packs { "package" } else { "copy" });
+            let file = format!("{id}.{}", if packs { "package" } else { "copy" });
             let chunk_size = options.chunk_size.unwrap_or(shared.config.chunk_size);
             let compression = options.compression.unwrap_or(shared.config.compression);
             let entry = OutboxEntry {
@@ -157,7 +157,7 @@ impl Node {
                 last_failure: None,
                 heard: None,
             };
-            let state = Arc::new(TransferState::stored(id, peer));
+            let state = Arc::new(TransferState::stored(id, peer, content.length));
             let given = match in_folder {
                 None => Given::Source(source, content),
                 Some(folder) if copies => {
@@ -190,7 +190,7 @@ impl Node {
             outbox.send(deposit).await.map_err(|_| SendError::Stopped)??;
             return Ok(TransferHandle { state, node: self.clone() });
         }
-        let state = Arc::new(TransferState::new(id, peer));
+        let state = Arc::new(TransferState::new(id, peer, content.length));
         let start =
             Start { source, content, inbox, options, attempt: 0, created: now(), life: expiry, state: Unsettled(Arc::clone(&state)) };
         self.0.hub.send(SendTo { peer, know, start }).await.map_err(|_| SendError::Stopped)?;

@@ -61,6 +61,11 @@ pub(super) type Answer = oneshot::Sender<Result<(), OutboxError>>;
 #[rtype(result = "Vec<(TransferId, OutboxEntry)>")]
 pub(crate) struct List;
 
+/// One delivery.
+#[derive(Debug, Message)]
+#[rtype(result = "Option<OutboxEntry>")]
+pub(crate) struct Look(pub(crate) TransferId);
+
 /// The state of one delivery.
 #[derive(Debug, Message)]
 #[rtype(result = "Option<Arc<TransferState>>")]
@@ -327,6 +332,14 @@ impl Handler<List> for Outbox {
         let mut list: Vec<_> = self.entries.iter().map(|(&id, held)| (id, held.entry.dated(now))).collect();
         list.sort_by_key(|(id, entry)| (entry.created, *id));
         MessageResult(list)
+    }
+}
+
+impl Handler<Look> for Outbox {
+    type Result = Option<OutboxEntry>;
+
+    fn handle(&mut self, Look(id): Look, _: &mut Context<Self>) -> Self::Result {
+        self.entries.get(&id).map(|held| held.entry.dated(self.shared.clock.now()))
     }
 }
 

@@ -23,7 +23,7 @@ use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, StreamHandler, W
 use tokio::sync::oneshot;
 
 pub use self::desk::OutboxError;
-pub(crate) use self::desk::{Deposit, Find, Given, Halt, List};
+pub(crate) use self::desk::{Deposit, Find, Given, Halt, List, Look};
 #[cfg(test)]
 pub(crate) use self::entry::tests::entry as entry_for_tests;
 pub(crate) use self::entry::{ATTEMPTS_PER_TRY, Expected, Kept, TABLE, is_readable};
@@ -130,7 +130,7 @@ impl Outbox {
     }
 
     fn take_up(&mut self, id: TransferId, entry: OutboxEntry) {
-        let state = Arc::new(TransferState::stored(id, entry.peer));
+        let state = Arc::new(TransferState::stored(id, entry.peer, entry.length));
         match &entry.state {
             OutboxState::Delivered { receipt, .. } => state.end(Ok(receipt.clone())),
             OutboxState::Processed { receipt, .. } => {
@@ -176,7 +176,7 @@ impl Outbox {
         let arrives = !matches!(held.entry.state, OutboxState::Delivered { .. });
         if matches!(held.entry.state, OutboxState::Dead { .. }) {
             // It had ended for those who waited, and wrongly.
-            held.state = Arc::new(TransferState::stored(id, held.entry.peer));
+            held.state = Arc::new(TransferState::stored(id, held.entry.peer, held.entry.length));
         }
         let before = by.map(|_| held.entry.state.clone());
         let state = held.as_far_as_known(state);

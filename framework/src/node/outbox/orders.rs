@@ -116,7 +116,7 @@ impl Outbox {
         // Nobody else touches it meanwhile.
         held.busy = true;
         let unsure = held.unsure && !is_other;
-        let state = Arc::new(TransferState::stored(new, entry.peer));
+        let state = Arc::new(TransferState::stored(new, entry.peer, entry.length));
         let revived = Held { revived: true, unsure, ..Held::new(entry, state) };
         let record = revived.record(new);
         let spool = Arc::clone(&self.spool);

@@ -1,6 +1,23 @@
 //! The standard actors of estafette, one folder each, in data-path order.
 //!
 //! [`standard()`] registers them; each can also be used by itself.
+//!
+//! ```no_run
+//! use estafette::Node;
+//! use estafette_actors::{sink::FileSink, source::FileSource, standard};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let paris = Node::builder().listen("127.0.0.1:0").stages(standard()).start().await?;
+//! paris.receive("backups", FileSink::into_dir("in/"))?;
+//!
+//! let lyon = Node::builder().stages(standard()).start().await?;
+//! let transfer = lyon.send(paris.ticket("backups")?, FileSource::open("big.tar")?).await?;
+//! println!("{} bytes were delivered", transfer.delivered().await?.length);
+//! # Ok(()) }
+//! ```
+
+#[cfg(not(unix))]
+compile_error!("estafette runs on Unix only: its folders, its spool and its control socket are made of what Unix has");
 
 pub mod bridge;
 pub mod chunk;
@@ -14,11 +31,6 @@ pub mod source;
 pub mod spool;
 mod thread;
 pub mod tree;
-
-// Its programs are checked with these tests: they need both crates.
-#[cfg(doctest)]
-#[doc = include_str!("../../framework/docs/messages.md")]
-struct Messages;
 
 use std::sync::LazyLock;
 

@@ -28,6 +28,12 @@
 //!   and `docs/messages.md` for promises, errors and traps.
 //!
 //! The standard actors are in the crate `estafette-actors`.
+//!
+//! # A first program
+#![cfg_attr(not(doctest), doc = include_str!("../docs/first-program.md"))]
+
+#[cfg(not(unix))]
+compile_error!("estafette runs on Unix only: its folders, its spool and its control socket are made of what Unix has");
 
 pub mod delivery;
 pub mod metrics;

@@ -72,7 +72,8 @@ impl<const LIMIT: usize> Prose<LIMIT> {
 
 /// As much of `text` as fits into `limit` bytes, in whole characters.
 pub(super) fn cut(text: &str, limit: usize) -> &str {
-    &text[..text.floor_char_boundary(limit)]
+    let end = (0..=limit.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    &text[..end.unwrap_or(0)]
 }
 
 fn within<const LIMIT: usize>(text: &str) -> Result<(), String> {

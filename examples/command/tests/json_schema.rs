@@ -14,7 +14,7 @@ use tempfile::TempDir;
 /// The fields of each event.
 type Schema = BTreeMap<String, BTreeSet<String>>;
 
-const DOCUMENT: &str = include_str!("../../framework/docs/json.md");
+const DOCUMENT: &str = include_str!("../../../framework/docs/json.md");
 /// Fields that an event has in some cases only.
 const OPTIONAL: [(&str, &str); 1] = [("error", "transfer")];
 

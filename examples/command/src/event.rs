@@ -199,7 +199,7 @@ mod tests {
     fn that_a_delivery_waits_for_room_has_the_documented_fields() {
         let event =
             serde_json::to_value(Event::Waiting { transfer: "5310c4099b98e770".into(), peer: "3yiqr4na".into(), running: 3 }).unwrap();
-        let documented = include_str!("../../framework/docs/json.md").lines().find(|line| line.starts_with("| `waiting` |")).unwrap();
+        let documented = include_str!("../../../framework/docs/json.md").lines().find(|line| line.starts_with("| `waiting` |")).unwrap();
         assert_eq!(event["event"], "waiting");
         for field in event.as_object().unwrap().keys().filter(|field| *field != "event") {
             assert!(documented.contains(&format!("`{field}`")), "{field} is not documented");

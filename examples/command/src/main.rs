@@ -2,6 +2,9 @@
 //!
 //! What people read goes to stderr, what programs read (a ticket, `--json` events) to stdout. The exit code says how it ended.
 
+#[cfg(not(unix))]
+compile_error!("estafette runs on Unix only: its folders, its spool and its control socket are made of what Unix has");
+
 mod about;
 mod addresses;
 mod arguments;

@@ -1,0 +1,15 @@
+//! Programs that show how estafette is embedded and extended: `cargo run -p estafette-examples --example hello` runs one.
+//!
+//! There is nothing to use here. What the README and the guides show as code is compiled with this crate's tests.
+
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../framework/docs/first-program.md")]
+struct FirstProgram;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../framework/docs/messages.md")]
+struct Messages;

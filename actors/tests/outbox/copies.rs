@@ -369,7 +369,7 @@ async fn what_an_earlier_release_packed_for_its_receiver_still_arrives() {
         let world = World::new();
         let (spool, id, bytes) = (spool(&world), TransferId::random(), noise(300_000));
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-        let file = format!("{}.package", id.to_string());
+        let file = format!("{}.package", id);
         // The folder, the key and the receiver are the world's; the node that packs is a bare one.
         let packed = world.pack(id, &bytes, &world.path("spool/bulk").join(&file), now).await;
         let record: Record = (

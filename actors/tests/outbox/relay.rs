@@ -115,7 +115,7 @@ async fn a_copy_that_rotted_is_a_dead_letter_and_the_others_arrive() {
         let whole = lyon.send("paris/in", BytesSource::new("whole", bytes.clone()).unwrap()).await.unwrap();
         lyon.shutdown().await;
         drop(lyon);
-        let file = world.folder.path().join("lyon/bulk").join(format!("{}.copy", damaged.id().to_string()));
+        let file = world.folder.path().join("lyon/bulk").join(format!("{}.copy", damaged.id()));
         let mut copy = std::fs::read(&file).unwrap();
         let middle = copy.len() / 2;
         copy[middle] ^= 0x10;

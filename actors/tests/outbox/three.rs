@@ -89,7 +89,7 @@ impl World {
 
     /// The file of a package that the relay keeps.
     pub(crate) fn kept(&self, id: TransferId) -> PathBuf {
-        self.folder.path().join(NAMES[1]).join("bulk").join(format!("{}-{}.package", id.to_string(), self.identities[0].peer()))
+        self.folder.path().join(NAMES[1]).join("bulk").join(format!("{}-{}.package", id, self.identities[0].peer()))
     }
 
     /// Files in a node's folder for packages.

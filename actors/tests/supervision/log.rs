@@ -32,7 +32,8 @@ static LOG: LazyLock<Log> = LazyLock::new(|| {
     tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).with_max_level(tracing::Level::WARN).init();
     let loud = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        if panic.payload_as_str().is_none_or(|text| !text.ends_with("on purpose")) {
+        let text = panic.payload().downcast_ref::<String>().map(String::as_str).or_else(|| panic.payload().downcast_ref::<&str>().copied());
+        if text.is_none_or(|text| !text.ends_with("on purpose")) {
             loud(panic);
         }
     }));

@@ -203,6 +203,9 @@ impl Work {
     async fn write(&mut self, chunk: Chunk) -> Result<(), Failure> {
         let (index, size) = (chunk.custody().index(), self.transfer.scope.chunk_size as usize);
         let bytes = chunk.content().slice(Prefix::LENGTH..);
+        if bytes.len() > size {
+            return Err(self.protocol(format!("chunk {index} has {} bytes behind the receiver's stages, {size} is the most", bytes.len())));
+        }
         if bytes.len() < size && self.short.replace(index).is_some() {
             return Err(self.protocol("more than one chunk is shorter than the chunk size".into()));
         }

@@ -47,9 +47,10 @@ impl Transform for Compressor {
     fn apply(&mut self, chunk: &Chunk) -> Result<Compressed, TransformError> {
         let (custody, bytes) = (chunk.custody(), chunk.bytes());
         let raw = || Compressed::from_parts(custody.clone(), chunk.content().clone());
-        let size = custody.transfer().scope.chunk_size as usize;
-        if bytes.len() > size {
-            return Err(TransformError::new(format!("a stage before it made a chunk of {} bytes, {size} are allowed", bytes.len())));
+        let most = custody.transfer().chunk_limit() as usize;
+        if bytes.len() > most {
+            let text = "a stage before it made a chunk of";
+            return Err(TransformError::new(format!("{text} {} bytes, {most} are allowed; see `Pipeline::growing`", bytes.len())));
         }
         if custody.transfer().compression == Compression::Off || self.samples_are_incompressible(bytes) {
             return Ok(raw());

@@ -25,7 +25,7 @@ impl Transform for Decompressor {
     fn apply(&mut self, compressed: &Compressed) -> Result<Chunk, TransformError> {
         let (custody, body) = (compressed.custody(), compressed.body());
         let prefix = compressed.prefix().map_err(|error| wrong(error.to_string()))?;
-        let (raw_len, most) = (prefix.raw_len as usize, custody.transfer().scope.chunk_size as usize);
+        let (raw_len, most) = (prefix.raw_len as usize, custody.transfer().chunk_limit() as usize);
         if raw_len == 0 || raw_len > most {
             return Err(wrong(format!("a chunk of {raw_len} bytes, where 1 to {most} are allowed")));
         }

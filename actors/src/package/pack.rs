@@ -36,6 +36,7 @@ async fn work(mut order: PackOrder, mut gone: Gone) -> Result<Packed, PackError>
     let header = header(&order, &key)?;
     let pipeline = order.registry.sending(&order.stages, header.label().suite)?.inline();
     let (transfer, mut signals) = Transfer::bare(header.label().scope(), key, order.compression);
+    transfer.allow_growth(order.registry.growth(&order.stages, order.chunk_size)?);
     let _closing = Closing(&transfer);
     let mut writing = Writing::begin(&order.file, &header)?;
     let (tail, mut frames) = Tail::start();

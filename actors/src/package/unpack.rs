@@ -48,6 +48,8 @@ async fn work(order: UnpackOrder, thread: Arc<Thread>, mut gone: Gone) -> Result
         Resumed::Nothing => Progress::default(),
     };
     let (transfer, signals) = Transfer::bare(label.scope(), key, Compression::default());
+    // Checked with the stages.
+    transfer.allow_growth(order.registry.growth(&label.stages, label.chunk_size).unwrap_or(0));
     if journalled {
         go_on(&transfer, &resumed);
     }
@@ -85,6 +87,7 @@ fn check(order: &UnpackOrder, label: &PackageLabel) -> Result<Pipeline<Sealed, C
         return refuse(FailureKind::Expired, "the package has expired, or the clocks of the two nodes differ too much".into());
     }
     let stages = order.registry.receiving(&label.stages, label.suite);
+    let stages = stages.and_then(|stages| order.registry.growth(&label.stages, label.chunk_size).map(|_| stages));
     stages.map_err(|error| Failure::new(FailureKind::Stage, format!("the receiver can't undo what was done to the chunks: {error}")))
 }
 

@@ -3,6 +3,7 @@
 
 mod bounds;
 mod forgery;
+mod growing;
 mod harness;
 mod identity;
 mod packing;

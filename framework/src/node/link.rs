@@ -159,7 +159,7 @@ pub(crate) fn offer(shared: &NodeShared) -> Offer {
     Offer {
         suites: shared.registry.suites(),
         features: FEATURE_MESSAGES,
-        max_frame: NodeConfig::CHUNK_MOST + crate::pipeline::Transfer::OVERHEAD,
+        max_frame: NodeConfig::CHUNK_MOST + crate::wire::growth_limit(NodeConfig::CHUNK_MOST) + crate::pipeline::Transfer::OVERHEAD,
         lanes: u16::try_from(shared.workers.len()).unwrap_or(u16::MAX),
     }
 }

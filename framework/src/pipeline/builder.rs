@@ -37,6 +37,7 @@ pub struct Pipeline<In: Parcel, Out: Parcel> {
     through: Option<MakeThrough<In, Out>>,
     names: Vec<Arc<str>>,
     hosting: Hosting,
+    growth: u32,
 }
 
 /// Where the actors of a pipeline run.
@@ -52,7 +53,7 @@ impl<In: Parcel> Pipeline<In, In> {
     /// No stages yet.
     pub fn new() -> Self {
         let through: MakeThrough<In, In> = Arc::new(|_| Box::new(Some));
-        Self { layers: Arc::new(|_, tail| tail), through: Some(through), names: Vec::new(), hosting: Hosting::Inline }
+        Self { layers: Arc::new(|_, tail| tail), through: Some(through), names: Vec::new(), hosting: Hosting::Inline, growth: 0 }
     }
 }
 
@@ -113,6 +114,7 @@ impl<In: Parcel, Out: Parcel> Pipeline<In, Out> {
             through,
             names,
             hosting: self.hosting,
+            growth: self.growth.saturating_add(next.growth),
         }
     }
 
@@ -120,6 +122,18 @@ impl<In: Parcel, Out: Parcel> Pipeline<In, Out> {
     /// is an actor of its own.
     pub(crate) fn through(&self, metrics: &Metrics) -> Option<Through<In, Out>> {
         self.through.as_ref().map(|make| make(metrics))
+    }
+
+    /// Declares that its stages may make a chunk longer by as many bytes: a checksum, a key's number. Both ends of a transfer have to
+    /// declare it of the coder they name; all coders of a transfer together may add [`growth_limit`](crate::wire::growth_limit).
+    #[must_use]
+    pub fn growing(self, bytes: u32) -> Self {
+        Self { growth: self.growth.saturating_add(bytes), ..self }
+    }
+
+    /// By how many bytes its stages may make a chunk longer.
+    pub fn growth(&self) -> u32 {
+        self.growth
     }
 
     /// Hosts it as `replicas` whole chains, each on a thread of its own: for bulk work that needs every core.
@@ -197,13 +211,19 @@ impl<In: Parcel, Out: Parcel> Pipeline<In, Out> {
             wiring.adopt(Child::new(Arc::clone(&name), move || socket.is_connected(), restart));
             before(wiring, inlet)
         });
-        Pipeline { layers, through: None, names, hosting: self.hosting }
+        Pipeline { layers, through: None, names, hosting: self.hosting, growth: self.growth }
     }
 }
 
 impl<In: Parcel, Out: Parcel> Clone for Pipeline<In, Out> {
     fn clone(&self) -> Self {
-        Self { layers: Arc::clone(&self.layers), through: self.through.clone(), names: self.names.clone(), hosting: self.hosting }
+        Self {
+            layers: Arc::clone(&self.layers),
+            through: self.through.clone(),
+            names: self.names.clone(),
+            hosting: self.hosting,
+            growth: self.growth,
+        }
     }
 }
 

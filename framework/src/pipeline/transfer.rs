@@ -13,7 +13,7 @@ use tokio::sync::{Notify, mpsc};
 
 use super::{BufferPool, Chunk, Credit, Outlet, Parcel, Slot};
 use crate::delivery::{DigestFold, Incoming, KeyScope, RangeSet, Subtree, TransferKey};
-use crate::wire::{FailureKind, Ranges};
+use crate::wire::{FailureKind, Ranges, growth_limit};
 
 /// Whether chunks are compressed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,6 +46,8 @@ pub struct Transfer {
     acknowledged: Mutex<RangeSet>,
     /// What the receiver held before this attempt began; of use at the sending end.
     held: OnceLock<Ranges>,
+    /// Bytes by which coders may make a chunk longer.
+    growth: OnceLock<u32>,
     /// Hashes of chunks on their way to a sink that keeps a journal; of use at the receiving end.
     subtrees: OnceLock<Mutex<BTreeMap<u64, Subtree>>>,
     sent_digest: OnceLock<[u8; 32]>,
@@ -132,6 +134,7 @@ impl Transfer {
             incoming: Mutex::new(incoming),
             assembler: OnceLock::new(),
             acknowledged: Mutex::default(),
+            growth: OnceLock::new(),
             held: OnceLock::new(),
             subtrees: OnceLock::new(),
             sent_digest: OnceLock::new(),
@@ -176,7 +179,18 @@ impl Transfer {
 
     /// The most bytes that may stand behind the header of one of its frames.
     pub fn frame_body_limit(&self) -> u32 {
-        self.scope.chunk_size + Self::OVERHEAD
+        self.chunk_limit() + Self::OVERHEAD
+    }
+
+    /// The most bytes that a chunk may have behind the coders: its size, and what they were [allowed](Self::allow_growth) to add.
+    pub fn chunk_limit(&self) -> u32 {
+        self.scope.chunk_size + self.growth.get().copied().unwrap_or(0)
+    }
+
+    /// Its coders may make a chunk longer by as many bytes; to be said before the first chunk.
+    pub fn allow_growth(&self, bytes: u32) {
+        // Set once for each attempt.
+        let _ = self.growth.set(bytes.min(growth_limit(self.scope.chunk_size)));
     }
 
     /// The receiver holds these from an earlier attempt at the same version of the content; to be said before the first chunk.

@@ -8,7 +8,7 @@ use actix::Recipient;
 
 use crate::node::{Copies, Packages, Transport};
 use crate::pipeline::{AssemblerSeat, Chunk, ChunkerSeat, Compressed, Piece, Pipeline, Sealed, Source, SourceError, SourceReference};
-use crate::wire::Suite;
+use crate::wire::{Suite, growth_limit};
 
 /// The stages a node can build its pipelines of, by name, and the transports it can dial with.
 ///
@@ -59,6 +59,20 @@ pub enum RegistryError {
         /// The limit.
         limit: usize,
     },
+    /// The coders of a transfer make its chunks longer than they may.
+    #[error(
+        "the stages {names} make a chunk longer by up to {growth} bytes, for chunks of {chunk_size} bytes {limit} are allowed; use larger chunks"
+    )]
+    Grows {
+        /// Their names.
+        names: String,
+        /// What they declare.
+        growth: u32,
+        /// The size of the chunks.
+        chunk_size: u32,
+        /// The most there may be.
+        limit: u32,
+    },
     /// The cipher suite is not known here.
     #[error("cipher suite {suite} is not registered here")]
     UnknownSuite {
@@ -95,7 +109,7 @@ impl StageRegistry {
     }
 
     /// A one-to-one step of the user's, and its inverse. A transfer that uses it names it in its opening; the receiver
-    /// must know the name, too.
+    /// must know the name, too. One that makes chunks longer says so: [`Pipeline::growing`].
     #[must_use]
     pub fn coder(mut self, name: impl Into<String>, forward: Pipeline<Chunk, Chunk>, inverse: Pipeline<Chunk, Chunk>) -> Self {
         self.coders.insert(name.into(), (forward, inverse));
@@ -176,6 +190,15 @@ impl StageRegistry {
         let compressor = self.compressor.as_ref().ok_or(RegistryError::Missing { what: "compressor" })?;
         let coded = names.iter().try_fold(digest, |chain, name| Ok(chain.join(&self.find(name)?.0)))?;
         Ok(coded.join(&compressor.0).join(&self.find_suite(suite)?.0))
+    }
+
+    /// By how many bytes the coders `names` may make a chunk of this size longer, as they declare.
+    pub fn growth(&self, names: &[String], chunk_size: u32) -> Result<u32, RegistryError> {
+        let growth = names.iter().try_fold(0_u32, |sum, name| Ok(sum.saturating_add(self.find(name)?.0.growth())))?;
+        match growth_limit(chunk_size) {
+            limit if growth > limit => Err(RegistryError::Grows { names: names.join(", "), growth, chunk_size, limit }),
+            _ => Ok(growth),
+        }
     }
 
     /// The pipeline that receives: opener, decompressor, the inverses of the coders `names` in reverse order, digest.

@@ -31,6 +31,12 @@ pub struct FrameHeader {
     pub index: u64,
 }
 
+/// The most bytes by which stages of the user's may make a chunk of this size longer, all of a transfer's together: a quarter of it,
+/// and 256.
+pub const fn growth_limit(chunk_size: u32) -> u32 {
+    chunk_size / 4 + 256
+}
+
 /// What the body of a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FrameKind {

@@ -44,7 +44,7 @@ mod trace;
 pub use channel::{ControlOpener, ControlSealer, LinkError, PLAINTEXT_LIMIT};
 pub use control::{Control, Receipt, RefuseReason, Word, WordKind};
 pub use failure::{Failure, FailureKind};
-pub use frame::{CONTROL_BODY_LIMIT, FLAG_LAST, Frame, FrameDecoder, FrameError, FrameHeader, FrameKind, HEADER_LENGTH};
+pub use frame::{CONTROL_BODY_LIMIT, FLAG_LAST, Frame, FrameDecoder, FrameError, FrameHeader, FrameKind, HEADER_LENGTH, growth_limit};
 pub use handshake::{
     Established, HANDSHAKE_LIMIT, HandshakeError, LinkInitiator, LinkInitiatorWaiting, LinkResponder, LinkResponderReady, frame_handshake,
     handshake_length,

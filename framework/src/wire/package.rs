@@ -24,7 +24,7 @@ use super::bounded::{Name, Names};
 use super::codec::{self, CodecError};
 use super::envelope::{self, EnvelopeError};
 use super::opening::{INBOX_LIMIT, STAGE_NAME_LIMIT, STAGES_LIMIT};
-use super::{FrameError, FrameHeader, FrameKind, HEADER_LENGTH, Identity, PeerId, SecretBytes, Suite};
+use super::{FrameError, FrameHeader, FrameKind, HEADER_LENGTH, Identity, PeerId, SecretBytes, Suite, growth_limit};
 use crate::delivery::{Content, KeyScope, TransferId, TransferKey};
 
 /// The version of the format that is written.
@@ -308,7 +308,9 @@ impl fmt::Debug for PackageHeader {
 impl Frames {
     /// The frames of the package with this label.
     pub fn new(label: &PackageLabel) -> Self {
-        Self { transfer: label.transfer, limit: label.chunk_size + OVERHEAD, next: 0, ended: false }
+        // Who carries it does not know the stages, nor by how much they make its chunks longer.
+        let growth = if label.stages.is_empty() { 0 } else { growth_limit(label.chunk_size) };
+        Self { transfer: label.transfer, limit: label.chunk_size + growth + OVERHEAD, next: 0, ended: false }
     }
 
     /// How many bytes the next frame has, its checksum included, when this is its header.

@@ -106,6 +106,7 @@ impl Node {
             NodeConfig { chunk_size: size, window: usize::MAX, pool: usize::MAX, ..shared.config.clone() }.check()?;
         }
         shared.registry.sending(&options.stages, crate::wire::Suite::XSALSA20_POLY1305)?;
+        shared.registry.growth(&options.stages, options.chunk_size.unwrap_or(shared.config.chunk_size))?;
         let expiry = options.expiry.unwrap_or(shared.config.expiry);
         NodeConfig { expiry, ..shared.config.clone() }.check()?;
         let id = TransferId::random();

@@ -173,7 +173,8 @@ impl Session {
             let most = self.shared.config.window / 2;
             return refuse(FailureKind::Refused, format!("chunks of {} bytes are too large here, {most} is the most", opening.chunk_size));
         }
-        if let Err(error) = self.shared.registry.receiving(&opening.stages, opening.suite) {
+        let known = self.shared.registry.receiving(&opening.stages, opening.suite);
+        if let Err(error) = known.and_then(|_| self.shared.registry.growth(&opening.stages, opening.chunk_size)) {
             return refuse(FailureKind::Stage, format!("the receiver can't undo what was done to the chunks: {error}"));
         }
         // By the sender's own word alone: what the clock of this node says is no reason, since it may be wrong.
@@ -222,6 +223,7 @@ impl Session {
         let state = Incoming::new(window as u64 / u64::from(opening.chunk_size));
         let (buffers, signals) = (self.shared.buffers.clone(), self.signals.clone());
         let transfer = Transfer::new(scope, key, stream, Compression::default(), buffers, state, signals);
+        transfer.allow_growth(self.shared.registry.growth(&opening.stages, opening.chunk_size).unwrap_or(0));
         let (shared, session, ours) = (Arc::clone(&self.shared), ctx.address(), Arc::clone(&transfer));
         let share = self.share_in.clone();
         let waiting = actix::spawn(async move {

@@ -77,13 +77,23 @@ impl OutgoingTransfer {
 }
 
 impl Session {
-    fn new_attempt(&mut self, id: TransferId, attempt: u32, chunk_size: u32, compression: Compression) -> (Arc<Transfer>, u64) {
+    fn new_attempt(
+        &mut self,
+        id: TransferId,
+        attempt: u32,
+        chunk_size: u32,
+        compression: Compression,
+        stages: &[String],
+    ) -> (Arc<Transfer>, u64) {
         let stream = self.take_stream();
         let (sender, receiver, suite) = (self.shared.peer(), self.peer, Suite::XSALSA20_POLY1305);
         let scope = KeyScope { transfer: id, attempt, suite, sender, receiver, chunk_size };
         let key = TransferKey::from_bytes(random32());
         let buffers = self.shared.buffers.clone();
-        (Transfer::new(scope, key, stream, compression, buffers, Incoming::new(1), self.signals.clone()), stream)
+        let transfer = Transfer::new(scope, key, stream, compression, buffers, Incoming::new(1), self.signals.clone());
+        // Stages that are not known here, or add too much, fail before the first chunk.
+        transfer.allow_growth(self.shared.registry.growth(stages, chunk_size).unwrap_or(0));
+        (transfer, stream)
     }
 
     /// Makes the offer, first or again.
@@ -294,7 +304,8 @@ impl Session {
         if tried >= ATTEMPTS * 8 {
             return self.fail(stream, Failure::new(FailureKind::Unreachable, format!("given up after {tried} attempts: {why}")));
         }
-        let (transfer, new_stream) = self.new_attempt(id, attempt, chunk_size, compression);
+        let stages = out.opening.stages.clone();
+        let (transfer, new_stream) = self.new_attempt(id, attempt, chunk_size, compression, &stages);
         let mut out = self.outgoing.remove(&stream).expect("it was there above");
         tracing::warn!(transfer = %id, attempt, why, "beginning anew");
         self.forget(stream, &out.transfer);
@@ -387,7 +398,7 @@ impl Handler<Start> for Session {
         }
         let chunk_size = options.chunk_size.unwrap_or(self.shared.config.chunk_size);
         let compression = options.compression.unwrap_or(self.shared.config.compression);
-        let (transfer, stream) = self.new_attempt(state.id, attempt, chunk_size, compression);
+        let (transfer, stream) = self.new_attempt(state.id, attempt, chunk_size, compression, &options.stages);
         let opening = Opening {
             stream,
             transfer: state.id,

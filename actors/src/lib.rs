@@ -23,6 +23,7 @@ pub mod bridge;
 pub mod chunk;
 pub mod compress;
 pub mod copy;
+mod lines;
 mod new_file;
 pub mod package;
 pub mod seal;
@@ -59,6 +60,7 @@ pub fn standard() -> StageRegistry {
         .compressor(Pipeline::new().then("compress", Compressor::default), Pipeline::new().then("decompress", Decompressor::default))
         .sealer(Suite::XSALSA20_POLY1305, Pipeline::new().then("seal", Sealer::new), Pipeline::new().then("open", Opener::new))
         .reopener(source::PATHS, source::reopen)
+        .reopener(source::PATHS_READ, source::reopen)
         .reopener(package::PACKAGE, package::reopen)
         .packages(package::FilePackages)
         .copies(copy::FileCopies)

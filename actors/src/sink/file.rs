@@ -1,7 +1,7 @@
 //! Writes one delivery to one file.
 
 use std::fs::{File, FileTimes, Permissions};
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -18,6 +18,7 @@ use super::partial::Partial;
 use super::publish::{discard, publish};
 use super::remarks::{self, Attribute, Remarks, is_passable};
 use super::resume::Found;
+use super::sparse;
 
 /// Writes a file, in whatever order its bytes come, and makes it visible when it is complete.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub struct FileSink {
     policy: OnConflict,
     meter: Meter,
     part: Option<Part>,
+    /// Where what was written ends, be it in a hole.
+    end: u64,
     resumed: Resumed,
 }
 
@@ -79,7 +82,8 @@ impl FileSink {
 
     fn new(home: Home, offer: &Offer, policy: OnConflict, limits: Limits, part: Option<Part>, resumed: Resumed) -> Self {
         let (name, kind) = (offer.content.name.clone(), offer.content.kind.clone());
-        Self { home, name, kind, policy, meter: Meter::new(limits), part, resumed }
+        let end = if let Resumed::Chunks(progress) = &resumed { progress.length } else { 0 };
+        Self { home, name, kind, policy, meter: Meter::new(limits), part, end, resumed }
     }
 
     /// The mode of its temporary. A file with a mode of its own is nobody else's business before it has it; plain bytes get what the process gives
@@ -94,13 +98,15 @@ impl FileSink {
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), SinkError> {
         let Some(part) = &self.part else { return Err(closed()) };
         self.meter.admit(offset, bytes.len() as u64, &self.home)?;
-        let written = part.file().write_all_at(bytes, offset);
+        self.end = self.end.max(offset.saturating_add(bytes.len() as u64));
+        let written = sparse::write_at(part.file(), offset, bytes);
         written.map_err(|error| write_error(&self.home, self.home.place(self.name.as_bytes()), bytes.len() as u64, error))
     }
 
     fn publish(&mut self, summary: &Summary) -> Result<Committed, SinkError> {
         let Some(part) = &self.part else { return Err(closed()) };
         let failed = |error| write_error(&self.home, self.home.place(self.name.as_bytes()), summary.length, error);
+        sparse::extend(part.file(), self.end).map_err(failed)?;
         let length = part.file().metadata().map_err(failed)?.len();
         if length != summary.length {
             let text = format!("{length} bytes were written of {}", summary.length);
@@ -108,7 +114,7 @@ impl FileSink {
         }
         let mut remarks = Remarks::default();
         if let ContentKind::File { mode, mtime } = self.kind {
-            set_attributes(part.file(), mode, mtime, self.name.as_bytes(), &mut remarks).map_err(failed)?;
+            set_attributes(part.file(), mode, mtime, self.name.as_bytes(), false, &mut remarks).map_err(failed)?;
         }
         part.file().sync_all().map_err(failed)?;
         let committed =
@@ -184,10 +190,23 @@ impl Drop for FileSink {
     }
 }
 
-/// Sets what a sender may set: permission bits without setuid, setgid and sticky, and without those that this process gives no new file to
-/// others (its umask); and the modification time. What the file system does not keep is a remark about `path`.
-pub(super) fn set_attributes(file: &File, mode: u32, mtime: i64, path: &[u8], remarks: &mut Remarks) -> std::io::Result<()> {
-    let mode = set_mode(file, mode & 0o777 & !(umask() & 0o077));
+/// Sets what a sender may set: permission bits, without those that this process gives no new file to others (its umask); of folders the sticky
+/// bit, and setgid, too, which only says whose group new files in them have; and the modification time. Never setuid, nor setgid of a file: a
+/// program would run with this node's rights. What the file system does not keep is a remark about `path`.
+pub(super) fn set_attributes(
+    file: &File,
+    mode: u32,
+    mtime: i64,
+    path: &[u8],
+    is_folder: bool,
+    remarks: &mut Remarks,
+) -> std::io::Result<()> {
+    // In a folder that hands its group on, new ones do, too.
+    let special = if is_folder { (mode & 0o3000) | (file.metadata()?.permissions().mode() & 0o2000) } else { 0 };
+    if mode & 0o6000 & !special != 0 {
+        remarks.unset(Attribute::Special, path, &"whoever runs it would have this node's rights");
+    }
+    let mode = set_mode(file, (mode & 0o777 & !(umask() & 0o077)) | special);
     // Both at once: file systems by FUSE may ignore the one without the other.
     let time = file.set_times(FileTimes::new().set_accessed(SystemTime::now()).set_modified(system_time(mtime)));
     for (attribute, set) in [(Attribute::Mode, mode), (Attribute::Time, time)] {
@@ -213,7 +232,7 @@ pub fn umask() -> u32 {
 /// Sets permission bits, and looks whether they are there: a file system without any may say yes to all.
 fn set_mode(file: &File, mode: u32) -> std::io::Result<()> {
     file.set_permissions(Permissions::from_mode(mode))?;
-    let kept = file.metadata()?.permissions().mode() & 0o777;
+    let kept = file.metadata()?.permissions().mode() & 0o7777;
     if kept == mode { Ok(()) } else { Err(std::io::Error::other(format!("they are {kept:03o} instead of {mode:03o}"))) }
 }
 

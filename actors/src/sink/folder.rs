@@ -11,6 +11,7 @@ use super::file::FileSink;
 use super::home::{Home, Temporary};
 use super::kept_tree::KeptTree;
 use super::limits::Limits;
+use super::policy::Policy;
 use super::publish::{check_name, exists, replaceable};
 use super::resume;
 use super::tree::TreeSink;
@@ -49,6 +50,7 @@ pub struct Folder {
     path: PathBuf,
     on_conflict: OnConflict,
     limits: Limits,
+    policy: Policy,
     /// Whether names that begin with a dot are taken.
     dotfiles: bool,
     /// The file system it was on when it was first opened, by the number that this gives itself.
@@ -59,7 +61,14 @@ impl Folder {
     pub(super) fn new(path: &Path) -> Self {
         // Without a current folder the path stays as it is, and opening it will tell what is wrong.
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
-        Self { path, on_conflict: OnConflict::default(), limits: Limits::default(), dotfiles: false, found_on: OnceLock::new() }
+        Self {
+            path,
+            on_conflict: OnConflict::default(),
+            limits: Limits::default(),
+            policy: Policy::default(),
+            dotfiles: false,
+            found_on: OnceLock::new(),
+        }
     }
 
     /// What happens when the name of a delivery is taken. Default: [`OnConflict::Refuse`].
@@ -88,6 +97,22 @@ impl Folder {
     #[must_use]
     pub fn dotfiles(mut self, taken: bool) -> Self {
         self.dotfiles = taken;
+        self
+    }
+
+    /// Makes links of a tree that may lead out of it, absolute ones among them, where the sender has sent them as such. They are left out by
+    /// default, with a remark: nothing that is delivered later is written through them, but other programs follow them.
+    #[must_use]
+    pub fn outward_links(mut self, made: bool) -> Self {
+        self.policy.outward_links = made;
+        self
+    }
+
+    /// Takes lists of access (POSIX ACLs), where the sender has sent them: they name users and groups by number, and on this machine these may
+    /// be others. They are left out by default, with a remark. Extended attributes of users are always taken.
+    #[must_use]
+    pub fn access_lists(mut self, taken: bool) -> Self {
+        self.policy.access_lists = taken;
         self
     }
 
@@ -171,7 +196,7 @@ impl Folder {
             self.limits.check_claim_kept(offer.content.length, times, held, &home)
         })?;
         Ok(if is_tree {
-            Box::new(KeptTree::found(home, offer, self.on_conflict, self.limits, found))
+            Box::new(KeptTree::found(home, offer, self.on_conflict, self.limits, self.policy, found))
         } else {
             Box::new(FileSink::found(home, offer, self.on_conflict, self.limits, found))
         })
@@ -191,7 +216,7 @@ impl Inbox for Folder {
         self.check_target(&home, offer)?;
         self.limits.check_claim(offer.content.length, &home)?;
         match offer.content.kind {
-            ContentKind::Tree => Ok(Box::new(TreeSink::create(home, offer, self.on_conflict, self.limits)?)),
+            ContentKind::Tree => Ok(Box::new(TreeSink::create(home, offer, self.on_conflict, self.limits, self.policy)?)),
             _ => Ok(Box::new(FileSink::create(home, offer, self.on_conflict, self.limits)?)),
         }
     }

@@ -15,9 +15,11 @@ use super::folder::OnConflict;
 use super::home::Home;
 use super::limits::{Limits, Meter, write_error};
 use super::partial::Partial;
+use super::policy::Policy;
 use super::publish::{discard, publish};
 use super::remarks;
 use super::resume::Found;
+use super::sparse;
 use super::staging::Staging;
 use super::unpacking::Unpacking;
 use crate::tree::Counts;
@@ -27,9 +29,12 @@ use crate::tree::Counts;
 pub(super) struct KeptTree {
     home: Home,
     name: ContentName,
-    policy: OnConflict,
+    on_conflict: OnConflict,
     limits: Limits,
+    policy: Policy,
     meter: Meter,
+    /// Where what was written ends, be it in a hole.
+    end: u64,
     stream: Option<Partial>,
     inspection: Option<Inspection>,
     resumed: Resumed,
@@ -44,7 +49,7 @@ struct Inspection {
 
 impl KeptTree {
     /// One that goes on with what was found.
-    pub(super) fn found(home: Home, offer: &Offer, policy: OnConflict, limits: Limits, found: Found) -> Self {
+    pub(super) fn found(home: Home, offer: &Offer, on_conflict: OnConflict, limits: Limits, policy: Policy, found: Found) -> Self {
         let (stream, resumed) = match found {
             Found::Partial(partial, resumed) => (Some(*partial), *resumed),
             Found::Committed(summary, committed) => (None, Resumed::Committed(summary, committed)),
@@ -52,18 +57,23 @@ impl KeptTree {
         // What an earlier attempt took is not read a second time: it is checked again when it is unpacked.
         let inspection = matches!(resumed, Resumed::Nothing).then(|| Inspection { unpacking: Unpacking::new(limits), position: 0 });
         let name = offer.content.name.clone();
-        Self { home, name, policy, limits, meter: Meter::new(limits), stream, inspection, resumed }
+        let end = if let Resumed::Chunks(progress) = &resumed { progress.length } else { 0 };
+        Self { home, name, on_conflict, limits, policy, meter: Meter::new(limits), end, stream, inspection, resumed }
     }
 
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), SinkError> {
         let Some(stream) = &self.stream else { return Err(closed()) };
         self.meter.admit(offset, bytes.len() as u64, &self.home)?;
-        let written = stream.file().write_all_at(bytes, offset);
+        self.end = self.end.max(offset.saturating_add(bytes.len() as u64));
+        let written = sparse::write_at(stream.file(), offset, bytes);
         written.map_err(|error| self.failed(bytes.len() as u64, error))
     }
 
     fn inspect(&mut self, progress: &Progress) -> Result<(), SinkError> {
         let (Some(stream), Some(Inspection { unpacking, position })) = (&self.stream, &mut self.inspection) else { return Ok(()) };
+        // It may end in a hole.
+        let extended = sparse::extend(stream.file(), progress.length);
+        extended.map_err(|error| write_error(&self.home, self.home.place(self.name.as_bytes()), progress.length, error))?;
         let start = std::mem::replace(position, progress.length);
         read(stream, start, progress.length, |bytes| unpacking.feed(bytes, |_| Ok(())))
             .unwrap_or_else(|error| Err(self.failed(progress.length, error)))
@@ -71,6 +81,7 @@ impl KeptTree {
 
     fn publish(&mut self, summary: &Summary) -> Result<Committed, SinkError> {
         let Some(stream) = &self.stream else { return Err(closed()) };
+        sparse::extend(stream.file(), self.end).map_err(|error| self.failed(summary.length, error))?;
         let length = stream.file().metadata().map_err(|error| self.failed(summary.length, error))?.len();
         if length != summary.length {
             let text = format!("{length} bytes were written of {}", summary.length);
@@ -84,7 +95,7 @@ impl KeptTree {
         // An intent says that the stream, too, is here to begin again with.
         stream.file().sync_all().map_err(|error| self.failed(length, error))?;
         let committed = |name: &[u8]| staging.committed(self.home.place(name), counts);
-        let name = publish(&self.home, staging.name(), self.name.as_bytes(), self.policy, true, |name, taking| {
+        let name = publish(&self.home, staging.name(), self.name.as_bytes(), self.on_conflict, true, |name, taking| {
             stream.intend(&self.home, name, taking, summary, committed(name))
         })?;
         let committed = committed(&name);
@@ -100,7 +111,7 @@ impl KeptTree {
     /// Makes the folder to unpack into, and notes it.
     fn stage(&mut self) -> Result<Staging, SinkError> {
         let (name, root) = self.stream.as_mut().ok_or_else(closed)?.unpack_into(&self.home)?;
-        Ok(Staging::new(name, root))
+        Ok(Staging::new(name, root, self.limits, self.policy))
     }
 
     fn unpack(&self, staging: &mut Staging, length: u64) -> Result<Counts, SinkError> {
@@ -109,7 +120,8 @@ impl KeptTree {
         read(stream, 0, length, |bytes| {
             meter.admit(position, bytes.len() as u64, &self.home)?;
             position += bytes.len() as u64;
-            unpacking.feed(bytes, |event| staging.apply(event).map_err(|failure| failure.explain(&self.home, self.name.as_bytes())))
+            unpacking
+                .feed(bytes, |event| staging.apply(event, &self.home).map_err(|failure| failure.explain(&self.home, self.name.as_bytes())))
         })
         .unwrap_or_else(|error| Err(self.failed(length, error)))?;
         unpacking.finish()

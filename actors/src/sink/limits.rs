@@ -55,6 +55,12 @@ impl Limits {
         self.keep_free.unwrap_or_else(|| home.size().map_or(KEPT_FREE, |size| KEPT_FREE.min(size / SHARE)))
     }
 
+    /// Decides about copies that a sender did not send as such: all of them, of which `more` bytes come next.
+    pub(super) fn check_copies(&self, all: u64, more: u64, home: &Home) -> Result<(), Refusal> {
+        self.check_length(all)?;
+        self.check_room(more, home)
+    }
+
     fn check_length(&self, length: u64) -> Result<(), Refusal> {
         if length <= self.max_bytes {
             return Ok(());

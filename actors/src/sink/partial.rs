@@ -17,6 +17,7 @@ use super::limits::write_error;
 use super::note::{Intent, Note, Writing};
 use super::publish::{Taking, give_back};
 use super::seen;
+use super::sparse;
 
 #[derive(Debug)]
 pub(super) struct Partial {
@@ -82,6 +83,8 @@ impl Partial {
             return Ok(());
         }
         let failed = |error| write_error(home, home.place(self.noted.file.name.as_bytes()), progress.length, error);
+        // It may end in a hole.
+        sparse::extend(&self.file, progress.length).map_err(failed)?;
         self.file.sync_data().map_err(failed)?;
         if !self.anchored {
             home.sync().map_err(failed)?;

@@ -1,65 +1,94 @@
-//! Notes about what the file system of a folder could not keep.
+//! Notes about what is not as it was sent.
 //!
-//! Invariant: memory is bounded, however many entries a tree has: a line for each kind, and the first few entries by name.
+//! Invariant: memory is bounded, however many entries a tree has: a line for each kind, with the first few entries by name.
 
+use std::collections::HashSet;
 use std::fmt::Display;
 use std::io;
 
 use estafette::pipeline::Committed;
 use rustix::io::Errno;
 
+use crate::lines::Kinds;
 use crate::tree::printable;
 
-/// How many left-out entries are named; further ones are counted.
-const NAMED: usize = 16;
+/// How many entries that were left out are known by their path.
+const KNOWN: usize = 1000;
 
-/// An attribute that a file system may not have.
+/// What the file system may not keep, or this receiver does not take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Attribute {
     Mode,
     Time,
+    /// Rights that a program would run with.
+    Special,
+    /// An extended attribute, or a list of access.
+    Extended,
+    /// That it is one with another file.
+    HardLink,
 }
 
-/// Attributes of one kind that could not be set.
-#[derive(Debug, Default)]
-struct Unset {
-    entries: u64,
-    first: Option<(String, String)>,
+impl Attribute {
+    const ALL: [Self; 5] = [Self::Mode, Self::Time, Self::Special, Self::Extended, Self::HardLink];
+
+    fn line(self, names: &str, why: &str) -> String {
+        match self {
+            Self::Mode => format!("the permissions of {names} are not kept: {why}"),
+            Self::Time => format!("the times of {names} are not kept: {why}"),
+            Self::Special => format!("setuid and setgid of {names} are not kept: {why}"),
+            Self::Extended => format!("extended attributes or ACLs of {names} are not kept: {why}"),
+            Self::HardLink => format!("{names} is a file of its own, and no second name (hard link) of another: {why}"),
+        }
+    }
 }
 
-/// What is not as it was sent, because the file system does not keep it.
+/// What is not as it was sent.
 #[derive(Debug, Default)]
 pub(super) struct Remarks {
-    modes: Unset,
-    times: Unset,
-    left_out: Vec<String>,
-    left_out_total: u64,
+    unset: [Kinds; Attribute::ALL.len()],
+    left_out: Kinds,
     left_out_files: u64,
+    /// The first that were left out by themselves, and not with their folder.
+    known: HashSet<Vec<u8>>,
+    /// What the sender said.
+    said: Vec<String>,
 }
 
 impl Remarks {
     /// An attribute of the entry at `path` that could not be set.
-    pub(super) fn unset(&mut self, attribute: Attribute, path: &[u8], error: &io::Error) {
-        let kind = match attribute {
-            Attribute::Mode => &mut self.modes,
-            Attribute::Time => &mut self.times,
-        };
-        kind.entries += 1;
-        kind.first.get_or_insert_with(|| (printable(path), error.to_string()));
+    pub(super) fn unset(&mut self, attribute: Attribute, path: &[u8], error: &dyn Display) {
+        self.unset[attribute as usize].add(&error.to_string(), printable(path));
     }
 
     /// An entry that could not be made.
     pub(super) fn leave_out(&mut self, path: &[u8], is_file: bool, why: impl Display) {
-        self.left_out_total += 1;
         self.left_out_files += u64::from(is_file);
-        if self.left_out.len() < NAMED {
-            self.left_out.push(format!("{} was left out: {why}", printable(path)));
+        self.left_out.add(&why.to_string(), printable(path));
+        if self.known.len() < KNOWN {
+            self.known.insert(path.to_vec());
         }
+    }
+
+    /// Something in a folder that was left out.
+    pub(super) fn leave_out_with_folder(&mut self, path: &[u8], is_file: bool) {
+        self.left_out_files += u64::from(is_file);
+        self.left_out.add("the folder it lies in was left out", printable(path));
+    }
+
+    /// Whether what is at `path` may not be what was sent under it, since that was left out: alone or with a folder.
+    pub(super) fn may_be_left_out(&self, path: &[u8]) -> bool {
+        let mut ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at).chain([path.len()]);
+        self.known.len() >= KNOWN || ends.any(|end| self.known.contains(&path[..end]))
+    }
+
+    /// A remark of the sender.
+    pub(super) fn said(&mut self, text: String) {
+        self.said.push(text);
     }
 
     /// The number of entries that were left out.
     pub(super) fn left_out(&self) -> u64 {
-        self.left_out_total
+        self.left_out.total()
     }
 
     /// How many of these are files.
@@ -69,17 +98,11 @@ impl Remarks {
 
     /// Lines for a person, a bounded number.
     pub(super) fn lines(&self) -> Vec<String> {
-        let attributes = [("permissions", &self.modes), ("times", &self.times)].into_iter().filter_map(|(what, unset)| {
-            let (path, error) = unset.first.as_ref()?;
-            let others = match unset.entries {
-                1 => String::new(),
-                entries => format!(" and {} more", entries - 1),
-            };
-            Some(format!("the file system does not keep the {what} of {path}{others}: {error}"))
-        });
-        let unnamed = self.left_out_total.saturating_sub(self.left_out.len() as u64);
-        let rest = (unnamed > 0).then(|| format!("{unnamed} more entries were left out"));
-        attributes.chain(self.left_out.iter().cloned()).chain(rest).collect()
+        let unset = Attribute::ALL.into_iter().zip(&self.unset);
+        let unset = unset.flat_map(|(kind, unset)| unset.lines(move |names, why| kind.line(names, why)));
+        let left_out = self.left_out.lines(|names, why| format!("{names} was left out: {why}"));
+        let said = self.said.iter().map(|text| format!("the sender says: {text}"));
+        unset.chain(left_out).chain(said).collect()
     }
 }
 
@@ -137,9 +160,17 @@ mod tests {
             remarks.leave_out(format!("b:{number}").as_bytes(), number % 2 == 0, "no such name");
         }
         let lines = remarks.lines();
-        assert_eq!(lines.len(), 1 + NAMED + 1, "{lines:?}");
-        assert!(lines[0].contains("permissions of a/0 and 2999 more"), "{}", lines[0]);
-        assert_eq!(lines[NAMED + 1], format!("{} more entries were left out", 3000 - NAMED));
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert!(lines[0].contains("permissions of a/0, a/1, a/2 and 2997 more"), "{}", lines[0]);
+        assert_eq!(lines[1], "b:0, b:1, b:2 and 2997 more was left out: no such name");
         assert_eq!((remarks.left_out(), remarks.left_out_files()), (3000, 1500));
+    }
+
+    #[test]
+    fn what_lies_in_something_left_out_is_left_out() {
+        let mut remarks = Remarks::default();
+        remarks.leave_out(b"a/b", false, "no such name");
+        let left_out = |path: &[u8]| remarks.may_be_left_out(path);
+        assert!(left_out(b"a/b") && left_out(b"a/b/c") && !left_out(b"a") && !left_out(b"a/bc"));
     }
 }

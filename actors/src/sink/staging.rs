@@ -1,16 +1,18 @@
 //! The folder in which a tree is built before it becomes visible.
 
 use std::fs::File;
-use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use estafette::pipeline::{Committed, SinkError};
+use estafette::pipeline::{Committed, Refusal, SinkError};
 use rustix::fs::{AtFlags, Mode, OFlags, Timespec, Timestamps};
 
 use super::file::set_attributes;
+use super::hard_link::{self, Linked};
 use super::home::{Home, create_folder};
-use super::limits::write_error;
+use super::limits::{Limits, write_error};
+use super::policy::Policy;
 use super::remarks::{Attribute, Remarks, cannot_hold, is_passable, why};
+use super::sparse;
 use crate::tree::{Counts, Entry, Event, FileStatus, TreePath};
 
 /// A tree under construction. Its reader has checked paths, order and nesting.
@@ -23,8 +25,19 @@ pub(super) struct Staging {
     file: Option<OpenFile>,
     /// The path of a folder that could not be made, with a `/` behind it: nothing below it can be.
     omitted: Option<Vec<u8>>,
+    /// Folders that their owner may not enter once they have their attributes, and that all is in, in the order they were left.
+    closed: Vec<(Vec<u8>, u32, i64)>,
+    /// Attributes of the entry that comes next.
+    attributes: Vec<(Vec<u8>, Vec<u8>)>,
+    limits: Limits,
+    policy: Policy,
+    /// Bytes that were copied, since the file system has no second names.
+    copied: u64,
     remarks: Remarks,
 }
+
+/// Folders that get their attributes last, at most; further ones get them when they are left.
+const CLOSED: usize = 1000;
 
 /// A folder whose attributes are set when all that lies in it is there.
 #[derive(Debug)]
@@ -40,6 +53,7 @@ struct OpenFile {
     file: File,
     mode: u32,
     mtime: i64,
+    position: u64,
 }
 
 /// Why an entry could not be made.
@@ -53,39 +67,67 @@ pub(super) struct Failure {
 impl Failure {
     /// The error for the sender, of a tree that goes to `target`.
     pub(super) fn explain(self, home: &Home, target: &[u8]) -> SinkError {
-        write_error(home, home.place(&[target, b"/", &self.path].concat()), self.needed, self.error)
+        match self.error.downcast::<Refusal>() {
+            Ok(refusal) => SinkError::Refused(refusal),
+            Err(error) => write_error(home, home.place(&[target, b"/", &self.path].concat()), self.needed, error),
+        }
     }
 }
 
 impl Staging {
-    pub(super) fn new(name: String, root: File) -> Self {
+    pub(super) fn new(name: String, root: File, limits: Limits, policy: Policy) -> Self {
         let root = OpenFolder { path: Vec::new(), handle: root, attributes: None };
-        Self { name, root, folders: Vec::new(), file: None, omitted: None, remarks: Remarks::default() }
+        let (folders, file, omitted, closed, attributes, copied, remarks) = Default::default();
+        Self { name, root, folders, file, omitted, closed, attributes, limits, policy, copied, remarks }
     }
 
     pub(super) fn name(&self) -> &str {
         &self.name
     }
 
-    pub(super) fn apply(&mut self, event: Event<'_>) -> Result<(), Failure> {
+    pub(super) fn apply(&mut self, event: Event<'_>, home: &Home) -> Result<(), Failure> {
         match event {
             Event::Entry(Entry::Root { mode, mtime }) => {
                 self.root.attributes = Some((mode, mtime));
-                Ok(())
+                self.take_attributes(b".").map_err(|error| Failure { path: Vec::new(), needed: 0, error })
             }
             Event::Entry(Entry::Folder { path, mode, mtime }) => {
-                if self.make(&path, 0, false, |staging| staging.folder(&path, mode, mtime))?.is_none() && self.omitted.is_none() {
+                let made = self.make(&path, 0, false, |staging| {
+                    staging.folder(&path, mode, mtime)?;
+                    staging.take_attributes(path.as_bytes())
+                })?;
+                if made.is_none() && self.omitted.is_none() {
                     self.omitted = Some([path.as_bytes(), b"/"].concat());
                 }
+                self.attributes.clear();
                 Ok(())
             }
             Event::Entry(Entry::File { path, mode, mtime, .. }) => {
                 let file = self.make(&path, 0, true, |staging| staging.create_file(&path))?;
-                self.file = file.map(|file| OpenFile { path, file, mode, mtime });
+                self.file = file.map(|file| OpenFile { path, file, mode, mtime, position: 0 });
                 Ok(())
             }
             Event::Entry(Entry::Link { path, mtime, target }) => {
                 self.make(&path, target.len() as u64, false, |staging| staging.link(&path, mtime, &target)).map(drop)
+            }
+            Event::Entry(Entry::OutwardLink { path, mtime, target }) if self.policy.outward_links => {
+                self.make(&path, target.len() as u64, false, |staging| staging.link(&path, mtime, &target)).map(drop)
+            }
+            Event::Entry(Entry::OutwardLink { path, target, .. }) => {
+                let target = crate::tree::printable(&target);
+                self.remarks.leave_out(path.as_bytes(), false, format!("it is a link that may lead out of the delivery, to {target}"));
+                Ok(())
+            }
+            Event::Entry(Entry::HardLink { path, target }) => {
+                self.make(&path, 0, true, |staging| staging.hard_link(&path, &target, home)).map(drop)
+            }
+            Event::Attribute { name, value } => {
+                self.attributes.push((name, value));
+                Ok(())
+            }
+            Event::Remark(text) => {
+                self.remarks.said(text);
+                Ok(())
             }
             Event::Content(bytes) => self.content(bytes),
             Event::FileEnd(status) => self.end_file(status),
@@ -96,11 +138,12 @@ impl Staging {
     /// Gives all folders their attributes and makes everything durable, with one sync for the whole file system instead of one for each file.
     pub(super) fn seal(&mut self, home: &Home) -> std::io::Result<()> {
         self.leave(0)?;
+        self.close()?;
         match self.root.attributes {
-            Some((mode, mtime)) => set_attributes(&self.root.handle, mode, mtime, b".", &mut self.remarks)?,
+            Some((mode, mtime)) => set_attributes(&self.root.handle, mode, mtime, b".", true, &mut self.remarks)?,
             // A tree of several paths has no folder of its own: it gets the permissions of the one it is put into.
             None => {
-                let mode = Mode::from_raw_mode(rustix::fs::fstat(home.dir())?.st_mode & 0o777);
+                let mode = Mode::from_raw_mode(rustix::fs::fstat(home.dir())?.st_mode & 0o3777);
                 match rustix::fs::fchmod(&self.root.handle, mode).map_err(std::io::Error::from) {
                     Err(error) if is_passable(&error) => self.remarks.unset(Attribute::Mode, b".", &error),
                     set => set?,
@@ -135,7 +178,7 @@ impl Staging {
     ) -> Result<Option<T>, Failure> {
         self.omitted.take_if(|folder| !path.as_bytes().starts_with(folder));
         if self.omitted.is_some() {
-            self.remarks.leave_out(path.as_bytes(), is_file, "the folder it lies in was left out");
+            self.remarks.leave_out_with_folder(path.as_bytes(), is_file);
             return Ok(None);
         }
         self.leave(path.depth()).map_err(|error| failure(path, 0, error))?;
@@ -174,7 +217,9 @@ impl Staging {
 
     fn content(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         let Some(open) = &mut self.file else { return Ok(()) };
-        match open.file.write_all(bytes) {
+        let at = open.position;
+        open.position += bytes.len() as u64;
+        match sparse::write_at(&open.file, at, bytes) {
             Err(error) if error.kind() == std::io::ErrorKind::FileTooLarge => self.omit_file(&error),
             written => written.map_err(|error| failure(&open.path, bytes.len() as u64, error)),
         }
@@ -189,9 +234,20 @@ impl Staging {
     }
 
     fn end_file(&mut self, status: FileStatus) -> Result<(), Failure> {
+        let attributes = std::mem::take(&mut self.attributes);
+        let Some(open) = &self.file else { return Ok(()) };
+        if status == FileStatus::Complete {
+            match sparse::extend(&open.file, open.position) {
+                Err(error) if error.kind() == std::io::ErrorKind::FileTooLarge => return self.omit_file(&error),
+                extended => extended.map_err(|error| failure(&open.path, open.position, error))?,
+            }
+        }
         let Some(open) = self.file.take() else { return Ok(()) };
         let ended = match status {
-            FileStatus::Complete => set_attributes(&open.file, open.mode, open.mtime, open.path.as_bytes(), &mut self.remarks),
+            FileStatus::Complete => {
+                let set = self.policy.set(&open.file, &attributes, open.path.as_bytes(), &mut self.remarks);
+                set.and_then(|()| set_attributes(&open.file, open.mode, open.mtime, open.path.as_bytes(), false, &mut self.remarks))
+            }
             _ => rustix::fs::unlinkat(self.parent(), open.path.name(), AtFlags::empty()).map_err(Into::into),
         };
         ended.map_err(|error| failure(&open.path, 0, error))
@@ -205,8 +261,52 @@ impl Staging {
     /// Leaves folders until `depth` are open.
     fn leave(&mut self, depth: usize) -> std::io::Result<()> {
         while self.folders.len() > depth {
-            if let Some(OpenFolder { path, handle, attributes: Some((mode, mtime)) }) = self.folders.pop() {
-                set_attributes(&handle, mode, mtime, &path, &mut self.remarks)?;
+            let Some(OpenFolder { path, handle, attributes: Some((mode, mtime)) }) = self.folders.pop() else { continue };
+            // A file in it may be given a second name yet.
+            if mode & 0o500 != 0o500 && self.closed.len() < CLOSED {
+                self.closed.push((path, mode, mtime));
+            } else {
+                set_attributes(&handle, mode, mtime, &path, true, &mut self.remarks)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the folders their attributes that nobody may enter then, inner ones first.
+    fn close(&mut self) -> std::io::Result<()> {
+        for (path, mode, mtime) in std::mem::take(&mut self.closed) {
+            let handle = hard_link::open_folder(self.root.handle.as_fd(), &path)?;
+            set_attributes(&handle.into(), mode, mtime, &path, true, &mut self.remarks)?;
+        }
+        Ok(())
+    }
+
+    /// Gives the folder that was made last the attributes that came before it.
+    fn take_attributes(&mut self, path: &[u8]) -> std::io::Result<()> {
+        let attributes = std::mem::take(&mut self.attributes);
+        let handle = &self.folders.last().unwrap_or(&self.root).handle;
+        self.policy.set(handle, &attributes, path, &mut self.remarks)
+    }
+
+    fn hard_link(&mut self, path: &TreePath, target: &TreePath, home: &Home) -> std::io::Result<()> {
+        let linked = if self.remarks.may_be_left_out(target.as_bytes()) {
+            Linked::Missing
+        } else {
+            hard_link::link(self.root.handle.as_fd(), target, self.parent(), path.name())?
+        };
+        match linked {
+            Linked::Yes => {}
+            Linked::Missing => {
+                self.remarks.leave_out(path.as_bytes(), true, format!("its content was left out or is not there, to be found at {target}"))
+            }
+            Linked::Unable(error, from) => {
+                let length = from.metadata()?.len();
+                self.copied = self.copied.saturating_add(length);
+                self.limits.check_copies(self.copied, length, home).map_err(std::io::Error::other)?;
+                let file = self.create_file(path)?;
+                let (mode, mtime) = hard_link::copy(&from, &file)?;
+                set_attributes(&file, mode, mtime, path.as_bytes(), false, &mut self.remarks)?;
+                self.remarks.unset(Attribute::HardLink, path.as_bytes(), &error);
             }
         }
         Ok(())

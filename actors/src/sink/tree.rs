@@ -12,6 +12,7 @@ use super::file::closed;
 use super::folder::OnConflict;
 use super::home::{Home, Temporary};
 use super::limits::{Limits, Meter, write_error};
+use super::policy::Policy;
 use super::publish::{discard, publish};
 use super::remarks;
 use super::staging::Staging;
@@ -22,7 +23,7 @@ use super::unpacking::Unpacking;
 pub(super) struct TreeSink {
     home: Home,
     name: ContentName,
-    policy: OnConflict,
+    on_conflict: OnConflict,
     meter: Meter,
     unpacking: Unpacking,
     position: u64,
@@ -30,18 +31,18 @@ pub(super) struct TreeSink {
 }
 
 impl TreeSink {
-    pub(super) fn create(home: Home, offer: &Offer, policy: OnConflict, limits: Limits) -> Result<Self, Refusal> {
+    pub(super) fn create(home: Home, offer: &Offer, on_conflict: OnConflict, limits: Limits, policy: Policy) -> Result<Self, Refusal> {
         let (name, root) = home
             .create_tree(offer.transfer, Temporary::Tree)
             .map_err(|error| Refusal::because(format!("the receiver can't write to {}", home.place(b"")), &error))?;
         Ok(Self {
             home,
             name: offer.content.name.clone(),
-            policy,
+            on_conflict,
             meter: Meter::new(limits),
             unpacking: Unpacking::new(limits),
             position: 0,
-            staging: Some(Staging::new(name, root)),
+            staging: Some(Staging::new(name, root, limits, policy)),
         })
     }
 
@@ -53,7 +54,8 @@ impl TreeSink {
         }
         self.meter.admit(offset, input.len() as u64, &self.home)?;
         self.position += input.len() as u64;
-        self.unpacking.feed(input, |event| staging.apply(event).map_err(|failure| failure.explain(&self.home, self.name.as_bytes())))
+        self.unpacking
+            .feed(input, |event| staging.apply(event, &self.home).map_err(|failure| failure.explain(&self.home, self.name.as_bytes())))
     }
 
     fn publish(&mut self, summary: &Summary) -> Result<Committed, SinkError> {
@@ -61,7 +63,7 @@ impl TreeSink {
         let counts = self.unpacking.finish()?;
         let failed = |error| write_error(&self.home, self.home.place(self.name.as_bytes()), summary.length, error);
         staging.seal(&self.home).map_err(failed)?;
-        let name = publish(&self.home, staging.name(), self.name.as_bytes(), self.policy, true, |_, _| Ok(()))?;
+        let name = publish(&self.home, staging.name(), self.name.as_bytes(), self.on_conflict, true, |_, _| Ok(()))?;
         let staging = self.staging.take().ok_or_else(closed)?;
         let place = self.home.place(&name);
         self.home.sync().map_err(|error| SinkError::Write { what: place.clone(), error })?;

@@ -3,7 +3,6 @@
 //! Invariant: `finish` succeeds only if all bytes that were read belong to one version of the file.
 
 use std::fs::File;
-use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -13,7 +12,8 @@ use estafette::pipeline::{Source, SourceError, SourceReference, SourceReport};
 use futures_util::future::BoxFuture;
 use rustix::fs::{Mode, OFlags};
 
-use super::{FileVersion, content_name};
+use super::holes::FileContent;
+use super::{FileVersion, ReadOptions, content_name};
 use crate::tree::printable;
 
 /// Reads one regular file.
@@ -28,8 +28,9 @@ use crate::tree::printable;
 pub struct FileSource {
     path: PathBuf,
     name: ContentName,
+    options: ReadOptions,
     /// Open from the first read to the end.
-    file: Option<File>,
+    file: Option<FileContent>,
     mode: u32,
     version: FileVersion,
     position: u64,
@@ -46,7 +47,16 @@ impl FileSource {
         };
         let name = content_name(name.as_bytes())?;
         let (_, mode, version) = open_regular(&path)?;
-        Ok(Self { path, name, file: None, mode, version, position: 0 })
+        Ok(Self { path, name, options: ReadOptions::default(), file: None, mode, version, position: 0 })
+    }
+
+    /// The file, read in this way: of the options only the name concerns it.
+    pub fn with(mut self, options: &ReadOptions) -> Result<Self, SourceError> {
+        if let Some(name) = &options.name {
+            self.name = content_name(name)?;
+        }
+        self.options = options.clone();
+        Ok(self)
     }
 
     /// The version of the file that is being read.
@@ -55,7 +65,7 @@ impl FileSource {
     }
 
     /// The file, of the version that was looked at.
-    fn file(&mut self) -> Result<&mut File, SourceError> {
+    fn file(&mut self) -> Result<&mut FileContent, SourceError> {
         if self.file.is_none() {
             let (file, _, version) = open_regular(&self.path)?;
             if let Some(how) = self.version.difference(&version) {
@@ -67,7 +77,7 @@ impl FileSource {
     }
 
     fn fill(&mut self, buffer: &mut [u8]) -> Result<usize, SourceError> {
-        let read = read_full(self.file()?, buffer);
+        let read = self.file()?.read_full(buffer);
         let count = read.map_err(|error| failed(&self.path, error))?;
         self.position += count as u64;
         let ended = count < buffer.len();
@@ -90,7 +100,7 @@ impl Source for FileSource {
     }
 
     fn finish(&mut self) -> Result<SourceReport, SourceError> {
-        let metadata = self.file()?.metadata();
+        let metadata = self.file()?.file().metadata();
         let metadata = metadata.map_err(|error| failed(&self.path, error))?;
         self.file = None;
         match self.version.difference(&FileVersion::of(&metadata)) {
@@ -104,7 +114,7 @@ impl Source for FileSource {
     }
 
     fn reference(&self) -> Option<SourceReference> {
-        super::paths::reference(std::slice::from_ref(&self.path))
+        super::paths::reference(std::slice::from_ref(&self.path), &self.options)
     }
 
     fn rewind(&mut self) -> Result<bool, SourceError> {
@@ -115,7 +125,7 @@ impl Source for FileSource {
     }
 }
 
-fn open_regular(path: &Path) -> Result<(File, u32, FileVersion), SourceError> {
+fn open_regular(path: &Path) -> Result<(FileContent, u32, FileVersion), SourceError> {
     // Without NONBLOCK, opening a fifo would wait for somebody to write to it.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = File::from(rustix::fs::open(path, flags, Mode::empty()).map_err(|error| failed(path, error.into()))?);
@@ -124,7 +134,8 @@ fn open_regular(path: &Path) -> Result<(File, u32, FileVersion), SourceError> {
         return Err(unsuitable(path, "it is no regular file"));
     }
     advise_sequential(&file);
-    Ok((file, metadata.permissions().mode(), FileVersion::of(&metadata)))
+    let (mode, version) = (metadata.permissions().mode(), FileVersion::of(&metadata));
+    Ok((FileContent::new(file, &metadata), mode, version))
 }
 
 /// Asks the system to read ahead further. Only a hint: whether it is taken does not matter.
@@ -133,20 +144,6 @@ pub(super) fn advise_sequential(file: &File) {
     let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::Sequential);
     #[cfg(not(target_os = "linux"))]
     let _ = file;
-}
-
-/// Reads until `buffer` is full or the file ends.
-pub(super) fn read_full(reader: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<usize> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match reader.read(&mut buffer[filled..]) {
-            Ok(0) => break,
-            Ok(count) => filled += count,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(filled)
 }
 
 pub(super) fn printable_path(path: &Path) -> String {

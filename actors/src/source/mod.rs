@@ -5,18 +5,24 @@
 mod bytes;
 mod file;
 mod filtered;
+mod hard_links;
+mod holes;
+mod left_behind;
+mod options;
 mod paths;
 mod reader;
 mod survey;
 mod tree;
 mod version;
 mod walk;
+mod xattrs;
 
 pub use bytes::BytesSource;
 pub use file::FileSource;
 pub use filtered::{Filter, Filtered};
-pub(crate) use paths::{PATHS, reopen};
-pub use paths::{from_paths, paths_of};
+pub use options::{Links, ReadOptions};
+pub(crate) use paths::{PATHS, PATHS_READ, reopen};
+pub use paths::{from_paths, from_paths_with, paths_of};
 pub use reader::ReaderSource;
 pub use tree::TreeSource;
 pub use version::FileVersion;

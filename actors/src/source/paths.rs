@@ -7,42 +7,54 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use estafette::pipeline::{Source, SourceError, SourceReference};
 
-use super::{FileSource, TreeSource};
+use super::{FileSource, ReadOptions, TreeSource};
 
 /// A source for what a person names: one file as a file, a folder or several paths as a tree.
 ///
-/// One path that is a link to a file gives that file; in all other places links stay links. A path that does not exist is an error that names it.
+/// Of a path that is a link, what it leads to is meant; below folders links stay links. A path that does not exist is an error that names it.
 pub fn from_paths(paths: impl IntoIterator<Item = impl Into<PathBuf>>) -> Result<Box<dyn Source>, SourceError> {
+    from_paths_with(paths, &ReadOptions::default())
+}
+
+/// Like [`from_paths`], read in this way.
+pub fn from_paths_with(paths: impl IntoIterator<Item = impl Into<PathBuf>>, options: &ReadOptions) -> Result<Box<dyn Source>, SourceError> {
     let paths: Vec<PathBuf> = paths.into_iter().map(Into::into).collect();
     if let [one] = &paths[..]
         && std::fs::metadata(one).is_ok_and(|metadata| metadata.is_file())
     {
-        return Ok(Box::new(FileSource::open(one)?));
+        return Ok(Box::new(FileSource::open(one)?.with(options)?));
     }
-    Ok(Box::new(TreeSource::new(paths)?))
+    Ok(Box::new(TreeSource::new(paths)?.with(options)?))
 }
 
 /// The kind of references to paths.
 pub(crate) const PATHS: &str = "paths";
+/// The kind of references to paths that are read in a way of their own: what comes before the paths says which.
+pub(crate) const PATHS_READ: &str = "paths read";
 /// The most bytes of a reference: a record of the outbox holds it.
 const LIMIT: usize = 48 << 10;
 
 /// How another process finds these paths, which must be absolute; `None` when there are too many of them.
-pub(super) fn reference(paths: &[PathBuf]) -> Option<SourceReference> {
-    let paths: Vec<_> = paths.iter().map(|path| path.as_os_str().as_bytes()).collect();
-    // No path has a NUL in it.
-    let data = paths.join(&0);
-    (data.len() <= LIMIT).then(|| SourceReference { kind: PATHS.into(), data })
+pub(super) fn reference(paths: &[PathBuf], options: &ReadOptions) -> Option<SourceReference> {
+    let options = options.to_items();
+    let kind = if options.is_empty() { PATHS } else { PATHS_READ };
+    let paths = paths.iter().map(|path| path.as_os_str().as_bytes());
+    // None of them has a NUL in it.
+    let data = options.iter().map(|option| &option[..]).chain(paths).collect::<Vec<_>>().join(&0);
+    (data.len() <= LIMIT).then(|| SourceReference { kind: kind.into(), data })
 }
 
-/// The source that a reference of this kind leads to, as things stand now.
+/// The source that a reference of either kind leads to, as things stand now.
 pub(crate) fn reopen(data: &[u8]) -> Result<Box<dyn Source>, SourceError> {
-    from_paths(split(data))
+    let mut options = ReadOptions::default();
+    let options_end = data.split(|&byte| byte == 0).take_while(|item| options.take_item(item)).map(|item| item.len() + 1).sum();
+    from_paths_with(split(data.get(options_end..).unwrap_or_default()), &options)
 }
 
 /// The paths that a reference leads to, if it is one of a [`FileSource`] or a [`TreeSource`].
 pub fn paths_of(reference: &SourceReference) -> Option<Vec<PathBuf>> {
-    (reference.kind == PATHS).then(|| split(&reference.data).collect())
+    let is_path = |path: &PathBuf| path.is_absolute();
+    [PATHS, PATHS_READ].contains(&&*reference.kind).then(|| split(&reference.data).skip_while(|path| !is_path(path)).collect())
 }
 
 fn split(data: &[u8]) -> impl Iterator<Item = PathBuf> {
@@ -63,6 +75,11 @@ mod tests {
         assert_eq!(again.content(), source.content());
         assert_eq!(again.reference(), source.reference());
         assert_eq!(paths_of(&source.reference().unwrap()), Some(paths.clone()));
+        let options = ReadOptions::default().links(crate::source::Links::Keep).name("other").exclude("*.o");
+        let read = from_paths_with(&paths, &options).unwrap();
+        let again = reopen(&read.reference().unwrap().data).unwrap();
+        assert_eq!((again.content(), again.reference()), (read.content(), read.reference()));
+        assert_eq!(paths_of(&read.reference().unwrap()), Some(paths.clone()));
         let one = FileSource::open(&paths[1]).unwrap();
         assert_eq!(reopen(&one.reference().unwrap().data).unwrap().content(), one.content());
         std::fs::remove_file(&paths[0]).unwrap();

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use estafette::pipeline::SourceError;
 
+use super::left_behind::LeftBehind;
+use super::options::ReadOptions;
 use super::version::{is_settled, now};
 use super::walk::{Roots, State, Step, Walk};
 use crate::tree::{Entry, TreeWriter};
@@ -22,14 +24,19 @@ pub(super) struct Survey {
 
 impl Survey {
     /// Walks over all entries, without their content.
-    pub(super) fn of(roots: Arc<Roots>) -> Self {
+    pub(super) fn of(roots: Arc<Roots>, options: Arc<ReadOptions>) -> Self {
+        let by_options = options.to_items().concat();
         // What changes during the walk is too young.
-        Self::walk(Walk::new(roots), now()).unwrap_or_default()
+        let survey = Self::walk(Walk::new(roots, Arc::clone(&options)), now()).unwrap_or_default();
+        let version = survey.version.map(|version| *blake3::Hasher::new_keyed(&version).update(&by_options).finalize().as_bytes());
+        // Attributes are read only with what they belong to.
+        Self { length: survey.length.filter(|_| !options.xattrs), version: if by_options.is_empty() { survey.version } else { version } }
     }
 
     fn walk(mut walk: Walk, now: i64) -> Result<Self, SourceError> {
         let mut hasher = blake3::Hasher::new_derive_key("estafette 2026 tree version");
         let (mut length, mut settled) = (TreeWriter::FRAME, true);
+        let mut left = LeftBehind::default();
         for _ in 0..COUNTED {
             match walk.next()? {
                 Some(Step::Entry(entry, state)) => {
@@ -38,11 +45,15 @@ impl Survey {
                     take_entry(&mut hasher, &entry, &state);
                 }
                 Some(Step::Skipped(skipped)) => {
+                    left.skipped(walk.path_in_tree(&skipped.path), &skipped.reason);
                     take(&mut hasher, b"skipped");
                     take(&mut hasher, skipped.path.as_bytes());
                     take(&mut hasher, skipped.reason.as_bytes());
                 }
-                None => return Ok(Self { length: Some(length), version: settled.then(|| *hasher.finalize().as_bytes()) }),
+                None => {
+                    length = length.saturating_add(left.lines().iter().map(|line| TreeWriter::remark_length(line)).sum());
+                    return Ok(Self { length: Some(length), version: settled.then(|| *hasher.finalize().as_bytes()) });
+                }
             }
         }
         Ok(Self::default())
@@ -50,12 +61,14 @@ impl Survey {
 }
 
 fn take_entry(hasher: &mut blake3::Hasher, entry: &Entry, state: &State) {
-    let none = Vec::new();
+    let none: &[u8] = &[];
     let (kind, path, mode, mtime, size, target) = match entry {
-        Entry::Root { mode, mtime } => (&b"root"[..], &none[..], *mode, *mtime, 0, &none),
-        Entry::Folder { path, mode, mtime } => (&b"folder"[..], path.as_bytes(), *mode, *mtime, 0, &none),
-        Entry::File { path, mode, mtime, size } => (&b"file"[..], path.as_bytes(), *mode, *mtime, *size, &none),
-        Entry::Link { path, mtime, target } => (&b"link"[..], path.as_bytes(), 0, *mtime, 0, target),
+        Entry::Root { mode, mtime } => (&b"root"[..], none, *mode, *mtime, 0, none),
+        Entry::Folder { path, mode, mtime } => (&b"folder"[..], path.as_bytes(), *mode, *mtime, 0, none),
+        Entry::File { path, mode, mtime, size } => (&b"file"[..], path.as_bytes(), *mode, *mtime, *size, none),
+        Entry::Link { path, mtime, target } => (&b"link"[..], path.as_bytes(), 0, *mtime, 0, &target[..]),
+        Entry::OutwardLink { path, mtime, target } => (&b"outward"[..], path.as_bytes(), 0, *mtime, 0, &target[..]),
+        Entry::HardLink { path, target } => (&b"hard link"[..], path.as_bytes(), 0, 0, 0, target.as_bytes()),
     };
     [kind, path, target].into_iter().for_each(|bytes| take(hasher, bytes));
     for number in [u64::from(mode), mtime as u64, size, state.device, state.inode, state.changed as u64] {
@@ -81,7 +94,7 @@ mod tests {
     /// The version as of an hour from now.
     fn version(folder: &Path) -> Option<[u8; 32]> {
         let later = now() + 3600 * 1_000_000_000;
-        Survey::walk(Walk::new(Arc::new(Roots::Folder(folder.into()))), later).unwrap().version
+        Survey::walk(Walk::new(Arc::new(Roots::Folder(folder.into())), Arc::default()), later).unwrap().version
     }
 
     #[test]
@@ -117,7 +130,7 @@ mod tests {
         fs::write(folder.path().join("new"), "x").unwrap();
         // By the clock of the file system itself, however slow this test runs.
         let at = FileVersion::of(&fs::metadata(folder.path().join("new")).unwrap()).changed;
-        let survey = |now| Survey::walk(Walk::new(Arc::new(Roots::Folder(folder.path().into()))), now).unwrap();
+        let survey = |now| Survey::walk(Walk::new(Arc::new(Roots::Folder(folder.path().into())), Arc::default()), now).unwrap();
         assert!(survey(at).length.is_some() && survey(at).version.is_none());
         assert!(survey(at + 1_999_999_999).version.is_none());
         assert!(survey(at + 2_000_000_000).version.is_some());

@@ -1,7 +1,6 @@
 //! A folder, or several paths, as content.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -13,15 +12,18 @@ use estafette::pipeline::{Skipped, Source, SourceError, SourceReference, SourceR
 use futures_util::future::BoxFuture;
 
 use super::file::{failed, printable_path, unsuitable};
+use super::holes::FileContent;
+use super::left_behind::LeftBehind;
 use super::survey::Survey;
-use super::walk::{Roots, Step, Walk};
-use super::{FileVersion, content_name};
-use crate::tree::{Entry, FileStatus, TreePath, TreeWriter, confined};
+use super::walk::{LEADS_OUT, Roots, State, Step, Walk};
+use super::{FileVersion, ReadOptions, content_name};
+use crate::tree::{Entry, FileStatus, TreePath, TreeWriter};
 
 /// Reads a folder, or several paths, as one [tree stream](crate::tree).
 ///
 /// What can't be sent is left out and named in [`SourceReport::skipped`], and the rest goes on: what can't be opened, devices, sockets and pipes, links
-/// that lead out of what is sent, and files that fail or end early while they are read. Links are sent as links; none is followed.
+/// that lead out of what is sent, unless [`with`](Self::with) says otherwise, and files that fail or end early while they are read. Links are sent as
+/// links; those among the given paths stand for what they lead to. Further names of a file (hard links) are sent as such.
 ///
 /// A file that changes otherwise while it is read fails the whole with [`SourceError::Changed`], since what a set of files means together can't be
 /// known here; [`rewind`](Source::rewind) starts anew. Where files are independent of each other, see [`skip_changed`](Self::skip_changed).
@@ -29,6 +31,7 @@ use crate::tree::{Entry, FileStatus, TreePath, TreeWriter, confined};
 pub struct TreeSource {
     name: ContentName,
     roots: Arc<Roots>,
+    options: Arc<ReadOptions>,
     renamed: bool,
     skip_changed: bool,
     survey: OnceLock<Survey>,
@@ -39,6 +42,8 @@ pub struct TreeSource {
 #[derive(Debug)]
 struct Pass {
     walk: Walk,
+    options: Arc<ReadOptions>,
+    left: LeftBehind,
     writer: TreeWriter,
     pending: Vec<u8>,
     taken: usize,
@@ -50,7 +55,7 @@ struct Pass {
 #[derive(Debug)]
 struct OpenFile {
     path: TreePath,
-    file: File,
+    content: FileContent,
     version: FileVersion,
     left: u64,
     failed: Option<(FileStatus, String)>,
@@ -64,14 +69,26 @@ impl TreeSource {
     pub fn new(paths: Vec<PathBuf>) -> Result<Self, SourceError> {
         let (name, roots) = match &paths[..] {
             [] => return Err(SourceError::Unsuitable { what: "an empty list of paths".into(), why: "name at least one".into() }),
-            [one] if metadata(one)?.is_dir() => {
+            [one] if one.metadata().map_err(|error| failed(one, error))?.is_dir() => {
                 let path = absolute(one)?;
                 (own_name(&path)?, Roots::Folder(path))
             }
             _ => (content_name(b"delivery")?, Roots::Given(top_level(&paths)?)),
         };
-        let roots = Arc::new(roots);
-        Ok(Self { name, pass: Pass::new(roots.clone()), roots, renamed: false, skip_changed: false, survey: OnceLock::new() })
+        let (roots, options) = (Arc::new(roots), Arc::new(ReadOptions::default()));
+        let pass = Pass::new(roots.clone(), options.clone());
+        Ok(Self { name, pass, roots, options, renamed: false, skip_changed: false, survey: OnceLock::new() })
+    }
+
+    /// The same paths, read in this way. Before the first read.
+    pub fn with(mut self, options: &ReadOptions) -> Result<Self, SourceError> {
+        if let Some(name) = &options.name {
+            self.name = content_name(name)?;
+        }
+        self.options = Arc::new(options.clone());
+        self.pass = Pass::new(self.roots.clone(), self.options.clone());
+        self.survey = OnceLock::new();
+        Ok(self)
     }
 
     /// Gives the content another name. Fails when `name` is no single file name.
@@ -91,7 +108,7 @@ impl TreeSource {
     }
 
     fn survey(&self) -> &Survey {
-        self.survey.get_or_init(|| Survey::of(self.roots.clone()))
+        self.survey.get_or_init(|| Survey::of(self.roots.clone(), self.options.clone()))
     }
 
     fn fill(&mut self, buffer: &mut [u8]) -> Result<usize, SourceError> {
@@ -115,10 +132,12 @@ impl TreeSource {
 }
 
 impl Pass {
-    fn new(roots: Arc<Roots>) -> Self {
+    fn new(roots: Arc<Roots>, options: Arc<ReadOptions>) -> Self {
         let (mut writer, mut pending) = (TreeWriter::new(), Vec::new());
         writer.begin(&mut pending);
-        Self { walk: Walk::new(roots), writer, pending, taken: 0, file: None, report: SourceReport::default(), ended: false }
+        let walk = Walk::new(roots, options.clone());
+        let (taken, file, report, left, ended) = Default::default();
+        Self { walk, options, left, writer, pending, taken, file, report, ended }
     }
 
     fn take_pending(&mut self, room: &mut [u8]) -> usize {
@@ -135,21 +154,43 @@ impl Pass {
 
     fn step(&mut self) -> Result<(), SourceError> {
         match self.walk.next()? {
-            Some(Step::Entry(Entry::File { path, .. }, _)) => match OpenFile::open(&self.walk, path) {
-                Ok((file, entry)) => {
-                    self.writer.entry(&entry, &mut self.pending);
-                    self.file = Some(file);
+            Some(Step::Entry(Entry::File { path, .. }, state)) => self.open(path, &state),
+            Some(Step::Entry(entry, _)) => {
+                if matches!(entry, Entry::Root { .. } | Entry::Folder { .. })
+                    && let Some(folder) = self.walk.folder()
+                {
+                    let kept = self.left.attributes(&self.options, entry.path(), folder);
+                    kept.iter().for_each(|(name, value)| self.writer.attribute(name, value, &mut self.pending));
                 }
-                Err(skipped) => self.skip(skipped),
-            },
-            Some(Step::Entry(entry, _)) => self.writer.entry(&entry, &mut self.pending),
+                self.writer.entry(&entry, &mut self.pending);
+            }
             Some(Step::Skipped(skipped)) => self.skip(skipped),
             None => {
+                self.report.remarks = self.left.lines();
+                for line in &self.report.remarks {
+                    self.writer.remark(line, &mut self.pending);
+                }
                 self.writer.end(&mut self.pending);
                 self.ended = true;
             }
         }
         Ok(())
+    }
+
+    fn open(&mut self, path: TreePath, state: &State) {
+        let opened = OpenFile::open(&self.walk, path);
+        if !opened.as_ref().is_ok_and(|(file, _)| (file.version.device, file.version.inode) == (state.device, state.inode)) {
+            self.walk.forget(state.device, state.inode);
+        }
+        match opened {
+            Ok((file, entry)) => {
+                let kept = self.left.attributes(&self.options, entry.path(), file.content.file());
+                kept.iter().for_each(|(name, value)| self.writer.attribute(name, value, &mut self.pending));
+                self.writer.entry(&entry, &mut self.pending);
+                self.file = Some(file);
+            }
+            Err(skipped) => self.skip(skipped),
+        }
     }
 
     fn close(&mut self, file: OpenFile, skip_changed: bool) -> Result<(), SourceError> {
@@ -164,6 +205,7 @@ impl Pass {
                 return Ok(());
             }
         };
+        self.walk.forget(file.version.device, file.version.inode);
         self.writer.file_end(status, &mut self.pending);
         self.report(Skipped { path: self.walk.real_path(file.path.as_bytes()), reason });
         Ok(())
@@ -176,6 +218,8 @@ impl Pass {
 
     fn report(&mut self, skipped: Skipped) {
         self.report.skipped_total += 1;
+        self.report.skipped_by_choice += u64::from(skipped.reason.starts_with(LEADS_OUT));
+        self.left.skipped(self.walk.path_in_tree(&skipped.path), &skipped.reason);
         if self.report.skipped.len() < SourceReport::SKIPPED_LIMIT {
             self.report.skipped.push(skipped);
         }
@@ -192,19 +236,18 @@ impl OpenFile {
         }
         let version = FileVersion::of(&metadata);
         let entry = Entry::File { path: path.clone(), mode: metadata.mode() & 0o7777, mtime: version.modified, size: version.length };
-        Ok((Self { path, file, version, left: version.length, failed: None }, entry))
+        Ok((Self { path, content: FileContent::new(file, &metadata), version, left: version.length, failed: None }, entry))
     }
 
     /// Fills some of `room` with content, or with zeros once reading has failed.
     fn read(&mut self, room: &mut [u8]) -> usize {
-        use std::io::Read;
         let limit = usize::try_from(self.left).unwrap_or(usize::MAX).min(room.len());
         let count = match self.failed {
             Some(_) => {
                 room[..limit].fill(0);
                 limit
             }
-            None => match self.file.read(&mut room[..limit]) {
+            None => match self.content.read(&mut room[..limit]) {
                 Ok(0) => {
                     self.failed = Some((FileStatus::Shrank, FileStatus::Shrank.to_string()));
                     0
@@ -222,7 +265,7 @@ impl OpenFile {
     }
 
     fn difference(&self) -> Option<String> {
-        match self.file.metadata() {
+        match self.content.file().metadata() {
             Ok(metadata) => self.version.difference(&FileVersion::of(&metadata)),
             Err(error) => Some(error.to_string()),
         }
@@ -255,11 +298,11 @@ impl Source for TreeSource {
             Roots::Given(paths) => paths.values().cloned().collect(),
         };
         let is_file = paths.len() == 1 && paths[0].is_file();
-        (!self.renamed && !self.skip_changed && !is_file).then(|| super::paths::reference(&paths)).flatten()
+        (!self.renamed && !self.skip_changed && !is_file).then(|| super::paths::reference(&paths, &self.options)).flatten()
     }
 
     fn rewind(&mut self) -> Result<bool, SourceError> {
-        self.pass = Pass::new(self.roots.clone());
+        self.pass = Pass::new(self.roots.clone(), self.options.clone());
         self.survey = OnceLock::new();
         Ok(true)
     }
@@ -269,11 +312,8 @@ impl Source for TreeSource {
 fn top_level(paths: &[PathBuf]) -> Result<BTreeMap<Vec<u8>, PathBuf>, SourceError> {
     let mut named = BTreeMap::new();
     for given in paths {
-        let is_link = metadata(given)?.is_symlink();
+        given.metadata().map_err(|error| failed(given, error))?;
         let path = absolute(given)?;
-        if is_link && paths.len() == 1 {
-            check_only_link(&path)?;
-        }
         let name = own_name(&path)?.as_bytes().to_vec();
         if let Some(other) = named.insert(name, path) {
             let why = format!("{} has the same name; rename one of them, or send them one after the other", printable_path(&other));
@@ -281,20 +321,6 @@ fn top_level(paths: &[PathBuf]) -> Result<BTreeMap<Vec<u8>, PathBuf>, SourceErro
         }
     }
     Ok(named)
-}
-
-/// A delivery of nothing but a link that leads out would be an empty one.
-fn check_only_link(path: &Path) -> Result<(), SourceError> {
-    let target = std::fs::read_link(path).map_err(|error| failed(path, error))?;
-    if confined(target.as_os_str().as_bytes(), 0) {
-        return Ok(());
-    }
-    let why = "it is a link, and what it leads to is not sent with it; name the folder itself, or write the path with a / at its end";
-    Err(unsuitable(path, why))
-}
-
-fn metadata(path: &Path) -> Result<std::fs::Metadata, SourceError> {
-    std::fs::symlink_metadata(path).map_err(|error| failed(path, error))
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, SourceError> {

@@ -1,7 +1,8 @@
 //! Walks folders in the order of a tree stream.
 //!
-//! Invariant: everything below a given path is opened relative to the handle of the folder it is in, and no link is followed. Held in memory are
-//! the sorted names of the folders around the current entry, nothing else.
+//! Invariant: everything below a given path is opened relative to the handle of the folder it is in. Links are followed only where they are named
+//! by a person, and those that lead out where a person wants that; never in a circle. Held in memory are the sorted names of the folders around
+//! the current entry, and the [first names](HardLinks) of files that have several.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -16,6 +17,8 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::file::{failed, printable_path};
+use super::hard_links::HardLinks;
+use super::options::{Links, ReadOptions};
 use super::version::nanoseconds;
 use crate::tree::{Entry, TreePath, confined, printable};
 
@@ -49,26 +52,46 @@ pub(super) struct State {
 #[derive(Debug)]
 pub(super) struct Walk {
     roots: Arc<Roots>,
+    options: Arc<ReadOptions>,
     started: bool,
     levels: Vec<Level>,
     waiting: Option<Skipped>,
+    hard_links: HardLinks,
+    /// Whether the file that the last step came to is reached by a link.
+    by_link: bool,
 }
 
 #[derive(Debug)]
 struct Level {
     /// `None` at the top of several paths: their names are no names in one folder.
     folder: Option<OwnedFd>,
+    /// Device and inode of the folder.
+    key: Option<(u64, u64)>,
     path: Vec<u8>,
     names: std::vec::IntoIter<Vec<u8>>,
 }
+
+/// Why a link is left out where that is asked for.
+pub(super) const LEADS_OUT: &str = "it is a link that may lead out of what is sent";
 
 const FOLDER_FLAGS: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 // Without NONBLOCK, opening a fifo that took the place of a file would wait for somebody to write to it.
 const FILE_FLAGS: OFlags = OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
 
 impl Walk {
-    pub(super) fn new(roots: Arc<Roots>) -> Self {
-        Self { roots, started: false, levels: Vec::new(), waiting: None }
+    pub(super) fn new(roots: Arc<Roots>, options: Arc<ReadOptions>) -> Self {
+        let (levels, hard_links) = Default::default();
+        Self { roots, options, started: false, levels, waiting: None, hard_links, by_link: false }
+    }
+
+    /// The file that this state is of did not come to be sent: its further names are files of their own.
+    pub(super) fn forget(&mut self, device: u64, inode: u64) {
+        self.hard_links.forget((device, inode));
+    }
+
+    /// The folder that the last step came to, unless that was none.
+    pub(super) fn folder(&self) -> Option<&OwnedFd> {
+        self.levels.last()?.folder.as_ref()
     }
 
     /// The next entry, depth first; `None` at the end. Fails only for the folder itself that is to be sent.
@@ -84,7 +107,11 @@ impl Walk {
         }
         while let Some(level) = self.levels.last_mut() {
             match level.names.next() {
-                Some(name) => return Ok(Some(self.visit(&name))),
+                Some(name) => {
+                    if let Some(step) = self.visit(&name) {
+                        return Ok(Some(step));
+                    }
+                }
                 None => drop(self.levels.pop()),
             }
         }
@@ -94,7 +121,8 @@ impl Walk {
     /// Opens the file that the last step came to.
     pub(super) fn open_file(&self, path: &TreePath) -> std::io::Result<File> {
         let (folder, name) = self.locate(path.name());
-        Ok(rustix::fs::openat(folder, name, FILE_FLAGS, Mode::empty())?.into())
+        let follow = if self.by_link { OFlags::NOFOLLOW } else { OFlags::empty() };
+        Ok(rustix::fs::openat(folder, name, FILE_FLAGS.difference(follow), Mode::empty())?.into())
     }
 
     /// The path that a person would look for.
@@ -110,56 +138,101 @@ impl Walk {
         }
     }
 
+    /// A path for a person, as it is called in the tree: where it is on this machine is nobody else's business.
+    pub(super) fn path_in_tree(&self, real: &str) -> String {
+        let below = |root: &std::path::Path| real.strip_prefix(&*printable_path(root));
+        let found = match &*self.roots {
+            Roots::Folder(root) => below(root).map(|rest| rest.trim_start_matches('/').to_owned()),
+            Roots::Given(paths) => paths.iter().find_map(|(name, path)| {
+                let rest = below(path).filter(|rest| rest.is_empty() || rest.starts_with('/'))?;
+                Some(printable(name) + rest)
+            }),
+        };
+        found.unwrap_or_else(|| real.rsplit('/').next().unwrap_or_default().to_owned())
+    }
+
     fn start(&mut self) -> Result<Option<(Entry, State)>, SourceError> {
         let roots = self.roots.clone();
         match &*roots {
             Roots::Given(paths) => {
                 let names: Vec<_> = paths.keys().cloned().collect();
-                self.levels.push(Level { folder: None, path: Vec::new(), names: names.into_iter() });
+                self.levels.push(Level { folder: None, key: None, path: Vec::new(), names: names.into_iter() });
                 Ok(None)
             }
             Roots::Folder(path) => {
-                let opened = rustix::fs::open(path, FOLDER_FLAGS, Mode::empty());
+                // A person has named it: what it leads to is meant.
+                let opened = rustix::fs::open(path, FOLDER_FLAGS.difference(OFlags::NOFOLLOW), Mode::empty());
                 let (folder, stat) = opened
                     .and_then(|folder| rustix::fs::fstat(&folder).map(|stat| (folder, stat)))
                     .map_err(|error| failed(path, error.into()))?;
-                self.push(folder, Vec::new());
+                self.push(folder, &stat, Vec::new());
                 Ok(Some((Entry::Root { mode: permissions(&stat), mtime: modified(&stat) }, state(&stat))))
             }
         }
     }
 
-    fn visit(&mut self, name: &[u8]) -> Step {
+    /// `None` for what a person wants left out.
+    fn visit(&mut self, name: &[u8]) -> Option<Step> {
         let parent = self.levels.last().map_or(&[][..], |level| &level.path);
         let whole = if parent.is_empty() { name.to_vec() } else { [parent, b"/", name].concat() };
+        if self.options.excludes(&whole) {
+            return None;
+        }
         let visited = TreePath::new(whole.clone()).map_err(|error| error.to_string()).and_then(|path| self.entry(path));
-        match visited {
+        Some(match visited {
             Ok((entry, state)) => Step::Entry(entry, state),
             Err(reason) => Step::Skipped(Skipped { path: self.real_path(&whole), reason }),
-        }
+        })
     }
 
     fn entry(&mut self, path: TreePath) -> Result<(Entry, State), String> {
         let (folder, name) = self.locate(path.name());
-        let stat = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).map_err(text)?;
-        let (mode, mtime) = (permissions(&stat), modified(&stat));
+        // What a person has named is what it leads to.
+        let by_name = self.levels.last().is_some_and(|level| level.folder.is_none());
+        let stat = rustix::fs::statat(folder, name, if by_name { AtFlags::empty() } else { AtFlags::SYMLINK_NOFOLLOW }).map_err(text)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
+            return self.described(path, &stat, by_name);
+        }
+        let target = rustix::fs::readlinkat(folder, name, Vec::new()).map_err(text)?.into_bytes();
+        let mtime = modified(&stat);
+        let entry = match self.options.links {
+            _ if confined(&target, path.depth()) => Entry::Link { path, mtime, target },
+            Links::Keep => Entry::OutwardLink { path, mtime, target },
+            Links::Skip => return Err(format!("{LEADS_OUT}, to {}", printable(&target))),
+            Links::Follow => {
+                let led = rustix::fs::statat(folder, name, AtFlags::empty());
+                let stat =
+                    led.map_err(|error| format!("it is a link that can't be followed ({}), to {}", text(error), printable(&target)))?;
+                return self.described(path, &stat, true);
+            }
+        };
+        Ok((entry, state(&stat)))
+    }
+
+    /// The entry for something that is no link, or is reached by one.
+    fn described(&mut self, path: TreePath, stat: &Stat, by_link: bool) -> Result<(Entry, State), String> {
+        let (folder, name) = self.locate(path.name());
+        let (mode, mtime) = (permissions(stat), modified(stat));
         let entry = match FileType::from_raw_mode(stat.st_mode) {
-            FileType::RegularFile => Entry::File { path, mode, mtime, size: u64::try_from(stat.st_size).unwrap_or(0) },
-            FileType::Symlink => {
-                let target = rustix::fs::readlinkat(folder, name, Vec::new()).map_err(text)?.into_bytes();
-                if !confined(&target, path.depth()) {
-                    return Err(format!("it is a link that may lead out of what is sent, to {}", printable(&target)));
+            FileType::RegularFile => {
+                self.by_link = by_link;
+                match self.hard_links.seen(&path, stat) {
+                    Some(target) => Entry::HardLink { path, target },
+                    None => Entry::File { path, mode, mtime, size: u64::try_from(stat.st_size).unwrap_or(0) },
                 }
-                Entry::Link { path, mtime, target }
             }
             FileType::Directory => {
-                let opened = rustix::fs::openat(folder, name, FOLDER_FLAGS, Mode::empty()).map_err(text)?;
-                self.push(opened, path.as_bytes().to_vec());
+                if by_link && self.levels.iter().any(|level| level.key == Some((stat.st_dev, stat.st_ino))) {
+                    return Err("it is a link that leads back to a folder it lies in".into());
+                }
+                let follow = if by_link { OFlags::NOFOLLOW } else { OFlags::empty() };
+                let opened = rustix::fs::openat(folder, name, FOLDER_FLAGS.difference(follow), Mode::empty()).map_err(text)?;
+                self.push(opened, stat, path.as_bytes().to_vec());
                 Entry::Folder { path, mode, mtime }
             }
             _ => return Err("it is a device, a socket or a pipe".into()),
         };
-        Ok((entry, state(&stat)))
+        Ok((entry, state(stat)))
     }
 
     /// Handle and name by which something in the current folder is reached.
@@ -172,14 +245,14 @@ impl Walk {
         }
     }
 
-    fn push(&mut self, folder: OwnedFd, path: Vec<u8>) {
+    fn push(&mut self, folder: OwnedFd, stat: &Stat, path: Vec<u8>) {
         let mut names = Vec::new();
         if let Err(error) = list(&folder, &mut names) {
             let reason = format!("not all of the folder could be read: {}", text(error));
             self.waiting = Some(Skipped { path: self.real_path(&path), reason });
         }
         names.sort_unstable();
-        self.levels.push(Level { folder: Some(folder), path, names: names.into_iter() });
+        self.levels.push(Level { folder: Some(folder), key: Some((stat.st_dev, stat.st_ino)), path, names: names.into_iter() });
     }
 }
 

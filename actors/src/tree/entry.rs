@@ -41,6 +41,22 @@ pub enum Entry {
         /// What it points to, relative to the folder it is in.
         target: Vec<u8>,
     },
+    /// A symbolic link that may lead out of the tree: whoever makes it has to want that.
+    OutwardLink {
+        /// Where it is.
+        path: TreePath,
+        /// Modification time in nanoseconds since the Unix epoch.
+        mtime: i64,
+        /// What it points to, whatever that is.
+        target: Vec<u8>,
+    },
+    /// A further name of a file that came before.
+    HardLink {
+        /// Where it is.
+        path: TreePath,
+        /// The file's first name.
+        target: TreePath,
+    },
 }
 
 /// Whether the content of a file is all there.
@@ -61,7 +77,7 @@ pub enum FileStatus {
 pub struct Counts {
     /// Folders, without the root.
     pub folders: u64,
-    /// Files that are complete.
+    /// Files that are complete, and further names of files.
     pub files: u64,
     /// Symbolic links.
     pub links: u64,
@@ -79,6 +95,10 @@ pub(super) const ROOT: u8 = 1;
 pub(super) const FOLDER: u8 = 2;
 pub(super) const FILE: u8 = 3;
 pub(super) const LINK: u8 = 4;
+pub(super) const HARD_LINK: u8 = 5;
+pub(super) const OUTWARD_LINK: u8 = 6;
+pub(super) const ATTRIBUTE: u8 = 7;
+pub(super) const REMARK: u8 = 8;
 
 impl Entry {
     /// Appends the entry to `out`; of a file, all that comes before its content.
@@ -88,16 +108,27 @@ impl Entry {
             Self::Folder { path, mode, mtime } => (FOLDER, *mode, *mtime, 0, path.as_bytes()),
             Self::File { path, mode, mtime, size } => (FILE, *mode, *mtime, *size, path.as_bytes()),
             Self::Link { path, mtime, target } => (LINK, 0, *mtime, target.len() as u64, path.as_bytes()),
+            Self::OutwardLink { path, mtime, target } => (OUTWARD_LINK, 0, *mtime, target.len() as u64, path.as_bytes()),
+            Self::HardLink { path, target } => (HARD_LINK, 0, 0, target.as_bytes().len() as u64, path.as_bytes()),
         };
-        out.push(kind);
-        out.extend_from_slice(&mode.to_le_bytes());
-        out.extend_from_slice(&mtime.to_le_bytes());
-        out.extend_from_slice(&size.to_le_bytes());
-        // A path has 4095 bytes at most.
-        out.extend_from_slice(&(path.len() as u16).to_le_bytes());
-        out.extend_from_slice(path);
-        if let Self::Link { target, .. } = self {
-            out.extend_from_slice(target);
+        let rest: &[u8] = match self {
+            Self::Link { target, .. } | Self::OutwardLink { target, .. } => target,
+            Self::HardLink { target, .. } => target.as_bytes(),
+            Self::Root { .. } | Self::Folder { .. } | Self::File { .. } => &[],
+        };
+        head(kind, mode, mtime, size, path, out);
+        out.extend_from_slice(rest);
+    }
+
+    /// Its path; empty for the root.
+    pub(crate) fn path(&self) -> &[u8] {
+        match self {
+            Self::Root { .. } => &[],
+            Self::Folder { path, .. }
+            | Self::File { path, .. }
+            | Self::Link { path, .. }
+            | Self::OutwardLink { path, .. }
+            | Self::HardLink { path, .. } => path.as_bytes(),
         }
     }
 
@@ -107,11 +138,44 @@ impl Entry {
             Self::Root { .. } => return HEAD as u64,
             Self::Folder { path, .. } => (path, 0),
             Self::File { path, size, .. } => (path, size.saturating_add(1)),
-            Self::Link { path, target, .. } => (path, target.len() as u64),
+            Self::Link { path, target, .. } | Self::OutwardLink { path, target, .. } => (path, target.len() as u64),
+            Self::HardLink { path, target } => (path, target.as_bytes().len() as u64),
         };
         rest.saturating_add((HEAD + path.as_bytes().len()) as u64)
     }
 }
+
+/// Appends the fixed fields of an entry, and its path of 4095 bytes at most.
+pub(super) fn head(kind: u8, mode: u32, mtime: i64, size: u64, path: &[u8], out: &mut Vec<u8>) {
+    out.push(kind);
+    out.extend_from_slice(&mode.to_le_bytes());
+    out.extend_from_slice(&mtime.to_le_bytes());
+    out.extend_from_slice(&size.to_le_bytes());
+    out.extend_from_slice(&(path.len() as u16).to_le_bytes());
+    out.extend_from_slice(path);
+}
+
+/// Whether an attribute of this name may stand in a tree: those of users, and the two lists of access. No others: some make a program
+/// run with rights of their own.
+pub(crate) fn may_travel(name: &[u8]) -> bool {
+    name.len() <= ATTRIBUTE_NAME && (is_access_list(name) || (name.starts_with(b"user.") && name.len() > 5 && !name.contains(&0)))
+}
+
+/// Whether an attribute of this name says who may do what.
+pub(crate) fn is_access_list(name: &[u8]) -> bool {
+    matches!(name, b"system.posix_acl_access" | b"system.posix_acl_default")
+}
+
+/// The longest name of an attribute, in bytes.
+const ATTRIBUTE_NAME: usize = 255;
+/// The most attributes of an entry.
+pub(crate) const ATTRIBUTES: usize = 64;
+/// The most bytes of an entry's attributes, names and values together.
+pub(crate) const ATTRIBUTE_BYTES: usize = 64 << 10;
+/// The most remarks in a stream.
+pub(super) const REMARKS: usize = 32;
+/// The longest remark, in bytes.
+pub(super) const REMARK_BYTES: usize = 512;
 
 impl FileStatus {
     pub(super) fn code(self) -> u8 {

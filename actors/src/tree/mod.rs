@@ -13,11 +13,17 @@
 //!   2 folder   size 0
 //!   3 file     … ┼ content, size bytes ┼ status u8 ┤    0 complete, 1 could not be read on, 2 it shrank, 3 it changed
 //!   4 link     … ┼ target, size bytes ┤                 mode 0
+//!   5 hard link     … ┼ target, size bytes ┤            mode and mtime 0; target: the path of a file that came before
+//!   6 outward link  … ┼ target, size bytes ┤            mode 0; its target may lead out of the tree
+//!   7 attribute     … ┼ value, size bytes ┤             mode and mtime 0; path: the name of an extended attribute
+//!   8 remark        … ┼ text, size bytes ┤              mode, mtime and path 0; for a person
 //!
 //!          0      1             9           17          25            33
 //! end      ├ 0 ───┼ folders ────┼ files ────┼ links ────┼ skipped ────┤
 //!                   u64           u64         u64         u64
 //! ```
+//!
+//! An attribute belongs to the root, folder or file that comes next. Remarks say what the sender left behind; they may stand anywhere else.
 //!
 //! The content of a file with a status other than 0 is padded to its size and worth nothing: a receiver leaves that file out. `files` counts the
 //! complete ones; `skipped` counts these and all that the sender could not even begin.
@@ -29,7 +35,10 @@
 //!   component by component. A path therefore comes only once, without a list of those seen.
 //! - What an entry lies in was an entry before: a folder, never a file or a link.
 //! - The target of a link is relative, its `..` stand at its front, and there are no more of them than folders around the link: it can't lead out
-//!   of the tree, not even by way of other links.
+//!   of the tree, not even by way of other links. An outward link is what it is: whoever unpacks the tree decides whether it is made.
+//! - A hard link's target is less than its own path. Whether a file was there is for whoever unpacks the tree to see.
+//! - Attributes are `user.…` and the two lists of access (ACLs); an entry has at most 64, of 64 KiB in all. A stream has at most 32 remarks, of
+//!   512 bytes each.
 
 mod entry;
 mod path;
@@ -41,6 +50,7 @@ pub use path::{PathError, TreePath};
 pub use reader::{Event, TreeError, TreeReader};
 pub use writer::TreeWriter;
 
+pub(crate) use entry::{ATTRIBUTE_BYTES, ATTRIBUTES, is_access_list, may_travel};
 pub(crate) use path::{confined, printable};
 
 /// What every tree stream begins with.

@@ -108,7 +108,7 @@ impl std::fmt::Debug for TreePath {
 ///
 /// `..` after a name is refused: the name may be a link itself, and what is above its target is anybody's guess.
 pub(crate) fn confined(target: &[u8], depth: usize) -> bool {
-    if target.is_empty() || target.len() > PATH_LIMIT || target[0] == b'/' || target.contains(&0) {
+    if !leads_somewhere(target) || target[0] == b'/' {
         return false;
     }
     let (mut above, mut named) = (0, false);
@@ -125,6 +125,11 @@ pub(crate) fn confined(target: &[u8], depth: usize) -> bool {
 /// The bytes of a path for a person to read: what is no UTF-8 and what could steer a terminal is replaced.
 pub(crate) fn printable(path: &[u8]) -> String {
     estafette::wire::printable(&String::from_utf8_lossy(path)).to_string()
+}
+
+/// Whether these bytes can be what a link leads to, wherever that is.
+pub(crate) fn leads_somewhere(target: &[u8]) -> bool {
+    !target.is_empty() && target.len() <= PATH_LIMIT && !target.contains(&0)
 }
 
 fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {

@@ -1,9 +1,12 @@
 //! Reads a tree stream as it comes, in pieces of any size.
 //!
-//! Invariant: whatever the input, memory stays below 20 KiB, and every [`Entry`] that comes out keeps the rules of the format.
+//! Invariant: whatever the input, memory stays below 100 KiB, and every [`Entry`] that comes out keeps the rules of the format.
 
-use super::entry::{COUNTS, END, FILE, FOLDER, HEAD, LINK, ROOT};
-use super::path::PATH_LIMIT;
+use super::entry::{
+    ATTRIBUTE, ATTRIBUTE_BYTES, ATTRIBUTES, COUNTS, END, FILE, FOLDER, HARD_LINK, HEAD, LINK, OUTWARD_LINK, REMARK, REMARK_BYTES, REMARKS,
+    ROOT, may_travel,
+};
+use super::path::{PATH_LIMIT, leads_somewhere};
 use super::{Counts, Entry, FileStatus, MAGIC, PathError, TreePath, confined, printable};
 
 /// What comes out of a tree stream.
@@ -11,6 +14,15 @@ use super::{Counts, Entry, FileStatus, MAGIC, PathError, TreePath, confined, pri
 pub enum Event<'a> {
     /// A new entry.
     Entry(Entry),
+    /// An extended attribute of the root, folder or file that comes next.
+    Attribute {
+        /// Its name: `user.…`, or one of the two lists of access.
+        name: Vec<u8>,
+        /// Its value.
+        value: Vec<u8>,
+    },
+    /// What the sender has to say to a person, printable.
+    Remark(String),
     /// The next bytes of the file whose entry came last.
     Content(&'a [u8]),
     /// The file is over.
@@ -63,6 +75,26 @@ pub enum TreeError {
         /// The target, printable.
         target: String,
     },
+    /// A further name of something that did not come before it.
+    #[error("the tree stream has a hard link to what did not come before it: {path} to {target}")]
+    TooEarly {
+        /// The path, printable.
+        path: String,
+        /// The target, printable.
+        target: String,
+    },
+    /// An attribute that may not be in a tree.
+    #[error("the tree stream has the attribute {name}, which is not taken")]
+    Attribute {
+        /// Its name, printable.
+        name: String,
+    },
+    /// Attributes that belong to nothing, or more of them or of remarks than are allowed.
+    #[error("the tree stream has {what}")]
+    Misplaced {
+        /// What it has.
+        what: &'static str,
+    },
     /// A file status that does not exist.
     #[error("the tree stream has a file of the unknown status {code}")]
     Status {
@@ -94,6 +126,9 @@ pub struct TreeReader {
     last: Option<TreePath>,
     open: Vec<u8>,
     root_allowed: bool,
+    /// Number and bytes of the attributes of the entry that comes next.
+    attributes: (usize, usize),
+    remarks: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,7 +161,16 @@ impl Default for TreeReader {
 impl TreeReader {
     /// A reader at the start of a stream.
     pub fn new() -> Self {
-        Self { state: State::Magic, pending: Vec::new(), counts: Counts::default(), last: None, open: Vec::new(), root_allowed: true }
+        Self {
+            state: State::Magic,
+            pending: Vec::new(),
+            counts: Counts::default(),
+            last: None,
+            open: Vec::new(),
+            root_allowed: true,
+            attributes: (0, 0),
+            remarks: 0,
+        }
     }
 
     /// Takes from the front of `input` and tells what that was; `None` once `input` is used up. After an error it is not to be called again.
@@ -145,6 +189,8 @@ impl TreeReader {
                 State::Magic => self.magic()?,
                 State::Kind => self.kind(),
                 State::Head => self.head()?,
+                State::Names(head) if head.kind == ATTRIBUTE => Some(self.attribute(head)?),
+                State::Names(head) if head.kind == REMARK => Some(self.remark()?),
                 State::Names(head) => Some(Event::Entry(self.entry(head)?)),
                 State::Status => Some(Event::FileEnd(self.status()?)),
                 State::Counts => Some(Event::End(self.end()?)),
@@ -210,6 +256,9 @@ impl TreeReader {
 
     fn entry(&mut self, head: Head) -> Result<Entry, TreeError> {
         let Head { kind, mode, mtime, size, .. } = head;
+        if std::mem::take(&mut self.attributes).0 > 0 && !matches!(kind, ROOT | FOLDER | FILE) {
+            return Err(TreeError::Misplaced { what: "attributes of a link" });
+        }
         let root_allowed = std::mem::replace(&mut self.root_allowed, false);
         if kind == ROOT {
             self.advance(State::Kind);
@@ -225,12 +274,48 @@ impl TreeReader {
                 Ok(Entry::Folder { path, mode, mtime })
             }
             FILE => Ok(Entry::File { path, mode, mtime, size }),
+            HARD_LINK => {
+                let target = TreePath::new(target)?;
+                if target >= path {
+                    return Err(TreeError::TooEarly { path: path.to_string(), target: target.to_string() });
+                }
+                self.counts.files += 1;
+                Ok(Entry::HardLink { path, target })
+            }
+            OUTWARD_LINK if leads_somewhere(&target) => {
+                self.counts.links += 1;
+                Ok(Entry::OutwardLink { path, mtime, target })
+            }
             _ if confined(&target, path.depth()) => {
                 self.counts.links += 1;
                 Ok(Entry::Link { path, mtime, target })
             }
             _ => Err(TreeError::LeadsOut { path: path.to_string(), target: printable(&target) }),
         }
+    }
+
+    fn attribute(&mut self, head: Head) -> Result<Event<'static>, TreeError> {
+        let value = self.pending.split_off(head.path);
+        let name = std::mem::take(&mut self.pending);
+        if !may_travel(&name) {
+            return Err(TreeError::Attribute { name: printable(&name) });
+        }
+        self.attributes = (self.attributes.0 + 1, self.attributes.1 + name.len() + value.len());
+        if self.attributes.0 > ATTRIBUTES || self.attributes.1 > ATTRIBUTE_BYTES {
+            return Err(TreeError::Misplaced { what: "more attributes of an entry than are taken" });
+        }
+        self.advance(State::Kind);
+        Ok(Event::Attribute { name, value })
+    }
+
+    fn remark(&mut self) -> Result<Event<'static>, TreeError> {
+        self.remarks += 1;
+        if self.remarks > REMARKS || self.attributes.0 > 0 {
+            return Err(TreeError::Misplaced { what: "more remarks than are taken, or one between an entry and its attributes" });
+        }
+        let text = printable(&self.pending);
+        self.advance(State::Kind);
+        Ok(Event::Remark(text))
     }
 
     /// Checks that `path` comes in order and lies in an open folder.
@@ -260,6 +345,9 @@ impl TreeReader {
     }
 
     fn end(&mut self) -> Result<Counts, TreeError> {
+        if self.attributes.0 > 0 {
+            return Err(TreeError::Misplaced { what: "attributes of nothing" });
+        }
         let mut fields = Fields(&self.pending[1..]);
         let [folders, files, links, skipped] = std::array::from_fn(|_| u64::from_le_bytes(fields.take()));
         let (told, had) = (Counts { folders, files, links, skipped }, self.counts);
@@ -297,17 +385,23 @@ impl Head {
         let impossible = |field| Err(TreeError::Field { kind: self.kind, field });
         match self.kind {
             ROOT | FOLDER if self.size != 0 => impossible("size"),
-            LINK if self.size > PATH_LIMIT as u64 => impossible("length of the target"),
-            LINK if self.mode != 0 => impossible("mode"),
-            ROOT if self.path != 0 => impossible("path"),
-            FOLDER | FILE | LINK if self.path > PATH_LIMIT => Err(PathError::TooLong { given: self.path }.into()),
-            ROOT | FOLDER | FILE | LINK => Ok(()),
+            LINK | HARD_LINK | OUTWARD_LINK if self.size > PATH_LIMIT as u64 => impossible("length of the target"),
+            ATTRIBUTE if self.size > ATTRIBUTE_BYTES as u64 => impossible("length of the value"),
+            REMARK if self.size > REMARK_BYTES as u64 => impossible("length of the text"),
+            LINK | HARD_LINK | OUTWARD_LINK | ATTRIBUTE | REMARK if self.mode != 0 => impossible("mode"),
+            HARD_LINK | ATTRIBUTE | REMARK if self.mtime != 0 => impossible("time"),
+            ROOT | REMARK if self.path != 0 => impossible("path"),
+            FOLDER | FILE | LINK | HARD_LINK | OUTWARD_LINK | ATTRIBUTE if self.path > PATH_LIMIT => {
+                Err(PathError::TooLong { given: self.path }.into())
+            }
+            ROOT | FOLDER | FILE | LINK | HARD_LINK | OUTWARD_LINK | ATTRIBUTE | REMARK => Ok(()),
             kind => Err(TreeError::Kind { kind }),
         }
     }
 
+    /// Bytes behind the path that belong to the entry itself.
     fn target(&self) -> usize {
-        if self.kind == LINK { self.size as usize } else { 0 }
+        if matches!(self.kind, ROOT | FOLDER | FILE) { 0 } else { self.size as usize }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Writes a tree stream.
 
-use super::entry::{COUNTS, END};
+use super::entry::{ATTRIBUTE, COUNTS, END, HEAD, REMARK, REMARK_BYTES, head};
 use super::{Counts, Entry, FileStatus, MAGIC};
 
 /// Encodes entries and keeps the counts that end a stream.
@@ -31,9 +31,28 @@ impl TreeWriter {
         entry.encode(out);
         match entry {
             Entry::Folder { .. } => self.counts.folders += 1,
-            Entry::Link { .. } => self.counts.links += 1,
+            Entry::Link { .. } | Entry::OutwardLink { .. } => self.counts.links += 1,
+            Entry::HardLink { .. } => self.counts.files += 1,
             Entry::Root { .. } | Entry::File { .. } => {}
         }
+    }
+
+    /// Appends an extended attribute of the root, folder or file that comes next.
+    pub fn attribute(&mut self, name: &[u8], value: &[u8], out: &mut Vec<u8>) {
+        head(ATTRIBUTE, 0, 0, value.len() as u64, name, out);
+        out.extend_from_slice(value);
+    }
+
+    /// Appends a remark for a person, of which the first 512 bytes are kept.
+    pub fn remark(&mut self, text: &str, out: &mut Vec<u8>) {
+        let text = cut(text);
+        head(REMARK, 0, 0, text.len() as u64, &[], out);
+        out.extend_from_slice(text.as_bytes());
+    }
+
+    /// Bytes of a remark in a stream.
+    pub(crate) fn remark_length(text: &str) -> u64 {
+        (HEAD + cut(text).len()) as u64
     }
 
     /// Appends the status of a file, after as many bytes as its entry told.
@@ -65,6 +84,11 @@ impl TreeWriter {
     }
 }
 
+fn cut(text: &str) -> &str {
+    let end = (0..=REMARK_BYTES.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    &text[..end.unwrap_or(0)]
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::{Event, TreeError, TreePath, TreeReader};
@@ -87,6 +111,11 @@ mod tests {
         writer.file_end(FileStatus::Shrank, &mut out);
         writer.skip();
         writer.entry(&Entry::Link { path: path("l"), mtime: 4, target: b"a/b".to_vec() }, &mut out);
+        writer.entry(&Entry::HardLink { path: path("m"), target: path("a/b") }, &mut out);
+        writer.entry(&Entry::OutwardLink { path: path("o"), mtime: 5, target: b"/o".to_vec() }, &mut out);
+        writer.remark("no", &mut out);
+        writer.attribute(b"user.x", b"y", &mut out);
+        writer.entry(&Entry::Folder { path: path("z"), mode: 0o1700, mtime: 6 }, &mut out);
         writer.end(&mut out);
         out
     }
@@ -103,7 +132,12 @@ mod tests {
             "030000000000000000000000000000000000000000010063",
             "02",
             "04000000000400000000000000030000000000000001006c612f62",
-            "000100000000000000010000000000000001000000000000000200000000000000",
+            "05000000000000000000000000030000000000000001006d612f62",
+            "06000000000500000000000000020000000000000001006f2f6f",
+            "08000000000000000000000000020000000000000000006e6f",
+            "0700000000000000000000000001000000000000000600757365722e7879",
+            "02c00300000600000000000000000000000000000001007a",
+            "000200000000000000020000000000000002000000000000000200000000000000",
         );
         assert_eq!(hex, expected);
     }
@@ -119,13 +153,15 @@ mod tests {
                         Event::Entry(_) => entries += 1,
                         Event::Content(bytes) => content.extend_from_slice(bytes),
                         Event::FileEnd(status) => ends.push(status),
+                        Event::Attribute { name, value } => assert_eq!((&*name, &*value), (&b"user.x"[..], &b"y"[..])),
+                        Event::Remark(text) => assert_eq!(text, "no"),
                         Event::End(counts) => assert_eq!(reader.finish(), Ok(counts)),
                     }
                 }
             }
-            assert_eq!((entries, &content[..]), (5, &b"xyz"[..]));
+            assert_eq!((entries, &content[..]), (8, &b"xyz"[..]));
             assert_eq!(ends, [FileStatus::Complete, FileStatus::Shrank]);
-            assert_eq!(reader.finish(), Ok(Counts { folders: 1, files: 1, links: 1, skipped: 2 }));
+            assert_eq!(reader.finish(), Ok(Counts { folders: 2, files: 2, links: 2, skipped: 2 }));
         }
     }
 

@@ -15,8 +15,8 @@ use crate::harness::{block_on, content, names, offer, write_all};
 /// An entry, whatever it says.
 fn entry(kind: u8, size: u64, path: &[u8], rest: &[u8]) -> Vec<u8> {
     let mut out = vec![kind];
-    out.extend_from_slice(&if kind == 4 { 0u32 } else { 0o777 }.to_le_bytes());
-    out.extend_from_slice(&1i64.to_le_bytes());
+    out.extend_from_slice(&if kind >= 4 { 0u32 } else { 0o777 }.to_le_bytes());
+    out.extend_from_slice(&i64::from(![5, 7, 8].contains(&kind)).to_le_bytes());
     out.extend_from_slice(&size.to_le_bytes());
     out.extend_from_slice(&(path.len() as u16).to_le_bytes());
     out.extend_from_slice(path);
@@ -34,6 +34,22 @@ fn file(path: &str) -> Vec<u8> {
 
 fn link(path: &str, target: &str) -> Vec<u8> {
     entry(4, target.len() as u64, path.as_bytes(), target.as_bytes())
+}
+
+fn hard_link(path: &str, target: &str) -> Vec<u8> {
+    entry(5, target.len() as u64, path.as_bytes(), target.as_bytes())
+}
+
+fn outward(path: &str, target: &str) -> Vec<u8> {
+    entry(6, target.len() as u64, path.as_bytes(), target.as_bytes())
+}
+
+fn attribute(name: &str, value: &[u8]) -> Vec<u8> {
+    entry(7, value.len() as u64, name.as_bytes(), value)
+}
+
+fn remark(text: &str) -> Vec<u8> {
+    entry(8, text.len() as u64, b"", text.as_bytes())
 }
 
 fn end(folders: u64, files: u64, links: u64) -> Vec<u8> {
@@ -110,6 +126,65 @@ fn links_that_lead_out_are_refused() {
     refused(&[folder("a"), link("a/l", "../../precious")], "lead out");
     refused(&[link("a", "."), link("b", "a/..")], "lead out");
     refused(&[entry(4, 1 << 40, b"l", b"")], "impossible length of the target");
+}
+
+#[test]
+fn links_that_say_they_lead_out_are_made_only_where_that_is_wanted_and_never_written_through() {
+    let scene = scene();
+    receive(scene.path(), &stream(&[outward("l", "../../precious"), end(0, 0, 1)]), 10).unwrap();
+    assert!(names(&scene.path().join("in/tree")).is_empty());
+    refused(&[outward("l", ".."), file("l/precious")], "lies in no folder");
+    refused(&[outward("l", ".."), folder("l")], "twice or out of order");
+    refused(&[outward("../l", "x")], "where it may not be");
+    refused(&[outward("l", "")], "lead out");
+    refused(&[outward("l", "a\0")], "lead out");
+
+    let mut sink =
+        FileSink::into_dir(scene.path().join("kept")).outward_links(true).open(&offer(content(ContentKind::Tree, "tree", None))).unwrap();
+    let evil = [outward("a", "../../precious"), hard_link("b", "a"), hard_link("c", "a/x"), end(0, 2, 1)];
+    let committed = block_on(write_all(&mut *sink, vec![Bytes::from(stream(&evil))])).unwrap();
+    assert_eq!((names(&scene.path().join("kept/tree")), committed.skipped, committed.files), (vec!["a".into()], 2, 0));
+    assert_eq!(fs::read(scene.path().join("precious")).unwrap(), b"precious");
+}
+
+#[test]
+fn second_names_are_of_files_that_came_before_in_the_same_tree() {
+    for target in ["../precious", "/etc/passwd", "", "a/../b"] {
+        refused(&[file("a"), hard_link("l", target)], "where it may not be");
+    }
+    refused(&[hard_link("l", "m")], "did not come before it");
+    refused(&[hard_link("l", "l")], "did not come before it");
+    refused(&[file("a"), hard_link("../l", "a")], "where it may not be");
+    refused(&[entry(5, 5000, b"l", b"")], "impossible length of the target");
+    // A link within the tree would lead out from another folder.
+    let scene = scene();
+    let evil = [folder("a"), folder("a/b"), link("a/b/l", "../../x"), hard_link("l", "a/b/l"), hard_link("m", "a"), end(2, 2, 1)];
+    receive(scene.path(), &stream(&evil), 10).unwrap();
+    assert_eq!(names(&scene.path().join("in/tree")), ["a"]);
+    assert!(untouched(scene.path()));
+}
+
+#[test]
+fn attributes_that_give_rights_are_refused() {
+    for name in ["security.capability", "trusted.x", "system.nfs4_acl", "security.selinux", "user.", "", "user"] {
+        refused(&[attribute(name, b"x"), file("a")], "which is not taken");
+    }
+    refused(&[attribute("user.a", b"x"), link("l", "a")], "attributes of a link");
+    refused(&[attribute("user.a", b"x"), end(0, 0, 0)], "attributes of nothing");
+    refused(&[attribute("user.a", b"x"), remark("no")], "between an entry and its attributes");
+    refused(&[entry(7, 70_000, b"user.a", b"")], "impossible length of the value");
+    refused(&vec![attribute("user.a", &[1; 30_000]); 3], "more attributes");
+    refused(&vec![attribute("user.a", b""); 65], "more attributes");
+    refused(&vec![remark("no"); 33], "more remarks");
+    refused(&[entry(8, 600, b"", b"")], "impossible length of the text");
+}
+
+#[test]
+fn what_a_sender_remarks_can_not_steer_a_terminal() {
+    let scene = scene();
+    let mut sink = FileSink::into_dir(scene.path().join("in")).open(&offer(content(ContentKind::Tree, "tree", None))).unwrap();
+    let committed = block_on(write_all(&mut *sink, vec![Bytes::from(stream(&[remark("\x1b[2J"), end(0, 0, 0)]))])).unwrap();
+    assert_eq!(committed.remarks, ["the sender says: \\u{1b}[2J"]);
 }
 
 #[test]

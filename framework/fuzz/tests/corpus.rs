@@ -15,6 +15,7 @@ use estafette::wire::{
     TraceContext, codec, envelope, negotiate,
 };
 use estafette_actors::source::TreeSource;
+use estafette_actors::tree::{Entry, FileStatus, TreePath, TreeWriter};
 use estafette_fuzz::{Choices, ENVELOPED, Everything, Nested, correspondents};
 use futures_util::FutureExt;
 
@@ -52,6 +53,7 @@ fn write_the_corpus() {
     write("prefix", 0, &prefix.encode());
     write("trailer", 0, &Trailer { chunks: 1, length: 5, digest: [3; 32] }.encode());
     write("tree", 0, &tree());
+    write("tree", 1, &every_entry());
     write("compressed", 0, &[&prefix.encode()[..], &[5, 16], b"hello"].concat());
     write("compressed", 1, &[&raw.encode()[..], b"hello"].concat());
     write("content_name", 0, b"big.tar");
@@ -166,6 +168,22 @@ fn tree() -> Vec<u8> {
         stream.extend_from_slice(&buffer[..read]);
     }
     stream
+}
+
+/// A tree stream with a further name, a link that leads out, attributes and a remark.
+fn every_entry() -> Vec<u8> {
+    let path = |text: &str| TreePath::new(text).unwrap();
+    let (mut writer, mut out) = (TreeWriter::new(), Vec::new());
+    writer.begin(&mut out);
+    writer.attribute(b"user.note", b"hello", &mut out);
+    writer.entry(&Entry::File { path: path("a"), mode: 0o644, mtime: 1, size: 1 }, &mut out);
+    out.push(b'x');
+    writer.file_end(FileStatus::Complete, &mut out);
+    writer.entry(&Entry::HardLink { path: path("b"), target: path("a") }, &mut out);
+    writer.entry(&Entry::OutwardLink { path: path("c"), mtime: 2, target: b"/c".to_vec() }, &mut out);
+    writer.remark("no", &mut out);
+    writer.end(&mut out);
+    out
 }
 
 fn write(target: &str, number: usize, bytes: &[u8]) {

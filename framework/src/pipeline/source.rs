@@ -85,6 +85,10 @@ pub struct SourceReport {
     pub skipped: Vec<Skipped>,
     /// How many were left out in all.
     pub skipped_total: u64,
+    /// How many of these were left out because that was asked for.
+    pub skipped_by_choice: u64,
+    /// What was left behind, attributes of what was sent included: lines for a person, one for each kind, a bounded number.
+    pub remarks: Vec<String>,
 }
 
 impl SourceReport {

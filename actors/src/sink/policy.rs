@@ -1,0 +1,38 @@
+//! What a folder makes of a tree, where its owner has a choice.
+
+use std::fs::File;
+use std::io;
+
+use rustix::fs::XattrFlags;
+
+use super::remarks::{Attribute, Remarks, is_passable};
+use crate::tree::is_access_list;
+
+/// Which entries are made as they came.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Policy {
+    /// Links that may lead out of the tree.
+    pub(super) outward_links: bool,
+    /// Lists of access: they name users by number, and those of this machine are others than the sender's.
+    pub(super) access_lists: bool,
+}
+
+impl Policy {
+    /// Sets the extended attributes that came with what is at `path`.
+    pub(super) fn set(self, file: &File, attributes: &[(Vec<u8>, Vec<u8>)], path: &[u8], remarks: &mut Remarks) -> io::Result<()> {
+        for (name, value) in attributes {
+            if is_access_list(name) && !self.access_lists {
+                remarks.unset(Attribute::Extended, path, &"this receiver takes no lists of access");
+                continue;
+            }
+            match rustix::fs::fsetxattr(file, &**name, value, XattrFlags::empty()).map_err(io::Error::from) {
+                // A file system has little room for them.
+                Err(error) if is_passable(&error) || error.kind() == io::ErrorKind::StorageFull => {
+                    remarks.unset(Attribute::Extended, path, &error);
+                }
+                set => set?,
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,119 @@
+//! The bytes of a file, holes without being read.
+
+use std::fs::{File, Metadata};
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::{FileExt, MetadataExt};
+
+use rustix::io::Errno;
+
+/// A file that is read from front to back.
+#[derive(Debug)]
+pub(super) struct FileContent {
+    file: File,
+    length: u64,
+    position: u64,
+    /// What comes next that is no hole; `None` for a file without holes.
+    data: Option<Range<u64>>,
+}
+
+impl FileContent {
+    /// The content of `file`, which has this `metadata`.
+    pub(super) fn new(file: File, metadata: &Metadata) -> Self {
+        // Without fewer blocks than its length needs there is nothing to look for.
+        let has_holes = metadata.blocks().saturating_mul(512) < metadata.len();
+        Self { file, length: metadata.len(), position: 0, data: has_holes.then_some(0..0) }
+    }
+
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Reads until `buffer` is full or the file ends.
+    pub(super) fn read_full(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match self.read(&mut buffer[filled..]) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(filled)
+    }
+
+    /// Puts the next bytes at the front of `buffer`; how many, 0 at the end.
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let limit = |end: u64| usize::try_from(end - self.position).unwrap_or(usize::MAX).min(buffer.len());
+        let count = match self.data.clone() {
+            Some(data) if self.position < self.length => {
+                let data = if self.position < data.end { data } else { find_data(&self.file, self.position) };
+                self.data = Some(data.clone());
+                if self.position < data.start {
+                    let count = limit(data.start.min(self.length));
+                    buffer[..count].fill(0);
+                    count
+                } else {
+                    let count = limit(data.end);
+                    self.file.read_at(&mut buffer[..count], self.position)?
+                }
+            }
+            _ => self.file.read_at(buffer, self.position)?,
+        };
+        self.position += count as u64;
+        Ok(count)
+    }
+}
+
+/// The next bytes of a file that are no hole.
+fn find_data(file: &File, from: u64) -> Range<u64> {
+    use rustix::fs::{SeekFrom, seek};
+    match seek(file, SeekFrom::Data(from)) {
+        Ok(start) => {
+            let end = seek(file, SeekFrom::Hole(start)).unwrap_or(u64::MAX);
+            start.max(from)..end.max(from + 1)
+        }
+        // None until the end.
+        Err(Errno::NXIO) => u64::MAX..u64::MAX,
+        // A file system that tells of no holes.
+        Err(_) => from..u64::MAX,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_with_holes_reads_as_it_is() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(3 << 20).unwrap();
+        file.write_all_at(&[1; 5000], 1 << 20).unwrap();
+        file.write_all_at(&[2; 10], 2 << 20).unwrap();
+        let metadata = file.metadata().unwrap();
+        for size in [1000, 1 << 16, 4 << 20] {
+            let mut content = FileContent::new(file.try_clone().unwrap(), &metadata);
+            let (mut all, mut buffer) = (Vec::new(), vec![7; size]);
+            loop {
+                match content.read(&mut buffer).unwrap() {
+                    0 => break,
+                    count => all.extend_from_slice(&buffer[..count]),
+                }
+            }
+            let mut expected = vec![0; 3 << 20];
+            file.read_exact_at(&mut expected, 0).unwrap();
+            assert!(all == expected, "in pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn holes_are_not_read() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(1 << 40).unwrap();
+        let mut content = FileContent::new(file.try_clone().unwrap(), &file.metadata().unwrap());
+        let mut buffer = [7; 4096];
+        assert_eq!(content.read(&mut buffer).unwrap(), 4096);
+        assert_eq!((content.data.clone(), buffer), (Some(u64::MAX..u64::MAX), [0; 4096]));
+    }
+}

@@ -5,9 +5,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use estafette::NodeConfig;
+use estafette::{Identity, NodeConfig};
 use estafette::node::{Connection, Io, Listener, Transport};
-use estafette::wire::{Control, LinkInitiator, Preamble, Purpose};
+use estafette::wire::{Control, KNOCK_LENGTH, KnockKey, LinkInitiator, PREAMBLE_LENGTH, Preamble, Purpose};
 use estafette_actors::bridge::Tcp;
 use estafette_actors::standard;
 use futures_util::FutureExt;
@@ -191,7 +191,14 @@ async fn a_scanner_hears_nothing_whatever_it_begins_with() {
     let world = World::new(5).await;
     let mut events = world.paris.events();
     let exchanged = world.paris.key_exchanges();
-    for said in [&b"SSH-2.0-OpenSSH_9.9\r\n"[..], b"EHLO scanner\r\n", &[0x16, 3, 1], b"ESTF\x01\0\x01\0", b""] {
+    // As long as a preamble and longer: what stands where its MAC would is read.
+    let request = b"GET / HTTP/1.1\r\nHost: scanner.example\r\nUser-Agent: scanner/1.0\r\nAccept: */*\r\n\r\n";
+    let of_another = Preamble::new(Purpose::Link).encode(&KnockKey::of(Identity::generate().peer()));
+    let mut without_mac = Preamble::new(Purpose::Link).encode(&world.mallory.key());
+    without_mac[PREAMBLE_LENGTH - KNOCK_LENGTH..].fill(0);
+    let long = [&request[..], &of_another, &without_mac, &[0; 4096]];
+    let short = [&b"SSH-2.0-OpenSSH_9.9\r\n"[..], b"EHLO scanner\r\n", &[0x16, 3, 1], b"ESTF\x01\0\x01\0", b""];
+    for said in long.into_iter().chain(short) {
         let mut io = world.mallory.connect().await;
         io.write_all(said).await.unwrap();
         // Half closed, as a scanner does that waits for a banner.

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use estafette::pipeline::{Codec, Compressed, Custody, Parcel, Prefix, Sealed, Transfer, Transform};
+use estafette::delivery::TransferKey;
+use estafette::pipeline::{Codec, Compressed, Compression, Custody, Parcel, Prefix, Sealed, Transfer, Transform};
 use estafette::wire::HEADER_LENGTH;
 #[cfg(feature = "fast-seal")]
 use estafette_actors::seal::Fast;
 use estafette_actors::seal::{Cipher, Opener, Reference, Sealer};
 use proptest::prelude::*;
 
-use super::harness::{end, noise, sizes};
+use super::harness::{end, noise, scope, sizes};
 
 /// What the compressor would hand to the sealer.
 pub(crate) fn compressed(transfer: &Arc<Transfer>, index: u64, body: &[u8]) -> Compressed {
@@ -49,6 +50,21 @@ fn bodies_of_every_size_come_back_whoever_seals_and_whoever_opens() {
 fn indices_on_both_sides_of_an_epoch_come_back() {
     for index in [1, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 1 << 40] {
         every_pair(index, b"body");
+    }
+}
+
+/// Another attempt at the same delivery has the same scope in all but its number; here even that.
+#[test]
+fn a_stage_uses_the_key_of_the_transfer_at_hand_whatever_it_sealed_before() {
+    let with = |key: u8| Transfer::bare(scope(1 << 16), TransferKey::from_bytes([key; 32]), Compression::default()).0;
+    let (mut sealer, mut opener) = (Sealer::<Reference>::default(), Opener::<Reference>::default());
+    for key in [1, 2, 1] {
+        let plain = compressed(&with(key), 0, b"body");
+        let sealed = sealer.apply(&plain).unwrap();
+        let afresh = Sealer::<Reference>::default().apply(&plain).unwrap();
+        assert_eq!(sealed.content(), afresh.content(), "sealed with the key of another transfer");
+        let opened = opener.apply(&Sealed::arrived(&with(key), sealed.content().clone()).unwrap().unwrap());
+        assert_eq!(opened.unwrap().content(), plain.content());
     }
 }
 

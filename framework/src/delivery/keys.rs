@@ -150,6 +150,13 @@ mod tests {
     }
 
     #[test]
+    fn keys_are_wiped_when_they_are_dropped() {
+        fn wiped<T: ZeroizeOnDrop>() {}
+        wiped::<TransferKey>();
+        wiped::<EpochKey>();
+    }
+
+    #[test]
     fn no_two_boxes_share_key_and_nonce() {
         let key = TransferKey::from_bytes([9; 32]);
         let mut seen = HashSet::new();

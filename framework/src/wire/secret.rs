@@ -54,6 +54,12 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_is_wiped_when_it_is_dropped() {
+        fn wiped<T: ZeroizeOnDrop>() {}
+        wiped::<SecretBytes>();
+    }
+
+    #[test]
     fn secrets_compare_by_all_their_bytes() {
         let mut other = [7; 32];
         assert_eq!(SecretBytes::new(other), SecretBytes::new([7; 32]));

@@ -5,9 +5,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use estafette::{Identity, NodeConfig};
 use estafette::node::{Connection, Io, Listener, Transport};
 use estafette::wire::{Control, KNOCK_LENGTH, KnockKey, LinkInitiator, PREAMBLE_LENGTH, Preamble, Purpose};
+use estafette::{Identity, NodeConfig};
 use estafette_actors::bridge::Tcp;
 use estafette_actors::standard;
 use futures_util::FutureExt;

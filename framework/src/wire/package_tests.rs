@@ -182,9 +182,13 @@ fn sizes_that_would_make_a_reader_hold_much_are_refused() {
     }
     let long = PackageLabel { stages: vec!["x".repeat(65)], ..label() };
     assert!(matches!(PackageHeader::seal(&sender(), long, &letter()), Err(PackageError::Malformed(_))));
-    let frames = Frames::new(&label());
-    let header = FrameHeader { len: (1 << 18) + OVERHEAD + 1, kind: FrameKind::Chunk, flags: 0, stream: STREAM, index: 0 };
-    assert!(matches!(frames.length(&header.encode()), Err(PackageError::Frame { index: 0, error: FrameError::TooLong { .. } })));
+    // Stages of a user's may make chunks longer.
+    for (stages, most) in [(vec![], 1 << 18), (label().stages, (1 << 18) + growth_limit(1 << 18))] {
+        let frames = Frames::new(&PackageLabel { stages, ..label() });
+        let length = |len| frames.length(&FrameHeader { len, kind: FrameKind::Chunk, flags: 0, stream: STREAM, index: 0 }.encode());
+        assert!(length(most + OVERHEAD).is_ok());
+        assert!(matches!(length(most + OVERHEAD + 1), Err(PackageError::Frame { index: 0, error: FrameError::TooLong { .. } })));
+    }
 }
 
 #[test]

@@ -19,7 +19,7 @@ use estafette_actors::{
 use tempfile::TempDir;
 
 /// Longer than any of these tests takes that works.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.expect("it hangs")

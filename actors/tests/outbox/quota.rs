@@ -316,7 +316,7 @@ async fn nobody_replaces_the_package_of_another_sender_by_one_with_its_id() {
 
 /// Gives paris' stored package `from` the id `id`.
 fn take_id(world: &World, from: TransferId, id: TransferId) {
-    let file = world.folder.path().join("paris/bulk").join(format!("{}.package", from));
+    let file = world.folder.path().join("paris/bulk").join(format!("{from}.package"));
     let source = BytesSource::new("letter", b"not yours".to_vec()).unwrap();
     let created = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
     let order = PackOrder {

@@ -93,7 +93,7 @@ fn a_stage_that_makes_a_chunk_too_large_is_told_so() {
     let error = Compressor::default().apply(&chunk(&transfer, 0, &[0; 1025])).unwrap_err();
     assert_eq!(
         (error.kind, error.message.as_str()),
-        (FailureKind::Stage, "a stage before it made a chunk of 1025 bytes, 1024 are allowed")
+        (FailureKind::Stage, "a stage before it made a chunk of 1025 bytes, 1024 are allowed; see `Pipeline::growing`")
     );
 }
 

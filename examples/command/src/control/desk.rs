@@ -164,7 +164,7 @@ mod tests {
         let choose = |given: &str| choose([first, second].into_iter(), given).map_err(|error| error.message);
         assert_eq!(choose(&first.to_string()[..21]), Ok(first));
         assert_eq!(choose(&second.to_string().to_uppercase()), Ok(second));
-        assert!(choose(&first.to_string()).unwrap_err().starts_with("2 deliveries"));
+        assert!(choose(&first.short()).unwrap_err().starts_with("2 deliveries"));
         assert!(choose("abcd").unwrap_err().contains("no delivery"));
         for wrong in ["", "abc", "xyzw", &"a".repeat(49)] {
             assert!(choose(wrong).unwrap_err().contains("no id"), "{wrong}");

@@ -50,10 +50,11 @@ impl Part {
         }
     }
 
-    fn name(&self) -> &str {
+    /// The name it has, now that it is complete.
+    fn complete(&self, home: &Home) -> std::io::Result<String> {
         match self {
-            Self::Passing { name, .. } => name,
-            Self::Kept(partial) => partial.name(),
+            Self::Passing { name, .. } => Ok(name.clone()),
+            Self::Kept(partial) => home.complete(partial.name()),
         }
     }
 }
@@ -116,10 +117,12 @@ impl FileSink {
         if let ContentKind::File { mode, mtime } = self.kind {
             set_attributes(part.file(), mode, mtime, self.name.as_bytes(), false, &mut remarks).map_err(failed)?;
         }
+        // Before its sync, which makes this durable, too, on all file systems that people use.
+        let temporary = part.complete(&self.home).map_err(failed)?;
         part.file().sync_all().map_err(failed)?;
         let committed =
             |name: &[u8]| Committed { place: self.home.place(name), files: 1, remarks: remarks.lines(), ..Committed::default() };
-        let name = publish(&self.home, part.name(), self.name.as_bytes(), self.policy, false, |name, taking| match part {
+        let name = publish(&self.home, &temporary, self.name.as_bytes(), self.policy, false, |name, taking| match part {
             Part::Passing { .. } => Ok(()),
             Part::Kept(partial) => partial.intend(&self.home, name, taking, summary, committed(name)),
         })?;

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::time::SystemTime;
 
 use estafette::delivery::{ContentKind, TransferId};
 use estafette::pipeline::{Inbox, Journal, Offer, Refusal, Sink, SinkError};
@@ -14,6 +15,7 @@ use super::limits::Limits;
 use super::policy::Policy;
 use super::publish::{check_name, exists, replaceable};
 use super::resume;
+use super::sweep::Leftovers;
 use super::tree::TreeSink;
 
 /// What happens to a delivery whose name is taken.
@@ -32,7 +34,8 @@ pub enum OnConflict {
 /// A folder that takes files and trees. Made by [`FileSink::into_dir`].
 ///
 /// A delivery is written to a temporary in the folder, `.estafette-…`, and appears under its name when it is complete, verified and synced, by one
-/// rename. Temporaries of a delivery that fails are removed at once. Those of a process that died are removed when a folder of this path is first
+/// rename. Temporaries of a delivery that fails are removed at once, or, where the system lacks something for that, when another delivery of this
+/// folder begins or ends. Those of a process that died are removed when a folder of this path is first
 /// used again: every temporary is locked (`flock`) while its process lives, so only those whose lock is free are taken for leftovers, and several
 /// processes may share a folder. Where a file system knows no such locks, leftovers stay.
 ///
@@ -43,7 +46,8 @@ pub enum OnConflict {
 /// A delivery with a [`Journal`] goes on after its process died: its temporary, `.estafette-….keep`, is kept and noted, and the next attempt verifies
 /// what it holds before it goes on. Of two attempts at once the later one waits up to ten seconds for the earlier one to end. What turns out to be
 /// damaged is renamed to `.estafette-….damaged` and kept for a person, and the delivery begins anew. A kept temporary is removed when its delivery
-/// fails or is cancelled; else when it has not changed for 31 days, since no delivery may go on for longer. A tree with a journal needs its size
+/// fails or is cancelled; else when it has not changed for 31 days, since no delivery may go on for longer. What is complete and about to become
+/// visible is called `.estafette-….whole`, and is not removed for its age: the note that tells of it decides. A tree with a journal needs its size
 /// twice for a moment: as the stream it came as, and unpacked.
 #[derive(Debug)]
 pub struct Folder {
@@ -55,20 +59,15 @@ pub struct Folder {
     dotfiles: bool,
     /// The file system it was on when it was first opened, by the number that this gives itself.
     found_on: OnceLock<u64>,
+    leftovers: Leftovers,
 }
 
 impl Folder {
     pub(super) fn new(path: &Path) -> Self {
         // Without a current folder the path stays as it is, and opening it will tell what is wrong.
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
-        Self {
-            path,
-            on_conflict: OnConflict::default(),
-            limits: Limits::default(),
-            policy: Policy::default(),
-            dotfiles: false,
-            found_on: OnceLock::new(),
-        }
+        let (on_conflict, limits, policy, found_on, leftovers) = Default::default();
+        Self { path, on_conflict, limits, policy, dotfiles: false, found_on, leftovers }
     }
 
     /// What happens when the name of a delivery is taken. Default: [`OnConflict::Refuse`].
@@ -137,7 +136,7 @@ impl Folder {
     fn home(&self) -> Result<Home, Refusal> {
         let place = || crate::tree::printable(self.path.as_os_str().as_encoded_bytes());
         let Some(found_on) = self.found_on.get() else { return self.first_home() };
-        let home = Home::open(&self.path).map_err(|error| {
+        let home = Home::open(&self.path, self.leftovers.clone()).map_err(|error| {
             Refusal::for_now(format!("the receiver can't open its folder {} any more: {error}; is its disk mounted?", place()))
         })?;
         let is_on = home.file_system().map_err(|error| Refusal::for_now(format!("the receiver can't look at {}: {error}", place())))?;
@@ -145,6 +144,7 @@ impl Folder {
             let reason = "lies on another disk than when the receiver began: was its disk unmounted? Mount it, or start the receiver again";
             return Err(Refusal::for_now(format!("the receiver's folder {} {reason}", place())));
         }
+        home.sweep(SystemTime::now());
         Ok(home)
     }
 
@@ -155,12 +155,11 @@ impl Folder {
                 crate::tree::printable(self.path.as_os_str().as_encoded_bytes())
             ))
         };
-        let home = Home::make(&self.path).map_err(failed)?;
+        let home = Home::make(&self.path, self.leftovers.clone()).map_err(failed)?;
         let found_on = home.file_system().map_err(failed)?;
-        if self.found_on.set(found_on).is_ok()
-            && let Err(error) = home.remove_stale(std::time::SystemTime::now())
-        {
-            tracing::warn!(place = %home.place(b""), %error, "could not look for what an earlier run left behind");
+        // Of two that come first, one sweeps.
+        if self.found_on.set(found_on).is_ok() {
+            home.sweep(SystemTime::now());
         }
         Ok(home)
     }
@@ -200,6 +199,16 @@ impl Folder {
         } else {
             Box::new(FileSink::found(home, offer, self.on_conflict, self.limits, found))
         })
+    }
+}
+
+/// When its node ends, nothing holds anything any more: what could not be removed before may be removed now.
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if !self.leftovers.is_empty() {
+            // It sweeps when it is opened; what stays then goes with the next process.
+            drop(self.home());
+        }
     }
 }
 

@@ -1,17 +1,20 @@
 //! The folder an inbox writes to, and the temporaries in it.
 //!
 //! Invariant: everything happens relative to one open directory handle, with names of a single component. A temporary is locked as long as a
-//! process works on it, so a leftover is known by its lock being free; one that a later process may go on with has to be old, too.
+//! process works on it, so a leftover is known by its lock being free; one that a later process may go on with has to be old, too; and one
+//! that is complete, and that a noted intent may tell of, is none.
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use cap_std::fs::Dir;
 use estafette::delivery::TransferId;
-use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
+
+use super::sweep::Leftovers;
 
 /// All temporaries begin like this; no delivery may.
 pub(super) const PREFIX: &[u8] = b".estafette-";
@@ -25,24 +28,35 @@ pub(super) enum Temporary {
     Tree,
     /// A file or a folder that a journal tells of: it outlives its process.
     Keep,
+    /// One that is complete, and about to be renamed. Should it be missing, that tells that it was, so nobody removes it for its age.
+    Whole,
 }
 
 impl Temporary {
+    const ALL: [Self; 4] = [Self::Part, Self::Tree, Self::Keep, Self::Whole];
+
+    /// What goes with its process.
+    pub(super) fn passing(kind: FileType) -> Self {
+        if kind == FileType::Directory { Self::Tree } else { Self::Part }
+    }
+
+    /// The name of the temporary `name` as one of this kind.
+    pub(super) fn named(self, name: &str) -> String {
+        name.rsplit_once('.').map_or(name, |(stem, _)| stem).to_owned() + self.suffix()
+    }
+
     fn suffix(self) -> &'static str {
         match self {
             Self::Part => ".part",
             Self::Tree => ".tree",
             Self::Keep => ".keep",
+            Self::Whole => ".whole",
         }
     }
 }
 
-/// The name that a temporary is to be kept under.
-pub(super) fn kept_name(name: &str) -> String {
-    name.rsplit_once('.').map_or(name, |(stem, _)| stem).to_owned() + Temporary::Keep.suffix()
-}
-
-/// The name of something in a home, and what it is: another thing of that name is not it.
+/// The name under which something in a home is kept, and what it is: another thing of that name is not it. When it is complete it has the name
+/// of [`Temporary::Whole`].
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) struct Named {
     pub(super) name: String,
@@ -65,24 +79,25 @@ pub(super) enum Kept {
 pub(super) struct Home {
     dir: Dir,
     path: PathBuf,
+    pub(super) leftovers: Leftovers,
 }
 
 impl Home {
     /// Opens the folder at `path`, and makes it if only the last part of the path is missing.
-    pub(super) fn make(path: &Path) -> std::io::Result<Self> {
+    pub(super) fn make(path: &Path, leftovers: Leftovers) -> std::io::Result<Self> {
         match std::fs::create_dir(path) {
             // One that is there may lie where nothing can be made.
             Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists && !path.is_dir() => Err(error),
-            _ => Self::open(path),
+            _ => Self::open(path, leftovers),
         }
     }
 
-    /// Opens the folder at `path`.
-    pub(super) fn open(path: &Path) -> std::io::Result<Self> {
+    /// Opens the folder at `path`, of which these could not be removed.
+    pub(super) fn open(path: &Path, leftovers: Leftovers) -> std::io::Result<Self> {
         // Opened for reading: the handle that cap-std would open can't be synced.
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let dir = Dir::from_std_file(File::from(rustix::fs::open(path, flags, Mode::empty())?));
-        Ok(Self { dir, path: path.to_path_buf() })
+        Ok(Self { dir, path: path.to_path_buf(), leftovers })
     }
 
     pub(super) fn dir(&self) -> &Dir {
@@ -134,11 +149,21 @@ impl Home {
         }
     }
 
+    /// The name that something kept has now, as long as it is what it was.
+    pub(super) fn name_of(&self, kept: &Named) -> std::io::Result<Option<String>> {
+        for kind in [Temporary::Keep, Temporary::Whole] {
+            let name = kind.named(&kept.name);
+            if self.is_inode(name.as_bytes(), kept.inode)? {
+                return Ok(Some(name));
+            }
+        }
+        Ok(None)
+    }
+
     /// Opens and locks a temporary file that was kept, and touches nothing that took its place.
     pub(super) fn open_kept(&self, kept: &Named) -> std::io::Result<Kept> {
-        if !self.is_inode(kept.name.as_bytes(), kept.inode)? {
-            return Ok(Kept::Gone);
-        }
+        let Some(name) = self.name_of(kept)? else { return Ok(Kept::Gone) };
+        let kept = &Named { name, ..*kept };
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let open = || rustix::fs::openat(&self.dir, &*kept.name, flags, Mode::empty());
         // It may have got the permissions that it is to have in the end.
@@ -164,9 +189,27 @@ impl Home {
         Ok(rustix::fs::renameat(&self.dir, name, &self.dir, kept)?)
     }
 
+    /// Gives something kept, which we hold, the name of what is complete; and tells it. To be made durable before an intent tells of it.
+    pub(super) fn complete(&self, kept: &str) -> std::io::Result<String> {
+        let whole = Temporary::Whole.named(kept);
+        match rustix::fs::renameat(&self.dir, kept, &self.dir, &*whole) {
+            // By an earlier try.
+            Err(Errno::NOENT) if self.kind_of(whole.as_bytes())?.is_some() => Ok(whole),
+            renamed => Ok(renamed.map(|()| whole)?),
+        }
+    }
+
+    /// Takes that back: nothing is intended any more.
+    pub(super) fn uncomplete(&self, kept: &str) -> std::io::Result<()> {
+        match rustix::fs::renameat(&self.dir, Temporary::Whole.named(kept), &self.dir, kept) {
+            Err(Errno::NOENT) => Ok(()),
+            renamed => Ok(renamed?),
+        }
+    }
+
     /// Gives a temporary that is damaged a name under which nobody cleans it away, and tells the name.
     pub(super) fn set_aside(&self, name: &str) -> std::io::Result<String> {
-        let aside = format!("{}.damaged", name.strip_suffix(Temporary::Keep.suffix()).unwrap_or(name));
+        let aside = format!("{}.damaged", name.rsplit_once('.').map_or(name, |(stem, _)| stem));
         rustix::fs::renameat(&self.dir, name, &self.dir, &*aside)?;
         Ok(aside)
     }
@@ -210,49 +253,6 @@ impl Home {
         matches!((rustix::fs::fstat(made), there), (Ok(a), Ok(b)) if (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino))
     }
 
-    /// Removes a temporary; one that is not there any more is no error.
-    pub(super) fn remove(&self, name: &str) -> std::io::Result<()> {
-        let removed = match self.kind_of(name.as_bytes())? {
-            None => return Ok(()),
-            Some(FileType::Directory) => self.dir.remove_dir_all(name).or_else(|error| match error.kind() {
-                // Folders of the tree may have got permissions that keep even their owner from emptying them.
-                std::io::ErrorKind::PermissionDenied => {
-                    permit(&self.dir, name.as_bytes())?;
-                    self.dir.remove_dir_all(name)
-                }
-                _ => Err(error),
-            }),
-            Some(_) => self.dir.remove_file(name),
-        };
-        removed.or_else(|error| if error.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
-    }
-
-    /// Removes what crashed processes left behind: temporaries of the exact form we make whose lock is free, and of those that are kept for a
-    /// later process the ones that nobody has changed for [`KEPT_FOR`].
-    pub(super) fn remove_stale(&self, now: SystemTime) -> std::io::Result<()> {
-        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-        for entry in self.dir.entries()? {
-            let name = entry?.file_name();
-            let Some((name, kind)) = name.to_str().and_then(|name| Some((name, temporary(name)?))) else { continue };
-            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-            let Ok(open) = rustix::fs::openat(&self.dir, name, flags, Mode::empty()) else { continue };
-            if rustix::fs::flock(&open, FlockOperation::NonBlockingLockExclusive).is_err() {
-                continue;
-            }
-            let is_old = |stat| unchanged_since(&stat, now).min(made_since(name, now)) > KEPT_FOR;
-            if kind == Temporary::Keep && !rustix::fs::fstat(&open).is_ok_and(is_old) {
-                continue;
-            }
-            match self.remove(name) {
-                Ok(()) => tracing::info!(place = %self.place(name.as_bytes()), "removed what an earlier run left behind"),
-                Err(error) => {
-                    tracing::warn!(place = %self.place(name.as_bytes()), %error, "could not remove what an earlier run left behind")
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// Makes renames and removals in this folder durable, as far as its file system can: some don't sync folders.
     pub(super) fn sync(&self) -> std::io::Result<()> {
         match rustix::fs::fsync(&self.dir) {
@@ -266,24 +266,10 @@ impl Home {
 pub(super) fn create_folder(parent: impl AsFd, name: &[u8]) -> Result<OwnedFd, Errno> {
     rustix::fs::mkdirat(&parent, name, Mode::RWXU)?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat(&parent, name, flags, Mode::empty())
-}
-
-/// Gives the owner of the folder `name` beneath `parent`, and of all folders in it, every permission.
-fn permit(parent: impl AsFd, name: &[u8]) -> Result<(), Errno> {
-    rustix::fs::chmodat(&parent, name, Mode::RWXU, AtFlags::empty())?;
-    let folder = rustix::fs::openat(&parent, name, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
-    for entry in rustix::fs::Dir::read_from(&folder)? {
-        let entry = entry?;
-        let name = entry.file_name().to_bytes();
-        if name != b"." && name != b".." {
-            let stat = rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
-            if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-                permit(&folder, name)?;
-            }
-        }
-    }
-    Ok(())
+    rustix::fs::openat(&parent, name, flags, Mode::empty()).inspect_err(|_| {
+        // Without a descriptor for it nobody would know of it. What can't be removed is a leftover without a lock.
+        let _ = rustix::fs::unlinkat(&parent, name, AtFlags::REMOVEDIR);
+    })
 }
 
 /// Gives the owner of a kept file permission to go on with it, without following a link.
@@ -304,23 +290,6 @@ fn permit_file(dir: &Dir, kept: &Named) -> Result<(), Errno> {
     rustix::fs::chmodat(dir, &*kept.name, Mode::RUSR | Mode::WUSR, AtFlags::SYMLINK_NOFOLLOW)
 }
 
-/// How long ago a temporary was made, by its name. File systems without a time of the last change give the modification time for one, and
-/// that may be the sender's.
-fn made_since(name: &str, now: Duration) -> Duration {
-    let made = name.rsplit_once('-').and_then(|(_, rest)| u64::from_str_radix(rest.get(..8)?, 16).ok());
-    // Earlier builds had nothing but random digits there: a time to come says nothing.
-    made.map(Duration::from_secs).and_then(|made| now.checked_sub(made)).unwrap_or(Duration::MAX)
-}
-
-/// How long ago something was changed. By the time of its last change, since its modification time may be the sender's.
-fn unchanged_since(stat: &Stat, now: Duration) -> Duration {
-    let changed = Duration::new(stat.st_ctime.try_into().unwrap_or(0), stat.st_ctime_nsec.try_into().unwrap_or(0));
-    now.saturating_sub(changed)
-}
-
-/// A day longer than any delivery may go on: what was kept for it has no use any more.
-const KEPT_FOR: Duration = Duration::from_secs(31 * 24 * 3600);
-
 /// Tries to find a name of its own for a temporary; names have random digits, so the second is needed only when somebody cleans up right then.
 const ATTEMPTS: usize = 16;
 
@@ -335,8 +304,7 @@ fn temporary_name(transfer: TransferId, kind: Temporary) -> std::io::Result<Stri
 /// What kind of temporary has this name; `None` for names that are not of the form we make.
 pub(super) fn temporary(name: &str) -> Option<Temporary> {
     let rest = name.strip_prefix(".estafette-")?;
-    let (middle, kind) =
-        [Temporary::Part, Temporary::Tree, Temporary::Keep].into_iter().find_map(|kind| Some((rest.strip_suffix(kind.suffix())?, kind)))?;
+    let (middle, kind) = Temporary::ALL.into_iter().find_map(|kind| Some((rest.strip_suffix(kind.suffix())?, kind)))?;
     let hexadecimal = |part: &str| part.len() == 16 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
     middle.split_once('-').filter(|(transfer, random)| hexadecimal(transfer) && hexadecimal(random)).map(|_| kind)
 }
@@ -348,7 +316,7 @@ mod tests {
     #[test]
     fn only_names_of_the_form_we_make_are_temporaries() {
         let transfer = TransferId::from_bytes([0xab; 24]);
-        for kind in [Temporary::Part, Temporary::Tree, Temporary::Keep] {
+        for kind in Temporary::ALL {
             assert_eq!(temporary(&temporary_name(transfer, kind).unwrap()), Some(kind));
         }
         let damaged = ".estafette-0123456789abcdef-0123456789abcdef.damaged";
@@ -358,45 +326,9 @@ mod tests {
     }
 
     #[test]
-    fn a_leftover_is_removed_and_a_live_temporary_is_not() {
-        let folder = tempfile::tempdir().unwrap();
-        let home = Home::open(folder.path()).unwrap();
-        let transfer = TransferId::from_bytes([1; 24]);
-        let file = |kind| home.create_file(transfer, kind, Mode::RUSR).unwrap();
-        let (live, live_file) = file(Temporary::Part);
-        let (live_tree, tree) = home.create_tree(transfer, Temporary::Tree).unwrap();
-        let (dead, _) = file(Temporary::Part);
-        let (dead_tree, _) = home.create_tree(transfer, Temporary::Tree).unwrap();
-        std::fs::write(folder.path().join(&dead_tree).join("inside"), "x").unwrap();
-        Home::open(folder.path()).unwrap().remove_stale(SystemTime::now()).unwrap();
-        let there = |name: &str| folder.path().join(name).exists();
-        assert_eq!((there(&live), there(&live_tree), there(&dead), there(&dead_tree)), (true, true, false, false));
-        drop((live_file, tree));
-    }
-
-    #[test]
-    fn what_is_kept_is_removed_only_when_no_delivery_can_need_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let home = Home::open(folder.path()).unwrap();
-        let transfer = TransferId::from_bytes([1; 24]);
-        let (kept, file) = home.create_file(transfer, Temporary::Keep, Mode::RUSR | Mode::WUSR).unwrap();
-        // The sender's modification time tells nothing.
-        file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
-        let (staged, root) = home.create_tree(transfer, Temporary::Keep).unwrap();
-        let left = |days: u64| {
-            home.remove_stale(SystemTime::now() + Duration::from_secs(days * 24 * 3600)).unwrap();
-            [&kept, &staged].map(|name| folder.path().join(name).exists())
-        };
-        assert_eq!(left(32), [true, true], "they are in use");
-        drop((file, root));
-        assert_eq!(left(30), [true, true]);
-        assert_eq!(left(32), [false, false]);
-    }
-
-    #[test]
     fn a_kept_file_is_opened_by_one_and_only_as_what_it_was() {
         let folder = tempfile::tempdir().unwrap();
-        let home = Home::open(folder.path()).unwrap();
+        let home = Home::open(folder.path(), Leftovers::default()).unwrap();
         let (name, file) = home.create_file(TransferId::from_bytes([1; 24]), Temporary::Keep, Mode::empty()).unwrap();
         let kept = Named { inode: rustix::fs::fstat(&file).unwrap().st_ino, name };
         assert!(matches!(home.open_kept(&kept).unwrap(), Kept::Busy));

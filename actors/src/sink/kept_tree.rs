@@ -90,19 +90,22 @@ impl KeptTree {
         self.limits.check_room(length, &self.home).map_err(SinkError::Refused)?;
         let mut staging = self.stage()?;
         let counts = self.unpack(&mut staging, length)?;
+        let staged = self.home.complete(staging.name()).map_err(|error| self.failed(length, error))?;
         staging.seal(&self.home).map_err(|error| self.failed(length, error))?;
         let Some(stream) = &self.stream else { return Err(closed()) };
         // An intent says that the stream, too, is here to begin again with.
         stream.file().sync_all().map_err(|error| self.failed(length, error))?;
         let committed = |name: &[u8]| staging.committed(self.home.place(name), counts);
-        let name = publish(&self.home, staging.name(), self.name.as_bytes(), self.on_conflict, true, |name, taking| {
+        let name = publish(&self.home, &staged, self.name.as_bytes(), self.on_conflict, true, |name, taking| {
             stream.intend(&self.home, name, taking, summary, committed(name))
         })?;
         let committed = committed(&name);
         let stream = self.stream.take();
+        // Before the sync: should the stream come back after a loss of power, then as what nobody keeps.
+        let passing = stream.as_ref().and_then(|stream| self.home.let_go(stream.name()).ok()).flatten();
         self.home.sync().map_err(|error| SinkError::Write { what: committed.place.clone(), error })?;
-        if let Some(stream) = stream {
-            discard(&self.home, stream.name());
+        if let Some(stream) = &stream {
+            discard(&self.home, passing.as_ref().map_or(stream.name(), |(name, _)| name));
         }
         remarks::tell(&committed);
         Ok(committed)

@@ -134,7 +134,7 @@ mod tests {
     #[test]
     fn a_full_disk_is_told_with_place_and_figures() {
         let folder = tempfile::tempdir().unwrap();
-        let home = Home::open(folder.path()).unwrap();
+        let home = Home::open(folder.path(), Default::default()).unwrap();
         let text = write_error(&home, home.place(b"movie"), 4096, Error::from(ErrorKind::StorageFull)).to_string();
         assert!(text.contains("movie") && text.contains("the disk is full: 4096 bytes were to be written"), "{text}");
     }
@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn kept_space_is_looked_at_while_bytes_come() {
         let folder = tempfile::tempdir().unwrap();
-        let home = Home::open(folder.path()).unwrap();
+        let home = Home::open(folder.path(), Default::default()).unwrap();
         let mut meter = Meter::new(Limits { keep_free: Some(u64::MAX), ..Limits::default() });
         assert!(meter.admit(0, LOOK_EVERY - 1, &home).is_ok());
         assert!(meter.admit(LOOK_EVERY - 1, 1, &home).unwrap_err().to_string().contains("are kept free"));

@@ -20,6 +20,7 @@ mod resume;
 mod seen;
 mod sparse;
 mod staging;
+mod sweep;
 mod tree;
 mod unpacking;
 mod verify;

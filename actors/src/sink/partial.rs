@@ -12,7 +12,7 @@ use estafette::delivery::TransferId;
 use estafette::pipeline::{Committed, Journal, Progress, SinkError, Summary};
 use rustix::fs::Mode;
 
-use super::home::{Home, Named, Temporary, kept_name};
+use super::home::{Home, Named, Temporary};
 use super::limits::write_error;
 use super::note::{Intent, Note, Writing};
 use super::publish::{Taking, give_back};
@@ -33,7 +33,7 @@ impl Partial {
     /// Makes a new file and notes it: what an earlier attempt noted is forgotten.
     pub(super) fn create(home: &Home, transfer: TransferId, mode: Mode, journal: Journal) -> std::io::Result<Self> {
         let (name, file) = home.create_file(transfer, Temporary::Part, mode)?;
-        let named = Named { inode: file.metadata()?.ino(), name: kept_name(&name) };
+        let named = Named { inode: file.metadata()?.ino(), name: Temporary::Keep.named(&name) };
         let noted = Writing::nothing(named, None);
         let partial = Self { journal, transfer, file, noted, anchored: false };
         let kept = partial.note(Note::Writing(partial.noted.clone())).and_then(|()| home.keep(&name, partial.name()));
@@ -58,9 +58,17 @@ impl Partial {
                 give_back(home, &intent.target);
             }
             self.say(home, Note::Writing(self.noted.clone()))?;
+            home.uncomplete(self.name()).map_err(|error| self.failed(home, error))?;
         }
-        // Noted until it is gone.
-        self.noted.staged.take().iter().for_each(|staged| remove(home, staged));
+        // Noted until it is gone for good.
+        if let Some(staged) = self.noted.staged.clone() {
+            if !home.remove_kept(&staged) {
+                let error = std::io::Error::other("an earlier attempt has unpacked it, and that can't be removed");
+                return Err(SinkError::Write { what: home.place(staged.name.as_bytes()), error });
+            }
+            home.sync().map_err(|error| self.failed(home, error))?;
+            self.noted.staged = None;
+        }
         Ok(())
     }
 
@@ -99,7 +107,7 @@ impl Partial {
     pub(super) fn unpack_into(&mut self, home: &Home) -> Result<(String, File), SinkError> {
         let failed = |error| write_error(home, home.place(self.noted.file.name.as_bytes()), 0, error);
         let (name, root) = home.create_tree(self.transfer, Temporary::Tree).map_err(failed)?;
-        let staged = Named { inode: root.metadata().map_err(failed)?.ino(), name: kept_name(&name) };
+        let staged = Named { inode: root.metadata().map_err(failed)?.ino(), name: Temporary::Keep.named(&name) };
         self.noted.staged = Some(staged.clone());
         let kept = self.say(home, Note::Writing(self.noted.clone())).and_then(|()| home.keep(&name, &staged.name).map_err(failed));
         if kept.is_err() {
@@ -146,6 +154,10 @@ impl Partial {
         release(home, &self.journal, &Note::Writing(self.noted.clone()));
     }
 
+    fn failed(&self, home: &Home, error: std::io::Error) -> SinkError {
+        write_error(home, home.place(self.name().as_bytes()), 0, error)
+    }
+
     fn say(&self, home: &Home, note: Note) -> Result<(), SinkError> {
         let what = || format!("its note about {}", home.place(self.name().as_bytes()));
         self.note(note).map_err(|error| SinkError::Write { what: what(), error })
@@ -164,34 +176,31 @@ pub(super) fn turn(transfer: TransferId) -> Turn {
     TURNS[usize::from(transfer.as_bytes()[0] % 16)].lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Removes what a note tells of, and the note after it, so that nothing stays that nobody knows of. In the transfer's turn.
-pub(super) fn release(home: &Home, journal: &Journal, noted: &Note) {
+/// Removes what a note tells of, and the note after it, so that nothing stays that nobody knows of. In the transfer's turn. Returns whether
+/// nothing of it is kept any more: else the note stays, too, and so it can be tried again.
+pub(super) fn release(home: &Home, journal: &Journal, noted: &Note) -> bool {
     let place = home.place(noted.file().name.as_bytes());
     // Not an intent any more: without its file, that would tell that it was carried out. And nothing to go on with.
     if let Err(error) = write_note(journal, Note::Writing(Writing::nothing(noted.file().clone(), noted.staged().cloned()))) {
         tracing::error!(%place, %error, "the note about a delivery that was given up can't be changed, so its file stays");
-        return;
+        return false;
     }
     if let Note::Intent(intent) = noted
         && intent.reserved
     {
         give_back(home, &intent.target);
     }
-    noted.staged().into_iter().chain([noted.file()]).for_each(|old| remove(home, old));
+    let kept = noted.staged().into_iter().chain([noted.file()]).filter(|old| !home.remove_kept(old)).count();
+    if kept > 0 {
+        return false;
+    }
     // Before the note: after a loss of power nothing may come back that nobody knows of.
     if let Err(error) = home.sync().and_then(|()| journal.clear()) {
         tracing::warn!(%place, %error, "the note about a delivery that was given up stays until the delivery expires");
     }
+    true
 }
 
 pub(super) fn write_note(journal: &Journal, note: Note) -> std::io::Result<()> {
     journal.note(&note.encode().map_err(std::io::Error::other)?)
-}
-
-/// Removes a temporary, if it still is what it was.
-pub(super) fn remove(home: &Home, named: &Named) {
-    let removed = home.is_inode(named.name.as_bytes(), named.inode).and_then(|is| if is { home.remove(&named.name) } else { Ok(()) });
-    if let Err(error) = removed {
-        tracing::warn!(place = %home.place(named.name.as_bytes()), %error, "could not remove a temporary");
-    }
 }

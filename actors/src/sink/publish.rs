@@ -212,7 +212,7 @@ fn settle(home: &Home, replaced: &str) -> Result<(), Errno> {
 
 pub(super) fn discard(home: &Home, old: &str) {
     if let Err(error) = home.remove(old) {
-        tracing::warn!(place = %home.place(old.as_bytes()), %error, "could not remove a temporary");
+        tracing::warn!(place = %home.place(old.as_bytes()), %error, "could not remove a temporary: it is tried again later");
     }
 }
 

@@ -9,9 +9,9 @@ use estafette::delivery::DigestFold;
 use estafette::pipeline::{Committed, Journal, Offer, Progress, Refusal, Resumed, Summary};
 use rustix::fs::Mode;
 
-use super::home::{Home, Kept, Named};
+use super::home::{Home, Kept, Named, Temporary};
 use super::note::{Intent, Note, Writing};
-use super::partial::{Partial, Turn, release, remove, turn};
+use super::partial::{Partial, Turn, release, turn, write_note};
 use super::publish::{discard, give_back};
 use super::seen;
 use super::verify::{Damage, verify};
@@ -72,10 +72,17 @@ pub(super) fn open(
 /// Removes what a note tells of that nobody will go on with, if it is here and nobody works on it; then the note. What was committed,
 /// or may have been, stays, with the note that tells of it. Whether somebody works on it.
 pub(super) fn give_up(home: &Home, journal: &Journal) -> bool {
-    let Some(Ok(note @ Note::Writing(_))) = journal.outdated().map(Note::decode) else { return false };
-    match home.open_kept(note.file()) {
-        Ok(Kept::Ours(_held)) => release(home, journal, &note),
+    let Some(Ok(note)) = journal.outdated().map(Note::decode) else { return false };
+    let is_made = || if let Note::Intent(intent) = &note { was_renamed(home, intent) } else { Ok(false) };
+    let kept = home.open_kept(note.file()).and_then(|kept| Ok((is_made()?, kept)));
+    let drop_it = || _ = release(home, journal, &note);
+    match kept.map(|(is_made, kept)| if is_made { Kept::Gone } else { kept }) {
+        Ok(Kept::Ours(_held)) => drop_it(),
         Ok(Kept::Busy) => return true,
+        // What was unpacked from it may be here still.
+        Ok(Kept::Gone) if !is_made().unwrap_or(true) && note.staged().is_some_and(|staged| matches!(home.name_of(staged), Ok(Some(_)))) => {
+            drop_it();
+        }
         Ok(Kept::Gone) => {}
         Err(error) => {
             let place = home.place(note.file().name.as_bytes());
@@ -133,7 +140,10 @@ impl Opening<'_> {
 
     /// Begins anew, when what was noted is removed.
     fn replace(self, old: &Note, turn: &Turn) -> Result<Found, Refusal> {
-        release(self.home, &self.journal, old);
+        if !release(self.home, &self.journal, old) {
+            let place = self.home.place(old.file().name.as_bytes());
+            return Err(Refusal::for_now(format!("the receiver can't remove {place}, which an earlier attempt has left")));
+        }
         self.begin(turn)
     }
 
@@ -174,7 +184,7 @@ impl Opening<'_> {
             // The sender comes back for what is a matter of the moment.
             if !refusal.passing {
                 let _turn = turn(self.offer.transfer);
-                release(self.home, &self.journal, &note);
+                let _ = release(self.home, &self.journal, &note);
             }
             return Err(refusal);
         }
@@ -210,44 +220,33 @@ impl Opening<'_> {
     /// Sets the file aside for a person to look at, and begins anew.
     fn begin_without(self, note: &Note, damage: &Damage) -> Result<Found, Refusal> {
         let (home, transfer, journal) = (self.home, self.offer.transfer, self.journal.clone());
-        // Noted first: an intent may not outlive its file.
-        let found = self.begin(&turn(transfer));
-        if found.is_err() && !forget(home, &journal, note) {
-            return found;
-        }
-        note.staged().into_iter().for_each(|old| remove(home, old));
         let place = home.place(note.file().name.as_bytes());
-        match home.set_aside(&note.file().name) {
+        let turn = turn(transfer);
+        // Not an intent any more: without its file, that would tell that it was carried out. And nothing to go on with.
+        let nothing = Note::Writing(Writing::nothing(note.file().clone(), note.staged().cloned()));
+        write_note(&journal, nothing)
+            .map_err(|error| Refusal::for_now(format!("the receiver can't change its note about {place}: {error}")))?;
+        note.staged().into_iter().for_each(|old| _ = home.remove_kept(old));
+        let aside = home.name_of(note.file()).and_then(|name| name.map_or(Ok(None), |name| home.set_aside(&name).map(Some)));
+        match aside.and_then(|name| home.sync().map(|()| name)) {
             Ok(name) => {
-                let kept = home.place(name.as_bytes());
-                tracing::error!(%transfer, %place, %damage, %kept, "what had arrived of a delivery is damaged: it begins anew");
+                let kept = name.map(|name| home.place(name.as_bytes()));
+                tracing::error!(%transfer, %place, %damage, kept, "what had arrived of a delivery is damaged: it begins anew");
             }
             Err(error) => tracing::error!(%transfer, %place, %damage, %error, "what had arrived of a delivery is damaged: it begins anew"),
         }
-        found
+        self.begin(&turn).inspect_err(|_| forget(home, &journal, note))
     }
 
-    /// Whether the rename that was intended was made: its target is the inode it was for, or what was to be renamed is not there any more.
+    /// Whether the rename that was intended was made.
     fn was_renamed(&self, intent: &Intent) -> Result<bool, Refusal> {
-        let unknown = |error| Refusal::for_now(format!("the receiver can't look at {}: {error}", self.home.place(&intent.target)));
-        let moved = intent.staged.as_ref().unwrap_or(&intent.file);
-        if self.home.is_inode(&intent.target, moved.inode).map_err(unknown)? {
-            return Ok(true);
-        }
         let place = self.home.place(&intent.target);
-        let is_gone = self.is_absent(moved)?;
-        if is_gone {
+        let made = was_renamed(self.home, intent);
+        let made = made.map_err(|error| Refusal::for_now(format!("the receiver can't look at {place}: {error}")))?;
+        if made && !is_target(self.home, intent).unwrap_or(false) {
             tracing::warn!(transfer = %self.offer.transfer, %place, "it was delivered before, and somebody has moved it since");
         }
-        Ok(is_gone)
-    }
-
-    /// Whether nothing has the name any more. Names are random; the inode says nothing here, since not every file system keeps its number.
-    fn is_absent(&self, named: &Named) -> Result<bool, Refusal> {
-        let name = named.name.as_bytes();
-        let there = self.home.kind_of(name);
-        let unknown = |error| Refusal::for_now(format!("the receiver can't look at {}: {error}", self.home.place(name)));
-        there.map(|there| there.is_none()).map_err(unknown)
+        Ok(made)
     }
 
     /// It was committed, and only the word of it was lost.
@@ -256,25 +255,51 @@ impl Opening<'_> {
             .sync()
             .map_err(|error| Refusal::for_now(format!("the receiver can't make {} durable: {error}", self.home.place(&intent.target))))?;
         // A second name of the file, or the stream that the folder was unpacked from.
-        remove(self.home, &intent.file);
+        self.home.remove_kept(&intent.file);
         if let Some(staged) = &intent.staged
             && self.home.is_inode(&intent.target, staged.inode).unwrap_or(false)
         {
             // What it replaced has its name now.
-            discard(self.home, &staged.name);
+            [Temporary::Keep, Temporary::Whole].iter().for_each(|kind| discard(self.home, &kind.named(&staged.name)));
         }
+        // After a loss of power nothing may come back, since the note is forgotten when this is remembered.
+        self.home
+            .sync()
+            .map_err(|error| Refusal::for_now(format!("the receiver can't make {} durable: {error}", self.home.place(&intent.target))))?;
         Ok(Found::Committed(intent.summary, intent.committed.clone()))
     }
 }
 
-/// Removes a note; what it tells of has to stay where that fails.
-fn forget(home: &Home, journal: &Journal, note: &Note) -> bool {
-    let place = home.place(note.file().name.as_bytes());
-    let forgotten = journal.clear();
-    if let Err(error) = &forgotten {
-        tracing::error!(%place, %error, "the note about a delivery that was refused can't be removed, so its file stays");
+/// What an intended rename is about.
+fn moved(intent: &Intent) -> &Named {
+    intent.staged.as_ref().unwrap_or(&intent.file)
+}
+
+/// Whether what was to be renamed bears its name.
+fn is_target(home: &Home, intent: &Intent) -> std::io::Result<bool> {
+    home.is_inode(&intent.target, moved(intent).inode)
+}
+
+/// Whether the rename that was intended was made: its target is the inode it was for, or what was to be renamed is not there any more.
+fn was_renamed(home: &Home, intent: &Intent) -> std::io::Result<bool> {
+    if is_target(home, intent)? {
+        return Ok(true);
     }
-    forgotten.is_ok()
+    // By its names, which are random; the inode says nothing here, since not every file system keeps its number.
+    for kind in [Temporary::Keep, Temporary::Whole] {
+        if home.kind_of(kind.named(&moved(intent).name).as_bytes())?.is_some() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Removes a note about what is gone.
+fn forget(home: &Home, journal: &Journal, note: &Note) {
+    if let Err(error) = journal.clear() {
+        let place = home.place(note.file().name.as_bytes());
+        tracing::warn!(%place, %error, "the note about a delivery that was refused stays until the delivery expires");
+    }
 }
 
 /// How long an attempt waits for an earlier one, which is ending on another thread.
@@ -284,3 +309,75 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// What a sender is told that offers a partial delivery again and again.
 const TOO_OFTEN: &str = "what is here of it has to be read again before it goes on, and so much was read for this sender of late that it has to wait; send it again later";
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
+
+    use std::os::unix::fs::FileExt;
+    use std::sync::Arc;
+    use std::time::SystemTime;
+
+    use estafette::delivery::{Content, ContentKind, ContentName, TransferId};
+    use estafette::node::{MemoryStore, Store};
+    use estafette::wire::PeerId;
+
+    use super::*;
+    use crate::sink::publish::Taking;
+
+    const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+
+    /// A delivery whose receiver died when the rename was noted, and had not been made.
+    fn intended(home: &Home, offer: &Offer, journal: &Journal, is_tree: bool) -> Result<(), Box<dyn std::error::Error>> {
+        let Ok(Found::Partial(mut partial, _)) = open(home, offer, journal, Mode::RUSR | Mode::WUSR, &|_| Ok(())) else {
+            return Err("there is something already".into());
+        };
+        partial.file().write_all_at(b"letter", 0)?;
+        let kept = if is_tree { partial.unpack_into(home)?.0 } else { partial.name().to_owned() };
+        home.complete(&kept)?;
+        let summary = Summary { length: 6, digest: *blake3::hash(b"letter").as_bytes() };
+        Ok(partial.intend(home, b"content", Taking::AtOnce, &summary, Committed::default())?)
+    }
+
+    #[test]
+    fn a_clock_that_is_put_forward_makes_no_delivery_that_was_not_made() {
+        for is_tree in [false, true] {
+            let folder = tempfile::tempdir().unwrap();
+            let content = Content { kind: ContentKind::Bytes, name: ContentName::new("content").unwrap(), length: Some(6) };
+            let offer = Offer::new(PeerId::from_bytes([7; 32]), TransferId::from_bytes([1; 24]), content);
+            let store: Arc<dyn Store> = Arc::<MemoryStore>::default();
+            let journal = Journal::for_tests(store, b"lyon's", Some([1; 32]), 1024).unwrap();
+            let home = || Home::open(folder.path(), Default::default()).unwrap();
+            intended(&home(), &offer, &journal, is_tree).unwrap();
+            home().sweep(SystemTime::now() + YEAR);
+            match open(&home(), &offer, &journal, Mode::RUSR | Mode::WUSR, &|_| Ok(())) {
+                Ok(Found::Partial(partial, resumed)) => {
+                    assert!(is_tree || matches!(*resumed, Resumed::Chunks(Progress { length: 6, .. })), "{resumed:?}");
+                    partial.discard(&home());
+                }
+                other => panic!("nothing is there, and {other:?}"),
+            }
+            assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "what was given up goes");
+        }
+    }
+
+    #[test]
+    fn what_was_intended_and_never_made_goes_when_nobody_goes_on_with_it() {
+        for is_made in [false, true] {
+            let folder = tempfile::tempdir().unwrap();
+            let content = Content { kind: ContentKind::Bytes, name: ContentName::new("content").unwrap(), length: Some(6) };
+            let offer = Offer::new(PeerId::from_bytes([7; 32]), TransferId::from_bytes([1; 24]), content);
+            let store: Arc<dyn Store> = Arc::<MemoryStore>::default();
+            let journal = |version| Journal::for_tests(Arc::clone(&store), b"lyon's", version, 1024).unwrap();
+            let home = Home::open(folder.path(), Default::default()).unwrap();
+            intended(&home, &offer, &journal(Some([1; 32])), false).unwrap();
+            let there = || std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
+            if is_made {
+                std::fs::rename(&there()[0], folder.path().join("content")).unwrap();
+            }
+            assert!(!give_up(&home, &journal(None)), "nobody works on it");
+            let left = if is_made { vec![folder.path().join("content")] } else { Vec::new() };
+            assert_eq!((there(), journal(None).outdated().is_some()), (left, is_made));
+        }
+    }
+}

@@ -73,9 +73,9 @@ impl TreeSink {
     }
 
     fn remove_staging(&mut self) {
-        if let Some(staging) = self.staging.take() {
-            discard(&self.home, staging.name());
-        }
+        // Its descriptors are free by then: removing takes some.
+        let name = self.staging.take().map(|staging| staging.name().to_owned());
+        name.iter().for_each(|name| discard(&self.home, name));
     }
 }
 

@@ -25,7 +25,7 @@ pub(crate) fn tree() -> Delivery {
 }
 
 /// A file that nobody may write to when it is there.
-fn file() -> Delivery {
+pub(crate) fn file() -> Delivery {
     Delivery::of_kind(ContentKind::File { mode: 0o444, mtime: MTIME * 1_000_000_000 }, Random::seeded(5).bytes(5000))
 }
 
@@ -271,7 +271,7 @@ fn a_file_that_has_both_its_names_loses_the_temporary_one() {
     // How a file becomes visible where a file system knows no rename that replaces nothing.
     let (case, to, delivery) = (&CASES[0], tempdir().unwrap(), file());
     intend(case, to.path(), &delivery);
-    fs::hard_link(temporary(to.path(), ".keep"), to.path().join("content")).unwrap();
+    fs::hard_link(temporary(to.path(), ".whole"), to.path().join("content")).unwrap();
     assert_eq!(delivery.held(&*delivery.open(&case.inbox(to.path())).unwrap()), None);
     case.check(to.path(), &delivery, "linked");
 }
@@ -280,7 +280,7 @@ fn a_file_that_has_both_its_names_loses_the_temporary_one() {
 fn an_intent_whose_file_is_damaged_is_not_taken_for_done() {
     let (case, to, delivery) = (&CASES[0], tempdir().unwrap(), file());
     intend(case, to.path(), &delivery);
-    let kept = temporary(to.path(), ".keep");
+    let kept = temporary(to.path(), ".whole");
     let mut damaged = fs::read(&kept).unwrap();
     damaged[4000] ^= 4;
     fs::set_permissions(&kept, fs::Permissions::from_mode(0o600)).unwrap();
@@ -296,7 +296,7 @@ fn a_folder_that_was_swapped_with_the_one_it_replaces_is_there_and_the_old_one_g
     let (case, to, delivery) = (&CASES[5], tempdir().unwrap(), tree());
     case.prepare(to.path());
     intend(case, to.path(), &delivery);
-    let staged = names(to.path()).into_iter().find(|name| name.ends_with(".keep") && to.path().join(name).is_dir()).unwrap();
+    let staged = names(to.path()).into_iter().find(|name| name.ends_with(".whole") && to.path().join(name).is_dir()).unwrap();
     let folder = fs::File::open(to.path()).unwrap();
     rustix::fs::renameat_with(&folder, &*staged, &folder, "content", rustix::fs::RenameFlags::EXCHANGE).unwrap();
     assert_eq!(delivery.held(&*delivery.open(&case.inbox(to.path())).unwrap()), None);
@@ -307,7 +307,7 @@ fn a_folder_that_was_swapped_with_the_one_it_replaces_is_there_and_the_old_one_g
 fn a_folder_that_is_visible_while_its_stream_is_still_there_is_done() {
     let (case, to, delivery) = (&CASES[3], tempdir().unwrap(), tree());
     intend(case, to.path(), &delivery);
-    let staged = names(to.path()).into_iter().find(|name| name.ends_with(".keep") && to.path().join(name).is_dir()).unwrap();
+    let staged = names(to.path()).into_iter().find(|name| name.ends_with(".whole") && to.path().join(name).is_dir()).unwrap();
     fs::rename(to.path().join(staged), to.path().join("content")).unwrap();
     assert_eq!(delivery.held(&*delivery.open(&case.inbox(to.path())).unwrap()), None);
     case.check(to.path(), &delivery, "renamed");
@@ -320,7 +320,7 @@ fn a_folder_half_unpacked_is_unpacked_again() {
     delivery.spool.die(Death { at: 3, made: false });
     delivery.attempt(&case.inbox(to.path())).unwrap_err();
     delivery.spool.revive();
-    let staged = names(to.path()).into_iter().find(|name| name.ends_with(".keep") && to.path().join(name).is_dir()).unwrap();
+    let staged = names(to.path()).into_iter().find(|name| name.ends_with(".whole") && to.path().join(name).is_dir()).unwrap();
     fs::remove_dir_all(to.path().join(&staged).join("deep")).unwrap();
     fs::write(to.path().join(staged).join("half"), "x").unwrap();
     delivery.attempt(&case.inbox(to.path())).unwrap();

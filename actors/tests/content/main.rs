@@ -12,6 +12,7 @@ mod harness;
 mod hostile;
 mod memory;
 mod mounts;
+mod power;
 mod resume;
 mod sources;
 mod trees;

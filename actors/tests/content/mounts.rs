@@ -1,7 +1,7 @@
 //! Real file systems of other kinds, mounted as long as a test runs.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tempfile::{TempDir, tempdir, tempdir_in};
@@ -28,6 +28,36 @@ impl Mounted {
             run("mount.exfat-fuse", &[&device, text(mounted.place.path())])?;
             Some(mounted)
         })
+    }
+
+    /// ext4 on an image that can be copied while it is used, as what a loss of power leaves.
+    pub(crate) fn ext4() -> Option<Self> {
+        or_skip("ext4 on an image", || {
+            let image = tempdir().ok()?;
+            let path = image.path().join("image");
+            File::create(&path).ok()?.set_len(16 << 20).ok()?;
+            run("mkfs.ext4", &["-q", "-F", text(&path)])?;
+            Self::loop_on(image, &path)
+        })
+    }
+
+    /// What is on an image that was there before.
+    pub(crate) fn image_at(path: &Path) -> Option<Self> {
+        or_skip("an image", || Self::loop_on(tempdir().ok()?, path))
+    }
+
+    fn loop_on(image: TempDir, path: &Path) -> Option<Self> {
+        let place = tempdir().ok()?;
+        let device = run("losetup", &["--find", "--show", text(path)])?.trim().to_owned();
+        let mounted = Self { place, device: Some((device.clone(), image)) };
+        // What is not synced is written as late as can be: the power goes before that.
+        run("mount", &["-t", "ext4", "-o", "commit=300", &device, text(mounted.place.path())])?;
+        Some(mounted)
+    }
+
+    /// The image that it lies on.
+    pub(crate) fn image(&self) -> Option<PathBuf> {
+        self.device.as_ref().map(|(_, folder)| folder.path().join("image"))
     }
 
     /// A disk of so many bytes, in memory.

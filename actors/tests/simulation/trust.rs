@@ -89,3 +89,25 @@ async fn a_node_whose_trust_can_t_be_read_lets_nobody_in_and_ends_its_links() {
     tokio::task::spawn_blocking(move || trust.refresh().unwrap()).await.unwrap();
     lyon.send("paris/in", source(b"third")).await.unwrap().delivered().await.unwrap();
 }
+
+#[tokio::test]
+async fn while_trust_can_t_be_read_nobody_who_is_trusted_is_refused_for_good() {
+    let folder = tempfile::tempdir().unwrap();
+    let (paris, lyon, _arrived) = linked(folder.path()).await;
+    let (peers, aside) = (folder.path().join("peers"), folder.path().join("aside"));
+    std::fs::rename(&peers, &aside).unwrap();
+    std::fs::write(&peers, "").unwrap();
+    std::fs::write(folder.path().join("version"), "another").unwrap();
+    let refresh = || {
+        let trust = paris.trust().clone();
+        tokio::task::spawn_blocking(move || trust.refresh())
+    };
+    refresh().await.unwrap().unwrap_err();
+    // The link is up still.
+    let failure = lyon.send("paris/in", source(b"second")).await.unwrap().delivered().await.unwrap_err();
+    assert!(failure.kind == FailureKind::Busy && failure.message.contains("can't read now whom it trusts"), "{failure}");
+    std::fs::remove_file(&peers).unwrap();
+    std::fs::rename(&aside, &peers).unwrap();
+    refresh().await.unwrap().unwrap();
+    lyon.send("paris/in", source(b"third")).await.unwrap().delivered().await.unwrap();
+}

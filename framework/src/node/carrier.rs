@@ -19,8 +19,9 @@ use super::ledger::Work;
 use super::memory::delivery_key;
 use super::outbox::{Deposit, Expected, Given, Kept, Outbox, OutboxEntry, OutboxError, OutboxState};
 use super::package::{OpenInbox, OpenedInbox, PackageOffer, UnpackOrder};
+use super::session::refusal_kind;
 use super::shared::NodeShared;
-use super::trust::now;
+use super::trust::{Barred, now};
 use crate::delivery::{DigestFold, Failure, FailureKind, Subtree, TransferId};
 use crate::node::transfer::TransferState;
 use crate::pipeline::{
@@ -349,11 +350,11 @@ fn quota_for(shared: &NodeShared, addressee: PeerId) -> Result<RelayQuota, Refus
     }
     let none = || Refusal::new(format!("this node is no relay, and the package is for {addressee}"));
     let quota = shared.config.relay.ok_or_else(none)?;
-    if shared.trust.peer(&addressee).is_none() {
-        let text = format!("the relay does not know the receiver {addressee}, so could not deliver to it: trust it there first");
-        return Err(Refusal::new(text));
-    }
-    Ok(quota)
+    let unknown = || format!("the relay does not know the receiver {addressee}, so could not deliver to it: trust it there first");
+    shared.trust.admission(&addressee, None).map(|()| quota).map_err(|barred| match barred {
+        Barred::Untrusted => Refusal::new(unknown()),
+        Barred::ForNow => Refusal::for_now("the relay can't read now whom it trusts; try again later"),
+    })
 }
 
 /// The same, as long as it is not known whom they are for.
@@ -373,12 +374,10 @@ fn open_inbox(shared: Arc<NodeShared>) -> OpenInbox {
             && let Err(reason) = shared.trust.redeem(sender, &sender.short(), token.expose())
             && !shared.trust.allows(&sender, &inbox)
         {
-            return Err(Failure::new(FailureKind::Untrusted, format!("the package was refused: {reason}")));
+            return Err(Failure::new(refusal_kind(&reason), format!("the package was refused: {reason}")));
         }
-        if !shared.trust.allows(&sender, &inbox) {
-            let text = format!("its sender may not deliver to {inbox:?}: the receiver must trust it beforehand, or give it a ticket");
-            return Err(Failure::new(FailureKind::Untrusted, text));
-        }
+        let why = || format!("its sender may not deliver to {inbox:?}: the receiver must trust it beforehand, or give it a ticket");
+        shared.trust.admission(&sender, Some(&inbox)).map_err(|barred| barred.failure(why))?;
         let Some(place) = shared.directory.inbox(&inbox) else {
             return Err(Failure::new(FailureKind::Refused, format!("there is no inbox {inbox:?} here")));
         };

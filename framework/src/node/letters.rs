@@ -7,6 +7,7 @@ use super::events::NodeEvent;
 use super::handle::Node;
 use super::shared::NodeShared;
 use super::store::Store;
+use super::trust::Barred;
 use crate::remote::{Delivery, Letter, LetterId, LetterInfo, LetterLimits, Letters, RemoteError, RemoteErrorKind};
 
 impl Node {
@@ -34,7 +35,11 @@ pub(super) fn load(shared: &Arc<NodeShared>, spool: Arc<dyn Store>, dormant: boo
     let config = &shared.config;
     let limits = LetterLimits { letters: config.letters, bytes: config.letters_bytes, expiry: config.expiry, dormant };
     let trust = shared.trust.clone();
-    let admits = move |peer: &crate::wire::PeerId, name: &str| trust.allows(peer, name);
+    let admits = move |peer: &crate::wire::PeerId, name: &str| match trust.admission(peer, Some(name)) {
+        Ok(()) => Some(true),
+        Err(Barred::Untrusted) => Some(false),
+        Err(Barred::ForNow) => None,
+    };
     let telling = Arc::downgrade(shared);
     let refused = move |peer, id, letter: &Letter, why: &RemoteError| {
         if let Some(shared) = telling.upgrade() {

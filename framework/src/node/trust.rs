@@ -3,6 +3,7 @@
 //! Invariant: what changes is written to the store before it takes effect, so a crash forgets no grant and no revocation. Processes that share a
 //! store hold it while they change something, and look for others' changes first. A store that can't be read lets nobody in.
 
+mod admission;
 mod names;
 mod tickets;
 
@@ -16,6 +17,7 @@ use dashmap::DashMap;
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
+pub(crate) use self::admission::Barred;
 pub use self::names::NameError;
 pub(crate) use self::names::check as check_name;
 pub use self::names::{check_node_name, suggested_name};
@@ -415,7 +417,7 @@ impl Trust {
 
     /// Whether a peer may deliver to an inbox.
     pub fn allows(&self, id: &PeerId, inbox: &str) -> bool {
-        self.peer(id).is_some_and(|peer| peer.inboxes.iter().any(|allowed| allowed == "*" || allowed == inbox))
+        self.admission(id, Some(inbox)).is_ok()
     }
 
     /// Counts changes of peers.

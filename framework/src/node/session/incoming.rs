@@ -152,14 +152,14 @@ impl Session {
             return refuse(FailureKind::Protocol, format!("stream {} is not the sender's to use", opening.stream));
         }
         let is_package = opening.content.kind == ContentKind::Package;
-        if is_package {
-            // What is in it is decided about when it is opened; that it is carried at all, by whom this node trusts.
-            if self.shared.trust.peer(&self.peer).is_none() {
-                return refuse(FailureKind::Untrusted, "this peer is not trusted here; ask for a ticket".into());
-            }
-        } else if !self.shared.trust.allows(&self.peer, inbox) {
-            return refuse(FailureKind::Untrusted, format!("this peer may not deliver to {inbox:?}; ask its owner for a ticket"));
-        }
+        // What is in a package is decided about when it is opened; that it is carried at all, by whom this node trusts.
+        let admitted = self.shared.trust.admission(&self.peer, (!is_package).then_some(inbox));
+        admitted.map_err(|barred| {
+            barred.failure(|| match is_package {
+                true => "this peer is not trusted here; ask for a ticket".into(),
+                false => format!("this peer may not deliver to {inbox:?}; ask its owner for a ticket"),
+            })
+        })?;
         if !is_package && self.shared.directory.inbox(inbox).is_none() {
             return refuse(FailureKind::Refused, format!("there is no inbox {inbox:?} here"));
         }

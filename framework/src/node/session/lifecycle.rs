@@ -314,7 +314,8 @@ impl Handler<DialFailed> for Session {
     }
 }
 
-fn refusal_kind(reason: &RefuseReason) -> FailureKind {
+/// What kind of failure it is to be refused so.
+pub(crate) fn refusal_kind(reason: &RefuseReason) -> FailureKind {
     match reason {
         // The last one is said where the peer's own store of trust fails: nothing was decided.
         RefuseReason::Busy | RefuseReason::Other(_) => FailureKind::Busy,

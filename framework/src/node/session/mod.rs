@@ -27,6 +27,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 pub(crate) use self::ending::Cancelled;
 use self::incoming::IncomingTransfer;
 use self::lanes::LanePhase;
+pub(crate) use self::lifecycle::refusal_kind;
 use self::messages::MessageRoad;
 use self::outgoing::OutgoingTransfer;
 use self::signals::{Command, ControlIn, Order};

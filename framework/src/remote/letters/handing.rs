@@ -143,8 +143,10 @@ impl Letters {
 
     /// Where a letter goes.
     fn mailbox(&self, peer: PeerId, letter: &Letter) -> Result<Arc<dyn Mailbox>, Attempt> {
-        if !(self.admits)(&peer, &letter.name) {
-            return Err(Attempt::Refused(forbidden(&letter.name)));
+        match (self.admits)(&peer, &letter.name) {
+            Some(true) => {}
+            Some(false) => return Err(Attempt::Refused(forbidden(&letter.name))),
+            None => return Err(Attempt::NotYet),
         }
         let mailbox = self.directory.mailbox(&letter.name, &letter.message, letter.version).map_err(|error| match error.kind {
             RemoteErrorKind::NoSuchName => Attempt::NotYet,

@@ -63,7 +63,7 @@ const HANDLING: Duration = Duration::from_secs(1);
 pub(crate) struct Letters {
     spool: Arc<dyn Store>,
     directory: Directory,
-    /// Whether a peer may send to a name.
+    /// Whether a peer may send to a name; `None` while nobody knows.
     admits: Box<Admits>,
     /// Told of letters that were taken here and are not handled.
     refused: Box<Refused>,
@@ -75,7 +75,7 @@ pub(crate) struct Letters {
     wrote: Notify,
 }
 
-type Admits = dyn Fn(&PeerId, &str) -> bool + Send + Sync;
+type Admits = dyn Fn(&PeerId, &str) -> Option<bool> + Send + Sync;
 type Refused = dyn Fn(PeerId, LetterId, &Letter, &RemoteError) + Send + Sync;
 
 /// The limits of a node.
@@ -110,7 +110,7 @@ impl Letters {
     pub(crate) fn load(
         spool: Arc<dyn Store>,
         directory: Directory,
-        admits: impl Fn(&PeerId, &str) -> bool + Send + Sync + 'static,
+        admits: impl Fn(&PeerId, &str) -> Option<bool> + Send + Sync + 'static,
         refused: impl Fn(PeerId, LetterId, &Letter, &RemoteError) + Send + Sync + 'static,
         limits: Limits,
         exchange: impl Fn(PeerId) -> Arc<Exchange>,

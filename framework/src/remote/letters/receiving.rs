@@ -225,7 +225,8 @@ impl Letters {
 
     /// Why a letter is not even stored.
     fn refusal(&self, peer: PeerId, log: &InLog, coming: &Coming<'_>) -> Option<RemoteError> {
-        if !(self.admits)(&peer, coming.name) {
+        // While nobody knows it is stored: it is decided when it is handed over.
+        if (self.admits)(&peer, coming.name) == Some(false) {
             return Some(forbidden(coming.name));
         }
         let is_full = log.held.len() >= HELD || log.bytes + cost(coming.body.len()) > HELD_BYTES;

@@ -27,15 +27,21 @@ struct World {
 }
 
 impl World {
-    /// A node with a link to `PEER`, which may send to all names but `secret`.
+    /// A node with a link to `PEER`, which may send to all names but `secret`; of `who knows`, nobody knows now.
     fn new(spool: &Arc<MemoryStore>) -> Self {
         let exchange = Arc::new(Exchange::new(PEER, "peer".into(), crate::node::ledger::Account::unbounded(), || {}, Arc::new(|_| {})));
         let limits = Limits { letters: 4, bytes: (2 << 20) - 8192, expiry: Duration::from_secs(60), dormant: false };
         let (spool, known) = (Arc::clone(spool), Arc::clone(&exchange));
         let store: Arc<dyn Store> = Arc::clone(&spool) as _;
-        let letters =
-            Letters::load(store, Directory::default(), |_, name| name != "secret", |_, _, _, _| {}, limits, move |_| Arc::clone(&known))
-                .unwrap();
+        let letters = Letters::load(
+            store,
+            Directory::default(),
+            |_, name| (name != "who knows").then_some(name != "secret"),
+            |_, _, _, _| {},
+            limits,
+            move |_| Arc::clone(&known),
+        )
+        .unwrap();
         letters.start();
         let mut world = Self { letters, exchange, spool, epoch: 0, last: Cell::new(0) };
         world.link();
@@ -266,6 +272,17 @@ async fn a_letter_is_taken_once_and_of_each_sender_by_itself() {
     world.letters.take(other, 1, &coming).unwrap();
     world.settle().await;
     assert_eq!((world.count(MAIL), world.count(MAIL_LOGS)), (2, 2));
+}
+
+#[actix::test]
+async fn while_nobody_knows_who_is_trusted_a_letter_waits_and_is_not_refused() {
+    let spool = Arc::default();
+    for _ in 0..2 {
+        let world = World::new(&spool);
+        world.take(LOG, 1, "who knows", b"one").unwrap();
+        world.settle().await;
+        assert_eq!((world.said().0, world.count(MAIL), world.count(REFUSED)), (vec![(1, 0)], 1, 0));
+    }
 }
 
 #[actix::test]

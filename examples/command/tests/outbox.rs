@@ -13,6 +13,7 @@ use std::path::Path;
 use rustix::process::Signal;
 use serde_json::Value;
 
+use support::disk::Breakable;
 use support::proxy::Proxy;
 use support::{Ran, World, text};
 
@@ -357,4 +358,58 @@ fn what_was_copied_may_go_and_change_and_what_was_stored_still_arrives() {
     // What a node had no time to remove, the next one does.
     assert_eq!(world.lyon().terminate(), 0);
     assert_eq!(fs::read_dir(world.spool("lyon").join("bulk")).unwrap().count(), 0, "the copies go when they are delivered");
+}
+
+/// The error of a whole node, not of one of its deliveries.
+fn last_word(node: &support::process::Process) -> Value {
+    loop {
+        let error = node.wait_for("error");
+        if error["transfer"].is_null() {
+            return error;
+        }
+    }
+}
+
+#[test]
+fn a_receiver_whose_spool_has_failed_ends_with_6_and_what_is_stored_arrives_when_the_disk_is_mended() {
+    let (world, proxy) = (World::new(), Proxy::new());
+    let Some(disk) = Breakable::mount(&world.spool("paris")) else { return };
+    let (ticket, lyon) = (ticket_by(&world, &proxy), world.lyon_with(&["--patience", "1s"]));
+    let paris = paris_behind(&world, &proxy);
+    world.store(&world.file("before", 1000), &ticket, &[]);
+    lyon.wait_for("delivered");
+    disk.break_down();
+    world.store(&world.file("after", 1000), &ticket, &[]);
+    let error = last_word(&paris);
+    assert!(error["kind"] == "io" && text(&error, "message").contains("the spool has failed"), "{error}");
+    assert_eq!(paris.code(), 6);
+    lyon.wait_for("deferred");
+    disk.mend();
+    let paris = paris_behind(&world, &proxy);
+    lyon.wait_for("delivered");
+    assert!(world.has_arrived("before") && world.has_arrived("after"));
+    assert_eq!((lyon.terminate(), paris.terminate()), (0, 0));
+    assert_eq!(world.arrived(), ["after", "before"]);
+}
+
+#[test]
+fn a_sender_whose_spool_has_failed_stores_nothing_ends_with_6_and_keeps_what_was_stored() {
+    let (world, proxy) = (World::new(), Proxy::new());
+    let Some(disk) = Breakable::mount(&world.spool("lyon")) else { return };
+    let (ticket, lyon) = (ticket_by(&world, &proxy), world.lyon());
+    world.store(&world.file("before", 1000), &ticket, &[]);
+    disk.break_down();
+    let (after, ticket) = (world.file("after", 1000), ticket.as_str());
+    let store = || world.run("lyon", ["send", "--detach", "--", after.to_str().unwrap(), ticket]);
+    assert_eq!(store().code, 6);
+    let error = last_word(&lyon);
+    assert!(error["kind"] == "io" && text(&error, "message").contains("the spool has failed"), "{error}");
+    assert_eq!(lyon.code(), 6);
+    disk.mend();
+    let (lyon, paris) = (world.lyon(), paris_behind(&world, &proxy));
+    lyon.wait_for("delivered");
+    assert_eq!(store().code, 0);
+    lyon.wait_for("delivered");
+    assert_eq!((lyon.terminate(), paris.terminate()), (0, 0));
+    assert_eq!(world.arrived(), ["after", "before"]);
 }

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+pub(crate) mod clock;
+pub(crate) mod disk;
 pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod random;

@@ -1,7 +1,8 @@
 //! A process of the command that says what it does, and may be killed.
 
+use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
@@ -48,6 +49,11 @@ impl Process {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
+    /// How it has ended, if it has.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -64,13 +70,20 @@ impl Process {
     }
 }
 
+/// Where processes say what they do, for whoever looks for a fault: the file that `ESTAFETTE_LOG_FILE` names.
+fn log() -> Stdio {
+    let Some(path) = std::env::var_os("ESTAFETTE_LOG_FILE") else { return Stdio::null() };
+    OpenOptions::new().create(true).append(true).open(path).unwrap().into()
+}
+
 fn spawn(command: &mut Command, tell: impl Fn(Value) -> bool + Send + 'static) -> Child {
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut child = command.stdout(Stdio::piped()).stderr(log()).spawn().unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     std::thread::spawn(move || {
         for line in lines {
-            // A process that is killed may have said half of its last line.
-            let Some(event) = line.ok().and_then(|line| serde_json::from_str(&line).ok()) else { return };
+            let Ok(line) = line else { return };
+            // A process that is killed may have said half of its last line; one that is a test says other things, too.
+            let Ok(event) = serde_json::from_str(&line) else { continue };
             // Nobody may listen any more: it must be able to go on all the same.
             tell(event);
         }

@@ -1,4 +1,4 @@
-//! A road that counts what crosses it, and whose far end can be moved.
+//! A road that counts what crosses it, damages it when it is told to, and whose far end can be moved.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -20,6 +20,9 @@ struct State {
     crossed: u64,
     connections: u64,
     tell: Option<Sender<u64>>,
+    /// After so many bytes, of either direction, this bit is flipped.
+    flip: Option<(u64, u32)>,
+    flips: u64,
 }
 
 impl Proxy {
@@ -58,6 +61,16 @@ impl Proxy {
         self.state.0.lock().unwrap().connections
     }
 
+    /// Flips a bit of the byte that crosses after so many others, whichever way.
+    pub(crate) fn flip_after(&self, bytes: u64, bit: u32) {
+        self.state.0.lock().unwrap().flip = Some((bytes, bit));
+    }
+
+    /// How many bits were flipped.
+    pub(crate) fn flips(&self) -> u64 {
+        self.state.0.lock().unwrap().flips
+    }
+
     /// Waits until there have been so many connections in all.
     pub(crate) fn wait_for_connections(&self, connections: u64) {
         let (state, changed) = &*self.state;
@@ -84,9 +97,26 @@ impl Proxy {
         // A target that is gone is like none.
         let Some(there) = target.and_then(|target| TcpStream::connect(target).ok()) else { return };
         let (from, to) = (here.try_clone().unwrap(), there.try_clone().unwrap());
-        let proxy = self.clone();
-        std::thread::spawn(move || carry(here, there, |bytes| proxy.count(bytes)));
-        std::thread::spawn(move || carry(to, from, |_| {}));
+        let (proxy, back) = (self.clone(), self.clone());
+        std::thread::spawn(move || {
+            carry(here, there, |bytes| {
+                proxy.damage(bytes);
+                proxy.count(bytes.len());
+            });
+        });
+        std::thread::spawn(move || carry(to, from, |bytes| back.damage(bytes)));
+    }
+
+    fn damage(&self, bytes: &mut [u8]) {
+        let mut state = self.state.0.lock().unwrap();
+        let Some((left, bit)) = state.flip else { return };
+        match usize::try_from(left).ok().and_then(|at| bytes.get_mut(at)) {
+            Some(byte) => {
+                *byte ^= 1 << (bit % 8);
+                (state.flip, state.flips) = (None, state.flips + 1);
+            }
+            None => state.flip = Some((left - bytes.len() as u64, bit)),
+        }
     }
 
     fn count(&self, bytes: usize) {
@@ -102,10 +132,10 @@ impl Proxy {
 }
 
 /// Until one end is gone; then the other one is hung up on.
-fn carry(mut from: TcpStream, mut to: TcpStream, count: impl Fn(usize)) {
+fn carry(mut from: TcpStream, mut to: TcpStream, see: impl Fn(&mut [u8])) {
     let mut buffer = vec![0; 64 << 10];
     while let Ok(length @ 1..) = from.read(&mut buffer) {
-        count(length);
+        see(&mut buffer[..length]);
         if to.write_all(&buffer[..length]).is_err() {
             break;
         }

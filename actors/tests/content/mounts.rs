@@ -104,7 +104,7 @@ fn or_skip(what: &str, mount: impl FnOnce() -> Option<Mounted>) -> Option<Mounte
     let mounted = mount();
     if mounted.is_none() {
         assert!(std::env::var_os("ESTAFETTE_MOUNTS").is_none(), "{what} can't be mounted, and ESTAFETTE_MOUNTS says that it must be");
-        eprintln!("SKIPPED: {what} can't be mounted here; it takes root, and exfat-fuse and exfatprogs");
+        eprintln!("SKIPPED: {what} can't be mounted here; it takes root, and exfat-fuse, exfatprogs and e2fsprogs");
     }
     mounted
 }

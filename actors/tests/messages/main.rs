@@ -13,6 +13,7 @@ mod links;
 mod lives;
 mod poison;
 mod post;
+mod senders;
 mod simulation;
 mod spans;
 mod streams;

@@ -7,4 +7,5 @@ mod faults;
 mod harness;
 mod recovery;
 mod sizes;
+mod stored;
 mod trust;

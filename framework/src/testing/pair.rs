@@ -79,6 +79,19 @@ impl Pair {
         Ok(())
     }
 
+    /// The same, with something else about it.
+    pub async fn restart_paris_with(
+        &mut self,
+        registry: StageRegistry,
+        with: impl FnOnce(NodeBuilder) -> NodeBuilder,
+    ) -> Result<(), StartError> {
+        let [lyon, paris] = &self.identities;
+        self.paris.abort().await;
+        let builder = Self::builder(&self.network, ["paris", "lyon"], [paris, lyon], &self.config, registry, self.spools[1].clone());
+        self.paris = with(builder).start().await?;
+        Ok(())
+    }
+
     async fn begin(
         seed: u64,
         config: NodeConfig,

@@ -19,6 +19,8 @@ use crate::thread::{self, Gone, Thread};
 
 /// Enough chunks on their way that no stage waits for another.
 const IN_FLIGHT: usize = 16;
+/// Clocks of two nodes may differ by so many seconds.
+const SKEW: u64 = 300;
 
 pub(super) async fn unpack(order: UnpackOrder) -> Result<Unpacked, Failure> {
     let name = reading::name(&std::path::absolute(&order.file).unwrap_or_else(|_| order.file.clone()));
@@ -43,7 +45,7 @@ async fn work(order: UnpackOrder, thread: Arc<Thread>, mut gone: Gone) -> Result
     let offer = offer(&label, letter, reading.header().identity());
     let OpenedInbox { sink, journalled } = (order.open_inbox)(&offer)?;
     let resumed = match sink.resumed() {
-        Resumed::Committed(summary, committed) => return Ok(unpacked(&key, offer, summary, committed)),
+        Resumed::Committed(summary, committed) => return Ok(unpacked(&key, offer, order.now, summary, committed)),
         Resumed::Chunks(progress) => progress,
         Resumed::Nothing => Progress::default(),
     };
@@ -67,7 +69,7 @@ async fn work(order: UnpackOrder, thread: Arc<Thread>, mut gone: Gone) -> Result
         Ok(done) => done,
         Err((failure, keep)) => assembling.stop(failure, keep).await?,
     };
-    Ok(unpacked(&transfer.key, offer, summary, committed))
+    Ok(unpacked(&transfer.key, offer, order.now, summary, committed))
 }
 
 /// What a node asks of any delivery, before its inbox is; and the stages it passes.
@@ -86,6 +88,11 @@ fn check(order: &UnpackOrder, label: &PackageLabel) -> Result<Pipeline<Sealed, C
     if label.expires < order.now {
         return refuse(FailureKind::Expired, "the package has expired, or the clocks of the two nodes differ too much".into());
     }
+    // Nobody would remember it until then. It passes, too.
+    if label.expires > order.now.saturating_add(most + SKEW) {
+        let text = "the package is dated in the future, or the clock of its receiver is behind: it is taken when it is its time";
+        return refuse(FailureKind::Busy, text.into());
+    }
     let stages = order.registry.receiving(&label.stages, label.suite);
     let stages = stages.and_then(|stages| order.registry.growth(&label.stages, label.chunk_size).map(|_| stages));
     stages.map_err(|error| Failure::new(FailureKind::Stage, format!("the receiver can't undo what was done to the chunks: {error}")))
@@ -97,12 +104,13 @@ fn offer(label: &PackageLabel, letter: Letter, package: [u8; 32]) -> PackageOffe
     PackageOffer { sender, transfer, chunk_size, inbox, content, token, version: version.unwrap_or(package), created, expires }
 }
 
-fn unpacked(key: &TransferKey, offer: PackageOffer, summary: Summary, committed: Committed) -> Unpacked {
+fn unpacked(key: &TransferKey, offer: PackageOffer, now: u64, summary: Summary, committed: Committed) -> Unpacked {
+    let life = offer.life(now);
     let PackageOffer { sender, transfer, inbox, content, .. } = offer;
     let mac = |state| key.receipt(transfer, 0, state, &summary.digest);
     let Committed { ref place, files, .. } = committed;
     let receipt = Receipt { digest: summary.digest, length: summary.length, place: place.clone(), files, mac: mac("delivered") };
-    Unpacked { sender, transfer, inbox, content, summary, receipt, processed_mac: mac("processed"), committed }
+    Unpacked { sender, transfer, inbox, content, summary, receipt, processed_mac: mac("processed"), committed, life }
 }
 
 /// Begins behind the chunks that the sink holds.

@@ -5,13 +5,10 @@ use std::time::Duration;
 
 use estafette::delivery::{Content, ContentKind, ContentName, FailureKind};
 use estafette::node::TrustedPeer;
-use estafette::node::{Destination, Direction, EventStream, NodeEvent, PackOrder, Packages, RelayQuota};
-use estafette::pipeline::{Compression, Source, SourceError, SourceReport};
-use estafette::{Node, NodeConfig, SendOptions, TransferHandle, TransferId, TransferNews};
-use estafette_actors::package::FilePackages;
+use estafette::node::{Destination, Direction, EventStream, NodeEvent, RelayQuota};
+use estafette::pipeline::{Source, SourceError, SourceReport};
+use estafette::{Node, NodeConfig, SendOptions, TransferHandle, TransferNews};
 use estafette_actors::sink::FileSink;
-use estafette_actors::source::BytesSource;
-use estafette_actors::standard;
 use futures_util::future::BoxFuture;
 
 use super::harness::{config, entry, within};
@@ -274,70 +271,4 @@ async fn a_peer_leaves_so_many_partial_files_and_none_once_it_is_revoked() {
         node.shutdown().await;
     })
     .await;
-}
-
-#[tokio::test]
-async fn nobody_replaces_the_package_of_another_sender_by_one_with_its_id() {
-    within(async {
-        let world = World::new();
-        let (lyon, paris) = (world.node(0).await, world.node(PARIS).await);
-        // Paris' package for lyon gets the id of lyon's for paris.
-        let options = SendOptions { via: Some(world.identities[1].peer()), ..SendOptions::default() };
-        let to = Destination::Peer(lyon.peer(), "in".into());
-        let forged = paris.send_with(to, BytesSource::new("letter", b"x".to_vec()).unwrap(), options).await.unwrap().id();
-        paris.shutdown().await;
-        drop(paris);
-        let bytes = content(50_000);
-        let transfer = world.send_by_relay(&lyon, "in", &bytes).await;
-        take_id(&world, forged, transfer.id());
-        let dijon = world.relay(RelayQuota::default()).await;
-        lyon.retry(transfer.id()).await.unwrap();
-        relayed(&lyon, &transfer).await;
-        lyon.shutdown().await;
-        let before = std::fs::read(world.kept(transfer.id())).unwrap();
-        let (paris, mut arrived) = world.paris().await;
-        let mut events = paris.events();
-        let failure = loop {
-            if let Some(failure) = entry(&paris, transfer.id()).await.unwrap().last_failure {
-                break failure;
-            }
-            events.next_news().await.unwrap();
-        };
-        assert!(failure.kind == FailureKind::Busy && failure.message.contains("another sender with the same id"), "{failure}");
-        if let Ok(now) = std::fs::read(world.kept(transfer.id())) {
-            assert!(now == before, "it was replaced");
-        }
-        assert!(arrived.recv().await.unwrap().bytes == bytes, "and it arrives");
-        paris.shutdown().await;
-        dijon.shutdown().await;
-    })
-    .await;
-}
-
-/// Gives paris' stored package `from` the id `id`.
-fn take_id(world: &World, from: TransferId, id: TransferId) {
-    let file = world.folder.path().join("paris/bulk").join(format!("{from}.package"));
-    let source = BytesSource::new("letter", b"not yours".to_vec()).unwrap();
-    let created = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-    let order = PackOrder {
-        content: source.content(),
-        source: Box::new(source),
-        identity: world.identities[PARIS].clone(),
-        receiver: world.identities[0].peer(),
-        transfer: id,
-        chunk_size: 4 << 10,
-        compression: Compression::Snappy,
-        stages: Vec::new(),
-        inbox: "in".into(),
-        created,
-        expires: created + 3600,
-        token: None,
-        file,
-        registry: standard(),
-    };
-    std::thread::spawn(move || actix::System::new().block_on(FilePackages.pack(order)).unwrap()).join().unwrap();
-    let spool = &world.spools[PARIS];
-    let record = spool.find("outbox", from.as_bytes()).unwrap().unwrap();
-    spool.put("outbox", id.as_bytes(), &record).unwrap();
-    spool.remove("outbox", from.as_bytes()).unwrap();
 }

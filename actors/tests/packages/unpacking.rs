@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use estafette::node::{OpenInbox, OpenedInbox, UnpackOrder};
 use estafette::pipeline::{Committed, Placement, Progress, Refusal, Resumed, Sink, SinkError, Summary};
-use estafette::{Failure, FailureKind};
+use estafette::{Failure, FailureKind, NodeConfig};
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
@@ -129,6 +129,10 @@ fn what_must_not_be_delivered_is_refused_before_the_inbox_is_asked() {
         scene.pack("package", &text(5000)).await;
         let order = || scene.unpack_order("package", never());
         assert_eq!(fails(&scene, UnpackOrder { now: EXPIRES + 1, ..order() }).await.kind, FailureKind::Expired);
+        // Nobody would remember for so long that it was delivered.
+        let long_before = EXPIRES - NodeConfig::EXPIRY_MOST.as_secs() - 301;
+        let failure = fails(&scene, UnpackOrder { now: long_before, ..order() }).await;
+        assert!(failure.kind == FailureKind::Busy && failure.message.contains("dated in the future"), "{failure}");
         let ages = estafette::node::PackOrder { expires: CREATED + 31 * 24 * 3600, ..scene.order("ages", source(b"x")) };
         scene.try_pack(ages).await.unwrap();
         assert_eq!(fails(&scene, scene.unpack_order("ages", never())).await.kind, FailureKind::Refused);

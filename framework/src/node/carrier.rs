@@ -14,10 +14,10 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use super::coming::{Room, Stamp, available, coming_name, hold, sync};
-use super::config::{NodeConfig, RelayQuota};
+use super::config::RelayQuota;
 use super::ledger::Work;
 use super::memory::delivery_key;
-use super::outbox::{Deposit, Expected, Given, Kept, Outbox, OutboxEntry, OutboxError, OutboxState};
+use super::outbox::{Deposit, Expected, Given, Kept, Outbox, OutboxEntry, OutboxError, OutboxState, carried_as};
 use super::package::{OpenInbox, OpenedInbox, PackageOffer, UnpackOrder};
 use super::session::refusal_kind;
 use super::shared::NodeShared;
@@ -188,7 +188,8 @@ impl PackageSink {
 
     fn check_label(&mut self, label: &PackageLabel) -> Result<(), SinkError> {
         let refuse = |text: &str| Err(SinkError::Refused(Refusal::new(text)));
-        if label.transfer != self.transfer {
+        // A relay has an id of its own for it, made of its sender's key and of that sender's id.
+        if ![label.transfer, carried_as(label.sender, label.transfer)].contains(&self.transfer) {
             return refuse("the package is of another delivery than the one that carries it");
         }
         if self.addressee.is_some_and(|addressee| addressee != label.receiver) {
@@ -243,6 +244,9 @@ impl PackageSink {
                     processed_mac: *arrival.processed_mac.expose(),
                     inbox: arrival.inbox,
                     name: arrival.name,
+                    transfer,
+                    // It is remembered already, for as long as it has to be.
+                    life: 0,
                 };
                 return Ok(Committed {
                     place: arrival.receipt.place,
@@ -268,15 +272,17 @@ impl PackageSink {
             processed_mac: unpacked.processed_mac,
             inbox: unpacked.inbox,
             name: unpacked.content.name.to_string(),
+            transfer: unpacked.transfer,
+            life: unpacked.life,
         };
         Ok(Committed { enclosed: Some(Box::new(enclosed)), ..unpacked.committed })
     }
 
     /// Keeps a package for another node, and delivers it there.
     async fn keep(&mut self, label: PackageLabel, summary: Summary) -> Result<Committed, SinkError> {
-        let (id, created) = (label.transfer, self.shared.clock.now().passed);
+        let (id, created) = (carried_as(label.sender, label.transfer), self.shared.clock.now().passed);
         // By who made it, too: another sender's package of the same id has another file.
-        let kept = self.path.with_file_name(format!("{}-{}.package", id, label.sender));
+        let kept = self.path.with_file_name(format!("{}-{}.package", label.transfer, label.sender));
         // One that is kept already is not replaced: it was charged as it is.
         let is_new = !kept.exists();
         if is_new {
@@ -303,6 +309,7 @@ impl PackageSink {
             state: OutboxState::Stored,
             last_failure: None,
             heard: None,
+            packed_as: Some(label.transfer),
         };
         let state = Arc::new(TransferState::stored(id, label.receiver, None));
         let deposit = Deposit { id, entry, given: Given::Nothing, state, room: self.room.take() };
@@ -315,8 +322,8 @@ impl PackageSink {
                 // It was kept before its word was: the same word again.
                 OutboxError::Known(true) => Ok(Committed { place: "relay".into(), ..Committed::default() }),
                 OutboxError::Known(false) => {
-                    let text = "the relay can't keep it: it has a delivery of another sender with the same id; send it again later";
-                    Err(SinkError::Refused(Refusal::for_now(text)))
+                    let text = "its sender has another package here, for another receiver, with the same id";
+                    Err(SinkError::Refused(Refusal::new(text)))
                 }
                 // Its quota, its disk, its end.
                 error => Err(SinkError::Refused(Refusal::for_now(format!("the relay can't keep it: {error}")))),
@@ -369,7 +376,7 @@ pub(crate) const TOO_MUCH_VERIFIED: &str = "what is here of it has to be read ag
 /// Decides about what is in a package, as a session does about what comes by itself.
 fn open_inbox(shared: Arc<NodeShared>) -> OpenInbox {
     Box::new(move |offer: &PackageOffer| {
-        let PackageOffer { sender, transfer, chunk_size, inbox, content, token, version, created, expires } = offer.clone();
+        let PackageOffer { sender, transfer, chunk_size, inbox, content, token, version, .. } = offer.clone();
         if let Some(token) = token
             && let Err(reason) = shared.trust.redeem(sender, &sender.short(), token.expose())
             && !shared.trust.allows(&sender, &inbox)
@@ -387,8 +394,7 @@ fn open_inbox(shared: Arc<NodeShared>) -> OpenInbox {
             return Err(Failure::new(FailureKind::Busy, text));
         }
         let spool = shared.spool.clone().ok_or_else(|| Failure::new(FailureKind::Refused, "this node has no spool"))?;
-        let life = expires.saturating_sub(created).min(NodeConfig::EXPIRY_MOST.as_secs());
-        let until = shared.clock.now().certain + life;
+        let until = shared.clock.now().certain + offer.life(now());
         let journal = Journal::open(spool, inner_key(sender, transfer), until, Some(version), chunk_size);
         let journal = journal.map_err(|error| Failure::new(FailureKind::Io, format!("the receiver's spool can't be read: {error}")))?;
         let offer = Offer { peer: sender, transfer, content, chunk_size, journal: Some(journal) };

@@ -183,7 +183,8 @@ impl Node {
         })?;
         let changed = is_done.await.map_err(std::io::Error::other)??;
         if let Some(arrival) = &changed {
-            for peer in [Some(sender), arrival.carried_by].into_iter().flatten() {
+            let carried_as = arrival.elsewhere.unwrap_or(transfer);
+            for (peer, transfer) in [Some((sender, transfer)), arrival.carried_by.map(|by| (by, carried_as))].into_iter().flatten() {
                 hub.do_send(ToSession(peer, SayProcessed { transfer, mac: *arrival.processed_mac.expose() }));
             }
         }

@@ -69,6 +69,16 @@ pub struct Arrival {
     pub(crate) packed_by: Option<PeerId>,
     /// When it may be forgotten as far as the wall clock told, if there is no room.
     pub(crate) passes: Option<u64>,
+    /// Its other id, if it came by a relay: the relay's in what is remembered for who packed it, and the other way round. Not in
+    /// records of earlier builds, where both are the same.
+    pub(crate) elsewhere: Option<TransferId>,
+}
+
+impl Arrival {
+    /// Reads a record; those of earlier builds end before the last field.
+    fn decode(value: &[u8]) -> Result<Self, codec::CodecError> {
+        codec::decode(value).or_else(|error| codec::decode(&[value, &[0]].concat()).map_err(|_| error))
+    }
 }
 
 /// Whether the receiving application is done with a delivery.
@@ -88,7 +98,7 @@ impl Remembered {
     pub(crate) fn load(ledger: Ledger, spool: Option<Arc<dyn Store>>) -> io::Result<Self> {
         let mut table = Table::default();
         for (key, value) in spool.as_ref().map_or_else(|| Ok(Vec::new()), |spool| spool.load(TABLE))? {
-            match (delivery_of(&key), codec::decode::<Arrival>(&value)) {
+            match (delivery_of(&key), Arrival::decode(&value)) {
                 (Some((peer, transfer)), Ok(arrival)) => table.insert(&ledger, peer, transfer, arrival),
                 (_, outcome) => {
                     let key = data_encoding::HEXLOWER.encode(&key);
@@ -110,7 +120,7 @@ impl Remembered {
             return Ok(true);
         }
         let noted = self.spool.as_ref().map_or(Ok(None), |spool| spool.find(TABLE, &delivery_key(sender, transfer)))?;
-        let Some(arrival) = noted.and_then(|noted| codec::decode::<Arrival>(&noted).ok()) else { return Ok(false) };
+        let Some(arrival) = noted.and_then(|noted| Arrival::decode(&noted).ok()) else { return Ok(false) };
         // Whoever wrote it is about to say so.
         self.table().insert(&self.ledger, sender, transfer, arrival);
         Ok(true)
@@ -179,13 +189,18 @@ impl Remembered {
         Ok(Some(arrival))
     }
 
-    /// What the peer has not heard yet of deliveries it made or carried, the most of it that is said at once.
+    /// What the peer has not heard yet of deliveries it made or carried, by its own ids, the most of it that is said at once.
     pub(crate) fn unheard(&self, sender: PeerId) -> Vec<(TransferId, [u8; 32])> {
         let table = self.table();
         let is_told = |peer: PeerId, arrival: &Arrival| peer == sender || arrival.carried_by == Some(sender);
         let unheard =
             table.arrivals.iter().filter(|((peer, _), arrival)| arrival.processed == Processed::Unheard && is_told(*peer, arrival));
-        unheard.map(|((_, transfer), arrival)| (*transfer, *arrival.processed_mac.expose())).take(SAID_AT_ONCE).collect()
+        let known_as =
+            |peer: PeerId, transfer, arrival: &Arrival| if peer == sender { transfer } else { arrival.elsewhere.unwrap_or(transfer) };
+        let said = |(&(peer, transfer), arrival): (&(PeerId, TransferId), &Arrival)| {
+            (known_as(peer, transfer, arrival), *arrival.processed_mac.expose())
+        };
+        unheard.map(said).take(SAID_AT_ONCE).collect()
     }
 
     /// All that were delivered here, the newest first: not what is kept for others, and each once, whoever carried it.
@@ -252,7 +267,7 @@ pub(crate) fn sweep(spool: &dyn Store, now: Moment) -> io::Result<()> {
     let old = |expires: u64| is_old(expires, now.certain);
     let mut changes = Vec::new();
     for (key, value) in spool.load(TABLE)? {
-        if codec::decode::<Arrival>(&value).is_ok_and(|arrival| old(arrival.expires)) {
+        if Arrival::decode(&value).is_ok_and(|arrival| old(arrival.expires)) {
             changes.push(Change::Remove { table: TABLE, key });
         }
     }
@@ -277,7 +292,7 @@ pub(crate) fn delivery_key(sender: PeerId, transfer: TransferId) -> Vec<u8> {
 
 /// Whether it is a record of a delivery.
 pub(crate) fn is_readable(key: &[u8], value: &[u8]) -> bool {
-    delivery_of(key).is_some() && codec::decode::<Arrival>(value).is_ok()
+    delivery_of(key).is_some() && Arrival::decode(value).is_ok()
 }
 
 fn delivery_of(key: &[u8]) -> Option<(PeerId, TransferId)> {
@@ -315,6 +330,7 @@ mod tests {
             carried_by: None,
             packed_by: None,
             passes: Some(expires),
+            elsewhere: None,
         }
     }
 
@@ -368,6 +384,13 @@ mod tests {
         memory.remember(peer, transfer, arrival(5000)).unwrap();
         assert!(memory.reserve(peer, certain(4000)).is_ok() && memory.arrival(peer, transfer).is_some());
         assert!(memory.reserve(peer, certain(5000 + SKEW)).is_ok() && memory.arrival(peer, transfer).is_none());
+    }
+
+    #[test]
+    fn a_record_of_an_earlier_build_is_read() {
+        let mut earlier = codec::encode(&arrival(100)).unwrap();
+        assert_eq!(earlier.pop(), Some(0));
+        assert_eq!(Arrival::decode(&earlier).unwrap(), arrival(100));
     }
 
     #[test]

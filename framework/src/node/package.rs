@@ -184,6 +184,14 @@ pub struct PackageOffer {
     pub expires: u64,
 }
 
+impl PackageOffer {
+    /// For how many seconds from now on it may come again, whoever carries it: until it has expired by the clock of who takes it, and
+    /// at least as long as its sender lets it live.
+    pub fn life(&self, now: u64) -> u64 {
+        self.expires.saturating_sub(self.created.min(now))
+    }
+}
+
 /// What was in a package, verified and committed.
 #[derive(Clone, Debug)]
 pub struct Unpacked {
@@ -203,6 +211,8 @@ pub struct Unpacked {
     pub receipt: Receipt,
     /// What turns the receipt into the word that the application is done with it.
     pub processed_mac: [u8; 32],
+    /// For how many seconds it may come again, as its sender said.
+    pub life: u64,
 }
 
 impl fmt::Debug for UnpackOrder {

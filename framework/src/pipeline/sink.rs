@@ -149,6 +149,10 @@ pub struct Enclosed {
     pub inbox: String,
     /// The name the sender gave it, printable.
     pub name: String,
+    /// The id its sender gave it: whoever carries it may have another one for it.
+    pub transfer: TransferId,
+    /// For how many seconds it may come again, as its sender said.
+    pub life: u64,
 }
 
 /// Why an inbox does not take a delivery. Travels to the sender.

@@ -157,6 +157,7 @@ impl Node {
                 state: OutboxState::Stored,
                 last_failure: None,
                 heard: None,
+                packed_as: None,
             };
             let state = Arc::new(TransferState::stored(id, peer, content.length));
             let given = match in_folder {

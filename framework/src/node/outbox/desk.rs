@@ -275,7 +275,9 @@ impl Outbox {
         if self.stopping {
             return Err(OutboxError::None);
         }
-        if let Some(known) = self.entries.get(&id) {
+        // In records of earlier builds what is kept for others is under its sender's id.
+        let earlier = entry.relayed_for.and_then(|sender| self.kept_for(sender, entry.known_as(id)));
+        if let Some(known) = self.entries.get(&earlier.unwrap_or(id)) {
             if known.entry.relayed_for.is_some() && matches!(known.entry.state, OutboxState::Dead { .. }) {
                 return Err(OutboxError::Unfit { id, why: "was given up here, and is not forgotten yet; send it again later" });
             }
@@ -329,7 +331,10 @@ impl Handler<List> for Outbox {
 
     fn handle(&mut self, _: List, _: &mut Context<Self>) -> Self::Result {
         let now = self.shared.clock.now();
-        let mut list: Vec<_> = self.entries.iter().map(|(&id, held)| (id, held.entry.dated(now))).collect();
+        // By the id that whoever it is of knows, where no two have the same.
+        let shown = |id: TransferId, known_as: TransferId| if self.meant(known_as) == id { known_as } else { id };
+        let dated = |(&id, held): (&TransferId, &Held)| (shown(id, held.entry.known_as(id)), held.entry.dated(now));
+        let mut list: Vec<_> = self.entries.iter().map(dated).collect();
         list.sort_by_key(|(id, entry)| (entry.created, *id));
         MessageResult(list)
     }
@@ -347,7 +352,7 @@ impl Handler<Find> for Outbox {
     type Result = Option<Arc<TransferState>>;
 
     fn handle(&mut self, Find(id): Find, _: &mut Context<Self>) -> Self::Result {
-        self.entries.get(&id).map(|held| Arc::clone(&held.state))
+        self.entries.get(&self.meant(id)).map(|held| Arc::clone(&held.state))
     }
 }
 

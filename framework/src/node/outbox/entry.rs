@@ -12,7 +12,7 @@ use crate::node::clock::Moment;
 use crate::pipeline::{Compression, SourceReference};
 use crate::wire::{PeerId, SecretBytes, WordKind, codec};
 
-/// The table of the spool. Keys are transfer ids.
+/// The table of the spool. Keys are transfer ids: of what is kept for others, those of [`carried_as`](super::carried_as).
 pub(crate) const TABLE: &str = "outbox";
 /// Numbers that one try may use for its attempts.
 pub(crate) const ATTEMPTS_PER_TRY: u32 = 16;
@@ -57,6 +57,9 @@ pub struct OutboxEntry {
     pub last_failure: Option<Failure>,
     /// The last word about it that who packed it has heard.
     pub(crate) heard: Option<WordKind>,
+    /// The id that who packed it knows it by, if it is kept here for somebody else. Not in records of earlier builds, where that
+    /// is the key.
+    pub(crate) packed_as: Option<TransferId>,
 }
 
 /// Where the content of a delivery is kept.
@@ -168,7 +171,9 @@ impl OutboxEntry {
     }
 
     pub(crate) fn decode(key: &[u8], value: &[u8]) -> Option<(TransferId, Self)> {
-        Some((TransferId::from_bytes(key.try_into().ok()?), codec::decode(value).ok()?))
+        // Records of earlier builds end before the last field.
+        let entry = codec::decode(value).or_else(|_| codec::decode(&[value, &[0]].concat())).ok()?;
+        Some((TransferId::from_bytes(key.try_into().ok()?), entry))
     }
 
     /// The number of the first attempt of the try under way.
@@ -281,6 +286,7 @@ pub(crate) mod tests {
             state: OutboxState::Stored,
             last_failure: None,
             heard: None,
+            packed_as: None,
         }
     }
 
@@ -290,6 +296,13 @@ pub(crate) mod tests {
         let decoded = OutboxEntry::decode(&[7; 24], &entry.encode().unwrap());
         assert_eq!(decoded, Some((TransferId::from_bytes([7; 24]), entry)));
         assert_eq!(OutboxEntry::decode(&[7; 24], b"garbage"), None);
+    }
+
+    #[test]
+    fn a_record_of_an_earlier_build_is_read() {
+        let mut earlier = entry().encode().unwrap();
+        assert_eq!(earlier.pop(), Some(0));
+        assert_eq!(OutboxEntry::decode(&[7; 24], &earlier), Some((TransferId::from_bytes([7; 24]), entry())));
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub(crate) use self::entry::tests::entry as entry_for_tests;
 pub(crate) use self::entry::{ATTEMPTS_PER_TRY, Expected, Kept, TABLE, is_readable};
 pub use self::entry::{OutboxEntry, OutboxState};
 pub(crate) use self::orders::{Order, OrderKind};
-pub(crate) use self::relay::AskedAgain;
+pub(crate) use self::relay::{AskedAgain, carried_as};
 use self::schedule::Schedule;
 use self::tries::TryEnded;
 use self::words::Said;
@@ -264,7 +264,8 @@ impl Outbox {
                     if held.entry.is_open() {
                         outbox.shared.emit(NodeEvent::failed(id, held.entry.peer, failure.clone()));
                         if let Some(sender) = held.entry.relayed_for {
-                            outbox.hub.do_send(ToSession(sender, SayPassed { transfer: id, word: relay::gone() }));
+                            let transfer = held.entry.known_as(id);
+                            outbox.hub.do_send(ToSession(sender, SayPassed { transfer, word: relay::gone() }));
                         }
                     }
                     held.state.end(Err(failure));

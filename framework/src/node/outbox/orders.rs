@@ -31,6 +31,7 @@ impl Handler<Order> for Outbox {
     type Result = ResponseFuture<Result<TransferId, OutboxError>>;
 
     fn handle(&mut self, Order { id, what }: Order, ctx: &mut Context<Self>) -> Self::Result {
+        let id = self.meant(id);
         let obeyed = self.obey(id, what, ctx);
         self.try_what_is_due(ctx);
         Box::pin(async move {

@@ -2,6 +2,8 @@
 //!
 //! A word is durable here before it is said, and said on each new link, and when it is asked for, until it is durable where it
 //! belongs. What the receiver says proves itself there: this node can't make it up.
+//!
+//! Invariant: what is kept for others is keyed by who packed it and by that peer's id: nobody is in the way of somebody else's.
 
 use actix::{Context, Handler, Message};
 
@@ -19,12 +21,27 @@ pub(crate) struct AskedAgain {
     pub(crate) transfer: TransferId,
 }
 
+/// What a relay calls a package of this sender: an id of its own, for its outbox and on the way to the receiver, which no other
+/// sender's package can have.
+pub(crate) fn carried_as(sender: PeerId, transfer: TransferId) -> TransferId {
+    let mut hasher = blake3::Hasher::new_derive_key("estafette 2026 package at a relay");
+    hasher.update(sender.as_bytes()).update(transfer.as_bytes());
+    let mut id = [0; 24];
+    hasher.finalize_xof().fill(&mut id);
+    TransferId::from_bytes(id)
+}
+
 /// What is said of a package that is not here any more.
 pub(super) fn gone() -> Word {
     Word::Failed(Failure::new(FailureKind::Cancelled, "it keeps it no longer: it was taken out of its outbox, or expired"))
 }
 
 impl OutboxEntry {
+    /// The id that whoever it is of knows it by.
+    pub(super) fn known_as(&self, id: TransferId) -> TransferId {
+        self.packed_as.unwrap_or(id)
+    }
+
     /// What there is to be said to who packed it.
     fn word(&self) -> Option<Word> {
         match &self.state {
@@ -46,8 +63,27 @@ impl Outbox {
     pub(super) fn pass_on(&self, transfer: TransferId) {
         let Some(held) = self.entries.get(&transfer).filter(|held| held.entry.is_unheard()) else { return };
         if let (Some(sender), Some(word)) = (held.entry.relayed_for, held.entry.word()) {
+            let transfer = held.entry.known_as(transfer);
             self.hub.do_send(ToSession(sender, SayPassed { transfer, word }));
         }
+    }
+
+    /// What is kept here for this sender under this id of its own. In records of earlier builds that is the key.
+    pub(super) fn kept_for(&self, sender: PeerId, transfer: TransferId) -> Option<TransferId> {
+        let is_theirs = |id: &TransferId| {
+            let entry = self.entries.get(id).map(|held| &held.entry);
+            entry.is_some_and(|entry| entry.relayed_for == Some(sender) && entry.known_as(*id) == transfer)
+        };
+        [carried_as(sender, transfer), transfer].into_iter().find(is_theirs)
+    }
+
+    /// Which delivery is meant by an id, of this node's own ones or of one that is kept here for a single other one.
+    pub(super) fn meant(&self, id: TransferId) -> TransferId {
+        if self.entries.contains_key(&id) {
+            return id;
+        }
+        let mut kept = self.entries.iter().filter(|(_, held)| held.entry.packed_as == Some(id)).map(|(&id, _)| id);
+        kept.next().filter(|_| kept.next().is_none()).unwrap_or(id)
     }
 
     /// Takes out what is kept for others of a peer that was revoked, and was not delivered; how many, and how many bytes.
@@ -82,10 +118,8 @@ impl Handler<HeardWord> for Outbox {
     type Result = ();
 
     fn handle(&mut self, HeardWord { peer, transfer, what }: HeardWord, ctx: &mut Context<Self>) {
-        let Some(held) = self.entries.get_mut(&transfer).filter(|held| held.entry.relayed_for == Some(peer) && held.entry.is_unheard())
-        else {
-            return;
-        };
+        let Some(transfer) = self.kept_for(peer, transfer) else { return };
+        let Some(held) = self.entries.get_mut(&transfer).filter(|held| held.entry.is_unheard()) else { return };
         held.entry.heard = Some(what);
         held.account_for(&self.shared);
         if held.entry.is_unheard() || held.busy {
@@ -111,16 +145,13 @@ impl Handler<AskedAgain> for Outbox {
     type Result = ();
 
     fn handle(&mut self, AskedAgain { sender, transfer }: AskedAgain, _: &mut Context<Self>) {
-        match self.entries.get_mut(&transfer) {
-            Some(held) if held.entry.relayed_for == Some(sender) => {
-                held.entry.heard = None;
-                held.account_for(&self.shared);
-                self.pass_on(transfer);
-            }
-            Some(_) => {}
-            None => {
-                self.hub.do_send(ToSession(sender, SayPassed { transfer, word: gone() }));
-            }
+        let Some(kept) = self.kept_for(sender, transfer) else {
+            return self.hub.do_send(ToSession(sender, SayPassed { transfer, word: gone() }));
+        };
+        if let Some(held) = self.entries.get_mut(&kept) {
+            held.entry.heard = None;
+            held.account_for(&self.shared);
+            self.pass_on(kept);
         }
     }
 }

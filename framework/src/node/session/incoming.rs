@@ -310,27 +310,41 @@ impl Session {
         let (inbox, name) = (if is_package { RELAYED.to_owned() } else { inbox.clone() }, content.name.to_string());
         let processed_mac = known.transfer.key.receipt(transfer, attempt, "processed", &summary.digest).into();
         let (at, processed) = (now(), Processed::No);
-        let (carried_by, packed_by) = (None, None);
-        let (moment, life) = (self.shared.clock.now(), known.life());
+        let (carried_by, packed_by, elsewhere) = (None, None, None);
+        // Who carries a package may say too little of how long it lives: who made it has said so, too.
+        let life_inside = enclosed.as_ref().map_or(0, |enclosed| enclosed.life.min(LIFE_MOST));
+        let (moment, life) = (self.shared.clock.now(), known.life().max(life_inside));
         let (expires, passes, receipt_here) = (moment.certain + life, Some(moment.passed + life), receipt.clone());
-        let mut arrival =
-            Arrival { attempt, at, expires, inbox, name, receipt: receipt_here, processed, processed_mac, carried_by, packed_by, passes };
+        let mut arrival = Arrival {
+            attempt,
+            at,
+            expires,
+            inbox,
+            name,
+            receipt: receipt_here,
+            processed,
+            processed_mac,
+            carried_by,
+            packed_by,
+            passes,
+            elsewhere,
+        };
         let (word, receipt_of_carrier) = (enclosed.as_ref().map(|enclosed| (enclosed.sender, enclosed.receipt.clone())), receipt);
         let (shared, peer, session) = (Arc::clone(&self.shared), self.peer, ctx.address());
         // Remembered before it is said: whatever becomes of the word, the delivery is not repeated.
         let remember = move || {
             if let Some(enclosed) = enclosed {
-                let Enclosed { sender, receipt, processed_mac, inbox, name } = *enclosed;
+                let Enclosed { sender, receipt, processed_mac, inbox, name, transfer: packed_as, life: _ } = *enclosed;
                 // It is a delivery of who packed it; and known by who carried it, who may ask again.
-                let carried_by = (sender != peer).then_some(peer);
-                arrival = Arrival { receipt, processed_mac: processed_mac.into(), inbox, name, carried_by, ..arrival };
-                if shared.remembered.arrival(sender, transfer).is_none() {
-                    shared.remembered.remember_with(sender, transfer, arrival.clone(), vec![inner_key(sender, transfer)])?;
+                let (carried_by, elsewhere) = (sender != peer).then_some((peer, transfer)).unzip();
+                arrival = Arrival { receipt, processed_mac: processed_mac.into(), inbox, name, carried_by, elsewhere, ..arrival };
+                if shared.remembered.arrival(sender, packed_as).is_none() {
+                    shared.remembered.remember_with(sender, packed_as, arrival.clone(), vec![inner_key(sender, packed_as)])?;
                 }
                 if sender == peer {
                     return Ok((receipt_of_carrier, word));
                 }
-                arrival = Arrival { carried_by: None, packed_by: Some(sender), ..arrival };
+                arrival = Arrival { carried_by: None, packed_by: Some(sender), elsewhere: Some(packed_as), ..arrival };
             }
             shared.remembered.remember(peer, transfer, arrival).map(|()| (receipt_of_carrier, word))
         };

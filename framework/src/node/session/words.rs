@@ -39,11 +39,12 @@ impl Session {
             WordKind::Failed => return self.forget_relayed(transfer),
             WordKind::Processed => {}
         }
-        let arrival = |sender| self.shared.remembered.arrival(sender, transfer);
+        let arrival = |sender, transfer| self.shared.remembered.arrival(sender, transfer);
         // A relay hears it for who packed it.
-        let sender = arrival(self.peer).and_then(|arrival| arrival.packed_by).unwrap_or(self.peer);
+        let carried = arrival(self.peer, transfer).and_then(|carried| Some((carried.packed_by?, carried.elsewhere.unwrap_or(transfer))));
+        let (sender, transfer) = carried.unwrap_or((self.peer, transfer));
         // Said again and again, it is noted once.
-        if arrival(sender).is_some_and(|arrival| arrival.processed == Processed::Unheard) {
+        if arrival(sender, transfer).is_some_and(|arrival| arrival.processed == Processed::Unheard) {
             self.change_arrival(sender, transfer, |arrival| arrival.processed = Processed::Heard);
         }
     }

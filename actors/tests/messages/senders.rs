@@ -30,9 +30,12 @@ const UNDER_WAY: usize = 64;
 #[remote(name = "senders.Letter")]
 struct Letter(u64, #[serde(with = "serde_bytes")] Vec<u8>);
 
-/// What was handled in each life of the receiver, and whether that ended in order.
+/// What was handled in a life of the receiver, and whether that ended in order.
+type Life = (Vec<u64>, bool);
+
+/// All lives of the receiver.
 #[derive(Clone, Default)]
-struct Clerk(Arc<Mutex<Vec<(Vec<u64>, bool)>>>);
+struct Clerk(Arc<Mutex<Vec<Life>>>);
 
 impl Actor for Clerk {
     type Context = Context<Self>;

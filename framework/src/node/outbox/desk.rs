@@ -344,7 +344,7 @@ impl Handler<Look> for Outbox {
     type Result = Option<OutboxEntry>;
 
     fn handle(&mut self, Look(id): Look, _: &mut Context<Self>) -> Self::Result {
-        self.entries.get(&id).map(|held| held.entry.dated(self.shared.clock.now()))
+        self.entries.get(&self.meant(id)).map(|held| held.entry.dated(self.shared.clock.now()))
     }
 }
 

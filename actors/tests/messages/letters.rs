@@ -36,6 +36,51 @@ async fn death(delivery: &Delivery) -> RemoteErrorKind {
     soon(delivery.processed()).await.unwrap_err().kind
 }
 
+/// Has the first message of its life, and never lets go of it.
+struct Stuck(Arc<tokio::sync::Notify>);
+
+impl actix::Actor for Stuck {
+    type Context = actix::Context<Self>;
+}
+
+impl actix::Handler<Note> for Stuck {
+    type Result = actix::ResponseFuture<()>;
+
+    fn handle(&mut self, _: Note, _: &mut actix::Context<Self>) -> Self::Result {
+        self.0.notify_one();
+        Box::pin(std::future::pending())
+    }
+}
+
+#[tokio::test]
+async fn letters_of_a_revoked_peer_are_refused_and_those_to_it_are_dead() {
+    let post = Post::open(68, config()).await;
+    let (lyon, paris) = (&post.pair.lyon, &post.pair.paris);
+    let has_one = Arc::<tokio::sync::Notify>::default();
+    let begun = Arc::clone(&has_one);
+    paris.host("stuck", move || Stuck(Arc::clone(&begun))).takes::<Note>().start().await.unwrap();
+    let note = lyon.remote::<Note>("paris/stuck").unwrap();
+    let mut deliveries = Vec::new();
+    for number in 0..5 {
+        deliveries.push(deliver(&note, Note(number, vec![])).await);
+        soon(deliveries[number as usize].delivered()).await.unwrap();
+    }
+    soon(has_one.notified()).await;
+    assert_eq!(post.kept(), [5, 5]);
+    assert!(paris.trust().revoke(lyon.peer()).unwrap());
+    while post.spools[1].load("mailrefused").unwrap().len() < 4 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(post.kept()[1], 1, "only the one that its actor has is left");
+    assert!(lyon.trust().revoke(paris.peer()).unwrap());
+    for delivery in &deliveries {
+        let why = soon(delivery.processed()).await.unwrap_err();
+        assert!(why.kind == RemoteErrorKind::Forbidden && why.message.contains("paris"), "{why:?}");
+    }
+    let listed: Vec<_> = lyon.letters().into_iter().map(|letter| matches!(letter.state, LetterState::Dead(_))).collect();
+    assert_eq!(listed, [true; 5], "they are dead, and named");
+}
+
 #[tokio::test]
 async fn letters_are_handled_once_in_order_whatever_their_size_and_whatever_breaks() {
     let mut post = Post::open(61, config()).await;

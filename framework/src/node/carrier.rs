@@ -13,7 +13,7 @@ use actix::Addr;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
-use super::coming::{Room, Stamp, available, coming_name, hold, sync};
+use super::coming::{Room, Stamp, available, coming_name, hold, quota_for, quota_unknown, sync};
 use super::config::RelayQuota;
 use super::ledger::Work;
 use super::memory::delivery_key;
@@ -21,7 +21,7 @@ use super::outbox::{Deposit, Expected, Given, Kept, Outbox, OutboxEntry, OutboxE
 use super::package::{OpenInbox, OpenedInbox, PackageOffer, UnpackOrder};
 use super::session::refusal_kind;
 use super::shared::NodeShared;
-use super::trust::{Barred, now};
+use super::trust::now;
 use crate::delivery::{DigestFold, Failure, FailureKind, Subtree, TransferId};
 use crate::node::transfer::TransferState;
 use crate::pipeline::{
@@ -348,26 +348,6 @@ impl PackageSink {
         let _ = self.journal.clear();
         self.room = None;
     }
-}
-
-/// How much of packages for `addressee` one sender may have here; a refusal where they have no business here.
-fn quota_for(shared: &NodeShared, addressee: PeerId) -> Result<RelayQuota, Refusal> {
-    if addressee == shared.peer() {
-        return Ok(shared.config.packages_in);
-    }
-    let none = || Refusal::new(format!("this node is no relay, and the package is for {addressee}"));
-    let quota = shared.config.relay.ok_or_else(none)?;
-    let unknown = || format!("the relay does not know the receiver {addressee}, so could not deliver to it: trust it there first");
-    shared.trust.admission(&addressee, None).map(|()| quota).map_err(|barred| match barred {
-        Barred::Untrusted => Refusal::new(unknown()),
-        Barred::ForNow => Refusal::for_now("the relay can't read now whom it trusts; try again later"),
-    })
-}
-
-/// The same, as long as it is not known whom they are for.
-fn quota_unknown(shared: &NodeShared) -> RelayQuota {
-    let (own, relay) = (shared.config.packages_in, shared.config.relay.unwrap_or(shared.config.packages_in));
-    RelayQuota { packages: own.packages.min(relay.packages), bytes: own.bytes.min(relay.bytes) }
 }
 
 /// What a sender is told that offers partial deliveries again and again.

@@ -26,12 +26,18 @@ pub(crate) struct ForgetPeer(pub(crate) PeerId);
 struct ForgetUntrusted;
 
 impl NodeShared {
-    /// Removes what a peer has left here, and gives its room back: what has come of its packages, and its packages for others that
-    /// were not delivered. What it delivered stays, and so does the memory of that: it guards against doubles. Returns at once;
+    /// Removes what a peer has left here, and gives its room back: what has come of its packages, its packages for others that
+    /// were not delivered, and its letters that no actor has. Letters to it are dead. What it delivered stays, and so does the memory of that: it guards against doubles. Returns at once;
     /// nothing is lost by doing it again.
     pub(crate) fn forget_peer(self: &Arc<Self>, peer: PeerId) {
         if let Some(outbox) = self.outbox.get() {
             outbox.do_send(ForgetPeer(peer));
+        }
+        if let Some(letters) = self.letters.get() {
+            let (from, to) = letters.cut_off(peer);
+            if from + to > 0 {
+                tracing::info!(peer = %peer.short(), from, to, "the letters from and to a revoked peer are over");
+            }
         }
         let shared = Arc::clone(self);
         // Where nothing works any more the next start removes it.
@@ -44,6 +50,14 @@ impl NodeShared {
             outbox.do_send(ForgetUntrusted);
         }
         self.stopped.peers().into_iter().filter(|peer| !self.trust.knows(peer)).for_each(|peer| self.forget_peer(peer));
+    }
+
+    /// The same for all that have become untrusted while the node runs: their letters, too. At the start a host may still be about to
+    /// say whom it trusts, and letters that came are refused when it is their turn.
+    pub(crate) fn forget_revoked(self: &Arc<Self>) {
+        self.forget_untrusted();
+        let peers = self.letters.get().map_or_else(Vec::new, |letters| letters.peers());
+        peers.into_iter().filter(|peer| !self.trust.knows(peer)).for_each(|peer| self.forget_peer(peer));
     }
 
     /// Removes the oldest partial deliveries of a peer, as far as they are more than it may leave. Blocks.

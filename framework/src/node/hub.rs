@@ -256,7 +256,7 @@ impl StreamHandler<Revoked> for Hub {
         });
         match peer {
             Some(peer) => self.shared.forget_peer(peer),
-            None => self.shared.forget_untrusted(),
+            None => self.shared.forget_revoked(),
         }
     }
 

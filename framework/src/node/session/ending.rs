@@ -1,4 +1,4 @@
-//! How transfers from the peer end without having been delivered.
+//! How transfers from the peer end.
 //!
 //! Invariant: as long as a sink may commit, nobody says that it has failed; but for a session that ends, which waits for it for a
 //! while only. A sink that runs is told to stop, and answers that it has, or that it has committed; then the delivery is made, is
@@ -9,10 +9,11 @@ use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use actix::Context;
+use actix::{Context, Handler};
 
 use super::Session;
 use super::incoming::{IncomingTransfer, Stage};
+use super::signals::{Inside, Kept};
 use crate::delivery::{ContentKind, Failure, FailureKind, KeyScope, TransferId};
 use crate::node::events::{Direction, NodeEvent, TransferEvent, TransferNews};
 use crate::node::lane::Forget;
@@ -30,6 +31,9 @@ pub(super) struct Ending {
     /// The sender does not know yet.
     tell: bool,
 }
+
+/// Whose it is, what it is called there, and what has become of it.
+type Ended = (PeerId, TransferId, TransferNews);
 
 impl Session {
     /// Ends an incoming transfer, unless it turns out to be committed; the sender is told, if it has not said so itself.
@@ -152,18 +156,18 @@ impl Session {
         self.begin_what_waited(ctx);
     }
 
-    pub(super) fn close_incoming(&mut self, stream: u64, outcome: Result<(PeerId, TransferNews), Failure>, ctx: &mut Context<Self>) {
+    pub(super) fn close_incoming(&mut self, stream: u64, outcome: Result<Ended, Failure>, ctx: &mut Context<Self>) {
         self.take_out(stream, outcome);
         self.begin_what_waited(ctx);
     }
 
-    fn take_out(&mut self, stream: u64, outcome: Result<(PeerId, TransferNews), Failure>) {
+    fn take_out(&mut self, stream: u64, outcome: Result<Ended, Failure>) {
         let Some(known) = self.incoming.remove(&stream) else { return };
         known.transfer.close();
         self.forget_losses(stream);
         self.lanes.iter().for_each(|lane| lane.address.do_send(Forget { stream }));
-        let (peer, news) = outcome.unwrap_or_else(|failure| (self.peer, TransferNews::Failed { failure }));
-        let (transfer, direction) = (known.id(), Direction::Incoming);
+        let failed = |failure| (self.peer, known.id(), TransferNews::Failed { failure });
+        let ((peer, transfer, news), direction) = (outcome.unwrap_or_else(failed), Direction::Incoming);
         self.later.extend(known.next.map(|next| *next));
         self.shared.emit(NodeEvent::Transfer(TransferEvent { transfer, peer, direction, news }));
         self.settle();
@@ -284,5 +288,32 @@ impl Cancelled {
             return Some(known[at].2.failure.clone());
         }
         known.remove(at).filter(|_| !said).map(|(_, _, given_up)| given_up.failure)
+    }
+}
+
+impl Handler<Kept> for Session {
+    type Result = ();
+
+    fn handle(&mut self, Kept { stream, attempt, outcome }: Kept, ctx: &mut Context<Self>) {
+        let Some(known) = self.incoming.get(&stream).filter(|known| known.transfer.scope.attempt == attempt) else { return };
+        let (is_package, transfer) = (known.opening.content.kind == ContentKind::Package, known.id());
+        match outcome {
+            Ok((receipt, inside)) => {
+                let word = inside.as_ref().map(|inside| inside.receipt.clone());
+                self.say(Control::Delivered { stream, receipt: receipt.clone(), enclosed: word });
+                let peer = self.peer;
+                let news = match inside {
+                    // It came of who packed it, whoever carried it.
+                    Some(Inside { sender, transfer, receipt }) => (sender, transfer, TransferNews::Delivered { receipt }),
+                    None if is_package => (peer, transfer, TransferNews::Relayed { relay: self.shared.peer() }),
+                    None => (peer, transfer, TransferNews::Delivered { receipt }),
+                };
+                self.close_incoming(stream, Ok(news), ctx);
+            }
+            Err(error) => {
+                let text = format!("it was received, but the receiver's spool could not note that: {error}");
+                self.fail_at_once(stream, Failure::new(FailureKind::Io, text), ctx);
+            }
+        }
     }
 }

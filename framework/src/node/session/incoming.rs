@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::ending::Ending;
 use super::opening::{Seat, open_sink};
-use super::signals::{HasRoom, Kept, NoRoom, Opened, OpenedSink, Room};
+use super::signals::{HasRoom, Inside, Kept, NoRoom, Opened, OpenedSink, Room};
 use super::term::{LIFE_MOST, deadline, life_of};
 use super::{Session, Task};
 use crate::delivery::{ContentKind, Failure, FailureKind, Incoming, KeyScope, Receipt, TransferId, TransferKey};
@@ -329,7 +329,9 @@ impl Session {
             passes,
             elsewhere,
         };
-        let (word, receipt_of_carrier) = (enclosed.as_ref().map(|enclosed| (enclosed.sender, enclosed.receipt.clone())), receipt);
+        let inside =
+            |enclosed: &Enclosed| Inside { sender: enclosed.sender, transfer: enclosed.transfer, receipt: enclosed.receipt.clone() };
+        let (inside, receipt_of_carrier) = (enclosed.as_deref().map(inside), receipt);
         let (shared, peer, session) = (Arc::clone(&self.shared), self.peer, ctx.address());
         // Remembered before it is said: whatever becomes of the word, the delivery is not repeated.
         let remember = move || {
@@ -342,11 +344,11 @@ impl Session {
                     shared.remembered.remember_with(sender, packed_as, arrival.clone(), vec![inner_key(sender, packed_as)])?;
                 }
                 if sender == peer {
-                    return Ok((receipt_of_carrier, word));
+                    return Ok((receipt_of_carrier, inside));
                 }
                 arrival = Arrival { carried_by: None, packed_by: Some(sender), elsewhere: Some(packed_as), ..arrival };
             }
-            shared.remembered.remember(peer, transfer, arrival).map(|()| (receipt_of_carrier, word))
+            shared.remembered.remember(peer, transfer, arrival).map(|()| (receipt_of_carrier, inside))
         };
         actix::spawn(async move {
             let remembered = tokio::task::spawn_blocking(remember).await;
@@ -467,32 +469,6 @@ impl Handler<AdmittedEverywhere> for Session {
         self.tell(id, Direction::Incoming, TransferNews::Started { content });
         self.accept(stream);
         self.ensure_lanes();
-    }
-}
-
-impl Handler<Kept> for Session {
-    type Result = ();
-
-    fn handle(&mut self, Kept { stream, attempt, outcome }: Kept, ctx: &mut Context<Self>) {
-        let Some(known) = self.incoming.get(&stream).filter(|known| known.transfer.scope.attempt == attempt) else { return };
-        let is_package = known.opening.content.kind == ContentKind::Package;
-        match outcome {
-            Ok((receipt, enclosed)) => {
-                let word = enclosed.as_ref().map(|(_, word)| word.clone());
-                self.say(Control::Delivered { stream, receipt: receipt.clone(), enclosed: word });
-                let news = match enclosed {
-                    // It came of who packed it, whoever carried it.
-                    Some((sender, receipt)) => (sender, TransferNews::Delivered { receipt }),
-                    None if is_package => (self.peer, TransferNews::Relayed { relay: self.shared.peer() }),
-                    None => (self.peer, TransferNews::Delivered { receipt }),
-                };
-                self.close_incoming(stream, Ok(news), ctx);
-            }
-            Err(error) => {
-                let text = format!("it was received, but the receiver's spool could not note that: {error}");
-                self.fail_at_once(stream, Failure::new(FailureKind::Io, text), ctx);
-            }
-        }
     }
 }
 

@@ -210,8 +210,19 @@ pub(crate) enum OpenedSink {
 pub(crate) struct Kept {
     pub(crate) stream: u64,
     pub(crate) attempt: u32,
-    /// What is said; of a package that was opened who packed it, and the word about what was in it.
-    pub(crate) outcome: std::io::Result<(Receipt, Option<(PeerId, Receipt)>)>,
+    /// What is said; and of a package that was opened what was in it.
+    pub(crate) outcome: std::io::Result<(Receipt, Option<Inside>)>,
+}
+
+/// The delivery that was in a package.
+#[derive(Debug)]
+pub(crate) struct Inside {
+    /// Who packed it.
+    pub(crate) sender: PeerId,
+    /// As its sender calls it.
+    pub(crate) transfer: TransferId,
+    /// The word about it.
+    pub(crate) receipt: Receipt,
 }
 
 /// Tell the peer that the application is done with this delivery.

@@ -17,6 +17,7 @@ mod delivery;
 mod handing;
 mod receiving;
 mod record;
+mod revoked;
 mod sending;
 #[cfg(test)]
 mod tests;

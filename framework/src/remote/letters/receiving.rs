@@ -101,6 +101,16 @@ impl Incoming {
         Some((id, number, Arc::clone(letter)))
     }
 
+    /// The letters that wait, but for one that may be with its actor.
+    pub(super) fn waiting(&self) -> Vec<(LogId, u64, Arc<Letter>)> {
+        let with_actor = self.next().filter(|_| self.is_handed_over).map(|(log, number, _)| (log, number));
+        let held = self.logs.iter().flat_map(|(&id, log)| {
+            let durable = log.held.range(..=log.durable);
+            durable.map(move |(&number, letter)| (id, number, Arc::clone(letter)))
+        });
+        held.filter(|(log, number, _)| with_actor != Some((*log, *number))).collect()
+    }
+
     /// What earlier lives have left of a log.
     pub(super) fn suspects(&self, log: LogId) -> Option<&Suspects> {
         self.logs.get(&log).map(|log| &log.suspects)

@@ -90,6 +90,15 @@ impl Outgoing {
         Some(open)
     }
 
+    pub(super) fn peer_name(&self) -> &str {
+        self.exchange.peer_name()
+    }
+
+    /// Those that are stored, and not over.
+    pub(super) fn durable(&self) -> Vec<u64> {
+        self.open.iter().filter(|(_, open)| open.durable).map(|(&number, _)| number).collect()
+    }
+
     /// A link is up: says again what is not over.
     pub(super) fn up(&mut self, epoch: u64) {
         (self.link, self.sent, self.in_flight) = (Some(epoch), 0, 0);
@@ -238,7 +247,7 @@ impl Letters {
     }
 
     /// Letters are over: handled, or dead.
-    fn finish(&self, peer: PeerId, out: &mut Outgoing, numbers: Vec<u64>, why: Option<RemoteError>) {
+    pub(super) fn finish(&self, peer: PeerId, out: &mut Outgoing, numbers: Vec<u64>, why: Option<RemoteError>) {
         let (mut changes, mut ended) = (Vec::new(), Vec::new());
         for number in numbers {
             let Some(Open { mut letter, state, .. }) = out.remove(number) else { continue };

@@ -101,7 +101,7 @@ impl Remarks {
         let unset = Attribute::ALL.into_iter().zip(&self.unset);
         let unset = unset.flat_map(|(kind, unset)| unset.lines(move |names, why| kind.line(names, why)));
         let left_out = self.left_out.lines(|names, why| format!("{names} was left out: {why}"));
-        let said = self.said.iter().map(|text| format!("the sender says: {text}"));
+        let said = self.said.iter().map(|text| format!("{}{text}", Committed::SAID));
         unset.chain(left_out).chain(said).collect()
     }
 }
@@ -109,7 +109,7 @@ impl Remarks {
 /// Tells the log of a delivery that is not quite as it was sent.
 pub(super) fn tell(committed: &Committed) {
     let place = &committed.place;
-    committed.remarks.iter().for_each(|remark| tracing::warn!(%place, "it was delivered, but {remark}"));
+    committed.remarks.iter().for_each(|remark| tracing::info!(%place, "it was delivered, but {remark}"));
 }
 
 /// Whether an attribute may stay as it is: anything but a disk that fails or is full.

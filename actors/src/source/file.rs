@@ -13,6 +13,7 @@ use futures_util::future::BoxFuture;
 use rustix::fs::{Mode, OFlags};
 
 use super::holes::FileContent;
+use super::version::Watch;
 use super::{FileVersion, ReadOptions, content_name};
 use crate::tree::printable;
 
@@ -34,6 +35,7 @@ pub struct FileSource {
     mode: u32,
     version: FileVersion,
     position: u64,
+    watch: Watch,
 }
 
 impl FileSource {
@@ -47,7 +49,7 @@ impl FileSource {
         };
         let name = content_name(name.as_bytes())?;
         let (_, mode, version) = open_regular(&path)?;
-        Ok(Self { path, name, options: ReadOptions::default(), file: None, mode, version, position: 0 })
+        Ok(Self { path, name, options: ReadOptions::default(), file: None, mode, version, position: 0, watch: Watch::new() })
     }
 
     /// The file, read in this way: of the options only the name concerns it.
@@ -77,6 +79,12 @@ impl FileSource {
     }
 
     fn fill(&mut self, buffer: &mut [u8]) -> Result<usize, SourceError> {
+        let version = self.version;
+        self.file()?;
+        let changed = self.file.as_ref().and_then(|file| self.watch.difference(file.file(), &version));
+        if let Some(how) = changed {
+            return Err(SourceError::Changed { what: printable_path(&self.path), how });
+        }
         let read = self.file()?.read_full(buffer);
         let count = read.map_err(|error| failed(&self.path, error))?;
         self.position += count as u64;

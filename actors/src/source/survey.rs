@@ -41,7 +41,7 @@ impl Survey {
             match walk.next()? {
                 Some(Step::Entry(entry, state)) => {
                     length = length.saturating_add(entry.encoded_length());
-                    settled &= is_settled(state.changed, now);
+                    settled &= is_settled(state.changed, now) || is_settled(entry.mtime(), now);
                     take_entry(&mut hasher, &entry, &state);
                 }
                 Some(Step::Skipped(skipped)) => {
@@ -71,7 +71,7 @@ fn take_entry(hasher: &mut blake3::Hasher, entry: &Entry, state: &State) {
         Entry::HardLink { path, target } => (&b"hard link"[..], path.as_bytes(), 0, 0, 0, target.as_bytes()),
     };
     [kind, path, target].into_iter().for_each(|bytes| take(hasher, bytes));
-    for number in [u64::from(mode), mtime as u64, size, state.device, state.inode, state.changed as u64] {
+    for number in [u64::from(mode), mtime as u64, size, state.device, state.inode] {
         hasher.update(&number.to_le_bytes());
     }
 }

@@ -15,6 +15,7 @@ use super::file::{failed, printable_path, unsuitable};
 use super::holes::FileContent;
 use super::left_behind::LeftBehind;
 use super::survey::Survey;
+use super::version::Watch;
 use super::walk::{LEADS_OUT, Roots, State, Step, Walk};
 use super::{FileVersion, ReadOptions, content_name};
 use crate::tree::{Entry, FileStatus, TreePath, TreeWriter};
@@ -57,6 +58,7 @@ struct OpenFile {
     path: TreePath,
     content: FileContent,
     version: FileVersion,
+    watch: Watch,
     left: u64,
     failed: Option<(FileStatus, String)>,
 }
@@ -118,6 +120,9 @@ impl TreeSource {
             if self.pass.taken < self.pass.pending.len() {
                 filled += self.pass.take_pending(room);
             } else if let Some(file) = self.pass.file.as_mut().filter(|file| file.left > 0) {
+                if let Some(how) = file.watch.difference(file.content.file(), &file.version).filter(|_| !self.skip_changed) {
+                    return Err(SourceError::Changed { what: self.pass.real_path_of_file(), how });
+                }
                 filled += file.read(room);
             } else if let Some(file) = self.pass.file.take() {
                 self.pass.close(file, self.skip_changed)?;
@@ -175,6 +180,11 @@ impl Pass {
             }
         }
         Ok(())
+    }
+
+    /// The path of the file that is being read.
+    fn real_path_of_file(&self) -> String {
+        self.file.as_ref().map(|file| self.walk.real_path(file.path.as_bytes())).unwrap_or_default()
     }
 
     fn open(&mut self, path: TreePath, state: &State) {
@@ -236,7 +246,10 @@ impl OpenFile {
         }
         let version = FileVersion::of(&metadata);
         let entry = Entry::File { path: path.clone(), mode: metadata.mode() & 0o7777, mtime: version.modified, size: version.length };
-        Ok((Self { path, content: FileContent::new(file, &metadata), version, left: version.length, failed: None }, entry))
+        Ok((
+            Self { path, content: FileContent::new(file, &metadata), version, watch: Watch::new(), left: version.length, failed: None },
+            entry,
+        ))
     }
 
     /// Fills some of `room` with content, or with zeros once reading has failed.

@@ -120,6 +120,18 @@ impl Entry {
         out.extend_from_slice(rest);
     }
 
+    /// Its modification time; the least there is where it tells none.
+    pub(crate) fn mtime(&self) -> i64 {
+        match self {
+            Self::Root { mtime, .. }
+            | Self::Folder { mtime, .. }
+            | Self::File { mtime, .. }
+            | Self::Link { mtime, .. }
+            | Self::OutwardLink { mtime, .. } => *mtime,
+            Self::HardLink { .. } => i64::MIN,
+        }
+    }
+
     /// Its path; empty for the root.
     pub(crate) fn path(&self) -> &[u8] {
         match self {

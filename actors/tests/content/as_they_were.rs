@@ -404,3 +404,48 @@ fn the_receiver_hears_what_the_sender_left_out() {
         },
     );
 }
+
+/// Reads until the source says that its content has changed.
+fn until_changed(source: &mut dyn Source) -> String {
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match block_on(source.read(&mut buffer)) {
+            Ok(0) => panic!("a terabyte was read to its end"),
+            Ok(_) => {}
+            Err(error) => return error.to_string(),
+        }
+    }
+}
+
+#[test]
+fn a_change_is_noticed_in_the_middle_and_a_change_that_is_none_is_not() {
+    let (home, tree) = tree();
+    let file = tree.join("disk");
+    fs::File::create(&file).unwrap().set_len(1 << 40).unwrap();
+    let mut sources: [Box<dyn Source>; 2] = [Box::new(FileSource::open(&file).unwrap()), Box::new(source(&tree, &ReadOptions::default()))];
+    for source in &mut sources {
+        block_on(source.read(&mut [0; 1000])).unwrap();
+    }
+    fs::hard_link(&file, home.path().join("snapshot")).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::File::options().write(true).open(&file).unwrap().write_all_at(b"x", 1 << 39).unwrap();
+    for source in &mut sources {
+        let text = until_changed(&mut **source);
+        assert!(text.contains("disk changed while it was sent (its content was modified)"), "{text}");
+    }
+}
+
+#[test]
+fn a_snapshot_that_is_made_of_what_is_sent_does_not_send_it_again() {
+    let (home, tree) = tree();
+    let file = tree.join("file");
+    fs::write(&file, vec![1; 10_000]).unwrap();
+    let mut sources: [Box<dyn Source>; 2] = [Box::new(FileSource::open(&file).unwrap()), Box::new(source(&tree, &ReadOptions::default()))];
+    for (number, source) in sources.iter_mut().enumerate() {
+        let mut start = vec![0; 1000];
+        block_on(source.read(&mut start)).unwrap();
+        fs::hard_link(&file, home.path().join(format!("snapshot{number}"))).unwrap();
+        block_on(read_all(&mut **source, 1000)).unwrap();
+        assert_eq!(source.finish().unwrap().files, 1);
+    }
+}

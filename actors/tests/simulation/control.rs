@@ -189,7 +189,7 @@ async fn a_receiver_that_has_lost_its_memory_gets_everything_anew_and_once() {
         world.network().refuse("paris", false);
         let receipt = transfer.delivered().await.unwrap();
         world.check(&receipt, &bytes).await;
-        news(&mut events, |news| matches!(news, TransferNews::Restarted { attempt: 1 })).await;
+        news(&mut events, |news| matches!(news, TransferNews::Restarted { attempt: 1, .. })).await;
         world.stop().await;
     })
     .await;

@@ -27,9 +27,7 @@ pub(crate) async fn run(global: &Global, sending: Sending, mut signals: Signals,
     let noted = Arc::clone(&left_out);
     let mut asking = Some(sending.follow(move |reply| match reply {
         Reply::News(news) => feed.tell(about, news),
-        Reply::LeftOut { skipped, total } => {
-            *noted.lock().unwrap_or_else(PoisonError::into_inner) = LeftOut { named: skipped, total };
-        }
+        Reply::LeftOut(left_out) => *noted.lock().unwrap_or_else(PoisonError::into_inner) = left_out,
         _ => {}
     }));
     let (mut asked, mut deadline) = (0, Instant::now() + NEVER);

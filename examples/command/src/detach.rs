@@ -32,8 +32,13 @@ pub(crate) async fn run(global: &Global, options: &Send, output: &Output) -> Res
 
 /// What another process is asked to send.
 pub(crate) fn deposit(options: &Send, given: &Given) -> Result<Deposit, CommandError> {
-    let paths: Vec<_> = options.paths.iter().map(|path| elsewhere(path)).collect::<Result<_, _>>()?;
+    let (paths, reading) = send::given_content(options)?;
+    let paths: Vec<_> = match reading.stream {
+        Some(_) => paths,
+        None => paths.iter().map(|path| elsewhere(path)).collect::<Result<_, _>>()?,
+    };
     let mut deposit = Deposit::new(given.to_string(), &paths);
+    deposit.reading = reading;
     deposit.chunk_size = options.chunk_size.map(|size| u32::try_from(size).unwrap_or(u32::MAX));
     deposit.compress = options.compress == Compress::Snappy;
     deposit.copy = options.copy;

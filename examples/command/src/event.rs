@@ -2,7 +2,7 @@
 
 use estafette::TransferId;
 use estafette::metrics::StageReport;
-use estafette::node::OutboxEntry;
+use estafette::node::{Direction, OutboxEntry};
 use serde::{Deserialize, Serialize};
 
 use crate::arrival::Arrival;
@@ -35,9 +35,17 @@ pub(crate) enum Event<'a> {
     },
     Progress {
         transfer: String,
+        direction: &'static str,
+        inbox: Option<&'a str>,
+        name: &'a str,
         bytes: u64,
         total: Option<u64>,
         bytes_per_second: u64,
+    },
+    /// What is not as it was sent, or was left behind.
+    Remark {
+        transfer: String,
+        message: &'a str,
     },
     Delivered(Delivered),
     Stored(&'a Stored),
@@ -125,6 +133,14 @@ pub(crate) enum Event<'a> {
     },
 }
 
+/// Which way a delivery goes.
+pub(crate) fn direction(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Outgoing => "outgoing",
+        Direction::Incoming => "incoming",
+    }
+}
+
 /// The counters of one stage.
 #[derive(Debug, Serialize)]
 pub(crate) struct Stage {
@@ -149,6 +165,10 @@ impl From<StageReport> for Stage {
 #[derive(Debug, Serialize)]
 pub(crate) struct Delivered {
     pub(crate) transfer: String,
+    pub(crate) direction: &'static str,
+    /// `None` where only its receiver knows it, as of the name.
+    pub(crate) inbox: Option<String>,
+    pub(crate) name: Option<String>,
     pub(crate) files: u64,
     pub(crate) bytes: u64,
     pub(crate) seconds: f64,

@@ -12,6 +12,7 @@ mod arrival;
 mod attached;
 mod by_relay;
 mod connection;
+mod content;
 mod control;
 mod demo;
 mod destination;
@@ -35,6 +36,7 @@ mod settings;
 mod signals;
 mod table;
 mod tickets;
+mod to_stdout;
 mod trust;
 mod units;
 

@@ -2,7 +2,7 @@
 //!
 //! Invariant: a slow reader of stdout delays only what is shown. News are taken at once; of progress the latest is kept.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::error::CommandError;
-use crate::event::{Delivered, Event};
+use crate::event::{self, Delivered, Event};
 use crate::news::News;
 use crate::output::Output;
 use crate::units;
@@ -31,6 +31,8 @@ pub(crate) struct Monitor {
     shown: HashMap<TransferId, Shown>,
     /// The id of the delivery that somebody else tells of.
     left: Option<String>,
+    /// Of which the remarks were told.
+    remarked: HashSet<TransferId>,
 }
 
 /// Which transfer it is.
@@ -51,6 +53,10 @@ pub(crate) struct Feed {
 type Latest = Arc<Mutex<HashMap<TransferId, (u64, Option<u64>)>>>;
 
 struct Shown {
+    direction: Direction,
+    name: String,
+    /// `None` where only its receiver knows it.
+    inbox: Option<String>,
     started: Instant,
     bytes: u64,
     total: Option<u64>,
@@ -102,7 +108,7 @@ impl Monitor {
         let feed = Feed { news: to, latest: Arc::clone(&latest) };
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        (Self { trust, output: output.clone(), news, latest, tick, shown: HashMap::new(), left: None }, feed)
+        (Self { trust, output: output.clone(), news, latest, tick, shown: HashMap::new(), left: None, remarked: HashSet::new() }, feed)
     }
 
     /// Shows what happens until a transfer ends; may be dropped while it waits. `None` when there will be no more news.
@@ -124,18 +130,32 @@ impl Monitor {
     fn take(&mut self, about: About, news: News) -> Option<Result<Receipt, Failure>> {
         match news {
             News::Waiting { running } => self.wait(about, running),
-            News::Started { name, total } => self.begin(about, &units::printable(&name), total),
+            News::Started { name, total, inbox } => self.begin(about, &units::printable(&name), total, inbox),
             News::Interrupted { reason } if self.shown.contains_key(&about.transfer) => {
                 self.output.remark(&format!("the link broke ({}); going on when it is back", units::printable(&reason)));
             }
-            News::Restarted => self.output.remark("it changed while it was sent: beginning anew"),
+            News::Restarted { why } => self.output.remark(&format!("beginning anew: {}", units::printable(&why))),
             News::Delivered(receipt) => return Some(Ok(receipt)),
             News::Failed(failure) => return Some(Err(failure)),
+            News::Remarks(lines) => self.remark(about, &lines),
             News::Deferred(failure) => self.defer(about, failure),
             News::Relayed { relay } => self.relayed(about, relay),
             News::Interrupted { .. } | News::Progress { .. } => {}
         }
         None
+    }
+
+    /// Tells what is not as it was sent, unless it was told.
+    pub(crate) fn remark(&mut self, About { transfer, direction, .. }: About, lines: &[String]) {
+        if !lines.is_empty() && !self.remarked.insert(transfer) {
+            return;
+        }
+        let whose = if direction == Direction::Outgoing { "the receiver says: " } else { "" };
+        for line in lines {
+            let message = format!("{whose}{line}");
+            self.output.event(&Event::Remark { transfer: transfer.short(), message: &message });
+            self.output.remark(&units::printable(&message));
+        }
     }
 
     fn wait(&self, About { transfer, peer, .. }: About, running: u32) {
@@ -148,7 +168,7 @@ impl Monitor {
         self.output.remark(&format!("waiting for room at {}{whose}", self.peer_name(peer)));
     }
 
-    fn begin(&mut self, About { transfer, peer, direction }: About, name: &str, total: Option<u64>) {
+    fn begin(&mut self, About { transfer, peer, direction }: About, name: &str, total: Option<u64>, inbox: String) {
         self.take_off(&transfer);
         let whom = self.peer_name(peer);
         let label = match direction {
@@ -157,7 +177,8 @@ impl Monitor {
         };
         let bar = self.output.bars.add(bar(total).with_message(shorten(&label, 28)));
         let now = Instant::now();
-        self.shown.insert(transfer, Shown { started: now, bytes: 0, total, rate: 0.0, at: now, bar });
+        let (name, inbox) = (name.to_owned(), Some(inbox).filter(|inbox| !inbox.is_empty()));
+        self.shown.insert(transfer, Shown { direction, name, inbox, started: now, bytes: 0, total, rate: 0.0, at: now, bar });
     }
 
     /// Leaves it to somebody else to tell what becomes of this one.
@@ -222,6 +243,7 @@ impl Monitor {
     /// Takes a transfer off the screen and tells how it ended.
     pub(crate) fn conclude(&mut self, Ended { about, outcome }: &Ended) -> Result<(), CommandError> {
         let About { transfer, peer, .. } = about;
+        self.remarked.remove(transfer);
         let mut shown = self.taken_off(transfer);
         let receipt = outcome.as_ref().map_err(|failure| match about.direction {
             Direction::Outgoing => CommandError::from(failure.clone()),
@@ -236,6 +258,9 @@ impl Monitor {
         }
         self.output.event(&Event::Delivered(Delivered {
             transfer: transfer.short(),
+            direction: event::direction(about.direction),
+            inbox: shown.as_ref().and_then(|shown| shown.inbox.clone()),
+            name: shown.as_ref().map(|shown| shown.name.clone()),
             files: receipt.files,
             bytes: receipt.length,
             seconds,
@@ -286,8 +311,16 @@ impl Shown {
         self.bar.set_position(self.bytes);
     }
 
-    fn event(&self, transfer: TransferId) -> Event<'static> {
-        Event::Progress { transfer: transfer.short(), bytes: self.bytes, total: self.total, bytes_per_second: self.rate as u64 }
+    fn event(&self, transfer: TransferId) -> Event<'_> {
+        Event::Progress {
+            transfer: transfer.short(),
+            direction: event::direction(self.direction),
+            inbox: self.inbox.as_deref(),
+            name: &self.name,
+            bytes: self.bytes,
+            total: self.total,
+            bytes_per_second: self.rate as u64,
+        }
     }
 }
 

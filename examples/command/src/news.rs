@@ -16,6 +16,8 @@ pub(crate) enum News {
         /// Printable.
         name: String,
         total: Option<u64>,
+        #[serde(default)]
+        inbox: String,
     },
     Progress {
         bytes: u64,
@@ -24,13 +26,18 @@ pub(crate) enum News {
     Interrupted {
         reason: String,
     },
-    Restarted,
+    Restarted {
+        #[serde(default)]
+        why: String,
+    },
     /// A relay has it: of an incoming one, this node.
     Relayed {
         relay: PeerId,
     },
     /// There will be another try.
     Deferred(Failure),
+    /// What is not as it was sent.
+    Remarks(Vec<String>),
     Delivered(Receipt),
     Failed(Failure),
 }
@@ -40,12 +47,13 @@ impl News {
     pub(crate) fn of(news: TransferNews) -> Option<Self> {
         Some(match news {
             TransferNews::Waiting { running } => Self::Waiting { running },
-            TransferNews::Started { content } => Self::Started { name: content.name.to_string(), total: content.length },
+            TransferNews::Started { content, inbox } => Self::Started { name: content.name.to_string(), total: content.length, inbox },
             TransferNews::Progress { bytes, total } => Self::Progress { bytes, total },
             TransferNews::Interrupted { reason } => Self::Interrupted { reason },
-            TransferNews::Restarted { .. } => Self::Restarted,
+            TransferNews::Restarted { why, .. } => Self::Restarted { why },
             TransferNews::Relayed { relay } => Self::Relayed { relay },
             TransferNews::Deferred { failure } => Self::Deferred(failure),
+            TransferNews::Remarks { lines } => Self::Remarks(lines),
             TransferNews::Delivered { receipt } => Self::Delivered(receipt),
             TransferNews::Failed { failure } => Self::Failed(failure),
             _ => return None,

@@ -9,9 +9,13 @@ use crate::output::Output;
 use crate::service::{self, Service};
 
 pub(crate) async fn run(global: &Global, options: &NodeOptions, output: &Output) -> Result<ExitCode, CommandError> {
+    if options.into.as_ref().is_some_and(|into| into.as_os_str() == "-") {
+        return Err(CommandError::usage("a node delivers into a folder", "`estafette receive --into -` writes one delivery to stdout"));
+    }
     let takes = options.into.is_some() || options.relaying.relay;
     let service = Service {
         into: options.into.as_deref(),
+        to_stdout: false,
         listen: options.listen.as_deref().or(takes.then(addresses::anywhere)),
         name: options.name.as_deref(),
         taking: &options.taking,

@@ -19,6 +19,8 @@ pub(crate) struct Output {
     pub(crate) json: bool,
     pub(crate) quiet: bool,
     pub(crate) color: bool,
+    /// Stdout is for what is delivered: results go to stderr.
+    pub(crate) gives_content: bool,
     pub(crate) bars: MultiProgress,
 }
 
@@ -32,7 +34,12 @@ impl Output {
         };
         let visible = terminal && !global.quiet && !global.json;
         let target = if visible { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        Self { json: global.json, quiet: global.quiet, color, bars: MultiProgress::with_draw_target(target) }
+        Self { json: global.json, quiet: global.quiet, color, gives_content: false, bars: MultiProgress::with_draw_target(target) }
+    }
+
+    /// The same, with nothing on stdout.
+    pub(crate) fn beside_content(&self) -> Self {
+        Self { gives_content: true, ..self.clone() }
     }
 
     /// Logs go to stderr, above the progress bars.
@@ -69,7 +76,9 @@ impl Output {
 
     /// A result for people, on stdout; nothing with `--json`.
     pub(crate) fn result(&self, text: &str) {
-        if !self.json {
+        if self.gives_content {
+            self.bars.suspend(|| print_line(io::stderr().lock(), &shown(text)));
+        } else if !self.json {
             self.bars.suspend(|| print_line(io::stdout().lock(), &shown(text)));
         }
     }
@@ -193,7 +202,13 @@ mod tests {
 
     #[test]
     fn a_log_has_its_own_colours_only() {
-        let output = Output { json: false, quiet: false, color: true, bars: MultiProgress::with_draw_target(ProgressDrawTarget::hidden()) };
+        let output = Output {
+            json: false,
+            quiet: false,
+            color: true,
+            gives_content: false,
+            bars: MultiProgress::with_draw_target(ProgressDrawTarget::hidden()),
+        };
         let colored = Log { output: output.clone(), is_text: true };
         let plain = Log { output: Output { color: false, ..output }, is_text: true };
         let text = "\u{1b}[2mnow\u{1b}[0m \u{1b}[1;33mwhy\u{1b}[0m \u{1b}[2J\u{1b}]0;x\u{7}\u{9b}\u{200b}\n";

@@ -11,6 +11,7 @@ use crate::service::{self, Service};
 pub(crate) async fn run(global: &Global, options: &Receive, output: &Output) -> Result<ExitCode, CommandError> {
     let service = Service {
         into: Some(&options.into),
+        to_stdout: false,
         listen: options.listen.as_deref().or_else(|| Some(addresses::anywhere())),
         name: options.name.as_deref(),
         taking: &options.taking,
@@ -19,5 +20,11 @@ pub(crate) async fn run(global: &Global, options: &Receive, output: &Output) -> 
         connect: &[],
         once: options.once,
     };
-    service::run(global, &service, output).await
+    if options.into.as_os_str() != "-" {
+        return service::run(global, &service, output).await;
+    }
+    if global.json {
+        return Err(CommandError::usage("--json and --into - can't both have stdout", "name a folder, or leave --json out"));
+    }
+    service::run(global, &Service { into: None, to_stdout: true, once: true, ..service }, &output.beside_content()).await
 }

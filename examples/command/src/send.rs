@@ -6,16 +6,18 @@ use std::process::ExitCode;
 use estafette::SendOptions;
 use estafette::node::Direction;
 use estafette::pipeline::SourceReport;
-use estafette_actors::source::from_paths;
+use serde::{Deserialize, Serialize};
 
 use crate::arguments::{Global, Send};
+use crate::content::Reading;
 use crate::destination::Given;
 use crate::detach::deposit;
 use crate::error::{CommandError, ErrorKind};
+use crate::event::Event;
 use crate::monitor::{About, Ended, Monitor};
 use crate::output::Output;
 use crate::signals::Signals;
-use crate::{attached, control, destination, settings, units};
+use crate::{attached, content, control, destination, settings, units};
 
 pub(crate) async fn run(global: &Global, options: &Send, output: &Output) -> Result<ExitCode, CommandError> {
     let given = destination(options)?;
@@ -29,16 +31,31 @@ pub(crate) async fn run(global: &Global, options: &Send, output: &Output) -> Res
 
 /// Where it goes; that all paths exist is seen to as well.
 pub(crate) fn destination(options: &Send) -> Result<Given, CommandError> {
+    let stream = content::stream(&options.paths)?;
+    if stream == Some(0) && options.to == "-" {
+        let hint = "give the ticket as @FILE, or send a file";
+        return Err(CommandError::usage("stdin can't be both what is sent and the ticket", hint));
+    }
     let given = destination::read(&destination::piped(&options.to)?)?;
     let given = destination::redirect(given, &options.addr)?;
-    check_paths(&options.paths)?;
+    if stream.is_none() {
+        check_paths(&options.paths)?;
+    }
     Ok(given)
+}
+
+/// What is sent, and how it is read.
+pub(crate) fn given_content(options: &Send) -> Result<(Vec<PathBuf>, Reading), CommandError> {
+    let Some(stream) = content::stream(&options.paths)? else { return Ok((options.paths.clone(), options.reading.clone())) };
+    let name = options.name.clone().unwrap_or_else(|| "stream".into());
+    Ok((vec![content::handed_over(stream)?], Reading { stream: Some(name), ..options.reading.clone() }))
 }
 
 /// By a node of its own.
 async fn alone(global: &Global, options: &Send, given: Given, mut signals: Signals, output: &Output) -> Result<ExitCode, CommandError> {
-    let source = from_paths(&options.paths)?;
-    let name = options.name.clone().unwrap_or_else(settings::default_name);
+    let (paths, reading) = given_content(options)?;
+    let source = reading.open(&paths)?;
+    let name = options.name.clone().filter(|_| reading.stream.is_none()).unwrap_or_else(settings::default_name);
     let node = settings::node(global, options.patience)?.name(name).start().await?;
     let mut monitor = Monitor::new(&node, output);
     let sending = SendOptions {
@@ -69,33 +86,41 @@ async fn alone(global: &Global, options: &Send, given: Given, mut signals: Signa
             }
         }
     };
+    // Its news may not have come yet.
+    monitor.remark(about, &transfer.status().remarks);
     let concluded = monitor.conclude(&ended);
-    let SourceReport { skipped, skipped_total, .. } = transfer.status().report;
-    let left_out = LeftOut { named: skipped.into_iter().map(|skipped| (skipped.path, skipped.reason)).collect(), total: skipped_total };
+    let left_out = LeftOut::from(transfer.status().report);
     left_out.tell(about, output);
     output.report(global, &node);
     node.shutdown().await;
     exit_code(&ended, concluded, &left_out, asked > 0)
 }
 
-/// What could not be read of a tree.
-#[derive(Debug, Default)]
+/// What was left behind of a tree.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LeftOut {
-    /// The first ones, and why.
-    pub(crate) named: Vec<(String, String)>,
-    pub(crate) total: u64,
+    /// A line for each kind.
+    lines: Vec<String>,
+    /// How many entries could not be read.
+    pub(crate) failed: u64,
+}
+
+impl From<SourceReport> for LeftOut {
+    fn from(report: SourceReport) -> Self {
+        Self { lines: report.remarks, failed: report.skipped_total - report.skipped_by_choice.min(report.skipped_total) }
+    }
 }
 
 impl LeftOut {
     pub(crate) fn tell(&self, about: About, output: &Output) {
-        let tell = |message: String| {
-            let error = CommandError::io(message, "all else was delivered; make it readable and send it again");
-            output.error(&error, Some(about.transfer.short()));
-        };
-        self.named.iter().for_each(|(path, reason)| tell(format!("{path} was left out: {reason}")));
-        let unnamed = self.total.saturating_sub(self.named.len() as u64);
-        if unnamed > 0 {
-            tell(format!("{unnamed} more were left out"));
+        for line in &self.lines {
+            if self.failed > 0 {
+                let error = CommandError::io(line, "all else was delivered; make it readable and send it again");
+                output.error(&error, Some(about.transfer.short()));
+            } else {
+                output.event(&Event::Remark { transfer: about.transfer.short(), message: line });
+                output.remark(&units::printable(line));
+            }
         }
     }
 }
@@ -110,7 +135,7 @@ pub(crate) fn exit_code(
     match concluded {
         Err(_) if signalled && !matches!(&ended.outcome, Err(failure) if is_final(failure)) => Err(stopped()),
         Err(error) => Err(error),
-        Ok(()) if left_out.total > 0 => Ok(ExitCode::from(ErrorKind::Io.exit_code())),
+        Ok(()) if left_out.failed > 0 => Ok(ExitCode::from(ErrorKind::Io.exit_code())),
         Ok(()) => Ok(ExitCode::SUCCESS),
     }
 }
@@ -131,9 +156,10 @@ fn is_final(failure: &estafette::delivery::Failure) -> bool {
 
 /// All that do not exist, or can't be sent, are named, before anything is dialled.
 fn check_paths(paths: &[PathBuf]) -> Result<(), CommandError> {
-    let unfit = |path: &PathBuf| match std::fs::symlink_metadata(path) {
+    let unfit = |path: &PathBuf| match std::fs::metadata(path) {
+        Err(error) if path.is_symlink() => Some(format!("it is a link that leads to nothing: {error}")),
         Err(error) => Some(error.to_string()),
-        Ok(there) if !(there.is_file() || there.is_dir() || there.is_symlink()) => {
+        Ok(there) if !(there.is_file() || there.is_dir()) => {
             Some("it is a pipe, a socket or a device, which has no content to deliver".into())
         }
         Ok(_) => None,

@@ -8,14 +8,14 @@ use estafette::node::{Direction, RelayQuota};
 use estafette::{Node, Ticket};
 use estafette_actors::sink::{self, FileSink};
 
-use crate::arguments::{Global, OnConflict, Relaying, Taking};
+use crate::arguments::{Global, OnConflict, OutwardLinks, Relaying, Taking};
 use crate::control::{Server, take_spool};
 use crate::error::{CommandError, ErrorKind};
 use crate::event::Event;
 use crate::monitor::Monitor;
 use crate::output::Output;
 use crate::signals::Signals;
-use crate::{addresses, connection, into, known_folders, settings, units};
+use crate::{addresses, connection, into, known_folders, settings, to_stdout, units};
 
 /// The inbox of the command: there is one.
 const INBOX: &str = "files";
@@ -25,6 +25,8 @@ const LOOK_AT_SPOOL: Duration = Duration::from_secs(1);
 pub(crate) struct Service<'a> {
     /// Where deliveries go, if they are taken.
     pub(crate) into: Option<&'a Path>,
+    /// Whether one delivery goes to stdout.
+    pub(crate) to_stdout: bool,
     pub(crate) listen: Option<&'a str>,
     pub(crate) name: Option<&'a str>,
     pub(crate) taking: &'a Taking,
@@ -51,6 +53,8 @@ pub(crate) async fn run(global: &Global, service: &Service<'_>, output: &Output)
     }
     if let Some(folder) = folder {
         builder = builder.receive(INBOX, folder);
+    } else if service.to_stdout {
+        builder = builder.receive(INBOX, to_stdout::inbox());
     }
     let node = builder.start().await?;
     if let Some(into) = service.into {
@@ -59,7 +63,7 @@ pub(crate) async fn run(global: &Global, service: &Service<'_>, output: &Output)
     let mut monitor = Monitor::new(&node, output);
     let connect = connection::find(&node, service.connect)?;
     let _server = Server::start(&settings::spool_path(global)?, &node)?;
-    match service.into {
+    match service.into.or_else(|| service.to_stdout.then_some(Path::new("stdout"))) {
         Some(into) => announce(&node, &ticket(&node, service.taking)?, &name, into, service.taking, output),
         None => {
             output.event(&Event::Ready { peer: node.peer().to_string(), addrs: &addresses::reachable(node.addresses()) });
@@ -146,6 +150,7 @@ fn folder(global: &Global, into: &Path, taking: &Taking) -> Result<sink::Folder,
         OnConflict::Replace => sink::OnConflict::Replace,
     };
     let folder = FileSink::into_dir(into).on_conflict(policy).dotfiles(taking.dotfiles).max_bytes(taking.max_bytes.unwrap_or(u64::MAX));
+    let folder = folder.outward_links(taking.links == OutwardLinks::Keep).access_lists(taking.acls);
     let folder = taking.keep_free.into_iter().fold(folder, sink::Folder::keep_free);
     folder.prepare()?;
     Ok(folder)

@@ -41,6 +41,7 @@ fn write_the_corpus() {
         Control::Unknown { stream: 1 },
         Control::Waiting { stream: 1, running: 3 },
         Control::Process { incarnation: [4; 16] },
+        Control::Remarks { stream: 1, lines: vec!["no".into()] },
     ];
     write("frame_header", 0, &header.encode());
     write("frame_stream", 0, &frame.repeat(3));

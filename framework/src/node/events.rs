@@ -5,7 +5,7 @@ use tokio::sync::{broadcast, watch};
 use crate::delivery::{Content, Failure, Receipt, TransferId};
 use crate::pipeline::Skipped;
 use crate::remote::{LetterId, RemoteError};
-use crate::wire::PeerId;
+use crate::wire::{PeerId, printable};
 
 /// Something happened on a node. Events are for watching: a slow subscriber misses some, and loses nothing else.
 #[derive(Clone, Debug)]
@@ -70,6 +70,28 @@ pub struct TransferEvent {
     pub news: TransferNews,
 }
 
+impl TransferEvent {
+    /// Tells the log of what whoever runs the node wants to find there later: what began, and how it ended.
+    pub(crate) fn log(&self) {
+        let (transfer, peer, direction) = (self.transfer, self.peer.short(), self.direction);
+        match &self.news {
+            TransferNews::Started { content, inbox } => {
+                let (name, length) = (&content.name, content.length);
+                tracing::info!(%transfer, peer, ?direction, inbox, %name, length, "a delivery begins");
+            }
+            TransferNews::Delivered { receipt } => {
+                let (length, files, place) = (receipt.length, receipt.files, printable(&receipt.place));
+                tracing::info!(%transfer, peer, ?direction, length, files, %place, "delivered");
+            }
+            TransferNews::Relayed { relay } => {
+                tracing::info!(%transfer, peer, ?direction, relay = relay.short(), "a relay keeps a delivery");
+            }
+            TransferNews::Failed { failure } => tracing::info!(%transfer, peer, ?direction, %failure, "a delivery has failed"),
+            _ => {}
+        }
+    }
+}
+
 /// Which way a transfer goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
@@ -92,6 +114,8 @@ pub enum TransferNews {
     Started {
         /// What is sent.
         content: Content,
+        /// To which inbox; empty where only its receiver knows it.
+        inbox: String,
     },
     /// So much is done.
     Progress {
@@ -109,10 +133,12 @@ pub enum TransferNews {
         /// Why.
         reason: String,
     },
-    /// The content changed while it was sent: it begins anew.
+    /// It begins anew.
     Restarted {
         /// Which attempt, from 0.
         attempt: u32,
+        /// Why, for a person: what of the source changed and how, or that the receiver has lost what it had.
+        why: String,
     },
     /// Entries of a tree were left out, since they could not be read.
     Skipped {
@@ -120,6 +146,12 @@ pub enum TransferNews {
         entries: Vec<Skipped>,
         /// How many there were.
         total: u64,
+    },
+    /// What is not as it was sent, since the receiver could not, or would not, keep it; of an incoming one, what its sender says it left
+    /// behind, too. Told before [`TransferNews::Delivered`].
+    Remarks {
+        /// For a person: printable, at most 32 lines.
+        lines: Vec<String>,
     },
     /// It is in the outbox, durably.
     Stored,

@@ -154,6 +154,9 @@ impl NodeShared {
     }
 
     pub(crate) fn emit(&self, event: NodeEvent) {
+        if let NodeEvent::Transfer(event) = &event {
+            event.log();
+        }
         // Nobody listening is fine.
         let _ = self.events.send(event);
     }

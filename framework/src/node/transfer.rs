@@ -26,6 +26,8 @@ pub struct TransferStatus {
     pub total: Option<u64>,
     /// What the source had to say when it was read to its end.
     pub report: SourceReport,
+    /// What the receiver could not, or would not, keep as it was sent: lines for a person, printable, at most 32.
+    pub remarks: Vec<String>,
     /// Whether the receiving application has said that it is done with it.
     pub processed: bool,
     /// How it ended, if it has.

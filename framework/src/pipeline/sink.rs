@@ -131,9 +131,14 @@ pub struct Committed {
     pub skipped: u64,
     /// What was in it, if it was a package that was unpacked.
     pub enclosed: Option<Box<Enclosed>>,
-    /// What is not as it was sent, since the place can't hold it: lines for a person, a bounded number.
+    /// What is not as it was sent, since the place can't hold it, or the sender left it behind: lines for a person, a bounded number.
     #[serde(default)]
     pub remarks: Vec<String>,
+}
+
+impl Committed {
+    /// What those of its [remarks](Self::remarks) begin with that are the sender's own.
+    pub const SAID: &str = "the sender says: ";
 }
 
 /// A delivery that came in a package.

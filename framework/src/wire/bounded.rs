@@ -11,6 +11,8 @@ pub(super) struct Name<const LIMIT: usize>;
 pub(super) struct MaybeName<const LIMIT: usize>;
 /// Up to `COUNT` [`Name`]s.
 pub(super) struct Names<const COUNT: usize, const LIMIT: usize>;
+/// Up to `COUNT` texts for people: what is above the limits is cut off.
+pub(super) struct Lines<const COUNT: usize, const LIMIT: usize>;
 /// Text for people: what is above the limit is cut off.
 pub(super) struct Prose<const LIMIT: usize>;
 
@@ -57,6 +59,17 @@ impl<const COUNT: usize, const LIMIT: usize> Names<COUNT, LIMIT> {
             return Err(format!("a list has {} names, at most {COUNT} are allowed", texts.len()));
         }
         texts.iter().try_for_each(|text| within::<LIMIT>(text))
+    }
+}
+
+impl<const COUNT: usize, const LIMIT: usize> Lines<COUNT, LIMIT> {
+    pub(super) fn serialize<S: Serializer>(lines: &[String], serializer: S) -> Result<S::Ok, S::Error> {
+        let lines: Vec<_> = lines.iter().take(COUNT).map(|line| cut(line, LIMIT)).collect();
+        lines.serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+        Names::<COUNT, LIMIT>::deserialize(deserializer)
     }
 }
 

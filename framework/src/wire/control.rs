@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::bounded::{MaybeName, Name, Prose};
+use super::bounded::{Lines, MaybeName, Name, Prose};
 use super::codec::{self, CodecError};
 use super::failure::Failure;
 use super::opening::{INBOX_LIMIT, Opening};
@@ -19,6 +19,8 @@ use crate::delivery::TransferId;
 const NAME_LIMIT: usize = 64;
 /// The most bytes of a reason; the rest is cut off.
 const REASON_LIMIT: usize = 512;
+/// The most lines of remarks.
+const REMARKS_LIMIT: usize = 32;
 /// The most bytes of a place; the rest is cut off.
 const PLACE_LIMIT: usize = 4096;
 
@@ -201,6 +203,14 @@ pub enum Control {
     Process {
         /// Another one for each process of a node: drawn at random when it starts, and kept nowhere.
         incarnation: [u8; 16],
+    },
+    /// What is not as it was sent, since the receiver could not, or would not, keep it. Said before [`Control::Delivered`], if there is any.
+    Remarks {
+        /// The transfer's stream.
+        stream: u64,
+        /// For people: at most 32 lines of at most 512.
+        #[serde(with = "Lines::<REMARKS_LIMIT, REASON_LIMIT>")]
+        lines: Vec<String>,
     },
 }
 

@@ -126,6 +126,7 @@ fn golden() -> Vec<(Control, Vec<u8>)> {
         (Control::Unknown { stream: 2 }, bytes![u32s(24), u64s(2)]),
         (Control::Waiting { stream: 2, running: 3 }, bytes![u32s(25), u64s(2), u32s(3)]),
         (Control::Process { incarnation: [4; 16] }, bytes![u32s(26), [4; 16]]),
+        (Control::Remarks { stream: 2, lines: vec!["no".to_owned()] }, bytes![u32s(27), u64s(2), u64s(1), text("no")]),
     ]
 }
 
@@ -197,6 +198,7 @@ fn the_largest_messages_fit_into_a_frame() {
         Control::Fail { stream: 0, failure: Failure::new(FailureKind::Stage, &long).in_stage(&long).at_index(1) },
         Control::Refuse { reason: RefuseReason::Other(long.clone()) },
         Control::Goodbye { reason: long.clone() },
+        Control::Remarks { stream: 0, lines: vec![long.clone(); 100] },
     ] {
         let bytes = message.encode().unwrap();
         assert!(bytes.len() <= PLAINTEXT_LIMIT, "{} bytes", bytes.len());
@@ -224,7 +226,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn garbage_never_panics_and_what_decodes_encodes_to_the_same(number in 0_u32..27, garbage in prop::collection::vec(0_u8..3, 0..60)) {
+    fn garbage_never_panics_and_what_decodes_encodes_to_the_same(number in 0_u32..28, garbage in prop::collection::vec(0_u8..3, 0..60)) {
         let bytes = bytes![u32s(number), garbage];
         if let Ok(message) = Control::decode(&bytes) {
             prop_assert_eq!(message.encode().unwrap(), bytes);

@@ -60,6 +60,7 @@ impl Control {
             Self::Unknown { .. } => "Unknown",
             Self::Waiting { .. } => "Waiting",
             Self::Process { .. } => "Process",
+            Self::Remarks { .. } => "Remarks",
         }
     }
 }

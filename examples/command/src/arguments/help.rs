@@ -52,6 +52,8 @@ pub(super) const SEND_EXAMPLES: &str = "\
 Examples:
   estafette send big.tar -                         asks for the ticket, or reads it from a pipe
   estafette send photos/ notes.txt @ticket.txt     arrives as one folder
+  pg_dump shop | estafette send --as shop.sql - @ticket.txt
+  estafette send --exclude target/ --links follow project/ @ticket.txt
   estafette send -- -odd-name estafette1…          others on this machine may see it, and your shell remembers it
   estafette send --addr localhost:17400 big.tar estafette1…
   estafette send --detach --expires 7d backup.tar paris/files

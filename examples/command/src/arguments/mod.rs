@@ -14,7 +14,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use estafette::PeerId;
 
-pub(crate) use self::receive::{NodeOptions, OnConflict, Receive, Relaying, Taking};
+pub(crate) use self::receive::{NodeOptions, OnConflict, OutwardLinks, Receive, Relaying, Taking};
 pub(crate) use self::send::{Compress, Send};
 pub(crate) use self::store::{Doctor, Inbox, Outbox, Ticket};
 use crate::error::CommandError;

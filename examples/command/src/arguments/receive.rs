@@ -11,7 +11,7 @@ use crate::units::{parse_address, parse_bytes, parse_duration, parse_name};
 
 #[derive(Debug, Args)]
 pub(crate) struct Receive {
-    /// The folder that deliveries go to; it is made if only its last part is missing
+    /// The folder that deliveries go to; it is made if only its last part is missing. `-` writes one file or stream to stdout, and ends
     #[arg(long, value_name = "DIR", env = "ESTAFETTE_INTO", hide_env = true)]
     pub(crate) into: PathBuf,
     /// Where to listen; port 0 is any free one [default: port 0 of all addresses of this machine]
@@ -69,6 +69,12 @@ pub(crate) struct Taking {
     /// Take deliveries whose name begins with a dot, too
     #[arg(long, env = "ESTAFETTE_DOTFILES", hide_env = true, value_parser = FalseyValueParser::new())]
     pub(crate) dotfiles: bool,
+    /// What becomes of symbolic links in a folder that lead out of it, absolute ones among them
+    #[arg(long, value_name = "HOW", default_value = "keep", env = "ESTAFETTE_LINKS", hide_env = true)]
+    pub(crate) links: OutwardLinks,
+    /// Take ACLs, where the sender sends them: they name users by number, who may be others here
+    #[arg(long, env = "ESTAFETTE_ACLS", hide_env = true, value_parser = FalseyValueParser::new())]
+    pub(crate) acls: bool,
     /// The longest delivery that is taken, such as 500M or 2GiB
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes, env = "ESTAFETTE_MAX_BYTES", hide_env = true)]
     pub(crate) max_bytes: Option<u64>,
@@ -110,6 +116,14 @@ impl Relaying {
 
 fn parse_count(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|count| *count > 0).ok_or_else(|| "a number from 1 on is wanted".into())
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OutwardLinks {
+    /// Make them as they were sent; nothing that is delivered goes through them, but other programs follow them
+    Keep,
+    /// Leave them out, and say so
+    Skip,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -9,12 +9,13 @@ use estafette::NodeConfig;
 use estafette::pipeline::Compression;
 use serde::{Deserialize, Serialize};
 
+use crate::content::Reading;
 use crate::units::{parse_address, parse_bytes, parse_duration, parse_name};
 
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("stored").args(["detach", "via"]).multiple(true)))]
 pub(crate) struct Send {
-    /// Files and folders: one is sent as what it is, several together as one folder
+    /// Files and folders: one is sent as what it is, several together as one folder; `-`, or <(COMMAND), is a stream, and sent alone
     #[arg(required = true, value_name = "PATH")]
     pub(crate) paths: Vec<PathBuf>,
     /// The ticket that the receiver printed: `-` reads it from stdin, `@FILE` from a file, which keeps it out of process lists and
@@ -41,7 +42,9 @@ pub(crate) struct Send {
     /// Dial this instead of the ticket's addresses (port forwarding); may be repeated
     #[arg(long, value_name = "ADDR", value_delimiter = ',', value_parser = parse_address, env = "ESTAFETTE_ADDR", hide_env = true)]
     pub(crate) addr: Vec<String>,
-    /// What this node calls itself [default: the host's name]
+    #[command(flatten)]
+    pub(crate) reading: Reading,
+    /// What this node calls itself [default: the host's name]; with a stream, what that is called [default: stream]
     #[arg(long, value_parser = parse_name, env = "ESTAFETTE_NAME", hide_env = true)]
     pub(crate) name: Option<String>,
     /// Bytes per chunk, a power of two from 1K to 2M: larger ones cost fewer calls, smaller ones less memory [default: 256K]

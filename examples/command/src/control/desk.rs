@@ -5,7 +5,6 @@ use std::time::Duration;
 use estafette::node::{EventStream, NodeEvent, OutboxEntry, OutboxError, TransferEvent};
 use estafette::pipeline::Compression;
 use estafette::{Node, SendOptions, TransferHandle, TransferId, TransferNews};
-use estafette_actors::source::from_paths;
 use tokio::time::timeout;
 
 use super::protocol::{Deposit, Reply, Request};
@@ -62,7 +61,8 @@ pub(super) async fn send(node: &Node, deposit: Deposit, transient: bool) -> Resu
     let prepared = tokio::task::spawn_blocking(move || {
         trust.refresh()?;
         let to = destination::find(&trust, destination::read(&deposit.to)?, deposit.via.as_deref())?;
-        Ok::<_, CommandError>((to, from_paths(&paths)?, deposit))
+        let source = deposit.reading.open(&paths)?;
+        Ok::<_, CommandError>((to, source, deposit))
     });
     let ((to, via), source, deposit) = prepared.await.map_err(|error| CommandError::io(error, "the log (-v) says more"))??;
     let options = SendOptions {

@@ -7,11 +7,13 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::arrival::Arrival;
+use crate::content::Reading;
 use crate::doctor::Finding;
 use crate::entry::Entry;
 use crate::error::{CommandError, ErrorKind};
 use crate::event::Stored;
 use crate::news::News;
+use crate::send::LeftOut;
 
 /// A question. A longer line than [`Request::LIMIT`] is none.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -51,6 +53,8 @@ pub(crate) struct Deposit {
     /// The relay.
     #[serde(default)]
     pub(crate) via: Option<String>,
+    #[serde(default)]
+    pub(crate) reading: Reading,
 }
 
 /// What comes first, so that who asks knows that somebody is there.
@@ -71,11 +75,8 @@ pub(crate) enum Reply {
         peer: String,
     },
     News(News),
-    /// What could not be read of a tree, and why: the first ones, and how many there were.
-    LeftOut {
-        skipped: Vec<(String, String)>,
-        total: u64,
-    },
+    /// What was left behind of a tree.
+    LeftOut(LeftOut),
     Entry(Box<Entry>),
     Arrival(Box<Arrival>),
     Finding(Finding),
@@ -99,7 +100,7 @@ impl Request {
 impl Deposit {
     pub(crate) fn new(to: String, paths: &[PathBuf]) -> Self {
         let paths = paths.iter().map(|path| path.as_os_str().as_bytes().to_vec()).collect();
-        Self { to, paths, chunk_size: None, compress: true, copy: false, expires: None, via: None }
+        Self { to, paths, chunk_size: None, compress: true, copy: false, expires: None, via: None, reading: Reading::default() }
     }
 
     /// All of them absolute: whoever reads them has another working directory.

@@ -46,8 +46,7 @@ pub(super) async fn carry_out(
         }
     };
     let report = transfer.0.status().report;
-    let skipped = report.skipped.into_iter().map(|skipped| (skipped.path, skipped.reason)).collect();
-    say(answers, &Reply::LeftOut { skipped, total: report.skipped_total }).await?;
+    say(answers, &Reply::LeftOut(report.into())).await?;
     say(answers, &Reply::News(News::from(outcome))).await
 }
 

@@ -19,7 +19,7 @@ use crate::delivery::{ContentKind, Failure, FailureKind, Incoming, KeyScope, Rec
 use crate::node::carrier::inner_key;
 use crate::node::config::NodeConfig;
 use crate::node::disk::DiskThread;
-use crate::node::events::{Direction, TransferNews};
+use crate::node::events::{Direction, NodeEvent, TransferEvent, TransferNews};
 use crate::node::lane::{Admit, Forget};
 use crate::node::ledger::Charge;
 use crate::node::memory::{Arrival, Processed, RELAYED};
@@ -27,7 +27,7 @@ use crate::node::outbox::AskedAgain;
 use crate::node::shared::InQueue;
 use crate::node::trust::now;
 use crate::pipeline::{Assembled, Assembly, Committed, Compression, Enclosed, Stop, Summary, Transfer};
-use crate::wire::{Control, Opening};
+use crate::wire::{Control, Opening, PeerId};
 
 /// How long a delivery waits for room before its sender is told.
 const SAY_WAITING: Duration = Duration::from_secs(1);
@@ -303,10 +303,11 @@ impl Session {
         (known.stage, known.ending) = (Stage::Remembering, None);
         let KeyScope { transfer, attempt, .. } = known.transfer.scope;
         let mac = known.transfer.key.receipt(transfer, attempt, "delivered", &summary.digest);
-        let Committed { place, files, enclosed, .. } = committed;
+        let Committed { place, files, enclosed, remarks, .. } = committed;
         let receipt = Receipt { digest: summary.digest, length: summary.length, place, files, mac };
         let Opening { ref inbox, ref content, .. } = known.opening;
         let is_package = content.kind == ContentKind::Package;
+        let told = (known.id(), enclosed.as_ref().map_or(self.peer, |enclosed| enclosed.sender), remarks);
         let (inbox, name) = (if is_package { RELAYED.to_owned() } else { inbox.clone() }, content.name.to_string());
         let processed_mac = known.transfer.key.receipt(transfer, attempt, "processed", &summary.digest).into();
         let (at, processed) = (now(), Processed::No);
@@ -350,11 +351,25 @@ impl Session {
             }
             shared.remembered.remember(peer, transfer, arrival).map(|()| (receipt_of_carrier, inside))
         };
+        self.remark(stream, is_package, told);
         actix::spawn(async move {
             let remembered = tokio::task::spawn_blocking(remember).await;
             let outcome = remembered.map_err(std::io::Error::other).and_then(|outcome| outcome);
             session.do_send(Kept { stream, attempt, outcome });
         });
+    }
+
+    /// Says what is not as it was sent. Not who carried it: what is in a package is nothing to them.
+    fn remark(&mut self, stream: u64, is_package: bool, (transfer, peer, lines): (TransferId, PeerId, Vec<String>)) {
+        if lines.is_empty() {
+            return;
+        }
+        let ours: Vec<_> = lines.iter().filter(|line| !line.starts_with(Committed::SAID)).cloned().collect();
+        if !is_package && !ours.is_empty() {
+            self.say(Control::Remarks { stream, lines: ours });
+        }
+        let news = TransferNews::Remarks { lines };
+        self.shared.emit(NodeEvent::Transfer(TransferEvent { transfer, peer, direction: Direction::Incoming, news }));
     }
 
     pub(super) fn incoming_progress(&self) {
@@ -465,8 +480,8 @@ impl Handler<AdmittedEverywhere> for Session {
             return self.fail(stream, Failure::new(FailureKind::Stage, text));
         }
         known.admitted = true;
-        let (id, content) = (known.id(), known.opening.content.clone());
-        self.tell(id, Direction::Incoming, TransferNews::Started { content });
+        let (id, content, inbox) = (known.id(), known.opening.content.clone(), known.opening.inbox.clone());
+        self.tell(id, Direction::Incoming, TransferNews::Started { content, inbox });
         self.accept(stream);
         self.ensure_lanes();
     }

@@ -327,6 +327,7 @@ impl Session {
             Control::Messages { transfer, key, commitment } => self.on_messages(transfer, *key.expose(), &commitment, ctx),
             Control::Unknown { stream } => self.on_unknown(stream),
             Control::Waiting { stream, running } => self.on_waiting(stream, running),
+            Control::Remarks { stream, lines } => self.on_remarks(stream, lines),
             Control::Process { incarnation } => self.on_process(incarnation),
             other => {
                 let why = format!("the peer broke the protocol: {} does not belong here", other.name());

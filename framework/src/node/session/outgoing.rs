@@ -22,7 +22,7 @@ use crate::node::shared::InQueue;
 use crate::node::transfer::Unsettled;
 use crate::node::trust::{now, random32};
 use crate::pipeline::{Balanced, Budget, ChunkerSeat, Compression, Piece, Source, SourceError, Transfer};
-use crate::wire::{Control, Opening, Ranges, SecretBytes, Suite};
+use crate::wire::{Control, Opening, Ranges, SecretBytes, Suite, printable};
 
 /// How often content may change while it is sent: the first time it is sent anew.
 const ATTEMPTS: u32 = 2;
@@ -168,7 +168,7 @@ impl Session {
     pub(super) fn on_accept(&mut self, stream: u64, limit: u64, (received, trailer): (&Ranges, bool), ctx: &mut Context<Self>) {
         let Some(out) = self.outgoing.get_mut(&stream) else { return self.say_unknown(stream) };
         if !out.transfer.acknowledged_is_within(received.as_slice()) {
-            return self.restart(stream, "the receiver no longer has what it had");
+            return self.restart(stream, "the receiver has lost the part that it had; nothing changed here");
         }
         out.gate.send_modify(|gate| gate.limit = gate.limit.max(limit));
         match out.phase {
@@ -180,7 +180,7 @@ impl Session {
                 out.transfer.set_held(received.clone());
                 out.phase = Phase::Wiring;
                 out.state.update(|status| status.started = true);
-                let news = TransferNews::Started { content: out.content.clone() };
+                let news = TransferNews::Started { content: out.content.clone(), inbox: out.opening.inbox.clone() };
                 self.tell_outgoing(stream, news);
                 self.wire(stream, ctx);
             }
@@ -208,6 +208,14 @@ impl Session {
     fn say_unknown(&mut self, stream: u64) {
         let failure = self.ended.iter().find(|(ended, _)| *ended == stream).map(|(_, failure)| failure.clone());
         self.say(failure.map_or(Control::Unknown { stream }, |failure| Control::Fail { stream, failure }));
+    }
+
+    /// What the receiver could not keep as it was sent.
+    pub(super) fn on_remarks(&mut self, stream: u64, lines: Vec<String>) {
+        let Some(out) = self.outgoing.get(&stream) else { return };
+        let lines: Vec<_> = lines.iter().map(|line| printable(line).to_string()).collect();
+        out.state.update(|status| status.remarks.clone_from(&lines));
+        self.tell_outgoing(stream, TransferNews::Remarks { lines });
     }
 
     /// The receiver has no room yet.
@@ -317,7 +325,7 @@ impl Session {
             runner.do_send(Rewind { stream: new_stream });
         }
         self.outgoing.insert(new_stream, out);
-        self.tell_outgoing(new_stream, TransferNews::Restarted { attempt });
+        self.tell_outgoing(new_stream, TransferNews::Restarted { attempt, why: why.to_owned() });
     }
 
     pub(super) fn end_outgoing(&mut self, stream: u64, outcome: Outcome) {

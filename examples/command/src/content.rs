@@ -1,0 +1,137 @@
+//! What is sent: paths, read as a person wants it, or a stream.
+
+use std::fs::File;
+use std::io::{self, IsTerminal, PipeReader, PipeWriter};
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+
+use clap::builder::FalseyValueParser;
+use clap::{Args, ValueEnum};
+use estafette::pipeline::Source;
+use estafette_actors::source::{self, ReadOptions, ReaderSource, from_paths_with};
+use rustix::fs::{Mode, OFlags};
+use serde::{Deserialize, Serialize};
+use tokio::net::unix::pipe;
+
+use crate::error::CommandError;
+use crate::settings;
+
+/// How what is sent is read. Goes to whichever process sends it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args, Serialize, Deserialize)]
+pub(crate) struct Reading {
+    /// What becomes of symbolic links that lead out of what is sent, absolute ones among them; all others are kept, and a link that is
+    /// given by name is what it leads to
+    #[arg(long, value_name = "HOW", default_value = "keep", env = "ESTAFETTE_LINKS", hide_env = true)]
+    pub(crate) links: Links,
+    /// Send extended attributes of users, and ACLs, too
+    #[arg(long, env = "ESTAFETTE_XATTRS", hide_env = true, value_parser = FalseyValueParser::new())]
+    pub(crate) xattrs: bool,
+    /// What it is called at the receiver [default: what it is called here]
+    #[arg(long = "as", value_name = "NAME", env = "ESTAFETTE_AS", hide_env = true)]
+    pub(crate) called: Option<String>,
+    /// Leave out of folders what this fits; may be repeated. `*.o` and `target/` are for names, `/build/**` and `a/*.o` for paths in what
+    /// is sent
+    #[arg(long, value_name = "PATTERN", env = "ESTAFETTE_EXCLUDE", hide_env = true)]
+    pub(crate) exclude: Vec<String>,
+    /// The name of a stream, if it is one.
+    #[arg(skip)]
+    pub(crate) stream: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+pub(crate) enum Links {
+    /// Send them as links; the receiver decides whether it makes them
+    #[default]
+    Keep,
+    /// Leave them out, and say so
+    Skip,
+    /// Send what they lead to
+    Follow,
+}
+
+impl Reading {
+    fn options(&self) -> ReadOptions {
+        let links = match self.links {
+            Links::Keep => source::Links::Keep,
+            Links::Skip => source::Links::Skip,
+            Links::Follow => source::Links::Follow,
+        };
+        let options = ReadOptions::default().links(links).xattrs(self.xattrs);
+        let options = self.called.iter().fold(options, ReadOptions::name);
+        self.exclude.iter().fold(options, ReadOptions::exclude)
+    }
+
+    /// The source that these paths are.
+    pub(crate) fn open(&self, paths: &[PathBuf]) -> Result<Box<dyn Source>, CommandError> {
+        match (&self.stream, paths) {
+            (Some(name), [path]) => open_stream(path, self.called.as_ref().unwrap_or(name)),
+            _ => Ok(from_paths_with(paths, &self.options())?),
+        }
+    }
+}
+
+/// What `-`, and what a shell makes of `<(command)`, stand for: the number of an open stream. A pipe that lies in a folder is none.
+pub(crate) fn stream(paths: &[PathBuf]) -> Result<Option<u32>, CommandError> {
+    let [path] = paths else {
+        return match paths.iter().any(|path| path.as_os_str() == "-") {
+            true => Err(CommandError::usage(
+                "`-`, a stream, is sent alone",
+                "send it and the files one after the other; a file called - is ./-",
+            )),
+            false => Ok(None),
+        };
+    };
+    let text = path.to_string_lossy();
+    let number = match &*text {
+        "-" => return Ok(Some(0)),
+        "/dev/stdin" => Some(0),
+        text => text.strip_prefix("/dev/fd/").or_else(|| text.strip_prefix("/proc/self/fd/")).and_then(|number| number.parse().ok()),
+    };
+    let is_stream = |path: &Path| path.metadata().is_ok_and(|there| !there.is_file() && !there.is_dir());
+    Ok(number.filter(|_| is_stream(path)))
+}
+
+/// The path of a stream that is open here, for whichever process reads it.
+pub(crate) fn handed_over(number: u32) -> Result<PathBuf, CommandError> {
+    let own = |number: i64| PathBuf::from(format!("/proc/{}/fd/{number}", std::process::id()));
+    let path = own(number.into());
+    // A socket can't be opened a second time.
+    if !path.metadata().is_ok_and(|there| there.file_type().is_socket()) || number != 0 {
+        return Ok(path);
+    }
+    let failed = |error: io::Error| CommandError::io(format!("stdin can't be read: {error}"), "pipe it in: cat | estafette send - TICKET");
+    let (reading, writing) = io::pipe().map_err(failed)?;
+    let path = own(reading.as_raw_fd().into());
+    std::thread::spawn(move || pump(writing, reading));
+    Ok(path)
+}
+
+/// Moves stdin into a pipe, whose other end stays open as long.
+fn pump(mut writing: PipeWriter, reading: PipeReader) {
+    if let Err(error) = io::copy(&mut io::stdin().lock(), &mut writing) {
+        tracing::warn!(%error, "stdin could not be read to its end");
+    }
+    // Nothing else may get the number of the other end: it may be opened yet.
+    std::mem::forget(reading);
+}
+
+fn open_stream(path: &Path, name: &str) -> Result<Box<dyn Source>, CommandError> {
+    let failed = |error: io::Error| {
+        CommandError::io(
+            format!("{} can't be read: {error}", settings::shown(path)),
+            "keep the command that reads it running until it is sent",
+        )
+    };
+    // Without NONBLOCK, opening a pipe whose writer has gone would wait for another one.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty()).map_err(|error| failed(error.into()))?);
+    if file.metadata().map_err(failed)?.file_type().is_fifo() {
+        return Ok(Box::new(ReaderSource::new(name, pipe::Receiver::from_file(file).map_err(failed)?)?));
+    }
+    rustix::fs::fcntl_setfl(file.as_fd(), OFlags::empty()).map_err(|error| failed(error.into()))?;
+    if file.is_terminal() {
+        eprintln!("What is to be sent, then Ctrl-D:");
+    }
+    Ok(Box::new(ReaderSource::new(name, tokio::fs::File::from_std(file))?))
+}

@@ -1,0 +1,213 @@
+//! What a person sees of a delivery that is more than bytes: links, streams, attributes, and what is left behind.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails says so")]
+
+mod support;
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use support::{Ran, World, text};
+
+/// As a Python environment has them: links within it, and to what is installed on the machine.
+fn environment(world: &World) -> std::path::PathBuf {
+    let tree = world.path("venv");
+    fs::create_dir_all(tree.join("lib")).unwrap();
+    fs::create_dir_all(world.path("installed")).unwrap();
+    fs::write(world.path("installed/python"), "program").unwrap();
+    fs::write(tree.join("lib/module"), "module").unwrap();
+    fs::hard_link(tree.join("lib/module"), tree.join("lib/same")).unwrap();
+    symlink("lib", tree.join("lib64")).unwrap();
+    symlink(world.path("installed/python"), tree.join("python")).unwrap();
+    tree
+}
+
+/// Runs `send` with these arguments before the path.
+fn send(world: &World, arguments: &[&str], path: &Path, ticket: &str) -> Ran {
+    world.run("lyon", ["send"].iter().chain(arguments).map(|word| (*word).into()).chain([path.as_os_str().to_owned(), ticket.into()]))
+}
+
+fn messages(ran: &Ran, name: &str) -> Vec<String> {
+    ran.events.iter().filter(|event| event["event"] == name).map(|event| text(event, "message")).collect()
+}
+
+#[test]
+fn an_environment_arrives_as_it_was_or_as_both_ends_say() {
+    let world = World::new();
+    let tree = environment(&world);
+    let (paris, ticket) = world.paris_with(&["--on-conflict", "replace"]);
+    let ticket = text(&ticket, "ticket");
+    let there = world.path("in/venv");
+
+    let ran = send(&world, &[], &tree, &ticket);
+    assert_eq!((ran.code, messages(&ran, "error").len()), (0, 0), "{:?}", ran.events);
+    assert_eq!(fs::read_link(there.join("python")).unwrap(), world.path("installed/python"));
+    assert_eq!(fs::read_link(there.join("lib64")).unwrap(), Path::new("lib"));
+    assert_eq!(fs::metadata(there.join("lib/same")).unwrap().ino(), fs::metadata(there.join("lib/module")).unwrap().ino());
+
+    let ran = send(&world, &["--links", "follow"], &tree, &ticket);
+    assert_eq!(ran.code, 0, "{:?}", ran.events);
+    assert!(fs::symlink_metadata(there.join("python")).unwrap().is_file());
+    assert_eq!(fs::read_to_string(there.join("python")).unwrap(), "program");
+
+    let ran = send(&world, &["--links", "skip"], &tree, &ticket);
+    assert_eq!(ran.code, 0, "it was asked for: {:?}", ran.events);
+    assert!(fs::symlink_metadata(there.join("python")).is_err());
+    let said = messages(&ran, "remark");
+    assert!(said[0].contains("python was left out: it is a link that may lead out"), "{said:?}");
+    // The receiver hears of it, too.
+    let heard = text(&paris.wait_for("remark"), "message");
+    assert!(heard.starts_with("the sender says: python was left out"), "{heard}");
+    paris.kill();
+
+    let (_paris, ticket) = world.paris_with(&["--links", "skip"]);
+    let ran = send(&world, &["--as", "environment"], &tree, &text(&ticket, "ticket"));
+    assert_eq!((ran.code, world.arrived()), (0, vec!["environment".to_owned(), "venv".to_owned()]), "{:?}", ran.events);
+    assert!(fs::symlink_metadata(world.path("in/environment/python")).is_err());
+    let said = messages(&ran, "remark");
+    assert!(said[0].starts_with("the receiver says: python was left out"), "{said:?}");
+}
+
+#[test]
+fn what_is_named_is_meant_and_a_link_to_nothing_is_refused_before_anything_is_dialled() {
+    let world = World::new();
+    environment(&world);
+    symlink("venv", world.path("named")).unwrap();
+    symlink("nowhere", world.path("dangling")).unwrap();
+    let (_paris, ticket) = world.paris();
+    let ran = send(&world, &[], &world.path("named"), &text(&ticket, "ticket"));
+    assert_eq!(ran.code, 0, "{:?}", ran.events);
+    assert_eq!(fs::read_to_string(world.path("in/named/lib/module")).unwrap(), "module");
+    let ran = send(&world, &[], &world.path("dangling"), "nobody/files");
+    assert_eq!(ran.code, 6);
+    assert!(messages(&ran, "error")[0].contains("a link that leads to nothing"), "{:?}", ran.events);
+}
+
+#[test]
+fn many_entries_that_can_not_be_sent_are_one_line() {
+    let world = World::new();
+    let tree = world.path("tree");
+    fs::create_dir(&tree).unwrap();
+    for number in 0..300 {
+        rustix::fs::mkfifoat(rustix::fs::CWD, tree.join(format!("fifo{number:03}")), rustix::fs::Mode::RWXU).unwrap();
+    }
+    let (_paris, ticket) = world.paris();
+    let ran = send(&world, &[], &tree, &text(&ticket, "ticket"));
+    assert_eq!(ran.code, 6);
+    assert_eq!(messages(&ran, "error"), ["fifo000, fifo001, fifo002 and 297 more was left out: it is a device, a socket or a pipe"]);
+}
+
+/// What `send` says that is given `input` at its stdin.
+fn send_stream(world: &World, arguments: &[&str], input: &[u8]) -> Ran {
+    let mut command = world.command("lyon");
+    let mut child = command.arg("send").args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_vec();
+    // A command that refuses does not read it.
+    std::thread::spawn(move || drop(stdin.write_all(&input)));
+    Ran::from(child.wait_with_output().unwrap())
+}
+
+#[test]
+fn a_stream_is_sent_from_stdin_or_a_command_and_has_a_name() {
+    let world = World::new();
+    let (_paris, ticket) = world.paris();
+    let ticket = text(&ticket, "ticket");
+    let content = vec![7; 1_000_000];
+    for (arguments, name) in [(&["-"][..], "stream"), (&["--name", "dump.sql", "-"], "dump.sql"), (&["--as", "other", "-"], "other")] {
+        let ran = send_stream(&world, &[arguments, &[&ticket]].concat(), &content);
+        assert_eq!(ran.code, 0, "{:?}", ran.events);
+        assert!(fs::read(world.path("in").join(name)).unwrap() == content, "{name}");
+    }
+    let ran = send_stream(&world, &["-", "-"], b"");
+    assert_eq!(ran.code, 2);
+    assert!(messages(&ran, "error")[0].contains("both what is sent and the ticket"), "{:?}", ran.events);
+    assert_eq!(send_stream(&world, &["-", "Cargo.toml", &ticket], b"").code, 2);
+
+    // What bash makes of <(command).
+    let estafette = world.command("lyon");
+    let script = "exec 9< <(seq 100000); exec \"$@\" send --as numbers /dev/fd/9 \"$TICKET\"";
+    let mut bash = Command::new("bash");
+    bash.args(["-c", script, "-"])
+        .arg(estafette.get_program())
+        .args(estafette.get_args())
+        .env("TICKET", &ticket)
+        .env("HOME", world.path("lyon"));
+    let ran = Ran::from(bash.stdin(Stdio::null()).output().unwrap());
+    assert_eq!(ran.code, 0, "{:?}", ran.events);
+    let expected: String = (1..=100_000).map(|number| format!("{number}\n")).collect();
+    assert!(fs::read_to_string(world.path("in/numbers")).unwrap() == expected);
+}
+
+#[test]
+fn a_stream_is_sent_by_the_node_that_runs_and_stored_for_later() {
+    let world = World::new();
+    let (_paris, ticket) = world.paris();
+    let ticket = text(&ticket, "ticket");
+    let content = vec![9; 500_000];
+    let stored = send_stream(&world, &["--detach", "--as", "later", "-", &ticket], &content);
+    assert_eq!((stored.code, &stored.event("stored")["copied"]), (0, &true.into()), "{:?}", stored.events);
+    let lyon = world.lyon();
+    assert_eq!(lyon.wait_for("delivered")["bytes"], 500_000);
+    assert!(fs::read(world.path("in/later")).unwrap() == content);
+    let ran = send_stream(&world, &["--as", "now", "-", &ticket], &content);
+    assert_eq!(ran.code, 0, "{:?}", ran.events);
+    assert!(fs::read(world.path("in/now")).unwrap() == content);
+}
+
+#[test]
+fn one_delivery_goes_to_stdout_and_nothing_else_does() {
+    let world = World::new();
+    let content: Vec<u8> = (0..300_000_u32).flat_map(u32::to_le_bytes).collect();
+    fs::write(world.path("file"), &content).unwrap();
+    let key = world.path("paris").with_extension("key");
+    let mut command = world.command("paris");
+    let mut receiver = Command::new(command.arg("id").get_program());
+    receiver.env_clear().env("HOME", world.path("paris")).arg("--key").arg(&key).args([
+        "receive",
+        "--into",
+        "-",
+        "--listen",
+        "127.0.0.1:0",
+    ]);
+    let mut child = receiver.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let ticket = lines.find_map(|line| line.unwrap().strip_prefix("estafette1").map(|rest| format!("estafette1{rest}"))).unwrap();
+    let rest = std::thread::spawn(move || lines.map(Result::unwrap).collect::<Vec<_>>());
+    let mut stdout = child.stdout.take().unwrap();
+    let written = std::thread::spawn(move || {
+        let mut written = Vec::new();
+        stdout.read_to_end(&mut written).unwrap();
+        written
+    });
+    let ran = send(&world, &[], &world.path("file"), &ticket);
+    assert_eq!(ran.code, 0, "{:?}", ran.events);
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{:?}", rest.join());
+    assert!(written.join().unwrap() == content);
+    let ran = world.run("paris", ["receive", "--into", "-"]);
+    assert_eq!(ran.code, 2, "--json and content can't both have stdout: {:?}", ran.events);
+    assert_eq!(world.run("paris", ["node", "--into", "-"]).code, 2);
+}
+
+#[test]
+fn who_watches_hears_which_way_a_delivery_goes_and_what_it_is_and_the_log_has_it() {
+    let world = World::new();
+    let file = world.file("letter", 3_000_000);
+    let (paris, ticket) = world.paris();
+    let mut command = world.command("lyon");
+    command.args(["-v", "send"]).arg(&file).arg(text(&ticket, "ticket"));
+    let output = command.output().unwrap();
+    let log = String::from_utf8(output.stderr.clone()).unwrap();
+    for said in ["a delivery begins", "letter", "delivered", "direction=Outgoing"] {
+        assert!(log.contains(said), "{said}: {log}");
+    }
+    for (event, direction) in [(Ran::from(output).event("delivered").clone(), "outgoing"), (paris.wait_for("delivered"), "incoming")] {
+        assert_eq!(
+            (text(&event, "direction"), text(&event, "inbox"), text(&event, "name")),
+            (direction.into(), "files".into(), "letter".into())
+        );
+    }
+}

@@ -132,6 +132,11 @@ impl Folder {
         tried.map_err(|error| Refusal::for_now(format!("the receiver can't write to its folder {}: {error}", home.place(b""))))
     }
 
+    /// Whether it is there: it is made when it is first used.
+    pub fn is_there(&self) -> bool {
+        self.path.is_dir()
+    }
+
     /// Opened anew for each delivery, so that a folder which was moved away, or whose disk was unmounted, is noticed: it is not made again.
     fn home(&self) -> Result<Home, Refusal> {
         let place = || crate::tree::printable(self.path.as_os_str().as_encoded_bytes());

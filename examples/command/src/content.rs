@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use tokio::net::unix::pipe;
 
 use crate::error::CommandError;
+use crate::limited::Limited;
 use crate::settings;
 
 /// How what is sent is read. Goes to whichever process sends it.
@@ -34,6 +35,10 @@ pub(crate) struct Reading {
     /// is sent
     #[arg(long, value_name = "PATTERN", env = "ESTAFETTE_EXCLUDE", hide_env = true)]
     pub(crate) exclude: Vec<String>,
+    /// Bytes each second, if there is a limit.
+    #[arg(skip)]
+    #[serde(default)]
+    pub(crate) limit: Option<u64>,
     /// The name of a stream, if it is one.
     #[arg(skip)]
     pub(crate) stream: Option<String>,
@@ -64,10 +69,14 @@ impl Reading {
 
     /// The source that these paths are.
     pub(crate) fn open(&self, paths: &[PathBuf]) -> Result<Box<dyn Source>, CommandError> {
-        match (&self.stream, paths) {
-            (Some(name), [path]) => open_stream(path, self.called.as_ref().unwrap_or(name)),
-            _ => Ok(from_paths_with(paths, &self.options())?),
-        }
+        let source: Box<dyn Source> = match (&self.stream, paths) {
+            (Some(name), [path]) => open_stream(path, self.called.as_ref().unwrap_or(name))?,
+            _ => from_paths_with(paths, &self.options())?,
+        };
+        Ok(match self.limit {
+            Some(rate) => Box::new(Limited::new(source, rate)),
+            None => source,
+        })
     }
 }
 

@@ -21,14 +21,17 @@ mod doctor;
 mod entry;
 mod error;
 mod event;
+mod exec;
 mod inbox;
 mod into;
 mod known_folders;
+mod limited;
 mod monitor;
 mod news;
 mod node;
 mod outbox;
 mod output;
+mod per_peer;
 mod receive;
 mod send;
 mod service;
@@ -42,7 +45,7 @@ mod units;
 
 use std::process::ExitCode;
 
-use crate::arguments::{Arguments, Command};
+use crate::arguments::{Arguments, Command, Global};
 use crate::error::CommandError;
 use crate::output::Output;
 
@@ -85,9 +88,8 @@ async fn run(arguments: Arguments, output: &Output) -> Result<ExitCode, CommandE
     match &arguments.command {
         Command::Demo { path } => demo::run(path.as_deref(), output).await,
         Command::Receive(options) => receive::run(global, options, output).await,
-        Command::Send(options) if options.detach => detach::run(global, options, output).await,
-        Command::Send(options) if options.via.is_some() => by_relay::run(global, options, output).await,
-        Command::Send(options) => send::run(global, options, output).await,
+        Command::Send(options) if !options.also.is_empty() => to_each(global, options, output).await,
+        Command::Send(options) => send_to_one(global, options, output).await,
         Command::Node(options) => node::run(global, options, output).await,
         Command::Outbox(action) => outbox::run(global, action, output).await,
         Command::Inbox(action) => inbox::run(global, action, output).await,
@@ -100,4 +102,33 @@ async fn run(arguments: Arguments, output: &Output) -> Result<ExitCode, CommandE
         Command::Completions { shell } => about::completions(*shell),
         Command::Man { command } => about::manual(command.as_deref()),
     }
+}
+
+async fn send_to_one(global: &Global, options: &arguments::Send, output: &Output) -> Result<ExitCode, CommandError> {
+    match () {
+        () if options.detach => detach::run(global, options, output).await,
+        () if options.via.is_some() => by_relay::run(global, options, output).await,
+        () => send::run(global, options, output).await,
+    }
+}
+
+/// One destination after the other; what fails at one is told, and the others are tried. The exit code is that of the first that failed.
+async fn to_each(global: &Global, options: &arguments::Send, output: &Output) -> Result<ExitCode, CommandError> {
+    if content::stream(&options.paths)?.is_some() {
+        return Err(CommandError::usage("a stream can be read once, so it has one destination", "write it to a file, and send that"));
+    }
+    let mut failed = None;
+    for to in std::iter::once(&options.to).chain(&options.also) {
+        let one = arguments::Send { to: to.clone(), also: Vec::new(), ..options.clone() };
+        let code = match send_to_one(global, &one, output).await {
+            Ok(code) => code,
+            // Whoever stops it means all of them.
+            Err(error) if error.kind == error::ErrorKind::Cancelled => return Err(error),
+            Err(error) => output.fail(&error),
+        };
+        if code != ExitCode::SUCCESS {
+            failed.get_or_insert(code);
+        }
+    }
+    Ok(failed.unwrap_or(ExitCode::SUCCESS))
 }

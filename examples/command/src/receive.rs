@@ -19,6 +19,7 @@ pub(crate) async fn run(global: &Global, options: &Receive, output: &Output) -> 
         relaying: None,
         connect: &[],
         once: options.once,
+        exec: None,
     };
     if options.into.as_os_str() != "-" {
         return service::run(global, &service, output).await;

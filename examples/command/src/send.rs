@@ -46,9 +46,11 @@ pub(crate) fn destination(options: &Send) -> Result<Given, CommandError> {
 
 /// What is sent, and how it is read.
 pub(crate) fn given_content(options: &Send) -> Result<(Vec<PathBuf>, Reading), CommandError> {
-    let Some(stream) = content::stream(&options.paths)? else { return Ok((options.paths.clone(), options.reading.clone())) };
+    let Some(stream) = content::stream(&options.paths)? else {
+        return Ok((options.paths.clone(), Reading { limit: options.limit, ..options.reading.clone() }));
+    };
     let name = options.name.clone().unwrap_or_else(|| "stream".into());
-    Ok((vec![content::handed_over(stream)?], Reading { stream: Some(name), ..options.reading.clone() }))
+    Ok((vec![content::handed_over(stream)?], Reading { stream: Some(name), limit: options.limit, ..options.reading.clone() }))
 }
 
 /// By a node of its own.

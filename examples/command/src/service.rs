@@ -14,11 +14,12 @@ use crate::error::{CommandError, ErrorKind};
 use crate::event::Event;
 use crate::monitor::Monitor;
 use crate::output::Output;
+use crate::per_peer::{self, PerPeer};
 use crate::signals::Signals;
-use crate::{addresses, connection, into, known_folders, settings, to_stdout, units};
+use crate::{addresses, connection, exec, into, known_folders, settings, to_stdout, units};
 
 /// The inbox of the command: there is one.
-const INBOX: &str = "files";
+pub(crate) const INBOX: &str = "files";
 
 const LOOK_AT_SPOOL: Duration = Duration::from_secs(1);
 
@@ -37,11 +38,20 @@ pub(crate) struct Service<'a> {
     pub(crate) connect: &'a [String],
     /// Whether it ends with the first delivery it takes.
     pub(crate) once: bool,
+    /// What is run for each delivery.
+    pub(crate) exec: Option<&'a str>,
 }
 
 pub(crate) async fn run(global: &Global, service: &Service<'_>, output: &Output) -> Result<ExitCode, CommandError> {
     let mut signals = Signals::new()?;
-    let folder = service.into.map(|into| folder(global, into, service.taking)).transpose()?;
+    let per_peer = service.into.and_then(per_peer::split);
+    let parent = per_peer.as_ref().map(|(parent, _)| parent.clone());
+    let into = parent.as_deref().or(service.into);
+    let folder = into.map(|into| folder(global, into, service.taking)).transpose()?;
+    let per_peer = per_peer.map(|(parent, pattern)| {
+        let taking = service.taking.clone();
+        PerPeer::new(parent, pattern, move |into| folder_at(into, &taking))
+    });
     let name = service.name.map_or_else(settings::default_name, str::to_owned);
     let mut config = settings::config(global, service.patience)?;
     if let Some((relaying, quota)) = service.relaying.and_then(|relaying| Some((relaying, relaying.quota()?))) {
@@ -51,17 +61,25 @@ pub(crate) async fn run(global: &Global, service: &Service<'_>, output: &Output)
     if let Some(listen) = service.listen {
         builder = builder.listen(listen);
     }
-    if let Some(folder) = folder {
+    if let Some(per_peer) = per_peer.clone() {
+        builder = builder.receive(INBOX, per_peer);
+    } else if let Some(folder) = folder {
         builder = builder.receive(INBOX, folder);
     } else if service.to_stdout {
         builder = builder.receive(INBOX, to_stdout::inbox());
     }
     let node = builder.start().await?;
-    if let Some(into) = service.into {
+    if let Some(per_peer) = &per_peer {
+        per_peer.know(node.trust().clone());
+    }
+    if let Some(into) = into {
         known_folders::remember(global, into);
     }
     let mut monitor = Monitor::new(&node, output);
     let connect = connection::find(&node, service.connect)?;
+    if let Some(exec) = service.exec {
+        exec::start(&node, exec.to_owned(), output);
+    }
     let _server = Server::start(&settings::spool_path(global)?, &node)?;
     match service.into.or_else(|| service.to_stdout.then_some(Path::new("stdout"))) {
         Some(into) => announce(&node, &ticket(&node, service.taking)?, &name, into, service.taking, output),
@@ -144,6 +162,12 @@ fn folder(global: &Global, into: &Path, taking: &Taking) -> Result<sink::Folder,
     if !taking.into_home {
         into::check(global, into)?;
     }
+    let folder = folder_at(into, taking);
+    folder.prepare()?;
+    Ok(folder)
+}
+
+fn folder_at(into: &Path, taking: &Taking) -> sink::Folder {
     let policy = match taking.on_conflict {
         OnConflict::Refuse => sink::OnConflict::Refuse,
         OnConflict::Rename => sink::OnConflict::Rename,
@@ -151,9 +175,7 @@ fn folder(global: &Global, into: &Path, taking: &Taking) -> Result<sink::Folder,
     };
     let folder = FileSink::into_dir(into).on_conflict(policy).dotfiles(taking.dotfiles).max_bytes(taking.max_bytes.unwrap_or(u64::MAX));
     let folder = folder.outward_links(taking.links == OutwardLinks::Keep).access_lists(taking.acls);
-    let folder = taking.keep_free.into_iter().fold(folder, sink::Folder::keep_free);
-    folder.prepare()?;
-    Ok(folder)
+    taking.keep_free.into_iter().fold(folder, sink::Folder::keep_free)
 }
 
 fn ticket(node: &Node, taking: &Taking) -> Result<Ticket, CommandError> {

@@ -211,3 +211,48 @@ fn who_watches_hears_which_way_a_delivery_goes_and_what_it_is_and_the_log_has_it
         );
     }
 }
+
+#[test]
+fn each_sender_has_a_folder_and_each_delivery_a_command_that_makes_it_processed() {
+    let world = World::new();
+    let log = world.path("log");
+    fs::write(world.path("letter"), "dear").unwrap();
+    let exec = format!("echo \"$DELIVERY_NAME:$DELIVERY_PEER_NAME:$(cat \"$DELIVERY_PLACE\")\" >> '{}'", log.display());
+    let mut command = world.command("paris");
+    command.args(["node", "--listen", "127.0.0.1:0", "--exec", &exec, "--into"]).arg(world.path("in/from-{peer}"));
+    let paris = support::process::Process::start(&mut command);
+    let ticket = text(&paris.wait_for("ticket"), "ticket");
+    let stored = world.run("lyon", ["send", "--detach", "--name", "lyon", world.path("letter").to_str().unwrap(), &ticket]);
+    assert_eq!(stored.code, 0, "{:?}", stored.events);
+    let lyon = world.lyon();
+    lyon.wait_for("delivered");
+    // Its sender hears that the command has succeeded.
+    let mut state = String::new();
+    while state != "processed" {
+        state = text(&world.outbox()[0], "state");
+    }
+    assert_eq!(fs::read_to_string(&log).unwrap(), "letter:lyon:dear\n");
+    assert_eq!(fs::read_to_string(world.path("in/from-lyon/letter")).unwrap(), "dear");
+}
+
+#[test]
+fn a_command_that_fails_leaves_its_delivery_unprocessed_and_is_told() {
+    let world = World::new();
+    fs::write(world.path("letter"), "dear").unwrap();
+    let (paris, ticket) = world.paris_with(&["--exec", "exit 3"]);
+    let ran = send(&world, &[], &world.path("letter"), &text(&ticket, "ticket"));
+    assert_eq!(ran.code, 0, "{:?}", ran.events);
+    let error = text(&paris.wait_for("error"), "message");
+    assert!(error.contains("the command of --exec failed for letter") && error.contains('3'), "{error}");
+}
+
+#[test]
+fn several_destinations_get_it_and_one_that_fails_keeps_none_from_it() {
+    let world = World::new();
+    fs::write(world.path("letter"), "dear").unwrap();
+    let (_paris, ticket) = world.paris_with(&["--on-conflict", "rename"]);
+    let ticket = text(&ticket, "ticket");
+    let ran = send(&world, &["--to", &ticket, "--to", "nobody/files", "--limit", "1MB"], &world.path("letter"), &ticket);
+    assert_eq!((ran.code, world.arrived()), (2, vec!["letter".to_owned(), "letter (1)".to_owned()]), "{:?}", ran.events);
+    assert_eq!(ran.events.iter().filter(|event| event["event"] == "delivered").count(), 2);
+}

@@ -11,7 +11,8 @@ use crate::units::{parse_address, parse_bytes, parse_duration, parse_name};
 
 #[derive(Debug, Args)]
 pub(crate) struct Receive {
-    /// The folder that deliveries go to; it is made if only its last part is missing. `-` writes one file or stream to stdout, and ends
+    /// The folder that deliveries go to; it is made if only its last part is missing. `-` writes one file or stream to stdout, and ends;
+    /// {peer} in its last part stands for the sender: 'in/{peer}'
     #[arg(long, value_name = "DIR", env = "ESTAFETTE_INTO", hide_env = true)]
     pub(crate) into: PathBuf,
     /// Where to listen; port 0 is any free one [default: port 0 of all addresses of this machine]
@@ -32,7 +33,8 @@ pub(crate) struct Receive {
 
 #[derive(Debug, Args)]
 pub(crate) struct NodeOptions {
-    /// Take deliveries into this folder, and print a ticket; it is made if only its last part is missing
+    /// Take deliveries into this folder, and print a ticket; it is made if only its last part is missing; {peer} in that stands for the
+    /// sender: 'in/{peer}'
     #[arg(long, value_name = "DIR", env = "ESTAFETTE_INTO", hide_env = true)]
     pub(crate) into: Option<PathBuf>,
     /// Where to listen; port 0 is any free one [default: port 0 of all addresses of this machine with --into or --relay, else nowhere]
@@ -47,6 +49,10 @@ pub(crate) struct NodeOptions {
     pub(crate) connect: Vec<String>,
     #[command(flatten)]
     pub(crate) taking: Taking,
+    /// Run this with /bin/sh for each delivery, one after the other, and tell its sender that it is processed when it succeeds; it finds
+    /// DELIVERY_PLACE, DELIVERY_NAME, DELIVERY_PEER, DELIVERY_PEER_NAME, DELIVERY_INBOX and DELIVERY_ID in its environment
+    #[arg(long, value_name = "COMMAND", requires = "into", env = "ESTAFETTE_EXEC", hide_env = true)]
+    pub(crate) exec: Option<String>,
     #[command(flatten)]
     pub(crate) relaying: Relaying,
     /// How long a try goes on dialling, and how long to wait for a peer whose link broke [default: 5s, and 60s]
@@ -55,7 +61,7 @@ pub(crate) struct NodeOptions {
 }
 
 /// What is taken, and from whom.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct Taking {
     /// An address for the ticket instead of this machine's own (port forwarding); may be repeated
     #[arg(long, value_name = "ADDR", value_delimiter = ',', value_parser = parse_address, env = "ESTAFETTE_ADVERTISE", hide_env = true)]

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::content::Reading;
 use crate::units::{parse_address, parse_bytes, parse_duration, parse_name};
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(group(ArgGroup::new("stored").args(["detach", "via"]).multiple(true)))]
 pub(crate) struct Send {
     /// Files and folders: one is sent as what it is, several together as one folder; `-`, or <(COMMAND), is a stream, and sent alone
@@ -23,6 +23,9 @@ pub(crate) struct Send {
     /// files). What is an id means that node, never one that is called so
     #[arg(required = true, value_name = "TICKET|PEER/INBOX")]
     pub(crate) to: String,
+    /// Send it there, too, one after the other; may be repeated
+    #[arg(long = "to", value_name = "TICKET|PEER/INBOX", env = "ESTAFETTE_TO", hide_env = true)]
+    pub(crate) also: Vec<String>,
     /// Only store it, and return; whichever `estafette node` or `receive` runs with the same spool delivers it. Files are
     /// read when they are sent: leave them where they are, as they are, until then, or say --copy
     #[arg(long, env = "ESTAFETTE_DETACH", hide_env = true, value_parser = FalseyValueParser::new())]
@@ -53,6 +56,9 @@ pub(crate) struct Send {
     /// How chunks are compressed; switch it off where lengths must tell nothing about the content
     #[arg(long, value_name = "HOW", default_value = "snappy", env = "ESTAFETTE_COMPRESS", hide_env = true)]
     pub(crate) compress: Compress,
+    /// Send at most so many bytes of content each second, such as 500K or 2MB
+    #[arg(long, value_name = "RATE", value_parser = parse_rate, conflicts_with = "stored", env = "ESTAFETTE_LIMIT", hide_env = true)]
+    pub(crate) limit: Option<u64>,
     /// How long to go on dialling a receiver that can't be reached [default: 5s at first, 60s when a link broke]
     #[arg(long, value_name = "TIME", value_parser = parse_duration, env = "ESTAFETTE_PATIENCE", hide_env = true)]
     pub(crate) patience: Option<Duration>,
@@ -71,6 +77,11 @@ impl From<Compress> for Compression {
             Compress::Off => Self::Off,
         }
     }
+}
+
+fn parse_rate(text: &str) -> Result<u64, String> {
+    let rate = parse_bytes(text.trim_end_matches("/s"))?;
+    if rate > 0 { Ok(rate) } else { Err("a rate is 1 byte each second or more".into()) }
 }
 
 fn parse_expiry(text: &str) -> Result<Duration, String> {

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use actix::ArbiterHandle;
@@ -17,8 +18,11 @@ pub(crate) type Gone = oneshot::Receiver<Infallible>;
 /// What `work` comes to, on a fresh thread; `None` when it panicked, or the system it belongs to stopped; an error when there is no thread
 /// to be had.
 ///
-/// Dropping this future tells the work through its [`Gone`]; it has time to clean up.
-pub(crate) async fn run<T, F>(work: impl FnOnce(Arc<Thread>, Gone) -> F + Send + 'static) -> io::Result<Option<T>>
+/// Dropping this future tells the work through its [`Gone`]; it has time to clean up. What it comes to all the same is undone.
+pub(crate) async fn run<T, F>(
+    work: impl FnOnce(Arc<Thread>, Gone) -> F + Send + 'static,
+    undo: impl FnOnce(T) + Send + 'static,
+) -> io::Result<Option<T>>
 where
     T: Send + 'static,
     F: Future<Output = T> + 'static,
@@ -31,12 +35,22 @@ where
         actix::spawn(async move {
             let _until_it_is_said = Arc::clone(&ours);
             let outcome = work(ours, gone).await;
-            // Whoever asked may be gone.
-            let _ = done.send(outcome);
+            if let Err(unwanted) = done.send(outcome) {
+                undo(unwanted);
+            }
         });
     });
     drop(thread);
     Ok(is_done.await.ok())
+}
+
+/// Removes a file that nobody wants any more.
+pub(crate) fn remove(file: &Path) {
+    if let Err(error) = std::fs::remove_file(file)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::warn!(file = %file.display(), %error, "what nobody waits for any more could not be removed");
+    }
 }
 
 impl Drop for Thread {

@@ -1,7 +1,6 @@
 //! The TCP bridge: how lanes cross a network.
 
 mod address;
-mod race;
 mod tcp;
 
 pub use address::{AddressError, check_address};

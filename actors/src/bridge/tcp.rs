@@ -1,7 +1,7 @@
 //! Connections and listeners over TCP.
 //!
-//! Addresses are `host:port`, link-local ones `[fe80::1%eth0]:port`; names are looked up at every dial, and all that they stand for is tried,
-//! side by side.
+//! Addresses are `host:port`, link-local ones `[fe80::1%eth0]:port`; names are looked up at every dial, and the node tries all that they
+//! stand for, side by side.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,16 +14,22 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::address::resolve;
-use super::race::first_of;
+
+/// How many addresses of one name are tried.
+const MOST: usize = 16;
 
 /// The transport over TCP.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tcp;
 
 impl Transport for Tcp {
+    fn resolve<'a>(&'a self, address: &'a str) -> BoxFuture<'a, io::Result<Vec<String>>> {
+        Box::pin(async move { Ok(resolve(address).await?.into_iter().take(MOST).map(|found| found.to_string()).collect()) })
+    }
+
     fn dial<'a>(&'a self, address: &'a str) -> BoxFuture<'a, io::Result<Box<dyn Connection>>> {
         Box::pin(async move {
-            let stream = first_of(resolve(address).await?, TcpStream::connect).await?;
+            let stream = TcpStream::connect(&resolve(address).await?[..]).await?;
             let remote = stream.peer_addr()?;
             Detached::of(stream, remote)
         })

@@ -52,7 +52,9 @@ pub(super) fn copy(mut order: CopyOrder) -> Result<Copying, CopyingError> {
         copied
     };
     let done = Box::pin(async move {
-        match thread::run(work).await {
+        let place = file.clone();
+        let undo = move |copied: Result<Copied, CopyingError>| copied.map_or((), |_| thread::remove(&place));
+        match thread::run(work, undo).await {
             Ok(done) => done.unwrap_or(Err(CopyingError::Stopped)),
             Err(error) => Err(CopyingError::Write { file, error }),
         }

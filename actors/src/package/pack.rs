@@ -25,7 +25,9 @@ const WINDOW: usize = 2 << 20;
 
 pub(super) async fn pack(order: PackOrder) -> Result<Packed, PackError> {
     let file = order.file.clone();
-    match thread::run(move |_thread, gone| work(order, gone)).await {
+    let place = file.clone();
+    let undo = move |packed: Result<Packed, PackError>| packed.map_or((), |_| thread::remove(&place));
+    match thread::run(move |_thread, gone| work(order, gone), undo).await {
         Ok(done) => done.unwrap_or(Err(PackError::Stopped)),
         Err(error) => Err(PackError::Write { file, error }),
     }

@@ -25,7 +25,7 @@ const SKEW: u64 = 300;
 pub(super) async fn unpack(order: UnpackOrder) -> Result<Unpacked, Failure> {
     let name = reading::name(&std::path::absolute(&order.file).unwrap_or_else(|_| order.file.clone()));
     let stopped = || Failure::new(FailureKind::Stage, "unpacking stopped, by a panic or by the end of the node; see the log");
-    let unpacked = thread::run(move |thread, gone| work(order, thread, gone)).await;
+    let unpacked = thread::run(move |thread, gone| work(order, thread, gone), drop).await;
     let unpacked =
         unpacked.map_err(|error| Failure::new(FailureKind::Busy, format!("the receiver can start no thread for it now: {error}")))?;
     unpacked.unwrap_or_else(|| Err(stopped())).map_err(|failure| match failure.kind {

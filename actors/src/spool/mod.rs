@@ -8,13 +8,14 @@
 //!
 //! The format of what lies in the folder is in `framework/docs/spool-format.md`. A write that was answered with `Ok` is on the
 //! disk: all of it, whatever happens to the process or the machine. A disk that is full fails the write and nothing else; a
-//! disk that fails to sync ends all writing, loudly, since nobody can know what it has kept; reading goes on in both cases.
+//! disk that fails to sync, or a folder that is taken away, ends all writing, loudly, since nobody can know what it has kept; reading goes on in both cases.
 
 mod check;
 mod database;
 mod failure;
 mod layout;
 mod medium;
+mod place;
 mod queue;
 mod record;
 mod salvage;
@@ -40,6 +41,7 @@ use database::{Opened, RECORDS};
 use failure::Failure;
 use layout::Folder;
 use medium::Medium;
+use place::Place;
 use queue::{Step, Write};
 use writer::{Shared, report, unreadable};
 
@@ -84,7 +86,8 @@ impl Spool {
     fn start(medium: Medium, folder: Option<Folder>) -> io::Result<Self> {
         let (opened, damaged) = Opened::open(&medium).map_err(|trial| unreadable(&medium, &trial))?;
         report(&medium.name, &damaged);
-        let shared = Arc::new(Shared::new(medium, opened));
+        let place = folder.as_ref().map(Place::of).transpose()?;
+        let shared = Arc::new(Shared::new(medium, opened, place));
         let writer = thread::Builder::new().name("spool".to_owned()).spawn({
             let shared = shared.clone();
             move || shared.run()

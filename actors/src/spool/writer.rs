@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use super::database::{Opened, Trial, apply, commits};
 use super::failure::{Failure, guarded, is_full};
 use super::medium::{Act, Medium, Trouble};
+use super::place::Place;
 use super::queue::{Queue, Step, Write};
 
 /// What the writer and the readers share.
@@ -18,20 +19,22 @@ pub(super) struct Shared {
     pub(super) queue: Queue,
     pub(super) commits: AtomicU64,
     opened: RwLock<Arc<Opened>>,
+    place: Option<Place>,
     /// Why nothing more is written.
     dead: OnceLock<Failure>,
 }
 
 impl Shared {
-    pub(super) fn new(medium: Medium, opened: Opened) -> Self {
+    pub(super) fn new(medium: Medium, opened: Opened, place: Option<Place>) -> Self {
         let opened = RwLock::new(Arc::new(opened));
-        Self { medium, queue: Queue::default(), commits: AtomicU64::new(0), opened, dead: OnceLock::new() }
+        Self { medium, queue: Queue::default(), commits: AtomicU64::new(0), opened, place, dead: OnceLock::new() }
     }
 
     /// Writes until the queue is closed and empty.
     pub(super) fn run(&self) {
         while let Some(writes) = self.queue.take() {
-            let outcome = self.commit(&writes);
+            // What is in a file that has no name any more was not kept.
+            let outcome = self.commit(&writes).and_then(|()| self.lost().map_or(Ok(()), Err));
             for write in writes {
                 // Who does not wait for the answer does not want it.
                 let _ = write.answer.send(outcome.clone());
@@ -119,7 +122,14 @@ impl Shared {
 
     /// Why nothing more is written, if that is so.
     pub(super) fn failure(&self) -> Option<String> {
-        self.dead.get().map(|failure| failure.text().to_owned())
+        let lost = if self.dead.get().is_none() { self.lost() } else { None };
+        self.dead.get().or(lost.as_ref()).map(|failure| failure.text().to_owned())
+    }
+
+    /// Why nothing more is written, if somebody has taken the files away.
+    fn lost(&self) -> Option<Failure> {
+        let lost = self.place.as_ref().and_then(Place::lost)?;
+        Some(self.die(lost))
     }
 
     fn die(&self, failure: Failure) -> Failure {

@@ -32,3 +32,4 @@ mod shares;
 mod stalled;
 mod strangers;
 mod tickets;
+mod ways;

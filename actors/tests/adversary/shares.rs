@@ -98,3 +98,24 @@ async fn links_that_come_too_fast_are_refused_and_the_one_there_is_stays() {
     last.unwrap().stands().await;
     world.unharmed_by_mallory().await;
 }
+
+#[tokio::test]
+async fn two_programs_with_one_key_are_named_as_that_at_both_ends() {
+    let world = World::new(66).await;
+    let (first, second) = (mallory(&world).await, mallory(&world).await);
+    let mut events = [world.paris.events(), first.events(), second.events()];
+    first.stay_connected(world.paris.peer());
+    second.stay_connected(world.paris.peer());
+    let (key, paris) = (world.mallory.id(), world.paris.peer());
+    let [at_paris, at_first, at_second] = &mut events;
+    let shared = |event: &NodeEvent, own: bool| matches!(event, NodeEvent::KeyShared { key: of, link } if *of == key && *link == if own { paris } else { key });
+    super::world::event(at_paris, |event| shared(event, false)).await;
+    // Whichever loses its link first after that.
+    tokio::select! {
+        _ = super::world::event(at_first, |event| shared(event, true)) => {}
+        _ = super::world::event(at_second, |event| shared(event, true)) => {}
+    }
+    first.abort().await;
+    second.abort().await;
+    world.unharmed_by_mallory().await;
+}

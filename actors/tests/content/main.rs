@@ -10,6 +10,7 @@ mod file_systems;
 mod files;
 mod harness;
 mod hostile;
+mod keys;
 mod memory;
 mod mounts;
 mod power;

@@ -17,8 +17,13 @@ impl Mounted {
     /// exFAT by FUSE: no second names, no links, no modes, no rename that keeps what is there. `None`, said loudly, where it can't be
     /// mounted; a panic where `ESTAFETTE_MOUNTS` says that it must be.
     pub(crate) fn exfat() -> Option<Self> {
+        Self::exfat_below(&std::env::temp_dir())
+    }
+
+    /// The same, below a folder.
+    pub(crate) fn exfat_below(folder: &Path) -> Option<Self> {
         or_skip("exFAT by FUSE", || {
-            let (image, place) = (tempdir().ok()?, tempdir().ok()?);
+            let (image, place) = (tempdir().ok()?, tempdir_in(folder).ok()?);
             let path = image.path().join("image");
             File::create(&path).ok()?.set_len(64 << 20).ok()?;
             run("mkfs.exfat", &[text(&path)])?;

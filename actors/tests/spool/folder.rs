@@ -119,3 +119,28 @@ fn what_was_cut_short_while_it_was_made_is_made_again_or_completed() {
     assert_eq!(Spool::open(folder.path()).unwrap().load("peers").unwrap().len(), 1);
     assert!(!new.exists() && named.exists());
 }
+
+#[cfg(unix)]
+#[test]
+fn a_spool_that_is_taken_away_while_it_is_open_keeps_nothing_more_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let takings: [(&str, fn(&Path)); 4] = [
+        ("removed", |dir| fs::remove_dir_all(dir).unwrap()),
+        ("moved", |dir| fs::rename(dir, dir.with_extension("elsewhere")).unwrap()),
+        ("replaced", |dir| {
+            fs::rename(dir, dir.with_extension("old")).unwrap();
+            drop(Spool::open(dir).unwrap());
+        }),
+        ("without its database", |dir| fs::remove_file(dir.join("state.redb")).unwrap()),
+    ];
+    for (name, take) in takings {
+        let dir = folder.path().join(name);
+        let spool = Spool::open(&dir).unwrap();
+        spool.put("peers", b"anna", b"").unwrap();
+        assert_eq!(spool.failure(), None);
+        take(&dir);
+        let error = spool.put("peers", b"bert", b"").unwrap_err();
+        assert!(error.to_string().contains("removed, moved or unmounted"), "{name}: {error}");
+        assert_eq!(spool.failure(), Some(error.to_string()), "{name}");
+    }
+}

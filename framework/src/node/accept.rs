@@ -22,6 +22,9 @@ use crate::wire::{
     RefuseReason, SecretBytes, choose, lane_prologue, negotiate, printable, prologue,
 };
 
+/// What is said to who has proved this node's own key.
+const OWN_KEY: &str = "it has the same key as this node, and so is the same node: a key that was copied to another machine is of no use there, make a new one";
+
 /// Takes one incoming connection to where it belongs.
 pub(super) async fn serve(shared: Arc<NodeShared>, hub: Addr<Hub>, connection: Box<dyn Connection>, origin: (Source, Standing)) {
     let remote = connection.remote();
@@ -115,7 +118,10 @@ async fn accept_link(
     let Control::Hello { name, token, .. } = receive_control(&mut io, &mut opener).await? else {
         return Err(protocol("the first message of a link must be a hello"));
     };
-    let admitted = admit(shared, peer, &name, token).await;
+    let admitted = match peer == shared.peer() {
+        true => Err(RefuseReason::Other(OWN_KEY.into())),
+        false => admit(shared, peer, &name, token).await,
+    };
     // Whoever is there stays, where it is only the rate: two programs with one key would take the link from each other for ever.
     let in_time = |()| if is_in_time(shared, peer) { Ok(()) } else { Err(RefuseReason::TooManyLinks) };
     if let Err(reason) = admitted.and_then(in_time) {

@@ -278,11 +278,16 @@ async fn prepare(
 ) -> Result<Parts, StartError> {
     let NodeBuilder { name, identity, listen, peers, inboxes, registry, store, spool, dormant, undelivered, config } = builder;
     let store = store.unwrap_or_else(|| Arc::<MemoryStore>::default());
-    let trust = Trust::load(Arc::clone(&store))?;
+    let identity = identity.unwrap_or_else(Identity::generate);
+    let trust = Trust::load(Arc::clone(&store))?.owned_by(identity.peer());
     for (id, peer) in peers {
         trust.add(id, peer)?;
     }
-    let identity = identity.unwrap_or_else(Identity::generate);
+    if trust.knows(&identity.peer()) {
+        // Earlier builds took it in.
+        let label = trust.label(&identity.peer());
+        tracing::warn!(peer = %identity.peer(), "this node is trusted as a peer of itself, as {label}, which it can't be: revoke that trust");
+    }
     if let Some(name) = &name {
         super::trust::check_name(name, Some(identity.peer())).map_err(StartError::Name)?;
     }

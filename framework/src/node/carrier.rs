@@ -145,6 +145,12 @@ impl PackageSink {
         }
     }
 
+    /// Whose package is left, and why: each once, since it ends with that.
+    fn tell_refusal(&self, error: &SinkError) {
+        let peer = self.shared.trust.label(&self.carrier);
+        tracing::warn!(peer, transfer = %self.transfer, %error, "a package is not taken");
+    }
+
     fn who(&self) -> &'static str {
         if self.addressee == Some(self.shared.peer()) { "the receiver" } else { "the relay" }
     }
@@ -447,11 +453,12 @@ impl Sink for PackageSink {
     }
 
     fn write<'a>(&'a mut self, offset: u64, bytes: &'a Bytes) -> BoxFuture<'a, Result<(), SinkError>> {
-        Box::pin(std::future::ready(self.write_at(offset, bytes)))
+        let written = self.write_at(offset, bytes).inspect_err(|error| self.tell_refusal(error));
+        Box::pin(std::future::ready(written))
     }
 
     fn commit<'a>(&'a mut self, summary: &'a Summary) -> BoxFuture<'a, Result<Committed, SinkError>> {
-        Box::pin(self.finish(*summary))
+        Box::pin(async move { self.finish(*summary).await.inspect_err(|error| self.tell_refusal(error)) })
     }
 
     fn abort(&mut self, _reason: &str) {

@@ -32,6 +32,14 @@ pub enum NodeEvent {
         /// Why.
         reason: String,
     },
+    /// Two programs run with one key, most likely copied from one machine to another, and take the link from each other: one of them
+    /// has to stop, or to get a key of its own.
+    KeyShared {
+        /// Whose key it is: a peer's, or this node's own.
+        key: PeerId,
+        /// The other end of the link.
+        link: PeerId,
+    },
     /// A letter that was stored here is refused for good: its actor won't handle it. Its sender hears why.
     LetterRefused {
         /// Who has sent it.

@@ -115,7 +115,10 @@ impl Node {
     /// node, and tell what has become of what it carries from here. A session that is given up because nobody was there for
     /// long, or because the peer refuses, must be asked for again.
     pub fn stay_connected(&self, peer: PeerId) {
-        self.0.hub.do_send(Connect(peer));
+        // With itself there is nothing to be linked.
+        if peer != self.peer() {
+            self.0.hub.do_send(Connect(peer));
+        }
     }
 
     /// The deliveries in the outbox, the oldest first: those still to be delivered, and how others ended.

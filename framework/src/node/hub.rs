@@ -10,7 +10,7 @@ use tokio::task::AbortHandle;
 
 use super::door::{Door, Shut};
 use super::link::NewLink;
-use super::outbox::{Halt, Outbox};
+use super::outbox::{Halt, Outbox, Seal};
 use super::session::Session;
 use super::session::signals::{Close, Command, Drain, Know, LinkUp, Retire, Start, StayConnected};
 use super::shared::NodeShared;
@@ -21,6 +21,9 @@ use crate::wire::{PeerId, RefuseReason, Word, WordKind};
 
 /// How soon a node notices what another process has changed in its trust.
 const LOOK_AT_TRUST: Duration = Duration::from_secs(1);
+
+/// How long storing may take that has begun when a node stops.
+const LAST_STORED: Duration = Duration::from_secs(2);
 
 pub(crate) struct Hub {
     shared: Arc<NodeShared>,
@@ -356,6 +359,10 @@ impl Handler<Shutdown> for Hub {
             }
             if let Some(letters) = letters {
                 letters.halt(limit).await;
+            }
+            if let Some(outbox) = &outbox {
+                // What was given to it until now is stored, as long as that does not take long; an error means that it has stopped already.
+                let _ = tokio::time::timeout(LAST_STORED, outbox.send(Seal)).await;
             }
             let close = Close { reason: "the node is shutting down".into(), refuse: None };
             futures_util::future::join_all(sessions.iter().map(|session| session.send(close.clone()))).await;

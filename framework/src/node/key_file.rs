@@ -1,7 +1,8 @@
 //! Identities in files.
 //!
 //! A key file holds the secret key in base32 and a newline, mode 0600; it is refused when others may read it, own it, or put another one in its
-//! place. It is a file itself: a symbolic link is not followed, a pipe is not waited for.
+//! place. It is a file itself: a symbolic link is not followed, a pipe is not waited for. Where file systems keep no modes, folders above
+//! have to keep others out ([`super::key_place`]).
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Read, Write};
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 use data_encoding::BASE32_NOPAD;
 use zeroize::Zeroizing;
 
+use super::key_place::{check_folder, check_mode, check_owner};
 use crate::wire::Identity;
 
 /// Why a key file is of no use.
@@ -44,6 +46,14 @@ pub enum KeyFileError {
         /// What is wrong, and what to do.
         what: String,
     },
+    /// It is empty.
+    #[error(
+        "the key file {path} is empty: making it was cut off, or what was in it is lost; put its copy there or, for a new key, which is another node, remove it"
+    )]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
     /// It does not hold a key.
     #[error("{path} is not a key file: 52 characters of base32 expected")]
     Malformed {
@@ -68,6 +78,9 @@ impl Identity {
         check_mode(path, &metadata)?;
         let mut text = Zeroizing::new(String::new());
         file.take(1024).read_to_string(&mut text).map_err(failed)?;
+        if text.is_empty() {
+            return Err(KeyFileError::Empty { path: path.to_owned() });
+        }
         let upper = Zeroizing::new(text.trim().to_ascii_uppercase());
         let bytes = Zeroizing::new(BASE32_NOPAD.decode(upper.as_bytes()).map_err(|_| malformed())?);
         let secret = Zeroizing::new(<[u8; 32]>::try_from(bytes.as_slice()).map_err(|_| malformed())?);
@@ -79,11 +92,19 @@ impl Identity {
         let path = path.as_ref();
         match Self::load(path) {
             Err(KeyFileError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => {}
+            // Another process may be making it where names can only be reserved.
+            Err(KeyFileError::Empty { .. }) => {
+                let _maker = lock_folder(path);
+                return Self::load(path);
+            }
             other => return other,
         }
         match Self::create(path) {
             // Another process was faster: its key is the one.
-            Err(KeyFileError::Io { error, .. }) if error.kind() == io::ErrorKind::AlreadyExists => Self::load(path),
+            Err(KeyFileError::Io { error, .. }) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let _maker = lock_folder(path);
+                Self::load(path)
+            }
             other => other,
         }
     }
@@ -94,29 +115,73 @@ impl Identity {
             make_folders(folder).map_err(failed)?;
         }
         check_folder(path)?;
-        Self::write_new(path).map_err(failed)
-    }
-
-    fn write_new(path: &Path) -> io::Result<Self> {
-        let identity = Self::generate();
-        let text = Zeroizing::new(BASE32_NOPAD.encode(identity.secret()).to_ascii_lowercase() + "\n");
-        // Written whole beside the target, then linked: nobody ever reads half a key.
+        // Written whole beside the target, then named: nobody ever reads half a key.
         let mut name = path.file_name().unwrap_or_default().to_owned();
         let mut random = [0; 8];
-        getrandom::fill(&mut random).map_err(io::Error::other)?;
+        getrandom::fill(&mut random).map_err(|error| failed(io::Error::other(error)))?;
         name.push(format!(".{:016x}.new", u64::from_le_bytes(random)));
         let temporary = path.with_file_name(name);
-        let written = private_file(&temporary).and_then(|mut file| {
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            fs::hard_link(&temporary, path)
-        });
-        fs::remove_file(&temporary)?;
-        written.map(|()| identity)
+        let file = private_file(&temporary).map_err(failed)?;
+        let made = Self::write_new(path, &temporary, file);
+        match fs::remove_file(&temporary) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(error)),
+            _ => made,
+        }
+    }
+
+    fn write_new(path: &Path, temporary: &Path, mut file: fs::File) -> Result<Self, KeyFileError> {
+        let failed = |error| KeyFileError::Io { path: path.to_owned(), action: "created", error };
+        // Before there is anything to read in it.
+        check_mode(path, &file.metadata().map_err(failed)?)?;
+        let identity = Self::generate();
+        let text = Zeroizing::new(BASE32_NOPAD.encode(identity.secret()).to_ascii_lowercase() + "\n");
+        let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+        written.and_then(|()| publish(temporary, path)).map_err(failed)?;
+        Ok(identity)
     }
 }
 
-fn private_file(path: &Path) -> io::Result<fs::File> {
+/// Gives the file its name, unless that is taken.
+fn publish(temporary: &Path, path: &Path) -> io::Result<()> {
+    match fs::hard_link(temporary, path) {
+        Err(error) if has_no_links(&error) => publish_reserved(temporary, path),
+        done => done,
+    }
+}
+
+/// The same by reserving the name, which is empty for a moment: who finds it so waits for the lock.
+fn publish_reserved(temporary: &Path, path: &Path) -> io::Result<()> {
+    let _maker = lock_folder(path);
+    private_file(path)?;
+    fs::rename(temporary, path).inspect_err(|_| {
+        // It is this one's, and empty.
+        let _ = fs::remove_file(path);
+    })?;
+    // Where a folder can't be synced, the name lasts as the file system has it.
+    let _ = fs::File::open(folder_of(path)).and_then(|folder| folder.sync_all());
+    Ok(())
+}
+
+/// File systems, and users, without second names.
+fn has_no_links(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, TooManyLinks, Unsupported};
+    matches!(error.kind(), PermissionDenied | Unsupported | InvalidInput | TooManyLinks)
+}
+
+/// Held by whoever makes a key in this folder; waits for others. `None` where there are no such locks.
+fn lock_folder(path: &Path) -> Option<fs::File> {
+    let folder = fs::File::open(folder_of(path)).ok()?;
+    folder.lock().ok()?;
+    Some(folder)
+}
+
+/// The folder that it lies in.
+pub(super) fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// A new file that is nobody else's, as far as the file system keeps that.
+pub(super) fn private_file(path: &Path) -> io::Result<fs::File> {
     let mut options = open_options();
     // Never one that somebody has put there.
     options.write(true).create_new(true);
@@ -155,58 +220,6 @@ fn check_kind(path: &Path, metadata: &fs::Metadata) -> Result<(), KeyFileError> 
         _ => "it is a pipe, a socket or a device, and no file: name a file",
     };
     Err(KeyFileError::Unsafe { path: path.to_owned(), what: what.into() })
-}
-
-/// A file of somebody else is changed by them whenever they like; the superuser may do so anyway.
-#[cfg(target_os = "linux")]
-fn check_owner(path: &Path, metadata: &fs::Metadata) -> Result<(), KeyFileError> {
-    let (owner, own) = (std::os::unix::fs::MetadataExt::uid(metadata), rustix::process::geteuid().as_raw());
-    if owner == own {
-        return Ok(());
-    }
-    let what = format!("it belongs to the user {owner}, and this program runs as {own}: run it as that user, or make a key of your own");
-    Err(KeyFileError::Unsafe { path: path.to_owned(), what })
-}
-
-/// Who may write to its folder can put another key there.
-#[cfg(target_os = "linux")]
-fn check_folder(path: &Path) -> Result<(), KeyFileError> {
-    use std::os::unix::fs::MetadataExt;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let failed = |error| KeyFileError::Io { path: folder.to_owned(), action: "looked for in its folder", error };
-    let (metadata, own) = (fs::metadata(folder).map_err(failed)?, rustix::process::geteuid().as_raw());
-    let shown = folder.display();
-    let what = match metadata.mode() {
-        _ if ![own, 0].contains(&metadata.uid()) => {
-            format!("its folder {shown} belongs to the user {}, who could exchange it: use another folder", metadata.uid())
-        }
-        mode if mode & 0o022 != 0 && mode & 0o1000 == 0 => {
-            format!("others may write to its folder {shown} (mode {:03o}) and exchange it: run `chmod go-w {shown}`", mode & 0o777)
-        }
-        _ => return Ok(()),
-    };
-    Err(KeyFileError::Unsafe { path: path.to_owned(), what })
-}
-
-#[cfg(not(target_os = "linux"))]
-fn check_owner(_: &Path, _: &fs::Metadata) -> Result<(), KeyFileError> {
-    Ok(())
-}
-
-#[cfg(not(target_os = "linux"))]
-fn check_folder(_: &Path) -> Result<(), KeyFileError> {
-    Ok(())
-}
-
-#[cfg(unix)]
-fn check_mode(path: &Path, metadata: &fs::Metadata) -> Result<(), KeyFileError> {
-    let mode = std::os::unix::fs::MetadataExt::mode(metadata) & 0o777;
-    if mode & 0o077 != 0 { Err(KeyFileError::Exposed { path: path.to_owned(), mode }) } else { Ok(()) }
-}
-
-#[cfg(not(unix))]
-fn check_mode(_: &Path, _: &fs::Metadata) -> Result<(), KeyFileError> {
-    Ok(())
 }
 
 #[cfg(test)]
@@ -272,6 +285,33 @@ mod tests {
         if std::os::unix::fs::chown(&path, Some(65_534), None).is_ok() {
             refused(&path, "belongs to the user 65534");
         }
+    }
+
+    #[test]
+    fn a_name_that_is_reserved_is_taken_by_nobody_else_and_an_empty_file_is_no_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("node.key");
+        let new = |name: &str| {
+            let temporary = folder.path().join(name);
+            private_file(&temporary).unwrap().write_all(name.as_bytes()).unwrap();
+            temporary
+        };
+        publish_reserved(&new("first"), &path).unwrap();
+        assert_eq!(publish_reserved(&new("second"), &path).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "first");
+        // What is left of one that died in between is no key, and no new one takes its place unasked.
+        fs::write(&path, "").unwrap();
+        assert!(matches!(Identity::load_or_create(&path), Err(KeyFileError::Empty { .. })));
+        // While somebody is making it, it is waited for.
+        let lock = lock_folder(&path).unwrap();
+        let waiting = std::thread::spawn({
+            let path = path.clone();
+            move || Identity::load_or_create(path).unwrap().peer()
+        });
+        let made = Identity::load_or_create(folder.path().join("other.key")).unwrap();
+        fs::rename(folder.path().join("other.key"), &path).unwrap();
+        drop(lock);
+        assert_eq!(waiting.join().unwrap(), made.peer());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Links over connections: dialling, accepting, and the two tasks that drive one.
+//! Links over connections: what both ends do before there is one, and the two tasks that drive it.
 //!
 //! Driving contract of `wire`: preamble, reply, handshake, then the initiator's `Hello`, and only when that has verified
 //! does anything take effect; then frames both ways, `Link` deciding about heartbeats.
@@ -16,18 +16,16 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::config::NodeConfig;
-use super::half_open::Source;
 use super::lane_io::write_whole;
 use super::session::Session;
-use super::session::signals::{ControlIn, DialFailed, LinkLost};
+use super::session::signals::{ControlIn, LinkLost};
 use super::shared::NodeShared;
 use super::transport::{Connection, Io};
 use crate::pipeline::{Chunk, Custody, Outlet, Parcel, Sealed, Slots, Through, Transfer};
 use crate::wire::message::MESSAGE_STREAM;
 use crate::wire::{
     CONTROL_BODY_LIMIT, Choice, Control, ControlOpener, ControlSealer, FEATURE_MESSAGES, Frame, FrameDecoder, FrameHeader, FrameKind,
-    HANDSHAKE_LIMIT, HEADER_LENGTH, KnockKey, LaneInitiator, Link, LinkAction, LinkInitiator, Offer, PeerId, Preamble, PreambleReply,
-    Purpose, REPLY_LENGTH, RefuseReason, SecretBytes, Suite, frame_handshake, handshake_length, lane_prologue, prologue,
+    HANDSHAKE_LIMIT, HEADER_LENGTH, Link, LinkAction, Offer, PeerId, RefuseReason, Suite, frame_handshake, handshake_length,
 };
 
 /// What waits for the socket.
@@ -147,14 +145,6 @@ pub(crate) enum LinkFailure {
     Refused(RefuseReason),
 }
 
-/// Whether dialling again may help.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Hope {
-    Some,
-    Little,
-    None,
-}
-
 pub(crate) fn offer(shared: &NodeShared) -> Offer {
     Offer {
         suites: shared.registry.suites(),
@@ -166,78 +156,6 @@ pub(crate) fn offer(shared: &NodeShared) -> Offer {
 
 pub(crate) fn protocol(error: impl std::fmt::Display) -> LinkFailure {
     LinkFailure::Protocol(error.to_string())
-}
-
-/// Tries the addresses in turn, on the thread of the door.
-pub(crate) async fn dial_any(
-    shared: &Arc<NodeShared>,
-    peer: PeerId,
-    addresses: &[String],
-    token: Option<&SecretBytes>,
-) -> Result<NewLink, DialFailed> {
-    let mut tried = Vec::new();
-    let (mut refused, mut hope) = (None, Hope::Some);
-    for address in addresses {
-        let timeout = shared.config.handshake_timeout;
-        let dialed = tokio::time::timeout(timeout, dial(shared, peer, address, token)).await;
-        match dialed.unwrap_or(Err(LinkFailure::Timeout(timeout))) {
-            Ok(link) => return Ok(link),
-            Err(LinkFailure::Refused(reason)) => {
-                tried.push(format!("{address}: {reason}"));
-                refused = Some(reason);
-            }
-            Err(failure) => {
-                hope = hope.max(match failure {
-                    LinkFailure::Protocol(_) => Hope::None,
-                    LinkFailure::Unanswered(_) => Hope::Little,
-                    _ => Hope::Some,
-                });
-                tried.push(format!("{address}: {failure}"));
-            }
-        }
-    }
-    let message = format!("{} could not be reached ({})", peer.short(), tried.join("; "));
-    Err(DialFailed { message, refused, hope })
-}
-
-async fn dial(shared: &Arc<NodeShared>, peer: PeerId, address: &str, token: Option<&SecretBytes>) -> Result<NewLink, LinkFailure> {
-    let (key, turns) = (KnockKey::of(peer), &shared.turns);
-    let mut io = shared.transport.dial(address).await?.attach()?;
-    let prologue = exchange_preambles(&mut io, Purpose::Link, &key).await?;
-    let begin = || LinkInitiator::new(&shared.identity, peer, &prologue)?.start(&offer(shared));
-    let (message, waiting) = turns.compute(&Source::Own, begin).await.map_err(protocol)?;
-    send_handshake(&mut io, &key.seal(&prologue, message)).await?;
-    let answer = receive_handshake(&mut io).await.map_err(|error| {
-        LinkFailure::Unanswered(format!(
-            "the node there did not answer the handshake ({error}); is it the one whose key or ticket was given?"
-        ))
-    })?;
-    let (choice, established) = turns.compute(&Source::Own, || waiting.finish(&answer)).await.map_err(protocol)?;
-    let (mut sealer, mut opener, hash) = (established.sealer, established.opener, established.hash);
-    let hello = Control::Hello { name: shared.name.clone(), token: token.cloned(), inbox: None };
-    io.write_all(&sealer.seal_control(&hello).map_err(protocol)?).await?;
-    let name = match receive_control(&mut io, &mut opener).await? {
-        Control::Welcome { name } => Some(name),
-        Control::Refuse { reason } => return Err(LinkFailure::Refused(reason)),
-        other => return Err(protocol(format!("{} instead of a welcome", other.name()))),
-    };
-    let connection = io.detach()?;
-    Ok(NewLink { peer, name, connection, sealer, opener, hash, choice, dialed: true, address: address.to_owned() })
-}
-
-async fn exchange_preambles(io: &mut Box<dyn Io>, purpose: Purpose, key: &KnockKey) -> Result<Vec<u8>, LinkFailure> {
-    let preamble = Preamble::new(purpose);
-    io.write_all(&preamble.encode(key)).await?;
-    let mut reply = [0; REPLY_LENGTH];
-    // A node says nothing to who means another one.
-    io.read_exact(&mut reply).await.map_err(|error| {
-        LinkFailure::Unanswered(format!(
-            "the peer closed the connection at once ({error}); is it the one whose key or ticket was given, and of a release as new as this?"
-        ))
-    })?;
-    let reply = PreambleReply::decode(&reply).map_err(protocol)?;
-    reply.accept(&preamble).map_err(protocol)?;
-    Ok(prologue(&preamble, &reply).to_vec())
 }
 
 pub(crate) async fn send_handshake(io: &mut Box<dyn Io>, message: &[u8]) -> Result<(), LinkFailure> {
@@ -263,32 +181,6 @@ pub(crate) async fn receive_control(io: &mut Box<dyn Io>, opener: &mut ControlOp
     let mut body = vec![0; header.len as usize];
     io.read_exact(&mut body).await?;
     opener.open_control(&body).map_err(protocol)
-}
-
-/// Dials a bulk lane that the peer has invited this node to.
-pub(crate) async fn dial_lane(
-    shared: &Arc<NodeShared>,
-    (peer, address): (PeerId, &str),
-    lane: u16,
-    id: [u8; 16],
-    secret: &[u8; 32],
-    link_hash: &[u8; 32],
-) -> Result<(Box<dyn Connection>, ControlSealer, ControlOpener), String> {
-    let timeout = shared.config.handshake_timeout;
-    let dialed = async {
-        let (key, turns) = (KnockKey::of(peer), &shared.turns);
-        let mut io = shared.transport.dial(address).await?.attach()?;
-        let preambles = exchange_preambles(&mut io, Purpose::Lane(id), &key).await?;
-        let prologue = lane_prologue(&preambles, link_hash, lane);
-        let begin = || LaneInitiator::new(secret, &prologue).and_then(LaneInitiator::start);
-        let (message, waiting) = turns.compute(&Source::Own, begin).await.map_err(protocol)?;
-        send_handshake(&mut io, &key.seal(&preambles, message)).await?;
-        let answer = receive_handshake(&mut io).await?;
-        let established = turns.compute(&Source::Own, || waiting.finish(&answer)).await.map_err(protocol)?;
-        Ok::<_, LinkFailure>((io.detach()?, established.sealer, established.opener))
-    };
-    let dialed = tokio::time::timeout(timeout, dialed).await.unwrap_or(Err(LinkFailure::Timeout(timeout)));
-    dialed.map_err(|failure| failure.to_string())
 }
 
 /// A link that is up: dropping it closes it.

@@ -75,6 +75,10 @@ impl Node {
     fn peer_of<'a>(&self, to: &'a str) -> Result<(crate::wire::PeerId, Option<&'a str>), RemoteError> {
         let (peer, name) = to.split_once('/').map_or((to, None), |(peer, name)| (peer, Some(name)));
         let found = self.trust().find(peer).map_err(|error| RemoteError::new(RemoteErrorKind::UnknownPeer, error.to_string()))?;
+        if found.0 == self.peer() {
+            let text = format!("{peer:?} is this node itself: its own actors are spoken to by their actix addresses");
+            return Err(RemoteError::new(RemoteErrorKind::UnknownPeer, text));
+        }
         Ok((found.0, name))
     }
 }

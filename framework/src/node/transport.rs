@@ -8,7 +8,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 /// A way to reach other nodes: TCP, or a user's own.
 pub trait Transport: Debug + Send + Sync + 'static {
-    /// Connects to an address of this transport's kind.
+    /// All addresses that one stands for, such as those behind a name, the best first. Each is dialled by itself, a little apart, until
+    /// one leads to the peer. By default, an address stands for itself.
+    fn resolve<'a>(&'a self, address: &'a str) -> BoxFuture<'a, io::Result<Vec<String>>> {
+        Box::pin(async move { Ok(vec![address.to_owned()]) })
+    }
+
+    /// Connects to an address of this transport's kind, as [`Transport::resolve`] returned it.
     fn dial<'a>(&'a self, address: &'a str) -> BoxFuture<'a, io::Result<Box<dyn Connection>>>;
 
     /// Begins to accept connections at an address. What the listener says of its own address may differ: port 0 becomes a real one.

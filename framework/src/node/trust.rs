@@ -56,6 +56,8 @@ impl TrustedPeer {
 /// The peers a node trusts. Cloning it shares it.
 #[derive(Clone)]
 pub struct Trust {
+    /// Whose trust it is, where that is known.
+    own: Option<PeerId>,
     peers: Arc<DashMap<PeerId, TrustedPeer>>,
     tickets: Arc<DashMap<[u8; 32], TicketGrant>>,
     store: Arc<dyn Store>,
@@ -133,6 +135,9 @@ pub enum TrustError {
         /// The cause.
         error: String,
     },
+    /// A node is not its own peer.
+    #[error("{} is this node itself, or has a copy of its key, which is the same: a node neither delivers to itself nor trusts itself", .0.short())]
+    Itself(PeerId),
     /// The ticket would be too long.
     #[error(transparent)]
     Ticket(#[from] TicketError),
@@ -166,6 +171,7 @@ impl Trust {
     /// What the store remembers.
     pub fn load(store: Arc<dyn Store>) -> Result<Self, TrustError> {
         let trust = Self {
+            own: None,
             peers: Arc::default(),
             tickets: Arc::default(),
             store,
@@ -181,6 +187,13 @@ impl Trust {
         *trust.seen.lock().unwrap_or_else(PoisonError::into_inner) = version;
         drop(hold);
         Ok(trust)
+    }
+
+    /// The same, of the node `own`, which can't be added to it.
+    #[must_use]
+    pub fn owned_by(mut self, own: PeerId) -> Self {
+        self.own = Some(own);
+        self
     }
 
     /// Takes over what other processes have changed in the store; links of peers they revoked are closed. A node does this before it lets a peer
@@ -274,6 +287,9 @@ impl Trust {
 
     /// Trusts a peer, or changes how it is trusted. Its name is checked: none looks like an id, or has another peer's fingerprint in it.
     pub fn add(&self, id: PeerId, peer: TrustedPeer) -> Result<(), TrustError> {
+        if self.own == Some(id) {
+            return Err(TrustError::Itself(id));
+        }
         names::check(&peer.name, Some(id))?;
         let hold = self.hold()?;
         if let Some(of) = self.fingerprint_in(&peer.name, id) {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use actix::{ActorFutureExt, Context, Handler, Message, MessageResult, ResponseActFuture, WrapFuture};
+use actix::{ActorFutureExt, Context, Handler, Message, MessageResult, ResponseActFuture, ResponseFuture, WrapFuture};
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
@@ -76,6 +76,11 @@ pub(crate) struct Find(pub(crate) TransferId);
 #[rtype(result = "()")]
 pub(crate) struct Halt;
 
+/// Take nothing more; answered when what was being stored is stored, or has failed.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Seal;
+
 /// Why the outbox did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -138,7 +143,7 @@ impl Handler<Deposit> for Outbox {
             Ok(begun) => begun,
             Err(error) => return Box::pin(actix::fut::ready(Err(error))),
         };
-        if self.dormant {
+        if self.dormant || self.stopping {
             // Another process makes the first try.
             (entry.tries, source) = (0, None);
         }
@@ -184,6 +189,7 @@ impl Handler<Deposit> for Outbox {
                 Err(error) => outbox.leave_out(id, error, answer, ctx),
             }
             outbox.try_what_is_due(ctx);
+            outbox.look_settled();
             async move { answered.await.unwrap_or(Err(OutboxError::None)) }.into_actor(outbox)
         }))
     }
@@ -260,6 +266,9 @@ impl Outbox {
             }
             _ => {
                 self.schedule.withdraw(held.entry.next_hop(), held.entry.created, id);
+                // A copy may be whole without a record.
+                self.discard_file(id);
+                let Some(held) = self.entries.get_mut(&id) else { return };
                 let failure = Failure::new(FailureKind::Cancelled, format!("it was not stored: {error}"));
                 held.state.end(Err(failure));
                 self.entries.remove(&id);
@@ -272,7 +281,7 @@ impl Outbox {
 
     fn has_room(&self, id: TransferId, entry: &OutboxEntry, has_room: bool) -> Result<(), OutboxError> {
         let limit = self.shared.config.outbox;
-        if self.stopping {
+        if self.sealed.is_some() {
             return Err(OutboxError::None);
         }
         // In records of earlier builds what is kept for others is under its sender's id.
@@ -363,6 +372,33 @@ impl Handler<Halt> for Outbox {
         self.stopping = true;
         for held in self.entries.values().filter(|held| held.entry.is_open() && !held.busy) {
             held.state.end(Err(stored_for_later()));
+        }
+    }
+}
+
+impl Handler<Seal> for Outbox {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: Seal, _: &mut Context<Self>) -> Self::Result {
+        let (settled, is_settled) = oneshot::channel();
+        self.sealed = Some(Some(settled));
+        self.look_settled();
+        Box::pin(async move {
+            // Replaced by another one that seals it: the same.
+            let _ = is_settled.await;
+        })
+    }
+}
+
+impl Outbox {
+    /// Tells who has sealed it that nothing is being stored any more, if that is so.
+    pub(super) fn look_settled(&mut self) {
+        if let Some(waiting) = &mut self.sealed
+            && self.entries.values().all(|held| held.storing.is_none())
+            && let Some(settled) = waiting.take()
+        {
+            // Whoever asked may be gone.
+            let _ = settled.send(());
         }
     }
 }

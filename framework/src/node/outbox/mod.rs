@@ -23,7 +23,7 @@ use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, StreamHandler, W
 use tokio::sync::oneshot;
 
 pub use self::desk::OutboxError;
-pub(crate) use self::desk::{Deposit, Find, Given, Halt, List, Look};
+pub(crate) use self::desk::{Deposit, Find, Given, Halt, List, Look, Seal};
 #[cfg(test)]
 pub(crate) use self::entry::tests::entry as entry_for_tests;
 pub(crate) use self::entry::{ATTEMPTS_PER_TRY, Expected, Kept, TABLE, is_readable};
@@ -59,7 +59,10 @@ pub(crate) struct Outbox {
     schedule: Schedule,
     /// Whether it will be looked what is due: not while nothing waits.
     looking: bool,
+    /// It tries nothing more, and still stores what it is given.
     stopping: bool,
+    /// It takes nothing more; who waits until what is being stored is.
+    sealed: Option<Option<oneshot::Sender<()>>>,
     /// It tries nothing: another process will.
     dormant: bool,
 }
@@ -107,7 +110,7 @@ impl Outbox {
     pub(crate) fn load(shared: Arc<NodeShared>, spool: Arc<dyn Store>, hub: Addr<Hub>, dormant: bool) -> io::Result<Self> {
         super::memory::sweep(spool.as_ref(), shared.clock.now())?;
         let (entries, schedule) = (HashMap::new(), Schedule::default());
-        let mut outbox = Self { shared, spool, hub, entries, schedule, looking: false, stopping: false, dormant };
+        let mut outbox = Self { shared, spool, hub, entries, schedule, looking: false, stopping: false, sealed: None, dormant };
         if !dormant {
             outbox.shared.take_up_partials()?;
             outbox.shared.stopped.take_up(outbox.spool.as_ref(), &outbox.shared.ledger, outbox.shared.clock.now().certain)?;

@@ -218,6 +218,7 @@ impl Handler<TryEnded> for Outbox {
             }
         }
         self.try_what_is_due(ctx);
+        self.look_settled();
     }
 }
 

@@ -22,6 +22,9 @@ use crate::node::outbox::ATTEMPTS_PER_TRY;
 use crate::pipeline::Stop;
 use crate::wire::{Control, PeerId};
 
+/// How many processes of a peer are remembered: one that speaks again after another one shows that both run.
+const PROCESSES: usize = 8;
+
 /// What a transfer ends with when its sink has stopped.
 #[derive(Debug)]
 pub(super) struct Ending {
@@ -193,9 +196,22 @@ impl Session {
         self.stop_incoming(stream, Failure::new(FailureKind::Unreachable, "its sender has given it up"), false);
     }
 
-    /// The peer tells which of its processes this is: what another one began has ended with it.
+    /// The peer tells which of its processes this is: what another one began has ended with it, or is cut off by it.
     pub(super) fn on_process(&mut self, incarnation: [u8; 16]) {
-        if self.peer_process.replace(incarnation).is_some_and(|earlier| earlier != incarnation) {
+        let earlier = self.peer_processes.last().copied();
+        if earlier == Some(incarnation) {
+            return;
+        }
+        // A process that has ended does not come back: both run.
+        if self.peer_processes.contains(&incarnation) && !std::mem::replace(&mut self.key_shared, true) {
+            tracing::warn!(peer = %self.name, "two programs run with the key of this peer, and take the link from each other");
+            self.shared.emit(NodeEvent::KeyShared { key: self.peer, link: self.peer });
+        }
+        self.peer_processes.retain(|process| *process != incarnation);
+        self.peer_processes.push(incarnation);
+        let excess = self.peer_processes.len().saturating_sub(PROCESSES);
+        self.peer_processes.drain(..excess);
+        if earlier.is_some() {
             for stream in self.incoming.keys().copied().collect::<Vec<_>>() {
                 let text = "the sender's process has ended, and a new one has come";
                 self.stop_incoming(stream, Failure::new(FailureKind::Unreachable, text), false);

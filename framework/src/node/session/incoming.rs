@@ -140,7 +140,13 @@ impl Session {
     }
 
     pub(super) fn reject(&mut self, stream: u64, failure: Failure) {
-        tracing::info!(peer = %self.name, reason = failure.message, "a delivery was refused");
+        // A relay has nobody else who would hear of it.
+        if self.shared.config.relay.is_some() && self.refusals.is_due(Instant::now()) {
+            let others = self.refusals.untold();
+            tracing::warn!(peer = %self.name, reason = failure.message, others, "what a peer offered was refused");
+        } else {
+            tracing::info!(peer = %self.name, reason = failure.message, "a delivery was refused");
+        }
         self.say(Control::Reject { stream, failure });
     }
 

@@ -8,9 +8,9 @@ use actix::{ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
 
 use super::Session;
 use super::signals::{AcknowledgeByLink, LaneDown, LaneFailed, LaneReady, Stranded};
+use crate::node::dialling;
 use crate::node::door::at_the_door;
 use crate::node::lane::{Attach, Detach, Surrender, TakeOver};
-use crate::node::link;
 use crate::node::shared::LaneInvitation;
 use crate::wire::{Control, SecretBytes};
 
@@ -98,7 +98,7 @@ impl Session {
         let (shared, session, peer) = (Arc::clone(&self.shared), ctx.address(), self.peer);
         actix::spawn(async move {
             let at = Arc::clone(&shared);
-            let dialing = move || async move { link::dial_lane(&at, (peer, &address), lane, id, secret.expose(), &hash).await };
+            let dialing = move || async move { dialling::dial_lane(&at, (peer, &address), lane, id, secret.expose(), &hash).await };
             match at_the_door(&shared, dialing).await {
                 Some(Ok((connection, sealer, opener))) => session.do_send(LaneReady { epoch, lane, connection, sealer, opener }),
                 Some(Err(why)) => session.do_send(LaneFailed { epoch, lane, why }),

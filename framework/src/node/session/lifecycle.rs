@@ -10,11 +10,12 @@ use super::Session;
 use super::lanes::LanePhase;
 use super::signals::{Close, DialFailed, Drain, Know, LinkLost, LinkUp, Retire, StayConnected};
 use crate::delivery::{Failure, FailureKind};
+use crate::node::dialling::{self, Hope};
 use crate::node::door::at_the_door;
 use crate::node::events::NodeEvent;
 use crate::node::hub::SessionIdle;
 use crate::node::lane::Detach;
-use crate::node::link::{self, Hope, LiveLink, NewLink};
+use crate::node::link::{LiveLink, NewLink};
 use crate::node::trust::Standing;
 use crate::remote::RemoteErrorKind;
 use crate::wire::{Control, RefuseReason, printable};
@@ -26,6 +27,8 @@ const UNREADABLE_MOST: Duration = Duration::from_secs(10);
 const BACKOFF_MOST: Duration = Duration::from_secs(5);
 /// What is said to the other end of a link when a newer one of the same peer is there.
 const REPLACED: &str = "a newer link of this peer took its place";
+/// The same, where it is known that the newer one is of another process with the same key.
+const TAKEN: &str = "another program with the key of this node has linked: stop one of the two, or give it a key of its own";
 /// How long sinks may take that are about to commit when a session ends.
 const LAST_COMMITS: Duration = Duration::from_secs(2);
 /// So many dials in a row that were not answered are no accident: the node there is another one, or another program.
@@ -45,7 +48,7 @@ impl Session {
         actix::spawn(async move {
             tokio::time::sleep(wait).await;
             let at = Arc::clone(&shared);
-            match at_the_door(&shared, move || async move { link::dial_any(&at, peer, &addresses, token.as_ref()).await }).await {
+            match at_the_door(&shared, move || async move { dialling::dial_any(&at, peer, &addresses, token.as_ref()).await }).await {
                 Some(Ok(link)) => session.do_send(LinkUp(Box::new(link))),
                 Some(Err(failure)) => session.do_send(failure),
                 None => {}
@@ -76,6 +79,9 @@ impl Session {
         self.lanes.iter().for_each(|lane| lane.address.do_send(Detach));
         self.shared.emit(NodeEvent::LinkDown { peer: self.peer, reason: why.to_owned() });
         self.interrupt_all(why);
+        if !self.draining.is_empty() && self.addresses.is_empty() {
+            self.give_up_broken_off();
+        }
     }
 
     /// Gives up on what has waited too long.
@@ -154,11 +160,12 @@ impl Session {
 
     pub(super) fn on_goodbye(&mut self, reason: &str) {
         let text = format!("{} closed the link: {}", self.name, printable(reason));
-        if reason == REPLACED {
+        if reason == REPLACED || reason == TAKEN {
             // By this node, which has made another one; or by a second one with its key, and then each takes it from the other.
             let lasted = self.link.as_ref().is_some_and(|link| link.since.elapsed() > BACKOFF_MOST);
             self.displaced = if lasted { 0 } else { self.displaced.saturating_add(1) };
-            if self.displaced >= HOPELESS {
+            if self.displaced >= HOPELESS || reason == TAKEN {
+                self.shared.emit(NodeEvent::KeyShared { key: self.shared.peer(), link: self.peer });
                 tracing::warn!(peer = %self.name, times = self.displaced, "another program with this node's key takes its link again and again: stop one of the two");
             }
             return self.link_down(&text);
@@ -178,9 +185,23 @@ impl Session {
     fn replace_link(&mut self) {
         if let Some(old) = &self.link {
             // What can't be said is lost with the link.
-            let _ = old.say(Control::Goodbye { reason: REPLACED.into() });
+            let reason = if self.key_shared { TAKEN } else { REPLACED };
+            let _ = old.say(Control::Goodbye { reason: reason.into() });
         }
         self.link_down(REPLACED);
+    }
+
+    /// Ends what comes from a sender that is not there, where this node stops: nobody waits for it in vain, and it was not this node
+    /// that has cut it off.
+    fn give_up_broken_off(&mut self) {
+        if self.link.is_none() {
+            let text =
+                "its sender is not there, and this node stops; what has come of it is kept as far as it can be, for when both are back";
+            let failure = Failure::new(FailureKind::Unreachable, text);
+            for stream in self.incoming.keys().copied().collect::<Vec<_>>() {
+                self.fail(stream, failure.clone());
+            }
+        }
     }
 
     fn fail_all(&mut self, failure: &Failure) {
@@ -346,6 +367,9 @@ impl Handler<Drain> for Session {
         let (done, is_done) = oneshot::channel();
         self.draining.push(done);
         self.put_off_stored();
+        if self.addresses.is_empty() {
+            self.give_up_broken_off();
+        }
         self.settle();
         Box::pin(async move {
             // An error means the session ended: nothing is left either way.
@@ -367,6 +391,7 @@ impl Handler<Close> for Session {
 
     fn handle(&mut self, Close { reason, refuse }: Close, ctx: &mut Context<Self>) -> ResponseFuture<()> {
         self.closing = true;
+        self.give_up_broken_off();
         let kind = if refuse.is_some() { FailureKind::Untrusted } else { FailureKind::Shutdown };
         self.fail_all(&Failure::new(kind, reason.clone()));
         self.messages_down(&reason);

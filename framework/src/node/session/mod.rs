@@ -94,6 +94,7 @@ pub(crate) struct Session {
     displaced: u32,
     /// Dials in a row that ended in a broken handshake.
     hopeless: u32,
+    refusals: words::Refusals,
     /// What came of the last dial that failed, since the link was up.
     unreached: Option<String>,
     down_since: Instant,
@@ -115,7 +116,10 @@ pub(crate) struct Session {
     /// How transfers to the peer ended that failed lately: an acceptance that crosses that word is answered with it.
     ended: VecDeque<(u64, Failure)>,
     /// Which process of the peer was linked last.
-    peer_process: Option<[u8; 16]>,
+    /// The one that speaks, and earlier ones before it.
+    peer_processes: Vec<[u8; 16]>,
+    /// Two of them take turns: they have one key.
+    key_shared: bool,
     next_stream: u64,
     signals: mpsc::UnboundedSender<Signal>,
     signals_in: Option<mpsc::UnboundedReceiver<Signal>>,
@@ -155,6 +159,7 @@ impl Session {
             attempts: 0,
             displaced: 0,
             hopeless: 0,
+            refusals: words::Refusals::default(),
             unreached: None,
             down_since: Instant::now(),
             ever_up: false,
@@ -169,7 +174,8 @@ impl Session {
             incoming: BTreeMap::new(),
             later: Vec::new(),
             ended: VecDeque::new(),
-            peer_process: None,
+            peer_processes: Vec::new(),
+            key_shared: false,
             // Streams are numbered by the sender of the transfer: the lower id of the two takes the even numbers, whoever
             // dialled, so that they stay unique over reconnects. They begin at random, so that they do over restarts, too.
             next_stream: random_stream() << 1 | u64::from(shared.peer() >= peer),

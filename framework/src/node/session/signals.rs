@@ -5,7 +5,8 @@ use std::sync::Arc;
 use actix::{Message, Recipient};
 
 use crate::delivery::{Content, Failure, Receipt, TransferId};
-use crate::node::link::{Hope, NewLink};
+use crate::node::dialling::Hope;
+use crate::node::link::NewLink;
 use crate::node::transfer::Unsettled;
 use crate::node::transport::Connection;
 use crate::pipeline::{Balanced, Chunk, Committed, Compression, Credit, Piece, Source, SourceError, SourceReport, Stop, Summary, Transfer};

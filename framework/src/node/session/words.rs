@@ -3,6 +3,7 @@
 //! Each is durable where it comes from, and said on each new link until it is durable where it goes.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use actix::{Context, Handler};
 
@@ -12,6 +13,34 @@ use crate::delivery::TransferId;
 use crate::node::hub::{HeardWord, PassedWord, ProcessedWord};
 use crate::node::memory::{Arrival, Processed};
 use crate::wire::{Control, PeerId, Word, WordKind};
+
+/// How often it is warned of what one peer is refused.
+const WARN_EVERY: Duration = Duration::from_secs(60);
+
+/// What a peer was refused: warned of now and then, so that nobody fills a log.
+#[derive(Debug, Default)]
+pub(super) struct Refusals {
+    last: Option<Instant>,
+    untold: u64,
+}
+
+impl Refusals {
+    /// Whether it is time to warn of one; else it is counted.
+    pub(super) fn is_due(&mut self, now: Instant) -> bool {
+        let due = self.last.is_none_or(|last| now.duration_since(last) >= WARN_EVERY);
+        if due {
+            self.last = Some(now)
+        } else {
+            self.untold += 1
+        }
+        due
+    }
+
+    /// How many there were that nobody was warned of.
+    pub(super) fn untold(&mut self) -> u64 {
+        std::mem::take(&mut self.untold)
+    }
+}
 
 impl Session {
     /// Says what the peer has not heard yet.
@@ -100,5 +129,19 @@ impl Handler<Noted> for Session {
 
     fn handle(&mut self, Noted { transfer, what }: Noted, _: &mut Context<Self>) {
         self.say(Control::Heard { transfer, what });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_that_is_refused_again_and_again_is_warned_of_once_in_a_while_and_counted() {
+        let (mut refusals, begun) = (Refusals::default(), Instant::now());
+        assert!(refusals.is_due(begun));
+        assert!((1..60).all(|second| !refusals.is_due(begun + Duration::from_secs(second))));
+        assert!(refusals.is_due(begun + WARN_EVERY));
+        assert_eq!((refusals.untold(), refusals.untold()), (59, 0));
     }
 }

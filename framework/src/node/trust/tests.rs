@@ -345,3 +345,15 @@ fn tickets_of_an_older_release_are_read() {
     assert_eq!(trust.tickets()[0].made, None);
     assert_eq!(trust.redeem(A, "a", &[7; 32]), Ok(()));
 }
+
+#[test]
+fn a_node_does_not_trust_itself() {
+    let store = Arc::default();
+    let own = trust(&store).owned_by(A);
+    assert!(matches!(own.add(A, TrustedPeer::new("self")), Err(TrustError::Itself(A))));
+    own.add(B, TrustedPeer::new("other")).unwrap();
+    // What an earlier build took in can be taken out.
+    trust(&store).add(A, TrustedPeer::new("self")).unwrap();
+    let own = trust(&store).owned_by(A);
+    assert!(own.knows(&A) && own.revoke(A).unwrap() && !own.knows(&A));
+}

@@ -1,0 +1,192 @@
+//! How a peer is reached: all its addresses side by side, and one link by the first that proves to be the peer.
+//!
+//! Invariant: only a connection whose other end has proved the peer's key is greeted, and one at a time. Whatever else is under
+//! way has no effect at the peer but a connection in its handshake.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::half_open::Source;
+use super::link::{LinkFailure, NewLink, offer, protocol, receive_control, receive_handshake, send_handshake};
+use super::race::{Progress, Race, Way};
+use super::session::signals::DialFailed;
+use super::shared::NodeShared;
+use super::transport::{Connection, Io};
+use crate::wire::{
+    Choice, Control, ControlOpener, ControlSealer, Established, KnockKey, LaneInitiator, LinkInitiator, PeerId, Preamble, PreambleReply,
+    Purpose, REPLY_LENGTH, RefuseReason, SecretBytes, lane_prologue, prologue,
+};
+
+/// Whether dialling again may help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Hope {
+    Some,
+    Little,
+    None,
+}
+
+/// A connection whose other end has proved to be the peer. Nothing has taken effect there yet.
+struct Opened {
+    io: Box<dyn Io>,
+    choice: Choice,
+    established: Established,
+    /// Others wait for a while longer as long as it is here.
+    _progress: Progress,
+}
+
+/// Links with a peer by whichever of its addresses answers first, on the thread of the door.
+pub(crate) async fn dial_any(
+    shared: &Arc<NodeShared>,
+    peer: PeerId,
+    addresses: &[String],
+    token: Option<&SecretBytes>,
+) -> Result<NewLink, DialFailed> {
+    let timeout = shared.config.handshake_timeout;
+    let transport = &shared.transport;
+    let mut race = Race::new(
+        addresses,
+        |address| in_time(timeout, async move { Ok(transport.resolve(address).await?) }),
+        |address, progress| Box::pin(in_time(timeout, async move { open(shared, peer, &address, progress).await })),
+    );
+    let mut tried = Tried::default();
+    while let Some((way, opened)) = race.next().await {
+        let greeted = match opened {
+            Ok(opened) => race.beside(in_time(timeout, greet(shared, peer, &way, opened, token))).await,
+            Err(failure) => Err(failure),
+        };
+        match greeted {
+            Ok(link) => return Ok(link),
+            Err(failure) => {
+                tried.note(way, failure);
+                // The peer itself has spoken, and says the same by any other way.
+                if tried.is_decided() {
+                    break;
+                }
+            }
+        }
+    }
+    Err(tried.told(peer))
+}
+
+async fn in_time<T>(timeout: Duration, work: impl Future<Output = Result<T, LinkFailure>>) -> Result<T, LinkFailure> {
+    tokio::time::timeout(timeout, work).await.unwrap_or(Err(LinkFailure::Timeout(timeout)))
+}
+
+/// What each way said.
+#[derive(Default)]
+struct Tried {
+    said: Vec<(Way, String)>,
+    refused: Option<RefuseReason>,
+    /// Of the best way: where nobody answers now, the peer may be tomorrow, whoever sits at the others.
+    hope: Option<Hope>,
+}
+
+impl Tried {
+    fn note(&mut self, way: Way, failure: LinkFailure) {
+        let hope = match &failure {
+            LinkFailure::Protocol(_) => Hope::None,
+            LinkFailure::Unanswered(_) => Hope::Little,
+            _ => Hope::Some,
+        };
+        self.hope = Some(self.hope.map_or(hope, |other| other.min(hope)));
+        self.said.push((way, failure.to_string()));
+        if let LinkFailure::Refused(reason) = failure {
+            self.refused = Some(reason);
+        }
+    }
+
+    fn is_decided(&self) -> bool {
+        use RefuseReason::{Busy, Other, ShuttingDown, TooManyLinks};
+        self.refused.as_ref().is_some_and(|reason| !matches!(reason, Busy | ShuttingDown | TooManyLinks | Other(_)))
+    }
+
+    fn told(mut self, peer: PeerId) -> DialFailed {
+        self.said.sort_by_key(|(way, _)| way.order());
+        let said: Vec<_> = self.said.iter().map(|(way, said)| format!("{way}: {said}")).collect();
+        let message = format!("{} could not be reached ({})", peer.short(), said.join("; "));
+        DialFailed { message, refused: self.refused, hope: self.hope.unwrap_or(Hope::Some) }
+    }
+}
+
+/// Connects, and exchanges keys.
+async fn open(shared: &Arc<NodeShared>, peer: PeerId, address: &str, progress: Progress) -> Result<Opened, LinkFailure> {
+    let (key, turns) = (KnockKey::of(peer), &shared.turns);
+    let mut io = shared.transport.dial(address).await?.attach()?;
+    let prologue = exchange_preambles(&mut io, Purpose::Link, &key).await?;
+    progress.answered();
+    let begin = || LinkInitiator::new(&shared.identity, peer, &prologue)?.start(&offer(shared));
+    let (message, waiting) = turns.compute(&Source::Own, begin).await.map_err(protocol)?;
+    send_handshake(&mut io, &key.seal(&prologue, message)).await?;
+    let answer = receive_handshake(&mut io).await.map_err(|error| {
+        LinkFailure::Unanswered(format!(
+            "the node there did not answer the handshake ({error}); is it the one whose key or ticket was given?"
+        ))
+    })?;
+    let (choice, established) = turns.compute(&Source::Own, || waiting.finish(&answer)).await.map_err(protocol)?;
+    progress.answered();
+    Ok(Opened { io, choice, established, _progress: progress })
+}
+
+/// Says hello: from here on it is a link for the peer, too.
+async fn greet(
+    shared: &Arc<NodeShared>,
+    peer: PeerId,
+    way: &Way,
+    opened: Opened,
+    token: Option<&SecretBytes>,
+) -> Result<NewLink, LinkFailure> {
+    let Opened { mut io, choice, established, _progress } = opened;
+    let (mut sealer, mut opener, hash) = (established.sealer, established.opener, established.hash);
+    let hello = Control::Hello { name: shared.name.clone(), token: token.cloned(), inbox: None };
+    io.write_all(&sealer.seal_control(&hello).map_err(protocol)?).await?;
+    let name = match receive_control(&mut io, &mut opener).await? {
+        Control::Welcome { name } => Some(name),
+        Control::Refuse { reason } => return Err(LinkFailure::Refused(reason)),
+        other => return Err(protocol(format!("{} instead of a welcome", other.name()))),
+    };
+    let connection = io.detach()?;
+    Ok(NewLink { peer, name, connection, sealer, opener, hash, choice, dialed: true, address: way.at.clone() })
+}
+
+async fn exchange_preambles(io: &mut Box<dyn Io>, purpose: Purpose, key: &KnockKey) -> Result<Vec<u8>, LinkFailure> {
+    let preamble = Preamble::new(purpose);
+    io.write_all(&preamble.encode(key)).await?;
+    let mut reply = [0; REPLY_LENGTH];
+    // A node says nothing to who means another one.
+    io.read_exact(&mut reply).await.map_err(|error| {
+        LinkFailure::Unanswered(format!(
+            "the peer closed the connection at once ({error}); is it the one whose key or ticket was given, and of a release as new as this?"
+        ))
+    })?;
+    let reply = PreambleReply::decode(&reply).map_err(protocol)?;
+    reply.accept(&preamble).map_err(protocol)?;
+    Ok(prologue(&preamble, &reply).to_vec())
+}
+
+/// Dials a bulk lane that the peer has invited this node to.
+pub(crate) async fn dial_lane(
+    shared: &Arc<NodeShared>,
+    (peer, address): (PeerId, &str),
+    lane: u16,
+    id: [u8; 16],
+    secret: &[u8; 32],
+    link_hash: &[u8; 32],
+) -> Result<(Box<dyn Connection>, ControlSealer, ControlOpener), String> {
+    let timeout = shared.config.handshake_timeout;
+    let dialed = async {
+        let (key, turns) = (KnockKey::of(peer), &shared.turns);
+        let mut io = shared.transport.dial(address).await?.attach()?;
+        let preambles = exchange_preambles(&mut io, Purpose::Lane(id), &key).await?;
+        let prologue = lane_prologue(&preambles, link_hash, lane);
+        let begin = || LaneInitiator::new(secret, &prologue).and_then(LaneInitiator::start);
+        let (message, waiting) = turns.compute(&Source::Own, begin).await.map_err(protocol)?;
+        send_handshake(&mut io, &key.seal(&preambles, message)).await?;
+        let answer = receive_handshake(&mut io).await?;
+        let established = turns.compute(&Source::Own, || waiting.finish(&answer)).await.map_err(protocol)?;
+        Ok::<_, LinkFailure>((io.detach()?, established.sealer, established.opener))
+    };
+    let dialed = tokio::time::timeout(timeout, dialed).await.unwrap_or(Err(LinkFailure::Timeout(timeout)));
+    dialed.map_err(|failure| failure.to_string())
+}

@@ -16,6 +16,10 @@ const ASK_AGAIN: Duration = Duration::from_secs(5);
 pub(crate) fn find(node: &Node, names: &[String]) -> Result<Vec<PeerId>, CommandError> {
     let find = |name: &String| {
         let peer = destination::trusted(node.trust(), name)?;
+        if peer == node.peer() {
+            let hint = "name another node; if another machine was meant, it has a copy of this node's key, and needs one of its own";
+            return Err(CommandError::usage(format!("{name:?} is this node itself"), hint));
+        }
         if node.trust().peer(&peer).is_none_or(|peer| peer.addresses.is_empty()) {
             let hint = format!("say where: estafette trust add {peer} --name NAME --addr HOST:PORT");
             return Err(CommandError::usage(format!("it is not known where {name:?} can be dialled, or it is trusted no longer"), hint));

@@ -173,6 +173,12 @@ impl From<TrustError> for CommandError {
         if let TrustError::Name(error) = error {
             return Self::usage(error, "say another one with --name: it is what you call the node, whatever it calls itself");
         }
+        if let TrustError::Itself(_) = error {
+            return Self::usage(
+                error,
+                "give the other node's id: `estafette id` prints it there; if it is the same as here, its key was copied, and it needs one of its own",
+            );
+        }
         Self::io(error, "check that the trust folder beside the key can be read and written")
     }
 }

@@ -26,6 +26,11 @@ pub(crate) enum Event<'a> {
         /// Where it listens, if it does.
         addrs: &'a [String],
     },
+    /// Two programs run with one key: the peer's, or this node's own.
+    KeyShared {
+        peer: String,
+        own: bool,
+    },
     /// The receiver takes it when there is room.
     Waiting {
         transfer: String,

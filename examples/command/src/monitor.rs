@@ -73,6 +73,17 @@ pub(crate) struct Ended {
     pub(crate) outcome: Result<Receipt, Failure>,
 }
 
+/// Says that two programs have one key.
+fn tell_shared(output: &Output, trust: &Trust, (own, key, link): (PeerId, PeerId, PeerId)) {
+    output.event(&Event::KeyShared { peer: key.to_string(), own: key == own });
+    let whose = if key == own { "this node's key".into() } else { format!("the key of {}", units::printable(&trust.label(&key))) };
+    let with = if key == own { units::printable(&trust.label(&link)) } else { "this node".into() };
+    output.remark(&format!(
+        "Two programs run with {whose}, here or on another machine, and take the link with {with} from each other: stop one of them, or give it a \
+         key of its own with --key. A key that was copied makes both the same node."
+    ));
+}
+
 impl Feed {
     pub(crate) fn tell(&self, about: About, news: News) {
         match news {
@@ -90,11 +101,18 @@ impl Monitor {
     pub(crate) fn new(node: &Node, output: &Output) -> Self {
         let (monitor, feed) = Self::fed(node.trust().clone(), output);
         let mut events = node.events_since_start().unwrap_or_else(|| node.events());
+        let (trust, own, output) = (node.trust().clone(), node.peer(), output.clone());
         tokio::spawn(async move {
+            let mut told = HashSet::new();
             while let Some(event) = events.next().await {
-                let NodeEvent::Transfer(TransferEvent { transfer, peer, direction, news, .. }) = event else { continue };
-                if let Some(news) = News::of(news) {
-                    feed.tell(About { transfer, peer, direction }, news);
+                match event {
+                    NodeEvent::Transfer(TransferEvent { transfer, peer, direction, news, .. }) => {
+                        if let Some(news) = News::of(news) {
+                            feed.tell(About { transfer, peer, direction }, news);
+                        }
+                    }
+                    NodeEvent::KeyShared { key, link } if told.insert(key) => tell_shared(&output, &trust, (own, key, link)),
+                    _ => {}
                 }
             }
         });

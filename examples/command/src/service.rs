@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use estafette::delivery::FailureKind;
 use estafette::node::{Direction, RelayQuota};
 use estafette::{Node, Ticket};
 use estafette_actors::sink::{self, FileSink};
@@ -76,11 +77,18 @@ pub(crate) async fn run(global: &Global, service: &Service<'_>, output: &Output)
         known_folders::remember(global, into);
     }
     let mut monitor = Monitor::new(&node, output);
+    if node.trust().find_known(&node.peer().to_string()).is_ok() {
+        let (label, id) = (units::printable(&node.trust().label(&node.peer())), node.peer());
+        output.remark(&format!(
+            "This node is trusted as a peer of itself, as {label}, which does nothing: estafette trust remove {id}. If another machine was \
+             meant, it has a copy of this node's key, and needs one of its own."
+        ));
+    }
     let connect = connection::find(&node, service.connect)?;
     if let Some(exec) = service.exec {
         exec::start(&node, exec.to_owned(), output);
     }
-    let _server = Server::start(&settings::spool_path(global)?, &node)?;
+    let server = Server::start(&settings::spool_path(global)?, &node)?;
     match service.into.or_else(|| service.to_stdout.then_some(Path::new("stdout"))) {
         Some(into) => announce(&node, &ticket(&node, service.taking)?, &name, into, service.taking, output),
         None => {
@@ -92,7 +100,9 @@ pub(crate) async fn run(global: &Global, service: &Service<'_>, output: &Output)
         announce_relay(&node, &name, quota, output);
     }
     connection::keep(&node, connect, output);
-    serve(&node, &mut monitor, &mut signals, global, service.once, output).await
+    let ended = serve(&node, &mut monitor, &mut signals, global, service.once, output).await;
+    server.finish().await;
+    ended
 }
 
 async fn serve(
@@ -110,6 +120,8 @@ async fn serve(
         tokio::select! {
             ended = monitor.next() => {
                 let Some(ended) = ended else { break };
+                // By this node; what its other end has left broken off is not.
+                let by_stopping = matches!(&ended.outcome, Err(failure) if failure.kind == FailureKind::Shutdown);
                 let concluded = monitor.conclude(&ended);
                 if once && ended.about.direction == Direction::Incoming {
                     output.report(global, node);
@@ -117,7 +129,7 @@ async fn serve(
                     return concluded.map(|()| ExitCode::SUCCESS);
                 }
                 if let Err(error) = concluded {
-                    cut_off |= asked > 0;
+                    cut_off |= asked > 0 && by_stopping;
                     output.error(&error, Some(ended.about.transfer.short()));
                 }
             }

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use estafette::TrustedPeer;
 use estafette::node::Trust;
+use estafette::{PeerId, TrustedPeer};
 
 use crate::arguments::{Global, Trust as Action};
 use crate::error::CommandError;
@@ -13,9 +13,11 @@ use crate::units::now;
 use crate::{destination, settings, units};
 
 pub(crate) fn run(global: &Global, action: &Action, output: &Output) -> Result<ExitCode, CommandError> {
+    let own = settings::existing_identity(global).map(|identity| identity.peer());
     let trust = Trust::load(settings::store(global)?)?;
+    let trust = own.into_iter().fold(trust, Trust::owned_by);
     match action {
-        Action::List => list(&trust, output),
+        Action::List => list(&trust, own, output),
         Action::Add { id, name, addr, valid, relay_only } => {
             let expires = valid.map(|valid| now().saturating_add(valid.as_secs()));
             let mut peer = TrustedPeer { addresses: addr.clone(), expires, ..TrustedPeer::new(name) };
@@ -37,7 +39,7 @@ pub(crate) fn run(global: &Global, action: &Action, output: &Output) -> Result<E
     Ok(ExitCode::SUCCESS)
 }
 
-fn list(trust: &Trust, output: &Output) {
+fn list(trust: &Trust, own: Option<PeerId>, output: &Output) {
     let (peers, now) = (trust.list(), now());
     if peers.is_empty() {
         output.remark("nobody is trusted yet: `estafette receive` prints a ticket, `estafette trust add` names a node");
@@ -50,8 +52,9 @@ fn list(trust: &Trust, output: &Output) {
             Some(end) if end <= now => "  expired".into(),
             Some(end) => format!("  for {} more", units::seconds((end - now) as f64)),
         };
+        let itself = if own == Some(id) { "  this node itself: take it out" } else { "" };
         let only = if inboxes.is_empty() { "  relay only" } else { "" };
-        let line = format!("{id}  {}  {}{only}{until}", units::printable(&name), units::printable(&addresses.join(", ")));
+        let line = format!("{id}  {}  {}{only}{until}{itself}", units::printable(&name), units::printable(&addresses.join(", ")));
         output.result(line.trim_end());
     }
 }

@@ -18,9 +18,9 @@ const DOCUMENT: &str = include_str!("../../../framework/docs/json.md");
 /// Fields that an event has in some cases only.
 const OPTIONAL: [(&str, &str); 1] = [("error", "transfer")];
 
-/// Events for which a receiver has to be fuller than those of the scenes, or what is sent be odder; the command's own tests have their
-/// fields.
-const RARE: [&str; 2] = ["remark", "waiting"];
+/// Events for which a receiver has to be fuller than those of the scenes, a key copied, or what is sent be odder; the command's own tests
+/// have their fields.
+const RARE: [&str; 3] = ["key_shared", "remark", "waiting"];
 
 /// The words in backticks.
 fn words(text: &str) -> Vec<String> {

@@ -186,3 +186,24 @@ fn a_name_with_a_dot_is_taken_only_where_that_was_said_and_modes_are_masked() {
     assert_eq!(send(&world, &dotted, &ticket).code, 0);
     assert!(world.path("in/.profile").exists());
 }
+
+#[test]
+fn a_node_is_no_peer_of_itself() {
+    let world = World::new();
+    let (own, other) = (id(&world, "lyon"), id(&world, "other"));
+    refused(&world.run("lyon", ["trust", "add", &own, "--name", "me"]), "is this node itself");
+    assert_eq!(world.run("lyon", ["trust", "add", &other, "--name", "other", "--addr", "127.0.0.1:1"]).code, 0);
+    // One that became so: the key of the other one was copied here.
+    fs::copy(world.path("other.key"), world.path("lyon.key")).unwrap();
+    refused(&world.run("lyon", ["node", "--connect", "other"]), "is this node itself");
+    let output = {
+        let mut command = world.command("lyon");
+        let arguments: Vec<_> = command.get_args().skip(1).map(ToOwned::to_owned).collect();
+        let mut plain = std::process::Command::new(command.get_program());
+        plain.env_clear().env("HOME", world.path("lyon")).args(arguments).args(["trust", "list"]);
+        drop(command.stdin(Stdio::null()));
+        plain.output().unwrap()
+    };
+    assert!(String::from_utf8(output.stdout).unwrap().contains("this node itself"));
+    assert_eq!(world.run("lyon", ["trust", "remove", "other"]).code, 0);
+}

@@ -39,13 +39,22 @@ enum Holder {
 }
 
 pub(crate) async fn ask(global: &Global, request: Request) -> Result<Answer, CommandError> {
-    match reach(global).await? {
-        Holder::Running(conversation) => Ok(Answer { replies: conversation.ask(&request).await?, running: true }),
-        Holder::Ours(spool) => {
-            let node = settings::node(global, None)?.spool(spool).dormant().start().await?;
-            let answer = desk::answer(&node, request).await;
-            node.shutdown().await;
-            Ok(Answer { replies: answer?, running: false })
+    let start = Instant::now();
+    loop {
+        match reach(global).await? {
+            Holder::Running(conversation) => match &conversation.ask(&request).await?[..] {
+                [Reply::Stopping] if start.elapsed() < BUSY_MOST => sleep(BUSY_AGAIN).await,
+                [Reply::Stopping] => {
+                    return Err(CommandError::io("the node that runs is about to end, and has not ended yet", "try it again"));
+                }
+                replies => return Ok(Answer { replies: replies.to_vec(), running: true }),
+            },
+            Holder::Ours(spool) => {
+                let node = settings::node(global, None)?.spool(spool).dormant().start().await?;
+                let answer = desk::answer(&node, request).await;
+                node.shutdown().await;
+                return Ok(Answer { replies: answer?, running: false });
+            }
         }
     }
 }

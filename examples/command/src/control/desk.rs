@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use estafette::node::{EventStream, NodeEvent, OutboxEntry, OutboxError, TransferEvent};
-use estafette::pipeline::Compression;
-use estafette::{Node, SendOptions, TransferHandle, TransferId, TransferNews};
+use estafette::node::{EventStream, NodeEvent, OutboxEntry, OutboxError, SendError, TransferEvent};
+use estafette::pipeline::{Compression, Source};
+use estafette::{Destination, Node, SendOptions, TransferHandle, TransferId, TransferNews};
 use tokio::time::timeout;
 
 use super::protocol::{Deposit, Reply, Request};
@@ -21,7 +21,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 pub(crate) async fn answer(node: &Node, request: Request) -> Result<Vec<Reply>, CommandError> {
     match request {
-        Request::Deposit(deposit) => Ok(vec![Reply::Stored(store(node, deposit).await?)]),
+        Request::Deposit(deposit) => Ok(vec![store(node, deposit).await?]),
         Request::Send(_) => Err(CommandError::usage("only a process that runs sends for another one", "use `estafette send`")),
         Request::List => Ok(node.outbox().await?.iter().map(|(id, entry)| entry_reply(node, *id, entry)).collect()),
         Request::Show(id) => show(node, find(node, &id).await?).await,
@@ -55,6 +55,12 @@ pub(crate) async fn answer(node: &Node, request: Request) -> Result<Vec<Reply>, 
 
 /// Begins a delivery that was asked for. A transient one is not stored.
 pub(super) async fn send(node: &Node, deposit: Deposit, transient: bool) -> Result<TransferHandle, CommandError> {
+    let (to, source, options) = prepare(node, deposit, transient).await?;
+    Ok(node.send_with(to, source, options).await?)
+}
+
+/// What is sent, where to, and how.
+async fn prepare(node: &Node, deposit: Deposit, transient: bool) -> Result<(Destination, impl Source + use<>, SendOptions), CommandError> {
     let paths = deposit.paths()?;
     let trust = node.trust().clone();
     // Another process may have just added the peer. All of this reads the disk.
@@ -74,17 +80,21 @@ pub(super) async fn send(node: &Node, deposit: Deposit, transient: bool) -> Resu
         via,
         ..SendOptions::default()
     };
-    Ok(node.send_with(to, source, options).await?)
+    Ok((to, source, options))
 }
 
-async fn store(node: &Node, deposit: Deposit) -> Result<Stored, CommandError> {
-    let transfer = send(node, deposit, false).await?;
+async fn store(node: &Node, deposit: Deposit) -> Result<Reply, CommandError> {
+    let (to, source, options) = prepare(node, deposit, false).await?;
+    let transfer = match node.send_with(to, source, options).await {
+        Err(SendError::Stopped | SendError::Outbox(OutboxError::None)) => return Ok(Reply::Stopping),
+        sent => sent?,
+    };
     let id = transfer.id();
     if !transfer.status().stored {
         transfer.cancel();
         return Err(CommandError::io("these paths can't be stored", "send the folder that holds them, or without --detach"));
     }
-    Ok(Stored::new(id, node.outbox_entry(id).await?))
+    Ok(Reply::Stored(Stored::new(id, node.outbox_entry(id).await?)))
 }
 
 async fn show(node: &Node, id: TransferId) -> Result<Vec<Reply>, CommandError> {

@@ -89,6 +89,8 @@ pub(crate) enum Reply {
         message: String,
         hint: String,
     },
+    /// It stores nothing more, since it is about to end: whoever has the spool next does.
+    Stopping,
     Done,
 }
 

@@ -28,6 +28,8 @@ const SENDS: usize = 64;
 const QUESTION_MOST: Duration = Duration::from_secs(2);
 /// For each line of the answer to be taken.
 const LINE_MOST: Duration = Duration::from_secs(10);
+/// For the last answers of a process that ends.
+const LAST_ANSWERS: Duration = Duration::from_secs(3);
 /// The wait after a failed `accept`: most often the process has run out of file descriptors.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
@@ -36,6 +38,7 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 pub(crate) struct Server {
     path: PathBuf,
     serving: tokio::task::JoinHandle<()>,
+    places: Arc<Semaphore>,
 }
 
 impl Server {
@@ -46,7 +49,15 @@ impl Server {
             let text = format!("no control socket can be made in {}: {error}", crate::settings::shown(folder));
             CommandError::io(text, "let this user write there, or choose another folder with --spool")
         })?;
-        Ok(Self { path, serving: tokio::spawn(serve(listener, node.clone())) })
+        let places = Arc::new(Semaphore::new(CONNECTIONS));
+        Ok(Self { path, serving: tokio::spawn(serve(listener, node.clone(), Arc::clone(&places))), places })
+    }
+
+    /// Takes no more questions, and answers those that were asked.
+    pub(crate) async fn finish(self) {
+        self.serving.abort();
+        // Whoever does not take the answer is not waited for.
+        let _ = timeout(LAST_ANSWERS, self.places.acquire_many(CONNECTIONS as u32)).await;
     }
 }
 
@@ -72,8 +83,8 @@ fn listen(folder: &Path, path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-async fn serve(listener: UnixListener, node: Node) {
-    let (places, sends) = (Arc::new(Semaphore::new(CONNECTIONS)), Arc::new(Semaphore::new(SENDS)));
+async fn serve(listener: UnixListener, node: Node, places: Arc<Semaphore>) {
+    let sends = Arc::new(Semaphore::new(SENDS));
     loop {
         let place = Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
         match listener.accept().await {

@@ -4,6 +4,7 @@
 
 pub(crate) mod clock;
 pub(crate) mod disk;
+pub(crate) mod network;
 pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod random;

@@ -1,0 +1,44 @@
+//! Networks in which some of a receiver's addresses swallow what is sent to them.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails says so")]
+
+mod support;
+
+use support::network::Network;
+use support::process::Process;
+use support::{Ran, World, text};
+
+/// The port of an address.
+fn port(address: &str) -> &str {
+    address.rsplit_once(':').unwrap().1
+}
+
+#[test]
+fn an_address_that_swallows_packets_hides_no_other() {
+    let Some(network) = Network::new() else { return };
+    let world = World::new();
+    let receive = |listen: &str, advertise: &[String]| {
+        let mut command = world.command("paris");
+        command.args(["receive", "--name", "paris", "--listen", listen, "--into"]).arg(world.path("in"));
+        command.args(advertise.iter().flat_map(|address| ["--advertise", address]));
+        let process = Process::start(&mut network.on("paris", &command));
+        let ticket = process.wait_for("ticket");
+        (process, ticket)
+    };
+    let send = |name: &str, ticket: &str| {
+        let file = world.file(name, 1000);
+        let mut command = world.command("lyon");
+        let ran = Ran::from(network.on("lyon", command.args(["send", "--name", "lyon"]).arg(file).arg(ticket)).output().unwrap());
+        assert!(ran.code == 0 && world.has_arrived(name), "{:?}", ran.events);
+    };
+    let (first, ticket) = receive("10.77.0.2:0", &[]);
+    let good = text(&ticket, "addr");
+    assert_eq!(first.terminate(), 0);
+    let advertised = [format!("10.78.0.5:{}", port(&good)), good.clone()];
+    let (second, ticket) = receive(&good, &advertised);
+    send("by-ticket", &text(&ticket, "ticket"));
+    // The trusted peer is redialled by what the ticket said.
+    assert_eq!(second.terminate(), 0);
+    let (_third, ticket) = receive(&good, &[format!("paris.test:{}", port(&good))]);
+    send("by-name", &text(&ticket, "ticket"));
+}

@@ -1,0 +1,78 @@
+//! Networks of a test's own, made of namespaces.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+/// Two machines, one cable: lyon is 10.77.0.1, paris 10.77.0.2; what goes to 10.78.0.0/24 is swallowed. In both, `paris.test` stands
+/// for 10.78.0.5 and for 10.77.0.2.
+pub(crate) struct Network {
+    mark: String,
+}
+
+const HOSTS: &str = "127.0.0.1 localhost\n10.78.0.5 paris.test\n10.77.0.2 paris.test\n";
+
+impl Network {
+    /// `None`, said loudly, where namespaces can't be made; a panic where `ESTAFETTE_NAMESPACES` says that it must be possible.
+    pub(crate) fn new() -> Option<Self> {
+        let network = Self { mark: format!("estafette-{}", std::process::id()) };
+        let made = network.make();
+        if made.is_none() {
+            let must = std::env::var_os("ESTAFETTE_NAMESPACES").is_some();
+            assert!(!must, "network namespaces can't be made, and ESTAFETTE_NAMESPACES says that they must be");
+            eprintln!("SKIPPED: network namespaces can't be made here; it takes root, and iproute2");
+        }
+        made.map(|()| network)
+    }
+
+    fn make(&self) -> Option<()> {
+        let (lyon, paris) = (self.name("lyon"), self.name("paris"));
+        for name in [&lyon, &paris] {
+            fs::create_dir_all(Self::folder(name)).ok()?;
+            fs::write(Self::folder(name).join("hosts"), HOSTS).ok()?;
+            ip(&["netns", "add", name])?;
+        }
+        ip(&["link", "add", "va", "netns", &lyon, "type", "veth", "peer", "name", "vb", "netns", &paris])?;
+        ip(&["-n", &lyon, "addr", "add", "10.77.0.1/24", "dev", "va"])?;
+        ip(&["-n", &paris, "addr", "add", "10.77.0.2/24", "dev", "vb"])?;
+        for (name, device) in [(&lyon, "va"), (&paris, "vb")] {
+            ip(&["-n", name, "link", "set", "lo", "up"])?;
+            ip(&["-n", name, "link", "set", device, "up"])?;
+        }
+        // Paris does not pass it on.
+        ip(&["-n", &lyon, "route", "add", "10.78.0.0/24", "via", "10.77.0.2"])
+    }
+
+    /// The same command, on that machine.
+    pub(crate) fn on(&self, machine: &str, command: &Command) -> Command {
+        let mut there = Command::new("ip");
+        there.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        there.stdin(std::process::Stdio::null()).args(["netns", "exec", &self.name(machine)]);
+        there.arg(command.get_program()).args(command.get_args());
+        there
+    }
+
+    fn name(&self, machine: &str) -> String {
+        format!("{}-{machine}", self.mark)
+    }
+
+    fn folder(name: &str) -> PathBuf {
+        PathBuf::from("/etc/netns").join(name)
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        for machine in ["lyon", "paris"] {
+            let name = self.name(machine);
+            // Whatever of it was made.
+            let _ = ip(&["netns", "del", &name]);
+            let _ = fs::remove_dir_all(Self::folder(&name));
+        }
+    }
+}
+
+fn ip(arguments: &[&str]) -> Option<()> {
+    let output = Command::new("ip").args(arguments).output().ok()?;
+    output.status.success().then_some(())
+}

@@ -7,6 +7,7 @@ mod asks;
 mod errors;
 mod evolution;
 mod harness;
+mod hosting;
 mod killed;
 mod letters;
 mod links;

@@ -11,6 +11,7 @@ use estafette::wire::PeerId;
 use estafette::{Node, NodeConfig, NodeEvent, SendOptions, TransferId, TransferNews};
 use estafette_actors::source::FileSource;
 use estafette_actors::spool::Spool;
+use futures_util::FutureExt;
 
 use super::harness::{World, config, entry, within};
 use super::held::{HeldSource, HeldSpool};
@@ -315,9 +316,14 @@ async fn what_is_stored_while_the_node_stops_is_over_for_those_who_wait() {
             let lyon = lyon.clone();
             async move { lyon.shutdown().await }
         });
-        // From when on it takes nothing in, it is stopping.
-        while let Ok(transfer) = lyon.send_with("nobody/files", FileSource::open(&two).unwrap(), SendOptions::default()).await {
+        // From when on what it is given is stored, and over for now, it is stopping.
+        loop {
+            let transfer = lyon.send_with("nobody/files", FileSource::open(&two).unwrap(), SendOptions::default()).await.unwrap();
+            let is_over = transfer.delivered().now_or_never().is_some();
             lyon.withdraw(transfer.id()).await.unwrap();
+            if is_over {
+                break;
+            }
         }
         spool.answer(Ok(()));
         let transfer = sending.await.unwrap().unwrap();

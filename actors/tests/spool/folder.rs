@@ -121,10 +121,13 @@ fn what_was_cut_short_while_it_was_made_is_made_again_or_completed() {
 }
 
 #[cfg(unix)]
+type Taking = fn(&Path);
+
+#[cfg(unix)]
 #[test]
 fn a_spool_that_is_taken_away_while_it_is_open_keeps_nothing_more_and_says_so() {
     let folder = tempfile::tempdir().unwrap();
-    let takings: [(&str, fn(&Path)); 4] = [
+    let takings: [(&str, Taking); 4] = [
         ("removed", |dir| fs::remove_dir_all(dir).unwrap()),
         ("moved", |dir| fs::rename(dir, dir.with_extension("elsewhere")).unwrap()),
         ("replaced", |dir| {

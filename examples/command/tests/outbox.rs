@@ -441,9 +441,10 @@ fn a_node_that_finishes_what_runs_still_stores_what_it_is_given() {
 #[test]
 fn a_receiver_whose_sender_is_gone_ends_in_order_and_does_not_wait_for_it() {
     let (world, proxy) = (World::new(), Proxy::new());
-    let (paris, ticket) = world.paris_with(&["--advertise", &proxy.address(), "--drain", "3600s"]);
-    proxy.lead_to(&text(&ticket, "addr"));
-    world.store(&world.file("large", 64 << 20), &text(&ticket, "ticket"), &[]);
+    let ticket = ticket_by(&world, &proxy);
+    let (paris, there) = world.paris_with(&["--drain", "3600s"]);
+    proxy.lead_to(&text(&there, "addr"));
+    world.store(&world.file("large", 64 << 20), &ticket, &[]);
     let lyon = world.lyon();
     proxy.wait_for(1 << 20);
     lyon.kill();

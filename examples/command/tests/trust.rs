@@ -196,14 +196,15 @@ fn a_node_is_no_peer_of_itself() {
     // One that became so: the key of the other one was copied here.
     fs::copy(world.path("other.key"), world.path("lyon.key")).unwrap();
     refused(&world.run("lyon", ["node", "--connect", "other"]), "is this node itself");
-    let output = {
-        let mut command = world.command("lyon");
-        let arguments: Vec<_> = command.get_args().skip(1).map(ToOwned::to_owned).collect();
-        let mut plain = std::process::Command::new(command.get_program());
-        plain.env_clear().env("HOME", world.path("lyon")).args(arguments).args(["trust", "list"]);
-        drop(command.stdin(Stdio::null()));
-        plain.output().unwrap()
-    };
+    let mut plain = std::process::Command::new(env!("CARGO_BIN_EXE_estafette"));
+    let output = plain
+        .env_clear()
+        .env("HOME", world.path("lyon"))
+        .arg("--key")
+        .arg(world.path("lyon.key"))
+        .args(["trust", "list"])
+        .output()
+        .unwrap();
     assert!(String::from_utf8(output.stdout).unwrap().contains("this node itself"));
     assert_eq!(world.run("lyon", ["trust", "remove", "other"]).code, 0);
 }

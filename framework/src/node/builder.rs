@@ -321,6 +321,7 @@ async fn prepare(
         events: broadcast::channel(EVENTS).0,
         workers,
         supervisor: NodeSupervisor::new(config.restart, metrics.clone()).start(),
+        hosted: super::hosting::HostedActors::default(),
         lane_tickets: DashMap::new(),
         exchanges: DashMap::new(),
         letters: std::sync::OnceLock::new(),

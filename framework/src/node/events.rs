@@ -53,6 +53,16 @@ pub enum NodeEvent {
         /// Why.
         why: RemoteError,
     },
+    /// An actor that this node hosts is given up: nobody is there any more under its name, and whoever sends to it is told `Died`. Host
+    /// another one under that name after [`Directory::unregister`](crate::remote::Directory::unregister), or do without.
+    ActorGivenUp {
+        /// Its name.
+        name: String,
+        /// How often it has died.
+        deaths: u64,
+        /// Of what, the last time.
+        why: String,
+    },
     /// Something happened to a transfer.
     Transfer(TransferEvent),
 }

@@ -3,16 +3,16 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use actix::dev::ToEnvelope;
-use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, Recipient};
+use actix::{Actor, Addr, Context, Handler, Message, Recipient};
 use tokio::sync::oneshot;
 
 use super::handle::Node;
-use super::shared::NodeShared;
+use super::hosting::{HostError, Keeper, Place, Reopen};
 use crate::remote::{
     Asked, Berth, ByItself, Called, DirectoryError, Door, Intake, Mailbox, Plain, Presence, Remote, RemoteError, RemoteErrorKind,
     RemoteMessage, Streams, Watch, asked, called, plain,
 };
-use crate::supervise::{Adopt, Check, Child};
+use crate::supervise::{RestartPolicy, Strategy};
 
 impl Node {
     /// Gives an actor a name for messages of one type, from other nodes, too. A name can take several types.
@@ -32,22 +32,15 @@ impl Node {
         self.directory().offer(name, Arc::new(Streams(Door::to(recipient), name.into())))
     }
 
-    /// Has the node run an actor of its own, where messages reach it soonest: on the thread of its links. It is started anew, after a
-    /// wait, when it panics or stops. It must not block.
+    /// Has the node run an actor of its own, where messages reach it soonest: on the thread of its links. When it panics or stops, it is
+    /// started anew, after a wait that grows; one that dies again and again is given up, and
+    /// [`NodeEvent::ActorGivenUp`](crate::NodeEvent::ActorGivenUp) says so. [`Hosted`] has other ways. It must not block.
     pub fn host<A: Actor<Context = Context<A>>>(&self, name: &str, make: impl Fn() -> A + Send + Sync + 'static) -> Hosted<A> {
         let shared = Arc::clone(self.shared());
-        let route = Arc::<Mutex<Option<crate::supervise::RouteId>>>::default();
-        let revive = {
-            let (supervisor, route) = (shared.supervisor.clone(), Arc::clone(&route));
-            Arc::new(move || {
-                if let Some(route) = *route.lock().unwrap_or_else(PoisonError::into_inner) {
-                    supervisor.do_send(Check(route));
-                }
-            })
-        };
-        let intake = Intake::new(Arc::clone(&revive) as Arc<dyn Fn() + Send + Sync>);
-        let place = Arc::new(Place { address: Mutex::default(), doors: Mutex::default(), intake });
-        Hosted { shared, name: name.into(), make: Arc::new(make), place, route, revive, mailboxes: Vec::new() }
+        let place = Arc::new(Place { doors: Mutex::default(), intake: Intake::new(), fate: Arc::default() });
+        let (strategy, policy) = (Strategy::default(), shared.config.restart);
+        let keeper = Keeper { shared, name: name.into(), make: Arc::new(make), place, strategy, policy, after: Vec::new() };
+        Hosted { keeper, mailboxes: Vec::new() }
     }
 
     /// The actor `"peer/name"`, for messages of one type. Nothing is sent yet: whether it is there shows when something is.
@@ -83,57 +76,49 @@ impl Node {
     }
 }
 
-/// An actor that a node is to run: says what it takes, then is started.
+/// An actor that a node is to run: says what it takes, and what is done when it dies, then is started.
 pub struct Hosted<A: Actor<Context = Context<A>>> {
-    shared: Arc<NodeShared>,
-    name: Arc<str>,
-    make: Arc<dyn Fn() -> A + Send + Sync>,
-    place: Arc<Place<A>>,
-    route: Arc<Mutex<Option<crate::supervise::RouteId>>>,
-    revive: Arc<dyn Fn() + Send + Sync>,
+    keeper: Keeper<A>,
     mailboxes: Vec<Arc<dyn Mailbox>>,
 }
 
-/// Opens a door to an actor that was started.
-type Reopen<A> = Box<dyn Fn(&Addr<A>) + Send + Sync>;
-
-/// Where the actor that was started last lives, and the doors to it.
-struct Place<A: Actor<Context = Context<A>>> {
-    address: Mutex<Option<Addr<A>>>,
-    doors: Mutex<Vec<Reopen<A>>>,
-    /// What comes from other nodes.
-    intake: Arc<Intake<A>>,
-}
-
-impl<A: Actor<Context = Context<A>>> Place<A> {
-    fn start(&self, actor: A) {
-        let address = A::create(|ctx| {
-            // What waits is bounded by the credit of those who send; a capacity would let what is asked overtake what is told.
-            ctx.set_mailbox_capacity(0);
-            ctx.spawn(self.intake.begin());
-            actor
-        });
-        self.doors.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(|open| open(&address));
-        *self.address.lock().unwrap_or_else(PoisonError::into_inner) = Some(address);
-    }
-
-    fn is_alive(&self) -> bool {
-        let is_there = self.address.lock().unwrap_or_else(PoisonError::into_inner).as_ref().is_some_and(Addr::connected);
-        is_there && self.intake.is_open()
-    }
-}
-
 impl<A: Actor<Context = Context<A>>> Hosted<A> {
+    /// What is done when it dies. Default: [`Strategy::Restart`].
+    #[must_use]
+    pub fn on_failure(mut self, strategy: Strategy) -> Self {
+        self.keeper.strategy = strategy;
+        if strategy == Strategy::Resume {
+            self.keeper.place.intake.resume();
+        }
+        self
+    }
+
+    /// How long it waits for its next life, and when it is given up. Default:
+    /// [`NodeConfig::restart`](crate::NodeConfig).
+    #[must_use]
+    pub fn restarts(mut self, policy: RestartPolicy) -> Self {
+        self.keeper.policy = policy;
+        self
+    }
+
+    /// Wires it to an actor that this node hosts already: when that one dies, this one is stopped, and started after it (rest for one);
+    /// when that one is given up, so is this one. Without this, each is started anew by itself (one for one).
+    #[must_use]
+    pub fn after(mut self, name: &str) -> Self {
+        self.keeper.after.push(name.into());
+        self
+    }
+
     fn door<M: Message + Send + 'static>(&self) -> Arc<Door<M>>
     where
         A: Handler<M>,
         A::Context: ToEnvelope<A, M>,
         M::Result: Send,
     {
-        let door = Door::revived(Arc::clone(&self.revive));
+        let door = Door::kept(Arc::clone(&self.keeper.place.fate));
         let opened = Arc::clone(&door);
         let open: Reopen<A> = Box::new(move |address: &Addr<A>| opened.reopen(address.clone().recipient()));
-        self.place.doors.lock().unwrap_or_else(PoisonError::into_inner).push(open);
+        self.keeper.place.doors.lock().unwrap_or_else(PoisonError::into_inner).push(open);
         door
     }
 
@@ -143,8 +128,8 @@ impl<A: Actor<Context = Context<A>>> Hosted<A> {
     where
         A: Handler<M>,
     {
-        let mailbox = Plain::<M>(self.door(), Arc::clone(&self.name));
-        self.mailboxes.push(Arc::new(Berth::new(mailbox, &self.place.intake, plain::<A, M>, &self.name)));
+        let mailbox = Plain::<M>(self.door(), Arc::clone(&self.keeper.name));
+        self.mailboxes.push(Arc::new(Berth::new(mailbox, &self.keeper.place.intake, plain::<A, M>, &self.keeper.name)));
         self
     }
 
@@ -154,8 +139,8 @@ impl<A: Actor<Context = Context<A>>> Hosted<A> {
     where
         A: Handler<Asked<M>>,
     {
-        let mailbox = ByItself::<M>(self.door(), Arc::clone(&self.name));
-        self.mailboxes.push(Arc::new(Berth::new(mailbox, &self.place.intake, asked::<A, M>, &self.name)));
+        let mailbox = ByItself::<M>(self.door(), Arc::clone(&self.keeper.name));
+        self.mailboxes.push(Arc::new(Berth::new(mailbox, &self.keeper.place.intake, asked::<A, M>, &self.keeper.name)));
         self
     }
 
@@ -165,48 +150,36 @@ impl<A: Actor<Context = Context<A>>> Hosted<A> {
     where
         A: Handler<Called<M>>,
     {
-        let mailbox = Streams::<M>(self.door(), Arc::clone(&self.name));
-        self.mailboxes.push(Arc::new(Berth::new(mailbox, &self.place.intake, called::<A, M>, &self.name).streaming()));
+        let mailbox = Streams::<M>(self.door(), Arc::clone(&self.keeper.name));
+        self.mailboxes.push(Arc::new(Berth::new(mailbox, &self.keeper.place.intake, called::<A, M>, &self.keeper.name).streaming()));
         self
     }
 
     /// Starts it, and gives it its name.
-    pub async fn start(self) -> Result<(), DirectoryError> {
-        let Self { shared, name, make, place, route, mailboxes, .. } = self;
-        let (done, is_done) = oneshot::channel();
-        let (starting, first) = (Arc::clone(&make), Arc::clone(&place));
-        let (started, own_name, supervisor) = (Arc::clone(&place), Arc::clone(&name), shared.supervisor.clone());
-        let arbiter = shared.arbiter.clone();
-        shared.arbiter.spawn(async move {
-            first.start(starting());
-            let alive = {
-                let place = Arc::clone(&started);
-                move || place.is_alive()
-            };
-            let restart = move || {
-                // Many may have found it dead before one of them had it started.
-                if !started.is_alive() {
-                    started.start(make());
-                }
-            };
-            let child = Child::new(Arc::clone(&own_name), alive, restart);
-            // It never ends: its place keeps it.
-            let (_, ended) = oneshot::channel();
-            let adopt = Adopt { name: own_name.to_string(), arbiter, children: vec![child], ended };
-            if let Ok(id) = supervisor.send(adopt).await {
-                *route.lock().unwrap_or_else(PoisonError::into_inner) = Some(id);
-            }
-            // Whoever started it may be gone.
-            let _ = done.send(());
-        });
-        // An error means that its node has stopped: its name then leads nowhere.
-        let _ = is_done.await;
-        mailboxes.into_iter().try_for_each(|mailbox| shared.directory.offer(&name, mailbox))
+    ///
+    /// # Errors
+    /// When it panics or stops in its first `started`, or while it is made: nothing is left of it then. When the name is taken.
+    pub async fn start(self) -> Result<(), HostError> {
+        let Self { keeper, mailboxes } = self;
+        let (shared, name) = (Arc::clone(&keeper.shared), Arc::clone(&keeper.name));
+        if let Some(to) = shared.hosted.missing(&keeper.after) {
+            return Err(HostError::NotHosted { name: name.to_string(), to: to.to_string() });
+        }
+        let (first, is_started) = oneshot::channel();
+        let (named, is_named) = oneshot::channel();
+        // It lives where it is spawned.
+        shared.arbiter.spawn_fn(move || drop(actix::spawn(keeper.run(first, is_named))));
+        let started = is_started.await.map_err(|_| HostError::Stopped)?;
+        started.map_err(|why| HostError::Start { name: name.to_string(), why })?;
+        mailboxes.into_iter().try_for_each(|mailbox| shared.directory.offer(&name, mailbox))?;
+        // An error means that its node has stopped meanwhile.
+        let _ = named.send(());
+        Ok(())
     }
 }
 
 impl<A: Actor<Context = Context<A>>> std::fmt::Debug for Hosted<A> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Hosted").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Hosted").field("name", &self.keeper.name).finish_non_exhaustive()
     }
 }

@@ -20,6 +20,7 @@ mod half_open;
 mod handle;
 #[cfg(feature = "test-util")]
 mod held;
+mod hosting;
 mod hub;
 mod inspect;
 mod key_file;
@@ -54,6 +55,7 @@ pub use file_store::FileStore;
 pub use handle::{Destination, Node, SendError};
 #[cfg(feature = "test-util")]
 pub use held::Held;
+pub use hosting::HostError;
 pub use inspect::Unreadable;
 pub use key_file::KeyFileError;
 pub use memory::{Arrival, Processed};

@@ -79,12 +79,14 @@ impl Drop for Progress {
 }
 
 type Attempt<'a, T> = LocalBoxFuture<'a, Result<T, LinkFailure>>;
+/// What stands behind an address: its number, as it was given, and all that it stands for.
+type Found = (usize, String, Result<Vec<String>, LinkFailure>);
 /// How a way ended.
 pub(super) type Ended<T> = (Way, Result<T, LinkFailure>);
 
 /// A race. What is dropped with it is given up.
 pub(super) struct Race<'a, T> {
-    looking_up: FuturesUnordered<LocalBoxFuture<'a, (usize, String, Result<Vec<String>, LinkFailure>)>>,
+    looking_up: FuturesUnordered<LocalBoxFuture<'a, Found>>,
     waiting: Vec<Way>,
     under_way: FuturesUnordered<LocalBoxFuture<'a, Ended<T>>>,
     /// Ended while something else was awaited.

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context, Poll, Waker};
 
@@ -86,8 +87,23 @@ where
     M::Result: Send,
 {
     recipient: RwLock<Option<Recipient<M>>>,
-    /// Has it started anew; `None` where nobody does that.
-    revive: Option<Arc<dyn Fn() + Send + Sync>>,
+    /// What becomes of its actor when it dies; `None` where nobody starts it anew.
+    fate: Option<Arc<Fate>>,
+}
+
+/// Whether an actor that a node runs will live again when it is dead.
+#[derive(Debug, Default)]
+pub(crate) struct Fate(AtomicBool);
+
+impl Fate {
+    /// It will not.
+    pub(crate) fn give_up(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    fn is_given_up(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
 }
 
 impl<M: actix::Message + Send> Door<M>
@@ -96,18 +112,21 @@ where
 {
     /// Into this mailbox, as long as its actor lives.
     pub(crate) fn to(recipient: Recipient<M>) -> Arc<Self> {
-        Arc::new(Self { recipient: RwLock::new(Some(recipient)), revive: None })
+        Arc::new(Self { recipient: RwLock::new(Some(recipient)), fate: None })
     }
 
-    /// Into the mailbox of an actor that is started anew when it is found dead. Closed at first.
-    pub(crate) fn revived(revive: Arc<dyn Fn() + Send + Sync>) -> Arc<Self> {
-        Arc::new(Self { recipient: RwLock::new(None), revive: Some(revive) })
+    /// Into the mailbox of an actor that is started anew when it dies. Closed at first.
+    pub(crate) fn kept(fate: Arc<Fate>) -> Arc<Self> {
+        Arc::new(Self { recipient: RwLock::new(None), fate: Some(fate) })
     }
 
     fn why_dead(&self, name: &str) -> RemoteError {
-        match &self.revive {
-            Some(revive) => {
-                revive();
+        match &self.fate {
+            Some(fate) if fate.is_given_up() => {
+                let text = format!("the actor {name:?} has died, and is given up: whoever runs its node has been told, and starts it anew");
+                RemoteError::new(RemoteErrorKind::Died, text)
+            }
+            Some(_) => {
                 let text = format!("the actor {name:?} has died and is being started anew: try again");
                 RemoteError::new(RemoteErrorKind::Restarting, text)
             }
@@ -122,12 +141,8 @@ where
     where
         M: 'static,
     {
-        let door = Arc::clone(self);
         actix::spawn(async move {
             let handled = request.await.is_ok();
-            if !handled {
-                door.found_dead();
-            }
             done.say(handled);
         });
     }
@@ -145,12 +160,6 @@ where
             }
         }
         Ok(())
-    }
-
-    fn found_dead(&self) {
-        if let Some(revive) = &self.revive {
-            revive();
-        }
     }
 
     pub(crate) fn reopen(&self, recipient: Recipient<M>) {
@@ -182,7 +191,7 @@ where
         let door = self.recipient.read().unwrap_or_else(PoisonError::into_inner);
         let request = door.as_ref().filter(|recipient| recipient.connected())?.send(message);
         drop(door);
-        if self.revive.is_some() {
+        if self.fate.is_some() {
             // The mailbox of a hosted actor has no capacity of its own: it is never full.
             return Some(Either::Left(request));
         }
@@ -278,12 +287,10 @@ impl<M: RemoteMessage> Mailbox for Plain<M> {
         };
         let Some(request) = self.0.ask(message) else { return served.fail(&self.0.why_dead(&self.1)) };
         let (exchange, epoch, call) = (Arc::clone(&served.exchange), served.epoch, served.call);
-        let door = Arc::clone(&self.0);
         let task = actix::spawn(async move {
-            match request.await {
-                Ok(reply) => served.answer(&reply),
-                // Dropped, `served` says so.
-                Err(_) => door.found_dead(),
+            // Dropped, `served` says that its actor died with it.
+            if let Ok(reply) = request.await {
+                served.answer(&reply);
             }
         });
         exchange.handled_by(epoch, call, task.abort_handle());

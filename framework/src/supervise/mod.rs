@@ -5,7 +5,8 @@ mod registry;
 mod route;
 mod supervisor;
 
-pub use policy::{Decision, RestartHistory, RestartPolicy};
+pub(crate) use policy::Lives;
+pub use policy::{Decision, RestartHistory, RestartPolicy, Strategy};
 pub use registry::{RegistryError, StageRegistry};
 pub use route::{Child, Wiring};
 pub(crate) use supervisor::StopSupervisor;

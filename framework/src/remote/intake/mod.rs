@@ -12,7 +12,9 @@ mod handling;
 mod tests;
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context as Task, Poll, Waker};
 
@@ -117,8 +119,8 @@ struct Load<A: Actor> {
 /// What waits for one actor, whichever of its lives takes it up.
 pub(crate) struct Intake<A: Actor> {
     state: Mutex<State<A>>,
-    /// Has the actor started anew.
-    revive: Arc<dyn Fn() + Send + Sync>,
+    /// Whether the actor goes on with its state when it panics at a message.
+    resumes: AtomicBool,
 }
 
 struct State<A: Actor> {
@@ -194,9 +196,14 @@ impl<A: Actor> Load<A> {
 }
 
 impl<A: Actor<Context = Context<A>>> Intake<A> {
-    pub(crate) fn new(revive: Arc<dyn Fn() + Send + Sync>) -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         let state = State { life: 0, is_alive: false, waiting: Load::default(), taken_over: 0, sleeper: None };
-        Arc::new(Self { state: Mutex::new(state), revive })
+        Arc::new(Self { state: Mutex::new(state), resumes: AtomicBool::new(false) })
+    }
+
+    /// A panic costs the message that caused it, and not the actor's life.
+    pub(crate) fn resume(&self) {
+        self.resumes.store(true, Ordering::Relaxed);
     }
 
     fn state(&self) -> MutexGuard<'_, State<A>> {
@@ -314,6 +321,16 @@ impl<A: Actor<Context = Context<A>>> Taking<A> {
         true
     }
 
+    /// [`Self::handle_next`], which an actor that resumes survives.
+    fn next(&mut self, actor: &mut A, ctx: &mut Context<A>) -> Option<Taken> {
+        if !self.intake.resumes.load(Ordering::Relaxed) {
+            return self.handle_next(actor, ctx);
+        }
+        // Whoever waits for the message is told that it was not handled: what was to answer is dropped. The load is in order, since a
+        // message is taken out before it is handled.
+        catch_unwind(AssertUnwindSafe(|| self.handle_next(actor, ctx))).unwrap_or(Some(Taken::Call))
+    }
+
     fn handle_next(&mut self, actor: &mut A, ctx: &mut Context<A>) -> Option<Taken> {
         let load = &mut self.load;
         let Entry { take, length, way } = load.entries.pop_front()?;
@@ -357,7 +374,7 @@ impl<A: Actor<Context = Context<A>>> ActorFuture<A> for Taking<A> {
             if ctx.waiting() {
                 return Poll::Pending;
             }
-            match this.handle_next(actor, ctx) {
+            match this.next(actor, ctx) {
                 Some(Taken::Call) => left = left.saturating_sub(TOLD),
                 Some(Taken::Other) => left -= 1,
                 None if this.fetch(task) => {}
@@ -383,6 +400,5 @@ impl<A: Actor<Context = Context<A>>> Drop for Taking<A> {
         drop(state);
         // They say by themselves that the actor died with them.
         drop(waited);
-        (self.intake.revive)();
     }
 }

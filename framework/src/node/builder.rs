@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use actix::{Actor, Arbiter, System};
 use dashmap::DashMap;
-use tokio::sync::{Semaphore, broadcast, oneshot};
+use tokio::sync::{Semaphore, broadcast, oneshot, watch};
 
 use super::clock::Clock;
 use super::config::{ConfigError, NodeConfig};
@@ -189,13 +189,13 @@ impl NodeBuilder {
         self.config.check()?;
         self.registry.check()?;
         let (ready, is_ready) = oneshot::channel();
-        let (stopped, has_stopped) = oneshot::channel();
+        let (ended, has_stopped) = watch::channel(false);
         std::thread::Builder::new()
             .name("estafette".into())
             .spawn(move || {
+                // Said however the thread ends.
+                let _ended = Ended(ended);
                 run(self, ready);
-                // A host that no longer waits needs no word.
-                let _ = stopped.send(());
             })
             .map_err(StartError::Thread)?;
         let parts = is_ready.await.map_err(|_| StartError::Died)??;
@@ -205,6 +205,15 @@ impl NodeBuilder {
     /// [`NodeBuilder::start`] for a plain thread.
     pub fn start_blocking(self) -> Result<Node, StartError> {
         block_on(self.start())
+    }
+}
+
+/// Says that the node's thread has ended when it is dropped.
+struct Ended(watch::Sender<bool>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.send_replace(true);
     }
 }
 

@@ -45,14 +45,8 @@ impl Node {
         NodeBuilder::default()
     }
 
-    pub(super) fn new(parts: Parts, has_stopped: oneshot::Receiver<()>) -> Self {
+    pub(super) fn new(parts: Parts, stopped: watch::Receiver<bool>) -> Self {
         let Parts { shared, hub, outbox, addresses, events, stop } = parts;
-        let (ended, stopped) = watch::channel(false);
-        // A plain thread, since the host may have no runtime; it ends with the node.
-        std::thread::spawn(move || {
-            let _ = has_stopped.blocking_recv();
-            let _ = ended.send(true);
-        });
         let (events, stop) = (Mutex::new(Some(events)), Mutex::new(Some(stop)));
         Self(Arc::new(Inner { shared, hub, outbox, addresses, events, stop, stopped }))
     }

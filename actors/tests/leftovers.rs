@@ -108,6 +108,7 @@ fn a_receiver_short_of_descriptors_leaves_nothing() {
         drop(opened);
         assert_eq!(left(to.path()), [""; 0], "with {more} descriptors");
     }
+    sends_all_or_fails();
     // The last one to end is followed by none: then by the end of the inbox.
     let mut sink = staged(&delivery, &inbox);
     allow(3);
@@ -116,4 +117,26 @@ fn a_receiver_short_of_descriptors_leaves_nothing() {
     allow(ENOUGH);
     drop(inbox);
     assert_eq!(left(to.path()), [""; 0]);
+}
+
+/// What a sender short of descriptors can't open is not left out of its tree: another try sends all of it.
+fn sends_all_or_fails() {
+    let from = tempdir().unwrap();
+    fs::create_dir_all(from.path().join("a/b/c")).unwrap();
+    ["a/1", "a/b/2", "a/b/c/3"].iter().for_each(|name| fs::write(from.path().join(name), name).unwrap());
+    // One that needs no descriptors.
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let read = || {
+        let mut source = TreeSource::new(vec![from.path().into()]).map_err(|error| error.to_string())?;
+        runtime.block_on(read_all(&mut source, 4096)).map_err(|error| error.to_string())
+    };
+    let (whole, mut failed) = (read().unwrap(), 0);
+    for more in 0..8 {
+        allow(next_descriptor() + more);
+        let some = read();
+        allow(ENOUGH);
+        failed += usize::from(some.is_err());
+        assert!(some.is_err() || some == Ok(whole.clone()), "with {more} descriptors something is left out");
+    }
+    assert!((1..8).contains(&failed), "{failed}");
 }

@@ -1,6 +1,7 @@
 //! A folder, or several paths, as content.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -10,13 +11,14 @@ use std::sync::{Arc, OnceLock};
 use estafette::delivery::{Content, ContentKind, ContentName};
 use estafette::pipeline::{Skipped, Source, SourceError, SourceReference, SourceReport};
 use futures_util::future::BoxFuture;
+use rustix::io::Errno;
 
 use super::file::{failed, printable_path, unsuitable};
 use super::holes::FileContent;
 use super::left_behind::LeftBehind;
 use super::survey::Survey;
 use super::version::Watch;
-use super::walk::{LEADS_OUT, Roots, State, Step, Walk};
+use super::walk::{LEADS_OUT, Roots, State, Step, Walk, is_lack};
 use super::{FileVersion, ReadOptions, content_name};
 use crate::tree::{Entry, FileStatus, TreePath, TreeWriter};
 
@@ -159,7 +161,7 @@ impl Pass {
 
     fn step(&mut self) -> Result<(), SourceError> {
         match self.walk.next()? {
-            Some(Step::Entry(Entry::File { path, .. }, state)) => self.open(path, &state),
+            Some(Step::Entry(Entry::File { path, .. }, state)) => self.open(path, &state)?,
             Some(Step::Entry(entry, _)) => {
                 if matches!(entry, Entry::Root { .. } | Entry::Folder { .. })
                     && let Some(folder) = self.walk.folder()
@@ -187,8 +189,14 @@ impl Pass {
         self.file.as_ref().map(|file| self.walk.real_path(file.path.as_bytes())).unwrap_or_default()
     }
 
-    fn open(&mut self, path: TreePath, state: &State) {
-        let opened = OpenFile::open(&self.walk, path);
+    fn open(&mut self, path: TreePath, state: &State) -> Result<(), SourceError> {
+        let file = match self.walk.open_file(&path) {
+            Err(error) if Errno::from_io_error(&error).is_some_and(is_lack) => {
+                return Err(SourceError::Read { what: self.walk.real_path(path.as_bytes()), error });
+            }
+            file => file,
+        };
+        let opened = OpenFile::open(&self.walk, path, file);
         if !opened.as_ref().is_ok_and(|(file, _)| (file.version.device, file.version.inode) == (state.device, state.inode)) {
             self.walk.forget(state.device, state.inode);
         }
@@ -201,6 +209,7 @@ impl Pass {
             }
             Err(skipped) => self.skip(skipped),
         }
+        Ok(())
     }
 
     fn close(&mut self, file: OpenFile, skip_changed: bool) -> Result<(), SourceError> {
@@ -237,9 +246,9 @@ impl Pass {
 }
 
 impl OpenFile {
-    fn open(walk: &Walk, path: TreePath) -> Result<(Self, Entry), Skipped> {
+    fn open(walk: &Walk, path: TreePath, file: std::io::Result<File>) -> Result<(Self, Entry), Skipped> {
         let skip = |reason: String| Skipped { path: walk.real_path(path.as_bytes()), reason };
-        let file = walk.open_file(&path).map_err(|error| skip(error.to_string()))?;
+        let file = file.map_err(|error| skip(error.to_string()))?;
         let metadata = file.metadata().map_err(|error| skip(error.to_string()))?;
         if !metadata.is_file() {
             return Err(skip("it is no regular file any more".into()));

@@ -56,6 +56,8 @@ pub(super) struct Walk {
     started: bool,
     levels: Vec<Level>,
     waiting: Option<Skipped>,
+    /// What this machine lacked for the moment: then nothing is left out, and the whole fails.
+    lack: Option<Errno>,
     hard_links: HardLinks,
     /// Whether the file that the last step came to is reached by a link.
     by_link: bool,
@@ -81,7 +83,7 @@ const FILE_FLAGS: OFlags = OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::
 impl Walk {
     pub(super) fn new(roots: Arc<Roots>, options: Arc<ReadOptions>) -> Self {
         let (levels, hard_links) = Default::default();
-        Self { roots, options, started: false, levels, waiting: None, hard_links, by_link: false }
+        Self { roots, options, started: false, levels, waiting: None, lack: None, hard_links, by_link: false }
     }
 
     /// The file that this state is of did not come to be sent: its further names are files of their own.
@@ -94,8 +96,18 @@ impl Walk {
         self.levels.last()?.folder.as_ref()
     }
 
-    /// The next entry, depth first; `None` at the end. Fails only for the folder itself that is to be sent.
+    /// The next entry, depth first; `None` at the end. Fails only for the folder itself that is to be sent, and for want of descriptors or
+    /// memory.
     pub(super) fn next(&mut self) -> Result<Option<Step>, SourceError> {
+        let step = self.next_step()?;
+        match (self.lack.take(), &step) {
+            (Some(error), Some(Step::Skipped(skipped))) => Err(SourceError::Read { what: skipped.path.clone(), error: error.into() }),
+            (Some(error), _) => Err(SourceError::Read { what: self.real_path(b""), error: error.into() }),
+            (None, _) => Ok(step),
+        }
+    }
+
+    fn next_step(&mut self) -> Result<Option<Step>, SourceError> {
         if let Some(skipped) = self.waiting.take() {
             return Ok(Some(Step::Skipped(skipped)));
         }
@@ -226,7 +238,8 @@ impl Walk {
                     return Err("it is a link that leads back to a folder it lies in".into());
                 }
                 let follow = if by_link { OFlags::NOFOLLOW } else { OFlags::empty() };
-                let opened = rustix::fs::openat(folder, name, FOLDER_FLAGS.difference(follow), Mode::empty()).map_err(text)?;
+                let opened = rustix::fs::openat(folder, name, FOLDER_FLAGS.difference(follow), Mode::empty());
+                let opened = opened.map_err(|error| self.unread(error))?;
                 self.push(opened, stat, path.as_bytes().to_vec());
                 Entry::Folder { path, mode, mtime }
             }
@@ -245,10 +258,16 @@ impl Walk {
         }
     }
 
+    /// Why something is left out; or what is lacking, if it need not be.
+    fn unread(&mut self, error: Errno) -> String {
+        self.lack = self.lack.or(is_lack(error).then_some(error));
+        text(error)
+    }
+
     fn push(&mut self, folder: OwnedFd, stat: &Stat, path: Vec<u8>) {
         let mut names = Vec::new();
         if let Err(error) = list(&folder, &mut names) {
-            let reason = format!("not all of the folder could be read: {}", text(error));
+            let reason = format!("not all of the folder could be read: {}", self.unread(error));
             self.waiting = Some(Skipped { path: self.real_path(&path), reason });
         }
         names.sort_unstable();
@@ -277,6 +296,11 @@ fn modified(stat: &Stat) -> i64 {
 
 fn state(stat: &Stat) -> State {
     State { device: stat.st_dev, inode: stat.st_ino, changed: nanoseconds(stat.st_ctime, stat.st_ctime_nsec as i64) }
+}
+
+/// Whether a machine lacks something for the moment. Nothing is wrong with what was to be read: it is not to be left out for that.
+pub(super) fn is_lack(error: Errno) -> bool {
+    matches!(error, Errno::MFILE | Errno::NFILE | Errno::NOMEM)
 }
 
 fn text(error: Errno) -> String {

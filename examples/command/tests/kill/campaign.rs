@@ -310,11 +310,12 @@ impl Campaign {
             let open = self.open();
             assert!(start.elapsed() < 4 * PATIENCE, "{open} deliveries are open, letters handled: {handled}; {:?}", self.world.outbox());
             self.hurry();
-            // Until somebody says something worth looking for, or nobody does for a while.
-            while let Some(news) = self.hear(QUIET) {
+            // All that was said meanwhile, or nothing for a while: looking costs more than listening.
+            let mut patience = QUIET;
+            while let Some(news) = self.hear(patience) {
                 handled |= matches!(&news, News::Said(Who::Nancy, event) if event["event"] == "handled");
                 if matches!(&news, News::Said(_, event) if event["event"] == "delivered" || event["event"] == "handled") {
-                    break;
+                    patience = Duration::ZERO;
                 }
             }
         }

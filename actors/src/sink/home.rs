@@ -63,6 +63,13 @@ pub(super) struct Named {
     pub(super) inode: u64,
 }
 
+/// Which folder a home is, whatever leads to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(super) struct FolderId {
+    file_system: u64,
+    inode: u64,
+}
+
 /// What has become of a temporary that was kept.
 #[derive(Debug)]
 pub(super) enum Kept {
@@ -122,6 +129,11 @@ impl Home {
     /// The number of this file system, which a disk keeps when it is unmounted and mounted again; 0 when it has none.
     pub(super) fn file_system(&self) -> std::io::Result<u64> {
         Ok(rustix::fs::fstatvfs(&self.dir)?.f_fsid)
+    }
+
+    /// Which folder this is. Not every file system keeps such numbers over a mount.
+    pub(super) fn id(&self) -> std::io::Result<FolderId> {
+        Ok(FolderId { file_system: self.file_system()?, inode: rustix::fs::fstat(&self.dir)?.st_ino })
     }
 
     /// The size of this file system in bytes; 0 when it gives no figures.

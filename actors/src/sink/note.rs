@@ -1,13 +1,14 @@
 //! What a folder notes about a delivery, so that a later process can go on with it.
 //!
-//! Invariant: a file or folder that a noted intent tells of is taken away by its rename alone. So an intent without its temporary was carried out.
+//! Invariant: a file or folder that a noted intent tells of is taken away by its rename alone. So an intent without its temporary was carried out,
+//! if it is looked for in the folder that it was in.
 
 use estafette::delivery::DigestFold;
 use estafette::pipeline::{Committed, Summary};
 use estafette::wire::codec;
 use serde::{Deserialize, Serialize};
 
-use super::home::{Named, Temporary, temporary};
+use super::home::{FolderId, Named, Temporary, temporary};
 
 /// Where a delivery stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +50,9 @@ pub(super) struct Intent {
     /// Whether something empty may bear that name until then.
     #[serde(default)]
     pub(super) reserved: bool,
+    /// The folder that it is in. Another one of the same name, or of another name, tells nothing of whether the rename was made.
+    #[serde(default)]
+    pub(super) folder: Option<FolderId>,
 }
 
 /// Notes as they are kept. A change of the format is a new variant.

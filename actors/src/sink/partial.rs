@@ -127,6 +127,7 @@ impl Partial {
         committed: Committed,
     ) -> Result<(), SinkError> {
         let Writing { file, staged, .. } = self.noted.clone();
+        let folder = Some(home.id().map_err(|error| self.failed(home, error))?);
         self.say(
             home,
             Note::Intent(Intent {
@@ -136,6 +137,7 @@ impl Partial {
                 summary: *summary,
                 committed,
                 reserved: taking == Taking::Reserved,
+                folder,
             }),
         )
     }

@@ -291,7 +291,14 @@ fn was_renamed(home: &Home, intent: &Intent) -> std::io::Result<bool> {
             return Ok(false);
         }
     }
-    Ok(true)
+    // That nothing is there tells so only of the folder in which it was: a disk may be unmounted, or a folder have another name.
+    match intent.folder {
+        Some(folder) if folder != home.id()? => Err(std::io::Error::other(format!(
+            "it is another folder than the one in which the delivery was about to appear, as {}; put that one back, so that it can be told whether it did",
+            intent.committed.place
+        ))),
+        _ => Ok(true),
+    }
 }
 
 /// Removes a note about what is gone.
@@ -379,5 +386,25 @@ mod tests {
             let left = if is_made { vec![folder.path().join("content")] } else { Vec::new() };
             assert_eq!((there(), journal(None).outdated().is_some()), (left, is_made));
         }
+    }
+
+    #[test]
+    fn what_was_about_to_appear_in_another_folder_is_not_taken_for_made() {
+        let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let content = Content { kind: ContentKind::Bytes, name: ContentName::new("content").unwrap(), length: Some(6) };
+        let offer = Offer::new(PeerId::from_bytes([7; 32]), TransferId::from_bytes([1; 24]), content);
+        let store: Arc<dyn Store> = Arc::<MemoryStore>::default();
+        let journal = |version| Journal::for_tests(Arc::clone(&store), b"lyon's", version, 1024).unwrap();
+        let home = |folder: &tempfile::TempDir| Home::open(folder.path(), Default::default()).unwrap();
+        intended(&home(&folder), &offer, &journal(Some([1; 32])), false).unwrap();
+        let open_in = |folder, version| open(&home(folder), &offer, &journal(version), Mode::RUSR | Mode::WUSR, &|_| Ok(()));
+        for version in [[1; 32], [2; 32]] {
+            match open_in(&other, Some(version)) {
+                Err(refusal) if refusal.passing && refusal.reason.contains("another folder") => {}
+                end => panic!("nobody knows what is in the folder that it is in: {end:?}"),
+            }
+        }
+        assert!(!give_up(&home(&other), &journal(None)));
+        assert!(matches!(open_in(&folder, Some([1; 32])), Ok(Found::Partial(..))), "it goes on where it was");
     }
 }

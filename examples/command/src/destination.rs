@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::{BufRead, IsTerminal, Read};
 
-use estafette::node::Trust;
+use estafette::node::{NoSuchPeer, Trust};
 use estafette::{Destination, PeerId, Ticket};
 
 use crate::error::CommandError;
@@ -42,7 +42,7 @@ pub(crate) fn piped(text: &str) -> Result<String, CommandError> {
     } else if text == "-" {
         let stdin = std::io::stdin();
         let read = if stdin.is_terminal() {
-            eprintln!("The ticket, or PEER/INBOX, then Enter:");
+            eprintln!("The ticket, then Enter:");
             stdin.lock().take(PIPED_MOST).read_line(&mut piped)
         } else {
             stdin.take(PIPED_MOST).read_to_string(&mut piped)
@@ -112,5 +112,11 @@ fn receiver(trust: &Trust, given: Given, relayed: bool) -> Result<Destination, C
 /// By id, by a name that only one peer has, or by the beginning of an id. An id means that node, never one that is called so.
 pub(crate) fn trusted(trust: &Trust, given: &str) -> Result<PeerId, CommandError> {
     let found = trust.find_known(given);
-    found.map(|(id, _)| id).map_err(|error| CommandError::usage(error, "give an id or a name out of `estafette trust list`"))
+    found.map(|(id, _)| id).map_err(|error| {
+        let hint = match error {
+            NoSuchPeer::Itself => "name another node, or make one on this machine with --key FILE",
+            _ => "give an id or a name out of `estafette trust list`",
+        };
+        CommandError::usage(error, hint)
+    })
 }

@@ -117,7 +117,10 @@ impl LeftOut {
     pub(crate) fn tell(&self, about: About, output: &Output) {
         for line in &self.lines {
             if self.failed > 0 {
-                let error = CommandError::io(line, "all else was delivered; make it readable and send it again");
+                let error = CommandError::io(
+                    line,
+                    "all else was delivered; what can't be read is sent again when it can, --exclude leaves it out without a word",
+                );
                 output.error(&error, Some(about.transfer.short()));
             } else {
                 output.event(&Event::Remark { transfer: about.transfer.short(), message: line });

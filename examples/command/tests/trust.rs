@@ -192,6 +192,7 @@ fn a_node_is_no_peer_of_itself() {
     let world = World::new();
     let (own, other) = (id(&world, "lyon"), id(&world, "other"));
     refused(&world.run("lyon", ["trust", "add", &own, "--name", "me"]), "is this node itself");
+    refused(&send(&world, &world.file("letter", 10), &format!("{own}/files")), "the id of this node itself");
     assert_eq!(world.run("lyon", ["trust", "add", &other, "--name", "other", "--addr", "127.0.0.1:1"]).code, 0);
     // One that became so: the key of the other one was copied here.
     fs::copy(world.path("other.key"), world.path("lyon.key")).unwrap();

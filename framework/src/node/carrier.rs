@@ -372,7 +372,7 @@ fn open_inbox(shared: Arc<NodeShared>) -> OpenInbox {
         let why = || format!("its sender may not deliver to {inbox:?}: the receiver must trust it beforehand, or give it a ticket");
         shared.trust.admission(&sender, Some(&inbox)).map_err(|barred| barred.failure(why))?;
         let Some(place) = shared.directory.inbox(&inbox) else {
-            return Err(Failure::new(FailureKind::Refused, format!("there is no inbox {inbox:?} here")));
+            return Err(Failure::new(FailureKind::Refused, format!("the receiver has no inbox {inbox:?}")));
         };
         // The share of who packed it, whoever carried it.
         if let Err(full) = shared.remembered.reserve(sender, shared.clock.now()) {

@@ -88,6 +88,9 @@ pub enum NoSuchPeer {
     /// An id, of a node that is not trusted.
     #[error("{0} is not trusted here: trust it first, or check that it is the right id")]
     Id(PeerId),
+    /// The node's own id.
+    #[error("that is the id of this node itself, which is none of its peers")]
+    Itself,
     /// A name that nobody has.
     #[error("no peer is called {given:?} here; known are: {known}")]
     Name {
@@ -406,7 +409,8 @@ impl Trust {
 
     fn find_among(&self, given: &str, mut known: Vec<(PeerId, TrustedPeer)>) -> Result<(PeerId, TrustedPeer), NoSuchPeer> {
         if let Ok(id) = given.parse::<PeerId>() {
-            return known.into_iter().find(|(known, _)| *known == id).ok_or(NoSuchPeer::Id(id));
+            let nobody = if self.own == Some(id) { NoSuchPeer::Itself } else { NoSuchPeer::Id(id) };
+            return known.into_iter().find(|(known, _)| *known == id).ok_or(nobody);
         }
         let beginning = (given.len() >= FINGERPRINT && given.is_ascii()).then(|| given.to_ascii_lowercase());
         let meant =

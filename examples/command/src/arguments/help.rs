@@ -67,7 +67,7 @@ The first Ctrl-C or SIGTERM lets it finish, for --drain at most; the second canc
 Where `estafette node` or `receive` runs with this key, that one sends for you, with its own --name and --patience; \
 it must be able to read what you send. It all looks the same, and ends when you end it.
 
-What goes by a relay is sealed for the receiver, who must trust this node (there: estafette trust add, with what
+What goes by a relay is sealed for the receiver, who must trust this node (there: estafette trust add, with what \
 `estafette id` prints here) or have given it a ticket.";
 
 pub(super) const NODE_EXAMPLES: &str = "\

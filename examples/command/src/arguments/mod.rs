@@ -52,7 +52,7 @@ pub(crate) struct Global {
     /// Log more: -v what happens, -vv how, -vvv everything
     #[arg(short, long, global = true, action = clap::ArgAction::Count, env = "ESTAFETTE_VERBOSE", hide_env = true)]
     pub(crate) verbose: u8,
-    /// No progress, no remarks: errors only
+    /// No progress and no remarks: only errors, and results such as what was delivered
     #[arg(short, long, global = true, env = "ESTAFETTE_QUIET", hide_env = true, value_parser = FalseyValueParser::new())]
     pub(crate) quiet: bool,
     /// Colours on stderr

@@ -167,7 +167,7 @@ impl Session {
             })
         })?;
         if !is_package && self.shared.directory.inbox(inbox).is_none() {
-            return refuse(FailureKind::Refused, format!("there is no inbox {inbox:?} here"));
+            return refuse(FailureKind::Refused, format!("the receiver has no inbox {inbox:?}"));
         }
         if !NodeConfig::chunk_size_is_valid(opening.chunk_size) {
             return refuse(

@@ -50,8 +50,8 @@ pub(crate) async fn run(global: &Global, service: &Service<'_>, output: &Output)
     let into = parent.as_deref().or(service.into);
     let folder = into.map(|into| folder(global, into, service.taking)).transpose()?;
     let per_peer = per_peer.map(|(parent, pattern)| {
-        let taking = service.taking.clone();
-        PerPeer::new(parent, pattern, move |into| folder_at(into, &taking))
+        let (taking, global) = (service.taking.clone(), global.clone());
+        PerPeer::new(parent, pattern, move |into| checked(&global, into, &taking))
     });
     let name = service.name.map_or_else(settings::default_name, str::to_owned);
     let mut config = settings::config(global, service.patience)?;
@@ -170,13 +170,17 @@ fn stop(node: &Node, gently: bool, running: usize, global: &Global, output: &Out
 }
 
 fn folder(global: &Global, into: &Path, taking: &Taking) -> Result<sink::Folder, CommandError> {
+    let folder = checked(global, into, taking)?;
+    folder.prepare()?;
+    Ok(folder)
+}
+
+fn checked(global: &Global, into: &Path, taking: &Taking) -> Result<sink::Folder, CommandError> {
     known_folders::check(global, into)?;
     if !taking.into_home {
         into::check(global, into)?;
     }
-    let folder = folder_at(into, taking);
-    folder.prepare()?;
-    Ok(folder)
+    Ok(folder_at(into, taking))
 }
 
 fn folder_at(into: &Path, taking: &Taking) -> sink::Folder {

@@ -232,7 +232,52 @@ fn each_sender_has_a_folder_and_each_delivery_a_command_that_makes_it_processed(
         state = text(&world.outbox()[0], "state");
     }
     assert_eq!(fs::read_to_string(&log).unwrap(), "letter:lyon:dear\n");
-    assert_eq!(fs::read_to_string(world.path("in/from-lyon/letter")).unwrap(), "dear");
+    let there = world.path("in").join(format!("from-lyon-{}", fingerprint(&world, "lyon"))).join("letter");
+    assert_eq!(fs::read_to_string(there).unwrap(), "dear");
+}
+
+/// What the folder of a sender ends with.
+fn fingerprint(world: &World, who: &str) -> String {
+    text(world.run(who, ["id"]).event("id"), "peer")[..16].to_owned()
+}
+
+#[test]
+fn no_sender_gets_a_folder_by_what_it_calls_itself_nor_through_a_link() {
+    let world = World::new();
+    fs::create_dir_all(world.path("in/www")).unwrap();
+    fs::write(world.path("in/www/index"), "mine").unwrap();
+    fs::write(world.path("index"), "theirs").unwrap();
+    let id = fingerprint(&world, "lyon");
+    let start = || {
+        let mut command = world.command("paris");
+        command.args(["node", "--listen", "127.0.0.1:0", "--on-conflict", "replace", "--into"]).arg(world.path("in/{peer}"));
+        let paris = support::process::Process::start(&mut command);
+        let ticket = text(&paris.wait_for("ticket"), "ticket");
+        (paris, ticket)
+    };
+    let (paris, ticket) = start();
+    let ran = send(&world, &["--name", "www"], &world.path("index"), &ticket);
+    assert_eq!(ran.code, 0, "{:?}", ran.events);
+    assert_eq!(fs::read_to_string(world.path("in/www/index")).unwrap(), "mine");
+    let its = world.path("in").join(format!("www-{id}"));
+    assert_eq!(fs::read_to_string(its.join("index")).unwrap(), "theirs");
+
+    // Renamed, it goes on in the folder it has.
+    assert_eq!(paris.terminate(), 0);
+    let renamed = world.path("in").join(format!("other-{id}"));
+    fs::rename(&its, &renamed).unwrap();
+    let (paris, ticket) = start();
+    fs::write(world.path("second"), "more").unwrap();
+    assert_eq!(send(&world, &[], &world.path("second"), &ticket).code, 0);
+    assert_eq!((fs::read_to_string(renamed.join("second")).unwrap(), its.exists()), ("more".into(), false));
+
+    // A link is not followed, of a folder that was used before, either.
+    fs::rename(&renamed, world.path("away")).unwrap();
+    symlink(world.path("in/www"), &renamed).unwrap();
+    let ran = send(&world, &["--patience", "0s"], &world.path("index"), &ticket);
+    assert_ne!(ran.code, 0, "{:?}", ran.events);
+    drop(paris);
+    assert_eq!(fs::read_to_string(world.path("in/www/index")).unwrap(), "mine");
 }
 
 #[test]

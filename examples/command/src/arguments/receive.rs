@@ -12,7 +12,7 @@ use crate::units::{parse_address, parse_bytes, parse_duration, parse_name};
 #[derive(Debug, Args)]
 pub(crate) struct Receive {
     /// The folder that deliveries go to; it is made if only its last part is missing. `-` writes one file or stream to stdout, and ends;
-    /// {peer} in its last part stands for the sender: 'in/{peer}'
+    /// {peer} in its last part stands for the sender, its name here and the start of its id: 'in/{peer}'
     #[arg(long, value_name = "DIR", env = "ESTAFETTE_INTO", hide_env = true)]
     pub(crate) into: PathBuf,
     /// Where to listen; port 0 is any free one [default: port 0 of all addresses of this machine]
@@ -34,7 +34,7 @@ pub(crate) struct Receive {
 #[derive(Debug, Args)]
 pub(crate) struct NodeOptions {
     /// Take deliveries into this folder, and print a ticket; it is made if only its last part is missing; {peer} in that stands for the
-    /// sender: 'in/{peer}'
+    /// sender, its name here and the start of its id: 'in/{peer}'
     #[arg(long, value_name = "DIR", env = "ESTAFETTE_INTO", hide_env = true)]
     pub(crate) into: Option<PathBuf>,
     /// Where to listen; port 0 is any free one [default: port 0 of all addresses of this machine with --into or --relay, else nowhere]

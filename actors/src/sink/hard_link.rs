@@ -19,7 +19,7 @@ use crate::tree::TreePath;
 pub(super) enum Linked {
     /// It is one file with two names.
     Yes,
-    /// There is no such file.
+    /// There is no such file, or nobody may get at it any more.
     Missing,
     /// The file system gives no second names: here is the file, to be copied.
     Unable(io::Error, File),
@@ -28,12 +28,13 @@ pub(super) enum Linked {
 /// Gives the file that is `target` below `root` the name `name` in the folder `parent`, too.
 pub(super) fn link(root: BorrowedFd<'_>, target: &TreePath, parent: BorrowedFd<'_>, name: &[u8]) -> io::Result<Linked> {
     let folder = match open_folder(root, target.parent()) {
-        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(Linked::Missing),
+        // Where a tree has more closed folders than can be kept open to the end, some are closed before.
+        Err(Errno::ACCESS | Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(Linked::Missing),
         folder => folder?,
     };
     match rustix::fs::statat(&folder, target.name(), AtFlags::SYMLINK_NOFOLLOW) {
         Ok(there) if FileType::from_raw_mode(there.st_mode) == FileType::RegularFile => {}
-        Ok(_) | Err(Errno::NOENT) => return Ok(Linked::Missing),
+        Ok(_) | Err(Errno::ACCESS | Errno::NOENT) => return Ok(Linked::Missing),
         Err(error) => return Err(error.into()),
     }
     match rustix::fs::linkat(&folder, target.name(), parent, name, AtFlags::empty()) {

@@ -18,9 +18,10 @@ pub(super) struct Policy {
 }
 
 impl Policy {
-    /// Sets the extended attributes that came with what is at `path`.
+    /// Sets the extended attributes that came with what is at `path`: lists of access last, which may say that its owner writes no others.
     pub(super) fn set(self, file: &File, attributes: &[(Vec<u8>, Vec<u8>)], path: &[u8], remarks: &mut Remarks) -> io::Result<()> {
-        for (name, value) in attributes {
+        let (lists, others): (Vec<_>, Vec<_>) = attributes.iter().partition(|(name, _)| is_access_list(name));
+        for (name, value) in others.into_iter().chain(lists) {
             if is_access_list(name) && !self.access_lists {
                 remarks.unset(Attribute::Extended, path, &"this receiver takes no lists of access");
                 continue;

@@ -13,7 +13,7 @@ use super::limits::{Limits, write_error};
 use super::policy::Policy;
 use super::remarks::{Attribute, Remarks, cannot_hold, is_passable, why};
 use super::sparse;
-use crate::tree::{Counts, Entry, Event, FileStatus, TreePath};
+use crate::tree::{Counts, Entry, Event, FileStatus, TreePath, is_access_list};
 
 /// A tree under construction. Its reader has checked paths, order and nesting.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ pub(super) struct Staging {
     remarks: Remarks,
 }
 
-/// Folders that get their attributes last, at most; further ones get them when they are left.
+/// Folders that get their attributes last, at most; further ones get them when they are left, after those in them.
 const CLOSED: usize = 1000;
 
 /// A folder whose attributes are set when all that lies in it is there.
@@ -45,6 +45,8 @@ struct OpenFolder {
     path: Vec<u8>,
     handle: File,
     attributes: Option<(u32, i64)>,
+    /// Its lists of access: what is made in it meanwhile inherits nothing from them, and its owner may write.
+    lists: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 #[derive(Debug)]
@@ -76,7 +78,7 @@ impl Failure {
 
 impl Staging {
     pub(super) fn new(name: String, root: File, limits: Limits, policy: Policy) -> Self {
-        let root = OpenFolder { path: Vec::new(), handle: root, attributes: None };
+        let root = OpenFolder { path: Vec::new(), handle: root, attributes: None, lists: Vec::new() };
         let (folders, file, omitted, closed, attributes, copied, remarks) = Default::default();
         Self { name, root, folders, file, omitted, closed, attributes, limits, policy, copied, remarks }
     }
@@ -138,7 +140,8 @@ impl Staging {
     /// Gives all folders their attributes and makes everything durable, with one sync for the whole file system instead of one for each file.
     pub(super) fn seal(&mut self, home: &Home) -> std::io::Result<()> {
         self.leave(0)?;
-        self.close()?;
+        self.close(b"")?;
+        self.policy.set(&self.root.handle, &self.root.lists, b".", &mut self.remarks)?;
         match self.root.attributes {
             Some((mode, mtime)) => set_attributes(&self.root.handle, mode, mtime, b".", true, &mut self.remarks)?,
             // A tree of several paths has no folder of its own: it gets the permissions of the one it is put into.
@@ -194,7 +197,7 @@ impl Staging {
 
     fn folder(&mut self, path: &TreePath, mode: u32, mtime: i64) -> std::io::Result<()> {
         let handle = File::from(create_folder(self.parent(), path.name())?);
-        self.folders.push(OpenFolder { path: path.as_bytes().to_vec(), handle, attributes: Some((mode, mtime)) });
+        self.folders.push(OpenFolder { path: path.as_bytes().to_vec(), handle, attributes: Some((mode, mtime)), lists: Vec::new() });
         Ok(())
     }
 
@@ -261,9 +264,19 @@ impl Staging {
     /// Leaves folders until `depth` are open.
     fn leave(&mut self, depth: usize) -> std::io::Result<()> {
         while self.folders.len() > depth {
-            let Some(OpenFolder { path, handle, attributes: Some((mode, mtime)) }) = self.folders.pop() else { continue };
+            let Some(OpenFolder { path, handle, attributes: Some((mode, mtime)), lists }) = self.folders.pop() else { continue };
+            let is_closed = mode & 0o500 != 0o500;
+            if is_closed && self.closed.len() >= CLOSED {
+                // Once it is closed, nobody gets at those.
+                self.close(&[&*path, b"/"].concat())?;
+            }
+            self.policy.set(&handle, &lists, &path, &mut self.remarks)?;
             // A file in it may be given a second name yet.
-            if mode & 0o500 != 0o500 && self.closed.len() < CLOSED {
+            if is_closed && self.closed.len() < CLOSED {
+                if !lists.is_empty() {
+                    // A list of access says what its owner may, too.
+                    rustix::fs::fchmod(&handle, Mode::RWXU)?;
+                }
                 self.closed.push((path, mode, mtime));
             } else {
                 set_attributes(&handle, mode, mtime, &path, true, &mut self.remarks)?;
@@ -272,20 +285,23 @@ impl Staging {
         Ok(())
     }
 
-    /// Gives the folders their attributes that nobody may enter then, inner ones first.
-    fn close(&mut self) -> std::io::Result<()> {
-        for (path, mode, mtime) in std::mem::take(&mut self.closed) {
+    /// Gives the folders whose paths begin so their attributes, that nobody may enter then, inner ones first.
+    fn close(&mut self, below: &[u8]) -> std::io::Result<()> {
+        let closed: Vec<_> = self.closed.extract_if(.., |(path, ..)| path.starts_with(below)).collect();
+        for (path, mode, mtime) in closed {
             let handle = hard_link::open_folder(self.root.handle.as_fd(), &path)?;
             set_attributes(&handle.into(), mode, mtime, &path, true, &mut self.remarks)?;
         }
         Ok(())
     }
 
-    /// Gives the folder that was made last the attributes that came before it.
+    /// Gives the folder that was made last the attributes that came before it; lists of access wait until all is in it.
     fn take_attributes(&mut self, path: &[u8]) -> std::io::Result<()> {
+        let lists = self.attributes.extract_if(.., |(name, _)| self.policy.access_lists && is_access_list(name)).collect();
         let attributes = std::mem::take(&mut self.attributes);
-        let handle = &self.folders.last().unwrap_or(&self.root).handle;
-        self.policy.set(handle, &attributes, path, &mut self.remarks)
+        let folder = self.folders.last_mut().unwrap_or(&mut self.root);
+        folder.lists = lists;
+        self.policy.set(&folder.handle, &attributes, path, &mut self.remarks)
     }
 
     fn hard_link(&mut self, path: &TreePath, target: &TreePath, home: &Home) -> std::io::Result<()> {

@@ -11,7 +11,7 @@ use estafette_actors::source::{FileSource, Links, ReadOptions, TreeSource, from_
 use tempfile::{TempDir, tempdir};
 
 use crate::durable::Delivery;
-use crate::harness::{block_on, deliver, deliver_in, names, read_all};
+use crate::harness::{block_on, deliver, deliver_in, names, read_all, unprivileged};
 use crate::mounts::Mounted;
 
 /// A folder `tree` in a folder of its own, and its path.
@@ -362,10 +362,7 @@ fn attributes_are_sent_if_asked_for_and_missed_aloud_if_not() {
 fn lists_of_access_are_taken_if_the_receiver_wants_them() {
     let (_home, tree) = tree();
     fs::write(tree.join("file"), "file").unwrap();
-    // Owner rw, user 12345 r, group r, mask r, others nothing: version 2, then tag, permissions and id of each.
-    let entries = [(1_u16, 6_u16, u32::MAX), (2, 4, 12345), (4, 4, u32::MAX), (16, 4, u32::MAX), (32, 0, u32::MAX)];
-    let list = entries.iter().flat_map(|(tag, may, id)| [&tag.to_le_bytes()[..], &may.to_le_bytes(), &id.to_le_bytes()].concat());
-    let list: Vec<u8> = 2_u32.to_le_bytes().into_iter().chain(list).collect();
+    let list = access_list(6, 4);
     let name = "system.posix_acl_access";
     if !set_attribute(&tree.join("file"), name, &list) {
         return;
@@ -386,6 +383,52 @@ fn lists_of_access_are_taken_if_the_receiver_wants_them() {
             assert!(committed.remarks[0].contains("takes no lists of access"), "{:?}", committed.remarks);
         },
     );
+}
+
+/// A list of access: what the owner may, and a user 12345; the group may read, others nothing.
+fn access_list(owner: u16, may: u16) -> Vec<u8> {
+    // Version 2, then tag, permissions and id of each.
+    let entries = [(1_u16, owner, u32::MAX), (2, may, 12345), (4, 4, u32::MAX), (16, may, u32::MAX), (32, 0, u32::MAX)];
+    let list = entries.iter().flat_map(|(tag, may, id)| [&tag.to_le_bytes()[..], &may.to_le_bytes(), &id.to_le_bytes()].concat());
+    2_u32.to_le_bytes().into_iter().chain(list).collect()
+}
+
+#[test]
+fn lists_of_access_of_a_folder_are_not_inherited_by_what_comes_with_it_and_do_not_keep_it_out() {
+    let (_home, tree) = tree();
+    let (access, default) = ("system.posix_acl_access", "system.posix_acl_default");
+    let (inner, within) = (tree.join("inner"), tree.join("inner/within"));
+    fs::create_dir_all(&within).unwrap();
+    let files = ["file", "inner/file", "inner/within/file"];
+    files.iter().for_each(|file| fs::write(tree.join(file), "file").unwrap());
+    // The owner of `inner` may not write to it.
+    let lists = [(&tree, access, 7, 5), (&tree, default, 7, 7), (&inner, access, 5, 5), (&inner, default, 5, 5)]
+        .map(|(path, name, owner, may)| (path, name, access_list(owner, may)));
+    if !lists.iter().all(|(path, name, list)| set_attribute(path, name, list)) {
+        return;
+    }
+    let lists = |tree: &Path| {
+        [(tree, access), (tree, default), (&tree.join("inner"), access), (&tree.join("inner"), default)]
+            .map(|(path, name)| attribute(path, name))
+    };
+    let modes = |tree: &Path| ["", "inner", "inner/within", "file", "inner/file", "inner/within/file"].map(|name| mode(&tree.join(name)));
+    let options = ReadOptions::default().xattrs(true);
+    unprivileged(|| {
+        deliver_both_ways(
+            || source(&tree, &options),
+            |to| FileSink::into_dir(to).access_lists(true),
+            |arrived, committed| {
+                let given = files
+                    .map(|name| attribute(&arrived.join(name), access))
+                    .into_iter()
+                    .chain([access, default].map(|name| attribute(&arrived.join("inner/within"), name)));
+                assert_eq!(given.flatten().count(), 0, "nothing has a list that had none");
+                assert_eq!((lists(arrived), modes(arrived), committed.remarks.len()), (lists(&tree), modes(&tree), 0));
+                fs::set_permissions(arrived.join("inner"), fs::Permissions::from_mode(0o755)).unwrap();
+            },
+        );
+    });
+    fs::set_permissions(inner, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 #[test]

@@ -31,6 +31,17 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
+/// Does it as a user who may do no more than others.
+pub(crate) fn unprivileged<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    let work = || {
+        let none = rustix::thread::CapabilitySet::empty();
+        let sets = rustix::thread::CapabilitySets { effective: none, permitted: none, inheritable: none };
+        rustix::thread::set_capabilities(None, sets).unwrap();
+        work()
+    };
+    std::thread::scope(|scope| scope.spawn(work).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+}
+
 pub(crate) fn offer(content: Content) -> Offer {
     Offer::new(PeerId::from_bytes([7; 32]), TransferId::from_bytes([0x5a; 24]), content)
 }

@@ -1,6 +1,7 @@
 //! Trees that no honest sender makes.
 
 use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use bytes::Bytes;
@@ -10,7 +11,7 @@ use estafette_actors::sink::FileSink;
 use proptest::prelude::*;
 use tempfile::{TempDir, tempdir};
 
-use crate::harness::{block_on, content, names, offer, write_all};
+use crate::harness::{block_on, content, names, offer, unprivileged, write_all};
 
 /// An entry, whatever it says.
 fn entry(kind: u8, size: u64, path: &[u8], rest: &[u8]) -> Vec<u8> {
@@ -162,6 +163,27 @@ fn second_names_are_of_files_that_came_before_in_the_same_tree() {
     receive(scene.path(), &stream(&evil), 10).unwrap();
     assert_eq!(names(&scene.path().join("in/tree")), ["a"]);
     assert!(untouched(scene.path()));
+}
+
+#[test]
+fn more_closed_folders_than_are_kept_open_are_closed_inner_ones_first() {
+    let closed = |path: &str| [&[2, 0, 0, 0, 0], &folder(path)[5..]].concat();
+    let mut tree: Vec<_> = (0..999).map(|number| closed(&format!("a{number:03}"))).collect();
+    // With the inner one the list is full.
+    tree.extend([closed("b"), closed("b/c"), file("b/c/file"), closed("d"), closed("d/e"), file("d/e/file")]);
+    tree.extend([hard_link("f", "b/c/file"), hard_link("g", "d/e/file"), end(1003, 4, 0)]);
+    let scene = scene();
+    unprivileged(|| receive(scene.path(), &stream(&tree), 100_000)).unwrap();
+    let tree = scene.path().join("in/tree");
+    for (outer, inner) in [("b", "c"), ("d", "e")] {
+        for path in [tree.join(outer), tree.join(outer).join(inner)] {
+            assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0, "{}", path.display());
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+        }
+    }
+    assert_eq!(fs::metadata(tree.join("a000")).unwrap().mode() & 0o777, 0);
+    // Nobody but the superuser gets at what was closed early, to give it a second name.
+    assert_eq!(["b/c/file", "d/e/file", "f", "g"].map(|file| tree.join(file).exists()), [true, true, false, false]);
 }
 
 #[test]

@@ -134,6 +134,24 @@ async fn a_first_start_that_fails_is_reported_and_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn an_actor_that_can_not_have_all_it_takes_has_no_name_at_all() {
+    let (pair, orders) = (pair(89).await, Orders::default());
+    // The same twice.
+    let twice = pair.paris.host("twice", orders.make("twice")).takes::<Panic>().takes::<Add>().takes::<Add>();
+    let error = soon(twice.start()).await.unwrap_err();
+    assert!(matches!(error, HostError::Name(_)), "{error}");
+    assert_eq!(add(&pair, "twice").await, Err(RemoteErrorKind::NoSuchName));
+    // One of them is another's already, who keeps what is its own and gets nothing.
+    soon(pair.paris.host("shared", orders.make("shared")).takes::<Add>().start()).await.unwrap();
+    let second = pair.paris.host("shared", orders.make("second")).takes::<Panic>().takes::<Add>();
+    let error = soon(second.start()).await.unwrap_err();
+    assert!(matches!(error, HostError::Name(_)), "{error}");
+    assert_eq!(add(&pair, "shared").await, Ok(1));
+    let panic = soon(pair.lyon.remote::<Panic>("paris/shared").unwrap().ask(Panic)).await.unwrap_err();
+    assert_eq!(panic.kind, RemoteErrorKind::NoSuchMessage, "{panic}");
+}
+
+#[tokio::test]
 async fn an_actor_that_can_not_start_any_more_is_given_up_after_growing_waits_and_its_host_hears_of_it() {
     let (pair, orders) = (pair(82).await, Orders::default());
     let mut events = pair.paris.events();

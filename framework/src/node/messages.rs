@@ -171,7 +171,7 @@ impl<A: Actor<Context = Context<A>>> Hosted<A> {
         shared.arbiter.spawn_fn(move || drop(actix::spawn(keeper.run(first, is_named))));
         let started = is_started.await.map_err(|_| HostError::Stopped)?;
         started.map_err(|why| HostError::Start { name: name.to_string(), why })?;
-        mailboxes.into_iter().try_for_each(|mailbox| shared.directory.offer(&name, mailbox))?;
+        shared.directory.offer_all(&name, mailboxes)?;
         // An error means that its node has stopped meanwhile.
         let _ = named.send(());
         Ok(())

@@ -3,6 +3,7 @@
 //! Invariant: a name stands for one thing at a time, and there are at most [`Directory::LIMIT`].
 
 use std::any::Any;
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -97,17 +98,31 @@ impl Directory {
 
     /// Lets a name take messages of one more type, from other nodes, too.
     pub(crate) fn offer(&self, name: &str, mailbox: Arc<dyn Mailbox>) -> Result<(), DirectoryError> {
-        let message = mailbox.message();
-        if message.is_empty() || message.len() > NAME_LIMIT {
+        self.offer_all(name, vec![mailbox])
+    }
+
+    /// Lets a name take messages of these types, too: of all of them or, after an error, of none.
+    pub(crate) fn offer_all(&self, name: &str, offered: Vec<Arc<dyn Mailbox>>) -> Result<(), DirectoryError> {
+        let is_wrong = |message: &&str| message.is_empty() || message.len() > NAME_LIMIT;
+        if let Some(message) = offered.iter().map(|mailbox| mailbox.message()).find(is_wrong) {
             return Err(DirectoryError::Message { message, limit: NAME_LIMIT });
         }
         self.check(name)?;
+        let mut kinds = HashSet::new();
+        let are_new = offered.iter().all(|mailbox| kinds.insert(kind(&**mailbox)));
+        let taken = || DirectoryError::Taken { name: name.to_owned() };
+        if !are_new {
+            return Err(taken());
+        }
+        if offered.is_empty() {
+            return Ok(());
+        }
         match self.names.entry(name.to_owned()) {
             Entry::Occupied(mut place) => match place.get_mut() {
-                Named::Mailboxes(mailboxes) if mailboxes.iter().all(|other| kind(&**other) != kind(&*mailbox)) => mailboxes.push(mailbox),
-                _ => return Err(DirectoryError::Taken { name: name.to_owned() }),
+                Named::Mailboxes(mailboxes) if mailboxes.iter().all(|other| !kinds.contains(&kind(&**other))) => mailboxes.extend(offered),
+                _ => return Err(taken()),
             },
-            Entry::Vacant(place) => drop(place.insert(Named::Mailboxes(vec![mailbox]))),
+            Entry::Vacant(place) => drop(place.insert(Named::Mailboxes(offered))),
         }
         self.note_change();
         Ok(())

@@ -1,5 +1,6 @@
 //! What others ask of the outbox: to take a delivery in, and to tell what it holds.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -341,7 +342,12 @@ impl Handler<List> for Outbox {
     fn handle(&mut self, _: List, _: &mut Context<Self>) -> Self::Result {
         let now = self.shared.clock.now();
         // By the id that whoever it is of knows, where no two have the same.
-        let shown = |id: TransferId, known_as: TransferId| if self.meant(known_as) == id { known_as } else { id };
+        let mut packed = HashMap::<TransferId, usize>::new();
+        for id in self.entries.values().filter_map(|held| held.entry.packed_as) {
+            *packed.entry(id).or_default() += 1;
+        }
+        let is_clear = |known_as: &TransferId| !self.entries.contains_key(known_as) && packed.get(known_as) == Some(&1);
+        let shown = |id: TransferId, known_as: TransferId| if is_clear(&known_as) { known_as } else { id };
         let dated = |(&id, held): (&TransferId, &Held)| (shown(id, held.entry.known_as(id)), held.entry.dated(now));
         let mut list: Vec<_> = self.entries.iter().map(dated).collect();
         list.sort_by_key(|(id, entry)| (entry.created, *id));

@@ -79,7 +79,9 @@ impl From<Failure> for CommandError {
             FailureKind::Unreachable => {
                 (Unreachable, "check that the receiver runs and that its address can be reached from here; --addr dials another one")
             }
-            FailureKind::Shutdown => (Unreachable, "start the receiver again, then send again"),
+            FailureKind::Shutdown => {
+                (Unreachable, "one of the two nodes was stopped, as is named: start it again, or wait until it has ended, and send again")
+            }
             FailureKind::Integrity => {
                 (Integrity, "nothing was kept at the receiver: send again, and have memory and network looked at if it happens twice")
             }

@@ -23,7 +23,7 @@ pub(crate) async fn run(global: &Global, options: &NodeOptions, output: &Output)
         relaying: Some(&options.relaying),
         connect: &options.connect,
         once: false,
-        exec: options.exec.as_deref(),
+        exec: options.exec.as_deref().map(|exec| (exec, options.exec_timeout)),
     };
     service::run(global, &service, output).await
 }

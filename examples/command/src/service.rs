@@ -13,6 +13,7 @@ use crate::arguments::{Global, OnConflict, OutwardLinks, Relaying, Taking};
 use crate::control::{Server, take_spool};
 use crate::error::{CommandError, ErrorKind};
 use crate::event::Event;
+use crate::exec::Exec;
 use crate::monitor::Monitor;
 use crate::output::Output;
 use crate::per_peer::{self, PerPeer};
@@ -39,8 +40,8 @@ pub(crate) struct Service<'a> {
     pub(crate) connect: &'a [String],
     /// Whether it ends with the first delivery it takes.
     pub(crate) once: bool,
-    /// What is run for each delivery.
-    pub(crate) exec: Option<&'a str>,
+    /// What is run for each delivery, and for how long at most.
+    pub(crate) exec: Option<(&'a str, Duration)>,
 }
 
 pub(crate) async fn run(global: &Global, service: &Service<'_>, output: &Output) -> Result<ExitCode, CommandError> {
@@ -85,9 +86,6 @@ pub(crate) async fn run(global: &Global, service: &Service<'_>, output: &Output)
         ));
     }
     let connect = connection::find(&node, service.connect)?;
-    if let Some(exec) = service.exec {
-        exec::start(&node, exec.to_owned(), output);
-    }
     let server = Server::start(&settings::spool_path(global)?, &node)?;
     match service.into.or_else(|| service.to_stdout.then_some(Path::new("stdout"))) {
         Some(into) => announce(&node, &ticket(&node, service.taking)?, &name, into, service.taking, output),
@@ -100,7 +98,12 @@ pub(crate) async fn run(global: &Global, service: &Service<'_>, output: &Output)
         announce_relay(&node, &name, quota, output);
     }
     connection::keep(&node, connect, output);
-    let ended = serve(&node, &mut monitor, &mut signals, global, service.once, output).await;
+    let exec = service.exec.map(|exec| exec::start(&node, exec, output));
+    let ended = serve(&node, &mut monitor, &mut signals, (global, exec.as_ref()), service.once, output).await;
+    // While this holds the spool no other node runs it for the same delivery.
+    if let Some(exec) = exec {
+        exec.finish(global.drain, &mut signals).await;
+    }
     server.finish().await;
     ended
 }
@@ -109,7 +112,7 @@ async fn serve(
     node: &Node,
     monitor: &mut Monitor,
     signals: &mut Signals,
-    global: &Global,
+    (global, exec): (&Global, Option<&Exec>),
     once: bool,
     output: &Output,
 ) -> Result<ExitCode, CommandError> {
@@ -143,6 +146,9 @@ async fn serve(
             }
             () = signals.next() => {
                 asked += 1;
+                if let Some(exec) = exec {
+                    exec.end_within(if asked > 1 { Duration::ZERO } else { global.drain });
+                }
                 cut_off |= asked > 1 && monitor.running() > 0;
                 if asked > 2 {
                     break;

@@ -50,9 +50,13 @@ pub(crate) struct NodeOptions {
     #[command(flatten)]
     pub(crate) taking: Taking,
     /// Run this with /bin/sh for each delivery, one after the other, and tell its sender that it is processed when it succeeds; it finds
-    /// DELIVERY_PLACE, DELIVERY_NAME, DELIVERY_PEER, DELIVERY_PEER_NAME, DELIVERY_INBOX and DELIVERY_ID in its environment
+    /// DELIVERY_PLACE, DELIVERY_NAME, DELIVERY_PEER, DELIVERY_PEER_NAME, DELIVERY_INBOX, DELIVERY_ID and DELIVERY_BLAKE3 in its
+    /// environment
     #[arg(long, value_name = "COMMAND", requires = "into", env = "ESTAFETTE_EXEC", hide_env = true)]
     pub(crate) exec: Option<String>,
+    /// How long the command of --exec may take; one that takes longer is killed, with all that it has begun, and has failed
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = parse_duration, env = "ESTAFETTE_EXEC_TIMEOUT", hide_env = true)]
+    pub(crate) exec_timeout: Duration,
     #[command(flatten)]
     pub(crate) relaying: Relaying,
     /// How long a try goes on dialling, and how long to wait for a peer whose link broke [default: 5s, and 60s]

@@ -1,5 +1,6 @@
 //! `estafette receive`: a folder that takes deliveries.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use crate::addresses;
@@ -26,6 +27,10 @@ pub(crate) async fn run(global: &Global, options: &Receive, output: &Output) -> 
     }
     if global.json {
         return Err(CommandError::usage("--json and --into - can't both have stdout", "name a folder, or leave --json out"));
+    }
+    if std::io::stdout().is_terminal() {
+        let hint = "say where it goes: `estafette receive --into - > FILE`, or `… | COMMAND`";
+        return Err(CommandError::usage("--into - would write what a sender chose to this terminal, which it could steer", hint));
     }
     service::run(global, &Service { into: None, to_stdout: true, once: true, ..service }, &output.beside_content()).await
 }

@@ -193,6 +193,18 @@ fn one_delivery_goes_to_stdout_and_nothing_else_does() {
 }
 
 #[test]
+fn no_delivery_goes_to_a_terminal() {
+    let world = World::new();
+    // Its other end is a terminal to whoever asks, too.
+    let terminal = fs::File::options().read(true).write(true).open("/dev/ptmx").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_estafette"));
+    command.env_clear().env("HOME", world.path("paris")).args(["receive", "--once", "--listen", "nowhere", "--into", "-"]);
+    let ended = command.stdin(Stdio::null()).stdout(terminal).stderr(Stdio::piped()).output().unwrap();
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert!(ended.status.code() == Some(2) && said.contains("this terminal") && said.contains("> FILE"), "{said}");
+}
+
+#[test]
 fn who_watches_hears_which_way_a_delivery_goes_and_what_it_is_and_the_log_has_it() {
     let world = World::new();
     let file = world.file("letter", 3_000_000);

@@ -11,7 +11,7 @@ use crate::units::{parse_address, parse_bytes, parse_duration, parse_name};
 
 #[derive(Debug, Args)]
 pub(crate) struct Receive {
-    /// The folder that deliveries go to; it is made if only its last part is missing. `-` writes one file or stream to stdout, and ends;
+    /// The folder that deliveries go to; it is made if only its last part is missing. `-` writes one file or stream to stdout, if that is no terminal, and ends;
     /// {peer} in its last part stands for the sender, its name here and the start of its id: 'in/{peer}'
     #[arg(long, value_name = "DIR", env = "ESTAFETTE_INTO", hide_env = true)]
     pub(crate) into: PathBuf,

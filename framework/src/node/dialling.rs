@@ -3,6 +3,7 @@
 //! Invariant: only a connection whose other end has proved the peer's key is greeted, and one at a time. Whatever else is under
 //! way has no effect at the peer but a connection in its handshake.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,9 @@ use crate::wire::{
     Choice, Control, ControlOpener, ControlSealer, Established, KnockKey, LaneInitiator, LinkInitiator, PeerId, Preamble, PreambleReply,
     Purpose, REPLY_LENGTH, RefuseReason, SecretBytes, lane_prologue, prologue,
 };
+
+/// How long a greeting that is not answered holds up another way that has proved the peer's key; it is taken up again when that fails.
+const GREETED_ALONE: Duration = Duration::from_secs(3);
 
 /// Whether dialling again may help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,10 +54,28 @@ pub(crate) async fn dial_any(
         |address| in_time(timeout, async move { Ok(transport.resolve(address).await?) }),
         |address, progress| Box::pin(in_time(timeout, async move { open(shared, peer, &address, progress).await })),
     );
-    let mut tried = Tried::default();
-    while let Some((way, opened)) = race.next().await {
-        let greeted = match opened {
-            Ok(opened) => race.beside(in_time(timeout, greet(shared, peer, &way, opened, token))).await,
+    let (mut tried, mut put_off) = (Tried::default(), VecDeque::new());
+    loop {
+        let again = if race.has_reached() { None } else { put_off.pop_front() };
+        let (way, greeted) = match again {
+            Some((way, greeting)) => (way, Ok(greeting)),
+            None => match race.next().await {
+                Some((way, Ok(opened))) => {
+                    let greeting = in_time(timeout, greet(shared, peer, way.at.clone(), opened, token));
+                    (way, Ok(Box::pin(greeting)))
+                }
+                Some((way, Err(failure))) => (way, Err(failure)),
+                None => break,
+            },
+        };
+        let greeted = match greeted {
+            Ok(mut greeting) => match race.beside(&mut greeting, GREETED_ALONE).await {
+                Some(greeted) => greeted,
+                None => {
+                    put_off.push_back((way, greeting));
+                    continue;
+                }
+            },
             Err(failure) => Err(failure),
         };
         match greeted {
@@ -133,7 +155,7 @@ async fn open(shared: &Arc<NodeShared>, peer: PeerId, address: &str, progress: P
 async fn greet(
     shared: &Arc<NodeShared>,
     peer: PeerId,
-    way: &Way,
+    address: String,
     opened: Opened,
     token: Option<&SecretBytes>,
 ) -> Result<NewLink, LinkFailure> {
@@ -147,7 +169,7 @@ async fn greet(
         other => return Err(protocol(format!("{} instead of a welcome", other.name()))),
     };
     let connection = io.detach()?;
-    Ok(NewLink { peer, name, connection, sealer, opener, hash, choice, dialed: true, address: way.at.clone() })
+    Ok(NewLink { peer, name, connection, sealer, opener, hash, choice, dialed: true, address })
 }
 
 async fn exchange_preambles(io: &mut Box<dyn Io>, purpose: Purpose, key: &KnockKey) -> Result<Vec<u8>, LinkFailure> {

@@ -6,7 +6,6 @@
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt;
-use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -132,15 +131,21 @@ impl<'a, T: 'a> Race<'a, T> {
         }
     }
 
-    /// Goes on while something else is awaited.
-    pub(super) async fn beside<R>(&mut self, other: impl Future<Output = R>) -> R {
-        let mut other = pin!(other);
+    /// Whether a way has come to a good end, and [`Self::next`] has not told it yet.
+    pub(super) fn has_reached(&self) -> bool {
+        self.ended.iter().any(|(_, ended)| ended.is_ok())
+    }
+
+    /// Goes on while something else is awaited; `None` when that has not come after `patience`, and a way that has come to a good end
+    /// waits for it.
+    pub(super) async fn beside<R>(&mut self, mut other: impl Future<Output = R> + Unpin, patience: Duration) -> Option<R> {
+        let until = Instant::now() + patience;
         loop {
             tokio::select! {
                 biased;
-                done = &mut other => return done,
+                done = &mut other => return Some(done),
+                () = tokio::time::sleep_until(until), if self.has_reached() => return None,
                 Some(ended) = self.advance() => self.ended.push_back(ended),
-                else => return other.await,
             }
         }
     }
@@ -286,16 +291,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_does_not_come_holds_up_no_way_that_has_come_to_a_good_end() {
+        let (given, log) = (addresses(&["bad1", "silent", "good"]), Log::default());
+        let mut race = race(&given, &log);
+        let never = std::future::pending::<()>();
+        assert!(race.beside(never, Duration::ZERO).await.is_none() && race.has_reached());
+        assert_eq!(first(&mut race).await.unwrap(), "good");
+        assert!(!race.has_reached());
+    }
+
+    #[tokio::test]
     async fn it_goes_on_beside_something_else() {
         let (given, log) = (addresses(&["silent", "good"]), Log::default());
         let mut race = race(&given, &log);
         let seen = Rc::clone(&log);
-        race.beside(async move {
+        let both_begun = Box::pin(async move {
             while seen.borrow().len() < 2 {
                 tokio::task::yield_now().await;
             }
-        })
-        .await;
+        });
+        assert!(race.beside(both_begun, Duration::from_secs(3600)).await.is_some());
         assert_eq!(first(&mut race).await.unwrap(), "good");
     }
 }

@@ -211,25 +211,31 @@ async fn chunks_acknowledged_before_they_were_sent_are_sent_all_the_same() {
 }
 
 #[tokio::test]
-async fn a_chunk_is_sent_again_a_few_times_and_no_more() {
+async fn a_chunk_is_sent_again_a_few_times_and_then_its_transfer_fails() {
     let bytes = content(6, 40);
     let mut receiving = Receiving::begin(6, config(), &bytes).await;
     receiving.accept(1).await;
     let mut lane = receiving.lane(0).await;
     let stream = receiving.opening.stream;
     chunk(&mut lane).await;
-    for index in [0, 1, u64::MAX].repeat(300) {
+    for index in [0, 1, u64::MAX].repeat(16) {
         let failure = Some(Failure::new(FailureKind::Integrity, "again"));
         receiving.link.say(&Control::Lost { stream, index, failure }).await;
     }
     receiving.link.stands().await;
-    // The next chunk comes behind all copies.
-    receiving.link.say(&Control::Grant { stream, limit: 2 }).await;
-    let mut copies = 0;
-    while chunk(&mut lane).await.header.index == 0 {
-        copies += 1;
+    for _ in 0..16 {
+        assert_eq!(chunk(&mut lane).await.header.index, 0);
     }
-    assert!(copies <= 3, "{copies} copies were sent");
+    for _ in 0..300 {
+        receiving.link.say(&Control::Lost { stream, index: 0, failure: None }).await;
+    }
+    let told = receiving.link.until(|control| match control {
+        Control::Fail { failure, .. } => Some(failure),
+        _ => None,
+    });
+    let told = told.await;
+    assert!(told.kind == FailureKind::Stage && told.message.contains("asked for chunk 0 more than 16 times"), "{told}");
+    assert_eq!(within(receiving.transfer.delivered()).await.unwrap_err(), told);
     receiving.unharmed().await;
 }
 

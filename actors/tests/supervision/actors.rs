@@ -8,7 +8,7 @@ use estafette::NodeConfig;
 use estafette::pipeline::{Chunk, Hosting, Outlet, Parcel, Pipeline};
 
 use super::fragile::{Fuse, POISON, sound, with};
-use super::harness::{World, config, content, count, names, source, within};
+use super::harness::{RUNNING, World, config, content, count, names, source, within};
 use super::log;
 
 #[tokio::test]
@@ -120,6 +120,24 @@ async fn a_chunk_that_only_lay_in_one_that_dies_twice_goes_on() {
     assert_eq!(deaths.load(Ordering::SeqCst), 2);
     within(world.lyon.shutdown()).await;
     within(world.paris.shutdown()).await;
+}
+
+#[tokio::test]
+async fn transfers_that_begin_at_once_share_a_chain_on_each_lane() {
+    for _ in 0..20 {
+        let (forth, back) = (Fuse::blows(0), Fuse::blows(0));
+        let world = World::new(with(forth.actor("forth"), Pipeline::new()), with(Pipeline::new(), back.actor("back"))).await;
+        let bytes = content(4, &[]);
+        let sent = futures_util::future::join_all((0..RUNNING).map(|_| world.send("in", source(&bytes)))).await;
+        for transfer in sent {
+            within(transfer.delivered()).await.unwrap();
+        }
+        // One that took the place of another would be watched by nobody, and end with its thread.
+        let made = [&forth, &back].map(|fuse| fuse.made.load(Ordering::SeqCst));
+        assert_eq!(made, [2, 2], "one for each of the lanes");
+        within(world.lyon.shutdown()).await;
+        within(world.paris.shutdown()).await;
+    }
 }
 
 /// A stage whose factory panics.

@@ -40,7 +40,7 @@ pub(crate) fn config() -> NodeConfig {
 
 /// Fails instead of hanging.
 pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, future).await.expect("it hangs")
+    tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("it hangs; what was logged:\n{}", log::lines(&[]).join("\n")))
 }
 
 /// So many chunks that can't be compressed, of which these are poisonous.

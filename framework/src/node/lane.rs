@@ -29,15 +29,16 @@ use super::transport::Connection;
 use crate::delivery::{Claim, RangeSet};
 use crate::pipeline::{Chunk, Outlet, Parcel, Sealed, Transfer};
 use crate::supervise::Retire;
-use crate::wire::{Control, ControlOpener, ControlSealer, Ranges};
+use crate::wire::{Control, ControlOpener, ControlSealer, FailureKind, Ranges};
 
 /// Acknowledgements are said together: each costs both ends a wake-up. So many chunks…
 const SAY_AFTER: usize = 4;
 /// … or what there is after so long: the end of a transfer, or a window of few chunks, must not wait.
 const SAY_WITHIN: Duration = Duration::from_millis(2);
 
-/// How often the receiver may ask for one frame again. An honest one gives up sooner.
-const RESENDS: u8 = 3;
+/// How often the receiver may ask for one frame again; then its transfer fails. Of its own faults an honest one gives up sooner,
+/// but a chunk may also lie in the mailboxes of actors that die of others.
+const RESENDS: u8 = 16;
 /// Control messages that may wait for the socket; further acknowledgements are said together when there is room.
 const CONTROLS: usize = 256;
 /// The wait before a full queue, or a copy of a chunk that is still in the stages, is looked at again.
@@ -483,10 +484,12 @@ impl Handler<Resend> for Lane {
     type Result = ();
 
     fn handle(&mut self, Resend { stream, index }: Resend, _: &mut Context<Self>) {
-        match self.retained.get_mut(&(stream, index)) {
-            Some(retained) if retained.asked < RESENDS => retained.asked += 1,
-            _ => return,
+        let Some(retained) = self.retained.get_mut(&(stream, index)) else { return };
+        if retained.asked >= RESENDS {
+            let text = format!("the receiver has asked for chunk {index} more than {RESENDS} times: it loses it each time; see its log");
+            return retained.sealed.custody().fail(FailureKind::Stage, text);
         }
+        retained.asked += 1;
         self.put_out((stream, index));
     }
 }

@@ -37,14 +37,14 @@ impl Wiring {
 /// One supervised actor: how to see whether it lives, and how to start it anew in its place.
 pub struct Child {
     name: Arc<str>,
-    alive: Box<dyn Fn() -> bool + Send + Sync>,
+    alive: Arc<dyn Fn() -> bool + Send + Sync>,
     restart: Arc<dyn Fn() + Send + Sync>,
 }
 
 impl Child {
     /// `restart` starts the actor and rewires those that send to it; it is called on the arbiter the actor runs on.
     pub fn new(name: Arc<str>, alive: impl Fn() -> bool + Send + Sync + 'static, restart: impl Fn() + Send + Sync + 'static) -> Self {
-        Self { name, alive: Box::new(alive), restart: Arc::new(restart) }
+        Self { name, alive: Arc::new(alive), restart: Arc::new(restart) }
     }
 
     /// The stage's name.
@@ -55,6 +55,11 @@ impl Child {
     /// Whether its mailbox is open.
     pub fn is_alive(&self) -> bool {
         (self.alive)()
+    }
+
+    /// Says whether its mailbox is open, when called.
+    pub(crate) fn watcher(&self) -> Arc<dyn Fn() -> bool + Send + Sync> {
+        Arc::clone(&self.alive)
     }
 
     /// Starts it anew when called, on the arbiter it is to run on.

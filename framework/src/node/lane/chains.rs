@@ -4,12 +4,12 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use actix::{ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseActFuture, ResponseFuture, WrapFuture, fut};
+use actix::{AsyncContext, Context, Handler, Message, Recipient, ResponseFuture};
 
 use tokio::sync::oneshot;
 
 use super::{Admitted, Lane};
-use crate::pipeline::{BalancedReplica, Outlet, Parcel, Transfer};
+use crate::pipeline::{BalancedReplica, Chunk, Outlet, Parcel, Sealed, Transfer};
 use crate::supervise::{Adopt, Check, Checked, RegistryError, RouteId, Wiring};
 use crate::wire::Suite;
 
@@ -43,70 +43,72 @@ pub(crate) struct Admit {
 pub(crate) struct CheckChains;
 
 impl Lane {
-    fn supervise(&self, way: &str, wiring: Wiring, ended: oneshot::Receiver<Infallible>) -> ResponseFuture<RouteId> {
+    /// Has the actors of a chain watched, by this name.
+    ///
+    /// Without waiting for the supervisor: another transfer that needs the same chain meanwhile must find it, not make another
+    /// in its place that nobody would watch.
+    fn supervise(&self, way: &str, wiring: Wiring, ended: oneshot::Receiver<Infallible>) -> RouteId {
         let name = format!("{way} {} lane {}", self.shared.identity.peer().short(), self.index);
         let worker = self.shared.workers[usize::from(self.index) % self.shared.workers.len()].clone();
-        let adopt = Adopt { name, arbiter: worker, children: wiring.into_children(), ended };
-        let supervisor = self.shared.supervisor.clone();
-        Box::pin(async move { supervisor.send(adopt).await.unwrap_or(RouteId::NONE) })
+        let id = RouteId::new();
+        self.shared.supervisor.do_send(Adopt { id, name, arbiter: worker, children: wiring.into_children(), ended });
+        id
+    }
+
+    /// The head of the chain that sends with these stages; wired, where there is none yet.
+    fn sending_chain(&mut self, stages: Vec<String>, suite: Suite, tail: Recipient<Sealed>) -> Result<Outlet<Chunk>, RegistryError> {
+        let key = (stages, suite.0);
+        if let Some(chain) = self.sending.get(&key) {
+            return Ok(chain.inlet.clone());
+        }
+        if self.sending.len() >= CHAINS {
+            return Err(RegistryError::TooManyChains { limit: CHAINS });
+        }
+        let pipeline = self.shared.registry.sending(&key.0, suite)?;
+        let mut wiring = Wiring::new(self.shared.metrics.clone());
+        let (tail, ended) = Outlet::last(tail);
+        let inlet = pipeline.wire(&mut wiring, tail);
+        let route = self.supervise("to", wiring, ended);
+        self.sending.insert(key, Chain { inlet: inlet.clone(), route });
+        Ok(inlet)
+    }
+
+    /// The head of the chain that receives with these stages; wired, where there is none yet.
+    fn receiving_chain(&mut self, stages: Vec<String>, suite: Suite, tail: Recipient<Chunk>) -> Result<Outlet<Sealed>, RegistryError> {
+        let key = (stages, suite.0);
+        if let Some(chain) = self.receiving.get(&key) {
+            return Ok(chain.inlet.clone());
+        }
+        if self.receiving.len() >= CHAINS {
+            return Err(RegistryError::TooManyChains { limit: CHAINS });
+        }
+        let pipeline = self.shared.registry.receiving(&key.0, suite)?;
+        let mut wiring = Wiring::new(self.shared.metrics.clone());
+        let (tail, ended) = Outlet::last(tail);
+        let inlet = pipeline.wire(&mut wiring, tail);
+        let route = self.supervise("from", wiring, ended);
+        self.receiving.insert(key, Chain { inlet: inlet.clone(), route });
+        Ok(inlet)
     }
 }
 
 impl Handler<SendingChain> for Lane {
-    type Result = ResponseActFuture<Self, Result<BalancedReplica, RegistryError>>;
+    type Result = Result<BalancedReplica, RegistryError>;
 
     fn handle(&mut self, SendingChain { stages, suite }: SendingChain, ctx: &mut Context<Self>) -> Self::Result {
-        let (load, up) = (Arc::clone(&self.load), Arc::clone(&self.up));
-        let replica = move |inlet| BalancedReplica { inlet, load, ready: Arc::new(move || up.load(Ordering::Relaxed)) };
-        let key = (stages, suite.0);
-        if let Some(chain) = self.sending.get(&key) {
-            return Box::pin(fut::ready(Ok(replica(chain.inlet.clone()))));
-        }
-        if self.sending.len() >= CHAINS {
-            return Box::pin(fut::ready(Err(RegistryError::TooManyChains { limit: CHAINS })));
-        }
-        let pipeline = match self.shared.registry.sending(&key.0, suite) {
-            Ok(pipeline) => pipeline,
-            Err(error) => return Box::pin(fut::ready(Err(error))),
-        };
-        let mut wiring = Wiring::new(self.shared.metrics.clone());
-        let (tail, ended) = Outlet::last(ctx.address().recipient());
-        let inlet = pipeline.wire(&mut wiring, tail);
-        let adopted = self.supervise("to", wiring, ended).into_actor(self);
-        Box::pin(adopted.map(move |route, lane, _| {
-            lane.sending.insert(key, Chain { inlet: inlet.clone(), route });
-            Ok(replica(inlet))
-        }))
+        let inlet = self.sending_chain(stages, suite, ctx.address().recipient())?;
+        let up = Arc::clone(&self.up);
+        Ok(BalancedReplica { inlet, load: Arc::clone(&self.load), ready: Arc::new(move || up.load(Ordering::Relaxed)) })
     }
 }
 
 impl Handler<Admit> for Lane {
-    type Result = ResponseActFuture<Self, Result<(), RegistryError>>;
+    type Result = Result<(), RegistryError>;
 
     fn handle(&mut self, Admit { transfer, stages }: Admit, ctx: &mut Context<Self>) -> Self::Result {
-        let suite = transfer.scope.suite;
-        let key = (stages, suite.0);
-        if let Some(chain) = self.receiving.get(&key) {
-            let inlet = chain.inlet.clone();
-            self.streams.borrow_mut().insert(transfer.stream, Admitted { transfer, inlet });
-            return Box::pin(fut::ready(Ok(())));
-        }
-        if self.receiving.len() >= CHAINS {
-            return Box::pin(fut::ready(Err(RegistryError::TooManyChains { limit: CHAINS })));
-        }
-        let pipeline = match self.shared.registry.receiving(&key.0, suite) {
-            Ok(pipeline) => pipeline,
-            Err(error) => return Box::pin(fut::ready(Err(error))),
-        };
-        let mut wiring = Wiring::new(self.shared.metrics.clone());
-        let (tail, ended) = Outlet::last(ctx.address().recipient());
-        let inlet = pipeline.wire(&mut wiring, tail);
-        let adopted = self.supervise("from", wiring, ended).into_actor(self);
-        Box::pin(adopted.map(move |route, lane, _| {
-            lane.streams.borrow_mut().insert(transfer.stream, Admitted { transfer, inlet: inlet.clone() });
-            lane.receiving.insert(key, Chain { inlet, route });
-            Ok(())
-        }))
+        let inlet = self.receiving_chain(stages, transfer.scope.suite, ctx.address().recipient())?;
+        self.streams.borrow_mut().insert(transfer.stream, Admitted { transfer, inlet });
+        Ok(())
     }
 }
 

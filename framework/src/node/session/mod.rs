@@ -16,7 +16,7 @@ mod term;
 mod words;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, ResponseFuture, StreamHandler};
@@ -122,7 +122,8 @@ pub(crate) struct Session {
     key_shared: bool,
     next_stream: u64,
     signals: mpsc::UnboundedSender<Signal>,
-    signals_in: Option<mpsc::UnboundedReceiver<Signal>>,
+    /// Shared with the stream that this actor reads them by.
+    signals_in: Arc<Mutex<mpsc::UnboundedReceiver<Signal>>>,
     /// Lost chunks that wait until the chains are whole again; `Some` while that is looked after.
     mending: Option<Vec<Lost>>,
     losses: HashMap<(u64, u64), u8>,
@@ -180,7 +181,7 @@ impl Session {
             // dialled, so that they stay unique over reconnects. They begin at random, so that they do over restarts, too.
             next_stream: random_stream() << 1 | u64::from(shared.peer() >= peer),
             signals,
-            signals_in: Some(signals_in),
+            signals_in: Arc::new(Mutex::new(signals_in)),
             mending: None,
             losses: HashMap::new(),
             watching: false,
@@ -263,9 +264,8 @@ impl Actor for Session {
     fn started(&mut self, ctx: &mut Self::Context) {
         self.lanes = (0..self.shared.workers.len()).map(|i| Lane::start_on(&self.shared, ctx.address(), i as u16)).collect();
         self.lane_phases = vec![LanePhase::Down; self.lanes.len()];
-        if let Some(mut signals) = self.signals_in.take() {
-            ctx.add_stream(futures_util::stream::poll_fn(move |cx| signals.poll_recv(cx)));
-        }
+        let signals = Arc::clone(&self.signals_in);
+        ctx.add_stream(futures_util::stream::poll_fn(move |cx| lock(&signals).poll_recv(cx)));
         ctx.run_interval(Duration::from_secs(1), Session::look_at_the_clock);
         let exchange = Arc::clone(&self.exchange);
         self.clock = Some(Task(actix::spawn(async move { exchange.run_clock().await }).abort_handle()));
@@ -277,12 +277,28 @@ impl Actor for Session {
     }
 }
 
-impl StreamHandler<Signal> for Session {
-    fn handle(&mut self, signal: Signal, ctx: &mut Context<Self>) {
+impl Session {
+    fn hear_signal(&mut self, signal: Signal, ctx: &mut Context<Self>) {
         match signal {
             Signal::Lost(lost) => self.chunk_lost(lost, ctx),
             Signal::Fault(fault) => self.chunk_failed(fault, ctx),
         }
+    }
+
+    /// Hears all that its chunks have said by now.
+    fn hear_signals(&mut self, ctx: &mut Context<Self>) {
+        let said: Vec<_> = std::iter::from_fn(|| lock(&self.signals_in).try_recv().ok()).collect();
+        said.into_iter().for_each(|signal| self.hear_signal(signal, ctx));
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl StreamHandler<Signal> for Session {
+    fn handle(&mut self, signal: Signal, ctx: &mut Context<Self>) {
+        self.hear_signal(signal, ctx);
     }
 
     fn finished(&mut self, _: &mut Context<Self>) {

@@ -65,7 +65,9 @@ impl Session {
 
     /// All chains are whole again. Where a stage dies too often, the transfer is given up whose chunk it had first: the others
     /// only lay behind it.
-    fn mended(given_up: Option<Arc<str>>, session: &mut Self, _: &mut Context<Self>) {
+    fn mended(given_up: Option<Arc<str>>, session: &mut Self, ctx: &mut Context<Self>) {
+        // What died with the first one was said before the check was answered, and may not have been looked at yet.
+        session.hear_signals(ctx);
         let lost = session.mending.take().unwrap_or_default();
         // One that only came to an actor that was dead already has not panicked.
         let at_fault = |stage| lost.iter().find(|lost| lost.panicked && lost.stage.as_ref() == Some(stage));

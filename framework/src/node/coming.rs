@@ -289,7 +289,7 @@ mod tests {
         let (peer, transfer) = (PeerId::from_bytes([7; 32]), TransferId::from_bytes([9; 24]));
         let bound = super::super::ledger::Bound { share: 100, total: 100 };
         let rate = super::super::ledger::Rate { burst: 1, per_second: 1 };
-        let ledger = Ledger::new([bound; 4], [rate; 2]);
+        let ledger = Ledger::new([bound; super::super::ledger::KINDS], [rate; 2]);
         let path = folder.path().join(coming_name(transfer, peer));
         std::fs::write(&path, [0; 10]).unwrap();
         let (stopped, spool) = (Stopped::default(), crate::node::MemoryStore::default());

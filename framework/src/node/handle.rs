@@ -253,6 +253,12 @@ impl Node {
         self.0.shared.ledger.account(peer).held(super::ledger::Kind::Messages)
     }
 
+    /// The same of requests of streams that are not read yet.
+    #[cfg(feature = "test-util")]
+    pub fn unread_of(&self, peer: PeerId) -> u64 {
+        self.0.shared.ledger.account(peer).held(super::ledger::Kind::Requests)
+    }
+
     /// What it holds for its peers now.
     #[cfg(feature = "test-util")]
     pub async fn held(&self) -> super::held::Held {

@@ -23,10 +23,12 @@ pub(crate) enum Kind {
     Remembered,
     /// Credit of messages that were not handled yet, whichever link brought them.
     Messages,
+    /// Credit of requests of streams that were not read yet, whichever link brought them.
+    Requests,
 }
 
-const KINDS: usize = 4;
-const ALL: [Kind; KINDS] = [Kind::PackageBytes, Kind::Packages, Kind::Remembered, Kind::Messages];
+pub(crate) const KINDS: usize = 5;
+const ALL: [Kind; KINDS] = [Kind::PackageBytes, Kind::Packages, Kind::Remembered, Kind::Messages, Kind::Requests];
 
 /// What may be done for a peer in so much time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,8 +104,8 @@ pub(crate) struct Full {
 }
 
 impl Ledger {
-    /// Accounts with these bounds of packages' bytes, of packages, of remembered deliveries and of messages; and these rates of links
-    /// and of bytes verified.
+    /// Accounts with these bounds of packages' bytes, of packages, of remembered deliveries, of messages and of requests; and these
+    /// rates of links and of bytes verified.
     pub(crate) fn new(bounds: [Bound; KINDS], rates: [Rate; WORKS]) -> Self {
         Self(Arc::new(Books { bounds, rates, totals: Default::default(), accounts: DashMap::new() }))
     }
@@ -135,7 +137,13 @@ impl Account {
     /// One without bounds, for tests.
     #[cfg(test)]
     pub(crate) fn unbounded() -> Self {
-        let bound = Bound { share: u64::MAX, total: u64::MAX };
+        Self::with_share(u64::MAX)
+    }
+
+    /// One with this share of each kind, for tests.
+    #[cfg(test)]
+    pub(crate) fn with_share(share: u64) -> Self {
+        let bound = Bound { share, total: u64::MAX };
         Ledger::new([bound; KINDS], [Rate { burst: u64::MAX, per_second: 0 }; WORKS]).account(PeerId::from_bytes([0; 32]))
     }
 
@@ -269,6 +277,7 @@ impl fmt::Display for Full {
             Kind::Packages => "packages",
             Kind::Remembered => "deliveries that are remembered",
             Kind::Messages => "credit of messages that are not handled yet",
+            Kind::Requests => "credit of requests of streams that are not read yet",
         };
         write!(f, "{whose} may have {limit} here ({what}); {held} are taken, and {asked} more would pass that")
     }

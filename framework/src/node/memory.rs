@@ -313,7 +313,7 @@ mod tests {
 
     fn ledger(share: u64, total: u64) -> Ledger {
         let rate = crate::node::ledger::Rate { burst: 1, per_second: 1 };
-        Ledger::new([crate::node::ledger::Bound { share, total }; 4], [rate; 2])
+        Ledger::new([crate::node::ledger::Bound { share, total }; crate::node::ledger::KINDS], [rate; 2])
     }
 
     fn arrival(expires: u64) -> Arrival {

@@ -19,7 +19,7 @@ use super::trust::Trust;
 use crate::metrics::Metrics;
 use crate::node::{Store, Transport};
 use crate::pipeline::{Budget, BufferPool};
-use crate::remote::{Directory, Exchange, Letters, MESSAGES_OF_ONE, Undelivered};
+use crate::remote::{Directory, Exchange, Letters, MESSAGES_OF_ONE, REQUESTS_OF_ONE, Undelivered};
 use crate::supervise::{NodeSupervisor, StageRegistry};
 use crate::wire::{Identity, PeerId, SecretBytes};
 
@@ -116,7 +116,8 @@ pub(crate) fn ledger(config: &NodeConfig) -> Ledger {
     let packages = Bound { share: relay.packages as u64, total: config.outbox as u64 };
     let remembered = Bound { share: config.remembered_share as u64, total: config.remembered as u64 };
     let messages = Bound { share: MESSAGES_OF_ONE, total: u64::MAX };
-    Ledger::new([bytes, packages, remembered, messages], [LINKS, VERIFIED])
+    let requests = Bound { share: REQUESTS_OF_ONE, total: u64::MAX };
+    Ledger::new([bytes, packages, remembered, messages, requests], [LINKS, VERIFIED])
 }
 
 /// Counts a transfer among those that wait for room, until it is dropped.

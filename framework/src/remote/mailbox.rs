@@ -78,7 +78,7 @@ pub(crate) struct CallIn {
     pub(super) served: Served,
     pub(super) room: Option<Arc<tokio::sync::Notify>>,
     /// Requests that come later.
-    pub(super) coming: Option<tokio::sync::mpsc::UnboundedReceiver<super::exchange::Answer>>,
+    pub(super) coming: Option<tokio::sync::mpsc::UnboundedReceiver<super::exchange::Requested>>,
 }
 
 /// The mailbox of an actor that may be started anew: all who send to it follow.
@@ -286,14 +286,8 @@ impl<M: RemoteMessage> Mailbox for Plain<M> {
             Err(error) => return served.fail(&error),
         };
         let Some(request) = self.0.ask(message) else { return served.fail(&self.0.why_dead(&self.1)) };
-        let (exchange, epoch, call) = (Arc::clone(&served.exchange), served.epoch, served.call);
-        let task = actix::spawn(async move {
-            // Dropped, `served` says that its actor died with it.
-            if let Ok(reply) = request.await {
-                served.answer(&reply);
-            }
-        });
-        exchange.handled_by(epoch, call, task.abort_handle());
+        // Were the request dropped when the caller gives up, its message would wait in the mailbox all the same, and nobody would know.
+        served.answer_later(request);
     }
 }
 

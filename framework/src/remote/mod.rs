@@ -37,7 +37,7 @@ pub use serving::{Asked, Called, Replies, Reply, Requests};
 
 pub use crate::wire::{TraceContext, TraceError};
 
-pub(crate) use exchange::{Exchange, MESSAGES_OF_ONE};
+pub(crate) use exchange::{Exchange, MESSAGES_OF_ONE, REQUESTS_OF_ONE};
 pub(crate) use intake::{Intake, asked, called, plain};
 pub(crate) use letters::{Letter, Letters, Limits as LetterLimits, TABLES as LETTER_TABLES};
 pub(crate) use mailbox::{Berth, ByItself, Door, Fate, Mailbox, Plain, Streams};

@@ -178,18 +178,13 @@ impl Postbox {
                 } else {
                     (None, None)
                 };
-                let room = self.exchange.serve(
-                    self.epoch,
-                    call,
-                    cost(body.len()) + trace.as_ref().map_or(0, |_| TRACE),
-                    requests,
-                    shape.streams_replies(),
-                )?;
-                let charge = self.exchange.account().charge(Kind::Messages, cost(body.len()));
+                let spent = cost(body.len()) + trace.as_ref().map_or(0, |_| TRACE);
+                let room = self.exchange.serve(self.epoch, call, spent, requests, shape.streams_replies())?;
+                let charge = self.exchange.account().charge(Kind::Messages, spent);
                 self.call(target, body, call, (trace, charge), (shape, room, coming))
             }
-            Item::Request { call, body } => self.exchange.on_request(call, Some(owned(body))),
-            Item::RequestsEnd { call } => self.exchange.on_request(call, None),
+            Item::Request { call, body } => self.exchange.on_request(self.epoch, call, Some(owned(body))),
+            Item::RequestsEnd { call } => self.exchange.on_request(self.epoch, call, None),
             Item::Cancel { call } => {
                 self.exchange.on_cancel(self.epoch, call);
                 Ok(())
@@ -363,7 +358,11 @@ impl Postbox {
         body: &[u8],
         call: u64,
         (trace, charge): (Option<TraceContext>, Result<Charge, Full>),
-        (shape, room, coming): (crate::wire::message::Shape, Option<Arc<Notify>>, Option<mpsc::UnboundedReceiver<super::exchange::Answer>>),
+        (shape, room, coming): (
+            crate::wire::message::Shape,
+            Option<Arc<Notify>>,
+            Option<mpsc::UnboundedReceiver<super::exchange::Requested>>,
+        ),
     ) -> Result<(), String> {
         let (exchange, epoch, caller) = (Arc::clone(&self.exchange), self.epoch, self.peer);
         let inbound = self.find(target)?;

@@ -10,11 +10,11 @@ use actix::Message;
 use futures_util::Stream;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc};
 
 use super::calls::stream_item;
 use super::error::{RemoteError, RemoteErrorKind};
-use super::exchange::{Answer, Exchange, cost};
+use super::exchange::{Exchange, Requested, cost};
 use super::handle::written;
 use super::message::RemoteMessage;
 use crate::node::ledger::Charge;
@@ -32,7 +32,7 @@ pub(super) struct Served {
     pub(super) over: bool,
     /// How many calls had been given up when this one came.
     pub(super) given_up_before: u64,
-    /// What it takes of what the peer may have here: given back with it, answered or given up, wherever it waits.
+    /// What it takes of what the peer may have here: given back with it, however long its caller has given it up by then.
     pub(super) _charge: Option<Charge>,
 }
 
@@ -49,18 +49,25 @@ impl Served {
         tracing::debug_span!("call", peer = %self.caller.short(), name = %self.name, message, traceparent)
     }
 
-    /// Answers when there is a reply; says that the actor died, when there will be none. Ends when the caller gives up.
-    pub(super) fn answer_later<R: Serialize + DeserializeOwned + 'static>(self, reply: oneshot::Receiver<R>) {
-        let (exchange, epoch, call) = (Arc::clone(&self.exchange), self.epoch, self.call);
-        let task = actix::spawn(async move {
+    /// Answers when there is a reply; says that the actor died, when there will be none. Waits for a handler whose caller has given
+    /// up, too: what is not handled counts.
+    pub(super) fn answer_later<R, E>(self, reply: impl Future<Output = Result<R, E>> + 'static)
+    where
+        R: Serialize + DeserializeOwned + 'static,
+        E: 'static,
+    {
+        actix::spawn(async move {
             if let Ok(reply) = reply.await {
                 self.answer(&reply);
             }
         });
-        exchange.handled_by(epoch, call, task.abort_handle());
     }
 
     pub(super) fn answer<R: Serialize + DeserializeOwned>(mut self, reply: &R) {
+        if !self.is_wanted() {
+            self.over = true;
+            return;
+        }
         match written(reply, |body| self.exchange.answer(self.epoch, self.call, Ok(body))) {
             Ok(()) => {}
             Err(error) => {
@@ -189,7 +196,7 @@ impl<M: RemoteMessage> Message for Called<M> {
 /// The requests of a call, as they come. Ends when the caller has no more; an error is the last thing it gives.
 pub struct Requests<M> {
     pub(super) first: Option<M>,
-    pub(super) coming: Option<mpsc::UnboundedReceiver<Answer>>,
+    pub(super) coming: Option<mpsc::UnboundedReceiver<Requested>>,
     pub(super) exchange: Arc<Exchange>,
     pub(super) epoch: u64,
     pub(super) call: u64,
@@ -205,7 +212,8 @@ impl<M: RemoteMessage> Stream for Requests<M> {
         }
         let Some(coming) = &mut this.coming else { return Poll::Ready(None) };
         let Some(next) = std::task::ready!(coming.poll_recv(cx)) else { return Poll::Ready(None) };
-        let next = next.and_then(|body| {
+        let next = next.and_then(|(body, charge)| {
+            drop(charge);
             // Its place is free before it is handled: the window, not the handler, is what bounds those that wait.
             this.exchange.credit_requests(this.epoch, this.call, cost(body.len()));
             decode_message(&body).map_err(|error| undecodable::<M>(&error))

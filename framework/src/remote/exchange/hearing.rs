@@ -1,6 +1,13 @@
 //! What comes in that answers something said here.
 
+use super::super::inbound::no_credit;
 use super::*;
+use crate::node::ledger::Kind;
+
+/// The same bytes, with hardly more memory than they take.
+fn unpinned(body: Bytes) -> Bytes {
+    if body.len() < SHORT { Bytes::copy_from_slice(&body) } else { body }
+}
 
 impl Exchange {
     /// Takes one item of the peer that is an answer to something said here. `Err`: it broke the protocol.
@@ -42,7 +49,7 @@ impl Exchange {
                 return Err("more replies than it has credit for".into());
             }
             // The receiver may be gone: its handle cancels.
-            let _ = replies.send(Ok(body));
+            let _ = replies.send(Ok(unpinned(body)));
             return Ok(());
         }
         drop(state);
@@ -117,8 +124,11 @@ impl Exchange {
     }
 
     /// A request of a call to here whose requests are a stream. `Err`: it broke the protocol.
-    pub(in crate::remote) fn on_request(&self, call: u64, body: Option<Bytes>) -> Result<(), String> {
+    pub(in crate::remote) fn on_request(&self, epoch: u64, call: u64, body: Option<Bytes>) -> Result<(), String> {
         let mut state = self.state();
+        if state.epoch != Some(epoch) {
+            return Ok(());
+        }
         // Answered before its last request came: what still comes means nothing.
         let Some(served) = state.served.get_mut(&call) else { return Ok(()) };
         let Some(body) = body else {
@@ -129,27 +139,37 @@ impl Exchange {
         if served.uncredited > STREAM_WINDOW + cost(STREAM_ITEM) {
             return Err("more requests than it has credit for".into());
         }
-        match &served.requests {
+        let Some(requests) = &served.requests else { return Err("a request of a call that has no more".into()) };
+        match self.account.charge(Kind::Requests, cost(body.len())) {
             // Whoever handled them may be gone: it has answered then.
-            Some(requests) => drop(requests.send(Ok(body))),
-            None => return Err("a request of a call that has no more".into()),
+            Ok(charge) => drop(requests.send(Ok((unpinned(body), charge)))),
+            Err(full) => {
+                drop(state);
+                self.end_served(epoch, call, &no_credit(&full));
+            }
         }
         Ok(())
     }
 
     /// The caller no longer waits.
     pub(in crate::remote) fn on_cancel(&self, epoch: u64, call: u64) {
-        let state = self.state();
-        let Some(served) = state.served.get(&call) else { return };
+        self.end_served(epoch, call, &RemoteError::new(RemoteErrorKind::Cancelled, "the caller gave up"));
+    }
+
+    /// Ends a call to here, whatever its handler does: the peer and the handler's streams are told.
+    fn end_served(&self, epoch: u64, call: u64, error: &RemoteError) {
+        let mut state = self.state();
+        let Some(served) = state.served.get_mut(&call) else { return };
         self.given_up_calls.fetch_add(1, Ordering::Release);
-        let (handling, room) = (served.handling.clone(), served.replies.as_ref().map(|replies| Arc::clone(&replies.room)));
+        // Requests that break off must not pass for all.
+        if let Some(requests) = served.requests.take() {
+            let _ = requests.send(Err(error.clone()));
+        }
+        let room = served.replies.as_ref().map(|replies| Arc::clone(&replies.room));
         drop(state);
-        self.answer(epoch, call, Err(&RemoteError::new(RemoteErrorKind::Cancelled, "the caller gave up")));
+        self.answer(epoch, call, Err(error));
         if let Some(room) = room {
             room.notify_waiters();
-        }
-        if let Some(handling) = handling {
-            handling.abort();
         }
     }
 

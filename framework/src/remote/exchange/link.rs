@@ -55,9 +55,6 @@ impl Exchange {
             if let Some(replies) = &served.replies {
                 replies.room.notify_waiters();
             }
-            if let Some(handling) = served.handling {
-                handling.abort();
-            }
         }
         self.changed.notify_waiters();
         self.filled.notify_one();

@@ -26,13 +26,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use foldhash::fast::RandomState;
 use tokio::sync::{Notify, mpsc, oneshot};
-use tokio::task::AbortHandle;
 
 use super::error::{RemoteError, RemoteErrorKind};
 use super::presence::{Presence, Watch, Watching};
 use super::queue::{Key, Queue};
-use crate::node::ledger::Account;
-use crate::wire::message::{ITEM_LIMIT, Item, NAME_LIMIT, Shape};
+use crate::node::ledger::{Account, Charge};
+use crate::wire::message::{BATCH_LIMIT, ITEM_LIMIT, Item, NAME_LIMIT, Shape};
 use crate::wire::{PeerId, TraceContext};
 
 /// What may be on its way to one target, in units of credit: a message costs its bytes and [`EACH`].
@@ -48,6 +47,10 @@ pub(super) const STREAM_WINDOW: u64 = 256 << 10;
 pub(super) const STREAM_ITEM: usize = 1 << 20;
 /// Calls with streams that one peer may have under way here, and this node there: what they hold unread is bounded by their number.
 const STREAMS: usize = 128;
+/// What requests of one peer that are not read yet may cost, whichever links brought them: as much as one link may have on its way.
+pub(crate) const REQUESTS_OF_ONE: u64 = STREAMS as u64 * cost(STREAM_ITEM);
+/// Shorter requests and replies of streams are copied out of the batch that brought them: one that waits keeps no batch in memory.
+const SHORT: usize = BATCH_LIMIT / 2;
 /// What any message costs beside its bytes.
 const EACH: u64 = 64;
 /// What the trace of one costs, however long it is.
@@ -68,6 +71,9 @@ pub(super) const fn cost(bytes: usize) -> u64 {
 
 /// An answer, or one of a stream of them.
 pub(super) type Answer = Result<Bytes, RemoteError>;
+
+/// A request of a stream, and what it takes of what the peer may have here until it is read.
+pub(super) type Requested = Result<(Bytes, Charge), RemoteError>;
 
 /// Messages without an answer that did not reach their actor, or may not have.
 #[derive(Clone, Debug)]
@@ -186,8 +192,7 @@ struct Sending {
 struct Served {
     cost: u64,
     streams: bool,
-    handling: Option<AbortHandle>,
-    requests: Option<mpsc::UnboundedSender<Answer>>,
+    requests: Option<mpsc::UnboundedSender<Requested>>,
     uncredited: u64,
     /// Where they are a stream.
     replies: Option<Sending>,

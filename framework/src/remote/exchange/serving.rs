@@ -21,7 +21,7 @@ impl Exchange {
         epoch: u64,
         call: u64,
         cost: u64,
-        requests: Option<mpsc::UnboundedSender<Answer>>,
+        requests: Option<mpsc::UnboundedSender<Requested>>,
         streams_replies: bool,
     ) -> Result<Option<Arc<Notify>>, String> {
         let mut state = self.state();
@@ -39,7 +39,7 @@ impl Exchange {
         if state.streams_in > STREAMS {
             return Err(format!("more than {STREAMS} calls with streams"));
         }
-        let served = Served { cost, streams, handling: None, requests, uncredited: 0, replies };
+        let served = Served { cost, streams, requests, uncredited: 0, replies };
         match state.served.insert(call, served) {
             None => Ok(room),
             Some(_) => Err(format!("two calls with the number {call}")),
@@ -55,19 +55,6 @@ impl Exchange {
     pub(in crate::remote) fn is_served(&self, epoch: u64, call: u64) -> bool {
         let state = self.state();
         state.epoch == Some(epoch) && state.served.contains_key(&call)
-    }
-
-    /// The task that handles a call: it ends when the call is cancelled.
-    pub(in crate::remote) fn handled_by(&self, epoch: u64, call: u64, task: AbortHandle) {
-        let mut state = self.state();
-        if state.epoch != Some(epoch) {
-            return task.abort();
-        }
-        match state.served.get_mut(&call) {
-            Some(served) => served.handling = Some(task),
-            // Answered already, or cancelled; an abort of what has ended does nothing.
-            None => drop(task),
-        }
     }
 
     /// The one answer, or the last word, of a call to here. Nothing, where the call is over already.

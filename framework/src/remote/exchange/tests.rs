@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::*;
+use crate::node::ledger::Kind;
 use crate::wire::message::Items;
 
 /// The targets of tells, as a peer reads them: each must have been named before.
@@ -46,6 +47,73 @@ fn exchange(undelivered: impl Fn(Undelivered) + Send + Sync + 'static) -> Arc<Ex
         || {},
         Arc::new(undelivered),
     ))
+}
+
+/// A call with a stream of requests has come.
+fn upload(exchange: &Exchange, epoch: u64, call: u64) -> mpsc::UnboundedReceiver<Requested> {
+    let (requests, coming) = mpsc::unbounded_channel();
+    exchange.serve(epoch, call, 64, Some(requests), false).unwrap();
+    coming
+}
+
+#[test]
+fn requests_that_nobody_reads_count_over_all_links_and_one_too_many_ends_its_call() {
+    let account = Account::with_share(3 * cost(100));
+    let exchange = Exchange::new(PeerId::from_bytes([1; 32]), "peer".into(), account.clone(), || {}, Arc::new(|_| {}));
+    let mut unread = Vec::new();
+    for epoch in 1..=3 {
+        exchange.up(epoch);
+        unread.push(upload(&exchange, epoch, 7));
+        exchange.on_request(epoch, 7, Some(Bytes::from(vec![0; 100]))).unwrap();
+        assert_eq!(account.held(Kind::Requests), epoch * cost(100));
+        exchange.down(RemoteErrorKind::LinkLost, "it is another one's turn");
+    }
+    exchange.up(4);
+    let mut coming = upload(&exchange, 4, 7);
+    exchange.on_request(4, 7, Some(Bytes::from(vec![0; 100]))).unwrap();
+    assert_eq!(coming.try_recv().unwrap().unwrap_err().kind, RemoteErrorKind::Full, "its reader hears why there are no more");
+    assert!(!exchange.is_served(4, 7));
+    exchange.on_request(4, 7, Some(Bytes::from(vec![0; 100]))).unwrap();
+    assert!(matches!(coming.try_recv(), Err(mpsc::error::TryRecvError::Disconnected)), "nothing behind it is kept");
+    assert_eq!(account.held(Kind::Requests), 3 * cost(100));
+    // Read, or given up by their reader, they count no more.
+    drop(unread[0].try_recv().unwrap().unwrap());
+    assert_eq!(account.held(Kind::Requests), 2 * cost(100));
+    drop(unread);
+    assert_eq!(account.held(Kind::Requests), 0);
+    upload(&exchange, 4, 8);
+    exchange.on_request(3, 8, Some(Bytes::from(vec![0; 100]))).unwrap();
+    assert_eq!(account.held(Kind::Requests), 0, "what an earlier link brings is for no call of this one");
+}
+
+#[test]
+fn requests_that_break_off_do_not_pass_for_all() {
+    let exchange = exchange(|_| {});
+    exchange.up(1);
+    let mut coming = upload(&exchange, 1, 7);
+    exchange.on_request(1, 7, Some(Bytes::from_static(b"one"))).unwrap();
+    exchange.on_cancel(1, 7);
+    assert_eq!(coming.try_recv().unwrap().unwrap().0, "one");
+    assert_eq!(coming.try_recv().unwrap().unwrap_err().kind, RemoteErrorKind::Cancelled);
+}
+
+#[test]
+fn a_short_request_or_reply_that_waits_keeps_no_batch_in_memory() {
+    let exchange = exchange(|_| {});
+    exchange.up(1);
+    let mut coming = upload(&exchange, 1, 7);
+    let target = exchange.target("one", "test", 1).unwrap();
+    let opening = Opening { shape: Shape::Replies, body: &[], trace: None, deadline: None };
+    let (begun, _replies, _) = exchange.open(&target, &opening).ok().unwrap();
+    for (length, is_free) in [(1, true), (SHORT, false)] {
+        let batch = Bytes::from(vec![0; BATCH_LIMIT]);
+        exchange.on_request(1, 7, Some(batch.slice(..length))).unwrap();
+        assert_eq!(batch.is_unique(), is_free);
+        drop(coming.try_recv().unwrap());
+        assert!(batch.is_unique());
+        exchange.on_reply(begun.call, batch.slice(..length)).unwrap();
+        assert_eq!(batch.is_unique(), is_free);
+    }
 }
 
 /// The bodies of tells in the order in which a peer reads them, and its answers to them.

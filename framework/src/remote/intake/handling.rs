@@ -1,5 +1,6 @@
 //! How the bytes of one message are read, handled and answered, in the actor's context.
 
+use std::mem::needs_drop;
 use std::sync::Arc;
 
 use actix::dev::{MessageResponse, OneshotSender};
@@ -7,6 +8,8 @@ use actix::{Actor, Context, Handler, Message};
 use tokio::sync::oneshot;
 
 use super::{Came, Teller};
+use crate::node::ledger::Kind;
+use crate::remote::exchange::cost;
 use crate::remote::mailbox::{CallIn, Done, read, read_for};
 use crate::remote::message::RemoteMessage;
 use crate::remote::serving::{Asked, Called, Replies, Reply, Requests};
@@ -87,14 +90,18 @@ where
     H: Message,
 {
     let (body, made) = read;
-    // Looked at where it is: most have none, and what is moved about is slow.
-    if done.is_none() {
+    // Looked at where it is: most have none, and what is moved about is slow. What has nothing to drop holds no future that goes on.
+    if done.is_none() && !needs_drop::<<A as Handler<H>>::Result>() {
         if let Err(error) = read_for::<M, _>(body, |message| actor.handle(made(message), ctx).handle(ctx, None)) {
             teller.undelivered(1, &error);
         }
         return;
     }
-    let Some(done) = done.take() else { return };
+    // What goes on behind the last one of its batch still counts when that one gives the credit of all back.
+    let done = done.take().unwrap_or_else(|| {
+        let charge = teller.exchange.account().charge_anyway(Kind::Messages, cost(body.len()));
+        Done::new(move |_| drop(charge))
+    });
     match read_for::<M, _>(body, |message| handled(actor, ctx, made(message))) {
         Ok(Outcome::Now(_)) => done.say(true),
         Ok(Outcome::Later(result)) => drop(actix::spawn(async move { done.say(result.await.is_ok()) })),

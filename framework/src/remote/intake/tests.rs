@@ -239,6 +239,66 @@ async fn a_call_that_nobody_waits_for_is_passed_by_and_one_that_is_begun_ends() 
     assert_eq!(said, [(2, Err(RemoteErrorKind::Cancelled.code())), (1, Ok(1)), (3, Ok(3))]);
 }
 
+/// Goes on by itself until it is let go, or ends at once.
+struct Lasting(Arc<tokio::sync::Notify>);
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Last(bool);
+
+impl Message for Last {
+    type Result = u32;
+}
+
+impl RemoteMessage for Last {
+    const NAME: &'static str = "Last";
+    const VERSION: u32 = 1;
+}
+
+impl Actor for Lasting {
+    type Context = Context<Self>;
+}
+
+impl Handler<Last> for Lasting {
+    type Result = actix::ResponseFuture<u32>;
+
+    fn handle(&mut self, Last(lasts): Last, _: &mut Context<Self>) -> Self::Result {
+        let let_go = Arc::clone(&self.0);
+        Box::pin(async move {
+            if lasts {
+                let_go.notified().await;
+            }
+            1
+        })
+    }
+}
+
+#[actix::test]
+async fn what_goes_on_behind_the_last_one_that_was_told_still_counts() {
+    use crate::node::ledger::{Account, Kind};
+    let (account, let_go, intake) = (Account::unbounded(), Arc::<tokio::sync::Notify>::default(), Intake::new());
+    let exchange = Arc::new(Exchange::new(peer(), "peer".into(), account.clone(), || {}, Arc::new(|_| {})));
+    exchange.up(1);
+    let teller = Teller { exchange, epoch: 1, target: 0 };
+    let _address = Lasting::create(|ctx| {
+        ctx.spawn(intake.begin());
+        Lasting(Arc::clone(&let_go))
+    });
+    let told = [Last(true), Last(true), Last(false)].map(|last| {
+        let mut bytes = Vec::new();
+        encode_message(&last, &mut bytes).unwrap();
+        bytes
+    });
+    assert!(intake.tell(plain::<Lasting, Last>, &told.each_ref().map(Vec::as_slice), &teller, None));
+    let (done, is_done) = oneshot::channel();
+    intake.confirm(plain::<Lasting, Last>, &teller, Done::new(move |handled| done.send(handled).unwrap()));
+    assert_eq!(is_done.await, Ok(true), "the last one is through");
+    assert_eq!(account.held(Kind::Messages), 2 * crate::remote::exchange::cost(told[0].len()));
+    let_go.notify_waiters();
+    while account.held(Kind::Messages) > 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
 #[actix::test]
 async fn what_can_not_be_read_is_told_of_and_the_next_is_handled() {
     let stand = Stand::new();

@@ -47,7 +47,8 @@ async fn work(order: UnpackOrder, thread: Arc<Thread>, mut gone: Gone) -> Result
     let resumed = match sink.resumed() {
         Resumed::Committed(summary, committed) => return Ok(unpacked(&key, offer, order.now, summary, committed)),
         Resumed::Chunks(progress) => progress,
-        Resumed::Nothing => Progress::default(),
+        // No package is offered as one that may be there already.
+        Resumed::Nothing | Resumed::AlreadyThere(..) => Progress::default(),
     };
     let (transfer, signals) = Transfer::bare(label.scope(), key, Compression::default());
     // Checked with the stages.

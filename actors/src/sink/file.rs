@@ -1,7 +1,7 @@
 //! Writes one delivery to one file.
 
 use std::fs::{File, FileTimes, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -19,6 +19,7 @@ use super::publish::{discard, publish};
 use super::remarks::{self, Attribute, Remarks, is_passable};
 use super::resume::Found;
 use super::sparse;
+use super::there;
 
 /// Writes a file, in whatever order its bytes come, and makes it visible when it is complete.
 #[derive(Debug)]
@@ -108,7 +109,8 @@ impl FileSink {
         let Some(part) = &self.part else { return Err(closed()) };
         let failed = |error| write_error(&self.home, self.home.place(self.name.as_bytes()), summary.length, error);
         sparse::extend(part.file(), self.end).map_err(failed)?;
-        let length = part.file().metadata().map_err(failed)?.len();
+        let written = part.file().metadata().map_err(failed)?;
+        let length = written.len();
         if length != summary.length {
             let text = format!("{length} bytes were written of {}", summary.length);
             return Err(failed(std::io::Error::new(std::io::ErrorKind::InvalidData, text)));
@@ -126,10 +128,11 @@ impl FileSink {
             Part::Passing { .. } => Ok(()),
             Part::Kept(partial) => partial.intend(&self.home, name, taking, summary, committed(name)),
         })?;
-        let committed = committed(&name);
+        let mut committed = committed(&name);
         self.part = None;
         self.home.sync().map_err(|error| SinkError::Write { what: committed.place.clone(), error })?;
         remarks::tell(&committed);
+        there::remember(&mut committed, &self.home, &name, written.ino(), summary);
         Ok(committed)
     }
 

@@ -16,6 +16,7 @@ use super::policy::Policy;
 use super::publish::{check_name, exists, replaceable};
 use super::resume;
 use super::sweep::Leftovers;
+use super::there;
 use super::tree::TreeSink;
 
 /// What happens to a delivery whose name is taken.
@@ -224,6 +225,9 @@ impl Inbox for Folder {
 
     fn open(&self, offer: &Offer) -> Result<Box<dyn Sink>, Refusal> {
         let home = self.home()?;
+        if let Some(there) = there::find(&home, offer) {
+            return Ok(Box::new(there));
+        }
         if let Some(journal) = &offer.journal {
             return self.go_on(home, offer, journal);
         }

@@ -21,6 +21,7 @@ use super::remarks;
 use super::resume::Found;
 use super::sparse;
 use super::staging::Staging;
+use super::there;
 use super::unpacking::Unpacking;
 use crate::tree::Counts;
 
@@ -90,6 +91,7 @@ impl KeptTree {
         self.limits.check_room(length, &self.home).map_err(SinkError::Refused)?;
         let mut staging = self.stage()?;
         let counts = self.unpack(&mut staging, length)?;
+        let inode = staging.inode().map_err(|error| self.failed(length, error))?;
         let staged = self.home.complete(staging.name()).map_err(|error| self.failed(length, error))?;
         staging.seal(&self.home).map_err(|error| self.failed(length, error))?;
         let Some(stream) = &self.stream else { return Err(closed()) };
@@ -99,7 +101,7 @@ impl KeptTree {
         let name = publish(&self.home, &staged, self.name.as_bytes(), self.on_conflict, true, |name, taking| {
             stream.intend(&self.home, name, taking, summary, committed(name))
         })?;
-        let committed = committed(&name);
+        let mut committed = committed(&name);
         let stream = self.stream.take();
         // Before the sync: should the stream come back after a loss of power, then as what nobody keeps.
         let passing = stream.as_ref().and_then(|stream| self.home.let_go(stream.name()).ok()).flatten();
@@ -108,6 +110,7 @@ impl KeptTree {
             discard(&self.home, passing.as_ref().map_or(stream.name(), |(name, _)| name));
         }
         remarks::tell(&committed);
+        there::remember(&mut committed, &self.home, &name, inode, summary);
         Ok(committed)
     }
 

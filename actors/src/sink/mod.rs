@@ -21,6 +21,7 @@ mod seen;
 mod sparse;
 mod staging;
 mod sweep;
+mod there;
 mod tree;
 mod unpacking;
 mod verify;

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::MetadataExt;
 
 use estafette::pipeline::{Committed, Refusal, SinkError};
 use rustix::fs::{AtFlags, Mode, OFlags, Timespec, Timestamps};
@@ -85,6 +86,11 @@ impl Staging {
 
     pub(super) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Of the folder that the tree is.
+    pub(super) fn inode(&self) -> std::io::Result<u64> {
+        Ok(self.root.handle.metadata()?.ino())
     }
 
     pub(super) fn apply(&mut self, event: Event<'_>, home: &Home) -> Result<(), Failure> {

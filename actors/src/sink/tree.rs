@@ -16,6 +16,7 @@ use super::policy::Policy;
 use super::publish::{discard, publish};
 use super::remarks;
 use super::staging::Staging;
+use super::there;
 use super::unpacking::Unpacking;
 
 /// Unpacks a tree stream while it comes and makes the tree visible when it is complete.
@@ -63,12 +64,14 @@ impl TreeSink {
         let counts = self.unpacking.finish()?;
         let failed = |error| write_error(&self.home, self.home.place(self.name.as_bytes()), summary.length, error);
         staging.seal(&self.home).map_err(failed)?;
+        let inode = staging.inode().map_err(failed)?;
         let name = publish(&self.home, staging.name(), self.name.as_bytes(), self.on_conflict, true, |_, _| Ok(()))?;
         let staging = self.staging.take().ok_or_else(closed)?;
         let place = self.home.place(&name);
         self.home.sync().map_err(|error| SinkError::Write { what: place.clone(), error })?;
-        let committed = staging.committed(place, counts);
+        let mut committed = staging.committed(place, counts);
         remarks::tell(&committed);
+        there::remember(&mut committed, &self.home, &name, inode, summary);
         Ok(committed)
     }
 

@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 
 use estafette::delivery::TransferKey;
+use estafette::pipeline::Source;
 use estafette::testing::Random;
 use estafette::wire::{Control, Failure, Frame, Opening, Ranges, Receipt};
 use estafette::{FailureKind, NodeConfig, SendOptions, TransferHandle, TrustedPeer};
+
+use estafette_actors::source::ReadFirst;
 
 use super::peer::{Heard, Lane, Link, Server};
 use super::world::{CHUNK, WINDOW, World, config, failure, source, within};
@@ -25,10 +28,14 @@ impl Receiving {
     }
 
     pub(crate) async fn begin_in(world: World, bytes: &[u8], options: SendOptions) -> Self {
+        Self::begin_with(world, source(bytes), options).await
+    }
+
+    async fn begin_with(world: World, source: impl Source, options: SendOptions) -> Self {
         let server = Server::start(world.mallory.identity.clone()).await;
         let known = TrustedPeer { addresses: vec![server.address()], ..TrustedPeer::new("mallory") };
         world.paris.trust().add(world.mallory.id(), known).unwrap();
-        let transfer = world.paris.send_with("mallory/in", source(bytes), options).await.unwrap();
+        let transfer = world.paris.send_with("mallory/in", source, options).await.unwrap();
         let mut link = server.link().await;
         let opening = link.until(opening).await;
         Self { world, server, link, transfer, opening }
@@ -157,6 +164,26 @@ async fn a_receipt_for_what_was_not_all_sent_is_no_receipt() {
         receiving.deliver(receiving.receipt([7; 32], 0)).await;
         let failure = failure(&receiving.transfer).await;
         assert_eq!(failure.kind, FailureKind::Integrity);
+        assert!(failure.message.contains("before all of it was sent"), "{failure}");
+        receiving.unharmed().await;
+    }
+}
+
+#[tokio::test]
+async fn that_it_is_there_already_is_believed_only_of_the_content_that_was_read_first() {
+    let bytes = content(7, 3);
+    let digest = *blake3::hash(&bytes).as_bytes();
+    let known = || async { ReadFirst::new(source(&bytes)).await.unwrap() };
+    let mut receiving = Receiving::begin_with(World::with(71, config()).await, known().await, SendOptions::default()).await;
+    assert_eq!(receiving.opening.version, Some(digest));
+    receiving.deliver(receiving.receipt(digest, bytes.len() as u64)).await;
+    let (receipt, status) = (within(receiving.transfer.delivered()).await.unwrap(), receiving.transfer.status());
+    assert_eq!((receipt.digest, status.already_there, status.started), (digest, true, false));
+    receiving.unharmed().await;
+    for (seed, digest) in [(72, [0; 32]), (73, *blake3::hash(b"other").as_bytes())] {
+        let mut receiving = Receiving::begin_with(World::with(seed, config()).await, known().await, SendOptions::default()).await;
+        receiving.deliver(receiving.receipt(digest, bytes.len() as u64)).await;
+        let failure = failure(&receiving.transfer).await;
         assert!(failure.message.contains("before all of it was sent"), "{failure}");
         receiving.unharmed().await;
     }

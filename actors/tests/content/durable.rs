@@ -192,7 +192,7 @@ impl Delivery {
     /// Checks what the sink says it holds, and tells how many chunks that are; `None` for all of it, committed.
     pub(crate) fn held(&self, sink: &dyn Sink) -> Option<u64> {
         match sink.resumed() {
-            Resumed::Nothing => Some(0),
+            Resumed::Nothing | Resumed::AlreadyThere(..) => Some(0),
             Resumed::Chunks(progress) => {
                 let expected = self.progress(progress.chunks);
                 assert_eq!(progress.length, expected.length);
@@ -224,8 +224,8 @@ impl Delivery {
             .and_then(|()| self.checkpoint(&mut *sink, half))
             .and_then(|()| self.write(&mut *sink, half..self.chunks()))
             .and_then(|()| block_on(sink.commit(&self.summary())));
-        // Without a word to the sink: what a process that dies leaves.
-        written.map_err(|error| error.to_string())
+        // Without a word to the sink: what a process that dies leaves. No memo of it outlives that.
+        written.map(|committed| Committed { memo: None, ..committed }).map_err(|error| error.to_string())
     }
 }
 

@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 use clap::builder::FalseyValueParser;
 use clap::{Args, ValueEnum};
 use estafette::pipeline::Source;
-use estafette_actors::source::{self, ReadOptions, ReaderSource, from_paths_with};
+use estafette_actors::source::{self, ReadFirst, ReadOptions, ReaderSource, from_paths_with};
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 use tokio::net::unix::pipe;
+use tokio::sync::oneshot;
 
 use crate::error::CommandError;
 use crate::limited::Limited;
@@ -35,6 +36,11 @@ pub(crate) struct Reading {
     /// is sent
     #[arg(long, value_name = "PATTERN", env = "ESTAFETTE_EXCLUDE", hide_env = true)]
     pub(crate) exclude: Vec<String>,
+    /// Send nothing of what the receiver has from an earlier delivery of this node, under the same name and unchanged since: it is read here
+    /// first, and the receiver is asked. A folder is there only if nothing in it changed, at either end
+    #[arg(long, conflicts_with = "stored", env = "ESTAFETTE_SKIP_EXISTING", hide_env = true, value_parser = FalseyValueParser::new())]
+    #[serde(default)]
+    pub(crate) skip_existing: bool,
     /// Bytes each second, if there is a limit.
     #[arg(skip)]
     #[serde(default)]
@@ -69,15 +75,40 @@ impl Reading {
 
     /// The source that these paths are.
     pub(crate) fn open(&self, paths: &[PathBuf]) -> Result<Box<dyn Source>, CommandError> {
-        let source: Box<dyn Source> = match (&self.stream, paths) {
-            (Some(name), [path]) => open_stream(path, self.called.as_ref().unwrap_or(name))?,
-            _ => from_paths_with(paths, &self.options())?,
-        };
+        match (&self.stream, paths) {
+            (Some(name), [path]) => open_stream(path, self.called.as_ref().unwrap_or(name)),
+            _ => Ok(from_paths_with(paths, &self.options())?),
+        }
+    }
+
+    /// The source as it is sent: read beforehand, if that is wanted, and no faster than it may be. Reading ends when this is dropped.
+    pub(crate) async fn prepare(&self, mut source: Box<dyn Source>) -> Result<Box<dyn Source>, CommandError> {
+        if self.skip_existing {
+            source = Box::new(read_first(source).await?);
+        }
         Ok(match self.limit {
             Some(rate) => Box::new(Limited::new(source, rate)),
             None => source,
         })
     }
+}
+
+/// Reads a source where that may block, until it is read or nobody waits for it any more.
+async fn read_first(source: Box<dyn Source>) -> Result<ReadFirst<Box<dyn Source>>, CommandError> {
+    let (waiting, mut gone) = oneshot::channel::<()>();
+    let runtime = tokio::runtime::Handle::current();
+    let reading = tokio::task::spawn_blocking(move || {
+        runtime.block_on(async {
+            tokio::select! {
+                biased;
+                _ = &mut gone => None,
+                read = ReadFirst::new(source) => Some(read),
+            }
+        })
+    });
+    let read = reading.await.map_err(|error| CommandError::io(error, "the log (-v) says more"))?;
+    drop(waiting);
+    Ok(read.ok_or_else(|| CommandError::cancelled("nobody waits for it any more"))??)
 }
 
 /// What `-`, and what a shell makes of `<(command)`, stand for: the number of an open stream. A pipe that lies in a folder is none.

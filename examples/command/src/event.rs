@@ -174,6 +174,8 @@ pub(crate) struct Delivered {
     /// `None` where only its receiver knows it, as of the name.
     pub(crate) inbox: Option<String>,
     pub(crate) name: Option<String>,
+    /// The receiver had it from an earlier delivery: nothing was sent.
+    pub(crate) already_there: bool,
     pub(crate) files: u64,
     pub(crate) bytes: u64,
     pub(crate) seconds: f64,

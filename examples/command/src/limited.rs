@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use estafette::delivery::Content;
-use estafette::pipeline::{Source, SourceError, SourceReport};
+use estafette::pipeline::{Known, Source, SourceError, SourceReport};
 use futures_util::future::BoxFuture;
 use tokio::time::{Instant, sleep_until};
 
@@ -50,6 +50,10 @@ impl Source for Limited {
 
     fn version(&self) -> Option<[u8; 32]> {
         self.source.version()
+    }
+
+    fn known(&self) -> Option<Known> {
+        self.source.known()
     }
 
     fn rewind(&mut self) -> Result<bool, SourceError> {

@@ -33,6 +33,8 @@ pub(crate) struct Monitor {
     left: Option<String>,
     /// Of which the remarks were told.
     remarked: HashSet<TransferId>,
+    /// Of which nothing is sent: name and inbox.
+    there: HashMap<TransferId, (String, String)>,
 }
 
 /// Which transfer it is.
@@ -126,7 +128,8 @@ impl Monitor {
         let feed = Feed { news: to, latest: Arc::clone(&latest) };
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        (Self { trust, output: output.clone(), news, latest, tick, shown: HashMap::new(), left: None, remarked: HashSet::new() }, feed)
+        let (shown, left, remarked, there) = Default::default();
+        (Self { trust, output: output.clone(), news, latest, tick, shown, left, remarked, there }, feed)
     }
 
     /// Shows what happens until a transfer ends; may be dropped while it waits. `None` when there will be no more news.
@@ -149,6 +152,7 @@ impl Monitor {
         match news {
             News::Waiting { running } => self.wait(about, running),
             News::Started { name, total, inbox } => self.begin(about, &units::printable(&name), total, inbox),
+            News::AlreadyThere { name, inbox } => _ = self.there.insert(about.transfer, (units::printable(&name), inbox)),
             News::Interrupted { reason } if self.shown.contains_key(&about.transfer) => {
                 self.output.remark(&format!("the link broke ({}); going on when it is back", units::printable(&reason)));
             }
@@ -262,7 +266,7 @@ impl Monitor {
     pub(crate) fn conclude(&mut self, Ended { about, outcome }: &Ended) -> Result<(), CommandError> {
         let About { transfer, peer, .. } = about;
         self.remarked.remove(transfer);
-        let mut shown = self.taken_off(transfer);
+        let (mut shown, there) = (self.taken_off(transfer), self.there.remove(transfer));
         let receipt = outcome.as_ref().map_err(|failure| match about.direction {
             Direction::Outgoing => CommandError::from(failure.clone()),
             Direction::Incoming => CommandError::of_arrival(&self.peer_name(about.peer), failure),
@@ -274,11 +278,13 @@ impl Monitor {
             shown.progress(receipt.length, Some(receipt.length));
             self.output.event(&shown.event(*transfer));
         }
+        let (name, inbox) = there.clone().or_else(|| shown.map(|shown| (shown.name, shown.inbox.unwrap_or_default()))).unzip();
         self.output.event(&Event::Delivered(Delivered {
             transfer: transfer.short(),
             direction: event::direction(about.direction),
-            inbox: shown.as_ref().and_then(|shown| shown.inbox.clone()),
-            name: shown.as_ref().map(|shown| shown.name.clone()),
+            inbox: inbox.filter(|inbox| !inbox.is_empty()),
+            name,
+            already_there: there.is_some(),
             files: receipt.files,
             bytes: receipt.length,
             seconds,
@@ -288,21 +294,29 @@ impl Monitor {
             fingerprint: peer.short(),
             place: receipt.place.clone(),
         }));
-        let size = units::bytes(receipt.length);
+        self.output.result(&self.result(*about, receipt, there.is_none().then_some(seconds)));
+        Ok(())
+    }
+
+    /// What was delivered, in so many seconds, or was there already.
+    fn result(&self, about: About, receipt: &Receipt, seconds: Option<f64>) -> String {
+        let (size, files) = (units::bytes(receipt.length), units::count(receipt.files, "file"));
+        let (place, peer) = (units::printable(&receipt.place), self.peer_name(about.peer));
+        let whom = match (about.direction, seconds) {
+            (Direction::Outgoing, Some(_)) => format!("to {peer}"),
+            (Direction::Outgoing, None) => format!("at {peer}"),
+            (Direction::Incoming, _) => format!("from {peer}"),
+        };
+        let Some(seconds) = seconds else {
+            return format!("already there, nothing sent: {files}, {size} {whom}: {place}");
+        };
         // So little says nothing about speed.
         let speed = if receipt.length < 1 << 20 {
             String::new()
         } else {
             format!(" ({})", units::rate(units::per_second(receipt.length, seconds)))
         };
-        let files = units::count(receipt.files, "file");
-        let place = units::printable(&receipt.place);
-        let whom = match about.direction {
-            Direction::Outgoing => format!("to {}", self.peer_name(*peer)),
-            Direction::Incoming => format!("from {}", self.peer_name(*peer)),
-        };
-        self.output.result(&format!("delivered {files}, {size} {whom} in {}{speed}: {place}", units::seconds(seconds)));
-        Ok(())
+        format!("delivered {files}, {size} {whom} in {}{speed}: {place}", units::seconds(seconds))
     }
 
     pub(crate) fn peer_name(&self, peer: PeerId) -> String {

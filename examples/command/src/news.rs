@@ -19,6 +19,12 @@ pub(crate) enum News {
         #[serde(default)]
         inbox: String,
     },
+    /// The receiver has it: nothing is sent.
+    AlreadyThere {
+        /// Printable.
+        name: String,
+        inbox: String,
+    },
     Progress {
         bytes: u64,
         total: Option<u64>,
@@ -48,6 +54,7 @@ impl News {
         Some(match news {
             TransferNews::Waiting { running } => Self::Waiting { running },
             TransferNews::Started { content, inbox } => Self::Started { name: content.name.to_string(), total: content.length, inbox },
+            TransferNews::AlreadyThere { content, inbox } => Self::AlreadyThere { name: content.name.to_string(), inbox },
             TransferNews::Progress { bytes, total } => Self::Progress { bytes, total },
             TransferNews::Interrupted { reason } => Self::Interrupted { reason },
             TransferNews::Restarted { why, .. } => Self::Restarted { why },

@@ -21,9 +21,16 @@ use crate::{attached, content, control, destination, settings, units};
 
 pub(crate) async fn run(global: &Global, options: &Send, output: &Output) -> Result<ExitCode, CommandError> {
     let given = destination(options)?;
-    let signals = Signals::new()?;
+    let mut signals = Signals::new()?;
+    if options.reading.skip_existing {
+        output.remark("reading what is sent, to ask whether it is there already");
+    }
     // A second node with this key would take the place of its links, and it of ours.
-    match control::send_by_running(global, deposit(options, &given)?).await? {
+    let by_running = tokio::select! {
+        by_running = control::send_by_running(global, deposit(options, &given)?) => by_running?,
+        () = signals.next() => return Err(stopped()),
+    };
+    match by_running {
         Some(sending) => attached::run(global, sending, signals, output).await,
         None => alone(global, options, given, signals, output).await,
     }
@@ -40,6 +47,12 @@ pub(crate) fn destination(options: &Send) -> Result<Given, CommandError> {
     let given = destination::redirect(given, &options.addr)?;
     if stream.is_none() {
         check_paths(&options.paths)?;
+    } else if options.reading.skip_existing {
+        let hint = "leave --skip-existing out, or write it to a file, and send that";
+        return Err(CommandError::usage(
+            "a stream can't be read twice, and what is there already is known by reading it once before",
+            hint,
+        ));
     }
     Ok(given)
 }
@@ -56,7 +69,10 @@ pub(crate) fn given_content(options: &Send) -> Result<(Vec<PathBuf>, Reading), C
 /// By a node of its own.
 async fn alone(global: &Global, options: &Send, given: Given, mut signals: Signals, output: &Output) -> Result<ExitCode, CommandError> {
     let (paths, reading) = given_content(options)?;
-    let source = reading.open(&paths)?;
+    let source = tokio::select! {
+        source = reading.prepare(reading.open(&paths)?) => source?,
+        () = signals.next() => return Err(stopped()),
+    };
     let name = options.name.clone().filter(|_| reading.stream.is_none()).unwrap_or_else(settings::default_name);
     let node = settings::node(global, options.patience)?.name(name).start().await?;
     let mut monitor = Monitor::new(&node, output);
@@ -69,18 +85,31 @@ async fn alone(global: &Global, options: &Send, given: Given, mut signals: Signa
     };
     let transfer = node.send_with(destination::find(node.trust(), given, None)?.0, source, sending).await?;
     let about = About { transfer: transfer.id(), peer: transfer.peer(), direction: Direction::Outgoing };
-    let mut asked = 0;
+    let stop = || {
+        let node = node.clone();
+        tokio::spawn(async move { node.shutdown().await });
+    };
+    let (mut asked, mut over) = (0, None);
     let ended = loop {
         tokio::select! {
-            Some(ended) = monitor.next() => if ended.about.transfer == transfer.id() { break ended },
-            outcome = transfer.delivered() => break Ended { about, outcome },
+            biased;
+            ended = monitor.next() => match (ended, &over) {
+                (Some(ended), _) if ended.about.transfer == transfer.id() => break ended,
+                (Some(_), _) => {}
+                (None, Some(outcome)) => break Ended { about, outcome: Clone::clone(outcome) },
+                (None, None) => break Ended { about, outcome: transfer.delivered().await },
+            },
+            // What happened before may not have been told yet: it is, before the node is down.
+            outcome = transfer.delivered(), if over.is_none() => {
+                over = Some(outcome);
+                stop();
+            }
             () = signals.next() => {
                 asked += 1;
                 match asked {
                     1 => {
                         output.remark(&finishing(global));
-                        let node = node.clone();
-                        tokio::spawn(async move { node.shutdown().await });
+                        stop();
                     }
                     2 => transfer.cancel(),
                     _ => return Err(stopped()),

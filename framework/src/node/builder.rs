@@ -13,6 +13,7 @@ use super::handle::Node;
 use super::hub::{Hub, Keep, Listen};
 use super::lease::Lease;
 use super::memory::Remembered;
+use super::memos::Memos;
 use super::outbox::Outbox;
 use super::partials::Partials;
 use super::session::Cancelled;
@@ -319,6 +320,7 @@ async fn prepare(
         given_up: Cancelled::default(),
         incarnation: std::array::from_fn(|at| random[at]),
         remembered: Remembered::load(ledger.clone(), spool.clone()).map_err(StartError::Spool)?,
+        memos: Memos::load(spool.as_deref()).map_err(StartError::Spool)?,
         clock,
         ledger,
         partials: Partials::default(),

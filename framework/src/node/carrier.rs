@@ -257,9 +257,8 @@ impl PackageSink {
                 return Ok(Committed {
                     place: arrival.receipt.place,
                     files: arrival.receipt.files,
-                    skipped: 0,
                     enclosed: Some(Box::new(enclosed)),
-                    remarks: Vec::new(),
+                    ..Committed::default()
                 });
             }
         }
@@ -383,7 +382,7 @@ fn open_inbox(shared: Arc<NodeShared>) -> OpenInbox {
         let until = shared.clock.now().certain + offer.life(now());
         let journal = Journal::open(spool, inner_key(sender, transfer), until, Some(version), chunk_size);
         let journal = journal.map_err(|error| Failure::new(FailureKind::Io, format!("the receiver's spool can't be read: {error}")))?;
-        let offer = Offer { peer: sender, transfer, content, chunk_size, journal: Some(journal) };
+        let offer = Offer { chunk_size, journal: Some(journal), ..Offer::new(sender, transfer, content) };
         let mut sink = place.open(&offer).map_err(|refusal| Failure::new(refusal.kind(), refusal.reason))?;
         // Who else carries it may have brought it meanwhile: its note is exchanged for the memory of it in one write.
         let remembered = shared.remembered.look_again(sender, transfer);

@@ -97,6 +97,9 @@ impl TransferEvent {
                 let (name, length) = (&content.name, content.length);
                 tracing::info!(%transfer, peer, ?direction, inbox, %name, length, "a delivery begins");
             }
+            TransferNews::AlreadyThere { content, inbox } => {
+                tracing::info!(%transfer, peer, ?direction, inbox, name = %content.name, "what is offered is there already");
+            }
             TransferNews::Delivered { receipt } => {
                 let (length, files, place) = (receipt.length, receipt.files, printable(&receipt.place));
                 tracing::info!(%transfer, peer, ?direction, length, files, %place, "delivered");
@@ -133,6 +136,13 @@ pub enum TransferNews {
         /// What is sent.
         content: Content,
         /// To which inbox; empty where only its receiver knows it.
+        inbox: String,
+    },
+    /// The receiver has it from an earlier delivery, unchanged: nothing of it is sent, and [`TransferNews::Delivered`] comes next.
+    AlreadyThere {
+        /// What would be sent.
+        content: Content,
+        /// To which inbox.
         inbox: String,
     },
     /// So much is done.

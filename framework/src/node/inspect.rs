@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 
 use super::memory;
+use super::memos;
 use super::outbox::{self, OutboxEntry};
 use super::store::{Change, Store};
 use crate::delivery::TransferId;
@@ -27,7 +28,8 @@ impl Unreadable {
     /// All of them.
     pub fn all(spool: &dyn Store) -> io::Result<Vec<Self>> {
         let mut found = Vec::new();
-        let own: [Table; 2] = [(outbox::TABLE, outbox::is_readable), (memory::TABLE, memory::is_readable)];
+        let own: [Table; 3] =
+            [(outbox::TABLE, outbox::is_readable), (memory::TABLE, memory::is_readable), (memos::TABLE, memos::is_readable)];
         for (table, is_readable) in own.into_iter().chain(LETTER_TABLES) {
             let records = spool.load(table)?.into_iter().filter(|(key, value)| !is_readable(key, value));
             found.extend(records.map(|(key, value)| Self { table, key, value }));

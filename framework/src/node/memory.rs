@@ -146,13 +146,13 @@ impl Remembered {
         self.remember_with(sender, transfer, arrival, Vec::new())
     }
 
-    /// The same, and forgets the journals of these keys, too.
-    pub(crate) fn remember_with(&self, sender: PeerId, transfer: TransferId, arrival: Arrival, journals: Vec<Vec<u8>>) -> io::Result<()> {
+    /// The same, with these changes of the spool, all or none.
+    pub(crate) fn remember_with(&self, sender: PeerId, transfer: TransferId, arrival: Arrival, others: Vec<Change>) -> io::Result<()> {
         if let Some(spool) = &self.spool {
             let key = delivery_key(sender, transfer);
             let value = codec::encode(&arrival).map_err(io::Error::other)?;
             let mut changes = vec![Change::Put { table: TABLE, key: key.clone(), value }, Journal::forget(key)];
-            changes.extend(journals.into_iter().map(Journal::forget));
+            changes.extend(others);
             spool.write(changes)?;
         }
         self.table().insert(&self.ledger, sender, transfer, arrival);

@@ -32,6 +32,7 @@ pub(crate) mod ledger;
 mod letters;
 mod link;
 mod memory;
+mod memos;
 mod messages;
 mod outbox;
 mod package;

@@ -13,6 +13,7 @@ use super::config::NodeConfig;
 use super::events::NodeEvent;
 use super::ledger::{Bound, Ledger, Rate};
 use super::memory::Remembered;
+use super::memos::Memos;
 use super::partials::Partials;
 use super::session::Cancelled;
 use super::trust::Trust;
@@ -56,6 +57,8 @@ pub(crate) struct NodeShared {
     /// By which what expires expires.
     pub(crate) clock: Clock,
     pub(crate) remembered: Remembered,
+    /// What inboxes want to be told of what was delivered before.
+    pub(crate) memos: Memos,
     /// What each peer makes this node hold.
     pub(crate) ledger: Ledger,
     /// Packages that stopped coming in.

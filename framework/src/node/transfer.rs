@@ -20,6 +20,8 @@ pub struct TransferStatus {
     pub stored: bool,
     /// Whether the receiver has accepted it.
     pub started: bool,
+    /// Whether the receiver had it from an earlier delivery, so that nothing was sent.
+    pub already_there: bool,
     /// Bytes of content that have arrived.
     pub bytes: u64,
     /// Bytes there are, where that is known: from the beginning, unless the source does not know it.

@@ -31,7 +31,7 @@ pub use passing::{io_passes, passes};
 pub use prefix::{Codec, Prefix, PrefixError};
 pub use seats::{Assembled, AssemblerSeat, Assembly, Balanced, BalancedReplica, ChunkerSeat, Piece, Stop};
 pub use sink::{Committed, Enclosed, Inbox, Offer, Placement, Progress, Refusal, Resumed, Sink, SinkError, Summary};
-pub use source::{Skipped, Source, SourceError, SourceReference, SourceReport};
+pub use source::{Known, Skipped, Source, SourceError, SourceReference, SourceReport};
 pub use stage::Stage;
 pub use transfer::{Compression, Custody, Fault, Lost, Signal, Transfer};
 pub use transform::{Transform, TransformError};

@@ -37,6 +37,11 @@ pub struct Offer {
     pub content: Content,
     /// Bytes per chunk.
     pub chunk_size: u32,
+    /// What tells this content from any other, in the sender's words ([`Source::version`](super::Source::version)): its BLAKE3 where the
+    /// sender knows that before it sends, and only then may the answer be [`Resumed::AlreadyThere`].
+    pub version: Option<[u8; 32]>,
+    /// The [memo](Committed::memo) of the last delivery that this peer made under this name to this inbox, if it is remembered.
+    pub memo: Option<Vec<u8>>,
     /// Where a sink keeps what it needs to go on, and not to commit twice, after its process died; `None` where the node has no
     /// spool.
     pub journal: Option<Journal>,
@@ -45,7 +50,7 @@ pub struct Offer {
 impl Offer {
     /// An offer whose sink keeps no journal.
     pub fn new(peer: PeerId, transfer: TransferId, content: Content) -> Self {
-        Self { peer, transfer, content, chunk_size: 256 << 10, journal: None }
+        Self { peer, transfer, content, chunk_size: 256 << 10, version: None, memo: None, journal: None }
     }
 }
 
@@ -98,6 +103,9 @@ pub enum Resumed {
     Chunks(Progress),
     /// All of it, and it is committed: only the word of it was lost.
     Committed(Summary, Committed),
+    /// The same content, under the same name, from an earlier delivery of the same peer, and unchanged since: nothing is to be sent. Only where
+    /// [`Offer::version`] is the digest of it, so that the sender can tell.
+    AlreadyThere(Summary, Committed),
 }
 
 /// How far the content is written without a hole.
@@ -134,9 +142,16 @@ pub struct Committed {
     /// What is not as it was sent, since the place can't hold it, or the sender left it behind: lines for a person, a bounded number.
     #[serde(default)]
     pub remarks: Vec<String>,
+    /// What its inbox wants to be given back in [`Offer::memo`] when the same peer offers content of the same name to the same inbox, so that
+    /// it can tell whether that is there already: at most [`Committed::MEMO_LIMIT`] bytes, kept until newer ones need the room.
+    #[serde(skip)]
+    pub memo: Option<Vec<u8>>,
 }
 
 impl Committed {
+    /// The longest memo, in bytes; a longer one is not kept.
+    pub const MEMO_LIMIT: usize = 512;
+
     /// What those of its [remarks](Self::remarks) begin with that are the sender's own.
     pub const SAID: &str = "the sender says: ";
 }

@@ -28,6 +28,12 @@ pub trait Source: Debug + Send + 'static {
         None
     }
 
+    /// What is known of the content before it is sent, from having read it: then its digest is its [version](Source::version), too, and a
+    /// receiver that has it from an earlier delivery is not sent it again. `None`, the default, where nothing is.
+    fn known(&self) -> Option<Known> {
+        None
+    }
+
     /// How another process finds the same content again. `None`, the default, where it can't: a delivery that has to outlive
     /// its process is copied then.
     fn reference(&self) -> Option<SourceReference> {
@@ -57,6 +63,10 @@ impl<S: Source + ?Sized> Source for Box<S> {
         (**self).version()
     }
 
+    fn known(&self) -> Option<Known> {
+        (**self).known()
+    }
+
     fn reference(&self) -> Option<SourceReference> {
         (**self).reference()
     }
@@ -64,6 +74,15 @@ impl<S: Source + ?Sized> Source for Box<S> {
     fn rewind(&mut self) -> Result<bool, SourceError> {
         (**self).rewind()
     }
+}
+
+/// What is known of content that was read before it is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// BLAKE3 of it.
+    pub digest: [u8; 32],
+    /// What the source had to say then: it stands for what it would say, if nothing need be sent.
+    pub report: SourceReport,
 }
 
 /// Where content is to be found by another process: what [`StageRegistry::reopener`](crate::supervise::StageRegistry::reopener)

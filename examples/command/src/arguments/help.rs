@@ -54,6 +54,7 @@ Examples:
   estafette send photos/ notes.txt @ticket.txt     arrives as one folder
   pg_dump shop | estafette send --as shop.sql - @ticket.txt
   estafette send --exclude target/ --links follow project/ @ticket.txt
+  estafette send --skip-existing photos/ @ticket.txt   nothing, if the receiver has it from last time
   estafette send -- -odd-name estafette1…          others on this machine may see it, and your shell remembers it
   estafette send --addr localhost:17400 big.tar estafette1…
   estafette send --detach --expires 7d backup.tar paris/files

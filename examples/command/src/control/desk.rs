@@ -71,6 +71,7 @@ async fn prepare(node: &Node, deposit: Deposit, transient: bool) -> Result<(Dest
         Ok::<_, CommandError>((to, source, deposit))
     });
     let ((to, via), source, deposit) = prepared.await.map_err(|error| CommandError::io(error, "the log (-v) says more"))??;
+    let source = deposit.reading.prepare(source).await?;
     let options = SendOptions {
         chunk_size: deposit.chunk_size,
         compression: Some(if deposit.compress { Compression::Snappy } else { Compression::Off }),

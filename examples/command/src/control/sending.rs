@@ -20,7 +20,12 @@ pub(super) async fn carry_out(
     answers: &mut (impl AsyncWrite + Unpin),
 ) -> io::Result<()> {
     let mut events = node.events();
-    let transfer = match desk::send(node, deposit, true).await {
+    // What is to be sent may be read first, for as long as somebody waits for it.
+    let sent = tokio::select! {
+        sent = desk::send(node, deposit, true) => sent,
+        () = closed(&mut asked) => return Ok(()),
+    };
+    let transfer = match sent {
         Ok(transfer) => Watched(transfer),
         Err(error) => return say(answers, &Reply::from(error)).await,
     };

@@ -23,10 +23,11 @@ use crate::node::events::{Direction, NodeEvent, TransferEvent, TransferNews};
 use crate::node::lane::{Admit, Forget};
 use crate::node::ledger::Charge;
 use crate::node::memory::{Arrival, Processed, RELAYED};
+use crate::node::memos::MemoKey;
 use crate::node::outbox::AskedAgain;
 use crate::node::shared::InQueue;
 use crate::node::trust::now;
-use crate::pipeline::{Assembled, Assembly, Committed, Compression, Enclosed, Stop, Summary, Transfer};
+use crate::pipeline::{Assembled, Assembly, Committed, Compression, Enclosed, Journal, Stop, Summary, Transfer};
 use crate::wire::{Control, Opening, PeerId};
 
 /// How long a delivery waits for room before its sender is told.
@@ -303,20 +304,22 @@ impl Session {
         self.tell(id, Direction::Incoming, if paused { TransferNews::Paused } else { TransferNews::Resumed });
     }
 
-    pub(super) fn committed(&mut self, stream: u64, summary: Summary, committed: Committed, ctx: &mut Context<Self>) {
+    pub(super) fn committed(&mut self, stream: u64, made: (Summary, Committed), processed: Processed, ctx: &mut Context<Self>) {
+        let (summary, committed) = made;
         let Some(known) = self.incoming.get_mut(&stream) else { return };
         // Whoever gave it up meanwhile: it is delivered.
         (known.stage, known.ending) = (Stage::Remembering, None);
         let KeyScope { transfer, attempt, .. } = known.transfer.scope;
         let mac = known.transfer.key.receipt(transfer, attempt, "delivered", &summary.digest);
-        let Committed { place, files, enclosed, remarks, .. } = committed;
+        let Committed { place, files, enclosed, remarks, memo, .. } = committed;
         let receipt = Receipt { digest: summary.digest, length: summary.length, place, files, mac };
         let Opening { ref inbox, ref content, .. } = known.opening;
         let is_package = content.kind == ContentKind::Package;
+        let memo = memo.filter(|_| !is_package).map(|memo| MemoKey::new(self.peer, inbox, content).with(memo));
         let told = (known.id(), enclosed.as_ref().map_or(self.peer, |enclosed| enclosed.sender), remarks);
         let (inbox, name) = (if is_package { RELAYED.to_owned() } else { inbox.clone() }, content.name.to_string());
         let processed_mac = known.transfer.key.receipt(transfer, attempt, "processed", &summary.digest).into();
-        let (at, processed) = (now(), Processed::No);
+        let at = now();
         let (carried_by, packed_by, elsewhere) = (None, None, None);
         // Who carries a package may say too little of how long it lives: who made it has said so, too.
         let life_inside = enclosed.as_ref().map_or(0, |enclosed| enclosed.life.min(LIFE_MOST));
@@ -348,14 +351,20 @@ impl Session {
                 let (carried_by, elsewhere) = (sender != peer).then_some((peer, transfer)).unzip();
                 arrival = Arrival { receipt, processed_mac: processed_mac.into(), inbox, name, carried_by, elsewhere, ..arrival };
                 if shared.remembered.arrival(sender, packed_as).is_none() {
-                    shared.remembered.remember_with(sender, packed_as, arrival.clone(), vec![inner_key(sender, packed_as)])?;
+                    shared.remembered.remember_with(
+                        sender,
+                        packed_as,
+                        arrival.clone(),
+                        vec![Journal::forget(inner_key(sender, packed_as))],
+                    )?;
                 }
                 if sender == peer {
                     return Ok((receipt_of_carrier, inside));
                 }
                 arrival = Arrival { carried_by: None, packed_by: Some(sender), elsewhere: Some(packed_as), ..arrival };
             }
-            shared.remembered.remember(peer, transfer, arrival).map(|()| (receipt_of_carrier, inside))
+            let changes = memo.map(|memo| shared.memos.keep(memo)).unwrap_or_default();
+            shared.remembered.remember_with(peer, transfer, arrival, changes).map(|()| (receipt_of_carrier, inside))
         };
         self.remark(stream, is_package, told);
         actix::spawn(async move {
@@ -433,7 +442,15 @@ impl Handler<Opened> for Session {
         let Some(known) = known else { return };
         let (assembler, abort, room) = match outcome {
             Ok(OpenedSink::Running { assembler, abort, room }) => (assembler, abort, room),
-            Ok(OpenedSink::Committed { summary, committed }) => return self.committed(stream, summary, committed, ctx),
+            Ok(OpenedSink::Committed { summary, committed }) => {
+                return self.committed(stream, (summary, committed), Processed::No, ctx);
+            }
+            Ok(OpenedSink::AlreadyThere { summary, committed }) => {
+                let (id, content, inbox) = (known.id(), known.opening.content.clone(), known.opening.inbox.clone());
+                self.tell(id, Direction::Incoming, TransferNews::AlreadyThere { content, inbox });
+                // Its application was told of it then.
+                return self.committed(stream, (summary, committed), Processed::Heard, ctx);
+            }
             Ok(OpenedSink::Remembered) => return self.was_remembered(stream, ctx),
             Ok(OpenedSink::Nothing) => return self.stopped(stream, ctx),
             Err(_) if known.ending.is_some() => return self.stopped(stream, ctx),
@@ -502,7 +519,7 @@ impl Handler<Assembled> for Session {
         }
         match news {
             Assembly::Grant(limit) => self.say(Control::Grant { stream, limit }),
-            Assembly::Committed { summary, committed } => self.committed(stream, summary, committed, ctx),
+            Assembly::Committed { summary, committed } => self.committed(stream, (summary, committed), Processed::No, ctx),
             Assembly::Failed(failure) => self.fail_at_once(stream, failure, ctx),
             Assembly::Stopped => self.stopped(stream, ctx),
         }

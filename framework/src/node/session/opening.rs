@@ -26,8 +26,9 @@ pub(super) fn open_sink(shared: &Arc<NodeShared>, peer: PeerId, described: &Open
         return Ok(OpenedSink::Nothing);
     }
     let journalled = journal.is_some();
-    let Opening { transfer, ref content, chunk_size, remaining, .. } = *described;
-    let offer = Offer { peer, transfer, content: content.clone(), chunk_size, journal };
+    let Opening { transfer, ref content, chunk_size, remaining, version, .. } = *described;
+    let memo = shared.memos.find(peer, &described.inbox, content);
+    let offer = Offer { peer, transfer, content: content.clone(), chunk_size, version, memo, journal };
     let opened = match shared.directory.inbox(&described.inbox) {
         _ if content.kind == ContentKind::Package => {
             PackageSink::open(shared, shared.outbox.get().cloned(), &offer, (&described.inbox, remaining))
@@ -39,6 +40,7 @@ pub(super) fn open_sink(shared: &Arc<NodeShared>, peer: PeerId, described: &Open
     let mut sink = opened.map_err(|refusal| Failure::new(refusal.kind(), refusal.reason))?;
     let resumed = match sink.resumed() {
         Resumed::Committed(summary, committed) => return Ok(OpenedSink::Committed { summary, committed }),
+        Resumed::AlreadyThere(summary, committed) => return Ok(OpenedSink::AlreadyThere { summary, committed }),
         Resumed::Chunks(progress) => progress,
         Resumed::Nothing => Progress::default(),
     };

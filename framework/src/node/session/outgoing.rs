@@ -21,7 +21,7 @@ use crate::node::runner::{Gate, Rewind, Run, SourceRunner};
 use crate::node::shared::InQueue;
 use crate::node::transfer::Unsettled;
 use crate::node::trust::{now, random32};
-use crate::pipeline::{Balanced, Budget, ChunkerSeat, Compression, Piece, Source, SourceError, Transfer};
+use crate::pipeline::{Balanced, Budget, ChunkerSeat, Compression, Known, Piece, Source, SourceError, Transfer};
 use crate::wire::{Control, Opening, Ranges, SecretBytes, Suite, printable};
 
 /// How often content may change while it is sent: the first time it is sent anew.
@@ -37,6 +37,8 @@ pub(super) struct OutgoingTransfer {
     compression: Compression,
     phase: Phase,
     content: Content,
+    /// What was known of the content before it was offered.
+    known: Option<Known>,
     source: Option<Box<dyn Source>>,
     runner: Option<Addr<SourceRunner>>,
     chunker: Option<Recipient<Piece>>,
@@ -290,6 +292,8 @@ impl Session {
             Some(_) => Some("the receiver committed other content than was sent"),
             // An earlier attempt, of this process or of one that died, may have brought it.
             None if scope.attempt > 0 => None,
+            // An earlier delivery has, and its sender can tell that it is the same.
+            None if out.known.as_ref().is_some_and(|known| known.digest == receipt.digest) => None,
             None => Some("the receiver says that it has the content, before all of it was sent"),
         };
         if let Some(text) = wrong {
@@ -299,8 +303,20 @@ impl Session {
             out.state.set_enclosed(enclosed);
         }
         out.state.set_proof(out.transfer.key.receipt(scope.transfer, scope.attempt, "processed", &receipt.digest));
+        if out.phase == Phase::Offered && out.known.is_some() {
+            self.already_there(stream);
+        }
         self.say(Control::Done { stream });
         self.end_outgoing(stream, Ok(receipt));
+    }
+
+    /// Says that nothing of it is sent.
+    fn already_there(&mut self, stream: u64) {
+        let Some(out) = self.outgoing.get(&stream) else { return };
+        let report = out.known.as_ref().map(|known| known.report.clone()).unwrap_or_default();
+        out.state.update(|status| (status.already_there, status.report) = (true, report.clone()));
+        let news = TransferNews::AlreadyThere { content: out.content.clone(), inbox: out.opening.inbox.clone() };
+        self.tell_outgoing(stream, news);
     }
 
     /// Begins anew under a new key, from the start of the content.
@@ -407,6 +423,7 @@ impl Handler<Start> for Session {
         let chunk_size = options.chunk_size.unwrap_or(self.shared.config.chunk_size);
         let compression = options.compression.unwrap_or(self.shared.config.compression);
         let (transfer, stream) = self.new_attempt(state.id, attempt, chunk_size, compression, &options.stages);
+        let known = source.known();
         let opening = Opening {
             stream,
             transfer: state.id,
@@ -418,7 +435,7 @@ impl Handler<Start> for Session {
             chunk_size,
             suite: transfer.scope.suite,
             stages: options.stages,
-            version: source.version(),
+            version: known.as_ref().map(|known| known.digest).or_else(|| source.version()),
             created,
             expires: now().saturating_add(life.as_secs()),
             remaining: life.as_secs(),
@@ -433,6 +450,7 @@ impl Handler<Start> for Session {
             compression,
             phase: Phase::Waiting,
             content,
+            known,
             source: Some(source),
             runner: None,
             chunker: None,

@@ -199,6 +199,8 @@ pub(crate) enum OpenedSink {
     Running { assembler: Recipient<Chunk>, abort: tokio::sync::oneshot::Sender<Stop>, room: Room },
     /// It was committed by an earlier process.
     Committed { summary: Summary, committed: Committed },
+    /// An earlier delivery has brought the same.
+    AlreadyThere { summary: Summary, committed: Committed },
     /// It was being remembered while it was opened.
     Remembered,
     /// It was given up meanwhile, and there was nothing to throw away.

@@ -56,12 +56,12 @@ async fn main() -> anyhow::Result<()> {
     let sink = inbox.open(&Offer::new(lyon, scope.transfer, content))?;
     let (seat, _abort) = AssemblerSeat::bare(Arc::clone(&there), sink, Owner.start().recipient());
     let receive = Pipeline::new().then("open", Opener::new).then("decompress", Decompressor::default).then("verify", Digest::default);
-    let receive = receive.start(&metrics, Outlet::to(Assembler::new(seat).start().recipient())).await;
+    let receive = receive.start(&metrics, Outlet::to(Assembler::new(seat).start().recipient())).await?;
 
     // The sender's end. A wrong order of stages would not compile.
     let road = Road(there, receive.inlet().clone()).start().recipient();
     let send = Pipeline::new().then("digest", Digest::default).then("compress", Compressor::default).then("seal", Sealer::new);
-    let send = send.start(&metrics, Outlet::to(road)).await;
+    let send = send.start(&metrics, Outlet::to(road)).await?;
     let outlet = Balanced::single(send.inlet().clone());
     let chunker = Chunker::new(ChunkerSeat { transfer: Arc::clone(&here), outlet }).start();
 

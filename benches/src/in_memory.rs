@@ -50,7 +50,7 @@ pub fn pass(corpus: &Corpus, chunk: u32, bytes: u64, workers: Workers) -> Result
         let room = Arc::new(Semaphore::new(IN_FLIGHT * replicas));
         let chain = chains(&there, &room, replicas);
         let chain = if let Workers::Parallel(replicas) = workers { chain.parallel(replicas) } else { chain.inline() };
-        let running = chain.start(&Metrics::default(), Outlet::to(Nowhere.start().recipient())).await;
+        let running = chain.start(&Metrics::default(), Outlet::to(Nowhere.start().recipient())).await.expect("the system gives threads");
         let (started, cpu) = (Instant::now(), machine::process_cpu_seconds());
         let mut chunks = 0;
         for piece in corpus.pieces(bytes, chunk as usize) {

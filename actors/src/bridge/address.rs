@@ -1,7 +1,9 @@
 //! Addresses as a person writes them, and which of them can be dialled.
 
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6, ToSocketAddrs};
+
+use estafette::node::blocking;
 
 /// Why nobody can be reached at an address, whatever the network.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -76,7 +78,11 @@ pub(super) async fn resolve(given: &str) -> io::Result<Vec<SocketAddr>> {
         let scope = scope.ok_or_else(|| invalid(AddressError::NoZone { given: given.to_owned(), zone: zone.to_owned() }))?;
         return Ok(vec![SocketAddrV6::new(ip, port, 0, scope).into()]);
     }
-    let found: Vec<_> = tokio::net::lookup_host((host, port)).await?.collect();
+    let name = (host.to_owned(), port);
+    let found: Vec<_> = match host.parse::<IpAddr>() {
+        Ok(ip) => vec![(ip, port).into()],
+        Err(_) => blocking(move || name.to_socket_addrs()).await??.collect(),
+    };
     if found.is_empty() {
         return Err(io::Error::new(io::ErrorKind::NotFound, format!("{host} has no address")));
     }

@@ -14,9 +14,10 @@ mod source;
 mod unpack;
 mod writing;
 
+use std::io;
 use std::path::Path;
 
-use estafette::Failure;
+use estafette::delivery::{Failure, FailureKind};
 use estafette::node::{PackError, PackOrder, PackageReport, Packages, Packed, UnpackOrder, Unpacked};
 use estafette::pipeline::{Source, SourceError};
 use estafette::wire::package::PackageHeader;
@@ -26,6 +27,11 @@ pub use source::PackageSource;
 pub(crate) use source::{PACKAGE, reopen};
 
 use reading::Reading;
+
+/// What is said where the system gives no thread for one. That passes.
+fn no_thread(error: &io::Error) -> Failure {
+    Failure::new(FailureKind::Busy, format!("this node can start no thread for it now: {error}"))
+}
 
 /// Makes, reads and opens packages in files.
 #[derive(Clone, Copy, Debug, Default)]

@@ -16,6 +16,7 @@ use estafette::wire::Suite;
 use estafette::wire::package::{Letter, PackageHeader, PackageLabel};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use super::no_thread;
 use super::writing::Writing;
 use crate::source::fill;
 use crate::thread::{self, Gone};
@@ -24,12 +25,11 @@ use crate::thread::{self, Gone};
 const WINDOW: usize = 2 << 20;
 
 pub(super) async fn pack(order: PackOrder) -> Result<Packed, PackError> {
-    let file = order.file.clone();
-    let place = file.clone();
+    let place = order.file.clone();
     let undo = move |packed: Result<Packed, PackError>| packed.map_or((), |_| thread::remove(&place));
     match thread::run(move |_thread, gone| work(order, gone), undo).await {
         Ok(done) => done.unwrap_or(Err(PackError::Stopped)),
-        Err(error) => Err(PackError::Write { file, error }),
+        Err(error) => Err(PackError::Stage(no_thread(&error))),
     }
 }
 
@@ -42,7 +42,7 @@ async fn work(mut order: PackOrder, mut gone: Gone) -> Result<Packed, PackError>
     let _closing = Closing(&transfer);
     let mut writing = Writing::begin(&order.file, &header)?;
     let (tail, mut frames) = Tail::start();
-    let running = pipeline.start(&Metrics::default(), tail).await;
+    let running = pipeline.start(&Metrics::default(), tail).await.map_err(|error| PackError::Stage(no_thread(&error)))?;
     let chunker = start_chunker(&order, &transfer, &running)?;
 
     let mut feeding = pin!(feed(order.source.as_mut(), &transfer, &chunker));

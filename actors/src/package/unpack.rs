@@ -14,6 +14,7 @@ use estafette::pipeline::{
 use estafette::wire::package::{CHECKSUM_LENGTH, Letter, PackageError, PackageLabel};
 
 use super::assembling::Assembling;
+use super::no_thread;
 use super::reading::{self, Reading};
 use crate::thread::{self, Gone, Thread};
 
@@ -26,9 +27,7 @@ pub(super) async fn unpack(order: UnpackOrder) -> Result<Unpacked, Failure> {
     let name = reading::name(&std::path::absolute(&order.file).unwrap_or_else(|_| order.file.clone()));
     let stopped = || Failure::new(FailureKind::Stage, "unpacking stopped, by a panic or by the end of the node; see the log");
     let unpacked = thread::run(move |thread, gone| work(order, thread, gone), drop).await;
-    let unpacked =
-        unpacked.map_err(|error| Failure::new(FailureKind::Busy, format!("the receiver can start no thread for it now: {error}")))?;
-    unpacked.unwrap_or_else(|| Err(stopped())).map_err(|failure| match failure.kind {
+    unpacked.map_err(|error| no_thread(&error))?.unwrap_or_else(|| Err(stopped())).map_err(|failure| match failure.kind {
         FailureKind::Integrity if !failure.message.starts_with(&name) => {
             Failure { message: format!("{name} is damaged, set it aside: {}", failure.message), ..failure }
         }
@@ -58,7 +57,7 @@ async fn work(order: UnpackOrder, thread: Arc<Thread>, mut gone: Gone) -> Result
     }
     let begun = Assembling::begin(&order.registry, &transfer, sink, journalled.then_some(resumed), signals, thread);
     let (mut assembling, assembler) = begun?;
-    let running = stages.inline().start(&Metrics::default(), Outlet::to(assembler)).await;
+    let running = stages.inline().start(&Metrics::default(), Outlet::to(assembler)).await.map_err(|error| no_thread(&error))?;
     let in_flight = (order.window / (2 * label.chunk_size as usize)).clamp(1, IN_FLIGHT);
     let outcome = tokio::select! {
         biased;

@@ -115,7 +115,7 @@ pub(crate) fn cut(content: &[u8], chunk_size: u32, pieces: impl Iterator<Item = 
         let transfer = end(chunk_size);
         let (sender, mut collected) = unbounded_channel();
         let tail = Outlet::to(Collector::<Chunk>(sender).start().recipient());
-        let digest = Pipeline::new().then("digest", Digest::default).start(&Metrics::default(), tail).await;
+        let digest = Pipeline::new().then("digest", Digest::default).start(&Metrics::default(), tail).await.unwrap();
         let outlet = Balanced::single(digest.inlets().next().unwrap().clone());
         let chunker = Chunker::new(ChunkerSeat { transfer: Arc::clone(&transfer), outlet }).start();
         feed(content, pieces, empty_end, |bytes, last| chunker.do_send(Piece::copied(&transfer, bytes, last)));
@@ -161,9 +161,9 @@ pub(crate) fn deliver(
         let sink = inbox.open(&Offer::new(scope(chunk_size).sender, scope(chunk_size).transfer, content_of)).unwrap();
         let (sender, mut verdicts) = unbounded_channel();
         let (seat, _abort) = AssemblerSeat::bare(Arc::clone(&there), sink, Owner(sender).start().recipient());
-        let receiving = receive.start(&metrics, Outlet::to(Assembler::new(seat).start().recipient())).await;
+        let receiving = receive.start(&metrics, Outlet::to(Assembler::new(seat).start().recipient())).await.unwrap();
         let road = Road { there, inlet: receiving.inlets().next().unwrap().clone() };
-        let sending = send.start(&metrics, Outlet::to(road.start().recipient())).await;
+        let sending = send.start(&metrics, Outlet::to(road.start().recipient())).await.unwrap();
         let outlet = Balanced::single(sending.inlets().next().unwrap().clone());
         let chunker = Chunker::new(ChunkerSeat { transfer: Arc::clone(&here), outlet }).start();
         feed(content, std::iter::repeat(chunk_size as usize), content.is_empty(), |bytes, last| {

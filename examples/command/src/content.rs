@@ -97,7 +97,7 @@ impl Reading {
 async fn read_first(source: Box<dyn Source>) -> Result<ReadFirst<Box<dyn Source>>, CommandError> {
     let (waiting, mut gone) = oneshot::channel::<()>();
     let runtime = tokio::runtime::Handle::current();
-    let reading = tokio::task::spawn_blocking(move || {
+    let reading = estafette::node::blocking(move || {
         runtime.block_on(async {
             tokio::select! {
                 biased;
@@ -143,7 +143,7 @@ pub(crate) fn handed_over(number: u32) -> Result<PathBuf, CommandError> {
     let failed = |error: io::Error| CommandError::io(format!("stdin can't be read: {error}"), "pipe it in: cat | estafette send - TICKET");
     let (reading, writing) = io::pipe().map_err(failed)?;
     let path = own(reading.as_raw_fd().into());
-    std::thread::spawn(move || pump(writing, reading));
+    std::thread::Builder::new().name("stdin".into()).spawn(move || pump(writing, reading)).map_err(failed)?;
     Ok(path)
 }
 

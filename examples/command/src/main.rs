@@ -57,7 +57,9 @@ fn main() -> ExitCode {
     let output = Output::new(&arguments.global);
     output.start_logging(&arguments.global);
     raise_descriptors();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build() {
+    // A runtime panics where there is no thread for it: whether there is one is asked before.
+    let is_one = std::thread::Builder::new().spawn(|| {}).map(|thread| drop(thread.join()));
+    let runtime = match is_one.and_then(|()| tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()) {
         Ok(runtime) => runtime,
         Err(error) => {
             return output.fail(&CommandError::io(format!("the runtime could not be started: {error}"), "free some memory and threads"));

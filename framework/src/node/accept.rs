@@ -8,6 +8,7 @@ use std::sync::Arc;
 use actix::Addr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::blocking::blocking;
 use super::events::NodeEvent;
 use super::half_open::{Source, Standing};
 use super::hub::{Hub, LinkAccepted};
@@ -147,7 +148,7 @@ fn is_in_time(shared: &NodeShared, peer: PeerId) -> bool {
 async fn admit(shared: &Arc<NodeShared>, peer: PeerId, name: &str, token: Option<SecretBytes>) -> Result<(), RefuseReason> {
     let (trust, name) = (shared.trust.clone(), name.to_owned());
     // The store may be read, and redeeming is made durable: not on the thread that carries the links.
-    let looked_up = tokio::task::spawn_blocking(move || {
+    let looked_up = blocking(move || {
         trust.refresh()?;
         Ok::<_, TrustError>(match token {
             Some(token) => trust.redeem(peer, &name, token.expose()),

@@ -257,7 +257,12 @@ fn run(mut builder: NodeBuilder, ready: oneshot::Sender<Result<Parts, StartError
     // Ends with this thread, whoever still has a handle of the node.
     let (spool, _term) = lease.unzip();
     builder.spool = spool.map(|spool| spool as Arc<dyn Store>);
-    let system = System::new();
+    // `System::new` would panic where descriptors have run out.
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return drop(ready.send(Err(StartError::Thread(error)))),
+    };
+    let system = System::with_tokio_rt(move || runtime);
     system.block_on(async move {
         let niceness = builder.config.bulk_niceness;
         let workers = (0..builder.config.workers()).map(|_| super::disk::bulk_thread(niceness)).collect::<std::io::Result<Vec<_>>>();

@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
 
 use actix::{Arbiter, ArbiterHandle};
+use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
 use crate::delivery::{Failure, FailureKind};
@@ -14,10 +15,23 @@ use crate::delivery::{Failure, FailureKind};
 /// # Errors
 /// When the system has no descriptors or no threads left: that passes.
 pub fn start_thread() -> io::Result<Arbiter> {
-    // Made here, where it may fail: descriptors are what runs out first. An arbiter would panic on its own thread, and here.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let started = catch_unwind(AssertUnwindSafe(|| Arbiter::with_tokio_rt(move || runtime)));
-    started.map_err(|_| io::Error::other("the system gave no thread"))
+    // An arbiter panics where there is no thread: whether there is one is asked before, of who says so.
+    drop(std::thread::Builder::new().spawn(|| {})?.join());
+    // Made here, where it may fail: descriptors are what runs out first. An arbiter would panic on its own thread.
+    let mut runtime = Unused(Some(tokio::runtime::Builder::new_current_thread().enable_all().build()?));
+    let started = catch_unwind(AssertUnwindSafe(|| Arbiter::with_tokio_rt(move || runtime.0.take().expect("it is taken once"))));
+    started.map_err(|_| io::Error::new(io::ErrorKind::WouldBlock, "the system gave no thread"))
+}
+
+/// A runtime that may be dropped where blocking is not allowed.
+struct Unused(Option<Runtime>);
+
+impl Drop for Unused {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 /// A thread that steps back for those that carry messages. Must be called where an actix system runs.

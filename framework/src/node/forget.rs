@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use actix::{Context, Handler, Message};
 
+use super::blocking::apart;
 use super::memory;
 use super::outbox::Outbox;
 use super::shared::NodeShared;
@@ -41,7 +42,7 @@ impl NodeShared {
         }
         let shared = Arc::clone(self);
         // Where nothing works any more the next start removes it.
-        drop(tokio::task::spawn_blocking(move || shared.forget_files(peer)));
+        drop(apart(move || shared.forget_files(peer)));
     }
 
     /// The same for all that are trusted no more, where it is not known who was revoked.

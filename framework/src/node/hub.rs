@@ -8,6 +8,7 @@ use std::time::Duration;
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, ResponseFuture, StreamHandler};
 use tokio::task::AbortHandle;
 
+use super::blocking::surely;
 use super::door::{Door, Shut};
 use super::link::NewLink;
 use super::outbox::{Halt, Outbox, Seal};
@@ -236,8 +237,8 @@ async fn watch_trust(trust: Trust) {
     loop {
         tick.tick().await;
         let trust = trust.clone();
-        // An error was logged when it came up, and nobody is trusted until it is gone.
-        let _ = tokio::task::spawn_blocking(move || trust.refresh()).await;
+        // An error was logged when it came up, and nobody is trusted until it is gone. Not left out: somebody may be revoked.
+        let _ = surely(move || trust.refresh()).await;
     }
 }
 

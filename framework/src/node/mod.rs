@@ -4,6 +4,7 @@
 //! worker threads, a thread at the door for handshakes, and one for the disk of each running transfer.
 
 mod accept;
+pub(crate) mod blocking;
 mod builder;
 mod carrier;
 mod clock;
@@ -47,6 +48,7 @@ mod transport;
 mod trust;
 mod turns;
 
+pub use blocking::blocking;
 pub use builder::{NodeBuilder, StartError};
 pub use config::{ConfigError, NodeConfig, RelayQuota};
 pub use copy::{Copied, Copies, CopyOrder, Copying, CopyingError};

@@ -13,6 +13,7 @@ use super::parcel::Parcel;
 use super::stage::{Stage, Step, panic_text};
 use super::transform::Transform;
 use crate::metrics::Metrics;
+use crate::node::start_thread;
 use crate::supervise::{Child, Wiring};
 
 /// All stages in one call, on the thread of whoever calls.
@@ -159,7 +160,10 @@ impl<In: Parcel, Out: Parcel> Pipeline<In, Out> {
     }
 
     /// Starts it as it is hosted. Every replica sends into `tail`. Needs a running actix system.
-    pub async fn start(&self, metrics: &Metrics, tail: Outlet<Out>) -> RunningPipeline<In> {
+    ///
+    /// # Errors
+    /// When the system gives no thread for a replica: that passes.
+    pub async fn start(&self, metrics: &Metrics, tail: Outlet<Out>) -> std::io::Result<RunningPipeline<In>> {
         let mut replicas = Vec::new();
         match self.hosting {
             Hosting::Inline => {
@@ -169,15 +173,15 @@ impl<In: Parcel, Out: Parcel> Pipeline<In, Out> {
             }
             Hosting::Parallel(count) => {
                 for _ in 0..count {
-                    replicas.push(self.start_replica(metrics.clone(), tail.clone()).await);
+                    replicas.push(self.start_replica(metrics.clone(), tail.clone()).await?);
                 }
             }
         }
-        RunningPipeline { replicas, next: AtomicUsize::new(0) }
+        Ok(RunningPipeline { replicas, next: AtomicUsize::new(0) })
     }
 
-    async fn start_replica(&self, metrics: Metrics, tail: Outlet<Out>) -> Replica<In> {
-        let arbiter = Arbiter::new();
+    async fn start_replica(&self, metrics: Metrics, tail: Outlet<Out>) -> std::io::Result<Replica<In>> {
+        let arbiter = start_thread()?;
         let (wired, is_wired) = oneshot::channel();
         let layers = Arc::clone(&self.layers);
         arbiter.spawn_fn(move || {
@@ -186,8 +190,9 @@ impl<In: Parcel, Out: Parcel> Pipeline<In, Out> {
             // Whoever asked may be gone: then the chain goes, too.
             let _ = wired.send((inlet, wiring.into_children()));
         });
-        let (inlet, children) = is_wired.await.expect("a new arbiter runs what it is given");
-        Replica { inlet, children, arbiter: Some(arbiter) }
+        let wired = is_wired.await.map_err(|_| std::io::Error::other("the thread of a replica has ended; see the log"));
+        let (inlet, children) = wired.inspect_err(|_| _ = arbiter.stop())?;
+        Ok(Replica { inlet, children, arbiter: Some(arbiter) })
     }
 
     fn layer<M: Parcel>(

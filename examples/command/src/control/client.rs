@@ -155,8 +155,8 @@ async fn reach(global: &Global) -> Result<Holder, CommandError> {
             }
         }
         let place = folder.clone();
-        let opened = tokio::task::spawn_blocking(move || settings::spool(&place)).await;
-        match opened.map_err(io::Error::other).and_then(|opened| opened) {
+        let opened = estafette::node::blocking(move || settings::spool(&place)).await;
+        match opened.and_then(|opened| opened) {
             Ok(spool) => return Ok(Holder::Ours(spool)),
             Err(error) if error.kind() == ErrorKind::ResourceBusy && start.elapsed() < BUSY_MOST => sleep(BUSY_AGAIN).await,
             Err(error) if error.kind() == ErrorKind::ResourceBusy => return Err(silent(&folder, &error)),

@@ -64,7 +64,7 @@ async fn prepare(node: &Node, deposit: Deposit, transient: bool) -> Result<(Dest
     let paths = deposit.paths()?;
     let trust = node.trust().clone();
     // Another process may have just added the peer. All of this reads the disk.
-    let prepared = tokio::task::spawn_blocking(move || {
+    let prepared = estafette::node::blocking(move || {
         trust.refresh()?;
         let to = destination::find(&trust, destination::read(&deposit.to)?, deposit.via.as_deref())?;
         let source = deposit.reading.open(&paths)?;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use estafette::Node;
 use estafette::TransferId;
-use estafette::node::OutboxEntry;
+use estafette::node::{OutboxEntry, blocking};
 
 use super::{Finding, Severity};
 use crate::error::CommandError;
@@ -13,7 +13,7 @@ use crate::{entry, settings};
 /// Looks at what a node has to deliver.
 pub(crate) async fn examine(node: &Node) -> Result<Vec<Finding>, CommandError> {
     let entries = node.outbox().await?;
-    let looked = tokio::task::spawn_blocking(move || gone(&entries)).await;
+    let looked = blocking(move || gone(&entries)).await;
     let gone = looked.map_err(|error| CommandError::io(error, "the log (-v) says more"))?;
     let failed = node.spool_failure().map(|why| {
         let advice = "look after the disk, then stop and start the process: until then it stores nothing, and takes no delivery";

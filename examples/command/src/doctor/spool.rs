@@ -30,7 +30,7 @@ pub(super) async fn look(global: &Global, repair: bool) -> Result<Vec<Finding>, 
         findings.extend(replies.into_iter().filter_map(|reply| if let Reply::Finding(finding) = reply { Some(finding) } else { None }));
         return Ok(findings);
     }
-    let looked = tokio::task::spawn_blocking(move || database(&folder, repair)).await;
+    let looked = estafette::node::blocking(move || database(&folder, repair)).await;
     findings.extend(looked.map_err(|error| CommandError::io(error, "the log (-v) says more"))??);
     Ok(findings)
 }

@@ -33,6 +33,7 @@ pub(crate) use self::relay::{AskedAgain, carried_as};
 use self::schedule::Schedule;
 use self::tries::TryEnded;
 use self::words::Said;
+use super::blocking::surely;
 use super::coming::{Room, sync};
 use super::events::{Direction, NodeEvent, TransferEvent, TransferNews};
 use super::hub::{Hub, ToSession};
@@ -310,7 +311,7 @@ impl Outbox {
             remove();
         } else {
             // A large file takes a while, in which nobody else should have to wait.
-            tokio::task::spawn_blocking(remove);
+            drop(surely(remove));
         }
     }
 
@@ -368,7 +369,7 @@ impl Outbox {
                 shared.drop_expired_partials(moment.certain)?;
                 super::memory::sweep(spool.as_ref(), moment)
             };
-            let swept = tokio::task::spawn_blocking(sweep).await;
+            let swept = surely(sweep).await;
             if let Err(error) = swept.map_err(io::Error::other).and_then(|swept| swept) {
                 tracing::warn!(%error, "what has expired could not be taken out of the spool");
             }
@@ -428,7 +429,7 @@ impl Held {
 }
 
 async fn write_to(spool: Arc<dyn Store>, changes: Vec<Change>) -> io::Result<()> {
-    tokio::task::spawn_blocking(move || spool.write(changes)).await.map_err(io::Error::other)?
+    surely(move || spool.write(changes)).await?
 }
 
 impl Actor for Outbox {

@@ -9,6 +9,7 @@ use actix::{AsyncContext, Context, Handler, Message};
 use super::schedule::backoff;
 use super::{Kept, Outbox, OutboxEntry, OutboxState, Storing, TICK, write_to};
 use crate::delivery::{Content, Failure, FailureKind, Receipt, TransferId};
+use crate::node::blocking::{Undone, apart};
 use crate::node::clock::Moment;
 use crate::node::events::{Direction, NodeEvent, TransferEvent, TransferNews};
 use crate::node::hub::SendTo;
@@ -185,8 +186,10 @@ async fn reopen(shared: &Arc<NodeShared>, kept: Kept) -> Result<(Box<dyn Source>
         let content = source.content();
         Ok::<_, SourceError>((source, content))
     };
-    let opened = tokio::task::spawn_blocking(open).await;
-    let opened = opened.map_err(|_| Failure::new(FailureKind::Stage, "the source panicked when it was opened again; see the log"))?;
+    let opened = apart(open).await.map_err(|undone| match undone {
+        Undone::NoThread(_) => Failure::new(FailureKind::Busy, format!("what is to be sent can't be opened: {undone}")),
+        Undone::Panicked => Failure::new(FailureKind::Stage, "the source panicked when it was opened again; see the log"),
+    })?;
     opened.map_err(Failure::from)
 }
 

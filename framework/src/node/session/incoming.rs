@@ -16,6 +16,7 @@ use super::signals::{HasRoom, Inside, Kept, NoRoom, Opened, OpenedSink, Room};
 use super::term::{LIFE_MOST, deadline, life_of};
 use super::{Session, Task};
 use crate::delivery::{ContentKind, Failure, FailureKind, Incoming, KeyScope, Receipt, TransferId, TransferKey};
+use crate::node::blocking::surely;
 use crate::node::carrier::inner_key;
 use crate::node::config::NodeConfig;
 use crate::node::disk::DiskThread;
@@ -368,7 +369,7 @@ impl Session {
         };
         self.remark(stream, is_package, told);
         actix::spawn(async move {
-            let remembered = tokio::task::spawn_blocking(remember).await;
+            let remembered = surely(remember).await;
             let outcome = remembered.map_err(std::io::Error::other).and_then(|outcome| outcome);
             session.do_send(Kept { stream, attempt, outcome });
         });

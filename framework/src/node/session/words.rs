@@ -10,6 +10,7 @@ use actix::{Context, Handler};
 use super::Session;
 use super::signals::{Noted, SayPassed, SayProcessed};
 use crate::delivery::TransferId;
+use crate::node::blocking::surely;
 use crate::node::hub::{HeardWord, PassedWord, ProcessedWord};
 use crate::node::memory::{Arrival, Processed};
 use crate::wire::{Control, PeerId, Word, WordKind};
@@ -100,7 +101,7 @@ impl Session {
     /// disk takes.
     fn on_disk(&mut self, transfer: TransferId, write: impl FnOnce() -> std::io::Result<()> + Send + 'static) {
         self.passed_on.push(Box::pin(async move {
-            let written = tokio::task::spawn_blocking(write).await;
+            let written = surely(write).await;
             if let Err(error) = written.map_err(std::io::Error::other).and_then(|written| written) {
                 tracing::error!(%transfer, %error, "the spool could not note a word about a delivery");
             }

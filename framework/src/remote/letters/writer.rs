@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::Letters;
 use crate::node::Change;
+use crate::node::blocking::surely;
 
 /// Bytes after which a write takes no more changes.
 const WRITE: usize = 4 << 20;
@@ -97,7 +98,7 @@ pub(super) async fn run(letters: Arc<Letters>) {
         }
         let changes: Vec<Change> = units.iter().flat_map(|unit| unit.changes.iter().cloned()).collect();
         let spool = Arc::clone(&letters.spool);
-        let written = tokio::task::spawn_blocking(move || spool.write(changes)).await.map_err(io::Error::other).and_then(|written| written);
+        let written = surely(move || spool.write(changes)).await.map_err(io::Error::other).and_then(|written| written);
         match written {
             Ok(()) => units.into_iter().for_each(|unit| match unit.then {
                 Then::Surely(then) => then(letters),

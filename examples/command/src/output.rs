@@ -113,7 +113,7 @@ impl Output {
 /// One line on stdout.
 pub(crate) fn print_event(event: &Event<'_>) {
     match serde_json::to_string(event) {
-        Ok(line) => print_line(io::stdout().lock(), &line),
+        Ok(line) => print_line(io::stdout().lock(), &shown_json(&line)),
         Err(error) => tracing::error!(%error, "an event could not be written"),
     }
 }
@@ -142,11 +142,29 @@ fn shown(lines: &str) -> Cow<'_, str> {
         .into()
 }
 
+/// The same JSON, in which a person who looks at it sees all that there is: JSON itself escapes control characters of ASCII alone.
+fn shown_json(line: &str) -> Cow<'_, str> {
+    let is_shown = |character: char| character == '\n' || is_visible(character);
+    if line.chars().all(is_shown) {
+        return line.into();
+    }
+    let mut text = String::new();
+    for character in line.chars() {
+        if is_shown(character) {
+            text.push(character);
+        } else {
+            // It stands in a string: nothing else of JSON is like that.
+            character.encode_utf16(&mut [0; 2]).iter().for_each(|unit| text.push_str(&format!("\\u{unit:04x}")));
+        }
+    }
+    text.into()
+}
+
 /// Where logs go.
 #[derive(Clone)]
 struct Log {
     output: Output,
-    /// JSON escapes by itself, and keeps texts as they are.
+    /// Or JSON.
     is_text: bool,
 }
 
@@ -179,8 +197,11 @@ impl Write for Log {
         self.output.bars.suspend(|| {
             // An event comes as a whole.
             match std::str::from_utf8(bytes) {
-                Ok(text) if self.is_text => io::stderr().write_all(self.shown(text).as_bytes()).map(|()| bytes.len()),
-                _ => io::stderr().write(bytes),
+                Ok(text) => {
+                    let shown = if self.is_text { self.shown(text).into() } else { shown_json(text) };
+                    io::stderr().write_all(shown.as_bytes()).map(|()| bytes.len())
+                }
+                Err(_) => io::stderr().write(bytes),
             }
         })
     }
@@ -198,6 +219,15 @@ mod tests {
     fn lines_have_nothing_that_steers_a_terminal() {
         assert_eq!(shown("a line\n  → é"), "a line\n  → é");
         assert_eq!(shown("a\u{1b}[2J\r\tb\u{202e}c\n"), "a\\u{1b}[2J\\r\\tb\\u{202e}c\n");
+    }
+
+    #[test]
+    fn json_says_the_same_and_shows_all_of_it() {
+        let said = "a\u{1b}[2J\u{9b}2J\n\u{202e}é\u{e0001}\u{7f}\\\"";
+        let line = format!("{}\n", serde_json::to_string(said).unwrap());
+        let shown = shown_json(&line);
+        assert_eq!(shown, "\"a\\u001b[2J\\u009b2J\\n\\u202eé\\udb40\\udc01\\u007f\\\\\\\"\"\n");
+        assert_eq!(serde_json::from_str::<String>(&shown).unwrap(), said);
     }
 
     #[test]

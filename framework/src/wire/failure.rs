@@ -18,7 +18,8 @@ const MESSAGE_LIMIT: usize = 1024;
 pub struct Failure {
     /// What kind of failure it is: what the other side acts on.
     pub kind: FailureKind,
-    /// What happened, for people; at most 1024 bytes go over the wire.
+    /// What happened, for people; at most 1024 bytes go over the wire. A peer's own words, perhaps: [`Display`](fmt::Display) shows them so
+    /// that they can't steer a terminal.
     #[serde(with = "Prose::<MESSAGE_LIMIT>")]
     pub message: String,
     /// The stage it happened in, where it was one.

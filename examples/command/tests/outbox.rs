@@ -7,7 +7,7 @@ mod support;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
 use rustix::process::Signal;
@@ -204,6 +204,24 @@ fn a_second_process_on_a_spool_is_told_who_has_it_and_one_that_hangs_is_named() 
     let lyon = world.lyon();
     assert!(text(world.run("lyon", ["node"]).event("error"), "message").contains(&format!("process {}", lyon.id())));
     assert_eq!(lyon.terminate(), 0);
+}
+
+#[test]
+fn a_process_that_stops_when_it_has_said_who_it_is_is_named_too() {
+    let world = World::new();
+    assert_eq!(world.run("lyon", ["outbox", "list"]).code, 0);
+    let listener = UnixListener::bind(world.spool("lyon").join("control.sock")).unwrap();
+    let holder = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(b"{\"pid\":4711,\"version\":\"0.1.0\"}\n").unwrap();
+        // Alive and busy for a while, then silent until nobody waits any more.
+        stream.write_all(b"\"working\"\n").unwrap();
+        BufReader::new(stream).lines().map_while(Result::ok).count()
+    });
+    let hangs = world.run("lyon", ["outbox", "list"]);
+    let message = text(hangs.event("error"), "message");
+    assert!(hangs.code == 6 && message.contains("process 4711") && message.contains("does not answer"), "{message}");
+    assert_eq!(holder.join().unwrap(), 1, "one question");
 }
 
 #[test]

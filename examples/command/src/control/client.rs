@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::time::error::Elapsed;
 use tokio::time::{sleep, timeout};
 
 use super::protocol::{Deposit, Hello, Reply, Request};
@@ -24,6 +25,8 @@ const BUSY_MOST: Duration = Duration::from_secs(5);
 const BUSY_AGAIN: Duration = Duration::from_millis(25);
 /// How long a process that has taken a connection may take to say who it is.
 const HELLO_MOST: Duration = Duration::from_secs(5);
+/// How long it may say nothing while its answer is waited for: it says so if it works on it.
+const SILENT_MOST: Duration = Duration::from_secs(10);
 
 /// An answer, and who gave it.
 #[derive(Debug)]
@@ -106,7 +109,7 @@ pub(crate) async fn send_by_running(global: &Global, deposit: Deposit) -> Result
     };
     let answer = conversation.say(&Request::Send(deposit)).await;
     let answer = match answer {
-        Ok(()) => line(&mut conversation.reading).await,
+        Ok(()) => reply(&mut conversation.reading).await,
         Err(error) => Err(error),
     };
     match answer.map_err(|error| conversation.broken(&error))? {
@@ -203,6 +206,10 @@ impl Conversation {
 
     fn broken(&self, error: &io::Error) -> CommandError {
         let Hello { pid, version } = &self.hello;
+        if error.kind() == ErrorKind::TimedOut {
+            let text = format!("process {pid}, which has the spool, does not answer: {error}");
+            return CommandError::io(text, "see whether it hangs or is stopped, and end it if so; look at the outbox before you ask again");
+        }
         let text = format!("process {pid} (release {version}), which has the spool, did not answer to the end: {error}");
         CommandError::io(text, "look at the outbox before you ask again; use the same release on both sides")
     }
@@ -210,7 +217,7 @@ impl Conversation {
     async fn say(&mut self, request: &Request) -> io::Result<()> {
         let mut question = serde_json::to_vec(request)?;
         question.push(b'\n');
-        self.writing.write_all(&question).await
+        timeout(SILENT_MOST, self.writing.write_all(&question)).await.map_err(silence)?
     }
 
     /// All parts of the answer, the last one included.
@@ -218,12 +225,30 @@ impl Conversation {
         self.say(request).await?;
         let mut replies = Vec::new();
         loop {
-            replies.push(line(&mut self.reading).await?);
+            replies.push(match request {
+                // For as long as it takes, which may be days: whoever waits for it ends it.
+                Request::Await(_) => line(&mut self.reading).await?,
+                _ => reply(&mut self.reading).await?,
+            });
             if matches!(replies.last(), Some(Reply::Done | Reply::Failed { .. })) {
                 return Ok(replies);
             }
         }
     }
+}
+
+/// The next part of an answer, of a process that lives.
+async fn reply(from: &mut BufReader<OwnedReadHalf>) -> io::Result<Reply> {
+    loop {
+        match timeout(SILENT_MOST, line(from)).await.map_err(silence)?? {
+            Reply::Working => {}
+            reply => return Ok(reply),
+        }
+    }
+}
+
+fn silence(_: Elapsed) -> io::Error {
+    io::Error::new(ErrorKind::TimedOut, format!("it has neither said nor heard anything for {} seconds", SILENT_MOST.as_secs()))
 }
 
 async fn line<T: DeserializeOwned>(from: &mut BufReader<OwnedReadHalf>) -> io::Result<T> {

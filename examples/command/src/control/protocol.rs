@@ -91,6 +91,8 @@ pub(crate) enum Reply {
     },
     /// It stores nothing more, since it is about to end: whoever has the spool next does.
     Stopping,
+    /// No part of the answer: it is still being worked on.
+    Working,
     Done,
 }
 

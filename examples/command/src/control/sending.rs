@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
 use super::desk;
 use super::protocol::{Deposit, Reply};
-use super::server::say;
+use super::server::{say, working};
 use crate::news::News;
 
 pub(super) async fn carry_out(
@@ -22,7 +22,7 @@ pub(super) async fn carry_out(
     let mut events = node.events();
     // What is to be sent may be read first, for as long as somebody waits for it.
     let sent = tokio::select! {
-        sent = desk::send(node, deposit, true) => sent,
+        sent = working(answers, desk::send(node, deposit, true)) => sent,
         () = closed(&mut asked) => return Ok(()),
     };
     let transfer = match sent {

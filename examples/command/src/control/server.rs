@@ -1,7 +1,7 @@
 //! The side of the process that has the spool.
 //!
 //! Bounded: so many connections at a time, the others wait to be accepted; so long a question; so long to ask it, and to take
-//! each line of the answer.
+//! each line of the answer. An answer may take as long as it takes, and whoever asked hears meanwhile that it is worked on.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -28,6 +28,8 @@ const SENDS: usize = 64;
 const QUESTION_MOST: Duration = Duration::from_secs(2);
 /// For each line of the answer to be taken.
 const LINE_MOST: Duration = Duration::from_secs(10);
+/// So often it is said that an answer is worked on: more often than who waits for one loses patience.
+const WORKING: Duration = Duration::from_secs(1);
 /// For the last answers of a process that ends.
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
 /// The wait after a failed `accept`: most often the process has run out of file descriptors.
@@ -127,7 +129,7 @@ async fn attend(mut stream: UnixStream, node: &Node, place: OwnedSemaphorePermit
                 () = sending::closed(&mut reading) => return Ok(()),
             }
         }
-        Ok(request) => desk::answer(node, request).await,
+        Ok(request) => working(&mut writing, desk::answer(node, request)).await,
         Err(error) => Err(CommandError::usage(format!("the question was not understood: {error}"), "use the same release on both sides")),
     };
     match answer {
@@ -141,6 +143,18 @@ async fn attend(mut stream: UnixStream, node: &Node, place: OwnedSemaphorePermit
     }
 }
 
+/// Works on it, and says so now and then: a process that says nothing is taken for one that hangs.
+pub(super) async fn working<T>(to: &mut (impl AsyncWriteExt + Unpin), work: impl Future<Output = T>) -> T {
+    let (mut work, mut hears) = (std::pin::pin!(work), true);
+    loop {
+        match timeout(WORKING, &mut work).await {
+            Ok(done) => return done,
+            // What was asked for is done, even if nobody waits for the word of it any more.
+            Err(_) => hears = hears && say(to, &Reply::Working).await.is_ok(),
+        }
+    }
+}
+
 fn too_many() -> CommandError {
     let text = format!("the node that runs sends for {SENDS} others already");
     CommandError::new(ErrorKind::Refused, text, "wait until one of them is done, or send with --detach")
@@ -150,4 +164,24 @@ pub(super) async fn say(to: &mut (impl AsyncWriteExt + Unpin), what: &impl Seria
     let mut line = serde_json::to_vec(what).map_err(io::Error::other)?;
     line.push(b'\n');
     timeout(LINE_MOST, to.write_all(&line)).await?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_takes_long_is_said_to_be_worked_on_and_done_even_if_nobody_hears_it() {
+        let (mut here, there) = tokio::io::duplex(64);
+        let (finish, finished) = tokio::sync::oneshot::channel();
+        let work = working(&mut here, async { finished.await.unwrap() });
+        let watch = async {
+            let mut said = String::new();
+            BufReader::new(there).read_line(&mut said).await.unwrap();
+            // From now on whatever is said fails.
+            finish.send(7).unwrap();
+            said
+        };
+        assert_eq!(tokio::join!(work, watch), (7, "\"working\"\n".to_owned()));
+    }
 }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use estafette::delivery::{Content, ContentKind, ContentName, TransferId};
@@ -103,8 +104,19 @@ pub(crate) fn deliver(source: &mut dyn Source, inbox: &dyn Inbox) -> Result<(Com
 
 /// Names of all that is in `folder`.
 pub(crate) fn names(folder: &Path) -> Vec<String> {
-    let mut names: Vec<_> =
-        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
-    names.sort();
-    names
+    let began = Instant::now();
+    loop {
+        let entries = std::fs::read_dir(folder).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
+        // What is removed while it is open has such a name until FUSE has heard that it is closed, which it is told some time later.
+        if !names.iter().any(|name| name.starts_with(".fuse_hidden")) {
+            names.sort();
+            return names;
+        }
+        assert!(began.elapsed() < PATIENCE, "somebody holds what was removed: {names:?}");
+        std::thread::yield_now();
+    }
 }
+
+/// Longer than anything takes that works.
+const PATIENCE: Duration = Duration::from_secs(180);

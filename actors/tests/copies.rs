@@ -63,7 +63,7 @@ fn noise(length: usize) -> Vec<u8> {
 }
 
 fn on_a_node<T>(future: impl Future<Output = T>) -> T {
-    actix::System::new().block_on(async { tokio::time::timeout(std::time::Duration::from_secs(60), future).await.expect("it hangs") })
+    actix::System::new().block_on(async { tokio::time::timeout(std::time::Duration::from_secs(180), future).await.expect("it hangs") })
 }
 
 /// Reads to the end, so many bytes at a time.

@@ -14,6 +14,9 @@ use estafette_actors::standard;
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 
+/// Longer than anything takes that works.
+const PATIENCE: Duration = Duration::from_secs(180);
+
 /// Content without end.
 #[derive(Debug)]
 struct Endless;
@@ -72,13 +75,13 @@ async fn only(few: usize) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
-    let waited = tokio::time::timeout(Duration::from_secs(60), reaped).await;
+    let waited = tokio::time::timeout(PATIENCE, reaped).await;
     assert!(waited.is_ok(), "{} threads are left, {few} were there before", threads());
 }
 
 async fn until(events: &mut estafette::node::EventStream, wanted: impl Fn(&NodeEvent) -> bool) {
     let seen = async { while !wanted(&events.next().await.expect("the node runs")) {} };
-    tokio::time::timeout(Duration::from_secs(60), seen).await.expect("it hangs");
+    tokio::time::timeout(PATIENCE, seen).await.expect("it hangs");
 }
 
 /// In the middle of a delivery, over TCP, first the sender's handles go, then the receiver's.
@@ -138,7 +141,7 @@ async fn step_back() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), settled).await.expect("they do not step back");
+    tokio::time::timeout(PATIENCE, settled).await.expect("they do not step back");
     assert_eq!(nice(), stepping);
     paris.shutdown().await;
     only(before).await;

@@ -21,7 +21,7 @@ pub(crate) const WINDOW: usize = 16 * CHUNK;
 /// Transfers of one peer, waiting or running.
 pub(crate) const TRANSFERS: usize = 8;
 /// Longer than anything here takes that works.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Limits that are soon reached.
 pub(crate) fn config() -> NodeConfig {

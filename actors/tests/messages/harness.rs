@@ -12,7 +12,7 @@ use tokio::sync::{Notify, mpsc};
 use crate::actors::{Add, Hang, Note, Panic, Stop, Sum};
 
 /// Longer than anything here may take: what hangs fails.
-pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(180);
 
 pub(crate) struct Meeting {
     pub(crate) pair: Pair,

@@ -333,9 +333,17 @@ async fn what_may_have_been_delivered_before_it_expired_is_not_tried_again() {
         let ((pair, folder), from) = (pair(patient()).await, tempfile::tempdir().unwrap());
         let still = Still::new(folder.path(), At::Commit);
         pair.paris.receive("in", still.clone()).unwrap();
-        let options = SendOptions { expiry: Some(Duration::from_secs(1)), ..SendOptions::default() };
-        let transfer = pair.lyon.send_with("paris/in", stored_letter(&from, 10_000), options).await.unwrap();
-        still.reached().await;
+        // On a busy machine it may expire before it is there: the next one has longer.
+        let mut life = Duration::from_secs(1);
+        let transfer = loop {
+            let options = SendOptions { expiry: Some(life), ..SendOptions::default() };
+            let transfer = pair.lyon.send_with("paris/in", stored_letter(&from, 10_000), options).await.unwrap();
+            tokio::select! {
+                biased;
+                () = still.reached() => break transfer,
+                _ = transfer.delivered() => life *= 2,
+            }
+        };
         let failure = transfer.delivered().await.unwrap_err();
         assert_eq!(failure.kind, FailureKind::Unknown, "{failure}");
         still.go_on();

@@ -124,7 +124,7 @@ async fn what_expires_becomes_a_dead_letter_that_names_the_last_failure() {
         let world = World::new();
         let lyon = world.lyon().await;
         let mut events = lyon.events();
-        let transfer = send_for(&lyon, "paris/files", &world.file("letter", 10), Duration::from_secs(1)).await;
+        let transfer = send_for(&lyon, "paris/files", &world.file("letter", 10), Duration::from_secs(3)).await;
         let failure = transfer.delivered().await.unwrap_err();
         assert_eq!(failure.kind, FailureKind::Expired);
         assert!(failure.message.contains("reached"), "{failure}");

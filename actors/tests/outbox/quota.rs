@@ -84,6 +84,12 @@ async fn until(mut is_so: impl FnMut() -> bool) {
     }
 }
 
+/// Lyon, whose deliveries here are not stored: what is given up once, because a busy machine links late, is not tried again.
+async fn patient_lyon(world: &World) -> Node {
+    let long = Duration::from_secs(3600);
+    world.node_with(0, NodeConfig { dial_for: long, reconnect_for: long, ..config() }).await
+}
+
 /// Waits for news of what comes in.
 async fn hears(events: &mut EventStream, wanted: impl Fn(&TransferNews) -> bool) {
     loop {
@@ -141,7 +147,7 @@ async fn a_package_that_has_no_business_at_a_node_is_refused_before_its_first_by
 async fn one_that_does_not_say_how_long_it_is_stops_at_the_quota_and_one_that_lies_does_too() {
     within(async {
         let world = World::new();
-        let (lyon, dijon) = (world.node(0).await, world.node_with(1, relay(100_000)).await);
+        let (lyon, dijon) = (patient_lyon(&world).await, world.node_with(1, relay(100_000)).await);
         for said in [None, Some(4096)] {
             let transfer = carry(&world, &lyon, Coming::of(content(1_000_000), said, false)).await;
             let (mut most, mut outcome) = (0, std::pin::pin!(transfer.delivered()));
@@ -171,7 +177,7 @@ async fn packages_that_stop_coming_stay_within_the_quota_make_room_for_newer_one
         let mut before = Vec::new();
         for round in 0..4 {
             let mut events = dijon.events();
-            let lyon = world.node(0).await;
+            let lyon = patient_lyon(&world).await;
             carry(&world, &lyon, Coming::of(content(70_000), Some(90_000), true)).await;
             until(|| there(&world).iter().any(|(path, bytes)| *bytes >= 64 << 10 && !before.contains(path))).await;
             lyon.abort().await;
@@ -205,7 +211,7 @@ async fn what_a_revoked_peer_left_goes_and_its_room_is_given_back() {
     within(async {
         let world = World::new();
         let dijon = world.node_with(1, relay(150_000)).await;
-        let lyon = world.node(0).await;
+        let lyon = patient_lyon(&world).await;
         let kept = world.send_by_relay(&lyon, "in", &content(50_000)).await;
         relayed(&lyon, &kept).await;
         let mut events = dijon.events();
@@ -222,7 +228,7 @@ async fn what_a_revoked_peer_left_goes_and_its_room_is_given_back() {
         // Let in again, it has all its room again.
         drop(lyon);
         dijon.trust().add(world.identities[0].peer(), TrustedPeer::new("lyon")).unwrap();
-        let lyon = world.node(0).await;
+        let lyon = patient_lyon(&world).await;
         let again = world.send_by_relay(&lyon, "in", &content(60_000)).await;
         relayed(&lyon, &again).await;
         lyon.shutdown().await;
@@ -251,7 +257,7 @@ async fn a_peer_leaves_so_many_partial_files_and_none_once_it_is_revoked() {
         let mut before = Vec::new();
         for round in 0..7 {
             let mut events = node.events();
-            let lyon = world.node(0).await;
+            let lyon = patient_lyon(&world).await;
             let source = Coming { kind: ContentKind::Bytes, ..Coming::of(content(70_000), Some(90_000), true) };
             lyon.send_with("paris/files", source, SendOptions { transient: true, ..SendOptions::default() }).await.unwrap();
             until(|| kept(&world).iter().any(|(path, bytes)| *bytes >= 64 << 10 && !before.contains(path))).await;

@@ -22,7 +22,7 @@ pub(crate) const CHUNK: usize = 1024;
 pub(crate) const CREATED: u64 = 1_800_000_000;
 pub(crate) const EXPIRES: u64 = CREATED + 1000;
 /// Longer than anything takes that works.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 pub(crate) fn run<T>(future: impl Future<Output = T>) -> T {
     System::new().block_on(async { tokio::time::timeout(PATIENCE, future).await.expect("it hangs") })

@@ -14,7 +14,7 @@ use tokio::sync::mpsc::Receiver;
 pub(crate) const CHUNK: usize = 4 << 10;
 pub(crate) const WINDOW: usize = 16 * CHUNK;
 /// Longer than any simulation takes that works.
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Small chunks and windows, so that a megabyte is a long transfer.
 pub(crate) fn config() -> NodeConfig {

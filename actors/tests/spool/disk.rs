@@ -268,4 +268,4 @@ fn broken() -> io::Error {
 
 const SECTOR: usize = 512;
 /// Longer than anything takes that works.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);

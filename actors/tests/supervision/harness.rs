@@ -22,7 +22,7 @@ pub(crate) const WINDOW: usize = 16 * CHUNK;
 pub(crate) const POOL: usize = 4 * WINDOW;
 pub(crate) const RUNNING: usize = 4;
 /// Longer than anything takes that works.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Limits that are soon reached, and no patience that could hide a transfer nobody ends.
 pub(crate) fn config() -> NodeConfig {

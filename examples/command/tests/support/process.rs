@@ -6,7 +6,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use serde_json::Value;
 
 /// Longer than anything takes that works.
@@ -45,8 +45,14 @@ impl Process {
         self.child.id()
     }
 
+    /// One that is to stop has stopped with all its threads when this returns: the signal alone leaves them a moment.
     pub(crate) fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
+        let id = Pid::from_child(&self.child);
+        kill_process(id, signal).unwrap();
+        if signal == Signal::STOP {
+            let options = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+            waitid(WaitId::Pid(id), options).unwrap();
+        }
     }
 
     /// How it has ended, if it has.

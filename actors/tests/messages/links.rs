@@ -42,6 +42,8 @@ const ACTORS: usize = 16;
 const BYTES: usize = 200_000;
 
 async fn fill(lyon: &Node) {
+    // Else what is told first waits for the link, which a busy machine makes late, and not for credit.
+    lyon.watch("paris").unwrap().up().await;
     for number in 0..ACTORS {
         let note = lyon.remote::<Note>(&format!("paris/stuck{number}")).unwrap();
         // A window, and what is refused takes none of it.

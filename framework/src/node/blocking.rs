@@ -10,6 +10,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::Builder;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 /// Threads of all nodes of the process together. What comes when all have something to do waits.
@@ -50,6 +51,7 @@ pub fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) ->
 /// The same, for who tells the two errors apart.
 pub(crate) fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> impl Future<Output = Result<T, Undone>> + Send {
     let (done, is_done) = oneshot::channel();
+    let work = in_the_runtime_of_who_asks(work);
     // Whoever asked may be gone.
     let begun = THREADS.begin(Box::new(move || drop(done.send(work())))).map_err(|(error, _)| Undone::NoThread(error));
     async {
@@ -61,10 +63,20 @@ pub(crate) fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static
 /// The same, for what must not be left out: where the system gives no thread it is done on this one.
 pub(crate) fn surely<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> impl Future<Output = Result<T, Undone>> + Send {
     let (done, is_done) = oneshot::channel();
+    let work = in_the_runtime_of_who_asks(work);
     if let Err((_, work)) = THREADS.begin(Box::new(move || drop(done.send(work())))) {
         do_it(work);
     }
     async { is_done.await.map_err(|_| Undone::Panicked) }
+}
+
+/// As on tokio's own threads for blocking: what is opened there may be a socket or a pipe of tokio's.
+fn in_the_runtime_of_who_asks<T>(work: impl FnOnce() -> T) -> impl FnOnce() -> T {
+    let runtime = Handle::try_current().ok();
+    move || {
+        let _entered = runtime.as_ref().map(Handle::enter);
+        work()
+    }
 }
 
 fn do_it(work: Work) {
@@ -144,6 +156,13 @@ mod tests {
         for (number, done) in done.into_iter().enumerate() {
             assert_eq!(done.await.unwrap(), number);
         }
+    }
+
+    #[actix::test]
+    async fn what_is_opened_there_may_be_of_the_runtime_of_who_asks() {
+        // One that is made where there is no runtime panics.
+        let sleep = blocking(|| tokio::time::sleep(Duration::ZERO)).await.unwrap();
+        sleep.await;
     }
 
     #[actix::test]

@@ -7,7 +7,7 @@ use estafette::delivery::{Content, ContentKind, ContentName, FailureKind};
 use estafette::node::TrustedPeer;
 use estafette::node::{Destination, Direction, EventStream, NodeEvent, RelayQuota};
 use estafette::pipeline::{Source, SourceError, SourceReport};
-use estafette::{Node, NodeConfig, SendOptions, TransferHandle, TransferNews};
+use estafette::{Identity, Node, NodeConfig, SendOptions, TransferHandle, TransferNews};
 use estafette_actors::sink::FileSink;
 use futures_util::future::BoxFuture;
 
@@ -211,27 +211,96 @@ async fn what_a_revoked_peer_left_goes_and_its_room_is_given_back() {
     within(async {
         let world = World::new();
         let dijon = world.node_with(1, relay(150_000)).await;
-        let lyon = patient_lyon(&world).await;
-        let kept = world.send_by_relay(&lyon, "in", &content(50_000)).await;
-        relayed(&lyon, &kept).await;
-        let mut events = dijon.events();
-        carry(&world, &lyon, Coming::of(content(70_000), Some(90_000), true)).await;
-        until(|| there(&world).iter().any(|(_, bytes)| *bytes >= 64 << 10)).await;
-        lyon.abort().await;
-        hears(&mut events, |news| matches!(news, TransferNews::Failed { .. })).await;
-        assert_eq!(there(&world).len(), 2);
+        leave_two(&world, &dijon).await;
         assert!(dijon.trust().revoke(world.identities[0].peer()).unwrap());
         until(|| there(&world).is_empty()).await;
         while !dijon.outbox().await.unwrap().is_empty() {
             tokio::task::yield_now().await;
         }
         // Let in again, it has all its room again.
-        drop(lyon);
         dijon.trust().add(world.identities[0].peer(), TrustedPeer::new("lyon")).unwrap();
         let lyon = patient_lyon(&world).await;
         let again = world.send_by_relay(&lyon, "in", &content(60_000)).await;
         relayed(&lyon, &again).await;
         lyon.shutdown().await;
+        dijon.shutdown().await;
+    })
+    .await;
+}
+
+/// A package of lyon's that dijon keeps for paris, and one that has stopped coming.
+async fn leave_two(world: &World, dijon: &Node) {
+    let lyon = patient_lyon(world).await;
+    let kept = world.send_by_relay(&lyon, "in", &content(50_000)).await;
+    relayed(&lyon, &kept).await;
+    let mut events = dijon.events();
+    carry(world, &lyon, Coming::of(content(70_000), Some(90_000), true)).await;
+    until(|| there(world).iter().any(|(_, bytes)| *bytes >= 64 << 10)).await;
+    lyon.abort().await;
+    hears(&mut events, |news| matches!(news, TransferNews::Failed { .. })).await;
+    assert_eq!(there(world).len(), 2);
+}
+
+#[tokio::test]
+async fn what_a_peer_left_that_was_revoked_while_the_node_was_away_goes_at_its_start() {
+    for one_has_stopped in [true, false] {
+        within(async {
+            let world = World::new();
+            let dijon = world.node_with(1, relay(150_000)).await;
+            if one_has_stopped {
+                leave_two(&world, &dijon).await;
+            } else {
+                let lyon = patient_lyon(&world).await;
+                let kept = world.send_by_relay(&lyon, "in", &content(50_000)).await;
+                relayed(&lyon, &kept).await;
+                lyon.abort().await;
+            }
+            dijon.shutdown().await;
+            drop(dijon);
+            let dijon = world.node_knowing(1, relay(150_000), &[PARIS]).await;
+            until(|| there(&world).is_empty()).await;
+            while !dijon.outbox().await.unwrap().is_empty() {
+                tokio::task::yield_now().await;
+            }
+            dijon.shutdown().await;
+        })
+        .await;
+    }
+}
+
+/// Holds the thread of its node up until it is let go.
+struct Holds(Option<(std::sync::mpsc::Sender<()>, std::sync::mpsc::Receiver<()>)>);
+
+impl actix::Actor for Holds {
+    type Context = actix::Context<Self>;
+
+    fn started(&mut self, _: &mut actix::Context<Self>) {
+        if let Some((said, let_go)) = self.0.take() {
+            said.send(()).unwrap();
+            let_go.recv().unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn of_more_peers_revoked_at_once_than_a_node_hears_of_what_each_has_left_goes() {
+    within(async {
+        let world = World::new();
+        let dijon = world.node_with(1, relay(150_000)).await;
+        leave_two(&world, &dijon).await;
+        let others: Vec<_> = (0..100).map(|_| Identity::generate().peer()).collect();
+        others.iter().enumerate().for_each(|(nth, peer)| dijon.trust().add(*peer, TrustedPeer::new(format!("other{nth}"))).unwrap());
+        let ((said, is_said), (go, let_go)) = (std::sync::mpsc::channel(), std::sync::mpsc::channel());
+        let held = std::sync::Mutex::new(Some((said, let_go)));
+        let hosted = dijon.host("holds", move || Holds(held.lock().unwrap().take())).start();
+        let hosting = tokio::spawn(hosted);
+        tokio::task::spawn_blocking(move || is_said.recv().unwrap()).await.unwrap();
+        // The first of which it hears nothing, since so many come behind it.
+        assert!(dijon.trust().revoke(world.identities[0].peer()).unwrap());
+        others.iter().for_each(|peer| assert!(dijon.trust().revoke(*peer).unwrap()));
+        go.send(()).unwrap();
+        hosting.await.unwrap().unwrap();
+        until(|| there(&world).is_empty()).await;
         dijon.shutdown().await;
     })
     .await;
@@ -243,38 +312,67 @@ fn kept(world: &World) -> Vec<(PathBuf, u64)> {
     files.filter_map(|file| Some((file.as_ref().ok()?.path(), file.ok()?.metadata().ok()?.len()))).collect()
 }
 
+/// Paris, which takes files.
+async fn paris_with(world: &World, config: NodeConfig) -> Node {
+    let paris = world.node_with(PARIS, config).await;
+    paris.receive("files", FileSink::into_dir(world.folder.path().join("in")).keep_free(0)).unwrap();
+    paris
+}
+
+/// Lyon leaves one more partial file than there is.
+async fn leave_partial(world: &World, paris: &Node) {
+    let before: Vec<_> = kept(world).into_iter().map(|(path, _)| path).collect();
+    let mut events = paris.events();
+    let lyon = patient_lyon(world).await;
+    let source = Coming { kind: ContentKind::Bytes, ..Coming::of(content(70_000), Some(90_000), true) };
+    lyon.send_with("paris/files", source, SendOptions { transient: true, ..SendOptions::default() }).await.unwrap();
+    until(|| kept(world).iter().any(|(path, bytes)| *bytes >= 64 << 10 && !before.contains(path))).await;
+    lyon.abort().await;
+    hears(&mut events, |news| matches!(news, TransferNews::Failed { .. })).await;
+}
+
 #[tokio::test]
 async fn a_peer_leaves_so_many_partial_files_and_none_once_it_is_revoked() {
     within(async {
         let world = World::new();
         let config = || NodeConfig { partials: 2, ..relay(1 << 20) };
-        let paris = || async {
-            let paris = world.node_with(PARIS, config()).await;
-            paris.receive("files", FileSink::into_dir(world.folder.path().join("in")).keep_free(0)).unwrap();
-            paris
-        };
-        let mut node = paris().await;
-        let mut before = Vec::new();
+        let mut node = paris_with(&world, config()).await;
         for round in 0..7 {
-            let mut events = node.events();
-            let lyon = patient_lyon(&world).await;
-            let source = Coming { kind: ContentKind::Bytes, ..Coming::of(content(70_000), Some(90_000), true) };
-            lyon.send_with("paris/files", source, SendOptions { transient: true, ..SendOptions::default() }).await.unwrap();
-            until(|| kept(&world).iter().any(|(path, bytes)| *bytes >= 64 << 10 && !before.contains(path))).await;
-            lyon.abort().await;
-            hears(&mut events, |news| matches!(news, TransferNews::Failed { .. })).await;
-            before = kept(&world).into_iter().map(|(path, _)| path).collect();
-            assert!(before.len() <= 3, "round {round}: two that were left, and the one that came: {before:?}");
+            leave_partial(&world, &node).await;
+            let left = kept(&world);
+            assert!(left.len() <= 3, "round {round}: two that were left, and the one that came: {left:?}");
             if round == 3 {
                 // What an earlier process left counts, too.
                 node.abort().await;
                 drop(node);
-                node = paris().await;
+                node = paris_with(&world, config()).await;
             }
         }
         assert!(node.trust().revoke(world.identities[0].peer()).unwrap());
         until(|| kept(&world).is_empty()).await;
         node.shutdown().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_partial_file_goes_when_its_delivery_has_expired_and_its_note_with_it() {
+    within(async {
+        let world = World::new();
+        // As often as it looks for packages that it has waited for long enough.
+        let paris = paris_with(&world, NodeConfig { package_patience: Duration::from_millis(20), ..config() }).await;
+        leave_partial(&world, &paris).await;
+        let spool = &world.spools[PARIS];
+        let notes = spool.load("partial").unwrap();
+        assert_eq!(notes.len(), 1);
+        for (key, mut note) in notes {
+            // When it expires, by the time that has passed for certain.
+            note[..8].copy_from_slice(&1_u64.to_le_bytes());
+            spool.put("partial", &key, &note).unwrap();
+        }
+        until(|| kept(&world).is_empty()).await;
+        until(|| spool.load("partial").unwrap().is_empty()).await;
+        paris.shutdown().await;
     })
     .await;
 }

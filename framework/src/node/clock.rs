@@ -155,8 +155,12 @@ impl std::fmt::Debug for Clock {
 }
 
 fn read() -> Reading {
-    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let (up, boot) = since_boot();
+    seconds(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(), up, boot)
+}
+
+/// What the two clocks say at one moment, in whole seconds.
+fn seconds(wall: Duration, up: Duration, boot: Option<[u8; 16]>) -> Reading {
     // As it was when the wall clock began its second: so the two are the same number apart at any moment, and dates do not jump to and fro.
     let begun = up.as_millis() as i128 - i128::from(wall.subsec_millis());
     let up = u64::try_from((begun + 500).div_euclid(1000)).unwrap_or(0);
@@ -240,6 +244,60 @@ mod tests {
         assert!(!scales.is_old(reading(1, 65, START + 60)) && !scales.is_old(reading(1, 65, START + 90)));
         assert!(scales.is_old(reading(1, 65, START + YEAR)) && scales.is_old(reading(1, 65, START - YEAR)));
         assert!(scales.is_old(reading(1, 5 + SAVE_EVERY, START + SAVE_EVERY)) && scales.is_old(reading(2, 5, START)));
+        assert!(!scales.is_old(reading(1, 4 + SAVE_EVERY, START + SAVE_EVERY - 1)));
+        for (step, is_one) in [(STEP, false), (STEP + 1, true)] {
+            let is_old = [START + 60 + step, START + 60 - step].map(|wall| scales.is_old(reading(1, 65, wall)));
+            assert_eq!(is_old, [is_one; 2], "{step}");
+        }
+    }
+
+    #[test]
+    fn both_clocks_are_the_same_number_of_seconds_apart_at_any_moment() {
+        let (wall, up) = (Duration::from_millis(1_000_000_700), Duration::from_millis(5_200));
+        let apart = |past: u64| {
+            let past = Duration::from_millis(past);
+            let Reading { wall, up, .. } = seconds(wall + past, up + past, None);
+            wall - up
+        };
+        assert!((0..3000).all(|past| apart(past) == 999_995), "{:?}", (0..3000).map(apart).collect::<std::collections::HashSet<_>>());
+        assert_eq!(seconds(Duration::from_millis(900), Duration::ZERO, None).up, 0, "it has just been started");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_kernel_says_which_boot_it_is_and_how_long_ago_that_was() {
+        let (up, boot) = since_boot();
+        let told = std::fs::read_to_string("/proc/uptime").unwrap();
+        let told: f64 = told.split(' ').next().unwrap().parse().unwrap();
+        assert!(told > 0.0 && up.as_secs_f64() > 0.0 && (told - up.as_secs_f64()).abs() < 60.0, "{told} and {up:?}");
+        let name = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+        assert_eq!(data_encoding::HEXLOWER.encode(&boot.unwrap()), name.trim().replace('-', ""));
+        assert_eq!(read().boot, boot);
+    }
+
+    #[test]
+    fn scales_are_noted_at_first_and_when_they_are_old_and_not_between() {
+        let spool: Arc<dyn Store> = Arc::<crate::node::MemoryStore>::default();
+        let noted = || codec::decode::<Scales>(&spool.find(TABLE, KEY).unwrap().expect("they are noted")).unwrap();
+        let clock = Clock::load(Some(Arc::clone(&spool))).unwrap();
+        let first = noted();
+        assert_eq!(first.certain, first.wall, "they begin where the wall clock stands");
+        spool.put(TABLE, KEY, &codec::encode(&Scales { certain: 1, ..first }).unwrap()).unwrap();
+        clock.keep();
+        assert_eq!(noted().certain, 1, "it was not due");
+        *clock.scales.lock().unwrap() = Scales { certain: 7, boot: None, ..first };
+        clock.keep();
+        assert_eq!((noted().certain, noted().boot), (7, read().boot));
+        assert_eq!(*clock.scales.lock().unwrap(), noted());
+        assert!(format!("{clock:?}").contains("certain"), "{clock:?}");
+    }
+
+    #[test]
+    fn a_date_is_as_far_off_on_the_wall_as_on_the_scale() {
+        let moment = Moment { certain: 0, passed: 1000 };
+        let (before, shown, after) = (wall(), moment.on_the_wall(1050), wall());
+        assert!((before + 50..=after + 50).contains(&shown), "{shown}");
+        assert_eq!((moment.until(1050), moment.until(950)), (Duration::from_secs(50), Duration::ZERO));
     }
 
     #[test]

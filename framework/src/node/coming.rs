@@ -304,6 +304,57 @@ mod tests {
         assert_eq!((ledger.total(Kind::PackageBytes), ledger.total(Kind::Packages)), (0, 0));
     }
 
+    /// A spool with a folder, and with no more.
+    #[derive(Debug)]
+    struct Foldered(crate::node::MemoryStore, PathBuf);
+
+    impl Store for Foldered {
+        fn load(&self, table: &str) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+            self.0.load(table)
+        }
+        fn put(&self, table: &str, key: &[u8], value: &[u8]) -> io::Result<()> {
+            self.0.put(table, key, value)
+        }
+        fn remove(&self, table: &str, key: &[u8]) -> io::Result<()> {
+            self.0.remove(table, key)
+        }
+        fn folder(&self) -> Option<&Path> {
+            Some(&self.1)
+        }
+    }
+
+    #[test]
+    fn what_an_earlier_process_left_is_charged_and_goes_the_oldest_first_with_its_note() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = Foldered(crate::node::MemoryStore::default(), folder.path().to_owned());
+        let bound = super::super::ledger::Bound { share: 10, total: 10 };
+        let rate = super::super::ledger::Rate { burst: 1, per_second: 1 };
+        let ledger = Ledger::new([bound; super::super::ledger::KINDS], [rate; 2]);
+        let peer = PeerId::from_bytes([7; 32]);
+        let transfers = [3, 1, 2].map(|number| TransferId::from_bytes([number; 24]));
+        let path = |transfer| folder.path().join(coming_name(transfer, peer));
+        let note = 1000_u64.to_le_bytes();
+        for transfer in transfers {
+            std::fs::write(path(transfer), [0; 30]).unwrap();
+            spool.put(Journal::TABLE, &delivery_key(peer, transfer), &note).unwrap();
+        }
+        let stopped = Stopped::default();
+        stopped.take_up(&spool, &ledger, Journal::expires(&note) - 1).unwrap();
+        assert_eq!((ledger.account(peer).held(Kind::PackageBytes), ledger.total(Kind::Packages)), (90, 3), "however much it may have");
+        // Two come again, and stop again.
+        for transfer in [transfers[0], transfers[2]] {
+            let room = stopped.take(peer, transfer).unwrap().room;
+            stopped.put((peer, transfer), path(transfer), &File::open(path(transfer)).unwrap(), room);
+        }
+        for (nth, transfer) in [transfers[1], transfers[0], transfers[2]].into_iter().enumerate() {
+            assert!(stopped.drop_oldest(peer, &spool) && !path(transfer).exists());
+            let left = 2 - nth;
+            assert_eq!((ledger.total(Kind::PackageBytes), ledger.total(Kind::Packages)), (30 * left as u64, left as u64));
+            assert_eq!(spool.load(Journal::TABLE).unwrap().len(), left, "its note goes with it");
+        }
+        assert!(!stopped.drop_oldest(peer, &spool));
+    }
+
     #[test]
     fn who_waited_for_a_package_that_was_finished_gets_a_new_file_with_its_name() {
         let folder = tempfile::tempdir().unwrap();

@@ -361,35 +361,92 @@ mod tests {
         assert!(account.spend(Work::Verified, 1, later(499.0)));
     }
 
+    #[test]
+    fn what_is_taken_without_a_charge_counts_until_it_is_made_one_and_keeps_the_account_open() {
+        let (ledger, now) = (ledger(10, 15), Instant::now());
+        ledger.account(peer(1)).take_bare(Kind::Requests, 10).unwrap();
+        assert!(ledger.account(peer(1)).take_bare(Kind::Requests, 1).is_err());
+        assert!(ledger.account(peer(2)).take_bare(Kind::Requests, 6).unwrap_err().is_of_all());
+        (1..3).for_each(|number| ledger.tidy(peer(number), now));
+        assert_eq!((ledger.0.accounts.len(), ledger.account(peer(1)).held(Kind::Requests)), (1, 10));
+        drop(ledger.account(peer(1)).taken(Kind::Requests, 10));
+        assert_eq!((ledger.account(peer(1)).held(Kind::Requests), ledger.total(Kind::Requests)), (0, 0));
+        let somebody = ledger.account(peer(1));
+        ledger.tidy(peer(1), now);
+        assert_eq!(ledger.0.accounts.len(), 1, "somebody works with it");
+        drop(somebody);
+        ledger.tidy(peer(1), now);
+        assert_eq!(ledger.0.accounts.len(), 0);
+    }
+
+    #[test]
+    fn kinds_do_not_count_against_each_other_and_a_refusal_says_which_it_is_of() {
+        let account = ledger(10, 20).account(peer(1));
+        let held: Vec<_> = ALL.into_iter().map(|kind| account.charge(kind, 7).unwrap()).collect();
+        for (kind, words) in ALL.into_iter().zip(["bytes of packages", "(packages)", "remembered", "not handled", "not read"]) {
+            let full = account.charge(kind, 4).unwrap_err();
+            assert!(!full.is_of_all());
+            let text = full.to_string();
+            assert!(text.contains(words) && text.contains("; 7 are taken, and 4 more"), "{text}");
+            assert!(account.charge_within(kind, 4, 11).is_ok(), "another share");
+        }
+        assert!(held.iter().all(|charge| charge.amount() == 7));
+    }
+
+    #[test]
+    fn an_account_and_its_charges_show_what_they_are() {
+        let ledger = ledger(10, 20);
+        let charge = ledger.account(peer(1)).charge(Kind::Packages, 3).unwrap();
+        for shown in [format!("{ledger:?}"), format!("{:?}", ledger.account(peer(1)))] {
+            assert!(shown.contains("(Packages, 3)") && shown.contains("(Messages, 0)"), "{shown}");
+        }
+        assert_eq!(format!("{charge:?}"), "Charge { kind: Packages, amount: 3, .. }");
+    }
+
     proptest! {
         #[test]
-        fn the_total_is_the_sum_and_nothing_passes_its_bound(steps in proptest::collection::vec((0u8..3, 0u64..50, 0u8..5, any::<prop::sample::Index>()), 1..200)) {
+        fn the_total_is_the_sum_and_nothing_that_is_asked_for_passes_its_bound(
+            steps in proptest::collection::vec((0u8..3, 0u64..50, 0u8..8, any::<prop::sample::Index>()), 1..200),
+        ) {
             let ledger = ledger(80, 150);
-            let mut charges: Vec<(u8, Charge)> = Vec::new();
+            // Whose each is, and how much it must be.
+            let mut charges: Vec<(u8, u64, Charge)> = Vec::new();
             for (who, amount, what, which) in steps {
-                match what {
-                    0 | 1 => if let Ok(charge) = ledger.account(peer(who)).charge(Kind::PackageBytes, amount) {
-                        charges.push((who, charge));
-                    },
-                    2 if !charges.is_empty() => drop(charges.swap_remove(which.index(charges.len()))),
-                    3 if !charges.is_empty() => {
-                        let at = which.index(charges.len());
-                        let _ = charges[at].1.grow_within(amount, 80);
+                let of = |charges: &[(u8, u64, Charge)], who: u8| charges.iter().filter(|(of, ..)| *of == who).map(|(_, held, _)| held).sum::<u64>();
+                let total = |charges: &[(u8, u64, Charge)]| charges.iter().map(|(_, held, _)| held).sum::<u64>();
+                let account = ledger.account(peer(who));
+                let fits = |charges: &[(u8, u64, Charge)], who| of(charges, who) + amount <= 80 && total(charges) + amount <= 150;
+                match (what, charges.len()) {
+                    (0 | 1, _) => {
+                        let charged = account.charge(Kind::PackageBytes, amount);
+                        prop_assert_eq!(charged.is_ok(), fits(&charges, who));
+                        charges.extend(charged.map(|charge| (who, amount, charge)));
                     }
-                    4 if !charges.is_empty() => {
-                        let at = which.index(charges.len());
-                        let less = charges[at].1.amount().min(amount);
-                        charges[at].1.set(less);
+                    (2, _) => {
+                        let taken = account.take_bare(Kind::PackageBytes, amount);
+                        prop_assert_eq!(taken.is_ok(), fits(&charges, who));
+                        charges.extend(taken.map(|()| (who, amount, account.taken(Kind::PackageBytes, amount))));
                     }
-                    _ => {}
+                    (3, _) => charges.push((who, amount, account.charge_anyway(Kind::PackageBytes, amount))),
+                    (_, 0) => {}
+                    (4 | 5, many) => drop(charges.swap_remove(which.index(many))),
+                    (6, many) => {
+                        let at = which.index(many);
+                        let expected = fits(&charges, charges[at].0);
+                        prop_assert_eq!(charges[at].2.grow_within(amount, 80).is_ok(), expected);
+                        charges[at].1 += if expected { amount } else { 0 };
+                    }
+                    (_, many) => {
+                        let at = which.index(many);
+                        charges[at].2.set(amount);
+                        charges[at].1 = amount;
+                    }
                 }
-                let of = |who: u8| charges.iter().filter(|(known, _)| *known == who).map(|(_, charge)| charge.amount()).sum::<u64>();
+                prop_assert!(charges.iter().all(|(_, held, charge)| charge.amount() == *held));
                 for who in 0..3 {
-                    prop_assert_eq!(ledger.account(peer(who)).held(Kind::PackageBytes), of(who));
-                    prop_assert!(of(who) <= 80);
+                    prop_assert_eq!(ledger.account(peer(who)).held(Kind::PackageBytes), of(&charges, who));
                 }
-                prop_assert_eq!(ledger.total(Kind::PackageBytes), (0..3).map(of).sum::<u64>());
-                prop_assert!(ledger.total(Kind::PackageBytes) <= 150);
+                prop_assert_eq!(ledger.total(Kind::PackageBytes), total(&charges));
             }
             drop(charges);
             prop_assert_eq!(ledger.total(Kind::PackageBytes), 0);

@@ -75,7 +75,8 @@ mod tests {
             beyond.sort();
             beyond
         };
-        assert_eq!(beyond(4, 100), Vec::<Vec<u8>>::new());
+        assert_eq!(beyond(4, 40), Vec::<Vec<u8>>::new(), "just as much");
+        assert_eq!(beyond(4, 39), [key(0)]);
         assert_eq!(beyond(2, 100), [key(0), key(1)]);
         assert_eq!(beyond(4, 25), [key(0), key(1)]);
         assert_eq!(beyond(0, 0), [key(0), key(1), key(2)], "the newest may stay");

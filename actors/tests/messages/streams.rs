@@ -1,10 +1,16 @@
 //! Calls with streams.
 
+use std::time::Duration;
+
+use actix::{Actor, Context, Handler};
 use estafette::RemoteErrorKind;
+use estafette::remote::Called;
+use estafette_actors::standard;
 use futures_util::StreamExt;
+use tokio::sync::mpsc;
 
 use crate::actors::{Add, Countdown, Sums, Total};
-use crate::harness::{Meeting, meet, soon};
+use crate::harness::{Lost, Meeting, meet, soon};
 
 async fn hosts(seed: u64) -> Meeting {
     let meeting = meet(seed).await;
@@ -106,4 +112,75 @@ async fn a_peer_has_so_many_streams_at_a_time_and_the_next_begins_when_one_ends(
     drop(open.pop());
     let replies: Vec<_> = soon(soon(next).await.unwrap().collect()).await;
     assert_eq!(replies, [Ok(2), Ok(1), Ok(0)]);
+}
+
+/// Tells what it reads of its calls, and never replies.
+struct Reads(mpsc::UnboundedSender<Option<Result<u64, RemoteErrorKind>>>);
+
+impl Actor for Reads {
+    type Context = Context<Self>;
+}
+
+impl Handler<Called<Add>> for Reads {
+    type Result = ();
+
+    fn handle(&mut self, Called { mut requests, replies }: Called<Add>, _: &mut Context<Self>) {
+        let reading = self.0.clone();
+        actix::spawn(async move {
+            loop {
+                let next = requests.next().await.map(|request| request.map(|Add(number)| number).map_err(|error| error.kind));
+                let is_over = next.is_none();
+                reading.send(next).unwrap();
+                if is_over {
+                    break drop(replies);
+                }
+            }
+        });
+    }
+}
+
+#[tokio::test]
+async fn an_upload_that_is_dropped_ends_in_cancelled_and_does_not_pass_for_whole() {
+    let meeting = hosts(38).await;
+    let (reading, mut read) = mpsc::unbounded_channel();
+    meeting.pair.paris.host("reads", move || Reads(reading.clone())).takes_calls::<Add>().start().await.unwrap();
+    let reads = meeting.pair.lyon.remote::<Add>("paris/reads").unwrap();
+    let mut upload = soon(reads.upload()).await.unwrap();
+    soon(upload.send(Add(5))).await.unwrap();
+    drop(upload);
+    for expected in [Some(Ok(5)), Some(Err(RemoteErrorKind::Cancelled)), None] {
+        assert_eq!(soon(read.recv()).await, Some(expected));
+    }
+    // One that is finished has an end, and no error.
+    let upload = soon(reads.upload()).await.unwrap();
+    let finished = soon(upload.finish()).await;
+    assert_eq!((finished.unwrap_err().kind, soon(read.recv()).await), (RemoteErrorKind::Died, Some(None)));
+}
+
+#[tokio::test]
+async fn a_stream_that_takes_too_long_ends_in_deadline_at_both_ends() {
+    let meeting = hosts(39).await;
+    let (reading, mut read) = mpsc::unbounded_channel();
+    meeting.pair.paris.host("reads", move || Reads(reading.clone())).takes_calls::<Add>().start().await.unwrap();
+    // There is a link: what waits for one has as long.
+    soon(meeting.pair.lyon.remote::<Add>("paris/sum").unwrap().ask(Add(1))).await.unwrap();
+    let reads = meeting.pair.lyon.remote::<Add>("paris/reads").unwrap().within(Duration::from_millis(20));
+    let (_requests, mut replies) = soon(reads.open()).await.unwrap();
+    assert_eq!(soon(replies.next()).await.unwrap().unwrap_err().kind, RemoteErrorKind::Deadline);
+    assert!(soon(replies.next()).await.is_none());
+    assert_eq!(soon(read.recv()).await, Some(Some(Err(RemoteErrorKind::Cancelled))));
+}
+
+#[tokio::test]
+async fn who_takes_streams_is_not_told_and_the_sender_hears_so() {
+    let mut meeting = hosts(40).await;
+    let lost = Lost::default();
+    meeting.pair.restart_lyon_with(standard(), |builder| builder.on_undelivered(lost.hook())).await.unwrap();
+    let total = meeting.pair.lyon.remote::<Add>("paris/total").unwrap();
+    for told in 1..=2 {
+        soon(total.tell(Add(1))).await.unwrap();
+        let error = soon(lost.count(told)).await;
+        assert!(error.kind == RemoteErrorKind::NoSuchMessage && error.message.contains("open a stream"), "{error}");
+    }
+    assert_eq!(soon(total.ask(Add(1))).await, Ok(1));
 }

@@ -16,7 +16,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use crate::error::CommandError;
 use crate::event::{self, Delivered, Event};
 use crate::news::News;
-use crate::output::Output;
+use crate::output::{self, Output};
 use crate::units;
 
 /// How often what is shown changes.
@@ -197,7 +197,7 @@ impl Monitor {
             Direction::Outgoing => format!("{name} → {whom}"),
             Direction::Incoming => format!("{name} ← {whom}"),
         };
-        let bar = self.output.bars.add(bar(total).with_message(shorten(&label, 28)));
+        let bar = self.output.bars.add(bar(total, output::columns()).with_message(shorten(&label, 28)));
         let now = Instant::now();
         let (name, inbox) = (name.to_owned(), Some(inbox).filter(|inbox| !inbox.is_empty()));
         self.shown.insert(transfer, Shown { direction, name, inbox, started: now, bytes: 0, total, rate: 0.0, at: now, bar });
@@ -300,15 +300,17 @@ impl Monitor {
 
     /// What was delivered, in so many seconds, or was there already.
     fn result(&self, about: About, receipt: &Receipt, seconds: Option<f64>) -> String {
-        let (size, files) = (units::bytes(receipt.length), units::count(receipt.files, "file"));
-        let (place, peer) = (units::printable(&receipt.place), self.peer_name(about.peer));
+        let (size, peer) = (units::bytes(receipt.length), self.peer_name(about.peer));
+        // What is handed on, to a stream or an actor, is no file and lies nowhere.
+        let files = if receipt.files == 0 { String::new() } else { units::count(receipt.files, "file") + ", " };
+        let place = if receipt.place.is_empty() { String::new() } else { format!(": {}", units::printable(&receipt.place)) };
         let whom = match (about.direction, seconds) {
             (Direction::Outgoing, Some(_)) => format!("to {peer}"),
             (Direction::Outgoing, None) => format!("at {peer}"),
             (Direction::Incoming, _) => format!("from {peer}"),
         };
         let Some(seconds) = seconds else {
-            return format!("already there, nothing sent: {files}, {size} {whom}: {place}");
+            return format!("already there, nothing sent: {files}{size} {whom}{place}");
         };
         // So little says nothing about speed.
         let speed = if receipt.length < 1 << 20 {
@@ -316,7 +318,7 @@ impl Monitor {
         } else {
             format!(" ({})", units::rate(units::per_second(receipt.length, seconds)))
         };
-        format!("delivered {files}, {size} {whom} in {}{speed}: {place}", units::seconds(seconds))
+        format!("delivered {files}{size} {whom} in {}{speed}{place}", units::seconds(seconds))
     }
 
     pub(crate) fn peer_name(&self, peer: PeerId) -> String {
@@ -356,12 +358,17 @@ impl Shown {
     }
 }
 
-fn bar(total: Option<u64>) -> ProgressBar {
-    let template = match total {
-        Some(_) => "{msg:28} {bar:24} {binary_bytes:>10} of {binary_total_bytes:10} {decimal_bytes_per_sec:>11} {eta:>4}",
-        None => "{msg:28} {spinner} {binary_bytes:>10} {decimal_bytes_per_sec:>11}",
+/// A line that fits: one that did not would be two, and leave its rest behind where a terminal is made narrower.
+fn bar(total: Option<u64>, columns: u16) -> ProgressBar {
+    let template = match (total, columns) {
+        (Some(_), 96..) => "{msg:28!} {bar:24} {binary_bytes:>10} of {binary_total_bytes:10} {decimal_bytes_per_sec:>11} {eta:>4}",
+        (Some(_), 74..) => "{msg:28!} {binary_bytes:>10} of {binary_total_bytes:10} {decimal_bytes_per_sec:>11} {eta:>4}",
+        (Some(_), 40..) => "{msg:14!} {percent:>3} % of {binary_total_bytes:10} {eta:>4}",
+        (Some(_), _) => "{percent:>3} % {eta:>4}",
+        (None, 55..) => "{msg:28!} {spinner} {binary_bytes:>10} {decimal_bytes_per_sec:>11}",
+        (None, _) => "{spinner} {binary_bytes:>10}",
     };
-    let style = ProgressStyle::with_template(template).expect("the template is a constant").progress_chars("━╸─");
+    let style = ProgressStyle::with_template(template).expect("the templates are constants").progress_chars("━╸─");
     match total {
         Some(total) => ProgressBar::new(total),
         None => ProgressBar::new_spinner(),

@@ -110,6 +110,13 @@ impl Output {
     }
 }
 
+/// How many columns the terminal has that people look at.
+pub(crate) fn columns() -> u16 {
+    let size = rustix::termios::tcgetwinsize(io::stderr()).map(|size| size.ws_col);
+    // What does not say is what most are at least.
+    size.ok().filter(|columns| *columns > 0).unwrap_or(80)
+}
+
 /// One line on stdout.
 pub(crate) fn print_event(event: &Event<'_>) {
     match serde_json::to_string(event) {

@@ -8,6 +8,7 @@ pub(crate) mod network;
 pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod random;
+pub(crate) mod terminal;
 
 use std::ffi::OsStr;
 use std::fs;

@@ -5,8 +5,11 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use estafette::delivery::Content;
 use estafette::node::{Direction, EventStream, MemoryStore, NodeEvent, OutboxError, OutboxState, Store, TransferEvent};
-use estafette::pipeline::{Committed, Hosting, Inbox, Offer, Placement, Progress, Refusal, Resumed, Sink, SinkError, Summary};
+use estafette::pipeline::{
+    Committed, Hosting, Inbox, Offer, Placement, Progress, Refusal, Resumed, Sink, SinkError, Source, SourceError, SourceReport, Summary,
+};
 use estafette::testing::Pair;
 use estafette::{FailureKind, Node, NodeConfig, SendOptions, TransferId, TransferNews};
 use estafette_actors::sink::{FileSink, Folder, OnConflict};
@@ -17,6 +20,7 @@ use tempfile::TempDir;
 use tokio::sync::{Notify, Semaphore};
 
 use super::harness::{World, config, entry, send_for, within};
+use super::held::HeldSource;
 
 /// Where a sink stands until it is let go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -384,20 +388,125 @@ async fn a_sender_hears_that_its_own_deliveries_take_the_room() {
         still.reached().await;
         let mut here = lyon.events();
         let second = lyon.send("paris/files", BytesSource::new("other", "other").unwrap()).await.unwrap();
-        let waits = async {
-            loop {
-                if let NodeEvent::Transfer(TransferEvent { news: TransferNews::Waiting { running }, transfer, .. }) =
-                    here.next().await.unwrap()
-                    && transfer == second.id()
-                {
-                    return running;
-                }
-            }
-        };
-        assert_eq!(waits.await, 1);
+        assert_eq!(waits(&mut here, second.id()).await, 1);
         still.go_on();
         first.delivered().await.unwrap();
         second.delivered().await.unwrap();
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_sender_hears_that_there_is_no_room_at_its_own_end() {
+    within(async {
+        let world = World::new();
+        let config = NodeConfig { running_transfers: 2, ..config() };
+        let (lyon, _paris) = (world.lyon_with_config(Arc::<MemoryStore>::default(), config).await, world.paris().await);
+        let mut here = lyon.events();
+        let (slow, go) = HeldSource::new("slow", vec![7; 10]);
+        let transient = || SendOptions { transient: true, ..SendOptions::default() };
+        let first = lyon.send_with("paris/files", slow, transient()).await.unwrap();
+        let second = lyon.send("paris/files", BytesSource::new("other", "other").unwrap()).await.unwrap();
+        assert_eq!(waits(&mut here, second.id()).await, 1);
+        go.send(Ok(())).unwrap();
+        first.delivered().await.unwrap();
+        second.delivered().await.unwrap();
+    })
+    .await;
+}
+
+/// Waits until a delivery waits for room, and returns how many of its sender's take that.
+async fn waits(events: &mut EventStream, id: TransferId) -> u32 {
+    loop {
+        if let NodeEvent::Transfer(TransferEvent { news: TransferNews::Waiting { running }, transfer, .. }) = events.next().await.unwrap()
+            && transfer == id
+        {
+            return running;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_receiver_keeps_nothing_of_what_its_sender_will_not_go_on_with() {
+    within(async {
+        let world = World::new();
+        let (lyon, paris) = (world.lyon().await, world.paris().await);
+        let mut there = paris.events();
+        let (source, file) = (Stuck::default(), world.file("stored", 300_000));
+        let transient = SendOptions { transient: true, ..SendOptions::default() };
+        let transfer = lyon.send_with("paris/files", source.clone(), transient).await.unwrap();
+        source.waits.notified().await;
+        incoming(&mut there, transfer.id(), |news| matches!(news, TransferNews::Progress { .. })).await;
+        lyon.stop().await;
+        assert_eq!(transfer.delivered().await.unwrap_err().kind, FailureKind::Shutdown);
+        let news = incoming(&mut there, transfer.id(), |news| matches!(news, TransferNews::Failed { .. })).await;
+        assert!(matches!(&news, TransferNews::Failed { failure } if failure.kind == FailureKind::Cancelled), "{news:?}");
+        assert_eq!(world.arrived(), 0);
+        drop(file);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_source_that_waits_is_let_go_when_its_delivery_is_over() {
+    within(async {
+        let world = World::new();
+        let (lyon, _paris) = (world.lyon().await, world.paris().await);
+        let source = Stuck::default();
+        let transient = SendOptions { transient: true, ..SendOptions::default() };
+        let transfer = lyon.send_with("paris/files", source.clone(), transient).await.unwrap();
+        source.waits.notified().await;
+        transfer.cancel();
+        assert_eq!(transfer.delivered().await.unwrap_err().kind, FailureKind::Cancelled);
+        source.left.notified().await;
+    })
+    .await;
+}
+
+/// Gives some content that can be sent again, and then waits for ever.
+#[derive(Clone, Debug, Default)]
+struct Stuck {
+    given: usize,
+    waits: Arc<Notify>,
+    left: Arc<Notify>,
+}
+
+impl Stuck {
+    const GIVES: usize = 64 << 10;
+}
+
+impl Source for Stuck {
+    fn content(&self) -> Content {
+        BytesSource::new("stuck", vec![]).map(|bytes| Content { length: None, ..bytes.content() }).unwrap()
+    }
+
+    fn read<'a>(&'a mut self, buffer: &'a mut [u8]) -> BoxFuture<'a, Result<usize, SourceError>> {
+        Box::pin(async move {
+            let some = buffer.len().min(Self::GIVES - self.given);
+            if some == 0 {
+                let _left = Leaving(Arc::clone(&self.left));
+                self.waits.notify_one();
+                std::future::pending::<()>().await;
+            }
+            self.given += some;
+            Ok(some)
+        })
+    }
+
+    fn finish(&mut self) -> Result<SourceReport, SourceError> {
+        Ok(SourceReport::default())
+    }
+
+    fn version(&self) -> Option<[u8; 32]> {
+        Some([7; 32])
+    }
+}
+
+/// Says when it is dropped.
+struct Leaving(Arc<Notify>);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
 }

@@ -126,7 +126,7 @@ pub enum Direction {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum TransferNews {
-    /// The receiver takes it when there is room for it: so many deliveries of this node take that at the receiver.
+    /// It begins when there is room for it, here or at the receiver: so many deliveries of this node to that one take some.
     Waiting {
         /// How many.
         running: u32,

@@ -81,7 +81,13 @@ impl Handler<Run> for SourceRunner {
         };
         let reading = async move {
             let (stream, gate) = (run.stream, run.gate.clone());
-            let read = AssertUnwindSafe(read(source.as_mut(), run)).catch_unwind().await;
+            let mut over = gate.clone();
+            // A source may wait for long, for what somebody writes or since it is to be slow: not beyond the end of its attempt.
+            let read = tokio::select! {
+                biased;
+                _ = over.wait_for(|gate| gate.stopped) => Ok(Ok(SourceReport::default())),
+                read = AssertUnwindSafe(read(source.as_mut(), run)).catch_unwind() => read,
+            };
             let outcome = read.unwrap_or_else(|_| Err(panicked()));
             let stopped = gate.borrow().stopped;
             (source, stream, outcome, stopped)

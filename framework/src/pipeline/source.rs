@@ -15,7 +15,8 @@ pub trait Source: Debug + Send + 'static {
 
     /// Puts the next bytes at the front of `buffer` and tells how many; 0 only at the end.
     ///
-    /// `buffer` is never empty. A short read is no end. It may block: it runs on the transfer's own thread.
+    /// `buffer` is never empty. A short read is no end. It may block: it runs on the transfer's own thread. One that waits is dropped when
+    /// its attempt is over: the next one begins with [`Source::rewind`].
     fn read<'a>(&'a mut self, buffer: &'a mut [u8]) -> BoxFuture<'a, Result<usize, SourceError>>;
 
     /// Called once after the end was read: the last check, and what had to be left out.

@@ -107,7 +107,7 @@ impl fmt::Display for FailureKind {
             Self::Stage => "a stage failed",
             Self::Protocol => "the protocol was broken",
             Self::Expired => "expired",
-            Self::Changed => "the source changed while it was sent",
+            Self::Changed => "the source is not what it was",
             Self::Unreachable => "unreachable",
             Self::Shutdown => "the node was shut down",
             Self::Busy => "no room now",

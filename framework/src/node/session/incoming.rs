@@ -31,8 +31,8 @@ use crate::node::trust::now;
 use crate::pipeline::{Assembled, Assembly, Committed, Compression, Enclosed, Journal, Stop, Summary, Transfer};
 use crate::wire::{Control, Opening, PeerId};
 
-/// How long a delivery waits for room before its sender is told.
-const SAY_WAITING: Duration = Duration::from_secs(1);
+/// How long a delivery waits for room, at either end, before that is told.
+pub(super) const SAY_WAITING: Duration = Duration::from_secs(1);
 
 pub(super) struct IncomingTransfer {
     pub(super) transfer: Arc<Transfer>,

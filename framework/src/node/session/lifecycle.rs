@@ -310,6 +310,8 @@ impl Handler<DialFailed> for Session {
         }
         self.hopeless = match hope {
             Hope::Some => 0,
+            // Where it has been before, it is expected back: what forwards a port takes a connection, and ends it, while nobody is behind it.
+            Hope::Little if self.ever_up => 0,
             Hope::Little => self.hopeless + 1,
             Hope::None => HOPELESS,
         };

@@ -3,6 +3,7 @@
 //! Waiting (for room) → Offered → Running → delivered or failed. A broken link puts nothing back: the offer is made again,
 //! the receiver says what it has, the lanes send the rest.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Recipient};
 use tokio::sync::watch;
 
-use super::incoming::window_for;
+use super::incoming::{SAY_WAITING, window_for};
 use super::signals::{Admitted, Outcome, Rewound, Room, SourceEnded, Start, Wired};
 use super::{Session, Task};
 use crate::delivery::{Content, ContentKind, Failure, FailureKind, Incoming, KeyScope, Receipt, TransferId, TransferKey};
@@ -72,6 +73,11 @@ impl OutgoingTransfer {
         self.transfer.scope.transfer
     }
 
+    /// Whether it is a try at a stored delivery.
+    pub(super) fn is_try(&self) -> bool {
+        self.state.is_try()
+    }
+
     /// Whether what cuts its content has died before the end.
     pub(super) fn chunker_is_gone(&self) -> bool {
         !self.transfer.is_cut() && self.chunker.as_ref().is_some_and(|chunker| !chunker.connected())
@@ -122,11 +128,22 @@ impl Session {
             let (shared, session, window) = (Arc::clone(&self.shared), ctx.address(), out.window);
             let share = self.share_out.clone();
             let waiting = actix::spawn(async move {
-                let _queued = InQueue::at(&shared.waiting_out);
-                let share = share.take(window).await;
-                let running = Arc::clone(&shared.running_out).acquire_owned().await.expect("the semaphore is never closed");
-                let bytes = shared.sending.take(window).await;
-                session.do_send(Admitted { stream, room: Room { _bytes: bytes, _running: running, _share: share } });
+                let mut room = pin!(async {
+                    let _queued = InQueue::at(&shared.waiting_out);
+                    let share = share.take(window).await;
+                    let running = Arc::clone(&shared.running_out).acquire_owned().await.expect("the semaphore is never closed");
+                    let bytes = shared.sending.take(window).await;
+                    Room { _bytes: bytes, _running: running, _share: share }
+                });
+                let room = tokio::select! {
+                    biased;
+                    room = &mut room => room,
+                    () = tokio::time::sleep(SAY_WAITING) => {
+                        session.do_send(NoRoomHere { stream });
+                        room.await
+                    }
+                };
+                session.do_send(Admitted { stream, room });
             });
             out.waiting = Some(Task(waiting.abort_handle()));
         }
@@ -484,6 +501,24 @@ impl Handler<Admitted> for Session {
             (out.room, out.moved) = (Some(room), (0, Instant::now()));
             out.phase = Phase::Offered;
             self.offer(stream);
+        }
+    }
+}
+
+/// A transfer waits for room at this end.
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+struct NoRoomHere {
+    stream: u64,
+}
+
+impl Handler<NoRoomHere> for Session {
+    type Result = ();
+
+    fn handle(&mut self, NoRoomHere { stream }: NoRoomHere, _: &mut Context<Self>) {
+        if self.outgoing.get(&stream).is_some_and(|out| out.phase == Phase::Waiting) {
+            let running = self.outgoing.values().filter(|out| out.room.is_some()).count();
+            self.tell_outgoing(stream, TransferNews::Waiting { running: u32::try_from(running).unwrap_or(u32::MAX) });
         }
     }
 }

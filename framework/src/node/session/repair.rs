@@ -132,8 +132,11 @@ impl Session {
 
     /// Fails a transfer at both ends. One that comes in may be committed by then: its sink has the last word.
     pub(super) fn fail(&mut self, stream: u64, failure: Failure) {
-        if self.outgoing.contains_key(&stream) {
-            self.say(Control::Fail { stream, failure: failure.clone() });
+        if let Some(out) = self.outgoing.get(&stream) {
+            // What is not stored goes with its process: the receiver need not keep what nobody will go on with.
+            let is_final = failure.kind == FailureKind::Shutdown && !out.is_try();
+            let said = || Failure::new(FailureKind::Cancelled, "its sender was stopped, and does not go on with it");
+            self.say(Control::Fail { stream, failure: if is_final { said() } else { failure.clone() } });
             self.end_outgoing(stream, Err(failure));
         } else {
             self.stop_incoming(stream, failure, true);

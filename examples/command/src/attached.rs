@@ -1,6 +1,7 @@
 //! `estafette send` where a process with the same spool runs, and so with the same key: that one sends, this one watches.
 
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,21 +20,34 @@ use crate::signals::Signals;
 /// Longer than anybody waits: no signal has come yet.
 pub(crate) const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
-pub(crate) async fn run(global: &Global, sending: Sending, mut signals: Signals, output: &Output) -> Result<ExitCode, CommandError> {
+/// How it went.
+pub(crate) enum Attached {
+    Ended(ExitCode),
+    /// The process of this number is about to end, and has begun nothing of it.
+    Stopping(u32),
+}
+
+pub(crate) async fn run(global: &Global, sending: Sending, signals: &mut Signals, output: &Output) -> Result<Attached, CommandError> {
     let (mut monitor, feed) = Monitor::fed(Trust::load(settings::store(global)?)?, output);
     let Sending { transfer, peer, pid, .. } = sending;
     let about = About { transfer, peer, direction: Direction::Outgoing };
     let left_out = Arc::<Mutex<LeftOut>>::default();
-    let noted = Arc::clone(&left_out);
+    let stopping = Arc::<AtomicBool>::default();
+    let (noted, is_stopping) = (Arc::clone(&left_out), Arc::clone(&stopping));
     let mut asking = Some(sending.follow(move |reply| match reply {
         Reply::News(news) => feed.tell(about, news),
         Reply::LeftOut(left_out) => *noted.lock().unwrap_or_else(PoisonError::into_inner) = left_out,
+        Reply::Stopping => is_stopping.store(true, Ordering::Release),
         _ => {}
     }));
     let (mut asked, mut deadline) = (0, Instant::now() + NEVER);
     let ended = loop {
         tokio::select! {
-            ended = monitor.next() => break ended.ok_or_else(|| left_alone(pid))?,
+            ended = monitor.next() => match ended {
+                Some(ended) => break ended,
+                None if stopping.load(Ordering::Acquire) && asked == 0 => return Ok(Attached::Stopping(pid)),
+                None => return Err(left_alone(pid).about(transfer, peer)),
+            },
             () = signals.next() => {
                 asked += 1;
                 match asked {
@@ -42,7 +56,7 @@ pub(crate) async fn run(global: &Global, sending: Sending, mut signals: Signals,
                         deadline = Instant::now() + global.drain.min(NEVER);
                     }
                     2 => drop(asking.take()),
-                    _ => return Err(stopped()),
+                    _ => return Err(stopped().about(transfer, peer)),
                 }
             }
             () = tokio::time::sleep_until(deadline), if asking.is_some() => drop(asking.take()),
@@ -51,7 +65,7 @@ pub(crate) async fn run(global: &Global, sending: Sending, mut signals: Signals,
     let concluded = monitor.conclude(&ended);
     let left_out = std::mem::take(&mut *left_out.lock().unwrap_or_else(PoisonError::into_inner));
     left_out.tell(about, output);
-    exit_code(&ended, concluded, &left_out, asked > 0)
+    exit_code(&ended, concluded, &left_out, asked > 0).map(Attached::Ended)
 }
 
 fn left_alone(pid: u32) -> CommandError {

@@ -95,6 +95,14 @@ pub(crate) fn find(trust: &Trust, given: Given, via: Option<&str>) -> Result<(De
     Ok((to, relay))
 }
 
+/// Whose node it is.
+pub(crate) fn peer(trust: &Trust, given: &Given) -> Result<PeerId, CommandError> {
+    match given {
+        Given::Ticket(ticket) => Ok(ticket.peer()),
+        Given::Peer { peer, .. } => trusted(trust, peer),
+    }
+}
+
 /// What goes by a relay is sealed for a key, and needs neither an address nor trust in it.
 fn receiver(trust: &Trust, given: Given, relayed: bool) -> Result<Destination, CommandError> {
     match given {

@@ -39,7 +39,7 @@ pub(crate) fn deposit(options: &Send, given: &Given) -> Result<Deposit, CommandE
     };
     let mut deposit = Deposit::new(given.to_string(), &paths);
     deposit.reading = reading;
-    deposit.chunk_size = options.chunk_size.map(|size| u32::try_from(size).unwrap_or(u32::MAX));
+    deposit.chunk_size = options.chunk_size;
     deposit.compress = options.compress == Compress::Snappy;
     deposit.copy = options.copy;
     deposit.expires = options.expires.map(|time| time.as_secs());

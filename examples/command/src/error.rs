@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use estafette::delivery::{Failure, FailureKind};
+use estafette::PeerId;
+use estafette::delivery::{Failure, FailureKind, TransferId};
 use estafette::node::{KeyFileError, OutboxError, SendError, StartError, TrustError};
 use estafette::pipeline::{Refusal, SourceError};
 use serde::{Deserialize, Serialize};
@@ -46,11 +47,18 @@ pub(crate) struct CommandError {
     pub(crate) kind: ErrorKind,
     pub(crate) message: String,
     pub(crate) hint: String,
+    /// The delivery that it is about, and its other end.
+    pub(crate) about: Option<Box<(TransferId, PeerId)>>,
 }
 
 impl CommandError {
+    /// The same, of this delivery.
+    pub(crate) fn about(self, transfer: TransferId, peer: PeerId) -> Self {
+        Self { about: Some(Box::new((transfer, peer))), ..self }
+    }
+
     pub(crate) fn new(kind: ErrorKind, message: impl fmt::Display, hint: impl Into<String>) -> Self {
-        Self { kind, message: message.to_string(), hint: hint.into() }
+        Self { kind, message: message.to_string(), hint: hint.into(), about: None }
     }
 
     pub(crate) fn usage(message: impl fmt::Display, hint: impl Into<String>) -> Self {
@@ -86,7 +94,7 @@ impl From<Failure> for CommandError {
                 (Integrity, "nothing was kept at the receiver: send again, and have memory and network looked at if it happens twice")
             }
             FailureKind::Protocol => (Integrity, "check that both ends run the same release of estafette"),
-            FailureKind::Changed => (Io, "send again when nothing writes to it any more"),
+            FailureKind::Changed => (Io, "look whether it is there, and whether something writes to it; then send it again"),
             FailureKind::Io => (Io, "put right what is named, then send again"),
             FailureKind::Stage => (Io, "this is a fault in one of the programs: its log (-v) says more"),
             FailureKind::Cancelled => (Cancelled, "send again when you want it delivered"),
@@ -100,7 +108,7 @@ impl From<Failure> for CommandError {
 impl CommandError {
     /// A delivery from somebody else that failed: whoever reads this receives.
     pub(crate) fn of_arrival(peer: &str, failure: &Failure) -> Self {
-        let Self { kind, message, hint } = Self::from(failure.clone());
+        let Self { kind, message, hint, .. } = Self::from(failure.clone());
         let hint = match failure.kind {
             FailureKind::Refused => "the sender was told; --into, --on-conflict and --max-bytes decide what is taken",
             FailureKind::Busy => "the sender was told, and can send again when there is room",
@@ -109,7 +117,7 @@ impl CommandError {
             FailureKind::Unreachable | FailureKind::Shutdown => "it goes on when the sender comes back and sends it again",
             FailureKind::Cancelled => "nothing of it was kept",
             FailureKind::Integrity => "nothing was kept: have memory and network looked at if it happens twice",
-            FailureKind::Changed => "the sender sends it again when nothing writes to it any more",
+            FailureKind::Changed => "the sender was told, and sends it again if it can",
             FailureKind::Io => "put right what is named; the sender can send it again then",
             _ => &hint,
         };

@@ -38,6 +38,10 @@ pub(crate) enum Event<'a> {
         /// Deliveries of this node that take the room.
         running: u32,
     },
+    /// Another `send` to this peer is under way with this key: this one waits for its end.
+    Queued {
+        peer: String,
+    },
     Progress {
         transfer: String,
         direction: &'static str,
@@ -46,6 +50,11 @@ pub(crate) enum Event<'a> {
         bytes: u64,
         total: Option<u64>,
         bytes_per_second: u64,
+    },
+    /// It begins anew: the source changed, or the receiver has lost its part.
+    Restarted {
+        transfer: String,
+        message: &'a str,
     },
     /// What is not as it was sent, or was left behind.
     Remark {
@@ -135,6 +144,8 @@ pub(crate) enum Event<'a> {
         hint: &'a str,
         #[serde(skip_serializing_if = "Option::is_none")]
         transfer: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        peer: Option<String>,
     },
 }
 
@@ -214,7 +225,8 @@ impl Stored {
 
 impl<'a> From<&'a CommandError> for Event<'a> {
     fn from(error: &'a CommandError) -> Self {
-        Self::Error { kind: error.kind, message: &error.message, hint: &error.hint, transfer: None }
+        let (transfer, peer) = error.about.as_deref().map(|(transfer, peer)| (transfer.short(), peer.to_string())).unzip();
+        Self::Error { kind: error.kind, message: &error.message, hint: &error.hint, transfer, peer }
     }
 }
 

@@ -88,7 +88,7 @@ impl Runner {
             if let Some((peer, id, arrival)) = self.next() {
                 self.came.remove(&(peer, id));
                 if let Err(error) = self.process(peer, id, &arrival).await {
-                    self.output.error(&error, Some(id.short()));
+                    self.output.error(&error.about(id, peer));
                     self.failed.insert((peer, id));
                 }
                 continue;

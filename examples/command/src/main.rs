@@ -41,6 +41,7 @@ mod table;
 mod tickets;
 mod to_stdout;
 mod trust;
+mod turn;
 mod units;
 
 use std::process::ExitCode;

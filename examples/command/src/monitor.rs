@@ -156,7 +156,10 @@ impl Monitor {
             News::Interrupted { reason } if self.shown.contains_key(&about.transfer) => {
                 self.output.remark(&format!("the link broke ({}); going on when it is back", units::printable(&reason)));
             }
-            News::Restarted { why } => self.output.remark(&format!("beginning anew: {}", units::printable(&why))),
+            News::Restarted { why } => {
+                self.output.event(&Event::Restarted { transfer: about.transfer.short(), message: &why });
+                self.output.remark(&format!("beginning anew: {}", units::printable(&why)));
+            }
             News::Delivered(receipt) => return Some(Ok(receipt)),
             News::Failed(failure) => return Some(Err(failure)),
             News::Remarks(lines) => self.remark(about, &lines),
@@ -187,7 +190,7 @@ impl Monitor {
             1 => ": one of your own deliveries is under way".into(),
             more => format!(": {more} of your own deliveries are under way"),
         };
-        self.output.remark(&format!("waiting for room at {}{whose}", self.peer_name(peer)));
+        self.output.remark(&format!("waiting for room to send to {}{whose}", self.peer_name(peer)));
     }
 
     fn begin(&mut self, About { transfer, peer, direction }: About, name: &str, total: Option<u64>, inbox: String) {
@@ -267,9 +270,12 @@ impl Monitor {
         let About { transfer, peer, .. } = about;
         self.remarked.remove(transfer);
         let (mut shown, there) = (self.taken_off(transfer), self.there.remove(transfer));
-        let receipt = outcome.as_ref().map_err(|failure| match about.direction {
-            Direction::Outgoing => CommandError::from(failure.clone()),
-            Direction::Incoming => CommandError::of_arrival(&self.peer_name(about.peer), failure),
+        let receipt = outcome.as_ref().map_err(|failure| {
+            let error = match about.direction {
+                Direction::Outgoing => CommandError::from(failure.clone()),
+                Direction::Incoming => CommandError::of_arrival(&self.peer_name(about.peer), failure),
+            };
+            error.about(about.transfer, about.peer)
         })?;
         let seconds = shown.as_ref().map_or(0.0, |shown| shown.started.elapsed().as_secs_f64());
         if let Some(shown) = &mut shown

@@ -91,10 +91,9 @@ impl Output {
     }
 
     /// Tells of an error and goes on.
-    pub(crate) fn error(&self, error: &CommandError, transfer: Option<String>) {
+    pub(crate) fn error(&self, error: &CommandError) {
         if self.json {
-            let CommandError { kind, message, hint } = error;
-            return print_event(&Event::Error { kind: *kind, message, hint, transfer });
+            return print_event(&Event::from(error));
         }
         let (red, plain) = if self.color { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
         let hint = if error.hint.is_empty() { String::new() } else { format!("\n  → {}", error.hint) };
@@ -105,7 +104,7 @@ impl Output {
 
     /// Tells of the error that ends the command.
     pub(crate) fn fail(&self, error: &CommandError) -> ExitCode {
-        self.error(error, None);
+        self.error(error);
         ExitCode::from(error.kind.exit_code())
     }
 }

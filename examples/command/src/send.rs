@@ -9,7 +9,9 @@ use estafette::pipeline::SourceReport;
 use serde::{Deserialize, Serialize};
 
 use crate::arguments::{Global, Send};
+use crate::attached::Attached;
 use crate::content::Reading;
+use crate::control::ByRunning;
 use crate::destination::Given;
 use crate::detach::deposit;
 use crate::error::{CommandError, ErrorKind};
@@ -17,6 +19,7 @@ use crate::event::Event;
 use crate::monitor::{About, Ended, Monitor};
 use crate::output::Output;
 use crate::signals::Signals;
+use crate::turn::Place;
 use crate::{attached, content, control, destination, settings, units};
 
 pub(crate) async fn run(global: &Global, options: &Send, output: &Output) -> Result<ExitCode, CommandError> {
@@ -25,15 +28,50 @@ pub(crate) async fn run(global: &Global, options: &Send, output: &Output) -> Res
     if options.reading.skip_existing {
         output.remark("reading what is sent, to ask whether it is there already");
     }
-    // A second node with this key would take the place of its links, and it of ours.
-    let by_running = tokio::select! {
-        by_running = control::send_by_running(global, deposit(options, &given)?) => by_running?,
-        () = signals.next() => return Err(stopped()),
-    };
-    match by_running {
-        Some(sending) => attached::run(global, sending, signals, output).await,
-        None => alone(global, options, given, signals, output).await,
+    loop {
+        // A second node with this key would take the place of its links, and it of ours.
+        let by_running = tokio::select! {
+            by_running = control::send_by_running(global, deposit(options, &given)?) => by_running?,
+            () = signals.next() => return Err(stopped()),
+        };
+        let pid = match by_running {
+            ByRunning::Sending(sending) => match attached::run(global, sending, &mut signals, output).await? {
+                Attached::Ended(code) => return Ok(code),
+                Attached::Stopping(pid) => pid,
+            },
+            ByRunning::Stopping(pid) => pid,
+            ByRunning::Nobody => match alone_if_nobody_else(global, options, &given, &mut signals, output).await? {
+                Some(code) => return Ok(code),
+                None => continue,
+            },
+        };
+        output.remark(&format!("the node that runs with this key (process {pid}) is about to end: waiting for that"));
+        tokio::select! {
+            () = control::ended(global) => {}
+            () = signals.next() => return Err(stopped()),
+        }
     }
+}
+
+/// By a node of its own; `None` after it has waited for another `send`: a node may run by then.
+async fn alone_if_nobody_else(
+    global: &Global,
+    options: &Send,
+    given: &Given,
+    signals: &mut Signals,
+    output: &Output,
+) -> Result<Option<ExitCode>, CommandError> {
+    let Some(place) = Place::new(global, given)? else { return alone(global, options, given.clone(), signals, output).await.map(Some) };
+    let Some(_turn) = place.take()? else {
+        output.event(&Event::Queued { peer: place.peer.to_string() });
+        let hint = "`estafette node`, running with this key, sends several at once";
+        output.remark(&format!("another send to {} is under way with this key: waiting for its end; {hint}", place.peer.short()));
+        tokio::select! {
+            () = place.wait() => return Ok(None),
+            () = signals.next() => return Err(stopped()),
+        }
+    };
+    alone(global, options, given.clone(), signals, output).await.map(Some)
 }
 
 /// Where it goes; that all paths exist is seen to as well.
@@ -67,7 +105,7 @@ pub(crate) fn given_content(options: &Send) -> Result<(Vec<PathBuf>, Reading), C
 }
 
 /// By a node of its own.
-async fn alone(global: &Global, options: &Send, given: Given, mut signals: Signals, output: &Output) -> Result<ExitCode, CommandError> {
+async fn alone(global: &Global, options: &Send, given: Given, signals: &mut Signals, output: &Output) -> Result<ExitCode, CommandError> {
     let (paths, reading) = given_content(options)?;
     let source = tokio::select! {
         source = reading.prepare(reading.open(&paths)?) => source?,
@@ -77,7 +115,7 @@ async fn alone(global: &Global, options: &Send, given: Given, mut signals: Signa
     let node = settings::node(global, options.patience)?.name(name).start().await?;
     let mut monitor = Monitor::new(&node, output);
     let sending = SendOptions {
-        chunk_size: options.chunk_size.map(|size| u32::try_from(size).unwrap_or(u32::MAX)),
+        chunk_size: options.chunk_size,
         compression: Some(options.compress.into()),
         expiry: options.expires,
         transient: true,
@@ -112,7 +150,7 @@ async fn alone(global: &Global, options: &Send, given: Given, mut signals: Signa
                         stop();
                     }
                     2 => transfer.cancel(),
-                    _ => return Err(stopped()),
+                    _ => return Err(stopped().about(about.transfer, about.peer)),
                 }
             }
         }
@@ -150,7 +188,7 @@ impl LeftOut {
                     line,
                     "all else was delivered; what can't be read is sent again when it can, --exclude leaves it out without a word",
                 );
-                output.error(&error, Some(about.transfer.short()));
+                output.error(&error.about(about.transfer, about.peer));
             } else {
                 output.event(&Event::Remark { transfer: about.transfer.short(), message: line });
                 output.remark(&units::printable(line));
@@ -167,7 +205,9 @@ pub(crate) fn exit_code(
     signalled: bool,
 ) -> Result<ExitCode, CommandError> {
     match concluded {
-        Err(_) if signalled && !matches!(&ended.outcome, Err(failure) if is_final(failure)) => Err(stopped()),
+        Err(_) if signalled && !matches!(&ended.outcome, Err(failure) if is_final(failure)) => {
+            Err(stopped().about(ended.about.transfer, ended.about.peer))
+        }
         Err(error) => Err(error),
         Ok(()) if left_out.failed > 0 => Ok(ExitCode::from(ErrorKind::Io.exit_code())),
         Ok(()) => Ok(ExitCode::SUCCESS),

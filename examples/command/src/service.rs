@@ -133,7 +133,7 @@ async fn serve(
                 }
                 if let Err(error) = concluded {
                     cut_off |= asked > 0 && by_stopping;
-                    output.error(&error, Some(ended.about.transfer.short()));
+                    output.error(&error);
                 }
             }
             _ = look.tick() => {

@@ -88,12 +88,16 @@ fn what_goes_wrong_is_told_as_without_a_node() {
     let linked = Linked::new();
     let again = linked.send(&linked.world.path("first"), &[]);
     assert_eq!((again.code, &again.event("error")["kind"]), (3, &"refused".into()), "{:?}", again.events);
+    assert_eq!((text(again.event("error"), "transfer").len(), text(again.event("error"), "peer").len()), (16, 52));
     let missing = linked.send(&linked.world.path("missing"), &[]);
     assert_eq!((missing.code, &missing.event("error")["kind"]), (6, &"io".into()));
     let nobody = linked.world.run("lyon", ["send", linked.world.path("first").to_str().unwrap(), "nobody/files"]);
     assert_eq!((nobody.code, &nobody.event("error")["kind"]), (2, &"usage".into()));
-    let chunks = linked.send(&linked.world.path("first"), &["--chunk-size", "1000"]);
-    assert_eq!((chunks.code, &chunks.event("error")["kind"]), (2, &"usage".into()));
+    for size in ["1000", "512", "4M"] {
+        let chunks = linked.send(&linked.world.path("first"), &["--chunk-size", size]);
+        assert_eq!((chunks.code, &chunks.event("error")["kind"]), (2, &"usage".into()));
+        assert!(text(chunks.event("error"), "message").contains("from 1K to 2M"), "{:?}", chunks.events);
+    }
     linked.goes_on();
 }
 
@@ -139,4 +143,54 @@ fn whoever_watches_is_told_that_the_node_has_died() {
     let error = sending.wait_for("error");
     assert!(text(&error, "message").contains(&format!("process {node}")), "{error}");
     assert_eq!((sending.code(), &error["kind"]), (4, &"unreachable".into()));
+}
+
+#[test]
+fn beside_a_node_that_is_about_to_end_it_waits_for_that_and_sends_by_itself() {
+    let linked = Linked::new();
+    let stuck = linked.stuck(&["--drain", "120s"]);
+    // It lets the stuck one finish first.
+    linked.lyon.signal(Signal::TERM);
+    let sends: Vec<_> = (0..3)
+        .map(|number| {
+            let file = linked.world.file(&format!("late{number}"), 10);
+            Process::start(linked.world.command("lyon").args(["send"]).arg(file).arg(&linked.ticket))
+        })
+        .collect();
+    linked.paris.signal(Signal::CONT);
+    stuck.wait_for("delivered");
+    assert_eq!((stuck.code(), linked.lyon.code()), (0, 0));
+    for (number, send) in sends.into_iter().enumerate() {
+        send.wait_for("delivered");
+        assert_eq!(send.code(), 0);
+        assert!(linked.world.has_arrived(&format!("late{number}")));
+    }
+    assert_eq!(linked.paris.terminate(), 0);
+}
+
+#[test]
+fn without_a_node_sends_to_one_receiver_take_turns_and_those_to_others_do_not_wait() {
+    let world = World::new();
+    let (paris, ticket) = world.paris();
+    let ticket = text(&ticket, "ticket");
+    let send = |name: &str, arguments: &[&str], ticket: &str| {
+        Process::start(world.command("lyon").arg("send").args(arguments).arg(world.file(name, 3_000_000)).arg(ticket))
+    };
+    let slow = send("slow", &["--limit", "100K"], &ticket);
+    // It has its turn.
+    slow.wait_for("progress");
+    let next = send("next", &[], &ticket);
+    assert_eq!(text(&next.wait_for("queued"), "peer").len(), 52);
+    let mut elsewhere = world.command("oslo");
+    elsewhere.args(["receive", "--once", "--listen", "127.0.0.1:0", "--into"]).arg(world.path("in"));
+    let oslo = Process::start(&mut elsewhere);
+    let other = send("other", &[], &text(&oslo.wait_for("ticket"), "ticket"));
+    assert_eq!((other.code(), oslo.code()), (0, 0));
+    // Whoever has the turn and dies gives it away.
+    slow.kill();
+    assert_eq!(next.code(), 0);
+    assert!(world.has_arrived("next") && !world.path("in/slow").exists());
+    assert_eq!(paris.terminate(), 0);
+    let left: Vec<_> = fs::read_dir(world.path("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(!left.iter().any(|name| name.to_string_lossy().contains("sending")), "{left:?}");
 }

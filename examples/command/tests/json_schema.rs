@@ -16,11 +16,11 @@ type Schema = BTreeMap<String, BTreeSet<String>>;
 
 const DOCUMENT: &str = include_str!("../../../framework/docs/json.md");
 /// Fields that an event has in some cases only.
-const OPTIONAL: [(&str, &str); 1] = [("error", "transfer")];
+const OPTIONAL: [(&str, &str); 2] = [("error", "transfer"), ("error", "peer")];
 
 /// Events for which a receiver has to be fuller than those of the scenes, a key copied, or what is sent be odder; the command's own tests
 /// have their fields.
-const RARE: [&str; 3] = ["key_shared", "remark", "waiting"];
+const RARE: [&str; 5] = ["key_shared", "queued", "remark", "restarted", "waiting"];
 
 /// The words in backticks.
 fn words(text: &str) -> Vec<String> {

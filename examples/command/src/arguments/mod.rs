@@ -1,6 +1,7 @@
 //! What the command understands. Every flag has an environment variable, `ESTAFETTE_` and its name.
 
 mod help;
+mod order;
 mod receive;
 mod send;
 mod store;
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use clap::builder::FalseyValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use estafette::PeerId;
 
 pub(crate) use self::receive::{NodeOptions, OnConflict, OutwardLinks, Receive, Relaying, Taking};
@@ -162,7 +163,7 @@ pub(crate) enum Trust {
 impl Arguments {
     /// Reads the command line; what is wrong with it is told, as an event under `--json`.
     pub(crate) fn read() -> Result<Self, ExitCode> {
-        Self::try_parse().map_err(|error| {
+        Self::try_parse_from(order::ordered(&Self::command(), std::env::args_os().collect())).map_err(|error| {
             if let Some(text) = explained(&error).filter(|_| !wants_json()) {
                 eprintln!("{text}");
                 return ExitCode::from(2);

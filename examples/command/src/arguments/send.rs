@@ -51,8 +51,8 @@ pub(crate) struct Send {
     #[arg(long, value_parser = parse_name, env = "ESTAFETTE_NAME", hide_env = true)]
     pub(crate) name: Option<String>,
     /// Bytes per chunk, a power of two from 1K to 2M: larger ones cost fewer calls, smaller ones less memory [default: 256K]
-    #[arg(long, value_name = "SIZE", value_parser = parse_bytes, env = "ESTAFETTE_CHUNK_SIZE", hide_env = true)]
-    pub(crate) chunk_size: Option<u64>,
+    #[arg(long, value_name = "SIZE", value_parser = parse_chunk_size, env = "ESTAFETTE_CHUNK_SIZE", hide_env = true)]
+    pub(crate) chunk_size: Option<u32>,
     /// How chunks are compressed; switch it off where lengths must tell nothing about the content
     #[arg(long, value_name = "HOW", default_value = "snappy", env = "ESTAFETTE_COMPRESS", hide_env = true)]
     pub(crate) compress: Compress,
@@ -77,6 +77,12 @@ impl From<Compress> for Compression {
             Compress::Off => Self::Off,
         }
     }
+}
+
+/// What any receiver with default settings takes.
+fn parse_chunk_size(text: &str) -> Result<u32, String> {
+    let size = u32::try_from(parse_bytes(text)?).ok().filter(|size| size.is_power_of_two() && (1 << 10..=2 << 20).contains(size));
+    size.ok_or_else(|| "a chunk has a power of two of bytes, from 1K to 2M: 64K, 256K, 1M".into())
 }
 
 fn parse_rate(text: &str) -> Result<u64, String> {

@@ -97,14 +97,37 @@ impl Sending {
     }
 }
 
+/// What the process that has the spool does with a delivery.
+#[derive(Debug)]
+pub(crate) enum ByRunning {
+    Sending(Sending),
+    /// It is about to end, and has not begun it.
+    Stopping(u32),
+    /// There is none.
+    Nobody,
+}
+
+/// Waits until no process answers that has the spool, or another one does.
+pub(crate) async fn ended(global: &Global) {
+    let Ok(folder) = settings::spool_path(global) else { return };
+    let holder = || async {
+        let stream = connect(&folder).await?;
+        Conversation::begin(stream, &folder).await.ok().map(|conversation| conversation.hello.pid)
+    };
+    let first = holder().await;
+    while first.is_some() && holder().await == first {
+        sleep(BUSY_AGAIN).await;
+    }
+}
+
 /// Lets the process that has the spool send this, if there is one.
-pub(crate) async fn send_by_running(global: &Global, deposit: Deposit) -> Result<Option<Sending>, CommandError> {
+pub(crate) async fn send_by_running(global: &Global, deposit: Deposit) -> Result<ByRunning, CommandError> {
     let folder = settings::spool_path(global)?;
-    let Some(stream) = connect(&folder).await else { return Ok(None) };
+    let Some(stream) = connect(&folder).await else { return Ok(ByRunning::Nobody) };
     let mut conversation = match Conversation::begin(stream, &folder).await {
         Ok(conversation) => conversation,
         // It stopped this very moment.
-        Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(None),
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(ByRunning::Nobody),
         Err(error) => return Err(silent(&folder, &error)),
     };
     let answer = conversation.say(&Request::Send(deposit)).await;
@@ -112,14 +135,22 @@ pub(crate) async fn send_by_running(global: &Global, deposit: Deposit) -> Result
         Ok(()) => reply(&mut conversation.reading).await,
         Err(error) => Err(error),
     };
+    let answer = match answer {
+        // It has ended, and what it had not said that it began has not begun.
+        Err(error) if matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => {
+            return Ok(ByRunning::Stopping(conversation.hello.pid));
+        }
+        answer => answer,
+    };
     match answer.map_err(|error| conversation.broken(&error))? {
         Reply::Sending { id, peer } => {
             let named = id.parse().ok().zip(peer.parse().ok());
             let (transfer, peer) = named.ok_or_else(|| conversation.broken(&io::Error::other("it names no delivery")))?;
             let Conversation { reading, writing, hello, .. } = conversation;
-            Ok(Some(Sending { transfer, peer, pid: hello.pid, reading, asking: Asking(writing) }))
+            Ok(ByRunning::Sending(Sending { transfer, peer, pid: hello.pid, reading, asking: Asking(writing) }))
         }
-        Reply::Failed { kind, message, hint } => Err(CommandError { kind, message, hint }),
+        Reply::Stopping => Ok(ByRunning::Stopping(conversation.hello.pid)),
+        Reply::Failed { kind, message, hint } => Err(CommandError::new(kind, message, hint)),
         _ => Err(conversation.broken(&io::Error::other("it answered something else"))),
     }
 }
@@ -199,7 +230,7 @@ impl Conversation {
     async fn ask(mut self, request: &Request) -> Result<Vec<Reply>, CommandError> {
         let mut replies = self.hear(request).await.map_err(|error| self.broken(&error))?;
         match replies.pop() {
-            Some(Reply::Failed { kind, message, hint }) => Err(CommandError { kind, message, hint }),
+            Some(Reply::Failed { kind, message, hint }) => Err(CommandError::new(kind, message, hint)),
             _ => Ok(replies),
         }
     }

@@ -54,9 +54,12 @@ pub(crate) async fn answer(node: &Node, request: Request) -> Result<Vec<Reply>, 
 }
 
 /// Begins a delivery that was asked for. A transient one is not stored.
-pub(super) async fn send(node: &Node, deposit: Deposit, transient: bool) -> Result<TransferHandle, CommandError> {
+pub(super) async fn send(node: &Node, deposit: Deposit, transient: bool) -> Result<TransferHandle, Reply> {
     let (to, source, options) = prepare(node, deposit, transient).await?;
-    Ok(node.send_with(to, source, options).await?)
+    node.send_with(to, source, options).await.map_err(|error| match error {
+        SendError::Stopped => Reply::Stopping,
+        error => CommandError::from(error).into(),
+    })
 }
 
 /// What is sent, where to, and how.

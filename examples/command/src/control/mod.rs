@@ -20,7 +20,7 @@ mod server;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub(crate) use self::client::{Sending, ask, ask_running, free_spool, send_by_running, take_spool};
+pub(crate) use self::client::{ByRunning, Sending, ask, ask_running, ended, free_spool, send_by_running, take_spool};
 pub(crate) use self::desk::answer;
 pub(crate) use self::protocol::{Deposit, Reply, Request};
 pub(crate) use self::server::Server;

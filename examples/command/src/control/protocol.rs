@@ -118,7 +118,7 @@ impl Deposit {
 }
 
 impl From<CommandError> for Reply {
-    fn from(CommandError { kind, message, hint }: CommandError) -> Self {
+    fn from(CommandError { kind, message, hint, .. }: CommandError) -> Self {
         Self::Failed { kind, message, hint }
     }
 }

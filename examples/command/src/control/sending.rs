@@ -5,7 +5,7 @@
 use std::io;
 
 use estafette::node::{NodeEvent, TransferEvent};
-use estafette::{Node, TransferHandle};
+use estafette::{FailureKind, Node, TransferHandle};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
 use super::desk;
@@ -27,7 +27,7 @@ pub(super) async fn carry_out(
     };
     let transfer = match sent {
         Ok(transfer) => Watched(transfer),
-        Err(error) => return say(answers, &Reply::from(error)).await,
+        Err(reply) => return say(answers, &reply).await,
     };
     let (id, peer) = (transfer.0.id(), transfer.0.peer());
     say(answers, &Reply::Sending { id: id.to_string(), peer: peer.to_string() }).await?;
@@ -50,7 +50,11 @@ pub(super) async fn carry_out(
             }
         }
     };
-    let report = transfer.0.status().report;
+    let status = transfer.0.status();
+    let (report, is_begun) = (status.report, status.started);
+    if matches!(&outcome, Err(failure) if failure.kind == FailureKind::Shutdown) && !is_begun && here {
+        return say(answers, &Reply::Stopping).await;
+    }
     say(answers, &Reply::LeftOut(report.into())).await?;
     say(answers, &Reply::News(News::from(outcome))).await
 }

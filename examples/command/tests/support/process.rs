@@ -41,6 +41,11 @@ impl Process {
         }
     }
 
+    /// Whatever it says next.
+    pub(crate) fn next(&self) -> Value {
+        self.events.recv_timeout(PATIENCE).expect("it says something")
+    }
+
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }

@@ -7,6 +7,7 @@ use estafette::delivery::{Content, ContentKind, ContentName, FailureKind};
 use estafette::node::TrustedPeer;
 use estafette::node::{Destination, Direction, EventStream, NodeEvent, RelayQuota};
 use estafette::pipeline::{Source, SourceError, SourceReport};
+use estafette::testing::Random;
 use estafette::{Identity, Node, NodeConfig, SendOptions, TransferHandle, TransferNews};
 use estafette_actors::sink::FileSink;
 use futures_util::future::BoxFuture;
@@ -226,6 +227,50 @@ async fn what_a_revoked_peer_left_goes_and_its_room_is_given_back() {
         dijon.shutdown().await;
     })
     .await;
+}
+
+/// Dijon has died while a package of lyon's came in: the package's content, and the file that has a part of it.
+async fn died_in_the_middle(config: &NodeConfig) -> (World, Node, TransferHandle, Vec<u8>, PathBuf) {
+    // More of it, where this machine was too slow to see that it came.
+    for doubled in 0.. {
+        let (world, bytes) = (World::new(), Random::seeded(9).bytes((8 << 20) << doubled));
+        let dijon = world.node_with(1, config.clone()).await;
+        let lyon = world.node(0).await;
+        let sent = world.send_by_relay(&lyon, "in", &bytes).await;
+        until(|| there(&world).iter().any(|(_, length)| *length >= 1 << 20)).await;
+        dijon.abort().await;
+        if let [(path, _)] = &there(&world)[..]
+            && path.extension().is_some_and(|extension| extension == "coming")
+        {
+            let path = path.clone();
+            return (world, lyon, sent, bytes, path);
+        }
+        lyon.abort().await;
+    }
+    unreachable!("it never ends")
+}
+
+#[tokio::test]
+async fn a_package_goes_on_where_its_relay_died_and_begins_anew_where_somebody_has_changed_what_had_come() {
+    for is_changed in [false, true] {
+        within(async {
+            let config = NodeConfig { checkpoint: 64 << 10, ..relay(1 << 30) };
+            let (world, lyon, sent, bytes, path) = died_in_the_middle(&config).await;
+            if is_changed {
+                let mut there = std::fs::read(&path).unwrap();
+                there[1000] ^= 1;
+                std::fs::write(&path, there).unwrap();
+            }
+            let dijon = world.node_with(1, config).await;
+            relayed(&lyon, &sent).await;
+            lyon.shutdown().await;
+            let (paris, mut arrived) = world.paris().await;
+            assert!(arrived.recv().await.unwrap().bytes == bytes, "something else has arrived");
+            paris.shutdown().await;
+            dijon.shutdown().await;
+        })
+        .await;
+    }
 }
 
 /// A package of lyon's that dijon keeps for paris, and one that has stopped coming.

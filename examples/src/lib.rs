@@ -11,5 +11,13 @@ struct Readme;
 struct FirstProgram;
 
 #[cfg(doctest)]
+#[doc = include_str!("../../framework/docs/node-example.md")]
+struct NodeExample;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../framework/docs/remote-example.md")]
+struct RemoteExample;
+
+#[cfg(doctest)]
 #[doc = include_str!("../../framework/docs/messages.md")]
 struct Messages;

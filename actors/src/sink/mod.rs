@@ -1,6 +1,27 @@
 //! Where content goes to: a folder, memory, a writer, an actor, nowhere.
 //!
 //! Each inbox implements [`estafette::pipeline::Inbox`] and gives every delivery a [`Sink`](estafette::pipeline::Sink) of its own.
+//!
+//! ```
+//! use estafette::delivery::{Content, ContentKind, ContentName, TransferId};
+//! use estafette::pipeline::{Inbox, Offer, Summary};
+//! use estafette::Identity;
+//! use estafette_actors::sink::{FileSink, OnConflict};
+//!
+//! # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! # let path = folder.path();
+//! let inbox = FileSink::into_dir(path).on_conflict(OnConflict::Rename).max_bytes(1 << 30).keep_free(0);
+//!
+//! // What a node does with it:
+//! let content = Content { kind: ContentKind::Bytes, name: ContentName::new("letter")?, length: Some(10) };
+//! let mut sink = inbox.open(&Offer::new(Identity::generate().peer(), TransferId::random(), content))?;
+//! sink.write(0, &"Dear Paris".into()).await?;
+//! let digest = *blake3::hash(b"Dear Paris").as_bytes();
+//! let committed = sink.commit(&Summary { length: 10, digest }).await?;
+//! assert_eq!(std::fs::read_to_string(committed.place)?, "Dear Paris");
+//! # Ok(()) }
+//! ```
 
 mod actor;
 mod file;

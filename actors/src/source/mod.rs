@@ -1,6 +1,25 @@
 //! Where content comes from: files, folders, bytes in memory, and anything that can be read.
 //!
 //! Each of these implements [`estafette::pipeline::Source`]. They block while they read: a source has its transfer's thread to itself.
+//!
+//! ```
+//! use estafette::pipeline::Source;
+//! use estafette_actors::source::{FileSource, from_paths};
+//!
+//! # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! # let path = folder.path().join("letter.txt");
+//! std::fs::write(&path, "Dear Paris")?;
+//! let mut letter = FileSource::open(&path)?;
+//! assert_eq!(letter.content().length, Some(10));
+//! let mut buffer = [0; 64];
+//! assert_eq!(letter.read(&mut buffer).await?, 10); // what a node does with it
+//! assert_eq!(letter.finish()?.files, 1); // it did not change meanwhile
+//!
+//! let tree = from_paths([folder.path()])?; // a folder, or several paths, are one tree
+//! # drop(tree);
+//! # Ok(()) }
+//! ```
 
 mod bytes;
 mod file;

@@ -2,6 +2,8 @@
 //!
 //! [`Node`] is the handle; behind it an actix system of its own runs the hub (who is connected), a session per peer, lanes on
 //! worker threads, a thread at the door for handshakes, and one for the disk of each running transfer.
+//!
+#![cfg_attr(not(doctest), doc = include_str!("../../docs/node-example.md"))]
 
 mod accept;
 pub(crate) mod blocking;

@@ -2,6 +2,25 @@
 //!
 //! [`Chunk`] → [`Compressed`] → [`Sealed`] are the states of a piece of content; a [`Transform`] takes one to the next; a
 //! [`Stage`] hosts a transform as an actor; an [`Outlet`] is the edge to the next one; a [`Pipeline`] wires them.
+//!
+//! A step of your own:
+//! ```
+//! use estafette::pipeline::{Chunk, Parcel, Transform, TransformError};
+//!
+//! /// Turns each bit of the content.
+//! struct Turned;
+//!
+//! impl Transform for Turned {
+//!     type In = Chunk;
+//!     type Out = Chunk;
+//!
+//!     fn apply(&mut self, input: &Chunk) -> Result<Chunk, TransformError> {
+//!         let turned: Vec<u8> = input.bytes().iter().map(|byte| !byte).collect();
+//!         Ok(Chunk::new(input.custody().clone(), &turned))
+//!     }
+//! }
+//! # let _ = Turned;
+//! ```
 
 mod bare;
 mod budget;

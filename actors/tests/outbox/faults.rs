@@ -71,7 +71,7 @@ async fn arrives_after_all(lyon: &Node, transfer: &TransferHandle) {
 async fn a_spool_without_room_at_the_receiver_kills_nothing_that_is_stored() {
     within(async {
         let (world, disk) = (World::new(), Arc::<Disk>::default());
-        let (paris, lyon) = (world.paris_of(config(), Arc::clone(&disk) as Arc<dyn Store>).await, world.lyon().await);
+        let (paris, lyon) = (world.paris_of(config(), Arc::clone(&disk) as Arc<dyn Store>).await, world.patient_lyon().await);
         disk.full.store(true, Ordering::SeqCst);
         let mut events = lyon.events();
         let transfer = send(&lyon, "paris/files", &world.file("letter", 5000)).await;
@@ -90,7 +90,7 @@ async fn a_spool_without_room_at_the_receiver_kills_nothing_that_is_stored() {
 async fn a_receiver_whose_spool_has_failed_takes_nothing_and_is_tried_again() {
     within(async {
         let (world, disk) = (World::new(), Arc::<Disk>::default());
-        let (paris, lyon) = (world.paris_of(config(), Arc::clone(&disk) as Arc<dyn Store>).await, world.lyon().await);
+        let (paris, lyon) = (world.paris_of(config(), Arc::clone(&disk) as Arc<dyn Store>).await, world.patient_lyon().await);
         disk.broken.store(true, Ordering::SeqCst);
         assert_eq!(paris.spool_failure().as_deref(), Some("the disk has lost a write"));
         let mut events = lyon.events();
@@ -112,7 +112,7 @@ async fn a_folder_that_is_not_there_yet_kills_nothing_that_is_stored() {
         let world = World::new();
         let paris = world.paris().await;
         paris.receive("mount", FileSink::into_dir(world.path("disk/in"))).unwrap();
-        let lyon = world.lyon().await;
+        let lyon = world.patient_lyon().await;
         let mut events = lyon.events();
         let transfer = send(&lyon, "paris/mount", &world.file("letter", 5000)).await;
         let failure = deferred(&mut events).await;
@@ -153,7 +153,7 @@ async fn what_ails_the_receivers_machine_is_tried_again_and_what_is_wrong_with_t
     use rustix::io::Errno;
     within(async {
         let world = World::new();
-        let (paris, lyon) = (world.paris().await, world.lyon().await);
+        let (paris, lyon) = (world.paris().await, world.patient_lyon().await);
         let passing = [Errno::IO, Errno::ACCESS, Errno::ROFS, Errno::MFILE, Errno::NOSPC, Errno::STALE];
         for (number, errno) in passing.into_iter().enumerate() {
             let inbox = format!("in{number}");

@@ -70,6 +70,12 @@ impl World {
         self.lyon_builder(spool).start().await.unwrap()
     }
 
+    /// Lyon, whose first failure is looked at: that is not that a busy machine links late.
+    pub(crate) async fn patient_lyon(&self) -> Node {
+        let long = Duration::from_secs(3600);
+        self.lyon_with_config(Arc::clone(&self.lyon_spool), NodeConfig { dial_for: long, reconnect_for: long, ..config() }).await
+    }
+
     /// Lyon, as far as it only looks at its spool.
     pub(crate) async fn dormant_lyon(&self) -> Node {
         self.lyon_builder(Arc::clone(&self.lyon_spool)).dormant().start().await.unwrap()

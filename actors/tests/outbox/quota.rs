@@ -85,7 +85,7 @@ async fn until(mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// Lyon, whose deliveries here are not stored: what is given up once, because a busy machine links late, is not tried again.
+/// Lyon, whose deliveries here are tried once, or whose first failure is looked at: that is not that a busy machine links late.
 async fn patient_lyon(world: &World) -> Node {
     let long = Duration::from_secs(3600);
     world.node_with(0, NodeConfig { dial_for: long, reconnect_for: long, ..config() }).await
@@ -113,7 +113,7 @@ fn relay(bytes: u64) -> NodeConfig {
 async fn a_package_that_has_no_business_at_a_node_is_refused_before_its_first_byte() {
     within(async {
         let world = World::new();
-        let lyon = world.node(0).await;
+        let lyon = patient_lyon(&world).await;
         for (config, what) in [
             (config(), "no relay"),
             (relay(50_000), "this peer may have 50000 here (bytes of packages)"),

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use estafette::NodeConfig;
 use estafette::delivery::FailureKind;
 use estafette::node::RelayQuota;
 use estafette_actors::source::{BytesSource, ReaderSource};
 
-use super::harness::{entry, within};
+use super::harness::{config, entry, within};
 use super::three::{PARIS, World, content, relayed};
 
 #[tokio::test]
@@ -73,7 +74,9 @@ async fn a_relay_brings_a_package_when_the_sender_is_gone_and_its_word_when_the_
 async fn who_is_no_relay_refuses_and_a_relay_refuses_beyond_its_quota() {
     within(async {
         let world = World::new();
-        let lyon = world.node(0).await;
+        // Its first failure is looked at: that is not that a busy machine links late.
+        let long = Duration::from_secs(3600);
+        let lyon = world.node_with(0, NodeConfig { dial_for: long, reconnect_for: long, ..config() }).await;
         let dijon = world.node(1).await;
         let transfer = world.send_by_relay(&lyon, "in", b"x").await;
         let failure = transfer.delivered().await.unwrap_err();

@@ -33,6 +33,8 @@ const AGAIN: &str = "the delivery is there and not processed: the command is run
 pub(crate) struct Exec {
     /// Until when the one that runs is waited for, as soon as none is begun any more.
     end: watch::Sender<Option<Instant>>,
+    /// Closed when none runs any more, nor will.
+    over: watch::Receiver<()>,
     task: JoinHandle<()>,
 }
 
@@ -47,16 +49,17 @@ struct Runner {
     came: HashMap<(PeerId, TransferId), u64>,
     noted: u64,
     failed: HashSet<(PeerId, TransferId)>,
+    _runs: watch::Sender<()>,
 }
 
 /// Runs `command` for each delivery that is not processed, one after the other, those of earlier processes first. One that fails, or takes
 /// longer than `limit`, is told, and tried again when the node is started again.
 pub(crate) fn start(node: &Node, (command, limit): (&str, Duration), output: &Output) -> Exec {
-    let (end, ends) = watch::channel(None);
+    let ((end, ends), (runs, over)) = (watch::channel(None), watch::channel(()));
     let (came, failed) = Default::default();
     let (node, command, output, events) = (node.clone(), command.to_owned(), output.clone(), node.events());
-    let runner = Runner { node, command, limit, output, end: ends, events, came, noted: 0, failed };
-    Exec { end, task: tokio::spawn(runner.run()) }
+    let runner = Runner { node, command, limit, output, end: ends, events, came, noted: 0, failed, _runs: runs };
+    Exec { end, over, task: tokio::spawn(runner.run()) }
 }
 
 impl Exec {
@@ -64,6 +67,12 @@ impl Exec {
     pub(crate) fn end_within(&self, patience: Duration) {
         let at = Instant::now() + patience;
         self.end.send_modify(|end| *end = Some(end.map_or(at, |end| end.min(at))));
+    }
+
+    /// Waits until none runs any more, nor will, by its own end or as [`Exec::end_within`] says.
+    pub(crate) fn over(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut over = self.over.clone();
+        async move { while over.changed().await.is_ok() {} }
     }
 
     /// Waits for the one that runs, as [`Exec::end_within`] says; a further signal kills it at once.

@@ -153,7 +153,7 @@ async fn serve(
                 if asked > 2 {
                     break;
                 }
-                stop(node, asked == 1, monitor.running(), global, output);
+                stop(node, exec, asked == 1, monitor.running(), global, output);
             }
         }
     }
@@ -165,14 +165,20 @@ async fn serve(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Begins to stop the node; the monitor ends with it.
-fn stop(node: &Node, gently: bool, running: usize, global: &Global, output: &Output) {
+/// Begins to stop the node; the monitor ends with it. What a command has done is noted in the spool, of which the node lets go when it has
+/// stopped: so the command ends first.
+fn stop(node: &Node, exec: Option<&Exec>, gently: bool, running: usize, global: &Global, output: &Output) {
     if gently && running > 0 {
         let (running, limit) = (units::count(running as u64, "delivery"), units::span(global.drain));
         output.remark(&format!("finishing {running}, for {limit} at most; once more to stop at once"));
     }
-    let node = node.clone();
-    tokio::spawn(async move { if gently { node.shutdown().await } else { node.stop().await } });
+    let (node, over) = (node.clone(), exec.map(Exec::over));
+    tokio::spawn(async move {
+        if let Some(over) = over {
+            over.await;
+        }
+        if gently { node.shutdown().await } else { node.stop().await }
+    });
 }
 
 fn folder(global: &Global, into: &Path, taking: &Taking) -> Result<sink::Folder, CommandError> {

@@ -64,6 +64,11 @@ fn a_node_that_stops_waits_for_its_command_and_leaves_none_running() {
     deliver(&world, "first", &text(&ticket, "ticket"));
     assert_eq!(fs::read_to_string(&said).unwrap(), "begun\n");
     paris.signal(Signal::TERM);
+    // It has its spool for as long as the command takes: that it was processed is noted there.
+    for _ in 0..20 {
+        let ran = world.run("paris", ["outbox", "list"]);
+        assert_eq!(ran.code, 0, "{:?}", ran.events);
+    }
     fs::write(&go, "go\n").unwrap();
     assert_eq!((paris.code(), fs::read_to_string(&log).unwrap()), (0, "first\n".to_owned()));
 

@@ -57,8 +57,10 @@ async fn what_still_runs_at_the_end_of_the_drain_fails_at_both_ends() {
             watched.reached().await;
             ending.shutdown().await;
         });
-        let (_, failure) = world.fail("slow", source(&content(100, &[]))).await;
+        let (_, [failure, told]) = world.fail_somehow("slow", source(&content(100, &[]))).await;
         assert_eq!(failure.kind, FailureKind::Shutdown, "{failure}");
+        // What a sender has not stored ends with it.
+        assert_eq!(told.kind, if sender { FailureKind::Cancelled } else { FailureKind::Shutdown }, "{told}");
         gate.open();
         within(shutdown).await.unwrap();
     }

@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use estafette::Node;
 use serde::Serialize;
@@ -34,6 +34,8 @@ const WORKING: Duration = Duration::from_secs(1);
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
 /// The wait after a failed `accept`: most often the process has run out of file descriptors.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+/// After so long nobody is kept waiting any more: sooner than who asks takes the process for one that hangs.
+const ACCEPT_WITHIN: Duration = Duration::from_secs(3);
 
 /// Answers until it is dropped.
 #[derive(Debug)]
@@ -87,10 +89,13 @@ fn listen(folder: &Path, path: &Path) -> io::Result<UnixListener> {
 
 async fn serve(listener: UnixListener, node: Node, places: Arc<Semaphore>) {
     let sends = Arc::new(Semaphore::new(SENDS));
+    let keep = || std::fs::File::open("/dev/null").ok();
+    let (mut spare, mut failing) = (keep(), None::<Instant>);
     loop {
         let place = Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
         match listener.accept().await {
             Ok((stream, _)) => {
+                failing = None;
                 let (node, sends) = (node.clone(), Arc::clone(&sends));
                 tokio::spawn(async move {
                     // Whoever asked may be gone before the answer is.
@@ -101,10 +106,28 @@ async fn serve(listener: UnixListener, node: Node, places: Arc<Semaphore>) {
             }
             Err(error) => {
                 tracing::warn!(%error, "accepting a question failed; trying again");
+                // Without a descriptor nobody could be told so: one is kept for that.
+                if failing.get_or_insert_with(Instant::now).elapsed() > ACCEPT_WITHIN {
+                    drop(spare.take());
+                    if let Ok(Ok((stream, _))) = timeout(ACCEPT_AGAIN, listener.accept()).await {
+                        let _ = refuse(stream, &error).await;
+                    }
+                    spare = keep();
+                }
                 tokio::time::sleep(ACCEPT_AGAIN).await;
             }
         }
     }
+}
+
+/// Answers whatever is asked with why nothing can be done.
+async fn refuse(mut stream: UnixStream, why: &io::Error) -> io::Result<()> {
+    let (reading, mut writing) = stream.split();
+    say(&mut writing, &Hello { pid: std::process::id(), version: env!("CARGO_PKG_VERSION").into() }).await?;
+    let mut reading = BufReader::new(reading.take(Request::LIMIT));
+    timeout(QUESTION_MOST, reading.read_until(b'\n', &mut Vec::new())).await??;
+    let text = format!("the node that runs can't take the question: {why}");
+    say(&mut writing, &Reply::from(CommandError::io(text, "try it again; `ulimit -n` is the limit of its open files"))).await
 }
 
 async fn attend(mut stream: UnixStream, node: &Node, place: OwnedSemaphorePermit, sends: &Semaphore) -> io::Result<()> {

@@ -1,6 +1,6 @@
 //! Putting a node together, and the thread it runs on.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use actix::{Actor, Arbiter, System};
 use dashmap::DashMap;
@@ -16,7 +16,6 @@ use super::memory::Remembered;
 use super::memos::Memos;
 use super::outbox::Outbox;
 use super::partials::Partials;
-use super::session::Cancelled;
 use super::shared::NodeShared;
 use super::store::{MemoryStore, Store};
 use super::trust::{NameError, Trust, TrustError, TrustedPeer};
@@ -322,7 +321,7 @@ async fn prepare(
         receiving: Budget::new(config.pool),
         running_out: Arc::new(Semaphore::new(config.running_transfers)),
         running_in: Arc::new(Semaphore::new(config.running_transfers)),
-        given_up: Cancelled::default(),
+        given_up: Mutex::default(),
         incarnation: std::array::from_fn(|at| random[at]),
         remembered: Remembered::load(ledger.clone(), spool.clone()).map_err(StartError::Spool)?,
         memos: Memos::load(spool.as_deref()).map_err(StartError::Spool)?,

@@ -199,7 +199,8 @@ impl Hub {
     fn session(&mut self, peer: PeerId, ctx: &mut Context<Self>) -> Addr<Session> {
         let (shared, hub) = (Arc::clone(&self.shared), ctx.address());
         self.sessions.retain(|id, (session, _)| *id != peer || session.connected());
-        let (session, given) = self.sessions.entry(peer).or_insert_with(|| (Session::new(shared, hub, peer).start(), 0));
+        let (session, given) =
+            self.sessions.entry(peer).or_insert_with(|| (Session::create(|ctx| Session::new(shared, ctx.address(), hub, peer)), 0));
         *given += 1;
         session.clone()
     }

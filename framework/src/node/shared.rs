@@ -1,7 +1,7 @@
 //! What all parts of a node share.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use actix::{Addr, ArbiterHandle};
 use dashmap::DashMap;
@@ -15,8 +15,8 @@ use super::ledger::{Bound, Ledger, Rate};
 use super::memory::Remembered;
 use super::memos::Memos;
 use super::partials::Partials;
-use super::session::Cancelled;
 use super::trust::Trust;
+use crate::delivery::cancelled::Cancelled;
 use crate::metrics::Metrics;
 use crate::node::{Store, Transport};
 use crate::pipeline::{Budget, BufferPool};
@@ -69,7 +69,7 @@ pub(crate) struct NodeShared {
     pub(crate) waiting_in: Arc<AtomicUsize>,
     pub(crate) waiting_out: Arc<AtomicUsize>,
     /// Deliveries to this node that it has cancelled.
-    pub(crate) given_up: Cancelled,
+    pub(crate) given_up: Mutex<Cancelled>,
     /// Tells this process from earlier ones of this node.
     pub(crate) incarnation: [u8; 16],
     /// Set once the node has one.

@@ -14,7 +14,7 @@ use super::printable::printable;
 const MESSAGE_LIMIT: usize = 1024;
 
 /// What went wrong, where, and in whose words.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error, Hash)]
 pub struct Failure {
     /// What kind of failure it is: what the other side acts on.
     pub kind: FailureKind,

@@ -7,6 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::delivery::sending::ATTEMPTS_PER_TRY;
 use crate::delivery::{Failure, FailureKind, Receipt, TransferId};
 use crate::node::clock::Moment;
 use crate::pipeline::{Compression, SourceReference};
@@ -14,8 +15,6 @@ use crate::wire::{PeerId, SecretBytes, WordKind, codec};
 
 /// The table of the spool. Keys are transfer ids: of what is kept for others, those of [`carried_as`](super::carried_as).
 pub(crate) const TABLE: &str = "outbox";
-/// Numbers that one try may use for its attempts.
-pub(crate) const ATTEMPTS_PER_TRY: u32 = 16;
 
 /// A delivery in the outbox.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use super::Session;
 use super::lanes::LanePhase;
 use super::signals::{Close, DialFailed, Drain, Know, LinkLost, LinkUp, Retire, StayConnected};
-use crate::delivery::{Failure, FailureKind};
+use crate::delivery::{Failure, FailureKind, receiving, sending};
 use crate::node::dialling::{self, Hope};
 use crate::node::door::at_the_door;
 use crate::node::events::NodeEvent;
@@ -77,6 +77,8 @@ impl Session {
         self.lane_phases.fill(LanePhase::Down);
         self.withdraw_invitations();
         self.lanes.iter().for_each(|lane| lane.address.do_send(Detach));
+        self.send(sending::Event::LinkDown);
+        self.receive(receiving::Event::LinkDown);
         self.shared.emit(NodeEvent::LinkDown { peer: self.peer, reason: why.to_owned() });
         self.interrupt_all(why);
         if !self.draining.is_empty() && self.addresses.is_empty() {
@@ -90,8 +92,9 @@ impl Session {
         if self.closing {
             return;
         }
-        self.expire();
-        self.begin_what_waited(ctx);
+        let now = Instant::now();
+        self.send(sending::Event::Time(now));
+        self.receive(receiving::Event::Time(now));
         self.look_for_dead_ends(ctx);
         self.suspend_stalled();
         self.put_off_stalled();
@@ -217,6 +220,8 @@ impl Session {
     fn say_goodbye(&mut self, reason: &str) {
         self.say(Control::Goodbye { reason: reason.to_owned() });
         if let Some(link) = self.link.take() {
+            self.send(sending::Event::LinkDown);
+            self.receive(receiving::Event::LinkDown);
             self.flushing = Some(actix::spawn(link.flush()));
         }
     }
@@ -292,8 +297,8 @@ impl Handler<LinkUp> for Session {
         self.say(Control::Process { incarnation: self.shared.incarnation });
         self.messages_up(ctx);
         self.shared.emit(NodeEvent::LinkUp { peer: self.peer, name: self.name.clone() });
-        self.seek_room(ctx);
-        self.offer_all();
+        self.receive(receiving::Event::LinkUp(self.epoch));
+        self.send(sending::Event::LinkUp);
         self.say_words();
     }
 }
@@ -428,7 +433,7 @@ impl Handler<Leave> for Session {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, Leave { reason }: Leave, ctx: &mut Context<Self>) -> ResponseFuture<()> {
-        self.leave_incoming();
+        self.receive(receiving::Event::Leave);
         self.say_goodbye(&reason);
         let flushing = self.flushing.take();
         self.stop(ctx);

@@ -3,6 +3,7 @@
 //! It outlives links: what was under way goes on when the next one is up. Invariant: every transfer it was given ends in a
 //! receipt or a failure, at both ends where the other one can still be told.
 
+mod admission;
 mod ending;
 mod incoming;
 mod lanes;
@@ -10,12 +11,13 @@ mod lifecycle;
 mod messages;
 mod opening;
 mod outgoing;
+mod remembering;
 mod repair;
 pub(crate) mod signals;
 mod term;
 mod words;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -24,8 +26,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use tokio::task::{AbortHandle, JoinHandle};
 
-pub(crate) use self::ending::Cancelled;
-use self::incoming::IncomingTransfer;
+use self::incoming::{IncomingTransfer, Receiving};
 use self::lanes::LanePhase;
 pub(crate) use self::lifecycle::refusal_kind;
 use self::messages::MessageRoad;
@@ -36,10 +37,10 @@ use super::hub::Hub;
 use super::lane::{Lane, LaneHandle};
 use super::link::LiveLink;
 use super::shared::NodeShared;
-use crate::delivery::Failure;
+use crate::delivery::sending::{self, Sending};
 use crate::pipeline::{Budget, Credit, Lost, Signal, Slots};
 use crate::remote::Exchange;
-use crate::wire::{Control, Opening, PeerId, SecretBytes, printable};
+use crate::wire::{Control, PeerId, SecretBytes, printable};
 
 /// A task that ends when nobody needs it any more.
 #[derive(Debug)]
@@ -75,6 +76,8 @@ const PROGRESS: Duration = Duration::from_millis(100);
 
 pub(crate) struct Session {
     shared: Arc<NodeShared>,
+    /// Its own.
+    address: Addr<Self>,
     hub: Addr<Hub>,
     /// Messages of the hub that must not be lost: it compares, before it lets an idle session go.
     heard: u64,
@@ -109,18 +112,16 @@ pub(crate) struct Session {
     share_in: Share,
     share_out: Share,
     slots: Slots,
+    /// What is decided about deliveries to the peer, and from it; and what is held for each.
+    sending: Sending,
     outgoing: BTreeMap<u64, OutgoingTransfer>,
+    receiving: Receiving,
     incoming: BTreeMap<u64, IncomingTransfer>,
-    /// Attempts whose earlier ones have just ended.
-    later: Vec<Opening>,
-    /// How transfers to the peer ended that failed lately: an acceptance that crosses that word is answered with it.
-    ended: VecDeque<(u64, Failure)>,
     /// Which process of the peer was linked last.
     /// The one that speaks, and earlier ones before it.
     peer_processes: Vec<[u8; 16]>,
     /// Two of them take turns: they have one key.
     key_shared: bool,
-    next_stream: u64,
     signals: mpsc::UnboundedSender<Signal>,
     /// Shared with the stream that this actor reads them by.
     signals_in: Arc<Mutex<mpsc::UnboundedReceiver<Signal>>>,
@@ -140,11 +141,12 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(shared: Arc<NodeShared>, hub: Addr<Hub>, peer: PeerId) -> Self {
+    pub(crate) fn new(shared: Arc<NodeShared>, address: Addr<Self>, hub: Addr<Hub>, peer: PeerId) -> Self {
         let (signals, signals_in) = mpsc::unbounded_channel();
         let trusted = shared.trust.peer(&peer);
         let workers = shared.workers.len();
         Self {
+            address,
             hub,
             heard: 0,
             peer,
@@ -171,15 +173,14 @@ impl Session {
             share_in: Share::of(&shared.config),
             share_out: Share::of(&shared.config),
             slots: Slots::new(2 * workers),
-            outgoing: BTreeMap::new(),
-            incoming: BTreeMap::new(),
-            later: Vec::new(),
-            ended: VecDeque::new(),
-            peer_processes: Vec::new(),
-            key_shared: false,
             // Streams are numbered by the sender of the transfer: the lower id of the two takes the even numbers, whoever
             // dialled, so that they stay unique over reconnects. They begin at random, so that they do over restarts, too.
-            next_stream: random_stream() << 1 | u64::from(shared.peer() >= peer),
+            sending: Sending::new(random_stream() << 1 | u64::from(shared.peer() >= peer)),
+            outgoing: BTreeMap::new(),
+            receiving: Receiving::new(shared.spool.is_some()),
+            incoming: BTreeMap::new(),
+            peer_processes: Vec::new(),
+            key_shared: false,
             signals,
             signals_in: Arc::new(Mutex::new(signals_in)),
             mending: None,
@@ -215,25 +216,17 @@ impl Session {
         }
     }
 
-    fn take_stream(&mut self) -> u64 {
-        let stream = self.next_stream;
-        self.next_stream += 2;
-        stream
-    }
-
     fn is_idle(&self) -> bool {
         self.outgoing.is_empty() && self.incoming.is_empty()
     }
 
     /// Tells of progress now and then, as long as a transfer is under way.
-    fn watch_progress(&mut self, ctx: &mut Context<Self>) {
+    fn watch_progress(&mut self) {
         if !std::mem::replace(&mut self.watching, true) {
-            ctx.run_later(PROGRESS, |session, ctx| {
-                session.watching = false;
-                session.tell_progress();
-                if !session.is_idle() {
-                    session.watch_progress(ctx);
-                }
+            let session = self.address.clone();
+            actix::spawn(async move {
+                tokio::time::sleep(PROGRESS).await;
+                session.do_send(TellProgress);
             });
         }
     }
@@ -256,6 +249,22 @@ impl Session {
 fn random_stream() -> u64 {
     let random = crate::node::trust::random32();
     u64::from(u32::from_le_bytes([random[0], random[1], random[2], random[3]])) << 16 | 1
+}
+
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct TellProgress;
+
+impl Handler<TellProgress> for Session {
+    type Result = ();
+
+    fn handle(&mut self, _: TellProgress, _: &mut Context<Self>) {
+        self.watching = false;
+        self.tell_progress();
+        if !self.is_idle() {
+            self.watch_progress();
+        }
+    }
 }
 
 impl Actor for Session {
@@ -326,8 +335,8 @@ impl Handler<ControlIn> for Session {
 impl Session {
     fn on_control(&mut self, control: Control, ctx: &mut Context<Self>) {
         match control {
-            Control::Open(opening) => self.on_open(*opening, ctx),
-            Control::Accept { stream, limit, received, trailer } => self.on_accept(stream, limit, (&received, trailer), ctx),
+            Control::Open(opening) => self.on_open(*opening),
+            Control::Accept { stream, limit, received, trailer } => self.on_accept(stream, limit, &received, trailer),
             Control::Reject { stream, failure } => self.on_denied(stream, failure),
             Control::Grant { stream, limit } => self.on_grant(stream, limit),
             Control::Received { stream, indices } => self.on_received(stream, &indices),
@@ -336,8 +345,8 @@ impl Session {
             Control::Done { .. } => {}
             Control::Fail { stream, failure } if self.outgoing.contains_key(&stream) => self.on_denied(stream, failure),
             Control::Fail { stream, failure } => self.on_fail(stream, failure),
-            Control::Pause { stream } => self.on_pause(stream, true),
-            Control::Unpause { stream } => self.on_pause(stream, false),
+            Control::Pause { stream } => self.pause(stream, true, false),
+            Control::Unpause { stream } => self.pause(stream, false, false),
             Control::Refuse { reason } => self.on_refuse(&reason),
             Control::LaneRequest { lane } => self.invite_lane(lane, ctx),
             Control::LaneTicket { lane, id, secret } => self.dial_lane(lane, id, secret, ctx),
@@ -348,7 +357,7 @@ impl Session {
             Control::Heard { transfer, what } => self.on_heard(transfer, what),
             Control::Messages { transfer, key, commitment } => self.on_messages(transfer, *key.expose(), &commitment, ctx),
             Control::Unknown { stream } => self.on_unknown(stream),
-            Control::Waiting { stream, running } => self.on_waiting(stream, running),
+            Control::Waiting { stream, running } => self.send(sending::Event::Waits(stream, running)),
             Control::Remarks { stream, lines } => self.on_remarks(stream, lines),
             Control::Process { incarnation } => self.on_process(incarnation),
             other => {
@@ -371,9 +380,8 @@ impl Handler<Command> for Session {
             Order::Cancel => self.cancel(stream),
             Order::Pause | Order::Resume => {
                 let paused = what == Order::Pause;
-                self.note_pause(stream, Some(paused));
                 self.say_pause(stream, Some(paused));
-                self.set_paused(stream, paused);
+                self.pause(stream, paused, true);
             }
         }
     }

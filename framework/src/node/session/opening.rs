@@ -69,6 +69,7 @@ pub(super) fn open_sink(shared: &Arc<NodeShared>, peer: PeerId, described: &Open
 pub(super) struct Seat {
     pub(super) transfer: Arc<Transfer>,
     pub(super) owner: Recipient<Assembled>,
-    pub(super) room: Room,
+    /// What is only to end needs none.
+    pub(super) room: Option<Room>,
     pub(super) thread: Arc<DiskThread>,
 }

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use actix::{ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture};
 
-use super::incoming::Stage;
 use super::{IncomingTransfer, OutgoingTransfer, Session};
 use crate::delivery::{Failure, FailureKind, Repair, TransferId};
+use crate::delivery::{receiving, sending};
 use crate::node::events::{Direction, NodeEvent, TransferEvent, TransferNews};
 use crate::node::lane::CheckChains;
 use crate::pipeline::{Chunk, Custody, Fault, Lost, Parcel};
@@ -132,14 +132,10 @@ impl Session {
 
     /// Fails a transfer at both ends. One that comes in may be committed by then: its sink has the last word.
     pub(super) fn fail(&mut self, stream: u64, failure: Failure) {
-        if let Some(out) = self.outgoing.get(&stream) {
-            // What is not stored goes with its process: the receiver need not keep what nobody will go on with.
-            let is_final = failure.kind == FailureKind::Shutdown && !out.is_try();
-            let said = || Failure::new(FailureKind::Cancelled, "its sender was stopped, and does not go on with it");
-            self.say(Control::Fail { stream, failure: if is_final { said() } else { failure.clone() } });
-            self.end_outgoing(stream, Err(failure));
+        if self.outgoing.contains_key(&stream) {
+            self.send(sending::Event::GiveUp(stream, failure));
         } else {
-            self.stop_incoming(stream, failure, true);
+            self.receive(receiving::Event::GiveUp(stream, failure));
         }
     }
 
@@ -148,18 +144,12 @@ impl Session {
         self.fail(stream, Failure::new(FailureKind::Cancelled, format!("cancelled by the {who}")));
     }
 
-    /// The peer paused a transfer, or lets it go on: its word is newer than this side's.
-    pub(super) fn on_pause(&mut self, stream: u64, paused: bool) {
-        self.note_pause(stream, None);
-        self.set_paused(stream, paused);
-    }
-
-    /// Remembers what this side said last, to say it again on the next link: the first word may be lost with this one.
-    pub(super) fn note_pause(&mut self, stream: u64, said: Option<bool>) {
-        if let Some(out) = self.outgoing.get_mut(&stream) {
-            out.said_pause = said;
-        } else if let Some(incoming) = self.incoming.get_mut(&stream) {
-            incoming.said_pause = said;
+    /// This side, or the peer, pauses a transfer or lets it go on.
+    pub(super) fn pause(&mut self, stream: u64, paused: bool, ours: bool) {
+        if self.outgoing.contains_key(&stream) {
+            self.send(sending::Event::Pause { stream, paused, ours });
+        } else {
+            self.receive(receiving::Event::Pause { stream, paused, ours });
         }
     }
 
@@ -168,14 +158,6 @@ impl Session {
             Some(true) => self.say(Control::Pause { stream }),
             Some(false) => self.say(Control::Unpause { stream }),
             None => {}
-        }
-    }
-
-    pub(super) fn set_paused(&mut self, stream: u64, paused: bool) {
-        if self.outgoing.contains_key(&stream) {
-            self.pause_outgoing(stream, paused);
-        } else {
-            self.pause_incoming(stream, paused);
         }
     }
 
@@ -208,12 +190,12 @@ struct DeadEnd {
 impl Handler<DeadEnd> for Session {
     type Result = ();
 
-    fn handle(&mut self, DeadEnd { stream, stage }: DeadEnd, ctx: &mut Context<Self>) {
+    fn handle(&mut self, DeadEnd { stream, stage }: DeadEnd, _: &mut Context<Self>) {
         let failure = Failure::new(FailureKind::Stage, format!("the {stage} died; see its node's log")).in_stage(stage);
-        match self.incoming.get(&stream) {
-            None if self.outgoing.contains_key(&stream) => self.fail(stream, failure),
-            Some(known) if !matches!(known.stage, Stage::Remembering) => self.fail_at_once(stream, failure, ctx),
-            _ => {}
+        if self.outgoing.contains_key(&stream) {
+            self.fail(stream, failure);
+        } else if !self.receiving.is_committed(stream) {
+            self.receive(receiving::Event::Failed(stream, failure));
         }
     }
 }

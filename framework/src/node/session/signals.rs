@@ -196,7 +196,7 @@ pub(crate) struct Opened {
 
 pub(crate) enum OpenedSink {
     /// It takes chunks.
-    Running { assembler: Recipient<Chunk>, abort: tokio::sync::oneshot::Sender<Stop>, room: Room },
+    Running { assembler: Recipient<Chunk>, abort: tokio::sync::oneshot::Sender<Stop>, room: Option<Room> },
     /// It was committed by an earlier process.
     Committed { summary: Summary, committed: Committed },
     /// An earlier delivery has brought the same.

@@ -1,0 +1,47 @@
+//! Deliveries that were cancelled at the receiver, so that an offer which crosses that word, or comes because it was lost, does not
+//! begin them again. Forgotten with the process.
+
+use std::collections::VecDeque;
+
+use super::sending::ATTEMPTS_PER_TRY;
+use super::{Failure, TransferId};
+use crate::wire::PeerId;
+
+/// What was cancelled of all peers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Cancelled(VecDeque<Entry>);
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Entry {
+    delivery: (PeerId, TransferId),
+    attempt: u32,
+    failure: Failure,
+    /// Whether there was a link to say it on.
+    said: bool,
+}
+
+impl Cancelled {
+    /// How many are remembered; the oldest goes first.
+    const LIMIT: usize = 1024;
+
+    /// An attempt was cancelled; whether there was a link to say so.
+    pub(crate) fn note(&mut self, delivery: (PeerId, TransferId), attempt: u32, failure: Failure, said: bool) {
+        self.0.retain(|entry| entry.delivery != delivery);
+        self.0.push_back(Entry { delivery, attempt, failure, said });
+        if self.0.len() > Self::LIMIT {
+            self.0.pop_front();
+        }
+    }
+
+    /// Returns what an offer of this attempt is answered with. An offer of a later try means that the word was heard, if it could be:
+    /// the sender wants it all the same.
+    pub(crate) fn answer(&mut self, delivery: (PeerId, TransferId), attempt: u32) -> Option<Failure> {
+        let at = self.0.iter().position(|entry| entry.delivery == delivery)?;
+        let entry = &mut self.0[at];
+        if attempt / ATTEMPTS_PER_TRY == entry.attempt / ATTEMPTS_PER_TRY {
+            entry.said = true;
+            return Some(entry.failure.clone());
+        }
+        self.0.remove(at).filter(|entry| !entry.said).map(|entry| entry.failure)
+    }
+}

@@ -1,0 +1,237 @@
+//! The machines of a delivery, [`Sending`](super::sending::Sending) and [`Receiving`](super::receiving::Receiving), through every
+//! order of what may befall them: the very types that run.
+//!
+//! In the world around them are the parts that carry out what they say, as far as deliveries depend on it: the outbox with its
+//! record, lanes, a sink that makes its file durable in three steps, the memory of what was delivered. Not in it: loss of power,
+//! relays, credit, two deliveries at once, sinks that outlive their session.
+
+mod world;
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use stateright::{Checker, HasDiscoveries, Model, Property};
+
+use self::world::{Budget, State, Step, World};
+use super::FailureKind;
+
+/// What is done wrong on purpose, to see that it is noticed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Break {
+    /// A file becomes visible without a note before.
+    NoIntent,
+    /// It is said to be delivered before it is remembered.
+    SaidBeforeRemembered,
+    /// It is said to have failed before its sink has stopped.
+    FailBeforeStop,
+    /// A trailer that was acknowledged is never sent again.
+    TrailerOnce,
+    /// What the receiver has lost is not sent anew.
+    NeverAnew,
+    /// The next try begins with the number of the first.
+    AttemptForgotten,
+    /// What another try may get over is not tried again.
+    PassingIsFinal,
+}
+
+/// Tries that are looked at.
+const TRIES: u32 = 3;
+
+struct Delivery {
+    budget: Budget,
+    broken: Option<Break>,
+}
+
+impl Model for Delivery {
+    type State = World;
+    type Action = Step;
+
+    fn init_states(&self) -> Vec<World> {
+        vec![World::new(self.budget, self.broken)]
+    }
+
+    fn actions(&self, world: &World, steps: &mut Vec<Step>) {
+        steps.extend(world.steps());
+    }
+
+    fn next_state(&self, world: &World, step: Step) -> Option<World> {
+        Some(world.after(step))
+    }
+
+    fn within_boundary(&self, world: &World) -> bool {
+        world.record.tries <= TRIES
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        vec![
+            Property::always("it becomes visible once at most", |_, world: &World| world.commits <= 1),
+            Property::always("it is delivered only if it became visible", |_, world: &World| {
+                world.record.state != State::Delivered || world.commits > 0
+            }),
+            Property::always("it is remembered when its sender forgets it", |_, world: &World| {
+                world.record.state != State::Delivered || world.disk.remembered
+            }),
+            Property::always("what the receiver says has failed for good is not there", |_, world: &World| {
+                !matches!(world.record.state, State::Dead(_, true)) || world.commits == 0
+            }),
+            Property::always("only who is at fault ends it", |_, world: &World| match world.record.state {
+                State::Dead(kind, _) => {
+                    matches!(kind, FailureKind::Expired | FailureKind::Cancelled | FailureKind::Refused | FailureKind::Changed)
+                }
+                State::Stored | State::Delivered | State::Removed => true,
+            }),
+            Property::always("nothing is left over of what was given up", |_, world: &World| {
+                !world.has_ended() || world.kept || world.disk.is_clean()
+            }),
+            Property::sometimes("delivered", |_, world: &World| world.record.state == State::Delivered),
+        ]
+    }
+}
+
+const NONE: Budget = Budget {
+    cuts: 0,
+    sender_crashes: 0,
+    receiver_crashes: 0,
+    stops: 0,
+    sender_cancels: 0,
+    receiver_cancels: 0,
+    patience: 0,
+    expiries: 0,
+    changes: 0,
+    refusals: 0,
+    full_disks: 0,
+    failed_notes: 0,
+    pauses: 0,
+};
+
+/// Looks at all that may happen within each of these budgets.
+fn look_at_all(budgets: &[(&str, Budget)]) {
+    let mut broken = Vec::new();
+    for &(name, budget) in budgets {
+        let (states, found) = check(budget, None);
+        println!("{name}: {states} states");
+        let found = found.into_iter().chain(always_ends(budget, None).err()).collect::<Vec<_>>();
+        if !found.is_empty() {
+            println!("{name}: {}", found.join("\n"));
+            broken.push(name);
+        }
+    }
+    assert!(broken.is_empty(), "{broken:?}");
+}
+
+/// From every state, one in which both ends have ended can be reached: nothing waits for ever. stateright can't say that.
+/// Returns how many states there are.
+fn always_ends(budget: Budget, broken: Option<Break>) -> Result<usize, String> {
+    let model = Delivery { budget, broken };
+    let mut known = HashMap::from([(World::new(budget, broken), 0)]);
+    let (mut worlds, mut before, mut way) = (vec![World::new(budget, broken)], vec![Vec::new()], vec![(0, None)]);
+    let (mut good, mut at) = (Vec::new(), 0);
+    while at < worlds.len() {
+        let world = worlds[at].clone();
+        // Beyond the tries that are looked at, it goes on as before.
+        good.push(world.has_ended() || !model.within_boundary(&world));
+        let steps = if model.within_boundary(&world) { world.steps() } else { Vec::new() };
+        for step in steps {
+            let next = world.after(step);
+            let id = match known.entry(next) {
+                Entry::Occupied(known) => *known.get(),
+                Entry::Vacant(new) => {
+                    worlds.push(new.key().clone());
+                    before.push(Vec::new());
+                    way.push((at, Some(step)));
+                    *new.insert(worlds.len() - 1)
+                }
+            };
+            before[id].push(at);
+        }
+        at += 1;
+    }
+    let mut ends: Vec<_> = (0..worlds.len()).filter(|&at| good[at]).collect();
+    while let Some(at) = ends.pop() {
+        for &earlier in &before[at] {
+            if !std::mem::replace(&mut good[earlier], true) {
+                ends.push(earlier);
+            }
+        }
+    }
+    let Some(mut at) = good.iter().position(|good| !good) else { return Ok(worlds.len()) };
+    let mut steps = Vec::new();
+    while let (earlier, Some(step)) = way[at] {
+        steps.push(step);
+        at = earlier;
+    }
+    steps.reverse();
+    Err(format!("it never ends after {steps:?}"))
+}
+
+/// What is broken, and by which steps; with how many states were looked at.
+fn check(budget: Budget, broken: Option<Break>) -> (usize, Vec<String>) {
+    let checker = Delivery { budget, broken }.checker().finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
+    let mut found = Vec::new();
+    for property in checker.model().properties() {
+        let path = checker.discovery(property.name);
+        if property.expectation == stateright::Expectation::Always
+            && let Some(path) = path
+        {
+            found.push(format!("{:?} does not hold after {:?}", property.name, path.into_actions()));
+        }
+    }
+    (checker.unique_state_count(), found)
+}
+
+#[test]
+fn a_delivery_ends_once_at_both_ends_whatever_breaks() {
+    look_at_all(&[
+        ("a cut, and a crash of the receiver", Budget { cuts: 1, receiver_crashes: 1, ..NONE }),
+        ("a cut, and a crash of the sender", Budget { cuts: 1, sender_crashes: 1, ..NONE }),
+        ("a cut, and impatience", Budget { cuts: 1, patience: 1, ..NONE }),
+        ("stopped, and a crash of the receiver", Budget { stops: 1, receiver_crashes: 1, ..NONE }),
+        ("the receiver's disk is full, and it crashes", Budget { full_disks: 1, receiver_crashes: 1, ..NONE }),
+        ("the memory can't be written, and a crash", Budget { failed_notes: 1, receiver_crashes: 1, ..NONE }),
+    ]);
+}
+
+#[test]
+fn a_delivery_ends_once_at_both_ends_whatever_is_decided_about_it() {
+    look_at_all(&[
+        ("cancelled by either side, and a cut", Budget { sender_cancels: 1, receiver_cancels: 1, cuts: 1, ..NONE }),
+        ("cancelled by the receiver, which crashes", Budget { receiver_cancels: 1, receiver_crashes: 1, ..NONE }),
+        ("expired, and a cut", Budget { expiries: 1, cuts: 1, ..NONE }),
+        ("changed while it is sent, and a cut", Budget { changes: 1, cuts: 1, ..NONE }),
+        ("refused, and a cut", Budget { refusals: 1, cuts: 1, ..NONE }),
+        ("paused and not, and a cut", Budget { pauses: 2, cuts: 1, ..NONE }),
+    ]);
+}
+
+/// Takes minutes and gigabytes.
+#[test]
+fn a_delivery_ends_once_at_both_ends_whatever_comes_together() {
+    if std::env::var_os("ESTAFETTE_MODEL").is_none() {
+        return println!("left out: set ESTAFETTE_MODEL=1 to look at the larger budgets");
+    }
+    let both = Budget { cuts: 1, sender_crashes: 1, receiver_crashes: 1, patience: 1, ..NONE };
+    look_at_all(&[
+        ("a cut and a crash of either side, and impatience", both),
+        ("cancelled, expired, a cut and a crash", Budget { receiver_cancels: 1, expiries: 1, cuts: 1, receiver_crashes: 1, ..NONE }),
+        ("stopped, a cut and a crash", Budget { stops: 1, receiver_crashes: 1, cuts: 1, ..NONE }),
+    ]);
+}
+
+#[test]
+fn what_is_broken_on_purpose_is_noticed() {
+    let crash = Budget { receiver_crashes: 1, ..NONE };
+    let breaks = [
+        (Break::NoIntent, crash),
+        (Break::SaidBeforeRemembered, crash),
+        (Break::FailBeforeStop, Budget { receiver_cancels: 1, ..NONE }),
+        (Break::TrailerOnce, crash),
+        (Break::NeverAnew, crash),
+        (Break::AttemptForgotten, Budget { cuts: 1, patience: 1, ..NONE }),
+        (Break::PassingIsFinal, Budget { full_disks: 1, ..NONE }),
+    ];
+    for (broken, budget) in breaks {
+        let (states, found) = check(budget, Some(broken));
+        let found = found.into_iter().next().or_else(|| always_ends(budget, Some(broken)).err());
+        println!("{broken:?} is noticed in {states} states: {}", found.unwrap_or_else(|| panic!("{broken:?} is not noticed")));
+    }
+}

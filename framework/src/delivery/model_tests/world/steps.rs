@@ -1,0 +1,334 @@
+//! What may happen next, and what it does.
+
+use super::sink::prefix;
+use super::*;
+
+impl World {
+    /// All that may happen now.
+    pub(in crate::delivery::model_tests) fn steps(&self) -> Vec<Step> {
+        let mut steps = Vec::new();
+        let left = &self.left;
+        let stored = self.record.state == State::Stored;
+        let live = self.sender.as_ref().is_some_and(|sender| !sender.outgoing.is_empty());
+        if let Some(sender) = &self.sender {
+            push_if(&mut steps, stored && !live, Step::Try);
+            steps.extend(sender.wiring.iter().map(|&stream| Step::Wired(stream)));
+            let sent = sender.outgoing.iter().filter(|(_, out)| left.changes > 0 && out.sent);
+            steps.extend(sent.map(|(&stream, _)| Step::Changed(stream)));
+            push_if(&mut steps, left.sender_crashes > 0, Step::SenderCrash);
+            push_if(&mut steps, left.stops > 0, Step::SenderStop);
+            push_if(&mut steps, left.sender_cancels > 0 && stored && !sender.cancelled, Step::SenderCancel);
+            push_if(&mut steps, left.patience > 0 && live && self.link.is_none(), Step::SenderPatience);
+            push_if(&mut steps, self.expired && live, Step::SenderClock);
+        } else {
+            steps.push(Step::SenderStart);
+        }
+        if let Some(receiver) = &self.receiver {
+            self.receivers_steps(receiver, live, &mut steps);
+        } else {
+            steps.push(Step::ReceiverStart);
+        }
+        push_if(&mut steps, self.link.is_none() && live && self.receiver.is_some(), Step::Link);
+        push_if(&mut steps, self.link.is_some() && left.cuts > 0, Step::Cut);
+        push_if(&mut steps, !self.to_receiver.is_empty() && self.receiver.is_some(), Step::ToReceiver);
+        push_if(&mut steps, !self.to_sender.is_empty() && self.sender.is_some(), Step::ToSender);
+        steps.extend(self.chunks.iter().map(|&(stream, chunk)| Step::Chunk(stream, chunk)));
+        steps.extend(self.acknowledgements.iter().map(|&(stream, chunk)| Step::Acknowledge(stream, chunk)));
+        push_if(&mut steps, left.expiries > 0 && !self.expired, Step::Expire);
+        if left.pauses > 0 && self.link.is_some() && live {
+            steps.extend([Step::Pause(true), Step::Pause(false)]);
+        }
+        steps
+    }
+
+    fn receivers_steps(&self, receiver: &Receiver, live: bool, steps: &mut Vec<Step>) {
+        let left = &self.left;
+        steps.extend(receiver.rooms.iter().map(|&stream| Step::Room(stream)));
+        steps.extend(receiver.remembering.iter().map(|&stream| Step::Remember(stream)));
+        let notes = receiver.remembering.iter().filter(|_| left.failed_notes > 0);
+        steps.extend(notes.map(|&stream| Step::NoteFails(stream)));
+        for (&stream, task) in &receiver.sinks {
+            match *task {
+                SinkTask::Writing { got, stop } => {
+                    push_if(steps, stop.is_some(), Step::Sink(stream));
+                    push_if(steps, got == WHOLE, Step::Commit(stream));
+                    push_if(steps, stop.is_none() && self.disk.note != Note::Part(prefix(got)), Step::Checkpoint(stream));
+                    push_if(steps, stop.is_none() && left.full_disks > 0, Step::DiskFull(stream));
+                }
+                SinkTask::Opening => {
+                    steps.push(Step::Sink(stream));
+                    push_if(steps, left.refusals > 0, Step::Refuse(stream));
+                }
+                SinkTask::Syncing | SinkTask::Intended | SinkTask::Discarding => steps.push(Step::Sink(stream)),
+            }
+        }
+        push_if(steps, !receiver.mail.is_empty(), Step::Mail);
+        let busy = !receiver.incoming.is_empty();
+        push_if(steps, busy && self.link.is_some() && self.to_receiver.is_empty(), Step::Orphans);
+        // One that hears nothing any more gives up in the end.
+        push_if(steps, busy && self.link.is_none() && (left.patience > 0 || !live), Step::ReceiverPatience);
+        push_if(steps, busy && left.receiver_cancels > 0, Step::ReceiverCancel);
+        push_if(steps, left.receiver_crashes > 0, Step::ReceiverCrash);
+        push_if(steps, busy && self.expired, Step::ReceiverClock);
+    }
+
+    /// The world after a step.
+    pub(in crate::delivery::model_tests) fn after(&self, step: Step) -> Self {
+        let mut world = self.clone();
+        match step {
+            Step::Try => world.begin_try(),
+            Step::Link => world.link_up(),
+            Step::Cut => {
+                world.left.cuts -= 1;
+                world.lose_link();
+            }
+            Step::ToReceiver => world.receiver_hears(),
+            Step::ToSender => world.sender_hears(),
+            Step::Chunk(stream, chunk) => world.chunk_comes(stream, chunk),
+            Step::Acknowledge(stream, chunk) => {
+                world.acknowledgements.remove(&(stream, chunk));
+                if let Some(out) = world.outgoing(stream) {
+                    out.acknowledged |= chunk;
+                }
+            }
+            Step::Wired(stream) => {
+                world.sender.as_mut().expect("it lives").wiring.remove(&stream);
+                world.send(sending::Event::Wired(stream, Ok(())));
+            }
+            Step::Changed(stream) => {
+                world.left.changes -= 1;
+                world.send(sending::Event::SourceFailed { stream, failure: failure(FailureKind::Changed), changed: true });
+            }
+            Step::SenderCrash | Step::SenderStop | Step::SenderStart | Step::SenderCancel | Step::SenderPatience | Step::SenderClock => {
+                world.befalls_sender(step);
+            }
+            Step::Expire => {
+                world.left.expiries -= 1;
+                world.expired = true;
+            }
+            Step::Pause(paused) => {
+                world.left.pauses -= 1;
+                let streams = world.sender.as_ref().map_or(Vec::new(), |sender| sender.outgoing.keys().copied().collect());
+                for stream in streams {
+                    world.send(sending::Event::Pause { stream, paused, ours: true });
+                    world.receive(receiving::Event::Pause { stream, paused, ours: false });
+                }
+            }
+            step => world.befalls_receiver(step),
+        }
+        world
+    }
+
+    fn begin_try(&mut self) {
+        if self.expired {
+            // What the receiver may have is said to be unknown; either way it is for good.
+            self.record.state = State::Dead(FailureKind::Expired, false);
+            return;
+        }
+        // Counted durably before it is offered.
+        self.record.tries += 1;
+        let attempt = if self.broken == Some(Break::AttemptForgotten) { 0 } else { (self.record.tries - 1) * ATTEMPTS_PER_TRY };
+        let linked = self.link.is_some();
+        let sender = self.sender.as_mut().expect("it lives");
+        let stream = sender.machine.take_stream();
+        sender.outgoing.insert(stream, Outgoing { attempt, ..Outgoing::default() });
+        let deadline = *START + LIFE;
+        self.send(sending::Event::Start { stream, transfer: transfer(), attempt, deadline, resumable: true });
+        debug_assert!(linked || self.to_receiver.is_empty());
+    }
+
+    fn link_up(&mut self) {
+        self.cut();
+        self.links += 1;
+        self.link = Some(self.links);
+        let process = self.sender.as_ref().expect("it lives").process;
+        self.say(Word::Process(process));
+        self.receive(receiving::Event::LinkUp(self.links));
+        self.send(sending::Event::LinkUp);
+        // Lanes put out what they keep, whatever is said.
+        let streams: Vec<_> = self.sender.as_ref().expect("it lives").outgoing.keys().copied().collect();
+        streams.into_iter().for_each(|stream| self.put_out(stream));
+    }
+
+    fn lose_link(&mut self) {
+        self.cut();
+        self.send(sending::Event::LinkDown);
+        self.receive(receiving::Event::LinkDown);
+    }
+
+    fn receiver_hears(&mut self) {
+        use receiving::Event;
+        match self.to_receiver.pop_front().expect("something was said") {
+            Word::Process(process) => {
+                let receiver = self.receiver.as_mut().expect("it lives");
+                if receiver.peer.replace(process).is_some_and(|earlier| earlier != process) {
+                    self.receive(Event::Orphaned(failure(FailureKind::Unreachable)));
+                }
+            }
+            Word::Open { stream, attempt } => {
+                let mut commit = [0; 32];
+                commit[..8].copy_from_slice(&stream.to_le_bytes());
+                let (transfer, deadline) = (transfer(), *START + 2 * LIFE);
+                self.receive(Event::Offered(Offer { stream, transfer, attempt, commit, deadline, rest: () }));
+            }
+            Word::Failed(stream, kind) => self.receive(Event::Withdrawn(stream, failure(kind))),
+            Word::Unknown(stream) => self.receive(Event::Withdrawn(stream, failure(FailureKind::Unreachable))),
+            word => unreachable!("the sender does not say {word:?}"),
+        }
+    }
+
+    fn sender_hears(&mut self) {
+        use sending::Event;
+        match self.to_sender.pop_front().expect("something was said") {
+            Word::Accept { stream, held } => {
+                let mut said = Held { whole: true, some: held & CONTENT != 0, trailer: held & TRAILER != 0 };
+                if let Some(out) = self.outgoing(stream) {
+                    said.whole = out.acknowledged & CONTENT & !held == 0;
+                    out.held = held;
+                }
+                if self.broken == Some(Break::NeverAnew) {
+                    said.whole = true;
+                }
+                self.send(Event::Accepted { stream, held: said });
+            }
+            Word::Rejected(stream, kind) | Word::Failed(stream, kind) => {
+                if let Some(out) = self.outgoing(stream) {
+                    out.denied = true;
+                }
+                self.send(Event::Denied(stream, failure(kind)));
+            }
+            Word::Delivered(stream) => {
+                let sent = self.outgoing(stream).is_some_and(|out| out.sent);
+                self.send(Event::Delivered(stream, if sent { Vouched::Sent } else { Vouched::Unsent }));
+            }
+            word => unreachable!("the receiver does not say {word:?}"),
+        }
+    }
+
+    fn chunk_comes(&mut self, stream: u64, chunk: u8) {
+        self.chunks.remove(&(stream, chunk));
+        let Some(receiver) = &mut self.receiver else { return };
+        let admitted = receiver.machine.is_admitted(stream);
+        let Some(known) = receiver.incoming.get_mut(&stream).filter(|known| admitted && !known.closed) else { return };
+        known.got |= chunk;
+        if let Some(SinkTask::Writing { got, .. }) = receiver.sinks.get_mut(&stream) {
+            *got |= chunk;
+        }
+        if self.link.is_some() {
+            self.acknowledgements.insert((stream, chunk));
+        }
+    }
+
+    fn befalls_sender(&mut self, step: Step) {
+        use sending::Event;
+        let streams: Vec<_> = self.sender.as_ref().map_or(Vec::new(), |sender| sender.outgoing.keys().copied().collect());
+        match step {
+            Step::SenderStart => self.start_sender(),
+            Step::SenderCrash => {
+                self.left.sender_crashes -= 1;
+                self.sender = None;
+                self.lose_link();
+            }
+            Step::SenderStop => {
+                self.left.stops -= 1;
+                streams.into_iter().for_each(|stream| self.send(Event::GiveUp(stream, failure(FailureKind::Shutdown))));
+                self.sender = None;
+                // What it said last is heard before the link ends.
+                while self.receiver.is_some() && !self.to_receiver.is_empty() {
+                    self.receiver_hears();
+                }
+                self.lose_link();
+            }
+            Step::SenderCancel => {
+                self.left.sender_cancels -= 1;
+                self.sender.as_mut().expect("it lives").cancelled = true;
+                if streams.is_empty() {
+                    self.record.state = State::Removed;
+                }
+                streams.into_iter().for_each(|stream| self.send(Event::GiveUp(stream, failure(FailureKind::Cancelled))));
+            }
+            Step::SenderPatience => {
+                self.left.patience -= 1;
+                streams.into_iter().for_each(|stream| self.send(Event::GiveUp(stream, failure(FailureKind::Unreachable))));
+            }
+            Step::SenderClock => self.send(Event::Time(*START + 2 * LIFE)),
+            step => unreachable!("{step:?} does not befall a sender"),
+        }
+    }
+
+    fn befalls_receiver(&mut self, step: Step) {
+        use receiving::Event;
+        let streams: Vec<_> = self.receiver.as_ref().map_or(Vec::new(), |receiver| receiver.incoming.keys().copied().collect());
+        match step {
+            Step::ReceiverStart => self.start_receiver(),
+            Step::ReceiverCrash => {
+                self.left.receiver_crashes -= 1;
+                self.kept = true;
+                self.receiver = None;
+                self.lose_link();
+            }
+            Step::ReceiverCancel => {
+                self.left.receiver_cancels -= 1;
+                streams.into_iter().for_each(|stream| self.receive(Event::GiveUp(stream, failure(FailureKind::Cancelled))));
+            }
+            Step::ReceiverPatience => {
+                self.left.patience = self.left.patience.saturating_sub(1);
+                streams.into_iter().for_each(|stream| self.receive(Event::GiveUp(stream, failure(FailureKind::Unreachable))));
+            }
+            Step::ReceiverClock => self.receive(Event::Time(*START + 3 * LIFE)),
+            Step::Orphans => self.receive(Event::NotOffered(failure(FailureKind::Unreachable))),
+            Step::Mail => {
+                let event = self.receiver.as_mut().and_then(|receiver| receiver.mail.pop_front());
+                self.receive(event.expect("there is some"));
+            }
+            Step::Room(stream) => {
+                self.receiver.as_mut().expect("it lives").rooms.remove(&stream);
+                self.receive(Event::Room(stream));
+            }
+            step => self.befalls_sink(step),
+        }
+    }
+
+    fn befalls_sink(&mut self, step: Step) {
+        use receiving::Event;
+        match step {
+            Step::Sink(stream) => self.advance(stream),
+            Step::Commit(stream) => self.set_sink(stream, Some(SinkTask::Syncing)),
+            Step::Checkpoint(stream) => {
+                if let Some(SinkTask::Writing { got, .. }) = self.receiver.as_ref().and_then(|receiver| receiver.sinks.get(&stream)) {
+                    self.disk.note = Note::Part(prefix(*got));
+                }
+            }
+            Step::Refuse(stream) => {
+                self.left.refusals -= 1;
+                self.set_sink(stream, None);
+                self.kept = true;
+                self.mail(Event::Opened(stream, Err(failure(FailureKind::Refused))));
+            }
+            Step::DiskFull(stream) => {
+                self.left.full_disks -= 1;
+                self.set_sink(stream, None);
+                self.kept = true;
+                self.mail(Event::Failed(stream, failure(FailureKind::Io)));
+            }
+            Step::Remember(stream) => {
+                self.receiver.as_mut().expect("it lives").remembering.remove(&stream);
+                // The memory and the note that it takes the place of are exchanged in one write.
+                (self.disk.remembered, self.disk.note) = (true, Note::None);
+                self.mail(Event::Remembered(stream, Ok(())));
+            }
+            Step::NoteFails(stream) => {
+                self.left.failed_notes -= 1;
+                self.receiver.as_mut().expect("it lives").remembering.remove(&stream);
+                self.mail(Event::Remembered(stream, Err(failure(FailureKind::Io))));
+            }
+            step => unreachable!("{step:?} befalls nobody"),
+        }
+    }
+}
+
+fn push_if(steps: &mut Vec<Step>, may: bool, step: Step) {
+    if may {
+        steps.push(step);
+    }
+}

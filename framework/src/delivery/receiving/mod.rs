@@ -1,0 +1,396 @@
+//! Deliveries that come from one peer, as decisions.
+//!
+//! # Driving it
+//! [`Receiving::handle`] takes what happens, and the memory of what was delivered and given up; then [`Receiving::poll_action`]
+//! until it has nothing more to do, before the next event. Whatever an action begins (a search for room, a sink, a note)
+//! answers with an event, late or never: nothing here waits.
+//!
+//! Waiting (for room) → Opening (the inbox is asked) → Writing (credit is out) → Remembering → delivered. A broken link leaves
+//! everything as it is; the offer comes again, and is answered with what is here.
+//!
+//! Invariant: as long as a sink may commit, nobody says that it has failed; but for a node that stops, which waits for it for a
+//! while only. A sink that runs is told to stop, and answers that it has, or that it has committed; then the delivery is made,
+//! is remembered, and is told as such at both ends, whoever gave it up. Of one delivery, one attempt at most is here at a time.
+
+mod events;
+
+use std::collections::{BTreeMap, VecDeque};
+
+pub(crate) use self::events::{Action, Event, Memory, Offer, Sink};
+use super::{Failure, FailureKind};
+
+/// The deliveries of one peer that are under way.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Receiving<O> {
+    /// Whether notes of what has come are kept: an attempt may have to throw away what an earlier one left.
+    durable: bool,
+    /// The number of the link that is up.
+    link: Option<u64>,
+    known: BTreeMap<u64, Reception<O>>,
+    /// Attempts whose earlier ones have just ended.
+    later: VecDeque<Offer<O>>,
+    actions: VecDeque<Action<O>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Reception<O> {
+    offer: Offer<O>,
+    stage: Stage,
+    /// The lanes take its chunks.
+    admitted: bool,
+    /// It is to end: its sink has the last word.
+    ending: Option<Ending>,
+    /// A later attempt, which begins when this one has ended.
+    next: Option<Offer<O>>,
+    paused: bool,
+    /// What this side said last, to be said again on the next link.
+    said_pause: Option<bool>,
+    /// The link it was last offered on.
+    offered_on: Option<u64>,
+}
+
+/// Where a delivery stands with its sink.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Stage {
+    /// Nothing runs for it.
+    Waiting,
+    /// Its inbox is asked.
+    Opening,
+    /// Its sink has a task, which is told to stop once, and whether to keep what is here.
+    Writing { told: Option<bool> },
+    /// Its sink was told to keep what is here, which is not wanted any more.
+    Discarding,
+    /// Its sink has committed it. Only the note of it is still being made durable.
+    Remembering,
+}
+
+/// What an attempt ends with when its sink has stopped.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Ending {
+    failure: Failure,
+    /// A later attempt may go on with what is here.
+    keep: bool,
+    /// The sender does not know yet.
+    tell: bool,
+}
+
+impl<O> Receiving<O> {
+    pub(crate) fn new(durable: bool) -> Self {
+        Self { durable, link: None, known: BTreeMap::new(), later: VecDeque::new(), actions: VecDeque::new() }
+    }
+
+    /// The next thing to do.
+    pub(crate) fn poll_action(&mut self) -> Option<Action<O>> {
+        self.actions.pop_front()
+    }
+
+    /// The offer of an attempt that is under way.
+    pub(crate) fn offer(&self, stream: u64) -> Option<&Offer<O>> {
+        self.known.get(&stream).map(|known| &known.offer)
+    }
+
+    /// Whether chunks of it may come.
+    pub(crate) fn is_admitted(&self, stream: u64) -> bool {
+        self.known.get(&stream).is_some_and(|known| known.admitted)
+    }
+
+    /// Whether it goes on only if its sender does.
+    pub(crate) fn is_fed(&self, stream: u64) -> bool {
+        let fed = |known: &Reception<O>| known.admitted && known.ending.is_none() && known.stage != Stage::Remembering;
+        self.known.get(&stream).is_some_and(fed)
+    }
+
+    /// Whether its sink has committed.
+    pub(crate) fn is_committed(&self, stream: u64) -> bool {
+        self.known.get(&stream).is_some_and(|known| known.stage == Stage::Remembering)
+    }
+
+    /// Whether credit may be given.
+    pub(crate) fn is_paused(&self, stream: u64) -> bool {
+        self.known.get(&stream).is_some_and(|known| known.paused)
+    }
+
+    /// What this side said last of a pause.
+    pub(crate) fn said_pause(&self, stream: u64) -> Option<bool> {
+        self.known.get(&stream).and_then(|known| known.said_pause)
+    }
+
+    /// Something happens.
+    pub(crate) fn handle(&mut self, event: Event<O>, memory: &mut dyn Memory) {
+        match event {
+            Event::LinkUp(link) => self.link = Some(link),
+            Event::LinkDown => self.link = None,
+            Event::Offered(offer) => self.offered(offer, memory),
+            Event::Taken(offer) => self.taken(offer),
+            Event::Room(stream) => self.has_room(stream),
+            Event::NoRoom(stream) => self.say_waiting(stream),
+            Event::Opened(stream, outcome) => self.opened(stream, outcome),
+            Event::Admitted(stream, outcome) => self.admitted(stream, outcome),
+            Event::Stopped(stream) => self.stopped(stream),
+            Event::Failed(stream, failure) => self.failed(stream, failure),
+            Event::Committed(stream) => self.committed(stream),
+            Event::Remembered(stream, Ok(())) => self.remembered(stream),
+            Event::Remembered(stream, Err(failure)) => self.failed(stream, failure),
+            Event::GiveUp(stream, failure) => self.stop(stream, failure, true),
+            Event::Withdrawn(stream, failure) => {
+                self.known.values_mut().for_each(|known| _ = known.next.take_if(|next| next.stream == stream));
+                self.stop(stream, failure, false);
+            }
+            Event::Orphaned(failure) => self.streams(|_| true).into_iter().for_each(|stream| self.stop(stream, failure.clone(), false)),
+            Event::NotOffered(failure) => {
+                let link = self.link;
+                let gone = self.streams(|known| known.offered_on != link);
+                gone.into_iter().for_each(|stream| self.stop(stream, failure.clone(), true));
+            }
+            Event::Pause { stream, paused, ours } => self.pause(stream, paused, ours),
+            Event::Time(now) => {
+                let failure = Failure::new(FailureKind::Expired, "the delivery was not done before it expired");
+                let over = self.streams(|known| known.offer.deadline < now);
+                over.into_iter().for_each(|stream| self.stop(stream, failure.clone(), true));
+            }
+            Event::Leave => self.streams(|_| true).into_iter().for_each(|stream| self.end(stream)),
+        }
+        // One that waited for an earlier one to end. Another one at the next event: this one may have to be taken first.
+        if let Some(offer) = self.later.pop_front() {
+            self.offered(offer, memory);
+        }
+    }
+
+    fn streams(&self, which: impl Fn(&Reception<O>) -> bool) -> Vec<u64> {
+        self.known.iter().filter(|(_, known)| which(known)).map(|(&stream, _)| stream).collect()
+    }
+
+    fn act(&mut self, action: Action<O>) {
+        self.actions.push_back(action);
+    }
+
+    fn offered(&mut self, offer: Offer<O>, memory: &mut dyn Memory) {
+        let stream = offer.stream;
+        if memory.is_delivered(offer.transfer) {
+            return self.act(Action::Repeat(offer));
+        }
+        let link = self.link;
+        if let Some(known) = self.known.get_mut(&stream) {
+            if (known.offer.transfer, known.offer.commit) != (offer.transfer, offer.commit) {
+                let failure = Failure::new(FailureKind::Protocol, "the stream is in use by another transfer");
+                return self.act(Action::SayRejected(stream, failure));
+            }
+            (known.offered_on, known.offer.deadline) = (link, offer.deadline);
+            // One that ends is answered when it has ended.
+            if known.admitted && known.ending.is_none() {
+                let said = known.said_pause;
+                self.act(Action::Accept(stream, said));
+            }
+            return self.say_waiting(stream);
+        }
+        if let Some(failure) = memory.given_up(offer.transfer, offer.attempt) {
+            return self.act(Action::SayRejected(stream, failure));
+        }
+        let older = self.known.iter().find(|(_, known)| known.offer.transfer == offer.transfer);
+        if let Some((&older, known)) = older {
+            if known.offer.attempt >= offer.attempt {
+                let failure = Failure::new(FailureKind::Protocol, "a newer attempt of this transfer is under way");
+                return self.act(Action::SayRejected(stream, failure));
+            }
+            let failure = Failure::new(FailureKind::Changed, "the sender begins anew");
+            self.give_up(older, Ending { failure, keep: true, tell: false });
+            if let Some(known) = self.known.get_mut(&older) {
+                // It may commit, or be being remembered: an attempt that began now would find neither note nor memory, and deliver it again.
+                known.next = Some(offer);
+                return self.act(Action::SayWaiting(stream, 1));
+            }
+        }
+        self.act(Action::Check(offer));
+    }
+
+    fn taken(&mut self, offer: Offer<O>) {
+        let stream = offer.stream;
+        let reception = Reception {
+            offer,
+            stage: Stage::Waiting,
+            admitted: false,
+            ending: None,
+            next: None,
+            paused: false,
+            said_pause: None,
+            offered_on: self.link,
+        };
+        self.known.insert(stream, reception);
+        self.act(Action::SeekRoom(stream));
+    }
+
+    fn has_room(&mut self, stream: u64) {
+        if let Some(known) = self.known.get_mut(&stream).filter(|known| known.stage == Stage::Waiting) {
+            known.stage = Stage::Opening;
+            self.act(Action::Open(stream));
+        }
+    }
+
+    fn say_waiting(&mut self, stream: u64) {
+        let waits = |known: &Reception<O>| known.stage == Stage::Waiting && known.ending.is_none();
+        if self.known.get(&stream).is_some_and(waits) {
+            let running = self.known.values().filter(|known| known.stage != Stage::Waiting).count();
+            self.act(Action::SayWaiting(stream, u32::try_from(running).unwrap_or(u32::MAX)));
+        }
+    }
+
+    fn opened(&mut self, stream: u64, outcome: Result<Sink, Failure>) {
+        let Some(known) = self.known.get_mut(&stream) else { return };
+        let ends = known.ending.is_some();
+        match outcome {
+            Ok(Sink::Runs) => {
+                known.stage = Stage::Writing { told: None };
+                if ends { self.tell_sink(stream) } else { self.act(Action::Admit(stream)) }
+            }
+            Ok(Sink::Committed) => self.committed(stream),
+            Ok(Sink::Remembered) => {
+                if let Some(known) = self.known.remove(&stream) {
+                    self.act(Action::Drop(stream));
+                    self.later.push_back(known.offer);
+                    self.later.extend(known.next);
+                }
+            }
+            Ok(Sink::Nothing) => self.stopped(stream),
+            Err(_) if ends => self.stopped(stream),
+            Err(failure) => {
+                self.act(Action::SayRejected(stream, failure.clone()));
+                self.take_out(stream, failure);
+            }
+        }
+    }
+
+    fn admitted(&mut self, stream: u64, outcome: Result<(), Failure>) {
+        match (self.known.get_mut(&stream).filter(|known| known.ending.is_none()), outcome) {
+            (None, _) => self.act(Action::Close(stream)),
+            (Some(_), Err(failure)) => self.stop(stream, failure, true),
+            (Some(known), Ok(())) => {
+                known.admitted = true;
+                let said = known.said_pause;
+                self.act(Action::Begin(stream));
+                self.act(Action::Accept(stream, said));
+            }
+        }
+    }
+
+    /// Whoever gave it up meanwhile: it is delivered.
+    fn committed(&mut self, stream: u64) {
+        if let Some(known) = self.known.get_mut(&stream) {
+            (known.stage, known.ending) = (Stage::Remembering, None);
+            self.act(Action::Remember(stream));
+        }
+    }
+
+    fn remembered(&mut self, stream: u64) {
+        if let Some(known) = self.known.remove(&stream) {
+            self.later.extend(known.next);
+            self.act(Action::Deliver(known.offer));
+        }
+    }
+
+    fn pause(&mut self, stream: u64, paused: bool, ours: bool) {
+        let Some(known) = self.known.get_mut(&stream) else { return };
+        // The peer's word is newer than this side's.
+        known.said_pause = ours.then_some(paused);
+        if std::mem::replace(&mut known.paused, paused) != paused {
+            let grant = known.admitted && !paused;
+            self.act(Action::Pause { stream, paused, grant });
+        }
+    }
+
+    /// Ends an attempt, unless it turns out to be committed; the sender is told, if it has not said so itself.
+    fn stop(&mut self, stream: u64, failure: Failure, tell: bool) {
+        // What the sender may come back with is kept as far as it is durable.
+        let keep = matches!(failure.kind, FailureKind::Shutdown | FailureKind::Unreachable | FailureKind::Busy);
+        self.give_up(stream, Ending { failure, keep, tell });
+    }
+
+    fn give_up(&mut self, stream: u64, ending: Ending) {
+        let durable = self.durable;
+        let Some(known) = self.known.get_mut(&stream) else { return };
+        if let Some(earlier) = &mut known.ending {
+            earlier.tell |= ending.tell;
+            if earlier.keep && !ending.keep {
+                (earlier.failure, earlier.keep) = (ending.failure, false);
+            }
+            return;
+        }
+        match known.stage {
+            // It is delivered, and that is said when it is durable.
+            Stage::Remembering => return,
+            Stage::Waiting if ending.keep || !durable => {
+                known.ending = Some(ending);
+                return self.end(stream);
+            }
+            // An earlier process, or attempt, may have committed it, or have left something to be thrown away: the inbox knows,
+            // and for that it needs no room.
+            Stage::Waiting => {
+                (known.ending, known.stage) = (Some(ending), Stage::Opening);
+                self.act(Action::Close(stream));
+                return self.act(Action::Open(stream));
+            }
+            Stage::Opening | Stage::Writing { .. } | Stage::Discarding => known.ending = Some(ending),
+        }
+        self.act(Action::Close(stream));
+        self.tell_sink(stream);
+    }
+
+    /// Tells the sink of an attempt that is to end, if it runs.
+    fn tell_sink(&mut self, stream: u64) {
+        let Some(known) = self.known.get_mut(&stream) else { return };
+        if let (Some(Ending { failure, keep, .. }), Stage::Writing { told: None }) = (&known.ending, known.stage) {
+            let (keep, reason) = (*keep, failure.message.clone());
+            known.stage = Stage::Writing { told: Some(keep) };
+            self.act(Action::Stop { stream, keep, reason });
+        }
+    }
+
+    /// The sink has stopped, or there was none.
+    fn stopped(&mut self, stream: u64) {
+        if self.known.get(&stream).is_some_and(|known| known.ending.is_none()) {
+            let text = "the assembler stopped before the delivery was done; see its node's log";
+            return self.failed(stream, Failure::new(FailureKind::Stage, text).in_stage("assembler"));
+        }
+        if let Some(known) = self.known.get_mut(&stream)
+            && known.stage == (Stage::Writing { told: Some(true) })
+            && known.ending.as_ref().is_some_and(|ending| !ending.keep)
+        {
+            known.stage = Stage::Discarding;
+            return self.act(Action::Discard(stream));
+        }
+        self.end(stream);
+    }
+
+    /// The sink is not there any more: by its own fault, if it was not told to stop.
+    fn failed(&mut self, stream: u64, failure: Failure) {
+        if let Some(known) = self.known.get_mut(&stream) {
+            known.ending.get_or_insert(Ending { failure, keep: false, tell: true });
+        }
+        self.end(stream);
+    }
+
+    fn end(&mut self, stream: u64) {
+        let Some(Ending { failure, keep, tell }) = self.known.get_mut(&stream).and_then(|known| known.ending.take()) else { return };
+        if keep {
+            self.act(Action::KeepPart(stream));
+        }
+        if tell {
+            self.say_failed(stream, failure.clone());
+        }
+        self.take_out(stream, failure);
+    }
+
+    fn say_failed(&mut self, stream: u64, failure: Failure) {
+        if failure.kind == FailureKind::Cancelled {
+            let said = self.link.is_some();
+            self.act(Action::NoteCancelled { stream, failure: failure.clone(), said });
+        }
+        self.act(Action::SayFailed(stream, failure));
+    }
+
+    fn take_out(&mut self, stream: u64, failure: Failure) {
+        if let Some(known) = self.known.remove(&stream) {
+            self.later.extend(known.next);
+            self.act(Action::Fail(known.offer, failure));
+        }
+    }
+}

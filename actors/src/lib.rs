@@ -36,8 +36,8 @@ pub mod tree;
 use std::sync::LazyLock;
 
 use actix::Actor;
+use estafette::node::StageRegistry;
 use estafette::pipeline::Pipeline;
-use estafette::supervise::StageRegistry;
 use estafette::wire::Suite;
 
 use crate::chunk::{Assembler, Chunker, Digest};

@@ -41,6 +41,7 @@ pub mod node;
 pub mod pipeline;
 pub mod prelude;
 pub mod remote;
+pub mod store;
 pub mod supervise;
 #[cfg(feature = "test-util")]
 pub mod testing;

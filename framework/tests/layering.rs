@@ -1,4 +1,4 @@
-//! Holds the floors apart: `wire/` and `delivery/` are sans-I/O.
+//! Holds the floors apart: each uses only those below it, and `wire/` and `delivery/` are sans-I/O.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,6 +14,58 @@ fn wire_and_delivery_open_nothing_spawn_nothing_and_read_no_clock() {
         let found: Vec<String> = files.iter().flat_map(|file| offences(&file.display().to_string(), &read(file))).collect();
         assert!(found.is_empty(), "sans-I/O code must not name these:\n{}", found.join("\n"));
     }
+}
+
+/// From the ground up.
+const FLOORS: [&str; 9] = ["wire", "store", "delivery", "metrics", "pipeline", "supervise", "remote", "node", "testing"];
+
+#[test]
+fn each_floor_uses_only_those_below_it() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let known = fs::read_dir(&src).expect("there are sources").map(|entry| entry.expect("a readable entry").path());
+    let known: Vec<String> = known.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned())).collect();
+    let unplaced: Vec<_> =
+        known.iter().filter(|name| !FLOORS.contains(&name.as_str()) && !["lib", "prelude"].contains(&name.as_str())).collect();
+    assert!(unplaced.is_empty(), "these have no place among the floors: {unplaced:?}");
+    let mut found = Vec::new();
+    for (height, floor) in FLOORS.iter().enumerate() {
+        let folder = src.join(floor);
+        let files = if folder.is_dir() { sources(&folder) } else { vec![src.join(format!("{floor}.rs"))] };
+        for file in files {
+            let used = floors_used(&read(&file));
+            let above = used.into_iter().filter(|name| FLOORS[height + 1..].contains(&name.as_str()));
+            found.extend(above.map(|name| format!("{} uses {name}", file.strip_prefix(&src).expect("it lies there").display())));
+        }
+    }
+    assert!(found.is_empty(), "a floor uses one above it:\n{}", found.join("\n"));
+}
+
+#[test]
+fn uses_are_found_however_they_are_written() {
+    let text = "//! crate::node\nuse crate::wire::PeerId; // crate::remote\nuse crate::{store, pipeline::Chunk};\n\
+                let a = crate::delivery::Failure::new();\nuse crate::\n    supervise::Adopt;\n#[cfg(test)]\nmod tests {\n    use crate::node::Node;\n}\n";
+    let mut used = floors_used(text);
+    used.sort();
+    assert_eq!(used, ["delivery", "pipeline", "store", "supervise", "wire"]);
+}
+
+/// The floors that the code of `text`, up to its tests, names.
+fn floors_used(text: &str) -> Vec<String> {
+    let code = code_of(text).join(" ");
+    let mut used = Vec::new();
+    for (at, _) in code.match_indices("crate::") {
+        let rest = code[at + "crate::".len()..].trim_start();
+        // A list of names, to its end; or one name.
+        let names = match rest.strip_prefix('{') {
+            Some(list) => list.split(';').next().unwrap_or_default().split(['{', ',']).collect::<Vec<_>>(),
+            None => vec![rest],
+        };
+        let first = |name: &str| name.trim().split(|c: char| !c.is_alphanumeric() && c != '_').next().map(str::to_owned);
+        used.extend(names.into_iter().filter_map(first).filter(|name| FLOORS.contains(&name.as_str())));
+    }
+    used.sort();
+    used.dedup();
+    used
 }
 
 #[test]
@@ -42,18 +94,24 @@ fn read(file: &Path) -> String {
     fs::read_to_string(file).expect("a source file is readable")
 }
 
-/// Where the code of `text`, up to its tests, names something forbidden.
-fn offences(file: &str, text: &str) -> Vec<String> {
+/// The lines of `text` up to its tests, without comments.
+fn code_of(text: &str) -> Vec<&str> {
     let lines: Vec<&str> = text.lines().collect();
     let tests =
         lines.windows(2).position(|pair| pair[0] == "#[cfg(test)]" && (pair[1].starts_with("mod ") || pair[1].starts_with("#[path")));
+    let code = |line: &&str| -> usize {
+        let line = line.trim_start();
+        // A link is no comment.
+        line.match_indices("//").find(|&(at, _)| !line[..at].ends_with(':')).map_or(line.len(), |(at, _)| at)
+    };
+    lines[..tests.unwrap_or(lines.len())].iter().map(|line| &line.trim_start()[..code(line)]).collect()
+}
+
+/// Where the code of `text`, up to its tests, names something forbidden.
+fn offences(file: &str, text: &str) -> Vec<String> {
     let mut within_std = false;
     let mut found = Vec::new();
-    for (number, line) in lines[..tests.unwrap_or(lines.len())].iter().enumerate() {
-        let code = line.trim_start();
-        // A link is no comment.
-        let end = code.match_indices("//").find(|&(at, _)| !code[..at].ends_with(':')).map_or(code.len(), |(at, _)| at);
-        let code = &code[..end];
+    for (number, code) in code_of(text).into_iter().enumerate() {
         let grouped = within_std.then(|| code.split(|c: char| !c.is_alphanumeric()).find(|&word| word == "fs" || word == "net")).flatten();
         within_std = (within_std || code.starts_with("use std::{")) && !code.contains("};");
         let name = FORBIDDEN.into_iter().find(|name| code.contains(name)).or(grouped);

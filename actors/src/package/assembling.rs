@@ -6,8 +6,8 @@ use std::sync::Arc;
 use actix::{Actor, Addr, Context, Handler, Message, Recipient};
 use estafette::delivery::{Failure, FailureKind};
 use estafette::metrics::Metrics;
+use estafette::node::StageRegistry;
 use estafette::pipeline::{Assembled, AssemblerSeat, Assembly, Chunk, Committed, Progress, Signal, Sink, Stop, Summary, Transfer};
-use estafette::supervise::StageRegistry;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 

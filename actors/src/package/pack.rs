@@ -6,12 +6,12 @@ use std::sync::Arc;
 use actix::{Actor, Context, Handler, Recipient};
 use estafette::delivery::{Failure, FailureKind, TransferKey};
 use estafette::metrics::Metrics;
+use estafette::node::RegistryError;
 use estafette::node::{PackError, PackOrder, Packed};
 use estafette::pipeline::{
     Balanced, Budget, Chunk, ChunkerSeat, Outlet, Piece, Prefix, RunningPipeline, Sealed, Signal, Source, SourceError, SourceReport,
     Transfer,
 };
-use estafette::supervise::RegistryError;
 use estafette::wire::Suite;
 use estafette::wire::package::{Letter, PackageHeader, PackageLabel};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};

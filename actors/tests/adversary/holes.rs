@@ -4,10 +4,10 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use actix::{Actor, Context, Handler};
+use estafette::node::StageRegistry;
 use estafette::node::{EventStream, MemoryStore};
 use estafette::pipeline::{Outlet, Parcel, Pipeline, Sealed};
 use estafette::remote::{Called, RemoteMessage};
-use estafette::supervise::StageRegistry;
 use estafette::wire::message::{Item, Shape};
 use estafette::wire::{FEATURE_MESSAGES, HEADER_LENGTH, Suite};
 use estafette::{Identity, Node};

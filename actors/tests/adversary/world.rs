@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use estafette::node::StageRegistry;
 use estafette::node::{EventStream, Held, NodeBuilder, NodeEvent};
 use estafette::pipeline::{Hosting, Inbox};
-use estafette::supervise::StageRegistry;
 use estafette::testing::Random;
 use estafette::wire::LinkConfig;
 use estafette::{Failure, Identity, Node, NodeConfig, PeerId, TransferHandle, TransferNews};

@@ -1,8 +1,8 @@
 //! Coders that make chunks longer, by what they declare and no more.
 
 use estafette::node::{PackError, PackOrder};
+use estafette::node::{RegistryError, StageRegistry};
 use estafette::pipeline::{Chunk, Parcel, Pipeline, Transform, TransformError};
-use estafette::supervise::{RegistryError, StageRegistry};
 
 use super::harness::{CHUNK, Scene, noise, registry, run, source};
 

@@ -123,7 +123,7 @@ fn an_order_that_can_t_be_a_package_says_why() {
         assert!(error.to_string().contains("zstd"), "{error}");
         let error = fails(&scene, PackOrder { file: scene.file("missing/package"), ..order() }).await;
         assert!(matches!(&error, PackError::Write { file, .. } if file.ends_with("missing/package")), "{error}");
-        let bare = estafette::supervise::StageRegistry::new();
+        let bare = estafette::node::StageRegistry::new();
         assert!(matches!(fails(&scene, PackOrder { registry: bare, ..order() }).await, PackError::Registry(_)));
     });
 }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use estafette::delivery::Receipt;
+use estafette::node::StageRegistry;
 use estafette::node::{EventStream, NodeEvent};
 use estafette::pipeline::Hosting;
-use estafette::supervise::StageRegistry;
 use estafette::testing::{Network, Pair, Random};
 use estafette::{NodeConfig, TransferHandle, TransferNews};
 use estafette_actors::{sink::Delivered, sink::MemorySink, source::BytesSource, standard};

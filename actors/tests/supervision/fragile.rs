@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use actix::{Actor, Context, Handler, Recipient};
+use estafette::node::StageRegistry;
 use estafette::pipeline::{Chunk, Outlet, Parcel, Pipeline, Transform, TransformError};
-use estafette::supervise::StageRegistry;
 use estafette_actors::standard;
 
 pub(crate) const POISON: &[u8] = b"poison";

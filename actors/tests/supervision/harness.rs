@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use estafette::delivery::{Failure, FailureKind};
 use estafette::metrics::StageReport;
+use estafette::node::StageRegistry;
 use estafette::node::{Direction, EventStream};
 use estafette::pipeline::{Hosting, Source};
-use estafette::supervise::StageRegistry;
 use estafette::testing::{Pair, Random};
 use estafette::{Node, NodeConfig, NodeEvent, SendOptions, TransferHandle, TransferNews};
 use estafette_actors::sink::{Delivered, MemorySink};

@@ -1,7 +1,7 @@
 //! What a failed transfer held is given back: rooms, credit, places among the stages, threads.
 
+use estafette::node::StageRegistry;
 use estafette::pipeline::Pipeline;
-use estafette::supervise::StageRegistry;
 
 use super::ends::{At, BadInbox, BadSource};
 use super::fragile::{Fuse, sound, with};

@@ -3,24 +3,24 @@
 //! Sans-I/O: nothing here opens, sleeps, spawns or reads a clock. The driving contract of each state stands beside it.
 
 pub(crate) mod cancelled;
-mod content;
 mod digest;
-mod id;
 mod incoming;
-mod keys;
 mod ranges;
 pub(crate) mod receiving;
 pub(crate) mod sending;
 mod trailer;
 
-pub use crate::wire::{Failure, FailureKind, Receipt};
-pub use content::{Content, ContentKind, ContentName, NameError};
+pub use crate::wire::{
+    Content, ContentKind, ContentName, EpochKey, Failure, FailureKind, KeyScope, NameError, Receipt, TransferId, TransferIdError,
+    TransferKey,
+};
 pub use digest::{DigestFold, Subtree};
-pub use id::{TransferId, TransferIdError};
 pub use incoming::{Claim, Incoming, Repair};
-pub use keys::{EpochKey, KeyScope, TransferKey};
 pub use ranges::RangeSet;
 pub use trailer::{Trailer, TrailerError};
+
+/// The longest that anything is worth delivering.
+pub(crate) const EXPIRY_MOST: std::time::Duration = std::time::Duration::from_secs(30 * 24 * 3600);
 
 #[cfg(test)]
 mod model_tests;

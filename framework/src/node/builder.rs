@@ -17,12 +17,13 @@ use super::memos::Memos;
 use super::outbox::Outbox;
 use super::partials::Partials;
 use super::shared::NodeShared;
-use super::store::{MemoryStore, Store};
 use super::trust::{NameError, Trust, TrustError, TrustedPeer};
 use crate::metrics::Metrics;
+use crate::node::{RegistryError, StageRegistry};
 use crate::pipeline::{Budget, BufferPool, Inbox};
 use crate::remote::{Directory, DirectoryError, Undelivered};
-use crate::supervise::{NodeSupervisor, RegistryError, StageRegistry};
+use crate::store::{MemoryStore, Store};
+use crate::supervise::NodeSupervisor;
 use crate::wire::{Identity, PeerId};
 
 /// Events that wait for a slow subscriber; older ones are dropped.
@@ -308,7 +309,7 @@ async fn prepare(
     let metrics = Metrics::default();
     let clock = Clock::load(spool.clone()).map_err(StartError::Spool)?;
     let ledger = super::shared::ledger(&config);
-    let random = super::trust::random32();
+    let random = crate::store::random32();
     let shared = Arc::new(NodeShared {
         name: name.unwrap_or_else(|| identity.peer().short()),
         identity,

@@ -21,12 +21,12 @@ use super::outbox::{Deposit, Expected, Given, Kept, Outbox, OutboxEntry, OutboxE
 use super::package::{OpenInbox, OpenedInbox, PackageOffer, UnpackOrder};
 use super::session::refusal_kind;
 use super::shared::NodeShared;
-use super::trust::now;
 use crate::delivery::{DigestFold, Failure, FailureKind, Subtree, TransferId};
 use crate::node::transfer::TransferState;
 use crate::pipeline::{
     Committed, Enclosed, Journal, Offer, Placement, Progress, Refusal, Resumed, Sink, SinkError, SourceError, Summary, io_passes, passes,
 };
+use crate::store::now;
 use crate::wire::PeerId;
 use crate::wire::package::{PACKAGE_HEADER_LIMIT, PackageLabel};
 

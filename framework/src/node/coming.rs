@@ -15,10 +15,10 @@ use super::config::RelayQuota;
 use super::ledger::{Account, Charge, Full, Kind, Ledger};
 use super::memory::delivery_key;
 use super::shared::NodeShared;
-use super::store::Store;
 use super::trust::Barred;
 use crate::delivery::TransferId;
 use crate::pipeline::{Journal, Refusal};
+use crate::store::Store;
 use crate::wire::PeerId;
 
 /// How the file of a package that comes in is called at its end.

@@ -156,7 +156,7 @@ impl NodeConfig {
     /// The largest chunk, in bytes.
     pub const CHUNK_MOST: u32 = 4 << 20;
     /// The longest expiry.
-    pub const EXPIRY_MOST: Duration = Duration::from_secs(30 * 24 * 3600);
+    pub const EXPIRY_MOST: Duration = crate::delivery::EXPIRY_MOST;
 
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let wrong = |key, given: String, wanted| Err(ConfigError { key, given, wanted });

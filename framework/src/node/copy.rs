@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use futures_util::future::BoxFuture;
 
 use crate::delivery::{Content, TransferId};
+use crate::node::RegistryError;
 use crate::pipeline::{Source, SourceError, SourceReport};
-use crate::supervise::RegistryError;
 use crate::wire::Identity;
 use crate::wire::copy::CopyError;
 

@@ -6,9 +6,9 @@ use std::io;
 use super::memory;
 use super::memos;
 use super::outbox::{self, OutboxEntry};
-use super::store::{Change, Store};
 use crate::delivery::TransferId;
 use crate::remote::LETTER_TABLES;
+use crate::store::{Change, Store};
 
 /// A record that is as it was written, and means nothing to this release.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use super::events::NodeEvent;
 use super::handle::Node;
 use super::shared::NodeShared;
-use super::store::Store;
 use super::trust::Barred;
 use crate::remote::{Delivery, Letter, LetterId, LetterInfo, LetterLimits, Letters, RemoteError, RemoteErrorKind};
+use crate::store::Store;
 
 impl Node {
     /// The letters that are kept here: under way, or dead, with the reason; the oldest to each peer first. Without a spool, none.

@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use super::clock::Moment;
 use super::ledger::{Charge, Full, Kind, Ledger};
-use super::store::{Change, Store};
 use crate::delivery::{Receipt, TransferId};
 use crate::pipeline::Journal;
+use crate::store::{Change, Store};
 use crate::wire::{PeerId, SecretBytes, codec};
 
 /// Clocks of two nodes may differ by so many seconds.

@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::store::{Change, Store};
 use crate::delivery::Content;
 use crate::pipeline::Committed;
+use crate::store::{Change, Store};
 use crate::wire::PeerId;
 
 #[cfg(doc)]

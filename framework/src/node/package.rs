@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use futures_util::future::BoxFuture;
 
 use crate::delivery::{Content, Failure, Receipt, TransferId};
+use crate::node::{RegistryError, StageRegistry};
 use crate::pipeline::{Committed, Compression, Sink, Source, SourceError, SourceReport, Summary};
-use crate::supervise::{RegistryError, StageRegistry};
 use crate::wire::package::{PackageError, PackageHeader};
 use crate::wire::{Identity, PeerId, SecretBytes};
 

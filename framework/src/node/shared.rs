@@ -18,10 +18,11 @@ use super::partials::Partials;
 use super::trust::Trust;
 use crate::delivery::cancelled::Cancelled;
 use crate::metrics::Metrics;
+use crate::node::StageRegistry;
 use crate::node::{Store, Transport};
 use crate::pipeline::{Budget, BufferPool};
 use crate::remote::{Directory, Exchange, Letters, MESSAGES_OF_ONE, REQUESTS_OF_ONE, Undelivered};
-use crate::supervise::{NodeSupervisor, StageRegistry};
+use crate::supervise::NodeSupervisor;
 use crate::wire::{Identity, PeerId, SecretBytes};
 
 /// Lane tickets that were given out and not yet used: the connection that names one belongs to that session.

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
 use serde::{Deserialize, Serialize};
@@ -23,7 +23,7 @@ pub(crate) use self::names::check as check_name;
 pub use self::names::{check_node_name, suggested_name};
 use self::tickets::TicketGrant;
 pub use self::tickets::{TicketId, TicketRecord};
-use super::store::{Change, Hold, Store};
+use crate::store::{Change, Hold, Store, now};
 use crate::wire::{PeerId, TicketError, codec};
 
 const PEERS: &str = "peers";
@@ -477,17 +477,6 @@ fn key32(key: &[u8]) -> Result<[u8; 32], TrustError> {
 
 fn decode<T: serde::de::DeserializeOwned>(value: &[u8]) -> Result<T, TrustError> {
     codec::decode(value).map_err(|error| TrustError::Damaged { error: error.to_string() })
-}
-
-/// Seconds since the Unix epoch; 0 for a clock before it.
-pub(crate) fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
-pub(crate) fn random32() -> [u8; 32] {
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).expect("the operating system gives randomness");
-    bytes
 }
 
 #[cfg(test)]

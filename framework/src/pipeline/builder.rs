@@ -12,9 +12,9 @@ use super::outlet::Outlet;
 use super::parcel::Parcel;
 use super::stage::{Stage, Step, panic_text};
 use super::transform::Transform;
+use super::wiring::{Child, Wiring};
 use crate::metrics::Metrics;
-use crate::node::start_thread;
-use crate::supervise::{Child, Wiring};
+use crate::store::start_thread;
 
 /// All stages in one call, on the thread of whoever calls.
 pub(crate) type Through<In, Out> = Box<dyn FnMut(In) -> Option<Out>>;

@@ -7,8 +7,8 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use crate::node::ledger::{Account, Work};
-use crate::node::{Change, Store};
+use crate::store::ledger::{Account, Work};
+use crate::store::{Change, Store};
 
 /// A durable note about one delivery, keyed by its sender and its id.
 #[derive(Clone)]
@@ -35,7 +35,7 @@ impl Journal {
         let mut stamp = [0; Self::STAMP];
         stamp[..8].copy_from_slice(&expires.to_le_bytes());
         // Another one for each attempt, that no later one has.
-        stamp[8..40].copy_from_slice(&version.unwrap_or_else(crate::node::random32));
+        stamp[8..40].copy_from_slice(&version.unwrap_or_else(crate::store::random32));
         stamp[40..].copy_from_slice(&chunk_size.to_le_bytes());
         let mut journal = Self { store, key, stamp, passing: version.is_none(), earlier: None, outdated: None, account: None };
         journal.refresh()?;
@@ -125,7 +125,7 @@ impl fmt::Debug for Journal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::node::MemoryStore;
+    use crate::store::MemoryStore;
 
     #[test]
     fn a_note_serves_the_same_content_only() {

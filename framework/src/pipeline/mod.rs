@@ -37,6 +37,7 @@ mod source;
 mod stage;
 mod transfer;
 mod transform;
+mod wiring;
 
 pub use bare::ArrivalError;
 pub use budget::{Budget, Credit, Slot, Slots};
@@ -54,3 +55,4 @@ pub use source::{Known, Skipped, Source, SourceError, SourceReference, SourceRep
 pub use stage::Stage;
 pub use transfer::{Compression, Custody, Fault, Lost, Signal, Transfer};
 pub use transform::{Transform, TransformError};
+pub use wiring::{Child, Wiring};

@@ -86,7 +86,7 @@ pub struct Known {
     pub report: SourceReport,
 }
 
-/// Where content is to be found by another process: what [`StageRegistry::reopener`](crate::supervise::StageRegistry::reopener)
+/// Where content is to be found by another process: what [`StageRegistry::reopener`](crate::node::StageRegistry::reopener)
 /// is given back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceReference {

@@ -7,7 +7,7 @@ use super::error::{RemoteError, RemoteErrorKind};
 use super::exchange::TARGET_WINDOW;
 use super::intake::Teller;
 use super::mailbox::{Done, Mailbox};
-use crate::node::ledger::{Full, Kind};
+use crate::store::ledger::{Full, Kind};
 use crate::wire::message::Item;
 
 /// What one of the peer's numbers stands for.

@@ -20,8 +20,8 @@ use super::letters::{Coming, Letters};
 use super::mailbox::CallIn;
 use super::presence::{self, Watched};
 use super::serving::{Served, Traced};
-use crate::node::ledger::{Charge, Full, Kind};
 use crate::pipeline::{Chunk, Parcel, Prefix};
+use crate::store::ledger::{Charge, Full, Kind};
 use crate::wire::message::{ITEM_LIMIT, Item, Items};
 use crate::wire::{PeerId, TraceContext};
 
@@ -536,7 +536,7 @@ mod tests {
     #[actix::test]
     async fn all_credit_is_given_back_where_an_actor_comes_within_reach_in_the_middle_of_a_batch() {
         let peer = Identity::from_secret([7; 32]).peer();
-        let exchange = Arc::new(Exchange::new(peer, "peer".into(), crate::node::ledger::Account::unbounded(), || {}, Arc::new(|_| {})));
+        let exchange = Arc::new(Exchange::new(peer, "peer".into(), crate::store::ledger::Account::unbounded(), || {}, Arc::new(|_| {})));
         exchange.up(1);
         let directory = Directory::default();
         directory.offer("desk", Arc::new(Desk)).unwrap();

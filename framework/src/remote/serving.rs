@@ -17,7 +17,7 @@ use super::error::{RemoteError, RemoteErrorKind};
 use super::exchange::{Exchange, Requested, cost};
 use super::handle::written;
 use super::message::RemoteMessage;
-use crate::node::ledger::Charge;
+use crate::store::ledger::Charge;
 use crate::wire::codec::{CodecError, decode_message};
 use crate::wire::{PeerId, TraceContext};
 

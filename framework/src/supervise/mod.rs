@@ -1,13 +1,9 @@
 //! What runs: actors started from factories, watched, restarted with backoff, given up on with an error that names them.
 
 mod policy;
-mod registry;
-mod route;
 mod supervisor;
 
 pub(crate) use policy::Lives;
 pub use policy::{Decision, RestartHistory, RestartPolicy, Strategy};
-pub use registry::{RegistryError, StageRegistry};
-pub use route::{Child, Wiring};
 pub(crate) use supervisor::StopSupervisor;
 pub use supervisor::{Adopt, Check, Checked, NodeSupervisor, Retire, RouteId};

@@ -13,8 +13,8 @@ use actix::{Actor, ActorContext, ActorFutureExt, ArbiterHandle, AtomicResponse, 
 use tokio::sync::oneshot::{self, error::TryRecvError};
 
 use super::policy::{Decision, RestartHistory, RestartPolicy};
-use super::route::Child;
 use crate::metrics::Metrics;
+use crate::pipeline::Child;
 
 /// How long actors have to stop, when they are asked to, before their threads end.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
@@ -209,8 +209,7 @@ mod tests {
     use actix::Arbiter;
 
     use super::*;
-    use crate::pipeline::{Chunk, Outlet, Pipeline};
-    use crate::supervise::Wiring;
+    use crate::pipeline::{Chunk, Outlet, Pipeline, Wiring};
 
     /// Dies as soon as it lives, the first time; and says so while it does, until it is let go.
     struct Dying(Option<(mpsc::Sender<()>, mpsc::Receiver<()>)>);

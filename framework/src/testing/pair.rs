@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{Network, Random};
+use crate::node::StageRegistry;
 use crate::node::{Node, NodeBuilder, NodeConfig, StartError, Store};
-use crate::supervise::StageRegistry;
 use crate::wire::Identity;
 
 /// Two nodes on one network: `lyon`, which the tests send from, and `paris`, which they send to.

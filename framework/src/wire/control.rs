@@ -13,7 +13,7 @@ use super::failure::Failure;
 use super::opening::{INBOX_LIMIT, Opening};
 use super::printable::printable;
 use super::{Ranges, SecretBytes};
-use crate::delivery::TransferId;
+use crate::wire::TransferId;
 
 /// The most bytes of a node's name.
 const NAME_LIMIT: usize = 64;

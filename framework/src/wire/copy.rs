@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 use super::codec::{self, CodecError};
 use super::envelope::{self, ENVELOPE_LIMIT, ENVELOPE_OVERHEAD, EnvelopeError};
 use super::{Identity, PeerId, SecretBytes, Suite};
-use crate::delivery::{Content, KeyScope, TransferId, TransferKey};
+use crate::wire::{Content, KeyScope, TransferId, TransferKey};
 
 /// The version of the format that is written.
 pub const COPY_VERSION: u16 = 1;
@@ -200,7 +200,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
 
     use super::*;
-    use crate::delivery::{ContentKind, ContentName};
+    use crate::wire::{ContentKind, ContentName};
 
     const ID: TransferId = TransferId::from_bytes([3; 24]);
 

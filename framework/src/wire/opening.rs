@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bounded::{Name, Names};
 use super::{SecretBytes, Suite};
-use crate::delivery::{Content, TransferId};
+use crate::wire::{Content, TransferId};
 
 /// The most stages an opening names.
 pub const STAGES_LIMIT: usize = 8;

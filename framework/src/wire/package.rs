@@ -25,7 +25,7 @@ use super::codec::{self, CodecError};
 use super::envelope::{self, EnvelopeError};
 use super::opening::{INBOX_LIMIT, STAGE_NAME_LIMIT, STAGES_LIMIT};
 use super::{FrameError, FrameHeader, FrameKind, HEADER_LENGTH, Identity, PeerId, SecretBytes, Suite, growth_limit};
-use crate::delivery::{Content, KeyScope, TransferId, TransferKey};
+use crate::wire::{Content, KeyScope, TransferId, TransferKey};
 
 /// The version of the format that is written.
 pub const PACKAGE_VERSION: u16 = 1;

@@ -1,7 +1,7 @@
 //! A coder that makes something other than chunks: the compressor behind it could not take them.
 
 use estafette::pipeline::{Chunk, Compressed, Parcel, Pipeline, Transform, TransformError};
-use estafette::supervise::StageRegistry;
+use estafette::node::StageRegistry;
 
 struct Compress;
 

@@ -11,9 +11,10 @@ use crate::node::outbox::{Deposit, Given, Kept, OutboxEntry, OutboxError, Outbox
 use crate::node::session::signals::{Know, SendOptions, Start};
 use crate::node::shared::NodeShared;
 use crate::node::transfer::{TransferHandle, TransferState, Unsettled};
-use crate::node::trust::{NoSuchPeer, now};
+use crate::node::trust::NoSuchPeer;
 use crate::node::{ConfigError, CopyOrder, NodeConfig, PackOrder};
 use crate::pipeline::{Compression, Source};
+use crate::store::now;
 use crate::wire::{PeerId, Ticket};
 
 /// Where a delivery goes.
@@ -61,7 +62,7 @@ pub enum SendError {
     Options(#[from] ConfigError),
     /// A stage is not registered here.
     #[error(transparent)]
-    Stages(#[from] crate::supervise::RegistryError),
+    Stages(#[from] crate::node::RegistryError),
     /// The source panicked when it was asked what it is.
     #[error("the source panicked when it was asked what it is; see the log")]
     SourcePanicked,

@@ -9,8 +9,10 @@ use actix::{AsyncContext, Context, Handler, Message, Recipient, ResponseFuture};
 use tokio::sync::oneshot;
 
 use super::{Admitted, Lane};
+use crate::node::RegistryError;
+use crate::pipeline::Wiring;
 use crate::pipeline::{BalancedReplica, Chunk, Outlet, Parcel, Sealed, Transfer};
-use crate::supervise::{Adopt, Check, Checked, RegistryError, RouteId, Wiring};
+use crate::supervise::{Adopt, Check, Checked, RouteId};
 use crate::wire::Suite;
 
 /// The most different chains of stages a lane keeps; transfers with still another one are refused.

@@ -39,10 +39,10 @@ use super::events::{Direction, NodeEvent, TransferEvent, TransferNews};
 use super::hub::{Hub, ToSession};
 use super::session::signals::{Noted, SayPassed};
 use super::shared::NodeShared;
-use super::store::{Change, Store};
 use super::transfer::TransferState;
 use crate::delivery::{Content, Failure, FailureKind, TransferId};
 use crate::pipeline::Source;
+use crate::store::{Change, Store};
 use crate::wire::{PeerId, WordKind};
 
 /// How often it is looked what is due.

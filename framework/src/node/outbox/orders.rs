@@ -9,8 +9,8 @@ use tokio::sync::oneshot;
 use super::{Held, Outbox, OutboxError, OutboxState, TABLE, Written, write_to};
 use crate::delivery::{FailureKind, TransferId};
 use crate::node::session::signals;
-use crate::node::store::Change;
 use crate::node::transfer::TransferState;
+use crate::store::Change;
 
 /// Do this with one delivery; answered with the id it has from then on.
 #[derive(Debug, Message)]

@@ -9,6 +9,7 @@ use actix::{AsyncContext, Context, Handler, Message};
 use super::schedule::backoff;
 use super::{Kept, Outbox, OutboxEntry, OutboxState, Storing, TICK, write_to};
 use crate::delivery::{Content, Failure, FailureKind, Receipt, TransferId};
+use crate::node::RegistryError;
 use crate::node::blocking::{Undone, apart};
 use crate::node::clock::Moment;
 use crate::node::events::{Direction, NodeEvent, TransferEvent, TransferNews};
@@ -16,9 +17,8 @@ use crate::node::hub::SendTo;
 use crate::node::session::signals::{Know, Outcome, SendOptions, Start};
 use crate::node::shared::NodeShared;
 use crate::node::transfer::{TransferState, Unsettled};
-use crate::node::trust::random32;
 use crate::pipeline::{Source, SourceError, SourceReference, passes};
-use crate::supervise::RegistryError;
+use crate::store::random32;
 
 /// How long a relay is left alone before it is asked what has become of a package.
 pub(super) const ASK_RELAY: std::time::Duration = std::time::Duration::from_secs(60);

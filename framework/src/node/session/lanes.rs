@@ -62,10 +62,10 @@ impl Session {
         if self.shared.lane_tickets.len() >= TICKETS {
             return;
         }
-        let random = crate::node::trust::random32();
+        let random = crate::store::random32();
         let mut id = [0; 16];
         id.copy_from_slice(&random[..16]);
-        let secret = SecretBytes::new(crate::node::trust::random32());
+        let secret = SecretBytes::new(crate::store::random32());
         let (epoch, link_hash) = (link.epoch, link.hash);
         let invitation = LaneInvitation { session: ctx.address(), epoch, lane, secret: secret.clone(), link_hash, issued: Instant::now() };
         self.shared.lane_tickets.insert(id, invitation);

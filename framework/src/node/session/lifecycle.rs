@@ -63,7 +63,7 @@ impl Session {
             return Duration::ZERO;
         }
         let whole = self.shared.config.backoff.saturating_mul(1 << (attempts - 1).min(10)).min(BACKOFF_MOST);
-        let jitter = f64::from(crate::node::trust::random32()[0]) / 255.0;
+        let jitter = f64::from(crate::store::random32()[0]) / 255.0;
         whole.mul_f64(0.5 + jitter / 2.0)
     }
 

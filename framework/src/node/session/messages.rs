@@ -10,9 +10,9 @@ use super::{Session, Task};
 use crate::delivery::{Incoming, KeyScope, TransferId, TransferKey};
 use crate::node::link::{Outbound, Unseal};
 use crate::node::trust::Trust;
+use crate::pipeline::Wiring;
 use crate::pipeline::{Chunk, Codec, Compression, Custody, Outlet, Parcel, Prefix, Sealed, Signal, Slots, Through, Transfer};
 use crate::remote::{Admission, ClosePostbox, Exchange, Postbox, RemoteError, RemoteErrorKind};
-use crate::supervise::Wiring;
 use crate::wire::message::MESSAGE_STREAM;
 use crate::wire::{Control, FEATURE_MESSAGES, PeerId, Suite};
 

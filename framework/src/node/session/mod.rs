@@ -247,7 +247,7 @@ impl Session {
 
 /// Far from the end, so that numbers never wrap.
 fn random_stream() -> u64 {
-    let random = crate::node::trust::random32();
+    let random = crate::store::random32();
     u64::from(u32::from_le_bytes([random[0], random[1], random[2], random[3]])) << 16 | 1
 }
 

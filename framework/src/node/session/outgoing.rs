@@ -20,8 +20,8 @@ use crate::node::lane::{Acknowledged, Forget, Resend, SendingChain, TrailerAgain
 use crate::node::runner::{Gate, Rewind, Run, SourceRunner};
 use crate::node::shared::InQueue;
 use crate::node::transfer::Unsettled;
-use crate::node::trust::{now, random32};
 use crate::pipeline::{Balanced, Budget, ChunkerSeat, Compression, Known, Piece, Source, SourceError, Transfer};
+use crate::store::{now, random32};
 use crate::wire::{Control, Opening, Ranges, SecretBytes, Suite, printable};
 
 /// What is held for a delivery that is under way.

@@ -15,8 +15,8 @@ use crate::node::carrier::inner_key;
 use crate::node::events::{Direction, NodeEvent, TransferEvent, TransferNews};
 use crate::node::memory::{Arrival, RELAYED};
 use crate::node::memos::MemoKey;
-use crate::node::trust::now;
 use crate::pipeline::{Committed, Enclosed, Journal};
+use crate::store::now;
 use crate::wire::{Control, Opening, PeerId};
 
 impl Session {

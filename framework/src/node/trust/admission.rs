@@ -4,8 +4,9 @@
 
 use std::sync::PoisonError;
 
-use super::{Trust, TrustedPeer, now};
+use super::{Trust, TrustedPeer};
 use crate::delivery::{Failure, FailureKind};
+use crate::store::now;
 use crate::wire::PeerId;
 
 /// Why somebody is not let in.

@@ -1,8 +1,8 @@
 //! What holds of trust, whatever fails.
 
-use super::super::file_store::FileStore;
-use super::super::store::MemoryStore;
 use super::*;
+use crate::store::FileStore;
+use crate::store::MemoryStore;
 use crate::wire::{Identity, RefuseReason, Ticket};
 
 const A: PeerId = PeerId::from_bytes([1; 32]);

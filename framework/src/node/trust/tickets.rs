@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{PEERS, TICKETS, Trust, TrustError, TrustedPeer, decode, names, now, put, random32};
-use crate::node::store::Change;
+use super::{PEERS, TICKETS, Trust, TrustError, TrustedPeer, decode, names, put};
+use crate::store::Change;
+use crate::store::{now, random32};
 use crate::wire::{Identity, PeerId, RefuseReason, Ticket, codec};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

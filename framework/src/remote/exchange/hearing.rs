@@ -2,7 +2,7 @@
 
 use super::super::inbound::no_credit;
 use super::*;
-use crate::node::ledger::Kind;
+use crate::store::ledger::Kind;
 
 /// The same bytes, with hardly more memory than they take.
 fn unpinned(body: Bytes) -> Bytes {

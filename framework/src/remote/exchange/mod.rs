@@ -30,7 +30,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use super::error::{RemoteError, RemoteErrorKind};
 use super::presence::{Presence, Watch, Watching};
 use super::queue::{Key, Queue};
-use crate::node::ledger::{Account, Charge};
+use crate::store::ledger::{Account, Charge};
 use crate::wire::message::{BATCH_LIMIT, ITEM_LIMIT, Item, NAME_LIMIT, Shape};
 use crate::wire::{PeerId, TraceContext};
 

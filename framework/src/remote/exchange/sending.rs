@@ -132,7 +132,7 @@ impl Exchange {
         }
         let target = Self::number(&mut state, target, epoch);
         // Durations travel: the clocks of two nodes need not agree.
-        let expires = expires.saturating_sub(crate::node::now()).max(1);
+        let expires = expires.saturating_sub(crate::store::now()).max(1);
         let item = Item::Deliver { log, number, before, target, expires, body };
         self.put(&mut state, [Some(Key::Letters), None], &item, trace, body.len());
         true

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::*;
-use crate::node::ledger::Kind;
+use crate::store::ledger::Kind;
 use crate::wire::message::Items;
 
 /// The targets of tells, as a peer reads them: each must have been named before.
@@ -43,7 +43,7 @@ fn exchange(undelivered: impl Fn(Undelivered) + Send + Sync + 'static) -> Arc<Ex
     Arc::new(Exchange::new(
         PeerId::from_bytes([1; 32]),
         "peer".into(),
-        crate::node::ledger::Account::unbounded(),
+        crate::store::ledger::Account::unbounded(),
         || {},
         Arc::new(undelivered),
     ))

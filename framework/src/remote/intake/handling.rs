@@ -8,11 +8,11 @@ use actix::{Actor, Context, Handler, Message};
 use tokio::sync::oneshot;
 
 use super::{Came, Teller};
-use crate::node::ledger::Kind;
 use crate::remote::exchange::cost;
 use crate::remote::mailbox::{CallIn, Done, read, read_for};
 use crate::remote::message::RemoteMessage;
 use crate::remote::serving::{Asked, Called, Replies, Reply, Requests};
+use crate::store::ledger::Kind;
 
 /// For an actor whose handler's result is the answer.
 pub(crate) fn plain<A, M>(actor: &mut A, ctx: &mut Context<A>, body: &[u8], came: Came<'_>)

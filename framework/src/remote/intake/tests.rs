@@ -83,7 +83,7 @@ struct Stand {
 
 impl Stand {
     fn new() -> Self {
-        let exchange = Arc::new(Exchange::new(peer(), "peer".into(), crate::node::ledger::Account::unbounded(), || {}, Arc::new(|_| {})));
+        let exchange = Arc::new(Exchange::new(peer(), "peer".into(), crate::store::ledger::Account::unbounded(), || {}, Arc::new(|_| {})));
         exchange.up(1);
         let (noted, intake) = (Noted::default(), Intake::new());
         let address = Self::live(&noted, &intake);
@@ -274,7 +274,7 @@ impl Handler<Last> for Lasting {
 
 #[actix::test]
 async fn what_goes_on_behind_the_last_one_that_was_told_still_counts() {
-    use crate::node::ledger::{Account, Kind};
+    use crate::store::ledger::{Account, Kind};
     let (account, let_go, intake) = (Account::unbounded(), Arc::<tokio::sync::Notify>::default(), Intake::new());
     let exchange = Arc::new(Exchange::new(peer(), "peer".into(), account.clone(), || {}, Arc::new(|_| {})));
     exchange.up(1);

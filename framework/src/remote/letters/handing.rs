@@ -12,7 +12,7 @@ use super::Letters;
 use super::receiving::forbidden;
 use super::record::Letter;
 use super::trying::{self, Place, Turn};
-use crate::node::now;
+use crate::store::now;
 use crate::wire::PeerId;
 
 /// How often an actor is given a letter that it dies with.

@@ -44,7 +44,7 @@ use self::writer::Waiting;
 use super::directory::Directory;
 use super::error::RemoteError;
 use super::exchange::Exchange;
-use crate::node::Store;
+use crate::store::Store;
 use crate::wire::PeerId;
 
 /// The most bytes of a letter, encoded: it is one record of a spool, and what is larger is content for [`Node::send`](crate::Node::send).

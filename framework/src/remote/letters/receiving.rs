@@ -12,7 +12,8 @@ use super::super::exchange::{Exchange, cost};
 use super::record::{self, Letter, LogId, MAIL, MAIL_LOGS, REFUSED, TRIED, Taken, Tried};
 use super::trying::{Place, Suspects};
 use super::{LETTER_LIMIT, LetterId, Letters, WINDOW, WINDOW_BYTES};
-use crate::node::{Change, NodeConfig, Store, now};
+use crate::delivery::EXPIRY_MOST;
+use crate::store::{Change, Store, now};
 use crate::wire::message::Item;
 use crate::wire::{PeerId, TraceContext};
 
@@ -304,7 +305,7 @@ impl Coming<'_> {
             message: self.message.to_owned(),
             version: self.version,
             created: now,
-            expires: now.saturating_add(self.expires.min(NodeConfig::EXPIRY_MOST.as_secs())),
+            expires: now.saturating_add(self.expires.min(EXPIRY_MOST.as_secs())),
             dead: None,
             body: self.body.to_vec(),
             trace: self.trace.as_ref().map(record::kept_trace),

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::super::error::RemoteError;
-use crate::node::Change;
+use crate::store::Change;
 use crate::wire::codec::{decode_message, encode_message};
 use crate::wire::{PeerId, TraceContext};
 

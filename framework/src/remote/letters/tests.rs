@@ -7,7 +7,7 @@ use super::receiving::{HELD, LOGS as LOGS_MOST};
 use super::record::{LogId, MAIL, MAIL_LOGS, REFUSED};
 use super::sending::{LEFT_OUT, Posting};
 use super::*;
-use crate::node::{Change, MemoryStore};
+use crate::store::{Change, MemoryStore};
 use crate::wire::message::{Item, Items};
 
 const PEER: PeerId = PeerId::from_bytes([1; 32]);
@@ -29,7 +29,7 @@ struct World {
 impl World {
     /// A node with a link to `PEER`, which may send to all names but `secret`; of `who knows`, nobody knows now.
     fn new(spool: &Arc<MemoryStore>) -> Self {
-        let exchange = Arc::new(Exchange::new(PEER, "peer".into(), crate::node::ledger::Account::unbounded(), || {}, Arc::new(|_| {})));
+        let exchange = Arc::new(Exchange::new(PEER, "peer".into(), crate::store::ledger::Account::unbounded(), || {}, Arc::new(|_| {})));
         let limits = Limits { letters: 4, bytes: (2 << 20) - 8192, expiry: Duration::from_secs(60), dormant: false };
         let (spool, known) = (Arc::clone(spool), Arc::clone(&exchange));
         let store: Arc<dyn Store> = Arc::clone(&spool) as _;
@@ -234,7 +234,7 @@ async fn how_long_a_letter_is_worth_handing_over_travels_and_no_date() {
     world.settle().await;
     let (_, record) = world.spool.load(MAIL).unwrap().remove(0);
     let letter: super::record::Letter = crate::wire::codec::decode_message(&record).unwrap();
-    let left = letter.expires - crate::node::now();
+    let left = letter.expires - crate::store::now();
     assert!((1..=60).contains(&left), "{left}");
 }
 

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Letters;
-use crate::node::Change;
-use crate::node::blocking::surely;
+use crate::store::Change;
+use crate::store::blocking::surely;
 
 /// Bytes after which a write takes no more changes.
 const WRITE: usize = 4 << 20;

@@ -11,7 +11,7 @@ use super::super::super::exchange::Exchange;
 use super::super::record::{self, LETTERS, LOGS, Letter, Log};
 use super::super::{Delivery, LetterId, LetterInfo, LetterState, Letters, State};
 use super::Outgoing;
-use crate::node::{Store, now};
+use crate::store::{Store, now};
 use crate::wire::PeerId;
 
 /// How long a dead letter is kept for somebody to look at, in seconds.

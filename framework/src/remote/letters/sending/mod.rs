@@ -17,7 +17,7 @@ use super::delivery::stopped;
 use super::receiving::Incoming;
 use super::record::{self, LETTERS, LOGS, Letter, Log, LogId};
 use super::{Delivery, LETTER_LIMIT, LetterId, LetterState, Letters, State, WINDOW, WINDOW_BYTES};
-use crate::node::{now, random32};
+use crate::store::{now, random32};
 use crate::wire::{PeerId, TraceContext};
 
 /// The most dead letters that are kept for one peer; the oldest go.

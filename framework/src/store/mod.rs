@@ -1,13 +1,32 @@
-//! The seam below everything a node must not forget: a small durable table of records.
+//! What everything durable, timed and bounded stands on: small durable tables of records, a clock that goes on, accounts of what
+//! peers hold, threads that there may be none of.
 //!
 //! A node keeps its trust in one, with the tickets it gave out; and in another, its spool, what it has to deliver, what has
 //! arrived in part, and what was delivered.
+
+pub(crate) mod blocking;
+pub(crate) mod clock;
+mod file_store;
+pub(crate) mod lease;
+pub(crate) mod ledger;
+mod thread;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::io;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
+
+pub(crate) use self::clock::now;
+pub use self::file_store::FileStore;
+pub use self::thread::start_thread;
+
+/// Returns 32 bytes that nobody can guess.
+pub(crate) fn random32() -> [u8; 32] {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).expect("the operating system gives randomness");
+    bytes
+}
 
 /// Records by table and key. A `put` that returned is durable, as far as the store promises.
 pub trait Store: Debug + Send + Sync + 'static {

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::store::{Change, Hold, Store};
+use super::{Change, Hold, Store};
 
 /// Passes everything on to the store, until the lease is up; fails from then on.
 #[derive(Debug)]

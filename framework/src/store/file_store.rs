@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use data_encoding::HEXLOWER_PERMISSIVE as HEX;
 
-use super::store::{Change, Hold, Store};
+use super::{Change, Hold, Store};
 
 /// A durable [`Store`] for up to some thousands of records, which several processes may share.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ pub struct FileStore {
     tables: Mutex<BTreeSet<String>>,
     /// Steps that succeed before all others fail, as if the process died.
     #[cfg(test)]
-    pub(super) steps: std::sync::atomic::AtomicUsize,
+    pub(crate) steps: std::sync::atomic::AtomicUsize,
 }
 
 impl FileStore {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::PoisonError;
 
 use super::{FileStore, checksum, named, private, sync_folder};
-use crate::node::store::{Change, Store};
+use crate::store::{Change, Store};
 
 const MAGIC: &[u8] = b"estafette changes 1\n";
 /// The longest file of changes that is read: more than any that is written.

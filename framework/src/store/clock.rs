@@ -14,9 +14,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use super::store::{Change, Store};
-use super::trust::now as wall;
+use super::{Change, Store};
 use crate::wire::codec;
+
+/// Seconds since the Unix epoch; 0 for a clock before it.
+pub(crate) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
 
 /// The table of the spool, and its one key.
 pub(crate) const TABLE: &str = "clock";
@@ -139,7 +143,7 @@ impl Clock {
 impl Moment {
     /// A date on the scale of what has passed, as the wall clock has it at present.
     pub(crate) fn on_the_wall(&self, date: u64) -> u64 {
-        date.saturating_add(wall()).saturating_sub(self.passed)
+        date.saturating_add(now()).saturating_sub(self.passed)
     }
 
     /// How long it is until a date on the scale of what has passed.
@@ -185,12 +189,12 @@ static BOOT: std::sync::LazyLock<Option<[u8; 16]>> = std::sync::LazyLock::new(||
     let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect::<String>().to_ascii_lowercase();
     let named = data_encoding::HEXLOWER.decode(digits.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok());
-    named.or_else(|| super::trust::random32().first_chunk().copied())
+    named.or_else(|| super::random32().first_chunk().copied())
 });
 
 #[cfg(not(target_os = "linux"))]
 static PROCESS: std::sync::LazyLock<([u8; 16], std::time::Instant)> = std::sync::LazyLock::new(|| {
-    let [.., random @ ..]: [u8; 32] = super::trust::random32();
+    let [.., random @ ..]: [u8; 32] = super::random32();
     (*random.first_chunk().expect("32 bytes hold 16"), std::time::Instant::now())
 });
 
@@ -295,19 +299,19 @@ mod tests {
     #[test]
     fn a_date_is_as_far_off_on_the_wall_as_on_the_scale() {
         let moment = Moment { certain: 0, passed: 1000 };
-        let (before, shown, after) = (wall(), moment.on_the_wall(1050), wall());
+        let (before, shown, after) = (now(), moment.on_the_wall(1050), now());
         assert!((before + 50..=after + 50).contains(&shown), "{shown}");
         assert_eq!((moment.until(1050), moment.until(950)), (Duration::from_secs(50), Duration::ZERO));
     }
 
     #[test]
     fn a_later_process_goes_on_with_the_scales_of_the_spool() {
-        let spool: Arc<dyn Store> = Arc::<crate::node::MemoryStore>::default();
+        let spool: Arc<dyn Store> = Arc::<crate::store::MemoryStore>::default();
         let kept = Scales { certain: 1000, passed: 2000, ..Scales::new(read()) };
         spool.put(TABLE, KEY, &codec::encode(&kept).unwrap()).unwrap();
         let now = Clock::load(Some(spool)).unwrap().now();
         assert!((1000..1060).contains(&now.certain) && now.passed == now.certain + 1000, "{now:?}");
-        let damaged: Arc<dyn Store> = Arc::<crate::node::MemoryStore>::default();
+        let damaged: Arc<dyn Store> = Arc::<crate::store::MemoryStore>::default();
         damaged.put(TABLE, KEY, b"?").unwrap();
         assert!(Clock::load(Some(damaged)).unwrap().now().passed > START, "a record that can't be read begins anew");
     }

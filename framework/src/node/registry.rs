@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use actix::Recipient;
 
-use crate::node::{Copies, Packages, Transport};
+use super::{Copies, Packages, Transport};
 use crate::pipeline::{AssemblerSeat, Chunk, ChunkerSeat, Compressed, Piece, Pipeline, Sealed, Source, SourceError, SourceReference};
 use crate::wire::{Suite, growth_limit};
 

@@ -1,7 +1,8 @@
 //! Deliveries to one peer, as decisions.
 //!
 //! # Driving it
-//! [`Sending::handle`] takes what happens; then [`Sending::poll_action`] until it has nothing more to do, before the next event.
+//! [`Sending::handle`] takes what happens; then [`Sending::poll_action`] until it has nothing more to do. An action
+//! may make something else happen at once: what is to be done of that comes behind what is left.
 //!
 //! Waiting (for room) → Offered → Wiring → Running → delivered or failed. A broken link puts nothing back: the offer is made
 //! again, the receiver says what it has, the lanes send the rest. Content that changed, or of which the receiver has lost its

@@ -29,6 +29,9 @@ use crate::wire::{Identity, PeerId};
 /// Events that wait for a slow subscriber; older ones are dropped.
 const EVENTS: usize = 1024;
 
+/// Deliveries that wait for room and are to end, whose inboxes are asked at once what is here of them.
+const ENDING: usize = 4;
+
 /// What a node is made of. `Node::builder()` begins one.
 #[derive(Debug, Default)]
 pub struct NodeBuilder {
@@ -323,6 +326,7 @@ async fn prepare(
         running_out: Arc::new(Semaphore::new(config.running_transfers)),
         running_in: Arc::new(Semaphore::new(config.running_transfers)),
         given_up: Mutex::default(),
+        ending_in: Arc::new(Semaphore::new(ENDING)),
         incarnation: std::array::from_fn(|at| random[at]),
         remembered: Remembered::load(ledger.clone(), spool.clone()).map_err(StartError::Spool)?,
         memos: Memos::load(spool.as_deref()).map_err(StartError::Spool)?,

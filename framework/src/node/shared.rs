@@ -71,6 +71,8 @@ pub(crate) struct NodeShared {
     pub(crate) waiting_out: Arc<AtomicUsize>,
     /// Deliveries to this node that it has cancelled.
     pub(crate) given_up: Mutex<Cancelled>,
+    /// Turns of what is asked of inboxes only to be ended, without room.
+    pub(crate) ending_in: Arc<Semaphore>,
     /// Tells this process from earlier ones of this node.
     pub(crate) incarnation: [u8; 16],
     /// Set once the node has one.

@@ -10,7 +10,7 @@ mod world;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use stateright::{Checker, HasDiscoveries, Model, Property};
+use stateright::{Checker, Expectation, HasDiscoveries, Model, Property};
 
 use self::world::{Budget, State, Step, World};
 use super::FailureKind;
@@ -170,10 +170,10 @@ fn check(budget: Budget, broken: Option<Break>) -> (usize, Vec<String>) {
     let mut found = Vec::new();
     for property in checker.model().properties() {
         let path = checker.discovery(property.name);
-        if property.expectation == stateright::Expectation::Always
-            && let Some(path) = path
-        {
-            found.push(format!("{:?} does not hold after {:?}", property.name, path.into_actions()));
+        match (&property.expectation, path) {
+            (Expectation::Always, Some(path)) => found.push(format!("{:?} does not hold after {:?}", property.name, path.into_actions())),
+            (Expectation::Sometimes, None) if found.is_empty() => found.push(format!("{:?} never happens", property.name)),
+            _ => {}
         }
     }
     (checker.unique_state_count(), found)
@@ -196,6 +196,8 @@ fn a_delivery_ends_once_at_both_ends_whatever_is_decided_about_it() {
     look_at_all(&[
         ("cancelled by either side, and a cut", Budget { sender_cancels: 1, receiver_cancels: 1, cuts: 1, ..NONE }),
         ("cancelled by the receiver, which crashes", Budget { receiver_cancels: 1, receiver_crashes: 1, ..NONE }),
+        ("cancelled by the receiver, and changed", Budget { receiver_cancels: 1, changes: 1, ..NONE }),
+        ("refused by the receiver, which crashes", Budget { refusals: 1, receiver_crashes: 1, ..NONE }),
         ("expired, and a cut", Budget { expiries: 1, cuts: 1, ..NONE }),
         ("changed while it is sent, and a cut", Budget { changes: 1, cuts: 1, ..NONE }),
         ("refused, and a cut", Budget { refusals: 1, cuts: 1, ..NONE }),
@@ -211,6 +213,10 @@ fn a_delivery_ends_once_at_both_ends_whatever_comes_together() {
     }
     let both = Budget { cuts: 1, sender_crashes: 1, receiver_crashes: 1, patience: 1, ..NONE };
     look_at_all(&[
+        (
+            "cancelled by the receiver, which crashes and can't look",
+            Budget { receiver_cancels: 1, receiver_crashes: 1, full_disks: 1, ..NONE },
+        ),
         ("a cut and a crash of either side, and impatience", both),
         ("cancelled, expired, a cut and a crash", Budget { receiver_cancels: 1, expiries: 1, cuts: 1, receiver_crashes: 1, ..NONE }),
         ("stopped, a cut and a crash", Budget { stops: 1, receiver_crashes: 1, cuts: 1, ..NONE }),

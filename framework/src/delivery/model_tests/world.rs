@@ -202,6 +202,7 @@ pub(super) enum Step {
     Commit(u64),
     Checkpoint(u64),
     Refuse(u64),
+    CantOpen(u64),
     DiskFull(u64),
     Remember(u64),
     NoteFails(u64),
@@ -396,8 +397,15 @@ impl World {
         if let Some(Receiver { machine, cancelled, .. }) = &mut self.receiver {
             machine.handle(event, &mut Remembered(remembered, cancelled));
         }
-        while let Some(action) = self.receiver.as_mut().and_then(|receiver| receiver.machine.poll_action()) {
-            self.do_incoming(action);
+        loop {
+            while let Some(action) = self.receiver.as_mut().and_then(|receiver| receiver.machine.poll_action()) {
+                self.do_incoming(action);
+            }
+            let remembered = self.disk.remembered;
+            let Some(Receiver { machine, cancelled, .. }) = &mut self.receiver else { break };
+            if !machine.take_up(&mut Remembered(remembered, cancelled)) {
+                break;
+            }
         }
     }
 

@@ -2,7 +2,8 @@
 //!
 //! # Driving it
 //! [`Receiving::handle`] takes what happens, and the memory of what was delivered and given up; then [`Receiving::poll_action`]
-//! until it has nothing more to do, before the next event. Whatever an action begins (a search for room, a sink, a note)
+//! until it has nothing more to do, then [`Receiving::take_up`], and so on. An action may make something else happen at once: what is to
+//! be done of that comes behind what is left. Whatever an action begins (a search for room, a sink, a note)
 //! answers with an event, late or never: nothing here waits.
 //!
 //! Waiting (for room) → Opening (the inbox is asked) → Writing (credit is out) → Remembering → delivered. A broken link leaves
@@ -148,11 +149,25 @@ impl<O> Receiving<O> {
                 let over = self.streams(|known| known.offer.deadline < now);
                 over.into_iter().for_each(|stream| self.stop(stream, failure.clone(), true));
             }
-            Event::Leave => self.streams(|_| true).into_iter().for_each(|stream| self.end(stream)),
+            Event::Leave => self.leave(),
         }
-        // One that waited for an earlier one to end. Another one at the next event: this one may have to be taken first.
-        if let Some(offer) = self.later.pop_front() {
-            self.offered(offer, memory);
+    }
+
+    /// Takes up an attempt that waited for an earlier one to end, if there is one. Only when nothing is left to do: it is judged by
+    /// what that has come to.
+    pub(crate) fn take_up(&mut self, memory: &mut dyn Memory) -> bool {
+        let Some(offer) = self.later.pop_front() else { return false };
+        self.offered(offer, memory);
+        true
+    }
+
+    /// Ends what its sinks have not answered for. They may commit yet: nothing is said that would be for good.
+    fn leave(&mut self) {
+        for stream in self.streams(|known| known.ending.is_some()) {
+            if let Some(ending) = self.known.get_mut(&stream).and_then(|known| known.ending.as_mut()) {
+                ending.failure = Failure::new(FailureKind::Shutdown, "the receiver stopped before its sink had answered");
+            }
+            self.end(stream);
         }
     }
 
@@ -251,7 +266,13 @@ impl<O> Receiving<O> {
                 }
             }
             Ok(Sink::Nothing) => self.stopped(stream),
-            Err(_) if ends => self.stopped(stream),
+            Err(failure) if ends => {
+                // Nobody has looked: what is said leaves open whether it is here.
+                if let Some(ending) = known.ending.as_mut().filter(|ending| self.durable && !ending.keep) {
+                    (ending.failure, ending.keep) = (Failure::new(FailureKind::Io, failure.message), true);
+                }
+                self.stopped(stream);
+            }
             Err(failure) => {
                 self.act(Action::SayRejected(stream, failure.clone()));
                 self.take_out(stream, failure);
@@ -309,7 +330,9 @@ impl<O> Receiving<O> {
         let Some(known) = self.known.get_mut(&stream) else { return };
         if let Some(earlier) = &mut known.ending {
             earlier.tell |= ending.tell;
-            if earlier.keep && !ending.keep {
+            // A cancel is to last, whatever ended it before.
+            let cancels = ending.tell && ending.failure.kind == FailureKind::Cancelled;
+            if cancels || earlier.keep && !ending.keep {
                 (earlier.failure, earlier.keep) = (ending.failure, false);
             }
             return;
@@ -362,6 +385,10 @@ impl<O> Receiving<O> {
 
     /// The sink is not there any more: by its own fault, if it was not told to stop.
     fn failed(&mut self, stream: u64, failure: Failure) {
+        // That one has said its last word. What it kept is being thrown away, and that answers.
+        if self.known.get(&stream).is_some_and(|known| known.stage == Stage::Discarding) {
+            return;
+        }
         if let Some(known) = self.known.get_mut(&stream) {
             known.ending.get_or_insert(Ending { failure, keep: false, tell: true });
         }
@@ -394,3 +421,6 @@ impl<O> Receiving<O> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -74,8 +74,13 @@ impl Session {
     pub(super) fn receive(&mut self, event: Event<Box<Opening>>) {
         let shared = Arc::clone(&self.shared);
         self.receiving.handle(event, &mut Remembered(&shared, self.peer));
-        while let Some(action) = self.receiving.poll_action() {
-            self.do_incoming(action);
+        loop {
+            while let Some(action) = self.receiving.poll_action() {
+                self.do_incoming(action);
+            }
+            if !self.receiving.take_up(&mut Remembered(&shared, self.peer)) {
+                break;
+            }
         }
     }
 
@@ -238,12 +243,12 @@ impl Session {
     /// Throws away what was kept of an attempt.
     fn discard(&mut self, stream: u64) {
         let Some(known) = self.incoming.get(&stream) else { return };
-        let (shared, key, attempt) = (Arc::clone(&self.shared), delivery_key(self.peer, known.id()), known.transfer.scope.attempt);
+        let (shared, key, transfer) = (Arc::clone(&self.shared), delivery_key(self.peer, known.id()), Arc::clone(&known.transfer));
         let session = self.address.clone();
         actix::spawn(async move {
             // What can't be thrown away goes when it expires, and the log says why.
             let _ = surely(move || shared.drop_partial(key)).await;
-            session.do_send(Assembled { stream, attempt, news: Assembly::Stopped });
+            session.do_send(Discarded { transfer });
         });
     }
 
@@ -285,12 +290,15 @@ impl Session {
         known.waiting = None;
         let transfer = Arc::clone(&known.transfer);
         let (shared, peer, described, session) = (Arc::clone(&self.shared), self.peer, offer.rest.clone(), self.address.clone());
-        let thread = match DiskThread::start(shared.config.bulk_niceness) {
-            Ok(thread) => thread,
-            Err(failure) => return session.do_send(Opened { transfer, outcome: Err(failure) }),
-        };
-        let seat = Seat { transfer: Arc::clone(&transfer), owner: session.clone().recipient(), room, thread: Arc::clone(&thread) };
         actix::spawn(async move {
+            // What is only to end has no room that would bound it: it takes turns.
+            let turns = Arc::clone(&shared.ending_in);
+            let _turn = if room.is_none() { turns.acquire_owned().await.ok() } else { None };
+            let thread = match DiskThread::start(shared.config.bulk_niceness) {
+                Ok(thread) => thread,
+                Err(failure) => return session.do_send(Opened { transfer, outcome: Err(failure) }),
+            };
+            let seat = Seat { transfer: Arc::clone(&transfer), owner: session.clone().recipient(), room, thread: Arc::clone(&thread) };
             let opened = thread.run(move || open_sink(&shared, peer, &described, seat)).await;
             let panicked = || Err(Failure::new(FailureKind::Stage, "the receiver's inbox panicked; see its log"));
             session.do_send(Opened { transfer, outcome: opened.unwrap_or_else(panicked) });
@@ -328,7 +336,7 @@ impl Handler<HasRoom> for Session {
 
     fn handle(&mut self, HasRoom { transfer, room }: HasRoom, _: &mut Context<Self>) {
         if let Some(known) = self.incoming_of(&transfer) {
-            (known.room, known.waiting) = (Some(room), None);
+            (known.room, known.waiting, known.moved) = (Some(room), None, (0, Instant::now()));
             self.receive(Event::Room(transfer.stream));
         }
     }
@@ -373,6 +381,23 @@ impl Handler<Opened> for Session {
             self.tell(offer.transfer, Direction::Incoming, news);
         }
         self.receive(Event::Opened(stream, outcome));
+    }
+}
+
+/// What was kept of a transfer is thrown away.
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+struct Discarded {
+    transfer: Arc<Transfer>,
+}
+
+impl Handler<Discarded> for Session {
+    type Result = ();
+
+    fn handle(&mut self, Discarded { transfer }: Discarded, _: &mut Context<Self>) {
+        if self.incoming_of(&transfer).is_some() {
+            self.receive(Event::Stopped(transfer.stream));
+        }
     }
 }
 

@@ -35,6 +35,8 @@ pub(super) fn open_sink(shared: &Arc<NodeShared>, peer: PeerId, described: &Open
                 .map(|sink| Box::new(sink) as Box<dyn Sink>)
         }
         Some(inbox) => inbox.open(&offer),
+        // It may have committed it, and come back.
+        None if is_noted => Err(Refusal::for_now("the inbox that had begun with it is not there")),
         None => Err(Refusal::new("there is no such inbox any more")),
     };
     let mut sink = opened.map_err(|refusal| Failure::new(refusal.kind(), refusal.reason))?;

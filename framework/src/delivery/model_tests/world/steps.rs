@@ -57,7 +57,9 @@ impl World {
                 }
                 SinkTask::Opening => {
                     steps.push(Step::Sink(stream));
-                    push_if(steps, left.refusals > 0, Step::Refuse(stream));
+                    // What has begun to become visible is known before it is refused.
+                    push_if(steps, left.refusals > 0 && self.disk.note != Note::Intent, Step::Refuse(stream));
+                    push_if(steps, left.full_disks > 0, Step::CantOpen(stream));
                 }
                 SinkTask::Syncing | SinkTask::Intended | SinkTask::Discarding => steps.push(Step::Sink(stream)),
             }
@@ -304,6 +306,12 @@ impl World {
                 self.set_sink(stream, None);
                 self.kept = true;
                 self.mail(Event::Opened(stream, Err(failure(FailureKind::Refused))));
+            }
+            Step::CantOpen(stream) => {
+                self.left.full_disks -= 1;
+                self.set_sink(stream, None);
+                self.kept = true;
+                self.mail(Event::Opened(stream, Err(failure(FailureKind::Io))));
             }
             Step::DiskFull(stream) => {
                 self.left.full_disks -= 1;

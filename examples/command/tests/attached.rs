@@ -28,11 +28,7 @@ struct Linked {
 impl Linked {
     fn new() -> Self {
         let (world, proxy) = (World::new(), Proxy::new());
-        let (paris, ticket) = world.paris_with(&["--advertise", &proxy.address()]);
-        let ticket = text(&ticket, "ticket");
-        assert_eq!(paris.terminate(), 0);
-        let (paris, there) = world.paris();
-        proxy.lead_to(&text(&there, "addr"));
+        let (paris, ticket) = world.paris_behind(&proxy);
         let lyon = world.lyon();
         world.store(&world.file("first", 10), &ticket, &[]);
         lyon.wait_for("delivered");

@@ -30,11 +30,7 @@ struct Halfway {
 impl Halfway {
     fn new() -> Self {
         let (world, proxy) = (World::new(), Proxy::new());
-        let (paris, ticket) = world.paris_with(&["--advertise", &proxy.address()]);
-        let ticket = text(&ticket, "ticket");
-        assert_eq!(paris.terminate(), 0);
-        let (paris, there) = world.paris();
-        proxy.lead_to(&text(&there, "addr"));
+        let (paris, ticket) = world.paris_behind(&proxy);
         let file = world.file("file", LENGTH);
         world.settle(&file);
         let mut command = world.command("lyon");

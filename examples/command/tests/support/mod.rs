@@ -108,6 +108,17 @@ impl World {
         (process, ticket)
     }
 
+    /// Starts paris, which is dialled by this proxy; with a ticket of it.
+    pub(crate) fn paris_behind(&self, proxy: &proxy::Proxy) -> (Process, String) {
+        let (paris, ticket) = self.paris_with(&["--advertise", &proxy.address()]);
+        let ticket = text(&ticket, "ticket");
+        // The proxy leads to where it listens, which is known once it does.
+        assert_eq!(paris.terminate(), 0);
+        let (paris, there) = self.paris();
+        proxy.lead_to(&text(&there, "addr"));
+        (paris, ticket)
+    }
+
     /// Stores a delivery of lyon's.
     pub(crate) fn store(&self, path: &Path, to: &str, arguments: &[&str]) -> Value {
         let ran = self.try_to_store(path, to, arguments);

@@ -1,14 +1,14 @@
 //! Carries out what is decided about deliveries from the peer ([`receiving`]): room, sinks, notes, words, news.
 
-use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use actix::{Context, Handler, Recipient};
 use tokio::sync::oneshot;
 
 use super::opening::{Seat, open_sink};
-use super::signals::{HasRoom, Inside, NoRoom, Opened, OpenedSink, Room};
+use super::room::{Room, Way};
+use super::signals::{HasRoom, Inside, NoRoom, Opened, OpenedSink};
 use super::term::deadline;
 use super::{Session, Task, lock};
 use crate::delivery::receiving::{self, Action, Event, Memory, Offer, Sink};
@@ -19,12 +19,9 @@ use crate::node::events::{Direction, TransferNews};
 use crate::node::lane::{Admit, Forget};
 use crate::node::ledger::Charge;
 use crate::node::memory::{Processed, delivery_key};
-use crate::node::shared::{InQueue, NodeShared};
+use crate::node::shared::NodeShared;
 use crate::pipeline::{Assembled, Assembly, Committed, Compression, Stop, Summary, Transfer};
 use crate::wire::{Control, Opening, PeerId};
-
-/// How long a delivery waits for room, at either end, before that is told.
-pub(super) const SAY_WAITING: Duration = Duration::from_secs(1);
 
 /// What this session decides about deliveries from its peer.
 pub(super) type Receiving = receiving::Receiving<Box<Opening>>;
@@ -186,25 +183,11 @@ impl Session {
     fn seek_room_for(&mut self, stream: u64) {
         let (Some(known), Some(offer)) = (self.incoming.get_mut(&stream), self.receiving.offer(stream)) else { return };
         let window = window_for(self.shared.config.window, offer.rest.chunk_size, offer.rest.content.length);
-        let (shared, session, ours) = (Arc::clone(&self.shared), self.address.clone(), Arc::clone(&known.transfer));
-        let share = self.share_in.clone();
+        let (way, share, session) = (Way::incoming(&self.shared), self.share_in.clone(), self.address.clone());
+        let transfer = Arc::clone(&known.transfer);
         let waiting = actix::spawn(async move {
-            let mut room = pin!(async {
-                let _queued = InQueue::at(&shared.waiting_in);
-                let share = share.take(window).await;
-                let running = Arc::clone(&shared.running_in).acquire_owned().await.expect("the semaphore is never closed");
-                let bytes = shared.receiving.take(window).await;
-                Room { _bytes: bytes, _running: running, _share: share }
-            });
-            let room = tokio::select! {
-                biased;
-                room = &mut room => room,
-                () = tokio::time::sleep(SAY_WAITING) => {
-                    session.do_send(NoRoom { stream });
-                    room.await
-                }
-            };
-            session.do_send(HasRoom { transfer: ours, room });
+            let room = way.take(share, window, || session.do_send(NoRoom { stream })).await;
+            session.do_send(HasRoom { transfer, room });
         });
         known.waiting = Some(Task(waiting.abort_handle()));
     }

@@ -13,6 +13,7 @@ mod opening;
 mod outgoing;
 mod remembering;
 mod repair;
+mod room;
 pub(crate) mod signals;
 mod term;
 mod words;
@@ -22,7 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, ResponseFuture, StreamHandler};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 use tokio::task::{AbortHandle, JoinHandle};
 
@@ -31,14 +32,14 @@ use self::lanes::LanePhase;
 pub(crate) use self::lifecycle::refusal_kind;
 use self::messages::MessageRoad;
 use self::outgoing::OutgoingTransfer;
+use self::room::Share;
 use self::signals::{Command, ControlIn, Order};
-use super::config::NodeConfig;
 use super::hub::Hub;
 use super::lane::{Lane, LaneHandle};
 use super::link::LiveLink;
 use super::shared::NodeShared;
 use crate::delivery::sending::{self, Sending};
-use crate::pipeline::{Budget, Credit, Lost, Signal, Slots};
+use crate::pipeline::{Lost, Signal, Slots};
 use crate::remote::Exchange;
 use crate::wire::{Control, PeerId, SecretBytes, printable};
 
@@ -49,25 +50,6 @@ struct Task(AbortHandle);
 impl Drop for Task {
     fn drop(&mut self) {
         self.0.abort();
-    }
-}
-
-/// What one peer may take, of one direction: room for a transfer of another peer is left.
-#[derive(Clone)]
-struct Share {
-    running: Arc<Semaphore>,
-    bytes: Budget,
-}
-
-impl Share {
-    fn of(config: &NodeConfig) -> Self {
-        let running = Arc::new(Semaphore::new(config.running_transfers.saturating_sub(1).max(1)));
-        Self { running, bytes: Budget::new(config.pool.saturating_sub(config.window).max(config.window)) }
-    }
-
-    async fn take(self, window: usize) -> (OwnedSemaphorePermit, Credit) {
-        let running = self.running.acquire_owned().await.expect("the semaphore is never closed");
-        (running, self.bytes.take(window).await)
     }
 }
 

@@ -8,7 +8,8 @@ use actix::Recipient;
 use tokio::sync::oneshot;
 
 use super::incoming::window_for;
-use super::signals::{OpenedSink, Room};
+use super::room::Room;
+use super::signals::OpenedSink;
 use super::term::journal_for;
 use crate::delivery::{ContentKind, Failure, FailureKind, Incoming};
 use crate::node::carrier::PackageSink;

@@ -1,7 +1,6 @@
 //! Carries out what is decided about deliveries to the peer ([`sending`](crate::delivery::sending)): room, offers, stages,
 //! sources, news.
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -9,8 +8,9 @@ use std::time::{Duration, Instant};
 use actix::{Actor, Addr, Context, Handler, Recipient};
 use tokio::sync::watch;
 
-use super::incoming::{SAY_WAITING, window_for};
-use super::signals::{Admitted, Outcome, Rewound, Room, SourceEnded, Start, Wired};
+use super::incoming::window_for;
+use super::room::{Room, Way};
+use super::signals::{Admitted, Outcome, Rewound, SourceEnded, Start, Wired};
 use super::{Session, Task};
 use crate::delivery::sending::{Action, Event, Held, Vouched};
 use crate::delivery::{Content, ContentKind, Failure, FailureKind, Incoming, KeyScope, Receipt, TransferId, TransferKey};
@@ -18,7 +18,6 @@ use crate::node::disk::DiskThread;
 use crate::node::events::{Direction, TransferNews};
 use crate::node::lane::{Acknowledged, Forget, Resend, SendingChain, TrailerAgain};
 use crate::node::runner::{Gate, Rewind, Run, SourceRunner};
-use crate::node::shared::InQueue;
 use crate::node::transfer::Unsettled;
 use crate::pipeline::{Balanced, Budget, ChunkerSeat, Compression, Known, Piece, Source, SourceError, Transfer};
 use crate::store::{now, random32};
@@ -142,24 +141,9 @@ impl Session {
 
     fn seek_room(&mut self, stream: u64) {
         let Some(out) = self.outgoing.get_mut(&stream) else { return };
-        let (shared, session, window) = (Arc::clone(&self.shared), self.address.clone(), out.window);
-        let share = self.share_out.clone();
+        let (way, share, window, session) = (Way::outgoing(&self.shared), self.share_out.clone(), out.window, self.address.clone());
         let waiting = actix::spawn(async move {
-            let mut room = pin!(async {
-                let _queued = InQueue::at(&shared.waiting_out);
-                let share = share.take(window).await;
-                let running = Arc::clone(&shared.running_out).acquire_owned().await.expect("the semaphore is never closed");
-                let bytes = shared.sending.take(window).await;
-                Room { _bytes: bytes, _running: running, _share: share }
-            });
-            let room = tokio::select! {
-                biased;
-                room = &mut room => room,
-                () = tokio::time::sleep(SAY_WAITING) => {
-                    session.do_send(NoRoomHere { stream });
-                    room.await
-                }
-            };
+            let room = way.take(share, window, || session.do_send(NoRoomHere { stream })).await;
             session.do_send(Admitted { stream, room });
         });
         out.waiting = Some(Task(waiting.abort_handle()));

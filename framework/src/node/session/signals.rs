@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use actix::{Message, Recipient};
 
+use super::room::Room;
 use crate::delivery::{Content, Failure, Receipt, TransferId};
 use crate::node::dialling::Hope;
 use crate::node::link::NewLink;
 use crate::node::transfer::Unsettled;
 use crate::node::transport::Connection;
-use crate::pipeline::{Balanced, Chunk, Committed, Compression, Credit, Piece, Source, SourceError, SourceReport, Stop, Summary, Transfer};
+use crate::pipeline::{Balanced, Chunk, Committed, Compression, Piece, Source, SourceError, SourceReport, Stop, Summary, Transfer};
 use crate::wire::{Control, ControlOpener, ControlSealer, PeerId, Ranges, RefuseReason, SecretBytes, Word, WordKind};
 
 /// A link is up, dialled or accepted.
@@ -136,15 +137,6 @@ pub struct SendOptions {
 pub(crate) struct Admitted {
     pub(crate) stream: u64,
     pub(crate) room: Room,
-}
-
-/// What a running transfer holds of its node: given back when it ends.
-#[derive(Debug)]
-pub(crate) struct Room {
-    pub(crate) _bytes: Credit,
-    pub(crate) _running: tokio::sync::OwnedSemaphorePermit,
-    /// The share of one peer in the rooms of the node: no peer takes all of them.
-    pub(crate) _share: (tokio::sync::OwnedSemaphorePermit, Credit),
 }
 
 /// The stages of an outgoing transfer are wired.

@@ -1,4 +1,5 @@
-//! Three nodes chat: each hears the others in the order they spoke in, and notices when somebody leaves.
+//! Three nodes chat: each hears the others in the order they spoke in, and notices when somebody
+//! leaves.
 //!
 //! `cargo run -p estafette-examples --example chat`
 
@@ -35,7 +36,13 @@ struct Guest {
 
 impl Guest {
     async fn arrive(name: &'static str) -> anyhow::Result<Self> {
-        let node = Node::builder().name(name).identity(Identity::generate()).listen("127.0.0.1:0").stages(standard()).start().await?;
+        let node = Node::builder()
+            .name(name)
+            .identity(Identity::generate())
+            .listen("127.0.0.1:0")
+            .stages(standard())
+            .start()
+            .await?;
         let (ear, heard) = unbounded_channel();
         node.host("ear", move || Ear(ear.clone())).takes::<Say>().start().await?;
         Ok(Self { name, node, heard })
@@ -52,7 +59,11 @@ impl Guest {
         while counts != [each; 2] {
             let say = self.heard.recv().await.expect("the ear is there");
             let count = &mut counts[usize::from(say.who != from[0])];
-            assert!(from.contains(&&*say.who) && say.words == count.to_string(), "{} heard {say:?} out of turn", self.name);
+            assert!(
+                from.contains(&&*say.who) && say.words == count.to_string(),
+                "{} heard {say:?} out of turn",
+                self.name
+            );
             *count += 1;
         }
         println!("{} has heard {from:?} in order", self.name);
@@ -61,9 +72,20 @@ impl Guest {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let [mut ada, mut grace, alan] = [Guest::arrive("ada").await?, Guest::arrive("grace").await?, Guest::arrive("alan").await?];
-    for (one, other) in [(&ada, &grace), (&ada, &alan), (&grace, &ada), (&grace, &alan), (&alan, &ada), (&alan, &grace)] {
-        let peer = TrustedPeer { addresses: other.node.addresses().to_vec(), ..TrustedPeer::new(other.name) };
+    let [mut ada, mut grace, alan] =
+        [Guest::arrive("ada").await?, Guest::arrive("grace").await?, Guest::arrive("alan").await?];
+    for (one, other) in [
+        (&ada, &grace),
+        (&ada, &alan),
+        (&grace, &ada),
+        (&grace, &alan),
+        (&alan, &ada),
+        (&alan, &grace),
+    ] {
+        let peer = TrustedPeer {
+            addresses: other.node.addresses().to_vec(),
+            ..TrustedPeer::new(other.name)
+        };
         one.node.trust().add(other.node.peer(), peer)?;
     }
     let (mut ada_sees, mut grace_sees) = (ada.node.watch("alan")?, grace.node.watch("alan/ear")?);

@@ -1,4 +1,5 @@
-//! Steps of your own: a filter before the chunker, and after it a transform and a plain actix actor, with their inverse.
+//! Steps of your own: a filter before the chunker, and after it a transform and a plain actix
+//! actor, with their inverse.
 //!
 //! `cargo run -p estafette-examples --example custom_stage`
 
@@ -10,7 +11,8 @@ use estafette::prelude::*;
 use estafette_actors::source::{BytesSource, Filter, Filtered};
 use estafette_actors::{sink::MemorySink, standard};
 
-/// A filter changes the content: here it blanks out digits. The receiver gets, and verifies, what it made.
+/// A filter changes the content: here it blanks out digits. The receiver gets, and verifies, what
+/// it made.
 #[derive(Debug)]
 struct Redact;
 
@@ -50,11 +52,17 @@ impl Handler<Chunk> for Counter {
     }
 }
 
-/// The standard stages and, as "mirror", ours: what the sender does, and how the receiver undoes it.
+/// The standard stages and, as "mirror", ours: what the sender does, and how the receiver undoes
+/// it.
 fn stages(count: &Arc<AtomicU64>) -> StageRegistry {
     let count = Arc::clone(count);
-    let counter = Pipeline::new().then_actor("counter", move |next| Counter(Arc::clone(&count), next).start().recipient());
-    standard().coder("mirror", counter.then("mirror", || Mirror), Pipeline::new().then("unmirror", || Mirror))
+    let counter = Pipeline::new()
+        .then_actor("counter", move |next| Counter(Arc::clone(&count), next).start().recipient());
+    standard().coder(
+        "mirror",
+        counter.then("mirror", || Mirror),
+        Pipeline::new().then("unmirror", || Mirror),
+    )
 }
 
 #[tokio::main]
@@ -65,8 +73,15 @@ async fn main() -> anyhow::Result<()> {
     paris.receive("logs", inbox)?;
 
     let lyon = Node::builder().stages(stages(&count)).start().await?;
-    let log = Filtered::new(BytesSource::new("access.log", "card 4711 0815, pin 1234\n".repeat(1000))?, Redact);
-    let options = SendOptions { stages: vec!["mirror".into()], chunk_size: Some(1024), ..SendOptions::default() };
+    let log = Filtered::new(
+        BytesSource::new("access.log", "card 4711 0815, pin 1234\n".repeat(1000))?,
+        Redact,
+    );
+    let options = SendOptions {
+        stages: vec!["mirror".into()],
+        chunk_size: Some(1024),
+        ..SendOptions::default()
+    };
     lyon.send_with(paris.ticket("logs")?, log, options).await?.delivered().await?;
 
     let log = deliveries.recv().await.expect("it was delivered").bytes;

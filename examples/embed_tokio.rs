@@ -43,7 +43,10 @@ async fn main() -> anyhow::Result<()> {
         answers += 1;
     }
     let receipt = delivery.await??;
-    println!("{} bytes were delivered, and the service answered {answers} requests meanwhile", receipt.length);
+    println!(
+        "{} bytes were delivered, and the service answered {answers} requests meanwhile",
+        receipt.length
+    );
     assert_eq!((receipt.length, inbox.bytes()), (BULK as u64, BULK as u64));
 
     lyon.shutdown().await;

@@ -1,4 +1,5 @@
-//! A web service whose handlers ask an actor on another node, within a deadline; what goes wrong becomes a status.
+//! A web service whose handlers ask an actor on another node, within a deadline; what goes wrong
+//! becomes a status.
 //!
 //! `cargo run -p estafette-examples --example embed_web`
 
@@ -41,24 +42,38 @@ impl Handler<Bake> for Oven {
 fn status(error: &RemoteError) -> StatusCode {
     match error.kind {
         RemoteErrorKind::Deadline => StatusCode::GATEWAY_TIMEOUT,
-        RemoteErrorKind::Full | RemoteErrorKind::Unreachable | RemoteErrorKind::LinkLost => StatusCode::SERVICE_UNAVAILABLE,
+        RemoteErrorKind::Full | RemoteErrorKind::Unreachable | RemoteErrorKind::LinkLost => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
         _ => StatusCode::BAD_GATEWAY,
     }
 }
 
-async fn bake(State(oven): State<Remote<Bake>>, Path(grams): Path<u32>) -> Result<String, (StatusCode, String)> {
+async fn bake(
+    State(oven): State<Remote<Bake>>,
+    Path(grams): Path<u32>,
+) -> Result<String, (StatusCode, String)> {
     // A client who goes away drops this future: the question is cancelled at the oven, too.
-    let baked = oven.ask(Bake { grams }).await.map_err(|error| (status(&error), error.to_string()))?;
+    let baked =
+        oven.ask(Bake { grams }).await.map_err(|error| (status(&error), error.to_string()))?;
     baked.map_err(|why| (StatusCode::UNPROCESSABLE_ENTITY, why))
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let (counter, kitchen) = (Identity::generate(), Identity::generate());
-    let node = Node::builder().identity(kitchen).listen("127.0.0.1:0").peer("counter", counter.peer(), [""; 0]);
+    let node = Node::builder().identity(kitchen).listen("127.0.0.1:0").peer(
+        "counter",
+        counter.peer(),
+        [""; 0],
+    );
     let kitchen = node.stages(standard()).start().await?;
     kitchen.host("oven", || Oven).takes::<Bake>().start().await?;
-    let node = Node::builder().identity(counter).peer("kitchen", kitchen.peer(), kitchen.addresses().iter().cloned());
+    let node = Node::builder().identity(counter).peer(
+        "kitchen",
+        kitchen.peer(),
+        kitchen.addresses().iter().cloned(),
+    );
     let counter = node.stages(standard()).start().await?;
 
     let oven = counter.remote::<Bake>("kitchen/oven")?.within(Duration::from_secs(1));
@@ -80,7 +95,12 @@ async fn main() -> anyhow::Result<()> {
 /// Asks the service as a browser would, and checks the status.
 async fn request(address: SocketAddr, path: &str, wanted: &str) -> anyhow::Result<()> {
     let mut stream = TcpStream::connect(address).await?;
-    stream.write_all(format!("GET /loaves/{path} HTTP/1.1\r\nhost: bakery\r\nconnection: close\r\n\r\n").as_bytes()).await?;
+    stream
+        .write_all(
+            format!("GET /loaves/{path} HTTP/1.1\r\nhost: bakery\r\nconnection: close\r\n\r\n")
+                .as_bytes(),
+        )
+        .await?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;
     println!("{path}: {answer:?}");

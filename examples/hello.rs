@@ -8,7 +8,8 @@ use estafette_actors::{sink::MemorySink, source::BytesSource, standard};
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     // Paris listens, and takes deliveries of up to 1 MiB to its inbox "post".
-    let paris = Node::builder().name("paris").listen("127.0.0.1:0").stages(standard()).start().await?;
+    let paris =
+        Node::builder().name("paris").listen("127.0.0.1:0").stages(standard()).start().await?;
     let (inbox, mut deliveries) = MemorySink::channel(1 << 20, 1);
     paris.receive("post", inbox)?;
 
@@ -21,7 +22,12 @@ async fn main() -> anyhow::Result<()> {
     let receipt = transfer.delivered().await?;
 
     let letter = deliveries.recv().await.expect("it was delivered");
-    println!("Paris has {:?}: {:?} ({} bytes)", letter.offer.content.name, str::from_utf8(&letter.bytes)?, receipt.length);
+    println!(
+        "Paris has {:?}: {:?} ({} bytes)",
+        letter.offer.content.name,
+        str::from_utf8(&letter.bytes)?,
+        receipt.length
+    );
     assert_eq!(letter.bytes, "Bonjour de Lyon !");
 
     lyon.shutdown().await;

@@ -24,7 +24,10 @@ async fn main() -> anyhow::Result<()> {
     while seen < MIB {
         let news = events.next_news().await.expect("the node runs");
         if let TransferNews::Progress { bytes, total } = news {
-            println!("{bytes:>8} of {} bytes", total.map_or_else(|| "?".into(), |total| total.to_string()));
+            println!(
+                "{bytes:>8} of {} bytes",
+                total.map_or_else(|| "?".into(), |total| total.to_string())
+            );
             seen = bytes;
         }
     }

@@ -23,12 +23,17 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let relaying = NodeConfig { relay: Some(RelayQuota::default()), ..NodeConfig::default() };
     let relay = node(folder.path(), "dijon", &dijon)?.config(relaying).listen("127.0.0.1:0");
     let nowhere: [&str; 0] = [];
-    let relay = relay.peer("lyon", lyon.peer(), nowhere).peer("paris", paris.peer(), nowhere).start().await?;
+    let relay = relay
+        .peer("lyon", lyon.peer(), nowhere)
+        .peer("paris", paris.peer(), nowhere)
+        .start()
+        .await?;
     let at = [relay.addresses()[0].as_str()];
 
     // Lyon knows paris by its key alone, which it seals the letter for.
     let start_lyon = || async {
-        let sender = node(folder.path(), "lyon", &lyon)?.peer("dijon", dijon.peer(), at).start().await?;
+        let sender =
+            node(folder.path(), "lyon", &lyon)?.peer("dijon", dijon.peer(), at).start().await?;
         sender.stay_connected(dijon.peer());
         Ok::<_, Box<dyn Error>>(sender)
     };
@@ -44,7 +49,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("lyon is away");
 
     // Paris must trust lyon, or have given it a ticket; and it keeps a link with its relay.
-    let receiver = node(folder.path(), "paris", &paris)?.peer("lyon", lyon.peer(), nowhere).peer("dijon", dijon.peer(), at);
+    let receiver = node(folder.path(), "paris", &paris)?.peer("lyon", lyon.peer(), nowhere).peer(
+        "dijon",
+        dijon.peer(),
+        at,
+    );
     let receiver = receiver.receive("letters", FileSink::into_dir(path("in"))).start().await?;
     receiver.stay_connected(dijon.peer());
     relay.transfer(id).await?.delivered().await?;
@@ -70,7 +79,12 @@ fn node(folder: &Path, name: &str, identity: &Identity) -> Result<NodeBuilder, B
 
 async fn until_relayed(node: &Node, id: TransferId) -> Result<(), Box<dyn Error>> {
     let mut events = node.events();
-    while !node.outbox().await?.iter().any(|(known, entry)| *known == id && matches!(entry.state, OutboxState::Relayed { .. })) {
+    while !node
+        .outbox()
+        .await?
+        .iter()
+        .any(|(known, entry)| *known == id && matches!(entry.state, OutboxState::Relayed { .. }))
+    {
         events.next().await.ok_or("the node has stopped")?;
     }
     Ok(())

@@ -1,4 +1,5 @@
-//! A delivery that outlives its process, to a receiver who is away: stored, and delivered when both have come back.
+//! A delivery that outlives its process, to a receiver who is away: stored, and delivered when both
+//! have come back.
 
 use std::error::Error;
 use std::path::Path;
@@ -62,13 +63,31 @@ async fn main() -> Result<(), Box<dyn Error>> {
 /// Sends; what it has to deliver is in the spool.
 async fn start_lyon(folder: &Path, lyon: &Identity) -> Result<Node, Box<dyn Error>> {
     let spool = Arc::new(Spool::open(folder.join("lyon.spool"))?);
-    Ok(Node::builder().name("lyon").identity(lyon.clone()).stages(standard()).spool(spool).start().await?)
+    Ok(Node::builder()
+        .name("lyon")
+        .identity(lyon.clone())
+        .stages(standard())
+        .spool(spool)
+        .start()
+        .await?)
 }
 
 /// Receives; whom it trusts is in its store, and what has arrived in its spool.
-async fn start_paris(folder: &Path, paris: &Identity, address: &str) -> Result<Node, Box<dyn Error>> {
-    let (store, spool) = (Arc::new(FileStore::open(folder.join("paris.trust"))?), Arc::new(Spool::open(folder.join("paris.spool"))?));
-    let node = Node::builder().name("paris").identity(paris.clone()).stages(standard()).store(store).spool(spool);
+async fn start_paris(
+    folder: &Path,
+    paris: &Identity,
+    address: &str,
+) -> Result<Node, Box<dyn Error>> {
+    let (store, spool) = (
+        Arc::new(FileStore::open(folder.join("paris.trust"))?),
+        Arc::new(Spool::open(folder.join("paris.spool"))?),
+    );
+    let node = Node::builder()
+        .name("paris")
+        .identity(paris.clone())
+        .stages(standard())
+        .store(store)
+        .spool(spool);
     let node = node.receive("letters", FileSink::into_dir(folder.join("in"))).listen(address);
     Ok(node.start().await?)
 }

@@ -17,7 +17,10 @@
 //! ```
 
 #[cfg(not(unix))]
-compile_error!("estafette runs on Unix only: its folders, its spool and its control socket are made of what Unix has");
+compile_error!(
+    "estafette runs on Unix only: its folders, its spool and its control socket are made of what \
+     Unix has"
+);
 
 pub mod bridge;
 pub mod chunk;
@@ -47,7 +50,8 @@ use crate::seal::{Opener, Sealer};
 /// A registry with the standard stages and the TCP bridge.
 ///
 /// # Panics
-/// When the cipher of this build gives wrong answers (see [`seal::self_check`]): nothing could be sealed safely then.
+/// When the cipher of this build gives wrong answers (see [`seal::self_check`]): nothing could be
+/// sealed safely then.
 pub fn standard() -> StageRegistry {
     static CHECKED: LazyLock<Result<(), seal::SelfCheckError>> = LazyLock::new(seal::self_check);
     if let Err(error) = *CHECKED {
@@ -57,8 +61,15 @@ pub fn standard() -> StageRegistry {
         .chunker(|seat| Chunker::new(seat).start().recipient())
         .assembler(|seat| Assembler::new(seat).start().recipient())
         .digest(Pipeline::new().then("digest", Digest::default))
-        .compressor(Pipeline::new().then("compress", Compressor::default), Pipeline::new().then("decompress", Decompressor::default))
-        .sealer(Suite::XSALSA20_POLY1305, Pipeline::new().then("seal", Sealer::new), Pipeline::new().then("open", Opener::new))
+        .compressor(
+            Pipeline::new().then("compress", Compressor::default),
+            Pipeline::new().then("decompress", Decompressor::default),
+        )
+        .sealer(
+            Suite::XSALSA20_POLY1305,
+            Pipeline::new().then("seal", Sealer::new),
+            Pipeline::new().then("open", Opener::new),
+        )
         .reopener(source::PATHS, source::reopen)
         .reopener(source::PATHS_READ, source::reopen)
         .reopener(package::PACKAGE, package::reopen)

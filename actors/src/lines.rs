@@ -1,6 +1,7 @@
 //! Many remarks of a kind, told in one line.
 //!
-//! Invariant: memory is bounded, however many there are: a few kinds, and of each a few names and a count.
+//! Invariant: memory is bounded, however many there are: a few kinds, and of each a few names and a
+//! count.
 
 /// How many kinds are told apart; what is of further ones is counted.
 const KINDS: usize = 4;
@@ -25,7 +26,8 @@ struct Kind {
 }
 
 impl Kinds {
-    /// Something called `name`, and what there is to be said of it. What stands behind a `, to ` is of this one alone.
+    /// Something called `name`, and what there is to be said of it. What stands behind a `, to ` is
+    /// of this one alone.
     pub(crate) fn add(&mut self, reason: &str, name: impl Into<String>) {
         self.total += 1;
         let key = reason.split_once(", to ").map_or(reason, |(key, _)| key);
@@ -48,8 +50,12 @@ impl Kinds {
         self.total
     }
 
-    /// A line for each kind, or for each of a few, as `line` makes it of the names and what is said of them; one more for what is of further kinds.
-    pub(crate) fn lines<'a>(&'a self, line: impl Fn(&str, &str) -> String + 'a) -> impl Iterator<Item = String> + 'a {
+    /// A line for each kind, or for each of a few, as `line` makes it of the names and what is said
+    /// of them; one more for what is of further kinds.
+    pub(crate) fn lines<'a>(
+        &'a self,
+        line: impl Fn(&str, &str) -> String + 'a,
+    ) -> impl Iterator<Item = String> + 'a {
         let unnamed = self.total - self.kinds.iter().map(|kind| kind.count).sum::<u64>();
         let rest = (unnamed > 0).then(|| line(&format!("{unnamed} more"), "for other reasons"));
         let told = move |kind: &Kind| -> Vec<String> {
@@ -77,9 +83,14 @@ mod tests {
         let mut kinds = Kinds::default();
         kinds.add("it is a link, to /x", "first");
         assert_eq!(lines(&kinds), ["first: it is a link, to /x"]);
-        (1..3000).for_each(|number| kinds.add(&format!("it is a link, to /{number}"), number.to_string()));
+        (1..3000).for_each(|number| {
+            kinds.add(&format!("it is a link, to /{number}"), number.to_string())
+        });
         kinds.add("it is a pipe", "fifo");
-        assert_eq!(lines(&kinds), ["first, 1, 2 and 2997 more: it is a link", "fifo: it is a pipe"]);
+        assert_eq!(
+            lines(&kinds),
+            ["first, 1, 2 and 2997 more: it is a link", "fifo: it is a pipe"]
+        );
     }
 
     #[test]
@@ -87,6 +98,9 @@ mod tests {
         let mut kinds = Kinds::default();
         (0..100).for_each(|number| kinds.add(&format!("reason {number}"), "x"));
         let lines = lines(&kinds);
-        assert_eq!((lines.len(), &*lines[KINDS], kinds.total()), (KINDS + 1, "96 more: for other reasons", 100));
+        assert_eq!(
+            (lines.len(), &*lines[KINDS], kinds.total()),
+            (KINDS + 1, "96 more: for other reasons", 100)
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! A file on its way to the disk.
 //!
-//! Invariant: under its own name it is whole and durable; until then it is `<name>.new`, which is removed when it comes to
-//! nothing, and replaced by the next attempt where a process died.
+//! Invariant: under its own name it is whole and durable; until then it is `<name>.new`, which is
+//! removed when it comes to nothing, and replaced by the next attempt where a process died.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
@@ -20,7 +20,10 @@ pub(crate) struct NewFile {
 
 impl NewFile {
     pub(crate) fn create(target: &Path) -> io::Result<Self> {
-        let mut name = target.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidFilename))?.to_owned();
+        let mut name = target
+            .file_name()
+            .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidFilename))?
+            .to_owned();
         name.push(".new");
         let temporary = target.with_file_name(name);
         match std::fs::remove_file(&temporary) {
@@ -28,7 +31,13 @@ impl NewFile {
             _ => {}
         }
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
-        Ok(Self { target: target.to_owned(), temporary, file: BufWriter::with_capacity(64 << 10, file), bytes: 0, published: false })
+        Ok(Self {
+            target: target.to_owned(),
+            temporary,
+            file: BufWriter::with_capacity(64 << 10, file),
+            bytes: 0,
+            published: false,
+        })
     }
 
     #[cfg(test)]
@@ -61,11 +70,13 @@ impl NewFile {
         Ok(count)
     }
 
-    /// Whether what is written passes the system's cache by: then it must lie, and go, where blocks of the disk begin.
+    /// Whether what is written passes the system's cache by: then it must lie, and go, where blocks
+    /// of the disk begin.
     pub(crate) fn pass_cache(&self, passes: bool) -> io::Result<()> {
         #[cfg(target_os = "linux")]
         return {
-            let flags = if passes { rustix::fs::OFlags::DIRECT } else { rustix::fs::OFlags::empty() };
+            let flags =
+                if passes { rustix::fs::OFlags::DIRECT } else { rustix::fs::OFlags::empty() };
             Ok(rustix::fs::fcntl_setfl(self.file.get_ref(), flags)?)
         };
         #[cfg(not(target_os = "linux"))]
@@ -79,7 +90,11 @@ impl NewFile {
         std::fs::rename(&self.temporary, &self.target)?;
         // From here on it is the target that must not be left when something fails.
         self.temporary.clone_from(&self.target);
-        let folder = self.target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = self
+            .target
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
         File::open(folder)?.sync_all()?;
         self.published = true;
         Ok(self.bytes)
@@ -91,7 +106,10 @@ impl Drop for NewFile {
         if !self.published
             && let Err(error) = std::fs::remove_file(&self.temporary)
         {
-            tracing::warn!(file = %self.temporary.display(), %error, "a file that came to nothing could not be removed");
+            tracing::warn!(
+                file = %self.temporary.display(), %error,
+                "a file that came to nothing could not be removed"
+            );
         }
     }
 }

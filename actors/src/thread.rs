@@ -15,10 +15,11 @@ pub(crate) struct Thread(ArbiterHandle);
 /// Resolves, to an error, when nobody waits for the work any more.
 pub(crate) type Gone = oneshot::Receiver<Infallible>;
 
-/// What `work` comes to, on a fresh thread; `None` when it panicked, or the system it belongs to stopped; an error when there is no thread
-/// to be had.
+/// What `work` comes to, on a fresh thread; `None` when it panicked, or the system it belongs to
+/// stopped; an error when there is no thread to be had.
 ///
-/// Dropping this future tells the work through its [`Gone`]; it has time to clean up. What it comes to all the same is undone.
+/// Dropping this future tells the work through its [`Gone`]; it has time to clean up. What it comes
+/// to all the same is undone.
 pub(crate) async fn run<T, F>(
     work: impl FnOnce(Arc<Thread>, Gone) -> F + Send + 'static,
     undo: impl FnOnce(T) + Send + 'static,
@@ -49,7 +50,10 @@ pub(crate) fn remove(file: &Path) {
     if let Err(error) = std::fs::remove_file(file)
         && error.kind() != io::ErrorKind::NotFound
     {
-        tracing::warn!(file = %file.display(), %error, "what nobody waits for any more could not be removed");
+        tracing::warn!(
+            file = %file.display(), %error,
+            "what nobody waits for any more could not be removed"
+        );
     }
 }
 

@@ -1,4 +1,5 @@
-//! Copies by themselves: what comes out is what went in, while they are made and afterwards, and nothing else does.
+//! Copies by themselves: what comes out is what went in, while they are made and afterwards, and
+//! nothing else does.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
 
@@ -19,7 +20,8 @@ use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 
 const PIECE: usize = 256 << 10;
-const LENGTHS: [usize; 9] = [0, 1, 4095, PIECE - 1, PIECE, PIECE + 1, 4 * PIECE, 5 * PIECE + 17, 12 * PIECE - 40];
+const LENGTHS: [usize; 9] =
+    [0, 1, 4095, PIECE - 1, PIECE, PIECE + 1, 4 * PIECE, 5 * PIECE + 17, 12 * PIECE - 40];
 
 struct Scene {
     folder: TempDir,
@@ -37,7 +39,14 @@ impl Scene {
 
     fn begin(&self, source: impl Source, twin: Option<Box<dyn Source>>) -> Copying {
         let (content, file) = (source.content(), self.file());
-        let order = CopyOrder { source: Box::new(source), twin, content, identity: self.us.clone(), transfer: TransferId::random(), file };
+        let order = CopyOrder {
+            source: Box::new(source),
+            twin,
+            content,
+            identity: self.us.clone(),
+            transfer: TransferId::random(),
+            file,
+        };
         FileCopies.copy(order).unwrap()
     }
 
@@ -63,7 +72,9 @@ fn noise(length: usize) -> Vec<u8> {
 }
 
 fn on_a_node<T>(future: impl Future<Output = T>) -> T {
-    actix::System::new().block_on(async { tokio::time::timeout(std::time::Duration::from_secs(180), future).await.expect("it hangs") })
+    actix::System::new().block_on(async {
+        tokio::time::timeout(std::time::Duration::from_secs(180), future).await.expect("it hangs")
+    })
 }
 
 /// Reads to the end, so many bytes at a time.
@@ -103,11 +114,20 @@ fn what_was_copied_is_read_in_steps_of_any_length_as_often_as_one_likes() {
         for length in LENGTHS {
             let bytes = noise(length);
             let copied = scene.copy(&bytes).await;
-            assert_eq!((copied.length, copied.bytes), (length as u64, fs::metadata(scene.file()).unwrap().len()));
+            assert_eq!(
+                (copied.length, copied.bytes),
+                (length as u64, fs::metadata(scene.file()).unwrap().len())
+            );
             let mut copy = scene.open().unwrap();
-            assert_eq!(copy.content(), Content { length: Some(length as u64), ..source(&bytes).content() });
+            assert_eq!(
+                copy.content(),
+                Content { length: Some(length as u64), ..source(&bytes).content() }
+            );
             for step in [PIECE, 4096 + 1, PIECE + 1] {
-                assert!(read(&mut *copy, step).await.unwrap() == bytes, "{length} bytes in steps of {step}");
+                assert!(
+                    read(&mut *copy, step).await.unwrap() == bytes,
+                    "{length} bytes in steps of {step}"
+                );
                 assert!(copy.rewind().unwrap());
             }
             assert_eq!(scene.left(), 1);
@@ -122,7 +142,8 @@ fn a_copy_is_read_as_it_grows_and_has_the_same_version_then_and_later() {
         for length in LENGTHS {
             let bytes = noise(length);
             let (mut to, from) = tokio::io::duplex(64 << 10);
-            let Copying { source: mut growing, done } = scene.begin(ReaderSource::new("letter", from).unwrap(), None);
+            let Copying { source: mut growing, done } =
+                scene.begin(ReaderSource::new("letter", from).unwrap(), None);
             let writing = async {
                 to.write_all(&bytes).await.unwrap();
                 drop(to);
@@ -160,7 +181,8 @@ fn who_waits_no_more_stops_the_copy_and_who_reads_no_more_does_not() {
     on_a_node(async {
         let scene = Scene::new();
         let (_open, from) = tokio::io::duplex(64);
-        let Copying { source: mut growing, done } = scene.begin(ReaderSource::new("letter", from).unwrap(), None);
+        let Copying { source: mut growing, done } =
+            scene.begin(ReaderSource::new("letter", from).unwrap(), None);
         let mut done = Box::pin(done);
         assert!(futures_util::poll!(&mut done).is_pending());
         drop(done);
@@ -177,11 +199,13 @@ fn a_twin_is_read_first_and_the_copy_from_then_on() {
     on_a_node(async {
         let scene = Scene::new();
         let bytes = noise(2 * PIECE + 5);
-        let Copying { source: mut first, done } = scene.begin(source(&bytes), Some(Box::new(source(&bytes))));
+        let Copying { source: mut first, done } =
+            scene.begin(source(&bytes), Some(Box::new(source(&bytes))));
         let (copied, read_first) = tokio::join!(done, read(&mut *first, PIECE));
         assert!(read_first.unwrap() == bytes && copied.is_ok());
         // One that changes later is not asked again.
-        let Copying { source: mut first, done } = scene.begin(source(&bytes), Some(Box::new(Failing(source(&noise(PIECE))))));
+        let Copying { source: mut first, done } =
+            scene.begin(source(&bytes), Some(Box::new(Failing(source(&noise(PIECE))))));
         let (copied, read_first) = tokio::join!(done, read(&mut *first, PIECE));
         assert!(copied.is_ok() && matches!(read_first, Err(SourceError::Changed { .. })));
         assert!(first.rewind().unwrap() && first.version() == scene.open().unwrap().version());
@@ -216,11 +240,29 @@ fn rot_anywhere_is_noticed_before_anything_of_it_is_given_out() {
                 Err(error) => Err(error),
             };
             let error = outcome.expect_err("it was changed");
-            assert!(matches!(error, SourceError::Damaged { .. } | SourceError::Unsuitable { .. }), "byte {place}: {error}");
-            assert!(error.to_string().contains("it.copy") && bytes.starts_with(&given), "byte {place}: {error}");
+            assert!(
+                matches!(error, SourceError::Damaged { .. } | SourceError::Unsuitable { .. }),
+                "byte {place}: {error}"
+            );
+            assert!(
+                error.to_string().contains("it.copy") && bytes.starts_with(&given),
+                "byte {place}: {error}"
+            );
         }
-        let cuts = [0, 15, 16, 300, whole.len() - 1, whole.len() - 101, whole.len() - 120, whole.len() / 2];
-        let others = cuts.map(|length| whole[..length].to_vec()).into_iter().chain([[&whole[..], &[0]].concat()]);
+        let cuts = [
+            0,
+            15,
+            16,
+            300,
+            whole.len() - 1,
+            whole.len() - 101,
+            whole.len() - 120,
+            whole.len() / 2,
+        ];
+        let others =
+            cuts.map(|length| whole[..length].to_vec())
+                .into_iter()
+                .chain([[&whole[..], &[0]].concat()]);
         for other in others {
             fs::write(scene.file(), &other).unwrap();
             let outcome = match scene.open() {
@@ -249,7 +291,10 @@ fn nobody_else_reads_a_copy_and_its_content_is_nowhere_in_it() {
 fn what_is_no_copy_is_said_to_be_none() {
     let scene = Scene::new();
     let missing = scene.open().unwrap_err();
-    assert!(matches!(missing, SourceError::Read { ref error, .. } if error.kind() == io::ErrorKind::NotFound), "{missing}");
+    assert!(
+        matches!(missing, SourceError::Read { ref error, .. } if error.kind() == io::ErrorKind::NotFound),
+        "{missing}"
+    );
     fs::write(scene.file(), [7; 100]).unwrap();
     assert!(matches!(scene.open(), Err(SourceError::Unsuitable { .. })));
     fs::remove_file(scene.file()).unwrap();

@@ -35,7 +35,8 @@ async fn more_deliveries_than_descriptors_wait_and_all_arrive() {
     within(async {
         let world = World::new();
         let small = NodeConfig { running_transfers: 3, transfers_per_peer: 1000, ..config() };
-        let lyon = world.lyon_with_config(std::sync::Arc::clone(&world.lyon_spool), small.clone()).await;
+        let lyon =
+            world.lyon_with_config(std::sync::Arc::clone(&world.lyon_spool), small.clone()).await;
         let before = open_now();
         allow(before + LEFT);
         // Stored, and not stored, by reference: the receiver is away.
@@ -44,12 +45,19 @@ async fn more_deliveries_than_descriptors_wait_and_all_arrive() {
             let file = world.file(&format!("stored{number}"), 10);
             transfers.push(send(&lyon, "paris/files", &file).await);
         }
-        let sources: Vec<_> = (0..DELIVERIES).map(|number| FileSource::open(world.file(&format!("live{number}"), 10)).unwrap()).collect();
+        let sources: Vec<_> = (0..DELIVERIES)
+            .map(|number| FileSource::open(world.file(&format!("live{number}"), 10)).unwrap())
+            .collect();
         std::fs::create_dir(world.path("tree")).unwrap();
         std::fs::write(world.path("tree/leaf"), "green").unwrap();
-        let trees: Vec<_> = (0..DELIVERIES).map(|_| TreeSource::new(vec![world.path("tree")]).unwrap()).collect();
+        let trees: Vec<_> =
+            (0..DELIVERIES).map(|_| TreeSource::new(vec![world.path("tree")]).unwrap()).collect();
         assert!(trees.iter().all(|tree| tree.content().length.is_some()));
-        assert!(open_now() < before + LEFT / 2, "what waits holds descriptors: {} of {before}", open_now());
+        assert!(
+            open_now() < before + LEFT / 2,
+            "what waits holds descriptors: {} of {before}",
+            open_now()
+        );
         let paris = world.paris_with(small).await;
         for transfer in &transfers {
             transfer.delivered().await.unwrap();
@@ -63,7 +71,8 @@ async fn more_deliveries_than_descriptors_wait_and_all_arrive() {
             transfer.delivered().await.unwrap();
         }
         assert_eq!(world.arrived(), 2 * DELIVERIES);
-        // None at all are left: that passes, too, at whichever end, and kills neither the delivery nor a node.
+        // None at all are left: that passes, too, at whichever end, and kills neither the delivery
+        // nor a node.
         let mut events = lyon.events();
         let last = world.path("last");
         std::fs::write(&last, "the last").unwrap();

@@ -1,5 +1,6 @@
-//! A receiver that is short of descriptors when a delivery ends leaves nothing of it: what can't be removed then is removed when another delivery
-//! begins or ends, and is nothing that the next process keeps.
+//! A receiver that is short of descriptors when a delivery ends leaves nothing of it: what can't be
+//! removed then is removed when another delivery begins or ends, and is nothing that the next
+//! process keeps.
 //!
 //! One test, in a program of its own: the limit is one of the process.
 
@@ -58,13 +59,17 @@ fn another(inbox: &Folder) {
 
 /// All that is left, and how the folders that are left are called at their end.
 fn left(folder: &Path) -> Vec<String> {
-    names(folder).into_iter().map(|name| name.rsplit_once('.').map_or(name.clone(), |(_, ending)| ending.to_owned())).collect()
+    names(folder)
+        .into_iter()
+        .map(|name| name.rsplit_once('.').map_or(name.clone(), |(_, ending)| ending.to_owned()))
+        .collect()
 }
 
 /// A tree that is staged as it comes, and given up half way.
 fn staged(delivery: &Delivery, inbox: &Folder) -> Box<dyn Sink> {
     let mut sink = inbox.open(&offer(content(ContentKind::Tree, "content", None))).unwrap();
-    block_on(sink.write(0, &Bytes::copy_from_slice(&delivery.bytes[..delivery.bytes.len() / 2]))).unwrap();
+    block_on(sink.write(0, &Bytes::copy_from_slice(&delivery.bytes[..delivery.bytes.len() / 2])))
+        .unwrap();
     sink
 }
 
@@ -85,12 +90,20 @@ fn a_receiver_short_of_descriptors_leaves_nothing() {
     inbox.prepare().unwrap();
     for kind in ["staged", "unpacked"] {
         for the_same_process in [true, false] {
-            let mut sink = if kind == "staged" { staged(&delivery, &inbox) } else { unpacked(&delivery, &inbox, to.path()) };
+            let mut sink = if kind == "staged" {
+                staged(&delivery, &inbox)
+            } else {
+                unpacked(&delivery, &inbox, to.path())
+            };
             allow(3);
             sink.abort("nobody wants it");
             drop(sink);
             allow(ENOUGH);
-            assert_eq!(left(to.path()), ["tree"], "{kind}: what can't be removed is kept by nobody");
+            assert_eq!(
+                left(to.path()),
+                ["tree"],
+                "{kind}: what can't be removed is kept by nobody"
+            );
             assert_eq!(delivery.spool.load("partial").unwrap(), [], "{kind}: it is over");
             if the_same_process {
                 another(&inbox);
@@ -119,15 +132,19 @@ fn a_receiver_short_of_descriptors_leaves_nothing() {
     assert_eq!(left(to.path()), [""; 0]);
 }
 
-/// What a sender short of descriptors can't open is not left out of its tree: another try sends all of it.
+/// What a sender short of descriptors can't open is not left out of its tree: another try sends all
+/// of it.
 fn sends_all_or_fails() {
     let from = tempdir().unwrap();
     fs::create_dir_all(from.path().join("a/b/c")).unwrap();
-    ["a/1", "a/b/2", "a/b/c/3"].iter().for_each(|name| fs::write(from.path().join(name), name).unwrap());
+    ["a/1", "a/b/2", "a/b/c/3"]
+        .iter()
+        .for_each(|name| fs::write(from.path().join(name), name).unwrap());
     // One that needs no descriptors.
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let read = || {
-        let mut source = TreeSource::new(vec![from.path().into()]).map_err(|error| error.to_string())?;
+        let mut source =
+            TreeSource::new(vec![from.path().into()]).map_err(|error| error.to_string())?;
         runtime.block_on(read_all(&mut source, 4096)).map_err(|error| error.to_string())
     };
     let (whole, mut failed) = (read().unwrap(), 0);
@@ -136,7 +153,10 @@ fn sends_all_or_fails() {
         let some = read();
         allow(ENOUGH);
         failed += usize::from(some.is_err());
-        assert!(some.is_err() || some == Ok(whole.clone()), "with {more} descriptors something is left out");
+        assert!(
+            some.is_err() || some == Ok(whole.clone()),
+            "with {more} descriptors something is left out"
+        );
     }
     assert!((1..8).contains(&failed), "{failed}");
 }

@@ -1,6 +1,7 @@
 //! A process that may make no more threads: that is said, or passes, and nothing panics or hangs.
 //!
-//! The limit is one of a user who is not the superuser, and of all of its processes: the test runs in a program of its own.
+//! The limit is one of a user who is not the superuser, and of all of its processes: the test runs
+//! in a program of its own.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
@@ -91,7 +92,9 @@ async fn inside() {
     let failure = loop {
         match events.next_news().await.unwrap() {
             // A try that was under way may have been refused yet.
-            TransferNews::Deferred { failure } if failure.message.contains("thread") => break failure,
+            TransferNews::Deferred { failure } if failure.message.contains("thread") => {
+                break failure;
+            }
             TransferNews::Failed { failure } => panic!("it was given up: {failure}"),
             _ => {}
         }
@@ -109,7 +112,11 @@ async fn inside() {
 
 impl Inbox for Hesitant {
     fn open(&self, offer: &Offer) -> Result<Box<dyn Sink>, Refusal> {
-        if self.1.load(Ordering::SeqCst) { self.0.open(offer) } else { Err(Refusal::for_now("not now")) }
+        if self.1.load(Ordering::SeqCst) {
+            self.0.open(offer)
+        } else {
+            Err(Refusal::for_now("not now"))
+        }
     }
 }
 
@@ -117,7 +124,11 @@ impl Inbox for Hesitant {
 fn a_process_without_threads_says_so_or_waits_and_goes_on_when_it_has_some() {
     if std::env::var_os(INSIDE).is_some() {
         a_pipeline_and_what_blocks_say_so();
-        return tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(within(inside()));
+        return tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap()
+            .block_on(within(inside()));
     }
     // Where anybody may run it.
     let folder = tempfile::tempdir().unwrap();
@@ -125,7 +136,11 @@ fn a_process_without_threads_says_so_or_waits_and_goes_on_when_it_has_some() {
     std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     let mut command = Command::new(&program);
-    command.args(["--nocapture", "--test-threads=1"]).env(INSIDE, "1").current_dir("/").stdin(Stdio::null());
+    command
+        .args(["--nocapture", "--test-threads=1"])
+        .env(INSIDE, "1")
+        .current_dir("/")
+        .stdin(Stdio::null());
     if getuid().is_root() {
         command.uid(NOBODY).gid(NOBODY);
     }

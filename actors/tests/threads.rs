@@ -1,5 +1,5 @@
-//! A node whose last handle is dropped ends at once, and takes its threads and its port along. Alone in its process: it counts
-//! the threads of all.
+//! A node whose last handle is dropped ends at once, and takes its threads and its port along.
+//! Alone in its process: it counts the threads of all.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use estafette::delivery::{Content, ContentKind, ContentName};
-use estafette::pipeline::{Committed, Inbox, Offer, Placement, Refusal, Sink, SinkError, Source, SourceError, SourceReport, Summary};
+use estafette::pipeline::{
+    Committed, Inbox, Offer, Placement, Refusal, Sink, SinkError, Source, SourceError,
+    SourceReport, Summary,
+};
 use estafette::{Identity, Node, NodeEvent};
 use estafette_actors::standard;
 use futures_util::future::BoxFuture;
@@ -88,12 +91,19 @@ async fn until(events: &mut estafette::node::EventStream, wanted: impl Fn(&NodeE
 async fn dropped(sender_first: bool) {
     let before = threads();
     let (lyon_key, paris_key) = (Identity::generate(), Identity::generate());
-    let paris = Node::builder().identity(paris_key.clone()).listen("127.0.0.1:0").peer("lyon", lyon_key.peer(), [""; 0]);
+    let paris = Node::builder().identity(paris_key.clone()).listen("127.0.0.1:0").peer(
+        "lyon",
+        lyon_key.peer(),
+        [""; 0],
+    );
     let paris = paris.stages(standard()).start().await.unwrap();
     let address = paris.addresses()[0].clone();
     let (watched, mut heard) = mpsc::unbounded_channel();
     paris.receive("in", Watched(watched)).unwrap();
-    let lyon = Node::builder().identity(lyon_key).peer("paris", paris_key.peer(), [address.clone()]).stages(standard());
+    let lyon = Node::builder()
+        .identity(lyon_key)
+        .peer("paris", paris_key.peer(), [address.clone()])
+        .stages(standard());
     let lyon = lyon.start().await.unwrap();
     let transfer = lyon.send("paris/in", Endless).await.unwrap();
     while heard.recv().await != Some("written") {}
@@ -125,9 +135,14 @@ async fn dropped(sender_first: bool) {
 fn niceness() -> Vec<i32> {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap();
     // A thread may end meanwhile.
-    let stats = tasks.filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("stat")).ok());
+    let stats =
+        tasks.filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("stat")).ok());
     // The 19th field; the second, in brackets, may have blanks in it.
-    stats.map(|stat| stat.rsplit_once(')').unwrap().1.split_whitespace().nth(16).unwrap().parse().unwrap()).collect()
+    stats
+        .map(|stat| {
+            stat.rsplit_once(')').unwrap().1.split_whitespace().nth(16).unwrap().parse().unwrap()
+        })
+        .collect()
 }
 
 /// The threads of bulk work and that of the door step back, and no others do.
@@ -155,7 +170,8 @@ async fn shut_down() {
     let lyon = Node::builder().stages(standard()).start().await.unwrap();
     let idle = threads();
     for _ in 0..8 {
-        let source = estafette_actors::source::BytesSource::new("content", vec![7; 1 << 20]).unwrap();
+        let source =
+            estafette_actors::source::BytesSource::new("content", vec![7; 1 << 20]).unwrap();
         let transfer = lyon.send(paris.ticket("in").unwrap(), source).await.unwrap();
         transfer.delivered().await.unwrap();
     }

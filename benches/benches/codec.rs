@@ -1,6 +1,8 @@
-//! What each codec makes of one chunk, one at a time and in cache: `cargo bench -p estafette-benches --bench codec`.
+//! What each codec makes of one chunk, one at a time and in cache: `cargo bench -p
+//! estafette-benches --bench codec`.
 //!
-//! `stages` says what the same costs in place. Arguments are the settings of all benches; criterion's own are not taken.
+//! `stages` says what the same costs in place. Arguments are the settings of all benches;
+//! criterion's own are not taken.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -15,8 +17,10 @@ use estafette_benches::{Kit, Settings};
 fn main() -> Result<()> {
     let settings = Settings::read();
     let chunk = (settings.piece_kib as usize) << 10;
-    let mut criterion =
-        Criterion::default().sample_size(20).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
+    let mut criterion = Criterion::default()
+        .sample_size(20)
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(1));
     for &kind in &settings.kinds {
         let mut kit = Kit::new(kind, chunk)?;
         let mut group = criterion.benchmark_group(format!("codec/{kind}"));
@@ -34,17 +38,32 @@ fn main() -> Result<()> {
 }
 
 fn snappy(group: &mut BenchmarkGroup<'_, WallTime>, kit: &mut Kit) {
-    group.bench_function("snappy compress", |bencher| bencher.iter(|| black_box(kit.compress().expect("there is room"))));
-    group.bench_function("snappy decompress", |bencher| bencher.iter(|| black_box(kit.decompress().expect("it is whole"))));
+    group.bench_function("snappy compress", |bencher| {
+        bencher.iter(|| black_box(kit.compress().expect("there is room")))
+    });
+    group.bench_function("snappy decompress", |bencher| {
+        bencher.iter(|| black_box(kit.decompress().expect("it is whole")))
+    });
 }
 
-fn sealing(group: &mut BenchmarkGroup<'_, WallTime>, kit: &mut Kit, name: &str, cipher: &impl Cipher) {
-    group.bench_function(format!("seal, {name}"), |bencher| bencher.iter(|| black_box(kit.seal(cipher))));
-    group.bench_function(format!("open, {name}"), |bencher| bencher.iter(|| kit.open(cipher).expect("it was sealed so")));
+fn sealing(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    kit: &mut Kit,
+    name: &str,
+    cipher: &impl Cipher,
+) {
+    group.bench_function(format!("seal, {name}"), |bencher| {
+        bencher.iter(|| black_box(kit.seal(cipher)))
+    });
+    group.bench_function(format!("open, {name}"), |bencher| {
+        bencher.iter(|| kit.open(cipher).expect("it was sealed so"))
+    });
 }
 
 fn frames(group: &mut BenchmarkGroup<'_, WallTime>, kit: &mut Kit) {
     group.bench_function("frame encode", |bencher| bencher.iter(|| black_box(kit.encode_frame())));
     let mut buffer = BytesMut::new();
-    group.bench_function("frame decode", |bencher| bencher.iter(|| black_box(kit.decode_frame(&mut buffer).expect("it is whole"))));
+    group.bench_function("frame decode", |bencher| {
+        bencher.iter(|| black_box(kit.decode_frame(&mut buffer).expect("it is whole")))
+    });
 }

@@ -1,7 +1,9 @@
-//! What it costs to store a delivery before it is made: `cargo bench -p estafette-benches --bench durable`.
+//! What it costs to store a delivery before it is made: `cargo bench -p estafette-benches --bench
+//! durable`.
 //!
-//! From file to file on disk, by two processes, this very program both; each sender is a new process. Asked of a stored
-//! delivery: at most 1.3 × the time of a transient one, or no more than the disk itself takes for its writes.
+//! From file to file on disk, by two processes, this very program both; each sender is a new
+//! process. Asked of a stored delivery: at most 1.3 × the time of a transient one, or no more than
+//! the disk itself takes for its writes.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -53,19 +55,32 @@ fn main() -> Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         return match serde_json::from_str(&role).context("reading the role")? {
             Role::Receive { home } => runtime.block_on(receive(&home)),
-            Role::Send { ticket, file, spool, mode } => runtime.block_on(send(&ticket.parse()?, &file, &spool, mode)),
+            Role::Send { ticket, file, spool, mode } => {
+                runtime.block_on(send(&ticket.parse()?, &file, &spool, mode))
+            }
         };
     }
     let settings = Settings::read();
     let home = tempfile::Builder::new().prefix("estafette-bench-").tempdir_in(on_disk::disk()?)?;
     let bytes = settings.mib.min(MOST_MIB) << 20;
-    let mut table =
-        Table::new(&["content", "delivery", "stored after s", "delivered after s", "MB/s", "÷ transient", "÷ disk", "asked", ""]);
+    let mut table = Table::new(&[
+        "content",
+        "delivery",
+        "stored after s",
+        "delivered after s",
+        "MB/s",
+        "÷ transient",
+        "÷ disk",
+        "asked",
+        "",
+    ]);
     for &kind in &settings.kinds {
         let corpus = Corpus::generate(kind, settings.seed, settings.job(kind).block);
         let file = home.path().join("large");
         on_disk::file(&file, &corpus, bytes)?;
-        let rounds = (0..settings.rounds).map(|number| round(home.path(), &file, kind, number)).collect::<Result<Vec<_>>>()?;
+        let rounds = (0..settings.rounds)
+            .map(|number| round(home.path(), &file, kind, number))
+            .collect::<Result<Vec<_>>>()?;
         MODES.iter().for_each(|&mode| table.row(row(kind, mode, bytes, &rounds)));
         fs::remove_file(&file)?;
     }
@@ -82,13 +97,21 @@ fn round(home: &Path, file: &Path, kind: Kind, number: u32) -> Result<Round> {
     for turn in 0..MODES.len() {
         let mode = MODES[(turn + number as usize) % MODES.len()];
         let spool = home.join("sender");
-        let spent: Took = start(&Role::Send { ticket: ticket.clone(), file: file.to_owned(), spool: spool.clone(), mode })
-            .and_then(finish)
-            .with_context(|| format!("sending {mode:?}"))?;
+        let spent: Took = start(&Role::Send {
+            ticket: ticket.clone(),
+            file: file.to_owned(),
+            spool: spool.clone(),
+            mode,
+        })
+        .and_then(finish)
+        .with_context(|| format!("sending {mode:?}"))?;
         on_disk::compare(file, &place.join("in/large"))?;
         fs::remove_file(place.join("in/large"))?;
         fs::remove_dir_all(spool)?;
-        println!("{}", serde_json::json!({ "bench": "durable", "kind": kind, "round": number, "mode": mode, "seconds": spent }));
+        println!(
+            "{}",
+            serde_json::json!({ "bench": "durable", "kind": kind, "round": number, "mode": mode, "seconds": spent })
+        );
         took.push((mode, spent));
     }
     // The receiver ends when nobody can tell it anything any more.
@@ -98,8 +121,16 @@ fn round(home: &Path, file: &Path, kind: Kind, number: u32) -> Result<Round> {
     let copied = home.join("copied");
     let disk = on_disk::copy(file, &copied)?;
     fs::remove_file(copied)?;
-    println!("{}", serde_json::json!({ "bench": "durable", "kind": kind, "round": number, "copy": disk }));
-    let of = |mode| took.iter().find(|(known, _)| *known == mode).map(|(_, took)| *took).context("every mode ran");
+    println!(
+        "{}",
+        serde_json::json!({ "bench": "durable", "kind": kind, "round": number, "copy": disk })
+    );
+    let of = |mode| {
+        took.iter()
+            .find(|(known, _)| *known == mode)
+            .map(|(_, took)| *took)
+            .context("every mode ran")
+    };
     Ok(Round { took: [of(MODES[0])?, of(MODES[1])?, of(MODES[2])?], disk })
 }
 
@@ -109,7 +140,8 @@ fn row(kind: Kind, mode: Mode, bytes: u64, rounds: &[Round]) -> Vec<String> {
     let delivered = over(&|round| round.took[index].delivered);
     let ratio = over(&|round| round.took[index].delivered / round.took[0].delivered);
     let of_disk = over(&|round| round.took[index].delivered / (mode.writes() * round.disk));
-    let met = ratio.is_some_and(|ratio| ratio <= MOST) || of_disk.is_some_and(|of_disk| of_disk <= MOST);
+    let met =
+        ratio.is_some_and(|ratio| ratio <= MOST) || of_disk.is_some_and(|of_disk| of_disk <= MOST);
     let (asked, verdict) = match mode {
         Mode::Transient => ("", ""),
         _ => ("≤ 1.3 of either", if met { "met" } else { "MISSED" }),
@@ -177,12 +209,20 @@ async fn receive(home: &Path) -> Result<()> {
 }
 
 async fn send(ticket: &Ticket, file: &Path, spool: &Path, mode: Mode) -> Result<()> {
-    let node = Node::builder().stages(standard()).spool(Arc::new(Spool::open(spool)?)).start().await?;
+    let node =
+        Node::builder().stages(standard()).spool(Arc::new(Spool::open(spool)?)).start().await?;
     let warm = SendOptions { transient: true, ..SendOptions::default() };
     let name = format!("warm-up {}", std::process::id());
-    node.send_with(ticket.clone(), BytesSource::new(&name, "first")?, warm).await?.delivered().await?;
+    node.send_with(ticket.clone(), BytesSource::new(&name, "first")?, warm)
+        .await?
+        .delivered()
+        .await?;
     let source = FileSource::open(file)?;
-    let options = SendOptions { transient: mode == Mode::Transient, copy: mode == Mode::WithCopy, ..SendOptions::default() };
+    let options = SendOptions {
+        transient: mode == Mode::Transient,
+        copy: mode == Mode::WithCopy,
+        ..SendOptions::default()
+    };
     let started = Instant::now();
     let transfer = node.send_with(ticket.clone(), source, options).await?;
     let stored = started.elapsed().as_secs_f64();

@@ -1,10 +1,14 @@
-//! Bulk content from one process to another, by every contender in turn: `cargo bench -p estafette-benches --bench end_to_end`.
+//! Bulk content from one process to another, by every contender in turn: `cargo bench -p
+//! estafette-benches --bench end_to_end`.
 
 use std::process::ExitCode;
 
 use anyhow::Result;
 use estafette_benches::report::{LimitRun, Results, Run};
-use estafette_benches::{Contender, Corpus, Kind, Settings, contenders, limit, machine, not_built, play_role, run, verdict};
+use estafette_benches::{
+    Contender, Corpus, Kind, Settings, contenders, limit, machine, not_built, play_role, run,
+    verdict,
+};
 use tokio::runtime::Builder;
 
 fn main() -> ExitCode {
@@ -33,7 +37,8 @@ fn bench(contenders: &[Contender]) -> Result<()> {
         }
     }
     println!(
-        "\nend to end: {} MiB in pieces of {} KiB over loopback, two processes, medians of {} rounds, {} cores",
+        "\nend to end: {} MiB in pieces of {} KiB over loopback, two processes, medians of {} \
+         rounds, {} cores",
         settings.mib,
         settings.piece_kib,
         settings.rounds,
@@ -57,7 +62,13 @@ fn measure_limit(settings: &Settings, kind: Kind, round: u32) -> Result<LimitRun
 }
 
 /// Each round begins with another contender, so that none always runs after the same one.
-async fn take_turns(settings: &Settings, contenders: &[Contender], kind: Kind, round: u32, results: &mut Results) -> Result<()> {
+async fn take_turns(
+    settings: &Settings,
+    contenders: &[Contender],
+    kind: Kind,
+    round: u32,
+    results: &mut Results,
+) -> Result<()> {
     let job = settings.job(kind);
     let first = round as usize % contenders.len();
     for contender in contenders[first..].iter().chain(&contenders[..first]) {

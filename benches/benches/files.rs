@@ -1,8 +1,8 @@
-//! From file to file, on a file system in memory and on disk, with sync, beside what that file system does by itself:
-//! `cargo bench -p estafette-benches --bench files`.
+//! From file to file, on a file system in memory and on disk, with sync, beside what that file
+//! system does by itself: `cargo bench -p estafette-benches --bench files`.
 //!
-//! Two nodes in one process, over loopback. The source file is in the page cache; every target is synced before the clock
-//! stops, and compared with its source after it.
+//! Two nodes in one process, over loopback. The source file is in the page cache; every target is
+//! synced before the clock stops, and compared with its source after it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -52,7 +52,10 @@ impl Place {
             fs::create_dir(home.path().join(folder))?;
         }
         let receiver = Node::builder().listen("127.0.0.1:0").stages(standard()).start().await?;
-        receiver.receive("in", FileSink::into_dir(home.path().join("in")).on_conflict(OnConflict::Replace))?;
+        receiver.receive(
+            "in",
+            FileSink::into_dir(home.path().join("in")).on_conflict(OnConflict::Replace),
+        )?;
         let ticket = receiver.ticket("in")?;
         let sender = Node::builder().stages(standard()).start().await?;
         sender.send(ticket.clone(), BytesSource::new("first", "first")?).await?.delivered().await?;
@@ -78,7 +81,8 @@ impl Place {
 
 async fn large(settings: &Settings, name: &str, place: &Place) -> Result<()> {
     let bytes = settings.mib.min(MOST_MIB) << 20;
-    let mut table = Table::new(&["file", "content", "estafette MB/s", "copy with sync MB/s", "÷ copy"]);
+    let mut table =
+        Table::new(&["file", "content", "estafette MB/s", "copy with sync MB/s", "÷ copy"]);
     for &kind in &settings.kinds {
         let corpus = Corpus::generate(kind, settings.seed, settings.job(kind).block);
         let (source, copied) = (place.path("large"), place.path("copied"));
@@ -97,10 +101,20 @@ async fn large(settings: &Settings, name: &str, place: &Place) -> Result<()> {
             fs::remove_file(place.path("in/large"))?;
         }
         fs::remove_file(&source)?;
-        let speed =
-            |seconds: fn(&(f64, f64)) -> f64| number(median(rounds.iter().map(|round| bytes as f64 / 1e6 / seconds(round)).collect()), 0);
+        let speed = |seconds: fn(&(f64, f64)) -> f64| {
+            number(
+                median(rounds.iter().map(|round| bytes as f64 / 1e6 / seconds(round)).collect()),
+                0,
+            )
+        };
         let ratio = number(median(rounds.iter().map(|(ours, theirs)| theirs / ours).collect()), 2);
-        table.row(vec![format!("{} MiB on {name}", bytes >> 20), kind.to_string(), speed(|r| r.0), speed(|r| r.1), ratio]);
+        table.row(vec![
+            format!("{} MiB on {name}", bytes >> 20),
+            kind.to_string(),
+            speed(|r| r.0),
+            speed(|r| r.1),
+            ratio,
+        ]);
     }
     println!("\n{table}");
     Ok(())
@@ -109,7 +123,12 @@ async fn large(settings: &Settings, name: &str, place: &Place) -> Result<()> {
 async fn small(settings: &Settings, name: &str, place: &Place) -> Result<()> {
     let kind = settings.kinds[0];
     let (source, rsynced) = (place.path("small"), place.path("rsync"));
-    on_disk::folder(&source, &Corpus::generate(kind, settings.seed, settings.job(kind).block), FILES, FILE)?;
+    on_disk::folder(
+        &source,
+        &Corpus::generate(kind, settings.seed, settings.job(kind).block),
+        FILES,
+        FILE,
+    )?;
     let rsync = Rsync::start(place.home.path(), &rsynced)?;
     let mut rounds = Vec::new();
     for round in 0..settings.rounds {
@@ -138,7 +157,10 @@ async fn small(settings: &Settings, name: &str, place: &Place) -> Result<()> {
     ]);
     println!("\n{table}");
     if rsync.is_none() {
-        println!("SKIPPED rsync: none with --fsync (3.2.4 or newer) is installed; Debian: apt-get install rsync\n");
+        println!(
+            "SKIPPED rsync: none with --fsync (3.2.4 or newer) is installed; Debian: apt-get \
+             install rsync\n"
+        );
     }
     Ok(())
 }

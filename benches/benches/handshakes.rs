@@ -1,8 +1,10 @@
-//! What a flood of handshakes takes of the thread that carries the links: `cargo bench -p estafette-benches --bench handshakes`.
+//! What a flood of handshakes takes of the thread that carries the links: `cargo bench -p
+//! estafette-benches --bench handshakes`.
 //!
-//! A node, a peer that asks it as fast as it can, and 2,000 connections a second that come, say something, and go. The CPU of each
-//! thread is the kernel's count; a share is of one core. Questions a second are compared with those of the same run without a flood:
-//! they fall with all that the flood takes of the machine, the flooder's own part included.
+//! A node, a peer that asks it as fast as it can, and 2,000 connections a second that come, say
+//! something, and go. The CPU of each thread is the kernel's count; a share is of one core.
+//! Questions a second are compared with those of the same run without a flood: they fall with all
+//! that the flood takes of the machine, the flooder's own part included.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -14,8 +16,8 @@ use actix::{Actor, Context as Ctx, Handler};
 use anyhow::{Context as _, Result};
 use estafette::remote::RemoteMessage;
 use estafette::wire::{
-    KnockKey, LinkInitiator, Offer, PREAMBLE_LENGTH, PeerId, Preamble, PreambleReply, Purpose, REPLY_LENGTH, Suite, frame_handshake,
-    handshake_length, prologue,
+    KnockKey, LinkInitiator, Offer, PREAMBLE_LENGTH, PeerId, Preamble, PreambleReply, Purpose,
+    REPLY_LENGTH, Suite, frame_handshake, handshake_length, prologue,
 };
 use estafette::{Identity, Node};
 use estafette_actors::standard;
@@ -73,29 +75,58 @@ struct Target {
 }
 
 fn main() -> Result<()> {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?.block_on(run())
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?
+        .block_on(run())
 }
 
 async fn run() -> Result<()> {
     let [here, there] = [Identity::generate(), Identity::generate()];
-    let node = Node::builder().identity(here.clone()).listen("127.0.0.1:0").peer("peer", there.peer(), [""; 0]).stages(standard());
+    let node = Node::builder()
+        .identity(here.clone())
+        .listen("127.0.0.1:0")
+        .peer("peer", there.peer(), [""; 0])
+        .stages(standard());
     let before = threads();
     let node = node.start().await?;
     // The peer's threads have the same names; these are the node's.
-    let own: Vec<u64> = threads().into_iter().map(|(id, ..)| id).filter(|id| before.iter().all(|(other, ..)| id != other)).collect();
+    let own: Vec<u64> = threads()
+        .into_iter()
+        .map(|(id, ..)| id)
+        .filter(|id| before.iter().all(|(other, ..)| id != other))
+        .collect();
     node.host("greeter", || Greeter).takes::<Hello>().start().await?;
-    let target = Arc::new(Target { peer: here.peer(), address: node.addresses()[0].clone(), recorded: Mutex::default() });
-    let peer = Node::builder().identity(there).peer("node", here.peer(), [target.address.clone()]).stages(standard()).start().await?;
+    let target = Arc::new(Target {
+        peer: here.peer(),
+        address: node.addresses()[0].clone(),
+        recorded: Mutex::default(),
+    });
+    let peer = Node::builder()
+        .identity(there)
+        .peer("node", here.peer(), [target.address.clone()])
+        .stages(standard())
+        .start()
+        .await?;
     let greeter = peer.remote::<Hello>("node/greeter")?;
     greeter.ask(Hello(0)).await?;
-    let mut table =
-        Table::new(&["flood", "connections/s", "link's thread %", "door's thread %", "door's µs each", "questions/s", "of those without"]);
+    let mut table = Table::new(&[
+        "flood",
+        "connections/s",
+        "link's thread %",
+        "door's thread %",
+        "door's µs each",
+        "questions/s",
+        "of those without",
+    ]);
     let mut calm = None;
     for (flood, about) in FLOODS {
         let (stop, count) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let flooders: Vec<_> = (0..if flood == Flood::None { 0 } else { FLOODERS })
             .map(|_| {
-                let (target, stop, count) = (Arc::clone(&target), Arc::clone(&stop), Arc::clone(&count));
+                let (target, stop, count) =
+                    (Arc::clone(&target), Arc::clone(&stop), Arc::clone(&count));
                 std::thread::spawn(move || flooding(flood, &target, &stop, &count))
             })
             .collect();
@@ -106,18 +137,24 @@ async fn run() -> Result<()> {
             greeter.ask(Hello(asked)).await?;
             asked += 1;
         }
-        let (seconds, to, made) = (start.elapsed().as_secs_f64(), threads(), count.load(Ordering::Relaxed) - begun);
+        let (seconds, to, made) =
+            (start.elapsed().as_secs_f64(), threads(), count.load(Ordering::Relaxed) - begun);
         stop.store(true, Ordering::Relaxed);
         for flooder in flooders {
             flooder.join().map_err(|_| anyhow::anyhow!("a flooder panicked"))?;
         }
         let used = |name: &str| {
             let of = |threads: &[(u64, String, u64)]| -> u64 {
-                threads.iter().filter(|(id, of, _)| own.contains(id) && of == name).map(|(.., used)| used).sum()
+                threads
+                    .iter()
+                    .filter(|(id, of, _)| own.contains(id) && of == name)
+                    .map(|(.., used)| used)
+                    .sum()
             };
             (of(&to) - of(&from)) as f64 / 1e9
         };
-        let (link, door, questions) = (used("estafette"), used("estafette-door"), f64::from(asked) / seconds);
+        let (link, door, questions) =
+            (used("estafette"), used("estafette-door"), f64::from(asked) / seconds);
         let calm = *calm.get_or_insert(questions);
         println!(
             "{}",
@@ -146,7 +183,12 @@ fn threads() -> Vec<(u64, String, u64)> {
     let threads = tasks.filter_map(|task| {
         let path = task.ok()?.path();
         let name = std::fs::read_to_string(path.join("comm")).ok()?.trim().to_owned();
-        let used = std::fs::read_to_string(path.join("schedstat")).ok()?.split(' ').next()?.parse().ok()?;
+        let used = std::fs::read_to_string(path.join("schedstat"))
+            .ok()?
+            .split(' ')
+            .next()?
+            .parse()
+            .ok()?;
         Some((path.file_name()?.to_str()?.parse().ok()?, name, used))
     });
     threads.collect()
@@ -189,13 +231,19 @@ fn one(flood: Flood, target: &Target, identity: &Identity) -> Result<()> {
             let message = if flood == Flood::MadeUp {
                 vec![7; 130]
             } else {
-                let offer = Offer { suites: vec![Suite::XSALSA20_POLY1305], features: 0, max_frame: 1 << 20, lanes: 2 };
+                let offer = Offer {
+                    suites: vec![Suite::XSALSA20_POLY1305],
+                    features: 0,
+                    max_frame: 1 << 20,
+                    lanes: 2,
+                };
                 LinkInitiator::new(identity, target.peer, &prologue)?.start(&offer)?.0
             };
             let first = frame_handshake(&key.seal(&prologue, message))?;
             io.write_all(&first)?;
             if flood != Flood::MadeUp {
-                *target.recorded.lock().ok().context("no flooder panics")? = Some((said.to_vec(), first));
+                *target.recorded.lock().ok().context("no flooder panics")? =
+                    Some((said.to_vec(), first));
             }
         }
     }

@@ -1,7 +1,9 @@
-//! What a node costs that has nothing to do, and each of its links and names: `cargo bench -p estafette-benches --bench idle`.
+//! What a node costs that has nothing to do, and each of its links and names: `cargo bench -p
+//! estafette-benches --bench idle`.
 //!
-//! Each node has a process of its own, this very program. Asked: at most 15 MiB resident, and no CPU. What a link and a name take is
-//! how much the process grew by all of them, shared out; buffers of sockets are the kernel's, and not in it.
+//! Each node has a process of its own, this very program. Asked: at most 15 MiB resident, and no
+//! CPU. What a link and a name take is how much the process grew by all of them, shared out;
+//! buffers of sockets are the kernel's, and not in it.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, Command, Stdio};
@@ -65,13 +67,22 @@ fn main() -> Result<()> {
         let met = idle.resident_mib <= MOST_MIB && idle.cpu_ms <= MOST_MS;
         let asked = format!("≤ {MOST_MIB} MiB, ≤ {MOST_MS} ms");
         let verdict = if met { "met" } else { "MISSED" };
-        table.row(vec![about.into(), number(Some(idle.resident_mib), 1), number(Some(idle.cpu_ms), 1), asked, verdict.into()]);
+        table.row(vec![
+            about.into(),
+            number(Some(idle.resident_mib), 1),
+            number(Some(idle.cpu_ms), 1),
+            asked,
+            verdict.into(),
+        ]);
     }
     println!("\n{table}");
     let mut table = Table::new(&["each of", "", "KiB"]);
     for (role, count, about) in GROWN {
         let each: Each = watch(role)?;
-        println!("{}", serde_json::json!({ "bench": "idle", "role": role, "count": count, "each": each }));
+        println!(
+            "{}",
+            serde_json::json!({ "bench": "idle", "role": role, "count": count, "each": each })
+        );
         table.row(vec![count.to_string(), about.into(), number(Some(each.kib), 1)]);
     }
     println!("\n{table}");
@@ -80,7 +91,11 @@ fn main() -> Result<()> {
 
 fn watch<T: serde::de::DeserializeOwned>(role: &str) -> Result<T> {
     let program = std::env::current_exe().context("finding the bench's own file")?;
-    let output = Command::new(program).env(ROLE, role).stderr(Stdio::inherit()).output().context("starting the idle process")?;
+    let output = Command::new(program)
+        .env(ROLE, role)
+        .stderr(Stdio::inherit())
+        .output()
+        .context("starting the idle process")?;
     ensure!(output.status.success(), "the idle process ended with {}", output.status);
     serde_json::from_slice(&output.stdout).context("reading what the idle process used")
 }
@@ -103,7 +118,8 @@ fn play(role: &str) -> Result<()> {
     runtime.block_on(async {
         let node = Node::builder().listen("127.0.0.1:0").stages(standard()).start().await?;
         node.receive("anything", NullSink::new())?;
-        let linked = if role == LINKED { Some(link(&node.ticket("anything")?).await?) } else { None };
+        let linked =
+            if role == LINKED { Some(link(&node.ticket("anything")?).await?) } else { None };
         tokio::time::sleep(SETTLED).await;
         let before = machine::process_cpu_seconds();
         tokio::time::sleep(WATCHED).await;
@@ -126,16 +142,20 @@ async fn link(ticket: &Ticket) -> Result<Node> {
 fn identity(number: u32) -> Identity {
     // All ends are this program, and nobody else is to trust them.
     let mut secret = [1; 32];
-    // Not in the first byte: X25519 takes no notice of its lowest bits, and two of them would be the same node.
+    // Not in the first byte: X25519 takes no notice of its lowest bits, and two of them would be
+    // the same node.
     secret[8..12].copy_from_slice(&number.to_le_bytes());
     Identity::from_secret(secret)
 }
 
 fn grown(before: u64, count: u32) -> Result<Each> {
-    Ok(Each { kib: (machine::resident_bytes()? as f64 - before as f64) / 1024.0 / f64::from(count) })
+    Ok(Each {
+        kib: (machine::resident_bytes()? as f64 - before as f64) / 1024.0 / f64::from(count),
+    })
 }
 
-/// A node, when it has a link with each of so many peers, by which a message has come and was answered.
+/// A node, when it has a link with each of so many peers, by which a message has come and was
+/// answered.
 async fn links() -> Result<Each> {
     let mut node = Node::builder().identity(identity(0)).listen("127.0.0.1:0").stages(standard());
     for number in 1..=LINKS_COUNT {
@@ -146,13 +166,22 @@ async fn links() -> Result<Each> {
     let before = machine::resident_bytes()?;
     let program = std::env::current_exe().context("finding the bench's own file")?;
     let mut command = Command::new(program);
-    command.env(ROLE, format!("{PEERS}{}", node.addresses()[0])).stdin(Stdio::piped()).stdout(Stdio::piped());
+    command
+        .env(ROLE, format!("{PEERS}{}", node.addresses()[0]))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
     let mut peers = Peers(command.spawn().context("starting the peers")?);
-    let (stdout, (ready, is_ready)) = (peers.0.stdout.take().context("the peers have an output")?, tokio::sync::oneshot::channel());
+    let (stdout, (ready, is_ready)) = (
+        peers.0.stdout.take().context("the peers have an output")?,
+        tokio::sync::oneshot::channel(),
+    );
     std::thread::spawn(move || ready.send(BufReader::new(stdout).read_line(&mut String::new())));
     ensure!(is_ready.await?? > 0, "the peers did not come up");
-    let sockets = std::fs::read_dir("/proc/self/fd")?.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
-    let sockets = sockets.filter(|target| target.as_os_str().as_encoded_bytes().starts_with(b"socket:")).count();
+    let sockets = std::fs::read_dir("/proc/self/fd")?
+        .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+    let sockets = sockets
+        .filter(|target| target.as_os_str().as_encoded_bytes().starts_with(b"socket:"))
+        .count();
     ensure!(sockets >= LINKS_COUNT as usize, "no more than {sockets} connections are there");
     let each = grown(before, LINKS_COUNT)?;
     drop(peers.0.stdin.take());
@@ -178,7 +207,10 @@ async fn peers(server: &str) -> Result<()> {
         let config = NodeConfig { hosting: Hosting::Inline, ..NodeConfig::default() };
         let node = Node::builder().identity(identity(number)).config(config).stages(standard());
         let node = node.peer("server", identity(0).peer(), [server]).start().await?;
-        ensure!(node.remote::<Hello>("server/greeter")?.ask(Hello(number)).await? == number, "a wrong answer");
+        ensure!(
+            node.remote::<Hello>("server/greeter")?.ask(Hello(number)).await? == number,
+            "a wrong answer"
+        );
         nodes.push(node);
     }
     println!("ready");
@@ -187,13 +219,23 @@ async fn peers(server: &str) -> Result<()> {
     Ok(())
 }
 
-/// A node with so many names; or, with these already there, that node and one that has sent something to each.
+/// A node with so many names; or, with these already there, that node and one that has sent
+/// something to each.
 async fn names(sent_to: bool) -> Result<Each> {
     let [here, there] = [identity(1), identity(2)];
-    let node = Node::builder().identity(here.clone()).listen("127.0.0.1:0").peer("other", there.peer(), [""; 0]).stages(standard());
+    let node = Node::builder()
+        .identity(here.clone())
+        .listen("127.0.0.1:0")
+        .peer("other", there.peer(), [""; 0])
+        .stages(standard());
     let node = node.start().await?;
     let address = node.addresses()[0].clone();
-    let other = Node::builder().identity(there).peer("node", here.peer(), [address]).stages(standard()).start().await?;
+    let other = Node::builder()
+        .identity(there)
+        .peer("node", here.peer(), [address])
+        .stages(standard())
+        .start()
+        .await?;
     node.host("greeter", || Greeter).takes::<Hello>().start().await?;
     // The link is up.
     other.remote::<Hello>("node/greeter")?.ask(Hello(0)).await?;
@@ -227,7 +269,8 @@ const GROWN: [(&str, u32, &str); 3] = [
 ];
 const ROLE: &str = "ESTAFETTE_BENCH_IDLE_ROLE";
 const LINKED: &str = "linked";
-const ROLES: [(&str, &str); 2] = [("alone", "a node that listens"), (LINKED, "two linked nodes in one process")];
+const ROLES: [(&str, &str); 2] =
+    [("alone", "a node that listens"), (LINKED, "two linked nodes in one process")];
 const SETTLED: Duration = Duration::from_secs(1);
 const WATCHED: Duration = Duration::from_secs(5);
 const MOST_MIB: f64 = 15.0;

@@ -1,12 +1,16 @@
 //! Instructions per chunk, counted by valgrind, so the same on a busy machine as on a quiet one:
 //! `cargo bench -p estafette-benches --features instructions --bench instructions`.
 //!
-//! Valgrind knows no AVX-512: on processors that have it, the counts are those of the AVX2 code. Comparing with an earlier
-//! run is `gungraun`'s own work; it keeps the last counts in `target/gungraun`.
+//! Valgrind knows no AVX-512: on processors that have it, the counts are those of the AVX2 code.
+//! Comparing with an earlier run is `gungraun`'s own work; it keeps the last counts in
+//! `target/gungraun`.
 
 #[cfg(not(feature = "instructions"))]
 fn main() {
-    eprintln!("\nSKIPPED instructions: not built; add --features instructions, which needs valgrind and gungraun-runner\n");
+    eprintln!(
+        "\nSKIPPED instructions: not built; add --features instructions, which needs valgrind and \
+         gungraun-runner\n"
+    );
 }
 
 #[cfg(feature = "instructions")]
@@ -20,7 +24,9 @@ fn main() {
         ];
         for (program, how) in hints {
             if Command::new(program).arg("--version").output().is_err() {
-                return eprintln!("\nSKIPPED instructions: {program} is not installed; it comes by: {how}\n");
+                return eprintln!(
+                    "\nSKIPPED instructions: {program} is not installed; it comes by: {how}\n"
+                );
             }
         }
     }
@@ -47,7 +53,8 @@ mod counted {
         kit(Kind::Random)
     }
 
-    /// All that follows was run once before: tables are made and processors were asked what they can do.
+    /// All that follows was run once before: tables are made and processors were asked what they
+    /// can do.
     fn kit(kind: Kind) -> Kit {
         let mut kit = Kit::new(kind, CHUNK).expect("a chunk of this size can be made");
         kit.decompress().expect("it is whole");
@@ -117,7 +124,16 @@ mod counted {
 
     library_benchmark_group!(
         name = chunk,
-        benchmarks = [compress, decompress, seal, open, seal_by_the_reference, subtree, encode_frame, decode_frame]
+        benchmarks = [
+            compress,
+            decompress,
+            seal,
+            open,
+            seal_by_the_reference,
+            subtree,
+            encode_frame,
+            decode_frame
+        ]
     );
     main!(library_benchmark_groups = chunk);
 

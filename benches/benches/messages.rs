@@ -1,4 +1,5 @@
-//! Small messages between two processes, by every messenger in turn: `cargo bench -p estafette-benches --bench messages`.
+//! Small messages between two processes, by every messenger in turn: `cargo bench -p
+//! estafette-benches --bench messages`.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -18,9 +19,14 @@ fn main() -> ExitCode {
     }
 }
 
-/// What each round has every messenger do. So many are told that it takes about a second: until the scheduler has moved two processes
-/// that woke each other to a core each, some 15 ms go by.
-const TASKS: [Task; 4] = [Task::Tell(20_000_000), Task::Ask(300_000, 256), Task::Ask(20_000, 1), Task::AskBesideBulk(20_000)];
+/// What each round has every messenger do. So many are told that it takes about a second: until the
+/// scheduler has moved two processes that woke each other to a core each, some 15 ms go by.
+const TASKS: [Task; 4] = [
+    Task::Tell(20_000_000),
+    Task::Ask(300_000, 256),
+    Task::Ask(20_000, 1),
+    Task::AskBesideBulk(20_000),
+];
 
 /// Measured values by messenger and task.
 type Runs = BTreeMap<(&'static str, usize), Vec<Measured>>;
@@ -34,7 +40,8 @@ fn bench() -> Result<()> {
         for (place, &task) in TASKS.iter().enumerate() {
             let first = round as usize % all.len();
             for messenger in all[first..].iter().chain(&all[..first]) {
-                let asked = settings.only.is_empty() || settings.only.iter().any(|name| name == messenger.name);
+                let asked = settings.only.is_empty()
+                    || settings.only.iter().any(|name| name == messenger.name);
                 if !asked || !messenger.takes_bulk && matches!(task, Task::AskBesideBulk(_)) {
                     continue;
                 }
@@ -47,7 +54,8 @@ fn bench() -> Result<()> {
         }
     }
     println!(
-        "\nmessages of 64 bytes between two processes over loopback, medians of {} rounds, {} cores",
+        "\nmessages of 64 bytes between two processes over loopback, medians of {} rounds, {} \
+         cores",
         settings.rounds,
         machine::cores()
     );
@@ -56,18 +64,37 @@ fn bench() -> Result<()> {
     Ok(())
 }
 
-fn median(runs: &Runs, by: &'static str, task: usize, value: impl Fn(&Measured) -> Option<f64>) -> Option<f64> {
+fn median(
+    runs: &Runs,
+    by: &'static str,
+    task: usize,
+    value: impl Fn(&Measured) -> Option<f64>,
+) -> Option<f64> {
     let mut values: Vec<f64> = runs.get(&(by, task))?.iter().filter_map(value).collect();
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied()
 }
 
 fn table(all: &[Messenger], runs: &Runs) -> Table {
-    let mut table =
-        Table::new(&["messenger", "tell/s", "÷ raw", "ask ×256/s", "÷ raw", "ask p50 µs", "× raw", "p99 µs", "p99 beside bulk", ""]);
+    let mut table = Table::new(&[
+        "messenger",
+        "tell/s",
+        "÷ raw",
+        "ask ×256/s",
+        "÷ raw",
+        "ask p50 µs",
+        "× raw",
+        "p99 µs",
+        "p99 beside bulk",
+        "",
+    ]);
     for messenger in all {
-        let of = |task, value: fn(&Measured) -> Option<f64>| (median(runs, messenger.name, task, value), median(runs, "raw", task, value));
-        let ratio = |(ours, raw): (Option<f64>, Option<f64>)| number(ours.zip(raw).map(|(ours, raw)| ours / raw), 2);
+        let of = |task, value: fn(&Measured) -> Option<f64>| {
+            (median(runs, messenger.name, task, value), median(runs, "raw", task, value))
+        };
+        let ratio = |(ours, raw): (Option<f64>, Option<f64>)| {
+            number(ours.zip(raw).map(|(ours, raw)| ours / raw), 2)
+        };
         let (tell, ask, p50) = (of(0, rate), of(1, rate), of(2, |run| run.p50));
         table.row(vec![
             messenger.name.into(),
@@ -92,21 +119,64 @@ fn rate(run: &Measured) -> Option<f64> {
 
 fn goals(runs: &Runs) -> Table {
     let mut table = Table::new(&["goal", "messenger", "asked", "measured", ""]);
-    let mut goal = |name: &str, by: &'static str, asked: f64, at_least: bool, of: &str, measured: Option<f64>| {
-        let met = measured.map_or("not measured", |value| if (value >= asked) == at_least { "met" } else { "MISSED" });
+    let mut goal = |name: &str,
+                    by: &'static str,
+                    asked: f64,
+                    at_least: bool,
+                    of: &str,
+                    measured: Option<f64>| {
+        let met = measured.map_or("not measured", |value| {
+            if (value >= asked) == at_least { "met" } else { "MISSED" }
+        });
         let sign = if at_least { "≥" } else { "≤" };
-        table.row(vec![name.into(), by.into(), format!("{sign} {asked} × {of}"), number(measured, 2), met.into()]);
+        table.row(vec![
+            name.into(),
+            by.into(),
+            format!("{sign} {asked} × {of}"),
+            number(measured, 2),
+            met.into(),
+        ]);
     };
-    let ratio =
-        |by, against, task, value: fn(&Measured) -> Option<f64>| Some(median(runs, by, task, value)? / median(runs, against, task, value)?);
+    let ratio = |by, against, task, value: fn(&Measured) -> Option<f64>| {
+        Some(median(runs, by, task, value)? / median(runs, against, task, value)?)
+    };
     goal("tell", "estafette", 3.0, true, "zmq-curve", ratio("estafette", "zmq-curve", 0, rate));
     goal("tell", "estafette", 0.45, true, "raw", ratio("estafette", "raw", 0, rate));
-    goal("ask, 256 in flight", "estafette", 1.5, true, "zmq-curve", ratio("estafette", "zmq-curve", 1, rate));
+    goal(
+        "ask, 256 in flight",
+        "estafette",
+        1.5,
+        true,
+        "zmq-curve",
+        ratio("estafette", "zmq-curve", 1, rate),
+    );
     goal("ask, 256 in flight", "estafette", 0.45, true, "raw", ratio("estafette", "raw", 1, rate));
-    goal("ask, 256 in flight", "estafette-direct", 0.8, true, "raw", ratio("estafette-direct", "raw", 1, rate));
-    goal("ask p50, 1 in flight", "estafette", 1.2, false, "raw", ratio("estafette", "raw", 2, |run| run.p50));
-    goal("ask p50, 1 in flight", "estafette", 1.0, false, "zmq-curve", ratio("estafette", "zmq-curve", 2, |run| run.p50));
-    let beside = |by| Some(median(runs, by, 3, |run| run.p99)? / median(runs, by, 2, |run| run.p99)?);
+    goal(
+        "ask, 256 in flight",
+        "estafette-direct",
+        0.8,
+        true,
+        "raw",
+        ratio("estafette-direct", "raw", 1, rate),
+    );
+    goal(
+        "ask p50, 1 in flight",
+        "estafette",
+        1.2,
+        false,
+        "raw",
+        ratio("estafette", "raw", 2, |run| run.p50),
+    );
+    goal(
+        "ask p50, 1 in flight",
+        "estafette",
+        1.0,
+        false,
+        "zmq-curve",
+        ratio("estafette", "zmq-curve", 2, |run| run.p50),
+    );
+    let beside =
+        |by| Some(median(runs, by, 3, |run| run.p99)? / median(runs, by, 2, |run| run.p99)?);
     goal("ask p99 beside bulk", "estafette", 3.0, false, "its own, idle", beside("estafette"));
     table
 }

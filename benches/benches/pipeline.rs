@@ -1,4 +1,5 @@
-//! Both chains of stages in one process, in memory, on one arbiter and on workers: `cargo bench -p estafette-benches --bench pipeline`.
+//! Both chains of stages in one process, in memory, on one arbiter and on workers: `cargo bench -p
+//! estafette-benches --bench pipeline`.
 
 use anyhow::Result;
 use estafette_benches::in_memory::{Pass, Workers, pass};
@@ -10,16 +11,25 @@ fn main() -> Result<()> {
     let settings = Settings::read();
     let cores = machine::cores();
     let bytes = settings.mib.min(MOST_MIB) << 20;
-    let mut table = Table::new(&["content", "stages on", "MB/s", "÷ ideal", "CPU s/GB", "÷ one arbiter"]);
+    let mut table =
+        Table::new(&["content", "stages on", "MB/s", "÷ ideal", "CPU s/GB", "÷ one arbiter"]);
     for &kind in &settings.kinds {
         let rounds = rounds(&settings, kind, bytes, cores)?;
-        for (column, workers) in [Workers::OneArbiter, Workers::Parallel(cores)].into_iter().enumerate() {
+        for (column, workers) in
+            [Workers::OneArbiter, Workers::Parallel(cores)].into_iter().enumerate()
+        {
             let over = |figure: &dyn Fn(&Round) -> f64| median(rounds.iter().map(figure).collect());
             table.row(vec![
                 kind.to_string(),
                 format!("{workers:?}"),
                 number(over(&|round| round.passes[column].mb_per_s), 0),
-                number(over(&|round| round.passes[column].mb_per_s / round.limit.ideal(round.limit.sum_in_memory())), 2),
+                number(
+                    over(&|round| {
+                        round.passes[column].mb_per_s
+                            / round.limit.ideal(round.limit.sum_in_memory())
+                    }),
+                    2,
+                ),
                 number(over(&|round| round.passes[column].seconds_per_gb), 2),
                 number(over(&|round| round.passes[column].mb_per_s / round.passes[0].mb_per_s), 2),
             ]);
@@ -31,7 +41,10 @@ fn main() -> Result<()> {
         settings.piece_kib,
         settings.rounds
     );
-    println!("ideal: all cores at work on nothing but the stages, writing and reading not counted\n{table}");
+    println!(
+        "ideal: all cores at work on nothing but the stages, writing and reading not \
+         counted\n{table}"
+    );
     Ok(())
 }
 

@@ -1,4 +1,5 @@
-//! How many small durable records the spool takes, beside what the disk itself can sync: `cargo bench -p estafette-benches --bench spool`.
+//! How many small durable records the spool takes, beside what the disk itself can sync: `cargo
+//! bench -p estafette-benches --bench spool`.
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
@@ -15,7 +16,8 @@ use futures_util::future::FutureExt;
 use tokio::runtime::Builder;
 
 fn main() -> Result<()> {
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("spool-{}", std::process::id()));
+    let folder =
+        PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("spool-{}", std::process::id()));
     fs::create_dir_all(&folder)?;
     let outcome = run(&folder);
     fs::remove_dir_all(&folder)?;
@@ -35,7 +37,8 @@ fn run(folder: &Path) -> Result<()> {
     ]);
     for in_flight in IN_FLIGHT {
         let syncs = disk_syncs(folder)?;
-        let (records, commits, cpu) = spool_records(&folder.join(in_flight.to_string()), in_flight)?;
+        let (records, commits, cpu) =
+            spool_records(&folder.join(in_flight.to_string()), in_flight)?;
         let per_commit = records / commits;
         // A commit in two phases syncs twice.
         let cells = [records, commits, per_commit, per_commit / 2.0, syncs, cpu];
@@ -43,7 +46,11 @@ fn run(folder: &Path) -> Result<()> {
             "{}",
             serde_json::json!({ "bench": "spool", "in_flight": in_flight, "records_per_s": records, "commits_per_s": commits, "disk_syncs_per_s": syncs, "cpu_us_per_record": cpu })
         );
-        table.row(std::iter::once(in_flight.to_string()).chain(cells.map(|cell| number(Some(cell), 1))).collect());
+        table.row(
+            std::iter::once(in_flight.to_string())
+                .chain(cells.map(|cell| number(Some(cell), 1)))
+                .collect(),
+        );
     }
     println!("{table}");
     Ok(())
@@ -61,7 +68,8 @@ fn disk_syncs(folder: &Path) -> Result<f64> {
     Ok(f64::from(count) / start.elapsed().as_secs_f64())
 }
 
-/// Records and commits in a second, and microseconds of CPU for a record, with so many writes on their way at any time.
+/// Records and commits in a second, and microseconds of CPU for a record, with so many writes on
+/// their way at any time.
 fn spool_records(folder: &Path, in_flight: usize) -> Result<(f64, f64, f64)> {
     let spool = Spool::open(folder)?;
     let (before, cpu) = (spool.version()?, machine::process_cpu_seconds());
@@ -77,7 +85,8 @@ fn spool_records(folder: &Path, in_flight: usize) -> Result<(f64, f64, f64)> {
                 written.await?;
             }
             // Those that came with the same commit are done, too.
-            while let Some(written) = waiting.front_mut().and_then(|written| written.now_or_never()) {
+            while let Some(written) = waiting.front_mut().and_then(|written| written.now_or_never())
+            {
                 written?;
                 waiting.pop_front();
             }

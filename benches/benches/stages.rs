@@ -1,4 +1,5 @@
-//! What each stage of the pipeline costs on this machine, measured in place, and the limit that follows: `cargo bench -p estafette-benches --bench stages`.
+//! What each stage of the pipeline costs on this machine, measured in place, and the limit that
+//! follows: `cargo bench -p estafette-benches --bench stages`.
 
 use anyhow::Result;
 use estafette_benches::limit::{self, Limit, Step};
@@ -8,7 +9,12 @@ use estafette_benches::{Corpus, Kind, Settings, machine};
 fn main() -> Result<()> {
     let settings = Settings::read();
     let bytes = settings.mib.min(MOST_MIB) << 20;
-    println!("\nstages: CPU s/GB of content, medians of {} passes of {} MiB, {} cores", settings.rounds, bytes >> 20, machine::cores());
+    println!(
+        "\nstages: CPU s/GB of content, medians of {} passes of {} MiB, {} cores",
+        settings.rounds,
+        bytes >> 20,
+        machine::cores()
+    );
     let mut headings = vec!["step".to_owned()];
     let mut columns: Vec<Vec<Limit>> = Vec::new();
     for &kind in &settings.kinds {
@@ -34,7 +40,9 @@ fn passes(settings: &Settings, kind: Kind, chunk: usize, bytes: u64) -> Result<V
 fn table(headings: &[String], columns: &[Vec<Limit>]) -> Table {
     let mut table = Table::new(&headings.iter().map(String::as_str).collect::<Vec<_>>());
     let mut row = |name: &str, decimals, figure: &dyn Fn(&Limit) -> f64| {
-        let cells = columns.iter().map(|passes| number(median(passes.iter().map(figure).collect()), decimals));
+        let cells = columns
+            .iter()
+            .map(|passes| number(median(passes.iter().map(figure).collect()), decimals));
         table.row(std::iter::once(name.to_owned()).chain(cells).collect());
     };
     for step in Step::ALL {

@@ -1,4 +1,5 @@
-//! The receiver's check. Invariant: every byte is looked at, in order, and the length must be right; a run that fails it has no figure.
+//! The receiver's check. Invariant: every byte is looked at, in order, and the length must be
+//! right; a run that fails it has no figure.
 
 use anyhow::{Result, ensure};
 
@@ -7,9 +8,11 @@ use crate::corpus::Corpus;
 /// How a contender verifies what arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Check {
-    /// Compare with the known block: all the bench needs, next to nothing in cost. The contender itself makes no end-to-end digest.
+    /// Compare with the known block: all the bench needs, next to nothing in cost. The contender
+    /// itself makes no end-to-end digest.
     Compare,
-    /// Both ends digest with BLAKE3, as estafette does; the receiver compares its digest with the sender's.
+    /// Both ends digest with BLAKE3, as estafette does; the receiver compares its digest with the
+    /// sender's.
     Digest,
 }
 
@@ -24,7 +27,8 @@ pub struct Checker {
 }
 
 impl Checker {
-    /// A checker for the stream of `total` bytes of `corpus`. With [`Check::Digest`] it works out the right digest here and now, so make it before the clock starts.
+    /// A checker for the stream of `total` bytes of `corpus`. With [`Check::Digest`] it works out
+    /// the right digest here and now, so make it before the clock starts.
     #[must_use]
     pub fn new(check: Check, corpus: Corpus, total: u64) -> Self {
         let (expected, hasher) = match check {
@@ -41,10 +45,18 @@ impl Checker {
     pub fn take(&mut self, bytes: &[u8]) -> Result<()> {
         let position = self.received;
         self.received += bytes.len() as u64;
-        ensure!(self.received <= self.total, "received {} bytes of a stream of {}", self.received, self.total);
+        ensure!(
+            self.received <= self.total,
+            "received {} bytes of a stream of {}",
+            self.received,
+            self.total
+        );
         match &mut self.hasher {
             Some(hasher) => drop(hasher.update(bytes)),
-            None => ensure!(self.corpus.matches(position, bytes), "what arrived at byte {position} and after is not what was sent"),
+            None => ensure!(
+                self.corpus.matches(position, bytes),
+                "what arrived at byte {position} and after is not what was sent"
+            ),
         }
         Ok(())
     }
@@ -60,11 +72,23 @@ impl Checker {
     /// # Errors
     /// When bytes are missing, or the digests differ.
     pub fn finish(&self, digest: &[u8]) -> Result<()> {
-        ensure!(self.is_complete(), "received {} bytes of a stream of {}", self.received, self.total);
+        ensure!(
+            self.is_complete(),
+            "received {} bytes of a stream of {}",
+            self.received,
+            self.total
+        );
         if let Some(hasher) = &self.hasher {
             let own = hasher.finalize();
-            ensure!(own == self.expected, "the digest of what arrived is {own}, not {}", self.expected);
-            ensure!(own.as_bytes() == digest, "the sender's digest is not that of what arrived, {own}");
+            ensure!(
+                own == self.expected,
+                "the digest of what arrived is {own}, not {}",
+                self.expected
+            );
+            ensure!(
+                own.as_bytes() == digest,
+                "the sender's digest is not that of what arrived, {own}"
+            );
         }
         Ok(())
     }
@@ -119,7 +143,10 @@ mod tests {
         for kind in [Check::Compare, Check::Digest] {
             check(kind, |_| ()).unwrap();
             assert!(check(kind, |stream| stream[1_234] ^= 4).is_err(), "{kind:?}: a wrong bit");
-            assert!(check(kind, |stream| stream.truncate(2_499)).is_err(), "{kind:?}: a missing byte");
+            assert!(
+                check(kind, |stream| stream.truncate(2_499)).is_err(),
+                "{kind:?}: a missing byte"
+            );
             assert!(check(kind, |stream| stream.push(0)).is_err(), "{kind:?}: a byte too many");
         }
     }

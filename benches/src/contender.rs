@@ -1,4 +1,5 @@
-//! Who takes part. Invariant: a contender is one entry here, and its name is what tables, goals and `--only` know it by.
+//! Who takes part. Invariant: a contender is one entry here, and its name is what tables, goals and
+//! `--only` know it by.
 
 use anyhow::Result;
 
@@ -16,10 +17,12 @@ pub struct Contender {
     pub about: &'static str,
     /// How what arrives is verified.
     pub check: Check,
-    /// The receiving process: listens on loopback, announces where, takes the stream, verifies it and says so to the sender.
-    /// Starts its clock after the handshake, stops it when it has verified.
+    /// The receiving process: listens on loopback, announces where, takes the stream, verifies it
+    /// and says so to the sender. Starts its clock after the handshake, stops it when it has
+    /// verified.
     pub receive: fn(Side) -> Result<Usage>,
-    /// The sending process, given what the receiver announced. Starts its clock after the handshake, stops it when told that all is verified.
+    /// The sending process, given what the receiver announced. Starts its clock after the
+    /// handshake, stops it when told that all is verified.
     pub send: fn(Side, &str) -> Result<Usage>,
 }
 
@@ -34,11 +37,13 @@ pub fn contenders() -> Vec<Contender> {
 /// What is missing and how to get it, if this build lacks contenders.
 #[must_use]
 pub fn not_built() -> Option<String> {
-    let missing: Vec<&str> = [(cfg!(feature = "peers"), "rustls, tonic"), (cfg!(feature = "peer-zmq"), "libzmq")]
-        .into_iter()
-        .filter_map(|(built, names)| (!built).then_some(names))
-        .collect();
-    (!missing.is_empty()).then(|| format!("not built: {}; add --features peers,peer-zmq", missing.join(", ")))
+    let missing: Vec<&str> =
+        [(cfg!(feature = "peers"), "rustls, tonic"), (cfg!(feature = "peer-zmq"), "libzmq")]
+            .into_iter()
+            .filter_map(|(built, names)| (!built).then_some(names))
+            .collect();
+    (!missing.is_empty())
+        .then(|| format!("not built: {}; add --features peers,peer-zmq", missing.join(", ")))
 }
 
 #[cfg(test)]

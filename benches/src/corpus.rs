@@ -1,5 +1,6 @@
 //! What the benches send: one block of known content, repeated to any length.
-//! Invariant: the same kind and seed give the same bytes on every machine, so that two processes agree on the content without exchanging it.
+//! Invariant: the same kind and seed give the same bytes on every machine, so that two processes
+//! agree on the content without exchanging it.
 
 use std::fmt;
 
@@ -33,7 +34,8 @@ pub struct Corpus {
 }
 
 impl Corpus {
-    /// Makes a block of `length` bytes, touched once and without a transient copy: peak memory is the block itself.
+    /// Makes a block of `length` bytes, touched once and without a transient copy: peak memory is
+    /// the block itself.
     #[must_use]
     pub fn generate(kind: Kind, seed: u64, length: usize) -> Self {
         let mut random = Random::new(seed);
@@ -50,19 +52,23 @@ impl Corpus {
         &self.block
     }
 
-    /// The stream of `total` bytes in pieces of at most `piece` bytes; a piece never crosses the end of the block. No copies.
+    /// The stream of `total` bytes in pieces of at most `piece` bytes; a piece never crosses the
+    /// end of the block. No copies.
     pub fn pieces(&self, total: u64, piece: usize) -> impl Iterator<Item = Bytes> + Send + use<> {
         let block = self.block.clone();
         let mut sent = 0_u64;
         std::iter::from_fn(move || {
             let start = offset(sent, block.len());
-            let length = piece.min(block.len() - start).min(usize::try_from(total - sent).unwrap_or(usize::MAX));
+            let length = piece
+                .min(block.len() - start)
+                .min(usize::try_from(total - sent).unwrap_or(usize::MAX));
             sent += length as u64;
             (length > 0).then(|| block.slice(start..start + length))
         })
     }
 
-    /// Copies the stream from byte `position` on to the front of `buffer`, up to the end of the block; how many bytes that were.
+    /// Copies the stream from byte `position` on to the front of `buffer`, up to the end of the
+    /// block; how many bytes that were.
     pub fn copy(&self, position: u64, buffer: &mut [u8]) -> usize {
         let start = offset(position, self.block.len());
         let length = buffer.len().min(self.block.len() - start);
@@ -194,11 +200,22 @@ fn log_line(random: &mut Random, clock: u64, line: &mut String) {
 }
 
 const LEVELS: [&str; 6] = ["info", "info", "info", "debug", "warn", "error"];
-const SERVICES: [&str; 8] = ["checkout", "inventory", "accounts", "gateway", "search", "billing", "shipping", "notifications"];
+const SERVICES: [&str; 8] = [
+    "checkout",
+    "inventory",
+    "accounts",
+    "gateway",
+    "search",
+    "billing",
+    "shipping",
+    "notifications",
+];
 const REGIONS: [&str; 5] = ["eu-west-1", "eu-central-1", "us-east-1", "us-west-2", "ap-south-1"];
 const METHODS: [&str; 5] = ["GET", "GET", "POST", "PUT", "DELETE"];
-const NOUNS: [&str; 8] = ["orders", "customers", "products", "sessions", "payments", "shipments", "invoices", "reviews"];
-const VERBS: [&str; 6] = ["fetching", "updating", "validating", "indexing", "refreshing", "archiving"];
+const NOUNS: [&str; 8] =
+    ["orders", "customers", "products", "sessions", "payments", "shipments", "invoices", "reviews"];
+const VERBS: [&str; 6] =
+    ["fetching", "updating", "validating", "indexing", "refreshing", "archiving"];
 
 #[cfg(test)]
 mod tests {
@@ -209,7 +226,11 @@ mod tests {
     fn snappy_ratio(kind: Kind) -> f64 {
         let corpus = Corpus::generate(kind, 1, 8 * CHUNK);
         let mut encoder = snap::raw::Encoder::new();
-        let packed: usize = corpus.block().chunks(CHUNK).map(|chunk| encoder.compress_vec(chunk).unwrap().len()).sum();
+        let packed: usize = corpus
+            .block()
+            .chunks(CHUNK)
+            .map(|chunk| encoder.compress_vec(chunk).unwrap().len())
+            .sum();
         corpus.block().len() as f64 / packed as f64
     }
 
@@ -247,7 +268,8 @@ mod tests {
     #[test]
     fn one_wrong_bit_does_not_match() {
         let corpus = Corpus::generate(Kind::Random, 3, 1000);
-        let mut stream: Vec<u8> = corpus.pieces(1_500, 400).flat_map(|piece| piece.to_vec()).collect();
+        let mut stream: Vec<u8> =
+            corpus.pieces(1_500, 400).flat_map(|piece| piece.to_vec()).collect();
         stream[1_200] ^= 1;
         assert!(!corpus.matches(0, &stream));
     }

@@ -1,4 +1,5 @@
-//! What is asked of estafette, as ratios within one run. Invariant: only figures of this run are judged; a goal whose contenders did not run is said to be unmeasured, not met.
+//! What is asked of estafette, as ratios within one run. Invariant: only figures of this run are
+//! judged; a goal whose contenders did not run is said to be unmeasured, not met.
 
 use crate::corpus::Kind;
 use crate::report::{Results, Run, Table, number};
@@ -85,10 +86,14 @@ impl Goal {
     }
 }
 
-/// The goals of the contenders that ran, judged, and where the rest to the ideal went; empty if none of them has a goal.
+/// The goals of the contenders that ran, judged, and where the rest to the ideal went; empty if
+/// none of them has a goal.
 #[must_use]
 pub fn verdict(results: &Results) -> String {
-    let ran: Vec<Goal> = goals().into_iter().filter(|goal| results.of(goal.contender, goal.kind).next().is_some()).collect();
+    let ran: Vec<Goal> = goals()
+        .into_iter()
+        .filter(|goal| results.of(goal.contender, goal.kind).next().is_some())
+        .collect();
     if ran.is_empty() {
         return String::new();
     }
@@ -99,18 +104,32 @@ pub fn verdict(results: &Results) -> String {
             None => (None, "not measured: a contender it needs did not run"),
         };
         let [about, contender] = [goal.about, goal.contender].map(str::to_owned);
-        table.row(vec![about, contender, goal.kind.to_string(), goal.asked(), number(figure, 2), word.to_owned()]);
+        table.row(vec![
+            about,
+            contender,
+            goal.kind.to_string(),
+            goal.asked(),
+            number(figure, 2),
+            word.to_owned(),
+        ]);
     }
-    let rest = ran.iter().filter(|goal| matches!(goal.measure, Measure::OfIdeal)).filter_map(|goal| rest(results, goal));
+    let rest = ran
+        .iter()
+        .filter(|goal| matches!(goal.measure, Measure::OfIdeal))
+        .filter_map(|goal| rest(results, goal));
     rest.fold(table.to_string(), |text, line| text + &line)
 }
 
-/// Achieved ÷ ideal is the product of two shares: of the CPU time that went into stages, and of the cores that were busy.
+/// Achieved ÷ ideal is the product of two shares: of the CPU time that went into stages, and of the
+/// cores that were busy.
 fn rest(results: &Results, goal: &Goal) -> Option<String> {
     let (name, kind) = (goal.contender, goal.kind);
     let stages = results.stages_share(name, kind)?;
     let busy = results.median(name, kind, |run| run.busy_cores() / run.cores as f64)?;
-    Some(format!("{name}, {kind}: {stages:.2} of its CPU time is what the stages need, and {busy:.2} of the cores were busy\n"))
+    Some(format!(
+        "{name}, {kind}: {stages:.2} of its CPU time is what the stages need, and {busy:.2} of \
+         the cores were busy\n"
+    ))
 }
 
 #[cfg(test)]
@@ -120,14 +139,22 @@ mod tests {
 
     #[test]
     fn a_goal_is_met_missed_or_not_measured() {
-        let results = |seconds| Results { runs: vec![run("estafette", 0, seconds)], limits: vec![limit(0, 0.2)] };
+        let results = |seconds| Results {
+            runs: vec![run("estafette", 0, seconds)],
+            limits: vec![limit(0, 0.2)],
+        };
         let of_ideal = goals()[0];
         assert_eq!(of_ideal.judge(&results(1.1)).map(|(_, met)| met), Some(true));
         assert_eq!(of_ideal.judge(&results(1.2)).map(|(_, met)| met), Some(false));
         let of_tonic = goals()[1];
         assert!(of_tonic.judge(&results(1.0)).is_none());
         let text = verdict(&results(1.2));
-        assert!(text.contains("MISSED") && text.contains("not measured") && text.contains("of the cores were busy"), "{text}");
+        assert!(
+            text.contains("MISSED")
+                && text.contains("not measured")
+                && text.contains("of the cores were busy"),
+            "{text}"
+        );
     }
 
     #[test]

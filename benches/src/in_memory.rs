@@ -1,4 +1,5 @@
-//! Both chains of stages in one process, without a node, a socket or a disk: what actors alone make of the stages.
+//! Both chains of stages in one process, without a node, a socket or a disk: what actors alone make
+//! of the stages.
 //!
 //! Invariant: what comes out of the last stage is verified by its digest, or the pass fails.
 
@@ -9,7 +10,9 @@ use actix::{Actor, Context, Handler, System};
 use anyhow::{Context as _, Result, ensure};
 use estafette::delivery::{KeyScope, TransferId, TransferKey};
 use estafette::metrics::Metrics;
-use estafette::pipeline::{Chunk, Codec, Compression, Custody, Outlet, Parcel, Pipeline, Prefix, Sealed, Transfer};
+use estafette::pipeline::{
+    Chunk, Codec, Compression, Custody, Outlet, Parcel, Pipeline, Prefix, Sealed, Transfer,
+};
 use estafette::wire::{PeerId, Suite};
 use estafette_actors::chunk::Digest;
 use estafette_actors::compress::{Compressor, Decompressor};
@@ -39,7 +42,8 @@ pub struct Pass {
     pub seconds_per_gb: f64,
 }
 
-/// Brings `bytes` of `corpus` through digest, compress, seal, open, decompress, digest and place, in chunks of `chunk` bytes.
+/// Brings `bytes` of `corpus` through digest, compress, seal, open, decompress, digest and place,
+/// in chunks of `chunk` bytes.
 ///
 /// # Errors
 /// When what comes out is not what went in.
@@ -49,8 +53,15 @@ pub fn pass(corpus: &Corpus, chunk: u32, bytes: u64, workers: Workers) -> Result
         let replicas = if let Workers::Parallel(replicas) = workers { replicas } else { 1 };
         let room = Arc::new(Semaphore::new(IN_FLIGHT * replicas));
         let chain = chains(&there, &room, replicas);
-        let chain = if let Workers::Parallel(replicas) = workers { chain.parallel(replicas) } else { chain.inline() };
-        let running = chain.start(&Metrics::default(), Outlet::to(Nowhere.start().recipient())).await.expect("the system gives threads");
+        let chain = if let Workers::Parallel(replicas) = workers {
+            chain.parallel(replicas)
+        } else {
+            chain.inline()
+        };
+        let running = chain
+            .start(&Metrics::default(), Outlet::to(Nowhere.start().recipient()))
+            .await
+            .expect("the system gives threads");
         let (started, cpu) = (Instant::now(), machine::process_cpu_seconds());
         let mut chunks = 0;
         for piece in corpus.pieces(bytes, chunk as usize) {
@@ -60,10 +71,17 @@ pub fn pass(corpus: &Corpus, chunk: u32, bytes: u64, workers: Workers) -> Result
         }
         let all = u32::try_from(IN_FLIGHT * replicas).context("too many workers")?;
         drop(room.acquire_many(all).await.context("the room closed")?);
-        let (seconds, cpu) = (started.elapsed().as_secs_f64(), machine::process_cpu_seconds() - cpu);
+        let (seconds, cpu) =
+            (started.elapsed().as_secs_f64(), machine::process_cpu_seconds() - cpu);
         let digest = there.digest_now(chunks).context("not all chunks came out")?;
-        ensure!(digest == *corpus.digest(bytes).as_bytes(), "what came out of the chains is not what went in");
-        Ok(Pass { mb_per_s: bytes as f64 / seconds / 1e6, seconds_per_gb: cpu / bytes as f64 * 1e9 })
+        ensure!(
+            digest == *corpus.digest(bytes).as_bytes(),
+            "what came out of the chains is not what went in"
+        );
+        Ok(Pass {
+            mb_per_s: bytes as f64 / seconds / 1e6,
+            seconds_per_gb: cpu / bytes as f64 * 1e9,
+        })
     })
 }
 
@@ -85,7 +103,8 @@ fn cut(transfer: &Arc<Transfer>, index: u64, piece: &[u8]) -> Result<Chunk> {
     let raw_len = u32::try_from(piece.len()).context("a chunk beyond 4 GiB")?;
     let length = Prefix::LENGTH + piece.len();
     let mut buffer = transfer.buffers.take(length);
-    buffer[..Prefix::LENGTH].copy_from_slice(&Prefix { codec: Codec::RAW, raw_len, index }.encode());
+    buffer[..Prefix::LENGTH]
+        .copy_from_slice(&Prefix { codec: Codec::RAW, raw_len, index }.encode());
     buffer[Prefix::LENGTH..].copy_from_slice(piece);
     let custody = Custody::outgoing(transfer, index, u64::from(raw_len), None);
     Ok(Chunk::from_parts(custody, buffer.freeze(0..length)))
@@ -97,11 +116,17 @@ fn chains(there: &Arc<Transfer>, room: &Arc<Semaphore>, replicas: usize) -> Pipe
         .then("digest", Digest::default)
         .then("compress", Compressor::default)
         .then("seal", Sealer::new)
-        .then_actor("road", move |outlet| Road { there: Arc::clone(&there), outlet }.start().recipient())
+        .then_actor("road", move |outlet| {
+            Road { there: Arc::clone(&there), outlet }.start().recipient()
+        })
         .then("open", Opener::new)
         .then("decompress", Decompressor::default)
         .then("digest'", Digest::default)
-        .then_actor("place", move |_| Place { window: vec![0; WINDOW / replicas], room: Arc::clone(&room) }.start().recipient())
+        .then_actor("place", move |_| {
+            Place { window: vec![0; WINDOW / replicas], room: Arc::clone(&room) }
+                .start()
+                .recipient()
+        })
 }
 
 /// What leaves one end arrives at the other, by no way at all.
@@ -178,7 +203,10 @@ mod tests {
             let corpus = Corpus::generate(kind, 1, 1 << 20);
             for workers in [Workers::OneArbiter, Workers::Parallel(2)] {
                 let pass = pass(&corpus, 64 << 10, 3 << 20, workers).unwrap();
-                assert!(pass.mb_per_s > 0.0 && pass.seconds_per_gb > 0.0, "{kind} {workers:?}: {pass:?}");
+                assert!(
+                    pass.mb_per_s > 0.0 && pass.seconds_per_gb > 0.0,
+                    "{kind} {workers:?}: {pass:?}"
+                );
             }
         }
     }

@@ -1,6 +1,7 @@
 //! One chunk, and everything the codecs make of it: what `codec` times and `instructions` counts.
 //!
-//! Invariant: every operation runs over buffers made once, as in the pipeline, so none of them counts an allocation.
+//! Invariant: every operation runs over buffers made once, as in the pipeline, so none of them
+//! counts an allocation.
 
 use anyhow::{Context as _, Result, ensure};
 use bytes::BytesMut;
@@ -67,7 +68,9 @@ impl Kit {
     /// # Errors
     /// When snappy fails.
     pub fn decompress(&mut self) -> Result<usize> {
-        Ok(self.decoder.decompress(&self.packed[OFFSET..OFFSET + self.packed_length], &mut self.unpacked)?)
+        Ok(self
+            .decoder
+            .decompress(&self.packed[OFFSET..OFFSET + self.packed_length], &mut self.unpacked)?)
     }
 
     /// Seals the chunk with this implementation.
@@ -103,7 +106,8 @@ impl Kit {
         self.frame.len()
     }
 
-    /// Cuts the frame out of what was read, as a host without lanes does; what is read is copied, as from a socket.
+    /// Cuts the frame out of what was read, as a host without lanes does; what is read is copied,
+    /// as from a socket.
     ///
     /// # Errors
     /// When the frame is not whole.
@@ -125,7 +129,8 @@ impl Kit {
 
 const KEY: [u8; 32] = [7; 32];
 const NONCE: [u8; 24] = [9; 24];
-/// Targets that lie a few bytes further into their page than the source are slow for `rep movsb`: so far away they do not.
+/// Targets that lie a few bytes further into their page than the source are slow for `rep movsb`:
+/// so far away they do not.
 const OFFSET: usize = 1024;
 
 #[cfg(test)]

@@ -2,10 +2,12 @@
 //!
 //! # Layout
 //! - [`Corpus`]: the content, deterministic and repeated to any length
-//! - [`Contender`]: one way to bring a stream from a process to another; [`contenders`] lists all that are built
+//! - [`Contender`]: one way to bring a stream from a process to another; [`contenders`] lists all
+//!   that are built
 //! - [`Job`], [`Side`], [`run`]: a run in two processes of its own, clocked and verified
 //! - [`limit`]: what the stages cost on this machine, hence what no pipeline of them can pass
-//! - [`in_memory`]: both chains of stages without a socket; [`Kit`]: a chunk in every state, for the codecs alone
+//! - [`in_memory`]: both chains of stages without a socket; [`Kit`]: a chunk in every state, for
+//!   the codecs alone
 //! - [`messages`]: small messages, by every messenger in turn
 //! - [`machine`]: CPU time, memory, and how busy others keep the machine
 //! - [`Settings`], [`report`]: the command line and the tables

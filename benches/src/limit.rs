@@ -1,18 +1,22 @@
-//! The limit of the pipeline on this machine: what each stage costs where it runs, both ends, one after the other on one chunk.
-//! Invariant: CPU time of the thread that does the step, cost of reading the clock taken off; buffers are made once and reused, so that page faults do not count.
+//! The limit of the pipeline on this machine: what each stage costs where it runs, both ends, one
+//! after the other on one chunk. Invariant: CPU time of the thread that does the step, cost of
+//! reading the clock taken off; buffers are made once and reused, so that page faults do not count.
 //!
 //! ```text
 //! sender thread    copy → digest → compress → seal → write ═══ loopback TCP ═══▶
 //! receiver thread                                            read → open → decompress → digest → place
 //! ```
-//! Σ is the sum of all steps in CPU seconds per GB of content; a machine with `cores` cores cannot pass `cores / Σ`.
+//! Σ is the sum of all steps in CPU seconds per GB of content; a machine with `cores` cores cannot
+//! pass `cores / Σ`.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
-use dryoc::classic::crypto_secretbox::{Key, Mac, Nonce, crypto_secretbox_detached, crypto_secretbox_open_detached};
+use dryoc::classic::crypto_secretbox::{
+    Key, Mac, Nonce, crypto_secretbox_detached, crypto_secretbox_open_detached,
+};
 use serde::Serialize;
 
 use crate::corpus::Corpus;
@@ -121,7 +125,8 @@ impl Limit {
     }
 }
 
-/// Brings the block of `corpus` through all steps in chunks of `chunk` bytes, over loopback, often enough to move `bytes`.
+/// Brings the block of `corpus` through all steps in chunks of `chunk` bytes, over loopback, often
+/// enough to move `bytes`.
 ///
 /// # Errors
 /// When loopback fails, or what arrives is not what was sent.
@@ -142,7 +147,9 @@ pub fn measure(corpus: &Corpus, chunk: usize, bytes: u64) -> Result<Limit> {
     });
     let straight = bytes as f64 / started.elapsed().as_secs_f64() / 1e6;
     let (sent, received) = (sent?, received?);
-    let seconds_per_gb = std::array::from_fn(|step| (sent.seconds[step] + received.seconds[step]).max(0.0) / bytes as f64 * 1e9);
+    let seconds_per_gb = std::array::from_fn(|step| {
+        (sent.seconds[step] + received.seconds[step]).max(0.0) / bytes as f64 * 1e9
+    });
     Ok(Limit { seconds_per_gb, cores: machine::cores(), straight })
 }
 
@@ -163,8 +170,15 @@ fn send(corpus: &Corpus, chunk: usize, bytes: u64, mut socket: TcpStream) -> Res
         let length = encoder.compress(plain, packed)?;
         costs.charge(Step::Compress);
         let mut tag = Mac::default();
-        crypto_secretbox_detached(&mut frame[HEADER..HEADER + length], &mut tag, &packed[..length], &nonce(index), &KEY)?;
-        frame[..4].copy_from_slice(&u32::try_from(length).context("a frame beyond 4 GiB")?.to_le_bytes());
+        crypto_secretbox_detached(
+            &mut frame[HEADER..HEADER + length],
+            &mut tag,
+            &packed[..length],
+            &nonce(index),
+            &KEY,
+        )?;
+        frame[..4]
+            .copy_from_slice(&u32::try_from(length).context("a frame beyond 4 GiB")?.to_le_bytes());
         frame[4..HEADER].copy_from_slice(&tag);
         costs.charge(Step::Seal);
         socket.write_all(&frame[..HEADER + length])?;
@@ -192,7 +206,13 @@ fn receive(corpus: &Corpus, chunk: usize, bytes: u64, mut socket: TcpStream) -> 
         socket.read_exact(&mut body[..length + HEADER])?;
         costs.charge(Step::Read);
         let tag: Mac = header[4..].try_into().expect("16 bytes");
-        crypto_secretbox_open_detached(&mut packed[..length], &body[..length], &tag, &nonce(index), &KEY)?;
+        crypto_secretbox_open_detached(
+            &mut packed[..length],
+            &body[..length],
+            &tag,
+            &nonce(index),
+            &KEY,
+        )?;
         costs.charge(Step::Open);
         let unpacked = decoder.decompress(&packed[..length], &mut plain)?;
         costs.charge(Step::Decompress);
@@ -207,7 +227,8 @@ fn receive(corpus: &Corpus, chunk: usize, bytes: u64, mut socket: TcpStream) -> 
     Ok(costs)
 }
 
-/// Where the receiver assembles: the last chunks of the stream, as many as fit into the window of a transfer.
+/// Where the receiver assembles: the last chunks of the stream, as many as fit into the window of a
+/// transfer.
 struct Window {
     slots: Vec<(u64, Vec<u8>)>,
     next: usize,
@@ -269,8 +290,8 @@ fn nonce(index: usize) -> Nonce {
 }
 
 const WINDOW: usize = 4 << 20;
-/// A target a few bytes further into its page than the source is slow for `rep movsb`, and so would be what snappy can't
-/// compress and copies: the limit must not profit from that.
+/// A target a few bytes further into its page than the source is slow for `rep movsb`, and so would
+/// be what snappy can't compress and copies: the limit must not profit from that.
 const OFFSET: usize = 1024;
 const CALIBRATION: u32 = 1_000;
 const KEY: Key = [7; 32];

@@ -1,4 +1,5 @@
-//! What Linux says about this process and this machine. Invariant: figures come from the kernel's own clocks and counters, never from estimates.
+//! What Linux says about this process and this machine. Invariant: figures come from the kernel's
+//! own clocks and counters, never from estimates.
 
 use std::fs;
 use std::time::Duration;
@@ -43,7 +44,12 @@ fn status_bytes(field: &str) -> Result<u64> {
     let status = fs::read_to_string("/proc/self/status").context("reading /proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix(field));
     let line = line.with_context(|| format!("/proc/self/status has no line {field}"))?;
-    let kibibytes: u64 = line.trim().trim_end_matches("kB").trim_end().parse().with_context(|| format!("{field} is no number"))?;
+    let kibibytes: u64 = line
+        .trim()
+        .trim_end_matches("kB")
+        .trim_end()
+        .parse()
+        .with_context(|| format!("{field} is no number"))?;
     Ok(kibibytes * 1024)
 }
 
@@ -66,7 +72,8 @@ pub async fn busy_share(period: Duration) -> Result<f64> {
     Ok(after.busy.saturating_sub(before.busy) as f64 / total as f64)
 }
 
-/// Waits until others use less than [`QUIET`] of the machine, at most `patience`; returns the last share seen.
+/// Waits until others use less than [`QUIET`] of the machine, at most `patience`; returns the last
+/// share seen.
 ///
 /// # Errors
 /// As [`busy_share`].
@@ -98,7 +105,8 @@ impl Jiffies {
         Self::parse(&stat).context("/proc/stat does not start with a line of CPU times")
     }
 
-    /// `cpu user nice system idle iowait irq softirq steal guest guest_nice`; the last two are in the first two already.
+    /// `cpu user nice system idle iowait irq softirq steal guest guest_nice`; the last two are in
+    /// the first two already.
     fn parse(stat: &str) -> Option<Self> {
         let fields = stat.lines().next()?.strip_prefix("cpu ")?.split_whitespace();
         let times: Vec<u64> = fields.take(8).map(str::parse).collect::<Result<_, _>>().ok()?;

@@ -20,7 +20,8 @@ pub fn disk() -> Result<PathBuf> {
     Ok(program.parent().context("the bench's own file has no folder")?.to_owned())
 }
 
-/// Writes a file of `bytes` of content and syncs it, so that none of that is left to do when a measurement begins.
+/// Writes a file of `bytes` of content and syncs it, so that none of that is left to do when a
+/// measurement begins.
 ///
 /// # Errors
 /// When it can't be written.
@@ -32,7 +33,8 @@ pub fn file(path: &Path, corpus: &Corpus, bytes: u64) -> Result<()> {
     Ok(file.sync_all()?)
 }
 
-/// Makes a folder of `count` files of `length` bytes, a hundred to a folder, each with other content.
+/// Makes a folder of `count` files of `length` bytes, a hundred to a folder, each with other
+/// content.
 ///
 /// # Errors
 /// When it can't be written.
@@ -49,7 +51,8 @@ pub fn folder(path: &Path, corpus: &Corpus, count: usize, length: usize) -> Resu
     Ok(rustix::fs::syncfs(File::open(path)?)?)
 }
 
-/// What the file system itself does: reads a file, writes it to another one and syncs that, as `dd conv=fsync` does; seconds.
+/// What the file system itself does: reads a file, writes it to another one and syncs that, as `dd
+/// conv=fsync` does; seconds.
 ///
 /// # Errors
 /// When it can't.
@@ -80,11 +83,21 @@ pub fn compare(one: &Path, other: &Path) -> Result<()> {
             Ok(names)
         };
         let within = names(one)?;
-        ensure!(within == names(other)?, "{} and {} have other entries", one.display(), other.display());
+        ensure!(
+            within == names(other)?,
+            "{} and {} have other entries",
+            one.display(),
+            other.display()
+        );
         return within.iter().try_for_each(|name| compare(&one.join(name), &other.join(name)));
     }
     let (mut one_file, mut other_file) = (File::open(one)?, File::open(other)?);
-    ensure!(one_file.metadata()?.len() == other_file.metadata()?.len(), "{} and {} differ in length", one.display(), other.display());
+    ensure!(
+        one_file.metadata()?.len() == other_file.metadata()?.len(),
+        "{} and {} differ in length",
+        one.display(),
+        other.display()
+    );
     let (mut left, mut right) = (vec![0; PIECE], vec![0; PIECE]);
     loop {
         let read = one_file.read(&mut left)?;

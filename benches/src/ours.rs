@@ -1,13 +1,17 @@
 //! estafette itself: two nodes with the defaults a user has, content from memory to memory.
 //!
-//! A small delivery goes first, so that the link and its lanes are up when the clock starts, as every peer's connection is.
+//! A small delivery goes first, so that the link and its lanes are up when the clock starts, as
+//! every peer's connection is.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use estafette::delivery::{Content, ContentKind, ContentName};
-use estafette::pipeline::{Committed, Inbox, Offer, Placement, Refusal, Sink, SinkError, Source, SourceError, SourceReport, Summary};
+use estafette::pipeline::{
+    Committed, Inbox, Offer, Placement, Refusal, Sink, SinkError, Source, SourceError,
+    SourceReport, Summary,
+};
 use estafette::{Node, Ticket};
 use estafette_actors::source::BytesSource;
 use futures_util::future::{BoxFuture, ready};
@@ -18,8 +22,13 @@ use crate::contender::Contender;
 use crate::corpus::Corpus;
 use crate::process::{Clock, Side, Usage};
 
-pub(crate) const OURS: Contender =
-    Contender { name: "estafette", about: "snappy, XSalsa20-Poly1305, BLAKE3; sealed end to end", check: Check::Digest, receive, send };
+pub(crate) const OURS: Contender = Contender {
+    name: "estafette",
+    about: "snappy, XSalsa20-Poly1305, BLAKE3; sealed end to end",
+    check: Check::Digest,
+    receive,
+    send,
+};
 
 /// Like the limit's last step: what arrives is placed in a window of this length.
 const WINDOW: usize = 4 << 20;
@@ -28,13 +37,21 @@ fn receive(side: Side) -> Result<Usage> {
     runtime()?.block_on(async {
         let expected = *side.corpus.digest(side.job.bytes).as_bytes();
         let (committed, mut commits) = mpsc::channel(2);
-        let node = Node::builder().listen("127.0.0.1:0").stages(estafette_actors::standard()).start().await?;
+        let node = Node::builder()
+            .listen("127.0.0.1:0")
+            .stages(estafette_actors::standard())
+            .start()
+            .await?;
         node.receive("bench", Place { window: Arc::new(Mutex::new(vec![0; WINDOW])), committed })?;
         side.announce(&node.ticket("bench")?.to_string());
         commits.recv().await.context("the node ended before the first delivery")?;
         let clock = side.start();
-        let summary: Summary = commits.recv().await.context("the node ended before the delivery")?;
-        ensure!(summary.digest == expected && summary.length == side.job.bytes, "what was committed is not what was sent");
+        let summary: Summary =
+            commits.recv().await.context("the node ended before the delivery")?;
+        ensure!(
+            summary.digest == expected && summary.length == side.job.bytes,
+            "what was committed is not what was sent"
+        );
         let usage = clock.stop();
         // The receipt leaves before the node stops.
         node.shutdown().await;
@@ -48,7 +65,8 @@ fn send(side: Side, ticket: &str) -> Result<Usage> {
         let node = Node::builder().stages(estafette_actors::standard()).start().await?;
         node.send(ticket.clone(), BytesSource::new("first", "first")?).await?.delivered().await?;
         let clock: Clock = side.start();
-        let source = CorpusSource { corpus: side.corpus.clone(), total: side.job.bytes, position: 0 };
+        let source =
+            CorpusSource { corpus: side.corpus.clone(), total: side.job.bytes, position: 0 };
         node.send(ticket, source).await?.delivered().await?;
         let usage = clock.stop();
         node.shutdown().await;
@@ -103,7 +121,11 @@ impl Sink for Place {
         Placement::Anywhere
     }
 
-    fn write<'a>(&'a mut self, offset: u64, bytes: &'a Bytes) -> BoxFuture<'a, Result<(), SinkError>> {
+    fn write<'a>(
+        &'a mut self,
+        offset: u64,
+        bytes: &'a Bytes,
+    ) -> BoxFuture<'a, Result<(), SinkError>> {
         let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
         let at = (offset % WINDOW as u64) as usize;
         let length = bytes.len().min(WINDOW - at);
@@ -111,8 +133,12 @@ impl Sink for Place {
         Box::pin(ready(Ok(())))
     }
 
-    fn commit<'a>(&'a mut self, summary: &'a Summary) -> BoxFuture<'a, Result<Committed, SinkError>> {
-        let said = self.committed.try_send(*summary).map_err(|error| SinkError::Gone(error.to_string()));
+    fn commit<'a>(
+        &'a mut self,
+        summary: &'a Summary,
+    ) -> BoxFuture<'a, Result<Committed, SinkError>> {
+        let said =
+            self.committed.try_send(*summary).map_err(|error| SinkError::Gone(error.to_string()));
         Box::pin(ready(said.map(|()| Committed::default())))
     }
 

@@ -1,5 +1,7 @@
-//! A run in two processes: the bench starts itself twice, as receiver and as sender, and each reports what it used.
-//! Invariant: the clock runs from after the handshake until the sender has been told that the receiver verified everything; nothing measured runs in the process that prints the table.
+//! A run in two processes: the bench starts itself twice, as receiver and as sender, and each
+//! reports what it used. Invariant: the clock runs from after the handshake until the sender has
+//! been told that the receiver verified everything; nothing measured runs in the process that
+//! prints the table.
 //!
 //! ```text
 //! bench ── starts ──▶ receiver: listens, prints where ──▶ bench ── starts, with where ──▶ sender
@@ -74,7 +76,8 @@ impl Side {
         Checker::new(self.check, self.corpus.clone(), self.job.bytes)
     }
 
-    /// On the receiver: says where it listens, in one line whose form is the contender's own; its sender gets that line.
+    /// On the receiver: says where it listens, in one line whose form is the contender's own; its
+    /// sender gets that line.
     pub fn announce(&self, whereabouts: &str) {
         println!("{whereabouts}");
     }
@@ -105,10 +108,12 @@ impl Clock {
     }
 }
 
-/// Runs `job` by `contender` once, in two new processes; returns the sender's usage and the receiver's.
+/// Runs `job` by `contender` once, in two new processes; returns the sender's usage and the
+/// receiver's.
 ///
 /// # Errors
-/// When a process cannot be started, fails (verification included), or the run takes longer than `patience`.
+/// When a process cannot be started, fails (verification included), or the run takes longer than
+/// `patience`.
 pub async fn run(contender: &Contender, job: &Job, patience: Duration) -> Result<(Usage, Usage)> {
     tokio::time::timeout(patience, run_pair(contender, job))
         .await
@@ -132,11 +137,25 @@ struct Process {
 }
 
 impl Process {
-    fn start(role: &'static str, contender: &Contender, job: &Job, whereabouts: Option<&str>) -> Result<Self> {
-        let mut command = Command::new(std::env::current_exe().context("finding the bench's own file")?);
-        command.arg(ROLE).arg(role).arg(contender.name).arg(serde_json::to_string(job)?).args(whereabouts);
-        let mut child =
-            command.stdout(Stdio::piped()).kill_on_drop(true).spawn().with_context(|| format!("starting the {role} process"))?;
+    fn start(
+        role: &'static str,
+        contender: &Contender,
+        job: &Job,
+        whereabouts: Option<&str>,
+    ) -> Result<Self> {
+        let mut command =
+            Command::new(std::env::current_exe().context("finding the bench's own file")?);
+        command
+            .arg(ROLE)
+            .arg(role)
+            .arg(contender.name)
+            .arg(serde_json::to_string(job)?)
+            .args(whereabouts);
+        let mut child = command
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("starting the {role} process"))?;
         let output = child.stdout.take().context("the process has no output to read")?;
         Ok(Self { role, child, output: BufReader::new(output).lines() })
     }
@@ -148,14 +167,16 @@ impl Process {
 
     async fn usage(&mut self) -> Result<Usage> {
         let line = self.line().await?;
-        let usage = serde_json::from_str(&line).with_context(|| format!("the {} process said {line:?}", self.role))?;
+        let usage = serde_json::from_str(&line)
+            .with_context(|| format!("the {} process said {line:?}", self.role))?;
         let status = self.child.wait().await?;
         ensure!(status.success(), "the {} process ended with {status}", self.role);
         Ok(usage)
     }
 }
 
-/// If this process was started by [`run`], plays its part and says with which code to exit. First thing in `main`.
+/// If this process was started by [`run`], plays its part and says with which code to exit. First
+/// thing in `main`.
 #[must_use]
 pub fn play_role(contenders: &[Contender]) -> Option<ExitCode> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -173,8 +194,13 @@ pub fn play_role(contenders: &[Contender]) -> Option<ExitCode> {
 }
 
 fn play(contenders: &[Contender], arguments: &[String]) -> Result<()> {
-    let [role, name, job, whereabouts @ ..] = arguments else { bail!("a role needs its name, a contender and a job") };
-    let contender = contenders.iter().find(|contender| contender.name == name).with_context(|| format!("no contender {name} is built"))?;
+    let [role, name, job, whereabouts @ ..] = arguments else {
+        bail!("a role needs its name, a contender and a job")
+    };
+    let contender = contenders
+        .iter()
+        .find(|contender| contender.name == name)
+        .with_context(|| format!("no contender {name} is built"))?;
     let side = Side::new(serde_json::from_str(job).context("reading the job")?, contender.check);
     let usage = match (role.as_str(), whereabouts) {
         (RECEIVE, []) => (contender.receive)(side),

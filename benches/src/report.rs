@@ -1,4 +1,5 @@
-//! Runs as JSON lines and as one table. Invariant: a ratio is the median of the quotients within each round, so that a machine that slows down between rounds does not show.
+//! Runs as JSON lines and as one table. Invariant: a ratio is the median of the quotients within
+//! each round, so that a machine that slows down between rounds does not show.
 
 use std::fmt::Write as _;
 
@@ -25,7 +26,8 @@ pub struct Run {
     pub sender: Usage,
     /// What the receiver used.
     pub receiver: Usage,
-    /// The share of the machine that others used just before or just after, whichever is more, 0 to 1.
+    /// The share of the machine that others used just before or just after, whichever is more, 0
+    /// to 1.
     pub others_busy: f64,
     /// Cores of the machine.
     pub cores: usize,
@@ -34,9 +36,24 @@ pub struct Run {
 impl Run {
     /// Puts together what the two processes reported.
     #[must_use]
-    pub fn new(contender: &Contender, round: u32, job: &Job, (sender, receiver): (Usage, Usage), others_busy: f64) -> Self {
+    pub fn new(
+        contender: &Contender,
+        round: u32,
+        job: &Job,
+        (sender, receiver): (Usage, Usage),
+        others_busy: f64,
+    ) -> Self {
         let mb_per_s = job.bytes as f64 / sender.seconds / 1e6;
-        Self { contender: contender.name, round, job: job.clone(), mb_per_s, sender, receiver, others_busy, cores: machine::cores() }
+        Self {
+            contender: contender.name,
+            round,
+            job: job.clone(),
+            mb_per_s,
+            sender,
+            receiver,
+            others_busy,
+            cores: machine::cores(),
+        }
     }
 
     fn cpu_seconds(&self) -> f64 {
@@ -120,10 +137,13 @@ impl Results {
         median(quotients.collect())
     }
 
-    /// Σ as a share of the CPU time that the contender used: what is missing to 1 went into something other than the stages.
+    /// Σ as a share of the CPU time that the contender used: what is missing to 1 went into
+    /// something other than the stages.
     #[must_use]
     pub fn stages_share(&self, contender: &str, kind: Kind) -> Option<f64> {
-        let quotients = self.of(contender, kind).filter_map(|run| Some(self.limit(kind, run.round)?.sum() / run.cpu_seconds_per_gb()));
+        let quotients = self
+            .of(contender, kind)
+            .filter_map(|run| Some(self.limit(kind, run.round)?.sum() / run.cpu_seconds_per_gb()));
         median(quotients.collect())
     }
 
@@ -134,7 +154,18 @@ impl Results {
     /// The table of all contenders, and the limits beneath it.
     #[must_use]
     pub fn table(&self, contenders: &[Contender], kinds: &[Kind]) -> String {
-        let mut table = Table::new(&["content", "contender", "MB/s", "÷ rustls", "÷ ideal", "CPU s/GiB", "cores", "RSS MiB s/r", "", ""]);
+        let mut table = Table::new(&[
+            "content",
+            "contender",
+            "MB/s",
+            "÷ rustls",
+            "÷ ideal",
+            "CPU s/GiB",
+            "cores",
+            "RSS MiB s/r",
+            "",
+            "",
+        ]);
         for &kind in kinds {
             for contender in contenders {
                 table.row(self.row(contender, kind));
@@ -158,7 +189,11 @@ impl Results {
             number(self.of_ideal(name, kind), 2),
             number(self.median(name, kind, |run| run.cpu_seconds_per_gb() * GIB_IN_GB), 2),
             number(self.median(name, kind, Run::busy_cores), 2),
-            format!("{}/{}", number(own(|run| &run.sender), 0), number(own(|run| &run.receiver), 0)),
+            format!(
+                "{}/{}",
+                number(own(|run| &run.sender), 0),
+                number(own(|run| &run.receiver), 0)
+            ),
             match contender.check {
                 crate::Check::Compare => "compared".to_owned(),
                 crate::Check::Digest => "BLAKE3 at both ends".to_owned(),
@@ -170,10 +205,15 @@ impl Results {
     fn limit_line(&self, kind: Kind) -> Option<String> {
         let limits = || self.limits.iter().filter(|run| run.kind == kind);
         let chunk = limits().next()?.chunk;
-        let over = |figure: fn(&Limit) -> f64| number(median(limits().map(|run| figure(&run.limit)).collect()), 2);
-        let speed = |figure: fn(&Limit) -> f64| number(median(limits().map(|run| figure(&run.limit)).collect()), 0);
+        let over = |figure: fn(&Limit) -> f64| {
+            number(median(limits().map(|run| figure(&run.limit)).collect()), 2)
+        };
+        let speed = |figure: fn(&Limit) -> f64| {
+            number(median(limits().map(|run| figure(&run.limit)).collect()), 0)
+        };
         Some(format!(
-            "limit, {kind}, {} KiB: Σ {} s/GB, ideal {} MB/s; without BLAKE3 {} s/GB, {} MB/s; straight {} MB/s\n",
+            "limit, {kind}, {} KiB: Σ {} s/GB, ideal {} MB/s; without BLAKE3 {} s/GB, {} MB/s; \
+             straight {} MB/s\n",
             chunk / 1024,
             over(Limit::sum),
             speed(|limit| limit.ideal(limit.sum())),
@@ -189,9 +229,14 @@ impl Results {
         let noisy = self.runs.iter().filter(|run| run.others_busy > machine::QUIET).count();
         let most = self.runs.iter().map(|run| run.others_busy).fold(0.0, f64::max);
         match noisy {
-            0 => format!("The machine was quiet: others used at most {:.0} % of it before and after each run.\n", most * 100.0),
+            0 => format!(
+                "The machine was quiet: others used at most {:.0} % of it before and after each \
+                 run.\n",
+                most * 100.0
+            ),
             _ => format!(
-                "THE MACHINE WAS NOT QUIET: around {noisy} of {} runs others used more than {:.0} % of it (at most {:.0} %). Trust ratios only, and those little.\n",
+                "THE MACHINE WAS NOT QUIET: around {noisy} of {} runs others used more than {:.0} \
+                 % of it (at most {:.0} %). Trust ratios only, and those little.\n",
                 self.runs.len(),
                 machine::QUIET * 100.0,
                 most * 100.0
@@ -218,7 +263,8 @@ pub fn number(figure: Option<f64>, decimals: usize) -> String {
     figure.map_or_else(|| "–".to_owned(), |figure| format!("{figure:.decimals$}"))
 }
 
-/// A table in plain text: the first column to the left, the others to the right while they hold figures.
+/// A table in plain text: the first column to the left, the others to the right while they hold
+/// figures.
 #[derive(Debug)]
 pub struct Table {
     rows: Vec<Vec<String>>,
@@ -240,13 +286,25 @@ impl Table {
 impl std::fmt::Display for Table {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
-        let width = |column: usize| self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0);
+        let width = |column: usize| {
+            self.rows
+                .iter()
+                .filter_map(|row| row.get(column))
+                .map(|cell| cell.chars().count())
+                .max()
+                .unwrap_or(0)
+        };
         let widths: Vec<usize> = (0..columns).map(width).collect();
         for (index, row) in self.rows.iter().enumerate() {
             let mut line = String::new();
             for (cell, &width) in row.iter().zip(&widths) {
-                let figure = index > 0 && cell.starts_with(|first: char| first.is_ascii_digit() || first == '–');
-                if figure { write!(line, "{cell:>width$}  ")? } else { write!(line, "{cell:<width$}  ")? }
+                let figure = index > 0
+                    && cell.starts_with(|first: char| first.is_ascii_digit() || first == '–');
+                if figure {
+                    write!(line, "{cell:>width$}  ")?
+                } else {
+                    write!(line, "{cell:<width$}  ")?
+                }
             }
             writeln!(formatter, "{}", line.trim_end())?;
         }
@@ -262,14 +320,34 @@ pub(crate) mod tests {
     use super::*;
 
     pub(crate) fn run(contender: &'static str, round: u32, seconds: f64) -> Run {
-        let job = Job { kind: Kind::Text, seed: 1, bytes: 1_000_000_000, block: 32 << 20, piece: 1 << 18 };
+        let job = Job {
+            kind: Kind::Text,
+            seed: 1,
+            bytes: 1_000_000_000,
+            block: 32 << 20,
+            piece: 1 << 18,
+        };
         let usage = Usage { seconds, cpu_seconds: seconds * 0.75, peak_bytes: 42 << 20 };
         let mb_per_s = 1e3 / seconds;
-        Run { contender, round, job, mb_per_s, sender: usage, receiver: usage, others_busy: 0.0, cores: 2 }
+        Run {
+            contender,
+            round,
+            job,
+            mb_per_s,
+            sender: usage,
+            receiver: usage,
+            others_busy: 0.0,
+            cores: 2,
+        }
     }
 
     pub(crate) fn limit(round: u32, step: f64) -> LimitRun {
-        LimitRun { kind: Kind::Text, round, chunk: 1 << 18, limit: Limit { seconds_per_gb: [step; 10], cores: 2, straight: 500.0 } }
+        LimitRun {
+            kind: Kind::Text,
+            round,
+            chunk: 1 << 18,
+            limit: Limit { seconds_per_gb: [step; 10], cores: 2, straight: 500.0 },
+        }
     }
 
     #[test]
@@ -281,7 +359,13 @@ pub(crate) mod tests {
 
     #[test]
     fn a_ratio_compares_within_rounds() {
-        let runs = vec![run("a", 0, 1.0), run("b", 0, 2.0), run("a", 1, 10.0), run("b", 1, 20.0), run("a", 2, 5.0)];
+        let runs = vec![
+            run("a", 0, 1.0),
+            run("b", 0, 2.0),
+            run("a", 1, 10.0),
+            run("b", 1, 20.0),
+            run("a", 2, 5.0),
+        ];
         let results = Results { runs, limits: vec![limit(0, 0.2)] };
         assert_eq!(results.ratio("a", "b", Kind::Text), Some(2.0));
         assert_eq!(results.ratio("a", "c", Kind::Text), None);

@@ -20,7 +20,11 @@ impl Rsync {
     /// # Errors
     /// When there is one and it does not start.
     pub fn start(home: &Path, folder: &Path) -> Result<Option<Self>> {
-        let knows_fsync = Command::new("rsync").arg("--fsync").arg("--version").output().is_ok_and(|output| output.status.success());
+        let knows_fsync = Command::new("rsync")
+            .arg("--fsync")
+            .arg("--version")
+            .output()
+            .is_ok_and(|output| output.status.success());
         if !knows_fsync {
             return Ok(None);
         }
@@ -28,8 +32,12 @@ impl Rsync {
         let config = home.join("rsyncd.conf");
         let path = folder.display();
         // A daemon that root starts would become nobody, and could not write here.
-        let stays = if rustix::process::getuid().is_root() { "uid = root\ngid = root\n" } else { "" };
-        std::fs::write(&config, format!("use chroot = no\n{stays}[inbox]\npath = {path}\nread only = no\n"))?;
+        let stays =
+            if rustix::process::getuid().is_root() { "uid = root\ngid = root\n" } else { "" };
+        std::fs::write(
+            &config,
+            format!("use chroot = no\n{stays}[inbox]\npath = {path}\nread only = no\n"),
+        )?;
         let daemon = Command::new("rsync")
             .args(["--daemon", "--no-detach", "--address=127.0.0.1"])
             .args([format!("--port={port}"), format!("--config={}", config.display())])
@@ -61,7 +69,12 @@ impl Rsync {
     pub fn send(&self, what: &Path) -> Result<f64> {
         let started = Instant::now();
         let target = format!("rsync://127.0.0.1:{}/inbox/", self.port);
-        let status = Command::new("rsync").args(["-a", "--fsync"]).arg(what).arg(target).status().context("running rsync")?;
+        let status = Command::new("rsync")
+            .args(["-a", "--fsync"])
+            .arg(what)
+            .arg(target)
+            .status()
+            .context("running rsync")?;
         ensure!(status.success(), "rsync ended with {status}");
         Ok(started.elapsed().as_secs_f64())
     }

@@ -1,4 +1,5 @@
-//! The benches' command line. Invariant: every setting has an environment variable, since `cargo bench` without `--bench` hands its arguments to all benches alike.
+//! The benches' command line. Invariant: every setting has an environment variable, since `cargo
+//! bench` without `--bench` hands its arguments to all benches alike.
 
 use std::time::Duration;
 
@@ -34,7 +35,8 @@ pub struct Settings {
     /// Seed of the content.
     #[arg(long, env = "ESTAFETTE_BENCH_SEED", default_value_t = 1)]
     pub seed: u64,
-    /// Seconds to wait before each run for others to leave the machine alone; after that it runs all the same, and says so.
+    /// Seconds to wait before each run for others to leave the machine alone; after that it runs
+    /// all the same, and says so.
     #[arg(long, env = "ESTAFETTE_BENCH_PATIENCE", default_value_t = 10)]
     pub patience: u64,
     /// Seconds that a single run may take.
@@ -55,7 +57,13 @@ impl Settings {
     /// The job for content of `kind`.
     #[must_use]
     pub fn job(&self, kind: Kind) -> Job {
-        Job { kind, seed: self.seed, bytes: self.mib << 20, block: (self.block_mib as usize) << 20, piece: (self.piece_kib as usize) << 10 }
+        Job {
+            kind,
+            seed: self.seed,
+            bytes: self.mib << 20,
+            block: (self.block_mib as usize) << 20,
+            piece: (self.piece_kib as usize) << 10,
+        }
     }
 
     /// Those of `contenders` that are to run.
@@ -65,9 +73,15 @@ impl Settings {
     pub fn choose(&self, contenders: &[Contender]) -> Result<Vec<Contender>> {
         for name in &self.only {
             let known: Vec<&str> = contenders.iter().map(|contender| contender.name).collect();
-            ensure!(known.contains(&name.as_str()), "no contender {name} is built; there are {}", known.join(", "));
+            ensure!(
+                known.contains(&name.as_str()),
+                "no contender {name} is built; there are {}",
+                known.join(", ")
+            );
         }
-        let asked = |contender: &&Contender| self.only.is_empty() || self.only.iter().any(|name| name == contender.name);
+        let asked = |contender: &&Contender| {
+            self.only.is_empty() || self.only.iter().any(|name| name == contender.name)
+        };
         Ok(contenders.iter().filter(asked).copied().collect())
     }
 
@@ -91,7 +105,9 @@ mod tests {
 
     #[test]
     fn cargo_s_own_flag_is_accepted() {
-        let settings = Settings::try_parse_from(["end_to_end", "--bench", "--mib", "64", "--kinds", "random"]).unwrap();
+        let settings =
+            Settings::try_parse_from(["end_to_end", "--bench", "--mib", "64", "--kinds", "random"])
+                .unwrap();
         assert_eq!(settings.job(Kind::Random).bytes, 64 << 20);
         assert_eq!(settings.kinds, [Kind::Random]);
     }

@@ -1,5 +1,5 @@
-//! Every contender that is built brings a small stream across, in two real processes; one that spoils the stream fails.
-//! Without the usual harness, since the processes are this very program.
+//! Every contender that is built brings a small stream across, in two real processes; one that
+//! spoils the stream fails. Without the usual harness, since the processes are this very program.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -28,8 +28,16 @@ fn main() -> ExitCode {
 async fn brings_the_stream_across(contender: &Contender, kind: Kind) {
     let (sender, receiver) = run(contender, &job(kind), PATIENCE).await.expect("it comes across");
     for usage in [sender, receiver] {
-        assert!(usage.seconds > 0.0 && usage.cpu_seconds > 0.0, "{} took no time: {usage:?}", contender.name);
-        assert!(usage.peak_bytes > job(kind).block as u64, "{} used no memory: {usage:?}", contender.name);
+        assert!(
+            usage.seconds > 0.0 && usage.cpu_seconds > 0.0,
+            "{} took no time: {usage:?}",
+            contender.name
+        );
+        assert!(
+            usage.peak_bytes > job(kind).block as u64,
+            "{} used no memory: {usage:?}",
+            contender.name
+        );
     }
     println!("{} brings {kind} across ... ok", contender.name);
 }
@@ -46,8 +54,13 @@ fn job(kind: Kind) -> Job {
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-const SPOILER: Contender =
-    Contender { name: "spoiler", about: "changes one byte", check: Check::Compare, receive: receive_spoilt, send: send_spoilt };
+const SPOILER: Contender = Contender {
+    name: "spoiler",
+    about: "changes one byte",
+    check: Check::Compare,
+    receive: receive_spoilt,
+    send: send_spoilt,
+};
 
 fn receive_spoilt(side: Side) -> Result<Usage> {
     let listener = TcpListener::bind("127.0.0.1:0")?;

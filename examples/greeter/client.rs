@@ -16,7 +16,13 @@ const TIMES: u32 = 1000;
 pub(crate) async fn run() -> anyhow::Result<()> {
     let identity = Identity::generate();
     let (mut server, id, address) = start_server(&identity).await?;
-    let node = Node::builder().name("client").identity(identity).peer("greeter", id.parse()?, [address]).stages(standard()).start().await?;
+    let node = Node::builder()
+        .name("client")
+        .identity(identity)
+        .peer("greeter", id.parse()?, [address])
+        .stages(standard())
+        .start()
+        .await?;
     let greeter = node.remote::<SayHello>("greeter/greeter")?;
 
     let lines = greeter.download(SayHello { name: "Ada".into(), times: TIMES }).await?;
@@ -51,10 +57,17 @@ pub(crate) async fn run() -> anyhow::Result<()> {
 /// Starts this program as the server, which says who it is, and where.
 async fn start_server(client: &Identity) -> anyhow::Result<(Child, String, String)> {
     let mut command = Command::new(std::env::current_exe()?);
-    let command = command.args(["serve", &client.peer().to_string()]).stdout(Stdio::piped()).kill_on_drop(true);
+    let command = command
+        .args(["serve", &client.peer().to_string()])
+        .stdout(Stdio::piped())
+        .kill_on_drop(true);
     let mut server = command.spawn().context("the server could not be started")?;
-    let said =
-        BufReader::new(server.stdout.take().context("its output")?).lines().next_line().await?.context("the server ended at once")?;
-    let (id, address) = said.split_once(' ').context("the server said something else than who and where it is")?;
+    let said = BufReader::new(server.stdout.take().context("its output")?)
+        .lines()
+        .next_line()
+        .await?
+        .context("the server ended at once")?;
+    let (id, address) =
+        said.split_once(' ').context("the server said something else than who and where it is")?;
     Ok((server, id.into(), address.into()))
 }

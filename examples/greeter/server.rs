@@ -17,13 +17,21 @@ impl Actor for Greeter {
 impl Handler<Called<SayHello>> for Greeter {
     type Result = ();
 
-    fn handle(&mut self, Called { mut requests, mut replies }: Called<SayHello>, _: &mut Context<Self>) {
+    fn handle(
+        &mut self,
+        Called { mut requests, mut replies }: Called<SayHello>,
+        _: &mut Context<Self>,
+    ) {
         // A task of its own, so that a caller who reads slowly keeps nobody waiting.
         actix::spawn(async move {
             match requests.next().await {
-                Some(Ok(SayHello { name, .. })) if name.is_empty() => replies.fail("whom? the name is empty"),
+                Some(Ok(SayHello { name, .. })) if name.is_empty() => {
+                    replies.fail("whom? the name is empty")
+                }
                 // An error means that the caller has gone, or has heard enough.
-                Some(Ok(hello)) => drop(greet(&hello, &mut replies).await.map(|()| replies.finish())),
+                Some(Ok(hello)) => {
+                    drop(greet(&hello, &mut replies).await.map(|()| replies.finish()))
+                }
                 Some(Err(_)) | None => {}
             }
         });
@@ -33,13 +41,19 @@ impl Handler<Called<SayHello>> for Greeter {
 async fn greet(hello: &SayHello, replies: &mut Replies<Line>) -> Result<(), RemoteError> {
     for time in 1..=hello.times {
         // Waits while the caller has as many as it can take.
-        replies.send(&Line { text: format!("Bonjour {}, for the {time}. time", hello.name) }).await?;
+        replies
+            .send(&Line { text: format!("Bonjour {}, for the {time}. time", hello.name) })
+            .await?;
     }
     Ok(())
 }
 
 pub(crate) async fn run(client: PeerId) -> anyhow::Result<()> {
-    let node = Node::builder().name("greeter").listen("127.0.0.1:0").peer("client", client, [""; 0]).stages(standard());
+    let node = Node::builder()
+        .name("greeter")
+        .listen("127.0.0.1:0")
+        .peer("client", client, [""; 0])
+        .stages(standard());
     let node = node.start().await?;
     node.host("greeter", || Greeter).takes_calls::<SayHello>().start().await?;
     println!("{} {}", node.peer(), node.addresses()[0]);

@@ -1,6 +1,8 @@
-//! Programs that show how estafette is embedded and extended: `cargo run -p estafette-examples --example hello` runs one.
+//! Programs that show how estafette is embedded and extended: `cargo run -p estafette-examples
+//! --example hello` runs one.
 //!
-//! There is nothing to use here. What the README and the guides show as code is compiled with this crate's tests.
+//! There is nothing to use here. What the README and the guides show as code is compiled with this
+//! crate's tests.
 
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]

@@ -1,4 +1,5 @@
-//! Workers in processes of their own pull jobs, as many as they can take; one dies in the middle, and no job is lost.
+//! Workers in processes of their own pull jobs, as many as they can take; one dies in the middle,
+//! and no job is lost.
 //!
 //! `cargo run -p estafette-examples --example work_queue`
 
@@ -40,7 +41,8 @@ async fn main() -> anyhow::Result<()> {
         return worker::run(jobs.parse()?).await;
     }
     let (office, mut reports) = office::Office::open(1..=JOBS);
-    let node = Node::builder().name("office").listen("127.0.0.1:0").stages(standard()).start().await?;
+    let node =
+        Node::builder().name("office").listen("127.0.0.1:0").stages(standard()).start().await?;
     let jobs = office.clone();
     node.host("jobs", move || jobs.clone()).takes_calls::<Pull>().start().await?;
 
@@ -57,20 +59,33 @@ async fn main() -> anyhow::Result<()> {
     for worker in &mut workers {
         anyhow::ensure!(worker.wait().await?.success(), "a worker failed");
     }
-    assert!(results.iter().all(|(&job, &result)| result == steps(job)) && reports.try_recv().is_err());
+    assert!(
+        results.iter().all(|(&job, &result)| result == steps(job)) && reports.try_recv().is_err()
+    );
     println!("{JOBS} jobs were done; {} came back from a worker that died", office.came_back());
     assert!(office.came_back() > 0);
     node.shutdown().await;
     Ok(())
 }
 
-/// Starts this program as a worker that lives for so many jobs, lets it send to `jobs` and to nothing else, and tells it where that is.
+/// Starts this program as a worker that lives for so many jobs, lets it send to `jobs` and to
+/// nothing else, and tells it where that is.
 async fn hire(office: &Node, name: &str, lives_for: u64) -> anyhow::Result<Child> {
     let mut command = Command::new(std::env::current_exe()?);
-    let command = command.arg(lives_for.to_string()).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+    let command = command
+        .arg(lives_for.to_string())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true);
     let mut worker = command.spawn().context("a worker could not be started")?;
-    let id = BufReader::new(worker.stdout.take().context("its output")?).lines().next_line().await?.context("it ended at once")?;
-    office.trust().add(id.parse()?, TrustedPeer { inboxes: vec!["jobs".into()], ..TrustedPeer::new(name) })?;
+    let id = BufReader::new(worker.stdout.take().context("its output")?)
+        .lines()
+        .next_line()
+        .await?
+        .context("it ended at once")?;
+    office
+        .trust()
+        .add(id.parse()?, TrustedPeer { inboxes: vec!["jobs".into()], ..TrustedPeer::new(name) })?;
     let here = format!("{} {}\n", office.peer(), office.addresses()[0]);
     worker.stdin.take().context("its input")?.write_all(here.as_bytes()).await?;
     Ok(worker)

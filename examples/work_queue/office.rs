@@ -32,9 +32,13 @@ impl Handler<Called<Pull>> for Office {
 }
 
 impl Office {
-    pub(crate) fn open(jobs: impl Iterator<Item = u64>) -> (Self, mpsc::UnboundedReceiver<(u64, u32)>) {
-        let ((put, take), (report, reports)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
-        let office = Self { put, take: Arc::new(Mutex::new(take)), report, came_back: Arc::default() };
+    pub(crate) fn open(
+        jobs: impl Iterator<Item = u64>,
+    ) -> (Self, mpsc::UnboundedReceiver<(u64, u32)>) {
+        let ((put, take), (report, reports)) =
+            (mpsc::unbounded_channel(), mpsc::unbounded_channel());
+        let office =
+            Self { put, take: Arc::new(Mutex::new(take)), report, came_back: Arc::default() };
         jobs.for_each(|job| office.put(Some(job)));
         (office, reports)
     }

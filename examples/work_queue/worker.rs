@@ -20,7 +20,12 @@ pub(crate) async fn run(lives_for: u64) -> anyhow::Result<()> {
     let mut office = String::new();
     std::io::stdin().read_line(&mut office)?;
     let (id, address) = office.trim().split_once(' ').context("nobody said where the jobs are")?;
-    let node = node.identity(identity).peer("office", id.parse()?, [address]).stages(standard()).start().await?;
+    let node = node
+        .identity(identity)
+        .peer("office", id.parse()?, [address])
+        .stages(standard())
+        .start()
+        .await?;
 
     let (mut pulls, mut jobs) = node.remote::<Pull>("office/jobs")?.open().await?;
     for _ in 0..ROOM {

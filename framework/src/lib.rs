@@ -1,5 +1,6 @@
-//! An actor-based runtime for delivering content between programs: cut into chunks, compressed, encrypted end to end, sent and
-//! put together again by actors with mailboxes, each of which can be watched, replaced, or joined by your own.
+//! An actor-based runtime for delivering content between programs: cut into chunks, compressed,
+//! encrypted end to end, sent and put together again by actors with mailboxes, each of which can be
+//! watched, replaced, or joined by your own.
 //!
 //! ```text
 //!  sender node                                                                receiver node
@@ -21,11 +22,13 @@
 //! - `testing` (feature `test-util`): a network in memory with faults from a seed
 //!
 //! # Two ways to use it
-//! - **Content**: [`Node::send`] and [`Node::receive`] deliver files, folders, bytes and streams, once.
-//! - **Messages**: [`Node::host`] or [`Node::register`] gives an actor a name, [`Node::remote`] is its handle on another node; a serde
-//!   type with `#[derive(RemoteMessage)]` can be told or asked, if it reads all that it writes in the same order: not with
-//!   `skip_serializing_if`, `flatten`, `untagged` or `tag`, nor nested more than 128 deep ([`RemoteMessage`] says more). See [`remote`],
-//!   and `docs/messages.md` for promises, errors and traps.
+//! - **Content**: [`Node::send`] and [`Node::receive`] deliver files, folders, bytes and streams,
+//!   once.
+//! - **Messages**: [`Node::host`] or [`Node::register`] gives an actor a name, [`Node::remote`] is
+//!   its handle on another node; a serde type with `#[derive(RemoteMessage)]` can be told or asked,
+//!   if it reads all that it writes in the same order: not with `skip_serializing_if`, `flatten`,
+//!   `untagged` or `tag`, nor nested more than 128 deep ([`RemoteMessage`] says more). See
+//!   [`remote`], and `docs/messages.md` for promises, errors and traps.
 //!
 //! The standard actors are in the crate `estafette-actors`.
 //!
@@ -33,7 +36,10 @@
 #![cfg_attr(not(doctest), doc = include_str!("../docs/first-program.md"))]
 
 #[cfg(not(unix))]
-compile_error!("estafette runs on Unix only: its folders, its spool and its control socket are made of what Unix has");
+compile_error!(
+    "estafette runs on Unix only: its folders, its spool and its control socket are made of what \
+     Unix has"
+);
 
 pub mod delivery;
 pub mod metrics;
@@ -54,6 +60,9 @@ pub mod __private {
 }
 
 pub use delivery::{Failure, FailureKind, Receipt, TransferId};
-pub use node::{Destination, Node, NodeBuilder, NodeConfig, NodeEvent, SendOptions, TransferHandle, TransferNews, TrustedPeer};
+pub use node::{
+    Destination, Node, NodeBuilder, NodeConfig, NodeEvent, SendOptions, TransferHandle,
+    TransferNews, TrustedPeer,
+};
 pub use remote::{Remote, RemoteError, RemoteErrorKind, RemoteMessage};
 pub use wire::{Identity, PeerId, Ticket};

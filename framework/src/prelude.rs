@@ -4,7 +4,16 @@
 
 pub use crate::delivery::{Failure, FailureKind, Receipt, TransferId};
 pub use crate::node::StageRegistry;
-pub use crate::node::{Destination, Node, NodeConfig, NodeEvent, SendOptions, TransferHandle, TransferNews, TrustedPeer};
-pub use crate::pipeline::{Chunk, Compressed, Inbox, Outlet, Parcel, Pipeline, Sealed, Sink, Source, Transform, TransformError};
-pub use crate::remote::{Asked, Called, Presence, Remote, RemoteError, RemoteErrorKind, RemoteMessage, Replies, Reply, Requests};
+pub use crate::node::{
+    Destination, Node, NodeConfig, NodeEvent, SendOptions, TransferHandle, TransferNews,
+    TrustedPeer,
+};
+pub use crate::pipeline::{
+    Chunk, Compressed, Inbox, Outlet, Parcel, Pipeline, Sealed, Sink, Source, Transform,
+    TransformError,
+};
+pub use crate::remote::{
+    Asked, Called, Presence, Remote, RemoteError, RemoteErrorKind, RemoteMessage, Replies, Reply,
+    Requests,
+};
 pub use crate::wire::{Identity, PeerId, Ticket};

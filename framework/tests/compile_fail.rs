@@ -1,4 +1,5 @@
-//! Types are the wiring diagram: a pipeline that is wired wrongly does not compile, and the compiler says what does not fit.
+//! Types are the wiring diagram: a pipeline that is wired wrongly does not compile, and the
+//! compiler says what does not fit.
 
 #[test]
 fn a_wrong_order_of_stages_does_not_compile() {

@@ -4,37 +4,53 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What no code on these floors may name: a runtime, a socket, a file, a clock.
-const FORBIDDEN: [&str; 6] = ["actix", "tokio", "std::net", "std::fs", "Instant::now", "SystemTime::now"];
+const FORBIDDEN: [&str; 6] =
+    ["actix", "tokio", "std::net", "std::fs", "Instant::now", "SystemTime::now"];
 
 #[test]
 fn wire_and_delivery_open_nothing_spawn_nothing_and_read_no_clock() {
     for floor in ["wire", "delivery"] {
         let files = sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(floor));
         assert!(!files.is_empty(), "no source files in {floor}");
-        let found: Vec<String> = files.iter().flat_map(|file| offences(&file.display().to_string(), &read(file))).collect();
+        let found: Vec<String> = files
+            .iter()
+            .flat_map(|file| offences(&file.display().to_string(), &read(file)))
+            .collect();
         assert!(found.is_empty(), "sans-I/O code must not name these:\n{}", found.join("\n"));
     }
 }
 
 /// From the ground up.
-const FLOORS: [&str; 9] = ["wire", "store", "delivery", "metrics", "pipeline", "supervise", "remote", "node", "testing"];
+const FLOORS: [&str; 9] =
+    ["wire", "store", "delivery", "metrics", "pipeline", "supervise", "remote", "node", "testing"];
 
 #[test]
 fn each_floor_uses_only_those_below_it() {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let known = fs::read_dir(&src).expect("there are sources").map(|entry| entry.expect("a readable entry").path());
-    let known: Vec<String> = known.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned())).collect();
-    let unplaced: Vec<_> =
-        known.iter().filter(|name| !FLOORS.contains(&name.as_str()) && !["lib", "prelude"].contains(&name.as_str())).collect();
+    let known = fs::read_dir(&src)
+        .expect("there are sources")
+        .map(|entry| entry.expect("a readable entry").path());
+    let known: Vec<String> =
+        known.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned())).collect();
+    let unplaced: Vec<_> = known
+        .iter()
+        .filter(|name| {
+            !FLOORS.contains(&name.as_str()) && !["lib", "prelude"].contains(&name.as_str())
+        })
+        .collect();
     assert!(unplaced.is_empty(), "these have no place among the floors: {unplaced:?}");
     let mut found = Vec::new();
     for (height, floor) in FLOORS.iter().enumerate() {
         let folder = src.join(floor);
-        let files = if folder.is_dir() { sources(&folder) } else { vec![src.join(format!("{floor}.rs"))] };
+        let files =
+            if folder.is_dir() { sources(&folder) } else { vec![src.join(format!("{floor}.rs"))] };
         for file in files {
             let used = floors_used(&read(&file));
-            let above = used.into_iter().filter(|name| FLOORS[height + 1..].contains(&name.as_str()));
-            found.extend(above.map(|name| format!("{} uses {name}", file.strip_prefix(&src).expect("it lies there").display())));
+            let above =
+                used.into_iter().filter(|name| FLOORS[height + 1..].contains(&name.as_str()));
+            found.extend(above.map(|name| {
+                format!("{} uses {name}", file.strip_prefix(&src).expect("it lies there").display())
+            }));
         }
     }
     assert!(found.is_empty(), "a floor uses one above it:\n{}", found.join("\n"));
@@ -42,8 +58,9 @@ fn each_floor_uses_only_those_below_it() {
 
 #[test]
 fn uses_are_found_however_they_are_written() {
-    let text = "//! crate::node\nuse crate::wire::PeerId; // crate::remote\nuse crate::{store, pipeline::Chunk};\n\
-                let a = crate::delivery::Failure::new();\nuse crate::\n    supervise::Adopt;\n#[cfg(test)]\nmod tests {\n    use crate::node::Node;\n}\n";
+    let text = "//! crate::node\nuse crate::wire::PeerId; // crate::remote\nuse crate::{store, \
+                pipeline::Chunk};\nlet a = crate::delivery::Failure::new();\nuse crate::\n    \
+                supervise::Adopt;\n#[cfg(test)]\nmod tests {\n    use crate::node::Node;\n}\n";
     let mut used = floors_used(text);
     used.sort();
     assert_eq!(used, ["delivery", "pipeline", "store", "supervise", "wire"]);
@@ -57,11 +74,17 @@ fn floors_used(text: &str) -> Vec<String> {
         let rest = code[at + "crate::".len()..].trim_start();
         // A list of names, to its end; or one name.
         let names = match rest.strip_prefix('{') {
-            Some(list) => list.split(';').next().unwrap_or_default().split(['{', ',']).collect::<Vec<_>>(),
+            Some(list) => {
+                list.split(';').next().unwrap_or_default().split(['{', ',']).collect::<Vec<_>>()
+            }
             None => vec![rest],
         };
-        let first = |name: &str| name.trim().split(|c: char| !c.is_alphanumeric() && c != '_').next().map(str::to_owned);
-        used.extend(names.into_iter().filter_map(first).filter(|name| FLOORS.contains(&name.as_str())));
+        let first = |name: &str| {
+            name.trim().split(|c: char| !c.is_alphanumeric() && c != '_').next().map(str::to_owned)
+        };
+        used.extend(
+            names.into_iter().filter_map(first).filter(|name| FLOORS.contains(&name.as_str())),
+        );
     }
     used.sort();
     used.dedup();
@@ -74,20 +97,30 @@ fn the_search_finds_offences_in_code_and_only_there() {
                 let later = now + second; // not Instant::now\nuse std::{\n    fs,\n    net,\n};\n\
                 #[cfg(test)]\nuse a::b;\nlet now = Instant::now();\n\
                 #[cfg(test)]\nmod tests {\n    let now = Instant::now();\n}\n";
-    let lines: Vec<String> = offences("file", text).iter().filter_map(|found| found.split(' ').next().map(str::to_owned)).collect();
+    let lines: Vec<String> = offences("file", text)
+        .iter()
+        .filter_map(|found| found.split(' ').next().map(str::to_owned))
+        .collect();
     assert_eq!(lines, ["file:2:", "file:4:", "file:7:", "file:8:", "file:12:"]);
 }
 
 /// The Rust files beneath `folder`, without files of tests.
 fn sources(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).expect("the floor has a folder").map(|entry| entry.expect("a readable entry").path());
+    let entries = fs::read_dir(folder)
+        .expect("the floor has a folder")
+        .map(|entry| entry.expect("a readable entry").path());
     let (folders, files): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());
-    let code = files.into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "rs") && !is_tests(path));
-    code.chain(folders.iter().filter(|path| !is_tests(path)).flat_map(|path| sources(path))).collect()
+    let code = files.into_iter().filter(|path| {
+        path.extension().is_some_and(|extension| extension == "rs") && !is_tests(path)
+    });
+    code.chain(folders.iter().filter(|path| !is_tests(path)).flat_map(|path| sources(path)))
+        .collect()
 }
 
 fn is_tests(path: &Path) -> bool {
-    path.file_stem().and_then(|stem| stem.to_str()).is_some_and(|stem| stem == "tests" || stem.ends_with("_tests"))
+    path.file_stem()
+        .and_then(|stem| stem.to_str())
+        .is_some_and(|stem| stem == "tests" || stem.ends_with("_tests"))
 }
 
 fn read(file: &Path) -> String {
@@ -97,14 +130,20 @@ fn read(file: &Path) -> String {
 /// The lines of `text` up to its tests, without comments.
 fn code_of(text: &str) -> Vec<&str> {
     let lines: Vec<&str> = text.lines().collect();
-    let tests =
-        lines.windows(2).position(|pair| pair[0] == "#[cfg(test)]" && (pair[1].starts_with("mod ") || pair[1].starts_with("#[path")));
+    let tests = lines.windows(2).position(|pair| {
+        pair[0] == "#[cfg(test)]" && (pair[1].starts_with("mod ") || pair[1].starts_with("#[path"))
+    });
     let code = |line: &&str| -> usize {
         let line = line.trim_start();
         // A link is no comment.
-        line.match_indices("//").find(|&(at, _)| !line[..at].ends_with(':')).map_or(line.len(), |(at, _)| at)
+        line.match_indices("//")
+            .find(|&(at, _)| !line[..at].ends_with(':'))
+            .map_or(line.len(), |(at, _)| at)
     };
-    lines[..tests.unwrap_or(lines.len())].iter().map(|line| &line.trim_start()[..code(line)]).collect()
+    lines[..tests.unwrap_or(lines.len())]
+        .iter()
+        .map(|line| &line.trim_start()[..code(line)])
+        .collect()
 }
 
 /// Where the code of `text`, up to its tests, names something forbidden.
@@ -112,7 +151,12 @@ fn offences(file: &str, text: &str) -> Vec<String> {
     let mut within_std = false;
     let mut found = Vec::new();
     for (number, code) in code_of(text).into_iter().enumerate() {
-        let grouped = within_std.then(|| code.split(|c: char| !c.is_alphanumeric()).find(|&word| word == "fs" || word == "net")).flatten();
+        let grouped = within_std
+            .then(|| {
+                code.split(|c: char| !c.is_alphanumeric())
+                    .find(|&word| word == "fs" || word == "net")
+            })
+            .flatten();
         within_std = (within_std || code.starts_with("use std::{")) && !code.contains("};");
         let name = FORBIDDEN.into_iter().find(|name| code.contains(name)).or(grouped);
         found.extend(name.map(|name| format!("{file}:{}: {name}", number + 1)));

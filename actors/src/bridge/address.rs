@@ -10,19 +10,27 @@ use estafette::node::blocking;
 #[non_exhaustive]
 pub enum AddressError {
     /// It has no port, or something else where it should be.
-    #[error("{given:?} is no address: host:port is wanted, such as 192.0.2.7:7400, [2001:db8::7]:7400 or paris.example:7400")]
+    #[error(
+        "{given:?} is no address: host:port is wanted, such as 192.0.2.7:7400, [2001:db8::7]:7400 \
+         or paris.example:7400"
+    )]
     Form {
         /// The address.
         given: String,
     },
     /// Port 0 stands for any port, and only to listen at.
-    #[error("{given:?} can't be dialled: port 0 stands for any free port of a listener, so say the one it has")]
+    #[error(
+        "{given:?} can't be dialled: port 0 stands for any free port of a listener, so say the \
+         one it has"
+    )]
     NoPort {
         /// The address.
         given: String,
     },
     /// A wildcard or a group.
-    #[error("{given:?} can't be dialled: {kind} is no address of one machine, so say the one it has")]
+    #[error(
+        "{given:?} can't be dialled: {kind} is no address of one machine, so say the one it has"
+    )]
     NotOne {
         /// The address.
         given: String,
@@ -39,7 +47,8 @@ pub enum AddressError {
     },
 }
 
-/// Checks that an address could be dialled by somebody. Names are not looked up, and zones are left to the machine that dials.
+/// Checks that an address could be dialled by somebody. Names are not looked up, and zones are left
+/// to the machine that dials.
 pub fn check_address(given: &str) -> Result<(), AddressError> {
     let (host, port) = split(given)?;
     if port == 0 {
@@ -61,21 +70,32 @@ fn split(given: &str) -> Result<(&str, u16), AddressError> {
     let port = port.parse().map_err(|_| form())?;
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     let host = match bare {
-        Some(inside) => inside.split('%').next().and_then(|ip| ip.parse::<Ipv6Addr>().ok()).map(|_| inside).ok_or_else(form)?,
+        Some(inside) => inside
+            .split('%')
+            .next()
+            .and_then(|ip| ip.parse::<Ipv6Addr>().ok())
+            .map(|_| inside)
+            .ok_or_else(form)?,
         None => host,
     };
-    let is_name = |host: &str| !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_graphic() && !b"[]/:%@".contains(&byte));
+    let is_name = |host: &str| {
+        !host.is_empty()
+            && host.bytes().all(|byte| byte.is_ascii_graphic() && !b"[]/:%@".contains(&byte))
+    };
     if bare.is_some() || is_name(host) { Ok((host, port)) } else { Err(form()) }
 }
 
-/// All that an address stands for, the families in turn, beginning with the one that the system puts first.
+/// All that an address stands for, the families in turn, beginning with the one that the system
+/// puts first.
 pub(super) async fn resolve(given: &str) -> io::Result<Vec<SocketAddr>> {
     let invalid = |error| io::Error::new(io::ErrorKind::InvalidInput, error);
     let (host, port) = split(given).map_err(invalid)?;
     if let Some((ip, zone)) = host.split_once('%') {
         let ip = ip.parse().map_err(|_| invalid(AddressError::Form { given: given.to_owned() }))?;
         let scope = zone_number(zone);
-        let scope = scope.ok_or_else(|| invalid(AddressError::NoZone { given: given.to_owned(), zone: zone.to_owned() }))?;
+        let scope = scope.ok_or_else(|| {
+            invalid(AddressError::NoZone { given: given.to_owned(), zone: zone.to_owned() })
+        })?;
         return Ok(vec![SocketAddrV6::new(ip, port, 0, scope).into()]);
     }
     let name = (host.to_owned(), port);
@@ -95,14 +115,17 @@ fn zone_number(zone: &str) -> Option<u32> {
         return Some(number);
     }
     let is_name = !zone.is_empty() && !zone.contains('/') && zone != "." && zone != "..";
-    let number = is_name.then(|| std::fs::read_to_string(format!("/sys/class/net/{zone}/ifindex")).ok()).flatten()?;
+    let number = is_name
+        .then(|| std::fs::read_to_string(format!("/sys/class/net/{zone}/ifindex")).ok())
+        .flatten()?;
     number.trim().parse().ok()
 }
 
 /// No family stands behind all of the other: what swallows one often swallows all of it.
 fn in_turn(found: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let first_is_v6 = found.first().is_some_and(SocketAddr::is_ipv6);
-    let (first, second): (Vec<_>, Vec<_>) = found.into_iter().partition(|address| address.is_ipv6() == first_is_v6);
+    let (first, second): (Vec<_>, Vec<_>) =
+        found.into_iter().partition(|address| address.is_ipv6() == first_is_v6);
     let (mut first, mut second) = (first.into_iter(), second.into_iter());
     let mut turns = Vec::with_capacity(first.len() + second.len());
     loop {
@@ -121,18 +144,36 @@ mod tests {
 
     #[test]
     fn what_nobody_can_dial_is_told_from_what_somebody_may() {
-        for good in ["192.0.2.7:7400", "[2001:db8::7]:7400", "[fe80::1%eth0]:7", "paris.example:7400", "localhost:1", "127.0.0.1:65535"] {
+        for good in [
+            "192.0.2.7:7400",
+            "[2001:db8::7]:7400",
+            "[fe80::1%eth0]:7",
+            "paris.example:7400",
+            "localhost:1",
+            "127.0.0.1:65535",
+        ] {
             assert_eq!(check_address(good), Ok(()), "{good}");
         }
-        for form in
-            ["", "paris", "paris:", "paris:http", ":7400", "2001:db8::7:7400x", "[::1:7400", "[paris]:7", "a b:7", "x:70000", "tcp://a:7"]
-        {
+        for form in [
+            "",
+            "paris",
+            "paris:",
+            "paris:http",
+            ":7400",
+            "2001:db8::7:7400x",
+            "[::1:7400",
+            "[paris]:7",
+            "a b:7",
+            "x:70000",
+            "tcp://a:7",
+        ] {
             assert!(matches!(check_address(form), Err(AddressError::Form { .. })), "{form}");
         }
         // Eight groups and a port, without brackets: nobody could tell where the port begins.
         assert!(matches!(check_address("2001:db8::7:7400"), Err(AddressError::Form { .. })));
         assert!(matches!(check_address("paris:0"), Err(AddressError::NoPort { .. })));
-        for none in ["0.0.0.0:7", "[::]:7", "224.0.0.1:7", "[ff02::1%eth0]:7", "255.255.255.255:7"] {
+        for none in ["0.0.0.0:7", "[::]:7", "224.0.0.1:7", "[ff02::1%eth0]:7", "255.255.255.255:7"]
+        {
             assert!(matches!(check_address(none), Err(AddressError::NotOne { .. })), "{none}");
         }
     }
@@ -140,7 +181,8 @@ mod tests {
     #[tokio::test]
     async fn a_zone_is_an_interface_of_this_machine() {
         let found = resolve("[fe80::1%lo]:7").await.unwrap();
-        let number: u32 = std::fs::read_to_string("/sys/class/net/lo/ifindex").unwrap().trim().parse().unwrap();
+        let number: u32 =
+            std::fs::read_to_string("/sys/class/net/lo/ifindex").unwrap().trim().parse().unwrap();
         assert_eq!(found, [SocketAddrV6::new("fe80::1".parse().unwrap(), 7, 0, number).into()]);
         let none = resolve("[fe80::1%nowhere0]:7").await.unwrap_err();
         assert!(none.to_string().contains("no network interface \"nowhere0\""), "{none}");
@@ -149,7 +191,8 @@ mod tests {
     #[test]
     fn families_take_turns() {
         let address = |text: &str| text.parse::<SocketAddr>().unwrap();
-        let (a, b, c, d) = (address("[::1]:1"), address("[::2]:1"), address("192.0.2.1:1"), address("[::3]:1"));
+        let (a, b, c, d) =
+            (address("[::1]:1"), address("[::2]:1"), address("192.0.2.1:1"), address("[::3]:1"));
         assert_eq!(in_turn(vec![a, b, d, c]), [a, c, b, d]);
     }
 }

@@ -1,7 +1,7 @@
 //! Connections and listeners over TCP.
 //!
-//! Addresses are `host:port`, link-local ones `[fe80::1%eth0]:port`; names are looked up at every dial, and the node tries all that they
-//! stand for, side by side.
+//! Addresses are `host:port`, link-local ones `[fe80::1%eth0]:port`; names are looked up at every
+//! dial, and the node tries all that they stand for, side by side.
 
 use std::io;
 use std::net::SocketAddr;
@@ -24,7 +24,14 @@ pub struct Tcp;
 
 impl Transport for Tcp {
     fn resolve<'a>(&'a self, address: &'a str) -> BoxFuture<'a, io::Result<Vec<String>>> {
-        Box::pin(async move { Ok(resolve(address).await?.into_iter().take(MOST).map(|found| found.to_string()).collect()) })
+        Box::pin(async move {
+            Ok(resolve(address)
+                .await?
+                .into_iter()
+                .take(MOST)
+                .map(|found| found.to_string())
+                .collect())
+        })
     }
 
     fn dial<'a>(&'a self, address: &'a str) -> BoxFuture<'a, io::Result<Box<dyn Connection>>> {
@@ -73,7 +80,8 @@ struct Detached {
 
 impl Detached {
     fn of(stream: TcpStream, remote: SocketAddr) -> io::Result<Box<dyn Connection>> {
-        // Frames are written whole: waiting for more to fill a packet would only delay the small ones.
+        // Frames are written whole: waiting for more to fill a packet would only delay the small
+        // ones.
         stream.set_nodelay(true)?;
         Ok(Box::new(Self { stream: stream.into_std()?, remote }))
     }
@@ -102,13 +110,21 @@ impl Io for Attached {
 }
 
 impl AsyncRead for Attached {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(cx, buffer)
     }
 }
 
 impl AsyncWrite for Attached {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 

@@ -1,6 +1,8 @@
-//! Puts chunks in the order their sink wants, and commits when all of them are there and the digest agrees.
+//! Puts chunks in the order their sink wants, and commits when all of them are there and the digest
+//! agrees.
 //!
-//! Invariant: a sink is given only authenticated bytes, each once, and is committed only when the trailer vouches for all of them.
+//! Invariant: a sink is given only authenticated bytes, each once, and is committed only when the
+//! trailer vouches for all of them.
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
@@ -11,12 +13,14 @@ use actix::{Actor, Context, Handler, Recipient};
 use estafette::delivery::{DigestFold, Failure, FailureKind, Trailer};
 use estafette::metrics::StageMetrics;
 use estafette::pipeline::{
-    Assembled, AssemblerSeat, Assembly, Chunk, Parcel, Placement, Prefix, Progress, Sink, SinkError, Stop, Summary, Transfer,
+    Assembled, AssemblerSeat, Assembly, Chunk, Parcel, Placement, Prefix, Progress, Sink,
+    SinkError, Stop, Summary, Transfer,
 };
 use futures_util::FutureExt;
 use tokio::sync::{mpsc, oneshot};
 
-/// The actor that takes a transfer's chunks; the work is done by one task behind it, so that a slow sink leaves the mailbox free.
+/// The actor that takes a transfer's chunks; the work is done by one task behind it, so that a slow
+/// sink leaves the mailbox free.
 #[derive(Debug)]
 pub struct Assembler {
     seat: Option<AssemblerSeat>,
@@ -54,7 +58,8 @@ impl Handler<Chunk> for Assembler {
 }
 
 async fn run(seat: AssemblerSeat, chunks: mpsc::UnboundedReceiver<Chunk>) {
-    let AssemblerSeat { transfer, sink, resumed, checkpoint, owner, aborted, metrics, thread } = seat;
+    let AssemblerSeat { transfer, sink, resumed, checkpoint, owner, aborted, metrics, thread } =
+        seat;
     let say = |news| {
         let (stream, attempt) = (transfer.stream, transfer.scope.attempt);
         owner.do_send(Assembled { stream, attempt, news });
@@ -82,7 +87,8 @@ async fn run(seat: AssemblerSeat, chunks: mpsc::UnboundedReceiver<Chunk>) {
     drop(thread);
 }
 
-/// Closes the transfer when assembling ends, however it does: chunks that are dropped then are not to pass for lost in a stage.
+/// Closes the transfer when assembling ends, however it does: chunks that are dropped then are not
+/// to pass for lost in a stage.
 struct Closing(Arc<Transfer>);
 
 impl Drop for Closing {
@@ -155,7 +161,8 @@ impl Work {
             match taken {
                 Ok(Ok(())) => {}
                 Ok(Err(failure)) => {
-                    // Before the chunk is let go of: it is not lost, and neither are those that wait behind it.
+                    // Before the chunk is let go of: it is not lost, and neither are those that
+                    // wait behind it.
                     self.transfer.close();
                     drop(custody);
                     self.sink.abort(&failure.message);
@@ -184,7 +191,10 @@ impl Work {
         }
         let index = chunk.custody().index();
         if let Some(trailer) = self.trailer.filter(|trailer| index >= trailer.chunks) {
-            let text = format!("chunk {index} came, which is behind the end: the trailer says {} chunks", trailer.chunks);
+            let text = format!(
+                "chunk {index} came, which is behind the end: the trailer says {} chunks",
+                trailer.chunks
+            );
             return Err(Failure::new(FailureKind::Protocol, text));
         }
         // Outside of a node nobody has noted it before.
@@ -204,15 +214,24 @@ impl Work {
         let (index, size) = (chunk.custody().index(), self.transfer.scope.chunk_size as usize);
         let bytes = chunk.content().slice(Prefix::LENGTH..);
         if bytes.len() > size {
-            return Err(self.protocol(format!("chunk {index} has {} bytes behind the receiver's stages, {size} is the most", bytes.len())));
+            return Err(self.protocol(format!(
+                "chunk {index} has {} bytes behind the receiver's stages, {size} is the most",
+                bytes.len()
+            )));
         }
         if bytes.len() < size && self.short.replace(index).is_some() {
             return Err(self.protocol("more than one chunk is shorter than the chunk size".into()));
         }
         let start = Instant::now();
         // Caught here, where the chunk is still held.
-        let written = AssertUnwindSafe(async { self.sink.write(index * size as u64, &bytes).await }).catch_unwind().await;
-        let written = written.map_or_else(|_| Err(panicked()), |written| written.map_err(|error| sink_failure(&error)));
+        let written =
+            AssertUnwindSafe(async { self.sink.write(index * size as u64, &bytes).await })
+                .catch_unwind()
+                .await;
+        let written = written.map_or_else(
+            |_| Err(panicked()),
+            |written| written.map_err(|error| sink_failure(&error)),
+        );
         written.inspect_err(|_| self.transfer.close())?;
         self.metrics.done(bytes.len(), bytes.len(), start.elapsed());
         self.length += bytes.len() as u64;
@@ -241,7 +260,10 @@ impl Work {
         let full = chunks * u64::from(self.transfer.scope.chunk_size);
         let length = if behind_the_short_one { self.length } else { full };
         let start = Instant::now();
-        let outcome = self.sink.checkpoint(&Progress { chunks, length, digest: journal.written.clone() }).await;
+        let outcome = self
+            .sink
+            .checkpoint(&Progress { chunks, length, digest: journal.written.clone() })
+            .await;
         self.metrics.worked(start.elapsed());
         outcome
     }
@@ -249,15 +271,24 @@ impl Work {
     /// Stops so that a later attempt can go on here.
     async fn suspend(&mut self, reason: &str) {
         if let Err(error) = self.checkpoint().await {
-            tracing::warn!(transfer = %self.transfer.scope.transfer, %error, "what has arrived could not be kept up to the last chunk");
+            tracing::warn!(
+                transfer = %self.transfer.scope.transfer, %error,
+                "what has arrived could not be kept up to the last chunk"
+            );
         }
         self.sink.suspend(reason);
     }
 
     fn take_trailer(&mut self, chunk: &Chunk) -> Result<(), Failure> {
-        let trailer = Trailer::decode(chunk.bytes()).map_err(|error| self.protocol(error.to_string()))?;
-        if trailer.chunks != chunk.custody().index() || !self.transfer.incoming().ended(trailer.chunks) {
-            return Err(self.protocol(format!("the trailer says {} chunks, which is not what came", trailer.chunks)));
+        let trailer =
+            Trailer::decode(chunk.bytes()).map_err(|error| self.protocol(error.to_string()))?;
+        if trailer.chunks != chunk.custody().index()
+            || !self.transfer.incoming().ended(trailer.chunks)
+        {
+            return Err(self.protocol(format!(
+                "the trailer says {} chunks, which is not what came",
+                trailer.chunks
+            )));
         }
         chunk.custody().finish(0);
         self.trailer = Some(trailer);
@@ -269,7 +300,8 @@ impl Work {
         let digest = self.transfer.digest_now(trailer.chunks);
         let well_cut = self.short.is_none_or(|short| short + 1 == trailer.chunks);
         if digest != Some(trailer.digest) || self.length != trailer.length || !well_cut {
-            let text = "what arrived is not what the sender's trailer vouches for; nothing was committed";
+            let text =
+                "what arrived is not what the sender's trailer vouches for; nothing was committed";
             self.sink.abort(text);
             return Err(Failure::new(FailureKind::Integrity, text));
         }
@@ -294,7 +326,11 @@ impl Work {
     }
 
     fn say(&self, news: Assembly) {
-        self.owner.do_send(Assembled { stream: self.transfer.stream, attempt: self.transfer.scope.attempt, news });
+        self.owner.do_send(Assembled {
+            stream: self.transfer.stream,
+            attempt: self.transfer.scope.attempt,
+            news,
+        });
     }
 }
 

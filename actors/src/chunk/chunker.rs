@@ -7,7 +7,10 @@ use std::sync::Arc;
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
 use bytes::Bytes;
 use estafette::delivery::{FailureKind, Trailer};
-use estafette::pipeline::{Balanced, Buffer, Chunk, ChunkerSeat, Codec, Credit, Custody, Parcel, Piece, Prefix, Slot, Transfer};
+use estafette::pipeline::{
+    Balanced, Buffer, Chunk, ChunkerSeat, Codec, Credit, Custody, Parcel, Piece, Prefix, Slot,
+    Transfer,
+};
 
 /// The actor that cuts. A piece of exactly one chunk is not copied; others are gathered.
 #[derive(Debug)]
@@ -46,7 +49,8 @@ impl Chunker {
             return self.transfer.skip(index, &buffer[Prefix::LENGTH..Prefix::LENGTH + length]);
         }
         let raw_len = u32::try_from(length).expect("a chunk size fits 32 bits");
-        buffer[..Prefix::LENGTH].copy_from_slice(&Prefix { codec: Codec::RAW, raw_len, index }.encode());
+        buffer[..Prefix::LENGTH]
+            .copy_from_slice(&Prefix { codec: Codec::RAW, raw_len, index }.encode());
         let content = buffer.freeze(0..Prefix::LENGTH + length);
         let custody = Custody::outgoing(&self.transfer, index, length as u64, credit);
         custody.keep(content.clone());
@@ -92,7 +96,8 @@ impl Chunker {
     fn send_trailer(&mut self, digest: [u8; 32]) {
         self.transfer.set_sent_digest(digest);
         let trailer = Trailer { chunks: self.next, length: self.length, digest };
-        let prefix = Prefix { codec: Codec::TRAILER, raw_len: Trailer::LENGTH as u32, index: self.next };
+        let prefix =
+            Prefix { codec: Codec::TRAILER, raw_len: Trailer::LENGTH as u32, index: self.next };
         let content = Bytes::from([&prefix.encode()[..], &trailer.encode()[..]].concat());
         let custody = Custody::trailer(&self.transfer, self.next);
         custody.keep(content.clone());

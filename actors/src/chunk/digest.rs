@@ -3,7 +3,8 @@
 use estafette::delivery::Subtree;
 use estafette::pipeline::{Chunk, Parcel, Transform, TransformError};
 
-/// The transform that hashes: first of all at the sender, last of all at the receiver. It changes nothing.
+/// The transform that hashes: first of all at the sender, last of all at the receiver. It changes
+/// nothing.
 #[derive(Debug, Default)]
 pub struct Digest;
 
@@ -14,7 +15,10 @@ impl Transform for Digest {
     fn apply(&mut self, chunk: &Chunk) -> Result<Chunk, TransformError> {
         let custody = chunk.custody();
         let transfer = custody.transfer();
-        transfer.hashed(custody.index(), Subtree::of(custody.index(), transfer.scope.chunk_size, chunk.bytes()));
+        transfer.hashed(
+            custody.index(),
+            Subtree::of(custody.index(), transfer.scope.chunk_size, chunk.bytes()),
+        );
         Ok(Chunk::from_parts(custody.clone(), chunk.content().clone()))
     }
 }

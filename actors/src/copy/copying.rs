@@ -1,7 +1,8 @@
 //! Content into a copy.
 //!
-//! Invariant: the last piece is written only when the source has said that all it gave belongs together, so nobody who reads
-//! the copy as it grows gets to the end of content that changed meanwhile.
+//! Invariant: the last piece is written only when the source has said that all it gave belongs
+//! together, so nobody who reads the copy as it grows gets to the end of content that changed
+//! meanwhile.
 
 use std::fs::File;
 use std::io;
@@ -20,7 +21,8 @@ use crate::seal::{Cipher, DefaultCipher};
 use crate::source::fill;
 use crate::thread::{self, Gone};
 
-/// Bytes of content in each piece: those of a chunk, unless a delivery says otherwise, so that one becomes the other in place.
+/// Bytes of content in each piece: those of a chunk, unless a delivery says otherwise, so that one
+/// becomes the other in place.
 const PIECE: u32 = 256 << 10;
 
 /// How far a copy is, for who reads it meanwhile.
@@ -53,7 +55,9 @@ pub(super) fn copy(mut order: CopyOrder) -> Result<Copying, CopyingError> {
     };
     let done = Box::pin(async move {
         let place = file.clone();
-        let undo = move |copied: Result<Copied, CopyingError>| copied.map_or((), |_| thread::remove(&place));
+        let undo = move |copied: Result<Copied, CopyingError>| {
+            copied.map_or((), |_| thread::remove(&place))
+        };
         match thread::run(work, undo).await {
             Ok(done) => done.unwrap_or(Err(CopyingError::Stopped)),
             Err(error) => Err(CopyingError::Write { file, error }),
@@ -62,7 +66,12 @@ pub(super) fn copy(mut order: CopyOrder) -> Result<Copying, CopyingError> {
     Ok(Copying { source, done })
 }
 
-async fn work(mut order: CopyOrder, header: &CopyHeader, grown: &watch::Sender<Grown>, mut gone: Gone) -> Result<Copied, CopyingError> {
+async fn work(
+    mut order: CopyOrder,
+    header: &CopyHeader,
+    grown: &watch::Sender<Grown>,
+    mut gone: Gone,
+) -> Result<Copied, CopyingError> {
     let target = order.file.clone();
     let failed = |error| CopyingError::Write { file: target.clone(), error };
     let file = NewFile::create(&order.file).map_err(failed)?;
@@ -91,20 +100,37 @@ struct Pieces<'a> {
 }
 
 impl<'a> Pieces<'a> {
-    fn begin(file: NewFile, header: &'a CopyHeader, grown: &'a watch::Sender<Grown>) -> io::Result<Self> {
+    fn begin(
+        file: NewFile,
+        header: &'a CopyHeader,
+        grown: &'a watch::Sender<Grown>,
+    ) -> io::Result<Self> {
         // Those before the last are all of one length.
-        let (front, piece, telling) = (header.as_bytes().len() as u64, (PIECE_OVERHEAD + header.piece_size()) as u64, grown.clone());
+        let (front, piece, telling) = (
+            header.as_bytes().len() as u64,
+            (PIECE_OVERHEAD + header.piece_size()) as u64,
+            grown.clone(),
+        );
         let tell = move |written: u64| {
             let pieces = written.saturating_sub(front) / piece;
-            telling.send_if_modified(|grown| std::mem::replace(&mut grown.pieces, pieces) != pieces);
+            telling
+                .send_if_modified(|grown| std::mem::replace(&mut grown.pieces, pieces) != pieces);
         };
-        let mut writer = Writer::new(file, (PIECE_OVERHEAD + header.piece_size()).max(header.as_bytes().len()), tell)?;
+        let mut writer = Writer::new(
+            file,
+            (PIECE_OVERHEAD + header.piece_size()).max(header.as_bytes().len()),
+            tell,
+        )?;
         writer.room(header.as_bytes().len()).copy_from_slice(header.as_bytes());
         writer.push(header.as_bytes().len())?;
         Ok(Self { header, writer, keys: PieceKeys::default(), length: 0 })
     }
 
-    async fn copy(&mut self, source: &mut dyn Source, failed: impl Fn(io::Error) -> CopyingError) -> Result<SourceReport, CopyingError> {
+    async fn copy(
+        &mut self,
+        source: &mut dyn Source,
+        failed: impl Fn(io::Error) -> CopyingError,
+    ) -> Result<SourceReport, CopyingError> {
         let mut plain = vec![0; self.header.piece_size()];
         for index in 0.. {
             let length = fill(source, &mut plain).await?;
@@ -121,9 +147,12 @@ impl<'a> Pieces<'a> {
 
     /// Seals a piece to where it is written from.
     fn put(&mut self, index: u64, plain: &[u8]) -> io::Result<()> {
-        let (epoch, last) = (self.keys.of(self.header, index), plain.len() < self.header.piece_size());
-        let (front, sealed) = self.writer.room(PIECE_OVERHEAD + plain.len()).split_at_mut(PIECE_OVERHEAD);
-        let tag = DefaultCipher::default().seal(epoch.key(), &epoch.nonce(index, last), plain, sealed);
+        let (epoch, last) =
+            (self.keys.of(self.header, index), plain.len() < self.header.piece_size());
+        let (front, sealed) =
+            self.writer.room(PIECE_OVERHEAD + plain.len()).split_at_mut(PIECE_OVERHEAD);
+        let tag =
+            DefaultCipher::default().seal(epoch.key(), &epoch.nonce(index, last), plain, sealed);
         front[..4].copy_from_slice(&(plain.len() as u32).to_le_bytes());
         front[4..].copy_from_slice(&tag);
         self.length += plain.len() as u64;

@@ -4,8 +4,9 @@
 //!  copy     Source → read, seal, write ─▶ file          open   file ─▶ read, open → CopySource
 //!           (twin) ─▶ TwinSource ◀───────────╯ as the file grows: the first try
 //! ```
-//! The format is [`estafette::wire::copy`]'s. A copy is not compressed and has no digest: each try compresses for its own link,
-//! and the tags tell rot from content. So it costs little more than writing it, and is on its way to the receiver meanwhile.
+//! The format is [`estafette::wire::copy`]'s. A copy is not compressed and has no digest: each try
+//! compresses for its own link, and the tags tell rot from content. So it costs little more than
+//! writing it, and is on its way to the receiver meanwhile.
 
 mod copying;
 mod source;

@@ -1,6 +1,7 @@
 //! A copy as content: read when it is whole, or while it grows.
 //!
-//! Invariant: nothing of a piece is given out before its tag agreed, and no end before the copy has its last piece.
+//! Invariant: nothing of a piece is given out before its tag agreed, and no end before the copy has
+//! its last piece.
 
 use std::fs::File;
 use std::io;
@@ -60,11 +61,17 @@ impl CopySource {
         // A fifo would be waited for.
         let metadata = std::fs::metadata(&path).map_err(|error| failed(&path, error))?;
         if !metadata.is_file() {
-            return Err(SourceError::Unsuitable { what: name(&path), why: "it is no regular file".into() });
+            return Err(SourceError::Unsuitable {
+                what: name(&path),
+                why: "it is no regular file".into(),
+            });
         }
         let file = File::open(&path).map_err(|error| failed(&path, error))?;
         let header = read_header(&path, &file, identity)?;
-        let (pieces, record) = (metadata.len().saturating_sub(header.as_bytes().len() as u64), PIECE_OVERHEAD + header.piece_size());
+        let (pieces, record) = (
+            metadata.len().saturating_sub(header.as_bytes().len() as u64),
+            PIECE_OVERHEAD + header.piece_size(),
+        );
         let length = pieces.saturating_sub((pieces / record as u64 + 1) * PIECE_OVERHEAD as u64);
         let content = header.content().clone();
         let content = Content { length: content.length.or(Some(length)), ..content };
@@ -72,14 +79,31 @@ impl CopySource {
     }
 
     /// The copy that will be at `path`, as it grows.
-    pub(super) fn following(path: PathBuf, header: CopyHeader, growing: watch::Receiver<Grown>) -> Self {
+    pub(super) fn following(
+        path: PathBuf,
+        header: CopyHeader,
+        growing: watch::Receiver<Grown>,
+    ) -> Self {
         Self::of(path, header, Some(growing))
     }
 
     fn of(path: PathBuf, header: CopyHeader, growing: Option<watch::Receiver<Grown>>) -> Self {
         let (content, offset) = (header.content().clone(), header.as_bytes().len() as u64);
         let (keys, record, rest) = Default::default();
-        Self { path, header, content, growing, file: None, keys, next: 0, offset, ended: false, record, rest, given: 0 }
+        Self {
+            path,
+            header,
+            content,
+            growing,
+            file: None,
+            keys,
+            next: 0,
+            offset,
+            ended: false,
+            record,
+            rest,
+            given: 0,
+        }
     }
 
     async fn fill(&mut self, buffer: &mut [u8]) -> Result<usize, SourceError> {
@@ -110,7 +134,9 @@ impl CopySource {
     async fn wait(&mut self) -> Result<(), SourceError> {
         let Some(growing) = &mut self.growing else { return Ok(()) };
         let next = self.next;
-        let here = growing.wait_for(|grown| grown.pieces > next || matches!(grown.ended, Some(Err(_)))).await;
+        let here = growing
+            .wait_for(|grown| grown.pieces > next || matches!(grown.ended, Some(Err(_))))
+            .await;
         let failed = match here {
             Ok(grown) if grown.pieces > next => {
                 self.file.clone_from(&grown.file);
@@ -137,10 +163,14 @@ impl CopySource {
         let size = self.header.piece_size();
         self.record.resize(PIECE_OVERHEAD + size, 0);
         let file = self.file.as_ref().ok_or_else(|| nothing(&self.content, None))?;
-        let read = read_at(file, &mut self.record, self.offset).map_err(|error| failed(&self.path, error))?;
-        let length = self.record.first_chunk().map_or(0, |length| u32::from_le_bytes(*length) as usize);
+        let read = read_at(file, &mut self.record, self.offset)
+            .map_err(|error| failed(&self.path, error))?;
+        let length =
+            self.record.first_chunk().map_or(0, |length| u32::from_le_bytes(*length) as usize);
         if read < PIECE_OVERHEAD || length > size || read < PIECE_OVERHEAD + length {
-            return Err(self.damaged(format!("it ends within piece {}, or says so wrongly", self.next)));
+            return Err(
+                self.damaged(format!("it ends within piece {}, or says so wrongly", self.next))
+            );
         }
         if length < size && read > PIECE_OVERHEAD + length {
             return Err(self.damaged("something follows its last piece".into()));
@@ -154,7 +184,13 @@ impl CopySource {
         let epoch = self.keys.of(&self.header, self.next);
         let (front, sealed) = self.record.split_at(PIECE_OVERHEAD);
         let tag = front.last_chunk().expect("a piece begins with length and tag");
-        let opened = DefaultCipher::default().open(epoch.key(), &epoch.nonce(self.next, last), tag, &sealed[..plain.len()], plain);
+        let opened = DefaultCipher::default().open(
+            epoch.key(),
+            &epoch.nonce(self.next, last),
+            tag,
+            &sealed[..plain.len()],
+            plain,
+        );
         if opened.is_err() {
             return Err(self.damaged(format!("the tag of piece {} does not agree", self.next)));
         }
@@ -223,7 +259,11 @@ fn read_header(path: &Path, file: &File, identity: &Identity) -> Result<CopyHead
     };
     let read = |buffer: &mut [u8]| match read_at(file, buffer, 0) {
         Ok(read) if read == buffer.len() => Ok(()),
-        Ok(_) => Err(SourceError::Damaged { what: name(path), offset: 0, how: "it ends within its header".into() }),
+        Ok(_) => Err(SourceError::Damaged {
+            what: name(path),
+            offset: 0,
+            how: "it ends within its header".into(),
+        }),
         Err(error) => Err(failed(path, error)),
     };
     let mut preamble = [0; COPY_PREAMBLE];
@@ -258,5 +298,8 @@ fn failed(path: &Path, error: io::Error) -> SourceError {
 
 fn nothing(content: &Content, why: Option<String>) -> SourceError {
     let why = why.unwrap_or_else(|| "whoever made it stopped".into());
-    SourceError::Unsuitable { what: content.name.to_string(), why: format!("its copy came to nothing: {why}") }
+    SourceError::Unsuitable {
+        what: content.name.to_string(),
+        why: format!("its copy came to nothing: {why}"),
+    }
 }

@@ -1,7 +1,8 @@
 //! The first try of a delivery whose content is being copied.
 //!
-//! Reading what was given twice costs less than opening what was just sealed, as long as it stays what it was. Invariant: the
-//! end is given out only when the copy has it, too, so nothing arrives that later tries could not bring.
+//! Reading what was given twice costs less than opening what was just sealed, as long as it stays
+//! what it was. Invariant: the end is given out only when the copy has it, too, so nothing arrives
+//! that later tries could not bring.
 
 use estafette::delivery::Content;
 use estafette::pipeline::{Source, SourceError, SourceReport};

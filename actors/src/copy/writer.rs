@@ -1,8 +1,9 @@
-//! The file of a copy, written past the system's cache where that can be done, while more is gathered.
+//! The file of a copy, written past the system's cache where that can be done, while more is
+//! gathered.
 //!
-//! Nobody is likely to read a copy soon, so it should push nothing else out of memory, and what is on the disk already need
-//! not be waited for in the end. Such a write lasts as long as the disk takes: it has a thread of its own. Invariant: what is told to
-//! be in the file can be read there.
+//! Nobody is likely to read a copy soon, so it should push nothing else out of memory, and what is
+//! on the disk already need not be waited for in the end. Such a write lasts as long as the disk
+//! takes: it has a thread of its own. Invariant: what is told to be in the file can be read there.
 
 use std::io::{self, ErrorKind};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
@@ -49,8 +50,13 @@ impl Buffer {
 }
 
 impl Writer {
-    /// Writes to `file`; at most `most` bytes are pushed at a time. `written` hears how many are in the file.
-    pub(super) fn new(file: NewFile, most: usize, written: impl FnMut(u64) + Send + 'static) -> io::Result<Self> {
+    /// Writes to `file`; at most `most` bytes are pushed at a time. `written` hears how many are in
+    /// the file.
+    pub(super) fn new(
+        file: NewFile,
+        most: usize,
+        written: impl FnMut(u64) + Send + 'static,
+    ) -> io::Result<Self> {
         let ((full, to_write), (back, empty)) = (sync_channel(BUFFERS - 2), channel());
         for _ in 1..BUFFERS {
             // The other end is held here.
@@ -88,7 +94,10 @@ impl Writer {
 
     /// Writes all that is left; the file, to be published.
     pub(super) fn finish(mut self) -> io::Result<NewFile> {
-        let last = std::mem::replace(&mut self.gathered, Buffer { bytes: Vec::new(), start: 0, length: 0 });
+        let last = std::mem::replace(
+            &mut self.gathered,
+            Buffer { bytes: Vec::new(), start: 0, length: 0 },
+        );
         if last.length > 0 {
             self.hand(last)?;
         }
@@ -107,7 +116,9 @@ impl Writer {
 
     fn end(&mut self) -> io::Result<NewFile> {
         let ended = self.writing.take().and_then(|writing| writing.join().ok());
-        ended.unwrap_or_else(|| Err(io::Error::other("the thread that writes panicked; see the log")))
+        ended.unwrap_or_else(|| {
+            Err(io::Error::other("the thread that writes panicked; see the log"))
+        })
     }
 }
 
@@ -128,7 +139,12 @@ struct Disk {
 }
 
 impl Disk {
-    fn write_all(mut self, full: &Receiver<Buffer>, empty: &Sender<Buffer>, mut written: impl FnMut(u64)) -> io::Result<NewFile> {
+    fn write_all(
+        mut self,
+        full: &Receiver<Buffer>,
+        empty: &Sender<Buffer>,
+        mut written: impl FnMut(u64),
+    ) -> io::Result<NewFile> {
         let mut total = 0;
         for mut buffer in full {
             let (bytes, whole) = (buffer.filled(), buffer.length / BLOCK * BLOCK);
@@ -155,7 +171,9 @@ impl Disk {
                 Ok(count) => done += count,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 // This disk has other blocks, or this file system no such writes.
-                Err(error) if error.kind() == ErrorKind::InvalidInput && self.direct => self.stop_passing()?,
+                Err(error) if error.kind() == ErrorKind::InvalidInput && self.direct => {
+                    self.stop_passing()?
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -187,8 +205,10 @@ mod tests {
             let path = folder.path().join("copy");
             let in_file = Arc::<AtomicU64>::default();
             let told = Arc::clone(&in_file);
-            let mut writer =
-                Writer::new(NewFile::create(&path).unwrap(), 300_000, move |bytes| told.store(bytes, Ordering::Release)).unwrap();
+            let mut writer = Writer::new(NewFile::create(&path).unwrap(), 300_000, move |bytes| {
+                told.store(bytes, Ordering::Release)
+            })
+            .unwrap();
             let mut expected = Vec::new();
             for number in 0..40_usize {
                 let length = number * 7919 % 300_001;
@@ -198,7 +218,10 @@ mod tests {
                 expected.extend(piece);
                 let written = in_file.load(Ordering::Acquire);
                 let there = std::fs::read(path.with_extension("new")).unwrap();
-                assert!(there.len() as u64 >= written && expected.starts_with(&there), "after {number}");
+                assert!(
+                    there.len() as u64 >= written && expected.starts_with(&there),
+                    "after {number}"
+                );
             }
             let file = writer.finish().unwrap();
             assert_eq!(in_file.load(Ordering::Acquire), expected.len() as u64);

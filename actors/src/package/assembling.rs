@@ -7,7 +7,10 @@ use actix::{Actor, Addr, Context, Handler, Message, Recipient};
 use estafette::delivery::{Failure, FailureKind};
 use estafette::metrics::Metrics;
 use estafette::node::StageRegistry;
-use estafette::pipeline::{Assembled, AssemblerSeat, Assembly, Chunk, Committed, Progress, Signal, Sink, Stop, Summary, Transfer};
+use estafette::pipeline::{
+    Assembled, AssemblerSeat, Assembly, Chunk, Committed, Progress, Signal, Sink, Stop, Summary,
+    Transfer,
+};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
@@ -52,12 +55,16 @@ impl Assembling {
             thread: Box::new((thread, alive)),
         };
         let assembler = registry.start_assembler(seat);
-        let assembler = assembler.ok_or_else(|| Failure::new(FailureKind::Stage, "no assembler is registered here"))?;
+        let assembler = assembler
+            .ok_or_else(|| Failure::new(FailureKind::Stage, "no assembler is registered here"))?;
         Ok((Self { owner, news, signals, abort, ended }, assembler))
     }
 
     /// How it comes out, while frames are fed.
-    pub(super) async fn watch(&mut self, feeding: impl Future<Output = Result<(), Failure>>) -> Result<(Summary, Committed), Failure> {
+    pub(super) async fn watch(
+        &mut self,
+        feeding: impl Future<Output = Result<(), Failure>>,
+    ) -> Result<(Summary, Committed), Failure> {
         let (mut feeding, mut fed) = (pin!(feeding), false);
         loop {
             tokio::select! {
@@ -74,9 +81,13 @@ impl Assembling {
         }
     }
 
-    /// Lets the sink clean up, or keep what a later attempt goes on from. What it said itself goes before `failure`: it may
-    /// have failed first, or have committed.
-    pub(super) async fn stop(mut self, failure: Failure, keep: bool) -> Result<(Summary, Committed), Failure> {
+    /// Lets the sink clean up, or keep what a later attempt goes on from. What it said itself goes
+    /// before `failure`: it may have failed first, or have committed.
+    pub(super) async fn stop(
+        mut self,
+        failure: Failure,
+        keep: bool,
+    ) -> Result<(Summary, Committed), Failure> {
         let reason = failure.message.clone();
         // An assembler that is done can't be stopped, and need not.
         let _ = self.abort.send(if keep { Stop::Suspend(reason) } else { Stop::Discard(reason) });

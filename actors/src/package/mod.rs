@@ -4,8 +4,8 @@
 //!  pack     Source → Chunker → … → Sealer → Writing ─▶ file          unpack   file ─▶ Reading → Opener → … → Assembler → Sink
 //!  open     file ─▶ Reading → PackageSource: frames as they are, checked for rot
 //! ```
-//! The format is [`estafette::wire::package`]'s. Each piece of work has a thread of its own, and holds a few chunks whatever
-//! the size of the content.
+//! The format is [`estafette::wire::package`]'s. Each piece of work has a thread of its own, and
+//! holds a few chunks whatever the size of the content.
 
 mod assembling;
 mod pack;
@@ -18,7 +18,9 @@ use std::io;
 use std::path::Path;
 
 use estafette::delivery::{Failure, FailureKind};
-use estafette::node::{PackError, PackOrder, PackageReport, Packages, Packed, UnpackOrder, Unpacked};
+use estafette::node::{
+    PackError, PackOrder, PackageReport, Packages, Packed, UnpackOrder, Unpacked,
+};
 use estafette::pipeline::{Source, SourceError};
 use estafette::wire::package::PackageHeader;
 use futures_util::future::BoxFuture;

@@ -9,8 +9,8 @@ use estafette::metrics::Metrics;
 use estafette::node::RegistryError;
 use estafette::node::{PackError, PackOrder, Packed};
 use estafette::pipeline::{
-    Balanced, Budget, Chunk, ChunkerSeat, Outlet, Piece, Prefix, RunningPipeline, Sealed, Signal, Source, SourceError, SourceReport,
-    Transfer,
+    Balanced, Budget, Chunk, ChunkerSeat, Outlet, Piece, Prefix, RunningPipeline, Sealed, Signal,
+    Source, SourceError, SourceReport, Transfer,
 };
 use estafette::wire::Suite;
 use estafette::wire::package::{Letter, PackageHeader, PackageLabel};
@@ -26,7 +26,8 @@ const WINDOW: usize = 2 << 20;
 
 pub(super) async fn pack(order: PackOrder) -> Result<Packed, PackError> {
     let place = order.file.clone();
-    let undo = move |packed: Result<Packed, PackError>| packed.map_or((), |_| thread::remove(&place));
+    let undo =
+        move |packed: Result<Packed, PackError>| packed.map_or((), |_| thread::remove(&place));
     match thread::run(move |_thread, gone| work(order, gone), undo).await {
         Ok(done) => done.unwrap_or(Err(PackError::Stopped)),
         Err(error) => Err(PackError::Stage(no_thread(&error))),
@@ -42,7 +43,10 @@ async fn work(mut order: PackOrder, mut gone: Gone) -> Result<Packed, PackError>
     let _closing = Closing(&transfer);
     let mut writing = Writing::begin(&order.file, &header)?;
     let (tail, mut frames) = Tail::start();
-    let running = pipeline.start(&Metrics::default(), tail).await.map_err(|error| PackError::Stage(no_thread(&error)))?;
+    let running = pipeline
+        .start(&Metrics::default(), tail)
+        .await
+        .map_err(|error| PackError::Stage(no_thread(&error)))?;
     let chunker = start_chunker(&order, &transfer, &running)?;
 
     let mut feeding = pin!(feed(order.source.as_mut(), &transfer, &chunker));
@@ -58,11 +62,17 @@ async fn work(mut order: PackOrder, mut gone: Gone) -> Result<Packed, PackError>
             read = &mut feeding, if report.is_none() => report = Some(read?),
         }
     }
-    let without_end = || PackError::Stage(Failure::new(FailureKind::Stage, "the chunker ended the content before its source did"));
+    let without_end = || {
+        PackError::Stage(Failure::new(
+            FailureKind::Stage,
+            "the chunker ended the content before its source did",
+        ))
+    };
     let report = report.ok_or_else(without_end)?;
     let digest = transfer.digest_now(writing.frames() - 1).ok_or_else(without_end)?;
     let mac = |state| transfer.key.receipt(order.transfer, 0, state, &digest);
-    let (delivered_mac, processed_mac, length) = (mac("delivered"), mac("processed"), writing.length());
+    let (delivered_mac, processed_mac, length) =
+        (mac("delivered"), mac("processed"), writing.length());
     Ok(Packed { bytes: writing.publish()?, length, digest, delivered_mac, processed_mac, report })
 }
 
@@ -86,20 +96,32 @@ fn header(order: &PackOrder, key: &TransferKey) -> Result<PackageHeader, PackErr
     Ok(PackageHeader::seal(&order.identity, label, &letter)?)
 }
 
-fn start_chunker(order: &PackOrder, transfer: &Arc<Transfer>, running: &RunningPipeline<Chunk>) -> Result<Recipient<Piece>, RegistryError> {
-    let seat = ChunkerSeat { transfer: Arc::clone(transfer), outlet: Balanced::single(running.inlet().clone()) };
+fn start_chunker(
+    order: &PackOrder,
+    transfer: &Arc<Transfer>,
+    running: &RunningPipeline<Chunk>,
+) -> Result<Recipient<Piece>, RegistryError> {
+    let seat = ChunkerSeat {
+        transfer: Arc::clone(transfer),
+        outlet: Balanced::single(running.inlet().clone()),
+    };
     order.registry.start_chunker(seat).ok_or(RegistryError::Missing { what: "chunker" })
 }
 
 /// Reads the source as fast as there is credit.
-async fn feed(source: &mut dyn Source, transfer: &Transfer, chunker: &Recipient<Piece>) -> Result<SourceReport, SourceError> {
+async fn feed(
+    source: &mut dyn Source,
+    transfer: &Transfer,
+    chunker: &Recipient<Piece>,
+) -> Result<SourceReport, SourceError> {
     let (size, budget) = (transfer.scope.chunk_size as usize, Budget::new(WINDOW));
     loop {
         let credit = budget.take(size).await;
         let mut buffer = transfer.buffers.take(Prefix::LENGTH + size);
         let length = fill(source, &mut buffer[Prefix::LENGTH..]).await?;
         let last = length < size;
-        // The source's last word comes before the last piece: what changed while it was read makes no package.
+        // The source's last word comes before the last piece: what changed while it was read makes
+        // no package.
         let report = if last { Some(source.finish()?) } else { None };
         send(chunker, Piece { buffer, length, last, credit: Some(credit), slot: None });
         if let Some(report) = report {
@@ -110,7 +132,10 @@ async fn feed(source: &mut dyn Source, transfer: &Transfer, chunker: &Recipient<
     }
 }
 
-#[allow(clippy::disallowed_methods, reason = "the credit of each piece bounds the chunker's mailbox")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the credit of each piece bounds the chunker's mailbox"
+)]
 fn send(chunker: &Recipient<Piece>, piece: Piece) {
     chunker.do_send(piece);
 }
@@ -118,9 +143,15 @@ fn send(chunker: &Recipient<Piece>, piece: Piece) {
 /// Why the stages did not go on with a chunk.
 pub(super) fn fault(signal: Signal) -> Failure {
     let (failure, stage) = match signal {
-        Signal::Fault(fault) => (Failure::new(fault.kind, fault.message).at_index(fault.index), fault.stage),
+        Signal::Fault(fault) => {
+            (Failure::new(fault.kind, fault.message).at_index(fault.index), fault.stage)
+        }
         Signal::Lost(lost) => {
-            let text = if lost.panicked { "an actor panicked with the chunk; see the log" } else { "the chunk was thrown away" };
+            let text = if lost.panicked {
+                "an actor panicked with the chunk; see the log"
+            } else {
+                "the chunk was thrown away"
+            };
             (Failure::new(FailureKind::Stage, text).at_index(lost.index), lost.stage)
         }
     };

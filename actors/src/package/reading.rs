@@ -1,6 +1,7 @@
 //! A package on the disk, read from front to back.
 //!
-//! Invariant: nothing of a frame is given out before its checksum agreed, and the last one not before the file ends there.
+//! Invariant: nothing of a frame is given out before its checksum agreed, and the last one not
+//! before the file ends there.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek};
@@ -35,12 +36,26 @@ impl Reading {
         // A fifo would be waited for.
         let metadata = std::fs::metadata(&path).map_err(|error| failed(&path, error))?;
         if !metadata.is_file() {
-            return Err(SourceError::Unsuitable { what: name(&path), why: "it is no regular file".into() });
+            return Err(SourceError::Unsuitable {
+                what: name(&path),
+                why: "it is no regular file".into(),
+            });
         }
-        let mut file = BufReader::with_capacity(64 << 10, File::open(&path).map_err(|error| failed(&path, error))?);
+        let mut file = BufReader::with_capacity(
+            64 << 10,
+            File::open(&path).map_err(|error| failed(&path, error))?,
+        );
         let header = read_header(&path, &mut file)?;
         let (frames, offset) = (Frames::new(header.label()), header.as_bytes().len() as u64);
-        Ok(Self { path, file, bytes: metadata.len(), header, frames, offset, buffers: BufferPool::default() })
+        Ok(Self {
+            path,
+            file,
+            bytes: metadata.len(),
+            header,
+            frames,
+            offset,
+            buffers: BufferPool::default(),
+        })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -98,7 +113,9 @@ impl Reading {
 
     fn read(&mut self, buffer: &mut [u8]) -> Result<(), SourceError> {
         self.file.read_exact(buffer).map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => self.damaged(format!("it ends within frame {}", self.frames.next())),
+            io::ErrorKind::UnexpectedEof => {
+                self.damaged(format!("it ends within frame {}", self.frames.next()))
+            }
             _ => failed(&self.path, error),
         })
     }

@@ -11,7 +11,8 @@ use futures_util::future::BoxFuture;
 
 use super::reading::Reading;
 
-/// Reads a package for whoever carries it. What rotted on the disk is noticed before it is given out.
+/// Reads a package for whoever carries it. What rotted on the disk is noticed before it is given
+/// out.
 ///
 /// Its name is made of the delivery's id: it tells nothing of what is inside.
 #[derive(Debug)]
@@ -68,7 +69,10 @@ impl Source for PackageSource {
     }
 
     fn reference(&self) -> Option<SourceReference> {
-        Some(SourceReference { kind: PACKAGE.into(), data: self.reading.path().as_os_str().as_bytes().to_vec() })
+        Some(SourceReference {
+            kind: PACKAGE.into(),
+            data: self.reading.path().as_os_str().as_bytes().to_vec(),
+        })
     }
 
     fn rewind(&mut self) -> Result<bool, SourceError> {

@@ -1,7 +1,7 @@
 //! A package into the inbox it is for.
 //!
-//! Invariant: the sink is committed only with what the sender put in, and when unpacking fails the sink was told before that
-//! is said.
+//! Invariant: the sink is committed only with what the sender put in, and when unpacking fails the
+//! sink was told before that is said.
 
 use std::sync::Arc;
 
@@ -9,7 +9,8 @@ use estafette::delivery::{Failure, FailureKind, Incoming, Receipt, TransferKey};
 use estafette::metrics::Metrics;
 use estafette::node::{NodeConfig, OpenedInbox, PackageOffer, UnpackOrder, Unpacked};
 use estafette::pipeline::{
-    Chunk, Committed, Compression, Outlet, Parcel, Pipeline, Progress, Resumed, Sealed, Slots, SourceError, Summary, Transfer,
+    Chunk, Committed, Compression, Outlet, Parcel, Pipeline, Progress, Resumed, Sealed, Slots,
+    SourceError, Summary, Transfer,
 };
 use estafette::wire::package::{CHECKSUM_LENGTH, Letter, PackageError, PackageLabel};
 
@@ -24,18 +25,31 @@ const IN_FLIGHT: usize = 16;
 const SKEW: u64 = 300;
 
 pub(super) async fn unpack(order: UnpackOrder) -> Result<Unpacked, Failure> {
-    let name = reading::name(&std::path::absolute(&order.file).unwrap_or_else(|_| order.file.clone()));
-    let stopped = || Failure::new(FailureKind::Stage, "unpacking stopped, by a panic or by the end of the node; see the log");
+    let name =
+        reading::name(&std::path::absolute(&order.file).unwrap_or_else(|_| order.file.clone()));
+    let stopped = || {
+        Failure::new(
+            FailureKind::Stage,
+            "unpacking stopped, by a panic or by the end of the node; see the log",
+        )
+    };
     let unpacked = thread::run(move |thread, gone| work(order, thread, gone), drop).await;
-    unpacked.map_err(|error| no_thread(&error))?.unwrap_or_else(|| Err(stopped())).map_err(|failure| match failure.kind {
-        FailureKind::Integrity if !failure.message.starts_with(&name) => {
-            Failure { message: format!("{name} is damaged, set it aside: {}", failure.message), ..failure }
-        }
-        _ => failure,
-    })
+    unpacked.map_err(|error| no_thread(&error))?.unwrap_or_else(|| Err(stopped())).map_err(
+        |failure| match failure.kind {
+            FailureKind::Integrity if !failure.message.starts_with(&name) => Failure {
+                message: format!("{name} is damaged, set it aside: {}", failure.message),
+                ..failure
+            },
+            _ => failure,
+        },
+    )
 }
 
-async fn work(order: UnpackOrder, thread: Arc<Thread>, mut gone: Gone) -> Result<Unpacked, Failure> {
+async fn work(
+    order: UnpackOrder,
+    thread: Arc<Thread>,
+    mut gone: Gone,
+) -> Result<Unpacked, Failure> {
     let mut reading = Reading::open(&order.file).map_err(unreadable)?;
     let letter = reading.header().open(&order.identity).map_err(unopened)?;
     let label = reading.header().label().clone();
@@ -44,7 +58,9 @@ async fn work(order: UnpackOrder, thread: Arc<Thread>, mut gone: Gone) -> Result
     let offer = offer(&label, letter, reading.header().identity());
     let OpenedInbox { sink, journalled } = (order.open_inbox)(&offer)?;
     let resumed = match sink.resumed() {
-        Resumed::Committed(summary, committed) => return Ok(unpacked(&key, offer, order.now, summary, committed)),
+        Resumed::Committed(summary, committed) => {
+            return Ok(unpacked(&key, offer, order.now, summary, committed));
+        }
         Resumed::Chunks(progress) => progress,
         // No package is offered as one that may be there already.
         Resumed::Nothing | Resumed::AlreadyThere(..) => Progress::default(),
@@ -55,9 +71,20 @@ async fn work(order: UnpackOrder, thread: Arc<Thread>, mut gone: Gone) -> Result
     if journalled {
         go_on(&transfer, &resumed);
     }
-    let begun = Assembling::begin(&order.registry, &transfer, sink, journalled.then_some(resumed), signals, thread);
+    let begun = Assembling::begin(
+        &order.registry,
+        &transfer,
+        sink,
+        journalled.then_some(resumed),
+        signals,
+        thread,
+    );
     let (mut assembling, assembler) = begun?;
-    let running = stages.inline().start(&Metrics::default(), Outlet::to(assembler)).await.map_err(|error| no_thread(&error))?;
+    let running = stages
+        .inline()
+        .start(&Metrics::default(), Outlet::to(assembler))
+        .await
+        .map_err(|error| no_thread(&error))?;
     let in_flight = (order.window / (2 * label.chunk_size as usize)).clamp(1, IN_FLIGHT);
     let outcome = tokio::select! {
         biased;
@@ -77,40 +104,89 @@ fn check(order: &UnpackOrder, label: &PackageLabel) -> Result<Pipeline<Sealed, C
     let refuse = |kind, text: String| Err(Failure::new(kind, text));
     if label.chunk_size as usize > order.window / 2 {
         let most = order.window / 2;
-        return refuse(FailureKind::Refused, format!("chunks of {} bytes are too large here, {most} is the most", label.chunk_size));
+        return refuse(
+            FailureKind::Refused,
+            format!("chunks of {} bytes are too large here, {most} is the most", label.chunk_size),
+        );
     }
-    let (life, most) = (label.expires.saturating_sub(label.created), NodeConfig::EXPIRY_MOST.as_secs());
+    let (life, most) =
+        (label.expires.saturating_sub(label.created), NodeConfig::EXPIRY_MOST.as_secs());
     if life > most {
-        return refuse(FailureKind::Refused, format!("the package is to live for {life} seconds, {most} is the most"));
+        return refuse(
+            FailureKind::Refused,
+            format!("the package is to live for {life} seconds, {most} is the most"),
+        );
     }
-    // Whoever carries it may hold it back for longer than the receiver remembers it. By the receiver's clock, which may be wrong:
-    // so it passes, and whoever carries it comes again.
+    // Whoever carries it may hold it back for longer than the receiver remembers it. By the
+    // receiver's clock, which may be wrong: so it passes, and whoever carries it comes again.
     if label.expires < order.now {
-        return refuse(FailureKind::Expired, "the package has expired, or the clocks of the two nodes differ too much".into());
+        return refuse(
+            FailureKind::Expired,
+            "the package has expired, or the clocks of the two nodes differ too much".into(),
+        );
     }
     // Nobody would remember it until then. It passes, too.
     if label.expires > order.now.saturating_add(most + SKEW) {
-        let text = "the package is dated in the future, or the clock of its receiver is behind: it is taken when it is its time";
+        let text = "the package is dated in the future, or the clock of its receiver is behind: \
+                    it is taken when it is its time";
         return refuse(FailureKind::Busy, text.into());
     }
     let stages = order.registry.receiving(&label.stages, label.suite);
-    let stages = stages.and_then(|stages| order.registry.growth(&label.stages, label.chunk_size).map(|_| stages));
-    stages.map_err(|error| Failure::new(FailureKind::Stage, format!("the receiver can't undo what was done to the chunks: {error}")))
+    let stages = stages
+        .and_then(|stages| order.registry.growth(&label.stages, label.chunk_size).map(|_| stages));
+    stages.map_err(|error| {
+        Failure::new(
+            FailureKind::Stage,
+            format!("the receiver can't undo what was done to the chunks: {error}"),
+        )
+    })
 }
 
 fn offer(label: &PackageLabel, letter: Letter, package: [u8; 32]) -> PackageOffer {
     let PackageLabel { sender, transfer, chunk_size, created, expires, .. } = *label;
     let Letter { inbox, content, version, token, .. } = letter;
-    PackageOffer { sender, transfer, chunk_size, inbox, content, token, version: version.unwrap_or(package), created, expires }
+    PackageOffer {
+        sender,
+        transfer,
+        chunk_size,
+        inbox,
+        content,
+        token,
+        version: version.unwrap_or(package),
+        created,
+        expires,
+    }
 }
 
-fn unpacked(key: &TransferKey, offer: PackageOffer, now: u64, summary: Summary, committed: Committed) -> Unpacked {
+fn unpacked(
+    key: &TransferKey,
+    offer: PackageOffer,
+    now: u64,
+    summary: Summary,
+    committed: Committed,
+) -> Unpacked {
     let life = offer.life(now);
     let PackageOffer { sender, transfer, inbox, content, .. } = offer;
     let mac = |state| key.receipt(transfer, 0, state, &summary.digest);
     let Committed { ref place, files, .. } = committed;
-    let receipt = Receipt { digest: summary.digest, length: summary.length, place: place.clone(), files, mac: mac("delivered") };
-    Unpacked { sender, transfer, inbox, content, summary, receipt, processed_mac: mac("processed"), committed, life }
+    let receipt = Receipt {
+        digest: summary.digest,
+        length: summary.length,
+        place: place.clone(),
+        files,
+        mac: mac("delivered"),
+    };
+    Unpacked {
+        sender,
+        transfer,
+        inbox,
+        content,
+        summary,
+        receipt,
+        processed_mac: mac("processed"),
+        committed,
+        life,
+    }
 }
 
 /// Begins behind the chunks that the sink holds.
@@ -122,12 +198,18 @@ fn go_on(transfer: &Transfer, held: &Progress) {
 }
 
 /// Gives the frames to the stages, a few at a time.
-async fn feed(reading: &mut Reading, transfer: &Arc<Transfer>, inlet: &Outlet<Sealed>, in_flight: usize) -> Result<(), Failure> {
+async fn feed(
+    reading: &mut Reading,
+    transfer: &Arc<Transfer>,
+    inlet: &Outlet<Sealed>,
+    in_flight: usize,
+) -> Result<(), Failure> {
     let slots = Slots::new(in_flight);
     while let Some(record) = reading.next().map_err(unreadable)? {
         let slot = slots.take().await;
         let frame = record.slice(..record.len() - CHECKSUM_LENGTH);
-        let arrived = Sealed::arrived(transfer, frame).map_err(|error| Failure::new(FailureKind::Protocol, error.to_string()))?;
+        let arrived = Sealed::arrived(transfer, frame)
+            .map_err(|error| Failure::new(FailureKind::Protocol, error.to_string()))?;
         // What an earlier attempt left with the sink does not arrive again.
         if let Some(sealed) = arrived {
             sealed.custody().hold_slot(slot);

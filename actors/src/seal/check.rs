@@ -2,10 +2,12 @@
 
 use super::cipher::{Cipher, Reference};
 
-/// The implementation that failed its check, and how. Nothing it seals could be opened elsewhere, or worse.
+/// The implementation that failed its check, and how. Nothing it seals could be opened elsewhere,
+/// or worse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the {implementation} implementation of XSalsa20-Poly1305 {how} in this build: do not use it; build without the feature fast-seal, and report it with compiler and processor"
+    "the {implementation} implementation of XSalsa20-Poly1305 {how} in this build: do not use it; \
+     build without the feature fast-seal, and report it with compiler and processor"
 )]
 pub struct SelfCheckError {
     /// Which implementation.
@@ -14,7 +16,8 @@ pub struct SelfCheckError {
     pub how: &'static str,
 }
 
-/// Checks every implementation that is compiled in against known answers. Takes microseconds; [`standard`](crate::standard) does it once.
+/// Checks every implementation that is compiled in against known answers. Takes microseconds;
+/// [`standard`](crate::standard) does it once.
 pub fn self_check() -> Result<(), SelfCheckError> {
     check("reference", &Reference)?;
     #[cfg(feature = "fast-seal")]
@@ -45,18 +48,21 @@ fn check(implementation: &'static str, cipher: &impl Cipher) -> Result<(), SelfC
 const LENGTH: usize = 2051;
 /// `firstkey` and `nonce` of "Cryptography in NaCl" (Bernstein, 2009).
 const KEY: [u8; 32] = [
-    0x1b, 0x27, 0x55, 0x64, 0x73, 0xe9, 0x85, 0xd4, 0x62, 0xcd, 0x51, 0x19, 0x7a, 0x9a, 0x46, 0xc7, 0x60, 0x09, 0x54, 0x9e, 0xac, 0x64,
-    0x74, 0xf2, 0x06, 0xc4, 0xee, 0x08, 0x44, 0xf6, 0x83, 0x89,
+    0x1b, 0x27, 0x55, 0x64, 0x73, 0xe9, 0x85, 0xd4, 0x62, 0xcd, 0x51, 0x19, 0x7a, 0x9a, 0x46, 0xc7,
+    0x60, 0x09, 0x54, 0x9e, 0xac, 0x64, 0x74, 0xf2, 0x06, 0xc4, 0xee, 0x08, 0x44, 0xf6, 0x83, 0x89,
 ];
 const NONCE: [u8; 24] = [
-    0x69, 0x69, 0x6e, 0xe9, 0x55, 0xb6, 0x2b, 0x73, 0xcd, 0x62, 0xbd, 0xa8, 0x75, 0xfc, 0x73, 0xd6, 0x82, 0x19, 0xe0, 0x03, 0x6b, 0x7a,
-    0x0b, 0x37,
+    0x69, 0x69, 0x6e, 0xe9, 0x55, 0xb6, 0x2b, 0x73, 0xcd, 0x62, 0xbd, 0xa8, 0x75, 0xfc, 0x73, 0xd6,
+    0x82, 0x19, 0xe0, 0x03, 0x6b, 0x7a, 0x0b, 0x37,
 ];
-/// Tag and BLAKE3 of the box, made with an implementation that is neither of the two, written from the papers.
-const TAG: [u8; 16] = [0x31, 0x21, 0x84, 0x8d, 0x5b, 0x5d, 0xb9, 0xad, 0xdc, 0xb0, 0xb9, 0x9b, 0x8c, 0x2a, 0x22, 0xe2];
+/// Tag and BLAKE3 of the box, made with an implementation that is neither of the two, written from
+/// the papers.
+const TAG: [u8; 16] = [
+    0x31, 0x21, 0x84, 0x8d, 0x5b, 0x5d, 0xb9, 0xad, 0xdc, 0xb0, 0xb9, 0x9b, 0x8c, 0x2a, 0x22, 0xe2,
+];
 const SEALED_HASH: [u8; 32] = [
-    0xd0, 0x92, 0x9a, 0x48, 0xaa, 0xd9, 0x9e, 0x41, 0x79, 0x1c, 0xc2, 0x0c, 0x14, 0x4a, 0xd7, 0xb3, 0x87, 0xbc, 0x9b, 0xad, 0x46, 0x6a,
-    0x5d, 0xb4, 0xde, 0xd2, 0x6a, 0x3a, 0x9f, 0x8f, 0xfb, 0x60,
+    0xd0, 0x92, 0x9a, 0x48, 0xaa, 0xd9, 0x9e, 0x41, 0x79, 0x1c, 0xc2, 0x0c, 0x14, 0x4a, 0xd7, 0xb3,
+    0x87, 0xbc, 0x9b, 0xad, 0x46, 0x6a, 0x5d, 0xb4, 0xde, 0xd2, 0x6a, 0x3a, 0x9f, 0x8f, 0xfb, 0x60,
 ];
 
 #[cfg(test)]
@@ -74,13 +80,26 @@ mod tests {
     struct Broken(u8);
 
     impl Cipher for Broken {
-        fn seal(&self, key: &[u8; 32], nonce: &[u8; 24], plain: &[u8], sealed: &mut [u8]) -> [u8; 16] {
+        fn seal(
+            &self,
+            key: &[u8; 32],
+            nonce: &[u8; 24],
+            plain: &[u8],
+            sealed: &mut [u8],
+        ) -> [u8; 16] {
             let tag = Reference.seal(key, nonce, plain, sealed);
             sealed[2050] ^= u8::from(self.0 == 0);
             tag
         }
 
-        fn open(&self, key: &[u8; 32], nonce: &[u8; 24], tag: &[u8; 16], sealed: &[u8], plain: &mut [u8]) -> Result<(), BadTag> {
+        fn open(
+            &self,
+            key: &[u8; 32],
+            nonce: &[u8; 24],
+            tag: &[u8; 16],
+            sealed: &[u8],
+            plain: &mut [u8],
+        ) -> Result<(), BadTag> {
             match self.0 {
                 1 => Err(BadTag),
                 2 => {
@@ -94,10 +113,21 @@ mod tests {
 
     #[test]
     fn a_broken_implementation_is_named_with_what_it_did() {
-        for (defect, how) in [(0, "gives wrong bytes"), (1, "does not open what it sealed"), (2, "opens what was changed")] {
-            assert_eq!(check("broken", &Broken(defect)), Err(SelfCheckError { implementation: "broken", how }));
+        for (defect, how) in [
+            (0, "gives wrong bytes"),
+            (1, "does not open what it sealed"),
+            (2, "opens what was changed"),
+        ] {
+            assert_eq!(
+                check("broken", &Broken(defect)),
+                Err(SelfCheckError { implementation: "broken", how })
+            );
         }
         let text = check("broken", &Broken(0)).unwrap_err().to_string();
-        assert!(text.contains("the broken implementation") && text.contains("build without the feature fast-seal"), "{text}");
+        assert!(
+            text.contains("the broken implementation")
+                && text.contains("build without the feature fast-seal"),
+            "{text}"
+        );
     }
 }

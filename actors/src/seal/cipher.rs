@@ -15,8 +15,16 @@ pub trait Cipher: Debug + Default + Send + Unpin + 'static {
     /// Seals `plain` into `sealed`, which has the same length; the tag is returned.
     fn seal(&self, key: &[u8; 32], nonce: &[u8; 24], plain: &[u8], sealed: &mut [u8]) -> [u8; 16];
 
-    /// Opens `sealed` into `plain`, which has the same length. With a bad tag, what is in `plain` means nothing.
-    fn open(&self, key: &[u8; 32], nonce: &[u8; 24], tag: &[u8; 16], sealed: &[u8], plain: &mut [u8]) -> Result<(), BadTag>;
+    /// Opens `sealed` into `plain`, which has the same length. With a bad tag, what is in `plain`
+    /// means nothing.
+    fn open(
+        &self,
+        key: &[u8; 32],
+        nonce: &[u8; 24],
+        tag: &[u8; 16],
+        sealed: &[u8],
+        plain: &mut [u8],
+    ) -> Result<(), BadTag>;
 }
 
 /// The package the project is built on: scalar and slow, and what the other one is checked against.
@@ -27,10 +35,20 @@ impl Cipher for Reference {
     fn seal(&self, key: &[u8; 32], nonce: &[u8; 24], plain: &[u8], sealed: &mut [u8]) -> [u8; 16] {
         sealed.copy_from_slice(plain);
         let cipher = XSalsa20Poly1305::new(key.into());
-        cipher.encrypt_in_place_detached(nonce.into(), &[], sealed).expect("a chunk is far below the cipher's limit").into()
+        cipher
+            .encrypt_in_place_detached(nonce.into(), &[], sealed)
+            .expect("a chunk is far below the cipher's limit")
+            .into()
     }
 
-    fn open(&self, key: &[u8; 32], nonce: &[u8; 24], tag: &[u8; 16], sealed: &[u8], plain: &mut [u8]) -> Result<(), BadTag> {
+    fn open(
+        &self,
+        key: &[u8; 32],
+        nonce: &[u8; 24],
+        tag: &[u8; 16],
+        sealed: &[u8],
+        plain: &mut [u8],
+    ) -> Result<(), BadTag> {
         plain.copy_from_slice(sealed);
         let cipher = XSalsa20Poly1305::new(key.into());
         cipher.decrypt_in_place_detached(nonce.into(), &[], plain, tag.into()).map_err(|_| BadTag)
@@ -46,13 +64,25 @@ pub struct Fast;
 impl Cipher for Fast {
     fn seal(&self, key: &[u8; 32], nonce: &[u8; 24], plain: &[u8], sealed: &mut [u8]) -> [u8; 16] {
         let mut tag = [0; 16];
-        dryoc::classic::crypto_secretbox::crypto_secretbox_detached(sealed, &mut tag, plain, nonce, key)
-            .expect("the buffers have one length");
+        dryoc::classic::crypto_secretbox::crypto_secretbox_detached(
+            sealed, &mut tag, plain, nonce, key,
+        )
+        .expect("the buffers have one length");
         tag
     }
 
-    fn open(&self, key: &[u8; 32], nonce: &[u8; 24], tag: &[u8; 16], sealed: &[u8], plain: &mut [u8]) -> Result<(), BadTag> {
-        dryoc::classic::crypto_secretbox::crypto_secretbox_open_detached(plain, sealed, tag, nonce, key).map_err(|_| BadTag)
+    fn open(
+        &self,
+        key: &[u8; 32],
+        nonce: &[u8; 24],
+        tag: &[u8; 16],
+        sealed: &[u8],
+        plain: &mut [u8],
+    ) -> Result<(), BadTag> {
+        dryoc::classic::crypto_secretbox::crypto_secretbox_open_detached(
+            plain, sealed, tag, nonce, key,
+        )
+        .map_err(|_| BadTag)
     }
 }
 

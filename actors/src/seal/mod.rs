@@ -1,7 +1,8 @@
 //! Sealing: end to end, once; no hop between can read or change a chunk.
 //!
-//! XSalsa20-Poly1305, NaCl's secretbox (Bernstein, "Extending the Salsa20 nonce", 2011), by two implementations that give the
-//! same bytes: [`Reference`] (the package `xsalsa20poly1305`) and, with the feature `fast-seal`, `Fast` (`dryoc`).
+//! XSalsa20-Poly1305, NaCl's secretbox (Bernstein, "Extending the Salsa20 nonce", 2011), by two
+//! implementations that give the same bytes: [`Reference`] (the package `xsalsa20poly1305`) and,
+//! with the feature `fast-seal`, `Fast` (`dryoc`).
 
 mod check;
 mod cipher;

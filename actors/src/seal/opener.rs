@@ -1,6 +1,7 @@
 //! Opens frames.
 //!
-//! Invariant: nothing leaves it that was not sealed for this transfer, at this index, as this kind of chunk.
+//! Invariant: nothing leaves it that was not sealed for this transfer, at this index, as this kind
+//! of chunk.
 
 use estafette::delivery::FailureKind;
 use estafette::pipeline::{Codec, Compressed, Parcel, Prefix, Sealed, Transform, TransformError};
@@ -32,20 +33,35 @@ impl<C: Cipher> Transform for Opener<C> {
     fn apply(&mut self, sealed: &Sealed) -> Result<Compressed, TransformError> {
         let (custody, frame) = (sealed.custody(), sealed.content());
         let (index, last) = (custody.index(), custody.is_trailer());
-        let Some(tag) = frame.get(HEADER_LENGTH..).and_then(|body| body.first_chunk::<{ Sealed::TAG_LENGTH }>()) else {
-            return Err(TransformError::damaged(format!("a frame of {} bytes has no room for its tag", frame.len())));
+        let Some(tag) = frame
+            .get(HEADER_LENGTH..)
+            .and_then(|body| body.first_chunk::<{ Sealed::TAG_LENGTH }>())
+        else {
+            return Err(TransformError::damaged(format!(
+                "a frame of {} bytes has no room for its tag",
+                frame.len()
+            )));
         };
         let ciphertext = &frame[Sealed::BODY..];
         let mut plain = custody.transfer().buffers.take(ciphertext.len());
         let epoch = self.keys.of(custody.transfer(), index);
-        let opened = self.cipher.open(epoch.key(), &epoch.nonce(index, last), tag, ciphertext, &mut plain);
-        opened.map_err(|_| TransformError::damaged(format!("chunk {index} was changed on the way: its tag does not agree")))?;
+        let opened =
+            self.cipher.open(epoch.key(), &epoch.nonce(index, last), tag, ciphertext, &mut plain);
+        opened.map_err(|_| {
+            TransformError::damaged(format!(
+                "chunk {index} was changed on the way: its tag does not agree"
+            ))
+        })?;
         let length = plain.len();
         let compressed = Compressed::from_parts(custody.clone(), plain.freeze(0..length));
         let wrong = |message| TransformError { kind: FailureKind::Protocol, message };
-        let prefix = Prefix::decode(compressed.content()).map_err(|error| wrong(error.to_string()))?;
+        let prefix =
+            Prefix::decode(compressed.content()).map_err(|error| wrong(error.to_string()))?;
         if prefix.index != index || (prefix.codec == Codec::TRAILER) != last {
-            return Err(wrong(format!("chunk {index} contains what is sealed as another one, {}", prefix.index)));
+            return Err(wrong(format!(
+                "chunk {index} contains what is sealed as another one, {}",
+                prefix.index
+            )));
         }
         Ok(compressed)
     }

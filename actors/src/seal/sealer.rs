@@ -6,7 +6,8 @@ use estafette::wire::{FLAG_LAST, FrameHeader, FrameKind, HEADER_LENGTH};
 
 use super::cipher::{Cipher, DefaultCipher};
 
-/// The transform that seals: header ‖ tag ‖ ciphertext, in one buffer that goes to the socket as it is.
+/// The transform that seals: header ‖ tag ‖ ciphertext, in one buffer that goes to the socket as it
+/// is.
 #[derive(Debug, Default)]
 pub struct Sealer<C = DefaultCipher> {
     cipher: C,
@@ -32,14 +33,20 @@ impl<C: Cipher> Transform for Sealer<C> {
         let length = Sealed::BODY + plain.len();
         let mut frame = transfer.buffers.take(length);
         let header = FrameHeader {
-            len: u32::try_from(length - HEADER_LENGTH).map_err(|_| TransformError::new("a chunk above 4 GiB"))?,
+            len: u32::try_from(length - HEADER_LENGTH)
+                .map_err(|_| TransformError::new("a chunk above 4 GiB"))?,
             kind: FrameKind::Chunk,
             flags: if last { FLAG_LAST } else { 0 },
             stream: transfer.stream,
             index,
         };
         let epoch = self.keys.of(custody.transfer(), index);
-        let tag = self.cipher.seal(epoch.key(), &epoch.nonce(index, last), plain, &mut frame[Sealed::BODY..]);
+        let tag = self.cipher.seal(
+            epoch.key(),
+            &epoch.nonce(index, last),
+            plain,
+            &mut frame[Sealed::BODY..],
+        );
         frame[..HEADER_LENGTH].copy_from_slice(&header.encode());
         frame[HEADER_LENGTH..Sealed::BODY].copy_from_slice(&tag);
         Ok(Sealed::from_parts(custody.clone(), frame.freeze(0..length)))
@@ -62,11 +69,20 @@ impl KeyCache {
     pub(super) fn of(&mut self, transfer: &estafette::pipeline::Transfer, index: u64) -> &EpochKey {
         let epoch = EpochKey::epoch(index);
         let commitment = transfer.commitment;
-        let fresh = |cached: &Cached| cached.commitment == commitment && cached.scope == transfer.scope && cached.epoch == epoch;
+        let fresh = |cached: &Cached| {
+            cached.commitment == commitment
+                && cached.scope == transfer.scope
+                && cached.epoch == epoch
+        };
         if !self.0.as_ref().is_some_and(fresh) {
             self.0 = None;
         }
-        let made = || Cached { scope: transfer.scope, commitment, epoch, key: transfer.key.epoch_key(&transfer.scope, index) };
+        let made = || Cached {
+            scope: transfer.scope,
+            commitment,
+            epoch,
+            key: transfer.key.epoch_key(&transfer.scope, index),
+        };
         &self.0.get_or_insert_with(made).key
     }
 }

@@ -1,6 +1,7 @@
 //! An inbox that is a user's own actor.
 //!
-//! Invariant: of one delivery, one message is under way at a time, so the actor's pace bounds what waits in its mailbox.
+//! Invariant: of one delivery, one message is under way at a time, so the actor's pace bounds what
+//! waits in its mailbox.
 
 use std::sync::Arc;
 
@@ -11,11 +12,13 @@ use bytes::Bytes;
 use estafette::pipeline::{Committed, Inbox, Offer, Placement, Refusal, Sink, SinkError, Summary};
 use futures_util::future::BoxFuture;
 
-/// The next bytes of a delivery. They are authentic, but until its [`ContentEnd`] nobody has verified that the delivery is complete.
+/// The next bytes of a delivery. They are authentic, but until its [`ContentEnd`] nobody has
+/// verified that the delivery is complete.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<(), Refusal>")]
 pub struct ContentPart {
-    /// Who sends what; the same for all parts. `peer` and `transfer` together tell deliveries apart.
+    /// Who sends what; the same for all parts. `peer` and `transfer` together tell deliveries
+    /// apart.
     pub offer: Arc<Offer>,
     /// Where in the content these bytes begin: where the part before ended.
     pub offset: u64,
@@ -23,7 +26,8 @@ pub struct ContentPart {
     pub bytes: Bytes,
 }
 
-/// All parts have come and were verified. The answer decides whether the delivery succeeds; an error travels to the sender.
+/// All parts have come and were verified. The answer decides whether the delivery succeeds; an
+/// error travels to the sender.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<(), Refusal>")]
 pub struct ContentEnd {
@@ -33,7 +37,8 @@ pub struct ContentEnd {
     pub summary: Summary,
 }
 
-/// A delivery failed or was cancelled, perhaps before its first part: what came of it is to be forgotten.
+/// A delivery failed or was cancelled, perhaps before its first part: what came of it is to be
+/// forgotten.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub struct ContentAborted {
@@ -64,13 +69,18 @@ impl ActorSink {
     pub fn inbox<A>(actor: Addr<A>) -> ActorInbox
     where
         A: Actor + Handler<ContentPart> + Handler<ContentEnd> + Handler<ContentAborted>,
-        A::Context: ToEnvelope<A, ContentPart> + ToEnvelope<A, ContentEnd> + ToEnvelope<A, ContentAborted>,
+        A::Context:
+            ToEnvelope<A, ContentPart> + ToEnvelope<A, ContentEnd> + ToEnvelope<A, ContentAborted>,
     {
         Self::inbox_of(actor.clone().recipient(), actor.clone().recipient(), actor.recipient())
     }
 
     /// Like [`inbox`](Self::inbox), for messages that go to different actors.
-    pub fn inbox_of(parts: Recipient<ContentPart>, ends: Recipient<ContentEnd>, aborts: Recipient<ContentAborted>) -> ActorInbox {
+    pub fn inbox_of(
+        parts: Recipient<ContentPart>,
+        ends: Recipient<ContentEnd>,
+        aborts: Recipient<ContentAborted>,
+    ) -> ActorInbox {
         ActorInbox { parts, ends, aborts }
     }
 
@@ -80,7 +90,8 @@ impl ActorSink {
             return Err(SinkError::Refused(Refusal::new(reason)));
         }
         let length = bytes.len() as u64;
-        let answer = self.inbox.parts.send(ContentPart { offer: self.offer.clone(), offset, bytes }).await;
+        let answer =
+            self.inbox.parts.send(ContentPart { offer: self.offer.clone(), offset, bytes }).await;
         answer.map_err(gone)?.map_err(SinkError::Refused)?;
         self.position += length;
         Ok(())
@@ -101,12 +112,21 @@ impl ActorSink {
         match self.inbox.aborts.try_send(aborted) {
             Ok(()) => {}
             Err(SendError::Closed(_)) => {
-                tracing::debug!(transfer = %self.offer.transfer, "the actor is gone and need not know of the abort")
+                tracing::debug!(
+                    transfer = %self.offer.transfer,
+                    "the actor is gone and need not know of the abort"
+                )
             }
-            // Others fill its mailbox: this one waits its turn, where there is something to wait on.
+            // Others fill its mailbox: this one waits its turn, where there is something to wait
+            // on.
             Err(SendError::Full(aborted)) => match tokio::runtime::Handle::try_current() {
                 Ok(runtime) => drop(runtime.spawn(self.inbox.aborts.send(aborted))),
-                Err(_) => tracing::warn!(transfer = %self.offer.transfer, "the actor's mailbox is full: it is not told of the abort"),
+                Err(_) => {
+                    tracing::warn!(
+                        transfer = %self.offer.transfer,
+                        "the actor's mailbox is full: it is not told of the abort"
+                    )
+                }
             },
         }
     }
@@ -121,7 +141,12 @@ impl Inbox for ActorInbox {
         if !self.parts.connected() || !self.ends.connected() {
             return Err(Refusal::for_now("the actor behind this inbox has stopped"));
         }
-        Ok(Box::new(ActorSink { inbox: self.clone(), offer: Arc::new(offer.clone()), position: 0, ended: false }))
+        Ok(Box::new(ActorSink {
+            inbox: self.clone(),
+            offer: Arc::new(offer.clone()),
+            position: 0,
+            ended: false,
+        }))
     }
 }
 
@@ -130,11 +155,18 @@ impl Sink for ActorSink {
         Placement::InOrder
     }
 
-    fn write<'a>(&'a mut self, offset: u64, bytes: &'a Bytes) -> BoxFuture<'a, Result<(), SinkError>> {
+    fn write<'a>(
+        &'a mut self,
+        offset: u64,
+        bytes: &'a Bytes,
+    ) -> BoxFuture<'a, Result<(), SinkError>> {
         Box::pin(self.part(offset, bytes.clone()))
     }
 
-    fn commit<'a>(&'a mut self, summary: &'a Summary) -> BoxFuture<'a, Result<Committed, SinkError>> {
+    fn commit<'a>(
+        &'a mut self,
+        summary: &'a Summary,
+    ) -> BoxFuture<'a, Result<Committed, SinkError>> {
         Box::pin(self.end(*summary))
     }
 
@@ -151,12 +183,17 @@ impl Drop for ActorSink {
 
 impl std::fmt::Debug for ActorInbox {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ActorInbox").field("connected", &self.parts.connected()).finish_non_exhaustive()
+        f.debug_struct("ActorInbox")
+            .field("connected", &self.parts.connected())
+            .finish_non_exhaustive()
     }
 }
 
 impl std::fmt::Debug for ActorSink {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ActorSink").field("offer", &self.offer).field("position", &self.position).finish_non_exhaustive()
+        f.debug_struct("ActorSink")
+            .field("offer", &self.offer)
+            .field("position", &self.position)
+            .finish_non_exhaustive()
     }
 }

@@ -7,7 +7,9 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use estafette::delivery::{ContentKind, ContentName};
-use estafette::pipeline::{Committed, Offer, Placement, Progress, Refusal, Resumed, Sink, SinkError, Summary};
+use estafette::pipeline::{
+    Committed, Offer, Placement, Progress, Refusal, Resumed, Sink, SinkError, Summary,
+};
 use futures_util::future::BoxFuture;
 use rustix::fs::Mode;
 
@@ -66,15 +68,35 @@ impl FileSink {
         Folder::new(path.as_ref())
     }
 
-    pub(super) fn create(home: Home, offer: &Offer, policy: OnConflict, limits: Limits) -> Result<Self, Refusal> {
+    pub(super) fn create(
+        home: Home,
+        offer: &Offer,
+        policy: OnConflict,
+        limits: Limits,
+    ) -> Result<Self, Refusal> {
         let (name, file) = home
             .create_file(offer.transfer, Temporary::Part, Self::mode(&offer.content.kind))
-            .map_err(|error| Refusal::because(format!("the receiver can't write to {}", home.place(b"")), &error))?;
-        Ok(Self::new(home, offer, policy, limits, Some(Part::Passing { name, file }), Resumed::Nothing))
+            .map_err(|error| {
+                Refusal::because(format!("the receiver can't write to {}", home.place(b"")), &error)
+            })?;
+        Ok(Self::new(
+            home,
+            offer,
+            policy,
+            limits,
+            Some(Part::Passing { name, file }),
+            Resumed::Nothing,
+        ))
     }
 
     /// One that goes on with what was found.
-    pub(super) fn found(home: Home, offer: &Offer, policy: OnConflict, limits: Limits, found: Found) -> Self {
+    pub(super) fn found(
+        home: Home,
+        offer: &Offer,
+        policy: OnConflict,
+        limits: Limits,
+        found: Found,
+    ) -> Self {
         let (part, resumed) = match found {
             Found::Partial(partial, resumed) => (Some(Part::Kept(partial)), *resumed),
             Found::Committed(summary, committed) => (None, Resumed::Committed(summary, committed)),
@@ -82,14 +104,21 @@ impl FileSink {
         Self::new(home, offer, policy, limits, part, resumed)
     }
 
-    fn new(home: Home, offer: &Offer, policy: OnConflict, limits: Limits, part: Option<Part>, resumed: Resumed) -> Self {
+    fn new(
+        home: Home,
+        offer: &Offer,
+        policy: OnConflict,
+        limits: Limits,
+        part: Option<Part>,
+        resumed: Resumed,
+    ) -> Self {
         let (name, kind) = (offer.content.name.clone(), offer.content.kind.clone());
         let end = if let Resumed::Chunks(progress) = &resumed { progress.length } else { 0 };
         Self { home, name, kind, policy, meter: Meter::new(limits), part, end, resumed }
     }
 
-    /// The mode of its temporary. A file with a mode of its own is nobody else's business before it has it; plain bytes get what the process gives
-    /// new files.
+    /// The mode of its temporary. A file with a mode of its own is nobody else's business before it
+    /// has it; plain bytes get what the process gives new files.
     pub(super) fn mode(kind: &ContentKind) -> Mode {
         match kind {
             ContentKind::Bytes => Mode::from_raw_mode(0o666),
@@ -102,12 +131,21 @@ impl FileSink {
         self.meter.admit(offset, bytes.len() as u64, &self.home)?;
         self.end = self.end.max(offset.saturating_add(bytes.len() as u64));
         let written = sparse::write_at(part.file(), offset, bytes);
-        written.map_err(|error| write_error(&self.home, self.home.place(self.name.as_bytes()), bytes.len() as u64, error))
+        written.map_err(|error| {
+            write_error(
+                &self.home,
+                self.home.place(self.name.as_bytes()),
+                bytes.len() as u64,
+                error,
+            )
+        })
     }
 
     fn publish(&mut self, summary: &Summary) -> Result<Committed, SinkError> {
         let Some(part) = &self.part else { return Err(closed()) };
-        let failed = |error| write_error(&self.home, self.home.place(self.name.as_bytes()), summary.length, error);
+        let failed = |error| {
+            write_error(&self.home, self.home.place(self.name.as_bytes()), summary.length, error)
+        };
         sparse::extend(part.file(), self.end).map_err(failed)?;
         let written = part.file().metadata().map_err(failed)?;
         let length = written.len();
@@ -117,20 +155,36 @@ impl FileSink {
         }
         let mut remarks = Remarks::default();
         if let ContentKind::File { mode, mtime } = self.kind {
-            set_attributes(part.file(), mode, mtime, self.name.as_bytes(), false, &mut remarks).map_err(failed)?;
+            set_attributes(part.file(), mode, mtime, self.name.as_bytes(), false, &mut remarks)
+                .map_err(failed)?;
         }
         // Before its sync, which makes this durable, too, on all file systems that people use.
         let temporary = part.complete(&self.home).map_err(failed)?;
         part.file().sync_all().map_err(failed)?;
-        let committed =
-            |name: &[u8]| Committed { place: self.home.place(name), files: 1, remarks: remarks.lines(), ..Committed::default() };
-        let name = publish(&self.home, &temporary, self.name.as_bytes(), self.policy, false, |name, taking| match part {
-            Part::Passing { .. } => Ok(()),
-            Part::Kept(partial) => partial.intend(&self.home, name, taking, summary, committed(name)),
-        })?;
+        let committed = |name: &[u8]| Committed {
+            place: self.home.place(name),
+            files: 1,
+            remarks: remarks.lines(),
+            ..Committed::default()
+        };
+        let name = publish(
+            &self.home,
+            &temporary,
+            self.name.as_bytes(),
+            self.policy,
+            false,
+            |name, taking| match part {
+                Part::Passing { .. } => Ok(()),
+                Part::Kept(partial) => {
+                    partial.intend(&self.home, name, taking, summary, committed(name))
+                }
+            },
+        )?;
         let mut committed = committed(&name);
         self.part = None;
-        self.home.sync().map_err(|error| SinkError::Write { what: committed.place.clone(), error })?;
+        self.home
+            .sync()
+            .map_err(|error| SinkError::Write { what: committed.place.clone(), error })?;
         remarks::tell(&committed);
         there::remember(&mut committed, &self.home, &name, written.ino(), summary);
         Ok(committed)
@@ -160,11 +214,18 @@ impl Sink for FileSink {
         Placement::Anywhere
     }
 
-    fn write<'a>(&'a mut self, offset: u64, bytes: &'a Bytes) -> BoxFuture<'a, Result<(), SinkError>> {
+    fn write<'a>(
+        &'a mut self,
+        offset: u64,
+        bytes: &'a Bytes,
+    ) -> BoxFuture<'a, Result<(), SinkError>> {
         Box::pin(async move { self.write_at(offset, bytes) })
     }
 
-    fn commit<'a>(&'a mut self, summary: &'a Summary) -> BoxFuture<'a, Result<Committed, SinkError>> {
+    fn commit<'a>(
+        &'a mut self,
+        summary: &'a Summary,
+    ) -> BoxFuture<'a, Result<Committed, SinkError>> {
         Box::pin(async move { self.publish(summary) })
     }
 
@@ -176,7 +237,10 @@ impl Sink for FileSink {
         self.resumed.clone()
     }
 
-    fn checkpoint<'a>(&'a mut self, progress: &'a Progress) -> BoxFuture<'a, Result<(), SinkError>> {
+    fn checkpoint<'a>(
+        &'a mut self,
+        progress: &'a Progress,
+    ) -> BoxFuture<'a, Result<(), SinkError>> {
         Box::pin(async move {
             match &mut self.part {
                 Some(Part::Kept(partial)) => partial.checkpoint(&self.home, progress),
@@ -196,9 +260,10 @@ impl Drop for FileSink {
     }
 }
 
-/// Sets what a sender may set: permission bits, without those that this process gives no new file to others (its umask); of folders the sticky
-/// bit, and setgid, too, which only says whose group new files in them have; and the modification time. Never setuid, nor setgid of a file: a
-/// program would run with this node's rights. What the file system does not keep is a remark about `path`.
+/// Sets what a sender may set: permission bits, without those that this process gives no new file
+/// to others (its umask); of folders the sticky bit, and setgid, too, which only says whose group
+/// new files in them have; and the modification time. Never setuid, nor setgid of a file: a program
+/// would run with this node's rights. What the file system does not keep is a remark about `path`.
 pub(super) fn set_attributes(
     file: &File,
     mode: u32,
@@ -208,13 +273,19 @@ pub(super) fn set_attributes(
     remarks: &mut Remarks,
 ) -> std::io::Result<()> {
     // In a folder that hands its group on, new ones do, too.
-    let special = if is_folder { (mode & 0o3000) | (file.metadata()?.permissions().mode() & 0o2000) } else { 0 };
+    let special = if is_folder {
+        (mode & 0o3000) | (file.metadata()?.permissions().mode() & 0o2000)
+    } else {
+        0
+    };
     if mode & 0o6000 & !special != 0 {
         remarks.unset(Attribute::Special, path, &"whoever runs it would have this node's rights");
     }
     let mode = set_mode(file, (mode & 0o777 & !(umask() & 0o077)) | special);
     // Both at once: file systems by FUSE may ignore the one without the other.
-    let time = file.set_times(FileTimes::new().set_accessed(SystemTime::now()).set_modified(system_time(mtime)));
+    let time = file.set_times(
+        FileTimes::new().set_accessed(SystemTime::now()).set_modified(system_time(mtime)),
+    );
     for (attribute, set) in [(Attribute::Mode, mode), (Attribute::Time, time)] {
         match set {
             Err(error) if is_passable(&error) => remarks.unset(attribute, path, &error),
@@ -230,21 +301,32 @@ pub fn umask() -> u32 {
     *UMASK.get_or_init(|| {
         // To ask the kernel by a call is to change it for a moment, for all threads.
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let mask = status.lines().find_map(|line| u32::from_str_radix(line.strip_prefix("Umask:")?.trim(), 8).ok());
+        let mask = status
+            .lines()
+            .find_map(|line| u32::from_str_radix(line.strip_prefix("Umask:")?.trim(), 8).ok());
         mask.unwrap_or(0o022)
     })
 }
 
-/// Sets permission bits, and looks whether they are there: a file system without any may say yes to all.
+/// Sets permission bits, and looks whether they are there: a file system without any may say yes to
+/// all.
 fn set_mode(file: &File, mode: u32) -> std::io::Result<()> {
     file.set_permissions(Permissions::from_mode(mode))?;
     let kept = file.metadata()?.permissions().mode() & 0o7777;
-    if kept == mode { Ok(()) } else { Err(std::io::Error::other(format!("they are {kept:03o} instead of {mode:03o}"))) }
+    if kept == mode {
+        Ok(())
+    } else {
+        Err(std::io::Error::other(format!("they are {kept:03o} instead of {mode:03o}")))
+    }
 }
 
 fn system_time(nanoseconds: i64) -> SystemTime {
     let distance = Duration::from_nanos(nanoseconds.unsigned_abs());
-    if nanoseconds < 0 { SystemTime::UNIX_EPOCH - distance } else { SystemTime::UNIX_EPOCH + distance }
+    if nanoseconds < 0 {
+        SystemTime::UNIX_EPOCH - distance
+    } else {
+        SystemTime::UNIX_EPOCH + distance
+    }
 }
 
 pub(super) fn closed() -> SinkError {

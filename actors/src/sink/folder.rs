@@ -26,30 +26,39 @@ pub enum OnConflict {
     /// It is refused, before its first byte if the name is taken by then. The default.
     #[default]
     Refuse,
-    /// It gets a number: `photo.jpg` becomes `photo (1).jpg`. A thousand names are tried, then it is refused.
+    /// It gets a number: `photo.jpg` becomes `photo (1).jpg`. A thousand names are tried, then it
+    /// is refused.
     Rename,
-    /// A file replaces a file or a symbolic link, a folder replaces a folder with all that is in it. What is of another kind is never replaced.
+    /// A file replaces a file or a symbolic link, a folder replaces a folder with all that is in
+    /// it. What is of another kind is never replaced.
     Replace,
 }
 
 /// A folder that takes files and trees. Made by [`FileSink::into_dir`].
 ///
-/// A delivery is written to a temporary in the folder, `.estafette-…`, and appears under its name when it is complete, verified and synced, by one
-/// rename. Temporaries of a delivery that fails are removed at once, or, where the system lacks something for that, when another delivery of this
-/// folder begins or ends. Those of a process that died are removed when a folder of this path is first
-/// used again: every temporary is locked (`flock`) while its process lives, so only those whose lock is free are taken for leftovers, and several
-/// processes may share a folder. Where a file system knows no such locks, leftovers stay.
+/// A delivery is written to a temporary in the folder, `.estafette-…`, and appears under its name
+/// when it is complete, verified and synced, by one rename. Temporaries of a delivery that fails
+/// are removed at once, or, where the system lacks something for that, when another delivery of
+/// this folder begins or ends. Those of a process that died are removed when a folder of this path
+/// is first used again: every temporary is locked (`flock`) while its process lives, so only those
+/// whose lock is free are taken for leftovers, and several processes may share a folder. Where a
+/// file system knows no such locks, leftovers stay.
 ///
-/// On a file system that keeps less than a POSIX one (exFAT, CIFS, many by FUSE) what arrived stays: modes and times that can't be set are told in
-/// [`Committed::remarks`](estafette::pipeline::Committed::remarks), as are entries of a tree whose name or kind can't be held, which are left out.
-/// Where it can neither rename without replacing nor give a file a second name, the name is taken by an empty file or folder for a moment.
+/// On a file system that keeps less than a POSIX one (exFAT, CIFS, many by FUSE) what arrived
+/// stays: modes and times that can't be set are told in
+/// [`Committed::remarks`](estafette::pipeline::Committed::remarks), as are entries of a tree whose
+/// name or kind can't be held, which are left out. Where it can neither rename without replacing
+/// nor give a file a second name, the name is taken by an empty file or folder for a moment.
 ///
-/// A delivery with a [`Journal`] goes on after its process died: its temporary, `.estafette-….keep`, is kept and noted, and the next attempt verifies
-/// what it holds before it goes on. Of two attempts at once the later one waits up to ten seconds for the earlier one to end. What turns out to be
-/// damaged is renamed to `.estafette-….damaged` and kept for a person, and the delivery begins anew. A kept temporary is removed when its delivery
-/// fails or is cancelled; else when it has not changed for 31 days, since no delivery may go on for longer. What is complete and about to become
-/// visible is called `.estafette-….whole`, and is not removed for its age: the note that tells of it decides. A tree with a journal needs its size
-/// twice for a moment: as the stream it came as, and unpacked.
+/// A delivery with a [`Journal`] goes on after its process died: its temporary,
+/// `.estafette-….keep`, is kept and noted, and the next attempt verifies what it holds before it
+/// goes on. Of two attempts at once the later one waits up to ten seconds for the earlier one to
+/// end. What turns out to be damaged is renamed to `.estafette-….damaged` and kept for a person,
+/// and the delivery begins anew. A kept temporary is removed when its delivery fails or is
+/// cancelled; else when it has not changed for 31 days, since no delivery may go on for longer.
+/// What is complete and about to become visible is called `.estafette-….whole`, and is not removed
+/// for its age: the note that tells of it decides. A tree with a journal needs its size twice for a
+/// moment: as the stream it came as, and unpacked.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
@@ -78,7 +87,8 @@ impl Folder {
         self
     }
 
-    /// The longest delivery that is taken, in bytes; for trees, of the tree stream. Default: any length that leaves [`Folder::keep_free`].
+    /// The longest delivery that is taken, in bytes; for trees, of the tree stream. Default: any
+    /// length that leaves [`Folder::keep_free`].
     #[must_use]
     pub fn max_bytes(mut self, bytes: u64) -> Self {
         self.limits.max_bytes = bytes;
@@ -92,45 +102,58 @@ impl Folder {
         self
     }
 
-    /// Takes deliveries whose name begins with a dot, too. They are refused by default: where the folder is somebody's home, or becomes it, such
-    /// a file is a setting of a program. What is inside a folder that is delivered is not looked at.
+    /// Takes deliveries whose name begins with a dot, too. They are refused by default: where the
+    /// folder is somebody's home, or becomes it, such a file is a setting of a program. What is
+    /// inside a folder that is delivered is not looked at.
     #[must_use]
     pub fn dotfiles(mut self, taken: bool) -> Self {
         self.dotfiles = taken;
         self
     }
 
-    /// Makes links of a tree that may lead out of it, absolute ones among them, where the sender has sent them as such. They are left out by
-    /// default, with a remark: nothing that is delivered later is written through them, but other programs follow them.
+    /// Makes links of a tree that may lead out of it, absolute ones among them, where the sender
+    /// has sent them as such. They are left out by default, with a remark: nothing that is
+    /// delivered later is written through them, but other programs follow them.
     #[must_use]
     pub fn outward_links(mut self, made: bool) -> Self {
         self.policy.outward_links = made;
         self
     }
 
-    /// Takes lists of access (POSIX ACLs), where the sender has sent them: they name users and groups by number, and on this machine these may
-    /// be others. They are left out by default, with a remark. Extended attributes of users are always taken.
+    /// Takes lists of access (POSIX ACLs), where the sender has sent them: they name users and
+    /// groups by number, and on this machine these may be others. They are left out by default,
+    /// with a remark. Extended attributes of users are always taken.
     #[must_use]
     pub fn access_lists(mut self, taken: bool) -> Self {
         self.policy.access_lists = taken;
         self
     }
 
-    /// Bytes of the file system that deliveries leave free, to within 8 MiB for each delivery under way. Default: 64 MiB, or a twentieth of a
-    /// file system that is smaller than 1.25 GiB.
+    /// Bytes of the file system that deliveries leave free, to within 8 MiB for each delivery under
+    /// way. Default: 64 MiB, or a twentieth of a file system that is smaller than 1.25 GiB.
     #[must_use]
     pub fn keep_free(mut self, bytes: u64) -> Self {
         self.limits.keep_free = Some(bytes);
         self
     }
 
-    /// Opens the folder now (makes it, if only the last part of its path is missing), removes leftovers and writes to it, so that a wrong path
-    /// is known before the first delivery. Otherwise this happens at the first delivery.
+    /// Opens the folder now (makes it, if only the last part of its path is missing), removes
+    /// leftovers and writes to it, so that a wrong path is known before the first delivery.
+    /// Otherwise this happens at the first delivery.
     pub fn prepare(&self) -> Result<(), Refusal> {
         let home = self.home()?;
-        let made = home.create_file(TransferId::from_bytes([0; 24]), Temporary::Part, Mode::RUSR | Mode::WUSR);
+        let made = home.create_file(
+            TransferId::from_bytes([0; 24]),
+            Temporary::Part,
+            Mode::RUSR | Mode::WUSR,
+        );
         let tried = made.and_then(|(name, _)| home.remove(&name));
-        tried.map_err(|error| Refusal::for_now(format!("the receiver can't write to its folder {}: {error}", home.place(b""))))
+        tried.map_err(|error| {
+            Refusal::for_now(format!(
+                "the receiver can't write to its folder {}: {error}",
+                home.place(b"")
+            ))
+        })
     }
 
     /// Whether it is there: it is made when it is first used.
@@ -138,16 +161,23 @@ impl Folder {
         self.path.is_dir()
     }
 
-    /// Opened anew for each delivery, so that a folder which was moved away, or whose disk was unmounted, is noticed: it is not made again.
+    /// Opened anew for each delivery, so that a folder which was moved away, or whose disk was
+    /// unmounted, is noticed: it is not made again.
     fn home(&self) -> Result<Home, Refusal> {
         let place = || crate::tree::printable(self.path.as_os_str().as_encoded_bytes());
         let Some(found_on) = self.found_on.get() else { return self.first_home() };
         let home = Home::open(&self.path, self.leftovers.clone()).map_err(|error| {
-            Refusal::for_now(format!("the receiver can't open its folder {} any more: {error}; is its disk mounted?", place()))
+            Refusal::for_now(format!(
+                "the receiver can't open its folder {} any more: {error}; is its disk mounted?",
+                place()
+            ))
         })?;
-        let is_on = home.file_system().map_err(|error| Refusal::for_now(format!("the receiver can't look at {}: {error}", place())))?;
+        let is_on = home.file_system().map_err(|error| {
+            Refusal::for_now(format!("the receiver can't look at {}: {error}", place()))
+        })?;
         if is_on != *found_on {
-            let reason = "lies on another disk than when the receiver began: was its disk unmounted? Mount it, or start the receiver again";
+            let reason = "lies on another disk than when the receiver began: was its disk \
+                          unmounted? Mount it, or start the receiver again";
             return Err(Refusal::for_now(format!("the receiver's folder {} {reason}", place())));
         }
         home.sweep(SystemTime::now());
@@ -176,10 +206,13 @@ impl Folder {
         if name.starts_with(b".") && !self.dotfiles {
             let shown = crate::tree::printable(name);
             return Err(Refusal::new(format!(
-                "{shown} begins with a dot: such names are not taken here; send it under another one, or in a folder"
+                "{shown} begins with a dot: such names are not taken here; send it under another \
+                 one, or in a folder"
             )));
         }
-        let unknown = |error| Refusal::because(format!("the receiver can't look at {}", home.place(name)), &error);
+        let unknown = |error| {
+            Refusal::because(format!("the receiver can't look at {}", home.place(name)), &error)
+        };
         match self.on_conflict {
             OnConflict::Rename => Ok(()),
             OnConflict::Refuse => match home.kind_of(name) {
@@ -187,28 +220,43 @@ impl Folder {
                 Ok(Some(_)) => Err(exists(home, name)),
                 Err(error) => Err(unknown(error)),
             },
-            OnConflict::Replace => replaceable(home, name, offer.content.kind == ContentKind::Tree).map_err(SinkError::into_refusal),
+            OnConflict::Replace => replaceable(home, name, offer.content.kind == ContentKind::Tree)
+                .map_err(SinkError::into_refusal),
         }
     }
 
     /// Opens a delivery that may go on in a later process.
-    fn go_on(&self, home: Home, offer: &Offer, journal: &Journal) -> Result<Box<dyn Sink>, Refusal> {
+    fn go_on(
+        &self,
+        home: Home,
+        offer: &Offer,
+        journal: &Journal,
+    ) -> Result<Box<dyn Sink>, Refusal> {
         let is_tree = offer.content.kind == ContentKind::Tree;
         // A tree is there twice when it is unpacked.
         let times = if is_tree { 2 } else { 1 };
-        let found = resume::open(&home, offer, journal, FileSink::mode(&offer.content.kind), &|held| {
-            self.check_target(&home, offer)?;
-            self.limits.check_claim_kept(offer.content.length, times, held, &home)
-        })?;
+        let found =
+            resume::open(&home, offer, journal, FileSink::mode(&offer.content.kind), &|held| {
+                self.check_target(&home, offer)?;
+                self.limits.check_claim_kept(offer.content.length, times, held, &home)
+            })?;
         Ok(if is_tree {
-            Box::new(KeptTree::found(home, offer, self.on_conflict, self.limits, self.policy, found))
+            Box::new(KeptTree::found(
+                home,
+                offer,
+                self.on_conflict,
+                self.limits,
+                self.policy,
+                found,
+            ))
         } else {
             Box::new(FileSink::found(home, offer, self.on_conflict, self.limits, found))
         })
     }
 }
 
-/// When its node ends, nothing holds anything any more: what could not be removed before may be removed now.
+/// When its node ends, nothing holds anything any more: what could not be removed before may be
+/// removed now.
 impl Drop for Folder {
     fn drop(&mut self) {
         if !self.leftovers.is_empty() {
@@ -234,7 +282,13 @@ impl Inbox for Folder {
         self.check_target(&home, offer)?;
         self.limits.check_claim(offer.content.length, &home)?;
         match offer.content.kind {
-            ContentKind::Tree => Ok(Box::new(TreeSink::create(home, offer, self.on_conflict, self.limits, self.policy)?)),
+            ContentKind::Tree => Ok(Box::new(TreeSink::create(
+                home,
+                offer,
+                self.on_conflict,
+                self.limits,
+                self.policy,
+            )?)),
             _ => Ok(Box::new(FileSink::create(home, offer, self.on_conflict, self.limits)?)),
         }
     }

@@ -1,7 +1,7 @@
 //! A further name of a file of the tree that is being unpacked.
 //!
-//! Invariant: what gets the name is a regular file that was made below the same root. No link is followed on the way, and none gets a second
-//! name: in another folder it could lead out.
+//! Invariant: what gets the name is a regular file that was made below the same root. No link is
+//! followed on the way, and none gets a second name: in another folder it could lead out.
 
 use std::fs::File;
 use std::io;
@@ -26,10 +26,18 @@ pub(super) enum Linked {
 }
 
 /// Gives the file that is `target` below `root` the name `name` in the folder `parent`, too.
-pub(super) fn link(root: BorrowedFd<'_>, target: &TreePath, parent: BorrowedFd<'_>, name: &[u8]) -> io::Result<Linked> {
+pub(super) fn link(
+    root: BorrowedFd<'_>,
+    target: &TreePath,
+    parent: BorrowedFd<'_>,
+    name: &[u8],
+) -> io::Result<Linked> {
     let folder = match open_folder(root, target.parent()) {
-        // Where a tree has more closed folders than can be kept open to the end, some are closed before.
-        Err(Errno::ACCESS | Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(Linked::Missing),
+        // Where a tree has more closed folders than can be kept open to the end, some are closed
+        // before.
+        Err(Errno::ACCESS | Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {
+            return Ok(Linked::Missing);
+        }
         folder => folder?,
     };
     match rustix::fs::statat(&folder, target.name(), AtFlags::SYMLINK_NOFOLLOW) {
@@ -40,7 +48,15 @@ pub(super) fn link(root: BorrowedFd<'_>, target: &TreePath, parent: BorrowedFd<'
     match rustix::fs::linkat(&folder, target.name(), parent, name, AtFlags::empty()) {
         Ok(()) => Ok(Linked::Yes),
         // File systems, and users, without second names; and more of them than a file may have.
-        Err(error @ (Errno::PERM | Errno::ACCESS | Errno::NOTSUP | Errno::NOSYS | Errno::INVAL | Errno::MLINK | Errno::XDEV)) => {
+        Err(
+            error @ (Errno::PERM
+            | Errno::ACCESS
+            | Errno::NOTSUP
+            | Errno::NOSYS
+            | Errno::INVAL
+            | Errno::MLINK
+            | Errno::XDEV),
+        ) => {
             let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
             let file = rustix::fs::openat(&folder, target.name(), flags, Mode::empty())?;
             Ok(Linked::Unable(error.into(), file.into()))
@@ -72,7 +88,10 @@ pub(super) fn copy(from: &File, to: &File) -> io::Result<(u32, i64)> {
         position += count as u64;
     }
     sparse::extend(to, position)?;
-    Ok((metadata.mode(), metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec())))
+    Ok((
+        metadata.mode(),
+        metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec()),
+    ))
 }
 
 /// The most bytes that are copied at once.

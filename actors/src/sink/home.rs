@@ -1,7 +1,8 @@
 //! The folder an inbox writes to, and the temporaries in it.
 //!
-//! Invariant: everything happens relative to one open directory handle, with names of a single component. A temporary is locked as long as a
-//! process works on it, so a leftover is known by its lock being free; one that a later process may go on with has to be old, too; and one
+//! Invariant: everything happens relative to one open directory handle, with names of a single
+//! component. A temporary is locked as long as a process works on it, so a leftover is known by its
+//! lock being free; one that a later process may go on with has to be old, too; and one
 //! that is complete, and that a noted intent may tell of, is none.
 
 use std::fs::File;
@@ -28,7 +29,8 @@ pub(super) enum Temporary {
     Tree,
     /// A file or a folder that a journal tells of: it outlives its process.
     Keep,
-    /// One that is complete, and about to be renamed. Should it be missing, that tells that it was, so nobody removes it for its age.
+    /// One that is complete, and about to be renamed. Should it be missing, that tells that it was,
+    /// so nobody removes it for its age.
     Whole,
 }
 
@@ -55,8 +57,8 @@ impl Temporary {
     }
 }
 
-/// The name under which something in a home is kept, and what it is: another thing of that name is not it. When it is complete it has the name
-/// of [`Temporary::Whole`].
+/// The name under which something in a home is kept, and what it is: another thing of that name is
+/// not it. When it is complete it has the name of [`Temporary::Whole`].
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) struct Named {
     pub(super) name: String,
@@ -94,7 +96,9 @@ impl Home {
     pub(super) fn make(path: &Path, leftovers: Leftovers) -> std::io::Result<Self> {
         match std::fs::create_dir(path) {
             // One that is there may lie where nothing can be made.
-            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists && !path.is_dir() => Err(error),
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists && !path.is_dir() => {
+                Err(error)
+            }
             _ => Self::open(path, leftovers),
         }
     }
@@ -114,10 +118,13 @@ impl Home {
     /// Where `name` is, for a person.
     pub(super) fn place(&self, name: &[u8]) -> String {
         use std::os::unix::ffi::OsStrExt;
-        crate::tree::printable(self.path.join(std::ffi::OsStr::from_bytes(name)).as_os_str().as_bytes())
+        crate::tree::printable(
+            self.path.join(std::ffi::OsStr::from_bytes(name)).as_os_str().as_bytes(),
+        )
     }
 
-    /// Bytes that may still be written to this file system. One that gives no figures takes what it takes.
+    /// Bytes that may still be written to this file system. One that gives no figures takes what it
+    /// takes.
     pub(super) fn available(&self) -> std::io::Result<u64> {
         let figures = rustix::fs::fstatvfs(&self.dir)?;
         if figures.f_blocks == 0 {
@@ -126,14 +133,18 @@ impl Home {
         Ok(figures.f_bavail.saturating_mul(figures.f_frsize))
     }
 
-    /// The number of this file system, which a disk keeps when it is unmounted and mounted again; 0 when it has none.
+    /// The number of this file system, which a disk keeps when it is unmounted and mounted again; 0
+    /// when it has none.
     pub(super) fn file_system(&self) -> std::io::Result<u64> {
         Ok(rustix::fs::fstatvfs(&self.dir)?.f_fsid)
     }
 
     /// Which folder this is. Not every file system keeps such numbers over a mount.
     pub(super) fn id(&self) -> std::io::Result<FolderId> {
-        Ok(FolderId { file_system: self.file_system()?, inode: rustix::fs::fstat(&self.dir)?.st_ino })
+        Ok(FolderId {
+            file_system: self.file_system()?,
+            inode: rustix::fs::fstat(&self.dir)?.st_ino,
+        })
     }
 
     /// The size of this file system in bytes; 0 when it gives no figures.
@@ -176,7 +187,8 @@ impl Home {
     pub(super) fn open_kept(&self, kept: &Named) -> std::io::Result<Kept> {
         let Some(name) = self.name_of(kept)? else { return Ok(Kept::Gone) };
         let kept = &Named { name, ..*kept };
-        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let flags =
+            OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let open = || rustix::fs::openat(&self.dir, &*kept.name, flags, Mode::empty());
         // It may have got the permissions that it is to have in the end.
         let opened = match open() {
@@ -187,21 +199,29 @@ impl Home {
             Err(Errno::NOENT | Errno::LOOP | Errno::ISDIR | Errno::NXIO) => return Ok(Kept::Gone),
             opened => opened?,
         };
-        if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
+        if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)
+            == Err(Errno::WOULDBLOCK)
+        {
             return Ok(Kept::Busy);
         }
         let stat = rustix::fs::fstat(&file)?;
-        let is_it = stat.st_ino == kept.inode && FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-        if is_it && self.is_at(&file, &kept.name) { Ok(Kept::Ours(file.into())) } else { Ok(Kept::Gone) }
+        let is_it = stat.st_ino == kept.inode
+            && FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        if is_it && self.is_at(&file, &kept.name) {
+            Ok(Kept::Ours(file.into()))
+        } else {
+            Ok(Kept::Gone)
+        }
     }
 
-    /// Gives a temporary the name under which a journal tells of it already. Before that it goes with its process, so that none
-    /// stays that nobody knows of.
+    /// Gives a temporary the name under which a journal tells of it already. Before that it goes
+    /// with its process, so that none stays that nobody knows of.
     pub(super) fn keep(&self, name: &str, kept: &str) -> std::io::Result<()> {
         Ok(rustix::fs::renameat(&self.dir, name, &self.dir, kept)?)
     }
 
-    /// Gives something kept, which we hold, the name of what is complete; and tells it. To be made durable before an intent tells of it.
+    /// Gives something kept, which we hold, the name of what is complete; and tells it. To be made
+    /// durable before an intent tells of it.
     pub(super) fn complete(&self, kept: &str) -> std::io::Result<String> {
         let whole = Temporary::Whole.named(kept);
         match rustix::fs::renameat(&self.dir, kept, &self.dir, &*whole) {
@@ -219,7 +239,8 @@ impl Home {
         }
     }
 
-    /// Gives a temporary that is damaged a name under which nobody cleans it away, and tells the name.
+    /// Gives a temporary that is damaged a name under which nobody cleans it away, and tells the
+    /// name.
     pub(super) fn set_aside(&self, name: &str) -> std::io::Result<String> {
         let aside = format!("{}.damaged", name.rsplit_once('.').map_or(name, |(stem, _)| stem));
         rustix::fs::renameat(&self.dir, name, &self.dir, &*aside)?;
@@ -227,14 +248,24 @@ impl Home {
     }
 
     /// Makes a new temporary file and locks it.
-    pub(super) fn create_file(&self, transfer: TransferId, kind: Temporary, mode: Mode) -> std::io::Result<(String, File)> {
-        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    pub(super) fn create_file(
+        &self,
+        transfer: TransferId,
+        kind: Temporary,
+        mode: Mode,
+    ) -> std::io::Result<(String, File)> {
+        let flags =
+            OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let make = |name: &str| rustix::fs::openat(&self.dir, name, flags, mode);
         self.create(transfer, kind, make).map(|(name, file)| (name, file.into()))
     }
 
     /// Makes a new temporary folder, open to nobody else, and locks it.
-    pub(super) fn create_tree(&self, transfer: TransferId, kind: Temporary) -> std::io::Result<(String, File)> {
+    pub(super) fn create_tree(
+        &self,
+        transfer: TransferId,
+        kind: Temporary,
+    ) -> std::io::Result<(String, File)> {
         let make = |name: &str| create_folder(&self.dir, name.as_bytes());
         self.create(transfer, kind, make).map(|(name, folder)| (name, folder.into()))
     }
@@ -251,13 +282,17 @@ impl Home {
                 Err(Errno::EXIST) => continue,
                 made => made?,
             };
-            // Somebody who cleans up may have found it before it was locked, and has removed it or is about to.
+            // Somebody who cleans up may have found it before it was locked, and has removed it or
+            // is about to.
             let locked = rustix::fs::flock(&made, FlockOperation::NonBlockingLockExclusive);
             if locked != Err(Errno::WOULDBLOCK) && self.is_at(&made, &name) {
                 return Ok((name, made));
             }
         }
-        Err(std::io::Error::other("the temporaries of this folder are removed by another process as soon as they are made"))
+        Err(std::io::Error::other(
+            "the temporaries of this folder are removed by another process as soon as they are \
+             made",
+        ))
     }
 
     fn is_at(&self, made: &OwnedFd, name: &str) -> bool {
@@ -265,7 +300,8 @@ impl Home {
         matches!((rustix::fs::fstat(made), there), (Ok(a), Ok(b)) if (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino))
     }
 
-    /// Makes renames and removals in this folder durable, as far as its file system can: some don't sync folders.
+    /// Makes renames and removals in this folder durable, as far as its file system can: some don't
+    /// sync folders.
     pub(super) fn sync(&self) -> std::io::Result<()> {
         match rustix::fs::fsync(&self.dir) {
             Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP | Errno::BADF) => Ok(()),
@@ -279,7 +315,8 @@ pub(super) fn create_folder(parent: impl AsFd, name: &[u8]) -> Result<OwnedFd, E
     rustix::fs::mkdirat(&parent, name, Mode::RWXU)?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat(&parent, name, flags, Mode::empty()).inspect_err(|_| {
-        // Without a descriptor for it nobody would know of it. What can't be removed is a leftover without a lock.
+        // Without a descriptor for it nobody would know of it. What can't be removed is a leftover
+        // without a lock.
         let _ = rustix::fs::unlinkat(&parent, name, AtFlags::REMOVEDIR);
     })
 }
@@ -302,7 +339,8 @@ fn permit_file(dir: &Dir, kept: &Named) -> Result<(), Errno> {
     rustix::fs::chmodat(dir, &*kept.name, Mode::RUSR | Mode::WUSR, AtFlags::SYMLINK_NOFOLLOW)
 }
 
-/// Tries to find a name of its own for a temporary; names have random digits, so the second is needed only when somebody cleans up right then.
+/// Tries to find a name of its own for a temporary; names have random digits, so the second is
+/// needed only when somebody cleans up right then.
 const ATTEMPTS: usize = 16;
 
 fn temporary_name(transfer: TransferId, kind: Temporary) -> std::io::Result<String> {
@@ -310,15 +348,25 @@ fn temporary_name(transfer: TransferId, kind: Temporary) -> std::io::Result<Stri
     getrandom::fill(&mut random).map_err(std::io::Error::other)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let now = u32::try_from(now).unwrap_or(u32::MAX);
-    Ok(format!(".estafette-{transfer:.16}-{now:08x}{:08x}{}", u32::from_le_bytes(random), kind.suffix()))
+    Ok(format!(
+        ".estafette-{transfer:.16}-{now:08x}{:08x}{}",
+        u32::from_le_bytes(random),
+        kind.suffix()
+    ))
 }
 
 /// What kind of temporary has this name; `None` for names that are not of the form we make.
 pub(super) fn temporary(name: &str) -> Option<Temporary> {
     let rest = name.strip_prefix(".estafette-")?;
-    let (middle, kind) = Temporary::ALL.into_iter().find_map(|kind| Some((rest.strip_suffix(kind.suffix())?, kind)))?;
-    let hexadecimal = |part: &str| part.len() == 16 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
-    middle.split_once('-').filter(|(transfer, random)| hexadecimal(transfer) && hexadecimal(random)).map(|_| kind)
+    let (middle, kind) = Temporary::ALL
+        .into_iter()
+        .find_map(|kind| Some((rest.strip_suffix(kind.suffix())?, kind)))?;
+    let hexadecimal =
+        |part: &str| part.len() == 16 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    middle
+        .split_once('-')
+        .filter(|(transfer, random)| hexadecimal(transfer) && hexadecimal(random))
+        .map(|_| kind)
 }
 
 #[cfg(test)]
@@ -332,7 +380,13 @@ mod tests {
             assert_eq!(temporary(&temporary_name(transfer, kind).unwrap()), Some(kind));
         }
         let damaged = ".estafette-0123456789abcdef-0123456789abcdef.damaged";
-        for other in [".estafette-notes", ".estafette-.part", "photo.part", damaged, ".estafette-../../../etc/passwd.keep"] {
+        for other in [
+            ".estafette-notes",
+            ".estafette-.part",
+            "photo.part",
+            damaged,
+            ".estafette-../../../etc/passwd.keep",
+        ] {
             assert_eq!(temporary(other), None, "{other}");
         }
     }
@@ -341,12 +395,20 @@ mod tests {
     fn a_kept_file_is_opened_by_one_and_only_as_what_it_was() {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::open(folder.path(), Leftovers::default()).unwrap();
-        let (name, file) = home.create_file(TransferId::from_bytes([1; 24]), Temporary::Keep, Mode::empty()).unwrap();
+        let (name, file) = home
+            .create_file(TransferId::from_bytes([1; 24]), Temporary::Keep, Mode::empty())
+            .unwrap();
         let kept = Named { inode: rustix::fs::fstat(&file).unwrap().st_ino, name };
         assert!(matches!(home.open_kept(&kept).unwrap(), Kept::Busy));
         drop(file);
-        assert!(matches!(home.open_kept(&kept).unwrap(), Kept::Ours(_)), "its mode does not keep us out");
-        assert!(matches!(home.open_kept(&Named { inode: kept.inode + 1, ..kept.clone() }).unwrap(), Kept::Gone));
+        assert!(
+            matches!(home.open_kept(&kept).unwrap(), Kept::Ours(_)),
+            "its mode does not keep us out"
+        );
+        assert!(matches!(
+            home.open_kept(&Named { inode: kept.inode + 1, ..kept.clone() }).unwrap(),
+            Kept::Gone
+        ));
         std::fs::remove_file(folder.path().join(&kept.name)).unwrap();
         assert!(matches!(home.open_kept(&kept).unwrap(), Kept::Gone));
     }

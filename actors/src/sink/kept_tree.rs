@@ -1,13 +1,17 @@
-//! Keeps a tree as the stream it comes as, so that a later process can go on with it, and unpacks it when it is complete.
+//! Keeps a tree as the stream it comes as, so that a later process can go on with it, and unpacks
+//! it when it is complete.
 //!
-//! Invariant: until the stream is complete and verified nothing of it is unpacked. A folder that a crash left half unpacked is noted, removed, and
-//! unpacked again from the stream, which goes only when the folder is visible for good.
+//! Invariant: until the stream is complete and verified nothing of it is unpacked. A folder that a
+//! crash left half unpacked is noted, removed, and unpacked again from the stream, which goes only
+//! when the folder is visible for good.
 
 use std::os::unix::fs::FileExt;
 
 use bytes::Bytes;
 use estafette::delivery::ContentName;
-use estafette::pipeline::{Committed, Offer, Placement, Progress, Resumed, Sink, SinkError, Summary};
+use estafette::pipeline::{
+    Committed, Offer, Placement, Progress, Resumed, Sink, SinkError, Summary,
+};
 use futures_util::future::BoxFuture;
 
 use super::file::closed;
@@ -41,7 +45,8 @@ pub(super) struct KeptTree {
     resumed: Resumed,
 }
 
-/// Reads along behind the checkpoints, so that a tree which can't be taken is refused before all of it has come.
+/// Reads along behind the checkpoints, so that a tree which can't be taken is refused before all of
+/// it has come.
 #[derive(Debug)]
 struct Inspection {
     unpacking: Unpacking,
@@ -50,16 +55,36 @@ struct Inspection {
 
 impl KeptTree {
     /// One that goes on with what was found.
-    pub(super) fn found(home: Home, offer: &Offer, on_conflict: OnConflict, limits: Limits, policy: Policy, found: Found) -> Self {
+    pub(super) fn found(
+        home: Home,
+        offer: &Offer,
+        on_conflict: OnConflict,
+        limits: Limits,
+        policy: Policy,
+        found: Found,
+    ) -> Self {
         let (stream, resumed) = match found {
             Found::Partial(partial, resumed) => (Some(*partial), *resumed),
             Found::Committed(summary, committed) => (None, Resumed::Committed(summary, committed)),
         };
-        // What an earlier attempt took is not read a second time: it is checked again when it is unpacked.
-        let inspection = matches!(resumed, Resumed::Nothing).then(|| Inspection { unpacking: Unpacking::new(limits), position: 0 });
+        // What an earlier attempt took is not read a second time: it is checked again when it is
+        // unpacked.
+        let inspection = matches!(resumed, Resumed::Nothing)
+            .then(|| Inspection { unpacking: Unpacking::new(limits), position: 0 });
         let name = offer.content.name.clone();
         let end = if let Resumed::Chunks(progress) = &resumed { progress.length } else { 0 };
-        Self { home, name, on_conflict, limits, policy, meter: Meter::new(limits), end, stream, inspection, resumed }
+        Self {
+            home,
+            name,
+            on_conflict,
+            limits,
+            policy,
+            meter: Meter::new(limits),
+            end,
+            stream,
+            inspection,
+            resumed,
+        }
     }
 
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), SinkError> {
@@ -71,10 +96,16 @@ impl KeptTree {
     }
 
     fn inspect(&mut self, progress: &Progress) -> Result<(), SinkError> {
-        let (Some(stream), Some(Inspection { unpacking, position })) = (&self.stream, &mut self.inspection) else { return Ok(()) };
+        let (Some(stream), Some(Inspection { unpacking, position })) =
+            (&self.stream, &mut self.inspection)
+        else {
+            return Ok(());
+        };
         // It may end in a hole.
         let extended = sparse::extend(stream.file(), progress.length);
-        extended.map_err(|error| write_error(&self.home, self.home.place(self.name.as_bytes()), progress.length, error))?;
+        extended.map_err(|error| {
+            write_error(&self.home, self.home.place(self.name.as_bytes()), progress.length, error)
+        })?;
         let start = std::mem::replace(position, progress.length);
         read(stream, start, progress.length, |bytes| unpacking.feed(bytes, |_| Ok(())))
             .unwrap_or_else(|error| Err(self.failed(progress.length, error)))
@@ -82,30 +113,45 @@ impl KeptTree {
 
     fn publish(&mut self, summary: &Summary) -> Result<Committed, SinkError> {
         let Some(stream) = &self.stream else { return Err(closed()) };
-        sparse::extend(stream.file(), self.end).map_err(|error| self.failed(summary.length, error))?;
-        let length = stream.file().metadata().map_err(|error| self.failed(summary.length, error))?.len();
+        sparse::extend(stream.file(), self.end)
+            .map_err(|error| self.failed(summary.length, error))?;
+        let length =
+            stream.file().metadata().map_err(|error| self.failed(summary.length, error))?.len();
         if length != summary.length {
             let text = format!("{length} bytes were written of {}", summary.length);
-            return Err(self.failed(summary.length, std::io::Error::new(std::io::ErrorKind::InvalidData, text)));
+            return Err(self.failed(
+                summary.length,
+                std::io::Error::new(std::io::ErrorKind::InvalidData, text),
+            ));
         }
         self.limits.check_room(length, &self.home).map_err(SinkError::Refused)?;
         let mut staging = self.stage()?;
         let counts = self.unpack(&mut staging, length)?;
         let inode = staging.inode().map_err(|error| self.failed(length, error))?;
-        let staged = self.home.complete(staging.name()).map_err(|error| self.failed(length, error))?;
+        let staged =
+            self.home.complete(staging.name()).map_err(|error| self.failed(length, error))?;
         staging.seal(&self.home).map_err(|error| self.failed(length, error))?;
         let Some(stream) = &self.stream else { return Err(closed()) };
         // An intent says that the stream, too, is here to begin again with.
         stream.file().sync_all().map_err(|error| self.failed(length, error))?;
         let committed = |name: &[u8]| staging.committed(self.home.place(name), counts);
-        let name = publish(&self.home, &staged, self.name.as_bytes(), self.on_conflict, true, |name, taking| {
-            stream.intend(&self.home, name, taking, summary, committed(name))
-        })?;
+        let name = publish(
+            &self.home,
+            &staged,
+            self.name.as_bytes(),
+            self.on_conflict,
+            true,
+            |name, taking| stream.intend(&self.home, name, taking, summary, committed(name)),
+        )?;
         let mut committed = committed(&name);
         let stream = self.stream.take();
-        // Before the sync: should the stream come back after a loss of power, then as what nobody keeps.
-        let passing = stream.as_ref().and_then(|stream| self.home.let_go(stream.name()).ok()).flatten();
-        self.home.sync().map_err(|error| SinkError::Write { what: committed.place.clone(), error })?;
+        // Before the sync: should the stream come back after a loss of power, then as what nobody
+        // keeps.
+        let passing =
+            stream.as_ref().and_then(|stream| self.home.let_go(stream.name()).ok()).flatten();
+        self.home
+            .sync()
+            .map_err(|error| SinkError::Write { what: committed.place.clone(), error })?;
         if let Some(stream) = &stream {
             discard(&self.home, passing.as_ref().map_or(stream.name(), |(name, _)| name));
         }
@@ -122,12 +168,16 @@ impl KeptTree {
 
     fn unpack(&self, staging: &mut Staging, length: u64) -> Result<Counts, SinkError> {
         let Some(stream) = &self.stream else { return Err(closed()) };
-        let (mut unpacking, mut meter, mut position) = (Unpacking::new(self.limits), Meter::new(self.limits), 0);
+        let (mut unpacking, mut meter, mut position) =
+            (Unpacking::new(self.limits), Meter::new(self.limits), 0);
         read(stream, 0, length, |bytes| {
             meter.admit(position, bytes.len() as u64, &self.home)?;
             position += bytes.len() as u64;
-            unpacking
-                .feed(bytes, |event| staging.apply(event, &self.home).map_err(|failure| failure.explain(&self.home, self.name.as_bytes())))
+            unpacking.feed(bytes, |event| {
+                staging
+                    .apply(event, &self.home)
+                    .map_err(|failure| failure.explain(&self.home, self.name.as_bytes()))
+            })
         })
         .unwrap_or_else(|error| Err(self.failed(length, error)))?;
         unpacking.finish()
@@ -166,11 +216,18 @@ impl Sink for KeptTree {
         Placement::Anywhere
     }
 
-    fn write<'a>(&'a mut self, offset: u64, bytes: &'a Bytes) -> BoxFuture<'a, Result<(), SinkError>> {
+    fn write<'a>(
+        &'a mut self,
+        offset: u64,
+        bytes: &'a Bytes,
+    ) -> BoxFuture<'a, Result<(), SinkError>> {
         Box::pin(async move { self.write_at(offset, bytes) })
     }
 
-    fn commit<'a>(&'a mut self, summary: &'a Summary) -> BoxFuture<'a, Result<Committed, SinkError>> {
+    fn commit<'a>(
+        &'a mut self,
+        summary: &'a Summary,
+    ) -> BoxFuture<'a, Result<Committed, SinkError>> {
         Box::pin(async move { self.publish(summary) })
     }
 
@@ -184,7 +241,10 @@ impl Sink for KeptTree {
         self.resumed.clone()
     }
 
-    fn checkpoint<'a>(&'a mut self, progress: &'a Progress) -> BoxFuture<'a, Result<(), SinkError>> {
+    fn checkpoint<'a>(
+        &'a mut self,
+        progress: &'a Progress,
+    ) -> BoxFuture<'a, Result<(), SinkError>> {
         Box::pin(async move {
             self.inspect(progress)?;
             self.stream.as_mut().map_or(Ok(()), |stream| stream.checkpoint(&self.home, progress))

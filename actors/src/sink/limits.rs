@@ -29,8 +29,15 @@ impl Limits {
         self.check_claim_kept(claimed, 1, 0, home)
     }
 
-    /// Like [`Limits::check_claim`], for a delivery that takes its length `times` over, of which `held` bytes are here.
-    pub(super) fn check_claim_kept(&self, claimed: Option<u64>, times: u64, held: u64, home: &Home) -> Result<(), Refusal> {
+    /// Like [`Limits::check_claim`], for a delivery that takes its length `times` over, of which
+    /// `held` bytes are here.
+    pub(super) fn check_claim_kept(
+        &self,
+        claimed: Option<u64>,
+        times: u64,
+        held: u64,
+        home: &Home,
+    ) -> Result<(), Refusal> {
         let claimed = claimed.unwrap_or(0);
         self.check_length(claimed)?;
         self.check_room(claimed.saturating_mul(times).saturating_sub(held), home)
@@ -38,13 +45,15 @@ impl Limits {
 
     /// Whether there is room for so many bytes more.
     pub(super) fn check_room(&self, bytes: u64, home: &Home) -> Result<(), Refusal> {
-        let available =
-            home.available().map_err(|error| Refusal::because(format!("free space of {} is unknown", home.place(b"")), &error))?;
+        let available = home.available().map_err(|error| {
+            Refusal::because(format!("free space of {} is unknown", home.place(b"")), &error)
+        })?;
         let keep_free = self.kept_free(home);
         match bytes.checked_add(keep_free) {
             Some(needed) if needed <= available => Ok(()),
             _ => Err(Refusal::for_now(format!(
-                "the delivery needs {bytes} bytes, and {} has {available} left; {keep_free} are kept free: free some space there and send again",
+                "the delivery needs {bytes} bytes, and {} has {available} left; {keep_free} are \
+                 kept free: free some space there and send again",
                 home.place(b"")
             ))),
         }
@@ -52,10 +61,12 @@ impl Limits {
 
     /// Bytes of the file system that stay free.
     fn kept_free(&self, home: &Home) -> u64 {
-        self.keep_free.unwrap_or_else(|| home.size().map_or(KEPT_FREE, |size| KEPT_FREE.min(size / SHARE)))
+        self.keep_free
+            .unwrap_or_else(|| home.size().map_or(KEPT_FREE, |size| KEPT_FREE.min(size / SHARE)))
     }
 
-    /// Decides about copies that a sender did not send as such: all of them, of which `more` bytes come next.
+    /// Decides about copies that a sender did not send as such: all of them, of which `more` bytes
+    /// come next.
     pub(super) fn check_copies(&self, all: u64, more: u64, home: &Home) -> Result<(), Refusal> {
         self.check_length(all)?;
         self.check_room(more, home)
@@ -65,7 +76,10 @@ impl Limits {
         if length <= self.max_bytes {
             return Ok(());
         }
-        Err(Refusal::new(format!("the delivery has {length} bytes or more, and the receiver takes {} at most", self.max_bytes)))
+        Err(Refusal::new(format!(
+            "the delivery has {length} bytes or more, and the receiver takes {} at most",
+            self.max_bytes
+        )))
     }
 
     /// Decides by the number of files and folders there are so far.
@@ -73,7 +87,10 @@ impl Limits {
         if files <= self.max_files {
             return Ok(());
         }
-        Err(Refusal::new(format!("the delivery has more than the {} files and folders that the receiver takes", self.max_files)))
+        Err(Refusal::new(format!(
+            "the delivery has more than the {} files and folders that the receiver takes",
+            self.max_files
+        )))
     }
 }
 
@@ -84,7 +101,8 @@ pub(super) struct Meter {
     unchecked: u64,
 }
 
-/// How many bytes are written between two looks at the free space. The kept space may be passed by so much for each delivery under way.
+/// How many bytes are written between two looks at the free space. The kept space may be passed by
+/// so much for each delivery under way.
 const LOOK_EVERY: u64 = 8 << 20;
 
 impl Meter {
@@ -101,27 +119,40 @@ impl Meter {
             return Ok(());
         }
         self.unchecked = 0;
-        let available = home.available().map_err(|error| SinkError::Write { what: home.place(b""), error })?;
+        let available =
+            home.available().map_err(|error| SinkError::Write { what: home.place(b""), error })?;
         let keep_free = self.limits.kept_free(home);
         if available >= keep_free.saturating_add(length) {
             return Ok(());
         }
-        let reason =
-            format!("{} has {available} bytes left; {keep_free} are kept free: free some space there and send again", home.place(b""));
+        let reason = format!(
+            "{} has {available} bytes left; {keep_free} are kept free: free some space there and \
+             send again",
+            home.place(b"")
+        );
         Err(SinkError::Refused(Refusal::for_now(reason)))
     }
 }
 
 /// Why writing `needed` bytes to `place` failed, with the figures when the disk is full.
-pub(super) fn write_error(home: &Home, place: String, needed: u64, error: std::io::Error) -> SinkError {
+pub(super) fn write_error(
+    home: &Home,
+    place: String,
+    needed: u64,
+    error: std::io::Error,
+) -> SinkError {
     use std::io::ErrorKind::{QuotaExceeded, StorageFull};
     let why = match error.kind() {
         StorageFull => "the disk is full",
         QuotaExceeded => "the quota is used up",
         _ => return SinkError::Write { what: place, error },
     };
-    let left = home.available().map_or_else(|_| "an unknown number of".into(), |bytes| bytes.to_string());
-    let text = format!("{why}: {needed} bytes were to be written, {left} bytes are free; free some space there and send again");
+    let left =
+        home.available().map_or_else(|_| "an unknown number of".into(), |bytes| bytes.to_string());
+    let text = format!(
+        "{why}: {needed} bytes were to be written, {left} bytes are free; free some space there \
+         and send again"
+    );
     SinkError::Write { what: place, error: std::io::Error::new(error.kind(), text) }
 }
 
@@ -135,8 +166,14 @@ mod tests {
     fn a_full_disk_is_told_with_place_and_figures() {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::open(folder.path(), Default::default()).unwrap();
-        let text = write_error(&home, home.place(b"movie"), 4096, Error::from(ErrorKind::StorageFull)).to_string();
-        assert!(text.contains("movie") && text.contains("the disk is full: 4096 bytes were to be written"), "{text}");
+        let text =
+            write_error(&home, home.place(b"movie"), 4096, Error::from(ErrorKind::StorageFull))
+                .to_string();
+        assert!(
+            text.contains("movie")
+                && text.contains("the disk is full: 4096 bytes were to be written"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -145,6 +182,12 @@ mod tests {
         let home = Home::open(folder.path(), Default::default()).unwrap();
         let mut meter = Meter::new(Limits { keep_free: Some(u64::MAX), ..Limits::default() });
         assert!(meter.admit(0, LOOK_EVERY - 1, &home).is_ok());
-        assert!(meter.admit(LOOK_EVERY - 1, 1, &home).unwrap_err().to_string().contains("are kept free"));
+        assert!(
+            meter
+                .admit(LOOK_EVERY - 1, 1, &home)
+                .unwrap_err()
+                .to_string()
+                .contains("are kept free")
+        );
     }
 }

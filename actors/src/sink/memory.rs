@@ -1,6 +1,7 @@
 //! An inbox that hands whole deliveries over in memory.
 //!
-//! Invariant: at most `waiting` deliveries of `limit` bytes each are held, those under way included.
+//! Invariant: at most `waiting` deliveries of `limit` bytes each are held, those under way
+//! included.
 
 use bytes::{Bytes, BytesMut};
 use estafette::pipeline::{Committed, Inbox, Offer, Placement, Refusal, Sink, SinkError, Summary};
@@ -37,7 +38,8 @@ pub struct MemorySink {
 impl MemorySink {
     /// An inbox for deliveries of up to `limit` bytes, and where they come out.
     ///
-    /// At most `waiting` of them (one, if 0 is given) are under way or wait to be received: the next is refused, so memory is bounded by `limit × waiting`.
+    /// At most `waiting` of them (one, if 0 is given) are under way or wait to be received: the
+    /// next is refused, so memory is bounded by `limit × waiting`.
     pub fn channel(limit: u64, waiting: usize) -> (MemoryInbox, Receiver<Delivered>) {
         let (sender, receiver) = channel(waiting.max(1));
         (MemoryInbox { limit, sender }, receiver)
@@ -46,7 +48,9 @@ impl MemorySink {
     fn append(&mut self, offset: u64, bytes: &[u8]) -> Result<(), SinkError> {
         let held = self.bytes.len() as u64;
         if offset != held {
-            return Err(SinkError::Refused(Refusal::new(format!("bytes at {offset} came when those at {held} were due"))));
+            return Err(SinkError::Refused(Refusal::new(format!(
+                "bytes at {offset} came when those at {held} were due"
+            ))));
         }
         check(held.saturating_add(bytes.len() as u64), self.limit).map_err(SinkError::Refused)?;
         self.bytes.extend_from_slice(bytes);
@@ -58,12 +62,19 @@ impl Inbox for MemoryInbox {
     fn open(&self, offer: &Offer) -> Result<Box<dyn Sink>, Refusal> {
         check(offer.content.length.unwrap_or(0), self.limit)?;
         let permit = self.sender.clone().try_reserve_owned().map_err(|error| match error {
-            TrySendError::Full(_) => {
-                Refusal::for_now("as many deliveries as the receiver holds are waiting there already; send again later")
+            TrySendError::Full(_) => Refusal::for_now(
+                "as many deliveries as the receiver holds are waiting there already; send again \
+                 later",
+            ),
+            TrySendError::Closed(_) => {
+                Refusal::for_now("the program behind this inbox takes no more deliveries")
             }
-            TrySendError::Closed(_) => Refusal::for_now("the program behind this inbox takes no more deliveries"),
         })?;
-        Ok(Box::new(MemorySink { limit: self.limit, bytes: BytesMut::new(), room: Some((offer.clone(), permit)) }))
+        Ok(Box::new(MemorySink {
+            limit: self.limit,
+            bytes: BytesMut::new(),
+            room: Some((offer.clone(), permit)),
+        }))
     }
 }
 
@@ -72,11 +83,18 @@ impl Sink for MemorySink {
         Placement::InOrder
     }
 
-    fn write<'a>(&'a mut self, offset: u64, bytes: &'a Bytes) -> BoxFuture<'a, Result<(), SinkError>> {
+    fn write<'a>(
+        &'a mut self,
+        offset: u64,
+        bytes: &'a Bytes,
+    ) -> BoxFuture<'a, Result<(), SinkError>> {
         Box::pin(std::future::ready(self.append(offset, bytes)))
     }
 
-    fn commit<'a>(&'a mut self, _summary: &'a Summary) -> BoxFuture<'a, Result<Committed, SinkError>> {
+    fn commit<'a>(
+        &'a mut self,
+        _summary: &'a Summary,
+    ) -> BoxFuture<'a, Result<Committed, SinkError>> {
         let committed = match self.room.take() {
             Some((offer, permit)) => {
                 permit.send(Delivered { offer, bytes: self.bytes.split().freeze() });
@@ -97,5 +115,7 @@ fn check(length: u64, limit: u64) -> Result<(), Refusal> {
     if length <= limit {
         return Ok(());
     }
-    Err(Refusal::new(format!("the delivery has {length} bytes or more, and the receiver holds {limit} at most")))
+    Err(Refusal::new(format!(
+        "the delivery has {length} bytes or more, and the receiver holds {limit} at most"
+    )))
 }

@@ -1,6 +1,7 @@
 //! Where content goes to: a folder, memory, a writer, an actor, nowhere.
 //!
-//! Each inbox implements [`estafette::pipeline::Inbox`] and gives every delivery a [`Sink`](estafette::pipeline::Sink) of its own.
+//! Each inbox implements [`estafette::pipeline::Inbox`] and gives every delivery a
+//! [`Sink`](estafette::pipeline::Sink) of its own.
 //!
 //! ```
 //! use estafette::delivery::{Content, ContentKind, ContentName, TransferId};

@@ -1,7 +1,8 @@
 //! What a folder notes about a delivery, so that a later process can go on with it.
 //!
-//! Invariant: a file or folder that a noted intent tells of is taken away by its rename alone. So an intent without its temporary was carried out,
-//! if it is looked for in the folder that it was in.
+//! Invariant: a file or folder that a noted intent tells of is taken away by its rename alone. So
+//! an intent without its temporary was carried out, if it is looked for in the folder that it was
+//! in.
 
 use estafette::delivery::DigestFold;
 use estafette::pipeline::{Committed, Summary};
@@ -50,7 +51,8 @@ pub(super) struct Intent {
     /// Whether something empty may bear that name until then.
     #[serde(default)]
     pub(super) reserved: bool,
-    /// The folder that it is in. Another one of the same name, or of another name, tells nothing of whether the rename was made.
+    /// The folder that it is in. Another one of the same name, or of another name, tells nothing
+    /// of whether the rename was made.
     #[serde(default)]
     pub(super) folder: Option<FolderId>,
 }
@@ -78,7 +80,12 @@ impl Note {
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, NoteError> {
         let Versioned::V1(note) = codec::decode(bytes)?;
         let stray = |named: &&Named| temporary(&named.name) != Some(Temporary::Keep);
-        let strayed = note.staged().into_iter().chain([note.file()]).find(stray).map(|named| named.name.clone());
+        let strayed = note
+            .staged()
+            .into_iter()
+            .chain([note.file()])
+            .find(stray)
+            .map(|named| named.name.clone());
         strayed.map_or(Ok(note), |name| Err(NoteError::Name(name)))
     }
 
@@ -92,7 +99,9 @@ impl Note {
     /// The folder a tree is unpacked into.
     pub(super) fn staged(&self) -> Option<&Named> {
         match self {
-            Self::Writing(Writing { staged, .. }) | Self::Intent(Intent { staged, .. }) => staged.as_ref(),
+            Self::Writing(Writing { staged, .. }) | Self::Intent(Intent { staged, .. }) => {
+                staged.as_ref()
+            }
         }
     }
 
@@ -133,8 +142,13 @@ mod tests {
 
     #[test]
     fn a_note_leads_to_temporaries_only() {
-        for name in ["photo.jpg", "../../etc/passwd", ".estafette-0123456789abcdef-0123456789abcdef.part"] {
-            assert!(matches!(Note::decode(&writing(name).encode().unwrap()), Err(NoteError::Name(_))), "{name}");
+        for name in
+            ["photo.jpg", "../../etc/passwd", ".estafette-0123456789abcdef-0123456789abcdef.part"]
+        {
+            assert!(
+                matches!(Note::decode(&writing(name).encode().unwrap()), Err(NoteError::Name(_))),
+                "{name}"
+            );
         }
     }
 }

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use estafette::pipeline::{Committed, Inbox, Offer, Placement, Refusal, Sink, SinkError, Summary};
 use futures_util::future::BoxFuture;
 
-/// Takes everything and keeps nothing: for measuring what comes before it. Clones share their counts.
+/// Takes everything and keeps nothing: for measuring what comes before it. Clones share their
+/// counts.
 #[derive(Clone, Debug, Default)]
 pub struct NullSink {
     counts: Arc<Counts>,
@@ -47,12 +48,19 @@ impl Sink for NullSink {
         Placement::Anywhere
     }
 
-    fn write<'a>(&'a mut self, _offset: u64, bytes: &'a Bytes) -> BoxFuture<'a, Result<(), SinkError>> {
+    fn write<'a>(
+        &'a mut self,
+        _offset: u64,
+        bytes: &'a Bytes,
+    ) -> BoxFuture<'a, Result<(), SinkError>> {
         self.counts.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         Box::pin(std::future::ready(Ok(())))
     }
 
-    fn commit<'a>(&'a mut self, _summary: &'a Summary) -> BoxFuture<'a, Result<Committed, SinkError>> {
+    fn commit<'a>(
+        &'a mut self,
+        _summary: &'a Summary,
+    ) -> BoxFuture<'a, Result<Committed, SinkError>> {
         self.counts.deliveries.fetch_add(1, Ordering::Relaxed);
         Box::pin(std::future::ready(Ok(Committed::default())))
     }

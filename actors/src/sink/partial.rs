@@ -1,8 +1,10 @@
 //! A temporary file that outlives its process, and the journal that tells of it.
 //!
-//! Invariant: the journal tells of the file as long as it is there under the name that outlives processes, and of nothing that is not durable.
-//! The file gets that name when it is noted, and what is given up is removed first and forgotten then: a crash in between leaves a word of a
-//! file that is gone, and never a file that nobody knows of. Only an intent without its file means something, so it is taken back first.
+//! Invariant: the journal tells of the file as long as it is there under the name that outlives
+//! processes, and of nothing that is not durable. The file gets that name when it is noted, and
+//! what is given up is removed first and forgotten then: a crash in between leaves a word of a file
+//! that is gone, and never a file that nobody knows of. Only an intent without its file means
+//! something, so it is taken back first.
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
@@ -31,12 +33,19 @@ pub(super) struct Partial {
 
 impl Partial {
     /// Makes a new file and notes it: what an earlier attempt noted is forgotten.
-    pub(super) fn create(home: &Home, transfer: TransferId, mode: Mode, journal: Journal) -> std::io::Result<Self> {
+    pub(super) fn create(
+        home: &Home,
+        transfer: TransferId,
+        mode: Mode,
+        journal: Journal,
+    ) -> std::io::Result<Self> {
         let (name, file) = home.create_file(transfer, Temporary::Part, mode)?;
         let named = Named { inode: file.metadata()?.ino(), name: Temporary::Keep.named(&name) };
         let noted = Writing::nothing(named, None);
         let partial = Self { journal, transfer, file, noted, anchored: false };
-        let kept = partial.note(Note::Writing(partial.noted.clone())).and_then(|()| home.keep(&name, partial.name()));
+        let kept = partial
+            .note(Note::Writing(partial.noted.clone()))
+            .and_then(|()| home.keep(&name, partial.name()));
         if kept.is_err() {
             // It goes with this process at the latest.
             let _ = home.remove(&name);
@@ -45,9 +54,21 @@ impl Partial {
     }
 
     /// A file that an earlier attempt left, verified to have this `progress`, and locked.
-    pub(super) fn reopened(transfer: TransferId, file: File, note: &Note, progress: &Progress, journal: Journal) -> Self {
+    pub(super) fn reopened(
+        transfer: TransferId,
+        file: File,
+        note: &Note,
+        progress: &Progress,
+        journal: Journal,
+    ) -> Self {
         let Progress { chunks, length, ref digest } = *progress;
-        let noted = Writing { file: note.file().clone(), chunks, length, digest: digest.to_bytes(), staged: note.staged().cloned() };
+        let noted = Writing {
+            file: note.file().clone(),
+            chunks,
+            length,
+            digest: digest.to_bytes(),
+            staged: note.staged().cloned(),
+        };
         Self { journal, transfer, file, noted, anchored: true }
     }
 
@@ -63,7 +84,9 @@ impl Partial {
         // Noted until it is gone for good.
         if let Some(staged) = self.noted.staged.clone() {
             if !home.remove_kept(&staged) {
-                let error = std::io::Error::other("an earlier attempt has unpacked it, and that can't be removed");
+                let error = std::io::Error::other(
+                    "an earlier attempt has unpacked it, and that can't be removed",
+                );
                 return Err(SinkError::Write { what: home.place(staged.name.as_bytes()), error });
             }
             home.sync().map_err(|error| self.failed(home, error))?;
@@ -90,7 +113,9 @@ impl Partial {
         if self.is_passing() {
             return Ok(());
         }
-        let failed = |error| write_error(home, home.place(self.noted.file.name.as_bytes()), progress.length, error);
+        let failed = |error| {
+            write_error(home, home.place(self.noted.file.name.as_bytes()), progress.length, error)
+        };
         // It may end in a hole.
         sparse::extend(&self.file, progress.length).map_err(failed)?;
         self.file.sync_data().map_err(failed)?;
@@ -105,11 +130,17 @@ impl Partial {
 
     /// Makes the folder that the content is unpacked into, which is to go when it is not finished.
     pub(super) fn unpack_into(&mut self, home: &Home) -> Result<(String, File), SinkError> {
-        let failed = |error| write_error(home, home.place(self.noted.file.name.as_bytes()), 0, error);
+        let failed =
+            |error| write_error(home, home.place(self.noted.file.name.as_bytes()), 0, error);
         let (name, root) = home.create_tree(self.transfer, Temporary::Tree).map_err(failed)?;
-        let staged = Named { inode: root.metadata().map_err(failed)?.ino(), name: Temporary::Keep.named(&name) };
+        let staged = Named {
+            inode: root.metadata().map_err(failed)?.ino(),
+            name: Temporary::Keep.named(&name),
+        };
         self.noted.staged = Some(staged.clone());
-        let kept = self.say(home, Note::Writing(self.noted.clone())).and_then(|()| home.keep(&name, &staged.name).map_err(failed));
+        let kept = self
+            .say(home, Note::Writing(self.noted.clone()))
+            .and_then(|()| home.keep(&name, &staged.name).map_err(failed));
         if kept.is_err() {
             // It goes with this process at the latest.
             let _ = home.remove(&name);
@@ -151,7 +182,8 @@ impl Partial {
 
     /// Removes and forgets it.
     pub(super) fn discard(self, home: &Home) {
-        // As soon as its file is gone, the next attempt would note its own, which is not what is to be forgotten.
+        // As soon as its file is gone, the next attempt would note its own, which is not what is to
+        // be forgotten.
         let _turn = turn(self.transfer);
         release(home, &self.journal, &Note::Writing(self.noted.clone()));
     }
@@ -170,7 +202,8 @@ impl Partial {
     }
 }
 
-/// Between reading a note and writing another, and while one is forgotten, a transfer's attempts take turns.
+/// Between reading a note and writing another, and while one is forgotten, a transfer's attempts
+/// take turns.
 pub(super) type Turn = MutexGuard<'static, ()>;
 
 pub(super) fn turn(transfer: TransferId) -> Turn {
@@ -178,13 +211,21 @@ pub(super) fn turn(transfer: TransferId) -> Turn {
     TURNS[usize::from(transfer.as_bytes()[0] % 16)].lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Removes what a note tells of, and the note after it, so that nothing stays that nobody knows of. In the transfer's turn. Returns whether
-/// nothing of it is kept any more: else the note stays, too, and so it can be tried again.
+/// Removes what a note tells of, and the note after it, so that nothing stays that nobody knows of.
+/// In the transfer's turn. Returns whether nothing of it is kept any more: else the note stays,
+/// too, and so it can be tried again.
 pub(super) fn release(home: &Home, journal: &Journal, noted: &Note) -> bool {
     let place = home.place(noted.file().name.as_bytes());
-    // Not an intent any more: without its file, that would tell that it was carried out. And nothing to go on with.
-    if let Err(error) = write_note(journal, Note::Writing(Writing::nothing(noted.file().clone(), noted.staged().cloned()))) {
-        tracing::error!(%place, %error, "the note about a delivery that was given up can't be changed, so its file stays");
+    // Not an intent any more: without its file, that would tell that it was carried out. And
+    // nothing to go on with.
+    if let Err(error) = write_note(
+        journal,
+        Note::Writing(Writing::nothing(noted.file().clone(), noted.staged().cloned())),
+    ) {
+        tracing::error!(
+            %place, %error,
+            "the note about a delivery that was given up can't be changed, so its file stays"
+        );
         return false;
     }
     if let Note::Intent(intent) = noted
@@ -192,13 +233,21 @@ pub(super) fn release(home: &Home, journal: &Journal, noted: &Note) -> bool {
     {
         give_back(home, &intent.target);
     }
-    let kept = noted.staged().into_iter().chain([noted.file()]).filter(|old| !home.remove_kept(old)).count();
+    let kept = noted
+        .staged()
+        .into_iter()
+        .chain([noted.file()])
+        .filter(|old| !home.remove_kept(old))
+        .count();
     if kept > 0 {
         return false;
     }
     // Before the note: after a loss of power nothing may come back that nobody knows of.
     if let Err(error) = home.sync().and_then(|()| journal.clear()) {
-        tracing::warn!(%place, %error, "the note about a delivery that was given up stays until the delivery expires");
+        tracing::warn!(
+            %place, %error,
+            "the note about a delivery that was given up stays until the delivery expires"
+        );
     }
     true
 }

@@ -1,8 +1,9 @@
 //! The one rename that makes a delivery visible.
 //!
-//! Invariant: at every moment the target is absent, what it was before, or complete; nothing is replaced unless the policy says so. Where a
-//! file system can neither rename without replacing nor give a file a second name, the target is empty for a moment; if the process dies in
-//! it, the next attempt gives the name back.
+//! Invariant: at every moment the target is absent, what it was before, or complete; nothing is
+//! replaced unless the policy says so. Where a file system can neither rename without replacing nor
+//! give a file a second name, the target is empty for a moment; if the process dies in it, the next
+//! attempt gives the name back.
 
 use estafette::pipeline::{Refusal, SinkError};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
@@ -14,7 +15,8 @@ use super::home::{Home, PREFIX};
 /// How many names are tried under [`OnConflict::Rename`].
 const NAMES: u32 = 1000;
 
-/// Renames `temporary` to `wanted`, or what the policy makes of it, and tells the name. Not durable before [`Home::sync`].
+/// Renames `temporary` to `wanted`, or what the policy makes of it, and tells the name. Not durable
+/// before [`Home::sync`].
 ///
 /// `intend` is told each name before it is tried, and once more if it has to be reserved first.
 pub(super) fn publish(
@@ -49,14 +51,21 @@ pub(super) fn publish(
                     Err(error) => return Err(failed(error)),
                 }
             }
-            let reason = format!("{} exists already, and so do {} numbered names for it", home.place(wanted), NAMES - 1);
+            let reason = format!(
+                "{} exists already, and so do {} numbered names for it",
+                home.place(wanted),
+                NAMES - 1
+            );
             Err(SinkError::Refused(Refusal::new(reason)))
         }
         OnConflict::Replace => {
             replaceable(home, wanted, folder)?;
             intend(wanted, Taking::AtOnce)?;
-            let renamed =
-                if folder { replace_folder(home, temporary, wanted, &intend)? } else { rename(home, temporary.as_bytes(), wanted) };
+            let renamed = if folder {
+                replace_folder(home, temporary, wanted, &intend)?
+            } else {
+                rename(home, temporary.as_bytes(), wanted)
+            };
             renamed.map(|()| wanted.to_vec()).map_err(failed)
         }
     }
@@ -73,19 +82,27 @@ pub(super) enum Taking {
 
 /// The refusal for a name that is taken.
 pub(super) fn exists(home: &Home, name: &[u8]) -> Refusal {
-    Refusal::new(format!("{} exists already, and the receiver keeps what is there; send it under another name", home.place(name)))
+    Refusal::new(format!(
+        "{} exists already, and the receiver keeps what is there; send it under another name",
+        home.place(name)
+    ))
 }
 
-/// Refuses what no policy may replace: a folder by a file, a file by a folder, and anything that is neither.
+/// Refuses what no policy may replace: a folder by a file, a file by a folder, and anything that is
+/// neither.
 pub(super) fn replaceable(home: &Home, name: &[u8], folder: bool) -> Result<(), SinkError> {
-    let there = home.kind_of(name).map_err(|error| SinkError::Write { what: home.place(name), error })?;
+    let there =
+        home.kind_of(name).map_err(|error| SinkError::Write { what: home.place(name), error })?;
     match there {
         None => Ok(()),
         Some(FileType::Directory) if folder => Ok(()),
         Some(FileType::RegularFile | FileType::Symlink) if !folder => Ok(()),
         Some(other) => {
             let (kind, new) = (described(other), if folder { "a folder" } else { "a file" });
-            Err(SinkError::Refused(Refusal::new(format!("{} is {kind}, which {new} does not replace", home.place(name)))))
+            Err(SinkError::Refused(Refusal::new(format!(
+                "{} is {kind}, which {new} does not replace",
+                home.place(name)
+            ))))
         }
     }
 }
@@ -119,7 +136,14 @@ fn rename_new(
     if !folder {
         match link_new(home, from, to) {
             // File systems, and users, without second names.
-            Err(Errno::PERM | Errno::ACCESS | Errno::NOTSUP | Errno::NOSYS | Errno::INVAL | Errno::MLINK) => {}
+            Err(
+                Errno::PERM
+                | Errno::ACCESS
+                | Errno::NOTSUP
+                | Errno::NOSYS
+                | Errno::INVAL
+                | Errno::MLINK,
+            ) => {}
             done => return Ok(done),
         }
     }
@@ -138,7 +162,14 @@ fn rename_reserved(home: &Home, from: &str, to: &[u8], folder: bool) -> Result<(
     reserve(home, to, folder)?;
     match rename(home, from.as_bytes(), to) {
         // Not every file system renames a folder to one that is there, empty as it may be.
-        Err(Errno::EXIST | Errno::NOTEMPTY | Errno::INVAL | Errno::PERM | Errno::ACCESS | Errno::NOTSUP) if folder => {
+        Err(
+            Errno::EXIST
+            | Errno::NOTEMPTY
+            | Errno::INVAL
+            | Errno::PERM
+            | Errno::ACCESS
+            | Errno::NOTSUP,
+        ) if folder => {
             rustix::fs::unlinkat(home.dir(), to, AtFlags::REMOVEDIR)?;
             rename(home, from.as_bytes(), to)
         }
@@ -158,11 +189,14 @@ fn reserve(home: &Home, name: &[u8], folder: bool) -> Result<(), Errno> {
     rustix::fs::openat(home.dir(), name, flags, Mode::RUSR | Mode::WUSR).map(drop)
 }
 
-/// Removes a name that was reserved and came to nothing. What has content by now is somebody else's.
+/// Removes a name that was reserved and came to nothing. What has content by now is somebody
+/// else's.
 pub(super) fn give_back(home: &Home, name: &[u8]) {
     let Ok(there) = rustix::fs::statat(home.dir(), name, AtFlags::SYMLINK_NOFOLLOW) else { return };
     let removed = match FileType::from_raw_mode(there.st_mode) {
-        FileType::RegularFile if there.st_size == 0 => rustix::fs::unlinkat(home.dir(), name, AtFlags::empty()),
+        FileType::RegularFile if there.st_size == 0 => {
+            rustix::fs::unlinkat(home.dir(), name, AtFlags::empty())
+        }
         // Only an empty one goes.
         FileType::Directory => rustix::fs::unlinkat(home.dir(), name, AtFlags::REMOVEDIR),
         _ => return,
@@ -170,7 +204,10 @@ pub(super) fn give_back(home: &Home, name: &[u8]) {
     if let Err(error) = removed
         && !matches!(error, Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST)
     {
-        tracing::warn!(place = %home.place(name), %error, "a name that was reserved for a delivery could not be given back");
+        tracing::warn!(
+            place = %home.place(name), %error,
+            "a name that was reserved for a delivery could not be given back"
+        );
     }
 }
 
@@ -183,17 +220,21 @@ fn replace_folder(
 ) -> Result<Result<(), Errno>, SinkError> {
     match rustix::fs::renameat_with(home.dir(), staged, home.dir(), target, RenameFlags::EXCHANGE) {
         Err(Errno::NOENT) => rename_new(home, staged, target, true, intend),
-        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) if matches!(home.kind_of(target), Ok(None)) => {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP)
+            if matches!(home.kind_of(target), Ok(None)) =>
+        {
             rename_new(home, staged, target, true, intend)
         }
-        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => Ok(replace_by_two(home, staged, target)),
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+            Ok(replace_by_two(home, staged, target))
+        }
         // What was there is removed only once its successor is there for good.
         done => Ok(done.and_then(|()| settle(home, staged))),
     }
 }
 
-/// The same by two renames. Should the process die between them, the old folder is kept under a name that is no temporary and never
-/// removed as one.
+/// The same by two renames. Should the process die between them, the old folder is kept under a
+/// name that is no temporary and never removed as one.
 fn replace_by_two(home: &Home, staged: &str, target: &[u8]) -> Result<(), Errno> {
     let aside = format!("{}.old", staged.rsplit_once('.').map_or(staged, |(stem, _)| stem));
     rename(home, target, aside.as_bytes())?;
@@ -212,16 +253,23 @@ fn settle(home: &Home, replaced: &str) -> Result<(), Errno> {
 
 pub(super) fn discard(home: &Home, old: &str) {
     if let Err(error) = home.remove(old) {
-        tracing::warn!(place = %home.place(old.as_bytes()), %error, "could not remove a temporary: it is tried again later");
+        tracing::warn!(
+            place = %home.place(old.as_bytes()), %error,
+            "could not remove a temporary: it is tried again later"
+        );
     }
 }
 
-/// `name` with a number before its extension; number 0 is `name` itself. Stays within what a file name may have.
+/// `name` with a number before its extension; number 0 is `name` itself. Stays within what a file
+/// name may have.
 fn numbered(name: &[u8], number: u32, folder: bool) -> Vec<u8> {
     if number == 0 {
         return name.to_vec();
     }
-    let dot = name.iter().rposition(|&byte| byte == b'.').filter(|&at| at > 0 && !folder && name.len() - at < 32);
+    let dot = name
+        .iter()
+        .rposition(|&byte| byte == b'.')
+        .filter(|&at| at > 0 && !folder && name.len() - at < 32);
     let (stem, extension) = name.split_at(dot.unwrap_or(name.len()));
     let number = format!(" ({number})");
     let mut kept = stem.len().min(255 - number.len() - extension.len());
@@ -249,7 +297,9 @@ mod tests {
 
     #[test]
     fn numbers_stand_before_the_extension() {
-        let text = |name: &[u8], number, folder| String::from_utf8(numbered(name, number, folder)).unwrap();
+        let text = |name: &[u8], number, folder| {
+            String::from_utf8(numbered(name, number, folder)).unwrap()
+        };
         assert_eq!(text(b"photo.jpg", 0, false), "photo.jpg");
         assert_eq!(text(b"photo.jpg", 2, false), "photo (2).jpg");
         assert_eq!(text(b".profile", 1, false), ".profile (1)");

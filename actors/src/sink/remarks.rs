@@ -1,6 +1,7 @@
 //! Notes about what is not as it was sent.
 //!
-//! Invariant: memory is bounded, however many entries a tree has: a line for each kind, with the first few entries by name.
+//! Invariant: memory is bounded, however many entries a tree has: a line for each kind, with the
+//! first few entries by name.
 
 use std::collections::HashSet;
 use std::fmt::Display;
@@ -37,7 +38,9 @@ impl Attribute {
             Self::Time => format!("the times of {names} are not kept: {why}"),
             Self::Special => format!("setuid and setgid of {names} are not kept: {why}"),
             Self::Extended => format!("extended attributes or ACLs of {names} are not kept: {why}"),
-            Self::HardLink => format!("{names} is a file of its own, and no second name (hard link) of another: {why}"),
+            Self::HardLink => format!(
+                "{names} is a file of its own, and no second name (hard link) of another: {why}"
+            ),
         }
     }
 }
@@ -75,9 +78,15 @@ impl Remarks {
         self.left_out.add("the folder it lies in was left out", printable(path));
     }
 
-    /// Whether what is at `path` may not be what was sent under it, since that was left out: alone or with a folder.
+    /// Whether what is at `path` may not be what was sent under it, since that was left out: alone
+    /// or with a folder.
     pub(super) fn may_be_left_out(&self, path: &[u8]) -> bool {
-        let mut ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at).chain([path.len()]);
+        let mut ends = path
+            .iter()
+            .enumerate()
+            .filter(|(_, byte)| **byte == b'/')
+            .map(|(at, _)| at)
+            .chain([path.len()]);
         self.known.len() >= KNOWN || ends.any(|end| self.known.contains(&path[..end]))
     }
 
@@ -99,7 +108,8 @@ impl Remarks {
     /// Lines for a person, a bounded number.
     pub(super) fn lines(&self) -> Vec<String> {
         let unset = Attribute::ALL.into_iter().zip(&self.unset);
-        let unset = unset.flat_map(|(kind, unset)| unset.lines(move |names, why| kind.line(names, why)));
+        let unset =
+            unset.flat_map(|(kind, unset)| unset.lines(move |names, why| kind.line(names, why)));
         let left_out = self.left_out.lines(|names, why| format!("{names} was left out: {why}"));
         let said = self.said.iter().map(|text| format!("{}{text}", Committed::SAID));
         unset.chain(left_out).chain(said).collect()
@@ -109,15 +119,22 @@ impl Remarks {
 /// Tells the log of a delivery that is not quite as it was sent.
 pub(super) fn tell(committed: &Committed) {
     let place = &committed.place;
-    committed.remarks.iter().for_each(|remark| tracing::info!(%place, "it was delivered, but {remark}"));
+    committed
+        .remarks
+        .iter()
+        .for_each(|remark| tracing::info!(%place, "it was delivered, but {remark}"));
 }
 
 /// Whether an attribute may stay as it is: anything but a disk that fails or is full.
 pub(super) fn is_passable(error: &io::Error) -> bool {
-    !matches!(error.raw_os_error().map(Errno::from_raw_os_error), Some(Errno::IO | Errno::NOSPC | Errno::DQUOT | Errno::BADF))
+    !matches!(
+        error.raw_os_error().map(Errno::from_raw_os_error),
+        Some(Errno::IO | Errno::NOSPC | Errno::DQUOT | Errno::BADF)
+    )
 }
 
-/// Whether an entry could not be made because of its name or its kind, and not because of the moment.
+/// Whether an entry could not be made because of its name or its kind, and not because of the
+/// moment.
 pub(super) fn cannot_hold(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error().map(Errno::from_raw_os_error),
@@ -138,11 +155,13 @@ pub(super) fn cannot_hold(error: &io::Error) -> bool {
 /// Why an entry was left out, in words.
 pub(super) fn why(error: &io::Error) -> String {
     match error.raw_os_error().map(Errno::from_raw_os_error) {
-        Some(Errno::EXIST) => {
-            "the file system takes it for a name that the tree has already; the names may differ only in upper and lower case".into()
-        }
+        Some(Errno::EXIST) => "the file system takes it for a name that the tree has already; the \
+                               names may differ only in upper and lower case"
+            .into(),
         Some(Errno::FBIG) => "the file system holds no file so large".into(),
-        Some(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS) => format!("the file system holds nothing of its kind ({error})"),
+        Some(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS) => {
+            format!("the file system holds nothing of its kind ({error})")
+        }
         _ => format!("the file system holds no such name ({error})"),
     }
 }

@@ -1,6 +1,7 @@
 //! Goes on where an earlier attempt of a delivery stood, by what it noted.
 //!
-//! Invariant: a note leads to a file that its user holds locked. So of two attempts the later one waits, and then reads the note anew.
+//! Invariant: a note leads to a file that its user holds locked. So of two attempts the later one
+//! waits, and then reads the note anew.
 
 use std::fs::File;
 use std::time::{Duration, Instant};
@@ -25,7 +26,8 @@ pub(super) enum Found {
     Committed(Summary, Committed),
 }
 
-/// Finds what there is, or makes a new file of this mode. `check` decides about a delivery that is not committed, by how many bytes are here.
+/// Finds what there is, or makes a new file of this mode. `check` decides about a delivery that is
+/// not committed, by how many bytes are here.
 pub(super) fn open(
     home: &Home,
     offer: &Offer,
@@ -42,16 +44,19 @@ pub(super) fn open(
         let opening = |journal| Opening { home, offer, mode, journal, check };
         let Some(note) = noted else { return opening(journal).begin(&turn) };
         let place = home.place(note.file().name.as_bytes());
-        let kept =
-            home.open_kept(note.file()).map_err(|error| Refusal::for_now(format!("the receiver can't go on with {place}: {error}")))?;
+        let kept = home.open_kept(note.file()).map_err(|error| {
+            Refusal::for_now(format!("the receiver can't go on with {place}: {error}"))
+        })?;
         if !matches!(kept, Kept::Busy) && is_stale(&mut journal)? {
-            // An earlier attempt has ended since it was read, and noted how far it came, or what it made.
+            // An earlier attempt has ended since it was read, and noted how far it came, or what it
+            // made.
             continue;
         }
         let opening = opening(journal);
         match kept {
             Kept::Busy if Instant::now() >= deadline => {
-                let text = "is still worked on by an earlier attempt of this delivery, in the receiver or another process; try again later";
+                let text = "is still worked on by an earlier attempt of this delivery, in the \
+                            receiver or another process; try again later";
                 return Err(Refusal::for_now(format!("{place} {text}")));
             }
             Kept::Busy => {
@@ -69,42 +74,58 @@ pub(super) fn open(
     }
 }
 
-/// Removes what a note tells of that nobody will go on with, if it is here and nobody works on it; then the note. What was committed,
-/// or may have been, stays, with the note that tells of it. Whether somebody works on it.
+/// Removes what a note tells of that nobody will go on with, if it is here and nobody works on it;
+/// then the note. What was committed, or may have been, stays, with the note that tells of it.
+/// Whether somebody works on it.
 pub(super) fn give_up(home: &Home, journal: &Journal) -> bool {
     let Some(Ok(note)) = journal.outdated().map(Note::decode) else { return false };
-    let is_made = || if let Note::Intent(intent) = &note { was_renamed(home, intent) } else { Ok(false) };
+    let is_made =
+        || if let Note::Intent(intent) = &note { was_renamed(home, intent) } else { Ok(false) };
     let kept = home.open_kept(note.file()).and_then(|kept| Ok((is_made()?, kept)));
     let drop_it = || _ = release(home, journal, &note);
     match kept.map(|(is_made, kept)| if is_made { Kept::Gone } else { kept }) {
         Ok(Kept::Ours(_held)) => drop_it(),
         Ok(Kept::Busy) => return true,
         // What was unpacked from it may be here still.
-        Ok(Kept::Gone) if !is_made().unwrap_or(true) && note.staged().is_some_and(|staged| matches!(home.name_of(staged), Ok(Some(_)))) => {
+        Ok(Kept::Gone)
+            if !is_made().unwrap_or(true)
+                && note
+                    .staged()
+                    .is_some_and(|staged| matches!(home.name_of(staged), Ok(Some(_)))) =>
+        {
             drop_it();
         }
         Ok(Kept::Gone) => {}
         Err(error) => {
             let place = home.place(note.file().name.as_bytes());
-            tracing::warn!(%place, %error, "a partial delivery that nobody goes on with can't be opened, so it stays");
+            tracing::warn!(
+                %place, %error,
+                "a partial delivery that nobody goes on with can't be opened, so it stays"
+            );
         }
     }
     false
 }
 
 fn refresh(journal: &mut Journal) -> Result<(), Refusal> {
-    journal.refresh().map_err(|error| Refusal::for_now(format!("the receiver can't read its note about the delivery: {error}")))
+    journal.refresh().map_err(|error| {
+        Refusal::for_now(format!("the receiver can't read its note about the delivery: {error}"))
+    })
 }
 
-/// Whether the note is another one than when it was read last. With the file locked, or gone, it does not change any more.
+/// Whether the note is another one than when it was read last. With the file locked, or gone, it
+/// does not change any more.
 fn is_stale(journal: &mut Journal) -> Result<bool, Refusal> {
-    let read = |journal: &Journal| (journal.earlier().map(<[u8]>::to_vec), journal.outdated().map(<[u8]>::to_vec));
+    let read = |journal: &Journal| {
+        (journal.earlier().map(<[u8]>::to_vec), journal.outdated().map(<[u8]>::to_vec))
+    };
     let before = read(journal);
     refresh(journal)?;
     Ok(before != read(journal))
 }
 
-/// What the journal tells of, and whether it is about other content. A note that can't be read is as good as none.
+/// What the journal tells of, and whether it is about other content. A note that can't be read is
+/// as good as none.
 fn noted(home: &Home, offer: &Offer, journal: &Journal) -> (Option<Note>, bool) {
     let (bytes, outdated) = match (journal.earlier(), journal.outdated()) {
         (Some(earlier), _) => (earlier, false),
@@ -115,7 +136,11 @@ fn noted(home: &Home, offer: &Offer, journal: &Journal) -> (Option<Note>, bool) 
         Ok(note) => (Some(note), outdated),
         Err(error) => {
             let (transfer, folder) = (offer.transfer, home.place(b""));
-            tracing::error!(%transfer, folder, %error, "the note about a partial delivery can't be read: its file stays, and it begins anew");
+            tracing::error!(
+                %transfer, folder, %error,
+                "the note about a partial delivery can't be read: its file stays, and it begins \
+                 anew"
+            );
             (None, false)
         }
     }
@@ -134,7 +159,12 @@ impl Opening<'_> {
     fn begin(self, _: &Turn) -> Result<Found, Refusal> {
         (self.check)(0)?;
         let partial = Partial::create(self.home, self.offer.transfer, self.mode, self.journal);
-        let partial = partial.map_err(|error| Refusal::because(format!("the receiver can't write to {}", self.home.place(b"")), &error))?;
+        let partial = partial.map_err(|error| {
+            Refusal::because(
+                format!("the receiver can't write to {}", self.home.place(b"")),
+                &error,
+            )
+        })?;
         Ok(Found::Partial(Box::new(partial), Box::new(Resumed::Nothing)))
     }
 
@@ -142,7 +172,9 @@ impl Opening<'_> {
     fn replace(self, old: &Note, turn: &Turn) -> Result<Found, Refusal> {
         if !release(self.home, &self.journal, old) {
             let place = self.home.place(old.file().name.as_bytes());
-            return Err(Refusal::for_now(format!("the receiver can't remove {place}, which an earlier attempt has left")));
+            return Err(Refusal::for_now(format!(
+                "the receiver can't remove {place}, which an earlier attempt has left"
+            )));
         }
         self.begin(turn)
     }
@@ -164,7 +196,10 @@ impl Opening<'_> {
         }
         if note.length() > 0 {
             let place = self.home.place(note.file().name.as_bytes());
-            tracing::error!(transfer = %self.offer.transfer, %place, "what had arrived of a delivery is gone: it begins anew");
+            tracing::error!(
+                transfer = %self.offer.transfer, %place,
+                "what had arrived of a delivery is gone: it begins anew"
+            );
         }
         self.replace(&note, turn)
     }
@@ -190,7 +225,9 @@ impl Opening<'_> {
         }
         let (transfer, chunk_size) = (self.offer.transfer, self.offer.chunk_size);
         let known = match &note {
-            Note::Writing(Writing { length, digest, .. }) if seen::is_unchanged(&file, *length) => DigestFold::from_bytes(digest),
+            Note::Writing(Writing { length, digest, .. }) if seen::is_unchanged(&file, *length) => {
+                DigestFold::from_bytes(digest)
+            }
             _ => None,
         };
         if known.is_none() && !self.journal.may_verify(note.length()) {
@@ -198,22 +235,37 @@ impl Opening<'_> {
         }
         let verified = match &note {
             _ if let Some(known) = known => Ok(known),
-            Note::Writing(Writing { length, digest, .. }) => verify(&file, chunk_size, *length, |fold| fold.to_bytes() == *digest),
-            Note::Intent(Intent { summary, .. }) => verify(&file, chunk_size, summary.length, |fold| fold.finish() == Some(summary.digest)),
+            Note::Writing(Writing { length, digest, .. }) => {
+                verify(&file, chunk_size, *length, |fold| fold.to_bytes() == *digest)
+            }
+            Note::Intent(Intent { summary, .. }) => {
+                verify(&file, chunk_size, summary.length, |fold| {
+                    fold.finish() == Some(summary.digest)
+                })
+            }
         };
         let digest = match verified {
             Ok(digest) => digest,
             Err(damage) => return self.begin_without(&note, &damage),
         };
         // What lies behind it may be of other content.
-        let cut = file.metadata().and_then(|there| if there.len() == note.length() { Ok(()) } else { file.set_len(note.length()) });
+        let cut = file.metadata().and_then(|there| {
+            if there.len() == note.length() { Ok(()) } else { file.set_len(note.length()) }
+        });
         cut.map_err(|error| {
-            Refusal::because(format!("the receiver can't go on with {}", self.home.place(note.file().name.as_bytes())), &error)
+            Refusal::because(
+                format!(
+                    "the receiver can't go on with {}",
+                    self.home.place(note.file().name.as_bytes())
+                ),
+                &error,
+            )
         })?;
         let progress = Progress { chunks: digest.in_order(), length: note.length(), digest };
         let mut partial = Partial::reopened(transfer, file, &note, &progress, self.journal);
         partial.go_back(self.home, &note).map_err(Refusal::for_now)?;
-        let resumed = if progress.chunks > 0 { Resumed::Chunks(progress) } else { Resumed::Nothing };
+        let resumed =
+            if progress.chunks > 0 { Resumed::Chunks(progress) } else { Resumed::Nothing };
         Ok(Found::Partial(Box::new(partial), Box::new(resumed)))
     }
 
@@ -222,18 +274,30 @@ impl Opening<'_> {
         let (home, transfer, journal) = (self.home, self.offer.transfer, self.journal.clone());
         let place = home.place(note.file().name.as_bytes());
         let turn = turn(transfer);
-        // Not an intent any more: without its file, that would tell that it was carried out. And nothing to go on with.
+        // Not an intent any more: without its file, that would tell that it was carried out. And
+        // nothing to go on with.
         let nothing = Note::Writing(Writing::nothing(note.file().clone(), note.staged().cloned()));
-        write_note(&journal, nothing)
-            .map_err(|error| Refusal::for_now(format!("the receiver can't change its note about {place}: {error}")))?;
+        write_note(&journal, nothing).map_err(|error| {
+            Refusal::for_now(format!("the receiver can't change its note about {place}: {error}"))
+        })?;
         note.staged().into_iter().for_each(|old| _ = home.remove_kept(old));
-        let aside = home.name_of(note.file()).and_then(|name| name.map_or(Ok(None), |name| home.set_aside(&name).map(Some)));
+        let aside = home
+            .name_of(note.file())
+            .and_then(|name| name.map_or(Ok(None), |name| home.set_aside(&name).map(Some)));
         match aside.and_then(|name| home.sync().map(|()| name)) {
             Ok(name) => {
                 let kept = name.map(|name| home.place(name.as_bytes()));
-                tracing::error!(%transfer, %place, %damage, kept, "what had arrived of a delivery is damaged: it begins anew");
+                tracing::error!(
+                    %transfer, %place, %damage, kept,
+                    "what had arrived of a delivery is damaged: it begins anew"
+                );
             }
-            Err(error) => tracing::error!(%transfer, %place, %damage, %error, "what had arrived of a delivery is damaged: it begins anew"),
+            Err(error) => {
+                tracing::error!(
+                    %transfer, %place, %damage, %error,
+                    "what had arrived of a delivery is damaged: it begins anew"
+                )
+            }
         }
         self.begin(&turn).inspect_err(|_| forget(home, &journal, note))
     }
@@ -242,30 +306,44 @@ impl Opening<'_> {
     fn was_renamed(&self, intent: &Intent) -> Result<bool, Refusal> {
         let place = self.home.place(&intent.target);
         let made = was_renamed(self.home, intent);
-        let made = made.map_err(|error| Refusal::for_now(format!("the receiver can't look at {place}: {error}")))?;
+        let made = made.map_err(|error| {
+            Refusal::for_now(format!("the receiver can't look at {place}: {error}"))
+        })?;
         if made && !is_target(self.home, intent).unwrap_or(false) {
-            tracing::warn!(transfer = %self.offer.transfer, %place, "it was delivered before, and somebody has moved it since");
+            tracing::warn!(
+                transfer = %self.offer.transfer, %place,
+                "it was delivered before, and somebody has moved it since"
+            );
         }
         Ok(made)
     }
 
     /// It was committed, and only the word of it was lost.
     fn committed(self, intent: &Intent) -> Result<Found, Refusal> {
-        self.home
-            .sync()
-            .map_err(|error| Refusal::for_now(format!("the receiver can't make {} durable: {error}", self.home.place(&intent.target))))?;
+        self.home.sync().map_err(|error| {
+            Refusal::for_now(format!(
+                "the receiver can't make {} durable: {error}",
+                self.home.place(&intent.target)
+            ))
+        })?;
         // A second name of the file, or the stream that the folder was unpacked from.
         self.home.remove_kept(&intent.file);
         if let Some(staged) = &intent.staged
             && self.home.is_inode(&intent.target, staged.inode).unwrap_or(false)
         {
             // What it replaced has its name now.
-            [Temporary::Keep, Temporary::Whole].iter().for_each(|kind| discard(self.home, &kind.named(&staged.name)));
+            [Temporary::Keep, Temporary::Whole]
+                .iter()
+                .for_each(|kind| discard(self.home, &kind.named(&staged.name)));
         }
-        // After a loss of power nothing may come back, since the note is forgotten when this is remembered.
-        self.home
-            .sync()
-            .map_err(|error| Refusal::for_now(format!("the receiver can't make {} durable: {error}", self.home.place(&intent.target))))?;
+        // After a loss of power nothing may come back, since the note is forgotten when this is
+        // remembered.
+        self.home.sync().map_err(|error| {
+            Refusal::for_now(format!(
+                "the receiver can't make {} durable: {error}",
+                self.home.place(&intent.target)
+            ))
+        })?;
         Ok(Found::Committed(intent.summary, intent.committed.clone()))
     }
 }
@@ -280,21 +358,25 @@ fn is_target(home: &Home, intent: &Intent) -> std::io::Result<bool> {
     home.is_inode(&intent.target, moved(intent).inode)
 }
 
-/// Whether the rename that was intended was made: its target is the inode it was for, or what was to be renamed is not there any more.
+/// Whether the rename that was intended was made: its target is the inode it was for, or what was
+/// to be renamed is not there any more.
 fn was_renamed(home: &Home, intent: &Intent) -> std::io::Result<bool> {
     if is_target(home, intent)? {
         return Ok(true);
     }
-    // By its names, which are random; the inode says nothing here, since not every file system keeps its number.
+    // By its names, which are random; the inode says nothing here, since not every file system
+    // keeps its number.
     for kind in [Temporary::Keep, Temporary::Whole] {
         if home.kind_of(kind.named(&moved(intent).name).as_bytes())?.is_some() {
             return Ok(false);
         }
     }
-    // That nothing is there tells so only of the folder in which it was: a disk may be unmounted, or a folder have another name.
+    // That nothing is there tells so only of the folder in which it was: a disk may be unmounted,
+    // or a folder have another name.
     match intent.folder {
         Some(folder) if folder != home.id()? => Err(std::io::Error::other(format!(
-            "it is another folder than the one in which the delivery was about to appear, as {}; put that one back, so that it can be told whether it did",
+            "it is another folder than the one in which the delivery was about to appear, as {}; \
+             put that one back, so that it can be told whether it did",
             intent.committed.place
         ))),
         _ => Ok(true),
@@ -305,7 +387,10 @@ fn was_renamed(home: &Home, intent: &Intent) -> std::io::Result<bool> {
 fn forget(home: &Home, journal: &Journal, note: &Note) {
     if let Err(error) = journal.clear() {
         let place = home.place(note.file().name.as_bytes());
-        tracing::warn!(%place, %error, "the note about a delivery that was refused stays until the delivery expires");
+        tracing::warn!(
+            %place, %error,
+            "the note about a delivery that was refused stays until the delivery expires"
+        );
     }
 }
 
@@ -315,7 +400,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// What a sender is told that offers a partial delivery again and again.
-const TOO_OFTEN: &str = "what is here of it has to be read again before it goes on, and so much was read for this sender of late that it has to wait; send it again later";
+const TOO_OFTEN: &str = "what is here of it has to be read again before it goes on, and so much \
+                         was read for this sender of late that it has to wait; send it again later";
 
 #[cfg(test)]
 mod tests {
@@ -335,8 +421,15 @@ mod tests {
     const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
     /// A delivery whose receiver died when the rename was noted, and had not been made.
-    fn intended(home: &Home, offer: &Offer, journal: &Journal, is_tree: bool) -> Result<(), Box<dyn std::error::Error>> {
-        let Ok(Found::Partial(mut partial, _)) = open(home, offer, journal, Mode::RUSR | Mode::WUSR, &|_| Ok(())) else {
+    fn intended(
+        home: &Home,
+        offer: &Offer,
+        journal: &Journal,
+        is_tree: bool,
+    ) -> Result<(), Box<dyn std::error::Error>> {
+        let Ok(Found::Partial(mut partial, _)) =
+            open(home, offer, journal, Mode::RUSR | Mode::WUSR, &|_| Ok(()))
+        else {
             return Err("there is something already".into());
         };
         partial.file().write_all_at(b"letter", 0)?;
@@ -350,8 +443,13 @@ mod tests {
     fn a_clock_that_is_put_forward_makes_no_delivery_that_was_not_made() {
         for is_tree in [false, true] {
             let folder = tempfile::tempdir().unwrap();
-            let content = Content { kind: ContentKind::Bytes, name: ContentName::new("content").unwrap(), length: Some(6) };
-            let offer = Offer::new(PeerId::from_bytes([7; 32]), TransferId::from_bytes([1; 24]), content);
+            let content = Content {
+                kind: ContentKind::Bytes,
+                name: ContentName::new("content").unwrap(),
+                length: Some(6),
+            };
+            let offer =
+                Offer::new(PeerId::from_bytes([7; 32]), TransferId::from_bytes([1; 24]), content);
             let store: Arc<dyn Store> = Arc::<MemoryStore>::default();
             let journal = Journal::for_tests(store, b"lyon's", Some([1; 32]), 1024).unwrap();
             let home = || Home::open(folder.path(), Default::default()).unwrap();
@@ -359,12 +457,19 @@ mod tests {
             home().sweep(SystemTime::now() + YEAR);
             match open(&home(), &offer, &journal, Mode::RUSR | Mode::WUSR, &|_| Ok(())) {
                 Ok(Found::Partial(partial, resumed)) => {
-                    assert!(is_tree || matches!(*resumed, Resumed::Chunks(Progress { length: 6, .. })), "{resumed:?}");
+                    assert!(
+                        is_tree || matches!(*resumed, Resumed::Chunks(Progress { length: 6, .. })),
+                        "{resumed:?}"
+                    );
                     partial.discard(&home());
                 }
                 other => panic!("nothing is there, and {other:?}"),
             }
-            assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "what was given up goes");
+            assert_eq!(
+                std::fs::read_dir(folder.path()).unwrap().count(),
+                0,
+                "what was given up goes"
+            );
         }
     }
 
@@ -372,13 +477,24 @@ mod tests {
     fn what_was_intended_and_never_made_goes_when_nobody_goes_on_with_it() {
         for is_made in [false, true] {
             let folder = tempfile::tempdir().unwrap();
-            let content = Content { kind: ContentKind::Bytes, name: ContentName::new("content").unwrap(), length: Some(6) };
-            let offer = Offer::new(PeerId::from_bytes([7; 32]), TransferId::from_bytes([1; 24]), content);
+            let content = Content {
+                kind: ContentKind::Bytes,
+                name: ContentName::new("content").unwrap(),
+                length: Some(6),
+            };
+            let offer =
+                Offer::new(PeerId::from_bytes([7; 32]), TransferId::from_bytes([1; 24]), content);
             let store: Arc<dyn Store> = Arc::<MemoryStore>::default();
-            let journal = |version| Journal::for_tests(Arc::clone(&store), b"lyon's", version, 1024).unwrap();
+            let journal =
+                |version| Journal::for_tests(Arc::clone(&store), b"lyon's", version, 1024).unwrap();
             let home = Home::open(folder.path(), Default::default()).unwrap();
             intended(&home, &offer, &journal(Some([1; 32])), false).unwrap();
-            let there = || std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
+            let there = || {
+                std::fs::read_dir(folder.path())
+                    .unwrap()
+                    .map(|entry| entry.unwrap().path())
+                    .collect::<Vec<_>>()
+            };
             if is_made {
                 std::fs::rename(&there()[0], folder.path().join("content")).unwrap();
             }
@@ -391,13 +507,22 @@ mod tests {
     #[test]
     fn what_was_about_to_appear_in_another_folder_is_not_taken_for_made() {
         let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let content = Content { kind: ContentKind::Bytes, name: ContentName::new("content").unwrap(), length: Some(6) };
-        let offer = Offer::new(PeerId::from_bytes([7; 32]), TransferId::from_bytes([1; 24]), content);
+        let content = Content {
+            kind: ContentKind::Bytes,
+            name: ContentName::new("content").unwrap(),
+            length: Some(6),
+        };
+        let offer =
+            Offer::new(PeerId::from_bytes([7; 32]), TransferId::from_bytes([1; 24]), content);
         let store: Arc<dyn Store> = Arc::<MemoryStore>::default();
-        let journal = |version| Journal::for_tests(Arc::clone(&store), b"lyon's", version, 1024).unwrap();
-        let home = |folder: &tempfile::TempDir| Home::open(folder.path(), Default::default()).unwrap();
+        let journal =
+            |version| Journal::for_tests(Arc::clone(&store), b"lyon's", version, 1024).unwrap();
+        let home =
+            |folder: &tempfile::TempDir| Home::open(folder.path(), Default::default()).unwrap();
         intended(&home(&folder), &offer, &journal(Some([1; 32])), false).unwrap();
-        let open_in = |folder, version| open(&home(folder), &offer, &journal(version), Mode::RUSR | Mode::WUSR, &|_| Ok(()));
+        let open_in = |folder, version| {
+            open(&home(folder), &offer, &journal(version), Mode::RUSR | Mode::WUSR, &|_| Ok(()))
+        };
         for version in [[1; 32], [2; 32]] {
             match open_in(&other, Some(version)) {
                 Err(refusal) if refusal.passing && refusal.reason.contains("another folder") => {}
@@ -405,6 +530,9 @@ mod tests {
             }
         }
         assert!(!give_up(&home(&other), &journal(None)));
-        assert!(matches!(open_in(&folder, Some([1; 32])), Ok(Found::Partial(..))), "it goes on where it was");
+        assert!(
+            matches!(open_in(&folder, Some([1; 32])), Ok(Found::Partial(..))),
+            "it goes on where it was"
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! Files that this process has written or verified, and that nobody has touched since: nobody has to read them again.
+//! Files that this process has written or verified, and that nobody has touched since: nobody has
+//! to read them again.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -38,9 +39,11 @@ pub(super) fn leave(file: &File) {
     }
 }
 
-/// Whether it has just so many bytes, and is what it was when it was left. Asked once: whoever asks is about to change it.
+/// Whether it has just so many bytes, and is what it was when it was left. Asked once: whoever asks
+/// is about to change it.
 pub(super) fn is_unchanged(file: &File, length: u64) -> bool {
-    look(file).is_some_and(|(which, stamp)| seen().remove(&which) == Some(stamp) && stamp.1 == length)
+    look(file)
+        .is_some_and(|(which, stamp)| seen().remove(&which) == Some(stamp) && stamp.1 == length)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Writes bytes to a file, and leaves runs of zeros as holes.
 //!
-//! Invariant: where something is left out the file has nothing yet, so it reads as the zeros that were to be written. A file that ends in a
-//! hole gets its length by [`extend`].
+//! Invariant: where something is left out the file has nothing yet, so it reads as the zeros that
+//! were to be written. A file that ends in a hole gets its length by [`extend`].
 
 use std::fs::File;
 use std::io;
@@ -9,7 +9,8 @@ use std::os::unix::fs::FileExt;
 
 use super::remarks::is_passable;
 
-/// What file systems hand out, most of them. Runs are cut where these begin, counted from the beginning of the file.
+/// What file systems hand out, most of them. Runs are cut where these begin, counted from the
+/// beginning of the file.
 const BLOCK: usize = 4096;
 static ZEROS: [u8; BLOCK] = [0; BLOCK];
 
@@ -35,7 +36,9 @@ pub(super) fn extend(file: &File, length: u64) -> io::Result<()> {
     }
     match file.set_len(length) {
         // Not every file system makes a file longer without being given the bytes.
-        Err(error) if is_passable(&error) && error.kind() != io::ErrorKind::FileTooLarge => fill(file, there, length),
+        Err(error) if is_passable(&error) && error.kind() != io::ErrorKind::FileTooLarge => {
+            fill(file, there, length)
+        }
         extended => extended,
     }
 }
@@ -82,7 +85,11 @@ mod tests {
         assert_eq!(runs(0, &bytes[BLOCK..]), (0, BLOCK));
         assert_eq!(runs(2 * BLOCK as u64, &bytes[2 * BLOCK..]), (10, 0));
         // A block of the file that is not all zeros is written whole.
-        assert_eq!(runs(1, &bytes), (BLOCK - 1, BLOCK + 1 + 10), "the last ten lie in the block that the ones end in");
+        assert_eq!(
+            runs(1, &bytes),
+            (BLOCK - 1, BLOCK + 1 + 10),
+            "the last ten lie in the block that the ones end in"
+        );
     }
 
     #[test]

@@ -26,7 +26,8 @@ pub(super) struct Staging {
     file: Option<OpenFile>,
     /// The path of a folder that could not be made, with a `/` behind it: nothing below it can be.
     omitted: Option<Vec<u8>>,
-    /// Folders that their owner may not enter once they have their attributes, and that all is in, in the order they were left.
+    /// Folders that their owner may not enter once they have their attributes, and that all is in,
+    /// in the order they were left.
     closed: Vec<(Vec<u8>, u32, i64)>,
     /// Attributes of the entry that comes next.
     attributes: Vec<(Vec<u8>, Vec<u8>)>,
@@ -37,7 +38,8 @@ pub(super) struct Staging {
     remarks: Remarks,
 }
 
-/// Folders that get their attributes last, at most; further ones get them when they are left, after those in them.
+/// Folders that get their attributes last, at most; further ones get them when they are left, after
+/// those in them.
 const CLOSED: usize = 1000;
 
 /// A folder whose attributes are set when all that lies in it is there.
@@ -46,7 +48,8 @@ struct OpenFolder {
     path: Vec<u8>,
     handle: File,
     attributes: Option<(u32, i64)>,
-    /// Its lists of access: what is made in it meanwhile inherits nothing from them, and its owner may write.
+    /// Its lists of access: what is made in it meanwhile inherits nothing from them, and its owner
+    /// may write.
     lists: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
@@ -72,16 +75,34 @@ impl Failure {
     pub(super) fn explain(self, home: &Home, target: &[u8]) -> SinkError {
         match self.error.downcast::<Refusal>() {
             Ok(refusal) => SinkError::Refused(refusal),
-            Err(error) => write_error(home, home.place(&[target, b"/", &self.path].concat()), self.needed, error),
+            Err(error) => write_error(
+                home,
+                home.place(&[target, b"/", &self.path].concat()),
+                self.needed,
+                error,
+            ),
         }
     }
 }
 
 impl Staging {
     pub(super) fn new(name: String, root: File, limits: Limits, policy: Policy) -> Self {
-        let root = OpenFolder { path: Vec::new(), handle: root, attributes: None, lists: Vec::new() };
+        let root =
+            OpenFolder { path: Vec::new(), handle: root, attributes: None, lists: Vec::new() };
         let (folders, file, omitted, closed, attributes, copied, remarks) = Default::default();
-        Self { name, root, folders, file, omitted, closed, attributes, limits, policy, copied, remarks }
+        Self {
+            name,
+            root,
+            folders,
+            file,
+            omitted,
+            closed,
+            attributes,
+            limits,
+            policy,
+            copied,
+            remarks,
+        }
     }
 
     pub(super) fn name(&self) -> &str {
@@ -97,7 +118,11 @@ impl Staging {
         match event {
             Event::Entry(Entry::Root { mode, mtime }) => {
                 self.root.attributes = Some((mode, mtime));
-                self.take_attributes(b".").map_err(|error| Failure { path: Vec::new(), needed: 0, error })
+                self.take_attributes(b".").map_err(|error| Failure {
+                    path: Vec::new(),
+                    needed: 0,
+                    error,
+                })
             }
             Event::Entry(Entry::Folder { path, mode, mtime }) => {
                 let made = self.make(&path, 0, false, |staging| {
@@ -115,20 +140,31 @@ impl Staging {
                 self.file = file.map(|file| OpenFile { path, file, mode, mtime, position: 0 });
                 Ok(())
             }
-            Event::Entry(Entry::Link { path, mtime, target }) => {
-                self.make(&path, target.len() as u64, false, |staging| staging.link(&path, mtime, &target)).map(drop)
-            }
-            Event::Entry(Entry::OutwardLink { path, mtime, target }) if self.policy.outward_links => {
-                self.make(&path, target.len() as u64, false, |staging| staging.link(&path, mtime, &target)).map(drop)
+            Event::Entry(Entry::Link { path, mtime, target }) => self
+                .make(&path, target.len() as u64, false, |staging| {
+                    staging.link(&path, mtime, &target)
+                })
+                .map(drop),
+            Event::Entry(Entry::OutwardLink { path, mtime, target })
+                if self.policy.outward_links =>
+            {
+                self.make(&path, target.len() as u64, false, |staging| {
+                    staging.link(&path, mtime, &target)
+                })
+                .map(drop)
             }
             Event::Entry(Entry::OutwardLink { path, target, .. }) => {
                 let target = crate::tree::printable(&target);
-                self.remarks.leave_out(path.as_bytes(), false, format!("it is a link that may lead out of the delivery, to {target}"));
+                self.remarks.leave_out(
+                    path.as_bytes(),
+                    false,
+                    format!("it is a link that may lead out of the delivery, to {target}"),
+                );
                 Ok(())
             }
-            Event::Entry(Entry::HardLink { path, target }) => {
-                self.make(&path, 0, true, |staging| staging.hard_link(&path, &target, home)).map(drop)
-            }
+            Event::Entry(Entry::HardLink { path, target }) => self
+                .make(&path, 0, true, |staging| staging.hard_link(&path, &target, home))
+                .map(drop),
             Event::Attribute { name, value } => {
                 self.attributes.push((name, value));
                 Ok(())
@@ -143,18 +179,24 @@ impl Staging {
         }
     }
 
-    /// Gives all folders their attributes and makes everything durable, with one sync for the whole file system instead of one for each file.
+    /// Gives all folders their attributes and makes everything durable, with one sync for the whole
+    /// file system instead of one for each file.
     pub(super) fn seal(&mut self, home: &Home) -> std::io::Result<()> {
         self.leave(0)?;
         self.close(b"")?;
         self.policy.set(&self.root.handle, &self.root.lists, b".", &mut self.remarks)?;
         match self.root.attributes {
-            Some((mode, mtime)) => set_attributes(&self.root.handle, mode, mtime, b".", true, &mut self.remarks)?,
-            // A tree of several paths has no folder of its own: it gets the permissions of the one it is put into.
+            Some((mode, mtime)) => {
+                set_attributes(&self.root.handle, mode, mtime, b".", true, &mut self.remarks)?
+            }
+            // A tree of several paths has no folder of its own: it gets the permissions of the one
+            // it is put into.
             None => {
                 let mode = Mode::from_raw_mode(rustix::fs::fstat(home.dir())?.st_mode & 0o3777);
                 match rustix::fs::fchmod(&self.root.handle, mode).map_err(std::io::Error::from) {
-                    Err(error) if is_passable(&error) => self.remarks.unset(Attribute::Mode, b".", &error),
+                    Err(error) if is_passable(&error) => {
+                        self.remarks.unset(Attribute::Mode, b".", &error)
+                    }
                     set => set?,
                 }
             }
@@ -177,7 +219,8 @@ impl Staging {
         }
     }
 
-    /// Makes the entry at `path`; `None` when it is left out, because the file system can't hold it or the folder that it lies in.
+    /// Makes the entry at `path`; `None` when it is left out, because the file system can't hold it
+    /// or the folder that it lies in.
     fn make<T>(
         &mut self,
         path: &TreePath,
@@ -203,20 +246,30 @@ impl Staging {
 
     fn folder(&mut self, path: &TreePath, mode: u32, mtime: i64) -> std::io::Result<()> {
         let handle = File::from(create_folder(self.parent(), path.name())?);
-        self.folders.push(OpenFolder { path: path.as_bytes().to_vec(), handle, attributes: Some((mode, mtime)), lists: Vec::new() });
+        self.folders.push(OpenFolder {
+            path: path.as_bytes().to_vec(),
+            handle,
+            attributes: Some((mode, mtime)),
+            lists: Vec::new(),
+        });
         Ok(())
     }
 
     fn create_file(&mut self, path: &TreePath) -> std::io::Result<File> {
-        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags =
+            OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(rustix::fs::openat(self.parent(), path.name(), flags, Mode::RUSR | Mode::WUSR)?.into())
     }
 
     fn link(&mut self, path: &TreePath, mtime: i64, target: &[u8]) -> std::io::Result<()> {
         rustix::fs::symlinkat(target, self.parent(), path.name())?;
-        let time = Timespec { tv_sec: mtime.div_euclid(1_000_000_000), tv_nsec: mtime.rem_euclid(1_000_000_000) };
+        let time = Timespec {
+            tv_sec: mtime.div_euclid(1_000_000_000),
+            tv_nsec: mtime.rem_euclid(1_000_000_000),
+        };
         let times = Timestamps { last_access: time, last_modification: time };
-        let set = rustix::fs::utimensat(self.parent(), path.name(), &times, AtFlags::SYMLINK_NOFOLLOW);
+        let set =
+            rustix::fs::utimensat(self.parent(), path.name(), &times, AtFlags::SYMLINK_NOFOLLOW);
         match set.map_err(std::io::Error::from) {
             // Not every file system keeps times of links, and nobody misses them.
             Err(error) if is_passable(&error) => Ok(()),
@@ -229,7 +282,9 @@ impl Staging {
         let at = open.position;
         open.position += bytes.len() as u64;
         match sparse::write_at(&open.file, at, bytes) {
-            Err(error) if error.kind() == std::io::ErrorKind::FileTooLarge => self.omit_file(&error),
+            Err(error) if error.kind() == std::io::ErrorKind::FileTooLarge => {
+                self.omit_file(&error)
+            }
             written => written.map_err(|error| failure(&open.path, bytes.len() as u64, error)),
         }
     }
@@ -247,30 +302,53 @@ impl Staging {
         let Some(open) = &self.file else { return Ok(()) };
         if status == FileStatus::Complete {
             match sparse::extend(&open.file, open.position) {
-                Err(error) if error.kind() == std::io::ErrorKind::FileTooLarge => return self.omit_file(&error),
+                Err(error) if error.kind() == std::io::ErrorKind::FileTooLarge => {
+                    return self.omit_file(&error);
+                }
                 extended => extended.map_err(|error| failure(&open.path, open.position, error))?,
             }
         }
         let Some(open) = self.file.take() else { return Ok(()) };
         let ended = match status {
             FileStatus::Complete => {
-                let set = self.policy.set(&open.file, &attributes, open.path.as_bytes(), &mut self.remarks);
-                set.and_then(|()| set_attributes(&open.file, open.mode, open.mtime, open.path.as_bytes(), false, &mut self.remarks))
+                let set = self.policy.set(
+                    &open.file,
+                    &attributes,
+                    open.path.as_bytes(),
+                    &mut self.remarks,
+                );
+                set.and_then(|()| {
+                    set_attributes(
+                        &open.file,
+                        open.mode,
+                        open.mtime,
+                        open.path.as_bytes(),
+                        false,
+                        &mut self.remarks,
+                    )
+                })
             }
-            _ => rustix::fs::unlinkat(self.parent(), open.path.name(), AtFlags::empty()).map_err(Into::into),
+            _ => rustix::fs::unlinkat(self.parent(), open.path.name(), AtFlags::empty())
+                .map_err(Into::into),
         };
         ended.map_err(|error| failure(&open.path, 0, error))
     }
 
-    /// Whether the file system says of a new name that it is not there, as some do of one that they can't hold; the folder is.
+    /// Whether the file system says of a new name that it is not there, as some do of one that they
+    /// can't hold; the folder is.
     fn is_unknown_name(&self, error: &std::io::Error) -> bool {
-        error.kind() == std::io::ErrorKind::NotFound && rustix::fs::fstat(self.parent()).is_ok_and(|folder| folder.st_nlink > 0)
+        error.kind() == std::io::ErrorKind::NotFound
+            && rustix::fs::fstat(self.parent()).is_ok_and(|folder| folder.st_nlink > 0)
     }
 
     /// Leaves folders until `depth` are open.
     fn leave(&mut self, depth: usize) -> std::io::Result<()> {
         while self.folders.len() > depth {
-            let Some(OpenFolder { path, handle, attributes: Some((mode, mtime)), lists }) = self.folders.pop() else { continue };
+            let Some(OpenFolder { path, handle, attributes: Some((mode, mtime)), lists }) =
+                self.folders.pop()
+            else {
+                continue;
+            };
             let is_closed = mode & 0o500 != 0o500;
             if is_closed && self.closed.len() >= CLOSED {
                 // Once it is closed, nobody gets at those.
@@ -291,9 +369,11 @@ impl Staging {
         Ok(())
     }
 
-    /// Gives the folders whose paths begin so their attributes, that nobody may enter then, inner ones first.
+    /// Gives the folders whose paths begin so their attributes, that nobody may enter then, inner
+    /// ones first.
     fn close(&mut self, below: &[u8]) -> std::io::Result<()> {
-        let closed: Vec<_> = self.closed.extract_if(.., |(path, ..)| path.starts_with(below)).collect();
+        let closed: Vec<_> =
+            self.closed.extract_if(.., |(path, ..)| path.starts_with(below)).collect();
         for (path, mode, mtime) in closed {
             let handle = hard_link::open_folder(self.root.handle.as_fd(), &path)?;
             set_attributes(&handle.into(), mode, mtime, &path, true, &mut self.remarks)?;
@@ -301,16 +381,25 @@ impl Staging {
         Ok(())
     }
 
-    /// Gives the folder that was made last the attributes that came before it; lists of access wait until all is in it.
+    /// Gives the folder that was made last the attributes that came before it; lists of access wait
+    /// until all is in it.
     fn take_attributes(&mut self, path: &[u8]) -> std::io::Result<()> {
-        let lists = self.attributes.extract_if(.., |(name, _)| self.policy.access_lists && is_access_list(name)).collect();
+        let lists = self
+            .attributes
+            .extract_if(.., |(name, _)| self.policy.access_lists && is_access_list(name))
+            .collect();
         let attributes = std::mem::take(&mut self.attributes);
         let folder = self.folders.last_mut().unwrap_or(&mut self.root);
         folder.lists = lists;
         self.policy.set(&folder.handle, &attributes, path, &mut self.remarks)
     }
 
-    fn hard_link(&mut self, path: &TreePath, target: &TreePath, home: &Home) -> std::io::Result<()> {
+    fn hard_link(
+        &mut self,
+        path: &TreePath,
+        target: &TreePath,
+        home: &Home,
+    ) -> std::io::Result<()> {
         let linked = if self.remarks.may_be_left_out(target.as_bytes()) {
             Linked::Missing
         } else {
@@ -318,13 +407,17 @@ impl Staging {
         };
         match linked {
             Linked::Yes => {}
-            Linked::Missing => {
-                self.remarks.leave_out(path.as_bytes(), true, format!("its content was left out or is not there, to be found at {target}"))
-            }
+            Linked::Missing => self.remarks.leave_out(
+                path.as_bytes(),
+                true,
+                format!("its content was left out or is not there, to be found at {target}"),
+            ),
             Linked::Unable(error, from) => {
                 let length = from.metadata()?.len();
                 self.copied = self.copied.saturating_add(length);
-                self.limits.check_copies(self.copied, length, home).map_err(std::io::Error::other)?;
+                self.limits
+                    .check_copies(self.copied, length, home)
+                    .map_err(std::io::Error::other)?;
                 let file = self.create_file(path)?;
                 let (mode, mtime) = hard_link::copy(&from, &file)?;
                 set_attributes(&file, mode, mtime, path.as_bytes(), false, &mut self.remarks)?;

@@ -1,7 +1,8 @@
 //! What was delivered before and is still there: the answer to an offer of the same.
 //!
-//! Invariant: what is said to be there was delivered by the same peer under the same name, has the digest that the sender asks for, and was not
-//! touched since, or, of a file, was read again and found to be the same.
+//! Invariant: what is said to be there was delivered by the same peer under the same name, has the
+//! digest that the sender asks for, and was not touched since, or, of a file, was read again and
+//! found to be the same.
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
@@ -17,7 +18,8 @@ use serde::{Deserialize, Serialize};
 use super::file::closed;
 use super::home::Home;
 
-/// What a folder wants to be told when the same name is offered again. A change of the format is a new variant.
+/// What a folder wants to be told when the same name is offered again. A change of the format is a
+/// new variant.
 #[derive(Debug, Serialize, Deserialize)]
 enum Memo {
     V1(Delivered),
@@ -34,7 +36,8 @@ struct Delivered {
     mark: Mark,
 }
 
-/// What an entry of a folder is like as long as nobody touches it: any change to it, or another one in its place, has a later time.
+/// What an entry of a folder is like as long as nobody touches it: any change to it, or another one
+/// in its place, has a later time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Mark {
     inode: u64,
@@ -42,19 +45,33 @@ struct Mark {
     changed: (i64, i64),
 }
 
-/// Adds a memo to what was just made visible under this name as this inode, unless something else is there by now, or it is not whole.
-pub(super) fn remember(committed: &mut Committed, home: &Home, name: &[u8], inode: u64, summary: &Summary) {
-    let Some(stat) = stat(home.dir(), name).filter(|stat| stat.st_ino == inode && committed.skipped == 0) else { return };
-    let (is_tree, files, mark) = (kind(&stat) == FileType::Directory, committed.files, Mark::of(&stat));
+/// Adds a memo to what was just made visible under this name as this inode, unless something else
+/// is there by now, or it is not whole.
+pub(super) fn remember(
+    committed: &mut Committed,
+    home: &Home,
+    name: &[u8],
+    inode: u64,
+    summary: &Summary,
+) {
+    let Some(stat) =
+        stat(home.dir(), name).filter(|stat| stat.st_ino == inode && committed.skipped == 0)
+    else {
+        return;
+    };
+    let (is_tree, files, mark) =
+        (kind(&stat) == FileType::Directory, committed.files, Mark::of(&stat));
     let Summary { length, digest } = *summary;
-    committed.memo = Delivered { name: name.to_vec(), is_tree, files, length, digest, mark }.encode();
+    committed.memo =
+        Delivered { name: name.to_vec(), is_tree, files, length, digest, mark }.encode();
 }
 
 /// The sink of an offer that need not be sent, if what it offers is there already.
 pub(super) fn find(home: &Home, offer: &Offer) -> Option<There> {
     let (wanted, memo) = (offer.version?, offer.memo.as_deref()?);
     let Ok(Memo::V1(delivered)) = codec::decode(memo) else { return None };
-    if delivered.digest != wanted || delivered.is_tree != (offer.content.kind == ContentKind::Tree) {
+    if delivered.digest != wanted || delivered.is_tree != (offer.content.kind == ContentKind::Tree)
+    {
         return None;
     }
     let mark = delivered.look(home, offer)?;
@@ -75,12 +92,19 @@ impl Delivered {
         let mark = Mark::of(&stat);
         match kind(&stat) {
             FileType::Directory if self.is_tree => {
-                (mark == self.mark && mark.tells() && is_untouched(home, &self.name, &stat)).then_some(mark)
+                (mark == self.mark && mark.tells() && is_untouched(home, &self.name, &stat))
+                    .then_some(mark)
             }
-            FileType::RegularFile if !self.is_tree && mark == self.mark && mark.tells() => Some(mark),
-            // Given another name or other permissions, or put there anew: only its bytes tell. A sender does not make us read without end.
-            FileType::RegularFile if !self.is_tree && u64::try_from(stat.st_size) == Ok(self.length) => {
-                let may_read = offer.journal.as_ref().is_some_and(|journal| journal.may_verify(self.length));
+            FileType::RegularFile if !self.is_tree && mark == self.mark && mark.tells() => {
+                Some(mark)
+            }
+            // Given another name or other permissions, or put there anew: only its bytes tell. A
+            // sender does not make us read without end.
+            FileType::RegularFile
+                if !self.is_tree && u64::try_from(stat.st_size) == Ok(self.length) =>
+            {
+                let may_read =
+                    offer.journal.as_ref().is_some_and(|journal| journal.may_verify(self.length));
                 (may_read && self.is_digest_of(home)?).then_some(mark)
             }
             _ => None,
@@ -88,8 +112,10 @@ impl Delivered {
     }
 
     fn is_digest_of(&self, home: &Home) -> Option<bool> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let file = File::from(rustix::fs::openat(home.dir(), &*self.name, flags, Mode::empty()).ok()?);
+        let flags =
+            OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let file =
+            File::from(rustix::fs::openat(home.dir(), &*self.name, flags, Mode::empty()).ok()?);
         let before = rustix::fs::fstat(&file).ok()?;
         let mut hasher = blake3::Hasher::new();
         hasher.update_reader(&file).ok()?;
@@ -103,21 +129,24 @@ impl Mark {
         Self { inode: stat.st_ino, size: stat.st_size, changed: changed(stat) }
     }
 
-    /// Whether its time is of a file system that has such times: those of FAT are of modifications, by the second or its hundredths.
+    /// Whether its time is of a file system that has such times: those of FAT are of modifications,
+    /// by the second or its hundredths.
     fn tells(&self) -> bool {
         self.changed.1 % 10_000_000 != 0
     }
 }
 
-/// Whether nothing below this folder was touched later than the folder itself, when it was made visible; nor lies on another file system, which
-/// would be mounted there since.
+/// Whether nothing below this folder was touched later than the folder itself, when it was made
+/// visible; nor lies on another file system, which would be mounted there since.
 fn is_untouched(home: &Home, name: &[u8], top: &Stat) -> bool {
     let mut folders = Vec::new();
     let Some(folder) = open_folder(home.dir(), name) else { return false };
     folders.push(folder);
     while let Some(folder) = folders.last_mut() {
         let entry = match folder.read() {
-            Some(Ok(entry)) if [&b"."[..], b".."].contains(&entry.file_name().to_bytes()) => continue,
+            Some(Ok(entry)) if [&b"."[..], b".."].contains(&entry.file_name().to_bytes()) => {
+                continue;
+            }
             Some(Ok(entry)) => entry,
             Some(Err(_)) => return false,
             None => {
@@ -127,12 +156,16 @@ fn is_untouched(home: &Home, name: &[u8], top: &Stat) -> bool {
         };
         let name = entry.file_name().to_bytes();
         let Ok(parent) = folder.fd() else { return false };
-        let Some(there) = stat(parent, name).filter(|there| there.st_dev == top.st_dev && changed(there) <= changed(top)) else {
+        let Some(there) = stat(parent, name)
+            .filter(|there| there.st_dev == top.st_dev && changed(there) <= changed(top))
+        else {
             return false;
         };
         if kind(&there) == FileType::Directory {
             // Deeper than anything that is delivered.
-            let Some(inner) = open_folder(parent, name).filter(|_| folders.len() < DEPTH) else { return false };
+            let Some(inner) = open_folder(parent, name).filter(|_| folders.len() < DEPTH) else {
+                return false;
+            };
             folders.push(inner);
         }
     }
@@ -174,11 +207,18 @@ impl Sink for There {
         Placement::InOrder
     }
 
-    fn write<'a>(&'a mut self, _offset: u64, _bytes: &'a Bytes) -> BoxFuture<'a, Result<(), SinkError>> {
+    fn write<'a>(
+        &'a mut self,
+        _offset: u64,
+        _bytes: &'a Bytes,
+    ) -> BoxFuture<'a, Result<(), SinkError>> {
         Box::pin(std::future::ready(Err(closed())))
     }
 
-    fn commit<'a>(&'a mut self, _summary: &'a Summary) -> BoxFuture<'a, Result<Committed, SinkError>> {
+    fn commit<'a>(
+        &'a mut self,
+        _summary: &'a Summary,
+    ) -> BoxFuture<'a, Result<Committed, SinkError>> {
         Box::pin(std::future::ready(Err(closed())))
     }
 

@@ -1,7 +1,8 @@
 //! Writes one delivery to a folder of its own.
 //!
-//! Invariant: everything is made in a staging folder, relative to handles of folders that were made there, by names of one component, and never
-//! through a link. Memory and open handles are bounded by the depth that the format allows.
+//! Invariant: everything is made in a staging folder, relative to handles of folders that were made
+//! there, by names of one component, and never through a link. Memory and open handles are bounded
+//! by the depth that the format allows.
 
 use bytes::Bytes;
 use estafette::delivery::ContentName;
@@ -32,10 +33,16 @@ pub(super) struct TreeSink {
 }
 
 impl TreeSink {
-    pub(super) fn create(home: Home, offer: &Offer, on_conflict: OnConflict, limits: Limits, policy: Policy) -> Result<Self, Refusal> {
-        let (name, root) = home
-            .create_tree(offer.transfer, Temporary::Tree)
-            .map_err(|error| Refusal::because(format!("the receiver can't write to {}", home.place(b"")), &error))?;
+    pub(super) fn create(
+        home: Home,
+        offer: &Offer,
+        on_conflict: OnConflict,
+        limits: Limits,
+        policy: Policy,
+    ) -> Result<Self, Refusal> {
+        let (name, root) = home.create_tree(offer.transfer, Temporary::Tree).map_err(|error| {
+            Refusal::because(format!("the receiver can't write to {}", home.place(b"")), &error)
+        })?;
         Ok(Self {
             home,
             name: offer.content.name.clone(),
@@ -55,17 +62,29 @@ impl TreeSink {
         }
         self.meter.admit(offset, input.len() as u64, &self.home)?;
         self.position += input.len() as u64;
-        self.unpacking
-            .feed(input, |event| staging.apply(event, &self.home).map_err(|failure| failure.explain(&self.home, self.name.as_bytes())))
+        self.unpacking.feed(input, |event| {
+            staging
+                .apply(event, &self.home)
+                .map_err(|failure| failure.explain(&self.home, self.name.as_bytes()))
+        })
     }
 
     fn publish(&mut self, summary: &Summary) -> Result<Committed, SinkError> {
         let Some(staging) = &mut self.staging else { return Err(closed()) };
         let counts = self.unpacking.finish()?;
-        let failed = |error| write_error(&self.home, self.home.place(self.name.as_bytes()), summary.length, error);
+        let failed = |error| {
+            write_error(&self.home, self.home.place(self.name.as_bytes()), summary.length, error)
+        };
         staging.seal(&self.home).map_err(failed)?;
         let inode = staging.inode().map_err(failed)?;
-        let name = publish(&self.home, staging.name(), self.name.as_bytes(), self.on_conflict, true, |_, _| Ok(()))?;
+        let name = publish(
+            &self.home,
+            staging.name(),
+            self.name.as_bytes(),
+            self.on_conflict,
+            true,
+            |_, _| Ok(()),
+        )?;
         let staging = self.staging.take().ok_or_else(closed)?;
         let place = self.home.place(&name);
         self.home.sync().map_err(|error| SinkError::Write { what: place.clone(), error })?;
@@ -87,11 +106,18 @@ impl Sink for TreeSink {
         Placement::InOrder
     }
 
-    fn write<'a>(&'a mut self, offset: u64, bytes: &'a Bytes) -> BoxFuture<'a, Result<(), SinkError>> {
+    fn write<'a>(
+        &'a mut self,
+        offset: u64,
+        bytes: &'a Bytes,
+    ) -> BoxFuture<'a, Result<(), SinkError>> {
         Box::pin(async move { self.unpack(offset, bytes) })
     }
 
-    fn commit<'a>(&'a mut self, summary: &'a Summary) -> BoxFuture<'a, Result<Committed, SinkError>> {
+    fn commit<'a>(
+        &'a mut self,
+        summary: &'a Summary,
+    ) -> BoxFuture<'a, Result<Committed, SinkError>> {
         Box::pin(async move { self.publish(summary) })
     }
 

@@ -19,7 +19,11 @@ impl Unpacking {
     }
 
     /// Gives `each` what the next bytes of the stream hold.
-    pub(super) fn feed(&mut self, mut input: &[u8], mut each: impl FnMut(Event<'_>) -> Result<(), SinkError>) -> Result<(), SinkError> {
+    pub(super) fn feed(
+        &mut self,
+        mut input: &[u8],
+        mut each: impl FnMut(Event<'_>) -> Result<(), SinkError>,
+    ) -> Result<(), SinkError> {
         while let Some(event) = self.reader.next(&mut input).map_err(refused)? {
             if matches!(event, Event::Entry(_)) {
                 self.entries += 1;

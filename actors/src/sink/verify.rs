@@ -16,8 +16,14 @@ pub(super) enum Damage {
     Unreadable(#[from] std::io::Error),
 }
 
-/// Reads the first `length` bytes from the disk, gives their digest when it is as `expected`, and cuts off what lies behind them.
-pub(super) fn verify(file: &File, chunk_size: u32, length: u64, expected: impl Fn(&DigestFold) -> bool) -> Result<DigestFold, Damage> {
+/// Reads the first `length` bytes from the disk, gives their digest when it is as `expected`, and
+/// cuts off what lies behind them.
+pub(super) fn verify(
+    file: &File,
+    chunk_size: u32,
+    length: u64,
+    expected: impl Fn(&DigestFold) -> bool,
+) -> Result<DigestFold, Damage> {
     let there = file.metadata()?.len();
     if there < length {
         return Err(Damage::Short { there, noted: length });

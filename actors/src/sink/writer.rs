@@ -21,8 +21,9 @@ pub struct WriterInbox {
 
 /// Writes one delivery, in order, while it comes.
 ///
-/// What was written can't be taken back: when a delivery fails in the middle, the writer is dropped without being shut down, and whoever is behind it
-/// has to tell an abrupt end from a proper one. Commit flushes and shuts down; whether that makes anything durable is the writer's concern.
+/// What was written can't be taken back: when a delivery fails in the middle, the writer is dropped
+/// without being shut down, and whoever is behind it has to tell an abrupt end from a proper one.
+/// Commit flushes and shuts down; whether that makes anything durable is the writer's concern.
 pub struct WriterSink {
     name: String,
     position: u64,
@@ -30,13 +31,16 @@ pub struct WriterSink {
 }
 
 impl WriterSink {
-    /// An inbox that asks `factory` for a writer, or for the reason of a refusal, at each delivery. `factory` may block.
+    /// An inbox that asks `factory` for a writer, or for the reason of a refusal, at each delivery.
+    /// `factory` may block.
     pub fn inbox<W, F>(factory: F) -> WriterInbox
     where
         W: AsyncWrite + Send + Unpin + 'static,
         F: Fn(&Offer) -> Result<W, Refusal> + Send + Sync + 'static,
     {
-        WriterInbox { factory: Arc::new(move |offer| factory(offer).map(|writer| Box::new(writer) as Writer)) }
+        WriterInbox {
+            factory: Arc::new(move |offer| factory(offer).map(|writer| Box::new(writer) as Writer)),
+        }
     }
 
     fn failed(&self, error: std::io::Error) -> SinkError {
@@ -66,7 +70,11 @@ impl WriterSink {
 impl Inbox for WriterInbox {
     fn open(&self, offer: &Offer) -> Result<Box<dyn Sink>, Refusal> {
         let writer = (self.factory)(offer)?;
-        Ok(Box::new(WriterSink { name: printable(offer.content.name.as_bytes()), position: 0, writer: Some(writer) }))
+        Ok(Box::new(WriterSink {
+            name: printable(offer.content.name.as_bytes()),
+            position: 0,
+            writer: Some(writer),
+        }))
     }
 }
 
@@ -75,11 +83,18 @@ impl Sink for WriterSink {
         Placement::InOrder
     }
 
-    fn write<'a>(&'a mut self, offset: u64, bytes: &'a Bytes) -> BoxFuture<'a, Result<(), SinkError>> {
+    fn write<'a>(
+        &'a mut self,
+        offset: u64,
+        bytes: &'a Bytes,
+    ) -> BoxFuture<'a, Result<(), SinkError>> {
         Box::pin(self.append(offset, bytes))
     }
 
-    fn commit<'a>(&'a mut self, _summary: &'a Summary) -> BoxFuture<'a, Result<Committed, SinkError>> {
+    fn commit<'a>(
+        &'a mut self,
+        _summary: &'a Summary,
+    ) -> BoxFuture<'a, Result<Committed, SinkError>> {
         Box::pin(self.close())
     }
 
@@ -96,6 +111,9 @@ impl std::fmt::Debug for WriterInbox {
 
 impl std::fmt::Debug for WriterSink {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("WriterSink").field("name", &self.name).field("position", &self.position).finish_non_exhaustive()
+        f.debug_struct("WriterSink")
+            .field("name", &self.name)
+            .field("position", &self.position)
+            .finish_non_exhaustive()
     }
 }

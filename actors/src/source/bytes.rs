@@ -21,7 +21,12 @@ pub struct BytesSource {
 impl BytesSource {
     /// Content of this name and these bytes. Fails when `name` is no single file name.
     pub fn new(name: impl AsRef<[u8]>, bytes: impl Into<Bytes>) -> Result<Self, SourceError> {
-        Ok(Self { name: content_name(name.as_ref())?, bytes: bytes.into(), position: 0, version: OnceLock::new() })
+        Ok(Self {
+            name: content_name(name.as_ref())?,
+            bytes: bytes.into(),
+            position: 0,
+            version: OnceLock::new(),
+        })
     }
 }
 
@@ -29,7 +34,11 @@ impl Source for BytesSource {
     /// The bytes are hashed here, where that may take a while.
     fn content(&self) -> Content {
         self.version();
-        Content { kind: ContentKind::Bytes, name: self.name.clone(), length: Some(self.bytes.len() as u64) }
+        Content {
+            kind: ContentKind::Bytes,
+            name: self.name.clone(),
+            length: Some(self.bytes.len() as u64),
+        }
     }
 
     fn read<'a>(&'a mut self, buffer: &'a mut [u8]) -> BoxFuture<'a, Result<usize, SourceError>> {
@@ -60,6 +69,9 @@ impl Source for BytesSource {
 
 impl std::fmt::Debug for BytesSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("BytesSource").field("name", &self.name).field("length", &self.bytes.len()).finish_non_exhaustive()
+        f.debug_struct("BytesSource")
+            .field("name", &self.name)
+            .field("length", &self.bytes.len())
+            .finish_non_exhaustive()
     }
 }

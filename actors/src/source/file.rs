@@ -19,12 +19,13 @@ use crate::tree::printable;
 
 /// Reads one regular file.
 ///
-/// Its version (device, inode, length, modification and change time) is taken when it is opened and compared after the last byte: a file that
-/// changed in between is a [`SourceError::Changed`], since what was read may be a mixture. [`rewind`](Source::rewind) opens the path anew, with a
+/// Its version (device, inode, length, modification and change time) is taken when it is opened and
+/// compared after the last byte: a file that changed in between is a [`SourceError::Changed`],
+/// since what was read may be a mixture. [`rewind`](Source::rewind) opens the path anew, with a
 /// version of its own, so `content` may then tell another length.
 ///
-/// It has the file open only while it is read: any number of these may wait. What has taken the place of the file before the first read, or has
-/// changed it, is a [`SourceError::Changed`], too.
+/// It has the file open only while it is read: any number of these may wait. What has taken the
+/// place of the file before the first read, or has changed it, is a [`SourceError::Changed`], too.
 #[derive(Debug)]
 pub struct FileSource {
     path: PathBuf,
@@ -39,7 +40,8 @@ pub struct FileSource {
 }
 
 impl FileSource {
-    /// Opens the file at `path`; a symbolic link is followed. The content gets the name of the file.
+    /// Opens the file at `path`; a symbolic link is followed. The content gets the name of the
+    /// file.
     ///
     /// Fails for what is no regular file, and for a path that can't be opened.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, SourceError> {
@@ -49,7 +51,16 @@ impl FileSource {
         };
         let name = content_name(name.as_bytes())?;
         let (_, mode, version) = open_regular(&path)?;
-        Ok(Self { path, name, options: ReadOptions::default(), file: None, mode, version, position: 0, watch: Watch::new() })
+        Ok(Self {
+            path,
+            name,
+            options: ReadOptions::default(),
+            file: None,
+            mode,
+            version,
+            position: 0,
+            watch: Watch::new(),
+        })
     }
 
     /// The file, read in this way: of the options only the name concerns it.
@@ -81,7 +92,8 @@ impl FileSource {
     fn fill(&mut self, buffer: &mut [u8]) -> Result<usize, SourceError> {
         let version = self.version;
         self.file()?;
-        let changed = self.file.as_ref().and_then(|file| self.watch.difference(file.file(), &version));
+        let changed =
+            self.file.as_ref().and_then(|file| self.watch.difference(file.file(), &version));
         if let Some(how) = changed {
             return Err(SourceError::Changed { what: printable_path(&self.path), how });
         }
@@ -90,7 +102,10 @@ impl FileSource {
         self.position += count as u64;
         let ended = count < buffer.len();
         if self.position > self.version.length || (ended && self.position < self.version.length) {
-            let how = format!("it had {} bytes, and now has {} or more", self.version.length, self.position);
+            let how = format!(
+                "it had {} bytes, and now has {} or more",
+                self.version.length, self.position
+            );
             return Err(SourceError::Changed { what: printable_path(&self.path), how });
         }
         Ok(count)
@@ -136,7 +151,9 @@ impl Source for FileSource {
 fn open_regular(path: &Path) -> Result<(FileContent, u32, FileVersion), SourceError> {
     // Without NONBLOCK, opening a fifo would wait for somebody to write to it.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = File::from(rustix::fs::open(path, flags, Mode::empty()).map_err(|error| failed(path, error.into()))?);
+    let file = File::from(
+        rustix::fs::open(path, flags, Mode::empty()).map_err(|error| failed(path, error.into()))?,
+    );
     let metadata = file.metadata().map_err(|error| failed(path, error))?;
     if !metadata.is_file() {
         return Err(unsuitable(path, "it is no regular file"));

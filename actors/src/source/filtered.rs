@@ -1,6 +1,7 @@
 //! A user's filter between a source and the chunker.
 //!
-//! What changes the content stands here, and the receiver gets what the filter made of it: digest, length and resumption are those of its output.
+//! What changes the content stands here, and the receiver gets what the filter made of it: digest,
+//! length and resumption are those of its output.
 
 use std::fmt::Debug;
 
@@ -10,7 +11,8 @@ use futures_util::future::BoxFuture;
 
 /// Changes a stream as it passes: a redaction, a conversion.
 ///
-/// The same input, cut anywhere, has to give the same output: it can't be known in what pieces the input comes.
+/// The same input, cut anywhere, has to give the same output: it can't be known in what pieces the
+/// input comes.
 pub trait Filter: Debug + Send + 'static {
     /// Takes the next piece and appends what it becomes, perhaps nothing yet, to `output`.
     fn push(&mut self, input: &[u8], output: &mut Vec<u8>);
@@ -39,7 +41,14 @@ const INPUT: usize = 64 * 1024;
 impl<S: Source, F: Filter> Filtered<S, F> {
     /// What `source` gives, as `filter` makes it. Its length can't be told beforehand.
     pub fn new(source: S, filter: F) -> Self {
-        Self { source, filter, input: vec![0; INPUT].into_boxed_slice(), output: Vec::new(), taken: 0, ended: false }
+        Self {
+            source,
+            filter,
+            input: vec![0; INPUT].into_boxed_slice(),
+            output: Vec::new(),
+            taken: 0,
+            ended: false,
+        }
     }
 
     async fn refill(&mut self) -> Result<(), SourceError> {

@@ -8,7 +8,8 @@ use rustix::fs::Stat;
 
 use crate::tree::TreePath;
 
-/// Bytes that are kept of paths, about; a file that finds no room is sent once for each of its names.
+/// Bytes that are kept of paths, about; a file that finds no room is sent once for each of its
+/// names.
 const ROOM: usize = 64 << 20;
 /// What an entry takes besides its path, about.
 const OVERHEAD: usize = 128;
@@ -28,7 +29,8 @@ struct First {
 }
 
 impl HardLinks {
-    /// The name under which the file was sent, if it has several and is what it was then; else this is the one.
+    /// The name under which the file was sent, if it has several and is what it was then; else this
+    /// is the one.
     pub(super) fn seen(&mut self, path: &TreePath, stat: &Stat) -> Option<TreePath> {
         if stat.st_nlink < 2 {
             return None;

@@ -45,10 +45,15 @@ impl FileContent {
 
     /// Puts the next bytes at the front of `buffer`; how many, 0 at the end.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let limit = |end: u64| usize::try_from(end - self.position).unwrap_or(usize::MAX).min(buffer.len());
+        let limit =
+            |end: u64| usize::try_from(end - self.position).unwrap_or(usize::MAX).min(buffer.len());
         let count = match self.data.clone() {
             Some(data) if self.position < self.length => {
-                let data = if self.position < data.end { data } else { find_data(&self.file, self.position) };
+                let data = if self.position < data.end {
+                    data
+                } else {
+                    find_data(&self.file, self.position)
+                };
                 self.data = Some(data.clone());
                 if self.position < data.start {
                     let count = limit(data.start.min(self.length));

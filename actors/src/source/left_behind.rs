@@ -1,6 +1,7 @@
 //! What of a tree was not sent, as lines for whoever sends and whoever receives it.
 //!
-//! Invariant: a bounded number of lines, however much there is: one for each kind, with the first by name and a count.
+//! Invariant: a bounded number of lines, however much there is: one for each kind, with the first
+//! by name and a count.
 
 use std::os::fd::AsFd;
 
@@ -21,7 +22,12 @@ impl LeftBehind {
     }
 
     /// The attributes that are sent with what is at `path`.
-    pub(super) fn attributes(&mut self, options: &ReadOptions, path: &[u8], of: impl AsFd) -> xattrs::Attributes {
+    pub(super) fn attributes(
+        &mut self,
+        options: &ReadOptions,
+        path: &[u8],
+        of: impl AsFd,
+    ) -> xattrs::Attributes {
         let place = || if path.is_empty() { ".".into() } else { crate::tree::printable(path) };
         if !options.xattrs {
             if xattrs::has_any(of) {
@@ -31,7 +37,8 @@ impl LeftBehind {
         }
         let (read, left) = xattrs::read(of);
         if left {
-            self.attributes.add("there are too many, too long ones, or ones that can't be read", place());
+            self.attributes
+                .add("there are too many, too long ones, or ones that can't be read", place());
         }
         read
     }
@@ -39,7 +46,9 @@ impl LeftBehind {
     /// Lines for a person.
     pub(super) fn lines(&self) -> Vec<String> {
         let skipped = self.skipped.lines(|names, why| format!("{names} was left out: {why}"));
-        let attributes = self.attributes.lines(|names, why| format!("extended attributes or ACLs of {names} were not sent: {why}"));
+        let attributes = self.attributes.lines(|names, why| {
+            format!("extended attributes or ACLs of {names} were not sent: {why}")
+        });
         skipped.chain(attributes).collect()
     }
 }

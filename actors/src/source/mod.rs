@@ -1,6 +1,7 @@
 //! Where content comes from: files, folders, bytes in memory, and anything that can be read.
 //!
-//! Each of these implements [`estafette::pipeline::Source`]. They block while they read: a source has its transfer's thread to itself.
+//! Each of these implements [`estafette::pipeline::Source`]. They block while they read: a source
+//! has its transfer's thread to itself.
 //!
 //! ```
 //! use estafette::pipeline::Source;
@@ -55,7 +56,8 @@ use crate::tree::printable;
 
 /// The name a source gives its content, or why it can't be one.
 fn content_name(name: &[u8]) -> Result<ContentName, SourceError> {
-    ContentName::new(name).map_err(|error| SourceError::Unsuitable { what: printable(name), why: error.to_string() })
+    ContentName::new(name)
+        .map_err(|error| SourceError::Unsuitable { what: printable(name), why: error.to_string() })
 }
 
 /// Reads until `buffer` is full or the source ends; how many bytes.

@@ -3,7 +3,8 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-/// What becomes of links that lead out of what is sent, absolute ones among them. Others are always kept.
+/// What becomes of links that lead out of what is sent, absolute ones among them. Others are always
+/// kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Links {
     /// They are sent as they are. The receiver decides whether it makes them.
@@ -32,7 +33,8 @@ impl ReadOptions {
         self
     }
 
-    /// Whether extended attributes of users and lists of access (ACLs) are sent, too. Without it, trees that have some say so.
+    /// Whether extended attributes of users and lists of access (ACLs) are sent, too. Without it,
+    /// trees that have some say so.
     #[must_use]
     pub fn xattrs(mut self, sent: bool) -> Self {
         self.xattrs = sent;
@@ -46,8 +48,9 @@ impl ReadOptions {
         self
     }
 
-    /// Leaves out of trees what this pattern fits: `*` stands for any characters but `/`, `**` for any at all, `?` for one. A pattern with no
-    /// `/` in it, or none but at its end, is one for names; any other is one for paths from the top of the tree.
+    /// Leaves out of trees what this pattern fits: `*` stands for any characters but `/`, `**` for
+    /// any at all, `?` for one. A pattern with no `/` in it, or none but at its end, is one for
+    /// names; any other is one for paths from the top of the tree.
     #[must_use]
     pub fn exclude(mut self, pattern: impl AsRef<OsStr>) -> Self {
         self.exclude.push(pattern.as_ref().as_bytes().to_vec());
@@ -125,7 +128,9 @@ mod tests {
 
     #[test]
     fn patterns_fit_names_or_paths() {
-        let excludes = |pattern: &str, path: &str| ReadOptions::default().exclude(pattern).excludes(path.as_bytes());
+        let excludes = |pattern: &str, path: &str| {
+            ReadOptions::default().exclude(pattern).excludes(path.as_bytes())
+        };
         for (pattern, path) in [
             ("*.o", "a/b.o"),
             ("target", "deep/target"),
@@ -140,7 +145,14 @@ mod tests {
         ] {
             assert!(excludes(pattern, path), "{pattern} {path}");
         }
-        for (pattern, path) in [("*.o", "b.oo"), ("/target", "deep/target"), ("a/*", "a/b/c"), ("a*c", "a"), ("?", ""), ("b", "abc")] {
+        for (pattern, path) in [
+            ("*.o", "b.oo"),
+            ("/target", "deep/target"),
+            ("a/*", "a/b/c"),
+            ("a*c", "a"),
+            ("?", ""),
+            ("b", "abc"),
+        ] {
             assert!(!excludes(pattern, path), "{pattern} {path}");
         }
     }
@@ -152,7 +164,12 @@ mod tests {
 
     #[test]
     fn items_lead_back_to_the_options() {
-        let options = ReadOptions::default().links(Links::Follow).xattrs(true).name("a name").exclude("*.o").exclude("/x");
+        let options = ReadOptions::default()
+            .links(Links::Follow)
+            .xattrs(true)
+            .name("a name")
+            .exclude("*.o")
+            .exclude("/x");
         let mut again = ReadOptions::default();
         assert!(options.to_items().iter().all(|item| again.take_item(item)));
         assert_eq!(again, options);

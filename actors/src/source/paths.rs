@@ -11,13 +11,19 @@ use super::{FileSource, ReadOptions, TreeSource};
 
 /// A source for what a person names: one file as a file, a folder or several paths as a tree.
 ///
-/// Of a path that is a link, what it leads to is meant; below folders links stay links. A path that does not exist is an error that names it.
-pub fn from_paths(paths: impl IntoIterator<Item = impl Into<PathBuf>>) -> Result<Box<dyn Source>, SourceError> {
+/// Of a path that is a link, what it leads to is meant; below folders links stay links. A path that
+/// does not exist is an error that names it.
+pub fn from_paths(
+    paths: impl IntoIterator<Item = impl Into<PathBuf>>,
+) -> Result<Box<dyn Source>, SourceError> {
     from_paths_with(paths, &ReadOptions::default())
 }
 
 /// Like [`from_paths`], read in this way.
-pub fn from_paths_with(paths: impl IntoIterator<Item = impl Into<PathBuf>>, options: &ReadOptions) -> Result<Box<dyn Source>, SourceError> {
+pub fn from_paths_with(
+    paths: impl IntoIterator<Item = impl Into<PathBuf>>,
+    options: &ReadOptions,
+) -> Result<Box<dyn Source>, SourceError> {
     let paths: Vec<PathBuf> = paths.into_iter().map(Into::into).collect();
     if let [one] = &paths[..]
         && std::fs::metadata(one).is_ok_and(|metadata| metadata.is_file())
@@ -29,12 +35,14 @@ pub fn from_paths_with(paths: impl IntoIterator<Item = impl Into<PathBuf>>, opti
 
 /// The kind of references to paths.
 pub(crate) const PATHS: &str = "paths";
-/// The kind of references to paths that are read in a way of their own: what comes before the paths says which.
+/// The kind of references to paths that are read in a way of their own: what comes before the paths
+/// says which.
 pub(crate) const PATHS_READ: &str = "paths read";
 /// The most bytes of a reference: a record of the outbox holds it.
 const LIMIT: usize = 48 << 10;
 
-/// How another process finds these paths, which must be absolute; `None` when there are too many of them.
+/// How another process finds these paths, which must be absolute; `None` when there are too many of
+/// them.
 pub(super) fn reference(paths: &[PathBuf], options: &ReadOptions) -> Option<SourceReference> {
     let options = options.to_items();
     let kind = if options.is_empty() { PATHS } else { PATHS_READ };
@@ -47,14 +55,20 @@ pub(super) fn reference(paths: &[PathBuf], options: &ReadOptions) -> Option<Sour
 /// The source that a reference of either kind leads to, as things stand now.
 pub(crate) fn reopen(data: &[u8]) -> Result<Box<dyn Source>, SourceError> {
     let mut options = ReadOptions::default();
-    let options_end = data.split(|&byte| byte == 0).take_while(|item| options.take_item(item)).map(|item| item.len() + 1).sum();
+    let options_end = data
+        .split(|&byte| byte == 0)
+        .take_while(|item| options.take_item(item))
+        .map(|item| item.len() + 1)
+        .sum();
     from_paths_with(split(data.get(options_end..).unwrap_or_default()), &options)
 }
 
 /// The paths that a reference leads to, if it is one of a [`FileSource`] or a [`TreeSource`].
 pub fn paths_of(reference: &SourceReference) -> Option<Vec<PathBuf>> {
     let is_path = |path: &PathBuf| path.is_absolute();
-    [PATHS, PATHS_READ].contains(&&*reference.kind).then(|| split(&reference.data).skip_while(|path| !is_path(path)).collect())
+    [PATHS, PATHS_READ]
+        .contains(&&*reference.kind)
+        .then(|| split(&reference.data).skip_while(|path| !is_path(path)).collect())
 }
 
 fn split(data: &[u8]) -> impl Iterator<Item = PathBuf> {
@@ -75,7 +89,8 @@ mod tests {
         assert_eq!(again.content(), source.content());
         assert_eq!(again.reference(), source.reference());
         assert_eq!(paths_of(&source.reference().unwrap()), Some(paths.clone()));
-        let options = ReadOptions::default().links(crate::source::Links::Keep).name("other").exclude("*.o");
+        let options =
+            ReadOptions::default().links(crate::source::Links::Keep).name("other").exclude("*.o");
         let read = from_paths_with(&paths, &options).unwrap();
         let again = reopen(&read.reference().unwrap().data).unwrap();
         assert_eq!((again.content(), again.reference()), (read.content(), read.reference()));

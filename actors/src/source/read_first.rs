@@ -4,8 +4,9 @@ use estafette::delivery::Content;
 use estafette::pipeline::{Known, Source, SourceError, SourceReference, SourceReport};
 use futures_util::future::BoxFuture;
 
-/// A source whose digest is known: a receiver that has the same from an earlier delivery answers that it is there already, and nothing of it is
-/// sent again ([`Source::known`]). Costs that all is read twice, where it is sent after all.
+/// A source whose digest is known: a receiver that has the same from an earlier delivery answers
+/// that it is there already, and nothing of it is sent again ([`Source::known`]). Costs that all is
+/// read twice, where it is sent after all.
 #[derive(Debug)]
 pub struct ReadFirst<S> {
     source: S,
@@ -17,7 +18,8 @@ pub struct ReadFirst<S> {
 const PIECE: usize = 1 << 20;
 
 impl<S: Source> ReadFirst<S> {
-    /// Reads the source to its end and goes back to its start. Blocks as the source does; may be dropped while it reads.
+    /// Reads the source to its end and goes back to its start. Blocks as the source does; may be
+    /// dropped while it reads.
     ///
     /// Fails where the source does, and for one that can't be read twice.
     pub async fn new(mut source: S) -> Result<Self, SourceError> {
@@ -32,7 +34,9 @@ impl<S: Source> ReadFirst<S> {
         }
         let report = source.finish()?;
         if !source.rewind()? {
-            let why = "it can't be read twice, and what the receiver has is known by reading it once before".into();
+            let why = "it can't be read twice, and what the receiver has is known by reading it \
+                       once before"
+                .into();
             return Err(SourceError::Unsuitable { what: name.to_string(), why });
         }
         Ok(Self { source, known: Some(Known { digest: *hasher.finalize().as_bytes(), report }) })
@@ -79,7 +83,8 @@ mod tests {
     #[tokio::test]
     async fn the_digest_is_known_until_it_begins_anew_and_all_is_there_to_be_read() {
         let bytes = vec![7; 3 * PIECE + 1];
-        let mut source = ReadFirst::new(BytesSource::new("a", bytes.clone()).unwrap()).await.unwrap();
+        let mut source =
+            ReadFirst::new(BytesSource::new("a", bytes.clone()).unwrap()).await.unwrap();
         assert_eq!(source.known().unwrap().digest, *blake3::hash(&bytes).as_bytes());
         let mut read = vec![0; bytes.len() + 1];
         assert_eq!(fill(&mut source, &mut read).await.unwrap(), bytes.len());
@@ -89,7 +94,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_can_t_be_read_twice_is_named() {
-        let error = ReadFirst::new(ReaderSource::new("a", &b"once"[..]).unwrap()).await.unwrap_err();
+        let error =
+            ReadFirst::new(ReaderSource::new("a", &b"once"[..]).unwrap()).await.unwrap_err();
         assert!(matches!(&error, SourceError::Unsuitable { what, .. } if what == "a"), "{error}");
     }
 }

@@ -8,7 +8,8 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use super::content_name;
 use crate::tree::printable;
 
-/// Reads a pipe, a socket, the output of a program. It can be read once only: there is no second attempt.
+/// Reads a pipe, a socket, the output of a program. It can be read once only: there is no second
+/// attempt.
 pub struct ReaderSource<R> {
     name: ContentName,
     length: Option<u64>,
@@ -16,7 +17,8 @@ pub struct ReaderSource<R> {
 }
 
 impl<R: AsyncRead + Send + Unpin + 'static> ReaderSource<R> {
-    /// Content of this name, read from `reader` until it ends. Fails when `name` is no single file name.
+    /// Content of this name, read from `reader` until it ends. Fails when `name` is no single file
+    /// name.
     pub fn new(name: impl AsRef<[u8]>, reader: R) -> Result<Self, SourceError> {
         Ok(Self { name: content_name(name.as_ref())?, length: None, reader })
     }
@@ -48,6 +50,9 @@ impl<R: AsyncRead + Send + Unpin + 'static> Source for ReaderSource<R> {
 
 impl<R> std::fmt::Debug for ReaderSource<R> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ReaderSource").field("name", &self.name).field("length", &self.length).finish_non_exhaustive()
+        f.debug_struct("ReaderSource")
+            .field("name", &self.name)
+            .field("length", &self.length)
+            .finish_non_exhaustive()
     }
 }

@@ -10,7 +10,8 @@ use super::version::{is_settled, now};
 use super::walk::{Roots, State, Step, Walk};
 use crate::tree::{Entry, TreeWriter};
 
-/// How many entries are looked at; a tree with more of them is sent without a length, and can't be told from a later state of itself.
+/// How many entries are looked at; a tree with more of them is sent without a length, and can't be
+/// told from a later state of itself.
 const COUNTED: u64 = 200_000;
 
 /// Length and version of a tree, where they can be told.
@@ -28,9 +29,14 @@ impl Survey {
         let by_options = options.to_items().concat();
         // What changes during the walk is too young.
         let survey = Self::walk(Walk::new(roots, Arc::clone(&options)), now()).unwrap_or_default();
-        let version = survey.version.map(|version| *blake3::Hasher::new_keyed(&version).update(&by_options).finalize().as_bytes());
+        let version = survey.version.map(|version| {
+            *blake3::Hasher::new_keyed(&version).update(&by_options).finalize().as_bytes()
+        });
         // Attributes are read only with what they belong to.
-        Self { length: survey.length.filter(|_| !options.xattrs), version: if by_options.is_empty() { survey.version } else { version } }
+        Self {
+            length: survey.length.filter(|_| !options.xattrs),
+            version: if by_options.is_empty() { survey.version } else { version },
+        }
     }
 
     fn walk(mut walk: Walk, now: i64) -> Result<Self, SourceError> {
@@ -51,8 +57,13 @@ impl Survey {
                     take(&mut hasher, skipped.reason.as_bytes());
                 }
                 None => {
-                    length = length.saturating_add(left.lines().iter().map(|line| TreeWriter::remark_length(line)).sum());
-                    return Ok(Self { length: Some(length), version: settled.then(|| *hasher.finalize().as_bytes()) });
+                    length = length.saturating_add(
+                        left.lines().iter().map(|line| TreeWriter::remark_length(line)).sum(),
+                    );
+                    return Ok(Self {
+                        length: Some(length),
+                        version: settled.then(|| *hasher.finalize().as_bytes()),
+                    });
                 }
             }
         }
@@ -64,11 +75,21 @@ fn take_entry(hasher: &mut blake3::Hasher, entry: &Entry, state: &State) {
     let none: &[u8] = &[];
     let (kind, path, mode, mtime, size, target) = match entry {
         Entry::Root { mode, mtime } => (&b"root"[..], none, *mode, *mtime, 0, none),
-        Entry::Folder { path, mode, mtime } => (&b"folder"[..], path.as_bytes(), *mode, *mtime, 0, none),
-        Entry::File { path, mode, mtime, size } => (&b"file"[..], path.as_bytes(), *mode, *mtime, *size, none),
-        Entry::Link { path, mtime, target } => (&b"link"[..], path.as_bytes(), 0, *mtime, 0, &target[..]),
-        Entry::OutwardLink { path, mtime, target } => (&b"outward"[..], path.as_bytes(), 0, *mtime, 0, &target[..]),
-        Entry::HardLink { path, target } => (&b"hard link"[..], path.as_bytes(), 0, 0, 0, target.as_bytes()),
+        Entry::Folder { path, mode, mtime } => {
+            (&b"folder"[..], path.as_bytes(), *mode, *mtime, 0, none)
+        }
+        Entry::File { path, mode, mtime, size } => {
+            (&b"file"[..], path.as_bytes(), *mode, *mtime, *size, none)
+        }
+        Entry::Link { path, mtime, target } => {
+            (&b"link"[..], path.as_bytes(), 0, *mtime, 0, &target[..])
+        }
+        Entry::OutwardLink { path, mtime, target } => {
+            (&b"outward"[..], path.as_bytes(), 0, *mtime, 0, &target[..])
+        }
+        Entry::HardLink { path, target } => {
+            (&b"hard link"[..], path.as_bytes(), 0, 0, 0, target.as_bytes())
+        }
     };
     [kind, path, target].into_iter().for_each(|bytes| take(hasher, bytes));
     for number in [u64::from(mode), mtime as u64, size, state.device, state.inode] {
@@ -94,7 +115,9 @@ mod tests {
     /// The version as of an hour from now.
     fn version(folder: &Path) -> Option<[u8; 32]> {
         let later = now() + 3600 * 1_000_000_000;
-        Survey::walk(Walk::new(Arc::new(Roots::Folder(folder.into())), Arc::default()), later).unwrap().version
+        Survey::walk(Walk::new(Arc::new(Roots::Folder(folder.into())), Arc::default()), later)
+            .unwrap()
+            .version
     }
 
     #[test]
@@ -106,13 +129,22 @@ mod tests {
         symlink("deep", path("link")).unwrap();
         let changes: [&dyn Fn(); 8] = [
             &|| fs::write(path("deep/file"), "longer").unwrap(),
-            &|| fs::File::options().write(true).open(path("deep/file")).unwrap().set_modified(UNIX_EPOCH).unwrap(),
+            &|| {
+                fs::File::options()
+                    .write(true)
+                    .open(path("deep/file"))
+                    .unwrap()
+                    .set_modified(UNIX_EPOCH)
+                    .unwrap()
+            },
             &|| fs::set_permissions(path("deep/file"), fs::Permissions::from_mode(0o600)).unwrap(),
             &|| fs::rename(path("deep/file"), path("deep/other")).unwrap(),
             &|| fs::remove_file(path("link")).unwrap(),
             &|| symlink("deep/other", path("link")).unwrap(),
             &|| fs::create_dir(path("empty")).unwrap(),
-            &|| rustix::fs::mkfifoat(rustix::fs::CWD, path("fifo"), rustix::fs::Mode::RWXU).unwrap(),
+            &|| {
+                rustix::fs::mkfifoat(rustix::fs::CWD, path("fifo"), rustix::fs::Mode::RWXU).unwrap()
+            },
         ];
         let mut seen = vec![version(folder.path()).unwrap()];
         for (number, change) in changes.iter().enumerate() {
@@ -130,7 +162,13 @@ mod tests {
         fs::write(folder.path().join("new"), "x").unwrap();
         // By the clock of the file system itself, however slow this test runs.
         let at = FileVersion::of(&fs::metadata(folder.path().join("new")).unwrap()).changed;
-        let survey = |now| Survey::walk(Walk::new(Arc::new(Roots::Folder(folder.path().into())), Arc::default()), now).unwrap();
+        let survey = |now| {
+            Survey::walk(
+                Walk::new(Arc::new(Roots::Folder(folder.path().into())), Arc::default()),
+                now,
+            )
+            .unwrap()
+        };
         assert!(survey(at).length.is_some() && survey(at).version.is_none());
         assert!(survey(at + 1_999_999_999).version.is_none());
         assert!(survey(at + 2_000_000_000).version.is_some());

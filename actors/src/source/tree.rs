@@ -24,12 +24,15 @@ use crate::tree::{Entry, FileStatus, TreePath, TreeWriter};
 
 /// Reads a folder, or several paths, as one [tree stream](crate::tree).
 ///
-/// What can't be sent is left out and named in [`SourceReport::skipped`], and the rest goes on: what can't be opened, devices, sockets and pipes, links
-/// that lead out of what is sent, unless [`with`](Self::with) says otherwise, and files that fail or end early while they are read. Links are sent as
-/// links; those among the given paths stand for what they lead to. Further names of a file (hard links) are sent as such.
+/// What can't be sent is left out and named in [`SourceReport::skipped`], and the rest goes on:
+/// what can't be opened, devices, sockets and pipes, links that lead out of what is sent, unless
+/// [`with`](Self::with) says otherwise, and files that fail or end early while they are read. Links
+/// are sent as links; those among the given paths stand for what they lead to. Further names of a
+/// file (hard links) are sent as such.
 ///
-/// A file that changes otherwise while it is read fails the whole with [`SourceError::Changed`], since what a set of files means together can't be
-/// known here; [`rewind`](Source::rewind) starts anew. Where files are independent of each other, see [`skip_changed`](Self::skip_changed).
+/// A file that changes otherwise while it is read fails the whole with [`SourceError::Changed`],
+/// since what a set of files means together can't be known here; [`rewind`](Source::rewind) starts
+/// anew. Where files are independent of each other, see [`skip_changed`](Self::skip_changed).
 #[derive(Debug)]
 pub struct TreeSource {
     name: ContentName,
@@ -68,11 +71,18 @@ struct OpenFile {
 impl TreeSource {
     /// A tree of these paths.
     ///
-    /// One folder gives the content its name, and its entries are at the top of the tree. Several paths, or one that is no folder, make a tree named
-    /// `delivery` with each of them at the top under its own name; two of the same name are an error. A path that does not exist is one too.
+    /// One folder gives the content its name, and its entries are at the top of the tree. Several
+    /// paths, or one that is no folder, make a tree named `delivery` with each of them at the
+    /// top under its own name; two of the same name are an error. A path that does not exist is one
+    /// too.
     pub fn new(paths: Vec<PathBuf>) -> Result<Self, SourceError> {
         let (name, roots) = match &paths[..] {
-            [] => return Err(SourceError::Unsuitable { what: "an empty list of paths".into(), why: "name at least one".into() }),
+            [] => {
+                return Err(SourceError::Unsuitable {
+                    what: "an empty list of paths".into(),
+                    why: "name at least one".into(),
+                });
+            }
             [one] if one.metadata().map_err(|error| failed(one, error))?.is_dir() => {
                 let path = absolute(one)?;
                 (own_name(&path)?, Roots::Folder(path))
@@ -81,7 +91,15 @@ impl TreeSource {
         };
         let (roots, options) = (Arc::new(roots), Arc::new(ReadOptions::default()));
         let pass = Pass::new(roots.clone(), options.clone());
-        Ok(Self { name, pass, roots, options, renamed: false, skip_changed: false, survey: OnceLock::new() })
+        Ok(Self {
+            name,
+            pass,
+            roots,
+            options,
+            renamed: false,
+            skip_changed: false,
+            survey: OnceLock::new(),
+        })
     }
 
     /// The same paths, read in this way. Before the first read.
@@ -103,8 +121,8 @@ impl TreeSource {
         Ok(self)
     }
 
-    /// Leaves out, and names, a file that changes while it is read, instead of failing the whole. For folders of independent files, some of which
-    /// are always being written to.
+    /// Leaves out, and names, a file that changes while it is read, instead of failing the whole.
+    /// For folders of independent files, some of which are always being written to.
     #[must_use]
     pub fn skip_changed(mut self) -> Self {
         self.skip_changed = true;
@@ -122,7 +140,11 @@ impl TreeSource {
             if self.pass.taken < self.pass.pending.len() {
                 filled += self.pass.take_pending(room);
             } else if let Some(file) = self.pass.file.as_mut().filter(|file| file.left > 0) {
-                if let Some(how) = file.watch.difference(file.content.file(), &file.version).filter(|_| !self.skip_changed) {
+                if let Some(how) = file
+                    .watch
+                    .difference(file.content.file(), &file.version)
+                    .filter(|_| !self.skip_changed)
+                {
                     return Err(SourceError::Changed { what: self.pass.real_path_of_file(), how });
                 }
                 filled += file.read(room);
@@ -167,7 +189,9 @@ impl Pass {
                     && let Some(folder) = self.walk.folder()
                 {
                     let kept = self.left.attributes(&self.options, entry.path(), folder);
-                    kept.iter().for_each(|(name, value)| self.writer.attribute(name, value, &mut self.pending));
+                    kept.iter().for_each(|(name, value)| {
+                        self.writer.attribute(name, value, &mut self.pending)
+                    });
                 }
                 self.writer.entry(&entry, &mut self.pending);
             }
@@ -192,18 +216,25 @@ impl Pass {
     fn open(&mut self, path: TreePath, state: &State) -> Result<(), SourceError> {
         let file = match self.walk.open_file(&path) {
             Err(error) if Errno::from_io_error(&error).is_some_and(is_lack) => {
-                return Err(SourceError::Read { what: self.walk.real_path(path.as_bytes()), error });
+                return Err(SourceError::Read {
+                    what: self.walk.real_path(path.as_bytes()),
+                    error,
+                });
             }
             file => file,
         };
         let opened = OpenFile::open(&self.walk, path, file);
-        if !opened.as_ref().is_ok_and(|(file, _)| (file.version.device, file.version.inode) == (state.device, state.inode)) {
+        if !opened.as_ref().is_ok_and(|(file, _)| {
+            (file.version.device, file.version.inode) == (state.device, state.inode)
+        }) {
             self.walk.forget(state.device, state.inode);
         }
         match opened {
             Ok((file, entry)) => {
                 let kept = self.left.attributes(&self.options, entry.path(), file.content.file());
-                kept.iter().for_each(|(name, value)| self.writer.attribute(name, value, &mut self.pending));
+                kept.iter().for_each(|(name, value)| {
+                    self.writer.attribute(name, value, &mut self.pending)
+                });
                 self.writer.entry(&entry, &mut self.pending);
                 self.file = Some(file);
             }
@@ -216,8 +247,15 @@ impl Pass {
         let difference = if file.failed.is_some() { None } else { file.difference() };
         let (status, reason) = match (file.failed, difference) {
             (Some(failed), _) => failed,
-            (None, Some(how)) if skip_changed => (FileStatus::Changed, format!("{}: {how}", FileStatus::Changed)),
-            (None, Some(how)) => return Err(SourceError::Changed { what: self.walk.real_path(file.path.as_bytes()), how }),
+            (None, Some(how)) if skip_changed => {
+                (FileStatus::Changed, format!("{}: {how}", FileStatus::Changed))
+            }
+            (None, Some(how)) => {
+                return Err(SourceError::Changed {
+                    what: self.walk.real_path(file.path.as_bytes()),
+                    how,
+                });
+            }
             (None, None) => {
                 self.report.files += 1;
                 self.writer.file_end(FileStatus::Complete, &mut self.pending);
@@ -246,7 +284,11 @@ impl Pass {
 }
 
 impl OpenFile {
-    fn open(walk: &Walk, path: TreePath, file: std::io::Result<File>) -> Result<(Self, Entry), Skipped> {
+    fn open(
+        walk: &Walk,
+        path: TreePath,
+        file: std::io::Result<File>,
+    ) -> Result<(Self, Entry), Skipped> {
         let skip = |reason: String| Skipped { path: walk.real_path(path.as_bytes()), reason };
         let file = file.map_err(|error| skip(error.to_string()))?;
         let metadata = file.metadata().map_err(|error| skip(error.to_string()))?;
@@ -254,9 +296,21 @@ impl OpenFile {
             return Err(skip("it is no regular file any more".into()));
         }
         let version = FileVersion::of(&metadata);
-        let entry = Entry::File { path: path.clone(), mode: metadata.mode() & 0o7777, mtime: version.modified, size: version.length };
+        let entry = Entry::File {
+            path: path.clone(),
+            mode: metadata.mode() & 0o7777,
+            mtime: version.modified,
+            size: version.length,
+        };
         Ok((
-            Self { path, content: FileContent::new(file, &metadata), version, watch: Watch::new(), left: version.length, failed: None },
+            Self {
+                path,
+                content: FileContent::new(file, &metadata),
+                version,
+                watch: Watch::new(),
+                left: version.length,
+                failed: None,
+            },
             entry,
         ))
     }
@@ -308,19 +362,23 @@ impl Source for TreeSource {
         Ok(std::mem::take(&mut self.pass.report))
     }
 
-    /// Of the same walk as the length. None, too, while an entry is so young that it could change without a trace.
+    /// Of the same walk as the length. None, too, while an entry is so young that it could change
+    /// without a trace.
     fn version(&self) -> Option<[u8; 32]> {
         self.survey().version
     }
 
-    /// None with a name or a leniency of its own, which paths don't tell of; nor for a tree of one file, whose path leads to the file itself.
+    /// None with a name or a leniency of its own, which paths don't tell of; nor for a tree of one
+    /// file, whose path leads to the file itself.
     fn reference(&self) -> Option<SourceReference> {
         let paths: Vec<_> = match &*self.roots {
             Roots::Folder(path) => vec![path.clone()],
             Roots::Given(paths) => paths.values().cloned().collect(),
         };
         let is_file = paths.len() == 1 && paths[0].is_file();
-        (!self.renamed && !self.skip_changed && !is_file).then(|| super::paths::reference(&paths, &self.options)).flatten()
+        (!self.renamed && !self.skip_changed && !is_file)
+            .then(|| super::paths::reference(&paths, &self.options))
+            .flatten()
     }
 
     fn rewind(&mut self) -> Result<bool, SourceError> {
@@ -338,7 +396,10 @@ fn top_level(paths: &[PathBuf]) -> Result<BTreeMap<Vec<u8>, PathBuf>, SourceErro
         let path = absolute(given)?;
         let name = own_name(&path)?.as_bytes().to_vec();
         if let Some(other) = named.insert(name, path) {
-            let why = format!("{} has the same name; rename one of them, or send them one after the other", printable_path(&other));
+            let why = format!(
+                "{} has the same name; rename one of them, or send them one after the other",
+                printable_path(&other)
+            );
             return Err(unsuitable(given, why));
         }
     }

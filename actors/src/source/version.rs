@@ -4,13 +4,16 @@ use std::fs::{File, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// The state of a file at one moment: two versions without a [difference](Self::difference) are, as far as the file system tells, the same bytes.
+/// The state of a file at one moment: two versions without a [difference](Self::difference) are, as
+/// far as the file system tells, the same bytes.
 ///
-/// The clock of a file system ticks in milliseconds: a file written to less than two seconds before its version was taken can change again
-/// without a trace in `modified` or `changed`. Such a version holds for the length of one attempt, and is nothing to resume by.
+/// The clock of a file system ticks in milliseconds: a file written to less than two seconds before
+/// its version was taken can change again without a trace in `modified` or `changed`. Such a
+/// version holds for the length of one attempt, and is nothing to resume by.
 ///
-/// That a file got another name (a hard link), other permissions or another owner is no change of its content, though it changes `changed`,
-/// too. Where that changes and none of these do, the content may have been written with its time put back.
+/// That a file got another name (a hard link), other permissions or another owner is no change of
+/// its content, though it changes `changed`, too. Where that changes and none of these do, the
+/// content may have been written with its time put back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FileVersion {
@@ -37,14 +40,21 @@ impl FileVersion {
             length: metadata.len(),
             modified: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
             changed: nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
-            attributes: [metadata.nlink(), metadata.mode().into(), metadata.uid().into(), metadata.gid().into()],
+            attributes: [
+                metadata.nlink(),
+                metadata.mode().into(),
+                metadata.uid().into(),
+                metadata.gid().into(),
+            ],
         }
     }
 
-    /// A number for this version of the file at `path`; `None` while the file is so young that it could change without a trace.
+    /// A number for this version of the file at `path`; `None` while the file is so young that it
+    /// could change without a trace.
     ///
-    /// By what can't change without the content, or somebody who puts the time back: what goes on with an older part and is of other content
-    /// all the same has another digest, and is not committed.
+    /// By what can't change without the content, or somebody who puts the time back: what goes on
+    /// with an older part and is of other content all the same has another digest, and is not
+    /// committed.
     pub fn stamp(&self, path: &[u8]) -> Option<[u8; 32]> {
         let now = now();
         (is_settled(self.changed, now) || is_settled(self.modified, now)).then(|| {
@@ -72,7 +82,8 @@ impl FileVersion {
     }
 }
 
-/// Looks at a file now and then while it is read, so that what changes in the middle is known before the end.
+/// Looks at a file now and then while it is read, so that what changes in the middle is known
+/// before the end.
 #[derive(Debug)]
 pub(super) struct Watch {
     looked: Instant,
@@ -104,7 +115,9 @@ pub(super) fn is_settled(changed: i64, now: i64) -> bool {
 
 /// In nanoseconds since the Unix epoch.
 pub(super) fn now() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| i64::try_from(now.as_nanos()).unwrap_or(i64::MAX))
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |now| i64::try_from(now.as_nanos()).unwrap_or(i64::MAX))
 }
 
 /// How old the last change has to be, in nanoseconds.
@@ -138,7 +151,10 @@ mod tests {
             let _ = std::fs::remove_file(folder.path().join("other"));
             std::fs::hard_link(&path, folder.path().join("other")).unwrap();
         });
-        assert_eq!((first.difference(&version()), first.stamp(b"x") == version().stamp(b"x")), (None, true));
+        assert_eq!(
+            (first.difference(&version()), first.stamp(b"x") == version().stamp(b"x")),
+            (None, true)
+        );
         let before = version();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
         assert_eq!(before.difference(&version()), None);

@@ -1,7 +1,8 @@
 //! Walks folders in the order of a tree stream.
 //!
-//! Invariant: everything below a given path is opened relative to the handle of the folder it is in. Links are followed only where they are named
-//! by a person, and those that lead out where a person wants that; never in a circle. Held in memory are the sorted names of the folders around
+//! Invariant: everything below a given path is opened relative to the handle of the folder it is
+//! in. Links are followed only where they are named by a person, and those that lead out where a
+//! person wants that; never in a circle. Held in memory are the sorted names of the folders around
 //! the current entry, and the [first names](HardLinks) of files that have several.
 
 use std::collections::BTreeMap;
@@ -34,7 +35,8 @@ pub(super) enum Roots {
 /// What the walk came to.
 #[derive(Debug)]
 pub(super) enum Step {
-    /// A root, a folder or a link; or a file that can be opened with [`Walk::open_file`] until the next step.
+    /// A root, a folder or a link; or a file that can be opened with [`Walk::open_file`] until the
+    /// next step.
     Entry(Entry, State),
     /// Something that is left out.
     Skipped(Skipped),
@@ -76,17 +78,33 @@ struct Level {
 /// Why a link is left out where that is asked for.
 pub(super) const LEADS_OUT: &str = "it is a link that may lead out of what is sent";
 
-const FOLDER_FLAGS: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
-// Without NONBLOCK, opening a fifo that took the place of a file would wait for somebody to write to it.
-const FILE_FLAGS: OFlags = OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
+const FOLDER_FLAGS: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+// Without NONBLOCK, opening a fifo that took the place of a file would wait for somebody to write
+// to it.
+const FILE_FLAGS: OFlags = OFlags::RDONLY
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::NONBLOCK)
+    .union(OFlags::NOCTTY)
+    .union(OFlags::CLOEXEC);
 
 impl Walk {
     pub(super) fn new(roots: Arc<Roots>, options: Arc<ReadOptions>) -> Self {
         let (levels, hard_links) = Default::default();
-        Self { roots, options, started: false, levels, waiting: None, lack: None, hard_links, by_link: false }
+        Self {
+            roots,
+            options,
+            started: false,
+            levels,
+            waiting: None,
+            lack: None,
+            hard_links,
+            by_link: false,
+        }
     }
 
-    /// The file that this state is of did not come to be sent: its further names are files of their own.
+    /// The file that this state is of did not come to be sent: its further names are files of their
+    /// own.
     pub(super) fn forget(&mut self, device: u64, inode: u64) {
         self.hard_links.forget((device, inode));
     }
@@ -96,13 +114,17 @@ impl Walk {
         self.levels.last()?.folder.as_ref()
     }
 
-    /// The next entry, depth first; `None` at the end. Fails only for the folder itself that is to be sent, and for want of descriptors or
-    /// memory.
+    /// The next entry, depth first; `None` at the end. Fails only for the folder itself that is to
+    /// be sent, and for want of descriptors or memory.
     pub(super) fn next(&mut self) -> Result<Option<Step>, SourceError> {
         let step = self.next_step()?;
         match (self.lack.take(), &step) {
-            (Some(error), Some(Step::Skipped(skipped))) => Err(SourceError::Read { what: skipped.path.clone(), error: error.into() }),
-            (Some(error), _) => Err(SourceError::Read { what: self.real_path(b""), error: error.into() }),
+            (Some(error), Some(Step::Skipped(skipped))) => {
+                Err(SourceError::Read { what: skipped.path.clone(), error: error.into() })
+            }
+            (Some(error), _) => {
+                Err(SourceError::Read { what: self.real_path(b""), error: error.into() })
+            }
             (None, _) => Ok(step),
         }
     }
@@ -144,13 +166,15 @@ impl Walk {
             Roots::Given(paths) => {
                 let end = path.iter().position(|&byte| byte == b'/');
                 let (top, rest) = path.split_at(end.unwrap_or(path.len()));
-                let top = paths.get(top).map_or_else(|| printable(top), |path| printable_path(path));
+                let top =
+                    paths.get(top).map_or_else(|| printable(top), |path| printable_path(path));
                 top + &printable(rest)
             }
         }
     }
 
-    /// A path for a person, as it is called in the tree: where it is on this machine is nobody else's business.
+    /// A path for a person, as it is called in the tree: where it is on this machine is nobody
+    /// else's business.
     pub(super) fn path_in_tree(&self, real: &str) -> String {
         let below = |root: &std::path::Path| real.strip_prefix(&*printable_path(root));
         let found = match &*self.roots {
@@ -168,17 +192,29 @@ impl Walk {
         match &*roots {
             Roots::Given(paths) => {
                 let names: Vec<_> = paths.keys().cloned().collect();
-                self.levels.push(Level { folder: None, key: None, path: Vec::new(), names: names.into_iter() });
+                self.levels.push(Level {
+                    folder: None,
+                    key: None,
+                    path: Vec::new(),
+                    names: names.into_iter(),
+                });
                 Ok(None)
             }
             Roots::Folder(path) => {
                 // A person has named it: what it leads to is meant.
-                let opened = rustix::fs::open(path, FOLDER_FLAGS.difference(OFlags::NOFOLLOW), Mode::empty());
+                let opened = rustix::fs::open(
+                    path,
+                    FOLDER_FLAGS.difference(OFlags::NOFOLLOW),
+                    Mode::empty(),
+                );
                 let (folder, stat) = opened
                     .and_then(|folder| rustix::fs::fstat(&folder).map(|stat| (folder, stat)))
                     .map_err(|error| failed(path, error.into()))?;
                 self.push(folder, &stat, Vec::new());
-                Ok(Some((Entry::Root { mode: permissions(&stat), mtime: modified(&stat) }, state(&stat))))
+                Ok(Some((
+                    Entry::Root { mode: permissions(&stat), mtime: modified(&stat) },
+                    state(&stat),
+                )))
             }
         }
     }
@@ -190,7 +226,9 @@ impl Walk {
         if self.options.excludes(&whole) {
             return None;
         }
-        let visited = TreePath::new(whole.clone()).map_err(|error| error.to_string()).and_then(|path| self.entry(path));
+        let visited = TreePath::new(whole.clone())
+            .map_err(|error| error.to_string())
+            .and_then(|path| self.entry(path));
         Some(match visited {
             Ok((entry, state)) => Step::Entry(entry, state),
             Err(reason) => Step::Skipped(Skipped { path: self.real_path(&whole), reason }),
@@ -201,7 +239,12 @@ impl Walk {
         let (folder, name) = self.locate(path.name());
         // What a person has named is what it leads to.
         let by_name = self.levels.last().is_some_and(|level| level.folder.is_none());
-        let stat = rustix::fs::statat(folder, name, if by_name { AtFlags::empty() } else { AtFlags::SYMLINK_NOFOLLOW }).map_err(text)?;
+        let stat = rustix::fs::statat(
+            folder,
+            name,
+            if by_name { AtFlags::empty() } else { AtFlags::SYMLINK_NOFOLLOW },
+        )
+        .map_err(text)?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
             return self.described(path, &stat, by_name);
         }
@@ -213,8 +256,13 @@ impl Walk {
             Links::Skip => return Err(format!("{LEADS_OUT}, to {}", printable(&target))),
             Links::Follow => {
                 let led = rustix::fs::statat(folder, name, AtFlags::empty());
-                let stat =
-                    led.map_err(|error| format!("it is a link that can't be followed ({}), to {}", text(error), printable(&target)))?;
+                let stat = led.map_err(|error| {
+                    format!(
+                        "it is a link that can't be followed ({}), to {}",
+                        text(error),
+                        printable(&target)
+                    )
+                })?;
                 return self.described(path, &stat, true);
             }
         };
@@ -222,7 +270,12 @@ impl Walk {
     }
 
     /// The entry for something that is no link, or is reached by one.
-    fn described(&mut self, path: TreePath, stat: &Stat, by_link: bool) -> Result<(Entry, State), String> {
+    fn described(
+        &mut self,
+        path: TreePath,
+        stat: &Stat,
+        by_link: bool,
+    ) -> Result<(Entry, State), String> {
         let (folder, name) = self.locate(path.name());
         let (mode, mtime) = (permissions(stat), modified(stat));
         let entry = match FileType::from_raw_mode(stat.st_mode) {
@@ -230,15 +283,27 @@ impl Walk {
                 self.by_link = by_link;
                 match self.hard_links.seen(&path, stat) {
                     Some(target) => Entry::HardLink { path, target },
-                    None => Entry::File { path, mode, mtime, size: u64::try_from(stat.st_size).unwrap_or(0) },
+                    None => Entry::File {
+                        path,
+                        mode,
+                        mtime,
+                        size: u64::try_from(stat.st_size).unwrap_or(0),
+                    },
                 }
             }
             FileType::Directory => {
-                if by_link && self.levels.iter().any(|level| level.key == Some((stat.st_dev, stat.st_ino))) {
+                if by_link
+                    && self.levels.iter().any(|level| level.key == Some((stat.st_dev, stat.st_ino)))
+                {
                     return Err("it is a link that leads back to a folder it lies in".into());
                 }
                 let follow = if by_link { OFlags::NOFOLLOW } else { OFlags::empty() };
-                let opened = rustix::fs::openat(folder, name, FOLDER_FLAGS.difference(follow), Mode::empty());
+                let opened = rustix::fs::openat(
+                    folder,
+                    name,
+                    FOLDER_FLAGS.difference(follow),
+                    Mode::empty(),
+                );
                 let opened = opened.map_err(|error| self.unread(error))?;
                 self.push(opened, stat, path.as_bytes().to_vec());
                 Entry::Folder { path, mode, mtime }
@@ -253,7 +318,9 @@ impl Walk {
         use std::os::fd::AsFd;
         match (self.levels.last().and_then(|level| level.folder.as_ref()), &*self.roots) {
             (Some(folder), _) => (folder.as_fd(), name),
-            (None, Roots::Given(paths)) => (rustix::fs::CWD, paths.get(name).map_or(name, |path| path.as_os_str().as_bytes())),
+            (None, Roots::Given(paths)) => {
+                (rustix::fs::CWD, paths.get(name).map_or(name, |path| path.as_os_str().as_bytes()))
+            }
             (None, Roots::Folder(path)) => (rustix::fs::CWD, path.as_os_str().as_bytes()),
         }
     }
@@ -271,7 +338,12 @@ impl Walk {
             self.waiting = Some(Skipped { path: self.real_path(&path), reason });
         }
         names.sort_unstable();
-        self.levels.push(Level { folder: Some(folder), key: Some((stat.st_dev, stat.st_ino)), path, names: names.into_iter() });
+        self.levels.push(Level {
+            folder: Some(folder),
+            key: Some((stat.st_dev, stat.st_ino)),
+            path,
+            names: names.into_iter(),
+        });
     }
 }
 
@@ -295,10 +367,15 @@ fn modified(stat: &Stat) -> i64 {
 }
 
 fn state(stat: &Stat) -> State {
-    State { device: stat.st_dev, inode: stat.st_ino, changed: nanoseconds(stat.st_ctime, stat.st_ctime_nsec as i64) }
+    State {
+        device: stat.st_dev,
+        inode: stat.st_ino,
+        changed: nanoseconds(stat.st_ctime, stat.st_ctime_nsec as i64),
+    }
 }
 
-/// Whether a machine lacks something for the moment. Nothing is wrong with what was to be read: it is not to be left out for that.
+/// Whether a machine lacks something for the moment. Nothing is wrong with what was to be read: it
+/// is not to be left out for that.
 pub(super) fn is_lack(error: Errno) -> bool {
     matches!(error, Errno::MFILE | Errno::NFILE | Errno::NOMEM)
 }

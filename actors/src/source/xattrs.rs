@@ -9,13 +9,16 @@ use crate::tree::{ATTRIBUTE_BYTES, ATTRIBUTES, may_travel};
 /// Names and values.
 pub(super) type Attributes = Vec<(Vec<u8>, Vec<u8>)>;
 
-/// The attributes of a file or a folder that may be sent, and whether there are some that can't be: too many, too long, or unreadable.
+/// The attributes of a file or a folder that may be sent, and whether there are some that can't be:
+/// too many, too long, or unreadable.
 pub(super) fn read(file: impl AsFd) -> (Attributes, bool) {
     let (mut read, mut left, mut bytes) = (Vec::new(), false, 0);
     for name in names(&file) {
         let mut value = vec![0; ATTRIBUTE_BYTES];
         match fgetxattr(&file, &*name, &mut value[..]) {
-            Ok(length) if read.len() < ATTRIBUTES && bytes + name.len() + length <= ATTRIBUTE_BYTES => {
+            Ok(length)
+                if read.len() < ATTRIBUTES && bytes + name.len() + length <= ATTRIBUTE_BYTES =>
+            {
                 value.truncate(length);
                 bytes += name.len() + length;
                 read.push((name, value));

@@ -30,8 +30,8 @@ pub struct Report {
     pub damaged: Vec<Damaged>,
     /// Records that were found damaged before, and set aside.
     pub set_aside: Vec<Damaged>,
-    /// What is wrong with the database, if it is not only records: some may be missing or, where its index points to an old
-    /// page, be older than they were.
+    /// What is wrong with the database, if it is not only records: some may be missing or, where
+    /// its index points to an old page, be older than they were.
     pub database: Option<String>,
     /// Where a repair has moved the damaged database.
     pub moved: Option<PathBuf>,
@@ -80,50 +80,68 @@ impl Display for Report {
             write!(f, "\n{} was set aside: {}", damaged.record, damaged.reason)?;
         }
         if let Some(text) = &self.database {
-            write!(f, "\nthe database is damaged ({text}): records may be missing, or older than they were")?;
+            write!(
+                f,
+                "\nthe database is damaged ({text}): records may be missing, or older than they \
+                 were"
+            )?;
         }
-        self.moved.as_ref().map_or(Ok(()), |moved| write!(f, "\nthe damaged database is now {}", moved.display()))
+        self.moved
+            .as_ref()
+            .map_or(Ok(()), |moved| write!(f, "\nthe damaged database is now {}", moved.display()))
     }
 }
 
 impl Spool {
-    /// Looks through the spool in `dir` without changing it: whether redb finds its pages as it wrote them, and whether each
-    /// record is what was written.
+    /// Looks through the spool in `dir` without changing it: whether redb finds its pages as it
+    /// wrote them, and whether each record is what was written.
     ///
     /// # Errors
-    /// When there is no spool, another process has it, a newer version of estafette wrote it, or it can't be read at all.
-    /// Damage is no error.
+    /// When there is no spool, another process has it, a newer version of estafette wrote it, or it
+    /// can't be read at all. Damage is no error.
     pub fn check(dir: impl AsRef<Path>) -> io::Result<Report> {
         let folder = Folder::existing(dir.as_ref())?;
         let medium = folder.medium();
-        let mut report = Report { database: verify(&medium).err().map(|trial| trial.text().to_owned()), ..Report::default() };
+        let mut report = Report {
+            database: verify(&medium).err().map(|trial| trial.text().to_owned()),
+            ..Report::default()
+        };
         let records = walk(&medium, RECORDS, |found| {
             report.count(&found);
             true
         });
         let aside = walk(&medium, DAMAGED, |found| {
-            report.set_aside.push(Damaged::new(found.key, found.value.err().unwrap_or("it was damaged when it was found")));
+            report.set_aside.push(Damaged::new(
+                found.key,
+                found.value.err().unwrap_or("it was damaged when it was found"),
+            ));
             true
         });
         report.note(records.and(aside).err());
         Ok(report)
     }
 
-    /// Repairs the spool in `dir`. Damaged records are set aside within it. A database that is damaged elsewhere is moved
-    /// aside, and a new one has every record that could be read. What was damaged is in the report; nothing is deleted.
+    /// Repairs the spool in `dir`. Damaged records are set aside within it. A database that is
+    /// damaged elsewhere is moved aside, and a new one has every record that could be read.
+    /// What was damaged is in the report; nothing is deleted.
     ///
     /// # Errors
-    /// As [`Spool::check`], and when there is no room for a new database or it can't be written: the old one is in its place
-    /// then.
+    /// As [`Spool::check`], and when there is no room for a new database or it can't be written:
+    /// the old one is in its place then.
     pub fn repair(dir: impl AsRef<Path>) -> io::Result<Report> {
         let folder = Folder::existing(dir.as_ref())?;
         folder.complete()?;
         let medium = folder.medium();
         match Opened::open(&medium) {
-            Ok((opened, healed)) => clean(&opened, &healed).map_err(|trial| unreadable(&medium, &trial)),
+            Ok((opened, healed)) => {
+                clean(&opened, &healed).map_err(|trial| unreadable(&medium, &trial))
+            }
             Err(Trial::Damage(text)) => rebuild(&folder, text),
-            // Not there or empty, which is damage; or it can't be read in places, and elsewhere it can.
-            Err(Trial::Medium(trouble)) if trouble.act == Act::Read && trouble.kind != ErrorKind::PermissionDenied => {
+            // Not there or empty, which is damage; or it can't be read in places, and elsewhere it
+            // can.
+            Err(Trial::Medium(trouble))
+                if trouble.act == Act::Read && trouble.kind != ErrorKind::PermissionDenied =>
+            {
                 rebuild(&folder, trouble.text)
             }
             Err(trial) => Err(unreadable(&medium, &trial)),
@@ -150,7 +168,9 @@ fn clean(opened: &Opened, healed: &[Vec<u8>]) -> Result<Report, Trial> {
             let (key, stored) = entry?;
             report.count(&Found::new(key.value(), stored.value()));
         }
-        let new = |record: &Damaged| healed.iter().chain(&damaged).any(|key| name_of(key) == record.record);
+        let new = |record: &Damaged| {
+            healed.iter().chain(&damaged).any(|key| name_of(key) == record.record)
+        };
         (report.damaged, report.set_aside) = set_aside(&transaction)?.into_iter().partition(new);
         Ok(())
     });
@@ -168,7 +188,10 @@ fn rebuild(folder: &Folder, text: String) -> io::Result<Report> {
     let mut copy = Copy { to: &opened, steps: Vec::new(), bytes: 0, failed: None };
     // Set aside first what was set aside before: there may be a newer one under the same name.
     let aside = walk(&from, DAMAGED, |found| {
-        report.set_aside.push(Damaged::new(found.key, found.value.err().unwrap_or("it was damaged when it was found")));
+        report.set_aside.push(Damaged::new(
+            found.key,
+            found.value.err().unwrap_or("it was damaged when it was found"),
+        ));
         copy.add(&found)
     });
     let records = walk(&from, RECORDS, |found| {
@@ -198,7 +221,10 @@ impl Copy<'_> {
     fn add(&mut self, found: &Found<'_>) -> bool {
         let key = found.key.to_vec();
         if found.value.is_err() {
-            self.steps.extend([Step::Put { key: key.clone(), value: found.stored.to_vec() }, Step::SetAside { key }]);
+            self.steps.extend([
+                Step::Put { key: key.clone(), value: found.stored.to_vec() },
+                Step::SetAside { key },
+            ]);
         } else {
             self.steps.push(Step::Put { key, value: found.stored.to_vec() });
         }
@@ -212,7 +238,8 @@ impl Copy<'_> {
     fn flush(&mut self) {
         let steps = std::mem::take(&mut self.steps);
         self.bytes = 0;
-        self.failed = self.failed.take().or(guarded(|| apply(&self.to.database, steps.iter())).err());
+        self.failed =
+            self.failed.take().or(guarded(|| apply(&self.to.database, steps.iter())).err());
     }
 
     fn finish(mut self) -> Result<(), String> {

@@ -6,14 +6,15 @@
 //! commits    nothing → number of the last commit, 8 bytes: tells, after a commit that failed, whether it was made all the same
 //! ```
 //!
-//! Two phases, since a commit in one phase that is found torn after a crash and one that has rotted look alike: redb would go
-//! back behind both, and an acknowledged record would be gone without a word.
+//! Two phases, since a commit in one phase that is found torn after a crash and one that has rotted
+//! look alike: redb would go back behind both, and an acknowledged record would be gone without a
+//! word.
 
 use std::sync::Arc;
 
 use redb::{
-    Builder, ConcurrencyMode, Database, ReadOnlyDatabase, ReadableDatabase, ReadableTable, ReadableTableMetadata, StorageBackend,
-    TableDefinition, WriteTransaction,
+    Builder, ConcurrencyMode, Database, ReadOnlyDatabase, ReadableDatabase, ReadableTable,
+    ReadableTableMetadata, StorageBackend, TableDefinition, WriteTransaction,
 };
 
 use super::failure::{guarded, is_full};
@@ -54,7 +55,9 @@ impl Trial {
     /// Whether nothing more must be written.
     pub(super) fn is_final(&self) -> bool {
         match self {
-            Self::Medium(trouble) => trouble.act == Act::Sync || (trouble.act == Act::Write && !is_full(trouble.kind)),
+            Self::Medium(trouble) => {
+                trouble.act == Act::Sync || (trouble.act == Act::Write && !is_full(trouble.kind))
+            }
             Self::Damage(_) => true,
         }
     }
@@ -68,8 +71,8 @@ impl Trial {
 }
 
 impl Opened {
-    /// Opens the database with everything in it verified, or makes it. A damaged record does not keep it from opening: it is
-    /// set aside, and told of.
+    /// Opens the database with everything in it verified, or makes it. A damaged record does not
+    /// keep it from opening: it is set aside, and told of.
     pub(super) fn open(medium: &Medium) -> Result<(Self, Vec<Vec<u8>>), Trial> {
         let (backend, watch) = watched(medium)?;
         match begin(backend, true) {
@@ -88,15 +91,17 @@ impl Opened {
         Ok(Self { database, watch, shadow: true })
     }
 
-    /// If nothing but values is damaged, rewriting their pages without them makes the database whole. Tried in a view first,
-    /// since a database that is damaged elsewhere might do anything when it is written.
+    /// If nothing but values is damaged, rewriting their pages without them makes the database
+    /// whole. Tried in a view first, since a database that is damaged elsewhere might do
+    /// anything when it is written.
     fn heal(medium: &Medium, text: String) -> Result<(Self, Vec<Vec<u8>>), Trial> {
         let (backend, _) = shadowed(medium)?;
         if without_damaged(backend).is_err() {
             return Err(Trial::Damage(text));
         }
         let (backend, watch) = watched(medium)?;
-        let (database, damaged) = without_damaged(backend).map_err(|text| Trial::new(&watch, text))?;
+        let (database, damaged) =
+            without_damaged(backend).map_err(|text| Trial::new(&watch, text))?;
         Ok((Self { database, watch, shadow: false }, damaged))
     }
 }
@@ -105,7 +110,11 @@ impl Opened {
 pub(super) fn salvage(medium: &Medium) -> Result<ReadOnlyDatabase, Trial> {
     let (backend, watch) = shadowed(medium)?;
     // In this mode, redb reads the trees and needs nothing else to be whole.
-    let open = || Ok(builder().set_concurrency_mode(ConcurrencyMode::SingleWriter).open_read_only_with_backend(backend)?);
+    let open = || {
+        Ok(builder()
+            .set_concurrency_mode(ConcurrencyMode::SingleWriter)
+            .open_read_only_with_backend(backend)?)
+    };
     guarded(open).map_err(|text| Trial::new(&watch, text))
 }
 
@@ -116,7 +125,10 @@ pub(super) fn verify(medium: &Medium) -> Result<(), Trial> {
 }
 
 /// Makes the changes of all of these, or none.
-pub(super) fn apply<'a>(database: &Database, steps: impl Iterator<Item = &'a Step>) -> Result<(), redb::Error> {
+pub(super) fn apply<'a>(
+    database: &Database,
+    steps: impl Iterator<Item = &'a Step>,
+) -> Result<(), redb::Error> {
     // By their keys, so that a page is looked for once; those of one key stay in their order.
     let mut steps: Vec<_> = steps.collect();
     steps.sort_by_key(|step| step.key());
@@ -129,7 +141,11 @@ pub(super) fn apply<'a>(database: &Database, steps: impl Iterator<Item = &'a Ste
                 Step::Remove { key } => drop(records.remove(&key[..])?),
                 Step::SetAside { key } => {
                     let stored = records.get(&key[..])?.map(|stored| stored.value().to_vec());
-                    let Some(stored) = stored.filter(|stored| record::decode_value(key, stored).is_err()) else { continue };
+                    let Some(stored) =
+                        stored.filter(|stored| record::decode_value(key, stored).is_err())
+                    else {
+                        continue;
+                    };
                     records.remove(&key[..])?;
                     transaction.open_table(DAMAGED)?.insert(&key[..], &stored[..])?;
                 }
@@ -158,7 +174,8 @@ fn transaction(database: &Database) -> Result<WriteTransaction, redb::Error> {
 
 fn begin(backend: impl StorageBackend, verified: bool) -> Result<Database, String> {
     guarded(|| {
-        let database = builder().set_check_integrity_on_open(verified).create_with_backend(backend)?;
+        let database =
+            builder().set_check_integrity_on_open(verified).create_with_backend(backend)?;
         let tables = database.begin_read()?.list_tables()?.count();
         if tables == 0 {
             let transaction = transaction(&database)?;
@@ -171,7 +188,8 @@ fn begin(backend: impl StorageBackend, verified: bool) -> Result<Database, Strin
     })
 }
 
-/// Opens a database without verifying it, sets aside the records that are damaged, and then verifies it.
+/// Opens a database without verifying it, sets aside the records that are damaged, and then
+/// verifies it.
 fn without_damaged(backend: impl StorageBackend) -> Result<(Database, Vec<Vec<u8>>), String> {
     guarded(|| {
         let mut database = builder().create_with_backend(backend)?;
@@ -181,7 +199,8 @@ fn without_damaged(backend: impl StorageBackend) -> Result<(Database, Vec<Vec<u8
         apply(&database, steps.iter())?;
         let moved = damaged.len() as u64;
         // Damage that reaches beyond values makes records come and go, or hide behind one another.
-        let whole = count(&database, RECORDS)? == records - moved && count(&database, DAMAGED)? <= aside + moved;
+        let whole = count(&database, RECORDS)? == records - moved
+            && count(&database, DAMAGED)? <= aside + moved;
         if !whole || !damaged_keys(&database)?.is_empty() || !database.check_integrity()? {
             return Err(redb::Error::Corrupted("more than values is damaged".to_owned()));
         }
@@ -205,7 +224,10 @@ pub(super) fn damaged_keys(database: &Database) -> Result<Vec<Vec<u8>>, redb::Er
         }
     }
     if found != records.len()? {
-        return Err(redb::Error::Corrupted(format!("{found} records were found, and not {}", records.len()?)));
+        return Err(redb::Error::Corrupted(format!(
+            "{found} records were found, and not {}",
+            records.len()?
+        )));
     }
     Ok(damaged)
 }

@@ -28,7 +28,8 @@ impl From<Failure> for io::Error {
     }
 }
 
-/// Runs `work` on the database. A damaged file makes redb return errors at best and panic at worst: both end here, in words.
+/// Runs `work` on the database. A damaged file makes redb return errors at best and panic at worst:
+/// both end here, in words.
 pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, String> {
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(result) => result.map_err(|error| error.to_string()),

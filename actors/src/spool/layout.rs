@@ -9,8 +9,9 @@
 //! DIR/bulk/                     bulk files
 //! ```
 //!
-//! Invariant: `FORMAT` is written when the first database is complete, and a database takes its name when it is complete; so a
-//! folder with `FORMAT` has records, and `state.redb.new` is one that has not got its name yet exactly if there is no `state.redb`.
+//! Invariant: `FORMAT` is written when the first database is complete, and a database takes its
+//! name when it is complete; so a folder with `FORMAT` has records, and `state.redb.new` is one
+//! that has not got its name yet exactly if there is no `state.redb`.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Write};
@@ -56,13 +57,16 @@ impl Folder {
 
     fn lock(path: &Path) -> io::Result<Self> {
         let lock = path.join("lock");
-        let mut file = private(&lock, OpenOptions::new().read(true).truncate(false)).map_err(|error| unwritable(path, &error))?;
+        let mut file = private(&lock, OpenOptions::new().read(true).truncate(false))
+            .map_err(|error| unwritable(path, &error))?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(in_use(path, file)),
             Err(TryLockError::Error(error)) => return Err(named(&lock, &error)),
         }
-        file.set_len(0).and_then(|()| file.write_all(std::process::id().to_string().as_bytes())).map_err(|error| named(&lock, &error))?;
+        file.set_len(0)
+            .and_then(|()| file.write_all(std::process::id().to_string().as_bytes()))
+            .map_err(|error| named(&lock, &error))?;
         Ok(Self { path: path.to_owned(), bulk: path.join("bulk"), _lock: file })
     }
 
@@ -87,7 +91,8 @@ impl Folder {
     fn create(&self) -> io::Result<()> {
         if self.database().exists() {
             let text = format!(
-                "{} is there, but not the file FORMAT that says what version it has; put it back, or move the database away to begin anew",
+                "{} is there, but not the file FORMAT that says what version it has; put it back, \
+                 or move the database away to begin anew",
                 self.database().display()
             );
             return Err(io::Error::new(ErrorKind::InvalidData, text));
@@ -134,7 +139,9 @@ impl Folder {
 
     /// Makes the names in the folder durable.
     fn sync(&self) -> io::Result<()> {
-        File::open(&self.path).and_then(|folder| folder.sync_all()).map_err(|error| named(&self.path, &error))
+        File::open(&self.path)
+            .and_then(|folder| folder.sync_all())
+            .map_err(|error| named(&self.path, &error))
     }
 }
 
@@ -146,13 +153,20 @@ pub(super) fn medium(path: PathBuf) -> Medium {
 fn file_medium(path: PathBuf, fresh: bool) -> Medium {
     let name = path.display().to_string();
     Medium::new(name, move || {
-        let file = OpenOptions::new().read(true).write(true).open(&path).map_err(|error| match error.kind() {
-            ErrorKind::NotFound => io::Error::new(error.kind(), format!("it is not there, and should be; {ANEW}")),
-            _ => error,
+        let file = OpenOptions::new().read(true).write(true).open(&path).map_err(|error| {
+            match error.kind() {
+                ErrorKind::NotFound => {
+                    io::Error::new(error.kind(), format!("it is not there, and should be; {ANEW}"))
+                }
+                _ => error,
+            }
         })?;
         // redb would begin anew by itself, and nobody would hear of it.
         if !fresh && file.metadata()?.len() == 0 {
-            return Err(io::Error::new(ErrorKind::InvalidData, format!("it is empty, and should not be; {ANEW}")));
+            return Err(io::Error::new(
+                ErrorKind::InvalidData,
+                format!("it is empty, and should not be; {ANEW}"),
+            ));
         }
         FileBackend::new(file).map_err(io::Error::other)
     })
@@ -165,24 +179,32 @@ fn check_version(path: &Path) -> io::Result<bool> {
     match File::open(&place).and_then(|file| file.take(FORMAT_LIMIT).read_to_string(&mut text)) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
         Err(error) if error.kind() == ErrorKind::NotADirectory => {
-            return Err(io::Error::new(ErrorKind::NotADirectory, format!("{} is no folder, and a spool is one", path.display())));
+            return Err(io::Error::new(
+                ErrorKind::NotADirectory,
+                format!("{} is no folder, and a spool is one", path.display()),
+            ));
         }
         Err(error) if error.kind() != ErrorKind::InvalidData => return Err(named(&place, &error)),
         _ => {}
     }
-    let version = text.strip_prefix(FORMAT).and_then(|rest| rest.strip_suffix('\n')).and_then(|digits| digits.parse::<u32>().ok());
+    let version = text
+        .strip_prefix(FORMAT)
+        .and_then(|rest| rest.strip_suffix('\n'))
+        .and_then(|digits| digits.parse::<u32>().ok());
     match version {
         Some(VERSION) => Ok(true),
         Some(version) => {
             let text = format!(
-                "the spool {} has format version {version}, and this release knows version {VERSION} only; start a release that knows {version}, nothing was changed",
+                "the spool {} has format version {version}, and this release knows version \
+                 {VERSION} only; start a release that knows {version}, nothing was changed",
                 path.display()
             );
             Err(io::Error::new(ErrorKind::Unsupported, text))
         }
         None => {
             let text = format!(
-                "{} does not say which version the spool has; if this release wrote it, put the line \"{FORMAT}{VERSION}\" in it",
+                "{} does not say which version the spool has; if this release wrote it, put the \
+                 line \"{FORMAT}{VERSION}\" in it",
                 place.display()
             );
             Err(io::Error::new(ErrorKind::InvalidData, text))
@@ -197,12 +219,16 @@ fn make_private(folder: &Path) -> io::Result<()> {
     match builder.create(folder) {
         Ok(()) => Ok(()),
         Err(_) if folder.is_dir() => Ok(()),
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            Err(io::Error::new(ErrorKind::NotADirectory, format!("{} is no folder, and a spool is one", folder.display())))
-        }
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(io::Error::new(
+            ErrorKind::NotADirectory,
+            format!("{} is no folder, and a spool is one", folder.display()),
+        )),
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            let text =
-                format!("no spool can be made in {}: the folder that is to hold it is not there; make that one first", folder.display());
+            let text = format!(
+                "no spool can be made in {}: the folder that is to hold it is not there; make \
+                 that one first",
+                folder.display()
+            );
             Err(io::Error::new(error.kind(), text))
         }
         Err(error) => Err(unwritable(folder, &error)),
@@ -219,17 +245,25 @@ pub(super) fn private(path: &Path, options: &mut OpenOptions) -> io::Result<File
 fn in_use(path: &Path, mut lock: File) -> io::Error {
     let mut holder = String::new();
     let _ = (&mut lock).take(FORMAT_LIMIT).read_to_string(&mut holder);
-    let who = if holder.parse::<u32>().is_ok() { format!("process {holder}") } else { "another process".to_owned() };
+    let who = if holder.parse::<u32>().is_ok() {
+        format!("process {holder}")
+    } else {
+        "another process".to_owned()
+    };
     let text = format!(
-        "the spool {} is in use by {who}, and has one at a time: stop that one, or give this one a folder of its own",
+        "the spool {} is in use by {who}, and has one at a time: stop that one, or give this one \
+         a folder of its own",
         path.display()
     );
     io::Error::new(ErrorKind::ResourceBusy, text)
 }
 
 fn unwritable(path: &Path, error: &io::Error) -> io::Error {
-    let text =
-        format!("the spool's folder {} can't be written ({error}); let this user write there, or choose another folder", path.display());
+    let text = format!(
+        "the spool's folder {} can't be written ({error}); let this user write there, or choose \
+         another folder",
+        path.display()
+    );
     io::Error::new(error.kind(), text)
 }
 

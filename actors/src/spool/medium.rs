@@ -1,6 +1,7 @@
 //! The bytes that the database lies on, and what has gone wrong with them.
 //!
-//! redb says of an error that there was one; what to do next depends on which one it was, so it is noted here, below redb.
+//! redb says of an error that there was one; what to do next depends on which one it was, so it is
+//! noted here, below redb.
 
 use std::fmt::{self, Debug, Formatter};
 use std::io::{self, ErrorKind};
@@ -19,12 +20,16 @@ pub(super) struct Medium {
 type Open = dyn Fn() -> io::Result<Box<dyn StorageBackend>> + Send + Sync;
 
 impl Medium {
-    pub(super) fn new<B: StorageBackend>(name: String, open: impl Fn() -> io::Result<B> + Send + Sync + 'static) -> Self {
+    pub(super) fn new<B: StorageBackend>(
+        name: String,
+        open: impl Fn() -> io::Result<B> + Send + Sync + 'static,
+    ) -> Self {
         Self { name, open: Box::new(move || Ok(Box::new(open()?))) }
     }
 
     pub(super) fn open(&self) -> io::Result<Watched> {
-        let backend = (self.open)().map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", self.name)))?;
+        let backend = (self.open)()
+            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", self.name)))?;
         Ok(Watched { backend, watch: Arc::default() })
     }
 }
@@ -70,7 +75,8 @@ impl Watch {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Nothing is written any more when this returns, what is under way included: another one is to have the medium.
+    /// Nothing is written any more when this returns, what is under way included: another one is to
+    /// have the medium.
     pub(super) fn shut(&self) {
         *self.shut.write().unwrap_or_else(PoisonError::into_inner) = true;
     }
@@ -86,12 +92,18 @@ impl Watch {
         if *shut { Err(io::Error::other("this database is shut")) } else { work() }
     }
 
-    fn note<T>(&self, act: Act, done: io::Result<T>, what: impl FnOnce() -> String) -> io::Result<T> {
+    fn note<T>(
+        &self,
+        act: Act,
+        done: io::Result<T>,
+        what: impl FnOnce() -> String,
+    ) -> io::Result<T> {
         done.inspect_err(|error| {
             // A sync that failed stays what is wrong, whatever fails after it.
             let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
             if trouble.as_ref().is_none_or(|trouble| trouble.act != Act::Sync) {
-                *trouble = Some(Trouble { act, kind: error.kind(), text: format!("{}: {error}", what()) });
+                *trouble =
+                    Some(Trouble { act, kind: error.kind(), text: format!("{}: {error}", what()) });
             }
         })
     }
@@ -115,11 +127,18 @@ impl StorageBackend for Watched {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.watch.change(|| self.watch.note(Act::Write, self.backend.set_len(len), || format!("making it {len} bytes long")))
+        self.watch.change(|| {
+            self.watch.note(Act::Write, self.backend.set_len(len), || {
+                format!("making it {len} bytes long")
+            })
+        })
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.watch.change(|| self.watch.note(Act::Sync, self.backend.sync_data(), || "syncing it to the disk".to_owned()))
+        self.watch.change(|| {
+            self.watch
+                .note(Act::Sync, self.backend.sync_data(), || "syncing it to the disk".to_owned())
+        })
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
@@ -157,6 +176,7 @@ impl StorageBackend for Watched {
     }
 }
 
-/// Who holds this lock (redb's design, "lock bytes") vouches for a database that was not closed. A salvage reads one all the
-/// same, and has its own checksums to vouch for what it finds; nothing else asks.
+/// Who holds this lock (redb's design, "lock bytes") vouches for a database that was not closed. A
+/// salvage reads one all the same, and has its own checksums to vouch for what it finds; nothing
+/// else asks.
 const CONSISTENT_BYTE: u64 = (1 << 62) + 4;

@@ -6,9 +6,11 @@
 //!                          bounded   takes all of it            everybody is answered
 //! ```
 //!
-//! The format of what lies in the folder is in `framework/docs/spool-format.md`. A write that was answered with `Ok` is on the
-//! disk: all of it, whatever happens to the process or the machine. A disk that is full fails the write and nothing else; a
-//! disk that fails to sync, or a folder that is taken away, ends all writing, loudly, since nobody can know what it has kept; reading goes on in both cases.
+//! The format of what lies in the folder is in `framework/docs/spool-format.md`. A write that was
+//! answered with `Ok` is on the disk: all of it, whatever happens to the process or the machine. A
+//! disk that is full fails the write and nothing else; a disk that fails to sync, or a folder that
+//! is taken away, ends all writing, loudly, since nobody can know what it has kept; reading goes on
+//! in both cases.
 
 mod check;
 mod database;
@@ -60,31 +62,39 @@ impl Spool {
     pub const KEY_LIMIT: usize = 256;
     /// The longest value, in bytes. What is larger goes to a file in [`Store::folder`].
     pub const VALUE_LIMIT: usize = 1 << 20;
-    /// The most bytes that wait to be written, and so the largest write: keys, values, and some bytes for each change.
+    /// The most bytes that wait to be written, and so the largest write: keys, values, and some
+    /// bytes for each change.
     pub const WRITE_LIMIT: usize = 64 << 20;
     /// The most writes that wait to be written.
     pub const WAITING_LIMIT: usize = 1 << 16;
 
-    /// Opens the spool in the folder `dir`, or makes it, for its owner only, in a folder that exists.
+    /// Opens the spool in the folder `dir`, or makes it, for its owner only, in a folder that
+    /// exists.
     ///
     /// Every record is verified; a damaged one is set aside, and told of.
     ///
     /// # Errors
-    /// When another process has it, a newer version of estafette wrote it, `dir` is no folder or can't be written, or the
-    /// database is damaged beyond its values. What to do is in the error. Nothing in the folder was changed then.
+    /// When another process has it, a newer version of estafette wrote it, `dir` is no folder or
+    /// can't be written, or the database is damaged beyond its values. What to do is in the
+    /// error. Nothing in the folder was changed then.
     pub fn open(dir: impl AsRef<Path>) -> io::Result<Self> {
         let folder = Folder::open(dir.as_ref())?;
         Self::start(folder.medium(), Some(folder))
     }
 
-    /// Opens or makes a spool without a folder on what `open` returns, whenever it must be opened: for tests.
+    /// Opens or makes a spool without a folder on what `open` returns, whenever it must be opened:
+    /// for tests.
     #[doc(hidden)]
-    pub fn with_backend<B: StorageBackend>(name: &str, open: impl Fn() -> io::Result<B> + Send + Sync + 'static) -> io::Result<Self> {
+    pub fn with_backend<B: StorageBackend>(
+        name: &str,
+        open: impl Fn() -> io::Result<B> + Send + Sync + 'static,
+    ) -> io::Result<Self> {
         Self::start(Medium::new(name.to_owned(), open), None)
     }
 
     fn start(medium: Medium, folder: Option<Folder>) -> io::Result<Self> {
-        let (opened, damaged) = Opened::open(&medium).map_err(|trial| unreadable(&medium, &trial))?;
+        let (opened, damaged) =
+            Opened::open(&medium).map_err(|trial| unreadable(&medium, &trial))?;
         report(&medium.name, &damaged);
         let place = folder.as_ref().map(Place::of).transpose()?;
         let shared = Arc::new(Shared::new(medium, opened, place));
@@ -95,17 +105,19 @@ impl Spool {
         Ok(Self { shared: Some(shared), writer: Some(writer), folder })
     }
 
-    /// Makes all of these changes, in this order, or none, without blocking: the future says when they are on the disk, and
-    /// needs no runtime. Changes are made in the order of the calls, whether their futures are polled or not.
+    /// Makes all of these changes, in this order, or none, without blocking: the future says when
+    /// they are on the disk, and needs no runtime. Changes are made in the order of the calls,
+    /// whether their futures are polled or not.
     ///
     /// # Errors
-    /// Of kind [`WouldBlock`](ErrorKind::WouldBlock) when as much waits as may: have less in flight, or try again when
-    /// something else is done.
+    /// Of kind [`WouldBlock`](ErrorKind::WouldBlock) when as much waits as may: have less in
+    /// flight, or try again when something else is done.
     pub fn write_later(&self, changes: Vec<Change>) -> Written {
         let later = steps(changes).and_then(Self::prepare).and_then(|(write, answer)| {
             self.shared().queue.try_push(write).map_err(|(writes, bytes)| {
                 let text = format!(
-                    "{writes} writes with {bytes} bytes wait for the disk already, at most {} and {}",
+                    "{writes} writes with {bytes} bytes wait for the disk already, at most {} and \
+                     {}",
                     Self::WAITING_LIMIT,
                     Self::WRITE_LIMIT
                 );
@@ -137,8 +149,11 @@ impl Spool {
     fn prepare(steps: Vec<Step>) -> io::Result<(Write, Answer)> {
         let bytes = steps.iter().map(Step::bytes).sum();
         if bytes > Self::WRITE_LIMIT {
-            let text =
-                format!("{} changes with {bytes} bytes are too many for one write, it has at most {}", steps.len(), Self::WRITE_LIMIT);
+            let text = format!(
+                "{} changes with {bytes} bytes are too many for one write, it has at most {}",
+                steps.len(),
+                Self::WRITE_LIMIT
+            );
             return Err(io::Error::new(ErrorKind::InvalidInput, text));
         }
         let (sender, answer) = oneshot::channel();
@@ -179,7 +194,8 @@ impl Store for Spool {
         let full = record::encode_key(table, key)?;
         let found = self.shared().read(|database| {
             let records = database.begin_read()?.open_table(RECORDS)?;
-            // By the trait: what redb's own method returns would not keep others from reusing its page.
+            // By the trait: what redb's own method returns would not keep others from reusing its
+            // page.
             let stored = ReadableTable::get(&records, &full[..])?;
             Ok(stored.map(|stored| record::decode_value(&full, stored.value()).map(<[u8]>::to_vec)))
         })?;
@@ -244,11 +260,17 @@ impl Future for Written {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let outcome = match &mut self.0 {
             Ok(answer) => ready!(Pin::new(answer).poll(context)),
-            Err(error) => return Poll::Ready(Err(error.take().unwrap_or_else(|| io::Error::other("this write has failed before")))),
+            Err(error) => {
+                return Poll::Ready(Err(error
+                    .take()
+                    .unwrap_or_else(|| io::Error::other("this write has failed before"))));
+            }
         };
         Poll::Ready(match outcome {
             Ok(outcome) => outcome.map_err(io::Error::from),
-            Err(_) => Err(io::Error::other("the spool's writer is gone; what became of this write is unknown")),
+            Err(_) => Err(io::Error::other(
+                "the spool's writer is gone; what became of this write is unknown",
+            )),
         })
     }
 }

@@ -1,6 +1,7 @@
 //! Whether the files of a spool that is open are still the ones in its folder.
 //!
-//! Invariant: nobody is told that something was kept in a file that has no name any more: it ends with the process.
+//! Invariant: nobody is told that something was kept in a file that has no name any more: it ends
+//! with the process.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -37,7 +38,14 @@ impl Place {
         let what = self.files.iter().find_map(|(path, opened)| match fs::metadata(path) {
             Ok(now) if which(&now) == *opened => None,
             Ok(_) => Some(format!("another file is in the place of {}", path.display())),
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::StaleNetworkFileHandle) => {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::NotFound
+                        | ErrorKind::NotADirectory
+                        | ErrorKind::StaleNetworkFileHandle
+                ) =>
+            {
                 Some(format!("{} is gone", path.display()))
             }
             // It can't be seen now, and that passes.
@@ -45,8 +53,9 @@ impl Place {
         })?;
         let folder = self.folder.display();
         let text = format!(
-            "the spool {folder} was removed, moved or unmounted while it was in use: {what}. Nothing more will be written to it: put it back if it \
-             was moved or unmounted, then start again; what was removed is lost, and has to be sent again"
+            "the spool {folder} was removed, moved or unmounted while it was in use: {what}. \
+             Nothing more will be written to it: put it back if it was moved or unmounted, then \
+             start again; what was removed is lost, and has to be sent again"
         );
         Some(Failure::new(ErrorKind::NotFound, text))
     }

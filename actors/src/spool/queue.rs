@@ -1,6 +1,7 @@
 //! What waits for the writer: whole writes, in the order in which they came.
 //!
-//! Invariant: at most [`Spool::WAITING_LIMIT`] writes with at most [`Spool::WRITE_LIMIT`] bytes wait.
+//! Invariant: at most [`Spool::WAITING_LIMIT`] writes with at most [`Spool::WRITE_LIMIT`] bytes
+//! wait.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -78,7 +79,8 @@ impl Waiting {
 }
 
 impl Queue {
-    /// Appends `write` when there is room. One that is larger than all the room there is must not come here.
+    /// Appends `write` when there is room. One that is larger than all the room there is must not
+    /// come here.
     pub(super) fn push(&self, write: Write) {
         let mut waiting = self.lock();
         while !waiting.has_room(write.bytes) {

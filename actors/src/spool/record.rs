@@ -1,11 +1,13 @@
-//! How a record lies in the database: its key names its table, its value carries a checksum of both.
+//! How a record lies in the database: its key names its table, its value carries a checksum of
+//! both.
 //!
 //! ```text
 //! key      ├ table, 1 to 32 letters ┼ 0 ┼ key, 1 to 256 bytes ┤
 //! value    ├ checksum, 16 ┼ value, 0 to 1 MiB ┤
 //! ```
 //!
-//! Invariant: a value that is read under another key than its own, or that is another one than was written, is no value.
+//! Invariant: a value that is read under another key than its own, or that is another one than was
+//! written, is no value.
 
 use std::io::{self, ErrorKind};
 use std::sync::LazyLock;
@@ -16,7 +18,11 @@ use super::Spool;
 pub(super) fn encode_key(table: &str, key: &[u8]) -> io::Result<Vec<u8>> {
     check_table(table)?;
     if key.is_empty() || key.len() > Spool::KEY_LIMIT {
-        return Err(invalid(format!("a key has 1 to {} bytes, not {}", Spool::KEY_LIMIT, key.len())));
+        return Err(invalid(format!(
+            "a key has 1 to {} bytes, not {}",
+            Spool::KEY_LIMIT,
+            key.len()
+        )));
     }
     Ok([table.as_bytes(), &[0], key].concat())
 }
@@ -37,7 +43,11 @@ pub(super) fn decode_key(full: &[u8]) -> Option<(&str, &[u8])> {
 /// What the database keeps for `value` under `full`.
 pub(super) fn encode_value(full: &[u8], value: &[u8]) -> io::Result<Vec<u8>> {
     if value.len() > Spool::VALUE_LIMIT {
-        let text = format!("a record has at most {} bytes, not {}; what is larger goes to a file", Spool::VALUE_LIMIT, value.len());
+        let text = format!(
+            "a record has at most {} bytes, not {}; what is larger goes to a file",
+            Spool::VALUE_LIMIT,
+            value.len()
+        );
         return Err(invalid(text));
     }
     Ok([&checksum(full, value)[..], value].concat())
@@ -48,7 +58,8 @@ pub(super) fn decode_value<'a>(full: &[u8], stored: &'a [u8]) -> Result<&'a [u8]
     if decode_key(full).is_none() {
         return Err("its key is no record's");
     }
-    let (sum, value) = stored.split_first_chunk::<SUM>().ok_or("it is shorter than its checksum")?;
+    let (sum, value) =
+        stored.split_first_chunk::<SUM>().ok_or("it is shorter than its checksum")?;
     if value.len() > Spool::VALUE_LIMIT {
         return Err("it is longer than a record can be");
     }
@@ -56,7 +67,8 @@ pub(super) fn decode_value<'a>(full: &[u8], stored: &'a [u8]) -> Result<&'a [u8]
 }
 
 fn checksum(full: &[u8], value: &[u8]) -> [u8; SUM] {
-    static START: LazyLock<blake3::Hasher> = LazyLock::new(|| blake3::Hasher::new_derive_key("estafette 2026 spool record"));
+    static START: LazyLock<blake3::Hasher> =
+        LazyLock::new(|| blake3::Hasher::new_derive_key("estafette 2026 spool record"));
     let mut hasher = START.clone();
     for part in [full, value] {
         hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
@@ -88,7 +100,8 @@ const TABLE_LIMIT: usize = 32;
 mod tests {
     use super::*;
 
-    const GOLDEN: &[u8; 21] = b"\x92\xa6\x4b\x66\x31\xe5\x32\x30\x0a\x0e\xa3\xf0\x84\x37\xdf\x4bhello";
+    const GOLDEN: &[u8; 21] =
+        b"\x92\xa6\x4b\x66\x31\xe5\x32\x30\x0a\x0e\xa3\xf0\x84\x37\xdf\x4bhello";
 
     #[test]
     fn a_record_is_what_the_format_says() {
@@ -118,11 +131,21 @@ mod tests {
 
     #[test]
     fn strange_tables_keys_and_values_are_refused() {
-        for (table, key) in [("", &b"a"[..]), ("A", b"a"), ("a b", b"a"), ("../a", b"a"), ("a", b""), ("a", &[0; 257])] {
+        for (table, key) in [
+            ("", &b"a"[..]),
+            ("A", b"a"),
+            ("a b", b"a"),
+            ("../a", b"a"),
+            ("a", b""),
+            ("a", &[0; 257]),
+        ] {
             assert_eq!(encode_key(table, key).unwrap_err().kind(), ErrorKind::InvalidInput);
         }
         assert!(encode_key("a", &[0; 256]).is_ok());
         assert!(encode_value(b"a\0a", &vec![0; Spool::VALUE_LIMIT]).is_ok());
-        assert_eq!(encode_value(b"a\0a", &vec![0; Spool::VALUE_LIMIT + 1]).unwrap_err().kind(), ErrorKind::InvalidInput);
+        assert_eq!(
+            encode_value(b"a\0a", &vec![0; Spool::VALUE_LIMIT + 1]).unwrap_err().kind(),
+            ErrorKind::InvalidInput
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! Reading what can be read of a table in a damaged database.
 //!
-//! Forward as far as it goes, then backward as far as that goes: one damaged place costs no more than what is in it. Keys must
-//! be in order, so a damaged index can't lead in circles.
+//! Forward as far as it goes, then backward as far as that goes: one damaged place costs no more
+//! than what is in it. Keys must be in order, so a damaged index can't lead in circles.
 
 use redb::{ReadableDatabase, ReadableTable, ReadableTableMetadata};
 
@@ -24,9 +24,13 @@ impl<'a> Found<'a> {
     }
 }
 
-/// Calls `visit` with each record of a table that can be read, until it says that there is no point; tells what kept it from
-/// reading all of them.
-pub(super) fn walk(medium: &Medium, table: Table<'_>, mut visit: impl FnMut(Found<'_>) -> bool) -> Result<(), String> {
+/// Calls `visit` with each record of a table that can be read, until it says that there is no
+/// point; tells what kept it from reading all of them.
+pub(super) fn walk(
+    medium: &Medium,
+    table: Table<'_>,
+    mut visit: impl FnMut(Found<'_>) -> bool,
+) -> Result<(), String> {
     let mut last = None;
     let forward = walk_forward(medium, table, &mut last, &mut visit);
     if forward.is_err() {
@@ -58,11 +62,20 @@ fn walk_forward(
             }
         }
         let expected = records.len()?;
-        if count == expected { Ok(()) } else { Err(redb::Error::Corrupted(format!("{count} records were found, and not {expected}"))) }
+        if count == expected {
+            Ok(())
+        } else {
+            Err(redb::Error::Corrupted(format!("{count} records were found, and not {expected}")))
+        }
     })
 }
 
-fn walk_backward(medium: &Medium, table: Table<'_>, until: Option<&[u8]>, visit: &mut impl FnMut(Found<'_>) -> bool) -> Result<(), String> {
+fn walk_backward(
+    medium: &Medium,
+    table: Table<'_>,
+    until: Option<&[u8]>,
+    visit: &mut impl FnMut(Found<'_>) -> bool,
+) -> Result<(), String> {
     let database = salvage(medium).map_err(|trial| trial.text().to_owned())?;
     guarded(|| {
         let records = database.begin_read()?.open_table(table)?;

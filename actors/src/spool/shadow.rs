@@ -1,7 +1,7 @@
 //! A view of a medium that can be written without changing it.
 //!
-//! redb has to write to open what was not closed. Where nothing may be written, because the disk is full or has failed, or
-//! because somebody only wants to know how things are, it writes here.
+//! redb has to write to open what was not closed. Where nothing may be written, because the disk is
+//! full or has failed, or because somebody only wants to know how things are, it writes here.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -39,8 +39,13 @@ impl Shadow {
         self.layer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Calls `work` with each block that a range touches, where in it the range is, and which part of the range that is.
-    fn pieces(offset: u64, len: usize, mut work: impl FnMut(u64, usize, std::ops::Range<usize>) -> io::Result<()>) -> io::Result<()> {
+    /// Calls `work` with each block that a range touches, where in it the range is, and which part
+    /// of the range that is.
+    fn pieces(
+        offset: u64,
+        len: usize,
+        mut work: impl FnMut(u64, usize, std::ops::Range<usize>) -> io::Result<()>,
+    ) -> io::Result<()> {
         let mut done = 0;
         while done < len {
             let at = offset + done as u64;
@@ -74,7 +79,9 @@ impl StorageBackend for Shadow {
                 out[part.clone()].copy_from_slice(&block[within..within + part.len()]);
                 Ok(())
             }
-            None => self.read_below(layer.shown, number * BLOCK as u64 + within as u64, &mut out[part]),
+            None => {
+                self.read_below(layer.shown, number * BLOCK as u64 + within as u64, &mut out[part])
+            }
         })
     }
 
@@ -126,7 +133,11 @@ impl StorageBackend for Shadow {
         self.below.lock_range(start, end)
     }
 
-    fn try_lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+    fn try_lock_shared_range(
+        &self,
+        start: Bound<u64>,
+        end: Bound<u64>,
+    ) -> Result<bool, BackendError> {
         self.below.try_lock_shared_range(start, end)
     }
 

@@ -1,4 +1,5 @@
-//! The thread that writes: takes all that waits, makes one transaction of it, and tells everybody how it went.
+//! The thread that writes: takes all that waits, makes one transaction of it, and tells everybody
+//! how it went.
 //!
 //! Invariant: who is told `Ok` has had a sync after the last byte of its write.
 
@@ -27,7 +28,14 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn new(medium: Medium, opened: Opened, place: Option<Place>) -> Self {
         let opened = RwLock::new(Arc::new(opened));
-        Self { medium, queue: Queue::default(), commits: AtomicU64::new(0), opened, place, dead: OnceLock::new() }
+        Self {
+            medium,
+            queue: Queue::default(),
+            commits: AtomicU64::new(0),
+            opened,
+            place,
+            dead: OnceLock::new(),
+        }
     }
 
     /// Writes until the queue is closed and empty.
@@ -42,14 +50,19 @@ impl Shared {
         }
     }
 
-    /// Reads from the database. If it cannot be read any more because of what has happened to it, it is opened again, once.
-    pub(super) fn read<T>(&self, work: impl Fn(&redb::Database) -> Result<T, redb::Error>) -> io::Result<T> {
+    /// Reads from the database. If it cannot be read any more because of what has happened to it,
+    /// it is opened again, once.
+    pub(super) fn read<T>(
+        &self,
+        work: impl Fn(&redb::Database) -> Result<T, redb::Error>,
+    ) -> io::Result<T> {
         let opened = self.opened();
         if let Ok(value) = guarded(|| work(&opened.database)) {
             return Ok(value);
         }
         let opened = self.reopen(&opened).map_err(|trial| self.unreadable(&trial))?;
-        guarded(|| work(&opened.database)).map_err(|text| self.unreadable(&Trial::new(&opened.watch, text)))
+        guarded(|| work(&opened.database))
+            .map_err(|text| self.unreadable(&Trial::new(&opened.watch, text)))
     }
 
     fn opened(&self) -> Arc<Opened> {
@@ -65,7 +78,10 @@ impl Shared {
             opened = self.reopen(&opened).map_err(|trial| self.unwritten(&trial, writes))?;
         }
         if opened.shadow {
-            let trial = opened.watch.trouble().map_or_else(|| Trial::Damage("it could not be opened to write".to_owned()), Trial::Medium);
+            let trial = opened.watch.trouble().map_or_else(
+                || Trial::Damage("it could not be opened to write".to_owned()),
+                Trial::Medium,
+            );
             return Err(self.unwritten(&trial, writes));
         }
         let before = guarded(|| commits(&opened.database));
@@ -93,28 +109,43 @@ impl Shared {
 
     /// Whether a commit is in a database that was opened again, and on the disk.
     fn has_commit(&self, opened: &Opened, number: u64) -> bool {
-        guarded(|| commits(&opened.database)).is_ok_and(|last| last >= number) && (!opened.shadow || self.medium.sync().is_ok())
+        guarded(|| commits(&opened.database)).is_ok_and(|last| last >= number)
+            && (!opened.shadow || self.medium.sync().is_ok())
     }
 
     /// What to tell those whose writes failed; decides whether more may be tried.
     fn unwritten(&self, trial: &Trial, writes: &[Write]) -> Failure {
-        let (name, steps) = (&self.medium.name, writes.iter().map(|write| write.steps.len()).sum::<usize>());
+        let (name, steps) =
+            (&self.medium.name, writes.iter().map(|write| write.steps.len()).sum::<usize>());
         let bytes: usize = writes.iter().flat_map(|write| &write.steps).map(Step::bytes).sum();
-        let what = if steps == 0 { name.clone() } else { format!("{steps} changes ({bytes} bytes) were not kept in {name}") };
+        let what = if steps == 0 {
+            name.clone()
+        } else {
+            format!("{steps} changes ({bytes} bytes) were not kept in {name}")
+        };
         let failure = match trial {
             Trial::Medium(Trouble { act: Act::Write, kind, text }) if is_full(*kind) => {
-                let text =
-                    format!("{what}: the disk is full ({text}); none of them was made, and the spool goes on: free some space there");
+                let text = format!(
+                    "{what}: the disk is full ({text}); none of them was made, and the spool goes \
+                     on: free some space there"
+                );
                 Failure::new(ErrorKind::StorageFull, text)
             }
-            Trial::Medium(Trouble { act: Act::Read, kind, text }) => Failure::new(*kind, format!("{what}: {text}")),
+            Trial::Medium(Trouble { act: Act::Read, kind, text }) => {
+                Failure::new(*kind, format!("{what}: {text}"))
+            }
             Trial::Medium(Trouble { kind, text, .. }) => {
-                let then = "what the disk has of the last changes is unknown. Nothing more will be written to this spool: look after the disk, then start again";
+                let then = "what the disk has of the last changes is unknown. Nothing more will \
+                            be written to this spool: look after the disk, then start again";
                 Failure::new(*kind, format!("{what}: the disk failed ({text}); {then}"))
             }
             Trial::Damage(text) => {
-                let then = "Nothing more will be written to this spool; `estafette doctor` can set the damaged file aside and keep what is readable";
-                Failure::new(ErrorKind::InvalidData, format!("{what}: it is damaged ({text}). {then}"))
+                let then = "Nothing more will be written to this spool; `estafette doctor` can \
+                            set the damaged file aside and keep what is readable";
+                Failure::new(
+                    ErrorKind::InvalidData,
+                    format!("{what}: it is damaged ({text}). {then}"),
+                )
             }
         };
         if trial.is_final() { self.die(failure) } else { failure }
@@ -134,7 +165,11 @@ impl Shared {
 
     fn die(&self, failure: Failure) -> Failure {
         if self.dead.set(failure.clone()).is_ok() {
-            tracing::error!(spool = self.medium.name, "the spool takes nothing more: {}", failure.text());
+            tracing::error!(
+                spool = self.medium.name,
+                "the spool takes nothing more: {}",
+                failure.text()
+            );
         }
         failure
     }
@@ -143,19 +178,25 @@ impl Shared {
         unreadable(&self.medium, trial)
     }
 
-    /// Puts a newly opened database in the place of one that has failed, if nobody else has done so.
+    /// Puts a newly opened database in the place of one that has failed, if nobody else has done
+    /// so.
     fn reopen(&self, failed: &Arc<Opened>) -> Result<Arc<Opened>, Trial> {
         let mut place = self.opened.write().unwrap_or_else(PoisonError::into_inner);
         if !Arc::ptr_eq(&place, failed) {
             return Ok(place.clone());
         }
         failed.watch.shut();
-        let opened = if self.dead.get().is_some() { Opened::shadow(&self.medium) } else { self.open_again() };
+        let opened = if self.dead.get().is_some() {
+            Opened::shadow(&self.medium)
+        } else {
+            self.open_again()
+        };
         *place = Arc::new(opened?);
         Ok(place.clone())
     }
 
-    /// Opens the database to read and write, or only to read if the disk does not let it be written.
+    /// Opens the database to read and write, or only to read if the disk does not let it be
+    /// written.
     fn open_again(&self) -> Result<Opened, Trial> {
         match Opened::open(&self.medium) {
             Ok((opened, damaged)) => {
@@ -182,7 +223,10 @@ impl Shared {
         let Some(opened) = Arc::into_inner(opened) else { return };
         if let (false, Err(error)) = (opened.shadow, guarded(|| Ok(opened.database.close()?))) {
             // Nothing acknowledged is lost: what the close adds makes the next start faster.
-            tracing::warn!(spool = self.medium.name, %error, "the spool was not closed in order, the next start will look it through");
+            tracing::warn!(
+                spool = self.medium.name, %error,
+                "the spool was not closed in order, the next start will look it through"
+            );
         }
     }
 }
@@ -191,7 +235,11 @@ impl Shared {
 pub(super) fn report(name: &str, damaged: &[Vec<u8>]) {
     for key in damaged {
         let record = super::check::name_of(key);
-        tracing::error!(spool = name, record, "a record is damaged and was set aside; what it said must be said again");
+        tracing::error!(
+            spool = name,
+            record,
+            "a record is damaged and was set aside; what it said must be said again"
+        );
     }
 }
 
@@ -199,9 +247,10 @@ pub(super) fn report(name: &str, damaged: &[Vec<u8>]) {
 pub(super) fn unreadable(medium: &Medium, trial: &Trial) -> io::Error {
     let name = &medium.name;
     match trial {
-        Trial::Medium(trouble) if is_full(trouble.kind) => {
-            io::Error::new(ErrorKind::StorageFull, format!("{name}: the disk is full ({}); free some space there", trouble.text))
-        }
+        Trial::Medium(trouble) if is_full(trouble.kind) => io::Error::new(
+            ErrorKind::StorageFull,
+            format!("{name}: the disk is full ({}); free some space there", trouble.text),
+        ),
         Trial::Medium(trouble) => io::Error::new(trouble.kind, format!("{name}: {}", trouble.text)),
         Trial::Damage(text) => {
             let then = "`estafette doctor` can set this file aside and keep what is readable";

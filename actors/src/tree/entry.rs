@@ -107,9 +107,15 @@ impl Entry {
             Self::Root { mode, mtime } => (ROOT, *mode, *mtime, 0, &[]),
             Self::Folder { path, mode, mtime } => (FOLDER, *mode, *mtime, 0, path.as_bytes()),
             Self::File { path, mode, mtime, size } => (FILE, *mode, *mtime, *size, path.as_bytes()),
-            Self::Link { path, mtime, target } => (LINK, 0, *mtime, target.len() as u64, path.as_bytes()),
-            Self::OutwardLink { path, mtime, target } => (OUTWARD_LINK, 0, *mtime, target.len() as u64, path.as_bytes()),
-            Self::HardLink { path, target } => (HARD_LINK, 0, 0, target.as_bytes().len() as u64, path.as_bytes()),
+            Self::Link { path, mtime, target } => {
+                (LINK, 0, *mtime, target.len() as u64, path.as_bytes())
+            }
+            Self::OutwardLink { path, mtime, target } => {
+                (OUTWARD_LINK, 0, *mtime, target.len() as u64, path.as_bytes())
+            }
+            Self::HardLink { path, target } => {
+                (HARD_LINK, 0, 0, target.as_bytes().len() as u64, path.as_bytes())
+            }
         };
         let rest: &[u8] = match self {
             Self::Link { target, .. } | Self::OutwardLink { target, .. } => target,
@@ -150,7 +156,9 @@ impl Entry {
             Self::Root { .. } => return HEAD as u64,
             Self::Folder { path, .. } => (path, 0),
             Self::File { path, size, .. } => (path, size.saturating_add(1)),
-            Self::Link { path, target, .. } | Self::OutwardLink { path, target, .. } => (path, target.len() as u64),
+            Self::Link { path, target, .. } | Self::OutwardLink { path, target, .. } => {
+                (path, target.len() as u64)
+            }
             Self::HardLink { path, target } => (path, target.as_bytes().len() as u64),
         };
         rest.saturating_add((HEAD + path.as_bytes().len()) as u64)
@@ -167,10 +175,12 @@ pub(super) fn head(kind: u8, mode: u32, mtime: i64, size: u64, path: &[u8], out:
     out.extend_from_slice(path);
 }
 
-/// Whether an attribute of this name may stand in a tree: those of users, and the two lists of access. No others: some make a program
-/// run with rights of their own.
+/// Whether an attribute of this name may stand in a tree: those of users, and the two lists of
+/// access. No others: some make a program run with rights of their own.
 pub(crate) fn may_travel(name: &[u8]) -> bool {
-    name.len() <= ATTRIBUTE_NAME && (is_access_list(name) || (name.starts_with(b"user.") && name.len() > 5 && !name.contains(&0)))
+    name.len() <= ATTRIBUTE_NAME
+        && (is_access_list(name)
+            || (name.starts_with(b"user.") && name.len() > 5 && !name.contains(&0)))
 }
 
 /// Whether an attribute of this name says who may do what.
@@ -200,7 +210,9 @@ impl FileStatus {
     }
 
     pub(super) fn from_code(code: u8) -> Option<Self> {
-        [Self::Complete, Self::Unreadable, Self::Shrank, Self::Changed].into_iter().find(|status| status.code() == code)
+        [Self::Complete, Self::Unreadable, Self::Shrank, Self::Changed]
+            .into_iter()
+            .find(|status| status.code() == code)
     }
 }
 

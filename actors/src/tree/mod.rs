@@ -1,6 +1,7 @@
 //! The tree stream: how folders, files and links travel as one stream of bytes.
 //!
-//! Many small files share chunks, and a tree has one digest: the BLAKE3 of its stream. All numbers are little-endian. Version 1:
+//! Many small files share chunks, and a tree has one digest: the BLAKE3 of its stream. All numbers
+//! are little-endian. Version 1:
 //!
 //! ```text
 //! stream   ├ "estafette tree stream v1\n" ┼ root? ┼ entry … ┼ end ┤
@@ -23,22 +24,27 @@
 //!                   u64           u64         u64         u64
 //! ```
 //!
-//! An attribute belongs to the root, folder or file that comes next. Remarks say what the sender left behind; they may stand anywhere else.
+//! An attribute belongs to the root, folder or file that comes next. Remarks say what the sender
+//! left behind; they may stand anywhere else.
 //!
-//! The content of a file with a status other than 0 is padded to its size and worth nothing: a receiver leaves that file out. `files` counts the
-//! complete ones; `skipped` counts these and all that the sender could not even begin.
+//! The content of a file with a status other than 0 is padded to its size and worth nothing: a
+//! receiver leaves that file out. `files` counts the complete ones; `skipped` counts these and all
+//! that the sender could not even begin.
 //!
 //! Invariants, which [`TreeReader`] enforces whatever it is given:
-//! - A path is relative, `/` between its components, none of them empty, `.` or `..`; it need not be UTF-8. It has at most 4095 bytes, 128
-//!   components, 255 bytes in a component.
-//! - Entries come depth first, siblings sorted by the bytes of their names, so each path is greater than the one before it when they are compared
-//!   component by component. A path therefore comes only once, without a list of those seen.
+//! - A path is relative, `/` between its components, none of them empty, `.` or `..`; it need not
+//!   be UTF-8. It has at most 4095 bytes, 128 components, 255 bytes in a component.
+//! - Entries come depth first, siblings sorted by the bytes of their names, so each path is greater
+//!   than the one before it when they are compared component by component. A path therefore comes
+//!   only once, without a list of those seen.
 //! - What an entry lies in was an entry before: a folder, never a file or a link.
-//! - The target of a link is relative, its `..` stand at its front, and there are no more of them than folders around the link: it can't lead out
-//!   of the tree, not even by way of other links. An outward link is what it is: whoever unpacks the tree decides whether it is made.
-//! - A hard link's target is less than its own path. Whether a file was there is for whoever unpacks the tree to see.
-//! - Attributes are `user.…` and the two lists of access (ACLs); an entry has at most 64, of 64 KiB in all. A stream has at most 32 remarks, of
-//!   512 bytes each.
+//! - The target of a link is relative, its `..` stand at its front, and there are no more of them
+//!   than folders around the link: it can't lead out of the tree, not even by way of other links.
+//!   An outward link is what it is: whoever unpacks the tree decides whether it is made.
+//! - A hard link's target is less than its own path. Whether a file was there is for whoever
+//!   unpacks the tree to see.
+//! - Attributes are `user.…` and the two lists of access (ACLs); an entry has at most 64, of 64 KiB
+//!   in all. A stream has at most 32 remarks, of 512 bytes each.
 
 mod entry;
 mod path;

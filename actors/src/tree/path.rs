@@ -11,7 +11,8 @@ const DEPTH_LIMIT: usize = 128;
 /// The longest component, in bytes.
 const COMPONENT_LIMIT: usize = 255;
 
-/// A relative path below the root of a tree. Ordered component by component, as entries are in a tree stream.
+/// A relative path below the root of a tree. Ordered component by component, as entries are in a
+/// tree stream.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct TreePath(Vec<u8>);
 
@@ -32,7 +33,10 @@ pub enum PathError {
         path: String,
     },
     /// Absolute, or with an empty component, `.`, `..`, a NUL, or a component that is too long.
-    #[error("{path:?} is no path inside a tree: its components may not be empty, \".\", \"..\" or longer than {COMPONENT_LIMIT} bytes")]
+    #[error(
+        "{path:?} is no path inside a tree: its components may not be empty, \".\", \"..\" or \
+         longer than {COMPONENT_LIMIT} bytes"
+    )]
     Component {
         /// The path, printable.
         path: String,
@@ -46,8 +50,11 @@ impl TreePath {
         if bytes.len() > PATH_LIMIT {
             return Err(PathError::TooLong { given: bytes.len() });
         }
-        let unsuitable =
-            |component: &[u8]| matches!(component, b"" | b"." | b"..") || component.len() > COMPONENT_LIMIT || component.contains(&0);
+        let unsuitable = |component: &[u8]| {
+            matches!(component, b"" | b"." | b"..")
+                || component.len() > COMPONENT_LIMIT
+                || component.contains(&0)
+        };
         if components(&bytes).any(unsuitable) {
             return Err(PathError::Component { path: printable(&bytes) });
         }
@@ -106,7 +113,8 @@ impl std::fmt::Debug for TreePath {
 
 /// Whether a link with this target, lying in `depth` folders of a tree, stays in the tree.
 ///
-/// `..` after a name is refused: the name may be a link itself, and what is above its target is anybody's guess.
+/// `..` after a name is refused: the name may be a link itself, and what is above its target is
+/// anybody's guess.
 pub(crate) fn confined(target: &[u8], depth: usize) -> bool {
     if !leads_somewhere(target) || target[0] == b'/' {
         return false;
@@ -122,7 +130,8 @@ pub(crate) fn confined(target: &[u8], depth: usize) -> bool {
     above <= depth
 }
 
-/// The bytes of a path for a person to read: what is no UTF-8 and what could steer a terminal is replaced.
+/// The bytes of a path for a person to read: what is no UTF-8 and what could steer a terminal is
+/// replaced.
 pub(crate) fn printable(path: &[u8]) -> String {
     estafette::wire::printable(&String::from_utf8_lossy(path)).to_string()
 }
@@ -159,16 +168,38 @@ mod tests {
     fn what_lies_in_a_folder_comes_right_after_it() {
         let path = |text: &str| TreePath::new(text).unwrap();
         assert!(path("a") < path("a/b") && path("a/b") < path("a-b"));
-        assert_eq!((path("a/b/c").parent(), path("a/b/c").name(), path("a/b/c").depth()), (&b"a/b"[..], &b"c"[..], 2));
-        assert_eq!((path("a").parent(), path("a").name(), path("a").depth()), (&b""[..], &b"a"[..], 0));
+        assert_eq!(
+            (path("a/b/c").parent(), path("a/b/c").name(), path("a/b/c").depth()),
+            (&b"a/b"[..], &b"c"[..], 2)
+        );
+        assert_eq!(
+            (path("a").parent(), path("a").name(), path("a").depth()),
+            (&b""[..], &b"a"[..], 0)
+        );
     }
 
     #[test]
     fn links_stay_in_the_tree() {
-        for (target, depth) in [("a", 0), ("./a/b", 0), ("../a", 1), ("../../a//b", 2), (".", 0), ("..", 1), ("...", 0)] {
+        for (target, depth) in [
+            ("a", 0),
+            ("./a/b", 0),
+            ("../a", 1),
+            ("../../a//b", 2),
+            (".", 0),
+            ("..", 1),
+            ("...", 0),
+        ] {
             assert!(confined(target.as_bytes(), depth), "{target} at {depth}");
         }
-        for (target, depth) in [("", 0), ("/", 3), ("/etc/passwd", 3), ("..", 0), ("../../a", 1), ("a/../b", 3), ("a\0", 0)] {
+        for (target, depth) in [
+            ("", 0),
+            ("/", 3),
+            ("/etc/passwd", 3),
+            ("..", 0),
+            ("../../a", 1),
+            ("a/../b", 3),
+            ("a\0", 0),
+        ] {
             assert!(!confined(target.as_bytes(), depth), "{target} at {depth}");
         }
     }

@@ -1,10 +1,11 @@
 //! Reads a tree stream as it comes, in pieces of any size.
 //!
-//! Invariant: whatever the input, memory stays below 100 KiB, and every [`Entry`] that comes out keeps the rules of the format.
+//! Invariant: whatever the input, memory stays below 100 KiB, and every [`Entry`] that comes out
+//! keeps the rules of the format.
 
 use super::entry::{
-    ATTRIBUTE, ATTRIBUTE_BYTES, ATTRIBUTES, COUNTS, END, FILE, FOLDER, HARD_LINK, HEAD, LINK, OUTWARD_LINK, REMARK, REMARK_BYTES, REMARKS,
-    ROOT, may_travel,
+    ATTRIBUTE, ATTRIBUTE_BYTES, ATTRIBUTES, COUNTS, END, FILE, FOLDER, HARD_LINK, HEAD, LINK,
+    OUTWARD_LINK, REMARK, REMARK_BYTES, REMARKS, ROOT, may_travel,
 };
 use super::path::{PATH_LIMIT, leads_somewhere};
 use super::{Counts, Entry, FileStatus, MAGIC, PathError, TreePath, confined, printable};
@@ -117,7 +118,8 @@ pub enum TreeError {
     Truncated,
 }
 
-/// Decodes a tree stream. Sans-I/O: feed it with [`next`](Self::next), ask [`finish`](Self::finish) when there is no more.
+/// Decodes a tree stream. Sans-I/O: feed it with [`next`](Self::next), ask [`finish`](Self::finish)
+/// when there is no more.
 #[derive(Debug)]
 pub struct TreeReader {
     state: State,
@@ -173,7 +175,8 @@ impl TreeReader {
         }
     }
 
-    /// Takes from the front of `input` and tells what that was; `None` once `input` is used up. After an error it is not to be called again.
+    /// Takes from the front of `input` and tells what that was; `None` once `input` is used up.
+    /// After an error it is not to be called again.
     pub fn next<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Event<'a>>, TreeError> {
         loop {
             let state = self.state;
@@ -262,7 +265,11 @@ impl TreeReader {
         let root_allowed = std::mem::replace(&mut self.root_allowed, false);
         if kind == ROOT {
             self.advance(State::Kind);
-            return if root_allowed { Ok(Entry::Root { mode, mtime }) } else { Err(TreeError::Order { path: "its root".into() }) };
+            return if root_allowed {
+                Ok(Entry::Root { mode, mtime })
+            } else {
+                Err(TreeError::Order { path: "its root".into() })
+            };
         }
         let target = self.pending.split_off(head.path);
         let path = TreePath::new(std::mem::take(&mut self.pending))?;
@@ -277,7 +284,10 @@ impl TreeReader {
             HARD_LINK => {
                 let target = TreePath::new(target)?;
                 if target >= path {
-                    return Err(TreeError::TooEarly { path: path.to_string(), target: target.to_string() });
+                    return Err(TreeError::TooEarly {
+                        path: path.to_string(),
+                        target: target.to_string(),
+                    });
                 }
                 self.counts.files += 1;
                 Ok(Entry::HardLink { path, target })
@@ -302,7 +312,9 @@ impl TreeReader {
         }
         self.attributes = (self.attributes.0 + 1, self.attributes.1 + name.len() + value.len());
         if self.attributes.0 > ATTRIBUTES || self.attributes.1 > ATTRIBUTE_BYTES {
-            return Err(TreeError::Misplaced { what: "more attributes of an entry than are taken" });
+            return Err(TreeError::Misplaced {
+                what: "more attributes of an entry than are taken",
+            });
         }
         self.advance(State::Kind);
         Ok(Event::Attribute { name, value })
@@ -311,7 +323,9 @@ impl TreeReader {
     fn remark(&mut self) -> Result<Event<'static>, TreeError> {
         self.remarks += 1;
         if self.remarks > REMARKS || self.attributes.0 > 0 {
-            return Err(TreeError::Misplaced { what: "more remarks than are taken, or one between an entry and its attributes" });
+            return Err(TreeError::Misplaced {
+                what: "more remarks than are taken, or one between an entry and its attributes",
+            });
         }
         let text = printable(&self.pending);
         self.advance(State::Kind);
@@ -324,7 +338,10 @@ impl TreeReader {
             return Err(TreeError::Order { path: path.to_string() });
         }
         let parent = path.parent();
-        let inside = self.open.strip_prefix(parent).is_some_and(|rest| rest.is_empty() || parent.is_empty() || rest[0] == b'/');
+        let inside = self
+            .open
+            .strip_prefix(parent)
+            .is_some_and(|rest| rest.is_empty() || parent.is_empty() || rest[0] == b'/');
         if !inside {
             return Err(TreeError::Parent { path: path.to_string() });
         }
@@ -349,7 +366,8 @@ impl TreeReader {
             return Err(TreeError::Misplaced { what: "attributes of nothing" });
         }
         let mut fields = Fields(&self.pending[1..]);
-        let [folders, files, links, skipped] = std::array::from_fn(|_| u64::from_le_bytes(fields.take()));
+        let [folders, files, links, skipped] =
+            std::array::from_fn(|_| u64::from_le_bytes(fields.take()));
         let (told, had) = (Counts { folders, files, links, skipped }, self.counts);
         // What the sender left out without an entry is known to it alone.
         if skipped < had.skipped || told != (Counts { skipped, ..had }) {
@@ -385,13 +403,19 @@ impl Head {
         let impossible = |field| Err(TreeError::Field { kind: self.kind, field });
         match self.kind {
             ROOT | FOLDER if self.size != 0 => impossible("size"),
-            LINK | HARD_LINK | OUTWARD_LINK if self.size > PATH_LIMIT as u64 => impossible("length of the target"),
+            LINK | HARD_LINK | OUTWARD_LINK if self.size > PATH_LIMIT as u64 => {
+                impossible("length of the target")
+            }
             ATTRIBUTE if self.size > ATTRIBUTE_BYTES as u64 => impossible("length of the value"),
             REMARK if self.size > REMARK_BYTES as u64 => impossible("length of the text"),
-            LINK | HARD_LINK | OUTWARD_LINK | ATTRIBUTE | REMARK if self.mode != 0 => impossible("mode"),
+            LINK | HARD_LINK | OUTWARD_LINK | ATTRIBUTE | REMARK if self.mode != 0 => {
+                impossible("mode")
+            }
             HARD_LINK | ATTRIBUTE | REMARK if self.mtime != 0 => impossible("time"),
             ROOT | REMARK if self.path != 0 => impossible("path"),
-            FOLDER | FILE | LINK | HARD_LINK | OUTWARD_LINK | ATTRIBUTE if self.path > PATH_LIMIT => {
+            FOLDER | FILE | LINK | HARD_LINK | OUTWARD_LINK | ATTRIBUTE
+                if self.path > PATH_LIMIT =>
+            {
                 Err(PathError::TooLong { given: self.path }.into())
             }
             ROOT | FOLDER | FILE | LINK | HARD_LINK | OUTWARD_LINK | ATTRIBUTE | REMARK => Ok(()),
@@ -410,7 +434,8 @@ struct Fields<'a>(&'a [u8]);
 
 impl Fields<'_> {
     fn take<const N: usize>(&mut self) -> [u8; N] {
-        let (field, rest) = self.0.split_first_chunk().expect("as many bytes were gathered as the fields have");
+        let (field, rest) =
+            self.0.split_first_chunk().expect("as many bytes were gathered as the fields have");
         self.0 = rest;
         *field
     }

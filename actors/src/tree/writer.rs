@@ -5,8 +5,9 @@ use super::{Counts, Entry, FileStatus, MAGIC};
 
 /// Encodes entries and keeps the counts that end a stream.
 ///
-/// It is called in the order of the stream: `begin`, then each `entry` (after a file its content, which goes past this, then `file_end`), then
-/// `end`. Order and nesting of the entries are their maker's concern; [`TreeReader`](super::TreeReader) refuses what is not right.
+/// It is called in the order of the stream: `begin`, then each `entry` (after a file its content,
+/// which goes past this, then `file_end`), then `end`. Order and nesting of the entries are their
+/// maker's concern; [`TreeReader`](super::TreeReader) refuses what is not right.
 #[derive(Clone, Debug, Default)]
 pub struct TreeWriter {
     counts: Counts,
@@ -26,7 +27,8 @@ impl TreeWriter {
         out.extend_from_slice(MAGIC);
     }
 
-    /// Appends an entry to `out`. After a file, its content and [`file_end`](Self::file_end) have to follow.
+    /// Appends an entry to `out`. After a file, its content and [`file_end`](Self::file_end) have
+    /// to follow.
     pub fn entry(&mut self, entry: &Entry, out: &mut Vec<u8>) {
         entry.encode(out);
         match entry {
@@ -112,7 +114,10 @@ mod tests {
         writer.skip();
         writer.entry(&Entry::Link { path: path("l"), mtime: 4, target: b"a/b".to_vec() }, &mut out);
         writer.entry(&Entry::HardLink { path: path("m"), target: path("a/b") }, &mut out);
-        writer.entry(&Entry::OutwardLink { path: path("o"), mtime: 5, target: b"/o".to_vec() }, &mut out);
+        writer.entry(
+            &Entry::OutwardLink { path: path("o"), mtime: 5, target: b"/o".to_vec() },
+            &mut out,
+        );
         writer.remark("no", &mut out);
         writer.attribute(b"user.x", b"y", &mut out);
         writer.entry(&Entry::Folder { path: path("z"), mode: 0o1700, mtime: 6 }, &mut out);
@@ -146,14 +151,17 @@ mod tests {
     fn what_is_written_is_read_in_pieces_of_any_size() {
         let stream = sample();
         for size in 1..=stream.len() {
-            let (mut reader, mut content, mut ends, mut entries) = (TreeReader::new(), Vec::new(), Vec::new(), 0);
+            let (mut reader, mut content, mut ends, mut entries) =
+                (TreeReader::new(), Vec::new(), Vec::new(), 0);
             for mut piece in stream.chunks(size) {
                 while let Some(event) = reader.next(&mut piece).unwrap() {
                     match event {
                         Event::Entry(_) => entries += 1,
                         Event::Content(bytes) => content.extend_from_slice(bytes),
                         Event::FileEnd(status) => ends.push(status),
-                        Event::Attribute { name, value } => assert_eq!((&*name, &*value), (&b"user.x"[..], &b"y"[..])),
+                        Event::Attribute { name, value } => {
+                            assert_eq!((&*name, &*value), (&b"user.x"[..], &b"y"[..]))
+                        }
                         Event::Remark(text) => assert_eq!(text, "no"),
                         Event::End(counts) => assert_eq!(reader.finish(), Ok(counts)),
                     }

@@ -1,4 +1,5 @@
-//! A peer that talks without end to a node whose workers are busy: what it says waits in the socket.
+//! A peer that talks without end to a node whose workers are busy: what it says waits in the
+//! socket.
 
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
@@ -14,9 +15,11 @@ use super::peer::Link;
 use super::receivers::Receiving;
 use super::world::{CHUNK, World, config, within};
 
-/// More than the sockets between two processes hold: who has taken so much has put it somewhere else.
+/// More than the sockets between two processes hold: who has taken so much has put it somewhere
+/// else.
 const MOST: usize = 48 << 20;
-/// The socket is full when it takes nothing for so long. On a slow machine it may be taken for full too early, never too late.
+/// The socket is full when it takes nothing for so long. On a slow machine it may be taken for full
+/// too early, never too late.
 const FULL: Duration = Duration::from_secs(1);
 
 /// Keeps a worker busy until it is opened.
@@ -67,7 +70,10 @@ async fn flood(link: &mut Link, control: &Control) -> Vec<u8> {
                 }
                 Err(_) => return rest.to_vec(),
             }
-            assert!(taken < MOST, "{taken} bytes were taken of a peer whose words nobody had time to hear");
+            assert!(
+                taken < MOST,
+                "{taken} bytes were taken of a peer whose words nobody had time to hear"
+            );
         }
     }
 }
@@ -93,12 +99,15 @@ async fn waits_in_the_socket(seed: u64, control: impl FnOnce(u64) -> Control) {
 
 #[tokio::test]
 async fn acknowledgements_wait_in_the_socket_while_the_lanes_are_busy() {
-    let indices = Ranges::new((0..1000).map(|number| (1000 + 2 * number, 1001 + 2 * number)).collect()).unwrap();
+    let indices =
+        Ranges::new((0..1000).map(|number| (1000 + 2 * number, 1001 + 2 * number)).collect())
+            .unwrap();
     waits_in_the_socket(1, |stream| Control::Received { stream, indices }).await;
 }
 
 #[tokio::test]
 async fn chunks_that_are_asked_for_again_wait_in_the_socket_while_the_lanes_are_busy() {
     let failure = Failure::new(FailureKind::Integrity, "again ".repeat(160));
-    waits_in_the_socket(2, |stream| Control::Lost { stream, index: 0, failure: Some(failure) }).await;
+    waits_in_the_socket(2, |stream| Control::Lost { stream, index: 0, failure: Some(failure) })
+        .await;
 }

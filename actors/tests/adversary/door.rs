@@ -1,4 +1,5 @@
-//! At the door, where connections are before their peer is known: copies of what others said, crowds, and a thread that is busy.
+//! At the door, where connections are before their peer is known: copies of what others said,
+//! crowds, and a thread that is busy.
 
 use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -6,7 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use estafette::node::{Connection, Io, Listener, Transport};
-use estafette::wire::{Control, KNOCK_LENGTH, KnockKey, LinkInitiator, PREAMBLE_LENGTH, Preamble, Purpose};
+use estafette::wire::{
+    Control, KNOCK_LENGTH, KnockKey, LinkInitiator, PREAMBLE_LENGTH, Preamble, Purpose,
+};
 use estafette::{Identity, NodeConfig};
 use estafette_actors::bridge::Tcp;
 use estafette_actors::standard;
@@ -38,7 +41,10 @@ async fn a_copy_of_a_handshake_costs_no_exchange_of_keys() {
         closed(io).await;
         let reason = refused(&mut events).await;
         // The ticket of the lane was used.
-        assert!(reason.contains(["does not fit this connection", "does not know this lane"][round % 2]), "{reason}");
+        assert!(
+            reason.contains(["does not fit this connection", "does not know this lane"][round % 2]),
+            "{reason}"
+        );
     }
     assert_eq!(world.paris.key_exchanges(), exchanged);
     link.stands().await;
@@ -60,7 +66,10 @@ async fn greeted(mallory: &Mallory, host: [u8; 4]) -> (TcpStream, Vec<u8>) {
 
 /// Goes on from there to the end of the handshake.
 async fn finishes(mallory: &Mallory, (mut io, preambles): (TcpStream, Vec<u8>)) {
-    let (message, waiting) = LinkInitiator::new(&mallory.identity, mallory.target, &preambles).unwrap().start(&offer()).unwrap();
+    let (message, waiting) = LinkInitiator::new(&mallory.identity, mallory.target, &preambles)
+        .unwrap()
+        .start(&offer())
+        .unwrap();
     io.write_all(&mallory.first(&preambles, message)).await.unwrap();
     waiting.finish(&handshake_message(&mut io).await).unwrap();
 }
@@ -80,7 +89,10 @@ async fn a_crowd_from_one_host_throws_out_nobody_else() {
             _ => greeted(mallory, [127, 0, 0, 2]).await.0,
         });
     }
-    assert!(world.paris.held().await.half_open <= config().half_open / 4 + 2, "a quarter is the share of one host");
+    assert!(
+        world.paris.held().await.half_open <= config().half_open / 4 + 2,
+        "a quarter is the share of one host"
+    );
     finishes(mallory, early).await;
     let key = mallory.key();
     let preamble = Preamble::new(Purpose::Link);
@@ -97,7 +109,12 @@ async fn strangers_from_everywhere_do_not_throw_out_who_knows_the_key() {
     let honest = greeted(mallory, [127, 0, 0, 3]).await;
     let mut crowd = Vec::new();
     for number in 0..3 * config().half_open {
-        crowd.push(mallory.connect_from([127, 1, (number / 200) as u8, 1 + (number % 200) as u8]).await.unwrap());
+        crowd.push(
+            mallory
+                .connect_from([127, 1, (number / 200) as u8, 1 + (number % 200) as u8])
+                .await
+                .unwrap(),
+        );
     }
     // The last one has been let in, so all before it have.
     let half_open = within(async {
@@ -134,8 +151,11 @@ impl Transport for Slow {
 
     fn listen<'a>(&'a self, address: &'a str) -> BoxFuture<'a, io::Result<Box<dyn Listener>>> {
         let hold = Arc::clone(&self.0);
-        let listening =
-            async move { Tcp.listen(address).await.map(|listener| Box::new(SlowListener(listener, hold)) as Box<dyn Listener>) };
+        let listening = async move {
+            Tcp.listen(address)
+                .await
+                .map(|listener| Box::new(SlowListener(listener, hold)) as Box<dyn Listener>)
+        };
         listening.boxed()
     }
 }
@@ -146,7 +166,13 @@ impl Listener for SlowListener {
     }
 
     fn accept<'a>(&'a mut self) -> BoxFuture<'a, io::Result<Box<dyn Connection>>> {
-        async { self.0.accept().await.map(|io| Box::new(SlowConnection(io, Arc::clone(&self.1))) as Box<dyn Connection>) }.boxed()
+        async {
+            self.0
+                .accept()
+                .await
+                .map(|io| Box::new(SlowConnection(io, Arc::clone(&self.1))) as Box<dyn Connection>)
+        }
+        .boxed()
     }
 }
 
@@ -193,11 +219,18 @@ async fn a_scanner_hears_nothing_whatever_it_begins_with() {
     let exchanged = world.paris.key_exchanges();
     // As long as a preamble and longer: what stands where its MAC would is read.
     let request = b"GET / HTTP/1.1\r\nHost: scanner.example\r\nUser-Agent: scanner/1.0\r\nAccept: */*\r\n\r\n";
-    let of_another = Preamble::new(Purpose::Link).encode(&KnockKey::of(Identity::generate().peer()));
+    let of_another =
+        Preamble::new(Purpose::Link).encode(&KnockKey::of(Identity::generate().peer()));
     let mut without_mac = Preamble::new(Purpose::Link).encode(&world.mallory.key());
     without_mac[PREAMBLE_LENGTH - KNOCK_LENGTH..].fill(0);
     let long = [&request[..], &of_another, &without_mac, &[0; 4096]];
-    let short = [&b"SSH-2.0-OpenSSH_9.9\r\n"[..], b"EHLO scanner\r\n", &[0x16, 3, 1], b"ESTF\x01\0\x01\0", b""];
+    let short = [
+        &b"SSH-2.0-OpenSSH_9.9\r\n"[..],
+        b"EHLO scanner\r\n",
+        &[0x16, 3, 1],
+        b"ESTF\x01\0\x01\0",
+        b"",
+    ];
     for said in long.into_iter().chain(short) {
         let mut io = world.mallory.connect().await;
         io.write_all(said).await.unwrap();

@@ -22,17 +22,32 @@ async fn thousands_of_connections_that_lead_nowhere_do_not_keep_out_the_honest()
     let raised = rustix::process::Rlimit { current: limit.maximum, ..limit };
     rustix::process::setrlimit(rustix::process::Resource::Nofile, raised).unwrap();
     let connections = CONNECTIONS.min(room.saturating_sub(500) / 2);
-    let mut world = World::with(1, NodeConfig { handshake_timeout: Duration::from_secs(20), ..config() }).await;
+    let mut world =
+        World::with(1, NodeConfig { handshake_timeout: Duration::from_secs(20), ..config() }).await;
     let mut flood: Vec<TcpStream> = Vec::new();
     let mut random = Random::seeded(1);
     for number in 0..connections {
         // Of ten hosts, so that none of them is the only one.
-        let mut io = world.mallory.connect_from([127, 0, 0, 2 + (number % 10) as u8]).await.unwrap();
+        let mut io =
+            world.mallory.connect_from([127, 0, 0, 2 + (number % 10) as u8]).await.unwrap();
         match random.below(4) {
             0 => {}
-            1 => io.write_all(&Preamble::new(Purpose::Link).encode(&world.mallory.key())[..7]).await.unwrap(),
+            1 => io
+                .write_all(&Preamble::new(Purpose::Link).encode(&world.mallory.key())[..7])
+                .await
+                .unwrap(),
             2 => _ = io.write_all(&Preamble::new(Purpose::Link).encode(&world.mallory.key())).await,
-            _ => _ = io.write_all(&[&Preamble::new(Purpose::Link).encode(&world.mallory.key())[..], &[200, 0, 1]].concat()).await,
+            _ => {
+                _ = io
+                    .write_all(
+                        &[
+                            &Preamble::new(Purpose::Link).encode(&world.mallory.key())[..],
+                            &[200, 0, 1],
+                        ]
+                        .concat(),
+                    )
+                    .await
+            }
         }
         flood.push(io);
         if number % 250 == 249 {
@@ -44,7 +59,10 @@ async fn thousands_of_connections_that_lead_nowhere_do_not_keep_out_the_honest()
             assert!(world.paris.held().await.half_open <= config().half_open);
         }
     }
-    assert!(flood.len() >= 2000 || room < 4500, "the limit of open files allows {connections} only");
+    assert!(
+        flood.len() >= 2000 || room < 4500,
+        "the limit of open files allows {connections} only"
+    );
     drop(flood);
     world.unharmed_by_mallory().await;
 }
@@ -70,7 +88,8 @@ async fn idle_connections_go_when_their_time_is_up() {
 async fn deliveries_beyond_the_limit_of_a_peer_are_refused_and_the_others_live() {
     let world = World::new(3).await;
     let mut link = world.mallory.link().await;
-    let forgeries: Vec<_> = (0..2000).map(|number| Forgery::numbered(&world.mallory, number)).collect();
+    let forgeries: Vec<_> =
+        (0..2000).map(|number| Forgery::numbered(&world.mallory, number)).collect();
     // The ones that are let in are the first.
     let first: Vec<u64> = forgeries[..TRANSFERS].iter().map(Forgery::stream).collect();
     for (number, forgery) in forgeries.iter().enumerate() {

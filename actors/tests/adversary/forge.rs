@@ -3,9 +3,13 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use estafette::PeerId;
-use estafette::delivery::{Content, ContentKind, ContentName, KeyScope, Trailer, TransferId, TransferKey};
+use estafette::delivery::{
+    Content, ContentKind, ContentName, KeyScope, Trailer, TransferId, TransferKey,
+};
 use estafette::pipeline::{Codec, Prefix};
-use estafette::wire::{Control, FLAG_LAST, Failure, FrameHeader, FrameKind, Opening, SecretBytes, Suite};
+use estafette::wire::{
+    Control, FLAG_LAST, Failure, FrameHeader, FrameKind, Opening, SecretBytes, Suite,
+};
 use estafette_actors::seal::{Cipher, DefaultCipher};
 
 use super::peer::{Lane, Link, Mallory};
@@ -41,7 +45,11 @@ impl Forgery {
             key: SecretBytes::new(*key.as_bytes()),
             commit: key.commitment(),
             inbox: "in".into(),
-            content: Content { kind: ContentKind::Bytes, name: ContentName::new("forged").unwrap(), length: None },
+            content: Content {
+                kind: ContentKind::Bytes,
+                name: ContentName::new("forged").unwrap(),
+                length: None,
+            },
             chunk_size: CHUNK as u32,
             suite: Suite::XSALSA20_POLY1305,
             stages: Vec::new(),
@@ -92,12 +100,30 @@ impl Forgery {
     /// The frame of a box with anything inside, sealed as the chunk `index`.
     pub(crate) fn sealed(&self, index: u64, last: bool, plain: &[u8]) -> Vec<u8> {
         let Opening { transfer, attempt, suite, chunk_size, stream, .. } = self.opening;
-        let scope = KeyScope { transfer, attempt, suite, sender: self.sender, receiver: self.receiver, chunk_size };
+        let scope = KeyScope {
+            transfer,
+            attempt,
+            suite,
+            sender: self.sender,
+            receiver: self.receiver,
+            chunk_size,
+        };
         let epoch = self.key().epoch_key(&scope, index);
         let mut boxed = vec![0; plain.len()];
-        let tag = DefaultCipher::default().seal(epoch.key(), &epoch.nonce(index, last), plain, &mut boxed);
+        let tag = DefaultCipher::default().seal(
+            epoch.key(),
+            &epoch.nonce(index, last),
+            plain,
+            &mut boxed,
+        );
         let flags = if last { FLAG_LAST } else { 0 };
-        let header = FrameHeader { len: (tag.len() + boxed.len()) as u32, kind: FrameKind::Chunk, flags, stream, index };
+        let header = FrameHeader {
+            len: (tag.len() + boxed.len()) as u32,
+            kind: FrameKind::Chunk,
+            flags,
+            stream,
+            index,
+        };
         [&header.encode()[..], &tag, &boxed].concat()
     }
 
@@ -108,7 +134,11 @@ impl Forgery {
 
     /// A chunk as an honest sender makes it.
     pub(crate) fn chunk(&self, index: u64, bytes: &[u8]) -> Vec<u8> {
-        self.chunk_with(index, Prefix { codec: Codec::RAW, raw_len: bytes.len() as u32, index }, bytes)
+        self.chunk_with(
+            index,
+            Prefix { codec: Codec::RAW, raw_len: bytes.len() as u32, index },
+            bytes,
+        )
     }
 
     /// A trailer that stands at `index`.
@@ -150,5 +180,9 @@ impl Forgery {
 
 /// What an honest sender says at the end of this content.
 pub(crate) fn true_trailer(bytes: &[u8]) -> Trailer {
-    Trailer { chunks: bytes.len().div_ceil(CHUNK) as u64, length: bytes.len() as u64, digest: *blake3::hash(bytes).as_bytes() }
+    Trailer {
+        chunks: bytes.len().div_ceil(CHUNK) as u64,
+        length: bytes.len() as u64,
+        digest: *blake3::hash(bytes).as_bytes(),
+    }
 }

@@ -1,4 +1,5 @@
-//! One batch of messages is damaged or lost, and later ones arrive with it: nothing behind the hole is read, and nothing is taken for whole.
+//! One batch of messages is damaged or lost, and later ones arrive with it: nothing behind the hole
+//! is read, and nothing is taken for whole.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -88,7 +89,9 @@ impl Handler<Sealed> for Passage {
 
 /// The standard stages, but what opens stands behind an actor that may lose a batch.
 fn staged(loses: Option<u64>) -> StageRegistry {
-    let open = Pipeline::new().then_actor("passage", move |outlet| Passage(outlet, loses).start().recipient()).then("open", Opener::new);
+    let open = Pipeline::new()
+        .then_actor("passage", move |outlet| Passage(outlet, loses).start().recipient())
+        .then("open", Opener::new);
     standard().sealer(Suite::XSALSA20_POLY1305, Pipeline::new().then("seal", Sealer::new), open)
 }
 
@@ -103,11 +106,17 @@ impl World {
     async fn new(stages: StageRegistry) -> Self {
         let [paris, mallory] = [Identity::generate(), Identity::generate()];
         let spool = Arc::<MemoryStore>::default();
-        let node = node("paris", &paris, config()).stages(stages).listen("127.0.0.1:0").spool(spool);
+        let node =
+            node("paris", &paris, config()).stages(stages).listen("127.0.0.1:0").spool(spool);
         let node = node.peer("mallory", mallory.peer(), [""; 0]).start().await.unwrap();
         let (noting, noted) = mpsc::unbounded_channel();
         let target = Target(noting);
-        node.host("target", move || target.clone()).takes::<Mark>().takes_calls::<Collect>().start().await.unwrap();
+        node.host("target", move || target.clone())
+            .takes::<Mark>()
+            .takes_calls::<Collect>()
+            .start()
+            .await
+            .unwrap();
         let mut mallory = Mallory::new(mallory, node.peer(), node.addresses()[0].clone());
         mallory.features = FEATURE_MESSAGES;
         let events = node.events();
@@ -121,8 +130,11 @@ impl World {
     /// Sends these in one write, the one of that number damaged; why the link ended.
     async fn send(&mut self, batches: &[&[Item<'_>]], damaged: usize) -> String {
         let mut post = Post::begin(&self.mallory).await;
-        let mut frames: Vec<Vec<u8>> = batches.iter().map(|items| post.batch(&batch(items))).collect();
-        if let Some(byte) = frames.get_mut(damaged).and_then(|frame| frame.get_mut(HEADER_LENGTH + 20)) {
+        let mut frames: Vec<Vec<u8>> =
+            batches.iter().map(|items| post.batch(&batch(items))).collect();
+        if let Some(byte) =
+            frames.get_mut(damaged).and_then(|frame| frame.get_mut(HEADER_LENGTH + 20))
+        {
             *byte ^= 4;
         }
         post.link.channel.say_bytes(&frames.concat()).await;
@@ -150,7 +162,8 @@ fn body<M: RemoteMessage>(message: &M) -> Vec<u8> {
     bytes
 }
 
-/// Batches 0, 1 and 2 of each kind of message; only 0 may be heard of, and what was begun there is broken.
+/// Batches 0, 1 and 2 of each kind of message; only 0 may be heard of, and what was begun there is
+/// broken.
 async fn nothing_behind(stages: impl Fn() -> StageRegistry, damaged: usize, wanted: &str) {
     let at_once = wanted == AT_ONCE;
     let [one, two, three] = [1, 2, 3].map(|number| body(&Mark(number)));
@@ -159,7 +172,14 @@ async fn nothing_behind(stages: impl Fn() -> StageRegistry, damaged: usize, want
     let ask = |call, body| Item::Call { call, target: 0, shape: Shape::Ask, body };
     let open = Item::Call { call: 9, target: 1, shape: Shape::Requests, body: &[] };
     let request = |body| Item::Request { call: 9, body };
-    let letter = |number, before, body| Item::Deliver { log: LOG, number, before, target: 0, expires: u64::MAX, body };
+    let letter = |number, before, body| Item::Deliver {
+        log: LOG,
+        number,
+        before,
+        target: 0,
+        expires: u64::MAX,
+        body,
+    };
     // A message in parts: the whole of it, less what is lost, would be another one.
     let parts = batch(&[tell(&one), tell(&two), tell(&three)]);
     let (begin, part) = (Item::Begin { total: parts.len() as u32 / 3 * 2 }, |nth: usize| {
@@ -169,7 +189,14 @@ async fn nothing_behind(stages: impl Fn() -> StageRegistry, damaged: usize, want
     let kinds: [(&[&[Item<'_>]], &[u64]); 5] = [
         (&[&[bind, tell(&one)], &[tell(&two)], &[tell(&three)]], &[1]),
         (&[&[bind, ask(1, &one)], &[ask(2, &two)], &[ask(3, &three)]], &[1]),
-        (&[&[collect, open, request(&one)], &[request(&two)], &[request(&three), Item::RequestsEnd { call: 9 }]], &[1, BROKEN]),
+        (
+            &[
+                &[collect, open, request(&one)],
+                &[request(&two)],
+                &[request(&three), Item::RequestsEnd { call: 9 }],
+            ],
+            &[1, BROKEN],
+        ),
         // Whatever it says of the one before it.
         (&[&[bind, letter(1, 0, &one)], &[letter(2, 1, &two)], &[letter(3, 1, &three)]], &[1]),
         (&[&[bind, tell(&one)], &[begin, part(0)], &[part(1), part(2)]], &[1]),
@@ -178,9 +205,12 @@ async fn nothing_behind(stages: impl Fn() -> StageRegistry, damaged: usize, want
         let mut world = World::new(stages()).await;
         let why = world.send(batches, damaged).await;
         assert!(why.contains(wanted), "kind {nth}: {why}");
-        let (letters, calls) =
-            (matches!(batches[0][1], Item::Deliver { .. }), !matches!(batches[0][1], Item::Tell { .. } | Item::Deliver { .. }));
-        // A letter is stored first. Where stages are actors, the link may end before what came whole has passed them.
+        let (letters, calls) = (
+            matches!(batches[0][1], Item::Deliver { .. }),
+            !matches!(batches[0][1], Item::Tell { .. } | Item::Deliver { .. }),
+        );
+        // A letter is stored first. Where stages are actors, the link may end before what came
+        // whole has passed them.
         let mut there = if letters && at_once { vec![world.next().await] } else { vec![] };
         there.extend(world.reached().await);
         // A call ends with its link, and may have done so before the actor had it.
@@ -209,8 +239,14 @@ async fn nothing_behind_a_batch_that_a_stage_has_lost_is_read() {
 async fn a_letter_whose_predecessor_was_left_out_ends_the_link_and_both_come_again() {
     let mut world = World::new(standard()).await;
     let bodies = [1, 2, 3].map(|number| body(&Mark(number)));
-    let letter =
-        |number: u64, before| Item::Deliver { log: LOG, number, before, target: 0, expires: u64::MAX, body: &bodies[number as usize - 1] };
+    let letter = |number: u64, before| Item::Deliver {
+        log: LOG,
+        number,
+        before,
+        target: 0,
+        expires: u64::MAX,
+        body: &bodies[number as usize - 1],
+    };
     let why = world.send(&[&[bind::<Mark>(0), letter(1, 0)], &[letter(3, 2)]], usize::MAX).await;
     assert!(why.contains("follows letter 2"), "{why}");
     assert_eq!(world.next().await, 1);
@@ -227,6 +263,10 @@ async fn a_letter_whose_predecessor_was_left_out_ends_the_link_and_both_come_aga
     post.until(all).await;
     let mut heard = heard.into_inner();
     heard.sort_unstable();
-    assert_eq!(heard, [(2, 0), (2, 1), (3, 0), (3, 1)], "each is stored, then handled, and said to be so by itself");
+    assert_eq!(
+        heard,
+        [(2, 0), (2, 1), (3, 0), (3, 1)],
+        "each is stored, then handled, and said to be so by itself"
+    );
     world.paris.shutdown().await;
 }

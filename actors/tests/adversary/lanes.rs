@@ -1,5 +1,6 @@
-//! A trusted peer that breaks the protocol on a bulk lane. What may be the road's fault closes the lane, what is the peer's own
-//! closes the link; either way the transfer goes on when the peer comes to its senses.
+//! A trusted peer that breaks the protocol on a bulk lane. What may be the road's fault closes the
+//! lane, what is the peer's own closes the link; either way the transfer goes on when the peer
+//! comes to its senses.
 
 use estafette::wire::{Control, ControlSealer, FrameHeader, FrameKind, HEADER_LENGTH};
 
@@ -21,9 +22,13 @@ fn spoilt(forgery: &Forgery, at: usize, value: u8) -> Vec<u8> {
 }
 
 const CASES: [Wrong; 14] = [
-    ("longer than was agreed on", false, |forgery, _| frame(chunk_header(forgery, MAX_FRAME + 1, 1), &[])),
+    ("longer than was agreed on", false, |forgery, _| {
+        frame(chunk_header(forgery, MAX_FRAME + 1, 1), &[])
+    }),
     ("longer than memory", false, |forgery, _| frame(chunk_header(forgery, u32::MAX, 1), &[])),
-    ("longer than its transfer's chunks", false, |forgery, _| frame(chunk_header(forgery, CHUNK as u32 + 33, 1), &[])),
+    ("longer than its transfer's chunks", false, |forgery, _| {
+        frame(chunk_header(forgery, CHUNK as u32 + 33, 1), &[])
+    }),
     ("shorter than a tag", false, |forgery, _| frame(chunk_header(forgery, 15, 1), &[0; 15])),
     ("of an unknown kind", false, |forgery, _| spoilt(forgery, 4, 9)),
     ("with unknown flags", false, |forgery, _| spoilt(forgery, 5, 2)),
@@ -37,8 +42,12 @@ const CASES: [Wrong; 14] = [
     }),
     ("a control message without a tag", false, |_, _| frame(FrameHeader::control(0), &[])),
     ("a control message that means nothing", true, |_, sealer| sealer.seal(&[99; 40]).unwrap()),
-    ("a control message that belongs on the link", true, |_, sealer| sealer.seal_control(&Control::Ping { nonce: 1 }).unwrap()),
-    ("an opening", true, |forgery, sealer| sealer.seal_control(&Control::Open(Box::new(forgery.opening.clone()))).unwrap()),
+    ("a control message that belongs on the link", true, |_, sealer| {
+        sealer.seal_control(&Control::Ping { nonce: 1 }).unwrap()
+    }),
+    ("an opening", true, |forgery, sealer| {
+        sealer.seal_control(&Control::Open(Box::new(forgery.opening.clone()))).unwrap()
+    }),
 ];
 
 #[tokio::test]
@@ -56,8 +65,14 @@ async fn a_frame_that_must_not_be_closes_the_lane_and_harms_no_transfer() {
         lane.closes().await;
         if closes_link {
             let goodbye = link.closes().await;
-            assert!(goodbye.as_ref().is_some_and(|reason| reason.contains("broke the protocol")), "{what}: {goodbye:?}");
-            assert!(link_down(&mut events, world.mallory.id()).await.contains("broke the protocol"), "{what}");
+            assert!(
+                goodbye.as_ref().is_some_and(|reason| reason.contains("broke the protocol")),
+                "{what}: {goodbye:?}"
+            );
+            assert!(
+                link_down(&mut events, world.mallory.id()).await.contains("broke the protocol"),
+                "{what}"
+            );
             link = world.mallory.link().await;
             forgery.open(&mut link).await;
         }
@@ -79,14 +94,23 @@ async fn chunks_of_no_transfer_are_passed_by() {
     let forgery = Forgery::new(&world.mallory);
     let mut lane = forgery.begin(&world.mallory, &mut link).await;
     for stream in [0, 2, 3, 99, u64::MAX] {
-        let nobodys = FrameHeader { len: 100, kind: FrameKind::Chunk, flags: 0, stream: stream + forgery.stream() % 2, index: stream };
+        let nobodys = FrameHeader {
+            len: 100,
+            kind: FrameKind::Chunk,
+            flags: 0,
+            stream: stream + forgery.stream() % 2,
+            index: stream,
+        };
         if nobodys.stream != forgery.stream() {
             lane.send(&frame(nobodys, &[1; 100])).await;
         }
     }
     // As long as any may be, and nothing of it is kept.
     lane.send(&frame(
-        FrameHeader { len: MAX_FRAME, ..chunk_header(&forgery.clone().with(|opening| opening.stream += 2), 0, 0) },
+        FrameHeader {
+            len: MAX_FRAME,
+            ..chunk_header(&forgery.clone().with(|opening| opening.stream += 2), 0, 0)
+        },
         &vec![1; MAX_FRAME as usize],
     ))
     .await;

@@ -2,7 +2,8 @@
 
 use estafette::FailureKind;
 use estafette::wire::{
-    CONTROL_BODY_LIMIT, Control, ControlSealer, Failure, FrameHeader, FrameKind, HEADER_LENGTH, Ranges, Receipt, RefuseReason, SecretBytes,
+    CONTROL_BODY_LIMIT, Control, ControlSealer, Failure, FrameHeader, FrameKind, HEADER_LENGTH,
+    Ranges, Receipt, RefuseReason, SecretBytes,
 };
 
 use super::peer::{MAX_FRAME, frame};
@@ -11,7 +12,10 @@ use super::world::{World, link_down};
 /// What a peer says wrong, and what the node says about it.
 type Wrong = (&'static str, Box<dyn FnOnce(&mut ControlSealer) -> Vec<u8>>);
 
-fn wrong(reason: &'static str, bytes: impl FnOnce(&mut ControlSealer) -> Vec<u8> + 'static) -> Wrong {
+fn wrong(
+    reason: &'static str,
+    bytes: impl FnOnce(&mut ControlSealer) -> Vec<u8> + 'static,
+) -> Wrong {
     (reason, Box::new(bytes))
 }
 
@@ -46,19 +50,24 @@ async fn what_is_no_message_closes_the_link_and_says_why() {
         }),
         wrong("does not verify", |_| frame(FrameHeader::control(0), &[])),
         wrong("does not verify", |_| frame(FrameHeader::control(15), &[7; 15])),
-        wrong("does not verify", |sealer| sealer.seal_control(&Control::Ping { nonce: 1 }).unwrap().repeat(2)),
+        wrong("does not verify", |sealer| {
+            sealer.seal_control(&Control::Ping { nonce: 1 }).unwrap().repeat(2)
+        }),
         wrong("does not verify", |sealer| {
             drop(sealer.seal_control(&Control::Ping { nonce: 1 }));
             sealer.seal_control(&Control::Ping { nonce: 2 }).unwrap()
         }),
         wrong("ends before its value", |sealer| sealer.seal(&[]).unwrap()),
         wrong("malformed", |sealer| sealer.seal(&[99, 0, 0, 0]).unwrap()),
-        wrong("has 1 too many", |sealer| sealer.seal(&[&Control::LaneWanted.encode().unwrap()[..], &[0]].concat()).unwrap()),
+        wrong("has 1 too many", |sealer| {
+            sealer.seal(&[&Control::LaneWanted.encode().unwrap()[..], &[0]].concat()).unwrap()
+        }),
         // A text that claims to be longer than memory.
         wrong("message", |sealer| sealer.seal(&[&[0, 0, 0, 0][..], &[0xff; 8]].concat()).unwrap()),
         // 65,000 ranges, of which each is empty.
         wrong("message", |sealer| {
-            let head = [&12_u32.to_le_bytes()[..], &1_u64.to_le_bytes(), &4000_u64.to_le_bytes()].concat();
+            let head =
+                [&12_u32.to_le_bytes()[..], &1_u64.to_le_bytes(), &4000_u64.to_le_bytes()].concat();
             sealer.seal(&[head, vec![0; 16 * 4000]].concat()).unwrap()
         }),
     ];
@@ -78,14 +87,20 @@ async fn what_is_no_message_closes_the_link_and_says_why() {
 #[tokio::test]
 async fn what_belongs_elsewhere_closes_the_link_with_a_word() {
     let world = World::new(2).await;
-    let cases = [Control::Hello { name: "mallory".into(), token: None, inbox: None }, Control::Welcome { name: "mallory".into() }];
+    let cases = [
+        Control::Hello { name: "mallory".into(), token: None, inbox: None },
+        Control::Welcome { name: "mallory".into() },
+    ];
     for control in cases {
         let mut link = world.mallory.link().await;
         link.say(&control).await;
         let reason = link.closes().await.expect("a goodbye");
         assert!(reason.contains(control.name()), "{reason}");
     }
-    for control in [Control::Refuse { reason: RefuseReason::Untrusted }, Control::Goodbye { reason: "\u{7}bell".into() }] {
+    for control in [
+        Control::Refuse { reason: RefuseReason::Untrusted },
+        Control::Goodbye { reason: "\u{7}bell".into() },
+    ] {
         let mut link = world.mallory.link().await;
         link.say(&control).await;
         link.closes().await;
@@ -100,10 +115,21 @@ async fn words_about_transfers_that_are_not_there_change_nothing() {
     let everything = Ranges::new(vec![(0, u64::MAX)]).unwrap();
     let scattered = Ranges::new((0..1024).map(|at| (2 * at, 2 * at + 1)).collect()).unwrap();
     let failure = Failure::new(FailureKind::Io, "no\u{1b}[2J").in_stage("sink").at_index(u64::MAX);
-    let receipt = Receipt { digest: [0; 32], length: u64::MAX, place: "/etc/passwd".into(), files: u64::MAX, mac: [0; 32] };
+    let receipt = Receipt {
+        digest: [0; 32],
+        length: u64::MAX,
+        place: "/etc/passwd".into(),
+        files: u64::MAX,
+        mac: [0; 32],
+    };
     for stream in [0, 1, 2, 3, 77, u64::MAX - 1, u64::MAX] {
         let words = [
-            Control::Accept { stream, limit: u64::MAX, received: everything.clone(), trailer: false },
+            Control::Accept {
+                stream,
+                limit: u64::MAX,
+                received: everything.clone(),
+                trailer: false,
+            },
             Control::Reject { stream, failure: failure.clone() },
             Control::Grant { stream, limit: u64::MAX },
             Control::Received { stream, indices: everything.clone() },
@@ -114,7 +140,11 @@ async fn words_about_transfers_that_are_not_there_change_nothing() {
             Control::Fail { stream, failure: failure.clone() },
             Control::Pause { stream },
             Control::Unpause { stream },
-            Control::LaneTicket { lane: stream as u16, id: [1; 16], secret: SecretBytes::new([2; 32]) },
+            Control::LaneTicket {
+                lane: stream as u16,
+                id: [1; 16],
+                secret: SecretBytes::new([2; 32]),
+            },
             Control::LaneRequest { lane: u16::MAX },
             Control::Pong { nonce: stream },
         ];

@@ -1,4 +1,5 @@
-//! A node that listens, and peers that mean it harm: over real sockets, with the right protocol up to the point where it goes wrong.
+//! A node that listens, and peers that mean it harm: over real sockets, with the right protocol up
+//! to the point where it goes wrong.
 //!
 //! ```text
 //!  lyon, honest ───────┐

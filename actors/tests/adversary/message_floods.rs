@@ -1,4 +1,5 @@
-//! Too many messages, or too much of what comes with them: what it costs is bounded, its link ends, and others are served.
+//! Too many messages, or too much of what comes with them: what it costs is bounded, its link ends,
+//! and others are served.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -74,7 +75,8 @@ async fn flood(world: &World, mut post: Post, mut make: impl FnMut(u64) -> Vec<u
             }
         }
     };
-    let (why, ()) = within(async { tokio::join!(link_down(&mut events, world.mallory.id()), flooding) }).await;
+    let (why, ()) =
+        within(async { tokio::join!(link_down(&mut events, world.mallory.id()), flooding) }).await;
     why
 }
 
@@ -102,7 +104,8 @@ async fn names_and_watches_without_end_end_the_link() {
     assert!(why.contains("one too many"), "{why}");
     serves_lyon(&world).await;
     let post = Post::begin(&world.mallory).await;
-    let why = flood(&world, post, many(|watch| batch(&[Item::Watch { watch, name: "target" }]))).await;
+    let why =
+        flood(&world, post, many(|watch| batch(&[Item::Watch { watch, name: "target" }]))).await;
     assert!(why.contains("watches"), "{why}");
     serves_lyon(&world).await;
     world.unharmed_by_mallory().await;
@@ -114,7 +117,10 @@ async fn calls_and_tells_beyond_their_credit_end_the_link() {
     let body = body(60_000);
     let mut post = Post::begin(&world.mallory).await;
     post.send(&[bind::<Hang>(0)]).await;
-    let why = flood(&world, post, |call| batch(&[Item::Call { call, target: 0, shape: Shape::Ask, body: &body }])).await;
+    let why = flood(&world, post, |call| {
+        batch(&[Item::Call { call, target: 0, shape: Shape::Ask, body: &body }])
+    })
+    .await;
     assert!(why.contains("more calls than it has credit for"), "{why}");
     serves_lyon(&world).await;
     world.honest_delivery().await;
@@ -145,7 +151,14 @@ impl Handler<Called<Echo>> for Hoard {
 
 /// Why a call to paris failed.
 async fn failed(post: &mut Post, call: u64) -> u8 {
-    post.until(|item| if let Item::Failed { call: of, code, .. } = item { (of == call).then_some(code) } else { None }).await
+    post.until(|item| {
+        if let Item::Failed { call: of, code, .. } = item {
+            (of == call).then_some(code)
+        } else {
+            None
+        }
+    })
+    .await
 }
 
 #[tokio::test]
@@ -173,7 +186,12 @@ async fn requests_that_nobody_reads_count_over_all_links() {
         held.push(world.paris.unread_of(mallory));
     }
     let share = 128 * ((1 << 20) + 64);
-    assert!(held[1] >= 2 * held[0] && held[0] >= 50 * 20 * 60_000 && held.iter().all(|held| *held <= share), "{held:?}");
+    assert!(
+        held[1] >= 2 * held[0]
+            && held[0] >= 50 * 20 * 60_000
+            && held.iter().all(|held| *held <= share),
+        "{held:?}"
+    );
     let mut post = Post::begin(&world.mallory).await;
     post.send(&[bind, Item::Call { call: 1, target: 0, shape: Shape::Requests, body: &[] }]).await;
     for _ in 0..20 {
@@ -202,7 +220,8 @@ async fn calls_that_were_given_up_count_over_all_links_until_their_handlers_end(
     world.paris.host("inside", move || inside.clone()).takes::<Hang>().start().await.unwrap();
     let (body, mallory) = (body(60_000), world.mallory.id());
     for name in ["outside", "inside"] {
-        let bind = |target, name| Item::Bind { target, name, message: Hang::NAME, version: Hang::VERSION };
+        let bind =
+            |target, name| Item::Bind { target, name, message: Hang::NAME, version: Hang::VERSION };
         let refused = Cell::new(0);
         for links in 1.. {
             let mut post = Post::begin(&world.mallory).await;
@@ -227,9 +246,14 @@ async fn calls_that_were_given_up_count_over_all_links_until_their_handlers_end(
             // Given up, so that the link's credit is there again; what they hold is not.
             let cancels: Vec<_> = (0..CALLS).map(|call| Item::Cancel { call }).collect();
             post.send(&cancels).await;
-            let last = |item: Item<'_>| matches!(item, Item::Failed { call, .. } if call == CALLS - 1).then_some(());
+            let last = |item: Item<'_>| {
+                matches!(item, Item::Failed { call, .. } if call == CALLS - 1).then_some(())
+            };
             post.until(last).await;
-            assert!(world.paris.unhandled_of(mallory) >= links * CALLS * 60_000, "what was given up is forgotten");
+            assert!(
+                world.paris.unhandled_of(mallory) >= links * CALLS * 60_000,
+                "what was given up is forgotten"
+            );
             assert!(links < 4, "it never says that it has enough");
         }
         assert!((32 << 20..=33 << 20).contains(&world.paris.unhandled_of(mallory)));
@@ -257,16 +281,27 @@ async fn parts_without_end_end_the_link() {
 #[tokio::test]
 async fn a_peer_that_asks_and_does_not_read_loses_its_link() {
     // No patience of the link's own would end it in time.
-    let link = LinkConfig::new(Duration::from_secs(60), Duration::from_secs(600), Duration::from_secs(3600)).unwrap();
+    let link = LinkConfig::new(
+        Duration::from_secs(60),
+        Duration::from_secs(600),
+        Duration::from_secs(3600),
+    )
+    .unwrap();
     let world = super::post::world_with(34, NodeConfig { link, ..super::world::config() }).await;
     let mut post = Post::narrow(&world.mallory).await;
     post.announce().await;
     post.send(&[bind::<Echo>(0)]).await;
     // Each is answered with what was sent; beyond the limit of answers, with an error.
     let (large, small) = (body(60_000), body(0));
-    // Few at a time: the actor answers them as fast as they come, and the credit for calls is not what ends it.
+    // Few at a time: the actor answers them as fast as they come, and the credit for calls is not
+    // what ends it.
     let few = |round: u64| {
-        (round * 8..round * 8 + 8).map(|number| Item::Call { call: (1 << 32) + number, target: 0, shape: Shape::Ask, body: &small })
+        (round * 8..round * 8 + 8).map(|number| Item::Call {
+            call: (1 << 32) + number,
+            target: 0,
+            shape: Shape::Ask,
+            body: &small,
+        })
     };
     let why = flood(&world, post, |call| match call {
         0..600 => batch(&[Item::Call { call, target: 0, shape: Shape::Ask, body: &large }]),

@@ -1,4 +1,5 @@
-//! A trusted peer that breaks the protocol of messages: its link ends, says why, and costs nobody else anything.
+//! A trusted peer that breaks the protocol of messages: its link ends, says why, and costs nobody
+//! else anything.
 
 use estafette::wire::message::{Item, Shape};
 use estafette::wire::{Control, FLAG_LAST};
@@ -71,13 +72,19 @@ async fn batches_that_are_not_as_they_were_announced_end_the_link() {
         (
             "not the one it commits to",
             says(|post| {
-                let Control::Messages { transfer, key, mut commitment } = post.announcement() else { unreachable!() };
+                let Control::Messages { transfer, key, mut commitment } = post.announcement()
+                else {
+                    unreachable!()
+                };
                 commitment[0] ^= 1;
                 vec![Control::Messages { transfer, key, commitment }]
             }),
         ),
         ("batch 1 instead of 0", frame(|post| post.sealed(1, 0, &[]))),
-        ("batch 0 instead of 1", frame(|post| post.sealed(0, 0, &batch(&[Item::Cancel { call: 1 }])).repeat(2))),
+        (
+            "batch 0 instead of 1",
+            frame(|post| post.sealed(0, 0, &batch(&[Item::Cancel { call: 1 }])).repeat(2)),
+        ),
         ("a chunk of 0 bytes", raw(vec![])),
         ("a chunk on the express lane", frame(|post| post.sealed(0, FLAG_LAST, &[]))),
         (
@@ -106,7 +113,10 @@ async fn items_that_make_no_sense_end_the_link() {
         ("two calls with the number 7", items(vec![bind::<Hang>(0), again, again])),
         ("has no more", items(vec![bind::<Hang>(0), again, Item::Request { call: 7, body: b"" }])),
         ("never named", items(vec![Item::Consumed { target: 0, tells: u64::MAX, cost: u64::MAX }])),
-        ("never named", items(vec![Item::Undelivered { target: 3, count: u64::MAX, code: 0, text: "" }])),
+        (
+            "never named",
+            items(vec![Item::Undelivered { target: 3, count: u64::MAX, code: 0, text: "" }]),
+        ),
     ];
     each_ends_its_link(world(22).await, cases).await;
 }
@@ -134,7 +144,10 @@ async fn parts_that_do_not_come_to_one_item_end_the_link() {
         ("does not fit", items(vec![begin(9), part(b"12345"), part(b"67890")])),
         ("does not come in parts", raw(in_parts(&batch(&[begin(9)])))),
         ("does not come in parts", raw(in_parts(&batch(&[bind::<Echo>(0)])))),
-        ("not one item", raw(in_parts(&batch(&[Item::Unwatch { watch: 1 }, Item::Unwatch { watch: 1 }])))),
+        (
+            "not one item",
+            raw(in_parts(&batch(&[Item::Unwatch { watch: 1 }, Item::Unwatch { watch: 1 }]))),
+        ),
         ("not one item", raw(in_parts(&nested))),
         ("is unknown", raw(in_parts(&[0x55; 100]))),
     ];
@@ -161,7 +174,13 @@ async fn tells_behind_the_name_of_their_target_give_their_credit_back() {
     let body = body(1);
     let tell = Item::Tell { target: 0, body: &body };
     post.send(&[bind::<Echo>(0), tell, tell, tell]).await;
-    let consumed = post.until(|item| if let Item::Consumed { target: 0, tells, cost } = item { Some((tells, cost)) } else { None });
+    let consumed = post.until(|item| {
+        if let Item::Consumed { target: 0, tells, cost } = item {
+            Some((tells, cost))
+        } else {
+            None
+        }
+    });
     assert_eq!(consumed.await, (3, 3 * (64 + body.len() as u64)));
     drop(post);
     world.unharmed_by_mallory().await;
@@ -187,7 +206,10 @@ async fn what_answers_nothing_and_who_is_not_trusted_with_a_name_change_nothing(
         .await;
     }
     post.link.stands().await;
-    let trust = estafette::TrustedPeer { inboxes: vec!["in".into()], ..estafette::TrustedPeer::new("mallory") };
+    let trust = estafette::TrustedPeer {
+        inboxes: vec!["in".into()],
+        ..estafette::TrustedPeer::new("mallory")
+    };
     world.paris.trust().add(world.mallory.id(), trust).unwrap();
     let body = body(1);
     post.send(&[
@@ -196,7 +218,10 @@ async fn what_answers_nothing_and_who_is_not_trusted_with_a_name_change_nothing(
         Item::Watch { watch: 1, name: "target" },
     ])
     .await;
-    let refused = post.until(|item| if let Item::Failed { call: 1, code, .. } = item { Some(code) } else { None });
+    let refused =
+        post.until(
+            |item| if let Item::Failed { call: 1, code, .. } = item { Some(code) } else { None },
+        );
     assert_eq!(refused.await, estafette::RemoteErrorKind::Forbidden as u8);
     within(serves_lyon(&world)).await;
     drop(post);

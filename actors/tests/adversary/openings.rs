@@ -15,7 +15,9 @@ async fn an_absurd_opening_is_rejected_with_its_reason() {
     let world = World::new(1).await;
     let mut link = world.mallory.link().await;
     type Change = Box<dyn FnOnce(&mut Opening)>;
-    let change = |kind: FailureKind, reason: &'static str, change: fn(&mut Opening)| (kind, reason, Box::new(change) as Change);
+    let change = |kind: FailureKind, reason: &'static str, change: fn(&mut Opening)| {
+        (kind, reason, Box::new(change) as Change)
+    };
     use FailureKind::*;
     let cases = [
         change(Protocol, "chunk size of 0", |opening| opening.chunk_size = 0),
@@ -34,16 +36,21 @@ async fn an_absurd_opening_is_rejected_with_its_reason() {
         change(Stage, "can't undo", |opening| opening.suite = Suite(0)),
         change(Stage, "can't undo", |opening| opening.suite = Suite(u16::MAX)),
         change(Integrity, "not the one committed to", |opening| opening.commit[31] ^= 1),
-        change(Integrity, "not the one committed to", |opening| opening.key = SecretBytes::new(*TransferKey::random().as_bytes())),
+        change(Integrity, "not the one committed to", |opening| {
+            opening.key = SecretBytes::new(*TransferKey::random().as_bytes())
+        }),
         change(Refused, "no inbox", |opening| opening.inbox = "elsewhere".into()),
         change(Refused, "no inbox", |opening| opening.inbox = "../in".into()),
         change(Refused, "no inbox", |opening| opening.inbox = String::new()),
         change(Refused, "holds", |opening| opening.content.length = Some(u64::MAX)),
         change(Protocol, "not the sender's to use", |opening| opening.stream += 1),
-        change(Protocol, "not the sender's to use", |opening| opening.stream = u64::MAX - u64::from(opening.stream % 2 == 1)),
+        change(Protocol, "not the sender's to use", |opening| {
+            opening.stream = u64::MAX - u64::from(opening.stream % 2 == 1)
+        }),
     ];
     for (kind, reason, change) in cases {
-        let failure = Forgery::new(&world.mallory).with(change).offer(&mut link).await.expect_err(reason);
+        let failure =
+            Forgery::new(&world.mallory).with(change).offer(&mut link).await.expect_err(reason);
         assert_eq!(failure.kind, kind, "{failure}");
         assert!(failure.message.contains(reason), "{failure}");
     }
@@ -56,9 +63,15 @@ async fn an_absurd_opening_is_rejected_with_its_reason() {
 async fn the_dates_of_another_clock_are_no_reason_to_refuse() {
     let world = World::new(3).await;
     let mut link = world.mallory.link().await;
-    for (number, (created, expires)) in (0..).zip([(0, 0), (0, 1), (u64::MAX, u64::MAX), (u64::MAX, 0), (0, u64::MAX)]) {
-        let forgery = Forgery::numbered(&world.mallory, number).with(|opening| (opening.created, opening.expires) = (created, expires));
-        forgery.offer(&mut link).await.unwrap_or_else(|failure| panic!("{created} to {expires}: {failure}"));
+    for (number, (created, expires)) in
+        (0..).zip([(0, 0), (0, 1), (u64::MAX, u64::MAX), (u64::MAX, 0), (0, u64::MAX)])
+    {
+        let forgery = Forgery::numbered(&world.mallory, number)
+            .with(|opening| (opening.created, opening.expires) = (created, expires));
+        forgery
+            .offer(&mut link)
+            .await
+            .unwrap_or_else(|failure| panic!("{created} to {expires}: {failure}"));
         // More than three at once wait for room.
         forgery.cancel(&mut link).await;
     }
@@ -85,7 +98,10 @@ async fn names_that_no_opening_may_bring_close_the_link() {
     let long = Forgery::new(&world.mallory).with(|opening| opening.inbox = "x".repeat(129));
     assert!(Control::Open(Box::new(long.opening)).encode().is_err());
     let mut bytes = honest.clone();
-    let length = bytes.windows(10).position(|ten| ten == [&2_u64.to_le_bytes()[..], b"in"].concat()).unwrap();
+    let length = bytes
+        .windows(10)
+        .position(|ten| ten == [&2_u64.to_le_bytes()[..], b"in"].concat())
+        .unwrap();
     bytes.splice(length..length + 10, [&129_u64.to_le_bytes()[..], &[b'x'; 129]].concat());
     let frame = link.channel.sealer.seal(&bytes).unwrap();
     link.channel.say_bytes(&frame).await;
@@ -98,11 +114,22 @@ async fn names_that_no_opening_may_bring_close_the_link() {
 #[tokio::test]
 async fn an_inbox_that_is_not_a_peers_is_closed_to_it() {
     let world = World::new(3).await;
-    world.paris.trust().add(world.mallory.id(), TrustedPeer { inboxes: vec!["other".into()], ..TrustedPeer::new("mallory") }).unwrap();
+    world
+        .paris
+        .trust()
+        .add(
+            world.mallory.id(),
+            TrustedPeer { inboxes: vec!["other".into()], ..TrustedPeer::new("mallory") },
+        )
+        .unwrap();
     let mut link = world.mallory.link().await;
     let failure = Forgery::new(&world.mallory).offer(&mut link).await.unwrap_err();
     assert_eq!(failure.kind, FailureKind::Untrusted);
-    let unknown = Forgery::new(&world.mallory).with(|opening| opening.inbox = "secret".into()).offer(&mut link).await.unwrap_err();
+    let unknown = Forgery::new(&world.mallory)
+        .with(|opening| opening.inbox = "secret".into())
+        .offer(&mut link)
+        .await
+        .unwrap_err();
     assert_eq!(unknown.kind, FailureKind::Untrusted, "whether there is such an inbox is not told");
     world.unharmed_by_mallory().await;
 }
@@ -115,10 +142,11 @@ async fn a_stream_in_use_is_not_taken_over_and_an_older_attempt_is_not_taken_up(
     first.open(&mut link).await;
     let same_stream = Forgery::new(&world.mallory).offer(&mut link).await.unwrap_err();
     assert!(same_stream.message.contains("in use"), "{same_stream}");
-    let older = Forgery::numbered(&world.mallory, 1).with(|opening| (opening.transfer, opening.attempt) = (first.opening.transfer, 5));
+    let older = Forgery::numbered(&world.mallory, 1)
+        .with(|opening| (opening.transfer, opening.attempt) = (first.opening.transfer, 5));
     assert!(older.offer(&mut link).await.unwrap_err().message.contains("newer attempt"));
-    let newest =
-        Forgery::numbered(&world.mallory, 2).with(|opening| (opening.transfer, opening.attempt) = (first.opening.transfer, u32::MAX));
+    let newest = Forgery::numbered(&world.mallory, 2)
+        .with(|opening| (opening.transfer, opening.attempt) = (first.opening.transfer, u32::MAX));
     newest.open(&mut link).await;
     let mut lane = world.mallory.lane(&mut link, 0).await;
     // The first attempt is over: its chunks are passed by.
@@ -128,7 +156,8 @@ async fn a_stream_in_use_is_not_taken_over_and_an_older_attempt_is_not_taken_up(
     newest.ends(&mut link).await.unwrap();
     let mut world = world;
     world.check(b"end").await;
-    // The delivery is remembered: offered again, under another key, it is answered and not repeated.
+    // The delivery is remembered: offered again, under another key, it is answered and not
+    // repeated.
     let key = TransferKey::random();
     let again = Forgery::numbered(&world.mallory, 3).with(|opening| {
         opening.transfer = newest.opening.transfer;
@@ -149,7 +178,9 @@ async fn what_a_sender_has_accepted_and_knows_nothing_of_takes_no_room() {
     forgery.open(&mut link).await;
     assert_eq!(world.paris.held().await.running, 1);
     link.say(&Control::Unknown { stream: forgery.stream() }).await;
-    let TransferNews::Failed { failure } = news(&mut events, |news| matches!(news, TransferNews::Failed { .. })).await else {
+    let TransferNews::Failed { failure } =
+        news(&mut events, |news| matches!(news, TransferNews::Failed { .. })).await
+    else {
         unreachable!("waited for just that");
     };
     assert_eq!(failure.kind, FailureKind::Unreachable, "a later attempt may go on");

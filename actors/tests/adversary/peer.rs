@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 
 use bytes::BytesMut;
 use estafette::wire::{
-    Choice, Control, ControlOpener, ControlSealer, Established, Frame, FrameDecoder, FrameHeader, FrameKind, KnockKey, LaneInitiator,
-    LaneResponder, LinkInitiator, LinkResponder, Offer, PREAMBLE_LENGTH, Preamble, PreambleReply, Purpose, REPLY_LENGTH, RefuseReason,
-    SecretBytes, Suite, choose, frame_handshake, handshake_length, lane_prologue, negotiate, prologue,
+    Choice, Control, ControlOpener, ControlSealer, Established, Frame, FrameDecoder, FrameHeader,
+    FrameKind, KnockKey, LaneInitiator, LaneResponder, LinkInitiator, LinkResponder, Offer,
+    PREAMBLE_LENGTH, Preamble, PreambleReply, Purpose, REPLY_LENGTH, RefuseReason, SecretBytes,
+    Suite, choose, frame_handshake, handshake_length, lane_prologue, negotiate, prologue,
 };
 use estafette::{Identity, PeerId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -60,7 +61,8 @@ impl Mallory {
         socket.connect(self.address.parse().unwrap()).await
     }
 
-    /// A connection whose handshake has come to its end, and on which the first control message is due.
+    /// A connection whose handshake has come to its end, and on which the first control message is
+    /// due.
     pub(crate) async fn handshake(&self) -> Link {
         self.handshake_on(self.connect().await).await
     }
@@ -68,7 +70,8 @@ impl Mallory {
     async fn handshake_on(&self, mut io: TcpStream) -> Link {
         let preambles = preambles(&mut io, &self.key(), Purpose::Link).await;
         let initiator = LinkInitiator::new(&self.identity, self.target, &preambles).unwrap();
-        let (message, waiting) = initiator.start(&Offer { features: self.features, ..offer() }).unwrap();
+        let (message, waiting) =
+            initiator.start(&Offer { features: self.features, ..offer() }).unwrap();
         io.write_all(&self.first(&preambles, message)).await.unwrap();
         let (choice, established) = waiting.finish(&handshake_message(&mut io).await).unwrap();
         Link::new(io, choice, established)
@@ -100,11 +103,18 @@ impl Mallory {
         self.dial_lane(link, number, id, &secret).await
     }
 
-    pub(crate) async fn dial_lane(&self, link: &Link, number: u16, id: [u8; 16], secret: &SecretBytes) -> Lane {
+    pub(crate) async fn dial_lane(
+        &self,
+        link: &Link,
+        number: u16,
+        id: [u8; 16],
+        secret: &SecretBytes,
+    ) -> Lane {
         let mut io = self.connect().await;
         let preambles = preambles(&mut io, &self.key(), Purpose::Lane(id)).await;
         let prologue = lane_prologue(&preambles, &link.hash, number);
-        let (message, waiting) = LaneInitiator::new(secret.expose(), &prologue).unwrap().start().unwrap();
+        let (message, waiting) =
+            LaneInitiator::new(secret.expose(), &prologue).unwrap().start().unwrap();
         io.write_all(&self.first(&preambles, message)).await.unwrap();
         let established = waiting.finish(&handshake_message(&mut io).await).unwrap();
         Lane(Channel::new(io, established.sealer, established.opener, MAX_FRAME))
@@ -162,14 +172,19 @@ impl Server {
         let (id, secret) = ([number as u8 + 1; 16], [9; 32]);
         link.say(&Control::LaneTicket { lane: number, id, secret: SecretBytes::new(secret) }).await;
         let (mut io, preambles) = self.greet().await;
-        let responder = LaneResponder::new(&secret, &lane_prologue(&preambles, &link.hash, number)).unwrap();
-        let (answer, established) = responder.read(&self.first(&mut io, &preambles).await).unwrap().finish().unwrap();
+        let responder =
+            LaneResponder::new(&secret, &lane_prologue(&preambles, &link.hash, number)).unwrap();
+        let (answer, established) =
+            responder.read(&self.first(&mut io, &preambles).await).unwrap().finish().unwrap();
         io.write_all(&frame_handshake(&answer).unwrap()).await.unwrap();
         Lane(Channel::new(io, established.sealer, established.opener, MAX_FRAME))
     }
 
     async fn first(&self, io: &mut TcpStream, preambles: &[u8]) -> Vec<u8> {
-        KnockKey::of(self.identity.peer()).open(preambles, &handshake_message(io).await).unwrap().to_vec()
+        KnockKey::of(self.identity.peer())
+            .open(preambles, &handshake_message(io).await)
+            .unwrap()
+            .to_vec()
     }
 
     async fn greet(&self) -> (TcpStream, Vec<u8>) {
@@ -196,7 +211,11 @@ pub(crate) async fn preambles(io: &mut TcpStream, key: &KnockKey, purpose: Purpo
     prologue(&preamble, &reply).to_vec()
 }
 
-pub(crate) async fn reply_to(io: &mut TcpStream, key: &KnockKey, preamble: &Preamble) -> PreambleReply {
+pub(crate) async fn reply_to(
+    io: &mut TcpStream,
+    key: &KnockKey,
+    preamble: &Preamble,
+) -> PreambleReply {
     io.write_all(&preamble.encode(key)).await.unwrap();
     let mut reply = [0; REPLY_LENGTH];
     within(io.read_exact(&mut reply)).await.unwrap();
@@ -262,7 +281,9 @@ impl Channel {
         loop {
             if let Some(frame) = self.decoder.decode(&mut self.buffer).unwrap() {
                 return Some(match frame.header.kind {
-                    FrameKind::Control => Heard::Control(self.opener.open_control(frame.body()).unwrap()),
+                    FrameKind::Control => {
+                        Heard::Control(self.opener.open_control(frame.body()).unwrap())
+                    }
                     FrameKind::Chunk => Heard::Chunk(frame),
                 });
             }
@@ -314,7 +335,8 @@ impl Link {
     /// The link stands, and all that was said before has been heard.
     pub(crate) async fn stands(&mut self) {
         self.say(&Control::Ping { nonce: 0x5eed }).await;
-        self.until(|control| matches!(control, Control::Pong { nonce: 0x5eed }).then_some(())).await;
+        self.until(|control| matches!(control, Control::Pong { nonce: 0x5eed }).then_some(()))
+            .await;
     }
 
     /// The other side closes the link; what it said last.
@@ -353,7 +375,9 @@ impl Lane {
         let mut missing: Vec<u64> = indices.into_iter().collect();
         while !missing.is_empty() {
             let heard = within(self.0.next()).await.expect("the lane stays up");
-            let Heard::Control(Control::Received { stream, indices }) = heard else { panic!("{heard:?} on a lane") };
+            let Heard::Control(Control::Received { stream, indices }) = heard else {
+                panic!("{heard:?} on a lane")
+            };
             assert_eq!(stream, of);
             missing.retain(|&index| !indices.contains(index));
         }
@@ -372,5 +396,6 @@ pub(crate) fn frame(header: FrameHeader, body: &[u8]) -> Vec<u8> {
 /// Whether a connection that may be thrown out at any time was answered.
 pub(crate) async fn try_greet(io: &mut TcpStream, key: &KnockKey) -> bool {
     let mut reply = [0; REPLY_LENGTH];
-    io.write_all(&Preamble::new(Purpose::Link).encode(key)).await.is_ok() && within(io.read_exact(&mut reply)).await.is_ok()
+    io.write_all(&Preamble::new(Purpose::Link).encode(key)).await.is_ok()
+        && within(io.read_exact(&mut reply)).await.is_ok()
 }

@@ -5,7 +5,9 @@ use estafette::delivery::{KeyScope, TransferId, TransferKey};
 use estafette::pipeline::{Codec, Prefix};
 use estafette::remote::RemoteMessage;
 use estafette::wire::message::{Item, Items, MESSAGE_STREAM};
-use estafette::wire::{Control, FEATURE_MESSAGES, FrameHeader, FrameKind, HEADER_LENGTH, PeerId, SecretBytes, Suite};
+use estafette::wire::{
+    Control, FEATURE_MESSAGES, FrameHeader, FrameKind, HEADER_LENGTH, PeerId, SecretBytes, Suite,
+};
 use estafette_actors::seal::{Cipher, DefaultCipher};
 use serde::{Deserialize, Serialize};
 
@@ -58,7 +60,10 @@ pub(crate) async fn world_with(seed: u64, config: estafette::NodeConfig) -> Worl
 
 /// The actor answers lyon, whatever mallory does.
 pub(crate) async fn serves_lyon(world: &World) {
-    let answer = within(world.lyon.remote::<Echo>("paris/target").unwrap().ask(Echo(b"hi".to_vec()))).await.unwrap();
+    let answer =
+        within(world.lyon.remote::<Echo>("paris/target").unwrap().ask(Echo(b"hi".to_vec())))
+            .await
+            .unwrap();
     assert_eq!(answer.0, b"hi");
 }
 
@@ -71,7 +76,14 @@ struct Sealing {
 
 impl Sealing {
     fn new(key: TransferKey, transfer: TransferId, sender: PeerId, receiver: PeerId) -> Self {
-        let scope = KeyScope { transfer, attempt: 0, suite: Suite::XSALSA20_POLY1305, sender, receiver, chunk_size: 64 << 10 };
+        let scope = KeyScope {
+            transfer,
+            attempt: 0,
+            suite: Suite::XSALSA20_POLY1305,
+            sender,
+            receiver,
+            chunk_size: 64 << 10,
+        };
         Self { key, scope, next: 0 }
     }
 }
@@ -97,7 +109,9 @@ impl Post {
     async fn on(mallory: &Mallory, mut link: Link) -> Self {
         let (transfer, key) = link
             .until(|control| match control {
-                Control::Messages { transfer, key, .. } => Some((transfer, TransferKey::from_bytes(*key.expose()))),
+                Control::Messages { transfer, key, .. } => {
+                    Some((transfer, TransferKey::from_bytes(*key.expose())))
+                }
                 _ => None,
             })
             .await;
@@ -110,7 +124,8 @@ impl Post {
 
     /// What an honest peer says before its first batch.
     pub(crate) fn announcement(&self) -> Control {
-        let (key, commitment) = (SecretBytes::new(*self.out.key.as_bytes()), self.out.key.commitment());
+        let (key, commitment) =
+            (SecretBytes::new(*self.out.key.as_bytes()), self.out.key.commitment());
         Control::Messages { transfer: self.out.scope.transfer, key, commitment }
     }
 
@@ -127,11 +142,24 @@ impl Post {
 
     /// The frame of a batch with anything inside, sealed as `index`.
     pub(crate) fn sealed(&self, index: u64, flags: u8, batch: &[u8]) -> Vec<u8> {
-        let plain = [&Prefix { codec: Codec::RAW, raw_len: batch.len() as u32, index }.encode()[..], batch].concat();
+        let plain =
+            [&Prefix { codec: Codec::RAW, raw_len: batch.len() as u32, index }.encode()[..], batch]
+                .concat();
         let epoch = self.out.key.epoch_key(&self.out.scope, index);
         let mut boxed = vec![0; plain.len()];
-        let tag = DefaultCipher::default().seal(epoch.key(), &epoch.nonce(index, flags != 0), &plain, &mut boxed);
-        let header = FrameHeader { len: (tag.len() + boxed.len()) as u32, kind: FrameKind::Chunk, flags, stream: MESSAGE_STREAM, index };
+        let tag = DefaultCipher::default().seal(
+            epoch.key(),
+            &epoch.nonce(index, flags != 0),
+            &plain,
+            &mut boxed,
+        );
+        let header = FrameHeader {
+            len: (tag.len() + boxed.len()) as u32,
+            kind: FrameKind::Chunk,
+            flags,
+            stream: MESSAGE_STREAM,
+            index,
+        };
         [&header.encode()[..], &tag, &boxed].concat()
     }
 
@@ -169,7 +197,9 @@ impl Post {
         let epoch = self.coming.key.epoch_key(&self.coming.scope, index);
         let (tag, boxed) = body.split_first_chunk().unwrap();
         let mut plain = vec![0; boxed.len()];
-        DefaultCipher::default().open(epoch.key(), &epoch.nonce(index, false), tag, boxed, &mut plain).unwrap();
+        DefaultCipher::default()
+            .open(epoch.key(), &epoch.nonce(index, false), tag, boxed, &mut plain)
+            .unwrap();
         plain
     }
 }
@@ -189,6 +219,10 @@ pub(crate) const fn bind<M: RemoteMessage>(target: u32) -> Item<'static> {
 /// A message with so many bytes, as it travels.
 pub(crate) fn body(length: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
-    estafette::wire::codec::encode_message(&serde_bytes::ByteBuf::from(vec![7; length]), &mut bytes).unwrap();
+    estafette::wire::codec::encode_message(
+        &serde_bytes::ByteBuf::from(vec![7; length]),
+        &mut bytes,
+    )
+    .unwrap();
     bytes
 }

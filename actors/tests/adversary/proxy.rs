@@ -1,4 +1,5 @@
-//! A road between two nodes that somebody else owns: it listens, dials on, and damages, cuts or writes down what passes.
+//! A road between two nodes that somebody else owns: it listens, dials on, and damages, cuts or
+//! writes down what passes.
 
 use std::sync::{Arc, Mutex};
 
@@ -33,15 +34,26 @@ struct Road {
 }
 
 impl Proxy {
-    /// A road to `target`. What goes wrong on a connection is drawn from the seed and the number of the connection.
-    pub(crate) async fn start(target: &str, seed: u64, plan: impl FnMut(&Connecting, &mut Random) -> Faults + Send + 'static) -> Self {
+    /// A road to `target`. What goes wrong on a connection is drawn from the seed and the number of
+    /// the connection.
+    pub(crate) async fn start(
+        target: &str,
+        seed: u64,
+        plan: impl FnMut(&Connecting, &mut Random) -> Faults + Send + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (cuts, cut) = watch::channel(0);
         let (carried, recorded) = (Arc::new(watch::channel(0).0), Recorded::default());
         let (plan, random) = (Box::new(plan), Random::seeded(seed));
-        let road =
-            Road { target: target.to_owned(), plan, random, cuts: cut, carried: Arc::clone(&carried), recorded: Arc::clone(&recorded) };
+        let road = Road {
+            target: target.to_owned(),
+            plan,
+            random,
+            cuts: cut,
+            carried: Arc::clone(&carried),
+            recorded: Arc::clone(&recorded),
+        };
         let mut tasks = JoinSet::new();
         tasks.spawn(road.serve(listener));
         Self { address, cuts, carried, recorded, _tasks: tasks }
@@ -83,11 +95,22 @@ impl Road {
             let mut purpose = [0; 9];
             let peeked = near.peek(&mut purpose).await.unwrap_or(0);
             let bulk = peeked == purpose.len() && purpose[8] == 1;
-            let connecting = Connecting { from: from.to_string(), to: self.target.clone(), number, bulk };
+            let connecting =
+                Connecting { from: from.to_string(), to: self.target.clone(), number, bulk };
             let faults = (self.plan)(&connecting, &mut self.random);
             let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
-            let way = |flips, cut, record| Way { flips, cut, record, at: 0, carried: Arc::clone(&self.carried) };
-            let there = way(faults.flips_there, faults.cut_there, Some((Arc::clone(&self.recorded), number as usize)));
+            let way = |flips, cut, record| Way {
+                flips,
+                cut,
+                record,
+                at: 0,
+                carried: Arc::clone(&self.carried),
+            };
+            let there = way(
+                faults.flips_there,
+                faults.cut_there,
+                Some((Arc::clone(&self.recorded), number as usize)),
+            );
             let back = way(faults.flips_back, faults.cut_back, None);
             let mut cuts = self.cuts.clone();
             cuts.mark_unchanged();
@@ -119,7 +142,9 @@ impl Way {
             if let Some((recorded, number)) = &self.record {
                 recorded.lock().unwrap()[*number].extend_from_slice(piece);
             }
-            for &(position, mask) in self.flips.iter().filter(|(position, _)| (self.at..end).contains(position)) {
+            for &(position, mask) in
+                self.flips.iter().filter(|(position, _)| (self.at..end).contains(position))
+            {
                 piece[(position - self.at) as usize] ^= mask;
             }
             let broken = self.cut.filter(|&cut| cut <= end);

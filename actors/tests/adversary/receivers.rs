@@ -1,4 +1,5 @@
-//! A hostile receiver: it grants what nobody has, vouches for what it was not sent, and asks again and again.
+//! A hostile receiver: it grants what nobody has, vouches for what it was not sent, and asks again
+//! and again.
 
 use std::collections::BTreeMap;
 
@@ -33,7 +34,8 @@ impl Receiving {
 
     async fn begin_with(world: World, source: impl Source, options: SendOptions) -> Self {
         let server = Server::start(world.mallory.identity.clone()).await;
-        let known = TrustedPeer { addresses: vec![server.address()], ..TrustedPeer::new("mallory") };
+        let known =
+            TrustedPeer { addresses: vec![server.address()], ..TrustedPeer::new("mallory") };
         world.paris.trust().add(world.mallory.id(), known).unwrap();
         let transfer = world.paris.send_with("mallory/in", source, options).await.unwrap();
         let mut link = server.link().await;
@@ -43,12 +45,18 @@ impl Receiving {
 
     pub(crate) async fn accept(&mut self, limit: u64) {
         let stream = self.opening.stream;
-        self.link.say(&Control::Accept { stream, limit, received: Ranges::EMPTY, trailer: false }).await;
+        self.link
+            .say(&Control::Accept { stream, limit, received: Ranges::EMPTY, trailer: false })
+            .await;
     }
 
     /// The lane that the node asks for.
     pub(crate) async fn lane(&mut self, number: u16) -> Lane {
-        self.link.until(|control| matches!(control, Control::LaneRequest { lane } if lane == number).then_some(())).await;
+        self.link
+            .until(|control| {
+                matches!(control, Control::LaneRequest { lane } if lane == number).then_some(())
+            })
+            .await;
         self.server.lane(&mut self.link, number).await
     }
 
@@ -58,12 +66,15 @@ impl Receiving {
 
     /// A receipt as an honest receiver makes it.
     fn receipt(&self, digest: [u8; 32], length: u64) -> Receipt {
-        let mac = self.key().receipt(self.opening.transfer, self.opening.attempt, "delivered", &digest);
+        let mac =
+            self.key().receipt(self.opening.transfer, self.opening.attempt, "delivered", &digest);
         Receipt { digest, length, place: String::new(), files: 0, mac }
     }
 
     async fn deliver(&mut self, receipt: Receipt) {
-        self.link.say(&Control::Delivered { stream: self.opening.stream, receipt, enclosed: None }).await;
+        self.link
+            .say(&Control::Delivered { stream: self.opening.stream, receipt, enclosed: None })
+            .await;
     }
 
     /// Takes all chunks as an honest receiver does, up to the trailer.
@@ -71,7 +82,9 @@ impl Receiving {
         loop {
             let frame = chunk(lane).await;
             let (stream, index) = (frame.header.stream, frame.header.index);
-            lane.0.say(&Control::Received { stream, indices: Ranges::single(index).unwrap() }).await;
+            lane.0
+                .say(&Control::Received { stream, indices: Ranges::single(index).unwrap() })
+                .await;
             if frame.header.is_last() {
                 return;
             }
@@ -108,7 +121,10 @@ async fn a_receipt_is_believed_only_from_who_has_the_key_and_for_what_was_sent()
     let bytes = content(1, 3);
     let digest = *blake3::hash(&bytes).as_bytes();
     type Forge = fn(&mut Receipt);
-    let cases: [(&str, Forge); 2] = [("not authentic", |receipt| receipt.mac[0] ^= 1), ("not authentic", |receipt| receipt.digest[0] ^= 1)];
+    let cases: [(&str, Forge); 2] = [
+        ("not authentic", |receipt| receipt.mac[0] ^= 1),
+        ("not authentic", |receipt| receipt.digest[0] ^= 1),
+    ];
     for (reason, forge) in cases {
         let mut receiving = Receiving::begin(1, config(), &bytes).await;
         receiving.accept(100).await;
@@ -135,9 +151,15 @@ async fn a_receipt_is_believed_only_from_who_has_the_key_and_for_what_was_sent()
 async fn an_acceptance_of_nothing_that_is_under_way_is_answered_with_what_became_of_it() {
     let mut receiving = Receiving::begin(4, config(), &content(4, 3)).await;
     let (stream, other) = (receiving.opening.stream, receiving.opening.stream + 2);
-    let accept = |stream| Control::Accept { stream, limit: 100, received: Ranges::EMPTY, trailer: false };
+    let accept =
+        |stream| Control::Accept { stream, limit: 100, received: Ranges::EMPTY, trailer: false };
     receiving.link.say(&accept(other)).await;
-    receiving.link.until(|control| matches!(control, Control::Unknown { stream } if stream == other).then_some(())).await;
+    receiving
+        .link
+        .until(|control| {
+            matches!(control, Control::Unknown { stream } if stream == other).then_some(())
+        })
+        .await;
     // Cancelled while the acceptance is on its way.
     receiving.transfer.cancel();
     assert_eq!(failure(&receiving.transfer).await.kind, FailureKind::Cancelled);
@@ -174,14 +196,25 @@ async fn that_it_is_there_already_is_believed_only_of_the_content_that_was_read_
     let bytes = content(7, 3);
     let digest = *blake3::hash(&bytes).as_bytes();
     let known = || async { ReadFirst::new(source(&bytes)).await.unwrap() };
-    let mut receiving = Receiving::begin_with(World::with(71, config()).await, known().await, SendOptions::default()).await;
+    let mut receiving = Receiving::begin_with(
+        World::with(71, config()).await,
+        known().await,
+        SendOptions::default(),
+    )
+    .await;
     assert_eq!(receiving.opening.version, Some(digest));
     receiving.deliver(receiving.receipt(digest, bytes.len() as u64)).await;
-    let (receipt, status) = (within(receiving.transfer.delivered()).await.unwrap(), receiving.transfer.status());
+    let (receipt, status) =
+        (within(receiving.transfer.delivered()).await.unwrap(), receiving.transfer.status());
     assert_eq!((receipt.digest, status.already_there, status.started), (digest, true, false));
     receiving.unharmed().await;
     for (seed, digest) in [(72, [0; 32]), (73, *blake3::hash(b"other").as_bytes())] {
-        let mut receiving = Receiving::begin_with(World::with(seed, config()).await, known().await, SendOptions::default()).await;
+        let mut receiving = Receiving::begin_with(
+            World::with(seed, config()).await,
+            known().await,
+            SendOptions::default(),
+        )
+        .await;
         receiving.deliver(receiving.receipt(digest, bytes.len() as u64)).await;
         let failure = failure(&receiving.transfer).await;
         assert!(failure.message.contains("before all of it was sent"), "{failure}");
@@ -202,14 +235,25 @@ async fn no_grant_makes_a_sender_hold_more_than_its_window() {
         chunk(&mut lane).await;
     }
     receiving.link.stands().await;
-    let read = |receiving: &Receiving| receiving.world.paris.metrics().into_iter().find(|stage| stage.stage == "source").unwrap().bytes_out;
+    let read = |receiving: &Receiving| {
+        receiving
+            .world
+            .paris
+            .metrics()
+            .into_iter()
+            .find(|stage| stage.stage == "source")
+            .unwrap()
+            .bytes_out
+    };
     assert_eq!(read(&receiving), WINDOW as u64, "nothing more is read");
     assert_eq!(receiving.world.paris.held().await.bytes, WINDOW);
     // And it goes on, when there is an end to it.
     let everything = Ranges::new(vec![(0, u64::MAX)]).unwrap();
     receiving.link.say(&Control::Received { stream, indices: everything }).await;
     receiving.take_all(&mut lane).await;
-    receiving.deliver(receiving.receipt(*blake3::hash(&bytes).as_bytes(), bytes.len() as u64)).await;
+    receiving
+        .deliver(receiving.receipt(*blake3::hash(&bytes).as_bytes(), bytes.len() as u64))
+        .await;
     within(receiving.transfer.delivered()).await.unwrap();
     receiving.unharmed().await;
 }
@@ -218,9 +262,13 @@ async fn no_grant_makes_a_sender_hold_more_than_its_window() {
 async fn chunks_acknowledged_before_they_were_sent_are_sent_all_the_same() {
     let bytes = content(5, 40);
     let mut receiving = Receiving::begin(5, config(), &bytes).await;
-    let (stream, everything) = (receiving.opening.stream, Ranges::new(vec![(0, u64::MAX)]).unwrap());
+    let (stream, everything) =
+        (receiving.opening.stream, Ranges::new(vec![(0, u64::MAX)]).unwrap());
     receiving.link.say(&Control::Received { stream, indices: everything.clone() }).await;
-    receiving.link.say(&Control::Accept { stream, limit: u64::MAX, received: Ranges::EMPTY, trailer: false }).await;
+    receiving
+        .link
+        .say(&Control::Accept { stream, limit: u64::MAX, received: Ranges::EMPTY, trailer: false })
+        .await;
     let mut lane = receiving.lane(0).await;
     lane.0.say(&Control::Received { stream: stream + 2, indices: everything }).await;
     let mut seen = BTreeMap::new();
@@ -228,11 +276,15 @@ async fn chunks_acknowledged_before_they_were_sent_are_sent_all_the_same() {
     while seen.len() < 41 {
         let frame = chunk(&mut lane).await;
         let header = frame.header;
-        lane.0.say(&Control::Received { stream, indices: Ranges::single(header.index).unwrap() }).await;
+        lane.0
+            .say(&Control::Received { stream, indices: Ranges::single(header.index).unwrap() })
+            .await;
         seen.insert((header.index, header.is_last()), frame.body().len());
     }
     assert!(seen.contains_key(&(40, true)));
-    receiving.deliver(receiving.receipt(*blake3::hash(&bytes).as_bytes(), bytes.len() as u64)).await;
+    receiving
+        .deliver(receiving.receipt(*blake3::hash(&bytes).as_bytes(), bytes.len() as u64))
+        .await;
     within(receiving.transfer.delivered()).await.unwrap();
     receiving.unharmed().await;
 }
@@ -261,7 +313,11 @@ async fn a_chunk_is_sent_again_a_few_times_and_then_its_transfer_fails() {
         _ => None,
     });
     let told = told.await;
-    assert!(told.kind == FailureKind::Stage && told.message.contains("asked for chunk 0 more than 16 times"), "{told}");
+    assert!(
+        told.kind == FailureKind::Stage
+            && told.message.contains("asked for chunk 0 more than 16 times"),
+        "{told}"
+    );
     assert_eq!(within(receiving.transfer.delivered()).await.unwrap_err(), told);
     receiving.unharmed().await;
 }
@@ -278,7 +334,10 @@ async fn a_receiver_that_keeps_losing_its_memory_is_given_up() {
         receiving.accept(u64::MAX).await;
         // Chunks of earlier attempts may still come.
         while chunk(&mut lane).await.header.stream != stream {}
-        receiving.link.say(&Control::Received { stream, indices: Ranges::new(vec![(0, u64::MAX)]).unwrap() }).await;
+        receiving
+            .link
+            .say(&Control::Received { stream, indices: Ranges::new(vec![(0, u64::MAX)]).unwrap() })
+            .await;
         receiving.opening = loop {
             // The lanes take the word in a moment of their own.
             receiving.accept(u64::MAX).await;

@@ -20,7 +20,11 @@ const CHUNKS: usize = 60;
 async fn traveller(world: &World, name: &str, proxy: &Proxy, config: NodeConfig) -> Node {
     let identity = Identity::generate();
     world.paris.trust().add(identity.peer(), TrustedPeer::new(name)).unwrap();
-    node(name, &identity, config).peer("paris", world.paris.peer(), [&proxy.address]).start().await.unwrap()
+    node(name, &identity, config)
+        .peer("paris", world.paris.peer(), [&proxy.address])
+        .start()
+        .await
+        .unwrap()
 }
 
 /// One bit of one of the first connections changes; whether what is after its handshake was hit.
@@ -31,7 +35,11 @@ fn one_flip(hit: Arc<AtomicBool>) -> impl FnMut(&Connecting, &mut Random) -> Fau
             let number = random.below(3);
             let reach = if number == 0 { 600 } else { (CHUNKS * CHUNK / 2) as u64 };
             // Every third one in the handshake, or close behind it.
-            let at = if random.below(3) == 0 { random.below(2 * HANDSHAKE) } else { random.below(reach) };
+            let at = if random.below(3) == 0 {
+                random.below(2 * HANDSHAKE)
+            } else {
+                random.below(reach)
+            };
             (number, number > 0 || random.below(2) == 0, at, 1 << random.below(8))
         });
         if connecting.number != number {
@@ -39,7 +47,11 @@ fn one_flip(hit: Arc<AtomicBool>) -> impl FnMut(&Connecting, &mut Random) -> Fau
         }
         hit.store(at >= HANDSHAKE, Ordering::Relaxed);
         let flips = vec![(at, mask)];
-        if there { Faults { flips_there: flips, ..Faults::default() } } else { Faults { flips_back: flips, ..Faults::default() } }
+        if there {
+            Faults { flips_there: flips, ..Faults::default() }
+        } else {
+            Faults { flips_back: flips, ..Faults::default() }
+        }
     }
 }
 
@@ -54,12 +66,18 @@ async fn a_bit_changed_on_the_road_is_repaired_or_told_and_never_delivered() {
             let world = &world;
             async move {
                 let hit = Arc::<AtomicBool>::default();
-                let proxy = Proxy::start(&world.mallory.address, seed, one_flip(Arc::clone(&hit))).await;
+                let proxy =
+                    Proxy::start(&world.mallory.address, seed, one_flip(Arc::clone(&hit))).await;
                 let nantes = traveller(world, &format!("nantes-{seed}"), &proxy, impatient()).await;
                 let bytes = Random::seeded(1000 + seed).bytes(CHUNKS * CHUNK + seed as usize);
-                let outcome = within(nantes.send("paris/in", source(&bytes)).await.unwrap().delivered()).await;
+                let outcome =
+                    within(nantes.send("paris/in", source(&bytes)).await.unwrap().delivered())
+                        .await;
                 if let Err(failure) = &outcome {
-                    assert!(!hit.load(Ordering::Relaxed), "seed {seed}: only a handshake may fail: {failure}");
+                    assert!(
+                        !hit.load(Ordering::Relaxed),
+                        "seed {seed}: only a handshake may fail: {failure}"
+                    );
                 }
                 nantes.abort().await;
                 (seed, bytes, outcome)
@@ -76,7 +94,10 @@ async fn a_bit_changed_on_the_road_is_repaired_or_told_and_never_delivered() {
         assert!(successes > 4, "most are repaired");
         for _ in 0..successes {
             let arrived = within(world.arrived.recv()).await.unwrap();
-            assert!(sent.remove(&blake3::hash(&arrived.bytes)).is_some(), "something arrived that was not sent, or arrived twice");
+            assert!(
+                sent.remove(&blake3::hash(&arrived.bytes)).is_some(),
+                "something arrived that was not sent, or arrived twice"
+            );
         }
     }
     drop(world);
@@ -108,7 +129,11 @@ async fn connections_that_break_anywhere_do_not_stop_a_transfer() {
     let mut world = World::new(3).await;
     let plan = |connecting: &Connecting, random: &mut Random| {
         let cut = (connecting.number < 40).then(|| 1 + random.below(20_000));
-        if random.below(2) == 0 { Faults { cut_there: cut, ..Faults::default() } } else { Faults { cut_back: cut, ..Faults::default() } }
+        if random.below(2) == 0 {
+            Faults { cut_there: cut, ..Faults::default() }
+        } else {
+            Faults { cut_back: cut, ..Faults::default() }
+        }
     };
     let proxy = Proxy::start(&world.mallory.address, 3, plan).await;
     let nantes = traveller(&world, "nantes", &proxy, super::world::config()).await;

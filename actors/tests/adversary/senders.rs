@@ -5,7 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use estafette::FailureKind;
 use estafette::delivery::Trailer;
-use estafette::pipeline::{Codec, Committed, Inbox, Offer, Placement, Prefix, Refusal, Sink, SinkError, Summary};
+use estafette::pipeline::{
+    Codec, Committed, Inbox, Offer, Placement, Prefix, Refusal, Sink, SinkError, Summary,
+};
 use estafette::wire::FLAG_LAST;
 use futures_util::future::BoxFuture;
 use tokio::sync::Semaphore;
@@ -42,7 +44,10 @@ impl Sending {
     async fn fails(&mut self, kind: FailureKind, reason: &str) {
         let failure = self.forgery.ends(&mut self.link).await.expect_err(reason);
         assert_eq!(failure.kind, kind, "{failure}");
-        assert!(reason.split(" or ").any(|reason| failure.message.contains(reason)), "{failure} instead of {reason}");
+        assert!(
+            reason.split(" or ").any(|reason| failure.message.contains(reason)),
+            "{failure} instead of {reason}"
+        );
         assert!(self.world.arrived.try_recv().is_err(), "nothing of it arrived");
     }
 
@@ -69,7 +74,12 @@ async fn a_bomb_costs_one_chunk_and_its_transfer() {
         // Says it is as long as allowed, and ends early.
         (Codec::SNAPPY, full, squeeze(CHUNK)[..20].to_vec(), "snappy"),
         // Claims 4 GiB in its own header.
-        (Codec::SNAPPY, full, vec![0xff, 0xff, 0xff, 0xff, 0x0f, 0, 0], "would decompress to 4294967295"),
+        (
+            Codec::SNAPPY,
+            full,
+            vec![0xff, 0xff, 0xff, 0xff, 0x0f, 0, 0],
+            "would decompress to 4294967295",
+        ),
         (Codec::SNAPPY, full, Vec::new(), "would decompress to 0"),
         (Codec::RAW, full, vec![0; 10], "a raw chunk of 10 bytes that says 4096"),
         (Codec::RAW, u32::MAX, vec![0; 10], "a chunk of 4294967295 bytes"),
@@ -130,7 +140,10 @@ async fn a_trailer_that_lies_is_found_out_and_nothing_is_committed() {
     ];
     for (number, (index, trailer, (kind, reason))) in (1..).zip(cases) {
         sending.again(number).await;
-        let (first, second) = (sending.forgery.chunk(0, &content[..CHUNK]), sending.forgery.chunk(1, &content[CHUNK..]));
+        let (first, second) = (
+            sending.forgery.chunk(0, &content[..CHUNK]),
+            sending.forgery.chunk(1, &content[CHUNK..]),
+        );
         sending.lane.send(&first).await;
         sending.lane.send(&second).await;
         sending.lane.acknowledged(sending.forgery.stream(), [0, 1]).await;
@@ -141,7 +154,10 @@ async fn a_trailer_that_lies_is_found_out_and_nothing_is_committed() {
     }
     sending.again(20).await;
     let prefix = Prefix { codec: Codec::TRAILER, raw_len: 3, index: 0 };
-    sending.lane.send(&sending.forgery.sealed(0, true, &[&prefix.encode()[..], b"end"].concat())).await;
+    sending
+        .lane
+        .send(&sending.forgery.sealed(0, true, &[&prefix.encode()[..], b"end"].concat()))
+        .await;
     sending.fails(FailureKind::Protocol, "a trailer has 48 bytes").await;
     Forgery::new(&sending.world.mallory).cancel(&mut sending.link).await;
     sending.unharmed().await;
@@ -169,11 +185,18 @@ async fn content_that_goes_on_behind_its_end_or_has_two_ends_fails() {
 async fn a_chunk_sent_again_is_taken_once() {
     let mut sending = Sending::begin(5, "in").await;
     let content = [vec![1; CHUNK], vec![2; CHUNK], vec![3; 5]].concat();
-    let chunks: Vec<_> = content.chunks(CHUNK).enumerate().map(|(index, bytes)| sending.forgery.chunk(index as u64, bytes)).collect();
+    let chunks: Vec<_> = content
+        .chunks(CHUNK)
+        .enumerate()
+        .map(|(index, bytes)| sending.forgery.chunk(index as u64, bytes))
+        .collect();
     // Another content under an index that has been taken.
     let other = sending.forgery.chunk(0, &[9; CHUNK]);
     for _ in 0..50 {
-        sending.lane.send(&[&chunks[0][..], &chunks[0], &chunks[1], &other, &chunks[1]].concat()).await;
+        sending
+            .lane
+            .send(&[&chunks[0][..], &chunks[0], &chunks[1], &other, &chunks[1]].concat())
+            .await;
     }
     sending.lane.acknowledged(sending.forgery.stream(), [0, 1]).await;
     sending.lane.send(&chunks[2]).await;

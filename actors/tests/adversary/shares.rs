@@ -14,13 +14,18 @@ use super::world::{World, config, source, within};
 
 /// Mallory, as a node that keeps to the protocol.
 async fn mallory(world: &World) -> Node {
-    let node = Node::builder().name("mallory").identity(world.mallory.identity.clone()).stages(standard()).config(config());
+    let node = Node::builder()
+        .name("mallory")
+        .identity(world.mallory.identity.clone())
+        .stages(standard())
+        .config(config());
     node.peer("paris", world.paris.peer(), [&world.mallory.address]).start().await.unwrap()
 }
 
 #[tokio::test]
 async fn what_one_peer_delivers_does_not_fill_the_memory_for_all() {
-    let mut world = World::with(61, NodeConfig { remembered: 50, remembered_share: 5, ..config() }).await;
+    let mut world =
+        World::with(61, NodeConfig { remembered: 50, remembered_share: 5, ..config() }).await;
     let node = mallory(&world).await;
     let mut delivered = 0;
     let failure = loop {
@@ -42,7 +47,11 @@ struct Stuck;
 
 impl Source for Stuck {
     fn content(&self) -> Content {
-        Content { kind: ContentKind::Bytes, name: ContentName::new("stuck").unwrap(), length: Some(1 << 20) }
+        Content {
+            kind: ContentKind::Bytes,
+            name: ContentName::new("stuck").unwrap(),
+            length: Some(1 << 20),
+        }
     }
 
     fn read<'a>(&'a mut self, _: &'a mut [u8]) -> BoxFuture<'a, Result<usize, SourceError>> {
@@ -69,10 +78,18 @@ async fn a_transfer_that_stands_still_gives_its_room_to_one_that_waits_and_to_no
         }
     }
     // Nobody waits: it may take its time. Two looks at the clock are two seconds.
-    assert!(tokio::time::timeout(2 * Duration::from_secs(1) + 2 * stall, transfer.delivered()).await.is_err());
+    assert!(
+        tokio::time::timeout(2 * Duration::from_secs(1) + 2 * stall, transfer.delivered())
+            .await
+            .is_err()
+    );
     world.honest_delivery().await;
     let failure = within(transfer.delivered()).await.unwrap_err();
-    assert!(failure.kind == FailureKind::Busy && failure.message.contains("nothing of it came for 300ms"), "{failure}");
+    assert!(
+        failure.kind == FailureKind::Busy
+            && failure.message.contains("nothing of it came for 300ms"),
+        "{failure}"
+    );
     node.shutdown().await;
     world.unharmed_by_mallory().await;
 }

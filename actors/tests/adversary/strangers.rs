@@ -5,8 +5,8 @@ use std::time::Duration;
 use estafette::node::NodeEvent;
 use estafette::testing::Random;
 use estafette::wire::{
-    Answer, Control, HANDSHAKE_LIMIT, KNOCK_LENGTH, KnockKey, LinkInitiator, PREAMBLE_LENGTH, Preamble, PreambleReply, Purpose,
-    RefuseReason, VersionRange, frame_handshake,
+    Answer, Control, HANDSHAKE_LIMIT, KNOCK_LENGTH, KnockKey, LinkInitiator, PREAMBLE_LENGTH,
+    Preamble, PreambleReply, Purpose, RefuseReason, VersionRange, frame_handshake,
 };
 use estafette::{FailureKind, Identity};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -35,14 +35,28 @@ async fn what_is_no_preamble_closes_the_connection_and_says_why() {
     changed[40] ^= 1;
     let other = KnockKey::of(Identity::generate().peer());
     let mut cases = vec![
-        (b"GET / HTTP/1.1\r\nHost: localhost\r\nUser-Agent: scanner/1.0\r\n\r\n".to_vec(), "does not speak estafette"),
+        (
+            b"GET / HTTP/1.1\r\nHost: localhost\r\nUser-Agent: scanner/1.0\r\n\r\n".to_vec(),
+            "does not speak estafette",
+        ),
         // Before there was a MAC, and with nothing in its place.
         ([&preamble[..28], &[0; 100]].concat(), "does not know this node's key"),
-        ([&preamble[..PREAMBLE_LENGTH - KNOCK_LENGTH], &[0; KNOCK_LENGTH]].concat(), "does not know this node's key"),
+        (
+            [&preamble[..PREAMBLE_LENGTH - KNOCK_LENGTH], &[0; KNOCK_LENGTH]].concat(),
+            "does not know this node's key",
+        ),
         (changed, "does not know this node's key"),
         (Preamble::new(Purpose::Link).encode(&other).to_vec(), "does not know this node's key"),
-        (Preamble { versions: other_versions(), ..Preamble::new(Purpose::Link) }.encode(&other).to_vec(), "does not know this node's key"),
-        (Preamble::new(Purpose::Lane([7; 16])).encode(&other).to_vec(), "does not know this node's key"),
+        (
+            Preamble { versions: other_versions(), ..Preamble::new(Purpose::Link) }
+                .encode(&other)
+                .to_vec(),
+            "does not know this node's key",
+        ),
+        (
+            Preamble::new(Purpose::Lane([7; 16])).encode(&other).to_vec(),
+            "does not know this node's key",
+        ),
         ([&[0x16, 3, 1, 2, 0, 1][..], &[0; 64]].concat(), "does not speak estafette"),
         (vec![0; PREAMBLE_LENGTH], "does not speak estafette"),
         (vec![0xff; 100_000], "does not speak estafette"),
@@ -90,13 +104,18 @@ async fn a_node_that_dials_what_it_cannot_speak_with_fails_at_once_and_names_bot
     let mut world = World::new(3).await;
     let server = Server::start(world.mallory.identity.clone()).await;
     world.lyon.trust().add(world.mallory.id(), trusted_at(&server)).unwrap();
-    let reply = |versions, answer| PreambleReply { versions, ..PreambleReply::new(answer) }.encode().to_vec();
+    let reply = |versions, answer| {
+        PreambleReply { versions, ..PreambleReply::new(answer) }.encode().to_vec()
+    };
     let both: &[&str] = &["version 1", "versions 2 to 3"];
     let cases: [(Vec<u8>, &[&str]); 6] = [
         (reply(other_versions(), Answer::VersionUnsupported), both),
         (reply(other_versions(), Answer::Chosen(3)), both),
         (reply(VersionRange::OURS, Answer::Chosen(2)), &["chose version 2"]),
-        (b"HTTP/1.1 400 Bad Request\r\n\r\nyou are no browser".to_vec(), &["does not speak estafette"]),
+        (
+            b"HTTP/1.1 400 Bad Request\r\n\r\nyou are no browser".to_vec(),
+            &["does not speak estafette"],
+        ),
         (reply(VersionRange::OURS, Answer::Busy), &["too many handshakes"]),
         (Vec::new(), &["closed the connection at once"]),
     ];
@@ -117,7 +136,10 @@ async fn a_node_that_dials_what_it_cannot_speak_with_fails_at_once_and_names_bot
 }
 
 fn trusted_at(server: &Server) -> estafette::TrustedPeer {
-    estafette::TrustedPeer { addresses: vec![server.address()], ..estafette::TrustedPeer::new("mallory") }
+    estafette::TrustedPeer {
+        addresses: vec![server.address()],
+        ..estafette::TrustedPeer::new("mallory")
+    }
 }
 
 #[tokio::test]
@@ -126,7 +148,9 @@ async fn a_handshake_that_stops_anywhere_is_given_up() {
     let mut events = world.paris.events();
     for length in 0..PREAMBLE_LENGTH {
         let mut io = world.mallory.connect().await;
-        io.write_all(&Preamble::new(Purpose::Link).encode(&world.mallory.key())[..length]).await.unwrap();
+        io.write_all(&Preamble::new(Purpose::Link).encode(&world.mallory.key())[..length])
+            .await
+            .unwrap();
         io.shutdown().await.unwrap();
         silent(io).await;
         refused(&mut events).await;
@@ -134,7 +158,11 @@ async fn a_handshake_that_stops_anywhere_is_given_up() {
     for half in [0, 1, 2, 3, 50, 96, 120] {
         let mut io = world.mallory.connect().await;
         let preambles = preambles(&mut io, &world.mallory.key(), Purpose::Link).await;
-        let (message, _) = LinkInitiator::new(&world.mallory.identity, world.mallory.target, &preambles).unwrap().start(&offer()).unwrap();
+        let (message, _) =
+            LinkInitiator::new(&world.mallory.identity, world.mallory.target, &preambles)
+                .unwrap()
+                .start(&offer())
+                .unwrap();
         io.write_all(&world.mallory.first(&preambles, message)[..half]).await.unwrap();
         io.shutdown().await.unwrap();
         closed(io).await;
@@ -160,10 +188,16 @@ async fn a_handshake_of_a_wrong_length_or_wrong_bytes_is_refused() {
         let mut io = world.mallory.connect().await;
         let preambles = preambles(&mut io, &world.mallory.key(), Purpose::Link).await;
         let (mut message, _) =
-            LinkInitiator::new(&world.mallory.identity, world.mallory.target, &preambles).unwrap().start(&offer()).unwrap();
+            LinkInitiator::new(&world.mallory.identity, world.mallory.target, &preambles)
+                .unwrap()
+                .start(&offer())
+                .unwrap();
         let exchanged = world.paris.key_exchanges();
-        let mut flip = |message: &mut [u8]| message[random.below(message.len() as u64) as usize] ^= 1 << random.below(8);
-        // By whoever knows the key before its MAC is made, which only the exchange of keys can tell; and by the road.
+        let mut flip = |message: &mut [u8]| {
+            message[random.below(message.len() as u64) as usize] ^= 1 << random.below(8)
+        };
+        // By whoever knows the key before its MAC is made, which only the exchange of keys can
+        // tell; and by the road.
         let known = round % 2 == 0;
         if known {
             flip(&mut message);
@@ -175,7 +209,10 @@ async fn a_handshake_of_a_wrong_length_or_wrong_bytes_is_refused() {
         io.write_all(&first).await.unwrap();
         silent(io).await;
         let reason = refused(&mut events).await;
-        assert!(reason.contains(if known { "does not verify" } else { "does not fit this connection" }), "{reason}");
+        assert!(
+            reason.contains(if known { "does not verify" } else { "does not fit this connection" }),
+            "{reason}"
+        );
         assert_eq!(world.paris.key_exchanges() - exchanged, u64::from(known));
     }
     world.unharmed().await;
@@ -188,7 +225,12 @@ async fn bytes_that_come_one_at_a_time_have_as_long_as_any_handshake() {
     let io = world.mallory.connect().await;
     let (reader, mut writer) = io.into_split();
     let dripping = async {
-        for byte in Preamble::new(Purpose::Link).encode(&world.mallory.key()).into_iter().chain([0, 4]).chain(std::iter::repeat(7)) {
+        for byte in Preamble::new(Purpose::Link)
+            .encode(&world.mallory.key())
+            .into_iter()
+            .chain([0, 4])
+            .chain(std::iter::repeat(7))
+        {
             if writer.write_all(&[byte]).await.is_err() {
                 return;
             }
@@ -209,13 +251,21 @@ async fn who_is_not_trusted_learns_that_and_nothing_else() {
     let world = World::new(7).await;
     let stranger = Mallory { identity: Identity::generate(), ..world.mallory.clone() };
     let mut events = world.paris.events();
-    for (token, wanted) in [(None, RefuseReason::Untrusted), (Some([7; 32].into()), RefuseReason::TicketUnknown)] {
+    for (token, wanted) in
+        [(None, RefuseReason::Untrusted), (Some([7; 32].into()), RefuseReason::TicketUnknown)]
+    {
         let mut link = stranger.handshake().await;
-        link.say(&Control::Hello { name: "\u{1b}[2Jroot".into(), token, inbox: Some("in".into()) }).await;
+        link.say(&Control::Hello { name: "\u{1b}[2Jroot".into(), token, inbox: Some("in".into()) })
+            .await;
         let answer = link.hear().await;
-        assert!(matches!(&answer, Some(Control::Refuse { reason }) if *reason == wanted), "{answer:?}");
+        assert!(
+            matches!(&answer, Some(Control::Refuse { reason }) if *reason == wanted),
+            "{answer:?}"
+        );
         assert_eq!(link.hear().await.map(|control| control.name()), None, "the connection closes");
-        let NodeEvent::Refused { who, .. } = event(&mut events, |event| matches!(event, NodeEvent::Refused { .. })).await else {
+        let NodeEvent::Refused { who, .. } =
+            event(&mut events, |event| matches!(event, NodeEvent::Refused { .. })).await
+        else {
             unreachable!()
         };
         assert!(!who.contains('\u{1b}'), "a stranger's name controls no terminal");
@@ -229,9 +279,12 @@ async fn the_first_message_must_be_a_hello() {
     let world = World::new(8).await;
     let mut events = world.paris.events();
     let stream = 1;
-    for control in
-        [Control::Ping { nonce: 1 }, Control::LaneRequest { lane: 0 }, Control::Done { stream }, Control::Welcome { name: "x".into() }]
-    {
+    for control in [
+        Control::Ping { nonce: 1 },
+        Control::LaneRequest { lane: 0 },
+        Control::Done { stream },
+        Control::Welcome { name: "x".into() },
+    ] {
         let mut link = world.mallory.handshake().await;
         link.say(&control).await;
         assert!(link.hear().await.is_none());
@@ -247,7 +300,10 @@ async fn who_expects_another_key_gets_no_answer() {
     let mut io = world.mallory.connect().await;
     let preambles = preambles(&mut io, &world.mallory.key(), Purpose::Link).await;
     let other = Identity::generate().peer();
-    let (message, _) = LinkInitiator::new(&world.mallory.identity, other, &preambles).unwrap().start(&offer()).unwrap();
+    let (message, _) = LinkInitiator::new(&world.mallory.identity, other, &preambles)
+        .unwrap()
+        .start(&offer())
+        .unwrap();
     io.write_all(&world.mallory.first(&preambles, message)).await.unwrap();
     silent(io).await;
     assert!(refused(&mut events).await.contains("does not verify"));

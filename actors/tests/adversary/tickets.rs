@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use estafette::node::{Destination, NodeEvent};
 use estafette::testing::Faults;
-use estafette::wire::{Answer, Control, LaneInitiator, Preamble, Purpose, REPLY_LENGTH, Ticket, lane_prologue};
+use estafette::wire::{
+    Answer, Control, LaneInitiator, Preamble, Purpose, REPLY_LENGTH, Ticket, lane_prologue,
+};
 use estafette::{FailureKind, Identity, TransferNews};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -20,11 +22,18 @@ const INTO_THE_HELLO: u64 = 60 + 2 + 96 + 16 + 60;
 async fn a_replayed_handshake_changes_nothing() {
     let mut world = World::new(1).await;
     let ticket = world.paris.ticket("in").unwrap();
-    // Whoever owns the road keeps the hello back, so that the ticket is still good when it is replayed.
+    // Whoever owns the road keeps the hello back, so that the ticket is still good when it is
+    // replayed.
     let cut = |_: &_, _: &mut _| Faults { cut_there: Some(INTO_THE_HELLO), ..Faults::default() };
     let proxy = Proxy::start(&world.mallory.address, 1, cut).await;
     let nantes = node("nantes", &Identity::generate(), config()).start().await.unwrap();
-    let by_proxy = Ticket::new(ticket.peer(), vec![proxy.address.clone()], "in".into(), ticket.token().clone()).unwrap();
+    let by_proxy = Ticket::new(
+        ticket.peer(),
+        vec![proxy.address.clone()],
+        "in".into(),
+        ticket.token().clone(),
+    )
+    .unwrap();
     let mut events = world.paris.events();
     let sent = nantes.send(Destination::Ticket(by_proxy), source(b"x")).await.unwrap();
     refused(&mut events).await;
@@ -64,7 +73,13 @@ async fn a_replay_of_a_whole_link_is_not_let_in() {
     let proxy = Proxy::clean(&world.mallory.address).await;
     let nantes = node("nantes", &Identity::generate(), config()).start().await.unwrap();
     let ticket = world.paris.ticket("in").unwrap();
-    let by_proxy = Ticket::new(ticket.peer(), vec![proxy.address.clone()], "in".into(), ticket.token().clone()).unwrap();
+    let by_proxy = Ticket::new(
+        ticket.peer(),
+        vec![proxy.address.clone()],
+        "in".into(),
+        ticket.token().clone(),
+    )
+    .unwrap();
     let sent = nantes.send(Destination::Ticket(by_proxy), source(b"once")).await.unwrap();
     within(sent.delivered()).await.unwrap();
     world.check(b"once").await;
@@ -76,7 +91,10 @@ async fn a_replay_of_a_whole_link_is_not_let_in() {
         // The node may close in the middle of it.
         let _ = io.write_all(&recorded).await;
         closed(io).await;
-        let seen = event(&mut events, |event| matches!(event, NodeEvent::Refused { .. } | NodeEvent::LinkUp { .. })).await;
+        let seen = event(&mut events, |event| {
+            matches!(event, NodeEvent::Refused { .. } | NodeEvent::LinkUp { .. })
+        })
+        .await;
         assert!(matches!(seen, NodeEvent::Refused { .. }), "{seen:?}");
     }
     assert!(world.arrived.try_recv().is_err());
@@ -91,7 +109,8 @@ async fn a_lane_ticket_is_good_once_and_for_nobody_who_guesses() {
     let lane = world.mallory.dial_lane(&link, 0, id, &secret).await;
     for guess in [id, [0; 16], [7; 16]] {
         let mut io = world.mallory.connect().await;
-        let reply = reply_to(&mut io, &world.mallory.key(), &Preamble::new(Purpose::Lane(guess))).await;
+        let reply =
+            reply_to(&mut io, &world.mallory.key(), &Preamble::new(Purpose::Lane(guess))).await;
         assert_eq!(reply.answer, Answer::UnknownLane);
         closed(io).await;
     }
@@ -111,7 +130,10 @@ async fn a_lane_ticket_is_good_once_and_for_nobody_who_guesses() {
     io.write_all(&world.mallory.first(&preambles, message)).await.unwrap();
     closed(io).await;
     let mut io = world.mallory.connect().await;
-    assert_eq!(reply_to(&mut io, &world.mallory.key(), &Preamble::new(Purpose::Lane(id))).await.answer, Answer::UnknownLane);
+    assert_eq!(
+        reply_to(&mut io, &world.mallory.key(), &Preamble::new(Purpose::Lane(id))).await.answer,
+        Answer::UnknownLane
+    );
     link.stands().await;
     world.unharmed_by_mallory().await;
 }
@@ -123,13 +145,19 @@ async fn a_new_lane_ticket_takes_the_place_of_the_old_one_and_none_outlives_its_
     let (old, _) = link.lane_ticket(0).await;
     let (new, _) = link.lane_ticket(0).await;
     let mut io = world.mallory.connect().await;
-    assert_eq!(reply_to(&mut io, &world.mallory.key(), &Preamble::new(Purpose::Lane(old))).await.answer, Answer::UnknownLane);
+    assert_eq!(
+        reply_to(&mut io, &world.mallory.key(), &Preamble::new(Purpose::Lane(old))).await.answer,
+        Answer::UnknownLane
+    );
     assert_eq!(world.paris.held().await.lane_tickets, 1);
     let mut events = world.paris.events();
     drop(link);
     super::world::link_down(&mut events, world.mallory.id()).await;
     let mut io = world.mallory.connect().await;
-    assert_eq!(reply_to(&mut io, &world.mallory.key(), &Preamble::new(Purpose::Lane(new))).await.answer, Answer::UnknownLane);
+    assert_eq!(
+        reply_to(&mut io, &world.mallory.key(), &Preamble::new(Purpose::Lane(new))).await.answer,
+        Answer::UnknownLane
+    );
     world.unharmed_by_mallory().await;
 }
 
@@ -141,7 +169,10 @@ async fn a_lane_ticket_is_good_for_ten_seconds() {
     // Time itself is what is tested. The link stands meanwhile: pings are answered.
     let _ = tokio::time::timeout(Duration::from_millis(10_100), link.until(|_| None::<()>)).await;
     let mut io = world.mallory.connect().await;
-    assert_eq!(reply_to(&mut io, &world.mallory.key(), &Preamble::new(Purpose::Lane(id))).await.answer, Answer::UnknownLane);
+    assert_eq!(
+        reply_to(&mut io, &world.mallory.key(), &Preamble::new(Purpose::Lane(id))).await.answer,
+        Answer::UnknownLane
+    );
     link.stands().await;
     world.unharmed_by_mallory().await;
 }
@@ -157,7 +188,9 @@ async fn a_peer_revoked_in_the_middle_of_a_transfer_is_out_at_once() {
     lane.acknowledged(transfer.stream(), [0]).await;
     world.paris.trust().revoke(world.mallory.id()).unwrap();
     let failed = news(&mut events, |news| matches!(news, TransferNews::Failed { .. })).await;
-    assert!(matches!(failed, TransferNews::Failed { failure } if failure.kind == FailureKind::Untrusted));
+    assert!(
+        matches!(failed, TransferNews::Failed { failure } if failure.kind == FailureKind::Untrusted)
+    );
     // What it sends on changes nothing; its connections close.
     let _ = lane.0.io.write_all(&transfer.chunk(1, &[8; CHUNK])).await;
     link.until(|control| matches!(control, Control::Refuse { .. }).then_some(())).await;

@@ -22,7 +22,11 @@ fn patient() -> NodeConfig {
 }
 
 async fn nantes(world: &World, addresses: &[&str]) -> Node {
-    node("nantes", &Identity::generate(), patient()).peer("paris", world.paris.peer(), addresses.iter().copied()).start().await.unwrap()
+    node("nantes", &Identity::generate(), patient())
+        .peer("paris", world.paris.peer(), addresses.iter().copied())
+        .start()
+        .await
+        .unwrap()
 }
 
 #[tokio::test]
@@ -53,17 +57,34 @@ async fn each_address_and_what_it_said_is_in_the_error() {
     let held = tokio::net::TcpSocket::new_v4().unwrap();
     held.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let closed = held.local_addr().unwrap().to_string();
-    let other = node("other", &Identity::generate(), config()).listen("127.0.0.1:0").start().await.unwrap();
+    let other =
+        node("other", &Identity::generate(), config()).listen("127.0.0.1:0").start().await.unwrap();
     let somebody_else = other.addresses()[0].clone();
     let config = NodeConfig { dial_for: Duration::from_millis(1), ..config() };
     let addresses = [closed.as_str(), &somebody_else, "[fe80::1%nowhere0]:7"];
-    let nantes = node("nantes", &Identity::generate(), config).peer("paris", world.paris.peer(), addresses).start().await.unwrap();
-    let words = [(addresses[0], "refused"), (addresses[1], "is it the one"), (addresses[2], "no network interface")];
-    let is_told = |said: &str| words.iter().all(|(address, word)| said.contains(&format!("{address}: ")) && said.contains(word));
+    let nantes = node("nantes", &Identity::generate(), config)
+        .peer("paris", world.paris.peer(), addresses)
+        .start()
+        .await
+        .unwrap();
+    let words = [
+        (addresses[0], "refused"),
+        (addresses[1], "is it the one"),
+        (addresses[2], "no network interface"),
+    ];
+    let is_told = |said: &str| {
+        words
+            .iter()
+            .all(|(address, word)| said.contains(&format!("{address}: ")) && said.contains(word))
+    };
     let mut said = String::new();
-    // On a busy machine its patience may be over before all have answered: what they said is told to a later one.
+    // On a busy machine its patience may be over before all have answered: what they said is told
+    // to a later one.
     for _ in 0..20 {
-        said = within(nantes.send("paris/in", source(b"x")).await.unwrap().delivered()).await.unwrap_err().to_string();
+        said = within(nantes.send("paris/in", source(b"x")).await.unwrap().delivered())
+            .await
+            .unwrap_err()
+            .to_string();
         if is_told(&said) {
             break;
         }
@@ -79,7 +100,8 @@ async fn what_the_node_itself_has_said_waits_for_no_other_address() {
     let world = World::new(3).await;
     let (_held, silent) = mute();
     let nantes = nantes(&world, &[&silent, &world.mallory.address]).await;
-    let failure = within(nantes.send("paris/in", source(b"x")).await.unwrap().delivered()).await.unwrap_err();
+    let failure =
+        within(nantes.send("paris/in", source(b"x")).await.unwrap().delivered()).await.unwrap_err();
     assert_eq!(failure.kind, FailureKind::Untrusted, "{failure}");
     nantes.abort().await;
     world.unharmed().await;

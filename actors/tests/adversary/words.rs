@@ -1,4 +1,5 @@
-//! What mallory says is read by a person: none of it may steer a terminal, turn what stands behind it around, or hide.
+//! What mallory says is read by a person: none of it may steer a terminal, turn what stands behind
+//! it around, or hide.
 
 use estafette::node::NodeEvent;
 use estafette::wire::{Control, Failure, RefuseReason, is_visible};
@@ -9,8 +10,7 @@ use super::receivers::Receiving;
 use super::world::{World, config, event, failure, link_down, within};
 
 /// Clears the screen, begins a line of its own, names a window, turns the direction, and hides.
-const WORDS: &str =
-    "bye\u{1b}[2J\u{1b}]0;x\u{7}\r\nerror: \u{9b}31m\u{202e}txt.\u{2066}\u{200f}\u{61c}\u{200b}\u{2028}\u{feff}\u{e0041}end";
+const WORDS: &str = "bye\u{1b}[2J\u{1b}]0;x\u{7}\r\nerror: \u{9b}31m\u{202e}txt.\u{2066}\u{200f}\u{61c}\u{200b}\u{2028}\u{feff}\u{e0041}end";
 
 #[track_caller]
 fn is_tame(text: &str) {
@@ -34,9 +34,15 @@ async fn a_goodbye_shows_what_it_says_and_does_nothing() {
 async fn a_stranger_s_name_shows_what_it_says_and_does_nothing() {
     let world = World::new(92).await;
     let mut events = world.paris.events();
-    let stranger = Mallory::new(Identity::generate(), world.paris.peer(), world.mallory.address.clone());
+    let stranger =
+        Mallory::new(Identity::generate(), world.paris.peer(), world.mallory.address.clone());
     let mut link = stranger.handshake().await;
-    link.say(&Control::Hello { name: WORDS.chars().take(60).collect::<String>() + "end", token: None, inbox: None }).await;
+    link.say(&Control::Hello {
+        name: WORDS.chars().take(60).collect::<String>() + "end",
+        token: None,
+        inbox: None,
+    })
+    .await;
     let refused = event(&mut events, |event| matches!(event, NodeEvent::Refused { .. })).await;
     let NodeEvent::Refused { who, reason } = refused else { unreachable!() };
     is_tame(&who);
@@ -58,7 +64,8 @@ async fn a_refusal_a_rejection_and_an_interruption_show_what_they_say_and_do_not
     is_tame(&refused.to_string());
     drop(io);
 
-    let mut receiving = Receiving::begin_in(World::new(94).await, b"content", SendOptions::default()).await;
+    let mut receiving =
+        Receiving::begin_in(World::new(94).await, b"content", SendOptions::default()).await;
     let stream = receiving.opening.stream;
     let why = Failure::new(FailureKind::Refused, WORDS).in_stage("zip\u{1b}[2J\u{202e}");
     receiving.link.say(&Control::Reject { stream, failure: why }).await;

@@ -43,7 +43,12 @@ pub(crate) fn config() -> NodeConfig {
 
 /// [`config`], but a peer that is silent or takes no byte is given up soon.
 pub(crate) fn impatient() -> NodeConfig {
-    let link = LinkConfig::new(Duration::from_millis(250), Duration::from_secs(1), Duration::from_secs(3600)).unwrap();
+    let link = LinkConfig::new(
+        Duration::from_millis(250),
+        Duration::from_secs(1),
+        Duration::from_secs(3600),
+    )
+    .unwrap();
     NodeConfig { link, reconnect_for: Duration::from_secs(2), ..config() }
 }
 
@@ -76,13 +81,23 @@ impl World {
     /// The same, with stages of paris' own.
     pub(crate) async fn with_stages(seed: u64, config: NodeConfig, stages: StageRegistry) -> Self {
         let mut random = Random::seeded(seed);
-        let [paris_key, lyon_key, mallory_key] = [(); 3].map(|()| Identity::from_secret(random.secret()));
+        let [paris_key, lyon_key, mallory_key] =
+            [(); 3].map(|()| Identity::from_secret(random.secret()));
         let paris = node("paris", &paris_key, config).stages(stages).listen("127.0.0.1:0");
-        let paris = paris.peer("lyon", lyon_key.peer(), NOWHERE).peer("mallory", mallory_key.peer(), NOWHERE).start().await.unwrap();
+        let paris = paris
+            .peer("lyon", lyon_key.peer(), NOWHERE)
+            .peer("mallory", mallory_key.peer(), NOWHERE)
+            .start()
+            .await
+            .unwrap();
         let (inbox, arrived) = MemorySink::channel(64 << 20, 64);
         paris.receive("in", inbox).unwrap();
         let address = paris.addresses()[0].clone();
-        let lyon = node("lyon", &lyon_key, self::config()).peer("paris", paris.peer(), [&address]).start().await.unwrap();
+        let lyon = node("lyon", &lyon_key, self::config())
+            .peer("paris", paris.peer(), [&address])
+            .start()
+            .await
+            .unwrap();
         let mallory = Mallory::new(mallory_key, paris.peer(), address);
         let mut world = Self { paris, lyon, mallory, arrived, random, calm: Held::default() };
         // Lyon's session is there from now on.
@@ -131,7 +146,9 @@ impl World {
         let settled = async {
             loop {
                 let held = self.paris.held().await;
-                if held.sessions <= sessions && (Held { sessions: self.calm.sessions, ..held.clone() }) == self.calm {
+                if held.sessions <= sessions
+                    && (Held { sessions: self.calm.sessions, ..held.clone() }) == self.calm
+                {
                     return;
                 }
                 // There is no event for everything that is given back.
@@ -162,7 +179,10 @@ pub(crate) fn source(bytes: &[u8]) -> BytesSource {
 }
 
 /// Waits for an event that `wanted` knows.
-pub(crate) async fn event(events: &mut EventStream, wanted: impl Fn(&NodeEvent) -> bool) -> NodeEvent {
+pub(crate) async fn event(
+    events: &mut EventStream,
+    wanted: impl Fn(&NodeEvent) -> bool,
+) -> NodeEvent {
     within(async {
         loop {
             let event = events.next().await.expect("the node runs");
@@ -176,7 +196,9 @@ pub(crate) async fn event(events: &mut EventStream, wanted: impl Fn(&NodeEvent) 
 
 /// Waits until the link to this peer is down; why.
 pub(crate) async fn link_down(events: &mut EventStream, of: PeerId) -> String {
-    let NodeEvent::LinkDown { reason, .. } = event(events, |event| matches!(event, NodeEvent::LinkDown { peer, .. } if *peer == of)).await
+    let NodeEvent::LinkDown { reason, .. } =
+        event(events, |event| matches!(event, NodeEvent::LinkDown { peer, .. } if *peer == of))
+            .await
     else {
         unreachable!("waited for just that");
     };
@@ -185,14 +207,19 @@ pub(crate) async fn link_down(events: &mut EventStream, of: PeerId) -> String {
 
 /// Waits until a connection is refused; why.
 pub(crate) async fn refused(events: &mut EventStream) -> String {
-    let NodeEvent::Refused { reason, .. } = event(events, |event| matches!(event, NodeEvent::Refused { .. })).await else {
+    let NodeEvent::Refused { reason, .. } =
+        event(events, |event| matches!(event, NodeEvent::Refused { .. })).await
+    else {
         unreachable!("waited for just that");
     };
     reason
 }
 
 /// Waits for news that `wanted` knows.
-pub(crate) async fn news(events: &mut EventStream, wanted: impl Fn(&TransferNews) -> bool) -> TransferNews {
+pub(crate) async fn news(
+    events: &mut EventStream,
+    wanted: impl Fn(&TransferNews) -> bool,
+) -> TransferNews {
     within(async {
         loop {
             let news = events.next_news().await.expect("the node runs");

@@ -1,4 +1,5 @@
-//! What trees keep besides names and bytes: special bits, holes, second names, links that lead out, attributes.
+//! What trees keep besides names and bytes: special bits, holes, second names, links that lead out,
+//! attributes.
 
 use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
@@ -27,13 +28,18 @@ fn source(tree: &Path, options: &ReadOptions) -> TreeSource {
 }
 
 /// Delivers to a new folder, at once and by a journal, and looks at what arrived.
-fn deliver_both_ways(source: impl Fn() -> TreeSource, inbox: impl Fn(&Path) -> Folder, look: impl Fn(&Path, &Committed)) {
+fn deliver_both_ways(
+    source: impl Fn() -> TreeSource,
+    inbox: impl Fn(&Path) -> Folder,
+    look: impl Fn(&Path, &Committed),
+) {
     let to = tempdir().unwrap();
     let (committed, _) = deliver_in(&mut source(), &inbox(to.path()), 70_000).unwrap();
     look(&to.path().join("tree"), &committed);
     let to = tempdir().unwrap();
     let stream = block_on(read_all(&mut source(), 1 << 20)).unwrap();
-    let committed = Delivery::of_kind(ContentKind::Tree, stream).attempt(&inbox(to.path())).unwrap();
+    let committed =
+        Delivery::of_kind(ContentKind::Tree, stream).attempt(&inbox(to.path())).unwrap();
     assert_eq!(names(to.path()), ["content"]);
     look(&to.path().join("content"), &committed);
 }
@@ -45,8 +51,12 @@ fn mode(path: &Path) -> u32 {
 #[test]
 fn sticky_and_setgid_of_folders_are_kept_and_nobody_gets_the_rights_of_the_receiver() {
     let (_home, tree) = tree();
-    let set = |name: &str, mode| fs::set_permissions(tree.join(name), fs::Permissions::from_mode(mode)).unwrap();
-    for (folder, mode) in [("sticky", 0o1755), ("group", 0o2755), ("both", 0o3750), ("user", 0o4755)] {
+    let set = |name: &str, mode| {
+        fs::set_permissions(tree.join(name), fs::Permissions::from_mode(mode)).unwrap()
+    };
+    for (folder, mode) in
+        [("sticky", 0o1755), ("group", 0o2755), ("both", 0o3750), ("user", 0o4755)]
+    {
         fs::create_dir(tree.join(folder)).unwrap();
         set(folder, mode);
     }
@@ -58,10 +68,15 @@ fn sticky_and_setgid_of_folders_are_kept_and_nobody_gets_the_rights_of_the_recei
         || source(&tree, &ReadOptions::default()),
         |to| FileSink::into_dir(to),
         |tree, committed| {
-            let modes = ["sticky", "group", "both", "user", "suid", "sgid", "all"].map(|name| mode(&tree.join(name)));
+            let modes = ["sticky", "group", "both", "user", "suid", "sgid", "all"]
+                .map(|name| mode(&tree.join(name)));
             assert_eq!(modes, [0o1755, 0o2755, 0o3750, 0o755, 0o755, 0o755, 0o711]);
             assert_eq!(committed.remarks.len(), 1, "{:?}", committed.remarks);
-            assert!(committed.remarks[0].contains("setuid and setgid of all, sgid, suid and 1 more"), "{:?}", committed.remarks);
+            assert!(
+                committed.remarks[0].contains("setuid and setgid of all, sgid, suid and 1 more"),
+                "{:?}",
+                committed.remarks
+            );
         },
     );
 }
@@ -73,7 +88,10 @@ fn a_folder_that_hands_its_group_on_does_so_after_a_delivery() {
     let to = tempdir().unwrap();
     fs::set_permissions(to.path(), fs::Permissions::from_mode(0o2755)).unwrap();
     deliver(&mut source(&tree, &ReadOptions::default()), &FileSink::into_dir(to.path())).unwrap();
-    assert_eq!((mode(&to.path().join("tree")) & 0o2000, mode(&to.path().join("tree/inner")) & 0o2000), (0o2000, 0o2000));
+    assert_eq!(
+        (mode(&to.path().join("tree")) & 0o2000, mode(&to.path().join("tree/inner")) & 0o2000),
+        (0o2000, 0o2000)
+    );
 }
 
 /// A file of 8 MiB with two pieces of data in it.
@@ -99,7 +117,9 @@ fn holes_are_holes_at_the_other_end_and_the_digest_is_that_of_the_content() {
         || source(&tree, &ReadOptions::default()),
         |to| FileSink::into_dir(to),
         |tree, _| {
-            assert!(has_holes(&tree.join("disk")) && fs::read(tree.join("disk")).unwrap() == content);
+            assert!(
+                has_holes(&tree.join("disk")) && fs::read(tree.join("disk")).unwrap() == content
+            );
         },
     );
 
@@ -110,7 +130,9 @@ fn holes_are_holes_at_the_other_end_and_the_digest_is_that_of_the_content() {
     deliver_in(&mut file, &FileSink::into_dir(&to), 70_000).unwrap();
     assert!(has_holes(&to.join("disk")) && fs::read(to.join("disk")).unwrap() == content);
 
-    Delivery::of_kind(ContentKind::Bytes, content.clone()).attempt(&FileSink::into_dir(&to)).unwrap();
+    Delivery::of_kind(ContentKind::Bytes, content.clone())
+        .attempt(&FileSink::into_dir(&to))
+        .unwrap();
     assert!(has_holes(&to.join("content")) && fs::read(to.join("content")).unwrap() == content);
 }
 
@@ -141,7 +163,10 @@ fn second_names_are_second_names_at_the_other_end() {
     fs::set_permissions(tree.join("closed"), fs::Permissions::from_mode(0o000)).unwrap();
     let length = source(&tree, &ReadOptions::default()).content().length.unwrap();
     assert!(length < 110_000, "the content is sent once, and not in {length} bytes");
-    assert_eq!(block_on(read_all(&mut source(&tree, &ReadOptions::default()), 1000)).unwrap().len() as u64, length);
+    assert_eq!(
+        block_on(read_all(&mut source(&tree, &ReadOptions::default()), 1000)).unwrap().len() as u64,
+        length
+    );
     deliver_both_ways(
         || source(&tree, &ReadOptions::default()),
         |to| FileSink::into_dir(to),
@@ -149,12 +174,21 @@ fn second_names_are_second_names_at_the_other_end() {
             let inode = |name: &str| fs::metadata(tree.join(name)).unwrap().ino();
             assert_eq!([inode("a/second"), inode("z/third")], [inode("a/first"); 2]);
             assert_eq!(
-                (fs::read(tree.join("z/third")).unwrap(), fs::metadata(tree.join("a/first")).unwrap().nlink()),
+                (
+                    fs::read(tree.join("z/third")).unwrap(),
+                    fs::metadata(tree.join("a/first")).unwrap().nlink()
+                ),
                 (vec![7; 100_000], 3)
             );
-            assert_eq!((fs::read(tree.join("z/closed")).unwrap(), mode(&tree.join("closed"))), (b"closed".to_vec(), 0));
+            assert_eq!(
+                (fs::read(tree.join("z/closed")).unwrap(), mode(&tree.join("closed"))),
+                (b"closed".to_vec(), 0)
+            );
             fs::set_permissions(tree.join("closed"), fs::Permissions::from_mode(0o700)).unwrap();
-            assert_eq!((inode("z/closed"), committed.files, &*committed.remarks), (inode("closed/first"), 5, &[][..]));
+            assert_eq!(
+                (inode("z/closed"), committed.files, &*committed.remarks),
+                (inode("closed/first"), 5, &[][..])
+            );
         },
     );
     fs::set_permissions(tree.join("closed"), fs::Permissions::from_mode(0o700)).unwrap();
@@ -186,7 +220,12 @@ fn where_there_are_no_second_names_there_are_copies_and_a_remark() {
     fs::write(tree.join("c:d"), "not to be had").unwrap();
     fs::hard_link(tree.join("c:d"), tree.join("e")).unwrap();
     let to = disk.folder();
-    let (committed, _) = deliver_in(&mut source(&tree, &ReadOptions::default()), &FileSink::into_dir(to.path()), 1000).unwrap();
+    let (committed, _) = deliver_in(
+        &mut source(&tree, &ReadOptions::default()),
+        &FileSink::into_dir(to.path()),
+        1000,
+    )
+    .unwrap();
     assert_eq!(names(&to.path().join("tree")), ["a", "b"]);
     assert_eq!(fs::read(to.path().join("tree/b")).unwrap(), vec![7; 100_000]);
     assert_eq!((committed.files, committed.skipped), (2, 2));
@@ -194,12 +233,19 @@ fn where_there_are_no_second_names_there_are_copies_and_a_remark() {
     assert!(said.contains("b is a file of its own") && said.contains("e was left out"), "{said}");
 
     // Nobody fills a disk by naming one file again and again.
-    let failure =
-        deliver_in(&mut source(&tree, &ReadOptions::default()), &FileSink::into_dir(to.path().join("in")).max_bytes(101_000), 1000);
+    let failure = deliver_in(
+        &mut source(&tree, &ReadOptions::default()),
+        &FileSink::into_dir(to.path().join("in")).max_bytes(101_000),
+        1000,
+    );
     assert!(failure.is_ok(), "it is no more than that");
-    (0..3).for_each(|number| fs::hard_link(tree.join("a"), tree.join(format!("f{number}"))).unwrap());
-    let failure =
-        deliver_in(&mut source(&tree, &ReadOptions::default()), &FileSink::into_dir(to.path().join("in2")).max_bytes(101_000), 1000);
+    (0..3)
+        .for_each(|number| fs::hard_link(tree.join("a"), tree.join(format!("f{number}"))).unwrap());
+    let failure = deliver_in(
+        &mut source(&tree, &ReadOptions::default()),
+        &FileSink::into_dir(to.path().join("in2")).max_bytes(101_000),
+        1000,
+    );
     let text = failure.unwrap_err().text();
     assert!(text.contains("the receiver takes 101000 at most"), "{text}");
 }
@@ -226,7 +272,10 @@ fn links_that_lead_out_are_kept_if_both_ends_want_them() {
         || source(&tree, &keep),
         |to| FileSink::into_dir(to).outward_links(true),
         |tree, committed| {
-            assert_eq!(fs::read_link(tree.join("python")).unwrap(), home.path().join("installed/python"));
+            assert_eq!(
+                fs::read_link(tree.join("python")).unwrap(),
+                home.path().join("installed/python")
+            );
             assert_eq!(fs::read_link(tree.join("up")).unwrap(), Path::new("../installed"));
             assert_eq!((committed.skipped, &*committed.remarks), (0, &[][..]));
         },
@@ -238,13 +287,20 @@ fn links_that_lead_out_are_kept_if_both_ends_want_them() {
             assert_eq!(names(tree), ["lib", "lib64"]);
             assert_eq!(committed.skipped, 2);
             assert!(
-                committed.remarks[1].contains("up was left out: it is a link that may lead out of the delivery, to ../installed"),
+                committed.remarks[1].contains(
+                    "up was left out: it is a link that may lead out of the delivery, to \
+                     ../installed"
+                ),
                 "{:?}",
                 committed.remarks
             );
         },
     );
-    let (_, report) = deliver(&mut source(&tree, &ReadOptions::default()), &FileSink::into_dir(home.path().join("to"))).unwrap();
+    let (_, report) = deliver(
+        &mut source(&tree, &ReadOptions::default()),
+        &FileSink::into_dir(home.path().join("to")),
+    )
+    .unwrap();
     assert_eq!((report.skipped_total, report.skipped_by_choice), (2, 2));
 }
 
@@ -263,7 +319,10 @@ fn links_that_lead_out_are_followed_and_never_in_a_circle() {
             assert_eq!(fs::read_link(tree.join("lib64")).unwrap(), Path::new("lib"));
             assert!(fs::symlink_metadata(tree.join("python")).unwrap().is_file());
             let said = committed.remarks.join("\n");
-            assert!(said.contains("broken was left out: it is a link that can't be followed"), "{said}");
+            assert!(
+                said.contains("broken was left out: it is a link that can't be followed"),
+                "{said}"
+            );
             assert!(said.contains("up/back was left out: it is a link that leads back"), "{said}");
         },
     );
@@ -277,9 +336,14 @@ fn what_is_named_is_meant_even_if_it_is_a_link() {
         symlink(target, home.path().join(link)).unwrap();
     }
     let at = |name: &str| home.path().join(name);
-    let of = |paths: &[&str]| from_paths_with(paths.iter().map(|name| at(name)), &ReadOptions::default());
+    let of = |paths: &[&str]| {
+        from_paths_with(paths.iter().map(|name| at(name)), &ReadOptions::default())
+    };
     let one = of(&["to-tree"]).unwrap();
-    assert_eq!((one.content().kind, one.content().name.as_bytes()), (ContentKind::Tree, &b"to-tree"[..]));
+    assert_eq!(
+        (one.content().kind, one.content().name.as_bytes()),
+        (ContentKind::Tree, &b"to-tree"[..])
+    );
     let to = tempdir().unwrap();
     deliver(&mut *of(&["to-tree"]).unwrap(), &FileSink::into_dir(to.path())).unwrap();
     deliver(&mut *of(&["to-tree", "to-file"]).unwrap(), &FileSink::into_dir(to.path())).unwrap();
@@ -302,7 +366,10 @@ fn what_is_excluded_is_not_there_and_what_is_renamed_has_its_name() {
     let mut source = from_paths_with([&tree], &options).unwrap();
     let to = tempdir().unwrap();
     let (committed, report) = deliver(&mut *source, &FileSink::into_dir(to.path())).unwrap();
-    assert_eq!((names(to.path()), names(&to.path().join("sources"))), (vec!["sources".into()], vec!["a.c".into()]));
+    assert_eq!(
+        (names(to.path()), names(&to.path().join("sources"))),
+        (vec!["sources".into()], vec!["a.c".into()])
+    );
     assert_eq!((committed.skipped, report.skipped_total), (0, 0), "they were not wanted");
 }
 
@@ -344,16 +411,25 @@ fn attributes_are_sent_if_asked_for_and_missed_aloud_if_not() {
             assert_eq!(committed.remarks, [""; 0]);
         },
     );
-    let (_, report) =
-        deliver(&mut source(&tree, &ReadOptions::default()), &FileSink::into_dir(tempdir().unwrap().path().join("to"))).unwrap();
-    let said = [".", "file", "folder"].map(|name| format!("extended attributes or ACLs of {name} were not sent: they were not asked for"));
+    let (_, report) = deliver(
+        &mut source(&tree, &ReadOptions::default()),
+        &FileSink::into_dir(tempdir().unwrap().path().join("to")),
+    )
+    .unwrap();
+    let said = [".", "file", "folder"].map(|name| {
+        format!("extended attributes or ACLs of {name} were not sent: they were not asked for")
+    });
     assert_eq!(report.remarks, said);
     deliver_both_ways(
         || source(&tree, &ReadOptions::default()),
         |to| FileSink::into_dir(to),
         |tree, committed| {
             assert_eq!(note(&tree.join("file")), None);
-            assert!(committed.remarks[0].starts_with("the sender says: extended attributes"), "{:?}", committed.remarks);
+            assert!(
+                committed.remarks[0].starts_with("the sender says: extended attributes"),
+                "{:?}",
+                committed.remarks
+            );
         },
     );
 }
@@ -372,7 +448,10 @@ fn lists_of_access_are_taken_if_the_receiver_wants_them() {
         || source(&tree, &options),
         |to| FileSink::into_dir(to).access_lists(true),
         |tree, committed| {
-            assert_eq!((attribute(&tree.join("file"), name), committed.remarks.len()), (Some(list.clone()), 0));
+            assert_eq!(
+                (attribute(&tree.join("file"), name), committed.remarks.len()),
+                (Some(list.clone()), 0)
+            );
         },
     );
     deliver_both_ways(
@@ -380,7 +459,11 @@ fn lists_of_access_are_taken_if_the_receiver_wants_them() {
         |to| FileSink::into_dir(to),
         |tree, committed| {
             assert_eq!(attribute(&tree.join("file"), name), None);
-            assert!(committed.remarks[0].contains("takes no lists of access"), "{:?}", committed.remarks);
+            assert!(
+                committed.remarks[0].contains("takes no lists of access"),
+                "{:?}",
+                committed.remarks
+            );
         },
     );
 }
@@ -388,8 +471,16 @@ fn lists_of_access_are_taken_if_the_receiver_wants_them() {
 /// A list of access: what the owner may, and a user 12345; the group may read, others nothing.
 fn access_list(owner: u16, may: u16) -> Vec<u8> {
     // Version 2, then tag, permissions and id of each.
-    let entries = [(1_u16, owner, u32::MAX), (2, may, 12345), (4, 4, u32::MAX), (16, may, u32::MAX), (32, 0, u32::MAX)];
-    let list = entries.iter().flat_map(|(tag, may, id)| [&tag.to_le_bytes()[..], &may.to_le_bytes(), &id.to_le_bytes()].concat());
+    let entries = [
+        (1_u16, owner, u32::MAX),
+        (2, may, 12345),
+        (4, 4, u32::MAX),
+        (16, may, u32::MAX),
+        (32, 0, u32::MAX),
+    ];
+    let list = entries.iter().flat_map(|(tag, may, id)| {
+        [&tag.to_le_bytes()[..], &may.to_le_bytes(), &id.to_le_bytes()].concat()
+    });
     2_u32.to_le_bytes().into_iter().chain(list).collect()
 }
 
@@ -402,29 +493,47 @@ fn lists_of_access_of_a_folder_are_not_inherited_by_what_comes_with_it_and_do_no
     let files = ["file", "inner/file", "inner/within/file"];
     files.iter().for_each(|file| fs::write(tree.join(file), "file").unwrap());
     // The owner of `inner` may not write to it.
-    let lists = [(&tree, access, 7, 5), (&tree, default, 7, 7), (&inner, access, 5, 5), (&inner, default, 5, 5)]
-        .map(|(path, name, owner, may)| (path, name, access_list(owner, may)));
+    let lists = [
+        (&tree, access, 7, 5),
+        (&tree, default, 7, 7),
+        (&inner, access, 5, 5),
+        (&inner, default, 5, 5),
+    ]
+    .map(|(path, name, owner, may)| (path, name, access_list(owner, may)));
     if !lists.iter().all(|(path, name, list)| set_attribute(path, name, list)) {
         return;
     }
     let lists = |tree: &Path| {
-        [(tree, access), (tree, default), (&tree.join("inner"), access), (&tree.join("inner"), default)]
-            .map(|(path, name)| attribute(path, name))
+        [
+            (tree, access),
+            (tree, default),
+            (&tree.join("inner"), access),
+            (&tree.join("inner"), default),
+        ]
+        .map(|(path, name)| attribute(path, name))
     };
-    let modes = |tree: &Path| ["", "inner", "inner/within", "file", "inner/file", "inner/within/file"].map(|name| mode(&tree.join(name)));
+    let modes = |tree: &Path| {
+        ["", "inner", "inner/within", "file", "inner/file", "inner/within/file"]
+            .map(|name| mode(&tree.join(name)))
+    };
     let options = ReadOptions::default().xattrs(true);
     unprivileged(|| {
         deliver_both_ways(
             || source(&tree, &options),
             |to| FileSink::into_dir(to).access_lists(true),
             |arrived, committed| {
-                let given = files
-                    .map(|name| attribute(&arrived.join(name), access))
-                    .into_iter()
-                    .chain([access, default].map(|name| attribute(&arrived.join("inner/within"), name)));
+                let given =
+                    files.map(|name| attribute(&arrived.join(name), access)).into_iter().chain(
+                        [access, default]
+                            .map(|name| attribute(&arrived.join("inner/within"), name)),
+                    );
                 assert_eq!(given.flatten().count(), 0, "nothing has a list that had none");
-                assert_eq!((lists(arrived), modes(arrived), committed.remarks.len()), (lists(&tree), modes(&tree), 0));
-                fs::set_permissions(arrived.join("inner"), fs::Permissions::from_mode(0o755)).unwrap();
+                assert_eq!(
+                    (lists(arrived), modes(arrived), committed.remarks.len()),
+                    (lists(&tree), modes(&tree), 0)
+                );
+                fs::set_permissions(arrived.join("inner"), fs::Permissions::from_mode(0o755))
+                    .unwrap();
             },
         );
     });
@@ -435,14 +544,20 @@ fn lists_of_access_of_a_folder_are_not_inherited_by_what_comes_with_it_and_do_no
 fn the_receiver_hears_what_the_sender_left_out() {
     let (_home, tree) = tree();
     for number in 0..100 {
-        rustix::fs::mkfifoat(rustix::fs::CWD, tree.join(format!("fifo{number:02}")), rustix::fs::Mode::RWXU).unwrap();
+        rustix::fs::mkfifoat(
+            rustix::fs::CWD,
+            tree.join(format!("fifo{number:02}")),
+            rustix::fs::Mode::RWXU,
+        )
+        .unwrap();
     }
     deliver_both_ways(
         || source(&tree, &ReadOptions::default()),
         |to| FileSink::into_dir(to),
         |_, committed| {
             assert_eq!(committed.skipped, 100);
-            let said = "the sender says: fifo00, fifo01, fifo02 and 97 more was left out: it is a device, a socket or a pipe";
+            let said = "the sender says: fifo00, fifo01, fifo02 and 97 more was left out: it is a \
+                        device, a socket or a pipe";
             assert_eq!(committed.remarks, [said]);
         },
     );
@@ -465,7 +580,10 @@ fn a_change_is_noticed_in_the_middle_and_a_change_that_is_none_is_not() {
     let (home, tree) = tree();
     let file = tree.join("disk");
     fs::File::create(&file).unwrap().set_len(1 << 40).unwrap();
-    let mut sources: [Box<dyn Source>; 2] = [Box::new(FileSource::open(&file).unwrap()), Box::new(source(&tree, &ReadOptions::default()))];
+    let mut sources: [Box<dyn Source>; 2] = [
+        Box::new(FileSource::open(&file).unwrap()),
+        Box::new(source(&tree, &ReadOptions::default())),
+    ];
     for source in &mut sources {
         block_on(source.read(&mut [0; 1000])).unwrap();
     }
@@ -474,7 +592,10 @@ fn a_change_is_noticed_in_the_middle_and_a_change_that_is_none_is_not() {
     fs::File::options().write(true).open(&file).unwrap().write_all_at(b"x", 1 << 39).unwrap();
     for source in &mut sources {
         let text = until_changed(&mut **source);
-        assert!(text.contains("disk changed while it was sent (its content was modified)"), "{text}");
+        assert!(
+            text.contains("disk changed while it was sent (its content was modified)"),
+            "{text}"
+        );
     }
 }
 
@@ -483,7 +604,10 @@ fn a_snapshot_that_is_made_of_what_is_sent_does_not_send_it_again() {
     let (home, tree) = tree();
     let file = tree.join("file");
     fs::write(&file, vec![1; 10_000]).unwrap();
-    let mut sources: [Box<dyn Source>; 2] = [Box::new(FileSource::open(&file).unwrap()), Box::new(source(&tree, &ReadOptions::default()))];
+    let mut sources: [Box<dyn Source>; 2] = [
+        Box::new(FileSource::open(&file).unwrap()),
+        Box::new(source(&tree, &ReadOptions::default())),
+    ];
     for (number, source) in sources.iter_mut().enumerate() {
         let mut start = vec![0; 1000];
         block_on(source.read(&mut start)).unwrap();

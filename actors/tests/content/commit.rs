@@ -26,7 +26,10 @@ pub(crate) fn tree() -> Delivery {
 
 /// A file that nobody may write to when it is there.
 pub(crate) fn file() -> Delivery {
-    Delivery::of_kind(ContentKind::File { mode: 0o444, mtime: MTIME * 1_000_000_000 }, Random::seeded(5).bytes(5000))
+    Delivery::of_kind(
+        ContentKind::File { mode: 0o444, mtime: MTIME * 1_000_000_000 },
+        Random::seeded(5).bytes(5000),
+    )
 }
 
 /// Seconds, even ones after 1980: file systems of the FAT family keep no others.
@@ -69,7 +72,8 @@ impl Case {
         FileSink::into_dir(folder).on_conflict(self.policy)
     }
 
-    /// Checks that the delivery is there once, whole, with what was there before as the policy has it, and nothing else.
+    /// Checks that the delivery is there once, whole, with what was there before as the policy has
+    /// it, and nothing else.
     fn check(&self, folder: &Path, delivery: &Delivery, what: &str) {
         let renamed = self.policy == OnConflict::Rename;
         let expected: &[&str] = if renamed { &["content", "content (1)"] } else { &["content"] };
@@ -91,7 +95,8 @@ impl Case {
     }
 }
 
-/// All moments of one attempt, until it lives through; `each` makes the attempt, and tells whether it died.
+/// All moments of one attempt, until it lives through; `each` makes the attempt, and tells whether
+/// it died.
 fn each_death(mut each: impl FnMut(Death) -> bool) {
     let mut deaths = 0;
     for at in 0.. {
@@ -131,7 +136,8 @@ pub(crate) fn commits_once_whenever_it_dies(folder: impl Fn() -> TempDir) {
 }
 
 #[test]
-fn content_that_can_not_be_told_from_other_content_begins_anew_and_is_committed_once_all_the_same() {
+fn content_that_can_not_be_told_from_other_content_begins_anew_and_is_committed_once_all_the_same()
+{
     for case in &CASES {
         each_death(|death| {
             let (to, delivery) = (tempdir().unwrap(), (case.delivery)().unversioned());
@@ -141,7 +147,11 @@ fn content_that_can_not_be_told_from_other_content_begins_anew_and_is_committed_
             let died = delivery.spool.revive();
             assert_eq!(first.is_err(), died);
             if died {
-                assert_eq!(delivery.held(&*delivery.open(&case.inbox(to.path())).unwrap()), Some(0), "it goes on with nothing");
+                assert_eq!(
+                    delivery.held(&*delivery.open(&case.inbox(to.path())).unwrap()),
+                    Some(0),
+                    "it goes on with nothing"
+                );
             }
             let second = delivery.attempt(&case.inbox(to.path())).unwrap();
             case.check(to.path(), &delivery, &format!("{:?}, {death:?}", case.policy));
@@ -180,11 +190,16 @@ fn an_attempt_that_begins_while_an_earlier_one_is_forgotten_is_noted() {
             let (opened, is_open) = std::sync::mpsc::channel();
             let (delivery, inbox) = (&delivery, &inbox);
             scope.spawn(move || opened.send(delivery.open(inbox).unwrap()).unwrap());
-            // One that waits for nobody is open by then; one that waits for its turn is not, however long this takes.
+            // One that waits for nobody is open by then; one that waits for its turn is not,
+            // however long this takes.
             let early = is_open.recv_timeout(std::time::Duration::from_millis(100));
             go_on.send(()).unwrap();
             let _second = early.unwrap_or_else(|_| is_open.recv().unwrap());
-            assert!(delivery.journal().outdated().is_some(), "{:?}: nobody would know of its file if the process died now", case.policy);
+            assert!(
+                delivery.journal().outdated().is_some(),
+                "{:?}: nobody would know of its file if the process died now",
+                case.policy
+            );
         });
     }
 }
@@ -240,7 +255,8 @@ fn a_receiver_that_dies_again_and_again_commits_once() {
     }
 }
 
-/// How many changes of the spool come before the intent is noted: the death at that one is the last before the rename.
+/// How many changes of the spool come before the intent is noted: the death at that one is the last
+/// before the rename.
 fn intend(case: &Case, folder: &Path, delivery: &Delivery) {
     let changes = if case.is_tree() { 3 } else { 2 };
     delivery.spool.die(Death { at: changes, made: true });
@@ -296,9 +312,19 @@ fn a_folder_that_was_swapped_with_the_one_it_replaces_is_there_and_the_old_one_g
     let (case, to, delivery) = (&CASES[5], tempdir().unwrap(), tree());
     case.prepare(to.path());
     intend(case, to.path(), &delivery);
-    let staged = names(to.path()).into_iter().find(|name| name.ends_with(".whole") && to.path().join(name).is_dir()).unwrap();
+    let staged = names(to.path())
+        .into_iter()
+        .find(|name| name.ends_with(".whole") && to.path().join(name).is_dir())
+        .unwrap();
     let folder = fs::File::open(to.path()).unwrap();
-    rustix::fs::renameat_with(&folder, &*staged, &folder, "content", rustix::fs::RenameFlags::EXCHANGE).unwrap();
+    rustix::fs::renameat_with(
+        &folder,
+        &*staged,
+        &folder,
+        "content",
+        rustix::fs::RenameFlags::EXCHANGE,
+    )
+    .unwrap();
     assert_eq!(delivery.held(&*delivery.open(&case.inbox(to.path())).unwrap()), None);
     case.check(to.path(), &delivery, "swapped");
 }
@@ -307,7 +333,10 @@ fn a_folder_that_was_swapped_with_the_one_it_replaces_is_there_and_the_old_one_g
 fn a_folder_that_is_visible_while_its_stream_is_still_there_is_done() {
     let (case, to, delivery) = (&CASES[3], tempdir().unwrap(), tree());
     intend(case, to.path(), &delivery);
-    let staged = names(to.path()).into_iter().find(|name| name.ends_with(".whole") && to.path().join(name).is_dir()).unwrap();
+    let staged = names(to.path())
+        .into_iter()
+        .find(|name| name.ends_with(".whole") && to.path().join(name).is_dir())
+        .unwrap();
     fs::rename(to.path().join(staged), to.path().join("content")).unwrap();
     assert_eq!(delivery.held(&*delivery.open(&case.inbox(to.path())).unwrap()), None);
     case.check(to.path(), &delivery, "renamed");
@@ -316,11 +345,15 @@ fn a_folder_that_is_visible_while_its_stream_is_still_there_is_done() {
 #[test]
 fn a_folder_half_unpacked_is_unpacked_again() {
     let (case, to, delivery) = (&CASES[3], tempdir().unwrap(), tree());
-    // Dies when it is unpacked, before its intent is noted; a crash could leave any part of the tree.
+    // Dies when it is unpacked, before its intent is noted; a crash could leave any part of the
+    // tree.
     delivery.spool.die(Death { at: 3, made: false });
     delivery.attempt(&case.inbox(to.path())).unwrap_err();
     delivery.spool.revive();
-    let staged = names(to.path()).into_iter().find(|name| name.ends_with(".whole") && to.path().join(name).is_dir()).unwrap();
+    let staged = names(to.path())
+        .into_iter()
+        .find(|name| name.ends_with(".whole") && to.path().join(name).is_dir())
+        .unwrap();
     fs::remove_dir_all(to.path().join(&staged).join("deep")).unwrap();
     fs::write(to.path().join(staged).join("half"), "x").unwrap();
     delivery.attempt(&case.inbox(to.path())).unwrap();
@@ -334,7 +367,12 @@ fn a_delivery_given_up_after_its_intent_is_never_taken_for_done() {
         let mut sink = delivery.open(&case.inbox(to.path())).unwrap();
         delivery.write(&mut *sink, 0..delivery.chunks()).unwrap();
         fs::write(to.path().join("content"), "mine").unwrap();
-        assert!(block_on(sink.commit(&delivery.summary())).unwrap_err().to_string().contains("exists already"));
+        assert!(
+            block_on(sink.commit(&delivery.summary()))
+                .unwrap_err()
+                .to_string()
+                .contains("exists already")
+        );
         delivery.spool.die(Death { at: 0, made });
         sink.abort("the name is taken");
         drop(sink);

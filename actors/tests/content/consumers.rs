@@ -12,7 +12,8 @@ use tokio::io::AsyncReadExt;
 
 use crate::harness::{block_on, content, deliver, offer, read_all, write_all};
 
-/// Tells what it gets; refuses parts with `!` in them, and deliveries named "unwanted" at their end.
+/// Tells what it gets; refuses parts with `!` in them, and deliveries named "unwanted" at their
+/// end.
 struct Reader {
     told: mpsc::Sender<String>,
 }
@@ -30,7 +31,12 @@ impl Reader {
 impl Handler<ContentPart> for Reader {
     type Result = Result<(), Refusal>;
     fn handle(&mut self, part: ContentPart, context: &mut Context<Self>) -> Self::Result {
-        self.tell(format!("{}@{} {}", part.offer.content.name, part.offset, String::from_utf8_lossy(&part.bytes)));
+        self.tell(format!(
+            "{}@{} {}",
+            part.offer.content.name,
+            part.offset,
+            String::from_utf8_lossy(&part.bytes)
+        ));
         match &part.bytes[..] {
             b"stop" => {
                 context.stop();
@@ -46,7 +52,11 @@ impl Handler<ContentEnd> for Reader {
     type Result = Result<(), Refusal>;
     fn handle(&mut self, end: ContentEnd, _: &mut Context<Self>) -> Self::Result {
         self.tell(format!("end of {}", end.summary.length));
-        if end.offer.content.name.as_bytes() == b"unwanted" { Err(Refusal::new("not wanted")) } else { Ok(()) }
+        if end.offer.content.name.as_bytes() == b"unwanted" {
+            Err(Refusal::new("not wanted"))
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -57,20 +67,26 @@ impl Handler<ContentAborted> for Reader {
     }
 }
 
-/// Runs one delivery of these pieces to a [`Reader`], aborts it when it fails, and tells what the actor was told.
+/// Runs one delivery of these pieces to a [`Reader`], aborts it when it fails, and tells what the
+/// actor was told.
 fn read_by_actor(name: &str, pieces: &[&'static str]) -> (Result<(), SinkError>, Vec<String>) {
     let (told, heard) = mpsc::channel();
     let result = actix::System::new().block_on(async move {
         let reader = Reader { told }.start();
         let inbox = ActorSink::inbox(reader.clone());
         let mut sink = inbox.open(&offer(content(ContentKind::Bytes, name, None))).unwrap();
-        let result = write_all(&mut *sink, pieces.iter().map(|piece| Bytes::from(*piece)).collect()).await;
+        let result =
+            write_all(&mut *sink, pieces.iter().map(|piece| Bytes::from(*piece)).collect()).await;
         if let Err(error) = &result {
             sink.abort(&error.to_string());
         }
         drop(sink);
-        // The mailbox is in order: once this is answered, or refused by an actor that stopped, all before it was handled.
-        let last = ContentAborted { offer: offer(content(ContentKind::Bytes, name, None)).into(), reason: "last".into() };
+        // The mailbox is in order: once this is answered, or refused by an actor that stopped, all
+        // before it was handled.
+        let last = ContentAborted {
+            offer: offer(content(ContentKind::Bytes, name, None)).into(),
+            reason: "last".into(),
+        };
         let _ = reader.send(last).await;
         result.map(drop)
     });
@@ -105,7 +121,9 @@ fn an_actor_that_is_gone_fails_its_delivery() {
 fn a_writer_gets_content_in_order_and_is_shut_down() {
     let (near, mut far) = tokio::io::duplex(1 << 16);
     let near = std::sync::Mutex::new(Some(near));
-    let inbox = WriterSink::inbox(move |_| near.lock().unwrap().take().ok_or_else(|| Refusal::new("one only")));
+    let inbox = WriterSink::inbox(move |_| {
+        near.lock().unwrap().take().ok_or_else(|| Refusal::new("one only"))
+    });
     deliver(&mut BytesSource::new("blob", vec![5; 10_000]).unwrap(), &inbox).unwrap();
     let mut arrived = Vec::new();
     block_on(far.read_to_end(&mut arrived)).unwrap();

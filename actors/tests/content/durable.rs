@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex, mpsc};
 use bytes::Bytes;
 use estafette::delivery::{ContentKind, DigestFold, Subtree};
 use estafette::node::{MemoryStore, Store};
-use estafette::pipeline::{Committed, Inbox, Journal, Offer, Progress, Refusal, Resumed, Sink, SinkError, Summary};
+use estafette::pipeline::{
+    Committed, Inbox, Journal, Offer, Progress, Refusal, Resumed, Sink, SinkError, Summary,
+};
 
 use crate::harness::{block_on, content, names, offer};
 
@@ -56,7 +58,8 @@ impl Spool {
         (said, let_go)
     }
 
-    /// Holds a search up after these: what it has found is told when it is told to, and may not be so any more.
+    /// Holds a search up after these: what it has found is told when it is told to, and may not be
+    /// so any more.
     pub(crate) fn hold_search(&self, after: usize) -> (mpsc::Receiver<()>, mpsc::Sender<()>) {
         let ((say, said), (let_go, go)) = (mpsc::channel(), mpsc::channel());
         *self.search.lock().unwrap() = Some((after, (say, go)));
@@ -76,7 +79,11 @@ impl Spool {
             change()?;
         }
         state.dead |= now.is_some();
-        if state.dead { Err(io::Error::new(io::ErrorKind::StorageFull, "the spool is full")) } else { Ok(()) }
+        if state.dead {
+            Err(io::Error::new(io::ErrorKind::StorageFull, "the spool is full"))
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -89,7 +96,9 @@ impl Store for Spool {
         let found = self.records.find(table, key);
         let held = {
             let mut search = self.search.lock().unwrap();
-            let is_due = search.as_mut().is_some_and(|(after, _)| std::mem::replace(after, after.saturating_sub(1)) == 0);
+            let is_due = search
+                .as_mut()
+                .is_some_and(|(after, _)| std::mem::replace(after, after.saturating_sub(1)) == 0);
             if is_due { search.take() } else { None }
         };
         if let Some((_, (say, go))) = held {
@@ -133,7 +142,12 @@ impl Delivery {
 
     /// The same delivery, of content that has changed.
     pub(crate) fn changed(&self, bytes: Vec<u8>) -> Self {
-        Self { spool: Arc::clone(&self.spool), bytes, kind: self.kind.clone(), version: self.version + 1 }
+        Self {
+            spool: Arc::clone(&self.spool),
+            bytes,
+            kind: self.kind.clone(),
+            version: self.version + 1,
+        }
     }
 
     /// The same delivery, of content of which nobody can tell whether it has changed.
@@ -148,7 +162,13 @@ impl Delivery {
 
     pub(crate) fn journal(&self) -> Journal {
         let spool: Arc<dyn Store> = self.spool.clone();
-        Journal::for_tests(spool, b"lyon's", (self.version > 0).then_some([self.version; 32]), CHUNK).unwrap()
+        Journal::for_tests(
+            spool,
+            b"lyon's",
+            (self.version > 0).then_some([self.version; 32]),
+            CHUNK,
+        )
+        .unwrap()
     }
 
     pub(crate) fn offer(&self) -> Offer {
@@ -189,7 +209,8 @@ impl Delivery {
         block_on(sink.checkpoint(&self.progress(chunks)))
     }
 
-    /// Checks what the sink says it holds, and tells how many chunks that are; `None` for all of it, committed.
+    /// Checks what the sink says it holds, and tells how many chunks that are; `None` for all of
+    /// it, committed.
     pub(crate) fn held(&self, sink: &dyn Sink) -> Option<u64> {
         match sink.resumed() {
             Resumed::Nothing | Resumed::AlreadyThere(..) => Some(0),
@@ -225,14 +246,20 @@ impl Delivery {
             .and_then(|()| self.write(&mut *sink, half..self.chunks()))
             .and_then(|()| block_on(sink.commit(&self.summary())));
         // Without a word to the sink: what a process that dies leaves. No memo of it outlives that.
-        written.map(|committed| Committed { memo: None, ..committed }).map_err(|error| error.to_string())
+        written
+            .map(|committed| Committed { memo: None, ..committed })
+            .map_err(|error| error.to_string())
     }
 }
 
 /// The one temporary of this ending in `folder`.
 pub(crate) fn temporary(folder: &Path, ending: &str) -> std::path::PathBuf {
-    let mut found = names(folder).into_iter().filter(|name| name.starts_with(".estafette-") && name.ends_with(ending));
-    let one = found.next().unwrap_or_else(|| panic!("no temporary ends in {ending}: {:?}", names(folder)));
+    let mut found = names(folder)
+        .into_iter()
+        .filter(|name| name.starts_with(".estafette-") && name.ends_with(ending));
+    let one = found
+        .next()
+        .unwrap_or_else(|| panic!("no temporary ends in {ending}: {:?}", names(folder)));
     assert_eq!(found.next(), None);
     folder.join(one)
 }

@@ -25,9 +25,17 @@ fn a_name_that_is_taken_on_exfat_is_kept() {
     let Some(disk) = Mounted::exfat() else { return };
     let to = disk.folder();
     fs::write(to.path().join("note"), "old").unwrap();
-    let failure = deliver_in(&mut BytesSource::new("note", "new").unwrap(), &FileSink::into_dir(to.path()), 100).unwrap_err();
+    let failure = deliver_in(
+        &mut BytesSource::new("note", "new").unwrap(),
+        &FileSink::into_dir(to.path()),
+        100,
+    )
+    .unwrap_err();
     assert!(failure.text().contains("exists already"), "{}", failure.text());
-    assert_eq!((fs::read_to_string(to.path().join("note")).unwrap(), names(to.path())), ("old".into(), vec!["note".into()]));
+    assert_eq!(
+        (fs::read_to_string(to.path().join("note")).unwrap(), names(to.path())),
+        ("old".into(), vec!["note".into()])
+    );
 }
 
 #[test]
@@ -40,12 +48,16 @@ fn a_name_that_was_reserved_by_a_process_that_died_is_taken_by_its_delivery() {
         delivery.spool.revive()
     };
     // The last thing it writes down is that it reserves the name.
-    let last = (0..).take_while(|&at| dies_at(at, disk.folder().path(), &delivery())).last().unwrap();
+    let last =
+        (0..).take_while(|&at| dies_at(at, disk.folder().path(), &delivery())).last().unwrap();
     let (to, delivery) = (disk.folder(), delivery());
     assert!(dies_at(last, to.path(), &delivery));
     fs::write(to.path().join("content"), "").unwrap();
     delivery.attempt(&FileSink::into_dir(to.path())).unwrap();
-    assert_eq!((fs::read(to.path().join("content")).unwrap(), names(to.path())), (b"content".to_vec(), vec!["content".into()]));
+    assert_eq!(
+        (fs::read(to.path().join("content")).unwrap(), names(to.path())),
+        (b"content".to_vec(), vec!["content".into()])
+    );
 }
 
 #[test]
@@ -58,11 +70,16 @@ fn entries_that_exfat_can_not_hold_are_left_out_and_named_and_the_rest_arrives()
         fs::write(tree.join(path), path).unwrap();
     }
     symlink("plain", tree.join("link")).unwrap();
-    let (committed, _) = deliver_in(&mut TreeSource::new(vec![tree]).unwrap(), &FileSink::into_dir(to.path()), 100).unwrap();
+    let (committed, _) =
+        deliver_in(&mut TreeSource::new(vec![tree]).unwrap(), &FileSink::into_dir(to.path()), 100)
+            .unwrap();
     assert_eq!(names(&to.path().join("tree")), ["Twice", "plain", "z"]);
     assert_eq!((committed.files, committed.skipped), (3, 6), "{committed:?}");
     for left_out in ["a:folder", "a:folder/deep", "a:folder/deep/file", "link", "twice", "what?"] {
-        let is_told = committed.remarks.iter().any(|remark| remark.starts_with(&format!("{left_out} was left out: ")));
+        let is_told = committed
+            .remarks
+            .iter()
+            .any(|remark| remark.starts_with(&format!("{left_out} was left out: ")));
         assert!(is_told, "{left_out}: {:?}", committed.remarks);
     }
 }
@@ -75,10 +92,14 @@ fn a_folder_on_exfat_replaces_another() {
     for content in ["old", "new"] {
         fs::create_dir_all(from.path().join("tree")).unwrap();
         fs::write(from.path().join("tree").join(content), content).unwrap();
-        deliver_in(&mut TreeSource::new(vec![from.path().join("tree")]).unwrap(), &inbox, 100).unwrap();
+        deliver_in(&mut TreeSource::new(vec![from.path().join("tree")]).unwrap(), &inbox, 100)
+            .unwrap();
         fs::remove_dir_all(from.path().join("tree")).unwrap();
     }
-    assert_eq!((names(to.path()), names(&to.path().join("tree"))), (vec!["tree".into()], vec!["new".into()]));
+    assert_eq!(
+        (names(to.path()), names(&to.path().join("tree"))),
+        (vec!["tree".into()], vec!["new".into()])
+    );
 }
 
 #[test]
@@ -86,8 +107,14 @@ fn a_small_disk_takes_what_fits_and_keeps_a_share_free() {
     let Some(disk) = Mounted::small(16 << 20) else { return };
     let inbox = FileSink::into_dir(disk.path());
     deliver_in(&mut BytesSource::new("small", "abc").unwrap(), &inbox, 100).unwrap();
-    let failure = deliver_in(&mut BytesSource::new("large", vec![0; 16 << 20]).unwrap(), &inbox, 1 << 20).unwrap_err();
-    assert!(failure.text().contains(&format!("{} are kept free", (16 << 20) / 20)), "{}", failure.text());
+    let failure =
+        deliver_in(&mut BytesSource::new("large", vec![0; 16 << 20]).unwrap(), &inbox, 1 << 20)
+            .unwrap_err();
+    assert!(
+        failure.text().contains(&format!("{} are kept free", (16 << 20) / 20)),
+        "{}",
+        failure.text()
+    );
     assert_eq!(names(disk.path()), ["small"]);
 }
 
@@ -97,7 +124,11 @@ fn a_folder_whose_disk_was_unmounted_is_not_filled_on_the_disk_below() {
     let inbox = FileSink::into_dir(disk.path());
     deliver_in(&mut BytesSource::new("first", "abc").unwrap(), &inbox, 100).unwrap();
     let below = disk.unmount();
-    let Err(Failure::Refused(refusal)) = deliver_in(&mut BytesSource::new("second", "abc").unwrap(), &inbox, 100) else { panic!("taken") };
+    let Err(Failure::Refused(refusal)) =
+        deliver_in(&mut BytesSource::new("second", "abc").unwrap(), &inbox, 100)
+    else {
+        panic!("taken")
+    };
     assert!(refusal.passing && refusal.reason.contains("was its disk unmounted?"), "{refusal}");
     assert_eq!(names(below.path()), [""; 0]);
 }
@@ -109,7 +140,11 @@ fn a_folder_that_went_away_is_not_made_again() {
     let inbox = FileSink::into_dir(&path);
     inbox.prepare().unwrap();
     fs::rename(&path, &aside).unwrap();
-    let Err(Failure::Refused(refusal)) = deliver_in(&mut BytesSource::new("note", "abc").unwrap(), &inbox, 100) else { panic!("taken") };
+    let Err(Failure::Refused(refusal)) =
+        deliver_in(&mut BytesSource::new("note", "abc").unwrap(), &inbox, 100)
+    else {
+        panic!("taken")
+    };
     assert!(refusal.passing && refusal.reason.contains("is its disk mounted?"), "{refusal}");
     assert!(!path.exists());
     fs::rename(&aside, &path).unwrap();

@@ -60,7 +60,11 @@ fn empty_files_and_odd_names_arrive() {
     for name in [&b"empty"[..], b"-rf", b"line\nbreak", b"not-utf8-\xff\xfe", b" "] {
         let name = OsStr::from_bytes(name);
         fs::write(from.path().join(name), b"").unwrap();
-        deliver(&mut FileSource::open(from.path().join(name)).unwrap(), &FileSink::into_dir(to.path())).unwrap();
+        deliver(
+            &mut FileSource::open(from.path().join(name)).unwrap(),
+            &FileSink::into_dir(to.path()),
+        )
+        .unwrap();
         assert_eq!(fs::metadata(to.path().join(name)).unwrap().len(), 0);
     }
 }
@@ -70,7 +74,10 @@ fn a_taken_name_is_refused_before_the_first_byte() {
     let to = tempdir().unwrap();
     fs::write(to.path().join("note.txt"), "mine").unwrap();
     let failure = deliver(&mut bytes("theirs"), &FileSink::into_dir(to.path())).unwrap_err();
-    assert!(matches!(&failure, Failure::Refused(refusal) if refusal.reason.contains("exists already")), "{failure:?}");
+    assert!(
+        matches!(&failure, Failure::Refused(refusal) if refusal.reason.contains("exists already")),
+        "{failure:?}"
+    );
     assert_eq!(fs::read(to.path().join("note.txt")).unwrap(), b"mine");
 }
 
@@ -111,7 +118,11 @@ fn replace_replaces_files_and_links_but_no_folder() {
     symlink("other", &target).unwrap();
     deliver(&mut bytes("newer"), &inbox).unwrap();
     assert!(fs::symlink_metadata(&target).unwrap().is_file());
-    assert_eq!(fs::read(to.path().join("other")).unwrap(), b"kept", "a link is replaced, not followed");
+    assert_eq!(
+        fs::read(to.path().join("other")).unwrap(),
+        b"kept",
+        "a link is replaced, not followed"
+    );
 
     fs::remove_file(&target).unwrap();
     fs::create_dir(&target).unwrap();
@@ -140,10 +151,17 @@ fn an_aborted_or_dropped_delivery_leaves_nothing() {
 #[test]
 fn a_delivery_of_another_length_than_was_verified_is_not_committed() {
     let to = tempdir().unwrap();
-    let mut sink = FileSink::into_dir(to.path()).open(&offer(content(ContentKind::Bytes, "note.txt", None))).unwrap();
+    let mut sink = FileSink::into_dir(to.path())
+        .open(&offer(content(ContentKind::Bytes, "note.txt", None)))
+        .unwrap();
     block_on(sink.write(0, &Bytes::from("half"))).unwrap();
     let summary = estafette::pipeline::Summary { length: 8, digest: [0; 32] };
-    assert!(block_on(sink.commit(&summary)).unwrap_err().to_string().contains("4 bytes were written of 8"));
+    assert!(
+        block_on(sink.commit(&summary))
+            .unwrap_err()
+            .to_string()
+            .contains("4 bytes were written of 8")
+    );
     drop(sink);
     assert!(names(to.path()).is_empty());
 }
@@ -164,9 +182,15 @@ fn limits_hold_for_what_is_claimed_and_for_what_comes() {
 fn free_space_is_kept_for_what_is_claimed_and_for_what_comes() {
     let to = tempdir().unwrap();
     let inbox = FileSink::into_dir(to.path());
-    let failure = inbox.open(&offer(content(ContentKind::Bytes, "huge", Some(1 << 60)))).unwrap_err();
+    let failure =
+        inbox.open(&offer(content(ContentKind::Bytes, "huge", Some(1 << 60)))).unwrap_err();
     assert!(failure.reason.contains("free some space"), "{failure}");
-    assert!(FileSink::into_dir(to.path()).keep_free(1 << 60).open(&offer(content(ContentKind::Bytes, "a", None))).is_err());
+    assert!(
+        FileSink::into_dir(to.path())
+            .keep_free(1 << 60)
+            .open(&offer(content(ContentKind::Bytes, "a", None)))
+            .is_err()
+    );
     assert!(names(to.path()).is_empty());
 }
 
@@ -174,7 +198,9 @@ fn free_space_is_kept_for_what_is_claimed_and_for_what_comes() {
 fn names_of_temporaries_are_refused_and_leftovers_removed() {
     let to = tempdir().unwrap();
     let name = ".estafette-0123456789abcdef-0123456789abcdef.part";
-    let failure = deliver(&mut BytesSource::new(name, "x").unwrap(), &FileSink::into_dir(to.path())).unwrap_err();
+    let failure =
+        deliver(&mut BytesSource::new(name, "x").unwrap(), &FileSink::into_dir(to.path()))
+            .unwrap_err();
     assert!(failure.text().contains("kept for temporaries"), "{}", failure.text());
     fs::write(to.path().join(name), "left behind").unwrap();
     FileSink::into_dir(to.path()).prepare().unwrap();
@@ -216,7 +242,10 @@ fn a_file_that_changes_while_it_is_read_is_not_delivered_and_can_be_read_anew() 
 fn what_is_no_regular_file_is_named() {
     let from = tempdir().unwrap();
     let missing = FileSource::open(from.path().join("missing")).unwrap_err();
-    assert!(matches!(missing, SourceError::Read { .. }) && missing.to_string().contains("missing"), "{missing}");
+    assert!(
+        matches!(missing, SourceError::Read { .. }) && missing.to_string().contains("missing"),
+        "{missing}"
+    );
     let fifo = from.path().join("fifo");
     rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RWXU).unwrap();
     for path in [from.path(), &fifo, Path::new("/dev/null")] {

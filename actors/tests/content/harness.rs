@@ -7,7 +7,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use estafette::delivery::{Content, ContentKind, ContentName, TransferId};
-use estafette::pipeline::{Committed, Inbox, Offer, Placement, Refusal, Sink, SinkError, Source, SourceError, SourceReport, Summary};
+use estafette::pipeline::{
+    Committed, Inbox, Offer, Placement, Refusal, Sink, SinkError, Source, SourceError,
+    SourceReport, Summary,
+};
 use estafette::wire::PeerId;
 
 /// Why a delivery came to nothing.
@@ -36,11 +39,14 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
 pub(crate) fn unprivileged<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     let work = || {
         let none = rustix::thread::CapabilitySet::empty();
-        let sets = rustix::thread::CapabilitySets { effective: none, permitted: none, inheritable: none };
+        let sets =
+            rustix::thread::CapabilitySets { effective: none, permitted: none, inheritable: none };
         rustix::thread::set_capabilities(None, sets).unwrap();
         work()
     };
-    std::thread::scope(|scope| scope.spawn(work).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    std::thread::scope(|scope| {
+        scope.spawn(work).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 pub(crate) fn offer(content: Content) -> Offer {
@@ -63,7 +69,10 @@ pub(crate) async fn read_all(source: &mut dyn Source, size: usize) -> Result<Vec
 }
 
 /// Writes `pieces` and commits; a sink that takes them in any order gets them from both ends.
-pub(crate) async fn write_all(sink: &mut dyn Sink, pieces: Vec<Bytes>) -> Result<Committed, SinkError> {
+pub(crate) async fn write_all(
+    sink: &mut dyn Sink,
+    pieces: Vec<Bytes>,
+) -> Result<Committed, SinkError> {
     let mut hasher = blake3::Hasher::new();
     let mut queue = VecDeque::new();
     let mut length = 0;
@@ -81,7 +90,11 @@ pub(crate) async fn write_all(sink: &mut dyn Sink, pieces: Vec<Bytes>) -> Result
 }
 
 /// One delivery, in pieces of `size` bytes.
-pub(crate) fn deliver_in(source: &mut dyn Source, inbox: &dyn Inbox, size: usize) -> Result<(Committed, SourceReport), Failure> {
+pub(crate) fn deliver_in(
+    source: &mut dyn Source,
+    inbox: &dyn Inbox,
+    size: usize,
+) -> Result<(Committed, SourceReport), Failure> {
     block_on(async {
         let mut sink = inbox.open(&offer(source.content())).map_err(Failure::Refused)?;
         let all = read_all(source, size).await.and_then(|all| Ok((all, source.finish()?)));
@@ -98,7 +111,10 @@ pub(crate) fn deliver_in(source: &mut dyn Source, inbox: &dyn Inbox, size: usize
     })
 }
 
-pub(crate) fn deliver(source: &mut dyn Source, inbox: &dyn Inbox) -> Result<(Committed, SourceReport), Failure> {
+pub(crate) fn deliver(
+    source: &mut dyn Source,
+    inbox: &dyn Inbox,
+) -> Result<(Committed, SourceReport), Failure> {
     deliver_in(source, inbox, 1000)
 }
 
@@ -107,8 +123,11 @@ pub(crate) fn names(folder: &Path) -> Vec<String> {
     let began = Instant::now();
     loop {
         let entries = std::fs::read_dir(folder).unwrap();
-        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
-        // What is removed while it is open has such a name until FUSE has heard that it is closed, which it is told some time later.
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+            .collect();
+        // What is removed while it is open has such a name until FUSE has heard that it is closed,
+        // which it is told some time later.
         if !names.iter().any(|name| name.starts_with(".fuse_hidden")) {
             names.sort();
             return names;

@@ -80,22 +80,30 @@ fn links_stay_in(tree: &Path, folder: &Path) -> bool {
         let entry = entry.unwrap();
         match entry.file_type().unwrap() {
             kind if kind.is_dir() => links_stay_in(tree, &entry.path()),
-            kind if kind.is_symlink() => fs::canonicalize(entry.path()).map_or(true, |target| target.starts_with(tree)),
+            kind if kind.is_symlink() => {
+                fs::canonicalize(entry.path()).map_or(true, |target| target.starts_with(tree))
+            }
             _ => true,
         }
     })
 }
 
 fn receive(scene: &Path, stream: &[u8], size: usize) -> Result<(), SinkError> {
-    let mut sink = FileSink::into_dir(scene.join("in")).open(&offer(content(ContentKind::Tree, "tree", None))).unwrap();
-    block_on(write_all(&mut *sink, stream.chunks(size).map(Bytes::copy_from_slice).collect())).map(drop)
+    let mut sink = FileSink::into_dir(scene.join("in"))
+        .open(&offer(content(ContentKind::Tree, "tree", None)))
+        .unwrap();
+    block_on(write_all(&mut *sink, stream.chunks(size).map(Bytes::copy_from_slice).collect()))
+        .map(drop)
 }
 
 /// Asserts that a tree of these entries is refused for `reason` and leaves nothing.
 fn refused(entries: &[Vec<u8>], reason: &str) {
     let scene = scene();
     let error = receive(scene.path(), &stream(entries), 10).unwrap_err();
-    assert!(matches!(error, SinkError::Refused(_)) && error.to_string().contains(reason), "{error}");
+    assert!(
+        matches!(error, SinkError::Refused(_)) && error.to_string().contains(reason),
+        "{error}"
+    );
     assert!(untouched(scene.path()));
     assert!(names(&scene.path().join("in")).is_empty());
 }
@@ -103,7 +111,8 @@ fn refused(entries: &[Vec<u8>], reason: &str) {
 #[test]
 fn an_honest_tree_made_this_way_is_taken() {
     let scene = scene();
-    receive(scene.path(), &stream(&[folder("a"), file("a/b"), link("c", "a/b"), end(1, 1, 1)]), 10).unwrap();
+    receive(scene.path(), &stream(&[folder("a"), file("a/b"), link("c", "a/b"), end(1, 1, 1)]), 10)
+        .unwrap();
     assert_eq!(fs::read(scene.path().join("in/tree/c")).unwrap(), b"evil");
 }
 
@@ -140,11 +149,17 @@ fn links_that_say_they_lead_out_are_made_only_where_that_is_wanted_and_never_wri
     refused(&[outward("l", "")], "lead out");
     refused(&[outward("l", "a\0")], "lead out");
 
-    let mut sink =
-        FileSink::into_dir(scene.path().join("kept")).outward_links(true).open(&offer(content(ContentKind::Tree, "tree", None))).unwrap();
-    let evil = [outward("a", "../../precious"), hard_link("b", "a"), hard_link("c", "a/x"), end(0, 2, 1)];
+    let mut sink = FileSink::into_dir(scene.path().join("kept"))
+        .outward_links(true)
+        .open(&offer(content(ContentKind::Tree, "tree", None)))
+        .unwrap();
+    let evil =
+        [outward("a", "../../precious"), hard_link("b", "a"), hard_link("c", "a/x"), end(0, 2, 1)];
     let committed = block_on(write_all(&mut *sink, vec![Bytes::from(stream(&evil))])).unwrap();
-    assert_eq!((names(&scene.path().join("kept/tree")), committed.skipped, committed.files), (vec!["a".into()], 2, 0));
+    assert_eq!(
+        (names(&scene.path().join("kept/tree")), committed.skipped, committed.files),
+        (vec!["a".into()], 2, 0)
+    );
     assert_eq!(fs::read(scene.path().join("precious")).unwrap(), b"precious");
 }
 
@@ -159,7 +174,14 @@ fn second_names_are_of_files_that_came_before_in_the_same_tree() {
     refused(&[entry(5, 5000, b"l", b"")], "impossible length of the target");
     // A link within the tree would lead out from another folder.
     let scene = scene();
-    let evil = [folder("a"), folder("a/b"), link("a/b/l", "../../x"), hard_link("l", "a/b/l"), hard_link("m", "a"), end(2, 2, 1)];
+    let evil = [
+        folder("a"),
+        folder("a/b"),
+        link("a/b/l", "../../x"),
+        hard_link("l", "a/b/l"),
+        hard_link("m", "a"),
+        end(2, 2, 1),
+    ];
     receive(scene.path(), &stream(&evil), 10).unwrap();
     assert_eq!(names(&scene.path().join("in/tree")), ["a"]);
     assert!(untouched(scene.path()));
@@ -170,7 +192,14 @@ fn more_closed_folders_than_are_kept_open_are_closed_inner_ones_first() {
     let closed = |path: &str| [&[2, 0, 0, 0, 0], &folder(path)[5..]].concat();
     let mut tree: Vec<_> = (0..999).map(|number| closed(&format!("a{number:03}"))).collect();
     // With the inner one the list is full.
-    tree.extend([closed("b"), closed("b/c"), file("b/c/file"), closed("d"), closed("d/e"), file("d/e/file")]);
+    tree.extend([
+        closed("b"),
+        closed("b/c"),
+        file("b/c/file"),
+        closed("d"),
+        closed("d/e"),
+        file("d/e/file"),
+    ]);
     tree.extend([hard_link("f", "b/c/file"), hard_link("g", "d/e/file"), end(1003, 4, 0)]);
     let scene = scene();
     unprivileged(|| receive(scene.path(), &stream(&tree), 100_000)).unwrap();
@@ -183,12 +212,23 @@ fn more_closed_folders_than_are_kept_open_are_closed_inner_ones_first() {
     }
     assert_eq!(fs::metadata(tree.join("a000")).unwrap().mode() & 0o777, 0);
     // Nobody but the superuser gets at what was closed early, to give it a second name.
-    assert_eq!(["b/c/file", "d/e/file", "f", "g"].map(|file| tree.join(file).exists()), [true, true, false, false]);
+    assert_eq!(
+        ["b/c/file", "d/e/file", "f", "g"].map(|file| tree.join(file).exists()),
+        [true, true, false, false]
+    );
 }
 
 #[test]
 fn attributes_that_give_rights_are_refused() {
-    for name in ["security.capability", "trusted.x", "system.nfs4_acl", "security.selinux", "user.", "", "user"] {
+    for name in [
+        "security.capability",
+        "trusted.x",
+        "system.nfs4_acl",
+        "security.selinux",
+        "user.",
+        "",
+        "user",
+    ] {
         refused(&[attribute(name, b"x"), file("a")], "which is not taken");
     }
     refused(&[attribute("user.a", b"x"), link("l", "a")], "attributes of a link");
@@ -204,8 +244,14 @@ fn attributes_that_give_rights_are_refused() {
 #[test]
 fn what_a_sender_remarks_can_not_steer_a_terminal() {
     let scene = scene();
-    let mut sink = FileSink::into_dir(scene.path().join("in")).open(&offer(content(ContentKind::Tree, "tree", None))).unwrap();
-    let committed = block_on(write_all(&mut *sink, vec![Bytes::from(stream(&[remark("\x1b[2J"), end(0, 0, 0)]))])).unwrap();
+    let mut sink = FileSink::into_dir(scene.path().join("in"))
+        .open(&offer(content(ContentKind::Tree, "tree", None)))
+        .unwrap();
+    let committed = block_on(write_all(
+        &mut *sink,
+        vec![Bytes::from(stream(&[remark("\x1b[2J"), end(0, 0, 0)]))],
+    ))
+    .unwrap();
     assert_eq!(committed.remarks, ["the sender says: \\u{1b}[2J"]);
 }
 
@@ -237,7 +283,12 @@ fn nonsense_is_refused() {
     refused(&[file("a")], "breaks off");
     refused(&[entry(3, u64::MAX, b"a", b"x")], "breaks off");
     let scene = scene();
-    assert!(receive(scene.path(), b"PK\x03\x04 is no tree stream at all", 10).unwrap_err().to_string().contains("no tree stream"));
+    assert!(
+        receive(scene.path(), b"PK\x03\x04 is no tree stream at all", 10)
+            .unwrap_err()
+            .to_string()
+            .contains("no tree stream")
+    );
     assert!(receive(scene.path(), b"", 10).unwrap_err().to_string().contains("breaks off"));
     assert!(untouched(scene.path()) && names(&scene.path().join("in")).is_empty());
 }
@@ -245,8 +296,12 @@ fn nonsense_is_refused() {
 #[test]
 fn bytes_out_of_turn_are_refused() {
     let scene = scene();
-    let mut sink = FileSink::into_dir(scene.path().join("in")).open(&offer(content(ContentKind::Tree, "tree", None))).unwrap();
-    assert!(block_on(sink.write(5, &Bytes::from("x"))).unwrap_err().to_string().contains("were due"));
+    let mut sink = FileSink::into_dir(scene.path().join("in"))
+        .open(&offer(content(ContentKind::Tree, "tree", None)))
+        .unwrap();
+    assert!(
+        block_on(sink.write(5, &Bytes::from("x"))).unwrap_err().to_string().contains("were due")
+    );
 }
 
 fn any_path() -> impl Strategy<Value = String> {
@@ -257,11 +312,20 @@ fn any_path() -> impl Strategy<Value = String> {
 /// Trees whose order and nesting are right, with links to anywhere.
 fn any_links() -> impl Strategy<Value = Vec<Vec<u8>>> {
     let target = || {
-        let component = prop::sample::select(vec!["d", "e", "l", "m", "n", "..", ".", "", "precious"]);
+        let component =
+            prop::sample::select(vec!["d", "e", "l", "m", "n", "..", ".", "", "precious"]);
         prop::collection::vec(component, 1..5).prop_map(|components| components.join("/"))
     };
     (target(), target(), target(), target()).prop_map(|(first, second, third, fourth)| {
-        vec![folder("d"), folder("d/e"), link("d/e/l", &first), link("d/m", &second), link("l", &third), link("m", &fourth), end(2, 0, 4)]
+        vec![
+            folder("d"),
+            folder("d/e"),
+            link("d/e/l", &first),
+            link("d/m", &second),
+            link("l", &third),
+            link("m", &fourth),
+            end(2, 0, 4),
+        ]
     })
 }
 

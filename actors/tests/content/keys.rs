@@ -29,7 +29,15 @@ fn a_key_on_exfat_is_made_once_by_whoever_is_first_where_others_are_kept_out() {
     fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755)).unwrap();
     for refused in [Identity::load(&path), Identity::load_or_create(disk.path().join("new.key"))] {
         let error = refused.unwrap_err();
-        assert!(matches!(error, KeyFileError::Unsafe { .. }) && error.to_string().contains("keeps no modes"), "{error}");
+        assert!(
+            matches!(error, KeyFileError::Unsafe { .. })
+                && error.to_string().contains("keeps no modes"),
+            "{error}"
+        );
     }
-    assert_eq!(fs::read_dir(disk.path()).unwrap().count(), 1, "no key is made where others may read it");
+    assert_eq!(
+        fs::read_dir(disk.path()).unwrap().count(),
+        1,
+        "no key is made where others may read it"
+    );
 }

@@ -21,7 +21,12 @@ fn a_delivery_is_handed_over_whole() {
 #[test]
 fn what_is_too_long_or_one_too_many_or_for_nobody_is_refused() {
     let (inbox, deliveries) = MemorySink::channel(3, 1);
-    assert!(deliver(&mut BytesSource::new("blob", "four").unwrap(), &inbox).unwrap_err().text().contains("holds 3 at most"));
+    assert!(
+        deliver(&mut BytesSource::new("blob", "four").unwrap(), &inbox)
+            .unwrap_err()
+            .text()
+            .contains("holds 3 at most")
+    );
     let small = offer(content(ContentKind::Bytes, "blob", None));
     let mut under_way = inbox.open(&small).unwrap();
     assert!(inbox.open(&small).unwrap_err().reason.contains("waiting there already"));

@@ -14,8 +14,9 @@ pub(crate) struct Mounted {
 }
 
 impl Mounted {
-    /// exFAT by FUSE: no second names, no links, no modes, no rename that keeps what is there. `None`, said loudly, where it can't be
-    /// mounted; a panic where `ESTAFETTE_MOUNTS` says that it must be.
+    /// exFAT by FUSE: no second names, no links, no modes, no rename that keeps what is there.
+    /// `None`, said loudly, where it can't be mounted; a panic where `ESTAFETTE_MOUNTS` says
+    /// that it must be.
     pub(crate) fn exfat() -> Option<Self> {
         Self::exfat_below(&std::env::temp_dir())
     }
@@ -69,7 +70,17 @@ impl Mounted {
     pub(crate) fn small(bytes: u64) -> Option<Self> {
         or_skip("a small tmpfs", || {
             let mounted = Self { place: tempdir().ok()?, device: None };
-            run("mount", &["-t", "tmpfs", "-o", &format!("size={bytes}"), "none", text(mounted.place.path())])?;
+            run(
+                "mount",
+                &[
+                    "-t",
+                    "tmpfs",
+                    "-o",
+                    &format!("size={bytes}"),
+                    "none",
+                    text(mounted.place.path()),
+                ],
+            )?;
             Some(mounted)
         })
     }
@@ -108,8 +119,14 @@ impl Drop for Mounted {
 fn or_skip(what: &str, mount: impl FnOnce() -> Option<Mounted>) -> Option<Mounted> {
     let mounted = mount();
     if mounted.is_none() {
-        assert!(std::env::var_os("ESTAFETTE_MOUNTS").is_none(), "{what} can't be mounted, and ESTAFETTE_MOUNTS says that it must be");
-        eprintln!("SKIPPED: {what} can't be mounted here; it takes root, and exfat-fuse, exfatprogs and e2fsprogs");
+        assert!(
+            std::env::var_os("ESTAFETTE_MOUNTS").is_none(),
+            "{what} can't be mounted, and ESTAFETTE_MOUNTS says that it must be"
+        );
+        eprintln!(
+            "SKIPPED: {what} can't be mounted here; it takes root, and exfat-fuse, exfatprogs and \
+             e2fsprogs"
+        );
     }
     mounted
 }

@@ -1,4 +1,5 @@
-//! Whatever a loss of power leaves of a folder's file system: nothing is kept there that no note tells of, and a delivery is made once.
+//! Whatever a loss of power leaves of a folder's file system: nothing is kept there that no note
+//! tells of, and a delivery is made once.
 //!
 //! A real file system on an image: a copy of the image is what the disk has when the power goes.
 
@@ -93,7 +94,8 @@ fn write(delivery: &Delivery, sink: &mut dyn Sink) {
     delivery.write(sink, half..all).unwrap();
 }
 
-/// An attempt that commits, or is given up; the note is forgotten when it is remembered how it ended.
+/// An attempt that commits, or is given up; the note is forgotten when it is remembered how it
+/// ended.
 fn attempt(delivery: &Delivery, folder: &Path, spool: &Arc<dyn Store>, commits: bool) {
     let mut sink = inbox(folder).open(&offer(delivery, spool)).unwrap();
     if delivery.held(&*sink).is_some() {
@@ -110,16 +112,21 @@ fn attempt(delivery: &Delivery, folder: &Path, spool: &Arc<dyn Store>, commits: 
 
 /// All that may be there is what a note tells of, and what goes with its process.
 fn check_kept(folder: &Path, records: &Records, what: &str) {
-    let kept = names(folder).into_iter().filter(|name| name.ends_with(".keep") || name.ends_with(".whole"));
+    let kept = names(folder)
+        .into_iter()
+        .filter(|name| name.ends_with(".keep") || name.ends_with(".whole"));
     for name in kept {
         let stem = name.rsplit_once('.').unwrap().0.as_bytes().to_vec();
-        let is_noted = records.iter().any(|(_, note)| note.windows(stem.len()).any(|part| part == stem));
+        let is_noted =
+            records.iter().any(|(_, note)| note.windows(stem.len()).any(|part| part == stem));
         assert!(is_noted, "{what}: {name} came back, and no note tells of it");
     }
 }
 
 fn check(delivery: &Delivery, cut: &Cut, commits: bool, is_over: bool, what: &str) {
-    let Some(disk) = Mounted::image_at(&cut.image.path().join("image")) else { panic!("{what}: it can't be mounted again") };
+    let Some(disk) = Mounted::image_at(&cut.image.path().join("image")) else {
+        panic!("{what}: it can't be mounted again")
+    };
     check_kept(disk.path(), &cut.records, what);
     let spool = Arc::new(MemoryStore::default());
     cut.records.iter().for_each(|(key, note)| spool.put(PARTIAL, key, note).unwrap());
@@ -133,7 +140,11 @@ fn check(delivery: &Delivery, cut: &Cut, commits: bool, is_over: bool, what: &st
     assert_eq!(names(disk.path()), ["content", "lost+found"], "{what}");
     match fs::read(disk.path().join("content")) {
         Ok(content) => assert!(content == delivery.bytes, "{what}"),
-        Err(_) => assert_eq!(fs::read(disk.path().join("content/deep/c")).unwrap(), vec![3; 3000], "{what}"),
+        Err(_) => assert_eq!(
+            fs::read(disk.path().join("content/deep/c")).unwrap(),
+            vec![3; 3000],
+            "{what}"
+        ),
     }
 }
 
@@ -148,13 +159,24 @@ fn no_loss_of_power_brings_anything_back_or_takes_anything_away() {
                 fs::write(disk.path().join("content/old"), "old").unwrap();
             }
             rustix::fs::sync();
-            let spool = Arc::new(Spool { records: MemoryStore::default(), disk: Arc::clone(&disk), cuts: Mutex::default() });
+            let spool = Arc::new(Spool {
+                records: MemoryStore::default(),
+                disk: Arc::clone(&disk),
+                cuts: Mutex::default(),
+            });
             let store: Arc<dyn Store> = spool.clone();
             attempt(&delivery, disk.path(), &store, commits);
             let cuts = std::mem::take(&mut *spool.cuts.lock().unwrap());
-            assert!(cuts.len() >= 8, "a note, a checkpoint, an intent or the end of it, the memory of it: {}", cuts.len());
+            assert!(
+                cuts.len() >= 8,
+                "a note, a checkpoint, an intent or the end of it, the memory of it: {}",
+                cuts.len()
+            );
             for (number, cut) in cuts.iter().enumerate() {
-                let what = format!("tree {is_tree}, commits {commits}, power cut {number} of {}", cuts.len());
+                let what = format!(
+                    "tree {is_tree}, commits {commits}, power cut {number} of {}",
+                    cuts.len()
+                );
                 check(&delivery, cut, commits, cut.records.is_empty() && number > 0, &what);
             }
         }

@@ -70,7 +70,11 @@ fn what_came_behind_the_last_checkpoint_or_out_of_order_is_taken_again() {
     assert_eq!(names(to.path()).len(), 1, "it is kept");
     let again = delivery.open(&inbox).unwrap();
     assert_eq!(delivery.held(&*again), Some(3));
-    assert_eq!(fs::metadata(temporary(to.path(), ".keep")).unwrap().len(), 3 * u64::from(CHUNK), "the rest is cut off");
+    assert_eq!(
+        fs::metadata(temporary(to.path(), ".keep")).unwrap().len(),
+        3 * u64::from(CHUNK),
+        "the rest is cut off"
+    );
 }
 
 #[test]
@@ -100,7 +104,11 @@ fn a_changed_bit_is_found_the_file_set_aside_and_the_delivery_begun_anew() {
         drop(sink);
         delivery.attempt(&FileSink::into_dir(to.path())).unwrap();
         assert_eq!(fs::read(to.path().join("content")).unwrap(), delivery.bytes);
-        assert_eq!(fs::read(temporary(to.path(), ".damaged")).unwrap(), damaged, "a person can look at it");
+        assert_eq!(
+            fs::read(temporary(to.path(), ".damaged")).unwrap(),
+            damaged,
+            "a person can look at it"
+        );
         assert_eq!(names(to.path()).len(), 2);
     }
 }
@@ -110,7 +118,12 @@ fn a_file_that_is_too_short_is_set_aside_and_one_that_is_gone_begins_anew() {
     let (to, delivery) = (tempdir().unwrap(), some(6000));
     let inbox = FileSink::into_dir(to.path());
     left(&delivery, &inbox, 5);
-    fs::File::options().write(true).open(temporary(to.path(), ".keep")).unwrap().set_len(5 * 1024 - 1).unwrap();
+    fs::File::options()
+        .write(true)
+        .open(temporary(to.path(), ".keep"))
+        .unwrap()
+        .set_len(5 * 1024 - 1)
+        .unwrap();
     left(&delivery, &inbox, 5);
     fs::remove_file(temporary(to.path(), ".keep")).unwrap();
     let sink = delivery.open(&inbox).unwrap();
@@ -163,7 +176,11 @@ fn a_note_that_can_not_be_read_costs_what_had_come_and_no_more() {
     delivery.journal().note(b"of another age").unwrap();
     assert!(delivery.attempt(&FileSink::into_dir(to.path())).is_ok());
     assert_eq!(fs::read(to.path().join("content")).unwrap(), delivery.bytes);
-    assert_eq!(fs::read(temporary(to.path(), ".keep")).unwrap(), delivery.bytes[..5 * 1024], "a person can look at it");
+    assert_eq!(
+        fs::read(temporary(to.path(), ".keep")).unwrap(),
+        delivery.bytes[..5 * 1024],
+        "a person can look at it"
+    );
 }
 
 #[test]
@@ -175,7 +192,9 @@ fn a_later_attempt_waits_for_the_earlier_one_and_sees_what_it_noted_last() {
         let mut earlier = delivery.open(&inbox).unwrap();
         let offer = delivery.offer();
         std::thread::scope(|scope| {
-            let later = scope.spawn(|| FileSink::into_dir(to.path()).on_conflict(OnConflict::Rename).open(&offer).unwrap());
+            let later = scope.spawn(|| {
+                FileSink::into_dir(to.path()).on_conflict(OnConflict::Rename).open(&offer).unwrap()
+            });
             delivery.write(&mut *earlier, 0..9).unwrap();
             delivery.checkpoint(&mut *earlier, 7).unwrap();
             if commits {
@@ -197,7 +216,11 @@ fn an_attempt_that_does_not_end_keeps_later_ones_out() {
     let _earlier = delivery.open(&inbox).unwrap();
     let refusal = delivery.open(&inbox).unwrap_err();
     assert!(refusal.passing, "the sender comes back");
-    assert!(refusal.reason.contains("earlier attempt of this delivery") && refusal.reason.contains("try again later"), "{refusal}");
+    assert!(
+        refusal.reason.contains("earlier attempt of this delivery")
+            && refusal.reason.contains("try again later"),
+        "{refusal}"
+    );
     assert_eq!(names(to.path()).len(), 1);
 }
 
@@ -210,7 +233,12 @@ fn a_checkpoint_that_fails_says_why_and_costs_nothing_that_was_noted() {
     delivery.write(&mut *sink, 2..5).unwrap();
     delivery.spool.die(Death { at: 0, made: false });
     let error = delivery.checkpoint(&mut *sink, 5).unwrap_err().to_string();
-    assert!(error.contains("its note about") && error.contains(".keep") && error.contains("the spool is full"), "{error}");
+    assert!(
+        error.contains("its note about")
+            && error.contains(".keep")
+            && error.contains("the spool is full"),
+        "{error}"
+    );
     sink.suspend("the disk is full");
     delivery.spool.revive();
     assert_eq!(delivery.held(&*delivery.open(&inbox).unwrap()), Some(2));
@@ -243,7 +271,13 @@ fn a_tree_that_can_not_be_taken_is_refused_at_a_checkpoint() {
     let delivery = Delivery::of_kind(ContentKind::Tree, bytes.clone());
     let mut sink = delivery.open(&FileSink::into_dir(to.path()).max_files(2)).unwrap();
     delivery.write(&mut *sink, 0..4).unwrap();
-    assert!(delivery.checkpoint(&mut *sink, 4).unwrap_err().to_string().contains("more than the 2 files"));
+    assert!(
+        delivery
+            .checkpoint(&mut *sink, 4)
+            .unwrap_err()
+            .to_string()
+            .contains("more than the 2 files")
+    );
     sink.abort("it has too many files");
     bytes[0] ^= 1;
     let hostile = Delivery::of_kind(ContentKind::Tree, bytes);

@@ -13,7 +13,11 @@ use crate::harness::{block_on, read_all};
 struct Trickle(std::vec::IntoIter<u8>);
 
 impl AsyncRead for Trickle {
-    fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
         if let Some(byte) = self.0.next() {
             buffer.put_slice(&[byte]);
         }
@@ -47,7 +51,9 @@ impl Filter for Lines {
 
 #[test]
 fn short_reads_are_no_end() {
-    let mut source = ReaderSource::new("pipe", Trickle(b"byte by byte".to_vec().into_iter())).unwrap().expect_length(12);
+    let mut source = ReaderSource::new("pipe", Trickle(b"byte by byte".to_vec().into_iter()))
+        .unwrap()
+        .expect_length(12);
     assert_eq!(source.content().length, Some(12));
     assert_eq!(block_on(read_all(&mut source, 100)).unwrap(), b"byte by byte");
     assert!(!source.rewind().unwrap(), "a pipe can't be read twice");
@@ -55,14 +61,18 @@ fn short_reads_are_no_end() {
 
 #[test]
 fn a_filter_sees_the_stream_and_starts_anew_with_it() {
-    let mut source = Filtered::new(BytesSource::new("poem", "one\ntwo\nthree").unwrap(), Lines::default());
+    let mut source =
+        Filtered::new(BytesSource::new("poem", "one\ntwo\nthree").unwrap(), Lines::default());
     assert_eq!(source.content().length, None);
     for size in [1, 3, 100] {
         assert_eq!(block_on(read_all(&mut source, size)).unwrap(), b"one\n\ntwo\n\nthree");
         source.finish().unwrap();
         assert!(source.rewind().unwrap());
     }
-    let mut reader = Filtered::new(ReaderSource::new("poem", Trickle(b"a\nb".to_vec().into_iter())).unwrap(), Lines::default());
+    let mut reader = Filtered::new(
+        ReaderSource::new("poem", Trickle(b"a\nb".to_vec().into_iter())).unwrap(),
+        Lines::default(),
+    );
     assert_eq!(block_on(read_all(&mut reader, 10)).unwrap(), b"a\n\nb");
 }
 

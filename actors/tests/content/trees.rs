@@ -15,7 +15,8 @@ use tempfile::{TempDir, tempdir};
 
 use crate::harness::{Failure, block_on, deliver, deliver_in, names, offer, read_all};
 
-/// Path, kind, permissions, modification time, and content or target: of everything in `folder`, itself included.
+/// Path, kind, permissions, modification time, and content or target: of everything in `folder`,
+/// itself included.
 fn snapshot(folder: &Path) -> Vec<(PathBuf, char, u32, i64, i64, Vec<u8>)> {
     let (mut found, mut waiting) = (Vec::new(), vec![folder.to_path_buf()]);
     while let Some(path) = waiting.pop() {
@@ -50,7 +51,15 @@ fn photos() -> (TempDir, PathBuf) {
     for index in 0..40usize {
         fs::write(photos.join(format!("a/{index}")), vec![index as u8; index * 97]).unwrap();
     }
-    for name in [&b"empty file"[..], b"-rf", b"line\nbreak", b"\xff\xfe", b"deep/er/still/x", b"a.b", b"a-b/c"] {
+    for name in [
+        &b"empty file"[..],
+        b"-rf",
+        b"line\nbreak",
+        b"\xff\xfe",
+        b"deep/er/still/x",
+        b"a.b",
+        b"a-b/c",
+    ] {
         fs::write(photos.join(OsStr::from_bytes(name)), name).unwrap();
     }
     fs::write(photos.join("empty file"), b"").unwrap();
@@ -74,7 +83,8 @@ fn a_tree_arrives_as_it_was() {
     let before = snapshot(&photos);
     for size in [1, 7, 4096, 1 << 20] {
         let to = tempdir().unwrap();
-        let (committed, report) = deliver_in(&mut tree(&photos), &FileSink::into_dir(to.path()), size).unwrap();
+        let (committed, report) =
+            deliver_in(&mut tree(&photos), &FileSink::into_dir(to.path()), size).unwrap();
         assert_eq!(names(to.path()), ["photos"]);
         assert_eq!(snapshot(&to.path().join("photos")), before);
         assert_eq!((committed.files, committed.skipped), (47, 0));
@@ -107,8 +117,12 @@ fn several_paths_are_one_delivery() {
     assert_eq!(snapshot(&to.path().join("delivery/photos")), snapshot(&photos));
     let other = tempdir().unwrap();
     fs::write(other.path().join("photos"), "").unwrap();
-    let error = TreeSource::new(vec![photos.clone(), other.path().join("photos")]).unwrap_err().to_string();
-    assert!(error.contains(photos.to_str().unwrap()) && error.contains(other.path().to_str().unwrap()), "{error}");
+    let error =
+        TreeSource::new(vec![photos.clone(), other.path().join("photos")]).unwrap_err().to_string();
+    assert!(
+        error.contains(photos.to_str().unwrap()) && error.contains(other.path().to_str().unwrap()),
+        "{error}"
+    );
 }
 
 #[test]
@@ -139,10 +153,17 @@ fn what_can_not_be_sent_is_named_and_the_rest_goes_on() {
     symlink("../outside", photos.join("out")).unwrap();
     let to = tempdir().unwrap();
     let (committed, report) = deliver(&mut tree(&photos), &FileSink::into_dir(to.path())).unwrap();
-    let skipped: Vec<_> = report.skipped.iter().map(|skipped| Path::new(&skipped.path).file_name().unwrap().to_str().unwrap()).collect();
+    let skipped: Vec<_> = report
+        .skipped
+        .iter()
+        .map(|skipped| Path::new(&skipped.path).file_name().unwrap().to_str().unwrap())
+        .collect();
     assert_eq!(skipped, ["absolute", "fifo", "out", "socket"]);
     assert_eq!((report.skipped_total, committed.skipped, committed.files), (4, 4, 47));
-    assert!(report.skipped[0].path.starts_with(home.path().to_str().unwrap()) && report.skipped[0].reason.contains("/etc/passwd"));
+    assert!(
+        report.skipped[0].path.starts_with(home.path().to_str().unwrap())
+            && report.skipped[0].reason.contains("/etc/passwd")
+    );
     assert_eq!(snapshot(&to.path().join("photos")).len(), snapshot_length(&photos) - 4);
 }
 
@@ -166,7 +187,9 @@ fn an_unreadable_file_is_named_and_the_rest_goes_on() {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o0)).unwrap();
         path
     };
-    if !fs::symlink_metadata(&unreadable).is_ok_and(|metadata| metadata.is_file()) || fs::File::open(&unreadable).is_ok() {
+    if !fs::symlink_metadata(&unreadable).is_ok_and(|metadata| metadata.is_file())
+        || fs::File::open(&unreadable).is_ok()
+    {
         eprintln!("SKIPPED: there is no unreadable file to be had here");
         return;
     }
@@ -180,7 +203,8 @@ fn an_unreadable_file_is_named_and_the_rest_goes_on() {
     assert_eq!(names(&to.path().join("delivery")), ["readable"]);
 }
 
-/// Reads until the source is inside the content of the one file in its tree, then lets `change` happen, and reads to the end.
+/// Reads until the source is inside the content of the one file in its tree, then lets `change`
+/// happen, and reads to the end.
 fn read_around(source: &mut TreeSource, change: impl FnOnce()) -> Result<Vec<u8>, SourceError> {
     let mut start = vec![0; 200];
     let count = block_on(source.read(&mut start))?;
@@ -204,17 +228,30 @@ fn a_file_that_shrinks_is_left_out_and_the_rest_goes_on() {
     let (home, log) = single();
     let mut source = tree(&home.path().join("tree"));
     let length = source.content().length.unwrap();
-    let stream = read_around(&mut source, || fs::File::options().write(true).open(&log).unwrap().set_len(50).unwrap()).unwrap();
+    let stream = read_around(&mut source, || {
+        fs::File::options().write(true).open(&log).unwrap().set_len(50).unwrap()
+    })
+    .unwrap();
     let report = source.finish().unwrap();
     let remark = 23 + report.remarks[0].len() as u64;
-    assert_eq!((stream.len() as u64, report.remarks.len()), (length + remark, 1), "what is missing is padded, and told of");
+    assert_eq!(
+        (stream.len() as u64, report.remarks.len()),
+        (length + remark, 1),
+        "what is missing is padded, and told of"
+    );
     assert_eq!((report.files, report.skipped_total), (1, 1));
-    assert!(report.skipped[0].path.ends_with("/log") && report.skipped[0].reason.contains("shorter"), "{report:?}");
+    assert!(
+        report.skipped[0].path.ends_with("/log") && report.skipped[0].reason.contains("shorter"),
+        "{report:?}"
+    );
 
     let to = tempdir().unwrap();
     let mut sink = FileSink::into_dir(to.path()).open(&offer(source.content())).unwrap();
-    let committed =
-        block_on(crate::harness::write_all(&mut *sink, stream.chunks(64).map(bytes::Bytes::copy_from_slice).collect())).unwrap();
+    let committed = block_on(crate::harness::write_all(
+        &mut *sink,
+        stream.chunks(64).map(bytes::Bytes::copy_from_slice).collect(),
+    ))
+    .unwrap();
     assert_eq!((committed.files, committed.skipped), (1, 1));
     assert_eq!(names(&to.path().join("tree")), ["rest"]);
 }
@@ -222,10 +259,19 @@ fn a_file_that_shrinks_is_left_out_and_the_rest_goes_on() {
 #[test]
 fn a_file_that_changes_fails_the_whole_or_is_left_out() {
     let (home, log) = single();
-    let grow = || std::io::Write::write_all(&mut fs::File::options().append(true).open(&log).unwrap(), b"more").unwrap();
+    let grow = || {
+        std::io::Write::write_all(
+            &mut fs::File::options().append(true).open(&log).unwrap(),
+            b"more",
+        )
+        .unwrap()
+    };
     let mut source = tree(&home.path().join("tree"));
     let error = read_around(&mut source, grow).unwrap_err();
-    assert!(matches!(&error, SourceError::Changed { what, .. } if what.ends_with("/log")), "{error}");
+    assert!(
+        matches!(&error, SourceError::Changed { what, .. } if what.ends_with("/log")),
+        "{error}"
+    );
     assert!(source.rewind().unwrap());
     block_on(read_all(&mut source, 100)).unwrap();
     assert_eq!(source.finish().unwrap().files, 2);
@@ -243,7 +289,10 @@ fn a_taken_name_is_refused_numbered_or_replaced() {
     let inbox = |policy| FileSink::into_dir(to.path()).on_conflict(policy);
     fs::create_dir(to.path().join("photos")).unwrap();
     fs::write(to.path().join("photos/mine"), "mine").unwrap();
-    assert!(matches!(deliver(&mut tree(&photos), &inbox(OnConflict::Refuse)), Err(Failure::Refused(_))));
+    assert!(matches!(
+        deliver(&mut tree(&photos), &inbox(OnConflict::Refuse)),
+        Err(Failure::Refused(_))
+    ));
 
     deliver(&mut tree(&photos), &inbox(OnConflict::Rename)).unwrap();
     assert_eq!(names(to.path()), ["photos", "photos (1)"]);
@@ -266,9 +315,13 @@ fn a_taken_name_is_refused_numbered_or_replaced() {
 fn limits_on_bytes_and_entries_hold() {
     let (_home, photos) = photos();
     let to = tempdir().unwrap();
-    let failure = deliver(&mut tree(&photos), &FileSink::into_dir(to.path()).max_files(20)).unwrap_err();
+    let failure =
+        deliver(&mut tree(&photos), &FileSink::into_dir(to.path()).max_files(20)).unwrap_err();
     assert!(failure.text().contains("more than the 20 files"), "{}", failure.text());
-    assert!(matches!(deliver(&mut tree(&photos), &FileSink::into_dir(to.path()).max_bytes(5000)), Err(Failure::Refused(_))));
+    assert!(matches!(
+        deliver(&mut tree(&photos), &FileSink::into_dir(to.path()).max_bytes(5000)),
+        Err(Failure::Refused(_))
+    ));
     assert!(names(to.path()).is_empty());
 }
 
@@ -281,7 +334,8 @@ fn a_tree_with_closed_folders_arrives_or_leaves_nothing() {
     let inbox = FileSink::into_dir(to.path());
     for abort in [true, false] {
         let mut sink = inbox.open(&offer(tree(&photos).content())).unwrap();
-        block_on(sink.write(0, &bytes::Bytes::copy_from_slice(&stream[..stream.len() - 1]))).unwrap();
+        block_on(sink.write(0, &bytes::Bytes::copy_from_slice(&stream[..stream.len() - 1])))
+            .unwrap();
         assert_eq!(names(to.path()).len(), 1);
         if abort {
             sink.abort("cancelled");
@@ -302,7 +356,10 @@ fn a_tree_in_memory_is_its_stream() {
     let (_home, photos) = photos();
     let (inbox, mut deliveries) = MemorySink::channel(1 << 20, 1);
     deliver(&mut tree(&photos), &inbox).unwrap();
-    assert_eq!(deliveries.try_recv().unwrap().bytes, block_on(read_all(&mut tree(&photos), 1000)).unwrap());
+    assert_eq!(
+        deliveries.try_recv().unwrap().bytes,
+        block_on(read_all(&mut tree(&photos), 1000)).unwrap()
+    );
 }
 
 /// A file system of one MiB, unmounted when it goes out of use.
@@ -311,7 +368,10 @@ struct Tiny(TempDir);
 impl Tiny {
     fn mount() -> Option<Self> {
         let folder = tempdir().unwrap();
-        let mount = std::process::Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(folder.path()).output();
+        let mount = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"])
+            .arg(folder.path())
+            .output();
         mount.is_ok_and(|output| output.status.success()).then_some(Self(folder))
     }
 }
@@ -335,14 +395,22 @@ fn a_full_disk_fails_the_delivery_with_its_reason_and_leaves_nothing() {
         let mut source = from_paths([&path]).unwrap();
         let inbox = FileSink::into_dir(tiny.0.path()).keep_free(0);
         let failure = deliver(&mut *source, &inbox).unwrap_err();
-        assert!(matches!(&failure, Failure::Refused(refusal) if refusal.reason.contains("free some space")), "{failure:?}");
+        assert!(
+            matches!(&failure, Failure::Refused(refusal) if refusal.reason.contains("free some space")),
+            "{failure:?}"
+        );
 
-        let mut sink = inbox.open(&offer(estafette::delivery::Content { length: None, ..source.content() })).unwrap();
+        let mut sink = inbox
+            .open(&offer(estafette::delivery::Content { length: None, ..source.content() }))
+            .unwrap();
         let stream = block_on(read_all(&mut *source, 1 << 16)).unwrap();
         let pieces = stream.chunks(1 << 16).map(bytes::Bytes::copy_from_slice).collect();
         let error = block_on(crate::harness::write_all(&mut *sink, pieces)).unwrap_err();
         let text = error.to_string();
-        assert!(text.contains("the disk is full") && text.contains(tiny.0.path().to_str().unwrap()), "{text}");
+        assert!(
+            text.contains("the disk is full") && text.contains(tiny.0.path().to_str().unwrap()),
+            "{text}"
+        );
         drop(sink);
         assert!(names(tiny.0.path()).is_empty());
     }
@@ -354,8 +422,13 @@ fn a_tree_is_found_again_by_its_paths_unless_they_do_not_tell_all_of_it() {
     let reference = tree(&photos).reference().unwrap();
     assert_eq!((&*reference.kind, &*reference.data), ("paths", photos.as_os_str().as_bytes()));
     fs::write(home.path().join("z"), "z").unwrap();
-    let several = TreeSource::new(vec![home.path().join("z"), photos.clone()]).unwrap().reference().unwrap();
-    assert_eq!(several.data, [photos.as_os_str().as_bytes(), b"\0", home.path().join("z").as_os_str().as_bytes()].concat());
+    let several =
+        TreeSource::new(vec![home.path().join("z"), photos.clone()]).unwrap().reference().unwrap();
+    assert_eq!(
+        several.data,
+        [photos.as_os_str().as_bytes(), b"\0", home.path().join("z").as_os_str().as_bytes()]
+            .concat()
+    );
     assert_eq!(tree(&photos).named("photos").unwrap().reference(), Some(reference));
     assert_eq!(tree(&photos).named("other").unwrap().reference(), None);
     assert_eq!(tree(&photos).skip_changed().reference(), None);

@@ -20,7 +20,8 @@ async fn many_asks_are_under_way_at_once() {
     let meeting = meet(2).await;
     let sum = meeting.pair.lyon.remote::<Add>("paris/sum").unwrap();
     let asks = (0..1000).map(|_| sum.ask(Add(1)));
-    let mut answers: Vec<u64> = soon(futures_util::future::join_all(asks)).await.into_iter().map(Result::unwrap).collect();
+    let mut answers: Vec<u64> =
+        soon(futures_util::future::join_all(asks)).await.into_iter().map(Result::unwrap).collect();
     answers.sort_unstable();
     assert_eq!(answers, (1..=1000).collect::<Vec<_>>());
 }
@@ -51,7 +52,8 @@ async fn who_no_longer_waits_cancels() {
         }
         assert_eq!(meeting.hanging.load(Ordering::SeqCst), 1);
     }
-    // The actor itself goes on with what it has begun; let go, its answer finds nobody, and harms nobody.
+    // The actor itself goes on with what it has begun; let go, its answer finds nobody, and harms
+    // nobody.
     meeting.let_go.notify_one();
     assert_eq!(soon(add.ask(Add(1))).await, Ok(2));
 }

@@ -44,8 +44,16 @@ async fn each_mistake_has_its_own_error() {
     for (got, wanted, names) in [
         (kind_of(lyon, "paris/nobody", Add(1)).await, RemoteErrorKind::NoSuchName, "nobody"),
         (kind_of(lyon, "paris/sum", Unheard).await, RemoteErrorKind::NoSuchMessage, "test.Add"),
-        (kind_of(lyon, "paris/sum", NewerAdd(1)).await, RemoteErrorKind::VersionMismatch, "version 1"),
-        (kind_of(lyon, "paris/sum", TextAdd(u64::MAX)).await, RemoteErrorKind::BadReply, "test.Add"),
+        (
+            kind_of(lyon, "paris/sum", NewerAdd(1)).await,
+            RemoteErrorKind::VersionMismatch,
+            "version 1",
+        ),
+        (
+            kind_of(lyon, "paris/sum", TextAdd(u64::MAX)).await,
+            RemoteErrorKind::BadReply,
+            "test.Add",
+        ),
     ] {
         assert_eq!(got.0, wanted, "{}", got.1);
         assert!(got.1.contains(names), "{}", got.1);
@@ -62,11 +70,30 @@ async fn tells_that_reach_nobody_are_told_of() {
     let network = Network::seeded(22);
     let [one, two] = [Identity::generate(), Identity::generate()];
     let lost = Lost::default();
-    let lyon = Node::builder().name("lyon").identity(one.clone()).stages(standard().transport(network.transport("lyon")));
-    let lyon = lyon.peer("paris", two.peer(), ["paris"]).on_undelivered(lost.hook()).config(config()).start().await.unwrap();
-    let paris = Node::builder().name("paris").identity(two).listen("paris").stages(standard().transport(network.transport("paris")));
+    let lyon = Node::builder()
+        .name("lyon")
+        .identity(one.clone())
+        .stages(standard().transport(network.transport("lyon")));
+    let lyon = lyon
+        .peer("paris", two.peer(), ["paris"])
+        .on_undelivered(lost.hook())
+        .config(config())
+        .start()
+        .await
+        .unwrap();
+    let paris = Node::builder()
+        .name("paris")
+        .identity(two)
+        .listen("paris")
+        .stages(standard().transport(network.transport("paris")));
     let paris = paris.config(config()).start().await.unwrap();
-    paris.trust().add(one.peer(), TrustedPeer { inboxes: vec!["allowed".into()], ..TrustedPeer::new("lyon") }).unwrap();
+    paris
+        .trust()
+        .add(
+            one.peer(),
+            TrustedPeer { inboxes: vec!["allowed".into()], ..TrustedPeer::new("lyon") },
+        )
+        .unwrap();
     for name in ["allowed", "other"] {
         let hosted = paris.host(name, crate::actors::Sum::default);
         hosted.takes::<Note>().takes::<Add>().start().await.unwrap();
@@ -87,7 +114,10 @@ async fn tells_that_reach_nobody_are_told_of() {
 #[tokio::test]
 async fn an_actor_that_does_not_keep_up_is_full_and_others_are_not() {
     let meeting = meet(23).await;
-    let (hang, add) = (meeting.pair.lyon.remote::<Hang>("paris/sum").unwrap(), meeting.pair.lyon.remote::<Add>("paris/sum").unwrap());
+    let (hang, add) = (
+        meeting.pair.lyon.remote::<Hang>("paris/sum").unwrap(),
+        meeting.pair.lyon.remote::<Add>("paris/sum").unwrap(),
+    );
     let asks: Vec<_> = (0..20_000).map(|_| Box::pin(hang.ask(Hang))).collect();
     let mut asks = futures_util::future::select_all(asks);
     let full = soon(async {
@@ -107,7 +137,10 @@ async fn an_actor_that_does_not_keep_up_is_full_and_others_are_not() {
 #[tokio::test]
 async fn a_link_that_breaks_ends_what_is_under_way_and_the_next_one_serves() {
     let meeting = meet(24).await;
-    let (hang, add) = (meeting.pair.lyon.remote::<Hang>("paris/sum").unwrap(), meeting.pair.lyon.remote::<Add>("paris/sum").unwrap());
+    let (hang, add) = (
+        meeting.pair.lyon.remote::<Hang>("paris/sum").unwrap(),
+        meeting.pair.lyon.remote::<Add>("paris/sum").unwrap(),
+    );
     let asked = hang.ask(Hang);
     tokio::pin!(asked);
     tokio::select! {
@@ -131,17 +164,24 @@ async fn a_link_that_breaks_ends_what_is_under_way_and_the_next_one_serves() {
 async fn a_peer_that_is_not_there_is_unreachable_soon() {
     let network = Network::seeded(25);
     let config = estafette::NodeConfig { dial_for: Duration::from_millis(200), ..config() };
-    let lyon = Node::builder().name("lyon").stages(standard().transport(network.transport("lyon"))).config(config);
+    let lyon = Node::builder()
+        .name("lyon")
+        .stages(standard().transport(network.transport("lyon")))
+        .config(config);
     let lyon = lyon.peer("paris", Identity::generate().peer(), ["paris"]).start().await.unwrap();
     assert_eq!(kind_of(&lyon, "paris/sum", Add(1)).await.0, RemoteErrorKind::Unreachable);
-    let error = soon(lyon.remote::<Note>("paris/sum").unwrap().tell(Note(1, vec![]))).await.unwrap_err();
+    let error =
+        soon(lyon.remote::<Note>("paris/sum").unwrap().tell(Note(1, vec![]))).await.unwrap_err();
     assert_eq!(error.kind, RemoteErrorKind::Unreachable);
 }
 
 #[tokio::test]
 async fn a_deadline_that_passes_before_there_is_a_link_says_that_nothing_was_sent() {
     let network = Network::seeded(26);
-    let lyon = Node::builder().name("lyon").stages(standard().transport(network.transport("lyon"))).config(config());
+    let lyon = Node::builder()
+        .name("lyon")
+        .stages(standard().transport(network.transport("lyon")))
+        .config(config());
     let lyon = lyon.peer("paris", Identity::generate().peer(), ["paris"]).start().await.unwrap();
     let sum = lyon.remote::<Add>("paris/sum").unwrap().within(Duration::from_millis(50));
     let error = soon(sum.ask(Add(1))).await.unwrap_err();
@@ -153,7 +193,8 @@ async fn a_deadline_that_passes_before_there_is_a_link_says_that_nothing_was_sen
 async fn a_peer_that_was_revoked_and_is_trusted_again_gets_each_message_where_it_belongs() {
     let mut meeting = meet(27).await;
     let lyon = &meeting.pair.lyon;
-    let (add, note) = (lyon.remote::<Add>("paris/sum").unwrap(), lyon.remote::<Note>("paris/sum").unwrap());
+    let (add, note) =
+        (lyon.remote::<Add>("paris/sum").unwrap(), lyon.remote::<Note>("paris/sum").unwrap());
     assert_eq!(soon(add.ask(Add(1))).await, Ok(1));
     let paris = lyon.trust().named("paris").unwrap().0;
     let known = lyon.trust().peer(&paris).unwrap();

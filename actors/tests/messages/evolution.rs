@@ -3,8 +3,9 @@
 use actix::{Actor, Context, Handler};
 use estafette::remote::{DirectoryError, Presence, RemoteMessage};
 use estafette::wire::{
-    Choice, Control, FEATURE_MESSAGES, HANDSHAKE_LIMIT, KnockKey, LinkResponder, Offer, PREAMBLE_LENGTH, Preamble, Suite, choose,
-    frame_handshake, handshake_length, negotiate, prologue,
+    Choice, Control, FEATURE_MESSAGES, HANDSHAKE_LIMIT, KnockKey, LinkResponder, Offer,
+    PREAMBLE_LENGTH, Preamble, Suite, choose, frame_handshake, handshake_length, negotiate,
+    prologue,
 };
 use estafette::{Identity, Node, RemoteErrorKind};
 use estafette_actors::standard;
@@ -113,9 +114,20 @@ async fn fields_that_are_added_at_the_end_are_understood_both_ways() {
     paris.host("new", || NewShop).takes::<new::Order>().start().await.unwrap();
     let order = || new::Order { article: "tea".into(), count: 7, wrapped: true };
     let bill = soon(lyon.remote::<new::Order>("paris/old").unwrap().ask(order())).await;
-    assert_eq!(bill, Ok(new::Bill { cents: 3, note: None }), "the older shop does not know of counts, nor of notes");
-    let bill = soon(lyon.remote::<old::Order>("paris/new").unwrap().ask(old::Order { article: "tea".into() })).await;
-    assert_eq!(bill, Ok(old::Bill { cents: 3 }), "one is meant where an older program says nothing");
+    assert_eq!(
+        bill,
+        Ok(new::Bill { cents: 3, note: None }),
+        "the older shop does not know of counts, nor of notes"
+    );
+    let bill = soon(
+        lyon.remote::<old::Order>("paris/new").unwrap().ask(old::Order { article: "tea".into() }),
+    )
+    .await;
+    assert_eq!(
+        bill,
+        Ok(old::Bill { cents: 3 }),
+        "one is meant where an older program says nothing"
+    );
     let bill = soon(lyon.remote::<new::Order>("paris/new").unwrap().ask(order())).await;
     assert_eq!(bill, Ok(new::Bill { cents: 21, note: Some("wrapped: true".into()) }));
 }
@@ -128,15 +140,25 @@ async fn what_an_older_program_has_no_word_for_is_an_error_and_the_link_stays() 
     let shop = lyon.remote::<new::Pay>("paris/shop").unwrap();
     let error = soon(shop.ask(new::Pay::Card { number: "1234".into() })).await.unwrap_err();
     assert_eq!(error.kind, RemoteErrorKind::Undecodable);
-    assert!(error.message.contains("shop.Pay") && error.message.contains("same version"), "{error}");
-    let error = soon(lyon.remote::<new::Order>("paris/shop").unwrap().ask(new::Order { article: "tea".into(), count: 1, wrapped: false }))
-        .await
-        .unwrap_err();
+    assert!(
+        error.message.contains("shop.Pay") && error.message.contains("same version"),
+        "{error}"
+    );
+    let error = soon(lyon.remote::<new::Order>("paris/shop").unwrap().ask(new::Order {
+        article: "tea".into(),
+        count: 1,
+        wrapped: false,
+    }))
+    .await
+    .unwrap_err();
     assert_eq!(error.kind, RemoteErrorKind::NoSuchMessage);
     assert!(error.message.contains("shop.Order") && error.message.contains("shop.Pay"), "{error}");
     let mut events = lyon.events();
     assert_eq!(soon(shop.ask(new::Pay::Cash(1))).await, Ok(()));
-    assert!(futures_util::FutureExt::now_or_never(events.next()).is_none(), "the link has not changed");
+    assert!(
+        futures_util::FutureExt::now_or_never(events.next()).is_none(),
+        "the link has not changed"
+    );
 }
 
 /// An order as a program of another version of it has it, in another order.
@@ -167,27 +189,48 @@ impl Handler<second::Order> for OldShop {
 async fn one_name_takes_several_versions_of_a_type() {
     let meeting = meet(53).await;
     let (lyon, paris) = (&meeting.pair.lyon, &meeting.pair.paris);
-    paris.host("hosted", || OldShop).takes::<old::Order>().takes::<second::Order>().start().await.unwrap();
+    paris
+        .host("hosted", || OldShop)
+        .takes::<old::Order>()
+        .takes::<second::Order>()
+        .start()
+        .await
+        .unwrap();
     let (sent, started) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         actix::System::new().block_on(async {
             let actor = OldShop.start();
-            sent.send((actor.clone().recipient::<old::Order>(), actor.recipient::<second::Order>())).unwrap();
+            sent.send((
+                actor.clone().recipient::<old::Order>(),
+                actor.recipient::<second::Order>(),
+            ))
+            .unwrap();
             std::future::pending::<()>().await;
         });
     });
     let (first, second) = started.recv().unwrap();
     paris.register("registered", first.clone()).unwrap();
     paris.register("registered", second).unwrap();
-    assert!(matches!(paris.register("registered", first), Err(DirectoryError::Taken { .. })), "one actor a version");
+    assert!(
+        matches!(paris.register("registered", first), Err(DirectoryError::Taken { .. })),
+        "one actor a version"
+    );
     for name in ["paris/hosted", "paris/registered"] {
         let old = lyon.remote::<old::Order>(name).unwrap();
         let new = lyon.remote::<second::Order>(name).unwrap();
         for _ in 0..2 {
-            assert_eq!(soon(old.ask(old::Order { article: "tea".into() })).await, Ok(old::Bill { cents: 3 }));
-            assert_eq!(soon(new.ask(second::Order { count: 7, article: "tea".into() })).await.as_deref(), Ok("7 tea"));
+            assert_eq!(
+                soon(old.ask(old::Order { article: "tea".into() })).await,
+                Ok(old::Bill { cents: 3 })
+            );
+            assert_eq!(
+                soon(new.ask(second::Order { count: 7, article: "tea".into() })).await.as_deref(),
+                Ok("7 tea")
+            );
         }
-        let error = soon(lyon.remote::<second::Later>(name).unwrap().ask(second::Later(1))).await.unwrap_err();
+        let error = soon(lyon.remote::<second::Later>(name).unwrap().ask(second::Later(1)))
+            .await
+            .unwrap_err();
         assert_eq!(error.kind, RemoteErrorKind::VersionMismatch);
         assert!(error.message.contains("version 1 and 2 of shop.Order, not 3"), "{error}");
     }
@@ -202,7 +245,11 @@ struct Other {
 
 impl Other {
     async fn start(features: u64) -> Self {
-        Self { listener: TcpListener::bind("127.0.0.1:0").await.unwrap(), identity: Identity::generate(), features }
+        Self {
+            listener: TcpListener::bind("127.0.0.1:0").await.unwrap(),
+            identity: Identity::generate(),
+            features,
+        }
     }
 
     /// Takes one link; what was agreed on, and the first thing that is said on it.
@@ -221,15 +268,22 @@ impl Other {
         let mut message = vec![0; handshake_length(length).unwrap().min(HANDSHAKE_LIMIT)];
         io.read_exact(&mut message).await.unwrap();
         let (_, theirs, ready) = responder.read(key.open(&prologue, &message).unwrap()).unwrap();
-        let ours = Offer { suites: vec![Suite::XSALSA20_POLY1305], features: self.features, max_frame: 1 << 20, lanes: 2 };
+        let ours = Offer {
+            suites: vec![Suite::XSALSA20_POLY1305],
+            features: self.features,
+            max_frame: 1 << 20,
+            lanes: 2,
+        };
         let choice = choose(&ours, &theirs).unwrap();
         let (answer, mut established) = ready.finish(&choice).unwrap();
         io.write_all(&frame_handshake(&answer).unwrap()).await.unwrap();
-        let welcome = established.sealer.seal_control(&Control::Welcome { name: "other".into() }).unwrap();
+        let welcome =
+            established.sealer.seal_control(&Control::Welcome { name: "other".into() }).unwrap();
         io.write_all(&welcome).await.unwrap();
         let mut decoder = estafette::wire::FrameDecoder::new(1 << 20);
         let (mut bytes, mut said) = (bytes::BytesMut::new(), None);
-        // The hello, and what comes behind it where messages were agreed on: which process it is, and which names it has.
+        // The hello, and what comes behind it where messages were agreed on: which process it is,
+        // and which names it has.
         for _ in 0..if choice.features == 0 { 1 } else { 3 } {
             let frame = loop {
                 if let Some(frame) = decoder.decode(&mut bytes).unwrap() {
@@ -245,7 +299,10 @@ impl Other {
     /// A node that knows it.
     async fn known(&self) -> Node {
         let node = Node::builder().name("lyon").stages(standard()).config(config());
-        node.peer("other", self.identity.peer(), [self.listener.local_addr().unwrap().to_string()]).start().await.unwrap()
+        node.peer("other", self.identity.peer(), [self.listener.local_addr().unwrap().to_string()])
+            .start()
+            .await
+            .unwrap()
     }
 }
 
@@ -255,7 +312,8 @@ async fn a_peer_without_messages_is_unsupported_at_once_whoever_asks_and_wheneve
     let lyon = other.known().await;
     let note = lyon.remote::<Note>("other/sum").unwrap();
     let mut watch = lyon.watch("other/sum").unwrap();
-    let (first, (io, choice, _)) = soon(async { tokio::join!(note.tell(Note(1, vec![])), other.link()) }).await;
+    let (first, (io, choice, _)) =
+        soon(async { tokio::join!(note.tell(Note(1, vec![])), other.link()) }).await;
     assert_eq!(choice.features, 0);
     assert_eq!(first.unwrap_err().kind, RemoteErrorKind::Unsupported);
     // The link stands; whoever comes later need not wait either.
@@ -277,7 +335,10 @@ async fn a_peer_without_messages_is_unsupported_at_once_whoever_asks_and_wheneve
             loop {
                 // What is not known yet: that the old link is gone.
                 match note.try_tell(&Note(3, vec![])) {
-                    Err(error) if error.kind == RemoteErrorKind::Unsupported || error.kind == RemoteErrorKind::Unreachable => {
+                    Err(error)
+                        if error.kind == RemoteErrorKind::Unsupported
+                            || error.kind == RemoteErrorKind::Unreachable =>
+                    {
                         tokio::task::yield_now().await;
                     }
                     sent => return sent,
@@ -296,7 +357,8 @@ async fn features_of_a_later_version_are_not_agreed_on() {
     let newer = Other::start(u64::MAX).await;
     let lyon = newer.known().await;
     let note = lyon.remote::<Note>("other/sum").unwrap();
-    let (told, (_io, choice, said)) = soon(async { tokio::join!(note.tell(Note(1, vec![])), newer.link()) }).await;
+    let (told, (_io, choice, said)) =
+        soon(async { tokio::join!(note.tell(Note(1, vec![])), newer.link()) }).await;
     told.unwrap();
     assert_eq!(choice.features & FEATURE_MESSAGES, FEATURE_MESSAGES);
     assert_ne!(choice.features, u64::MAX, "what this version does not know is not agreed on");

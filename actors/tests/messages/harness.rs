@@ -32,9 +32,21 @@ pub(crate) async fn meet(seed: u64) -> Meeting {
     let (let_go, hanging) = (Arc::<Notify>::default(), Arc::default());
     let make = {
         let (let_go, hanging) = (Arc::clone(&let_go), Arc::clone(&hanging));
-        move || Sum { sum: 0, noted: Some(noting.clone()), let_go: Arc::clone(&let_go), hanging: Arc::clone(&hanging) }
+        move || Sum {
+            sum: 0,
+            noted: Some(noting.clone()),
+            let_go: Arc::clone(&let_go),
+            hanging: Arc::clone(&hanging),
+        }
     };
-    let hosted = pair.paris.host("sum", make).takes::<Add>().takes::<Note>().takes::<Panic>().takes::<Hang>().takes::<Stop>();
+    let hosted = pair
+        .paris
+        .host("sum", make)
+        .takes::<Add>()
+        .takes::<Note>()
+        .takes::<Panic>()
+        .takes::<Hang>()
+        .takes::<Stop>();
     hosted.start().await.unwrap();
     Meeting { pair, noted, let_go, hanging }
 }

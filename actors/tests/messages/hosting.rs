@@ -96,11 +96,15 @@ async fn given_up(events: &mut EventStream) -> (String, u64, String) {
 }
 
 async fn add(pair: &Pair, to: &str) -> Result<u64, RemoteErrorKind> {
-    soon(pair.lyon.remote::<Add>(&format!("paris/{to}")).unwrap().ask(Add(1))).await.map_err(|error| error.kind)
+    soon(pair.lyon.remote::<Add>(&format!("paris/{to}")).unwrap().ask(Add(1)))
+        .await
+        .map_err(|error| error.kind)
 }
 
 async fn panic(pair: &Pair, at: &str) {
-    let error = soon(pair.lyon.remote::<Panic>(&format!("paris/{at}")).unwrap().ask(Panic)).await.unwrap_err();
+    let error = soon(pair.lyon.remote::<Panic>(&format!("paris/{at}")).unwrap().ask(Panic))
+        .await
+        .unwrap_err();
     assert_eq!(error.kind, RemoteErrorKind::Died);
 }
 
@@ -109,7 +113,10 @@ async fn lives(pair: &Pair, name: &str) -> u64 {
     loop {
         match add(pair, name).await {
             Ok(sum) => return sum,
-            Err(kind) => assert!(matches!(kind, RemoteErrorKind::Restarting | RemoteErrorKind::Died), "{kind:?}"),
+            Err(kind) => assert!(
+                matches!(kind, RemoteErrorKind::Restarting | RemoteErrorKind::Died),
+                "{kind:?}"
+            ),
         }
     }
 }
@@ -119,17 +126,31 @@ async fn a_first_start_that_fails_is_reported_and_leaves_nothing() {
     let (pair, orders) = (pair(81).await, Orders::default());
     for (flag, word) in [(&orders.panics, "as it was ordered"), (&orders.stops, "stopped")] {
         flag.store(true, Ordering::SeqCst);
-        let error = soon(pair.paris.host("actor", orders.make("actor")).takes::<Add>().start()).await.unwrap_err();
-        assert!(matches!(&error, HostError::Start { name, why } if name == "actor" && why.contains(word)), "{error}");
+        let error = soon(pair.paris.host("actor", orders.make("actor")).takes::<Add>().start())
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(&error, HostError::Start { name, why } if name == "actor" && why.contains(word)),
+            "{error}"
+        );
         flag.store(false, Ordering::SeqCst);
     }
-    let error = soon(pair.paris.host("actor", || -> Ordered { panic!("while it is made") }).takes::<Add>().start()).await.unwrap_err();
+    let error = soon(
+        pair.paris
+            .host("actor", || -> Ordered { panic!("while it is made") })
+            .takes::<Add>()
+            .start(),
+    )
+    .await
+    .unwrap_err();
     assert!(error.to_string().contains("while it is made"), "{error}");
     assert_eq!(add(&pair, "actor").await, Err(RemoteErrorKind::NoSuchName));
     assert_eq!(orders.made(), 2, "nobody tries it again");
     soon(pair.paris.host("actor", orders.make("actor")).takes::<Add>().start()).await.unwrap();
     assert_eq!(add(&pair, "actor").await, Ok(1));
-    let taken = soon(pair.paris.host("actor", orders.make("actor")).takes::<Add>().start()).await.unwrap_err();
+    let taken = soon(pair.paris.host("actor", orders.make("actor")).takes::<Add>().start())
+        .await
+        .unwrap_err();
     assert!(matches!(taken, HostError::Name(_)), "{taken}");
 }
 
@@ -137,7 +158,12 @@ async fn a_first_start_that_fails_is_reported_and_leaves_nothing() {
 async fn an_actor_that_can_not_have_all_it_takes_has_no_name_at_all() {
     let (pair, orders) = (pair(89).await, Orders::default());
     // The same twice.
-    let twice = pair.paris.host("twice", orders.make("twice")).takes::<Panic>().takes::<Add>().takes::<Add>();
+    let twice = pair
+        .paris
+        .host("twice", orders.make("twice"))
+        .takes::<Panic>()
+        .takes::<Add>()
+        .takes::<Add>();
     let error = soon(twice.start()).await.unwrap_err();
     assert!(matches!(error, HostError::Name(_)), "{error}");
     assert_eq!(add(&pair, "twice").await, Err(RemoteErrorKind::NoSuchName));
@@ -147,33 +173,54 @@ async fn an_actor_that_can_not_have_all_it_takes_has_no_name_at_all() {
     let error = soon(second.start()).await.unwrap_err();
     assert!(matches!(error, HostError::Name(_)), "{error}");
     assert_eq!(add(&pair, "shared").await, Ok(1));
-    let panic = soon(pair.lyon.remote::<Panic>("paris/shared").unwrap().ask(Panic)).await.unwrap_err();
+    let panic =
+        soon(pair.lyon.remote::<Panic>("paris/shared").unwrap().ask(Panic)).await.unwrap_err();
     assert_eq!(panic.kind, RemoteErrorKind::NoSuchMessage, "{panic}");
 }
 
 #[tokio::test]
-async fn an_actor_that_can_not_start_any_more_is_given_up_after_growing_waits_and_its_host_hears_of_it() {
+async fn an_actor_that_can_not_start_any_more_is_given_up_after_growing_waits_and_its_host_hears_of_it()
+ {
     let (pair, orders) = (pair(82).await, Orders::default());
     let mut events = pair.paris.events();
-    pair.paris.host("actor", orders.make("actor")).takes::<Add>().takes::<Panic>().restarts(hasty()).start().await.unwrap();
+    pair.paris
+        .host("actor", orders.make("actor"))
+        .takes::<Add>()
+        .takes::<Panic>()
+        .restarts(hasty())
+        .start()
+        .await
+        .unwrap();
     orders.panics.store(true, Ordering::SeqCst);
     panic(&pair, "actor").await;
     let (name, deaths, why) = given_up(&mut events).await;
     // At once, after 1, 2, 4 ms, and 4 ms more would have been the next wait.
     assert_eq!((name.as_str(), deaths, orders.made()), ("actor", 5, 5), "one death counts once");
     assert!(why.contains("as it was ordered"), "{why}");
-    let error = soon(pair.lyon.remote::<Add>("paris/actor").unwrap().ask(Add(1))).await.unwrap_err();
+    let error =
+        soon(pair.lyon.remote::<Add>("paris/actor").unwrap().ask(Add(1))).await.unwrap_err();
     assert!(error.kind == RemoteErrorKind::Died && error.message.contains("given up"), "{error}");
     assert_eq!(pair.paris.presence("actor"), Presence::Down { kind: RemoteErrorKind::Died });
     orders.panics.store(false, Ordering::SeqCst);
-    assert_eq!((add(&pair, "actor").await, orders.made()), (Err(RemoteErrorKind::Died), 5), "nobody starts it any more");
+    assert_eq!(
+        (add(&pair, "actor").await, orders.made()),
+        (Err(RemoteErrorKind::Died), 5),
+        "nobody starts it any more"
+    );
 }
 
 #[tokio::test]
 async fn an_actor_that_resumes_keeps_its_state_and_one_that_restarts_does_not() {
     let (pair, orders) = (pair(83).await, Orders::default());
     for (name, strategy) in [("resumes", Strategy::Resume), ("restarts", Strategy::Restart)] {
-        pair.paris.host(name, orders.make(name)).takes::<Add>().takes::<Panic>().on_failure(strategy).start().await.unwrap();
+        pair.paris
+            .host(name, orders.make(name))
+            .takes::<Add>()
+            .takes::<Panic>()
+            .on_failure(strategy)
+            .start()
+            .await
+            .unwrap();
         assert_eq!(add(&pair, name).await, Ok(1));
         panic(&pair, name).await;
     }
@@ -186,11 +233,21 @@ async fn one_that_is_to_stop_stays_down_and_one_that_escalates_is_told_of() {
     let (pair, orders) = (pair(84).await, Orders::default());
     let mut events = pair.paris.events();
     for (name, strategy) in [("stops", Strategy::Stop), ("escalates", Strategy::Escalate)] {
-        pair.paris.host(name, orders.make(name)).takes::<Add>().takes::<Panic>().on_failure(strategy).start().await.unwrap();
+        pair.paris
+            .host(name, orders.make(name))
+            .takes::<Add>()
+            .takes::<Panic>()
+            .on_failure(strategy)
+            .start()
+            .await
+            .unwrap();
         panic(&pair, name).await;
     }
     let (name, deaths, why) = given_up(&mut events).await;
-    assert!(name == "escalates" && deaths == 1 && why.contains("as it was asked to"), "{name} {deaths} {why}");
+    assert!(
+        name == "escalates" && deaths == 1 && why.contains("as it was asked to"),
+        "{name} {deaths} {why}"
+    );
     for name in ["stops", "escalates"] {
         assert_eq!(add(&pair, name).await, Err(RemoteErrorKind::Died));
     }
@@ -205,7 +262,9 @@ async fn one_that_is_to_stop_stays_down_and_one_that_escalates_is_told_of() {
 async fn actors_that_are_wired_to_one_are_started_after_it_and_the_others_are_left_alone() {
     let (pair, orders) = (pair(85).await, Orders::default());
     let mut events = pair.paris.events();
-    let host = |name: &'static str| pair.paris.host(name, orders.make(name)).takes::<Add>().takes::<Panic>().restarts(hasty());
+    let host = |name: &'static str| {
+        pair.paris.host(name, orders.make(name)).takes::<Add>().takes::<Panic>().restarts(hasty())
+    };
     let none = host("index").after("store").start().await.unwrap_err();
     assert!(matches!(none, HostError::NotHosted { .. }), "{none}");
     host("store").start().await.unwrap();

@@ -1,4 +1,5 @@
-//! Letters outlive processes that are killed at any moment: those of both nodes, whose spools are on disk.
+//! Letters outlive processes that are killed at any moment: those of both nodes, whose spools are
+//! on disk.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
@@ -110,7 +111,10 @@ async fn what_was_said_to_be_stored_is_handled_in_order_whenever_the_processes_a
     lives.push(rest);
     assert_eq!((post.pair.lyon.letters(), post.kept()), (vec![], [0, 0]));
     for life in &lives {
-        assert!(life.is_sorted_by(|one, next| one < next), "twice in one life, or out of order: {life:?}");
+        assert!(
+            life.is_sorted_by(|one, next| one < next),
+            "twice in one life, or out of order: {life:?}"
+        );
     }
     let handled: BTreeSet<u64> = lives.iter().flatten().copied().collect();
     let lost: Vec<_> = stored.iter().filter(|number| !handled.contains(number)).collect();
@@ -125,12 +129,21 @@ async fn one_of_two_processes() {
     let (dir, from, address) = (variable(DIR), variable(FROM), variable(ADDRESS));
     let identities = [Identity::from_secret([81; 32]), Identity::from_secret([82; 32])];
     let node = |name: &str, identity: &Identity| {
-        let node = Node::builder().name(name).identity(identity.clone()).stages(standard()).config(config());
+        let node = Node::builder()
+            .name(name)
+            .identity(identity.clone())
+            .stages(standard())
+            .config(config());
         node.spool(spool(Path::new(&dir), name))
     };
     let [lyon, paris] = &identities;
     let Ok(from) = from.parse::<u64>() else {
-        let node = node("paris", paris).listen(&*address).peer("lyon", lyon.peer(), [""; 0]).start().await.unwrap();
+        let node = node("paris", paris)
+            .listen(&*address)
+            .peer("lyon", lyon.peer(), [""; 0])
+            .start()
+            .await
+            .unwrap();
         node.host("printer", || Printer).takes::<Note>().start().await.unwrap();
         return std::future::pending().await;
     };
@@ -153,7 +166,11 @@ struct Life {
 }
 
 impl Life {
-    fn begin(name: &'static str, (dir, from, address): (&Path, &str, &str), said: &mpsc::Sender<(&'static str, u64)>) -> Self {
+    fn begin(
+        name: &'static str,
+        (dir, from, address): (&Path, &str, &str),
+        said: &mpsc::Sender<(&'static str, u64)>,
+    ) -> Self {
         let mut process = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "killed::one_of_two_processes", "--ignored", "--nocapture"])
             .envs([(DIR, dir.as_os_str()), (FROM, from.as_ref()), (ADDRESS, address.as_ref())])
@@ -163,7 +180,9 @@ impl Life {
         let (lines, said) = (BufReader::new(process.stdout.take().unwrap()).lines(), said.clone());
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
-                let number = line.split_once(' ').and_then(|(word, number)| Some((word, number.parse().ok()?)));
+                let number = line
+                    .split_once(' ')
+                    .and_then(|(word, number)| Some((word, number.parse().ok()?)));
                 let Some((word, number)) = number else { continue };
                 let word = ["stored", "handled"].into_iter().find(|known| *known == word);
                 // The test may have ended.
@@ -185,7 +204,8 @@ impl Drop for Life {
 #[test]
 fn what_was_said_to_be_stored_is_handled_in_order_whichever_of_two_processes_is_killed() {
     let folder = tempfile::tempdir().unwrap();
-    // An address of this test's own, so that no connection of others has taken it when a life begins.
+    // An address of this test's own, so that no connection of others has taken it when a life
+    // begins.
     let host = format!("127.81.{}.{}:0", std::process::id() >> 8 & 0xff, std::process::id() & 0xff);
     let address = TcpListener::bind(host).unwrap().local_addr().unwrap().to_string();
     let (said, hear) = mpsc::channel();
@@ -213,7 +233,10 @@ fn what_was_said_to_be_stored_is_handled_in_order_whichever_of_two_processes_is_
         alive[which].process.kill().unwrap();
         // All that it has said was heard, before another life begins.
         while note(next()) != name {}
-        alive[which] = begin(name, if which == 0 { format!("{}", round * 1_000_000) } else { String::new() }.as_str());
+        alive[which] = begin(
+            name,
+            if which == 0 { format!("{}", round * 1_000_000) } else { String::new() }.as_str(),
+        );
     }
     // What comes after all that was stored says that it was handled.
     let mark = (2 * LIVES + 1) * 1_000_000;
@@ -229,7 +252,10 @@ fn what_was_said_to_be_stored_is_handled_in_order_whichever_of_two_processes_is_
     }
     drop(alive);
     for life in &lives {
-        assert!(life.is_sorted_by(|one, next| one < next), "twice in one life, or out of order: {life:?}");
+        assert!(
+            life.is_sorted_by(|one, next| one < next),
+            "twice in one life, or out of order: {life:?}"
+        );
     }
     let handled: BTreeSet<u64> = lives.iter().flatten().copied().collect();
     let lost: Vec<_> = stored.range(..=mark).filter(|number| !handled.contains(number)).collect();

@@ -77,7 +77,11 @@ async fn letters_of_a_revoked_peer_are_refused_and_those_to_it_are_dead() {
         let why = soon(delivery.processed()).await.unwrap_err();
         assert!(why.kind == RemoteErrorKind::Forbidden && why.message.contains("paris"), "{why:?}");
     }
-    let listed: Vec<_> = lyon.letters().into_iter().map(|letter| matches!(letter.state, LetterState::Dead(_))).collect();
+    let listed: Vec<_> = lyon
+        .letters()
+        .into_iter()
+        .map(|letter| matches!(letter.state, LetterState::Dead(_)))
+        .collect();
     assert_eq!(listed, [true; 5], "they are dead, and named");
 }
 
@@ -99,7 +103,11 @@ async fn letters_are_handled_once_in_order_whatever_their_size_and_whatever_brea
         processed(delivery).await;
     }
     assert!(post.noted.try_recv().is_err());
-    assert_eq!((post.pair.lyon.letters(), post.kept()), (vec![], [0, 0]), "nothing is left of them");
+    assert_eq!(
+        (post.pair.lyon.letters(), post.kept()),
+        (vec![], [0, 0]),
+        "nothing is left of them"
+    );
 }
 
 #[tokio::test]
@@ -114,9 +122,16 @@ async fn letters_outlive_their_sender_s_process() {
     let waits = deliver(&note, Note(20, vec![])).await;
     post.pair.restart_lyon(standard()).await.unwrap();
     assert_eq!(death(&waits).await, RemoteErrorKind::ShuttingDown, "its process has ended");
-    assert_eq!(soon(note.deliver(Note(99, vec![]))).await.unwrap_err().kind, RemoteErrorKind::ShuttingDown);
-    let known: Vec<_> = post.pair.lyon.letters().into_iter().map(|letter| (letter.id, letter.state)).collect();
-    assert_eq!(known, ids.iter().chain([&waits.id()]).map(|&id| (id, LetterState::Stored)).collect::<Vec<_>>());
+    assert_eq!(
+        soon(note.deliver(Note(99, vec![]))).await.unwrap_err().kind,
+        RemoteErrorKind::ShuttingDown
+    );
+    let known: Vec<_> =
+        post.pair.lyon.letters().into_iter().map(|letter| (letter.id, letter.state)).collect();
+    assert_eq!(
+        known,
+        ids.iter().chain([&waits.id()]).map(|&id| (id, LetterState::Stored)).collect::<Vec<_>>()
+    );
     let last = post.pair.lyon.letter(waits.id()).unwrap();
     let note = post.pair.lyon.remote::<Note>("paris/desk").unwrap();
     let next = deliver(&note, Note(21, vec![])).await;
@@ -219,10 +234,26 @@ async fn what_can_not_be_handled_is_refused_with_its_reason_and_the_next_goes_on
     let only_desk = TrustedPeer { inboxes: vec!["desk".into()], ..TrustedPeer::new("lyon") };
     post.pair.paris.trust().add(lyon.peer(), only_desk).unwrap();
     let dead = [
-        (deliver(&lyon.remote::<Note>("paris/secret").unwrap(), Note(1, vec![])).await, RemoteErrorKind::Forbidden, "secret"),
-        (deliver(&lyon.remote::<NewerNote>("paris/desk").unwrap(), NewerNote(1)).await, RemoteErrorKind::VersionMismatch, "version 1"),
-        (deliver(&lyon.remote::<OtherNote>("paris/desk").unwrap(), OtherNote(true)).await, RemoteErrorKind::Undecodable, "test.Note"),
-        (deliver(&lyon.remote::<Stop>("paris/desk").unwrap(), Stop).await, RemoteErrorKind::NoSuchMessage, "test.Stop"),
+        (
+            deliver(&lyon.remote::<Note>("paris/secret").unwrap(), Note(1, vec![])).await,
+            RemoteErrorKind::Forbidden,
+            "secret",
+        ),
+        (
+            deliver(&lyon.remote::<NewerNote>("paris/desk").unwrap(), NewerNote(1)).await,
+            RemoteErrorKind::VersionMismatch,
+            "version 1",
+        ),
+        (
+            deliver(&lyon.remote::<OtherNote>("paris/desk").unwrap(), OtherNote(true)).await,
+            RemoteErrorKind::Undecodable,
+            "test.Note",
+        ),
+        (
+            deliver(&lyon.remote::<Stop>("paris/desk").unwrap(), Stop).await,
+            RemoteErrorKind::NoSuchMessage,
+            "test.Stop",
+        ),
     ];
     let good = deliver(&lyon.remote::<Note>("paris/desk").unwrap(), Note(5, vec![])).await;
     processed(&good).await;
@@ -305,10 +336,15 @@ async fn what_is_not_worth_delivering_any_more_expires_on_either_side() {
 #[tokio::test]
 async fn a_node_without_a_spool_says_that_it_keeps_no_letters() {
     let meeting = meet(70).await;
-    let error = soon(meeting.pair.lyon.remote::<Add>("paris/sum").unwrap().deliver(Add(1))).await.unwrap_err();
+    let error = soon(meeting.pair.lyon.remote::<Add>("paris/sum").unwrap().deliver(Add(1)))
+        .await
+        .unwrap_err();
     assert_eq!(error.kind, RemoteErrorKind::Storage);
     assert!(error.message.contains("spool") && meeting.pair.lyon.letters().is_empty(), "{error}");
-    let pair = Pair::start_spooled(71, config(), standard(), standard(), Arc::<MemoryStore>::default()).await.unwrap();
+    let pair =
+        Pair::start_spooled(71, config(), standard(), standard(), Arc::<MemoryStore>::default())
+            .await
+            .unwrap();
     let refused = deliver(&pair.paris.remote::<Add>("lyon/sum").unwrap(), Add(1)).await;
     assert_eq!(death(&refused).await, RemoteErrorKind::Storage);
 }
@@ -345,7 +381,8 @@ async fn more_letters_than_may_be_under_way_are_refused() {
 #[tokio::test]
 async fn a_spool_that_fails_is_told_of_by_the_sender_and_waited_for_by_the_receiver() {
     let fickle = [Arc::<Fickle>::default(), Arc::<Fickle>::default()];
-    let mut post = Post::with(73, config(), [Arc::clone(&fickle[0]) as _, Arc::clone(&fickle[1]) as _]).await;
+    let mut post =
+        Post::with(73, config(), [Arc::clone(&fickle[0]) as _, Arc::clone(&fickle[1]) as _]).await;
     let note = post.pair.lyon.remote::<Note>("paris/desk").unwrap();
     fickle[0].fails.store(true, Ordering::SeqCst);
     let error = soon(note.deliver(Note(1, vec![]))).await.unwrap_err();
@@ -353,7 +390,8 @@ async fn a_spool_that_fails_is_told_of_by_the_sender_and_waited_for_by_the_recei
     assert!(error.message.contains("disk is full"), "{error}");
     fickle[0].fails.store(false, Ordering::SeqCst);
     fickle[1].fails.store(true, Ordering::SeqCst);
-    let (second, third) = (deliver(&note, Note(2, vec![])).await, deliver(&note, Note(3, vec![])).await);
+    let (second, third) =
+        (deliver(&note, Note(2, vec![])).await, deliver(&note, Note(3, vec![])).await);
     soon(async {
         while fickle[1].failed.load(Ordering::SeqCst) == 0 {
             tokio::time::sleep(Duration::from_millis(10)).await;

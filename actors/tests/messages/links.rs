@@ -42,13 +42,19 @@ const ACTORS: usize = 16;
 const BYTES: usize = 200_000;
 
 async fn fill(lyon: &Node) {
-    // Else what is told first waits for the link, which a busy machine makes late, and not for credit.
+    // Else what is told first waits for the link, which a busy machine makes late, and not for
+    // credit.
     lyon.watch("paris").unwrap().up().await;
     for number in 0..ACTORS {
         let note = lyon.remote::<Note>(&format!("paris/stuck{number}")).unwrap();
         // A window, and what is refused takes none of it.
         for _ in 0..8 {
-            match tokio::time::timeout(Duration::from_millis(100), note.tell(Note(0, vec![1; BYTES]))).await {
+            match tokio::time::timeout(
+                Duration::from_millis(100),
+                note.tell(Note(0, vec![1; BYTES])),
+            )
+            .await
+            {
                 Ok(told) => told.unwrap(),
                 Err(_) => break,
             }
@@ -68,9 +74,12 @@ async fn a_peer_that_comes_back_again_and_again_has_no_credit_anew() {
     let lost = Lost::default();
     for _ in 0..4 {
         soon(fill(&pair.lyon)).await;
-        pair.restart_lyon_with(standard(), |builder| builder.on_undelivered(lost.hook())).await.unwrap();
+        pair.restart_lyon_with(standard(), |builder| builder.on_undelivered(lost.hook()))
+            .await
+            .unwrap();
     }
-    let told = soon(pair.lyon.remote::<Note>("paris/stuck0").unwrap().tell(Note(0, vec![1; BYTES]))).await;
+    let told =
+        soon(pair.lyon.remote::<Note>("paris/stuck0").unwrap().tell(Note(0, vec![1; BYTES]))).await;
     told.unwrap();
     let error = soon(lost.count(1)).await;
     assert_eq!(error.kind, RemoteErrorKind::Full);
@@ -85,7 +94,9 @@ async fn a_peer_that_comes_back_again_and_again_has_no_credit_anew() {
         loop {
             let before = handled.load(Ordering::Relaxed);
             note.tell(Note(0, vec![1; BYTES])).await.unwrap();
-            if handled.load(Ordering::Relaxed) > before && pair.paris.unhandled_of(pair.lyon.peer()) == 0 {
+            if handled.load(Ordering::Relaxed) > before
+                && pair.paris.unhandled_of(pair.lyon.peer()) == 0
+            {
                 break;
             }
             tokio::task::yield_now().await;
@@ -100,9 +111,18 @@ async fn two_programs_with_one_key_take_the_link_from_each_other_ever_more_rarel
     let [lyon, paris] = [Identity::from_secret([1; 32]), Identity::from_secret([2; 32])];
     let config = || NodeConfig { backoff: Duration::from_millis(40), ..config() };
     let node = |name: &'static str, identity: &Identity| {
-        Node::builder().name(name).identity(identity.clone()).stages(standard().transport(network.transport(name))).config(config())
+        Node::builder()
+            .name(name)
+            .identity(identity.clone())
+            .stages(standard().transport(network.transport(name)))
+            .config(config())
     };
-    let paris = node("paris", &paris).listen("paris").peer("lyon", lyon.peer(), Vec::<String>::new()).start().await.unwrap();
+    let paris = node("paris", &paris)
+        .listen("paris")
+        .peer("lyon", lyon.peer(), Vec::<String>::new())
+        .start()
+        .await
+        .unwrap();
     let mut events = paris.events();
     let mut twins = Vec::new();
     for name in ["one", "two"] {
@@ -117,6 +137,11 @@ async fn two_programs_with_one_key_take_the_link_from_each_other_ever_more_rarel
             links += 1;
         }
     }
-    // Each waits for longer after each time: half of 40, 80, … 1,280 ms at least, and the other one as long.
-    assert!(begun.elapsed() > Duration::from_millis(600), "{links} links within {:?}", begun.elapsed());
+    // Each waits for longer after each time: half of 40, 80, … 1,280 ms at least, and the other one
+    // as long.
+    assert!(
+        begun.elapsed() > Duration::from_millis(600),
+        "{links} links within {:?}",
+        begun.elapsed()
+    );
 }

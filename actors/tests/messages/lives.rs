@@ -63,19 +63,33 @@ impl Handler<Panic> for Mortal {
 }
 
 async fn meet(seed: u64) -> (Pair, Count) {
-    let (pair, count) = (Pair::start(seed, config(), standard(), standard()).await.unwrap(), Count::default());
+    let (pair, count) =
+        (Pair::start(seed, config(), standard(), standard()).await.unwrap(), Count::default());
     let counting = count.clone();
-    pair.paris.host("mortal", move || Mortal::born(&counting)).takes::<Add>().takes::<Panic>().start().await.unwrap();
+    pair.paris
+        .host("mortal", move || Mortal::born(&counting))
+        .takes::<Add>()
+        .takes::<Panic>()
+        .start()
+        .await
+        .unwrap();
     (pair, count)
 }
 
 #[tokio::test]
 async fn however_many_find_an_actor_dead_it_is_started_anew_once() {
     let (pair, count) = meet(61).await;
-    let (add, panic) = (pair.lyon.remote::<Add>("paris/mortal").unwrap(), pair.lyon.remote::<Panic>("paris/mortal").unwrap());
+    let (add, panic) = (
+        pair.lyon.remote::<Add>("paris/mortal").unwrap(),
+        pair.lyon.remote::<Panic>("paris/mortal").unwrap(),
+    );
     for death in 1..=3 {
         assert!(soon(panic.ask(Panic)).await.is_err());
-        while soon(join_all((0..20).map(|number| add.ask(Add(number))))).await.iter().any(Result::is_err) {}
+        while soon(join_all((0..20).map(|number| add.ask(Add(number)))))
+            .await
+            .iter()
+            .any(Result::is_err)
+        {}
         // Time for a second start, should there be one.
         tokio::time::sleep(Duration::from_millis(300)).await;
         assert_eq!((count.made(), count.living()), (death + 1, 1));

@@ -1,4 +1,5 @@
-//! A letter whose handling ends the process is handed over a few times, and then it is dead; those around it are handled, and are not.
+//! A letter whose handling ends the process is handed over a few times, and then it is dead; those
+//! around it are handled, and are not.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -71,13 +72,20 @@ async fn another_process() {
     let identities = [1, 2, 3].map(|number| Identity::from_secret([number; 32]));
     let [lyon, nice, paris] = &identities;
     let node = |name: &str, identity: &Identity| {
-        let node = Node::builder().name(name).identity(identity.clone()).listen(name).config(config());
+        let node =
+            Node::builder().name(name).identity(identity.clone()).listen(name).config(config());
         node.stages(standard().transport(network.transport(name))).spool(spool(&dir, name))
     };
-    let at_paris = node("paris", paris).peer("lyon", lyon.peer(), [""; 0]).peer("nice", nice.peer(), [""; 0]).start().await.unwrap();
+    let at_paris = node("paris", paris)
+        .peer("lyon", lyon.peer(), [""; 0])
+        .peer("nice", nice.peer(), [""; 0])
+        .start()
+        .await
+        .unwrap();
     let mut senders = Vec::new();
     for (name, identity, from) in [("lyon", lyon, 1), ("nice", nice, 101)] {
-        let sender = node(name, identity).peer("paris", paris.peer(), ["paris"]).start().await.unwrap();
+        let sender =
+            node(name, identity).peer("paris", paris.peer(), ["paris"]).start().await.unwrap();
         let note = sender.remote::<Note>("paris/victim").unwrap();
         for number in (from..from + 20).take_while(|_| first_life) {
             note.deliver(Note(number, vec![])).await.unwrap();
@@ -95,7 +103,8 @@ async fn another_process() {
         }
     }
     loop {
-        if let Some(NodeEvent::LetterRefused { peer, name, message, why, .. }) = events.next().await {
+        if let Some(NodeEvent::LetterRefused { peer, name, message, why, .. }) = events.next().await
+        {
             println!("\nrefused {} {name} {message} {:?}", peer == lyon.peer(), why.kind);
             return;
         }
@@ -111,7 +120,10 @@ fn life(dir: &Path, number: u64) -> (Vec<String>, bool) {
         .output()
         .unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
-    (said.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect(), output.status.success())
+    (
+        said.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect(),
+        output.status.success(),
+    )
 }
 
 #[test]
@@ -135,11 +147,19 @@ fn a_letter_that_ends_its_process_is_dead_after_a_few_times_and_no_other_is() {
     assert_eq!((lives, handled.remove(&POISON)), (LIVES + 1, Some(LIVES)));
     for number in (1..=20).chain(101..=120).filter(|&number| number != POISON) {
         // What was handled last before a process ended may not be on record.
-        assert!(matches!(handled.get(&number), Some(1 | 2)), "{number}: {:?}", handled.get(&number));
+        assert!(
+            matches!(handled.get(&number), Some(1 | 2)),
+            "{number}: {:?}",
+            handled.get(&number)
+        );
     }
     let dead: Vec<_> = last.iter().filter(|line| line.starts_with("dead ")).collect();
     assert_eq!(dead.len(), 1, "{dead:?}");
-    assert!(dead[0].starts_with("dead 10 Died ") && dead[0].contains("the process ended with this test.Note"), "{dead:?}");
+    assert!(
+        dead[0].starts_with("dead 10 Died ")
+            && dead[0].contains("the process ended with this test.Note"),
+        "{dead:?}"
+    );
     assert!(last.contains(&"refused true victim test.Note Died".to_owned()), "{last:?}");
 }
 
@@ -165,10 +185,16 @@ impl Handler<Note> for Holder {
 async fn an_orderly_stop_is_not_counted_against_the_letter_that_is_with_its_actor() {
     let mut post = Post::open(92, NodeConfig { drain_for: Duration::ZERO, ..config() }).await;
     let holder = Holder::default();
-    let delivery = soon(post.pair.lyon.remote::<Note>("paris/holder").unwrap().deliver(Note(1, vec![]))).await.unwrap();
-    let weight = |post: &Post| post.spools[1].load("mailtried").unwrap().first().map(|(_, value)| value[0]);
+    let delivery =
+        soon(post.pair.lyon.remote::<Note>("paris/holder").unwrap().deliver(Note(1, vec![])))
+            .await
+            .unwrap();
+    let weight =
+        |post: &Post| post.spools[1].load("mailtried").unwrap().first().map(|(_, value)| value[0]);
     for (round, (in_order, wanted)) in
-        [(false, None), (true, Some(0)), (false, Some(5)), (true, Some(5)), (false, Some(10))].into_iter().enumerate()
+        [(false, None), (true, Some(0)), (false, Some(5)), (true, Some(5)), (false, Some(10))]
+            .into_iter()
+            .enumerate()
     {
         let held = holder.clone();
         post.pair.paris.host("holder", move || held.clone()).takes::<Note>().start().await.unwrap();
@@ -188,5 +214,8 @@ async fn an_orderly_stop_is_not_counted_against_the_letter_that_is_with_its_acto
     let held = holder.clone();
     post.pair.paris.host("holder", move || held.clone()).takes::<Note>().start().await.unwrap();
     assert_eq!(soon(delivery.processed()).await.unwrap_err().kind, RemoteErrorKind::Died);
-    assert_eq!((holder.0.load(Ordering::SeqCst), post.spools[1].load("mailtried").unwrap().len()), (8, 0));
+    assert_eq!(
+        (holder.0.load(Ordering::SeqCst), post.spools[1].load("mailtried").unwrap().len()),
+        (8, 0)
+    );
 }

@@ -51,7 +51,9 @@ impl Handler<Fragile> for Desk {
     type Result = ();
 
     fn handle(&mut self, Fragile(number): Fragile, _: &mut Context<Self>) {
-        let due = self.panics.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |panics| panics.checked_sub(1));
+        let due = self
+            .panics
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |panics| panics.checked_sub(1));
         assert!(due.is_err(), "as it was asked to");
         self.noting.send(number).unwrap();
     }
@@ -66,17 +68,25 @@ impl Desk {
     /// `node` runs it as `desk`.
     pub(crate) async fn host(&self, node: &Node) {
         let desk = self.clone();
-        node.host("desk", move || desk.clone()).takes::<Note>().takes::<Fragile>().start().await.unwrap();
+        node.host("desk", move || desk.clone())
+            .takes::<Note>()
+            .takes::<Fragile>()
+            .start()
+            .await
+            .unwrap();
     }
 }
 
 impl Post {
     pub(crate) async fn open(seed: u64, config: NodeConfig) -> Self {
-        Self::with(seed, config, [Arc::<MemoryStore>::default(), Arc::<MemoryStore>::default()]).await
+        Self::with(seed, config, [Arc::<MemoryStore>::default(), Arc::<MemoryStore>::default()])
+            .await
     }
 
     pub(crate) async fn with(seed: u64, config: NodeConfig, spools: [Arc<dyn Store>; 2]) -> Self {
-        let pair = Pair::start_both_spooled(seed, config, standard(), standard(), spools.clone()).await.unwrap();
+        let pair = Pair::start_both_spooled(seed, config, standard(), standard(), spools.clone())
+            .await
+            .unwrap();
         let (desk, noted) = Desk::new();
         desk.host(&pair.paris).await;
         Self { pair, spools, desk, noted }

@@ -1,7 +1,8 @@
-//! What becomes of letters while their sender dies again and again, and their receiver, too, links break or bits change, from a seed.
+//! What becomes of letters while their sender dies again and again, and their receiver, too, links
+//! break or bits change, from a seed.
 //!
-//! What was said to be stored is handled, in order, and not twice unless the receiver died over it; nothing is left over at either end.
-//! Set `SEED` to run a single one.
+//! What was said to be stored is handled, in order, and not twice unless the receiver died over it;
+//! nothing is left over at either end. Set `SEED` to run a single one.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -50,7 +51,12 @@ impl Handler<Letter> for Clerk {
 }
 
 fn impatient() -> NodeConfig {
-    let link = LinkConfig::new(Duration::from_millis(300), Duration::from_millis(1200), Duration::from_secs(3600)).unwrap();
+    let link = LinkConfig::new(
+        Duration::from_millis(300),
+        Duration::from_millis(1200),
+        Duration::from_secs(3600),
+    )
+    .unwrap();
     NodeConfig { link, handshake_timeout: Duration::from_secs(1), ..config() }
 }
 
@@ -79,15 +85,21 @@ struct World {
 }
 
 async fn lyon(network: &Network, identities: &[Identity; 2], spool: &Arc<MemoryStore>) -> Node {
-    let lyon = Node::builder().name("lyon").identity(identities[0].clone()).stages(standard().transport(network.transport("lyon")));
-    let lyon = lyon.peer("paris", identities[1].peer(), ["paris"]).spool(Arc::clone(spool) as Arc<dyn Store>);
+    let lyon = Node::builder()
+        .name("lyon")
+        .identity(identities[0].clone())
+        .stages(standard().transport(network.transport("lyon")));
+    let lyon = lyon
+        .peer("paris", identities[1].peer(), ["paris"])
+        .spool(Arc::clone(spool) as Arc<dyn Store>);
     lyon.config(impatient()).start().await.unwrap()
 }
 
 impl World {
     async fn start(seed: u64) -> (Self, Node) {
         let (network, mut random) = (Network::seeded(seed), Random::seeded(seed));
-        let identities = [Identity::from_secret(random.secret()), Identity::from_secret(random.secret())];
+        let identities =
+            [Identity::from_secret(random.secret()), Identity::from_secret(random.secret())];
         network.plan(|_: &Connecting, random| weather(random));
         let spools = <[Arc<MemoryStore>; 2]>::default();
         let lyon = watch::channel(lyon(&network, &identities, &spools[0]).await).0;
@@ -102,10 +114,23 @@ impl World {
         self.clerk.0.lock().unwrap().push((Vec::new(), false));
         let trust = Arc::<MemoryStore>::default();
         let known = TrustedPeer { inboxes: vec!["clerk".into()], ..TrustedPeer::new("lyon") };
-        Trust::load(Arc::clone(&trust) as Arc<dyn Store>).unwrap().add(self.identities[0].peer(), known).unwrap();
+        Trust::load(Arc::clone(&trust) as Arc<dyn Store>)
+            .unwrap()
+            .add(self.identities[0].peer(), known)
+            .unwrap();
         let stages = standard().transport(self.network.transport("paris"));
-        let paris = Node::builder().name("paris").identity(self.identities[1].clone()).listen("paris").stages(stages);
-        let paris = paris.spool(Arc::clone(&self.spools[1]) as Arc<dyn Store>).store(trust).config(impatient()).start().await.unwrap();
+        let paris = Node::builder()
+            .name("paris")
+            .identity(self.identities[1].clone())
+            .listen("paris")
+            .stages(stages);
+        let paris = paris
+            .spool(Arc::clone(&self.spools[1]) as Arc<dyn Store>)
+            .store(trust)
+            .config(impatient())
+            .start()
+            .await
+            .unwrap();
         let clerk = self.clerk.clone();
         paris.host("clerk", move || clerk.clone()).takes::<Letter>().start().await.unwrap();
         paris
@@ -131,7 +156,8 @@ impl World {
                         old.stop().await;
                     }
                     old.abort().await;
-                    self.lyon.send_replace(lyon(&self.network, &self.identities, &self.spools[0]).await);
+                    self.lyon
+                        .send_replace(lyon(&self.network, &self.identities, &self.spools[0]).await);
                 }
             }
         }
@@ -148,7 +174,11 @@ impl World {
         loop {
             match delivery.processed().await {
                 Ok(()) => return,
-                Err(error) => assert_eq!(error.kind, RemoteErrorKind::ShuttingDown, "a stored letter is lost: {error:?}"),
+                Err(error) => assert_eq!(
+                    error.kind,
+                    RemoteErrorKind::ShuttingDown,
+                    "a stored letter is lost: {error:?}"
+                ),
             }
             let _ = lives.changed().await;
             let lyon = lives.borrow_and_update().clone();
@@ -186,7 +216,8 @@ impl World {
     }
 
     async fn check(&self) {
-        let (stored, last) = (std::mem::take(&mut *self.stored.lock().unwrap()), self.lyon.borrow().clone());
+        let (stored, last) =
+            (std::mem::take(&mut *self.stored.lock().unwrap()), self.lyon.borrow().clone());
         // What may be stored, too.
         let under_way: Vec<_> = last.letters().into_iter().map(|letter| letter.id).collect();
         for delivery in under_way.into_iter().filter_map(|id| last.letter(id)) {
@@ -196,24 +227,36 @@ impl World {
         let lives = std::mem::take(&mut *self.clerk.0.lock().unwrap());
         let (mut highest, mut before_in_order) = (None, true);
         for (handled, in_order) in &lives {
-            assert!(handled.is_sorted_by(|one, next| one < next), "a letter was handled twice in one life, or out of order");
-            let is_new = handled.first().is_none_or(|&first| highest.is_none_or(|highest| first > highest));
+            assert!(
+                handled.is_sorted_by(|one, next| one < next),
+                "a letter was handled twice in one life, or out of order"
+            );
+            let is_new =
+                handled.first().is_none_or(|&first| highest.is_none_or(|highest| first > highest));
             assert!(is_new || !before_in_order, "a letter was handled again after an orderly end");
             let mut next = highest.map_or(0, |highest: u64| highest + 1);
             for &number in handled {
-                let left_out: Vec<_> = stored.range(next..number.max(next)).map(|(&number, _)| number).collect();
+                let left_out: Vec<_> =
+                    stored.range(next..number.max(next)).map(|(&number, _)| number).collect();
                 assert_eq!(left_out, [], "left out before {number}");
                 next = next.max(number + 1);
             }
             (highest, before_in_order) = (highest.max(handled.last().copied()), *in_order);
         }
-        assert!(stored.last_key_value().is_some_and(|(&last, _)| Some(last) <= highest), "the last letters were not handled");
+        assert!(
+            stored.last_key_value().is_some_and(|(&last, _)| Some(last) <= highest),
+            "the last letters were not handled"
+        );
     }
 
     /// When both have stopped in order.
     fn check_rest(&self) {
         for (spool, table) in [(0, "letters"), (1, "mail"), (1, "mailtried"), (1, "mailrefused")] {
-            assert_eq!(self.spools[spool].load(table).unwrap().len(), 0, "records are left over in {table}");
+            assert_eq!(
+                self.spools[spool].load(table).unwrap().len(),
+                0,
+                "records are left over in {table}"
+            );
         }
     }
 }

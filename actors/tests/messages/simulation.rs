@@ -1,4 +1,5 @@
-//! What becomes of messages while links break all the time, or bits change on them, and the receiver dies now and then, from a seed.
+//! What becomes of messages while links break all the time, or bits change on them, and the
+//! receiver dies now and then, from a seed.
 //!
 //! Set `SEED` to run a single one.
 
@@ -99,7 +100,11 @@ impl Handler<Letter> for Clerk {
 impl Handler<Called<Count>> for Clerk {
     type Result = ();
 
-    fn handle(&mut self, Called { mut requests, mut replies }: Called<Count>, _: &mut Context<Self>) {
+    fn handle(
+        &mut self,
+        Called { mut requests, mut replies }: Called<Count>,
+        _: &mut Context<Self>,
+    ) {
         actix::spawn(async move {
             let Some(Ok(Count(first))) = requests.next().await else { return };
             // A download begins with how many it wants, an upload with 0.
@@ -128,7 +133,8 @@ enum Weather {
 }
 
 impl Weather {
-    /// Besides those that are cut by the clock of bytes, some links break by themselves, in the middle of a handshake, too.
+    /// Besides those that are cut by the clock of bytes, some links break by themselves, in the
+    /// middle of a handshake, too.
     fn cuts(random: &mut Random) -> Faults {
         match random.below(4) {
             0 => Faults { cut_there: Some(random.below(60_000)), ..Faults::default() },
@@ -137,16 +143,24 @@ impl Weather {
         }
     }
 
-    /// A bit or two change anywhere, sometimes late enough for what is long to get through; a road that takes a while brings many batches
-    /// at once.
+    /// A bit or two change anywhere, sometimes late enough for what is long to get through; a road
+    /// that takes a while brings many batches at once.
     fn flips(random: &mut Random) -> Faults {
         let delay = Duration::from_millis(1 + random.below(4));
         let mut flips = || {
             let most = 1 << (9 + random.below(11));
-            (0..=random.below(2)).map(|_| (random.below(most), 1 << random.below(8))).collect::<Vec<_>>()
+            (0..=random.below(2))
+                .map(|_| (random.below(most), 1 << random.below(8)))
+                .collect::<Vec<_>>()
         };
         let (flips_there, flips_back) = (flips(), flips());
-        Faults { flips_there, flips_back, delay_there: delay, delay_back: delay, ..Faults::default() }
+        Faults {
+            flips_there,
+            flips_back,
+            delay_there: delay,
+            delay_back: delay,
+            ..Faults::default()
+        }
     }
 }
 
@@ -201,7 +215,8 @@ struct World {
 impl World {
     async fn start(seed: u64, weather: Weather) -> (Self, Node) {
         let (network, mut random) = (Network::seeded(seed), Random::seeded(seed));
-        let identities = [Identity::from_secret(random.secret()), Identity::from_secret(random.secret())];
+        let identities =
+            [Identity::from_secret(random.secret()), Identity::from_secret(random.secret())];
         let clerk = Clerk::default();
         let lost = clerk.clone();
         let undelivered = move |undelivered: Undelivered| {
@@ -214,12 +229,19 @@ impl World {
             Weather::Cuts => Weather::cuts(random),
             Weather::Flips => Weather::flips(random),
         });
-        let lyon = Node::builder().name("lyon").identity(identities[0].clone()).stages(standard().transport(network.transport("lyon")));
-        let lyon = lyon.peer("paris", identities[1].peer(), ["paris"]).on_undelivered(undelivered).spool(Arc::<MemoryStore>::default());
+        let lyon = Node::builder()
+            .name("lyon")
+            .identity(identities[0].clone())
+            .stages(standard().transport(network.transport("lyon")));
+        let lyon = lyon
+            .peer("paris", identities[1].peer(), ["paris"])
+            .on_undelivered(undelivered)
+            .spool(Arc::<MemoryStore>::default());
         let lyon = lyon.config(impatient()).start().await.unwrap();
         let (spool, storm_is_over) = (Arc::<MemoryStore>::default(), Arc::<AtomicBool>::default());
         let (deliveries, forbidden) = (Mutex::default(), Mutex::default());
-        let world = Self { network, lyon, identities, spool, clerk, storm_is_over, deliveries, forbidden };
+        let world =
+            Self { network, lyon, identities, spool, clerk, storm_is_over, deliveries, forbidden };
         let paris = world.paris().await;
         (world, paris)
     }
@@ -227,14 +249,27 @@ impl World {
     /// Another life of `paris`.
     async fn paris(&self) -> Node {
         self.clerk.note(|book| book.letters.push(Vec::new()));
-        let paris = Node::builder().name("paris").identity(self.identities[1].clone()).listen("paris").config(impatient());
-        let paris = paris.stages(standard().transport(self.network.transport("paris"))).spool(Arc::clone(&self.spool));
+        let paris = Node::builder()
+            .name("paris")
+            .identity(self.identities[1].clone())
+            .listen("paris")
+            .config(impatient());
+        let paris = paris
+            .stages(standard().transport(self.network.transport("paris")))
+            .spool(Arc::clone(&self.spool));
         let trust = Arc::<MemoryStore>::default();
         let lyon = TrustedPeer { inboxes: vec!["clerk".into()], ..TrustedPeer::new("lyon") };
-        Trust::load(Arc::clone(&trust) as Arc<dyn Store>).unwrap().add(self.identities[0].peer(), lyon).unwrap();
+        Trust::load(Arc::clone(&trust) as Arc<dyn Store>)
+            .unwrap()
+            .add(self.identities[0].peer(), lyon)
+            .unwrap();
         let paris = paris.store(trust).start().await.unwrap();
         let clerk = self.clerk.clone();
-        let hosted = paris.host("clerk", move || clerk.clone()).takes::<Ask>().takes::<Tell>().takes::<Letter>();
+        let hosted = paris
+            .host("clerk", move || clerk.clone())
+            .takes::<Ask>()
+            .takes::<Tell>()
+            .takes::<Letter>();
         hosted.takes_calls::<Count>().start().await.unwrap();
         paris
     }
@@ -243,7 +278,8 @@ impl World {
         !self.storm_is_over.load(Ordering::SeqCst)
     }
 
-    /// Cuts all links again and again, or lets bits change, and restarts `paris` now and then. How often links ended; and `paris`.
+    /// Cuts all links again and again, or lets bits change, and restarts `paris` now and then. How
+    /// often links ended; and `paris`.
     async fn storm(&self, mut paris: Node, random: &mut Random, weather: Weather) -> (u64, Node) {
         let mut cuts = 0;
         for round in 0..CUTS {
@@ -269,7 +305,9 @@ impl World {
         let is_processed = |delivery: &&Delivery| delivery.state() == LetterState::Processed;
         let known = self.deliveries.lock().unwrap().iter().take_while(is_processed).count() as u64;
         paris.abort().await;
-        let (life, handled) = self.clerk.note(|book| (book.letters.len(), book.letters.iter().flatten().max().map_or(0, |max| max + 1)));
+        let (life, handled) = self.clerk.note(|book| {
+            (book.letters.len(), book.letters.iter().flatten().max().map_or(0, |max| max + 1))
+        });
         let paris = self.paris().await;
         let first = async {
             loop {
@@ -284,7 +322,10 @@ impl World {
         if in_order {
             assert_eq!(first, handled, "it goes on where the last life ended");
         } else {
-            assert!((known..=handled).contains(&first), "{first}: {known} were processed, {handled} handled");
+            assert!(
+                (known..=handled).contains(&first),
+                "{first}: {known} were processed, {handled} handled"
+            );
         }
         paris
     }
@@ -304,10 +345,14 @@ impl World {
             id += ASKERS;
         }
         let book = self.clerk.0.lock().unwrap();
-        assert!(answered.iter().all(|id| book.asked.get(id) == Some(&1)), "an answer without a question");
+        assert!(
+            answered.iter().all(|id| book.asked.get(id) == Some(&1)),
+            "an answer without a question"
+        );
     }
 
-    /// Which tells were sent: from the thread of lyon's links, by an actor there, or from another one.
+    /// Which tells were sent: from the thread of lyon's links, by an actor there, or from another
+    /// one.
     async fn tells(&self, random: Random, from_there: bool) -> Vec<u64> {
         let telling = tells(self.lyon.clone(), random, Arc::clone(&self.storm_is_over));
         if !from_there {
@@ -315,7 +360,11 @@ impl World {
         }
         let (done, sent) = oneshot::channel();
         let teller = Mutex::new(Some(Teller(Box::pin(telling), done)));
-        self.lyon.host("teller", move || Telling(teller.lock().unwrap().take())).start().await.unwrap();
+        self.lyon
+            .host("teller", move || Telling(teller.lock().unwrap().take()))
+            .start()
+            .await
+            .unwrap();
         sent.await.unwrap()
     }
 
@@ -376,7 +425,8 @@ impl World {
         Ok(())
     }
 
-    /// Every tell was handled or is said to be lost; none twice, none out of order, none that was not sent.
+    /// Every tell was handled or is said to be lost; none twice, none out of order, none that was
+    /// not sent.
     async fn check_tells(&self, sent: &[u64]) {
         loop {
             let noted = self.clerk.1.notified();
@@ -386,9 +436,15 @@ impl World {
             noted.await;
         }
         let book = self.clerk.0.lock().unwrap();
-        assert!(book.told.is_sorted_by(|one, next| one < next), "a tell was handled twice, or out of order");
+        assert!(
+            book.told.is_sorted_by(|one, next| one < next),
+            "a tell was handled twice, or out of order"
+        );
         assert!(book.why.iter().all(|&kind| is_expected(kind)), "{:?}", book.why);
-        assert!(book.told.iter().all(|number| sent.binary_search(number).is_ok()), "a tell was handled that was not sent");
+        assert!(
+            book.told.iter().all(|number| sent.binary_search(number).is_ok()),
+            "a tell was handled that was not sent"
+        );
     }
 
     /// Every letter was handled, in order; none twice in one life.
@@ -407,7 +463,10 @@ impl World {
         let book = self.clerk.0.lock().unwrap();
         let mut next = 0;
         for life in &book.letters {
-            assert!(life.is_sorted_by(|one, after| one + 1 == *after), "a letter was handled twice in one life, or out of order");
+            assert!(
+                life.is_sorted_by(|one, after| one + 1 == *after),
+                "a letter was handled twice in one life, or out of order"
+            );
             assert!(life.first().is_none_or(|&first| first <= next), "letters were left out");
             next = life.last().map_or(next, |last| next.max(last + 1));
         }
@@ -417,7 +476,12 @@ impl World {
 
 /// A length that was changed has its reader wait for what never comes.
 fn impatient() -> NodeConfig {
-    let link = LinkConfig::new(Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(3600)).unwrap();
+    let link = LinkConfig::new(
+        Duration::from_millis(500),
+        Duration::from_secs(2),
+        Duration::from_secs(3600),
+    )
+    .unwrap();
     NodeConfig { link, handshake_timeout: Duration::from_secs(1), ..config() }
 }
 
@@ -459,7 +523,8 @@ async fn live_through(seed: u64, weather: Weather) -> u64 {
     cuts
 }
 
-/// Lives through this weather from all seeds, or the one that is asked for; how often links ended, unless it is only one.
+/// Lives through this weather from all seeds, or the one that is asked for; how often links ended,
+/// unless it is only one.
 async fn all(weather: Weather) -> Option<u64> {
     struct Named(u64);
     impl Drop for Named {

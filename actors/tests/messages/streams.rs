@@ -25,7 +25,8 @@ async fn hosts(seed: u64) -> Meeting {
 async fn a_stream_of_replies_comes_in_order_and_ends() {
     let meeting = hosts(31).await;
     let countdown = meeting.pair.lyon.remote::<Add>("paris/countdown").unwrap();
-    let replies: Vec<_> = soon(soon(countdown.download(Add(50_000))).await.unwrap().collect()).await;
+    let replies: Vec<_> =
+        soon(soon(countdown.download(Add(50_000))).await.unwrap().collect()).await;
     assert_eq!(replies.len(), 50_000);
     assert!(replies.into_iter().zip((0..50_000).rev()).all(|(reply, number)| reply == Ok(number)));
 }
@@ -33,7 +34,8 @@ async fn a_stream_of_replies_comes_in_order_and_ends() {
 #[tokio::test]
 async fn a_stream_of_requests_has_one_reply() {
     let meeting = hosts(32).await;
-    let mut upload = soon(meeting.pair.lyon.remote::<Add>("paris/total").unwrap().upload()).await.unwrap();
+    let mut upload =
+        soon(meeting.pair.lyon.remote::<Add>("paris/total").unwrap().upload()).await.unwrap();
     for _ in 0..50_000 {
         soon(upload.send(Add(2))).await.unwrap();
     }
@@ -66,24 +68,40 @@ async fn a_reader_that_is_slow_holds_only_its_own_stream_up() {
     assert_eq!(soon(slow.next()).await, Some(Ok(999_999)));
     let fast: Vec<_> = soon(soon(countdown.download(Add(20_000))).await.unwrap().collect()).await;
     assert_eq!(fast.len(), 20_000);
-    // Dropped in the middle, it cancels: the node has nothing under way for it any more, and others go on.
+    // Dropped in the middle, it cancels: the node has nothing under way for it any more, and others
+    // go on.
     drop(slow);
-    assert_eq!(soon(meeting.pair.lyon.remote::<Add>("paris/sum").unwrap().ask(Add(1))).await, Ok(1));
+    assert_eq!(
+        soon(meeting.pair.lyon.remote::<Add>("paris/sum").unwrap().ask(Add(1))).await,
+        Ok(1)
+    );
 }
 
 #[tokio::test]
 async fn the_wrong_way_to_call_is_named() {
     let meeting = hosts(35).await;
-    let error =
-        soon(meeting.pair.lyon.remote::<Add>("paris/sum").unwrap().download(Add(1))).await.unwrap().next().await.unwrap().unwrap_err();
+    let error = soon(meeting.pair.lyon.remote::<Add>("paris/sum").unwrap().download(Add(1)))
+        .await
+        .unwrap()
+        .next()
+        .await
+        .unwrap()
+        .unwrap_err();
     assert_eq!(error.kind, RemoteErrorKind::NoSuchMessage);
-    assert_eq!(soon(meeting.pair.lyon.remote::<Add>("paris/total").unwrap().ask(Add(1))).await, Ok(1), "one request, one reply");
+    assert_eq!(
+        soon(meeting.pair.lyon.remote::<Add>("paris/total").unwrap().ask(Add(1))).await,
+        Ok(1),
+        "one request, one reply"
+    );
 }
 
 #[tokio::test]
 async fn a_cut_ends_streams_with_an_error() {
     let meeting = hosts(36).await;
-    let mut replies = soon(meeting.pair.lyon.remote::<Add>("paris/countdown").unwrap().download(Add(10_000_000))).await.unwrap();
+    let mut replies =
+        soon(meeting.pair.lyon.remote::<Add>("paris/countdown").unwrap().download(Add(10_000_000)))
+            .await
+            .unwrap();
     assert!(soon(replies.next()).await.unwrap().is_ok());
     meeting.pair.network.cut();
     let end = soon(async {
@@ -128,7 +146,10 @@ impl Handler<Called<Add>> for Reads {
         let reading = self.0.clone();
         actix::spawn(async move {
             loop {
-                let next = requests.next().await.map(|request| request.map(|Add(number)| number).map_err(|error| error.kind));
+                let next = requests
+                    .next()
+                    .await
+                    .map(|request| request.map(|Add(number)| number).map_err(|error| error.kind));
                 let is_over = next.is_none();
                 reading.send(next).unwrap();
                 if is_over {
@@ -143,7 +164,14 @@ impl Handler<Called<Add>> for Reads {
 async fn an_upload_that_is_dropped_ends_in_cancelled_and_does_not_pass_for_whole() {
     let meeting = hosts(38).await;
     let (reading, mut read) = mpsc::unbounded_channel();
-    meeting.pair.paris.host("reads", move || Reads(reading.clone())).takes_calls::<Add>().start().await.unwrap();
+    meeting
+        .pair
+        .paris
+        .host("reads", move || Reads(reading.clone()))
+        .takes_calls::<Add>()
+        .start()
+        .await
+        .unwrap();
     let reads = meeting.pair.lyon.remote::<Add>("paris/reads").unwrap();
     let mut upload = soon(reads.upload()).await.unwrap();
     soon(upload.send(Add(5))).await.unwrap();
@@ -154,17 +182,29 @@ async fn an_upload_that_is_dropped_ends_in_cancelled_and_does_not_pass_for_whole
     // One that is finished has an end, and no error.
     let upload = soon(reads.upload()).await.unwrap();
     let finished = soon(upload.finish()).await;
-    assert_eq!((finished.unwrap_err().kind, soon(read.recv()).await), (RemoteErrorKind::Died, Some(None)));
+    assert_eq!(
+        (finished.unwrap_err().kind, soon(read.recv()).await),
+        (RemoteErrorKind::Died, Some(None))
+    );
 }
 
 #[tokio::test]
 async fn a_stream_that_takes_too_long_ends_in_deadline_at_both_ends() {
     let meeting = hosts(39).await;
     let (reading, mut read) = mpsc::unbounded_channel();
-    meeting.pair.paris.host("reads", move || Reads(reading.clone())).takes_calls::<Add>().start().await.unwrap();
-    // There is a link: what waits for one has as long. And what is to reach the other end in its time has enough of it.
+    meeting
+        .pair
+        .paris
+        .host("reads", move || Reads(reading.clone()))
+        .takes_calls::<Add>()
+        .start()
+        .await
+        .unwrap();
+    // There is a link: what waits for one has as long. And what is to reach the other end in its
+    // time has enough of it.
     soon(meeting.pair.lyon.remote::<Add>("paris/sum").unwrap().ask(Add(1))).await.unwrap();
-    let reads = meeting.pair.lyon.remote::<Add>("paris/reads").unwrap().within(Duration::from_millis(500));
+    let reads =
+        meeting.pair.lyon.remote::<Add>("paris/reads").unwrap().within(Duration::from_millis(500));
     let (_requests, mut replies) = soon(reads.open()).await.unwrap();
     assert_eq!(soon(replies.next()).await.unwrap().unwrap_err().kind, RemoteErrorKind::Deadline);
     assert!(soon(replies.next()).await.is_none());
@@ -175,12 +215,19 @@ async fn a_stream_that_takes_too_long_ends_in_deadline_at_both_ends() {
 async fn who_takes_streams_is_not_told_and_the_sender_hears_so() {
     let mut meeting = hosts(40).await;
     let lost = Lost::default();
-    meeting.pair.restart_lyon_with(standard(), |builder| builder.on_undelivered(lost.hook())).await.unwrap();
+    meeting
+        .pair
+        .restart_lyon_with(standard(), |builder| builder.on_undelivered(lost.hook()))
+        .await
+        .unwrap();
     let total = meeting.pair.lyon.remote::<Add>("paris/total").unwrap();
     for told in 1..=2 {
         soon(total.tell(Add(1))).await.unwrap();
         let error = soon(lost.count(told)).await;
-        assert!(error.kind == RemoteErrorKind::NoSuchMessage && error.message.contains("open a stream"), "{error}");
+        assert!(
+            error.kind == RemoteErrorKind::NoSuchMessage && error.message.contains("open a stream"),
+            "{error}"
+        );
     }
     assert_eq!(soon(total.ask(Add(1))).await, Ok(1));
 }

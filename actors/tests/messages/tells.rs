@@ -64,7 +64,8 @@ async fn a_recipient_stands_for_a_remote_actor() {
 async fn an_actor_that_dies_with_messages_is_started_anew() {
     let mut meeting = meet(14).await;
     let lyon = &meeting.pair.lyon;
-    let (add, panic) = (lyon.remote::<Add>("paris/sum").unwrap(), lyon.remote::<Panic>("paris/sum").unwrap());
+    let (add, panic) =
+        (lyon.remote::<Add>("paris/sum").unwrap(), lyon.remote::<Panic>("paris/sum").unwrap());
     assert_eq!(soon(add.ask(Add(5))).await, Ok(5));
     let error = soon(panic.ask(Panic)).await.unwrap_err();
     assert_eq!(error.kind, RemoteErrorKind::Died);
@@ -73,7 +74,10 @@ async fn an_actor_that_dies_with_messages_is_started_anew() {
         loop {
             match add.ask(Add(1)).await {
                 Ok(sum) => return sum,
-                Err(error) => assert!(matches!(error.kind, RemoteErrorKind::Restarting | RemoteErrorKind::Died), "{error}"),
+                Err(error) => assert!(
+                    matches!(error.kind, RemoteErrorKind::Restarting | RemoteErrorKind::Died),
+                    "{error}"
+                ),
             }
         }
     };

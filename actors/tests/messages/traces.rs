@@ -63,8 +63,14 @@ async fn a_trace_reaches_whoever_is_called_and_spans_carry_it() {
     });
     paris.register_asked::<Add>("registered", soon(given).await.unwrap()).unwrap();
     paris.host("asked", move || Traced(asked.clone())).takes_asked::<Add>().start().await.unwrap();
-    paris.host("called", move || Streaming(seen.clone())).takes_calls::<Add>().start().await.unwrap();
-    let mut trace: TraceContext = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().unwrap();
+    paris
+        .host("called", move || Streaming(seen.clone()))
+        .takes_calls::<Add>()
+        .start()
+        .await
+        .unwrap();
+    let mut trace: TraceContext =
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().unwrap();
     trace.state = "vendor=1".into();
 
     let plain = lyon.remote::<Add>("paris/asked").unwrap();
@@ -91,17 +97,29 @@ async fn a_trace_reaches_whoever_is_called_and_spans_carry_it() {
     assert_eq!(soon(traces.recv()).await, Some(Some(trace.clone())));
 
     let post = Post::open(62, config()).await;
-    post.pair.paris.host("asked", move || Traced(lettered.clone())).takes_asked::<Add>().start().await.unwrap();
+    post.pair
+        .paris
+        .host("asked", move || Traced(lettered.clone()))
+        .takes_asked::<Add>()
+        .start()
+        .await
+        .unwrap();
     let letter = post.pair.lyon.remote::<Add>("paris/asked").unwrap();
     for expected in [None, Some(trace.clone())] {
-        let letter = expected.iter().fold(letter.clone(), |letter, trace| letter.traced(trace.clone()));
+        let letter =
+            expected.iter().fold(letter.clone(), |letter, trace| letter.traced(trace.clone()));
         soon(soon(letter.deliver(Add(5))).await.unwrap().processed()).await.unwrap();
         assert_eq!(soon(traces.recv()).await, Some(expected));
     }
 
     // Here and there: all of both traced calls, and neither of the other.
     let spans = spans.0.lock().unwrap();
-    let with_it = |name: &str| spans.iter().filter(|(span, fields)| span == name && fields.contains(&trace.to_string())).count();
+    let with_it = |name: &str| {
+        spans
+            .iter()
+            .filter(|(span, fields)| span == name && fields.contains(&trace.to_string()))
+            .count()
+    };
     assert_eq!((with_it("ask"), with_it("call")), (1, 2), "{spans:?}");
     assert_eq!((with_it("tell"), with_it("told")), (2, 2), "{spans:?}");
     assert_eq!((with_it("deliver"), with_it("letter")), (1, 1), "{spans:?}");

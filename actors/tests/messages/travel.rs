@@ -1,4 +1,5 @@
-//! What can't be sent as it is, and what would cost whoever reads it too much: an error, at whichever end sees it, and nothing else.
+//! What can't be sent as it is, and what would cost whoever reads it too much: an error, at
+//! whichever end sees it, and nothing else.
 
 use actix::{Actor, Context, Handler, MessageResult};
 use estafette::RemoteErrorKind;
@@ -89,13 +90,20 @@ async fn a_field_that_is_left_out_is_an_error_wherever_it_is() {
     let [Ok(Ok(first)), Err(second)] = &replies[..] else { panic!("{replies:?}") };
     assert_eq!(first, &Limits { limit: Some(1), amount: 7 });
     assert!(second.message.contains("`limit`"), "{second}");
-    assert_eq!(soon(cashier.ask(pay(Some(8)))).await, Ok(Ok(Limits { limit: Some(8), amount: 1 })), "nothing else has suffered");
+    assert_eq!(
+        soon(cashier.ask(pay(Some(8)))).await,
+        Ok(Ok(Limits { limit: Some(8), amount: 1 })),
+        "nothing else has suffered"
+    );
 }
 
 #[tokio::test]
 async fn a_letter_that_would_be_read_as_another_is_not_stored() {
     let post = Post::open(92, config()).await;
-    let error = soon(post.pair.lyon.remote::<Pay>("paris/desk").unwrap().deliver(pay(None))).await.map(drop).unwrap_err();
+    let error = soon(post.pair.lyon.remote::<Pay>("paris/desk").unwrap().deliver(pay(None)))
+        .await
+        .map(drop)
+        .unwrap_err();
     assert_eq!(error.kind, RemoteErrorKind::Unencodable);
     assert!(error.message.contains("`limit`"), "{error}");
     assert!(post.pair.lyon.letters().is_empty());
@@ -181,22 +189,36 @@ async fn what_is_nested_or_counted_without_end_is_refused_by_both_ends() {
     let meeting = meet(93).await;
     let (lyon, paris) = (&meeting.pair.lyon, &meeting.pair.paris);
     paris.host("counter", || Counter).takes::<Take>().takes::<Units>().start().await.unwrap();
-    let (take, units) = (lyon.remote::<Take>("paris/counter").unwrap(), lyon.remote::<Units>("paris/counter").unwrap());
+    let (take, units) = (
+        lyon.remote::<Take>("paris/counter").unwrap(),
+        lyon.remote::<Units>("paris/counter").unwrap(),
+    );
     assert_eq!(soon(take.ask(list(60))).await, Ok(60));
     assert_eq!(soon(units.ask(Units(vec![(); 60_000]))).await, Ok(60_000));
-    for error in [soon(take.ask(list(100_000))).await, soon(units.ask(Units(vec![(); 1 << 40]))).await] {
+    for error in
+        [soon(take.ask(list(100_000))).await, soon(units.ask(Units(vec![(); 1 << 40]))).await]
+    {
         assert_eq!(error.unwrap_err().kind, RemoteErrorKind::Unencodable);
     }
     let deep = lyon.remote::<ForgedTake>("paris/counter").unwrap();
     for depth in [200, 20_000, 500_000] {
-        let error = soon(deep.ask(ForgedTake([vec![1; depth], vec![0]].concat()))).await.unwrap_err();
+        let error =
+            soon(deep.ask(ForgedTake([vec![1; depth], vec![0]].concat()))).await.unwrap_err();
         assert_eq!(error.kind, RemoteErrorKind::Undecodable);
-        assert!(error.message.contains("nested") && error.message.contains("travel::Take"), "{error}");
+        assert!(
+            error.message.contains("nested") && error.message.contains("travel::Take"),
+            "{error}"
+        );
     }
     let many = lyon.remote::<ForgedUnits>("paris/counter").unwrap();
-    let error = soon(many.ask(ForgedUnits([&[253][..], &(1_u64 << 40).to_le_bytes()].concat()))).await.unwrap_err();
+    let error = soon(many.ask(ForgedUnits([&[253][..], &(1_u64 << 40).to_le_bytes()].concat())))
+        .await
+        .unwrap_err();
     assert_eq!(error.kind, RemoteErrorKind::Undecodable);
-    assert!(error.message.contains("elements") && error.message.contains("travel::Units"), "{error}");
+    assert!(
+        error.message.contains("elements") && error.message.contains("travel::Units"),
+        "{error}"
+    );
     assert_eq!(soon(take.ask(list(3))).await, Ok(3), "the node lives");
     assert!(soon(lyon.remote::<Add>("paris/sum").unwrap().ask(Add(1))).await.is_ok());
 }

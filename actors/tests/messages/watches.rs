@@ -10,8 +10,11 @@ use crate::harness::{meet, soon};
 async fn a_node_and_an_actor_come_and_go() {
     let meeting = meet(41).await;
     let (lyon, paris) = (&meeting.pair.lyon, &meeting.pair.paris);
-    let (mut node, mut sum, mut later) =
-        (lyon.watch("paris").unwrap(), lyon.watch("paris/sum").unwrap(), lyon.watch("paris/later").unwrap());
+    let (mut node, mut sum, mut later) = (
+        lyon.watch("paris").unwrap(),
+        lyon.watch("paris/sum").unwrap(),
+        lyon.watch("paris/later").unwrap(),
+    );
     assert_eq!(*node.now(), Presence::Down { kind: RemoteErrorKind::Unreachable });
     soon(node.up()).await;
     soon(sum.up()).await;

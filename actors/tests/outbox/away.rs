@@ -129,12 +129,25 @@ async fn a_node_that_has_stopped_gives_its_spool_back_whoever_still_has_its_hand
         let folder = world.path("spool");
         let open = || Arc::new(Spool::open(&folder).unwrap());
         let lyon = world.lyon_with(open()).await;
-        assert_eq!(Spool::open(&folder).unwrap_err().kind(), ErrorKind::ResourceBusy, "it has it as long as it runs");
+        assert_eq!(
+            Spool::open(&folder).unwrap_err().kind(),
+            ErrorKind::ResourceBusy,
+            "it has it as long as it runs"
+        );
         let transfer = send(&lyon, "paris/files", &world.file("letter", 1000)).await;
         lyon.shutdown().await;
         let next = world.lyon_with(open()).await;
-        assert!(next.transfer(transfer.id()).await.is_ok(), "the next node knows what the first one stored");
-        assert!(lyon.outbox().await.is_err() && lyon.send("paris/files", FileSource::open(world.path("letter")).unwrap()).await.is_err());
+        assert!(
+            next.transfer(transfer.id()).await.is_ok(),
+            "the next node knows what the first one stored"
+        );
+        assert!(
+            lyon.outbox().await.is_err()
+                && lyon
+                    .send("paris/files", FileSource::open(world.path("letter")).unwrap())
+                    .await
+                    .is_err()
+        );
         // One that ends as if it had died gives it back, too.
         next.abort().await;
         drop(open());
@@ -149,14 +162,29 @@ async fn a_copy_is_kept_where_a_spool_has_a_folder_and_refused_elsewhere() {
         let world = World::new();
         let file = world.file("letter", 50_000);
         let options = SendOptions { copy: true, ..SendOptions::default() };
-        let send = async |node: &Node, options| node.send_with("paris/files", FileSource::open(&file).unwrap(), options).await;
+        let send = async |node: &Node, options| {
+            node.send_with("paris/files", FileSource::open(&file).unwrap(), options).await
+        };
         let lyon = world.lyon().await;
-        assert!(matches!(send(&lyon, options.clone()).await, Err(SendError::NoCopies)), "its spool is in memory");
+        assert!(
+            matches!(send(&lyon, options.clone()).await, Err(SendError::NoCopies)),
+            "its spool is in memory"
+        );
         lyon.shutdown().await;
         let lyon = world.lyon_with(Arc::new(Spool::open(world.path("spool")).unwrap())).await;
-        assert!(matches!(send(&lyon, SendOptions { transient: true, ..options.clone() }).await, Err(SendError::NoCopies)));
-        let by_relay = SendOptions { transient: true, via: Some(estafette::Identity::generate().peer()), ..SendOptions::default() };
-        assert!(matches!(send(&lyon, by_relay).await, Err(SendError::NoPackages)), "it would not go by the relay");
+        assert!(matches!(
+            send(&lyon, SendOptions { transient: true, ..options.clone() }).await,
+            Err(SendError::NoCopies)
+        ));
+        let by_relay = SendOptions {
+            transient: true,
+            via: Some(estafette::Identity::generate().peer()),
+            ..SendOptions::default()
+        };
+        assert!(
+            matches!(send(&lyon, by_relay).await, Err(SendError::NoPackages)),
+            "it would not go by the relay"
+        );
         let transfer = send(&lyon, options).await.unwrap();
         assert!(entry(&lyon, transfer.id()).await.unwrap().file().is_some());
         lyon.shutdown().await;

@@ -1,4 +1,5 @@
-//! What a relay carries is kept, remembered and answered as what it is of its sender's, whatever the relay or other senders say.
+//! What a relay carries is kept, remembered and answered as what it is of its sender's, whatever
+//! the relay or other senders say.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,7 +26,13 @@ fn now() -> u64 {
 }
 
 /// Packs this for paris.
-fn pack(world: &World, sender: &Identity, transfer: TransferId, content: Vec<u8>, file: PathBuf) -> Packed {
+fn pack(
+    world: &World,
+    sender: &Identity,
+    transfer: TransferId,
+    content: Vec<u8>,
+    file: PathBuf,
+) -> Packed {
     let source = BytesSource::new("letter", content).unwrap();
     let created = now();
     let order = PackOrder {
@@ -51,10 +58,13 @@ fn pack(world: &World, sender: &Identity, transfer: TransferId, content: Vec<u8>
 /// Has the relay say from now on that what it keeps lives for `life` seconds only.
 fn shorten(world: &World, life: u64) {
     let (key, mut record) = world.spools[1].load("outbox").unwrap().remove(0);
-    let read = |record: &[u8], at: usize| u64::from_le_bytes(record[at..at + 8].try_into().unwrap());
+    let read =
+        |record: &[u8], at: usize| u64::from_le_bytes(record[at..at + 8].try_into().unwrap());
     // When it was stored, and behind that when it expires.
-    let is_there =
-        |at: &usize| now().abs_diff(read(&record, *at)) < 1000 && read(&record, at + 8).abs_diff(read(&record, *at) + LIFE) < 1000;
+    let is_there = |at: &usize| {
+        now().abs_diff(read(&record, *at)) < 1000
+            && read(&record, at + 8).abs_diff(read(&record, *at) + LIFE) < 1000
+    };
     let at = (0..record.len() - 16).find(is_there).unwrap();
     let expires = read(&record, at) + life;
     record[at + 8..at + 16].copy_from_slice(&expires.to_le_bytes());
@@ -67,18 +77,24 @@ async fn a_receiver_remembers_for_as_long_as_the_sender_said_and_not_as_the_rela
         let (world, began) = (World::new(), now());
         let (lyon, dijon) = (world.node(0).await, world.relay(RelayQuota::default()).await);
         let to = Destination::Peer(world.identities[PARIS].peer(), "in".into());
-        let options = SendOptions { expiry: Some(Duration::from_secs(LIFE)), ..SendOptions::default() };
+        let options =
+            SendOptions { expiry: Some(Duration::from_secs(LIFE)), ..SendOptions::default() };
         let transfer = world.send_by_relay_with(&lyon, to, b"once", options).await;
         relayed(&lyon, &transfer).await;
         dijon.abort().await;
         drop(dijon);
         shorten(&world, 200);
-        let (dijon, (paris, _arrived)) = (world.relay(RelayQuota::default()).await, world.paris().await);
+        let (dijon, (paris, _arrived)) =
+            (world.relay(RelayQuota::default()).await, world.paris().await);
         lyon.stay_connected(dijon.peer());
         transfer.delivered().await.unwrap();
         let (sender, id, arrival) = paris.arrivals().remove(0);
         assert_eq!((sender, id), (lyon.peer(), transfer.id()));
-        assert!(arrival.expires >= began + LIFE, "it is forgotten after {} s", arrival.expires.saturating_sub(began));
+        assert!(
+            arrival.expires >= began + LIFE,
+            "it is forgotten after {} s",
+            arrival.expires.saturating_sub(began)
+        );
         for node in [lyon, dijon, paris] {
             node.shutdown().await;
         }
@@ -102,25 +118,46 @@ impl Nantes {
 
     async fn node(&self, world: &World) -> Node {
         let stages = standard().transport(world.network.transport("nantes"));
-        let node = Node::builder().name("nantes").identity(self.identity.clone()).spool(Arc::clone(&self.spool)).stages(stages);
-        let node = node.peer("dijon", world.identities[1].peer(), ["dijon"]).peer("paris", world.identities[PARIS].peer(), ["paris"]);
+        let node = Node::builder()
+            .name("nantes")
+            .identity(self.identity.clone())
+            .spool(Arc::clone(&self.spool))
+            .stages(stages);
+        let node = node.peer("dijon", world.identities[1].peer(), ["dijon"]).peer(
+            "paris",
+            world.identities[PARIS].peer(),
+            ["paris"],
+        );
         node.config(config()).start().await.unwrap()
     }
 
     /// Dijon, as one that knows this node, too.
     async fn relay(&self, world: &World) -> Node {
-        let dijon = Node::builder().name("dijon").identity(world.identities[1].clone()).listen("dijon");
-        let dijon = dijon.stages(standard().transport(world.network.transport("dijon"))).spool(Arc::clone(&world.spools[1]));
-        let known = [("lyon", world.identities[0].peer()), ("paris", world.identities[PARIS].peer()), ("nantes", self.identity.peer())];
-        let dijon = known.into_iter().fold(dijon, |dijon, (name, peer)| dijon.peer(name, peer, [name]));
-        dijon.config(NodeConfig { relay: Some(RelayQuota::default()), ..config() }).start().await.unwrap()
+        let dijon =
+            Node::builder().name("dijon").identity(world.identities[1].clone()).listen("dijon");
+        let dijon = dijon
+            .stages(standard().transport(world.network.transport("dijon")))
+            .spool(Arc::clone(&world.spools[1]));
+        let known = [
+            ("lyon", world.identities[0].peer()),
+            ("paris", world.identities[PARIS].peer()),
+            ("nantes", self.identity.peer()),
+        ];
+        let dijon =
+            known.into_iter().fold(dijon, |dijon, (name, peer)| dijon.peer(name, peer, [name]));
+        dijon
+            .config(NodeConfig { relay: Some(RelayQuota::default()), ..config() })
+            .start()
+            .await
+            .unwrap()
     }
 
     /// Gives the stored package `from` the id `id`, and this content.
     fn take_id(&self, world: &World, from: TransferId, id: TransferId, content: Vec<u8>) {
         let file = self.folder.path().join("nantes/bulk").join(format!("{}.package", from));
         let packed = pack(world, &self.identity, id, content, file);
-        // What the receiver's word is recognised by stands in the record of the package that was there before.
+        // What the receiver's word is recognised by stands in the record of the package that was
+        // there before.
         let record = self.spool.find("outbox", from.as_bytes()).unwrap().unwrap();
         let record = with_expected(record, &packed);
         self.spool.put("outbox", id.as_bytes(), &record).unwrap();
@@ -128,7 +165,8 @@ impl Nantes {
     }
 }
 
-/// A record with what this package is recognised by, in place of that of another one of the same length.
+/// A record with what this package is recognised by, in place of that of another one of the same
+/// length.
 fn with_expected(mut record: Vec<u8>, packed: &Packed) -> Vec<u8> {
     let old = *blake3::hash(&[b'x'; 9]).as_bytes();
     let at = record.windows(32).position(|window| *window == old).unwrap();
@@ -172,7 +210,11 @@ async fn packages_of_two_senders_with_one_id_are_both_kept_and_both_arrive() {
         paris.stay_connected(dijon.peer());
         for _ in 0..2 {
             let delivered = arrived.recv().await.unwrap();
-            let expected = if delivered.offer.peer == lyon.peer() { bytes.clone() } else { b"not yours".to_vec() };
+            let expected = if delivered.offer.peer == lyon.peer() {
+                bytes.clone()
+            } else {
+                b"not yours".to_vec()
+            };
             assert!(delivered.bytes == expected, "of {}", delivered.offer.peer.short());
             assert_eq!(delivered.offer.transfer, id);
             // When the inbox has it, it may not be remembered yet.

@@ -1,11 +1,14 @@
-//! Copies for receivers that are reached directly: on their way while they are made, and kept until they have arrived.
+//! Copies for receivers that are reached directly: on their way while they are made, and kept until
+//! they have arrived.
 
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use estafette::delivery::FailureKind;
-use estafette::node::{CopyingError, Direction, EventStream, OutboxError, OutboxState, SendError, Store};
+use estafette::node::{
+    CopyingError, Direction, EventStream, OutboxError, OutboxState, SendError, Store,
+};
 use estafette::pipeline::{Compression, SourceError};
 use estafette::wire::PeerId;
 use estafette::{Node, NodeConfig, NodeEvent, SendOptions, TransferId, TransferNews};
@@ -26,7 +29,10 @@ fn spool(world: &World) -> Arc<dyn Store> {
 
 /// What lies beside the records.
 fn left(world: &World) -> Vec<PathBuf> {
-    std::fs::read_dir(world.path("spool/bulk")).unwrap().map(|entry| entry.unwrap().path()).collect()
+    std::fs::read_dir(world.path("spool/bulk"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect()
 }
 
 /// Waits until `node` tells this of a delivery.
@@ -49,7 +55,10 @@ fn noise(length: usize) -> Vec<u8> {
 async fn held(
     world: &World,
     lyon: &Node,
-) -> (tokio::sync::oneshot::Sender<Result<(), SourceError>>, tokio::task::JoinHandle<Result<estafette::TransferHandle, SendError>>) {
+) -> (
+    tokio::sync::oneshot::Sender<Result<(), SourceError>>,
+    tokio::task::JoinHandle<Result<estafette::TransferHandle, SendError>>,
+) {
     let bytes = noise(3 << 20);
     std::fs::write(world.path("letter"), &bytes).unwrap();
     let (source, go) = HeldSource::new("letter", bytes);
@@ -65,10 +74,16 @@ async fn a_copy_is_delivered_by_its_first_try_and_then_goes() {
         let file = world.path("letter");
         for length in [0, 1, 4096, (256 << 10) - 1, 256 << 10, (1 << 20) + 1] {
             std::fs::write(&file, noise(length)).unwrap();
-            let transfer = lyon.send_with("paris/files", FileSource::open(&file).unwrap(), copy()).await.unwrap();
+            let transfer = lyon
+                .send_with("paris/files", FileSource::open(&file).unwrap(), copy())
+                .await
+                .unwrap();
             assert!(transfer.status().stored);
             let receipt = transfer.delivered().await.unwrap();
-            assert_eq!((receipt.length, receipt.digest), (length as u64, *blake3::hash(&noise(length)).as_bytes()));
+            assert_eq!(
+                (receipt.length, receipt.digest),
+                (length as u64, *blake3::hash(&noise(length)).as_bytes())
+            );
             assert!(world.has_arrived("letter"));
             std::fs::remove_file(world.path("in/letter")).unwrap();
             // It proves itself afterwards, as any other.
@@ -89,7 +104,11 @@ async fn content_is_on_its_way_while_it_is_copied_and_send_returns_when_both_are
         let (lyon, paris) = (world.lyon_with(spool(&world)).await, world.paris().await);
         let mut events = paris.events();
         let (go, sending) = held(&world, &lyon).await;
-        hears(&mut events, |news| matches!(news, TransferNews::Progress { bytes, .. } if *bytes >= 1 << 20)).await;
+        hears(
+            &mut events,
+            |news| matches!(news, TransferNews::Progress { bytes, .. } if *bytes >= 1 << 20),
+        )
+        .await;
         assert!(!sending.is_finished() && !world.has_arrived("letter"));
         go.send(Ok(())).unwrap();
         let transfer = sending.await.unwrap().unwrap();
@@ -110,7 +129,11 @@ async fn what_is_taken_out_while_it_is_copied_does_not_wait_for_its_end() {
         let (lyon, paris) = (world.lyon_with(spool(&world)).await, world.paris().await);
         let mut events = paris.events();
         let (never, sending) = held(&world, &lyon).await;
-        hears(&mut events, |news| matches!(news, TransferNews::Progress { bytes, .. } if *bytes >= 1 << 20)).await;
+        hears(
+            &mut events,
+            |news| matches!(news, TransferNews::Progress { bytes, .. } if *bytes >= 1 << 20),
+        )
+        .await;
         let id = lyon.outbox().await.unwrap()[0].0;
         lyon.withdraw(id).await.unwrap();
         let error = sending.await.unwrap().unwrap_err();
@@ -133,10 +156,20 @@ async fn content_that_changes_while_it_is_copied_is_neither_stored_nor_delivered
         let mut events = paris.events();
         let (go, sending) = held(&world, &lyon).await;
         hears(&mut events, |news| matches!(news, TransferNews::Progress { .. })).await;
-        go.send(Err(SourceError::Changed { what: "letter".into(), how: "it was written to".into() })).unwrap();
+        go.send(Err(SourceError::Changed {
+            what: "letter".into(),
+            how: "it was written to".into(),
+        }))
+        .unwrap();
         let error = sending.await.unwrap().unwrap_err();
-        let changed =
-            |error: &SendError| matches!(error, SendError::Outbox(OutboxError::Copy(CopyingError::Source(SourceError::Changed { .. }))));
+        let changed = |error: &SendError| {
+            matches!(
+                error,
+                SendError::Outbox(OutboxError::Copy(CopyingError::Source(
+                    SourceError::Changed { .. }
+                )))
+            )
+        };
         assert!(changed(&error), "{error}");
         hears(&mut events, |news| matches!(news, TransferNews::Failed { .. })).await;
         assert_eq!((lyon.outbox().await.unwrap().len(), paris.arrivals().len()), (0, 0));
@@ -182,7 +215,10 @@ async fn what_a_first_try_comes_to_before_it_is_stored_counts_afterwards() {
         go.send(Ok(())).unwrap();
         let transfer = sending.await.unwrap().unwrap();
         assert_eq!(transfer.delivered().await.unwrap_err().kind, FailureKind::Refused);
-        assert!(matches!(entry(&lyon, transfer.id()).await.unwrap().state, OutboxState::Dead { .. }));
+        assert!(matches!(
+            entry(&lyon, transfer.id()).await.unwrap().state,
+            OutboxState::Dead { .. }
+        ));
         assert_eq!(left(&world).len(), 1, "a dead letter keeps its copy");
         std::fs::remove_file(world.path("in/letter")).unwrap();
         lyon.retry(transfer.id()).await.unwrap();
@@ -206,7 +242,9 @@ async fn what_is_delivered_before_it_is_stored_is_both_even_where_storing_fails(
             let file = world.file("letter", 700_000);
             let sending = tokio::spawn({
                 let lyon = lyon.clone();
-                async move { lyon.send_with("paris/files", FileSource::open(file).unwrap(), copy()).await }
+                async move {
+                    lyon.send_with("paris/files", FileSource::open(file).unwrap(), copy()).await
+                }
             });
             hears(&mut events, |news| matches!(news, TransferNews::Delivered { .. })).await;
             while !matches!(ours.next_news().await.unwrap(), TransferNews::Delivered { .. }) {}
@@ -215,7 +253,10 @@ async fn what_is_delivered_before_it_is_stored_is_both_even_where_storing_fails(
             let transfer = sending.await.unwrap().unwrap();
             assert!(transfer.status().stored);
             transfer.delivered().await.unwrap();
-            assert!(matches!(entry(&lyon, transfer.id()).await.unwrap().state, OutboxState::Delivered { .. }));
+            assert!(matches!(
+                entry(&lyon, transfer.id()).await.unwrap().state,
+                OutboxState::Delivered { .. }
+            ));
             lyon.shutdown().await;
             paris.shutdown().await;
             assert_eq!((left(&world), world.arrived()), (vec![], 1));
@@ -274,7 +315,11 @@ async fn a_later_try_goes_on_from_the_copy_where_the_first_one_stood_whatever_be
             let (lyon, source) = (lyon.clone(), FileSource::open(&file).unwrap());
             async move { lyon.send_with("paris/files", source, copy()).await }
         });
-        let id = hears(&mut events, |news| matches!(news, TransferNews::Progress { bytes, .. } if *bytes >= 1 << 20)).await;
+        let id = hears(
+            &mut events,
+            |news| matches!(news, TransferNews::Progress { bytes, .. } if *bytes >= 1 << 20),
+        )
+        .await;
         lyon.pause(id);
         let transfer = sending.await.unwrap().unwrap();
         lyon.abort().await;
@@ -307,7 +352,14 @@ async fn what_is_stored_while_the_node_stops_is_over_for_those_who_wait() {
         let (one, two) = (world.file("one", 1000), world.file("two", 1000));
         let sending = tokio::spawn({
             let lyon = lyon.clone();
-            async move { lyon.send_with("nobody/files", FileSource::open(one).unwrap(), SendOptions::default()).await }
+            async move {
+                lyon.send_with(
+                    "nobody/files",
+                    FileSource::open(one).unwrap(),
+                    SendOptions::default(),
+                )
+                .await
+            }
         });
         while lyon.outbox().await.unwrap().is_empty() {
             tokio::task::yield_now().await;
@@ -318,7 +370,10 @@ async fn what_is_stored_while_the_node_stops_is_over_for_those_who_wait() {
         });
         // From when on what it is given is stored, and over for now, it is stopping.
         loop {
-            let transfer = lyon.send_with("nobody/files", FileSource::open(&two).unwrap(), SendOptions::default()).await.unwrap();
+            let transfer = lyon
+                .send_with("nobody/files", FileSource::open(&two).unwrap(), SendOptions::default())
+                .await
+                .unwrap();
             let is_over = transfer.delivered().now_or_never().is_some();
             lyon.withdraw(transfer.id()).await.unwrap();
             if is_over {
@@ -344,14 +399,32 @@ async fn copies_take_no_more_room_than_they_may() {
         let lyon = world.lyon_with_config(spool(&world), tight).await;
         let file = world.file("large", 200_000);
         let sent = lyon.send_with("nobody/files", FileSource::open(&file).unwrap(), copy()).await;
-        assert!(matches!(sent, Err(SendError::Outbox(OutboxError::OverQuota { .. }))), "told before");
+        assert!(
+            matches!(sent, Err(SendError::Outbox(OutboxError::OverQuota { .. }))),
+            "told before"
+        );
         let (source, go) = HeldSource::new("large", noise(200_000));
         go.send(Ok(())).unwrap();
-        let reader = estafette_actors::source::ReaderSource::new("unknown", io::Cursor::new(noise(200_000))).unwrap();
-        for sent in [lyon.send_with("nobody/files", source, copy()).await, lyon.send_with("nobody/files", reader, copy()).await] {
-            assert!(matches!(sent, Err(SendError::Outbox(OutboxError::OverQuota { .. }))), "{sent:?}");
+        let reader =
+            estafette_actors::source::ReaderSource::new("unknown", io::Cursor::new(noise(200_000)))
+                .unwrap();
+        for sent in [
+            lyon.send_with("nobody/files", source, copy()).await,
+            lyon.send_with("nobody/files", reader, copy()).await,
+        ] {
+            assert!(
+                matches!(sent, Err(SendError::Outbox(OutboxError::OverQuota { .. }))),
+                "{sent:?}"
+            );
         }
-        let small = lyon.send_with("nobody/files", FileSource::open(world.file("small", 50_000)).unwrap(), copy()).await.unwrap();
+        let small = lyon
+            .send_with(
+                "nobody/files",
+                FileSource::open(world.file("small", 50_000)).unwrap(),
+                copy(),
+            )
+            .await
+            .unwrap();
         assert_eq!((lyon.outbox().await.unwrap().len(), left(&world).len()), (1, 1));
         lyon.withdraw(small.id()).await.unwrap();
         lyon.shutdown().await;
@@ -374,7 +447,8 @@ async fn what_an_earlier_release_packed_for_its_receiver_still_arrives() {
     within(async {
         let world = World::new();
         let (spool, id, bytes) = (spool(&world), TransferId::random(), noise(300_000));
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+        let now =
+            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
         let file = format!("{}.package", id);
         // The folder, the key and the receiver are the world's; the node that packs is a bare one.
         let packed = world.pack(id, &bytes, &world.path("spool/bulk").join(&file), now).await;
@@ -385,7 +459,9 @@ async fn what_an_earlier_release_packed_for_its_receiver_still_arrives() {
             ("letter".into(), Some(packed.length), None, Some(false), vec![]),
             (now, now + 3600, 0, 0, None, None),
         );
-        spool.put("outbox", id.as_bytes(), &estafette::wire::codec::encode(&record).unwrap()).unwrap();
+        spool
+            .put("outbox", id.as_bytes(), &estafette::wire::codec::encode(&record).unwrap())
+            .unwrap();
         let (lyon, paris) = (world.lyon_with(spool).await, world.paris_with_folder().await);
         let receipt = lyon.transfer(id).await.unwrap().delivered().await.unwrap();
         assert_eq!(receipt.digest, *blake3::hash(&bytes).as_bytes());

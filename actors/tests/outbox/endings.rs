@@ -1,4 +1,5 @@
-//! Deliveries that somebody gives up while the other end goes on: both hear the same, and nothing is made twice or left over.
+//! Deliveries that somebody gives up while the other end goes on: both hear the same, and nothing
+//! is made twice or left over.
 
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
@@ -6,9 +7,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use estafette::delivery::Content;
-use estafette::node::{Direction, EventStream, MemoryStore, NodeEvent, OutboxError, OutboxState, Store, TransferEvent};
+use estafette::node::{
+    Direction, EventStream, MemoryStore, NodeEvent, OutboxError, OutboxState, Store, TransferEvent,
+};
 use estafette::pipeline::{
-    Committed, Hosting, Inbox, Offer, Placement, Progress, Refusal, Resumed, Sink, SinkError, Source, SourceError, SourceReport, Summary,
+    Committed, Hosting, Inbox, Offer, Placement, Progress, Refusal, Resumed, Sink, SinkError,
+    Source, SourceError, SourceReport, Summary,
 };
 use estafette::testing::Pair;
 use estafette::{FailureKind, Node, NodeConfig, SendOptions, TransferId, TransferNews};
@@ -50,7 +54,13 @@ struct StillSink {
 impl Still {
     fn new(folder: &Path, at: At) -> Self {
         let folder = Arc::new(FileSink::into_dir(folder).on_conflict(OnConflict::Rename));
-        Self { folder, at, reached: Arc::default(), go: Arc::new(Semaphore::new(0)), opened: Arc::default() }
+        Self {
+            folder,
+            at,
+            reached: Arc::default(),
+            go: Arc::new(Semaphore::new(0)),
+            opened: Arc::default(),
+        }
     }
 
     async fn reached(&self) {
@@ -88,11 +98,18 @@ impl Sink for StillSink {
         self.inner.as_ref().unwrap().placement()
     }
 
-    fn write<'a>(&'a mut self, offset: u64, bytes: &'a Bytes) -> BoxFuture<'a, Result<(), SinkError>> {
+    fn write<'a>(
+        &'a mut self,
+        offset: u64,
+        bytes: &'a Bytes,
+    ) -> BoxFuture<'a, Result<(), SinkError>> {
         self.inner().write(offset, bytes)
     }
 
-    fn commit<'a>(&'a mut self, summary: &'a Summary) -> BoxFuture<'a, Result<Committed, SinkError>> {
+    fn commit<'a>(
+        &'a mut self,
+        summary: &'a Summary,
+    ) -> BoxFuture<'a, Result<Committed, SinkError>> {
         Box::pin(async move {
             if self.of.at == At::DeadAtCommit {
                 // Its lock goes with it.
@@ -117,7 +134,10 @@ impl Sink for StillSink {
         self.inner.as_ref().unwrap().resumed()
     }
 
-    fn checkpoint<'a>(&'a mut self, progress: &'a Progress) -> BoxFuture<'a, Result<(), SinkError>> {
+    fn checkpoint<'a>(
+        &'a mut self,
+        progress: &'a Progress,
+    ) -> BoxFuture<'a, Result<(), SinkError>> {
         self.inner().checkpoint(progress)
     }
 
@@ -129,9 +149,14 @@ impl Sink for StillSink {
 }
 
 /// Waits for news of an incoming transfer that `wanted` knows.
-async fn incoming(events: &mut EventStream, id: TransferId, wanted: impl Fn(&TransferNews) -> bool) -> TransferNews {
+async fn incoming(
+    events: &mut EventStream,
+    id: TransferId,
+    wanted: impl Fn(&TransferNews) -> bool,
+) -> TransferNews {
     loop {
-        if let NodeEvent::Transfer(TransferEvent { transfer, direction, news, .. }) = events.next().await.unwrap()
+        if let NodeEvent::Transfer(TransferEvent { transfer, direction, news, .. }) =
+            events.next().await.unwrap()
             && transfer == id
             && direction == Direction::Incoming
             && wanted(&news)
@@ -146,7 +171,10 @@ fn is_over(news: &TransferNews) -> bool {
 }
 
 fn names(folder: &Path) -> Vec<String> {
-    let mut names: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
     names.sort();
     names
 }
@@ -164,7 +192,8 @@ fn stored_letter(folder: &TempDir, length: usize) -> FileSource {
 
 /// Two nodes with spools, one lane, and links that are waited for.
 async fn pair(config: NodeConfig) -> (Pair, TempDir) {
-    let spools: [Arc<dyn Store>; 2] = [Arc::<MemoryStore>::default(), Arc::<MemoryStore>::default()];
+    let spools: [Arc<dyn Store>; 2] =
+        [Arc::<MemoryStore>::default(), Arc::<MemoryStore>::default()];
     let pair = Pair::start_both_spooled(1, config, standard(), standard(), spools).await.unwrap();
     (pair, tempfile::tempdir().unwrap())
 }
@@ -186,7 +215,11 @@ async fn a_trailer_that_was_acknowledged_comes_again_to_a_receiver_that_died_bef
         let transfer = pair.lyon.send("paris/in", letter(length)).await.unwrap();
         within(still.reached()).await;
         // By the same lane, so what was acknowledged before it has been heard.
-        let other = pair.lyon.send("paris/other", BytesSource::new("other", "other").unwrap()).await.unwrap();
+        let other = pair
+            .lyon
+            .send("paris/other", BytesSource::new("other", "other").unwrap())
+            .await
+            .unwrap();
         within(other.delivered()).await.unwrap();
         pair.network.refuse("paris", true);
         pair.restart_paris(standard()).await.unwrap();
@@ -226,7 +259,9 @@ async fn what_its_sender_or_the_trust_gives_up_while_it_is_committed_is_remember
         within(still.reached()).await;
         if revoked {
             pair.paris.trust().revoke(pair.lyon.peer()).unwrap();
-            let gone = async { while !matches!(there.next().await.unwrap(), NodeEvent::LinkDown { .. }) {} };
+            let gone = async {
+                while !matches!(there.next().await.unwrap(), NodeEvent::LinkDown { .. }) {}
+            };
             let _ = tokio::time::timeout(Duration::from_secs(1), gone).await;
         } else {
             within(pair.lyon.stop()).await;
@@ -263,7 +298,8 @@ async fn what_is_cancelled_while_its_inbox_is_asked_leaves_nothing() {
     assert_eq!(within(transfer.delivered()).await.unwrap_err().kind, FailureKind::Cancelled);
     // By the same link, so the word has been heard.
     pair.paris.receive("other", FileSink::into_dir(folder.path())).unwrap();
-    let other = pair.lyon.send("paris/other", BytesSource::new("other", "other").unwrap()).await.unwrap();
+    let other =
+        pair.lyon.send("paris/other", BytesSource::new("other", "other").unwrap()).await.unwrap();
     within(other.delivered()).await.unwrap();
     still.go_on();
     let news = within(incoming(&mut there, transfer.id(), is_over)).await;
@@ -282,7 +318,9 @@ async fn what_was_cancelled_without_a_link_is_not_begun_again_when_it_is_offered
     pair.network.refuse("paris", true);
     pair.network.refuse("lyon", true);
     pair.network.cut();
-    let down = async |events: &mut EventStream| while !matches!(events.next().await.unwrap(), NodeEvent::LinkDown { .. }) {};
+    let down = async |events: &mut EventStream| {
+        while !matches!(events.next().await.unwrap(), NodeEvent::LinkDown { .. }) {}
+    };
     within(down(&mut here)).await;
     within(down(&mut there)).await;
     pair.paris.cancel(transfer.id());
@@ -341,7 +379,11 @@ async fn what_may_have_been_delivered_before_it_expired_is_not_tried_again() {
         let mut life = Duration::from_secs(1);
         let transfer = loop {
             let options = SendOptions { expiry: Some(life), ..SendOptions::default() };
-            let transfer = pair.lyon.send_with("paris/in", stored_letter(&from, 10_000), options).await.unwrap();
+            let transfer = pair
+                .lyon
+                .send_with("paris/in", stored_letter(&from, 10_000), options)
+                .await
+                .unwrap();
             tokio::select! {
                 biased;
                 () = still.reached() => break transfer,
@@ -352,7 +394,11 @@ async fn what_may_have_been_delivered_before_it_expired_is_not_tried_again() {
         assert_eq!(failure.kind, FailureKind::Unknown, "{failure}");
         still.go_on();
         let refused = pair.lyon.retry(transfer.id()).await.unwrap_err();
-        assert!(matches!(refused, OutboxError::Unfit { .. }) && refused.to_string().contains("may have been delivered"), "{refused}");
+        assert!(
+            matches!(refused, OutboxError::Unfit { .. })
+                && refused.to_string().contains("may have been delivered"),
+            "{refused}"
+        );
     })
     .await;
 }
@@ -381,13 +427,17 @@ async fn a_new_process_of_the_sender_finds_the_room_that_an_earlier_one_took() {
 async fn a_sender_hears_that_its_own_deliveries_take_the_room() {
     within(async {
         let world = World::new();
-        let (lyon, paris) = (world.lyon().await, world.paris_with(NodeConfig { running_transfers: 2, ..config() }).await);
+        let (lyon, paris) = (
+            world.lyon().await,
+            world.paris_with(NodeConfig { running_transfers: 2, ..config() }).await,
+        );
         let still = Still::new(&world.path("in"), At::Commit);
         paris.receive("still", still.clone()).unwrap();
         let first = lyon.send("paris/still", letter(10)).await.unwrap();
         still.reached().await;
         let mut here = lyon.events();
-        let second = lyon.send("paris/files", BytesSource::new("other", "other").unwrap()).await.unwrap();
+        let second =
+            lyon.send("paris/files", BytesSource::new("other", "other").unwrap()).await.unwrap();
         assert_eq!(waits(&mut here, second.id()).await, 1);
         still.go_on();
         first.delivered().await.unwrap();
@@ -401,12 +451,16 @@ async fn a_sender_hears_that_there_is_no_room_at_its_own_end() {
     within(async {
         let world = World::new();
         let config = NodeConfig { running_transfers: 2, ..config() };
-        let (lyon, _paris) = (world.lyon_with_config(Arc::<MemoryStore>::default(), config).await, world.paris().await);
+        let (lyon, _paris) = (
+            world.lyon_with_config(Arc::<MemoryStore>::default(), config).await,
+            world.paris().await,
+        );
         let mut here = lyon.events();
         let (slow, go) = HeldSource::new("slow", vec![7; 10]);
         let transient = || SendOptions { transient: true, ..SendOptions::default() };
         let first = lyon.send_with("paris/files", slow, transient()).await.unwrap();
-        let second = lyon.send("paris/files", BytesSource::new("other", "other").unwrap()).await.unwrap();
+        let second =
+            lyon.send("paris/files", BytesSource::new("other", "other").unwrap()).await.unwrap();
         assert_eq!(waits(&mut here, second.id()).await, 1);
         go.send(Ok(())).unwrap();
         first.delivered().await.unwrap();
@@ -418,7 +472,11 @@ async fn a_sender_hears_that_there_is_no_room_at_its_own_end() {
 /// Waits until a delivery waits for room, and returns how many of its sender's take that.
 async fn waits(events: &mut EventStream, id: TransferId) -> u32 {
     loop {
-        if let NodeEvent::Transfer(TransferEvent { news: TransferNews::Waiting { running }, transfer, .. }) = events.next().await.unwrap()
+        if let NodeEvent::Transfer(TransferEvent {
+            news: TransferNews::Waiting { running },
+            transfer,
+            ..
+        }) = events.next().await.unwrap()
             && transfer == id
         {
             return running;
@@ -477,7 +535,9 @@ impl Stuck {
 
 impl Source for Stuck {
     fn content(&self) -> Content {
-        BytesSource::new("stuck", vec![]).map(|bytes| Content { length: None, ..bytes.content() }).unwrap()
+        BytesSource::new("stuck", vec![])
+            .map(|bytes| Content { length: None, ..bytes.content() })
+            .unwrap()
     }
 
     fn read<'a>(&'a mut self, buffer: &'a mut [u8]) -> BoxFuture<'a, Result<usize, SourceError>> {

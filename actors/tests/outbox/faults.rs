@@ -1,4 +1,5 @@
-//! Faults that pass: a delivery that met one is tried again, with the reason kept, until it is there.
+//! Faults that pass: a delivery that met one is tried again, with the reason kept, until it is
+//! there.
 
 use std::io::{self, ErrorKind};
 use std::path::Path;
@@ -71,7 +72,10 @@ async fn arrives_after_all(lyon: &Node, transfer: &TransferHandle) {
 async fn a_spool_without_room_at_the_receiver_kills_nothing_that_is_stored() {
     within(async {
         let (world, disk) = (World::new(), Arc::<Disk>::default());
-        let (paris, lyon) = (world.paris_of(config(), Arc::clone(&disk) as Arc<dyn Store>).await, world.patient_lyon().await);
+        let (paris, lyon) = (
+            world.paris_of(config(), Arc::clone(&disk) as Arc<dyn Store>).await,
+            world.patient_lyon().await,
+        );
         disk.full.store(true, Ordering::SeqCst);
         let mut events = lyon.events();
         let transfer = send(&lyon, "paris/files", &world.file("letter", 5000)).await;
@@ -90,13 +94,19 @@ async fn a_spool_without_room_at_the_receiver_kills_nothing_that_is_stored() {
 async fn a_receiver_whose_spool_has_failed_takes_nothing_and_is_tried_again() {
     within(async {
         let (world, disk) = (World::new(), Arc::<Disk>::default());
-        let (paris, lyon) = (world.paris_of(config(), Arc::clone(&disk) as Arc<dyn Store>).await, world.patient_lyon().await);
+        let (paris, lyon) = (
+            world.paris_of(config(), Arc::clone(&disk) as Arc<dyn Store>).await,
+            world.patient_lyon().await,
+        );
         disk.broken.store(true, Ordering::SeqCst);
         assert_eq!(paris.spool_failure().as_deref(), Some("the disk has lost a write"));
         let mut events = lyon.events();
         let transfer = send(&lyon, "paris/files", &world.file("letter", 5000)).await;
         let failure = deferred(&mut events).await;
-        assert!(failure.kind == FailureKind::Busy && failure.message.contains("lost a write"), "{failure}");
+        assert!(
+            failure.kind == FailureKind::Busy && failure.message.contains("lost a write"),
+            "{failure}"
+        );
         assert_eq!(world.arrived(), 0, "not a byte of it was taken");
         disk.broken.store(false, Ordering::SeqCst);
         arrives_after_all(&lyon, &transfer).await;
@@ -138,23 +148,32 @@ impl Inbox for Ailing {
     fn open(&self, offer: &Offer) -> Result<Box<dyn Sink>, Refusal> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         match self.errors.lock().unwrap().pop() {
-            Some(number) => Err(Refusal::because("the folder can't be opened", &io::Error::from_raw_os_error(number))),
+            Some(number) => Err(Refusal::because(
+                "the folder can't be opened",
+                &io::Error::from_raw_os_error(number),
+            )),
             None => self.folder.open(offer),
         }
     }
 }
 
 fn ailing(folder: &Path, errors: &[i32]) -> Ailing {
-    Ailing { errors: Mutex::new(errors.to_vec()), asked: AtomicU32::new(0), folder: FileSink::into_dir(folder) }
+    Ailing {
+        errors: Mutex::new(errors.to_vec()),
+        asked: AtomicU32::new(0),
+        folder: FileSink::into_dir(folder),
+    }
 }
 
 #[tokio::test]
-async fn what_ails_the_receivers_machine_is_tried_again_and_what_is_wrong_with_the_delivery_is_not() {
+async fn what_ails_the_receivers_machine_is_tried_again_and_what_is_wrong_with_the_delivery_is_not()
+{
     use rustix::io::Errno;
     within(async {
         let world = World::new();
         let (paris, lyon) = (world.paris().await, world.patient_lyon().await);
-        let passing = [Errno::IO, Errno::ACCESS, Errno::ROFS, Errno::MFILE, Errno::NOSPC, Errno::STALE];
+        let passing =
+            [Errno::IO, Errno::ACCESS, Errno::ROFS, Errno::MFILE, Errno::NOSPC, Errno::STALE];
         for (number, errno) in passing.into_iter().enumerate() {
             let inbox = format!("in{number}");
             paris.receive(&inbox, ailing(&world.path("in"), &[errno.raw_os_error()])).unwrap();
@@ -163,7 +182,9 @@ async fn what_ails_the_receivers_machine_is_tried_again_and_what_is_wrong_with_t
             deferred(&mut events).await;
             arrives_after_all(&lyon, &transfer).await;
         }
-        paris.receive("no", ailing(&world.path("in"), &[Errno::NAMETOOLONG.raw_os_error()])).unwrap();
+        paris
+            .receive("no", ailing(&world.path("in"), &[Errno::NAMETOOLONG.raw_os_error()]))
+            .unwrap();
         let transfer = send(&lyon, "paris/no", &world.file("no", 500)).await;
         assert_eq!(transfer.delivered().await.unwrap_err().kind, FailureKind::Refused);
         lyon.shutdown().await;

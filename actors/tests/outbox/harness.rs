@@ -1,4 +1,5 @@
-//! Two nodes on a network in memory that can be stopped and started one by one, each with a spool that outlives it.
+//! Two nodes on a network in memory that can be stopped and started one by one, each with a spool
+//! that outlives it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -73,7 +74,11 @@ impl World {
     /// Lyon, whose first failure is looked at: that is not that a busy machine links late.
     pub(crate) async fn patient_lyon(&self) -> Node {
         let long = Duration::from_secs(3600);
-        self.lyon_with_config(Arc::clone(&self.lyon_spool), NodeConfig { dial_for: long, reconnect_for: long, ..config() }).await
+        self.lyon_with_config(
+            Arc::clone(&self.lyon_spool),
+            NodeConfig { dial_for: long, reconnect_for: long, ..config() },
+        )
+        .await
     }
 
     /// Lyon, as far as it only looks at its spool.
@@ -87,8 +92,15 @@ impl World {
 
     fn lyon_builder(&self, spool: Arc<dyn Store>) -> NodeBuilder {
         let stages = standard().transport(self.network.transport("lyon"));
-        let node = Node::builder().name("lyon").identity(self.lyon.clone()).listen("lyon").stages(stages).spool(spool);
-        node.peer("paris", self.paris.peer(), ["paris"]).peer("nobody", Identity::generate().peer(), ["nobody"]).config(config())
+        let node = Node::builder()
+            .name("lyon")
+            .identity(self.lyon.clone())
+            .listen("lyon")
+            .stages(stages)
+            .spool(spool);
+        node.peer("paris", self.paris.peer(), ["paris"])
+            .peer("nobody", Identity::generate().peer(), ["nobody"])
+            .config(config())
     }
 
     /// Takes deliveries to `files` into the folder `in`.
@@ -106,7 +118,13 @@ impl World {
     }
 
     /// Packs a file called `letter` for paris' inbox `files`, as lyon.
-    pub(crate) async fn pack(&self, transfer: TransferId, bytes: &[u8], file: &Path, created: u64) -> Packed {
+    pub(crate) async fn pack(
+        &self,
+        transfer: TransferId,
+        bytes: &[u8],
+        file: &Path,
+        created: u64,
+    ) -> Packed {
         let source = BytesSource::new("letter", bytes.to_vec()).unwrap();
         let order = PackOrder {
             content: source.content(),
@@ -136,7 +154,11 @@ impl World {
 
     pub(crate) async fn paris_of(&self, config: NodeConfig, spool: Arc<dyn Store>) -> Node {
         let stages = standard().transport(self.network.transport("paris"));
-        let node = Node::builder().name("paris").identity(self.paris.clone()).listen("paris").stages(stages);
+        let node = Node::builder()
+            .name("paris")
+            .identity(self.paris.clone())
+            .listen("paris")
+            .stages(stages);
         let node = node.spool(spool).peer("lyon", self.lyon.peer(), ["lyon"]).config(config);
         node.receive("files", FileSink::into_dir(self.path("in"))).start().await.unwrap()
     }
@@ -154,7 +176,8 @@ impl World {
     }
 
     pub(crate) fn has_arrived(&self, name: &str) -> bool {
-        std::fs::read(self.path("in").join(name)).is_ok_and(|there| there == std::fs::read(self.path(name)).unwrap())
+        std::fs::read(self.path("in").join(name))
+            .is_ok_and(|there| there == std::fs::read(self.path(name)).unwrap())
     }
 
     /// How many things lie in paris' folder, temporaries too.
@@ -169,7 +192,12 @@ pub(crate) async fn send(node: &Node, to: &str, path: &Path) -> TransferHandle {
     transfer
 }
 
-pub(crate) async fn send_for(node: &Node, to: &str, path: &Path, expiry: Duration) -> TransferHandle {
+pub(crate) async fn send_for(
+    node: &Node,
+    to: &str,
+    path: &Path,
+    expiry: Duration,
+) -> TransferHandle {
     let options = SendOptions { expiry: Some(expiry), ..SendOptions::default() };
     node.send_with(to, FileSource::open(path).unwrap(), options).await.unwrap()
 }
@@ -182,7 +210,11 @@ pub(crate) async fn entry(node: &Node, id: TransferId) -> Option<OutboxEntry> {
 pub(crate) fn copy_of(store: &Arc<dyn Store>, tables: &[&'static str]) -> Arc<dyn Store> {
     let copy = MemoryStore::default();
     for table in tables {
-        store.load(table).unwrap().into_iter().for_each(|(key, value)| copy.put(table, &key, &value).unwrap());
+        store
+            .load(table)
+            .unwrap()
+            .into_iter()
+            .for_each(|(key, value)| copy.put(table, &key, &value).unwrap());
     }
     Arc::new(copy)
 }

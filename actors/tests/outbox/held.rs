@@ -1,4 +1,5 @@
-//! What lets a test stop the world: a source that gives its content when it is told to, and a spool that answers when it may.
+//! What lets a test stop the world: a source that gives its content when it is told to, and a spool
+//! that answers when it may.
 
 use std::io;
 use std::path::Path;
@@ -20,7 +21,10 @@ pub(crate) struct HeldSource {
 }
 
 impl HeldSource {
-    pub(crate) fn new(name: &str, bytes: Vec<u8>) -> (Self, oneshot::Sender<Result<(), SourceError>>) {
+    pub(crate) fn new(
+        name: &str,
+        bytes: Vec<u8>,
+    ) -> (Self, oneshot::Sender<Result<(), SourceError>>) {
         let (go, held) = oneshot::channel();
         (Self { bytes: BytesSource::new(name, bytes).unwrap(), go: Some(held) }, go)
     }
@@ -52,7 +56,8 @@ impl Source for HeldSource {
     }
 }
 
-/// A spool whose first write of a record of one table waits before it is made, and may fail, or after.
+/// A spool whose first write of a record of one table waits before it is made, and may fail, or
+/// after.
 #[derive(Debug)]
 pub(crate) struct HeldSpool {
     spool: Spool,
@@ -77,7 +82,15 @@ impl HeldSpool {
 
     fn holding(folder: &Path, table: &'static str, after: bool) -> Arc<Self> {
         let (spool, reached) = (Spool::open(folder).unwrap(), Notify::new());
-        Arc::new(Self { spool, table, after, reached, answer: Mutex::default(), answered: Condvar::new(), held: Mutex::new(true) })
+        Arc::new(Self {
+            spool,
+            table,
+            after,
+            reached,
+            answer: Mutex::default(),
+            answered: Condvar::new(),
+            held: Mutex::new(true),
+        })
     }
 
     /// Waits until the write is held up.
@@ -113,7 +126,9 @@ impl Store for HeldSpool {
     }
 
     fn write(&self, changes: Vec<Change>) -> io::Result<()> {
-        let is_it = changes.iter().any(|change| matches!(change, Change::Put { table, .. } if *table == self.table));
+        let is_it = changes
+            .iter()
+            .any(|change| matches!(change, Change::Put { table, .. } if *table == self.table));
         if !is_it || !std::mem::take(&mut *self.held.lock().unwrap()) {
             return self.spool.write(changes);
         }

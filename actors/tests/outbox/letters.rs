@@ -19,7 +19,10 @@ async fn a_refused_delivery_becomes_a_dead_letter_and_comes_to_life_again() {
         assert!(matches!(lyon.withdraw(transfer.id()).await, Err(OutboxError::Unfit { .. })));
         lyon.abort().await;
         let lyon = world.lyon().await;
-        let OutboxState::Dead { failure, .. } = entry(&lyon, transfer.id()).await.unwrap().state else { panic!("it is not dead") };
+        let OutboxState::Dead { failure, .. } = entry(&lyon, transfer.id()).await.unwrap().state
+        else {
+            panic!("it is not dead")
+        };
         assert!(failure.message.contains("letter"), "{failure}");
         std::fs::remove_file(world.path("in/letter")).unwrap();
         lyon.retry(transfer.id()).await.unwrap();
@@ -65,7 +68,8 @@ async fn an_order_is_durable_when_it_is_answered() {
         lyon.shutdown().await;
         paris.shutdown().await;
         std::fs::remove_file(world.path("in/letter")).unwrap();
-        // Nobody tries anything here, so that only what was written when the answer came can reach the next process.
+        // Nobody tries anything here, so that only what was written when the answer came can reach
+        // the next process.
         let dormant = world.dormant_lyon().await;
         dormant.retry(transfer.id()).await.unwrap();
         let records = copy_of(&world.lyon_spool, &["outbox"]);
@@ -124,7 +128,8 @@ async fn what_expires_becomes_a_dead_letter_that_names_the_last_failure() {
         let world = World::new();
         let lyon = world.lyon().await;
         let mut events = lyon.events();
-        let transfer = send_for(&lyon, "paris/files", &world.file("letter", 10), Duration::from_secs(3)).await;
+        let transfer =
+            send_for(&lyon, "paris/files", &world.file("letter", 10), Duration::from_secs(3)).await;
         let failure = transfer.delivered().await.unwrap_err();
         assert_eq!(failure.kind, FailureKind::Expired);
         assert!(failure.message.contains("reached"), "{failure}");
@@ -149,7 +154,10 @@ async fn a_file_that_is_gone_makes_a_dead_letter_that_names_it() {
         std::fs::remove_file(&file).unwrap();
         let lyon = world.lyon().await;
         let failure = lyon.transfer(id).await.unwrap().delivered().await.unwrap_err();
-        assert!(failure.kind == FailureKind::Changed && failure.message.contains("letter"), "{failure}");
+        assert!(
+            failure.kind == FailureKind::Changed && failure.message.contains("letter"),
+            "{failure}"
+        );
         lyon.shutdown().await;
     })
     .await;

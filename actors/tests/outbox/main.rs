@@ -1,4 +1,5 @@
-//! Deliveries that outlive the process that sent them: stored, tried until the receiver is there, delivered once.
+//! Deliveries that outlive the process that sent them: stored, tried until the receiver is there,
+//! delivered once.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
 

@@ -33,7 +33,11 @@ impl Coming {
 
 impl Source for Coming {
     fn content(&self) -> Content {
-        Content { kind: self.kind.clone(), name: ContentName::new("a.package").unwrap(), length: self.said }
+        Content {
+            kind: self.kind.clone(),
+            name: ContentName::new("a.package").unwrap(),
+            length: self.said,
+        }
     }
 
     fn read<'a>(&'a mut self, buffer: &'a mut [u8]) -> BoxFuture<'a, Result<usize, SourceError>> {
@@ -59,15 +63,20 @@ impl Source for Coming {
 
 /// Sends it to dijon as it is, for paris as far as its offer says.
 async fn carry(world: &World, lyon: &Node, source: Coming) -> TransferHandle {
-    let to = Destination::Peer(world.identities[1].peer(), world.identities[PARIS].peer().to_string());
-    lyon.send_with(to, source, SendOptions { transient: true, ..SendOptions::default() }).await.unwrap()
+    let to =
+        Destination::Peer(world.identities[1].peer(), world.identities[PARIS].peer().to_string());
+    lyon.send_with(to, source, SendOptions { transient: true, ..SendOptions::default() })
+        .await
+        .unwrap()
 }
 
 /// Files in dijon's folder for packages, with their sizes.
 fn there(world: &World) -> Vec<(PathBuf, u64)> {
     let files = std::fs::read_dir(world.folder.path().join("dijon/bulk")).unwrap();
     // One may go just now.
-    files.filter_map(|file| Some((file.as_ref().ok()?.path(), file.ok()?.metadata().ok()?.len()))).collect()
+    files
+        .filter_map(|file| Some((file.as_ref().ok()?.path(), file.ok()?.metadata().ok()?.len())))
+        .collect()
 }
 
 fn bytes_there(world: &World) -> u64 {
@@ -85,7 +94,8 @@ async fn until(mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// Lyon, whose deliveries here are tried once, or whose first failure is looked at: that is not that a busy machine links late.
+/// Lyon, whose deliveries here are tried once, or whose first failure is looked at: that is not
+/// that a busy machine links late.
 async fn patient_lyon(world: &World) -> Node {
     let long = Duration::from_secs(3600);
     world.node_with(0, NodeConfig { dial_for: long, reconnect_for: long, ..config() }).await
@@ -106,7 +116,12 @@ async fn hears(events: &mut EventStream, wanted: impl Fn(&TransferNews) -> bool)
 /// A relay that notes every few bytes, and waits for nobody.
 fn relay(bytes: u64) -> NodeConfig {
     let quota = RelayQuota { packages: 10, bytes };
-    NodeConfig { relay: Some(quota), checkpoint: 16 << 10, reconnect_for: Duration::from_millis(50), ..config() }
+    NodeConfig {
+        relay: Some(quota),
+        checkpoint: 16 << 10,
+        reconnect_for: Duration::from_millis(50),
+        ..config()
+    }
 }
 
 #[tokio::test]
@@ -159,8 +174,14 @@ async fn one_that_does_not_say_how_long_it_is_stops_at_the_quota_and_one_that_li
                     () = tokio::task::yield_now() => {}
                 }
             };
-            let is_known_to_lie = failure.kind == FailureKind::Protocol || failure.kind == FailureKind::Changed;
-            assert!(is_known_to_lie || failure.kind == FailureKind::Busy && failure.message.contains("may have 100000 here"), "{failure}");
+            let is_known_to_lie =
+                failure.kind == FailureKind::Protocol || failure.kind == FailureKind::Changed;
+            assert!(
+                is_known_to_lie
+                    || failure.kind == FailureKind::Busy
+                        && failure.message.contains("may have 100000 here"),
+                "{failure}"
+            );
             assert!(most <= 100_000, "{most} bytes were there");
             until(|| there(&world).is_empty()).await;
         }
@@ -180,7 +201,12 @@ async fn packages_that_stop_coming_stay_within_the_quota_make_room_for_newer_one
             let mut events = dijon.events();
             let lyon = patient_lyon(&world).await;
             carry(&world, &lyon, Coming::of(content(70_000), Some(90_000), true)).await;
-            until(|| there(&world).iter().any(|(path, bytes)| *bytes >= 64 << 10 && !before.contains(path))).await;
+            until(|| {
+                there(&world)
+                    .iter()
+                    .any(|(path, bytes)| *bytes >= 64 << 10 && !before.contains(path))
+            })
+            .await;
             lyon.abort().await;
             hears(&mut events, |news| matches!(news, TransferNews::Failed { .. })).await;
             until(|| there(&world).iter().all(|(path, _)| is_let_go(path))).await;
@@ -193,14 +219,27 @@ async fn packages_that_stop_coming_stay_within_the_quota_make_room_for_newer_one
         dijon.abort().await;
         drop(dijon);
         // One that nobody knows of, as a loss of power may leave it.
-        let stray = world.folder.path().join("dijon/bulk").join(format!("{}-{}.coming", "ab".repeat(24), world.identities[0].peer()));
+        let stray = world.folder.path().join("dijon/bulk").join(format!(
+            "{}-{}.coming",
+            "ab".repeat(24),
+            world.identities[0].peer()
+        ));
         std::fs::write(&stray, "x").unwrap();
         let dijon = world.node_with(1, relay(100_000)).await;
-        assert_eq!(there(&world).len(), 1, "what can go on is there, and charged; what can't is gone");
+        assert_eq!(
+            there(&world).len(),
+            1,
+            "what can go on is there, and charged; what can't is gone"
+        );
         assert!(!stray.exists());
         dijon.abort().await;
         drop(dijon);
-        let dijon = world.node_with(1, NodeConfig { package_patience: Duration::from_millis(20), ..relay(100_000) }).await;
+        let dijon = world
+            .node_with(
+                1,
+                NodeConfig { package_patience: Duration::from_millis(20), ..relay(100_000) },
+            )
+            .await;
         until(|| there(&world).is_empty()).await;
         dijon.shutdown().await;
     })
@@ -229,8 +268,11 @@ async fn what_a_revoked_peer_left_goes_and_its_room_is_given_back() {
     .await;
 }
 
-/// Dijon has died while a package of lyon's came in: the package's content, and the file that has a part of it.
-async fn died_in_the_middle(config: &NodeConfig) -> (World, Node, TransferHandle, Vec<u8>, PathBuf) {
+/// Dijon has died while a package of lyon's came in: the package's content, and the file that has a
+/// part of it.
+async fn died_in_the_middle(
+    config: &NodeConfig,
+) -> (World, Node, TransferHandle, Vec<u8>, PathBuf) {
     // More of it, where this machine was too slow to see that it came.
     for doubled in 0.. {
         let (world, bytes) = (World::new(), Random::seeded(9).bytes((8 << 20) << doubled));
@@ -251,7 +293,8 @@ async fn died_in_the_middle(config: &NodeConfig) -> (World, Node, TransferHandle
 }
 
 #[tokio::test]
-async fn a_package_goes_on_where_its_relay_died_and_begins_anew_where_somebody_has_changed_what_had_come() {
+async fn a_package_goes_on_where_its_relay_died_and_begins_anew_where_somebody_has_changed_what_had_come()
+ {
     for is_changed in [false, true] {
         within(async {
             let config = NodeConfig { checkpoint: 64 << 10, ..relay(1 << 30) };
@@ -334,8 +377,11 @@ async fn of_more_peers_revoked_at_once_than_a_node_hears_of_what_each_has_left_g
         let dijon = world.node_with(1, relay(150_000)).await;
         leave_two(&world, &dijon).await;
         let others: Vec<_> = (0..100).map(|_| Identity::generate().peer()).collect();
-        others.iter().enumerate().for_each(|(nth, peer)| dijon.trust().add(*peer, TrustedPeer::new(format!("other{nth}"))).unwrap());
-        let ((said, is_said), (go, let_go)) = (std::sync::mpsc::channel(), std::sync::mpsc::channel());
+        others.iter().enumerate().for_each(|(nth, peer)| {
+            dijon.trust().add(*peer, TrustedPeer::new(format!("other{nth}"))).unwrap()
+        });
+        let ((said, is_said), (go, let_go)) =
+            (std::sync::mpsc::channel(), std::sync::mpsc::channel());
         let held = std::sync::Mutex::new(Some((said, let_go)));
         let hosted = dijon.host("holds", move || Holds(held.lock().unwrap().take())).start();
         let hosting = tokio::spawn(hosted);
@@ -354,13 +400,17 @@ async fn of_more_peers_revoked_at_once_than_a_node_hears_of_what_each_has_left_g
 /// Partial files in paris' folder, with their sizes.
 fn kept(world: &World) -> Vec<(PathBuf, u64)> {
     let files = std::fs::read_dir(world.folder.path().join("in")).unwrap();
-    files.filter_map(|file| Some((file.as_ref().ok()?.path(), file.ok()?.metadata().ok()?.len()))).collect()
+    files
+        .filter_map(|file| Some((file.as_ref().ok()?.path(), file.ok()?.metadata().ok()?.len())))
+        .collect()
 }
 
 /// Paris, which takes files.
 async fn paris_with(world: &World, config: NodeConfig) -> Node {
     let paris = world.node_with(PARIS, config).await;
-    paris.receive("files", FileSink::into_dir(world.folder.path().join("in")).keep_free(0)).unwrap();
+    paris
+        .receive("files", FileSink::into_dir(world.folder.path().join("in")).keep_free(0))
+        .unwrap();
     paris
 }
 
@@ -369,9 +419,17 @@ async fn leave_partial(world: &World, paris: &Node) {
     let before: Vec<_> = kept(world).into_iter().map(|(path, _)| path).collect();
     let mut events = paris.events();
     let lyon = patient_lyon(world).await;
-    let source = Coming { kind: ContentKind::Bytes, ..Coming::of(content(70_000), Some(90_000), true) };
-    lyon.send_with("paris/files", source, SendOptions { transient: true, ..SendOptions::default() }).await.unwrap();
-    until(|| kept(world).iter().any(|(path, bytes)| *bytes >= 64 << 10 && !before.contains(path))).await;
+    let source =
+        Coming { kind: ContentKind::Bytes, ..Coming::of(content(70_000), Some(90_000), true) };
+    lyon.send_with(
+        "paris/files",
+        source,
+        SendOptions { transient: true, ..SendOptions::default() },
+    )
+    .await
+    .unwrap();
+    until(|| kept(world).iter().any(|(path, bytes)| *bytes >= 64 << 10 && !before.contains(path)))
+        .await;
     lyon.abort().await;
     hears(&mut events, |news| matches!(news, TransferNews::Failed { .. })).await;
 }
@@ -385,7 +443,10 @@ async fn a_peer_leaves_so_many_partial_files_and_none_once_it_is_revoked() {
         for round in 0..7 {
             leave_partial(&world, &node).await;
             let left = kept(&world);
-            assert!(left.len() <= 3, "round {round}: two that were left, and the one that came: {left:?}");
+            assert!(
+                left.len() <= 3,
+                "round {round}: two that were left, and the one that came: {left:?}"
+            );
             if round == 3 {
                 // What an earlier process left counts, too.
                 node.abort().await;
@@ -405,7 +466,11 @@ async fn a_partial_file_goes_when_its_delivery_has_expired_and_its_note_with_it(
     within(async {
         let world = World::new();
         // As often as it looks for packages that it has waited for long enough.
-        let paris = paris_with(&world, NodeConfig { package_patience: Duration::from_millis(20), ..config() }).await;
+        let paris = paris_with(
+            &world,
+            NodeConfig { package_patience: Duration::from_millis(20), ..config() },
+        )
+        .await;
         leave_partial(&world, &paris).await;
         let spool = &world.spools[PARIS];
         let notes = spool.load("partial").unwrap();

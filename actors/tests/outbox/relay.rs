@@ -16,7 +16,13 @@ async fn what_can_be_read_only_once_is_copied_and_outlives_its_sender() {
         let world = World::new();
         let lyon = world.node(0).await;
         let bytes = content(300_000);
-        let transfer = lyon.send("paris/in", ReaderSource::new("letter", std::io::Cursor::new(bytes.clone())).unwrap()).await.unwrap();
+        let transfer = lyon
+            .send(
+                "paris/in",
+                ReaderSource::new("letter", std::io::Cursor::new(bytes.clone())).unwrap(),
+            )
+            .await
+            .unwrap();
         assert!(transfer.status().stored);
         lyon.abort().await;
         drop(lyon);
@@ -32,7 +38,11 @@ async fn what_can_be_read_only_once_is_copied_and_outlives_its_sender() {
         lyon.transfer(transfer.id()).await.unwrap().processed().await.unwrap();
         lyon.shutdown().await;
         paris.shutdown().await;
-        assert_eq!((world.packages(0), world.packages(PARIS)), (0, 0), "nothing is left of the copy");
+        assert_eq!(
+            (world.packages(0), world.packages(PARIS)),
+            (0, 0),
+            "nothing is left of the copy"
+        );
     })
     .await;
 }
@@ -48,14 +58,19 @@ async fn a_relay_brings_a_package_when_the_sender_is_gone_and_its_word_when_the_
         relayed(&lyon, &transfer).await;
         lyon.shutdown().await;
         drop(lyon);
-        // The relay restarts with what it keeps; the receiver was never there at the same time as the sender.
+        // The relay restarts with what it keeps; the receiver was never there at the same time as
+        // the sender.
         dijon.abort().await;
         drop(dijon);
         let dijon = world.relay(RelayQuota::default()).await;
         let (paris, mut arrived) = world.paris().await;
         let delivered = arrived.recv().await.unwrap();
         assert!(delivered.bytes == bytes);
-        assert_eq!(delivered.offer.peer, world.identities[0].peer(), "it comes of who packed it, not of who carried it");
+        assert_eq!(
+            delivered.offer.peer,
+            world.identities[0].peer(),
+            "it comes of who packed it, not of who carried it"
+        );
         dijon.transfer(transfer.id()).await.unwrap().delivered().await.unwrap();
         paris.shutdown().await;
         let lyon = world.node(0).await;
@@ -76,11 +91,16 @@ async fn who_is_no_relay_refuses_and_a_relay_refuses_beyond_its_quota() {
         let world = World::new();
         // Its first failure is looked at: that is not that a busy machine links late.
         let long = Duration::from_secs(3600);
-        let lyon = world.node_with(0, NodeConfig { dial_for: long, reconnect_for: long, ..config() }).await;
+        let lyon = world
+            .node_with(0, NodeConfig { dial_for: long, reconnect_for: long, ..config() })
+            .await;
         let dijon = world.node(1).await;
         let transfer = world.send_by_relay(&lyon, "in", b"x").await;
         let failure = transfer.delivered().await.unwrap_err();
-        assert!(failure.kind == FailureKind::Refused && failure.message.contains("no relay"), "{failure}");
+        assert!(
+            failure.kind == FailureKind::Refused && failure.message.contains("no relay"),
+            "{failure}"
+        );
         dijon.shutdown().await;
         drop(dijon);
         let dijon = world.relay(RelayQuota { packages: 1, bytes: 1 << 20 }).await;
@@ -91,7 +111,11 @@ async fn who_is_no_relay_refuses_and_a_relay_refuses_beyond_its_quota() {
         loop {
             let waiting = entry(&lyon, second.id()).await.unwrap();
             if let Some(failure) = waiting.last_failure {
-                assert!(failure.kind == FailureKind::Busy && failure.message.contains("relay can't keep it"), "{failure}");
+                assert!(
+                    failure.kind == FailureKind::Busy
+                        && failure.message.contains("relay can't keep it"),
+                    "{failure}"
+                );
                 break;
             }
             events.next_news().await.unwrap();
@@ -114,8 +138,12 @@ async fn a_copy_that_rotted_is_a_dead_letter_and_the_others_arrive() {
         let world = World::new();
         let lyon = world.node(0).await;
         let bytes = content(50_000);
-        let damaged = lyon.send("paris/in", BytesSource::new("damaged", bytes.clone()).unwrap()).await.unwrap();
-        let whole = lyon.send("paris/in", BytesSource::new("whole", bytes.clone()).unwrap()).await.unwrap();
+        let damaged = lyon
+            .send("paris/in", BytesSource::new("damaged", bytes.clone()).unwrap())
+            .await
+            .unwrap();
+        let whole =
+            lyon.send("paris/in", BytesSource::new("whole", bytes.clone()).unwrap()).await.unwrap();
         lyon.shutdown().await;
         drop(lyon);
         let file = world.folder.path().join("lyon/bulk").join(format!("{}.copy", damaged.id()));

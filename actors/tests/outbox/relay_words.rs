@@ -1,5 +1,5 @@
-//! What a sender is told through a relay: that it was delivered, processed, refused, or that it expired; and what a relay can't
-//! make of it.
+//! What a sender is told through a relay: that it was delivered, processed, refused, or that it
+//! expired; and what a relay can't make of it.
 
 use std::fs;
 use std::sync::Arc;
@@ -58,17 +58,22 @@ async fn that_the_application_is_done_is_heard_through_the_relay_over_restarts_o
         assert_eq!(receipt.digest, *blake3::hash(&content(100_000)).as_bytes());
         lyon.shutdown().await;
         let lyon = world.node(0).await;
-        assert!(matches!(entry(&lyon, id).await.unwrap().state, OutboxState::Processed { .. }), "it is durable");
+        assert!(
+            matches!(entry(&lyon, id).await.unwrap().state, OutboxState::Processed { .. }),
+            "it is durable"
+        );
         all_stop([lyon, dijon]).await;
     })
     .await;
 }
 
 #[tokio::test]
-async fn all_words_are_heard_at_once_where_all_are_there_and_each_delivery_is_listed_where_it_belongs() {
+async fn all_words_are_heard_at_once_where_all_are_there_and_each_delivery_is_listed_where_it_belongs()
+ {
     within(async {
         let world = World::new();
-        let (lyon, dijon, (paris, mut arrived)) = (world.node(0).await, relay(&world).await, world.paris().await);
+        let (lyon, dijon, (paris, mut arrived)) =
+            (world.node(0).await, relay(&world).await, world.paris().await);
         let mut events = lyon.events();
         let transfer = world.send_by_relay(&lyon, "in", b"letter").await;
         arrived.recv().await.unwrap();
@@ -81,7 +86,11 @@ async fn all_words_are_heard_at_once_where_all_are_there_and_each_delivery_is_li
                     news.push("relayed");
                 }
                 TransferNews::Delivered { receipt } => {
-                    assert_eq!((receipt.length, receipt.digest), (6, *blake3::hash(b"letter").as_bytes()), "not that of the package");
+                    assert_eq!(
+                        (receipt.length, receipt.digest),
+                        (6, *blake3::hash(b"letter").as_bytes()),
+                        "not that of the package"
+                    );
                     news.push("delivered");
                     break;
                 }
@@ -90,7 +99,10 @@ async fn all_words_are_heard_at_once_where_all_are_there_and_each_delivery_is_li
         }
         assert_eq!(news, ["relayed", "delivered"]);
         let arrivals = paris.arrivals();
-        assert_eq!(arrivals.iter().map(|(peer, id, _)| (*peer, *id)).collect::<Vec<_>>(), [(lyon.peer(), transfer.id())]);
+        assert_eq!(
+            arrivals.iter().map(|(peer, id, _)| (*peer, *id)).collect::<Vec<_>>(),
+            [(lyon.peer(), transfer.id())]
+        );
         assert_eq!(dijon.arrivals().len(), 0, "what a relay keeps was not delivered to it");
         assert!(paris.processed(lyon.peer(), transfer.id()).await.unwrap());
         transfer.processed().await.unwrap();
@@ -147,7 +159,10 @@ async fn what_expires_at_the_relay_or_is_taken_out_there_is_said_to_the_sender()
         relayed(&lyon, &taken).await;
         dijon.withdraw(taken.id()).await.unwrap();
         let failure = taken.delivered().await.unwrap_err();
-        assert!(failure.kind == FailureKind::Cancelled && failure.message.contains("the relay dijon"), "{failure}");
+        assert!(
+            failure.kind == FailureKind::Cancelled && failure.message.contains("the relay dijon"),
+            "{failure}"
+        );
         assert_eq!(world.packages(1), 0);
         all_stop([lyon, dijon]).await;
     })
@@ -158,11 +173,22 @@ async fn what_expires_at_the_relay_or_is_taken_out_there_is_said_to_the_sender()
 async fn a_relay_refuses_what_it_could_never_deliver() {
     within(async {
         let world = World::new();
-        let dijon = world.node_knowing(1, estafette::NodeConfig { relay: Some(RelayQuota::default()), ..super::harness::config() }, &[0]);
+        let dijon = world.node_knowing(
+            1,
+            estafette::NodeConfig {
+                relay: Some(RelayQuota::default()),
+                ..super::harness::config()
+            },
+            &[0],
+        );
         let (lyon, dijon) = (world.node(0).await, dijon.await);
         let transfer = world.send_by_relay(&lyon, "in", b"x").await;
         let failure = transfer.delivered().await.unwrap_err();
-        assert!(failure.kind == FailureKind::Refused && failure.message.contains("does not know the receiver"), "{failure}");
+        assert!(
+            failure.kind == FailureKind::Refused
+                && failure.message.contains("does not know the receiver"),
+            "{failure}"
+        );
         all_stop([lyon, dijon]).await;
     })
     .await;
@@ -174,14 +200,22 @@ async fn a_ticket_is_redeemed_by_what_a_relay_brings_and_without_it_a_stranger_i
         let world = World::new();
         let (lyon, dijon) = (world.node(0).await, relay(&world).await);
         let (paris, mut arrived) = world.paris_knowing(&[1]).await;
-        let stranger = world.send_by_relay(&lyon, "in", b"stranger").await.delivered().await.unwrap_err();
-        assert!(stranger.kind == FailureKind::Refused && stranger.message.contains("may not deliver"), "{stranger}");
+        let stranger =
+            world.send_by_relay(&lyon, "in", b"stranger").await.delivered().await.unwrap_err();
+        assert!(
+            stranger.kind == FailureKind::Refused && stranger.message.contains("may not deliver"),
+            "{stranger}"
+        );
         let ticket = paris.ticket("in").unwrap();
-        let transfer = world.send_by_relay_with(&lyon, ticket, b"guest", SendOptions::default()).await;
+        let transfer =
+            world.send_by_relay_with(&lyon, ticket, b"guest", SendOptions::default()).await;
         transfer.delivered().await.unwrap();
         let delivered = arrived.recv().await.unwrap();
         assert!(delivered.bytes == b"guest"[..] && delivered.offer.peer == lyon.peer());
-        assert!(paris.trust().allows(&lyon.peer(), "in") && !paris.trust().allows(&lyon.peer(), "files"));
+        assert!(
+            paris.trust().allows(&lyon.peer(), "in")
+                && !paris.trust().allows(&lyon.peer(), "files")
+        );
         all_stop([lyon, paris, dijon]).await;
     })
     .await;
@@ -193,11 +227,16 @@ async fn who_is_trusted_as_a_relay_only_carries_and_delivers_nothing_of_its_own(
         let world = World::new();
         let (lyon, dijon) = (world.node(0).await, relay(&world).await);
         let (paris, mut arrived) = world.paris_knowing(&[0]).await;
-        let only = TrustedPeer { addresses: vec!["dijon".into()], inboxes: Vec::new(), ..TrustedPeer::new("dijon") };
+        let only = TrustedPeer {
+            addresses: vec!["dijon".into()],
+            inboxes: Vec::new(),
+            ..TrustedPeer::new("dijon")
+        };
         paris.trust().add(dijon.peer(), only).unwrap();
         world.send_by_relay(&lyon, "in", b"carried").await.delivered().await.unwrap();
         assert!(arrived.recv().await.unwrap().bytes == b"carried"[..]);
-        let own = dijon.send("paris/in", BytesSource::new("own", &b"own"[..]).unwrap()).await.unwrap();
+        let own =
+            dijon.send("paris/in", BytesSource::new("own", &b"own"[..]).unwrap()).await.unwrap();
         let failure = own.delivered().await.unwrap_err();
         assert!(failure.message.contains("may not deliver"), "{failure}");
         assert_eq!(paris.arrivals().len(), 1);
@@ -248,11 +287,14 @@ async fn a_relay_that_gives_a_package_out_again_gets_the_old_word_and_nothing_ar
 /// The same package with checksums that agree: anybody who carries it can make them.
 fn with_checksums(mut package: Vec<u8>) -> Vec<u8> {
     let transfer = package[16 + 64..16 + 88].to_vec();
-    let length = |package: &[u8], at: usize| u32::from_le_bytes(package[at..at + 4].try_into().unwrap()) as usize;
+    let length = |package: &[u8], at: usize| {
+        u32::from_le_bytes(package[at..at + 4].try_into().unwrap()) as usize
+    };
     let mut start = 16 + length(&package, 12) + 8;
     while start < package.len() {
         let end = start + 24 + length(&package, start) + 8;
-        let mut hasher = blake3::Hasher::new_derive_key("estafette 2026-11 v1 package frame checksum");
+        let mut hasher =
+            blake3::Hasher::new_derive_key("estafette 2026-11 v1 package frame checksum");
         hasher.update(&transfer).update(&package[start..end - 8]);
         package[end - 8..end].copy_from_slice(&hasher.finalize().as_bytes()[..8]);
         start = end;
@@ -269,8 +311,10 @@ async fn what_a_relay_has_altered_reaches_no_inbox_and_is_no_success_for_the_sen
             let mut package = fs::read(world.kept(id)).unwrap();
             let middle = package.len() / 2;
             package[middle] ^= 1;
-            fs::write(world.kept(id), if checksums { with_checksums(package) } else { package }).unwrap();
-            let (dijon, (paris, mut arrived), lyon) = (relay(&world).await, world.paris().await, world.node(0).await);
+            fs::write(world.kept(id), if checksums { with_checksums(package) } else { package })
+                .unwrap();
+            let (dijon, (paris, mut arrived), lyon) =
+                (relay(&world).await, world.paris().await, world.node(0).await);
             lyon.stay_connected(dijon.peer());
             let failure = lyon.transfer(id).await.unwrap().delivered().await.unwrap_err();
             assert!(failure.message.contains("the relay dijon gave it up"), "{failure}");

@@ -1,4 +1,5 @@
-//! Three nodes: one sends, one is a relay on the way, one receives. Each can be stopped and started by itself.
+//! Three nodes: one sends, one is a relay on the way, one receives. Each can be stopped and started
+//! by itself.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,7 +16,8 @@ use tokio::sync::mpsc::Receiver;
 
 use super::harness::{config, entry};
 
-/// Lyon sends, dijon is on the way, paris receives. All know each other, unless paris is told otherwise.
+/// Lyon sends, dijon is on the way, paris receives. All know each other, unless paris is told
+/// otherwise.
 pub(crate) struct World {
     pub(crate) network: Network,
     pub(crate) folder: TempDir,
@@ -31,8 +33,14 @@ impl World {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("in")).unwrap();
-        let spools = NAMES.map(|name| Arc::new(Spool::open(folder.path().join(name)).unwrap()) as Arc<dyn Store>);
-        Self { network: Network::seeded(1), folder, identities: [(); 3].map(|()| Identity::generate()), spools }
+        let spools = NAMES
+            .map(|name| Arc::new(Spool::open(folder.path().join(name)).unwrap()) as Arc<dyn Store>);
+        Self {
+            network: Network::seeded(1),
+            folder,
+            identities: [(); 3].map(|()| Identity::generate()),
+            spools,
+        }
     }
 
     pub(crate) async fn node(&self, which: usize) -> Node {
@@ -44,12 +52,24 @@ impl World {
     }
 
     /// A node that trusts these.
-    pub(crate) async fn node_knowing(&self, which: usize, config: NodeConfig, known: &[usize]) -> Node {
+    pub(crate) async fn node_knowing(
+        &self,
+        which: usize,
+        config: NodeConfig,
+        known: &[usize],
+    ) -> Node {
         let name = NAMES[which];
-        let builder = Node::builder().name(name).identity(self.identities[which].clone()).listen(name);
+        let builder =
+            Node::builder().name(name).identity(self.identities[which].clone()).listen(name);
         let builder = builder.spool(Arc::clone(&self.spools[which]));
-        let mut builder = builder.stages(standard().transport(self.network.transport(name))).config(config);
-        for (other, identity) in self.identities.iter().enumerate().filter(|(other, _)| *other != which && known.contains(other)) {
+        let mut builder =
+            builder.stages(standard().transport(self.network.transport(name))).config(config);
+        for (other, identity) in self
+            .identities
+            .iter()
+            .enumerate()
+            .filter(|(other, _)| *other != which && known.contains(other))
+        {
             builder = builder.peer(NAMES[other], identity.peer(), [NAMES[other]]);
         }
         builder.start().await.unwrap()
@@ -71,7 +91,12 @@ impl World {
         (paris, arrived)
     }
 
-    pub(crate) async fn send_by_relay(&self, lyon: &Node, inbox: &str, bytes: &[u8]) -> TransferHandle {
+    pub(crate) async fn send_by_relay(
+        &self,
+        lyon: &Node,
+        inbox: &str,
+        bytes: &[u8],
+    ) -> TransferHandle {
         let to = Destination::Peer(self.identities[PARIS].peer(), inbox.into());
         self.send_by_relay_with(lyon, to, bytes, SendOptions::default()).await
     }
@@ -84,12 +109,18 @@ impl World {
         options: SendOptions,
     ) -> TransferHandle {
         let options = SendOptions { via: Some(self.identities[1].peer()), ..options };
-        lyon.send_with(to, BytesSource::new("letter", bytes.to_vec()).unwrap(), options).await.unwrap()
+        lyon.send_with(to, BytesSource::new("letter", bytes.to_vec()).unwrap(), options)
+            .await
+            .unwrap()
     }
 
     /// The file of a package that the relay keeps.
     pub(crate) fn kept(&self, id: TransferId) -> PathBuf {
-        self.folder.path().join(NAMES[1]).join("bulk").join(format!("{}-{}.package", id, self.identities[0].peer()))
+        self.folder.path().join(NAMES[1]).join("bulk").join(format!(
+            "{}-{}.package",
+            id,
+            self.identities[0].peer()
+        ))
     }
 
     /// Files in a node's folder for packages.

@@ -6,7 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, Recipient};
 use bytes::Bytes;
 use estafette::node::{OpenedInbox, PackOrder};
-use estafette::pipeline::{Chunk, Committed, Outlet, Parcel, Pipeline, Placement, Sink, SinkError, Summary, Transform, TransformError};
+use estafette::pipeline::{
+    Chunk, Committed, Outlet, Parcel, Pipeline, Placement, Sink, SinkError, Summary, Transform,
+    TransformError,
+};
 use futures_util::future::BoxFuture;
 
 use super::harness::{Scene, noise, registry, run, source};
@@ -75,7 +78,10 @@ fn a_slow_stage_makes_the_source_wait() {
     let scene = Scene::with(registry().coder("dam", dam, Pipeline::new()));
     run(async {
         let order = scene.order("package", source(&noise(200 * CHUNK)));
-        scene.try_pack(PackOrder { stages: vec!["dam".into()], chunk_size: CHUNK as u32, ..order }).await.unwrap();
+        scene
+            .try_pack(PackOrder { stages: vec!["dam".into()], chunk_size: CHUNK as u32, ..order })
+            .await
+            .unwrap();
     });
     // 2 MiB of credit are 32 chunks.
     assert_eq!(most.load(Ordering::Relaxed), 32);
@@ -94,7 +100,8 @@ impl Transform for Count {
     }
 }
 
-/// Takes its time for each write, and notes how many chunks have passed the stages and were not written.
+/// Takes its time for each write, and notes how many chunks have passed the stages and were not
+/// written.
 #[derive(Debug)]
 struct Slow {
     passed: Arc<AtomicUsize>,
@@ -112,7 +119,8 @@ impl Sink for Slow {
             if self.written < 5 {
                 turns().await;
             }
-            self.most.fetch_max(self.passed.load(Ordering::Relaxed) - self.written, Ordering::Relaxed);
+            self.most
+                .fetch_max(self.passed.load(Ordering::Relaxed) - self.written, Ordering::Relaxed);
             self.written += 1;
             Ok(())
         })
@@ -133,9 +141,15 @@ fn a_slow_sink_makes_the_file_wait() {
     let scene = Scene::with(registry().coder("count", Pipeline::new(), count));
     run(async {
         let order = scene.order("package", source(&noise(200 * CHUNK)));
-        scene.try_pack(PackOrder { stages: vec!["count".into()], chunk_size: CHUNK as u32, ..order }).await.unwrap();
+        scene
+            .try_pack(PackOrder { stages: vec!["count".into()], chunk_size: CHUNK as u32, ..order })
+            .await
+            .unwrap();
         let sink = Slow { passed: Arc::clone(&passed), written: 0, most: Arc::clone(&most) };
-        let order = scene.unpack_order("package", Box::new(|_| Ok(OpenedInbox { sink: Box::new(sink), journalled: false })));
+        let order = scene.unpack_order(
+            "package",
+            Box::new(|_| Ok(OpenedInbox { sink: Box::new(sink), journalled: false })),
+        );
         let window = 16 * CHUNK;
         scene.packages().unpack(estafette::node::UnpackOrder { window, ..order }).await.unwrap();
     });

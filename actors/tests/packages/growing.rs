@@ -23,7 +23,10 @@ impl Transform for Sum {
     type Out = Chunk;
 
     fn apply(&mut self, chunk: &Chunk) -> Result<Chunk, TransformError> {
-        Ok(Chunk::new(chunk.custody().clone(), &[chunk.bytes(), &sum(chunk.bytes(), self.0)].concat()))
+        Ok(Chunk::new(
+            chunk.custody().clone(),
+            &[chunk.bytes(), &sum(chunk.bytes(), self.0)].concat(),
+        ))
     }
 }
 
@@ -42,7 +45,10 @@ impl Transform for Check {
 
 /// A coder that adds `adds` bytes and declares `declared`.
 fn summing(adds: usize, declared: u32) -> StageRegistry {
-    let (forward, inverse) = (Pipeline::new().then("sum", move || Sum(adds)), Pipeline::new().then("check", move || Check(adds)));
+    let (forward, inverse) = (
+        Pipeline::new().then("sum", move || Sum(adds)),
+        Pipeline::new().then("check", move || Check(adds)),
+    );
     registry().coder("sum", forward.growing(declared), inverse)
 }
 
@@ -75,7 +81,8 @@ fn a_coder_that_adds_more_than_it_declares_or_may_is_refused() {
         // A quarter of the chunk size and 256.
         for (declared, stages) in [(513, vec!["sum"]), (257, vec!["sum", "sum"])] {
             let error = packed(&Scene::with(summing(1, declared)), &stages).await.unwrap_err();
-            let limited = matches!(error, PackError::Registry(RegistryError::Grows { limit: 512, .. }));
+            let limited =
+                matches!(error, PackError::Registry(RegistryError::Grows { limit: 512, .. }));
             assert!(limited, "{error:?}");
         }
     });

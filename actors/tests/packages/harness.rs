@@ -9,7 +9,10 @@ use bytes::Bytes;
 use estafette::Failure;
 use estafette::delivery::TransferId;
 use estafette::node::StageRegistry;
-use estafette::node::{OpenInbox, OpenedInbox, PackError, PackOrder, PackageOffer, Packages, Packed, UnpackOrder, Unpacked};
+use estafette::node::{
+    OpenInbox, OpenedInbox, PackError, PackOrder, PackageOffer, Packages, Packed, UnpackOrder,
+    Unpacked,
+};
 use estafette::pipeline::{Chunk, SourceError};
 use estafette::pipeline::{Compression, Inbox, Offer, Pipeline, Source, Transform, TransformError};
 use estafette::wire::Identity;
@@ -25,7 +28,8 @@ pub(crate) const EXPIRES: u64 = CREATED + 1000;
 const PATIENCE: Duration = Duration::from_secs(180);
 
 pub(crate) fn run<T>(future: impl Future<Output = T>) -> T {
-    System::new().block_on(async { tokio::time::timeout(PATIENCE, future).await.expect("it hangs") })
+    System::new()
+        .block_on(async { tokio::time::timeout(PATIENCE, future).await.expect("it hangs") })
 }
 
 pub(crate) struct Scene {
@@ -102,12 +106,21 @@ impl Scene {
         self.unpack_as(&self.receiver, name).await
     }
 
-    pub(crate) async fn unpack_as(&self, identity: &Identity, name: &str) -> Result<(Unpacked, Bytes), Failure> {
+    pub(crate) async fn unpack_as(
+        &self,
+        identity: &Identity,
+        name: &str,
+    ) -> Result<(Unpacked, Bytes), Failure> {
         let (inbox, mut delivered) = MemorySink::channel(64 << 20, 1);
         let order = self.unpack_order(name, into(inbox));
-        let unpacked = self.packages().unpack(UnpackOrder { identity: identity.clone(), ..order }).await;
+        let unpacked =
+            self.packages().unpack(UnpackOrder { identity: identity.clone(), ..order }).await;
         let committed = delivered.try_recv().ok();
-        assert_eq!(unpacked.is_ok(), committed.is_some(), "committed exactly when it says so: {unpacked:?}");
+        assert_eq!(
+            unpacked.is_ok(),
+            committed.is_some(),
+            "committed exactly when it says so: {unpacked:?}"
+        );
         unpacked.map(|unpacked| (unpacked, committed.unwrap().bytes))
     }
 }
@@ -116,7 +129,9 @@ impl Scene {
 pub(crate) fn into(inbox: impl Inbox) -> OpenInbox {
     Box::new(move |offer: &PackageOffer| {
         let PackageOffer { sender, transfer, content, .. } = offer.clone();
-        let sink = inbox.open(&Offer::new(sender, transfer, content)).map_err(|refusal| refused(&refusal.reason))?;
+        let sink = inbox
+            .open(&Offer::new(sender, transfer, content))
+            .map_err(|refusal| refused(&refusal.reason))?;
         Ok(OpenedInbox { sink, journalled: false })
     })
 }
@@ -131,7 +146,10 @@ pub(crate) fn source(bytes: &[u8]) -> BytesSource {
 
 /// Bytes that compress to less than half, and differ everywhere.
 pub(crate) fn text(length: usize) -> Vec<u8> {
-    let line = |number: usize| format!("line {number} of the text, and what stands in it stands in the others, too\n").into_bytes();
+    let line = |number: usize| {
+        format!("line {number} of the text, and what stands in it stands in the others, too\n")
+            .into_bytes()
+    };
     (0..).flat_map(line).take(length).collect()
 }
 
@@ -142,7 +160,8 @@ pub(crate) fn noise(length: usize) -> Vec<u8> {
     bytes
 }
 
-/// The standard stages, and two of a user's: `flip` changes bytes, `swap` changes the order of chunks.
+/// The standard stages, and two of a user's: `flip` changes bytes, `swap` changes the order of
+/// chunks.
 pub(crate) fn registry() -> StageRegistry {
     let flip = || Pipeline::new().then("flip", || Flip);
     let swap = || Pipeline::new().then_actor("swap", super::packing::swap);
@@ -175,7 +194,9 @@ pub(crate) async fn read(source: &mut dyn Source, size: usize) -> (Vec<u8>, Opti
 
 /// Where the header of a package ends, and each of its frames, checksums included.
 pub(crate) fn ends(package: &[u8]) -> Vec<usize> {
-    let u32_at = |at: usize| package.get(at..at + 4).map(|bytes| u32::from_le_bytes(bytes.try_into().unwrap()) as usize);
+    let u32_at = |at: usize| {
+        package.get(at..at + 4).map(|bytes| u32::from_le_bytes(bytes.try_into().unwrap()) as usize)
+    };
     let mut ends = Vec::new();
     let mut next = u32_at(12).map(|length| 16 + length + 8);
     while let Some(end) = next.filter(|&end| end <= package.len()) {
@@ -191,7 +212,9 @@ pub(crate) fn with_checksums(mut package: Vec<u8>) -> Vec<u8> {
     let mut start = 0;
     for end in ends(&package) {
         let context = if start == 0 { "header" } else { "frame" };
-        let mut hasher = blake3::Hasher::new_derive_key(&format!("estafette 2026-11 v1 package {context} checksum"));
+        let mut hasher = blake3::Hasher::new_derive_key(&format!(
+            "estafette 2026-11 v1 package {context} checksum"
+        ));
         hasher.update(if start == 0 { &[] } else { &transfer }).update(&package[start..end - 8]);
         package[end - 8..end].copy_from_slice(&hasher.finalize().as_bytes()[..8]);
         start = end;

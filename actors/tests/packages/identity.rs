@@ -14,7 +14,8 @@ async fn there_and_back(scene: &Scene, bytes: &[u8], compression: Compression, s
     let stages: Vec<String> = stages.iter().map(|&stage| stage.to_owned()).collect();
     let order = scene.order("package", source(bytes));
     let transfer = order.transfer;
-    let packed = scene.try_pack(estafette::node::PackOrder { compression, stages, ..order }).await.unwrap();
+    let packed =
+        scene.try_pack(estafette::node::PackOrder { compression, stages, ..order }).await.unwrap();
     let (length, digest) = (bytes.len() as u64, *blake3::hash(bytes).as_bytes());
     assert_eq!((packed.length, packed.digest), (length, digest));
     assert_eq!(packed.bytes, fs::metadata(scene.file("package")).unwrap().len());
@@ -23,7 +24,10 @@ async fn there_and_back(scene: &Scene, bytes: &[u8], compression: Compression, s
 
     let (unpacked, arrived) = scene.unpack("package").await.unwrap();
     assert!(arrived == bytes, "{length} bytes came out as others");
-    assert_eq!((unpacked.sender, unpacked.transfer, unpacked.inbox.as_str()), (scene.sender.peer(), transfer, "in"));
+    assert_eq!(
+        (unpacked.sender, unpacked.transfer, unpacked.inbox.as_str()),
+        (scene.sender.peer(), transfer, "in")
+    );
     assert_eq!((unpacked.summary.length, unpacked.summary.digest), (length, digest));
     assert_eq!(unpacked.content, source(bytes).content());
     assert!(packed.recognises(&unpacked.receipt));
@@ -34,7 +38,8 @@ async fn there_and_back(scene: &Scene, bytes: &[u8], compression: Compression, s
 #[test]
 fn content_of_every_size_comes_out_as_it_went_in() {
     let around = [1, 2, 3, 4, 8, 16].map(|count| count * CHUNK);
-    let sizes = [0, 1, 2].into_iter().chain(around.into_iter().flat_map(|size| [size - 1, size, size + 1]));
+    let sizes =
+        [0, 1, 2].into_iter().chain(around.into_iter().flat_map(|size| [size - 1, size, size + 1]));
     let scene = Scene::new();
     run(async {
         for size in sizes {
@@ -68,7 +73,11 @@ fn large_content_in_large_chunks() {
             scene.try_pack(estafette::node::PackOrder { chunk_size, ..order }).await.unwrap();
             let (inbox, mut delivered) = estafette_actors::sink::MemorySink::channel(64 << 20, 1);
             let order = scene.unpack_order("package", into(inbox));
-            scene.packages().unpack(estafette::node::UnpackOrder { window: 16 << 20, ..order }).await.unwrap();
+            scene
+                .packages()
+                .unpack(estafette::node::UnpackOrder { window: 16 << 20, ..order })
+                .await
+                .unwrap();
             assert!(delivered.try_recv().unwrap().bytes == bytes);
         }
     });
@@ -80,7 +89,9 @@ fn a_reader_that_gives_little_at_a_time_is_packed_whole() {
     run(async {
         let (mut writer, reader) = tokio::io::duplex(100);
         let order = scene.order("package", ReaderSource::new("pipe", reader).unwrap());
-        let writing = async { tokio::io::AsyncWriteExt::write_all(&mut writer, &bytes).await.map(|()| drop(writer)) };
+        let writing = async {
+            tokio::io::AsyncWriteExt::write_all(&mut writer, &bytes).await.map(|()| drop(writer))
+        };
         let (packed, written) = tokio::join!(scene.try_pack(order), writing);
         written.unwrap();
         assert_eq!(packed.unwrap().length, bytes.len() as u64);
@@ -98,7 +109,10 @@ fn a_folder_and_a_file_come_out_in_the_receivers_folder() {
     fs::write(photos.join("two"), b"").unwrap();
     std::os::unix::fs::symlink("two", photos.join("link")).unwrap();
     run(async {
-        let packed = scene.try_pack(scene.order("tree", TreeSource::new(vec![photos.clone()]).unwrap())).await.unwrap();
+        let packed = scene
+            .try_pack(scene.order("tree", TreeSource::new(vec![photos.clone()]).unwrap()))
+            .await
+            .unwrap();
         assert_eq!(packed.report.files, 2);
         let order = scene.order("file", FileSource::open(photos.join("deep/one")).unwrap());
         scene.try_pack(order).await.unwrap();
@@ -123,8 +137,14 @@ fn a_package_is_content_that_never_changes_and_can_be_read_again() {
         let bytes = fs::read(scene.file("a")).unwrap();
         let mut package = scene.packages().open(&scene.file("a")).unwrap();
         let content = package.content();
-        assert_eq!((content.kind, content.length), (ContentKind::Package, Some(bytes.len() as u64)));
-        assert!(content.name.to_string().ends_with(".package") && !content.name.to_string().contains("content"));
+        assert_eq!(
+            (content.kind, content.length),
+            (ContentKind::Package, Some(bytes.len() as u64))
+        );
+        assert!(
+            content.name.to_string().ends_with(".package")
+                && !content.name.to_string().contains("content")
+        );
         for size in [1, 1000, 1 << 20] {
             assert_eq!(super::harness::read(package.as_mut(), size).await.0, bytes);
             package.finish().unwrap();
@@ -146,7 +166,10 @@ fn the_label_tells_a_carrier_what_it_needs_and_no_more() {
         scene.try_pack(order).await.unwrap();
         let header = scene.packages().header(&scene.file("package")).unwrap();
         let label = header.label();
-        assert_eq!((label.sender, label.receiver, label.transfer), (scene.sender.peer(), scene.receiver.peer(), transfer));
+        assert_eq!(
+            (label.sender, label.receiver, label.transfer),
+            (scene.sender.peer(), scene.receiver.peer(), transfer)
+        );
         assert_eq!((label.created, label.expires), (CREATED, EXPIRES));
         let bytes = fs::read(scene.file("package")).unwrap();
         assert!(!bytes.windows(6).any(|window| window == b"secret"));
@@ -165,8 +188,12 @@ fn two_packages_of_the_same_content_and_id_share_no_frame() {
         }
     });
     let [a, b] = ["a", "b"].map(|name| fs::read(scene.file(name)).unwrap());
-    let frames =
-        |package: &[u8]| super::harness::ends(package).windows(2).map(|pair| package[pair[0] + 24..pair[1]].to_vec()).collect::<Vec<_>>();
+    let frames = |package: &[u8]| {
+        super::harness::ends(package)
+            .windows(2)
+            .map(|pair| package[pair[0] + 24..pair[1]].to_vec())
+            .collect::<Vec<_>>()
+    };
     assert!(frames(&a).iter().zip(frames(&b)).all(|(a, b)| *a != b), "each has a fresh key");
 }
 

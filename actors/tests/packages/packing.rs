@@ -7,7 +7,9 @@ use actix::{Actor, Context, Handler, Recipient};
 use estafette::FailureKind;
 use estafette::delivery::Content;
 use estafette::node::{PackError, PackOrder};
-use estafette::pipeline::{Chunk, Outlet, Parcel, Pipeline, Source, SourceError, SourceReport, Transform, TransformError};
+use estafette::pipeline::{
+    Chunk, Outlet, Parcel, Pipeline, Source, SourceError, SourceReport, Transform, TransformError,
+};
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
@@ -33,7 +35,9 @@ impl Handler<Chunk> for Swap {
     fn handle(&mut self, chunk: Chunk, _: &mut Context<Self>) {
         match self.held.take() {
             None if !chunk.custody().is_trailer() => self.held = Some(chunk),
-            held => [Some(chunk), held].into_iter().flatten().for_each(|chunk| self.outlet.send(chunk)),
+            held => {
+                [Some(chunk), held].into_iter().flatten().for_each(|chunk| self.outlet.send(chunk))
+            }
         }
     }
 }
@@ -75,7 +79,10 @@ impl Source for Bad {
         }
         match &mut self.end {
             End::Changed => Box::pin(std::future::ready(Ok(0))),
-            End::Broken => Box::pin(std::future::ready(Err(SourceError::Read { what: "tape".into(), error: io::ErrorKind::Other.into() }))),
+            End::Broken => Box::pin(std::future::ready(Err(SourceError::Read {
+                what: "tape".into(),
+                error: io::ErrorKind::Other.into(),
+            }))),
             End::Panic => panic!("on purpose"),
             End::Never(reached) => {
                 reached.take().unwrap().send(()).unwrap();
@@ -121,10 +128,17 @@ fn an_order_that_can_t_be_a_package_says_why() {
         assert!(error.to_string().contains("129"), "{error}");
         let error = fails(&scene, PackOrder { stages: vec!["zstd".into()], ..order() }).await;
         assert!(error.to_string().contains("zstd"), "{error}");
-        let error = fails(&scene, PackOrder { file: scene.file("missing/package"), ..order() }).await;
-        assert!(matches!(&error, PackError::Write { file, .. } if file.ends_with("missing/package")), "{error}");
+        let error =
+            fails(&scene, PackOrder { file: scene.file("missing/package"), ..order() }).await;
+        assert!(
+            matches!(&error, PackError::Write { file, .. } if file.ends_with("missing/package")),
+            "{error}"
+        );
         let bare = estafette::node::StageRegistry::new();
-        assert!(matches!(fails(&scene, PackOrder { registry: bare, ..order() }).await, PackError::Registry(_)));
+        assert!(matches!(
+            fails(&scene, PackOrder { registry: bare, ..order() }).await,
+            PackError::Registry(_)
+        ));
     });
 }
 
@@ -159,10 +173,11 @@ impl Handler<Chunk> for Dead {
 
 #[test]
 fn a_stage_that_fails_panics_or_swallows_a_chunk_is_named() {
-    let registry = ["fail", "panic", "grow"]
-        .into_iter()
-        .fold(registry(), |registry, name| registry.coder(name, Pipeline::new().then(name, move || Faulty(name)), Pipeline::new()));
-    let swallow = Pipeline::new().then_actor("swallow", |_: Outlet<Chunk>| Dead.start().recipient());
+    let registry = ["fail", "panic", "grow"].into_iter().fold(registry(), |registry, name| {
+        registry.coder(name, Pipeline::new().then(name, move || Faulty(name)), Pipeline::new())
+    });
+    let swallow =
+        Pipeline::new().then_actor("swallow", |_: Outlet<Chunk>| Dead.start().recipient());
     let scene = Scene::with(registry.coder("swallow", swallow, Pipeline::new()));
     run(async {
         let cases = [
@@ -205,9 +220,13 @@ fn what_a_process_that_died_has_left_does_no_harm() {
         let whole = fs::read(scene.file("package")).unwrap();
         fs::remove_file(scene.file("package")).unwrap();
         // Death may come behind any write, and in the middle of one.
-        for length in ends(&whole).into_iter().flat_map(|end| [end - 9, end - 1, end]).chain([0, 7]) {
+        for length in ends(&whole).into_iter().flat_map(|end| [end - 9, end - 1, end]).chain([0, 7])
+        {
             fs::write(scene.file("package.new"), &whole[..length]).unwrap();
-            assert!(scene.packages().open(&scene.file("package")).is_err(), "not yet there under its own name");
+            assert!(
+                scene.packages().open(&scene.file("package")).is_err(),
+                "not yet there under its own name"
+            );
             scene.pack("package", &text(6000)).await;
             assert_eq!(scene.files(), 1);
             assert!(scene.unpack("package").await.unwrap().1 == text(6000));
@@ -223,7 +242,10 @@ fn a_package_takes_the_place_of_an_older_one_when_it_is_whole() {
         scene.pack("package", b"old").await;
         let old = fs::read(scene.file("package")).unwrap();
         let error = scene.try_pack(scene.order("package", Bad::new(3, End::Changed))).await;
-        assert!(error.is_err() && fs::read(scene.file("package")).unwrap() == old, "a failure leaves the old one");
+        assert!(
+            error.is_err() && fs::read(scene.file("package")).unwrap() == old,
+            "a failure leaves the old one"
+        );
         scene.pack("package", b"new").await;
         assert_eq!(scene.unpack("package").await.unwrap().1, &b"new"[..]);
         assert_eq!(scene.files(), 1);
@@ -234,6 +256,8 @@ fn a_package_takes_the_place_of_an_older_one_when_it_is_whole() {
 fn a_package_is_its_owners_to_read() {
     let scene = Scene::new();
     run(scene.pack("package", b"content"));
-    let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(scene.file("package")).unwrap().permissions());
+    let mode = std::os::unix::fs::PermissionsExt::mode(
+        &fs::metadata(scene.file("package")).unwrap().permissions(),
+    );
     assert_eq!(mode & 0o777, 0o600);
 }

@@ -1,4 +1,5 @@
-//! Whatever happens to the bytes of a package, by a disk or by somebody who knows the format, is noticed.
+//! Whatever happens to the bytes of a package, by a disk or by somebody who knows the format, is
+//! noticed.
 
 use std::fs;
 
@@ -19,19 +20,25 @@ async fn package(scene: &Scene) -> Vec<u8> {
 /// Opens these bytes as a package, which must fail.
 async fn refused(scene: &Scene, bytes: &[u8], what: &str) -> estafette::Failure {
     fs::write(scene.file("bad"), bytes).unwrap();
-    let failure = scene.unpack("bad").await.err().unwrap_or_else(|| panic!("{what} was not noticed"));
+    let failure =
+        scene.unpack("bad").await.err().unwrap_or_else(|| panic!("{what} was not noticed"));
     if failure.kind == FailureKind::Integrity {
-        assert!(failure.message.contains("bad") && failure.message.contains("set it aside"), "{failure}");
+        assert!(
+            failure.message.contains("bad") && failure.message.contains("set it aside"),
+            "{failure}"
+        );
     }
     failure
 }
 
-/// The bits to flip: all of the preamble and of the first frame's header, and a sample of the others.
+/// The bits to flip: all of the preamble and of the first frame's header, and a sample of the
+/// others.
 fn bits(package: &[u8]) -> Vec<usize> {
     let header = ends(package)[0];
     let whole = (0..16).chain(header..header + 24).flat_map(|byte| byte * 8..byte * 8 + 8);
     let mut random = Random::seeded(7);
-    let sampled = (0..SAMPLE).map(|_| random.below(package.len() as u64 * 8) as usize).collect::<Vec<_>>();
+    let sampled =
+        (0..SAMPLE).map(|_| random.below(package.len() as u64 * 8) as usize).collect::<Vec<_>>();
     whole.chain(sampled).collect()
 }
 
@@ -93,9 +100,17 @@ fn nothing_of_a_damaged_frame_is_given_out() {
             let (given, error) = read(source.as_mut(), 100).await;
             assert_eq!(given, good[..pair[0]], "all before the frame, and nothing of it");
             let error = error.unwrap();
-            assert!(matches!(&error, SourceError::Damaged { offset, .. } if *offset == pair[0] as u64), "{error}");
+            assert!(
+                matches!(&error, SourceError::Damaged { offset, .. } if *offset == pair[0] as u64),
+                "{error}"
+            );
             let text = error.to_string();
-            assert!(text.contains("bad") && text.contains("set it aside") && text.contains(&pair[0].to_string()), "{text}");
+            assert!(
+                text.contains("bad")
+                    && text.contains("set it aside")
+                    && text.contains(&pair[0].to_string()),
+                "{text}"
+            );
         }
     });
 }
@@ -113,11 +128,15 @@ fn a_package_that_was_cut_is_noticed_at_every_length() {
             assert!(scene.packages().verify(&scene.file("bad")).is_err());
         }
         refused(&scene, &[&good[..], b"x"].concat(), "a byte too many").await;
-        assert_eq!(refused(&scene, b"%PDF-1.7, and something more", "another file").await.kind, FailureKind::Protocol);
+        assert_eq!(
+            refused(&scene, b"%PDF-1.7, and something more", "another file").await.kind,
+            FailureKind::Protocol
+        );
     });
 }
 
-/// A package made of these of its frames, with the index that each is to have, as somebody would who knows the format.
+/// A package made of these of its frames, with the index that each is to have, as somebody would
+/// who knows the format.
 fn rearranged(package: &[u8], frames: &[usize]) -> Vec<u8> {
     let ends = ends(package);
     let mut made = package[..ends[0]].to_vec();
@@ -136,8 +155,15 @@ fn frames_left_out_swapped_or_repeated_are_noticed() {
         // Four chunks and the trailer.
         let good = package(&scene).await;
         assert_eq!(rearranged(&good, &[0, 1, 2, 3, 4]), good);
-        for frames in [&[1, 0, 2, 3, 4][..], &[0, 2, 3, 4], &[0, 1, 2, 4], &[4], &[0, 1, 1, 2, 3, 4], &[0, 1, 2, 2, 4], &[0, 1, 2, 3, 3, 4]]
-        {
+        for frames in [
+            &[1, 0, 2, 3, 4][..],
+            &[0, 2, 3, 4],
+            &[0, 1, 2, 4],
+            &[4],
+            &[0, 1, 1, 2, 3, 4],
+            &[0, 1, 2, 2, 4],
+            &[0, 1, 2, 3, 3, 4],
+        ] {
             let failure = refused(&scene, &rearranged(&good, frames), &format!("{frames:?}")).await;
             assert_eq!(failure.kind, FailureKind::Integrity, "{failure}");
         }
@@ -157,9 +183,19 @@ fn a_frame_of_another_package_is_noticed() {
         let other = fs::read(scene.file("other")).unwrap();
         let (ours, theirs) = (ends(&good), ends(&other));
         for frame in 0..4 {
-            let parts = [&good[..ours[frame]], &other[theirs[frame]..theirs[frame + 1]], &good[ours[frame + 1]..]].concat();
+            let parts = [
+                &good[..ours[frame]],
+                &other[theirs[frame]..theirs[frame + 1]],
+                &good[ours[frame + 1]..],
+            ]
+            .concat();
             refused(&scene, &parts, &format!("frame {frame}, spliced")).await;
-            let failure = refused(&scene, &with_checksums(parts), &format!("frame {frame}, spliced and summed")).await;
+            let failure = refused(
+                &scene,
+                &with_checksums(parts),
+                &format!("frame {frame}, spliced and summed"),
+            )
+            .await;
             assert_eq!(failure.kind, FailureKind::Integrity, "{failure}");
         }
         let heads = [&good[..ours[0]], &other[theirs[0]..]].concat();

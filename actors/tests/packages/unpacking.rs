@@ -1,10 +1,13 @@
-//! The receiver decides before a byte, the sink has the last word, and nothing is left of what failed.
+//! The receiver decides before a byte, the sink has the last word, and nothing is left of what
+//! failed.
 
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use estafette::node::{OpenInbox, OpenedInbox, UnpackOrder};
-use estafette::pipeline::{Committed, Placement, Progress, Refusal, Resumed, Sink, SinkError, Summary};
+use estafette::pipeline::{
+    Committed, Placement, Progress, Refusal, Resumed, Sink, SinkError, Summary,
+};
 use estafette::{Failure, FailureKind, NodeConfig};
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -46,7 +49,18 @@ impl Told {
     fn new() -> (Self, UnboundedReceiver<Event>) {
         let (events, told) = unbounded_channel();
         let disk = Arc::<Mutex<Disk>>::default();
-        (Self { disk, resumed: Resumed::Nothing, events, fail_at: None, wait_at: None, refuse_commit: false, writes: 0 }, told)
+        (
+            Self {
+                disk,
+                resumed: Resumed::Nothing,
+                events,
+                fail_at: None,
+                wait_at: None,
+                refuse_commit: false,
+                writes: 0,
+            },
+            told,
+        )
     }
 
     fn say(&self, event: Event) {
@@ -60,13 +74,20 @@ impl Sink for Told {
         Placement::InOrder
     }
 
-    fn write<'a>(&'a mut self, offset: u64, bytes: &'a Bytes) -> BoxFuture<'a, Result<(), SinkError>> {
+    fn write<'a>(
+        &'a mut self,
+        offset: u64,
+        bytes: &'a Bytes,
+    ) -> BoxFuture<'a, Result<(), SinkError>> {
         Box::pin(async move {
             self.say(Event::Wrote(offset));
             let number = self.writes;
             self.writes += 1;
             if self.fail_at == Some(number) {
-                return Err(SinkError::Write { what: "the tape".into(), error: std::io::ErrorKind::StorageFull.into() });
+                return Err(SinkError::Write {
+                    what: "the tape".into(),
+                    error: std::io::ErrorKind::StorageFull.into(),
+                });
             }
             if let Some((_, waited)) = self.wait_at.take_if(|(at, _)| *at == number) {
                 waited.await.unwrap();
@@ -78,9 +99,14 @@ impl Sink for Told {
         })
     }
 
-    fn commit<'a>(&'a mut self, summary: &'a Summary) -> BoxFuture<'a, Result<Committed, SinkError>> {
+    fn commit<'a>(
+        &'a mut self,
+        summary: &'a Summary,
+    ) -> BoxFuture<'a, Result<Committed, SinkError>> {
         if self.refuse_commit {
-            return Box::pin(std::future::ready(Err(SinkError::Refused(Refusal::new("it exists")))));
+            return Box::pin(std::future::ready(Err(SinkError::Refused(Refusal::new(
+                "it exists",
+            )))));
         }
         self.say(Event::Committed);
         let committed = Committed { place: "there".into(), files: 1, ..Committed::default() };
@@ -96,7 +122,10 @@ impl Sink for Told {
         self.resumed.clone()
     }
 
-    fn checkpoint<'a>(&'a mut self, progress: &'a Progress) -> BoxFuture<'a, Result<(), SinkError>> {
+    fn checkpoint<'a>(
+        &'a mut self,
+        progress: &'a Progress,
+    ) -> BoxFuture<'a, Result<(), SinkError>> {
         self.disk.lock().unwrap().progress = progress.clone();
         Box::pin(std::future::ready(Ok(())))
     }
@@ -128,20 +157,38 @@ fn what_must_not_be_delivered_is_refused_before_the_inbox_is_asked() {
     run(async {
         scene.pack("package", &text(5000)).await;
         let order = || scene.unpack_order("package", never());
-        assert_eq!(fails(&scene, UnpackOrder { now: EXPIRES + 1, ..order() }).await.kind, FailureKind::Expired);
+        assert_eq!(
+            fails(&scene, UnpackOrder { now: EXPIRES + 1, ..order() }).await.kind,
+            FailureKind::Expired
+        );
         // Nobody would remember for so long that it was delivered.
         let long_before = EXPIRES - NodeConfig::EXPIRY_MOST.as_secs() - 301;
         let failure = fails(&scene, UnpackOrder { now: long_before, ..order() }).await;
-        assert!(failure.kind == FailureKind::Busy && failure.message.contains("dated in the future"), "{failure}");
-        let ages = estafette::node::PackOrder { expires: CREATED + 31 * 24 * 3600, ..scene.order("ages", source(b"x")) };
+        assert!(
+            failure.kind == FailureKind::Busy && failure.message.contains("dated in the future"),
+            "{failure}"
+        );
+        let ages = estafette::node::PackOrder {
+            expires: CREATED + 31 * 24 * 3600,
+            ..scene.order("ages", source(b"x"))
+        };
         scene.try_pack(ages).await.unwrap();
-        assert_eq!(fails(&scene, scene.unpack_order("ages", never())).await.kind, FailureKind::Refused);
+        assert_eq!(
+            fails(&scene, scene.unpack_order("ages", never())).await.kind,
+            FailureKind::Refused
+        );
         let failure = fails(&scene, UnpackOrder { window: 2 * CHUNK - 1, ..order() }).await;
         assert_eq!(failure.kind, FailureKind::Refused);
         assert!(failure.message.contains("1024"), "{failure}");
-        let flipped = estafette::node::PackOrder { stages: vec!["flip".into()], ..scene.order("flipped", source(b"x")) };
+        let flipped = estafette::node::PackOrder {
+            stages: vec!["flip".into()],
+            ..scene.order("flipped", source(b"x"))
+        };
         scene.try_pack(flipped).await.unwrap();
-        let order = UnpackOrder { registry: estafette_actors::standard(), ..scene.unpack_order("flipped", never()) };
+        let order = UnpackOrder {
+            registry: estafette_actors::standard(),
+            ..scene.unpack_order("flipped", never())
+        };
         let failure = fails(&scene, order).await;
         assert_eq!(failure.kind, FailureKind::Stage);
         assert!(failure.message.contains("flip"), "{failure}");
@@ -156,8 +203,15 @@ fn an_inbox_that_refuses_or_panics_ends_it() {
     let scene = Scene::new();
     run(async {
         scene.pack("package", &text(5000)).await;
-        let failure = fails(&scene, scene.unpack_order("package", Box::new(|_| Err(refused("not from you"))))).await;
-        assert_eq!((failure.kind, failure.message.as_str()), (FailureKind::Refused, "not from you"));
+        let failure = fails(
+            &scene,
+            scene.unpack_order("package", Box::new(|_| Err(refused("not from you")))),
+        )
+        .await;
+        assert_eq!(
+            (failure.kind, failure.message.as_str()),
+            (FailureKind::Refused, "not from you")
+        );
         let failure = fails(&scene, scene.unpack_order("package", never())).await;
         assert_eq!(failure.kind, FailureKind::Stage, "{failure}");
     });
@@ -174,10 +228,16 @@ fn a_sink_that_fails_is_told_to_leave_nothing_and_its_reason_is_told() {
             let failure = fails(&scene, scene.unpack_order("package", gives(sink, false))).await;
             assert_eq!(failure.kind, FailureKind::Io, "{failure}");
             assert!(failure.message.contains("the tape"), "{failure}");
-            assert!(matches!(said(&mut events).last(), Some(Event::Aborted(reason)) if reason.contains("the tape")));
+            assert!(
+                matches!(said(&mut events).last(), Some(Event::Aborted(reason)) if reason.contains("the tape"))
+            );
         }
         let (sink, mut events) = Told::new();
-        let failure = fails(&scene, scene.unpack_order("package", gives(Told { refuse_commit: true, ..sink }, false))).await;
+        let failure = fails(
+            &scene,
+            scene.unpack_order("package", gives(Told { refuse_commit: true, ..sink }, false)),
+        )
+        .await;
         assert_eq!((failure.kind, failure.message.as_str()), (FailureKind::Refused, "it exists"));
         assert_eq!(said(&mut events).last(), Some(&Event::Aborted("it exists".into())));
     });
@@ -195,10 +255,14 @@ fn damage_in_the_middle_makes_the_sink_leave_nothing() {
             std::fs::write(scene.file("package"), bytes).unwrap();
             for journalled in [false, true] {
                 let (sink, mut events) = Told::new();
-                let failure = fails(&scene, scene.unpack_order("package", gives(sink, journalled))).await;
+                let failure =
+                    fails(&scene, scene.unpack_order("package", gives(sink, journalled))).await;
                 assert_eq!(failure.kind, FailureKind::Integrity, "{failure}");
                 let events = said(&mut events);
-                assert!(matches!(events.last(), Some(Event::Aborted(_))), "told before it was said: {events:?}");
+                assert!(
+                    matches!(events.last(), Some(Event::Aborted(_))),
+                    "told before it was said: {events:?}"
+                );
                 assert!(!events.contains(&Event::Committed));
             }
         }
@@ -206,10 +270,17 @@ fn damage_in_the_middle_makes_the_sink_leave_nothing() {
 }
 
 /// Stops unpacking at the tenth of many writes; what the sink heard.
-async fn interrupted(scene: &Scene, sink: Told, mut events: UnboundedReceiver<Event>, journalled: bool) -> Vec<Event> {
+async fn interrupted(
+    scene: &Scene,
+    sink: Told,
+    mut events: UnboundedReceiver<Event>,
+    journalled: bool,
+) -> Vec<Event> {
     let (go, waited) = oneshot::channel();
     let sink = Told { wait_at: Some((10, waited)), ..sink };
-    let unpacking = actix::spawn(scene.packages().unpack(scene.unpack_order("package", gives(sink, journalled))));
+    let unpacking = actix::spawn(
+        scene.packages().unpack(scene.unpack_order("package", gives(sink, journalled))),
+    );
     let mut heard = Vec::new();
     while heard.len() <= 10 {
         heard.push(events.recv().await.unwrap());
@@ -243,9 +314,18 @@ fn unpacking_that_nobody_waits_for_any_more_stops_and_goes_on_by_its_journal() {
         disk.lock().unwrap().bytes.truncate(progress.length as usize);
 
         let (sink, mut events) = Told::new();
-        let sink = Told { disk: Arc::clone(&disk), resumed: Resumed::Chunks(progress.clone()), ..sink };
-        let unpacked = scene.packages().unpack(scene.unpack_order("package", gives(sink, true))).await.unwrap();
-        assert_eq!(events.recv().await, Some(Event::Wrote(progress.length)), "it goes on where it stood");
+        let sink =
+            Told { disk: Arc::clone(&disk), resumed: Resumed::Chunks(progress.clone()), ..sink };
+        let unpacked = scene
+            .packages()
+            .unpack(scene.unpack_order("package", gives(sink, true)))
+            .await
+            .unwrap();
+        assert_eq!(
+            events.recv().await,
+            Some(Event::Wrote(progress.length)),
+            "it goes on where it stood"
+        );
         assert!(packed.recognises(&unpacked.receipt));
         assert!(disk.lock().unwrap().bytes == content);
 
@@ -253,7 +333,11 @@ fn unpacking_that_nobody_waits_for_any_more_stops_and_goes_on_by_its_journal() {
         let (summary, committed) = disk.lock().unwrap().committed.clone().unwrap();
         let (sink, mut events) = Told::new();
         let sink = Told { resumed: Resumed::Committed(summary, committed), ..sink };
-        let again = scene.packages().unpack(scene.unpack_order("package", gives(sink, true))).await.unwrap();
+        let again = scene
+            .packages()
+            .unpack(scene.unpack_order("package", gives(sink, true)))
+            .await
+            .unwrap();
         assert_eq!(again.receipt, unpacked.receipt);
         assert_eq!(said(&mut events), []);
     });

@@ -115,7 +115,11 @@ async fn a_slow_sink_holds_no_more_than_its_window_and_delays_nobody() {
     each_seed(2, |seed| async move {
         let mut world = World::new(seed).await;
         let (taken, leave) = (Arc::<AtomicUsize>::default(), Arc::new(Semaphore::new(0)));
-        world.pair.paris.receive("slow", Slow { taken: Arc::clone(&taken), leave: Arc::clone(&leave) }).unwrap();
+        world
+            .pair
+            .paris
+            .receive("slow", Slow { taken: Arc::clone(&taken), leave: Arc::clone(&leave) })
+            .unwrap();
         let bytes = world.random.bytes(200 * CHUNK);
         let slow = world.pair.lyon.send("paris/slow", source(&bytes)).await.unwrap();
         for _ in 0..10 {
@@ -124,7 +128,10 @@ async fn a_slow_sink_holds_no_more_than_its_window_and_delays_nobody() {
         }
         assert_eq!(taken.load(Ordering::SeqCst), 0);
         let carried = world.network().carried();
-        assert!(carried < (300 * CHUNK + WINDOW + 40 * CHUNK) as u64, "{carried} bytes went, more than the window of the slow one");
+        assert!(
+            carried < (300 * CHUNK + WINDOW + 40 * CHUNK) as u64,
+            "{carried} bytes went, more than the window of the slow one"
+        );
         leave.add_permits(200);
         slow.delivered().await.unwrap();
         assert_eq!(taken.load(Ordering::SeqCst), bytes.len());
@@ -162,7 +169,8 @@ async fn both_sides_send_at_once_whoever_dialled() {
         let (inbox, mut arrived) = MemorySink::channel(1 << 24, 8);
         world.pair.lyon.receive("back", inbox).unwrap();
         let (there, back) = (world.random.bytes(80 * CHUNK), world.random.bytes(90 * CHUNK));
-        let (one, two) = tokio::join!(world.send(&there), world.pair.paris.send("lyon/back", source(&back)));
+        let (one, two) =
+            tokio::join!(world.send(&there), world.pair.paris.send("lyon/back", source(&back)));
         let two = two.unwrap();
         one.delivered().await.unwrap();
         two.delivered().await.unwrap();

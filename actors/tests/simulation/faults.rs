@@ -77,7 +77,8 @@ async fn lanes_of_different_speed_bring_chunks_out_of_order_and_the_content_in_o
     each_seed(3, |seed| async move {
         let mut world = World::new(seed).await;
         world.network().plan(|connecting, random| {
-            let delay = Duration::from_micros(if connecting.bulk { random.below(3000) } else { 100 });
+            let delay =
+                Duration::from_micros(if connecting.bulk { random.below(3000) } else { 100 });
             Faults { delay_there: delay, delay_back: delay / 2, ..Faults::default() }
         });
         let bytes = world.random.bytes(150 * CHUNK + 3);
@@ -87,8 +88,8 @@ async fn lanes_of_different_speed_bring_chunks_out_of_order_and_the_content_in_o
     .await;
 }
 
-/// One bit of the first bulk lane changes, somewhere behind the lane's handshake. One lane only: the same chunk damaged twice
-/// is meant to be the end of its transfer.
+/// One bit of the first bulk lane changes, somewhere behind the lane's handshake. One lane only:
+/// the same chunk damaged twice is meant to be the end of its transfer.
 fn damaged_lanes(connecting: &Connecting, random: &mut Random) -> Faults {
     let flip = (500 + random.below(30_000), 1 << random.below(8));
     let damaged = connecting.number == 1;
@@ -104,7 +105,8 @@ async fn a_bit_that_changes_on_a_bulk_lane_is_repaired() {
         let (one, two) = (world.send(&first).await, world.send(&second).await);
         one.delivered().await.unwrap();
         two.delivered().await.unwrap();
-        let mut arrived = [world.arrived.recv().await.unwrap().bytes, world.arrived.recv().await.unwrap().bytes];
+        let mut arrived =
+            [world.arrived.recv().await.unwrap().bytes, world.arrived.recv().await.unwrap().bytes];
         arrived.sort_by_key(|bytes| std::cmp::Reverse(bytes.len()));
         assert!(arrived[0] == first && arrived[1] == second, "other bytes arrived than were sent");
         world.stop().await;

@@ -68,7 +68,12 @@ impl World {
         Self::with(seed, config(), standard(), standard()).await
     }
 
-    pub(crate) async fn with(seed: u64, config: NodeConfig, lyon: StageRegistry, paris: StageRegistry) -> Self {
+    pub(crate) async fn with(
+        seed: u64,
+        config: NodeConfig,
+        lyon: StageRegistry,
+        paris: StageRegistry,
+    ) -> Self {
         let pair = Pair::start(seed, config, lyon, paris).await.unwrap();
         let (inbox, arrived) = MemorySink::channel(64 << 20, 64);
         pair.paris.receive("in", inbox).unwrap();
@@ -111,7 +116,10 @@ pub(crate) fn source(bytes: &[u8]) -> BytesSource {
 }
 
 /// Waits for an event that `wanted` knows.
-pub(crate) async fn event(events: &mut EventStream, wanted: impl Fn(&NodeEvent) -> bool) -> NodeEvent {
+pub(crate) async fn event(
+    events: &mut EventStream,
+    wanted: impl Fn(&NodeEvent) -> bool,
+) -> NodeEvent {
     loop {
         let event = events.next().await.expect("the node runs");
         if wanted(&event) {
@@ -121,7 +129,10 @@ pub(crate) async fn event(events: &mut EventStream, wanted: impl Fn(&NodeEvent) 
 }
 
 /// Waits for news that `wanted` knows.
-pub(crate) async fn news(events: &mut EventStream, wanted: impl Fn(&TransferNews) -> bool) -> TransferNews {
+pub(crate) async fn news(
+    events: &mut EventStream,
+    wanted: impl Fn(&TransferNews) -> bool,
+) -> TransferNews {
     loop {
         let news = events.next_news().await.expect("the node runs");
         if wanted(&news) {

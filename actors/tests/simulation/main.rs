@@ -1,4 +1,5 @@
-//! Two nodes on a network in memory whose faults come from a seed. A failure names its seed; `SEED=n` runs that one alone.
+//! Two nodes on a network in memory whose faults come from a seed. A failure names its seed;
+//! `SEED=n` runs that one alone.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
 

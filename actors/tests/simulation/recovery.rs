@@ -1,4 +1,5 @@
-//! A receiver that dies again and again, and has a spool: what it had is not sent again, and what arrives arrives once.
+//! A receiver that dies again and again, and has a spool: what it had is not sent again, and what
+//! arrives arrives once.
 
 use std::fs;
 use std::path::Path;
@@ -48,8 +49,15 @@ impl Durable {
         self.pair.network.refuse("paris", false);
     }
 
-    /// Sends, and lets paris die, or the link break, each time when some bytes more have been carried; tells how often paris died.
-    async fn deliver(&mut self, source: impl Source, faults: usize, least: u64, most: u64) -> (Receipt, u64) {
+    /// Sends, and lets paris die, or the link break, each time when some bytes more have been
+    /// carried; tells how often paris died.
+    async fn deliver(
+        &mut self,
+        source: impl Source,
+        faults: usize,
+        least: u64,
+        most: u64,
+    ) -> (Receipt, u64) {
         let transfer = self.pair.lyon.send("paris/in", source).await.unwrap();
         let mut deaths = 0;
         for _ in 0..faults {
@@ -69,7 +77,10 @@ impl Durable {
     }
 
     fn names(&self) -> Vec<String> {
-        fs::read_dir(self.folder.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+        fs::read_dir(self.folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect()
     }
 
     async fn stop(self) {
@@ -87,11 +98,17 @@ async fn a_receiver_that_dies_again_and_again_gets_each_byte_about_once_and_the_
         let (receipt, deaths) = world.deliver(source(&bytes), 12, least, most).await;
         assert_eq!(receipt.digest, *blake3::hash(&bytes).as_bytes());
         assert_eq!(world.names(), ["content"]);
-        assert!(fs::read(world.folder.path().join("content")).unwrap() == bytes, "other bytes arrived than were sent");
+        assert!(
+            fs::read(world.folder.path().join("content")).unwrap() == bytes,
+            "other bytes arrived than were sent"
+        );
         // Frames, acknowledgements and handshakes are a few hundredths of what they carry.
         let needed = bytes.len() as u64 + deaths * (WINDOW + CHECKPOINT) as u64;
         let carried = world.pair.network.carried();
-        assert!(carried < needed + needed / 10, "{carried} bytes were carried, for {needed} with {deaths} deaths");
+        assert!(
+            carried < needed + needed / 10,
+            "{carried} bytes were carried, for {needed} with {deaths} deaths"
+        );
         assert!(deaths > 3, "it died {deaths} times only");
         world.stop().await;
     })
@@ -105,7 +122,10 @@ fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
         if path.is_dir() {
             waiting.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
         } else {
-            found.push((path.strip_prefix(folder).unwrap().to_str().unwrap().to_owned(), fs::read(&path).unwrap()));
+            found.push((
+                path.strip_prefix(folder).unwrap().to_str().unwrap().to_owned(),
+                fs::read(&path).unwrap(),
+            ));
         }
     }
     found.sort();
@@ -122,7 +142,10 @@ async fn a_tree_outlives_its_receiver_too() {
         assert!(tree.version().is_some());
         let (_, deaths) = world.deliver(tree, 6, 5_000, 25_000).await;
         assert_eq!(world.names(), ["src"]);
-        assert!(files(&world.folder.path().join("src")) == files(&folder), "another tree arrived than was sent");
+        assert!(
+            files(&world.folder.path().join("src")) == files(&folder),
+            "another tree arrived than was sent"
+        );
         assert!(deaths > 0);
         world.stop().await;
     })

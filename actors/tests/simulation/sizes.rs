@@ -15,7 +15,11 @@ impl Transform for Pad {
 
     fn apply(&mut self, chunk: &Chunk) -> Result<Chunk, TransformError> {
         let (custody, bytes) = (chunk.custody().clone(), chunk.bytes());
-        Ok(if self.0 { Chunk::new(custody, &[bytes, &[7; 40]].concat()) } else { Chunk::new(custody, &bytes[..bytes.len() - 40]) })
+        Ok(if self.0 {
+            Chunk::new(custody, &[bytes, &[7; 40]].concat())
+        } else {
+            Chunk::new(custody, &bytes[..bytes.len() - 40])
+        })
     }
 }
 
@@ -27,7 +31,8 @@ async fn chunks_that_a_coder_has_made_longer_arrive_as_they_were() {
         let mut world = World::with(seed, config(), stages.clone(), stages).await;
         let bytes = world.random.bytes(50 * CHUNK + 3);
         let options = SendOptions { stages: vec!["pad".into()], ..SendOptions::default() };
-        let transfer = world.pair.lyon.send_with("paris/in", source(&bytes), options).await.unwrap();
+        let transfer =
+            world.pair.lyon.send_with("paris/in", source(&bytes), options).await.unwrap();
         world.check(&transfer.delivered().await.unwrap(), &bytes).await;
         world.stop().await;
     })
@@ -38,7 +43,18 @@ async fn chunks_that_a_coder_has_made_longer_arrive_as_they_were() {
 async fn content_of_every_boundary_size_arrives() {
     each_seed(2, |seed| async move {
         let mut world = World::new(seed).await;
-        for length in [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 7 * CHUNK, 16 * CHUNK, 17 * CHUNK + 5, 64 * CHUNK] {
+        for length in [
+            0,
+            1,
+            CHUNK - 1,
+            CHUNK,
+            CHUNK + 1,
+            2 * CHUNK,
+            7 * CHUNK,
+            16 * CHUNK,
+            17 * CHUNK + 5,
+            64 * CHUNK,
+        ] {
             let bytes = world.random.bytes(length);
             world.deliver(&bytes).await;
         }

@@ -1,5 +1,6 @@
-//! Stored deliveries while either process comes and goes, links break, bits change, and somebody gives one up, at moments drawn from a
-//! seed: none is lost, each is made once at most, both ends hear of its end, and nothing is left over.
+//! Stored deliveries while either process comes and goes, links break, bits change, and somebody
+//! gives one up, at moments drawn from a seed: none is lost, each is made once at most, both ends
+//! hear of its end, and nothing is left over.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -26,10 +27,21 @@ const DELIVERIES: u64 = 3;
 /// Connections that bits change on, or that break by themselves: the ones behind them are good.
 const BAD: u64 = 40;
 
-/// Soon notices what was damaged so that it is waited for in vain, and notes often how far a delivery is.
+/// Soon notices what was damaged so that it is waited for in vain, and notes often how far a
+/// delivery is.
 fn impatient() -> NodeConfig {
-    let link = LinkConfig::new(Duration::from_millis(200), Duration::from_millis(800), Duration::from_secs(3600)).unwrap();
-    NodeConfig { link, handshake_timeout: Duration::from_secs(1), checkpoint: 4 * CHUNK as u64, ..config() }
+    let link = LinkConfig::new(
+        Duration::from_millis(200),
+        Duration::from_millis(800),
+        Duration::from_secs(3600),
+    )
+    .unwrap();
+    NodeConfig {
+        link,
+        handshake_timeout: Duration::from_secs(1),
+        checkpoint: 4 * CHUNK as u64,
+        ..config()
+    }
 }
 
 /// What is wrong with the road, besides that somebody cuts it.
@@ -49,7 +61,11 @@ impl Road {
         match self {
             _ if connecting.number >= BAD => Faults::default(),
             Self::Good => Faults::default(),
-            Self::Breaks => Faults { cut_there: Some(somewhere(1 << 18)), cut_back: Some(somewhere(1 << 16)), ..Faults::default() },
+            Self::Breaks => Faults {
+                cut_there: Some(somewhere(1 << 18)),
+                cut_back: Some(somewhere(1 << 16)),
+                ..Faults::default()
+            },
             Self::Flips => {
                 let (there, back) = (somewhere(1 << 18), somewhere(1 << 16));
                 let mut flip = |at| vec![(at, 1 << random.below(8))];
@@ -82,12 +98,23 @@ struct Stored {
 impl Stored {
     async fn start(seed: u64) -> Self {
         let (from, into) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let spools: [Arc<dyn Store>; 2] = [Arc::<MemoryStore>::default(), Arc::<MemoryStore>::default()];
-        let pair = Pair::start_both_spooled(seed, impatient(), standard(), standard(), spools.clone()).await.unwrap();
+        let spools: [Arc<dyn Store>; 2] =
+            [Arc::<MemoryStore>::default(), Arc::<MemoryStore>::default()];
+        let pair =
+            Pair::start_both_spooled(seed, impatient(), standard(), standard(), spools.clone())
+                .await
+                .unwrap();
         let road = [Road::Good, Road::Breaks, Road::Flips][(seed % 3) as usize];
         pair.network.plan(move |connecting, random| road.faults(connecting, random));
-        let mut stored =
-            Self { pair, spools, from, into, random: Random::seeded(seed ^ 0x5709), sent: BTreeMap::new(), given_up: BTreeMap::new() };
+        let mut stored = Self {
+            pair,
+            spools,
+            from,
+            into,
+            random: Random::seeded(seed ^ 0x5709),
+            sent: BTreeMap::new(),
+            given_up: BTreeMap::new(),
+        };
         stored.pair.paris.receive("in", stored.inbox()).unwrap();
         for number in 0..DELIVERIES {
             let name = format!("letter-{number}");
@@ -95,7 +122,8 @@ impl Stored {
             let length = stored.random.below(most) as usize;
             let (bytes, path) = (stored.random.bytes(length), stored.from.path().join(&name));
             fs::write(&path, &bytes).unwrap();
-            let transfer = stored.pair.lyon.send("paris/in", FileSource::open(path).unwrap()).await.unwrap();
+            let transfer =
+                stored.pair.lyon.send("paris/in", FileSource::open(path).unwrap()).await.unwrap();
             stored.sent.insert(transfer.id(), (name, bytes));
         }
         stored
@@ -112,18 +140,25 @@ impl Stored {
         for &id in self.sent.keys() {
             match self.pair.lyon.transfer(id).await {
                 Ok(handle) => {
-                    assert!(!self.given_up.get(&id).is_some_and(|how| how.out), "what was taken out is there again");
+                    assert!(
+                        !self.given_up.get(&id).is_some_and(|how| how.out),
+                        "what was taken out is there again"
+                    );
                     handles.push(handle);
                 }
                 Err(error) => {
-                    assert!(self.given_up.get(&id).is_some_and(|how| how.out || how.perhaps_out), "a stored delivery is gone: {error}");
+                    assert!(
+                        self.given_up.get(&id).is_some_and(|how| how.out || how.perhaps_out),
+                        "a stored delivery is gone: {error}"
+                    );
                 }
             }
         }
         handles
     }
 
-    /// Waits until so many bytes more went over the network, or all deliveries are over; whether they are.
+    /// Waits until so many bytes more went over the network, or all deliveries are over; whether
+    /// they are.
     async fn a_while(&mut self) -> bool {
         let most = 1 << (8 + self.random.below(11));
         let bytes = self.random.below(most);
@@ -192,19 +227,36 @@ impl Stored {
     async fn check_ends(&mut self) {
         for handle in self.handles().await {
             let (id, outcome) = (handle.id(), handle.delivered().await);
-            let state = self.pair.lyon.outbox().await.unwrap().into_iter().find(|(known, _)| *known == id).map(|(_, entry)| entry.state);
+            let state = self
+                .pair
+                .lyon
+                .outbox()
+                .await
+                .unwrap()
+                .into_iter()
+                .find(|(known, _)| *known == id)
+                .map(|(_, entry)| entry.state);
             let (name, bytes) = &self.sent[&id];
             match (outcome, state) {
                 (Ok(receipt), Some(OutboxState::Delivered { .. })) => {
                     assert_eq!(receipt.digest, *blake3::hash(bytes).as_bytes());
-                    assert!(fs::read(self.into.path().join(name)).unwrap() == *bytes, "other bytes arrived than were sent");
+                    assert!(
+                        fs::read(self.into.path().join(name)).unwrap() == *bytes,
+                        "other bytes arrived than were sent"
+                    );
                 }
                 (Err(failure), state @ (None | Some(OutboxState::Dead { .. }))) => {
-                    let given_up = self.given_up.get(&id).unwrap_or_else(|| panic!("{name} is lost: {failure}"));
+                    let given_up = self
+                        .given_up
+                        .get(&id)
+                        .unwrap_or_else(|| panic!("{name} is lost: {failure}"));
                     assert_eq!(failure.kind, FailureKind::Cancelled, "{failure}, {given_up:?}");
                     if state.is_some() {
                         assert!(given_up.by_receiver, "{failure}, {given_up:?}");
-                        assert!(!self.into.path().join(name).exists(), "{name} is delivered and dead");
+                        assert!(
+                            !self.into.path().join(name).exists(),
+                            "{name} is delivered and dead"
+                        );
                     }
                 }
                 other => panic!("{other:?}"),
@@ -219,15 +271,25 @@ impl Stored {
         idle(&self.pair.paris).await;
         let there = names(self.into.path());
         let known: Vec<_> = self.sent.values().map(|(name, _)| name.clone()).collect();
-        assert!(there.iter().filter(|name| !name.starts_with('.')).all(|name| known.contains(name)), "{there:?}");
+        assert!(
+            there.iter().filter(|name| !name.starts_with('.')).all(|name| known.contains(name)),
+            "{there:?}"
+        );
         let (parts, whole): (Vec<_>, Vec<_>) = there.iter().partition(|name| name.starts_with('.'));
-        // Of what its sender took out while nobody could be told, a part may stay until it expires, with a note that tells of it; or the
-        // whole, if its receiver died before it was remembered.
-        let not_remembered = whole.len().checked_sub(self.pair.paris.arrivals().len()).expect("what is remembered is there");
+        // Of what its sender took out while nobody could be told, a part may stay until it expires,
+        // with a note that tells of it; or the whole, if its receiver died before it was
+        // remembered.
+        let not_remembered = whole
+            .len()
+            .checked_sub(self.pair.paris.arrivals().len())
+            .expect("what is remembered is there");
         let out = self.given_up.values().filter(|how| how.out || how.perhaps_out).count();
         let notes = self.spools[1].load("partial").unwrap().len();
         assert!(notes <= out, "{notes} notes are left over, and {out} were taken out");
-        assert!(parts.len() + not_remembered <= notes, "{there:?} with {notes} notes, and {not_remembered} not remembered");
+        assert!(
+            parts.len() + not_remembered <= notes,
+            "{there:?} with {notes} notes, and {not_remembered} not remembered"
+        );
     }
 }
 
@@ -243,7 +305,10 @@ async fn idle(node: &Node) {
 }
 
 fn names(folder: &Path) -> Vec<String> {
-    let mut names: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
     names.sort();
     names
 }
@@ -269,6 +334,12 @@ async fn live_through(seed: u64) -> u64 {
 #[tokio::test]
 async fn a_stored_delivery_is_made_once_or_given_up_whoever_dies_meanwhile() {
     let happened = AtomicU64::new(0);
-    each_seed(SEEDS, async |seed| _ = happened.fetch_add(live_through(seed).await, Ordering::SeqCst)).await;
-    assert!(seeds(SEEDS).len() == 1 || happened.into_inner() >= 3 * SEEDS, "so little happened that it says nothing");
+    each_seed(SEEDS, async |seed| {
+        _ = happened.fetch_add(live_through(seed).await, Ordering::SeqCst)
+    })
+    .await;
+    assert!(
+        seeds(SEEDS).len() == 1 || happened.into_inner() >= 3 * SEEDS,
+        "so little happened that it says nothing"
+    );
 }

@@ -31,7 +31,10 @@ async fn trust_that_expires_ends_link_and_transfers_at_its_time() {
     world.pair.paris.trust().add(world.pair.lyon.peer(), lyon).unwrap();
     let failure = transfer.delivered().await.unwrap_err();
     assert!(now() >= end, "not before its time");
-    assert!(failure.kind == FailureKind::Untrusted && failure.message.contains("expired"), "{failure}");
+    assert!(
+        failure.kind == FailureKind::Untrusted && failure.message.contains("expired"),
+        "{failure}"
+    );
     event(&mut events, |event| matches!(event, NodeEvent::Transfer(_))).await;
     let failure = world.send(&bytes).await.delivered().await.unwrap_err();
     assert_eq!(failure.kind, FailureKind::Untrusted, "{failure}");
@@ -43,11 +46,23 @@ async fn trust_that_expires_ends_link_and_transfers_at_its_time() {
 async fn linked(folder: &std::path::Path) -> (Node, Node, Receiver<Delivered>) {
     let (network, identities) = (Network::seeded(5), [Identity::generate(), Identity::generate()]);
     let [one, two] = &identities;
-    let paris = Node::builder().name("paris").identity(two.clone()).listen("paris").peer("lyon", one.peer(), ["lyon"]);
-    let paris = paris.store(Arc::new(FileStore::open(folder).unwrap())).stages(standard().transport(network.transport("paris")));
+    let paris = Node::builder().name("paris").identity(two.clone()).listen("paris").peer(
+        "lyon",
+        one.peer(),
+        ["lyon"],
+    );
+    let paris = paris
+        .store(Arc::new(FileStore::open(folder).unwrap()))
+        .stages(standard().transport(network.transport("paris")));
     let paris = paris.config(config()).start().await.unwrap();
-    let lyon = Node::builder().name("lyon").identity(one.clone()).peer("paris", two.peer(), ["paris"]);
-    let lyon = lyon.stages(standard().transport(network.transport("lyon"))).config(config()).start().await.unwrap();
+    let lyon =
+        Node::builder().name("lyon").identity(one.clone()).peer("paris", two.peer(), ["paris"]);
+    let lyon = lyon
+        .stages(standard().transport(network.transport("lyon")))
+        .config(config())
+        .start()
+        .await
+        .unwrap();
     let (inbox, arrived) = MemorySink::channel(1 << 20, 8);
     paris.receive("in", inbox).unwrap();
     lyon.send("paris/in", source(b"first")).await.unwrap().delivered().await.unwrap();
@@ -63,7 +78,8 @@ async fn what_another_process_revokes_is_noticed_by_a_node_that_runs() {
     assert!(other_process.revoke(lyon.peer()).unwrap());
     event(&mut events, |event| matches!(event, NodeEvent::LinkDown { .. })).await;
     assert!(paris.trust().peer(&lyon.peer()).is_none());
-    let failure = lyon.send("paris/in", source(b"second")).await.unwrap().delivered().await.unwrap_err();
+    let failure =
+        lyon.send("paris/in", source(b"second")).await.unwrap().delivered().await.unwrap_err();
     assert_eq!(failure.kind, FailureKind::Untrusted, "{failure}");
 }
 
@@ -79,7 +95,8 @@ async fn a_node_whose_trust_can_t_be_read_lets_nobody_in_and_ends_its_links() {
     std::fs::write(folder.path().join("version"), "another").unwrap();
     event(&mut events, |event| matches!(event, NodeEvent::LinkDown { .. })).await;
     assert!(paris.trust().peer(&lyon.peer()).is_none() && paris.trust().refresh().is_err());
-    let failure = lyon.send("paris/in", source(b"second")).await.unwrap().delivered().await.unwrap_err();
+    let failure =
+        lyon.send("paris/in", source(b"second")).await.unwrap().delivered().await.unwrap_err();
     assert_ne!(failure.kind, FailureKind::Integrity, "{failure}");
     assert!(std::fs::metadata(&peers).unwrap().is_file(), "nothing was put over it");
     // It goes on as soon as it can be read.
@@ -104,8 +121,13 @@ async fn while_trust_can_t_be_read_nobody_who_is_trusted_is_refused_for_good() {
     };
     refresh().await.unwrap().unwrap_err();
     // The link is up still.
-    let failure = lyon.send("paris/in", source(b"second")).await.unwrap().delivered().await.unwrap_err();
-    assert!(failure.kind == FailureKind::Busy && failure.message.contains("can't read now whom it trusts"), "{failure}");
+    let failure =
+        lyon.send("paris/in", source(b"second")).await.unwrap().delivered().await.unwrap_err();
+    assert!(
+        failure.kind == FailureKind::Busy
+            && failure.message.contains("can't read now whom it trusts"),
+        "{failure}"
+    );
     std::fs::remove_file(&peers).unwrap();
     std::fs::rename(&aside, &peers).unwrap();
     refresh().await.unwrap().unwrap();

@@ -1,4 +1,5 @@
-//! A disk in memory that can be full, fail, be slow, and lose its power: what was not synced may be lost, torn, or reordered.
+//! A disk in memory that can be full, fail, be slow, and lose its power: what was not synced may be
+//! lost, torn, or reordered.
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -89,11 +90,13 @@ impl Disk {
 
     /// Waits until a sync waits to be released.
     pub(crate) fn wait_for_sync(&self) {
-        let waited = self.0.1.wait_timeout_while(self.state(), PATIENCE, |state| !state.syncing).unwrap().1;
+        let waited =
+            self.0.1.wait_timeout_while(self.state(), PATIENCE, |state| !state.syncing).unwrap().1;
         assert!(!waited.timed_out(), "nothing is synced");
     }
 
-    /// Whether to remember, from now on, what a power cut would meet around each sync and after some other operations.
+    /// Whether to remember, from now on, what a power cut would meet around each sync and after
+    /// some other operations.
     pub(crate) fn record_power_cuts(&self, recording: bool) {
         self.state().recording = recording;
     }
@@ -226,7 +229,12 @@ impl PowerCut {
 
     /// If some sectors had been written, in some order.
     pub(crate) fn torn(&self, random: &mut Random) -> Disk {
-        let mut sectors: Vec<_> = self.pending.iter().flat_map(Change::sectors).filter(|_| random.below(2) == 0).collect();
+        let mut sectors: Vec<_> = self
+            .pending
+            .iter()
+            .flat_map(Change::sectors)
+            .filter(|_| random.below(2) == 0)
+            .collect();
         for index in (1..sectors.len()).rev() {
             sectors.swap(index, random.below(index as u64 + 1) as usize);
         }
@@ -241,7 +249,10 @@ impl Change {
         match self {
             Self::Length(len) => vec![Self::Length(*len)],
             Self::Write { offset, data } => {
-                let sector = |(index, data): (usize, &[u8])| Self::Write { offset: offset + (index * SECTOR) as u64, data: data.to_vec() };
+                let sector = |(index, data): (usize, &[u8])| Self::Write {
+                    offset: offset + (index * SECTOR) as u64,
+                    data: data.to_vec(),
+                };
                 data.chunks(SECTOR).enumerate().map(sector).collect()
             }
         }

@@ -1,4 +1,5 @@
-//! A disk that is full or fails at any operation: what was acknowledged stays, what was not is told of.
+//! A disk that is full or fails at any operation: what was acknowledged stays, what was not is told
+//! of.
 
 use std::io::{self, ErrorKind};
 
@@ -32,11 +33,14 @@ impl Scene {
 
     /// Writes on until one fails; its number and error, if one does.
     fn write_on(&self, from: u64) -> Option<(u64, io::Error)> {
-        (from..WRITES).find_map(|number| Some((number, self.spool.write(self.writes[number as usize].clone()).err()?)))
+        (from..WRITES).find_map(|number| {
+            Some((number, self.spool.write(self.writes[number as usize].clone()).err()?))
+        })
     }
 }
 
-/// Runs `scene` for the first operation that can fail, the second one, and so on until nothing has failed.
+/// Runs `scene` for the first operation that can fail, the second one, and so on until nothing has
+/// failed.
 fn at_every_operation(plan: fn(u64) -> Plan, scene: impl Fn(&Scene, u64, io::Error)) {
     for nth in 0.. {
         let it = Scene::new();
@@ -72,7 +76,8 @@ fn a_full_disk_fails_a_write_and_nothing_else() {
             scene.disk.plan(Plan::Nothing);
             assert!(scene.write_on(number).is_none());
             assert!(contents(&scene.spool).unwrap() == after(&scene.writes, WRITES));
-            let found = contents(&open(&scene.disk.power_cut().without_pending()).unwrap()).unwrap();
+            let found =
+                contents(&open(&scene.disk.power_cut().without_pending()).unwrap()).unwrap();
             assert!(found == after(&scene.writes, WRITES));
         });
     }
@@ -94,7 +99,8 @@ fn a_disk_that_fails_ends_all_writing_and_no_reading() {
             assert!(scene.disk.bytes() == before, "the disk was written after it had failed");
             let possible = [after(&scene.writes, number), after(&scene.writes, number + 1)];
             assert!(possible.contains(&contents(&scene.spool).unwrap()));
-            let found = contents(&open(&scene.disk.power_cut().without_pending()).unwrap()).unwrap();
+            let found =
+                contents(&open(&scene.disk.power_cut().without_pending()).unwrap()).unwrap();
             assert!(possible.contains(&found), "an acknowledged write is lost");
         });
     }
@@ -113,7 +119,13 @@ fn a_disk_that_fails_is_told_of_once() {
     for _ in 0..3 {
         spool.put("peers", b"anna", b"").unwrap_err();
     }
-    let told: Vec<_> = errors.lock().unwrap().iter().filter(|text| text.contains("a disk to tell of")).cloned().collect();
+    let told: Vec<_> = errors
+        .lock()
+        .unwrap()
+        .iter()
+        .filter(|text| text.contains("a disk to tell of"))
+        .cloned()
+        .collect();
     assert!(told.len() == 1 && told[0].contains("the spool takes nothing more"), "{told:?}");
 }
 
@@ -147,7 +159,9 @@ fn a_failure_while_it_is_opened_costs_no_record() {
                 assert!(outcome.is_err() || outcome.unwrap() == after(&scene.writes, WRITES));
                 let image = disk.power_cut().without_pending();
                 for disk in [disk, image] {
-                    assert!(contents(&open(&disk).unwrap()).unwrap() == after(&scene.writes, WRITES));
+                    assert!(
+                        contents(&open(&disk).unwrap()).unwrap() == after(&scene.writes, WRITES)
+                    );
                 }
                 if !reached {
                     break;

@@ -9,12 +9,19 @@ use estafette::node::Store;
 use estafette_actors::spool::Spool;
 
 type Attempt = fn(&Path) -> io::Result<()>;
-const ATTEMPTS: [Attempt; 3] = [|dir| Spool::open(dir).map(drop), |dir| Spool::check(dir).map(drop), |dir| Spool::repair(dir).map(drop)];
+const ATTEMPTS: [Attempt; 3] = [
+    |dir| Spool::open(dir).map(drop),
+    |dir| Spool::check(dir).map(drop),
+    |dir| Spool::repair(dir).map(drop),
+];
 
 /// Names and contents of all files in a folder.
 fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
-    let entries = fs::read_dir(dir).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_file());
-    entries.map(|entry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap())).collect()
+    let entries =
+        fs::read_dir(dir).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_file());
+    entries
+        .map(|entry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap()))
+        .collect()
 }
 
 #[cfg(unix)]
@@ -48,7 +55,12 @@ fn a_spool_of_a_newer_version_is_refused_and_not_touched() {
     for attempt in ATTEMPTS {
         let error = attempt(folder.path()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
-        assert!(error.to_string().contains("has format version 2, and this release knows version 1 only"), "{error}");
+        assert!(
+            error
+                .to_string()
+                .contains("has format version 2, and this release knows version 1 only"),
+            "{error}"
+        );
         assert_eq!(files(folder.path()), before);
     }
 }
@@ -58,19 +70,32 @@ fn a_version_that_is_none_is_refused_with_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
     Spool::open(folder.path()).unwrap().put("peers", b"anna", b"").unwrap();
     let format = folder.path().join("FORMAT");
-    for text in [&b""[..], b"estafette spool", b"estafette spool one\n", b"estafette spool 1", b"\xff\xfe", &[b'1'; 1000]] {
+    for text in [
+        &b""[..],
+        b"estafette spool",
+        b"estafette spool one\n",
+        b"estafette spool 1",
+        b"\xff\xfe",
+        &[b'1'; 1000],
+    ] {
         fs::write(&format, text).unwrap();
         let before = files(folder.path());
         for attempt in ATTEMPTS {
             let error = attempt(folder.path()).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidData, "{error}");
-            assert!(error.to_string().contains("put the line \"estafette spool 1\" in it"), "{error}");
+            assert!(
+                error.to_string().contains("put the line \"estafette spool 1\" in it"),
+                "{error}"
+            );
         }
         assert_eq!(files(folder.path()), before);
     }
     fs::remove_file(&format).unwrap();
     let error = Spool::open(folder.path()).unwrap_err();
-    assert!(error.to_string().contains("FORMAT") && error.to_string().contains("state.redb"), "{error}");
+    assert!(
+        error.to_string().contains("FORMAT") && error.to_string().contains("state.redb"),
+        "{error}"
+    );
     fs::write(&format, "estafette spool 1\n").unwrap();
     assert_eq!(Spool::open(folder.path()).unwrap().load("peers").unwrap().len(), 1);
 }
@@ -88,7 +113,10 @@ fn a_folder_that_can_be_none_is_refused_with_a_reason() {
     assert!(orphan.to_string().contains("make that one first"), "{orphan}");
     for attempt in &ATTEMPTS[1..] {
         let none = attempt(folder.path()).unwrap_err();
-        assert!(none.kind() == ErrorKind::NotFound && none.to_string().contains("is no spool"), "{none}");
+        assert!(
+            none.kind() == ErrorKind::NotFound && none.to_string().contains("is no spool"),
+            "{none}"
+        );
     }
     assert_eq!(files(folder.path()).len(), 1, "looking at it has left something in it");
 }

@@ -21,7 +21,8 @@ pub(crate) fn put(table: &'static str, key: impl AsRef<[u8]>, value: impl AsRef<
     Change::Put { table, key: key.as_ref().to_vec(), value: value.as_ref().to_vec() }
 }
 
-/// The writes of a seed: each touches several tables, some are large, some take away what others put.
+/// The writes of a seed: each touches several tables, some are large, some take away what others
+/// put.
 pub(crate) fn writes(seed: u64, count: u64) -> Vec<Vec<Change>> {
     let mut random = Random::seeded(seed);
     let write = |number: u64| {
@@ -42,7 +43,9 @@ pub(crate) fn after(writes: &[Vec<Change>], count: u64) -> Records {
     let mut records = Records::new();
     for change in writes[..count as usize].iter().flatten() {
         match change {
-            Change::Put { table, key, value } => records.insert((table, key.clone()), value.clone()),
+            Change::Put { table, key, value } => {
+                records.insert((table, key.clone()), value.clone())
+            }
             Change::Remove { table, key } => records.remove(&(*table, key.clone())),
         };
     }

@@ -1,4 +1,5 @@
-//! Whatever a power cut leaves of what was not synced: each acknowledged write is there, and none by half.
+//! Whatever a power cut leaves of what was not synced: each acknowledged write is there, and none
+//! by half.
 
 use estafette::node::{Change, Store};
 use estafette::testing::Random;
@@ -48,12 +49,23 @@ fn cuts_while_writing(writes: &[Vec<Change>]) -> Vec<PowerCut> {
 }
 
 fn images(power_cut: &PowerCut, random: &mut Random) -> [Disk; 4] {
-    [power_cut.without_pending(), power_cut.with_pending(), power_cut.torn(random), power_cut.torn(random)]
+    [
+        power_cut.without_pending(),
+        power_cut.with_pending(),
+        power_cut.torn(random),
+        power_cut.torn(random),
+    ]
 }
 
-/// The spool on `disk` has the first `acknowledged` writes, or some more that were on their way; and it can be written.
-/// Returns what power cuts would have met while it was opened.
-fn check(disk: &Disk, record: bool, writes: &[Vec<Change>], acknowledged: u64, text: &str) -> Vec<PowerCut> {
+/// The spool on `disk` has the first `acknowledged` writes, or some more that were on their way;
+/// and it can be written. Returns what power cuts would have met while it was opened.
+fn check(
+    disk: &Disk,
+    record: bool,
+    writes: &[Vec<Change>],
+    acknowledged: u64,
+    text: &str,
+) -> Vec<PowerCut> {
     disk.record_power_cuts(record);
     let spool = open(disk).unwrap_or_else(|error| panic!("{text}: {error}"));
     disk.record_power_cuts(false);

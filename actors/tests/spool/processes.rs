@@ -71,11 +71,19 @@ fn two_processes_do_not_have_one_spool() {
     let folder = tempfile::tempdir().unwrap();
     let mut another = Another::start(folder.path());
     let id = another.child.id();
-    for refused in [Spool::open(folder.path()).map(drop), Spool::check(folder.path()).map(drop), Spool::repair(folder.path()).map(drop)] {
+    for refused in [
+        Spool::open(folder.path()).map(drop),
+        Spool::check(folder.path()).map(drop),
+        Spool::repair(folder.path()).map(drop),
+    ] {
         let error = refused.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ResourceBusy, "{error}");
         let text = error.to_string();
-        assert!(text.contains(&format!("process {id}")) && text.contains(folder.path().to_str().unwrap()), "{text}");
+        assert!(
+            text.contains(&format!("process {id}"))
+                && text.contains(folder.path().to_str().unwrap()),
+            "{text}"
+        );
         assert!(text.contains("stop that one, or give this one a folder of its own"), "{text}");
     }
     another.tell("stop");
@@ -109,7 +117,10 @@ fn a_process_that_is_killed_loses_nothing_that_it_was_told_to_be_kept() {
         let records = spool.load("peers").unwrap();
         assert!(records.iter().all(|(key, value)| key == value));
         for number in 0..=told {
-            assert!(records.iter().any(|(key, _)| *key == number.to_be_bytes()), "{number} of {told} is lost");
+            assert!(
+                records.iter().any(|(key, _)| *key == number.to_be_bytes()),
+                "{number} of {told} is lost"
+            );
         }
         assert!(records.len() >= next);
         next = records.len();

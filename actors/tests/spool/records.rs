@@ -24,7 +24,10 @@ fn records_outlive_the_spool() {
     spool.remove("peers", b"never there").unwrap();
     drop(spool);
     let spool = Spool::open(folder.path().join("spool")).unwrap();
-    assert_eq!(spool.load("peers").unwrap(), [(b"a".to_vec(), b"2".to_vec()), (b"b".to_vec(), Vec::new())]);
+    assert_eq!(
+        spool.load("peers").unwrap(),
+        [(b"a".to_vec(), b"2".to_vec()), (b"b".to_vec(), Vec::new())]
+    );
     assert_eq!(spool.load("peer").unwrap(), [(b"sa".to_vec(), b"another table".to_vec())]);
     assert_eq!(spool.load("empty").unwrap(), []);
     assert_eq!(spool.find("bulk", &[0xff; Spool::KEY_LIMIT]).unwrap(), Some(largest));
@@ -37,9 +40,16 @@ fn a_write_is_made_in_order_and_refused_as_a_whole() {
     let folder = tempfile::tempdir().unwrap();
     let spool = Spool::open(folder.path()).unwrap();
     let remove = |key: &[u8]| Change::Remove { table: "a", key: key.to_vec() };
-    spool.write(vec![put("a", "1", "x"), remove(b"1"), put("a", "2", "x"), put("a", "2", "y")]).unwrap();
+    spool
+        .write(vec![put("a", "1", "x"), remove(b"1"), put("a", "2", "x"), put("a", "2", "y")])
+        .unwrap();
     assert_eq!(spool.load("a").unwrap(), [(b"2".to_vec(), b"y".to_vec())]);
-    for bad in [put("A", "3", ""), put("a", "", ""), put("a", "3", vec![0; Spool::VALUE_LIMIT + 1]), put("a", [0; 257], "")] {
+    for bad in [
+        put("A", "3", ""),
+        put("a", "", ""),
+        put("a", "3", vec![0; Spool::VALUE_LIMIT + 1]),
+        put("a", [0; 257], ""),
+    ] {
         let error = spool.write(vec![put("a", "4", "x"), bad]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
     }

@@ -31,9 +31,17 @@ fn all_that_waits_shares_a_commit_and_keeps_its_order() {
     let before = spool.version().unwrap();
     let mut writes = vec![first];
     for number in 0..5_000_u32 {
-        writes.push(spool.write_later(vec![put("peers", "last", number.to_le_bytes()), put("parts", number.to_le_bytes(), "")]));
+        writes.push(spool.write_later(vec![
+            put("peers", "last", number.to_le_bytes()),
+            put("parts", number.to_le_bytes(), ""),
+        ]));
     }
-    writes.push(spool.write_later(vec![Change::Remove { table: "parts", key: 7_u32.to_le_bytes().to_vec() }]));
+    writes.push(
+        spool.write_later(vec![Change::Remove {
+            table: "parts",
+            key: 7_u32.to_le_bytes().to_vec(),
+        }]),
+    );
     disk.hold(false);
     let outcomes = block_on(async {
         let outcomes = join_all(writes).await;
@@ -99,7 +107,10 @@ fn the_writes_that_wait_are_bounded() {
 #[test]
 fn what_waits_is_written_before_the_spool_is_gone() {
     let (disk, spool, first) = busy();
-    let (told, forgotten) = (spool.write_later(vec![put("peers", "told", "")]), spool.write_later(vec![put("peers", "forgotten", "")]));
+    let (told, forgotten) = (
+        spool.write_later(vec![put("peers", "told", "")]),
+        spool.write_later(vec![put("peers", "forgotten", "")]),
+    );
     drop(forgotten);
     let gone = thread::spawn(move || drop(spool));
     assert!(told.now_or_never().is_none());

@@ -1,7 +1,10 @@
 //! `chunk ∘ assemble` is the identity, and it does not matter in what pieces content comes.
 
 use estafette::delivery::Trailer;
-use estafette::pipeline::{Assembly, Codec, Compression, Custody, Fault, Parcel, Piece, Pipeline, Prefix, Signal, Summary, Transfer};
+use estafette::pipeline::{
+    Assembly, Codec, Compression, Custody, Fault, Parcel, Piece, Pipeline, Prefix, Signal, Summary,
+    Transfer,
+};
 use estafette_actors::chunk::Digest;
 use estafette_actors::compress::{Compressor, Decompressor};
 use estafette_actors::seal::{Opener, Sealer};
@@ -10,11 +13,22 @@ use proptest::prelude::*;
 use super::harness::{chunk, cut, deliver, end, heard, noise, scope, sizes, text};
 
 fn arrives(content: &[u8], chunk_size: u32) {
-    let send = Pipeline::new().then("digest", Digest::default).then("compress", Compressor::default).then("seal", Sealer::new);
-    let receive = Pipeline::new().then("open", Opener::new).then("decompress", Decompressor::default).then("digest", Digest::default);
+    let send = Pipeline::new()
+        .then("digest", Digest::default)
+        .then("compress", Compressor::default)
+        .then("seal", Sealer::new);
+    let receive = Pipeline::new()
+        .then("open", Opener::new)
+        .then("decompress", Decompressor::default)
+        .then("digest", Digest::default);
     let (verdict, bytes) = deliver(content, chunk_size, &send, &receive);
-    let Assembly::Committed { summary, .. } = verdict else { panic!("{} bytes in chunks of {chunk_size}: {verdict:?}", content.len()) };
-    assert_eq!(summary, Summary { length: content.len() as u64, digest: *blake3::hash(content).as_bytes() });
+    let Assembly::Committed { summary, .. } = verdict else {
+        panic!("{} bytes in chunks of {chunk_size}: {verdict:?}", content.len())
+    };
+    assert_eq!(
+        summary,
+        Summary { length: content.len() as u64, digest: *blake3::hash(content).as_bytes() }
+    );
     assert!(bytes == content, "{} bytes in chunks of {chunk_size}", content.len());
 }
 
@@ -44,7 +58,11 @@ fn loose_pieces_give_the_chunks_of_whole_ones() {
             assert_eq!(bytes.len(), Prefix::LENGTH + wanted);
         }
         for piece in [1, 7, 1000, 1023, 1025, 3000, 5000] {
-            assert_eq!(cut(&content, 1024, std::iter::repeat(piece), size % 2 == 0), whole, "{size} bytes in pieces of {piece}");
+            assert_eq!(
+                cut(&content, 1024, std::iter::repeat(piece), size % 2 == 0),
+                whole,
+                "{size} bytes in pieces of {piece}"
+            );
         }
     }
 }

@@ -1,7 +1,10 @@
 //! `compress ∘ decompress` is the identity, and nothing decompresses into more than a chunk.
 
 use estafette::delivery::{FailureKind, TransferKey};
-use estafette::pipeline::{Chunk, Codec, Compressed, Compression, Custody, Parcel, Prefix, Transfer, Transform, TransformError};
+use estafette::pipeline::{
+    Chunk, Codec, Compressed, Compression, Custody, Parcel, Prefix, Transfer, Transform,
+    TransformError,
+};
 use estafette_actors::compress::{Compressor, Decompressor};
 use proptest::prelude::*;
 
@@ -14,15 +17,21 @@ fn there_and_back(bytes: &[u8], size: u32) -> (Compressed, Chunk) {
     (compressed, back)
 }
 
-/// What the decompressor makes of a box with this prefix and body, in a transfer with chunks of 1 KiB.
+/// What the decompressor makes of a box with this prefix and body, in a transfer with chunks of 1
+/// KiB.
 fn decompress(prefix: Prefix, body: &[u8]) -> Result<Chunk, TransformError> {
     let custody = Custody::incoming(&end(1024), prefix.index, false, None);
-    Decompressor::default().apply(&Compressed::from_parts(custody, [&prefix.encode(), body].concat().into()))
+    Decompressor::default()
+        .apply(&Compressed::from_parts(custody, [&prefix.encode(), body].concat().into()))
 }
 
 fn refused(codec: Codec, raw_len: u32, body: &[u8], because: &str) {
     let error = decompress(Prefix { codec, raw_len, index: 7 }, body).unwrap_err();
-    assert_eq!(error.kind, FailureKind::Protocol, "an authentic box that is wrong is not asked for again");
+    assert_eq!(
+        error.kind,
+        FailureKind::Protocol,
+        "an authentic box that is wrong is not asked for again"
+    );
     assert!(error.message.contains(because), "{:?} does not say {because:?}", error.message);
 }
 
@@ -36,7 +45,10 @@ fn chunks_of_every_size_come_back_as_they_were() {
         for bytes in [text(size), noise(size), vec![0; size]] {
             let (_, back) = there_and_back(&bytes, 1024);
             assert_eq!(back.bytes(), bytes);
-            assert_eq!(Prefix::decode(back.content()), Ok(Prefix { codec: Codec::RAW, raw_len: size as u32, index: 7 }));
+            assert_eq!(
+                Prefix::decode(back.content()),
+                Ok(Prefix { codec: Codec::RAW, raw_len: size as u32, index: 7 })
+            );
         }
     }
 }
@@ -55,7 +67,8 @@ fn what_would_not_shrink_by_an_eighth_goes_raw_and_is_not_copied() {
 
 #[test]
 fn compression_that_is_off_is_off() {
-    let (transfer, _) = Transfer::bare(scope(1024), TransferKey::from_bytes([9; 32]), Compression::Off);
+    let (transfer, _) =
+        Transfer::bare(scope(1024), TransferKey::from_bytes([9; 32]), Compression::Off);
     let raw = Compressor::default().apply(&chunk(&transfer, 0, &[0; 1024])).unwrap();
     assert_eq!((raw.prefix().unwrap().codec, raw.body()), (Codec::RAW, &[0; 1024][..]));
 }
@@ -75,7 +88,12 @@ fn every_lie_about_a_length_is_named() {
     refused(Codec::RAW, 5, b"four", "a raw chunk of 4 bytes that says 5");
     refused(Codec::RAW, 0, b"", "a chunk of 0 bytes");
     refused(Codec::RAW, 1025, &[0; 1025], "a chunk of 1025 bytes");
-    refused(Codec::SNAPPY, 1000, &snappy(&[0; 1001]), "says 1000 bytes, but would decompress to 1001");
+    refused(
+        Codec::SNAPPY,
+        1000,
+        &snappy(&[0; 1001]),
+        "says 1000 bytes, but would decompress to 1001",
+    );
     refused(Codec::SNAPPY, 1000, &snappy(&[0; 1000])[..20], "snappy");
     refused(Codec::SNAPPY, 1000, &[], "says 1000 bytes, but would decompress to 0");
     refused(Codec::SNAPPY, 1000, &[0xff; 10], "snappy");
@@ -93,7 +111,11 @@ fn a_stage_that_makes_a_chunk_too_large_is_told_so() {
     let error = Compressor::default().apply(&chunk(&transfer, 0, &[0; 1025])).unwrap_err();
     assert_eq!(
         (error.kind, error.message.as_str()),
-        (FailureKind::Stage, "a stage before it made a chunk of 1025 bytes, 1024 are allowed; see `Pipeline::growing`")
+        (
+            FailureKind::Stage,
+            "a stage before it made a chunk of 1025 bytes, 1024 are allowed; see \
+             `Pipeline::growing`"
+        )
     );
 }
 

@@ -1,13 +1,17 @@
-//! Whatever happens to frames on their way, nothing but what was sealed comes out of the opener, at its own place.
+//! Whatever happens to frames on their way, nothing but what was sealed comes out of the opener, at
+//! its own place.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use estafette::delivery::{FailureKind, KeyScope, TransferId, TransferKey};
 use estafette::pipeline::{
-    ArrivalError, Codec, Compressed, Compression, Custody, Parcel, Prefix, Sealed, Transfer, Transform, TransformError,
+    ArrivalError, Codec, Compressed, Compression, Custody, Parcel, Prefix, Sealed, Transfer,
+    Transform, TransformError,
 };
-use estafette::wire::{FLAG_LAST, FrameError, FrameHeader, FrameKind, HEADER_LENGTH, PeerId, Suite};
+use estafette::wire::{
+    FLAG_LAST, FrameError, FrameHeader, FrameKind, HEADER_LENGTH, PeerId, Suite,
+};
 use estafette_actors::seal::{Opener, Sealer};
 use proptest::prelude::*;
 
@@ -20,13 +24,17 @@ fn frame(index: u64, body: &[u8]) -> Vec<u8> {
 
 fn trailer_frame(index: u64) -> Vec<u8> {
     let prefix = Prefix { codec: Codec::TRAILER, raw_len: 48, index };
-    let plain = Compressed::from_parts(Custody::trailer(&end(1024), index), [&prefix.encode()[..], &[0; 48]].concat().into());
+    let plain = Compressed::from_parts(
+        Custody::trailer(&end(1024), index),
+        [&prefix.encode()[..], &[0; 48]].concat().into(),
+    );
     Sealer::new().apply(&plain).unwrap().content().to_vec()
 }
 
 /// Opens `frame` at the other end, `there`.
 fn open_at(there: &Arc<Transfer>, frame: &[u8]) -> Result<Compressed, TransformError> {
-    let arrived = Sealed::arrived(there, Bytes::copy_from_slice(frame)).map_err(|error| TransformError::new(error.to_string()))?;
+    let arrived = Sealed::arrived(there, Bytes::copy_from_slice(frame))
+        .map_err(|error| TransformError::new(error.to_string()))?;
     Opener::new().apply(&arrived.expect("the first of its index"))
 }
 
@@ -36,7 +44,8 @@ fn open(frame: &[u8]) -> Result<Compressed, TransformError> {
 
 /// The header of `frame`, as `change` leaves it, before the same body.
 fn with_header(frame: &[u8], change: impl FnOnce(&mut FrameHeader)) -> Vec<u8> {
-    let mut header = FrameHeader::decode(frame.first_chunk::<HEADER_LENGTH>().unwrap(), 1 << 20).unwrap();
+    let mut header =
+        FrameHeader::decode(frame.first_chunk::<HEADER_LENGTH>().unwrap(), 1 << 20).unwrap();
     change(&mut header);
     [&header.encode(), &frame[HEADER_LENGTH..]].concat()
 }
@@ -70,7 +79,9 @@ fn a_frame_that_was_cut_short_does_not_open() {
             continue;
         }
         assert!(open(shorter).unwrap_err().message.contains("no whole frame"));
-        asks_again(open(&with_header(shorter, |header| header.len = (length - HEADER_LENGTH) as u32)));
+        asks_again(open(&with_header(shorter, |header| {
+            header.len = (length - HEADER_LENGTH) as u32
+        })));
     }
     let longer = [&good[..], b"x"].concat();
     asks_again(open(&with_header(&longer, |header| header.len += 1)));
@@ -106,7 +117,10 @@ fn the_end_cannot_be_moved() {
 fn a_copy_is_not_taken_in_twice() {
     let (there, good) = (end(1024), Bytes::from(frame(0, b"body")));
     assert!(Sealed::arrived(&there, good.clone()).unwrap().is_some());
-    assert!(Sealed::arrived(&there, good.clone()).unwrap().is_none(), "it is on its way through the stages");
+    assert!(
+        Sealed::arrived(&there, good.clone()).unwrap().is_none(),
+        "it is on its way through the stages"
+    );
     there.incoming().received(0);
     assert!(Sealed::arrived(&there, good).unwrap().is_none(), "it was received");
 }
@@ -118,13 +132,18 @@ fn a_chunk_of_another_transfer_attempt_pair_or_size_does_not_open() {
         KeyScope { transfer: TransferId::from_bytes([4; 24]), ..scope(1024) },
         KeyScope { attempt: 1, ..scope(1024) },
         KeyScope { suite: Suite(2), ..scope(1024) },
-        KeyScope { sender: PeerId::from_bytes([2; 32]), receiver: PeerId::from_bytes([1; 32]), ..scope(1024) },
+        KeyScope {
+            sender: PeerId::from_bytes([2; 32]),
+            receiver: PeerId::from_bytes([1; 32]),
+            ..scope(1024)
+        },
         scope(2048),
     ];
     for other in others {
         asks_again(open_at(&end_of(other), &good));
     }
-    let (stranger, _) = Transfer::bare(scope(1024), TransferKey::from_bytes([8; 32]), Compression::Snappy);
+    let (stranger, _) =
+        Transfer::bare(scope(1024), TransferKey::from_bytes([8; 32]), Compression::Snappy);
     asks_again(open_at(&stranger, &good));
 }
 
@@ -167,13 +186,22 @@ fn what_was_sealed_under_a_false_prefix_is_the_sender_s_fault_and_not_asked_for_
 fn a_frame_that_does_not_belong_is_named() {
     let arrive = |frame: Vec<u8>| Sealed::arrived(&end(1024), frame.into()).unwrap_err();
     let good = frame(0, b"body");
-    assert_eq!(arrive(with_header(&good, |header| header.stream = 3)), ArrivalError::OtherStream { expected: 1 });
+    assert_eq!(
+        arrive(with_header(&good, |header| header.stream = 3)),
+        ArrivalError::OtherStream { expected: 1 }
+    );
     let control = FrameHeader::control(0).encode().to_vec();
     assert_eq!(arrive(control), ArrivalError::OtherStream { expected: 1 });
     let beyond = with_header(&good, |header| header.index = u64::MAX);
     assert!(matches!(arrive(beyond), ArrivalError::Beyond { index: u64::MAX, .. }));
-    let much = FrameHeader { len: 1024 + 33, kind: FrameKind::Chunk, flags: 0, stream: 1, index: 0 }.encode().to_vec();
-    assert_eq!(arrive(much), FrameError::TooLong { kind: FrameKind::Chunk, given: 1057, limit: 1056 }.into());
+    let much =
+        FrameHeader { len: 1024 + 33, kind: FrameKind::Chunk, flags: 0, stream: 1, index: 0 }
+            .encode()
+            .to_vec();
+    assert_eq!(
+        arrive(much),
+        FrameError::TooLong { kind: FrameKind::Chunk, given: 1057, limit: 1056 }.into()
+    );
 }
 
 proptest! {

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use estafette::delivery::{Content, ContentKind, ContentName, KeyScope, TransferId, TransferKey};
 use estafette::metrics::Metrics;
 use estafette::pipeline::{
-    Assembled, AssemblerSeat, Assembly, Balanced, Chunk, ChunkerSeat, Codec, Compression, Custody, Inbox, Offer, Outlet, Parcel, Piece,
-    Pipeline, Prefix, Sealed, Signal, Transfer,
+    Assembled, AssemblerSeat, Assembly, Balanced, Chunk, ChunkerSeat, Codec, Compression, Custody,
+    Inbox, Offer, Outlet, Parcel, Piece, Pipeline, Prefix, Sealed, Signal, Transfer,
 };
 use estafette::wire::{PeerId, Suite};
 use estafette_actors::chunk::{Assembler, Chunker, Digest};
@@ -44,7 +44,10 @@ pub(crate) fn chunk(transfer: &Arc<Transfer>, index: u64, bytes: &[u8]) -> Chunk
 
 /// Bytes that compress to less than half, and differ everywhere.
 pub(crate) fn text(length: usize) -> Vec<u8> {
-    let line = |number: usize| format!("line {number} of the text, and what stands in it stands in the others, too\n").into_bytes();
+    let line = |number: usize| {
+        format!("line {number} of the text, and what stands in it stands in the others, too\n")
+            .into_bytes()
+    };
     (0..).flat_map(line).take(length).collect()
 }
 
@@ -58,7 +61,10 @@ pub(crate) fn noise(length: usize) -> Vec<u8> {
 /// Sizes around every boundary of `chunk` bytes.
 pub(crate) fn sizes(chunk: usize) -> Vec<usize> {
     let around = [1, 2, 3, 4, 8].map(|count| count * chunk);
-    [0, 1, 2].into_iter().chain(around.into_iter().flat_map(|size| [size - 1, size, size + 1])).collect()
+    [0, 1, 2]
+        .into_iter()
+        .chain(around.into_iter().flat_map(|size| [size - 1, size, size + 1]))
+        .collect()
 }
 
 /// Collects what comes out of a stage.
@@ -109,16 +115,28 @@ impl Handler<Assembled> for Owner {
     }
 }
 
-/// Everything the chunker makes of content that comes in pieces of these lengths; the last is marked so when it comes, or by an empty one behind it.
-pub(crate) fn cut(content: &[u8], chunk_size: u32, pieces: impl Iterator<Item = usize>, empty_end: bool) -> Vec<(u64, bool, Bytes)> {
+/// Everything the chunker makes of content that comes in pieces of these lengths; the last is
+/// marked so when it comes, or by an empty one behind it.
+pub(crate) fn cut(
+    content: &[u8],
+    chunk_size: u32,
+    pieces: impl Iterator<Item = usize>,
+    empty_end: bool,
+) -> Vec<(u64, bool, Bytes)> {
     System::new().block_on(async {
         let transfer = end(chunk_size);
         let (sender, mut collected) = unbounded_channel();
         let tail = Outlet::to(Collector::<Chunk>(sender).start().recipient());
-        let digest = Pipeline::new().then("digest", Digest::default).start(&Metrics::default(), tail).await.unwrap();
+        let digest = Pipeline::new()
+            .then("digest", Digest::default)
+            .start(&Metrics::default(), tail)
+            .await
+            .unwrap();
         let outlet = Balanced::single(digest.inlets().next().unwrap().clone());
         let chunker = Chunker::new(ChunkerSeat { transfer: Arc::clone(&transfer), outlet }).start();
-        feed(content, pieces, empty_end, |bytes, last| chunker.do_send(Piece::copied(&transfer, bytes, last)));
+        feed(content, pieces, empty_end, |bytes, last| {
+            chunker.do_send(Piece::copied(&transfer, bytes, last))
+        });
         let mut chunks = Vec::new();
         loop {
             let chunk = collected.recv().await.unwrap();
@@ -131,7 +149,12 @@ pub(crate) fn cut(content: &[u8], chunk_size: u32, pieces: impl Iterator<Item = 
     })
 }
 
-fn feed(content: &[u8], pieces: impl Iterator<Item = usize>, empty_end: bool, mut send: impl FnMut(&[u8], bool)) {
+fn feed(
+    content: &[u8],
+    pieces: impl Iterator<Item = usize>,
+    empty_end: bool,
+    mut send: impl FnMut(&[u8], bool),
+) {
     let mut rest = content;
     for piece in pieces {
         let (bytes, after) = rest.split_at(piece.min(rest.len()));
@@ -146,7 +169,8 @@ fn feed(content: &[u8], pieces: impl Iterator<Item = usize>, empty_end: bool, mu
     }
 }
 
-/// Content through both ends of a transfer, with these pipelines between; what the sink got, and the verdict.
+/// Content through both ends of a transfer, with these pipelines between; what the sink got, and
+/// the verdict.
 pub(crate) fn deliver(
     content: &[u8],
     chunk_size: u32,
@@ -157,11 +181,18 @@ pub(crate) fn deliver(
         let (here, there, metrics) = (end(chunk_size), end(chunk_size), Metrics::default());
         let (inbox, mut delivered) = MemorySink::channel(1 << 24, 1);
         let name = ContentName::new("content").unwrap();
-        let content_of = Content { kind: ContentKind::Bytes, name, length: Some(content.len() as u64) };
-        let sink = inbox.open(&Offer::new(scope(chunk_size).sender, scope(chunk_size).transfer, content_of)).unwrap();
+        let content_of =
+            Content { kind: ContentKind::Bytes, name, length: Some(content.len() as u64) };
+        let sink = inbox
+            .open(&Offer::new(scope(chunk_size).sender, scope(chunk_size).transfer, content_of))
+            .unwrap();
         let (sender, mut verdicts) = unbounded_channel();
-        let (seat, _abort) = AssemblerSeat::bare(Arc::clone(&there), sink, Owner(sender).start().recipient());
-        let receiving = receive.start(&metrics, Outlet::to(Assembler::new(seat).start().recipient())).await.unwrap();
+        let (seat, _abort) =
+            AssemblerSeat::bare(Arc::clone(&there), sink, Owner(sender).start().recipient());
+        let receiving = receive
+            .start(&metrics, Outlet::to(Assembler::new(seat).start().recipient()))
+            .await
+            .unwrap();
         let road = Road { there, inlet: receiving.inlets().next().unwrap().clone() };
         let sending = send.start(&metrics, Outlet::to(road.start().recipient())).await.unwrap();
         let outlet = Balanced::single(sending.inlets().next().unwrap().clone());

@@ -1,4 +1,5 @@
-//! The cipher against NaCl's own vector, and the format of a sealed frame against bytes that were written down.
+//! The cipher against NaCl's own vector, and the format of a sealed frame against bytes that were
+//! written down.
 
 use estafette::pipeline::{Parcel, Transform};
 use estafette_actors::seal::{BadTag, Cipher, Opener, Reference, Sealer, self_check};
@@ -6,7 +7,8 @@ use estafette_actors::seal::{BadTag, Cipher, Opener, Reference, Sealer, self_che
 use super::harness::end;
 use super::sealing::compressed;
 
-/// `firstkey`, `nonce`, `m` and `c` of "Cryptography in NaCl" (Bernstein, 2009), which NaCl's tests of `crypto_secretbox` use.
+/// `firstkey`, `nonce`, `m` and `c` of "Cryptography in NaCl" (Bernstein, 2009), which NaCl's tests
+/// of `crypto_secretbox` use.
 const KEY: &str = "1b27556473e985d462cd51197a9a46c76009549eac6474f206c4ee0844f68389";
 const NONCE: &str = "69696ee955b62b73cd62bda875fc73d68219e0036b7a0b37";
 const PLAIN: &str = "be075fc53c81f2d5cf141316ebeb0c7b5228c52a4c62cbd44b66849b64244ffce5ecbaaf33bd751a1ac728d45e6c61296cdc3c01233561f41\
@@ -32,7 +34,11 @@ fn answers_as_nacl(cipher: &impl Cipher) {
     for bit in 0..128 {
         let mut wrong = tag;
         wrong[bit / 8] ^= 1 << (bit % 8);
-        assert_eq!(cipher.open(&key, &nonce, &wrong, &sealed, &mut opened), Err(BadTag), "bit {bit} of the tag");
+        assert_eq!(
+            cipher.open(&key, &nonce, &wrong, &sealed, &mut opened),
+            Err(BadTag),
+            "bit {bit} of the tag"
+        );
     }
 }
 
@@ -53,7 +59,8 @@ fn the_check_at_the_start_passes_and_the_standard_registry_runs_it() {
     assert_eq!(estafette_actors::standard().coder_names().count(), 0);
 }
 
-/// Transfer id 03…, attempt 0, sender 01…, receiver 02…, chunks of 1 KiB, key 09…: chunk 5, the bytes "estafette".
+/// Transfer id 03…, attempt 0, sender 01…, receiver 02…, chunks of 1 KiB, key 09…: chunk 5, the
+/// bytes "estafette".
 const FRAME: &str = "2900000002000000010000000000000005000000000000003450b864917087132f917ed75316be873dcf677998e08d3726c4bde62aac3e56e9b10e62cc0eb28e\
     5a";
 
@@ -65,6 +72,7 @@ fn the_bytes_of_a_sealed_frame_are_held() {
     let hex: String = frame.content().iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(hex, FRAME);
     assert_eq!(Sealer::new().apply(&plain).unwrap().content(), frame.content());
-    let arrived = estafette::pipeline::Sealed::arrived(&end(1024), bytes(FRAME).into()).unwrap().unwrap();
+    let arrived =
+        estafette::pipeline::Sealed::arrived(&end(1024), bytes(FRAME).into()).unwrap().unwrap();
     assert_eq!(Opener::new().apply(&arrived).unwrap().body(), b"estafette");
 }

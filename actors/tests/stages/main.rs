@@ -1,4 +1,5 @@
-//! The stages by themselves: each with its inverse, with known answers, and with what must not get through.
+//! The stages by themselves: each with its inverse, with known answers, and with what must not get
+//! through.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 

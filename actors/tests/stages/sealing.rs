@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use estafette::delivery::TransferKey;
-use estafette::pipeline::{Codec, Compressed, Compression, Custody, Parcel, Prefix, Sealed, Transfer, Transform};
+use estafette::pipeline::{
+    Codec, Compressed, Compression, Custody, Parcel, Prefix, Sealed, Transfer, Transform,
+};
 use estafette::wire::HEADER_LENGTH;
 #[cfg(feature = "fast-seal")]
 use estafette_actors::seal::Fast;
@@ -23,7 +25,10 @@ fn there_and_back<S: Cipher, O: Cipher>(index: u64, body: &[u8]) {
     let (here, there) = (end(1 << 16), end(1 << 16));
     let plain = compressed(&here, index, body);
     let sealed = Sealer::<S>::default().apply(&plain).unwrap();
-    assert_eq!(sealed.content().len(), HEADER_LENGTH + Sealed::TAG_LENGTH + Prefix::LENGTH + body.len());
+    assert_eq!(
+        sealed.content().len(),
+        HEADER_LENGTH + Sealed::TAG_LENGTH + Prefix::LENGTH + body.len()
+    );
     let arrived = Sealed::arrived(&there, sealed.content().clone()).unwrap().unwrap();
     let opened = Opener::<O>::default().apply(&arrived).unwrap();
     assert_eq!((opened.custody().index(), opened.content()), (index, plain.content()));
@@ -56,14 +61,17 @@ fn indices_on_both_sides_of_an_epoch_come_back() {
 /// Another attempt at the same delivery has the same scope in all but its number; here even that.
 #[test]
 fn a_stage_uses_the_key_of_the_transfer_at_hand_whatever_it_sealed_before() {
-    let with = |key: u8| Transfer::bare(scope(1 << 16), TransferKey::from_bytes([key; 32]), Compression::default()).0;
+    let with = |key: u8| {
+        Transfer::bare(scope(1 << 16), TransferKey::from_bytes([key; 32]), Compression::default()).0
+    };
     let (mut sealer, mut opener) = (Sealer::<Reference>::default(), Opener::<Reference>::default());
     for key in [1, 2, 1] {
         let plain = compressed(&with(key), 0, b"body");
         let sealed = sealer.apply(&plain).unwrap();
         let afresh = Sealer::<Reference>::default().apply(&plain).unwrap();
         assert_eq!(sealed.content(), afresh.content(), "sealed with the key of another transfer");
-        let opened = opener.apply(&Sealed::arrived(&with(key), sealed.content().clone()).unwrap().unwrap());
+        let opened =
+            opener.apply(&Sealed::arrived(&with(key), sealed.content().clone()).unwrap().unwrap());
         assert_eq!(opened.unwrap().content(), plain.content());
     }
 }
@@ -74,7 +82,10 @@ fn both_implementations_give_the_same_frame() {
     for size in sizes(64) {
         let (transfer, body) = (end(1 << 16), noise(size));
         let plain = compressed(&transfer, 5, &body);
-        let frames = (Sealer::<Fast>::default().apply(&plain).unwrap(), Sealer::<Reference>::default().apply(&plain).unwrap());
+        let frames = (
+            Sealer::<Fast>::default().apply(&plain).unwrap(),
+            Sealer::<Reference>::default().apply(&plain).unwrap(),
+        );
         assert_eq!(frames.0.content(), frames.1.content(), "{size} bytes");
     }
 }

@@ -1,4 +1,5 @@
-//! Plain actix actors of the user's that panic in their handler, so that their mailbox is gone with what lay in it.
+//! Plain actix actors of the user's that panic in their handler, so that their mailbox is gone with
+//! what lay in it.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -20,8 +21,21 @@ async fn an_actor_that_dies_is_started_anew_from_its_factory_and_the_chunk_tried
     let made = fuse.made.load(Ordering::SeqCst);
     let id = world.deliver(&content(40, &[7])).await;
     assert_eq!(count(&world.lyon, "forth").restarts, 1);
-    assert_eq!(fuse.made.load(Ordering::SeqCst), made + 1, "one was made in the place of the dead one");
-    assert!(!log::lines(&["a chunk was lost in a stage", "stage=\"forth\"", &id, "chunk=7", "panicked=true"]).is_empty());
+    assert_eq!(
+        fuse.made.load(Ordering::SeqCst),
+        made + 1,
+        "one was made in the place of the dead one"
+    );
+    assert!(
+        !log::lines(&[
+            "a chunk was lost in a stage",
+            "stage=\"forth\"",
+            &id,
+            "chunk=7",
+            "panicked=true"
+        ])
+        .is_empty()
+    );
     assert!(!log::lines(&["an actor died: starting it anew", "stage=forth"]).is_empty());
     world.check_whole().await;
 }
@@ -32,7 +46,16 @@ async fn so_is_one_at_the_receiver() {
     let mut world = World::new(sound(), with(Pipeline::new(), fuse.actor("back"))).await;
     let id = world.deliver(&content(40, &[7])).await;
     assert_eq!(count(&world.paris, "back").restarts, 1);
-    assert!(!log::lines(&["a chunk was lost in a stage", "stage=\"back\"", &id, "chunk=7", "panicked=true"]).is_empty());
+    assert!(
+        !log::lines(&[
+            "a chunk was lost in a stage",
+            "stage=\"back\"",
+            &id,
+            "chunk=7",
+            "panicked=true"
+        ])
+        .is_empty()
+    );
     world.check_whole().await;
 }
 
@@ -56,7 +79,8 @@ async fn so_does_one_at_the_receiver() {
     world.check_whole().await;
 }
 
-/// Dies with a poisonous chunk in its hand when a chunk of another transfer lies there, too, so often.
+/// Dies with a poisonous chunk in its hand when a chunk of another transfer lies there, too, so
+/// often.
 struct Hoarder {
     deaths: Arc<AtomicUsize>,
     times: usize,
@@ -79,7 +103,10 @@ impl Handler<Chunk> for Hoarder {
     fn handle(&mut self, chunk: Chunk, ctx: &mut Context<Self>) {
         let is_poison = |chunk: &Chunk| chunk.bytes().starts_with(POISON);
         let is_wanted = chunk.custody().index() == 15 || is_poison(&chunk);
-        if self.deaths.load(Ordering::SeqCst) >= self.times || chunk.custody().is_trailer() || !is_wanted {
+        if self.deaths.load(Ordering::SeqCst) >= self.times
+            || chunk.custody().is_trailer()
+            || !is_wanted
+        {
             return self.outlet.send(chunk);
         }
         let mut lying = self.lying.lock().unwrap();
@@ -108,7 +135,9 @@ async fn a_chunk_that_only_lay_in_one_that_dies_twice_goes_on() {
     let (deaths, lying) = (Arc::<AtomicUsize>::default(), Arc::<Mutex<Vec<Chunk>>>::default());
     let counted = Arc::clone(&deaths);
     let inverse = Pipeline::new().then_actor("back", move |outlet| {
-        Hoarder { deaths: Arc::clone(&counted), times: 2, lying: Arc::clone(&lying), outlet }.start().recipient()
+        Hoarder { deaths: Arc::clone(&counted), times: 2, lying: Arc::clone(&lying), outlet }
+            .start()
+            .recipient()
     });
     let world = World::new(sound(), with(Pipeline::new(), inverse)).await;
     // The other one's chunk 15 is in its window, and lies there both times.
@@ -126,9 +155,15 @@ async fn a_chunk_that_only_lay_in_one_that_dies_twice_goes_on() {
 async fn transfers_that_begin_at_once_share_a_chain_on_each_lane() {
     for _ in 0..20 {
         let (forth, back) = (Fuse::blows(0), Fuse::blows(0));
-        let world = World::new(with(forth.actor("forth"), Pipeline::new()), with(Pipeline::new(), back.actor("back"))).await;
+        let world = World::new(
+            with(forth.actor("forth"), Pipeline::new()),
+            with(Pipeline::new(), back.actor("back")),
+        )
+        .await;
         let bytes = content(4, &[]);
-        let sent = futures_util::future::join_all((0..RUNNING).map(|_| world.send("in", source(&bytes)))).await;
+        let sent =
+            futures_util::future::join_all((0..RUNNING).map(|_| world.send("in", source(&bytes))))
+                .await;
         for transfer in sent {
             within(transfer.delivered()).await.unwrap();
         }
@@ -147,12 +182,18 @@ fn unmakable(name: &'static str) -> Pipeline<Chunk, Chunk> {
 
 #[tokio::test]
 async fn a_factory_that_panics_fails_the_transfer_that_needs_it_and_no_other() {
-    let registries = [(with(unmakable("forth"), Pipeline::new()), sound()), (sound(), with(Pipeline::new(), unmakable("forth")))];
+    let registries = [
+        (with(unmakable("forth"), Pipeline::new()), sound()),
+        (sound(), with(Pipeline::new(), unmakable("forth"))),
+    ];
     for (lyon, paris) in registries {
         let world = World::new(lyon, paris).await;
         let (_, failure) = world.fail("in", source(&content(40, &[]))).await;
         names(&failure, "forth", failure.index);
-        assert!(!log::lines(&["the factory of a stage panicked", "stage=forth", "on purpose"]).is_empty());
+        assert!(
+            !log::lines(&["the factory of a stage panicked", "stage=forth", "on purpose"])
+                .is_empty()
+        );
         let plain = world.lyon.send("paris/in", source(&content(400, &[]))).await.unwrap();
         within(plain.delivered()).await.unwrap();
         within(world.lyon.shutdown()).await;
@@ -168,7 +209,12 @@ async fn a_factory_that_panics_when_it_is_called_again_fails_the_transfer_and_no
         assert!(calls.fetch_add(1, Ordering::SeqCst) == 0, "on purpose");
         inner.start(outlet)
     });
-    let world = World::with(NodeConfig { hosting: Hosting::Parallel(1), ..config() }, with(forward, Pipeline::new()), sound()).await;
+    let world = World::with(
+        NodeConfig { hosting: Hosting::Parallel(1), ..config() },
+        with(forward, Pipeline::new()),
+        sound(),
+    )
+    .await;
     let (_, failure) = world.fail("in", source(&content(40, &[7]))).await;
     names(&failure, "forth", failure.index);
     assert!(failure.index.is_some());

@@ -18,7 +18,10 @@ async fn a_life() {
     paris.receive("in", inbox).unwrap();
     let lyon = Node::builder().stages(standard()).start().await.unwrap();
     let bytes = content(500, &[]);
-    let transfer = lyon.send(paris.ticket("in").unwrap(), BytesSource::new("content", bytes.clone()).unwrap()).await.unwrap();
+    let transfer = lyon
+        .send(paris.ticket("in").unwrap(), BytesSource::new("content", bytes.clone()).unwrap())
+        .await
+        .unwrap();
     transfer.delivered().await.unwrap();
     assert!(arrived.recv().await.unwrap().bytes == bytes);
     lyon.shutdown().await;

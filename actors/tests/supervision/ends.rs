@@ -3,7 +3,10 @@
 use bytes::Bytes;
 use estafette::delivery::{Content, FailureKind};
 use estafette::node::SendError;
-use estafette::pipeline::{Committed, Inbox, Offer, Placement, Refusal, Sink, SinkError, Source, SourceError, SourceReport, Summary};
+use estafette::pipeline::{
+    Committed, Inbox, Offer, Placement, Refusal, Sink, SinkError, Source, SourceError,
+    SourceReport, Summary,
+};
 use estafette_actors::source::BytesSource;
 use futures_util::future::BoxFuture;
 
@@ -61,7 +64,10 @@ impl Source for BadSource {
             if self.read == 50 {
                 self.at.panics(At::Read);
                 if matches!(self.at, At::Rewind | At::ContentAgain) {
-                    return Err(SourceError::Changed { what: "content".into(), how: "on purpose".into() });
+                    return Err(SourceError::Changed {
+                        what: "content".into(),
+                        how: "on purpose".into(),
+                    });
                 }
             }
             self.inner.read(buffer).await
@@ -99,7 +105,9 @@ impl Sink for BadInbox {
 
     fn write<'a>(&'a mut self, _: u64, _: &'a Bytes) -> BoxFuture<'a, Result<(), SinkError>> {
         self.0.panics(At::Write);
-        Box::pin(async { if self.0 == At::Abort { Err(SinkError::Gone("on purpose".into())) } else { Ok(()) } })
+        Box::pin(async {
+            if self.0 == At::Abort { Err(SinkError::Gone("on purpose".into())) } else { Ok(()) }
+        })
     }
 
     fn commit<'a>(&'a mut self, _: &'a Summary) -> BoxFuture<'a, Result<Committed, SinkError>> {
@@ -180,7 +188,10 @@ impl Sink for Full {
     }
 
     fn write<'a>(&'a mut self, offset: u64, _: &'a Bytes) -> BoxFuture<'a, Result<(), SinkError>> {
-        let full = || SinkError::Write { what: "the file".into(), error: std::io::ErrorKind::StorageFull.into() };
+        let full = || SinkError::Write {
+            what: "the file".into(),
+            error: std::io::ErrorKind::StorageFull.into(),
+        };
         Box::pin(std::future::ready(if offset < 10 * CHUNK as u64 { Ok(()) } else { Err(full()) }))
     }
 

@@ -115,7 +115,10 @@ impl Handler<Chunk> for Mortal {
 }
 
 /// The standard stages and the coder `fragile`, whose steps are these.
-pub(crate) fn with(forward: Pipeline<Chunk, Chunk>, inverse: Pipeline<Chunk, Chunk>) -> StageRegistry {
+pub(crate) fn with(
+    forward: Pipeline<Chunk, Chunk>,
+    inverse: Pipeline<Chunk, Chunk>,
+) -> StageRegistry {
     standard().coder("fragile", forward, inverse)
 }
 

@@ -1,4 +1,5 @@
-//! A sink that takes nothing until it is let: a transfer to it is under way for as long as a test wants.
+//! A sink that takes nothing until it is let: a transfer to it is under way for as long as a test
+//! wants.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! Two nodes, what arrives, and what every test checks in the end: that the node is as good as before.
+//! Two nodes, what arrives, and what every test checks in the end: that the node is as good as
+//! before.
 
 use std::time::Duration;
 
@@ -40,7 +41,9 @@ pub(crate) fn config() -> NodeConfig {
 
 /// Fails instead of hanging.
 pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("it hangs; what was logged:\n{}", log::lines(&[]).join("\n")))
+    tokio::time::timeout(PATIENCE, future)
+        .await
+        .unwrap_or_else(|_| panic!("it hangs; what was logged:\n{}", log::lines(&[]).join("\n")))
 }
 
 /// So many chunks that can't be compressed, of which these are poisonous.
@@ -69,7 +72,11 @@ impl World {
         Self::with(config(), lyon, paris).await
     }
 
-    pub(crate) async fn with(config: NodeConfig, lyon: StageRegistry, paris: StageRegistry) -> Self {
+    pub(crate) async fn with(
+        config: NodeConfig,
+        lyon: StageRegistry,
+        paris: StageRegistry,
+    ) -> Self {
         log::listen();
         let pair = Pair::start(1, config, lyon, paris).await.unwrap();
         let (inbox, arrived) = MemorySink::channel(64 << 20, 64);
@@ -88,17 +95,27 @@ impl World {
         let transfer = self.send("in", source(bytes)).await;
         let receipt = within(transfer.delivered()).await.unwrap();
         assert_eq!(receipt.length, bytes.len() as u64);
-        assert!(self.arrived.recv().await.unwrap().bytes == bytes, "other bytes arrived than were sent");
+        assert!(
+            self.arrived.recv().await.unwrap().bytes == bytes,
+            "other bytes arrived than were sent"
+        );
         self.nothing_more_arrives();
         transfer.id().to_string()
     }
 
     pub(crate) fn nothing_more_arrives(&mut self) {
-        assert!(self.arrived.try_recv().is_err(), "something was committed that should not have been");
+        assert!(
+            self.arrived.try_recv().is_err(),
+            "something was committed that should not have been"
+        );
     }
 
     /// Sends what must fail. The transfer's id, and what the sender and the receiver are told.
-    pub(crate) async fn fail_somehow(&self, inbox: &str, source: impl Source) -> (String, [Failure; 2]) {
+    pub(crate) async fn fail_somehow(
+        &self,
+        inbox: &str,
+        source: impl Source,
+    ) -> (String, [Failure; 2]) {
         let mut there = self.paris.events();
         let transfer = self.send(inbox, source).await;
         let failure = within(transfer.delivered()).await.unwrap_err();
@@ -113,7 +130,8 @@ impl World {
         (id, failure)
     }
 
-    /// Like [`World::fail`], while another transfer is under way by the same lanes, which then ends well.
+    /// Like [`World::fail`], while another transfer is under way by the same lanes, which then ends
+    /// well.
     pub(crate) async fn fail_beside(&self, inbox: &str, bad: impl Source) -> (String, Failure) {
         let gate = Gate::closed();
         let name = format!("beside-{inbox}");
@@ -122,13 +140,18 @@ impl World {
         let other = self.send(&name, source(&bytes)).await;
         within(gate.reached()).await;
         let failed = self.fail(inbox, bad).await;
-        assert!(other.status().outcome.is_none(), "the other transfer has ended: {:?}", other.status());
+        assert!(
+            other.status().outcome.is_none(),
+            "the other transfer has ended: {:?}",
+            other.status()
+        );
         gate.open();
         assert_eq!(within(other.delivered()).await.unwrap().length, bytes.len() as u64);
         failed
     }
 
-    /// More content than both windows and the pools hold still passes, by the same stages; then both nodes end.
+    /// More content than both windows and the pools hold still passes, by the same stages; then
+    /// both nodes end.
     pub(crate) async fn check_whole(mut self) {
         self.deliver(&content(3 * (POOL / CHUNK) as u64, &[])).await;
         within(self.lyon.shutdown()).await;
@@ -138,7 +161,9 @@ impl World {
 
 async fn failure_of(events: &mut EventStream, transfer: &TransferHandle) -> Failure {
     loop {
-        let NodeEvent::Transfer(event) = events.next().await.expect("the node runs") else { continue };
+        let NodeEvent::Transfer(event) = events.next().await.expect("the node runs") else {
+            continue;
+        };
         if let TransferNews::Failed { failure } = event.news
             && event.transfer == transfer.id()
             && event.direction == Direction::Incoming

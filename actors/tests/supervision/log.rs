@@ -29,10 +29,18 @@ impl<'a> MakeWriter<'a> for Log {
 static LOG: LazyLock<Log> = LazyLock::new(|| {
     let log = Log::default();
     // For the whole process: what is looked for is logged on the nodes' threads.
-    tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).with_max_level(tracing::Level::WARN).init();
+    tracing_subscriber::fmt()
+        .with_writer(log.clone())
+        .with_ansi(false)
+        .with_max_level(tracing::Level::WARN)
+        .init();
     let loud = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        let text = panic.payload().downcast_ref::<String>().map(String::as_str).or_else(|| panic.payload().downcast_ref::<&str>().copied());
+        let text = panic
+            .payload()
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| panic.payload().downcast_ref::<&str>().copied());
         if text.is_none_or(|text| !text.ends_with("on purpose")) {
             loud(panic);
         }
@@ -40,7 +48,8 @@ static LOG: LazyLock<Log> = LazyLock::new(|| {
     log
 });
 
-/// Begins to listen, before anything is logged; and lets the panics that tests make on purpose be silent.
+/// Begins to listen, before anything is logged; and lets the panics that tests make on purpose be
+/// silent.
 pub(crate) fn listen() {
     LazyLock::force(&LOG);
 }
@@ -48,5 +57,8 @@ pub(crate) fn listen() {
 /// The lines that have all these words.
 pub(crate) fn lines(words: &[&str]) -> Vec<String> {
     let log = String::from_utf8(LOG.0.lock().unwrap().clone()).unwrap();
-    log.lines().filter(|line| words.iter().all(|word| line.contains(word))).map(str::to_owned).collect()
+    log.lines()
+        .filter(|line| words.iter().all(|word| line.contains(word)))
+        .map(str::to_owned)
+        .collect()
 }

@@ -25,25 +25,39 @@ async fn fails_and_fails(lyon: StageRegistry, paris: StageRegistry, inbox: At, b
 #[tokio::test]
 async fn after_panics_in_the_senders_stages() {
     let fuse = Fuse::blows(usize::MAX);
-    fails_and_fails(with(fuse.transform("forth"), Pipeline::new()), sound(), At::Content, At::Content).await;
+    fails_and_fails(
+        with(fuse.transform("forth"), Pipeline::new()),
+        sound(),
+        At::Content,
+        At::Content,
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn after_panics_in_the_receivers_stages() {
     let fuse = Fuse::blows(usize::MAX);
-    fails_and_fails(sound(), with(Pipeline::new(), fuse.transform("back")), At::Content, At::Content).await;
+    fails_and_fails(
+        sound(),
+        with(Pipeline::new(), fuse.transform("back")),
+        At::Content,
+        At::Content,
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn after_deaths_of_the_senders_actors() {
     let fuse = Fuse::blows(usize::MAX);
-    fails_and_fails(with(fuse.actor("forth"), Pipeline::new()), sound(), At::Content, At::Content).await;
+    fails_and_fails(with(fuse.actor("forth"), Pipeline::new()), sound(), At::Content, At::Content)
+        .await;
 }
 
 #[tokio::test]
 async fn after_deaths_of_the_receivers_actors() {
     let fuse = Fuse::blows(usize::MAX);
-    fails_and_fails(sound(), with(Pipeline::new(), fuse.actor("back")), At::Content, At::Content).await;
+    fails_and_fails(sound(), with(Pipeline::new(), fuse.actor("back")), At::Content, At::Content)
+        .await;
 }
 
 #[tokio::test]

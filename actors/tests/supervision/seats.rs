@@ -1,4 +1,5 @@
-//! A user's own chunker and assembler: actors of a route that have no second try, so that their death ends the transfer.
+//! A user's own chunker and assembler: actors of a route that have no second try, so that their
+//! death ends the transfer.
 
 use actix::{Actor, Context, Handler};
 use estafette::pipeline::{Chunk, Piece};

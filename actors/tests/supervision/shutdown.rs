@@ -1,4 +1,5 @@
-//! How a node ends: what runs is let end, then the actors stop, each when it has nothing more to do, the first of a chain first.
+//! How a node ends: what runs is let end, then the actors stop, each when it has nothing more to
+//! do, the first of a chain first.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -60,7 +61,11 @@ async fn what_still_runs_at_the_end_of_the_drain_fails_at_both_ends() {
         let (_, [failure, told]) = world.fail_somehow("slow", source(&content(100, &[]))).await;
         assert_eq!(failure.kind, FailureKind::Shutdown, "{failure}");
         // What a sender has not stored ends with it.
-        assert_eq!(told.kind, if sender { FailureKind::Cancelled } else { FailureKind::Shutdown }, "{told}");
+        assert_eq!(
+            told.kind,
+            if sender { FailureKind::Cancelled } else { FailureKind::Shutdown },
+            "{told}"
+        );
         gate.open();
         within(shutdown).await.unwrap();
     }
@@ -89,10 +94,15 @@ impl Handler<Chunk> for Link {
     }
 }
 
-fn chain(names: [&'static str; 3], stopped: &Arc<Mutex<Vec<&'static str>>>) -> Pipeline<Chunk, Chunk> {
+fn chain(
+    names: [&'static str; 3],
+    stopped: &Arc<Mutex<Vec<&'static str>>>,
+) -> Pipeline<Chunk, Chunk> {
     names.into_iter().fold(Pipeline::new(), |chain, name| {
         let stopped = Arc::clone(stopped);
-        chain.then_actor(name, move |outlet| Link { name, stopped: Arc::clone(&stopped), outlet }.start().recipient())
+        chain.then_actor(name, move |outlet| {
+            Link { name, stopped: Arc::clone(&stopped), outlet }.start().recipient()
+        })
     })
 }
 
@@ -101,7 +111,8 @@ async fn the_actors_of_a_route_stop_in_the_reverse_order_of_their_start_before_s
     let (there, here) = (Arc::default(), Arc::default());
     let lyon = with(chain(["a", "b", "c"], &here), Pipeline::new());
     let paris = with(Pipeline::new(), chain(["x", "y", "z"], &there));
-    let mut world = World::with(NodeConfig { hosting: Hosting::Parallel(1), ..config() }, lyon, paris).await;
+    let mut world =
+        World::with(NodeConfig { hosting: Hosting::Parallel(1), ..config() }, lyon, paris).await;
     world.deliver(&content(40, &[])).await;
     assert!(here.lock().unwrap().is_empty(), "a chain is kept for the next transfer");
     within(world.lyon.shutdown()).await;

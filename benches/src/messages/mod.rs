@@ -1,7 +1,8 @@
 //! Small messages from one process to another: without an answer, and questions with answers.
 //!
-//! A server process takes them, a client process sends them and clocks; both are this very program. A message has 64 bytes. What is told
-//! counts as done when the server, asked behind it, says that it has all.
+//! A server process takes them, a client process sends them and clocks; both are this very program.
+//! A message has 64 bytes. What is told counts as done when the server, asked behind it, says that
+//! it has all.
 
 mod ours;
 mod raw;
@@ -113,7 +114,10 @@ pub fn play_role() -> Option<Result<()>> {
 
 fn play(role: &str) -> Result<()> {
     let (name, task) = role.split_once(' ').context("a name and a task")?;
-    let messenger = messengers().into_iter().find(|messenger| messenger.name == name).context("an unknown messenger")?;
+    let messenger = messengers()
+        .into_iter()
+        .find(|messenger| messenger.name == name)
+        .context("an unknown messenger")?;
     if task == SERVE {
         return (messenger.serve)();
     }
@@ -141,9 +145,19 @@ pub(crate) fn wait_for_the_end() {
 /// When either fails.
 pub fn run(messenger: &Messenger, task: Task) -> Result<Measured> {
     let mut server = Server::start(messenger)?;
-    let role = format!("{} {}", messenger.name, serde_json::to_string(&(task, &server.whereabouts))?);
-    let output = Command::new(std::env::current_exe()?).env(ROLE, role).stderr(Stdio::inherit()).output().context("starting the client")?;
-    ensure!(output.status.success(), "the client of {} ended with {}", messenger.name, output.status);
+    let role =
+        format!("{} {}", messenger.name, serde_json::to_string(&(task, &server.whereabouts))?);
+    let output = Command::new(std::env::current_exe()?)
+        .env(ROLE, role)
+        .stderr(Stdio::inherit())
+        .output()
+        .context("starting the client")?;
+    ensure!(
+        output.status.success(),
+        "the client of {} ended with {}",
+        messenger.name,
+        output.status
+    );
     drop(server.process.stdin.take());
     let status = server.process.wait()?;
     ensure!(status.success(), "the server of {} ended with {status}", messenger.name);
@@ -159,7 +173,12 @@ impl Server {
     fn start(messenger: &Messenger) -> Result<Self> {
         let role = format!("{} {SERVE}", messenger.name);
         let mut command = Command::new(std::env::current_exe()?);
-        let mut process = command.env(ROLE, role).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("starting the server")?;
+        let mut process = command
+            .env(ROLE, role)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("starting the server")?;
         let mut whereabouts = String::new();
         let stdout = process.stdout.take().context("the server has an output")?;
         BufReader::new(stdout).read_line(&mut whereabouts)?;

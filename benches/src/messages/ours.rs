@@ -17,20 +17,29 @@ use tokio::sync::oneshot;
 
 use super::{Clock, Measured, Messenger, Task, announce, wait_for_the_end};
 
-const fn messenger(name: &'static str, about: &'static str, drive: fn(&str, Task) -> Result<Measured>) -> Messenger {
+const fn messenger(
+    name: &'static str,
+    about: &'static str,
+    drive: fn(&str, Task) -> Result<Measured>,
+) -> Messenger {
     Messenger { name, about, serve, drive, takes_bulk: true }
 }
 
-pub(crate) const ACTOR: Messenger =
-    messenger("estafette", "plain actors at both ends, on the threads of their nodes; XSalsa20-Poly1305", |server, task| {
-        inside(server, "plain", task)
-    });
-pub(crate) const DIRECT: Messenger =
-    messenger("estafette-direct", "the same, to an actor that answers by itself", |server, task| inside(server, "direct", task));
-pub(crate) const APART: Messenger =
-    messenger("estafette-apart", "the caller on a runtime of its own, on another thread than its node", |server, task| {
-        apart(server, "plain", task)
-    });
+pub(crate) const ACTOR: Messenger = messenger(
+    "estafette",
+    "plain actors at both ends, on the threads of their nodes; XSalsa20-Poly1305",
+    |server, task| inside(server, "plain", task),
+);
+pub(crate) const DIRECT: Messenger = messenger(
+    "estafette-direct",
+    "the same, to an actor that answers by itself",
+    |server, task| inside(server, "direct", task),
+);
+pub(crate) const APART: Messenger = messenger(
+    "estafette-apart",
+    "the caller on a runtime of its own, on another thread than its node",
+    |server, task| apart(server, "plain", task),
+);
 
 /// A message of 64 bytes: a number, whether it is a question, and filling.
 #[derive(Debug, Serialize, Deserialize, RemoteMessage)]
@@ -142,7 +151,11 @@ fn identities() -> [Identity; 2] {
 fn serve() -> Result<()> {
     Builder::new_current_thread().enable_all().build()?.block_on(async {
         let [client, server] = identities();
-        let node = Node::builder().name("server").identity(server).listen("127.0.0.1:0").stages(standard());
+        let node = Node::builder()
+            .name("server")
+            .identity(server)
+            .listen("127.0.0.1:0")
+            .stages(standard());
         let node = node.peer("client", client.peer(), [""; 0]).start().await?;
         node.host("plain", Counter::default).takes::<Note>().takes::<Ping>().start().await?;
         node.host("direct", Counter::default).takes::<Note>().takes_asked::<Ping>().start().await?;
@@ -157,7 +170,13 @@ fn serve() -> Result<()> {
 async fn connect(server_address: &str) -> Result<Node> {
     let [client, server] = identities();
     let server: PeerId = server.peer();
-    let node = Node::builder().name("client").identity(client).stages(standard()).peer("server", server, [server_address]).start().await?;
+    let node = Node::builder()
+        .name("client")
+        .identity(client)
+        .stages(standard())
+        .peer("server", server, [server_address])
+        .start()
+        .await?;
     Ok(node)
 }
 
@@ -174,7 +193,11 @@ async fn load(node: Node, name: &'static str, task: Task) -> Result<Measured> {
                 note.tell(Note(Ping::note(number).0)).await?;
             }
             let seen = ping.ask(Ping::question(count)).await?.number();
-            ensure!(seen == before + count + 1, "{} of {count} messages arrived", seen - before - 1);
+            ensure!(
+                seen == before + count + 1,
+                "{} of {count} messages arrived",
+                seen - before - 1
+            );
             Ok(clock.stop(count))
         }
         Task::Ask(count, 1) => ask(&ping, count).await,
@@ -198,7 +221,8 @@ async fn load(node: Node, name: &'static str, task: Task) -> Result<Measured> {
         Task::AskBesideBulk(count) => {
             let endless = ReaderSource::new("bulk", tokio::io::repeat(7))?;
             // Compressed, it would be next to nothing.
-            let options = SendOptions { compression: Some(Compression::Off), ..SendOptions::default() };
+            let options =
+                SendOptions { compression: Some(Compression::Off), ..SendOptions::default() };
             let transfer = node.send_with("server/bulk", endless, options).await?;
             let measured = ask(&ping, count).await?;
             ensure!(transfer.status().bytes > 0, "nothing of the bulk was on its way");
@@ -251,7 +275,9 @@ fn inside(server: &str, name: &'static str, task: Task) -> Result<Measured> {
         let node = connect(server).await?;
         let (done, is_done) = oneshot::channel();
         let (done, caller) = (std::sync::Mutex::new(Some(done)), node.clone());
-        let make = move || Caller(caller.clone(), name, task, done.lock().ok().and_then(|mut done| done.take()));
+        let make = move || {
+            Caller(caller.clone(), name, task, done.lock().ok().and_then(|mut done| done.take()))
+        };
         node.host("caller", make).start().await?;
         let measured = is_done.await.context("the caller died")?;
         node.stop().await;

@@ -16,8 +16,13 @@ use tokio::task::LocalSet;
 
 use super::{Clock, Measured, Messenger, Ping, Task, announce, wait_for_the_end};
 
-pub(crate) const RAW: Messenger =
-    Messenger { name: "raw", about: "plain TCP, length and bincode, one thread a side; no security", serve, drive, takes_bulk: false };
+pub(crate) const RAW: Messenger = Messenger {
+    name: "raw",
+    about: "plain TCP, length and bincode, one thread a side; no security",
+    serve,
+    drive,
+    takes_bulk: false,
+};
 
 fn put(out: &mut Vec<u8>, ping: &Ping) -> Result<()> {
     let start = out.len();
@@ -29,7 +34,10 @@ fn put(out: &mut Vec<u8>, ping: &Ping) -> Result<()> {
 }
 
 fn take(bytes: &mut BytesMut) -> Result<Option<Ping>> {
-    let Some(length) = bytes.first_chunk().map(|length| u32::from_le_bytes(*length) as usize) else { return Ok(None) };
+    let Some(length) = bytes.first_chunk().map(|length| u32::from_le_bytes(*length) as usize)
+    else {
+        return Ok(None);
+    };
     if bytes.len() < 4 + length {
         return Ok(None);
     }
@@ -141,7 +149,8 @@ impl Calls {
     }
 }
 
-/// As many callers as may be in flight, each of which waits for its own answer: one lock step of them all would be no calls.
+/// As many callers as may be in flight, each of which waits for its own answer: one lock step of
+/// them all would be no calls.
 async fn ask_many(socket: TcpStream, count: u64, in_flight: usize) -> Result<Measured> {
     let (mut reading, mut writing) = socket.into_split();
     let calls = Rc::<Calls>::default();

@@ -1,4 +1,5 @@
-//! libzmq: two DEALER sockets over TCP, with CURVE (XSalsa20-Poly1305 by libsodium). libzmq batches by itself, on a thread of its own.
+//! libzmq: two DEALER sockets over TCP, with CURVE (XSalsa20-Poly1305 by libsodium). libzmq batches
+//! by itself, on a thread of its own.
 
 use std::time::Instant;
 
@@ -8,8 +9,13 @@ use zmq::{CurveKeyPair, Socket, SocketType};
 
 use super::{Clock, Measured, Messenger, Ping, Task, announce, wait_for_the_end};
 
-pub(crate) const CURVE: Messenger =
-    Messenger { name: "zmq-curve", about: "libzmq, CURVE (XSalsa20-Poly1305), bincode", serve, drive, takes_bulk: false };
+pub(crate) const CURVE: Messenger = Messenger {
+    name: "zmq-curve",
+    about: "libzmq, CURVE (XSalsa20-Poly1305), bincode",
+    serve,
+    drive,
+    takes_bulk: false,
+};
 
 fn send(socket: &Socket, ping: &Ping, scratch: &mut Vec<u8>) -> Result<()> {
     scratch.clear();
@@ -27,7 +33,8 @@ fn serve() -> Result<()> {
     socket.set_curve_server(true)?;
     socket.set_curve_secretkey(&pair.secret_key)?;
     socket.bind("tcp://127.0.0.1:*")?;
-    let endpoint = socket.get_last_endpoint()?.map_err(|_| anyhow::anyhow!("libzmq gave no endpoint"))?;
+    let endpoint =
+        socket.get_last_endpoint()?.map_err(|_| anyhow::anyhow!("libzmq gave no endpoint"))?;
     announce(&format!("{endpoint} {}", zmq::z85_encode(&pair.public_key)?))?;
     let (mut message, mut scratch, mut seen) = (zmq::Message::new(), Vec::new(), 0);
     loop {
@@ -61,7 +68,11 @@ fn drive(whereabouts: &str, task: Task) -> Result<Measured> {
             send(&socket, &Ping::question(count), &mut scratch)?;
             socket.recv(&mut message, 0)?;
             let answer: Ping = codec::decode_message(&message)?;
-            ensure!(answer.number() == count + 2, "{} of {count} messages arrived", answer.number() - 2);
+            ensure!(
+                answer.number() == count + 2,
+                "{} of {count} messages arrived",
+                answer.number() - 2
+            );
             return Ok(clock.stop(count));
         }
         Task::Ask(count, in_flight) => (count, in_flight as u64),

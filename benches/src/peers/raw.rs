@@ -1,4 +1,5 @@
-//! Plain TCP by tokio: no security, no frames. The reference that shows what the loopback and the kernel leave to everybody.
+//! Plain TCP by tokio: no security, no frames. The reference that shows what the loopback and the
+//! kernel leave to everybody.
 
 use anyhow::Result;
 
@@ -7,7 +8,13 @@ use crate::check::Check;
 use crate::contender::Contender;
 use crate::process::{Side, Usage};
 
-pub(crate) const PLAIN: Contender = Contender { name: "raw", about: "plain TCP, tokio; no security", check: Check::Compare, receive, send };
+pub(crate) const PLAIN: Contender = Contender {
+    name: "raw",
+    about: "plain TCP, tokio; no security",
+    check: Check::Compare,
+    receive,
+    send,
+};
 
 fn receive(side: Side) -> Result<Usage> {
     stream::block_on(async {

@@ -1,4 +1,5 @@
-//! Moving the stream over any byte pipe: raw TCP and TLS share it. Invariant: after the bytes come the sender's digest, if one is made, and one byte back.
+//! Moving the stream over any byte pipe: raw TCP and TLS share it. Invariant: after the bytes come
+//! the sender's digest, if one is made, and one byte back.
 
 use std::future::Future;
 
@@ -26,13 +27,17 @@ pub(crate) async fn accept(listener: &TcpListener) -> Result<TcpStream> {
 }
 
 pub(crate) async fn connect(address: &str) -> Result<TcpStream> {
-    let socket = TcpStream::connect(address).await.with_context(|| format!("connecting to {address}"))?;
+    let socket =
+        TcpStream::connect(address).await.with_context(|| format!("connecting to {address}"))?;
     socket.set_nodelay(true)?;
     Ok(socket)
 }
 
 /// Sends over a pipe whose handshake is done.
-pub(crate) async fn send(side: &Side, mut pipe: impl AsyncRead + AsyncWrite + Unpin) -> Result<Usage> {
+pub(crate) async fn send(
+    side: &Side,
+    mut pipe: impl AsyncRead + AsyncWrite + Unpin,
+) -> Result<Usage> {
     pipe.write_all(&[READY]).await?;
     pipe.flush().await?;
     ensure!(pipe.read_u8().await? == READY, "the receiver is not ready");
@@ -44,12 +49,18 @@ pub(crate) async fn send(side: &Side, mut pipe: impl AsyncRead + AsyncWrite + Un
     }
     pipe.write_all(&digester.finish()).await?;
     pipe.flush().await?;
-    ensure!(pipe.read_u8().await.context("the receiver did not verify")? == VERIFIED, "the receiver did not verify");
+    ensure!(
+        pipe.read_u8().await.context("the receiver did not verify")? == VERIFIED,
+        "the receiver did not verify"
+    );
     clock.stop()
 }
 
 /// Receives over a pipe whose handshake is done.
-pub(crate) async fn receive(side: &Side, mut pipe: impl AsyncRead + AsyncWrite + Unpin) -> Result<Usage> {
+pub(crate) async fn receive(
+    side: &Side,
+    mut pipe: impl AsyncRead + AsyncWrite + Unpin,
+) -> Result<Usage> {
     let mut checker = side.checker();
     let mut buffer = vec![0; side.job.piece];
     ensure!(pipe.read_u8().await? == READY, "the sender is not ready");

@@ -1,4 +1,5 @@
-//! rustls: TLS 1.3 with AES-256-GCM by aws-lc, the strongest peer. Invariant: that one suite and no other; the receiver's certificate is made for the run and the only one trusted.
+//! rustls: TLS 1.3 with AES-256-GCM by aws-lc, the strongest peer. Invariant: that one suite and no
+//! other; the receiver's certificate is made for the run and the only one trusted.
 
 use std::sync::Arc;
 
@@ -15,10 +16,20 @@ use crate::check::Check;
 use crate::contender::Contender;
 use crate::process::{Side, Usage};
 
-pub(crate) const PLAIN: Contender =
-    Contender { name: "rustls", about: "rustls, TLS 1.3 AES-256-GCM (aws-lc)", check: Check::Compare, receive, send };
-pub(crate) const DIGEST: Contender =
-    Contender { name: "rustls+blake3", about: "the same, both ends digest", check: Check::Digest, receive, send };
+pub(crate) const PLAIN: Contender = Contender {
+    name: "rustls",
+    about: "rustls, TLS 1.3 AES-256-GCM (aws-lc)",
+    check: Check::Compare,
+    receive,
+    send,
+};
+pub(crate) const DIGEST: Contender = Contender {
+    name: "rustls+blake3",
+    about: "the same, both ends digest",
+    check: Check::Digest,
+    receive,
+    send,
+};
 
 /// The name in the receiver's certificate.
 pub(super) const NAME: &str = "localhost";
@@ -34,14 +45,16 @@ fn receive(side: Side) -> Result<Usage> {
         let listener = stream::listen().await?;
         side.announce(&format!("{} {}", listener.local_addr()?, HEXLOWER.encode(made.cert.der())));
         let socket = stream::accept(&listener).await?;
-        let pipe = TlsAcceptor::from(Arc::new(config)).accept(socket).await.context("accepting TLS")?;
+        let pipe =
+            TlsAcceptor::from(Arc::new(config)).accept(socket).await.context("accepting TLS")?;
         stream::receive(&side, pipe).await
     })
 }
 
 fn send(side: Side, whereabouts: &str) -> Result<Usage> {
     stream::block_on(async {
-        let (address, certificate) = whereabouts.split_once(' ').context("an address and a certificate")?;
+        let (address, certificate) =
+            whereabouts.split_once(' ').context("an address and a certificate")?;
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from(HEXLOWER.decode(certificate.as_bytes())?))?;
         let config = ClientConfig::builder_with_provider(provider())
@@ -49,11 +62,17 @@ fn send(side: Side, whereabouts: &str) -> Result<Usage> {
             .with_root_certificates(roots)
             .with_no_client_auth();
         let socket = stream::connect(address).await?;
-        let pipe = TlsConnector::from(Arc::new(config)).connect(ServerName::try_from(NAME)?, socket).await.context("connecting TLS")?;
+        let pipe = TlsConnector::from(Arc::new(config))
+            .connect(ServerName::try_from(NAME)?, socket)
+            .await
+            .context("connecting TLS")?;
         stream::send(&side, pipe).await
     })
 }
 
 fn provider() -> Arc<CryptoProvider> {
-    Arc::new(CryptoProvider { cipher_suites: vec![aws_lc_rs::cipher_suite::TLS13_AES_256_GCM_SHA384], ..aws_lc_rs::default_provider() })
+    Arc::new(CryptoProvider {
+        cipher_suites: vec![aws_lc_rs::cipher_suite::TLS13_AES_256_GCM_SHA384],
+        ..aws_lc_rs::default_provider()
+    })
 }

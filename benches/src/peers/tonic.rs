@@ -1,5 +1,6 @@
-//! tonic: one client-streaming call over TLS, with and without zstd. The service is written by hand, as the generator would, so that no `protoc` is needed.
-//! Invariant: HTTP/2 windows and frames large enough that neither flow control nor 16 KiB frames hold it back.
+//! tonic: one client-streaming call over TLS, with and without zstd. The service is written by
+//! hand, as the generator would, so that no `protoc` is needed. Invariant: HTTP/2 windows and
+//! frames large enough that neither flow control nor 16 KiB frames hold it back.
 
 use anyhow::{Context as _, Result, ensure};
 use data_encoding::HEXLOWER;
@@ -20,11 +21,27 @@ use crate::check::{Check, Checker, Digester};
 use crate::contender::Contender;
 use crate::process::{Side, Usage};
 
-pub(crate) const TLS: Contender = Contender { name: "tonic-tls", about: "tonic, TLS", check: Check::Compare, receive, send: send_plain };
-pub(crate) const TLS_ZSTD: Contender =
-    Contender { name: "tonic-tls-zstd", about: "tonic, TLS, zstd", check: Check::Compare, receive, send: send_zstd };
-pub(crate) const TLS_ZSTD_DIGEST: Contender =
-    Contender { name: "tonic-tls-zstd+blake3", about: "the same, both ends digest", check: Check::Digest, receive, send: send_zstd };
+pub(crate) const TLS: Contender = Contender {
+    name: "tonic-tls",
+    about: "tonic, TLS",
+    check: Check::Compare,
+    receive,
+    send: send_plain,
+};
+pub(crate) const TLS_ZSTD: Contender = Contender {
+    name: "tonic-tls-zstd",
+    about: "tonic, TLS, zstd",
+    check: Check::Compare,
+    receive,
+    send: send_zstd,
+};
+pub(crate) const TLS_ZSTD_DIGEST: Contender = Contender {
+    name: "tonic-tls-zstd+blake3",
+    about: "the same, both ends digest",
+    check: Check::Digest,
+    receive,
+    send: send_zstd,
+};
 
 /// A message of the stream; the last one carries the digest, if one is made.
 #[derive(Clone, PartialEq, Message)]
@@ -46,7 +63,8 @@ fn receive(side: Side) -> Result<Usage> {
         let made = rcgen::generate_simple_self_signed([NAME.to_owned()])?;
         let identity = Identity::from_pem(made.cert.pem(), made.signing_key.serialize_pem());
         let incoming = TcpIncoming::bind("127.0.0.1:0".parse()?)?.with_nodelay(Some(true));
-        let whereabouts = format!("{} {}", incoming.local_addr()?, HEXLOWER.encode(made.cert.pem().as_bytes()));
+        let whereabouts =
+            format!("{} {}", incoming.local_addr()?, HEXLOWER.encode(made.cert.pem().as_bytes()));
         let (done, mut outcome) = mpsc::channel(1);
         let delivery = Delivery::new(side, done);
         delivery.side.announce(&whereabouts);
@@ -89,9 +107,16 @@ fn send_zstd(side: Side, whereabouts: &str) -> Result<Usage> {
 
 fn send(side: &Side, whereabouts: &str, compress: bool) -> Result<Usage> {
     Runtime::new()?.block_on(async {
-        let (address, certificate) = whereabouts.split_once(' ').context("an address and a certificate")?;
-        let tls = ClientTlsConfig::new().domain_name(NAME).ca_certificate(Certificate::from_pem(HEXLOWER.decode(certificate.as_bytes())?));
-        let channel = Endpoint::from_shared(format!("https://{address}"))?.tls_config(tls)?.tcp_nodelay(true).connect().await?;
+        let (address, certificate) =
+            whereabouts.split_once(' ').context("an address and a certificate")?;
+        let tls = ClientTlsConfig::new()
+            .domain_name(NAME)
+            .ca_certificate(Certificate::from_pem(HEXLOWER.decode(certificate.as_bytes())?));
+        let channel = Endpoint::from_shared(format!("https://{address}"))?
+            .tls_config(tls)?
+            .tcp_nodelay(true)
+            .connect()
+            .await?;
         let mut client = client::Grpc::new(channel).max_encoding_message_size(usize::MAX);
         if compress {
             client = client.send_compressed(Zstd);
@@ -99,9 +124,20 @@ fn send(side: &Side, whereabouts: &str, compress: bool) -> Result<Usage> {
         client.ready().await?;
         let clock = side.start();
         let request = Request::new(futures_util::stream::iter(stream(side)));
-        let reply = client.client_streaming(request, PathAndQuery::from_static(PATH), ProstCodec::<Piece, Verified>::default()).await;
-        let verified = reply.map_err(|status| anyhow::anyhow!("the receiver did not verify: {status}"))?;
-        ensure!(verified.get_ref().bytes == side.job.bytes, "the receiver verified {} bytes", verified.get_ref().bytes);
+        let reply = client
+            .client_streaming(
+                request,
+                PathAndQuery::from_static(PATH),
+                ProstCodec::<Piece, Verified>::default(),
+            )
+            .await;
+        let verified =
+            reply.map_err(|status| anyhow::anyhow!("the receiver did not verify: {status}"))?;
+        ensure!(
+            verified.get_ref().bytes == side.job.bytes,
+            "the receiver verified {} bytes",
+            verified.get_ref().bytes
+        );
         clock.stop()
     })
 }
@@ -168,7 +204,8 @@ mod service {
             let delivery = self.clone();
             Box::pin(async move {
                 let codec = ProstCodec::<Verified, Piece>::default();
-                let mut grpc = Grpc::new(codec).accept_compressed(Zstd).max_decoding_message_size(usize::MAX);
+                let mut grpc =
+                    Grpc::new(codec).accept_compressed(Zstd).max_decoding_message_size(usize::MAX);
                 Ok(grpc.client_streaming(delivery, request).await)
             })
         }
@@ -181,8 +218,11 @@ mod service {
         fn call(&mut self, mut request: Request<Streaming<Piece>>) -> Self::Future {
             let delivery = self.clone();
             Box::pin(async move {
-                let checker = delivery.checker.lock().expect("nothing panics with it locked").take();
-                let checker = checker.ok_or_else(|| Status::failed_precondition("the stream was received already"))?;
+                let checker =
+                    delivery.checker.lock().expect("nothing panics with it locked").take();
+                let checker = checker.ok_or_else(|| {
+                    Status::failed_precondition("the stream was received already")
+                })?;
                 let outcome = take(&delivery.side, checker, request.get_mut()).await;
                 let reply = match &outcome {
                     Ok(_) => Ok(Response::new(Verified { bytes: delivery.side.job.bytes })),

@@ -1,5 +1,6 @@
-//! libzmq: two DEALER sockets over TCP, with CURVE (XSalsa20-Poly1305 by libsodium) and without. libzmq sets `TCP_NODELAY` itself.
-//! Invariant: queues of 16 messages at each end, so that memory stays comparable; the default of 1000 would hold 256 MiB.
+//! libzmq: two DEALER sockets over TCP, with CURVE (XSalsa20-Poly1305 by libsodium) and without.
+//! libzmq sets `TCP_NODELAY` itself. Invariant: queues of 16 messages at each end, so that memory
+//! stays comparable; the default of 1000 would hold 256 MiB.
 
 use anyhow::{Context as _, Result, ensure};
 use zmq::{CurveKeyPair, Socket, SocketType};
@@ -33,7 +34,8 @@ fn receive(side: &Side, curve: bool) -> Result<Usage> {
         key = zmq::z85_encode(&pair.public_key)?;
     }
     socket.bind("tcp://127.0.0.1:*")?;
-    let endpoint = socket.get_last_endpoint()?.map_err(|_| anyhow::anyhow!("libzmq gave no endpoint"))?;
+    let endpoint =
+        socket.get_last_endpoint()?.map_err(|_| anyhow::anyhow!("libzmq gave no endpoint"))?;
     side.announce(&format!("{endpoint} {key}"));
     let mut checker = side.checker();
     let mut message = zmq::Message::new();
@@ -70,7 +72,10 @@ fn send(side: &Side, whereabouts: &str) -> Result<Usage> {
         socket.send(&*piece, 0)?;
     }
     socket.send(digester.finish(), 0)?;
-    ensure!(socket.recv_bytes(0).context("the receiver did not verify")? == VERIFIED, "the receiver did not verify");
+    ensure!(
+        socket.recv_bytes(0).context("the receiver did not verify")? == VERIFIED,
+        "the receiver did not verify"
+    );
     clock.stop()
 }
 
@@ -82,7 +87,10 @@ fn socket() -> Result<Socket> {
 }
 
 fn pair() -> Result<CurveKeyPair> {
-    ensure!(zmq::has("curve") == Some(true), "the system's libzmq has no CURVE: install one built with libsodium");
+    ensure!(
+        zmq::has("curve") == Some(true),
+        "the system's libzmq has no CURVE: install one built with libsodium"
+    );
     Ok(CurveKeyPair::new()?)
 }
 

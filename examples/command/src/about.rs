@@ -19,9 +19,15 @@ pub(crate) fn id(global: &Global, output: &Output) -> Result<ExitCode, CommandEr
     Ok(ExitCode::SUCCESS)
 }
 
-pub(crate) fn ticket(global: &Global, text: &str, output: &Output) -> Result<ExitCode, CommandError> {
+pub(crate) fn ticket(
+    global: &Global,
+    text: &str,
+    output: &Output,
+) -> Result<ExitCode, CommandError> {
     let ticket = destination::piped(text)?.parse::<Ticket>();
-    let ticket = ticket.map_err(|error| CommandError::usage(error, "paste the line that `estafette receive` printed"))?;
+    let ticket = ticket.map_err(|error| {
+        CommandError::usage(error, "paste the line that `estafette receive` printed")
+    })?;
     let addresses = ticket.addresses();
     output.event(&Event::Ticket {
         ticket: &ticket.to_string(),
@@ -30,12 +36,18 @@ pub(crate) fn ticket(global: &Global, text: &str, output: &Output) -> Result<Exi
         addrs: addresses,
         inbox: ticket.inbox(),
     });
-    let own = settings::existing_identity(global).is_some_and(|identity| identity.peer() == ticket.peer());
-    output.result(&format!("leads to   {}{}", ticket.peer(), if own { "  (this node)" } else { "" }));
+    let own = settings::existing_identity(global)
+        .is_some_and(|identity| identity.peer() == ticket.peer());
+    output.result(&format!(
+        "leads to   {}{}",
+        ticket.peer(),
+        if own { "  (this node)" } else { "" }
+    ));
     output.result(&format!("dialled at {}", units::printable(&addresses.join(", "))));
     output.result(&format!("inbox      {}", units::printable(ticket.inbox())));
     output.remark(
-        "\nWhoever has this line can deliver to that inbox, until as many senders have used it as it was made for, or its time is over.",
+        "\nWhoever has this line can deliver to that inbox, until as many senders have used it as \
+         it was made for, or its time is over.",
     );
     output.remark("It shows nothing else, and lets nobody read anything.");
     Ok(ExitCode::SUCCESS)
@@ -52,20 +64,27 @@ pub(crate) fn manual(subcommand: Option<&str>) -> Result<ExitCode, CommandError>
     command.build();
     let command = match subcommand {
         None => command,
-        Some(name) => command
-            .find_subcommand(name)
-            .cloned()
-            .ok_or_else(|| CommandError::usage(format!("there is no subcommand {name:?}"), "estafette --help lists them"))?,
+        Some(name) => command.find_subcommand(name).cloned().ok_or_else(|| {
+            CommandError::usage(
+                format!("there is no subcommand {name:?}"),
+                "estafette --help lists them",
+            )
+        })?,
     };
     let mut page = Vec::new();
-    clap_mangen::Man::new(command)
-        .render(&mut page)
-        .map_err(|error| CommandError::io(format!("the manual page could not be made: {error}"), "use --help"))?;
+    clap_mangen::Man::new(command).render(&mut page).map_err(|error| {
+        CommandError::io(format!("the manual page could not be made: {error}"), "use --help")
+    })?;
     print(&page)
 }
 
 fn print(text: &[u8]) -> Result<ExitCode, CommandError> {
-    let failed = |error| CommandError::io(format!("stdout could not be written: {error}"), "write it to a file with room");
+    let failed = |error| {
+        CommandError::io(
+            format!("stdout could not be written: {error}"),
+            "write it to a file with room",
+        )
+    };
     let mut stdout = std::io::stdout().lock();
     stdout.write_all(text).and_then(|()| stdout.flush()).map_err(failed)?;
     Ok(ExitCode::SUCCESS)

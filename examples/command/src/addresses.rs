@@ -7,13 +7,15 @@ use if_addrs::{IfOperStatus, Interface};
 /// So many a ticket holds.
 const MOST: usize = 8;
 
-/// Where a node listens when nobody says where: at any free port of all addresses, of both families where this machine has both.
+/// Where a node listens when nobody says where: at any free port of all addresses, of both families
+/// where this machine has both.
 pub(crate) fn anywhere() -> &'static str {
     // A listener of the newer family takes the older one, too.
     if UdpSocket::bind("[::]:0").is_ok() { "[::]:0" } else { "0.0.0.0:0" }
 }
 
-/// The addresses for a ticket: `listening` itself, or for a wildcard (`0.0.0.0`, `[::]`) the addresses of this machine, loopback last.
+/// The addresses for a ticket: `listening` itself, or for a wildcard (`0.0.0.0`, `[::]`) the
+/// addresses of this machine, loopback last.
 pub(crate) fn reachable(listening: &[String]) -> Vec<String> {
     let mut addresses: Vec<String> = Vec::new();
     for listening in listening {
@@ -36,21 +38,28 @@ pub(crate) fn reachable(listening: &[String]) -> Vec<String> {
 
 /// Whether only this machine itself can dial any of these.
 pub(crate) fn lead_nowhere(addresses: &[String]) -> bool {
-    addresses.iter().all(|address| address.parse::<SocketAddr>().is_ok_and(|address| address.ip().is_loopback()))
+    addresses.iter().all(|address| {
+        address.parse::<SocketAddr>().is_ok_and(|address| address.ip().is_loopback())
+    })
 }
 
-/// The addresses of this machine that others could dial, those first that it would use towards the Internet and towards private
-/// networks, then loopback.
+/// The addresses of this machine that others could dial, those first that it would use towards the
+/// Internet and towards private networks, then loopback.
 fn local(with_v6: bool) -> Vec<IpAddr> {
     let interfaces = if_addrs::get_if_addrs().unwrap_or_else(|error| {
-        tracing::warn!(%error, "the network interfaces could not be listed: the ticket may lack addresses");
+        tracing::warn!(
+            %error,
+            "the network interfaces could not be listed: the ticket may lack addresses"
+        );
         Vec::new()
     });
-    let first: Vec<IpAddr> = TOWARDS.iter().filter_map(|(from, there)| source_towards(from, there)).collect();
+    let first: Vec<IpAddr> =
+        TOWARDS.iter().filter_map(|(from, there)| source_towards(from, there)).collect();
     choose(&first, &interfaces, with_v6)
 }
 
-/// Public and private networks whose routes tell which addresses matter most. Nothing is sent there.
+/// Public and private networks whose routes tell which addresses matter most. Nothing is sent
+/// there.
 const TOWARDS: [(&str, &str); 5] = [
     ("0.0.0.0:0", "192.0.2.1:9"),
     ("[::]:0", "[2001:db8::1]:9"),
@@ -61,26 +70,35 @@ const TOWARDS: [(&str, &str); 5] = [
 
 /// What is left of these for a ticket.
 fn choose(first: &[IpAddr], interfaces: &[Interface], with_v6: bool) -> Vec<IpAddr> {
-    let is_up = |interface: &&Interface| !matches!(interface.oper_status, IfOperStatus::Down | IfOperStatus::NotPresent);
+    let is_up = |interface: &&Interface| {
+        !matches!(interface.oper_status, IfOperStatus::Down | IfOperStatus::NotPresent)
+    };
     let listed = interfaces.iter().filter(is_up).map(Interface::ip);
     let mut chosen: Vec<IpAddr> = Vec::new();
     for ip in first.iter().copied().chain(listed) {
         let fits = with_v6 || ip.is_ipv4();
-        if fits && !ip.is_loopback() && !ip.is_unspecified() && !is_of_one_wire(&ip) && !chosen.contains(&ip) {
+        if fits
+            && !ip.is_loopback()
+            && !ip.is_unspecified()
+            && !is_of_one_wire(&ip)
+            && !chosen.contains(&ip)
+        {
             chosen.push(ip);
         }
     }
     chosen.truncate(MOST - 1);
-    let loopback = if chosen.iter().all(IpAddr::is_ipv6) && with_v6 && chosen.iter().any(IpAddr::is_ipv6) {
-        IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])
-    } else {
-        IpAddr::from([127, 0, 0, 1])
-    };
+    let loopback =
+        if chosen.iter().all(IpAddr::is_ipv6) && with_v6 && chosen.iter().any(IpAddr::is_ipv6) {
+            IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])
+        } else {
+            IpAddr::from([127, 0, 0, 1])
+        };
     chosen.push(loopback);
     chosen
 }
 
-/// Link-local addresses: who dials one must say by which of its own interfaces, which a ticket can't know.
+/// Link-local addresses: who dials one must say by which of its own interfaces, which a ticket
+/// can't know.
 fn is_of_one_wire(ip: &IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => ip.is_link_local(),
@@ -88,7 +106,8 @@ fn is_of_one_wire(ip: &IpAddr) -> bool {
     }
 }
 
-/// Which of our addresses the routing table picks for a destination. Connecting a UDP socket sends nothing.
+/// Which of our addresses the routing table picks for a destination. Connecting a UDP socket sends
+/// nothing.
 fn source_towards(from: &str, there: &str) -> Option<IpAddr> {
     let socket = UdpSocket::bind(from).ok()?;
     socket.connect(there).ok()?;
@@ -103,14 +122,30 @@ mod tests {
         let addr = match ip.parse().unwrap() {
             IpAddr::V4(ip) => {
                 let netmask = [255, 255, 255, 0].into();
-                if_addrs::IfAddr::V4(if_addrs::Ifv4Addr { ip, netmask, prefixlen: 24, broadcast: None })
+                if_addrs::IfAddr::V4(if_addrs::Ifv4Addr {
+                    ip,
+                    netmask,
+                    prefixlen: 24,
+                    broadcast: None,
+                })
             }
             IpAddr::V6(ip) => {
                 let netmask = [0xffff, 0xffff, 0xffff, 0xffff, 0, 0, 0, 0].into();
-                if_addrs::IfAddr::V6(if_addrs::Ifv6Addr { ip, netmask, prefixlen: 64, broadcast: None })
+                if_addrs::IfAddr::V6(if_addrs::Ifv6Addr {
+                    ip,
+                    netmask,
+                    prefixlen: 64,
+                    broadcast: None,
+                })
             }
         };
-        Interface { name: "net0".into(), addr, index: Some(2), oper_status: IfOperStatus::Up, is_p2p: false }
+        Interface {
+            name: "net0".into(),
+            addr,
+            index: Some(2),
+            oper_status: IfOperStatus::Up,
+            is_p2p: false,
+        }
     }
 
     #[test]
@@ -127,10 +162,17 @@ mod tests {
 
     #[test]
     fn all_interfaces_that_others_could_dial_are_there_and_routes_decide_which_comes_first() {
-        let interfaces = ["127.0.0.1", "192.168.5.7", "fd00::7", "fe80::1", "169.254.3.4", "2001:db8::5", "::1"].map(interface);
-        let ips = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<IpAddr>>();
+        let interfaces =
+            ["127.0.0.1", "192.168.5.7", "fd00::7", "fe80::1", "169.254.3.4", "2001:db8::5", "::1"]
+                .map(interface);
+        let ips = |texts: &[&str]| {
+            texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<IpAddr>>()
+        };
         let first = ips(&["2001:db8::5"]);
-        assert_eq!(choose(&first, &interfaces, true), ips(&["2001:db8::5", "192.168.5.7", "fd00::7", "127.0.0.1"]));
+        assert_eq!(
+            choose(&first, &interfaces, true),
+            ips(&["2001:db8::5", "192.168.5.7", "fd00::7", "127.0.0.1"])
+        );
         assert_eq!(choose(&[], &interfaces, false), ips(&["192.168.5.7", "127.0.0.1"]));
         assert_eq!(choose(&[], &interfaces[5..], true), ips(&["2001:db8::5", "::1"]));
     }
@@ -144,7 +186,8 @@ mod tests {
 
     #[test]
     fn no_more_addresses_than_a_ticket_holds() {
-        let interfaces: Vec<_> = (1..=20).map(|last| interface(&format!("192.168.5.{last}"))).collect();
+        let interfaces: Vec<_> =
+            (1..=20).map(|last| interface(&format!("192.168.5.{last}"))).collect();
         let chosen = choose(&[], &interfaces, true);
         assert_eq!((chosen.len(), chosen.last().map(IpAddr::is_loopback)), (MOST, Some(true)));
     }

@@ -28,7 +28,12 @@ pub(crate) struct Arrival {
 }
 
 impl Arrival {
-    pub(crate) fn new(node: &Node, peer: PeerId, id: TransferId, arrival: estafette::node::Arrival) -> Self {
+    pub(crate) fn new(
+        node: &Node,
+        peer: PeerId,
+        id: TransferId,
+        arrival: estafette::node::Arrival,
+    ) -> Self {
         Self {
             transfer: id.short(),
             id: id.to_string(),

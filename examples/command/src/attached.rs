@@ -1,4 +1,5 @@
-//! `estafette send` where a process with the same spool runs, and so with the same key: that one sends, this one watches.
+//! `estafette send` where a process with the same spool runs, and so with the same key: that one
+//! sends, this one watches.
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,7 +28,12 @@ pub(crate) enum Attached {
     Stopping(u32),
 }
 
-pub(crate) async fn run(global: &Global, sending: Sending, signals: &mut Signals, output: &Output) -> Result<Attached, CommandError> {
+pub(crate) async fn run(
+    global: &Global,
+    sending: Sending,
+    signals: &mut Signals,
+    output: &Output,
+) -> Result<Attached, CommandError> {
     let (mut monitor, feed) = Monitor::fed(Trust::load(settings::store(global)?)?, output);
     let Sending { transfer, peer, pid, .. } = sending;
     let about = About { transfer, peer, direction: Direction::Outgoing };
@@ -36,7 +42,9 @@ pub(crate) async fn run(global: &Global, sending: Sending, signals: &mut Signals
     let (noted, is_stopping) = (Arc::clone(&left_out), Arc::clone(&stopping));
     let mut asking = Some(sending.follow(move |reply| match reply {
         Reply::News(news) => feed.tell(about, news),
-        Reply::LeftOut(left_out) => *noted.lock().unwrap_or_else(PoisonError::into_inner) = left_out,
+        Reply::LeftOut(left_out) => {
+            *noted.lock().unwrap_or_else(PoisonError::into_inner) = left_out
+        }
         Reply::Stopping => is_stopping.store(true, Ordering::Release),
         _ => {}
     }));

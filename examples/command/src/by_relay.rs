@@ -1,8 +1,10 @@
-//! `estafette send --via`: a delivery that a relay keeps for its receiver. It is done when the relay has it.
+//! `estafette send --via`: a delivery that a relay keeps for its receiver. It is done when the
+//! relay has it.
 //!
-//! It is stored first, as `--detach` does: the word of the receiver comes later, for whichever process has the spool then. What
-//! this command could not bring to the relay it takes out again. Where a node runs with this key, that one stores and sends it, and
-//! this command asks it how that went; when that node is gone, it goes on by itself.
+//! It is stored first, as `--detach` does: the word of the receiver comes later, for whichever
+//! process has the spool then. What this command could not bring to the relay it takes out again.
+//! Where a node runs with this key, that one stores and sends it, and this command asks it how that
+//! went; when that node is gone, it goes on by itself.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -38,13 +40,20 @@ struct Ours {
     _server: Server,
 }
 
-pub(crate) async fn run(global: &Global, options: &Send, output: &Output) -> Result<ExitCode, CommandError> {
+pub(crate) async fn run(
+    global: &Global,
+    options: &Send,
+    output: &Output,
+) -> Result<ExitCode, CommandError> {
     let deposit = detach::deposit(options, &send::destination(options)?)?;
     let mut signals = Signals::new()?;
     let mut holder = Holder::find(global, options, output).await?;
     let replies = ask(holder.ours.as_ref(), global, Request::Deposit(deposit)).await?;
     let Some(Reply::Stored(stored)) = replies.into_iter().next() else {
-        return Err(CommandError::io("it was not said what was stored", "look at `estafette outbox list`"));
+        return Err(CommandError::io(
+            "it was not said what was stored",
+            "look at `estafette outbox list`",
+        ));
     };
     holder.leave(&stored.id);
     let (mut asked, mut deadline, mut failures) = (0, Instant::now() + NEVER, 0);
@@ -96,12 +105,18 @@ pub(crate) async fn run(global: &Global, options: &Send, output: &Output) -> Res
 fn outcome_of(reply: Reply) -> Option<Result<Box<Entry>, CommandError>> {
     let entry = match reply {
         Reply::Entry(entry) => entry,
-        Reply::Cancelled(_) => return Some(Err(CommandError::cancelled("it was taken out of the outbox before the relay had it"))),
+        Reply::Cancelled(_) => {
+            return Some(Err(CommandError::cancelled(
+                "it was taken out of the outbox before the relay had it",
+            )));
+        }
         _ => return None,
     };
     match (entry.state, &entry.failure) {
         (State::Relayed | State::Delivered | State::Processed, _) => Some(Ok(entry)),
-        (State::Stored | State::Dead, Some(Why { kind, message })) => Some(Err(CommandError::new(*kind, message, hint(*kind)))),
+        (State::Stored | State::Dead, Some(Why { kind, message })) => {
+            Some(Err(CommandError::new(*kind, message, hint(*kind))))
+        }
         (State::Stored | State::Dead, None) => None,
     }
 }
@@ -113,30 +128,44 @@ fn stopped() -> CommandError {
 fn hint(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::Unreachable => {
-            "check that the relay runs, and its address in `estafette trust list`; with --detach it is stored and tried until it expires"
+            "check that the relay runs, and its address in `estafette trust list`; with --detach \
+             it is stored and tried until it expires"
         }
         ErrorKind::Refused => {
-            "what the relay or the receiver said is above: a relay runs with --relay, trusts both ends, and has room for this sender"
+            "what the relay or the receiver said is above: a relay runs with --relay, trusts both \
+             ends, and has room for this sender"
         }
         ErrorKind::Untrusted => {
-            "ask whoever runs the relay for `estafette trust add` with `estafette id` of both ends, and whoever runs the receiver for \
-             that of this one, or for a ticket"
+            "ask whoever runs the relay for `estafette trust add` with `estafette id` of both \
+             ends, and whoever runs the receiver for that of this one, or for a ticket"
         }
         _ => "put right what is named, then send again",
     }
 }
 
 fn tell(entry: &Entry, options: &Send, output: &Output) {
-    let (transfer, peer, via) = (entry.transfer.clone(), entry.peer.clone(), entry.via.clone().unwrap_or_default());
+    let (transfer, peer, via) =
+        (entry.transfer.clone(), entry.peer.clone(), entry.via.clone().unwrap_or_default());
     output.event(&Event::Relayed { transfer, peer, via });
     let relay = units::printable(options.via.as_deref().unwrap_or_default());
     let size = entry.bytes.map_or_else(String::new, |bytes| format!(", {}", units::bytes(bytes)));
-    output.result(&format!("relayed: {relay} keeps {}{size} until {} comes", units::printable(&entry.name), entry.to()));
-    output
-        .remark(&format!("`estafette node --connect {relay}` hears what becomes of it; `estafette outbox show {}` tells", entry.transfer));
+    output.result(&format!(
+        "relayed: {relay} keeps {}{size} until {} comes",
+        units::printable(&entry.name),
+        entry.to()
+    ));
+    output.remark(&format!(
+        "`estafette node --connect {relay}` hears what becomes of it; `estafette outbox show {}` \
+         tells",
+        entry.transfer
+    ));
 }
 
-async fn ask(ours: Option<&Ours>, global: &Global, request: Request) -> Result<Vec<Reply>, CommandError> {
+async fn ask(
+    ours: Option<&Ours>,
+    global: &Global,
+    request: Request,
+) -> Result<Vec<Reply>, CommandError> {
     match ours {
         Some(Ours { node, .. }) => answer(node, request).await,
         None => match ask_running(global, &request).await? {
@@ -158,14 +187,21 @@ async fn show(monitor: Option<&mut Monitor>) {
 
 impl Holder {
     async fn find(global: &Global, options: &Send, output: &Output) -> Result<Self, CommandError> {
-        let Some(spool) = free_spool(global).await? else { return Ok(Self { ours: None, monitor: None }) };
+        let Some(spool) = free_spool(global).await? else {
+            return Ok(Self { ours: None, monitor: None });
+        };
         let name = options.name.clone().unwrap_or_else(settings::default_name);
-        let node = settings::node(global, options.patience)?.name(name).spool(spool).start().await?;
+        let node =
+            settings::node(global, options.patience)?.name(name).spool(spool).start().await?;
         let server = Server::start(&settings::spool_path(global)?, &node)?;
-        Ok(Self { monitor: Some(Monitor::new(&node, output)), ours: Some(Ours { node, _server: server }) })
+        Ok(Self {
+            monitor: Some(Monitor::new(&node, output)),
+            ours: Some(Ours { node, _server: server }),
+        })
     }
 
-    /// Leaves nothing of it in the outbox, where it may be ending this very moment: as a dead letter it is dropped.
+    /// Leaves nothing of it in the outbox, where it may be ending this very moment: as a dead
+    /// letter it is dropped.
     async fn take_out(&self, global: &Global, id: &str) {
         for _ in 0..FAILURES {
             for request in [Request::Cancel(id.to_owned()), Request::Drop(id.to_owned())] {

@@ -9,7 +9,8 @@ use crate::error::CommandError;
 use crate::output::Output;
 use crate::{destination, units};
 
-/// How often a link is asked for: whoever was taken out of the trust and is back in it is dialled again, and at a new address.
+/// How often a link is asked for: whoever was taken out of the trust and is back in it is dialled
+/// again, and at a new address.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
 
 /// Who is meant by these names, and can be dialled.
@@ -17,12 +18,19 @@ pub(crate) fn find(node: &Node, names: &[String]) -> Result<Vec<PeerId>, Command
     let find = |name: &String| {
         let peer = destination::trusted(node.trust(), name)?;
         if peer == node.peer() {
-            let hint = "name another node; if another machine was meant, it has a copy of this node's key, and needs one of its own";
+            let hint = "name another node; if another machine was meant, it has a copy of this \
+                        node's key, and needs one of its own";
             return Err(CommandError::usage(format!("{name:?} is this node itself"), hint));
         }
         if node.trust().peer(&peer).is_none_or(|peer| peer.addresses.is_empty()) {
-            let hint = format!("say where: estafette trust add {peer} --name NAME --addr HOST:PORT");
-            return Err(CommandError::usage(format!("it is not known where {name:?} can be dialled, or it is trusted no longer"), hint));
+            let hint =
+                format!("say where: estafette trust add {peer} --name NAME --addr HOST:PORT");
+            return Err(CommandError::usage(
+                format!(
+                    "it is not known where {name:?} can be dialled, or it is trusted no longer"
+                ),
+                hint,
+            ));
         }
         Ok(peer)
     };

@@ -22,9 +22,15 @@ use crate::settings;
 /// How what is sent is read. Goes to whichever process sends it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args, Serialize, Deserialize)]
 pub(crate) struct Reading {
-    /// What becomes of symbolic links that lead out of what is sent, absolute ones among them; all others are kept, and a link that is
-    /// given by name is what it leads to
-    #[arg(long, value_name = "HOW", default_value = "keep", env = "ESTAFETTE_LINKS", hide_env = true)]
+    /// What becomes of symbolic links that lead out of what is sent, absolute ones among them; all
+    /// others are kept, and a link that is given by name is what it leads to
+    #[arg(
+        long,
+        value_name = "HOW",
+        default_value = "keep",
+        env = "ESTAFETTE_LINKS",
+        hide_env = true
+    )]
     pub(crate) links: Links,
     /// Send extended attributes of users, and ACLs, too
     #[arg(long, env = "ESTAFETTE_XATTRS", hide_env = true, value_parser = FalseyValueParser::new())]
@@ -32,12 +38,13 @@ pub(crate) struct Reading {
     /// What it is called at the receiver [default: what it is called here]
     #[arg(long = "as", value_name = "NAME", env = "ESTAFETTE_AS", hide_env = true)]
     pub(crate) called: Option<String>,
-    /// Leave out of folders what this fits; may be repeated. `*.o` and `target/` are for names, `/build/**` and `a/*.o` for paths in what
-    /// is sent
+    /// Leave out of folders what this fits; may be repeated. `*.o` and `target/` are for names,
+    /// `/build/**` and `a/*.o` for paths in what is sent
     #[arg(long, value_name = "PATTERN", env = "ESTAFETTE_EXCLUDE", hide_env = true)]
     pub(crate) exclude: Vec<String>,
-    /// Send nothing of what the receiver has from an earlier delivery of this node, under the same name and unchanged since: it is read here
-    /// first, and the receiver is asked. A folder is there only if nothing in it changed, at either end
+    /// Send nothing of what the receiver has from an earlier delivery of this node, under the same
+    /// name and unchanged since: it is read here first, and the receiver is asked. A folder is
+    /// there only if nothing in it changed, at either end
     #[arg(long, conflicts_with = "stored", env = "ESTAFETTE_SKIP_EXISTING", hide_env = true, value_parser = FalseyValueParser::new())]
     #[serde(default)]
     pub(crate) skip_existing: bool,
@@ -81,8 +88,12 @@ impl Reading {
         }
     }
 
-    /// The source as it is sent: read beforehand, if that is wanted, and no faster than it may be. Reading ends when this is dropped.
-    pub(crate) async fn prepare(&self, mut source: Box<dyn Source>) -> Result<Box<dyn Source>, CommandError> {
+    /// The source as it is sent: read beforehand, if that is wanted, and no faster than it may be.
+    /// Reading ends when this is dropped.
+    pub(crate) async fn prepare(
+        &self,
+        mut source: Box<dyn Source>,
+    ) -> Result<Box<dyn Source>, CommandError> {
         if self.skip_existing {
             source = Box::new(read_first(source).await?);
         }
@@ -111,7 +122,8 @@ async fn read_first(source: Box<dyn Source>) -> Result<ReadFirst<Box<dyn Source>
     Ok(read.ok_or_else(|| CommandError::cancelled("nobody waits for it any more"))??)
 }
 
-/// What `-`, and what a shell makes of `<(command)`, stand for: the number of an open stream. A pipe that lies in a folder is none.
+/// What `-`, and what a shell makes of `<(command)`, stand for: the number of an open stream. A
+/// pipe that lies in a folder is none.
 pub(crate) fn stream(paths: &[PathBuf]) -> Result<Option<u32>, CommandError> {
     let [path] = paths else {
         return match paths.iter().any(|path| path.as_os_str() == "-") {
@@ -126,9 +138,13 @@ pub(crate) fn stream(paths: &[PathBuf]) -> Result<Option<u32>, CommandError> {
     let number = match &*text {
         "-" => return Ok(Some(0)),
         "/dev/stdin" => Some(0),
-        text => text.strip_prefix("/dev/fd/").or_else(|| text.strip_prefix("/proc/self/fd/")).and_then(|number| number.parse().ok()),
+        text => text
+            .strip_prefix("/dev/fd/")
+            .or_else(|| text.strip_prefix("/proc/self/fd/"))
+            .and_then(|number| number.parse().ok()),
     };
-    let is_stream = |path: &Path| path.metadata().is_ok_and(|there| !there.is_file() && !there.is_dir());
+    let is_stream =
+        |path: &Path| path.metadata().is_ok_and(|there| !there.is_file() && !there.is_dir());
     Ok(number.filter(|_| is_stream(path)))
 }
 
@@ -140,10 +156,18 @@ pub(crate) fn handed_over(number: u32) -> Result<PathBuf, CommandError> {
     if !path.metadata().is_ok_and(|there| there.file_type().is_socket()) || number != 0 {
         return Ok(path);
     }
-    let failed = |error: io::Error| CommandError::io(format!("stdin can't be read: {error}"), "pipe it in: cat | estafette send - TICKET");
+    let failed = |error: io::Error| {
+        CommandError::io(
+            format!("stdin can't be read: {error}"),
+            "pipe it in: cat | estafette send - TICKET",
+        )
+    };
     let (reading, writing) = io::pipe().map_err(failed)?;
     let path = own(reading.as_raw_fd().into());
-    std::thread::Builder::new().name("stdin".into()).spawn(move || pump(writing, reading)).map_err(failed)?;
+    std::thread::Builder::new()
+        .name("stdin".into())
+        .spawn(move || pump(writing, reading))
+        .map_err(failed)?;
     Ok(path)
 }
 
@@ -165,9 +189,14 @@ fn open_stream(path: &Path, name: &str) -> Result<Box<dyn Source>, CommandError>
     };
     // Without NONBLOCK, opening a pipe whose writer has gone would wait for another one.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = File::from(rustix::fs::open(path, flags, Mode::empty()).map_err(|error| failed(error.into()))?);
+    let file = File::from(
+        rustix::fs::open(path, flags, Mode::empty()).map_err(|error| failed(error.into()))?,
+    );
     if file.metadata().map_err(failed)?.file_type().is_fifo() {
-        return Ok(Box::new(ReaderSource::new(name, pipe::Receiver::from_file(file).map_err(failed)?)?));
+        return Ok(Box::new(ReaderSource::new(
+            name,
+            pipe::Receiver::from_file(file).map_err(failed)?,
+        )?));
     }
     rustix::fs::fcntl_setfl(file.as_fd(), OFlags::empty()).map_err(|error| failed(error.into()))?;
     if file.is_terminal() {

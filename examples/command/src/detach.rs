@@ -12,7 +12,11 @@ use crate::output::Output;
 use crate::units::{self, moment};
 use crate::{send, settings};
 
-pub(crate) async fn run(global: &Global, options: &Send, output: &Output) -> Result<ExitCode, CommandError> {
+pub(crate) async fn run(
+    global: &Global,
+    options: &Send,
+    output: &Output,
+) -> Result<ExitCode, CommandError> {
     let given = send::destination(options)?;
     let answer = ask(global, Request::Deposit(deposit(options, &given)?)).await?;
     for reply in &answer.replies {
@@ -23,9 +27,14 @@ pub(crate) async fn run(global: &Global, options: &Send, output: &Output) -> Res
         output.remark(if stored.copied {
             "A copy of it is in the spool: its files may change and go."
         } else {
-            "Its files are read when they are sent: leave them where and as they are until then, or say --copy."
+            "Its files are read when they are sent: leave them where and as they are until then, \
+             or say --copy."
         });
-        output.remark(if answer.running { "The node that runs delivers it." } else { "`estafette node` delivers it." });
+        output.remark(if answer.running {
+            "The node that runs delivers it."
+        } else {
+            "`estafette node` delivers it."
+        });
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -47,14 +56,21 @@ pub(crate) fn deposit(options: &Send, given: &Given) -> Result<Deposit, CommandE
     Ok(deposit)
 }
 
-/// What a path is called in another process: it has another working directory, and files open of its own.
+/// What a path is called in another process: it has another working directory, and files open of
+/// its own.
 fn elsewhere(path: &Path) -> Result<PathBuf, CommandError> {
-    const OF_THIS_PROCESS: [&str; 6] = ["/dev/fd", "/dev/stdin", "/dev/stdout", "/dev/stderr", "/proc/self", "/proc/thread-self"];
+    const OF_THIS_PROCESS: [&str; 6] =
+        ["/dev/fd", "/dev/stdin", "/dev/stdout", "/dev/stderr", "/proc/self", "/proc/thread-self"];
     let absolute = std::path::absolute(path).and_then(|absolute| {
         let own = OF_THIS_PROCESS.iter().any(|own| absolute.starts_with(own));
         if own { std::fs::canonicalize(absolute) } else { Ok(absolute) }
     });
-    absolute.map_err(|error| CommandError::io(format!("{}: {error}", settings::shown(path)), "name a file or a folder by its path"))
+    absolute.map_err(|error| {
+        CommandError::io(
+            format!("{}: {error}", settings::shown(path)),
+            "name a file or a folder by its path",
+        )
+    })
 }
 
 #[cfg(test)]
@@ -68,7 +84,10 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let open = PathBuf::from(format!("/dev/fd/{}", file.as_file().as_raw_fd()));
         assert_eq!(elsewhere(&open).unwrap(), std::fs::canonicalize(file.path()).unwrap());
-        assert_eq!(elsewhere(Path::new("relative")).unwrap(), std::env::current_dir().unwrap().join("relative"));
+        assert_eq!(
+            elsewhere(Path::new("relative")).unwrap(),
+            std::env::current_dir().unwrap().join("relative")
+        );
         assert!(elsewhere(Path::new("/dev/fd/987654")).is_err());
     }
 }

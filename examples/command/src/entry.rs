@@ -63,10 +63,16 @@ pub(crate) struct Why {
 impl Entry {
     pub(crate) fn new(node: &Node, id: TransferId, entry: &OutboxEntry) -> Self {
         let (state, since, failure, receipt) = match &entry.state {
-            OutboxState::Stored => (State::Stored, entry.created, entry.last_failure.as_ref(), None),
+            OutboxState::Stored => {
+                (State::Stored, entry.created, entry.last_failure.as_ref(), None)
+            }
             OutboxState::Relayed { at } => (State::Relayed, *at, entry.last_failure.as_ref(), None),
-            OutboxState::Delivered { at, receipt, .. } => (State::Delivered, *at, None, Some(receipt)),
-            OutboxState::Processed { at, receipt, .. } => (State::Processed, *at, None, Some(receipt)),
+            OutboxState::Delivered { at, receipt, .. } => {
+                (State::Delivered, *at, None, Some(receipt))
+            }
+            OutboxState::Processed { at, receipt, .. } => {
+                (State::Processed, *at, None, Some(receipt))
+            }
             OutboxState::Dead { at, failure } => (State::Dead, *at, Some(failure), None),
         };
         Self {
@@ -101,9 +107,14 @@ impl Entry {
     pub(crate) fn to(&self) -> String {
         let short: String = self.peer.chars().take(8).collect();
         let named = self.peer_name.as_ref().filter(|name| **name != short);
-        let peer = named.map_or_else(|| short.clone(), |name| format!("{} ({short})", units::printable(name)));
+        let peer = named
+            .map_or_else(|| short.clone(), |name| format!("{} ({short})", units::printable(name)));
         // Of what is kept for somebody else only the receiver knows the inbox.
-        if self.inbox.is_empty() { peer } else { format!("{peer}/{}", units::printable(&self.inbox)) }
+        if self.inbox.is_empty() {
+            peer
+        } else {
+            format!("{peer}/{}", units::printable(&self.inbox))
+        }
     }
 }
 

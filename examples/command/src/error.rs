@@ -24,7 +24,14 @@ pub(crate) enum ErrorKind {
 impl ErrorKind {
     /// The kind that an event names.
     pub(crate) fn named(name: &str) -> Self {
-        let kinds = [Self::Usage, Self::Refused, Self::Untrusted, Self::Unreachable, Self::Integrity, Self::Cancelled];
+        let kinds = [
+            Self::Usage,
+            Self::Refused,
+            Self::Untrusted,
+            Self::Unreachable,
+            Self::Integrity,
+            Self::Cancelled,
+        ];
         let is_named = |kind: &Self| serde_json::to_value(kind).is_ok_and(|value| value == name);
         kinds.into_iter().find(is_named).unwrap_or(Self::Io)
     }
@@ -57,7 +64,11 @@ impl CommandError {
         Self { about: Some(Box::new((transfer, peer))), ..self }
     }
 
-    pub(crate) fn new(kind: ErrorKind, message: impl fmt::Display, hint: impl Into<String>) -> Self {
+    pub(crate) fn new(
+        kind: ErrorKind,
+        message: impl fmt::Display,
+        hint: impl Into<String>,
+    ) -> Self {
         Self { kind, message: message.to_string(), hint: hint.into(), about: None }
     }
 
@@ -78,27 +89,50 @@ impl From<Failure> for CommandError {
     fn from(failure: Failure) -> Self {
         use ErrorKind::*;
         let (kind, hint) = match failure.kind {
-            FailureKind::Refused => (Refused, "the receiver decides this: change what is in its way there, or what you send"),
+            FailureKind::Refused => (
+                Refused,
+                "the receiver decides this: change what is in its way there, or what you send",
+            ),
             FailureKind::Busy => (Refused, "send again later, when there is room at the receiver"),
-            FailureKind::Expired => (Refused, "send again; check that the clocks of both machines agree"),
-            FailureKind::Untrusted => {
-                (Untrusted, "ask whoever runs the receiver for a new ticket, or for `estafette trust add` with `estafette id`")
+            FailureKind::Expired => {
+                (Refused, "send again; check that the clocks of both machines agree")
             }
-            FailureKind::Unreachable => {
-                (Unreachable, "check that the receiver runs and that its address can be reached from here; --addr dials another one")
+            FailureKind::Untrusted => (
+                Untrusted,
+                "ask whoever runs the receiver for a new ticket, or for `estafette trust add` \
+                 with `estafette id`",
+            ),
+            FailureKind::Unreachable => (
+                Unreachable,
+                "check that the receiver runs and that its address can be reached from here; \
+                 --addr dials another one",
+            ),
+            FailureKind::Shutdown => (
+                Unreachable,
+                "one of the two nodes was stopped, as is named: start it again, or wait until it \
+                 has ended, and send again",
+            ),
+            FailureKind::Integrity => (
+                Integrity,
+                "nothing was kept at the receiver: send again, and have memory and network looked \
+                 at if it happens twice",
+            ),
+            FailureKind::Protocol => {
+                (Integrity, "check that both ends run the same release of estafette")
             }
-            FailureKind::Shutdown => {
-                (Unreachable, "one of the two nodes was stopped, as is named: start it again, or wait until it has ended, and send again")
-            }
-            FailureKind::Integrity => {
-                (Integrity, "nothing was kept at the receiver: send again, and have memory and network looked at if it happens twice")
-            }
-            FailureKind::Protocol => (Integrity, "check that both ends run the same release of estafette"),
-            FailureKind::Changed => (Io, "look whether it is there, and whether something writes to it; then send it again"),
+            FailureKind::Changed => (
+                Io,
+                "look whether it is there, and whether something writes to it; then send it again",
+            ),
             FailureKind::Io => (Io, "put right what is named, then send again"),
-            FailureKind::Stage => (Io, "this is a fault in one of the programs: its log (-v) says more"),
+            FailureKind::Stage => {
+                (Io, "this is a fault in one of the programs: its log (-v) says more")
+            }
             FailureKind::Cancelled => (Cancelled, "send again when you want it delivered"),
-            FailureKind::Unknown => (Refused, "look at the receiver whether it is there, and send it again if it is not"),
+            FailureKind::Unknown => (
+                Refused,
+                "look at the receiver whether it is there, and send it again if it is not",
+            ),
             _ => (Io, "put right what is named, then send again"),
         };
         Self::new(kind, failure, hint)
@@ -110,13 +144,23 @@ impl CommandError {
     pub(crate) fn of_arrival(peer: &str, failure: &Failure) -> Self {
         let Self { kind, message, hint, .. } = Self::from(failure.clone());
         let hint = match failure.kind {
-            FailureKind::Refused => "the sender was told; --into, --on-conflict and --max-bytes decide what is taken",
+            FailureKind::Refused => {
+                "the sender was told; --into, --on-conflict and --max-bytes decide what is taken"
+            }
             FailureKind::Busy => "the sender was told, and can send again when there is room",
-            FailureKind::Expired => "it was sent too late, or the clocks of both machines do not agree",
-            FailureKind::Untrusted => "give its owner a ticket, or add it with `estafette trust add`",
-            FailureKind::Unreachable | FailureKind::Shutdown => "it goes on when the sender comes back and sends it again",
+            FailureKind::Expired => {
+                "it was sent too late, or the clocks of both machines do not agree"
+            }
+            FailureKind::Untrusted => {
+                "give its owner a ticket, or add it with `estafette trust add`"
+            }
+            FailureKind::Unreachable | FailureKind::Shutdown => {
+                "it goes on when the sender comes back and sends it again"
+            }
             FailureKind::Cancelled => "nothing of it was kept",
-            FailureKind::Integrity => "nothing was kept: have memory and network looked at if it happens twice",
+            FailureKind::Integrity => {
+                "nothing was kept: have memory and network looked at if it happens twice"
+            }
             FailureKind::Changed => "the sender was told, and sends it again if it can",
             FailureKind::Io => "put right what is named; the sender can send it again then",
             _ => &hint,
@@ -139,8 +183,13 @@ impl From<SourceError> for CommandError {
 impl From<StartError> for CommandError {
     fn from(error: StartError) -> Self {
         match error {
-            StartError::Listen { ref address, ref error } if error.kind() == std::io::ErrorKind::InvalidInput => {
-                Self::usage(format!("can't listen at {address:?}: {error}"), "an address is host:port, such as 0.0.0.0:7400 or [::1]:0")
+            StartError::Listen { ref address, ref error }
+                if error.kind() == std::io::ErrorKind::InvalidInput =>
+            {
+                Self::usage(
+                    format!("can't listen at {address:?}: {error}"),
+                    "an address is host:port, such as 0.0.0.0:7400 or [::1]:0",
+                )
             }
             StartError::Listen { .. } => Self::io(error, "say another address with --listen"),
             StartError::Config(_) => Self::usage(error, "change that setting"),
@@ -156,13 +205,17 @@ impl From<SendError> for CommandError {
         match error {
             SendError::ThisNode(_) => Self::usage(
                 error,
-                "send from another machine, or on this one as another node, with --key FILE; a key that was copied to another machine makes both the same node",
+                "send from another machine, or on this one as another node, with --key FILE; a \
+                 key that was copied to another machine makes both the same node",
             ),
-            SendError::Unknown { .. } | SendError::Peer(_) => {
-                Self::usage(error, "give a ticket, or the name of a peer out of `estafette trust list`")
-            }
+            SendError::Unknown { .. } | SendError::Peer(_) => Self::usage(
+                error,
+                "give a ticket, or the name of a peer out of `estafette trust list`",
+            ),
             SendError::Outbox(error) => error.into(),
-            SendError::Options(_) | SendError::Stages(_) => Self::usage(error, "change that option"),
+            SendError::Options(_) | SendError::Stages(_) => {
+                Self::usage(error, "change that option")
+            }
             other => Self::io(other, "the log (-v) says more"),
         }
     }
@@ -171,8 +224,13 @@ impl From<SendError> for CommandError {
 impl From<OutboxError> for CommandError {
     fn from(error: OutboxError) -> Self {
         match error {
-            OutboxError::Unknown(_) | OutboxError::Unfit { .. } => Self::usage(error, "`estafette outbox list` tells how they are"),
-            OutboxError::Store(_) => Self::io(error, "make room on the spool's disk; `estafette doctor` looks at the spool"),
+            OutboxError::Unknown(_) | OutboxError::Unfit { .. } => {
+                Self::usage(error, "`estafette outbox list` tells how they are")
+            }
+            OutboxError::Store(_) => Self::io(
+                error,
+                "make room on the spool's disk; `estafette doctor` looks at the spool",
+            ),
             _ => Self::io(error, "`estafette outbox list` tells what is in it"),
         }
     }
@@ -181,12 +239,17 @@ impl From<OutboxError> for CommandError {
 impl From<TrustError> for CommandError {
     fn from(error: TrustError) -> Self {
         if let TrustError::Name(error) = error {
-            return Self::usage(error, "say another one with --name: it is what you call the node, whatever it calls itself");
+            return Self::usage(
+                error,
+                "say another one with --name: it is what you call the node, whatever it calls \
+                 itself",
+            );
         }
         if let TrustError::Itself(_) = error {
             return Self::usage(
                 error,
-                "give the other node's id: `estafette id` prints it there; if it is the same as here, its key was copied, and it needs one of its own",
+                "give the other node's id: `estafette id` prints it there; if it is the same as \
+                 here, its key was copied, and it needs one of its own",
             );
         }
         Self::io(error, "check that the trust folder beside the key can be read and written")
@@ -201,6 +264,10 @@ impl From<KeyFileError> for CommandError {
 
 impl From<Refusal> for CommandError {
     fn from(refusal: Refusal) -> Self {
-        Self::io(refusal, "name a folder you may write to with --into; only the last part of its path is made for you")
+        Self::io(
+            refusal,
+            "name a folder you may write to with --into; only the last part of its path is made \
+             for you",
+        )
     }
 }

@@ -1,4 +1,5 @@
-//! The events of `--json`, one object per line. `framework/docs/json.md` describes them; a test reads its examples.
+//! The events of `--json`, one object per line. `framework/docs/json.md` describes them; a test
+//! reads its examples.
 
 use estafette::TransferId;
 use estafette::metrics::StageReport;
@@ -172,8 +173,27 @@ pub(crate) struct Stage {
 
 impl From<StageReport> for Stage {
     fn from(report: StageReport) -> Self {
-        let StageReport { stage, chunks, bytes_in, bytes_out, busy, mailbox_high_water, panics, restarts, .. } = report;
-        Self { stage, chunks, bytes_in, bytes_out, busy_seconds: busy.as_secs_f64(), mailbox_high_water, panics, restarts }
+        let StageReport {
+            stage,
+            chunks,
+            bytes_in,
+            bytes_out,
+            busy,
+            mailbox_high_water,
+            panics,
+            restarts,
+            ..
+        } = report;
+        Self {
+            stage,
+            chunks,
+            bytes_in,
+            bytes_out,
+            busy_seconds: busy.as_secs_f64(),
+            mailbox_high_water,
+            panics,
+            restarts,
+        }
     }
 }
 
@@ -219,13 +239,26 @@ impl Stored {
     pub(crate) fn new(id: TransferId, entry: OutboxEntry) -> Self {
         let copied = entry.file().is_some();
         let OutboxEntry { peer, inbox, name, length, expires, .. } = entry;
-        Self { transfer: id.short(), id: id.to_string(), peer: peer.to_string(), inbox, name, bytes: length, expires, copied }
+        Self {
+            transfer: id.short(),
+            id: id.to_string(),
+            peer: peer.to_string(),
+            inbox,
+            name,
+            bytes: length,
+            expires,
+            copied,
+        }
     }
 }
 
 impl<'a> From<&'a CommandError> for Event<'a> {
     fn from(error: &'a CommandError) -> Self {
-        let (transfer, peer) = error.about.as_deref().map(|(transfer, peer)| (transfer.short(), peer.to_string())).unzip();
+        let (transfer, peer) = error
+            .about
+            .as_deref()
+            .map(|(transfer, peer)| (transfer.short(), peer.to_string()))
+            .unzip();
         Self::Error { kind: error.kind, message: &error.message, hint: &error.hint, transfer, peer }
     }
 }
@@ -236,9 +269,16 @@ mod tests {
 
     #[test]
     fn that_a_delivery_waits_for_room_has_the_documented_fields() {
-        let event =
-            serde_json::to_value(Event::Waiting { transfer: "5310c4099b98e770".into(), peer: "3yiqr4na".into(), running: 3 }).unwrap();
-        let documented = include_str!("../../../framework/docs/json.md").lines().find(|line| line.starts_with("| `waiting` |")).unwrap();
+        let event = serde_json::to_value(Event::Waiting {
+            transfer: "5310c4099b98e770".into(),
+            peer: "3yiqr4na".into(),
+            running: 3,
+        })
+        .unwrap();
+        let documented = include_str!("../../../framework/docs/json.md")
+            .lines()
+            .find(|line| line.starts_with("| `waiting` |"))
+            .unwrap();
         assert_eq!(event["event"], "waiting");
         for field in event.as_object().unwrap().keys().filter(|field| *field != "event") {
             assert!(documented.contains(&format!("`{field}`")), "{field} is not documented");

@@ -26,7 +26,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// How long a place may be, so that nothing of it was cut off, in bytes.
 const EXACT_MOST: usize = estafette::wire::SHOWN_LIMIT;
 
-const AGAIN: &str = "the delivery is there and not processed: the command is run again when the node is started again";
+const AGAIN: &str = "the delivery is there and not processed: the command is run again when the \
+                     node is started again";
 
 /// What runs for deliveries: no command of it goes on when this process has ended.
 #[derive(Debug)]
@@ -52,13 +53,26 @@ struct Runner {
     _runs: watch::Sender<()>,
 }
 
-/// Runs `command` for each delivery that is not processed, one after the other, those of earlier processes first. One that fails, or takes
-/// longer than `limit`, is told, and tried again when the node is started again.
+/// Runs `command` for each delivery that is not processed, one after the other, those of earlier
+/// processes first. One that fails, or takes longer than `limit`, is told, and tried again when the
+/// node is started again.
 pub(crate) fn start(node: &Node, (command, limit): (&str, Duration), output: &Output) -> Exec {
     let ((end, ends), (runs, over)) = (watch::channel(None), watch::channel(()));
     let (came, failed) = Default::default();
-    let (node, command, output, events) = (node.clone(), command.to_owned(), output.clone(), node.events());
-    let runner = Runner { node, command, limit, output, end: ends, events, came, noted: 0, failed, _runs: runs };
+    let (node, command, output, events) =
+        (node.clone(), command.to_owned(), output.clone(), node.events());
+    let runner = Runner {
+        node,
+        command,
+        limit,
+        output,
+        end: ends,
+        events,
+        came,
+        noted: 0,
+        failed,
+        _runs: runs,
+    };
     Exec { end, over, task: tokio::spawn(runner.run()) }
 }
 
@@ -75,7 +89,8 @@ impl Exec {
         async move { while over.changed().await.is_ok() {} }
     }
 
-    /// Waits for the one that runs, as [`Exec::end_within`] says; a further signal kills it at once.
+    /// Waits for the one that runs, as [`Exec::end_within`] says; a further signal kills it at
+    /// once.
     pub(crate) async fn finish(mut self, patience: Duration, signals: &mut Signals) {
         self.end_within(patience);
         loop {
@@ -114,7 +129,16 @@ impl Runner {
     }
 
     fn note(&mut self, event: &NodeEvent) {
-        let NodeEvent::Transfer(TransferEvent { direction: Direction::Incoming, news, peer, transfer, .. }) = event else { return };
+        let NodeEvent::Transfer(TransferEvent {
+            direction: Direction::Incoming,
+            news,
+            peer,
+            transfer,
+            ..
+        }) = event
+        else {
+            return;
+        };
         if matches!(news, TransferNews::Delivered { .. }) {
             self.came.entry((*peer, *transfer)).or_insert(self.noted);
             self.noted += 1;
@@ -125,21 +149,34 @@ impl Runner {
     fn next(&mut self) -> Option<(PeerId, TransferId, Arrival)> {
         let mut waiting = self.node.arrivals();
         waiting.retain(|(peer, id, arrival)| {
-            arrival.inbox == INBOX && arrival.processed == Processed::No && !self.failed.contains(&(*peer, *id))
+            arrival.inbox == INBOX
+                && arrival.processed == Processed::No
+                && !self.failed.contains(&(*peer, *id))
         });
-        waiting.into_iter().min_by_key(|(peer, id, arrival)| (arrival.at, self.came.get(&(*peer, *id)).copied()))
+        waiting
+            .into_iter()
+            .min_by_key(|(peer, id, arrival)| (arrival.at, self.came.get(&(*peer, *id)).copied()))
     }
 
-    async fn process(&mut self, peer: PeerId, id: TransferId, arrival: &Arrival) -> Result<(), CommandError> {
+    async fn process(
+        &mut self,
+        peer: PeerId,
+        id: TransferId,
+        arrival: &Arrival,
+    ) -> Result<(), CommandError> {
         let name = units::printable(&arrival.name);
         let place = &arrival.receipt.place;
-        // Printable text of two files may be the same: the command would look at another one than that which came.
+        // Printable text of two files may be the same: the command would look at another one than
+        // that which came.
         if place.contains(['\\', char::REPLACEMENT_CHARACTER]) || place.len() > EXACT_MOST {
-            let text =
-                format!("the command of --exec is not run for {}: it may not be told exactly where that is", units::printable(place));
+            let text = format!(
+                "the command of --exec is not run for {}: it may not be told exactly where that is",
+                units::printable(place)
+            );
             return Err(CommandError::io(
                 text,
-                "look at it yourself: a name with a backslash, or with characters that can't be shown, is not given to a command",
+                "look at it yourself: a name with a backslash, or with characters that can't be \
+                 shown, is not given to a command",
             ));
         }
         let mut child = self.shell(peer, id, arrival)?;
@@ -149,29 +186,66 @@ impl Runner {
             () = over(&mut self.end) => None,
         };
         let Some(ended) = ended else {
-            let why =
-                if self.end.borrow().is_some() { "since the node stops".into() } else { format!("after {}", units::span(self.limit)) };
+            let why = if self.end.borrow().is_some() {
+                "since the node stops".into()
+            } else {
+                format!("after {}", units::span(self.limit))
+            };
             kill(&mut child).await;
-            return Err(CommandError::io(format!("the command of --exec was ended for {name}, {why}"), AGAIN));
+            return Err(CommandError::io(
+                format!("the command of --exec was ended for {name}, {why}"),
+                AGAIN,
+            ));
         };
-        let ended: ExitStatus = ended.map_err(|error| CommandError::io(format!("the command of --exec is lost: {error}"), AGAIN))?;
+        let ended: ExitStatus = ended.map_err(|error| {
+            CommandError::io(format!("the command of --exec is lost: {error}"), AGAIN)
+        })?;
         if !ended.success() {
-            return Err(CommandError::io(format!("the command of --exec failed for {name} ({ended})"), AGAIN));
+            return Err(CommandError::io(
+                format!("the command of --exec failed for {name} ({ended})"),
+                AGAIN,
+            ));
         }
         let noted = self.node.processed(peer, id).await;
-        noted.map(drop).map_err(|error| CommandError::io(format!("it could not be noted that a delivery is processed: {error}"), AGAIN))
+        noted.map(drop).map_err(|error| {
+            CommandError::io(
+                format!("it could not be noted that a delivery is processed: {error}"),
+                AGAIN,
+            )
+        })
     }
 
-    fn shell(&self, peer: PeerId, id: TransferId, arrival: &Arrival) -> Result<Child, CommandError> {
-        let failed = |error| CommandError::io(format!("the command of --exec can't be run: {error}"), AGAIN);
+    fn shell(
+        &self,
+        peer: PeerId,
+        id: TransferId,
+        arrival: &Arrival,
+    ) -> Result<Child, CommandError> {
+        let failed =
+            |error| CommandError::io(format!("the command of --exec can't be run: {error}"), AGAIN);
         let name = self.node.trust().peer(&peer).map(|known| known.name).unwrap_or_default();
         let mut shell = Command::new("/bin/sh");
-        // What others said is in variables, and never a part of the command; nor is what it prints taken for what this node says.
+        // What others said is in variables, and never a part of the command; nor is what it prints
+        // taken for what this node says.
         let stderr = std::io::stderr().as_fd().try_clone_to_owned().map_err(failed)?;
-        shell.args(["-c", &self.command]).stdin(Stdio::null()).stdout(stderr).kill_on_drop(true).process_group(0);
-        shell.env("DELIVERY_PLACE", &arrival.receipt.place).env("DELIVERY_NAME", &arrival.name).env("DELIVERY_ID", id.to_string());
-        shell.env("DELIVERY_PEER", peer.to_string()).env("DELIVERY_PEER_NAME", name).env("DELIVERY_INBOX", &arrival.inbox);
-        shell.env("DELIVERY_BLAKE3", blake3::Hash::from_bytes(arrival.receipt.digest).to_hex().as_str());
+        shell
+            .args(["-c", &self.command])
+            .stdin(Stdio::null())
+            .stdout(stderr)
+            .kill_on_drop(true)
+            .process_group(0);
+        shell
+            .env("DELIVERY_PLACE", &arrival.receipt.place)
+            .env("DELIVERY_NAME", &arrival.name)
+            .env("DELIVERY_ID", id.to_string());
+        shell
+            .env("DELIVERY_PEER", peer.to_string())
+            .env("DELIVERY_PEER_NAME", name)
+            .env("DELIVERY_INBOX", &arrival.inbox);
+        shell.env(
+            "DELIVERY_BLAKE3",
+            blake3::Hash::from_bytes(arrival.receipt.digest).to_hex().as_str(),
+        );
         shell.spawn().map_err(failed)
     }
 }

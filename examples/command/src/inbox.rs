@@ -11,7 +11,11 @@ use crate::output::Output;
 use crate::table::table;
 use crate::units::{self, moment, printable};
 
-pub(crate) async fn run(global: &Global, action: &Inbox, output: &Output) -> Result<ExitCode, CommandError> {
+pub(crate) async fn run(
+    global: &Global,
+    action: &Inbox,
+    output: &Output,
+) -> Result<ExitCode, CommandError> {
     let Inbox::List = action;
     let answer = ask(global, Request::Arrivals).await?;
     let arrivals: Vec<Arrival> = answer
@@ -33,7 +37,8 @@ pub(crate) async fn run(global: &Global, action: &Inbox, output: &Output) -> Res
 
 fn list(arrivals: &[Arrival], now: u64) -> String {
     let row = |arrival: &Arrival| {
-        let from = arrival.peer_name.clone().unwrap_or_else(|| arrival.peer.chars().take(8).collect());
+        let from =
+            arrival.peer_name.clone().unwrap_or_else(|| arrival.peer.chars().take(8).collect());
         let cells = [
             arrival.transfer.clone(),
             printable(&arrival.name),

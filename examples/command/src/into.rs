@@ -1,4 +1,5 @@
-//! Folders that deliveries do not go to unless somebody says so: what arrives there could be taken for a setting, or for a key.
+//! Folders that deliveries do not go to unless somebody says so: what arrives there could be taken
+//! for a setting, or for a key.
 
 use std::path::{Path, PathBuf};
 
@@ -7,29 +8,45 @@ use crate::error::CommandError;
 use crate::settings;
 
 /// Where programs look for settings, and the system for itself; folders in them are fine.
-const SYSTEM: [&str; 15] =
-    ["/", "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/opt", "/proc", "/root", "/sbin", "/sys", "/tmp", "/usr", "/var"];
+const SYSTEM: [&str; 15] = [
+    "/", "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/opt", "/proc", "/root", "/sbin",
+    "/sys", "/tmp", "/usr", "/var",
+];
 /// Folders of the system that are none to deliver to, all below included.
 const WHOLE: [&str; 6] = ["/boot", "/dev", "/etc", "/proc", "/sys", "/usr/bin"];
 
-/// Refuses a home folder, folders above it and of the system, and those with this node's key, trust or spool in them.
+/// Refuses a home folder, folders above it and of the system, and those with this node's key, trust
+/// or spool in them.
 pub(crate) fn check(global: &Global, into: &Path) -> Result<(), CommandError> {
     let folder = resolved(into);
     let refuse = |what: String| {
-        let message = format!("deliveries would go into {}, which {what}", settings::shown(&folder));
+        let message =
+            format!("deliveries would go into {}, which {what}", settings::shown(&folder));
         Err(CommandError::usage(
             message,
-            "name a folder for deliveries alone, such as ~/inbox, with --into; or say --into-home if you mean it",
+            "name a folder for deliveries alone, such as ~/inbox, with --into; or say --into-home \
+             if you mean it",
         ))
     };
-    let home = std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute()).map(|home| resolved(&home));
+    let home = std::env::var_os("HOME")
+        .map(PathBuf::from)
+        .filter(|home| home.is_absolute())
+        .map(|home| resolved(&home));
     if home.is_some_and(|home| home.starts_with(&folder)) {
-        return refuse("is your home folder, or above it: programs read their settings there".into());
+        return refuse(
+            "is your home folder, or above it: programs read their settings there".into(),
+        );
     }
-    if SYSTEM.iter().any(|system| Path::new(system) == folder) || WHOLE.iter().any(|system| folder.starts_with(system)) {
+    if SYSTEM.iter().any(|system| Path::new(system) == folder)
+        || WHOLE.iter().any(|system| folder.starts_with(system))
+    {
         return refuse("is a folder of the system".into());
     }
-    let own = [("key", settings::key_path(global)?), ("trust", settings::trust_path(global)?), ("spool", settings::spool_path(global)?)];
+    let own = [
+        ("key", settings::key_path(global)?),
+        ("trust", settings::trust_path(global)?),
+        ("spool", settings::spool_path(global)?),
+    ];
     for (what, path) in own {
         let path = resolved(&path);
         if path.starts_with(&folder) || (what != "key" && folder.starts_with(&path)) {
@@ -46,7 +63,9 @@ fn resolved(path: &Path) -> PathBuf {
     let mut there = absolute.as_path();
     loop {
         match (there.canonicalize(), there.parent(), there.file_name()) {
-            (Ok(found), ..) => return missing.iter().rev().fold(found, |path: PathBuf, name| path.join(name)),
+            (Ok(found), ..) => {
+                return missing.iter().rev().fold(found, |path: PathBuf, name| path.join(name));
+            }
             (Err(_), Some(above), Some(name)) => {
                 missing.push(name.to_owned());
                 there = above;

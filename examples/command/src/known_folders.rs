@@ -1,4 +1,5 @@
-//! The folders that deliveries have gone to, kept beside the spool: one that is missing later is a disk that is not mounted.
+//! The folders that deliveries have gone to, kept beside the spool: one that is missing later is a
+//! disk that is not mounted.
 
 use std::io::{self, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -11,7 +12,8 @@ use crate::settings;
 /// How many are remembered; the oldest is forgotten first.
 const REMEMBERED: usize = 64;
 
-/// Refuses a folder that took deliveries before and is not there now: it would be made on the wrong disk.
+/// Refuses a folder that took deliveries before and is not there now: it would be made on the wrong
+/// disk.
 pub(crate) fn check(global: &Global, into: &Path) -> Result<(), CommandError> {
     let absolute = std::path::absolute(into).unwrap_or_else(|_| into.to_owned());
     if absolute.exists() || !read(&list(global)?).contains(&absolute) {
@@ -35,7 +37,11 @@ pub(crate) fn remember(global: &Global, into: &Path) {
     known.push(absolute);
     let from = known.len().saturating_sub(REMEMBERED);
     if let Err(error) = write(&list, &known[from..]) {
-        tracing::warn!(%error, "it could not be noted where deliveries go: should the folder vanish, it will be made again");
+        tracing::warn!(
+            %error,
+            "it could not be noted where deliveries go: should the folder vanish, it will be made \
+             again"
+        );
     }
 }
 

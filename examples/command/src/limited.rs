@@ -7,7 +7,8 @@ use estafette::pipeline::{Known, Source, SourceError, SourceReport};
 use futures_util::future::BoxFuture;
 use tokio::time::{Instant, sleep_until};
 
-/// Content at a limited rate. It can't be found again by another process at that rate, so it has no reference.
+/// Content at a limited rate. It can't be found again by another process at that rate, so it has no
+/// reference.
 #[derive(Debug)]
 pub(crate) struct Limited {
     source: Box<dyn Source>,
@@ -71,7 +72,8 @@ mod tests {
     fn it_takes_as_long_as_the_rate_says_and_is_the_same_content() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
-            let mut source = Limited::new(Box::new(BytesSource::new("x", vec![7; 100_000]).unwrap()), 500_000);
+            let mut source =
+                Limited::new(Box::new(BytesSource::new("x", vec![7; 100_000]).unwrap()), 500_000);
             let (start, mut all, mut buffer) = (Instant::now(), Vec::new(), vec![0; 30_000]);
             loop {
                 match source.read(&mut buffer).await.unwrap() {

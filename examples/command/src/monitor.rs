@@ -1,6 +1,7 @@
 //! Watches transfers: bars for people, `progress` events for programs.
 //!
-//! Invariant: a slow reader of stdout delays only what is shown. News are taken at once; of progress the latest is kept.
+//! Invariant: a slow reader of stdout delays only what is shown. News are taken at once; of
+//! progress the latest is kept.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -78,11 +79,16 @@ pub(crate) struct Ended {
 /// Says that two programs have one key.
 fn tell_shared(output: &Output, trust: &Trust, (own, key, link): (PeerId, PeerId, PeerId)) {
     output.event(&Event::KeyShared { peer: key.to_string(), own: key == own });
-    let whose = if key == own { "this node's key".into() } else { format!("the key of {}", units::printable(&trust.label(&key))) };
+    let whose = if key == own {
+        "this node's key".into()
+    } else {
+        format!("the key of {}", units::printable(&trust.label(&key)))
+    };
     let with = if key == own { units::printable(&trust.label(&link)) } else { "this node".into() };
     output.remark(&format!(
-        "Two programs run with {whose}, here or on another machine, and take the link with {with} from each other: stop one of them, or give it a \
-         key of its own with --key. A key that was copied makes both the same node."
+        "Two programs run with {whose}, here or on another machine, and take the link with {with} \
+         from each other: stop one of them, or give it a key of its own with --key. A key that \
+         was copied makes both the same node."
     ));
 }
 
@@ -90,7 +96,10 @@ impl Feed {
     pub(crate) fn tell(&self, about: About, news: News) {
         match news {
             News::Progress { bytes, total } => {
-                self.latest.lock().unwrap_or_else(PoisonError::into_inner).insert(about.transfer, (bytes, total));
+                self.latest
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .insert(about.transfer, (bytes, total));
             }
             // An error means that the monitor is gone: nobody watches.
             news => drop(self.news.send((about, news))),
@@ -108,12 +117,16 @@ impl Monitor {
             let mut told = HashSet::new();
             while let Some(event) = events.next().await {
                 match event {
-                    NodeEvent::Transfer(TransferEvent { transfer, peer, direction, news, .. }) => {
+                    NodeEvent::Transfer(TransferEvent {
+                        transfer, peer, direction, news, ..
+                    }) => {
                         if let Some(news) = News::of(news) {
                             feed.tell(About { transfer, peer, direction }, news);
                         }
                     }
-                    NodeEvent::KeyShared { key, link } if told.insert(key) => tell_shared(&output, &trust, (own, key, link)),
+                    NodeEvent::KeyShared { key, link } if told.insert(key) => {
+                        tell_shared(&output, &trust, (own, key, link))
+                    }
                     _ => {}
                 }
             }
@@ -129,10 +142,24 @@ impl Monitor {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (shown, left, remarked, there) = Default::default();
-        (Self { trust, output: output.clone(), news, latest, tick, shown, left, remarked, there }, feed)
+        (
+            Self {
+                trust,
+                output: output.clone(),
+                news,
+                latest,
+                tick,
+                shown,
+                left,
+                remarked,
+                there,
+            },
+            feed,
+        )
     }
 
-    /// Shows what happens until a transfer ends; may be dropped while it waits. `None` when there will be no more news.
+    /// Shows what happens until a transfer ends; may be dropped while it waits. `None` when there
+    /// will be no more news.
     pub(crate) async fn next(&mut self) -> Option<Ended> {
         loop {
             tokio::select! {
@@ -151,13 +178,21 @@ impl Monitor {
     fn take(&mut self, about: About, news: News) -> Option<Result<Receipt, Failure>> {
         match news {
             News::Waiting { running } => self.wait(about, running),
-            News::Started { name, total, inbox } => self.begin(about, &units::printable(&name), total, inbox),
-            News::AlreadyThere { name, inbox } => _ = self.there.insert(about.transfer, (units::printable(&name), inbox)),
+            News::Started { name, total, inbox } => {
+                self.begin(about, &units::printable(&name), total, inbox)
+            }
+            News::AlreadyThere { name, inbox } => {
+                _ = self.there.insert(about.transfer, (units::printable(&name), inbox))
+            }
             News::Interrupted { reason } if self.shown.contains_key(&about.transfer) => {
-                self.output.remark(&format!("the link broke ({}); going on when it is back", units::printable(&reason)));
+                self.output.remark(&format!(
+                    "the link broke ({}); going on when it is back",
+                    units::printable(&reason)
+                ));
             }
             News::Restarted { why } => {
-                self.output.event(&Event::Restarted { transfer: about.transfer.short(), message: &why });
+                self.output
+                    .event(&Event::Restarted { transfer: about.transfer.short(), message: &why });
                 self.output.remark(&format!("beginning anew: {}", units::printable(&why)));
             }
             News::Delivered(receipt) => return Some(Ok(receipt)),
@@ -184,7 +219,11 @@ impl Monitor {
     }
 
     fn wait(&self, About { transfer, peer, .. }: About, running: u32) {
-        self.output.event(&Event::Waiting { transfer: transfer.short(), peer: peer.to_string(), running });
+        self.output.event(&Event::Waiting {
+            transfer: transfer.short(),
+            peer: peer.to_string(),
+            running,
+        });
         let whose = match running {
             0 => String::new(),
             1 => ": one of your own deliveries is under way".into(),
@@ -193,17 +232,37 @@ impl Monitor {
         self.output.remark(&format!("waiting for room to send to {}{whose}", self.peer_name(peer)));
     }
 
-    fn begin(&mut self, About { transfer, peer, direction }: About, name: &str, total: Option<u64>, inbox: String) {
+    fn begin(
+        &mut self,
+        About { transfer, peer, direction }: About,
+        name: &str,
+        total: Option<u64>,
+        inbox: String,
+    ) {
         self.take_off(&transfer);
         let whom = self.peer_name(peer);
         let label = match direction {
             Direction::Outgoing => format!("{name} → {whom}"),
             Direction::Incoming => format!("{name} ← {whom}"),
         };
-        let bar = self.output.bars.add(bar(total, output::columns()).with_message(shorten(&label, 28)));
+        let bar =
+            self.output.bars.add(bar(total, output::columns()).with_message(shorten(&label, 28)));
         let now = Instant::now();
         let (name, inbox) = (name.to_owned(), Some(inbox).filter(|inbox| !inbox.is_empty()));
-        self.shown.insert(transfer, Shown { direction, name, inbox, started: now, bytes: 0, total, rate: 0.0, at: now, bar });
+        self.shown.insert(
+            transfer,
+            Shown {
+                direction,
+                name,
+                inbox,
+                started: now,
+                bytes: 0,
+                total,
+                rate: 0.0,
+                at: now,
+                bar,
+            },
+        );
     }
 
     /// Leaves it to somebody else to tell what becomes of this one.
@@ -217,8 +276,15 @@ impl Monitor {
         match direction {
             _ if self.is_left(transfer) => {}
             Direction::Outgoing => {
-                self.output.event(&Event::Relayed { transfer: id, peer: peer.to_string(), via: relay.to_string() });
-                self.output.result(&format!("relayed: {} keeps {transfer} until {who} comes", self.peer_name(relay)));
+                self.output.event(&Event::Relayed {
+                    transfer: id,
+                    peer: peer.to_string(),
+                    via: relay.to_string(),
+                });
+                self.output.result(&format!(
+                    "relayed: {} keeps {transfer} until {who} comes",
+                    self.peer_name(relay)
+                ));
             }
             Direction::Incoming => {
                 self.output.event(&Event::Kept { transfer: id, peer: peer.to_string() });
@@ -235,7 +301,10 @@ impl Monitor {
         let CommandError { kind, message, .. } = failure.into();
         self.output.event(&Event::Deferred { transfer: transfer.short(), message: &message, kind });
         let message = units::printable(&message);
-        self.output.remark(&format!("{transfer} to {} waits for another try: {message}", self.peer_name(peer)));
+        self.output.remark(&format!(
+            "{transfer} to {} waits for another try: {message}",
+            self.peer_name(peer)
+        ));
     }
 
     fn is_left(&self, transfer: TransferId) -> bool {
@@ -266,14 +335,19 @@ impl Monitor {
     }
 
     /// Takes a transfer off the screen and tells how it ended.
-    pub(crate) fn conclude(&mut self, Ended { about, outcome }: &Ended) -> Result<(), CommandError> {
+    pub(crate) fn conclude(
+        &mut self,
+        Ended { about, outcome }: &Ended,
+    ) -> Result<(), CommandError> {
         let About { transfer, peer, .. } = about;
         self.remarked.remove(transfer);
         let (mut shown, there) = (self.taken_off(transfer), self.there.remove(transfer));
         let receipt = outcome.as_ref().map_err(|failure| {
             let error = match about.direction {
                 Direction::Outgoing => CommandError::from(failure.clone()),
-                Direction::Incoming => CommandError::of_arrival(&self.peer_name(about.peer), failure),
+                Direction::Incoming => {
+                    CommandError::of_arrival(&self.peer_name(about.peer), failure)
+                }
             };
             error.about(about.transfer, about.peer)
         })?;
@@ -284,7 +358,10 @@ impl Monitor {
             shown.progress(receipt.length, Some(receipt.length));
             self.output.event(&shown.event(*transfer));
         }
-        let (name, inbox) = there.clone().or_else(|| shown.map(|shown| (shown.name, shown.inbox.unwrap_or_default()))).unzip();
+        let (name, inbox) = there
+            .clone()
+            .or_else(|| shown.map(|shown| (shown.name, shown.inbox.unwrap_or_default())))
+            .unzip();
         self.output.event(&Event::Delivered(Delivered {
             transfer: transfer.short(),
             direction: event::direction(about.direction),
@@ -296,7 +373,12 @@ impl Monitor {
             seconds,
             blake3: blake3::Hash::from_bytes(receipt.digest).to_hex().to_string(),
             peer: peer.to_string(),
-            peer_name: self.trust.list().into_iter().find(|(id, _)| id == peer).map(|(_, peer)| peer.name),
+            peer_name: self
+                .trust
+                .list()
+                .into_iter()
+                .find(|(id, _)| id == peer)
+                .map(|(_, peer)| peer.name),
             fingerprint: peer.short(),
             place: receipt.place.clone(),
         }));
@@ -308,8 +390,16 @@ impl Monitor {
     fn result(&self, about: About, receipt: &Receipt, seconds: Option<f64>) -> String {
         let (size, peer) = (units::bytes(receipt.length), self.peer_name(about.peer));
         // What is handed on, to a stream or an actor, is no file and lies nowhere.
-        let files = if receipt.files == 0 { String::new() } else { units::count(receipt.files, "file") + ", " };
-        let place = if receipt.place.is_empty() { String::new() } else { format!(": {}", units::printable(&receipt.place)) };
+        let files = if receipt.files == 0 {
+            String::new()
+        } else {
+            units::count(receipt.files, "file") + ", "
+        };
+        let place = if receipt.place.is_empty() {
+            String::new()
+        } else {
+            format!(": {}", units::printable(&receipt.place))
+        };
         let whom = match (about.direction, seconds) {
             (Direction::Outgoing, Some(_)) => format!("to {peer}"),
             (Direction::Outgoing, None) => format!("at {peer}"),
@@ -342,7 +432,8 @@ impl Shown {
         let passed = self.at.elapsed().as_secs_f64();
         if passed > 0.001 {
             let (now, weight) = ((bytes - self.bytes.min(bytes)) as f64 / passed, (-passed).exp());
-            self.rate = if self.bytes == 0 { now } else { weight * self.rate + (1.0 - weight) * now };
+            self.rate =
+                if self.bytes == 0 { now } else { weight * self.rate + (1.0 - weight) * now };
         }
         (self.bytes, self.total, self.at) = (bytes.max(self.bytes), total, Instant::now());
         if let Some(total) = total {
@@ -364,17 +455,26 @@ impl Shown {
     }
 }
 
-/// A line that fits: one that did not would be two, and leave its rest behind where a terminal is made narrower.
+/// A line that fits: one that did not would be two, and leave its rest behind where a terminal is
+/// made narrower.
 fn bar(total: Option<u64>, columns: u16) -> ProgressBar {
     let template = match (total, columns) {
-        (Some(_), 96..) => "{msg:28!} {bar:24} {binary_bytes:>10} of {binary_total_bytes:10} {decimal_bytes_per_sec:>11} {eta:>4}",
-        (Some(_), 74..) => "{msg:28!} {binary_bytes:>10} of {binary_total_bytes:10} {decimal_bytes_per_sec:>11} {eta:>4}",
+        (Some(_), 96..) => {
+            "{msg:28!} {bar:24} {binary_bytes:>10} of {binary_total_bytes:10} \
+             {decimal_bytes_per_sec:>11} {eta:>4}"
+        }
+        (Some(_), 74..) => {
+            "{msg:28!} {binary_bytes:>10} of {binary_total_bytes:10} {decimal_bytes_per_sec:>11} \
+             {eta:>4}"
+        }
         (Some(_), 40..) => "{msg:14!} {percent:>3} % of {binary_total_bytes:10} {eta:>4}",
         (Some(_), _) => "{percent:>3} % {eta:>4}",
         (None, 55..) => "{msg:28!} {spinner} {binary_bytes:>10} {decimal_bytes_per_sec:>11}",
         (None, _) => "{spinner} {binary_bytes:>10}",
     };
-    let style = ProgressStyle::with_template(template).expect("the templates are constants").progress_chars("━╸─");
+    let style = ProgressStyle::with_template(template)
+        .expect("the templates are constants")
+        .progress_chars("━╸─");
     match total {
         Some(total) => ProgressBar::new(total),
         None => ProgressBar::new_spinner(),

@@ -53,8 +53,12 @@ impl News {
     pub(crate) fn of(news: TransferNews) -> Option<Self> {
         Some(match news {
             TransferNews::Waiting { running } => Self::Waiting { running },
-            TransferNews::Started { content, inbox } => Self::Started { name: content.name.to_string(), total: content.length, inbox },
-            TransferNews::AlreadyThere { content, inbox } => Self::AlreadyThere { name: content.name.to_string(), inbox },
+            TransferNews::Started { content, inbox } => {
+                Self::Started { name: content.name.to_string(), total: content.length, inbox }
+            }
+            TransferNews::AlreadyThere { content, inbox } => {
+                Self::AlreadyThere { name: content.name.to_string(), inbox }
+            }
             TransferNews::Progress { bytes, total } => Self::Progress { bytes, total },
             TransferNews::Interrupted { reason } => Self::Interrupted { reason },
             TransferNews::Restarted { why, .. } => Self::Restarted { why },

@@ -1,4 +1,5 @@
-//! `estafette node`: delivers what is stored and, where it is told to, takes deliveries and keeps those of others.
+//! `estafette node`: delivers what is stored and, where it is told to, takes deliveries and keeps
+//! those of others.
 
 use std::process::ExitCode;
 
@@ -8,9 +9,16 @@ use crate::error::CommandError;
 use crate::output::Output;
 use crate::service::{self, Service};
 
-pub(crate) async fn run(global: &Global, options: &NodeOptions, output: &Output) -> Result<ExitCode, CommandError> {
+pub(crate) async fn run(
+    global: &Global,
+    options: &NodeOptions,
+    output: &Output,
+) -> Result<ExitCode, CommandError> {
     if options.into.as_ref().is_some_and(|into| into.as_os_str() == "-") {
-        return Err(CommandError::usage("a node delivers into a folder", "`estafette receive --into -` writes one delivery to stdout"));
+        return Err(CommandError::usage(
+            "a node delivers into a folder",
+            "`estafette receive --into -` writes one delivery to stdout",
+        ));
     }
     let takes = options.into.is_some() || options.relaying.relay;
     let service = Service {

@@ -11,7 +11,11 @@ use crate::output::Output;
 use crate::table::table;
 use crate::units::{self, moment, printable};
 
-pub(crate) async fn run(global: &Global, action: &Outbox, output: &Output) -> Result<ExitCode, CommandError> {
+pub(crate) async fn run(
+    global: &Global,
+    action: &Outbox,
+    output: &Output,
+) -> Result<ExitCode, CommandError> {
     let request = match action {
         Outbox::List => Request::List,
         Outbox::Show { id } => Request::Show(id.clone()),
@@ -41,8 +45,12 @@ pub(crate) async fn run(global: &Global, action: &Outbox, output: &Output) -> Re
     match action {
         Outbox::List if entries.is_empty() => output.remark("the outbox is empty"),
         Outbox::List => output.result(&list(&entries, units::now())),
-        Outbox::Show { .. } => entries.iter().for_each(|entry| output.result(&details(entry, units::now()))),
-        Outbox::Retry { .. } => entries.iter().for_each(|entry| output.result(&format!("{} is tried again", entry.transfer))),
+        Outbox::Show { .. } => {
+            entries.iter().for_each(|entry| output.result(&details(entry, units::now())))
+        }
+        Outbox::Retry { .. } => entries
+            .iter()
+            .for_each(|entry| output.result(&format!("{} is tried again", entry.transfer))),
         Outbox::Cancel { .. } | Outbox::Drop { .. } => {}
     }
     let waiting = entries.iter().any(|entry| matches!(entry.state, State::Stored | State::Relayed));
@@ -54,7 +62,8 @@ pub(crate) async fn run(global: &Global, action: &Outbox, output: &Output) -> Re
 
 fn list(entries: &[Entry], now: u64) -> String {
     let row = |entry: &Entry| {
-        let expires = if entry.state == State::Dead { String::new() } else { moment(entry.expires, now) };
+        let expires =
+            if entry.state == State::Dead { String::new() } else { moment(entry.expires, now) };
         let cells = [
             entry.transfer.clone(),
             printable(&entry.name),
@@ -83,10 +92,14 @@ fn details(entry: &Entry, now: u64) -> String {
     ];
     lines.extend(entry.via.as_ref().map(|via| format!("by relay  {via}")));
     lines.extend(entry.of.as_ref().map(|sender| format!("packed by {sender}")));
-    let some = |label: &str, values: &[String]| (!values.is_empty()).then(|| format!("{label:<10}{}", printable(&values.join(", "))));
+    let some = |label: &str, values: &[String]| {
+        (!values.is_empty()).then(|| format!("{label:<10}{}", printable(&values.join(", "))))
+    };
     lines.extend(some("dialled", &entry.addrs));
     lines.extend(some("read from", &entry.paths));
-    lines.extend(entry.failure.as_ref().map(|failure| format!("because   {}", printable(&failure.message))));
+    lines.extend(
+        entry.failure.as_ref().map(|failure| format!("because   {}", printable(&failure.message))),
+    );
     lines.extend(entry.place.as_ref().map(|place| format!("lies in   {}", printable(place))));
     lines.extend(entry.blake3.as_ref().map(|digest| format!("BLAKE3    {digest}")));
     lines.join("\n")

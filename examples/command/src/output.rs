@@ -30,11 +30,20 @@ impl Output {
         let color = match global.color {
             When::Always => true,
             When::Never => false,
-            When::Auto => terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+            When::Auto => {
+                terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+            }
         };
         let visible = terminal && !global.quiet && !global.json;
-        let target = if visible { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        Self { json: global.json, quiet: global.quiet, color, gives_content: false, bars: MultiProgress::with_draw_target(target) }
+        let target =
+            if visible { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        Self {
+            json: global.json,
+            quiet: global.quiet,
+            color,
+            gives_content: false,
+            bars: MultiProgress::with_draw_target(target),
+        }
     }
 
     /// The same, with nothing on stdout.
@@ -51,9 +60,14 @@ impl Output {
             (_, 2) => "debug",
             _ => "trace",
         };
-        let filter = EnvFilter::try_from_env("ESTAFETTE_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-        let log = Log { output: self.clone(), is_text: matches!(global.log_format, LogFormat::Text) };
-        let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(self.color).with_writer(log);
+        let filter =
+            EnvFilter::try_from_env("ESTAFETTE_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+        let log =
+            Log { output: self.clone(), is_text: matches!(global.log_format, LogFormat::Text) };
+        let builder = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_ansi(self.color)
+            .with_writer(log);
         match global.log_format {
             LogFormat::Text => builder.with_target(false).init(),
             LogFormat::Json => builder.json().init(),
@@ -70,7 +84,9 @@ impl Output {
     /// The counters of all stages, where `--report` asks for them.
     pub(crate) fn report(&self, global: &Global, node: &Node) {
         if global.report {
-            self.event(&Event::Report { stages: node.metrics().into_iter().map(Into::into).collect() });
+            self.event(&Event::Report {
+                stages: node.metrics().into_iter().map(Into::into).collect(),
+            });
         }
     }
 
@@ -96,10 +112,12 @@ impl Output {
             return print_event(&Event::from(error));
         }
         let (red, plain) = if self.color { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
-        let hint = if error.hint.is_empty() { String::new() } else { format!("\n  → {}", error.hint) };
+        let hint =
+            if error.hint.is_empty() { String::new() } else { format!("\n  → {}", error.hint) };
         let text = format!("{}{hint}", error.message);
         let text = shown(&text);
-        self.bars.suspend(|| print_line(io::stderr().lock(), &format!("{red}error:{plain} {text}")));
+        self.bars
+            .suspend(|| print_line(io::stderr().lock(), &format!("{red}error:{plain} {text}")));
     }
 
     /// Tells of the error that ends the command.
@@ -129,8 +147,9 @@ fn print_line(mut to: impl Write, text: &str) {
     let _ = writeln!(to, "{text}").and_then(|()| to.flush());
 }
 
-/// Lines for a person, with nothing in them that a person can't see but the ends of lines. Whoever makes them escapes words of others
-/// itself, so that these begin no lines either; what is forgotten there can't steer the terminal all the same.
+/// Lines for a person, with nothing in them that a person can't see but the ends of lines. Whoever
+/// makes them escapes words of others itself, so that these begin no lines either; what is
+/// forgotten there can't steer the terminal all the same.
 fn shown(lines: &str) -> Cow<'_, str> {
     let is_shown = |character: char| character == '\n' || is_visible(character);
     if lines.chars().all(is_shown) {
@@ -148,7 +167,8 @@ fn shown(lines: &str) -> Cow<'_, str> {
         .into()
 }
 
-/// The same JSON, in which a person who looks at it sees all that there is: JSON itself escapes control characters of ASCII alone.
+/// The same JSON, in which a person who looks at it sees all that there is: JSON itself escapes
+/// control characters of ASCII alone.
 fn shown_json(line: &str) -> Cow<'_, str> {
     let is_shown = |character: char| character == '\n' || is_visible(character);
     if line.chars().all(is_shown) {
@@ -160,7 +180,10 @@ fn shown_json(line: &str) -> Cow<'_, str> {
             text.push(character);
         } else {
             // It stands in a string: nothing else of JSON is like that.
-            character.encode_utf16(&mut [0; 2]).iter().for_each(|unit| text.push_str(&format!("\\u{unit:04x}")));
+            character
+                .encode_utf16(&mut [0; 2])
+                .iter()
+                .for_each(|unit| text.push_str(&format!("\\u{unit:04x}")));
         }
     }
     text.into()
@@ -181,8 +204,11 @@ impl Log {
         let mut parts = text.split('\u{1b}');
         lines.extend(parts.next().map(shown));
         for part in parts {
-            let end = part.strip_prefix('[').and_then(|part| part.find(|c: char| !c.is_ascii_digit() && c != ';'));
-            let is_colour = self.output.color && end.is_some_and(|end| part[1 + end..].starts_with('m'));
+            let end = part
+                .strip_prefix('[')
+                .and_then(|part| part.find(|c: char| !c.is_ascii_digit() && c != ';'));
+            let is_colour =
+                self.output.color && end.is_some_and(|end| part[1 + end..].starts_with('m'));
             lines.push_str(if is_colour { "\u{1b}" } else { "\\u{1b}" });
             lines.push_str(&shown(part));
         }
@@ -204,7 +230,8 @@ impl Write for Log {
             // An event comes as a whole.
             match std::str::from_utf8(bytes) {
                 Ok(text) => {
-                    let shown = if self.is_text { self.shown(text).into() } else { shown_json(text) };
+                    let shown =
+                        if self.is_text { self.shown(text).into() } else { shown_json(text) };
                     io::stderr().write_all(shown.as_bytes()).map(|()| bytes.len())
                 }
                 Err(_) => io::stderr().write(bytes),
@@ -247,8 +274,13 @@ mod tests {
         };
         let colored = Log { output: output.clone(), is_text: true };
         let plain = Log { output: Output { color: false, ..output }, is_text: true };
-        let text = "\u{1b}[2mnow\u{1b}[0m \u{1b}[1;33mwhy\u{1b}[0m \u{1b}[2J\u{1b}]0;x\u{7}\u{9b}\u{200b}\n";
-        assert_eq!(colored.shown(text), "\u{1b}[2mnow\u{1b}[0m \u{1b}[1;33mwhy\u{1b}[0m \\u{1b}[2J\\u{1b}]0;x\\u{7}\\u{9b}\\u{200b}\n");
+        let text = "\u{1b}[2mnow\u{1b}[0m \u{1b}[1;33mwhy\u{1b}[0m \
+                    \u{1b}[2J\u{1b}]0;x\u{7}\u{9b}\u{200b}\n";
+        assert_eq!(
+            colored.shown(text),
+            "\u{1b}[2mnow\u{1b}[0m \u{1b}[1;33mwhy\u{1b}[0m \
+             \\u{1b}[2J\\u{1b}]0;x\\u{7}\\u{9b}\\u{200b}\n"
+        );
         assert!(!plain.shown(text).contains('\u{1b}'));
     }
 }

@@ -9,7 +9,11 @@ use crate::error::CommandError;
 use crate::output::Output;
 use crate::service::{self, Service};
 
-pub(crate) async fn run(global: &Global, options: &Receive, output: &Output) -> Result<ExitCode, CommandError> {
+pub(crate) async fn run(
+    global: &Global,
+    options: &Receive,
+    output: &Output,
+) -> Result<ExitCode, CommandError> {
     let service = Service {
         into: Some(&options.into),
         to_stdout: false,
@@ -26,11 +30,22 @@ pub(crate) async fn run(global: &Global, options: &Receive, output: &Output) -> 
         return service::run(global, &service, output).await;
     }
     if global.json {
-        return Err(CommandError::usage("--json and --into - can't both have stdout", "name a folder, or leave --json out"));
+        return Err(CommandError::usage(
+            "--json and --into - can't both have stdout",
+            "name a folder, or leave --json out",
+        ));
     }
     if std::io::stdout().is_terminal() {
         let hint = "say where it goes: `estafette receive --into - > FILE`, or `… | COMMAND`";
-        return Err(CommandError::usage("--into - would write what a sender chose to this terminal, which it could steer", hint));
+        return Err(CommandError::usage(
+            "--into - would write what a sender chose to this terminal, which it could steer",
+            hint,
+        ));
     }
-    service::run(global, &Service { into: None, to_stdout: true, once: true, ..service }, &output.beside_content()).await
+    service::run(
+        global,
+        &Service { into: None, to_stdout: true, once: true, ..service },
+        &output.beside_content(),
+    )
+    .await
 }

@@ -22,7 +22,11 @@ use crate::signals::Signals;
 use crate::turn::Place;
 use crate::{attached, content, control, destination, settings, units};
 
-pub(crate) async fn run(global: &Global, options: &Send, output: &Output) -> Result<ExitCode, CommandError> {
+pub(crate) async fn run(
+    global: &Global,
+    options: &Send,
+    output: &Output,
+) -> Result<ExitCode, CommandError> {
     let given = destination(options)?;
     let mut signals = Signals::new()?;
     if options.reading.skip_existing {
@@ -35,17 +39,23 @@ pub(crate) async fn run(global: &Global, options: &Send, output: &Output) -> Res
             () = signals.next() => return Err(stopped()),
         };
         let pid = match by_running {
-            ByRunning::Sending(sending) => match attached::run(global, sending, &mut signals, output).await? {
-                Attached::Ended(code) => return Ok(code),
-                Attached::Stopping(pid) => pid,
-            },
+            ByRunning::Sending(sending) => {
+                match attached::run(global, sending, &mut signals, output).await? {
+                    Attached::Ended(code) => return Ok(code),
+                    Attached::Stopping(pid) => pid,
+                }
+            }
             ByRunning::Stopping(pid) => pid,
-            ByRunning::Nobody => match alone_if_nobody_else(global, options, &given, &mut signals, output).await? {
-                Some(code) => return Ok(code),
-                None => continue,
-            },
+            ByRunning::Nobody => {
+                match alone_if_nobody_else(global, options, &given, &mut signals, output).await? {
+                    Some(code) => return Ok(code),
+                    None => continue,
+                }
+            }
         };
-        output.remark(&format!("the node that runs with this key (process {pid}) is about to end: waiting for that"));
+        output.remark(&format!(
+            "the node that runs with this key (process {pid}) is about to end: waiting for that"
+        ));
         tokio::select! {
             () = control::ended(global) => {}
             () = signals.next() => return Err(stopped()),
@@ -61,11 +71,16 @@ async fn alone_if_nobody_else(
     signals: &mut Signals,
     output: &Output,
 ) -> Result<Option<ExitCode>, CommandError> {
-    let Some(place) = Place::new(global, given)? else { return alone(global, options, given.clone(), signals, output).await.map(Some) };
+    let Some(place) = Place::new(global, given)? else {
+        return alone(global, options, given.clone(), signals, output).await.map(Some);
+    };
     let Some(_turn) = place.take()? else {
         output.event(&Event::Queued { peer: place.peer.to_string() });
         let hint = "`estafette node`, running with this key, sends several at once";
-        output.remark(&format!("another send to {} is under way with this key: waiting for its end; {hint}", place.peer.short()));
+        output.remark(&format!(
+            "another send to {} is under way with this key: waiting for its end; {hint}",
+            place.peer.short()
+        ));
         tokio::select! {
             () = place.wait() => return Ok(None),
             () = signals.next() => return Err(stopped()),
@@ -88,7 +103,8 @@ pub(crate) fn destination(options: &Send) -> Result<Given, CommandError> {
     } else if options.reading.skip_existing {
         let hint = "leave --skip-existing out, or write it to a file, and send that";
         return Err(CommandError::usage(
-            "a stream can't be read twice, and what is there already is known by reading it once before",
+            "a stream can't be read twice, and what is there already is known by reading it once \
+             before",
             hint,
         ));
     }
@@ -98,20 +114,36 @@ pub(crate) fn destination(options: &Send) -> Result<Given, CommandError> {
 /// What is sent, and how it is read.
 pub(crate) fn given_content(options: &Send) -> Result<(Vec<PathBuf>, Reading), CommandError> {
     let Some(stream) = content::stream(&options.paths)? else {
-        return Ok((options.paths.clone(), Reading { limit: options.limit, ..options.reading.clone() }));
+        return Ok((
+            options.paths.clone(),
+            Reading { limit: options.limit, ..options.reading.clone() },
+        ));
     };
     let name = options.name.clone().unwrap_or_else(|| "stream".into());
-    Ok((vec![content::handed_over(stream)?], Reading { stream: Some(name), limit: options.limit, ..options.reading.clone() }))
+    Ok((
+        vec![content::handed_over(stream)?],
+        Reading { stream: Some(name), limit: options.limit, ..options.reading.clone() },
+    ))
 }
 
 /// By a node of its own.
-async fn alone(global: &Global, options: &Send, given: Given, signals: &mut Signals, output: &Output) -> Result<ExitCode, CommandError> {
+async fn alone(
+    global: &Global,
+    options: &Send,
+    given: Given,
+    signals: &mut Signals,
+    output: &Output,
+) -> Result<ExitCode, CommandError> {
     let (paths, reading) = given_content(options)?;
     let source = tokio::select! {
         source = reading.prepare(reading.open(&paths)?) => source?,
         () = signals.next() => return Err(stopped()),
     };
-    let name = options.name.clone().filter(|_| reading.stream.is_none()).unwrap_or_else(settings::default_name);
+    let name = options
+        .name
+        .clone()
+        .filter(|_| reading.stream.is_none())
+        .unwrap_or_else(settings::default_name);
     let node = settings::node(global, options.patience)?.name(name).start().await?;
     let mut monitor = Monitor::new(&node, output);
     let sending = SendOptions {
@@ -121,8 +153,10 @@ async fn alone(global: &Global, options: &Send, given: Given, signals: &mut Sign
         transient: true,
         ..SendOptions::default()
     };
-    let transfer = node.send_with(destination::find(node.trust(), given, None)?.0, source, sending).await?;
-    let about = About { transfer: transfer.id(), peer: transfer.peer(), direction: Direction::Outgoing };
+    let transfer =
+        node.send_with(destination::find(node.trust(), given, None)?.0, source, sending).await?;
+    let about =
+        About { transfer: transfer.id(), peer: transfer.peer(), direction: Direction::Outgoing };
     let stop = || {
         let node = node.clone();
         tokio::spawn(async move { node.shutdown().await });
@@ -176,7 +210,10 @@ pub(crate) struct LeftOut {
 
 impl From<SourceReport> for LeftOut {
     fn from(report: SourceReport) -> Self {
-        Self { lines: report.remarks, failed: report.skipped_total - report.skipped_by_choice.min(report.skipped_total) }
+        Self {
+            lines: report.remarks,
+            failed: report.skipped_total - report.skipped_by_choice.min(report.skipped_total),
+        }
     }
 }
 
@@ -186,7 +223,8 @@ impl LeftOut {
             if self.failed > 0 {
                 let error = CommandError::io(
                     line,
-                    "all else was delivered; what can't be read is sent again when it can, --exclude leaves it out without a word",
+                    "all else was delivered; what can't be read is sent again when it can, \
+                     --exclude leaves it out without a word",
                 );
                 output.error(&error.about(about.transfer, about.peer));
             } else {
@@ -231,14 +269,19 @@ fn is_final(failure: &estafette::delivery::Failure) -> bool {
 /// All that do not exist, or can't be sent, are named, before anything is dialled.
 fn check_paths(paths: &[PathBuf]) -> Result<(), CommandError> {
     let unfit = |path: &PathBuf| match std::fs::metadata(path) {
-        Err(error) if path.is_symlink() => Some(format!("it is a link that leads to nothing: {error}")),
+        Err(error) if path.is_symlink() => {
+            Some(format!("it is a link that leads to nothing: {error}"))
+        }
         Err(error) => Some(error.to_string()),
         Ok(there) if !(there.is_file() || there.is_dir()) => {
             Some("it is a pipe, a socket or a device, which has no content to deliver".into())
         }
         Ok(_) => None,
     };
-    let missing: Vec<_> = paths.iter().filter_map(|path| Some(format!("{}: {}", settings::shown(path), unfit(path)?))).collect();
+    let missing: Vec<_> = paths
+        .iter()
+        .filter_map(|path| Some(format!("{}: {}", settings::shown(path), unfit(path)?)))
+        .collect();
     if missing.is_empty() {
         return Ok(());
     }

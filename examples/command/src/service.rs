@@ -1,4 +1,5 @@
-//! A node that runs until it is stopped: what `estafette receive` and `estafette node` have in common.
+//! A node that runs until it is stopped: what `estafette receive` and `estafette node` have in
+//! common.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -44,7 +45,11 @@ pub(crate) struct Service<'a> {
     pub(crate) exec: Option<(&'a str, Duration)>,
 }
 
-pub(crate) async fn run(global: &Global, service: &Service<'_>, output: &Output) -> Result<ExitCode, CommandError> {
+pub(crate) async fn run(
+    global: &Global,
+    service: &Service<'_>,
+    output: &Output,
+) -> Result<ExitCode, CommandError> {
     let mut signals = Signals::new()?;
     let per_peer = service.into.and_then(per_peer::split);
     let parent = per_peer.as_ref().map(|(parent, _)| parent.clone());
@@ -56,10 +61,13 @@ pub(crate) async fn run(global: &Global, service: &Service<'_>, output: &Output)
     });
     let name = service.name.map_or_else(settings::default_name, str::to_owned);
     let mut config = settings::config(global, service.patience)?;
-    if let Some((relaying, quota)) = service.relaying.and_then(|relaying| Some((relaying, relaying.quota()?))) {
+    if let Some((relaying, quota)) =
+        service.relaying.and_then(|relaying| Some((relaying, relaying.quota()?)))
+    {
         (config.relay, config.outbox_bytes) = (Some(quota), relaying.relay_total);
     }
-    let mut builder = settings::node_with(global, config)?.name(&name).spool(take_spool(global).await?);
+    let mut builder =
+        settings::node_with(global, config)?.name(&name).spool(take_spool(global).await?);
     if let Some(listen) = service.listen {
         builder = builder.listen(listen);
     }
@@ -81,17 +89,27 @@ pub(crate) async fn run(global: &Global, service: &Service<'_>, output: &Output)
     if node.trust().find_known(&node.peer().to_string()).is_ok() {
         let (label, id) = (units::printable(&node.trust().label(&node.peer())), node.peer());
         output.remark(&format!(
-            "This node is trusted as a peer of itself, as {label}, which does nothing: estafette trust remove {id}. If another machine was \
-             meant, it has a copy of this node's key, and needs one of its own."
+            "This node is trusted as a peer of itself, as {label}, which does nothing: estafette \
+             trust remove {id}. If another machine was meant, it has a copy of this node's key, \
+             and needs one of its own."
         ));
     }
     let connect = connection::find(&node, service.connect)?;
     let server = Server::start(&settings::spool_path(global)?, &node)?;
     match service.into.or_else(|| service.to_stdout.then_some(Path::new("stdout"))) {
-        Some(into) => announce(&node, &ticket(&node, service.taking)?, &name, into, service.taking, output),
+        Some(into) => {
+            announce(&node, &ticket(&node, service.taking)?, &name, into, service.taking, output)
+        }
         None => {
-            output.event(&Event::Ready { peer: node.peer().to_string(), addrs: &addresses::reachable(node.addresses()) });
-            output.remark(&format!("{} ({}) delivers what is in the outbox", units::printable(&name), node.peer().short()));
+            output.event(&Event::Ready {
+                peer: node.peer().to_string(),
+                addrs: &addresses::reachable(node.addresses()),
+            });
+            output.remark(&format!(
+                "{} ({}) delivers what is in the outbox",
+                units::printable(&name),
+                node.peer().short()
+            ));
         }
     }
     if let Some(quota) = service.relaying.and_then(Relaying::quota) {
@@ -99,7 +117,9 @@ pub(crate) async fn run(global: &Global, service: &Service<'_>, output: &Output)
     }
     connection::keep(&node, connect, output);
     let exec = service.exec.map(|exec| exec::start(&node, exec, output));
-    let ended = serve(&node, &mut monitor, &mut signals, (global, exec.as_ref()), service.once, output).await;
+    let ended =
+        serve(&node, &mut monitor, &mut signals, (global, exec.as_ref()), service.once, output)
+            .await;
     // While this holds the spool no other node runs it for the same delivery.
     if let Some(exec) = exec {
         exec.finish(global.drain, &mut signals).await;
@@ -160,17 +180,31 @@ async fn serve(
     output.report(global, node);
     if cut_off || once {
         let what = if cut_off { "deliveries were cut off" } else { "nothing was delivered" };
-        return Err(CommandError::new(ErrorKind::Cancelled, format!("stopped by a signal: {what}"), "start it again to go on"));
+        return Err(CommandError::new(
+            ErrorKind::Cancelled,
+            format!("stopped by a signal: {what}"),
+            "start it again to go on",
+        ));
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Begins to stop the node; the monitor ends with it. What a command has done is noted in the spool, of which the node lets go when it has
-/// stopped: so the command ends first.
-fn stop(node: &Node, exec: Option<&Exec>, gently: bool, running: usize, global: &Global, output: &Output) {
+/// Begins to stop the node; the monitor ends with it. What a command has done is noted in the
+/// spool, of which the node lets go when it has stopped: so the command ends first.
+fn stop(
+    node: &Node,
+    exec: Option<&Exec>,
+    gently: bool,
+    running: usize,
+    global: &Global,
+    output: &Output,
+) {
     if gently && running > 0 {
-        let (running, limit) = (units::count(running as u64, "delivery"), units::span(global.drain));
-        output.remark(&format!("finishing {running}, for {limit} at most; once more to stop at once"));
+        let (running, limit) =
+            (units::count(running as u64, "delivery"), units::span(global.drain));
+        output.remark(&format!(
+            "finishing {running}, for {limit} at most; once more to stop at once"
+        ));
     }
     let (node, over) = (node.clone(), exec.map(Exec::over));
     tokio::spawn(async move {
@@ -201,20 +235,34 @@ fn folder_at(into: &Path, taking: &Taking) -> sink::Folder {
         OnConflict::Rename => sink::OnConflict::Rename,
         OnConflict::Replace => sink::OnConflict::Replace,
     };
-    let folder = FileSink::into_dir(into).on_conflict(policy).dotfiles(taking.dotfiles).max_bytes(taking.max_bytes.unwrap_or(u64::MAX));
+    let folder = FileSink::into_dir(into)
+        .on_conflict(policy)
+        .dotfiles(taking.dotfiles)
+        .max_bytes(taking.max_bytes.unwrap_or(u64::MAX));
     let folder = folder.outward_links(taking.links == OutwardLinks::Keep).access_lists(taking.acls);
     taking.keep_free.into_iter().fold(folder, sink::Folder::keep_free)
 }
 
 fn ticket(node: &Node, taking: &Taking) -> Result<Ticket, CommandError> {
-    let addresses = if taking.advertise.is_empty() { addresses::reachable(node.addresses()) } else { taking.advertise.clone() };
+    let addresses = if taking.advertise.is_empty() {
+        addresses::reachable(node.addresses())
+    } else {
+        taking.advertise.clone()
+    };
     Ok(node.standing_ticket(addresses, INBOX, taking.redeemers, taking.valid)?)
 }
 
 fn announce_relay(node: &Node, name: &str, quota: RelayQuota, output: &Output) {
-    let addresses: String = addresses::reachable(node.addresses()).iter().map(|address| format!(" --addr {address}")).collect();
-    let (packages, bytes) = (units::count(quota.packages as u64, "delivery"), units::bytes(quota.bytes));
-    output.remark(&format!("It is a relay: of each sender it keeps {packages} and {bytes} at most, for receivers who are trusted here."));
+    let addresses: String = addresses::reachable(node.addresses())
+        .iter()
+        .map(|address| format!(" --addr {address}"))
+        .collect();
+    let (packages, bytes) =
+        (units::count(quota.packages as u64, "delivery"), units::bytes(quota.bytes));
+    output.remark(&format!(
+        "It is a relay: of each sender it keeps {packages} and {bytes} at most, for receivers who \
+         are trusted here."
+    ));
     output.remark(&format!(
         "Senders and receivers say: estafette trust add {} --name {}{addresses} --relay-only",
         node.peer(),
@@ -222,7 +270,14 @@ fn announce_relay(node: &Node, name: &str, quota: RelayQuota, output: &Output) {
     ));
 }
 
-fn announce(node: &Node, ticket: &Ticket, name: &str, into: &Path, taking: &Taking, output: &Output) {
+fn announce(
+    node: &Node,
+    ticket: &Ticket,
+    name: &str,
+    into: &Path,
+    taking: &Taking,
+    output: &Output,
+) {
     let (text, addresses) = (ticket.to_string(), ticket.addresses());
     output.event(&Event::Ticket {
         ticket: &text,
@@ -239,15 +294,20 @@ fn announce(node: &Node, ticket: &Ticket, name: &str, into: &Path, taking: &Taki
         addresses.join(", ")
     ));
     output.remark(&format!(
-        "The ticket lets {} in, within {valid}: to deliver to the inbox {}, again and again, until `estafette trust remove`.\n\
-         Starting this again gives out the same one while nobody has used it; `estafette ticket list` and `ticket revoke` look after it.\n\
-         On the other machine: estafette send PATH... -    and paste it there, so that nobody sees it in a list of processes\n",
+        "The ticket lets {} in, within {valid}: to deliver to the inbox {}, again and again, \
+         until `estafette trust remove`.\nStarting this again gives out the same one while nobody \
+         has used it; `estafette ticket list` and `ticket revoke` look after it.\nOn the other \
+         machine: estafette send PATH... -    and paste it there, so that nobody sees it in a \
+         list of processes\n",
         units::count(taking.redeemers.into(), "sender"),
         units::printable(ticket.inbox())
     ));
     output.result(&text);
     if addresses::lead_nowhere(addresses) {
-        output.remark("Only this machine can dial that: it listens, or has addresses, nowhere else; --listen and --advertise say others.");
+        output.remark(
+            "Only this machine can dial that: it listens, or has addresses, nowhere else; \
+             --listen and --advertise say others.",
+        );
     }
     output.remark("");
 }

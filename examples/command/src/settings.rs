@@ -21,8 +21,12 @@ pub(crate) fn key_path(global: &Global) -> Result<PathBuf, CommandError> {
     }
     let set = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let config = set("XDG_CONFIG_HOME").or_else(|| Some(set("HOME")?.join(".config")));
-    let config =
-        config.ok_or_else(|| CommandError::usage("neither XDG_CONFIG_HOME nor HOME says where the key is", "name a file with --key"))?;
+    let config = config.ok_or_else(|| {
+        CommandError::usage(
+            "neither XDG_CONFIG_HOME nor HOME says where the key is",
+            "name a file with --key",
+        )
+    })?;
     Ok(config.join("estafette/node.key"))
 }
 
@@ -41,8 +45,12 @@ pub(crate) fn trust_path(global: &Global) -> Result<PathBuf, CommandError> {
 /// Where the trust that belongs to this key is kept.
 pub(crate) fn store(global: &Global) -> Result<Arc<FileStore>, CommandError> {
     let opened = FileStore::open(trust_path(global)?);
-    let opened =
-        opened.map_err(|error| CommandError::io(format!("the trust folder can't be opened: {error}"), "name another key with --key"))?;
+    let opened = opened.map_err(|error| {
+        CommandError::io(
+            format!("the trust folder can't be opened: {error}"),
+            "name another key with --key",
+        )
+    })?;
     Ok(Arc::new(opened))
 }
 
@@ -62,16 +70,26 @@ pub(crate) fn spool(folder: &Path) -> io::Result<Arc<dyn Store>> {
 }
 
 /// A node with this user's key and trust.
-pub(crate) fn node(global: &Global, patience: Option<Duration>) -> Result<NodeBuilder, CommandError> {
+pub(crate) fn node(
+    global: &Global,
+    patience: Option<Duration>,
+) -> Result<NodeBuilder, CommandError> {
     node_with(global, config(global, patience)?)
 }
 
 /// The same, with a configuration of its own.
 pub(crate) fn node_with(global: &Global, config: NodeConfig) -> Result<NodeBuilder, CommandError> {
-    Ok(Node::builder().identity(identity(global)?).store(store(global)?).stages(standard()).config(config))
+    Ok(Node::builder()
+        .identity(identity(global)?)
+        .store(store(global)?)
+        .stages(standard())
+        .config(config))
 }
 
-pub(crate) fn config(global: &Global, patience: Option<Duration>) -> Result<NodeConfig, CommandError> {
+pub(crate) fn config(
+    global: &Global,
+    patience: Option<Duration>,
+) -> Result<NodeConfig, CommandError> {
     let mut config = NodeConfig { drain_for: global.drain, ..NodeConfig::default() };
     if let Some(patience) = patience {
         (config.dial_for, config.reconnect_for) = (patience, patience);
@@ -87,7 +105,8 @@ pub(crate) fn config(global: &Global, patience: Option<Duration>) -> Result<Node
 
 /// What a node calls itself: as its host is called, where that can be a name.
 pub(crate) fn default_name() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").or_else(|_| std::fs::read_to_string("/etc/hostname"));
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .or_else(|_| std::fs::read_to_string("/etc/hostname"));
     let name = name.map(|name| name.trim().to_owned()).unwrap_or_default();
     suggested_name(&name).unwrap_or_else(|| "estafette".into())
 }

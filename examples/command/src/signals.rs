@@ -14,7 +14,12 @@ pub(crate) struct Signals {
 
 impl Signals {
     pub(crate) fn new() -> Result<Self, CommandError> {
-        let failed = |error| CommandError::io(format!("signals can't be caught: {error}"), "free some file descriptors");
+        let failed = |error| {
+            CommandError::io(
+                format!("signals can't be caught: {error}"),
+                "free some file descriptors",
+            )
+        };
         Ok(Self {
             interrupt: signal(SignalKind::interrupt()).map_err(failed)?,
             terminate: signal(SignalKind::terminate()).map_err(failed)?,

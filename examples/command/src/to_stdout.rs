@@ -6,17 +6,21 @@ use estafette::delivery::ContentKind;
 use estafette::pipeline::Refusal;
 use estafette_actors::sink::{WriterInbox, WriterSink};
 
-/// Gives stdout to the first delivery that is no folder: what was written can't be taken back for a second one.
+/// Gives stdout to the first delivery that is no folder: what was written can't be taken back for a
+/// second one.
 pub(crate) fn inbox() -> WriterInbox {
     let given = AtomicBool::new(false);
     WriterSink::inbox(move |offer| {
         if offer.content.kind == ContentKind::Tree {
             return Err(Refusal::new(
-                "the receiver takes one file or stream, to its stdout, and no folder: send a file, or have it say --into DIR",
+                "the receiver takes one file or stream, to its stdout, and no folder: send a \
+                 file, or have it say --into DIR",
             ));
         }
         if given.swap(true, Ordering::Relaxed) {
-            return Err(Refusal::new("the receiver takes one delivery, to its stdout, and has begun with it"));
+            return Err(Refusal::new(
+                "the receiver takes one delivery, to its stdout, and has begun with it",
+            ));
         }
         Ok(tokio::io::stdout())
     })

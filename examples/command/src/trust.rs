@@ -12,7 +12,11 @@ use crate::output::Output;
 use crate::units::now;
 use crate::{destination, settings, units};
 
-pub(crate) fn run(global: &Global, action: &Action, output: &Output) -> Result<ExitCode, CommandError> {
+pub(crate) fn run(
+    global: &Global,
+    action: &Action,
+    output: &Output,
+) -> Result<ExitCode, CommandError> {
     let own = settings::existing_identity(global).map(|identity| identity.peer());
     let trust = Trust::load(settings::store(global)?)?;
     let trust = own.into_iter().fold(trust, Trust::owned_by);
@@ -20,7 +24,8 @@ pub(crate) fn run(global: &Global, action: &Action, output: &Output) -> Result<E
         Action::List => list(&trust, own, output),
         Action::Add { id, name, addr, valid, relay_only } => {
             let expires = valid.map(|valid| now().saturating_add(valid.as_secs()));
-            let mut peer = TrustedPeer { addresses: addr.clone(), expires, ..TrustedPeer::new(name) };
+            let mut peer =
+                TrustedPeer { addresses: addr.clone(), expires, ..TrustedPeer::new(name) };
             if *relay_only {
                 peer.inboxes.clear();
             }
@@ -42,11 +47,20 @@ pub(crate) fn run(global: &Global, action: &Action, output: &Output) -> Result<E
 fn list(trust: &Trust, own: Option<PeerId>, output: &Output) {
     let (peers, now) = (trust.list(), now());
     if peers.is_empty() {
-        output.remark("nobody is trusted yet: `estafette receive` prints a ticket, `estafette trust add` names a node");
+        output.remark(
+            "nobody is trusted yet: `estafette receive` prints a ticket, `estafette trust add` \
+             names a node",
+        );
     }
     for (id, peer) in peers {
         let TrustedPeer { name, addresses, inboxes, expires } = peer;
-        output.event(&Event::Peer { peer: id.to_string(), name: &name, addrs: &addresses, inboxes: &inboxes, expires });
+        output.event(&Event::Peer {
+            peer: id.to_string(),
+            name: &name,
+            addrs: &addresses,
+            inboxes: &inboxes,
+            expires,
+        });
         let until = match expires {
             None => String::new(),
             Some(end) if end <= now => "  expired".into(),
@@ -54,7 +68,11 @@ fn list(trust: &Trust, own: Option<PeerId>, output: &Output) {
         };
         let itself = if own == Some(id) { "  this node itself: take it out" } else { "" };
         let only = if inboxes.is_empty() { "  relay only" } else { "" };
-        let line = format!("{id}  {}  {}{only}{until}{itself}", units::printable(&name), units::printable(&addresses.join(", ")));
+        let line = format!(
+            "{id}  {}  {}{only}{until}{itself}",
+            units::printable(&name),
+            units::printable(&addresses.join(", "))
+        );
         output.result(line.trim_end());
     }
 }

@@ -1,4 +1,5 @@
-//! One `send` at a time to each receiver, where no node runs with the key: two nodes with one key would take the link from each other.
+//! One `send` at a time to each receiver, where no node runs with the key: two nodes with one key
+//! would take the link from each other.
 
 use std::fs::File;
 use std::io;
@@ -33,7 +34,9 @@ impl Place {
     pub(crate) fn new(global: &Global, given: &Given) -> Result<Option<Self>, CommandError> {
         // Makes the folder that it lies in, too.
         settings::identity(global)?;
-        let Ok(peer) = destination::peer(&Trust::load(settings::store(global)?)?, given) else { return Ok(None) };
+        let Ok(peer) = destination::peer(&Trust::load(settings::store(global)?)?, given) else {
+            return Ok(None);
+        };
         let mut path = settings::key_path(global)?.into_os_string();
         path.push(format!(".sending-{:.16}", peer.to_string()));
         Ok(Some(Self { peer, path: path.into() }))
@@ -66,7 +69,9 @@ impl Place {
     /// Waits until whoever has it has ended; may be dropped while it waits.
     pub(crate) async fn wait(&self) {
         let path = self.path.clone();
-        let waited = tokio::task::spawn_blocking(move || flock(open(&path)?, FlockOperation::LockExclusive).map_err(io::Error::from));
+        let waited = tokio::task::spawn_blocking(move || {
+            flock(open(&path)?, FlockOperation::LockExclusive).map_err(io::Error::from)
+        });
         // What is wrong is said when it is taken.
         let _ = waited.await;
     }

@@ -84,7 +84,9 @@ pub(crate) fn printable(text: &str) -> String {
 
 /// Reads what a node or a peer is called.
 pub(crate) fn parse_name(text: &str) -> Result<String, String> {
-    estafette::node::check_node_name(text).map(|()| text.to_owned()).map_err(|error| error.to_string())
+    estafette::node::check_node_name(text)
+        .map(|()| text.to_owned())
+        .map_err(|error| error.to_string())
 }
 
 /// Reads `4096`, `64K`, `1.5MiB` (binary) or `10MB` (decimal).
@@ -102,12 +104,15 @@ pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
         "tb" => 1_000_000_000_000,
         _ => return Err("a size is a number and a unit: 4096, 64K, 10MiB, 2GB".into()),
     };
-    scale(number, factor).ok_or_else(|| "a size is a number and a unit: 4096, 64K, 10MiB, 2GB".into())
+    scale(number, factor)
+        .ok_or_else(|| "a size is a number and a unit: 4096, 64K, 10MiB, 2GB".into())
 }
 
 /// Reads an address that somebody could dial.
 pub(crate) fn parse_address(text: &str) -> Result<String, String> {
-    estafette_actors::bridge::check_address(text).map(|()| text.to_owned()).map_err(|error| error.to_string())
+    estafette_actors::bridge::check_address(text)
+        .map(|()| text.to_owned())
+        .map_err(|error| error.to_string())
 }
 
 /// Reads `90`, `90s`, `5m`, `24h` or `7d`.
@@ -123,12 +128,17 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
         _ => return Err(wanted()),
     };
     // A century is for ever, and no clock overflows.
-    scale(number, milliseconds).filter(|&time| time < 3_200_000_000_000).map(Duration::from_millis).ok_or_else(wanted)
+    scale(number, milliseconds)
+        .filter(|&time| time < 3_200_000_000_000)
+        .map(Duration::from_millis)
+        .ok_or_else(wanted)
 }
 
 fn split(text: &str) -> (&str, &str) {
     let text = text.trim();
-    let end = text.find(|character: char| !character.is_ascii_digit() && character != '.').unwrap_or(text.len());
+    let end = text
+        .find(|character: char| !character.is_ascii_digit() && character != '.')
+        .unwrap_or(text.len());
     (&text[..end], text[end..].trim_start())
 }
 
@@ -173,7 +183,8 @@ mod tests {
         assert_eq!(rate(512e6), "512 MB/s");
         assert_eq!(seconds(0.0), "0.0 ms");
         assert_eq!(seconds(245.0), "4 min 05 s");
-        let moments = [1000, 1001, 881, 1000 + 3 * 3600 + 59, 1000 + 6 * 86_400].map(|at| moment(at, 1000));
+        let moments =
+            [1000, 1001, 881, 1000 + 3 * 3600 + 59, 1000 + 6 * 86_400].map(|at| moment(at, 1000));
         assert_eq!(moments, ["now", "in 1 s", "119 s ago", "in 3 h", "in 6 days"]);
         assert_eq!(printable("a\n\u{1b}b\u{202e}"), "a\\n\\u{1b}b\\u{202e}");
     }

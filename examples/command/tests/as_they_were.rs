@@ -1,4 +1,5 @@
-//! What a person sees of a delivery that is more than bytes: links, streams, attributes, and what is left behind.
+//! What a person sees of a delivery that is more than bytes: links, streams, attributes, and what
+//! is left behind.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
 
@@ -27,11 +28,22 @@ fn environment(world: &World) -> std::path::PathBuf {
 
 /// Runs `send` with these arguments before the path.
 fn send(world: &World, arguments: &[&str], path: &Path, ticket: &str) -> Ran {
-    world.run("lyon", ["send"].iter().chain(arguments).map(|word| (*word).into()).chain([path.as_os_str().to_owned(), ticket.into()]))
+    world.run(
+        "lyon",
+        ["send"]
+            .iter()
+            .chain(arguments)
+            .map(|word| (*word).into())
+            .chain([path.as_os_str().to_owned(), ticket.into()]),
+    )
 }
 
 fn messages(ran: &Ran, name: &str) -> Vec<String> {
-    ran.events.iter().filter(|event| event["event"] == name).map(|event| text(event, "message")).collect()
+    ran.events
+        .iter()
+        .filter(|event| event["event"] == name)
+        .map(|event| text(event, "message"))
+        .collect()
 }
 
 #[test]
@@ -46,7 +58,10 @@ fn an_environment_arrives_as_it_was_or_as_both_ends_say() {
     assert_eq!((ran.code, messages(&ran, "error").len()), (0, 0), "{:?}", ran.events);
     assert_eq!(fs::read_link(there.join("python")).unwrap(), world.path("installed/python"));
     assert_eq!(fs::read_link(there.join("lib64")).unwrap(), Path::new("lib"));
-    assert_eq!(fs::metadata(there.join("lib/same")).unwrap().ino(), fs::metadata(there.join("lib/module")).unwrap().ino());
+    assert_eq!(
+        fs::metadata(there.join("lib/same")).unwrap().ino(),
+        fs::metadata(there.join("lib/module")).unwrap().ino()
+    );
 
     let ran = send(&world, &["--links", "follow"], &tree, &ticket);
     assert_eq!(ran.code, 0, "{:?}", ran.events);
@@ -65,7 +80,12 @@ fn an_environment_arrives_as_it_was_or_as_both_ends_say() {
 
     let (_paris, ticket) = world.paris_with(&["--links", "skip"]);
     let ran = send(&world, &["--as", "environment"], &tree, &text(&ticket, "ticket"));
-    assert_eq!((ran.code, world.arrived()), (0, vec!["environment".to_owned(), "venv".to_owned()]), "{:?}", ran.events);
+    assert_eq!(
+        (ran.code, world.arrived()),
+        (0, vec!["environment".to_owned(), "venv".to_owned()]),
+        "{:?}",
+        ran.events
+    );
     assert!(fs::symlink_metadata(world.path("in/environment/python")).is_err());
     let said = messages(&ran, "remark");
     assert!(said[0].starts_with("the receiver says: python was left out"), "{said:?}");
@@ -83,7 +103,11 @@ fn what_is_named_is_meant_and_a_link_to_nothing_is_refused_before_anything_is_di
     assert_eq!(fs::read_to_string(world.path("in/named/lib/module")).unwrap(), "module");
     let ran = send(&world, &[], &world.path("dangling"), "nobody/files");
     assert_eq!(ran.code, 6);
-    assert!(messages(&ran, "error")[0].contains("a link that leads to nothing"), "{:?}", ran.events);
+    assert!(
+        messages(&ran, "error")[0].contains("a link that leads to nothing"),
+        "{:?}",
+        ran.events
+    );
 }
 
 #[test]
@@ -92,18 +116,32 @@ fn many_entries_that_can_not_be_sent_are_one_line() {
     let tree = world.path("tree");
     fs::create_dir(&tree).unwrap();
     for number in 0..300 {
-        rustix::fs::mkfifoat(rustix::fs::CWD, tree.join(format!("fifo{number:03}")), rustix::fs::Mode::RWXU).unwrap();
+        rustix::fs::mkfifoat(
+            rustix::fs::CWD,
+            tree.join(format!("fifo{number:03}")),
+            rustix::fs::Mode::RWXU,
+        )
+        .unwrap();
     }
     let (_paris, ticket) = world.paris();
     let ran = send(&world, &[], &tree, &text(&ticket, "ticket"));
     assert_eq!(ran.code, 6);
-    assert_eq!(messages(&ran, "error"), ["fifo000, fifo001, fifo002 and 297 more was left out: it is a device, a socket or a pipe"]);
+    assert_eq!(
+        messages(&ran, "error"),
+        ["fifo000, fifo001, fifo002 and 297 more was left out: it is a device, a socket or a pipe"]
+    );
 }
 
 /// What `send` says that is given `input` at its stdin.
 fn send_stream(world: &World, arguments: &[&str], input: &[u8]) -> Ran {
     let mut command = world.command("lyon");
-    let mut child = command.arg("send").args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = command
+        .arg("send")
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let input = input.to_vec();
     // A command that refuses does not read it.
@@ -117,14 +155,22 @@ fn a_stream_is_sent_from_stdin_or_a_command_and_has_a_name() {
     let (_paris, ticket) = world.paris();
     let ticket = text(&ticket, "ticket");
     let content = vec![7; 1_000_000];
-    for (arguments, name) in [(&["-"][..], "stream"), (&["--name", "dump.sql", "-"], "dump.sql"), (&["--as", "other", "-"], "other")] {
+    for (arguments, name) in [
+        (&["-"][..], "stream"),
+        (&["--name", "dump.sql", "-"], "dump.sql"),
+        (&["--as", "other", "-"], "other"),
+    ] {
         let ran = send_stream(&world, &[arguments, &[&ticket]].concat(), &content);
         assert_eq!(ran.code, 0, "{:?}", ran.events);
         assert!(fs::read(world.path("in").join(name)).unwrap() == content, "{name}");
     }
     let ran = send_stream(&world, &["-", "-"], b"");
     assert_eq!(ran.code, 2);
-    assert!(messages(&ran, "error")[0].contains("both what is sent and the ticket"), "{:?}", ran.events);
+    assert!(
+        messages(&ran, "error")[0].contains("both what is sent and the ticket"),
+        "{:?}",
+        ran.events
+    );
     assert_eq!(send_stream(&world, &["-", "Cargo.toml", &ticket], b"").code, 2);
 
     // What bash makes of <(command).
@@ -149,7 +195,12 @@ fn a_stream_is_sent_by_the_node_that_runs_and_stored_for_later() {
     let ticket = text(&ticket, "ticket");
     let content = vec![9; 500_000];
     let stored = send_stream(&world, &["--detach", "--as", "later", "-", &ticket], &content);
-    assert_eq!((stored.code, &stored.event("stored")["copied"]), (0, &true.into()), "{:?}", stored.events);
+    assert_eq!(
+        (stored.code, &stored.event("stored")["copied"]),
+        (0, &true.into()),
+        "{:?}",
+        stored.events
+    );
     let lyon = world.lyon();
     assert_eq!(lyon.wait_for("delivered")["bytes"], 500_000);
     assert!(fs::read(world.path("in/later")).unwrap() == content);
@@ -173,9 +224,18 @@ fn one_delivery_goes_to_stdout_and_nothing_else_does() {
         "--listen",
         "127.0.0.1:0",
     ]);
-    let mut child = receiver.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = receiver
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    let ticket = lines.find_map(|line| line.unwrap().strip_prefix("estafette1").map(|rest| format!("estafette1{rest}"))).unwrap();
+    let ticket = lines
+        .find_map(|line| {
+            line.unwrap().strip_prefix("estafette1").map(|rest| format!("estafette1{rest}"))
+        })
+        .unwrap();
     let rest = std::thread::spawn(move || lines.map(Result::unwrap).collect::<Vec<_>>());
     let mut stdout = child.stdout.take().unwrap();
     let written = std::thread::spawn(move || {
@@ -198,10 +258,17 @@ fn no_delivery_goes_to_a_terminal() {
     // Its other end is a terminal to whoever asks, too.
     let terminal = fs::File::options().read(true).write(true).open("/dev/ptmx").unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_estafette"));
-    command.env_clear().env("HOME", world.path("paris")).args(["receive", "--once", "--listen", "nowhere", "--into", "-"]);
-    let ended = command.stdin(Stdio::null()).stdout(terminal).stderr(Stdio::piped()).output().unwrap();
+    command
+        .env_clear()
+        .env("HOME", world.path("paris"))
+        .args(["receive", "--once", "--listen", "nowhere", "--into", "-"]);
+    let ended =
+        command.stdin(Stdio::null()).stdout(terminal).stderr(Stdio::piped()).output().unwrap();
     let said = String::from_utf8(ended.stderr).unwrap();
-    assert!(ended.status.code() == Some(2) && said.contains("this terminal") && said.contains("> FILE"), "{said}");
+    assert!(
+        ended.status.code() == Some(2) && said.contains("this terminal") && said.contains("> FILE"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -216,7 +283,10 @@ fn who_watches_hears_which_way_a_delivery_goes_and_what_it_is_and_the_log_has_it
     for said in ["a delivery begins", "letter", "delivered", "direction=Outgoing"] {
         assert!(log.contains(said), "{said}: {log}");
     }
-    for (event, direction) in [(Ran::from(output).event("delivered").clone(), "outgoing"), (paris.wait_for("delivered"), "incoming")] {
+    for (event, direction) in [
+        (Ran::from(output).event("delivered").clone(), "outgoing"),
+        (paris.wait_for("delivered"), "incoming"),
+    ] {
         assert_eq!(
             (text(&event, "direction"), text(&event, "inbox"), text(&event, "name")),
             (direction.into(), "files".into(), "letter".into())
@@ -229,12 +299,20 @@ fn each_sender_has_a_folder_and_each_delivery_a_command_that_makes_it_processed(
     let world = World::new();
     let log = world.path("log");
     fs::write(world.path("letter"), "dear").unwrap();
-    let exec = format!("echo \"$DELIVERY_NAME:$DELIVERY_PEER_NAME:$(cat \"$DELIVERY_PLACE\")\" >> '{}'", log.display());
+    let exec = format!(
+        "echo \"$DELIVERY_NAME:$DELIVERY_PEER_NAME:$(cat \"$DELIVERY_PLACE\")\" >> '{}'",
+        log.display()
+    );
     let mut command = world.command("paris");
-    command.args(["node", "--listen", "127.0.0.1:0", "--exec", &exec, "--into"]).arg(world.path("in/from-{peer}"));
+    command
+        .args(["node", "--listen", "127.0.0.1:0", "--exec", &exec, "--into"])
+        .arg(world.path("in/from-{peer}"));
     let paris = support::process::Process::start(&mut command);
     let ticket = text(&paris.wait_for("ticket"), "ticket");
-    let stored = world.run("lyon", ["send", "--detach", "--name", "lyon", world.path("letter").to_str().unwrap(), &ticket]);
+    let stored = world.run(
+        "lyon",
+        ["send", "--detach", "--name", "lyon", world.path("letter").to_str().unwrap(), &ticket],
+    );
     assert_eq!(stored.code, 0, "{:?}", stored.events);
     let lyon = world.lyon();
     lyon.wait_for("delivered");
@@ -244,7 +322,8 @@ fn each_sender_has_a_folder_and_each_delivery_a_command_that_makes_it_processed(
         state = text(&world.outbox()[0], "state");
     }
     assert_eq!(fs::read_to_string(&log).unwrap(), "letter:lyon:dear\n");
-    let there = world.path("in").join(format!("from-lyon-{}", fingerprint(&world, "lyon"))).join("letter");
+    let there =
+        world.path("in").join(format!("from-lyon-{}", fingerprint(&world, "lyon"))).join("letter");
     assert_eq!(fs::read_to_string(there).unwrap(), "dear");
 }
 
@@ -262,7 +341,9 @@ fn no_sender_gets_a_folder_by_what_it_calls_itself_nor_through_a_link() {
     let id = fingerprint(&world, "lyon");
     let start = || {
         let mut command = world.command("paris");
-        command.args(["node", "--listen", "127.0.0.1:0", "--on-conflict", "replace", "--into"]).arg(world.path("in/{peer}"));
+        command
+            .args(["node", "--listen", "127.0.0.1:0", "--on-conflict", "replace", "--into"])
+            .arg(world.path("in/{peer}"));
         let paris = support::process::Process::start(&mut command);
         let ticket = text(&paris.wait_for("ticket"), "ticket");
         (paris, ticket)
@@ -281,7 +362,10 @@ fn no_sender_gets_a_folder_by_what_it_calls_itself_nor_through_a_link() {
     let (paris, ticket) = start();
     fs::write(world.path("second"), "more").unwrap();
     assert_eq!(send(&world, &[], &world.path("second"), &ticket).code, 0);
-    assert_eq!((fs::read_to_string(renamed.join("second")).unwrap(), its.exists()), ("more".into(), false));
+    assert_eq!(
+        (fs::read_to_string(renamed.join("second")).unwrap(), its.exists()),
+        ("more".into(), false)
+    );
 
     // A link is not followed, of a folder that was used before, either.
     fs::rename(&renamed, world.path("away")).unwrap();
@@ -300,7 +384,10 @@ fn a_command_that_fails_leaves_its_delivery_unprocessed_and_is_told() {
     let ran = send(&world, &[], &world.path("letter"), &text(&ticket, "ticket"));
     assert_eq!(ran.code, 0, "{:?}", ran.events);
     let error = text(&paris.wait_for("error"), "message");
-    assert!(error.contains("the command of --exec failed for letter") && error.contains('3'), "{error}");
+    assert!(
+        error.contains("the command of --exec failed for letter") && error.contains('3'),
+        "{error}"
+    );
 }
 
 #[test]
@@ -309,7 +396,17 @@ fn several_destinations_get_it_and_one_that_fails_keeps_none_from_it() {
     fs::write(world.path("letter"), "dear").unwrap();
     let (_paris, ticket) = world.paris_with(&["--on-conflict", "rename"]);
     let ticket = text(&ticket, "ticket");
-    let ran = send(&world, &["--to", &ticket, "--to", "nobody/files", "--limit", "1MB"], &world.path("letter"), &ticket);
-    assert_eq!((ran.code, world.arrived()), (2, vec!["letter".to_owned(), "letter (1)".to_owned()]), "{:?}", ran.events);
+    let ran = send(
+        &world,
+        &["--to", &ticket, "--to", "nobody/files", "--limit", "1MB"],
+        &world.path("letter"),
+        &ticket,
+    );
+    assert_eq!(
+        (ran.code, world.arrived()),
+        (2, vec!["letter".to_owned(), "letter (1)".to_owned()]),
+        "{:?}",
+        ran.events
+    );
     assert_eq!(ran.events.iter().filter(|event| event["event"] == "delivered").count(), 2);
 }

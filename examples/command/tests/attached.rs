@@ -36,20 +36,30 @@ impl Linked {
     }
 
     fn send(&self, path: &Path, arguments: &[&str]) -> Ran {
-        self.world.run("lyon", ["send"].iter().copied().chain(arguments.iter().copied()).chain([path.to_str().unwrap(), &self.ticket]))
+        self.world.run(
+            "lyon",
+            ["send"]
+                .iter()
+                .copied()
+                .chain(arguments.iter().copied())
+                .chain([path.to_str().unwrap(), &self.ticket]),
+        )
     }
 
     /// A delivery that has begun, and can't go on, since paris does not move.
     fn stuck(&self, arguments: &[&str]) -> Process {
         let (file, crossed) = (self.world.file("large", LARGE), self.proxy.crossed());
         let mut command = self.world.command("lyon");
-        let sending = Process::start(command.args(["send", "--compress", "off"]).args(arguments).arg(file).arg(&self.ticket));
+        let sending = Process::start(
+            command.args(["send", "--compress", "off"]).args(arguments).arg(file).arg(&self.ticket),
+        );
         self.proxy.wait_for(crossed + (1 << 20));
         self.paris.signal(Signal::STOP);
         sending
     }
 
-    /// Nothing is left of the one that was stuck, and others are delivered, by the one link there is.
+    /// Nothing is left of the one that was stuck, and others are delivered, by the one link there
+    /// is.
     fn goes_on(self) {
         self.paris.signal(Signal::CONT);
         assert_eq!(self.send(&self.world.file("next", 10), &[]).code, 0);
@@ -62,17 +72,31 @@ impl Linked {
 fn it_goes_by_the_link_of_the_node_that_runs_and_says_the_same() {
     let linked = Linked::new();
     // The link, and the lanes: some may still be dialled when so little is delivered already.
-    linked.proxy.wait_for_connections(1 + std::thread::available_parallelism().unwrap().get().min(8) as u64);
+    linked.proxy.wait_for_connections(
+        1 + std::thread::available_parallelism().unwrap().get().min(8) as u64,
+    );
     let connections = linked.proxy.connections();
     for number in 0..5 {
         let sent = linked.send(&linked.world.file(&format!("file{number}"), 3 << 20), &[]);
         assert_eq!(sent.code, 0, "{:?}", sent.events);
         let (progress, delivered) = (sent.event("progress"), sent.event("delivered"));
-        assert_eq!((&progress["total"], &delivered["bytes"]), (&(3 << 20).into(), &(3 << 20).into()));
-        assert_eq!((&progress["transfer"], delivered["files"].as_u64()), (&delivered["transfer"], Some(1)));
-        assert!(text(delivered, "place").ends_with(&format!("file{number}")) && linked.world.has_arrived(&format!("file{number}")));
+        assert_eq!(
+            (&progress["total"], &delivered["bytes"]),
+            (&(3 << 20).into(), &(3 << 20).into())
+        );
+        assert_eq!(
+            (&progress["transfer"], delivered["files"].as_u64()),
+            (&delivered["transfer"], Some(1))
+        );
+        assert!(
+            text(delivered, "place").ends_with(&format!("file{number}"))
+                && linked.world.has_arrived(&format!("file{number}"))
+        );
         let by_node = linked.lyon.wait_for("delivered");
-        assert_eq!((&by_node["transfer"], &by_node["blake3"]), (&delivered["transfer"], &delivered["blake3"]));
+        assert_eq!(
+            (&by_node["transfer"], &by_node["blake3"]),
+            (&delivered["transfer"], &delivered["blake3"])
+        );
     }
     assert_eq!(linked.proxy.connections(), connections, "nobody else has dialled");
     assert_eq!(linked.world.outbox().len(), 1, "what is watched is not stored");
@@ -83,16 +107,30 @@ fn it_goes_by_the_link_of_the_node_that_runs_and_says_the_same() {
 fn what_goes_wrong_is_told_as_without_a_node() {
     let linked = Linked::new();
     let again = linked.send(&linked.world.path("first"), &[]);
-    assert_eq!((again.code, &again.event("error")["kind"]), (3, &"refused".into()), "{:?}", again.events);
-    assert_eq!((text(again.event("error"), "transfer").len(), text(again.event("error"), "peer").len()), (16, 52));
+    assert_eq!(
+        (again.code, &again.event("error")["kind"]),
+        (3, &"refused".into()),
+        "{:?}",
+        again.events
+    );
+    assert_eq!(
+        (text(again.event("error"), "transfer").len(), text(again.event("error"), "peer").len()),
+        (16, 52)
+    );
     let missing = linked.send(&linked.world.path("missing"), &[]);
     assert_eq!((missing.code, &missing.event("error")["kind"]), (6, &"io".into()));
-    let nobody = linked.world.run("lyon", ["send", linked.world.path("first").to_str().unwrap(), "nobody/files"]);
+    let nobody = linked
+        .world
+        .run("lyon", ["send", linked.world.path("first").to_str().unwrap(), "nobody/files"]);
     assert_eq!((nobody.code, &nobody.event("error")["kind"]), (2, &"usage".into()));
     for size in ["1000", "512", "4M"] {
         let chunks = linked.send(&linked.world.path("first"), &["--chunk-size", size]);
         assert_eq!((chunks.code, &chunks.event("error")["kind"]), (2, &"usage".into()));
-        assert!(text(chunks.event("error"), "message").contains("from 1K to 2M"), "{:?}", chunks.events);
+        assert!(
+            text(chunks.event("error"), "message").contains("from 1K to 2M"),
+            "{:?}",
+            chunks.events
+        );
     }
     linked.goes_on();
 }
@@ -150,7 +188,9 @@ fn beside_a_node_that_is_about_to_end_it_waits_for_that_and_sends_by_itself() {
     let sends: Vec<_> = (0..3)
         .map(|number| {
             let file = linked.world.file(&format!("late{number}"), 10);
-            Process::start(linked.world.command("lyon").args(["send"]).arg(file).arg(&linked.ticket))
+            Process::start(
+                linked.world.command("lyon").args(["send"]).arg(file).arg(&linked.ticket),
+            )
         })
         .collect();
     linked.paris.signal(Signal::CONT);
@@ -170,7 +210,14 @@ fn without_a_node_sends_to_one_receiver_take_turns_and_those_to_others_do_not_wa
     let (paris, ticket) = world.paris();
     let ticket = text(&ticket, "ticket");
     let send = |name: &str, arguments: &[&str], ticket: &str| {
-        Process::start(world.command("lyon").arg("send").args(arguments).arg(world.file(name, 3_000_000)).arg(ticket))
+        Process::start(
+            world
+                .command("lyon")
+                .arg("send")
+                .args(arguments)
+                .arg(world.file(name, 3_000_000))
+                .arg(ticket),
+        )
     };
     let slow = send("slow", &["--limit", "100K"], &ticket);
     // It has its turn.
@@ -178,7 +225,9 @@ fn without_a_node_sends_to_one_receiver_take_turns_and_those_to_others_do_not_wa
     let next = send("next", &[], &ticket);
     assert_eq!(text(&next.wait_for("queued"), "peer").len(), 52);
     let mut elsewhere = world.command("oslo");
-    elsewhere.args(["receive", "--once", "--listen", "127.0.0.1:0", "--into"]).arg(world.path("in"));
+    elsewhere
+        .args(["receive", "--once", "--listen", "127.0.0.1:0", "--into"])
+        .arg(world.path("in"));
     let oslo = Process::start(&mut elsewhere);
     let other = send("other", &[], &text(&oslo.wait_for("ticket"), "ticket"));
     assert_eq!((other.code(), oslo.code()), (0, 0));
@@ -187,6 +236,7 @@ fn without_a_node_sends_to_one_receiver_take_turns_and_those_to_others_do_not_wa
     assert_eq!(next.code(), 0);
     assert!(world.has_arrived("next") && !world.path("in/slow").exists());
     assert_eq!(paris.terminate(), 0);
-    let left: Vec<_> = fs::read_dir(world.path("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let left: Vec<_> =
+        fs::read_dir(world.path("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(!left.iter().any(|name| name.to_string_lossy().contains("sending")), "{left:?}");
 }

@@ -1,4 +1,5 @@
-//! What changes while it is sent, what does not, and a receiver that loses its part: each has its word, at the sender, and none has another's.
+//! What changes while it is sent, what does not, and a receiver that loses its part: each has its
+//! word, at the sender, and none has another's.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
 
@@ -34,7 +35,9 @@ impl Halfway {
         let file = world.file("file", LENGTH);
         world.settle(&file);
         let mut command = world.command("lyon");
-        let sending = Process::start(command.args(["send", "--compress", "off", "--limit", "2M"]).arg(&file).arg(ticket));
+        let sending = Process::start(
+            command.args(["send", "--compress", "off", "--limit", "2M"]).arg(&file).arg(ticket),
+        );
         sending.wait_for("progress");
         Self { world, proxy, paris, file, sending }
     }
@@ -48,7 +51,12 @@ impl Halfway {
             said.push(next);
             if said.last().unwrap()["event"] == "delivered" {
                 let there = fs::metadata(self.world.path("in/file"));
-                assert!(self.world.has_arrived("file"), "{there:?} {:?} {}", self.world.arrived(), said.last().unwrap());
+                assert!(
+                    self.world.has_arrived("file"),
+                    "{there:?} {:?} {}",
+                    self.world.arrived(),
+                    said.last().unwrap()
+                );
                 return said;
             }
         }
@@ -57,7 +65,10 @@ impl Halfway {
 
 /// Why it began anew, each time it did.
 fn restarted(said: &[Value]) -> Vec<String> {
-    said.iter().filter(|event| event["event"] == "restarted").map(|event| text(event, "message")).collect()
+    said.iter()
+        .filter(|event| event["event"] == "restarted")
+        .map(|event| text(event, "message"))
+        .collect()
 }
 
 fn link(from: &Path, to: &Path) {
@@ -71,7 +82,13 @@ fn content_that_changes_is_named_with_what_changed() {
     file.seek(SeekFrom::Start(100)).and_then(|_| file.write_all(b"other")).unwrap();
     drop(file);
     let restarted = restarted(&halfway.until_delivered());
-    assert_eq!(restarted, [format!("{} changed while it was sent (its content was modified)", halfway.file.display())]);
+    assert_eq!(
+        restarted,
+        [format!(
+            "{} changed while it was sent (its content was modified)",
+            halfway.file.display()
+        )]
+    );
     assert_eq!(halfway.sending.code(), 0);
 }
 
@@ -85,7 +102,10 @@ fn a_change_that_is_none_is_not_spoken_of_and_costs_nothing() {
     fs::remove_file(halfway.world.path("second-name")).unwrap();
     let said = halfway.until_delivered();
     assert_eq!(restarted(&said), Vec::<String>::new());
-    assert!(said.iter().all(|event| event["event"] == "progress" || event["event"] == "delivered"), "{said:?}");
+    assert!(
+        said.iter().all(|event| event["event"] == "progress" || event["event"] == "delivered"),
+        "{said:?}"
+    );
     assert_eq!(halfway.sending.code(), 0);
 }
 
@@ -96,12 +116,16 @@ fn a_receiver_that_has_lost_its_part_is_not_taken_for_a_change_here() {
     // Its disk was put back: of what came since nothing is there.
     fs::remove_dir_all(world.spool("paris")).unwrap();
     fs::remove_dir_all(world.path("in")).and_then(|()| fs::create_dir(world.path("in"))).unwrap();
-    // Who forwards the port takes connections meanwhile, and ends them: the sender is as patient as with one that takes none.
+    // Who forwards the port takes connections meanwhile, and ends them: the sender is as patient as
+    // with one that takes none.
     proxy.wait_for_connections(proxy.connections() + 5);
     let (paris, there) = world.paris();
     proxy.lead_to(&text(&there, "addr"));
     let halfway = Halfway { world, proxy, paris, file, sending };
-    assert_eq!(restarted(&halfway.until_delivered()), ["the receiver has lost the part that it had; nothing changed here"]);
+    assert_eq!(
+        restarted(&halfway.until_delivered()),
+        ["the receiver has lost the part that it had; nothing changed here"]
+    );
     assert_eq!((halfway.sending.code(), halfway.paris.terminate()), (0, 0));
 }
 

@@ -1,4 +1,5 @@
-//! The command as a user runs it: real processes, real sockets, real files. Waits for what the processes say, never for time.
+//! The command as a user runs it: real processes, real sockets, real files. Waits for what the
+//! processes say, never for time.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
 
@@ -29,14 +30,20 @@ impl World {
 
     fn command(&self, who: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_estafette"));
-        command.env_clear().env("HOME", self.path(who)).env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command
+            .env_clear()
+            .env("HOME", self.path(who))
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.stdin(Stdio::null()).arg("--json");
         command
     }
 
     fn receive(&self, arguments: &[&str]) -> Receiver {
         let mut command = self.command("paris");
-        command.args(["receive", "--listen", "127.0.0.1:0", "--name", "paris", "--into"]).arg(self.path("in")).args(arguments);
+        command
+            .args(["receive", "--listen", "127.0.0.1:0", "--name", "paris", "--into"])
+            .arg(self.path("in"))
+            .args(arguments);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut receiver = Receiver { child, lines, ticket: String::new() };
@@ -50,7 +57,8 @@ impl World {
 
     fn send_with(&self, who: &str, paths: &[&Path], ticket: &str, arguments: &[&str]) -> Sent {
         let mut command = self.command(who);
-        let patience: &[&str] = if arguments.contains(&"--patience") { &[] } else { &["--patience", "5s"] };
+        let patience: &[&str] =
+            if arguments.contains(&"--patience") { &[] } else { &["--patience", "5s"] };
         command.arg("send").args(patience).args(arguments).arg("--").args(paths).arg(ticket);
         Sent::from(command.output().unwrap())
     }
@@ -114,7 +122,8 @@ impl Sent {
 #[test]
 fn a_file_arrives_and_its_digest_is_b3sums() {
     let world = World::new();
-    let (file, content) = (world.path("big.bin"), (0..3_000_000u32).flat_map(u32::to_le_bytes).collect::<Vec<u8>>());
+    let (file, content) =
+        (world.path("big.bin"), (0..3_000_000u32).flat_map(u32::to_le_bytes).collect::<Vec<u8>>());
     fs::write(&file, &content).unwrap();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
     let mut receiver = world.receive(&["--once"]);
@@ -129,7 +138,10 @@ fn a_file_arrives_and_its_digest_is_b3sums() {
     let arrived = world.path("in/big.bin");
     assert_eq!(fs::read(&arrived).unwrap(), content);
     let (ours, theirs) = (fs::metadata(&file).unwrap(), fs::metadata(&arrived).unwrap());
-    assert_eq!((ours.mode(), ours.mtime(), ours.mtime_nsec()), (theirs.mode(), theirs.mtime(), theirs.mtime_nsec()));
+    assert_eq!(
+        (ours.mode(), ours.mtime(), ours.mtime_nsec()),
+        (theirs.mode(), theirs.mtime(), theirs.mtime_nsec())
+    );
 }
 
 #[test]
@@ -137,9 +149,14 @@ fn a_folder_arrives_with_odd_names_modes_and_links() {
     let world = World::new();
     let folder = world.path("tree");
     fs::create_dir_all(folder.join("deep/empty")).unwrap();
-    let names: [&[u8]; 5] = [b"plain", b"-dash", b"new\nline", b"\xff\xfe not utf-8", b"empty file"];
+    let names: [&[u8]; 5] =
+        [b"plain", b"-dash", b"new\nline", b"\xff\xfe not utf-8", b"empty file"];
     for name in names {
-        fs::write(folder.join(OsStr::from_bytes(name)), name.repeat(if name == b"empty file" { 0 } else { 5000 })).unwrap();
+        fs::write(
+            folder.join(OsStr::from_bytes(name)),
+            name.repeat(if name == b"empty file" { 0 } else { 5000 }),
+        )
+        .unwrap();
     }
     fs::set_permissions(folder.join("plain"), fs::Permissions::from_mode(0o755)).unwrap();
     symlink("plain", folder.join("link")).unwrap();
@@ -150,7 +167,11 @@ fn a_folder_arrives_with_odd_names_modes_and_links() {
     let arrived = world.path("in/tree");
     for name in names {
         let name = OsStr::from_bytes(name);
-        assert_eq!(fs::read(folder.join(name)).unwrap(), fs::read(arrived.join(name)).unwrap(), "{name:?}");
+        assert_eq!(
+            fs::read(folder.join(name)).unwrap(),
+            fs::read(arrived.join(name)).unwrap(),
+            "{name:?}"
+        );
     }
     assert_eq!(fs::metadata(arrived.join("plain")).unwrap().mode() & 0o777, 0o755);
     assert_eq!(fs::read_link(arrived.join("link")).unwrap(), Path::new("plain"));
@@ -162,7 +183,9 @@ fn a_receiver_goes_on_serving_several_senders_and_the_same_one_again() {
     let world = World::new();
     let receiver = world.receive(&["--redeemers", "3"]);
     let files: Vec<_> = (0..4).map(|i| world.path(&format!("file{i}"))).collect();
-    files.iter().for_each(|file| fs::write(file, file.as_os_str().as_bytes().repeat(40_000)).unwrap());
+    files
+        .iter()
+        .for_each(|file| fs::write(file, file.as_os_str().as_bytes().repeat(40_000)).unwrap());
     std::thread::scope(|scope| {
         for (who, file) in ["a", "b", "c"].into_iter().zip(&files) {
             let (world, ticket) = (&world, &receiver.ticket);
@@ -171,7 +194,10 @@ fn a_receiver_goes_on_serving_several_senders_and_the_same_one_again() {
     });
     assert_eq!(world.send("a", &[&files[3]], &receiver.ticket).code, 0);
     for file in &files {
-        assert_eq!(fs::read(file).unwrap(), fs::read(world.path("in").join(file.file_name().unwrap())).unwrap());
+        assert_eq!(
+            fs::read(file).unwrap(),
+            fs::read(world.path("in").join(file.file_name().unwrap())).unwrap()
+        );
     }
 }
 
@@ -185,7 +211,11 @@ fn a_used_up_ticket_lets_nobody_else_in() {
     let second = world.send("second", &[&file], &receiver.ticket);
     assert_eq!((second.code, &second.event("error")["kind"]), (3, &"untrusted".into()));
     assert!(second.event("error")["message"].as_str().unwrap().contains("ticket"));
-    assert_eq!(world.send("first", &[&file], &receiver.ticket).code, 0, "who has redeemed it comes in again");
+    assert_eq!(
+        world.send("first", &[&file], &receiver.ticket).code,
+        0,
+        "who has redeemed it comes in again"
+    );
     assert!(world.path("in/file (1)").exists());
 }
 
@@ -233,12 +263,21 @@ fn a_receiver_that_is_killed_in_the_middle_fails_the_transfer_and_leaves_no_half
     fs::File::create(&file).unwrap().set_len(length).unwrap();
     let mut receiver = world.receive(&[]);
     let mut command = world.command("lyon");
-    command.args(["send", "--patience", "1s"]).arg(&file).arg(&receiver.ticket).stdout(Stdio::piped());
+    command
+        .args(["send", "--patience", "1s"])
+        .arg(&file)
+        .arg(&receiver.ticket)
+        .stdout(Stdio::piped());
     let sending = command.spawn().unwrap();
     receiver.wait_for("progress");
     receiver.child.kill().unwrap();
     let sent = Sent::from(sending.wait_with_output().unwrap());
-    assert_eq!((sent.code, &sent.event("error")["kind"]), (4, &"unreachable".into()), "{:?}", sent.events.last());
+    assert_eq!(
+        (sent.code, &sent.event("error")["kind"]),
+        (4, &"unreachable".into()),
+        "{:?}",
+        sent.events.last()
+    );
     assert!(!world.path("in/file").exists());
 }
 
@@ -258,12 +297,19 @@ fn wrong_usage_says_so() {
 #[test]
 fn errors_name_what_they_are_about_and_to_whom_they_speak() {
     let world = World::new();
-    let run = |who: &str, arguments: &[&str]| Sent::from(world.command(who).args(arguments).output().unwrap());
+    let run = |who: &str, arguments: &[&str]| {
+        Sent::from(world.command(who).args(arguments).output().unwrap())
+    };
     let message = |sent: &Sent| sent.event("error")["message"].as_str().unwrap().to_owned();
     let one = run("lyon", &["send", "file"]);
-    assert!(one.code == 2 && message(&one).contains("what to send, or where to"), "{:?}", one.events);
+    assert!(
+        one.code == 2 && message(&one).contains("what to send, or where to"),
+        "{:?}",
+        one.events
+    );
     let folder = world.path("in");
-    let listen = run("paris", &["receive", "--listen", "nowhere", "--into", folder.to_str().unwrap()]);
+    let listen =
+        run("paris", &["receive", "--listen", "nowhere", "--into", folder.to_str().unwrap()]);
     assert!(listen.code == 2 && message(&listen).contains("\"nowhere\""), "{:?}", listen.events);
     let key = run("lyon", &["id", "--key", folder.to_str().unwrap()]);
     assert!(key.code == 6 && message(&key).contains("is not a key file"), "{:?}", key.events);
@@ -274,10 +320,19 @@ fn errors_name_what_they_are_about_and_to_whom_they_speak() {
     let mut receiver = world.receive(&["--once"]);
     assert_eq!(world.send("lyon", &[&file], &receiver.ticket).code, 3);
     let told = receiver.wait_for("error");
-    assert!(told["message"].as_str().unwrap().contains("a delivery from") && told["hint"].as_str().unwrap().contains("--on-conflict"));
+    assert!(
+        told["message"].as_str().unwrap().contains("a delivery from")
+            && told["hint"].as_str().unwrap().contains("--on-conflict")
+    );
     // A port that nobody listens at any more, with its reason.
     let away = world.send_with("lyon", &[&file], &receiver.ticket, &["--patience", "1s"]);
-    assert!(away.code == 4 && message(&away).contains("127.0.0.1:") && message(&away).contains("refused"), "{:?}", away.events);
+    assert!(
+        away.code == 4
+            && message(&away).contains("127.0.0.1:")
+            && message(&away).contains("refused"),
+        "{:?}",
+        away.events
+    );
 }
 
 #[test]
@@ -297,14 +352,25 @@ fn trust_is_kept_listed_and_taken_back() {
     let world = World::new();
     let file = world.path("file");
     fs::write(&file, "x").unwrap();
-    let id = Sent::from(world.command("lyon").arg("id").output().unwrap()).event("id")["peer"].as_str().unwrap().to_owned();
+    let id = Sent::from(world.command("lyon").arg("id").output().unwrap()).event("id")["peer"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let receiver = world.receive(&["--on-conflict", "rename"]);
     assert_eq!(world.send("lyon", &[&file], &receiver.ticket).code, 0);
     let listed = Sent::from(world.command("paris").args(["trust", "list"]).output().unwrap());
     assert_eq!(listed.event("peer")["peer"], id.as_str(), "who redeemed a ticket is trusted");
-    assert_eq!(Sent::from(world.command("paris").args(["trust", "remove", &id]).output().unwrap()).code, 0);
+    assert_eq!(
+        Sent::from(world.command("paris").args(["trust", "remove", &id]).output().unwrap()).code,
+        0
+    );
     let again = world.send("lyon", &[&file], &receiver.ticket);
-    assert_eq!((again.code, &again.event("error")["kind"]), (3, &"untrusted".into()), "{:?}", again.events);
+    assert_eq!(
+        (again.code, &again.event("error")["kind"]),
+        (3, &"untrusted".into()),
+        "{:?}",
+        again.events
+    );
 }
 
 #[test]
@@ -324,7 +390,9 @@ fn the_demo_runs() {
     let world = World::new();
     let folder = world.path("photos");
     fs::create_dir(&folder).unwrap();
-    (0..20).for_each(|i| fs::write(folder.join(format!("{i}.txt")), format!("photo {i} ").repeat(20_000)).unwrap());
+    (0..20).for_each(|i| {
+        fs::write(folder.join(format!("{i}.txt")), format!("photo {i} ").repeat(20_000)).unwrap()
+    });
     let mut command = Command::new(env!("CARGO_BIN_EXE_estafette"));
     let output = command.arg("demo").arg(&folder).env("HOME", world.path("home")).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();

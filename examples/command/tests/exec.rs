@@ -45,7 +45,11 @@ fn what_a_command_prints_is_no_event_and_what_it_may_mistake_it_is_not_given() {
 fn a_command_that_takes_too_long_has_failed_and_others_go_on() {
     let world = World::new();
     let said = fifo(&world, "said");
-    let exec = format!("[ \"$DELIVERY_NAME\" = slow ] && sleep 600; echo \"$DELIVERY_NAME $DELIVERY_BLAKE3\" > '{}'", said.display());
+    let exec = format!(
+        "[ \"$DELIVERY_NAME\" = slow ] && sleep 600; echo \"$DELIVERY_NAME $DELIVERY_BLAKE3\" > \
+         '{}'",
+        said.display()
+    );
     let (paris, ticket) = world.paris_with(&["--exec", &exec, "--exec-timeout", "3s"]);
     let ticket = text(&ticket, "ticket");
     deliver(&world, "slow", &ticket);
@@ -59,7 +63,12 @@ fn a_command_that_takes_too_long_has_failed_and_others_go_on() {
 fn a_node_that_stops_waits_for_its_command_and_leaves_none_running() {
     let world = World::new();
     let (said, go, log) = (fifo(&world, "said"), fifo(&world, "go"), world.path("log"));
-    let exec = format!("echo begun > '{}'; read line < '{}'; echo \"$DELIVERY_NAME\" >> '{}'", said.display(), go.display(), log.display());
+    let exec = format!(
+        "echo begun > '{}'; read line < '{}'; echo \"$DELIVERY_NAME\" >> '{}'",
+        said.display(),
+        go.display(),
+        log.display()
+    );
     let (paris, ticket) = world.paris_with(&["--exec", &exec, "--drain", "100s"]);
     deliver(&world, "first", &text(&ticket, "ticket"));
     assert_eq!(fs::read_to_string(&said).unwrap(), "begun\n");
@@ -73,7 +82,10 @@ fn a_node_that_stops_waits_for_its_command_and_leaves_none_running() {
     assert_eq!((paris.code(), fs::read_to_string(&log).unwrap()), (0, "first\n".to_owned()));
 
     // It is not run for the first again; what it has begun ends with it.
-    let exec = format!("exec > '{}'; (sleep 30; echo survived) & echo \"$DELIVERY_NAME\"; wait", said.display());
+    let exec = format!(
+        "exec > '{}'; (sleep 30; echo survived) & echo \"$DELIVERY_NAME\"; wait",
+        said.display()
+    );
     let (paris, ticket) = world.paris_with(&["--exec", &exec, "--drain", "0s"]);
     deliver(&world, "second", &text(&ticket, "ticket"));
     let mut said = BufReader::new(File::open(said).unwrap());
@@ -81,7 +93,10 @@ fn a_node_that_stops_waits_for_its_command_and_leaves_none_running() {
     said.read_line(&mut line).unwrap();
     assert_eq!(line, "second\n");
     paris.signal(Signal::TERM);
-    assert_eq!(text(&paris.wait_for("error"), "message"), "the command of --exec was ended for second, since the node stops");
+    assert_eq!(
+        text(&paris.wait_for("error"), "message"),
+        "the command of --exec was ended for second, since the node stops"
+    );
     let mut rest = String::new();
     said.read_to_string(&mut rest).unwrap();
     assert_eq!((rest, paris.code()), (String::new(), 0));

@@ -18,8 +18,8 @@ const DOCUMENT: &str = include_str!("../../../framework/docs/json.md");
 /// Fields that an event has in some cases only.
 const OPTIONAL: [(&str, &str); 2] = [("error", "transfer"), ("error", "peer")];
 
-/// Events for which a receiver has to be fuller than those of the scenes, a key copied, or what is sent be odder; the command's own tests
-/// have their fields.
+/// Events for which a receiver has to be fuller than those of the scenes, a key copied, or what is
+/// sent be odder; the command's own tests have their fields.
 const RARE: [&str; 5] = ["key_shared", "queued", "remark", "restarted", "waiting"];
 
 /// The words in backticks.
@@ -27,15 +27,23 @@ fn words(text: &str) -> Vec<String> {
     text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
-/// The table of events. A field is a word in backticks that a separator or the start of the cell stands before.
+/// The table of events. A field is a word in backticks that a separator or the start of the cell
+/// stands before.
 fn documented() -> Schema {
-    let rows = DOCUMENT.lines().skip_while(|line| !line.starts_with("| event")).skip(2).take_while(|line| line.starts_with('|'));
+    let rows = DOCUMENT
+        .lines()
+        .skip_while(|line| !line.starts_with("| event"))
+        .skip(2)
+        .take_while(|line| line.starts_with('|'));
     let mut schema = Schema::new();
     for row in rows {
         let cells: Vec<&str> = row.trim_matches('|').split('|').collect();
         let [events, fields] = cells[..] else { panic!("a row with other than two cells: {row}") };
         for event in words(events) {
-            assert!(schema.insert(event.clone(), words(fields).into_iter().collect()).is_none(), "{event} is documented twice");
+            assert!(
+                schema.insert(event.clone(), words(fields).into_iter().collect()).is_none(),
+                "{event} is documented twice"
+            );
         }
     }
     schema
@@ -49,7 +57,10 @@ struct World(TempDir);
 impl World {
     fn command(&self, who: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_estafette"));
-        command.env_clear().env("HOME", self.0.path().join(who)).env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command
+            .env_clear()
+            .env("HOME", self.0.path().join(who))
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.stdin(Stdio::null()).stderr(Stdio::null()).arg("--json");
         command
     }
@@ -57,7 +68,8 @@ impl World {
     fn run(&self, who: &str, arguments: &[&str], printed: &mut Printed) -> Value {
         let output = self.command(who).args(arguments).output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
-        let events: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let events: Vec<Value> =
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let last = events.last().cloned().unwrap_or_default();
         printed.0.extend(events);
         last
@@ -86,7 +98,9 @@ fn all_scenes() -> Printed {
     world.run("paris", &["trust", "add", &lyon, "--name", "lyon"], &mut printed);
     world.run("paris", &["trust", "list"], &mut printed);
     let mut receive = world.command("paris");
-    receive.args(["receive", "--once", "--listen", "127.0.0.1:0", "--into", &path("in")]).stdout(Stdio::piped());
+    receive
+        .args(["receive", "--once", "--listen", "127.0.0.1:0", "--into", &path("in")])
+        .stdout(Stdio::piped());
     let mut receiver = Running(receive.spawn().unwrap());
     let mut lines = BufReader::new(receiver.0.stdout.take().unwrap()).lines();
     let ticket: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
@@ -95,7 +109,8 @@ fn all_scenes() -> Printed {
     world.run("lyon", &["send", &path("big"), &line], &mut printed);
     printed.0.extend(lines.map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap()));
     world.run("lyon", &["send", &path("big"), "--patience", "1s", &line], &mut printed);
-    let issued = world.run("paris", &["ticket", "list"], &mut printed)["id"].as_str().unwrap().to_owned();
+    let issued =
+        world.run("paris", &["ticket", "list"], &mut printed)["id"].as_str().unwrap().to_owned();
     world.run("paris", &["ticket", "revoke", &issued], &mut printed);
     outbox_scenes(&world, &line, &mut printed);
     relay_scene(&world, &lyon, &mut printed);
@@ -110,9 +125,21 @@ fn all_scenes() -> Printed {
 /// Lyon stores a delivery, a node of its own tries it, and somebody looks after it; paris is away.
 fn outbox_scenes(world: &World, ticket: &str, printed: &mut Printed) {
     let big = world.0.path().join("big").display().to_string();
-    let mut store = || world.run("lyon", &["send", "--detach", &big, ticket], printed)["transfer"].as_str().unwrap().to_owned();
+    let mut store = || {
+        world.run("lyon", &["send", "--detach", &big, ticket], printed)["transfer"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
     let (first, second) = (store(), store());
-    let mut node = Running(world.command("lyon").args(["node", "--patience", "1s"]).stdout(Stdio::piped()).spawn().unwrap());
+    let mut node = Running(
+        world
+            .command("lyon")
+            .args(["node", "--patience", "1s"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap(),
+    );
     for line in BufReader::new(node.0.stdout.take().unwrap()).lines() {
         printed.0.push(serde_json::from_str(&line.unwrap()).unwrap());
         if printed.0.last().unwrap()["event"] == "deferred" {
@@ -125,7 +152,8 @@ fn outbox_scenes(world: &World, ticket: &str, printed: &mut Printed) {
     fs::remove_file(&big).unwrap();
     world.run("lyon", &["doctor"], printed);
     // Without its file it is a dead letter, and that is said.
-    let mut node = Running(world.command("lyon").arg("node").stdout(Stdio::piped()).spawn().unwrap());
+    let mut node =
+        Running(world.command("lyon").arg("node").stdout(Stdio::piped()).spawn().unwrap());
     for line in BufReader::new(node.0.stdout.take().unwrap()).lines() {
         printed.0.push(serde_json::from_str(&line.unwrap()).unwrap());
         if printed.0.last().unwrap()["event"] == "error" {
@@ -144,11 +172,20 @@ fn relay_scene(world: &World, lyon: &str, printed: &mut Printed) {
     world.run("dijon", &["trust", "add", lyon, "--name", "lyon"], printed);
     world.run("dijon", &["trust", "add", &paris, "--name", "paris"], printed);
     let mut node = world.command("dijon");
-    let mut node = Running(node.args(["node", "--relay", "--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).spawn().unwrap());
+    let mut node = Running(
+        node.args(["node", "--relay", "--listen", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap(),
+    );
     let mut lines = BufReader::new(node.0.stdout.take().unwrap()).lines().map(|line| line.unwrap());
     let mut next = || serde_json::from_str::<Value>(&lines.next().unwrap()).unwrap();
     let ready = next();
-    world.run("lyon", &["trust", "add", &dijon, "--name", "dijon", "--addr", ready["addrs"][0].as_str().unwrap()], printed);
+    world.run(
+        "lyon",
+        &["trust", "add", &dijon, "--name", "dijon", "--addr", ready["addrs"][0].as_str().unwrap()],
+        printed,
+    );
     printed.0.push(ready);
     let letter = world.0.path().join("letter").display().to_string();
     fs::write(&letter, "letter").unwrap();
@@ -170,10 +207,15 @@ fn the_documented_events_are_what_the_command_prints() {
             assert!(known.contains(field), "the field {field} of {name} is not documented");
             seen.entry(name.to_owned()).or_default().insert(field.clone());
         }
-        let missing = known.iter().find(|field| !fields.contains_key(*field) && !OPTIONAL.contains(&(name, field)));
+        let missing = known
+            .iter()
+            .find(|field| !fields.contains_key(*field) && !OPTIONAL.contains(&(name, field)));
         assert_eq!(missing, None, "{name} is printed without it: {event}");
     }
-    let never: Vec<_> = schema.keys().filter(|event| !seen.contains_key(*event) && !RARE.contains(&event.as_str())).collect();
+    let never: Vec<_> = schema
+        .keys()
+        .filter(|event| !seen.contains_key(*event) && !RARE.contains(&event.as_str()))
+        .collect();
     assert!(never.is_empty(), "documented, but never printed: {never:?}");
 }
 
@@ -181,10 +223,20 @@ fn the_documented_events_are_what_the_command_prints() {
 fn the_documented_examples_have_the_documented_fields() {
     let schema = documented();
     let block = DOCUMENT.split("```json").nth(1).unwrap().split("```").next().unwrap();
-    let examples: Vec<Value> = block.lines().filter(|line| !line.is_empty()).map(|line| serde_json::from_str(line).unwrap()).collect();
+    let examples: Vec<Value> = block
+        .lines()
+        .filter(|line| !line.is_empty())
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
     assert!(examples.len() >= 4);
     for example in examples {
-        let fields: BTreeSet<String> = example.as_object().unwrap().keys().filter(|field| *field != "event").cloned().collect();
+        let fields: BTreeSet<String> = example
+            .as_object()
+            .unwrap()
+            .keys()
+            .filter(|field| *field != "event")
+            .cloned()
+            .collect();
         let name = example["event"].as_str().unwrap();
         let optional = |field: &&String| !OPTIONAL.contains(&(name, field.as_str()));
         let wanted: BTreeSet<String> = schema[name].iter().filter(optional).cloned().collect();
@@ -194,15 +246,30 @@ fn the_documented_examples_have_the_documented_fields() {
 
 #[test]
 fn the_documented_kinds_and_exit_codes_are_those_of_the_command() {
-    let source = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/error.rs")).unwrap();
+    let source =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/error.rs")).unwrap();
     let declared = source.split("enum ErrorKind {").nth(1).unwrap().split('}').next().unwrap();
-    let declared: BTreeSet<String> = declared.split(',').map(|kind| kind.trim().to_lowercase()).filter(|kind| !kind.is_empty()).collect();
+    let declared: BTreeSet<String> = declared
+        .split(',')
+        .map(|kind| kind.trim().to_lowercase())
+        .filter(|kind| !kind.is_empty())
+        .collect();
     let line = DOCUMENT.lines().find(|line| line.starts_with("`kind` is one of")).unwrap();
-    assert_eq!(words(line).into_iter().filter(|word| word != "kind").collect::<BTreeSet<_>>(), declared);
-    let codes = DOCUMENT.lines().skip_while(|line| !line.starts_with("| exit code")).skip(2).take_while(|line| line.starts_with('|'));
+    assert_eq!(
+        words(line).into_iter().filter(|word| word != "kind").collect::<BTreeSet<_>>(),
+        declared
+    );
+    let codes = DOCUMENT
+        .lines()
+        .skip_while(|line| !line.starts_with("| exit code"))
+        .skip(2)
+        .take_while(|line| line.starts_with('|'));
     let codes: BTreeSet<&str> = codes.map(|row| row.split('|').nth(1).unwrap().trim()).collect();
     let arms = source.split("fn exit_code").nth(1).unwrap().split("    }\n\n").next().unwrap();
-    let returned = arms.lines().filter_map(|line| line.split_once("=> ")).map(|(_, code)| code.trim_end_matches(','));
+    let returned = arms
+        .lines()
+        .filter_map(|line| line.split_once("=> "))
+        .map(|(_, code)| code.trim_end_matches(','));
     let returned: BTreeSet<&str> = returned.chain(["0"]).collect();
     assert_eq!(codes, returned);
 }

@@ -19,7 +19,9 @@ fn an_address_that_swallows_packets_hides_no_other() {
     let world = World::new();
     let receive = |listen: &str, advertise: &[String]| {
         let mut command = world.command("paris");
-        command.args(["receive", "--name", "paris", "--listen", listen, "--into"]).arg(world.path("in"));
+        command
+            .args(["receive", "--name", "paris", "--listen", listen, "--into"])
+            .arg(world.path("in"));
         command.args(advertise.iter().flat_map(|address| ["--advertise", address]));
         let process = Process::start(&mut network.on("paris", &command));
         let ticket = process.wait_for("ticket");
@@ -28,7 +30,12 @@ fn an_address_that_swallows_packets_hides_no_other() {
     let send = |name: &str, ticket: &str| {
         let file = world.file(name, 1000);
         let mut command = world.command("lyon");
-        let ran = Ran::from(network.on("lyon", command.args(["send", "--name", "lyon"]).arg(file).arg(ticket)).output().unwrap());
+        let ran = Ran::from(
+            network
+                .on("lyon", command.args(["send", "--name", "lyon"]).arg(file).arg(ticket))
+                .output()
+                .unwrap(),
+        );
         assert!(ran.code == 0 && world.has_arrived(name), "{:?}", ran.events);
     };
     let (first, ticket) = receive("10.77.0.2:0", &[]);

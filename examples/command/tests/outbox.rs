@@ -1,4 +1,5 @@
-//! The command's deliveries that outlive their process: real processes, killed and started again, on real sockets.
+//! The command's deliveries that outlive their process: real processes, killed and started again,
+//! on real sockets.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
 
@@ -46,7 +47,10 @@ fn a_delivery_waits_for_a_node_that_delivers_it_and_for_a_receiver_who_takes_it(
     );
     let lyon = world.lyon_with(&["--patience", "1s"]);
     let deferred = lyon.wait_for("deferred");
-    assert_eq!((&deferred["transfer"], &deferred["kind"]), (&stored["transfer"], &"unreachable".into()));
+    assert_eq!(
+        (&deferred["transfer"], &deferred["kind"]),
+        (&stored["transfer"], &"unreachable".into())
+    );
     let paris = paris_behind(&world, &proxy);
     assert_eq!(lyon.wait_for("delivered")["transfer"], stored["transfer"]);
     assert!(world.has_arrived("letter"));
@@ -94,22 +98,39 @@ fn a_signal_lets_a_node_finish_what_it_delivers() {
     assert!(world.has_arrived("large"));
 }
 
-/// The answers of `estafette outbox` and `inbox` for deliveries to a receiver who is away, and for a dead letter.
+/// The answers of `estafette outbox` and `inbox` for deliveries to a receiver who is away, and for
+/// a dead letter.
 fn orders(world: &World, open: &str, dead: &str) {
     let ran = |arguments: &[&str]| -> Ran { world.run("lyon", arguments) };
     let shown = ran(&["outbox", "show", open]);
     assert_eq!((shown.code, &shown.event("entry")["state"]), (0, &"stored".into()));
     assert_eq!(shown.event("entry")["paths"][0], world.path("open").display().to_string());
     let refused = ran(&["outbox", "drop", open]);
-    assert_eq!((refused.code, &refused.event("error")["kind"]), (2, &"usage".into()), "it is still to be delivered");
+    assert_eq!(
+        (refused.code, &refused.event("error")["kind"]),
+        (2, &"usage".into()),
+        "it is still to be delivered"
+    );
     assert_eq!(ran(&["outbox", "retry", open]).event("entry")["state"], "stored");
     let cancelled = ran(&["outbox", "cancel", open]);
-    assert_eq!((cancelled.code, &cancelled.event("cancelled")["transfer"]), (0, &open[..16].into()), "{:?}", cancelled.events);
+    assert_eq!(
+        (cancelled.code, &cancelled.event("cancelled")["transfer"]),
+        (0, &open[..16].into()),
+        "{:?}",
+        cancelled.events
+    );
     let gone = ran(&["outbox", "show", open]);
-    assert!(gone.code == 2 && text(gone.event("error"), "message").contains("no delivery"), "{:?}", gone.events);
+    assert!(
+        gone.code == 2 && text(gone.event("error"), "message").contains("no delivery"),
+        "{:?}",
+        gone.events
+    );
     assert_eq!(ran(&["outbox", "show", "no id"]).code, 2);
     let shown = ran(&["outbox", "show", &dead[..16]]);
-    assert_eq!((&shown.event("entry")["state"], &shown.event("entry")["failure"]["kind"]), (&"dead".into(), &"refused".into()));
+    assert_eq!(
+        (&shown.event("entry")["state"], &shown.event("entry")["failure"]["kind"]),
+        (&"dead".into(), &"refused".into())
+    );
     assert_eq!(ran(&["outbox", "cancel", dead]).code, 2, "it is over");
     let dropped = ran(&["outbox", "drop", dead]);
     assert_eq!((dropped.code, &dropped.event("dropped")["transfer"]), (0, &dead[..16].into()));
@@ -124,7 +145,12 @@ fn dead_letter(world: &World, ticket: &str, proxy: &Proxy) -> String {
     let failed = lyon.wait_for("error");
     assert_eq!((&failed["transfer"], &failed["kind"]), (&stored["transfer"], &"refused".into()));
     assert_eq!((lyon.terminate(), paris.terminate()), (0, 0));
-    world.outbox().iter().find(|entry| entry["transfer"] == stored["transfer"]).map(|entry| text(entry, "id")).unwrap()
+    world
+        .outbox()
+        .iter()
+        .find(|entry| entry["transfer"] == stored["transfer"])
+        .map(|entry| text(entry, "id"))
+        .unwrap()
 }
 
 #[test]
@@ -136,7 +162,12 @@ fn the_outbox_answers_alike_whether_a_node_runs_or_not() {
         proxy.lead_to("127.0.0.1:1");
         let lyon = runs.then(|| world.lyon());
         world.store(&world.file("open", 1000), &ticket, &[]);
-        let open = world.outbox().iter().find(|entry| entry["state"] == "stored").map(|entry| text(entry, "id")).unwrap();
+        let open = world
+            .outbox()
+            .iter()
+            .find(|entry| entry["state"] == "stored")
+            .map(|entry| text(entry, "id"))
+            .unwrap();
         orders(&world, &open, &dead);
         if let Some(lyon) = lyon {
             assert_eq!(lyon.terminate(), 0);
@@ -172,14 +203,18 @@ fn a_trusted_peer_is_sent_to_by_its_name() {
     let (paris, ticket) = world.paris();
     let add = ["trust", "add", &id("paris"), "--name", "paris", "--addr", &text(&ticket, "addr")];
     assert_eq!(world.run("lyon", add).code, 0);
-    let attached = world.run("lyon", ["send", world.file("attached", 10).to_str().unwrap(), "paris/files"]);
+    let attached =
+        world.run("lyon", ["send", world.file("attached", 10).to_str().unwrap(), "paris/files"]);
     assert_eq!(attached.code, 0, "{:?}", attached.events);
     let lyon = world.lyon();
     world.store(&world.file("detached", 10), "paris/files", &[]);
     lyon.wait_for("delivered");
     assert!(world.has_arrived("attached") && world.has_arrived("detached"));
-    for (to, why) in [("nobody/files", "no peer is called"), ("paris/", "no inbox"), ("paris", "ticket")] {
-        let wrong = world.run("lyon", ["send", "--detach", world.path("attached").to_str().unwrap(), to]);
+    for (to, why) in
+        [("nobody/files", "no peer is called"), ("paris/", "no inbox"), ("paris", "ticket")]
+    {
+        let wrong =
+            world.run("lyon", ["send", "--detach", world.path("attached").to_str().unwrap(), to]);
         assert_eq!((wrong.code, &wrong.event("error")["kind"]), (2, &"usage".into()), "{to}");
         assert!(text(wrong.event("error"), "message").contains(why), "{:?}", wrong.events);
     }
@@ -199,10 +234,16 @@ fn a_second_process_on_a_spool_is_told_who_has_it_and_one_that_hangs_is_named() 
     assert!(silent.code == 6 && message.contains("does not answer"), "{message}");
     lyon.signal(Signal::CONT);
     lyon.kill();
-    assert!(world.spool("lyon").join("control.sock").exists(), "a dead process has left its socket");
+    assert!(
+        world.spool("lyon").join("control.sock").exists(),
+        "a dead process has left its socket"
+    );
     assert_eq!(world.run("lyon", ["outbox", "list"]).code, 0);
     let lyon = world.lyon();
-    assert!(text(world.run("lyon", ["node"]).event("error"), "message").contains(&format!("process {}", lyon.id())));
+    assert!(
+        text(world.run("lyon", ["node"]).event("error"), "message")
+            .contains(&format!("process {}", lyon.id()))
+    );
     assert_eq!(lyon.terminate(), 0);
 }
 
@@ -220,7 +261,10 @@ fn a_process_that_stops_when_it_has_said_who_it_is_is_named_too() {
     });
     let hangs = world.run("lyon", ["outbox", "list"]);
     let message = text(hangs.event("error"), "message");
-    assert!(hangs.code == 6 && message.contains("process 4711") && message.contains("does not answer"), "{message}");
+    assert!(
+        hangs.code == 6 && message.contains("process 4711") && message.contains("does not answer"),
+        "{message}"
+    );
     assert_eq!(holder.join().unwrap(), 1, "one question");
 }
 
@@ -254,7 +298,11 @@ fn the_spool_may_lie_deeper_than_a_socket_s_address_is_long() {
     let spool = deep.join("spool").display().to_string();
     let lyon = world.lyon_with(&["--spool", &spool]);
     let told = world.run("lyon", ["--spool", &spool, "node"]);
-    assert!(text(told.event("error"), "message").contains(&format!("process {}", lyon.id())), "{:?}", told.events);
+    assert!(
+        text(told.event("error"), "message").contains(&format!("process {}", lyon.id())),
+        "{:?}",
+        told.events
+    );
     assert_eq!(world.run("lyon", ["--spool", &spool, "outbox", "list"]).code, 0);
     assert_eq!(lyon.terminate(), 0);
 }
@@ -264,7 +312,11 @@ fn doctor(world: &World, arguments: &[&str]) -> Ran {
 }
 
 fn severities(ran: &Ran) -> Vec<&str> {
-    ran.events.iter().filter(|event| event["event"] == "finding").map(|event| event["severity"].as_str().unwrap()).collect()
+    ran.events
+        .iter()
+        .filter(|event| event["event"] == "finding")
+        .map(|event| event["severity"].as_str().unwrap())
+        .collect()
 }
 
 #[test]
@@ -304,7 +356,10 @@ fn the_doctor_sets_aside_what_is_damaged_and_the_rest_goes_on() {
     let ticket = ticket_by(&world, &proxy);
     let stored = world.store(&world.file("letter", 1000), &ticket, &[]);
     let folder = world.spool("lyon");
-    estafette_actors::spool::Spool::open(&folder).unwrap().put("outbox", &[9; 24], b"from another time").unwrap();
+    estafette_actors::spool::Spool::open(&folder)
+        .unwrap()
+        .put("outbox", &[9; 24], b"from another time")
+        .unwrap();
     assert_eq!((doctor(&world, &[]).code, severities(&doctor(&world, &[]))), (6, vec!["damage"]));
     let repaired = doctor(&world, &["--repair"]);
     assert_eq!((repaired.code, severities(&repaired)), (0, vec!["repaired"]));
@@ -317,7 +372,12 @@ fn the_doctor_sets_aside_what_is_damaged_and_the_rest_goes_on() {
     assert!(severities(&repaired).contains(&"repaired"), "{:?}", repaired.events);
     assert_eq!(doctor(&world, &[]).code, 0);
     let listed = world.run("lyon", ["outbox", "list"]);
-    assert!(listed.code == 0 && listed.events.iter().all(|entry| entry["transfer"] == stored["transfer"]), "{:?}", listed.events);
+    assert!(
+        listed.code == 0
+            && listed.events.iter().all(|entry| entry["transfer"] == stored["transfer"]),
+        "{:?}",
+        listed.events
+    );
 }
 
 #[test]
@@ -325,7 +385,8 @@ fn the_doctor_names_the_delivery_whose_copy_is_gone_or_cut_off() {
     let (world, proxy) = (World::new(), Proxy::new());
     let ticket = ticket_by(&world, &proxy);
     let stored = world.store(&world.file("letter", 300_000), &ticket, &["--copy"]);
-    let copy = fs::read_dir(world.spool("lyon").join("bulk")).unwrap().next().unwrap().unwrap().path();
+    let copy =
+        fs::read_dir(world.spool("lyon").join("bulk")).unwrap().next().unwrap().unwrap().path();
     assert_eq!(doctor(&world, &[]).code, 0);
     let whole = fs::read(&copy).unwrap();
     fs::write(&copy, &whole[..whole.len() - 1]).unwrap();
@@ -334,8 +395,15 @@ fn the_doctor_names_the_delivery_whose_copy_is_gone_or_cut_off() {
     fs::remove_file(&copy).unwrap();
     let gone = doctor(&world, &[]);
     assert_eq!((gone.code, severities(&gone)), (6, vec!["damage"]));
-    assert!(text(gone.event("finding"), "what").contains(stored["transfer"].as_str().unwrap()), "{:?}", gone.events);
-    assert_eq!(world.run("lyon", ["outbox", "cancel", stored["transfer"].as_str().unwrap()]).code, 0);
+    assert!(
+        text(gone.event("finding"), "what").contains(stored["transfer"].as_str().unwrap()),
+        "{:?}",
+        gone.events
+    );
+    assert_eq!(
+        world.run("lyon", ["outbox", "cancel", stored["transfer"].as_str().unwrap()]).code,
+        0
+    );
     assert_eq!(doctor(&world, &[]).code, 0);
 }
 
@@ -360,7 +428,12 @@ fn what_was_copied_may_go_and_change_and_what_was_stored_still_arrives() {
     fs::remove_file(&file).unwrap();
     fs::write(folder.join("leaf"), "brown").unwrap();
     let well = doctor(&world, &[]);
-    assert_eq!((well.code, severities(&well)), (0, vec![]), "nothing is missing: {:?}", well.events);
+    assert_eq!(
+        (well.code, severities(&well)),
+        (0, vec![]),
+        "nothing is missing: {:?}",
+        well.events
+    );
     let (paris, lyon) = (paris_behind(&world, &proxy), world.lyon());
     lyon.wait_for("delivered");
     lyon.wait_for("delivered");
@@ -371,11 +444,19 @@ fn what_was_copied_may_go_and_change_and_what_was_stored_still_arrives() {
     assert_eq!(world.store(&file, &ticket, &["--copy"])["copied"], true);
     lyon.wait_for("delivered");
     let alone = world.run("lyon", ["send", "--copy", file.to_str().unwrap(), &ticket]);
-    assert_eq!((alone.code, &alone.event("error")["kind"]), (2, &"usage".into()), "only what is stored is copied");
+    assert_eq!(
+        (alone.code, &alone.event("error")["kind"]),
+        (2, &"usage".into()),
+        "only what is stored is copied"
+    );
     assert_eq!((lyon.terminate(), paris.terminate()), (0, 0));
     // What a node had no time to remove, the next one does.
     assert_eq!(world.lyon().terminate(), 0);
-    assert_eq!(fs::read_dir(world.spool("lyon").join("bulk")).unwrap().count(), 0, "the copies go when they are delivered");
+    assert_eq!(
+        fs::read_dir(world.spool("lyon").join("bulk")).unwrap().count(),
+        0,
+        "the copies go when they are delivered"
+    );
 }
 
 /// The error of a whole node, not of one of its deliveries.
@@ -389,7 +470,8 @@ fn last_word(node: &support::process::Process) -> Value {
 }
 
 #[test]
-fn a_receiver_whose_spool_has_failed_ends_with_6_and_what_is_stored_arrives_when_the_disk_is_mended() {
+fn a_receiver_whose_spool_has_failed_ends_with_6_and_what_is_stored_arrives_when_the_disk_is_mended()
+ {
     let (world, proxy) = (World::new(), Proxy::new());
     let Some(disk) = Breakable::mount(&world.spool("paris")) else { return };
     let (ticket, lyon) = (ticket_by(&world, &proxy), world.lyon_with(&["--patience", "1s"]));
@@ -399,7 +481,10 @@ fn a_receiver_whose_spool_has_failed_ends_with_6_and_what_is_stored_arrives_when
     disk.break_down();
     world.store(&world.file("after", 1000), &ticket, &[]);
     let error = last_word(&paris);
-    assert!(error["kind"] == "io" && text(&error, "message").contains("the spool has failed"), "{error}");
+    assert!(
+        error["kind"] == "io" && text(&error, "message").contains("the spool has failed"),
+        "{error}"
+    );
     assert_eq!(paris.code(), 6);
     lyon.wait_for("deferred");
     disk.mend();
@@ -421,7 +506,10 @@ fn a_sender_whose_spool_has_failed_stores_nothing_ends_with_6_and_keeps_what_was
     let store = || world.run("lyon", ["send", "--detach", "--", after.to_str().unwrap(), ticket]);
     assert_eq!(store().code, 6);
     let error = last_word(&lyon);
-    assert!(error["kind"] == "io" && text(&error, "message").contains("the spool has failed"), "{error}");
+    assert!(
+        error["kind"] == "io" && text(&error, "message").contains("the spool has failed"),
+        "{error}"
+    );
     assert_eq!(lyon.code(), 6);
     disk.mend();
     let (lyon, paris) = (world.lyon(), paris_behind(&world, &proxy));
@@ -443,10 +531,16 @@ fn a_node_that_finishes_what_runs_still_stores_what_it_is_given() {
     // The large one can't end, and so lyon can't.
     paris.signal(Signal::STOP);
     lyon.signal(Signal::TERM);
-    let stored: Vec<_> = (0..3).map(|number| world.store(&world.file(&format!("late-{number}"), 100), &ticket, &["--copy"])).collect();
+    let stored: Vec<_> = (0..3)
+        .map(|number| {
+            world.store(&world.file(&format!("late-{number}"), 100), &ticket, &["--copy"])
+        })
+        .collect();
     paris.signal(Signal::CONT);
     assert_eq!(lyon.code(), 0);
-    let open = |entry: &Value| stored.iter().any(|stored| stored["id"] == entry["id"] && entry["state"] == "stored");
+    let open = |entry: &Value| {
+        stored.iter().any(|stored| stored["id"] == entry["id"] && entry["state"] == "stored")
+    };
     assert_eq!(world.outbox().iter().filter(|entry| open(entry)).count(), 3);
     let lyon = world.lyon();
     for _ in 0..3 {
@@ -477,7 +571,11 @@ fn a_node_whose_spool_is_taken_away_ends_and_says_so() {
     fs::rename(world.spool("paris"), world.path("elsewhere")).unwrap();
     for node in [lyon, paris] {
         let error = node.wait_for("error");
-        assert!(error["kind"] == "io" && text(&error, "message").contains("removed, moved or unmounted"), "{error}");
+        assert!(
+            error["kind"] == "io"
+                && text(&error, "message").contains("removed, moved or unmounted"),
+            "{error}"
+        );
         assert_eq!(node.code(), 6);
     }
 }

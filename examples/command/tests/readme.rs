@@ -1,4 +1,5 @@
-//! The README's commands, word for word, on three machines that have nothing yet: a folder each, which is HOME and where they are typed.
+//! The README's commands, word for word, on three machines that have nothing yet: a folder each,
+//! which is HOME and where they are typed.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
 
@@ -25,12 +26,19 @@ struct Running {
     lines: Receiver<String>,
 }
 
-/// The arguments of the one line of the README's shell blocks that begins so, with what is to be put for some of its words.
+/// The arguments of the one line of the README's shell blocks that begins so, with what is to be
+/// put for some of its words.
 fn line(beginning: &str, instead: &[(&str, &str)]) -> Vec<String> {
     let found: Vec<&str> = README.lines().filter(|line| line.starts_with(beginning)).collect();
-    let &[line] = &found[..] else { panic!("the README has {} lines that begin with {beginning:?}", found.len()) };
+    let &[line] = &found[..] else {
+        panic!("the README has {} lines that begin with {beginning:?}", found.len())
+    };
     let words = line.split(" # ").next().unwrap().split_whitespace().skip(1);
-    words.map(|word| instead.iter().find(|(from, _)| *from == word).map_or(word, |(_, to)| to).to_owned()).collect()
+    words
+        .map(|word| {
+            instead.iter().find(|(from, _)| *from == word).map_or(word, |(_, to)| to).to_owned()
+        })
+        .collect()
 }
 
 fn words(text: &str) -> Vec<String> {
@@ -53,16 +61,30 @@ impl Machine {
     /// Runs to its end, which is a good one; what it printed for programs.
     fn run(&self, arguments: &[String], input: &str) -> String {
         let mut command = self.command(arguments);
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
         let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
-        assert!(status.success(), "{arguments:?} ended with {status}: {}", String::from_utf8_lossy(&stderr));
+        assert!(
+            status.success(),
+            "{arguments:?} ended with {status}: {}",
+            String::from_utf8_lossy(&stderr)
+        );
         String::from_utf8(stdout).unwrap()
     }
 
     fn start(&self, arguments: &[String]) -> Running {
         let mut command = self.command(arguments);
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
         let (to, lines) = channel();
         let printed = BufReader::new(child.stdout.take().unwrap()).lines();
         std::thread::spawn(move || printed.map_while(Result::ok).all(|line| to.send(line).is_ok()));
@@ -123,18 +145,27 @@ fn what_the_readme_shows_works_as_it_is_typed() {
     let [lyon, paris, dijon] = ["lyon", "paris", "dijon"].map(|name| Machine::new(&world, name));
 
     // A first delivery.
-    let receiving = paris.start(&[line("estafette receive", &[]), words("--listen 127.0.0.1:0")].concat());
+    let receiving =
+        paris.start(&[line("estafette receive", &[]), words("--listen 127.0.0.1:0")].concat());
     let ticket = receiving.ticket();
     fs::create_dir(lyon.0.join("photos")).unwrap();
     File::create(lyon.0.join("photos/empty")).unwrap();
-    for (name, content) in [("photos/one.jpg", "one"), ("notes.txt", "notes"), ("big.tar", "big"), ("letter.txt", "letter")] {
+    for (name, content) in [
+        ("photos/one.jpg", "one"),
+        ("notes.txt", "notes"),
+        ("big.tar", "big"),
+        ("letter.txt", "letter"),
+    ] {
         fs::write(lyon.0.join(name), content).unwrap();
     }
     lyon.run(&line("estafette send photos/", &[]), &ticket);
     // Several paths are one folder.
-    let arrived: Vec<_> = fs::read_dir(paris.0.join("inbox")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let arrived: Vec<_> =
+        fs::read_dir(paris.0.join("inbox")).unwrap().map(|entry| entry.unwrap().path()).collect();
     let [folder] = &arrived[..] else { panic!("one delivery came: {arrived:?}") };
-    for (name, content) in [("photos/one.jpg", &b"one"[..]), ("photos/empty", b""), ("notes.txt", b"notes")] {
+    for (name, content) in
+        [("photos/one.jpg", &b"one"[..]), ("photos/empty", b""), ("notes.txt", b"notes")]
+    {
         assert_eq!(fs::read(folder.join(name)).unwrap(), content, "{name}");
     }
     receiving.stop();
@@ -153,13 +184,17 @@ fn what_the_readme_shows_works_as_it_is_typed() {
     trust(&dijon, &ids[1], "--name paris");
     let relay = dijon.start(&[line("estafette node --relay", &here()), words("--json")].concat());
     let ready = relay.lines.recv_timeout(PATIENCE).unwrap();
-    let address = ready.split('"').find(|word| word.starts_with("127.0.0.1:")).unwrap_or_else(|| panic!("no address in {ready}"));
+    let address = ready
+        .split('"')
+        .find(|word| word.starts_with("127.0.0.1:"))
+        .unwrap_or_else(|| panic!("no address in {ready}"));
     for machine in [&lyon, &paris] {
         trust(machine, &ids[2], &format!("--name dijon --addr {address}"));
     }
     trust(&lyon, &ids[1], "--name paris");
     lyon.run(&line("estafette send --via", &[]), "");
-    let node = paris.start(&[line("estafette node --into", &[]), words("--listen 127.0.0.1:0")].concat());
+    let node =
+        paris.start(&[line("estafette node --into", &[]), words("--listen 127.0.0.1:0")].concat());
     node.says("letter.txt");
     assert_eq!(paris.content("inbox/letter.txt"), b"letter");
     node.stop();

@@ -1,4 +1,5 @@
-//! The command's relay: three real processes, of which the sender is gone before the receiver comes, on real sockets.
+//! The command's relay: three real processes, of which the sender is gone before the receiver
+//! comes, on real sockets.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
 
@@ -13,7 +14,8 @@ use support::{Ran, World, text};
 /// More than what is on the way while nobody takes it.
 const LARGE: usize = 64 << 20;
 
-/// Lyon and paris, who were never linked, and dijon between them, which is found behind the proxy wherever it listens.
+/// Lyon and paris, who were never linked, and dijon between them, which is found behind the proxy
+/// wherever it listens.
 struct Road {
     world: World,
     proxy: Proxy,
@@ -44,7 +46,11 @@ impl Road {
 
     fn dijon(&self, arguments: &[&str]) -> Process {
         let mut command = self.world.command("dijon");
-        let process = Process::start(command.args(["node", "--name", "dijon", "--relay", "--listen", "127.0.0.1:0"]).args(arguments));
+        let process = Process::start(
+            command
+                .args(["node", "--name", "dijon", "--relay", "--listen", "127.0.0.1:0"])
+                .args(arguments),
+        );
         let ready = process.wait_for("ready");
         self.proxy.lead_to(ready["addrs"][0].as_str().unwrap());
         process
@@ -65,14 +71,21 @@ impl Road {
 
     fn send_to(&self, to: &str, name: &str, length: usize, arguments: &[&str]) -> Ran {
         let file = self.world.file(name, length).display().to_string();
-        self.world.run("lyon", ["send", "--via", "dijon"].iter().chain(arguments).chain(&[file.as_str(), to]))
+        self.world.run(
+            "lyon",
+            ["send", "--via", "dijon"].iter().chain(arguments).chain(&[file.as_str(), to]),
+        )
     }
 
     /// The same, while it is under way: nobody takes it, since dijon does not move.
     fn stuck(&self, dijon: &Process, arguments: &[&str]) -> Process {
         let (file, crossed) = (self.world.file("large", LARGE), self.proxy.crossed());
         let mut command = self.world.command("lyon");
-        command.args(["send", "--via", "dijon", "--compress", "off"]).args(arguments).arg(file).arg(format!("{}/files", self.paris));
+        command
+            .args(["send", "--via", "dijon", "--compress", "off"])
+            .args(arguments)
+            .arg(file)
+            .arg(format!("{}/files", self.paris));
         let sending = Process::start(&mut command);
         self.proxy.wait_for(crossed + (1 << 20));
         dijon.signal(Signal::STOP);
@@ -92,7 +105,12 @@ fn relayed(ran: &Ran) -> String {
 
 fn refused(ran: &Ran, code: i32, kind: &str, why: &str) {
     let message = text(ran.event("error"), "message");
-    assert_eq!((ran.code, ran.event("error")["kind"].as_str()), (code, Some(kind)), "{:?}", ran.events);
+    assert_eq!(
+        (ran.code, ran.event("error")["kind"].as_str()),
+        (code, Some(kind)),
+        "{:?}",
+        ran.events
+    );
     assert!(message.contains(why), "{message}");
 }
 
@@ -107,7 +125,10 @@ fn the_sender_is_gone_before_the_receiver_comes_and_hears_of_it_when_it_is_back(
     assert_eq!(road.states(), ["relayed"]);
     let paris = road.paris();
     let delivered = paris.wait_for("delivered");
-    assert_eq!((&delivered["transfer"], &delivered["peer"]), (&id.as_str().into(), &road.lyon.as_str().into()));
+    assert_eq!(
+        (&delivered["transfer"], &delivered["peer"]),
+        (&id.as_str().into(), &road.lyon.as_str().into())
+    );
     assert_eq!(delivered["bytes"], 3_000_000, "of the letter, not of the package");
     assert!(road.world.has_arrived("letter"));
     let arrivals = road.world.run("paris", ["inbox", "list"]);
@@ -166,7 +187,10 @@ fn a_refusal_of_the_receiver_reaches_the_sender_by_name_and_a_ticket_lets_it_in(
     let failed = lyon.wait_for("error");
     assert_eq!((&failed["transfer"], &failed["kind"]), (&id.as_str().into(), &"refused".into()));
     let message = text(&failed, "message");
-    assert!(message.contains("the relay dijon") && message.contains("may not deliver"), "{message}");
+    assert!(
+        message.contains("the relay dijon") && message.contains("may not deliver"),
+        "{message}"
+    );
     relayed(&road.send_to(&text(&ticket, "ticket"), "guest", 1000, &[]));
     lyon.wait_for("delivered");
     assert!(road.world.has_arrived("guest") && !road.world.has_arrived("stranger"));
@@ -182,7 +206,10 @@ fn a_running_node_sends_by_a_relay_for_those_who_ask_it() {
     let detached = road.send("detached", 100_000, &["--detach"]);
     assert_eq!(lyon.wait_for("relayed")["transfer"], detached.event("stored")["transfer"]);
     let shown = road.world.run("dijon", ["outbox", "show", &attached]);
-    assert_eq!((text(shown.event("entry"), "of"), text(shown.event("entry"), "inbox")), (road.lyon.clone(), String::new()));
+    assert_eq!(
+        (text(shown.event("entry"), "of"), text(shown.event("entry"), "inbox")),
+        (road.lyon.clone(), String::new())
+    );
     let paris = road.paris();
     paris.wait_for("delivered");
     paris.wait_for("delivered");

@@ -1,4 +1,5 @@
-//! `estafette send --skip-existing`: what the receiver has from an earlier delivery is not sent again.
+//! `estafette send --skip-existing`: what the receiver has from an earlier delivery is not sent
+//! again.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
 
@@ -26,7 +27,8 @@ struct Twice {
 impl Twice {
     fn new() -> Self {
         let (world, proxy) = (World::new(), Proxy::new());
-        let (paris, ticket) = world.paris_with(&["--advertise", &proxy.address(), "--redeemers", "2"]);
+        let (paris, ticket) =
+            world.paris_with(&["--advertise", &proxy.address(), "--redeemers", "2"]);
         let ticket = text(&ticket, "ticket");
         assert_eq!(paris.terminate(), 0);
         let (paris, there) = world.paris_with(&["--redeemers", "2"]);
@@ -43,7 +45,10 @@ impl Twice {
     }
 
     fn send_as(&self, who: &str, path: &Path) -> Ran {
-        self.world.run(who, ["send", "--skip-existing", "--compress", "off", path.to_str().unwrap(), &self.ticket])
+        self.world.run(
+            who,
+            ["send", "--skip-existing", "--compress", "off", path.to_str().unwrap(), &self.ticket],
+        )
     }
 
     /// Sends it, and tells whether it was there already, as both ends see it.
@@ -55,7 +60,10 @@ impl Twice {
         for field in ["name", "inbox", "files", "bytes", "blake3", "place", "already_there"] {
             assert_eq!(delivered[field], there[field], "{field}: {delivered} {there}");
         }
-        assert_eq!((&delivered["name"], &delivered["inbox"]), (&path.file_name().unwrap().to_str().into(), &"files".into()));
+        assert_eq!(
+            (&delivered["name"], &delivered["inbox"]),
+            (&path.file_name().unwrap().to_str().into(), &"files".into())
+        );
         let already_there = delivered["already_there"].as_bool().unwrap();
         let content = delivered["bytes"].as_u64().unwrap();
         assert_eq!(already_there, self.proxy.crossed() - crossed < content, "{delivered}");
@@ -64,17 +72,29 @@ impl Twice {
 
     fn refused(&self, who: &str, path: &Path) {
         let sent = self.send_as(who, path);
-        assert_eq!((sent.code, &sent.event("error")["kind"]), (3, &"refused".into()), "{:?}", sent.events);
-        assert!(text(sent.event("error"), "message").contains("exists already"), "{:?}", sent.events);
+        assert_eq!(
+            (sent.code, &sent.event("error")["kind"]),
+            (3, &"refused".into()),
+            "{:?}",
+            sent.events
+        );
+        assert!(
+            text(sent.event("error"), "message").contains("exists already"),
+            "{:?}",
+            sent.events
+        );
     }
 
     fn arrived(&self, name: &str) -> PathBuf {
         self.world.path("in").join(name)
     }
 
-    /// Waits until the clock of the file system has moved on: what changes within the same tick as it arrived can't be told.
+    /// Waits until the clock of the file system has moved on: what changes within the same tick as
+    /// it arrived can't be told.
     fn tick(&self, arrived: &Path) {
-        let time = |path: &Path| fs::metadata(path).map(|there| (there.ctime(), there.ctime_nsec())).unwrap();
+        let time = |path: &Path| {
+            fs::metadata(path).map(|there| (there.ctime(), there.ctime_nsec())).unwrap()
+        };
         let probe = self.world.path("probe");
         while {
             fs::write(&probe, "").unwrap();
@@ -131,7 +151,8 @@ fn a_file_of_which_anything_but_its_bytes_changed_is_there_and_one_whose_bytes_d
     fs::rename(twice.arrived("copy"), &arrived).unwrap();
     assert!(twice.send(&file), "other permissions, and another inode");
     twice.tick(&arrived);
-    let (mut bytes, times) = (fs::read(&arrived).unwrap(), fs::metadata(&arrived).unwrap().modified().unwrap());
+    let (mut bytes, times) =
+        (fs::read(&arrived).unwrap(), fs::metadata(&arrived).unwrap().modified().unwrap());
     bytes[LARGE / 2] ^= 1;
     fs::write(&arrived, &bytes).unwrap();
     fs::File::options().write(true).open(&arrived).unwrap().set_modified(times).unwrap();
@@ -152,7 +173,9 @@ fn a_folder_is_there_only_if_nothing_in_it_was_touched() {
     let deep = twice.arrived("tree/deep");
     let touches: [(&str, &dyn Fn()); 5] = [
         ("content", &|| fs::write(deep.join("large"), "x").unwrap()),
-        ("permissions", &|| fs::set_permissions(deep.join("empty"), fs::Permissions::from_mode(0o700)).unwrap()),
+        ("permissions", &|| {
+            fs::set_permissions(deep.join("empty"), fs::Permissions::from_mode(0o700)).unwrap()
+        }),
         ("a new file", &|| fs::write(deep.join("empty/new"), "").unwrap()),
         ("one that is gone", &|| fs::remove_file(twice.arrived("tree/small")).unwrap()),
         ("all of it", &|| fs::remove_dir_all(twice.arrived("tree")).unwrap()),
@@ -208,8 +231,20 @@ fn the_command_of_exec_is_not_run_again_for_what_is_there() {
 fn what_can_t_be_asked_about_is_said() {
     let world = World::new();
     let file = world.file("file", 10);
-    for (arguments, path) in [(&["--detach"][..], file.to_str().unwrap()), (&["--via", "dijon"], file.to_str().unwrap()), (&[], "-")] {
-        let ran = world.run("lyon", ["send", "--skip-existing"].iter().chain(arguments).chain(&[path, "paris/files"]));
-        assert_eq!((ran.code, &ran.event("error")["kind"]), (2, &"usage".into()), "{arguments:?} {:?}", ran.events);
+    for (arguments, path) in [
+        (&["--detach"][..], file.to_str().unwrap()),
+        (&["--via", "dijon"], file.to_str().unwrap()),
+        (&[], "-"),
+    ] {
+        let ran = world.run(
+            "lyon",
+            ["send", "--skip-existing"].iter().chain(arguments).chain(&[path, "paris/files"]),
+        );
+        assert_eq!(
+            (ran.code, &ran.event("error")["kind"]),
+            (2, &"usage".into()),
+            "{arguments:?} {:?}",
+            ran.events
+        );
     }
 }

@@ -47,11 +47,15 @@ fn rows(screen: &Screen) -> Vec<String> {
 fn progress_is_one_line_however_wide_the_terminal_is_and_is_gone_at_the_end() {
     let (world, _paris, ticket) = world();
     let file = world.file("a-rather-long-name-of-a-file-that-is-to-be-sent", LENGTH);
-    for (columns, shown) in [(120, OF), (96, OF), (80, OF), (74, OF), (40, " % of 4.00 MiB"), (20, " %")] {
+    for (columns, shown) in
+        [(120, OF), (96, OF), (80, OF), (74, OF), (40, " % of 4.00 MiB"), (20, " %")]
+    {
         let terminal = Terminal::new(24, columns);
-        let child = terminal.start(command(&world, "lyon").args(["send", "--limit", RATE]).arg(&file).arg(&ticket));
+        let child = terminal
+            .start(command(&world, "lyon").args(["send", "--limit", RATE]).arg(&file).arg(&ticket));
         // Some of it, so that it was drawn more than once.
-        let begun = |row: &str| row.contains(shown) && !row.contains(" 0 B") && !row.contains(" 0 %");
+        let begun =
+            |row: &str| row.contains(shown) && !row.contains(" 0 B") && !row.contains(" 0 %");
         let mut seen = Vec::new();
         terminal.wait_until("progress", |screen| {
             seen = rows(screen);
@@ -60,8 +64,14 @@ fn progress_is_one_line_however_wide_the_terminal_is_and_is_gone_at_the_end() {
         assert_eq!(seen.len(), 1, "{columns} columns: {seen:#?}");
         assert_eq!(code(child), 0);
         let screen = terminal.wait_for("delivered");
-        assert!(screen.starts_with("delivered 1 file, 4.0 MiB to "), "{columns} columns:\n{screen}");
-        assert!(!screen.contains('%') && !screen.contains("━") && !screen.contains(" of "), "{columns} columns:\n{screen}");
+        assert!(
+            screen.starts_with("delivered 1 file, 4.0 MiB to "),
+            "{columns} columns:\n{screen}"
+        );
+        assert!(
+            !screen.contains('%') && !screen.contains("━") && !screen.contains(" of "),
+            "{columns} columns:\n{screen}"
+        );
     }
 }
 
@@ -82,7 +92,8 @@ fn the_ticket_is_asked_for_and_typed_in() {
 fn what_is_sent_can_be_typed_in() {
     let (world, _paris, ticket) = world();
     let terminal = Terminal::new(24, 80);
-    let child = terminal.start(command(&world, "lyon").args(["send", "--as", "typed", "-", &ticket]));
+    let child =
+        terminal.start(command(&world, "lyon").args(["send", "--as", "typed", "-", &ticket]));
     terminal.wait_for("What is to be sent, then Ctrl-D:");
     terminal.type_in("words\n\u{4}");
     terminal.wait_for("delivered 1 file, 6 B to ");
@@ -94,19 +105,38 @@ fn what_is_sent_can_be_typed_in() {
 fn a_delivery_is_not_written_to_a_terminal() {
     let world = World::new();
     let terminal = Terminal::new(24, 200);
-    let child = terminal.start(command(&world, "paris").args(["receive", "--listen", "127.0.0.1:0", "--into", "-"]));
+    let child = terminal.start(command(&world, "paris").args([
+        "receive",
+        "--listen",
+        "127.0.0.1:0",
+        "--into",
+        "-",
+    ]));
     assert_eq!(code(child), 2);
     let screen = terminal.wait_for("receive --into - > FILE");
-    assert!(screen.starts_with("error: --into - would write what a sender chose to this terminal"), "{screen}");
+    assert!(
+        screen.starts_with("error: --into - would write what a sender chose to this terminal"),
+        "{screen}"
+    );
     // Into a file it is, while the terminal shows how it goes.
     let terminal = Terminal::new(24, 200);
     let mut into = command(&world, "paris");
     into.args(["receive", "--listen", "127.0.0.1:0", "--into", "-"]);
-    let child = into.stdout(fs::File::create(world.path("out")).unwrap()).stderr(terminal.end()).spawn().unwrap();
+    let child = into
+        .stdout(fs::File::create(world.path("out")).unwrap())
+        .stderr(terminal.end())
+        .spawn()
+        .unwrap();
     let screen = terminal.wait_for("estafette1");
-    let ticket: String = screen.split_whitespace().find(|word| word.starts_with("estafette1")).unwrap().into();
+    let ticket: String =
+        screen.split_whitespace().find(|word| word.starts_with("estafette1")).unwrap().into();
     fs::write(world.path("bomb"), "\u{1b}[2J\u{1b}]0;title\u{7}").unwrap();
-    assert_eq!(world.run("lyon", [OsStr::new("send"), world.path("bomb").as_os_str(), OsStr::new(&ticket)]).code, 0);
+    assert_eq!(
+        world
+            .run("lyon", [OsStr::new("send"), world.path("bomb").as_os_str(), OsStr::new(&ticket)])
+            .code,
+        0
+    );
     assert_eq!(code(child), 0);
     assert_eq!(fs::read(world.path("out")).unwrap(), fs::read(world.path("bomb")).unwrap());
     let screen = terminal.wait_for("delivered 14 B from ");
@@ -121,15 +151,31 @@ fn what_others_call_their_files_steers_no_terminal() {
     receive.args(["receive", "--once", "--listen", "127.0.0.1:0", "--into"]).arg(world.path("in"));
     let child = terminal.start(&mut receive);
     let screen = terminal.wait_for("estafette1");
-    let ticket: String = screen.split_whitespace().find(|word| word.starts_with("estafette1")).unwrap().into();
-    let file = world.path("home").with_file_name(OsStr::from_bytes(b"a\x1b[2J\x1b[1;1Hgone\r\xe2\x80\xae.txt"));
+    let ticket: String =
+        screen.split_whitespace().find(|word| word.starts_with("estafette1")).unwrap().into();
+    let file = world
+        .path("home")
+        .with_file_name(OsStr::from_bytes(b"a\x1b[2J\x1b[1;1Hgone\r\xe2\x80\xae.txt"));
     fs::write(&file, vec![7; 1 << 20]).unwrap();
-    let sent = command(&world, "lyon").args(["send", "--limit", "2M"]).arg(&file).arg(&ticket).output().unwrap();
+    let sent = command(&world, "lyon")
+        .args(["send", "--limit", "2M"])
+        .arg(&file)
+        .arg(&ticket)
+        .output()
+        .unwrap();
     assert!(sent.status.success(), "{sent:?}");
     assert_eq!(code(child), 0);
     let screen = terminal.wait_for("delivered 1 file, 1.0 MiB from ");
-    assert!(screen.contains("estafette1") && screen.contains("a\\u{1b}[2J\\u{1b}[1;1Hgone"), "what was there is there still:\n{screen}");
-    assert!(!terminal.bytes().windows(4).any(|bytes| bytes == b"\x1b[2J" || bytes == "\u{202e}".as_bytes()));
+    assert!(
+        screen.contains("estafette1") && screen.contains("a\\u{1b}[2J\\u{1b}[1;1Hgone"),
+        "what was there is there still:\n{screen}"
+    );
+    assert!(
+        !terminal
+            .bytes()
+            .windows(4)
+            .any(|bytes| bytes == b"\x1b[2J" || bytes == "\u{202e}".as_bytes())
+    );
 }
 
 #[test]
@@ -138,12 +184,25 @@ fn nothing_but_a_terminal_is_written_escape_codes_to() {
     let file = world.file("file", LENGTH);
     let plain = |output: &Output| {
         for bytes in [&output.stdout, &output.stderr] {
-            assert!(bytes.iter().all(|byte| *byte != 0x1b && *byte != b'\r'), "{}", String::from_utf8_lossy(bytes));
+            assert!(
+                bytes.iter().all(|byte| *byte != 0x1b && *byte != b'\r'),
+                "{}",
+                String::from_utf8_lossy(bytes)
+            );
         }
     };
     let missing = world.path("missing");
     let ways: [(&[&OsStr], i32); 5] = [
-        (&[OsStr::new("send"), OsStr::new("--limit"), OsStr::new(RATE), file.as_os_str(), OsStr::new(&ticket)], 0),
+        (
+            &[
+                OsStr::new("send"),
+                OsStr::new("--limit"),
+                OsStr::new(RATE),
+                file.as_os_str(),
+                OsStr::new(&ticket),
+            ],
+            0,
+        ),
         (&[OsStr::new("-vv"), OsStr::new("send"), file.as_os_str(), OsStr::new(&ticket)], 0),
         (&[OsStr::new("send"), missing.as_os_str(), OsStr::new(&ticket)], 6),
         (&[OsStr::new("send"), OsStr::new("--help")], 0),
@@ -157,9 +216,16 @@ fn nothing_but_a_terminal_is_written_escape_codes_to() {
     // Colours only where they are wanted, on a terminal too.
     for (variable, value, coloured) in [("NO_COLOR", "1", false), ("NO_COLOR", "", true)] {
         let terminal = Terminal::new(24, 80);
-        let child = terminal.start(command(&world, "lyon").env(variable, value).arg("send").arg(&missing).arg(&ticket));
+        let child = terminal.start(
+            command(&world, "lyon").env(variable, value).arg("send").arg(&missing).arg(&ticket),
+        );
         assert_eq!(code(child), 6);
         terminal.wait_for("error:");
-        assert_eq!(terminal.bytes().contains(&0x1b), coloured, "{}", String::from_utf8_lossy(&terminal.bytes()));
+        assert_eq!(
+            terminal.bytes().contains(&0x1b),
+            coloured,
+            "{}",
+            String::from_utf8_lossy(&terminal.bytes())
+        );
     }
 }

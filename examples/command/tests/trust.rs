@@ -28,41 +28,83 @@ fn refused(ran: &Ran, word: &str) {
 /// A receiver that has printed its ticket; dropping it kills it.
 fn receive(world: &World, arguments: &[&str]) -> (Process, Value) {
     let mut command = world.command("paris");
-    command.args(["receive", "--name", "paris", "--listen", "127.0.0.1:0", "--into"]).arg(world.path("in")).args(arguments);
+    command
+        .args(["receive", "--name", "paris", "--listen", "127.0.0.1:0", "--into"])
+        .arg(world.path("in"))
+        .args(arguments);
     let process = Process::start(&mut command);
     let ticket = process.wait_for("ticket");
     (process, ticket)
 }
 
 fn send(world: &World, path: &Path, to: &str) -> Ran {
-    world.run("lyon", ["send".as_ref(), "--name".as_ref(), "lyon".as_ref(), "--".as_ref(), path.as_os_str(), to.as_ref()])
+    world.run(
+        "lyon",
+        [
+            "send".as_ref(),
+            "--name".as_ref(),
+            "lyon".as_ref(),
+            "--".as_ref(),
+            path.as_os_str(),
+            to.as_ref(),
+        ],
+    )
 }
 
 #[test]
 fn an_id_means_a_node_and_never_one_that_is_called_so() {
     let world = World::new();
-    let (victim, attacker, file) = (id(&world, "victim"), id(&world, "attacker"), world.file("secret", 10));
+    let (victim, attacker, file) =
+        (id(&world, "victim"), id(&world, "attacker"), world.file("secret", 10));
     let beginning = &victim[..16];
     let grouped = format!("{}-{}", &victim[..26], &victim[26..]);
-    for name in [&victim, &victim.to_uppercase(), &format!(" {victim}"), beginning, &grouped, "-x", "a/b", "a\nb", ""] {
+    for name in [
+        &victim,
+        &victim.to_uppercase(),
+        &format!(" {victim}"),
+        beginning,
+        &grouped,
+        "-x",
+        "a/b",
+        "a\nb",
+        "",
+    ] {
         let name = format!("--name={name}");
         refused(&world.run("paris", ["trust", "add", &attacker, &name]), "name");
-        refused(&world.run("lyon", ["send", &name, "--", file.to_str().unwrap(), "paris/files"]), "name");
-        refused(&world.run("lyon", ["receive", &name, "--into", world.path("in").to_str().unwrap()]), "name");
+        refused(
+            &world.run("lyon", ["send", &name, "--", file.to_str().unwrap(), "paris/files"]),
+            "name",
+        );
+        refused(
+            &world.run("lyon", ["receive", &name, "--into", world.path("in").to_str().unwrap()]),
+            "name",
+        );
     }
-    assert_eq!(world.run("lyon", ["trust", "add", &attacker, "--name", "attacker", "--addr", "127.0.0.1:1"]).code, 0);
+    assert_eq!(
+        world
+            .run("lyon", ["trust", "add", &attacker, "--name", "attacker", "--addr", "127.0.0.1:1"])
+            .code,
+        0
+    );
     for to in [victim.clone(), victim.to_uppercase()] {
         refused(&send(&world, &file, &format!("{to}/files")), "is not trusted");
         refused(&world.run("lyon", ["trust", "remove", &to]), "is not trusted");
     }
     // A name that has the fingerprint of another peer in it, of a known one.
-    refused(&world.run("lyon", ["trust", "add", &victim, &format!("--name=lille-{}", &attacker[..8])]), "looks like the id");
+    refused(
+        &world.run("lyon", ["trust", "add", &victim, &format!("--name=lille-{}", &attacker[..8])]),
+        "looks like the id",
+    );
     // A name that two have: both are told, and neither gets it.
     assert_eq!(world.run("lyon", ["trust", "add", &victim, "--name", "attacker"]).code, 0);
     let ran = send(&world, &file, "attacker/files");
     refused(&ran, &victim);
     refused(&ran, &attacker);
-    assert_eq!(world.run("lyon", ["trust", "remove", &victim[..8]]).code, 0, "the beginning of an id is enough");
+    assert_eq!(
+        world.run("lyon", ["trust", "remove", &victim[..8]]).code,
+        0,
+        "the beginning of an id is enough"
+    );
 }
 
 #[test]
@@ -74,13 +116,23 @@ fn a_delivery_says_by_name_and_fingerprint_where_it_went() {
     world.run("lyon", ["trust", "add", &paris, "--name", "capital", "--addr", &address]);
     let sent = send(&world, &file, &text(&ticket, "ticket"));
     let delivered = sent.event("delivered");
-    assert_eq!((text(delivered, "peer_name"), text(delivered, "fingerprint")), ("capital".into(), paris[..8].into()), "our name for it");
+    assert_eq!(
+        (text(delivered, "peer_name"), text(delivered, "fingerprint")),
+        ("capital".into(), paris[..8].into()),
+        "our name for it"
+    );
     assert_eq!(text(&receiver.wait_for("delivered"), "peer_name"), "lyon");
     // For people, too.
     let second = world.file("second", 10);
     let mut plain = std::process::Command::new(env!("CARGO_BIN_EXE_estafette"));
-    plain.env_clear().env("HOME", world.path("lyon")).stdin(Stdio::null()).arg("--key").arg(world.path("lyon.key"));
-    let output = plain.args(["send", second.to_str().unwrap(), &format!("{paris}/files")]).output().unwrap();
+    plain
+        .env_clear()
+        .env("HOME", world.path("lyon"))
+        .stdin(Stdio::null())
+        .arg("--key")
+        .arg(world.path("lyon.key"));
+    let output =
+        plain.args(["send", second.to_str().unwrap(), &format!("{paris}/files")]).output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(said.contains(&format!("to capital ({})", &paris[..8])), "{said}");
 }
@@ -93,7 +145,10 @@ fn a_ticket_is_given_out_again_until_it_is_used_and_can_be_looked_after() {
     let port = text(&ticket, "addr");
     drop(first);
     let again = format!("--listen={port}");
-    let token = |ticket: &Value| text(&world.run("lyon", ["ticket", &text(ticket, "ticket")]).events[0], "inbox") + &text(ticket, "ticket");
+    let token = |ticket: &Value| {
+        text(&world.run("lyon", ["ticket", &text(ticket, "ticket")]).events[0], "inbox")
+            + &text(ticket, "ticket")
+    };
     let (receiver, second) = {
         let mut command = world.command("paris");
         command.args(["receive", "--name", "paris", &again, "--into"]).arg(world.path("in"));
@@ -127,7 +182,12 @@ fn a_ticket_is_given_out_again_until_it_is_used_and_can_be_looked_after() {
     // Used up, it is not given out again; the next one can be withdrawn.
     let (receiver, third) = receive(&world, &[]);
     assert_ne!(text(&third, "ticket"), body);
-    let open = world.run("paris", ["ticket", "list"]).events.into_iter().find(|ticket| ticket["used_by"] == serde_json::json!([])).unwrap();
+    let open = world
+        .run("paris", ["ticket", "list"])
+        .events
+        .into_iter()
+        .find(|ticket| ticket["used_by"] == serde_json::json!([]))
+        .unwrap();
     let revoked = world.run("paris", ["ticket", "revoke", &text(&open, "id")[..6]]);
     assert_eq!(revoked.code, 0, "{:?}", revoked.events);
     let stranger = world.run("nantes", ["send", file.to_str().unwrap(), &text(&third, "ticket")]);
@@ -141,16 +201,26 @@ fn deliveries_go_into_no_home_and_no_folder_with_keys_unless_asked_to() {
     let (home, below) = (world.path("paris"), world.path("paris/inbox"));
     fs::create_dir_all(&below).unwrap();
     symlink(&home, world.path("link")).unwrap();
-    for into in
-        [home.clone(), world.path("link"), world.path(""), "/".into(), "/etc".into(), "/etc/cron.d".into(), world.path("paris.key.trust")]
-    {
+    for into in [
+        home.clone(),
+        world.path("link"),
+        world.path(""),
+        "/".into(),
+        "/etc".into(),
+        "/etc/cron.d".into(),
+        world.path("paris.key.trust"),
+    ] {
         let ran = world.run("paris", ["receive".as_ref(), "--into".as_ref(), into.as_os_str()]);
         refused(&ran, "deliveries would go into");
         assert!(text(ran.event("error"), "hint").contains("--into-home"));
     }
-    for arguments in [vec!["--into-home", "--into", home.to_str().unwrap()], vec!["--into", below.to_str().unwrap()]] {
+    for arguments in [
+        vec!["--into-home", "--into", home.to_str().unwrap()],
+        vec!["--into", below.to_str().unwrap()],
+    ] {
         let mut command = world.command("paris");
-        let process = Process::start(command.args(["receive", "--listen", "127.0.0.1:0"]).args(arguments));
+        let process =
+            Process::start(command.args(["receive", "--listen", "127.0.0.1:0"]).args(arguments));
         process.wait_for("ticket");
     }
 }
@@ -167,7 +237,8 @@ fn a_name_with_a_dot_is_taken_only_where_that_was_said_and_modes_are_masked() {
         let program = env!("CARGO_BIN_EXE_estafette");
         let (key, into) = (world.path("paris.key"), world.path("in"));
         let line = format!(
-            "umask 027; exec {program} --json --key {} receive --listen 127.0.0.1:0 {arguments} --into {}",
+            "umask 027; exec {program} --json --key {} receive --listen 127.0.0.1:0 {arguments} \
+             --into {}",
             key.display(),
             into.display()
         );
@@ -177,7 +248,11 @@ fn a_name_with_a_dot_is_taken_only_where_that_was_said_and_modes_are_masked() {
     };
     let (receiver, ticket) = start("");
     let ran = send(&world, &dotted, &ticket);
-    assert!(ran.code == 3 && text(ran.event("error"), "message").contains("begins with a dot"), "{:?}", ran.events);
+    assert!(
+        ran.code == 3 && text(ran.event("error"), "message").contains("begins with a dot"),
+        "{:?}",
+        ran.events
+    );
     assert_eq!(send(&world, &plain, &ticket).code, 0);
     let mode = fs::metadata(world.path("in/tool")).unwrap().permissions().mode();
     assert_eq!(mode & 0o7777, 0o750, "the receiver's umask counts");
@@ -192,8 +267,16 @@ fn a_node_is_no_peer_of_itself() {
     let world = World::new();
     let (own, other) = (id(&world, "lyon"), id(&world, "other"));
     refused(&world.run("lyon", ["trust", "add", &own, "--name", "me"]), "is this node itself");
-    refused(&send(&world, &world.file("letter", 10), &format!("{own}/files")), "the id of this node itself");
-    assert_eq!(world.run("lyon", ["trust", "add", &other, "--name", "other", "--addr", "127.0.0.1:1"]).code, 0);
+    refused(
+        &send(&world, &world.file("letter", 10), &format!("{own}/files")),
+        "the id of this node itself",
+    );
+    assert_eq!(
+        world
+            .run("lyon", ["trust", "add", &other, "--name", "other", "--addr", "127.0.0.1:1"])
+            .code,
+        0
+    );
     // One that became so: the key of the other one was copied here.
     fs::copy(world.path("other.key"), world.path("lyon.key")).unwrap();
     refused(&world.run("lyon", ["node", "--connect", "other"]), "is this node itself");

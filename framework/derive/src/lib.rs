@@ -13,8 +13,8 @@ use syn::{DeriveInput, Error, LitInt, LitStr, Token, Type, parse_macro_input, pa
 /// #[remote(name = "greeter.Hello", version = 1, reply = String)]
 /// struct Hello { name: String }
 /// ```
-/// `name`: what it is called on the wire; by default the name of the type. `version`: by default 1. `reply`: what an actor answers; by
-/// default `()`.
+/// `name`: what it is called on the wire; by default the name of the type. `version`: by default 1.
+/// `reply`: what an actor answers; by default `()`.
 ///
 /// Attributes of serde with which a value would not be read as it is written are refused.
 #[proc_macro_derive(RemoteMessage, attributes(remote))]
@@ -30,23 +30,34 @@ struct Settings {
 }
 
 fn settings(input: &DeriveInput) -> Result<Settings, Error> {
-    let mut settings = Settings { name: input.ident.to_string(), version: 1, reply: parse_quote!(()) };
+    let mut settings =
+        Settings { name: input.ident.to_string(), version: 1, reply: parse_quote!(()) };
     for attribute in input.attrs.iter().filter(|attribute| attribute.path().is_ident("remote")) {
         attribute.parse_nested_meta(|meta| {
             if meta.path.is_ident("name") {
                 let name: LitStr = meta.value()?.parse()?;
                 settings.name = name.value();
                 if settings.name.is_empty() || settings.name.len() > 128 {
-                    return Err(Error::new(name.span(), "the name of a message has 1 to 128 bytes"));
+                    return Err(Error::new(
+                        name.span(),
+                        "the name of a message has 1 to 128 bytes",
+                    ));
                 }
             } else if meta.path.is_ident("version") {
                 let version: LitInt = meta.value()?.parse()?;
-                let wrong = |_| Error::new(version.span(), "the version of a message is a number from 0 to 4294967295");
+                let wrong = |_| {
+                    Error::new(
+                        version.span(),
+                        "the version of a message is a number from 0 to 4294967295",
+                    )
+                };
                 settings.version = version.base10_parse().map_err(wrong)?;
             } else if meta.path.is_ident("reply") {
                 settings.reply = meta.value()?.parse()?;
             } else {
-                return Err(meta.error("unknown here; known are `name = \"…\"`, `version = 1` and `reply = Type`"));
+                return Err(meta.error(
+                    "unknown here; known are `name = \"…\"`, `version = 1` and `reply = Type`",
+                ));
             }
             if !meta.input.is_empty() && !meta.input.peek(Token![,]) {
                 return Err(meta.input.error("a comma is wanted here"));
@@ -60,7 +71,10 @@ fn settings(input: &DeriveInput) -> Result<Settings, Error> {
 fn expand(input: &DeriveInput) -> Result<proc_macro2::TokenStream, Error> {
     let Settings { name, version, reply } = settings(input)?;
     if let Some(parameter) = input.generics.params.first() {
-        return Err(Error::new_spanned(parameter, "a message for other nodes can't be generic: its name on the wire stands for one type"));
+        return Err(Error::new_spanned(
+            parameter,
+            "a message for other nodes can't be generic: its name on the wire stands for one type",
+        ));
     }
     travels::check(input)?;
     let ident = &input.ident;

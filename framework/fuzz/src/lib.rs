@@ -1,7 +1,8 @@
 //! Fuzz targets for every decoder of bytes that a peer, a file or a user can choose.
 //!
-//! Each takes any bytes, and holds that the decoder neither panics nor accepts what it would not write itself. The programs
-//! in `fuzz_targets/` run them under libFuzzer; `tests/replay.rs` replays the corpus and mutations of it in every test run.
+//! Each takes any bytes, and holds that the decoder neither panics nor accepts what it would not
+//! write itself. The programs in `fuzz_targets/` run them under libFuzzer; `tests/replay.rs`
+//! replays the corpus and mutations of it in every test run.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -12,8 +13,9 @@ use estafette::pipeline::{Compressed, Compression, Custody, Parcel, Prefix, Tran
 use estafette::wire::message::{Item, Items};
 use estafette::wire::package::{Frames, Letter, PackageHeader, PackageLabel};
 use estafette::wire::{
-    Control, FrameDecoder, FrameHeader, HEADER_LENGTH, Identity, KNOCK_LENGTH, KnockKey, LaneResponder, LinkResponder, PREAMBLE_LENGTH,
-    PeerId, Preamble, PreambleReply, REPLY_LENGTH, Suite, Ticket, TraceContext, codec, envelope as envelopes, handshake_length,
+    Control, FrameDecoder, FrameHeader, HEADER_LENGTH, Identity, KNOCK_LENGTH, KnockKey,
+    LaneResponder, LinkResponder, PREAMBLE_LENGTH, PeerId, Preamble, PreambleReply, REPLY_LENGTH,
+    Suite, Ticket, TraceContext, codec, envelope as envelopes, handshake_length,
 };
 use estafette_actors::compress::Decompressor;
 use estafette_actors::tree::TreeReader;
@@ -106,7 +108,8 @@ pub fn preamble_reply(data: &[u8]) {
 /// Control messages, as they are once opened.
 pub fn control(data: &[u8]) {
     if let Ok(control) = Control::decode(data) {
-        // Texts are cut where they are too long, so what is written may be shorter; it reads back as the same.
+        // Texts are cut where they are too long, so what is written may be shorter; it reads back
+        // as the same.
         let written = control.encode().expect("what was read can be written");
         assert_eq!(Control::decode(&written).as_ref(), Ok(&control));
     }
@@ -182,9 +185,20 @@ pub fn compressed(data: &[u8]) {
     const CHUNK_SIZE: u32 = 4096;
     let (sender, receiver) = (PeerId::from_bytes([1; 32]), PeerId::from_bytes([2; 32]));
     let transfer = TransferId::from_bytes([3; 24]);
-    let scope = KeyScope { transfer, attempt: 0, suite: Suite::XSALSA20_POLY1305, sender, receiver, chunk_size: CHUNK_SIZE };
-    let (transfer, _signals) = Transfer::bare(scope, TransferKey::from_bytes([9; 32]), Compression::Snappy);
-    let body = Compressed::from_parts(Custody::incoming(&transfer, 0, false, None), Bytes::copy_from_slice(data));
+    let scope = KeyScope {
+        transfer,
+        attempt: 0,
+        suite: Suite::XSALSA20_POLY1305,
+        sender,
+        receiver,
+        chunk_size: CHUNK_SIZE,
+    };
+    let (transfer, _signals) =
+        Transfer::bare(scope, TransferKey::from_bytes([9; 32]), Compression::Snappy);
+    let body = Compressed::from_parts(
+        Custody::incoming(&transfer, 0, false, None),
+        Bytes::copy_from_slice(data),
+    );
     if let Ok(chunk) = Decompressor::default().apply(&body) {
         assert!((1..=CHUNK_SIZE as usize).contains(&chunk.bytes().len()));
     }
@@ -213,7 +227,8 @@ pub fn envelope(data: &[u8]) {
     }
 }
 
-/// A package that was on a disk or with a relay; and its label and its letter, as they are behind checksum and seal.
+/// A package that was on a disk or with a relay; and its label and its letter, as they are behind
+/// checksum and seal.
 pub fn package(data: &[u8]) {
     if let Ok(label) = codec::decode::<PackageLabel>(data) {
         assert_eq!(codec::encode(&label).as_deref(), Ok(data));
@@ -245,7 +260,8 @@ pub fn batch(data: &[u8]) {
             Ok(Some((item, trace))) => {
                 let before = again.len();
                 item.encode(trace.as_ref(), &mut again);
-                let variable = trace.as_ref().map_or(0, |trace| 32 + trace.state.len()) + variable_length(&item);
+                let variable = trace.as_ref().map_or(0, |trace| 32 + trace.state.len())
+                    + variable_length(&item);
                 assert!(again.len() - before <= Item::OVERHEAD + variable);
             }
             Ok(None) => return assert_eq!(again, data),
@@ -266,9 +282,10 @@ fn variable_length(item: &Item<'_>) -> usize {
         | Item::Reply { body, .. }
         | Item::Deliver { body, .. }
         | Item::Part { bytes: body } => body.len(),
-        Item::Failed { text, .. } | Item::Undelivered { text, .. } | Item::Taken { text, .. } | Item::Watch { name: text, .. } => {
-            text.len()
-        }
+        Item::Failed { text, .. }
+        | Item::Undelivered { text, .. }
+        | Item::Taken { text, .. }
+        | Item::Watch { name: text, .. } => text.len(),
         _ => 0,
     }
 }
@@ -333,8 +350,8 @@ pub enum Nested {
     Units(Vec<()>, Vec<[(); 32]>, BTreeMap<(), ()>),
 }
 
-/// What is nested or counted without end is an error, for messages and for what the wire itself says, and what is read can be
-/// written.
+/// What is nested or counted without end is an error, for messages and for what the wire itself
+/// says, and what is read can be written.
 pub fn nested(data: &[u8]) {
     reads::<Nested>(data);
     reads::<Vec<Vec<()>>>(data);

@@ -11,8 +11,8 @@ use estafette::pipeline::{Codec, Prefix, Source};
 use estafette::wire::message::{Item, Shape};
 use estafette::wire::package::{Frames, Letter, PackageHeader, PackageLabel};
 use estafette::wire::{
-    Control, FLAG_LAST, FrameHeader, FrameKind, KnockKey, PeerId, Preamble, PreambleReply, Purpose, Ranges, RefuseReason, Suite,
-    TraceContext, codec, envelope, negotiate,
+    Control, FLAG_LAST, FrameHeader, FrameKind, KnockKey, PeerId, Preamble, PreambleReply, Purpose,
+    Ranges, RefuseReason, Suite, TraceContext, codec, envelope, negotiate,
 };
 use estafette_actors::source::TreeSource;
 use estafette_actors::tree::{Entry, FileStatus, TreePath, TreeWriter};
@@ -36,8 +36,17 @@ fn write_the_corpus() {
         Control::Received { stream: 1, indices: Ranges::new(vec![(0, 4), (6, 7)]).unwrap() },
         Control::Refuse { reason: RefuseReason::Other("no".into()) },
         Control::Hello { name: "lyon".into(), token: Some([1; 32].into()), inbox: None },
-        Control::Messages { transfer: TransferId::from_bytes([6; 24]), key: [5; 32].into(), commitment: [8; 32] },
-        Control::Accept { stream: 1, limit: 9, received: Ranges::new(vec![(0, 4)]).unwrap(), trailer: true },
+        Control::Messages {
+            transfer: TransferId::from_bytes([6; 24]),
+            key: [5; 32].into(),
+            commitment: [8; 32],
+        },
+        Control::Accept {
+            stream: 1,
+            limit: 9,
+            received: Ranges::new(vec![(0, 4)]).unwrap(),
+            trailer: true,
+        },
         Control::Unknown { stream: 1 },
         Control::Waiting { stream: 1, running: 3 },
         Control::Process { incarnation: [4; 16] },
@@ -47,7 +56,10 @@ fn write_the_corpus() {
     write("frame_stream", 0, &frame.repeat(3));
     write("preamble", 0, &preamble.encode(&key));
     write("preamble_reply", 0, &reply.encode());
-    controls.iter().enumerate().for_each(|(number, control)| write("control", number, &control.encode().unwrap()));
+    controls
+        .iter()
+        .enumerate()
+        .for_each(|(number, control)| write("control", number, &control.encode().unwrap()));
     write("handshake", 0, &[96; 98]);
     write("ticket", 0, ticket.to_string().as_bytes());
     write("peer_id", 0, peer.to_string().as_bytes());
@@ -66,7 +78,8 @@ fn write_the_corpus() {
 
 /// Every kind of item, with and without a trace, and a message.
 fn messages() {
-    let trace: TraceContext = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().unwrap();
+    let trace: TraceContext =
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().unwrap();
     let traced = TraceContext { state: "a=b".into(), ..trace.clone() };
     let (call, target, body) = (300, 0, &b"body"[..]);
     let here = [
@@ -92,7 +105,9 @@ fn messages() {
         Item::Status { watch: 1, up: false, code: 2 },
         Item::Taken { log: [5; 16], number: 1, code: 0, text: "" },
     ];
-    for (number, (items, trace)) in [(&here[..], None), (&back[..], None), (&here[1..3], Some(&traced))].into_iter().enumerate() {
+    for (number, (items, trace)) in
+        [(&here[..], None), (&back[..], None), (&here[1..3], Some(&traced))].into_iter().enumerate()
+    {
         let mut batch = Vec::new();
         items.iter().for_each(|item| item.encode(trace, &mut batch));
         write("batch", number, &batch);
@@ -116,7 +131,10 @@ fn messages() {
 /// One of each way of nesting, and as deep as may be.
 fn nested() {
     let field = Nested::Field { next: Some(Box::new(Nested::Leaf)), behind: 7 };
-    let lists = Nested::Lists(vec![Nested::Leaf, field], [(7, Nested::Boxed(Box::new(Nested::Leaf)))].into());
+    let lists = Nested::Lists(
+        vec![Nested::Leaf, field],
+        [(7, Nested::Boxed(Box::new(Nested::Leaf)))].into(),
+    );
     let units = Nested::Units(vec![(); 300], vec![[(); 32]; 3], [((), ())].into());
     let deep = (0..120).fold(Nested::Leaf, |next, _| Nested::Boxed(Box::new(next)));
     for (number, value) in [lists, units, deep].into_iter().enumerate() {
@@ -140,7 +158,11 @@ fn packages() {
         suite: Suite::XSALSA20_POLY1305,
         stages: vec!["rot13".into()],
     };
-    let content = Content { kind: ContentKind::Bytes, name: ContentName::new("letter").unwrap(), length: Some(5) };
+    let content = Content {
+        kind: ContentKind::Bytes,
+        name: ContentName::new("letter").unwrap(),
+        length: Some(5),
+    };
     let letter = Letter::new(&TransferKey::from_bytes([9; 32]), "in".into(), content);
     let letter = Letter { version: Some([1; 32]), token: Some([2; 32].into()), ..letter };
     let header = PackageHeader::seal(&sender, label.clone(), &letter).unwrap();
@@ -165,7 +187,9 @@ fn tree() -> Vec<u8> {
     let mut source = TreeSource::new(vec![folder.path().to_owned()]).unwrap();
     let (mut stream, mut buffer) = (Vec::new(), [0; 4096]);
     // A tree is read from the disk, which blocks: its future is ready at once.
-    while let Some(Ok(read)) = source.read(&mut buffer).now_or_never().filter(|read| !matches!(read, Ok(0))) {
+    while let Some(Ok(read)) =
+        source.read(&mut buffer).now_or_never().filter(|read| !matches!(read, Ok(0)))
+    {
         stream.extend_from_slice(&buffer[..read]);
     }
     stream
@@ -181,7 +205,8 @@ fn every_entry() -> Vec<u8> {
     out.push(b'x');
     writer.file_end(FileStatus::Complete, &mut out);
     writer.entry(&Entry::HardLink { path: path("b"), target: path("a") }, &mut out);
-    writer.entry(&Entry::OutwardLink { path: path("c"), mtime: 2, target: b"/c".to_vec() }, &mut out);
+    writer
+        .entry(&Entry::OutwardLink { path: path("c"), mtime: 2, target: b"/c".to_vec() }, &mut out);
     writer.remark("no", &mut out);
     writer.end(&mut out);
     out

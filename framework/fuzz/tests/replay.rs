@@ -14,7 +14,10 @@ const MUTATIONS: u64 = 300;
 fn every_target_survives_its_corpus_and_mutations_of_it() {
     for (name, target) in TARGETS {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(name);
-        let seeds: Vec<Vec<u8>> = fs::read_dir(&folder).expect(name).map(|entry| fs::read(entry.unwrap().path()).unwrap()).collect();
+        let seeds: Vec<Vec<u8>> = fs::read_dir(&folder)
+            .expect(name)
+            .map(|entry| fs::read(entry.unwrap().path()).unwrap())
+            .collect();
         assert!(!seeds.is_empty(), "{name} has no corpus");
         target(&[]);
         for seed in seeds {

@@ -1,5 +1,5 @@
-//! Deliveries that were cancelled at the receiver, so that an offer which crosses that word, or comes because it was lost, does not
-//! begin them again. Forgotten with the process.
+//! Deliveries that were cancelled at the receiver, so that an offer which crosses that word, or
+//! comes because it was lost, does not begin them again. Forgotten with the process.
 
 use std::collections::VecDeque;
 
@@ -25,7 +25,13 @@ impl Cancelled {
     const LIMIT: usize = 1024;
 
     /// An attempt was cancelled; whether there was a link to say so.
-    pub(crate) fn note(&mut self, delivery: (PeerId, TransferId), attempt: u32, failure: Failure, said: bool) {
+    pub(crate) fn note(
+        &mut self,
+        delivery: (PeerId, TransferId),
+        attempt: u32,
+        failure: Failure,
+        said: bool,
+    ) {
         self.0.retain(|entry| entry.delivery != delivery);
         self.0.push_back(Entry { delivery, attempt, failure, said });
         if self.0.len() > Self::LIMIT {
@@ -33,9 +39,13 @@ impl Cancelled {
         }
     }
 
-    /// Returns what an offer of this attempt is answered with. An offer of a later try means that the word was heard, if it could be:
-    /// the sender wants it all the same.
-    pub(crate) fn answer(&mut self, delivery: (PeerId, TransferId), attempt: u32) -> Option<Failure> {
+    /// Returns what an offer of this attempt is answered with. An offer of a later try means that
+    /// the word was heard, if it could be: the sender wants it all the same.
+    pub(crate) fn answer(
+        &mut self,
+        delivery: (PeerId, TransferId),
+        attempt: u32,
+    ) -> Option<Failure> {
         let at = self.0.iter().position(|entry| entry.delivery == delivery)?;
         let entry = &mut self.0[at];
         if attempt / ATTEMPTS_PER_TRY == entry.attempt / ATTEMPTS_PER_TRY {

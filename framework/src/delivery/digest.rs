@@ -1,12 +1,14 @@
 //! The BLAKE3 of the content, folded from the hashes of its chunks.
 //!
-//! Chunk sizes are powers of two of at least 1 KiB, so every chunk is a whole subtree of BLAKE3's tree (BLAKE3 paper, 2.4
-//! and 5.1). Workers hash their chunks in any order; here the hashes are put in order and folded to O(log n) of them. The
-//! result equals `b3sum` of the content.
+//! Chunk sizes are powers of two of at least 1 KiB, so every chunk is a whole subtree of BLAKE3's
+//! tree (BLAKE3 paper, 2.4 and 5.1). Workers hash their chunks in any order; here the hashes are
+//! put in order and folded to O(log n) of them. The result equals `b3sum` of the content.
 
 use std::collections::BTreeMap;
 
-use blake3::hazmat::{ChainingValue, HasherExt, Mode, merge_subtrees_non_root, merge_subtrees_root};
+use blake3::hazmat::{
+    ChainingValue, HasherExt, Mode, merge_subtrees_non_root, merge_subtrees_root,
+};
 
 /// The hash of one chunk as a subtree of the content.
 #[derive(Clone, Copy, Debug)]
@@ -17,7 +19,8 @@ pub struct Subtree {
 }
 
 impl Subtree {
-    /// Hashes the chunk `index` of content that is cut into chunks of `chunk_size` bytes. The chunk must not be empty.
+    /// Hashes the chunk `index` of content that is cut into chunks of `chunk_size` bytes. The chunk
+    /// must not be empty.
     pub fn of(index: u64, chunk_size: u32, bytes: &[u8]) -> Self {
         let mut hasher = blake3::Hasher::new();
         hasher.set_input_offset(index * u64::from(chunk_size));
@@ -33,7 +36,8 @@ pub struct DigestFold {
     early: BTreeMap<u64, Subtree>,
     /// Roots of complete subtrees, largest first.
     stack: Vec<ChainingValue>,
-    /// The newest in-order subtree: not yet folded, since the last one of all is folded differently.
+    /// The newest in-order subtree: not yet folded, since the last one of all is folded
+    /// differently.
     newest: Option<Subtree>,
     folded: u64,
 }
@@ -63,12 +67,15 @@ impl DigestFold {
         }
         let Some(newest) = self.newest else { return Some(*blake3::hash(b"").as_bytes()) };
         let Some((bottom, rest)) = self.stack.split_first() else { return newest.root };
-        let right = rest.iter().rev().fold(newest.inner, |right, left| merge_subtrees_non_root(left, &right, Mode::Hash));
+        let right = rest
+            .iter()
+            .rev()
+            .fold(newest.inner, |right, left| merge_subtrees_non_root(left, &right, Mode::Hash));
         Some(*merge_subtrees_root(bottom, &right, Mode::Hash).as_bytes())
     }
 
-    /// The fold of the chunks that are in order, as bytes: `folded u64 ‖ newest ‖ its root ‖ stack …`, 32 bytes a hash, with
-    /// zeros for what is not there.
+    /// The fold of the chunks that are in order, as bytes: `folded u64 ‖ newest ‖ its root ‖ stack
+    /// …`, 32 bytes a hash, with zeros for what is not there.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = self.folded.to_le_bytes().to_vec();
         bytes.push(self.newest.map_or(0, |newest| 1 + u8::from(newest.root.is_some())));
@@ -87,7 +94,8 @@ impl DigestFold {
         let (stack, left) = rest.as_chunks::<32>();
         let folded = u64::from_le_bytes(*folded);
         let is_one = left.is_empty() && state <= 2 && stack.len() == folded.count_ones() as usize;
-        let newest = (state > 0).then(|| Subtree { inner: *inner, root: (state == 2).then_some(*root) });
+        let newest =
+            (state > 0).then(|| Subtree { inner: *inner, root: (state == 2).then_some(*root) });
         is_one.then(|| Self { early: BTreeMap::new(), stack: stack.to_vec(), newest, folded })
     }
 
@@ -122,10 +130,15 @@ mod tests {
     #[test]
     fn equals_b3sum_at_every_boundary() {
         let content: Vec<u8> = (0..40_000u32).map(|i| (i * 7 % 251) as u8).collect();
-        for length in (0..40_000).step_by(1024).flat_map(|n: usize| [n.saturating_sub(1), n, n + 1]) {
+        for length in (0..40_000).step_by(1024).flat_map(|n: usize| [n.saturating_sub(1), n, n + 1])
+        {
             for chunk_size in [1024, 2048, 8192] {
                 let content = &content[..length.min(content.len())];
-                assert_eq!(digest(content, chunk_size, 0..100), *blake3::hash(content).as_bytes(), "{length} in {chunk_size}");
+                assert_eq!(
+                    digest(content, chunk_size, 0..100),
+                    *blake3::hash(content).as_bytes(),
+                    "{length} in {chunk_size}"
+                );
             }
         }
     }
@@ -150,7 +163,11 @@ mod tests {
                 fold.insert(i as u64, Subtree::of(i as u64, 1024, chunk));
             }
             let fold = DigestFold::from_bytes(&fold.to_bytes()).unwrap();
-            assert_eq!(fold.finish(), Some(*blake3::hash(&content).as_bytes()), "stopped at {stop}");
+            assert_eq!(
+                fold.finish(),
+                Some(*blake3::hash(&content).as_bytes()),
+                "stopped at {stop}"
+            );
         }
         assert!(DigestFold::from_bytes(&[1; 73]).is_none());
     }

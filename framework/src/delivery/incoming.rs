@@ -1,12 +1,14 @@
 //! What has arrived of one transfer, and how much more may come.
 //!
 //! # Driving it
-//! [`Incoming::claim`] before a chunk's body is looked at; after it exactly one of [`Incoming::received`] (authenticated,
-//! in memory), [`Incoming::release`] (damaged on the way) or [`Incoming::lost`] (in a stage that died). [`Incoming::consumed`] when the sink has taken a chunk:
-//! it answers with a new limit when one is worth sending. [`Incoming::ended`] when the trailer was opened. The transfer is
-//! ready to commit when [`Incoming::complete`] says so.
+//! [`Incoming::claim`] before a chunk's body is looked at; after it exactly one of
+//! [`Incoming::received`] (authenticated, in memory), [`Incoming::release`] (damaged on the way) or
+//! [`Incoming::lost`] (in a stage that died). [`Incoming::consumed`] when the sink has taken a
+//! chunk: it answers with a new limit when one is worth sending. [`Incoming::ended`] when the
+//! trailer was opened. The transfer is ready to commit when [`Incoming::complete`] says so.
 //!
-//! Invariant: an index is claimed at most once at a time, and never at or beyond the limit that was granted.
+//! Invariant: an index is claimed at most once at a time, and never at or beyond the limit that was
+//! granted.
 
 use std::collections::HashMap;
 
@@ -40,7 +42,8 @@ pub enum Claim {
     New,
     /// It is on its way through the stages: drop this copy.
     InProgress,
-    /// It was received: drop this copy, and acknowledge again since the first word of it may be lost.
+    /// It was received: drop this copy, and acknowledge again since the first word of it may be
+    /// lost.
     Received,
     /// The sender had no credit for it, or its index was changed on the way: the lane closes.
     Beyond {
@@ -64,7 +67,8 @@ pub enum Repair {
 }
 
 impl Incoming {
-    /// A transfer of which nothing has arrived. `window`: chunks that may be between the sender and the sink.
+    /// A transfer of which nothing has arrived. `window`: chunks that may be between the sender and
+    /// the sink.
     pub fn new(window: u64) -> Self {
         Self {
             window: window.max(1),
@@ -81,7 +85,11 @@ impl Incoming {
 
     /// A transfer whose first `chunks` chunks are held from an earlier attempt.
     pub fn resumed(window: u64, chunks: u64) -> Self {
-        Self { received: RangeSet::up_to(chunks), consumed: RangeSet::up_to(chunks), ..Self::new(window) }
+        Self {
+            received: RangeSet::up_to(chunks),
+            consumed: RangeSet::up_to(chunks),
+            ..Self::new(window)
+        }
     }
 
     /// Opens the window: to be sent with the acceptance, and after a pause.
@@ -109,7 +117,8 @@ impl Incoming {
         }
     }
 
-    /// The trailer has come, as the chunk `index`. It needs no credit: there is one, and it is small.
+    /// The trailer has come, as the chunk `index`. It needs no credit: there is one, and it is
+    /// small.
     pub fn claim_trailer(&mut self, index: u64) -> Claim {
         let standing = self.standing_of_trailer(index);
         if standing == Claim::New {
@@ -138,7 +147,8 @@ impl Incoming {
         }
     }
 
-    /// The connection broke before the claimed chunk was whole: nobody's fault, and its sender will send it again.
+    /// The connection broke before the claimed chunk was whole: nobody's fault, and its sender will
+    /// send it again.
     pub fn unclaim(&mut self, index: u64, trailer: bool) {
         if trailer {
             self.trailer_claimed = None;
@@ -168,15 +178,16 @@ impl Incoming {
         if *failures >= FAILURES_PER_CHUNK { Repair::GiveUp } else { Repair::AskAgain }
     }
 
-    /// A claimed chunk was lost in a stage: no fault of its own, since it may only have lain in the mailbox of one that died of
-    /// another. Whoever drives this counts what did not.
+    /// A claimed chunk was lost in a stage: no fault of its own, since it may only have lain in the
+    /// mailbox of one that died of another. Whoever drives this counts what did not.
     pub fn lost(&mut self, index: u64, trailer: bool) -> Repair {
         self.unclaim(index, trailer);
         // Of what was received the sender was told, and keeps no frame.
         if !trailer && self.received.contains(index) { Repair::GiveUp } else { Repair::AskAgain }
     }
 
-    /// The sink has taken a chunk. A new limit, when the window has moved far enough that telling the sender is worth it.
+    /// The sink has taken a chunk. A new limit, when the window has moved far enough that telling
+    /// the sender is worth it.
     pub fn consumed(&mut self, index: u64) -> Option<u64> {
         self.consumed.insert(index);
         let limit = self.consumed.prefix() + self.window;
@@ -187,7 +198,8 @@ impl Incoming {
         })
     }
 
-    /// The trailer was authentic: the content has `total` chunks. `false` if what has come contradicts it.
+    /// The trailer was authentic: the content has `total` chunks. `false` if what has come
+    /// contradicts it.
     pub fn ended(&mut self, total: u64) -> bool {
         self.total = Some(total);
         self.received.iter().next_back().is_none_or(|(_, end)| end <= total)
@@ -195,7 +207,8 @@ impl Incoming {
 
     /// Whether the sink has all of it.
     pub fn complete(&self) -> bool {
-        self.total.is_some_and(|total| self.consumed.prefix() == total && self.consumed.count() == total)
+        self.total
+            .is_some_and(|total| self.consumed.prefix() == total && self.consumed.count() == total)
     }
 
     /// Whether only the sender can bring it on: all that has come in order is consumed.
@@ -262,7 +275,10 @@ mod tests {
         assert_eq!(incoming.claim_trailer(3), Claim::New);
         assert!(!incoming.has_trailer());
         assert!(incoming.ended(3) && incoming.has_trailer());
-        assert_eq!((incoming.standing(3, true), incoming.standing(4, true)), (Claim::Received, Claim::OtherEnd { end: 3 }));
+        assert_eq!(
+            (incoming.standing(3, true), incoming.standing(4, true)),
+            (Claim::Received, Claim::OtherEnd { end: 3 })
+        );
     }
 
     #[test]
@@ -311,6 +327,9 @@ mod tests {
         assert!(!incoming.complete());
         assert!(incoming.ended(2));
         assert!(incoming.complete());
-        assert!(!Incoming { total: None, ..incoming }.ended(1), "a trailer that denies received chunks");
+        assert!(
+            !Incoming { total: None, ..incoming }.ended(1),
+            "a trailer that denies received chunks"
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! What was sent and what has arrived: transfers, attempts, windows, acknowledgements, receipts.
 //!
-//! Sans-I/O: nothing here opens, sleeps, spawns or reads a clock. The driving contract of each state stands beside it.
+//! Sans-I/O: nothing here opens, sleeps, spawns or reads a clock. The driving contract of each
+//! state stands beside it.
 
 pub(crate) mod cancelled;
 mod digest;
@@ -11,8 +12,8 @@ pub(crate) mod sending;
 mod trailer;
 
 pub use crate::wire::{
-    Content, ContentKind, ContentName, EpochKey, Failure, FailureKind, KeyScope, NameError, Receipt, TransferId, TransferIdError,
-    TransferKey,
+    Content, ContentKind, ContentName, EpochKey, Failure, FailureKind, KeyScope, NameError,
+    Receipt, TransferId, TransferIdError, TransferKey,
 };
 pub use digest::{DigestFold, Subtree};
 pub use incoming::{Claim, Incoming, Repair};

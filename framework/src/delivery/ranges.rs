@@ -1,6 +1,8 @@
-//! Sets of chunk indices as few ranges: arrival is nearly in order, so a set of a million indices is a handful of ranges.
+//! Sets of chunk indices as few ranges: arrival is nearly in order, so a set of a million indices
+//! is a handful of ranges.
 //!
-//! Invariant: ranges are disjoint, not touching, none empty, and never more than [`RangeSet::LIMIT`].
+//! Invariant: ranges are disjoint, not touching, none empty, and never more than
+//! [`RangeSet::LIMIT`].
 
 use std::collections::BTreeMap;
 
@@ -15,7 +17,8 @@ pub struct RangeSet {
 }
 
 impl RangeSet {
-    /// The most ranges a set may fall into. Windows are far smaller, so only a hostile peer reaches it.
+    /// The most ranges a set may fall into. Windows are far smaller, so only a hostile peer reaches
+    /// it.
     pub const LIMIT: usize = 65_536;
 
     /// Adds an index; `false` if it was there, or if the set is as scattered as it may be.
@@ -45,7 +48,11 @@ impl RangeSet {
 
     /// Takes an index out; `false` if it was not there.
     pub fn remove(&mut self, index: u64) -> bool {
-        let Some((start, end)) = self.ranges.range(..=index).next_back().map(|(&start, &end)| (start, end)) else { return false };
+        let Some((start, end)) =
+            self.ranges.range(..=index).next_back().map(|(&start, &end)| (start, end))
+        else {
+            return false;
+        };
         if index >= end {
             return false;
         }
@@ -79,7 +86,11 @@ impl RangeSet {
     pub fn to_wire(&self) -> Vec<Ranges> {
         let ranges: Vec<_> = self.iter().collect();
         let parts = ranges.chunks(RANGES_LIMIT);
-        parts.map(|part| Ranges::new(part.to_vec()).expect("ranges of a set are in order and disjoint")).collect()
+        parts
+            .map(|part| {
+                Ranges::new(part.to_vec()).expect("ranges of a set are in order and disjoint")
+            })
+            .collect()
     }
 
     /// The ranges, half-open, in order.

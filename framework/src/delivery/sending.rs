@@ -1,15 +1,17 @@
 //! Deliveries to one peer, as decisions.
 //!
 //! # Driving it
-//! [`Sending::handle`] takes what happens; then [`Sending::poll_action`] until it has nothing more to do. An action
-//! may make something else happen at once: what is to be done of that comes behind what is left.
+//! [`Sending::handle`] takes what happens; then [`Sending::poll_action`] until it has nothing more
+//! to do. An action may make something else happen at once: what is to be done of that comes behind
+//! what is left.
 //!
-//! Waiting (for room) → Offered → Wiring → Running → delivered or failed. A broken link puts nothing back: the offer is made
-//! again, the receiver says what it has, the lanes send the rest. Content that changed, or of which the receiver has lost its
-//! part, is begun anew: a new attempt under a new key and a new stream.
+//! Waiting (for room) → Offered → Wiring → Running → delivered or failed. A broken link puts
+//! nothing back: the offer is made again, the receiver says what it has, the lanes send the rest.
+//! Content that changed, or of which the receiver has lost its part, is begun anew: a new attempt
+//! under a new key and a new stream.
 //!
-//! Invariant: every delivery ends once, and what the receiver may still wait for is answered: an acceptance of what is not under
-//! way hears how it ended, or that it is not known.
+//! Invariant: every delivery ends once, and what the receiver may still wait for is answered: an
+//! acceptance of what is not under way hears how it ended, or that it is not known.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
@@ -18,7 +20,8 @@ use super::{Failure, FailureKind, TransferId};
 
 /// How often content may change while it is sent: the first time it is sent anew.
 const ATTEMPTS: u32 = 2;
-/// Attempts that one try of a stored delivery may make, whatever it begins anew for; the next try counts on from there.
+/// Attempts that one try of a stored delivery may make, whatever it begins anew for; the next try
+/// counts on from there.
 pub(crate) const ATTEMPTS_PER_TRY: u32 = 16;
 /// Transfers that failed, of which it is remembered how.
 const ENDED: usize = 256;
@@ -30,7 +33,8 @@ pub(crate) struct Sending {
     /// The number of the next stream: every second one is this side's.
     next_stream: u64,
     known: BTreeMap<u64, Dispatch>,
-    /// How those ended that failed lately: an acceptance that crosses that word is answered with it.
+    /// How those ended that failed lately: an acceptance that crosses that word is answered with
+    /// it.
     ended: VecDeque<(u64, Failure)>,
     actions: VecDeque<Action>,
 }
@@ -90,7 +94,8 @@ pub(crate) enum Event {
     Denied(u64, Failure),
     /// The stages are wired, or can't be.
     Wired(u64, Result<(), Failure>),
-    /// The source can't be read: it has changed, which another attempt may get over, or is at fault.
+    /// The source can't be read: it has changed, which another attempt may get over, or is at
+    /// fault.
     SourceFailed {
         stream: u64,
         failure: Failure,
@@ -180,7 +185,13 @@ pub(crate) enum Action {
 impl Sending {
     /// Whose streams are this one and every second one after it.
     pub(crate) fn new(first_stream: u64) -> Self {
-        Self { linked: false, next_stream: first_stream, known: BTreeMap::new(), ended: VecDeque::new(), actions: VecDeque::new() }
+        Self {
+            linked: false,
+            next_stream: first_stream,
+            known: BTreeMap::new(),
+            ended: VecDeque::new(),
+            actions: VecDeque::new(),
+        }
     }
 
     /// The number for what is sent next.
@@ -226,12 +237,28 @@ impl Sending {
             Event::LinkUp => {
                 self.linked = true;
                 self.seek_room();
-                self.known.keys().copied().collect::<Vec<_>>().into_iter().for_each(|stream| self.offer(stream));
+                self.known
+                    .keys()
+                    .copied()
+                    .collect::<Vec<_>>()
+                    .into_iter()
+                    .for_each(|stream| self.offer(stream));
             }
             Event::LinkDown => self.linked = false,
             Event::Start { stream, transfer, attempt, deadline, resumable } => {
                 let (first_attempt, phase, said_pause) = (attempt, Phase::Waiting, None);
-                self.known.insert(stream, Dispatch { transfer, attempt, first_attempt, phase, resumable, deadline, said_pause });
+                self.known.insert(
+                    stream,
+                    Dispatch {
+                        transfer,
+                        attempt,
+                        first_attempt,
+                        phase,
+                        resumable,
+                        deadline,
+                        said_pause,
+                    },
+                );
                 self.seek_room();
             }
             Event::Room(stream) => self.go_to(stream, Phase::Seeking, Phase::Offered),
@@ -243,7 +270,9 @@ impl Sending {
             }
             Event::Denied(stream, failure) => self.end(stream, Err(failure)),
             Event::Wired(stream, Ok(())) => self.wired(stream),
-            Event::SourceFailed { stream, failure, changed } => self.source_failed(stream, failure, changed),
+            Event::SourceFailed { stream, failure, changed } => {
+                self.source_failed(stream, failure, changed)
+            }
             Event::Rewound(stream, Ok(resumable)) => {
                 if let Some(known) = self.known.get_mut(&stream) {
                     known.resumable = resumable;
@@ -251,7 +280,9 @@ impl Sending {
                 }
             }
             Event::Delivered(stream, vouched) => self.delivered(stream, vouched),
-            Event::Wired(stream, Err(failure)) | Event::Rewound(stream, Err(failure)) | Event::GiveUp(stream, failure) => {
+            Event::Wired(stream, Err(failure))
+            | Event::Rewound(stream, Err(failure))
+            | Event::GiveUp(stream, failure) => {
                 self.fail(stream, failure);
             }
             Event::Pause { stream, paused, ours } => {
@@ -262,8 +293,16 @@ impl Sending {
                 }
             }
             Event::Time(now) => {
-                let over: Vec<_> = self.known.iter().filter(|(_, known)| known.deadline < now).map(|(&stream, _)| stream).collect();
-                let failure = Failure::new(FailureKind::Expired, "the delivery was not done before it expired");
+                let over: Vec<_> = self
+                    .known
+                    .iter()
+                    .filter(|(_, known)| known.deadline < now)
+                    .map(|(&stream, _)| stream)
+                    .collect();
+                let failure = Failure::new(
+                    FailureKind::Expired,
+                    "the delivery was not done before it expired",
+                );
                 over.into_iter().for_each(|stream| self.fail(stream, failure.clone()));
             }
         }
@@ -275,7 +314,9 @@ impl Sending {
 
     /// Not without a link: nobody who is away takes the room of others.
     fn seek_room(&mut self) {
-        for (&stream, known) in self.known.iter_mut().filter(|(_, known)| self.linked && known.phase == Phase::Waiting) {
+        for (&stream, known) in
+            self.known.iter_mut().filter(|(_, known)| self.linked && known.phase == Phase::Waiting)
+        {
             known.phase = Phase::Seeking;
             self.actions.push_back(Action::SeekRoom(stream));
         }
@@ -300,11 +341,22 @@ impl Sending {
     fn accepted(&mut self, stream: u64, held: Held) {
         let Some(known) = self.known.get_mut(&stream) else {
             // It crossed the word that it has ended, or is of an attempt before the last.
-            let failure = self.ended.iter().find(|(ended, _)| *ended == stream).map(|(_, failure)| failure.clone());
-            return self.act(failure.map_or(Action::SayUnknown(stream), |failure| Action::SayFailed(stream, failure)));
+            let failure = self
+                .ended
+                .iter()
+                .find(|(ended, _)| *ended == stream)
+                .map(|(_, failure)| failure.clone());
+            return self.act(
+                failure.map_or(Action::SayUnknown(stream), |failure| {
+                    Action::SayFailed(stream, failure)
+                }),
+            );
         };
         if !held.whole {
-            return self.renew(stream, "the receiver has lost the part that it had; nothing changed here".into());
+            return self.renew(
+                stream,
+                "the receiver has lost the part that it had; nothing changed here".into(),
+            );
         }
         match known.phase {
             Phase::Offered if held.some && !known.resumable => {
@@ -321,7 +373,9 @@ impl Sending {
     }
 
     fn wired(&mut self, stream: u64) {
-        if let Some(known) = self.known.get_mut(&stream).filter(|known| known.phase == Phase::Wiring) {
+        if let Some(known) =
+            self.known.get_mut(&stream).filter(|known| known.phase == Phase::Wiring)
+        {
             known.phase = Phase::Running;
             self.act(Action::Run(stream));
         }
@@ -340,10 +394,14 @@ impl Sending {
     fn delivered(&mut self, stream: u64, vouched: Vouched) {
         let Some(known) = self.known.get(&stream) else { return self.act(Action::SayDone(stream)) };
         let wrong = match vouched {
-            Vouched::Forged => "the receipt is not authentic: it was not made by the receiver of this transfer",
+            Vouched::Forged => {
+                "the receipt is not authentic: it was not made by the receiver of this transfer"
+            }
             Vouched::Other => "the receiver committed other content than was sent",
             // An earlier attempt, of this process or of one that died, may have brought it.
-            Vouched::Unsent if known.attempt == 0 => "the receiver says that it has the content, before all of it was sent",
+            Vouched::Unsent if known.attempt == 0 => {
+                "the receiver says that it has the content, before all of it was sent"
+            }
             Vouched::Sent | Vouched::Unsent => {
                 self.act(Action::SayDone(stream));
                 return self.end(stream, Ok(()));
@@ -359,7 +417,13 @@ impl Sending {
         let tried = attempt - known.first_attempt;
         if tried >= ATTEMPTS_PER_TRY {
             self.known.insert(stream, known);
-            return self.fail(stream, Failure::new(FailureKind::Unreachable, format!("given up after {tried} attempts: {why}")));
+            return self.fail(
+                stream,
+                Failure::new(
+                    FailureKind::Unreachable,
+                    format!("given up after {tried} attempts: {why}"),
+                ),
+            );
         }
         let by = self.take_stream();
         (known.attempt, known.phase) = (attempt, Phase::Rewinding);

@@ -34,10 +34,15 @@ impl Trailer {
 
     /// Reads a trailer.
     pub fn decode(bytes: &[u8]) -> Result<Self, TrailerError> {
-        let bytes: &[u8; Self::LENGTH] = bytes.try_into().map_err(|_| TrailerError { given: bytes.len() })?;
+        let bytes: &[u8; Self::LENGTH] =
+            bytes.try_into().map_err(|_| TrailerError { given: bytes.len() })?;
         let (chunks, rest) = bytes.split_first_chunk::<8>().expect("48 bytes begin with 8");
         let (length, digest) = rest.split_first_chunk::<8>().expect("40 bytes begin with 8");
-        let mut trailer = Self { chunks: u64::from_le_bytes(*chunks), length: u64::from_le_bytes(*length), digest: [0; 32] };
+        let mut trailer = Self {
+            chunks: u64::from_le_bytes(*chunks),
+            length: u64::from_le_bytes(*length),
+            digest: [0; 32],
+        };
         trailer.digest.copy_from_slice(digest);
         Ok(trailer)
     }

@@ -1,7 +1,8 @@
 //! The responding side of links and lanes, on the thread of the door.
 //!
-//! Invariants: who does not know this node's key is told nothing, and nothing is computed for it or for a copy of what somebody
-//! said before. Nothing takes effect before the initiator's first transport frame has verified.
+//! Invariants: who does not know this node's key is told nothing, and nothing is computed for it or
+//! for a copy of what somebody said before. Nothing takes effect before the initiator's first
+//! transport frame has verified.
 
 use std::sync::Arc;
 
@@ -13,21 +14,30 @@ use super::events::NodeEvent;
 use super::half_open::{Source, Standing};
 use super::hub::{Hub, LinkAccepted};
 use super::ledger::Work;
-use super::link::{LinkFailure, NewLink, offer, protocol, receive_control, receive_handshake, send_handshake};
+use super::link::{
+    LinkFailure, NewLink, offer, protocol, receive_control, receive_handshake, send_handshake,
+};
 use super::session::signals::LaneReady;
 use super::shared::{LaneInvitation, NodeShared};
 use super::transport::{Connection, Io};
 use super::trust::TrustError;
 use crate::wire::{
-    Answer, Control, KnockKey, LaneResponder, LaneResponderReady, LinkResponder, PREAMBLE_LENGTH, PeerId, Preamble, PreambleReply, Purpose,
-    RefuseReason, SecretBytes, choose, lane_prologue, negotiate, printable, prologue,
+    Answer, Control, KnockKey, LaneResponder, LaneResponderReady, LinkResponder, PREAMBLE_LENGTH,
+    PeerId, Preamble, PreambleReply, Purpose, RefuseReason, SecretBytes, choose, lane_prologue,
+    negotiate, printable, prologue,
 };
 
 /// What is said to who has proved this node's own key.
-const OWN_KEY: &str = "it has the same key as this node, and so is the same node: a key that was copied to another machine is of no use there, make a new one";
+const OWN_KEY: &str = "it has the same key as this node, and so is the same node: a key that was \
+                       copied to another machine is of no use there, make a new one";
 
 /// Takes one incoming connection to where it belongs.
-pub(super) async fn serve(shared: Arc<NodeShared>, hub: Addr<Hub>, connection: Box<dyn Connection>, origin: (Source, Standing)) {
+pub(super) async fn serve(
+    shared: Arc<NodeShared>,
+    hub: Addr<Hub>,
+    connection: Box<dyn Connection>,
+    origin: (Source, Standing),
+) {
     let remote = connection.remote();
     let timeout = shared.config.handshake_timeout;
     let served = tokio::time::timeout(timeout, identify(&shared, &hub, connection, &origin)).await;
@@ -58,9 +68,16 @@ async fn identify(
     let mut reply = negotiate(&preamble);
     let invitation = match preamble.purpose {
         Purpose::Link => None,
-        Purpose::Lane(id) => shared.lane_tickets.remove(&id).map(|(_, invitation)| invitation).filter(LaneInvitation::is_fresh),
+        Purpose::Lane(id) => shared
+            .lane_tickets
+            .remove(&id)
+            .map(|(_, invitation)| invitation)
+            .filter(LaneInvitation::is_fresh),
     };
-    if matches!(preamble.purpose, Purpose::Lane(_)) && invitation.is_none() && matches!(reply.answer, Answer::Chosen(_)) {
+    if matches!(preamble.purpose, Purpose::Lane(_))
+        && invitation.is_none()
+        && matches!(reply.answer, Answer::Chosen(_))
+    {
         reply = PreambleReply { answer: Answer::UnknownLane, ..reply };
     }
     io.write_all(&reply.encode()).await?;
@@ -75,7 +92,11 @@ async fn identify(
 }
 
 /// Exchanges keys, in this source's turn.
-async fn compute<T>(shared: &NodeShared, (source, standing): &(Source, Standing), work: impl FnOnce() -> T) -> T {
+async fn compute<T>(
+    shared: &NodeShared,
+    (source, standing): &(Source, Standing),
+    work: impl FnOnce() -> T,
+) -> T {
     standing.queued();
     let done = shared.turns.compute(source, work).await;
     standing.known();
@@ -91,12 +112,20 @@ async fn accept_lane(
 ) -> Result<(), LinkFailure> {
     let LaneInvitation { session, epoch, lane, secret, link_hash, .. } = invitation;
     let computed = compute(shared, origin, || {
-        LaneResponder::new(secret.expose(), &lane_prologue(preambles, &link_hash, lane))?.read(first).and_then(LaneResponderReady::finish)
+        LaneResponder::new(secret.expose(), &lane_prologue(preambles, &link_hash, lane))?
+            .read(first)
+            .and_then(LaneResponderReady::finish)
     });
     let (answer, established) = computed.await.map_err(protocol)?;
     send_handshake(&mut io, &answer).await?;
     let connection = io.detach()?;
-    session.do_send(LaneReady { epoch, lane, connection, sealer: established.sealer, opener: established.opener });
+    session.do_send(LaneReady {
+        epoch,
+        lane,
+        connection,
+        sealer: established.sealer,
+        opener: established.opener,
+    });
     Ok(())
 }
 
@@ -123,19 +152,34 @@ async fn accept_link(
         true => Err(RefuseReason::Other(OWN_KEY.into())),
         false => admit(shared, peer, &name, token).await,
     };
-    // Whoever is there stays, where it is only the rate: two programs with one key would take the link from each other for ever.
-    let in_time = |()| if is_in_time(shared, peer) { Ok(()) } else { Err(RefuseReason::TooManyLinks) };
+    // Whoever is there stays, where it is only the rate: two programs with one key would take the
+    // link from each other for ever.
+    let in_time =
+        |()| if is_in_time(shared, peer) { Ok(()) } else { Err(RefuseReason::TooManyLinks) };
     if let Err(reason) = admitted.and_then(in_time) {
         let refusal = Control::Refuse { reason: reason.clone() };
         io.write_all(&sealer.seal_control(&refusal).map_err(protocol)?).await?;
         io.shutdown().await?;
-        shared.emit(NodeEvent::Refused { who: format!("{} ({})", printable(&name), peer.short()), reason: reason.to_string() });
+        shared.emit(NodeEvent::Refused {
+            who: format!("{} ({})", printable(&name), peer.short()),
+            reason: reason.to_string(),
+        });
         return Err(LinkFailure::Refused(reason));
     }
     let welcome = Control::Welcome { name: shared.name.clone() };
     io.write_all(&sealer.seal_control(&welcome).map_err(protocol)?).await?;
     let connection = io.detach()?;
-    let link = NewLink { peer, name: Some(name), connection, sealer, opener, hash, choice, dialed: false, address: remote };
+    let link = NewLink {
+        peer,
+        name: Some(name),
+        connection,
+        sealer,
+        opener,
+        hash,
+        choice,
+        dialed: false,
+        address: remote,
+    };
     hub.do_send(LinkAccepted(Box::new(link)));
     Ok(())
 }
@@ -145,9 +189,15 @@ fn is_in_time(shared: &NodeShared, peer: PeerId) -> bool {
     shared.ledger.account(peer).spend(Work::Links, 1, std::time::Instant::now())
 }
 
-async fn admit(shared: &Arc<NodeShared>, peer: PeerId, name: &str, token: Option<SecretBytes>) -> Result<(), RefuseReason> {
+async fn admit(
+    shared: &Arc<NodeShared>,
+    peer: PeerId,
+    name: &str,
+    token: Option<SecretBytes>,
+) -> Result<(), RefuseReason> {
     let (trust, name) = (shared.trust.clone(), name.to_owned());
-    // The store may be read, and redeeming is made durable: not on the thread that carries the links.
+    // The store may be read, and redeeming is made durable: not on the thread that carries the
+    // links.
     let looked_up = blocking(move || {
         trust.refresh()?;
         Ok::<_, TrustError>(match token {
@@ -156,7 +206,8 @@ async fn admit(shared: &Arc<NodeShared>, peer: PeerId, name: &str, token: Option
         })
     })
     .await;
-    // Whoever is not known to be trusted now is not let in: it may have been revoked. The peer may come again.
+    // Whoever is not known to be trusted now is not let in: it may have been revoked. The peer may
+    // come again.
     let redeemed = looked_up.ok().and_then(Result::ok).ok_or(RefuseReason::Busy)?;
     match redeemed {
         // An old ticket in the hand of a peer that is trusted anyway does no harm.

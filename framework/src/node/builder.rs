@@ -29,7 +29,8 @@ use crate::wire::{Identity, PeerId};
 /// Events that wait for a slow subscriber; older ones are dropped.
 const EVENTS: usize = 1024;
 
-/// Deliveries that wait for room and are to end, whose inboxes are asked at once what is here of them.
+/// Deliveries that wait for room and are to end, whose inboxes are asked at once what is here of
+/// them.
 const ENDING: usize = 4;
 
 /// What a node is made of. `Node::builder()` begins one.
@@ -97,7 +98,9 @@ pub enum StartError {
 
 fn hint(error: &std::io::Error) -> &'static str {
     match error.kind() {
-        std::io::ErrorKind::AddrInUse => "; another program has this port: choose another one, or port 0 for any free one",
+        std::io::ErrorKind::AddrInUse => {
+            "; another program has this port: choose another one, or port 0 for any free one"
+        }
         std::io::ErrorKind::AddrNotAvailable => "; this machine does not have that address",
         std::io::ErrorKind::PermissionDenied => "; ports below 1024 need special rights",
         _ => "",
@@ -105,8 +108,8 @@ fn hint(error: &std::io::Error) -> &'static str {
 }
 
 impl NodeBuilder {
-    /// What the node calls itself to its peers, who take it as a suggestion: up to 64 bytes, and nothing that looks like an id. Default: the
-    /// first characters of its id.
+    /// What the node calls itself to its peers, who take it as a suggestion: up to 64 bytes, and
+    /// nothing that looks like an id. Default: the first characters of its id.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
@@ -129,14 +132,19 @@ impl NodeBuilder {
 
     /// Trusts a peer for all inboxes, and knows where to dial it.
     #[must_use]
-    pub fn peer<A: Into<String>>(mut self, name: impl Into<String>, id: PeerId, addresses: impl IntoIterator<Item = A>) -> Self {
+    pub fn peer<A: Into<String>>(
+        mut self,
+        name: impl Into<String>,
+        id: PeerId,
+        addresses: impl IntoIterator<Item = A>,
+    ) -> Self {
         let addresses = addresses.into_iter().map(Into::into).collect();
         self.peers.push((id, TrustedPeer { addresses, ..TrustedPeer::new(name) }));
         self
     }
 
-    /// Takes deliveries to `inbox` from the first moment on, as [`Node::receive`] does later: a sender who comes before an inbox
-    /// is there is refused.
+    /// Takes deliveries to `inbox` from the first moment on, as [`Node::receive`] does later: a
+    /// sender who comes before an inbox is there is refused.
     #[must_use]
     pub fn receive(mut self, name: impl Into<String>, inbox: impl Inbox) -> Self {
         self.inboxes.push((name.into(), Arc::new(inbox)));
@@ -157,24 +165,25 @@ impl NodeBuilder {
         self
     }
 
-    /// Where it keeps what must outlive its process: what it has to deliver, what has arrived in part, what was delivered.
-    /// Default: nothing outlives it. The node gives it back when it has stopped, even if handles of the node are left.
+    /// Where it keeps what must outlive its process: what it has to deliver, what has arrived in
+    /// part, what was delivered. Default: nothing outlives it. The node gives it back when it
+    /// has stopped, even if handles of the node are left.
     #[must_use]
     pub fn spool(mut self, spool: Arc<dyn Store>) -> Self {
         self.spool = Some(spool);
         self
     }
 
-    /// Delivers nothing of what the spool holds, or is given to hold: for a program that only looks at a spool, or puts in what
-    /// another process is to deliver.
+    /// Delivers nothing of what the spool holds, or is given to hold: for a program that only looks
+    /// at a spool, or puts in what another process is to deliver.
     #[must_use]
     pub fn dormant(mut self) -> Self {
         self.dormant = true;
         self
     }
 
-    /// Hears of every [`tell`](crate::remote::Remote::tell) that did not reach its actor, or may not have, on whatever thread finds
-    /// out. Default: they are logged.
+    /// Hears of every [`tell`](crate::remote::Remote::tell) that did not reach its actor, or may
+    /// not have, on whatever thread finds out. Default: they are logged.
     #[must_use]
     pub fn on_undelivered(mut self, hook: impl Fn(Undelivered) + Send + Sync + 'static) -> Self {
         self.undelivered = Some(OnUndelivered(Arc::new(hook)));
@@ -188,7 +197,8 @@ impl NodeBuilder {
         self
     }
 
-    /// Starts it on a thread of its own. Works from any runtime and from none: it awaits nothing but that thread.
+    /// Starts it on a thread of its own. Works from any runtime and from none: it awaits nothing
+    /// but that thread.
     pub async fn start(self) -> Result<Node, StartError> {
         self.config.check()?;
         self.registry.check()?;
@@ -242,7 +252,10 @@ pub(super) fn block_on<F: Future>(future: F) -> F::Output {
 
 fn log_undelivered(undelivered: Undelivered) {
     let Undelivered { peer, name, message, count, error } = undelivered;
-    tracing::warn!(peer = %peer.short(), %name, %message, count, %error, "messages did not reach their actor");
+    tracing::warn!(
+        peer = %peer.short(), %name, %message, count, %error,
+        "messages did not reach their actor"
+    );
 }
 
 /// What the node's thread hands to the handle.
@@ -268,14 +281,19 @@ fn run(mut builder: NodeBuilder, ready: oneshot::Sender<Result<Parts, StartError
     let system = System::with_tokio_rt(move || runtime);
     system.block_on(async move {
         let niceness = builder.config.bulk_niceness;
-        let workers = (0..builder.config.workers()).map(|_| super::disk::bulk_thread(niceness)).collect::<std::io::Result<Vec<_>>>();
-        let (workers, door) = match workers.and_then(|workers| Ok((workers, super::door::door_thread(niceness)?))) {
-            Ok(threads) => threads,
-            // Whoever asked may be gone.
-            Err(error) => return drop(ready.send(Err(StartError::Thread(error)))),
-        };
+        let workers = (0..builder.config.workers())
+            .map(|_| super::disk::bulk_thread(niceness))
+            .collect::<std::io::Result<Vec<_>>>();
+        let (workers, door) =
+            match workers.and_then(|workers| Ok((workers, super::door::door_thread(niceness)?))) {
+                Ok(threads) => threads,
+                // Whoever asked may be gone.
+                Err(error) => return drop(ready.send(Err(StartError::Thread(error)))),
+            };
         let (stop, stopped) = oneshot::channel();
-        let parts = prepare(builder, workers.iter().map(Arbiter::handle).collect(), door.handle(), stop).await;
+        let parts =
+            prepare(builder, workers.iter().map(Arbiter::handle).collect(), door.handle(), stop)
+                .await;
         if ready.send(parts).is_ok() {
             // An error means that the last handle was dropped: the same.
             let _ = stopped.await;
@@ -294,7 +312,19 @@ async fn prepare(
     door: actix::ArbiterHandle,
     stop: oneshot::Sender<()>,
 ) -> Result<Parts, StartError> {
-    let NodeBuilder { name, identity, listen, peers, inboxes, registry, store, spool, dormant, undelivered, config } = builder;
+    let NodeBuilder {
+        name,
+        identity,
+        listen,
+        peers,
+        inboxes,
+        registry,
+        store,
+        spool,
+        dormant,
+        undelivered,
+        config,
+    } = builder;
     let store = store.unwrap_or_else(|| Arc::<MemoryStore>::default());
     let identity = identity.unwrap_or_else(Identity::generate);
     let trust = Trust::load(Arc::clone(&store))?.owned_by(identity.peer());
@@ -304,7 +334,11 @@ async fn prepare(
     if trust.knows(&identity.peer()) {
         // Earlier builds took it in.
         let label = trust.label(&identity.peer());
-        tracing::warn!(peer = %identity.peer(), "this node is trusted as a peer of itself, as {label}, which it can't be: revoke that trust");
+        tracing::warn!(
+            peer = %identity.peer(),
+            "this node is trusted as a peer of itself, as {label}, which it can't be: revoke that \
+             trust"
+        );
     }
     if let Some(name) = &name {
         super::trust::check_name(name, Some(identity.peer())).map_err(StartError::Name)?;
@@ -345,7 +379,10 @@ async fn prepare(
         lane_tickets: DashMap::new(),
         exchanges: DashMap::new(),
         letters: std::sync::OnceLock::new(),
-        undelivered: undelivered.map_or_else(|| Arc::new(log_undelivered) as Arc<dyn Fn(Undelivered) + Send + Sync>, |hook| hook.0),
+        undelivered: undelivered.map_or_else(
+            || Arc::new(log_undelivered) as Arc<dyn Fn(Undelivered) + Send + Sync>,
+            |hook| hook.0,
+        ),
         hub: std::sync::OnceLock::new(),
         arbiter: Arbiter::current(),
         door,
@@ -361,14 +398,16 @@ async fn prepare(
     // It is set only here.
     let _ = shared.hub.set(hub.clone());
     if let Some(spool) = &spool {
-        let letters = super::letters::load(&shared, Arc::clone(spool), dormant).map_err(StartError::Spool)?;
+        let letters =
+            super::letters::load(&shared, Arc::clone(spool), dormant).map_err(StartError::Spool)?;
         letters.start();
         // It is set only here.
         let _ = shared.letters.set(letters);
     }
     let outbox = match spool {
         Some(spool) => {
-            let loaded = Outbox::load(Arc::clone(&shared), spool, hub.clone(), dormant).map_err(StartError::Spool)?;
+            let loaded = Outbox::load(Arc::clone(&shared), spool, hub.clone(), dormant)
+                .map_err(StartError::Spool)?;
             let outbox = loaded.start();
             hub.do_send(Keep(outbox.clone()));
             // It is set only here.

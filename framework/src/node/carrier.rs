@@ -1,7 +1,8 @@
-//! Packages that come in: for this node, which unpacks them, or for another one, for which it keeps them.
+//! Packages that come in: for this node, which unpacks them, or for another one, for which it keeps
+//! them.
 //!
-//! Invariant: a package lies whole and durable in the spool's folder before it is unpacked or kept; what was unpacked is
-//! remembered as a delivery of who packed it, whoever carried it.
+//! Invariant: a package lies whole and durable in the spool's folder before it is unpacked or kept;
+//! what was unpacked is remembered as a delivery of who packed it, whoever carried it.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -17,14 +18,17 @@ use super::coming::{Room, Stamp, available, coming_name, hold, quota_for, quota_
 use super::config::RelayQuota;
 use super::ledger::Work;
 use super::memory::delivery_key;
-use super::outbox::{Deposit, Expected, Given, Kept, Outbox, OutboxEntry, OutboxError, OutboxState, carried_as};
+use super::outbox::{
+    Deposit, Expected, Given, Kept, Outbox, OutboxEntry, OutboxError, OutboxState, carried_as,
+};
 use super::package::{OpenInbox, OpenedInbox, PackageOffer, UnpackOrder};
 use super::session::refusal_kind;
 use super::shared::NodeShared;
 use crate::delivery::{DigestFold, Failure, FailureKind, Subtree, TransferId};
 use crate::node::transfer::TransferState;
 use crate::pipeline::{
-    Committed, Enclosed, Journal, Offer, Placement, Progress, Refusal, Resumed, Sink, SinkError, SourceError, Summary, io_passes, passes,
+    Committed, Enclosed, Journal, Offer, Placement, Progress, Refusal, Resumed, Sink, SinkError,
+    SourceError, Summary, io_passes, passes,
 };
 use crate::store::now;
 use crate::wire::PeerId;
@@ -42,7 +46,8 @@ pub(crate) struct PackageSink {
     path: PathBuf,
     file: Option<File>,
     resumed: Progress,
-    /// The room it takes, charged to who brings it. Gone with the package, or with it to where it is kept.
+    /// The room it takes, charged to who brings it. Gone with the package, or with it to where it
+    /// is kept.
     room: Option<Room>,
     quota: RelayQuota,
     /// Whom it is for, as far as that is known: the offer says so, and then its own label.
@@ -58,26 +63,34 @@ pub(crate) struct PackageSink {
 const LOOK_EVERY: u64 = 1 << 20;
 
 impl PackageSink {
-    /// Goes on with what an earlier attempt has left in the spool's folder, if that is still what it was. Its room is charged to who
-    /// brings it before the first byte, by the size that it is said to have. It is for `addressee`, as its offer says.
+    /// Goes on with what an earlier attempt has left in the spool's folder, if that is still what
+    /// it was. Its room is charged to who brings it before the first byte, by the size that it
+    /// is said to have. It is for `addressee`, as its offer says.
     pub(crate) fn open(
         shared: &Arc<NodeShared>,
         outbox: Option<Addr<Outbox>>,
         offer: &Offer,
         (addressee, remaining): (&str, u64),
     ) -> Result<Self, Refusal> {
-        let none = || Refusal::new("this node takes no packages: it has no spool with a folder for them");
+        let none =
+            || Refusal::new("this node takes no packages: it has no spool with a folder for them");
         let folder = shared.spool.as_ref().and_then(|spool| spool.folder()).ok_or_else(none)?;
         let outbox = outbox.ok_or_else(none)?;
         // Older senders say no more than that it is a package: then its own label tells.
         let addressee = addressee.parse().ok();
-        let quota = addressee.map_or_else(|| Ok(quota_unknown(shared)), |addressee| quota_for(shared, addressee))?;
+        let quota = addressee
+            .map_or_else(|| Ok(quota_unknown(shared)), |addressee| quota_for(shared, addressee))?;
         let journal = offer.journal.clone().filter(|journal| !journal.is_passing());
-        let mut journal = journal.ok_or_else(|| Refusal::new("a package has a version, and this one none"))?;
+        let mut journal =
+            journal.ok_or_else(|| Refusal::new("a package has a version, and this one none"))?;
         let path = folder.join(coming_name(offer.transfer, offer.peer));
-        let failed = |error: io::Error| Refusal::for_now(format!("the spool can't be written: {}: {error}", path.display()));
+        let failed = |error: io::Error| {
+            Refusal::for_now(format!("the spool can't be written: {}: {error}", path.display()))
+        };
         let file = hold(&path).map_err(failed)?;
-        let file = file.ok_or_else(|| Refusal::for_now("an earlier attempt still has this package open; send it again later"))?;
+        let file = file.ok_or_else(|| {
+            Refusal::for_now("an earlier attempt still has this package open; send it again later")
+        })?;
         // Now that the file is ours: an earlier attempt may have noted more until it ended.
         journal.refresh().map_err(failed)?;
         let left = shared.stopped.take(offer.peer, offer.transfer);
@@ -114,15 +127,30 @@ impl PackageSink {
         let announced = offer.content.length.unwrap_or(0);
         self.take_room(announced)?;
         let Some(file) = &self.file else { return Ok(()) };
-        let failed = |error: io::Error| Refusal::for_now(format!("the spool can't be written: {}: {error}", self.path.display()));
+        let failed = |error: io::Error| {
+            Refusal::for_now(format!(
+                "the spool can't be written: {}: {error}",
+                self.path.display()
+            ))
+        };
         let here = file.metadata().map_err(failed)?.len();
         self.check_disk(announced.saturating_sub(here))?;
         if let Some(noted) = self.journal.earlier().and_then(decode_note) {
             let is_unchanged = stamp.is_some() && Stamp::of(file) == stamp;
-            if !is_unchanged && !self.shared.ledger.account(self.carrier).spend(Work::Verified, noted.length, std::time::Instant::now()) {
+            if !is_unchanged
+                && !self.shared.ledger.account(self.carrier).spend(
+                    Work::Verified,
+                    noted.length,
+                    std::time::Instant::now(),
+                )
+            {
                 return Err(Refusal::for_now(TOO_MUCH_VERIFIED));
             }
-            self.resumed = if is_unchanged { noted } else { verified(file, &noted, offer.chunk_size).unwrap_or_default() };
+            self.resumed = if is_unchanged {
+                noted
+            } else {
+                verified(file, &noted, offer.chunk_size).unwrap_or_default()
+            };
         }
         if here != self.resumed.length {
             file.set_len(self.resumed.length).map_err(failed)?;
@@ -130,17 +158,22 @@ impl PackageSink {
         Ok(())
     }
 
-    /// Makes its room so large, if its sender may have so much; what that sender has left here of other packages goes for it.
+    /// Makes its room so large, if its sender may have so much; what that sender has left here of
+    /// other packages goes for it.
     fn take_room(&mut self, bytes: u64) -> Result<(), Refusal> {
         loop {
             let taken = match &mut self.room {
                 Some(room) => room.grow_to(bytes, self.quota),
-                None => Room::take(&self.shared.ledger.account(self.carrier), self.quota, bytes).map(|room| self.room = Some(room)),
+                None => Room::take(&self.shared.ledger.account(self.carrier), self.quota, bytes)
+                    .map(|room| self.room = Some(room)),
             };
             let Err(full) = taken else { return Ok(()) };
             let spool = self.shared.spool.as_deref();
             if !spool.is_some_and(|spool| self.shared.stopped.drop_oldest(self.carrier, spool)) {
-                return Err(Refusal::for_now(format!("{} can't keep it: {full}; send it again when there is room", self.who())));
+                return Err(Refusal::for_now(format!(
+                    "{} can't keep it: {full}; send it again when there is room",
+                    self.who()
+                )));
             }
         }
     }
@@ -158,13 +191,21 @@ impl PackageSink {
     /// Whether the disk has room for so many bytes more.
     fn check_disk(&self, bytes: u64) -> Result<(), Refusal> {
         let Some(folder) = self.path.parent() else { return Ok(()) };
-        let available = available(folder).map_err(|error| Refusal::for_now(format!("the space left for the spool is unknown: {error}")))?;
+        let available = available(folder).map_err(|error| {
+            Refusal::for_now(format!("the space left for the spool is unknown: {error}"))
+        })?;
         let free = self.shared.config.spool_free;
         if bytes.checked_add(free).is_some_and(|needed| needed <= available) {
             return Ok(());
         }
-        let text = format!("{bytes} bytes more are needed, {available} are left on its disk, and {free} are kept free");
-        Err(Refusal::for_now(format!("{} can't keep it: {text}; send it again when there is room", self.who())))
+        let text = format!(
+            "{bytes} bytes more are needed, {available} are left on its disk, and {free} are kept \
+             free"
+        );
+        Err(Refusal::for_now(format!(
+            "{} can't keep it: {text}; send it again when there is room",
+            self.who()
+        )))
     }
 
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), SinkError> {
@@ -177,14 +218,25 @@ impl PackageSink {
             self.unchecked = 0;
             self.check_disk(bytes.len() as u64).map_err(SinkError::Refused)?;
         }
-        let Some(file) = &self.file else { return Err(SinkError::Gone("the package was given up before".into())) };
+        let Some(file) = &self.file else {
+            return Err(SinkError::Gone("the package was given up before".into()));
+        };
         file.write_all_at(bytes, offset).map_err(|error| self.failed(error))?;
-        if !self.is_labelled && offset < PACKAGE_HEADER_LIMIT as u64 { self.look_at_label() } else { Ok(()) }
+        if !self.is_labelled && offset < PACKAGE_HEADER_LIMIT as u64 {
+            self.look_at_label()
+        } else {
+            Ok(())
+        }
     }
 
-    /// Decides by the package's own label as soon as it is here: an offer may say something else, or nothing.
+    /// Decides by the package's own label as soon as it is here: an offer may say something else,
+    /// or nothing.
     fn look_at_label(&mut self) -> Result<(), SinkError> {
-        let packages = self.shared.registry.packages_in_use().map_err(|error| SinkError::Refused(Refusal::new(error)))?;
+        let packages = self
+            .shared
+            .registry
+            .packages_in_use()
+            .map_err(|error| SinkError::Refused(Refusal::new(error)))?;
         // It is not all here yet.
         let Ok(header) = packages.header(&self.path) else { return Ok(()) };
         let label = header.label().clone();
@@ -223,13 +275,23 @@ impl PackageSink {
     }
 
     async fn finish(&mut self, summary: Summary) -> Result<Committed, SinkError> {
-        let Some(file) = &self.file else { return Err(SinkError::Gone("the package was given up before".into())) };
+        let Some(file) = &self.file else {
+            return Err(SinkError::Gone("the package was given up before".into()));
+        };
         file.sync_all().map_err(|error| self.failed(error))?;
-        let packages = self.shared.registry.packages_in_use().map_err(|error| SinkError::Refused(Refusal::new(error)))?;
+        let packages = self
+            .shared
+            .registry
+            .packages_in_use()
+            .map_err(|error| SinkError::Refused(Refusal::new(error)))?;
         let header = packages.header(&self.path).map_err(unread)?;
         let label = header.label().clone();
         self.check_label(&label)?;
-        let committed = if label.receiver == self.shared.peer() { self.unpack().await? } else { self.keep(label, summary).await? };
+        let committed = if label.receiver == self.shared.peer() {
+            self.unpack().await?
+        } else {
+            self.keep(label, summary).await?
+        };
         // Kept packages have been moved; what is left of others has no use.
         let _ = std::fs::remove_file(&self.path);
         (self.file, self.room) = (None, None);
@@ -238,7 +300,11 @@ impl PackageSink {
 
     /// Opens a package for this node.
     async fn unpack(&self) -> Result<Committed, SinkError> {
-        let packages = self.shared.registry.packages_in_use().map_err(|error| SinkError::Refused(Refusal::new(error)))?;
+        let packages = self
+            .shared
+            .registry
+            .packages_in_use()
+            .map_err(|error| SinkError::Refused(Refusal::new(error)))?;
         let header = packages.header(&self.path).map_err(unread)?;
         if header.open(&self.shared.identity).is_ok() {
             // It vouches for its sender: what was delivered before is answered with the same word.
@@ -284,8 +350,13 @@ impl PackageSink {
     }
 
     /// Keeps a package for another node, and delivers it there.
-    async fn keep(&mut self, label: PackageLabel, summary: Summary) -> Result<Committed, SinkError> {
-        let (id, created) = (carried_as(label.sender, label.transfer), self.shared.clock.now().passed);
+    async fn keep(
+        &mut self,
+        label: PackageLabel,
+        summary: Summary,
+    ) -> Result<Committed, SinkError> {
+        let (id, created) =
+            (carried_as(label.sender, label.transfer), self.shared.clock.now().passed);
         // By who made it, too: another sender's package of the same id has another file.
         let kept = self.path.with_file_name(format!("{}-{}.package", label.transfer, label.sender));
         // One that is kept already is not replaced: it was charged as it is.
@@ -301,7 +372,10 @@ impl PackageSink {
             inbox: String::new(),
             addresses: Vec::new(),
             token: None,
-            content: Kept::Package { file: kept.file_name().unwrap_or_default().to_string_lossy().into_owned(), bytes: summary.length },
+            content: Kept::Package {
+                file: kept.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+                bytes: summary.length,
+            },
             expected: None::<Expected>,
             name: format!("a package of {}", label.sender.short()),
             length: Some(summary.length),
@@ -325,13 +399,18 @@ impl PackageSink {
             }
             return match error {
                 // It was kept before its word was: the same word again.
-                OutboxError::Known(true) => Ok(Committed { place: "relay".into(), ..Committed::default() }),
+                OutboxError::Known(true) => {
+                    Ok(Committed { place: "relay".into(), ..Committed::default() })
+                }
                 OutboxError::Known(false) => {
-                    let text = "its sender has another package here, for another receiver, with the same id";
+                    let text = "its sender has another package here, for another receiver, with \
+                                the same id";
                     Err(SinkError::Refused(Refusal::new(text)))
                 }
                 // Its quota, its disk, its end.
-                error => Err(SinkError::Refused(Refusal::for_now(format!("the relay can't keep it: {error}")))),
+                error => Err(SinkError::Refused(Refusal::for_now(format!(
+                    "the relay can't keep it: {error}"
+                )))),
             };
         }
         Ok(Committed { place: "relay".into(), ..Committed::default() })
@@ -346,9 +425,15 @@ impl PackageSink {
             && self.shared.trust.knows(&self.carrier)
             && let Some(room) = self.room.take()
         {
-            return self.shared.stopped.put((self.carrier, self.transfer), self.path.clone(), &held, room);
+            return self.shared.stopped.put(
+                (self.carrier, self.transfer),
+                self.path.clone(),
+                &held,
+                room,
+            );
         }
-        // Neither being there is a fault. Where the removal does not outlive the power, the next start finds no note, and removes it.
+        // Neither being there is a fault. Where the removal does not outlive the power, the next
+        // start finds no note, and removes it.
         let _ = std::fs::remove_file(&self.path);
         let _ = self.journal.clear();
         self.room = None;
@@ -356,41 +441,71 @@ impl PackageSink {
 }
 
 /// What a sender is told that offers partial deliveries again and again.
-pub(crate) const TOO_MUCH_VERIFIED: &str = "what is here of it has to be read again before it goes on, and so much was read for this sender of late that it has to wait; send it again later";
+pub(crate) const TOO_MUCH_VERIFIED: &str = "what is here of it has to be read again before it \
+                                            goes on, and so much was read for this sender of late \
+                                            that it has to wait; send it again later";
 
 /// Decides about what is in a package, as a session does about what comes by itself.
 fn open_inbox(shared: Arc<NodeShared>) -> OpenInbox {
     Box::new(move |offer: &PackageOffer| {
-        let PackageOffer { sender, transfer, chunk_size, inbox, content, token, version, .. } = offer.clone();
+        let PackageOffer { sender, transfer, chunk_size, inbox, content, token, version, .. } =
+            offer.clone();
         if let Some(token) = token
             && let Err(reason) = shared.trust.redeem(sender, &sender.short(), token.expose())
             && !shared.trust.allows(&sender, &inbox)
         {
-            return Err(Failure::new(refusal_kind(&reason), format!("the package was refused: {reason}")));
+            return Err(Failure::new(
+                refusal_kind(&reason),
+                format!("the package was refused: {reason}"),
+            ));
         }
-        let why = || format!("its sender may not deliver to {inbox:?}: the receiver must trust it beforehand, or give it a ticket");
+        let why = || {
+            format!(
+                "its sender may not deliver to {inbox:?}: the receiver must trust it beforehand, \
+                 or give it a ticket"
+            )
+        };
         shared.trust.admission(&sender, Some(&inbox)).map_err(|barred| barred.failure(why))?;
         let Some(place) = shared.directory.inbox(&inbox) else {
-            return Err(Failure::new(FailureKind::Refused, format!("the receiver has no inbox {inbox:?}")));
+            return Err(Failure::new(
+                FailureKind::Refused,
+                format!("the receiver has no inbox {inbox:?}"),
+            ));
         };
         // The share of who packed it, whoever carried it.
         if let Err(full) = shared.remembered.reserve(sender, shared.clock.now()) {
-            let text = format!("the receiver remembers as many deliveries as it may, until some expire: {full}; try again later");
+            let text = format!(
+                "the receiver remembers as many deliveries as it may, until some expire: {full}; \
+                 try again later"
+            );
             return Err(Failure::new(FailureKind::Busy, text));
         }
-        let spool = shared.spool.clone().ok_or_else(|| Failure::new(FailureKind::Refused, "this node has no spool"))?;
+        let spool = shared
+            .spool
+            .clone()
+            .ok_or_else(|| Failure::new(FailureKind::Refused, "this node has no spool"))?;
         let until = shared.clock.now().certain + offer.life(now());
-        let journal = Journal::open(spool, inner_key(sender, transfer), until, Some(version), chunk_size);
-        let journal = journal.map_err(|error| Failure::new(FailureKind::Io, format!("the receiver's spool can't be read: {error}")))?;
-        let offer = Offer { chunk_size, journal: Some(journal), ..Offer::new(sender, transfer, content) };
-        let mut sink = place.open(&offer).map_err(|refusal| Failure::new(refusal.kind(), refusal.reason))?;
-        // Who else carries it may have brought it meanwhile: its note is exchanged for the memory of it in one write.
+        let journal =
+            Journal::open(spool, inner_key(sender, transfer), until, Some(version), chunk_size);
+        let journal = journal.map_err(|error| {
+            Failure::new(FailureKind::Io, format!("the receiver's spool can't be read: {error}"))
+        })?;
+        let offer =
+            Offer { chunk_size, journal: Some(journal), ..Offer::new(sender, transfer, content) };
+        let mut sink =
+            place.open(&offer).map_err(|refusal| Failure::new(refusal.kind(), refusal.reason))?;
+        // Who else carries it may have brought it meanwhile: its note is exchanged for the memory
+        // of it in one write.
         let remembered = shared.remembered.look_again(sender, transfer);
-        let remembered =
-            remembered.map_err(|error| Failure::new(FailureKind::Io, format!("the receiver's spool can't be read: {error}")))?;
+        let remembered = remembered.map_err(|error| {
+            Failure::new(FailureKind::Io, format!("the receiver's spool can't be read: {error}"))
+        })?;
         if remembered && !matches!(sink.resumed(), Resumed::Committed(..)) {
             sink.abort("it was delivered before");
-            return Err(Failure::new(FailureKind::Busy, "it was delivered this moment by somebody else who carries it; ask again"));
+            return Err(Failure::new(
+                FailureKind::Busy,
+                "it was delivered this moment by somebody else who carries it; ask again",
+            ));
         }
         Ok(OpenedInbox { sink, journalled: true })
     })
@@ -411,7 +526,10 @@ fn unread(error: SourceError) -> SinkError {
 
 fn refused(failure: Failure) -> SinkError {
     match failure.kind {
-        FailureKind::Io => SinkError::Write { what: "the content of a package".into(), error: io::Error::other(failure.message) },
+        FailureKind::Io => SinkError::Write {
+            what: "the content of a package".into(),
+            error: io::Error::other(failure.message),
+        },
         // It came whole, so it was made like this.
         FailureKind::Integrity => SinkError::Refused(Refusal::new(failure.message)),
         kind => SinkError::Refused(Refusal { reason: failure.message, passing: passes(kind) }),
@@ -420,22 +538,35 @@ fn refused(failure: Failure) -> SinkError {
 
 /// `chunks u64 ‖ length u64 ‖ digest`.
 fn encode_note(progress: &Progress) -> Vec<u8> {
-    [&progress.chunks.to_le_bytes()[..], &progress.length.to_le_bytes(), &progress.digest.to_bytes()].concat()
+    [
+        &progress.chunks.to_le_bytes()[..],
+        &progress.length.to_le_bytes(),
+        &progress.digest.to_bytes(),
+    ]
+    .concat()
 }
 
 fn decode_note(note: &[u8]) -> Option<Progress> {
     let (chunks, rest) = note.split_first_chunk::<8>()?;
     let (length, digest) = rest.split_first_chunk::<8>()?;
     let digest = DigestFold::from_bytes(digest)?;
-    Some(Progress { chunks: u64::from_le_bytes(*chunks), length: u64::from_le_bytes(*length), digest })
+    Some(Progress {
+        chunks: u64::from_le_bytes(*chunks),
+        length: u64::from_le_bytes(*length),
+        digest,
+    })
 }
 
 /// What is noted, if the file still holds just that.
 fn verified(file: &File, noted: &Progress, chunk_size: u32) -> Option<Progress> {
-    let (mut fold, mut reader) = (DigestFold::default(), io::BufReader::with_capacity(chunk_size as usize, file).take(noted.length));
+    let (mut fold, mut reader) = (
+        DigestFold::default(),
+        io::BufReader::with_capacity(chunk_size as usize, file).take(noted.length),
+    );
     let mut chunk = vec![0; chunk_size as usize];
     for index in 0..noted.chunks {
-        let expected = (noted.length - (index * u64::from(chunk_size)).min(noted.length)).min(u64::from(chunk_size)) as usize;
+        let expected = (noted.length - (index * u64::from(chunk_size)).min(noted.length))
+            .min(u64::from(chunk_size)) as usize;
         reader.read_exact(&mut chunk[..expected]).ok()?;
         fold.insert(index, Subtree::of(index, chunk_size, &chunk[..expected]));
     }
@@ -451,13 +582,22 @@ impl Sink for PackageSink {
         Placement::Anywhere
     }
 
-    fn write<'a>(&'a mut self, offset: u64, bytes: &'a Bytes) -> BoxFuture<'a, Result<(), SinkError>> {
+    fn write<'a>(
+        &'a mut self,
+        offset: u64,
+        bytes: &'a Bytes,
+    ) -> BoxFuture<'a, Result<(), SinkError>> {
         let written = self.write_at(offset, bytes).inspect_err(|error| self.tell_refusal(error));
         Box::pin(std::future::ready(written))
     }
 
-    fn commit<'a>(&'a mut self, summary: &'a Summary) -> BoxFuture<'a, Result<Committed, SinkError>> {
-        Box::pin(async move { self.finish(*summary).await.inspect_err(|error| self.tell_refusal(error)) })
+    fn commit<'a>(
+        &'a mut self,
+        summary: &'a Summary,
+    ) -> BoxFuture<'a, Result<Committed, SinkError>> {
+        Box::pin(async move {
+            self.finish(*summary).await.inspect_err(|error| self.tell_refusal(error))
+        })
     }
 
     fn abort(&mut self, _reason: &str) {
@@ -468,7 +608,10 @@ impl Sink for PackageSink {
         Resumed::Chunks(self.resumed.clone())
     }
 
-    fn checkpoint<'a>(&'a mut self, progress: &'a Progress) -> BoxFuture<'a, Result<(), SinkError>> {
+    fn checkpoint<'a>(
+        &'a mut self,
+        progress: &'a Progress,
+    ) -> BoxFuture<'a, Result<(), SinkError>> {
         let noted = self.note(progress).map_err(|error| self.failed(error));
         Box::pin(std::future::ready(noted))
     }

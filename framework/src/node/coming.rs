@@ -1,7 +1,9 @@
-//! Packages that have stopped coming in, and the room in the spool's folder that all packages of a peer have.
+//! Packages that have stopped coming in, and the room in the spool's folder that all packages of a
+//! peer have.
 //!
-//! Invariant: a file of a package that no attempt works on stands in [`Stopped`], with the room it takes; so it goes when its time
-//! is over, when its sender needs the room for another one, when its sender is revoked, or when an attempt goes on with it.
+//! Invariant: a file of a package that no attempt works on stands in [`Stopped`], with the room it
+//! takes; so it goes when its time is over, when its sender needs the room for another one, when
+//! its sender is revoked, or when an attempt goes on with it.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{File, OpenOptions, TryLockError};
@@ -40,7 +42,10 @@ impl Room {
 
     /// The room of what is there already.
     pub(crate) fn of(account: &Account, bytes: u64, files: u64) -> Self {
-        Self { bytes: account.charge_anyway(Kind::PackageBytes, bytes), files: account.charge_anyway(Kind::Packages, files) }
+        Self {
+            bytes: account.charge_anyway(Kind::PackageBytes, bytes),
+            files: account.charge_anyway(Kind::Packages, files),
+        }
     }
 
     pub(crate) fn bytes(&self) -> u64 {
@@ -84,13 +89,15 @@ pub(crate) struct Stamp {
 impl Stamp {
     pub(crate) fn of(file: &File) -> Option<Self> {
         let metadata = file.metadata().ok()?;
-        let times = [metadata.mtime(), metadata.mtime_nsec(), metadata.ctime(), metadata.ctime_nsec()];
+        let times =
+            [metadata.mtime(), metadata.mtime_nsec(), metadata.ctime(), metadata.ctime_nsec()];
         Some(Self { file: (metadata.dev(), metadata.ino()), size: metadata.size(), times })
     }
 }
 
 impl Stopped {
-    /// Takes up what an earlier process has left in the spool's folder, and removes what nobody can go on with.
+    /// Takes up what an earlier process has left in the spool's folder, and removes what nobody can
+    /// go on with.
     pub(crate) fn take_up(&self, spool: &dyn Store, ledger: &Ledger, now: u64) -> io::Result<()> {
         let Some(folder) = spool.folder() else { return Ok(()) };
         let live = |(key, note): (Vec<u8>, Vec<u8>)| (Journal::expires(&note) > now).then_some(key);
@@ -98,14 +105,25 @@ impl Stopped {
         let (mut removed, since) = (false, Instant::now());
         for entry in std::fs::read_dir(folder)? {
             let path = entry?.path();
-            let Some(stem) = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(COMING)) else { continue };
-            match parse(stem).filter(|&(peer, transfer)| noted.contains(&delivery_key(peer, transfer))) {
+            let Some(stem) = path
+                .file_name()
+                .and_then(|name| name.to_str())
+                .and_then(|name| name.strip_suffix(COMING))
+            else {
+                continue;
+            };
+            match parse(stem)
+                .filter(|&(peer, transfer)| noted.contains(&delivery_key(peer, transfer)))
+            {
                 Some((peer, transfer)) => {
                     let room = Room::of(&ledger.account(peer), std::fs::metadata(&path)?.len(), 1);
                     self.table().insert((peer, transfer), Left { path, room, since, stamp: None });
                 }
                 None => {
-                    tracing::info!(file = %path.display(), "removing what has come of a package that nobody can go on with");
+                    tracing::info!(
+                        file = %path.display(),
+                        "removing what has come of a package that nobody can go on with"
+                    );
                     std::fs::remove_file(&path)?;
                     removed = true;
                 }
@@ -115,7 +133,13 @@ impl Stopped {
     }
 
     /// A package has stopped coming, and its sender may come back with it.
-    pub(crate) fn put(&self, (peer, transfer): (PeerId, TransferId), path: PathBuf, file: &File, mut room: Room) {
+    pub(crate) fn put(
+        &self,
+        (peer, transfer): (PeerId, TransferId),
+        path: PathBuf,
+        file: &File,
+        mut room: Room,
+    ) {
         room.set(file.metadata().map_or(room.bytes(), |metadata| metadata.len()), 1);
         let left = Left { path, room, since: Instant::now(), stamp: Stamp::of(file) };
         self.table().insert((peer, transfer), left);
@@ -143,12 +167,19 @@ impl Stopped {
             theirs.min_by_key(|(_, left)| left.since).map(|(&key, _)| key)
         };
         let key = oldest(&self.table());
-        key.is_some_and(|key| self.remove(vec![key], spool, "its sender needs the room for another one").0 > 0)
+        key.is_some_and(|key| {
+            self.remove(vec![key], spool, "its sender needs the room for another one").0 > 0
+        })
     }
 
     /// Removes what was left too long ago. Blocks.
     pub(crate) fn drop_old(&self, patience: Duration, spool: &dyn Store) {
-        let old: Vec<_> = self.table().iter().filter(|(_, left)| left.since.elapsed() >= patience).map(|(&key, _)| key).collect();
+        let old: Vec<_> = self
+            .table()
+            .iter()
+            .filter(|(_, left)| left.since.elapsed() >= patience)
+            .map(|(&key, _)| key)
+            .collect();
         self.remove(old, spool, "its sender has not come back with it");
     }
 
@@ -158,16 +189,32 @@ impl Stopped {
         self.remove(theirs, spool, "its sender was revoked")
     }
 
-    fn remove(&self, keys: Vec<(PeerId, TransferId)>, spool: &dyn Store, why: &str) -> (usize, u64) {
+    fn remove(
+        &self,
+        keys: Vec<(PeerId, TransferId)>,
+        spool: &dyn Store,
+        why: &str,
+    ) -> (usize, u64) {
         let (mut count, mut bytes) = (0, 0);
         for key in keys {
             let Some(left) = self.take_unused(key) else { continue };
-            tracing::info!(transfer = %key.1, peer = %key.0.short(), bytes = left.room.bytes(), why, "removing what has come of a package");
+            tracing::info!(
+                transfer = %key.1, peer = %key.0.short(), bytes = left.room.bytes(), why,
+                "removing what has come of a package"
+            );
             (count, bytes) = (count + 1, bytes + left.room.bytes());
-            // The note after the file, and the file for good: it must not come back as one that nobody knows of.
-            let removed = left.path.parent().map_or(Ok(()), sync).and_then(|()| spool.remove(Journal::TABLE, &delivery_key(key.0, key.1)));
+            // The note after the file, and the file for good: it must not come back as one that
+            // nobody knows of.
+            let removed = left
+                .path
+                .parent()
+                .map_or(Ok(()), sync)
+                .and_then(|()| spool.remove(Journal::TABLE, &delivery_key(key.0, key.1)));
             if let Err(error) = removed {
-                tracing::warn!(file = %left.path.display(), %error, "the note about a package stays until it expires");
+                tracing::warn!(
+                    file = %left.path.display(), %error,
+                    "the note about a package stays until it expires"
+                );
             }
         }
         (count, bytes)
@@ -182,13 +229,19 @@ impl Stopped {
             Ok(file) if file.try_lock().is_err() => return None,
             Ok(_file) => {
                 if let Err(error) = std::fs::remove_file(path) {
-                    tracing::warn!(file = %path.display(), %error, "what has come of a package could not be removed");
+                    tracing::warn!(
+                        file = %path.display(), %error,
+                        "what has come of a package could not be removed"
+                    );
                     return None;
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
-                tracing::warn!(file = %path.display(), %error, "what has come of a package can't be opened, so it stays");
+                tracing::warn!(
+                    file = %path.display(), %error,
+                    "what has come of a package can't be opened, so it stays"
+                );
                 return None;
             }
         }
@@ -200,23 +253,33 @@ impl Stopped {
     }
 }
 
-/// How much of packages for `addressee` one sender may have here; a refusal where they have no business here.
+/// How much of packages for `addressee` one sender may have here; a refusal where they have no
+/// business here.
 pub(crate) fn quota_for(shared: &NodeShared, addressee: PeerId) -> Result<RelayQuota, Refusal> {
     if addressee == shared.peer() {
         return Ok(shared.config.packages_in);
     }
-    let none = || Refusal::new(format!("this node is no relay, and the package is for {addressee}"));
+    let none =
+        || Refusal::new(format!("this node is no relay, and the package is for {addressee}"));
     let quota = shared.config.relay.ok_or_else(none)?;
-    let unknown = || format!("the relay does not know the receiver {addressee}, so could not deliver to it: trust it there first");
+    let unknown = || {
+        format!(
+            "the relay does not know the receiver {addressee}, so could not deliver to it: trust \
+             it there first"
+        )
+    };
     shared.trust.admission(&addressee, None).map(|()| quota).map_err(|barred| match barred {
         Barred::Untrusted => Refusal::new(unknown()),
-        Barred::ForNow => Refusal::for_now("the relay can't read now whom it trusts; try again later"),
+        Barred::ForNow => {
+            Refusal::for_now("the relay can't read now whom it trusts; try again later")
+        }
     })
 }
 
 /// The same, as long as it is not known whom they are for.
 pub(crate) fn quota_unknown(shared: &NodeShared) -> RelayQuota {
-    let (own, relay) = (shared.config.packages_in, shared.config.relay.unwrap_or(shared.config.packages_in));
+    let (own, relay) =
+        (shared.config.packages_in, shared.config.relay.unwrap_or(shared.config.packages_in));
     RelayQuota { packages: own.packages.min(relay.packages), bytes: own.bytes.min(relay.bytes) }
 }
 
@@ -225,12 +288,18 @@ const LET_GO: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// Opens a package's file for this attempt alone; `None` if another one doesn't let go of it.
 ///
-/// Who finishes removes or moves the file while holding it, so what was waited for may by then have no name any more: what
-/// counts is the file that bears the name once it is held.
+/// Who finishes removes or moves the file while holding it, so what was waited for may by then have
+/// no name any more: what counts is the file that bears the name once it is held.
 pub(crate) fn hold(path: &Path) -> io::Result<Option<File>> {
     let start = std::time::Instant::now();
     while start.elapsed() <= LET_GO {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path)?;
         match file.try_lock() {
             Ok(()) => {
                 let (held, named) = (file.metadata()?, std::fs::metadata(path));
@@ -238,7 +307,9 @@ pub(crate) fn hold(path: &Path) -> io::Result<Option<File>> {
                     return Ok(Some(file));
                 }
             }
-            Err(TryLockError::WouldBlock) => std::thread::sleep(std::time::Duration::from_millis(10)),
+            Err(TryLockError::WouldBlock) => {
+                std::thread::sleep(std::time::Duration::from_millis(10))
+            }
             Err(TryLockError::Error(error)) => return Err(error),
         }
     }
@@ -252,7 +323,8 @@ pub(crate) fn coming_name(transfer: TransferId, peer: PeerId) -> String {
 
 fn parse(stem: &str) -> Option<(PeerId, TransferId)> {
     let (transfer, peer) = stem.split_once('-')?;
-    let transfer: [u8; 24] = data_encoding::HEXLOWER.decode(transfer.as_bytes()).ok()?.try_into().ok()?;
+    let transfer: [u8; 24] =
+        data_encoding::HEXLOWER.decode(transfer.as_bytes()).ok()?.try_into().ok()?;
     Some((peer.parse().ok()?, TransferId::from_bytes(transfer)))
 }
 
@@ -294,7 +366,8 @@ mod tests {
         std::fs::write(&path, [0; 10]).unwrap();
         let (stopped, spool) = (Stopped::default(), crate::node::MemoryStore::default());
         let file = File::open(&path).unwrap();
-        let room = Room::take(&ledger.account(peer), RelayQuota { packages: 1, bytes: 50 }, 40).unwrap();
+        let room =
+            Room::take(&ledger.account(peer), RelayQuota { packages: 1, bytes: 50 }, 40).unwrap();
         stopped.put((peer, transfer), path.clone(), &file, room);
         assert_eq!(ledger.total(Kind::PackageBytes), 10, "what did not come takes no room");
         file.lock().unwrap();
@@ -340,16 +413,28 @@ mod tests {
         }
         let stopped = Stopped::default();
         stopped.take_up(&spool, &ledger, Journal::expires(&note) - 1).unwrap();
-        assert_eq!((ledger.account(peer).held(Kind::PackageBytes), ledger.total(Kind::Packages)), (90, 3), "however much it may have");
+        assert_eq!(
+            (ledger.account(peer).held(Kind::PackageBytes), ledger.total(Kind::Packages)),
+            (90, 3),
+            "however much it may have"
+        );
         // Two come again, and stop again.
         for transfer in [transfers[0], transfers[2]] {
             let room = stopped.take(peer, transfer).unwrap().room;
-            stopped.put((peer, transfer), path(transfer), &File::open(path(transfer)).unwrap(), room);
+            stopped.put(
+                (peer, transfer),
+                path(transfer),
+                &File::open(path(transfer)).unwrap(),
+                room,
+            );
         }
         for (nth, transfer) in [transfers[1], transfers[0], transfers[2]].into_iter().enumerate() {
             assert!(stopped.drop_oldest(peer, &spool) && !path(transfer).exists());
             let left = 2 - nth;
-            assert_eq!((ledger.total(Kind::PackageBytes), ledger.total(Kind::Packages)), (30 * left as u64, left as u64));
+            assert_eq!(
+                (ledger.total(Kind::PackageBytes), ledger.total(Kind::Packages)),
+                (30 * left as u64, left as u64)
+            );
             assert_eq!(spool.load(Journal::TABLE).unwrap().len(), left, "its note goes with it");
         }
         assert!(!stopped.drop_oldest(peer, &spool));

@@ -9,36 +9,44 @@ use crate::wire::LinkConfig;
 /// The limits of a node.
 #[derive(Clone, Debug)]
 pub struct NodeConfig {
-    /// Bytes per chunk, a power of two from 1 KiB to 4 MiB. Larger: fewer calls; smaller: less memory. Default 256 KiB.
+    /// Bytes per chunk, a power of two from 1 KiB to 4 MiB. Larger: fewer calls; smaller: less
+    /// memory. Default 256 KiB.
     pub chunk_size: u32,
-    /// Bytes of one transfer that may be between its source and the receiver's memory, and between the sender and the sink.
-    /// On a road of latency L a transfer is no faster than `window / L`. Default 6 MiB.
+    /// Bytes of one transfer that may be between its source and the receiver's memory, and between
+    /// the sender and the sink. On a road of latency L a transfer is no faster than `window /
+    /// L`. Default 6 MiB.
     pub window: usize,
-    /// Bytes all transfers together may hold, for each direction. Transfers without room wait their turn. Default 24 MiB.
+    /// Bytes all transfers together may hold, for each direction. Transfers without room wait
+    /// their turn. Default 24 MiB.
     pub pool: usize,
     /// Transfers that may be waiting or running for one peer, for each direction. Default 256.
     pub transfers_per_peer: usize,
-    /// Transfers that run at once, for each direction, the others wait: each has a thread for its disk. Default 16.
+    /// Transfers that run at once, for each direction, the others wait: each has a thread for its
+    /// disk. Default 16.
     pub running_transfers: usize,
     /// Whether chunks are compressed. Default snappy.
     pub compression: Compression,
-    /// Where the stages of bulk transfers run. Default: as many workers as the machine has cores, 8 at most.
+    /// Where the stages of bulk transfers run. Default: as many workers as the machine has cores,
+    /// 8 at most.
     pub hosting: Hosting,
-    /// How far the threads of bulk transfers step back, on Linux: their niceness, 0 to 19. At 10, a message beside a transfer that
-    /// takes all cores is hardly later than without it; but where other programs want all cores, too, transfers get a tenth of what
-    /// each of these gets. 0 lets them compete. Default 10.
+    /// How far the threads of bulk transfers step back, on Linux: their niceness, 0 to 19. At 10,
+    /// a message beside a transfer that takes all cores is hardly later than without it; but
+    /// where other programs want all cores, too, transfers get a tenth of what each of these
+    /// gets. 0 lets them compete. Default 10.
     pub bulk_niceness: u8,
     /// When dead actors are started anew.
     pub restart: RestartPolicy,
     /// Heartbeat, and when a silent peer is given up.
     pub link: LinkConfig,
-    /// Bytes of a delivery between two checkpoints, where there is a spool: what a receiver that dies has to be sent again,
-    /// besides a window. Each costs a sync of the file and of the spool. Default 16 MiB.
+    /// Bytes of a delivery between two checkpoints, where there is a spool: what a receiver that
+    /// dies has to be sent again, besides a window. Each costs a sync of the file and of the
+    /// spool. Default 16 MiB.
     pub checkpoint: u64,
     /// How long connecting and the handshake may take. Default 10 s.
     pub handshake_timeout: Duration,
-    /// Connections that may be in their handshake at once, a quarter of them from one IPv4 address or IPv6 network of 64 bits; when one
-    /// more comes, one of the source that has the most goes. Default 256.
+    /// Connections that may be in their handshake at once, a quarter of them from one IPv4 address
+    /// or IPv6 network of 64 bits; when one more comes, one of the source that has the most
+    /// goes. Default 256.
     pub half_open: usize,
     /// How long a peer that was never reached is dialled before sends to it fail. Default 5 s.
     pub dial_for: Duration,
@@ -50,37 +58,44 @@ pub struct NodeConfig {
     pub expiry: Duration,
     /// How long `shutdown` waits for transfers. Default 30 s.
     pub drain_for: Duration,
-    /// How many deliveries the outbox may hold that are still to be delivered; further ones are refused. Default 100,000.
+    /// How many deliveries the outbox may hold that are still to be delivered; further ones are
+    /// refused. Default 100,000.
     pub outbox: usize,
-    /// Bytes that packages and copies in the outbox may take, those kept for others included; further ones are refused. Default 16 GiB.
+    /// Bytes that packages and copies in the outbox may take, those kept for others included;
+    /// further ones are refused. Default 16 GiB.
     pub outbox_bytes: u64,
     /// How many letters may be under way to one peer; further ones are refused. Default 10,000.
     pub letters: usize,
-    /// Bytes of letters that may be under way to one peer, each counted with 64 more; they are held in memory, too. Default 64 MiB.
+    /// Bytes of letters that may be under way to one peer, each counted with 64 more; they are
+    /// held in memory, too. Default 64 MiB.
     pub letters_bytes: u64,
-    /// Whether this node keeps packages for others who are away, and how much of them. Default: it does not.
+    /// Whether this node keeps packages for others who are away, and how much of them. Default: it
+    /// does not.
     pub relay: Option<RelayQuota>,
-    /// Packages for this node itself that one peer may have here at once until they are opened, and their bytes; further ones are
-    /// refused for now. Default 64 and 8 GiB.
+    /// Packages for this node itself that one peer may have here at once until they are opened,
+    /// and their bytes; further ones are refused for now. Default 64 and 8 GiB.
     pub packages_in: RelayQuota,
-    /// How long what has come of a package is kept when it stops coming; the same sender's newer packages take its room before
-    /// that. Default 1 hour.
+    /// How long what has come of a package is kept when it stops coming; the same sender's newer
+    /// packages take its room before that. Default 1 hour.
     pub package_patience: Duration,
-    /// Bytes of the spool's disk that packages of others leave free; looked at before each comes, and again with each MiB. Default
-    /// 64 MiB.
+    /// Bytes of the spool's disk that packages of others leave free; looked at before each comes,
+    /// and again with each MiB. Default 64 MiB.
     pub spool_free: u64,
-    /// Partial deliveries of one peer that are kept for a later attempt while none works on them; the oldest go first. Default 64.
+    /// Partial deliveries of one peer that are kept for a later attempt while none works on them;
+    /// the oldest go first. Default 64.
     pub partials: usize,
-    /// Their bytes, as far as this process has seen them come; the newest may always stay. Default 16 GiB.
+    /// Their bytes, as far as this process has seen them come; the newest may always stay. Default
+    /// 16 GiB.
     pub partials_bytes: u64,
-    /// How long a transfer may make no progress, by the fault of its other end, while others wait for room: then it ends for now, and
-    /// what is durable of it is kept for the next attempt. Default 60 s.
+    /// How long a transfer may make no progress, by the fault of its other end, while others wait
+    /// for room: then it ends for now, and what is durable of it is kept for the next attempt.
+    /// Default 60 s.
     pub stall: Duration,
-    /// How many ended deliveries are remembered, so that a replay is answered and not delivered again. When it is full,
-    /// further ones are refused until some expire. Default 100,000.
+    /// How many ended deliveries are remembered, so that a replay is answered and not delivered
+    /// again. When it is full, further ones are refused until some expire. Default 100,000.
     pub remembered: usize,
-    /// How many of these may be one peer's, with those that it has under way: its further ones are refused until some expire. Default
-    /// a quarter of them: 25,000.
+    /// How many of these may be one peer's, with those that it has under way: its further ones are
+    /// refused until some expire. Default a quarter of them: 25,000.
     pub remembered_share: usize,
 }
 
@@ -123,7 +138,8 @@ impl Default for NodeConfig {
     }
 }
 
-/// How much of packages one sender may have at this node: what a relay keeps for it, or what comes in.
+/// How much of packages one sender may have at this node: what a relay keeps for it, or what comes
+/// in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RelayQuota {
     /// Packages. Default 1,000.
@@ -161,7 +177,11 @@ impl NodeConfig {
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let wrong = |key, given: String, wanted| Err(ConfigError { key, given, wanted });
         if !Self::chunk_size_is_valid(self.chunk_size) {
-            return wrong("chunk_size", self.chunk_size.to_string(), "must be a power of two from 1 KiB to 4 MiB");
+            return wrong(
+                "chunk_size",
+                self.chunk_size.to_string(),
+                "must be a power of two from 1 KiB to 4 MiB",
+            );
         }
         if self.window < 2 * self.chunk_size as usize {
             return wrong("window", self.window.to_string(), "must hold two chunks at least");
@@ -176,7 +196,11 @@ impl NodeConfig {
             return wrong("bulk_niceness", self.bulk_niceness.to_string(), "must be from 0 to 19");
         }
         if self.running_transfers == 0 || self.transfers_per_peer == 0 || self.half_open == 0 {
-            return wrong("running_transfers, transfers_per_peer, half_open", "0".into(), "must be 1 at least");
+            return wrong(
+                "running_transfers, transfers_per_peer, half_open",
+                "0".into(),
+                "must be 1 at least",
+            );
         }
         Ok(())
     }

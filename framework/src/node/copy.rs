@@ -1,5 +1,5 @@
-//! Copies: content of its own deliveries that a node keeps, so that what it was read from may go. The seam behind which files
-//! and ciphers are.
+//! Copies: content of its own deliveries that a node keeps, so that what it was read from may go.
+//! The seam behind which files and ciphers are.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -17,8 +17,9 @@ pub trait Copies: fmt::Debug + Send + Sync + 'static {
     /// Begins a copy; it is made on a thread of its own. Must be called where an actix system runs.
     fn copy(&self, order: CopyOrder) -> Result<Copying, CopyingError>;
 
-    /// The content of a copy that is whole, for the node that made it: it can be read again, and never changes. A part that
-    /// rotted is a [`SourceError::Damaged`] before a byte of it is given out. Blocks.
+    /// The content of a copy that is whole, for the node that made it: it can be read again, and
+    /// never changes. A part that rotted is a [`SourceError::Damaged`] before a byte of it is
+    /// given out. Blocks.
     fn open(&self, file: &Path, identity: &Identity) -> Result<Box<dyn Source>, SourceError>;
 }
 
@@ -27,7 +28,8 @@ pub trait Copies: fmt::Debug + Send + Sync + 'static {
 pub struct CopyOrder {
     /// Where the content comes from. It is read once.
     pub source: Box<dyn Source>,
-    /// The very same content once more, for who reads it while the copy is made: both have told the same version.
+    /// The very same content once more, for who reads it while the copy is made: both have told
+    /// the same version.
     pub twin: Option<Box<dyn Source>>,
     /// What it is: usually what the source says.
     pub content: Content,
@@ -35,16 +37,19 @@ pub struct CopyOrder {
     pub identity: Identity,
     /// The delivery's id.
     pub transfer: TransferId,
-    /// Where it goes. It appears when it is whole; until then it grows beside its place, as `<file>.new`.
+    /// Where it goes. It appears when it is whole; until then it grows beside its place, as
+    /// `<file>.new`.
     pub file: PathBuf,
 }
 
 /// A copy that is being made.
 pub struct Copying {
-    /// The same content as [`Copies::open`] gives later, and the same version: it is read from the twin, or from the copy as
-    /// that grows, and ends only when that is whole. Dropping it does not disturb the copy.
+    /// The same content as [`Copies::open`] gives later, and the same version: it is read from the
+    /// twin, or from the copy as that grows, and ends only when that is whole. Dropping it
+    /// does not disturb the copy.
     pub source: Box<dyn Source>,
-    /// Resolves when the copy is durable under its name. When it fails, nothing is left; dropping it stops the work.
+    /// Resolves when the copy is durable under its name. When it fails, nothing is left; dropping
+    /// it stops the work.
     pub done: BoxFuture<'static, Result<Copied, CopyingError>>,
 }
 
@@ -67,7 +72,10 @@ pub enum CopyingError {
     #[error(transparent)]
     Source(#[from] SourceError),
     /// The copy could not be written.
-    #[error("the copy {file} could not be written: {error}; check the free space and the permissions there")]
+    #[error(
+        "the copy {file} could not be written: {error}; check the free space and the permissions \
+         there"
+    )]
     Write {
         /// The file.
         file: PathBuf,
@@ -81,7 +89,9 @@ pub enum CopyingError {
     #[error("the content can't be copied: {0}")]
     Header(#[from] CopyError),
     /// The thread that copied panicked, or its system stopped.
-    #[error("copying stopped before it was done, by a panic or by the end of the node; see the log")]
+    #[error(
+        "copying stopped before it was done, by a panic or by the end of the node; see the log"
+    )]
     Stopped,
 }
 

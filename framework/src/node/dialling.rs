@@ -1,7 +1,8 @@
-//! How a peer is reached: all its addresses side by side, and one link by the first that proves to be the peer.
+//! How a peer is reached: all its addresses side by side, and one link by the first that proves to
+//! be the peer.
 //!
-//! Invariant: only a connection whose other end has proved the peer's key is greeted, and one at a time. Whatever else is under
-//! way has no effect at the peer but a connection in its handshake.
+//! Invariant: only a connection whose other end has proved the peer's key is greeted, and one at a
+//! time. Whatever else is under way has no effect at the peer but a connection in its handshake.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,17 +11,21 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::half_open::Source;
-use super::link::{LinkFailure, NewLink, offer, protocol, receive_control, receive_handshake, send_handshake};
+use super::link::{
+    LinkFailure, NewLink, offer, protocol, receive_control, receive_handshake, send_handshake,
+};
 use super::race::{Progress, Race, Way};
 use super::session::signals::DialFailed;
 use super::shared::NodeShared;
 use super::transport::{Connection, Io};
 use crate::wire::{
-    Choice, Control, ControlOpener, ControlSealer, Established, KnockKey, LaneInitiator, LinkInitiator, PeerId, Preamble, PreambleReply,
-    Purpose, REPLY_LENGTH, RefuseReason, SecretBytes, lane_prologue, prologue,
+    Choice, Control, ControlOpener, ControlSealer, Established, KnockKey, LaneInitiator,
+    LinkInitiator, PeerId, Preamble, PreambleReply, Purpose, REPLY_LENGTH, RefuseReason,
+    SecretBytes, lane_prologue, prologue,
 };
 
-/// How long a greeting that is not answered holds up another way that has proved the peer's key; it is taken up again when that fails.
+/// How long a greeting that is not answered holds up another way that has proved the peer's key; it
+/// is taken up again when that fails.
 const GREETED_ALONE: Duration = Duration::from_secs(3);
 
 /// Whether dialling again may help.
@@ -52,7 +57,9 @@ pub(crate) async fn dial_any(
     let mut race = Race::new(
         addresses,
         |address| in_time(timeout, async move { Ok(transport.resolve(address).await?) }),
-        |address, progress| Box::pin(in_time(timeout, async move { open(shared, peer, &address, progress).await })),
+        |address, progress| {
+            Box::pin(in_time(timeout, async move { open(shared, peer, &address, progress).await }))
+        },
     );
     let (mut tried, mut put_off) = (Tried::default(), VecDeque::new());
     loop {
@@ -61,7 +68,8 @@ pub(crate) async fn dial_any(
             Some((way, greeting)) => (way, Ok(greeting)),
             None => match race.next().await {
                 Some((way, Ok(opened))) => {
-                    let greeting = in_time(timeout, greet(shared, peer, way.at.clone(), opened, token));
+                    let greeting =
+                        in_time(timeout, greet(shared, peer, way.at.clone(), opened, token));
                     (way, Ok(Box::pin(greeting)))
                 }
                 Some((way, Err(failure))) => (way, Err(failure)),
@@ -92,7 +100,10 @@ pub(crate) async fn dial_any(
     Err(tried.told(peer))
 }
 
-async fn in_time<T>(timeout: Duration, work: impl Future<Output = Result<T, LinkFailure>>) -> Result<T, LinkFailure> {
+async fn in_time<T>(
+    timeout: Duration,
+    work: impl Future<Output = Result<T, LinkFailure>>,
+) -> Result<T, LinkFailure> {
     tokio::time::timeout(timeout, work).await.unwrap_or(Err(LinkFailure::Timeout(timeout)))
 }
 
@@ -101,7 +112,8 @@ async fn in_time<T>(timeout: Duration, work: impl Future<Output = Result<T, Link
 struct Tried {
     said: Vec<(Way, String)>,
     refused: Option<RefuseReason>,
-    /// Of the best way: where nobody answers now, the peer may be tomorrow, whoever sits at the others.
+    /// Of the best way: where nobody answers now, the peer may be tomorrow, whoever sits at the
+    /// others.
     hope: Option<Hope>,
 }
 
@@ -121,7 +133,9 @@ impl Tried {
 
     fn is_decided(&self) -> bool {
         use RefuseReason::{Busy, Other, ShuttingDown, TooManyLinks};
-        self.refused.as_ref().is_some_and(|reason| !matches!(reason, Busy | ShuttingDown | TooManyLinks | Other(_)))
+        self.refused
+            .as_ref()
+            .is_some_and(|reason| !matches!(reason, Busy | ShuttingDown | TooManyLinks | Other(_)))
     }
 
     fn told(mut self, peer: PeerId) -> DialFailed {
@@ -133,7 +147,12 @@ impl Tried {
 }
 
 /// Connects, and exchanges keys.
-async fn open(shared: &Arc<NodeShared>, peer: PeerId, address: &str, progress: Progress) -> Result<Opened, LinkFailure> {
+async fn open(
+    shared: &Arc<NodeShared>,
+    peer: PeerId,
+    address: &str,
+    progress: Progress,
+) -> Result<Opened, LinkFailure> {
     let (key, turns) = (KnockKey::of(peer), &shared.turns);
     let mut io = shared.transport.dial(address).await?.attach()?;
     let prologue = exchange_preambles(&mut io, Purpose::Link, &key).await?;
@@ -143,10 +162,12 @@ async fn open(shared: &Arc<NodeShared>, peer: PeerId, address: &str, progress: P
     send_handshake(&mut io, &key.seal(&prologue, message)).await?;
     let answer = receive_handshake(&mut io).await.map_err(|error| {
         LinkFailure::Unanswered(format!(
-            "the node there did not answer the handshake ({error}); is it the one whose key or ticket was given?"
+            "the node there did not answer the handshake ({error}); is it the one whose key or \
+             ticket was given?"
         ))
     })?;
-    let (choice, established) = turns.compute(&Source::Own, || waiting.finish(&answer)).await.map_err(protocol)?;
+    let (choice, established) =
+        turns.compute(&Source::Own, || waiting.finish(&answer)).await.map_err(protocol)?;
     progress.answered();
     Ok(Opened { io, choice, established, _progress: progress })
 }
@@ -172,14 +193,19 @@ async fn greet(
     Ok(NewLink { peer, name, connection, sealer, opener, hash, choice, dialed: true, address })
 }
 
-async fn exchange_preambles(io: &mut Box<dyn Io>, purpose: Purpose, key: &KnockKey) -> Result<Vec<u8>, LinkFailure> {
+async fn exchange_preambles(
+    io: &mut Box<dyn Io>,
+    purpose: Purpose,
+    key: &KnockKey,
+) -> Result<Vec<u8>, LinkFailure> {
     let preamble = Preamble::new(purpose);
     io.write_all(&preamble.encode(key)).await?;
     let mut reply = [0; REPLY_LENGTH];
     // A node says nothing to who means another one.
     io.read_exact(&mut reply).await.map_err(|error| {
         LinkFailure::Unanswered(format!(
-            "the peer closed the connection at once ({error}); is it the one whose key or ticket was given, and of a release as new as this?"
+            "the peer closed the connection at once ({error}); is it the one whose key or ticket \
+             was given, and of a release as new as this?"
         ))
     })?;
     let reply = PreambleReply::decode(&reply).map_err(protocol)?;
@@ -206,9 +232,11 @@ pub(crate) async fn dial_lane(
         let (message, waiting) = turns.compute(&Source::Own, begin).await.map_err(protocol)?;
         send_handshake(&mut io, &key.seal(&preambles, message)).await?;
         let answer = receive_handshake(&mut io).await?;
-        let established = turns.compute(&Source::Own, || waiting.finish(&answer)).await.map_err(protocol)?;
+        let established =
+            turns.compute(&Source::Own, || waiting.finish(&answer)).await.map_err(protocol)?;
         Ok::<_, LinkFailure>((io.detach()?, established.sealer, established.opener))
     };
-    let dialed = tokio::time::timeout(timeout, dialed).await.unwrap_or(Err(LinkFailure::Timeout(timeout)));
+    let dialed =
+        tokio::time::timeout(timeout, dialed).await.unwrap_or(Err(LinkFailure::Timeout(timeout)));
     dialed.map_err(|failure| failure.to_string())
 }

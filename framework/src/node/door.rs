@@ -1,13 +1,16 @@
 //! The actor at the door: it takes connections in, on a thread of its own.
 //!
-//! Everything up to the first message of a link or a lane happens here: sockets are accepted and dialled, preambles read, keys
-//! exchanged, peers let in or refused. The thread that carries the links hears of connections whose peer is known, and of no others.
+//! Everything up to the first message of a link or a lane happens here: sockets are accepted and
+//! dialled, preambles read, keys exchanged, peers let in or refused. The thread that carries the
+//! links hears of connections whose peer is known, and of no others.
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, Addr, Arbiter, AsyncContext, Context, Handler, Message, MessageResult, ResponseFuture};
+use actix::{
+    Actor, Addr, Arbiter, AsyncContext, Context, Handler, Message, MessageResult, ResponseFuture,
+};
 use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, JoinHandle};
 
@@ -44,7 +47,8 @@ pub(crate) struct Shut;
 #[rtype(result = "usize")]
 pub(crate) struct CountHalfOpen;
 
-/// The thread of the door. It steps back as those of bulk transfers do: a flood of handshakes takes no core from messages.
+/// The thread of the door. It steps back as those of bulk transfers do: a flood of handshakes takes
+/// no core from messages.
 pub(super) fn door_thread(niceness: u8) -> io::Result<Arbiter> {
     let arbiter = bulk_thread(niceness)?;
     #[cfg(target_os = "linux")]
@@ -55,8 +59,12 @@ pub(super) fn door_thread(niceness: u8) -> io::Result<Arbiter> {
     Ok(arbiter)
 }
 
-/// Does something on the thread of the door, and waits for what comes of it; `None` where the node stops.
-pub(super) async fn at_the_door<F, T>(shared: &NodeShared, work: impl FnOnce() -> F + Send + 'static) -> Option<T>
+/// Does something on the thread of the door, and waits for what comes of it; `None` where the node
+/// stops.
+pub(super) async fn at_the_door<F, T>(
+    shared: &NodeShared,
+    work: impl FnOnce() -> F + Send + 'static,
+) -> Option<T>
 where
     F: Future<Output = T> + 'static,
     T: Send + 'static,
@@ -126,7 +134,10 @@ async fn accept_all(mut listener: Box<dyn Listener>, door: Addr<Door>) {
                 }
             }
             Err(error) => {
-                tracing::warn!(%error, address = listener.address(), "accepting a connection failed; trying again");
+                tracing::warn!(
+                    %error, address = listener.address(),
+                    "accepting a connection failed; trying again"
+                );
                 tokio::time::sleep(ACCEPT_AGAIN).await;
             }
         }
@@ -146,7 +157,12 @@ impl Handler<Incoming> for Door {
             handshake.abort();
         }
         let (shared, hub) = (Arc::clone(&self.shared), self.hub.clone());
-        let serving = actix::spawn(accept::serve(shared, hub, connection, (source.clone(), standing.clone())));
+        let serving = actix::spawn(accept::serve(
+            shared,
+            hub,
+            connection,
+            (source.clone(), standing.clone()),
+        ));
         self.half_open.push(source, standing, serving.abort_handle());
     }
 }

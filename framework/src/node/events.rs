@@ -7,7 +7,8 @@ use crate::pipeline::Skipped;
 use crate::remote::{LetterId, RemoteError};
 use crate::wire::{PeerId, printable};
 
-/// Something happened on a node. Events are for watching: a slow subscriber misses some, and loses nothing else.
+/// Something happened on a node. Events are for watching: a slow subscriber misses some, and loses
+/// nothing else.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum NodeEvent {
@@ -32,15 +33,16 @@ pub enum NodeEvent {
         /// Why.
         reason: String,
     },
-    /// Two programs run with one key, most likely copied from one machine to another, and take the link from each other: one of them
-    /// has to stop, or to get a key of its own.
+    /// Two programs run with one key, most likely copied from one machine to another, and take the
+    /// link from each other: one of them has to stop, or to get a key of its own.
     KeyShared {
         /// Whose key it is: a peer's, or this node's own.
         key: PeerId,
         /// The other end of the link.
         link: PeerId,
     },
-    /// A letter that was stored here is refused for good: its actor won't handle it. Its sender hears why.
+    /// A letter that was stored here is refused for good: its actor won't handle it. Its sender
+    /// hears why.
     LetterRefused {
         /// Who has sent it.
         peer: PeerId,
@@ -53,8 +55,9 @@ pub enum NodeEvent {
         /// Why.
         why: RemoteError,
     },
-    /// An actor that this node hosts is given up: nobody is there any more under its name, and whoever sends to it is told `Died`. Host
-    /// another one under that name after [`Directory::unregister`](crate::remote::Directory::unregister), or do without.
+    /// An actor that this node hosts is given up: nobody is there any more under its name, and
+    /// whoever sends to it is told `Died`. Host another one under that name after
+    /// [`Directory::unregister`](crate::remote::Directory::unregister), or do without.
     ActorGivenUp {
         /// Its name.
         name: String,
@@ -70,7 +73,12 @@ pub enum NodeEvent {
 impl NodeEvent {
     /// A delivery to `peer` has failed.
     pub(crate) fn failed(transfer: TransferId, peer: PeerId, failure: Failure) -> Self {
-        Self::Transfer(TransferEvent { transfer, peer, direction: Direction::Outgoing, news: TransferNews::Failed { failure } })
+        Self::Transfer(TransferEvent {
+            transfer,
+            peer,
+            direction: Direction::Outgoing,
+            news: TransferNews::Failed { failure },
+        })
     }
 }
 
@@ -89,25 +97,38 @@ pub struct TransferEvent {
 }
 
 impl TransferEvent {
-    /// Tells the log of what whoever runs the node wants to find there later: what began, and how it ended.
+    /// Tells the log of what whoever runs the node wants to find there later: what began, and how
+    /// it ended.
     pub(crate) fn log(&self) {
         let (transfer, peer, direction) = (self.transfer, self.peer.short(), self.direction);
         match &self.news {
             TransferNews::Started { content, inbox } => {
                 let (name, length) = (&content.name, content.length);
-                tracing::info!(%transfer, peer, ?direction, inbox, %name, length, "a delivery begins");
+                tracing::info!(
+                    %transfer, peer, ?direction, inbox, %name, length,
+                    "a delivery begins"
+                );
             }
             TransferNews::AlreadyThere { content, inbox } => {
-                tracing::info!(%transfer, peer, ?direction, inbox, name = %content.name, "what is offered is there already");
+                tracing::info!(
+                    %transfer, peer, ?direction, inbox, name = %content.name,
+                    "what is offered is there already"
+                );
             }
             TransferNews::Delivered { receipt } => {
-                let (length, files, place) = (receipt.length, receipt.files, printable(&receipt.place));
+                let (length, files, place) =
+                    (receipt.length, receipt.files, printable(&receipt.place));
                 tracing::info!(%transfer, peer, ?direction, length, files, %place, "delivered");
             }
             TransferNews::Relayed { relay } => {
-                tracing::info!(%transfer, peer, ?direction, relay = relay.short(), "a relay keeps a delivery");
+                tracing::info!(
+                    %transfer, peer, ?direction, relay = relay.short(),
+                    "a relay keeps a delivery"
+                );
             }
-            TransferNews::Failed { failure } => tracing::info!(%transfer, peer, ?direction, %failure, "a delivery has failed"),
+            TransferNews::Failed { failure } => {
+                tracing::info!(%transfer, peer, ?direction, %failure, "a delivery has failed")
+            }
             _ => {}
         }
     }
@@ -126,7 +147,8 @@ pub enum Direction {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum TransferNews {
-    /// It begins when there is room for it, here or at the receiver: so many deliveries of this node to that one take some.
+    /// It begins when there is room for it, here or at the receiver: so many deliveries of this
+    /// node to that one take some.
     Waiting {
         /// How many.
         running: u32,
@@ -138,7 +160,8 @@ pub enum TransferNews {
         /// To which inbox; empty where only its receiver knows it.
         inbox: String,
     },
-    /// The receiver has it from an earlier delivery, unchanged: nothing of it is sent, and [`TransferNews::Delivered`] comes next.
+    /// The receiver has it from an earlier delivery, unchanged: nothing of it is sent, and
+    /// [`TransferNews::Delivered`] comes next.
     AlreadyThere {
         /// What would be sent.
         content: Content,
@@ -165,7 +188,8 @@ pub enum TransferNews {
     Restarted {
         /// Which attempt, from 0.
         attempt: u32,
-        /// Why, for a person: what of the source changed and how, or that the receiver has lost what it had.
+        /// Why, for a person: what of the source changed and how, or that the receiver has lost
+        /// what it had.
         why: String,
     },
     /// Entries of a tree were left out, since they could not be read.
@@ -175,8 +199,9 @@ pub enum TransferNews {
         /// How many there were.
         total: u64,
     },
-    /// What is not as it was sent, since the receiver could not, or would not, keep it; of an incoming one, what its sender says it left
-    /// behind, too. Told before [`TransferNews::Delivered`].
+    /// What is not as it was sent, since the receiver could not, or would not, keep it; of an
+    /// incoming one, what its sender says it left behind, too. Told before
+    /// [`TransferNews::Delivered`].
     Remarks {
         /// For a person: printable, at most 32 lines.
         lines: Vec<String>,
@@ -241,6 +266,7 @@ impl EventStream {
     }
 
     fn is_for_us(&self, event: &NodeEvent) -> bool {
-        self.only.is_none_or(|id| matches!(event, NodeEvent::Transfer(event) if event.transfer == id))
+        self.only
+            .is_none_or(|id| matches!(event, NodeEvent::Transfer(event) if event.transfer == id))
     }
 }

@@ -1,7 +1,8 @@
 //! Connections in their handshake: how many there may be, and which goes when one more comes.
 //!
-//! Invariant: a source alone can't throw out another's. What goes is of the source that has the most, and of that what has
-//! shown least: a stranger first, then who leaves this node waiting, and last who waits for this node.
+//! Invariant: a source alone can't throw out another's. What goes is of the source that has the
+//! most, and of that what has shown least: a stranger first, then who leaves this node waiting, and
+//! last who waits for this node.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -24,11 +25,16 @@ pub(crate) enum Source {
 impl Source {
     /// The source in what a transport says of the other end: an address with a port, or any text.
     pub(crate) fn of(remote: &str) -> Self {
-        let ip = remote.parse::<SocketAddr>().map(|address| address.ip()).or_else(|_| remote.parse());
+        let ip =
+            remote.parse::<SocketAddr>().map(|address| address.ip()).or_else(|_| remote.parse());
         match ip.map(|ip| ip.to_canonical()) {
             Ok(IpAddr::V4(ip)) => Self::V4(ip.octets()),
-            Ok(IpAddr::V6(ip)) => Self::V6(*ip.octets().first_chunk().expect("16 bytes hold eight")),
-            Err(_) => Self::Named(remote.rsplit_once(':').map_or(remote, |(host, _)| host).to_owned()),
+            Ok(IpAddr::V6(ip)) => {
+                Self::V6(*ip.octets().first_chunk().expect("16 bytes hold eight"))
+            }
+            Err(_) => {
+                Self::Named(remote.rsplit_once(':').map_or(remote, |(host, _)| host).to_owned())
+            }
         }
     }
 }
@@ -92,7 +98,8 @@ impl<T> HalfOpen<T> {
 
     /// What has to go before one more comes from `source`.
     pub(crate) fn make_room(&mut self, source: &Source) -> Option<T> {
-        if self.entries.iter().filter(|entry| entry.source == *source).count() >= self.most_of_one() {
+        if self.entries.iter().filter(|entry| entry.source == *source).count() >= self.most_of_one()
+        {
             return self.evict(|entry| entry.source == *source);
         }
         if self.entries.len() < self.most {
@@ -101,7 +108,11 @@ impl<T> HalfOpen<T> {
         let mut sources: HashMap<&Source, usize> = HashMap::new();
         self.entries.iter().for_each(|entry| *sources.entry(&entry.source).or_default() += 1);
         let most = sources.values().copied().max().unwrap_or(0);
-        let crowd: Vec<Source> = sources.into_iter().filter(|(_, count)| *count == most).map(|(source, _)| source.clone()).collect();
+        let crowd: Vec<Source> = sources
+            .into_iter()
+            .filter(|(_, count)| *count == most)
+            .map(|(source, _)| source.clone())
+            .collect();
         self.evict(|entry| crowd.contains(&entry.source))
     }
 
@@ -177,7 +188,11 @@ mod tests {
         honest.known();
         // By now all have one or two, and then one.
         for number in 10..200 {
-            assert_ne!(add(&mut table, &format!("203.0.113.{number}:1"), number).0, Some(0), "who knows the key stays");
+            assert_ne!(
+                add(&mut table, &format!("203.0.113.{number}:1"), number).0,
+                Some(0),
+                "who knows the key stays"
+            );
         }
         assert_eq!(table.len(), 8);
     }
@@ -185,7 +200,8 @@ mod tests {
     #[test]
     fn a_stranger_goes_first_then_who_is_waited_for_then_who_waits() {
         let mut table = HalfOpen::new(12);
-        let standings: Vec<_> = (0..3).map(|number| add(&mut table, "192.0.2.1:1", number).1).collect();
+        let standings: Vec<_> =
+            (0..3).map(|number| add(&mut table, "192.0.2.1:1", number).1).collect();
         standings[0].queued();
         standings[1].known();
         assert_eq!(add(&mut table, "192.0.2.1:2", 3).0, Some(2));

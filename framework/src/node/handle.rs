@@ -24,7 +24,8 @@ use crate::pipeline::Inbox;
 use crate::remote::{Directory, DirectoryError};
 use crate::wire::{PeerId, Ticket};
 
-/// A running node. Cloning it shares it; dropping the last handle aborts what runs, [`Node::shutdown`] drains it first.
+/// A running node. Cloning it shares it; dropping the last handle aborts what runs,
+/// [`Node::shutdown`] drains it first.
 #[derive(Clone)]
 pub struct Node(Arc<Inner>);
 
@@ -86,7 +87,12 @@ impl Node {
     }
 
     /// A ticket that so many peers may redeem within `valid`.
-    pub fn ticket_for(&self, inbox: &str, redeemers: u16, valid: Duration) -> Result<Ticket, TrustError> {
+    pub fn ticket_for(
+        &self,
+        inbox: &str,
+        redeemers: u16,
+        valid: Duration,
+    ) -> Result<Ticket, TrustError> {
         self.trust().issue(self.peer(), self.0.addresses.clone(), inbox, redeemers, valid)
     }
 
@@ -95,19 +101,28 @@ impl Node {
         self.trust().tickets()
     }
 
-    /// Makes a ticket worthless that was given out. Who has used it stays trusted. `false` if there is none.
+    /// Makes a ticket worthless that was given out. Who has used it stays trusted. `false` if there
+    /// is none.
     pub fn revoke_ticket(&self, id: TicketId) -> Result<bool, TrustError> {
         self.trust().revoke_ticket(id)
     }
 
-    /// The ticket to give out at each start of a program: the same one, as long as nobody has used it ([`Trust::reissue`]).
-    pub fn standing_ticket(&self, addresses: Vec<String>, inbox: &str, redeemers: u16, valid: Duration) -> Result<Ticket, TrustError> {
+    /// The ticket to give out at each start of a program: the same one, as long as nobody has used
+    /// it ([`Trust::reissue`]).
+    pub fn standing_ticket(
+        &self,
+        addresses: Vec<String>,
+        inbox: &str,
+        redeemers: u16,
+        valid: Duration,
+    ) -> Result<Ticket, TrustError> {
         self.trust().reissue(&self.0.shared.identity, addresses, inbox, redeemers, valid)
     }
 
-    /// Keeps a link with a trusted peer up, as long as this node runs: so that a relay can hand over what it keeps for this
-    /// node, and tell what has become of what it carries from here. A session that is given up because nobody was there for
-    /// long, or because the peer refuses, must be asked for again.
+    /// Keeps a link with a trusted peer up, as long as this node runs: so that a relay can hand
+    /// over what it keeps for this node, and tell what has become of what it carries from here.
+    /// A session that is given up because nobody was there for long, or because the peer
+    /// refuses, must be asked for again.
     pub fn stay_connected(&self, peer: PeerId) {
         // With itself there is nothing to be linked.
         if peer != self.peer() {
@@ -115,7 +130,8 @@ impl Node {
         }
     }
 
-    /// The deliveries in the outbox, the oldest first: those still to be delivered, and how others ended.
+    /// The deliveries in the outbox, the oldest first: those still to be delivered, and how others
+    /// ended.
     pub async fn outbox(&self) -> Result<Vec<(TransferId, OutboxEntry)>, OutboxError> {
         self.the_outbox()?.send(List).await.map_err(|_| OutboxError::None)
     }
@@ -132,9 +148,11 @@ impl Node {
         Ok(TransferHandle { state: state.ok_or(OutboxError::Unknown(id))?, node: self.clone() })
     }
 
-    /// Tries a delivery of the outbox now; a dead letter comes to life again. Tells the id it has from then on: one that has
-    /// expired becomes another delivery. One of which nobody knows whether it was delivered before it expired
-    /// ([`FailureKind::Unknown`](crate::FailureKind::Unknown)) is refused: its receiver may have forgotten it, and would take it twice.
+    /// Tries a delivery of the outbox now; a dead letter comes to life again. Tells the id it has
+    /// from then on: one that has expired becomes another delivery. One of which nobody knows
+    /// whether it was delivered before it expired
+    /// ([`FailureKind::Unknown`](crate::FailureKind::Unknown)) is refused: its receiver may have
+    /// forgotten it, and would take it twice.
     pub async fn retry(&self, id: TransferId) -> Result<TransferId, OutboxError> {
         self.order(id, OrderKind::Retry).await
     }
@@ -149,8 +167,8 @@ impl Node {
         self.order(id, OrderKind::Drop).await.map(drop)
     }
 
-    /// Why the spool takes nothing more, if it has failed: until the program is started again with one that works, nothing is stored
-    /// and no delivery is taken.
+    /// Why the spool takes nothing more, if it has failed: until the program is started again with
+    /// one that works, nothing is stored and no delivery is taken.
     pub fn spool_failure(&self) -> Option<String> {
         self.0.shared.spool.as_ref()?.failure()
     }
@@ -164,8 +182,9 @@ impl Node {
         list
     }
 
-    /// Says that this application is done with a delivery it received: the sender hears of it as soon as there is a link, and
-    /// is told again until it has noted it. Returns when that is durable here; `false` if no such delivery is remembered.
+    /// Says that this application is done with a delivery it received: the sender hears of it as
+    /// soon as there is a link, and is told again until it has noted it. Returns when that is
+    /// durable here; `false` if no such delivery is remembered.
     pub async fn processed(&self, sender: PeerId, transfer: TransferId) -> std::io::Result<bool> {
         let (shared, hub) = (Arc::clone(&self.0.shared), self.0.hub.clone());
         let (done, is_done) = oneshot::channel();
@@ -181,15 +200,25 @@ impl Node {
         let changed = is_done.await.map_err(std::io::Error::other)??;
         if let Some(arrival) = &changed {
             let carried_as = arrival.elsewhere.unwrap_or(transfer);
-            for (peer, transfer) in [Some((sender, transfer)), arrival.carried_by.map(|by| (by, carried_as))].into_iter().flatten() {
-                hub.do_send(ToSession(peer, SayProcessed { transfer, mac: *arrival.processed_mac.expose() }));
+            for (peer, transfer) in
+                [Some((sender, transfer)), arrival.carried_by.map(|by| (by, carried_as))]
+                    .into_iter()
+                    .flatten()
+            {
+                hub.do_send(ToSession(
+                    peer,
+                    SayProcessed { transfer, mac: *arrival.processed_mac.expose() },
+                ));
             }
         }
         Ok(changed.is_some())
     }
 
     async fn order(&self, id: TransferId, what: OrderKind) -> Result<TransferId, OutboxError> {
-        self.the_outbox()?.send(super::outbox::Order { id, what }).await.map_err(|_| OutboxError::None)?
+        self.the_outbox()?
+            .send(super::outbox::Order { id, what })
+            .await
+            .map_err(|_| OutboxError::None)?
     }
 
     fn the_outbox(&self) -> Result<&actix::Addr<Outbox>, OutboxError> {
@@ -198,11 +227,15 @@ impl Node {
 
     /// What happens on the node from now on.
     pub fn events(&self) -> EventStream {
-        EventStream { events: self.0.shared.events.subscribe(), stopped: self.0.stopped.clone(), only: None }
+        EventStream {
+            events: self.0.shared.events.subscribe(),
+            stopped: self.0.stopped.clone(),
+            only: None,
+        }
     }
 
-    /// What has happened on the node since it was started, before whoever started it could ask, and what happens from now on;
-    /// for the first who asks.
+    /// What has happened on the node since it was started, before whoever started it could ask, and
+    /// what happens from now on; for the first who asks.
     pub fn events_since_start(&self) -> Option<EventStream> {
         let events = self.0.events.lock().unwrap_or_else(PoisonError::into_inner).take()?;
         Some(EventStream { events, ..self.events() })
@@ -228,13 +261,15 @@ impl Node {
         self.0.shared.metrics.report()
     }
 
-    /// Takes nothing new, lets running transfers end within the limit of the configuration, then stops the node.
+    /// Takes nothing new, lets running transfers end within the limit of the configuration, then
+    /// stops the node.
     pub async fn shutdown(&self) {
         self.shut_down(self.0.shared.config.drain_for).await;
     }
 
-    /// [`Node::shutdown`] without waiting: running transfers fail, and their peers are told; what is stored goes on when the node
-    /// is started again. Cuts a shutdown short that is under way.
+    /// [`Node::shutdown`] without waiting: running transfers fail, and their peers are told; what
+    /// is stored goes on when the node is started again. Cuts a shutdown short that is under
+    /// way.
     pub async fn stop(&self) {
         self.shut_down(Duration::ZERO).await;
     }
@@ -288,6 +323,9 @@ impl Node {
 
 impl fmt::Debug for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Node").field("peer", &self.peer()).field("addresses", &self.0.addresses).finish_non_exhaustive()
+        f.debug_struct("Node")
+            .field("peer", &self.peer())
+            .field("addresses", &self.0.addresses)
+            .finish_non_exhaustive()
     }
 }

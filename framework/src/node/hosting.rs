@@ -1,8 +1,9 @@
 //! The lives of an actor that a node runs, one after the other.
 //!
-//! One task has all lives of an actor: it starts them, sees how each ends, and decides what comes next. So a death is seen once and
-//! counts once, however many find the actor dead. Invariant: an actor is alive, or a wait of a known length away from its next life, or
-//! given up, and then its host has been told.
+//! One task has all lives of an actor: it starts them, sees how each ends, and decides what comes
+//! next. So a death is seen once and counts once, however many find the actor dead. Invariant: an
+//! actor is alive, or a wait of a known length away from its next life, or given up, and then its
+//! host has been told.
 
 use std::any::Any;
 use std::collections::HashSet;
@@ -38,7 +39,9 @@ pub enum HostError {
         why: String,
     },
     /// It is wired to an actor that is not there.
-    #[error("the actor {name:?} is wired to {to:?}, which this node does not host: host that one first")]
+    #[error(
+        "the actor {name:?} is wired to {to:?}, which this node does not host: host that one first"
+    )]
     NotHosted {
         /// Its name.
         name: String,
@@ -100,7 +103,9 @@ impl HostedActors {
     /// The first name among these that nobody has.
     pub(super) fn missing<'a>(&self, names: &'a [Arc<str>]) -> Option<&'a Arc<str>> {
         let mut missing = None;
-        self.each(|all| missing = names.iter().find(|name| !all.iter().any(|wired| wired.name == **name)));
+        self.each(|all| {
+            missing = names.iter().find(|name| !all.iter().any(|wired| wired.name == **name))
+        });
         missing
     }
 }
@@ -149,12 +154,23 @@ struct Kept<A: Actor<Context = Context<A>>> {
 }
 
 impl<A: Actor<Context = Context<A>>> Keeper<A> {
-    /// Runs it until it is given up or its node ends. `first` is told how the first start went; dropped by whoever waits for it, before
-    /// the actor has its name, it ends the actor.
-    pub(super) async fn run(self, first: oneshot::Sender<Result<(), String>>, named: oneshot::Receiver<()>) {
+    /// Runs it until it is given up or its node ends. `first` is told how the first start went;
+    /// dropped by whoever waits for it, before the actor has its name, it ends the actor.
+    pub(super) async fn run(
+        self,
+        first: oneshot::Sender<Result<(), String>>,
+        named: oneshot::Receiver<()>,
+    ) {
         let (tell, words) = mpsc::unbounded_channel();
-        self.shared.hosted.each(|all| all.push(Wired { name: Arc::clone(&self.name), after: self.after.clone(), tell: tell.clone() }));
-        let mut kept = Kept { keeper: self, words, down: HashSet::new(), lives: Lives::default(), deaths: 0 };
+        self.shared.hosted.each(|all| {
+            all.push(Wired {
+                name: Arc::clone(&self.name),
+                after: self.after.clone(),
+                tell: tell.clone(),
+            })
+        });
+        let mut kept =
+            Kept { keeper: self, words, down: HashSet::new(), lives: Lives::default(), deaths: 0 };
         let over = kept.live(first, named).await;
         let Kept { keeper, deaths, .. } = kept;
         keeper.shared.hosted.each(|all| all.retain(|wired| !wired.tell.same_channel(&tell)));
@@ -162,10 +178,18 @@ impl<A: Actor<Context = Context<A>>> Keeper<A> {
         match over {
             Over::GivenUp(why) => {
                 let name = &keeper.name;
-                tracing::error!(actor = %name, deaths, why, "an actor of this node is given up: nobody is there any more under its name");
+                tracing::error!(
+                    actor = %name, deaths, why,
+                    "an actor of this node is given up: nobody is there any more under its name"
+                );
                 keeper.shared.emit(NodeEvent::ActorGivenUp { name: name.to_string(), deaths, why });
             }
-            Over::Stays(why) => tracing::warn!(actor = %keeper.name, why, "an actor of this node is not started anew"),
+            Over::Stays(why) => {
+                tracing::warn!(
+                    actor = %keeper.name, why,
+                    "an actor of this node is not started anew"
+                )
+            }
             Over::Ended => {}
         }
         // Those that find it gone from the list.
@@ -174,19 +198,30 @@ impl<A: Actor<Context = Context<A>>> Keeper<A> {
 
     /// Begins a life; `Err`: making it panicked.
     fn begin(&self) -> Result<Running<A>, String> {
-        let actor = catch_unwind(AssertUnwindSafe(|| (self.make)())).map_err(|panic| panicked(&*panic))?;
+        let actor =
+            catch_unwind(AssertUnwindSafe(|| (self.make)())).map_err(|panic| panicked(&*panic))?;
         let mut ctx = Context::new();
-        // What waits is bounded by the credit of those who send; a capacity would let what is asked overtake what is told.
+        // What waits is bounded by the credit of those who send; a capacity would let what is asked
+        // overtake what is told.
         ctx.set_mailbox_capacity(0);
         ctx.spawn(self.place.intake.begin());
         let address = ctx.address();
-        self.place.doors.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(|open| open(&address));
+        self.place
+            .doors
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .for_each(|open| open(&address));
         Ok(Box::pin(ctx.into_future(actor)))
     }
 }
 
 impl<A: Actor<Context = Context<A>>> Kept<A> {
-    async fn live(&mut self, first: oneshot::Sender<Result<(), String>>, named: oneshot::Receiver<()>) -> Over {
+    async fn live(
+        &mut self,
+        first: oneshot::Sender<Result<(), String>>,
+        named: oneshot::Receiver<()>,
+    ) -> Over {
         let mut first = Some(first);
         let mut named = Some(named);
         loop {
@@ -232,11 +267,15 @@ impl<A: Actor<Context = Context<A>>> Kept<A> {
             Strategy::Stop | Strategy::Escalate => Err(Over::Stays(why)),
             Strategy::Restart | Strategy::Resume => match self.lives.died(policy, lived) {
                 Decision::Restart(wait) => {
-                    tracing::warn!(actor = %name, why, ?wait, "an actor of this node has died: starting it anew");
+                    tracing::warn!(
+                        actor = %name, why, ?wait,
+                        "an actor of this node has died: starting it anew"
+                    );
                     Ok(wait)
                 }
                 Decision::GiveUp => Err(Over::GivenUp(format!(
-                    "it has died {} times, in spite of longer and longer waits; the last time: {why}",
+                    "it has died {} times, in spite of longer and longer waits; the last time: \
+                     {why}",
                     self.deaths
                 ))),
             },
@@ -289,8 +328,14 @@ impl<A: Actor<Context = Context<A>>> Kept<A> {
     async fn rest(&mut self, wait: Duration) -> Result<(), Over> {
         let due = Instant::now() + wait;
         loop {
-            if let Some(of) = self.down.iter().find(|of| self.keeper.shared.hosted.missing(std::slice::from_ref(of)).is_some()) {
-                return Err(Over::GivenUp(format!("{of:?}, which it is wired to, is not there any more")));
+            if let Some(of) = self
+                .down
+                .iter()
+                .find(|of| self.keeper.shared.hosted.missing(std::slice::from_ref(of)).is_some())
+            {
+                return Err(Over::GivenUp(format!(
+                    "{of:?}, which it is wired to, is not there any more"
+                )));
             }
             tokio::select! {
                 word = self.words.recv() => match word {
@@ -333,7 +378,8 @@ impl<A: Actor<Context = Context<A>>> Life<A> {
 
 impl<A: Actor<Context = Context<A>>> Drop for Life<A> {
     fn drop(&mut self) {
-        // Its context lets it stop in order (actix 0.13.5, context_impl.rs, `Drop`), and after a panic it may panic in that, too.
+        // Its context lets it stop in order (actix 0.13.5, context_impl.rs, `Drop`), and after a
+        // panic it may panic in that, too.
         let life = self.0.take();
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(life))) {
             tracing::debug!(why = panicked(&*panic), "an actor panicked while it was stopped");
@@ -343,6 +389,9 @@ impl<A: Actor<Context = Context<A>>> Drop for Life<A> {
 
 /// What a panic said.
 fn panicked(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    let text = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied());
     format!("it panicked: {}", text.unwrap_or("no reason given"))
 }

@@ -127,7 +127,8 @@ impl Handler<Connect> for Hub {
     fn handle(&mut self, Connect(peer): Connect, ctx: &mut Context<Self>) {
         if !self.stopping {
             // Its session may have begun before somebody said where the peer is now.
-            let addresses = self.shared.trust.peer(&peer).map(|peer| peer.addresses).unwrap_or_default();
+            let addresses =
+                self.shared.trust.peer(&peer).map(|peer| peer.addresses).unwrap_or_default();
             let session = self.session(peer, ctx);
             session.do_send(Know { addresses, token: None });
             session.do_send(StayConnected);
@@ -192,15 +193,23 @@ pub(crate) struct Shutdown {
 
 impl Hub {
     pub(crate) fn new(shared: Arc<NodeShared>) -> Self {
-        Self { shared, sessions: HashMap::new(), door: None, outbox: None, watching: None, stopping: false }
+        Self {
+            shared,
+            sessions: HashMap::new(),
+            door: None,
+            outbox: None,
+            watching: None,
+            stopping: false,
+        }
     }
 
     /// The session with this peer, for one message that must not be lost.
     fn session(&mut self, peer: PeerId, ctx: &mut Context<Self>) -> Addr<Session> {
         let (shared, hub) = (Arc::clone(&self.shared), ctx.address());
         self.sessions.retain(|id, (session, _)| *id != peer || session.connected());
-        let (session, given) =
-            self.sessions.entry(peer).or_insert_with(|| (Session::create(|ctx| Session::new(shared, ctx.address(), hub, peer)), 0));
+        let (session, given) = self.sessions.entry(peer).or_insert_with(|| {
+            (Session::create(|ctx| Session::new(shared, ctx.address(), hub, peer)), 0)
+        });
         *given += 1;
         session.clone()
     }
@@ -231,14 +240,16 @@ impl Actor for Hub {
     }
 }
 
-/// Takes over what other processes change in the trust: the links of those they revoke are closed. New links look for themselves.
+/// Takes over what other processes change in the trust: the links of those they revoke are closed.
+/// New links look for themselves.
 async fn watch_trust(trust: Trust) {
     let mut tick = tokio::time::interval(LOOK_AT_TRUST);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
         let trust = trust.clone();
-        // An error was logged when it came up, and nobody is trusted until it is gone. Not left out: somebody may be revoked.
+        // An error was logged when it came up, and nobody is trusted until it is gone. Not left
+        // out: somebody may be revoked.
         let _ = surely(move || trust.refresh()).await;
     }
 }
@@ -248,7 +259,8 @@ struct Revoked(Option<PeerId>);
 
 impl StreamHandler<Revoked> for Hub {
     fn handle(&mut self, Revoked(peer): Revoked, _: &mut Context<Self>) {
-        let close = Close { reason: "the peer was revoked".into(), refuse: Some(RefuseReason::Revoked) };
+        let close =
+            Close { reason: "the peer was revoked".into(), refuse: Some(RefuseReason::Revoked) };
         let trust = &self.shared.trust;
         let hit = |id: &PeerId| peer.map_or_else(|| trust.peer(id).is_none(), |peer| peer == *id);
         // Whoever sends from now on gets a new session.
@@ -278,7 +290,9 @@ impl Handler<Listen> for Hub {
         Box::pin(async move {
             let Some(door) = door else { return Err(io::ErrorKind::NotConnected.into()) };
             // It ends with the node only.
-            door.send(Listen(address)).await.unwrap_or_else(|_| Err(io::ErrorKind::NotConnected.into()))
+            door.send(Listen(address))
+                .await
+                .unwrap_or_else(|_| Err(io::ErrorKind::NotConnected.into()))
         })
     }
 }
@@ -287,7 +301,8 @@ impl Handler<LinkAccepted> for Hub {
     type Result = ();
 
     fn handle(&mut self, LinkAccepted(link): LinkAccepted, ctx: &mut Context<Self>) {
-        // It may have been revoked since its handshake: its sessions are closed already, and it gets no new one.
+        // It may have been revoked since its handshake: its sessions are closed already, and it
+        // gets no new one.
         if !self.stopping && self.shared.trust.peer(&link.peer).is_some() {
             self.session(link.peer, ctx).do_send(LinkUp(link));
         }
@@ -307,7 +322,11 @@ impl Handler<SessionIdle> for Hub {
     type Result = ();
 
     fn handle(&mut self, SessionIdle { peer, session, heard }: SessionIdle, _: &mut Context<Self>) {
-        if self.sessions.get(&peer).is_some_and(|(known, given)| *known == session && *given == heard) {
+        if self
+            .sessions
+            .get(&peer)
+            .is_some_and(|(known, given)| *known == session && *given == heard)
+        {
             self.sessions.remove(&peer);
             session.do_send(Retire);
         }
@@ -339,7 +358,11 @@ impl Handler<Command> for Hub {
 impl Handler<Shutdown> for Hub {
     type Result = ResponseFuture<()>;
 
-    fn handle(&mut self, Shutdown { limit }: Shutdown, _: &mut Context<Self>) -> ResponseFuture<()> {
+    fn handle(
+        &mut self,
+        Shutdown { limit }: Shutdown,
+        _: &mut Context<Self>,
+    ) -> ResponseFuture<()> {
         self.stopping = true;
         if let Some(watching) = self.watching.take() {
             watching.abort();
@@ -349,13 +372,15 @@ impl Handler<Shutdown> for Hub {
         }
         let outbox = self.outbox.take();
         let sessions: Vec<_> = self.sessions.values().map(|(session, _)| session.clone()).collect();
-        let (supervisor, letters) = (self.shared.supervisor.clone(), self.shared.letters.get().cloned());
+        let (supervisor, letters) =
+            (self.shared.supervisor.clone(), self.shared.letters.get().cloned());
         Box::pin(async move {
             if let Some(outbox) = &outbox {
                 // An error means that it has stopped already.
                 let _ = outbox.send(Halt).await;
             }
-            let drained = futures_util::future::join_all(sessions.iter().map(|session| session.send(Drain)));
+            let drained =
+                futures_util::future::join_all(sessions.iter().map(|session| session.send(Drain)));
             if tokio::time::timeout(limit, drained).await.is_err() {
                 tracing::warn!(?limit, "transfers still ran at the end of the drain: they fail");
             }
@@ -363,11 +388,15 @@ impl Handler<Shutdown> for Hub {
                 letters.halt(limit).await;
             }
             if let Some(outbox) = &outbox {
-                // What was given to it until now is stored, as long as that does not take long; an error means that it has stopped already.
+                // What was given to it until now is stored, as long as that does not take long; an
+                // error means that it has stopped already.
                 let _ = tokio::time::timeout(LAST_STORED, outbox.send(Seal)).await;
             }
             let close = Close { reason: "the node is shutting down".into(), refuse: None };
-            futures_util::future::join_all(sessions.iter().map(|session| session.send(close.clone()))).await;
+            futures_util::future::join_all(
+                sessions.iter().map(|session| session.send(close.clone())),
+            )
+            .await;
             // An error means that it has stopped already.
             let _ = supervisor.send(StopSupervisor).await;
         })

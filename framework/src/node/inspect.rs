@@ -28,10 +28,14 @@ impl Unreadable {
     /// All of them.
     pub fn all(spool: &dyn Store) -> io::Result<Vec<Self>> {
         let mut found = Vec::new();
-        let own: [Table; 3] =
-            [(outbox::TABLE, outbox::is_readable), (memory::TABLE, memory::is_readable), (memos::TABLE, memos::is_readable)];
+        let own: [Table; 3] = [
+            (outbox::TABLE, outbox::is_readable),
+            (memory::TABLE, memory::is_readable),
+            (memos::TABLE, memos::is_readable),
+        ];
         for (table, is_readable) in own.into_iter().chain(LETTER_TABLES) {
-            let records = spool.load(table)?.into_iter().filter(|(key, value)| !is_readable(key, value));
+            let records =
+                spool.load(table)?.into_iter().filter(|(key, value)| !is_readable(key, value));
             found.extend(records.map(|(key, value)| Self { table, key, value }));
         }
         Ok(found)
@@ -41,7 +45,10 @@ impl Unreadable {
     pub fn set_aside(self, spool: &dyn Store) -> io::Result<()> {
         let Self { table, key, value } = self;
         let aside = [table.as_bytes(), b"/", &key].concat();
-        spool.write(vec![Change::Put { table: ASIDE, key: aside, value }, Change::Remove { table, key }])
+        spool.write(vec![
+            Change::Put { table: ASIDE, key: aside, value },
+            Change::Remove { table, key },
+        ])
     }
 }
 
@@ -54,7 +61,11 @@ impl fmt::Display for Unreadable {
 impl OutboxEntry {
     /// The deliveries in the outbox of a spool that no node has.
     pub fn all(spool: &dyn Store) -> io::Result<Vec<(TransferId, Self)>> {
-        Ok(spool.load(outbox::TABLE)?.iter().filter_map(|(key, value)| Self::decode(key, value)).collect())
+        Ok(spool
+            .load(outbox::TABLE)?
+            .iter()
+            .filter_map(|(key, value)| Self::decode(key, value))
+            .collect())
     }
 }
 

@@ -1,7 +1,8 @@
 //! Identities in files.
 //!
-//! A key file holds the secret key in base32 and a newline, mode 0600; it is refused when others may read it, own it, or put another one in its
-//! place. It is a file itself: a symbolic link is not followed, a pipe is not waited for. Where file systems keep no modes, folders above
+//! A key file holds the secret key in base32 and a newline, mode 0600; it is refused when others
+//! may read it, own it, or put another one in its place. It is a file itself: a symbolic link is
+//! not followed, a pipe is not waited for. Where file systems keep no modes, folders above
 //! have to keep others out ([`super::key_place`]).
 
 use std::fs::{self, DirBuilder, OpenOptions};
@@ -30,7 +31,8 @@ pub enum KeyFileError {
     },
     /// Others than the owner may read or change it.
     #[error(
-        "the key file {path} may be read by others (mode {mode:03o}); run `chmod 600 {path}`, and think about whether the key is still secret"
+        "the key file {path} may be read by others (mode {mode:03o}); run `chmod 600 {path}`, and \
+         think about whether the key is still secret"
     )]
     Exposed {
         /// The file.
@@ -48,7 +50,8 @@ pub enum KeyFileError {
     },
     /// It is empty.
     #[error(
-        "the key file {path} is empty: making it was cut off, or what was in it is lost; put its copy there or, for a new key, which is another node, remove it"
+        "the key file {path} is empty: making it was cut off, or what was in it is lost; put its \
+         copy there or, for a new key, which is another node, remove it"
     )]
     Empty {
         /// The file.
@@ -68,7 +71,8 @@ impl Identity {
         let path = path.as_ref();
         let failed = |error| KeyFileError::Io { path: path.to_owned(), action: "read", error };
         let malformed = || KeyFileError::Malformed { path: path.to_owned() };
-        // Looked at before it is opened, for a clear word, and opened in a way that neither follows a link nor waits.
+        // Looked at before it is opened, for a clear word, and opened in a way that neither follows
+        // a link nor waits.
         check_kind(path, &fs::symlink_metadata(path).map_err(failed)?)?;
         let file = open_options().read(true).open(path).map_err(failed)?;
         let metadata = file.metadata().map_err(failed)?;
@@ -83,11 +87,13 @@ impl Identity {
         }
         let upper = Zeroizing::new(text.trim().to_ascii_uppercase());
         let bytes = Zeroizing::new(BASE32_NOPAD.decode(upper.as_bytes()).map_err(|_| malformed())?);
-        let secret = Zeroizing::new(<[u8; 32]>::try_from(bytes.as_slice()).map_err(|_| malformed())?);
+        let secret =
+            Zeroizing::new(<[u8; 32]>::try_from(bytes.as_slice()).map_err(|_| malformed())?);
         Ok(Self::from_secret(*secret))
     }
 
-    /// Reads a key file, or makes a new key and its file where there is none, with the folders above it.
+    /// Reads a key file, or makes a new key and its file where there is none, with the folders
+    /// above it.
     pub fn load_or_create(path: impl AsRef<Path>) -> Result<Self, KeyFileError> {
         let path = path.as_ref();
         match Self::load(path) {
@@ -134,7 +140,8 @@ impl Identity {
         // Before there is anything to read in it.
         check_mode(path, &file.metadata().map_err(failed)?)?;
         let identity = Self::generate();
-        let text = Zeroizing::new(BASE32_NOPAD.encode(identity.secret()).to_ascii_lowercase() + "\n");
+        let text =
+            Zeroizing::new(BASE32_NOPAD.encode(identity.secret()).to_ascii_lowercase() + "\n");
         let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
         written.and_then(|()| publish(temporary, path)).map_err(failed)?;
         Ok(identity)
@@ -168,7 +175,8 @@ fn has_no_links(error: &io::Error) -> bool {
     matches!(error.kind(), PermissionDenied | Unsupported | InvalidInput | TooManyLinks)
 }
 
-/// Held by whoever makes a key in this folder; waits for others. `None` where there are no such locks.
+/// Held by whoever makes a key in this folder; waits for others. `None` where there are no such
+/// locks.
 fn lock_folder(path: &Path) -> Option<fs::File> {
     let folder = fs::File::open(folder_of(path)).ok()?;
     folder.lock().ok()?;
@@ -216,7 +224,10 @@ fn check_kind(path: &Path, metadata: &fs::Metadata) -> Result<(), KeyFileError> 
     let what = match kind {
         _ if kind.is_file() => return Ok(()),
         _ if kind.is_dir() => return Err(KeyFileError::Malformed { path: path.to_owned() }),
-        _ if kind.is_symlink() => "it is a symbolic link, which somebody else may turn elsewhere: name the file that it leads to",
+        _ if kind.is_symlink() => {
+            "it is a symbolic link, which somebody else may turn elsewhere: name the file that it \
+             leads to"
+        }
         _ => "it is a pipe, a socket or a device, and no file: name a file",
     };
     Err(KeyFileError::Unsafe { path: path.to_owned(), what: what.into() })
@@ -255,7 +266,10 @@ mod tests {
         let made = Identity::load_or_create(&path).unwrap();
         let refused = |path: &Path, word: &str| {
             let error = Identity::load_or_create(path).unwrap_err();
-            assert!(matches!(error, KeyFileError::Unsafe { .. }) && error.to_string().contains(word), "{error}");
+            assert!(
+                matches!(error, KeyFileError::Unsafe { .. }) && error.to_string().contains(word),
+                "{error}"
+            );
         };
         // A link, to a key and to nothing.
         let (link, dangling) = (folder.path().join("link"), folder.path().join("dangling"));
@@ -266,7 +280,14 @@ mod tests {
         assert!(!folder.path().join("elsewhere").exists(), "no key is made where a link leads");
         // A pipe that nobody writes to is not waited for.
         let pipe = folder.path().join("pipe");
-        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::from_raw_mode(0o600), 0).unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &pipe,
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::from_raw_mode(0o600),
+            0,
+        )
+        .unwrap();
         refused(&pipe, "pipe");
         // A folder that others write to, with a key in it or none.
         for (mode, fine) in [(0o777, false), (0o775, false), (0o1777, true), (0o755, true)] {
@@ -297,9 +318,13 @@ mod tests {
             temporary
         };
         publish_reserved(&new("first"), &path).unwrap();
-        assert_eq!(publish_reserved(&new("second"), &path).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(
+            publish_reserved(&new("second"), &path).unwrap_err().kind(),
+            io::ErrorKind::AlreadyExists
+        );
         assert_eq!(fs::read_to_string(&path).unwrap(), "first");
-        // What is left of one that died in between is no key, and no new one takes its place unasked.
+        // What is left of one that died in between is no key, and no new one takes its place
+        // unasked.
         fs::write(&path, "").unwrap();
         assert!(matches!(Identity::load_or_create(&path), Err(KeyFileError::Empty { .. })));
         // While somebody is making it, it is waited for.
@@ -321,6 +346,9 @@ mod tests {
         private_file(&path).unwrap().write_all(b"hello").unwrap();
         assert!(matches!(Identity::load_or_create(&path), Err(KeyFileError::Malformed { .. })));
         // Nobody is to be told to change the mode of a folder.
-        assert!(matches!(Identity::load_or_create(folder.path()), Err(KeyFileError::Malformed { .. })));
+        assert!(matches!(
+            Identity::load_or_create(folder.path()),
+            Err(KeyFileError::Malformed { .. })
+        ));
     }
 }

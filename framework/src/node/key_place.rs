@@ -1,7 +1,8 @@
 //! Where a key file lies, and who else has power over it there.
 //!
-//! Invariant: no key is read or made where anybody but its owner and the superuser can read it or exchange it. Modes say so or, on file
-//! systems that keep none, folders above that let nobody else pass.
+//! Invariant: no key is read or made where anybody but its owner and the superuser can read it or
+//! exchange it. Modes say so or, on file systems that keep none, folders above that let nobody else
+//! pass.
 
 use std::fs;
 use std::path::Path;
@@ -11,11 +12,15 @@ use super::key_file::{KeyFileError, folder_of, private_file};
 /// A file of somebody else is changed by them whenever they like; the superuser may do so anyway.
 #[cfg(target_os = "linux")]
 pub(super) fn check_owner(path: &Path, metadata: &fs::Metadata) -> Result<(), KeyFileError> {
-    let (owner, own) = (std::os::unix::fs::MetadataExt::uid(metadata), rustix::process::geteuid().as_raw());
+    let (owner, own) =
+        (std::os::unix::fs::MetadataExt::uid(metadata), rustix::process::geteuid().as_raw());
     if owner == own {
         return Ok(());
     }
-    let what = format!("it belongs to the user {owner}, and this program runs as {own}: run it as that user, or make a key of your own");
+    let what = format!(
+        "it belongs to the user {owner}, and this program runs as {own}: run it as that user, or \
+         make a key of your own"
+    );
     Err(KeyFileError::Unsafe { path: path.to_owned(), what })
 }
 
@@ -24,15 +29,28 @@ pub(super) fn check_owner(path: &Path, metadata: &fs::Metadata) -> Result<(), Ke
 pub(super) fn check_folder(path: &Path) -> Result<(), KeyFileError> {
     use std::os::unix::fs::MetadataExt;
     let folder = folder_of(path);
-    let failed = |error| KeyFileError::Io { path: folder.to_owned(), action: "looked for in its folder", error };
-    let (metadata, own) = (fs::metadata(folder).map_err(failed)?, rustix::process::geteuid().as_raw());
+    let failed = |error| KeyFileError::Io {
+        path: folder.to_owned(),
+        action: "looked for in its folder",
+        error,
+    };
+    let (metadata, own) =
+        (fs::metadata(folder).map_err(failed)?, rustix::process::geteuid().as_raw());
     let shown = folder.display();
     let what = match metadata.mode() {
         _ if ![own, 0].contains(&metadata.uid()) => {
-            format!("its folder {shown} belongs to the user {}, who could exchange it: use another folder", metadata.uid())
+            format!(
+                "its folder {shown} belongs to the user {}, who could exchange it: use another \
+                 folder",
+                metadata.uid()
+            )
         }
         mode if mode & 0o022 != 0 && mode & 0o1000 == 0 => match modes_are_kept(path) {
-            true => format!("others may write to its folder {shown} (mode {:03o}) and exchange it: run `chmod go-w {shown}`", mode & 0o777),
+            true => format!(
+                "others may write to its folder {shown} (mode {:03o}) and exchange it: run `chmod \
+                 go-w {shown}`",
+                mode & 0o777
+            ),
             false if is_out_of_reach(folder) => return Ok(()),
             false => no_modes(mode),
         },
@@ -59,20 +77,23 @@ pub(super) fn check_mode(path: &Path, metadata: &fs::Metadata) -> Result<(), Key
 #[cfg(unix)]
 fn no_modes(mode: u32) -> String {
     format!(
-        "its file system keeps no modes, so that others may read or exchange it (mode {:03o}), and no folder above keeps them out: \
-         mount it with umask=077, or below a folder of mode 700, or keep the key elsewhere",
+        "its file system keeps no modes, so that others may read or exchange it (mode {:03o}), \
+         and no folder above keeps them out: mount it with umask=077, or below a folder of mode \
+         700, or keep the key elsewhere",
         mode & 0o777
     )
 }
 
-/// Whether what is made for its owner alone is so in this folder. Where nothing can be made, it is taken to be so.
+/// Whether what is made for its owner alone is so in this folder. Where nothing can be made, it is
+/// taken to be so.
 #[cfg(unix)]
 fn modes_are_kept(path: &Path) -> bool {
     let mut random = [0; 8];
     if getrandom::fill(&mut random).is_err() {
         return true;
     }
-    let probe = folder_of(path).join(format!(".estafette-{:016x}.probe", u64::from_le_bytes(random)));
+    let probe =
+        folder_of(path).join(format!(".estafette-{:016x}.probe", u64::from_le_bytes(random)));
     let Ok(file) = private_file(&probe) else { return true };
     let mode = file.metadata().map(|metadata| std::os::unix::fs::MetadataExt::mode(&metadata));
     // What is left there is empty.
@@ -80,8 +101,8 @@ fn modes_are_kept(path: &Path) -> bool {
     mode.is_ok_and(|mode| mode & 0o077 == 0)
 }
 
-/// Whether a folder above lets nobody else pass. A group of the superuser's alone may: a list of single users beside it (an ACL) is shown as
-/// that group's rights.
+/// Whether a folder above lets nobody else pass. A group of the superuser's alone may: a list of
+/// single users beside it (an ACL) is shown as that group's rights.
 #[cfg(unix)]
 fn is_out_of_reach(folder: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;

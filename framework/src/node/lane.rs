@@ -1,9 +1,12 @@
-//! The actor that carries sealed chunks over one bulk connection; the chains of stages that end in it are in [`chains`].
+//! The actor that carries sealed chunks over one bulk connection; the chains of stages that end in
+//! it are in [`chains`].
 //!
-//! It lives on a worker's arbiter together with its chains, its socket's two tasks and its acknowledgements, so a chunk
-//! crosses no thread between the first stage and the socket. It outlives its connections.
+//! It lives on a worker's arbiter together with its chains, its socket's two tasks and its
+//! acknowledgements, so a chunk crosses no thread between the first stage and the socket. It
+//! outlives its connections.
 //!
-//! Invariant: a sealed frame is kept until the receiver has acknowledged it, whatever happens to connections meanwhile.
+//! Invariant: a sealed frame is kept until the receiver has acknowledged it, whatever happens to
+//! connections meanwhile.
 
 mod chains;
 
@@ -33,15 +36,19 @@ use crate::wire::{Control, ControlOpener, ControlSealer, FailureKind, Ranges};
 
 /// Acknowledgements are said together: each costs both ends a wake-up. So many chunks…
 const SAY_AFTER: usize = 4;
-/// … or what there is after so long: the end of a transfer, or a window of few chunks, must not wait.
+/// … or what there is after so long: the end of a transfer, or a window of few chunks, must not
+/// wait.
 const SAY_WITHIN: Duration = Duration::from_millis(2);
 
-/// How often the receiver may ask for one frame again; then its transfer fails. Of its own faults an honest one gives up sooner,
-/// but a chunk may also lie in the mailboxes of actors that die of others.
+/// How often the receiver may ask for one frame again; then its transfer fails. Of its own faults
+/// an honest one gives up sooner, but a chunk may also lie in the mailboxes of actors that die of
+/// others.
 const RESENDS: u8 = 16;
-/// Control messages that may wait for the socket; further acknowledgements are said together when there is room.
+/// Control messages that may wait for the socket; further acknowledgements are said together when
+/// there is room.
 const CONTROLS: usize = 256;
-/// The wait before a full queue, or a copy of a chunk that is still in the stages, is looked at again.
+/// The wait before a full queue, or a copy of a chunk that is still in the stages, is looked at
+/// again.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// How often it is looked for frames that nobody acknowledges.
 const LOOK_FOR_UNHEARD: Duration = Duration::from_secs(1);
@@ -72,8 +79,9 @@ pub(crate) struct Lane {
     /// Counts connections, so that the last word of an old one is not taken for that of a new one.
     serial: u64,
     retained: BTreeMap<(u64, u64), Retained>,
-    /// Trailers that were acknowledged, each by its stream: a receiver that dies before it commits has lost its own, and where
-    /// the content is durable, or empty, nothing else would tell. One of a transfer, each of some 100 bytes.
+    /// Trailers that were acknowledged, each by its stream: a receiver that dies before it commits
+    /// has lost its own, and where the content is durable, or empty, nothing else would tell.
+    /// One of a transfer, each of some 100 bytes.
     trailers: HashMap<u64, Sealed>,
     /// Whether it is looked for frames that nobody acknowledges.
     looking: bool,
@@ -82,7 +90,8 @@ pub(crate) struct Lane {
     receiving: HashMap<(Vec<String>, u16), Chain<Sealed>>,
     acknowledged: BTreeMap<u64, RangeSet>,
     unsaid: usize,
-    /// Copies that came while the chunk was still in the stages: acknowledged on this lane, too, once it has passed them.
+    /// Copies that came while the chunk was still in the stages: acknowledged on this lane, too,
+    /// once it has passed them.
     copies: BTreeSet<(u64, u64, bool)>,
 }
 
@@ -169,7 +178,8 @@ pub(crate) struct Resend {
     pub(crate) index: u64,
 }
 
-/// The receiver does not have the trailer, which it may have acknowledged: send it again, if it is kept here.
+/// The receiver does not have the trailer, which it may have acknowledged: send it again, if it is
+/// kept here.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct TrailerAgain {
@@ -196,7 +206,11 @@ struct Flush;
 pub(crate) struct StopLane;
 
 impl Lane {
-    pub(crate) fn start_on(shared: &Arc<NodeShared>, session: Addr<Session>, index: u16) -> LaneHandle {
+    pub(crate) fn start_on(
+        shared: &Arc<NodeShared>,
+        session: Addr<Session>,
+        index: u16,
+    ) -> LaneHandle {
         let worker = &shared.workers[usize::from(index) % shared.workers.len()];
         let up = Arc::<AtomicBool>::default();
         let (shared, lane_up) = (Arc::clone(shared), Arc::clone(&up));
@@ -222,11 +236,16 @@ impl Lane {
     }
 
     fn put_out(&mut self, key: (u64, u64)) {
-        if let (Some(connection), Some(retained)) = (&self.connection, self.retained.get_mut(&key)) {
+        if let (Some(connection), Some(retained)) = (&self.connection, self.retained.get_mut(&key))
+        {
             let sealed = &retained.sealed;
             retained.put_out = Instant::now();
-            // A closed queue means the connection is ending: the frame stays and goes by the next one.
-            let _ = connection.queue.send(Outbound::Chunk { frame: sealed.content().clone(), custody: sealed.custody().clone() });
+            // A closed queue means the connection is ending: the frame stays and goes by the next
+            // one.
+            let _ = connection.queue.send(Outbound::Chunk {
+                frame: sealed.content().clone(),
+                custody: sealed.custody().clone(),
+            });
         }
     }
 
@@ -239,12 +258,19 @@ impl Lane {
         }
     }
 
-    /// Sends a frame again that nobody has acknowledged for long: damage to the header of a frame, which names stream and
-    /// index in the clear, can make it pass for one that is not wanted. One at a time, ever more rarely: the lane may be slow.
+    /// Sends a frame again that nobody has acknowledged for long: damage to the header of a frame,
+    /// which names stream and index in the clear, can make it pass for one that is not wanted.
+    /// One at a time, ever more rarely: the lane may be slow.
     fn repeat_unheard(&mut self, ctx: &mut Context<Self>) {
         let patience = self.shared.config.link.dead_after();
-        let overdue = |retained: &Retained| retained.put_out.elapsed() > patience.saturating_mul(1 << retained.unheard.min(10));
-        let oldest = self.retained.iter_mut().filter(|(_, retained)| overdue(retained)).min_by_key(|(_, retained)| retained.put_out);
+        let overdue = |retained: &Retained| {
+            retained.put_out.elapsed() > patience.saturating_mul(1 << retained.unheard.min(10))
+        };
+        let oldest = self
+            .retained
+            .iter_mut()
+            .filter(|(_, retained)| overdue(retained))
+            .min_by_key(|(_, retained)| retained.put_out);
         if let Some((&key, retained)) = oldest.filter(|_| self.connection.is_some()) {
             retained.unheard = retained.unheard.saturating_add(1);
             self.put_out(key);
@@ -267,7 +293,11 @@ impl Lane {
     /// Acknowledges copies of chunks that have passed the stages meanwhile.
     fn look_at_copies(&mut self, ctx: &mut Context<Self>) {
         for (stream, index, trailer) in std::mem::take(&mut self.copies) {
-            let standing = self.streams.borrow().get(&stream).map(|admitted| admitted.transfer.incoming().standing(index, trailer));
+            let standing = self
+                .streams
+                .borrow()
+                .get(&stream)
+                .map(|admitted| admitted.transfer.incoming().standing(index, trailer));
             match standing {
                 Some(Claim::Received) => self.acknowledge(stream, index, ctx),
                 Some(Claim::InProgress) => _ = self.copies.insert((stream, index, trailer)),
@@ -297,7 +327,11 @@ impl Actor for Lane {
 
     fn stopped(&mut self, _: &mut Self::Context) {
         self.detach();
-        let routes = self.sending.values().map(|chain| chain.route).chain(self.receiving.values().map(|chain| chain.route));
+        let routes = self
+            .sending
+            .values()
+            .map(|chain| chain.route)
+            .chain(self.receiving.values().map(|chain| chain.route));
         routes.for_each(|route| self.shared.supervisor.do_send(Retire(route)));
         self.retained.values().for_each(|retained| retained.sealed.custody().finish(0));
     }
@@ -312,7 +346,14 @@ impl Handler<Attach> for Lane {
         let Attach { epoch, connection, sealer, opener, max_frame } = attach;
         let io = match connection.attach() {
             Ok(io) => io,
-            Err(error) => return ctx.notify(Ended { serial, epoch, why: error.to_string(), violation: false }),
+            Err(error) => {
+                return ctx.notify(Ended {
+                    serial,
+                    epoch,
+                    why: error.to_string(),
+                    violation: false,
+                });
+            }
         };
         let (reader, writer) = tokio::io::split(io);
         let (queue, outbound) = mpsc::unbounded_channel();
@@ -334,7 +375,12 @@ impl Handler<Attach> for Lane {
             }),
             actix::spawn(async move {
                 let ended = lane_io::read(reader, seat).await;
-                reading.do_send(Ended { serial, epoch, why: ended.to_string(), violation: ended.is_violation() });
+                reading.do_send(Ended {
+                    serial,
+                    epoch,
+                    why: ended.to_string(),
+                    violation: ended.is_violation(),
+                });
             }),
         ];
         self.connection = Some(Attached { queue, controls: Arc::default(), sealer, tasks });
@@ -359,7 +405,12 @@ impl Handler<Ended> for Lane {
     fn handle(&mut self, ended: Ended, _: &mut Context<Self>) {
         if ended.serial == self.serial {
             self.detach();
-            self.session.do_send(LaneDown { lane: self.index, epoch: ended.epoch, why: ended.why, violation: ended.violation });
+            self.session.do_send(LaneDown {
+                lane: self.index,
+                epoch: ended.epoch,
+                why: ended.why,
+                violation: ended.violation,
+            });
         }
     }
 }
@@ -376,7 +427,8 @@ impl Handler<Forget> for Lane {
         drop(streams);
         self.acknowledged.remove(&stream);
         self.trailers.remove(&stream);
-        let over: Vec<_> = self.retained.range((stream, 0)..=(stream, u64::MAX)).map(|(&key, _)| key).collect();
+        let over: Vec<_> =
+            self.retained.range((stream, 0)..=(stream, u64::MAX)).map(|(&key, _)| key).collect();
         for retained in over.iter().filter_map(|key| self.retained.remove(key)) {
             retained.sealed.custody().finish(0);
         }
@@ -393,7 +445,8 @@ impl Handler<Sealed> for Lane {
         self.look_for_unheard(ctx);
         sealed.custody().sealed();
         let key = (sealed.custody().transfer().stream, sealed.custody().index());
-        self.retained.insert(key, Retained { sealed, put_out: Instant::now(), asked: 0, unheard: 0 });
+        self.retained
+            .insert(key, Retained { sealed, put_out: Instant::now(), asked: 0, unheard: 0 });
         self.put_out(key);
         if self.connection.is_none() {
             self.session.do_send(super::session::signals::Stranded);
@@ -422,7 +475,9 @@ impl Handler<Flush> for Lane {
             self.unsaid = 0;
             // The sender would have to send again what is here: the link tells it.
             let acknowledged = std::mem::take(&mut self.acknowledged).into_iter();
-            let acknowledged = acknowledged.flat_map(|(stream, set)| set.to_wire().into_iter().map(move |indices| (stream, indices)));
+            let acknowledged = acknowledged.flat_map(|(stream, set)| {
+                set.to_wire().into_iter().map(move |indices| (stream, indices))
+            });
             return self.session.do_send(AcknowledgeByLink(acknowledged.collect()));
         };
         if connection.controls.load(Ordering::Relaxed) >= CONTROLS {
@@ -433,7 +488,9 @@ impl Handler<Flush> for Lane {
         self.unsaid = 0;
         for (stream, indices) in std::mem::take(&mut self.acknowledged) {
             for indices in indices.to_wire() {
-                if let Ok(frame) = connection.sealer.seal_control(&Control::Received { stream, indices }) {
+                if let Ok(frame) =
+                    connection.sealer.seal_control(&Control::Received { stream, indices })
+                {
                     let waiting = lane_io::Waiting::count(&connection.controls);
                     let _ = connection.queue.send(Outbound::Control { frame, waiting });
                 }
@@ -447,7 +504,8 @@ impl Handler<Acknowledged> for Lane {
 
     fn handle(&mut self, Acknowledged { stream, indices }: Acknowledged, _: &mut Context<Self>) {
         for &(start, end) in indices.as_slice() {
-            let acked: Vec<_> = self.retained.range((stream, start)..(stream, end)).map(|(&key, _)| key).collect();
+            let acked: Vec<_> =
+                self.retained.range((stream, start)..(stream, end)).map(|(&key, _)| key).collect();
             for retained in acked.iter().filter_map(|key| self.retained.remove(key)) {
                 let custody = retained.sealed.custody();
                 custody.finish(custody.content_length());
@@ -464,7 +522,11 @@ impl Handler<Acknowledged> for Lane {
 impl Handler<AcknowledgeAgain> for Lane {
     type Result = ();
 
-    fn handle(&mut self, AcknowledgeAgain { stream, index }: AcknowledgeAgain, ctx: &mut Context<Self>) {
+    fn handle(
+        &mut self,
+        AcknowledgeAgain { stream, index }: AcknowledgeAgain,
+        ctx: &mut Context<Self>,
+    ) {
         self.acknowledge(stream, index, ctx);
     }
 }
@@ -472,7 +534,11 @@ impl Handler<AcknowledgeAgain> for Lane {
 impl Handler<AcknowledgeCopy> for Lane {
     type Result = ();
 
-    fn handle(&mut self, AcknowledgeCopy { stream, index, trailer }: AcknowledgeCopy, ctx: &mut Context<Self>) {
+    fn handle(
+        &mut self,
+        AcknowledgeCopy { stream, index, trailer }: AcknowledgeCopy,
+        ctx: &mut Context<Self>,
+    ) {
         if self.copies.is_empty() {
             ctx.run_later(LOOK_AGAIN, Self::look_at_copies);
         }
@@ -486,7 +552,10 @@ impl Handler<Resend> for Lane {
     fn handle(&mut self, Resend { stream, index }: Resend, _: &mut Context<Self>) {
         let Some(retained) = self.retained.get_mut(&(stream, index)) else { return };
         if retained.asked >= RESENDS {
-            let text = format!("the receiver has asked for chunk {index} more than {RESENDS} times: it loses it each time; see its log");
+            let text = format!(
+                "the receiver has asked for chunk {index} more than {RESENDS} times: it loses it \
+                 each time; see its log"
+            );
             return retained.sealed.custody().fail(FailureKind::Stage, text);
         }
         retained.asked += 1;

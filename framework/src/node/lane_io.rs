@@ -16,9 +16,13 @@ use super::lane::{AcknowledgeAgain, AcknowledgeCopy, Acknowledged, Lane, Streams
 use crate::delivery::Claim;
 use crate::metrics::StageMetrics;
 use crate::pipeline::{Buffer, BufferPool, Custody, Parcel, Sealed, Transfer};
-use crate::wire::{CONTROL_BODY_LIMIT, Control, ControlOpener, FLAG_LAST, FrameHeader, FrameKind, HEADER_LENGTH, SpeakError};
+use crate::wire::{
+    CONTROL_BODY_LIMIT, Control, ControlOpener, FLAG_LAST, FrameHeader, FrameKind, HEADER_LENGTH,
+    SpeakError,
+};
 
-/// What waits to be written: bounded by the slots and the credit of the chunks, and by one acknowledgement per chunk read.
+/// What waits to be written: bounded by the slots and the credit of the chunks, and by one
+/// acknowledgement per chunk read.
 pub(super) enum Outbound {
     Chunk { frame: Bytes, custody: Custody },
     Control { frame: Vec<u8>, waiting: Waiting },
@@ -49,7 +53,8 @@ pub(super) enum LaneEnd {
     Io(#[from] io::Error),
     #[error("the peer took no byte for {0:?}")]
     Stalled(Duration),
-    /// Headers of chunks are not authenticated: it may be the network. The lane closes, its frames are sent again.
+    /// Headers of chunks are not authenticated: it may be the network. The lane closes, its frames
+    /// are sent again.
     #[error("what came is damaged: {0}")]
     Damaged(String),
     /// The peer itself said what it must not.
@@ -103,10 +108,17 @@ pub(super) async fn write(
     LaneEnd::Closed
 }
 
-/// Writes all of `bytes`; gives up when the peer takes none for too long, however slow the road is otherwise.
-pub(super) async fn write_whole(socket: &mut (impl AsyncWrite + Unpin), mut bytes: &[u8], stalled_after: Duration) -> Result<(), LaneEnd> {
+/// Writes all of `bytes`; gives up when the peer takes none for too long, however slow the road is
+/// otherwise.
+pub(super) async fn write_whole(
+    socket: &mut (impl AsyncWrite + Unpin),
+    mut bytes: &[u8],
+    stalled_after: Duration,
+) -> Result<(), LaneEnd> {
     while !bytes.is_empty() {
-        let written = tokio::time::timeout(stalled_after, socket.write(bytes)).await.map_err(|_| LaneEnd::Stalled(stalled_after))??;
+        let written = tokio::time::timeout(stalled_after, socket.write(bytes))
+            .await
+            .map_err(|_| LaneEnd::Stalled(stalled_after))??;
         if written == 0 {
             return Err(LaneEnd::Closed);
         }
@@ -120,7 +132,9 @@ pub(super) async fn read(socket: impl AsyncRead + Unpin, mut seat: ReaderSeat) -
     let mut frames = FrameReader { socket, ahead: [0; HEADER_LENGTH], have: 0 };
     loop {
         let outcome = match frames.header(seat.max_frame).await {
-            Ok(header) if header.kind == FrameKind::Chunk => chunk(&mut frames, &seat, header).await,
+            Ok(header) if header.kind == FrameKind::Chunk => {
+                chunk(&mut frames, &seat, header).await
+            }
             Ok(header) => control(&mut frames, &mut seat, header).await,
             Err(end) => Err(end),
         };
@@ -130,23 +144,40 @@ pub(super) async fn read(socket: impl AsyncRead + Unpin, mut seat: ReaderSeat) -
     }
 }
 
-async fn chunk(frames: &mut FrameReader<impl AsyncRead + Unpin>, seat: &ReaderSeat, header: FrameHeader) -> Result<(), LaneEnd> {
+async fn chunk(
+    frames: &mut FrameReader<impl AsyncRead + Unpin>,
+    seat: &ReaderSeat,
+    header: FrameHeader,
+) -> Result<(), LaneEnd> {
     let last = header.flags & FLAG_LAST != 0;
     let admitted = {
         let streams = seat.streams.borrow();
-        streams.get(&header.stream).map(|admitted| (admitted.transfer.clone(), admitted.inlet.clone()))
+        streams
+            .get(&header.stream)
+            .map(|admitted| (admitted.transfer.clone(), admitted.inlet.clone()))
     };
     // A stream that is over here may still have frames on the road.
     let Some((transfer, inlet)) = admitted else { return frames.skip(header.len).await };
     let most = transfer.frame_body_limit();
     if header.len > most || (header.len as usize) < Sealed::TAG_LENGTH {
-        return Err(LaneEnd::Damaged(format!("a chunk of {} bytes in a transfer of at most {most}", header.len)));
+        return Err(LaneEnd::Damaged(format!(
+            "a chunk of {} bytes in a transfer of at most {most}",
+            header.len
+        )));
     }
-    let claim = if last { transfer.incoming().claim_trailer(header.index) } else { transfer.incoming().claim(header.index) };
+    let claim = if last {
+        transfer.incoming().claim_trailer(header.index)
+    } else {
+        transfer.incoming().claim(header.index)
+    };
     match claim {
         Claim::New => {}
         Claim::InProgress => {
-            seat.lane.do_send(AcknowledgeCopy { stream: header.stream, index: header.index, trailer: last });
+            seat.lane.do_send(AcknowledgeCopy {
+                stream: header.stream,
+                index: header.index,
+                trailer: last,
+            });
             return frames.skip(header.len).await;
         }
         Claim::Received => {
@@ -154,10 +185,16 @@ async fn chunk(frames: &mut FrameReader<impl AsyncRead + Unpin>, seat: &ReaderSe
             return frames.skip(header.len).await;
         }
         Claim::Beyond { limit } => {
-            return Err(LaneEnd::Damaged(format!("chunk {} was sent, but credit was given up to {limit}", header.index)));
+            return Err(LaneEnd::Damaged(format!(
+                "chunk {} was sent, but credit was given up to {limit}",
+                header.index
+            )));
         }
         Claim::OtherEnd { end } => {
-            return Err(LaneEnd::Damaged(format!("a second end came, at chunk {}, behind the one at {end}", header.index)));
+            return Err(LaneEnd::Damaged(format!(
+                "a second end came, at chunk {}, behind the one at {end}",
+                header.index
+            )));
         }
     }
     let mut claimed = Claimed { transfer: &transfer, index: header.index, last, whole: false };
@@ -187,7 +224,11 @@ impl Drop for Claimed<'_> {
     }
 }
 
-async fn control(frames: &mut FrameReader<impl AsyncRead + Unpin>, seat: &mut ReaderSeat, header: FrameHeader) -> Result<(), LaneEnd> {
+async fn control(
+    frames: &mut FrameReader<impl AsyncRead + Unpin>,
+    seat: &mut ReaderSeat,
+    header: FrameHeader,
+) -> Result<(), LaneEnd> {
     if header.len > CONTROL_BODY_LIMIT {
         return Err(LaneEnd::Damaged(format!("a control message of {} bytes", header.len)));
     }
@@ -202,7 +243,9 @@ async fn control(frames: &mut FrameReader<impl AsyncRead + Unpin>, seat: &mut Re
             let heard = seat.lane.send(Acknowledged { stream, indices }).await;
             heard.map_err(|_| LaneEnd::Closed)
         }
-        other => Err(LaneEnd::Violation(format!("{} does not belong on a bulk lane", other.name()))),
+        other => {
+            Err(LaneEnd::Violation(format!("{} does not belong on a bulk lane", other.name())))
+        }
     }
 }
 
@@ -223,10 +266,12 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             self.have += read;
         }
         self.have = 0;
-        FrameHeader::decode(&self.ahead, max_frame).map_err(|error| LaneEnd::Damaged(error.to_string()))
+        FrameHeader::decode(&self.ahead, max_frame)
+            .map_err(|error| LaneEnd::Damaged(error.to_string()))
     }
 
-    /// Fills `buffer` with header and body; what comes behind them is the beginning of the next header.
+    /// Fills `buffer` with header and body; what comes behind them is the beginning of the next
+    /// header.
     async fn body(&mut self, mut buffer: Buffer, header: &FrameHeader) -> Result<Buffer, LaneEnd> {
         let end = HEADER_LENGTH + header.len as usize;
         buffer[..HEADER_LENGTH].copy_from_slice(&header.encode());
@@ -253,7 +298,11 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     }
 
     async fn skip(&mut self, length: u32) -> Result<(), LaneEnd> {
-        let skipped = tokio::io::copy(&mut (&mut self.socket).take(u64::from(length)), &mut tokio::io::sink()).await?;
+        let skipped = tokio::io::copy(
+            &mut (&mut self.socket).take(u64::from(length)),
+            &mut tokio::io::sink(),
+        )
+        .await?;
         if skipped < u64::from(length) { Err(LaneEnd::Closed) } else { Ok(()) }
     }
 }

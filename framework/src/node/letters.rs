@@ -7,39 +7,57 @@ use super::events::NodeEvent;
 use super::handle::Node;
 use super::shared::NodeShared;
 use super::trust::Barred;
-use crate::remote::{Delivery, Letter, LetterId, LetterInfo, LetterLimits, Letters, RemoteError, RemoteErrorKind};
+use crate::remote::{
+    Delivery, Letter, LetterId, LetterInfo, LetterLimits, Letters, RemoteError, RemoteErrorKind,
+};
 use crate::store::Store;
 
 impl Node {
-    /// The letters that are kept here: under way, or dead, with the reason; the oldest to each peer first. Without a spool, none.
+    /// The letters that are kept here: under way, or dead, with the reason; the oldest to each peer
+    /// first. Without a spool, none.
     pub fn letters(&self) -> Vec<LetterInfo> {
         self.shared().letters.get().map_or_else(Vec::new, |letters| letters.list())
     }
 
-    /// A letter of this node, whichever life of it has stored it. `None`: it is neither under way nor dead. Then it was processed,
-    /// unless somebody has forgotten it, or it was never stored here.
+    /// A letter of this node, whichever life of it has stored it. `None`: it is neither under way
+    /// nor dead. Then it was processed, unless somebody has forgotten it, or it was never
+    /// stored here.
     pub fn letter(&self, id: LetterId) -> Option<Delivery> {
         self.shared().letters.get()?.find(id)
     }
 
-    /// Forgets a dead letter; `false` if there is no dead one of that id. Returns when that is durable.
+    /// Forgets a dead letter; `false` if there is no dead one of that id. Returns when that is
+    /// durable.
     pub async fn forget_letter(&self, id: LetterId) -> Result<bool, RemoteError> {
-        let Some(forgotten) = self.shared().letters.get().and_then(|letters| letters.forget(id)) else { return Ok(false) };
+        let Some(forgotten) = self.shared().letters.get().and_then(|letters| letters.forget(id))
+        else {
+            return Ok(false);
+        };
         let stopped = |_| RemoteError::new(RemoteErrorKind::ShuttingDown, "this node has stopped");
         forgotten.await.map_err(stopped)?.map(|()| true)
     }
 }
 
 /// Takes up the letters of a spool. The hub is set already: they need links.
-pub(super) fn load(shared: &Arc<NodeShared>, spool: Arc<dyn Store>, dormant: bool) -> io::Result<Arc<Letters>> {
+pub(super) fn load(
+    shared: &Arc<NodeShared>,
+    spool: Arc<dyn Store>,
+    dormant: bool,
+) -> io::Result<Arc<Letters>> {
     let config = &shared.config;
-    let limits = LetterLimits { letters: config.letters, bytes: config.letters_bytes, expiry: config.expiry, dormant };
-    let trust = shared.trust.clone();
-    let admits = move |peer: &crate::wire::PeerId, name: &str| match trust.admission(peer, Some(name)) {
-        Ok(()) => Some(true),
-        Err(Barred::Untrusted) => Some(false),
-        Err(Barred::ForNow) => None,
+    let limits = LetterLimits {
+        letters: config.letters,
+        bytes: config.letters_bytes,
+        expiry: config.expiry,
+        dormant,
     };
+    let trust = shared.trust.clone();
+    let admits =
+        move |peer: &crate::wire::PeerId, name: &str| match trust.admission(peer, Some(name)) {
+            Ok(()) => Some(true),
+            Err(Barred::Untrusted) => Some(false),
+            Err(Barred::ForNow) => None,
+        };
     let telling = Arc::downgrade(shared);
     let refused = move |peer, id, letter: &Letter, why: &RemoteError| {
         if let Some(shared) = telling.upgrade() {
@@ -47,5 +65,7 @@ pub(super) fn load(shared: &Arc<NodeShared>, spool: Arc<dyn Store>, dormant: boo
             shared.emit(NodeEvent::LetterRefused { peer, id, name, message, why: why.clone() });
         }
     };
-    Letters::load(spool, shared.directory.clone(), admits, refused, limits, |peer| shared.exchange(peer))
+    Letters::load(spool, shared.directory.clone(), admits, refused, limits, |peer| {
+        shared.exchange(peer)
+    })
 }

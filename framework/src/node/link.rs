@@ -1,7 +1,8 @@
 //! Links over connections: what both ends do before there is one, and the two tasks that drive it.
 //!
-//! Driving contract of `wire`: preamble, reply, handshake, then the initiator's `Hello`, and only when that has verified
-//! does anything take effect; then frames both ways, `Link` deciding about heartbeats.
+//! Driving contract of `wire`: preamble, reply, handshake, then the initiator's `Hello`, and only
+//! when that has verified does anything take effect; then frames both ways, `Link` deciding about
+//! heartbeats.
 
 use std::cell::RefCell;
 use std::pin::pin;
@@ -24,8 +25,9 @@ use super::transport::{Connection, Io};
 use crate::pipeline::{Chunk, Custody, Outlet, Parcel, Sealed, Slots, Through, Transfer};
 use crate::wire::message::MESSAGE_STREAM;
 use crate::wire::{
-    CONTROL_BODY_LIMIT, Choice, Control, ControlOpener, ControlSealer, FEATURE_MESSAGES, Frame, FrameDecoder, FrameHeader, FrameKind,
-    HANDSHAKE_LIMIT, HEADER_LENGTH, Link, LinkAction, Offer, PeerId, RefuseReason, Suite, frame_handshake, handshake_length,
+    CONTROL_BODY_LIMIT, Choice, Control, ControlOpener, ControlSealer, FEATURE_MESSAGES, Frame,
+    FrameDecoder, FrameHeader, FrameKind, HANDSHAKE_LIMIT, HEADER_LENGTH, Link, LinkAction, Offer,
+    PeerId, RefuseReason, Suite, frame_handshake, handshake_length,
 };
 
 /// What waits for the socket.
@@ -55,15 +57,19 @@ pub(crate) enum Unseal {
 }
 
 impl Unseal {
-    /// Hands a batch on. `Err`: it does not open, and nothing behind it may be looked at. What actors do with theirs, the postbox
-    /// notices at the next one.
+    /// Hands a batch on. `Err`: it does not open, and nothing behind it may be looked at. What
+    /// actors do with theirs, the postbox notices at the next one.
     fn send(&mut self, batch: Sealed) -> Result<(), String> {
         match self {
             Self::Here(through, outlet) => {
                 let custody = batch.custody().clone();
                 match through(batch) {
                     Some(opened) => outlet.send(opened),
-                    None => return Err(custody.failure().unwrap_or_else(|| "it was thrown away on its way".into())),
+                    None => {
+                        return Err(custody
+                            .failure()
+                            .unwrap_or_else(|| "it was thrown away on its way".into()));
+                    }
                 }
             }
             Self::Actors(inlet) => inlet.send(batch),
@@ -82,14 +88,19 @@ impl BatchInlet {
     /// Takes a frame; waits while the stages have as many as they may.
     async fn take(&self, frame: Frame) -> Result<(), String> {
         let slots = self.0.borrow().as_ref().map(|batches| batches.slots.clone());
-        let Some(slots) = slots.filter(|_| frame.header.stream == MESSAGE_STREAM && !frame.header.is_last()) else {
+        let Some(slots) =
+            slots.filter(|_| frame.header.stream == MESSAGE_STREAM && !frame.header.is_last())
+        else {
             return Err("the peer broke the protocol: a chunk on the express lane".into());
         };
         let slot = slots.take().await;
         let mut batches = self.0.borrow_mut();
         let Some(batches) = &mut *batches else { return Ok(()) };
         if frame.header.index != batches.next {
-            return Err(format!("the peer broke the protocol: batch {} instead of {}", frame.header.index, batches.next));
+            return Err(format!(
+                "the peer broke the protocol: batch {} instead of {}",
+                frame.header.index, batches.next
+            ));
         }
         batches.next += 1;
         let custody = Custody::incoming(&batches.transfer, frame.header.index, false, None);
@@ -103,8 +114,8 @@ impl BatchInlet {
 const BATCHES: usize = 4;
 /// Control messages that may wait for the socket. A peer that lets more pile up does not read.
 const QUEUE: usize = 4096;
-/// How long what is queued may take to be written once the link is given up: a peer that takes it slowly must not keep the
-/// queue and the socket of every link it ever had.
+/// How long what is queued may take to be written once the link is given up: a peer that takes it
+/// slowly must not keep the queue and the socket of every link it ever had.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Control messages are written together up to about so many bytes.
 const BATCH: usize = 64 << 10;
@@ -125,7 +136,10 @@ pub(crate) struct NewLink {
 
 impl std::fmt::Debug for NewLink {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("NewLink").field("peer", &self.peer).field("dialed", &self.dialed).finish_non_exhaustive()
+        f.debug_struct("NewLink")
+            .field("peer", &self.peer)
+            .field("dialed", &self.dialed)
+            .finish_non_exhaustive()
     }
 }
 
@@ -149,7 +163,9 @@ pub(crate) fn offer(shared: &NodeShared) -> Offer {
     Offer {
         suites: shared.registry.suites(),
         features: FEATURE_MESSAGES,
-        max_frame: NodeConfig::CHUNK_MOST + crate::wire::growth_limit(NodeConfig::CHUNK_MOST) + crate::pipeline::Transfer::OVERHEAD,
+        max_frame: NodeConfig::CHUNK_MOST
+            + crate::wire::growth_limit(NodeConfig::CHUNK_MOST)
+            + crate::pipeline::Transfer::OVERHEAD,
         lanes: u16::try_from(shared.workers.len()).unwrap_or(u16::MAX),
     }
 }
@@ -158,7 +174,10 @@ pub(crate) fn protocol(error: impl std::fmt::Display) -> LinkFailure {
     LinkFailure::Protocol(error.to_string())
 }
 
-pub(crate) async fn send_handshake(io: &mut Box<dyn Io>, message: &[u8]) -> Result<(), LinkFailure> {
+pub(crate) async fn send_handshake(
+    io: &mut Box<dyn Io>,
+    message: &[u8],
+) -> Result<(), LinkFailure> {
     io.write_all(&frame_handshake(message).map_err(protocol)?).await?;
     Ok(())
 }
@@ -171,7 +190,10 @@ pub(crate) async fn receive_handshake(io: &mut Box<dyn Io>) -> Result<Vec<u8>, L
     Ok(message)
 }
 
-pub(crate) async fn receive_control(io: &mut Box<dyn Io>, opener: &mut ControlOpener) -> Result<Control, LinkFailure> {
+pub(crate) async fn receive_control(
+    io: &mut Box<dyn Io>,
+    opener: &mut ControlOpener,
+) -> Result<Control, LinkFailure> {
     let mut header = [0; HEADER_LENGTH];
     io.read_exact(&mut header).await?;
     let header = FrameHeader::decode(&header, CONTROL_BODY_LIMIT).map_err(protocol)?;
@@ -206,12 +228,18 @@ pub(crate) struct LiveLink {
 
 impl LiveLink {
     /// Brings its connection to this thread.
-    pub(crate) fn start(new: NewLink, epoch: u64, session: Addr<Session>, config: &NodeConfig) -> std::io::Result<Self> {
+    pub(crate) fn start(
+        new: NewLink,
+        epoch: u64,
+        session: Addr<Session>,
+        config: &NodeConfig,
+    ) -> std::io::Result<Self> {
         let NewLink { connection, sealer, opener, hash, choice, dialed, address, .. } = new;
         let (reader, writer) = tokio::io::split(connection.attach()?);
         let (queue, queued) = mpsc::channel(QUEUE);
         let link = Link::new(config.link, Instant::now());
-        let (answers, stalled_after, writer_session) = (queue.clone(), config.link.dead_after(), session.clone());
+        let (answers, stalled_after, writer_session) =
+            (queue.clone(), config.link.dead_after(), session.clone());
         let batches = BatchInlet::default();
         let batches_in = batches.clone();
         let (hush, hushed) = oneshot::channel();
@@ -265,7 +293,9 @@ impl LiveLink {
 
     pub(crate) fn say(&self, control: Control) -> Result<(), String> {
         let Some(queue) = &self.queue else { return Ok(()) };
-        queue.try_send(Outbound::Control(control)).map_err(|_| format!("the peer does not read: {QUEUE} control messages wait for it"))
+        queue
+            .try_send(Outbound::Control(control))
+            .map_err(|_| format!("the peer does not read: {QUEUE} control messages wait for it"))
     }
 
     /// What batches are written by.
@@ -316,7 +346,9 @@ async fn write(
         }
         write_whole(&mut socket, &batch, stalled_after).await.map_err(|end| end.to_string())?;
         if let Some(sealed) = messages {
-            write_whole(&mut socket, sealed.content(), stalled_after).await.map_err(|end| end.to_string())?;
+            write_whole(&mut socket, sealed.content(), stalled_after)
+                .await
+                .map_err(|end| end.to_string())?;
             sealed.custody().finish(0);
         }
     }
@@ -341,7 +373,9 @@ async fn read(
         loop {
             let control = match decoder.decode(&mut bytes) {
                 Ok(None) => break,
-                Ok(Some(frame)) if frame.header.kind == FrameKind::Control => opener.open_control(frame.body()),
+                Ok(Some(frame)) if frame.header.kind == FrameKind::Control => {
+                    opener.open_control(frame.body())
+                }
                 Ok(Some(frame)) => {
                     // No sign of life: it is the stages that find out whether it is the peer's.
                     if let Err(why) = batches.take(frame).await {
@@ -353,7 +387,9 @@ async fn read(
             };
             link.heard(Instant::now());
             match control {
-                Ok(Control::Ping { nonce }) => drop(answers.try_send(Outbound::Control(Control::Pong { nonce }))),
+                Ok(Control::Ping { nonce }) => {
+                    drop(answers.try_send(Outbound::Control(Control::Pong { nonce })))
+                }
                 Ok(Control::Pong { .. }) => {}
                 // Awaited, so that a flood of messages waits in the socket and not in a mailbox.
                 Ok(control) => {

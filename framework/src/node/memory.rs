@@ -1,8 +1,9 @@
 //! Deliveries that ended: a replay is answered with the old receipt and delivered no second time.
 //!
-//! Invariant: nothing is forgotten before it expires, by the time that has passed for certain, whatever the wall clock says; when
-//! the memory is full, what has expired as far as the wall clock tells goes, too, and else new deliveries are refused. With a
-//! spool, what is remembered is durable before it is said.
+//! Invariant: nothing is forgotten before it expires, by the time that has passed for certain,
+//! whatever the wall clock says; when the memory is full, what has expired as far as the wall clock
+//! tells goes, too, and else new deliveries are refused. With a spool, what is remembered is
+//! durable before it is said.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
@@ -22,7 +23,8 @@ use crate::wire::{PeerId, SecretBytes, codec};
 const SKEW: u64 = 300;
 /// Words about processed deliveries that are said in one go when a link is up.
 const SAID_AT_ONCE: usize = 1024;
-/// The inbox that arrivals are noted under which are kept for somebody else. No inbox can be called like that.
+/// The inbox that arrivals are noted under which are kept for somebody else. No inbox can be called
+/// like that.
 pub(crate) const RELAYED: &str = "/relayed";
 /// The table of the spool.
 pub(crate) const TABLE: &str = "delivered";
@@ -50,8 +52,8 @@ pub struct Arrival {
     pub attempt: u32,
     /// When, in seconds since the Unix epoch.
     pub at: u64,
-    /// When it may be forgotten, in seconds since the Unix epoch: in a record by the time that has passed for certain, as a node
-    /// lists it by its wall clock.
+    /// When it may be forgotten, in seconds since the Unix epoch: in a record by the time that has
+    /// passed for certain, as a node lists it by its wall clock.
     pub expires: u64,
     /// To which inbox.
     pub inbox: String,
@@ -69,15 +71,16 @@ pub struct Arrival {
     pub(crate) packed_by: Option<PeerId>,
     /// When it may be forgotten as far as the wall clock told, if there is no room.
     pub(crate) passes: Option<u64>,
-    /// Its other id, if it came by a relay: the relay's in what is remembered for who packed it, and the other way round. Not in
-    /// records of earlier builds, where both are the same.
+    /// Its other id, if it came by a relay: the relay's in what is remembered for who packed it,
+    /// and the other way round. Not in records of earlier builds, where both are the same.
     pub(crate) elsewhere: Option<TransferId>,
 }
 
 impl Arrival {
     /// Reads a record; those of earlier builds end before the last field.
     fn decode(value: &[u8]) -> Result<Self, codec::CodecError> {
-        codec::decode(value).or_else(|error| codec::decode(&[value, &[0]].concat()).map_err(|_| error))
+        codec::decode(value)
+            .or_else(|error| codec::decode(&[value, &[0]].concat()).map_err(|_| error))
     }
 }
 
@@ -97,12 +100,19 @@ impl Remembered {
     /// Remembers what the spool does. A record that does not decode is left alone, and named.
     pub(crate) fn load(ledger: Ledger, spool: Option<Arc<dyn Store>>) -> io::Result<Self> {
         let mut table = Table::default();
-        for (key, value) in spool.as_ref().map_or_else(|| Ok(Vec::new()), |spool| spool.load(TABLE))? {
+        for (key, value) in
+            spool.as_ref().map_or_else(|| Ok(Vec::new()), |spool| spool.load(TABLE))?
+        {
             match (delivery_of(&key), Arrival::decode(&value)) {
-                (Some((peer, transfer)), Ok(arrival)) => table.insert(&ledger, peer, transfer, arrival),
+                (Some((peer, transfer)), Ok(arrival)) => {
+                    table.insert(&ledger, peer, transfer, arrival)
+                }
                 (_, outcome) => {
                     let key = data_encoding::HEXLOWER.encode(&key);
-                    tracing::error!(key, error = ?outcome.err(), "the record of a delivery can't be read: a replay of it would be taken");
+                    tracing::error!(
+                        key, error = ?outcome.err(),
+                        "the record of a delivery can't be read: a replay of it would be taken"
+                    );
                 }
             }
         }
@@ -119,8 +129,13 @@ impl Remembered {
         if self.arrival(sender, transfer).is_some() {
             return Ok(true);
         }
-        let noted = self.spool.as_ref().map_or(Ok(None), |spool| spool.find(TABLE, &delivery_key(sender, transfer)))?;
-        let Some(arrival) = noted.and_then(|noted| Arrival::decode(&noted).ok()) else { return Ok(false) };
+        let noted = self
+            .spool
+            .as_ref()
+            .map_or(Ok(None), |spool| spool.find(TABLE, &delivery_key(sender, transfer)))?;
+        let Some(arrival) = noted.and_then(|noted| Arrival::decode(&noted).ok()) else {
+            return Ok(false);
+        };
         // Whoever wrote it is about to say so.
         self.table().insert(&self.ledger, sender, transfer, arrival);
         Ok(true)
@@ -142,16 +157,28 @@ impl Remembered {
     }
 
     /// Remembers a delivery, and forgets what its journal says. May block; durable when it returns.
-    pub(crate) fn remember(&self, sender: PeerId, transfer: TransferId, arrival: Arrival) -> io::Result<()> {
+    pub(crate) fn remember(
+        &self,
+        sender: PeerId,
+        transfer: TransferId,
+        arrival: Arrival,
+    ) -> io::Result<()> {
         self.remember_with(sender, transfer, arrival, Vec::new())
     }
 
     /// The same, with these changes of the spool, all or none.
-    pub(crate) fn remember_with(&self, sender: PeerId, transfer: TransferId, arrival: Arrival, others: Vec<Change>) -> io::Result<()> {
+    pub(crate) fn remember_with(
+        &self,
+        sender: PeerId,
+        transfer: TransferId,
+        arrival: Arrival,
+        others: Vec<Change>,
+    ) -> io::Result<()> {
         if let Some(spool) = &self.spool {
             let key = delivery_key(sender, transfer);
             let value = codec::encode(&arrival).map_err(io::Error::other)?;
-            let mut changes = vec![Change::Put { table: TABLE, key: key.clone(), value }, Journal::forget(key)];
+            let mut changes =
+                vec![Change::Put { table: TABLE, key: key.clone(), value }, Journal::forget(key)];
             changes.extend(others);
             spool.write(changes)?;
         }
@@ -159,8 +186,9 @@ impl Remembered {
         Ok(())
     }
 
-    /// Forgets a package that was kept for somebody else, and given up: its sender may send it again. What the spool knows of
-    /// it is left to [`Self::remove_record`]; whether there was one.
+    /// Forgets a package that was kept for somebody else, and given up: its sender may send it
+    /// again. What the spool knows of it is left to [`Self::remove_record`]; whether there was
+    /// one.
     pub(crate) fn forget_relayed(&self, sender: PeerId, transfer: TransferId) -> bool {
         let mut table = self.table();
         let key = (sender, transfer);
@@ -171,46 +199,62 @@ impl Remembered {
         }
     }
 
-    /// Takes the record of what was forgotten out of the spool, unless it has come again. May block.
+    /// Takes the record of what was forgotten out of the spool, unless it has come again. May
+    /// block.
     pub(crate) fn remove_record(&self, sender: PeerId, transfer: TransferId) -> io::Result<()> {
         match &self.spool {
-            Some(spool) if self.arrival(sender, transfer).is_none() => {
-                spool.write(vec![Change::Remove { table: TABLE, key: delivery_key(sender, transfer) }])
-            }
+            Some(spool) if self.arrival(sender, transfer).is_none() => spool
+                .write(vec![Change::Remove { table: TABLE, key: delivery_key(sender, transfer) }]),
             _ => Ok(()),
         }
     }
 
     /// Changes what is remembered of a delivery, if it is; durable when it returns. May block.
-    pub(crate) fn change(&self, sender: PeerId, transfer: TransferId, change: impl FnOnce(&mut Arrival)) -> io::Result<Option<Arrival>> {
+    pub(crate) fn change(
+        &self,
+        sender: PeerId,
+        transfer: TransferId,
+        change: impl FnOnce(&mut Arrival),
+    ) -> io::Result<Option<Arrival>> {
         let Some(mut arrival) = self.arrival(sender, transfer) else { return Ok(None) };
         change(&mut arrival);
         self.remember(sender, transfer, arrival.clone())?;
         Ok(Some(arrival))
     }
 
-    /// What the peer has not heard yet of deliveries it made or carried, by its own ids, the most of it that is said at once.
+    /// What the peer has not heard yet of deliveries it made or carried, by its own ids, the most
+    /// of it that is said at once.
     pub(crate) fn unheard(&self, sender: PeerId) -> Vec<(TransferId, [u8; 32])> {
         let table = self.table();
-        let is_told = |peer: PeerId, arrival: &Arrival| peer == sender || arrival.carried_by == Some(sender);
-        let unheard =
-            table.arrivals.iter().filter(|((peer, _), arrival)| arrival.processed == Processed::Unheard && is_told(*peer, arrival));
-        let known_as =
-            |peer: PeerId, transfer, arrival: &Arrival| if peer == sender { transfer } else { arrival.elsewhere.unwrap_or(transfer) };
+        let is_told =
+            |peer: PeerId, arrival: &Arrival| peer == sender || arrival.carried_by == Some(sender);
+        let unheard = table.arrivals.iter().filter(|((peer, _), arrival)| {
+            arrival.processed == Processed::Unheard && is_told(*peer, arrival)
+        });
+        let known_as = |peer: PeerId, transfer, arrival: &Arrival| {
+            if peer == sender { transfer } else { arrival.elsewhere.unwrap_or(transfer) }
+        };
         let said = |(&(peer, transfer), arrival): (&(PeerId, TransferId), &Arrival)| {
             (known_as(peer, transfer, arrival), *arrival.processed_mac.expose())
         };
         unheard.map(said).take(SAID_AT_ONCE).collect()
     }
 
-    /// All that were delivered here, the newest first: not what is kept for others, and each once, whoever carried it.
+    /// All that were delivered here, the newest first: not what is kept for others, and each once,
+    /// whoever carried it.
     pub(crate) fn list(&self) -> Vec<(PeerId, TransferId, Arrival)> {
         let table = self.table();
-        let here = table.arrivals.iter().filter(|(_, arrival)| arrival.packed_by.is_none() && arrival.inbox != RELAYED);
-        let mut list: Vec<_> = here.map(|(&(peer, transfer), arrival)| (peer, transfer, arrival.clone())).collect();
+        let here = table
+            .arrivals
+            .iter()
+            .filter(|(_, arrival)| arrival.packed_by.is_none() && arrival.inbox != RELAYED);
+        let mut list: Vec<_> =
+            here.map(|(&(peer, transfer), arrival)| (peer, transfer, arrival.clone())).collect();
         drop(table);
         // The same order every time, of those that came in the same second, too.
-        list.sort_by_key(|&(peer, transfer, ref arrival)| (std::cmp::Reverse(arrival.at), peer, transfer));
+        list.sort_by_key(|&(peer, transfer, ref arrival)| {
+            (std::cmp::Reverse(arrival.at), peer, transfer)
+        });
         list
     }
 
@@ -234,7 +278,8 @@ impl Table {
         let charges = &mut self.charges;
         self.arrivals.retain(|key, arrival| {
             let is_theirs = only.is_none_or(|only| arrival.packed_by.unwrap_or(key.0) == only);
-            let stays = !is_theirs || arrival.passes.is_none_or(|passes| passes.saturating_add(SKEW) > passed);
+            let stays = !is_theirs
+                || arrival.passes.is_none_or(|passes| passes.saturating_add(SKEW) > passed);
             if !stays {
                 charges.remove(key);
             }
@@ -249,7 +294,11 @@ impl Table {
             }
             self.by_expiry.pop_first();
             // It may have come again since, and be worth remembering for longer.
-            if self.arrivals.get(&(sender, transfer)).is_some_and(|arrival| arrival.expires <= expires) {
+            if self
+                .arrivals
+                .get(&(sender, transfer))
+                .is_some_and(|arrival| arrival.expires <= expires)
+            {
                 self.arrivals.remove(&(sender, transfer));
                 self.charges.remove(&(sender, transfer));
             }
@@ -262,7 +311,8 @@ pub(crate) fn is_old(expires: u64, now: u64) -> bool {
     expires.saturating_add(SKEW) <= now
 }
 
-/// Removes from a spool what has no use any more: words of deliveries that have expired, and notes about partial ones.
+/// Removes from a spool what has no use any more: words of deliveries that have expired, and notes
+/// about partial ones.
 pub(crate) fn sweep(spool: &dyn Store, now: Moment) -> io::Result<()> {
     let old = |expires: u64| is_old(expires, now.certain);
     let mut changes = Vec::new();
@@ -313,11 +363,15 @@ mod tests {
 
     fn ledger(share: u64, total: u64) -> Ledger {
         let rate = crate::node::ledger::Rate { burst: 1, per_second: 1 };
-        Ledger::new([crate::node::ledger::Bound { share, total }; crate::node::ledger::KINDS], [rate; 2])
+        Ledger::new(
+            [crate::node::ledger::Bound { share, total }; crate::node::ledger::KINDS],
+            [rate; 2],
+        )
     }
 
     fn arrival(expires: u64) -> Arrival {
-        let receipt = Receipt { digest: [1; 32], length: 2, place: "in/a".into(), files: 1, mac: [3; 32] };
+        let receipt =
+            Receipt { digest: [1; 32], length: 2, place: "in/a".into(), files: 1, mac: [3; 32] };
         Arrival {
             attempt: 0,
             at: 5,
@@ -343,15 +397,28 @@ mod tests {
         let (peer, transfer) = (PeerId::from_bytes([1; 32]), TransferId::from_bytes([2; 24]));
         let spool: Arc<dyn Store> = Arc::<MemoryStore>::default();
         let load = || Remembered::load(ledger(1, 2), Some(Arc::clone(&spool))).unwrap();
-        let journal = Journal::open(Arc::clone(&spool), delivery_key(peer, transfer), 100, Some([0; 32]), 1024).unwrap();
+        let journal = Journal::open(
+            Arc::clone(&spool),
+            delivery_key(peer, transfer),
+            100,
+            Some([0; 32]),
+            1024,
+        )
+        .unwrap();
         journal.note(b"half of it").unwrap();
         load().remember(peer, transfer, arrival(100)).unwrap();
         assert_eq!(spool.load(Journal::TABLE).unwrap(), [], "the note goes with it");
         assert_eq!(load().arrival(peer, transfer), Some(arrival(100)));
-        assert!(load().reserve(peer, certain(100 + SKEW - 1)).is_err(), "it is full, and forgets nothing that may come again");
+        assert!(
+            load().reserve(peer, certain(100 + SKEW - 1)).is_err(),
+            "it is full, and forgets nothing that may come again"
+        );
         let (memory, other) = (load(), PeerId::from_bytes([9; 32]));
         let others = memory.reserve(other, certain(100 + SKEW - 1)).unwrap();
-        assert!(memory.reserve(PeerId::from_bytes([8; 32]), certain(100 + SKEW - 1)).is_err(), "it is as full as it may be of all");
+        assert!(
+            memory.reserve(PeerId::from_bytes([8; 32]), certain(100 + SKEW - 1)).is_err(),
+            "it is as full as it may be of all"
+        );
         drop(others);
         assert!(load().reserve(peer, certain(100 + SKEW)).is_ok());
         sweep(spool.as_ref(), certain(100 + SKEW)).unwrap();
@@ -368,12 +435,16 @@ mod tests {
         let years_later = Moment { certain: 50, passed: 1 << 30 };
         assert!(memory.reserve(peer, years_later).is_ok());
         sweep(spool.as_ref(), years_later).unwrap();
-        for memory in [&memory, &Remembered::load(ledger(2, 2), Some(Arc::clone(&spool))).unwrap()] {
+        for memory in [&memory, &Remembered::load(ledger(2, 2), Some(Arc::clone(&spool))).unwrap()]
+        {
             assert_eq!(memory.arrival(peer, first), Some(arrival(100)), "it may come again");
         }
         memory.remember(peer, second, Arrival { passes: Some(1 << 31), ..arrival(200) }).unwrap();
         assert!(memory.reserve(peer, years_later).is_ok());
-        assert_eq!((memory.arrival(peer, first), memory.arrival(peer, second).is_some()), (None, true));
+        assert_eq!(
+            (memory.arrival(peer, first), memory.arrival(peer, second).is_some()),
+            (None, true)
+        );
     }
 
     #[test]
@@ -382,8 +453,13 @@ mod tests {
         let memory = Remembered::load(ledger(9, 9), None).unwrap();
         memory.remember(peer, transfer, arrival(100)).unwrap();
         memory.remember(peer, transfer, arrival(5000)).unwrap();
-        assert!(memory.reserve(peer, certain(4000)).is_ok() && memory.arrival(peer, transfer).is_some());
-        assert!(memory.reserve(peer, certain(5000 + SKEW)).is_ok() && memory.arrival(peer, transfer).is_none());
+        assert!(
+            memory.reserve(peer, certain(4000)).is_ok() && memory.arrival(peer, transfer).is_some()
+        );
+        assert!(
+            memory.reserve(peer, certain(5000 + SKEW)).is_ok()
+                && memory.arrival(peer, transfer).is_none()
+        );
     }
 
     #[test]
@@ -397,10 +473,14 @@ mod tests {
     fn what_has_become_durable_and_is_about_to_be_said_is_found() {
         let (peer, transfer) = (PeerId::from_bytes([1; 32]), TransferId::from_bytes([2; 24]));
         let spool: Arc<dyn Store> = Arc::<MemoryStore>::default();
-        let (one, other) = [(); 2].map(|()| Remembered::load(ledger(1, 1), Some(Arc::clone(&spool))).unwrap()).into();
+        let (one, other) = [(); 2]
+            .map(|()| Remembered::load(ledger(1, 1), Some(Arc::clone(&spool))).unwrap())
+            .into();
         assert!(!other.look_again(peer, transfer).unwrap());
         one.remember(peer, transfer, arrival(100)).unwrap();
-        assert!(other.arrival(peer, transfer).is_none() && other.look_again(peer, transfer).unwrap());
+        assert!(
+            other.arrival(peer, transfer).is_none() && other.look_again(peer, transfer).unwrap()
+        );
         assert_eq!(other.arrival(peer, transfer), Some(arrival(100)));
     }
 }

@@ -1,7 +1,9 @@
-//! What inboxes want to be told of the last delivery of a peer under a name: the memory behind [`Resumed::AlreadyThere`].
+//! What inboxes want to be told of the last delivery of a peer under a name: the memory behind
+//! [`Resumed::AlreadyThere`].
 //!
-//! Invariant: a memo is given to the inbox and for the peer that it was made for, and nobody else. There are never more than the limits say:
-//! the oldest goes first. To have lost one costs a second transfer, and nothing else.
+//! Invariant: a memo is given to the inbox and for the peer that it was made for, and nobody else.
+//! There are never more than the limits say: the oldest goes first. To have lost one costs a second
+//! transfer, and nothing else.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -15,7 +17,8 @@ use crate::wire::PeerId;
 #[cfg(doc)]
 use crate::pipeline::Resumed;
 
-/// The table of the spool. Keys: the peer, then what stands for inbox and name. Values: `order u64 ‖ memo`.
+/// The table of the spool. Keys: the peer, then what stands for inbox and name. Values: `order u64
+/// ‖ memo`.
 pub(crate) const TABLE: &str = "memo";
 /// The most memos of one peer.
 const OF_ONE: usize = 4096;
@@ -52,7 +55,10 @@ impl MemoKey {
 
     pub(crate) fn new(peer: PeerId, inbox: &str, content: &Content) -> Self {
         let mut hasher = blake3::Hasher::new_derive_key("estafette 2026 memo");
-        hasher.update(&(inbox.len() as u64).to_le_bytes()).update(inbox.as_bytes()).update(content.name.as_bytes());
+        hasher
+            .update(&(inbox.len() as u64).to_le_bytes())
+            .update(inbox.as_bytes())
+            .update(content.name.as_bytes());
         let mut name = [0; 16];
         hasher.finalize_xof().fill(&mut name);
         Self { peer, name }
@@ -78,7 +84,9 @@ impl Memos {
         let mut table = Table::default();
         for (key, value) in spool.map_or_else(|| Ok(Vec::new()), |spool| spool.load(TABLE))? {
             // What can't be read is as good as lost; whoever looks after the spool names it.
-            if let (Some(key), Some((order, text))) = (MemoKey::from_bytes(&key), value.split_first_chunk::<8>()) {
+            if let (Some(key), Some((order, text))) =
+                (MemoKey::from_bytes(&key), value.split_first_chunk::<8>())
+            {
                 table.insert(key, u64::from_le_bytes(*order), text.to_vec());
             }
         }
@@ -90,7 +98,8 @@ impl Memos {
         self.table().memos.get(&MemoKey::new(peer, inbox, content)).map(|(_, text)| text.clone())
     }
 
-    /// Keeps a memo in place of an older one; and what the spool has to be told of that. One that is too long is not kept.
+    /// Keeps a memo in place of an older one; and what the spool has to be told of that. One that
+    /// is too long is not kept.
     pub(crate) fn keep(&self, Memo { key, text }: Memo) -> Vec<Change> {
         let mut table = self.table();
         let mut gone = Vec::new();
@@ -143,7 +152,12 @@ impl Table {
     fn beyond(&self, peer: PeerId) -> Option<MemoKey> {
         let too_many = self.of_peer.get(&peer).is_some_and(|count| *count > OF_ONE);
         let mut oldest = self.order.values();
-        if too_many { oldest.find(|key| key.peer == peer) } else { oldest.next().filter(|_| self.memos.len() > OF_ALL) }.copied()
+        if too_many {
+            oldest.find(|key| key.peer == peer)
+        } else {
+            oldest.next().filter(|_| self.memos.len() > OF_ALL)
+        }
+        .copied()
     }
 }
 
@@ -167,7 +181,9 @@ mod tests {
     }
 
     fn keep(memos: &Memos, spool: &MemoryStore, peer: PeerId, name: &str, text: &[u8]) {
-        spool.write(memos.keep(MemoKey::new(peer, "files", &named(name)).with(text.to_vec()))).unwrap();
+        spool
+            .write(memos.keep(MemoKey::new(peer, "files", &named(name)).with(text.to_vec())))
+            .unwrap();
     }
 
     #[test]
@@ -198,9 +214,13 @@ mod tests {
         for number in 0..=OF_ONE {
             keep(&memos, &spool, peer(1), &number.to_string(), b"");
         }
-        assert_eq!((find(9, "first"), find(1, "0"), find(1, "1"), find(1, &OF_ONE.to_string())), (true, false, true, true));
+        assert_eq!(
+            (find(9, "first"), find(1, "0"), find(1, "1"), find(1, &OF_ONE.to_string())),
+            (true, false, true, true)
+        );
         for other in 2..5 {
-            (0..OF_ONE).for_each(|number| keep(&memos, &spool, peer(other), &number.to_string(), b""));
+            (0..OF_ONE)
+                .for_each(|number| keep(&memos, &spool, peer(other), &number.to_string(), b""));
         }
         assert_eq!((find(9, "first"), find(1, "1"), find(4, "0")), (false, true, true));
         assert_eq!(spool.load(TABLE).unwrap().len(), OF_ALL);

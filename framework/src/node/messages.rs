@@ -9,52 +9,88 @@ use tokio::sync::oneshot;
 use super::handle::Node;
 use super::hosting::{HostError, Keeper, Place, Reopen};
 use crate::remote::{
-    Asked, Berth, ByItself, Called, DirectoryError, Door, Intake, Mailbox, Plain, Presence, Remote, RemoteError, RemoteErrorKind,
-    RemoteMessage, Streams, Watch, asked, called, plain,
+    Asked, Berth, ByItself, Called, DirectoryError, Door, Intake, Mailbox, Plain, Presence, Remote,
+    RemoteError, RemoteErrorKind, RemoteMessage, Streams, Watch, asked, called, plain,
 };
 use crate::supervise::{RestartPolicy, Strategy};
 
 impl Node {
-    /// Gives an actor a name for messages of one type, from other nodes, too. A name can take several types.
+    /// Gives an actor a name for messages of one type, from other nodes, too. A name can take
+    /// several types.
     ///
-    /// Which peers may send to it is part of trust: the names in [`TrustedPeer::inboxes`](crate::TrustedPeer::inboxes).
-    pub fn register<M: RemoteMessage>(&self, name: &str, recipient: Recipient<M>) -> Result<(), DirectoryError> {
+    /// Which peers may send to it is part of trust: the names in
+    /// [`TrustedPeer::inboxes`](crate::TrustedPeer::inboxes).
+    pub fn register<M: RemoteMessage>(
+        &self,
+        name: &str,
+        recipient: Recipient<M>,
+    ) -> Result<(), DirectoryError> {
         self.directory().offer(name, Arc::new(Plain(Door::to(recipient), name.into())))
     }
 
-    /// [`register`](Self::register), for an actor that answers by itself: later, from elsewhere, or with the least overhead.
-    pub fn register_asked<M: RemoteMessage>(&self, name: &str, recipient: Recipient<Asked<M>>) -> Result<(), DirectoryError> {
+    /// [`register`](Self::register), for an actor that answers by itself: later, from elsewhere, or
+    /// with the least overhead.
+    pub fn register_asked<M: RemoteMessage>(
+        &self,
+        name: &str,
+        recipient: Recipient<Asked<M>>,
+    ) -> Result<(), DirectoryError> {
         self.directory().offer(name, Arc::new(ByItself(Door::to(recipient), name.into())))
     }
 
     /// [`register`](Self::register), for an actor that takes or gives streams.
-    pub fn register_calls<M: RemoteMessage>(&self, name: &str, recipient: Recipient<Called<M>>) -> Result<(), DirectoryError> {
+    pub fn register_calls<M: RemoteMessage>(
+        &self,
+        name: &str,
+        recipient: Recipient<Called<M>>,
+    ) -> Result<(), DirectoryError> {
         self.directory().offer(name, Arc::new(Streams(Door::to(recipient), name.into())))
     }
 
-    /// Has the node run an actor of its own, where messages reach it soonest: on the thread of its links. When it panics or stops, it is
-    /// started anew, after a wait that grows; one that dies again and again is given up, and
-    /// [`NodeEvent::ActorGivenUp`](crate::NodeEvent::ActorGivenUp) says so. [`Hosted`] has other ways. It must not block.
-    pub fn host<A: Actor<Context = Context<A>>>(&self, name: &str, make: impl Fn() -> A + Send + Sync + 'static) -> Hosted<A> {
+    /// Has the node run an actor of its own, where messages reach it soonest: on the thread of its
+    /// links. When it panics or stops, it is started anew, after a wait that grows; one that
+    /// dies again and again is given up, and
+    /// [`NodeEvent::ActorGivenUp`](crate::NodeEvent::ActorGivenUp) says so. [`Hosted`] has other
+    /// ways. It must not block.
+    pub fn host<A: Actor<Context = Context<A>>>(
+        &self,
+        name: &str,
+        make: impl Fn() -> A + Send + Sync + 'static,
+    ) -> Hosted<A> {
         let shared = Arc::clone(self.shared());
-        let place = Arc::new(Place { doors: Mutex::default(), intake: Intake::new(), fate: Arc::default() });
+        let place = Arc::new(Place {
+            doors: Mutex::default(),
+            intake: Intake::new(),
+            fate: Arc::default(),
+        });
         let (strategy, policy) = (Strategy::default(), shared.config.restart);
-        let keeper = Keeper { shared, name: name.into(), make: Arc::new(make), place, strategy, policy, after: Vec::new() };
+        let keeper = Keeper {
+            shared,
+            name: name.into(),
+            make: Arc::new(make),
+            place,
+            strategy,
+            policy,
+            after: Vec::new(),
+        };
         Hosted { keeper, mailboxes: Vec::new() }
     }
 
-    /// The actor `"peer/name"`, for messages of one type. Nothing is sent yet: whether it is there shows when something is.
+    /// The actor `"peer/name"`, for messages of one type. Nothing is sent yet: whether it is there
+    /// shows when something is.
     pub fn remote<M: RemoteMessage>(&self, to: &str) -> Result<Remote<M>, RemoteError> {
         let (peer, name) = self.peer_of(to)?;
-        let name = name.ok_or_else(|| RemoteError::new(RemoteErrorKind::UnknownPeer, format!("{to:?} is no \"peer/name\"")))?;
+        let name = name.ok_or_else(|| {
+            RemoteError::new(RemoteErrorKind::UnknownPeer, format!("{to:?} is no \"peer/name\""))
+        })?;
         Remote::new(self.shared().exchange(peer), self.shared().letters.get().cloned(), name)
     }
 
     /// Tells how the actor `"peer/name"`, or the node `"peer"`, comes and goes.
     ///
-    /// A process that dies shows at once, by its connection; a cable that is cut, when nothing was heard for
-    /// [`NodeConfig::link`](crate::NodeConfig)'s `dead_after` (15 s, unless it says otherwise); an actor that dies, within 0.25 s. What is
-    /// watched keeps a link up.
+    /// A process that dies shows at once, by its connection; a cable that is cut, when nothing was
+    /// heard for [`NodeConfig::link`](crate::NodeConfig)'s `dead_after` (15 s, unless it says
+    /// otherwise); an actor that dies, within 0.25 s. What is watched keeps a link up.
     pub fn watch(&self, what: &str) -> Result<Watch, RemoteError> {
         let (peer, name) = self.peer_of(what)?;
         Ok(self.shared().exchange(peer).watch(name))
@@ -62,21 +98,33 @@ impl Node {
 
     /// Whether an actor of this node is there.
     pub fn presence(&self, name: &str) -> Presence {
-        self.directory().presence(name).map_or_else(|kind| Presence::Down { kind }, |()| Presence::Up)
+        self.directory()
+            .presence(name)
+            .map_or_else(|kind| Presence::Down { kind }, |()| Presence::Up)
     }
 
-    fn peer_of<'a>(&self, to: &'a str) -> Result<(crate::wire::PeerId, Option<&'a str>), RemoteError> {
+    fn peer_of<'a>(
+        &self,
+        to: &'a str,
+    ) -> Result<(crate::wire::PeerId, Option<&'a str>), RemoteError> {
         let (peer, name) = to.split_once('/').map_or((to, None), |(peer, name)| (peer, Some(name)));
-        let found = self.trust().find(peer).map_err(|error| RemoteError::new(RemoteErrorKind::UnknownPeer, error.to_string()))?;
+        let found = self
+            .trust()
+            .find(peer)
+            .map_err(|error| RemoteError::new(RemoteErrorKind::UnknownPeer, error.to_string()))?;
         if found.0 == self.peer() {
-            let text = format!("{peer:?} is this node itself: its own actors are spoken to by their actix addresses");
+            let text = format!(
+                "{peer:?} is this node itself: its own actors are spoken to by their actix \
+                 addresses"
+            );
             return Err(RemoteError::new(RemoteErrorKind::UnknownPeer, text));
         }
         Ok((found.0, name))
     }
 }
 
-/// An actor that a node is to run: says what it takes, and what is done when it dies, then is started.
+/// An actor that a node is to run: says what it takes, and what is done when it dies, then is
+/// started.
 pub struct Hosted<A: Actor<Context = Context<A>>> {
     keeper: Keeper<A>,
     mailboxes: Vec<Arc<dyn Mailbox>>,
@@ -101,8 +149,9 @@ impl<A: Actor<Context = Context<A>>> Hosted<A> {
         self
     }
 
-    /// Wires it to an actor that this node hosts already: when that one dies, this one is stopped, and started after it (rest for one);
-    /// when that one is given up, so is this one. Without this, each is started anew by itself (one for one).
+    /// Wires it to an actor that this node hosts already: when that one dies, this one is stopped,
+    /// and started after it (rest for one); when that one is given up, so is this one. Without
+    /// this, each is started anew by itself (one for one).
     #[must_use]
     pub fn after(mut self, name: &str) -> Self {
         self.keeper.after.push(name.into());
@@ -117,7 +166,8 @@ impl<A: Actor<Context = Context<A>>> Hosted<A> {
     {
         let door = Door::kept(Arc::clone(&self.keeper.place.fate));
         let opened = Arc::clone(&door);
-        let open: Reopen<A> = Box::new(move |address: &Addr<A>| opened.reopen(address.clone().recipient()));
+        let open: Reopen<A> =
+            Box::new(move |address: &Addr<A>| opened.reopen(address.clone().recipient()));
         self.keeper.place.doors.lock().unwrap_or_else(PoisonError::into_inner).push(open);
         door
     }
@@ -129,7 +179,12 @@ impl<A: Actor<Context = Context<A>>> Hosted<A> {
         A: Handler<M>,
     {
         let mailbox = Plain::<M>(self.door(), Arc::clone(&self.keeper.name));
-        self.mailboxes.push(Arc::new(Berth::new(mailbox, &self.keeper.place.intake, plain::<A, M>, &self.keeper.name)));
+        self.mailboxes.push(Arc::new(Berth::new(
+            mailbox,
+            &self.keeper.place.intake,
+            plain::<A, M>,
+            &self.keeper.name,
+        )));
         self
     }
 
@@ -140,7 +195,12 @@ impl<A: Actor<Context = Context<A>>> Hosted<A> {
         A: Handler<Asked<M>>,
     {
         let mailbox = ByItself::<M>(self.door(), Arc::clone(&self.keeper.name));
-        self.mailboxes.push(Arc::new(Berth::new(mailbox, &self.keeper.place.intake, asked::<A, M>, &self.keeper.name)));
+        self.mailboxes.push(Arc::new(Berth::new(
+            mailbox,
+            &self.keeper.place.intake,
+            asked::<A, M>,
+            &self.keeper.name,
+        )));
         self
     }
 
@@ -151,14 +211,18 @@ impl<A: Actor<Context = Context<A>>> Hosted<A> {
         A: Handler<Called<M>>,
     {
         let mailbox = Streams::<M>(self.door(), Arc::clone(&self.keeper.name));
-        self.mailboxes.push(Arc::new(Berth::new(mailbox, &self.keeper.place.intake, called::<A, M>, &self.keeper.name).streaming()));
+        self.mailboxes.push(Arc::new(
+            Berth::new(mailbox, &self.keeper.place.intake, called::<A, M>, &self.keeper.name)
+                .streaming(),
+        ));
         self
     }
 
     /// Starts it, and gives it its name.
     ///
     /// # Errors
-    /// When it panics or stops in its first `started`, or while it is made: nothing is left of it then. When the name is taken.
+    /// When it panics or stops in its first `started`, or while it is made: nothing is left of it
+    /// then. When the name is taken.
     pub async fn start(self) -> Result<(), HostError> {
         let Self { keeper, mailboxes } = self;
         let (shared, name) = (Arc::clone(&keeper.shared), Arc::clone(&keeper.name));

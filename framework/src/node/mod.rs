@@ -1,8 +1,8 @@
 //! What a host embeds.
 //!
-//! [`Node`] is the handle; behind it an actix system of its own runs the hub (who is connected), a session per peer, lanes on
-//! worker threads, a thread at the door for handshakes, and one for the disk of each running transfer.
-//!
+//! [`Node`] is the handle; behind it an actix system of its own runs the hub (who is connected), a
+//! session per peer, lanes on worker threads, a thread at the door for handshakes, and one for the
+//! disk of each running transfer.
 #![cfg_attr(not(doctest), doc = include_str!("../../docs/node-example.md"))]
 
 mod accept;
@@ -61,9 +61,15 @@ pub use key_file::KeyFileError;
 pub use memory::{Arrival, Processed};
 pub use messages::Hosted;
 pub use outbox::{OutboxEntry, OutboxError, OutboxState};
-pub use package::{OpenInbox, OpenedInbox, PackError, PackOrder, PackageOffer, PackageReport, Packages, Packed, UnpackOrder, Unpacked};
+pub use package::{
+    OpenInbox, OpenedInbox, PackError, PackOrder, PackageOffer, PackageReport, Packages, Packed,
+    UnpackOrder, Unpacked,
+};
 pub use registry::{RegistryError, StageRegistry};
 pub use session::signals::SendOptions;
 pub use transfer::{TransferHandle, TransferStatus};
 pub use transport::{Connection, Io, Listener, Transport};
-pub use trust::{NameError, NoSuchPeer, TicketId, TicketRecord, Trust, TrustError, TrustedPeer, check_node_name, suggested_name};
+pub use trust::{
+    NameError, NoSuchPeer, TicketId, TicketRecord, Trust, TrustError, TrustedPeer, check_node_name,
+    suggested_name,
+};

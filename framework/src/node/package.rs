@@ -1,7 +1,8 @@
-//! Packages: content as one file that only its receiver opens. The seam behind which files and codecs are.
+//! Packages: content as one file that only its receiver opens. The seam behind which files and
+//! codecs are.
 //!
-//! A package travels as the content of ordinary deliveries, to its receiver or to a relay on the way: whoever carries it can
-//! neither read nor change it, nor make up the receipt.
+//! A package travels as the content of ordinary deliveries, to its receiver or to a relay on the
+//! way: whoever carries it can neither read nor change it, nor make up the receipt.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -14,24 +15,27 @@ use crate::pipeline::{Committed, Compression, Sink, Source, SourceError, SourceR
 use crate::wire::package::{PackageError, PackageHeader};
 use crate::wire::{Identity, PeerId, SecretBytes};
 
-/// Makes, reads and opens packages. Its futures work on threads of their own and must be awaited where an actix system runs;
-/// dropping one stops the work, which then leaves nothing but what a journal tells of.
+/// Makes, reads and opens packages. Its futures work on threads of their own and must be awaited
+/// where an actix system runs; dropping one stops the work, which then leaves nothing but what a
+/// journal tells of.
 pub trait Packages: fmt::Debug + Send + Sync + 'static {
     /// Puts content into a package. When it fails, nothing is left.
     fn pack(&self, order: PackOrder) -> BoxFuture<'static, Result<Packed, PackError>>;
 
-    /// The package as content to be carried: it can be read again, and by another process, and never changes. A frame that
-    /// rotted is a [`SourceError::Damaged`] before a byte of it is given out. Blocks.
+    /// The package as content to be carried: it can be read again, and by another process, and
+    /// never changes. A frame that rotted is a [`SourceError::Damaged`] before a byte of it is
+    /// given out. Blocks.
     fn open(&self, file: &Path) -> Result<Box<dyn Source>, SourceError>;
 
     /// What stands at the front of a package. Blocks.
     fn header(&self, file: &Path) -> Result<PackageHeader, SourceError>;
 
-    /// Reads all of a package and compares its checksums: whether it rotted, not whether it was tampered with. Blocks.
+    /// Reads all of a package and compares its checksums: whether it rotted, not whether it was
+    /// tampered with. Blocks.
     fn verify(&self, file: &Path) -> Result<PackageReport, SourceError>;
 
-    /// Opens a package with the receiver's identity and gives its content to the inbox it is for. When it fails, the sink is
-    /// told to leave nothing.
+    /// Opens a package with the receiver's identity and gives its content to the inbox it is for.
+    /// When it fails, the sink is told to leave nothing.
     fn unpack(&self, order: UnpackOrder) -> BoxFuture<'static, Result<Unpacked, Failure>>;
 }
 
@@ -46,7 +50,8 @@ pub struct PackOrder {
     pub identity: Identity,
     /// Who alone may open it.
     pub receiver: PeerId,
-    /// The delivery's id. Each package needs a fresh one, unless it takes the place of one that was never given away.
+    /// The delivery's id. Each package needs a fresh one, unless it takes the place of one that
+    /// was never given away.
     pub transfer: TransferId,
     /// Bytes per chunk: a power of two from 1 KiB to 4 MiB.
     pub chunk_size: u32,
@@ -62,7 +67,8 @@ pub struct PackOrder {
     pub expires: u64,
     /// The token of a ticket that is to be redeemed with it.
     pub token: Option<SecretBytes>,
-    /// Where it goes. What is there is replaced once the package is whole; until then it grows beside it, as `<file>.new`.
+    /// Where it goes. What is there is replaced once the package is whole; until then it grows
+    /// beside it, as `<file>.new`.
     pub file: PathBuf,
     /// The stages.
     pub registry: StageRegistry,
@@ -86,11 +92,16 @@ pub struct Packed {
 }
 
 impl Packed {
-    /// Whether this is the receiver's own word that it has the content. Vouched for are digest and length; the place and the
-    /// number of files are hearsay when somebody between has carried it.
+    /// Whether this is the receiver's own word that it has the content. Vouched for are digest and
+    /// length; the place and the number of files are hearsay when somebody between has carried
+    /// it.
     pub fn recognises(&self, receipt: &Receipt) -> bool {
-        let equal = |a: &[u8; 32], b: &[u8; 32]| blake3::Hash::from_bytes(*a) == blake3::Hash::from_bytes(*b);
-        equal(&self.delivered_mac, &receipt.mac) && self.digest == receipt.digest && self.length == receipt.length
+        let equal = |a: &[u8; 32], b: &[u8; 32]| {
+            blake3::Hash::from_bytes(*a) == blake3::Hash::from_bytes(*b)
+        };
+        equal(&self.delivered_mac, &receipt.mac)
+            && self.digest == receipt.digest
+            && self.length == receipt.length
     }
 }
 
@@ -102,7 +113,10 @@ pub enum PackError {
     #[error(transparent)]
     Source(#[from] SourceError),
     /// The package could not be written.
-    #[error("the package {file} could not be written: {error}; check the free space and the permissions there")]
+    #[error(
+        "the package {file} could not be written: {error}; check the free space and the \
+         permissions there"
+    )]
     Write {
         /// The file.
         file: PathBuf,
@@ -119,7 +133,9 @@ pub enum PackError {
     #[error("the content could not be put into a package: {0}")]
     Stage(Failure),
     /// The thread that packed panicked, or its system stopped.
-    #[error("packing stopped before it was done, by a panic or by the end of the node; see the log")]
+    #[error(
+        "packing stopped before it was done, by a panic or by the end of the node; see the log"
+    )]
     Stopped,
 }
 
@@ -140,12 +156,13 @@ pub struct UnpackOrder {
     pub identity: Identity,
     /// The stages.
     pub registry: StageRegistry,
-    /// Bytes that may be between the file and the sink; a package with chunks above half of it is refused.
+    /// Bytes that may be between the file and the sink; a package with chunks above half of it is
+    /// refused.
     pub window: usize,
     /// Now, in seconds since the Unix epoch.
     pub now: u64,
-    /// Decides about it, once the sender is authenticated: trust, ticket, inbox, replays. May block: it runs on a thread of
-    /// the order's own.
+    /// Decides about it, once the sender is authenticated: trust, ticket, inbox, replays. May
+    /// block: it runs on a thread of the order's own.
     pub open_inbox: OpenInbox,
 }
 
@@ -157,7 +174,8 @@ pub type OpenInbox = Box<dyn FnOnce(&PackageOffer) -> Result<OpenedInbox, Failur
 pub struct OpenedInbox {
     /// Where the content goes.
     pub sink: Box<dyn Sink>,
-    /// Whether the sink was offered a journal: it may go on where it stood then, and is suspended when the work is stopped.
+    /// Whether the sink was offered a journal: it may go on where it stood then, and is suspended
+    /// when the work is stopped.
     pub journalled: bool,
 }
 
@@ -185,8 +203,8 @@ pub struct PackageOffer {
 }
 
 impl PackageOffer {
-    /// For how many seconds from now on it may come again, whoever carries it: until it has expired by the clock of who takes it, and
-    /// at least as long as its sender lets it live.
+    /// For how many seconds from now on it may come again, whoever carries it: until it has expired
+    /// by the clock of who takes it, and at least as long as its sender lets it live.
     pub fn life(&self, now: u64) -> u64 {
         self.expires.saturating_sub(self.created.min(now))
     }
@@ -217,6 +235,9 @@ pub struct Unpacked {
 
 impl fmt::Debug for UnpackOrder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("UnpackOrder").field("file", &self.file).field("window", &self.window).finish_non_exhaustive()
+        f.debug_struct("UnpackOrder")
+            .field("file", &self.file)
+            .field("window", &self.window)
+            .finish_non_exhaustive()
     }
 }

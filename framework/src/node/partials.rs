@@ -1,4 +1,5 @@
-//! Partial deliveries that no attempt works on: bounded in number and bytes for each peer, the oldest go first.
+//! Partial deliveries that no attempt works on: bounded in number and bytes for each peer, the
+//! oldest go first.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -41,10 +42,12 @@ impl Partials {
         self.table().left.keys().filter(|key| key.starts_with(peer.as_bytes())).cloned().collect()
     }
 
-    /// The oldest of a peer that are more than it may leave. The newest may always stay, however large it is.
+    /// The oldest of a peer that are more than it may leave. The newest may always stay, however
+    /// large it is.
     pub(crate) fn beyond(&self, peer: PeerId, count: usize, most: u64) -> Vec<Vec<u8>> {
         let table = self.table();
-        let mut theirs: Vec<_> = table.left.iter().filter(|(key, _)| key.starts_with(peer.as_bytes())).collect();
+        let mut theirs: Vec<_> =
+            table.left.iter().filter(|(key, _)| key.starts_with(peer.as_bytes())).collect();
         theirs.sort_by_key(|(_, left)| std::cmp::Reverse(left.order));
         let mut bytes = 0_u64;
         let beyond = theirs.into_iter().enumerate().filter(|&(place, (_, left))| {

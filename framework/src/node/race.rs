@@ -1,7 +1,8 @@
 //! Several ways to the same node, tried side by side, a little apart.
 //!
-//! Invariant: no way hides another one. What says nothing is overtaken after [`AHEAD`], what fails makes way at once, and what has
-//! answered is overtaken, too, but later: the node there is most likely the one, and each connection costs it work.
+//! Invariant: no way hides another one. What says nothing is overtaken after [`AHEAD`], what fails
+//! makes way at once, and what has answered is overtaken, too, but later: the node there is most
+//! likely the one, and each connection costs it work.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -17,8 +18,8 @@ use super::link::LinkFailure;
 
 /// How long an attempt is ahead of the next one (RFC 8305, section 5).
 const AHEAD: Duration = Duration::from_millis(250);
-/// How long it is ahead once the node there has answered. A door has few places for one source: who takes them all in a hurry
-/// throws out its own best attempt.
+/// How long it is ahead once the node there has answered. A door has few places for one source: who
+/// takes them all in a hurry throws out its own best attempt.
 const AHEAD_WITH_ANSWER: Duration = Duration::from_secs(2);
 /// How many ways are tried in one race.
 const MOST: usize = 32;
@@ -97,7 +98,8 @@ pub(super) struct Race<'a, T> {
 }
 
 impl<'a, T: 'a> Race<'a, T> {
-    /// Looks all `addresses` up, and tries what is found by `attempt`, which keeps its [`Progress`] while it has hope.
+    /// Looks all `addresses` up, and tries what is found by `attempt`, which keeps its [`Progress`]
+    /// while it has hope.
     pub(super) fn new<L>(
         addresses: &'a [String],
         look_up: impl Fn(&'a str) -> L,
@@ -136,9 +138,13 @@ impl<'a, T: 'a> Race<'a, T> {
         self.ended.iter().any(|(_, ended)| ended.is_ok())
     }
 
-    /// Goes on while something else is awaited; `None` when that has not come after `patience`, and a way that has come to a good end
-    /// waits for it.
-    pub(super) async fn beside<R>(&mut self, mut other: impl Future<Output = R> + Unpin, patience: Duration) -> Option<R> {
+    /// Goes on while something else is awaited; `None` when that has not come after `patience`, and
+    /// a way that has come to a good end waits for it.
+    pub(super) async fn beside<R>(
+        &mut self,
+        mut other: impl Future<Output = R> + Unpin,
+        patience: Duration,
+    ) -> Option<R> {
         let until = Instant::now() + patience;
         loop {
             tokio::select! {
@@ -186,14 +192,21 @@ impl<'a, T: 'a> Race<'a, T> {
     }
 
     fn found(&mut self, number: usize, given: &str, found: Vec<String>) {
-        let ways = found.into_iter().enumerate().map(|(place, at)| Way { order: (place, number), given: given.to_owned(), at });
+        let ways = found.into_iter().enumerate().map(|(place, at)| Way {
+            order: (place, number),
+            given: given.to_owned(),
+            at,
+        });
         self.waiting.extend(ways);
         self.waiting.sort_by_key(|way| std::cmp::Reverse(way.order));
     }
 
     fn begin(&mut self) {
         let Some(way) = self.waiting.pop() else { return };
-        let attempt = (self.attempt)(way.at.clone(), Progress { answered: Cell::new(false), all: Rc::clone(&self.answers) });
+        let attempt = (self.attempt)(
+            way.at.clone(),
+            Progress { answered: Cell::new(false), all: Rc::clone(&self.answers) },
+        );
         self.under_way.push(Box::pin(async move { (way, attempt.await) }));
         self.begun += 1;
         self.next_at = Instant::now() + AHEAD;
@@ -222,7 +235,8 @@ mod tests {
         }
     }
 
-    /// Ways that begin with `silent` never end, `mute` ones answer and never end, `bad` ones fail, others are reached.
+    /// Ways that begin with `silent` never end, `mute` ones answer and never end, `bad` ones fail,
+    /// others are reached.
     fn race<'a>(given: &'a [String], log: &Log) -> Race<'a, String> {
         let log = Rc::clone(log);
         Race::new(given, look_up, move |at, progress| {
@@ -255,7 +269,11 @@ mod tests {
         let (given, log) = (addresses(&["silent1", "mute1", "good"]), Log::default());
         let begun = Instant::now();
         assert_eq!(first(&mut race(&given, &log)).await.unwrap(), "good");
-        assert!(begun.elapsed() >= AHEAD + AHEAD_WITH_ANSWER, "one that has answered is given more time: {:?}", begun.elapsed());
+        assert!(
+            begun.elapsed() >= AHEAD + AHEAD_WITH_ANSWER,
+            "one that has answered is given more time: {:?}",
+            begun.elapsed()
+        );
         assert_eq!(*log.borrow(), ["silent1", "mute1", "good"]);
     }
 
@@ -268,7 +286,11 @@ mod tests {
             let (way, ended) = race.next().await.unwrap();
             assert!(ended.is_err() && way.to_string() == *at, "{way}");
         }
-        assert!(race.next().await.is_none() && begun.elapsed() < AHEAD * 8, "{:?}", begun.elapsed());
+        assert!(
+            race.next().await.is_none() && begun.elapsed() < AHEAD * 8,
+            "{:?}",
+            begun.elapsed()
+        );
     }
 
     #[tokio::test]
@@ -280,7 +302,11 @@ mod tests {
             ended.push(way.to_string());
         }
         assert_eq!(*log.borrow(), ["bad1", "bad4", "bad2", "bad3"]);
-        assert!(ended.contains(&"none=".to_owned()) && ended.contains(&"name=bad1,bad2,bad3 at bad2".to_owned()), "{ended:?}");
+        assert!(
+            ended.contains(&"none=".to_owned())
+                && ended.contains(&"name=bad1,bad2,bad3 at bad2".to_owned()),
+            "{ended:?}"
+        );
     }
 
     #[tokio::test]

@@ -7,12 +7,16 @@ use std::sync::Arc;
 use actix::Recipient;
 
 use super::{Copies, Packages, Transport};
-use crate::pipeline::{AssemblerSeat, Chunk, ChunkerSeat, Compressed, Piece, Pipeline, Sealed, Source, SourceError, SourceReference};
+use crate::pipeline::{
+    AssemblerSeat, Chunk, ChunkerSeat, Compressed, Piece, Pipeline, Sealed, Source, SourceError,
+    SourceReference,
+};
 use crate::wire::{Suite, growth_limit};
 
 /// The stages a node can build its pipelines of, by name, and the transports it can dial with.
 ///
-/// `estafette_actors::standard()` fills one with the standard stages; a host adds its own with [`StageRegistry::coder`].
+/// `estafette_actors::standard()` fills one with the standard stages; a host adds its own with
+/// [`StageRegistry::coder`].
 #[derive(Clone, Default)]
 pub struct StageRegistry {
     chunker: Option<Arc<dyn Fn(ChunkerSeat) -> Recipient<Piece> + Send + Sync>>,
@@ -40,7 +44,9 @@ type Reopener = Arc<dyn Fn(&[u8]) -> Result<Box<dyn Source>, SourceError> + Send
 #[non_exhaustive]
 pub enum RegistryError {
     /// A standard part was never registered.
-    #[error("no {what} is registered; `.stages(estafette_actors::standard())` brings the standard ones")]
+    #[error(
+        "no {what} is registered; `.stages(estafette_actors::standard())` brings the standard ones"
+    )]
     Missing {
         /// Which one.
         what: &'static str,
@@ -54,14 +60,18 @@ pub enum RegistryError {
         known: String,
     },
     /// More different chains of stages than a lane keeps.
-    #[error("transfers with {limit} different lists of stages have run on this link already; use fewer different lists")]
+    #[error(
+        "transfers with {limit} different lists of stages have run on this link already; use \
+         fewer different lists"
+    )]
     TooManyChains {
         /// The limit.
         limit: usize,
     },
     /// The coders of a transfer make its chunks longer than they may.
     #[error(
-        "the stages {names} make a chunk longer by up to {growth} bytes, for chunks of {chunk_size} bytes {limit} are allowed; use larger chunks"
+        "the stages {names} make a chunk longer by up to {growth} bytes, for chunks of \
+         {chunk_size} bytes {limit} are allowed; use larger chunks"
     )]
     Grows {
         /// Their names.
@@ -89,14 +99,20 @@ impl StageRegistry {
 
     /// What cuts content into chunks.
     #[must_use]
-    pub fn chunker(mut self, start: impl Fn(ChunkerSeat) -> Recipient<Piece> + Send + Sync + 'static) -> Self {
+    pub fn chunker(
+        mut self,
+        start: impl Fn(ChunkerSeat) -> Recipient<Piece> + Send + Sync + 'static,
+    ) -> Self {
         self.chunker = Some(Arc::new(start));
         self
     }
 
     /// What puts chunks together again.
     #[must_use]
-    pub fn assembler(mut self, start: impl Fn(AssemblerSeat) -> Recipient<Chunk> + Send + Sync + 'static) -> Self {
+    pub fn assembler(
+        mut self,
+        start: impl Fn(AssemblerSeat) -> Recipient<Chunk> + Send + Sync + 'static,
+    ) -> Self {
         self.assembler = Some(Arc::new(start));
         self
     }
@@ -108,24 +124,39 @@ impl StageRegistry {
         self
     }
 
-    /// A one-to-one step of the user's, and its inverse. A transfer that uses it names it in its opening; the receiver
-    /// must know the name, too. One that makes chunks longer says so: [`Pipeline::growing`].
+    /// A one-to-one step of the user's, and its inverse. A transfer that uses it names it in its
+    /// opening; the receiver must know the name, too. One that makes chunks longer says so:
+    /// [`Pipeline::growing`].
     #[must_use]
-    pub fn coder(mut self, name: impl Into<String>, forward: Pipeline<Chunk, Chunk>, inverse: Pipeline<Chunk, Chunk>) -> Self {
+    pub fn coder(
+        mut self,
+        name: impl Into<String>,
+        forward: Pipeline<Chunk, Chunk>,
+        inverse: Pipeline<Chunk, Chunk>,
+    ) -> Self {
         self.coders.insert(name.into(), (forward, inverse));
         self
     }
 
     /// What compresses, and its inverse.
     #[must_use]
-    pub fn compressor(mut self, forward: Pipeline<Chunk, Compressed>, inverse: Pipeline<Compressed, Chunk>) -> Self {
+    pub fn compressor(
+        mut self,
+        forward: Pipeline<Chunk, Compressed>,
+        inverse: Pipeline<Compressed, Chunk>,
+    ) -> Self {
         self.compressor = Some((forward, inverse));
         self
     }
 
     /// What seals under a cipher suite, and its inverse.
     #[must_use]
-    pub fn sealer(mut self, suite: Suite, seal: Pipeline<Compressed, Sealed>, open: Pipeline<Sealed, Compressed>) -> Self {
+    pub fn sealer(
+        mut self,
+        suite: Suite,
+        seal: Pipeline<Compressed, Sealed>,
+        open: Pipeline<Sealed, Compressed>,
+    ) -> Self {
         self.sealers.insert(suite.0, (seal, open));
         self
     }
@@ -168,10 +199,17 @@ impl StageRegistry {
     }
 
     /// The source a reference leads to. May block.
-    pub(crate) fn reopen(&self, reference: &SourceReference) -> Result<Box<dyn Source>, SourceError> {
-        let why = || format!("no reopener for references of the kind {:?} is registered", reference.kind);
+    pub(crate) fn reopen(
+        &self,
+        reference: &SourceReference,
+    ) -> Result<Box<dyn Source>, SourceError> {
+        let why =
+            || format!("no reopener for references of the kind {:?} is registered", reference.kind);
         let reopen = self.reopeners.get(&reference.kind);
-        let reopen = reopen.ok_or_else(|| SourceError::Unsuitable { what: "what the outbox refers to".into(), why: why() })?;
+        let reopen = reopen.ok_or_else(|| SourceError::Unsuitable {
+            what: "what the outbox refers to".into(),
+            why: why(),
+        })?;
         reopen(&reference.data)
     }
 
@@ -185,40 +223,67 @@ impl StageRegistry {
     }
 
     /// The pipeline that sends: digest, the coders `names` in this order, compressor, sealer.
-    pub fn sending(&self, names: &[String], suite: Suite) -> Result<Pipeline<Chunk, Sealed>, RegistryError> {
+    pub fn sending(
+        &self,
+        names: &[String],
+        suite: Suite,
+    ) -> Result<Pipeline<Chunk, Sealed>, RegistryError> {
         let digest = self.digest.clone().ok_or(RegistryError::Missing { what: "digest stage" })?;
-        let compressor = self.compressor.as_ref().ok_or(RegistryError::Missing { what: "compressor" })?;
-        let coded = names.iter().try_fold(digest, |chain, name| Ok(chain.join(&self.find(name)?.0)))?;
+        let compressor =
+            self.compressor.as_ref().ok_or(RegistryError::Missing { what: "compressor" })?;
+        let coded =
+            names.iter().try_fold(digest, |chain, name| Ok(chain.join(&self.find(name)?.0)))?;
         Ok(coded.join(&compressor.0).join(&self.find_suite(suite)?.0))
     }
 
     /// By how many bytes the coders `names` may make a chunk of this size longer, as they declare.
     pub fn growth(&self, names: &[String], chunk_size: u32) -> Result<u32, RegistryError> {
-        let growth = names.iter().try_fold(0_u32, |sum, name| Ok(sum.saturating_add(self.find(name)?.0.growth())))?;
+        let growth = names
+            .iter()
+            .try_fold(0_u32, |sum, name| Ok(sum.saturating_add(self.find(name)?.0.growth())))?;
         match growth_limit(chunk_size) {
-            limit if growth > limit => Err(RegistryError::Grows { names: names.join(", "), growth, chunk_size, limit }),
+            limit if growth > limit => {
+                Err(RegistryError::Grows { names: names.join(", "), growth, chunk_size, limit })
+            }
             _ => Ok(growth),
         }
     }
 
-    /// The pipeline that receives: opener, decompressor, the inverses of the coders `names` in reverse order, digest.
-    pub fn receiving(&self, names: &[String], suite: Suite) -> Result<Pipeline<Sealed, Chunk>, RegistryError> {
+    /// The pipeline that receives: opener, decompressor, the inverses of the coders `names` in
+    /// reverse order, digest.
+    pub fn receiving(
+        &self,
+        names: &[String],
+        suite: Suite,
+    ) -> Result<Pipeline<Sealed, Chunk>, RegistryError> {
         let digest = self.digest.as_ref().ok_or(RegistryError::Missing { what: "digest stage" })?;
-        let compressor = self.compressor.as_ref().ok_or(RegistryError::Missing { what: "decompressor" })?;
+        let compressor =
+            self.compressor.as_ref().ok_or(RegistryError::Missing { what: "decompressor" })?;
         let opened = self.find_suite(suite)?.1.clone().join(&compressor.1);
-        let decoded = names.iter().rev().try_fold(opened, |chain, name| Ok(chain.join(&self.find(name)?.1)))?;
+        let decoded = names
+            .iter()
+            .rev()
+            .try_fold(opened, |chain, name| Ok(chain.join(&self.find(name)?.1)))?;
         Ok(decoded.join(digest))
     }
 
     /// The pipeline that sends batches of messages: compressor, sealer.
-    pub(crate) fn sending_batches(&self, suite: Suite) -> Result<Pipeline<Chunk, Sealed>, RegistryError> {
-        let compressor = self.compressor.as_ref().ok_or(RegistryError::Missing { what: "compressor" })?;
+    pub(crate) fn sending_batches(
+        &self,
+        suite: Suite,
+    ) -> Result<Pipeline<Chunk, Sealed>, RegistryError> {
+        let compressor =
+            self.compressor.as_ref().ok_or(RegistryError::Missing { what: "compressor" })?;
         Ok(compressor.0.clone().join(&self.find_suite(suite)?.0))
     }
 
     /// The pipeline that receives them.
-    pub(crate) fn receiving_batches(&self, suite: Suite) -> Result<Pipeline<Sealed, Chunk>, RegistryError> {
-        let compressor = self.compressor.as_ref().ok_or(RegistryError::Missing { what: "decompressor" })?;
+    pub(crate) fn receiving_batches(
+        &self,
+        suite: Suite,
+    ) -> Result<Pipeline<Sealed, Chunk>, RegistryError> {
+        let compressor =
+            self.compressor.as_ref().ok_or(RegistryError::Missing { what: "decompressor" })?;
         Ok(self.find_suite(suite)?.1.clone().join(&compressor.1))
     }
 
@@ -269,6 +334,9 @@ impl StageRegistry {
 
 impl fmt::Debug for StageRegistry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StageRegistry").field("coders", &self.coders.keys()).field("suites", &self.sealers.keys()).finish_non_exhaustive()
+        f.debug_struct("StageRegistry")
+            .field("coders", &self.coders.keys())
+            .field("suites", &self.sealers.keys())
+            .finish_non_exhaustive()
     }
 }

@@ -4,7 +4,9 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
 
-use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, Recipient, WrapFuture};
+use actix::{
+    Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, Recipient, WrapFuture,
+};
 use futures_util::FutureExt;
 use tokio::sync::watch;
 
@@ -34,7 +36,8 @@ pub(crate) struct SourceRunner {
     _thread: Arc<DiskThread>,
 }
 
-/// What came while an earlier attempt was still being read. The newest counts: older attempts are over.
+/// What came while an earlier attempt was still being read. The newest counts: older attempts are
+/// over.
 enum Waiting {
     Run(Run),
     Rewind(Rewind),
@@ -61,7 +64,11 @@ pub(crate) struct Run {
 }
 
 impl SourceRunner {
-    pub(crate) fn new(source: Box<dyn Source>, session: Addr<Session>, thread: Arc<DiskThread>) -> Self {
+    pub(crate) fn new(
+        source: Box<dyn Source>,
+        session: Addr<Session>,
+        thread: Arc<DiskThread>,
+    ) -> Self {
         Self { source: Some(source), waiting: None, session, _thread: thread }
     }
 }
@@ -82,7 +89,8 @@ impl Handler<Run> for SourceRunner {
         let reading = async move {
             let (stream, gate) = (run.stream, run.gate.clone());
             let mut over = gate.clone();
-            // A source may wait for long, for what somebody writes or since it is to be slow: not beyond the end of its attempt.
+            // A source may wait for long, for what somebody writes or since it is to be slow: not
+            // beyond the end of its attempt.
             let read = tokio::select! {
                 biased;
                 _ = over.wait_for(|gate| gate.stopped) => Ok(Ok(SourceReport::default())),
@@ -92,17 +100,19 @@ impl Handler<Run> for SourceRunner {
             let stopped = gate.borrow().stopped;
             (source, stream, outcome, stopped)
         };
-        ctx.spawn(reading.into_actor(self).map(|(source, stream, outcome, stopped), runner, ctx| {
-            if !stopped {
-                runner.session.do_send(SourceEnded { stream, outcome });
-            }
-            runner.source = Some(source);
-            match runner.waiting.take() {
-                Some(Waiting::Run(run)) => ctx.notify(run),
-                Some(Waiting::Rewind(rewind)) => ctx.notify(rewind),
-                None => {}
-            }
-        }));
+        ctx.spawn(reading.into_actor(self).map(
+            |(source, stream, outcome, stopped), runner, ctx| {
+                if !stopped {
+                    runner.session.do_send(SourceEnded { stream, outcome });
+                }
+                runner.source = Some(source);
+                match runner.waiting.take() {
+                    Some(Waiting::Run(run)) => ctx.notify(run),
+                    Some(Waiting::Rewind(rewind)) => ctx.notify(rewind),
+                    None => {}
+                }
+            },
+        ));
     }
 }
 
@@ -122,7 +132,10 @@ impl Handler<Rewind> for SourceRunner {
 
 /// A source that panicked fails its transfer, and not the actor that reads it.
 fn panicked() -> SourceError {
-    SourceError::Unsuitable { what: "the content".into(), why: "its source panicked; see the sender's log".into() }
+    SourceError::Unsuitable {
+        what: "the content".into(),
+        why: "its source panicked; see the sender's log".into(),
+    }
 }
 
 fn back_to_start(source: &mut dyn Source) -> Result<(Content, Option<[u8; 32]>), SourceError> {
@@ -130,14 +143,19 @@ fn back_to_start(source: &mut dyn Source) -> Result<(Content, Option<[u8; 32]>),
         // What it is may have changed with it: its length, its time.
         return Ok((source.content(), source.version()));
     }
-    let why = "it would have to be sent again from the start, and this source can't be read twice".into();
+    let why =
+        "it would have to be sent again from the start, and this source can't be read twice".into();
     Err(SourceError::Unsuitable { what: source.content().name.to_string(), why })
 }
 
 async fn read(source: &mut dyn Source, mut run: Run) -> Result<SourceReport, SourceError> {
     let size = run.transfer.scope.chunk_size as usize;
     for index in 0.. {
-        let open = run.gate.wait_for(|gate| gate.stopped || (gate.limit > index && !gate.paused)).await.map(|gate| !gate.stopped);
+        let open = run
+            .gate
+            .wait_for(|gate| gate.stopped || (gate.limit > index && !gate.paused))
+            .await
+            .map(|gate| !gate.stopped);
         if !open.unwrap_or(false) {
             return Ok(SourceReport::default());
         }
@@ -147,7 +165,8 @@ async fn read(source: &mut dyn Source, mut run: Run) -> Result<SourceReport, Sou
         let mut buffer = run.transfer.buffers.take(Prefix::LENGTH + size);
         let length = fill(source, &mut buffer[Prefix::LENGTH..]).await?;
         let last = length < size;
-        // The source's last word comes before the last piece: what changed while it was read is never committed.
+        // The source's last word comes before the last piece: what changed while it was read is
+        // never committed.
         let report = if last { Some(source.finish()?) } else { None };
         run.metrics.done(length, length, start.elapsed());
         run.chunker.do_send(Piece { buffer, length, last, credit: Some(credit), slot: Some(slot) });

@@ -25,7 +25,8 @@ use crate::remote::{Directory, Exchange, Letters, MESSAGES_OF_ONE, REQUESTS_OF_O
 use crate::supervise::NodeSupervisor;
 use crate::wire::{Identity, PeerId, SecretBytes};
 
-/// Lane tickets that were given out and not yet used: the connection that names one belongs to that session.
+/// Lane tickets that were given out and not yet used: the connection that names one belongs to that
+/// session.
 pub(crate) type LaneTickets = DashMap<[u8; 16], LaneInvitation>;
 
 pub(crate) struct LaneInvitation {
@@ -112,7 +113,8 @@ impl LaneInvitation {
 
 /// Links that one peer may make at once, and each second from then on.
 const LINKS: Rate = Rate { burst: 128, per_second: 2 };
-/// Bytes of partial deliveries that are read again for one peer at once, and each second from then on.
+/// Bytes of partial deliveries that are read again for one peer at once, and each second from then
+/// on.
 const VERIFIED: Rate = Rate { burst: 4 << 30, per_second: 16 << 20 };
 
 /// The accounts of what peers make a node hold.
@@ -120,7 +122,8 @@ pub(crate) fn ledger(config: &NodeConfig) -> Ledger {
     let relay = config.relay.unwrap_or(config.packages_in);
     let bytes = Bound { share: relay.bytes, total: config.outbox_bytes };
     let packages = Bound { share: relay.packages as u64, total: config.outbox as u64 };
-    let remembered = Bound { share: config.remembered_share as u64, total: config.remembered as u64 };
+    let remembered =
+        Bound { share: config.remembered_share as u64, total: config.remembered as u64 };
     let messages = Bound { share: MESSAGES_OF_ONE, total: u64::MAX };
     let requests = Bound { share: REQUESTS_OF_ONE, total: u64::MAX };
     Ledger::new([bytes, packages, remembered, messages, requests], [LINKS, VERIFIED])
@@ -157,7 +160,13 @@ impl NodeShared {
                     hub.do_send(super::hub::Connect(peer));
                 }
             };
-            Arc::new(Exchange::new(peer, name, self.ledger.account(peer), connect, Arc::clone(&self.undelivered)))
+            Arc::new(Exchange::new(
+                peer,
+                name,
+                self.ledger.account(peer),
+                connect,
+                Arc::clone(&self.undelivered),
+            ))
         };
         Arc::clone(&self.exchanges.entry(peer).or_insert_with(make))
     }
@@ -173,7 +182,10 @@ impl NodeShared {
 
 impl std::fmt::Debug for NodeShared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("NodeShared").field("name", &self.name).field("peer", &self.peer()).finish_non_exhaustive()
+        f.debug_struct("NodeShared")
+            .field("name", &self.name)
+            .field("peer", &self.peer())
+            .finish_non_exhaustive()
     }
 }
 

@@ -24,11 +24,13 @@ pub struct TransferStatus {
     pub already_there: bool,
     /// Bytes of content that have arrived.
     pub bytes: u64,
-    /// Bytes there are, where that is known: from the beginning, unless the source does not know it.
+    /// Bytes there are, where that is known: from the beginning, unless the source does not know
+    /// it.
     pub total: Option<u64>,
     /// What the source had to say when it was read to its end.
     pub report: SourceReport,
-    /// What the receiver could not, or would not, keep as it was sent: lines for a person, printable, at most 32.
+    /// What the receiver could not, or would not, keep as it was sent: lines for a person,
+    /// printable, at most 32.
     pub remarks: Vec<String>,
     /// Whether the receiving application has said that it is done with it.
     pub processed: bool,
@@ -77,7 +79,10 @@ impl TransferState {
 
     /// The state of a try at a delivery in the outbox.
     pub(crate) fn for_try(stored: &Arc<Self>) -> Self {
-        Self { stored: Some(Arc::clone(stored)), ..Self::new(stored.id, stored.peer, stored.status.borrow().total) }
+        Self {
+            stored: Some(Arc::clone(stored)),
+            ..Self::new(stored.id, stored.peer, stored.status.borrow().total)
+        }
     }
 
     pub(crate) fn set_proof(&self, proof: [u8; 32]) {
@@ -103,11 +108,13 @@ impl TransferState {
     /// The receiver ends it with this word.
     pub(crate) fn set_denied(&self, failure: &Failure) {
         use FailureKind::{Io, Shutdown, Unreachable};
-        // Where it was committed, and that could not be noted, it says Io; a node that stops may not wait for its sink.
+        // Where it was committed, and that could not be noted, it says Io; a node that stops may
+        // not wait for its sink.
         self.denied.store(!matches!(failure.kind, Io | Shutdown | Unreachable), Ordering::Relaxed);
     }
 
-    /// Whether a receiver may have it that did not say so; `before`, if nothing is known of it by this try.
+    /// Whether a receiver may have it that did not say so; `before`, if nothing is known of it by
+    /// this try.
     pub(crate) fn may_have_arrived(&self, before: bool) -> bool {
         !self.denied.load(Ordering::Relaxed) && (before || self.offered.load(Ordering::Relaxed))
     }
@@ -132,7 +139,9 @@ impl TransferState {
         let mut status = self.status.subscribe();
         let ended = status.wait_for(|status| status.outcome.is_some()).await;
         let outcome = ended.ok().and_then(|status| status.outcome.clone());
-        outcome.unwrap_or_else(|| Err(Failure::new(crate::delivery::FailureKind::Shutdown, "the node stopped")))
+        outcome.unwrap_or_else(|| {
+            Err(Failure::new(crate::delivery::FailureKind::Shutdown, "the node stopped"))
+        })
     }
 
     /// Notes progress; whether there was any.
@@ -157,8 +166,8 @@ impl TransferState {
     }
 }
 
-/// A transfer whose end has to be told. Dropped before that, with its session or on the way there, it tells that it failed, so
-/// that nobody waits for it for ever.
+/// A transfer whose end has to be told. Dropped before that, with its session or on the way there,
+/// it tells that it failed, so that nobody waits for it for ever.
 #[derive(Debug)]
 pub(crate) struct Unsettled(pub(crate) Arc<TransferState>);
 
@@ -204,15 +213,18 @@ impl TransferHandle {
         self.state.outcome().await
     }
 
-    /// Waits until the receiving application has said that it is done with it ([`Node::processed`]), or it has failed. For
-    /// deliveries in the outbox only: others fail at once, since nobody would remember to wait.
+    /// Waits until the receiving application has said that it is done with it
+    /// ([`Node::processed`]), or it has failed. For deliveries in the outbox only: others fail
+    /// at once, since nobody would remember to wait.
     pub async fn processed(&self) -> Result<Receipt, Failure> {
         if !self.status().stored {
-            let text = "the delivery is not in an outbox, so nobody keeps what would prove that it was processed";
+            let text = "the delivery is not in an outbox, so nobody keeps what would prove that \
+                        it was processed";
             return Err(Failure::new(crate::delivery::FailureKind::Refused, text));
         }
         let mut status = self.state.status.subscribe();
-        let over = |status: &TransferStatus| status.processed || matches!(status.outcome, Some(Err(_)));
+        let over =
+            |status: &TransferStatus| status.processed || matches!(status.outcome, Some(Err(_)));
         // The sender of the channel is held by this handle.
         let _ = status.wait_for(over).await;
         self.delivered().await

@@ -8,8 +8,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 /// A way to reach other nodes: TCP, or a user's own.
 pub trait Transport: Debug + Send + Sync + 'static {
-    /// All addresses that one stands for, such as those behind a name, the best first. Each is dialled by itself, a little apart, until
-    /// one leads to the peer. By default, an address stands for itself.
+    /// All addresses that one stands for, such as those behind a name, the best first. Each is
+    /// dialled by itself, a little apart, until one leads to the peer. By default, an address
+    /// stands for itself.
     fn resolve<'a>(&'a self, address: &'a str) -> BoxFuture<'a, io::Result<Vec<String>>> {
         Box::pin(async move { Ok(vec![address.to_owned()]) })
     }
@@ -17,7 +18,8 @@ pub trait Transport: Debug + Send + Sync + 'static {
     /// Connects to an address of this transport's kind, as [`Transport::resolve`] returned it.
     fn dial<'a>(&'a self, address: &'a str) -> BoxFuture<'a, io::Result<Box<dyn Connection>>>;
 
-    /// Begins to accept connections at an address. What the listener says of its own address may differ: port 0 becomes a real one.
+    /// Begins to accept connections at an address. What the listener says of its own address may
+    /// differ: port 0 becomes a real one.
     fn listen<'a>(&'a self, address: &'a str) -> BoxFuture<'a, io::Result<Box<dyn Listener>>>;
 }
 
@@ -26,7 +28,8 @@ pub trait Listener: Debug + Send + 'static {
     /// The address others can dial.
     fn address(&self) -> String;
 
-    /// Waits for the next connection. An error is not the end: the node waits a little and tries again.
+    /// Waits for the next connection. An error is not the end: the node waits a little and tries
+    /// again.
     fn accept<'a>(&'a mut self) -> BoxFuture<'a, io::Result<Box<dyn Connection>>>;
 }
 
@@ -41,6 +44,7 @@ pub trait Connection: Debug + Send + 'static {
 
 /// A byte stream both ways, usable on one thread's runtime.
 pub trait Io: AsyncRead + AsyncWrite + Unpin + Send {
-    /// Frees it from that thread, so that another one can attach it. Nothing it has read may be lost.
+    /// Frees it from that thread, so that another one can attach it. Nothing it has read may be
+    /// lost.
     fn detach(self: Box<Self>) -> io::Result<Box<dyn Connection>>;
 }

@@ -1,7 +1,8 @@
 //! Who may come in: peers and the inboxes each may deliver to, and tickets not yet redeemed.
 //!
-//! Invariant: what changes is written to the store before it takes effect, so a crash forgets no grant and no revocation. Processes that share a
-//! store hold it while they change something, and look for others' changes first. A store that can't be read lets nobody in.
+//! Invariant: what changes is written to the store before it takes effect, so a crash forgets no
+//! grant and no revocation. Processes that share a store hold it while they change something, and
+//! look for others' changes first. A store that can't be read lets nobody in.
 
 mod admission;
 mod names;
@@ -110,7 +111,8 @@ pub enum NoSuchPeer {
 }
 
 fn listed(ids: &[PeerId]) -> String {
-    let shown: Vec<String> = ids.iter().take(SHOWN).map(|id| format!("{} ({id})", id.short())).collect();
+    let shown: Vec<String> =
+        ids.iter().take(SHOWN).map(|id| format!("{} ({id})", id.short())).collect();
     let more = if ids.len() > SHOWN { ", and more" } else { "" };
     shown.join(", ") + more
 }
@@ -133,7 +135,10 @@ pub enum TrustError {
         error: std::io::Error,
     },
     /// A record of the store can't be read.
-    #[error("a record of the trust store is damaged ({error}); restore it from a copy, or remove it and trust the peer again")]
+    #[error(
+        "a record of the trust store is damaged ({error}); restore it from a copy, or remove it \
+         and trust the peer again"
+    )]
     Damaged {
         /// The cause.
         error: String,
@@ -184,7 +189,8 @@ impl Trust {
             unread: Arc::default(),
         };
         // Nobody changes it meanwhile.
-        let hold = trust.store.hold().map_err(|error| TrustError::Store { action: "locked", error })?;
+        let hold =
+            trust.store.hold().map_err(|error| TrustError::Store { action: "locked", error })?;
         let version = trust.store.version().map_err(unread)?;
         trust.read()?;
         *trust.seen.lock().unwrap_or_else(PoisonError::into_inner) = version;
@@ -199,10 +205,12 @@ impl Trust {
         self
     }
 
-    /// Takes over what other processes have changed in the store; links of peers they revoked are closed. A node does this before it lets a peer
-    /// in, and once a second. It costs little when nothing has changed. It blocks.
+    /// Takes over what other processes have changed in the store; links of peers they revoked are
+    /// closed. A node does this before it lets a peer in, and once a second. It costs little
+    /// when nothing has changed. It blocks.
     ///
-    /// While it fails nobody is trusted: whoever was revoked could still be in what was read before.
+    /// While it fails nobody is trusted: whoever was revoked could still be in what was read
+    /// before.
     pub fn refresh(&self) -> Result<(), TrustError> {
         let version = self.store.version().map_err(unread);
         let refreshed = version.and_then(|version| {
@@ -232,7 +240,8 @@ impl Trust {
 
     /// Keeps other processes from changing the store, and takes over what they have changed before.
     fn hold(&self) -> Result<Hold, TrustError> {
-        let hold = self.store.hold().map_err(|error| TrustError::Store { action: "locked", error })?;
+        let hold =
+            self.store.hold().map_err(|error| TrustError::Store { action: "locked", error })?;
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let version = self.store.version().map_err(unread)?;
         if version != *seen {
@@ -253,7 +262,8 @@ impl Trust {
         drop(hold);
     }
 
-    /// Makes changes that belong together. After a failure what the store holds counts, whatever that is.
+    /// Makes changes that belong together. After a failure what the store holds counts, whatever
+    /// that is.
     fn change(&self, changes: Vec<Change>) -> Result<(), TrustError> {
         self.store.write(changes).map_err(|error| {
             let read = self.read();
@@ -275,7 +285,12 @@ impl Trust {
         for (key, value) in self.store.load(TICKETS).map_err(unread)? {
             tickets.insert(key32(&key)?, TicketGrant::read(&value)?);
         }
-        let gone: Vec<PeerId> = self.peers.iter().map(|entry| *entry.key()).filter(|id| !peers.contains_key(id)).collect();
+        let gone: Vec<PeerId> = self
+            .peers
+            .iter()
+            .map(|entry| *entry.key())
+            .filter(|id| !peers.contains_key(id))
+            .collect();
         for id in gone {
             self.peers.remove(&id);
             // Nobody listening means no links to close.
@@ -288,7 +303,8 @@ impl Trust {
         Ok(())
     }
 
-    /// Trusts a peer, or changes how it is trusted. Its name is checked: none looks like an id, or has another peer's fingerprint in it.
+    /// Trusts a peer, or changes how it is trusted. Its name is checked: none looks like an id, or
+    /// has another peer's fingerprint in it.
     pub fn add(&self, id: PeerId, peer: TrustedPeer) -> Result<(), TrustError> {
         if self.own == Some(id) {
             return Err(TrustError::Itself(id));
@@ -317,18 +333,28 @@ impl Trust {
     fn fingerprint_in(&self, name: &str, own: PeerId) -> Option<PeerId> {
         let name = names::folded(name);
         let others = self.peers.iter().map(|entry| *entry.key()).filter(|id| *id != own);
-        if name.len() < FINGERPRINT { None } else { others.into_iter().find(|id| name.contains(&names::folded(&id.short()))) }
+        if name.len() < FINGERPRINT {
+            None
+        } else {
+            others.into_iter().find(|id| name.contains(&names::folded(&id.short())))
+        }
     }
 
-    /// Trusts a peer no longer, makes its tickets worthless and closes its links. `false` if it was not trusted.
+    /// Trusts a peer no longer, makes its tickets worthless and closes its links. `false` if it was
+    /// not trusted.
     ///
-    /// Peer and tickets change together: after an error, or a crash, either all of it holds or nothing does, and it can be tried again.
+    /// Peer and tickets change together: after an error, or a crash, either all of it holds or
+    /// nothing does, and it can be tried again.
     pub fn revoke(&self, id: PeerId) -> Result<bool, TrustError> {
         let hold = self.hold()?;
-        // A redeemed ticket must not let the revoked peer in again. They come first, for stores that make one change after the other.
+        // A redeemed ticket must not let the revoked peer in again. They come first, for stores
+        // that make one change after the other.
         let spent = self.tickets.iter().filter(|grant| grant.redeemers.contains(&id));
         let spent: Vec<_> = spent.map(|grant| (*grant.key(), grant.value().spent())).collect();
-        let mut changes = spent.iter().map(|(key, grant)| put(TICKETS, key, grant)).collect::<Result<Vec<_>, _>>()?;
+        let mut changes = spent
+            .iter()
+            .map(|(key, grant)| put(TICKETS, key, grant))
+            .collect::<Result<Vec<_>, _>>()?;
         changes.push(Change::Remove { table: PEERS, key: id.as_bytes().to_vec() });
         if let Err(error) = self.store.write(changes) {
             return Err(self.half_revoked(id, error));
@@ -347,7 +373,8 @@ impl Trust {
         known
     }
 
-    /// What holds after a revocation that failed is what the store says; if it says nothing, the peer is out here.
+    /// What holds after a revocation that failed is what the store says; if it says nothing, the
+    /// peer is out here.
     fn half_revoked(&self, id: PeerId, error: std::io::Error) -> TrustError {
         let read = self.read();
         self.mark(read.as_ref().err());
@@ -364,7 +391,8 @@ impl Trust {
 
     /// All trusted peers, expired ones included.
     pub fn list(&self) -> Vec<(PeerId, TrustedPeer)> {
-        let mut peers: Vec<_> = self.peers.iter().map(|entry| (*entry.key(), entry.value().clone())).collect();
+        let mut peers: Vec<_> =
+            self.peers.iter().map(|entry| (*entry.key(), entry.value().clone())).collect();
         peers.sort_by(|a, b| (&a.1.name, a.0).cmp(&(&b.1.name, b.0)));
         peers
     }
@@ -396,10 +424,17 @@ impl Trust {
         self.find(name).ok()
     }
 
-    /// The peer that is meant: by its id, its name, or the first eight characters, or more, of its id. An id means a node and never a name.
+    /// The peer that is meant: by its id, its name, or the first eight characters, or more, of its
+    /// id. An id means a node and never a name.
     pub fn find(&self, given: &str) -> Result<(PeerId, TrustedPeer), NoSuchPeer> {
         let now = now();
-        self.find_among(given, self.list().into_iter().filter(|(id, peer)| peer.is_current(now) && self.peer(id).is_some()).collect())
+        self.find_among(
+            given,
+            self.list()
+                .into_iter()
+                .filter(|(id, peer)| peer.is_current(now) && self.peer(id).is_some())
+                .collect(),
+        )
     }
 
     /// [`Trust::find`] among all that are known, those whose time is over, too.
@@ -407,15 +442,23 @@ impl Trust {
         self.find_among(given, self.list())
     }
 
-    fn find_among(&self, given: &str, mut known: Vec<(PeerId, TrustedPeer)>) -> Result<(PeerId, TrustedPeer), NoSuchPeer> {
+    fn find_among(
+        &self,
+        given: &str,
+        mut known: Vec<(PeerId, TrustedPeer)>,
+    ) -> Result<(PeerId, TrustedPeer), NoSuchPeer> {
         if let Ok(id) = given.parse::<PeerId>() {
             let nobody = if self.own == Some(id) { NoSuchPeer::Itself } else { NoSuchPeer::Id(id) };
             return known.into_iter().find(|(known, _)| *known == id).ok_or(nobody);
         }
-        let beginning = (given.len() >= FINGERPRINT && given.is_ascii()).then(|| given.to_ascii_lowercase());
-        let meant =
-            |id: &PeerId, peer: &TrustedPeer| peer.name == given || beginning.as_ref().is_some_and(|text| id.to_string().starts_with(text));
-        let ids: Vec<PeerId> = known.iter().filter(|(id, peer)| meant(id, peer)).map(|(id, _)| *id).collect();
+        let beginning =
+            (given.len() >= FINGERPRINT && given.is_ascii()).then(|| given.to_ascii_lowercase());
+        let meant = |id: &PeerId, peer: &TrustedPeer| {
+            peer.name == given
+                || beginning.as_ref().is_some_and(|text| id.to_string().starts_with(text))
+        };
+        let ids: Vec<PeerId> =
+            known.iter().filter(|(id, peer)| meant(id, peer)).map(|(id, _)| *id).collect();
         match ids[..] {
             [id] => known.into_iter().find(|(known, _)| *known == id).ok_or(NoSuchPeer::Id(id)),
             [] => {
@@ -432,7 +475,8 @@ impl Trust {
     /// What a peer is called here, with its fingerprint, for people.
     pub fn label(&self, id: &PeerId) -> String {
         let (name, short) = (self.peers.get(id).map(|peer| peer.name.clone()), id.short());
-        name.filter(|name| *name != short).map_or_else(|| short.clone(), |name| format!("{name} ({short})"))
+        name.filter(|name| *name != short)
+            .map_or_else(|| short.clone(), |name| format!("{name} ({short})"))
     }
 
     /// Whether a peer may deliver to an inbox.
@@ -453,13 +497,17 @@ impl Trust {
 
 /// A change that writes a record.
 fn put(table: &'static str, key: &[u8], value: &impl Serialize) -> Result<Change, TrustError> {
-    let value = codec::encode(value).map_err(|error| TrustError::Damaged { error: error.to_string() })?;
+    let value =
+        codec::encode(value).map_err(|error| TrustError::Damaged { error: error.to_string() })?;
     Ok(Change::Put { table, key: key.to_vec(), value })
 }
 
 impl fmt::Debug for Trust {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Trust").field("peers", &self.peers.len()).field("tickets", &self.tickets.len()).finish_non_exhaustive()
+        f.debug_struct("Trust")
+            .field("peers", &self.peers.len())
+            .field("tickets", &self.tickets.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -472,7 +520,9 @@ fn unwritten(error: std::io::Error) -> TrustError {
 }
 
 fn key32(key: &[u8]) -> Result<[u8; 32], TrustError> {
-    key.try_into().map_err(|_| TrustError::Damaged { error: format!("a key of {} bytes instead of 32", key.len()) })
+    key.try_into().map_err(|_| TrustError::Damaged {
+        error: format!("a key of {} bytes instead of 32", key.len()),
+    })
 }
 
 fn decode<T: serde::de::DeserializeOwned>(value: &[u8]) -> Result<T, TrustError> {

@@ -1,7 +1,8 @@
 //! Who computes next: key exchanges take hundreds of microseconds, and one thread does them all.
 //!
-//! Invariant: one at a time, and between two of them whatever else the thread has to do gets its turn. Sources take turns, however
-//! many connections each of them has waiting; at most one turn is asked for by each connection in its handshake.
+//! Invariant: one at a time, and between two of them whatever else the thread has to do gets its
+//! turn. Sources take turns, however many connections each of them has waiting; at most one turn is
+//! asked for by each connection in its handshake.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -208,7 +209,9 @@ mod tests {
         local(async {
             let bench = Bench::default();
             let turns = bench.turns.clone();
-            let panics = tokio::task::spawn_local(async move { turns.compute(&Source::Own, || panic!("in a test")).await });
+            let panics = tokio::task::spawn_local(async move {
+                turns.compute(&Source::Own, || panic!("in a test")).await
+            });
             assert!(panics.await.is_err());
             bench.wants(1).await.unwrap();
             assert!(bench.idle());

@@ -1,8 +1,10 @@
-//! What a host needs that uses the actors bare, in an actix `System` of its own, without a node between.
+//! What a host needs that uses the actors bare, in an actix `System` of its own, without a node
+//! between.
 //!
-//! A node makes the two ends of a transfer in two processes and carries frames between them with acknowledgements, windows and
-//! repairs. Bare, the host does the carrying: it makes both ends with [`Transfer::bare`] from one scope and one key, takes whole
-//! frames from the sender's pipeline, and lets them [arrive](Sealed::arrived) at the receiver's.
+//! A node makes the two ends of a transfer in two processes and carries frames between them with
+//! acknowledgements, windows and repairs. Bare, the host does the carrying: it makes both ends with
+//! [`Transfer::bare`] from one scope and one key, takes whole frames from the sender's pipeline,
+//! and lets them [arrive](Sealed::arrived) at the receiver's.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -61,13 +63,29 @@ pub enum ArrivalError {
 impl Transfer {
     /// One end of a transfer outside of a node. `scope` and `key` have to be the same at both ends.
     ///
-    /// What goes wrong with its chunks comes out of the channel; a host that drops the channel does not hear of it. The window
-    /// is open: what bounds a bare transfer is the [`Budget`](super::Budget) its pieces take their credit from.
-    pub fn bare(scope: KeyScope, key: TransferKey, compression: Compression) -> (Arc<Self>, mpsc::UnboundedReceiver<Signal>) {
+    /// What goes wrong with its chunks comes out of the channel; a host that drops the channel does
+    /// not hear of it. The window is open: what bounds a bare transfer is the
+    /// [`Budget`](super::Budget) its pieces take their credit from.
+    pub fn bare(
+        scope: KeyScope,
+        key: TransferKey,
+        compression: Compression,
+    ) -> (Arc<Self>, mpsc::UnboundedReceiver<Signal>) {
         let (signals, heard) = mpsc::unbounded_channel();
         let mut incoming = Incoming::new(u64::MAX / 4);
         incoming.open();
-        (Self::new(scope, key, Self::BARE_STREAM, compression, BufferPool::default(), incoming, signals), heard)
+        (
+            Self::new(
+                scope,
+                key,
+                Self::BARE_STREAM,
+                compression,
+                BufferPool::default(),
+                incoming,
+                signals,
+            ),
+            heard,
+        )
     }
 
     /// The stream that frames of bare transfers name.
@@ -79,7 +97,8 @@ impl Sealed {
     pub fn arrived(transfer: &Arc<Transfer>, frame: Bytes) -> Result<Option<Self>, ArrivalError> {
         let given = frame.len();
         let not_whole = |wanted| ArrivalError::NotWhole { given, wanted };
-        let header = frame.first_chunk::<HEADER_LENGTH>().ok_or_else(|| not_whole(HEADER_LENGTH))?;
+        let header =
+            frame.first_chunk::<HEADER_LENGTH>().ok_or_else(|| not_whole(HEADER_LENGTH))?;
         let header = FrameHeader::decode(header, transfer.frame_body_limit())?;
         let wanted = HEADER_LENGTH + header.len as usize;
         if given != wanted {
@@ -89,9 +108,15 @@ impl Sealed {
             return Err(ArrivalError::OtherStream { expected: transfer.stream });
         }
         let (index, last) = (header.index, header.is_last());
-        let claim = if last { transfer.incoming().claim_trailer(index) } else { transfer.incoming().claim(index) };
+        let claim = if last {
+            transfer.incoming().claim_trailer(index)
+        } else {
+            transfer.incoming().claim(index)
+        };
         match claim {
-            Claim::New => Ok(Some(Self::from_parts(Custody::incoming(transfer, index, last, None), frame))),
+            Claim::New => {
+                Ok(Some(Self::from_parts(Custody::incoming(transfer, index, last, None), frame)))
+            }
             Claim::InProgress | Claim::Received => Ok(None),
             Claim::Beyond { limit } => Err(ArrivalError::Beyond { index, limit }),
             Claim::OtherEnd { end } => Err(ArrivalError::OtherEnd { index, end }),
@@ -100,14 +125,16 @@ impl Sealed {
 }
 
 impl Piece {
-    /// A piece with a copy of `bytes`, which count against nothing until it is given [credit](Self::with_credit).
+    /// A piece with a copy of `bytes`, which count against nothing until it is given
+    /// [credit](Self::with_credit).
     pub fn copied(transfer: &Transfer, bytes: &[u8], last: bool) -> Self {
         let mut buffer = transfer.buffers.take(Prefix::LENGTH + bytes.len());
         buffer[Prefix::LENGTH..].copy_from_slice(bytes);
         Self { buffer, length: bytes.len(), last, credit: None, slot: None }
     }
 
-    /// Lets its chunk travel with `credit`, which is free again when the chunk has arrived or is gone.
+    /// Lets its chunk travel with `credit`, which is free again when the chunk has arrived or is
+    /// gone.
     #[must_use]
     pub fn with_credit(self, credit: Credit) -> Self {
         Self { credit: Some(credit), ..self }
@@ -115,11 +142,28 @@ impl Piece {
 }
 
 impl AssemblerSeat {
-    /// A seat on the current thread for `transfer`: its content goes into `sink`, and `owner` hears how it goes. Sending a
-    /// reason through the channel, or dropping it, aborts.
-    pub fn bare(transfer: Arc<Transfer>, sink: Box<dyn Sink>, owner: Recipient<Assembled>) -> (Self, oneshot::Sender<Stop>) {
+    /// A seat on the current thread for `transfer`: its content goes into `sink`, and `owner` hears
+    /// how it goes. Sending a reason through the channel, or dropping it, aborts.
+    pub fn bare(
+        transfer: Arc<Transfer>,
+        sink: Box<dyn Sink>,
+        owner: Recipient<Assembled>,
+    ) -> (Self, oneshot::Sender<Stop>) {
         let (abort, aborted) = oneshot::channel();
-        let (metrics, thread) = (Metrics::default().stage("sink"), Box::new(()) as Box<dyn Any + Send>);
-        (Self { transfer, sink, resumed: None, checkpoint: u64::MAX, owner, aborted, metrics, thread }, abort)
+        let (metrics, thread) =
+            (Metrics::default().stage("sink"), Box::new(()) as Box<dyn Any + Send>);
+        (
+            Self {
+                transfer,
+                sink,
+                resumed: None,
+                checkpoint: u64::MAX,
+                owner,
+                aborted,
+                metrics,
+                thread,
+            },
+            abort,
+        )
     }
 }

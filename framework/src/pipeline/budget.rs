@@ -1,7 +1,7 @@
 //! Byte credit that travels with the chunk.
 //!
-//! Invariant: the credits of one budget that are out never add up to more than its size, so the sum of all mailboxes a
-//! transfer's chunks lie in is bounded in bytes.
+//! Invariant: the credits of one budget that are out never add up to more than its size, so the sum
+//! of all mailboxes a transfer's chunks lie in is bounded in bytes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -41,8 +41,8 @@ impl Budget {
         self.free.available_permits() * UNIT
     }
 
-    /// Waits until `bytes` are free and takes them. More than the whole budget counts as the whole budget, so that one
-    /// oversized chunk can pass instead of waiting for ever.
+    /// Waits until `bytes` are free and takes them. More than the whole budget counts as the whole
+    /// budget, so that one oversized chunk can pass instead of waiting for ever.
     pub async fn take(&self, bytes: usize) -> Credit {
         let permit = Arc::clone(&self.free).acquire_many_owned(self.units(bytes)).await;
         Credit(permit.expect("the semaphore is never closed"))
@@ -58,8 +58,8 @@ impl Budget {
     }
 }
 
-/// How many chunks may be between their source and the sockets at once: few, so that they stay in cache and no mailbox
-/// keeps a socket waiting for its turn.
+/// How many chunks may be between their source and the sockets at once: few, so that they stay in
+/// cache and no mailbox keeps a socket waiting for its turn.
 #[derive(Clone, Debug)]
 pub struct Slots(Arc<Semaphore>);
 
@@ -78,7 +78,8 @@ impl Slots {
 
     /// Waits for a place.
     pub async fn take(&self) -> Slot {
-        let place = Arc::clone(&self.0).acquire_owned().await.expect("the semaphore is never closed");
+        let place =
+            Arc::clone(&self.0).acquire_owned().await.expect("the semaphore is never closed");
         Slot { load: None, _place: place }
     }
 }

@@ -10,14 +10,16 @@ use bytes::Bytes;
 
 use super::Prefix;
 
-/// Room beyond a power of two, so that a chunk with its frame header, tag and prefix stays in the chunk's own size class.
+/// Room beyond a power of two, so that a chunk with its frame header, tag and prefix stays in the
+/// chunk's own size class.
 const SLACK: usize = 256;
 const CLASSES: usize = 32;
 
-/// Buffers from this length on begin where the content behind their prefix lies in the middle of a page. Large memory
-/// elsewhere begins at the front of one: files in the page cache do, and what allocators give. `rep movsb`, with which
-/// C libraries and kernels copy much at once, is five times slower on some processors (Zen 3 and 4) when a target lies
-/// up to 31 bytes further into its page than the source, which the 16 bytes of a prefix are enough for.
+/// Buffers from this length on begin where the content behind their prefix lies in the middle of a
+/// page. Large memory elsewhere begins at the front of one: files in the page cache do, and what
+/// allocators give. `rep movsb`, with which C libraries and kernels copy much at once, is five
+/// times slower on some processors (Zen 3 and 4) when a target lies up to 31 bytes further into its
+/// page than the source, which the 16 bytes of a prefix are enough for.
 const PLACED: usize = 16 << 10;
 const PAGE: usize = 4096;
 
@@ -59,7 +61,8 @@ impl BufferPool {
         }
         drop(idle);
         let placed = 1 << class >= PLACED;
-        let bytes = used.unwrap_or_else(|| vec![0; (1 << class) + SLACK + if placed { PAGE } else { 0 }]);
+        let bytes =
+            used.unwrap_or_else(|| vec![0; (1 << class) + SLACK + if placed { PAGE } else { 0 }]);
         let start = if placed { mid_page(&bytes) } else { 0 };
         Buffer { bytes, class, start, length, pool: self.clone() }
     }
@@ -90,7 +93,8 @@ fn class_of(length: usize) -> usize {
     length.saturating_sub(SLACK).max(1).next_power_of_two().trailing_zeros() as usize
 }
 
-/// How far into `bytes` a prefix must begin for the content behind it to lie in the middle of a page.
+/// How far into `bytes` a prefix must begin for the content behind it to lie in the middle of a
+/// page.
 fn mid_page(bytes: &[u8]) -> usize {
     let middle = PAGE / 2 - Prefix::LENGTH;
     (middle + PAGE - bytes.as_ptr().addr() % PAGE) % PAGE
@@ -102,7 +106,8 @@ impl Buffer {
         self.length = self.length.min(length);
     }
 
-    /// Makes `range` of it shared and unchangeable; it goes back to the pool when the last of the `Bytes` is dropped.
+    /// Makes `range` of it shared and unchangeable; it goes back to the pool when the last of the
+    /// `Bytes` is dropped.
     pub fn freeze(self, range: Range<usize>) -> Bytes {
         Bytes::from_owner(Frozen(self)).slice(range)
     }
@@ -178,7 +183,18 @@ mod tests {
     #[test]
     fn every_length_fits_its_class() {
         let pool = BufferPool::default();
-        for length in [0, 1, 255, 256, 257, 4096, 4096 + 256, 4096 + 257, (1 << 20) + 56, (1 << 20) * 7 / 6 + 48] {
+        for length in [
+            0,
+            1,
+            255,
+            256,
+            257,
+            4096,
+            4096 + 256,
+            4096 + 257,
+            (1 << 20) + 56,
+            (1 << 20) * 7 / 6 + 48,
+        ] {
             assert_eq!(pool.take(length).len(), length);
         }
     }

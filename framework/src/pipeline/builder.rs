@@ -1,4 +1,5 @@
-//! Pipelines: which stages follow each other, checked by their types, and started as often as there are workers.
+//! Pipelines: which stages follow each other, checked by their types, and started as often as there
+//! are workers.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -23,7 +24,8 @@ type Layers<In, Out> = Arc<dyn Fn(&mut Wiring, Outlet<Out>) -> Outlet<In> + Send
 
 /// A chain of stages that takes `In` at its head and gives `Out` at its tail.
 ///
-/// Stages are added in data-path order, and each takes what the one before it gives: a wrong order does not compile.
+/// Stages are added in data-path order, and each takes what the one before it gives: a wrong order
+/// does not compile.
 ///
 /// ```
 /// use estafette::pipeline::{Chunk, Compressed, Pipeline, Sealed, Transform};
@@ -54,7 +56,13 @@ impl<In: Parcel> Pipeline<In, In> {
     /// No stages yet.
     pub fn new() -> Self {
         let through: MakeThrough<In, In> = Arc::new(|_| Box::new(Some));
-        Self { layers: Arc::new(|_, tail| tail), through: Some(through), names: Vec::new(), hosting: Hosting::Inline, growth: 0 }
+        Self {
+            layers: Arc::new(|_, tail| tail),
+            through: Some(through),
+            names: Vec::new(),
+            hosting: Hosting::Inline,
+            growth: 0,
+        }
     }
 }
 
@@ -67,15 +75,23 @@ impl<In: Parcel> Default for Pipeline<In, In> {
 impl<In: Parcel, Out: Parcel> Pipeline<In, Out> {
     /// Adds a stage that runs what `make` makes.
     #[must_use]
-    pub fn then<T>(self, name: impl Into<Arc<str>>, make: impl Fn() -> T + Send + Sync + 'static) -> Pipeline<In, T::Out>
+    pub fn then<T>(
+        self,
+        name: impl Into<Arc<str>>,
+        make: impl Fn() -> T + Send + Sync + 'static,
+    ) -> Pipeline<In, T::Out>
     where
         T: Transform<In = Out>,
     {
         let (name, make) = (name.into(), Arc::new(make) as Arc<dyn Fn() -> T + Send + Sync>);
         let stage = Arc::clone(&name);
-        let step = move |metrics: &Metrics| Step::new(Arc::clone(&stage), Arc::clone(&make), metrics.stage(&stage));
+        let step = move |metrics: &Metrics| {
+            Step::new(Arc::clone(&stage), Arc::clone(&make), metrics.stage(&stage))
+        };
         let (before, fused) = (self.through.clone(), step.clone());
-        let pipeline = self.layer(name, move |metrics, outlet| Stage::around(step(metrics), outlet).start().recipient());
+        let pipeline = self.layer(name, move |metrics, outlet| {
+            Stage::around(step(metrics), outlet).start().recipient()
+        });
         let through = before.map(|before| -> MakeThrough<In, T::Out> {
             Arc::new(move |metrics| {
                 let (mut before, mut step) = (before(metrics), fused(metrics));
@@ -85,8 +101,9 @@ impl<In: Parcel, Out: Parcel> Pipeline<In, Out> {
         Pipeline { through, ..pipeline }
     }
 
-    /// Adds any actix actor that handles `Out`. `start` starts it, on the thread it will run on, and gets the outlet it is to
-    /// send its own messages through. Called again when the actor died; where it panics itself, that counts as a death.
+    /// Adds any actix actor that handles `Out`. `start` starts it, on the thread it will run on,
+    /// and gets the outlet it is to send its own messages through. Called again when the actor
+    /// died; where it panics itself, that counts as a death.
     #[must_use]
     pub fn then_actor<M: Parcel>(
         self,
@@ -100,12 +117,13 @@ impl<In: Parcel, Out: Parcel> Pipeline<In, Out> {
     #[must_use]
     pub fn join<M: Parcel>(self, next: &Pipeline<Out, M>) -> Pipeline<In, M> {
         let (before, after) = (self.layers, Arc::clone(&next.layers));
-        let through = self.through.zip(next.through.clone()).map(|(before, after)| -> MakeThrough<In, M> {
-            Arc::new(move |metrics| {
-                let (mut before, mut after) = (before(metrics), after(metrics));
-                Box::new(move |input| after(before(input)?))
-            })
-        });
+        let through =
+            self.through.zip(next.through.clone()).map(|(before, after)| -> MakeThrough<In, M> {
+                Arc::new(move |metrics| {
+                    let (mut before, mut after) = (before(metrics), after(metrics));
+                    Box::new(move |input| after(before(input)?))
+                })
+            });
         let names = self.names.into_iter().chain(next.names.iter().cloned()).collect();
         Pipeline {
             layers: Arc::new(move |wiring, tail| {
@@ -119,14 +137,15 @@ impl<In: Parcel, Out: Parcel> Pipeline<In, Out> {
         }
     }
 
-    /// All stages in one call, without mailboxes: for what is so little that a mailbox costs more than the work. `None` where a stage
-    /// is an actor of its own.
+    /// All stages in one call, without mailboxes: for what is so little that a mailbox costs more
+    /// than the work. `None` where a stage is an actor of its own.
     pub(crate) fn through(&self, metrics: &Metrics) -> Option<Through<In, Out>> {
         self.through.as_ref().map(|make| make(metrics))
     }
 
-    /// Declares that its stages may make a chunk longer by as many bytes: a checksum, a key's number. Both ends of a transfer have to
-    /// declare it of the coder they name; all coders of a transfer together may add [`growth_limit`](crate::wire::growth_limit).
+    /// Declares that its stages may make a chunk longer by as many bytes: a checksum, a key's
+    /// number. Both ends of a transfer have to declare it of the coder they name; all coders of
+    /// a transfer together may add [`growth_limit`](crate::wire::growth_limit).
     #[must_use]
     pub fn growing(self, bytes: u32) -> Self {
         Self { growth: self.growth.saturating_add(bytes), ..self }
@@ -137,13 +156,15 @@ impl<In: Parcel, Out: Parcel> Pipeline<In, Out> {
         self.growth
     }
 
-    /// Hosts it as `replicas` whole chains, each on a thread of its own: for bulk work that needs every core.
+    /// Hosts it as `replicas` whole chains, each on a thread of its own: for bulk work that needs
+    /// every core.
     #[must_use]
     pub fn parallel(self, replicas: usize) -> Self {
         Self { hosting: Hosting::Parallel(replicas.max(1)), ..self }
     }
 
-    /// Hosts it on the arbiter that starts it: for small messages, where a thread hop costs more than the work.
+    /// Hosts it on the arbiter that starts it: for small messages, where a thread hop costs more
+    /// than the work.
     #[must_use]
     pub fn inline(self) -> Self {
         Self { hosting: Hosting::Inline, ..self }
@@ -163,7 +184,11 @@ impl<In: Parcel, Out: Parcel> Pipeline<In, Out> {
     ///
     /// # Errors
     /// When the system gives no thread for a replica: that passes.
-    pub async fn start(&self, metrics: &Metrics, tail: Outlet<Out>) -> std::io::Result<RunningPipeline<In>> {
+    pub async fn start(
+        &self,
+        metrics: &Metrics,
+        tail: Outlet<Out>,
+    ) -> std::io::Result<RunningPipeline<In>> {
         let mut replicas = Vec::new();
         match self.hosting {
             Hosting::Inline => {
@@ -180,7 +205,11 @@ impl<In: Parcel, Out: Parcel> Pipeline<In, Out> {
         Ok(RunningPipeline { replicas, next: AtomicUsize::new(0) })
     }
 
-    async fn start_replica(&self, metrics: Metrics, tail: Outlet<Out>) -> std::io::Result<Replica<In>> {
+    async fn start_replica(
+        &self,
+        metrics: Metrics,
+        tail: Outlet<Out>,
+    ) -> std::io::Result<Replica<In>> {
         let arbiter = start_thread()?;
         let (wired, is_wired) = oneshot::channel();
         let layers = Arc::clone(&self.layers);
@@ -190,7 +219,9 @@ impl<In: Parcel, Out: Parcel> Pipeline<In, Out> {
             // Whoever asked may be gone: then the chain goes, too.
             let _ = wired.send((inlet, wiring.into_children()));
         });
-        let wired = is_wired.await.map_err(|_| std::io::Error::other("the thread of a replica has ended; see the log"));
+        let wired = is_wired
+            .await
+            .map_err(|_| std::io::Error::other("the thread of a replica has ended; see the log"));
         let (inlet, children) = wired.inspect_err(|_| _ = arbiter.stop())?;
         Ok(Replica { inlet, children, arbiter: Some(arbiter) })
     }
@@ -206,11 +237,18 @@ impl<In: Parcel, Out: Parcel> Pipeline<In, Out> {
             let metrics = wiring.metrics().clone();
             let inlet = Outlet::<Out>::into_stage(Arc::clone(&name), metrics.stage(&name));
             let (start, socket, stage) = (Arc::clone(&start), inlet.clone(), Arc::clone(&name));
-            // A factory may panic: what is sent to the stage is lost then, as if its actor had died at once.
-            let restart = move || match catch_unwind(AssertUnwindSafe(|| start(&metrics, outlet.clone()))) {
-                Ok(recipient) => socket.rewire(recipient),
-                Err(panic) => tracing::error!(%stage, panic = panic_text(panic.as_ref()), "the factory of a stage panicked"),
-            };
+            // A factory may panic: what is sent to the stage is lost then, as if its actor had died
+            // at once.
+            let restart =
+                move || match catch_unwind(AssertUnwindSafe(|| start(&metrics, outlet.clone()))) {
+                    Ok(recipient) => socket.rewire(recipient),
+                    Err(panic) => {
+                        tracing::error!(
+                            %stage, panic = panic_text(panic.as_ref()),
+                            "the factory of a stage panicked"
+                        )
+                    }
+                };
             restart();
             let socket = inlet.clone();
             wiring.adopt(Child::new(Arc::clone(&name), move || socket.is_connected(), restart));
@@ -234,12 +272,16 @@ impl<In: Parcel, Out: Parcel> Clone for Pipeline<In, Out> {
 
 impl<In: Parcel, Out: Parcel> fmt::Debug for Pipeline<In, Out> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pipeline").field("stages", &self.names).field("hosting", &self.hosting).finish_non_exhaustive()
+        f.debug_struct("Pipeline")
+            .field("stages", &self.names)
+            .field("hosting", &self.hosting)
+            .finish_non_exhaustive()
     }
 }
 
-/// A pipeline whose actors run. Dropping it lets those that run inline handle what they have, then stop, head first; threads of
-/// its own end at once, and what lies in their mailboxes is reported as lost.
+/// A pipeline whose actors run. Dropping it lets those that run inline handle what they have, then
+/// stop, head first; threads of its own end at once, and what lies in their mailboxes is reported
+/// as lost.
 #[derive(Debug)]
 pub struct RunningPipeline<In: Parcel> {
     replicas: Vec<Replica<In>>,
@@ -270,7 +312,8 @@ impl<In: Parcel> RunningPipeline<In> {
         self.replicas.iter().map(|replica| &replica.inlet)
     }
 
-    /// Starts dead actors of an inline pipeline anew; how many there were. A node's pipelines are watched by its supervisor.
+    /// Starts dead actors of an inline pipeline anew; how many there were. A node's pipelines are
+    /// watched by its supervisor.
     pub fn restart_dead(&self) -> usize {
         let mut dead = 0;
         for replica in &self.replicas {

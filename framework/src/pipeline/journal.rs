@@ -1,7 +1,8 @@
 //! What a sink notes about one delivery, so that it can go on after its process died.
 //!
-//! Invariant: what an earlier attempt noted is given to a sink to go on with only if the content has the same version and chunk size.
-//! That it was committed holds whatever the version: a delivery is made once.
+//! Invariant: what an earlier attempt noted is given to a sink to go on with only if the content
+//! has the same version and chunk size. That it was committed holds whatever the version: a
+//! delivery is made once.
 
 use std::fmt;
 use std::io;
@@ -31,13 +32,27 @@ impl Journal {
     const STAMP: usize = 8 + 32 + 4;
 
     /// The journal of the delivery `key` with this version of its content, if it has one.
-    pub(crate) fn open(store: Arc<dyn Store>, key: Vec<u8>, expires: u64, version: Option<[u8; 32]>, chunk_size: u32) -> io::Result<Self> {
+    pub(crate) fn open(
+        store: Arc<dyn Store>,
+        key: Vec<u8>,
+        expires: u64,
+        version: Option<[u8; 32]>,
+        chunk_size: u32,
+    ) -> io::Result<Self> {
         let mut stamp = [0; Self::STAMP];
         stamp[..8].copy_from_slice(&expires.to_le_bytes());
         // Another one for each attempt, that no later one has.
         stamp[8..40].copy_from_slice(&version.unwrap_or_else(crate::store::random32));
         stamp[40..].copy_from_slice(&chunk_size.to_le_bytes());
-        let mut journal = Self { store, key, stamp, passing: version.is_none(), earlier: None, outdated: None, account: None };
+        let mut journal = Self {
+            store,
+            key,
+            stamp,
+            passing: version.is_none(),
+            earlier: None,
+            outdated: None,
+            account: None,
+        };
         journal.refresh()?;
         Ok(journal)
     }
@@ -52,26 +67,36 @@ impl Journal {
         Self::open(store, key, 0, None, 0)
     }
 
-    /// Whether so many bytes may be read now to see whether they are what they were: a sender that offers a partial delivery again and
-    /// again waits.
+    /// Whether so many bytes may be read now to see whether they are what they were: a sender that
+    /// offers a partial delivery again and again waits.
     pub fn may_verify(&self, bytes: u64) -> bool {
-        self.account.as_ref().is_none_or(|account| account.spend(Work::Verified, bytes, std::time::Instant::now()))
+        self.account
+            .as_ref()
+            .is_none_or(|account| account.spend(Work::Verified, bytes, std::time::Instant::now()))
     }
 
-    /// A journal in this store, for tests of sinks: it serves content of this version, in chunks of this size.
+    /// A journal in this store, for tests of sinks: it serves content of this version, in chunks of
+    /// this size.
     #[cfg(feature = "test-util")]
-    pub fn for_tests(store: Arc<dyn Store>, key: &[u8], version: Option<[u8; 32]>, chunk_size: u32) -> io::Result<Self> {
+    pub fn for_tests(
+        store: Arc<dyn Store>,
+        key: &[u8],
+        version: Option<[u8; 32]>,
+        chunk_size: u32,
+    ) -> io::Result<Self> {
         Self::open(store, key.to_vec(), u64::MAX, version, chunk_size)
     }
 
-    /// Looks anew at what earlier attempts noted: one of them may have been ending until now. May block.
+    /// Looks anew at what earlier attempts noted: one of them may have been ending until now. May
+    /// block.
     pub fn refresh(&mut self) -> io::Result<()> {
         let noted = self.store.find(Self::TABLE, &self.key)?;
-        (self.earlier, self.outdated) = match noted.as_deref().and_then(|noted| noted.split_first_chunk::<{ Self::STAMP }>()) {
-            Some((known, note)) if known[8..] == self.stamp[8..] => (Some(note.to_vec()), None),
-            Some((_, note)) => (None, Some(note.to_vec())),
-            None => (None, None),
-        };
+        (self.earlier, self.outdated) =
+            match noted.as_deref().and_then(|noted| noted.split_first_chunk::<{ Self::STAMP }>()) {
+                Some((known, note)) if known[8..] == self.stamp[8..] => (Some(note.to_vec()), None),
+                Some((_, note)) => (None, Some(note.to_vec())),
+                None => (None, None),
+            };
         Ok(())
     }
 
@@ -80,13 +105,14 @@ impl Journal {
         self.earlier.as_deref()
     }
 
-    /// Whether no later attempt can go on with what this one writes: nobody can tell whether the content will be the same.
+    /// Whether no later attempt can go on with what this one writes: nobody can tell whether the
+    /// content will be the same.
     pub fn is_passing(&self) -> bool {
         self.passing
     }
 
-    /// What an earlier attempt noted, of other content or other chunks: good for knowing that it was committed, and for cleaning
-    /// up after it.
+    /// What an earlier attempt noted, of other content or other chunks: good for knowing that it
+    /// was committed, and for cleaning up after it.
     pub fn outdated(&self) -> Option<&[u8]> {
         self.outdated.as_deref()
     }
@@ -118,7 +144,9 @@ impl Journal {
 
 impl fmt::Debug for Journal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Journal").field("earlier", &self.earlier.as_ref().map(Vec::len)).finish_non_exhaustive()
+        f.debug_struct("Journal")
+            .field("earlier", &self.earlier.as_ref().map(Vec::len))
+            .finish_non_exhaustive()
     }
 }
 
@@ -130,7 +158,10 @@ mod tests {
     #[test]
     fn a_note_serves_the_same_content_only() {
         let store: Arc<dyn Store> = Arc::<MemoryStore>::default();
-        let open = |version, chunk_size| Journal::open(Arc::clone(&store), b"key".to_vec(), 7, Some([version; 32]), chunk_size).unwrap();
+        let open = |version, chunk_size| {
+            Journal::open(Arc::clone(&store), b"key".to_vec(), 7, Some([version; 32]), chunk_size)
+                .unwrap()
+        };
         assert_eq!(open(1, 1024).earlier(), None);
         open(1, 1024).note(b"so far").unwrap();
         assert_eq!(open(1, 1024).earlier(), Some(&b"so far"[..]));
@@ -144,7 +175,10 @@ mod tests {
         let unknown = || Journal::open(Arc::clone(&store), b"key".to_vec(), 7, None, 1024).unwrap();
         unknown().note(b"who knows of what").unwrap();
         for other in [open(1, 1024), unknown()] {
-            assert_eq!((other.earlier(), other.outdated()), (None, Some(&b"who knows of what"[..])));
+            assert_eq!(
+                (other.earlier(), other.outdated()),
+                (None, Some(&b"who knows of what"[..]))
+            );
         }
         assert!(unknown().is_passing() && !open(1, 1024).is_passing());
         open(1, 1024).clear().unwrap();

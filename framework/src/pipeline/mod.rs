@@ -1,7 +1,8 @@
 //! The riders' frame: what flows, what it flows through, and what bounds it.
 //!
-//! [`Chunk`] → [`Compressed`] → [`Sealed`] are the states of a piece of content; a [`Transform`] takes one to the next; a
-//! [`Stage`] hosts a transform as an actor; an [`Outlet`] is the edge to the next one; a [`Pipeline`] wires them.
+//! [`Chunk`] → [`Compressed`] → [`Sealed`] are the states of a piece of content; a [`Transform`]
+//! takes one to the next; a [`Stage`] hosts a transform as an actor; an [`Outlet`] is the edge to
+//! the next one; a [`Pipeline`] wires them.
 //!
 //! A step of your own:
 //! ```
@@ -49,8 +50,13 @@ pub use outlet::Outlet;
 pub use parcel::{Chunk, Compressed, Parcel, Sealed};
 pub use passing::{io_passes, passes};
 pub use prefix::{Codec, Prefix, PrefixError};
-pub use seats::{Assembled, AssemblerSeat, Assembly, Balanced, BalancedReplica, ChunkerSeat, Piece, Stop};
-pub use sink::{Committed, Enclosed, Inbox, Offer, Placement, Progress, Refusal, Resumed, Sink, SinkError, Summary};
+pub use seats::{
+    Assembled, AssemblerSeat, Assembly, Balanced, BalancedReplica, ChunkerSeat, Piece, Stop,
+};
+pub use sink::{
+    Committed, Enclosed, Inbox, Offer, Placement, Progress, Refusal, Resumed, Sink, SinkError,
+    Summary,
+};
 pub use source::{Known, Skipped, Source, SourceError, SourceReference, SourceReport};
 pub use stage::Stage;
 pub use transfer::{Compression, Custody, Fault, Lost, Signal, Transfer};

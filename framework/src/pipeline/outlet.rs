@@ -1,4 +1,5 @@
-//! The edge between two stages: knows where messages of one type go now, and lets a supervisor change that.
+//! The edge between two stages: knows where messages of one type go now, and lets a supervisor
+//! change that.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -33,23 +34,39 @@ impl<M: Parcel> Outlet<M> {
         Self(Arc::new(Socket { recipient: RwLock::new(Some(recipient)), stage: None, _held: None }))
     }
 
-    /// The outlet of the last actor of a chain. What comes with it fails when nobody holds the outlet any more: when the last
-    /// actor is gone, and so, since each holds the outlet to the next, all are.
+    /// The outlet of the last actor of a chain. What comes with it fails when nobody holds the
+    /// outlet any more: when the last actor is gone, and so, since each holds the outlet to the
+    /// next, all are.
     pub(crate) fn last(recipient: Recipient<M>) -> (Self, oneshot::Receiver<Infallible>) {
         let (held, released) = oneshot::channel();
-        (Self(Arc::new(Socket { recipient: RwLock::new(Some(recipient)), stage: None, _held: Some(held) })), released)
+        (
+            Self(Arc::new(Socket {
+                recipient: RwLock::new(Some(recipient)),
+                stage: None,
+                _held: Some(held),
+            })),
+            released,
+        )
     }
 
-    /// An outlet into the stage `name`, wired later; what is sent before that is dropped, and so reported as lost.
+    /// An outlet into the stage `name`, wired later; what is sent before that is dropped, and so
+    /// reported as lost.
     pub fn into_stage(name: Arc<str>, metrics: Arc<StageMetrics>) -> Self {
-        Self(Arc::new(Socket { recipient: RwLock::new(None), stage: Some((name, metrics)), _held: None }))
+        Self(Arc::new(Socket {
+            recipient: RwLock::new(None),
+            stage: Some((name, metrics)),
+            _held: None,
+        }))
     }
 
     /// Hands a message over. Where nobody is there to take it, its custody reports it as lost.
     ///
-    /// It never waits: the credit each chunk travels with is what bounds mailboxes, not their capacity, which actix
-    /// ignores here (ADR 2).
-    #[allow(clippy::disallowed_methods, reason = "the one place where messages of the data path are sent")]
+    /// It never waits: the credit each chunk travels with is what bounds mailboxes, not their
+    /// capacity, which actix ignores here (ADR 2).
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "the one place where messages of the data path are sent"
+    )]
     pub fn send(&self, message: M) {
         if let Some((name, metrics)) = &self.0.stage {
             message.custody().enter(name);
@@ -70,7 +87,12 @@ impl<M: Parcel> Outlet<M> {
 
     /// Whether the actor behind it is alive.
     pub fn is_connected(&self) -> bool {
-        self.0.recipient.read().unwrap_or_else(PoisonError::into_inner).as_ref().is_some_and(Recipient::connected)
+        self.0
+            .recipient
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .as_ref()
+            .is_some_and(Recipient::connected)
     }
 }
 

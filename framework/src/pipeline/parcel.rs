@@ -1,4 +1,5 @@
-//! What flows: one message type for each state of a chunk, so that a wrong order of stages does not compile.
+//! What flows: one message type for each state of a chunk, so that a wrong order of stages does not
+//! compile.
 
 use actix::Message;
 use bytes::Bytes;
@@ -13,8 +14,8 @@ pub trait Parcel: Message<Result = ()> + Send + Unpin + 'static {
     fn custody(&self) -> &Custody;
     /// Its bytes, prefix or header included.
     fn content(&self) -> &Bytes;
-    /// The same custody with other content, its prefix or header included. For a chunk, [`Chunk::new`] puts the prefix before
-    /// the bytes.
+    /// The same custody with other content, its prefix or header included. For a chunk,
+    /// [`Chunk::new`] puts the prefix before the bytes.
     fn from_parts(custody: Custody, content: Bytes) -> Self;
 }
 
@@ -59,9 +60,11 @@ parcel! {
 }
 
 impl Chunk {
-    /// A chunk in the custody of another one, with `bytes` copied into a buffer of the transfer's pool.
+    /// A chunk in the custody of another one, with `bytes` copied into a buffer of the transfer's
+    /// pool.
     ///
-    /// No custody but that of content: the trailer goes on as it came, or as it was [copied](Self::with_bytes).
+    /// No custody but that of content: the trailer goes on as it came, or as it was
+    /// [copied](Self::with_bytes).
     pub fn new(custody: Custody, bytes: &[u8]) -> Self {
         let length = Prefix::LENGTH + bytes.len();
         let mut buffer = custody.transfer().buffers.take(length);
@@ -77,7 +80,8 @@ impl Chunk {
         self.content.get(Prefix::LENGTH..).unwrap_or(&[])
     }
 
-    /// The same chunk with other bytes, copied into a buffer of the transfer's pool. The trailer stays as it is.
+    /// The same chunk with other bytes, copied into a buffer of the transfer's pool. The trailer
+    /// stays as it is.
     #[must_use]
     pub fn with_bytes(&self, bytes: &[u8]) -> Self {
         if self.custody.is_trailer() {

@@ -1,8 +1,9 @@
 //! Which failures pass: what another try may mend, and what no try will.
 //!
-//! One table for everybody: sinks and inboxes say by it what they tell a sender, sessions what they tell a peer, and the outbox
-//! decides by it whether a delivery is tried again or becomes a dead letter. What is not listed as being for good passes:
-//! a delivery that is tried once too often costs a little, one that is given up wrongly is lost.
+//! One table for everybody: sinks and inboxes say by it what they tell a sender, sessions what they
+//! tell a peer, and the outbox decides by it whether a delivery is tried again or becomes a dead
+//! letter. What is not listed as being for good passes: a delivery that is tried once too often
+//! costs a little, one that is given up wrongly is lost.
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind};
@@ -12,9 +13,11 @@ use super::source::SourceError;
 use crate::delivery::Failure;
 use crate::wire::FailureKind;
 
-/// Whether a delivery that failed like this may succeed later, without anybody doing anything about the delivery itself.
+/// Whether a delivery that failed like this may succeed later, without anybody doing anything about
+/// the delivery itself.
 ///
-/// What was said to have expired passes, too: by whose clock it has is for its sender to say, by its own.
+/// What was said to have expired passes, too: by whose clock it has is for its sender to say, by
+/// its own.
 pub const fn passes(kind: FailureKind) -> bool {
     match kind {
         FailureKind::Unreachable
@@ -33,8 +36,9 @@ pub const fn passes(kind: FailureKind) -> bool {
     }
 }
 
-/// Whether an error of the operating system is a matter of this machine and this moment: a full disk, no descriptors, a folder
-/// that may not be written or is not there yet. The others are a matter of what was to be written, which stays as it is.
+/// Whether an error of the operating system is a matter of this machine and this moment: a full
+/// disk, no descriptors, a folder that may not be written or is not there yet. The others are a
+/// matter of what was to be written, which stays as it is.
 pub fn io_passes(error: &io::Error) -> bool {
     if error.raw_os_error().is_some_and(|code| FOR_GOOD.contains(&code)) {
         return false;
@@ -53,11 +57,14 @@ pub fn io_passes(error: &io::Error) -> bool {
     )
 }
 
-/// What has no kind of its own: a name that the file system can't write, and a number that it can't count to.
-const FOR_GOOD: [i32; 2] = [rustix::io::Errno::ILSEQ.raw_os_error(), rustix::io::Errno::OVERFLOW.raw_os_error()];
+/// What has no kind of its own: a name that the file system can't write, and a number that it can't
+/// count to.
+const FOR_GOOD: [i32; 2] =
+    [rustix::io::Errno::ILSEQ.raw_os_error(), rustix::io::Errno::OVERFLOW.raw_os_error()];
 
 impl Refusal {
-    /// A refusal because of an error of the operating system, for as long as that lasts: `what` could not be done.
+    /// A refusal because of an error of the operating system, for as long as that lasts: `what`
+    /// could not be done.
     pub fn because(what: impl Display, error: &io::Error) -> Self {
         Self { reason: format!("{what}: {error}"), passing: io_passes(error) }
     }
@@ -84,7 +91,8 @@ impl SinkError {
 }
 
 impl From<SourceError> for Failure {
-    /// What rotted, or is gone, is not what it was, and will not be again; what can't be read now may be later.
+    /// What rotted, or is gone, is not what it was, and will not be again; what can't be read now
+    /// may be later.
     fn from(error: SourceError) -> Self {
         let passing = matches!(&error, SourceError::Read { error, .. } if error.kind() != ErrorKind::NotFound && io_passes(error));
         Self::new(if passing { FailureKind::Io } else { FailureKind::Changed }, error.to_string())
@@ -148,7 +156,8 @@ mod tests {
             assert!(!Refusal::because("the file can't be made", &error).passing);
             assert_eq!(SinkError::Write { what: "a".into(), error }.kind(), FailureKind::Refused);
         }
-        // A damaged spool is put right by somebody, or replaced; of what has no name, nothing is known.
+        // A damaged spool is put right by somebody, or replaced; of what has no name, nothing is
+        // known.
         for kind in [ErrorKind::InvalidData, ErrorKind::Other, ErrorKind::UnexpectedEof] {
             assert!(io_passes(&kind.into()), "{kind}");
         }
@@ -156,8 +165,12 @@ mod tests {
 
     #[test]
     fn what_a_sender_can_t_read_now_passes_and_what_is_not_there_any_more_does_not() {
-        let read = |errno: Errno| Failure::from(SourceError::Read { what: "a".into(), error: errno.into() }).kind;
-        for errno in [Errno::MFILE, Errno::NFILE, Errno::IO, Errno::ACCESS, Errno::NOMEM, Errno::STALE] {
+        let read = |errno: Errno| {
+            Failure::from(SourceError::Read { what: "a".into(), error: errno.into() }).kind
+        };
+        for errno in
+            [Errno::MFILE, Errno::NFILE, Errno::IO, Errno::ACCESS, Errno::NOMEM, Errno::STALE]
+        {
             assert_eq!(read(errno), FailureKind::Io, "{errno}");
         }
         assert_eq!([read(Errno::NOENT), read(Errno::NAMETOOLONG)], [FailureKind::Changed; 2]);
@@ -184,7 +197,10 @@ mod tests {
         ] {
             assert_eq!(passes(kind), passing, "{kind:?}");
         }
-        assert_eq!([Refusal::new("").kind(), Refusal::for_now("").kind()].map(passes), [false, true]);
+        assert_eq!(
+            [Refusal::new("").kind(), Refusal::for_now("").kind()].map(passes),
+            [false, true]
+        );
         assert!(SinkError::Gone("".into()).into_refusal().passing);
         assert!(!SinkError::Refused(Refusal::new("")).into_refusal().passing);
     }

@@ -5,7 +5,8 @@
 //!  ├ codec┼ flags┼ zero 2 ┼ raw_len 4┼ index u64 ─┤ body …      little-endian
 //! ```
 //!
-//! They lie in the same buffer as the body from the moment the chunk is cut, so that a chunk which is sent raw is never copied.
+//! They lie in the same buffer as the body from the moment the chunk is cut, so that a chunk which
+//! is sent raw is never copied.
 
 /// How a body is encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,13 +62,19 @@ impl Prefix {
 
     /// Reads the prefix at the front of `bytes`.
     pub fn decode(bytes: &[u8]) -> Result<Self, PrefixError> {
-        let Some(&[codec, flags, zero_a, zero_b, a, b, c, d, ref index @ ..]) = bytes.first_chunk::<{ Self::LENGTH }>() else {
+        let Some(&[codec, flags, zero_a, zero_b, a, b, c, d, ref index @ ..]) =
+            bytes.first_chunk::<{ Self::LENGTH }>()
+        else {
             return Err(PrefixError::Truncated { given: bytes.len() });
         };
         if flags != 0 || zero_a != 0 || zero_b != 0 {
             return Err(PrefixError::Reserved);
         }
-        Ok(Self { codec: Codec(codec), raw_len: u32::from_le_bytes([a, b, c, d]), index: u64::from_le_bytes(*index) })
+        Ok(Self {
+            codec: Codec(codec),
+            raw_len: u32::from_le_bytes([a, b, c, d]),
+            index: u64::from_le_bytes(*index),
+        })
     }
 }
 

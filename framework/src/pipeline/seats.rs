@@ -1,4 +1,5 @@
-//! Where the two ends of a transfer are plugged in: what a chunker and an assembler are given, and what they say.
+//! Where the two ends of a transfer are plugged in: what a chunker and an assembler are given, and
+//! what they say.
 
 use std::any::Any;
 use std::fmt;
@@ -15,7 +16,8 @@ use super::{Buffer, Credit, Prefix, Slot, Transfer};
 use crate::delivery::Failure;
 use crate::metrics::StageMetrics;
 
-/// Content on its way from a source to the chunker. Pieces need not have the size of chunks; one that has is not copied.
+/// Content on its way from a source to the chunker. Pieces need not have the size of chunks; one
+/// that has is not copied.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Piece {
@@ -58,7 +60,8 @@ pub struct BalancedReplica {
     pub inlet: Outlet<Chunk>,
     /// Chunks among its stages.
     pub load: Arc<AtomicUsize>,
-    /// Whether what comes out of it can leave: a lane without a connection is used only when no other is left.
+    /// Whether what comes out of it can leave: a lane without a connection is used only when no
+    /// other is left.
     pub ready: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
@@ -82,7 +85,8 @@ impl Balanced {
 
     /// Hands a chunk to the replica with the least to do. Its slot counts as that replica's load.
     pub fn send(&self, chunk: Chunk, slot: Option<Slot>) {
-        let key = |replica: &&BalancedReplica| (!(replica.ready)(), replica.load.load(Ordering::Relaxed));
+        let key =
+            |replica: &&BalancedReplica| (!(replica.ready)(), replica.load.load(Ordering::Relaxed));
         let replica = self.0.iter().min_by_key(key).expect("there is at least one replica");
         if let Some(mut slot) = slot {
             slot.assign(&replica.load);
@@ -105,8 +109,8 @@ pub struct AssemblerSeat {
     pub checkpoint: u64,
     /// Who hears how it goes.
     pub owner: Recipient<Assembled>,
-    /// Resolves when the transfer is to stop; an error means the same. The owner hears whether it has stopped, or has been
-    /// committed before.
+    /// Resolves when the transfer is to stop; an error means the same. The owner hears whether it
+    /// has stopped, or has been committed before.
     pub aborted: oneshot::Receiver<Stop>,
     /// Where its sink counts.
     pub metrics: Arc<StageMetrics>,
@@ -149,7 +153,7 @@ pub enum Assembly {
     },
     /// It can't be had: the sink failed, or the content is not what the trailer says.
     Failed(Failure),
-    /// It has stopped, as it was told to: it was not committed, and will not be. What was told to stop and has committed already
-    /// says that instead.
+    /// It has stopped, as it was told to: it was not committed, and will not be. What was told to
+    /// stop and has committed already says that instead.
     Stopped,
 }

@@ -1,6 +1,7 @@
 //! Where content goes to: the seam that users implement for a sink of their own.
 //!
-//! A sink has a thread of its own while its transfer runs, so it may block. Nothing reaches it that was not authenticated.
+//! A sink has a thread of its own while its transfer runs, so it may block. Nothing reaches it that
+//! was not authenticated.
 
 use std::fmt::{Debug, Display};
 
@@ -13,14 +14,16 @@ use crate::wire::{FailureKind, PeerId};
 
 /// A named place that takes deliveries: decides about each one, and gives it a sink.
 pub trait Inbox: Debug + Send + Sync + 'static {
-    /// Decides about a delivery before its first byte; the reason of a refusal travels to the sender.
+    /// Decides about a delivery before its first byte; the reason of a refusal travels to the
+    /// sender.
     ///
     /// May block: it runs on the transfer's own thread.
     fn open(&self, offer: &Offer) -> Result<Box<dyn Sink>, Refusal>;
 
-    /// Removes what an attempt left here by this note, which no later one will go on with, and then the note. What is not of this inbox it
-    /// leaves, with the note. Returns whether an attempt still works on it: then it has to be asked again. May block. Default: nothing is
-    /// left by notes.
+    /// Removes what an attempt left here by this note, which no later one will go on with, and then
+    /// the note. What is not of this inbox it leaves, with the note. Returns whether an attempt
+    /// still works on it: then it has to be asked again. May block. Default: nothing is left by
+    /// notes.
     fn discard(&self, _journal: &Journal) -> bool {
         false
     }
@@ -37,20 +40,30 @@ pub struct Offer {
     pub content: Content,
     /// Bytes per chunk.
     pub chunk_size: u32,
-    /// What tells this content from any other, in the sender's words ([`Source::version`](super::Source::version)): its BLAKE3 where the
-    /// sender knows that before it sends, and only then may the answer be [`Resumed::AlreadyThere`].
+    /// What tells this content from any other, in the sender's words
+    /// ([`Source::version`](super::Source::version)): its BLAKE3 where the sender knows that
+    /// before it sends, and only then may the answer be [`Resumed::AlreadyThere`].
     pub version: Option<[u8; 32]>,
-    /// The [memo](Committed::memo) of the last delivery that this peer made under this name to this inbox, if it is remembered.
+    /// The [memo](Committed::memo) of the last delivery that this peer made under this name to
+    /// this inbox, if it is remembered.
     pub memo: Option<Vec<u8>>,
-    /// Where a sink keeps what it needs to go on, and not to commit twice, after its process died; `None` where the node has no
-    /// spool.
+    /// Where a sink keeps what it needs to go on, and not to commit twice, after its process died;
+    /// `None` where the node has no spool.
     pub journal: Option<Journal>,
 }
 
 impl Offer {
     /// An offer whose sink keeps no journal.
     pub fn new(peer: PeerId, transfer: TransferId, content: Content) -> Self {
-        Self { peer, transfer, content, chunk_size: 256 << 10, version: None, memo: None, journal: None }
+        Self {
+            peer,
+            transfer,
+            content,
+            chunk_size: 256 << 10,
+            version: None,
+            memo: None,
+            journal: None,
+        }
     }
 }
 
@@ -68,13 +81,22 @@ pub trait Sink: Debug + Send + 'static {
     /// The order it wants its bytes in.
     fn placement(&self) -> Placement;
 
-    /// Takes `bytes`, which begin at `offset` of the content. May block. One that waits is dropped when the delivery is given up.
-    fn write<'a>(&'a mut self, offset: u64, bytes: &'a Bytes) -> BoxFuture<'a, Result<(), SinkError>>;
+    /// Takes `bytes`, which begin at `offset` of the content. May block. One that waits is dropped
+    /// when the delivery is given up.
+    fn write<'a>(
+        &'a mut self,
+        offset: u64,
+        bytes: &'a Bytes,
+    ) -> BoxFuture<'a, Result<(), SinkError>>;
 
     /// All bytes have arrived and the digest agrees: make them visible and durable, all or nothing.
-    fn commit<'a>(&'a mut self, summary: &'a Summary) -> BoxFuture<'a, Result<Committed, SinkError>>;
+    fn commit<'a>(
+        &'a mut self,
+        summary: &'a Summary,
+    ) -> BoxFuture<'a, Result<Committed, SinkError>>;
 
-    /// The delivery failed or was cancelled: leave nothing behind. Not called after a successful commit.
+    /// The delivery failed or was cancelled: leave nothing behind. Not called after a successful
+    /// commit.
     fn abort(&mut self, reason: &str);
 
     /// What it holds from an earlier attempt, by its journal. Asked once, before the first write.
@@ -82,13 +104,17 @@ pub trait Sink: Debug + Send + 'static {
         Resumed::Nothing
     }
 
-    /// Makes durable what was written, and notes in the journal that the chunks before `progress.chunks` are. Called now and
-    /// then where the offer had a journal.
-    fn checkpoint<'a>(&'a mut self, _progress: &'a Progress) -> BoxFuture<'a, Result<(), SinkError>> {
+    /// Makes durable what was written, and notes in the journal that the chunks before
+    /// `progress.chunks` are. Called now and then where the offer had a journal.
+    fn checkpoint<'a>(
+        &'a mut self,
+        _progress: &'a Progress,
+    ) -> BoxFuture<'a, Result<(), SinkError>> {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    /// The delivery stops here and may go on in a later attempt: keep what the journal tells of, and nothing else.
+    /// The delivery stops here and may go on in a later attempt: keep what the journal tells of,
+    /// and nothing else.
     fn suspend(&mut self, reason: &str) {
         self.abort(reason);
     }
@@ -103,8 +129,9 @@ pub enum Resumed {
     Chunks(Progress),
     /// All of it, and it is committed: only the word of it was lost.
     Committed(Summary, Committed),
-    /// The same content, under the same name, from an earlier delivery of the same peer, and unchanged since: nothing is to be sent. Only where
-    /// [`Offer::version`] is the digest of it, so that the sender can tell.
+    /// The same content, under the same name, from an earlier delivery of the same peer, and
+    /// unchanged since: nothing is to be sent. Only where [`Offer::version`] is the digest of
+    /// it, so that the sender can tell.
     AlreadyThere(Summary, Committed),
 }
 
@@ -135,15 +162,18 @@ pub struct Committed {
     pub place: String,
     /// Files written.
     pub files: u64,
-    /// Entries of a tree that are missing, since the sender could not read them or the receiver's file system can't hold them.
+    /// Entries of a tree that are missing, since the sender could not read them or the receiver's
+    /// file system can't hold them.
     pub skipped: u64,
     /// What was in it, if it was a package that was unpacked.
     pub enclosed: Option<Box<Enclosed>>,
-    /// What is not as it was sent, since the place can't hold it, or the sender left it behind: lines for a person, a bounded number.
+    /// What is not as it was sent, since the place can't hold it, or the sender left it behind:
+    /// lines for a person, a bounded number.
     #[serde(default)]
     pub remarks: Vec<String>,
-    /// What its inbox wants to be given back in [`Offer::memo`] when the same peer offers content of the same name to the same inbox, so that
-    /// it can tell whether that is there already: at most [`Committed::MEMO_LIMIT`] bytes, kept until newer ones need the room.
+    /// What its inbox wants to be given back in [`Offer::memo`] when the same peer offers content
+    /// of the same name to the same inbox, so that it can tell whether that is there already:
+    /// at most [`Committed::MEMO_LIMIT`] bytes, kept until newer ones need the room.
     #[serde(skip)]
     pub memo: Option<Vec<u8>>,
 }
@@ -181,7 +211,8 @@ pub struct Enclosed {
 pub struct Refusal {
     /// For a person: what was refused, why, what to do.
     pub reason: String,
-    /// Whether it is a matter of the moment, such as space or places, so that the same delivery may be taken later.
+    /// Whether it is a matter of the moment, such as space or places, so that the same delivery
+    /// may be taken later.
     pub passing: bool,
 }
 

@@ -15,28 +15,30 @@ pub trait Source: Debug + Send + 'static {
 
     /// Puts the next bytes at the front of `buffer` and tells how many; 0 only at the end.
     ///
-    /// `buffer` is never empty. A short read is no end. It may block: it runs on the transfer's own thread. One that waits is dropped when
-    /// its attempt is over: the next one begins with [`Source::rewind`].
+    /// `buffer` is never empty. A short read is no end. It may block: it runs on the transfer's own
+    /// thread. One that waits is dropped when its attempt is over: the next one begins with
+    /// [`Source::rewind`].
     fn read<'a>(&'a mut self, buffer: &'a mut [u8]) -> BoxFuture<'a, Result<usize, SourceError>>;
 
     /// Called once after the end was read: the last check, and what had to be left out.
     fn finish(&mut self) -> Result<SourceReport, SourceError>;
 
-    /// What tells this content from any other that the same source could give: as long as it is the same, an interrupted
-    /// delivery may go on where it stood. `None`, the default, where that can't be told. Asked after [`Source::content`], and
-    /// again after each [`Source::rewind`].
+    /// What tells this content from any other that the same source could give: as long as it is the
+    /// same, an interrupted delivery may go on where it stood. `None`, the default, where that
+    /// can't be told. Asked after [`Source::content`], and again after each [`Source::rewind`].
     fn version(&self) -> Option<[u8; 32]> {
         None
     }
 
-    /// What is known of the content before it is sent, from having read it: then its digest is its [version](Source::version), too, and a
-    /// receiver that has it from an earlier delivery is not sent it again. `None`, the default, where nothing is.
+    /// What is known of the content before it is sent, from having read it: then its digest is its
+    /// [version](Source::version), too, and a receiver that has it from an earlier delivery is
+    /// not sent it again. `None`, the default, where nothing is.
     fn known(&self) -> Option<Known> {
         None
     }
 
-    /// How another process finds the same content again. `None`, the default, where it can't: a delivery that has to outlive
-    /// its process is copied then.
+    /// How another process finds the same content again. `None`, the default, where it can't: a
+    /// delivery that has to outlive its process is copied then.
     fn reference(&self) -> Option<SourceReference> {
         None
     }
@@ -86,8 +88,8 @@ pub struct Known {
     pub report: SourceReport,
 }
 
-/// Where content is to be found by another process: what [`StageRegistry::reopener`](crate::node::StageRegistry::reopener)
-/// is given back.
+/// Where content is to be found by another process: what
+/// [`StageRegistry::reopener`](crate::node::StageRegistry::reopener) is given back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceReference {
     /// Which reopener understands it.
@@ -107,7 +109,8 @@ pub struct SourceReport {
     pub skipped_total: u64,
     /// How many of these were left out because that was asked for.
     pub skipped_by_choice: u64,
-    /// What was left behind, attributes of what was sent included: lines for a person, one for each kind, a bounded number.
+    /// What was left behind, attributes of what was sent included: lines for a person, one for
+    /// each kind, a bounded number.
     pub remarks: Vec<String>,
 }
 
@@ -146,7 +149,10 @@ pub enum SourceError {
         how: String,
     },
     /// What was stored to be sent is not what was stored.
-    #[error("{what} is damaged at byte {offset}: {how}; what it holds can't be sent any more: set it aside, and look at the disk")]
+    #[error(
+        "{what} is damaged at byte {offset}: {how}; what it holds can't be sent any more: set it \
+         aside, and look at the disk"
+    )]
     Damaged {
         /// Path of the file.
         what: String,

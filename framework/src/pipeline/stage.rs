@@ -19,13 +19,15 @@ use crate::wire::FailureKind;
 /// Makes a transform anew: at the start, and after it panicked.
 pub(crate) type Make<T> = Arc<dyn Fn() -> T + Send + Sync>;
 
-/// An actor around a [`Transform`]: takes its `In` from a mailbox and sends its `Out` through an outlet.
+/// An actor around a [`Transform`]: takes its `In` from a mailbox and sends its `Out` through an
+/// outlet.
 pub struct Stage<T: Transform> {
     step: Step<T>,
     outlet: Outlet<T::Out>,
 }
 
-/// A transform with what belongs to it wherever it runs: metrics, a second try, a word to whoever waits for what it gives up.
+/// A transform with what belongs to it wherever it runs: metrics, a second try, a word to whoever
+/// waits for what it gives up.
 pub(crate) struct Step<T: Transform> {
     name: Arc<str>,
     make: Make<T>,
@@ -96,7 +98,10 @@ impl<T: Transform> Step<T> {
             Some(Err(error)) => input.custody().fail(error.kind, error.message),
             None => {
                 let (name, index) = (&self.name, input.custody().index());
-                input.custody().fail(FailureKind::Stage, format!("the stage {name:?} panicked twice on chunk {index}; see its log"));
+                input.custody().fail(
+                    FailureKind::Stage,
+                    format!("the stage {name:?} panicked twice on chunk {index}; see its log"),
+                );
             }
         }
         None

@@ -1,6 +1,7 @@
 //! What all chunks of one attempt share, and the custody each of them is in.
 //!
-//! Invariant: a chunk ends in exactly one way: finished, failed, or lost; and whichever it is, its owner hears of it.
+//! Invariant: a chunk ends in exactly one way: finished, failed, or lost; and whichever it is, its
+//! owner hears of it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -32,7 +33,8 @@ pub struct Transfer {
     pub scope: KeyScope,
     /// The key of this attempt.
     pub key: TransferKey,
-    /// What stands for that key where keys derived from it are kept: two attempts may agree in all else.
+    /// What stands for that key where keys derived from it are kept: two attempts may agree in all
+    /// else.
     pub commitment: [u8; 32],
     /// The id of its frames on the link.
     pub stream: u64,
@@ -61,7 +63,8 @@ pub struct Transfer {
     closed: AtomicBool,
 }
 
-/// What the owner of a transfer hears of its chunks. At most two a chunk, so the credit bounds how many wait.
+/// What the owner of a transfer hears of its chunks. At most two a chunk, so the credit bounds how
+/// many wait.
 #[derive(Debug)]
 pub enum Signal {
     /// A chunk was dropped before it was done.
@@ -182,7 +185,8 @@ impl Transfer {
         self.chunk_limit() + Self::OVERHEAD
     }
 
-    /// The most bytes that a chunk may have behind the coders: its size, and what they were [allowed](Self::allow_growth) to add.
+    /// The most bytes that a chunk may have behind the coders: its size, and what they were
+    /// [allowed](Self::allow_growth) to add.
     pub fn chunk_limit(&self) -> u32 {
         self.scope.chunk_size + self.growth.get().copied().unwrap_or(0)
     }
@@ -193,7 +197,8 @@ impl Transfer {
         let _ = self.growth.set(bytes.min(growth_limit(self.scope.chunk_size)));
     }
 
-    /// The receiver holds these from an earlier attempt at the same version of the content; to be said before the first chunk.
+    /// The receiver holds these from an earlier attempt at the same version of the content; to be
+    /// said before the first chunk.
     pub fn set_held(&self, held: Ranges) {
         // Set once for each attempt.
         let _ = self.held.set(held);
@@ -211,7 +216,8 @@ impl Transfer {
         self.done_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
     }
 
-    /// Goes on where an earlier attempt stood: its chunks are held at the receiving end, which is this one.
+    /// Goes on where an earlier attempt stood: its chunks are held at the receiving end, which is
+    /// this one.
     pub fn go_on(&self, incoming: Incoming, digest: DigestFold, length: u64) {
         *self.incoming() = incoming;
         *self.digest() = digest;
@@ -237,7 +243,8 @@ impl Transfer {
         self.digest_grew.notify_waiters();
     }
 
-    /// The digest of the whole, once all `chunks` hashes are there; `None` when the transfer ends before.
+    /// The digest of the whole, once all `chunks` hashes are there; `None` when the transfer ends
+    /// before.
     pub async fn digest_of(&self, chunks: u64) -> Option<[u8; 32]> {
         loop {
             let grew = self.digest_grew.notified();
@@ -313,13 +320,18 @@ impl Transfer {
 impl fmt::Debug for Transfer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let KeyScope { transfer, attempt, .. } = self.scope;
-        f.debug_struct("Transfer").field("id", &transfer).field("attempt", &attempt).field("stream", &self.stream).finish_non_exhaustive()
+        f.debug_struct("Transfer")
+            .field("id", &transfer)
+            .field("attempt", &attempt)
+            .field("stream", &self.stream)
+            .finish_non_exhaustive()
     }
 }
 
 /// Who answers for a chunk on its way. Travels with it through every mailbox; clones share it.
 ///
-/// When the last clone is dropped and the chunk neither finished nor failed, the owner of the transfer hears that it was lost.
+/// When the last clone is dropped and the chunk neither finished nor failed, the owner of the
+/// transfer hears that it was lost.
 #[derive(Clone)]
 pub struct Custody(Arc<Held>);
 
@@ -347,20 +359,51 @@ struct State {
 
 impl Custody {
     /// Custody of a chunk that is about to be sent.
-    pub fn outgoing(transfer: &Arc<Transfer>, index: u64, length: u64, credit: Option<Credit>) -> Self {
+    pub fn outgoing(
+        transfer: &Arc<Transfer>,
+        index: u64,
+        length: u64,
+        credit: Option<Credit>,
+    ) -> Self {
         let state = State { _credit: credit, ..State::default() };
-        Self(Arc::new(Held { transfer: Arc::clone(transfer), index, length, trailer: false, lane: None, state: Mutex::new(state) }))
+        Self(Arc::new(Held {
+            transfer: Arc::clone(transfer),
+            index,
+            length,
+            trailer: false,
+            lane: None,
+            state: Mutex::new(state),
+        }))
     }
 
     /// Custody of the trailer, whose index is the number of chunks.
     pub fn trailer(transfer: &Arc<Transfer>, index: u64) -> Self {
         transfer.cut.store(true, Ordering::Relaxed);
-        Self(Arc::new(Held { transfer: Arc::clone(transfer), index, length: 0, trailer: true, lane: None, state: Mutex::default() }))
+        Self(Arc::new(Held {
+            transfer: Arc::clone(transfer),
+            index,
+            length: 0,
+            trailer: true,
+            lane: None,
+            state: Mutex::default(),
+        }))
     }
 
     /// Custody of a chunk that came by a lane.
-    pub fn incoming(transfer: &Arc<Transfer>, index: u64, trailer: bool, lane: Option<u16>) -> Self {
-        Self(Arc::new(Held { transfer: Arc::clone(transfer), index, length: 0, trailer, lane, state: Mutex::default() }))
+    pub fn incoming(
+        transfer: &Arc<Transfer>,
+        index: u64,
+        trailer: bool,
+        lane: Option<u16>,
+    ) -> Self {
+        Self(Arc::new(Held {
+            transfer: Arc::clone(transfer),
+            index,
+            length: 0,
+            trailer,
+            lane,
+            state: Mutex::default(),
+        }))
     }
 
     /// The transfer the chunk belongs to.
@@ -393,7 +436,8 @@ impl Custody {
         self.state().again = Some(content);
     }
 
-    /// The chunk is sealed: it is not made again within this attempt, and its source buffer is free.
+    /// The chunk is sealed: it is not made again within this attempt, and its source buffer is
+    /// free.
     pub fn sealed(&self) {
         self.state().again = None;
     }
@@ -429,7 +473,8 @@ impl Custody {
         drop(state);
         let KeyScope { attempt, .. } = self.0.transfer.scope;
         let Held { ref transfer, index, trailer, lane, .. } = *self.0;
-        let fault = Fault { stream: transfer.stream, attempt, index, trailer, stage, lane, kind, message };
+        let fault =
+            Fault { stream: transfer.stream, attempt, index, trailer, stage, lane, kind, message };
         transfer.signal(Signal::Fault(fault));
     }
 

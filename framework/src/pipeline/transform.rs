@@ -3,26 +3,28 @@
 use super::parcel::Parcel;
 use crate::wire::FailureKind;
 
-/// A step that [`super::Stage`] hosts as an actor: mailbox, credit, metrics, tracing and panics are the stage's business.
+/// A step that [`super::Stage`] hosts as an actor: mailbox, credit, metrics, tracing and panics are
+/// the stage's business.
 ///
-/// One out for each in, of the same custody: [`Chunk::new`](super::Chunk::new)`(input.custody().clone(), …)`, or
-/// [`Parcel::from_parts`] where it makes something else. A transform may panic: the
-/// chunk is tried once more on a fresh one.
+/// One out for each in, of the same custody:
+/// [`Chunk::new`](super::Chunk::new)`(input.custody().clone(), …)`, or [`Parcel::from_parts`] where
+/// it makes something else. A transform may panic: the chunk is tried once more on a fresh one.
 pub trait Transform: Unpin + 'static {
     /// What it takes.
     type In: Parcel;
     /// What it makes of it.
     type Out: Parcel;
 
-    /// Whether it wants to see the trailer, too. Otherwise the stage passes the trailer on as it is.
+    /// Whether it wants to see the trailer, too. Otherwise the stage passes the trailer on as it
+    /// is.
     const SEES_TRAILER: bool = false;
 
     /// Makes one out of one in.
     fn apply(&mut self, input: &Self::In) -> Result<Self::Out, TransformError>;
 }
 
-/// Why a transform could not do its work on a chunk. The transfer fails with it at both ends, the stage named; unless it is
-/// [`TransformError::damaged`], which asks for the chunk once more.
+/// Why a transform could not do its work on a chunk. The transfer fails with it at both ends, the
+/// stage named; unless it is [`TransformError::damaged`], which asks for the chunk once more.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct TransformError {

@@ -42,8 +42,13 @@ pub struct Child {
 }
 
 impl Child {
-    /// `restart` starts the actor and rewires those that send to it; it is called on the arbiter the actor runs on.
-    pub fn new(name: Arc<str>, alive: impl Fn() -> bool + Send + Sync + 'static, restart: impl Fn() + Send + Sync + 'static) -> Self {
+    /// `restart` starts the actor and rewires those that send to it; it is called on the arbiter
+    /// the actor runs on.
+    pub fn new(
+        name: Arc<str>,
+        alive: impl Fn() -> bool + Send + Sync + 'static,
+        restart: impl Fn() + Send + Sync + 'static,
+    ) -> Self {
         Self { name, alive: Arc::new(alive), restart: Arc::new(restart) }
     }
 
@@ -70,6 +75,9 @@ impl Child {
 
 impl fmt::Debug for Child {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Child").field("name", &self.name).field("alive", &self.is_alive()).finish_non_exhaustive()
+        f.debug_struct("Child")
+            .field("name", &self.name)
+            .field("alive", &self.is_alive())
+            .finish_non_exhaustive()
     }
 }

@@ -18,11 +18,17 @@ use super::message::RemoteMessage;
 use crate::wire::codec::{decode_message, encode_message};
 
 /// One request or reply of a stream, written.
-pub(super) fn stream_item(value: &(impl Serialize + DeserializeOwned)) -> Result<Vec<u8>, RemoteError> {
+pub(super) fn stream_item(
+    value: &(impl Serialize + DeserializeOwned),
+) -> Result<Vec<u8>, RemoteError> {
     let mut body = Vec::new();
-    encode_message(value, &mut body).map_err(|error| RemoteError::new(RemoteErrorKind::Unencodable, error.to_string()))?;
+    encode_message(value, &mut body)
+        .map_err(|error| RemoteError::new(RemoteErrorKind::Unencodable, error.to_string()))?;
     if body.len() > STREAM_ITEM {
-        let text = format!("one message of a stream has {} bytes, {STREAM_ITEM} are allowed: send it in several", body.len());
+        let text = format!(
+            "one message of a stream has {} bytes, {STREAM_ITEM} are allowed: send it in several",
+            body.len()
+        );
         return Err(RemoteError::new(RemoteErrorKind::Unencodable, text));
     }
     Ok(body)
@@ -57,8 +63,8 @@ impl Drop for Call {
     }
 }
 
-/// The requests of a call. Dropped without [`finish`](Self::finish), it cancels the call: requests that break off must not pass for
-/// all there are.
+/// The requests of a call. Dropped without [`finish`](Self::finish), it cancels the call: requests
+/// that break off must not pass for all there are.
 pub struct Upload<M: RemoteMessage> {
     call: Arc<Call>,
     finished: bool,
@@ -85,7 +91,8 @@ impl<M: RemoteMessage> Upload<M> {
     /// One more request; waits while the actor has as many as it can take.
     ///
     /// # Errors
-    /// The call is over: where replies are a stream, they tell why; else [`finish`](Self::finish) does.
+    /// The call is over: where replies are a stream, they tell why; else [`finish`](Self::finish)
+    /// does.
     pub async fn send(&mut self, request: M) -> Result<(), RemoteError> {
         let body = stream_item(&request)?;
         let Call { exchange, begun, .. } = &*self.call;
@@ -111,7 +118,8 @@ impl<M: RemoteMessage> Drop for Upload<M> {
     }
 }
 
-/// The replies of a call, as they come. An error is the last thing it gives. Dropped before the end, it cancels the call.
+/// The replies of a call, as they come. An error is the last thing it gives. Dropped before the
+/// end, it cancels the call.
 pub struct Download<R> {
     call: Arc<Call>,
     replies: Option<mpsc::UnboundedReceiver<Answer>>,
@@ -146,8 +154,12 @@ impl<R: DeserializeOwned> Stream for Download<R> {
             }
             Some(Ok(body)) => {
                 this.call.exchange.credit_replies(&this.call.begun, cost(body.len()));
-                let read = decode_message(&body)
-                    .map_err(|error| RemoteError::new(RemoteErrorKind::BadReply, format!("a reply can't be read: {error}")));
+                let read = decode_message(&body).map_err(|error| {
+                    RemoteError::new(
+                        RemoteErrorKind::BadReply,
+                        format!("a reply can't be read: {error}"),
+                    )
+                });
                 if read.is_err() {
                     this.replies = None;
                 }

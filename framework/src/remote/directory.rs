@@ -89,20 +89,28 @@ impl Directory {
         // Cloned out: no guard of the table is held while anything is awaited.
         match &*self.names.get(name)? {
             Named::Mailbox(mailbox) => mailbox.downcast_ref::<Recipient<M>>().cloned(),
-            Named::Mailboxes(mailboxes) => {
-                mailboxes.iter().find_map(|mailbox| mailbox.as_any().downcast_ref::<Arc<Door<M>>>()?.recipient())
-            }
+            Named::Mailboxes(mailboxes) => mailboxes
+                .iter()
+                .find_map(|mailbox| mailbox.as_any().downcast_ref::<Arc<Door<M>>>()?.recipient()),
             Named::Inbox(_) => None,
         }
     }
 
     /// Lets a name take messages of one more type, from other nodes, too.
-    pub(crate) fn offer(&self, name: &str, mailbox: Arc<dyn Mailbox>) -> Result<(), DirectoryError> {
+    pub(crate) fn offer(
+        &self,
+        name: &str,
+        mailbox: Arc<dyn Mailbox>,
+    ) -> Result<(), DirectoryError> {
         self.offer_all(name, vec![mailbox])
     }
 
     /// Lets a name take messages of these types, too: of all of them or, after an error, of none.
-    pub(crate) fn offer_all(&self, name: &str, offered: Vec<Arc<dyn Mailbox>>) -> Result<(), DirectoryError> {
+    pub(crate) fn offer_all(
+        &self,
+        name: &str,
+        offered: Vec<Arc<dyn Mailbox>>,
+    ) -> Result<(), DirectoryError> {
         let is_wrong = |message: &&str| message.is_empty() || message.len() > NAME_LIMIT;
         if let Some(message) = offered.iter().map(|mailbox| mailbox.message()).find(is_wrong) {
             return Err(DirectoryError::Message { message, limit: NAME_LIMIT });
@@ -119,7 +127,11 @@ impl Directory {
         }
         match self.names.entry(name.to_owned()) {
             Entry::Occupied(mut place) => match place.get_mut() {
-                Named::Mailboxes(mailboxes) if mailboxes.iter().all(|other| !kinds.contains(&kind(&**other))) => mailboxes.extend(offered),
+                Named::Mailboxes(mailboxes)
+                    if mailboxes.iter().all(|other| !kinds.contains(&kind(&**other))) =>
+                {
+                    mailboxes.extend(offered)
+                }
                 _ => return Err(taken()),
             },
             Entry::Vacant(place) => drop(place.insert(Named::Mailboxes(offered))),
@@ -129,25 +141,43 @@ impl Directory {
     }
 
     /// What takes messages of that type under that name.
-    pub(crate) fn mailbox(&self, name: &str, message: &str, version: u32) -> Result<Arc<dyn Mailbox>, RemoteError> {
-        let nobody = || RemoteError::new(RemoteErrorKind::NoSuchName, format!("nothing is registered as {name:?} there: is it running?"));
+    pub(crate) fn mailbox(
+        &self,
+        name: &str,
+        message: &str,
+        version: u32,
+    ) -> Result<Arc<dyn Mailbox>, RemoteError> {
+        let nobody = || {
+            RemoteError::new(
+                RemoteErrorKind::NoSuchName,
+                format!("nothing is registered as {name:?} there: is it running?"),
+            )
+        };
         let named = self.names.get(name).ok_or_else(nobody)?;
         let Named::Mailboxes(mailboxes) = &*named else {
             let text = format!("{name:?} takes no messages from other nodes there");
             return Err(RemoteError::new(RemoteErrorKind::NoSuchMessage, text));
         };
-        if let Some(mailbox) = mailboxes.iter().find(|mailbox| kind(&***mailbox) == (message, version)) {
+        if let Some(mailbox) =
+            mailboxes.iter().find(|mailbox| kind(&***mailbox) == (message, version))
+        {
             return Ok(Arc::clone(mailbox));
         }
-        let versions: Vec<_> =
-            mailboxes.iter().filter(|mailbox| mailbox.message() == message).map(|mailbox| mailbox.version().to_string()).collect();
+        let versions: Vec<_> = mailboxes
+            .iter()
+            .filter(|mailbox| mailbox.message() == message)
+            .map(|mailbox| mailbox.version().to_string())
+            .collect();
         if versions.is_empty() {
             let mut known: Vec<_> = mailboxes.iter().map(|mailbox| mailbox.message()).collect();
             known.dedup();
             let text = format!("{name:?} does not take {message}; it takes {}", known.join(", "));
             return Err(RemoteError::new(RemoteErrorKind::NoSuchMessage, text));
         }
-        let text = format!("{name:?} takes version {} of {message}, not {version}: update the older program", versions.join(" and "));
+        let text = format!(
+            "{name:?} takes version {} of {message}, not {version}: update the older program",
+            versions.join(" and ")
+        );
         Err(RemoteError::new(RemoteErrorKind::VersionMismatch, text))
     }
 
@@ -155,10 +185,12 @@ impl Directory {
     pub(crate) fn presence(&self, name: &str) -> Result<(), RemoteErrorKind> {
         match self.names.get(name).as_deref() {
             None => Err(RemoteErrorKind::NoSuchName),
-            Some(Named::Mailboxes(mailboxes)) => match mailboxes.iter().find(|mailbox| !mailbox.is_alive()) {
-                Some(dead) => Err(dead.why_dead(name).kind),
-                None => Ok(()),
-            },
+            Some(Named::Mailboxes(mailboxes)) => {
+                match mailboxes.iter().find(|mailbox| !mailbox.is_alive()) {
+                    Some(dead) => Err(dead.why_dead(name).kind),
+                    None => Ok(()),
+                }
+            }
             Some(Named::Inbox(_) | Named::Mailbox(_)) => Ok(()),
         }
     }
@@ -215,7 +247,10 @@ impl Directory {
     }
 
     fn check(&self, name: &str) -> Result<(), DirectoryError> {
-        if name.is_empty() || name.chars().count() > 64 || name.chars().any(|c| c == '/' || c.is_control()) {
+        if name.is_empty()
+            || name.chars().count() > 64
+            || name.chars().any(|c| c == '/' || c.is_control())
+        {
             return Err(DirectoryError::Unsuitable { name: name.to_owned() });
         }
         if self.names.len() >= Self::LIMIT {
@@ -237,7 +272,8 @@ impl Directory {
     }
 }
 
-/// What a mailbox takes: several versions of a type may have one name, so that older programs are understood for a while.
+/// What a mailbox takes: several versions of a type may have one name, so that older programs are
+/// understood for a while.
 fn kind(mailbox: &dyn Mailbox) -> (&'static str, u32) {
     (mailbox.message(), mailbox.version())
 }
@@ -272,7 +308,10 @@ mod tests {
     async fn a_name_leads_to_its_mailbox_until_it_is_freed() {
         let directory = Directory::default();
         directory.register("doubler", Doubler.start().recipient::<Double>()).unwrap();
-        assert_eq!(directory.lookup::<Double>("doubler").unwrap().send(Double(4)).await.unwrap(), 8);
+        assert_eq!(
+            directory.lookup::<Double>("doubler").unwrap().send(Double(4)).await.unwrap(),
+            8
+        );
         let again = directory.register("doubler", Doubler.start().recipient::<Double>());
         assert_eq!(again, Err(DirectoryError::Taken { name: "doubler".into() }));
         assert!(directory.unregister("doubler") && directory.lookup::<Double>("doubler").is_none());
@@ -283,7 +322,13 @@ mod tests {
     fn names_are_checked() {
         let directory = Directory::default();
         for bad in ["", "a/b", "a\nb"] {
-            assert!(matches!(directory.insert(bad, Named::Mailbox(Box::new(()))), Err(DirectoryError::Unsuitable { .. })), "{bad:?}");
+            assert!(
+                matches!(
+                    directory.insert(bad, Named::Mailbox(Box::new(()))),
+                    Err(DirectoryError::Unsuitable { .. })
+                ),
+                "{bad:?}"
+            );
         }
     }
 }

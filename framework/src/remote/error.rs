@@ -92,7 +92,8 @@ impl RemoteError {
         Self { kind, message: message.into() }
     }
 
-    /// An error as a peer told it. What it says is for people here: nothing in it may move a cursor.
+    /// An error as a peer told it. What it says is for people here: nothing in it may move a
+    /// cursor.
     pub(crate) fn told(code: u8, text: &str) -> Self {
         Self::new(RemoteErrorKind::from_code(code), printable(text).to_string())
     }

@@ -23,7 +23,8 @@ use crate::wire::message::Shape;
 /// How long an answer is waited for, unless [`Remote::within`] says otherwise.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
-/// An actor on another node, for messages of one type. Cloning it is cheap. Works from any thread and any runtime.
+/// An actor on another node, for messages of one type. Cloning it is cheap. Works from any thread
+/// and any runtime.
 ///
 /// | way | what is promised |
 /// |---|---|
@@ -32,8 +33,8 @@ pub const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 /// | [`deliver`](Self::deliver) | stored here and there, handled once, in the order of all letters from this node to that one |
 /// | [`download`](Self::download), [`upload`](Self::upload), [`open`](Self::open) | a call with streams, in order, with credit both ways; ends like an ask |
 ///
-/// What is sent and not answered when the link breaks ends in [`RemoteErrorKind::LinkLost`]: whether it was handled is not known, and it
-/// is not sent again.
+/// What is sent and not answered when the link breaks ends in [`RemoteErrorKind::LinkLost`]:
+/// whether it was handled is not known, and it is not sent again.
 pub struct Remote<M: RemoteMessage> {
     exchange: Arc<Exchange>,
     /// Where letters are kept; `None` without a spool.
@@ -52,8 +53,12 @@ thread_local! {
 /// The most that is kept of a scratch buffer.
 const SCRATCH_KEPT: usize = 64 << 10;
 
-/// Writes a value, and gives the bytes to `then`. Most that goes well is told in registers: what is in memory is slow to move.
-pub(super) fn written<V: Serialize + DeserializeOwned, T>(value: &V, then: impl FnOnce(&[u8]) -> T) -> Result<T, Box<CodecError>> {
+/// Writes a value, and gives the bytes to `then`. Most that goes well is told in registers: what is
+/// in memory is slow to move.
+pub(super) fn written<V: Serialize + DeserializeOwned, T>(
+    value: &V,
+    then: impl FnOnce(&[u8]) -> T,
+) -> Result<T, Box<CodecError>> {
     SCRATCH.with(|kept| {
         let (mut kept, mut another) = (kept.try_borrow_mut().ok(), Vec::new());
         // `value` may send a message while it is written.
@@ -75,12 +80,17 @@ fn unencodable(message: &str, error: &CodecError) -> RemoteError {
 }
 
 impl<M: RemoteMessage> Remote<M> {
-    pub(crate) fn new(exchange: Arc<Exchange>, letters: Option<Arc<Letters>>, name: &str) -> Result<Self, RemoteError> {
+    pub(crate) fn new(
+        exchange: Arc<Exchange>,
+        letters: Option<Arc<Letters>>,
+        name: &str,
+    ) -> Result<Self, RemoteError> {
         let target = exchange.target(name, M::NAME, M::VERSION)?;
         Ok(Self { exchange, letters, target, within: None, trace: None, of: PhantomData })
     }
 
-    /// Waits so long for answers, instead of 30 s. A call with streams, which has no limit of its own, ends after that, too.
+    /// Waits so long for answers, instead of 30 s. A call with streams, which has no limit of its
+    /// own, ends after that, too.
     #[must_use]
     pub fn within(mut self, limit: Duration) -> Self {
         self.within = Some(limit);
@@ -104,8 +114,10 @@ impl<M: RemoteMessage> Remote<M> {
         self.exchange.peer_name()
     }
 
-    /// Sends a message without an answer. Returns when it is on its way: waits for a link, and while the actor has as many as it may
-    /// have. One that has to wait is serialised once more. What does not reach the actor after that is told to [`on_undelivered`](crate::NodeBuilder::on_undelivered).
+    /// Sends a message without an answer. Returns when it is on its way: waits for a link, and
+    /// while the actor has as many as it may have. One that has to wait is serialised once
+    /// more. What does not reach the actor after that is told to
+    /// [`on_undelivered`](crate::NodeBuilder::on_undelivered).
     pub async fn tell(&self, message: M) -> Result<(), RemoteError> {
         let blocked = match self.begin_tell(&message) {
             Ok(()) => return Ok(()),
@@ -131,13 +143,16 @@ impl<M: RemoteMessage> Remote<M> {
 
     #[cold]
     fn begin_traced(&self, message: &M) -> Result<(), Blocked> {
-        let (peer, name, traceparent) = (self.node(), self.name(), self.trace.as_deref().map(tracing::field::display));
-        tracing::debug_span!("tell", peer, name, message = M::NAME, traceparent).in_scope(|| self.put_in(message))
+        let (peer, name, traceparent) =
+            (self.node(), self.name(), self.trace.as_deref().map(tracing::field::display));
+        tracing::debug_span!("tell", peer, name, message = M::NAME, traceparent)
+            .in_scope(|| self.put_in(message))
     }
 
     #[inline]
     fn put_in(&self, message: &M) -> Result<(), Blocked> {
-        match written(message, |body| self.exchange.tell(&self.target, body, self.trace.as_deref())) {
+        match written(message, |body| self.exchange.tell(&self.target, body, self.trace.as_deref()))
+        {
             Ok(told) => told,
             Err(error) => Err(Blocked::Never(Box::new(unencodable(M::NAME, &error)))),
         }
@@ -159,33 +174,49 @@ impl<M: RemoteMessage> Remote<M> {
     /// Asks, and waits for the answer.
     ///
     /// # Errors
-    /// [`RemoteErrorKind::Full`] at once when the actor has as many messages as it may have; else what [`RemoteErrorKind`] lists.
+    /// [`RemoteErrorKind::Full`] at once when the actor has as many messages as it may have; else
+    /// what [`RemoteErrorKind`] lists.
     pub async fn ask(&self, message: M) -> Result<M::Result, RemoteError> {
         let traceparent = self.trace.as_deref().map(tracing::field::display);
-        let span = tracing::debug_span!("ask", peer = self.node(), name = self.name(), message = M::NAME, traceparent);
+        let span = tracing::debug_span!(
+            "ask",
+            peer = self.node(),
+            name = self.name(),
+            message = M::NAME,
+            traceparent
+        );
         async {
             let deadline = self.deadline(Some(ANSWER_WITHIN));
-            let begun =
-                Self::written(&message, |body| match self.exchange.ask(&self.target, &self.opening(Shape::Ask, body, deadline)) {
+            let begun = Self::written(&message, |body| {
+                match self.exchange.ask(&self.target, &self.opening(Shape::Ask, body, deadline)) {
                     Ok(begun) => Ok(Ok(begun)),
                     Err(Blocked::NoLink) => Ok(Err(body.to_vec())),
                     Err(blocked) => Err(self.exchange.blocked(blocked)),
-                })??;
+                }
+            })??;
             drop(message);
             let (begun, answered) = match begun {
                 Ok(begun) => begun,
                 Err(body) => {
                     let deadline = deadline.map(Deadline::begin);
-                    let put = || self.exchange.ask(&self.target, &self.opening(Shape::Ask, &body, deadline));
+                    let put = || {
+                        self.exchange.ask(&self.target, &self.opening(Shape::Ask, &body, deadline))
+                    };
                     self.exchange.when_possible(self.target.room(), false, deadline, put).await?
                 }
             };
             let call = Call::new(Arc::clone(&self.exchange), begun);
             let answer = answered.await;
             call.is_over();
-            let body = answer.map_err(|_| RemoteError::new(RemoteErrorKind::ShuttingDown, "this node is stopping"))??;
+            let body = answer.map_err(|_| {
+                RemoteError::new(RemoteErrorKind::ShuttingDown, "this node is stopping")
+            })??;
             decode_message(&body).map_err(|error| {
-                let text = format!("the answer of {:?} to a {} can't be read: {error}", self.name(), M::NAME);
+                let text = format!(
+                    "the answer of {:?} to a {} can't be read: {error}",
+                    self.name(),
+                    M::NAME
+                );
                 RemoteError::new(RemoteErrorKind::BadReply, text)
             })
         }
@@ -193,7 +224,12 @@ impl<M: RemoteMessage> Remote<M> {
         .await
     }
 
-    fn opening<'a>(&'a self, shape: Shape, body: &'a [u8], deadline: Option<Deadline>) -> Opening<'a> {
+    fn opening<'a>(
+        &'a self,
+        shape: Shape,
+        body: &'a [u8],
+        deadline: Option<Deadline>,
+    ) -> Opening<'a> {
         Opening { shape, body, trace: self.trace.as_deref(), deadline }
     }
 
@@ -201,31 +237,44 @@ impl<M: RemoteMessage> Remote<M> {
         Some(Deadline { after: self.within.or(otherwise)?, until: None })
     }
 
-    /// Stores a message as a letter, which is delivered even if this process ends now, the peer is away, or the link breaks. Returns
-    /// when it is durable here; a caller that gives up waiting for that may have sent it all the same. Letters from one node to another
-    /// are handled one after the other, in the order of these calls; whoever waits for nothing but its turn holds up those behind it.
+    /// Stores a message as a letter, which is delivered even if this process ends now, the peer is
+    /// away, or the link breaks. Returns when it is durable here; a caller that gives up
+    /// waiting for that may have sent it all the same. Letters from one node to another
+    /// are handled one after the other, in the order of these calls; whoever waits for nothing but
+    /// its turn holds up those behind it.
     ///
     /// # What is promised
-    /// The letter ends as processed, or dead with the reason: refused (see [`RemoteErrorKind`]), or expired after
-    /// [`NodeConfig::expiry`](crate::NodeConfig::expiry), by the clocks of both nodes. The receiver stores it once and hands it over
-    /// once: never twice in one life of its process, unless the actor panicked, or stopped, while it had it; then it gets it again, five
-    /// times in all. A receiver that dies after the handler has returned and before that is durable hands it over once more when
-    /// it is started again. So an actor whose work must not be done twice does it in one transaction with a note of what it has done.
+    /// The letter ends as processed, or dead with the reason: refused (see [`RemoteErrorKind`]), or
+    /// expired after [`NodeConfig::expiry`](crate::NodeConfig::expiry), by the clocks of both
+    /// nodes. The receiver stores it once and hands it over once: never twice in one life of
+    /// its process, unless the actor panicked, or stopped, while it had it; then it gets it again,
+    /// five times in all. A receiver that dies after the handler has returned and before that
+    /// is durable hands it over once more when it is started again. So an actor whose work must
+    /// not be done twice does it in one transaction with a note of what it has done.
     ///
     /// # Errors
-    /// [`RemoteErrorKind::Storage`] where this node has no spool, or that fails; [`RemoteErrorKind::Full`] when as many are under way to
-    /// that node as [`NodeConfig::letters`](crate::NodeConfig::letters) lets; [`RemoteErrorKind::Unencodable`] above
-    /// [`LETTER_LIMIT`](super::LETTER_LIMIT) bytes.
+    /// [`RemoteErrorKind::Storage`] where this node has no spool, or that fails;
+    /// [`RemoteErrorKind::Full`] when as many are under way to that node as
+    /// [`NodeConfig::letters`](crate::NodeConfig::letters) lets; [`RemoteErrorKind::Unencodable`]
+    /// above [`LETTER_LIMIT`](super::LETTER_LIMIT) bytes.
     pub async fn deliver(&self, message: M) -> Result<Delivery, RemoteError> {
         let Some(letters) = &self.letters else {
-            let text = "this node keeps no letters: start it with a spool, `.spool(…)`, to deliver messages";
+            let text = "this node keeps no letters: start it with a spool, `.spool(…)`, to \
+                        deliver messages";
             return Err(RemoteError::new(RemoteErrorKind::Storage, text));
         };
         let body = Self::written(&message, <[u8]>::to_vec)?;
         drop(message);
-        let (exchange, target, trace) = (Arc::clone(&self.exchange), Arc::clone(&self.target), self.trace.clone());
+        let (exchange, target, trace) =
+            (Arc::clone(&self.exchange), Arc::clone(&self.target), self.trace.clone());
         let traceparent = trace.as_deref().map(tracing::field::display);
-        let span = tracing::debug_span!("deliver", peer = self.node(), name = self.name(), message = M::NAME, traceparent);
+        let span = tracing::debug_span!(
+            "deliver",
+            peer = self.node(),
+            name = self.name(),
+            message = M::NAME,
+            traceparent
+        );
         let posted = letters.post(Posting { exchange, target, body, trace });
         async { posted?.await.map_err(|_| stopped())? }.instrument(span).await
     }
@@ -244,22 +293,28 @@ impl<M: RemoteMessage> Remote<M> {
         Ok(upload.answered_by(reply))
     }
 
-    /// Sends a stream of requests, and takes a stream of replies; both go on at the same time, and either may end first.
+    /// Sends a stream of requests, and takes a stream of replies; both go on at the same time, and
+    /// either may end first.
     pub async fn open(&self) -> Result<(Upload<M>, Download<M::Result>), RemoteError> {
         self.begin(Shape::Both, &[]).await
     }
 
-    async fn begin(&self, shape: Shape, body: &[u8]) -> Result<(Upload<M>, Download<M::Result>), RemoteError> {
+    async fn begin(
+        &self,
+        shape: Shape,
+        body: &[u8],
+    ) -> Result<(Upload<M>, Download<M::Result>), RemoteError> {
         let deadline = self.deadline(None).map(Deadline::begin);
         let opening = self.opening(shape, body, deadline);
         let put = || self.exchange.open(&self.target, &opening);
-        let (begun, replies, room) = self.exchange.when_possible(self.target.room(), true, deadline, put).await?;
+        let (begun, replies, room) =
+            self.exchange.when_possible(self.target.room(), true, deadline, put).await?;
         let call = Arc::new(Call::new(Arc::clone(&self.exchange), begun));
         Ok((Upload::new(Arc::clone(&call), room), Download::new(call, replies)))
     }
 
-    /// A mailbox on this thread, in whose place a local actor's could stand: what is sent to it goes to the remote actor. Needs a
-    /// running actix system.
+    /// A mailbox on this thread, in whose place a local actor's could stand: what is sent to it
+    /// goes to the remote actor. Needs a running actix system.
     pub fn recipient(&self) -> Recipient<M>
     where
         M: Unpin,
@@ -287,11 +342,15 @@ where
     fn handle(&mut self, message: M, ctx: &mut Context<Self>) -> Self::Result {
         if !M::Result::NOTHING {
             let remote = self.remote.clone();
-            return Box::pin(async move { remote.ask(message).await.unwrap_or_else(M::Result::failed) });
+            return Box::pin(
+                async move { remote.ask(message).await.unwrap_or_else(M::Result::failed) },
+            );
         }
         match self.remote.begin_tell(&message) {
             Ok(()) => {}
-            Err(Blocked::Never(error)) => self.remote.exchange.undelivered_here(&self.remote.target, *error),
+            Err(Blocked::Never(error)) => {
+                self.remote.exchange.undelivered_here(&self.remote.target, *error)
+            }
             // Whatever comes later waits in the mailbox, so that the order is kept.
             Err(Blocked::NoLink | Blocked::Full) => {
                 let remote = self.remote.clone();
@@ -311,8 +370,16 @@ where
 // Derived, it would ask for messages that can be cloned.
 impl<M: RemoteMessage> Clone for Remote<M> {
     fn clone(&self) -> Self {
-        let (exchange, letters, target) = (Arc::clone(&self.exchange), self.letters.clone(), Arc::clone(&self.target));
-        Self { exchange, letters, target, within: self.within, trace: self.trace.clone(), of: PhantomData }
+        let (exchange, letters, target) =
+            (Arc::clone(&self.exchange), self.letters.clone(), Arc::clone(&self.target));
+        Self {
+            exchange,
+            letters,
+            target,
+            within: self.within,
+            trace: self.trace.clone(),
+            of: PhantomData,
+        }
     }
 }
 

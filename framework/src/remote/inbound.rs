@@ -26,8 +26,8 @@ pub(super) struct Inbound {
     owed: Arc<Mutex<Owed>>,
 }
 
-/// Credit that is not given back yet. As long as more is about to be, a word for each batch would be a waste; but the sender always has
-/// three quarters of it to go on with.
+/// Credit that is not given back yet. As long as more is about to be, a word for each batch would
+/// be a waste; but the sender always has three quarters of it to go on with.
 #[derive(Default)]
 struct Owed {
     /// How many words of what was handled are still to come.
@@ -69,18 +69,20 @@ impl Inbound {
         }
     }
 
-    /// Tells that there is no room for: with what earlier links brought, the peer has as much here as it may. Their credit is given back
-    /// at once.
+    /// Tells that there is no room for: with what earlier links brought, the peer has as much here
+    /// as it may. Their credit is given back at once.
     pub(super) fn refuse(&self, count: u64, cost: u64, full: &Full) {
         let Teller { exchange, epoch, target } = &self.teller;
         self.teller.undelivered(count, &no_credit(full));
         exchange.say(*epoch, &Item::Consumed { target: *target, tells: count, cost }, 0);
     }
 
-    /// Gives the credit of all tells back when they were handled; where the actor died with them, says so.
+    /// Gives the credit of all tells back when they were handled; where the actor died with them,
+    /// says so.
     pub(super) fn settle(&mut self, outstanding: Arc<AtomicU64>) -> Done {
         let Tells { count: tells, cost, taken } = std::mem::take(&mut self.unconfirmed);
-        let (name, teller, owed) = (Arc::clone(&self.name), self.teller.clone(), Arc::clone(&self.owed));
+        let (name, teller, owed) =
+            (Arc::clone(&self.name), self.teller.clone(), Arc::clone(&self.owed));
         let charge = self.teller.exchange.account().taken(Kind::Messages, cost);
         owed.lock().unwrap_or_else(PoisonError::into_inner).expected += 1;
         Done::new(move |handled| {
@@ -91,7 +93,11 @@ impl Inbound {
             drop(charge);
             let due = owed.lock().unwrap_or_else(PoisonError::into_inner).settled(tells, cost);
             if let Some((tells, cost)) = due {
-                teller.exchange.say(teller.epoch, &Item::Consumed { target: teller.target, tells, cost }, 0);
+                teller.exchange.say(
+                    teller.epoch,
+                    &Item::Consumed { target: teller.target, tells, cost },
+                    0,
+                );
             }
         })
     }
@@ -106,7 +112,9 @@ impl Drop for Inbound {
 
 /// What is said of a message that there is no room for.
 pub(super) fn no_credit(full: &Full) -> RemoteError {
-    let text = format!("what came by earlier links is not handled yet: {full}; send it again when that is done");
+    let text = format!(
+        "what came by earlier links is not handled yet: {full}; send it again when that is done"
+    );
     RemoteError::new(RemoteErrorKind::Full, text)
 }
 

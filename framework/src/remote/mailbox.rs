@@ -30,11 +30,28 @@ pub(crate) trait Mailbox: Send + Sync {
     /// The `Recipient` or what else it was made of.
     fn as_any(&self) -> &dyn Any;
     /// Hands over a message without an answer.
-    fn tell(&self, body: &[u8], teller: &Teller, traced: Option<&Traced>) -> Result<(), RemoteError>;
-    /// [`tell`](Self::tell), and says when it was handled. An error: it was not handed over; `done` has been said.
-    fn tell_confirmed(&self, body: &[u8], done: Done, traced: Option<&Traced>) -> Result<(), RemoteError>;
-    /// [`tell`](Self::tell) for each: all are handed over, or none. Only where they can be confirmed.
-    fn tell_all(&self, bodies: &[&[u8]], teller: &Teller, traced: Option<&Traced>) -> Result<(), RemoteError> {
+    fn tell(
+        &self,
+        body: &[u8],
+        teller: &Teller,
+        traced: Option<&Traced>,
+    ) -> Result<(), RemoteError>;
+    /// [`tell`](Self::tell), and says when it was handled. An error: it was not handed over; `done`
+    /// has been said.
+    fn tell_confirmed(
+        &self,
+        body: &[u8],
+        done: Done,
+        traced: Option<&Traced>,
+    ) -> Result<(), RemoteError>;
+    /// [`tell`](Self::tell) for each: all are handed over, or none. Only where they can be
+    /// confirmed.
+    fn tell_all(
+        &self,
+        bodies: &[&[u8]],
+        teller: &Teller,
+        traced: Option<&Traced>,
+    ) -> Result<(), RemoteError> {
         bodies.iter().try_for_each(|body| self.tell(body, teller, traced))
     }
     /// Whether what was told can be confirmed afterwards.
@@ -123,22 +140,30 @@ where
     fn why_dead(&self, name: &str) -> RemoteError {
         match &self.fate {
             Some(fate) if fate.is_given_up() => {
-                let text = format!("the actor {name:?} has died, and is given up: whoever runs its node has been told, and starts it anew");
+                let text = format!(
+                    "the actor {name:?} has died, and is given up: whoever runs its node has been \
+                     told, and starts it anew"
+                );
                 RemoteError::new(RemoteErrorKind::Died, text)
             }
             Some(_) => {
-                let text = format!("the actor {name:?} has died and is being started anew: try again");
+                let text =
+                    format!("the actor {name:?} has died and is being started anew: try again");
                 RemoteError::new(RemoteErrorKind::Restarting, text)
             }
-            None => {
-                RemoteError::new(RemoteErrorKind::Died, format!("the actor {name:?} has died, or has stopped, and nobody starts it anew"))
-            }
+            None => RemoteError::new(
+                RemoteErrorKind::Died,
+                format!("the actor {name:?} has died, or has stopped, and nobody starts it anew"),
+            ),
         }
     }
 
     /// Says when a message that was put in was handled, or that its actor died with it.
-    fn confirm(self: &Arc<Self>, request: impl Future<Output = Result<M::Result, actix::MailboxError>> + 'static, done: Done)
-    where
+    fn confirm(
+        self: &Arc<Self>,
+        request: impl Future<Output = Result<M::Result, actix::MailboxError>> + 'static,
+        done: Done,
+    ) where
         M: 'static,
     {
         actix::spawn(async move {
@@ -147,8 +172,14 @@ where
         });
     }
 
-    /// Puts a message in, and says when it was handled. An error: it was not put in; `done` has been said.
-    fn tell_confirmed(self: &Arc<Self>, message: Result<M, RemoteError>, done: Done, name: &str) -> Result<(), RemoteError>
+    /// Puts a message in, and says when it was handled. An error: it was not put in; `done` has
+    /// been said.
+    fn tell_confirmed(
+        self: &Arc<Self>,
+        message: Result<M, RemoteError>,
+        done: Done,
+        name: &str,
+    ) -> Result<(), RemoteError>
     where
         M: 'static,
     {
@@ -171,7 +202,11 @@ where
     }
 
     fn is_open(&self) -> bool {
-        self.recipient.read().unwrap_or_else(PoisonError::into_inner).as_ref().is_some_and(Recipient::connected)
+        self.recipient
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .as_ref()
+            .is_some_and(Recipient::connected)
     }
 
     /// `false` where nobody is there to take it.
@@ -187,7 +222,10 @@ where
     }
 
     /// Puts it into the mailbox now, before anything that is put in later.
-    fn ask(&self, message: M) -> Option<impl Future<Output = Result<M::Result, actix::MailboxError>> + use<M>> {
+    fn ask(
+        &self,
+        message: M,
+    ) -> Option<impl Future<Output = Result<M::Result, actix::MailboxError>> + use<M>> {
         let door = self.recipient.read().unwrap_or_else(PoisonError::into_inner);
         let request = door.as_ref().filter(|recipient| recipient.connected())?.send(message);
         drop(door);
@@ -196,7 +234,8 @@ where
             return Some(Either::Left(request));
         }
         let mut request = Box::pin(request);
-        // A request to a mailbox that is full puts itself in when it is polled first (actix 0.13.5, address/message.rs:75).
+        // A request to a mailbox that is full puts itself in when it is polled first (actix 0.13.5,
+        // address/message.rs:75).
         match request.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(outcome) => Some(Either::Right(Either::Left(std::future::ready(outcome)))),
             Poll::Pending => Some(Either::Right(Either::Right(request))),
@@ -218,8 +257,12 @@ pub(super) fn read<M: RemoteMessage>(body: &[u8]) -> Result<M, RemoteError> {
     read_for(body, |message| message)
 }
 
-/// Reads a message for `then`, whose own panics go on. Whoever handles it at once does so here: each move costs as much as the reading.
-pub(super) fn read_for<M: RemoteMessage, T>(body: &[u8], then: impl FnOnce(M) -> T) -> Result<T, RemoteError> {
+/// Reads a message for `then`, whose own panics go on. Whoever handles it at once does so here:
+/// each move costs as much as the reading.
+pub(super) fn read_for<M: RemoteMessage, T>(
+    body: &[u8],
+    then: impl FnOnce(M) -> T,
+) -> Result<T, RemoteError> {
     let mut is_read = false;
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         decode_message::<M>(body).map(|message| {
@@ -232,7 +275,10 @@ pub(super) fn read_for<M: RemoteMessage, T>(body: &[u8], then: impl FnOnce(M) ->
         Err(panic) if is_read => resume_unwind(panic),
         // What panicked is in the log.
         Err(_) => {
-            let text = format!("a {} can't be read: its type panicked when it was read; see the log", M::NAME);
+            let text = format!(
+                "a {} can't be read: its type panicked when it was read; see the log",
+                M::NAME
+            );
             Err(RemoteError::new(RemoteErrorKind::Undecodable, text))
         }
     }
@@ -270,14 +316,23 @@ impl<M: RemoteMessage> Mailbox for Plain<M> {
         if self.0.put(read::<M>(body)?) { Ok(()) } else { Err(self.0.why_dead(&self.1)) }
     }
 
-    fn tell_confirmed(&self, body: &[u8], done: Done, traced: Option<&Traced>) -> Result<(), RemoteError> {
+    fn tell_confirmed(
+        &self,
+        body: &[u8],
+        done: Done,
+        traced: Option<&Traced>,
+    ) -> Result<(), RemoteError> {
         let _entered = traced.map(Traced::enter);
         self.0.tell_confirmed(read::<M>(body), done, &self.1)
     }
 
     fn call(&self, body: &[u8], CallIn { shape, served, .. }: CallIn) {
         if shape != Shape::Ask {
-            return served.fail(&wrong_way(&self.1, M::NAME, "one by one, not as a stream: ask it"));
+            return served.fail(&wrong_way(
+                &self.1,
+                M::NAME,
+                "one by one, not as a stream: ask it",
+            ));
         }
         let span = served.span(M::NAME);
         let _entered = span.enter();
@@ -285,8 +340,11 @@ impl<M: RemoteMessage> Mailbox for Plain<M> {
             Ok(message) => message,
             Err(error) => return served.fail(&error),
         };
-        let Some(request) = self.0.ask(message) else { return served.fail(&self.0.why_dead(&self.1)) };
-        // Were the request dropped when the caller gives up, its message would wait in the mailbox all the same, and nobody would know.
+        let Some(request) = self.0.ask(message) else {
+            return served.fail(&self.0.why_dead(&self.1));
+        };
+        // Were the request dropped when the caller gives up, its message would wait in the mailbox
+        // all the same, and nobody would know.
         served.answer_later(request);
     }
 }
@@ -300,7 +358,12 @@ impl<M: RemoteMessage> Mailbox for ByItself<M> {
         if self.0.put(asked) { Ok(()) } else { Err(self.0.why_dead(&self.1)) }
     }
 
-    fn tell_confirmed(&self, body: &[u8], done: Done, traced: Option<&Traced>) -> Result<(), RemoteError> {
+    fn tell_confirmed(
+        &self,
+        body: &[u8],
+        done: Done,
+        traced: Option<&Traced>,
+    ) -> Result<(), RemoteError> {
         let _entered = traced.map(Traced::enter);
         let asked = read(body).map(|message| Asked { message, reply: Reply::to_nobody(traced) });
         self.0.tell_confirmed(asked, done, &self.1)
@@ -308,7 +371,11 @@ impl<M: RemoteMessage> Mailbox for ByItself<M> {
 
     fn call(&self, body: &[u8], CallIn { shape, served, .. }: CallIn) {
         if shape != Shape::Ask {
-            return served.fail(&wrong_way(&self.1, M::NAME, "one by one, not as a stream: ask it"));
+            return served.fail(&wrong_way(
+                &self.1,
+                M::NAME,
+                "one by one, not as a stream: ask it",
+            ));
         }
         if !self.0.is_open() {
             return served.fail(&self.0.why_dead(&self.1));
@@ -345,7 +412,13 @@ impl<M: RemoteMessage> Mailbox for Streams<M> {
             Ok(first) => first,
             Err(error) => return served.fail(&error),
         };
-        let requests = Requests { first, coming, exchange: Arc::clone(&served.exchange), epoch: served.epoch, call: served.call };
+        let requests = Requests {
+            first,
+            coming,
+            exchange: Arc::clone(&served.exchange),
+            epoch: served.epoch,
+            call: served.call,
+        };
         let replies = Replies::new(served, room);
         // Where nobody takes it, it is dropped, and says so.
         let _ = self.0.put(Called { requests, replies });
@@ -358,7 +431,8 @@ impl<M: RemoteMessage> Streams<M> {
     }
 }
 
-/// An actor that this node runs: what comes from other nodes is taken up in its own context, what is local by its mailbox.
+/// An actor that this node runs: what comes from other nodes is taken up in its own context, what
+/// is local by its mailbox.
 pub(crate) struct Berth<A: Actor> {
     /// The way by its mailbox.
     mailbox: Box<dyn Mailbox>,
@@ -371,8 +445,19 @@ pub(crate) struct Berth<A: Actor> {
 
 impl<A: Actor<Context = actix::Context<A>>> Berth<A> {
     /// For what is one message and one answer at most.
-    pub(crate) fn new(mailbox: impl Mailbox + 'static, intake: &Arc<Intake<A>>, take: Take<A>, name: &Arc<str>) -> Self {
-        Self { mailbox: Box::new(mailbox), intake: Arc::clone(intake), take, streams: false, name: Arc::clone(name) }
+    pub(crate) fn new(
+        mailbox: impl Mailbox + 'static,
+        intake: &Arc<Intake<A>>,
+        take: Take<A>,
+        name: &Arc<str>,
+    ) -> Self {
+        Self {
+            mailbox: Box::new(mailbox),
+            intake: Arc::clone(intake),
+            take,
+            streams: false,
+            name: Arc::clone(name),
+        }
     }
 
     /// For streams.
@@ -402,18 +487,37 @@ impl<A: Actor<Context = actix::Context<A>>> Mailbox for Berth<A> {
         self.mailbox.as_any()
     }
 
-    fn tell(&self, body: &[u8], teller: &Teller, traced: Option<&Traced>) -> Result<(), RemoteError> {
+    fn tell(
+        &self,
+        body: &[u8],
+        teller: &Teller,
+        traced: Option<&Traced>,
+    ) -> Result<(), RemoteError> {
         self.tell_all(&[body], teller, traced)
     }
 
-    fn tell_all(&self, bodies: &[&[u8]], teller: &Teller, traced: Option<&Traced>) -> Result<(), RemoteError> {
+    fn tell_all(
+        &self,
+        bodies: &[&[u8]],
+        teller: &Teller,
+        traced: Option<&Traced>,
+    ) -> Result<(), RemoteError> {
         if self.streams {
             return self.mailbox.tell_all(bodies, teller, traced);
         }
-        if self.intake.tell(self.take, bodies, teller, traced) { Ok(()) } else { Err(self.why_dead(&self.name)) }
+        if self.intake.tell(self.take, bodies, teller, traced) {
+            Ok(())
+        } else {
+            Err(self.why_dead(&self.name))
+        }
     }
 
-    fn tell_confirmed(&self, body: &[u8], done: Done, traced: Option<&Traced>) -> Result<(), RemoteError> {
+    fn tell_confirmed(
+        &self,
+        body: &[u8],
+        done: Done,
+        traced: Option<&Traced>,
+    ) -> Result<(), RemoteError> {
         self.mailbox.tell_confirmed(body, done, traced)
     }
 
@@ -433,7 +537,10 @@ impl<A: Actor<Context = actix::Context<A>>> Mailbox for Berth<A> {
             Ok(()) => {}
             Err((call, Unfit::Dead)) => call.served.fail(&self.why_dead(&self.name)),
             Err((call, Unfit::Full)) => {
-                let text = format!("too much waits for the actor {:?}: ask it less at a time, or later", self.name);
+                let text = format!(
+                    "too much waits for the actor {:?}: ask it less at a time, or later",
+                    self.name
+                );
                 call.served.fail(&RemoteError::new(RemoteErrorKind::Full, text));
             }
         }
@@ -461,7 +568,8 @@ mod tests {
         }
     }
 
-    /// The trap of `actix` this stands on: beyond a mailbox's capacity, a request waits outside until it is polled.
+    /// The trap of `actix` this stands on: beyond a mailbox's capacity, a request waits outside
+    /// until it is polled.
     #[actix::test]
     async fn requests_beyond_the_capacity_of_a_mailbox_keep_their_place() {
         let door = Door::to(Note(vec![]).start().recipient::<Number>());

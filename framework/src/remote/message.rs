@@ -6,28 +6,34 @@ use serde::de::DeserializeOwned;
 
 use super::error::RemoteError;
 
-/// A message that can be sent to an actor on another node. `#[derive(RemoteMessage)]` makes one of a serde type.
+/// A message that can be sent to an actor on another node. `#[derive(RemoteMessage)]` makes one of
+/// a serde type.
 ///
 /// # Compatibility
-/// Both ends look for the same [`NAME`](Self::NAME), then for the same [`VERSION`](Self::VERSION). Within one version, fields may be
-/// added at the end of a struct that is a message or a reply, with `#[serde(default)]`: older and newer programs then understand
-/// each other. Anything else changes the version: another order or type of fields, variants of enums, fields of structs within.
-/// One name takes several versions, each a type of its own.
+/// Both ends look for the same [`NAME`](Self::NAME), then for the same [`VERSION`](Self::VERSION).
+/// Within one version, fields may be added at the end of a struct that is a message or a reply,
+/// with `#[serde(default)]`: older and newer programs then understand each other. Anything else
+/// changes the version: another order or type of fields, variants of enums, fields of structs
+/// within. One name takes several versions, each a type of its own.
 ///
 /// # What travels
-/// Types that read all that they write, in the same order: the bytes have no names. Not `skip_serializing_if`, `flatten`, `untagged`,
-/// `tag`, one-sided `skip_serializing` or `skip_deserializing`, which the derive refuses; nor types within that have them, values of
+/// Types that read all that they write, in the same order: the bytes have no names. Not
+/// `skip_serializing_if`, `flatten`, `untagged`, `tag`, one-sided `skip_serializing` or
+/// `skip_deserializing`, which the derive refuses; nor types within that have them, values of
 /// any kind (`serde_json::Value`), or what is nested more than 128 deep: these are
 /// [`Unencodable`](super::RemoteErrorKind::Unencodable). `docs/messages.md` has the whole list.
-pub trait RemoteMessage: Message<Result: Serialize + DeserializeOwned + Send> + Serialize + DeserializeOwned + Send + 'static {
-    /// The name of the type on the wire, at most 128 bytes: the same in all programs that exchange it.
+pub trait RemoteMessage:
+    Message<Result: Serialize + DeserializeOwned + Send> + Serialize + DeserializeOwned + Send + 'static
+{
+    /// The name of the type on the wire, at most 128 bytes: the same in all programs that exchange
+    /// it.
     const NAME: &'static str;
     /// Its version.
     const VERSION: u32;
 }
 
-/// What a message results in where a failure has a place in it, or nothing is expected: such a message can be sent by a plain
-/// `Recipient`, which does not tell that the actor is elsewhere.
+/// What a message results in where a failure has a place in it, or nothing is expected: such a
+/// message can be sent by a plain `Recipient`, which does not tell that the actor is elsewhere.
 pub trait RemoteResult: Sized {
     /// Whether nobody waits for it, so that the message travels without an answer.
     const NOTHING: bool;

@@ -1,14 +1,15 @@
-//! Typed messages between actors of different nodes: as easily as to a local `Recipient`, with honest guarantees.
+//! Typed messages between actors of different nodes: as easily as to a local `Recipient`, with
+//! honest guarantees.
 //!
 //! ```text
 //!  Remote<M> ─▶ exchange ─▶ queue ─▶ (pump) batch ─▶ Compressor ─▶ Sealer ─▶ link
 //!  (any thread) calls, credit        Chunk                                     ║
 //!  actor ◀─ mailbox or intake ◀─ directory ◀─ postbox ◀─ Decompressor ◀─ Opener ◀─ link
 //! ```
-//! A batch passes the same stages as a chunk of content does, on the arbiter of the link; in one call, unless one of them is an actor
-//! of its own. An actor that the node runs has an intake: it takes up many messages in one turn. What an actor may have
-//! waiting is bounded by credit that the sender holds and the receiver gives back, not by the capacity of mailboxes.
-//!
+//! A batch passes the same stages as a chunk of content does, on the arbiter of the link; in one
+//! call, unless one of them is an actor of its own. An actor that the node runs has an intake: it
+//! takes up many messages in one turn. What an actor may have waiting is bounded by credit that the
+//! sender holds and the receiver gives back, not by the capacity of mailboxes.
 #![cfg_attr(not(doctest), doc = include_str!("../../docs/remote-example.md"))]
 
 mod calls;

@@ -1,8 +1,10 @@
-//! The actor that takes what comes in a link's batches to where it belongs. One for each link that is up.
+//! The actor that takes what comes in a link's batches to where it belongs. One for each link that
+//! is up.
 //!
-//! It runs where the link does, so that a message for an actor there crosses no thread. Invariant: nothing in a batch makes it panic,
-//! and a batch that breaks the protocol, or does not follow the one before it, ends the link: nothing
-//! behind a batch that was lost is looked at, whoever lost it.
+//! It runs where the link does, so that a message for an actor there crosses no thread. Invariant:
+//! nothing in a batch makes it panic, and a batch that breaks the protocol, or does not follow the
+//! one before it, ends the link: nothing behind a batch that was lost is looked at, whoever lost
+//! it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,11 +27,12 @@ use crate::store::ledger::{Charge, Full, Kind};
 use crate::wire::message::{ITEM_LIMIT, Item, Items};
 use crate::wire::{PeerId, TraceContext};
 
-/// The most names a peer may send to on one link, times types of messages; and the most it may watch.
+/// The most names a peer may send to on one link, times types of messages; and the most it may
+/// watch.
 const TARGETS: usize = 1 << 16;
 
-/// Answers and errors of so many bytes that wait for a peer end its link: the limit of answers, and what errors an honest peer can have
-/// waiting.
+/// Answers and errors of so many bytes that wait for a peer end its link: the limit of answers, and
+/// what errors an honest peer can have waiting.
 const UNREAD_LIMIT: usize = 48 << 20;
 
 /// Whether the peer may send to a name. The number changes when an answer may have.
@@ -128,7 +131,9 @@ impl Postbox {
                 row.push(body);
                 place += 1;
             }
-            let Some((item, trace)) = items.next_item().map_err(|error| error.to_string())? else { break };
+            let Some((item, trace)) = items.next_item().map_err(|error| error.to_string())? else {
+                break;
+            };
             self.tell_row(target, &mut row, None, (batch, place))?;
             self.item(item, trace, batch, place, ctx)?;
             place += 1;
@@ -136,13 +141,16 @@ impl Postbox {
         self.tell_row(target, &mut row, None, (batch, place))
     }
 
-    /// Notes the last tell to each target, from this place on: an actor's mailbox can confirm no other, and that one is confirmed for
-    /// all before it. Targets that are named further on must be known for that.
+    /// Notes the last tell to each target, from this place on: an actor's mailbox can confirm no
+    /// other, and that one is confirmed for all before it. Targets that are named further on
+    /// must be known for that.
     fn mark_last(&mut self, batch: &Bytes, from: usize) -> Result<(), String> {
         let (mut items, mut place) = (Items::new(batch), 0);
         while let Some((item, _)) = items.next_item().map_err(|error| error.to_string())? {
             match item {
-                Item::Bind { target, name, message, version } if place > from => self.bind(target, name, message, version)?,
+                Item::Bind { target, name, message, version } if place > from => {
+                    self.bind(target, name, message, version)?
+                }
                 Item::Tell { target, .. } => _ = self.mark(target, place),
                 _ => {}
             }
@@ -154,7 +162,9 @@ impl Postbox {
 
     /// Marks a tell as the last to its target; what was marked before.
     fn mark(&mut self, target: u32, place: usize) -> Option<usize> {
-        self.targets.get_mut(target as usize).map(|inbound| std::mem::replace(&mut inbound.last, place))
+        self.targets
+            .get_mut(target as usize)
+            .map(|inbound| std::mem::replace(&mut inbound.last, place))
     }
 
     fn item(
@@ -169,8 +179,12 @@ impl Postbox {
         match item {
             // When the batch was looked through.
             Item::Bind { .. } if self.marked => Ok(()),
-            Item::Bind { target, name, message, version } => self.bind(target, name, message, version),
-            Item::Tell { target, body } => self.tell_row(target, &mut vec![body], trace, (batch, place + 1)),
+            Item::Bind { target, name, message, version } => {
+                self.bind(target, name, message, version)
+            }
+            Item::Tell { target, body } => {
+                self.tell_row(target, &mut vec![body], trace, (batch, place + 1))
+            }
             Item::Call { call, target, shape, body } => {
                 let (requests, coming) = if shape.streams_requests() {
                     let (requests, coming) = mpsc::unbounded_channel();
@@ -179,11 +193,19 @@ impl Postbox {
                     (None, None)
                 };
                 let spent = cost(body.len()) + trace.as_ref().map_or(0, |_| TRACE);
-                let room = self.exchange.serve(self.epoch, call, spent, requests, shape.streams_replies())?;
+                let room = self.exchange.serve(
+                    self.epoch,
+                    call,
+                    spent,
+                    requests,
+                    shape.streams_replies(),
+                )?;
                 let charge = self.exchange.account().charge(Kind::Messages, spent);
                 self.call(target, body, call, (trace, charge), (shape, room, coming))
             }
-            Item::Request { call, body } => self.exchange.on_request(self.epoch, call, Some(owned(body))),
+            Item::Request { call, body } => {
+                self.exchange.on_request(self.epoch, call, Some(owned(body)))
+            }
             Item::RequestsEnd { call } => self.exchange.on_request(self.epoch, call, None),
             Item::Cancel { call } => {
                 self.exchange.on_cancel(self.epoch, call);
@@ -218,9 +240,20 @@ impl Postbox {
         body: &[u8],
         trace: Option<TraceContext>,
     ) -> Result<(), String> {
-        let Inbound { name, message, version, .. } = self.targets.get(target as usize).ok_or("a target that was never named")?;
+        let Inbound { name, message, version, .. } =
+            self.targets.get(target as usize).ok_or("a target that was never named")?;
         if let Some(letters) = &self.letters {
-            let coming = Coming { log, number, before, expires, name, message, version: *version, body, trace };
+            let coming = Coming {
+                log,
+                number,
+                before,
+                expires,
+                name,
+                message,
+                version: *version,
+                body,
+                trace,
+            };
             return letters.take(self.peer, self.epoch, &coming);
         }
         if self.exchange.is_swamped() {
@@ -243,21 +276,27 @@ impl Postbox {
 
     /// What a target stands for now. The error: the peer broke the protocol.
     fn find(&mut self, target: u32) -> Result<&mut Inbound, String> {
-        let inbound = self.targets.get_mut(target as usize).ok_or("a target that was never named")?;
+        let inbound =
+            self.targets.get_mut(target as usize).ok_or("a target that was never named")?;
         let now = (self.directory.version(), self.admission.version());
         if inbound.seen != now {
             inbound.seen = now;
             inbound.mailbox = if self.admission.admits(&inbound.name) {
                 self.directory.mailbox(&inbound.name, &inbound.message, inbound.version)
             } else {
-                let text = format!("this node may not send to {:?}: ask whoever runs it to add that name to what it may", inbound.name);
+                let text = format!(
+                    "this node may not send to {:?}: ask whoever runs it to add that name to what \
+                     it may",
+                    inbound.name
+                );
                 Err(RemoteError::new(RemoteErrorKind::Forbidden, text))
             };
         }
         Ok(inbound)
     }
 
-    /// Tells that stand side by side in a batch, before the place `end`; one that is traced stands alone.
+    /// Tells that stand side by side in a batch, before the place `end`; one that is traced stands
+    /// alone.
     fn tell_row(
         &mut self,
         target: u32,
@@ -272,7 +311,13 @@ impl Postbox {
         let (marked, caller) = (self.marked, self.peer);
         let inbound = self.find(target)?;
         let (name, message) = (&inbound.name, &inbound.message);
-        let traced = trace.map(|trace| Traced { caller, name: Arc::clone(name), message: Arc::clone(message), trace, is_letter: false });
+        let traced = trace.map(|trace| Traced {
+            caller,
+            name: Arc::clone(name),
+            message: Arc::clone(message),
+            trace,
+            is_letter: false,
+        });
         let each = |body: &[u8]| cost(body.len()) + if traced.is_some() { TRACE } else { 0 };
         if let Some(mailbox) = inbound.mailbox.as_ref().ok().filter(|mailbox| mailbox.confirms()) {
             let spent = row.iter().map(|body| each(body)).sum();
@@ -288,7 +333,8 @@ impl Postbox {
                 inbound.teller.undelivered(count, &error);
             }
             self.outstanding.fetch_add(spent, Ordering::Relaxed);
-            // What its name led to before may have confirmed nothing, and wait for a mark that is passed here.
+            // What its name led to before may have confirmed nothing, and wait for a mark that is
+            // passed here.
             if is_first || marked {
                 self.told.push(target);
             }
@@ -296,7 +342,9 @@ impl Postbox {
             return Ok(());
         }
         let first = end - row.len();
-        row.drain(..).enumerate().try_for_each(|(nth, body)| self.tell(target, body, (each(body), traced.as_ref()), (batch, first + nth)))
+        row.drain(..).enumerate().try_for_each(|(nth, body)| {
+            self.tell(target, body, (each(body), traced.as_ref()), (batch, first + nth))
+        })
     }
 
     /// One tell to an actor of which no more than its mailbox is known, or to nobody.
@@ -329,7 +377,11 @@ impl Postbox {
                 }
             }
         } else {
-            let told = inbound.mailbox.as_ref().map_err(Clone::clone).and_then(|mailbox| mailbox.tell(body, &inbound.teller, traced));
+            let told = inbound
+                .mailbox
+                .as_ref()
+                .map_err(Clone::clone)
+                .and_then(|mailbox| mailbox.tell(body, &inbound.teller, traced));
             inbound.unconfirmed.add(1, spent, told.is_ok());
             told
         };
@@ -342,7 +394,13 @@ impl Postbox {
     /// Has what the batch told confirmed, where that can be done afterwards.
     fn confirm(&mut self) {
         for target in self.told.drain(..) {
-            let Some(inbound) = self.targets.get_mut(target as usize).filter(|inbound| inbound.unconfirmed.count > 0) else { continue };
+            let Some(inbound) = self
+                .targets
+                .get_mut(target as usize)
+                .filter(|inbound| inbound.unconfirmed.count > 0)
+            else {
+                continue;
+            };
             let done = inbound.settle(Arc::clone(&self.outstanding));
             match &inbound.mailbox {
                 Ok(mailbox) => mailbox.confirm(&inbound.teller, done),
@@ -368,7 +426,17 @@ impl Postbox {
         let inbound = self.find(target)?;
         let (name, given_up_before) = (Arc::clone(&inbound.name), exchange.given_up_calls());
         let (full, _charge) = (charge.as_ref().err().copied(), charge.ok());
-        let served = Served { exchange, epoch, call, name, caller, trace, over: false, given_up_before, _charge };
+        let served = Served {
+            exchange,
+            epoch,
+            call,
+            name,
+            caller,
+            trace,
+            over: false,
+            given_up_before,
+            _charge,
+        };
         if let Some(full) = full {
             served.fail(&no_credit(&full));
             return Ok(());
@@ -382,14 +450,18 @@ impl Postbox {
 
     fn begin(&mut self, total: usize) -> Result<(), String> {
         if self.partial.is_some() || total > ITEM_LIMIT || total == 0 {
-            return Err(format!("an item of {total} bytes in parts, which is too long or within another one"));
+            return Err(format!(
+                "an item of {total} bytes in parts, which is too long or within another one"
+            ));
         }
         self.partial = Some((total, Vec::new()));
         Ok(())
     }
 
     fn part(&mut self, bytes: &[u8], ctx: &mut Context<Self>) -> Result<(), String> {
-        let Some((total, mut so_far)) = self.partial.take() else { return Err("a part of nothing".into()) };
+        let Some((total, mut so_far)) = self.partial.take() else {
+            return Err("a part of nothing".into());
+        };
         if bytes.is_empty() || so_far.len() + bytes.len() > total {
             return Err("a part that does not fit".into());
         }
@@ -404,15 +476,22 @@ impl Postbox {
     /// Takes the one item that came in parts.
     fn whole(&mut self, whole: &Bytes, ctx: &mut Context<Self>) -> Result<(), String> {
         let mut items = Items::new(whole);
-        let (first, second) =
-            (items.next_item().map_err(|error| error.to_string())?, items.next_item().map_err(|error| error.to_string())?);
-        let (Some((item, trace)), None) = (first, second) else { return Err("parts that are not one item".into()) };
+        let (first, second) = (
+            items.next_item().map_err(|error| error.to_string())?,
+            items.next_item().map_err(|error| error.to_string())?,
+        );
+        let (Some((item, trace)), None) = (first, second) else {
+            return Err("parts that are not one item".into());
+        };
         match item {
             // Parts in parts could go on for ever.
-            Item::Begin { .. } | Item::Part { .. } | Item::Bind { .. } => Err("parts of what does not come in parts".into()),
+            Item::Begin { .. } | Item::Part { .. } | Item::Bind { .. } => {
+                Err("parts of what does not come in parts".into())
+            }
             Item::Tell { target, .. } => {
                 // In the middle of a batch: its marks must stay.
-                let (before, marked) = (self.mark(target, 0), std::mem::replace(&mut self.marked, true));
+                let (before, marked) =
+                    (self.mark(target, 0), std::mem::replace(&mut self.marked, true));
                 let taken = self.item(item, trace, whole, 0, ctx);
                 before.map(|place| self.mark(target, place));
                 self.marked = marked;
@@ -438,9 +517,16 @@ impl Postbox {
     fn look_around(&mut self, only: Option<u64>) {
         let (directory, admission) = (&self.directory, &self.admission);
         let (exchange, epoch) = (&self.exchange, self.epoch);
-        let look = |name: &str| if admission.admits(name) { directory.presence(name) } else { Err(RemoteErrorKind::Forbidden) };
+        let look = |name: &str| {
+            if admission.admits(name) {
+                directory.presence(name)
+            } else {
+                Err(RemoteErrorKind::Forbidden)
+            }
+        };
         self.watched.look(only, look, |watch, standing| {
-            let (up, code) = standing.map_or_else(|kind: RemoteErrorKind| (false, kind.code()), |()| (true, 0));
+            let (up, code) =
+                standing.map_or_else(|kind: RemoteErrorKind| (false, kind.code()), |()| (true, 0));
             exchange.say(epoch, &Item::Status { watch, up, code }, 0);
         });
     }
@@ -456,7 +542,10 @@ impl Handler<Chunk> for Postbox {
     fn handle(&mut self, chunk: Chunk, ctx: &mut Context<Self>) {
         let (index, next) = (chunk.custody().index(), self.next);
         if index != next {
-            (self.end)(format!("a batch of messages was lost: {index} came where {next} belongs; see the log of the stages"));
+            (self.end)(format!(
+                "a batch of messages was lost: {index} came where {next} belongs; see the log of \
+                 the stages"
+            ));
             return ctx.stop();
         }
         self.next += 1;
@@ -511,7 +600,12 @@ mod tests {
         fn tell(&self, _: &[u8], _: &Teller, _: Option<&Traced>) -> Result<(), RemoteError> {
             Ok(())
         }
-        fn tell_confirmed(&self, _: &[u8], done: Done, _: Option<&Traced>) -> Result<(), RemoteError> {
+        fn tell_confirmed(
+            &self,
+            _: &[u8],
+            done: Done,
+            _: Option<&Traced>,
+        ) -> Result<(), RemoteError> {
             done.say(true);
             Ok(())
         }
@@ -536,18 +630,31 @@ mod tests {
     #[actix::test]
     async fn all_credit_is_given_back_where_an_actor_comes_within_reach_in_the_middle_of_a_batch() {
         let peer = Identity::from_secret([7; 32]).peer();
-        let exchange = Arc::new(Exchange::new(peer, "peer".into(), crate::store::ledger::Account::unbounded(), || {}, Arc::new(|_| {})));
+        let exchange = Arc::new(Exchange::new(
+            peer,
+            "peer".into(),
+            crate::store::ledger::Account::unbounded(),
+            || {},
+            Arc::new(|_| {}),
+        ));
         exchange.up(1);
         let directory = Directory::default();
         directory.offer("desk", Arc::new(Desk)).unwrap();
         let mut batch = Vec::new();
-        (0..2).for_each(|target| Item::Bind { target, name: "desk", message: "Note", version: 1 }.encode(None, &mut batch));
+        (0..2).for_each(|target| {
+            Item::Bind { target, name: "desk", message: "Note", version: 1 }
+                .encode(None, &mut batch)
+        });
         // By turns, so that no two stand side by side; some with a trace, which costs more.
         let trace = TraceContext { trace: [1; 16], span: [1; 8], flags: 0, state: "a=b".into() };
-        let mut tell = |number: u32| Item::Tell { target: number % 2, body: &[1] }.encode((number > 2).then_some(&trace), &mut batch);
+        let mut tell = |number: u32| {
+            Item::Tell { target: number % 2, body: &[1] }
+                .encode((number > 2).then_some(&trace), &mut batch)
+        };
         (0..6).for_each(&mut tell);
         let admission = Box::new(Grows(Cell::new(false)));
-        let mut postbox = Postbox::new((Arc::clone(&exchange), 1), peer, directory, admission, None, |_| {});
+        let mut postbox =
+            Postbox::new((Arc::clone(&exchange), 1), peer, directory, admission, None, |_| {});
         let _postbox = Postbox::create(|ctx| {
             postbox.batch(&Bytes::from(batch), ctx).unwrap();
             postbox

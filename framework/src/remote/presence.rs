@@ -22,9 +22,11 @@ pub enum Presence {
     Up,
     /// It is not.
     Down {
-        /// Why, for programs: [`LinkLost`](RemoteErrorKind::LinkLost) of a link that broke or a node that fell silent,
-        /// [`ShuttingDown`](RemoteErrorKind::ShuttingDown) of a node that stopped in order, [`Unreachable`](RemoteErrorKind::Unreachable)
-        /// before there was a link; of an actor [`Died`](RemoteErrorKind::Died), [`Restarting`](RemoteErrorKind::Restarting),
+        /// Why, for programs: [`LinkLost`](RemoteErrorKind::LinkLost) of a link that broke or a
+        /// node that fell silent, [`ShuttingDown`](RemoteErrorKind::ShuttingDown) of a
+        /// node that stopped in order, [`Unreachable`](RemoteErrorKind::Unreachable)
+        /// before there was a link; of an actor [`Died`](RemoteErrorKind::Died),
+        /// [`Restarting`](RemoteErrorKind::Restarting),
         /// [`NoSuchName`](RemoteErrorKind::NoSuchName), [`Forbidden`](RemoteErrorKind::Forbidden).
         kind: RemoteErrorKind,
     },
@@ -99,7 +101,11 @@ pub(super) struct Watching {
 
 impl Watching {
     pub(super) fn new(name: Option<Arc<str>>) -> Self {
-        Self { name, last: Presence::Down { kind: RemoteErrorKind::Unreachable }, changes: broadcast::channel(CHANGES).0 }
+        Self {
+            name,
+            last: Presence::Down { kind: RemoteErrorKind::Unreachable },
+            changes: broadcast::channel(CHANGES).0,
+        }
     }
 
     pub(super) fn tell(&mut self, presence: Presence) {
@@ -132,7 +138,12 @@ impl Watched {
     }
 
     /// Looks at what is watched, or at one thing of it, and tells what has changed.
-    pub(super) fn look(&mut self, only: Option<u64>, look: impl Fn(&str) -> Standing, mut tell: impl FnMut(u64, Standing)) {
+    pub(super) fn look(
+        &mut self,
+        only: Option<u64>,
+        look: impl Fn(&str) -> Standing,
+        mut tell: impl FnMut(u64, Standing),
+    ) {
         let mut look_at = |watch: u64, (name, told): &mut (Arc<str>, Option<Standing>)| {
             let standing = look(name);
             if *told != Some(standing) {

@@ -1,6 +1,7 @@
 //! What is to be said on a link, cut into batches.
 //!
-//! Invariant: items of one key leave in the order they were put in; what names a target, before all that waits.
+//! Invariant: items of one key leave in the order they were put in; what names a target, before all
+//! that waits.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -28,7 +29,8 @@ pub(super) enum Key {
 /// Items that wait for the link.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    /// Batches that name targets. They go first: what is cut, and what waits behind that, can overtake what is not.
+    /// Batches that name targets. They go first: what is cut, and what waits behind that, can
+    /// overtake what is not.
     names: VecDeque<Vec<u8>>,
     /// The batch that is being filled.
     filling: Vec<u8>,
@@ -60,7 +62,13 @@ impl Queue {
     }
 
     /// Puts an item in. `body`: how many bytes it has of variable length.
-    pub(super) fn put(&mut self, keys: [Option<Key>; 2], item: &Item<'_>, trace: Option<&TraceContext>, body: usize) {
+    pub(super) fn put(
+        &mut self,
+        keys: [Option<Key>; 2],
+        item: &Item<'_>,
+        trace: Option<&TraceContext>,
+        body: usize,
+    ) {
         let most = body + Item::OVERHEAD + trace.map_or(0, |trace| 32 + trace.state.len());
         if self.must_wait(&keys, most) {
             let mut bytes = Vec::with_capacity(most);
@@ -75,11 +83,17 @@ impl Queue {
 
     /// [`put`](Self::put), for an item that is written already.
     pub(super) fn put_written(&mut self, keys: [Option<Key>; 2], item: Vec<u8>) {
-        if self.must_wait(&keys, item.len()) { self.put_behind(keys, item) } else { self.put_row(&item) }
+        if self.must_wait(&keys, item.len()) {
+            self.put_behind(keys, item)
+        } else {
+            self.put_row(&item)
+        }
     }
 
     fn must_wait(&self, keys: &[Option<Key>; 2], most: usize) -> bool {
-        most > WHOLE || !self.behind.is_empty() && keys.iter().flatten().any(|key| self.behind.contains_key(key))
+        most > WHOLE
+            || !self.behind.is_empty()
+                && keys.iter().flatten().any(|key| self.behind.contains_key(key))
     }
 
     fn put_behind(&mut self, keys: [Option<Key>; 2], item: Vec<u8>) {
@@ -126,7 +140,8 @@ impl Queue {
             self.bytes -= names.len();
             return Some(self.give(names, send));
         }
-        let long_is_due = !self.long.is_empty() && (self.long_is_due || self.full.is_empty() && self.filling.is_empty());
+        let long_is_due = !self.long.is_empty()
+            && (self.long_is_due || self.full.is_empty() && self.filling.is_empty());
         self.long_is_due = !long_is_due;
         let mut batch = match (long_is_due, self.full.pop_front()) {
             (true, Some(full)) => {
@@ -135,7 +150,9 @@ impl Queue {
             }
             (true, None) => self.spare.pop().unwrap_or_default(),
             (false, Some(full)) => full,
-            (false, None) => std::mem::replace(&mut self.filling, self.spare.pop().unwrap_or_default()),
+            (false, None) => {
+                std::mem::replace(&mut self.filling, self.spare.pop().unwrap_or_default())
+            }
         };
         if long_is_due {
             self.cut(&mut batch);
@@ -163,7 +180,8 @@ impl Queue {
             self.bytes -= long.sent;
         } else {
             if long.sent == 0 {
-                Item::Begin { total: u32::try_from(long.item.len()).unwrap_or(u32::MAX) }.encode(None, batch);
+                Item::Begin { total: u32::try_from(long.item.len()).unwrap_or(u32::MAX) }
+                    .encode(None, batch);
             }
             let end = long.item.len().min(long.sent + WHOLE);
             Item::Part { bytes: &long.item[long.sent..end] }.encode(None, batch);
@@ -221,7 +239,12 @@ mod tests {
     }
 
     fn tell(queue: &mut Queue, target: u32, length: usize) {
-        queue.put([Some(Key::Target(target)), None], &Item::Tell { target, body: &vec![7; length] }, None, length);
+        queue.put(
+            [Some(Key::Target(target)), None],
+            &Item::Tell { target, body: &vec![7; length] },
+            None,
+            length,
+        );
     }
 
     #[test]
@@ -241,7 +264,9 @@ mod tests {
         tell(&mut queue, 1, 5);
         (0..2000).for_each(|_| tell(&mut queue, 2, 100));
         let seen = tells(&drain(&mut queue));
-        let of = |target| seen.iter().filter(|seen| seen.0 == target).map(|seen| seen.1).collect::<Vec<_>>();
+        let of = |target| {
+            seen.iter().filter(|seen| seen.0 == target).map(|seen| seen.1).collect::<Vec<_>>()
+        };
         assert_eq!(of(1), [1 << 20, 5]);
         assert_eq!(of(2).len(), 2000);
         assert_eq!(seen[0].0, 2, "the short ones need not wait for the long one");

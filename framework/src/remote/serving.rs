@@ -1,4 +1,5 @@
-//! What an actor gets of a call from another node: the request or the stream of them, and the way to answer.
+//! What an actor gets of a call from another node: the request or the stream of them, and the way
+//! to answer.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -21,7 +22,8 @@ use crate::store::ledger::Charge;
 use crate::wire::codec::{CodecError, decode_message};
 use crate::wire::{PeerId, TraceContext};
 
-/// One call that came from a peer, until it is answered. Dropped without an answer, it says that the actor died with it.
+/// One call that came from a peer, until it is answered. Dropped without an answer, it says that
+/// the actor died with it.
 pub(super) struct Served {
     pub(super) exchange: Arc<Exchange>,
     pub(super) epoch: u64,
@@ -32,7 +34,8 @@ pub(super) struct Served {
     pub(super) over: bool,
     /// How many calls had been given up when this one came.
     pub(super) given_up_before: u64,
-    /// What it takes of what the peer may have here: given back with it, however long its caller has given it up by then.
+    /// What it takes of what the peer may have here: given back with it, however long its caller
+    /// has given it up by then.
     pub(super) _charge: Option<Charge>,
 }
 
@@ -40,7 +43,8 @@ impl Served {
     /// Whether the caller still waits.
     pub(super) fn is_wanted(&self) -> bool {
         // Most are, and that can be told without a lock.
-        self.exchange.given_up_calls() == self.given_up_before || self.exchange.is_served(self.epoch, self.call)
+        self.exchange.given_up_calls() == self.given_up_before
+            || self.exchange.is_served(self.epoch, self.call)
     }
 
     /// What is done for it is traced in.
@@ -49,8 +53,8 @@ impl Served {
         tracing::debug_span!("call", peer = %self.caller.short(), name = %self.name, message, traceparent)
     }
 
-    /// Answers when there is a reply; says that the actor died, when there will be none. Waits for a handler whose caller has given
-    /// up, too: what is not handled counts.
+    /// Answers when there is a reply; says that the actor died, when there will be none. Waits for
+    /// a handler whose caller has given up, too: what is not handled counts.
     pub(super) fn answer_later<R, E>(self, reply: impl Future<Output = Result<R, E>> + 'static)
     where
         R: Serialize + DeserializeOwned + 'static,
@@ -72,7 +76,11 @@ impl Served {
             Ok(()) => {}
             Err(error) => {
                 let text = format!("{} made an answer that can't be sent: {error}", self.name);
-                self.exchange.answer(self.epoch, self.call, Err(&RemoteError::new(RemoteErrorKind::Unencodable, text)));
+                self.exchange.answer(
+                    self.epoch,
+                    self.call,
+                    Err(&RemoteError::new(RemoteErrorKind::Unencodable, text)),
+                );
             }
         }
         self.over = true;
@@ -117,11 +125,14 @@ impl Traced {
 
 /// What is said of an actor that had a message and will never answer it.
 pub(super) fn died(name: &str) -> RemoteError {
-    let text = format!("the actor {name:?} panicked or stopped while it had the message; see the log of its node");
+    let text = format!(
+        "the actor {name:?} panicked or stopped while it had the message; see the log of its node"
+    );
     RemoteError::new(RemoteErrorKind::Died, text)
 }
 
-/// A question, and the way to answer it: for actors that answer later, or elsewhere, or want the least overhead.
+/// A question, and the way to answer it: for actors that answer later, or elsewhere, or want the
+/// least overhead.
 ///
 /// Registered with [`Node::register_asked`](crate::Node::register_asked).
 pub struct Asked<M: RemoteMessage> {
@@ -180,8 +191,9 @@ impl<R: Serialize + DeserializeOwned> Reply<R> {
 
 /// A call with a stream of requests, a stream of replies, or both.
 ///
-/// Registered with [`Node::register_calls`](crate::Node::register_calls). Where the caller gives one request only, that is what the
-/// stream of requests has; where it waits for one reply only, it takes the first.
+/// Registered with [`Node::register_calls`](crate::Node::register_calls). Where the caller gives
+/// one request only, that is what the stream of requests has; where it waits for one reply only, it
+/// takes the first.
 pub struct Called<M: RemoteMessage> {
     /// What is requested.
     pub requests: Requests<M>,
@@ -193,7 +205,8 @@ impl<M: RemoteMessage> Message for Called<M> {
     type Result = ();
 }
 
-/// The requests of a call, as they come. Ends when the caller has no more; an error is the last thing it gives.
+/// The requests of a call, as they come. Ends when the caller has no more; an error is the last
+/// thing it gives.
 pub struct Requests<M> {
     pub(super) first: Option<M>,
     pub(super) coming: Option<mpsc::UnboundedReceiver<Requested>>,
@@ -214,7 +227,8 @@ impl<M: RemoteMessage> Stream for Requests<M> {
         let Some(next) = std::task::ready!(coming.poll_recv(cx)) else { return Poll::Ready(None) };
         let next = next.and_then(|(body, charge)| {
             drop(charge);
-            // Its place is free before it is handled: the window, not the handler, is what bounds those that wait.
+            // Its place is free before it is handled: the window, not the handler, is what bounds
+            // those that wait.
             this.exchange.credit_requests(this.epoch, this.call, cost(body.len()));
             decode_message(&body).map_err(|error| undecodable::<M>(&error))
         });
@@ -227,7 +241,8 @@ impl<M: RemoteMessage> Stream for Requests<M> {
 
 impl<M> Unpin for Requests<M> {}
 
-/// The way to reply to a call, as often as is needed. Dropped without [`finish`](Self::finish), it says that the actor died.
+/// The way to reply to a call, as often as is needed. Dropped without [`finish`](Self::finish), it
+/// says that the actor died.
 pub struct Replies<R> {
     served: Option<Served>,
     /// Where there can be more than one.
@@ -240,9 +255,11 @@ impl<R: Serialize + DeserializeOwned> Replies<R> {
         Self { served: Some(served), room, of: PhantomData }
     }
 
-    /// One more reply; waits while the caller has as many as it can take. An error means that the caller is gone, or takes no more.
+    /// One more reply; waits while the caller has as many as it can take. An error means that the
+    /// caller is gone, or takes no more.
     pub async fn send(&mut self, reply: &R) -> Result<(), RemoteError> {
-        let over = || RemoteError::new(RemoteErrorKind::Cancelled, "the caller takes no more replies");
+        let over =
+            || RemoteError::new(RemoteErrorKind::Cancelled, "the caller takes no more replies");
         let Some(room) = &self.room else {
             self.served.take().ok_or_else(over)?.answer(reply);
             return Ok(());
@@ -286,8 +303,13 @@ pub(super) fn undecodable<M: RemoteMessage>(error: &CodecError) -> RemoteError {
     let (message, named) = (M::NAME, std::any::type_name::<M>());
     let text = match error {
         // Whoever wrote it has found that its own type reads it: here is another one.
-        CodecError::Truncated { .. } | CodecError::Trailing { .. } | CodecError::Malformed { .. } => {
-            format!("a {message} can't be read as `{named}` ({error}): do both programs have the same version of it?")
+        CodecError::Truncated { .. }
+        | CodecError::Trailing { .. }
+        | CodecError::Malformed { .. } => {
+            format!(
+                "a {message} can't be read as `{named}` ({error}): do both programs have the same \
+                 version of it?"
+            )
         }
         _ => format!("a {message} can't be read as `{named}`: {error}"),
     };

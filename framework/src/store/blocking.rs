@@ -1,7 +1,9 @@
-//! Threads for what blocks and has no thread of its own: stores, sources that are opened, names that are looked up.
+//! Threads for what blocks and has no thread of its own: stores, sources that are opened, names
+//! that are looked up.
 //!
-//! tokio's own threads for that panic when the system gives none, and may do the work later all the same. Invariant: what is given
-//! to these is done once, or comes back at once; a panic costs its own work alone.
+//! tokio's own threads for that panic when the system gives none, and may do the work later all the
+//! same. Invariant: what is given to these is done once, or comes back at once; a panic costs its
+//! own work alone.
 
 use std::collections::VecDeque;
 use std::io;
@@ -43,25 +45,34 @@ impl From<Undone> for io::Error {
 ///
 /// # Errors
 /// When it panics; and when the system gives no thread, so that nothing was done: that passes.
-pub fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> impl Future<Output = io::Result<T>> + Send {
+pub fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> impl Future<Output = io::Result<T>> + Send {
     let outcome = apart(work);
     async { Ok(outcome.await?) }
 }
 
 /// The same, for who tells the two errors apart.
-pub(crate) fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> impl Future<Output = Result<T, Undone>> + Send {
+pub(crate) fn apart<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> impl Future<Output = Result<T, Undone>> + Send {
     let (done, is_done) = oneshot::channel();
     let work = in_the_runtime_of_who_asks(work);
     // Whoever asked may be gone.
-    let begun = THREADS.begin(Box::new(move || drop(done.send(work())))).map_err(|(error, _)| Undone::NoThread(error));
+    let begun = THREADS
+        .begin(Box::new(move || drop(done.send(work()))))
+        .map_err(|(error, _)| Undone::NoThread(error));
     async {
         begun?;
         is_done.await.map_err(|_| Undone::Panicked)
     }
 }
 
-/// The same, for what must not be left out: where the system gives no thread it is done on this one.
-pub(crate) fn surely<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> impl Future<Output = Result<T, Undone>> + Send {
+/// The same, for what must not be left out: where the system gives no thread it is done on this
+/// one.
+pub(crate) fn surely<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> impl Future<Output = Result<T, Undone>> + Send {
     let (done, is_done) = oneshot::channel();
     let work = in_the_runtime_of_who_asks(work);
     if let Err((_, work)) = THREADS.begin(Box::new(move || drop(done.send(work())))) {
@@ -70,7 +81,8 @@ pub(crate) fn surely<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stati
     async { is_done.await.map_err(|_| Undone::Panicked) }
 }
 
-/// As on tokio's own threads for blocking: what is opened there may be a socket or a pipe of tokio's.
+/// As on tokio's own threads for blocking: what is opened there may be a socket or a pipe of
+/// tokio's.
 fn in_the_runtime_of_who_asks<T>(work: impl FnOnce() -> T) -> impl FnOnce() -> T {
     let runtime = Handle::try_current().ok();
     move || {
@@ -95,7 +107,10 @@ struct State {
     threads: usize,
 }
 
-static THREADS: Threads = Threads { state: Mutex::new(State { waiting: VecDeque::new(), idle: 0, threads: 0 }), filled: Condvar::new() };
+static THREADS: Threads = Threads {
+    state: Mutex::new(State { waiting: VecDeque::new(), idle: 0, threads: 0 }),
+    filled: Condvar::new(),
+};
 
 impl Threads {
     fn state(&self) -> MutexGuard<'_, State> {
@@ -130,7 +145,8 @@ impl Threads {
                 continue;
             }
             state.idle += 1;
-            let (again, waited) = self.filled.wait_timeout(state, IDLE).unwrap_or_else(PoisonError::into_inner);
+            let (again, waited) =
+                self.filled.wait_timeout(state, IDLE).unwrap_or_else(PoisonError::into_inner);
             state = again;
             state.idle -= 1;
             if waited.timed_out() && state.waiting.is_empty() {

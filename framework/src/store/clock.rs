@@ -1,12 +1,15 @@
 //! How much time has passed, whatever the wall clock says: what expires, expires by this.
 //!
-//! The wall clock of a machine may be a year behind until it is set, and may be put forward and back. So what a node keeps is
-//! dated on scales of its own, which begin where the wall clock stood when its spool was new, and never go back. Within a boot
-//! of the machine they go as its monotonic clock does, through the end and the start of any number of processes. How long the
-//! machine was off, only the wall clock can tell, and may be wrong about:
+//! The wall clock of a machine may be a year behind until it is set, and may be put forward and
+//! back. So what a node keeps is dated on scales of its own, which begin where the wall clock stood
+//! when its spool was new, and never go back. Within a boot of the machine they go as its monotonic
+//! clock does, through the end and the start of any number of processes. How long the machine was
+//! off, only the wall clock can tell, and may be wrong about:
 //!
-//! - [`Moment::passed`] believes it, where it went forward: a sender gives up by this, late rather than early.
-//! - [`Moment::certain`] does not count it: what guards against doubles is kept by this, too long rather than too short.
+//! - [`Moment::passed`] believes it, where it went forward: a sender gives up by this, late rather
+//!   than early.
+//! - [`Moment::certain`] does not count it: what guards against doubles is kept by this, too long
+//!   rather than too short.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,7 +28,8 @@ pub(crate) fn now() -> u64 {
 /// The table of the spool, and its one key.
 pub(crate) const TABLE: &str = "clock";
 const KEY: &[u8] = b"scales";
-/// How old the record of the scales may become. What is lost of it by a crash is the certainty of so much time.
+/// How old the record of the scales may become. What is lost of it by a crash is the certainty of
+/// so much time.
 const SAVE_EVERY: u64 = 3600;
 /// A wall clock that was put forward or back by more than this is noted at once.
 const STEP: u64 = 60;
@@ -81,7 +85,10 @@ impl Scales {
             // It was off for a while, perhaps, and is up for another, which may be all of it.
             (0, reading.wall.saturating_sub(self.wall))
         };
-        Moment { certain: self.certain.saturating_add(certain), passed: self.passed.saturating_add(maybe) }
+        Moment {
+            certain: self.certain.saturating_add(certain),
+            passed: self.passed.saturating_add(maybe),
+        }
     }
 
     /// The same scales, seen from another moment.
@@ -94,7 +101,9 @@ impl Scales {
     fn is_old(&self, reading: Reading) -> bool {
         let since_up = i128::from(reading.up) - i128::from(self.up);
         let since_wall = i128::from(reading.wall) - i128::from(self.wall);
-        self.boot != reading.boot || since_up >= SAVE_EVERY.into() || since_wall.abs_diff(since_up) > STEP.into()
+        self.boot != reading.boot
+            || since_up >= SAVE_EVERY.into()
+            || since_wall.abs_diff(since_up) > STEP.into()
     }
 }
 
@@ -131,11 +140,14 @@ impl Clock {
 
     fn save(&self, scales: Scales) {
         let Some(spool) = &self.spool else { return };
-        let written = codec::encode(&scales)
-            .map_err(io::Error::other)
-            .and_then(|value| spool.write(vec![Change::Put { table: TABLE, key: KEY.to_vec(), value }]));
+        let written = codec::encode(&scales).map_err(io::Error::other).and_then(|value| {
+            spool.write(vec![Change::Put { table: TABLE, key: KEY.to_vec(), value }])
+        });
         if let Err(error) = written {
-            tracing::warn!(%error, "the spool could not note how much time has passed: what expires may do so later");
+            tracing::warn!(
+                %error,
+                "the spool could not note how much time has passed: what expires may do so later"
+            );
         }
     }
 }
@@ -165,7 +177,8 @@ fn read() -> Reading {
 
 /// What the two clocks say at one moment, in whole seconds.
 fn seconds(wall: Duration, up: Duration, boot: Option<[u8; 16]>) -> Reading {
-    // As it was when the wall clock began its second: so the two are the same number apart at any moment, and dates do not jump to and fro.
+    // As it was when the wall clock began its second: so the two are the same number apart at any
+    // moment, and dates do not jump to and fro.
     let begun = up.as_millis() as i128 - i128::from(wall.subsec_millis());
     let up = u64::try_from((begun + 500).div_euclid(1000)).unwrap_or(0);
     Reading { wall: wall.as_secs(), up, boot }
@@ -174,7 +187,13 @@ fn seconds(wall: Duration, up: Duration, boot: Option<[u8; 16]>) -> Reading {
 #[cfg(target_os = "linux")]
 fn since_boot() -> (Duration, Option<[u8; 16]>) {
     let up = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    (Duration::new(u64::try_from(up.tv_sec).unwrap_or(0), u32::try_from(up.tv_nsec).unwrap_or(0)), *BOOT)
+    (
+        Duration::new(
+            u64::try_from(up.tv_sec).unwrap_or(0),
+            u32::try_from(up.tv_nsec).unwrap_or(0),
+        ),
+        *BOOT,
+    )
 }
 
 /// Elsewhere a process is all that is known to go on.
@@ -187,16 +206,21 @@ fn since_boot() -> (Duration, Option<[u8; 16]>) {
 #[cfg(target_os = "linux")]
 static BOOT: std::sync::LazyLock<Option<[u8; 16]>> = std::sync::LazyLock::new(|| {
     let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect::<String>().to_ascii_lowercase();
-    let named = data_encoding::HEXLOWER.decode(digits.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok());
+    let digits: String =
+        text.chars().filter(char::is_ascii_hexdigit).collect::<String>().to_ascii_lowercase();
+    let named = data_encoding::HEXLOWER
+        .decode(digits.as_bytes())
+        .ok()
+        .and_then(|bytes| bytes.try_into().ok());
     named.or_else(|| super::random32().first_chunk().copied())
 });
 
 #[cfg(not(target_os = "linux"))]
-static PROCESS: std::sync::LazyLock<([u8; 16], std::time::Instant)> = std::sync::LazyLock::new(|| {
-    let [.., random @ ..]: [u8; 32] = super::random32();
-    (*random.first_chunk().expect("32 bytes hold 16"), std::time::Instant::now())
-});
+static PROCESS: std::sync::LazyLock<([u8; 16], std::time::Instant)> =
+    std::sync::LazyLock::new(|| {
+        let [.., random @ ..]: [u8; 32] = super::random32();
+        (*random.first_chunk().expect("32 bytes hold 16"), std::time::Instant::now())
+    });
 
 #[cfg(test)]
 mod tests {
@@ -214,7 +238,10 @@ mod tests {
         let scales = Scales::new(reading(1, 5, START));
         for wall in [START + 10 * YEAR, START - YEAR, 0, START + 100] {
             // Seen by the same process, and by one that was started meanwhile.
-            let (seen, begun) = (scales.at(reading(1, 105, wall)), scales.moved(reading(1, 55, wall)).at(reading(1, 105, START)));
+            let (seen, begun) = (
+                scales.at(reading(1, 105, wall)),
+                scales.moved(reading(1, 55, wall)).at(reading(1, 105, START)),
+            );
             assert_eq!(seen, Moment { certain: START + 100, passed: START + 100 }, "{wall}");
             assert_eq!(begun, seen);
         }
@@ -228,16 +255,32 @@ mod tests {
         assert_eq!(after(START + 10 * YEAR).certain, START);
         // A clock that begins behind where it was does not make anything young again.
         let behind = scales.moved(reading(2, 9, START - YEAR));
-        assert_eq!(behind.at(reading(2, 19, START + 1000)), Moment { certain: START + 10, passed: START + 10 });
+        assert_eq!(
+            behind.at(reading(2, 19, START + 1000)),
+            Moment { certain: START + 10, passed: START + 10 }
+        );
     }
 
     #[test]
     fn scales_never_go_back_whatever_the_clocks_say() {
         let (mut scales, mut before) = (Scales::new(reading(1, 5, START)), Moment::default());
-        for (boot, up, wall) in [(1, 9, 0), (2, 3, START + YEAR), (2, 1, 7), (3, 0, START), (3, 50, u64::MAX), (4, 0, 0), (4, 9, START)] {
+        for (boot, up, wall) in [
+            (1, 9, 0),
+            (2, 3, START + YEAR),
+            (2, 1, 7),
+            (3, 0, START),
+            (3, 50, u64::MAX),
+            (4, 0, 0),
+            (4, 9, START),
+        ] {
             scales = scales.moved(reading(boot, up, wall));
             let now = scales.at(reading(boot, up, wall));
-            assert!(now.certain >= before.certain && now.passed >= before.passed && now.certain <= now.passed, "{now:?} after {before:?}");
+            assert!(
+                now.certain >= before.certain
+                    && now.passed >= before.passed
+                    && now.certain <= now.passed,
+                "{now:?} after {before:?}"
+            );
             before = now;
         }
     }
@@ -245,12 +288,22 @@ mod tests {
     #[test]
     fn a_step_is_noted_at_once_and_the_hour_when_it_is_over() {
         let scales = Scales::new(reading(1, 5, START));
-        assert!(!scales.is_old(reading(1, 65, START + 60)) && !scales.is_old(reading(1, 65, START + 90)));
-        assert!(scales.is_old(reading(1, 65, START + YEAR)) && scales.is_old(reading(1, 65, START - YEAR)));
-        assert!(scales.is_old(reading(1, 5 + SAVE_EVERY, START + SAVE_EVERY)) && scales.is_old(reading(2, 5, START)));
+        assert!(
+            !scales.is_old(reading(1, 65, START + 60))
+                && !scales.is_old(reading(1, 65, START + 90))
+        );
+        assert!(
+            scales.is_old(reading(1, 65, START + YEAR))
+                && scales.is_old(reading(1, 65, START - YEAR))
+        );
+        assert!(
+            scales.is_old(reading(1, 5 + SAVE_EVERY, START + SAVE_EVERY))
+                && scales.is_old(reading(2, 5, START))
+        );
         assert!(!scales.is_old(reading(1, 4 + SAVE_EVERY, START + SAVE_EVERY - 1)));
         for (step, is_one) in [(STEP, false), (STEP + 1, true)] {
-            let is_old = [START + 60 + step, START + 60 - step].map(|wall| scales.is_old(reading(1, 65, wall)));
+            let is_old = [START + 60 + step, START + 60 - step]
+                .map(|wall| scales.is_old(reading(1, 65, wall)));
             assert_eq!(is_old, [is_one; 2], "{step}");
         }
     }
@@ -263,8 +316,16 @@ mod tests {
             let Reading { wall, up, .. } = seconds(wall + past, up + past, None);
             wall - up
         };
-        assert!((0..3000).all(|past| apart(past) == 999_995), "{:?}", (0..3000).map(apart).collect::<std::collections::HashSet<_>>());
-        assert_eq!(seconds(Duration::from_millis(900), Duration::ZERO, None).up, 0, "it has just been started");
+        assert!(
+            (0..3000).all(|past| apart(past) == 999_995),
+            "{:?}",
+            (0..3000).map(apart).collect::<std::collections::HashSet<_>>()
+        );
+        assert_eq!(
+            seconds(Duration::from_millis(900), Duration::ZERO, None).up,
+            0,
+            "it has just been started"
+        );
     }
 
     #[cfg(target_os = "linux")]
@@ -273,7 +334,10 @@ mod tests {
         let (up, boot) = since_boot();
         let told = std::fs::read_to_string("/proc/uptime").unwrap();
         let told: f64 = told.split(' ').next().unwrap().parse().unwrap();
-        assert!(told > 0.0 && up.as_secs_f64() > 0.0 && (told - up.as_secs_f64()).abs() < 60.0, "{told} and {up:?}");
+        assert!(
+            told > 0.0 && up.as_secs_f64() > 0.0 && (told - up.as_secs_f64()).abs() < 60.0,
+            "{told} and {up:?}"
+        );
         let name = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
         assert_eq!(data_encoding::HEXLOWER.encode(&boot.unwrap()), name.trim().replace('-', ""));
         assert_eq!(read().boot, boot);
@@ -282,7 +346,10 @@ mod tests {
     #[test]
     fn scales_are_noted_at_first_and_when_they_are_old_and_not_between() {
         let spool: Arc<dyn Store> = Arc::<crate::node::MemoryStore>::default();
-        let noted = || codec::decode::<Scales>(&spool.find(TABLE, KEY).unwrap().expect("they are noted")).unwrap();
+        let noted = || {
+            codec::decode::<Scales>(&spool.find(TABLE, KEY).unwrap().expect("they are noted"))
+                .unwrap()
+        };
         let clock = Clock::load(Some(Arc::clone(&spool))).unwrap();
         let first = noted();
         assert_eq!(first.certain, first.wall, "they begin where the wall clock stands");
@@ -301,7 +368,10 @@ mod tests {
         let moment = Moment { certain: 0, passed: 1000 };
         let (before, shown, after) = (now(), moment.on_the_wall(1050), now());
         assert!((before + 50..=after + 50).contains(&shown), "{shown}");
-        assert_eq!((moment.until(1050), moment.until(950)), (Duration::from_secs(50), Duration::ZERO));
+        assert_eq!(
+            (moment.until(1050), moment.until(950)),
+            (Duration::from_secs(50), Duration::ZERO)
+        );
     }
 
     #[test]
@@ -313,6 +383,9 @@ mod tests {
         assert!((1000..1060).contains(&now.certain) && now.passed == now.certain + 1000, "{now:?}");
         let damaged: Arc<dyn Store> = Arc::<crate::store::MemoryStore>::default();
         damaged.put(TABLE, KEY, b"?").unwrap();
-        assert!(Clock::load(Some(damaged)).unwrap().now().passed > START, "a record that can't be read begins anew");
+        assert!(
+            Clock::load(Some(damaged)).unwrap().now().passed > START,
+            "a record that can't be read begins anew"
+        );
     }
 }

@@ -9,8 +9,9 @@
 //! DIR/changes              changes that belong together, until all records have them:  ├ "estafette changes 1\n" ┼ changes … ┼ BLAKE3, 32 ┤
 //! ```
 //!
-//! Invariant: a record is written beside its place, synced and renamed, so that after a crash it is the old one or the new one. Changes that belong
-//! together are made from the moment on when `DIR/changes` is there: whoever reads finds them in it, whoever writes next ends them.
+//! Invariant: a record is written beside its place, synced and renamed, so that after a crash it is
+//! the old one or the new one. Changes that belong together are made from the moment on when
+//! `DIR/changes` is there: whoever reads finds them in it, whoever writes next ends them.
 
 mod journal;
 
@@ -80,7 +81,10 @@ impl FileStore {
 
     fn place(&self, table: &str, key: &[u8]) -> io::Result<PathBuf> {
         if table.is_empty() || !table.bytes().all(|byte| byte.is_ascii_lowercase()) {
-            return Err(io::Error::new(ErrorKind::InvalidInput, format!("{table:?} is no table: lower-case letters are wanted")));
+            return Err(io::Error::new(
+                ErrorKind::InvalidInput,
+                format!("{table:?} is no table: lower-case letters are wanted"),
+            ));
         }
         if key.is_empty() || key.len() > Self::KEY_LIMIT {
             let text = format!("a key has 1 to {} bytes, not {}", Self::KEY_LIMIT, key.len());
@@ -89,7 +93,8 @@ impl FileStore {
         Ok(self.folder.join(table).join(HEX.encode(key)))
     }
 
-    /// Tells other processes that something changes; they read it once this one lets go of the store, or is dead.
+    /// Tells other processes that something changes; they read it once this one lets go of the
+    /// store, or is dead.
     fn changing(&self) -> io::Result<()> {
         let (new, place) = (self.folder.join("version.new"), self.folder.join("version"));
         let mut version = [0; 16];
@@ -134,7 +139,8 @@ impl FileStore {
 
     fn check_value(value: &[u8]) -> io::Result<()> {
         if value.len() > Self::VALUE_LIMIT {
-            let text = format!("a record has at most {} bytes, not {}", Self::VALUE_LIMIT, value.len());
+            let text =
+                format!("a record has at most {} bytes, not {}", Self::VALUE_LIMIT, value.len());
             return Err(io::Error::new(ErrorKind::InvalidInput, text));
         }
         Ok(())
@@ -147,7 +153,11 @@ impl Store for FileStore {
         let folder = self.folder.join(table);
         let mut records = Vec::new();
         let entries = match fs::read_dir(&folder) {
-            Err(error) if error.kind() == ErrorKind::NotFound && !self.has_been(table) && self.folder.is_dir() => {
+            Err(error)
+                if error.kind() == ErrorKind::NotFound
+                    && !self.has_been(table)
+                    && self.folder.is_dir() =>
+            {
                 return Ok(journal::overlaid(records, pending, table));
             }
             entries => entries.map_err(|error| named(&folder, &error))?,
@@ -156,7 +166,11 @@ impl Store for FileStore {
         for entry in entries {
             let path = entry?.path();
             // What is no record has another kind of name.
-            let Some(key) = path.file_name().and_then(|name| HEX.decode(name.as_encoded_bytes()).ok()) else { continue };
+            let Some(key) =
+                path.file_name().and_then(|name| HEX.decode(name.as_encoded_bytes()).ok())
+            else {
+                continue;
+            };
             match read_record(&path, table, &key) {
                 Ok(value) => records.push((key, value)),
                 // Removed since the folder was listed.
@@ -199,7 +213,10 @@ impl Store for FileStore {
                 Ok(()) => return Ok(Hold::new(file)),
                 Err(TryLockError::Error(error)) => return Err(named(&path, &error)),
                 Err(TryLockError::WouldBlock) if start.elapsed() > HELD_MOST => {
-                    let text = format!("another process has held {} for {HELD_MOST:?}; is one of them stopped?", path.display());
+                    let text = format!(
+                        "another process has held {} for {HELD_MOST:?}; is one of them stopped?",
+                        path.display()
+                    );
                     return Err(io::Error::new(ErrorKind::TimedOut, text));
                 }
                 Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(5)),
@@ -221,7 +238,11 @@ fn read_record(path: &Path, table: &str, key: &[u8]) -> io::Result<Vec<u8>> {
     File::open(path)?.take(RECORD_LIMIT + 1).read_to_end(&mut bytes)?;
     let value = bytes.strip_prefix(MAGIC).and_then(|rest| rest.split_last_chunk::<32>());
     match value {
-        Some((value, sum)) if bytes.len() as u64 <= RECORD_LIMIT && checksum(table, key, value) == *sum => Ok(value.to_vec()),
+        Some((value, sum))
+            if bytes.len() as u64 <= RECORD_LIMIT && checksum(table, key, value) == *sum =>
+        {
+            Ok(value.to_vec())
+        }
         _ => Err(io::Error::new(ErrorKind::InvalidData, "its checksum does not agree")),
     }
 }
@@ -229,9 +250,16 @@ fn read_record(path: &Path, table: &str, key: &[u8]) -> io::Result<Vec<u8>> {
 /// A damaged record grants nothing: it is kept for people to look at, and the rest goes on.
 fn set_aside(path: &Path, error: &io::Error) -> io::Result<()> {
     // What was set aside before stays.
-    let asides = std::iter::once("damaged".to_owned()).chain((2..).map(|number| format!("{number}.damaged")));
-    let aside = asides.map(|extension| path.with_extension(extension)).find(|aside| !aside.exists()).expect("numbers do not end");
-    tracing::error!(record = %path.display(), %error, kept = %aside.display(), "a record is damaged and was set aside; what it said must be said again");
+    let asides = std::iter::once("damaged".to_owned())
+        .chain((2..).map(|number| format!("{number}.damaged")));
+    let aside = asides
+        .map(|extension| path.with_extension(extension))
+        .find(|aside| !aside.exists())
+        .expect("numbers do not end");
+    tracing::error!(
+        record = %path.display(), %error, kept = %aside.display(),
+        "a record is damaged and was set aside; what it said must be said again"
+    );
     fs::rename(path, aside)
 }
 
@@ -322,7 +350,10 @@ mod tests {
         // A record in the place of another one is no record.
         fs::copy(place(b"c"), place(b"b")).unwrap();
         assert_eq!(store.load("peers").unwrap(), [(b"c".to_vec(), b"c".to_vec())]);
-        assert!(place(b"a").with_extension("damaged").exists() && place(b"b").with_extension("damaged").exists());
+        assert!(
+            place(b"a").with_extension("damaged").exists()
+                && place(b"b").with_extension("damaged").exists()
+        );
         assert_eq!(store.load("peers").unwrap().len(), 1);
     }
 
@@ -354,7 +385,10 @@ mod tests {
     fn the_lock_is_free_again_when_it_is_dropped() {
         let (_folder, store) = store();
         let held = store.hold().unwrap();
-        assert!(matches!(File::open(store.folder().join("lock")).unwrap().try_lock(), Err(TryLockError::WouldBlock)));
+        assert!(matches!(
+            File::open(store.folder().join("lock")).unwrap().try_lock(),
+            Err(TryLockError::WouldBlock)
+        ));
         drop(held);
         drop(store.hold().unwrap());
     }
@@ -362,10 +396,15 @@ mod tests {
     #[test]
     fn strange_tables_and_keys_are_refused() {
         let (_folder, store) = store();
-        for (table, key) in [("../peers", &b"a"[..]), ("", b"a"), ("peers", b""), ("peers", &[0; 65])] {
+        for (table, key) in
+            [("../peers", &b"a"[..]), ("", b"a"), ("peers", b""), ("peers", &[0; 65])]
+        {
             assert_eq!(store.put(table, key, b"").unwrap_err().kind(), ErrorKind::InvalidInput);
         }
-        assert_eq!(store.put("peers", b"a", &vec![0; FileStore::VALUE_LIMIT + 1]).unwrap_err().kind(), ErrorKind::InvalidInput);
+        assert_eq!(
+            store.put("peers", b"a", &vec![0; FileStore::VALUE_LIMIT + 1]).unwrap_err().kind(),
+            ErrorKind::InvalidInput
+        );
     }
 
     #[cfg(unix)]

@@ -1,5 +1,5 @@
-//! A node's spool, as long as the node runs: whoever holds a handle of a node that has stopped does not keep its spool from the
-//! next one.
+//! A node's spool, as long as the node runs: whoever holds a handle of a node that has stopped does
+//! not keep its spool from the next one.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -28,7 +28,9 @@ impl Lease {
     /// What is under way is let end before the store is given back.
     fn with<T>(&self, work: impl FnOnce(&dyn Store) -> io::Result<T>) -> io::Result<T> {
         let store = self.store.read().unwrap_or_else(PoisonError::into_inner);
-        let store = store.as_ref().ok_or_else(|| io::Error::other("the node has stopped and has let go of its spool; start it again"))?;
+        let store = store.as_ref().ok_or_else(|| {
+            io::Error::other("the node has stopped and has let go of its spool; start it again")
+        })?;
         work(store.as_ref())
     }
 }

@@ -1,7 +1,8 @@
 //! One account for each peer of what it makes this node hold: pure accounting.
 //!
-//! Invariant: what all hold of a kind is the sum of what each peer holds of it, and nothing that is asked for passes a share or a
-//! limit. What was charged is given back once, when its [`Charge`] is dropped or shrinks.
+//! Invariant: what all hold of a kind is the sum of what each peer holds of it, and nothing that is
+//! asked for passes a share or a limit. What was charged is given back once, when its [`Charge`] is
+//! dropped or shrinks.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,7 +16,8 @@ use crate::wire::PeerId;
 /// What a peer may make this node hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Bytes of packages in the spool's folder: those that come in, those that stopped coming, those that are kept for others.
+    /// Bytes of packages in the spool's folder: those that come in, those that stopped coming,
+    /// those that are kept for others.
     PackageBytes,
     /// The number of these packages, and of those whose sender has not heard yet how they ended.
     Packages,
@@ -28,7 +30,8 @@ pub(crate) enum Kind {
 }
 
 pub(crate) const KINDS: usize = 5;
-const ALL: [Kind; KINDS] = [Kind::PackageBytes, Kind::Packages, Kind::Remembered, Kind::Messages, Kind::Requests];
+const ALL: [Kind; KINDS] =
+    [Kind::PackageBytes, Kind::Packages, Kind::Remembered, Kind::Messages, Kind::Requests];
 
 /// What may be done for a peer in so much time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,10 +107,15 @@ pub(crate) struct Full {
 }
 
 impl Ledger {
-    /// Accounts with these bounds of packages' bytes, of packages, of remembered deliveries, of messages and of requests; and these
-    /// rates of links and of bytes verified.
+    /// Accounts with these bounds of packages' bytes, of packages, of remembered deliveries, of
+    /// messages and of requests; and these rates of links and of bytes verified.
     pub(crate) fn new(bounds: [Bound; KINDS], rates: [Rate; WORKS]) -> Self {
-        Self(Arc::new(Books { bounds, rates, totals: Default::default(), accounts: DashMap::new() }))
+        Self(Arc::new(Books {
+            bounds,
+            rates,
+            totals: Default::default(),
+            accounts: DashMap::new(),
+        }))
     }
 
     /// The account of a peer.
@@ -121,14 +129,19 @@ impl Ledger {
         self.0.totals[kind as usize].load(Ordering::Relaxed)
     }
 
-    /// Closes the account of a peer who holds nothing, unless somebody works with it. What it has spent is forgotten with time, so
-    /// not with this.
+    /// Closes the account of a peer who holds nothing, unless somebody works with it. What it has
+    /// spent is forgotten with time, so not with this.
     pub(crate) fn tidy(&self, peer: PeerId, now: Instant) {
         let rates = self.0.rates;
         self.0.accounts.remove_if(&peer, |_, held| {
             let spent = held.spent.lock().unwrap_or_else(PoisonError::into_inner);
-            let rested = spent.iter().zip(rates).all(|(spent, rate)| spent.is_none_or(|spent| spent.left(rate, now) <= 0.0));
-            rested && Arc::strong_count(held) == 1 && held.amounts.iter().all(|amount| amount.load(Ordering::Relaxed) == 0)
+            let rested = spent
+                .iter()
+                .zip(rates)
+                .all(|(spent, rate)| spent.is_none_or(|spent| spent.left(rate, now) <= 0.0));
+            rested
+                && Arc::strong_count(held) == 1
+                && held.amounts.iter().all(|amount| amount.load(Ordering::Relaxed) == 0)
         });
     }
 }
@@ -144,7 +157,8 @@ impl Account {
     #[cfg(test)]
     pub(crate) fn with_share(share: u64) -> Self {
         let bound = Bound { share, total: u64::MAX };
-        Ledger::new([bound; KINDS], [Rate { burst: u64::MAX, per_second: 0 }; WORKS]).account(PeerId::from_bytes([0; 32]))
+        Ledger::new([bound; KINDS], [Rate { burst: u64::MAX, per_second: 0 }; WORKS])
+            .account(PeerId::from_bytes([0; 32]))
     }
 
     /// What the peer holds.
@@ -158,7 +172,12 @@ impl Account {
     }
 
     /// The same, with another share.
-    pub(crate) fn charge_within(&self, kind: Kind, amount: u64, share: u64) -> Result<Charge, Full> {
+    pub(crate) fn charge_within(
+        &self,
+        kind: Kind,
+        amount: u64,
+        share: u64,
+    ) -> Result<Charge, Full> {
         self.take(kind, amount, share)?;
         Ok(Charge { account: self.clone(), kind, amount })
     }
@@ -170,7 +189,8 @@ impl Account {
         Charge { account: self.clone(), kind, amount }
     }
 
-    /// Charges it without a [`Charge`] to hold: whoever does that makes one of it with [`Self::taken`] in the end.
+    /// Charges it without a [`Charge`] to hold: whoever does that makes one of it with
+    /// [`Self::taken`] in the end.
     pub(crate) fn take_bare(&self, kind: Kind, amount: u64) -> Result<(), Full> {
         self.take(kind, amount, self.books.bounds[kind as usize].share)
     }
@@ -200,8 +220,9 @@ impl Account {
         self.books.totals[kind as usize].fetch_sub(amount, Ordering::Relaxed);
     }
 
-    /// Has so much work done for the peer, unless it has had too much of late. One piece may be larger than what is left, so that a
-    /// large one is possible at all; the next ones wait for it.
+    /// Has so much work done for the peer, unless it has had too much of late. One piece may be
+    /// larger than what is left, so that a large one is possible at all; the next ones wait for
+    /// it.
     pub(crate) fn spend(&self, work: Work, amount: u64, now: Instant) -> bool {
         let rate = self.books.rates[work as usize];
         let mut spent = self.held.spent.lock().unwrap_or_else(PoisonError::into_inner);
@@ -226,7 +247,8 @@ fn add(to: &AtomicU64, amount: u64, limit: u64) -> Result<(), u64> {
 impl Spent {
     fn left(self, rate: Rate, now: Instant) -> f64 {
         #[expect(clippy::cast_precision_loss, reason = "nobody counts that far")]
-        let regained = now.saturating_duration_since(self.at).as_secs_f64() * rate.per_second as f64;
+        let regained =
+            now.saturating_duration_since(self.at).as_secs_f64() * rate.per_second as f64;
         (self.amount - regained).max(0.0)
     }
 }
@@ -279,7 +301,11 @@ impl fmt::Display for Full {
             Kind::Messages => "credit of messages that are not handled yet",
             Kind::Requests => "credit of requests of streams that are not read yet",
         };
-        write!(f, "{whose} may have {limit} here ({what}); {held} are taken, and {asked} more would pass that")
+        write!(
+            f,
+            "{whose} may have {limit} here ({what}); {held} are taken, and {asked} more would \
+             pass that"
+        )
     }
 }
 
@@ -299,7 +325,10 @@ impl fmt::Debug for Account {
 
 impl fmt::Debug for Charge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Charge").field("kind", &self.kind).field("amount", &self.amount).finish_non_exhaustive()
+        f.debug_struct("Charge")
+            .field("kind", &self.kind)
+            .field("amount", &self.amount)
+            .finish_non_exhaustive()
     }
 }
 
@@ -329,7 +358,10 @@ mod tests {
         let full = a.charge(Kind::Packages, 1).unwrap_err();
         assert!(!full.by_all && full.to_string().contains("this peer may have 60"), "{full}");
         let full = b.charge(Kind::Packages, 41).unwrap_err();
-        assert!(full.by_all && full.to_string().contains("all peers together may have 100"), "{full}");
+        assert!(
+            full.by_all && full.to_string().contains("all peers together may have 100"),
+            "{full}"
+        );
         assert_eq!(b.held(Kind::Packages), 0, "what was refused is not charged");
         drop(first);
         assert!(b.charge(Kind::Packages, 41).is_ok());
@@ -354,9 +386,14 @@ mod tests {
         let later = |seconds: f64| start + Duration::from_secs_f64(seconds);
         let done = (0..10).filter(|_| account.spend(Work::Links, 1, start)).count();
         assert_eq!(done, 4);
-        let done = (1..=100).filter(|&tenths| account.spend(Work::Links, 1, later(f64::from(tenths) / 10.0))).count();
+        let done = (1..=100)
+            .filter(|&tenths| account.spend(Work::Links, 1, later(f64::from(tenths) / 10.0)))
+            .count();
         assert_eq!(done, 20, "two a second, for ten seconds");
-        assert!(account.spend(Work::Verified, 1000, start), "larger than may be at once, and nothing before it");
+        assert!(
+            account.spend(Work::Verified, 1000, start),
+            "larger than may be at once, and nothing before it"
+        );
         assert!(!account.spend(Work::Verified, 1, later(400.0)));
         assert!(account.spend(Work::Verified, 1, later(499.0)));
     }
@@ -368,9 +405,15 @@ mod tests {
         assert!(ledger.account(peer(1)).take_bare(Kind::Requests, 1).is_err());
         assert!(ledger.account(peer(2)).take_bare(Kind::Requests, 6).unwrap_err().is_of_all());
         (1..3).for_each(|number| ledger.tidy(peer(number), now));
-        assert_eq!((ledger.0.accounts.len(), ledger.account(peer(1)).held(Kind::Requests)), (1, 10));
+        assert_eq!(
+            (ledger.0.accounts.len(), ledger.account(peer(1)).held(Kind::Requests)),
+            (1, 10)
+        );
         drop(ledger.account(peer(1)).taken(Kind::Requests, 10));
-        assert_eq!((ledger.account(peer(1)).held(Kind::Requests), ledger.total(Kind::Requests)), (0, 0));
+        assert_eq!(
+            (ledger.account(peer(1)).held(Kind::Requests), ledger.total(Kind::Requests)),
+            (0, 0)
+        );
         let somebody = ledger.account(peer(1));
         ledger.tidy(peer(1), now);
         assert_eq!(ledger.0.accounts.len(), 1, "somebody works with it");
@@ -383,7 +426,13 @@ mod tests {
     fn kinds_do_not_count_against_each_other_and_a_refusal_says_which_it_is_of() {
         let account = ledger(10, 20).account(peer(1));
         let held: Vec<_> = ALL.into_iter().map(|kind| account.charge(kind, 7).unwrap()).collect();
-        for (kind, words) in ALL.into_iter().zip(["bytes of packages", "(packages)", "remembered", "not handled", "not read"]) {
+        for (kind, words) in ALL.into_iter().zip([
+            "bytes of packages",
+            "(packages)",
+            "remembered",
+            "not handled",
+            "not read",
+        ]) {
             let full = account.charge(kind, 4).unwrap_err();
             assert!(!full.is_of_all());
             let text = full.to_string();

@@ -1,8 +1,8 @@
-//! What everything durable, timed and bounded stands on: small durable tables of records, a clock that goes on, accounts of what
-//! peers hold, threads that there may be none of.
+//! What everything durable, timed and bounded stands on: small durable tables of records, a clock
+//! that goes on, accounts of what peers hold, threads that there may be none of.
 //!
-//! A node keeps its trust in one, with the tickets it gave out; and in another, its spool, what it has to deliver, what has
-//! arrived in part, and what was delivered.
+//! A node keeps its trust in one, with the tickets it gave out; and in another, its spool, what it
+//! has to deliver, what has arrived in part, and what was delivered.
 
 pub(crate) mod blocking;
 pub(crate) mod clock;
@@ -44,8 +44,8 @@ pub trait Store: Debug + Send + Sync + 'static {
         Ok(self.load(table)?.into_iter().find(|(known, _)| known == key).map(|(_, value)| value))
     }
 
-    /// Makes all of these changes, in this order. A store that is to be a spool makes all of them or none, whatever happens
-    /// to its process meanwhile. Default: one after the other.
+    /// Makes all of these changes, in this order. A store that is to be a spool makes all of them
+    /// or none, whatever happens to its process meanwhile. Default: one after the other.
     fn write(&self, changes: Vec<Change>) -> io::Result<()> {
         changes.into_iter().try_for_each(|change| match change {
             Change::Put { table, key, value } => self.put(table, &key, &value),
@@ -58,18 +58,20 @@ pub trait Store: Debug + Send + Sync + 'static {
         None
     }
 
-    /// Keeps other processes from changing records while some are read, changed and written again, until it is dropped.
-    /// Default: nobody else has this store.
+    /// Keeps other processes from changing records while some are read, changed and written again,
+    /// until it is dropped. Default: nobody else has this store.
     fn hold(&self) -> io::Result<Hold> {
         Ok(Hold::default())
     }
 
-    /// Why it takes no changes any more until its program is started again, if that is so. Default: it always does.
+    /// Why it takes no changes any more until its program is started again, if that is so. Default:
+    /// it always does.
     fn failure(&self) -> Option<String> {
         None
     }
 
-    /// A value that is another one when records have changed, whoever changed them. Default: nobody else changes any.
+    /// A value that is another one when records have changed, whoever changed them. Default: nobody
+    /// else changes any.
     fn version(&self) -> io::Result<u128> {
         Ok(0)
     }
@@ -132,7 +134,10 @@ impl Store for MemoryStore {
     }
 
     fn remove(&self, table: &str, key: &[u8]) -> io::Result<()> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&(table.to_owned(), key.to_vec()));
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&(table.to_owned(), key.to_vec()));
         Ok(())
     }
 
@@ -140,7 +145,9 @@ impl Store for MemoryStore {
         let mut records = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for change in changes {
             match change {
-                Change::Put { table, key, value } => drop(records.insert((table.to_owned(), key), value)),
+                Change::Put { table, key, value } => {
+                    drop(records.insert((table.to_owned(), key), value))
+                }
                 Change::Remove { table, key } => drop(records.remove(&(table.to_owned(), key))),
             }
         }

@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 /// How often and how fast an actor is restarted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RestartPolicy {
-    /// More deaths than this within [`RestartPolicy::within`] fail the transfer that causes them; for a hosted actor, see
-    /// [`Strategy::Restart`]. Default 5.
+    /// More deaths than this within [`RestartPolicy::within`] fail the transfer that causes them;
+    /// for a hosted actor, see [`Strategy::Restart`]. Default 5.
     pub intensity: usize,
     /// The time in which restarts are counted. Default 30 s.
     pub within: Duration,
-    /// The wait before the second restart; doubled for each further one; the first is at once. Default 10 ms.
+    /// The wait before the second restart; doubled for each further one; the first is at once.
+    /// Default 10 ms.
     pub backoff: Duration,
     /// The longest wait. Default 1 s.
     pub backoff_limit: Duration,
@@ -19,7 +20,12 @@ pub struct RestartPolicy {
 
 impl Default for RestartPolicy {
     fn default() -> Self {
-        Self { intensity: 5, within: Duration::from_secs(30), backoff: Duration::from_millis(10), backoff_limit: Duration::from_secs(1) }
+        Self {
+            intensity: 5,
+            within: Duration::from_secs(30),
+            backoff: Duration::from_millis(10),
+            backoff_limit: Duration::from_secs(1),
+        }
     }
 }
 
@@ -39,7 +45,11 @@ pub struct RestartHistory(VecDeque<Instant>);
 impl RestartHistory {
     /// An actor of the route has died.
     pub fn died(&mut self, policy: &RestartPolicy, now: Instant) -> Decision {
-        while self.0.front().is_some_and(|&then| now.saturating_duration_since(then) > policy.within) {
+        while self
+            .0
+            .front()
+            .is_some_and(|&then| now.saturating_duration_since(then) > policy.within)
+        {
             self.0.pop_front();
         }
         if self.0.len() >= policy.intensity {
@@ -57,21 +67,25 @@ impl RestartHistory {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Strategy {
-    /// It is started anew from its factory, after a wait that grows from [`RestartPolicy::backoff`] to
-    /// [`RestartPolicy::backoff_limit`]. One that dies more than [`RestartPolicy::intensity`] times within [`RestartPolicy::within`] of
-    /// life, in spite of the longest wait, is given up, and the host hears of it.
+    /// It is started anew from its factory, after a wait that grows from [`RestartPolicy::backoff`]
+    /// to [`RestartPolicy::backoff_limit`]. One that dies more than
+    /// [`RestartPolicy::intensity`] times within [`RestartPolicy::within`] of life, in spite of
+    /// the longest wait, is given up, and the host hears of it.
     #[default]
     Restart,
-    /// A message from another node at which it panics is thrown away, and it goes on with the state that it has: its handlers have to leave
-    /// it in order. Panics elsewhere (at letters, at messages of this process, in its own futures) are as with [`Strategy::Restart`].
+    /// A message from another node at which it panics is thrown away, and it goes on with the state
+    /// that it has: its handlers have to leave it in order. Panics elsewhere (at letters, at
+    /// messages of this process, in its own futures) are as with [`Strategy::Restart`].
     Resume,
     /// It is not started anew.
     Stop,
-    /// A panic is the host's to decide about: it is given up at the first one. One that stops by itself just stays so.
+    /// A panic is the host's to decide about: it is given up at the first one. One that stops by
+    /// itself just stays so.
     Escalate,
 }
 
-/// The deaths of a hosted actor. Time is the time that it has lived: waits between its lives make nobody forget.
+/// The deaths of a hosted actor. Time is the time that it has lived: waits between its lives make
+/// nobody forget.
 #[derive(Debug, Default)]
 pub(crate) struct Lives {
     lived: Duration,
@@ -90,7 +104,10 @@ impl Lives {
             self.deaths.pop_front();
         }
         let earlier = self.deaths.len();
-        if earlier >= policy.intensity && earlier > 0 && Self::wait(policy, earlier - 1) == Self::wait(policy, earlier) {
+        if earlier >= policy.intensity
+            && earlier > 0
+            && Self::wait(policy, earlier - 1) == Self::wait(policy, earlier)
+        {
             return Decision::GiveUp;
         }
         if policy.intensity == 0 {
@@ -140,11 +157,20 @@ mod tests {
         assert_eq!(waits, [0, 10, 20, 40, 80, 160, 320, 640, 1000]);
         // Deaths are forgotten by living, and by nothing else.
         assert_eq!(lives.died(&policy, policy.within), Decision::GiveUp);
-        assert_eq!(lives.died(&policy, Duration::from_millis(1)), Decision::Restart(Duration::ZERO));
+        assert_eq!(
+            lives.died(&policy, Duration::from_millis(1)),
+            Decision::Restart(Duration::ZERO)
+        );
         // One that can't wait longer is given up at its intensity.
         let hasty = RestartPolicy { intensity: 2, backoff: Duration::ZERO, ..policy };
         let mut lives = Lives::default();
-        assert_eq!([(); 3].map(|()| lives.died(&hasty, Duration::ZERO) == Decision::GiveUp), [false, false, true]);
-        assert_eq!(Lives::default().died(&RestartPolicy { intensity: 0, ..policy }, Duration::ZERO), Decision::GiveUp);
+        assert_eq!(
+            [(); 3].map(|()| lives.died(&hasty, Duration::ZERO) == Decision::GiveUp),
+            [false, false, true]
+        );
+        assert_eq!(
+            Lives::default().died(&RestartPolicy { intensity: 0, ..policy }, Duration::ZERO),
+            Decision::GiveUp
+        );
     }
 }

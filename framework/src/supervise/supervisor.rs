@@ -1,7 +1,8 @@
 //! The actor that watches the chains of a node.
 //!
-//! It hears of a death through [`Check`], which whoever lost a chunk sends; it looks who is dead, waits as the policy says,
-//! starts the dead anew from their factories on their own arbiters, and answers when the chain is whole again or given up.
+//! It hears of a death through [`Check`], which whoever lost a chunk sends; it looks who is dead,
+//! waits as the policy says, starts the dead anew from their factories on their own arbiters, and
+//! answers when the chain is whole again or given up.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -9,7 +10,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use actix::{Actor, ActorContext, ActorFutureExt, ArbiterHandle, AtomicResponse, Context, Handler, Message, ResponseActFuture, WrapFuture};
+use actix::{
+    Actor, ActorContext, ActorFutureExt, ArbiterHandle, AtomicResponse, Context, Handler, Message,
+    ResponseActFuture, WrapFuture,
+};
 use tokio::sync::oneshot::{self, error::TryRecvError};
 
 use super::policy::{Decision, RestartHistory, RestartPolicy};
@@ -77,7 +81,8 @@ pub struct Check(pub RouteId);
 pub enum Checked {
     /// All actors live; so many were started anew.
     Whole(usize),
-    /// This stage dies too often: what it dies of is to be given up. Its actors were started anew for others.
+    /// This stage dies too often: what it dies of is to be given up. Its actors were started anew
+    /// for others.
     GivenUp(Arc<str>),
     /// There is no such route any more.
     Unknown,
@@ -88,7 +93,8 @@ pub enum Checked {
 #[rtype(result = "()")]
 pub struct Retire(pub RouteId);
 
-/// Ends the supervision of all routes. Answered when their actors have stopped, or have had the time for it.
+/// Ends the supervision of all routes. Answered when their actors have stopped, or have had the
+/// time for it.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct StopSupervisor;
@@ -101,7 +107,8 @@ impl NodeSupervisor {
 }
 
 impl NodeSupervisor {
-    /// Without their children, whose factories hold them, its actors stop as soon as nobody sends to them.
+    /// Without their children, whose factories hold them, its actors stop as soon as nobody sends
+    /// to them.
     fn retire(&mut self, id: RouteId) {
         self.ending.retain_mut(|(_, ended)| matches!(ended.try_recv(), Err(TryRecvError::Empty)));
         if let Some(Route { name, ended, .. }) = self.routes.remove(&id) {
@@ -111,29 +118,44 @@ impl NodeSupervisor {
 
     /// Starts these children of a route anew, after the wait that is due.
     fn restart(&mut self, id: RouteId, dead: &[usize]) -> ResponseActFuture<Self, Checked> {
-        let Some(route) = self.routes.get_mut(&id) else { return Box::pin(actix::fut::ready(Checked::Unknown)) };
+        let Some(route) = self.routes.get_mut(&id) else {
+            return Box::pin(actix::fut::ready(Checked::Unknown));
+        };
         let dead: Vec<_> = dead.iter().map(|&child| &route.children[child]).collect();
-        let Some(first) = dead.first() else { return Box::pin(actix::fut::ready(Checked::Whole(0))) };
+        let Some(first) = dead.first() else {
+            return Box::pin(actix::fut::ready(Checked::Whole(0)));
+        };
         let (wait, checked) = match route.history.died(&self.policy, Instant::now()) {
             Decision::Restart(wait) => (wait, Checked::Whole(dead.len())),
             Decision::GiveUp => {
                 let stage = Arc::clone(first.name());
-                tracing::error!(route = route.name, %stage, "an actor dies too often: the transfer it dies of is given up");
+                tracing::error!(
+                    route = route.name, %stage,
+                    "an actor dies too often: the transfer it dies of is given up"
+                );
                 // Others go on, or come later: they are not to pay for it.
                 route.history = RestartHistory::default();
                 (Duration::ZERO, Checked::GivenUp(stage))
             }
         };
         for child in &dead {
-            tracing::warn!(route = route.name, stage = %child.name(), ?wait, "an actor died: starting it anew");
+            tracing::warn!(
+                route = route.name, stage = %child.name(), ?wait,
+                "an actor died: starting it anew"
+            );
             self.metrics.stage(child.name()).restarted();
         }
         let arbiter = route.arbiter.clone();
-        let restarts: Vec<_> = dead.into_iter().map(|child| (child.watcher(), child.restarter())).collect();
+        let restarts: Vec<_> =
+            dead.into_iter().map(|child| (child.watcher(), child.restarter())).collect();
         let restart = async move {
             tokio::time::sleep(wait).await;
-            // An arbiter that is gone has nothing to start. One that another check has started meanwhile is left alone.
-            on_arbiter(&arbiter, move || restarts.iter().filter(|(alive, _)| !alive()).for_each(|(_, restart)| restart())).await;
+            // An arbiter that is gone has nothing to start. One that another check has started
+            // meanwhile is left alone.
+            on_arbiter(&arbiter, move || {
+                restarts.iter().filter(|(alive, _)| !alive()).for_each(|(_, restart)| restart())
+            })
+            .await;
         };
         Box::pin(restart.into_actor(self).map(move |(), _, _| checked))
     }
@@ -146,8 +168,15 @@ impl Actor for NodeSupervisor {
 impl Handler<Adopt> for NodeSupervisor {
     type Result = ();
 
-    fn handle(&mut self, Adopt { id, name, arbiter, children, ended }: Adopt, _: &mut Context<Self>) {
-        self.routes.insert(id, Route { name, arbiter, children, ended, history: RestartHistory::default() });
+    fn handle(
+        &mut self,
+        Adopt { id, name, arbiter, children, ended }: Adopt,
+        _: &mut Context<Self>,
+    ) {
+        self.routes.insert(
+            id,
+            Route { name, arbiter, children, ended, history: RestartHistory::default() },
+        );
     }
 }
 
@@ -155,12 +184,20 @@ impl Handler<Check> for NodeSupervisor {
     type Result = ResponseActFuture<Self, Checked>;
 
     fn handle(&mut self, Check(id): Check, _: &mut Context<Self>) -> Self::Result {
-        let Some(route) = self.routes.get(&id) else { return Box::pin(actix::fut::ready(Checked::Unknown)) };
+        let Some(route) = self.routes.get(&id) else {
+            return Box::pin(actix::fut::ready(Checked::Unknown));
+        };
         let alive: Vec<_> = route.children.iter().map(Child::watcher).collect();
-        // On their own thread: whoever asks may have heard of a panic that is still unwinding there, and an actor counts as
-        // alive until it has. Behind it, all that died with the actor has been said, too.
-        let look = on_arbiter(&route.arbiter, move || (0..alive.len()).filter(|&child| !(alive[child])()).collect::<Vec<_>>());
-        Box::pin(look.into_actor(self).then(move |dead, supervisor, _| supervisor.restart(id, &dead.unwrap_or_default())))
+        // On their own thread: whoever asks may have heard of a panic that is still unwinding
+        // there, and an actor counts as alive until it has. Behind it, all that died with
+        // the actor has been said, too.
+        let look = on_arbiter(&route.arbiter, move || {
+            (0..alive.len()).filter(|&child| !(alive[child])()).collect::<Vec<_>>()
+        });
+        Box::pin(
+            look.into_actor(self)
+                .then(move |dead, supervisor, _| supervisor.restart(id, &dead.unwrap_or_default())),
+        )
     }
 }
 
@@ -189,11 +226,16 @@ impl Handler<StopSupervisor> for NodeSupervisor {
 
     fn handle(&mut self, _: StopSupervisor, _: &mut Context<Self>) -> Self::Result {
         self.routes.keys().copied().collect::<Vec<_>>().into_iter().for_each(|id| self.retire(id));
-        let (ending, until) = (std::mem::take(&mut self.ending), tokio::time::Instant::now() + STOP_WITHIN);
+        let (ending, until) =
+            (std::mem::take(&mut self.ending), tokio::time::Instant::now() + STOP_WITHIN);
         let stopped = async move {
             for (route, ended) in ending {
                 if tokio::time::timeout_at(until, ended).await.is_err() {
-                    tracing::warn!(route, "actors of a route have not stopped in {STOP_WITHIN:?}: they end with their thread");
+                    tracing::warn!(
+                        route,
+                        "actors of a route have not stopped in {STOP_WITHIN:?}: they end with \
+                         their thread"
+                    );
                 }
             }
         };
@@ -243,7 +285,9 @@ mod tests {
         let supervisor = NodeSupervisor::new(RestartPolicy::default(), metrics.clone()).start();
         let ((said, is_said), (go, go_on)) = (mpsc::channel(), mpsc::channel());
         let fate = Mutex::new(Some((said, go_on)));
-        let pipeline = Pipeline::new().then_actor("mortal", move |_: Outlet<Chunk>| Dying(fate.lock().unwrap().take()).start().recipient());
+        let pipeline = Pipeline::new().then_actor("mortal", move |_: Outlet<Chunk>| {
+            Dying(fate.lock().unwrap().take()).start().recipient()
+        });
         let arbiter = Arbiter::new();
         let (wired, is_wired) = oneshot::channel();
         let tail = Outlet::into_stage("tail".into(), metrics.stage("tail"));
@@ -255,10 +299,20 @@ mod tests {
         let children = is_wired.await.unwrap();
         let (_held, ended) = oneshot::channel();
         let id = RouteId::new();
-        supervisor.do_send(Adopt { id, name: "route".into(), arbiter: arbiter.handle(), children, ended });
+        supervisor.do_send(Adopt {
+            id,
+            name: "route".into(),
+            arbiter: arbiter.handle(),
+            children,
+            ended,
+        });
         is_said.recv().unwrap();
         let check = actix::spawn(supervisor.send(Check(id)));
-        assert_eq!(supervisor.send(Check(RouteId::new())).await.unwrap(), Checked::Unknown, "the first one has been heard");
+        assert_eq!(
+            supervisor.send(Check(RouteId::new())).await.unwrap(),
+            Checked::Unknown,
+            "the first one has been heard"
+        );
         go.send(()).unwrap();
         assert_eq!(check.await.unwrap().unwrap(), Checked::Whole(1), "it was taken for alive");
         assert_eq!(supervisor.send(Check(id)).await.unwrap(), Checked::Whole(0));

@@ -1,4 +1,5 @@
-//! The network: names as addresses, and one task for each direction of each connection, on a thread of its own.
+//! The network: names as addresses, and one task for each direction of each connection, on a thread
+//! of its own.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -9,7 +10,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, ReadHalf, WriteHalf};
+use tokio::io::{
+    AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, ReadHalf, WriteHalf,
+};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::Random;
@@ -95,11 +98,23 @@ impl Network {
     /// # Panics
     /// When the operating system gives no thread.
     pub fn seeded(seed: u64) -> Self {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime without sockets needs nothing");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .expect("a runtime without sockets needs nothing");
         let (road, (open, closed)) = (runtime.handle().clone(), oneshot::channel::<()>());
         let carrying = move || drop(runtime.block_on(closed));
-        std::thread::Builder::new().name("network".into()).spawn(carrying).expect("the system gives a thread");
-        Self(Arc::new(Shared { seed, state: Mutex::default(), carried: watch::channel(0).0, road, _open: open }))
+        std::thread::Builder::new()
+            .name("network".into())
+            .spawn(carrying)
+            .expect("the system gives a thread");
+        Self(Arc::new(Shared {
+            seed,
+            state: Mutex::default(),
+            carried: watch::channel(0).0,
+            road,
+            _open: open,
+        }))
     }
 
     /// How the node `name` reaches others on this network; it listens at its name.
@@ -107,7 +122,8 @@ impl Network {
         MemoryTransport { network: self.clone(), name: name.into() }
     }
 
-    /// What goes wrong on connections from now on. Each has a generator of its own, made of the seed and its number.
+    /// What goes wrong on connections from now on. Each has a generator of its own, made of the
+    /// seed and its number.
     pub fn plan(&self, plan: impl Fn(&Connecting, &mut Random) -> Faults + Send + Sync + 'static) {
         self.state().plan = Some(Arc::new(plan));
     }
@@ -131,8 +147,14 @@ impl Network {
     pub fn cut_one_lane(&self, random: &mut Random) -> bool {
         let mut state = self.state();
         state.open.retain(|wire| !wire.mode.is_closed());
-        let lanes: Vec<_> = state.open.iter().filter(|wire| wire.bulk && *wire.mode.borrow() == Mode::Open).collect();
-        let Some(count) = u64::try_from(lanes.len()).ok().filter(|&count| count > 0) else { return false };
+        let lanes: Vec<_> = state
+            .open
+            .iter()
+            .filter(|wire| wire.bulk && *wire.mode.borrow() == Mode::Open)
+            .collect();
+        let Some(count) = u64::try_from(lanes.len()).ok().filter(|&count| count > 0) else {
+            return false;
+        };
         lanes[random.below(count) as usize].mode.send_replace(Mode::Cut);
         true
     }
@@ -197,7 +219,8 @@ impl Network {
     }
 
     fn connect(&self, from: &str, to: &str) -> io::Result<Box<dyn Connection>> {
-        let refused = || io::Error::new(io::ErrorKind::ConnectionRefused, format!("nobody listens at {to}"));
+        let refused =
+            || io::Error::new(io::ErrorKind::ConnectionRefused, format!("nobody listens at {to}"));
         let (near, near_wire) = tokio::io::duplex(BUFFER);
         let (far, far_wire) = tokio::io::duplex(BUFFER);
         let mut state = self.state();
@@ -205,8 +228,15 @@ impl Network {
             return Err(refused());
         }
         let listener = state.listeners.get(to).ok_or_else(refused)?;
-        listener.send(Box::new(MemoryIo { stream: far, remote: from.to_owned() })).map_err(|_| refused())?;
-        let connecting = Connecting { from: from.to_owned(), to: to.to_owned(), number: state.dialed, bulk: false };
+        listener
+            .send(Box::new(MemoryIo { stream: far, remote: from.to_owned() }))
+            .map_err(|_| refused())?;
+        let connecting = Connecting {
+            from: from.to_owned(),
+            to: to.to_owned(),
+            number: state.dialed,
+            bulk: false,
+        };
         state.dialed += 1;
         drop(state);
         self.0.road.spawn(self.clone().carry(connecting, near_wire, far_wire));
@@ -228,13 +258,21 @@ impl Network {
         connecting.bulk = preamble.get(8) == Some(&1);
         let (mode, watched) = watch::channel(Mode::Open);
         let plan = self.state().plan.clone();
-        let mut random = Random::seeded(self.0.seed ^ connecting.number.wrapping_mul(0x2545_f491_4f6c_dd1d));
+        let mut random =
+            Random::seeded(self.0.seed ^ connecting.number.wrapping_mul(0x2545_f491_4f6c_dd1d));
         let faults = plan.map_or_else(Faults::default, |plan| plan(&connecting, &mut random));
         let Connecting { from, to, bulk, .. } = connecting;
         self.state().open.push(Wire { from, to, bulk, mode });
         let (near_reader, near_writer) = tokio::io::split(near);
         let (far_reader, far_writer) = tokio::io::split(far);
-        let way = |cut, flips, delay| Way { network: self.clone(), mode: watched.clone(), cut, flips, delay, at: 0 };
+        let way = |cut, flips, delay| Way {
+            network: self.clone(),
+            mode: watched.clone(),
+            cut,
+            flips,
+            delay,
+            at: 0,
+        };
         let there = way(faults.cut_there, faults.flips_there, faults.delay_there);
         let back = way(faults.cut_back, faults.flips_back, faults.delay_back);
         let mut there = Box::pin(there.run(preamble, near_reader, far_writer));
@@ -259,7 +297,12 @@ struct Way {
 
 impl Way {
     /// Ends when the connection does, or when all was said in this direction: then with `true`.
-    async fn run(mut self, first: Vec<u8>, mut from: ReadHalf<DuplexStream>, mut to: WriteHalf<DuplexStream>) -> bool {
+    async fn run(
+        mut self,
+        first: Vec<u8>,
+        mut from: ReadHalf<DuplexStream>,
+        mut to: WriteHalf<DuplexStream>,
+    ) -> bool {
         let mut mode = self.mode.clone();
         tokio::select! {
             biased;
@@ -268,7 +311,12 @@ impl Way {
         }
     }
 
-    async fn pass_all(&mut self, first: Vec<u8>, from: &mut ReadHalf<DuplexStream>, to: &mut WriteHalf<DuplexStream>) -> io::Result<()> {
+    async fn pass_all(
+        &mut self,
+        first: Vec<u8>,
+        from: &mut ReadHalf<DuplexStream>,
+        to: &mut WriteHalf<DuplexStream>,
+    ) -> io::Result<()> {
         self.pass(first, to).await?;
         loop {
             let mut bytes = vec![0; 16 << 10];
@@ -281,9 +329,15 @@ impl Way {
         }
     }
 
-    async fn pass(&mut self, mut bytes: Vec<u8>, to: &mut WriteHalf<DuplexStream>) -> io::Result<()> {
+    async fn pass(
+        &mut self,
+        mut bytes: Vec<u8>,
+        to: &mut WriteHalf<DuplexStream>,
+    ) -> io::Result<()> {
         let end = self.at + bytes.len() as u64;
-        for &(position, mask) in self.flips.iter().filter(|(position, _)| (self.at..end).contains(position)) {
+        for &(position, mask) in
+            self.flips.iter().filter(|(position, _)| (self.at..end).contains(position))
+        {
             bytes[(position - self.at) as usize] ^= mask;
         }
         let broken = self.cut.filter(|&cut| cut <= end);
@@ -305,8 +359,16 @@ impl Way {
 impl fmt::Debug for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.state();
-        let open: Vec<_> = state.open.iter().filter(|wire| !wire.mode.is_closed()).map(|wire| (&wire.from, &wire.to, wire.bulk)).collect();
-        f.debug_struct("Network").field("seed", &self.0.seed).field("open", &open).finish_non_exhaustive()
+        let open: Vec<_> = state
+            .open
+            .iter()
+            .filter(|wire| !wire.mode.is_closed())
+            .map(|wire| (&wire.from, &wire.to, wire.bulk))
+            .collect();
+        f.debug_struct("Network")
+            .field("seed", &self.0.seed)
+            .field("open", &open)
+            .finish_non_exhaustive()
     }
 }
 
@@ -330,7 +392,8 @@ impl Transport for MemoryTransport {
                 return Err(io::ErrorKind::AddrInUse.into());
             }
             state.listeners.insert(address.to_owned(), sender);
-            Ok(Box::new(MemoryListener { address: address.to_owned(), connections }) as Box<dyn Listener>)
+            Ok(Box::new(MemoryListener { address: address.to_owned(), connections })
+                as Box<dyn Listener>)
         })
     }
 }
@@ -347,7 +410,9 @@ impl Listener for MemoryListener {
     }
 
     fn accept<'a>(&'a mut self) -> BoxFuture<'a, io::Result<Box<dyn Connection>>> {
-        Box::pin(async move { self.connections.recv().await.ok_or_else(|| io::ErrorKind::NotConnected.into()) })
+        Box::pin(async move {
+            self.connections.recv().await.ok_or_else(|| io::ErrorKind::NotConnected.into())
+        })
     }
 }
 
@@ -374,13 +439,21 @@ impl Io for MemoryIo {
 }
 
 impl AsyncRead for MemoryIo {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(cx, buffer)
     }
 }
 
 impl AsyncWrite for MemoryIo {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 

@@ -23,7 +23,12 @@ pub struct Pair {
 
 impl Pair {
     /// Starts both with the same limits. The registries need no transport.
-    pub async fn start(seed: u64, config: NodeConfig, lyon: StageRegistry, paris: StageRegistry) -> Result<Self, StartError> {
+    pub async fn start(
+        seed: u64,
+        config: NodeConfig,
+        lyon: StageRegistry,
+        paris: StageRegistry,
+    ) -> Result<Self, StartError> {
         Self::begin(seed, config, lyon, paris, [None, None]).await
     }
 
@@ -53,7 +58,15 @@ impl Pair {
     pub async fn restart_lyon(&mut self, registry: StageRegistry) -> Result<(), StartError> {
         let [lyon, paris] = &self.identities;
         self.lyon.abort().await;
-        self.lyon = Self::node(&self.network, ["lyon", "paris"], [lyon, paris], &self.config, registry, self.spools[0].clone()).await?;
+        self.lyon = Self::node(
+            &self.network,
+            ["lyon", "paris"],
+            [lyon, paris],
+            &self.config,
+            registry,
+            self.spools[0].clone(),
+        )
+        .await?;
         Ok(())
     }
 
@@ -65,17 +78,32 @@ impl Pair {
     ) -> Result<(), StartError> {
         let [lyon, paris] = &self.identities;
         self.lyon.abort().await;
-        let builder = Self::builder(&self.network, ["lyon", "paris"], [lyon, paris], &self.config, registry, self.spools[0].clone());
+        let builder = Self::builder(
+            &self.network,
+            ["lyon", "paris"],
+            [lyon, paris],
+            &self.config,
+            registry,
+            self.spools[0].clone(),
+        );
         self.lyon = with(builder).start().await?;
         Ok(())
     }
 
-    /// Stops `paris` at once and starts it anew with nothing but its key, and its spool where it has one: what a process that died
-    /// has lost.
+    /// Stops `paris` at once and starts it anew with nothing but its key, and its spool where it
+    /// has one: what a process that died has lost.
     pub async fn restart_paris(&mut self, registry: StageRegistry) -> Result<(), StartError> {
         let [lyon, paris] = &self.identities;
         self.paris.abort().await;
-        self.paris = Self::node(&self.network, ["paris", "lyon"], [paris, lyon], &self.config, registry, self.spools[1].clone()).await?;
+        self.paris = Self::node(
+            &self.network,
+            ["paris", "lyon"],
+            [paris, lyon],
+            &self.config,
+            registry,
+            self.spools[1].clone(),
+        )
+        .await?;
         Ok(())
     }
 
@@ -87,7 +115,14 @@ impl Pair {
     ) -> Result<(), StartError> {
         let [lyon, paris] = &self.identities;
         self.paris.abort().await;
-        let builder = Self::builder(&self.network, ["paris", "lyon"], [paris, lyon], &self.config, registry, self.spools[1].clone());
+        let builder = Self::builder(
+            &self.network,
+            ["paris", "lyon"],
+            [paris, lyon],
+            &self.config,
+            registry,
+            self.spools[1].clone(),
+        );
         self.paris = with(builder).start().await?;
         Ok(())
     }
@@ -100,10 +135,15 @@ impl Pair {
         spools: [Option<Arc<dyn Store>>; 2],
     ) -> Result<Self, StartError> {
         let (network, mut random) = (Network::seeded(seed), Random::seeded(seed));
-        let identities = [Identity::from_secret(random.secret()), Identity::from_secret(random.secret())];
+        let identities =
+            [Identity::from_secret(random.secret()), Identity::from_secret(random.secret())];
         let [one, two] = &identities;
-        let lyon = Self::node(&network, ["lyon", "paris"], [one, two], &config, lyon, spools[0].clone()).await?;
-        let paris = Self::node(&network, ["paris", "lyon"], [two, one], &config, paris, spools[1].clone()).await?;
+        let lyon =
+            Self::node(&network, ["lyon", "paris"], [one, two], &config, lyon, spools[0].clone())
+                .await?;
+        let paris =
+            Self::node(&network, ["paris", "lyon"], [two, one], &config, paris, spools[1].clone())
+                .await?;
         Ok(Self { network, lyon, paris, config, identities, spools })
     }
 
@@ -128,7 +168,11 @@ impl Pair {
         spool: Option<Arc<dyn Store>>,
     ) -> NodeBuilder {
         let registry = registry.transport(network.transport(name));
-        let builder = Node::builder().name(name).identity(identity.clone()).listen(name).peer(other, known.peer(), [other]);
+        let builder = Node::builder().name(name).identity(identity.clone()).listen(name).peer(
+            other,
+            known.peer(),
+            [other],
+        );
         let builder = spool.into_iter().fold(builder, |builder, spool| builder.spool(spool));
         builder.stages(registry).config(config.clone())
     }

@@ -13,7 +13,10 @@ pub(super) fn encode(bytes: &[u8]) -> String {
 
 /// Reads text of either case; an error says what is wrong and where.
 pub(super) fn decode(text: &str) -> Result<Vec<u8>, Base32Error> {
-    let wrong = text.chars().enumerate().find(|(_, found)| !matches!(found, 'a'..='z' | 'A'..='Z' | '2'..='7'));
+    let wrong = text
+        .chars()
+        .enumerate()
+        .find(|(_, found)| !matches!(found, 'a'..='z' | 'A'..='Z' | '2'..='7'));
     if let Some((position, found)) = wrong {
         return Err(Base32Error::Character { position, found });
     }

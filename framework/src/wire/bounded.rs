@@ -1,7 +1,8 @@
 //! Texts with a limit on the wire, for `#[serde(with = …)]`. Limits are in bytes of UTF-8.
 //!
-//! Invariant: no text above its limit is written, and none is taken in. A [`Name`] that is too long is an error where it is
-//! written, since a shorter one would name something else; [`Prose`] is cut.
+//! Invariant: no text above its limit is written, and none is taken in. A [`Name`] that is too long
+//! is an error where it is written, since a shorter one would name something else; [`Prose`] is
+//! cut.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
@@ -22,7 +23,9 @@ impl<const LIMIT: usize> Name<LIMIT> {
         text.serialize(serializer)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<String, D::Error> {
         let text = String::deserialize(deserializer)?;
         within::<LIMIT>(&text).map_err(de::Error::custom)?;
         Ok(text)
@@ -30,12 +33,17 @@ impl<const LIMIT: usize> Name<LIMIT> {
 }
 
 impl<const LIMIT: usize> MaybeName<LIMIT> {
-    pub(super) fn serialize<S: Serializer>(text: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(
+        text: &Option<String>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         text.as_deref().map_or(Ok(()), within::<LIMIT>).map_err(ser::Error::custom)?;
         text.serialize(serializer)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<String>, D::Error> {
         let text = Option::<String>::deserialize(deserializer)?;
         text.as_deref().map_or(Ok(()), within::<LIMIT>).map_err(de::Error::custom)?;
         Ok(text)
@@ -43,12 +51,17 @@ impl<const LIMIT: usize> MaybeName<LIMIT> {
 }
 
 impl<const COUNT: usize, const LIMIT: usize> Names<COUNT, LIMIT> {
-    pub(super) fn serialize<S: Serializer>(texts: &[String], serializer: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(
+        texts: &[String],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         Self::check(texts).map_err(ser::Error::custom)?;
         texts.serialize(serializer)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<String>, D::Error> {
         let texts = Vec::<String>::deserialize(deserializer)?;
         Self::check(&texts).map_err(de::Error::custom)?;
         Ok(texts)
@@ -63,12 +76,17 @@ impl<const COUNT: usize, const LIMIT: usize> Names<COUNT, LIMIT> {
 }
 
 impl<const COUNT: usize, const LIMIT: usize> Lines<COUNT, LIMIT> {
-    pub(super) fn serialize<S: Serializer>(lines: &[String], serializer: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(
+        lines: &[String],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         let lines: Vec<_> = lines.iter().take(COUNT).map(|line| cut(line, LIMIT)).collect();
         lines.serialize(serializer)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<String>, D::Error> {
         Names::<COUNT, LIMIT>::deserialize(deserializer)
     }
 }
@@ -78,7 +96,9 @@ impl<const LIMIT: usize> Prose<LIMIT> {
         cut(text, LIMIT).serialize(serializer)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<String, D::Error> {
         Name::<LIMIT>::deserialize(deserializer)
     }
 }
@@ -91,7 +111,9 @@ pub(super) fn cut(text: &str, limit: usize) -> &str {
 
 fn within<const LIMIT: usize>(text: &str) -> Result<(), String> {
     match text.len() {
-        given if given > LIMIT => Err(format!("a text has {given} bytes, at most {LIMIT} are allowed")),
+        given if given > LIMIT => {
+            Err(format!("a text has {given} bytes, at most {LIMIT} are allowed"))
+        }
         _ => Ok(()),
     }
 }
@@ -120,7 +142,12 @@ mod tests {
         let (name, maybe, prose) = (name.to_owned(), maybe.map(str::to_owned), prose.to_owned());
         let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
         (
-            Texts { name: name.clone(), maybe: maybe.clone(), names: names.clone(), prose: prose.clone() },
+            Texts {
+                name: name.clone(),
+                maybe: maybe.clone(),
+                names: names.clone(),
+                prose: prose.clone(),
+            },
             Unbounded(name, maybe, names, prose),
         )
     }
@@ -141,9 +168,15 @@ mod tests {
             texts("", None, &["a", "abcde"], ""),
             texts("", None, &["a", "b", "c"], ""),
         ] {
-            assert!(matches!(codec::encode(&bounded), Err(CodecError::Unwritable { .. })), "{bounded:?}");
+            assert!(
+                matches!(codec::encode(&bounded), Err(CodecError::Unwritable { .. })),
+                "{bounded:?}"
+            );
             let bytes = codec::encode(&plain).unwrap();
-            assert!(matches!(codec::decode::<Texts>(&bytes), Err(CodecError::Malformed { .. })), "{bounded:?}");
+            assert!(
+                matches!(codec::decode::<Texts>(&bytes), Err(CodecError::Malformed { .. })),
+                "{bounded:?}"
+            );
         }
     }
 

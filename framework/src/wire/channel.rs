@@ -1,7 +1,8 @@
-//! Control frames after a handshake: sealed by one side, opened by the other, each exactly once and in order.
+//! Control frames after a handshake: sealed by one side, opened by the other, each exactly once and
+//! in order.
 //!
-//! Invariant: a direction's counter is the nonce and never repeats. After one message that does not verify nothing more is
-//! opened: what follows it cannot be trusted to be complete.
+//! Invariant: a direction's counter is the nonce and never repeats. After one message that does not
+//! verify nothing more is opened: what follows it cannot be trusted to be complete.
 
 use std::sync::Arc;
 
@@ -32,13 +33,19 @@ pub struct ControlOpener {
 #[non_exhaustive]
 pub enum LinkError {
     /// The message is altered, repeated, out of order or from somebody else.
-    #[error("control message {count} does not verify: it was altered, repeated or left out on the way; the link must be closed")]
+    #[error(
+        "control message {count} does not verify: it was altered, repeated or left out on the \
+         way; the link must be closed"
+    )]
     BadTag {
         /// Messages opened before it.
         count: u64,
     },
     /// A message did not verify before, so no more are opened.
-    #[error("an earlier control message did not verify: nothing more is read from this link, open a new one")]
+    #[error(
+        "an earlier control message did not verify: nothing more is read from this link, open a \
+         new one"
+    )]
     Closed,
     /// Above [`PLAINTEXT_LIMIT`].
     #[error("a control message has {given} bytes, at most {limit} fit into a frame")]
@@ -56,7 +63,10 @@ pub enum LinkError {
 /// The two halves of a channel.
 pub(super) fn channel(state: StatelessTransportState) -> (ControlSealer, ControlOpener) {
     let state = Arc::new(state);
-    (ControlSealer { state: Arc::clone(&state), count: 0 }, ControlOpener { state, count: 0, failed: false })
+    (
+        ControlSealer { state: Arc::clone(&state), count: 0 },
+        ControlOpener { state, count: 0, failed: false },
+    )
 }
 
 impl ControlSealer {
@@ -74,7 +84,9 @@ impl ControlSealer {
         let len = plaintext.len() + TAG_LENGTH;
         let mut frame = vec![0; HEADER_LENGTH + len];
         frame[..HEADER_LENGTH].copy_from_slice(&FrameHeader::control(len as u32).encode());
-        self.state.write_message(self.count, plaintext, &mut frame[HEADER_LENGTH..]).expect("length and counter were checked");
+        self.state
+            .write_message(self.count, plaintext, &mut frame[HEADER_LENGTH..])
+            .expect("length and counter were checked");
         self.count += 1;
         Ok(frame)
     }
@@ -84,13 +96,16 @@ impl ControlOpener {
     /// The control message in the body of the next control frame.
     ///
     /// # Errors
-    /// [`LinkError::BadTag`] once, then [`LinkError::Closed`] for ever: close the link at the first.
+    /// [`LinkError::BadTag`] once, then [`LinkError::Closed`] for ever: close the link at the
+    /// first.
     pub fn open(&mut self, body: &[u8]) -> Result<Vec<u8>, LinkError> {
         if self.failed {
             return Err(LinkError::Closed);
         }
         let mut plaintext = vec![0; body.len().saturating_sub(TAG_LENGTH)];
-        if self.count == u64::MAX || self.state.read_message(self.count, body, &mut plaintext).is_err() {
+        if self.count == u64::MAX
+            || self.state.read_message(self.count, body, &mut plaintext).is_err()
+        {
             self.failed = true;
             return Err(LinkError::BadTag { count: self.count });
         }
@@ -110,15 +125,33 @@ mod tests {
 
     /// One direction of a channel.
     fn pair() -> (ControlSealer, ControlOpener) {
-        let (first, initiator) = LaneInitiator::new(&[7; 32], b"prologue").unwrap().start().unwrap();
-        let (second, responder) = LaneResponder::new(&[7; 32], b"prologue").unwrap().read(&first).unwrap().finish().unwrap();
+        let (first, initiator) =
+            LaneInitiator::new(&[7; 32], b"prologue").unwrap().start().unwrap();
+        let (second, responder) = LaneResponder::new(&[7; 32], b"prologue")
+            .unwrap()
+            .read(&first)
+            .unwrap()
+            .finish()
+            .unwrap();
         (initiator.finish(&second).unwrap().sealer, responder.opener)
     }
 
     fn body(frame: Vec<u8>) -> Vec<u8> {
-        let frame = FrameDecoder::new(LEAST_MAX_FRAME).decode(&mut frame.as_slice().into()).unwrap().unwrap();
+        let frame = FrameDecoder::new(LEAST_MAX_FRAME)
+            .decode(&mut frame.as_slice().into())
+            .unwrap()
+            .unwrap();
         let (header, body) = (frame.header, frame.body());
-        assert_eq!(header, FrameHeader { len: body.len() as u32, kind: FrameKind::Control, flags: 0, stream: 0, index: 0 });
+        assert_eq!(
+            header,
+            FrameHeader {
+                len: body.len() as u32,
+                kind: FrameKind::Control,
+                flags: 0,
+                stream: 0,
+                index: 0
+            }
+        );
         body.to_vec()
     }
 
@@ -129,13 +162,18 @@ mod tests {
         assert_eq!(opener.open(&body(sealer.seal(&message).unwrap())).unwrap(), message);
         let error = sealer.seal(&vec![5; PLAINTEXT_LIMIT + 1]).unwrap_err();
         assert_eq!(error, LinkError::TooLong { given: 65_520, limit: 65_519 });
-        assert_eq!(opener.open(&body(sealer.seal(b"").unwrap())).unwrap(), b"", "a refused message uses no number");
+        assert_eq!(
+            opener.open(&body(sealer.seal(b"").unwrap())).unwrap(),
+            b"",
+            "a refused message uses no number"
+        );
     }
 
     #[test]
     fn an_old_frame_is_refused_and_then_everything_is() {
         let (mut sealer, mut opener) = pair();
-        let (first, second) = (body(sealer.seal(b"first").unwrap()), body(sealer.seal(b"second").unwrap()));
+        let (first, second) =
+            (body(sealer.seal(b"first").unwrap()), body(sealer.seal(b"second").unwrap()));
         assert_eq!(opener.open(&first).unwrap(), b"first");
         assert_eq!(opener.open(&first), Err(LinkError::BadTag { count: 1 }));
         assert_eq!(opener.open(&second), Err(LinkError::Closed));
@@ -145,7 +183,10 @@ mod tests {
     fn a_frame_left_out_is_noticed() {
         let (mut sealer, mut opener) = pair();
         sealer.seal(b"left out").unwrap();
-        assert_eq!(opener.open(&body(sealer.seal(b"next").unwrap())), Err(LinkError::BadTag { count: 0 }));
+        assert_eq!(
+            opener.open(&body(sealer.seal(b"next").unwrap())),
+            Err(LinkError::BadTag { count: 0 })
+        );
     }
 
     #[test]

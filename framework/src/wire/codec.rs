@@ -1,10 +1,12 @@
 //! How values become bytes: the only place that knows bincode.
 //!
-//! For what the wire itself says: fixed-width little-endian integers, `u32` variant tags, `u64` lengths. Invariant: nothing longer than [`CONTROL_LIMIT`] is
-//! written or read, a length inside the bytes cannot make a reader allocate more than that, and no byte is left over.
+//! For what the wire itself says: fixed-width little-endian integers, `u32` variant tags, `u64`
+//! lengths. Invariant: nothing longer than [`CONTROL_LIMIT`] is written or read, a length inside
+//! the bytes cannot make a reader allocate more than that, and no byte is left over.
 //!
-//! For both, and for users' messages: nothing is nested deeper than [`DEPTH_LIMIT`], lists have no more elements than
-//! [`FREE_ELEMENTS`] and twice the bytes, and what would be read as another value is not written.
+//! For both, and for users' messages: nothing is nested deeper than [`DEPTH_LIMIT`], lists have no
+//! more elements than [`FREE_ELEMENTS`] and twice the bytes, and what would be read as another
+//! value is not written.
 
 mod fault;
 #[cfg(test)]
@@ -30,12 +32,12 @@ use super::message::MESSAGE_LIMIT;
 /// The most bytes a value may have, in either direction.
 pub const CONTROL_LIMIT: usize = 65_536;
 
-/// How deep a value may be nested: structs, tuples, lists, maps, filled options and variants within each other, the value itself
-/// included. Reading and writing takes stack for each.
+/// How deep a value may be nested: structs, tuples, lists, maps, filled options and variants within
+/// each other, the value itself included. Reading and writing takes stack for each.
 pub const DEPTH_LIMIT: usize = 128;
 
-/// How many elements the lists and maps of a value may have together, beyond twice its bytes: elements may have no bytes, as those
-/// of a `Vec<()>`, and take time all the same.
+/// How many elements the lists and maps of a value may have together, beyond twice its bytes:
+/// elements may have no bytes, as those of a `Vec<()>`, and take time all the same.
 pub const FREE_ELEMENTS: usize = 65_536;
 
 /// From which length on what is in a tuple or an array counts as the elements of a list do.
@@ -91,7 +93,8 @@ pub enum CodecError {
         /// What it asks for, where, and what to do.
         reason: String,
     },
-    /// The value breaks a limit of its type, or would be read as another one, so it was not written.
+    /// The value breaks a limit of its type, or would be read as another one, so it was not
+    /// written.
     #[error("a message could not be written: {reason}")]
     Unwritable {
         /// What is wrong with the value.
@@ -114,7 +117,8 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
         return Err(CodecError::TooLarge { limit: CONTROL_LIMIT });
     }
     let mut page = Page::new(bytes, CONFIGURATION, Unwatched);
-    let value = T::deserialize(page.reading()).map_err(|fault| fault.reading(given, CONTROL_LIMIT))?;
+    let value =
+        T::deserialize(page.reading()).map_err(|fault| fault.reading(given, CONTROL_LIMIT))?;
     match page.left() {
         0 => Ok(value),
         left => Err(CodecError::Trailing { given, left }),
@@ -123,9 +127,13 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
 
 /// Writes a user's message behind what is in `out`: varints, little-endian.
 ///
-/// What its type would read as another value is not written; see the [list of what travels](crate::remote::RemoteMessage#what-travels).
+/// What its type would read as another value is not written; see the [list of what
+/// travels](crate::remote::RemoteMessage#what-travels).
 #[inline(always)]
-pub fn encode_message<T: Serialize + DeserializeOwned>(value: &T, out: &mut Vec<u8>) -> Result<(), CodecError> {
+pub fn encode_message<T: Serialize + DeserializeOwned>(
+    value: &T,
+    out: &mut Vec<u8>,
+) -> Result<(), CodecError> {
     // It stays where it is: what is moved behind a write to it is slow to read.
     let mut sites = Sites::of::<T>();
     sites.begin();
@@ -138,15 +146,22 @@ pub fn encode_message<T: Serialize + DeserializeOwned>(value: &T, out: &mut Vec<
 /// The outcome for a value that was not written, or has something new in it.
 #[cold]
 #[inline(never)]
-fn look_closer<T: Serialize + DeserializeOwned>(value: &T, outcome: Result<(), Fault>, sites: Sites) -> Result<(), CodecError> {
-    outcome.and_then(|()| rehearsal::rehearse(value, MESSAGE_LIMIT, sites)).map_err(|fault| fault.writing(MESSAGE_LIMIT))
+fn look_closer<T: Serialize + DeserializeOwned>(
+    value: &T,
+    outcome: Result<(), Fault>,
+    sites: Sites,
+) -> Result<(), CodecError> {
+    outcome
+        .and_then(|()| rehearsal::rehearse(value, MESSAGE_LIMIT, sites))
+        .map_err(|fault| fault.writing(MESSAGE_LIMIT))
 }
 
 /// Reads a user's message.
 ///
-/// Where its type is a struct, what a newer writer has behind the fields known here is left alone, and for fields that an older
-/// writer does not have, `#[serde(default)]` stands in; a last field of no bytes, like `()`, needs it, too. What is claimed inside
-/// the bytes allocates no more than they could hold: a list or text as long as they are.
+/// Where its type is a struct, what a newer writer has behind the fields known here is left alone,
+/// and for fields that an older writer does not have, `#[serde(default)]` stands in; a last field
+/// of no bytes, like `()`, needs it, too. What is claimed inside the bytes allocates no more than
+/// they could hold: a list or text as long as they are.
 #[inline(always)]
 pub fn decode_message<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     if bytes.len() > MESSAGE_LIMIT {
@@ -171,10 +186,14 @@ fn read_shorter<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, usize), Fault> 
 }
 
 #[inline(always)]
-fn read_message<T: DeserializeOwned>(bytes: &[u8], watch: impl read::Watch) -> Result<(T, usize), Fault> {
+fn read_message<T: DeserializeOwned>(
+    bytes: &[u8],
+    watch: impl read::Watch,
+) -> Result<(T, usize), Fault> {
     let mut page = Page::new(bytes, bincode::config::standard(), watch);
     let value = T::deserialize(page.reading())?;
     Ok((value, page.too_many()))
 }
 
-const CONFIGURATION: Configuration<LittleEndian, Fixint, Limit<CONTROL_LIMIT>> = bincode::config::legacy().with_limit::<CONTROL_LIMIT>();
+const CONFIGURATION: Configuration<LittleEndian, Fixint, Limit<CONTROL_LIMIT>> =
+    bincode::config::legacy().with_limit::<CONTROL_LIMIT>();

@@ -1,6 +1,7 @@
 //! What a transfer carries, told to the receiver before the first byte.
 //!
-//! Invariant: a [`ContentName`] is one path component. It can never name a parent, a root or nothing.
+//! Invariant: a [`ContentName`] is one path component. It can never name a parent, a root or
+//! nothing.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +15,8 @@ pub struct Content {
     pub kind: ContentKind,
     /// The name the sender gives it.
     pub name: ContentName,
-    /// Bytes of the stream, where the sender knows them. A hint for progress, quotas and free space; the trailer is what counts.
+    /// Bytes of the stream, where the sender knows them. A hint for progress, quotas and free
+    /// space; the trailer is what counts.
     pub length: Option<u64>,
 }
 
@@ -33,7 +35,8 @@ pub enum ContentKind {
     },
     /// A folder or several paths, as a tree stream (`estafette-actors`, `source::tree`).
     Tree,
-    /// A package: content that is sealed for somebody, as one file of frames. Who carries it need not be who it is for.
+    /// A package: content that is sealed for somebody, as one file of frames. Who carries it need
+    /// not be who it is for.
     Package,
 }
 
@@ -74,7 +77,9 @@ impl ContentName {
             return Err(NameError::TooLong { given: bytes.len() });
         }
         if bytes == b"." || bytes == b".." || bytes.iter().any(|&b| b == b'/' || b == 0) {
-            return Err(NameError::NotOneComponent { name: String::from_utf8_lossy(&bytes).into_owned() });
+            return Err(NameError::NotOneComponent {
+                name: String::from_utf8_lossy(&bytes).into_owned(),
+            });
         }
         Ok(Self(bytes))
     }

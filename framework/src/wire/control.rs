@@ -1,7 +1,7 @@
 //! What two nodes say to each other over an established link.
 //!
-//! Invariant: the order of the variants is the format; a new one goes to the end, with a new version of the wire. Every message
-//! fits into one control frame.
+//! Invariant: the order of the variants is the format; a new one goes to the end, with a new
+//! version of the wire. Every message fits into one control frame.
 
 use std::fmt;
 
@@ -27,7 +27,8 @@ const PLACE_LIMIT: usize = 4096;
 /// A control message. Limits on texts are in bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Control {
-    /// The initiator's first message. Until it verifies, the responder changes nothing: the handshake before it may be a replay.
+    /// The initiator's first message. Until it verifies, the responder changes nothing: the
+    /// handshake before it may be a replay.
     Hello {
         /// What the initiator calls itself, at most 64.
         #[serde(with = "Name::<NAME_LIMIT>")]
@@ -85,7 +86,8 @@ pub enum Control {
         limit: u64,
         /// Chunks it has from before, durably: to be skipped where the sender can vouch for them.
         received: Ranges,
-        /// Whether it has the trailer. One that it had and has lost, with its process, is sent again.
+        /// Whether it has the trailer. One that it had and has lost, with its process, is sent
+        /// again.
         trailer: bool,
     },
     /// The receiver does not take it.
@@ -155,14 +157,16 @@ pub enum Control {
         #[serde(with = "Prose::<REASON_LIMIT>")]
         reason: String,
     },
-    /// The receiving application is done with a delivery. Said again on each new link until it is heard.
+    /// The receiving application is done with a delivery. Said again on each new link until it is
+    /// heard.
     Processed {
         /// Which transfer of the one who hears this.
         transfer: TransferId,
         /// The proof: under the key of the attempt that was delivered.
         mac: [u8; 32],
     },
-    /// What a relay has to say of a package that it was given. Said again on each new link until it is heard.
+    /// What a relay has to say of a package that it was given. Said again on each new link until it
+    /// is heard.
     Passed {
         /// Which transfer of the one who hears this.
         transfer: TransferId,
@@ -176,8 +180,8 @@ pub enum Control {
         /// Which word: the next one may be on its way.
         what: WordKind,
     },
-    /// Batches of messages follow on this link, sealed under a key of their own: said once, if both have
-    /// [`FEATURE_MESSAGES`](super::FEATURE_MESSAGES).
+    /// Batches of messages follow on this link, sealed under a key of their own: said once, if both
+    /// have [`FEATURE_MESSAGES`](super::FEATURE_MESSAGES).
     Messages {
         /// Stands for the stream of batches where its keys are derived.
         transfer: TransferId,
@@ -186,7 +190,8 @@ pub enum Control {
         /// What the sender commits to: the key, once more, in another form.
         commitment: [u8; 32],
     },
-    /// The sender knows nothing of the stream that the receiver has accepted: what was kept for it is free.
+    /// The sender knows nothing of the stream that the receiver has accepted: what was kept for it
+    /// is free.
     Unknown {
         /// The stream of the acceptance.
         stream: u64,
@@ -198,13 +203,15 @@ pub enum Control {
         /// Deliveries of this sender that take the room.
         running: u32,
     },
-    /// Said first on each link, by both: transfers that an earlier process began and this one does not offer again have ended
-    /// with it.
+    /// Said first on each link, by both: transfers that an earlier process began and this one does
+    /// not offer again have ended with it.
     Process {
-        /// Another one for each process of a node: drawn at random when it starts, and kept nowhere.
+        /// Another one for each process of a node: drawn at random when it starts, and kept
+        /// nowhere.
         incarnation: [u8; 16],
     },
-    /// What is not as it was sent, since the receiver could not, or would not, keep it. Said before [`Control::Delivered`], if there is any.
+    /// What is not as it was sent, since the receiver could not, or would not, keep it. Said before
+    /// [`Control::Delivered`], if there is any.
     Remarks {
         /// The transfer's stream.
         stream: u64,
@@ -269,7 +276,8 @@ impl fmt::Debug for Receipt {
     }
 }
 
-/// What a relay says of a package. All but a failure is the receiver's own word, and proves itself. `Debug` does not show the proofs.
+/// What a relay says of a package. All but a failure is the receiver's own word, and proves itself.
+/// `Debug` does not show the proofs.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Word {
     /// The receiver has verified and committed it.
@@ -300,7 +308,9 @@ impl fmt::Debug for Word {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Delivered(receipt) => f.debug_tuple("Delivered").field(receipt).finish(),
-            Self::Processed { receipt, mac: _ } => f.debug_struct("Processed").field("receipt", receipt).finish_non_exhaustive(),
+            Self::Processed { receipt, mac: _ } => {
+                f.debug_struct("Processed").field("receipt", receipt).finish_non_exhaustive()
+            }
             Self::Failed(failure) => f.debug_tuple("Failed").field(failure).finish(),
         }
     }
@@ -332,16 +342,26 @@ impl Control {
 impl fmt::Display for RefuseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Untrusted => "it does not know this node: ask for a ticket, or to be added to its peers",
-            Self::Revoked => "it no longer trusts this node: ask whoever runs it to add this node again",
-            Self::TicketUnknown => "it does not know this ticket: check that it was issued there, or ask for a new one",
+            Self::Untrusted => {
+                "it does not know this node: ask for a ticket, or to be added to its peers"
+            }
+            Self::Revoked => {
+                "it no longer trusts this node: ask whoever runs it to add this node again"
+            }
+            Self::TicketUnknown => {
+                "it does not know this ticket: check that it was issued there, or ask for a new one"
+            }
             Self::TicketUsed => "somebody else has used this ticket: ask for a new one",
             Self::TicketExpired => "this ticket has expired: ask for a new one",
             Self::Busy => "it has as many links as it allows: try again later",
             Self::ShuttingDown => "it is shutting down: try again later",
-            Self::TrustExpired => "its trust in this node has expired: ask there for a new ticket, or to be trusted again",
+            Self::TrustExpired => {
+                "its trust in this node has expired: ask there for a new ticket, or to be trusted \
+                 again"
+            }
             Self::TooManyLinks => {
-                "this node makes a new link to it again and again, faster than it may: check that no two programs run with the same key; it will be tried again"
+                "this node makes a new link to it again and again, faster than it may: check that \
+                 no two programs run with the same key; it will be tried again"
             }
             Self::Other(reason) => return write!(f, "{}", printable(reason)),
         })

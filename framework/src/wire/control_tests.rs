@@ -82,61 +82,118 @@ fn golden_failure() -> Vec<u8> {
 fn golden() -> Vec<(Control, Vec<u8>)> {
     let ranges = || Ranges::new(vec![(0, 3), (4, 5)]).unwrap();
     let golden_ranges = bytes![u64s(2), u64s(0), u64s(3), u64s(4), u64s(5)];
-    let receipt = Receipt { digest: [1; 32], length: 2, place: "in/big.tar".to_owned(), files: 1, mac: [3; 32] };
+    let receipt = Receipt {
+        digest: [1; 32],
+        length: 2,
+        place: "in/big.tar".to_owned(),
+        files: 1,
+        mac: [3; 32],
+    };
     vec![
         (
-            Control::Hello { name: "paris".to_owned(), token: Some(SecretBytes::new([7; 32])), inbox: Some("in".to_owned()) },
+            Control::Hello {
+                name: "paris".to_owned(),
+                token: Some(SecretBytes::new([7; 32])),
+                inbox: Some("in".to_owned()),
+            },
             bytes![u32s(0), text("paris"), [1], [7; 32], [1], text("in")],
         ),
         (Control::Welcome { name: "lyon".to_owned() }, bytes![u32s(1), text("lyon")]),
-        (Control::Refuse { reason: RefuseReason::Other("no".to_owned()) }, bytes![u32s(2), u32s(7), text("no")]),
+        (
+            Control::Refuse { reason: RefuseReason::Other("no".to_owned()) },
+            bytes![u32s(2), u32s(7), text("no")],
+        ),
         (Control::Ping { nonce: 1 }, bytes![u32s(3), u64s(1)]),
         (Control::Pong { nonce: 2 }, bytes![u32s(4), u64s(2)]),
         (Control::LaneRequest { lane: 3 }, bytes![u32s(5), [3, 0]]),
         (Control::LaneWanted, bytes![u32s(6)]),
-        (Control::LaneTicket { lane: 3, id: [4; 16], secret: SecretBytes::new([5; 32]) }, bytes![u32s(7), [3, 0], [4; 16], [5; 32]]),
+        (
+            Control::LaneTicket { lane: 3, id: [4; 16], secret: SecretBytes::new([5; 32]) },
+            bytes![u32s(7), [3, 0], [4; 16], [5; 32]],
+        ),
         (Control::Open(Box::new(opening())), bytes![u32s(8), golden_opening()]),
         (
             Control::Accept { stream: 2, limit: 64, received: ranges(), trailer: true },
             bytes![u32s(9), u64s(2), u64s(64), golden_ranges, [1]],
         ),
-        (Control::Reject { stream: 2, failure: failure() }, bytes![u32s(10), u64s(2), golden_failure()]),
+        (
+            Control::Reject { stream: 2, failure: failure() },
+            bytes![u32s(10), u64s(2), golden_failure()],
+        ),
         (Control::Grant { stream: 2, limit: 128 }, bytes![u32s(11), u64s(2), u64s(128)]),
-        (Control::Received { stream: 2, indices: ranges() }, bytes![u32s(12), u64s(2), golden_ranges]),
-        (Control::Lost { stream: 2, index: 5, failure: Some(failure()) }, bytes![u32s(13), u64s(2), u64s(5), [1], golden_failure()]),
+        (
+            Control::Received { stream: 2, indices: ranges() },
+            bytes![u32s(12), u64s(2), golden_ranges],
+        ),
+        (
+            Control::Lost { stream: 2, index: 5, failure: Some(failure()) },
+            bytes![u32s(13), u64s(2), u64s(5), [1], golden_failure()],
+        ),
         (
             Control::Delivered { stream: 2, receipt: receipt.clone(), enclosed: None },
             bytes![u32s(14), u64s(2), [1; 32], u64s(2), text("in/big.tar"), u64s(1), [3; 32], [0]],
         ),
         (Control::Done { stream: 2 }, bytes![u32s(15), u64s(2)]),
-        (Control::Fail { stream: 2, failure: failure() }, bytes![u32s(16), u64s(2), golden_failure()]),
+        (
+            Control::Fail { stream: 2, failure: failure() },
+            bytes![u32s(16), u64s(2), golden_failure()],
+        ),
         (Control::Pause { stream: 2 }, bytes![u32s(17), u64s(2)]),
         (Control::Unpause { stream: 2 }, bytes![u32s(18), u64s(2)]),
         (Control::Goodbye { reason: "bye".to_owned() }, bytes![u32s(19), text("bye")]),
-        (Control::Processed { transfer: TransferId::from_bytes([6; 24]), mac: [9; 32] }, bytes![u32s(20), [6; 24], [9; 32]]),
         (
-            Control::Passed { transfer: TransferId::from_bytes([6; 24]), word: Word::Delivered(receipt) },
-            bytes![u32s(21), [6; 24], u32s(0), [1; 32], u64s(2), text("in/big.tar"), u64s(1), [3; 32]],
+            Control::Processed { transfer: TransferId::from_bytes([6; 24]), mac: [9; 32] },
+            bytes![u32s(20), [6; 24], [9; 32]],
         ),
-        (Control::Heard { transfer: TransferId::from_bytes([6; 24]), what: WordKind::Failed }, bytes![u32s(22), [6; 24], u32s(2)]),
         (
-            Control::Messages { transfer: TransferId::from_bytes([6; 24]), key: SecretBytes::new([5; 32]), commitment: [8; 32] },
+            Control::Passed {
+                transfer: TransferId::from_bytes([6; 24]),
+                word: Word::Delivered(receipt),
+            },
+            bytes![
+                u32s(21),
+                [6; 24],
+                u32s(0),
+                [1; 32],
+                u64s(2),
+                text("in/big.tar"),
+                u64s(1),
+                [3; 32]
+            ],
+        ),
+        (
+            Control::Heard { transfer: TransferId::from_bytes([6; 24]), what: WordKind::Failed },
+            bytes![u32s(22), [6; 24], u32s(2)],
+        ),
+        (
+            Control::Messages {
+                transfer: TransferId::from_bytes([6; 24]),
+                key: SecretBytes::new([5; 32]),
+                commitment: [8; 32],
+            },
             bytes![u32s(23), [6; 24], [5; 32], [8; 32]],
         ),
         (Control::Unknown { stream: 2 }, bytes![u32s(24), u64s(2)]),
         (Control::Waiting { stream: 2, running: 3 }, bytes![u32s(25), u64s(2), u32s(3)]),
         (Control::Process { incarnation: [4; 16] }, bytes![u32s(26), [4; 16]]),
-        (Control::Remarks { stream: 2, lines: vec!["no".to_owned()] }, bytes![u32s(27), u64s(2), u64s(1), text("no")]),
+        (
+            Control::Remarks { stream: 2, lines: vec!["no".to_owned()] },
+            bytes![u32s(27), u64s(2), u64s(1), text("no")],
+        ),
     ]
 }
 
 #[test]
 fn the_bytes_of_every_word_of_a_relay_are_held() {
-    let receipt = Receipt { digest: [1; 32], length: 2, place: String::new(), files: 1, mac: [3; 32] };
+    let receipt =
+        Receipt { digest: [1; 32], length: 2, place: String::new(), files: 1, mac: [3; 32] };
     let passed = |word| Control::Passed { transfer: TransferId::from_bytes([6; 24]), word };
     let golden_receipt = bytes![[1; 32], u64s(2), text(""), u64s(1), [3; 32]];
     for (word, bytes) in [
-        (Word::Processed { receipt, mac: [9; 32] }, bytes![u32s(21), [6; 24], u32s(1), golden_receipt, [9; 32]]),
+        (
+            Word::Processed { receipt, mac: [9; 32] },
+            bytes![u32s(21), [6; 24], u32s(1), golden_receipt, [9; 32]],
+        ),
         (Word::Failed(failure()), bytes![u32s(21), [6; 24], u32s(2), golden_failure()]),
     ] {
         assert_eq!(passed(word.clone()).encode().unwrap(), bytes, "{word:?}");
@@ -158,10 +215,17 @@ fn the_bytes_of_every_message_are_held() {
 #[test]
 fn every_reason_to_refuse_has_its_number_and_says_what_to_do() {
     use RefuseReason::*;
-    for (number, reason) in [Untrusted, Revoked, TicketUnknown, TicketUsed, TicketExpired, Busy, ShuttingDown].into_iter().enumerate() {
+    for (number, reason) in
+        [Untrusted, Revoked, TicketUnknown, TicketUsed, TicketExpired, Busy, ShuttingDown]
+            .into_iter()
+            .enumerate()
+    {
         assert_eq!(codec::encode(&reason).unwrap(), u32s(number as u32));
         let shown = reason.to_string();
-        assert!(shown.contains("ask") || shown.contains("try again") || shown.contains("check"), "{shown}");
+        assert!(
+            shown.contains("ask") || shown.contains("try again") || shown.contains("check"),
+            "{shown}"
+        );
     }
     assert_eq!(codec::encode(&TooManyLinks).unwrap(), u32s(8), "after the one with words");
     assert_eq!(codec::encode(&TrustExpired).unwrap(), u32s(9));
@@ -176,7 +240,10 @@ fn a_message_cut_short_or_with_something_behind_it_is_refused() {
             assert!(Control::decode(&bytes[..length]).is_err(), "{message:?} cut at {length}");
         }
         bytes.push(0);
-        assert!(matches!(Control::decode(&bytes), Err(CodecError::Trailing { left: 1, .. })), "{message:?}");
+        assert!(
+            matches!(Control::decode(&bytes), Err(CodecError::Trailing { left: 1, .. })),
+            "{message:?}"
+        );
     }
 }
 
@@ -190,12 +257,16 @@ fn the_largest_messages_fit_into_a_frame() {
         content: Content { name: ContentName::new(vec![b'n'; 255]).unwrap(), ..opening().content },
         ..opening()
     };
-    let receipt = Receipt { digest: [1; 32], length: 2, place: long.clone(), files: 1, mac: [3; 32] };
+    let receipt =
+        Receipt { digest: [1; 32], length: 2, place: long.clone(), files: 1, mac: [3; 32] };
     for message in [
         Control::Accept { stream: 0, limit: 0, received: ranges, trailer: false },
         Control::Open(Box::new(largest)),
         Control::Delivered { stream: 0, receipt: receipt.clone(), enclosed: Some(receipt) },
-        Control::Fail { stream: 0, failure: Failure::new(FailureKind::Stage, &long).in_stage(&long).at_index(1) },
+        Control::Fail {
+            stream: 0,
+            failure: Failure::new(FailureKind::Stage, &long).in_stage(&long).at_index(1),
+        },
         Control::Refuse { reason: RefuseReason::Other(long.clone()) },
         Control::Goodbye { reason: long.clone() },
         Control::Remarks { stream: 0, lines: vec![long.clone(); 100] },

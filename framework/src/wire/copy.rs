@@ -6,8 +6,9 @@
 //!  ├ len u32 ┼ tag 16 ┼ box, len bytes ┤                                                 a piece: piece size bytes of content
 //!  ├ len u32 ┼ tag 16 ┼ box, len bytes ┤                                                 the last one: fewer, or none
 //! ```
-//! Little-endian; `docs/package-format.md` has the details. The envelope is from the node to itself, vouches for what stands
-//! before it, and holds the key and what the content is. A tag tells rot from content, and a piece from any other.
+//! Little-endian; `docs/package-format.md` has the details. The envelope is from the node to
+//! itself, vouches for what stands before it, and holds the key and what the content is. A tag
+//! tells rot from content, and a piece from any other.
 //!
 //! Invariant: a header that was opened is bounded and was made by this node.
 
@@ -63,7 +64,8 @@ pub enum CopyError {
     NotACopy,
     /// A version this release does not read.
     #[error(
-        "it is a copy of version {found}, and this release reads version {COPY_VERSION}: use the release that wrote it, or a later one"
+        "it is a copy of version {found}, and this release reads version {COPY_VERSION}: use the \
+         release that wrote it, or a later one"
     )]
     UnknownVersion {
         /// The version found.
@@ -98,19 +100,34 @@ pub enum CopyError {
 }
 
 impl CopyHeader {
-    /// The header of a new copy under a fresh key, in pieces of `piece_size` bytes: a power of two from 1 KiB to 4 MiB.
-    pub fn seal(identity: &Identity, transfer: TransferId, piece_size: u32, content: Content) -> Result<Self, CopyError> {
+    /// The header of a new copy under a fresh key, in pieces of `piece_size` bytes: a power of two
+    /// from 1 KiB to 4 MiB.
+    pub fn seal(
+        identity: &Identity,
+        transfer: TransferId,
+        piece_size: u32,
+        content: Content,
+    ) -> Result<Self, CopyError> {
         check(piece_size)?;
         let key = TransferKey::random();
         let letter = Letter { key: SecretBytes::new(*key.as_bytes()), content };
         let inside = Zeroizing::new(codec::encode(&letter)?);
         let length = LABEL + inside.len() + ENVELOPE_OVERHEAD;
-        let mut bytes = [&MAGIC[..], &COPY_VERSION.to_le_bytes(), &[0; 2], &(length as u32).to_le_bytes()].concat();
+        let mut bytes =
+            [&MAGIC[..], &COPY_VERSION.to_le_bytes(), &[0; 2], &(length as u32).to_le_bytes()]
+                .concat();
         bytes.extend(transfer.as_bytes());
         bytes.extend(piece_size.to_le_bytes());
         let envelope = envelope::seal(identity, identity.peer(), &bytes, &inside)?;
         bytes.extend(envelope);
-        Ok(Self { owner: identity.peer(), transfer, piece_size, key, content: letter.content, bytes })
+        Ok(Self {
+            owner: identity.peer(),
+            transfer,
+            piece_size,
+            key,
+            content: letter.content,
+            bytes,
+        })
     }
 
     /// How many bytes the header has in all, when these are the first of them.
@@ -135,7 +152,8 @@ impl CopyHeader {
         }
         let (before, envelope) = bytes.split_at(COPY_PREAMBLE + LABEL);
         let (transfer, size) = before[COPY_PREAMBLE..].split_at(24);
-        let transfer = TransferId::from_bytes(transfer.try_into().expect("a label has 24 bytes of it"));
+        let transfer =
+            TransferId::from_bytes(transfer.try_into().expect("a label has 24 bytes of it"));
         let piece_size = u32::from_le_bytes(size.try_into().expect("the label ends with 4 bytes"));
         let (author, inside) = envelope::open(identity, before, envelope)?;
         if author != identity.peer() {
@@ -170,7 +188,14 @@ impl CopyHeader {
     /// What the keys depend on, besides the key.
     pub fn scope(&self) -> KeyScope {
         let Self { transfer, owner, piece_size, .. } = *self;
-        KeyScope { transfer, attempt: 0, suite: Suite::XSALSA20_POLY1305, sender: owner, receiver: owner, chunk_size: piece_size }
+        KeyScope {
+            transfer,
+            attempt: 0,
+            suite: Suite::XSALSA20_POLY1305,
+            sender: owner,
+            receiver: owner,
+            chunk_size: piece_size,
+        }
     }
 
     /// What tells this copy from any other: no two have the same envelope.
@@ -205,7 +230,11 @@ mod tests {
     const ID: TransferId = TransferId::from_bytes([3; 24]);
 
     fn header(identity: &Identity) -> CopyHeader {
-        let content = Content { kind: ContentKind::Bytes, name: ContentName::new("letter").unwrap(), length: Some(7) };
+        let content = Content {
+            kind: ContentKind::Bytes,
+            name: ContentName::new("letter").unwrap(),
+            length: Some(7),
+        };
         CopyHeader::seal(identity, ID, 1 << 10, content).unwrap()
     }
 
@@ -216,18 +245,34 @@ mod tests {
         let bytes = made.as_bytes();
         assert_eq!(CopyHeader::length(bytes.first_chunk().unwrap()), Ok(bytes.len()));
         let opened = CopyHeader::open(&us, bytes).unwrap();
-        assert_eq!((opened.content(), opened.piece_size(), opened.scope()), (made.content(), 1 << 10, made.scope()));
-        assert_eq!((opened.key().as_bytes(), opened.identity()), (made.key().as_bytes(), made.identity()));
+        assert_eq!(
+            (opened.content(), opened.piece_size(), opened.scope()),
+            (made.content(), 1 << 10, made.scope())
+        );
+        assert_eq!(
+            (opened.key().as_bytes(), opened.identity()),
+            (made.key().as_bytes(), made.identity())
+        );
         assert_ne!(header(&us).identity(), made.identity(), "each has a key of its own");
         let other = Identity::from_secret([2; 32]);
-        assert!(matches!(CopyHeader::open(&other, bytes), Err(CopyError::Envelope(EnvelopeError::NotAuthentic))));
+        assert!(matches!(
+            CopyHeader::open(&other, bytes),
+            Err(CopyError::Envelope(EnvelopeError::NotAuthentic))
+        ));
         // Somebody who knows only our public key makes one for us.
         let foreign = {
             let before = &bytes[..COPY_PREAMBLE + LABEL];
-            let letter = codec::encode(&Letter { key: SecretBytes::new([9; 32]), content: made.content().clone() }).unwrap();
+            let letter = codec::encode(&Letter {
+                key: SecretBytes::new([9; 32]),
+                content: made.content().clone(),
+            })
+            .unwrap();
             [before, &envelope::seal(&other, us.peer(), before, &letter).unwrap()].concat()
         };
-        assert_eq!(CopyHeader::open(&us, &foreign).unwrap_err(), CopyError::OtherAuthor { author: other.peer(), us: us.peer() });
+        assert_eq!(
+            CopyHeader::open(&us, &foreign).unwrap_err(),
+            CopyError::OtherAuthor { author: other.peer(), us: us.peer() }
+        );
     }
 
     #[test]
@@ -248,11 +293,15 @@ mod tests {
     fn the_bytes_before_the_envelope_are_those_of_the_format() {
         let bytes = header(&Identity::from_secret([1; 32])).as_bytes().to_vec();
         let length = (bytes.len() - COPY_PREAMBLE) as u32;
-        let expected = [&b"estafcpy\x01\0\0\0"[..], &length.to_le_bytes(), &[3; 24], &[0, 4, 0, 0]].concat();
+        let expected =
+            [&b"estafcpy\x01\0\0\0"[..], &length.to_le_bytes(), &[3; 24], &[0, 4, 0, 0]].concat();
         assert_eq!(bytes[..COPY_PREAMBLE + LABEL], expected);
         let mut later = bytes;
         later[8] = 2;
-        assert_eq!(CopyHeader::length(later.first_chunk().unwrap()), Err(CopyError::UnknownVersion { found: 2 }));
+        assert_eq!(
+            CopyHeader::length(later.first_chunk().unwrap()),
+            Err(CopyError::UnknownVersion { found: 2 })
+        );
     }
 
     #[test]
@@ -260,7 +309,10 @@ mod tests {
         let us = Identity::from_secret([1; 32]);
         let content = header(&us).content().clone();
         for given in [0, 1000, 512, 8 << 20] {
-            assert_eq!(CopyHeader::seal(&us, ID, given, content.clone()).unwrap_err(), CopyError::PieceSize { given });
+            assert_eq!(
+                CopyHeader::seal(&us, ID, given, content.clone()).unwrap_err(),
+                CopyError::PieceSize { given }
+            );
         }
     }
 }

@@ -4,11 +4,13 @@
 //!  0            32                      80                                     16 more
 //!  ├ ephemeral ─┼ sender's key, sealed ─┼ payload, sealed … n bytes ────────────┤
 //! ```
-//! Only the receiver reads it, and knows who made it. What it does not give: whoever has the receiver's secret key can read
-//! all envelopes that were ever made for it, and can make some that seem to come from anybody; and nothing tells a copy from
-//! the first, so what must happen once needs an id inside.
+//! Only the receiver reads it, and knows who made it. What it does not give: whoever has the
+//! receiver's secret key can read all envelopes that were ever made for it, and can make some that
+//! seem to come from anybody; and nothing tells a copy from the first, so what must happen once
+//! needs an id inside.
 //!
-//! Invariant: nothing of the payload is given out before all of it, the sender and the prologue have verified.
+//! Invariant: nothing of the payload is given out before all of it, the sender and the prologue
+//! have verified.
 
 use snow::{Builder, HandshakeState};
 
@@ -33,7 +35,10 @@ pub enum EnvelopeError {
         given: usize,
     },
     /// It does not verify.
-    #[error("the envelope does not open: it is for another receiver, or its bytes or what stands beside it were changed")]
+    #[error(
+        "the envelope does not open: it is for another receiver, or its bytes or what stands \
+         beside it were changed"
+    )]
     NotAuthentic,
     /// This side could not make it.
     #[error("the envelope could not be made: {reason}")]
@@ -43,9 +48,14 @@ pub enum EnvelopeError {
     },
 }
 
-/// An envelope from `identity` that only `receiver` opens. `prologue` is what stands beside it in the clear: the receiver
-/// must give the same.
-pub fn seal(identity: &Identity, receiver: PeerId, prologue: &[u8], payload: &[u8]) -> Result<Vec<u8>, EnvelopeError> {
+/// An envelope from `identity` that only `receiver` opens. `prologue` is what stands beside it in
+/// the clear: the receiver must give the same.
+pub fn seal(
+    identity: &Identity,
+    receiver: PeerId,
+    prologue: &[u8],
+    payload: &[u8],
+) -> Result<Vec<u8>, EnvelopeError> {
     check_length(payload.len().saturating_add(ENVELOPE_OVERHEAD))?;
     let noise = builder(PATTERN)
         .local_private_key(identity.secret())
@@ -56,7 +66,11 @@ pub fn seal(identity: &Identity, receiver: PeerId, prologue: &[u8], payload: &[u
 }
 
 /// Who made the envelope, and what is in it.
-pub fn open(identity: &Identity, prologue: &[u8], bytes: &[u8]) -> Result<(PeerId, Vec<u8>), EnvelopeError> {
+pub fn open(
+    identity: &Identity,
+    prologue: &[u8],
+    bytes: &[u8],
+) -> Result<(PeerId, Vec<u8>), EnvelopeError> {
     check_length(bytes.len())?;
     let mut noise = builder(PATTERN)
         .local_private_key(identity.secret())
@@ -64,7 +78,8 @@ pub fn open(identity: &Identity, prologue: &[u8], bytes: &[u8]) -> Result<(PeerI
         .and_then(Builder::build_responder)
         .map_err(local)?;
     let mut payload = vec![0; bytes.len() - ENVELOPE_OVERHEAD];
-    let length = noise.read_message(bytes, &mut payload).map_err(|_| EnvelopeError::NotAuthentic)?;
+    let length =
+        noise.read_message(bytes, &mut payload).map_err(|_| EnvelopeError::NotAuthentic)?;
     payload.truncate(length);
     let sender = noise.get_remote_static().and_then(|key| key.try_into().ok());
     Ok((PeerId::from_bytes(sender.ok_or(EnvelopeError::NotAuthentic)?), payload))
@@ -78,7 +93,11 @@ fn write(mut noise: HandshakeState, payload: &[u8]) -> Result<Vec<u8>, snow::Err
 }
 
 fn check_length(given: usize) -> Result<(), EnvelopeError> {
-    if (ENVELOPE_OVERHEAD..=ENVELOPE_LIMIT).contains(&given) { Ok(()) } else { Err(EnvelopeError::Length { given }) }
+    if (ENVELOPE_OVERHEAD..=ENVELOPE_LIMIT).contains(&given) {
+        Ok(())
+    } else {
+        Err(EnvelopeError::Length { given })
+    }
 }
 
 fn local(error: snow::Error) -> EnvelopeError {
@@ -118,8 +137,14 @@ mod tests {
     fn the_bytes_are_held() {
         let noise = builder(PATTERN).fixed_ephemeral_key_for_testing_only(&[3; 32]);
         let (sender, to) = (sender(), receiver().peer());
-        let noise = noise.local_private_key(sender.secret()).unwrap().remote_public_key(to.as_bytes()).unwrap();
-        let bytes = write(noise.prologue(b"beside").unwrap().build_initiator().unwrap(), b"payload").unwrap();
+        let noise = noise
+            .local_private_key(sender.secret())
+            .unwrap()
+            .remote_public_key(to.as_bytes())
+            .unwrap();
+        let bytes =
+            write(noise.prologue(b"beside").unwrap().build_initiator().unwrap(), b"payload")
+                .unwrap();
         assert_eq!(HEXLOWER.encode(&bytes), GOLDEN);
         assert_eq!(open(&receiver(), b"beside", &bytes), Ok((sender.peer(), b"payload".to_vec())));
     }
@@ -146,8 +171,13 @@ mod tests {
         for bit in 0..bytes.len() * 8 {
             let mut bad = bytes.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
-            // X25519 ignores the highest bit of a key on its way into the exchange; the hash of the handshake does not.
-            assert_eq!(open(&receiver(), b"beside", &bad), Err(EnvelopeError::NotAuthentic), "bit {bit}");
+            // X25519 ignores the highest bit of a key on its way into the exchange; the hash of the
+            // handshake does not.
+            assert_eq!(
+                open(&receiver(), b"beside", &bad),
+                Err(EnvelopeError::NotAuthentic),
+                "bit {bit}"
+            );
         }
         for length in 0..bytes.len() {
             assert!(open(&receiver(), b"beside", &bytes[..length]).is_err(), "{length} bytes");
@@ -163,9 +193,15 @@ mod tests {
     #[test]
     fn what_is_too_long_or_too_short_is_not_looked_at() {
         let long = vec![0; ENVELOPE_LIMIT - ENVELOPE_OVERHEAD + 1];
-        assert_eq!(seal(&sender(), receiver().peer(), b"", &long), Err(EnvelopeError::Length { given: ENVELOPE_LIMIT + 1 }));
+        assert_eq!(
+            seal(&sender(), receiver().peer(), b"", &long),
+            Err(EnvelopeError::Length { given: ENVELOPE_LIMIT + 1 })
+        );
         for given in [0, 1, ENVELOPE_OVERHEAD - 1, ENVELOPE_LIMIT + 1, 1 << 20] {
-            assert_eq!(open(&receiver(), b"", &vec![0; given]), Err(EnvelopeError::Length { given }));
+            assert_eq!(
+                open(&receiver(), b"", &vec![0; given]),
+                Err(EnvelopeError::Length { given })
+            );
         }
     }
 

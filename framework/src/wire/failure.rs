@@ -18,8 +18,8 @@ const MESSAGE_LIMIT: usize = 1024;
 pub struct Failure {
     /// What kind of failure it is: what the other side acts on.
     pub kind: FailureKind,
-    /// What happened, for people; at most 1024 bytes go over the wire. A peer's own words, perhaps: [`Display`](fmt::Display) shows them so
-    /// that they can't steer a terminal.
+    /// What happened, for people; at most 1024 bytes go over the wire. A peer's own words,
+    /// perhaps: [`Display`](fmt::Display) shows them so that they can't steer a terminal.
     #[serde(with = "Prose::<MESSAGE_LIMIT>")]
     pub message: String,
     /// The stage it happened in, where it was one.
@@ -57,14 +57,20 @@ pub enum FailureKind {
     Unreachable,
     /// There is no room for it now: later there may be.
     Busy,
-    /// It was given up after it was offered, and the receiver did not say how it ended: it may have been delivered.
+    /// It was given up after it was offered, and the receiver did not say how it ended: it may have
+    /// been delivered.
     Unknown,
 }
 
 impl Failure {
     /// A failure of this kind; of `message` the first 1024 bytes are kept.
     pub fn new(kind: FailureKind, message: impl AsRef<str>) -> Self {
-        Self { kind, message: cut(message.as_ref(), MESSAGE_LIMIT).to_owned(), stage: None, index: None }
+        Self {
+            kind,
+            message: cut(message.as_ref(), MESSAGE_LIMIT).to_owned(),
+            stage: None,
+            index: None,
+        }
     }
 
     /// Says in which stage it happened; of the name the first 64 bytes are kept.
@@ -124,7 +130,8 @@ mod tests {
     #[test]
     fn the_bytes_are_held() {
         let failure = Failure::new(FailureKind::Stage, "no").in_stage("zip").at_index(5);
-        let golden = b"\x05\0\0\0\x02\0\0\0\0\0\0\0no\x01\x03\0\0\0\0\0\0\0zip\x01\x05\0\0\0\0\0\0\0";
+        let golden =
+            b"\x05\0\0\0\x02\0\0\0\0\0\0\0no\x01\x03\0\0\0\0\0\0\0zip\x01\x05\0\0\0\0\0\0\0";
         assert_eq!(codec::encode(&failure).unwrap(), golden);
         assert_eq!(codec::decode::<Failure>(golden).unwrap(), failure);
     }
@@ -132,7 +139,21 @@ mod tests {
     #[test]
     fn every_kind_has_its_number() {
         use FailureKind::*;
-        let kinds = [Refused, Untrusted, Integrity, Io, Cancelled, Stage, Protocol, Expired, Changed, Shutdown, Unreachable, Busy, Unknown];
+        let kinds = [
+            Refused,
+            Untrusted,
+            Integrity,
+            Io,
+            Cancelled,
+            Stage,
+            Protocol,
+            Expired,
+            Changed,
+            Shutdown,
+            Unreachable,
+            Busy,
+            Unknown,
+        ];
         for (number, kind) in kinds.into_iter().enumerate() {
             assert_eq!(codec::encode(&kind).unwrap(), (number as u32).to_le_bytes());
         }
@@ -150,7 +171,11 @@ mod tests {
 
     #[test]
     fn a_failure_reads_well_and_cannot_control_a_terminal() {
-        let failure = Failure::new(FailureKind::Stage, "can't \u{1b}[2Jgo on").in_stage("zip").at_index(5);
-        assert_eq!(failure.to_string(), r"a stage failed in stage zip at chunk 5: can't \u{1b}[2Jgo on");
+        let failure =
+            Failure::new(FailureKind::Stage, "can't \u{1b}[2Jgo on").in_stage("zip").at_index(5);
+        assert_eq!(
+            failure.to_string(),
+            r"a stage failed in stage zip at chunk 5: can't \u{1b}[2Jgo on"
+        );
     }
 }

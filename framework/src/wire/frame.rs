@@ -4,8 +4,8 @@
 //!  0        4      5      6        8               16              24
 //!  ├ len u32┼kind u8┼flags┼ zero u16┼ stream u64 ───┼ index u64 ────┼ body … len bytes
 //! ```
-//! Little-endian. Invariant: a header is checked, its length too, before a byte of the body is waited for; memory grows as bytes
-//! arrive, not as a header claims.
+//! Little-endian. Invariant: a header is checked, its length too, before a byte of the body is
+//! waited for; memory grows as bytes arrive, not as a header claims.
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -31,8 +31,8 @@ pub struct FrameHeader {
     pub index: u64,
 }
 
-/// The most bytes by which stages of the user's may make a chunk of this size longer, all of a transfer's together: a quarter of it,
-/// and 256.
+/// The most bytes by which stages of the user's may make a chunk of this size longer, all of a
+/// transfer's together: a quarter of it, and 256.
 pub const fn growth_limit(chunk_size: u32) -> u32 {
     chunk_size / 4 + 256
 }
@@ -66,7 +66,8 @@ impl Frame {
     }
 }
 
-/// Why bytes on a lane are no frame. The lane is of no use after it: where the next frame starts is not known.
+/// Why bytes on a lane are no frame. The lane is of no use after it: where the next frame starts is
+/// not known.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FrameError {
@@ -129,7 +130,8 @@ impl FrameHeader {
         bytes
     }
 
-    /// Reads a header. `max_len` is the negotiated most of a body; a control frame's is never above [`CONTROL_BODY_LIMIT`].
+    /// Reads a header. `max_len` is the negotiated most of a body; a control frame's is never above
+    /// [`CONTROL_BODY_LIMIT`].
     pub fn decode(bytes: &[u8; HEADER_LENGTH], max_len: u32) -> Result<Self, FrameError> {
         let mut rest = &bytes[..];
         let len = rest.get_u32_le();
@@ -138,7 +140,8 @@ impl FrameHeader {
             2 => (FrameKind::Chunk, FLAG_LAST, max_len),
             found => return Err(FrameError::UnknownKind { found }),
         };
-        let (flags, reserved, stream, index) = (rest.get_u8(), rest.get_u16_le(), rest.get_u64_le(), rest.get_u64_le());
+        let (flags, reserved, stream, index) =
+            (rest.get_u8(), rest.get_u16_le(), rest.get_u64_le(), rest.get_u64_le());
         if reserved != 0 {
             return Err(FrameError::Reserved { found: reserved });
         }
@@ -162,8 +165,9 @@ impl FrameHeader {
 
 /// Cuts frames out of what was read from a lane.
 ///
-/// After each read into `buffer`, call [`decode`](Self::decode) until it returns `Ok(None)`, then read on into the same buffer: it
-/// has room reserved for up to 64 KiB of what is missing. After an error it returns that error for ever: close the lane.
+/// After each read into `buffer`, call [`decode`](Self::decode) until it returns `Ok(None)`, then
+/// read on into the same buffer: it has room reserved for up to 64 KiB of what is missing. After an
+/// error it returns that error for ever: close the lane.
 #[derive(Debug)]
 pub struct FrameDecoder {
     max_len: u32,
@@ -193,7 +197,8 @@ impl FrameDecoder {
                     buffer.reserve(HEADER_LENGTH - buffer.len());
                     return Ok(None);
                 };
-                let header = FrameHeader::decode(bytes, self.max_len).inspect_err(|error| self.state = State::Failed(error.clone()))?;
+                let header = FrameHeader::decode(bytes, self.max_len)
+                    .inspect_err(|error| self.state = State::Failed(error.clone()))?;
                 self.state = State::Body(header);
                 header
             }
@@ -208,7 +213,8 @@ impl FrameDecoder {
         Ok(Some(Frame { header, whole: buffer.split_to(length).freeze() }))
     }
 
-    /// Whether a frame has begun and its end is missing: at the end of a lane's bytes, that it was cut off.
+    /// Whether a frame has begun and its end is missing: at the end of a lane's bytes, that it was
+    /// cut off.
     pub fn is_within_frame(&self, buffer: &BytesMut) -> bool {
         !buffer.is_empty() || matches!(self.state, State::Body(_))
     }
@@ -223,8 +229,13 @@ mod tests {
 
     use super::*;
 
-    const CHUNK: FrameHeader =
-        FrameHeader { len: 0x0102, kind: FrameKind::Chunk, flags: FLAG_LAST, stream: 0x0304_0506_0708_090a, index: 0x0b0c_0d0e_0f10_1112 };
+    const CHUNK: FrameHeader = FrameHeader {
+        len: 0x0102,
+        kind: FrameKind::Chunk,
+        flags: FLAG_LAST,
+        stream: 0x0304_0506_0708_090a,
+        index: 0x0b0c_0d0e_0f10_1112,
+    };
 
     fn decode_with(at: usize, value: u8) -> FrameError {
         let mut bytes = FrameHeader::control(5).encode();
@@ -235,7 +246,10 @@ mod tests {
     #[test]
     fn the_bytes_are_held() {
         assert_eq!(CHUNK.encode(), *b"\x02\x01\0\0\x02\x01\0\0\x0a\x09\x08\x07\x06\x05\x04\x03\x12\x11\x10\x0f\x0e\x0d\x0c\x0b");
-        assert_eq!(FrameHeader::control(16).encode(), *b"\x10\0\0\0\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0");
+        assert_eq!(
+            FrameHeader::control(16).encode(),
+            *b"\x10\0\0\0\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
+        );
         assert!(CHUNK.is_last() && !FrameHeader::control(16).is_last());
     }
 
@@ -244,20 +258,36 @@ mod tests {
         assert_eq!(decode_with(4, 3), FrameError::UnknownKind { found: 3 });
         assert_eq!(decode_with(4, 0), FrameError::UnknownKind { found: 0 });
         assert_eq!(decode_with(7, 1), FrameError::Reserved { found: 0x100 });
-        assert_eq!(decode_with(5, 1), FrameError::UnknownFlags { kind: FrameKind::Control, found: 1, known: 0 });
+        assert_eq!(
+            decode_with(5, 1),
+            FrameError::UnknownFlags { kind: FrameKind::Control, found: 1, known: 0 }
+        );
         assert_eq!(decode_with(8, 1), FrameError::ControlNamesStream { stream: 1, index: 0 });
         assert_eq!(decode_with(16, 1), FrameError::ControlNamesStream { stream: 0, index: 1 });
-        assert_eq!(decode_with(2, 1), FrameError::TooLong { kind: FrameKind::Control, given: 65_541, limit: CONTROL_BODY_LIMIT });
+        assert_eq!(
+            decode_with(2, 1),
+            FrameError::TooLong {
+                kind: FrameKind::Control,
+                given: 65_541,
+                limit: CONTROL_BODY_LIMIT
+            }
+        );
         let flags = FrameHeader { flags: 3, ..CHUNK }.encode();
         let error = FrameHeader::decode(&flags, 1 << 20).unwrap_err();
-        assert_eq!(error, FrameError::UnknownFlags { kind: FrameKind::Chunk, found: 3, known: FLAG_LAST });
+        assert_eq!(
+            error,
+            FrameError::UnknownFlags { kind: FrameKind::Chunk, found: 3, known: FLAG_LAST }
+        );
     }
 
     #[test]
     fn a_body_may_be_as_long_as_the_limit_and_no_longer() {
         assert_eq!(FrameHeader::decode(&CHUNK.encode(), 0x0102), Ok(CHUNK));
         let error = FrameHeader::decode(&CHUNK.encode(), 0x0101).unwrap_err();
-        assert_eq!(error, FrameError::TooLong { kind: FrameKind::Chunk, given: 0x0102, limit: 0x0101 });
+        assert_eq!(
+            error,
+            FrameError::TooLong { kind: FrameKind::Chunk, given: 0x0102, limit: 0x0101 }
+        );
     }
 
     #[test]

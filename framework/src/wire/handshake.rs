@@ -5,12 +5,14 @@
 //!  LinkInitiatorWaiting::finish ◀── message 2 ◀── LinkResponderReady::finish(choice) ─▶ Established
 //!   └─▶ (choice, Established)
 //! ```
-//! On the socket each message stands behind its length (`u16`, little-endian): [`frame_handshake`], [`handshake_length`].
+//! On the socket each message stands behind its length (`u16`, little-endian): [`frame_handshake`],
+//! [`handshake_length`].
 //!
-//! Invariant: each type has only the step that comes next and gives itself up for it, so no step is left out, taken twice or
-//! taken after an error. **Message 1 by itself can be replayed**: what stops that is the responder's nonce in the prologue, and the
-//! MAC over both (see [`KnockKey`](super::KnockKey)). A responder still does nothing lasting before the initiator's first control
-//! frame has verified.
+//! Invariant: each type has only the step that comes next and gives itself up for it, so no step is
+//! left out, taken twice or taken after an error. **Message 1 by itself can be replayed**: what
+//! stops that is the responder's nonce in the prologue, and the MAC over both (see
+//! [`KnockKey`](super::KnockKey)). A responder still does nothing lasting before the initiator's
+//! first control frame has verified.
 
 use snow::{Builder, HandshakeState};
 
@@ -45,8 +47,8 @@ pub enum HandshakeError {
     },
     /// It does not verify.
     #[error(
-        "the {message} of the handshake does not verify: the other side has another key than expected, or bytes were changed on the way; \
-         check the peer's id or ask for a new ticket"
+        "the {message} of the handshake does not verify: the other side has another key than \
+         expected, or bytes were changed on the way; check the peer's id or ask for a new ticket"
     )]
     NotAuthentic {
         /// Which message.
@@ -54,12 +56,15 @@ pub enum HandshakeError {
     },
     /// Message 1 was made for another connection, or by somebody who does not know this node's key.
     #[error(
-        "the first message of the handshake does not fit this connection: it is a copy of another one's, or bytes were changed on the way; \
-         nothing was computed for it"
+        "the first message of the handshake does not fit this connection: it is a copy of another \
+         one's, or bytes were changed on the way; nothing was computed for it"
     )]
     NotFresh,
     /// It verifies, but what is inside cannot be read.
-    #[error("the {message} of the handshake verifies, but its content cannot be read: the other side may run another release")]
+    #[error(
+        "the {message} of the handshake verifies, but its content cannot be read: the other side \
+         may run another release"
+    )]
     Payload {
         /// Which message.
         message: &'static str,
@@ -73,7 +78,10 @@ pub enum HandshakeError {
         reason: String,
     },
     /// No suite in common.
-    #[error("no way to seal chunks in common: this side has {ours:?}, the other {theirs:?}; update the older one")]
+    #[error(
+        "no way to seal chunks in common: this side has {ours:?}, the other {theirs:?}; update \
+         the older one"
+    )]
     NoCommonSuite {
         /// What this side has.
         ours: Vec<Suite>,
@@ -81,7 +89,10 @@ pub enum HandshakeError {
         theirs: Vec<Suite>,
     },
     /// A frame limit too small for control messages.
-    #[error("a limit of {given} bytes for a frame's body was offered, at least {least} are needed: raise max_frame")]
+    #[error(
+        "a limit of {given} bytes for a frame's body was offered, at least {least} are needed: \
+         raise max_frame"
+    )]
     FrameLimitTooSmall {
         /// Bytes offered.
         given: u32,
@@ -140,7 +151,11 @@ pub struct LinkResponderReady {
 
 impl LinkInitiator {
     /// A handshake with `remote`; `prologue` is what [`prologue`](super::prologue) returns.
-    pub fn new(identity: &Identity, remote: PeerId, prologue: &[u8]) -> Result<Self, HandshakeError> {
+    pub fn new(
+        identity: &Identity,
+        remote: PeerId,
+        prologue: &[u8],
+    ) -> Result<Self, HandshakeError> {
         let noise = builder(PATTERN)
             .local_private_key(identity.secret())
             .and_then(|builder| builder.remote_public_key(remote.as_bytes()))
@@ -151,18 +166,27 @@ impl LinkInitiator {
     }
 
     /// Message 1, with what this side can do inside.
-    pub fn start(mut self, offer: &Offer) -> Result<(Vec<u8>, LinkInitiatorWaiting), HandshakeError> {
-        let payload = codec::encode(offer).map_err(|error| HandshakeError::Local { reason: error.to_string() })?;
+    pub fn start(
+        mut self,
+        offer: &Offer,
+    ) -> Result<(Vec<u8>, LinkInitiatorWaiting), HandshakeError> {
+        let payload = codec::encode(offer)
+            .map_err(|error| HandshakeError::Local { reason: error.to_string() })?;
         let message = write(&mut self.noise, &payload)?;
-        Ok((message, LinkInitiatorWaiting { noise: self.noise, remote: self.remote, offer: offer.clone() }))
+        Ok((
+            message,
+            LinkInitiatorWaiting { noise: self.noise, remote: self.remote, offer: offer.clone() },
+        ))
     }
 }
 
 impl LinkInitiatorWaiting {
-    /// Reads message 2. The first control frame this side seals then is what lets the responder act.
+    /// Reads message 2. The first control frame this side seals then is what lets the responder
+    /// act.
     pub fn finish(mut self, message: &[u8]) -> Result<(Choice, Established), HandshakeError> {
         let payload = read(&mut self.noise, message, ANSWER)?;
-        let choice: Choice = codec::decode(&payload).map_err(|source| HandshakeError::Payload { message: ANSWER, source })?;
+        let choice: Choice = codec::decode(&payload)
+            .map_err(|source| HandshakeError::Payload { message: ANSWER, source })?;
         choice.check_within(&self.offer)?;
         Ok((choice, establish(self.noise, self.remote)?))
     }
@@ -180,11 +204,16 @@ impl LinkResponder {
     }
 
     /// Reads message 1. It proves that the peer made it *once*, not that the peer is there now.
-    pub fn read(mut self, message: &[u8]) -> Result<(PeerId, Offer, LinkResponderReady), HandshakeError> {
+    pub fn read(
+        mut self,
+        message: &[u8],
+    ) -> Result<(PeerId, Offer, LinkResponderReady), HandshakeError> {
         let payload = read(&mut self.noise, message, REQUEST)?;
-        let offer: Offer = codec::decode(&payload).map_err(|source| HandshakeError::Payload { message: REQUEST, source })?;
+        let offer: Offer = codec::decode(&payload)
+            .map_err(|source| HandshakeError::Payload { message: REQUEST, source })?;
         let remote = self.noise.get_remote_static().and_then(|key| key.try_into().ok());
-        let peer = remote.map(PeerId::from_bytes).expect("message 1 of IK carries a key of 32 bytes");
+        let peer =
+            remote.map(PeerId::from_bytes).expect("message 1 of IK carries a key of 32 bytes");
         Ok((peer, offer.clone(), LinkResponderReady { noise: self.noise, peer, offer }))
     }
 }
@@ -193,7 +222,8 @@ impl LinkResponderReady {
     /// Message 2, with what both sides will do inside: see [`choose`](super::choose).
     pub fn finish(mut self, choice: &Choice) -> Result<(Vec<u8>, Established), HandshakeError> {
         choice.check_within(&self.offer)?;
-        let payload = codec::encode(choice).map_err(|error| HandshakeError::Local { reason: error.to_string() })?;
+        let payload = codec::encode(choice)
+            .map_err(|error| HandshakeError::Local { reason: error.to_string() })?;
         let message = write(&mut self.noise, &payload)?;
         Ok((message, establish(self.noise, self.peer)?))
     }
@@ -226,7 +256,9 @@ pub(super) fn local(error: snow::Error) -> HandshakeError {
 pub(super) fn write(noise: &mut HandshakeState, payload: &[u8]) -> Result<Vec<u8>, HandshakeError> {
     let mut message = vec![0; HANDSHAKE_LIMIT];
     let length = noise.write_message(payload, &mut message).map_err(|error| match error {
-        snow::Error::Input => HandshakeError::Local { reason: format!("an offer of {} bytes is too long", payload.len()) },
+        snow::Error::Input => HandshakeError::Local {
+            reason: format!("an offer of {} bytes is too long", payload.len()),
+        },
         other => local(other),
     })?;
     message.truncate(length);
@@ -234,7 +266,11 @@ pub(super) fn write(noise: &mut HandshakeState, payload: &[u8]) -> Result<Vec<u8
 }
 
 /// The payload of the next message.
-pub(super) fn read(noise: &mut HandshakeState, message: &[u8], name: &'static str) -> Result<Vec<u8>, HandshakeError> {
+pub(super) fn read(
+    noise: &mut HandshakeState,
+    message: &[u8],
+    name: &'static str,
+) -> Result<Vec<u8>, HandshakeError> {
     let given = message.len();
     if given == 0 || given > HANDSHAKE_LIMIT {
         return Err(HandshakeError::Length { given, limit: HANDSHAKE_LIMIT });
@@ -242,7 +278,9 @@ pub(super) fn read(noise: &mut HandshakeState, message: &[u8], name: &'static st
     let mut payload = vec![0; HANDSHAKE_LIMIT];
     let length = noise.read_message(message, &mut payload).map_err(|error| match error {
         snow::Error::Decrypt => HandshakeError::NotAuthentic { message: name },
-        snow::Error::Input => HandshakeError::Malformed { message: name, given, reason: "it is too short".to_owned() },
+        snow::Error::Input => {
+            HandshakeError::Malformed { message: name, given, reason: "it is too short".to_owned() }
+        }
         other => HandshakeError::Malformed { message: name, given, reason: other.to_string() },
     })?;
     payload.truncate(length);
@@ -250,7 +288,9 @@ pub(super) fn read(noise: &mut HandshakeState, message: &[u8], name: &'static st
 }
 
 /// The hash and the two halves of a finished handshake.
-pub(super) fn split(noise: HandshakeState) -> Result<([u8; 32], ControlSealer, ControlOpener), HandshakeError> {
+pub(super) fn split(
+    noise: HandshakeState,
+) -> Result<([u8; 32], ControlSealer, ControlOpener), HandshakeError> {
     let hash = noise.get_handshake_hash().try_into().expect("BLAKE2s has 32 bytes");
     let (sealer, opener) = channel(noise.into_stateless_transport_mode().map_err(local)?);
     Ok((hash, sealer, opener))

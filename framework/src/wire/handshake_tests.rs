@@ -95,7 +95,10 @@ fn an_answer_to_another_request_is_refused() {
     let (first, _) = initiator(&paris, lyon.peer());
     let (_, waiting) = initiator(&paris, lyon.peer());
     let (second, _) = responder(&lyon).read(&first).unwrap().2.finish(&choice()).unwrap();
-    assert_eq!(waiting.finish(&second).unwrap_err(), HandshakeError::NotAuthentic { message: "answer" });
+    assert_eq!(
+        waiting.finish(&second).unwrap_err(),
+        HandshakeError::NotAuthentic { message: "answer" }
+    );
 }
 
 #[test]
@@ -114,7 +117,10 @@ fn the_initiator_refuses_a_choice_it_did_not_offer() {
     let mut ready = responder(&lyon).read(&first).unwrap().2;
     ready.offer.lanes = 9;
     let (second, _) = ready.finish(&Choice { lanes: 3, ..choice() }).unwrap();
-    assert_eq!(waiting.finish(&second).unwrap_err(), HandshakeError::ChoiceOutsideOffer { what: "lanes" });
+    assert_eq!(
+        waiting.finish(&second).unwrap_err(),
+        HandshakeError::ChoiceOutsideOffer { what: "lanes" }
+    );
 }
 
 #[test]
@@ -122,15 +128,22 @@ fn an_authentic_message_with_an_unreadable_content_says_so() {
     let (paris, lyon) = identities();
     let mut noise = LinkInitiator::new(&paris, lyon.peer(), &preambles()).unwrap().noise;
     let first = write(&mut noise, b"from the future").unwrap();
-    assert!(matches!(responder(&lyon).read(&first), Err(HandshakeError::Payload { message: "request", .. })));
+    assert!(matches!(
+        responder(&lyon).read(&first),
+        Err(HandshakeError::Payload { message: "request", .. })
+    ));
 }
 
 #[test]
 fn an_offer_too_long_for_a_message_is_an_error_of_this_side() {
     let (paris, lyon) = identities();
     let long = Offer { suites: vec![Suite(1); 500], ..offer() };
-    let error = LinkInitiator::new(&paris, lyon.peer(), &preambles()).unwrap().start(&long).unwrap_err();
-    assert_eq!(error, HandshakeError::Local { reason: "an offer of 1022 bytes is too long".to_owned() });
+    let error =
+        LinkInitiator::new(&paris, lyon.peer(), &preambles()).unwrap().start(&long).unwrap_err();
+    assert_eq!(
+        error,
+        HandshakeError::Local { reason: "an offer of 1022 bytes is too long".to_owned() }
+    );
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Who a node is to itself: its X25519 key pair.
 //!
-//! Invariant: the secret is never printed and is wiped when dropped. Where it is kept is not decided here.
+//! Invariant: the secret is never printed and is wiped when dropped. Where it is kept is not
+//! decided here.
 
 use std::fmt;
 
@@ -32,7 +33,8 @@ impl Identity {
 
     /// The identity with this secret key: any 32 bytes (X25519 clamps them).
     pub fn from_secret(secret: [u8; 32]) -> Self {
-        let mut exchange = DefaultResolver.resolve_dh(&DHChoice::Curve25519).expect("X25519 is compiled in");
+        let mut exchange =
+            DefaultResolver.resolve_dh(&DHChoice::Curve25519).expect("X25519 is compiled in");
         exchange.set(&secret);
         let public = exchange.pubkey().try_into().expect("an X25519 key has 32 bytes");
         // The resolver does not wipe its copy.
@@ -74,8 +76,13 @@ mod tests {
                 "de9edb7d7b7dc1b4d35b61c2ece435373f8343c85b78674dadfc7e146f882b4f",
             ),
         ] {
-            let bytes = |text: &str| data_encoding::HEXLOWER.decode(text.as_bytes()).unwrap().try_into().unwrap();
-            assert_eq!(Identity::from_secret(bytes(secret)).peer(), PeerId::from_bytes(bytes(public)));
+            let bytes = |text: &str| {
+                data_encoding::HEXLOWER.decode(text.as_bytes()).unwrap().try_into().unwrap()
+            };
+            assert_eq!(
+                Identity::from_secret(bytes(secret)).peer(),
+                PeerId::from_bytes(bytes(public))
+            );
         }
     }
 
@@ -89,6 +96,9 @@ mod tests {
     #[test]
     fn the_secret_is_not_printed() {
         let identity = Identity::from_secret([0x41; 32]);
-        assert_eq!(format!("{identity:?}"), format!("Identity(PeerId({}…))", identity.peer().short()));
+        assert_eq!(
+            format!("{identity:?}"),
+            format!("Identity(PeerId({}…))", identity.peer().short())
+        );
     }
 }

@@ -1,11 +1,13 @@
-//! What tells who knows a node's key from a stranger, before the node says or computes anything: a MAC over the first words.
+//! What tells who knows a node's key from a stranger, before the node says or computes anything: a
+//! MAC over the first words.
 //!
 //! ```text
 //!  preamble    44 bytes │ MAC                       checked before a byte is answered
 //!  message 1   of Noise │ MAC over both preambles   checked before a key exchange; the reply holds a nonce, so no copy passes
 //! ```
-//! Invariant: the key is derived from the responder's *public* key, so a MAC proves nothing but that somebody has been told
-//! this. It keeps scanners and copies out; who the other side is, only the handshake says.
+//! Invariant: the key is derived from the responder's *public* key, so a MAC proves nothing but
+//! that somebody has been told this. It keeps scanners and copies out; who the other side is, only
+//! the handshake says.
 
 use super::{HandshakeError, PeerId};
 
@@ -22,7 +24,8 @@ impl KnockKey {
         Self(blake3::derive_key("estafette 2026 first words to a node", responder.as_bytes()))
     }
 
-    /// Message 1 for the wire: with the MAC behind it. `prologue` is what [`prologue`](super::prologue) returns, for lanes too.
+    /// Message 1 for the wire: with the MAC behind it. `prologue` is what
+    /// [`prologue`](super::prologue) returns, for lanes too.
     pub fn seal(&self, prologue: &[u8], mut message: Vec<u8>) -> Vec<u8> {
         let mac = self.mac(MESSAGE, prologue, &message);
         message.extend_from_slice(&mac);
@@ -31,8 +34,14 @@ impl KnockKey {
 
     /// Message 1, if it was made for this connection by somebody who knows whom it talks to.
     pub fn open<'a>(&self, prologue: &[u8], sealed: &'a [u8]) -> Result<&'a [u8], HandshakeError> {
-        let Some((message, mac)) = sealed.split_last_chunk() else { return Err(HandshakeError::NotFresh) };
-        if same(mac, &self.mac(MESSAGE, prologue, message)) { Ok(message) } else { Err(HandshakeError::NotFresh) }
+        let Some((message, mac)) = sealed.split_last_chunk() else {
+            return Err(HandshakeError::NotFresh);
+        };
+        if same(mac, &self.mac(MESSAGE, prologue, message)) {
+            Ok(message)
+        } else {
+            Err(HandshakeError::NotFresh)
+        }
     }
 
     /// The MAC behind the content of a preamble.
@@ -82,7 +91,10 @@ mod tests {
     fn the_bytes_are_held() {
         let hex = |bytes: &[u8]| data_encoding::HEXLOWER.encode(bytes);
         assert_eq!(hex(&key().of_preamble(b"preamble")), "6e254609fffab2170ccfcdf8fb01324e");
-        assert_eq!(hex(&key().seal(b"prologue", b"message".to_vec())[7..]), "438961d695653820ca8c8c82e2f6b999");
+        assert_eq!(
+            hex(&key().seal(b"prologue", b"message".to_vec())[7..]),
+            "438961d695653820ca8c8c82e2f6b999"
+        );
     }
 
     #[test]
@@ -90,7 +102,10 @@ mod tests {
         let sealed = key().seal(b"prologue", b"message".to_vec());
         assert_eq!(key().open(b"prologue", &sealed), Ok(&b"message"[..]));
         assert_eq!(key().open(b"prologuf", &sealed), Err(HandshakeError::NotFresh));
-        assert_eq!(KnockKey::of(PeerId::from_bytes([8; 32])).open(b"prologue", &sealed), Err(HandshakeError::NotFresh));
+        assert_eq!(
+            KnockKey::of(PeerId::from_bytes([8; 32])).open(b"prologue", &sealed),
+            Err(HandshakeError::NotFresh)
+        );
         for length in 0..sealed.len() {
             assert_eq!(key().open(b"prologue", &sealed[..length]), Err(HandshakeError::NotFresh));
         }

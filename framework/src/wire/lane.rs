@@ -1,9 +1,11 @@
-//! The handshake of a bulk lane: `Noise_NNpsk0_25519_ChaChaPoly_BLAKE2s`, its pre-shared key the secret of a `LaneTicket`.
+//! The handshake of a bulk lane: `Noise_NNpsk0_25519_ChaChaPoly_BLAKE2s`, its pre-shared key the
+//! secret of a `LaneTicket`.
 //!
-//! Like [`handshake`](super::LinkInitiator), without payloads: what holds for the link holds for its lanes. A ticket is used up
-//! at the first connection that names its id.
+//! Like [`handshake`](super::LinkInitiator), without payloads: what holds for the link holds for
+//! its lanes. A ticket is used up at the first connection that names its id.
 //!
-//! Invariant: whoever comes to the end knows the ticket, and both sides mean the same link and the same lane.
+//! Invariant: whoever comes to the end knows the ticket, and both sides mean the same link and the
+//! same lane.
 
 use snow::{Builder, HandshakeState};
 
@@ -46,7 +48,8 @@ pub struct LaneResponderReady {
     noise: HandshakeState,
 }
 
-/// The prologue of a lane: both preambles (see [`prologue`](super::prologue)), the hash of the link, the number of the lane.
+/// The prologue of a lane: both preambles (see [`prologue`](super::prologue)), the hash of the
+/// link, the number of the lane.
 pub fn lane_prologue(preambles: &[u8], link: &[u8; 32], lane: u16) -> Vec<u8> {
     [preambles, link, &lane.to_le_bytes()].concat()
 }
@@ -54,7 +57,9 @@ pub fn lane_prologue(preambles: &[u8], link: &[u8; 32], lane: u16) -> Vec<u8> {
 impl LaneInitiator {
     /// A handshake under the secret of a lane ticket; `prologue` is what [`lane_prologue`] returns.
     pub fn new(secret: &[u8; 32], prologue: &[u8]) -> Result<Self, HandshakeError> {
-        Ok(Self { noise: keyed(secret, prologue).and_then(Builder::build_initiator).map_err(local)? })
+        Ok(Self {
+            noise: keyed(secret, prologue).and_then(Builder::build_initiator).map_err(local)?,
+        })
     }
 
     /// Message 1.
@@ -73,9 +78,12 @@ impl LaneInitiatorWaiting {
 }
 
 impl LaneResponder {
-    /// Waits for an initiator who knows the secret of a lane ticket; `prologue` is what [`lane_prologue`] returns.
+    /// Waits for an initiator who knows the secret of a lane ticket; `prologue` is what
+    /// [`lane_prologue`] returns.
     pub fn new(secret: &[u8; 32], prologue: &[u8]) -> Result<Self, HandshakeError> {
-        Ok(Self { noise: keyed(secret, prologue).and_then(Builder::build_responder).map_err(local)? })
+        Ok(Self {
+            noise: keyed(secret, prologue).and_then(Builder::build_responder).map_err(local)?,
+        })
     }
 
     /// Reads message 1.
@@ -97,7 +105,11 @@ fn keyed<'a>(secret: &'a [u8; 32], prologue: &'a [u8]) -> Result<Builder<'a>, sn
     builder(PATTERN).psk(0, secret).and_then(|builder| builder.prologue(prologue))
 }
 
-fn read_empty(noise: &mut HandshakeState, message: &[u8], name: &'static str) -> Result<(), HandshakeError> {
+fn read_empty(
+    noise: &mut HandshakeState,
+    message: &[u8],
+    name: &'static str,
+) -> Result<(), HandshakeError> {
     match read(noise, message, name)?.len() {
         0 => Ok(()),
         left => Err(HandshakeError::Malformed {
@@ -124,7 +136,10 @@ mod tests {
     const SECRET: [u8; 32] = [9; 32];
 
     fn start() -> (Vec<u8>, LaneInitiatorWaiting) {
-        LaneInitiator::new(&SECRET, &lane_prologue(b"preambles", &[1; 32], 3)).unwrap().start().unwrap()
+        LaneInitiator::new(&SECRET, &lane_prologue(b"preambles", &[1; 32], 3))
+            .unwrap()
+            .start()
+            .unwrap()
     }
 
     fn responder() -> LaneResponder {
@@ -133,7 +148,10 @@ mod tests {
 
     #[test]
     fn the_prologue_is_held() {
-        assert_eq!(lane_prologue(b"ab", &[7; 32], 0x0102), [b"ab".as_slice(), &[7; 32], &[2, 1]].concat());
+        assert_eq!(
+            lane_prologue(b"ab", &[7; 32], 0x0102),
+            [b"ab".as_slice(), &[7; 32], &[2, 1]].concat()
+        );
     }
 
     #[test]

@@ -1,18 +1,19 @@
 //! An express link after its handshake: is the other side there, and is it time for a new link?
 //!
-//! Invariant: a link is called dead only after its peer was asked and had its time to answer. A driver that was held up itself
-//! (a stopped process, a starved thread) asks first.
+//! Invariant: a link is called dead only after its peer was asked and had its time to answer. A
+//! driver that was held up itself (a stopped process, a starved thread) asks first.
 //!
 //! # Who calls what
 //! The task that owns the socket drives it:
 //! - after *any* bytes came from the peer on this link: [`Link::heard`];
 //! - after any frame was written to it: [`Link::sent`] (the ping too);
 //! - it sleeps until [`Link::poll_timeout`], and asks again after every call of another method;
-//! - when that time has come: first it reads what has already arrived ([`Link::heard`]), then [`Link::handle_timeout`], and
-//!   does what that returns, again and again until it returns [`LinkAction::None`] or [`LinkAction::Dead`].
+//! - when that time has come: first it reads what has already arrived ([`Link::heard`]), then
+//!   [`Link::handle_timeout`], and does what that returns, again and again until it returns
+//!   [`LinkAction::None`] or [`LinkAction::Dead`].
 //!
-//! A `Ping` of the peer is answered with a `Pong` of the same nonce by whoever reads control messages; a `Pong` needs nothing
-//! but `heard`.
+//! A `Ping` of the peer is answered with a `Pong` of the same nonce by whoever reads control
+//! messages; a `Pong` needs nothing but `heard`.
 
 use std::time::{Duration, Instant};
 
@@ -35,7 +36,9 @@ pub enum LinkConfigError {
         given: Duration,
     },
     /// A peer that would be dead before it could answer a ping.
-    #[error("dead_after is {dead_after:?}, it must be at least twice the heartbeat of {heartbeat:?}")]
+    #[error(
+        "dead_after is {dead_after:?}, it must be at least twice the heartbeat of {heartbeat:?}"
+    )]
     DeadTooSoon {
         /// The interval given.
         dead_after: Duration,
@@ -89,11 +92,17 @@ pub enum LinkAction {
 }
 
 impl LinkConfig {
-    /// - `heartbeat` (default 5 s): silence, in either direction, after which the peer is asked; at least 1 ms.
-    /// - `dead_after` (default 15 s): silence of the peer after which it is gone; at least twice the heartbeat.
-    /// - `renew_after` (default 24 h): age at which a link is replaced, so that its keys do not grow old; above `dead_after`, at
-    ///   most 365 days.
-    pub fn new(heartbeat: Duration, dead_after: Duration, renew_after: Duration) -> Result<Self, LinkConfigError> {
+    /// - `heartbeat` (default 5 s): silence, in either direction, after which the peer is asked; at
+    ///   least 1 ms.
+    /// - `dead_after` (default 15 s): silence of the peer after which it is gone; at least twice
+    ///   the heartbeat.
+    /// - `renew_after` (default 24 h): age at which a link is replaced, so that its keys do not
+    ///   grow old; above `dead_after`, at most 365 days.
+    pub fn new(
+        heartbeat: Duration,
+        dead_after: Duration,
+        renew_after: Duration,
+    ) -> Result<Self, LinkConfigError> {
         if renew_after > LONGEST {
             return Err(LinkConfigError::TooLong { given: renew_after, limit: LONGEST });
         }
@@ -127,14 +136,26 @@ impl LinkConfig {
 
 impl Default for LinkConfig {
     fn default() -> Self {
-        Self { heartbeat: Duration::from_secs(5), dead_after: Duration::from_secs(15), renew_after: Duration::from_secs(24 * 60 * 60) }
+        Self {
+            heartbeat: Duration::from_secs(5),
+            dead_after: Duration::from_secs(15),
+            renew_after: Duration::from_secs(24 * 60 * 60),
+        }
     }
 }
 
 impl Link {
     /// A link whose handshake ended at `now`.
     pub fn new(config: LinkConfig, now: Instant) -> Self {
-        Self { config, heard: now, sent: now, asked: None, pinged: None, next_nonce: 0, renew_at: Some(now + config.renew_after) }
+        Self {
+            config,
+            heard: now,
+            sent: now,
+            asked: None,
+            pinged: None,
+            next_nonce: 0,
+            renew_at: Some(now + config.renew_after),
+        }
     }
 
     /// The peer was heard at `now`. Call [`poll_timeout`](Self::poll_timeout) afterwards.
@@ -143,18 +164,21 @@ impl Link {
         self.asked = None;
     }
 
-    /// Something was sent to the peer at `now`. Call [`poll_timeout`](Self::poll_timeout) afterwards.
+    /// Something was sent to the peer at `now`. Call [`poll_timeout`](Self::poll_timeout)
+    /// afterwards.
     pub fn sent(&mut self, now: Instant) {
         self.sent = self.sent.max(now);
     }
 
-    /// When to call [`handle_timeout`](Self::handle_timeout) next, unless another method is called before.
+    /// When to call [`handle_timeout`](Self::handle_timeout) next, unless another method is called
+    /// before.
     pub fn poll_timeout(&self) -> Instant {
         let next = self.dead_at().map_or(self.ping_at(), |dead_at| dead_at.min(self.ping_at()));
         self.renew_at.map_or(next, |renew_at| renew_at.min(next))
     }
 
-    /// What to do at `now`. Call it again until it returns `None` or `Dead`, then [`poll_timeout`](Self::poll_timeout).
+    /// What to do at `now`. Call it again until it returns `None` or `Dead`, then
+    /// [`poll_timeout`](Self::poll_timeout).
     pub fn handle_timeout(&mut self, now: Instant) -> LinkAction {
         if self.dead_at().is_some_and(|dead_at| dead_at <= now) {
             return LinkAction::Dead;
@@ -233,10 +257,18 @@ mod tests {
         for second in 1..5 {
             link.sent(start + second * SECOND);
         }
-        assert_eq!(link.handle_timeout(start + 5 * SECOND), LinkAction::Ping(0), "nothing was heard");
+        assert_eq!(
+            link.handle_timeout(start + 5 * SECOND),
+            LinkAction::Ping(0),
+            "nothing was heard"
+        );
         link.heard(start + 6 * SECOND);
         link.heard(start + 10 * SECOND);
-        assert_eq!(link.handle_timeout(start + 10 * SECOND), LinkAction::Ping(1), "nothing was sent");
+        assert_eq!(
+            link.handle_timeout(start + 10 * SECOND),
+            LinkAction::Ping(1),
+            "nothing was sent"
+        );
     }
 
     #[test]
@@ -274,12 +306,17 @@ mod tests {
 
     #[test]
     fn intervals_that_make_no_sense_are_named() {
-        let new = |heartbeat, dead_after, renew_after| LinkConfig::new(heartbeat * SECOND, dead_after * SECOND, renew_after * SECOND);
+        let new = |heartbeat, dead_after, renew_after| {
+            LinkConfig::new(heartbeat * SECOND, dead_after * SECOND, renew_after * SECOND)
+        };
         assert_eq!(new(5, 15, 86_400), Ok(LinkConfig::default()));
         assert!(matches!(new(0, 15, 60), Err(LinkConfigError::HeartbeatTooShort { .. })));
         assert!(matches!(new(8, 15, 60), Err(LinkConfigError::DeadTooSoon { .. })));
         assert!(matches!(new(5, 60, 60), Err(LinkConfigError::RenewTooSoon { .. })));
-        assert!(matches!(LinkConfig::new(SECOND, 2 * SECOND, Duration::MAX), Err(LinkConfigError::TooLong { .. })));
+        assert!(matches!(
+            LinkConfig::new(SECOND, 2 * SECOND, Duration::MAX),
+            Err(LinkConfigError::TooLong { .. })
+        ));
         assert!(LinkConfig::new(Duration::MAX, Duration::MAX, Duration::MAX).is_err());
     }
 

@@ -1,17 +1,19 @@
 //! What travels in the batches of a link's message stream.
 //!
-//! A batch is the content of one sealed chunk: items one after the other, none across two batches. An item is a byte of kind,
-//! then its fields in the order of the variants below: numbers as LEB128, texts and bodies as their length and their bytes.
-//! With its highest bit set, a trace context stands before the fields.
+//! A batch is the content of one sealed chunk: items one after the other, none across two batches.
+//! An item is a byte of kind, then its fields in the order of the variants below: numbers as
+//! LEB128, texts and bodies as their length and their bytes. With its highest bit set, a trace
+//! context stands before the fields.
 //!
 //! ```text
 //!  batch: ├ item ┼ item ┼ … ┤      item: ├ kind u8 ┼ [trace 25 ‖ state] ┼ number ┼ … ┼ length ┼ body ┤
 //! ```
 //!
-//! What is too large for a batch is written as an item, and that item is cut: [`Item::Begin`] says how long it is,
-//! [`Item::Part`]s carry it. Only one is under way in each direction of a link.
+//! What is too large for a batch is written as an item, and that item is cut: [`Item::Begin`] says
+//! how long it is, [`Item::Part`]s carry it. Only one is under way in each direction of a link.
 //!
-//! Invariant: what was decoded is what [`Item::encode`] writes; nothing is allocated for what bytes claim.
+//! Invariant: what was decoded is what [`Item::encode`] writes; nothing is allocated for what bytes
+//! claim.
 
 use super::bounded::cut;
 use super::trace::TraceContext;
@@ -35,7 +37,8 @@ const TRACED: u8 = 0x80;
 /// The kind of a tell.
 const TELL: u8 = 2;
 
-/// One thing that is said in a batch. `call`s are numbered by the caller, `target`s and `watch`es by whoever named them.
+/// One thing that is said in a batch. `call`s are numbered by the caller, `target`s and `watch`es
+/// by whoever named them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Item<'a> {
     /// From now on, `target` stands for messages of this type to that name.
@@ -114,7 +117,8 @@ pub enum Item<'a> {
         /// In the units of credit.
         cost: u64,
     },
-    /// So much of what was sent in a call has been handled: by the callee if `of_requests`, by the caller if not.
+    /// So much of what was sent in a call has been handled: by the callee if `of_requests`, by the
+    /// caller if not.
     Credit {
         /// Which call.
         call: u64,
@@ -155,13 +159,15 @@ pub enum Item<'a> {
         /// Why it is down.
         code: u8,
     },
-    /// A message that is delivered once. Their numbers rise in the order they were stored in, for each log, and on each link, with gaps.
+    /// A message that is delivered once. Their numbers rise in the order they were stored in, for
+    /// each log, and on each link, with gaps.
     Deliver {
         /// The sender's log.
         log: [u8; 16],
         /// The number in the log.
         number: u64,
-        /// The number of the one before it on this link, 0 for the first: so a gap is told from one that was lost.
+        /// The number of the one before it on this link, 0 for the first: so a gap is told from
+        /// one that was lost.
         before: u64,
         /// To whom.
         target: u32,
@@ -285,7 +291,9 @@ impl Item<'_> {
                 put(out, call);
                 put_bytes(out, body);
             }
-            Self::RequestsEnd { call } | Self::RepliesEnd { call } | Self::Cancel { call } => put(out, call),
+            Self::RequestsEnd { call } | Self::RepliesEnd { call } | Self::Cancel { call } => {
+                put(out, call)
+            }
             Self::Failed { call, code, text } => {
                 put(out, call);
                 out.push(code);
@@ -371,8 +379,8 @@ impl<'a> Items<'a> {
         Self(batch)
     }
 
-    /// The next item, if it is a tell without a trace that is easily read: most are, and this is the fast way to many. What this leaves,
-    /// [`next_item`](Self::next_item) reads.
+    /// The next item, if it is a tell without a trace that is easily read: most are, and this is
+    /// the fast way to many. What this leaves, [`next_item`](Self::next_item) reads.
     #[inline]
     pub fn next_tell(&mut self) -> Option<(u32, &'a [u8])> {
         let (&kind, rest) = self.0.split_first()?;
@@ -404,7 +412,12 @@ impl<'a> Items<'a> {
 
     fn trace(&mut self) -> Result<TraceContext, ItemError> {
         let (trace, span, flags) = (self.array()?, self.array()?, self.byte()?);
-        Ok(TraceContext { trace, span, flags, state: self.text("trace state", STATE_LIMIT)?.to_owned() })
+        Ok(TraceContext {
+            trace,
+            span,
+            flags,
+            state: self.text("trace state", STATE_LIMIT)?.to_owned(),
+        })
     }
 
     fn item(&mut self, kind: u8) -> Result<Item<'a>, ItemError> {
@@ -416,15 +429,32 @@ impl<'a> Items<'a> {
                 version: self.number32("version")?,
             },
             TELL => Item::Tell { target: self.number32("target")?, body: self.bytes()? },
-            3 => Item::Call { call: self.number()?, target: self.number32("target")?, shape: self.shape()?, body: self.bytes()? },
+            3 => Item::Call {
+                call: self.number()?,
+                target: self.number32("target")?,
+                shape: self.shape()?,
+                body: self.bytes()?,
+            },
             4 => Item::Request { call: self.number()?, body: self.bytes()? },
             5 => Item::RequestsEnd { call: self.number()? },
             6 => Item::Reply { call: self.number()?, body: self.bytes()? },
             7 => Item::RepliesEnd { call: self.number()? },
-            8 => Item::Failed { call: self.number()?, code: self.byte()?, text: self.text("error", TEXT_LIMIT)? },
+            8 => Item::Failed {
+                call: self.number()?,
+                code: self.byte()?,
+                text: self.text("error", TEXT_LIMIT)?,
+            },
             9 => Item::Cancel { call: self.number()? },
-            10 => Item::Consumed { target: self.number32("target")?, tells: self.number()?, cost: self.number()? },
-            11 => Item::Credit { call: self.number()?, of_requests: self.flag("direction")?, cost: self.number()? },
+            10 => Item::Consumed {
+                target: self.number32("target")?,
+                tells: self.number()?,
+                cost: self.number()?,
+            },
+            11 => Item::Credit {
+                call: self.number()?,
+                of_requests: self.flag("direction")?,
+                cost: self.number()?,
+            },
             12 => Item::Undelivered {
                 target: self.number32("target")?,
                 count: self.number()?,
@@ -433,7 +463,9 @@ impl<'a> Items<'a> {
             },
             13 => Item::Watch { watch: self.number()?, name: self.text("name", NAME_LIMIT)? },
             14 => Item::Unwatch { watch: self.number()? },
-            15 => Item::Status { watch: self.number()?, up: self.flag("status")?, code: self.byte()? },
+            15 => {
+                Item::Status { watch: self.number()?, up: self.flag("status")?, code: self.byte()? }
+            }
             16 => Item::Deliver {
                 log: self.array()?,
                 number: self.number()?,
@@ -442,7 +474,12 @@ impl<'a> Items<'a> {
                 expires: self.number()?,
                 body: self.bytes()?,
             },
-            17 => Item::Taken { log: self.array()?, number: self.number()?, code: self.byte()?, text: self.text("error", TEXT_LIMIT)? },
+            17 => Item::Taken {
+                log: self.array()?,
+                number: self.number()?,
+                code: self.byte()?,
+                text: self.text("error", TEXT_LIMIT)?,
+            },
             18 => Item::Begin { total: self.number32("length")? },
             19 => Item::Part { bytes: self.bytes()? },
             found => return Err(ItemError::UnknownKind { found }),
@@ -469,7 +506,11 @@ impl<'a> Items<'a> {
             number |= u64::from(byte & 0x7f) << shift;
             if byte < 0x80 {
                 let shortest = (byte != 0 || shift == 0) && (shift < 63 || byte == 1);
-                return if shortest { Ok(number) } else { Err(field("number", "written that way")) };
+                return if shortest {
+                    Ok(number)
+                } else {
+                    Err(field("number", "written that way"))
+                };
             }
         }
         Err(field("number", "that long"))
@@ -500,7 +541,10 @@ impl<'a> Items<'a> {
 
     fn bytes(&mut self) -> Result<&'a [u8], ItemError> {
         let length = self.number()?;
-        let length = usize::try_from(length).ok().filter(|&length| length <= self.0.len()).ok_or(ItemError::Truncated)?;
+        let length = usize::try_from(length)
+            .ok()
+            .filter(|&length| length <= self.0.len())
+            .ok_or(ItemError::Truncated)?;
         let (bytes, rest) = self.0.split_at(length);
         self.0 = rest;
         Ok(bytes)
@@ -509,7 +553,10 @@ impl<'a> Items<'a> {
     fn text(&mut self, name: &'static str, limit: usize) -> Result<&'a str, ItemError> {
         let bytes = self.bytes()?;
         if bytes.len() > limit {
-            return Err(field(name, format_args!("{} bytes long: {limit} are allowed", bytes.len())));
+            return Err(field(
+                name,
+                format_args!("{} bytes long: {limit} are allowed", bytes.len()),
+            ));
         }
         std::str::from_utf8(bytes).map_err(|_| field(name, "anything but text"))
     }
@@ -540,7 +587,9 @@ fn put_tell(out: &mut Vec<u8>, target: u32, body: &[u8]) {
 fn short_number(bytes: &[u8]) -> Option<(u32, &[u8])> {
     match *bytes {
         [low @ ..0x80, ref rest @ ..] => Some((low.into(), rest)),
-        [low, high @ 1..0x80, ref rest @ ..] => Some((u32::from(low & 0x7f) | u32::from(high) << 7, rest)),
+        [low, high @ 1..0x80, ref rest @ ..] => {
+            Some((u32::from(low & 0x7f) | u32::from(high) << 7, rest))
+        }
         _ => None,
     }
 }

@@ -47,8 +47,10 @@ fn read(bytes: &[u8]) -> Result<Vec<(Item<'_>, Option<TraceContext>)>, ItemError
 
 #[test]
 fn the_bytes_are_held() {
-    let mut bytes = batch(&[Item::Tell { target: 300, body: b"hi" }, Item::Cancel { call: 1 }], None);
-    Item::Call { call: 2, target: 0, shape: Shape::Ask, body: b"?" }.encode(Some(&trace()), &mut bytes);
+    let mut bytes =
+        batch(&[Item::Tell { target: 300, body: b"hi" }, Item::Cancel { call: 1 }], None);
+    Item::Call { call: 2, target: 0, shape: Shape::Ask, body: b"?" }
+        .encode(Some(&trace()), &mut bytes);
     let golden = b"\x02\xac\x02\x02hi\x09\x01\x83\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\
                    \x02\x02\x02\x02\x02\x02\x02\x02\x01\x03a=b\x02\x00\x00\x01?";
     assert_eq!(bytes, golden);
@@ -74,7 +76,9 @@ fn tells_are_read_the_fast_way_as_they_are_the_other_way() {
         assert_eq!(items.next_tell(), None);
         assert_eq!(items.next_item(), Ok(Some((tell, None))));
     }
-    for wrong in [&b"\x02"[..], b"\x02\x01", b"\x02\x80\x00\x00", b"\x02\x01\x02a", b"\x02\x01\x81\x00a"] {
+    for wrong in
+        [&b"\x02"[..], b"\x02\x01", b"\x02\x80\x00\x00", b"\x02\x01\x02a", b"\x02\x01\x81\x00a"]
+    {
         let mut items = Items::new(wrong);
         assert_eq!(items.next_tell(), None, "{wrong:?}");
         assert!(items.next_item().is_err(), "{wrong:?}");
@@ -114,7 +118,9 @@ fn what_is_cut_off_claims_too_much_or_is_no_text_is_an_error() {
 fn texts_are_cut_and_names_that_are_too_long_are_refused() {
     let long = "x".repeat(1000);
     let bytes = batch(&[Item::Failed { call: 1, code: 1, text: &long }], None);
-    let [(Item::Failed { text, .. }, None)] = read(&bytes).unwrap()[..] else { panic!("another item") };
+    let [(Item::Failed { text, .. }, None)] = read(&bytes).unwrap()[..] else {
+        panic!("another item")
+    };
     assert_eq!(text.len(), TEXT_LIMIT);
     let bytes = batch(&[Item::Watch { watch: 1, name: &long }], None);
     assert!(matches!(read(&bytes), Err(ItemError::Field { field: "name", .. })));

@@ -1,7 +1,8 @@
 //! Preamble, handshake, frames, control messages, link state; identity and PeerId.
 //!
-//! Sans-I/O: nothing here opens, sleeps, spawns or reads a clock. Bytes, events and `now` come in; bytes, events and the next
-//! deadline go out. A new connection passes through these files in this order:
+//! Sans-I/O: nothing here opens, sleeps, spawns or reads a clock. Bytes, events and `now` come in;
+//! bytes, events and the next deadline go out. A new connection passes through these files in this
+//! order:
 //!
 //! ```text
 //!  preamble ──▶ handshake (offer ⇄ choice) ──▶ channel ──▶ frame ──▶ control ──▶ link
@@ -9,10 +10,11 @@
 //!  versions,     for a lane                    opens       header    said         renewal
 //!  behind a knock
 //! ```
-//! What has to wait on a disk for its receiver passes by [`envelope`] and [`package`], or [`copy`], instead.
+//! What has to wait on a disk for its receiver passes by [`envelope`] and [`package`], or [`copy`],
+//! instead.
 //!
-//! Invariant: bytes of a peer end in a value that was checked or in a named error; never in a panic, and never in memory that
-//! grows with what the bytes claim.
+//! Invariant: bytes of a peer end in a value that was checked or in a named error; never in a
+//! panic, and never in memory that grows with what the bytes claim.
 
 mod base32;
 mod bounded;
@@ -48,21 +50,27 @@ pub use channel::{ControlOpener, ControlSealer, LinkError, PLAINTEXT_LIMIT};
 pub use content::{Content, ContentKind, ContentName, NameError};
 pub use control::{Control, Receipt, RefuseReason, Word, WordKind};
 pub use failure::{Failure, FailureKind};
-pub use frame::{CONTROL_BODY_LIMIT, FLAG_LAST, Frame, FrameDecoder, FrameError, FrameHeader, FrameKind, HEADER_LENGTH, growth_limit};
+pub use frame::{
+    CONTROL_BODY_LIMIT, FLAG_LAST, Frame, FrameDecoder, FrameError, FrameHeader, FrameKind,
+    HEADER_LENGTH, growth_limit,
+};
 pub use handshake::{
-    Established, HANDSHAKE_LIMIT, HandshakeError, LinkInitiator, LinkInitiatorWaiting, LinkResponder, LinkResponderReady, frame_handshake,
-    handshake_length,
+    Established, HANDSHAKE_LIMIT, HandshakeError, LinkInitiator, LinkInitiatorWaiting,
+    LinkResponder, LinkResponderReady, frame_handshake, handshake_length,
 };
 pub use identity::Identity;
 pub use knock::{KNOCK_LENGTH, KnockKey};
-pub use lane::{LaneEstablished, LaneInitiator, LaneInitiatorWaiting, LaneResponder, LaneResponderReady, lane_prologue};
+pub use lane::{
+    LaneEstablished, LaneInitiator, LaneInitiatorWaiting, LaneResponder, LaneResponderReady,
+    lane_prologue,
+};
 pub use link::{Link, LinkAction, LinkConfig, LinkConfigError};
 pub use offer::{Choice, FEATURE_MESSAGES, LEAST_MAX_FRAME, Offer, Suite, choose};
 pub use opening::{Opening, STAGES_LIMIT};
 pub use peer_id::{PeerId, PeerIdError};
 pub use preamble::{
-    Answer, PREAMBLE_LENGTH, Preamble, PreambleError, PreambleReply, Purpose, REPLY_LENGTH, VERSION_MAX, VERSION_MIN, VersionRange,
-    negotiate, prologue,
+    Answer, PREAMBLE_LENGTH, Preamble, PreambleError, PreambleReply, Purpose, REPLY_LENGTH,
+    VERSION_MAX, VERSION_MIN, VersionRange, negotiate, prologue,
 };
 pub use printable::{SHOWN_LIMIT, is_visible, printable};
 pub use ranges::{RANGES_LIMIT, Ranges, RangesError};

@@ -64,15 +64,27 @@ pub struct Choice {
     pub lanes: u16,
 }
 
-/// The responder's choice: its own first suite that the other has too, and the lesser of everything else.
+/// The responder's choice: its own first suite that the other has too, and the lesser of everything
+/// else.
 pub fn choose(ours: &Offer, theirs: &Offer) -> Result<Choice, HandshakeError> {
     let suite = ours.suites.iter().copied().find(|suite| theirs.suites.contains(suite));
-    let suite = suite.ok_or_else(|| HandshakeError::NoCommonSuite { ours: ours.suites.clone(), theirs: theirs.suites.clone() })?;
+    let suite = suite.ok_or_else(|| HandshakeError::NoCommonSuite {
+        ours: ours.suites.clone(),
+        theirs: theirs.suites.clone(),
+    })?;
     let max_frame = ours.max_frame.min(theirs.max_frame);
     if max_frame < LEAST_MAX_FRAME {
-        return Err(HandshakeError::FrameLimitTooSmall { given: max_frame, least: LEAST_MAX_FRAME });
+        return Err(HandshakeError::FrameLimitTooSmall {
+            given: max_frame,
+            least: LEAST_MAX_FRAME,
+        });
     }
-    Ok(Choice { suite, features: ours.features & theirs.features, max_frame, lanes: ours.lanes.min(theirs.lanes) })
+    Ok(Choice {
+        suite,
+        features: ours.features & theirs.features,
+        max_frame,
+        lanes: ours.lanes.min(theirs.lanes),
+    })
 }
 
 impl Choice {
@@ -82,7 +94,9 @@ impl Choice {
         match () {
             () if !offer.suites.contains(&self.suite) => outside("suite"),
             () if self.features & !offer.features != 0 => outside("features"),
-            () if self.max_frame > offer.max_frame || self.max_frame < LEAST_MAX_FRAME => outside("max_frame"),
+            () if self.max_frame > offer.max_frame || self.max_frame < LEAST_MAX_FRAME => {
+                outside("max_frame")
+            }
             () if self.lanes > offer.lanes => outside("lanes"),
             () => Ok(()),
         }
@@ -97,14 +111,20 @@ mod tests {
     use crate::wire::codec;
 
     fn offer(suites: &[u16]) -> Offer {
-        Offer { suites: suites.iter().copied().map(Suite).collect(), features: 0b0110, max_frame: 1 << 20, lanes: 4 }
+        Offer {
+            suites: suites.iter().copied().map(Suite).collect(),
+            features: 0b0110,
+            max_frame: 1 << 20,
+            lanes: 4,
+        }
     }
 
     #[test]
     fn the_bytes_are_held() {
         let golden = b"\x01\0\0\0\0\0\0\0\x01\0\x06\0\0\0\0\0\0\0\0\0\x10\0\x04\0";
         assert_eq!(codec::encode(&offer(&[1])).unwrap(), golden);
-        let choice = Choice { suite: Suite::XSALSA20_POLY1305, features: 6, max_frame: 1 << 20, lanes: 4 };
+        let choice =
+            Choice { suite: Suite::XSALSA20_POLY1305, features: 6, max_frame: 1 << 20, lanes: 4 };
         assert_eq!(codec::encode(&choice).unwrap(), golden[8..]);
     }
 
@@ -112,16 +132,25 @@ mod tests {
     fn the_responder_s_preference_wins_and_the_lesser_of_the_rest() {
         let theirs = Offer { features: 0b0011, max_frame: 1 << 18, lanes: 9, ..offer(&[1, 2]) };
         let choice = choose(&offer(&[3, 2, 1]), &theirs).unwrap();
-        assert_eq!(choice, Choice { suite: Suite(2), features: 0b0010, max_frame: 1 << 18, lanes: 4 });
+        assert_eq!(
+            choice,
+            Choice { suite: Suite(2), features: 0b0010, max_frame: 1 << 18, lanes: 4 }
+        );
     }
 
     #[test]
     fn offers_that_do_not_meet_are_named() {
         let error = choose(&offer(&[1]), &offer(&[2])).unwrap_err();
-        assert_eq!(error, HandshakeError::NoCommonSuite { ours: vec![Suite(1)], theirs: vec![Suite(2)] });
+        assert_eq!(
+            error,
+            HandshakeError::NoCommonSuite { ours: vec![Suite(1)], theirs: vec![Suite(2)] }
+        );
         let small = Offer { max_frame: 65_534, ..offer(&[1]) };
         let error = choose(&offer(&[1]), &small).unwrap_err();
-        assert_eq!(error, HandshakeError::FrameLimitTooSmall { given: 65_534, least: LEAST_MAX_FRAME });
+        assert_eq!(
+            error,
+            HandshakeError::FrameLimitTooSmall { given: 65_534, least: LEAST_MAX_FRAME }
+        );
     }
 
     #[test]
@@ -134,7 +163,10 @@ mod tests {
             (Choice { max_frame: 100, ..good }, "max_frame"),
             (Choice { lanes: 5, ..good }, "lanes"),
         ] {
-            assert_eq!(choice.check_within(&offer(&[1])), Err(HandshakeError::ChoiceOutsideOffer { what }));
+            assert_eq!(
+                choice.check_within(&offer(&[1])),
+                Err(HandshakeError::ChoiceOutsideOffer { what })
+            );
         }
     }
 

@@ -1,7 +1,7 @@
 //! How a transfer begins: everything the receiver must know before the first chunk.
 //!
-//! Invariant: what decodes is bounded. Whether it makes sense (sizes, times, suite, inbox) is for the receiver to answer per
-//! transfer, so that one bad opening does not close the link.
+//! Invariant: what decodes is bounded. Whether it makes sense (sizes, times, suite, inbox) is for
+//! the receiver to answer per transfer, so that one bad opening does not close the link.
 
 use serde::{Deserialize, Serialize};
 
@@ -38,14 +38,18 @@ pub struct Opening {
     pub chunk_size: u32,
     /// The suite chunks are sealed with.
     pub suite: Suite,
-    /// The stages the chunks passed, in order, whose inverses the receiver runs: at most 8 names of 64 bytes.
+    /// The stages the chunks passed, in order, whose inverses the receiver runs: at most 8 names
+    /// of 64 bytes.
     #[serde(with = "Names::<STAGES_LIMIT, STAGE_NAME_LIMIT>")]
     pub stages: Vec<String>,
-    /// What tells this content from any other: an attempt at the same transfer and version may go on where an earlier one stood.
+    /// What tells this content from any other: an attempt at the same transfer and version may go
+    /// on where an earlier one stood.
     pub version: Option<[u8; 32]>,
-    /// When the transfer was made, in seconds since the Unix epoch, by the sender's clock: nothing is decided by it.
+    /// When the transfer was made, in seconds since the Unix epoch, by the sender's clock: nothing
+    /// is decided by it.
     pub created: u64,
-    /// When it stops being worth delivering, in seconds since the Unix epoch, by the sender's clock: nothing is decided by it.
+    /// When it stops being worth delivering, in seconds since the Unix epoch, by the sender's
+    /// clock: nothing is decided by it.
     pub expires: u64,
     /// For how many seconds from this offer on it is worth delivering.
     pub remaining: u64,

@@ -1,4 +1,5 @@
-//! Content as one file that only its receiver opens: what an outbox or a relay keeps until it can be delivered.
+//! Content as one file that only its receiver opens: what an outbox or a relay keeps until it can
+//! be delivered.
 //!
 //! ```text
 //!  0          8       10     12           16
@@ -6,12 +7,12 @@
 //!  ├ frame header 24 ┼ box … ┼ checksum 8 ┤   for each chunk, from index 0 on
 //!  ├ frame header 24 ┼ box … ┼ checksum 8 ┤   the trailer, flagged as the last; nothing follows
 //! ```
-//! Little-endian; `docs/package-format.md` has the details. The label tells a carrier whom it is for; the envelope, which
-//! vouches for the label, holds the key and what is inside. Checksums find rot, not malice: tags, the envelope and the digest
-//! find that.
+//! Little-endian; `docs/package-format.md` has the details. The label tells a carrier whom it is
+//! for; the envelope, which vouches for the label, holds the key and what is inside. Checksums find
+//! rot, not malice: tags, the envelope and the digest find that.
 //!
-//! Invariant: a header that was decoded is bounded and whole, and a frame that was [taken](Frames::take) is the next one of a
-//! sequence without a hole.
+//! Invariant: a header that was decoded is bounded and whole, and a frame that was
+//! [taken](Frames::take) is the next one of a sequence without a hole.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -24,7 +25,10 @@ use super::bounded::{Name, Names};
 use super::codec::{self, CodecError};
 use super::envelope::{self, EnvelopeError};
 use super::opening::{INBOX_LIMIT, STAGE_NAME_LIMIT, STAGES_LIMIT};
-use super::{FrameError, FrameHeader, FrameKind, HEADER_LENGTH, Identity, PeerId, SecretBytes, Suite, growth_limit};
+use super::{
+    FrameError, FrameHeader, FrameKind, HEADER_LENGTH, Identity, PeerId, SecretBytes, Suite,
+    growth_limit,
+};
 use crate::wire::{Content, KeyScope, TransferId, TransferKey};
 
 /// The version of the format that is written.
@@ -38,7 +42,8 @@ pub const CHECKSUM_LENGTH: usize = 8;
 
 const MAGIC: [u8; 8] = *b"estafpkg";
 const CHUNK_SIZES: RangeInclusive<u32> = 1 << 10..=4 << 20;
-/// What a box adds to a chunk, and the stream all frames name: those of `Transfer::OVERHEAD` and `Transfer::BARE_STREAM`.
+/// What a box adds to a chunk, and the stream all frames name: those of `Transfer::OVERHEAD` and
+/// `Transfer::BARE_STREAM`.
 const OVERHEAD: u32 = 32;
 const STREAM: u64 = 1;
 
@@ -112,7 +117,8 @@ pub enum PackageError {
     NotAPackage,
     /// A version this release does not read.
     #[error(
-        "it is a package of version {found}, and this release reads version {PACKAGE_VERSION}: use the release that wrote it, or a later one"
+        "it is a package of version {found}, and this release reads version {PACKAGE_VERSION}: \
+         use the release that wrote it, or a later one"
     )]
     UnknownVersion {
         /// The version found.
@@ -210,16 +216,31 @@ impl Letter {
     /// A letter with this key, and the commitment to it.
     pub fn new(key: &TransferKey, inbox: String, content: Content) -> Self {
         let commit = key.commitment();
-        Self { key: SecretBytes::new(*key.as_bytes()), commit, inbox, content, version: None, token: None }
+        Self {
+            key: SecretBytes::new(*key.as_bytes()),
+            commit,
+            inbox,
+            content,
+            version: None,
+            token: None,
+        }
     }
 }
 
 impl PackageHeader {
-    /// The header of a package that `identity`, who must be the sender on the label, makes for the receiver on it.
-    pub fn seal(identity: &Identity, label: PackageLabel, letter: &Letter) -> Result<Self, PackageError> {
+    /// The header of a package that `identity`, who must be the sender on the label, makes for the
+    /// receiver on it.
+    pub fn seal(
+        identity: &Identity,
+        label: PackageLabel,
+        letter: &Letter,
+    ) -> Result<Self, PackageError> {
         label.check()?;
         if label.sender != identity.peer() {
-            return Err(PackageError::OtherSender { label: label.sender, envelope: identity.peer() });
+            return Err(PackageError::OtherSender {
+                label: label.sender,
+                envelope: identity.peer(),
+            });
         }
         let letter = Zeroizing::new(codec::encode(letter)?);
         let envelope = envelope::seal(identity, label.receiver, &prologue(&label)?, &letter)?;
@@ -233,7 +254,8 @@ impl PackageHeader {
         Ok(Self { label, envelope, bytes })
     }
 
-    /// How many bytes the header has from its first to its checksum, when these are the first of them.
+    /// How many bytes the header has from its first to its checksum, when these are the first of
+    /// them.
     pub fn length(preamble: &[u8; PACKAGE_PREAMBLE]) -> Result<usize, PackageError> {
         let &[magic @ .., v0, v1, z0, z1, l0, l1, l2, l3] = preamble;
         if magic != MAGIC {
@@ -241,7 +263,11 @@ impl PackageHeader {
         }
         let found = u16::from_le_bytes([v0, v1]);
         if found != PACKAGE_VERSION || (z0, z1) != (0, 0) {
-            return Err(if found == PACKAGE_VERSION { PackageError::HeaderChecksum } else { PackageError::UnknownVersion { found } });
+            return Err(if found == PACKAGE_VERSION {
+                PackageError::HeaderChecksum
+            } else {
+                PackageError::UnknownVersion { found }
+            });
         }
         match u32::from_le_bytes([l0, l1, l2, l3]) as usize {
             given @ 0..=PACKAGE_HEADER_LIMIT => Ok(PACKAGE_PREAMBLE + given + CHECKSUM_LENGTH),
@@ -252,7 +278,8 @@ impl PackageHeader {
     /// Reads a header, all of it.
     pub fn decode(bytes: &[u8]) -> Result<Self, PackageError> {
         let given = bytes.len();
-        let preamble = bytes.first_chunk().ok_or(PackageError::Cut { given, wanted: PACKAGE_PREAMBLE })?;
+        let preamble =
+            bytes.first_chunk().ok_or(PackageError::Cut { given, wanted: PACKAGE_PREAMBLE })?;
         let wanted = Self::length(preamble)?;
         if given != wanted {
             return Err(PackageError::Cut { given, wanted });
@@ -261,7 +288,8 @@ impl PackageHeader {
         if checksum(HEADER_CONTEXT, &[covered]) != sum {
             return Err(PackageError::HeaderChecksum);
         }
-        let (label, envelope): (PackageLabel, ByteBuf) = codec::decode(&covered[PACKAGE_PREAMBLE..])?;
+        let (label, envelope): (PackageLabel, ByteBuf) =
+            codec::decode(&covered[PACKAGE_PREAMBLE..])?;
         label.check()?;
         Ok(Self { label, envelope: envelope.into_vec(), bytes: bytes.to_vec() })
     }
@@ -310,7 +338,12 @@ impl Frames {
     pub fn new(label: &PackageLabel) -> Self {
         // Who carries it does not know the stages, nor by how much they make its chunks longer.
         let growth = if label.stages.is_empty() { 0 } else { growth_limit(label.chunk_size) };
-        Self { transfer: label.transfer, limit: label.chunk_size + growth + OVERHEAD, next: 0, ended: false }
+        Self {
+            transfer: label.transfer,
+            limit: label.chunk_size + growth + OVERHEAD,
+            next: 0,
+            ended: false,
+        }
     }
 
     /// How many bytes the next frame has, its checksum included, when this is its header.
@@ -321,7 +354,10 @@ impl Frames {
     /// The next frame, when `record` is that and its checksum.
     pub fn take<'a>(&mut self, record: &'a [u8]) -> Result<&'a [u8], PackageError> {
         let Some((frame, sum)) = record.split_last_chunk::<CHECKSUM_LENGTH>() else {
-            return Err(PackageError::Cut { given: record.len(), wanted: HEADER_LENGTH + CHECKSUM_LENGTH });
+            return Err(PackageError::Cut {
+                given: record.len(),
+                wanted: HEADER_LENGTH + CHECKSUM_LENGTH,
+            });
         };
         let header = self.whole(frame)?;
         if self.checksum(frame) != *sum {
@@ -359,7 +395,8 @@ impl Frames {
 
     fn whole(&self, frame: &[u8]) -> Result<FrameHeader, PackageError> {
         let given = frame.len();
-        let header = frame.first_chunk().ok_or(PackageError::Cut { given, wanted: HEADER_LENGTH })?;
+        let header =
+            frame.first_chunk().ok_or(PackageError::Cut { given, wanted: HEADER_LENGTH })?;
         let header = self.header(header)?;
         let wanted = HEADER_LENGTH + header.len as usize;
         if given == wanted { Ok(header) } else { Err(PackageError::Cut { given, wanted }) }
@@ -370,10 +407,13 @@ impl Frames {
         if self.ended {
             return Err(PackageError::BehindTheEnd);
         }
-        let header = FrameHeader::decode(bytes, self.limit).map_err(|error| PackageError::Frame { index, error })?;
+        let header = FrameHeader::decode(bytes, self.limit)
+            .map_err(|error| PackageError::Frame { index, error })?;
         let other = |found| Err(PackageError::OtherFrame { index, found });
         match header.kind {
-            FrameKind::Chunk if header.stream != STREAM => other(format!("one of stream {}", header.stream)),
+            FrameKind::Chunk if header.stream != STREAM => {
+                other(format!("one of stream {}", header.stream))
+            }
             FrameKind::Chunk if header.index != index => other(format!("frame {}", header.index)),
             FrameKind::Chunk => Ok(header),
             FrameKind::Control => other("a control frame".into()),

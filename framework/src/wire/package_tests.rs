@@ -28,7 +28,11 @@ fn label() -> PackageLabel {
 }
 
 fn letter() -> Letter {
-    let content = Content { kind: ContentKind::Bytes, name: ContentName::new("big.tar").unwrap(), length: Some(8) };
+    let content = Content {
+        kind: ContentKind::Bytes,
+        name: ContentName::new("big.tar").unwrap(),
+        length: Some(8),
+    };
     let letter = Letter::new(&TransferKey::from_bytes([5; 32]), "backups".into(), content);
     Letter { version: Some([11; 32]), token: Some([12; 32].into()), ..letter }
 }
@@ -37,7 +41,8 @@ fn header() -> PackageHeader {
     PackageHeader::seal(&sender(), label(), &letter()).unwrap()
 }
 
-/// The header with a label that `change` has been at, and a checksum that agrees: what a carrier could make of it.
+/// The header with a label that `change` has been at, and a checksum that agrees: what a carrier
+/// could make of it.
 fn relabelled(change: impl FnOnce(&mut PackageLabel)) -> PackageHeader {
     let PackageHeader { mut label, envelope, .. } = header();
     change(&mut label);
@@ -48,7 +53,13 @@ fn relabelled(change: impl FnOnce(&mut PackageLabel)) -> PackageHeader {
 }
 
 fn frame(index: u64, flags: u8, body: &[u8]) -> Vec<u8> {
-    let header = FrameHeader { len: body.len() as u32, kind: FrameKind::Chunk, flags, stream: STREAM, index };
+    let header = FrameHeader {
+        len: body.len() as u32,
+        kind: FrameKind::Chunk,
+        flags,
+        stream: STREAM,
+        index,
+    };
     let frame = [&header.encode()[..], body].concat();
     let sum = Frames::new(&label()).checksum(&frame);
     [&frame[..], &sum].concat()
@@ -63,7 +74,8 @@ fn the_numbers_are_those_of_the_pipeline() {
 
 #[test]
 fn the_bytes_of_a_label_and_of_a_letter_are_held() {
-    let peers = [sender().peer(), receiver().peer()].map(|peer| HEXLOWER.encode(peer.as_bytes())).concat();
+    let peers =
+        [sender().peer(), receiver().peer()].map(|peer| HEXLOWER.encode(peer.as_bytes())).concat();
     let (transfer, times) = ("03".repeat(24), "0900000000000000 0a00000000000000");
     let rest = "00000400 0100 0100000000000000 0500000000000000 726f743133";
     let golden = format!("{peers} {transfer} {times} {rest}").replace(' ', "");
@@ -103,7 +115,10 @@ fn the_receiver_learns_what_the_sender_wrote() {
 #[test]
 fn nobody_else_opens_it_not_even_its_sender() {
     let (us, other) = (sender().peer(), Identity::generate());
-    assert_eq!(header().open(&sender()), Err(PackageError::OtherReceiver { receiver: receiver().peer(), us }));
+    assert_eq!(
+        header().open(&sender()),
+        Err(PackageError::OtherReceiver { receiver: receiver().peer(), us })
+    );
     assert!(header().open(&other).is_err());
     let readdressed = relabelled(|label| label.receiver = other.peer());
     assert_eq!(readdressed.open(&other), Err(EnvelopeError::NotAuthentic.into()));
@@ -133,7 +148,8 @@ fn nothing_on_the_label_can_be_changed_by_who_carries_it() {
 fn an_envelope_by_another_than_the_label_says_is_refused() {
     let mallory = Identity::generate();
     let letter = codec::encode(&letter()).unwrap();
-    let envelope = envelope::seal(&mallory, receiver().peer(), &prologue(&label()).unwrap(), &letter).unwrap();
+    let envelope =
+        envelope::seal(&mallory, receiver().peer(), &prologue(&label()).unwrap(), &letter).unwrap();
     let forged = PackageHeader { envelope, ..header() };
     let expected = PackageError::OtherSender { label: sender().peer(), envelope: mallory.peer() };
     assert_eq!(forged.open(&receiver()), Err(expected));
@@ -142,7 +158,8 @@ fn an_envelope_by_another_than_the_label_says_is_refused() {
 
 #[test]
 fn a_key_that_was_not_committed_to_is_refused() {
-    let header = PackageHeader::seal(&sender(), label(), &Letter { commit: [0; 32], ..letter() }).unwrap();
+    let header =
+        PackageHeader::seal(&sender(), label(), &Letter { commit: [0; 32], ..letter() }).unwrap();
     assert_eq!(header.open(&receiver()), Err(PackageError::Commitment));
 }
 
@@ -170,7 +187,10 @@ fn other_files_other_versions_and_great_claims_are_named() {
     assert_eq!(changed(0, b"%PDF-1.7"), Err(PackageError::NotAPackage));
     assert_eq!(changed(8, &[2]), Err(PackageError::UnknownVersion { found: 2 }));
     assert_eq!(changed(10, &[1]), Err(PackageError::HeaderChecksum));
-    assert_eq!(changed(12, &[0xff; 4]), Err(PackageError::HeaderLength { given: u32::MAX as usize }));
+    assert_eq!(
+        changed(12, &[0xff; 4]),
+        Err(PackageError::HeaderLength { given: u32::MAX as usize })
+    );
     assert_eq!(changed(0, b""), Ok(header().as_bytes().len()));
 }
 
@@ -178,16 +198,30 @@ fn other_files_other_versions_and_great_claims_are_named() {
 fn sizes_that_would_make_a_reader_hold_much_are_refused() {
     for chunk_size in [0, 1, 1023, 1536, 8 << 20, u32::MAX] {
         let label = PackageLabel { chunk_size, ..label() };
-        assert_eq!(PackageHeader::seal(&sender(), label, &letter()), Err(PackageError::ChunkSize { given: chunk_size }));
+        assert_eq!(
+            PackageHeader::seal(&sender(), label, &letter()),
+            Err(PackageError::ChunkSize { given: chunk_size })
+        );
     }
     let long = PackageLabel { stages: vec!["x".repeat(65)], ..label() };
-    assert!(matches!(PackageHeader::seal(&sender(), long, &letter()), Err(PackageError::Malformed(_))));
+    assert!(matches!(
+        PackageHeader::seal(&sender(), long, &letter()),
+        Err(PackageError::Malformed(_))
+    ));
     // Stages of a user's may make chunks longer.
     for (stages, most) in [(vec![], 1 << 18), (label().stages, (1 << 18) + growth_limit(1 << 18))] {
         let frames = Frames::new(&PackageLabel { stages, ..label() });
-        let length = |len| frames.length(&FrameHeader { len, kind: FrameKind::Chunk, flags: 0, stream: STREAM, index: 0 }.encode());
+        let length = |len| {
+            frames.length(
+                &FrameHeader { len, kind: FrameKind::Chunk, flags: 0, stream: STREAM, index: 0 }
+                    .encode(),
+            )
+        };
         assert!(length(most + OVERHEAD).is_ok());
-        assert!(matches!(length(most + OVERHEAD + 1), Err(PackageError::Frame { index: 0, error: FrameError::TooLong { .. } })));
+        assert!(matches!(
+            length(most + OVERHEAD + 1),
+            Err(PackageError::Frame { index: 0, error: FrameError::TooLong { .. } })
+        ));
     }
 }
 
@@ -195,8 +229,14 @@ fn sizes_that_would_make_a_reader_hold_much_are_refused() {
 fn frames_are_taken_in_their_order_up_to_the_last() {
     let mut frames = Frames::new(&label());
     assert_eq!(frames.take(&frame(0, 0, b"a")).unwrap().len(), HEADER_LENGTH + 1);
-    assert!(matches!(frames.take(&frame(0, 0, b"a")), Err(PackageError::OtherFrame { index: 1, .. })), "a copy");
-    assert!(matches!(frames.take(&frame(2, 0, b"c")), Err(PackageError::OtherFrame { index: 1, .. })), "a hole");
+    assert!(
+        matches!(frames.take(&frame(0, 0, b"a")), Err(PackageError::OtherFrame { index: 1, .. })),
+        "a copy"
+    );
+    assert!(
+        matches!(frames.take(&frame(2, 0, b"c")), Err(PackageError::OtherFrame { index: 1, .. })),
+        "a hole"
+    );
     assert!(!frames.is_ended());
     frames.take(&frame(1, FLAG_LAST, b"end")).unwrap();
     assert!(frames.is_ended());

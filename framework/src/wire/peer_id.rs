@@ -11,7 +11,8 @@ use super::base32::{self, Base32Error};
 
 /// The public X25519 key of a node, written in base32.
 ///
-/// In a format for people (TOML, JSON) it is serialized as its text, in a binary format as its 32 bytes.
+/// In a format for people (TOML, JSON) it is serialized as its text, in a binary format as its 32
+/// bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerId([u8; 32]);
 
@@ -20,13 +21,18 @@ pub struct PeerId([u8; 32]);
 #[non_exhaustive]
 pub enum PeerIdError {
     /// Too short or too long.
-    #[error("a peer id has {TEXT_LENGTH} characters, this one has {given}: copy it again, all of it")]
+    #[error(
+        "a peer id has {TEXT_LENGTH} characters, this one has {given}: copy it again, all of it"
+    )]
     Length {
         /// Characters given.
         given: usize,
     },
     /// A character that no peer id contains.
-    #[error("character {number} of the peer id is {found:?}, only a-z and 2-7 occur in one: copy it again")]
+    #[error(
+        "character {number} of the peer id is {found:?}, only a-z and 2-7 occur in one: copy it \
+         again"
+    )]
     Character {
         /// Which character, from 1.
         number: usize,
@@ -49,7 +55,8 @@ impl PeerId {
         &self.0
     }
 
-    /// The first eight characters of the text: enough to tell peers apart in a log, not enough to trust one.
+    /// The first eight characters of the text: enough to tell peers apart in a log, not enough to
+    /// trust one.
     pub fn short(&self) -> String {
         base32::encode(&self.0[..5])
     }
@@ -81,7 +88,9 @@ impl FromStr for PeerId {
             Base32Error::Length => length(),
             Base32Error::Trailing if text.len() != TEXT_LENGTH => length(),
             Base32Error::Trailing => PeerIdError::Trailing,
-            Base32Error::Character { position, found } => PeerIdError::Character { number: position + 1, found },
+            Base32Error::Character { position, found } => {
+                PeerIdError::Character { number: position + 1, found }
+            }
         })?;
         bytes.try_into().map(Self).map_err(|_| length())
     }
@@ -89,7 +98,11 @@ impl FromStr for PeerId {
 
 impl Serialize for PeerId {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if serializer.is_human_readable() { serializer.collect_str(self) } else { self.0.serialize(serializer) }
+        if serializer.is_human_readable() {
+            serializer.collect_str(self)
+        } else {
+            self.0.serialize(serializer)
+        }
     }
 }
 
@@ -139,8 +152,14 @@ mod tests {
         assert_eq!(text[..51].parse::<PeerId>(), Err(PeerIdError::Length { given: 51 }));
         assert_eq!(format!("{text}aaaa").parse::<PeerId>(), Err(PeerIdError::Length { given: 56 }));
         assert_eq!("".parse::<PeerId>(), Err(PeerIdError::Length { given: 0 }));
-        assert_eq!("a".repeat(10_000).parse::<PeerId>(), Err(PeerIdError::Length { given: 10_000 }));
-        assert_eq!(text.replacen('q', "1", 1).parse::<PeerId>(), Err(PeerIdError::Character { number: 4, found: '1' }));
+        assert_eq!(
+            "a".repeat(10_000).parse::<PeerId>(),
+            Err(PeerIdError::Length { given: 10_000 })
+        );
+        assert_eq!(
+            text.replacen('q', "1", 1).parse::<PeerId>(),
+            Err(PeerIdError::Character { number: 4, found: '1' })
+        );
         assert_eq!(format!("{}z", &text[..51]).parse::<PeerId>(), Err(PeerIdError::Trailing));
     }
 

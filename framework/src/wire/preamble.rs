@@ -4,10 +4,12 @@
 //!  initiator, 60 bytes   "ESTF" │ min u16 │ max u16 │ purpose u8 │ 0 0 0 │ lane id, 16 bytes (zeros for a link) │ nonce, 16 bytes │ MAC, 16 bytes
 //!  responder, 28 bytes   "ESTF" │ status u8 │ 0 │ min u16 │ max u16 │ chosen u16 │ nonce, 16 bytes
 //! ```
-//! Little-endian; the MAC is [`KnockKey`]'s. Both messages look like this in every version, so that versions can be compared.
+//! Little-endian; the MAC is [`KnockKey`]'s. Both messages look like this in every version, so that
+//! versions can be compared.
 //!
-//! Invariants: who does not know the responder's key reads no byte of it. Nothing read here is believed until the handshake, whose
-//! prologue both messages form, has verified it; the nonces make each prologue, and so each handshake, another one.
+//! Invariants: who does not know the responder's key reads no byte of it. Nothing read here is
+//! believed until the handshake, whose prologue both messages form, has verified it; the nonces
+//! make each prologue, and so each handshake, another one.
 
 use std::fmt;
 
@@ -81,15 +83,19 @@ pub enum Answer {
 #[non_exhaustive]
 pub enum PreambleError {
     /// Something else than estafette is at the other end.
-    #[error("the other side does not speak estafette: it began with {found:02x?}; check the address and the port")]
+    #[error(
+        "the other side does not speak estafette: it began with {found:02x?}; check the address \
+         and the port"
+    )]
     Magic {
         /// The four bytes in place of the magic.
         found: [u8; 4],
     },
     /// A stranger: it does not know this node's key, or is no node at all.
     #[error(
-        "the other side does not know this node's key, or does not speak estafette: it began with {found:02x?}. It was given another id, \
-         its release is too old, or it looks for open ports; it was told nothing"
+        "the other side does not know this node's key, or does not speak estafette: it began with \
+         {found:02x?}. It was given another id, its release is too old, or it looks for open \
+         ports; it was told nothing"
     )]
     Stranger {
         /// The first four bytes.
@@ -127,7 +133,9 @@ pub enum PreambleError {
         theirs: VersionRange,
     },
     /// The other side chose a version outside one of the ranges.
-    #[error("the other side chose version {chosen}, but this side speaks {ours} and the other {theirs}")]
+    #[error(
+        "the other side chose version {chosen}, but this side speaks {ours} and the other {theirs}"
+    )]
     ChosenOutside {
         /// The version chosen.
         chosen: u16,
@@ -140,17 +148,23 @@ pub enum PreambleError {
     #[error("the responder has too many handshakes under way: try again later")]
     Busy,
     /// The responder has no open ticket with this lane id.
-    #[error("the responder does not know this lane: its ticket was used or has expired; ask for a new one")]
+    #[error(
+        "the responder does not know this lane: its ticket was used or has expired; ask for a new \
+         one"
+    )]
     UnknownLane,
 }
 
-/// The answer to a preamble as far as versions go: the highest one in common. Whether there is room, and whether a lane is known,
-/// is the caller's to say with another [`Answer`].
+/// The answer to a preamble as far as versions go: the highest one in common. Whether there is
+/// room, and whether a lane is known, is the caller's to say with another [`Answer`].
 pub fn negotiate(theirs: &Preamble) -> PreambleReply {
     let ours = VersionRange::OURS;
     let chosen = ours.max.min(theirs.versions.max);
-    let answer =
-        if ours.contains(chosen) && theirs.versions.contains(chosen) { Answer::Chosen(chosen) } else { Answer::VersionUnsupported };
+    let answer = if ours.contains(chosen) && theirs.versions.contains(chosen) {
+        Answer::Chosen(chosen)
+    } else {
+        Answer::VersionUnsupported
+    };
     PreambleReply { versions: ours, answer, nonce: nonce() }
 }
 
@@ -189,7 +203,11 @@ impl VersionRange {
 
 impl fmt::Display for VersionRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.min == self.max { write!(f, "version {}", self.min) } else { write!(f, "versions {} to {}", self.min, self.max) }
+        if self.min == self.max {
+            write!(f, "version {}", self.min)
+        } else {
+            write!(f, "versions {} to {}", self.min, self.max)
+        }
     }
 }
 
@@ -230,7 +248,9 @@ impl Preamble {
     pub fn decode(bytes: &[u8; PREAMBLE_LENGTH], key: &KnockKey) -> Result<Self, PreambleError> {
         let (content, mac) = bytes.split_last_chunk().expect("60 bytes hold 16");
         if !key.fits_preamble(content, mac) {
-            return Err(PreambleError::Stranger { found: *bytes.first_chunk().expect("60 bytes hold four") });
+            return Err(PreambleError::Stranger {
+                found: *bytes.first_chunk().expect("60 bytes hold four"),
+            });
         }
         check_magic(content)?;
         let versions = VersionRange::new(take(bytes, 4), take(bytes, 6))?;
@@ -244,7 +264,11 @@ impl Preamble {
             PURPOSE_LANE => Purpose::Lane(id),
             found => return Err(PreambleError::Purpose { found }),
         };
-        Ok(Self { versions, purpose, nonce: bytes[28..CONTENT_LENGTH].try_into().expect("44 - 28 = 16") })
+        Ok(Self {
+            versions,
+            purpose,
+            nonce: bytes[28..CONTENT_LENGTH].try_into().expect("44 - 28 = 16"),
+        })
     }
 }
 
@@ -297,7 +321,9 @@ impl PreambleReply {
     pub fn accept(&self, ours: &Preamble) -> Result<u16, PreambleError> {
         let (ours, theirs) = (ours.versions, self.versions);
         match self.answer {
-            Answer::Chosen(chosen) if ours.contains(chosen) && theirs.contains(chosen) => Ok(chosen),
+            Answer::Chosen(chosen) if ours.contains(chosen) && theirs.contains(chosen) => {
+                Ok(chosen)
+            }
             Answer::Chosen(chosen) => Err(PreambleError::ChosenOutside { chosen, ours, theirs }),
             Answer::VersionUnsupported => Err(PreambleError::NoCommonVersion { ours, theirs }),
             Answer::Busy => Err(PreambleError::Busy),
@@ -308,7 +334,9 @@ impl PreambleReply {
     /// For the responder: the version to go on in, or the error to report once this reply is sent.
     pub fn outcome(&self, theirs: &Preamble) -> Result<u16, PreambleError> {
         match self.answer {
-            Answer::VersionUnsupported => Err(PreambleError::NoCommonVersion { ours: self.versions, theirs: theirs.versions }),
+            Answer::VersionUnsupported => {
+                Err(PreambleError::NoCommonVersion { ours: self.versions, theirs: theirs.versions })
+            }
             _ => self.accept(theirs),
         }
     }
@@ -358,14 +386,21 @@ mod tests {
 
     #[test]
     fn the_bytes_are_held() {
-        let preamble = |purpose| Preamble { nonce: *b"fedcba9876543210", ..Preamble::new(purpose) }.encode(&key());
+        let preamble = |purpose| {
+            Preamble { nonce: *b"fedcba9876543210", ..Preamble::new(purpose) }.encode(&key())
+        };
         let link = b"ESTF\x01\0\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0fedcba9876543210";
         assert_eq!(preamble(Purpose::Link), vouched(link));
         let lane = b"ESTF\x01\0\x01\0\x01\0\0\x000123456789abcdeffedcba9876543210";
         assert_eq!(preamble(Purpose::Lane(*b"0123456789abcdef")), vouched(lane));
-        let reply = |answer| PreambleReply { nonce: *b"0123456789abcdef", ..PreambleReply::new(answer) }.encode();
+        let reply = |answer| {
+            PreambleReply { nonce: *b"0123456789abcdef", ..PreambleReply::new(answer) }.encode()
+        };
         assert_eq!(reply(Answer::Chosen(1)), *b"ESTF\0\0\x01\0\x01\0\x01\x000123456789abcdef");
-        assert_eq!(reply(Answer::VersionUnsupported), *b"ESTF\x01\0\x01\0\x01\0\0\x000123456789abcdef");
+        assert_eq!(
+            reply(Answer::VersionUnsupported),
+            *b"ESTF\x01\0\x01\0\x01\0\0\x000123456789abcdef"
+        );
         assert_eq!(reply(Answer::Busy), *b"ESTF\x02\0\x01\0\x01\0\0\x000123456789abcdef");
         assert_eq!(reply(Answer::UnknownLane), *b"ESTF\x03\0\x01\0\x01\0\0\x000123456789abcdef");
     }
@@ -405,18 +440,32 @@ mod tests {
         let reply = negotiate(&theirs);
         assert_eq!(reply.answer, Answer::VersionUnsupported);
         let initiator = reply.accept(&theirs).unwrap_err().to_string();
-        assert_eq!(initiator, "no common version: this side speaks versions 7 to 9, the other version 1; update the older one");
+        assert_eq!(
+            initiator,
+            "no common version: this side speaks versions 7 to 9, the other version 1; update the \
+             older one"
+        );
         let responder = reply.outcome(&theirs).unwrap_err().to_string();
-        assert_eq!(responder, "no common version: this side speaks version 1, the other versions 7 to 9; update the older one");
+        assert_eq!(
+            responder,
+            "no common version: this side speaks version 1, the other versions 7 to 9; update the \
+             older one"
+        );
     }
 
     #[test]
     fn a_choice_nobody_offered_is_refused() {
         let ours = Preamble::new(Purpose::Link);
-        let reply = PreambleReply { versions: VersionRange::new(1, 5).unwrap(), ..PreambleReply::new(Answer::Chosen(2)) };
+        let reply = PreambleReply {
+            versions: VersionRange::new(1, 5).unwrap(),
+            ..PreambleReply::new(Answer::Chosen(2))
+        };
         assert!(matches!(reply.accept(&ours), Err(PreambleError::ChosenOutside { chosen: 2, .. })));
         assert_eq!(PreambleReply::new(Answer::Busy).accept(&ours), Err(PreambleError::Busy));
-        assert_eq!(PreambleReply::new(Answer::UnknownLane).accept(&ours), Err(PreambleError::UnknownLane));
+        assert_eq!(
+            PreambleReply::new(Answer::UnknownLane).accept(&ours),
+            Err(PreambleError::UnknownLane)
+        );
     }
 
     #[test]

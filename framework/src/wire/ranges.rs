@@ -72,7 +72,8 @@ impl Ranges {
         &self.0
     }
 
-    /// The ranges, ascending. Iterate over these, not over their indices: a range of a peer may be as long as `u64` allows.
+    /// The ranges, ascending. Iterate over these, not over their indices: a range of a peer may be
+    /// as long as `u64` allows.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = std::ops::Range<u64>> + '_ {
         self.0.iter().map(|&(start, end)| start..end)
     }
@@ -120,7 +121,8 @@ mod tests {
 
     #[test]
     fn what_is_out_of_order_empty_or_too_much_is_refused_in_memory_and_on_the_wire() {
-        let too_many: Vec<_> = (0..=RANGES_LIMIT as u64).map(|index| (2 * index, 2 * index + 1)).collect();
+        let too_many: Vec<_> =
+            (0..=RANGES_LIMIT as u64).map(|index| (2 * index, 2 * index + 1)).collect();
         for (pairs, error) in [
             (vec![(1, 1)], RangesError::Empty { start: 1, end: 1 }),
             (vec![(2, 1)], RangesError::Empty { start: 2, end: 1 }),

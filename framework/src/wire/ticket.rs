@@ -1,10 +1,11 @@
 //! The line one pastes to be let in.
 //!
 //! `estafette1` + base32 (RFC 4648, lower case, no padding) of
-//! `peer 32 │ addresses: count u64, each length u64 + UTF-8 │ inbox: length u64 + UTF-8 │ token 32 │ checksum 4`, where the
-//! checksum is the first four bytes of BLAKE3 over what stands before it.
+//! `peer 32 │ addresses: count u64, each length u64 + UTF-8 │ inbox: length u64 + UTF-8 │ token 32
+//! │ checksum 4`, where the checksum is the first four bytes of BLAKE3 over what stands before it.
 //!
-//! Invariant: a ticket always has a text and that text always reads back; its token is not printed by `Debug`.
+//! Invariant: a ticket always has a text and that text always reads back; its token is not printed
+//! by `Debug`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -43,7 +44,10 @@ pub enum TicketError {
     #[error("this ticket has a format this release does not know: update estafette")]
     OtherFormat,
     /// A character that no ticket contains.
-    #[error("character {number} of the ticket is {found:?}, only a-z and 2-7 occur behind {PREFIX}: copy it again")]
+    #[error(
+        "character {number} of the ticket is {found:?}, only a-z and 2-7 occur behind {PREFIX}: \
+         copy it again"
+    )]
     Character {
         /// Which character, from 1, white space not counted.
         number: usize,
@@ -51,7 +55,10 @@ pub enum TicketError {
         found: char,
     },
     /// Something is missing, added or exchanged.
-    #[error("the checksum of the ticket does not agree: characters are missing or mistyped; copy it again, all of it")]
+    #[error(
+        "the checksum of the ticket does not agree: characters are missing or mistyped; copy it \
+         again, all of it"
+    )]
     Checksum,
     /// Longer than a ticket may be.
     #[error("the ticket has {given} characters, at most {TEXT_LIMIT} are allowed")]
@@ -68,11 +75,22 @@ pub enum TicketError {
 }
 
 impl Ticket {
-    /// A ticket of the node `peer`, which listens at `addresses` (up to 8, of up to 255 bytes each), for `inbox` (up to 128 bytes).
-    pub fn new(peer: PeerId, addresses: Vec<String>, inbox: String, token: impl Into<SecretBytes>) -> Result<Self, TicketError> {
+    /// A ticket of the node `peer`, which listens at `addresses` (up to 8, of up to 255 bytes
+    /// each), for `inbox` (up to 128 bytes).
+    pub fn new(
+        peer: PeerId,
+        addresses: Vec<String>,
+        inbox: String,
+        token: impl Into<SecretBytes>,
+    ) -> Result<Self, TicketError> {
         let ticket = Self(Fields { peer, addresses, inbox, token: token.into() });
-        let text = ticket.text().map_err(|error| TicketError::Content { reason: error.to_string() })?;
-        if text.len() > TEXT_LIMIT { Err(TicketError::TooLong { given: text.len() }) } else { Ok(ticket) }
+        let text =
+            ticket.text().map_err(|error| TicketError::Content { reason: error.to_string() })?;
+        if text.len() > TEXT_LIMIT {
+            Err(TicketError::TooLong { given: text.len() })
+        } else {
+            Ok(ticket)
+        }
     }
 
     /// Who is to be dialled.
@@ -112,7 +130,12 @@ impl fmt::Display for Ticket {
 impl fmt::Debug for Ticket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Fields { peer, addresses, inbox, token } = &self.0;
-        f.debug_struct("Ticket").field("peer", peer).field("addresses", addresses).field("inbox", inbox).field("token", token).finish()
+        f.debug_struct("Ticket")
+            .field("peer", peer)
+            .field("addresses", addresses)
+            .field("inbox", inbox)
+            .field("token", token)
+            .finish()
     }
 }
 
@@ -121,24 +144,36 @@ impl FromStr for Ticket {
 
     /// Reads a pasted ticket, in either case; white space, line breaks too, is ignored.
     fn from_str(pasted: &str) -> Result<Self, TicketError> {
-        let text: String = pasted.chars().filter(|character| !character.is_whitespace()).take(TEXT_LIMIT + 1).collect();
+        let text: String = pasted
+            .chars()
+            .filter(|character| !character.is_whitespace())
+            .take(TEXT_LIMIT + 1)
+            .collect();
         if text.chars().count() > TEXT_LIMIT {
-            return Err(TicketError::TooLong { given: pasted.chars().filter(|character| !character.is_whitespace()).count() });
+            return Err(TicketError::TooLong {
+                given: pasted.chars().filter(|character| !character.is_whitespace()).count(),
+            });
         }
         let letters = match text.get(..PREFIX.len()) {
             Some(prefix) if prefix.eq_ignore_ascii_case(PREFIX) => &text[PREFIX.len()..],
-            Some(prefix) if prefix.to_ascii_lowercase().starts_with(FAMILY) => return Err(TicketError::OtherFormat),
+            Some(prefix) if prefix.to_ascii_lowercase().starts_with(FAMILY) => {
+                return Err(TicketError::OtherFormat);
+            }
             _ => return Err(TicketError::Prefix),
         };
         let bytes = base32::decode(letters).map_err(|error| match error {
             Base32Error::Length | Base32Error::Trailing => TicketError::Checksum,
-            Base32Error::Character { position, found } => TicketError::Character { number: PREFIX.len() + position + 1, found },
+            Base32Error::Character { position, found } => {
+                TicketError::Character { number: PREFIX.len() + position + 1, found }
+            }
         })?;
         let (fields, sum) = bytes.split_last_chunk::<4>().ok_or(TicketError::Checksum)?;
         if checksum(fields) != *sum {
             return Err(TicketError::Checksum);
         }
-        codec::decode(fields).map(Self).map_err(|error| TicketError::Content { reason: error.to_string() })
+        codec::decode(fields)
+            .map(Self)
+            .map_err(|error| TicketError::Content { reason: error.to_string() })
     }
 }
 
@@ -162,7 +197,13 @@ mod tests {
     use super::*;
 
     fn ticket() -> Ticket {
-        Ticket::new(PeerId::from_bytes([1; 32]), vec!["127.0.0.1:7400".to_owned()], "in".to_owned(), [2; 32]).unwrap()
+        Ticket::new(
+            PeerId::from_bytes([1; 32]),
+            vec!["127.0.0.1:7400".to_owned()],
+            "in".to_owned(),
+            [2; 32],
+        )
+        .unwrap()
     }
 
     #[test]
@@ -197,21 +238,30 @@ mod tests {
         let mut wrong = text.clone();
         wrong.replace_range(12..13, "0");
         assert_eq!(wrong.parse::<Ticket>(), Err(TicketError::Character { number: 13, found: '0' }));
-        assert_eq!(text.repeat(20).parse::<Ticket>(), Err(TicketError::TooLong { given: text.len() * 20 }));
+        assert_eq!(
+            text.repeat(20).parse::<Ticket>(),
+            Err(TicketError::TooLong { given: text.len() * 20 })
+        );
         assert_eq!(text[..text.len() - 8].parse::<Ticket>(), Err(TicketError::Checksum));
     }
 
     #[test]
     fn a_content_that_makes_no_sense_is_named_even_with_a_good_checksum() {
         let fields = [0; 40];
-        let text = format!("{PREFIX}{}", base32::encode(&[&fields[..], &checksum(&fields)].concat()));
+        let text =
+            format!("{PREFIX}{}", base32::encode(&[&fields[..], &checksum(&fields)].concat()));
         assert!(matches!(text.parse::<Ticket>(), Err(TicketError::Content { .. })));
     }
 
     #[test]
     fn a_ticket_too_long_to_paste_is_not_made() {
         let make = |count, length, inbox: usize| {
-            Ticket::new(PeerId::from_bytes([1; 32]), vec!["a".repeat(length); count], "i".repeat(inbox), [2; 32])
+            Ticket::new(
+                PeerId::from_bytes([1; 32]),
+                vec!["a".repeat(length); count],
+                "i".repeat(inbox),
+                [2; 32],
+            )
         };
         assert!(make(4, 255, 128).is_ok());
         assert!(matches!(make(8, 255, 1), Err(TicketError::TooLong { .. })));

@@ -1,4 +1,5 @@
-//! The trace a message belongs to, as it is written elsewhere: the `traceparent` of W3C Trace Context, level 1.
+//! The trace a message belongs to, as it is written elsewhere: the `traceparent` of W3C Trace
+//! Context, level 1.
 //!
 //! Invariant: what was parsed is a trace and a span that may exist, and prints as version 00.
 
@@ -7,7 +8,8 @@ use std::str::FromStr;
 
 use data_encoding::HEXLOWER;
 
-/// The trace a message belongs to: W3C Trace Context, level 1. Parsed from a `traceparent`, and printed as one.
+/// The trace a message belongs to: W3C Trace Context, level 1. Parsed from a `traceparent`, and
+/// printed as one.
 ///
 /// ```
 /// # use estafette::remote::TraceContext;
@@ -23,13 +25,17 @@ pub struct TraceContext {
     pub span: [u8; 8],
     /// Bit 0: sampled.
     pub flags: u8,
-    /// What tracing systems want to be carried along, the `tracestate`: at most 512 bytes. It is no part of a `traceparent`.
+    /// What tracing systems want to be carried along, the `tracestate`: at most 512 bytes. It is
+    /// no part of a `traceparent`.
     pub state: String,
 }
 
 /// A text that is no `traceparent`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{given:?} is no traceparent: {wrong}; one looks like 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")]
+#[error(
+    "{given:?} is no traceparent: {wrong}; one looks like \
+     00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+)]
 pub struct TraceError {
     given: String,
     wrong: &'static str,
@@ -51,13 +57,18 @@ impl FromStr for TraceContext {
         let mut fields = text.split('-');
         let mut next = || fields.next().ok_or_else(|| error("it has fewer than four fields"));
         let (version, trace, span, flags) = (next()?, next()?, next()?, next()?);
-        let [version] = hex(version).ok_or_else(|| error("its version is not two lowercase hexadecimal digits"))?;
+        let [version] = hex(version)
+            .ok_or_else(|| error("its version is not two lowercase hexadecimal digits"))?;
         // A later version may have more fields, of which an earlier one takes its own.
         if version == 0xff || version == 0 && fields.next().is_some() {
             return Err(error("there is no such version, or it has more than four fields"));
         }
-        let trace = hex(trace).filter(|trace| *trace != [0; 16]).ok_or_else(|| error("its trace is not 32 digits, or is 0"))?;
-        let span = hex(span).filter(|span| *span != [0; 8]).ok_or_else(|| error("its parent is not 16 digits, or is 0"))?;
+        let trace = hex(trace)
+            .filter(|trace| *trace != [0; 16])
+            .ok_or_else(|| error("its trace is not 32 digits, or is 0"))?;
+        let span = hex(span)
+            .filter(|span| *span != [0; 8])
+            .ok_or_else(|| error("its parent is not 16 digits, or is 0"))?;
         let [flags] = hex(flags).ok_or_else(|| error("its flags are not two digits"))?;
         Ok(Self { trace, span, flags, state: String::new() })
     }
@@ -69,7 +80,13 @@ fn hex<const N: usize>(digits: &str) -> Option<[u8; N]> {
 
 impl fmt::Display for TraceContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "00-{}-{}-{:02x}", HEXLOWER.encode(&self.trace), HEXLOWER.encode(&self.span), self.flags)
+        write!(
+            f,
+            "00-{}-{}-{:02x}",
+            HEXLOWER.encode(&self.trace),
+            HEXLOWER.encode(&self.span),
+            self.flags
+        )
     }
 }
 
@@ -84,7 +101,10 @@ mod tests {
     #[test]
     fn a_traceparent_is_read_and_written() {
         let trace: TraceContext = GOOD.parse().unwrap();
-        assert_eq!((trace.trace[0], trace.span[7], trace.flags, &*trace.state), (0x4b, 0xb7, 1, ""));
+        assert_eq!(
+            (trace.trace[0], trace.span[7], trace.flags, &*trace.state),
+            (0x4b, 0xb7, 1, "")
+        );
         assert!(trace.is_sampled() && trace.to_string() == GOOD);
         let later = GOOD.replacen("00", "cc", 1) + "-what-will-be-next";
         assert_eq!(later.parse(), Ok(trace));

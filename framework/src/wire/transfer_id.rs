@@ -30,7 +30,8 @@ impl TransferId {
         &self.0
     }
 
-    /// The first 16 of its 48 digits: enough to tell transfers apart in a log, not enough to read one back.
+    /// The first 16 of its 48 digits: enough to tell transfers apart in a log, not enough to read
+    /// one back.
     pub fn short(&self) -> String {
         format!("{self:.16}")
     }
@@ -38,7 +39,9 @@ impl TransferId {
 
 /// Text that is no transfer id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a transfer's id has 48 hexadecimal digits, this is something else with {length} characters")]
+#[error(
+    "a transfer's id has 48 hexadecimal digits, this is something else with {length} characters"
+)]
 pub struct TransferIdError {
     /// Characters given.
     pub length: usize,
@@ -48,13 +51,17 @@ impl std::str::FromStr for TransferId {
     type Err = TransferIdError;
 
     fn from_str(text: &str) -> Result<Self, TransferIdError> {
-        let bytes = HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok());
+        let bytes = HEXLOWER_PERMISSIVE
+            .decode(text.as_bytes())
+            .ok()
+            .and_then(|bytes| bytes.try_into().ok());
         bytes.map(Self).ok_or(TransferIdError { length: text.chars().count() })
     }
 }
 
 impl std::fmt::Display for TransferId {
-    /// All of it in hexadecimal, 48 digits: what [`FromStr`](std::str::FromStr) reads. A precision shows the first ones only.
+    /// All of it in hexadecimal, 48 digits: what [`FromStr`](std::str::FromStr) reads. A precision
+    /// shows the first ones only.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(&HEXLOWER.encode(&self.0))
     }
@@ -77,7 +84,10 @@ mod tests {
         assert_eq!(id.to_string().to_uppercase().parse(), Ok(id));
         assert_eq!((id.short().len(), id.to_string().starts_with(&id.short())), (16, true));
         for wrong in ["", "0", &id.short(), &"g".repeat(48), &"é".repeat(24)] {
-            assert_eq!(wrong.parse::<TransferId>(), Err(TransferIdError { length: wrong.chars().count() }));
+            assert_eq!(
+                wrong.parse::<TransferId>(),
+                Err(TransferIdError { length: wrong.chars().count() })
+            );
         }
     }
 }

@@ -1,8 +1,9 @@
 //! The keys of one attempt: what its chunks are sealed with and its receipt is vouched for with.
 //!
-//! `K_e(32) ‖ P_e(19) = KDF(TK; tid, attempt, suite, sender, receiver, chunk size, epoch)`, the KDF being BLAKE3's
-//! `derive_key`. Nonces are `P_e ‖ BE32(index within the epoch) ‖ last`: the STREAM construction (Hoang, Reyhanitabar,
-//! Rogaway, Vizár 2015). Invariant: two different (attempt, index, last) never share key and nonce.
+//! `K_e(32) ‖ P_e(19) = KDF(TK; tid, attempt, suite, sender, receiver, chunk size, epoch)`, the KDF
+//! being BLAKE3's `derive_key`. Nonces are `P_e ‖ BE32(index within the epoch) ‖ last`: the STREAM
+//! construction (Hoang, Reyhanitabar, Rogaway, Vizár 2015). Invariant: two different (attempt,
+//! index, last) never share key and nonce.
 
 use std::fmt;
 
@@ -47,9 +48,17 @@ pub struct EpochKey {
 }
 
 impl KeyScope {
-    /// The first attempt at a new transfer from `sender` to `receiver`, sealed with the suite every node has.
+    /// The first attempt at a new transfer from `sender` to `receiver`, sealed with the suite every
+    /// node has.
     pub fn fresh(sender: PeerId, receiver: PeerId, chunk_size: u32) -> Self {
-        Self { transfer: TransferId::random(), attempt: 0, suite: Suite::XSALSA20_POLY1305, sender, receiver, chunk_size }
+        Self {
+            transfer: TransferId::random(),
+            attempt: 0,
+            suite: Suite::XSALSA20_POLY1305,
+            sender,
+            receiver,
+            chunk_size,
+        }
     }
 }
 
@@ -76,7 +85,8 @@ impl TransferKey {
         &self.0
     }
 
-    /// What the sender commits to at the opening: Poly1305 alone would let one box open under two keys.
+    /// What the sender commits to at the opening: Poly1305 alone would let one box open under two
+    /// keys.
     pub fn commitment(&self) -> [u8; 32] {
         blake3::derive_key(COMMIT_CONTEXT, &self.0)
     }
@@ -84,9 +94,17 @@ impl TransferKey {
     /// The key that seals the chunks of the epoch `index` belongs to.
     pub fn epoch_key(&self, scope: &KeyScope, index: u64) -> EpochKey {
         let mut hasher = blake3::Hasher::new_derive_key(CHUNK_CONTEXT);
-        hasher.update(&self.0).update(scope.transfer.as_bytes()).update(&scope.attempt.to_le_bytes());
-        hasher.update(&scope.suite.0.to_le_bytes()).update(scope.sender.as_bytes()).update(scope.receiver.as_bytes());
-        hasher.update(&scope.chunk_size.to_le_bytes()).update(&EpochKey::epoch(index).to_le_bytes());
+        hasher
+            .update(&self.0)
+            .update(scope.transfer.as_bytes())
+            .update(&scope.attempt.to_le_bytes());
+        hasher
+            .update(&scope.suite.0.to_le_bytes())
+            .update(scope.sender.as_bytes())
+            .update(scope.receiver.as_bytes());
+        hasher
+            .update(&scope.chunk_size.to_le_bytes())
+            .update(&EpochKey::epoch(index).to_le_bytes());
         let mut out = hasher.finalize_xof();
         let mut epoch_key = EpochKey { key: [0; 32], prefix: [0; 19] };
         out.fill(&mut epoch_key.key);
@@ -94,12 +112,23 @@ impl TransferKey {
         epoch_key
     }
 
-    /// The receiver's word that it has committed content with this digest: unforgeable by any hop between.
-    pub fn receipt(&self, transfer: TransferId, attempt: u32, state: &str, digest: &[u8; 32]) -> [u8; 32] {
+    /// The receiver's word that it has committed content with this digest: unforgeable by any hop
+    /// between.
+    pub fn receipt(
+        &self,
+        transfer: TransferId,
+        attempt: u32,
+        state: &str,
+        digest: &[u8; 32],
+    ) -> [u8; 32] {
         let mut key = blake3::derive_key(RECEIPT_CONTEXT, &self.0);
         let mut hasher = blake3::Hasher::new_keyed(&key);
         key.zeroize();
-        hasher.update(transfer.as_bytes()).update(&attempt.to_le_bytes()).update(digest).update(state.as_bytes());
+        hasher
+            .update(transfer.as_bytes())
+            .update(&attempt.to_le_bytes())
+            .update(digest)
+            .update(state.as_bytes());
         *hasher.finalize().as_bytes()
     }
 }
@@ -146,7 +175,14 @@ mod tests {
     fn scope() -> KeyScope {
         let (sender, receiver) = (PeerId::from_bytes([1; 32]), PeerId::from_bytes([2; 32]));
         let transfer = TransferId::from_bytes([3; 24]);
-        KeyScope { transfer, attempt: 0, suite: Suite::XSALSA20_POLY1305, sender, receiver, chunk_size: 1024 }
+        KeyScope {
+            transfer,
+            attempt: 0,
+            suite: Suite::XSALSA20_POLY1305,
+            sender,
+            receiver,
+            chunk_size: 1024,
+        }
     }
 
     #[test]
@@ -193,6 +229,9 @@ mod tests {
         assert_eq!(hex(&epoch.key()[..8]), "46b3cfe281066018");
         assert_eq!(hex(&epoch.nonce(5, true)[16..]), "e312080000000501");
         assert_eq!(hex(&key.commitment()[..8]), "3fed1c81424becda");
-        assert_eq!(hex(&key.receipt(scope().transfer, 0, "delivered", &[0; 32])[..8]), "ff0acba6ebf731cf");
+        assert_eq!(
+            hex(&key.receipt(scope().transfer, 0, "delivered", &[0; 32])[..8]),
+            "ff0acba6ebf731cf"
+        );
     }
 }

@@ -21,7 +21,8 @@ Examples:
 Every flag has an environment variable: --chunk-size is ESTAFETTE_CHUNK_SIZE.
 
 Exit codes:
-  0    delivered: the receiver has verified it and made it durable; with --detach: stored; with --via: the relay keeps it
+  0    delivered: the receiver has verified it and made it durable; with --detach: stored; with \
+                                        --via: the relay keeps it
   2    wrong usage
   3    refused by the receiver, or not trusted there
   4    the other node can't be reached
@@ -54,32 +55,39 @@ Examples:
   estafette send photos/ notes.txt @ticket.txt     arrives as one folder
   pg_dump shop | estafette send --as shop.sql - @ticket.txt
   estafette send --exclude target/ --links follow project/ @ticket.txt
-  estafette send --skip-existing photos/ @ticket.txt   nothing, if the receiver has it from last time
-  estafette send -- -odd-name estafette1…          others on this machine may see it, and your shell remembers it
+  estafette send --skip-existing photos/ @ticket.txt   nothing, if the receiver has it from last \
+                                        time
+  estafette send -- -odd-name estafette1…          others on this machine may see it, and your \
+                                        shell remembers it
   estafette send --addr localhost:17400 big.tar estafette1…
   estafette send --detach --expires 7d backup.tar paris/files
   estafette send --detach --copy report.pdf paris/files && rm report.pdf
   estafette send --via dijon letter.txt paris/files   the relay keeps it until paris comes
   estafette send --via dijon letter.txt 3yiqr4na…/files
 
-\
-The first Ctrl-C or SIGTERM lets it finish, for --drain at most; the second cancels it. To let it go on without you, use --detach.
+The first Ctrl-C or SIGTERM lets it finish, for --drain at most; the second cancels it. To let it \
+                                        go on without you, use --detach.
 
-Where `estafette node` or `receive` runs with this key, that one sends for you, with its own --name and --patience; \
-it must be able to read what you send. It all looks the same, and ends when you end it.
+Where `estafette node` or `receive` runs with this key, that one sends for you, with its own \
+                                        --name and --patience; it must be able to read what you \
+                                        send. It all looks the same, and ends when you end it.
 
-What goes by a relay is sealed for the receiver, who must trust this node (there: estafette trust add, with what \
-`estafette id` prints here) or have given it a ticket.";
+What goes by a relay is sealed for the receiver, who must trust this node (there: estafette trust \
+                                        add, with what `estafette id` prints here) or have given \
+                                        it a ticket.";
 
 pub(super) const NODE_EXAMPLES: &str = "\
 Examples:
   estafette node
-  estafette node --into /srv/in --listen 0.0.0.0:7400 --redeemers 20 --valid 7d --on-conflict rename
+  estafette node --into /srv/in --listen 0.0.0.0:7400 --redeemers 20 --valid 7d --on-conflict \
+                                        rename
   estafette node --relay --listen 0.0.0.0:7400 --relay-bytes 10GiB
-  estafette node --into /srv/in --connect dijon          takes what the relay dijon keeps for it, too
+  estafette node --into /srv/in --connect dijon          takes what the relay dijon keeps for it, \
+                                        too
 
 A relay, its senders and its receivers must trust each other (estafette trust add, on both sides).
-The first SIGTERM or Ctrl-C lets what runs finish, for --drain at most; what is stored goes on at the next start.";
+The first SIGTERM or Ctrl-C lets what runs finish, for --drain at most; what is stored goes on at \
+                                        the next start.";
 
 pub(super) const OUTBOX_EXAMPLES: &str = "\
 Examples:

@@ -22,7 +22,8 @@ use crate::error::CommandError;
 use crate::event::Event;
 use crate::units::{parse_address, parse_duration, parse_name};
 
-/// Sends files and folders from one machine to another, encrypted end to end, verified, and resumed after a broken link.
+/// Sends files and folders from one machine to another, encrypted end to end, verified, and resumed
+/// after a broken link.
 #[derive(Debug, Parser)]
 #[command(name = "estafette", version, after_help = help::EXAMPLES, after_long_help = help::LONG_EXAMPLES, max_term_width = 100)]
 pub(crate) struct Arguments {
@@ -35,16 +36,19 @@ pub(crate) struct Arguments {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "General options")]
 pub(crate) struct Global {
-    /// This node's key; its trust is kept beside it, in FILE.trust [default: ~/.config/estafette/node.key]
+    /// This node's key; its trust is kept beside it, in FILE.trust [default:
+    /// ~/.config/estafette/node.key]
     #[arg(long, global = true, value_name = "FILE", env = "ESTAFETTE_KEY", hide_env = true)]
     pub(crate) key: Option<PathBuf>,
-    /// The folder that keeps deliveries between processes; one process has it at a time [default: KEY.spool, beside the key]
+    /// The folder that keeps deliveries between processes; one process has it at a time [default:
+    /// KEY.spool, beside the key]
     #[arg(long, global = true, value_name = "DIR", env = "ESTAFETTE_SPOOL", hide_env = true)]
     pub(crate) spool: Option<PathBuf>,
     /// Print one JSON object per line on stdout
     #[arg(long, global = true, env = "ESTAFETTE_JSON", hide_env = true, value_parser = FalseyValueParser::new())]
     pub(crate) json: bool,
-    /// After a first Ctrl-C or SIGTERM, let what runs finish for so long; a second one stops at once
+    /// After a first Ctrl-C or SIGTERM, let what runs finish for so long; a second one stops at
+    /// once
     #[arg(long, global = true, value_name = "TIME", default_value = "10s", value_parser = parse_duration, env = "ESTAFETTE_DRAIN", hide_env = true)]
     pub(crate) drain: Duration,
     /// Print a `report` event with the counters of all stages at the end
@@ -57,10 +61,24 @@ pub(crate) struct Global {
     #[arg(short, long, global = true, env = "ESTAFETTE_QUIET", hide_env = true, value_parser = FalseyValueParser::new())]
     pub(crate) quiet: bool,
     /// Colours on stderr
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", env = "ESTAFETTE_COLOR", hide_env = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        env = "ESTAFETTE_COLOR",
+        hide_env = true
+    )]
     pub(crate) color: When,
     /// How log lines look, on stderr
-    #[arg(long, global = true, value_name = "FORMAT", default_value = "text", env = "ESTAFETTE_LOG_FORMAT", hide_env = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FORMAT",
+        default_value = "text",
+        env = "ESTAFETTE_LOG_FORMAT",
+        hide_env = true
+    )]
     pub(crate) log_format: LogFormat,
 }
 
@@ -79,7 +97,8 @@ pub(crate) enum LogFormat {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Send a real input between two processes of this machine, compare it, and show where the time went
+    /// Send a real input between two processes of this machine, compare it, and show where the time
+    /// went
     #[command(after_help = "Examples:\n  estafette demo\n  estafette demo ~/photos")]
     Demo {
         /// A file or a folder [default: the project's sources and this program]
@@ -91,7 +110,8 @@ pub(crate) enum Command {
     /// Send files and folders to where a ticket leads, or to a trusted peer
     #[command(after_help = help::SEND_EXAMPLES)]
     Send(Send),
-    /// Run until stopped: deliver what is in the outbox; with --into, take deliveries; with --relay, keep those of others
+    /// Run until stopped: deliver what is in the outbox; with --into, take deliveries; with
+    /// --relay, keep those of others
     #[command(after_help = help::NODE_EXAMPLES)]
     Node(NodeOptions),
     /// What is to be delivered: list, show, retry, cancel, drop
@@ -111,14 +131,16 @@ pub(crate) enum Command {
     /// Explain a ticket; or list those that were given out here, or make one worthless
     #[command(after_help = help::TICKET_EXAMPLES, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
     Ticket {
-        /// The ticket: `-` reads it from stdin, `@FILE` from a file, which keeps it out of process lists
+        /// The ticket: `-` reads it from stdin, `@FILE` from a file, which keeps it out of process
+        /// lists
         #[arg(required = true)]
         ticket: Option<String>,
         #[command(subcommand)]
         action: Option<Ticket>,
     },
     /// Print completions for a shell
-    #[command(after_help = "Example:\n  estafette completions bash > ~/.local/share/bash-completion/completions/estafette")]
+    #[command(after_help = "Example:\n  estafette completions bash > \
+                            ~/.local/share/bash-completion/completions/estafette")]
     Completions {
         /// Which shell
         shell: clap_complete::Shell,
@@ -148,12 +170,13 @@ pub(crate) enum Trust {
         /// How long it is trusted [default: until it is removed]
         #[arg(long, value_name = "TIME", value_parser = parse_duration, env = "ESTAFETTE_VALID", hide_env = true)]
         valid: Option<Duration>,
-        /// It may only carry what is sealed for others, as a relay does, and deliver nothing of its own here
+        /// It may only carry what is sealed for others, as a relay does, and deliver nothing of
+        /// its own here
         #[arg(long, env = "ESTAFETTE_RELAY_ONLY", hide_env = true, value_parser = FalseyValueParser::new())]
         relay_only: bool,
     },
-    /// Trust a node no longer, and make the tickets it has used worthless: holds for its next connection at once, and a running
-    /// node closes its links within a second or two
+    /// Trust a node no longer, and make the tickets it has used worthless: holds for its next
+    /// connection at once, and a running node closes its links within a second or two
     Remove {
         /// Its id, or its name
         peer: String,
@@ -163,42 +186,49 @@ pub(crate) enum Trust {
 impl Arguments {
     /// Reads the command line; what is wrong with it is told, as an event under `--json`.
     pub(crate) fn read() -> Result<Self, ExitCode> {
-        Self::try_parse_from(order::ordered(&Self::command(), std::env::args_os().collect())).map_err(|error| {
-            if let Some(text) = explained(&error).filter(|_| !wants_json()) {
-                eprintln!("{text}");
-                return ExitCode::from(2);
-            }
-            if !error.use_stderr() || !wants_json() {
-                // A closed terminal needs no word.
-                let _ = error.print();
-                return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
-            }
-            let text = explained(&error).unwrap_or_else(|| error.render().to_string());
-            let (message, hint) = text.split_once("\n\n").unwrap_or((&text, ""));
-            let message = message.trim().trim_start_matches("error: ");
-            let hint = hint.split_whitespace().collect::<Vec<_>>().join(" ");
-            let error = CommandError::usage(message, hint);
-            crate::output::print_event(&Event::from(&error));
-            ExitCode::from(2)
-        })
+        Self::try_parse_from(order::ordered(&Self::command(), std::env::args_os().collect()))
+            .map_err(|error| {
+                if let Some(text) = explained(&error).filter(|_| !wants_json()) {
+                    eprintln!("{text}");
+                    return ExitCode::from(2);
+                }
+                if !error.use_stderr() || !wants_json() {
+                    // A closed terminal needs no word.
+                    let _ = error.print();
+                    return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+                }
+                let text = explained(&error).unwrap_or_else(|| error.render().to_string());
+                let (message, hint) = text.split_once("\n\n").unwrap_or((&text, ""));
+                let message = message.trim().trim_start_matches("error: ");
+                let hint = hint.split_whitespace().collect::<Vec<_>>().join(" ");
+                let error = CommandError::usage(message, hint);
+                crate::output::print_event(&Event::from(&error));
+                ExitCode::from(2)
+            })
     }
 }
 
-/// A better word for what is missing where only one thing was said: the parser takes that for the last argument.
+/// A better word for what is missing where only one thing was said: the parser takes that for the
+/// last argument.
 fn explained(error: &clap::Error) -> Option<String> {
     let missing = error.get(ContextKind::InvalidArg);
-    let only_paths = matches!(missing, Some(ContextValue::Strings(missing)) if missing == &["<PATH>..."]);
+    let only_paths =
+        matches!(missing, Some(ContextValue::Strings(missing)) if missing == &["<PATH>..."]);
     (error.kind() == ErrorKind::MissingRequiredArgument && only_paths).then(|| {
-        "error: one of two is missing: what to send, or where to\n\n\
-         Usage: estafette send <PATH>... <TICKET|PEER/INBOX>\n\n\
-         For more information, try 'estafette send --help'."
+        "error: one of two is missing: what to send, or where to\n\nUsage: estafette send \
+         <PATH>... <TICKET|PEER/INBOX>\n\nFor more information, try 'estafette send --help'."
             .to_owned()
     })
 }
 
 /// Whether `--json` was asked for on a command line that can't be understood.
 fn wants_json() -> bool {
-    let flagged = std::env::args_os().skip(1).take_while(|argument| argument != "--").any(|argument| argument == "--json");
+    let flagged = std::env::args_os()
+        .skip(1)
+        .take_while(|argument| argument != "--")
+        .any(|argument| argument == "--json");
     let falsey = ["", "0", "f", "false", "n", "no", "off"];
-    flagged || std::env::var("ESTAFETTE_JSON").is_ok_and(|value| !falsey.contains(&value.to_ascii_lowercase().as_str()))
+    flagged
+        || std::env::var("ESTAFETTE_JSON")
+            .is_ok_and(|value| !falsey.contains(&value.to_ascii_lowercase().as_str()))
 }

@@ -1,11 +1,12 @@
-//! Options of `send` may stand anywhere, between the paths and where they go, too. The parser takes a list that is followed by one more argument
-//! only in one piece.
+//! Options of `send` may stand anywhere, between the paths and where they go, too. The parser takes
+//! a list that is followed by one more argument only in one piece.
 
 use std::ffi::{OsStr, OsString};
 
 use clap::Command;
 
-/// The same arguments, with the options of `send` before its paths. What is not understood is left to the parser to name.
+/// The same arguments, with the options of `send` before its paths. What is not understood is left
+/// to the parser to name.
 pub(super) fn ordered(command: &Command, arguments: Vec<OsString>) -> Vec<OsString> {
     let Some(at) = position_of_send(command, &arguments) else { return arguments };
     let Some(send) = command.find_subcommand("send") else { return arguments };
@@ -20,7 +21,9 @@ pub(super) fn ordered(command: &Command, arguments: Vec<OsString>) -> Vec<OsStri
                 others.extend(std::iter::once(argument).chain(rest.by_ref()).cloned());
             }
             Kind::Flag => options.push(argument.clone()),
-            Kind::WithValue => options.extend(std::iter::once(argument).chain(rest.next()).cloned()),
+            Kind::WithValue => {
+                options.extend(std::iter::once(argument).chain(rest.next()).cloned())
+            }
         }
     }
     options.extend(others);
@@ -61,11 +64,17 @@ impl Kind {
             Some("") => Self::End,
             Some("help") => Self::Flag,
             Some(long) => {
-                let (name, value) = long.split_once('=').map_or((long, None), |(name, value)| (name, Some(value)));
-                let found = commands.iter().flat_map(|command| command.get_arguments()).find(|known| known.get_long() == Some(name));
+                let (name, value) =
+                    long.split_once('=').map_or((long, None), |(name, value)| (name, Some(value)));
+                let found = commands
+                    .iter()
+                    .flat_map(|command| command.get_arguments())
+                    .find(|known| known.get_long() == Some(name));
                 match found {
                     None => Self::Unknown,
-                    Some(known) if value.is_none() && known.get_action().takes_values() => Self::WithValue,
+                    Some(known) if value.is_none() && known.get_action().takes_values() => {
+                        Self::WithValue
+                    }
                     Some(_) => Self::Flag,
                 }
             }
@@ -95,7 +104,10 @@ mod tests {
             ("e send a b --limit 1M T", "e send --limit 1M a b T"),
             ("e --key send send a --json T -v", "e --key send send --json -v a T"),
             ("e send a --limit=1M --detach - -- -T", "e send --limit=1M --detach a - -- -T"),
-            ("e send --exclude *.o a --exclude b T --to U", "e send --exclude *.o --exclude b --to U a T"),
+            (
+                "e send --exclude *.o a --exclude b T --to U",
+                "e send --exclude *.o --exclude b --to U a T",
+            ),
             ("e send a T --limit", "e send --limit a T"),
         ] {
             assert_eq!(ordered(given), expected);

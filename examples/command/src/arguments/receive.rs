@@ -11,8 +11,9 @@ use crate::units::{parse_address, parse_bytes, parse_duration, parse_name};
 
 #[derive(Debug, Args)]
 pub(crate) struct Receive {
-    /// The folder that deliveries go to; it is made if only its last part is missing. `-` writes one file or stream to stdout, if that is no terminal, and ends;
-    /// {peer} in its last part stands for the sender, its name here and the start of its id: 'in/{peer}'
+    /// The folder that deliveries go to; it is made if only its last part is missing. `-` writes
+    /// one file or stream to stdout, if that is no terminal, and ends; {peer} in its last part
+    /// stands for the sender, its name here and the start of its id: 'in/{peer}'
     #[arg(long, value_name = "DIR", env = "ESTAFETTE_INTO", hide_env = true)]
     pub(crate) into: PathBuf,
     /// Where to listen; port 0 is any free one [default: port 0 of all addresses of this machine]
@@ -33,33 +34,49 @@ pub(crate) struct Receive {
 
 #[derive(Debug, Args)]
 pub(crate) struct NodeOptions {
-    /// Take deliveries into this folder, and print a ticket; it is made if only its last part is missing; {peer} in that stands for the
-    /// sender, its name here and the start of its id: 'in/{peer}'
+    /// Take deliveries into this folder, and print a ticket; it is made if only its last part is
+    /// missing; {peer} in that stands for the sender, its name here and the start of its id:
+    /// 'in/{peer}'
     #[arg(long, value_name = "DIR", env = "ESTAFETTE_INTO", hide_env = true)]
     pub(crate) into: Option<PathBuf>,
-    /// Where to listen; port 0 is any free one [default: port 0 of all addresses of this machine with --into or --relay, else nowhere]
+    /// Where to listen; port 0 is any free one [default: port 0 of all addresses of this machine
+    /// with --into or --relay, else nowhere]
     #[arg(long, value_name = "ADDR", env = "ESTAFETTE_LISTEN", hide_env = true)]
     pub(crate) listen: Option<String>,
     /// What this node calls itself [default: the host's name]
     #[arg(long, value_parser = parse_name, env = "ESTAFETTE_NAME", hide_env = true)]
     pub(crate) name: Option<String>,
-    /// Keep a link with this trusted peer up, by its name or id: with a relay, so that what it keeps for this node comes, and
-    /// word of what was sent by it; may be repeated
-    #[arg(long, value_name = "PEER", value_delimiter = ',', env = "ESTAFETTE_CONNECT", hide_env = true)]
+    /// Keep a link with this trusted peer up, by its name or id: with a relay, so that what it
+    /// keeps for this node comes, and word of what was sent by it; may be repeated
+    #[arg(
+        long,
+        value_name = "PEER",
+        value_delimiter = ',',
+        env = "ESTAFETTE_CONNECT",
+        hide_env = true
+    )]
     pub(crate) connect: Vec<String>,
     #[command(flatten)]
     pub(crate) taking: Taking,
-    /// Run this with /bin/sh for each delivery, one after the other, and tell its sender that it is processed when it succeeds; it finds
-    /// DELIVERY_PLACE, DELIVERY_NAME, DELIVERY_PEER, DELIVERY_PEER_NAME, DELIVERY_INBOX, DELIVERY_ID and DELIVERY_BLAKE3 in its
-    /// environment
-    #[arg(long, value_name = "COMMAND", requires = "into", env = "ESTAFETTE_EXEC", hide_env = true)]
+    /// Run this with /bin/sh for each delivery, one after the other, and tell its sender that it
+    /// is processed when it succeeds; it finds DELIVERY_PLACE, DELIVERY_NAME, DELIVERY_PEER,
+    /// DELIVERY_PEER_NAME, DELIVERY_INBOX, DELIVERY_ID and DELIVERY_BLAKE3 in its environment
+    #[arg(
+        long,
+        value_name = "COMMAND",
+        requires = "into",
+        env = "ESTAFETTE_EXEC",
+        hide_env = true
+    )]
     pub(crate) exec: Option<String>,
-    /// How long the command of --exec may take; one that takes longer is killed, with all that it has begun, and has failed
+    /// How long the command of --exec may take; one that takes longer is killed, with all that it
+    /// has begun, and has failed
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = parse_duration, env = "ESTAFETTE_EXEC_TIMEOUT", hide_env = true)]
     pub(crate) exec_timeout: Duration,
     #[command(flatten)]
     pub(crate) relaying: Relaying,
-    /// How long a try goes on dialling, and how long to wait for a peer whose link broke [default: 5s, and 60s]
+    /// How long a try goes on dialling, and how long to wait for a peer whose link broke [default:
+    /// 5s, and 60s]
     #[arg(long, value_name = "TIME", value_parser = parse_duration, env = "ESTAFETTE_PATIENCE", hide_env = true)]
     pub(crate) patience: Option<Duration>,
 }
@@ -71,16 +88,29 @@ pub(crate) struct Taking {
     #[arg(long, value_name = "ADDR", value_delimiter = ',', value_parser = parse_address, env = "ESTAFETTE_ADVERTISE", hide_env = true)]
     pub(crate) advertise: Vec<String>,
     /// What happens to a delivery whose name is taken
-    #[arg(long, value_name = "POLICY", default_value = "refuse", env = "ESTAFETTE_ON_CONFLICT", hide_env = true)]
+    #[arg(
+        long,
+        value_name = "POLICY",
+        default_value = "refuse",
+        env = "ESTAFETTE_ON_CONFLICT",
+        hide_env = true
+    )]
     pub(crate) on_conflict: OnConflict,
-    /// Let deliveries go into a home folder, a folder of the system, or one with this node's key, trust or spool in it
+    /// Let deliveries go into a home folder, a folder of the system, or one with this node's key,
+    /// trust or spool in it
     #[arg(long, env = "ESTAFETTE_INTO_HOME", hide_env = true, value_parser = FalseyValueParser::new())]
     pub(crate) into_home: bool,
     /// Take deliveries whose name begins with a dot, too
     #[arg(long, env = "ESTAFETTE_DOTFILES", hide_env = true, value_parser = FalseyValueParser::new())]
     pub(crate) dotfiles: bool,
     /// What becomes of symbolic links in a folder that lead out of it, absolute ones among them
-    #[arg(long, value_name = "HOW", default_value = "keep", env = "ESTAFETTE_LINKS", hide_env = true)]
+    #[arg(
+        long,
+        value_name = "HOW",
+        default_value = "keep",
+        env = "ESTAFETTE_LINKS",
+        hide_env = true
+    )]
     pub(crate) links: OutwardLinks,
     /// Take ACLs, where the sender sends them: they name users by number, who may be others here
     #[arg(long, env = "ESTAFETTE_ACLS", hide_env = true, value_parser = FalseyValueParser::new())]
@@ -88,13 +118,15 @@ pub(crate) struct Taking {
     /// The longest delivery that is taken, such as 500M or 2GiB
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes, env = "ESTAFETTE_MAX_BYTES", hide_env = true)]
     pub(crate) max_bytes: Option<u64>,
-    /// How much of the folder's disk is left free, such as 500M or 0 [default: 64 MiB, or a twentieth of a small disk]
+    /// How much of the folder's disk is left free, such as 500M or 0 [default: 64 MiB, or a
+    /// twentieth of a small disk]
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes, env = "ESTAFETTE_KEEP_FREE", hide_env = true)]
     pub(crate) keep_free: Option<u64>,
     /// How many different senders may use the ticket
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..), env = "ESTAFETTE_REDEEMERS", hide_env = true)]
     pub(crate) redeemers: u16,
-    /// How long the ticket may be used; who has used it stays trusted until `estafette trust remove`
+    /// How long the ticket may be used; who has used it stays trusted until `estafette trust
+    /// remove`
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = parse_duration, env = "ESTAFETTE_VALID", hide_env = true)]
     pub(crate) valid: Duration,
 }
@@ -102,8 +134,8 @@ pub(crate) struct Taking {
 /// What is kept for others.
 #[derive(Debug, Args)]
 pub(crate) struct Relaying {
-    /// Be a relay: keep what one trusted peer sends to another who is away, until that one comes; it is sealed for the receiver,
-    /// and can't be read here
+    /// Be a relay: keep what one trusted peer sends to another who is away, until that one comes;
+    /// it is sealed for the receiver, and can't be read here
     #[arg(long, env = "ESTAFETTE_RELAY", hide_env = true, value_parser = FalseyValueParser::new())]
     pub(crate) relay: bool,
     /// How many deliveries of one sender are kept; further ones wait at the sender
@@ -125,12 +157,16 @@ impl Relaying {
 }
 
 fn parse_count(text: &str) -> Result<usize, String> {
-    text.parse().ok().filter(|count| *count > 0).ok_or_else(|| "a number from 1 on is wanted".into())
+    text.parse()
+        .ok()
+        .filter(|count| *count > 0)
+        .ok_or_else(|| "a number from 1 on is wanted".into())
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum OutwardLinks {
-    /// Make them as they were sent; nothing that is delivered goes through them, but other programs follow them
+    /// Make them as they were sent; nothing that is delivered goes through them, but other programs
+    /// follow them
     Keep,
     /// Leave them out, and say so
     Skip,

@@ -15,29 +15,39 @@ use crate::units::{parse_address, parse_bytes, parse_duration, parse_name};
 #[derive(Clone, Debug, Args)]
 #[command(group(ArgGroup::new("stored").args(["detach", "via"]).multiple(true)))]
 pub(crate) struct Send {
-    /// Files and folders: one is sent as what it is, several together as one folder; `-`, or <(COMMAND), is a stream, and sent alone
+    /// Files and folders: one is sent as what it is, several together as one folder; `-`, or
+    /// <(COMMAND), is a stream, and sent alone
     #[arg(required = true, value_name = "PATH")]
     pub(crate) paths: Vec<PathBuf>,
-    /// The ticket that the receiver printed: `-` reads it from stdin, `@FILE` from a file, which keeps it out of process lists and
-    /// the shell's history; or PEER/INBOX, a trusted peer's name or id and an inbox there (that of `estafette receive` is called
-    /// files). What is an id means that node, never one that is called so
+    /// The ticket that the receiver printed: `-` reads it from stdin, `@FILE` from a file, which
+    /// keeps it out of process lists and the shell's history; or PEER/INBOX, a trusted peer's
+    /// name or id and an inbox there (that of `estafette receive` is called files). What is an
+    /// id means that node, never one that is called so
     #[arg(required = true, value_name = "TICKET|PEER/INBOX")]
     pub(crate) to: String,
     /// Send it there, too, one after the other; may be repeated
     #[arg(long = "to", value_name = "TICKET|PEER/INBOX", env = "ESTAFETTE_TO", hide_env = true)]
     pub(crate) also: Vec<String>,
-    /// Only store it, and return; whichever `estafette node` or `receive` runs with the same spool delivers it. Files are
-    /// read when they are sent: leave them where they are, as they are, until then, or say --copy
+    /// Only store it, and return; whichever `estafette node` or `receive` runs with the same spool
+    /// delivers it. Files are read when they are sent: leave them where they are, as they are,
+    /// until then, or say --copy
     #[arg(long, env = "ESTAFETTE_DETACH", hide_env = true, value_parser = FalseyValueParser::new())]
     pub(crate) detach: bool,
-    /// With --detach, copy what is sent into the spool, encrypted, so that it may change or go as soon as it is stored; with --via
-    /// that is done anyway
+    /// With --detach, copy what is sent into the spool, encrypted, so that it may change or go as
+    /// soon as it is stored; with --via that is done anyway
     #[arg(long, requires = "stored", env = "ESTAFETTE_COPY", hide_env = true, value_parser = FalseyValueParser::new())]
     pub(crate) copy: bool,
-    /// Send it by a relay, a trusted peer's name or id, which keeps it until the receiver comes; done when the relay has it. The
-    /// relay must trust both ends. The receiver need never have been linked with: PEER may be the id that `estafette id` prints
-    /// there, if it trusts this node (`estafette trust add`), or a ticket says so
-    #[arg(long, value_name = "RELAY", conflicts_with = "addr", env = "ESTAFETTE_VIA", hide_env = true)]
+    /// Send it by a relay, a trusted peer's name or id, which keeps it until the receiver comes;
+    /// done when the relay has it. The relay must trust both ends. The receiver need never
+    /// have been linked with: PEER may be the id that `estafette id` prints there, if it
+    /// trusts this node (`estafette trust add`), or a ticket says so
+    #[arg(
+        long,
+        value_name = "RELAY",
+        conflicts_with = "addr",
+        env = "ESTAFETTE_VIA",
+        hide_env = true
+    )]
     pub(crate) via: Option<String>,
     /// How long it is worth delivering, from 1s to 30d [default: 24h]
     #[arg(long, value_name = "TIME", value_parser = parse_expiry, env = "ESTAFETTE_EXPIRES", hide_env = true)]
@@ -47,19 +57,28 @@ pub(crate) struct Send {
     pub(crate) addr: Vec<String>,
     #[command(flatten)]
     pub(crate) reading: Reading,
-    /// What this node calls itself [default: the host's name]; with a stream, what that is called [default: stream]
+    /// What this node calls itself [default: the host's name]; with a stream, what that is called
+    /// [default: stream]
     #[arg(long, value_parser = parse_name, env = "ESTAFETTE_NAME", hide_env = true)]
     pub(crate) name: Option<String>,
-    /// Bytes per chunk, a power of two from 1K to 2M: larger ones cost fewer calls, smaller ones less memory [default: 256K]
+    /// Bytes per chunk, a power of two from 1K to 2M: larger ones cost fewer calls, smaller ones
+    /// less memory [default: 256K]
     #[arg(long, value_name = "SIZE", value_parser = parse_chunk_size, env = "ESTAFETTE_CHUNK_SIZE", hide_env = true)]
     pub(crate) chunk_size: Option<u32>,
     /// How chunks are compressed; switch it off where lengths must tell nothing about the content
-    #[arg(long, value_name = "HOW", default_value = "snappy", env = "ESTAFETTE_COMPRESS", hide_env = true)]
+    #[arg(
+        long,
+        value_name = "HOW",
+        default_value = "snappy",
+        env = "ESTAFETTE_COMPRESS",
+        hide_env = true
+    )]
     pub(crate) compress: Compress,
     /// Send at most so many bytes of content each second, such as 500K or 2MB
     #[arg(long, value_name = "RATE", value_parser = parse_rate, conflicts_with = "stored", env = "ESTAFETTE_LIMIT", hide_env = true)]
     pub(crate) limit: Option<u64>,
-    /// How long to go on dialling a receiver that can't be reached [default: 5s at first, 60s when a link broke]
+    /// How long to go on dialling a receiver that can't be reached [default: 5s at first, 60s when
+    /// a link broke]
     #[arg(long, value_name = "TIME", value_parser = parse_duration, env = "ESTAFETTE_PATIENCE", hide_env = true)]
     pub(crate) patience: Option<Duration>,
 }
@@ -81,7 +100,9 @@ impl From<Compress> for Compression {
 
 /// What any receiver with default settings takes.
 fn parse_chunk_size(text: &str) -> Result<u32, String> {
-    let size = u32::try_from(parse_bytes(text)?).ok().filter(|size| size.is_power_of_two() && (1 << 10..=2 << 20).contains(size));
+    let size = u32::try_from(parse_bytes(text)?)
+        .ok()
+        .filter(|size| size.is_power_of_two() && (1 << 10..=2 << 20).contains(size));
     size.ok_or_else(|| "a chunk has a power of two of bytes, from 1K to 2M: 64K, 256K, 1M".into())
 }
 
@@ -93,5 +114,9 @@ fn parse_rate(text: &str) -> Result<u64, String> {
 fn parse_expiry(text: &str) -> Result<Duration, String> {
     let time = parse_duration(text)?;
     let possible = Duration::from_secs(1)..=NodeConfig::EXPIRY_MOST;
-    if possible.contains(&time) { Ok(time) } else { Err("a delivery is worth delivering for 1s at least and 30d at most".into()) }
+    if possible.contains(&time) {
+        Ok(time)
+    } else {
+        Err("a delivery is worth delivering for 1s at least and 30d at most".into())
+    }
 }

@@ -31,7 +31,8 @@ pub(crate) enum Outbox {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Ticket {
-    /// Print the tickets that were given out here and are not over: which inbox, until when, used by whom; never the ticket itself
+    /// Print the tickets that were given out here and are not over: which inbox, until when, used
+    /// by whom; never the ticket itself
     List,
     /// Make a ticket worthless; who has used it stays trusted until `estafette trust remove`
     Revoke {

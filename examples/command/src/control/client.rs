@@ -1,4 +1,5 @@
-//! The side of a command: asks the process that has the spool, or looks for itself where there is none.
+//! The side of a command: asks the process that has the spool, or looks for itself where there is
+//! none.
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -20,7 +21,8 @@ use crate::arguments::Global;
 use crate::error::CommandError;
 use crate::settings;
 
-/// How long a spool may be in use by a process that does not answer: one that starts or stops, or one like this.
+/// How long a spool may be in use by a process that does not answer: one that starts or stops, or
+/// one like this.
 const BUSY_MOST: Duration = Duration::from_secs(5);
 const BUSY_AGAIN: Duration = Duration::from_millis(25);
 /// How long a process that has taken a connection may take to say who it is.
@@ -48,7 +50,10 @@ pub(crate) async fn ask(global: &Global, request: Request) -> Result<Answer, Com
             Holder::Running(conversation) => match &conversation.ask(&request).await?[..] {
                 [Reply::Stopping] if start.elapsed() < BUSY_MOST => sleep(BUSY_AGAIN).await,
                 [Reply::Stopping] => {
-                    return Err(CommandError::io("the node that runs is about to end, and has not ended yet", "try it again"));
+                    return Err(CommandError::io(
+                        "the node that runs is about to end, and has not ended yet",
+                        "try it again",
+                    ));
                 }
                 replies => return Ok(Answer { replies: replies.to_vec(), running: true }),
             },
@@ -62,11 +67,16 @@ pub(crate) async fn ask(global: &Global, request: Request) -> Result<Answer, Com
     }
 }
 
-/// Asks the process that has the spool, if there is one that answers; the number of that process, and its answer.
-pub(crate) async fn ask_running(global: &Global, request: &Request) -> Result<Option<(u32, Vec<Reply>)>, CommandError> {
+/// Asks the process that has the spool, if there is one that answers; the number of that process,
+/// and its answer.
+pub(crate) async fn ask_running(
+    global: &Global,
+    request: &Request,
+) -> Result<Option<(u32, Vec<Reply>)>, CommandError> {
     let folder = settings::spool_path(global)?;
     let Some(stream) = connect(&folder).await else { return Ok(None) };
-    let conversation = Conversation::begin(stream, &folder).await.map_err(|error| silent(&folder, &error))?;
+    let conversation =
+        Conversation::begin(stream, &folder).await.map_err(|error| silent(&folder, &error))?;
     let pid = conversation.hello.pid;
     Ok(Some((pid, conversation.ask(request).await?)))
 }
@@ -83,11 +93,16 @@ pub(crate) struct Sending {
 
 /// Cancels a delivery that another process makes when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Asking(#[expect(dead_code, reason = "the other process sees when it is closed")] OwnedWriteHalf);
+pub(crate) struct Asking(
+    #[expect(dead_code, reason = "the other process sees when it is closed")] OwnedWriteHalf,
+);
 
 impl Sending {
     /// Passes on what the other process tells, at once, until it tells no more.
-    pub(crate) fn follow(mut self, mut tell: impl FnMut(Reply) + std::marker::Send + 'static) -> Asking {
+    pub(crate) fn follow(
+        mut self,
+        mut tell: impl FnMut(Reply) + std::marker::Send + 'static,
+    ) -> Asking {
         tokio::spawn(async move {
             while let Ok(reply) = line(&mut self.reading).await {
                 tell(reply);
@@ -121,7 +136,10 @@ pub(crate) async fn ended(global: &Global) {
 }
 
 /// Lets the process that has the spool send this, if there is one.
-pub(crate) async fn send_by_running(global: &Global, deposit: Deposit) -> Result<ByRunning, CommandError> {
+pub(crate) async fn send_by_running(
+    global: &Global,
+    deposit: Deposit,
+) -> Result<ByRunning, CommandError> {
     let folder = settings::spool_path(global)?;
     let Some(stream) = connect(&folder).await else { return Ok(ByRunning::Nobody) };
     let mut conversation = match Conversation::begin(stream, &folder).await {
@@ -137,7 +155,12 @@ pub(crate) async fn send_by_running(global: &Global, deposit: Deposit) -> Result
     };
     let answer = match answer {
         // It has ended, and what it had not said that it began has not begun.
-        Err(error) if matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => {
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe
+            ) =>
+        {
             return Ok(ByRunning::Stopping(conversation.hello.pid));
         }
         answer => answer,
@@ -145,9 +168,16 @@ pub(crate) async fn send_by_running(global: &Global, deposit: Deposit) -> Result
     match answer.map_err(|error| conversation.broken(&error))? {
         Reply::Sending { id, peer } => {
             let named = id.parse().ok().zip(peer.parse().ok());
-            let (transfer, peer) = named.ok_or_else(|| conversation.broken(&io::Error::other("it names no delivery")))?;
+            let (transfer, peer) = named
+                .ok_or_else(|| conversation.broken(&io::Error::other("it names no delivery")))?;
             let Conversation { reading, writing, hello, .. } = conversation;
-            Ok(ByRunning::Sending(Sending { transfer, peer, pid: hello.pid, reading, asking: Asking(writing) }))
+            Ok(ByRunning::Sending(Sending {
+                transfer,
+                peer,
+                pid: hello.pid,
+                reading,
+                asking: Asking(writing),
+            }))
         }
         Reply::Stopping => Ok(ByRunning::Stopping(conversation.hello.pid)),
         Reply::Failed { kind, message, hint } => Err(CommandError::new(kind, message, hint)),
@@ -168,8 +198,15 @@ pub(crate) async fn take_spool(global: &Global) -> Result<Arc<dyn Store>, Comman
     match reach(global).await? {
         Holder::Ours(spool) => Ok(spool),
         Holder::Running(Conversation { hello, folder, .. }) => {
-            let text = format!("the spool {} is in use by process {}", settings::shown(&folder), hello.pid);
-            Err(CommandError::io(text, "stop that one, or give this one a spool of its own with --spool"))
+            let text = format!(
+                "the spool {} is in use by process {}",
+                settings::shown(&folder),
+                hello.pid
+            );
+            Err(CommandError::io(
+                text,
+                "stop that one, or give this one a spool of its own with --spool",
+            ))
         }
     }
 }
@@ -184,7 +221,8 @@ async fn reach(global: &Global) -> Result<Holder, CommandError> {
             match Conversation::begin(stream, &folder).await {
                 Ok(conversation) => return Ok(Holder::Running(conversation)),
                 // It stopped this very moment.
-                Err(error) if error.kind() == ErrorKind::UnexpectedEof && start.elapsed() < BUSY_MOST => {}
+                Err(error)
+                    if error.kind() == ErrorKind::UnexpectedEof && start.elapsed() < BUSY_MOST => {}
                 Err(error) => return Err(silent(&folder, &error)),
             }
         }
@@ -192,17 +230,34 @@ async fn reach(global: &Global) -> Result<Holder, CommandError> {
         let opened = estafette::node::blocking(move || settings::spool(&place)).await;
         match opened.and_then(|opened| opened) {
             Ok(spool) => return Ok(Holder::Ours(spool)),
-            Err(error) if error.kind() == ErrorKind::ResourceBusy && start.elapsed() < BUSY_MOST => sleep(BUSY_AGAIN).await,
-            Err(error) if error.kind() == ErrorKind::ResourceBusy => return Err(silent(&folder, &error)),
-            Err(error) => return Err(CommandError::io(error, "`estafette doctor` looks at it; --spool names another folder")),
+            Err(error)
+                if error.kind() == ErrorKind::ResourceBusy && start.elapsed() < BUSY_MOST =>
+            {
+                sleep(BUSY_AGAIN).await
+            }
+            Err(error) if error.kind() == ErrorKind::ResourceBusy => {
+                return Err(silent(&folder, &error));
+            }
+            Err(error) => {
+                return Err(CommandError::io(
+                    error,
+                    "`estafette doctor` looks at it; --spool names another folder",
+                ));
+            }
         }
     }
 }
 
 fn silent(folder: &Path, error: &io::Error) -> CommandError {
     let socket = settings::shown(&folder.join(SOCKET));
-    let text = format!("a process has the spool {}, and does not answer at {socket}: {error}", settings::shown(folder));
-    CommandError::io(text, "see whether it hangs or is stopped, and end it if so; --spool names another folder")
+    let text = format!(
+        "a process has the spool {}, and does not answer at {socket}: {error}",
+        settings::shown(folder)
+    );
+    CommandError::io(
+        text,
+        "see whether it hangs or is stopped, and end it if so; --spool names another folder",
+    )
 }
 
 /// `None` where nobody listens.
@@ -223,14 +278,18 @@ impl Conversation {
     async fn begin(stream: UnixStream, folder: &Path) -> io::Result<Self> {
         let (reading, writing) = stream.into_split();
         let mut reading = BufReader::new(reading);
-        let hello = timeout(HELLO_MOST, line(&mut reading)).await.map_err(|_| io::Error::other("it says nothing"))??;
+        let hello = timeout(HELLO_MOST, line(&mut reading))
+            .await
+            .map_err(|_| io::Error::other("it says nothing"))??;
         Ok(Self { reading, writing, hello, folder: folder.to_owned() })
     }
 
     async fn ask(mut self, request: &Request) -> Result<Vec<Reply>, CommandError> {
         let mut replies = self.hear(request).await.map_err(|error| self.broken(&error))?;
         match replies.pop() {
-            Some(Reply::Failed { kind, message, hint }) => Err(CommandError::new(kind, message, hint)),
+            Some(Reply::Failed { kind, message, hint }) => {
+                Err(CommandError::new(kind, message, hint))
+            }
             _ => Ok(replies),
         }
     }
@@ -239,10 +298,20 @@ impl Conversation {
         let Hello { pid, version } = &self.hello;
         if error.kind() == ErrorKind::TimedOut {
             let text = format!("process {pid}, which has the spool, does not answer: {error}");
-            return CommandError::io(text, "see whether it hangs or is stopped, and end it if so; look at the outbox before you ask again");
+            return CommandError::io(
+                text,
+                "see whether it hangs or is stopped, and end it if so; look at the outbox before \
+                 you ask again",
+            );
         }
-        let text = format!("process {pid} (release {version}), which has the spool, did not answer to the end: {error}");
-        CommandError::io(text, "look at the outbox before you ask again; use the same release on both sides")
+        let text = format!(
+            "process {pid} (release {version}), which has the spool, did not answer to the end: \
+             {error}"
+        );
+        CommandError::io(
+            text,
+            "look at the outbox before you ask again; use the same release on both sides",
+        )
     }
 
     async fn say(&mut self, request: &Request) -> io::Result<()> {
@@ -279,7 +348,10 @@ async fn reply(from: &mut BufReader<OwnedReadHalf>) -> io::Result<Reply> {
 }
 
 fn silence(_: Elapsed) -> io::Error {
-    io::Error::new(ErrorKind::TimedOut, format!("it has neither said nor heard anything for {} seconds", SILENT_MOST.as_secs()))
+    io::Error::new(
+        ErrorKind::TimedOut,
+        format!("it has neither said nor heard anything for {} seconds", SILENT_MOST.as_secs()),
+    )
 }
 
 async fn line<T: DeserializeOwned>(from: &mut BufReader<OwnedReadHalf>) -> io::Result<T> {

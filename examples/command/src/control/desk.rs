@@ -16,14 +16,23 @@ use crate::{destination, doctor};
 
 /// Fewer digits of an id than this are taken for a mistake.
 const DIGITS_LEAST: usize = 4;
-/// A node that is very busy drops events that nobody has taken: so long after the last one it is looked anyway.
+/// A node that is very busy drops events that nobody has taken: so long after the last one it is
+/// looked anyway.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 pub(crate) async fn answer(node: &Node, request: Request) -> Result<Vec<Reply>, CommandError> {
     match request {
         Request::Deposit(deposit) => Ok(vec![store(node, deposit).await?]),
-        Request::Send(_) => Err(CommandError::usage("only a process that runs sends for another one", "use `estafette send`")),
-        Request::List => Ok(node.outbox().await?.iter().map(|(id, entry)| entry_reply(node, *id, entry)).collect()),
+        Request::Send(_) => Err(CommandError::usage(
+            "only a process that runs sends for another one",
+            "use `estafette send`",
+        )),
+        Request::List => Ok(node
+            .outbox()
+            .await?
+            .iter()
+            .map(|(id, entry)| entry_reply(node, *id, entry))
+            .collect()),
         Request::Show(id) => show(node, find(node, &id).await?).await,
         Request::Retry(id) => {
             let id = find(node, &id).await?;
@@ -42,19 +51,34 @@ pub(crate) async fn answer(node: &Node, request: Request) -> Result<Vec<Reply>, 
             Ok(vec![Reply::Dropped(id.short())])
         }
         Request::Await(id) => {
-            let unknown = |_| CommandError::usage(format!("{id:?} is no id of a delivery"), "give all of its 48 hexadecimal digits");
+            let unknown = |_| {
+                CommandError::usage(
+                    format!("{id:?} is no id of a delivery"),
+                    "give all of its 48 hexadecimal digits",
+                )
+            };
             Ok(vec![settled(node, id.parse().map_err(unknown)?).await?])
         }
-        Request::Examine => Ok(doctor::examine(node).await?.into_iter().map(Reply::Finding).collect()),
+        Request::Examine => {
+            Ok(doctor::examine(node).await?.into_iter().map(Reply::Finding).collect())
+        }
         Request::Arrivals => {
             let arrivals = node.arrivals().into_iter();
-            Ok(arrivals.map(|(peer, id, arrival)| Reply::Arrival(Box::new(Arrival::new(node, peer, id, arrival)))).collect())
+            Ok(arrivals
+                .map(|(peer, id, arrival)| {
+                    Reply::Arrival(Box::new(Arrival::new(node, peer, id, arrival)))
+                })
+                .collect())
         }
     }
 }
 
 /// Begins a delivery that was asked for. A transient one is not stored.
-pub(super) async fn send(node: &Node, deposit: Deposit, transient: bool) -> Result<TransferHandle, Reply> {
+pub(super) async fn send(
+    node: &Node,
+    deposit: Deposit,
+    transient: bool,
+) -> Result<TransferHandle, Reply> {
     let (to, source, options) = prepare(node, deposit, transient).await?;
     node.send_with(to, source, options).await.map_err(|error| match error {
         SendError::Stopped => Reply::Stopping,
@@ -63,17 +87,23 @@ pub(super) async fn send(node: &Node, deposit: Deposit, transient: bool) -> Resu
 }
 
 /// What is sent, where to, and how.
-async fn prepare(node: &Node, deposit: Deposit, transient: bool) -> Result<(Destination, impl Source + use<>, SendOptions), CommandError> {
+async fn prepare(
+    node: &Node,
+    deposit: Deposit,
+    transient: bool,
+) -> Result<(Destination, impl Source + use<>, SendOptions), CommandError> {
     let paths = deposit.paths()?;
     let trust = node.trust().clone();
     // Another process may have just added the peer. All of this reads the disk.
     let prepared = estafette::node::blocking(move || {
         trust.refresh()?;
-        let to = destination::find(&trust, destination::read(&deposit.to)?, deposit.via.as_deref())?;
+        let to =
+            destination::find(&trust, destination::read(&deposit.to)?, deposit.via.as_deref())?;
         let source = deposit.reading.open(&paths)?;
         Ok::<_, CommandError>((to, source, deposit))
     });
-    let ((to, via), source, deposit) = prepared.await.map_err(|error| CommandError::io(error, "the log (-v) says more"))??;
+    let ((to, via), source, deposit) =
+        prepared.await.map_err(|error| CommandError::io(error, "the log (-v) says more"))??;
     let source = deposit.reading.prepare(source).await?;
     let options = SendOptions {
         chunk_size: deposit.chunk_size,
@@ -90,13 +120,18 @@ async fn prepare(node: &Node, deposit: Deposit, transient: bool) -> Result<(Dest
 async fn store(node: &Node, deposit: Deposit) -> Result<Reply, CommandError> {
     let (to, source, options) = prepare(node, deposit, false).await?;
     let transfer = match node.send_with(to, source, options).await {
-        Err(SendError::Stopped | SendError::Outbox(OutboxError::None)) => return Ok(Reply::Stopping),
+        Err(SendError::Stopped | SendError::Outbox(OutboxError::None)) => {
+            return Ok(Reply::Stopping);
+        }
         sent => sent?,
     };
     let id = transfer.id();
     if !transfer.status().stored {
         transfer.cancel();
-        return Err(CommandError::io("these paths can't be stored", "send the folder that holds them, or without --detach"));
+        return Err(CommandError::io(
+            "these paths can't be stored",
+            "send the folder that holds them, or without --detach",
+        ));
     }
     Ok(Reply::Stored(Stored::new(id, node.outbox_entry(id).await?)))
 }
@@ -151,17 +186,28 @@ async fn find(node: &Node, given: &str) -> Result<TransferId, CommandError> {
 fn choose(ids: impl Iterator<Item = TransferId>, given: &str) -> Result<TransferId, CommandError> {
     let hint = "`estafette outbox list` prints the ids";
     let beginning = given.trim().to_ascii_lowercase();
-    if !beginning.bytes().all(|byte| byte.is_ascii_hexdigit()) || !(DIGITS_LEAST..=48).contains(&beginning.len()) {
-        return Err(CommandError::usage(format!("{given:?} is no id of a delivery: {DIGITS_LEAST} to 48 hexadecimal digits"), hint));
+    if !beginning.bytes().all(|byte| byte.is_ascii_hexdigit())
+        || !(DIGITS_LEAST..=48).contains(&beginning.len())
+    {
+        return Err(CommandError::usage(
+            format!("{given:?} is no id of a delivery: {DIGITS_LEAST} to 48 hexadecimal digits"),
+            hint,
+        ));
     }
     let mut found = ids.filter(|id| id.to_string().starts_with(&beginning));
     match (found.next(), found.count()) {
         (Some(id), 0) => Ok(id),
         (Some(_), others) => {
             let text = format!("{} deliveries have an id that begins with {beginning}", others + 1);
-            Err(CommandError::usage(text, "give more of its digits: `estafette --json outbox list` prints all of them"))
+            Err(CommandError::usage(
+                text,
+                "give more of its digits: `estafette --json outbox list` prints all of them",
+            ))
         }
-        (None, _) => Err(CommandError::usage(format!("there is no delivery {beginning} in the outbox"), hint)),
+        (None, _) => Err(CommandError::usage(
+            format!("there is no delivery {beginning} in the outbox"),
+            hint,
+        )),
     }
 }
 
@@ -175,7 +221,8 @@ mod tests {
         let first = TransferId::from_bytes(bytes);
         bytes[10] = 0;
         let second = TransferId::from_bytes(bytes);
-        let choose = |given: &str| choose([first, second].into_iter(), given).map_err(|error| error.message);
+        let choose =
+            |given: &str| choose([first, second].into_iter(), given).map_err(|error| error.message);
         assert_eq!(choose(&first.to_string()[..21]), Ok(first));
         assert_eq!(choose(&second.to_string().to_uppercase()), Ok(second));
         assert!(choose(&first.short()).unwrap_err().starts_with("2 deliveries"));

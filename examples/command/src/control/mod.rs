@@ -5,11 +5,12 @@
 //!                      └── nobody has the spool ─────────────▶ desk ──▶ a dormant node of its own
 //! ```
 //!
-//! An attached `estafette send` goes by the first way only: without a process that runs it needs no spool.
+//! An attached `estafette send` goes by the first way only: without a process that runs it needs no
+//! spool.
 //!
-//! Both ways end at the same desk, so both give the same answers. Each connection carries one question and its answers, as lines
-//! of JSON; the news of a delivery, as long as it takes. Who may open the socket, which is its owner's alone, may do all that the
-//! owner of the key may.
+//! Both ways end at the same desk, so both give the same answers. Each connection carries one
+//! question and its answers, as lines of JSON; the news of a delivery, as long as it takes. Who may
+//! open the socket, which is its owner's alone, may do all that the owner of the key may.
 
 mod client;
 mod desk;
@@ -20,14 +21,17 @@ mod server;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub(crate) use self::client::{ByRunning, Sending, ask, ask_running, ended, free_spool, send_by_running, take_spool};
+pub(crate) use self::client::{
+    ByRunning, Sending, ask, ask_running, ended, free_spool, send_by_running, take_spool,
+};
 pub(crate) use self::desk::answer;
 pub(crate) use self::protocol::{Deposit, Reply, Request};
 pub(crate) use self::server::Server;
 
 const SOCKET: &str = "control.sock";
 
-/// A path to `name` in `folder` that is short enough for a socket's address, and what keeps it good.
+/// A path to `name` in `folder` that is short enough for a socket's address, and what keeps it
+/// good.
 fn short(folder: &Path, name: &str) -> io::Result<(PathBuf, Option<std::fs::File>)> {
     /// The most bytes of a socket's path on Linux, but for the NUL at its end.
     const LONGEST: usize = 107;

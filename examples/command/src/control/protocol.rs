@@ -20,7 +20,8 @@ use crate::send::LeftOut;
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Request {
     Deposit(Deposit),
-    /// Send it now, without storing it, and tell how it goes; whoever asks cancels it by closing the connection.
+    /// Send it now, without storing it, and tell how it goes; whoever asks cancels it by closing
+    /// the connection.
     Send(Deposit),
     List,
     /// By the beginning of an id, as all that follow.
@@ -28,8 +29,8 @@ pub(crate) enum Request {
     Retry(String),
     Cancel(String),
     Drop(String),
-    /// By the whole id: how it is when somebody else has it, when a try has failed, or when it is taken out; whoever asks may close
-    /// the connection to hear no more.
+    /// By the whole id: how it is when somebody else has it, when a try has failed, or when it is
+    /// taken out; whoever asks may close the connection to hear no more.
     Await(String),
     Arrivals,
     /// What the doctor finds in the outbox.
@@ -104,14 +105,27 @@ impl Request {
 impl Deposit {
     pub(crate) fn new(to: String, paths: &[PathBuf]) -> Self {
         let paths = paths.iter().map(|path| path.as_os_str().as_bytes().to_vec()).collect();
-        Self { to, paths, chunk_size: None, compress: true, copy: false, expires: None, via: None, reading: Reading::default() }
+        Self {
+            to,
+            paths,
+            chunk_size: None,
+            compress: true,
+            copy: false,
+            expires: None,
+            via: None,
+            reading: Reading::default(),
+        }
     }
 
     /// All of them absolute: whoever reads them has another working directory.
     pub(super) fn paths(&self) -> Result<Vec<PathBuf>, CommandError> {
-        let paths: Vec<PathBuf> = self.paths.iter().map(|path| OsString::from_vec(path.clone()).into()).collect();
+        let paths: Vec<PathBuf> =
+            self.paths.iter().map(|path| OsString::from_vec(path.clone()).into()).collect();
         if paths.is_empty() || !paths.iter().all(|path| Path::is_absolute(path)) {
-            return Err(CommandError::usage("only absolute paths can be stored", "ask with `estafette send --detach`"));
+            return Err(CommandError::usage(
+                "only absolute paths can be stored",
+                "ask with `estafette send --detach`",
+            ));
         }
         Ok(paths)
     }
@@ -130,8 +144,14 @@ mod tests {
     #[test]
     fn a_path_that_is_no_text_comes_through() {
         let odd = PathBuf::from(OsString::from_vec(b"/\xff\n".to_vec()));
-        let line = serde_json::to_string(&Request::Deposit(Deposit::new("paris/files".into(), std::slice::from_ref(&odd)))).unwrap();
-        let Request::Deposit(deposit) = serde_json::from_str(&line).unwrap() else { panic!("{line}") };
+        let line = serde_json::to_string(&Request::Deposit(Deposit::new(
+            "paris/files".into(),
+            std::slice::from_ref(&odd),
+        )))
+        .unwrap();
+        let Request::Deposit(deposit) = serde_json::from_str(&line).unwrap() else {
+            panic!("{line}")
+        };
         assert_eq!(deposit.paths().unwrap(), [odd]);
         assert!(Deposit::new("paris/files".into(), &["relative".into()]).paths().is_err());
     }
@@ -139,7 +159,11 @@ mod tests {
     #[test]
     fn a_question_with_the_most_paths_that_can_be_stored_is_no_longer_than_one_may_be() {
         let most = "/".to_owned() + &"\u{7f}".repeat(48 << 10);
-        let line = serde_json::to_string(&Request::Deposit(Deposit::new("x".repeat(8 << 10), &[most.into()]))).unwrap();
+        let line = serde_json::to_string(&Request::Deposit(Deposit::new(
+            "x".repeat(8 << 10),
+            &[most.into()],
+        )))
+        .unwrap();
         assert!((line.len() as u64) < Request::LIMIT);
     }
 }

@@ -1,6 +1,8 @@
-//! A delivery that the process with the spool makes for another one, which watches it: one link for both of them.
+//! A delivery that the process with the spool makes for another one, which watches it: one link for
+//! both of them.
 //!
-//! The connection stays until the delivery is over. Who asked cancels it by closing its side, be it that it has died.
+//! The connection stays until the delivery is over. Who asked cancels it by closing its side, be it
+//! that it has died.
 
 use std::io;
 
@@ -52,7 +54,10 @@ pub(super) async fn carry_out(
     };
     let status = transfer.0.status();
     let (report, is_begun) = (status.report, status.started);
-    if matches!(&outcome, Err(failure) if failure.kind == FailureKind::Shutdown) && !is_begun && here {
+    if matches!(&outcome, Err(failure) if failure.kind == FailureKind::Shutdown)
+        && !is_begun
+        && here
+    {
         return say(answers, &Reply::Stopping).await;
     }
     say(answers, &Reply::LeftOut(report.into())).await?;

@@ -1,7 +1,8 @@
 //! The side of the process that has the spool.
 //!
-//! Bounded: so many connections at a time, the others wait to be accepted; so long a question; so long to ask it, and to take
-//! each line of the answer. An answer may take as long as it takes, and whoever asked hears meanwhile that it is worked on.
+//! Bounded: so many connections at a time, the others wait to be accepted; so long a question; so
+//! long to ask it, and to take each line of the answer. An answer may take as long as it takes, and
+//! whoever asked hears meanwhile that it is worked on.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -28,13 +29,15 @@ const SENDS: usize = 64;
 const QUESTION_MOST: Duration = Duration::from_secs(2);
 /// For each line of the answer to be taken.
 const LINE_MOST: Duration = Duration::from_secs(10);
-/// So often it is said that an answer is worked on: more often than who waits for one loses patience.
+/// So often it is said that an answer is worked on: more often than who waits for one loses
+/// patience.
 const WORKING: Duration = Duration::from_secs(1);
 /// For the last answers of a process that ends.
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
 /// The wait after a failed `accept`: most often the process has run out of file descriptors.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
-/// After so long nobody is kept waiting any more: sooner than who asks takes the process for one that hangs.
+/// After so long nobody is kept waiting any more: sooner than who asks takes the process for one
+/// that hangs.
 const ACCEPT_WITHIN: Duration = Duration::from_secs(3);
 
 /// Answers until it is dropped.
@@ -46,15 +49,26 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Whoever calls this has the spool in `folder`: a socket that is there was left by a process that is dead.
+    /// Whoever calls this has the spool in `folder`: a socket that is there was left by a process
+    /// that is dead.
     pub(crate) fn start(folder: &Path, node: &Node) -> Result<Self, CommandError> {
         let path = folder.join(SOCKET);
         let listener = listen(folder, &path).map_err(|error| {
-            let text = format!("no control socket can be made in {}: {error}", crate::settings::shown(folder));
-            CommandError::io(text, "let this user write there, or choose another folder with --spool")
+            let text = format!(
+                "no control socket can be made in {}: {error}",
+                crate::settings::shown(folder)
+            );
+            CommandError::io(
+                text,
+                "let this user write there, or choose another folder with --spool",
+            )
         })?;
         let places = Arc::new(Semaphore::new(CONNECTIONS));
-        Ok(Self { path, serving: tokio::spawn(serve(listener, node.clone(), Arc::clone(&places))), places })
+        Ok(Self {
+            path,
+            serving: tokio::spawn(serve(listener, node.clone(), Arc::clone(&places))),
+            places,
+        })
     }
 
     /// Takes no more questions, and answers those that were asked.
@@ -92,7 +106,8 @@ async fn serve(listener: UnixListener, node: Node, places: Arc<Semaphore>) {
     let keep = || std::fs::File::open("/dev/null").ok();
     let (mut spare, mut failing) = (keep(), None::<Instant>);
     loop {
-        let place = Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
+        let place =
+            Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
         match listener.accept().await {
             Ok((stream, _)) => {
                 failing = None;
@@ -123,29 +138,53 @@ async fn serve(listener: UnixListener, node: Node, places: Arc<Semaphore>) {
 /// Answers whatever is asked with why nothing can be done.
 async fn refuse(mut stream: UnixStream, why: &io::Error) -> io::Result<()> {
     let (reading, mut writing) = stream.split();
-    say(&mut writing, &Hello { pid: std::process::id(), version: env!("CARGO_PKG_VERSION").into() }).await?;
+    say(
+        &mut writing,
+        &Hello { pid: std::process::id(), version: env!("CARGO_PKG_VERSION").into() },
+    )
+    .await?;
     let mut reading = BufReader::new(reading.take(Request::LIMIT));
     timeout(QUESTION_MOST, reading.read_until(b'\n', &mut Vec::new())).await??;
     let text = format!("the node that runs can't take the question: {why}");
-    say(&mut writing, &Reply::from(CommandError::io(text, "try it again; `ulimit -n` is the limit of its open files"))).await
+    say(
+        &mut writing,
+        &Reply::from(CommandError::io(
+            text,
+            "try it again; `ulimit -n` is the limit of its open files",
+        )),
+    )
+    .await
 }
 
-async fn attend(mut stream: UnixStream, node: &Node, place: OwnedSemaphorePermit, sends: &Semaphore) -> io::Result<()> {
+async fn attend(
+    mut stream: UnixStream,
+    node: &Node,
+    place: OwnedSemaphorePermit,
+    sends: &Semaphore,
+) -> io::Result<()> {
     let (reading, mut writing) = stream.split();
-    say(&mut writing, &Hello { pid: std::process::id(), version: env!("CARGO_PKG_VERSION").into() }).await?;
+    say(
+        &mut writing,
+        &Hello { pid: std::process::id(), version: env!("CARGO_PKG_VERSION").into() },
+    )
+    .await?;
     let mut line = Vec::new();
     let mut reading = BufReader::new(reading.take(Request::LIMIT));
     timeout(QUESTION_MOST, reading.read_until(b'\n', &mut line)).await??;
     let answer = match serde_json::from_slice(&line) {
         Ok(Request::Send(deposit)) => {
-            let Ok(_place) = sends.try_acquire() else { return say(&mut writing, &Reply::from(too_many())).await };
+            let Ok(_place) = sends.try_acquire() else {
+                return say(&mut writing, &Reply::from(too_many())).await;
+            };
             // It may take long: the others need not wait for it.
             drop(place);
             sending::carry_out(node, deposit, reading, &mut writing).await?;
             Ok(Vec::new())
         }
         Ok(Request::Await(id)) => {
-            let Ok(_place) = sends.try_acquire() else { return say(&mut writing, &Reply::from(too_many())).await };
+            let Ok(_place) = sends.try_acquire() else {
+                return say(&mut writing, &Reply::from(too_many())).await;
+            };
             drop(place);
             tokio::select! {
                 answer = desk::answer(node, Request::Await(id)) => answer,
@@ -153,7 +192,10 @@ async fn attend(mut stream: UnixStream, node: &Node, place: OwnedSemaphorePermit
             }
         }
         Ok(request) => working(&mut writing, desk::answer(node, request)).await,
-        Err(error) => Err(CommandError::usage(format!("the question was not understood: {error}"), "use the same release on both sides")),
+        Err(error) => Err(CommandError::usage(
+            format!("the question was not understood: {error}"),
+            "use the same release on both sides",
+        )),
     };
     match answer {
         Ok(replies) => {
@@ -167,7 +209,10 @@ async fn attend(mut stream: UnixStream, node: &Node, place: OwnedSemaphorePermit
 }
 
 /// Works on it, and says so now and then: a process that says nothing is taken for one that hangs.
-pub(super) async fn working<T>(to: &mut (impl AsyncWriteExt + Unpin), work: impl Future<Output = T>) -> T {
+pub(super) async fn working<T>(
+    to: &mut (impl AsyncWriteExt + Unpin),
+    work: impl Future<Output = T>,
+) -> T {
     let (mut work, mut hears) = (std::pin::pin!(work), true);
     loop {
         match timeout(WORKING, &mut work).await {
@@ -180,10 +225,17 @@ pub(super) async fn working<T>(to: &mut (impl AsyncWriteExt + Unpin), work: impl
 
 fn too_many() -> CommandError {
     let text = format!("the node that runs sends for {SENDS} others already");
-    CommandError::new(ErrorKind::Refused, text, "wait until one of them is done, or send with --detach")
+    CommandError::new(
+        ErrorKind::Refused,
+        text,
+        "wait until one of them is done, or send with --detach",
+    )
 }
 
-pub(super) async fn say(to: &mut (impl AsyncWriteExt + Unpin), what: &impl Serialize) -> io::Result<()> {
+pub(super) async fn say(
+    to: &mut (impl AsyncWriteExt + Unpin),
+    what: &impl Serialize,
+) -> io::Result<()> {
     let mut line = serde_json::to_vec(what).map_err(io::Error::other)?;
     line.push(b'\n');
     timeout(LINE_MOST, to.write_all(&line)).await?

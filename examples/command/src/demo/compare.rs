@@ -15,7 +15,8 @@ pub(super) struct Compared {
     may_miss: usize,
 }
 
-/// Compares two files or folders; the difference, if there is one. So many entries were left out and may be missing.
+/// Compares two files or folders; the difference, if there is one. So many entries were left out
+/// and may be missing.
 pub(super) fn trees(sent: &Path, arrived: &Path, left_out: usize) -> Result<Compared, String> {
     let mut compared = Compared { may_miss: left_out, ..Compared::default() };
     entry(sent, arrived, &mut compared)?;
@@ -23,7 +24,8 @@ pub(super) fn trees(sent: &Path, arrived: &Path, left_out: usize) -> Result<Comp
 }
 
 fn entry(sent: &Path, arrived: &Path, compared: &mut Compared) -> Result<(), String> {
-    let unreadable = |path: &Path, error: std::io::Error| format!("{} can't be read: {error}", path.display());
+    let unreadable =
+        |path: &Path, error: std::io::Error| format!("{} can't be read: {error}", path.display());
     let ours = fs::symlink_metadata(sent).map_err(|error| unreadable(sent, error))?;
     let theirs = fs::symlink_metadata(arrived).map_err(|error| unreadable(arrived, error))?;
     let differs = |what: &str| Err(format!("{} arrived with another {what}", sent.display()));
@@ -32,7 +34,11 @@ fn entry(sent: &Path, arrived: &Path, compared: &mut Compared) -> Result<(), Str
     }
     if ours.is_symlink() {
         compared.others += 1;
-        return if fs::read_link(sent).ok() == fs::read_link(arrived).ok() { Ok(()) } else { differs("target") };
+        return if fs::read_link(sent).ok() == fs::read_link(arrived).ok() {
+            Ok(())
+        } else {
+            differs("target")
+        };
     }
     if ours.mode() & 0o777 & !(umask() & 0o077) != theirs.mode() & 0o777 {
         return differs("mode");
@@ -45,7 +51,11 @@ fn entry(sent: &Path, arrived: &Path, compared: &mut Compared) -> Result<(), Str
         return folder(sent, arrived, compared);
     }
     compared.files += 1;
-    if same_bytes(sent, arrived).map_err(|error| unreadable(sent, error))? { Ok(()) } else { differs("content") }
+    if same_bytes(sent, arrived).map_err(|error| unreadable(sent, error))? {
+        Ok(())
+    } else {
+        differs("content")
+    }
 }
 
 fn time(metadata: &Metadata) -> (i64, i64) {
@@ -54,25 +64,33 @@ fn time(metadata: &Metadata) -> (i64, i64) {
 
 fn folder(sent: &Path, arrived: &Path, compared: &mut Compared) -> Result<(), String> {
     let names = |path: &Path| -> std::io::Result<Vec<_>> {
-        let mut names = fs::read_dir(path)?.map(|entry| Ok(entry?.file_name())).collect::<std::io::Result<Vec<_>>>()?;
+        let mut names = fs::read_dir(path)?
+            .map(|entry| Ok(entry?.file_name()))
+            .collect::<std::io::Result<Vec<_>>>()?;
         names.sort();
         Ok(names)
     };
     let (ours, theirs) = (names(sent), names(arrived));
-    let (ours, theirs) = (ours.map_err(|error| error.to_string())?, theirs.map_err(|error| error.to_string())?);
+    let (ours, theirs) =
+        (ours.map_err(|error| error.to_string())?, theirs.map_err(|error| error.to_string())?);
     if let Some(foreign) = theirs.iter().find(|name| ours.binary_search(name).is_err()) {
         return Err(format!("{} arrived, which was never sent", arrived.join(foreign).display()));
     }
     let missing = ours.len() - theirs.len();
-    compared.may_miss = compared
-        .may_miss
-        .checked_sub(missing)
-        .ok_or_else(|| format!("{} arrived with {} entries instead of {}", sent.display(), theirs.len(), ours.len()))?;
+    compared.may_miss = compared.may_miss.checked_sub(missing).ok_or_else(|| {
+        format!(
+            "{} arrived with {} entries instead of {}",
+            sent.display(),
+            theirs.len(),
+            ours.len()
+        )
+    })?;
     theirs.iter().try_for_each(|name| entry(&sent.join(name), &arrived.join(name), compared))
 }
 
 fn same_bytes(sent: &Path, arrived: &Path) -> std::io::Result<bool> {
-    let (mut ours, mut theirs) = (BufReader::new(File::open(sent)?), BufReader::new(File::open(arrived)?));
+    let (mut ours, mut theirs) =
+        (BufReader::new(File::open(sent)?), BufReader::new(File::open(arrived)?));
     let (mut a, mut b) = (vec![0; 64 << 10], vec![0; 64 << 10]);
     loop {
         let read = ours.read(&mut a)?;

@@ -1,5 +1,5 @@
-//! A real input, found on the spot: the sources this was built from where they are at hand, the program itself, and files of the system until there
-//! is enough to measure.
+//! A real input, found on the spot: the sources this was built from where they are at hand, the
+//! program itself, and files of the system until there is enough to measure.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -12,13 +12,17 @@ pub(super) fn gather(folder: &Path) -> io::Result<PathBuf> {
     let corpus = folder.join("estafette");
     fs::create_dir(&corpus)?;
     let executable = std::env::current_exe()?;
-    let mut size = fs::copy(&executable, corpus.join(executable.file_name().unwrap_or("estafette".as_ref())))?;
+    let mut size =
+        fs::copy(&executable, corpus.join(executable.file_name().unwrap_or("estafette".as_ref())))?;
     let here = std::env::current_dir()?;
-    if let Some(project) = here.ancestors().find(|folder| folder.join("framework/src/lib.rs").is_file()) {
+    if let Some(project) =
+        here.ancestors().find(|folder| folder.join("framework/src/lib.rs").is_file())
+    {
         size += copy(project, &corpus.join("sources"), DEPTH)?;
     }
     // Sent, received, and some air.
-    let room = rustix::fs::statvfs(folder).map_or(0, |disk| disk.f_bavail.saturating_mul(disk.f_frsize) / 4);
+    let room = rustix::fs::statvfs(folder)
+        .map_or(0, |disk| disk.f_bavail.saturating_mul(disk.f_frsize) / 4);
     top_up(&corpus.join("system"), ENOUGH.min(room).saturating_sub(size))?;
     Ok(corpus)
 }
@@ -53,7 +57,8 @@ fn copy(from: &Path, to: &Path, depth: usize) -> io::Result<u64> {
     Ok(size)
 }
 
-/// Takes about `wanted` bytes of the system's files along, one folder after the other and of each a part, so that they are of many kinds.
+/// Takes about `wanted` bytes of the system's files along, one folder after the other and of each a
+/// part, so that they are of many kinds.
 fn top_up(to: &Path, wanted: u64) -> io::Result<()> {
     if wanted == 0 {
         return Ok(());
@@ -86,7 +91,8 @@ fn top_up(to: &Path, wanted: u64) -> io::Result<()> {
 fn take(entry: &fs::DirEntry, to: &Path, names: &mut BTreeSet<OsString>, most: u64) -> u64 {
     let length = entry.metadata().map_or(0, |metadata| metadata.len());
     // Files of a few bytes take long to copy and show nothing that the sources do not.
-    if !(16 << 10..=LARGEST).contains(&length) || length > most || !names.insert(entry.file_name()) {
+    if !(16 << 10..=LARGEST).contains(&length) || length > most || !names.insert(entry.file_name())
+    {
         return 0;
     }
     fs::copy(entry.path(), to.join(entry.file_name())).unwrap_or(0)

@@ -1,4 +1,5 @@
-//! The report in the terms users reason in: content, ratio, what sealing added, the road, and what bound the transfer.
+//! The report in the terms users reason in: content, ratio, what sealing added, the road, and what
+//! bound the transfer.
 
 use super::table::threads;
 use super::{Measured, Stage};
@@ -64,7 +65,11 @@ impl Explained {
         let (slowest, predicted) = slowest(measured);
         let of_measured = |seconds: f64| seconds / measured.seconds.max(f64::EPSILON);
         // A thread that waits for the road or for a disk's sync needs no core.
-        let working = measured.sender.iter().chain(&measured.receiver).filter(|stage| !matches!(stage.stage.as_str(), "road" | "sink"));
+        let working = measured
+            .sender
+            .iter()
+            .chain(&measured.receiver)
+            .filter(|stage| !matches!(stage.stage.as_str(), "road" | "sink"));
         let busy: f64 = working.map(|stage| stage.busy_seconds).sum();
         let bound = if of_measured(predicted) >= MOST {
             Bound::Part
@@ -87,20 +92,21 @@ impl Explained {
 
     pub(super) fn text(&self, measured: &Measured) -> String {
         let find = |name: &str| measured.sender.iter().find(|stage| stage.stage == name);
-        let (Some(digest), Some(compress), Some(seal)) = (find("digest"), find("compress"), find("seal")) else {
+        let (Some(digest), Some(compress), Some(seal)) =
+            (find("digest"), find("compress"), find("seal"))
+        else {
             return "the sender's stages were not counted\n".into();
         };
         let ratio = compress.bytes_in as f64 / compress.bytes_out.max(1) as f64;
         let added = seal.bytes_out.saturating_sub(seal.bytes_in) + PREFIX * seal.chunks;
-        let road = find("road").map_or(0.0, |road| units::per_second(road.bytes_in, road.busy_seconds / threads(road, measured)));
+        let road = find("road").map_or(0.0, |road| {
+            units::per_second(road.bytes_in, road.busy_seconds / threads(road, measured))
+        });
         format!(
-            "Content    D = {} in {} and {}\n\
-             Ratio      R = {ratio:.2}: {} were left to seal\n\
-             Sealing    added {}, {:.2} % (frame header, tag, prefix)\n\
-             Road       S = {} while it was written to\n\
-             Predicted  T = {}, if the slowest part were all there is: the {}\n\
-             Measured       {}, {}, until the receiver had it on disk\n\
-             Bound by   {}\n",
+            "Content    D = {} in {} and {}\nRatio      R = {ratio:.2}: {} were left to \
+             seal\nSealing    added {}, {:.2} % (frame header, tag, prefix)\nRoad       S = {} \
+             while it was written to\nPredicted  T = {}, if the slowest part were all there is: \
+             the {}\nMeasured       {}, {}, until the receiver had it on disk\nBound by   {}\n",
             units::bytes(measured.bytes),
             units::count(measured.files, "file"),
             units::count(digest.chunks, "chunk"),
@@ -120,7 +126,10 @@ impl Explained {
         let most = self.slowest.name();
         match self.bound {
             Bound::Part => self.slowest.explanation().to_owned(),
-            Bound::Cores => format!("the {} cores that both nodes share here; the {most} needs the most", cores()),
+            Bound::Cores => format!(
+                "the {} cores that both nodes share here; the {most} needs the most",
+                cores()
+            ),
             Bound::Start => format!("getting started: little content; the {most} was busiest"),
         }
     }
@@ -139,14 +148,16 @@ fn slowest(measured: &Measured) -> (Part, f64) {
         let own = stages.iter().filter(|stage| names.contains(&stage.stage.as_str()));
         own.map(|stage| stage.busy_seconds / threads(stage, measured)).sum()
     };
-    let receiver = time(&measured.receiver, &["open", "decompress", "digest"]).max(time(&measured.receiver, &["sink"]));
+    let receiver = time(&measured.receiver, &["open", "decompress", "digest"])
+        .max(time(&measured.receiver, &["sink"]));
     let road = time(&measured.sender, &["road"]);
     let parts = [
         (Part::Disk, time(&measured.sender, &["source"])),
         (Part::Compressor, time(&measured.sender, &["digest", "compress"])),
         (Part::Sealer, time(&measured.sender, &["seal"])),
         (Part::Receiver, receiver),
-        // Writing waits for a receiver that is slow to read, too: the road is to blame only for what the receiver is not.
+        // Writing waits for a receiver that is slow to read, too: the road is to blame only for
+        // what the receiver is not.
         (Part::Road, road - receiver.min(road)),
     ];
     parts.into_iter().max_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or((Part::Road, 0.0))
@@ -157,7 +168,14 @@ mod tests {
     use super::*;
 
     fn stage(name: &str, busy_seconds: f64) -> Stage {
-        Stage { stage: name.into(), chunks: 4, bytes_in: 1000, bytes_out: 500, busy_seconds, mailbox_high_water: 1 }
+        Stage {
+            stage: name.into(),
+            chunks: 4,
+            bytes_in: 1000,
+            bytes_out: 500,
+            busy_seconds,
+            mailbox_high_water: 1,
+        }
     }
 
     fn measured(seconds: f64, compress: f64, sink: f64) -> Measured {
@@ -166,7 +184,13 @@ mod tests {
             bytes: 1000,
             seconds,
             blake3: String::new(),
-            sender: vec![stage("source", 0.1), stage("digest", 0.1), stage("compress", compress), stage("seal", 0.1), stage("road", 0.2)],
+            sender: vec![
+                stage("source", 0.1),
+                stage("digest", 0.1),
+                stage("compress", compress),
+                stage("seal", 0.1),
+                stage("road", 0.2),
+            ],
             receiver: vec![stage("open", 0.1), stage("sink", sink)],
             left_out: Vec::new(),
             workers: 2,

@@ -20,11 +20,13 @@ pub(super) fn look(global: &Global) -> Result<Vec<Finding>, CommandError> {
     match Identity::load(&key) {
         Ok(_) => {}
         Err(KeyFileError::Io { error, .. }) if error.kind() == ErrorKind::NotFound => {
-            let advice = "it is made when it is needed first; if there was one, put it back, or this is another node to its peers";
+            let advice = "it is made when it is needed first; if there was one, put it back, or \
+                          this is another node to its peers";
             findings.push(Finding::at(Severity::Note, &key, "there is no key yet", advice));
         }
         Err(error) => {
-            let advice = "put a copy of the key back, with mode 600; without one, move it away and be a new node to all peers";
+            let advice = "put a copy of the key back, with mode 600; without one, move it away \
+                          and be a new node to all peers";
             findings.push(Finding::at(Severity::Damage, &key, error, advice));
         }
     }
@@ -49,18 +51,31 @@ fn records(global: &Global, trust: &Path) -> Result<Vec<Finding>, CommandError> 
     let before = aside(trust);
     let mut findings = Vec::new();
     if let Err(error) = settings::store(global).and_then(|store| Ok(Trust::load(store)?)) {
-        let advice = "let this user read it; restore it from a copy if it is damaged, or move it away and trust the peers again";
+        let advice = "let this user read it; restore it from a copy if it is damaged, or move it \
+                      away and trust the peers again";
         findings.push(Finding::at(Severity::Damage, trust, error.message, advice));
     }
     for record in aside(trust) {
-        let advice = "look at `estafette trust list`, trust again who is missing, then remove this file";
+        let advice =
+            "look at `estafette trust list`, trust again who is missing, then remove this file";
         let severity = if before.contains(&record) { Severity::Note } else { Severity::Repaired };
-        findings.push(Finding::at(severity, &record, "a record of the trust was damaged, and is set aside", advice));
+        findings.push(Finding::at(
+            severity,
+            &record,
+            "a record of the trust was damaged, and is set aside",
+            advice,
+        ));
     }
     Ok(findings)
 }
 
 fn aside(trust: &Path) -> BTreeSet<PathBuf> {
-    let files = ["peers", "tickets"].into_iter().filter_map(|table| fs::read_dir(trust.join(table)).ok()).flatten();
-    files.filter_map(|file| Some(file.ok()?.path())).filter(|path| path.extension().is_some_and(|ending| ending == "damaged")).collect()
+    let files = ["peers", "tickets"]
+        .into_iter()
+        .filter_map(|table| fs::read_dir(trust.join(table)).ok())
+        .flatten();
+    files
+        .filter_map(|file| Some(file.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|ending| ending == "damaged"))
+        .collect()
 }

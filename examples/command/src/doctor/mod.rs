@@ -1,4 +1,5 @@
-//! `estafette doctor`: looks whether everything a node needs is well, and says what to do where it is not.
+//! `estafette doctor`: looks whether everything a node needs is well, and says what to do where it
+//! is not.
 //!
 //! Invariant: looking changes nothing; a repair sets aside, and deletes nothing.
 
@@ -43,7 +44,12 @@ pub(crate) enum Severity {
 }
 
 impl Finding {
-    fn new(severity: Severity, place: impl Into<String>, what: impl ToString, advice: impl Into<String>) -> Self {
+    fn new(
+        severity: Severity,
+        place: impl Into<String>,
+        what: impl ToString,
+        advice: impl Into<String>,
+    ) -> Self {
         Self { what: what.to_string(), place: place.into(), severity, advice: advice.into() }
     }
 
@@ -52,7 +58,11 @@ impl Finding {
     }
 }
 
-pub(crate) async fn run(global: &Global, options: &Doctor, output: &Output) -> Result<ExitCode, CommandError> {
+pub(crate) async fn run(
+    global: &Global,
+    options: &Doctor,
+    output: &Output,
+) -> Result<ExitCode, CommandError> {
     let mut findings = keys::look(global)?;
     findings.extend(spool::look(global, options.repair).await?);
     for finding in &findings {
@@ -74,5 +84,10 @@ fn text(finding: &Finding) -> String {
         Severity::Repaired => "set aside",
     };
     let Finding { what, place, advice, .. } = finding;
-    format!("{word}: {}: {}\n  → {}", units::printable(place), units::printable(what), units::printable(advice))
+    format!(
+        "{word}: {}: {}\n  → {}",
+        units::printable(place),
+        units::printable(what),
+        units::printable(advice)
+    )
 }

@@ -26,8 +26,15 @@ pub(super) async fn look(global: &Global, repair: bool) -> Result<Vec<Finding>, 
     let mut findings: Vec<_> = keys::private(&folder).into_iter().chain(space(&folder)).collect();
     if let Some((pid, replies)) = ask_running(global, &Request::Examine).await? {
         let advice = "stop it to have its records looked at, too";
-        findings.push(Finding::at(Severity::Note, &folder, format!("process {pid} has it, so that its database was not read"), advice));
-        findings.extend(replies.into_iter().filter_map(|reply| if let Reply::Finding(finding) = reply { Some(finding) } else { None }));
+        findings.push(Finding::at(
+            Severity::Note,
+            &folder,
+            format!("process {pid} has it, so that its database was not read"),
+            advice,
+        ));
+        findings.extend(replies.into_iter().filter_map(|reply| {
+            if let Reply::Finding(finding) = reply { Some(finding) } else { None }
+        }));
         return Ok(findings);
     }
     let looked = estafette::node::blocking(move || database(&folder, repair)).await;
@@ -41,17 +48,23 @@ fn database(folder: &Path, repair: bool) -> Result<Vec<Finding>, CommandError> {
     let report = match report {
         Ok(report) => report,
         Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
-            return Err(CommandError::io(error, "wait until it is done, or see whether it hangs, and end it if so"));
+            return Err(CommandError::io(
+                error,
+                "wait until it is done, or see whether it hangs, and end it if so",
+            ));
         }
         Err(error) => {
-            let advice = "put right what is named; else move the folder away, restore it from a copy, or begin with a new one";
+            let advice = "put right what is named; else move the folder away, restore it from a \
+                          copy, or begin with a new one";
             return Ok(vec![Finding::at(Severity::Damage, folder, error, advice)]);
         }
     };
     let mut findings = damage(folder, &report, repair);
     // Opening a damaged spool would set things aside.
     if report.is_well() || repair {
-        let failed = |error: io::Error| CommandError::io(error, "`estafette doctor --repair` sets aside what is in the way");
+        let failed = |error: io::Error| {
+            CommandError::io(error, "`estafette doctor --repair` sets aside what is in the way")
+        };
         records(folder, repair, &mut findings).map_err(failed)?;
     }
     Ok(findings)
@@ -62,19 +75,32 @@ fn damage(folder: &Path, report: &Report, repaired: bool) -> Vec<Finding> {
     let advice = if repaired {
         "look at `estafette outbox list` for what is missing, and send it again"
     } else {
-        "estafette doctor --repair sets it aside and goes on with the rest; copy the folder first if you can"
+        "estafette doctor --repair sets it aside and goes on with the rest; copy the folder first \
+         if you can"
     };
     let mut findings = Vec::new();
     for damaged in &report.damaged {
-        findings.push(Finding::at(severity, folder, format!("the record {} is damaged: {}", damaged.record, damaged.reason), advice));
+        findings.push(Finding::at(
+            severity,
+            folder,
+            format!("the record {} is damaged: {}", damaged.record, damaged.reason),
+            advice,
+        ));
     }
     for damaged in &report.set_aside {
-        let what = format!("the record {} was set aside earlier: {}", damaged.record, damaged.reason);
+        let what =
+            format!("the record {} was set aside earlier: {}", damaged.record, damaged.reason);
         findings.push(Finding::at(Severity::Note, folder, what, "nothing has to be done"));
     }
     if let Some(text) = &report.database {
-        let kept = report.moved.as_ref().map_or(String::new(), |moved| format!("; it is kept as {}", settings::shown(moved)));
-        let what = format!("the database is damaged ({text}): records may be missing, or older than they were{kept}");
+        let kept = report
+            .moved
+            .as_ref()
+            .map_or(String::new(), |moved| format!("; it is kept as {}", settings::shown(moved)));
+        let what = format!(
+            "the database is damaged ({text}): records may be missing, or older than they \
+             were{kept}"
+        );
         findings.push(Finding::at(severity, folder, what, advice));
     }
     findings
@@ -87,9 +113,15 @@ fn records(folder: &Path, repair: bool, findings: &mut Vec<Finding>) -> io::Resu
         let (place, what) = (record.to_string(), "this release can't read the record");
         if repair {
             record.set_aside(&spool)?;
-            findings.push(Finding::new(Severity::Repaired, place, what, "it is kept in the spool; send again what is missing"));
+            findings.push(Finding::new(
+                Severity::Repaired,
+                place,
+                what,
+                "it is kept in the spool; send again what is missing",
+            ));
         } else {
-            let advice = "start the release that wrote it, or let estafette doctor --repair set it aside";
+            let advice =
+                "start the release that wrote it, or let estafette doctor --repair set it aside";
             findings.push(Finding::new(Severity::Damage, place, what, advice));
         }
     }
@@ -100,7 +132,10 @@ fn records(folder: &Path, repair: bool, findings: &mut Vec<Finding>) -> io::Resu
     }
     let packages: HashSet<&str> = entries.iter().filter_map(|(_, entry)| entry.file()).collect();
     for file in spool.folder().map_or_else(|| Ok(Vec::new()), files)? {
-        let known = file.file_name().and_then(|name| name.to_str()).is_some_and(|name| packages.contains(name));
+        let known = file
+            .file_name()
+            .and_then(|name| name.to_str())
+            .is_some_and(|name| packages.contains(name));
         if !known && !is_coming(&file) {
             findings.push(stray(folder, &file, repair)?);
         }
@@ -108,8 +143,8 @@ fn records(folder: &Path, repair: bool, findings: &mut Vec<Finding>) -> io::Resu
     Ok(())
 }
 
-/// What is wrong with the file that a delivery's content was put into, as far as that can be told without its key: a changed byte shows
-/// when it is read to be sent.
+/// What is wrong with the file that a delivery's content was put into, as far as that can be told
+/// without its key: a changed byte shows when it is read to be sent.
 fn content(folder: &Path, id: TransferId, entry: &OutboxEntry) -> Option<Finding> {
     let path = folder.join(entry.file().filter(|_| entry.is_open())?);
     let what = match fs::metadata(&path) {
@@ -118,14 +153,18 @@ fn content(folder: &Path, id: TransferId, entry: &OutboxEntry) -> Option<Finding
         Err(error) => error.to_string(),
     };
     let what = format!("the content of the delivery {id:.16} is damaged: {what}");
-    let advice = format!("take the delivery out, and send it again: estafette outbox cancel {id:.16}");
+    let advice =
+        format!("take the delivery out, and send it again: estafette outbox cancel {id:.16}");
     Some(Finding::at(Severity::Damage, &path, what, advice))
 }
 
 /// Whether it is a package that has come in part, and whose sender may still go on with it.
 fn is_coming(file: &Path) -> bool {
     let modified = fs::metadata(file).and_then(|metadata| metadata.modified());
-    let is_old = modified.ok().and_then(|modified| modified.elapsed().ok()).is_some_and(|age| age > NodeConfig::EXPIRY_MOST);
+    let is_old = modified
+        .ok()
+        .and_then(|modified| modified.elapsed().ok())
+        .is_some_and(|age| age > NodeConfig::EXPIRY_MOST);
     file.extension().is_some_and(|ending| ending == "coming") && !is_old
 }
 
@@ -138,10 +177,19 @@ fn stray(folder: &Path, file: &Path, repair: bool) -> io::Result<Finding> {
     let aside = folder.join("aside");
     fs::create_dir_all(&aside)?;
     let name = file.file_name().unwrap_or_default().to_string_lossy();
-    let names = std::iter::once(name.to_string()).chain((1..).map(|number| format!("{name}.{number}")));
-    let place = names.map(|name| aside.join(name)).find(|place| !place.exists()).expect("numbers do not end");
+    let names =
+        std::iter::once(name.to_string()).chain((1..).map(|number| format!("{name}.{number}")));
+    let place = names
+        .map(|name| aside.join(name))
+        .find(|place| !place.exists())
+        .expect("numbers do not end");
     fs::rename(file, &place)?;
-    Ok(Finding::at(Severity::Repaired, &place, what, "look at it, and remove it if nobody misses it"))
+    Ok(Finding::at(
+        Severity::Repaired,
+        &place,
+        what,
+        "look at it, and remove it if nobody misses it",
+    ))
 }
 
 fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
@@ -152,6 +200,12 @@ fn space(folder: &Path) -> Option<Finding> {
     let disk = rustix::fs::statvfs(folder).ok()?;
     let free = disk.f_bavail.saturating_mul(disk.f_frsize);
     let what = format!("only {} are free on its disk", units::bytes(free));
-    (free < FREE_LEAST)
-        .then(|| Finding::at(Severity::Warning, folder, what, "make room: what can't be written is neither stored nor taken"))
+    (free < FREE_LEAST).then(|| {
+        Finding::at(
+            Severity::Warning,
+            folder,
+            what,
+            "make room: what can't be written is neither stored nor taken",
+        )
+    })
 }

@@ -18,9 +18,11 @@ use crate::support::random::Random;
 use crate::support::{World, text};
 
 const LARGEST: u64 = 200 << 20;
-/// Descriptors of an end that is short of them: enough for its links, and for a few deliveries at once.
+/// Descriptors of an end that is short of them: enough for its links, and for a few deliveries at
+/// once.
 pub(crate) const SHORT: u64 = 64;
-/// After so long without a word it is looked what the outbox says: who was killed may have been about to say it.
+/// After so long without a word it is looked what the outbox says: who was killed may have been
+/// about to say it.
 const QUIET: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,7 +38,8 @@ pub(crate) enum Who {
 }
 
 impl Who {
-    pub(crate) const ALL: [Self; 5] = [Self::Nancy, Self::Brest, Self::Lyon, Self::Paris, Self::Dijon];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Nancy, Self::Brest, Self::Lyon, Self::Paris, Self::Dijon];
     /// Those that are the command.
     pub(crate) const COMMANDS: [Self; 3] = [Self::Lyon, Self::Paris, Self::Dijon];
 
@@ -66,7 +69,8 @@ pub(crate) struct Roads {
 }
 
 pub(crate) struct Campaign {
-    /// Those of lyon's spool, of paris' spool, and of what paris takes. Unmounted before their folders go.
+    /// Those of lyon's spool, of paris' spool, and of what paris takes. Unmounted before their
+    /// folders go.
     pub(crate) disks: [Option<Disk>; 3],
     pub(crate) world: World,
     pub(crate) roads: Roads,
@@ -101,18 +105,23 @@ impl Campaign {
             Disk::mount(&folder)
         };
         let disks = [disk(world.spool("lyon")), disk(world.spool("paris")), disk(world.path("in"))];
-        let roads = Roads { to_paris: Proxy::new(), to_dijon: Proxy::new(), to_brest: Proxy::new() };
+        let roads =
+            Roads { to_paris: Proxy::new(), to_dijon: Proxy::new(), to_brest: Proxy::new() };
         let crossed = channel();
         roads.to_paris.tell(crossed.0);
         let forward = to.clone();
-        std::thread::spawn(move || crossed.1.into_iter().all(|bytes| forward.send(News::Crossed(bytes)).is_ok()));
+        std::thread::spawn(move || {
+            crossed.1.into_iter().all(|bytes| forward.send(News::Crossed(bytes)).is_ok())
+        });
         let (paris, ticket) = world.paris_with(&["--advertise", &roads.to_paris.address()]);
         assert_eq!(paris.terminate(), 0);
         fs::create_dir(world.path("out")).unwrap();
-        let (mut random, ticket, by_dijon) = (Random::new(seed), text(&ticket, "ticket"), introduce(&world, &roads.to_dijon));
+        let (mut random, ticket, by_dijon) =
+            (Random::new(seed), text(&ticket, "ticket"), introduce(&world, &roads.to_dijon));
         let short = if random.below(2) == 0 { Who::Lyon } else { Who::Paris };
         let short = number("ESTAFETTE_SHORT").map(|_| short);
-        let clock = |who: Who| Some((who, Clock::new(&world.path(&format!("{}.clock", who.name())))?));
+        let clock =
+            |who: Who| Some((who, Clock::new(&world.path(&format!("{}.clock", who.name())))?));
         let clocks = Who::ALL.into_iter().filter_map(clock).collect();
         let (running, short_now, stored, made, ids, lives, suffered) = Default::default();
         Self {
@@ -145,16 +154,30 @@ impl Campaign {
         let life = self.lives.entry(who).or_default();
         *life += 1;
         let mut command = match who {
-            Who::Nancy | Who::Brest => letters::command(&self.world.path("letters"), who.name(), &self.roads.to_brest.address(), *life),
+            Who::Nancy | Who::Brest => letters::command(
+                &self.world.path("letters"),
+                who.name(),
+                &self.roads.to_brest.address(),
+                *life,
+            ),
             _ => self.world.command(who.name()),
         };
         match who {
             Who::Lyon => drop(command.args(["node", "--patience", "20s"])),
             Who::Paris => {
                 command.args(["node", "--patience", "20s", "--listen", "127.0.0.1:0"]);
-                command.args(["--connect", "dijon", "--on-conflict", "rename", "--into"]).arg(self.world.path("in"));
+                command
+                    .args(["--connect", "dijon", "--on-conflict", "rename", "--into"])
+                    .arg(self.world.path("in"));
             }
-            Who::Dijon => drop(command.args(["node", "--patience", "20s", "--listen", "127.0.0.1:0", "--relay"])),
+            Who::Dijon => drop(command.args([
+                "node",
+                "--patience",
+                "20s",
+                "--listen",
+                "127.0.0.1:0",
+                "--relay",
+            ])),
             Who::Nancy | Who::Brest => {}
         }
         if let Some(clock) = self.clocks.get(&who) {
@@ -165,7 +188,8 @@ impl Campaign {
             command = self.world.within(SHORT, &command);
             self.short_now.insert(who);
         }
-        let process = Process::start_into(&mut command, self.to.clone(), move |event| News::Said(who, event));
+        let process =
+            Process::start_into(&mut command, self.to.clone(), move |event| News::Said(who, event));
         self.running.insert(who, process);
     }
 
@@ -193,10 +217,16 @@ impl Campaign {
         if let News::Said(who, event) = &news {
             match (*who, event["event"].as_str().unwrap()) {
                 (Who::Paris, "ticket") => self.roads.to_paris.lead_to(&text(event, "addr")),
-                (Who::Dijon, "ready") => self.roads.to_dijon.lead_to(event["addrs"][0].as_str().unwrap()),
-                (Who::Brest, "ready") => self.roads.to_brest.lead_to(event["addrs"][0].as_str().unwrap()),
+                (Who::Dijon, "ready") => {
+                    self.roads.to_dijon.lead_to(event["addrs"][0].as_str().unwrap())
+                }
+                (Who::Brest, "ready") => {
+                    self.roads.to_brest.lead_to(event["addrs"][0].as_str().unwrap())
+                }
                 (_, "delivered") => drop(self.made.insert(text(event, "transfer"))),
-                (Who::Lyon, "error") if event["transfer"].is_string() => panic!("a delivery was given up: {event}"),
+                (Who::Lyon, "error") if event["transfer"].is_string() => {
+                    panic!("a delivery was given up: {event}")
+                }
                 _ => {}
             }
         }
@@ -228,7 +258,8 @@ impl Campaign {
 
     fn store(&mut self, path: &Path, by_dijon: bool) {
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-        // Sealed for a relay; or read where it lies, or kept as a copy that is on its way already while it is made.
+        // Sealed for a relay; or read where it lies, or kept as a copy that is on its way already
+        // while it is made.
         let (options, to): (&[&str], _) = match self.random.below(2) {
             _ if by_dijon => (&["--via", "dijon"], self.by_dijon.clone()),
             0 => (&["--copy"], self.ticket.clone()),
@@ -256,18 +287,21 @@ impl Campaign {
         for number in 0..self.random.below(40) {
             let folder = if number % 3 == 0 { path.join("deep") } else { path.to_path_buf() };
             let length = self.random.mostly_small(256 << 10);
-            fs::write(folder.join(format!("file {number}")), self.random.bytes(length as usize)).unwrap();
+            fs::write(folder.join(format!("file {number}")), self.random.bytes(length as usize))
+                .unwrap();
         }
     }
 
-    /// Lets a random number of bytes cross, or of events be told, or all be delivered that there is, or it be quiet.
+    /// Lets a random number of bytes cross, or of events be told, or all be delivered that there
+    /// is, or it be quiet.
     pub(crate) fn run_for_a_while(&mut self) {
         self.run_until_quiet(QUIET);
     }
 
     pub(crate) fn run_until_quiet(&mut self, quiet: Duration) {
         let bytes = self.random.mostly_small(32 << 20);
-        let (until, mut events) = (self.roads.to_paris.crossed() + bytes, 1 + self.random.below(12));
+        let (until, mut events) =
+            (self.roads.to_paris.crossed() + bytes, 1 + self.random.below(12));
         while self.made.len() < self.ids.len() && events > 0 {
             match self.hear(quiet) {
                 Some(News::Crossed(bytes)) if bytes < until => {}
@@ -284,11 +318,14 @@ impl Campaign {
         outbox.iter().filter(|entry| entry["state"] != "delivered").count()
     }
 
-    /// What was put off, as long as a clock was ahead or a disk full, is tried again after minutes otherwise.
+    /// What was put off, as long as a clock was ahead or a disk full, is tried again after minutes
+    /// otherwise.
     fn hurry(&self) {
         for who in ["lyon", "dijon"] {
             let waiting = self.world.run(who, ["outbox", "list"]).events;
-            let put_off = waiting.iter().filter(|entry| entry["state"] == "stored" && !entry["failure"].is_null());
+            let put_off = waiting
+                .iter()
+                .filter(|entry| entry["state"] == "stored" && !entry["failure"].is_null());
             for id in put_off.map(|entry| text(entry, "id")) {
                 // It may have arrived meanwhile.
                 let _ = self.world.run(who, ["outbox", "retry", &id]);
@@ -296,7 +333,8 @@ impl Campaign {
         }
     }
 
-    /// Waits until all has arrived, with clocks that are right: what is dated by a wrong one is put off.
+    /// Waits until all has arrived, with clocks that are right: what is dated by a wrong one is put
+    /// off.
     pub(crate) fn finish(&mut self) {
         self.clocks.values().for_each(|clock| clock.step(0));
         for who in Who::ALL {
@@ -308,13 +346,20 @@ impl Campaign {
         let (start, mut handled) = (Instant::now(), false);
         while self.open() > 0 || !handled {
             let open = self.open();
-            assert!(start.elapsed() < 4 * PATIENCE, "{open} deliveries are open, letters handled: {handled}; {:?}", self.world.outbox());
+            assert!(
+                start.elapsed() < 4 * PATIENCE,
+                "{open} deliveries are open, letters handled: {handled}; {:?}",
+                self.world.outbox()
+            );
             self.hurry();
-            // All that was said meanwhile, or nothing for a while: looking costs more than listening.
+            // All that was said meanwhile, or nothing for a while: looking costs more than
+            // listening.
             let mut patience = QUIET;
             while let Some(news) = self.hear(patience) {
-                handled |= matches!(&news, News::Said(Who::Nancy, event) if event["event"] == "handled");
-                if matches!(&news, News::Said(_, event) if event["event"] == "delivered" || event["event"] == "handled") {
+                handled |=
+                    matches!(&news, News::Said(Who::Nancy, event) if event["event"] == "handled");
+                if matches!(&news, News::Said(_, event) if event["event"] == "delivered" || event["event"] == "handled")
+                {
                     patience = Duration::ZERO;
                 }
             }
@@ -328,9 +373,11 @@ impl Campaign {
     }
 }
 
-/// Lyon and paris know each other, and dijon, which keeps what they send each other; where lyon sends what goes by it.
+/// Lyon and paris know each other, and dijon, which keeps what they send each other; where lyon
+/// sends what goes by it.
 fn introduce(world: &World, to_dijon: &Proxy) -> String {
-    let [lyon, paris, dijon] = Who::COMMANDS.map(|who| text(world.run(who.name(), ["id"]).event("id"), "peer"));
+    let [lyon, paris, dijon] =
+        Who::COMMANDS.map(|who| text(world.run(who.name(), ["id"]).event("id"), "peer"));
     let trust = |who: &str, whom: &str, rest: &[&str]| {
         let ran = world.run(who, ["trust", "add", whom].iter().chain(rest));
         assert_eq!(ran.code, 0, "{:?}", ran.events);

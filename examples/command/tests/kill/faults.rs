@@ -8,7 +8,8 @@ use crate::campaign::{Campaign, Who};
 
 /// How long it is waited for a word while something is wrong: there may be none.
 const QUIET: Duration = Duration::from_millis(300);
-/// Days that a clock may be ahead or behind. Sender and relay date what they pack, so theirs go wrong by less than anything may wait.
+/// Days that a clock may be ahead or behind. Sender and relay date what they pack, so theirs go
+/// wrong by less than anything may wait.
 const DAYS: [i64; 4] = [-400, -2, 2, 40];
 const DAYS_OF_SENDERS: [i64; 4] = [-2, -1, 1, 2];
 
@@ -42,8 +43,12 @@ impl Fault {
     /// Those that `ESTAFETTE_FAULTS` names, or all.
     pub(crate) fn chosen() -> Vec<Self> {
         let Ok(chosen) = std::env::var("ESTAFETTE_FAULTS") else { return Self::ALL.to_vec() };
-        let named =
-            |name: &str| Self::ALL.into_iter().find(|fault| fault.name() == name).unwrap_or_else(|| panic!("no fault is called {name:?}"));
+        let named = |name: &str| {
+            Self::ALL
+                .into_iter()
+                .find(|fault| fault.name() == name)
+                .unwrap_or_else(|| panic!("no fault is called {name:?}"))
+        };
         chosen.split(',').filter(|name| !name.is_empty()).map(named).collect()
     }
 }
@@ -87,7 +92,8 @@ impl Campaign {
         if let Some(disk) = &self.disks[which] {
             disk.free();
         }
-        // A node whose spool has failed has ended by itself, or is about to; it goes on when it is started again.
+        // A node whose spool has failed has ended by itself, or is about to; it goes on when it is
+        // started again.
         self.kill(if which == 0 { Who::Lyon } else { Who::Paris });
         self.disks[which].is_some()
     }

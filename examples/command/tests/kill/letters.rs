@@ -1,5 +1,6 @@
-//! Two processes of their own that send each other letters while they are killed, stopped, and their road is damaged: each letter that was
-//! stored is handled, in order, and no process handles one twice.
+//! Two processes of their own that send each other letters while they are killed, stopped, and
+//! their road is damaged: each letter that was stored is handled, in order, and no process handles
+//! one twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
@@ -22,7 +23,8 @@ const LIFE: &str = "ESTAFETTE_TEST_LIFE";
 const LIFE_MOST: u64 = 1_000_000;
 /// Between two letters: they are to be under way whatever happens, not to fill the machine.
 const PACE: Duration = Duration::from_millis(5);
-/// After so many it is waited until the last one is processed, so that it takes no more than the node allows.
+/// After so many it is waited until the last one is processed, so that it takes no more than the
+/// node allows.
 const AT_ONCE: u64 = 200;
 
 #[derive(Debug, Serialize, Deserialize, RemoteMessage)]
@@ -53,7 +55,10 @@ impl Handler<Letter> for Reader {
     type Result = ();
 
     fn handle(&mut self, Letter(number, bytes): Letter, _: &mut Context<Self>) {
-        assert!(bytes.iter().all(|byte| u64::from(*byte) == number % 251), "letter {number} is another one");
+        assert!(
+            bytes.iter().all(|byte| u64::from(*byte) == number % 251),
+            "letter {number} is another one"
+        );
         self.0.say(number);
     }
 }
@@ -62,8 +67,15 @@ impl Handler<Letter> for Reader {
 pub(crate) fn command(folder: &Path, who: &str, road: &str, life: u64) -> Command {
     fs::create_dir_all(folder).unwrap();
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "letters::a_process_of_letters", "--ignored", "--nocapture"]).stdin(Stdio::null()).env_clear();
-    command.env("HOME", folder).env(FOLDER, folder).env(ROAD, road).env(LIFE, format!("{who}.{life}"));
+    command
+        .args(["--exact", "letters::a_process_of_letters", "--ignored", "--nocapture"])
+        .stdin(Stdio::null())
+        .env_clear();
+    command
+        .env("HOME", folder)
+        .env(FOLDER, folder)
+        .env(ROAD, road)
+        .env(LIFE, format!("{who}.{life}"));
     command
 }
 
@@ -77,16 +89,24 @@ async fn a_process_of_letters() {
     let own = if who == "nancy" { &nancy } else { &brest };
     let spool = Arc::new(Spool::open(folder.join(format!("{who}.spool"))).unwrap());
     let config = NodeConfig { expiry: NodeConfig::EXPIRY_MOST, ..NodeConfig::default() };
-    let node = Node::builder().name(who).identity(own.clone()).stages(standard()).config(config).spool(spool);
+    let node = Node::builder()
+        .name(who)
+        .identity(own.clone())
+        .stages(standard())
+        .config(config)
+        .spool(spool);
     let diary = Diary::open(&folder.join(&life));
     if who == "brest" {
-        let node = node.listen("127.0.0.1:0").peer("nancy", nancy.peer(), [""; 0]).start().await.unwrap();
+        let node =
+            node.listen("127.0.0.1:0").peer("nancy", nancy.peer(), [""; 0]).start().await.unwrap();
         node.host("reader", move || Reader(diary.clone())).takes::<Letter>().start().await.unwrap();
         println!("\n{}", serde_json::json!({ "event": "ready", "addrs": node.addresses() }));
         return std::future::pending().await;
     }
     let refused = Diary::open(&folder.join("undelivered"));
-    let node = node.peer("brest", brest.peer(), [road]).on_undelivered(move |letter| refused.say(format!("{letter:?}")));
+    let node = node
+        .peer("brest", brest.peer(), [road])
+        .on_undelivered(move |letter| refused.say(format!("{letter:?}")));
     write(&node.start().await.unwrap(), &folder, &diary, number.parse().unwrap()).await;
 }
 
@@ -98,7 +118,10 @@ async fn write(node: &Node, folder: &Path, diary: &Diary, life: u64) {
     while !folder.join("enough").exists() {
         pace.tick().await;
         let number = numbers.next().unwrap();
-        let stored = reader.deliver(Letter(number, vec![(number % 251) as u8; length(number)])).await.unwrap();
+        let stored = reader
+            .deliver(Letter(number, vec![(number % 251) as u8; length(number)]))
+            .await
+            .unwrap();
         diary.say(number);
         if number % AT_ONCE == AT_ONCE - 1 {
             stored.processed().await.unwrap();
@@ -125,15 +148,21 @@ pub(crate) fn enough(folder: &Path) {
 /// How many letters were stored, and how many of these were handled once more by a later process.
 pub(crate) fn verdict(folder: &Path) -> (usize, usize) {
     let lives = |who: &str| -> BTreeMap<String, Vec<u64>> {
-        let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        let lives = files.filter(|name| name.strip_prefix(who).is_some_and(|rest| rest.parse::<u64>().is_ok()));
+        let files = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let lives = files
+            .filter(|name| name.strip_prefix(who).is_some_and(|rest| rest.parse::<u64>().is_ok()));
         lives.map(|name| (name.clone(), numbers(&folder.join(name)))).collect()
     };
     let undelivered = fs::read_to_string(folder.join("undelivered")).unwrap();
     assert!(undelivered.is_empty(), "letters were given up: {undelivered}");
     let (stored, handled) = (lives("nancy."), lives("brest."));
     for (life, handled) in &handled {
-        assert!(handled.is_sorted_by(|one, next| one < next), "twice, or out of order, in one life, {life}: {handled:?}");
+        assert!(
+            handled.is_sorted_by(|one, next| one < next),
+            "twice, or out of order, in one life, {life}: {handled:?}"
+        );
     }
     let all: BTreeSet<u64> = handled.values().flatten().copied().collect();
     let lost: Vec<_> = stored.values().flatten().filter(|number| !all.contains(number)).collect();

@@ -1,10 +1,13 @@
-//! Nodes, and a relay between them, are killed at random moments and started again, over and over, while their roads are damaged, their clocks
-//! step, their disks are full, and they are stopped or short of descriptors: in the end every delivery has arrived exactly once, byte for byte,
-//! every letter has been handled, and nothing else lies anywhere. A part of what is sent goes by the relay.
+//! Nodes, and a relay between them, are killed at random moments and started again, over and over,
+//! while their roads are damaged, their clocks step, their disks are full, and they are stopped or
+//! short of descriptors: in the end every delivery has arrived exactly once, byte for byte,
+//! every letter has been handled, and nothing else lies anywhere. A part of what is sent goes by
+//! the relay.
 //!
-//! `ESTAFETTE_KILLS` says how often (default 60), `ESTAFETTE_SEED` which moments; the seed is printed. Each fault comes in its turn, so that none
-//! is left out, and `ESTAFETTE_FAULTS` names the ones that do, such as `flip,clock` (default: all). With `ESTAFETTE_SHORT=1`, one end is short
-//! of descriptors at every third start besides.
+//! `ESTAFETTE_KILLS` says how often (default 60), `ESTAFETTE_SEED` which moments; the seed is
+//! printed. Each fault comes in its turn, so that none is left out, and `ESTAFETTE_FAULTS` names
+//! the ones that do, such as `flip,clock` (default: all). With `ESTAFETTE_SHORT=1`, one end is
+//! short of descriptors at every third start besides.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
 
@@ -19,7 +22,9 @@ use campaign::{Campaign, Who};
 use faults::Fault;
 
 fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} = {text:?} is no number")))
+    std::env::var(name)
+        .ok()
+        .map(|text| text.parse().unwrap_or_else(|_| panic!("{name} = {text:?} is no number")))
 }
 
 #[test]

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use crate::campaign::{Campaign, Roads, Who};
 use crate::letters;
 
-/// What one kill, or another fault, may cost: what was on the way, and what was not yet written down by the receiver.
+/// What one kill, or another fault, may cost: what was on the way, and what was not yet written
+/// down by the receiver.
 const PER_KILL: u64 = (6 << 20) + (16 << 20);
 /// Handshakes, offers, heads of frames.
 const PER_CONNECTION: u64 = 64 << 10;
@@ -15,21 +16,28 @@ impl Campaign {
     pub(crate) fn verdict(&self, kills: u64, seed: u64) {
         let arrived = self.world.arrived();
         let lost: Vec<_> = self.stored.keys().filter(|name| !arrived.contains(name)).collect();
-        let strange: Vec<_> = arrived.iter().filter(|name| !self.stored.contains_key(*name)).collect();
-        let differs =
-            |name: &&String| arrived.contains(name) && !same(&self.world.path("out").join(name), &self.world.path("in").join(name));
+        let strange: Vec<_> =
+            arrived.iter().filter(|name| !self.stored.contains_key(*name)).collect();
+        let differs = |name: &&String| {
+            arrived.contains(name)
+                && !same(&self.world.path("out").join(name), &self.world.path("in").join(name))
+        };
         let corrupted: Vec<_> = self.stored.keys().filter(differs).collect();
         let content: u64 = self.stored.values().sum();
         // Counted on the way to paris and to dijon; what dijon passes on goes the other way.
         let Roads { to_paris: paris, to_dijon: dijon, to_brest: brest } = &self.roads;
-        let (crossed, connections) = (paris.crossed() + dijon.crossed(), paris.connections() + dijon.connections());
+        let (crossed, connections) =
+            (paris.crossed() + dijon.crossed(), paris.connections() + dijon.connections());
         let faults: u64 = self.suffered.values().sum();
         let (letters, again) = letters::verdict(&self.world.path("letters"));
         let flips = paris.flips() + dijon.flips() + brest.flips();
-        let most = content + (kills + faults) * PER_KILL + content / 50 + connections * PER_CONNECTION;
+        let most =
+            content + (kills + faults) * PER_KILL + content / 50 + connections * PER_CONNECTION;
         println!(
-            "seed {seed}: {kills} kills, {:?}, {flips} bits flipped; {letters} letters, {again} of them handled once more; {} deliveries with {content} bytes; {} lost, {} duplicated or left over, {} corrupted; \
-             {crossed} bytes crossed on {connections} connections, at most {most}",
+            "seed {seed}: {kills} kills, {:?}, {flips} bits flipped; {letters} letters, {again} \
+             of them handled once more; {} deliveries with {content} bytes; {} lost, {} \
+             duplicated or left over, {} corrupted; {crossed} bytes crossed on {connections} \
+             connections, at most {most}",
             self.suffered,
             self.stored.len(),
             lost.len(),
@@ -53,12 +61,15 @@ impl Campaign {
 /// Whether two files or folders are the same, names, kinds and bytes.
 fn same(a: &Path, b: &Path) -> bool {
     let names = |path: &Path| -> Vec<PathBuf> {
-        let mut names: Vec<_> = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name().into()).collect();
+        let mut names: Vec<_> =
+            fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name().into()).collect();
         names.sort();
         names
     };
     match (a.is_dir(), b.is_dir()) {
-        (true, true) => names(a) == names(b) && names(a).iter().all(|name| same(&a.join(name), &b.join(name))),
+        (true, true) => {
+            names(a) == names(b) && names(a).iter().all(|name| same(&a.join(name), &b.join(name)))
+        }
         (false, false) => fs::read(a).unwrap() == fs::read(b).unwrap(),
         _ => false,
     }

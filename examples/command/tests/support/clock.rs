@@ -1,4 +1,5 @@
-//! A wall clock for some processes that can be put forward and back while they run. The monotonic clock, and the times of files, stay as they are.
+//! A wall clock for some processes that can be put forward and back while they run. The monotonic
+//! clock, and the times of files, stay as they are.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,14 +15,26 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
-    /// A clock that goes right so far, told by the file at `path`. `None`, said loudly, where the library is not installed; a panic where
-    /// `ESTAFETTE_CLOCKS` says that it must be.
+    /// A clock that goes right so far, told by the file at `path`. `None`, said loudly, where the
+    /// library is not installed; a panic where `ESTAFETTE_CLOCKS` says that it must be.
     pub(crate) fn new(path: &Path) -> Option<Self> {
-        let folders = fs::read_dir("/usr/lib").unwrap().flatten().map(|entry| entry.path()).chain([PathBuf::from("/usr/lib")]);
-        let library = folders.map(|folder| folder.join("faketime").join(LIBRARY)).find(|library| library.exists());
+        let folders = fs::read_dir("/usr/lib")
+            .unwrap()
+            .flatten()
+            .map(|entry| entry.path())
+            .chain([PathBuf::from("/usr/lib")]);
+        let library = folders
+            .map(|folder| folder.join("faketime").join(LIBRARY))
+            .find(|library| library.exists());
         if library.is_none() {
-            assert!(env::var_os("ESTAFETTE_CLOCKS").is_none(), "{LIBRARY} is not installed, and ESTAFETTE_CLOCKS says that it must be");
-            eprintln!("SKIPPED: clocks that step, since {LIBRARY} is not installed; it comes with faketime");
+            assert!(
+                env::var_os("ESTAFETTE_CLOCKS").is_none(),
+                "{LIBRARY} is not installed, and ESTAFETTE_CLOCKS says that it must be"
+            );
+            eprintln!(
+                "SKIPPED: clocks that step, since {LIBRARY} is not installed; it comes with \
+                 faketime"
+            );
         }
         let clock = Self { library: library?, file: path.to_owned() };
         clock.step(0);
@@ -39,6 +52,10 @@ impl Clock {
     pub(crate) fn give_to(&self, command: &mut Command) {
         command.env("LD_PRELOAD", &self.library).env("FAKETIME_TIMESTAMP_FILE", &self.file);
         // Looked at once a second; and nothing but the wall clock.
-        command.envs([("FAKETIME_CACHE_DURATION", "1"), ("FAKETIME_DONT_FAKE_MONOTONIC", "1"), ("NO_FAKE_STAT", "1")]);
+        command.envs([
+            ("FAKETIME_CACHE_DURATION", "1"),
+            ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+            ("NO_FAKE_STAT", "1"),
+        ]);
     }
 }

@@ -14,12 +14,16 @@ const TRIES: usize = 20;
 pub(crate) struct Disk(PathBuf);
 
 impl Disk {
-    /// Mounts it on the folder at `place`, which must be there. `None`, said loudly, where that can't be done; a panic where `ESTAFETTE_MOUNTS`
-    /// says that it must be.
+    /// Mounts it on the folder at `place`, which must be there. `None`, said loudly, where that
+    /// can't be done; a panic where `ESTAFETTE_MOUNTS` says that it must be.
     pub(crate) fn mount(place: &Path) -> Option<Self> {
-        let mounted = run(&["-t", "tmpfs", "-o", &format!("size={LARGE},mode=0700"), "none"], place);
+        let mounted =
+            run(&["-t", "tmpfs", "-o", &format!("size={LARGE},mode=0700"), "none"], place);
         if !mounted {
-            assert!(std::env::var_os("ESTAFETTE_MOUNTS").is_none(), "tmpfs can't be mounted, and ESTAFETTE_MOUNTS says that it must be");
+            assert!(
+                std::env::var_os("ESTAFETTE_MOUNTS").is_none(),
+                "tmpfs can't be mounted, and ESTAFETTE_MOUNTS says that it must be"
+            );
             eprintln!("SKIPPED: a full disk, since tmpfs can't be mounted here; it takes root");
         }
         mounted.then(|| Self(place.to_owned()))
@@ -36,7 +40,11 @@ impl Disk {
     }
 
     pub(crate) fn free(&self) {
-        assert!(run(&["-o", &format!("remount,size={LARGE}")], &self.0), "{} can't be made large", self.0.display());
+        assert!(
+            run(&["-o", &format!("remount,size={LARGE}")], &self.0),
+            "{} can't be made large",
+            self.0.display()
+        );
     }
 }
 
@@ -48,23 +56,34 @@ impl Drop for Disk {
 }
 
 fn run(arguments: &[&str], place: &Path) -> bool {
-    Command::new("mount").args(arguments).arg(place).output().is_ok_and(|output| output.status.success())
+    Command::new("mount")
+        .args(arguments)
+        .arg(place)
+        .output()
+        .is_ok_and(|output| output.status.success())
 }
 
-/// A disk on an image, which can break: from then on it is read, and nothing is written to it any more.
+/// A disk on an image, which can break: from then on it is read, and nothing is written to it any
+/// more.
 pub(crate) struct Breakable {
     place: PathBuf,
     device: String,
 }
 
 impl Breakable {
-    /// Mounts it on the folder at `place`, with its image in a file beside it. `None`, said loudly, where that can't be done; a panic where
-    /// `ESTAFETTE_MOUNTS` says that it must be.
+    /// Mounts it on the folder at `place`, with its image in a file beside it. `None`, said loudly,
+    /// where that can't be done; a panic where `ESTAFETTE_MOUNTS` says that it must be.
     pub(crate) fn mount(place: &Path) -> Option<Self> {
         let mounted = Self::try_to_mount(place);
         if mounted.is_none() {
-            assert!(std::env::var_os("ESTAFETTE_MOUNTS").is_none(), "ext4 can't be mounted, and ESTAFETTE_MOUNTS says that it must be");
-            eprintln!("SKIPPED: a disk that breaks, since ext4 can't be mounted here; it takes root, and e2fsprogs");
+            assert!(
+                std::env::var_os("ESTAFETTE_MOUNTS").is_none(),
+                "ext4 can't be mounted, and ESTAFETTE_MOUNTS says that it must be"
+            );
+            eprintln!(
+                "SKIPPED: a disk that breaks, since ext4 can't be mounted here; it takes root, \
+                 and e2fsprogs"
+            );
         }
         mounted
     }
@@ -89,7 +108,8 @@ impl Breakable {
     /// The kernel's own switch to try what follows when a disk fails.
     pub(crate) fn break_down(&self) {
         let device = Path::new(&self.device).file_name().unwrap();
-        fs::write(Path::new("/sys/fs/ext4").join(device).join("trigger_fs_error"), "it has broken").unwrap();
+        fs::write(Path::new("/sys/fs/ext4").join(device).join("trigger_fs_error"), "it has broken")
+            .unwrap();
     }
 
     /// As it was when it broke. Nobody may use it.

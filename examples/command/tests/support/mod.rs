@@ -38,13 +38,14 @@ impl World {
     /// A file of so many bytes that do not compress, others under each name.
     pub(crate) fn file(&self, name: &str, length: usize) -> PathBuf {
         let path = self.path(name);
-        let seed = name.bytes().fold(7, |seed: u64, byte| seed.wrapping_mul(31).wrapping_add(byte.into()));
+        let seed =
+            name.bytes().fold(7, |seed: u64, byte| seed.wrapping_mul(31).wrapping_add(byte.into()));
         fs::write(&path, random::Random::new(seed).bytes(length)).unwrap();
         path
     }
 
-    /// Waits until the file has the age from which on it can be told from what it may become: younger ones are sent from the start
-    /// again when they are sent again.
+    /// Waits until the file has the age from which on it can be told from what it may become:
+    /// younger ones are sent from the start again when they are sent again.
     pub(crate) fn settle(&self, path: &Path) {
         let settled = fs::metadata(path).unwrap().modified().unwrap() + Duration::from_millis(2100);
         while let Ok(left) = settled.duration_since(SystemTime::now()) {
@@ -53,12 +54,15 @@ impl World {
     }
 
     pub(crate) fn has_arrived(&self, name: &str) -> bool {
-        fs::read(self.path("in").join(name)).is_ok_and(|there| there == fs::read(self.path(name)).unwrap())
+        fs::read(self.path("in").join(name))
+            .is_ok_and(|there| there == fs::read(self.path(name)).unwrap())
     }
 
     /// What lies in the folder of the receiver, temporaries too.
     pub(crate) fn arrived(&self) -> Vec<String> {
-        let names = fs::read_dir(self.path("in")).unwrap().map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
+        let names = fs::read_dir(self.path("in"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
         let mut names: Vec<String> = names.collect();
         names.sort();
         names
@@ -66,21 +70,35 @@ impl World {
 
     pub(crate) fn command(&self, who: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_estafette"));
-        command.env_clear().env("HOME", self.path(who)).env("PATH", std::env::var_os("PATH").unwrap_or_default());
-        command.stdin(Stdio::null()).args(["--json", "--key"]).arg(self.path(who).with_extension("key"));
+        command
+            .env_clear()
+            .env("HOME", self.path(who))
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command
+            .stdin(Stdio::null())
+            .args(["--json", "--key"])
+            .arg(self.path(who).with_extension("key"));
         command
     }
 
-    /// The same command with so many descriptors. Only a shell can set that for a process that is to be started.
+    /// The same command with so many descriptors. Only a shell can set that for a process that is
+    /// to be started.
     pub(crate) fn within(&self, descriptors: u64, command: &Command) -> Command {
         let mut within = Command::new("/bin/sh");
-        within.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?)))).stdin(Stdio::null());
+        within
+            .env_clear()
+            .envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))))
+            .stdin(Stdio::null());
         within.args(["-c", "ulimit -n \"$0\" && exec \"$@\""]).arg(descriptors.to_string());
         within.arg(command.get_program()).args(command.get_args());
         within
     }
 
-    pub(crate) fn run<S: AsRef<OsStr>>(&self, who: &str, arguments: impl IntoIterator<Item = S>) -> Ran {
+    pub(crate) fn run<S: AsRef<OsStr>>(
+        &self,
+        who: &str,
+        arguments: impl IntoIterator<Item = S>,
+    ) -> Ran {
         Ran::from(self.command(who).args(arguments).output().unwrap())
     }
 
@@ -90,7 +108,8 @@ impl World {
     }
 
     pub(crate) fn lyon_with(&self, arguments: &[&str]) -> Process {
-        let process = Process::start(self.command("lyon").args(["node", "--name", "lyon"]).args(arguments));
+        let process =
+            Process::start(self.command("lyon").args(["node", "--name", "lyon"]).args(arguments));
         process.wait_for("ready");
         process
     }
@@ -102,7 +121,10 @@ impl World {
 
     pub(crate) fn paris_with(&self, arguments: &[&str]) -> (Process, Value) {
         let mut command = self.command("paris");
-        command.args(["node", "--name", "paris", "--listen", "127.0.0.1:0", "--into"]).arg(self.path("in")).args(arguments);
+        command
+            .args(["node", "--name", "paris", "--listen", "127.0.0.1:0", "--into"])
+            .arg(self.path("in"))
+            .args(arguments);
         let process = Process::start(&mut command);
         let ticket = process.wait_for("ticket");
         (process, ticket)
@@ -127,7 +149,8 @@ impl World {
     }
 
     pub(crate) fn try_to_store(&self, path: &Path, to: &str, arguments: &[&str]) -> Ran {
-        let arguments = ["send", "--detach", "--compress", "off"].iter().chain(arguments).map(OsStr::new);
+        let arguments =
+            ["send", "--detach", "--compress", "off"].iter().chain(arguments).map(OsStr::new);
         self.run("lyon", arguments.chain([OsStr::new("--"), path.as_os_str(), OsStr::new(to)]))
     }
 

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// Two machines, one cable: lyon is 10.77.0.1, paris 10.77.0.2; what goes to 10.78.0.0/24 is swallowed. In both, `paris.test` stands
-/// for 10.78.0.5 and for 10.77.0.2.
+/// Two machines, one cable: lyon is 10.77.0.1, paris 10.77.0.2; what goes to 10.78.0.0/24 is
+/// swallowed. In both, `paris.test` stands for 10.78.0.5 and for 10.77.0.2.
 pub(crate) struct Network {
     mark: String,
 }
@@ -13,14 +13,20 @@ pub(crate) struct Network {
 const HOSTS: &str = "127.0.0.1 localhost\n10.78.0.5 paris.test\n10.77.0.2 paris.test\n";
 
 impl Network {
-    /// `None`, said loudly, where namespaces can't be made; a panic where `ESTAFETTE_NAMESPACES` says that it must be possible.
+    /// `None`, said loudly, where namespaces can't be made; a panic where `ESTAFETTE_NAMESPACES`
+    /// says that it must be possible.
     pub(crate) fn new() -> Option<Self> {
         let network = Self { mark: format!("estafette-{}", std::process::id()) };
         let made = network.make();
         if made.is_none() {
             let must = std::env::var_os("ESTAFETTE_NAMESPACES").is_some();
-            assert!(!must, "network namespaces can't be made, and ESTAFETTE_NAMESPACES says that they must be");
-            eprintln!("SKIPPED: network namespaces can't be made here; it takes root, and iproute2");
+            assert!(
+                !must,
+                "network namespaces can't be made, and ESTAFETTE_NAMESPACES says that they must be"
+            );
+            eprintln!(
+                "SKIPPED: network namespaces can't be made here; it takes root, and iproute2"
+            );
         }
         made.map(|()| network)
     }
@@ -32,7 +38,10 @@ impl Network {
             fs::write(Self::folder(name).join("hosts"), HOSTS).ok()?;
             ip(&["netns", "add", name])?;
         }
-        ip(&["link", "add", "va", "netns", &lyon, "type", "veth", "peer", "name", "vb", "netns", &paris])?;
+        ip(&[
+            "link", "add", "va", "netns", &lyon, "type", "veth", "peer", "name", "vb", "netns",
+            &paris,
+        ])?;
         ip(&["-n", &lyon, "addr", "add", "10.77.0.1/24", "dev", "va"])?;
         ip(&["-n", &paris, "addr", "add", "10.77.0.2/24", "dev", "vb"])?;
         for (name, device) in [(&lyon, "va"), (&paris, "vb")] {

@@ -24,8 +24,15 @@ impl Process {
     }
 
     /// The same, whose events go where others go, too.
-    pub(crate) fn start_into<T: Send + 'static>(command: &mut Command, to: Sender<T>, what: impl Fn(Value) -> T + Send + 'static) -> Self {
-        Self { child: spawn(command, move |event| to.send(what(event)).is_ok()), events: channel().1 }
+    pub(crate) fn start_into<T: Send + 'static>(
+        command: &mut Command,
+        to: Sender<T>,
+        what: impl Fn(Value) -> T + Send + 'static,
+    ) -> Self {
+        Self {
+            child: spawn(command, move |event| to.send(what(event)).is_ok()),
+            events: channel().1,
+        }
     }
 
     /// The next event of this kind.
@@ -36,7 +43,9 @@ impl Process {
                 Ok(event) if event["event"] == name => return event,
                 Ok(event) => others.push(event),
                 Err(RecvTimeoutError::Timeout) => panic!("no {name} came, but {others:?}"),
-                Err(RecvTimeoutError::Disconnected) => panic!("it ended without {name}, after {others:?}"),
+                Err(RecvTimeoutError::Disconnected) => {
+                    panic!("it ended without {name}, after {others:?}")
+                }
             }
         }
     }
@@ -50,7 +59,8 @@ impl Process {
         self.child.id()
     }
 
-    /// One that is to stop has stopped with all its threads when this returns: the signal alone leaves them a moment.
+    /// One that is to stop has stopped with all its threads when this returns: the signal alone
+    /// leaves them a moment.
     pub(crate) fn signal(&self, signal: Signal) {
         let id = Pid::from_child(&self.child);
         kill_process(id, signal).unwrap();
@@ -81,7 +91,8 @@ impl Process {
     }
 }
 
-/// Where processes say what they do, for whoever looks for a fault: the file that `ESTAFETTE_LOG_FILE` names.
+/// Where processes say what they do, for whoever looks for a fault: the file that
+/// `ESTAFETTE_LOG_FILE` names.
 fn log() -> Stdio {
     let Some(path) = std::env::var_os("ESTAFETTE_LOG_FILE") else { return Stdio::null() };
     OpenOptions::new().create(true).append(true).open(path).unwrap().into()
@@ -93,7 +104,8 @@ fn spawn(command: &mut Command, tell: impl Fn(Value) -> bool + Send + 'static) -
     std::thread::spawn(move || {
         for line in lines {
             let Ok(line) = line else { return };
-            // A process that is killed may have said half of its last line; one that is a test says other things, too.
+            // A process that is killed may have said half of its last line; one that is a test says
+            // other things, too.
             let Ok(event) = serde_json::from_str(&line) else { continue };
             // Nobody may listen any more: it must be able to go on all the same.
             tell(event);

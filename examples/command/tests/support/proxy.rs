@@ -1,4 +1,5 @@
-//! A road that counts what crosses it, damages it when it is told to, and whose far end can be moved.
+//! A road that counts what crosses it, damages it when it is told to, and whose far end can be
+//! moved.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -75,15 +76,22 @@ impl Proxy {
     pub(crate) fn wait_for_connections(&self, connections: u64) {
         let (state, changed) = &*self.state;
         let state = state.lock().unwrap();
-        let (state, waited) = changed.wait_timeout_while(state, PATIENCE, |state| state.connections < connections).unwrap();
-        assert!(!waited.timed_out(), "{} connections were made, and not {connections}", state.connections);
+        let (state, waited) = changed
+            .wait_timeout_while(state, PATIENCE, |state| state.connections < connections)
+            .unwrap();
+        assert!(
+            !waited.timed_out(),
+            "{} connections were made, and not {connections}",
+            state.connections
+        );
     }
 
     /// Waits until so many bytes have crossed in all.
     pub(crate) fn wait_for(&self, bytes: u64) {
         let (state, changed) = &*self.state;
         let state = state.lock().unwrap();
-        let (state, waited) = changed.wait_timeout_while(state, PATIENCE, |state| state.crossed < bytes).unwrap();
+        let (state, waited) =
+            changed.wait_timeout_while(state, PATIENCE, |state| state.crossed < bytes).unwrap();
         assert!(!waited.timed_out(), "{} bytes crossed, and not {bytes}", state.crossed);
     }
 

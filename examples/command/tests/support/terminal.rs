@@ -31,10 +31,14 @@ impl Terminal {
         let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         tcsetwinsize(&master, size).unwrap();
         let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let slave = rustix::fs::open(ptsname(&master, Vec::new()).unwrap(), flags, Mode::empty()).unwrap();
+        let slave =
+            rustix::fs::open(ptsname(&master, Vec::new()).unwrap(), flags, Mode::empty()).unwrap();
         let master = File::from(master);
         let seen = Arc::new((
-            Mutex::new(Seen { parser: Parser::new(rows.try_into().unwrap(), columns.try_into().unwrap(), 0), bytes: Vec::new() }),
+            Mutex::new(Seen {
+                parser: Parser::new(rows.try_into().unwrap(), columns.try_into().unwrap(), 0),
+                bytes: Vec::new(),
+            }),
             Condvar::new(),
         ));
         let (shown, mut from) = (Arc::clone(&seen), master.try_clone().unwrap());
@@ -74,7 +78,9 @@ impl Terminal {
     /// Waits until the screen is such, and returns what can be seen then.
     pub(crate) fn wait_until(&self, what: &str, mut is_so: impl FnMut(&Screen) -> bool) -> String {
         let (seen, news) = &*self.seen;
-        let waited = news.wait_timeout_while(seen.lock().unwrap(), PATIENCE, |seen| !is_so(seen.parser.screen())).unwrap();
+        let waited = news
+            .wait_timeout_while(seen.lock().unwrap(), PATIENCE, |seen| !is_so(seen.parser.screen()))
+            .unwrap();
         let screen = waited.0.parser.screen().contents();
         assert!(!waited.1.timed_out(), "no {what:?} was seen, but:\n{screen}");
         screen

@@ -1,9 +1,11 @@
-//! The machines of a delivery, [`Sending`](super::sending::Sending) and [`Receiving`](super::receiving::Receiving), through every
-//! order of what may befall them: the very types that run.
+//! The machines of a delivery, [`Sending`](super::sending::Sending) and
+//! [`Receiving`](super::receiving::Receiving), through every order of what may befall them: the
+//! very types that run.
 //!
-//! In the world around them are the parts that carry out what they say, as far as deliveries depend on it: the outbox with its
-//! record, lanes, a sink that makes its file durable in three steps, the memory of what was delivered. Not in it: loss of power,
-//! relays, credit, two deliveries at once, sinks that outlive their session.
+//! In the world around them are the parts that carry out what they say, as far as deliveries depend
+//! on it: the outbox with its record, lanes, a sink that makes its file durable in three steps, the
+//! memory of what was delivered. Not in it: loss of power, relays, credit, two deliveries at once,
+//! sinks that outlive their session.
 
 mod world;
 
@@ -64,26 +66,41 @@ impl Model for Delivery {
 
     fn properties(&self) -> Vec<Property<Self>> {
         vec![
-            Property::always("it becomes visible once at most", |_, world: &World| world.commits <= 1),
+            Property::always("it becomes visible once at most", |_, world: &World| {
+                world.commits <= 1
+            }),
             Property::always("it is delivered only if it became visible", |_, world: &World| {
                 world.record.state != State::Delivered || world.commits > 0
             }),
             Property::always("it is remembered when its sender forgets it", |_, world: &World| {
                 world.record.state != State::Delivered || world.disk.remembered
             }),
-            Property::always("what the receiver says has failed for good is not there", |_, world: &World| {
-                !matches!(world.record.state, State::Dead(_, true)) || world.commits == 0
-            }),
-            Property::always("only who is at fault ends it", |_, world: &World| match world.record.state {
-                State::Dead(kind, _) => {
-                    matches!(kind, FailureKind::Expired | FailureKind::Cancelled | FailureKind::Refused | FailureKind::Changed)
+            Property::always(
+                "what the receiver says has failed for good is not there",
+                |_, world: &World| {
+                    !matches!(world.record.state, State::Dead(_, true)) || world.commits == 0
+                },
+            ),
+            Property::always("only who is at fault ends it", |_, world: &World| {
+                match world.record.state {
+                    State::Dead(kind, _) => {
+                        matches!(
+                            kind,
+                            FailureKind::Expired
+                                | FailureKind::Cancelled
+                                | FailureKind::Refused
+                                | FailureKind::Changed
+                        )
+                    }
+                    State::Stored | State::Delivered | State::Removed => true,
                 }
-                State::Stored | State::Delivered | State::Removed => true,
             }),
             Property::always("nothing is left over of what was given up", |_, world: &World| {
                 !world.has_ended() || world.kept || world.disk.is_clean()
             }),
-            Property::sometimes("delivered", |_, world: &World| world.record.state == State::Delivered),
+            Property::sometimes("delivered", |_, world: &World| {
+                world.record.state == State::Delivered
+            }),
         ]
     }
 }
@@ -119,12 +136,13 @@ fn look_at_all(budgets: &[(&str, Budget)]) {
     assert!(broken.is_empty(), "{broken:?}");
 }
 
-/// From every state, one in which both ends have ended can be reached: nothing waits for ever. stateright can't say that.
-/// Returns how many states there are.
+/// From every state, one in which both ends have ended can be reached: nothing waits for ever.
+/// stateright can't say that. Returns how many states there are.
 fn always_ends(budget: Budget, broken: Option<Break>) -> Result<usize, String> {
     let model = Delivery { budget, broken };
     let mut known = HashMap::from([(World::new(budget, broken), 0)]);
-    let (mut worlds, mut before, mut way) = (vec![World::new(budget, broken)], vec![Vec::new()], vec![(0, None)]);
+    let (mut worlds, mut before, mut way) =
+        (vec![World::new(budget, broken)], vec![Vec::new()], vec![(0, None)]);
     let (mut good, mut at) = (Vec::new(), 0);
     while at < worlds.len() {
         let world = worlds[at].clone();
@@ -166,13 +184,23 @@ fn always_ends(budget: Budget, broken: Option<Break>) -> Result<usize, String> {
 
 /// What is broken, and by which steps; with how many states were looked at.
 fn check(budget: Budget, broken: Option<Break>) -> (usize, Vec<String>) {
-    let checker = Delivery { budget, broken }.checker().finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
+    let checker = Delivery { budget, broken }
+        .checker()
+        .finish_when(HasDiscoveries::AnyFailures)
+        .spawn_bfs()
+        .join();
     let mut found = Vec::new();
     for property in checker.model().properties() {
         let path = checker.discovery(property.name);
         match (&property.expectation, path) {
-            (Expectation::Always, Some(path)) => found.push(format!("{:?} does not hold after {:?}", property.name, path.into_actions())),
-            (Expectation::Sometimes, None) if found.is_empty() => found.push(format!("{:?} never happens", property.name)),
+            (Expectation::Always, Some(path)) => found.push(format!(
+                "{:?} does not hold after {:?}",
+                property.name,
+                path.into_actions()
+            )),
+            (Expectation::Sometimes, None) if found.is_empty() => {
+                found.push(format!("{:?} never happens", property.name))
+            }
             _ => {}
         }
     }
@@ -186,18 +214,36 @@ fn a_delivery_ends_once_at_both_ends_whatever_breaks() {
         ("a cut, and a crash of the sender", Budget { cuts: 1, sender_crashes: 1, ..NONE }),
         ("a cut, and impatience", Budget { cuts: 1, patience: 1, ..NONE }),
         ("stopped, and a crash of the receiver", Budget { stops: 1, receiver_crashes: 1, ..NONE }),
-        ("the receiver's disk is full, and it crashes", Budget { full_disks: 1, receiver_crashes: 1, ..NONE }),
-        ("the memory can't be written, and a crash", Budget { failed_notes: 1, receiver_crashes: 1, ..NONE }),
+        (
+            "the receiver's disk is full, and it crashes",
+            Budget { full_disks: 1, receiver_crashes: 1, ..NONE },
+        ),
+        (
+            "the memory can't be written, and a crash",
+            Budget { failed_notes: 1, receiver_crashes: 1, ..NONE },
+        ),
     ]);
 }
 
 #[test]
 fn a_delivery_ends_once_at_both_ends_whatever_is_decided_about_it() {
     look_at_all(&[
-        ("cancelled by either side, and a cut", Budget { sender_cancels: 1, receiver_cancels: 1, cuts: 1, ..NONE }),
-        ("cancelled by the receiver, which crashes", Budget { receiver_cancels: 1, receiver_crashes: 1, ..NONE }),
-        ("cancelled by the receiver, and changed", Budget { receiver_cancels: 1, changes: 1, ..NONE }),
-        ("refused by the receiver, which crashes", Budget { refusals: 1, receiver_crashes: 1, ..NONE }),
+        (
+            "cancelled by either side, and a cut",
+            Budget { sender_cancels: 1, receiver_cancels: 1, cuts: 1, ..NONE },
+        ),
+        (
+            "cancelled by the receiver, which crashes",
+            Budget { receiver_cancels: 1, receiver_crashes: 1, ..NONE },
+        ),
+        (
+            "cancelled by the receiver, and changed",
+            Budget { receiver_cancels: 1, changes: 1, ..NONE },
+        ),
+        (
+            "refused by the receiver, which crashes",
+            Budget { refusals: 1, receiver_crashes: 1, ..NONE },
+        ),
         ("expired, and a cut", Budget { expiries: 1, cuts: 1, ..NONE }),
         ("changed while it is sent, and a cut", Budget { changes: 1, cuts: 1, ..NONE }),
         ("refused, and a cut", Budget { refusals: 1, cuts: 1, ..NONE }),
@@ -218,7 +264,10 @@ fn a_delivery_ends_once_at_both_ends_whatever_comes_together() {
             Budget { receiver_cancels: 1, receiver_crashes: 1, full_disks: 1, ..NONE },
         ),
         ("a cut and a crash of either side, and impatience", both),
-        ("cancelled, expired, a cut and a crash", Budget { receiver_cancels: 1, expiries: 1, cuts: 1, receiver_crashes: 1, ..NONE }),
+        (
+            "cancelled, expired, a cut and a crash",
+            Budget { receiver_cancels: 1, expiries: 1, cuts: 1, receiver_crashes: 1, ..NONE },
+        ),
         ("stopped, a cut and a crash", Budget { stops: 1, receiver_crashes: 1, cuts: 1, ..NONE }),
     ]);
 }
@@ -238,6 +287,9 @@ fn what_is_broken_on_purpose_is_noticed() {
     for (broken, budget) in breaks {
         let (states, found) = check(budget, Some(broken));
         let found = found.into_iter().next().or_else(|| always_ends(budget, Some(broken)).err());
-        println!("{broken:?} is noticed in {states} states: {}", found.unwrap_or_else(|| panic!("{broken:?} is not noticed")));
+        println!(
+            "{broken:?} is noticed in {states} states: {}",
+            found.unwrap_or_else(|| panic!("{broken:?} is not noticed"))
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! The world around the machines of one delivery: a link, two processes, a disk on each side, and what may befall them.
+//! The world around the machines of one delivery: a link, two processes, a disk on each side, and
+//! what may befall them.
 
 mod sink;
 mod steps;
@@ -180,7 +181,8 @@ pub(super) struct World {
     processes: u8,
     /// Times that the content became visible.
     pub(super) commits: u8,
-    /// Whether anything of it might lie about in the end: an attempt was to be kept, or its process died.
+    /// Whether anything of it might lie about in the end: an attempt was to be kept, or its
+    /// process died.
     pub(super) kept: bool,
     pub(super) broken: Option<Break>,
 }
@@ -263,15 +265,24 @@ impl World {
     /// Both ends have ended.
     pub(super) fn has_ended(&self) -> bool {
         let sender_is_done = self.sender.as_ref().is_some_and(|sender| sender.outgoing.is_empty());
-        let receiver_is_done = |receiver: &Receiver| receiver.incoming.is_empty() && receiver.sinks.is_empty();
-        self.record.state != State::Stored && sender_is_done && self.receiver.as_ref().is_some_and(receiver_is_done)
+        let receiver_is_done =
+            |receiver: &Receiver| receiver.incoming.is_empty() && receiver.sinks.is_empty();
+        self.record.state != State::Stored
+            && sender_is_done
+            && self.receiver.as_ref().is_some_and(receiver_is_done)
     }
 
     fn start_sender(&mut self) {
         self.processes += 1;
         let machine = Sending::new(1 + 1000 * u64::from(self.processes));
         let (process, cancelled) = (self.processes, false);
-        self.sender = Some(Sender { machine, process, outgoing: BTreeMap::new(), wiring: BTreeSet::new(), cancelled });
+        self.sender = Some(Sender {
+            machine,
+            process,
+            outgoing: BTreeMap::new(),
+            wiring: BTreeSet::new(),
+            cancelled,
+        });
     }
 
     fn start_receiver(&mut self) {
@@ -309,9 +320,15 @@ impl World {
 
     /// Puts out what the receiver has not acknowledged.
     fn put_out(&mut self, stream: u64) {
-        let lacking = self.outgoing(stream).filter(|out| out.sent).map_or(0, |out| WHOLE & !out.acknowledged);
+        let lacking =
+            self.outgoing(stream).filter(|out| out.sent).map_or(0, |out| WHOLE & !out.acknowledged);
         if self.link.is_some() {
-            self.chunks.extend((0..=CHUNKS).map(|bit| 1 << bit).filter(|chunk| lacking & chunk != 0).map(|chunk| (stream, chunk)));
+            self.chunks.extend(
+                (0..=CHUNKS)
+                    .map(|bit| 1 << bit)
+                    .filter(|chunk| lacking & chunk != 0)
+                    .map(|chunk| (stream, chunk)),
+            );
         }
     }
 
@@ -324,7 +341,9 @@ impl World {
         if let Some(sender) = &mut self.sender {
             sender.machine.handle(event);
         }
-        while let Some(action) = self.sender.as_mut().and_then(|sender| sender.machine.poll_action()) {
+        while let Some(action) =
+            self.sender.as_mut().and_then(|sender| sender.machine.poll_action())
+        {
             self.do_outgoing(action);
         }
     }
@@ -383,7 +402,8 @@ impl World {
     /// What the outbox makes of the end of a try.
     fn judge(&mut self, stream: u64, failure: &Failure) {
         let denied = self.take_out(stream).denied;
-        let for_good = self.broken == Some(Break::PassingIsFinal) && failure.kind == FailureKind::Io;
+        let for_good =
+            self.broken == Some(Break::PassingIsFinal) && failure.kind == FailureKind::Io;
         self.record.state = match failure.kind {
             _ if self.sender.as_ref().is_some_and(|sender| sender.cancelled) => State::Removed,
             kind if passes(kind) && !for_good => State::Stored,
@@ -398,7 +418,9 @@ impl World {
             machine.handle(event, &mut Remembered(remembered, cancelled));
         }
         loop {
-            while let Some(action) = self.receiver.as_mut().and_then(|receiver| receiver.machine.poll_action()) {
+            while let Some(action) =
+                self.receiver.as_mut().and_then(|receiver| receiver.machine.poll_action())
+            {
                 self.do_incoming(action);
             }
             let remembered = self.disk.remembered;
@@ -415,7 +437,10 @@ impl World {
         match action {
             Action::Repeat(offer) => self.answer(Word::Delivered(offer.stream)),
             Action::Check(offer) => {
-                receiver.incoming.insert(offer.stream, Incoming { attempt: offer.attempt, ..Incoming::default() });
+                receiver.incoming.insert(
+                    offer.stream,
+                    Incoming { attempt: offer.attempt, ..Incoming::default() },
+                );
                 self.receive(Event::Taken(offer));
             }
             Action::SeekRoom(stream) => _ = receiver.rooms.insert(stream),
@@ -455,7 +480,9 @@ impl World {
                 let held = receiver.incoming.get(&stream).map_or(0, |known| known.got);
                 self.answer(Word::Accept { stream, held });
             }
-            Action::SayRejected(stream, failure) => self.answer(Word::Rejected(stream, failure.kind)),
+            Action::SayRejected(stream, failure) => {
+                self.answer(Word::Rejected(stream, failure.kind))
+            }
             Action::SayFailed(stream, failure) => self.answer(Word::Failed(stream, failure.kind)),
             Action::Deliver(offer) => {
                 receiver.incoming.remove(&offer.stream);

@@ -1,17 +1,20 @@
 //! Deliveries that come from one peer, as decisions.
 //!
 //! # Driving it
-//! [`Receiving::handle`] takes what happens, and the memory of what was delivered and given up; then [`Receiving::poll_action`]
-//! until it has nothing more to do, then [`Receiving::take_up`], and so on. An action may make something else happen at once: what is to
-//! be done of that comes behind what is left. Whatever an action begins (a search for room, a sink, a note)
-//! answers with an event, late or never: nothing here waits.
+//! [`Receiving::handle`] takes what happens, and the memory of what was delivered and given up;
+//! then [`Receiving::poll_action`] until it has nothing more to do, then [`Receiving::take_up`],
+//! and so on. An action may make something else happen at once: what is to be done of that comes
+//! behind what is left. Whatever an action begins (a search for room, a sink, a note) answers with
+//! an event, late or never: nothing here waits.
 //!
-//! Waiting (for room) → Opening (the inbox is asked) → Writing (credit is out) → Remembering → delivered. A broken link leaves
-//! everything as it is; the offer comes again, and is answered with what is here.
+//! Waiting (for room) → Opening (the inbox is asked) → Writing (credit is out) → Remembering →
+//! delivered. A broken link leaves everything as it is; the offer comes again, and is answered with
+//! what is here.
 //!
-//! Invariant: as long as a sink may commit, nobody says that it has failed; but for a node that stops, which waits for it for a
-//! while only. A sink that runs is told to stop, and answers that it has, or that it has committed; then the delivery is made,
-//! is remembered, and is told as such at both ends, whoever gave it up. Of one delivery, one attempt at most is here at a time.
+//! Invariant: as long as a sink may commit, nobody says that it has failed; but for a node that
+//! stops, which waits for it for a while only. A sink that runs is told to stop, and answers that
+//! it has, or that it has committed; then the delivery is made, is remembered, and is told as such
+//! at both ends, whoever gave it up. Of one delivery, one attempt at most is here at a time.
 
 mod events;
 
@@ -23,7 +26,8 @@ use super::{Failure, FailureKind};
 /// The deliveries of one peer that are under way.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Receiving<O> {
-    /// Whether notes of what has come are kept: an attempt may have to throw away what an earlier one left.
+    /// Whether notes of what has come are kept: an attempt may have to throw away what an earlier
+    /// one left.
     durable: bool,
     /// The number of the link that is up.
     link: Option<u64>,
@@ -77,7 +81,13 @@ struct Ending {
 
 impl<O> Receiving<O> {
     pub(crate) fn new(durable: bool) -> Self {
-        Self { durable, link: None, known: BTreeMap::new(), later: VecDeque::new(), actions: VecDeque::new() }
+        Self {
+            durable,
+            link: None,
+            known: BTreeMap::new(),
+            later: VecDeque::new(),
+            actions: VecDeque::new(),
+        }
     }
 
     /// The next thing to do.
@@ -97,7 +107,9 @@ impl<O> Receiving<O> {
 
     /// Whether it goes on only if its sender does.
     pub(crate) fn is_fed(&self, stream: u64) -> bool {
-        let fed = |known: &Reception<O>| known.admitted && known.ending.is_none() && known.stage != Stage::Remembering;
+        let fed = |known: &Reception<O>| {
+            known.admitted && known.ending.is_none() && known.stage != Stage::Remembering
+        };
         self.known.get(&stream).is_some_and(fed)
     }
 
@@ -134,10 +146,15 @@ impl<O> Receiving<O> {
             Event::Remembered(stream, Err(failure)) => self.failed(stream, failure),
             Event::GiveUp(stream, failure) => self.stop(stream, failure, true),
             Event::Withdrawn(stream, failure) => {
-                self.known.values_mut().for_each(|known| _ = known.next.take_if(|next| next.stream == stream));
+                self.known
+                    .values_mut()
+                    .for_each(|known| _ = known.next.take_if(|next| next.stream == stream));
                 self.stop(stream, failure, false);
             }
-            Event::Orphaned(failure) => self.streams(|_| true).into_iter().for_each(|stream| self.stop(stream, failure.clone(), false)),
+            Event::Orphaned(failure) => self
+                .streams(|_| true)
+                .into_iter()
+                .for_each(|stream| self.stop(stream, failure.clone(), false)),
             Event::NotOffered(failure) => {
                 let link = self.link;
                 let gone = self.streams(|known| known.offered_on != link);
@@ -145,7 +162,10 @@ impl<O> Receiving<O> {
             }
             Event::Pause { stream, paused, ours } => self.pause(stream, paused, ours),
             Event::Time(now) => {
-                let failure = Failure::new(FailureKind::Expired, "the delivery was not done before it expired");
+                let failure = Failure::new(
+                    FailureKind::Expired,
+                    "the delivery was not done before it expired",
+                );
                 let over = self.streams(|known| known.offer.deadline < now);
                 over.into_iter().for_each(|stream| self.stop(stream, failure.clone(), true));
             }
@@ -153,19 +173,25 @@ impl<O> Receiving<O> {
         }
     }
 
-    /// Takes up an attempt that waited for an earlier one to end, if there is one. Only when nothing is left to do: it is judged by
-    /// what that has come to.
+    /// Takes up an attempt that waited for an earlier one to end, if there is one. Only when
+    /// nothing is left to do: it is judged by what that has come to.
     pub(crate) fn take_up(&mut self, memory: &mut dyn Memory) -> bool {
         let Some(offer) = self.later.pop_front() else { return false };
         self.offered(offer, memory);
         true
     }
 
-    /// Ends what its sinks have not answered for. They may commit yet: nothing is said that would be for good.
+    /// Ends what its sinks have not answered for. They may commit yet: nothing is said that would
+    /// be for good.
     fn leave(&mut self) {
         for stream in self.streams(|known| known.ending.is_some()) {
-            if let Some(ending) = self.known.get_mut(&stream).and_then(|known| known.ending.as_mut()) {
-                ending.failure = Failure::new(FailureKind::Shutdown, "the receiver stopped before its sink had answered");
+            if let Some(ending) =
+                self.known.get_mut(&stream).and_then(|known| known.ending.as_mut())
+            {
+                ending.failure = Failure::new(
+                    FailureKind::Shutdown,
+                    "the receiver stopped before its sink had answered",
+                );
             }
             self.end(stream);
         }
@@ -187,7 +213,8 @@ impl<O> Receiving<O> {
         let link = self.link;
         if let Some(known) = self.known.get_mut(&stream) {
             if (known.offer.transfer, known.offer.commit) != (offer.transfer, offer.commit) {
-                let failure = Failure::new(FailureKind::Protocol, "the stream is in use by another transfer");
+                let failure =
+                    Failure::new(FailureKind::Protocol, "the stream is in use by another transfer");
                 return self.act(Action::SayRejected(stream, failure));
             }
             (known.offered_on, known.offer.deadline) = (link, offer.deadline);
@@ -204,13 +231,17 @@ impl<O> Receiving<O> {
         let older = self.known.iter().find(|(_, known)| known.offer.transfer == offer.transfer);
         if let Some((&older, known)) = older {
             if known.offer.attempt >= offer.attempt {
-                let failure = Failure::new(FailureKind::Protocol, "a newer attempt of this transfer is under way");
+                let failure = Failure::new(
+                    FailureKind::Protocol,
+                    "a newer attempt of this transfer is under way",
+                );
                 return self.act(Action::SayRejected(stream, failure));
             }
             let failure = Failure::new(FailureKind::Changed, "the sender begins anew");
             self.give_up(older, Ending { failure, keep: true, tell: false });
             if let Some(known) = self.known.get_mut(&older) {
-                // It may commit, or be being remembered: an attempt that began now would find neither note nor memory, and deliver it again.
+                // It may commit, or be being remembered: an attempt that began now would find
+                // neither note nor memory, and deliver it again.
                 known.next = Some(offer);
                 return self.act(Action::SayWaiting(stream, 1));
             }
@@ -235,7 +266,9 @@ impl<O> Receiving<O> {
     }
 
     fn has_room(&mut self, stream: u64) {
-        if let Some(known) = self.known.get_mut(&stream).filter(|known| known.stage == Stage::Waiting) {
+        if let Some(known) =
+            self.known.get_mut(&stream).filter(|known| known.stage == Stage::Waiting)
+        {
             known.stage = Stage::Opening;
             self.act(Action::Open(stream));
         }
@@ -268,8 +301,11 @@ impl<O> Receiving<O> {
             Ok(Sink::Nothing) => self.stopped(stream),
             Err(failure) if ends => {
                 // Nobody has looked: what is said leaves open whether it is here.
-                if let Some(ending) = known.ending.as_mut().filter(|ending| self.durable && !ending.keep) {
-                    (ending.failure, ending.keep) = (Failure::new(FailureKind::Io, failure.message), true);
+                if let Some(ending) =
+                    known.ending.as_mut().filter(|ending| self.durable && !ending.keep)
+                {
+                    (ending.failure, ending.keep) =
+                        (Failure::new(FailureKind::Io, failure.message), true);
                 }
                 self.stopped(stream);
             }
@@ -318,10 +354,14 @@ impl<O> Receiving<O> {
         }
     }
 
-    /// Ends an attempt, unless it turns out to be committed; the sender is told, if it has not said so itself.
+    /// Ends an attempt, unless it turns out to be committed; the sender is told, if it has not said
+    /// so itself.
     fn stop(&mut self, stream: u64, failure: Failure, tell: bool) {
         // What the sender may come back with is kept as far as it is durable.
-        let keep = matches!(failure.kind, FailureKind::Shutdown | FailureKind::Unreachable | FailureKind::Busy);
+        let keep = matches!(
+            failure.kind,
+            FailureKind::Shutdown | FailureKind::Unreachable | FailureKind::Busy
+        );
         self.give_up(stream, Ending { failure, keep, tell });
     }
 
@@ -344,14 +384,16 @@ impl<O> Receiving<O> {
                 known.ending = Some(ending);
                 return self.end(stream);
             }
-            // An earlier process, or attempt, may have committed it, or have left something to be thrown away: the inbox knows,
-            // and for that it needs no room.
+            // An earlier process, or attempt, may have committed it, or have left something to be
+            // thrown away: the inbox knows, and for that it needs no room.
             Stage::Waiting => {
                 (known.ending, known.stage) = (Some(ending), Stage::Opening);
                 self.act(Action::Close(stream));
                 return self.act(Action::Open(stream));
             }
-            Stage::Opening | Stage::Writing { .. } | Stage::Discarding => known.ending = Some(ending),
+            Stage::Opening | Stage::Writing { .. } | Stage::Discarding => {
+                known.ending = Some(ending)
+            }
         }
         self.act(Action::Close(stream));
         self.tell_sink(stream);
@@ -360,7 +402,9 @@ impl<O> Receiving<O> {
     /// Tells the sink of an attempt that is to end, if it runs.
     fn tell_sink(&mut self, stream: u64) {
         let Some(known) = self.known.get_mut(&stream) else { return };
-        if let (Some(Ending { failure, keep, .. }), Stage::Writing { told: None }) = (&known.ending, known.stage) {
+        if let (Some(Ending { failure, keep, .. }), Stage::Writing { told: None }) =
+            (&known.ending, known.stage)
+        {
             let (keep, reason) = (*keep, failure.message.clone());
             known.stage = Stage::Writing { told: Some(keep) };
             self.act(Action::Stop { stream, keep, reason });
@@ -371,7 +415,8 @@ impl<O> Receiving<O> {
     fn stopped(&mut self, stream: u64) {
         if self.known.get(&stream).is_some_and(|known| known.ending.is_none()) {
             let text = "the assembler stopped before the delivery was done; see its node's log";
-            return self.failed(stream, Failure::new(FailureKind::Stage, text).in_stage("assembler"));
+            return self
+                .failed(stream, Failure::new(FailureKind::Stage, text).in_stage("assembler"));
         }
         if let Some(known) = self.known.get_mut(&stream)
             && known.stage == (Stage::Writing { told: Some(true) })
@@ -396,7 +441,11 @@ impl<O> Receiving<O> {
     }
 
     fn end(&mut self, stream: u64) {
-        let Some(Ending { failure, keep, tell }) = self.known.get_mut(&stream).and_then(|known| known.ending.take()) else { return };
+        let Some(Ending { failure, keep, tell }) =
+            self.known.get_mut(&stream).and_then(|known| known.ending.take())
+        else {
+            return;
+        };
         if keep {
             self.act(Action::KeepPart(stream));
         }

@@ -41,7 +41,14 @@ impl Receiver {
 
 fn offer(stream: u64, attempt: u32) -> Offer<()> {
     let deadline = Instant::now() + Duration::from_secs(3600);
-    Offer { stream, transfer: TransferId::from_bytes([1; 24]), attempt, commit: [0; 32], deadline, rest: () }
+    Offer {
+        stream,
+        transfer: TransferId::from_bytes([1; 24]),
+        attempt,
+        commit: [0; 32],
+        deadline,
+        rest: (),
+    }
 }
 
 /// One whose sink runs.
@@ -62,7 +69,11 @@ fn a_cancel_counts_for_the_attempt_that_waits_behind_the_one_that_it_ends() {
     receiver.on(Event::Offered(offer(3, 1)));
     let cancelled = Failure::new(FailureKind::Cancelled, "cancelled by the receiver");
     assert_eq!(receiver.on(Event::GiveUp(1, cancelled.clone())), []);
-    assert_eq!(receiver.on(Event::Stopped(1)), [Action::Discard(1)], "it was told to keep what came");
+    assert_eq!(
+        receiver.on(Event::Stopped(1)),
+        [Action::Discard(1)],
+        "it was told to keep what came"
+    );
     let done = receiver.on(Event::Stopped(1));
     assert!(done.contains(&Action::SayRejected(3, cancelled)), "{done:?}");
 }
@@ -73,7 +84,10 @@ fn what_is_thrown_away_ends_when_it_is_and_not_before() {
     receiver.on(Event::GiveUp(1, Failure::new(FailureKind::Unreachable, "gone")));
     receiver.on(Event::GiveUp(1, Failure::new(FailureKind::Expired, "expired")));
     assert_eq!(receiver.on(Event::Stopped(1)), [Action::Discard(1)]);
-    assert_eq!(receiver.on(Event::Failed(1, Failure::new(FailureKind::Stage, "the assembler is gone"))), []);
+    assert_eq!(
+        receiver.on(Event::Failed(1, Failure::new(FailureKind::Stage, "the assembler is gone"))),
+        []
+    );
     assert!(
         matches!(&receiver.on(Event::Stopped(1))[..], [Action::SayFailed(1, failure), Action::Fail(..)] if failure.kind == FailureKind::Expired)
     );
@@ -82,7 +96,11 @@ fn what_is_thrown_away_ends_when_it_is_and_not_before() {
 #[test]
 fn a_session_that_ends_says_nothing_that_would_be_for_good() {
     let mut receiver = running();
-    receiver.on(Event::GiveUp(1, Failure::new(FailureKind::Cancelled, "cancelled by the receiver")));
+    receiver
+        .on(Event::GiveUp(1, Failure::new(FailureKind::Cancelled, "cancelled by the receiver")));
     let done = receiver.on(Event::Leave);
-    assert!(matches!(&done[..], [Action::SayFailed(1, failure), Action::Fail(..)] if failure.kind == FailureKind::Shutdown), "{done:?}");
+    assert!(
+        matches!(&done[..], [Action::SayFailed(1, failure), Action::Fail(..)] if failure.kind == FailureKind::Shutdown),
+        "{done:?}"
+    );
 }

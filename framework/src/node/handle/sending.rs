@@ -21,7 +21,8 @@ use crate::wire::{PeerId, Ticket};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Destination {
-    /// `"peer/inbox"`: a trusted peer's name or id, and an inbox there. What is an id means that node, never a name.
+    /// `"peer/inbox"`: a trusted peer's name or id, and an inbox there. What is an id means that
+    /// node, never a name.
     Named(String),
     /// A trusted peer's inbox.
     Peer(PeerId, String),
@@ -46,7 +47,10 @@ impl From<Ticket> for Destination {
 #[non_exhaustive]
 pub enum SendError {
     /// The name does not say where.
-    #[error("{given:?} is no destination: \"peer/inbox\" is wanted, with the name or the id of a trusted peer")]
+    #[error(
+        "{given:?} is no destination: \"peer/inbox\" is wanted, with the name or the id of a \
+         trusted peer"
+    )]
     Unknown {
         /// What was given.
         given: String,
@@ -54,7 +58,8 @@ pub enum SendError {
     /// Nobody, or not one alone, is meant by it.
     #[error(transparent)]
     Peer(#[from] NoSuchPeer),
-    /// The receiver, or the relay, would be the sender itself: the same key is the same node, on whichever machine.
+    /// The receiver, or the relay, would be the sender itself: the same key is the same node, on
+    /// whichever machine.
     #[error("that is this node itself ({}), which has the same key: a node does not deliver to itself", .0.short())]
     ThisNode(PeerId),
     /// An option can't work.
@@ -70,10 +75,16 @@ pub enum SendError {
     #[error("no thread could be started to look at the source: {0}")]
     Thread(std::io::Error),
     /// A relay carries packages, and this node makes none.
-    #[error("only a node with a spool that has a folder can send through a relay, and not what is transient: give it one with `.spool(…)`")]
+    #[error(
+        "only a node with a spool that has a folder can send through a relay, and not what is \
+         transient: give it one with `.spool(…)`"
+    )]
     NoPackages,
     /// Nothing keeps a copy.
-    #[error("only a node with a spool that has a folder can keep a copy of what it sends, and not of what is transient")]
+    #[error(
+        "only a node with a spool that has a folder can keep a copy of what it sends, and not of \
+         what is transient"
+    )]
     NoCopies,
     /// It could not be stored.
     #[error(transparent)]
@@ -84,9 +95,14 @@ pub enum SendError {
 }
 
 impl Node {
-    /// Begins a delivery. Returns when it is safely stored, so that this process may die (`stored`); without a spool, and for
-    /// content that can't be found again, when this node has it (`accepted`). It goes on by itself, and the handle tells how.
-    pub async fn send(&self, to: impl Into<Destination>, source: impl Source) -> Result<TransferHandle, SendError> {
+    /// Begins a delivery. Returns when it is safely stored, so that this process may die
+    /// (`stored`); without a spool, and for content that can't be found again, when this node
+    /// has it (`accepted`). It goes on by itself, and the handle tells how.
+    pub async fn send(
+        &self,
+        to: impl Into<Destination>,
+        source: impl Source,
+    ) -> Result<TransferHandle, SendError> {
         self.send_with(to, source, SendOptions::default()).await
     }
 
@@ -104,10 +120,18 @@ impl Node {
             return Err(SendError::ThisNode(this));
         }
         if let Some(size) = options.chunk_size {
-            NodeConfig { chunk_size: size, window: usize::MAX, pool: usize::MAX, ..shared.config.clone() }.check()?;
+            NodeConfig {
+                chunk_size: size,
+                window: usize::MAX,
+                pool: usize::MAX,
+                ..shared.config.clone()
+            }
+            .check()?;
         }
         shared.registry.sending(&options.stages, crate::wire::Suite::XSALSA20_POLY1305)?;
-        shared.registry.growth(&options.stages, options.chunk_size.unwrap_or(shared.config.chunk_size))?;
+        shared
+            .registry
+            .growth(&options.stages, options.chunk_size.unwrap_or(shared.config.chunk_size))?;
         let expiry = options.expiry.unwrap_or(shared.config.expiry);
         NodeConfig { expiry, ..shared.config.clone() }.check()?;
         let id = TransferId::random();
@@ -115,19 +139,26 @@ impl Node {
         let created = shared.clock.now().passed;
         let expires = created + expiry.as_secs();
         let refers = options.via.is_none() && !options.copy;
-        let kept = source.reference().filter(|reference| refers && shared.registry.can_reopen(&reference.kind));
+        let kept = source
+            .reference()
+            .filter(|reference| refers && shared.registry.can_reopen(&reference.kind));
         let folder = shared.spool.as_ref().and_then(|spool| spool.folder());
         let in_folder = folder.filter(|_| kept.is_none());
         // A relay carries packages; for this node's own eyes a copy will do.
-        let packs = in_folder.is_some() && options.via.is_some() && shared.registry.packages_in_use().is_ok();
-        let copies = in_folder.is_some() && options.via.is_none() && shared.registry.copies_in_use().is_ok();
+        let packs = in_folder.is_some()
+            && options.via.is_some()
+            && shared.registry.packages_in_use().is_ok();
+        let copies =
+            in_folder.is_some() && options.via.is_none() && shared.registry.copies_in_use().is_ok();
         if options.via.is_some() && (options.transient || !packs || self.0.outbox.is_none()) {
             return Err(SendError::NoPackages);
         }
         if options.copy && (options.transient || !(packs || copies) || self.0.outbox.is_none()) {
             return Err(SendError::NoCopies);
         }
-        if let (Some(outbox), false, true) = (&self.0.outbox, options.transient, packs || copies || kept.is_some()) {
+        if let (Some(outbox), false, true) =
+            (&self.0.outbox, options.transient, packs || copies || kept.is_some())
+        {
             let Know { addresses, token } = know;
             let file = format!("{id}.{}", if packs { "package" } else { "copy" });
             let chunk_size = options.chunk_size.unwrap_or(shared.config.chunk_size);
@@ -150,7 +181,11 @@ impl Node {
                 length: content.length,
                 chunk_size: options.chunk_size,
                 // A package is compressed inside.
-                compressed: if packs { Some(false) } else { options.compression.map(|compression| compression == Compression::Snappy) },
+                compressed: if packs {
+                    Some(false)
+                } else {
+                    options.compression.map(|compression| compression == Compression::Snappy)
+                },
                 stages: if packs { Vec::new() } else { options.stages.clone() },
                 created,
                 expires,
@@ -166,7 +201,14 @@ impl Node {
                 Some(folder) if copies => {
                     let (identity, file) = (shared.identity.clone(), folder.join(file));
                     let (source, twin) = with_twin(shared, source, &content).await?;
-                    Given::Copy(Box::new(CopyOrder { source, twin, content, identity, transfer: id, file }))
+                    Given::Copy(Box::new(CopyOrder {
+                        source,
+                        twin,
+                        content,
+                        identity,
+                        transfer: id,
+                        file,
+                    }))
                 }
                 Some(folder) => {
                     let order = PackOrder {
@@ -194,8 +236,16 @@ impl Node {
             return Ok(TransferHandle { state, node: self.clone() });
         }
         let state = Arc::new(TransferState::new(id, peer, content.length));
-        let start =
-            Start { source, content, inbox, options, attempt: 0, created: now(), life: expiry, state: Unsettled(Arc::clone(&state)) };
+        let start = Start {
+            source,
+            content,
+            inbox,
+            options,
+            attempt: 0,
+            created: now(),
+            life: expiry,
+            state: Unsettled(Arc::clone(&state)),
+        };
         self.0.hub.send(SendTo { peer, know, start }).await.map_err(|_| SendError::Stopped)?;
         Ok(TransferHandle { state, node: self.clone() })
     }
@@ -204,11 +254,16 @@ impl Node {
         match to {
             Destination::Peer(peer, inbox) => Ok((peer, inbox, Know::default())),
             Destination::Ticket(ticket) => {
-                let know = Know { addresses: ticket.addresses().to_vec(), token: Some(ticket.token().clone()) };
+                let know = Know {
+                    addresses: ticket.addresses().to_vec(),
+                    token: Some(ticket.token().clone()),
+                };
                 Ok((ticket.peer(), ticket.inbox().to_owned(), know))
             }
             Destination::Named(given) => {
-                let (peer, inbox) = given.split_once('/').ok_or_else(|| SendError::Unknown { given: given.clone() })?;
+                let (peer, inbox) = given
+                    .split_once('/')
+                    .ok_or_else(|| SendError::Unknown { given: given.clone() })?;
                 Ok((self.trust().find(peer)?.0, inbox.to_owned(), Know::default()))
             }
         }
@@ -237,19 +292,26 @@ async fn with_twin(
     on_a_thread(move || {
         let twin = source.reference().and_then(|reference| shared.registry.reopen(&reference).ok());
         let version = source.version();
-        let twin = twin.filter(|twin| version.is_some() && twin.version() == version && twin.content() == content);
+        let twin = twin.filter(|twin| {
+            version.is_some() && twin.version() == version && twin.content() == content
+        });
         (source, twin)
     })
     .await
 }
 
 /// Does what may block, and may panic, as sources do.
-async fn on_a_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, SendError> {
+async fn on_a_thread<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, SendError> {
     let (done, is_done) = oneshot::channel();
     let work = move || {
         // Whoever asked may be gone.
         let _ = done.send(work());
     };
-    std::thread::Builder::new().name("estafette-look".into()).spawn(work).map_err(SendError::Thread)?;
+    std::thread::Builder::new()
+        .name("estafette-look".into())
+        .spawn(work)
+        .map_err(SendError::Thread)?;
     is_done.await.map_err(|_| SendError::SourcePanicked)
 }

@@ -1,4 +1,5 @@
-//! The chains of stages of a lane: started when a transfer needs them, kept for the next one, supervised.
+//! The chains of stages of a lane: started when a transfer needs them, kept for the next one,
+//! supervised.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -47,18 +48,35 @@ pub(crate) struct CheckChains;
 impl Lane {
     /// Has the actors of a chain watched, by this name.
     ///
-    /// Without waiting for the supervisor: another transfer that needs the same chain meanwhile must find it, not make another
-    /// in its place that nobody would watch.
-    fn supervise(&self, way: &str, wiring: Wiring, ended: oneshot::Receiver<Infallible>) -> RouteId {
+    /// Without waiting for the supervisor: another transfer that needs the same chain meanwhile
+    /// must find it, not make another in its place that nobody would watch.
+    fn supervise(
+        &self,
+        way: &str,
+        wiring: Wiring,
+        ended: oneshot::Receiver<Infallible>,
+    ) -> RouteId {
         let name = format!("{way} {} lane {}", self.shared.identity.peer().short(), self.index);
-        let worker = self.shared.workers[usize::from(self.index) % self.shared.workers.len()].clone();
+        let worker =
+            self.shared.workers[usize::from(self.index) % self.shared.workers.len()].clone();
         let id = RouteId::new();
-        self.shared.supervisor.do_send(Adopt { id, name, arbiter: worker, children: wiring.into_children(), ended });
+        self.shared.supervisor.do_send(Adopt {
+            id,
+            name,
+            arbiter: worker,
+            children: wiring.into_children(),
+            ended,
+        });
         id
     }
 
     /// The head of the chain that sends with these stages; wired, where there is none yet.
-    fn sending_chain(&mut self, stages: Vec<String>, suite: Suite, tail: Recipient<Sealed>) -> Result<Outlet<Chunk>, RegistryError> {
+    fn sending_chain(
+        &mut self,
+        stages: Vec<String>,
+        suite: Suite,
+        tail: Recipient<Sealed>,
+    ) -> Result<Outlet<Chunk>, RegistryError> {
         let key = (stages, suite.0);
         if let Some(chain) = self.sending.get(&key) {
             return Ok(chain.inlet.clone());
@@ -76,7 +94,12 @@ impl Lane {
     }
 
     /// The head of the chain that receives with these stages; wired, where there is none yet.
-    fn receiving_chain(&mut self, stages: Vec<String>, suite: Suite, tail: Recipient<Chunk>) -> Result<Outlet<Sealed>, RegistryError> {
+    fn receiving_chain(
+        &mut self,
+        stages: Vec<String>,
+        suite: Suite,
+        tail: Recipient<Chunk>,
+    ) -> Result<Outlet<Sealed>, RegistryError> {
         let key = (stages, suite.0);
         if let Some(chain) = self.receiving.get(&key) {
             return Ok(chain.inlet.clone());
@@ -97,18 +120,31 @@ impl Lane {
 impl Handler<SendingChain> for Lane {
     type Result = Result<BalancedReplica, RegistryError>;
 
-    fn handle(&mut self, SendingChain { stages, suite }: SendingChain, ctx: &mut Context<Self>) -> Self::Result {
+    fn handle(
+        &mut self,
+        SendingChain { stages, suite }: SendingChain,
+        ctx: &mut Context<Self>,
+    ) -> Self::Result {
         let inlet = self.sending_chain(stages, suite, ctx.address().recipient())?;
         let up = Arc::clone(&self.up);
-        Ok(BalancedReplica { inlet, load: Arc::clone(&self.load), ready: Arc::new(move || up.load(Ordering::Relaxed)) })
+        Ok(BalancedReplica {
+            inlet,
+            load: Arc::clone(&self.load),
+            ready: Arc::new(move || up.load(Ordering::Relaxed)),
+        })
     }
 }
 
 impl Handler<Admit> for Lane {
     type Result = Result<(), RegistryError>;
 
-    fn handle(&mut self, Admit { transfer, stages }: Admit, ctx: &mut Context<Self>) -> Self::Result {
-        let inlet = self.receiving_chain(stages, transfer.scope.suite, ctx.address().recipient())?;
+    fn handle(
+        &mut self,
+        Admit { transfer, stages }: Admit,
+        ctx: &mut Context<Self>,
+    ) -> Self::Result {
+        let inlet =
+            self.receiving_chain(stages, transfer.scope.suite, ctx.address().recipient())?;
         self.streams.borrow_mut().insert(transfer.stream, Admitted { transfer, inlet });
         Ok(())
     }
@@ -118,7 +154,11 @@ impl Handler<CheckChains> for Lane {
     type Result = ResponseFuture<Option<Arc<str>>>;
 
     fn handle(&mut self, _: CheckChains, _: &mut Context<Self>) -> Self::Result {
-        let routes = self.sending.values().map(|chain| chain.route).chain(self.receiving.values().map(|chain| chain.route));
+        let routes = self
+            .sending
+            .values()
+            .map(|chain| chain.route)
+            .chain(self.receiving.values().map(|chain| chain.route));
         let (routes, supervisor) = (routes.collect::<Vec<_>>(), self.shared.supervisor.clone());
         Box::pin(async move {
             let mut given_up = None;

@@ -6,11 +6,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use actix::{ActorFutureExt, Context, Handler, Message, MessageResult, ResponseActFuture, ResponseFuture, WrapFuture};
+use actix::{
+    ActorFutureExt, Context, Handler, Message, MessageResult, ResponseActFuture, ResponseFuture,
+    WrapFuture,
+};
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
-use super::{Expected, Held, Kept, Outbox, OutboxEntry, OutboxState, Storing, TABLE, TryEnded, write_to};
+use super::{
+    Expected, Held, Kept, Outbox, OutboxEntry, OutboxState, Storing, TABLE, TryEnded, write_to,
+};
 use crate::delivery::{Content, Failure, FailureKind, TransferId};
 use crate::node::coming::Room;
 use crate::node::ledger::Kind;
@@ -87,14 +92,18 @@ pub(crate) struct Seal;
 #[non_exhaustive]
 pub enum OutboxError {
     /// It is full.
-    #[error("the outbox holds {limit} deliveries that are still to be delivered, which is all it may; cancel some of them, or wait")]
+    #[error(
+        "the outbox holds {limit} deliveries that are still to be delivered, which is all it may; \
+         cancel some of them, or wait"
+    )]
     Full {
         /// The limit.
         limit: usize,
     },
     /// Its packages and copies take all the room they may.
     #[error(
-        "packages and copies of {used} bytes are in the outbox, and with this one they would pass the {limit} they may take; cancel some, or wait"
+        "packages and copies of {used} bytes are in the outbox, and with this one they would pass \
+         the {limit} they may take; cancel some, or wait"
     )]
     OverQuota {
         /// Bytes there are.
@@ -136,7 +145,11 @@ pub enum OutboxError {
 impl Handler<Deposit> for Outbox {
     type Result = ResponseActFuture<Self, Result<(), OutboxError>>;
 
-    fn handle(&mut self, Deposit { id, mut entry, given, state, room }: Deposit, ctx: &mut Context<Self>) -> Self::Result {
+    fn handle(
+        &mut self,
+        Deposit { id, mut entry, given, state, room }: Deposit,
+        ctx: &mut Context<Self>,
+    ) -> Self::Result {
         if let Err(error) = self.has_room(id, &entry, room.is_some()) {
             return Box::pin(actix::fut::ready(Err(error)));
         }
@@ -148,13 +161,23 @@ impl Handler<Deposit> for Outbox {
             // Another process makes the first try.
             (entry.tries, source) = (0, None);
         }
-        let (spool, shared, used, limit) =
-            (Arc::clone(&self.spool), Arc::clone(&self.shared), self.used(), self.shared.config.outbox_bytes);
+        let (spool, shared, used, limit) = (
+            Arc::clone(&self.spool),
+            Arc::clone(&self.shared),
+            self.used(),
+            self.shared.config.outbox_bytes,
+        );
         let goes_at_once = source.is_some() && matches!(keeping, Keeping::Copying(..));
         let (hop, created) = (entry.next_hop(), entry.created);
         let (stop, stopped) = oneshot::channel();
         let storing = Storing { stop: Some(stop), ..Storing::default() };
-        let held = Held { source, busy: true, storing: Some(storing), room, ..Held::new(entry.clone(), state) };
+        let held = Held {
+            source,
+            busy: true,
+            storing: Some(storing),
+            room,
+            ..Held::new(entry.clone(), state)
+        };
         self.entries.insert(id, held);
         self.account_for(id);
         if goes_at_once {
@@ -165,8 +188,12 @@ impl Handler<Deposit> for Outbox {
             let kept = async {
                 match keeping {
                     Keeping::Nothing => Ok(()),
-                    Keeping::Packing(order) => packed(&shared, *order, &mut entry, used, limit).await,
-                    Keeping::Copying(file, done) => copied(done.await?, &file, &mut entry, used, limit),
+                    Keeping::Packing(order) => {
+                        packed(&shared, *order, &mut entry, used, limit).await
+                    }
+                    Keeping::Copying(file, done) => {
+                        copied(done.await?, &file, &mut entry, used, limit)
+                    }
                 }
             };
             tokio::select! {
@@ -175,7 +202,8 @@ impl Handler<Deposit> for Outbox {
                 // Content that never ends would be waited for, for ever.
                 Ok(()) = stopped => return Err(OutboxError::Withdrawn),
             }
-            let record = Change::Put { table: TABLE, key: id.as_bytes().to_vec(), value: entry.encode()? };
+            let record =
+                Change::Put { table: TABLE, key: id.as_bytes().to_vec(), value: entry.encode()? };
             write_to(spool, vec![record]).await?;
             Ok::<_, OutboxError>(entry)
         };
@@ -205,7 +233,12 @@ impl Outbox {
             Given::Pack(order) => Ok((None, Keeping::Packing(order))),
             Given::Copy(order) => {
                 let (file, content) = (order.file.clone(), order.content.clone());
-                let Copying { source, done } = self.shared.registry.copies_in_use().map_err(CopyingError::from)?.copy(*order)?;
+                let Copying { source, done } = self
+                    .shared
+                    .registry
+                    .copies_in_use()
+                    .map_err(CopyingError::from)?
+                    .copy(*order)?;
                 Ok((Some((source, content)), Keeping::Copying(file, done)))
             }
         }
@@ -224,7 +257,8 @@ impl Outbox {
             drop(self.remove(id, ctx));
         } else {
             if matches!(held.entry.content, Kept::Copy { .. }) && held.source.take().is_some() {
-                // Nothing need be held open for a try that has not begun: the copy is read again, and the try counted then.
+                // Nothing need be held open for a try that has not begun: the copy is read again,
+                // and the try counted then.
                 held.entry.tries = 0;
             }
             if self.stopping {
@@ -235,15 +269,24 @@ impl Outbox {
         }
     }
 
-    /// A delivery could not be stored. A first try that is under way is ended first: it may arrive all the same.
-    fn leave_out(&mut self, id: TransferId, error: OutboxError, answer: Answer, ctx: &mut Context<Self>) {
+    /// A delivery could not be stored. A first try that is under way is ended first: it may arrive
+    /// all the same.
+    fn leave_out(
+        &mut self,
+        id: TransferId,
+        error: OutboxError,
+        answer: Answer,
+        ctx: &mut Context<Self>,
+    ) {
         let Some(held) = self.entries.get_mut(&id) else { return };
         let storing = held.storing.get_or_insert_default();
         let ended = storing.ended.take();
         if held.trying {
             storing.failed = Some((error, answer));
             held.cancelled.set(true);
-            return self.hub.do_send(signals::Command { transfer: id, what: signals::Order::Cancel });
+            return self
+                .hub
+                .do_send(signals::Command { transfer: id, what: signals::Order::Cancel });
         }
         self.answer_unstored(id, ended, error, answer, ctx);
     }
@@ -260,7 +303,10 @@ impl Outbox {
         let Some(held) = self.entries.get_mut(&id) else { return };
         let answered = match ended {
             Some(ended @ TryEnded { outcome: Ok(_), .. }) => {
-                tracing::warn!(transfer = %id, %error, "a delivery that could not be stored was made at once");
+                tracing::warn!(
+                    transfer = %id, %error,
+                    "a delivery that could not be stored was made at once"
+                );
                 held.storing = None;
                 self.judge(ended, ctx);
                 Ok(())
@@ -270,7 +316,8 @@ impl Outbox {
                 // A copy may be whole without a record.
                 self.discard_file(id);
                 let Some(held) = self.entries.get_mut(&id) else { return };
-                let failure = Failure::new(FailureKind::Cancelled, format!("it was not stored: {error}"));
+                let failure =
+                    Failure::new(FailureKind::Cancelled, format!("it was not stored: {error}"));
                 held.state.end(Err(failure));
                 self.entries.remove(&id);
                 Err(error)
@@ -280,24 +327,41 @@ impl Outbox {
         let _ = answer.send(answered);
     }
 
-    fn has_room(&self, id: TransferId, entry: &OutboxEntry, has_room: bool) -> Result<(), OutboxError> {
+    fn has_room(
+        &self,
+        id: TransferId,
+        entry: &OutboxEntry,
+        has_room: bool,
+    ) -> Result<(), OutboxError> {
         let limit = self.shared.config.outbox;
         if self.sealed.is_some() {
             return Err(OutboxError::None);
         }
         // In records of earlier builds what is kept for others is under its sender's id.
-        let earlier = entry.relayed_for.and_then(|sender| self.kept_for(sender, entry.known_as(id)));
+        let earlier =
+            entry.relayed_for.and_then(|sender| self.kept_for(sender, entry.known_as(id)));
         if let Some(known) = self.entries.get(&earlier.unwrap_or(id)) {
-            if known.entry.relayed_for.is_some() && matches!(known.entry.state, OutboxState::Dead { .. }) {
-                return Err(OutboxError::Unfit { id, why: "was given up here, and is not forgotten yet; send it again later" });
+            if known.entry.relayed_for.is_some()
+                && matches!(known.entry.state, OutboxState::Dead { .. })
+            {
+                return Err(OutboxError::Unfit {
+                    id,
+                    why: "was given up here, and is not forgotten yet; send it again later",
+                });
             }
-            return Err(OutboxError::Known((known.entry.peer, known.entry.relayed_for) == (entry.peer, entry.relayed_for)));
+            return Err(OutboxError::Known(
+                (known.entry.peer, known.entry.relayed_for) == (entry.peer, entry.relayed_for),
+            ));
         }
         if self.entries.values().filter(|held| held.entry.is_open()).count() >= limit {
             return Err(OutboxError::Full { limit });
         }
         let (used, limit) = (self.used(), self.shared.config.outbox_bytes);
-        if !has_room && used + entry.bytes() > limit { Err(OutboxError::OverQuota { used, limit }) } else { Ok(()) }
+        if !has_room && used + entry.bytes() > limit {
+            Err(OutboxError::OverQuota { used, limit })
+        } else {
+            Ok(())
+        }
     }
 
     /// Bytes of all packages and copies, those included that are coming.
@@ -307,7 +371,13 @@ impl Outbox {
 }
 
 /// Notes where the content of `entry` was copied to.
-fn copied(Copied { bytes, length, .. }: Copied, file: &Path, entry: &mut OutboxEntry, used: u64, limit: u64) -> Result<(), OutboxError> {
+fn copied(
+    Copied { bytes, length, .. }: Copied,
+    file: &Path,
+    entry: &mut OutboxEntry,
+    used: u64,
+    limit: u64,
+) -> Result<(), OutboxError> {
     if used + bytes > limit {
         // It was never promised; a leftover is removed at the next start.
         let _ = std::fs::remove_file(file);
@@ -319,7 +389,13 @@ fn copied(Copied { bytes, length, .. }: Copied, file: &Path, entry: &mut OutboxE
 }
 
 /// Packs the content of `entry`.
-async fn packed(shared: &NodeShared, order: PackOrder, entry: &mut OutboxEntry, used: u64, limit: u64) -> Result<(), OutboxError> {
+async fn packed(
+    shared: &NodeShared,
+    order: PackOrder,
+    entry: &mut OutboxEntry,
+    used: u64,
+    limit: u64,
+) -> Result<(), OutboxError> {
     let file = order.file.clone();
     let packages = shared.registry.packages_in_use().map_err(PackError::from)?;
     let packed = packages.pack(order).await?;
@@ -346,9 +422,14 @@ impl Handler<List> for Outbox {
         for id in self.entries.values().filter_map(|held| held.entry.packed_as) {
             *packed.entry(id).or_default() += 1;
         }
-        let is_clear = |known_as: &TransferId| !self.entries.contains_key(known_as) && packed.get(known_as) == Some(&1);
-        let shown = |id: TransferId, known_as: TransferId| if is_clear(&known_as) { known_as } else { id };
-        let dated = |(&id, held): (&TransferId, &Held)| (shown(id, held.entry.known_as(id)), held.entry.dated(now));
+        let is_clear = |known_as: &TransferId| {
+            !self.entries.contains_key(known_as) && packed.get(known_as) == Some(&1)
+        };
+        let shown =
+            |id: TransferId, known_as: TransferId| if is_clear(&known_as) { known_as } else { id };
+        let dated = |(&id, held): (&TransferId, &Held)| {
+            (shown(id, held.entry.known_as(id)), held.entry.dated(now))
+        };
         let mut list: Vec<_> = self.entries.iter().map(dated).collect();
         list.sort_by_key(|(id, entry)| (entry.created, *id));
         MessageResult(list)
@@ -410,7 +491,8 @@ impl Outbox {
 }
 
 fn stored_for_later() -> Failure {
-    let text = "the node stopped; the delivery is stored, and goes on when the node is started again";
+    let text =
+        "the node stopped; the delivery is stored, and goes on when the node is started again";
     Failure::new(FailureKind::Shutdown, text)
 }
 

@@ -1,7 +1,8 @@
 //! What the outbox knows of one delivery: the record that outlives the process.
 //!
-//! Invariant: a record is durable before its delivery is said to be stored, and its next attempt number before that attempt is
-//! offered, so that no two attempts of one delivery ever have the same number.
+//! Invariant: a record is durable before its delivery is said to be stored, and its next attempt
+//! number before that attempt is offered, so that no two attempts of one delivery ever have the
+//! same number.
 
 use std::fmt;
 
@@ -13,7 +14,8 @@ use crate::node::clock::Moment;
 use crate::pipeline::{Compression, SourceReference};
 use crate::wire::{PeerId, SecretBytes, WordKind, codec};
 
-/// The table of the spool. Keys are transfer ids: of what is kept for others, those of [`carried_as`](super::carried_as).
+/// The table of the spool. Keys are transfer ids: of what is kept for others, those of
+/// [`carried_as`](super::carried_as).
 pub(crate) const TABLE: &str = "outbox";
 
 /// A delivery in the outbox.
@@ -43,8 +45,9 @@ pub struct OutboxEntry {
     /// Whether chunks are compressed, where the delivery says so itself.
     pub(crate) compressed: Option<bool>,
     pub(crate) stages: Vec<String>,
-    /// When it was stored, in seconds since the Unix epoch. In a record, all times are by its node's
-    /// own clock, which nobody puts forward or back; those that a node lists are by its wall clock.
+    /// When it was stored, in seconds since the Unix epoch. In a record, all times are by its
+    /// node's own clock, which nobody puts forward or back; those that a node lists are by its
+    /// wall clock.
     pub created: u64,
     /// When it stops being worth delivering, in seconds since the Unix epoch.
     pub expires: u64,
@@ -56,8 +59,8 @@ pub struct OutboxEntry {
     pub last_failure: Option<Failure>,
     /// The last word about it that who packed it has heard.
     pub(crate) heard: Option<WordKind>,
-    /// The id that who packed it knows it by, if it is kept here for somebody else. Not in records of earlier builds, where that
-    /// is the key.
+    /// The id that who packed it knows it by, if it is kept here for somebody else. Not in records
+    /// of earlier builds, where that is the key.
     pub(crate) packed_as: Option<TransferId>,
 }
 
@@ -88,7 +91,8 @@ pub(crate) enum Kept {
     },
 }
 
-/// What the receiver's word about a package is recognised by: the key itself was forgotten when it was packed.
+/// What the receiver's word about a package is recognised by: the key itself was forgotten when it
+/// was packed.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Expected {
     pub(crate) digest: [u8; 32],
@@ -105,7 +109,8 @@ impl fmt::Debug for Expected {
 
 impl Expected {
     pub(crate) fn recognises(&self, receipt: &Receipt) -> bool {
-        let same = blake3::Hash::from_bytes(self.delivered_mac) == blake3::Hash::from_bytes(receipt.mac);
+        let same =
+            blake3::Hash::from_bytes(self.delivered_mac) == blake3::Hash::from_bytes(receipt.mac);
         same && self.digest == receipt.digest && self.length == receipt.length
     }
 }
@@ -152,26 +157,36 @@ impl fmt::Debug for OutboxState {
         match self {
             Self::Stored => f.write_str("Stored"),
             Self::Relayed { at } => f.debug_struct("Relayed").field("at", at).finish(),
-            Self::Delivered { at, receipt, proof: _ } => {
-                f.debug_struct("Delivered").field("at", at).field("receipt", receipt).finish_non_exhaustive()
+            Self::Delivered { at, receipt, proof: _ } => f
+                .debug_struct("Delivered")
+                .field("at", at)
+                .field("receipt", receipt)
+                .finish_non_exhaustive(),
+            Self::Processed { at, receipt, proof: _ } => f
+                .debug_struct("Processed")
+                .field("at", at)
+                .field("receipt", receipt)
+                .finish_non_exhaustive(),
+            Self::Dead { at, failure } => {
+                f.debug_struct("Dead").field("at", at).field("failure", failure).finish()
             }
-            Self::Processed { at, receipt, proof: _ } => {
-                f.debug_struct("Processed").field("at", at).field("receipt", receipt).finish_non_exhaustive()
-            }
-            Self::Dead { at, failure } => f.debug_struct("Dead").field("at", at).field("failure", failure).finish(),
         }
     }
 }
 
 impl OutboxEntry {
     pub(crate) fn encode(&self) -> std::io::Result<Vec<u8>> {
-        codec::encode(self)
-            .map_err(|error| std::io::Error::other(format!("the delivery does not fit into a record of the outbox: {error}")))
+        codec::encode(self).map_err(|error| {
+            std::io::Error::other(format!(
+                "the delivery does not fit into a record of the outbox: {error}"
+            ))
+        })
     }
 
     pub(crate) fn decode(key: &[u8], value: &[u8]) -> Option<(TransferId, Self)> {
         // Records of earlier builds end before the last field.
-        let entry = codec::decode(value).or_else(|_| codec::decode(&[value, &[0]].concat())).ok()?;
+        let entry =
+            codec::decode(value).or_else(|_| codec::decode(&[value, &[0]].concat())).ok()?;
         Some((TransferId::from_bytes(key.try_into().ok()?), entry))
     }
 
@@ -183,7 +198,8 @@ impl OutboxEntry {
     /// The same, with its times as the wall clock has them at present.
     pub(crate) fn dated(&self, now: Moment) -> Self {
         let mut dated = self.clone();
-        (dated.created, dated.expires) = (now.on_the_wall(self.created), now.on_the_wall(self.expires));
+        (dated.created, dated.expires) =
+            (now.on_the_wall(self.created), now.on_the_wall(self.expires));
         match &mut dated.state {
             OutboxState::Stored => {}
             OutboxState::Relayed { at }
@@ -212,16 +228,20 @@ impl OutboxEntry {
         matches!(self.state, OutboxState::Stored | OutboxState::Relayed { .. })
     }
 
-    /// Whether it has ended, or stands, without a word of the receiver that would tell whether it was delivered.
+    /// Whether it has ended, or stands, without a word of the receiver that would tell whether it
+    /// was delivered.
     pub(crate) fn is_unsure(&self) -> bool {
         let unsure = |failure: &Failure| failure.kind == FailureKind::Unknown;
-        matches!(&self.state, OutboxState::Dead { failure, .. } if unsure(failure)) || self.last_failure.as_ref().is_some_and(unsure)
+        matches!(&self.state, OutboxState::Dead { failure, .. } if unsure(failure))
+            || self.last_failure.as_ref().is_some_and(unsure)
     }
 
     /// Where its content is read from, if it was not copied into the spool.
     pub fn reference(&self) -> Option<SourceReference> {
         match &self.content {
-            Kept::Reference { kind, data } => Some(SourceReference { kind: kind.clone(), data: data.clone() }),
+            Kept::Reference { kind, data } => {
+                Some(SourceReference { kind: kind.clone(), data: data.clone() })
+            }
             Kept::Package { .. } | Kept::Copy { .. } => None,
         }
     }
@@ -234,9 +254,11 @@ impl OutboxEntry {
         }
     }
 
-    /// Whether that file is still good for anything: a dead letter may come to life again, unless it is somebody else's.
+    /// Whether that file is still good for anything: a dead letter may come to life again, unless
+    /// it is somebody else's.
     pub(crate) fn needs_file(&self) -> bool {
-        self.is_open() || (matches!(self.state, OutboxState::Dead { .. }) && self.relayed_for.is_none())
+        self.is_open()
+            || (matches!(self.state, OutboxState::Dead { .. }) && self.relayed_for.is_none())
     }
 
     /// Whether what is sent is a package, with the content and the receiver's word inside.
@@ -245,7 +267,8 @@ impl OutboxEntry {
     }
 
     pub(crate) fn compression(&self) -> Option<Compression> {
-        self.compressed.map(|compressed| if compressed { Compression::Snappy } else { Compression::Off })
+        self.compressed
+            .map(|compressed| if compressed { Compression::Snappy } else { Compression::Off })
     }
 }
 
@@ -291,7 +314,8 @@ pub(crate) mod tests {
 
     #[test]
     fn a_record_comes_back_as_it_was() {
-        let entry = OutboxEntry { last_failure: Some(Failure::new(FailureKind::Io, "x")), ..entry() };
+        let entry =
+            OutboxEntry { last_failure: Some(Failure::new(FailureKind::Io, "x")), ..entry() };
         let decoded = OutboxEntry::decode(&[7; 24], &entry.encode().unwrap());
         assert_eq!(decoded, Some((TransferId::from_bytes([7; 24]), entry)));
         assert_eq!(OutboxEntry::decode(&[7; 24], b"garbage"), None);
@@ -301,16 +325,25 @@ pub(crate) mod tests {
     fn a_record_of_an_earlier_build_is_read() {
         let mut earlier = entry().encode().unwrap();
         assert_eq!(earlier.pop(), Some(0));
-        assert_eq!(OutboxEntry::decode(&[7; 24], &earlier), Some((TransferId::from_bytes([7; 24]), entry())));
+        assert_eq!(
+            OutboxEntry::decode(&[7; 24], &earlier),
+            Some((TransferId::from_bytes([7; 24]), entry()))
+        );
     }
 
     #[test]
     fn a_file_is_needed_until_its_delivery_is_over_for_good() {
-        let receipt = Receipt { digest: [1; 32], length: 3, place: "in/a".into(), files: 1, mac: [2; 32] };
-        let dead = || OutboxState::Dead { at: 1, failure: Failure::new(FailureKind::Refused, "no") };
+        let receipt =
+            Receipt { digest: [1; 32], length: 3, place: "in/a".into(), files: 1, mac: [2; 32] };
+        let dead =
+            || OutboxState::Dead { at: 1, failure: Failure::new(FailureKind::Refused, "no") };
         let needs = |state, relayed_for| OutboxEntry { state, relayed_for, ..entry() }.needs_file();
         let other = Some(PeerId::from_bytes([8; 32]));
-        assert!(needs(OutboxState::Stored, None) && needs(OutboxState::Relayed { at: 1 }, None) && needs(dead(), None));
+        assert!(
+            needs(OutboxState::Stored, None)
+                && needs(OutboxState::Relayed { at: 1 }, None)
+                && needs(dead(), None)
+        );
         assert!(needs(OutboxState::Stored, other) && !needs(dead(), other));
         assert!(!needs(OutboxState::Delivered { at: 1, receipt, proof: [3; 32] }, None));
     }

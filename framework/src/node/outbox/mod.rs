@@ -1,8 +1,9 @@
-//! Deliveries that outlive the process: stored first, then tried until the receiver has them or they expire.
+//! Deliveries that outlive the process: stored first, then tried until the receiver has them or
+//! they expire.
 //!
-//! The outbox decides when a delivery is tried; a try is an ordinary transfer of a session, under a fresh key, that goes on
-//! where the receiver stands. Invariant: a delivery leaves the outbox only with a receipt, by its expiry, as a dead letter with
-//! its reason, or because somebody said so.
+//! The outbox decides when a delivery is tried; a try is an ordinary transfer of a session, under a
+//! fresh key, that goes on where the receiver stands. Invariant: a delivery leaves the outbox only
+//! with a receipt, by its expiry, as a dead letter with its reason, or because somebody said so.
 
 mod desk;
 mod entry;
@@ -82,7 +83,8 @@ struct Held {
     storing: Option<Storing>,
     /// Somebody wants it out. Shared with the try under way.
     cancelled: Rc<Cell<bool>>,
-    /// What was said of it while it was busy, and by whom: the last word, which holds the ones before.
+    /// What was said of it while it was busy, and by whom: the last word, which holds the ones
+    /// before.
     said: Option<(PeerId, Said)>,
     /// It was a dead letter, and is tried again.
     revived: bool,
@@ -92,7 +94,8 @@ struct Held {
     unsure: bool,
 }
 
-/// What has happened to a delivery before it was stored: its first try may be under way while its content is copied.
+/// What has happened to a delivery before it was stored: its first try may be under way while its
+/// content is copied.
 #[derive(Default)]
 struct Storing {
     /// Has what is done before the record is written given up.
@@ -108,13 +111,32 @@ type Written = oneshot::Receiver<io::Result<()>>;
 
 impl Outbox {
     /// Takes up what the spool holds.
-    pub(crate) fn load(shared: Arc<NodeShared>, spool: Arc<dyn Store>, hub: Addr<Hub>, dormant: bool) -> io::Result<Self> {
+    pub(crate) fn load(
+        shared: Arc<NodeShared>,
+        spool: Arc<dyn Store>,
+        hub: Addr<Hub>,
+        dormant: bool,
+    ) -> io::Result<Self> {
         super::memory::sweep(spool.as_ref(), shared.clock.now())?;
         let (entries, schedule) = (HashMap::new(), Schedule::default());
-        let mut outbox = Self { shared, spool, hub, entries, schedule, looking: false, stopping: false, sealed: None, dormant };
+        let mut outbox = Self {
+            shared,
+            spool,
+            hub,
+            entries,
+            schedule,
+            looking: false,
+            stopping: false,
+            sealed: None,
+            dormant,
+        };
         if !dormant {
             outbox.shared.take_up_partials()?;
-            outbox.shared.stopped.take_up(outbox.spool.as_ref(), &outbox.shared.ledger, outbox.shared.clock.now().certain)?;
+            outbox.shared.stopped.take_up(
+                outbox.spool.as_ref(),
+                &outbox.shared.ledger,
+                outbox.shared.clock.now().certain,
+            )?;
             // Their notes stand in the same table.
             outbox.shared.stopped.keys().iter().for_each(|key| outbox.shared.partials.taken(key));
         }
@@ -123,7 +145,11 @@ impl Outbox {
                 Some((id, entry)) => outbox.take_up(id, entry),
                 None => {
                     let key = data_encoding::HEXLOWER.encode(&key);
-                    tracing::error!(key, "the record of a delivery in the outbox can't be read; `estafette doctor` sets it aside");
+                    tracing::error!(
+                        key,
+                        "the record of a delivery in the outbox can't be read; `estafette doctor` \
+                         sets it aside"
+                    );
                 }
             }
         }
@@ -142,7 +168,9 @@ impl Outbox {
                 state.end(Ok(receipt.clone()));
             }
             OutboxState::Dead { failure, .. } => state.end(Err(failure.clone())),
-            OutboxState::Stored | OutboxState::Relayed { .. } => self.schedule.wait(entry.next_hop(), entry.created, id, Instant::now()),
+            OutboxState::Stored | OutboxState::Relayed { .. } => {
+                self.schedule.wait(entry.next_hop(), entry.created, id, Instant::now())
+            }
         }
         // Of a process that died nobody knows what it had offered.
         let unsure = if entry.is_open() { entry.tries > 0 } else { entry.is_unsure() };
@@ -165,17 +193,25 @@ impl Outbox {
     ) {
         let spool = Arc::clone(&self.spool);
         let written = async move { write_to(spool, vec![change?]).await };
-        ctx.spawn(written.into_actor(self).map(move |outcome, outbox, ctx| then(outbox, outcome, ctx)));
+        ctx.spawn(
+            written.into_actor(self).map(move |outcome, outbox, ctx| then(outbox, outcome, ctx)),
+        );
     }
 
-    /// Notes how a delivery ended. It is over for those who wait when that is durable; where the store fails, that is said, and
-    /// the delivery is found out again at the next start.
+    /// Notes how a delivery ended. It is over for those who wait when that is durable; where the
+    /// store fails, that is said, and the delivery is found out again at the next start.
     fn conclude(&mut self, id: TransferId, state: OutboxState, ctx: &mut Context<Self>) {
         self.conclude_by(id, state, None, ctx);
     }
 
     /// The same, by the word of somebody, who is answered when it is durable.
-    fn conclude_by(&mut self, id: TransferId, state: OutboxState, by: Option<(PeerId, WordKind)>, ctx: &mut Context<Self>) {
+    fn conclude_by(
+        &mut self,
+        id: TransferId,
+        state: OutboxState,
+        by: Option<(PeerId, WordKind)>,
+        ctx: &mut Context<Self>,
+    ) {
         let Some(held) = self.entries.get_mut(&id) else { return };
         let arrives = !matches!(held.entry.state, OutboxState::Delivered { .. });
         if matches!(held.entry.state, OutboxState::Dead { .. }) {
@@ -187,7 +223,10 @@ impl Outbox {
         (held.entry.state, held.busy, held.source) = (state, true, None);
         held.account_for(&self.shared);
         if let OutboxState::Dead { failure, .. } = &held.entry.state {
-            tracing::error!(transfer = %id, name = held.entry.name, %failure, "a delivery became a dead letter");
+            tracing::error!(
+                transfer = %id, name = held.entry.name, %failure,
+                "a delivery became a dead letter"
+            );
         }
         let change = held.record(id);
         self.write(change, ctx, move |outbox, written, ctx| {
@@ -219,7 +258,8 @@ impl Outbox {
         }
     }
 
-    /// Tells everybody how a delivery ended; `arrives` if this is the first that is heard of its arrival.
+    /// Tells everybody how a delivery ended; `arrives` if this is the first that is heard of its
+    /// arrival.
     fn tell_end(&mut self, id: TransferId, arrives: bool) {
         let Some(held) = self.entries.get(&id) else { return };
         let (peer, state) = (held.entry.peer, Arc::clone(&held.state));
@@ -227,8 +267,14 @@ impl Outbox {
             OutboxState::Delivered { receipt, .. } | OutboxState::Processed { receipt, .. } => {
                 let receipt = receipt.clone();
                 if arrives && held.entry.is_package() {
-                    let (news, direction) = (TransferNews::Delivered { receipt: receipt.clone() }, Direction::Outgoing);
-                    self.shared.emit(NodeEvent::Transfer(TransferEvent { transfer: id, peer, direction, news }));
+                    let (news, direction) =
+                        (TransferNews::Delivered { receipt: receipt.clone() }, Direction::Outgoing);
+                    self.shared.emit(NodeEvent::Transfer(TransferEvent {
+                        transfer: id,
+                        peer,
+                        direction,
+                        news,
+                    }));
                 }
                 if matches!(held.entry.state, OutboxState::Processed { .. }) {
                     state.update(|status| status.processed = true);
@@ -239,7 +285,8 @@ impl Outbox {
             }
             OutboxState::Dead { failure, .. } => {
                 if held.entry.relayed_for.is_some() {
-                    // Who packed it has another one. A dead letter here takes no more room than its record.
+                    // Who packed it has another one. A dead letter here takes no more room than its
+                    // record.
                     self.discard_file(id);
                 }
                 self.shared.emit(NodeEvent::failed(id, peer, failure.clone()));
@@ -247,14 +294,21 @@ impl Outbox {
                 self.pass_on(id);
             }
             OutboxState::Relayed { .. } => {
-                let (news, direction) = (TransferNews::Relayed { relay: held.entry.next_hop() }, Direction::Outgoing);
-                self.shared.emit(NodeEvent::Transfer(TransferEvent { transfer: id, peer, direction, news }));
+                let (news, direction) =
+                    (TransferNews::Relayed { relay: held.entry.next_hop() }, Direction::Outgoing);
+                self.shared.emit(NodeEvent::Transfer(TransferEvent {
+                    transfer: id,
+                    peer,
+                    direction,
+                    news,
+                }));
             }
             OutboxState::Stored => {}
         }
     }
 
-    /// Takes a delivery out. It is over for those who wait when that is durable; where the store fails, it stays.
+    /// Takes a delivery out. It is over for those who wait when that is durable; where the store
+    /// fails, it stays.
     fn remove(&mut self, id: TransferId, ctx: &mut Context<Self>) -> Written {
         let (answer, written) = oneshot::channel();
         let Some(held) = self.entries.get_mut(&id) else { return written };
@@ -269,21 +323,34 @@ impl Outbox {
                         outbox.shared.emit(NodeEvent::failed(id, held.entry.peer, failure.clone()));
                         if let Some(sender) = held.entry.relayed_for {
                             let transfer = held.entry.known_as(id);
-                            outbox.hub.do_send(ToSession(sender, SayPassed { transfer, word: relay::gone() }));
+                            outbox.hub.do_send(ToSession(
+                                sender,
+                                SayPassed { transfer, word: relay::gone() },
+                            ));
                         }
                     }
                     held.state.end(Err(failure));
                     // One that was given up here has none any more, and who packed it may be about to send it again.
-                    if held.entry.relayed_for.is_none() || !matches!(held.entry.state, OutboxState::Dead { .. }) {
+                    if held.entry.relayed_for.is_none()
+                        || !matches!(held.entry.state, OutboxState::Dead { .. })
+                    {
                         outbox.discard_file(id);
                     }
                     outbox.entries.remove(&id);
                 }
                 (Some(held), Err(error)) => {
-                    tracing::error!(transfer = %id, %error, "a delivery could not be taken out of the spool: it stays in the outbox");
+                    tracing::error!(
+                        transfer = %id, %error,
+                        "a delivery could not be taken out of the spool: it stays in the outbox"
+                    );
                     held.cancelled.set(false);
                     if held.entry.is_open() {
-                        outbox.schedule.wait(held.entry.next_hop(), held.entry.created, id, Instant::now());
+                        outbox.schedule.wait(
+                            held.entry.next_hop(),
+                            held.entry.created,
+                            id,
+                            Instant::now(),
+                        );
                     }
                     outbox.set_free(id, ctx);
                 }
@@ -299,10 +366,15 @@ impl Outbox {
     /// Removes the package or the copy of a delivery that needs it no more.
     fn discard_file(&self, id: TransferId) {
         let Some(entry) = self.entries.get(&id).map(|held| &held.entry) else { return };
-        let Some(path) = entry.file().and_then(|file| Some(self.spool.folder()?.join(file))) else { return };
+        let Some(path) = entry.file().and_then(|file| Some(self.spool.folder()?.join(file))) else {
+            return;
+        };
         let remove = move || match std::fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::warn!(file = %path.display(), %error, "the content of a delivery that is over could not be removed");
+                tracing::warn!(
+                    file = %path.display(), %error,
+                    "the content of a delivery that is over could not be removed"
+                );
             }
             _ => {}
         };
@@ -315,19 +387,29 @@ impl Outbox {
         }
     }
 
-    /// Removes what crashed processes left in the spool's folder: packages and copies that no record needs were never said to
-    /// be stored, or have arrived.
+    /// Removes what crashed processes left in the spool's folder: packages and copies that no
+    /// record needs were never said to be stored, or have arrived.
     fn remove_leftovers(&self) -> io::Result<()> {
         let Some(folder) = self.spool.folder() else { return Ok(()) };
-        let known: HashSet<&str> =
-            self.entries.values().filter(|held| held.entry.needs_file()).filter_map(|held| held.entry.file()).collect();
+        let known: HashSet<&str> = self
+            .entries
+            .values()
+            .filter(|held| held.entry.needs_file())
+            .filter_map(|held| held.entry.file())
+            .collect();
         let mut removed = false;
         for entry in std::fs::read_dir(folder)? {
             let path = entry?.path();
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             let is_half = name.ends_with(".package.new") || name.ends_with(".copy.new");
-            if is_half || ((name.ends_with(".package") || name.ends_with(".copy")) && !known.contains(name)) {
-                tracing::info!(file = %path.display(), "removing what a process that died had not stored yet");
+            if is_half
+                || ((name.ends_with(".package") || name.ends_with(".copy"))
+                    && !known.contains(name))
+            {
+                tracing::info!(
+                    file = %path.display(),
+                    "removing what a process that died had not stored yet"
+                );
                 std::fs::remove_file(&path)?;
                 removed = true;
             }
@@ -338,8 +420,15 @@ impl Outbox {
     fn give_up_expired(&mut self, id: TransferId, ctx: &mut Context<Self>) {
         let Some(held) = self.entries.get(&id) else { return };
         self.schedule.withdraw(held.entry.next_hop(), held.entry.created, id);
-        let last = held.entry.last_failure.as_ref().map_or(String::new(), |failure| format!("; the last try: {failure}"));
-        let failure = Failure::new(FailureKind::Expired, format!("it could not be delivered before it expired{last}"));
+        let last = held
+            .entry
+            .last_failure
+            .as_ref()
+            .map_or(String::new(), |failure| format!("; the last try: {failure}"));
+        let failure = Failure::new(
+            FailureKind::Expired,
+            format!("it could not be delivered before it expired{last}"),
+        );
         self.conclude(id, OutboxState::Dead { at: self.shared.clock.now().passed, failure }, ctx);
     }
 
@@ -347,12 +436,18 @@ impl Outbox {
         let moment = self.shared.clock.now();
         let now = moment.passed;
         let over = |held: &Held| match &held.entry.state {
-            OutboxState::Stored | OutboxState::Relayed { .. } | OutboxState::Delivered { .. } | OutboxState::Processed { .. } => {
-                held.entry.expires < now
-            }
+            OutboxState::Stored
+            | OutboxState::Relayed { .. }
+            | OutboxState::Delivered { .. }
+            | OutboxState::Processed { .. } => held.entry.expires < now,
             OutboxState::Dead { at, .. } => at.saturating_add(DEAD_KEPT) < now,
         };
-        let over: Vec<_> = self.entries.iter().filter(|(_, held)| !held.busy && over(held)).map(|(&id, _)| id).collect();
+        let over: Vec<_> = self
+            .entries
+            .iter()
+            .filter(|(_, held)| !held.busy && over(held))
+            .map(|(&id, _)| id)
+            .collect();
         for id in over {
             let Some(held) = self.entries.get(&id) else { continue };
             if held.entry.is_open() {
@@ -397,7 +492,8 @@ impl Held {
 
     /// Charges the room it takes to whose it is: after every change of its record.
     fn account_for(&mut self, shared: &NodeShared) {
-        let waits = self.entry.relayed_for.is_some() && (self.entry.is_open() || self.entry.is_unheard());
+        let waits =
+            self.entry.relayed_for.is_some() && (self.entry.is_open() || self.entry.is_unheard());
         let (bytes, files) = (self.entry.bytes(), u64::from(waits));
         match &mut self.room {
             Some(room) => room.set(bytes, files),
@@ -416,11 +512,18 @@ impl Held {
         if !self.unsure || self.entry.is_package() || failure.kind == FailureKind::Integrity {
             return OutboxState::Dead { at, failure };
         }
-        let text = format!("{}; it was offered before, and the receiver did not say how that ended: it may have it", failure.message);
+        let text = format!(
+            "{}; it was offered before, and the receiver did not say how that ended: it may have \
+             it",
+            failure.message
+        );
         let unknown = Failure::new(FailureKind::Unknown, text);
         // Kept with the record, however it ended.
         self.entry.last_failure = Some(unknown.clone());
-        OutboxState::Dead { at, failure: if failure.kind == FailureKind::Expired { unknown } else { failure } }
+        OutboxState::Dead {
+            at,
+            failure: if failure.kind == FailureKind::Expired { unknown } else { failure },
+        }
     }
 
     fn record(&self, id: TransferId) -> io::Result<Change> {
@@ -441,8 +544,12 @@ impl Actor for Outbox {
             use tokio::sync::broadcast::error::RecvError;
             loop {
                 match events.recv().await {
-                    Ok(NodeEvent::LinkUp { peer, .. }) => return Some((LinkNews::Up(peer), events)),
-                    Ok(NodeEvent::LinkDown { peer, .. }) => return Some((LinkNews::Down(peer), events)),
+                    Ok(NodeEvent::LinkUp { peer, .. }) => {
+                        return Some((LinkNews::Up(peer), events));
+                    }
+                    Ok(NodeEvent::LinkDown { peer, .. }) => {
+                        return Some((LinkNews::Down(peer), events));
+                    }
                     Ok(_) | Err(RecvError::Lagged(_)) => {}
                     Err(RecvError::Closed) => return None,
                 }

@@ -1,4 +1,5 @@
-//! What somebody wants done with a delivery of the outbox. Invariant: an order is answered when what it did is durable.
+//! What somebody wants done with a delivery of the outbox. Invariant: an order is answered when
+//! what it did is durable.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -44,7 +45,10 @@ impl Handler<Order> for Outbox {
                 Obeyed::Ending(state) => match state.outcome().await {
                     Err(failure) if failure.kind == FailureKind::Cancelled => Ok(id),
                     Err(failure) if failure.kind == FailureKind::Shutdown => Err(OutboxError::None),
-                    _ => Err(OutboxError::Unfit { id, why: "was delivered before it could be taken out" }),
+                    _ => Err(OutboxError::Unfit {
+                        id,
+                        why: "was delivered before it could be taken out",
+                    }),
                 },
             }
         })
@@ -61,7 +65,12 @@ enum Obeyed {
 }
 
 impl Outbox {
-    fn obey(&mut self, id: TransferId, what: OrderKind, ctx: &mut Context<Self>) -> Result<Obeyed, OutboxError> {
+    fn obey(
+        &mut self,
+        id: TransferId,
+        what: OrderKind,
+        ctx: &mut Context<Self>,
+    ) -> Result<Obeyed, OutboxError> {
         let held = self.entries.get_mut(&id).ok_or(OutboxError::Unknown(id))?;
         let unfit = |why| Err(OutboxError::Unfit { id, why });
         match what {
@@ -72,8 +81,12 @@ impl Outbox {
             OrderKind::Retry if held.entry.relayed_for.is_some() && !held.entry.is_open() => {
                 unfit("was given up, and only who packed it can send it again")
             }
-            OrderKind::Retry if !matches!(held.entry.state, OutboxState::Dead { .. }) => unfit("was delivered already"),
-            OrderKind::Cancel if !held.entry.is_open() => unfit("is over already; drop it to forget it"),
+            OrderKind::Retry if !matches!(held.entry.state, OutboxState::Dead { .. }) => {
+                unfit("was delivered already")
+            }
+            OrderKind::Cancel if !held.entry.is_open() => {
+                unfit("is over already; drop it to forget it")
+            }
             OrderKind::Cancel if held.busy => {
                 held.cancelled.set(true);
                 if let Some(stop) = held.storing.as_mut().and_then(|storing| storing.stop.take()) {
@@ -83,17 +96,24 @@ impl Outbox {
                 self.hub.do_send(signals::Command { transfer: id, what: signals::Order::Cancel });
                 Ok(Obeyed::Ending(Arc::clone(&held.state)))
             }
-            OrderKind::Drop if held.entry.is_open() => unfit("is still to be delivered; cancel it instead"),
-            _ if held.busy => unfit("has ended this very moment; try again"),
-            // Its receiver remembers what it has at least as long as the delivery lives: until then, it tells.
-            OrderKind::Retry if held.entry.expires > self.shared.clock.now().passed => Ok(Obeyed::Writing(id, self.revive(id, id, ctx))),
-            OrderKind::Retry if held.entry.is_package() => {
-                unfit("has expired, and a package can't be given longer to live; send the content again")
+            OrderKind::Drop if held.entry.is_open() => {
+                unfit("is still to be delivered; cancel it instead")
             }
-            OrderKind::Retry if held.unsure => unfit(
-                "has expired, and may have been delivered before: look at the receiver, and send the content again if it is not there",
+            _ if held.busy => unfit("has ended this very moment; try again"),
+            // Its receiver remembers what it has at least as long as the delivery lives: until
+            // then, it tells.
+            OrderKind::Retry if held.entry.expires > self.shared.clock.now().passed => {
+                Ok(Obeyed::Writing(id, self.revive(id, id, ctx)))
+            }
+            OrderKind::Retry if held.entry.is_package() => unfit(
+                "has expired, and a package can't be given longer to live; send the content again",
             ),
-            // It was not delivered. What it is tried as has nothing to do with what the receiver may have forgotten by now.
+            OrderKind::Retry if held.unsure => unfit(
+                "has expired, and may have been delivered before: look at the receiver, and send \
+                 the content again if it is not there",
+            ),
+            // It was not delivered. What it is tried as has nothing to do with what the receiver
+            // may have forgotten by now.
             OrderKind::Retry => {
                 let new = TransferId::random();
                 Ok(Obeyed::Writing(new, self.revive(id, new, ctx)))
@@ -102,16 +122,20 @@ impl Outbox {
         }
     }
 
-    /// Lets a dead letter live, as the delivery `new`: the same one, as long as it has not expired, or another one that has as
-    /// long to live as that had.
+    /// Lets a dead letter live, as the delivery `new`: the same one, as long as it has not expired,
+    /// or another one that has as long to live as that had.
     fn revive(&mut self, id: TransferId, new: TransferId, ctx: &mut Context<Self>) -> Written {
         let (answer, written) = oneshot::channel();
         let Some(held) = self.entries.get_mut(&id) else { return written };
         let mut entry = held.entry.clone();
         let is_other = new != id;
         if is_other {
-            let (now, life) = (self.shared.clock.now().passed, entry.expires.saturating_sub(entry.created).max(1));
-            (entry.created, entry.expires, entry.tries, entry.last_failure) = (now, now + life, 0, None);
+            let (now, life) = (
+                self.shared.clock.now().passed,
+                entry.expires.saturating_sub(entry.created).max(1),
+            );
+            (entry.created, entry.expires, entry.tries, entry.last_failure) =
+                (now, now + life, 0, None);
         }
         entry.state = OutboxState::Stored;
         // Nobody else touches it meanwhile.
@@ -122,7 +146,8 @@ impl Outbox {
         let record = revived.record(new);
         let spool = Arc::clone(&self.spool);
         let written_down = async move {
-            let forget = is_other.then(|| Change::Remove { table: TABLE, key: id.as_bytes().to_vec() });
+            let forget =
+                is_other.then(|| Change::Remove { table: TABLE, key: id.as_bytes().to_vec() });
             let changes = forget.into_iter().chain([record?]).collect();
             write_to(spool, changes).await
         };

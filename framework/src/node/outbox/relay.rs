@@ -1,9 +1,11 @@
 //! Packages that are kept here for others: what who packed one is told of what has become of it.
 //!
-//! A word is durable here before it is said, and said on each new link, and when it is asked for, until it is durable where it
-//! belongs. What the receiver says proves itself there: this node can't make it up.
+//! A word is durable here before it is said, and said on each new link, and when it is asked for,
+//! until it is durable where it belongs. What the receiver says proves itself there: this node
+//! can't make it up.
 //!
-//! Invariant: what is kept for others is keyed by who packed it and by that peer's id: nobody is in the way of somebody else's.
+//! Invariant: what is kept for others is keyed by who packed it and by that peer's id: nobody is in
+//! the way of somebody else's.
 
 use actix::{Context, Handler, Message};
 
@@ -21,8 +23,8 @@ pub(crate) struct AskedAgain {
     pub(crate) transfer: TransferId,
 }
 
-/// What a relay calls a package of this sender: an id of its own, for its outbox and on the way to the receiver, which no other
-/// sender's package can have.
+/// What a relay calls a package of this sender: an id of its own, for its outbox and on the way to
+/// the receiver, which no other sender's package can have.
 pub(crate) fn carried_as(sender: PeerId, transfer: TransferId) -> TransferId {
     let mut hasher = blake3::Hasher::new_derive_key("estafette 2026 package at a relay");
     hasher.update(sender.as_bytes()).update(transfer.as_bytes());
@@ -33,7 +35,10 @@ pub(crate) fn carried_as(sender: PeerId, transfer: TransferId) -> TransferId {
 
 /// What is said of a package that is not here any more.
 pub(super) fn gone() -> Word {
-    Word::Failed(Failure::new(FailureKind::Cancelled, "it keeps it no longer: it was taken out of its outbox, or expired"))
+    Word::Failed(Failure::new(
+        FailureKind::Cancelled,
+        "it keeps it no longer: it was taken out of its outbox, or expired",
+    ))
 }
 
 impl OutboxEntry {
@@ -47,49 +52,71 @@ impl OutboxEntry {
         match &self.state {
             OutboxState::Stored | OutboxState::Relayed { .. } => None,
             OutboxState::Delivered { receipt, .. } => Some(Word::Delivered(receipt.clone())),
-            OutboxState::Processed { receipt, proof, .. } => Some(Word::Processed { receipt: receipt.clone(), mac: *proof }),
+            OutboxState::Processed { receipt, proof, .. } => {
+                Some(Word::Processed { receipt: receipt.clone(), mac: *proof })
+            }
             OutboxState::Dead { failure, .. } => Some(Word::Failed(failure.clone())),
         }
     }
 
     /// Whether it is kept for somebody who has not heard yet how it ended.
     pub(super) fn is_unheard(&self) -> bool {
-        self.relayed_for.is_some() && self.word().is_some_and(|word| self.heard != Some(word.kind()))
+        self.relayed_for.is_some()
+            && self.word().is_some_and(|word| self.heard != Some(word.kind()))
     }
 }
 
 impl Outbox {
     /// Tells who packed a package what has become of it, if they are here.
     pub(super) fn pass_on(&self, transfer: TransferId) {
-        let Some(held) = self.entries.get(&transfer).filter(|held| held.entry.is_unheard()) else { return };
+        let Some(held) = self.entries.get(&transfer).filter(|held| held.entry.is_unheard()) else {
+            return;
+        };
         if let (Some(sender), Some(word)) = (held.entry.relayed_for, held.entry.word()) {
             let transfer = held.entry.known_as(transfer);
             self.hub.do_send(ToSession(sender, SayPassed { transfer, word }));
         }
     }
 
-    /// What is kept here for this sender under this id of its own. In records of earlier builds that is the key.
+    /// What is kept here for this sender under this id of its own. In records of earlier builds
+    /// that is the key.
     pub(super) fn kept_for(&self, sender: PeerId, transfer: TransferId) -> Option<TransferId> {
         let is_theirs = |id: &TransferId| {
             let entry = self.entries.get(id).map(|held| &held.entry);
-            entry.is_some_and(|entry| entry.relayed_for == Some(sender) && entry.known_as(*id) == transfer)
+            entry.is_some_and(|entry| {
+                entry.relayed_for == Some(sender) && entry.known_as(*id) == transfer
+            })
         };
         [carried_as(sender, transfer), transfer].into_iter().find(is_theirs)
     }
 
-    /// Which delivery is meant by an id, of this node's own ones or of one that is kept here for a single other one.
+    /// Which delivery is meant by an id, of this node's own ones or of one that is kept here for a
+    /// single other one.
     pub(super) fn meant(&self, id: TransferId) -> TransferId {
         if self.entries.contains_key(&id) {
             return id;
         }
-        let mut kept = self.entries.iter().filter(|(_, held)| held.entry.packed_as == Some(id)).map(|(&id, _)| id);
+        let mut kept = self
+            .entries
+            .iter()
+            .filter(|(_, held)| held.entry.packed_as == Some(id))
+            .map(|(&id, _)| id);
         kept.next().filter(|_| kept.next().is_none()).unwrap_or(id)
     }
 
-    /// Takes out what is kept for others of a peer that was revoked, and was not delivered; how many, and how many bytes.
-    pub(in crate::node) fn forget_relayed_for(&mut self, peer: PeerId, ctx: &mut Context<Self>) -> (usize, u64) {
-        let theirs = self.entries.iter().filter(|(_, held)| held.entry.relayed_for == Some(peer) && held.entry.is_open());
-        let theirs: Vec<_> = theirs.map(|(&id, held)| (id, held.busy, held.entry.bytes())).collect();
+    /// Takes out what is kept for others of a peer that was revoked, and was not delivered; how
+    /// many, and how many bytes.
+    pub(in crate::node) fn forget_relayed_for(
+        &mut self,
+        peer: PeerId,
+        ctx: &mut Context<Self>,
+    ) -> (usize, u64) {
+        let theirs = self
+            .entries
+            .iter()
+            .filter(|(_, held)| held.entry.relayed_for == Some(peer) && held.entry.is_open());
+        let theirs: Vec<_> =
+            theirs.map(|(&id, held)| (id, held.busy, held.entry.bytes())).collect();
         for &(id, busy, _) in &theirs {
             if !busy {
                 drop(self.remove(id, ctx));
@@ -119,11 +146,15 @@ impl Handler<HeardWord> for Outbox {
 
     fn handle(&mut self, HeardWord { peer, transfer, what }: HeardWord, ctx: &mut Context<Self>) {
         let Some(transfer) = self.kept_for(peer, transfer) else { return };
-        let Some(held) = self.entries.get_mut(&transfer).filter(|held| held.entry.is_unheard()) else { return };
+        let Some(held) = self.entries.get_mut(&transfer).filter(|held| held.entry.is_unheard())
+        else {
+            return;
+        };
         held.entry.heard = Some(what);
         held.account_for(&self.shared);
         if held.entry.is_unheard() || held.busy {
-            // There is more to be said; or the record is being written, with or without this: at worst it is said once more.
+            // There is more to be said; or the record is being written, with or without this: at
+            // worst it is said once more.
             return;
         }
         if what == WordKind::Failed {
@@ -134,7 +165,10 @@ impl Handler<HeardWord> for Outbox {
         let record = held.record(transfer);
         self.write(record, ctx, move |outbox, written, ctx| {
             if let Err(error) = written {
-                tracing::warn!(%transfer, %error, "the spool could not note that a word was heard: it will be said again");
+                tracing::warn!(
+                    %transfer, %error,
+                    "the spool could not note that a word was heard: it will be said again"
+                );
             }
             outbox.set_free(transfer, ctx);
         });

@@ -1,7 +1,9 @@
-//! When what is tried: pure policy. It is told what happened and what time it is, and says which deliveries to try now.
+//! When what is tried: pure policy. It is told what happened and what time it is, and says which
+//! deliveries to try now.
 //!
-//! Invariant: a peer that can't be reached is tried with one delivery at a time, so that nobody who is away holds up the others;
-//! one that can be has at most [`RUNNING_PER_PEER`] under way, the oldest first.
+//! Invariant: a peer that can't be reached is tried with one delivery at a time, so that nobody who
+//! is away holds up the others; one that can be has at most [`RUNNING_PER_PEER`] under way, the
+//! oldest first.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
@@ -99,7 +101,13 @@ impl Peer {
         if room == 0 || self.not_before.is_some_and(|not_before| now < not_before) {
             return Vec::new();
         }
-        let due = self.waiting.iter().take(LOOKED_AT).filter(|&(_, &due)| due <= now).map(|(&key, _)| key).take(room);
+        let due = self
+            .waiting
+            .iter()
+            .take(LOOKED_AT)
+            .filter(|&(_, &due)| due <= now)
+            .map(|(&key, _)| key)
+            .take(room);
         let due: Vec<_> = due.collect();
         self.running += due.len();
         for key in &due {
@@ -109,8 +117,8 @@ impl Peer {
     }
 }
 
-/// The wait after so many failures: exponential, and somewhere in its upper half, so that nodes do not come back in step.
-/// `jitter` is from 0 to 1.
+/// The wait after so many failures: exponential, and somewhere in its upper half, so that nodes do
+/// not come back in step. `jitter` is from 0 to 1.
 pub(crate) fn backoff(failures: u32, jitter: f64) -> Duration {
     let whole = BACKOFF.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(BACKOFF_MOST);
     whole.mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0)

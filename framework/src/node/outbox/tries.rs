@@ -47,9 +47,14 @@ impl Outbox {
         self.look_again(ctx);
     }
 
-    /// Looks again what is due, as long as anything waits. Whoever makes a delivery wait sees to this.
+    /// Looks again what is due, as long as anything waits. Whoever makes a delivery wait sees to
+    /// this.
     pub(super) fn look_again(&mut self, ctx: &mut Context<Self>) {
-        if self.schedule.is_empty() || self.stopping || self.dormant || std::mem::replace(&mut self.looking, true) {
+        if self.schedule.is_empty()
+            || self.stopping
+            || self.dormant
+            || std::mem::replace(&mut self.looking, true)
+        {
             return;
         }
         ctx.run_later(TICK, |outbox, ctx| {
@@ -74,13 +79,20 @@ impl Outbox {
             held.entry.tries = held.entry.tries.saturating_add(1);
             Some(held.record(id))
         };
-        let (entry, outer, cancelled) = (held.entry.clone(), Arc::clone(&held.state), Rc::clone(&held.cancelled));
-        let (shared, spool, hub, outbox) = (Arc::clone(&self.shared), Arc::clone(&self.spool), self.hub.clone(), ctx.address());
+        let (entry, outer, cancelled) =
+            (held.entry.clone(), Arc::clone(&held.state), Rc::clone(&held.cancelled));
+        let (shared, spool, hub, outbox) =
+            (Arc::clone(&self.shared), Arc::clone(&self.spool), self.hub.clone(), ctx.address());
         actix::spawn(async move {
             let ready = async {
                 if let Some(record) = counted {
                     let written = async { write_to(spool, vec![record?]).await }.await;
-                    written.map_err(|error| Failure::new(FailureKind::Io, format!("the spool could not be written: {error}")))?;
+                    written.map_err(|error| {
+                        Failure::new(
+                            FailureKind::Io,
+                            format!("the spool could not be written: {error}"),
+                        )
+                    })?;
                 }
                 match first {
                     Some(first) => Ok(first),
@@ -90,14 +102,23 @@ impl Outbox {
             let (mut proof, mut enclosed, mut unsure) = ([0; 32], None, before);
             let outcome = match ready.await {
                 // No session has heard of it yet that could cancel it.
-                _ if cancelled.get() => Err(Failure::new(FailureKind::Cancelled, "taken out of the outbox")),
+                _ if cancelled.get() => {
+                    Err(Failure::new(FailureKind::Cancelled, "taken out of the outbox"))
+                }
                 Ok((source, content)) => {
                     let state = Arc::new(TransferState::for_try(&outer));
-                    let send = order(&entry, shared.clock.now(), source, content, Unsettled(Arc::clone(&state)));
+                    let send = order(
+                        &entry,
+                        shared.clock.now(),
+                        source,
+                        content,
+                        Unsettled(Arc::clone(&state)),
+                    );
                     // Dropped with a hub that is gone, it says that it failed.
                     hub.do_send(send);
                     let outcome = state.outcome().await;
-                    (proof, enclosed, unsure) = (state.proof(), state.enclosed(), state.may_have_arrived(before));
+                    (proof, enclosed, unsure) =
+                        (state.proof(), state.enclosed(), state.may_have_arrived(before));
                     outcome
                 }
                 Err(failure) => Err(failure),
@@ -107,7 +128,14 @@ impl Outbox {
     }
 
     /// A try has brought the content to where it goes next: to its receiver, or to a relay.
-    fn arrived(&mut self, id: TransferId, receipt: Receipt, enclosed: Option<Receipt>, proof: [u8; 32], ctx: &mut Context<Self>) {
+    fn arrived(
+        &mut self,
+        id: TransferId,
+        receipt: Receipt,
+        enclosed: Option<Receipt>,
+        proof: [u8; 32],
+        ctx: &mut Context<Self>,
+    ) {
         let Some(held) = self.entries.get(&id) else { return };
         let (entry, at) = (&held.entry, self.shared.clock.now().passed);
         match (entry.is_package(), enclosed) {
@@ -119,10 +147,16 @@ impl Outbox {
             (true, Some(word)) => {
                 let expected = entry.expected.filter(|expected| expected.recognises(&word));
                 let state = match expected {
-                    Some(expected) => OutboxState::Delivered { at, receipt: word, proof: expected.processed_mac },
+                    Some(expected) => {
+                        OutboxState::Delivered { at, receipt: word, proof: expected.processed_mac }
+                    }
                     None => {
-                        let text = "the receipt is not authentic: it was not made by the receiver of this package";
-                        OutboxState::Dead { at, failure: Failure::new(FailureKind::Integrity, text) }
+                        let text = "the receipt is not authentic: it was not made by the receiver \
+                                    of this package";
+                        OutboxState::Dead {
+                            at,
+                            failure: Failure::new(FailureKind::Integrity, text),
+                        }
                     }
                 };
                 self.conclude(id, state, ctx);
@@ -143,15 +177,30 @@ impl Outbox {
         let now = Instant::now();
         let Some(held) = self.entries.get_mut(&id) else { return };
         // Away is a matter of the peer, and its wait; anything else of this delivery.
-        let again = if away(failure.kind) { std::time::Duration::ZERO } else { backoff(held.entry.tries, jitter()) };
+        let again = if away(failure.kind) {
+            std::time::Duration::ZERO
+        } else {
+            backoff(held.entry.tries, jitter())
+        };
         held.entry.last_failure = Some(failure.clone());
         self.schedule.wait(held.entry.next_hop(), held.entry.created, id, now + again);
         let news = TransferNews::Deferred { failure };
-        self.shared.emit(NodeEvent::Transfer(TransferEvent { transfer: id, peer: held.entry.peer, direction: Direction::Outgoing, news }));
+        self.shared.emit(NodeEvent::Transfer(TransferEvent {
+            transfer: id,
+            peer: held.entry.peer,
+            direction: Direction::Outgoing,
+            news,
+        }));
     }
 }
 
-fn order(entry: &OutboxEntry, at: Moment, source: Box<dyn Source>, content: Content, state: Unsettled) -> SendTo {
+fn order(
+    entry: &OutboxEntry,
+    at: Moment,
+    source: Box<dyn Source>,
+    content: Content,
+    state: Unsettled,
+) -> SendTo {
     let know = Know { addresses: entry.addresses.clone(), token: entry.token.clone() };
     let options = SendOptions {
         chunk_size: entry.chunk_size,
@@ -159,26 +208,39 @@ fn order(entry: &OutboxEntry, at: Moment, source: Box<dyn Source>, content: Cont
         stages: entry.stages.clone(),
         ..SendOptions::default()
     };
-    let (attempt, created, life) = (entry.first_attempt(), at.on_the_wall(entry.created), at.until(entry.expires));
-    // Whoever carries a package is told whom it is for, so that they can say no before it comes. The inbox is in it.
+    let (attempt, created, life) =
+        (entry.first_attempt(), at.on_the_wall(entry.created), at.until(entry.expires));
+    // Whoever carries a package is told whom it is for, so that they can say no before it comes.
+    // The inbox is in it.
     let inbox = if entry.is_package() { entry.peer.to_string() } else { entry.inbox.clone() };
     let start = Start { source, content, inbox, options, attempt, created, life, state };
     SendTo { peer: entry.next_hop(), know, start }
 }
 
 /// Finds the content again, on a thread where that may block.
-async fn reopen(shared: &Arc<NodeShared>, kept: Kept) -> Result<(Box<dyn Source>, Content), Failure> {
+async fn reopen(
+    shared: &Arc<NodeShared>,
+    kept: Kept,
+) -> Result<(Box<dyn Source>, Content), Failure> {
     let shared = Arc::clone(shared);
     let open = move || {
         let source = match kept {
-            Kept::Reference { kind, data } => shared.registry.reopen(&SourceReference { kind, data })?,
+            Kept::Reference { kind, data } => {
+                shared.registry.reopen(&SourceReference { kind, data })?
+            }
             Kept::Package { ref file, .. } | Kept::Copy { ref file, .. } => {
                 let unsuitable = |why: String| SourceError::Unsuitable { what: file.clone(), why };
                 let folder = shared.spool.as_ref().and_then(|spool| spool.folder());
-                let path = folder.ok_or_else(|| unsuitable("the spool has no folder for it".into()))?.join(file);
+                let path = folder
+                    .ok_or_else(|| unsuitable("the spool has no folder for it".into()))?
+                    .join(file);
                 let missing = |error: RegistryError| unsuitable(error.to_string());
                 match kept {
-                    Kept::Copy { .. } => shared.registry.copies_in_use().map_err(missing)?.open(&path, &shared.identity)?,
+                    Kept::Copy { .. } => shared
+                        .registry
+                        .copies_in_use()
+                        .map_err(missing)?
+                        .open(&path, &shared.identity)?,
                     _ => shared.registry.packages_in_use().map_err(missing)?.open(&path)?,
                 }
             }
@@ -187,8 +249,13 @@ async fn reopen(shared: &Arc<NodeShared>, kept: Kept) -> Result<(Box<dyn Source>
         Ok::<_, SourceError>((source, content))
     };
     let opened = apart(open).await.map_err(|undone| match undone {
-        Undone::NoThread(_) => Failure::new(FailureKind::Busy, format!("what is to be sent can't be opened: {undone}")),
-        Undone::Panicked => Failure::new(FailureKind::Stage, "the source panicked when it was opened again; see the log"),
+        Undone::NoThread(_) => {
+            Failure::new(FailureKind::Busy, format!("what is to be sent can't be opened: {undone}"))
+        }
+        Undone::Panicked => Failure::new(
+            FailureKind::Stage,
+            "the source panicked when it was opened again; see the log",
+        ),
     })?;
     opened.map_err(Failure::from)
 }
@@ -227,7 +294,11 @@ impl Handler<TryEnded> for Outbox {
 
 impl Outbox {
     /// What the end of a try means for a delivery that is stored.
-    pub(super) fn judge(&mut self, TryEnded { id, outcome, enclosed, proof, .. }: TryEnded, ctx: &mut Context<Self>) {
+    pub(super) fn judge(
+        &mut self,
+        TryEnded { id, outcome, enclosed, proof, .. }: TryEnded,
+        ctx: &mut Context<Self>,
+    ) {
         let Some(held) = self.entries.get_mut(&id) else { return };
         held.busy = false;
         let cancelled = held.cancelled.get();
@@ -235,13 +306,20 @@ impl Outbox {
             Ok(receipt) => self.arrived(id, receipt, enclosed, proof, ctx),
             Err(_) if cancelled => drop(self.remove(id, ctx)),
             Err(failure) if self.stopping => {
-                let text = format!("the node stopped; the delivery is stored, and goes on when the node is started again ({failure})");
+                let text = format!(
+                    "the node stopped; the delivery is stored, and goes on when the node is \
+                     started again ({failure})"
+                );
                 if let Some(held) = self.entries.get(&id) {
                     held.state.end(Err(Failure::new(FailureKind::Shutdown, text)));
                 }
             }
             Err(failure) if passes(failure.kind) => self.try_again(id, failure),
-            Err(failure) => self.conclude(id, OutboxState::Dead { at: self.shared.clock.now().passed, failure }, ctx),
+            Err(failure) => self.conclude(
+                id,
+                OutboxState::Dead { at: self.shared.clock.now().passed, failure },
+                ctx,
+            ),
         }
         if self.entries.get(&id).is_some_and(|held| !held.busy) {
             self.set_free(id, ctx);

@@ -1,7 +1,7 @@
 //! What is said of deliveries in this outbox: by their receivers, or by relays that pass it on.
 //!
-//! Invariant: a word is answered when it is durable. One that comes while the record is being changed waits for that, so that
-//! no change is lost.
+//! Invariant: a word is answered when it is durable. One that comes while the record is being
+//! changed waits for that, so that no change is lost.
 
 use std::time::Instant;
 
@@ -47,7 +47,13 @@ impl Said {
 
 impl Outbox {
     /// Takes a word of `peer` in.
-    pub(super) fn hear(&mut self, peer: PeerId, transfer: TransferId, said: Said, ctx: &mut Context<Self>) {
+    pub(super) fn hear(
+        &mut self,
+        peer: PeerId,
+        transfer: TransferId,
+        said: Said,
+        ctx: &mut Context<Self>,
+    ) {
         let what = said.kind();
         let by_whom = |entry: &OutboxEntry| match &said {
             Said::Processed(_) => entry.peer == peer,
@@ -58,7 +64,8 @@ impl Outbox {
             return self.hub.do_send(ToSession(peer, Noted { transfer, what }));
         };
         if held.revived && held.entry.state == OutboxState::Stored && what == WordKind::Failed {
-            // It may have been said of it before it came to life again. If not, it is said again when the relay is asked.
+            // It may have been said of it before it came to life again. If not, it is said again
+            // when the relay is asked.
             return;
         }
         if held.busy {
@@ -71,7 +78,12 @@ impl Outbox {
             Verdict::Again(failure) => {
                 // What was said of it before the next try says it again is old.
                 (held.entry.last_failure, held.revived) = (Some(failure), true);
-                self.schedule.wait(held.entry.next_hop(), held.entry.created, transfer, Instant::now() + ASK_RELAY);
+                self.schedule.wait(
+                    held.entry.next_hop(),
+                    held.entry.created,
+                    transfer,
+                    Instant::now() + ASK_RELAY,
+                );
                 self.conclude_by(transfer, OutboxState::Stored, Some((peer, what)), ctx);
             }
             Verdict::False(why) => tracing::warn!(%transfer, %peer, "{why}"),
@@ -108,7 +120,9 @@ impl OutboxEntry {
             (Said::Processed(mac), OutboxState::Delivered { receipt, proof, .. }) => {
                 // Who packed it can tell whether it is true; a relay can't.
                 if self.relayed_for.is_none() && !same(proof, &mac) {
-                    return Verdict::False("a peer says that a delivery was processed, and can't prove it");
+                    return Verdict::False(
+                        "a peer says that a delivery was processed, and can't prove it",
+                    );
                 }
                 Verdict::New(OutboxState::Processed { at, receipt: receipt.clone(), proof: mac })
             }
@@ -116,26 +130,38 @@ impl OutboxEntry {
             // The word of the delivery itself is still on its way.
             (Said::Processed(_), _) => Verdict::Early,
             (Said::Passed(Word::Delivered(_)), OutboxState::Delivered { .. }) => Verdict::Known,
-            (Said::Passed(Word::Failed(failure)), _) if failure.kind == FailureKind::Expired && self.is_open() && at < self.expires => {
+            (Said::Passed(Word::Failed(failure)), _)
+                if failure.kind == FailureKind::Expired && self.is_open() && at < self.expires =>
+            {
                 Verdict::Again(failure)
             }
-            (Said::Passed(Word::Failed(failure)), _) if self.is_open() => Verdict::New(OutboxState::Dead { at, failure }),
+            (Said::Passed(Word::Failed(failure)), _) if self.is_open() => {
+                Verdict::New(OutboxState::Dead { at, failure })
+            }
             (Said::Passed(Word::Failed(_)), _) => Verdict::Known,
             // A proof counts whatever was said before: a relay that gave it up may have been wrong.
             (Said::Passed(Word::Delivered(receipt)), _) => match self.vouched(&receipt) {
                 Some(proof) => Verdict::New(OutboxState::Delivered { at, receipt, proof }),
-                None => Verdict::False("a relay says that a package was delivered, and can't prove it"),
+                None => {
+                    Verdict::False("a relay says that a package was delivered, and can't prove it")
+                }
             },
-            (Said::Passed(Word::Processed { receipt, mac }), _) => match self.vouched(&receipt).filter(|proof| same(proof, &mac)) {
-                Some(proof) => Verdict::New(OutboxState::Processed { at, receipt, proof }),
-                None => Verdict::False("a relay says that a package was processed, and can't prove it"),
-            },
+            (Said::Passed(Word::Processed { receipt, mac }), _) => {
+                match self.vouched(&receipt).filter(|proof| same(proof, &mac)) {
+                    Some(proof) => Verdict::New(OutboxState::Processed { at, receipt, proof }),
+                    None => Verdict::False(
+                        "a relay says that a package was processed, and can't prove it",
+                    ),
+                }
+            }
         }
     }
 
     /// What will prove that it was processed, if this is the receiver's word that it was delivered.
     fn vouched(&self, receipt: &Receipt) -> Option<[u8; 32]> {
-        self.expected.filter(|expected| expected.recognises(receipt)).map(|expected| expected.processed_mac)
+        self.expected
+            .filter(|expected| expected.recognises(receipt))
+            .map(|expected| expected.processed_mac)
     }
 }
 
@@ -147,7 +173,11 @@ fn same(a: &[u8; 32], b: &[u8; 32]) -> bool {
 impl Handler<ProcessedWord> for Outbox {
     type Result = ();
 
-    fn handle(&mut self, ProcessedWord { peer, transfer, mac }: ProcessedWord, ctx: &mut Context<Self>) {
+    fn handle(
+        &mut self,
+        ProcessedWord { peer, transfer, mac }: ProcessedWord,
+        ctx: &mut Context<Self>,
+    ) {
         self.hear(peer, transfer, Said::Processed(mac), ctx);
     }
 }
@@ -172,8 +202,14 @@ mod tests {
     }
 
     fn entry(state: OutboxState) -> OutboxEntry {
-        let expected = Expected { digest: [1; 32], length: 3, delivered_mac: [2; 32], processed_mac: [4; 32] };
-        OutboxEntry { via: Some(PeerId::from_bytes([9; 32])), expected: Some(expected), state, ..entry_for_tests() }
+        let expected =
+            Expected { digest: [1; 32], length: 3, delivered_mac: [2; 32], processed_mac: [4; 32] };
+        OutboxEntry {
+            via: Some(PeerId::from_bytes([9; 32])),
+            expected: Some(expected),
+            state,
+            ..entry_for_tests()
+        }
     }
 
     fn dead() -> OutboxState {
@@ -195,28 +231,52 @@ mod tests {
         for state in [OutboxState::Stored, OutboxState::Relayed { at: 1 }, dead()] {
             for forged in [receipt([3; 32]), receipt([4; 32]), other.clone(), longer.clone()] {
                 let said = Said::Passed(Word::Delivered(forged.clone()));
-                assert!(matches!(entry(state.clone()).judge(said, 1), Verdict::False(_)), "{forged:?}");
-                assert!(matches!(entry(state.clone()).judge(processed(forged, [4; 32]), 1), Verdict::False(_)));
+                assert!(
+                    matches!(entry(state.clone()).judge(said, 1), Verdict::False(_)),
+                    "{forged:?}"
+                );
+                assert!(matches!(
+                    entry(state.clone()).judge(processed(forged, [4; 32]), 1),
+                    Verdict::False(_)
+                ));
             }
             for mac in [[2; 32], [0; 32]] {
-                assert!(matches!(entry(state.clone()).judge(processed(receipt([2; 32]), mac), 1), Verdict::False(_)));
+                assert!(matches!(
+                    entry(state.clone()).judge(processed(receipt([2; 32]), mac), 1),
+                    Verdict::False(_)
+                ));
             }
         }
         assert!(matches!(entry(delivered()).judge(Said::Processed([5; 32]), 1), Verdict::False(_)));
-        assert!(matches!(entry(delivered()).judge(processed(receipt([2; 32]), [5; 32]), 1), Verdict::False(_)));
+        assert!(matches!(
+            entry(delivered()).judge(processed(receipt([2; 32]), [5; 32]), 1),
+            Verdict::False(_)
+        ));
     }
 
     #[test]
     fn a_proof_counts_whatever_was_said_before_and_a_failure_only_where_nothing_was() {
         for state in [OutboxState::Stored, OutboxState::Relayed { at: 1 }, dead()] {
             let said = Said::Passed(Word::Delivered(receipt([2; 32])));
-            assert!(matches!(entry(state.clone()).judge(said, 1), Verdict::New(OutboxState::Delivered { proof, .. }) if proof == [4; 32]));
+            assert!(
+                matches!(entry(state.clone()).judge(said, 1), Verdict::New(OutboxState::Delivered { proof, .. }) if proof == [4; 32])
+            );
             let said = processed(receipt([2; 32]), [4; 32]);
-            assert!(matches!(entry(state).judge(said, 1), Verdict::New(OutboxState::Processed { .. })));
+            assert!(matches!(
+                entry(state).judge(said, 1),
+                Verdict::New(OutboxState::Processed { .. })
+            ));
         }
         let failed = || Said::Passed(Word::Failed(Failure::new(FailureKind::Cancelled, "")));
-        assert!(matches!(entry(OutboxState::Relayed { at: 1 }).judge(failed(), 1), Verdict::New(OutboxState::Dead { .. })));
-        for over in [delivered(), dead(), OutboxState::Processed { at: 1, receipt: receipt([2; 32]), proof: [4; 32] }] {
+        assert!(matches!(
+            entry(OutboxState::Relayed { at: 1 }).judge(failed(), 1),
+            Verdict::New(OutboxState::Dead { .. })
+        ));
+        for over in [
+            delivered(),
+            dead(),
+            OutboxState::Processed { at: 1, receipt: receipt([2; 32]), proof: [4; 32] },
+        ] {
             assert!(matches!(entry(over).judge(failed(), 1), Verdict::Known));
         }
     }
@@ -226,14 +286,26 @@ mod tests {
         let failed = |kind| Said::Passed(Word::Failed(Failure::new(kind, "")));
         let entry = || OutboxEntry { expires: 10, ..entry(OutboxState::Relayed { at: 1 }) };
         assert!(matches!(entry().judge(failed(FailureKind::Expired), 9), Verdict::Again(_)));
-        assert!(matches!(entry().judge(failed(FailureKind::Expired), 10), Verdict::New(OutboxState::Dead { .. })));
-        assert!(matches!(entry().judge(failed(FailureKind::Refused), 9), Verdict::New(OutboxState::Dead { .. })));
+        assert!(matches!(
+            entry().judge(failed(FailureKind::Expired), 10),
+            Verdict::New(OutboxState::Dead { .. })
+        ));
+        assert!(matches!(
+            entry().judge(failed(FailureKind::Refused), 9),
+            Verdict::New(OutboxState::Dead { .. })
+        ));
     }
 
     #[test]
     fn a_word_that_comes_early_comes_again_and_a_relay_keeps_one_that_it_can_t_judge() {
-        assert!(matches!(entry(OutboxState::Relayed { at: 1 }).judge(Said::Processed([4; 32]), 1), Verdict::Early));
-        let kept = OutboxEntry { relayed_for: Some(PeerId::from_bytes([8; 32])), ..entry(delivered()) };
-        assert!(matches!(kept.judge(Said::Processed([5; 32]), 1), Verdict::New(OutboxState::Processed { proof, .. }) if proof == [5; 32]));
+        assert!(matches!(
+            entry(OutboxState::Relayed { at: 1 }).judge(Said::Processed([4; 32]), 1),
+            Verdict::Early
+        ));
+        let kept =
+            OutboxEntry { relayed_for: Some(PeerId::from_bytes([8; 32])), ..entry(delivered()) };
+        assert!(
+            matches!(kept.judge(Said::Processed([5; 32]), 1), Verdict::New(OutboxState::Processed { proof, .. }) if proof == [5; 32])
+        );
     }
 }

@@ -17,8 +17,12 @@ impl Session {
         let Arrival { attempt, receipt, inbox, .. } = arrival;
         let key = TransferKey::from_bytes(*opening.key.expose());
         let mac = key.receipt(opening.transfer, opening.attempt, "delivered", &receipt.digest);
-        tracing::info!(transfer = %opening.transfer, attempt, "offered again after it was delivered");
-        let processed = key.receipt(opening.transfer, opening.attempt, "processed", &receipt.digest);
+        tracing::info!(
+            transfer = %opening.transfer, attempt,
+            "offered again after it was delivered"
+        );
+        let processed =
+            key.receipt(opening.transfer, opening.attempt, "processed", &receipt.digest);
         let is_package = opening.content.kind == ContentKind::Package;
         if !is_package {
             self.renew_proof(opening.transfer, processed);
@@ -30,14 +34,21 @@ impl Session {
         }
         // A package that was kept for somebody else has no word in it yet.
         let enclosed = (is_package && inbox != RELAYED).then(|| receipt.clone());
-        self.say(Control::Delivered { stream: opening.stream, receipt: Receipt { mac, ..receipt }, enclosed });
+        self.say(Control::Delivered {
+            stream: opening.stream,
+            receipt: Receipt { mac, ..receipt },
+            enclosed,
+        });
     }
 
     pub(super) fn reject(&mut self, stream: u64, failure: Failure) {
         // A relay has nobody else who would hear of it.
         if self.shared.config.relay.is_some() && self.refusals.is_due(Instant::now()) {
             let others = self.refusals.untold();
-            tracing::warn!(peer = %self.name, reason = failure.message, others, "what a peer offered was refused");
+            tracing::warn!(
+                peer = %self.name, reason = failure.message, others,
+                "what a peer offered was refused"
+            );
         } else {
             tracing::info!(peer = %self.name, reason = failure.message, "a delivery was refused");
         }
@@ -49,15 +60,21 @@ impl Session {
         let inbox = &opening.inbox;
         let parity = if self.shared.peer() < self.peer { 1 } else { 0 };
         if opening.stream % 2 != parity || self.outgoing.contains_key(&opening.stream) {
-            return refuse(FailureKind::Protocol, format!("stream {} is not the sender's to use", opening.stream));
+            return refuse(
+                FailureKind::Protocol,
+                format!("stream {} is not the sender's to use", opening.stream),
+            );
         }
         let is_package = opening.content.kind == ContentKind::Package;
-        // What is in a package is decided about when it is opened; that it is carried at all, by whom this node trusts.
+        // What is in a package is decided about when it is opened; that it is carried at all, by
+        // whom this node trusts.
         let admitted = self.shared.trust.admission(&self.peer, (!is_package).then_some(inbox));
         admitted.map_err(|barred| {
             barred.failure(|| match is_package {
                 true => "this peer is not trusted here; ask for a ticket".into(),
-                false => format!("this peer may not deliver to {inbox:?}; ask its owner for a ticket"),
+                false => {
+                    format!("this peer may not deliver to {inbox:?}; ask its owner for a ticket")
+                }
             })
         })?;
         if !is_package && self.shared.directory.inbox(inbox).is_none() {
@@ -66,43 +83,73 @@ impl Session {
         if !NodeConfig::chunk_size_is_valid(opening.chunk_size) {
             return refuse(
                 FailureKind::Protocol,
-                format!("a chunk size of {} is not a power of two from 1 KiB to 4 MiB", opening.chunk_size),
+                format!(
+                    "a chunk size of {} is not a power of two from 1 KiB to 4 MiB",
+                    opening.chunk_size
+                ),
             );
         }
         if opening.chunk_size as usize > self.shared.config.window / 2 {
             let most = self.shared.config.window / 2;
-            return refuse(FailureKind::Refused, format!("chunks of {} bytes are too large here, {most} is the most", opening.chunk_size));
+            return refuse(
+                FailureKind::Refused,
+                format!(
+                    "chunks of {} bytes are too large here, {most} is the most",
+                    opening.chunk_size
+                ),
+            );
         }
         let known = self.shared.registry.receiving(&opening.stages, opening.suite);
-        if let Err(error) = known.and_then(|_| self.shared.registry.growth(&opening.stages, opening.chunk_size)) {
-            return refuse(FailureKind::Stage, format!("the receiver can't undo what was done to the chunks: {error}"));
+        if let Err(error) =
+            known.and_then(|_| self.shared.registry.growth(&opening.stages, opening.chunk_size))
+        {
+            return refuse(
+                FailureKind::Stage,
+                format!("the receiver can't undo what was done to the chunks: {error}"),
+            );
         }
-        // By the sender's own word alone: what the clock of this node says is no reason, since it may be wrong.
+        // By the sender's own word alone: what the clock of this node says is no reason, since it
+        // may be wrong.
         if opening.remaining == 0 {
             return refuse(FailureKind::Expired, "the delivery has expired".into());
         }
         if opening.remaining > LIFE_MOST {
-            let text = format!("the delivery is to live for {} seconds more, {LIFE_MOST} is the most", opening.remaining);
+            let text = format!(
+                "the delivery is to live for {} seconds more, {LIFE_MOST} is the most",
+                opening.remaining
+            );
             return refuse(FailureKind::Refused, text);
         }
         let key = TransferKey::from_bytes(*opening.key.expose());
         if key.commitment() != opening.commit {
-            return refuse(FailureKind::Integrity, "the key of the transfer is not the one committed to".into());
+            return refuse(
+                FailureKind::Integrity,
+                "the key of the transfer is not the one committed to".into(),
+            );
         }
         if !self.draining.is_empty() {
             return refuse(FailureKind::Shutdown, "the receiver is shutting down".into());
         }
         if self.closing || self.incoming.len() >= self.shared.config.transfers_per_peer {
-            return refuse(FailureKind::Busy, format!("{} deliveries of this peer are under way already", self.incoming.len()));
+            return refuse(
+                FailureKind::Busy,
+                format!("{} deliveries of this peer are under way already", self.incoming.len()),
+            );
         }
         if let Some(why) = self.shared.spool.as_ref().and_then(|spool| spool.failure()) {
             return refuse(
                 FailureKind::Busy,
-                format!("the receiver's spool has failed, it takes nothing until it is started again: {why}"),
+                format!(
+                    "the receiver's spool has failed, it takes nothing until it is started again: \
+                     {why}"
+                ),
             );
         }
         self.shared.remembered.reserve(self.peer, self.shared.clock.now()).map_err(|full| {
-            let text = format!("the receiver remembers as many deliveries as it may, until some expire: {full}; try again later");
+            let text = format!(
+                "the receiver remembers as many deliveries as it may, until some expire: {full}; \
+                 try again later"
+            );
             Failure::new(FailureKind::Busy, text)
         })
     }

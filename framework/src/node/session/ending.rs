@@ -1,4 +1,5 @@
-//! What ends deliveries from the peer, besides their sinks: their sender, its processes, time, this node.
+//! What ends deliveries from the peer, besides their sinks: their sender, its processes, time, this
+//! node.
 
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -8,7 +9,8 @@ use crate::delivery::receiving::Event;
 use crate::delivery::{Failure, FailureKind};
 use crate::node::events::NodeEvent;
 
-/// How many processes of a peer are remembered: one that speaks again after another one shows that both run.
+/// How many processes of a peer are remembered: one that speaks again after another one shows that
+/// both run.
 const PROCESSES: usize = 8;
 
 impl Session {
@@ -17,20 +19,30 @@ impl Session {
         self.receive(Event::Withdrawn(stream, failure));
     }
 
-    /// The sender does not know what was accepted: it has ended there, or a later attempt has taken its place.
+    /// The sender does not know what was accepted: it has ended there, or a later attempt has taken
+    /// its place.
     pub(super) fn on_unknown(&mut self, stream: u64) {
-        self.receive(Event::Withdrawn(stream, Failure::new(FailureKind::Unreachable, "its sender has given it up")));
+        self.receive(Event::Withdrawn(
+            stream,
+            Failure::new(FailureKind::Unreachable, "its sender has given it up"),
+        ));
     }
 
-    /// The peer tells which of its processes this is: what another one began has ended with it, or is cut off by it.
+    /// The peer tells which of its processes this is: what another one began has ended with it, or
+    /// is cut off by it.
     pub(super) fn on_process(&mut self, incarnation: [u8; 16]) {
         let earlier = self.peer_processes.last().copied();
         if earlier == Some(incarnation) {
             return;
         }
         // A process that has ended does not come back: both run.
-        if self.peer_processes.contains(&incarnation) && !std::mem::replace(&mut self.key_shared, true) {
-            tracing::warn!(peer = %self.name, "two programs run with the key of this peer, and take the link from each other");
+        if self.peer_processes.contains(&incarnation)
+            && !std::mem::replace(&mut self.key_shared, true)
+        {
+            tracing::warn!(
+                peer = %self.name,
+                "two programs run with the key of this peer, and take the link from each other"
+            );
             self.shared.emit(NodeEvent::KeyShared { key: self.peer, link: self.peer });
         }
         self.peer_processes.retain(|process| *process != incarnation);
@@ -43,14 +55,18 @@ impl Session {
         }
     }
 
-    /// Ends for now what its sender does not go on with while others wait: nobody holds the room of all. What is here is kept.
+    /// Ends for now what its sender does not go on with while others wait: nobody holds the room of
+    /// all. What is here is kept.
     pub(super) fn suspend_stalled(&mut self) {
         let (stall, now) = (self.shared.config.stall, Instant::now());
         let others_wait = self.shared.waiting_in.load(Ordering::Relaxed) > 0;
         let (receiving, mut stalled) = (&self.receiving, Vec::new());
-        for (&stream, known) in self.incoming.iter_mut().filter(|(stream, _)| receiving.is_fed(**stream)) {
+        for (&stream, known) in
+            self.incoming.iter_mut().filter(|(stream, _)| receiving.is_fed(**stream))
+        {
             let done = known.transfer.done_bytes();
-            let is_theirs = receiving.said_pause(stream) != Some(true) && known.transfer.incoming().waits_for_sender();
+            let is_theirs = receiving.said_pause(stream) != Some(true)
+                && known.transfer.incoming().waits_for_sender();
             if known.moved.0 != done || !is_theirs {
                 known.moved = (done, now);
             } else if others_wait && now.duration_since(known.moved.1) >= stall {
@@ -58,14 +74,22 @@ impl Session {
             }
         }
         for stream in stalled {
-            let text = format!("nothing of it came for {stall:?} while other deliveries waited for room at the receiver; it goes on later");
+            let text = format!(
+                "nothing of it came for {stall:?} while other deliveries waited for room at the \
+                 receiver; it goes on later"
+            );
             self.receive(Event::GiveUp(stream, Failure::new(FailureKind::Busy, text)));
         }
     }
 
-    /// Gives up what the sender came back without: it has lost its memory of it, and would never end it.
+    /// Gives up what the sender came back without: it has lost its memory of it, and would never
+    /// end it.
     pub(super) fn drop_orphans(&mut self) {
-        if self.link.as_ref().is_some_and(|link| link.since.elapsed() > self.shared.config.reconnect_for) {
+        if self
+            .link
+            .as_ref()
+            .is_some_and(|link| link.since.elapsed() > self.shared.config.reconnect_for)
+        {
             let text = "the sender came back and did not offer it again";
             self.receive(Event::NotOffered(Failure::new(FailureKind::Unreachable, text)));
         }

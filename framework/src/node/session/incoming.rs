@@ -1,4 +1,5 @@
-//! Carries out what is decided about deliveries from the peer ([`receiving`]): room, sinks, notes, words, news.
+//! Carries out what is decided about deliveries from the peer ([`receiving`]): room, sinks, notes,
+//! words, news.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,7 +13,9 @@ use super::signals::{HasRoom, Inside, NoRoom, Opened, OpenedSink};
 use super::term::deadline;
 use super::{Session, Task, lock};
 use crate::delivery::receiving::{self, Action, Event, Memory, Offer, Sink};
-use crate::delivery::{ContentKind, Failure, FailureKind, Incoming, KeyScope, Receipt, TransferId, TransferKey};
+use crate::delivery::{
+    ContentKind, Failure, FailureKind, Incoming, KeyScope, Receipt, TransferId, TransferKey,
+};
 use crate::node::blocking::surely;
 use crate::node::disk::DiskThread;
 use crate::node::events::{Direction, TransferNews};
@@ -96,9 +99,15 @@ impl Session {
             Action::Open(stream) => self.ask_inbox(stream),
             Action::Admit(stream) => self.admit_on_lanes(stream),
             Action::Stop { stream, keep, reason } => {
-                if let Some(abort) = self.incoming.get_mut(&stream).and_then(|known| known.abort.take()) {
+                if let Some(abort) =
+                    self.incoming.get_mut(&stream).and_then(|known| known.abort.take())
+                {
                     // An assembler that is gone has said its last word already.
-                    let _ = abort.send(if keep { Stop::Suspend(reason) } else { Stop::Discard(reason) });
+                    let _ = abort.send(if keep {
+                        Stop::Suspend(reason)
+                    } else {
+                        Stop::Discard(reason)
+                    });
                 }
             }
             Action::Discard(stream) => self.discard(stream),
@@ -107,7 +116,9 @@ impl Session {
             Action::KeepPart(stream) => {
                 if let Some(known) = self.incoming.get(&stream).filter(|known| known.resumable) {
                     // Without a note by then it is forgotten at the next look.
-                    self.shared.partials.left(delivery_key(self.peer, known.id()), known.transfer.done_bytes());
+                    self.shared
+                        .partials
+                        .left(delivery_key(self.peer, known.id()), known.transfer.done_bytes());
                 }
             }
             Action::NoteCancelled { stream, failure, said } => {
@@ -118,7 +129,10 @@ impl Session {
             }
             Action::Begin(stream) => {
                 if let Some(Offer { transfer, rest, .. }) = self.receiving.offer(stream) {
-                    let news = TransferNews::Started { content: rest.content.clone(), inbox: rest.inbox.clone() };
+                    let news = TransferNews::Started {
+                        content: rest.content.clone(),
+                        inbox: rest.inbox.clone(),
+                    };
                     self.tell(*transfer, Direction::Incoming, news);
                 }
             }
@@ -142,7 +156,14 @@ impl Session {
 
     pub(super) fn on_open(&mut self, opening: Opening) {
         let Opening { stream, transfer, attempt, commit, remaining, .. } = opening;
-        let offer = Offer { stream, transfer, attempt, commit, deadline: deadline(remaining), rest: Box::new(opening) };
+        let offer = Offer {
+            stream,
+            transfer,
+            attempt,
+            commit,
+            deadline: deadline(remaining),
+            rest: Box::new(opening),
+        };
         self.receive(Event::Offered(offer));
     }
 
@@ -158,11 +179,22 @@ impl Session {
             chunk_size: opening.chunk_size,
         };
         let key = TransferKey::from_bytes(*opening.key.expose());
-        let window = window_for(self.shared.config.window, opening.chunk_size, opening.content.length);
+        let window =
+            window_for(self.shared.config.window, opening.chunk_size, opening.content.length);
         let state = Incoming::new(window as u64 / u64::from(opening.chunk_size));
         let (buffers, signals) = (self.shared.buffers.clone(), self.signals.clone());
-        let transfer = Transfer::new(scope, key, opening.stream, Compression::default(), buffers, state, signals);
-        transfer.allow_growth(self.shared.registry.growth(&opening.stages, opening.chunk_size).unwrap_or(0));
+        let transfer = Transfer::new(
+            scope,
+            key,
+            opening.stream,
+            Compression::default(),
+            buffers,
+            state,
+            signals,
+        );
+        transfer.allow_growth(
+            self.shared.registry.growth(&opening.stages, opening.chunk_size).unwrap_or(0),
+        );
         let incoming = IncomingTransfer {
             transfer,
             resumable: opening.version.is_some() && opening.content.kind != ContentKind::Package,
@@ -181,9 +213,15 @@ impl Session {
     }
 
     fn seek_room_for(&mut self, stream: u64) {
-        let (Some(known), Some(offer)) = (self.incoming.get_mut(&stream), self.receiving.offer(stream)) else { return };
-        let window = window_for(self.shared.config.window, offer.rest.chunk_size, offer.rest.content.length);
-        let (way, share, session) = (Way::incoming(&self.shared), self.share_in.clone(), self.address.clone());
+        let (Some(known), Some(offer)) =
+            (self.incoming.get_mut(&stream), self.receiving.offer(stream))
+        else {
+            return;
+        };
+        let window =
+            window_for(self.shared.config.window, offer.rest.chunk_size, offer.rest.content.length);
+        let (way, share, session) =
+            (Way::incoming(&self.shared), self.share_in.clone(), self.address.clone());
         let transfer = Arc::clone(&known.transfer);
         let waiting = actix::spawn(async move {
             let room = way.take(share, window, || session.do_send(NoRoom { stream })).await;
@@ -220,13 +258,21 @@ impl Session {
         if let Some(limit) = limit.filter(|_| grant) {
             self.say(Control::Grant { stream, limit });
         }
-        self.tell(id, Direction::Incoming, if paused { TransferNews::Paused } else { TransferNews::Resumed });
+        self.tell(
+            id,
+            Direction::Incoming,
+            if paused { TransferNews::Paused } else { TransferNews::Resumed },
+        );
     }
 
     /// Throws away what was kept of an attempt.
     fn discard(&mut self, stream: u64) {
         let Some(known) = self.incoming.get(&stream) else { return };
-        let (shared, key, transfer) = (Arc::clone(&self.shared), delivery_key(self.peer, known.id()), Arc::clone(&known.transfer));
+        let (shared, key, transfer) = (
+            Arc::clone(&self.shared),
+            delivery_key(self.peer, known.id()),
+            Arc::clone(&known.transfer),
+        );
         let session = self.address.clone();
         actix::spawn(async move {
             // What can't be thrown away goes when it expires, and the log says why.
@@ -249,7 +295,9 @@ impl Session {
     }
 
     pub(super) fn incoming_progress(&self) {
-        for (&stream, known) in self.incoming.iter().filter(|(stream, _)| self.receiving.is_admitted(**stream)) {
+        for (&stream, known) in
+            self.incoming.iter().filter(|(stream, _)| self.receiving.is_admitted(**stream))
+        {
             let total = self.receiving.offer(stream).and_then(|offer| offer.rest.content.length);
             let bytes = known.transfer.done_bytes();
             if known.told.max(1) <= bytes {
@@ -259,7 +307,8 @@ impl Session {
     }
 }
 
-/// The bytes a transfer may have on their way: no more than its content has, as far as its sender says.
+/// The bytes a transfer may have on their way: no more than its content has, as far as its sender
+/// says.
 pub(super) fn window_for(window: usize, chunk_size: u32, length: Option<u64>) -> usize {
     let chunks = length.map_or(u64::MAX, |length| length.div_ceil(u64::from(chunk_size)).max(2));
     usize::try_from(chunks.saturating_mul(u64::from(chunk_size))).unwrap_or(usize::MAX).min(window)
@@ -268,11 +317,16 @@ pub(super) fn window_for(window: usize, chunk_size: u32, length: Option<u64>) ->
 impl Session {
     /// Asks the inbox for a sink, on a thread of the transfer's own.
     fn ask_inbox(&mut self, stream: u64) {
-        let (Some(known), Some(offer)) = (self.incoming.get_mut(&stream), self.receiving.offer(stream)) else { return };
+        let (Some(known), Some(offer)) =
+            (self.incoming.get_mut(&stream), self.receiving.offer(stream))
+        else {
+            return;
+        };
         let room = known.room.take();
         known.waiting = None;
         let transfer = Arc::clone(&known.transfer);
-        let (shared, peer, described, session) = (Arc::clone(&self.shared), self.peer, offer.rest.clone(), self.address.clone());
+        let (shared, peer, described, session) =
+            (Arc::clone(&self.shared), self.peer, offer.rest.clone(), self.address.clone());
         actix::spawn(async move {
             // What is only to end has no room that would bound it: it takes turns.
             let turns = Arc::clone(&shared.ending_in);
@@ -281,20 +335,33 @@ impl Session {
                 Ok(thread) => thread,
                 Err(failure) => return session.do_send(Opened { transfer, outcome: Err(failure) }),
             };
-            let seat = Seat { transfer: Arc::clone(&transfer), owner: session.clone().recipient(), room, thread: Arc::clone(&thread) };
+            let seat = Seat {
+                transfer: Arc::clone(&transfer),
+                owner: session.clone().recipient(),
+                room,
+                thread: Arc::clone(&thread),
+            };
             let opened = thread.run(move || open_sink(&shared, peer, &described, seat)).await;
-            let panicked = || Err(Failure::new(FailureKind::Stage, "the receiver's inbox panicked; see its log"));
+            let panicked = || {
+                Err(Failure::new(FailureKind::Stage, "the receiver's inbox panicked; see its log"))
+            };
             session.do_send(Opened { transfer, outcome: opened.unwrap_or_else(panicked) });
         });
     }
 
     /// Has all lanes take the chunks of a delivery.
     fn admit_on_lanes(&mut self, stream: u64) {
-        let (Some(known), Some(offer)) = (self.incoming.get(&stream), self.receiving.offer(stream)) else { return };
+        let (Some(known), Some(offer)) = (self.incoming.get(&stream), self.receiving.offer(stream))
+        else {
+            return;
+        };
         let transfer = Arc::clone(&known.transfer);
-        let admit =
-            |recipient: Recipient<Admit>| recipient.send(Admit { transfer: Arc::clone(&transfer), stages: offer.rest.stages.clone() });
-        let asks: Vec<_> = self.lanes.iter().map(|lane| admit(lane.address.clone().recipient())).collect();
+        let admit = |recipient: Recipient<Admit>| {
+            recipient
+                .send(Admit { transfer: Arc::clone(&transfer), stages: offer.rest.stages.clone() })
+        };
+        let asks: Vec<_> =
+            self.lanes.iter().map(|lane| admit(lane.address.clone().recipient())).collect();
         let session = self.address.clone();
         actix::spawn(async move {
             let mut outcome = Ok(());
@@ -310,7 +377,9 @@ impl Session {
 
     /// What is held for this very attempt: another one may have come under its number.
     fn incoming_of(&mut self, transfer: &Arc<Transfer>) -> Option<&mut IncomingTransfer> {
-        self.incoming.get_mut(&transfer.stream).filter(|known| Arc::ptr_eq(&known.transfer, transfer))
+        self.incoming
+            .get_mut(&transfer.stream)
+            .filter(|known| Arc::ptr_eq(&known.transfer, transfer))
     }
 }
 
@@ -337,7 +406,8 @@ impl Handler<Opened> for Session {
     type Result = ();
 
     fn handle(&mut self, Opened { transfer, outcome }: Opened, _: &mut Context<Self>) {
-        // Over before it began, with its session: dropping the sender of `abort` tells the assembler.
+        // Over before it began, with its session: dropping the sender of `abort` tells the
+        // assembler.
         let Some(known) = self.incoming_of(&transfer) else { return };
         let (stream, mut already_there) = (transfer.stream, false);
         let outcome = outcome.map(|opened| match opened {
@@ -360,7 +430,10 @@ impl Handler<Opened> for Session {
             OpenedSink::Nothing => Sink::Nothing,
         });
         if already_there && let Some(offer) = self.receiving.offer(stream) {
-            let news = TransferNews::AlreadyThere { content: offer.rest.content.clone(), inbox: offer.rest.inbox.clone() };
+            let news = TransferNews::AlreadyThere {
+                content: offer.rest.content.clone(),
+                inbox: offer.rest.inbox.clone(),
+            };
             self.tell(offer.transfer, Direction::Incoming, news);
         }
         self.receive(Event::Opened(stream, outcome));
@@ -395,7 +468,11 @@ struct AdmittedEverywhere {
 impl Handler<AdmittedEverywhere> for Session {
     type Result = ();
 
-    fn handle(&mut self, AdmittedEverywhere { transfer, outcome }: AdmittedEverywhere, _: &mut Context<Self>) {
+    fn handle(
+        &mut self,
+        AdmittedEverywhere { transfer, outcome }: AdmittedEverywhere,
+        _: &mut Context<Self>,
+    ) {
         let stream = transfer.stream;
         if self.incoming_of(&transfer).is_none() {
             return self.lanes.iter().for_each(|lane| lane.address.do_send(Forget { stream }));
@@ -410,7 +487,11 @@ impl Handler<Assembled> for Session {
     type Result = ();
 
     fn handle(&mut self, Assembled { stream, attempt, news }: Assembled, _: &mut Context<Self>) {
-        let Some(known) = self.incoming.get_mut(&stream).filter(|known| known.transfer.scope.attempt == attempt) else { return };
+        let Some(known) =
+            self.incoming.get_mut(&stream).filter(|known| known.transfer.scope.attempt == attempt)
+        else {
+            return;
+        };
         match news {
             Assembly::Grant(limit) => self.say(Control::Grant { stream, limit }),
             Assembly::Committed { summary, committed } => {

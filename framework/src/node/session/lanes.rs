@@ -31,12 +31,15 @@ impl Session {
     /// Asks for the lanes that are missing.
     pub(super) fn ensure_lanes(&mut self) {
         let Some(link) = &self.link else { return };
-        let (dialed, most) = (link.dialed, usize::from(link.lanes).min(self.lane_phases.len()).max(1));
+        let (dialed, most) =
+            (link.dialed, usize::from(link.lanes).min(self.lane_phases.len()).max(1));
         let patience = LaneInvitation::LIFE + self.shared.config.handshake_timeout;
         let missing: Vec<usize> = (0..most)
             .filter(|&lane| match self.lane_phases[lane] {
                 LanePhase::Down => true,
-                LanePhase::Requested(since) | LanePhase::Dialing(since) => since.elapsed() > patience,
+                LanePhase::Requested(since) | LanePhase::Dialing(since) => {
+                    since.elapsed() > patience
+                }
                 LanePhase::Up => false,
             })
             .collect();
@@ -53,7 +56,11 @@ impl Session {
 
     /// The peer, who dialled the link, wants to dial a lane.
     pub(super) fn invite_lane(&mut self, lane: u16, ctx: &mut Context<Self>) {
-        if self.link.as_ref().is_none_or(|link| link.dialed || usize::from(lane) >= self.lanes.len()) {
+        if self
+            .link
+            .as_ref()
+            .is_none_or(|link| link.dialed || usize::from(lane) >= self.lanes.len())
+        {
             return;
         }
         self.withdraw_invitation(lane);
@@ -67,7 +74,14 @@ impl Session {
         id.copy_from_slice(&random[..16]);
         let secret = SecretBytes::new(crate::store::random32());
         let (epoch, link_hash) = (link.epoch, link.hash);
-        let invitation = LaneInvitation { session: ctx.address(), epoch, lane, secret: secret.clone(), link_hash, issued: Instant::now() };
+        let invitation = LaneInvitation {
+            session: ctx.address(),
+            epoch,
+            lane,
+            secret: secret.clone(),
+            link_hash,
+            issued: Instant::now(),
+        };
         self.shared.lane_tickets.insert(id, invitation);
         self.invitations.insert(lane, id);
         self.say(Control::LaneTicket { lane, id, secret });
@@ -87,8 +101,18 @@ impl Session {
     }
 
     /// The peer has invited this node to dial a lane.
-    pub(super) fn dial_lane(&mut self, lane: u16, id: [u8; 16], secret: SecretBytes, ctx: &mut Context<Self>) {
-        let Some(link) = self.link.as_ref().filter(|link| link.dialed && usize::from(lane) < self.lanes.len()) else { return };
+    pub(super) fn dial_lane(
+        &mut self,
+        lane: u16,
+        id: [u8; 16],
+        secret: SecretBytes,
+        ctx: &mut Context<Self>,
+    ) {
+        let Some(link) =
+            self.link.as_ref().filter(|link| link.dialed && usize::from(lane) < self.lanes.len())
+        else {
+            return;
+        };
         let (epoch, hash, address) = (link.epoch, link.hash, link.address.clone());
         // Asked for, and once: a peer can't make this node dial without end.
         match &mut self.lane_phases[usize::from(lane)] {
@@ -98,9 +122,13 @@ impl Session {
         let (shared, session, peer) = (Arc::clone(&self.shared), ctx.address(), self.peer);
         actix::spawn(async move {
             let at = Arc::clone(&shared);
-            let dialing = move || async move { dialling::dial_lane(&at, (peer, &address), lane, id, secret.expose(), &hash).await };
+            let dialing = move || async move {
+                dialling::dial_lane(&at, (peer, &address), lane, id, secret.expose(), &hash).await
+            };
             match at_the_door(&shared, dialing).await {
-                Some(Ok((connection, sealer, opener))) => session.do_send(LaneReady { epoch, lane, connection, sealer, opener }),
+                Some(Ok((connection, sealer, opener))) => {
+                    session.do_send(LaneReady { epoch, lane, connection, sealer, opener })
+                }
                 Some(Err(why)) => session.do_send(LaneFailed { epoch, lane, why }),
                 None => {}
             }
@@ -109,12 +137,17 @@ impl Session {
 
     /// Moves the frames of lanes that are down to one that is up.
     pub(super) fn rescue_frames(&mut self, ctx: &mut Context<Self>) {
-        let Some(up) = self.lanes.iter().find(|lane| lane.up.load(Ordering::Relaxed)).cloned() else { return };
+        let Some(up) = self.lanes.iter().find(|lane| lane.up.load(Ordering::Relaxed)).cloned()
+        else {
+            return;
+        };
         for (lane, phase) in self.lanes.iter().zip(&self.lane_phases) {
             if *phase != LanePhase::Up {
                 let (from, to) = (lane.address.clone(), up.address.clone());
                 let moved = async move { from.send(Surrender).await }.into_actor(self);
-                ctx.spawn(moved.map(move |frames, _, _| to.do_send(TakeOver(frames.unwrap_or_default()))));
+                ctx.spawn(
+                    moved.map(move |frames, _, _| to.do_send(TakeOver(frames.unwrap_or_default()))),
+                );
             }
         }
     }
@@ -134,7 +167,9 @@ impl Session {
 
     /// Closes a lane that brought a damaged chunk.
     pub(super) fn close_lane(&mut self, lane: u16, ctx: &mut Context<Self>) {
-        let (Some(handle), Some(link)) = (self.lanes.get(usize::from(lane)), &self.link) else { return };
+        let (Some(handle), Some(link)) = (self.lanes.get(usize::from(lane)), &self.link) else {
+            return;
+        };
         handle.address.do_send(Detach);
         let epoch = link.epoch;
         self.lane_is_down(lane, epoch, ctx);
@@ -148,7 +183,13 @@ impl Handler<LaneReady> for Session {
         let LaneReady { epoch, lane, connection, sealer, opener } = ready;
         let Some(link) = self.link.as_ref().filter(|link| link.epoch == epoch) else { return };
         let Some(handle) = self.lanes.get(usize::from(lane)) else { return };
-        handle.address.do_send(Attach { epoch, connection, sealer, opener, max_frame: link.max_frame });
+        handle.address.do_send(Attach {
+            epoch,
+            connection,
+            sealer,
+            opener,
+            max_frame: link.max_frame,
+        });
         // When it has attached it says so, and takes over the frames of lanes that are down.
         self.lane_phases[usize::from(lane)] = LanePhase::Up;
     }
@@ -158,7 +199,10 @@ impl Handler<LaneFailed> for Session {
     type Result = ();
 
     fn handle(&mut self, LaneFailed { epoch, lane, why }: LaneFailed, ctx: &mut Context<Self>) {
-        tracing::warn!(peer = %self.name, lane, why, "a bulk lane could not be opened; trying again");
+        tracing::warn!(
+            peer = %self.name, lane, why,
+            "a bulk lane could not be opened; trying again"
+        );
         self.lane_is_down(lane, epoch, ctx);
     }
 }
@@ -166,7 +210,11 @@ impl Handler<LaneFailed> for Session {
 impl Handler<LaneDown> for Session {
     type Result = ();
 
-    fn handle(&mut self, LaneDown { lane, epoch, why, violation }: LaneDown, ctx: &mut Context<Self>) {
+    fn handle(
+        &mut self,
+        LaneDown { lane, epoch, why, violation }: LaneDown,
+        ctx: &mut Context<Self>,
+    ) {
         if violation {
             tracing::error!(peer = %self.name, lane, why, "closing the link");
             self.say(Control::Goodbye { reason: why.clone() });
@@ -180,7 +228,11 @@ impl Handler<LaneDown> for Session {
 impl Handler<AcknowledgeByLink> for Session {
     type Result = ();
 
-    fn handle(&mut self, AcknowledgeByLink(acknowledged): AcknowledgeByLink, _: &mut Context<Self>) {
+    fn handle(
+        &mut self,
+        AcknowledgeByLink(acknowledged): AcknowledgeByLink,
+        _: &mut Context<Self>,
+    ) {
         for (stream, indices) in acknowledged {
             self.say(Control::Received { stream, indices });
         }

@@ -20,7 +20,8 @@ use crate::node::trust::Standing;
 use crate::remote::RemoteErrorKind;
 use crate::wire::{Control, RefuseReason, printable};
 
-/// Two nodes may dial each other at the same moment; links closer together than this are such a pair.
+/// Two nodes may dial each other at the same moment; links closer together than this are such a
+/// pair.
 const SIMULTANEOUS: Duration = Duration::from_secs(3);
 /// How long links stay while it can't be read who is trusted; nobody new is let in meanwhile.
 const UNREADABLE_MOST: Duration = Duration::from_secs(10);
@@ -28,10 +29,12 @@ const BACKOFF_MOST: Duration = Duration::from_secs(5);
 /// What is said to the other end of a link when a newer one of the same peer is there.
 const REPLACED: &str = "a newer link of this peer took its place";
 /// The same, where it is known that the newer one is of another process with the same key.
-const TAKEN: &str = "another program with the key of this node has linked: stop one of the two, or give it a key of its own";
+const TAKEN: &str = "another program with the key of this node has linked: stop one of the two, \
+                     or give it a key of its own";
 /// How long sinks may take that are about to commit when a session ends.
 const LAST_COMMITS: Duration = Duration::from_secs(2);
-/// So many dials in a row that were not answered are no accident: the node there is another one, or another program.
+/// So many dials in a row that were not answered are no accident: the node there is another one, or
+/// another program.
 const HOPELESS: u32 = 3;
 
 impl Session {
@@ -41,14 +44,19 @@ impl Session {
             return;
         }
         self.dialing = true;
-        let (shared, peer, addresses, token) = (Arc::clone(&self.shared), self.peer, self.addresses.clone(), self.token.clone());
+        let (shared, peer, addresses, token) =
+            (Arc::clone(&self.shared), self.peer, self.addresses.clone(), self.token.clone());
         let wait = self.backoff();
         self.attempts += 1;
         let session = ctx.address();
         actix::spawn(async move {
             tokio::time::sleep(wait).await;
             let at = Arc::clone(&shared);
-            match at_the_door(&shared, move || async move { dialling::dial_any(&at, peer, &addresses, token.as_ref()).await }).await {
+            match at_the_door(&shared, move || async move {
+                dialling::dial_any(&at, peer, &addresses, token.as_ref()).await
+            })
+            .await
+            {
                 Some(Ok(link)) => session.do_send(LinkUp(Box::new(link))),
                 Some(Err(failure)) => session.do_send(failure),
                 None => {}
@@ -62,7 +70,12 @@ impl Session {
         if attempts == 0 {
             return Duration::ZERO;
         }
-        let whole = self.shared.config.backoff.saturating_mul(1 << (attempts - 1).min(10)).min(BACKOFF_MOST);
+        let whole = self
+            .shared
+            .config
+            .backoff
+            .saturating_mul(1 << (attempts - 1).min(10))
+            .min(BACKOFF_MOST);
         let jitter = f64::from(crate::store::random32()[0]) / 255.0;
         whole.mul_f64(0.5 + jitter / 2.0)
     }
@@ -106,7 +119,11 @@ impl Session {
             return;
         }
         if self.stays && self.is_idle() {
-            let patience = if self.ever_up { self.shared.config.reconnect_for } else { self.shared.config.dial_for };
+            let patience = if self.ever_up {
+                self.shared.config.reconnect_for
+            } else {
+                self.shared.config.dial_for
+            };
             if self.down_since.elapsed() > patience {
                 let text = self.unreachable_for(patience);
                 self.messages_given_up(RemoteErrorKind::Unreachable, &text);
@@ -116,7 +133,11 @@ impl Session {
         if self.is_idle() {
             // Nothing to do and nobody there: the next send or link makes a new session.
             if self.down_since.elapsed() > self.shared.config.reconnect_for && !self.dialing {
-                self.hub.do_send(SessionIdle { peer: self.peer, session: ctx.address(), heard: self.heard });
+                self.hub.do_send(SessionIdle {
+                    peer: self.peer,
+                    session: ctx.address(),
+                    heard: self.heard,
+                });
             }
             return;
         }
@@ -156,7 +177,10 @@ impl Session {
         if self.addresses.is_empty() {
             format!("no address of {} is known, and it has not connected", self.name)
         } else {
-            let why = self.unreached.take().unwrap_or_else(|| format!("{} could not be reached", self.name));
+            let why = self
+                .unreached
+                .take()
+                .unwrap_or_else(|| format!("{} could not be reached", self.name));
             format!("{why} for {patience:?}; is it running, and is the address right?")
         }
     }
@@ -164,12 +188,17 @@ impl Session {
     pub(super) fn on_goodbye(&mut self, reason: &str) {
         let text = format!("{} closed the link: {}", self.name, printable(reason));
         if reason == REPLACED || reason == TAKEN {
-            // By this node, which has made another one; or by a second one with its key, and then each takes it from the other.
+            // By this node, which has made another one; or by a second one with its key, and then
+            // each takes it from the other.
             let lasted = self.link.as_ref().is_some_and(|link| link.since.elapsed() > BACKOFF_MOST);
             self.displaced = if lasted { 0 } else { self.displaced.saturating_add(1) };
             if self.displaced >= HOPELESS || reason == TAKEN {
                 self.shared.emit(NodeEvent::KeyShared { key: self.shared.peer(), link: self.peer });
-                tracing::warn!(peer = %self.name, times = self.displaced, "another program with this node's key takes its link again and again: stop one of the two");
+                tracing::warn!(
+                    peer = %self.name, times = self.displaced,
+                    "another program with this node's key takes its link again and again: stop one \
+                     of the two"
+                );
             }
             return self.link_down(&text);
         }
@@ -194,12 +223,12 @@ impl Session {
         self.link_down(REPLACED);
     }
 
-    /// Ends what comes from a sender that is not there, where this node stops: nobody waits for it in vain, and it was not this node
-    /// that has cut it off.
+    /// Ends what comes from a sender that is not there, where this node stops: nobody waits for it
+    /// in vain, and it was not this node that has cut it off.
     fn give_up_broken_off(&mut self) {
         if self.link.is_none() {
-            let text =
-                "its sender is not there, and this node stops; what has come of it is kept as far as it can be, for when both are back";
+            let text = "its sender is not there, and this node stops; what has come of it is kept \
+                        as far as it can be, for when both are back";
             let failure = Failure::new(FailureKind::Unreachable, text);
             for stream in self.incoming.keys().copied().collect::<Vec<_>>() {
                 self.fail(stream, failure.clone());
@@ -277,9 +306,13 @@ impl Handler<LinkUp> for Session {
         let live = match LiveLink::start(*new, self.epoch, ctx.address(), &self.shared.config) {
             Ok(live) => live,
             Err(error) => {
-                // The peer sees the connection close. Who dialled has another try; who was dialled is dialled again.
+                // The peer sees the connection close. Who dialled has another try; who was dialled
+                // is dialled again.
                 tracing::warn!(peer = %self.name, %error, "a new link could not be taken up");
-                let message = format!("{} was reached, but its connection could not be taken up: {error}", self.name);
+                let message = format!(
+                    "{} was reached, but its connection could not be taken up: {error}",
+                    self.name
+                );
                 return if dialed {
                     ctx.notify(DialFailed { message, refused: None, hope: Hope::Some })
                 };
@@ -290,7 +323,8 @@ impl Handler<LinkUp> for Session {
         self.unreached = None;
         self.ever_up = true;
         // What an unknown node calls itself is no name here.
-        self.name = self.shared.trust.peer(&self.peer).map_or_else(|| self.peer.short(), |peer| peer.name);
+        self.name =
+            self.shared.trust.peer(&self.peer).map_or_else(|| self.peer.short(), |peer| peer.name);
         let calls_itself = name.map(|name| printable(&name).to_string());
         tracing::info!(peer = %self.name, calls_itself, dialed, "link up");
         self.link = Some(live);
@@ -306,7 +340,11 @@ impl Handler<LinkUp> for Session {
 impl Handler<DialFailed> for Session {
     type Result = ();
 
-    fn handle(&mut self, DialFailed { message, refused, hope }: DialFailed, ctx: &mut Context<Self>) {
+    fn handle(
+        &mut self,
+        DialFailed { message, refused, hope }: DialFailed,
+        ctx: &mut Context<Self>,
+    ) {
         self.dialing = false;
         // It passes: the peer is dialled on, ever more rarely.
         let refused = refused.filter(|reason| *reason != RefuseReason::TooManyLinks);
@@ -315,20 +353,29 @@ impl Handler<DialFailed> for Session {
         }
         self.hopeless = match hope {
             Hope::Some => 0,
-            // Where it has been before, it is expected back: what forwards a port takes a connection, and ends it, while nobody is behind it.
+            // Where it has been before, it is expected back: what forwards a port takes a
+            // connection, and ends it, while nobody is behind it.
             Hope::Little if self.ever_up => 0,
             Hope::Little => self.hopeless + 1,
             Hope::None => HOPELESS,
         };
         tracing::debug!(peer = %self.name, message, "dialling failed");
         if let Some(reason) = &refused {
-            self.messages_given_up(RemoteErrorKind::Unreachable, &format!("{} refused the link: {reason}", self.name));
-        } else if self.hopeless >= HOPELESS || !self.ever_up && self.down_since.elapsed() > self.shared.config.dial_for {
+            self.messages_given_up(
+                RemoteErrorKind::Unreachable,
+                &format!("{} refused the link: {reason}", self.name),
+            );
+        } else if self.hopeless >= HOPELESS
+            || !self.ever_up && self.down_since.elapsed() > self.shared.config.dial_for
+        {
             self.messages_given_up(RemoteErrorKind::Unreachable, &message);
         }
         self.unreached = Some(message.clone());
         match refused {
-            Some(reason) => self.fail_all(&Failure::new(refusal_kind(&reason), format!("{} refused the link: {reason}", self.name))),
+            Some(reason) => self.fail_all(&Failure::new(
+                refusal_kind(&reason),
+                format!("{} refused the link: {reason}", self.name),
+            )),
             None if self.hopeless >= HOPELESS => {
                 self.hopeless = 0;
                 self.fail_all(&Failure::new(FailureKind::Unreachable, message));
@@ -396,7 +443,11 @@ impl Handler<Retire> for Session {
 impl Handler<Close> for Session {
     type Result = ResponseFuture<()>;
 
-    fn handle(&mut self, Close { reason, refuse }: Close, ctx: &mut Context<Self>) -> ResponseFuture<()> {
+    fn handle(
+        &mut self,
+        Close { reason, refuse }: Close,
+        ctx: &mut Context<Self>,
+    ) -> ResponseFuture<()> {
         self.closing = true;
         self.give_up_broken_off();
         let kind = if refuse.is_some() { FailureKind::Untrusted } else { FailureKind::Shutdown };

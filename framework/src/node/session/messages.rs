@@ -1,4 +1,5 @@
-//! Typed messages over this session's link: the stages that batches pass, and the tasks that drive them.
+//! Typed messages over this session's link: the stages that batches pass, and the tasks that drive
+//! them.
 
 use std::sync::Arc;
 
@@ -11,7 +12,10 @@ use crate::delivery::{Incoming, KeyScope, TransferId, TransferKey};
 use crate::node::link::{Outbound, Unseal};
 use crate::node::trust::Trust;
 use crate::pipeline::Wiring;
-use crate::pipeline::{Chunk, Codec, Compression, Custody, Outlet, Parcel, Prefix, Sealed, Signal, Slots, Through, Transfer};
+use crate::pipeline::{
+    Chunk, Codec, Compression, Custody, Outlet, Parcel, Prefix, Sealed, Signal, Slots, Through,
+    Transfer,
+};
 use crate::remote::{Admission, ClosePostbox, Exchange, Postbox, RemoteError, RemoteErrorKind};
 use crate::wire::message::MESSAGE_STREAM;
 use crate::wire::{Control, FEATURE_MESSAGES, PeerId, Suite};
@@ -55,7 +59,8 @@ impl Handler<Sealed> for Poster {
     type Result = ();
 
     fn handle(&mut self, sealed: Sealed, _: &mut Context<Self>) {
-        // Where the queue is closed or full the link is about to end, and the batch with it: its custody says so.
+        // Where the queue is closed or full the link is about to end, and the batch with it: its
+        // custody says so.
         let _ = self.0.try_send(Outbound::Batch(sealed));
     }
 }
@@ -73,7 +78,9 @@ impl Seal {
     fn send(&mut self, batch: Chunk) -> bool {
         match self {
             // As with the poster.
-            Self::Here(through, queue) => through(batch).is_some_and(|sealed| queue.try_send(Outbound::Batch(sealed)).is_ok()),
+            Self::Here(through, queue) => {
+                through(batch).is_some_and(|sealed| queue.try_send(Outbound::Batch(sealed)).is_ok())
+            }
             Self::Actors(inlet) => {
                 inlet.send(batch);
                 true
@@ -100,10 +107,18 @@ impl Session {
         let Some(link) = &self.link else { return };
         let (epoch, suite) = (link.epoch, link.suite);
         if link.features & FEATURE_MESSAGES == 0 {
-            let text = format!("{} speaks no typed messages: it is of an older version, or another program; update it", self.name);
+            let text = format!(
+                "{} speaks no typed messages: it is of an older version, or another program; \
+                 update it",
+                self.name
+            );
             return self.exchange.close(RemoteError::new(RemoteErrorKind::Unsupported, text));
         }
-        let (Some(queue), Ok(pipeline)) = (link.queue(), self.shared.registry.sending_batches(suite)) else { return };
+        let (Some(queue), Ok(pipeline)) =
+            (link.queue(), self.shared.registry.sending_batches(suite))
+        else {
+            return;
+        };
         let (faults, faulty) = mpsc::unbounded_channel();
         let key = TransferKey::random();
         let scope = self.batch_scope(TransferId::random(), suite, true);
@@ -112,22 +127,35 @@ impl Session {
         let out = self.batch_transfer(scope, key, faults.clone());
         let seal = match pipeline.through(&self.shared.metrics) {
             Some(through) => Seal::Here(through, queue),
-            None => {
-                Seal::Actors(pipeline.wire(&mut Wiring::new(self.shared.metrics.clone()), Outlet::to(Poster(queue).start().recipient())))
-            }
+            None => Seal::Actors(pipeline.wire(
+                &mut Wiring::new(self.shared.metrics.clone()),
+                Outlet::to(Poster(queue).start().recipient()),
+            )),
         };
         self.say(Control::Messages { transfer, key: secret, commitment });
         self.exchange.up(epoch);
         if let Some(letters) = self.shared.letters.get() {
             letters.up(self.peer, epoch, &self.exchange);
         }
-        let pumping = actix::spawn(pump(Arc::clone(&self.exchange), epoch, Arc::clone(&out), seal)).abort_handle();
+        let pumping = actix::spawn(pump(Arc::clone(&self.exchange), epoch, Arc::clone(&out), seal))
+            .abort_handle();
         let watching = actix::spawn(watch(faulty, epoch, ctx.address())).abort_handle();
-        self.messages = Some(MessageRoad { out, coming: None, faults, _tasks: [Task(pumping), Task(watching)] });
+        self.messages = Some(MessageRoad {
+            out,
+            coming: None,
+            faults,
+            _tasks: [Task(pumping), Task(watching)],
+        });
     }
 
     /// The peer will send batches, sealed under this key.
-    pub(super) fn on_messages(&mut self, transfer: TransferId, key: [u8; 32], commitment: &[u8; 32], ctx: &mut Context<Self>) {
+    pub(super) fn on_messages(
+        &mut self,
+        transfer: TransferId,
+        key: [u8; 32],
+        commitment: &[u8; 32],
+        ctx: &mut Context<Self>,
+    ) {
         if let Err(why) = self.take_batches(transfer, key, commitment, ctx) {
             let why = format!("the peer broke the protocol: {why}");
             self.say(Control::Goodbye { reason: why.clone() });
@@ -135,24 +163,44 @@ impl Session {
         }
     }
 
-    fn take_batches(&mut self, transfer: TransferId, key: [u8; 32], commitment: &[u8; 32], ctx: &mut Context<Self>) -> Result<(), String> {
-        let (Some(link), Some(road)) = (&self.link, &self.messages) else { return Err("messages were not agreed on".into()) };
+    fn take_batches(
+        &mut self,
+        transfer: TransferId,
+        key: [u8; 32],
+        commitment: &[u8; 32],
+        ctx: &mut Context<Self>,
+    ) -> Result<(), String> {
+        let (Some(link), Some(road)) = (&self.link, &self.messages) else {
+            return Err("messages were not agreed on".into());
+        };
         let (epoch, suite, key) = (link.epoch, link.suite, TransferKey::from_bytes(key));
         if key.commitment() != *commitment {
             return Err("the key of its messages is not the one it commits to".into());
         }
-        let pipeline = self.shared.registry.receiving_batches(suite).map_err(|error| error.to_string())?;
-        let coming = self.batch_transfer(self.batch_scope(transfer, suite, false), key, road.faults.clone());
+        let pipeline =
+            self.shared.registry.receiving_batches(suite).map_err(|error| error.to_string())?;
+        let coming =
+            self.batch_transfer(self.batch_scope(transfer, suite, false), key, road.faults.clone());
         let session = ctx.address();
         let end = move |why| session.do_send(LinkLost { epoch, why });
         let admission = Box::new(TrustAdmits(self.shared.trust.clone(), self.peer));
         let exchange = (Arc::clone(&self.exchange), epoch);
         let letters = self.shared.letters.get().cloned();
-        let postbox = Postbox::new(exchange, self.peer, self.shared.directory.clone(), admission, letters, end).start();
+        let postbox = Postbox::new(
+            exchange,
+            self.peer,
+            self.shared.directory.clone(),
+            admission,
+            letters,
+            end,
+        )
+        .start();
         let tail = Outlet::to(postbox.clone().recipient());
         let inlet = match pipeline.through(&self.shared.metrics) {
             Some(through) => Unseal::Here(through, tail),
-            None => Unseal::Actors(pipeline.wire(&mut Wiring::new(self.shared.metrics.clone()), tail)),
+            None => {
+                Unseal::Actors(pipeline.wire(&mut Wiring::new(self.shared.metrics.clone()), tail))
+            }
         };
         if !link.batches.open(Arc::clone(&coming), inlet) {
             return Err("it begins to send messages a second time".into());
@@ -183,7 +231,12 @@ impl Session {
         KeyScope { transfer, attempt: 0, suite, sender, receiver, chunk_size: BATCH_SIZE }
     }
 
-    fn batch_transfer(&self, scope: KeyScope, key: TransferKey, faults: mpsc::UnboundedSender<Signal>) -> Arc<Transfer> {
+    fn batch_transfer(
+        &self,
+        scope: KeyScope,
+        key: TransferKey,
+        faults: mpsc::UnboundedSender<Signal>,
+    ) -> Arc<Transfer> {
         // What compresses well tells by its length what it is; and messages are short.
         let (compression, buffers) = (Compression::Off, self.shared.buffers.clone());
         Transfer::new(scope, key, MESSAGE_STREAM, compression, buffers, Incoming::new(1), faults)
@@ -195,8 +248,9 @@ async fn pump(exchange: Arc<Exchange>, epoch: u64, transfer: Arc<Transfer>, mut 
     let slots = Slots::new(BATCHES);
     let (mut index, mut last) = (0, 0);
     while exchange.filled(epoch).await {
-        // Whoever has been woken together with this task puts its messages into the same batch. A caller that is alone does not wait.
-        // So much is worth a batch of its own: whoever gets it has something to do while the others are woken.
+        // Whoever has been woken together with this task puts its messages into the same batch. A
+        // caller that is alone does not wait. So much is worth a batch of its own: whoever
+        // gets it has something to do while the others are woken.
         if last > ALONE && exchange.unread() < ENOUGH {
             tokio::task::yield_now().await;
         }
@@ -204,7 +258,8 @@ async fn pump(exchange: Arc<Exchange>, epoch: u64, transfer: Arc<Transfer>, mut 
         let content = exchange.take_batch(epoch, |batch| {
             let mut buffer = transfer.buffers.take(Prefix::LENGTH + batch.len());
             let raw_len = u32::try_from(batch.len()).expect("a batch is short");
-            buffer[..Prefix::LENGTH].copy_from_slice(&Prefix { codec: Codec::RAW, raw_len, index }.encode());
+            buffer[..Prefix::LENGTH]
+                .copy_from_slice(&Prefix { codec: Codec::RAW, raw_len, index }.encode());
             buffer[Prefix::LENGTH..].copy_from_slice(batch);
             let length = buffer.len();
             buffer.freeze(0..length)
@@ -225,7 +280,10 @@ async fn watch(mut faulty: mpsc::UnboundedReceiver<Signal>, epoch: u64, session:
     let why = match faulty.recv().await {
         Some(Signal::Fault(fault)) => format!("a batch of messages is damaged: {}", fault.message),
         Some(Signal::Lost(lost)) => {
-            format!("a batch of messages was lost in the stage {:?}; see the log", lost.stage.as_deref().unwrap_or("link"))
+            format!(
+                "a batch of messages was lost in the stage {:?}; see the log",
+                lost.stage.as_deref().unwrap_or("link")
+            )
         }
         None => return,
     };

@@ -1,7 +1,7 @@
 //! The actor per peer: it owns the link and every transfer to and from that peer.
 //!
-//! It outlives links: what was under way goes on when the next one is up. Invariant: every transfer it was given ends in a
-//! receipt or a failure, at both ends where the other one can still be told.
+//! It outlives links: what was under way goes on when the next one is up. Invariant: every transfer
+//! it was given ends in a receipt or a failure, at both ends where the other one can still be told.
 
 mod admission;
 mod ending;
@@ -22,7 +22,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, ResponseFuture, StreamHandler};
+use actix::{
+    Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, ResponseFuture,
+    StreamHandler,
+};
 use tokio::sync::{mpsc, oneshot};
 
 use tokio::task::{AbortHandle, JoinHandle};
@@ -110,7 +113,8 @@ pub(crate) struct Session {
     /// Lost chunks that wait until the chains are whole again; `Some` while that is looked after.
     mending: Option<Vec<Lost>>,
     losses: HashMap<(u64, u64), u8>,
-    /// Whether the progress of running transfers is looked at: a session that has none costs nothing for it.
+    /// Whether the progress of running transfers is looked at: a session that has none costs
+    /// nothing for it.
     watching: bool,
     /// What was passed on of the control message that is being looked at.
     passed_on: Vec<ResponseFuture<()>>,
@@ -123,7 +127,12 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(shared: Arc<NodeShared>, address: Addr<Self>, hub: Addr<Hub>, peer: PeerId) -> Self {
+    pub(crate) fn new(
+        shared: Arc<NodeShared>,
+        address: Addr<Self>,
+        hub: Addr<Hub>,
+        peer: PeerId,
+    ) -> Self {
         let (signals, signals_in) = mpsc::unbounded_channel();
         let trusted = shared.trust.peer(&peer);
         let workers = shared.workers.len();
@@ -132,7 +141,9 @@ impl Session {
             hub,
             heard: 0,
             peer,
-            name: trusted.as_ref().map_or_else(|| peer.short(), |peer| printable(&peer.name).to_string()),
+            name: trusted
+                .as_ref()
+                .map_or_else(|| peer.short(), |peer| printable(&peer.name).to_string()),
             addresses: trusted.map(|peer| peer.addresses).unwrap_or_default(),
             token: None,
             link: None,
@@ -155,8 +166,9 @@ impl Session {
             share_in: Share::of(&shared.config),
             share_out: Share::of(&shared.config),
             slots: Slots::new(2 * workers),
-            // Streams are numbered by the sender of the transfer: the lower id of the two takes the even numbers, whoever
-            // dialled, so that they stay unique over reconnects. They begin at random, so that they do over restarts, too.
+            // Streams are numbered by the sender of the transfer: the lower id of the two takes the
+            // even numbers, whoever dialled, so that they stay unique over reconnects.
+            // They begin at random, so that they do over restarts, too.
             sending: Sending::new(random_stream() << 1 | u64::from(shared.peer() >= peer)),
             outgoing: BTreeMap::new(),
             receiving: Receiving::new(shared.spool.is_some()),
@@ -177,7 +189,8 @@ impl Session {
         }
     }
 
-    /// Says something to the peer, if there is a link. What matters is said again when the next link is up.
+    /// Says something to the peer, if there is a link. What matters is said again when the next
+    /// link is up.
     fn say(&mut self, control: Control) {
         let Some(link) = &self.link else { return };
         if let Err(why) = link.say(control) {
@@ -253,13 +266,16 @@ impl Actor for Session {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        self.lanes = (0..self.shared.workers.len()).map(|i| Lane::start_on(&self.shared, ctx.address(), i as u16)).collect();
+        self.lanes = (0..self.shared.workers.len())
+            .map(|i| Lane::start_on(&self.shared, ctx.address(), i as u16))
+            .collect();
         self.lane_phases = vec![LanePhase::Down; self.lanes.len()];
         let signals = Arc::clone(&self.signals_in);
         ctx.add_stream(futures_util::stream::poll_fn(move |cx| lock(&signals).poll_recv(cx)));
         ctx.run_interval(Duration::from_secs(1), Session::look_at_the_clock);
         let exchange = Arc::clone(&self.exchange);
-        self.clock = Some(Task(actix::spawn(async move { exchange.run_clock().await }).abort_handle()));
+        self.clock =
+            Some(Task(actix::spawn(async move { exchange.run_clock().await }).abort_handle()));
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
@@ -293,15 +309,21 @@ impl StreamHandler<Signal> for Session {
     }
 
     fn finished(&mut self, _: &mut Context<Self>) {
-        // The session itself holds a sender, so the stream never ends; the default would stop the actor.
+        // The session itself holds a sender, so the stream never ends; the default would stop the
+        // actor.
     }
 }
 
-/// Answered when those have heard of it whom it is for: the link's reader waits for that, so that a flood waits in the socket.
+/// Answered when those have heard of it whom it is for: the link's reader waits for that, so that a
+/// flood waits in the socket.
 impl Handler<ControlIn> for Session {
     type Result = ResponseFuture<()>;
 
-    fn handle(&mut self, ControlIn { epoch, control }: ControlIn, ctx: &mut Context<Self>) -> ResponseFuture<()> {
+    fn handle(
+        &mut self,
+        ControlIn { epoch, control }: ControlIn,
+        ctx: &mut Context<Self>,
+    ) -> ResponseFuture<()> {
         if self.link.as_ref().is_some_and(|link| link.epoch == epoch) {
             self.on_control(control, ctx);
         }
@@ -318,14 +340,20 @@ impl Session {
     fn on_control(&mut self, control: Control, ctx: &mut Context<Self>) {
         match control {
             Control::Open(opening) => self.on_open(*opening),
-            Control::Accept { stream, limit, received, trailer } => self.on_accept(stream, limit, &received, trailer),
+            Control::Accept { stream, limit, received, trailer } => {
+                self.on_accept(stream, limit, &received, trailer)
+            }
             Control::Reject { stream, failure } => self.on_denied(stream, failure),
             Control::Grant { stream, limit } => self.on_grant(stream, limit),
             Control::Received { stream, indices } => self.on_received(stream, &indices),
             Control::Lost { stream, index, failure } => self.on_lost(stream, index, failure),
-            Control::Delivered { stream, receipt, enclosed } => self.on_delivered(stream, receipt, enclosed),
+            Control::Delivered { stream, receipt, enclosed } => {
+                self.on_delivered(stream, receipt, enclosed)
+            }
             Control::Done { .. } => {}
-            Control::Fail { stream, failure } if self.outgoing.contains_key(&stream) => self.on_denied(stream, failure),
+            Control::Fail { stream, failure } if self.outgoing.contains_key(&stream) => {
+                self.on_denied(stream, failure)
+            }
             Control::Fail { stream, failure } => self.on_fail(stream, failure),
             Control::Pause { stream } => self.pause(stream, true, false),
             Control::Unpause { stream } => self.pause(stream, false, false),
@@ -337,13 +365,18 @@ impl Session {
             Control::Processed { transfer, mac } => self.on_processed(transfer, mac),
             Control::Passed { transfer, word } => self.on_passed(transfer, word),
             Control::Heard { transfer, what } => self.on_heard(transfer, what),
-            Control::Messages { transfer, key, commitment } => self.on_messages(transfer, *key.expose(), &commitment, ctx),
+            Control::Messages { transfer, key, commitment } => {
+                self.on_messages(transfer, *key.expose(), &commitment, ctx)
+            }
             Control::Unknown { stream } => self.on_unknown(stream),
-            Control::Waiting { stream, running } => self.send(sending::Event::Waits(stream, running)),
+            Control::Waiting { stream, running } => {
+                self.send(sending::Event::Waits(stream, running))
+            }
             Control::Remarks { stream, lines } => self.on_remarks(stream, lines),
             Control::Process { incarnation } => self.on_process(incarnation),
             other => {
-                let why = format!("the peer broke the protocol: {} does not belong here", other.name());
+                let why =
+                    format!("the peer broke the protocol: {} does not belong here", other.name());
                 self.say(Control::Goodbye { reason: why.clone() });
                 self.link_down(&why);
             }
@@ -355,8 +388,13 @@ impl Handler<Command> for Session {
     type Result = ();
 
     fn handle(&mut self, Command { transfer, what }: Command, _: &mut Context<Self>) {
-        let outgoing = self.outgoing.iter().find(|(_, out)| out.id() == transfer).map(|(&stream, _)| stream);
-        let incoming = self.incoming.iter().find(|(_, incoming)| incoming.id() == transfer).map(|(&stream, _)| stream);
+        let outgoing =
+            self.outgoing.iter().find(|(_, out)| out.id() == transfer).map(|(&stream, _)| stream);
+        let incoming = self
+            .incoming
+            .iter()
+            .find(|(_, incoming)| incoming.id() == transfer)
+            .map(|(&stream, _)| stream);
         let Some(stream) = outgoing.or(incoming) else { return };
         match what {
             Order::Cancel => self.cancel(stream),

@@ -1,6 +1,7 @@
 //! Gives a transfer from the peer its sink.
 //!
-//! Invariant: what was committed or is remembered is found out before a sink takes anything, whatever ended meanwhile.
+//! Invariant: what was committed or is remembered is found out before a sink takes anything,
+//! whatever ended meanwhile.
 
 use std::sync::Arc;
 
@@ -15,26 +16,38 @@ use crate::delivery::{ContentKind, Failure, FailureKind, Incoming};
 use crate::node::carrier::PackageSink;
 use crate::node::disk::DiskThread;
 use crate::node::shared::NodeShared;
-use crate::pipeline::{Assembled, AssemblerSeat, Offer, Progress, Refusal, Resumed, Sink, Transfer};
+use crate::pipeline::{
+    Assembled, AssemblerSeat, Offer, Progress, Refusal, Resumed, Sink, Transfer,
+};
 use crate::wire::{Opening, PeerId};
 
 /// Asks the inbox for a sink. On the transfer's own thread.
-pub(super) fn open_sink(shared: &Arc<NodeShared>, peer: PeerId, described: &Opening, seat: Seat) -> Result<OpenedSink, Failure> {
+pub(super) fn open_sink(
+    shared: &Arc<NodeShared>,
+    peer: PeerId,
+    described: &Opening,
+    seat: Seat,
+) -> Result<OpenedSink, Failure> {
     let journal = journal_for(shared, peer, described)?;
     shared.drop_partials_beyond(peer);
-    let is_noted = journal.as_ref().is_some_and(|journal| journal.earlier().or(journal.outdated()).is_some());
+    let is_noted =
+        journal.as_ref().is_some_and(|journal| journal.earlier().or(journal.outdated()).is_some());
     if seat.transfer.is_closed() && !is_noted {
         return Ok(OpenedSink::Nothing);
     }
     let journalled = journal.is_some();
     let Opening { transfer, ref content, chunk_size, remaining, version, .. } = *described;
     let memo = shared.memos.find(peer, &described.inbox, content);
-    let offer = Offer { peer, transfer, content: content.clone(), chunk_size, version, memo, journal };
+    let offer =
+        Offer { peer, transfer, content: content.clone(), chunk_size, version, memo, journal };
     let opened = match shared.directory.inbox(&described.inbox) {
-        _ if content.kind == ContentKind::Package => {
-            PackageSink::open(shared, shared.outbox.get().cloned(), &offer, (&described.inbox, remaining))
-                .map(|sink| Box::new(sink) as Box<dyn Sink>)
-        }
+        _ if content.kind == ContentKind::Package => PackageSink::open(
+            shared,
+            shared.outbox.get().cloned(),
+            &offer,
+            (&described.inbox, remaining),
+        )
+        .map(|sink| Box::new(sink) as Box<dyn Sink>),
         Some(inbox) => inbox.open(&offer),
         // It may have committed it, and come back.
         None if is_noted => Err(Refusal::for_now("the inbox that had begun with it is not there")),
@@ -42,29 +55,51 @@ pub(super) fn open_sink(shared: &Arc<NodeShared>, peer: PeerId, described: &Open
     };
     let mut sink = opened.map_err(|refusal| Failure::new(refusal.kind(), refusal.reason))?;
     let resumed = match sink.resumed() {
-        Resumed::Committed(summary, committed) => return Ok(OpenedSink::Committed { summary, committed }),
-        Resumed::AlreadyThere(summary, committed) => return Ok(OpenedSink::AlreadyThere { summary, committed }),
+        Resumed::Committed(summary, committed) => {
+            return Ok(OpenedSink::Committed { summary, committed });
+        }
+        Resumed::AlreadyThere(summary, committed) => {
+            return Ok(OpenedSink::AlreadyThere { summary, committed });
+        }
         Resumed::Chunks(progress) => progress,
         Resumed::Nothing => Progress::default(),
     };
-    // A note and the memory that takes its place are exchanged in one write: what had no note by then is in the memory by now.
+    // A note and the memory that takes its place are exchanged in one write: what had no note by
+    // then is in the memory by now.
     let remembered = shared.remembered.look_again(peer, transfer);
-    if remembered.map_err(|error| Failure::new(FailureKind::Io, format!("the receiver's spool can't be read: {error}")))? {
+    if remembered.map_err(|error| {
+        Failure::new(FailureKind::Io, format!("the receiver's spool can't be read: {error}"))
+    })? {
         sink.abort("it was delivered before");
         return Ok(OpenedSink::Remembered);
     }
     let Seat { transfer, owner, room, thread } = seat;
     if journalled {
-        let window = window_for(shared.config.window, chunk_size, content.length) as u64 / u64::from(chunk_size);
+        let window = window_for(shared.config.window, chunk_size, content.length) as u64
+            / u64::from(chunk_size);
         transfer.keep_subtrees();
-        transfer.go_on(Incoming::resumed(window, resumed.chunks), resumed.digest.clone(), resumed.length);
+        transfer.go_on(
+            Incoming::resumed(window, resumed.chunks),
+            resumed.digest.clone(),
+            resumed.length,
+        );
     }
     let resumed = journalled.then_some(resumed);
     let (abort, aborted) = oneshot::channel();
     let (metrics, checkpoint) = (shared.metrics.stage("sink"), shared.config.checkpoint);
-    let seat = AssemblerSeat { transfer, sink, resumed, checkpoint, owner, aborted, metrics, thread: Box::new(thread) };
+    let seat = AssemblerSeat {
+        transfer,
+        sink,
+        resumed,
+        checkpoint,
+        owner,
+        aborted,
+        metrics,
+        thread: Box::new(thread),
+    };
     let assembler = shared.registry.start_assembler(seat);
-    let assembler = assembler.ok_or_else(|| Failure::new(FailureKind::Stage, "the receiver has no assembler"))?;
+    let assembler = assembler
+        .ok_or_else(|| Failure::new(FailureKind::Stage, "the receiver has no assembler"))?;
     Ok(OpenedSink::Running { assembler, abort, room })
 }
 

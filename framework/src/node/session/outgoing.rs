@@ -1,5 +1,5 @@
-//! Carries out what is decided about deliveries to the peer ([`sending`](crate::delivery::sending)): room, offers, stages,
-//! sources, news.
+//! Carries out what is decided about deliveries to the peer
+//! ([`sending`](crate::delivery::sending)): room, offers, stages, sources, news.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,13 +13,18 @@ use super::room::{Room, Way};
 use super::signals::{Admitted, Outcome, Rewound, SourceEnded, Start, Wired};
 use super::{Session, Task};
 use crate::delivery::sending::{Action, Event, Held, Vouched};
-use crate::delivery::{Content, ContentKind, Failure, FailureKind, Incoming, KeyScope, Receipt, TransferId, TransferKey};
+use crate::delivery::{
+    Content, ContentKind, Failure, FailureKind, Incoming, KeyScope, Receipt, TransferId,
+    TransferKey,
+};
 use crate::node::disk::DiskThread;
 use crate::node::events::{Direction, TransferNews};
 use crate::node::lane::{Acknowledged, Forget, Resend, SendingChain, TrailerAgain};
 use crate::node::runner::{Gate, Rewind, Run, SourceRunner};
 use crate::node::transfer::Unsettled;
-use crate::pipeline::{Balanced, Budget, ChunkerSeat, Compression, Known, Piece, Source, SourceError, Transfer};
+use crate::pipeline::{
+    Balanced, Budget, ChunkerSeat, Compression, Known, Piece, Source, SourceError, Transfer,
+};
 use crate::store::{now, random32};
 use crate::wire::{Control, Opening, Ranges, SecretBytes, Suite, printable};
 
@@ -78,7 +83,15 @@ impl Session {
         let scope = KeyScope { transfer: id, attempt, suite, sender, receiver, chunk_size };
         let key = TransferKey::from_bytes(random32());
         let buffers = self.shared.buffers.clone();
-        let transfer = Transfer::new(scope, key, stream, compression, buffers, Incoming::new(1), self.signals.clone());
+        let transfer = Transfer::new(
+            scope,
+            key,
+            stream,
+            compression,
+            buffers,
+            Incoming::new(1),
+            self.signals.clone(),
+        );
         // Stages that are not known here, or add too much, fail before the first chunk.
         transfer.allow_growth(self.shared.registry.growth(stages, chunk_size).unwrap_or(0));
         transfer
@@ -106,19 +119,34 @@ impl Session {
                 }
                 self.tell_outgoing(stream, TransferNews::Resumed);
             }
-            Action::TellWaiting(stream, running) => self.tell_outgoing(stream, TransferNews::Waiting { running }),
+            Action::TellWaiting(stream, running) => {
+                self.tell_outgoing(stream, TransferNews::Waiting { running })
+            }
             Action::Pause { stream, paused } => {
                 if let Some(out) = self.outgoing.get(&stream) {
                     out.gate.send_modify(|gate| gate.paused = paused);
-                    self.tell_outgoing(stream, if paused { TransferNews::Paused } else { TransferNews::Resumed });
+                    self.tell_outgoing(
+                        stream,
+                        if paused { TransferNews::Paused } else { TransferNews::Resumed },
+                    );
                 }
             }
             Action::Renew { stream, by, attempt, why } => self.renew(stream, by, attempt, why),
             Action::SayFailed(stream, failure) => {
-                // What is not stored goes with its process: the receiver need not keep what nobody will go on with.
-                let is_final = failure.kind == FailureKind::Shutdown && self.outgoing.get(&stream).is_some_and(|out| !out.state.is_try());
-                let said = || Failure::new(FailureKind::Cancelled, "its sender was stopped, and does not go on with it");
-                self.say(Control::Fail { stream, failure: if is_final { said() } else { failure } });
+                // What is not stored goes with its process: the receiver need not keep what nobody
+                // will go on with.
+                let is_final = failure.kind == FailureKind::Shutdown
+                    && self.outgoing.get(&stream).is_some_and(|out| !out.state.is_try());
+                let said = || {
+                    Failure::new(
+                        FailureKind::Cancelled,
+                        "its sender was stopped, and does not go on with it",
+                    )
+                };
+                self.say(Control::Fail {
+                    stream,
+                    failure: if is_final { said() } else { failure },
+                });
             }
             Action::SayUnknown(stream) => self.say(Control::Unknown { stream }),
             Action::SayDone(stream) => self.say(Control::Done { stream }),
@@ -129,7 +157,11 @@ impl Session {
 
     /// Makes the offer, first or again.
     fn offer(&mut self, stream: u64, said_pause: Option<bool>) {
-        let Some((out, deadline)) = self.outgoing.get_mut(&stream).zip(self.sending.deadline(stream)) else { return };
+        let Some((out, deadline)) =
+            self.outgoing.get_mut(&stream).zip(self.sending.deadline(stream))
+        else {
+            return;
+        };
         // Durations travel, by the clock of who sends: the dates of two nodes need not agree.
         let left = deadline.saturating_duration_since(Instant::now()).as_secs().max(1);
         (out.opening.remaining, out.opening.expires) = (left, now().saturating_add(left));
@@ -141,7 +173,8 @@ impl Session {
 
     fn seek_room(&mut self, stream: u64) {
         let Some(out) = self.outgoing.get_mut(&stream) else { return };
-        let (way, share, window, session) = (Way::outgoing(&self.shared), self.share_out.clone(), out.window, self.address.clone());
+        let (way, share, window, session) =
+            (Way::outgoing(&self.shared), self.share_out.clone(), out.window, self.address.clone());
         let waiting = actix::spawn(async move {
             let room = way.take(share, window, || session.do_send(NoRoomHere { stream })).await;
             session.do_send(Admitted { stream, room });
@@ -152,19 +185,23 @@ impl Session {
     /// Gives up what is stored and does not run yet: it goes on when the node is started again.
     pub(super) fn put_off_stored(&mut self) {
         let runs = |stream| self.link.is_some() && self.sending.is_running(stream);
-        let idle = self.outgoing.iter().filter(|(stream, out)| out.state.is_try() && !runs(**stream));
+        let idle =
+            self.outgoing.iter().filter(|(stream, out)| out.state.is_try() && !runs(**stream));
         let idle: Vec<_> = idle.map(|(&stream, _)| stream).collect();
         for stream in idle {
             self.fail(stream, Failure::new(FailureKind::Shutdown, "the sender is shutting down"));
         }
     }
 
-    /// Puts off what is stored and does not move while others wait for room here: it is tried again later.
+    /// Puts off what is stored and does not move while others wait for room here: it is tried again
+    /// later.
     pub(super) fn put_off_stalled(&mut self) {
         let (stall, now) = (self.shared.config.stall, Instant::now());
         let others_wait = self.shared.waiting_out.load(Ordering::Relaxed) > 0;
         let (sending, mut stalled) = (&self.sending, Vec::new());
-        for (&stream, out) in self.outgoing.iter_mut().filter(|(_, out)| out.room.is_some() && out.state.is_try()) {
+        for (&stream, out) in
+            self.outgoing.iter_mut().filter(|(_, out)| out.room.is_some() && out.state.is_try())
+        {
             let done = out.transfer.done_bytes();
             if out.moved.0 != done || sending.said_pause(stream) == Some(true) {
                 out.moved = (done, now);
@@ -173,15 +210,20 @@ impl Session {
             }
         }
         for stream in stalled {
-            let text =
-                format!("{} took nothing of it for {stall:?} while other deliveries waited here; it is tried again later", self.name);
+            let text = format!(
+                "{} took nothing of it for {stall:?} while other deliveries waited here; it is \
+                 tried again later",
+                self.name
+            );
             self.fail(stream, Failure::new(FailureKind::Busy, text));
         }
     }
 
     pub(super) fn on_accept(&mut self, stream: u64, limit: u64, received: &Ranges, trailer: bool) {
         let mut held = Held { whole: true, some: !received.is_empty(), trailer };
-        let Some(out) = self.outgoing.get_mut(&stream) else { return self.send(Event::Accepted { stream, held }) };
+        let Some(out) = self.outgoing.get_mut(&stream) else {
+            return self.send(Event::Accepted { stream, held });
+        };
         held.whole = out.transfer.acknowledged_is_within(received.as_slice());
         out.held = received.clone();
         out.gate.send_modify(|gate| gate.limit = gate.limit.max(limit));
@@ -210,32 +252,45 @@ impl Session {
         let Some(out) = self.outgoing.get_mut(&stream) else { return };
         out.transfer.set_held(std::mem::take(&mut out.held));
         out.state.update(|status| status.started = true);
-        let news = TransferNews::Started { content: out.content.clone(), inbox: out.opening.inbox.clone() };
+        let news = TransferNews::Started {
+            content: out.content.clone(),
+            inbox: out.opening.inbox.clone(),
+        };
         self.tell_outgoing(stream, news);
         let Some(out) = self.outgoing.get_mut(&stream) else { return };
-        let most = self.link.as_ref().map_or(1, |link| usize::from(link.lanes)).clamp(1, self.lanes.len());
+        let most =
+            self.link.as_ref().map_or(1, |link| usize::from(link.lanes)).clamp(1, self.lanes.len());
         let (stages, suite) = (out.opening.stages.clone(), out.transfer.scope.suite);
-        let asks: Vec<_> =
-            self.lanes[..most].iter().map(|lane| lane.address.send(SendingChain { stages: stages.clone(), suite })).collect();
+        let asks: Vec<_> = self.lanes[..most]
+            .iter()
+            .map(|lane| lane.address.send(SendingChain { stages: stages.clone(), suite }))
+            .collect();
         let niceness = self.shared.config.bulk_niceness;
         let thread = match out.thread.clone().map_or_else(|| DiskThread::start(niceness), Ok) {
             Ok(thread) => Arc::clone(out.thread.insert(thread)),
             Err(failure) => return self.fail(stream, failure),
         };
-        let (transfer, shared, session) = (Arc::clone(&out.transfer), Arc::clone(&self.shared), self.address.clone());
+        let (transfer, shared, session) =
+            (Arc::clone(&out.transfer), Arc::clone(&self.shared), self.address.clone());
         actix::spawn(async move {
             let mut replicas = Vec::new();
             for ask in asks {
                 match ask.await {
                     Ok(Ok(replica)) => replicas.push(replica),
-                    Ok(Err(error)) => return session.do_send(Wired { stream, outcome: Err(error.to_string()) }),
-                    Err(error) => return session.do_send(Wired { stream, outcome: Err(error.to_string()) }),
+                    Ok(Err(error)) => {
+                        return session.do_send(Wired { stream, outcome: Err(error.to_string()) });
+                    }
+                    Err(error) => {
+                        return session.do_send(Wired { stream, outcome: Err(error.to_string()) });
+                    }
                 }
             }
             let outlet = Balanced::new(replicas);
             let seat = ChunkerSeat { transfer, outlet: outlet.clone() };
             let chunker = thread.run(move || shared.registry.start_chunker(seat)).await.flatten();
-            let outcome = chunker.map(|chunker| (outlet, chunker)).ok_or_else(|| "the chunker could not be started".to_owned());
+            let outcome = chunker
+                .map(|chunker| (outlet, chunker))
+                .ok_or_else(|| "the chunker could not be started".to_owned());
             session.do_send(Wired { stream, outcome });
         });
     }
@@ -262,16 +317,27 @@ impl Session {
         }
     }
 
-    pub(super) fn on_delivered(&mut self, stream: u64, receipt: Receipt, enclosed: Option<Receipt>) {
-        let Some(out) = self.outgoing.get_mut(&stream) else { return self.send(Event::Delivered(stream, Vouched::Unsent)) };
+    pub(super) fn on_delivered(
+        &mut self,
+        stream: u64,
+        receipt: Receipt,
+        enclosed: Option<Receipt>,
+    ) {
+        let Some(out) = self.outgoing.get_mut(&stream) else {
+            return self.send(Event::Delivered(stream, Vouched::Unsent));
+        };
         let KeyScope { transfer, attempt, .. } = out.transfer.scope;
         let mac = out.transfer.key.receipt(transfer, attempt, "delivered", &receipt.digest);
         let vouched = match out.transfer.sent_digest() {
-            _ if blake3::Hash::from_bytes(mac) != blake3::Hash::from_bytes(receipt.mac) => Vouched::Forged,
+            _ if blake3::Hash::from_bytes(mac) != blake3::Hash::from_bytes(receipt.mac) => {
+                Vouched::Forged
+            }
             Some(digest) if digest == receipt.digest => Vouched::Sent,
             Some(_) => Vouched::Other,
             // An earlier delivery has brought it, and its sender can tell that it is the same.
-            None if out.known.as_ref().is_some_and(|known| known.digest == receipt.digest) => Vouched::Sent,
+            None if out.known.as_ref().is_some_and(|known| known.digest == receipt.digest) => {
+                Vouched::Sent
+            }
             None => Vouched::Unsent,
         };
         out.already_there = out.known.is_some() && self.sending.is_offered(stream);
@@ -286,7 +352,12 @@ impl Session {
             out.state.set_enclosed(enclosed);
         }
         let KeyScope { transfer, attempt, .. } = out.transfer.scope;
-        out.state.set_proof(out.transfer.key.receipt(transfer, attempt, "processed", &receipt.digest));
+        out.state.set_proof(out.transfer.key.receipt(
+            transfer,
+            attempt,
+            "processed",
+            &receipt.digest,
+        ));
         if out.already_there {
             self.tell_already_there(stream);
         }
@@ -298,7 +369,10 @@ impl Session {
         let Some(out) = self.outgoing.get(&stream) else { return };
         let report = out.known.as_ref().map(|known| known.report.clone()).unwrap_or_default();
         out.state.update(|status| (status.already_there, status.report) = (true, report.clone()));
-        let news = TransferNews::AlreadyThere { content: out.content.clone(), inbox: out.opening.inbox.clone() };
+        let news = TransferNews::AlreadyThere {
+            content: out.content.clone(),
+            inbox: out.opening.inbox.clone(),
+        };
         self.tell_outgoing(stream, news);
     }
 
@@ -306,12 +380,19 @@ impl Session {
     fn renew(&mut self, stream: u64, by: u64, attempt: u32, why: String) {
         let Some(mut out) = self.outgoing.remove(&stream) else { return };
         let (id, chunk_size) = (out.id(), out.transfer.scope.chunk_size);
-        let transfer = self.new_attempt(id, attempt, by, chunk_size, out.compression, &out.opening.stages);
+        let transfer =
+            self.new_attempt(id, attempt, by, chunk_size, out.compression, &out.opening.stages);
         tracing::warn!(transfer = %id, attempt, why, "beginning anew");
         self.forget(stream, &out.transfer);
         out.gate.send_modify(|gate| gate.stopped = true);
         out.gate = watch::channel(Gate::default()).0;
-        out.opening = Opening { stream: by, attempt, key: key_of(&transfer), commit: transfer.key.commitment(), ..out.opening };
+        out.opening = Opening {
+            stream: by,
+            attempt,
+            key: key_of(&transfer),
+            commit: transfer.key.commitment(),
+            ..out.opening
+        };
         (out.transfer, out.outlet, out.chunker, out.held) = (transfer, None, None, Ranges::EMPTY);
         if let Some(runner) = &out.runner {
             runner.do_send(Rewind { stream: by });
@@ -328,7 +409,8 @@ impl Session {
             Ok(receipt) => TransferNews::Delivered { receipt: receipt.clone() },
             Err(failure) => TransferNews::Failed { failure: failure.clone() },
         };
-        // What is stored may be tried again, and a package may have come no farther than a relay: its outbox tells how it ends.
+        // What is stored may be tried again, and a package may have come no farther than a relay:
+        // its outbox tells how it ends.
         if !out.state.is_try() || (outcome.is_ok() && out.content.kind != ContentKind::Package) {
             self.tell(out.id(), Direction::Outgoing, news);
         }
@@ -349,7 +431,8 @@ impl Session {
     }
 
     pub(super) fn outgoing_progress(&self) {
-        for (_, out) in self.outgoing.iter().filter(|(stream, _)| self.sending.is_running(**stream)) {
+        for (_, out) in self.outgoing.iter().filter(|(stream, _)| self.sending.is_running(**stream))
+        {
             let (bytes, total) = (out.transfer.done_bytes(), out.content.length);
             if out.state.progressed(bytes, total) {
                 self.tell(out.id(), Direction::Outgoing, TransferNews::Progress { bytes, total });
@@ -369,15 +452,20 @@ impl Handler<Start> for Session {
         let Start { source, content, inbox, options, attempt, created, life, state } = start;
         self.heard += 1;
         if self.closing || !self.draining.is_empty() {
-            return state.end(Err(Failure::new(FailureKind::Shutdown, "the node is shutting down")));
+            return state
+                .end(Err(Failure::new(FailureKind::Shutdown, "the node is shutting down")));
         }
         if self.outgoing.len() >= self.shared.config.transfers_per_peer {
-            return state.end(Err(Failure::new(FailureKind::Busy, "too many transfers wait for this peer already")));
+            return state.end(Err(Failure::new(
+                FailureKind::Busy,
+                "too many transfers wait for this peer already",
+            )));
         }
         let chunk_size = options.chunk_size.unwrap_or(self.shared.config.chunk_size);
         let compression = options.compression.unwrap_or(self.shared.config.compression);
         let stream = self.sending.take_stream();
-        let transfer = self.new_attempt(state.id, attempt, stream, chunk_size, compression, &options.stages);
+        let transfer =
+            self.new_attempt(state.id, attempt, stream, chunk_size, compression, &options.stages);
         let known = source.known();
         let opening = Opening {
             stream,
@@ -456,7 +544,10 @@ impl Handler<NoRoomHere> for Session {
     fn handle(&mut self, NoRoomHere { stream }: NoRoomHere, _: &mut Context<Self>) {
         if self.sending.seeks_room(stream) {
             let running = self.outgoing.values().filter(|out| out.room.is_some()).count();
-            self.tell_outgoing(stream, TransferNews::Waiting { running: u32::try_from(running).unwrap_or(u32::MAX) });
+            self.tell_outgoing(
+                stream,
+                TransferNews::Waiting { running: u32::try_from(running).unwrap_or(u32::MAX) },
+            );
         }
     }
 }
@@ -470,7 +561,9 @@ impl Session {
             (Some(runner), _) => runner,
             (None, Some(source)) => {
                 let (session, guard) = (self.address.clone(), Arc::clone(thread));
-                SourceRunner::start_in_arbiter(&thread.handle(), move |_| SourceRunner::new(source, session, guard))
+                SourceRunner::start_in_arbiter(&thread.handle(), move |_| {
+                    SourceRunner::new(source, session, guard)
+                })
             }
             (None, None) => return,
         };
@@ -492,8 +585,12 @@ impl Handler<Wired> for Session {
 
     fn handle(&mut self, Wired { stream, outcome }: Wired, _: &mut Context<Self>) {
         let Some(out) = self.outgoing.get_mut(&stream) else { return };
-        let outcome = outcome.map(|(outlet, chunker)| (out.outlet, out.chunker) = (Some(outlet), Some(chunker)));
-        self.send(Event::Wired(stream, outcome.map_err(|text| Failure::new(FailureKind::Stage, text))));
+        let outcome = outcome
+            .map(|(outlet, chunker)| (out.outlet, out.chunker) = (Some(outlet), Some(chunker)));
+        self.send(Event::Wired(
+            stream,
+            outcome.map_err(|text| Failure::new(FailureKind::Stage, text)),
+        ));
     }
 }
 
@@ -505,7 +602,8 @@ impl Handler<SourceEnded> for Session {
         match outcome {
             Ok(report) if report.skipped_total > 0 => {
                 out.state.update(|status| status.report = report.clone());
-                let news = TransferNews::Skipped { entries: report.skipped, total: report.skipped_total };
+                let news =
+                    TransferNews::Skipped { entries: report.skipped, total: report.skipped_total };
                 self.tell_outgoing(stream, news);
             }
             Ok(report) => out.state.update(|status| status.report = report.clone()),
@@ -523,7 +621,8 @@ impl Handler<Rewound> for Session {
     fn handle(&mut self, Rewound { stream, outcome }: Rewound, _: &mut Context<Self>) {
         let Some(out) = self.outgoing.get_mut(&stream) else { return };
         let outcome = outcome.map(|(content, version)| {
-            (out.opening.content, out.content, out.opening.version) = (content.clone(), content, version);
+            (out.opening.content, out.content, out.opening.version) =
+                (content.clone(), content, version);
             version.is_some()
         });
         self.send(Event::Rewound(stream, outcome.map_err(Failure::from)));

@@ -22,7 +22,11 @@ use crate::wire::{Control, Opening, PeerId};
 impl Session {
     /// Makes it durable that a delivery was committed.
     pub(super) fn remember(&mut self, stream: u64) {
-        let (Some(known), Some(offer)) = (self.incoming.get_mut(&stream), self.receiving.offer(stream)) else { return };
+        let (Some(known), Some(offer)) =
+            (self.incoming.get_mut(&stream), self.receiving.offer(stream))
+        else {
+            return;
+        };
         let Some((summary, committed, processed)) = known.committed.take() else { return };
         let KeyScope { transfer, attempt, .. } = known.transfer.scope;
         let mac = known.transfer.key.receipt(transfer, attempt, "delivered", &summary.digest);
@@ -30,18 +34,26 @@ impl Session {
         let receipt = Receipt { digest: summary.digest, length: summary.length, place, files, mac };
         let Opening { ref inbox, ref content, .. } = *offer.rest;
         let is_package = content.kind == ContentKind::Package;
-        let memo = memo.filter(|_| !is_package).map(|memo| MemoKey::new(self.peer, inbox, content).with(memo));
-        let told = (known.id(), enclosed.as_ref().map_or(self.peer, |enclosed| enclosed.sender), remarks);
-        let (inbox, name) = (if is_package { RELAYED.to_owned() } else { inbox.clone() }, content.name.to_string());
-        let processed_mac = known.transfer.key.receipt(transfer, attempt, "processed", &summary.digest).into();
+        let memo = memo
+            .filter(|_| !is_package)
+            .map(|memo| MemoKey::new(self.peer, inbox, content).with(memo));
+        let told =
+            (known.id(), enclosed.as_ref().map_or(self.peer, |enclosed| enclosed.sender), remarks);
+        let (inbox, name) =
+            (if is_package { RELAYED.to_owned() } else { inbox.clone() }, content.name.to_string());
+        let processed_mac =
+            known.transfer.key.receipt(transfer, attempt, "processed", &summary.digest).into();
         let at = now();
         let (carried_by, packed_by, elsewhere) = (None, None, None);
-        // Who carries a package may say too little of how long it lives: who made it has said so, too.
+        // Who carries a package may say too little of how long it lives: who made it has said so,
+        // too.
         let life_inside = enclosed.as_ref().map_or(0, |enclosed| enclosed.life.min(LIFE_MOST));
         // It may come again from now on for as long as its sender said.
-        let life = life_of(&offer.rest).max(offer.deadline.saturating_duration_since(Instant::now()).as_secs());
+        let life = life_of(&offer.rest)
+            .max(offer.deadline.saturating_duration_since(Instant::now()).as_secs());
         let (moment, life) = (self.shared.clock.now(), life.max(life_inside));
-        let (expires, passes, receipt_here) = (moment.certain + life, Some(moment.passed + life), receipt.clone());
+        let (expires, passes, receipt_here) =
+            (moment.certain + life, Some(moment.passed + life), receipt.clone());
         let mut arrival = Arrival {
             attempt,
             at,
@@ -56,28 +68,61 @@ impl Session {
             passes,
             elsewhere,
         };
-        let inside =
-            |enclosed: &Enclosed| Inside { sender: enclosed.sender, transfer: enclosed.transfer, receipt: enclosed.receipt.clone() };
+        let inside = |enclosed: &Enclosed| Inside {
+            sender: enclosed.sender,
+            transfer: enclosed.transfer,
+            receipt: enclosed.receipt.clone(),
+        };
         let (inside, receipt_of_carrier) = (enclosed.as_deref().map(inside), receipt);
         let (shared, peer, session) = (Arc::clone(&self.shared), self.peer, self.address.clone());
         // Remembered before it is said: whatever becomes of the word, the delivery is not repeated.
         let remember = move || {
             if let Some(enclosed) = enclosed {
-                let Enclosed { sender, receipt, processed_mac, inbox, name, transfer: packed_as, life: _ } = *enclosed;
-                // It is a delivery of who packed it; and known by who carried it, who may ask again.
+                let Enclosed {
+                    sender,
+                    receipt,
+                    processed_mac,
+                    inbox,
+                    name,
+                    transfer: packed_as,
+                    life: _,
+                } = *enclosed;
+                // It is a delivery of who packed it; and known by who carried it, who may ask
+                // again.
                 let (carried_by, elsewhere) = (sender != peer).then_some((peer, transfer)).unzip();
-                arrival = Arrival { receipt, processed_mac: processed_mac.into(), inbox, name, carried_by, elsewhere, ..arrival };
+                arrival = Arrival {
+                    receipt,
+                    processed_mac: processed_mac.into(),
+                    inbox,
+                    name,
+                    carried_by,
+                    elsewhere,
+                    ..arrival
+                };
                 if shared.remembered.arrival(sender, packed_as).is_none() {
                     let inner = Journal::forget(inner_key(sender, packed_as));
-                    shared.remembered.remember_with(sender, packed_as, arrival.clone(), vec![inner])?;
+                    shared.remembered.remember_with(
+                        sender,
+                        packed_as,
+                        arrival.clone(),
+                        vec![inner],
+                    )?;
                 }
                 if sender == peer {
                     return Ok((receipt_of_carrier, inside));
                 }
-                arrival = Arrival { carried_by: None, packed_by: Some(sender), elsewhere: Some(packed_as), ..arrival };
+                arrival = Arrival {
+                    carried_by: None,
+                    packed_by: Some(sender),
+                    elsewhere: Some(packed_as),
+                    ..arrival
+                };
             }
             let changes = memo.map(|memo| shared.memos.keep(memo)).unwrap_or_default();
-            shared.remembered.remember_with(peer, transfer, arrival, changes).map(|()| (receipt_of_carrier, inside))
+            shared
+                .remembered
+                .remember_with(peer, transfer, arrival, changes)
+                .map(|()| (receipt_of_carrier, inside))
         };
         self.remark(stream, is_package, told);
         actix::spawn(async move {
@@ -97,27 +142,48 @@ impl Session {
             let is_package = offer.rest.content.kind == ContentKind::Package;
             let (peer, transfer, news) = match inside {
                 // It came of who packed it, whoever carried it.
-                Some(Inside { sender, transfer, receipt }) => (sender, transfer, TransferNews::Delivered { receipt }),
-                None if is_package => (self.peer, transfer, TransferNews::Relayed { relay: self.shared.peer() }),
+                Some(Inside { sender, transfer, receipt }) => {
+                    (sender, transfer, TransferNews::Delivered { receipt })
+                }
+                None if is_package => {
+                    (self.peer, transfer, TransferNews::Relayed { relay: self.shared.peer() })
+                }
                 None => (self.peer, transfer, TransferNews::Delivered { receipt }),
             };
-            self.shared.emit(NodeEvent::Transfer(TransferEvent { transfer, peer, direction: Direction::Incoming, news }));
+            self.shared.emit(NodeEvent::Transfer(TransferEvent {
+                transfer,
+                peer,
+                direction: Direction::Incoming,
+                news,
+            }));
         }
         self.take_out(stream);
         self.settle();
     }
 
-    /// Says what is not as it was sent. Not who carried it: what is in a package is nothing to them.
-    fn remark(&mut self, stream: u64, is_package: bool, (transfer, peer, lines): (TransferId, PeerId, Vec<String>)) {
+    /// Says what is not as it was sent. Not who carried it: what is in a package is nothing to
+    /// them.
+    fn remark(
+        &mut self,
+        stream: u64,
+        is_package: bool,
+        (transfer, peer, lines): (TransferId, PeerId, Vec<String>),
+    ) {
         if lines.is_empty() {
             return;
         }
-        let ours: Vec<_> = lines.iter().filter(|line| !line.starts_with(Committed::SAID)).cloned().collect();
+        let ours: Vec<_> =
+            lines.iter().filter(|line| !line.starts_with(Committed::SAID)).cloned().collect();
         if !is_package && !ours.is_empty() {
             self.say(Control::Remarks { stream, lines: ours });
         }
         let news = TransferNews::Remarks { lines };
-        self.shared.emit(NodeEvent::Transfer(TransferEvent { transfer, peer, direction: Direction::Incoming, news }));
+        self.shared.emit(NodeEvent::Transfer(TransferEvent {
+            transfer,
+            peer,
+            direction: Direction::Incoming,
+            news,
+        }));
     }
 }
 
@@ -125,9 +191,14 @@ impl Handler<Kept> for Session {
     type Result = ();
 
     fn handle(&mut self, Kept { stream, attempt, outcome }: Kept, _: &mut Context<Self>) {
-        let Some(known) = self.incoming.get_mut(&stream).filter(|known| known.transfer.scope.attempt == attempt) else { return };
+        let Some(known) =
+            self.incoming.get_mut(&stream).filter(|known| known.transfer.scope.attempt == attempt)
+        else {
+            return;
+        };
         let outcome = outcome.map(|kept| known.kept = Some(kept)).map_err(|error| {
-            let text = format!("it was received, but the receiver's spool could not note that: {error}");
+            let text =
+                format!("it was received, but the receiver's spool could not note that: {error}");
             Failure::new(FailureKind::Io, text)
         });
         self.receive(Event::Remembered(stream, outcome));

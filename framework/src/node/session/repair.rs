@@ -1,7 +1,8 @@
 //! Chunks that did not get through, and transfers that end.
 //!
-//! A chunk that an actor died with is tried once more when the chain is whole again; a second time its transfer fails, the
-//! stage named. Chunks that only lay in the dead actor's mailbox go on without being counted.
+//! A chunk that an actor died with is tried once more when the chain is whole again; a second time
+//! its transfer fails, the stage named. Chunks that only lay in the dead actor's mailbox go on
+//! without being counted.
 
 use std::sync::Arc;
 
@@ -28,12 +29,19 @@ impl Session {
         let losses = self.losses.entry((lost.stream, lost.index)).or_default();
         *losses += 1;
         let stage = lost.stage.as_deref().unwrap_or("the assembler").to_owned();
-        tracing::warn!(stage, %transfer, chunk = lost.index, panicked = lost.panicked, "a chunk was lost in a stage");
+        tracing::warn!(
+            stage, %transfer, chunk = lost.index, panicked = lost.panicked,
+            "a chunk was lost in a stage"
+        );
         if *losses < LOSSES {
             return self.mend(vec![lost], ctx);
         }
-        let text = format!("the stage {stage:?} lost chunk {} twice; see its node's log", lost.index);
-        self.fail(lost.stream, Failure::new(FailureKind::Stage, text).in_stage(stage).at_index(lost.index));
+        let text =
+            format!("the stage {stage:?} lost chunk {} twice; see its node's log", lost.index);
+        self.fail(
+            lost.stream,
+            Failure::new(FailureKind::Stage, text).in_stage(stage).at_index(lost.index),
+        );
         // Whoever comes next is to find the chain whole.
         self.mend(Vec::new(), ctx);
     }
@@ -52,27 +60,40 @@ impl Session {
         ctx.spawn(checked.into_actor(self).map(Self::mended));
     }
 
-    /// Chunkers and assemblers have no second try, and one that dies may leave no chunk behind that tells.
+    /// Chunkers and assemblers have no second try, and one that dies may leave no chunk behind that
+    /// tells.
     pub(super) fn look_for_dead_ends(&self, ctx: &mut Context<Self>) {
-        let outgoing = self.outgoing.iter().filter(|(_, out)| out.chunker_is_gone()).map(|(&stream, _)| (stream, "chunker"));
-        let incoming =
-            self.incoming.iter().filter(|(_, known)| known.transfer.assembler_is_gone()).map(|(&stream, _)| (stream, "assembler"));
+        let outgoing = self
+            .outgoing
+            .iter()
+            .filter(|(_, out)| out.chunker_is_gone())
+            .map(|(&stream, _)| (stream, "chunker"));
+        let incoming = self
+            .incoming
+            .iter()
+            .filter(|(_, known)| known.transfer.assembler_is_gone())
+            .map(|(&stream, _)| (stream, "assembler"));
         for (stream, stage) in outgoing.chain(incoming) {
             // Not at once: its last word may lie in the mailbox.
             ctx.address().do_send(DeadEnd { stream, stage });
         }
     }
 
-    /// All chains are whole again. Where a stage dies too often, the transfer is given up whose chunk it had first: the others
-    /// only lay behind it.
+    /// All chains are whole again. Where a stage dies too often, the transfer is given up whose
+    /// chunk it had first: the others only lay behind it.
     fn mended(given_up: Option<Arc<str>>, session: &mut Self, ctx: &mut Context<Self>) {
-        // What died with the first one was said before the check was answered, and may not have been looked at yet.
+        // What died with the first one was said before the check was answered, and may not have
+        // been looked at yet.
         session.hear_signals(ctx);
         let lost = session.mending.take().unwrap_or_default();
         // One that only came to an actor that was dead already has not panicked.
-        let at_fault = |stage| lost.iter().find(|lost| lost.panicked && lost.stage.as_ref() == Some(stage));
-        if let Some((stream, stage)) = given_up.as_ref().and_then(|stage| Some((at_fault(stage)?.stream, stage))) {
-            let text = format!("the stage {stage:?} dies again and again, so its route is given up");
+        let at_fault =
+            |stage| lost.iter().find(|lost| lost.panicked && lost.stage.as_ref() == Some(stage));
+        if let Some((stream, stage)) =
+            given_up.as_ref().and_then(|stage| Some((at_fault(stage)?.stream, stage)))
+        {
+            let text =
+                format!("the stage {stage:?} dies again and again, so its route is given up");
             session.fail(stream, Failure::new(FailureKind::Stage, text).in_stage(stage));
         }
         lost.into_iter().for_each(|lost| session.try_again(lost));
@@ -80,22 +101,36 @@ impl Session {
 
     fn try_again(&mut self, lost: Lost) {
         let Lost { stream, index, trailer, again, stage, .. } = lost;
-        if let Some(out) = self.outgoing.get(&stream).filter(|out| out.transfer.scope.attempt == lost.attempt) {
+        if let Some(out) =
+            self.outgoing.get(&stream).filter(|out| out.transfer.scope.attempt == lost.attempt)
+        {
             let Some((content, outlet)) = again.zip(out.outlet.as_ref()) else {
                 let stage = stage.as_deref().unwrap_or("a lane");
-                let text = format!("the stage {stage:?} lost chunk {index} after it was sealed, and a chunk is sealed only once");
-                return self.fail(stream, Failure::new(FailureKind::Stage, text).in_stage(stage).at_index(index));
+                let text = format!(
+                    "the stage {stage:?} lost chunk {index} after it was sealed, and a chunk is \
+                     sealed only once"
+                );
+                return self.fail(
+                    stream,
+                    Failure::new(FailureKind::Stage, text).in_stage(stage).at_index(index),
+                );
             };
             let length = content.len().saturating_sub(crate::pipeline::Prefix::LENGTH) as u64;
-            let custody =
-                if trailer { Custody::trailer(&out.transfer, index) } else { Custody::outgoing(&out.transfer, index, length, None) };
+            let custody = if trailer {
+                Custody::trailer(&out.transfer, index)
+            } else {
+                Custody::outgoing(&out.transfer, index, length, None)
+            };
             custody.keep(content.clone());
             outlet.send(Chunk::from_parts(custody, content), None);
         } else if self.incoming.contains_key(&stream) {
             let stage = stage.as_deref().unwrap_or("unknown");
             let text = format!("the receiver's stage {stage:?} lost chunk {index}; see its log");
             let failure = Failure::new(FailureKind::Stage, text).in_stage(stage).at_index(index);
-            let repair = self.incoming.get(&stream).map(|known| known.transfer.incoming().lost(index, trailer));
+            let repair = self
+                .incoming
+                .get(&stream)
+                .map(|known| known.transfer.incoming().lost(index, trailer));
             self.ask_again(stream, index, repair, failure);
         }
     }
@@ -110,7 +145,10 @@ impl Session {
             if let Some(lane) = lane {
                 self.close_lane(lane, ctx);
             }
-            let repair = self.incoming.get(&stream).map(|known| known.transfer.incoming().release(index, trailer));
+            let repair = self
+                .incoming
+                .get(&stream)
+                .map(|known| known.transfer.incoming().release(index, trailer));
             return self.ask_again(stream, index, repair, failure);
         }
         self.fail(stream, failure);
@@ -119,7 +157,9 @@ impl Session {
     fn ask_again(&mut self, stream: u64, index: u64, repair: Option<Repair>, failure: Failure) {
         match repair {
             None => {}
-            Some(Repair::AskAgain) => self.say(Control::Lost { stream, index, failure: Some(failure) }),
+            Some(Repair::AskAgain) => {
+                self.say(Control::Lost { stream, index, failure: Some(failure) })
+            }
             Some(Repair::GiveUp) => self.fail(stream, failure),
         }
     }
@@ -130,7 +170,8 @@ impl Session {
         outgoing.or_else(|| self.incoming.get(&stream).map(IncomingTransfer::id))
     }
 
-    /// Fails a transfer at both ends. One that comes in may be committed by then: its sink has the last word.
+    /// Fails a transfer at both ends. One that comes in may be committed by then: its sink has the
+    /// last word.
     pub(super) fn fail(&mut self, stream: u64, failure: Failure) {
         if self.outgoing.contains_key(&stream) {
             self.send(sending::Event::GiveUp(stream, failure));
@@ -162,7 +203,12 @@ impl Session {
     }
 
     pub(super) fn tell(&self, transfer: TransferId, direction: Direction, news: TransferNews) {
-        self.shared.emit(NodeEvent::Transfer(TransferEvent { transfer, peer: self.peer, direction, news }));
+        self.shared.emit(NodeEvent::Transfer(TransferEvent {
+            transfer,
+            peer: self.peer,
+            direction,
+            news,
+        }));
     }
 
     pub(super) fn tell_progress(&self) {
@@ -171,7 +217,11 @@ impl Session {
     }
 
     pub(super) fn interrupt_all(&mut self, why: &str) {
-        let outgoing = self.outgoing.values().filter(|out| out.outlet.is_some()).map(|out| (out.id(), Direction::Outgoing));
+        let outgoing = self
+            .outgoing
+            .values()
+            .filter(|out| out.outlet.is_some())
+            .map(|out| (out.id(), Direction::Outgoing));
         let incoming = self.incoming.values().map(|incoming| (incoming.id(), Direction::Incoming));
         for (id, direction) in outgoing.chain(incoming) {
             self.tell(id, direction, TransferNews::Interrupted { reason: why.to_owned() });
@@ -191,7 +241,9 @@ impl Handler<DeadEnd> for Session {
     type Result = ();
 
     fn handle(&mut self, DeadEnd { stream, stage }: DeadEnd, _: &mut Context<Self>) {
-        let failure = Failure::new(FailureKind::Stage, format!("the {stage} died; see its node's log")).in_stage(stage);
+        let failure =
+            Failure::new(FailureKind::Stage, format!("the {stage} died; see its node's log"))
+                .in_stage(stage);
         if self.outgoing.contains_key(&stream) {
             self.fail(stream, failure);
         } else if !self.receiving.is_committed(stream) {

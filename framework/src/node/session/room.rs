@@ -1,4 +1,5 @@
-//! Room for transfers: how many run at once, and how many bytes are on their way, of the node and of one peer.
+//! Room for transfers: how many run at once, and how many bytes are on their way, of the node and
+//! of one peer.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -33,7 +34,10 @@ pub(super) struct Share {
 impl Share {
     pub(super) fn of(config: &NodeConfig) -> Self {
         let running = Arc::new(Semaphore::new(config.running_transfers.saturating_sub(1).max(1)));
-        Self { running, bytes: Budget::new(config.pool.saturating_sub(config.window).max(config.window)) }
+        Self {
+            running,
+            bytes: Budget::new(config.pool.saturating_sub(config.window).max(config.window)),
+        }
     }
 
     async fn take(self, window: usize) -> (OwnedSemaphorePermit, Credit) {
@@ -51,15 +55,29 @@ pub(super) struct Way {
 
 impl Way {
     pub(super) fn incoming(shared: &NodeShared) -> Self {
-        Self { waiting: Arc::clone(&shared.waiting_in), running: Arc::clone(&shared.running_in), bytes: shared.receiving.clone() }
+        Self {
+            waiting: Arc::clone(&shared.waiting_in),
+            running: Arc::clone(&shared.running_in),
+            bytes: shared.receiving.clone(),
+        }
     }
 
     pub(super) fn outgoing(shared: &NodeShared) -> Self {
-        Self { waiting: Arc::clone(&shared.waiting_out), running: Arc::clone(&shared.running_out), bytes: shared.sending.clone() }
+        Self {
+            waiting: Arc::clone(&shared.waiting_out),
+            running: Arc::clone(&shared.running_out),
+            bytes: shared.sending.clone(),
+        }
     }
 
-    /// Waits for room for a transfer of so many bytes on their way; says once that there is none yet, if it takes long.
-    pub(super) async fn take(self, share: Share, window: usize, say_waiting: impl FnOnce()) -> Room {
+    /// Waits for room for a transfer of so many bytes on their way; says once that there is none
+    /// yet, if it takes long.
+    pub(super) async fn take(
+        self,
+        share: Share,
+        window: usize,
+        say_waiting: impl FnOnce(),
+    ) -> Room {
         let Self { waiting, running, bytes } = self;
         let mut room = pin!(async {
             let _queued = InQueue::at(&waiting);

@@ -10,8 +10,14 @@ use crate::node::dialling::Hope;
 use crate::node::link::NewLink;
 use crate::node::transfer::Unsettled;
 use crate::node::transport::Connection;
-use crate::pipeline::{Balanced, Chunk, Committed, Compression, Piece, Source, SourceError, SourceReport, Stop, Summary, Transfer};
-use crate::wire::{Control, ControlOpener, ControlSealer, PeerId, Ranges, RefuseReason, SecretBytes, Word, WordKind};
+use crate::pipeline::{
+    Balanced, Chunk, Committed, Compression, Piece, Source, SourceError, SourceReport, Stop,
+    Summary, Transfer,
+};
+use crate::wire::{
+    Control, ControlOpener, ControlSealer, PeerId, Ranges, RefuseReason, SecretBytes, Word,
+    WordKind,
+};
 
 /// A link is up, dialled or accepted.
 #[derive(Debug, Message)]
@@ -115,19 +121,21 @@ pub struct SendOptions {
     pub chunk_size: Option<u32>,
     /// Whether chunks are compressed.
     pub compression: Option<Compression>,
-    /// Names of registered coders that every chunk passes, in this order. The receiver must know them, too.
+    /// Names of registered coders that every chunk passes, in this order. The receiver must know
+    /// them, too.
     pub stages: Vec<String>,
-    /// A relay that keeps it until the receiver comes: a peer that is trusted here and there. It can neither read nor change it.
-    /// Needs a spool that has a folder, which keeps the package, and so a copy of the content.
+    /// A relay that keeps it until the receiver comes: a peer that is trusted here and there. It
+    /// can neither read nor change it. Needs a spool that has a folder, which keeps the
+    /// package, and so a copy of the content.
     pub via: Option<PeerId>,
     /// How long it is worth delivering, from 1 s to 30 days.
     pub expiry: Option<std::time::Duration>,
-    /// Does not keep it in the spool, even if the node has one: it is lost with the process, and fails when the receiver can't
-    /// be reached.
+    /// Does not keep it in the spool, even if the node has one: it is lost with the process, and
+    /// fails when the receiver can't be reached.
     pub transient: bool,
-    /// Keeps a copy of the content in the spool instead of a reference to where it lies, so that it may change or go once
-    /// [`Node::send`](crate::Node::send) has returned. It is sealed for this node alone, and sent while it is made. Needs a spool
-    /// that has a folder.
+    /// Keeps a copy of the content in the spool instead of a reference to where it lies, so that
+    /// it may change or go once [`Node::send`](crate::Node::send) has returned. It is sealed
+    /// for this node alone, and sent while it is made. Needs a spool that has a folder.
     pub copy: bool,
 }
 
@@ -188,7 +196,11 @@ pub(crate) struct Opened {
 
 pub(crate) enum OpenedSink {
     /// It takes chunks.
-    Running { assembler: Recipient<Chunk>, abort: tokio::sync::oneshot::Sender<Stop>, room: Option<Room> },
+    Running {
+        assembler: Recipient<Chunk>,
+        abort: tokio::sync::oneshot::Sender<Stop>,
+        room: Option<Room>,
+    },
     /// It was committed by an earlier process.
     Committed { summary: Summary, committed: Committed },
     /// An earlier delivery has brought the same.

@@ -16,14 +16,21 @@ const SKEW: u64 = 300;
 pub(super) const LIFE_MOST: u64 = NodeConfig::EXPIRY_MOST.as_secs() + SKEW;
 
 /// The journal of a delivery, where there is a spool.
-pub(super) fn journal_for(shared: &NodeShared, peer: PeerId, opening: &Opening) -> Result<Option<Journal>, Failure> {
+pub(super) fn journal_for(
+    shared: &NodeShared,
+    peer: PeerId,
+    opening: &Opening,
+) -> Result<Option<Journal>, Failure> {
     let Some(spool) = &shared.spool else { return Ok(None) };
     let key = delivery_key(peer, opening.transfer);
     shared.partials.taken(&key);
     let expires = shared.clock.now().certain + life_of(opening);
-    let journal = Journal::open(Arc::clone(spool), key, expires, opening.version, opening.chunk_size);
+    let journal =
+        Journal::open(Arc::clone(spool), key, expires, opening.version, opening.chunk_size);
     let journal = journal.map(|journal| Some(journal.charged_to(shared.ledger.account(peer))));
-    journal.map_err(|error| Failure::new(FailureKind::Io, format!("the receiver's spool can't be read: {error}")))
+    journal.map_err(|error| {
+        Failure::new(FailureKind::Io, format!("the receiver's spool can't be read: {error}"))
+    })
 }
 
 /// When a delivery with so many seconds left stops being worth the receiver's while, too.
@@ -31,8 +38,13 @@ pub(super) fn deadline(remaining: u64) -> Instant {
     Instant::now() + Duration::from_secs(remaining.min(LIFE_MOST) + SKEW)
 }
 
-/// How long a delivery may come again, in seconds from its offer on: a package, whoever has it, for as long as its maker said.
+/// How long a delivery may come again, in seconds from its offer on: a package, whoever has it, for
+/// as long as its maker said.
 pub(super) fn life_of(opening: &Opening) -> u64 {
-    let whole = if opening.content.kind == ContentKind::Package { opening.expires.saturating_sub(opening.created) } else { 0 };
+    let whole = if opening.content.kind == ContentKind::Package {
+        opening.expires.saturating_sub(opening.created)
+    } else {
+        0
+    };
     whole.max(opening.remaining).min(LIFE_MOST)
 }

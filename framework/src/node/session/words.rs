@@ -1,6 +1,7 @@
 //! Words about deliveries that are over: that the receiving application is done with one.
 //!
-//! Each is durable where it comes from, and said on each new link until it is durable where it goes.
+//! Each is durable where it comes from, and said on each new link until it is durable where it
+//! goes.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -51,7 +52,8 @@ impl Session {
         }
     }
 
-    /// The application at the peer is done with something that was sent from here: the outbox knows what.
+    /// The application at the peer is done with something that was sent from here: the outbox knows
+    /// what.
     pub(super) fn on_processed(&mut self, transfer: TransferId, mac: [u8; 32]) {
         self.hub.do_send(ProcessedWord { peer: self.peer, transfer, mac });
     }
@@ -71,10 +73,12 @@ impl Session {
         }
         let arrival = |sender, transfer| self.shared.remembered.arrival(sender, transfer);
         // A relay hears it for who packed it.
-        let carried = arrival(self.peer, transfer).and_then(|carried| Some((carried.packed_by?, carried.elsewhere.unwrap_or(transfer))));
+        let carried = arrival(self.peer, transfer)
+            .and_then(|carried| Some((carried.packed_by?, carried.elsewhere.unwrap_or(transfer))));
         let (sender, transfer) = carried.unwrap_or((self.peer, transfer));
         // Said again and again, it is noted once.
-        if arrival(sender, transfer).is_some_and(|arrival| arrival.processed == Processed::Unheard) {
+        if arrival(sender, transfer).is_some_and(|arrival| arrival.processed == Processed::Unheard)
+        {
             self.change_arrival(sender, transfer, |arrival| arrival.processed = Processed::Heard);
         }
     }
@@ -92,18 +96,30 @@ impl Session {
         self.change_arrival(self.peer, transfer, move |arrival| arrival.processed_mac = mac.into());
     }
 
-    fn change_arrival(&mut self, peer: PeerId, transfer: TransferId, change: impl FnOnce(&mut Arrival) + Send + 'static) {
+    fn change_arrival(
+        &mut self,
+        peer: PeerId,
+        transfer: TransferId,
+        change: impl FnOnce(&mut Arrival) + Send + 'static,
+    ) {
         let shared = Arc::clone(&self.shared);
         self.on_disk(transfer, move || shared.remembered.change(peer, transfer, change).map(drop));
     }
 
-    /// Notes a word where that may block. The peer is not listened to before it is durable: it can't have more written than the
-    /// disk takes.
-    fn on_disk(&mut self, transfer: TransferId, write: impl FnOnce() -> std::io::Result<()> + Send + 'static) {
+    /// Notes a word where that may block. The peer is not listened to before it is durable: it
+    /// can't have more written than the disk takes.
+    fn on_disk(
+        &mut self,
+        transfer: TransferId,
+        write: impl FnOnce() -> std::io::Result<()> + Send + 'static,
+    ) {
         self.passed_on.push(Box::pin(async move {
             let written = surely(write).await;
             if let Err(error) = written.map_err(std::io::Error::other).and_then(|written| written) {
-                tracing::error!(%transfer, %error, "the spool could not note a word about a delivery");
+                tracing::error!(
+                    %transfer, %error,
+                    "the spool could not note a word about a delivery"
+                );
             }
         }));
     }

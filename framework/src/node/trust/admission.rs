@@ -1,6 +1,7 @@
 //! Who is let in now, and why somebody is not.
 //!
-//! Invariant: while the store can't be read nobody is let in, and nobody is refused for good: who is trusted may come again.
+//! Invariant: while the store can't be read nobody is let in, and nobody is refused for good: who
+//! is trusted may come again.
 
 use std::sync::PoisonError;
 
@@ -23,7 +24,10 @@ impl Barred {
     pub(crate) fn failure(self, why: impl FnOnce() -> String) -> Failure {
         match self {
             Self::Untrusted => Failure::new(FailureKind::Untrusted, why()),
-            Self::ForNow => Failure::new(FailureKind::Busy, "the receiver can't read now whom it trusts; try again later"),
+            Self::ForNow => Failure::new(
+                FailureKind::Busy,
+                "the receiver can't read now whom it trusts; try again later",
+            ),
         }
     }
 }
@@ -35,7 +39,11 @@ impl Trust {
         if self.unread.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
             return Err(Barred::ForNow);
         }
-        let may = |peer: &TrustedPeer| inbox.is_none_or(|inbox| peer.inboxes.iter().any(|allowed| allowed == "*" || allowed == inbox));
+        let may = |peer: &TrustedPeer| {
+            inbox.is_none_or(|inbox| {
+                peer.inboxes.iter().any(|allowed| allowed == "*" || allowed == inbox)
+            })
+        };
         let is_in = self.peers.get(id).is_some_and(|peer| peer.is_current(now()) && may(&peer));
         if is_in { Ok(()) } else { Err(Barred::Untrusted) }
     }

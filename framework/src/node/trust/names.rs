@@ -1,7 +1,7 @@
 //! What peers and nodes may be called.
 //!
-//! Invariant: no name can be taken for a node's id, for the beginning of one, or for something else than a name. Names are this node's own: what a
-//! peer calls itself is a suggestion.
+//! Invariant: no name can be taken for a node's id, for the beginning of one, or for something else
+//! than a name. Names are this node's own: what a peer calls itself is a suggestion.
 
 use unicode_security::{GeneralSecurityProfile, MixedScript, skeleton};
 
@@ -27,7 +27,10 @@ pub enum NameError {
         given: usize,
     },
     /// A character that is not shown, or means something else.
-    #[error("the name {name:?} has the character {found:?}: choose one of letters, digits, spaces and signs other than '/'")]
+    #[error(
+        "the name {name:?} has the character {found:?}: choose one of letters, digits, spaces and \
+         signs other than '/'"
+    )]
     Character {
         /// The name.
         name: String,
@@ -43,13 +46,19 @@ pub enum NameError {
         what: &'static str,
     },
     /// It could be taken for an id.
-    #[error("the name {name:?} looks like the id of a node, or a part of one: choose one that nobody takes for a key")]
+    #[error(
+        "the name {name:?} looks like the id of a node, or a part of one: choose one that nobody \
+         takes for a key"
+    )]
     LooksLikeId {
         /// The name.
         name: String,
     },
     /// It holds the fingerprint of somebody else.
-    #[error("the name {name:?} looks like the id of the peer {id}, which is another one: choose another name")]
+    #[error(
+        "the name {name:?} looks like the id of the peer {id}, which is another one: choose \
+         another name"
+    )]
     OfAnother {
         /// The name.
         name: String,
@@ -58,7 +67,8 @@ pub enum NameError {
     },
 }
 
-/// Whether a node or a peer may be called so. A peer may be called by its own fingerprint, or by something and that.
+/// Whether a node or a peer may be called so. A peer may be called by its own fingerprint, or by
+/// something and that.
 pub(crate) fn check(name: &str, own: Option<PeerId>) -> Result<(), NameError> {
     let own = own.map(|id| id.short());
     let rest = own.as_ref().and_then(|own| name.strip_suffix(own.as_str()));
@@ -75,9 +85,13 @@ pub(crate) fn check(name: &str, own: Option<PeerId>) -> Result<(), NameError> {
     let edge = match name {
         _ if name.trim() != name => Some("begins or ends with white space"),
         _ if name.starts_with('-') => Some("begins with '-', as an option does"),
-        _ if name.starts_with('@') => Some("begins with '@', as the name of a file with a ticket does"),
+        _ if name.starts_with('@') => {
+            Some("begins with '@', as the name of a file with a ticket does")
+        }
         _ if !name.chars().any(char::is_alphanumeric) => Some("has no letter and no digit"),
-        _ if name.to_lowercase().starts_with("estafette1") && name.len() > 20 => Some("begins as a ticket does"),
+        _ if name.to_lowercase().starts_with("estafette1") && name.len() > 20 => {
+            Some("begins as a ticket does")
+        }
         _ => None,
     };
     if let Some(what) = edge {
@@ -92,7 +106,8 @@ pub fn check_node_name(name: &str) -> Result<(), NameError> {
     check(name, None)
 }
 
-/// A name out of a text that nobody chose for one, such as the name of a host: what a node may call itself of it, if anything.
+/// A name out of a text that nobody chose for one, such as the name of a host: what a node may call
+/// itself of it, if anything.
 pub fn suggested_name(text: &str) -> Option<String> {
     let plain: String = text.trim().chars().filter(|character| may_occur(*character)).collect();
     let mut end = plain.len().min(NAME_LIMIT);
@@ -100,12 +115,17 @@ pub fn suggested_name(text: &str) -> Option<String> {
         end -= 1;
     }
     let first = plain.split('.').next().unwrap_or_default();
-    [plain[..end].trim(), first].into_iter().find(|name| check(name, None).is_ok()).map(str::to_owned)
+    [plain[..end].trim(), first]
+        .into_iter()
+        .find(|name| check(name, None).is_ok())
+        .map(str::to_owned)
 }
 
-/// Whether what a peer calls itself is taken over: what nobody here has chosen is looked at more closely.
+/// Whether what a peer calls itself is taken over: what nobody here has chosen is looked at more
+/// closely.
 pub(super) fn is_fit_suggestion(name: &str, own: PeerId) -> bool {
-    let fingerprint = name.len() == FINGERPRINT && name.bytes().all(is_base32) && name != own.short();
+    let fingerprint =
+        name.len() == FINGERPRINT && name.bytes().all(is_base32) && name != own.short();
     check(name, Some(own)).is_ok() && !fingerprint && name.is_single_script()
 }
 
@@ -117,7 +137,8 @@ pub(super) fn alike(one: &str, other: &str) -> bool {
 /// What of a text the eye goes by: without case, separators and accents on the shape of a letter.
 pub(super) fn folded(text: &str) -> String {
     let shapes = |text: &str| skeleton(&text.to_lowercase()).collect::<String>().to_lowercase();
-    let letters = shapes(text).chars().filter(|character| character.is_alphanumeric()).collect::<String>();
+    let letters =
+        shapes(text).chars().filter(|character| character.is_alphanumeric()).collect::<String>();
     letters
         .chars()
         .map(|character| match character {
@@ -146,7 +167,10 @@ fn is_base32(byte: u8) -> bool {
 }
 
 fn looks_like_id(name: &str) -> bool {
-    let pieces: Vec<&str> = name.split(|character: char| !character.is_alphanumeric()).filter(|piece| !piece.is_empty()).collect();
+    let pieces: Vec<&str> = name
+        .split(|character: char| !character.is_alphanumeric())
+        .filter(|piece| !piece.is_empty())
+        .collect();
     let length: usize = pieces.iter().map(|piece| piece.chars().count()).sum();
     if length >= MOST_OF_AN_ID {
         return true;
@@ -159,7 +183,8 @@ fn looks_like_id(name: &str) -> bool {
         [_] if length == FINGERPRINT => letters.bytes().all(is_base32) && mixed,
         [_] if length > FINGERPRINT => letters.bytes().all(is_base32) && mixed && digits > 1,
         [first, .., last] if length >= PIECE_OF_AN_ID => {
-            let same = pieces[..pieces.len() - 1].iter().all(|piece| piece.len() == first.len()) && last.len() <= first.len();
+            let same = pieces[..pieces.len() - 1].iter().all(|piece| piece.len() == first.len())
+                && last.len() <= first.len();
             same && first.len() > 1 && letters.bytes().all(is_base32) && mixed && digits > 1
         }
         _ => false,
@@ -169,7 +194,9 @@ fn looks_like_id(name: &str) -> bool {
 /// How many digits there are, and whether a letter follows one.
 fn digits_of(letters: &str) -> (usize, bool) {
     let digits = letters.chars().filter(char::is_ascii_digit).count();
-    let mixed = letters.find(|character: char| character.is_ascii_digit()).is_some_and(|at| letters[at..].chars().any(char::is_alphabetic));
+    let mixed = letters
+        .find(|character: char| character.is_ascii_digit())
+        .is_some_and(|at| letters[at..].chars().any(char::is_alphabetic));
     (digits, mixed)
 }
 
@@ -182,8 +209,13 @@ mod tests {
     #[test]
     fn what_looks_like_an_id_is_no_name() {
         let id = PeerId::from_bytes(*blake3::hash(b"somebody").as_bytes()).to_string();
-        let grouped =
-            |by: usize, with: &str| id.as_bytes().chunks(by).map(|group| String::from_utf8_lossy(group)).collect::<Vec<_>>().join(with);
+        let grouped = |by: usize, with: &str| {
+            id.as_bytes()
+                .chunks(by)
+                .map(|group| String::from_utf8_lossy(group))
+                .collect::<Vec<_>>()
+                .join(with)
+        };
         let mut cases = vec![
             id.clone(),
             id.to_uppercase(),
@@ -228,8 +260,13 @@ mod tests {
             "ci_runner+7",
             "hamilton",
         ];
-        let hosts =
-            ["ip-10-0-0-1.eu-west-1.compute", "estafette-7d4b9c6f5d-x8kq2", "raspberrypi", "macbook-pro-2.local", "desktop-4k2l7qp"];
+        let hosts = [
+            "ip-10-0-0-1.eu-west-1.compute",
+            "estafette-7d4b9c6f5d-x8kq2",
+            "raspberrypi",
+            "macbook-pro-2.local",
+            "desktop-4k2l7qp",
+        ];
         for name in names.into_iter().chain(hosts) {
             assert_eq!(check(name, None), Ok(()), "{name}");
         }
@@ -239,10 +276,24 @@ mod tests {
 
     #[test]
     fn what_means_something_else_is_no_name() {
-        let mut names: Vec<String> =
-            ["", "a/b", "-x", "--help", "@file", "a\nb", "a\u{1b}[31m", " a", "a ", "*", "…", "\u{202e}abc", "a\u{200d}b", "ｐａｒｉｓ"]
-                .map(str::to_owned)
-                .into();
+        let mut names: Vec<String> = [
+            "",
+            "a/b",
+            "-x",
+            "--help",
+            "@file",
+            "a\nb",
+            "a\u{1b}[31m",
+            " a",
+            "a ",
+            "*",
+            "…",
+            "\u{202e}abc",
+            "a\u{200d}b",
+            "ｐａｒｉｓ",
+        ]
+        .map(str::to_owned)
+        .into();
         names.push("n".repeat(65));
         names.push(format!("estafette1{}", "a".repeat(20)));
         for name in names {
@@ -255,6 +306,11 @@ mod tests {
         assert!(is_fit_suggestion("paris", ID) && is_fit_suggestion("москва", ID));
         assert!(!is_fit_suggestion("p\u{430}ris", ID), "a Cyrillic letter among Latin ones");
         assert!(!is_fit_suggestion("hamilton", ID), "it may be a fingerprint");
-        assert!(alike("paris", "PARIS") && alike("paris", "p\u{430}ris") && alike("paris", "par-1s") && !alike("paris", "lyon"));
+        assert!(
+            alike("paris", "PARIS")
+                && alike("paris", "p\u{430}ris")
+                && alike("paris", "par-1s")
+                && !alike("paris", "lyon")
+        );
     }
 }

@@ -19,7 +19,11 @@ fn a_ticket_lets_one_peer_in_and_no_other_even_after_a_restart() {
     let ticket = trust(&store).issue(B, vec![], "in", 1, DAY).unwrap();
     trust(&store).redeem(A, "a", ticket.token().expose()).unwrap();
     let again = trust(&store);
-    assert_eq!(again.redeem(A, "a", ticket.token().expose()), Ok(()), "a reconnect locks nobody out");
+    assert_eq!(
+        again.redeem(A, "a", ticket.token().expose()),
+        Ok(()),
+        "a reconnect locks nobody out"
+    );
     assert_eq!(again.redeem(B, "b", ticket.token().expose()), Err(RefuseReason::TicketUsed));
     assert!(again.allows(&A, "in") && !again.allows(&A, "other") && !again.allows(&B, "in"));
     assert_eq!(again.redeem(A, "a", &[0; 32]), Err(RefuseReason::TicketUnknown));
@@ -68,9 +72,16 @@ fn a_peer_that_calls_itself_by_another_s_id_is_not_found_under_it() {
             number += 1;
             let attacker = PeerId::from_bytes([number; 32]);
             trust.redeem(attacker, &name, ticket.token().expose()).unwrap();
-            assert_eq!(trust.peer(&attacker).unwrap().name, format!("peer-{}", attacker.short()), "{name:?}");
+            assert_eq!(
+                trust.peer(&attacker).unwrap().name,
+                format!("peer-{}", attacker.short()),
+                "{name:?}"
+            );
             assert_ne!(trust.find(&name).ok().map(|(id, _)| id), Some(attacker), "{name:?}");
-            assert!(matches!(trust.add(attacker, TrustedPeer::new(&name)), Err(TrustError::Name(_))), "{name:?}");
+            assert!(
+                matches!(trust.add(attacker, TrustedPeer::new(&name)), Err(TrustError::Name(_))),
+                "{name:?}"
+            );
         }
     }
     assert_eq!(trust.find(&victim.to_string()), Err(NoSuchPeer::Id(victim)));
@@ -96,7 +107,10 @@ fn a_name_that_several_have_is_an_error_that_lists_them() {
     trust.add(B, TrustedPeer::new("paris")).unwrap();
     let error = trust.find("paris").unwrap_err();
     assert_eq!(error, NoSuchPeer::Several { given: "paris".into(), ids: vec![A, B] });
-    assert!(error.to_string().contains(&A.to_string()) && error.to_string().contains(&B.short()), "{error}");
+    assert!(
+        error.to_string().contains(&A.to_string()) && error.to_string().contains(&B.short()),
+        "{error}"
+    );
     assert_eq!(trust.named("paris"), None);
     assert_eq!(trust.label(&A), format!("paris ({})", A.short()));
 }
@@ -159,14 +173,19 @@ struct Failing {
 
 impl Failing {
     fn step(&self) -> std::io::Result<()> {
-        let left = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        let left =
+            self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
         left.map(drop).map_err(|_| std::io::Error::other("no more changes"))
     }
 }
 
 impl Store for Failing {
     fn load(&self, table: &str) -> std::io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
-        if self.unreadable.load(Ordering::SeqCst) { Err(std::io::Error::other("input/output error")) } else { self.inner.load(table) }
+        if self.unreadable.load(Ordering::SeqCst) {
+            Err(std::io::Error::other("input/output error"))
+        } else {
+            self.inner.load(table)
+        }
     }
 
     fn put(&self, table: &str, key: &[u8], value: &[u8]) -> std::io::Result<()> {
@@ -180,13 +199,18 @@ impl Store for Failing {
     }
 
     fn version(&self) -> std::io::Result<u128> {
-        if self.unreadable.load(Ordering::SeqCst) { Err(std::io::Error::other("input/output error")) } else { Ok(0) }
+        if self.unreadable.load(Ordering::SeqCst) {
+            Err(std::io::Error::other("input/output error"))
+        } else {
+            Ok(0)
+        }
     }
 }
 
 /// Trust in A, which has used three tickets.
 fn let_in(trust: &Trust) -> Vec<Ticket> {
-    let tickets: Vec<Ticket> = ["in", "other", "third"].map(|inbox| trust.issue(B, vec![], inbox, 1, DAY).unwrap()).into();
+    let tickets: Vec<Ticket> =
+        ["in", "other", "third"].map(|inbox| trust.issue(B, vec![], inbox, 1, DAY).unwrap()).into();
     tickets.iter().for_each(|ticket| trust.redeem(A, "a", ticket.token().expose()).unwrap());
     tickets
 }
@@ -215,7 +239,9 @@ fn revoking_that_fails_at_any_change_leaves_the_peer_in_or_out_and_says_which() 
         assert_eq!(is_in(&after_restart, &tickets), inside, "{steps}");
         match revoked {
             Ok(known) => assert!(known && !inside),
-            Err(error) => assert_eq!(error.to_string().contains("it is still trusted"), inside, "{error}"),
+            Err(error) => {
+                assert_eq!(error.to_string().contains("it is still trusted"), inside, "{error}")
+            }
         }
         assert_eq!(inside, steps < 4);
         trust.revoke(A).unwrap();
@@ -243,7 +269,9 @@ fn a_process_that_dies_at_any_step_of_revoking_leaves_the_peer_in_or_out() {
         assert_eq!(revocations.try_recv().is_ok(), !inside, "its links are closed at {steps}");
         match &revoked {
             Ok(_) => assert!(!inside, "{steps}"),
-            Err(TrustError::Revocation { .. }) => assert_eq!(trust.peer(&A).is_some(), inside, "{steps}: {revoked:?}"),
+            Err(TrustError::Revocation { .. }) => {
+                assert_eq!(trust.peer(&A).is_some(), inside, "{steps}: {revoked:?}")
+            }
             Err(_) => assert!(inside),
         }
         assert_eq!(is_in(&open(), &tickets), inside, "{steps}");
@@ -308,7 +336,10 @@ fn tickets_are_listed_without_their_tokens_and_withdrawn() {
     let ticket = trust.issue(B, vec![], "in", 2, DAY).unwrap();
     trust.redeem(A, "a", ticket.token().expose()).unwrap();
     let [record] = &trust.tickets()[..] else { panic!("one ticket") };
-    assert_eq!((record.inbox.as_str(), record.most_redeemers, &record.redeemers[..]), ("in", 2, &[A][..]));
+    assert_eq!(
+        (record.inbox.as_str(), record.most_redeemers, &record.redeemers[..]),
+        ("in", 2, &[A][..])
+    );
     assert!(record.made.is_some() && record.expires > now());
     let token = data_encoding::HEXLOWER.encode(ticket.token().expose());
     assert!(!format!("{record:?} {}", record.id).contains(&token[..16]));
@@ -331,7 +362,10 @@ fn a_start_gives_out_its_ticket_again_until_it_is_used() {
     trust(&store).redeem(A, "a", wider.token().expose()).unwrap();
     assert_ne!(start(2), wider);
     // Another node's key makes another ticket of the same store.
-    assert_ne!(trust(&store).reissue(&Identity::generate(), vec![], "in", 2, DAY).unwrap().token(), start(2).token());
+    assert_ne!(
+        trust(&store).reissue(&Identity::generate(), vec![], "in", 2, DAY).unwrap().token(),
+        start(2).token()
+    );
 }
 
 #[test]
@@ -340,7 +374,9 @@ fn tickets_of_an_older_release_are_read() {
     struct Old(String, u64, Vec<PeerId>, u16);
     let store = Arc::<MemoryStore>::default();
     let key = *blake3::hash(&[7; 32]).as_bytes();
-    store.put(TICKETS, &key, &codec::encode(&Old("in".into(), u64::MAX, vec![], 1)).unwrap()).unwrap();
+    store
+        .put(TICKETS, &key, &codec::encode(&Old("in".into(), u64::MAX, vec![], 1)).unwrap())
+        .unwrap();
     let trust = trust(&store);
     assert_eq!(trust.tickets()[0].made, None);
     assert_eq!(trust.redeem(A, "a", &[7; 32]), Ok(()));

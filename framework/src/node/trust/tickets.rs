@@ -1,6 +1,7 @@
 //! Tickets that were given out: who may still come in with one.
 //!
-//! Invariant: the store has the hash of a token, never a token. The one that a node gives out anew at each start is derived from its secret key.
+//! Invariant: the store has the hash of a token, never a token. The one that a node gives out anew
+//! at each start is derived from its secret key.
 
 use std::fmt;
 use std::time::Duration;
@@ -96,8 +97,9 @@ impl Trust {
         self.grant(issuer, addresses, inbox, (redeemers, valid), random32(), None, Vec::new())
     }
 
-    /// The ticket that a node gives out at each start: the one it gave out before, as long as nobody has used it, with its time begun anew, or
-    /// a new one. Earlier ones that nobody has used are withdrawn, so that there is one at a time.
+    /// The ticket that a node gives out at each start: the one it gave out before, as long as
+    /// nobody has used it, with its time begun anew, or a new one. Earlier ones that nobody has
+    /// used are withdrawn, so that there is one at a time.
     pub fn reissue(
         &self,
         identity: &Identity,
@@ -108,18 +110,35 @@ impl Trust {
     ) -> Result<Ticket, TrustError> {
         self.refresh()?;
         let now = now();
-        let unused = self.tickets.iter().filter(|grant| grant.seed.is_some() && grant.redeemers.is_empty() && grant.inbox == inbox);
-        let unused: Vec<([u8; 32], TicketGrant)> = unused.map(|grant| (*grant.key(), grant.value().clone())).collect();
-        let again = unused.iter().find(|(_, grant)| grant.is_open(now) && grant.most_redeemers == redeemers);
+        let unused = self.tickets.iter().filter(|grant| {
+            grant.seed.is_some() && grant.redeemers.is_empty() && grant.inbox == inbox
+        });
+        let unused: Vec<([u8; 32], TicketGrant)> =
+            unused.map(|grant| (*grant.key(), grant.value().clone())).collect();
+        let again = unused
+            .iter()
+            .find(|(_, grant)| grant.is_open(now) && grant.most_redeemers == redeemers);
         let seed = again.and_then(|(_, grant)| grant.seed).unwrap_or_else(random32);
         let kept = again.map(|(key, _)| *key);
-        let over = unused.into_iter().map(|(key, _)| key).filter(|key| Some(*key) != kept).collect();
+        let over =
+            unused.into_iter().map(|(key, _)| key).filter(|key| Some(*key) != kept).collect();
         let mut keyed = blake3::Hasher::new_derive_key("estafette 2026 token of a standing ticket");
         keyed.update(identity.secret()).update(&seed);
-        self.grant(identity.peer(), addresses, inbox, (redeemers, valid), *keyed.finalize().as_bytes(), Some(seed), over)
+        self.grant(
+            identity.peer(),
+            addresses,
+            inbox,
+            (redeemers, valid),
+            *keyed.finalize().as_bytes(),
+            Some(seed),
+            over,
+        )
     }
 
-    #[expect(clippy::too_many_arguments, reason = "what two ways of making a ticket have in common")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "what two ways of making a ticket have in common"
+    )]
     fn grant(
         &self,
         issuer: PeerId,
@@ -133,14 +152,24 @@ impl Trust {
         // Nothing is let in by a ticket that can't be made.
         let ticket = Ticket::new(issuer, addresses, inbox.to_owned(), token)?;
         let (now, hold) = (now(), self.hold()?);
-        over.extend(self.tickets.iter().filter(|grant| grant.expires <= now).map(|grant| *grant.key()));
+        over.extend(
+            self.tickets.iter().filter(|grant| grant.expires <= now).map(|grant| *grant.key()),
+        );
         if self.tickets.len().saturating_sub(over.len()) >= Self::LIMIT {
             return Err(TrustError::Full { what: "open tickets", limit: Self::LIMIT });
         }
         let expires = now.saturating_add(valid.as_secs());
-        let grant = TicketGrant { inbox: inbox.to_owned(), expires, redeemers: Vec::new(), most_redeemers: redeemers, made: now, seed };
+        let grant = TicketGrant {
+            inbox: inbox.to_owned(),
+            expires,
+            redeemers: Vec::new(),
+            most_redeemers: redeemers,
+            made: now,
+            seed,
+        };
         let key = *blake3::hash(&token).as_bytes();
-        let mut changes: Vec<Change> = over.iter().map(|key| Change::Remove { table: TICKETS, key: key.to_vec() }).collect();
+        let mut changes: Vec<Change> =
+            over.iter().map(|key| Change::Remove { table: TICKETS, key: key.to_vec() }).collect();
         changes.push(put(TICKETS, &key, &grant)?);
         self.change(changes)?;
         over.iter().for_each(|key| drop(self.tickets.remove(key)));
@@ -167,7 +196,8 @@ impl Trust {
         records
     }
 
-    /// Makes a ticket worthless. Who has used it stays trusted: [`Trust::revoke`] takes a peer out. `false` if there is none.
+    /// Makes a ticket worthless. Who has used it stays trusted: [`Trust::revoke`] takes a peer out.
+    /// `false` if there is none.
     pub fn revoke_ticket(&self, id: TicketId) -> Result<bool, TrustError> {
         let hold = self.hold()?;
         if !self.tickets.contains_key(&id.0) {
@@ -179,17 +209,23 @@ impl Trust {
         Ok(true)
     }
 
-    /// Lets a peer in by its token. Idempotent: the same peer may come again with it, nobody else beyond its redeemers. What the peer calls itself
-    /// is a suggestion.
+    /// Lets a peer in by its token. Idempotent: the same peer may come again with it, nobody else
+    /// beyond its redeemers. What the peer calls itself is a suggestion.
     pub fn redeem(&self, id: PeerId, name: &str, token: &[u8; 32]) -> Result<(), RefuseReason> {
         // The peer has no business with paths and errors of this machine.
         let failed = |error: TrustError| {
             tracing::error!(%error, peer = %id.short(), "a ticket could not be redeemed");
-            RefuseReason::Other("the trust of this node can't be read or written now; try again later".into())
+            RefuseReason::Other(
+                "the trust of this node can't be read or written now; try again later".into(),
+            )
         };
         let hold = self.hold().map_err(failed)?;
         let key = *blake3::hash(token).as_bytes();
-        let mut grant = self.tickets.get(&key).map(|grant| grant.value().clone()).ok_or(RefuseReason::TicketUnknown)?;
+        let mut grant = self
+            .tickets
+            .get(&key)
+            .map(|grant| grant.value().clone())
+            .ok_or(RefuseReason::TicketUnknown)?;
         let known = grant.redeemers.contains(&id);
         if grant.expires <= now() {
             return Err(RefuseReason::TicketExpired);
@@ -208,15 +244,21 @@ impl Trust {
             return Err(RefuseReason::TicketUsed);
         }
         self.has_room(&id).map_err(failed)?;
-        let mut peer = self.peer(&id).unwrap_or_else(|| TrustedPeer { inboxes: Vec::new(), ..TrustedPeer::new(self.name_for(id, name)) });
+        let mut peer = self.peer(&id).unwrap_or_else(|| TrustedPeer {
+            inboxes: Vec::new(),
+            ..TrustedPeer::new(self.name_for(id, name))
+        });
         if !peer.inboxes.iter().any(|inbox| inbox == "*" || *inbox == grant.inbox) {
             peer.inboxes.push(grant.inbox.clone());
         }
         if !known {
             grant.redeemers.push(id);
         }
-        // The grant first, for stores that make one change after the other: after a crash between the two the same peer redeems again.
-        let changes = [put(TICKETS, &key, &grant), put(PEERS, id.as_bytes(), &peer)].into_iter().collect::<Result<Vec<_>, _>>();
+        // The grant first, for stores that make one change after the other: after a crash between
+        // the two the same peer redeems again.
+        let changes = [put(TICKETS, &key, &grant), put(PEERS, id.as_bytes(), &peer)]
+            .into_iter()
+            .collect::<Result<Vec<_>, _>>();
         changes.and_then(|changes| self.change(changes)).map_err(failed)?;
         self.tickets.insert(key, grant);
         self.peers.insert(id, peer);
@@ -225,8 +267,9 @@ impl Trust {
         Ok(())
     }
 
-    /// What a peer that comes with a ticket is called here: as it calls itself, where that is fit for a name and nobody has one that could be
-    /// taken for it. Deliveries are sent to names, so nobody takes one over.
+    /// What a peer that comes with a ticket is called here: as it calls itself, where that is fit
+    /// for a name and nobody has one that could be taken for it. Deliveries are sent to names,
+    /// so nobody takes one over.
     fn name_for(&self, id: PeerId, wanted: &str) -> String {
         let wanted = wanted.split_whitespace().collect::<Vec<_>>().join(" ");
         let others = || self.peers.iter().filter(|entry| *entry.key() != id);
@@ -240,7 +283,11 @@ impl Trust {
         let plain = Some(format!("peer-{short}"));
         let whole = id.to_string();
         // A fingerprint can be made to agree with another's, at a price; so much of it can't.
-        [suggested, longer, plain].into_iter().flatten().find(free).unwrap_or_else(|| format!("peer-{short}-{}", &whole[8..24]))
+        [suggested, longer, plain]
+            .into_iter()
+            .flatten()
+            .find(free)
+            .unwrap_or_else(|| format!("peer-{short}-{}", &whole[8..24]))
     }
 }
 

@@ -54,7 +54,8 @@ impl Exchange {
             }
             self.put(&mut state, [Some(Key::Call(call)), None], &Item::Cancel { call }, None, 0);
         }
-        state.clock_runs = state.waiting > 0 || state.calls.values().any(|pending| pending.deadline.is_some());
+        state.clock_runs =
+            state.waiting > 0 || state.calls.values().any(|pending| pending.deadline.is_some());
         state.clock_runs
     }
 }

@@ -10,8 +10,13 @@ fn unpinned(body: Bytes) -> Bytes {
 }
 
 impl Exchange {
-    /// Takes one item of the peer that is an answer to something said here. `Err`: it broke the protocol.
-    pub(in crate::remote) fn heard(&self, item: &Item<'_>, body: impl FnOnce(&[u8]) -> Bytes) -> Result<(), String> {
+    /// Takes one item of the peer that is an answer to something said here. `Err`: it broke the
+    /// protocol.
+    pub(in crate::remote) fn heard(
+        &self,
+        item: &Item<'_>,
+        body: impl FnOnce(&[u8]) -> Bytes,
+    ) -> Result<(), String> {
         match *item {
             Item::Reply { call, body: bytes } => self.on_reply(call, body(bytes)),
             Item::RepliesEnd { call } => {
@@ -22,7 +27,9 @@ impl Exchange {
             }
             Item::Failed { call, code, text } => {
                 match self.end_call(call) {
-                    Some(Sink::Ask(answer)) => drop(answer.send(Err(RemoteError::told(code, text)))),
+                    Some(Sink::Ask(answer)) => {
+                        drop(answer.send(Err(RemoteError::told(code, text))))
+                    }
                     Some(Sink::Stream { replies, sending, .. }) => {
                         let _ = replies.send(Err(RemoteError::told(code, text)));
                         sending.room.notify_waiters();
@@ -32,7 +39,9 @@ impl Exchange {
                 Ok(())
             }
             Item::Consumed { target, tells, cost } => self.on_consumed(target, tells, cost),
-            Item::Undelivered { target, count, code, text } => self.on_undelivered(target, count, RemoteError::told(code, text)),
+            Item::Undelivered { target, count, code, text } => {
+                self.on_undelivered(target, count, RemoteError::told(code, text))
+            }
             Item::Credit { call, of_requests, cost } => {
                 self.on_credit(call, of_requests, cost);
                 Ok(())
@@ -43,7 +52,10 @@ impl Exchange {
 
     pub(super) fn on_reply(&self, call: u64, body: Bytes) -> Result<(), String> {
         let mut state = self.state();
-        if let Some(Pending { sink: Sink::Stream { replies, once: false, uncredited, .. }, .. }) = state.calls.get_mut(&call) {
+        if let Some(Pending {
+            sink: Sink::Stream { replies, once: false, uncredited, .. }, ..
+        }) = state.calls.get_mut(&call)
+        {
             *uncredited += cost(body.len());
             if *uncredited > STREAM_WINDOW + cost(STREAM_ITEM) {
                 return Err("more replies than it has credit for".into());
@@ -86,7 +98,9 @@ impl Exchange {
 
     pub(super) fn on_consumed(&self, target: u32, tells: u64, cost: u64) -> Result<(), String> {
         let mut state = self.state();
-        let Some(bound) = state.bound.get_mut(target as usize) else { return Err("a target that was never named".into()) };
+        let Some(bound) = state.bound.get_mut(target as usize) else {
+            return Err("a target that was never named".into());
+        };
         bound.in_flight = bound.in_flight.saturating_sub(cost);
         bound.tells = bound.tells.saturating_sub(tells);
         let target = Arc::clone(&bound.target);
@@ -98,9 +112,16 @@ impl Exchange {
         Ok(())
     }
 
-    pub(super) fn on_undelivered(&self, target: u32, count: u64, error: RemoteError) -> Result<(), String> {
+    pub(super) fn on_undelivered(
+        &self,
+        target: u32,
+        count: u64,
+        error: RemoteError,
+    ) -> Result<(), String> {
         let state = self.state();
-        let Some(bound) = state.bound.get(target as usize) else { return Err("a target that was never named".into()) };
+        let Some(bound) = state.bound.get(target as usize) else {
+            return Err("a target that was never named".into());
+        };
         let target = Arc::clone(&bound.target);
         drop(state);
         self.tell_undelivered(&target, count, error);
@@ -124,7 +145,12 @@ impl Exchange {
     }
 
     /// A request of a call to here whose requests are a stream. `Err`: it broke the protocol.
-    pub(in crate::remote) fn on_request(&self, epoch: u64, call: u64, body: Option<Bytes>) -> Result<(), String> {
+    pub(in crate::remote) fn on_request(
+        &self,
+        epoch: u64,
+        call: u64,
+        body: Option<Bytes>,
+    ) -> Result<(), String> {
         let mut state = self.state();
         if state.epoch != Some(epoch) {
             return Ok(());
@@ -139,7 +165,9 @@ impl Exchange {
         if served.uncredited > STREAM_WINDOW + cost(STREAM_ITEM) {
             return Err("more requests than it has credit for".into());
         }
-        let Some(requests) = &served.requests else { return Err("a request of a call that has no more".into()) };
+        let Some(requests) = &served.requests else {
+            return Err("a request of a call that has no more".into());
+        };
         match self.account.charge(Kind::Requests, cost(body.len())) {
             // Whoever handled them may be gone: it has answered then.
             Ok(charge) => drop(requests.send(Ok((unpinned(body), charge)))),
@@ -153,7 +181,11 @@ impl Exchange {
 
     /// The caller no longer waits.
     pub(in crate::remote) fn on_cancel(&self, epoch: u64, call: u64) {
-        self.end_served(epoch, call, &RemoteError::new(RemoteErrorKind::Cancelled, "the caller gave up"));
+        self.end_served(
+            epoch,
+            call,
+            &RemoteError::new(RemoteErrorKind::Cancelled, "the caller gave up"),
+        );
     }
 
     /// Ends a call to here, whatever its handler does: the peer and the handler's streams are told.

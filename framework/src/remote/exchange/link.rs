@@ -16,7 +16,10 @@ impl Exchange {
         state.closed = None;
         state.pump_sleeps = false;
         let state = &mut *state;
-        state.watches.iter_mut().for_each(|(&id, watching)| Self::begin_watch(&mut state.queue, id, watching));
+        state
+            .watches
+            .iter_mut()
+            .for_each(|(&id, watching)| Self::begin_watch(&mut state.queue, id, watching));
         self.changed.notify_waiters();
     }
 
@@ -67,7 +70,10 @@ impl Exchange {
     }
 
     pub(super) fn lost(&self, why: &str) -> RemoteError {
-        let text = format!("the link to {} broke ({why}): whether the message was handled is not known", self.peer_name);
+        let text = format!(
+            "the link to {} broke ({why}): whether the message was handled is not known",
+            self.peer_name
+        );
         RemoteError::new(RemoteErrorKind::LinkLost, text)
     }
 
@@ -81,12 +87,16 @@ impl Exchange {
     /// There is a link, and no messages go by it: so it is for whoever sends some while it is up.
     pub(crate) fn close(&self, error: RemoteError) {
         let mut state = self.state();
-        state.watches.values_mut().for_each(|watching| watching.tell(Presence::Down { kind: error.kind }));
+        state
+            .watches
+            .values_mut()
+            .for_each(|watching| watching.tell(Presence::Down { kind: error.kind }));
         state.closed = Some(error);
         self.changed.notify_waiters();
     }
 
-    /// Waits until there is something to be said on this link; `false` when it is no longer the link.
+    /// Waits until there is something to be said on this link; `false` when it is no longer the
+    /// link.
     pub(crate) async fn filled(&self, epoch: u64) -> bool {
         loop {
             {

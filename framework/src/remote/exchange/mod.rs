@@ -1,10 +1,11 @@
 //! What this node and one peer have to say to each other, whichever link they have.
 //!
-//! Handles put messages in from any thread; the link's pump takes batches out; the [postbox](super::postbox) of the link hands in what
-//! came. Nothing that was put in for one link is said on another: what was sent and not answered when a link breaks ends in an error.
+//! Handles put messages in from any thread; the link's pump takes batches out; the
+//! [postbox](super::postbox) of the link hands in what came. Nothing that was put in for one link
+//! is said on another: what was sent and not answered when a link breaks ends in an error.
 //!
-//! Invariant: every call ends once, in an answer or an error. What is in flight to a target is at most [`TARGET_WINDOW`], to the peer
-//! [`LINK_WINDOW`], or one message.
+//! Invariant: every call ends once, in an answer or an error. What is in flight to a target is at
+//! most [`TARGET_WINDOW`], to the peer [`LINK_WINDOW`], or one message.
 
 mod clock;
 mod hearing;
@@ -34,22 +35,27 @@ use crate::store::ledger::{Account, Charge};
 use crate::wire::message::{BATCH_LIMIT, ITEM_LIMIT, Item, NAME_LIMIT, Shape};
 use crate::wire::{PeerId, TraceContext};
 
-/// What may be on its way to one target, in units of credit: a message costs its bytes and [`EACH`].
+/// What may be on its way to one target, in units of credit: a message costs its bytes and
+/// [`EACH`].
 pub(super) const TARGET_WINDOW: u64 = 1 << 20;
 /// What may be on its way to one peer.
 pub(super) const LINK_WINDOW: u64 = 16 << 20;
-/// What messages of one peer that are not handled yet may cost, whichever links brought them: a window, one message, and so much that
-/// a link with more of them than it has credit for ends before.
+/// What messages of one peer that are not handled yet may cost, whichever links brought them: a
+/// window, one message, and so much that a link with more of them than it has credit for ends
+/// before.
 pub(crate) const MESSAGES_OF_ONE: u64 = LINK_WINDOW + ITEM_LIMIT as u64 + (1 << 20);
 /// What a stream within a call may have on its way.
 pub(super) const STREAM_WINDOW: u64 = 256 << 10;
 /// The most bytes of one request or reply of a stream.
 pub(super) const STREAM_ITEM: usize = 1 << 20;
-/// Calls with streams that one peer may have under way here, and this node there: what they hold unread is bounded by their number.
+/// Calls with streams that one peer may have under way here, and this node there: what they hold
+/// unread is bounded by their number.
 const STREAMS: usize = 128;
-/// What requests of one peer that are not read yet may cost, whichever links brought them: as much as one link may have on its way.
+/// What requests of one peer that are not read yet may cost, whichever links brought them: as much
+/// as one link may have on its way.
 pub(crate) const REQUESTS_OF_ONE: u64 = STREAMS as u64 * cost(STREAM_ITEM);
-/// Shorter requests and replies of streams are copied out of the batch that brought them: one that waits keeps no batch in memory.
+/// Shorter requests and replies of streams are copied out of the batch that brought them: one that
+/// waits keeps no batch in memory.
 const SHORT: usize = BATCH_LIMIT / 2;
 /// What any message costs beside its bytes.
 const EACH: u64 = 64;
@@ -61,7 +67,8 @@ const QUEUE_LIMIT: usize = 1 << 20;
 const ANSWERS_LIMIT: usize = 32 << 20;
 /// The most names that are sent to at one peer, times types of messages.
 const TARGETS: usize = 1 << 16;
-/// How often deadlines are looked at; one is kept to twice that, since it counts from the first look.
+/// How often deadlines are looked at; one is kept to twice that, since it counts from the first
+/// look.
 const TICK: Duration = Duration::from_millis(20);
 
 /// What a message of so many bytes costs.
@@ -87,7 +94,8 @@ pub struct Undelivered {
     pub message: Arc<str>,
     /// How many.
     pub count: u64,
-    /// What happened. With [`RemoteErrorKind::LinkLost`] and [`RemoteErrorKind::Died`], some of them may have been handled.
+    /// What happened. With [`RemoteErrorKind::LinkLost`] and [`RemoteErrorKind::Died`], some of
+    /// them may have been handled.
     pub error: RemoteError,
 }
 
@@ -109,7 +117,8 @@ pub(crate) struct Exchange {
     filled: Notify,
     changed: Notify,
     clock: Notify,
-    /// How often calls to here were given up before they were answered: as long as it stays, none of those known was.
+    /// How often calls to here were given up before they were answered: as long as it stays, none
+    /// of those known was.
     given_up_calls: AtomicU64,
     /// Counts links, whichever session they are of.
     links: AtomicU64,
@@ -218,7 +227,8 @@ pub(super) struct Opening<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Deadline {
     pub(super) after: Duration,
-    /// Where it is not known yet, the clock counts from when it first sees it: no call has to read the time.
+    /// Where it is not known yet, the clock counts from when it first sees it: no call has to read
+    /// the time.
     pub(super) until: Option<Instant>,
 }
 
@@ -280,7 +290,14 @@ impl Exchange {
     }
 
     /// What is to be said on the link there is. All that has a key goes this way.
-    fn put(&self, state: &mut State, keys: [Option<Key>; 2], item: &Item<'_>, trace: Option<&TraceContext>, body: usize) {
+    fn put(
+        &self,
+        state: &mut State,
+        keys: [Option<Key>; 2],
+        item: &Item<'_>,
+        trace: Option<&TraceContext>,
+        body: usize,
+    ) {
         if state.waits_for_row(&keys) {
             let mut bytes = Vec::new();
             item.encode(trace, &mut bytes);
@@ -306,9 +323,17 @@ impl Exchange {
     }
 
     /// The target of that name and type, the same for all who send to it.
-    pub(super) fn target(&self, name: &str, message: &str, version: u32) -> Result<Arc<Target>, RemoteError> {
+    pub(super) fn target(
+        &self,
+        name: &str,
+        message: &str,
+        version: u32,
+    ) -> Result<Arc<Target>, RemoteError> {
         if name.is_empty() || name.len() > NAME_LIMIT || name.chars().any(char::is_control) {
-            let text = format!("{name:?} can't be the name of an actor: 1 to {NAME_LIMIT} bytes, no control characters");
+            let text = format!(
+                "{name:?} can't be the name of an actor: 1 to {NAME_LIMIT} bytes, no control \
+                 characters"
+            );
             return Err(RemoteError::new(RemoteErrorKind::NoSuchName, text));
         }
         let mut state = self.state();
@@ -317,7 +342,10 @@ impl Exchange {
             return Ok(Arc::clone(target));
         }
         if state.known.len() >= TARGETS {
-            let text = format!("there are {TARGETS} names and types of messages to send to at {} already", self.peer_name);
+            let text = format!(
+                "there are {TARGETS} names and types of messages to send to at {} already",
+                self.peer_name
+            );
             return Err(RemoteError::new(RemoteErrorKind::Full, text));
         }
         let target = Target {

@@ -1,17 +1,22 @@
-//! Tells in a row, from the thread that the link runs on: they are put in together, without a lock for each.
+//! Tells in a row, from the thread that the link runs on: they are put in together, without a lock
+//! for each.
 //!
-//! A thread has one row at most, for one target, of what its credit was taken for beforehand. The link's pump runs on the same thread and
-//! is awake while a row is open; it, and whoever else on this thread looks into the exchange, has the row put in first, so that nothing
-//! from this thread is overtaken. What another thread puts in for that target meanwhile goes in behind the row, which takes no more.
+//! A thread has one row at most, for one target, of what its credit was taken for beforehand. The
+//! link's pump runs on the same thread and is awake while a row is open; it, and whoever else on
+//! this thread looks into the exchange, has the row put in first, so that nothing from this thread
+//! is overtaken. What another thread puts in for that target meanwhile goes in behind the row,
+//! which takes no more.
 //!
-//! Invariant: a row is put in by the exchange and for the link it was opened for, or what is in it is undelivered.
+//! Invariant: a row is put in by the exchange and for the link it was opened for, or what is in it
+//! is undelivered.
 
 use std::cell::{Cell, RefCell};
 use std::sync::Weak;
 
 use super::*;
 
-/// Credit that is taken for a row: enough that the lock costs little, and little enough to stay in the nearest cache.
+/// Credit that is taken for a row: enough that the lock costs little, and little enough to stay in
+/// the nearest cache.
 const ROW: u64 = 8 << 10;
 
 thread_local! {
@@ -22,7 +27,8 @@ thread_local! {
     static KEPT: RefCell<Row> = const { RefCell::new(Row::NONE) };
 }
 
-/// An open row, as other threads see it: what they put in for its target goes in behind it, and has it closed.
+/// An open row, as other threads see it: what they put in for its target goes in behind it, and has
+/// it closed.
 #[derive(Debug)]
 pub(super) struct Opened {
     pub(super) number: u32,
@@ -43,11 +49,20 @@ struct Row {
 }
 
 impl Row {
-    const NONE: Self = Self { exchange: Weak::new(), target: None, epoch: 0, number: 0, tells: 0, room: 0, bytes: Vec::new() };
+    const NONE: Self = Self {
+        exchange: Weak::new(),
+        target: None,
+        epoch: 0,
+        number: 0,
+        tells: 0,
+        room: 0,
+        bytes: Vec::new(),
+    };
 
     fn put(&mut self, target: &Arc<Target>, body: &[u8]) -> bool {
         let cost = cost(body.len());
-        if cost > self.room || !self.target.as_ref().is_some_and(|known| Arc::ptr_eq(known, target)) {
+        if cost > self.room || !self.target.as_ref().is_some_and(|known| Arc::ptr_eq(known, target))
+        {
             return false;
         }
         self.room -= cost;
@@ -61,7 +76,8 @@ fn address<T>(of: &T) -> usize {
     std::ptr::from_ref(of).addr()
 }
 
-/// The number of the thread that this runs on. The standard library's takes longer to find, and is asked for with each tell.
+/// The number of the thread that this runs on. The standard library's takes longer to find, and is
+/// asked for with each tell.
 pub(super) fn here() -> u64 {
     static THREADS: AtomicU64 = AtomicU64::new(1);
     thread_local!(static HERE: Cell<u64> = const { Cell::new(0) });
@@ -80,16 +96,28 @@ pub(super) fn put(exchange: &Exchange, target: &Arc<Target>, body: &[u8]) -> boo
 }
 
 /// A target was told something, not in a row. What is told next may open one.
-pub(super) fn follows(exchange: &Arc<Exchange>, state: &mut State, target: &Arc<Target>, number: u32) {
-    if LAST.replace(address(&**target)) != address(&**target) || OPEN.get() != 0 || state.home != Some(here()) {
+pub(super) fn follows(
+    exchange: &Arc<Exchange>,
+    state: &mut State,
+    target: &Arc<Target>,
+    number: u32,
+) {
+    if LAST.replace(address(&**target)) != address(&**target)
+        || OPEN.get() != 0
+        || state.home != Some(here())
+    {
         return;
     }
     // It would overtake what is cut.
     if state.queue.holds_up(Key::Target(number)) {
         return;
     }
-    let (Some(epoch), Some(bound)) = (state.epoch, state.bound.get_mut(number as usize)) else { return };
-    let room = ROW.min(TARGET_WINDOW.saturating_sub(bound.in_flight)).min(LINK_WINDOW.saturating_sub(state.in_flight));
+    let (Some(epoch), Some(bound)) = (state.epoch, state.bound.get_mut(number as usize)) else {
+        return;
+    };
+    let room = ROW
+        .min(TARGET_WINDOW.saturating_sub(bound.in_flight))
+        .min(LINK_WINDOW.saturating_sub(state.in_flight));
     let is_open = KEPT.try_with(|row| {
         let row = &mut *row.borrow_mut();
         if !std::ptr::eq(row.exchange.as_ptr(), Arc::as_ptr(exchange)) {
@@ -108,7 +136,8 @@ pub(super) fn follows(exchange: &Arc<Exchange>, state: &mut State, target: &Arc<
     }
 }
 
-/// Puts in what is in the row, if one is open for this exchange, and closes it. Given back: what can't be put in any more.
+/// Puts in what is in the row, if one is open for this exchange, and closes it. Given back: what
+/// can't be put in any more.
 #[inline]
 pub(super) fn close(exchange: &Exchange, state: &mut State) -> Option<(Arc<Target>, u64)> {
     if OPEN.get() == address(exchange) { put_in(exchange, state) } else { None }

@@ -19,7 +19,13 @@ impl Exchange {
         bound.in_flight += cost;
         bound.tells += 1;
         state.in_flight += cost;
-        self.put(&mut state, [Some(Key::Target(number)), None], &Item::Tell { target: number, body }, trace, body.len());
+        self.put(
+            &mut state,
+            [Some(Key::Target(number)), None],
+            &Item::Tell { target: number, body },
+            trace,
+            body.len(),
+        );
         row::follows(self, &mut state, target, number);
         Ok(())
     }
@@ -44,12 +50,21 @@ impl Exchange {
         let (replies, replied) = mpsc::unbounded_channel();
         let sending = Sending::default();
         let room = Arc::clone(&sending.room);
-        let begun =
-            self.begin(target, opening, || Sink::Stream { replies, once: !opening.shape.streams_replies(), uncredited: 0, sending })?;
+        let begun = self.begin(target, opening, || Sink::Stream {
+            replies,
+            once: !opening.shape.streams_replies(),
+            uncredited: 0,
+            sending,
+        })?;
         Ok((begun, replied, room))
     }
 
-    pub(super) fn begin(&self, target: &Arc<Target>, opening: &Opening<'_>, sink: impl FnOnce() -> Sink) -> Result<Begun, Blocked> {
+    pub(super) fn begin(
+        &self,
+        target: &Arc<Target>,
+        opening: &Opening<'_>,
+        sink: impl FnOnce() -> Sink,
+    ) -> Result<Begun, Blocked> {
         let &Opening { shape, body, trace, deadline } = opening;
         let mut state = self.state();
         let (number, cost) = self.admit(&mut state, target, body.len(), trace)?;
@@ -65,14 +80,21 @@ impl Exchange {
         state.next_call += 1;
         state.calls.insert(call, Pending { target: number, cost, streams, deadline, sink: sink() });
         let keys = [Some(Key::Target(number)), Some(Key::Call(call))];
-        self.put(&mut state, keys, &Item::Call { call, target: number, shape, body }, trace, body.len());
+        self.put(
+            &mut state,
+            keys,
+            &Item::Call { call, target: number, shape, body },
+            trace,
+            body.len(),
+        );
         if deadline.is_some() {
             self.start_clock(&mut state);
         }
         Ok(Begun { call, epoch })
     }
 
-    /// Looks whether there is a link with room for one more message, and says what the target is called there.
+    /// Looks whether there is a link with room for one more message, and says what the target is
+    /// called there.
     #[inline]
     pub(super) fn admit(
         &self,
@@ -85,14 +107,16 @@ impl Exchange {
             return Err(Blocked::Never(Box::new(error.clone())));
         }
         let Some(epoch) = state.epoch else { return Err(Blocked::NoLink) };
-        let (cost, number) = (cost(bytes) + trace.map_or(0, |_| TRACE), Self::number(state, target, epoch));
+        let (cost, number) =
+            (cost(bytes) + trace.map_or(0, |_| TRACE), Self::number(state, target, epoch));
         let bound = &state.bound[number as usize];
         // What an open row has taken beforehand keeps nobody waiting.
         let of_row = state.row.as_ref().map_or(0, |row| row.room);
-        let of_target = state.row.as_ref().filter(|row| row.number == number).map_or(0, |row| row.room);
+        let of_target =
+            state.row.as_ref().filter(|row| row.number == number).map_or(0, |row| row.room);
         let over = |in_flight: u64, window: u64| in_flight > 0 && in_flight + cost > window;
-        let is_over =
-            over(bound.in_flight.saturating_sub(of_target), TARGET_WINDOW) || over(state.in_flight.saturating_sub(of_row), LINK_WINDOW);
+        let is_over = over(bound.in_flight.saturating_sub(of_target), TARGET_WINDOW)
+            || over(state.in_flight.saturating_sub(of_row), LINK_WINDOW);
         if is_over || state.queue.bytes() > QUEUE_LIMIT {
             return Err(Blocked::Full);
         }
@@ -104,7 +128,11 @@ impl Exchange {
     fn number(state: &mut State, target: &Arc<Target>, epoch: u64) -> u32 {
         let marked = (epoch & 0xffff_ffff) << 32;
         let known = target.number.load(Ordering::Relaxed);
-        if known & !0xffff_ffff == marked { known as u32 } else { Self::bind(state, target, marked) }
+        if known & !0xffff_ffff == marked {
+            known as u32
+        } else {
+            Self::bind(state, target, marked)
+        }
     }
 
     #[cold]
@@ -112,12 +140,18 @@ impl Exchange {
         let number = u32::try_from(state.bound.len()).unwrap_or(u32::MAX);
         state.bound.push(Bound { target: Arc::clone(target), in_flight: 0, tells: 0 });
         target.number.store(marked | u64::from(number), Ordering::Relaxed);
-        let bind = Item::Bind { target: number, name: &target.name, message: &target.message, version: target.version };
+        let bind = Item::Bind {
+            target: number,
+            name: &target.name,
+            message: &target.message,
+            version: target.version,
+        };
         state.queue.put_name(&bind, target.name.len() + target.message.len());
         number
     }
 
-    /// Says a letter on this link, whose window bounds how many; `false` if it is not the link any more.
+    /// Says a letter on this link, whose window bounds how many; `false` if it is not the link any
+    /// more.
     pub(in crate::remote) fn say_letter(
         &self,
         epoch: u64,
@@ -155,12 +189,22 @@ impl Exchange {
             return Err(Blocked::Never(Box::new(self.lost("the call's link is gone"))));
         }
         let full = state.queue.bytes() > QUEUE_LIMIT;
-        let Some(Pending { sink: Sink::Stream { sending, .. }, .. }) = state.calls.get_mut(&begun.call) else { return Err(gone()) };
+        let Some(Pending { sink: Sink::Stream { sending, .. }, .. }) =
+            state.calls.get_mut(&begun.call)
+        else {
+            return Err(gone());
+        };
         if full || !sending.take(cost(body.len())) {
             return Err(Blocked::Full);
         }
         let call = begun.call;
-        self.put(&mut state, [Some(Key::Call(call)), None], &Item::Request { call, body }, None, body.len());
+        self.put(
+            &mut state,
+            [Some(Key::Call(call)), None],
+            &Item::Request { call, body },
+            None,
+            body.len(),
+        );
         Ok(())
     }
 
@@ -168,7 +212,13 @@ impl Exchange {
     pub(in crate::remote) fn end_requests(&self, begun: &Begun) {
         let mut state = self.state();
         if state.epoch == Some(begun.epoch) && state.calls.contains_key(&begun.call) {
-            self.put(&mut state, [Some(Key::Call(begun.call)), None], &Item::RequestsEnd { call: begun.call }, None, 0);
+            self.put(
+                &mut state,
+                [Some(Key::Call(begun.call)), None],
+                &Item::RequestsEnd { call: begun.call },
+                None,
+                0,
+            );
         }
     }
 
@@ -178,9 +228,16 @@ impl Exchange {
         if state.epoch != Some(begun.epoch) {
             return;
         }
-        if let Some(Pending { sink: Sink::Stream { uncredited, .. }, .. }) = state.calls.get_mut(&begun.call) {
+        if let Some(Pending { sink: Sink::Stream { uncredited, .. }, .. }) =
+            state.calls.get_mut(&begun.call)
+        {
             *uncredited = uncredited.saturating_sub(cost);
-            state.queue.put([None, None], &Item::Credit { call: begun.call, of_requests: false, cost }, None, 0);
+            state.queue.put(
+                [None, None],
+                &Item::Credit { call: begun.call, of_requests: false, cost },
+                None,
+                0,
+            );
             self.wake(&mut state);
         }
     }
@@ -194,12 +251,23 @@ impl Exchange {
         if let Some(pending) = state.calls.get_mut(&begun.call)
             && !matches!(pending.sink, Sink::Over)
         {
-            if let Sink::Stream { replies, sending, .. } = std::mem::replace(&mut pending.sink, Sink::Over) {
-                let _ = replies.send(Err(RemoteError::new(RemoteErrorKind::Cancelled, "this side gave the call up")));
+            if let Sink::Stream { replies, sending, .. } =
+                std::mem::replace(&mut pending.sink, Sink::Over)
+            {
+                let _ = replies.send(Err(RemoteError::new(
+                    RemoteErrorKind::Cancelled,
+                    "this side gave the call up",
+                )));
                 sending.room.notify_waiters();
             }
             pending.deadline = None;
-            self.put(&mut state, [Some(Key::Call(begun.call)), None], &Item::Cancel { call: begun.call }, None, 0);
+            self.put(
+                &mut state,
+                [Some(Key::Call(begun.call)), None],
+                &Item::Cancel { call: begun.call },
+                None,
+                0,
+            );
         }
     }
 }

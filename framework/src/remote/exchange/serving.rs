@@ -10,7 +10,11 @@ impl State {
 
     /// What is told of an error: little, when the peer does not read what it is told.
     fn words<'a>(&self, error: &'a RemoteError) -> &'a str {
-        if self.queue.bytes() > ANSWERS_LIMIT { "too much waits for the link to say why" } else { &error.message }
+        if self.queue.bytes() > ANSWERS_LIMIT {
+            "too much waits for the link to say why"
+        } else {
+            &error.message
+        }
     }
 }
 
@@ -57,8 +61,14 @@ impl Exchange {
         state.epoch == Some(epoch) && state.served.contains_key(&call)
     }
 
-    /// The one answer, or the last word, of a call to here. Nothing, where the call is over already.
-    pub(in crate::remote) fn answer(&self, epoch: u64, call: u64, answer: Result<&[u8], &RemoteError>) {
+    /// The one answer, or the last word, of a call to here. Nothing, where the call is over
+    /// already.
+    pub(in crate::remote) fn answer(
+        &self,
+        epoch: u64,
+        call: u64,
+        answer: Result<&[u8], &RemoteError>,
+    ) {
         let mut state = self.state();
         if state.epoch != Some(epoch) {
             return;
@@ -72,7 +82,13 @@ impl Exchange {
             }
             Ok(_) => {
                 let text = "too many answers wait for the link: ask for less at a time";
-                self.put(&mut state, keys, &Item::Failed { call, code: RemoteErrorKind::Full.code(), text }, None, text.len());
+                self.put(
+                    &mut state,
+                    keys,
+                    &Item::Failed { call, code: RemoteErrorKind::Full.code(), text },
+                    None,
+                    text.len(),
+                );
             }
             Err(error) => {
                 let (code, text) = (error.kind.code(), state.words(error));
@@ -92,18 +108,32 @@ impl Exchange {
     }
 
     /// One more reply of a call to here.
-    pub(in crate::remote) fn reply(&self, epoch: u64, call: u64, body: &[u8]) -> Result<(), Blocked> {
+    pub(in crate::remote) fn reply(
+        &self,
+        epoch: u64,
+        call: u64,
+        body: &[u8],
+    ) -> Result<(), Blocked> {
         let mut state = self.state();
         let full = state.queue.bytes() > QUEUE_LIMIT;
         let is_up = state.epoch == Some(epoch);
         let Some(served) = state.served.get_mut(&call).filter(|_| is_up) else {
             let text = format!("{} no longer waits for replies of this call", self.peer_name);
-            return Err(Blocked::Never(Box::new(RemoteError::new(RemoteErrorKind::Cancelled, text))));
+            return Err(Blocked::Never(Box::new(RemoteError::new(
+                RemoteErrorKind::Cancelled,
+                text,
+            ))));
         };
         if full || !served.replies.as_mut().is_some_and(|replies| replies.take(cost(body.len()))) {
             return Err(Blocked::Full);
         }
-        self.put(&mut state, [Some(Key::Served(call)), None], &Item::Reply { call, body }, None, body.len());
+        self.put(
+            &mut state,
+            [Some(Key::Served(call)), None],
+            &Item::Reply { call, body },
+            None,
+            body.len(),
+        );
         Ok(())
     }
 
@@ -115,7 +145,13 @@ impl Exchange {
         }
         if let Some(served) = state.served.remove(&call) {
             state.no_longer_served(&served);
-            self.put(&mut state, [Some(Key::Served(call)), None], &Item::RepliesEnd { call }, None, 0);
+            self.put(
+                &mut state,
+                [Some(Key::Served(call)), None],
+                &Item::RepliesEnd { call },
+                None,
+                0,
+            );
         }
     }
 

@@ -22,7 +22,10 @@ impl Reader {
             match item {
                 Item::Bind { target, .. } => assert!(self.named.insert(target)),
                 Item::Tell { target, .. } => {
-                    assert!(self.named.contains(&target), "a message to a target that was never named");
+                    assert!(
+                        self.named.contains(&target),
+                        "a message to a target that was never named"
+                    );
                     self.told.push(target);
                 }
                 Item::Begin { total } => self.total = total as usize,
@@ -59,7 +62,13 @@ fn upload(exchange: &Exchange, epoch: u64, call: u64) -> mpsc::UnboundedReceiver
 #[test]
 fn requests_that_nobody_reads_count_over_all_links_and_one_too_many_ends_its_call() {
     let account = Account::with_share(3 * cost(100));
-    let exchange = Exchange::new(PeerId::from_bytes([1; 32]), "peer".into(), account.clone(), || {}, Arc::new(|_| {}));
+    let exchange = Exchange::new(
+        PeerId::from_bytes([1; 32]),
+        "peer".into(),
+        account.clone(),
+        || {},
+        Arc::new(|_| {}),
+    );
     let mut unread = Vec::new();
     for epoch in 1..=3 {
         exchange.up(epoch);
@@ -71,10 +80,17 @@ fn requests_that_nobody_reads_count_over_all_links_and_one_too_many_ends_its_cal
     exchange.up(4);
     let mut coming = upload(&exchange, 4, 7);
     exchange.on_request(4, 7, Some(Bytes::from(vec![0; 100]))).unwrap();
-    assert_eq!(coming.try_recv().unwrap().unwrap_err().kind, RemoteErrorKind::Full, "its reader hears why there are no more");
+    assert_eq!(
+        coming.try_recv().unwrap().unwrap_err().kind,
+        RemoteErrorKind::Full,
+        "its reader hears why there are no more"
+    );
     assert!(!exchange.is_served(4, 7));
     exchange.on_request(4, 7, Some(Bytes::from(vec![0; 100]))).unwrap();
-    assert!(matches!(coming.try_recv(), Err(mpsc::error::TryRecvError::Disconnected)), "nothing behind it is kept");
+    assert!(
+        matches!(coming.try_recv(), Err(mpsc::error::TryRecvError::Disconnected)),
+        "nothing behind it is kept"
+    );
     assert_eq!(account.held(Kind::Requests), 3 * cost(100));
     // Read, or given up by their reader, they count no more.
     drop(unread[0].try_recv().unwrap().unwrap());
@@ -83,7 +99,11 @@ fn requests_that_nobody_reads_count_over_all_links_and_one_too_many_ends_its_cal
     assert_eq!(account.held(Kind::Requests), 0);
     upload(&exchange, 4, 8);
     exchange.on_request(3, 8, Some(Bytes::from(vec![0; 100]))).unwrap();
-    assert_eq!(account.held(Kind::Requests), 0, "what an earlier link brings is for no call of this one");
+    assert_eq!(
+        account.held(Kind::Requests),
+        0,
+        "what an earlier link brings is for no call of this one"
+    );
 }
 
 #[test]
@@ -144,7 +164,8 @@ fn numbers(exchange: &Arc<Exchange>, epoch: u64) -> Vec<u64> {
                 numbers.push(u64::from_le_bytes(*body.first_chunk().unwrap()));
                 if matches!(item, Item::Tell { .. }) {
                     let told = cost.entry(target).or_default();
-                    *told = (told.0 + 1, told.1 + super::cost(body.len()) + trace.map_or(0, |_| TRACE));
+                    *told =
+                        (told.0 + 1, told.1 + super::cost(body.len()) + trace.map_or(0, |_| TRACE));
                 }
             }
         }
@@ -167,17 +188,20 @@ fn what_is_told_in_a_row_keeps_its_order_with_all_else_and_its_credit_comes_back
     exchange.up(1);
     let targets = ["one", "two"].map(|name| exchange.target(name, "test", 1).unwrap());
     let mut asked = Vec::new();
-    // Long rows, short ones, and none at all, and all that can end one: another target, a call, a traced message, the link's own look.
+    // Long rows, short ones, and none at all, and all that can end one: another target, a call, a
+    // traced message, the link's own look.
     let (mut sent, mut seen) = (0, Vec::new());
     let mut random = 7_u64;
     for _ in 0..3000 {
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        random =
+            random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let (what, target) = (random >> 60, &targets[random as usize >> 40 & 1]);
         let trace = TraceContext { trace: [1; 16], span: [1; 8], flags: 0, state: String::new() };
         match what {
             0 => seen.extend(numbers(&exchange, 1)),
             1 => {
-                let opening = Opening { shape: Shape::Ask, body: &body(sent), trace: None, deadline: None };
+                let opening =
+                    Opening { shape: Shape::Ask, body: &body(sent), trace: None, deadline: None };
                 asked.push(exchange.ask(target, &opening).ok().unwrap());
                 sent += 1;
             }
@@ -199,7 +223,10 @@ fn what_is_told_in_a_row_keeps_its_order_with_all_else_and_its_credit_comes_back
     assert_eq!(seen.len() as u64, sent);
     asked.iter().for_each(|(begun, _)| exchange.on_reply(begun.call, Bytes::new()).unwrap());
     let state = exchange.state();
-    assert_eq!((state.in_flight, state.bound.iter().map(|bound| (bound.in_flight, bound.tells)).collect()), (0, vec![(0, 0); 2]));
+    assert_eq!(
+        (state.in_flight, state.bound.iter().map(|bound| (bound.in_flight, bound.tells)).collect()),
+        (0, vec![(0, 0); 2])
+    );
 }
 
 #[test]
@@ -216,8 +243,10 @@ fn a_row_takes_no_more_than_there_is_credit_for() {
 }
 
 #[test]
-fn all_that_was_told_and_not_confirmed_is_counted_when_the_link_breaks_and_whoever_hears_it_may_send() {
-    let (told, tell_again) = (Arc::new(AtomicU64::new(0)), Arc::new(Mutex::new(None::<(Arc<Exchange>, Arc<Target>)>)));
+fn all_that_was_told_and_not_confirmed_is_counted_when_the_link_breaks_and_whoever_hears_it_may_send()
+ {
+    let (told, tell_again) =
+        (Arc::new(AtomicU64::new(0)), Arc::new(Mutex::new(None::<(Arc<Exchange>, Arc<Target>)>)));
     let (counted, again) = (Arc::clone(&told), Arc::clone(&tell_again));
     let exchange = exchange(move |undelivered| {
         counted.fetch_add(undelivered.count, Ordering::Relaxed);
@@ -262,7 +291,12 @@ fn what_another_thread_puts_in_overtakes_no_row_and_is_overtaken_by_none() {
         scope.spawn(|| {
             tell(4, 30_000);
             tell(5, 8);
-            let opening = Opening { shape: Shape::Ask, body: &6_u64.to_le_bytes(), trace: None, deadline: None };
+            let opening = Opening {
+                shape: Shape::Ask,
+                body: &6_u64.to_le_bytes(),
+                trace: None,
+                deadline: None,
+            };
             let (begun, _) = exchange.ask(&target, &opening).ok().unwrap();
             exchange.cancel(&begun);
         });
@@ -280,7 +314,9 @@ fn what_a_row_has_taken_beforehand_is_there_for_others_and_can_be_given_back_by_
     let target = exchange.target("one", "test", 1).unwrap();
     (0..2).for_each(|_| exchange.tell(&target, &[0; 36], None).unwrap());
     let fits = vec![0; (TARGET_WINDOW - 200 - 64) as usize];
-    std::thread::scope(|scope| scope.spawn(|| exchange.tell(&target, &fits, None).unwrap()).join().unwrap());
+    std::thread::scope(|scope| {
+        scope.spawn(|| exchange.tell(&target, &fits, None).unwrap()).join().unwrap()
+    });
     // A peer that says it has handled more than it was told.
     exchange.on_consumed(0, 100, u64::MAX).unwrap();
     (0..3).for_each(|_| exchange.tell(&target, &[0; 36], None).unwrap());
@@ -293,7 +329,8 @@ fn a_cancelled_call_is_cancelled_behind_itself_however_long_it_is() {
     let exchange = exchange(|_| {});
     exchange.up(1);
     let target = exchange.target("one", "test", 1).unwrap();
-    let opening = Opening { shape: Shape::Ask, body: &vec![0; 100_000], trace: None, deadline: None };
+    let opening =
+        Opening { shape: Shape::Ask, body: &vec![0; 100_000], trace: None, deadline: None };
     let (begun, _) = exchange.ask(&target, &opening).ok().unwrap();
     exchange.cancel(&begun);
     let mut kinds = Vec::new();
@@ -317,7 +354,9 @@ fn what_another_thread_tells_is_put_in_at_once() {
     exchange.up(1);
     let target = exchange.target("one", "test", 1).unwrap();
     std::thread::scope(|scope| {
-        scope.spawn(|| (0..5).for_each(|number| exchange.tell(&target, &body(number), None).unwrap()));
+        scope.spawn(|| {
+            (0..5).for_each(|number| exchange.tell(&target, &body(number), None).unwrap())
+        });
     });
     assert_eq!(numbers(&exchange, 1), [0, 1, 2, 3, 4]);
 }
@@ -330,7 +369,10 @@ fn a_target_is_named_before_its_first_message_however_long_that_is_and_whatever_
             for taken in 0..2 {
                 let exchange = exchange(|_| {});
                 exchange.up(1);
-                let (one, two) = (exchange.target("one", "test", 1).unwrap(), exchange.target("two", "test", 1).unwrap());
+                let (one, two) = (
+                    exchange.target("one", "test", 1).unwrap(),
+                    exchange.target("two", "test", 1).unwrap(),
+                );
                 let mut reader = Reader::default();
                 for _ in 0..waiting {
                     assert!(exchange.tell(&one, &[0; 100], None).is_ok());

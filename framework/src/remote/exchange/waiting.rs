@@ -41,7 +41,9 @@ impl Exchange {
                     late = Self::not_there;
                 }
             }
-            if let Some(deadline) = deadline.filter(|deadline| deadline.until.is_some_and(|until| until <= Instant::now())) {
+            if let Some(deadline) = deadline
+                .filter(|deadline| deadline.until.is_some_and(|until| until <= Instant::now()))
+            {
                 return Err(late(self, deadline.after));
             }
             tokio::select! {
@@ -58,7 +60,10 @@ impl Exchange {
             Blocked::Full => self.full(),
             Blocked::NoLink => {
                 (self.connect)();
-                RemoteError::new(RemoteErrorKind::Unreachable, format!("there is no link to {} now; one is being sought", self.peer_name))
+                RemoteError::new(
+                    RemoteErrorKind::Unreachable,
+                    format!("there is no link to {} now; one is being sought", self.peer_name),
+                )
             }
         }
     }
@@ -76,15 +81,27 @@ impl Exchange {
     }
 
     pub(super) fn full(&self) -> RemoteError {
-        RemoteError::new(RemoteErrorKind::Full, format!("{} has as many messages to handle as may wait: try again later", self.peer_name))
+        RemoteError::new(
+            RemoteErrorKind::Full,
+            format!(
+                "{} has as many messages to handle as may wait: try again later",
+                self.peer_name
+            ),
+        )
     }
 
     fn not_there(&self, after: Duration) -> RemoteError {
-        let text = format!("{} could not be reached within {after:?}, and was sent nothing: is it running?", self.peer_name);
+        let text = format!(
+            "{} could not be reached within {after:?}, and was sent nothing: is it running?",
+            self.peer_name
+        );
         RemoteError::new(RemoteErrorKind::Unreachable, text)
     }
 
     pub(super) fn too_late(&self, after: Duration) -> RemoteError {
-        RemoteError::new(RemoteErrorKind::Deadline, format!("{} has not answered within {after:?}", self.peer_name))
+        RemoteError::new(
+            RemoteErrorKind::Deadline,
+            format!("{} has not answered within {after:?}", self.peer_name),
+        )
     }
 }

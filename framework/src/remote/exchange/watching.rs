@@ -28,14 +28,18 @@ impl Exchange {
 
     pub(super) fn begin_watch(queue: &mut Queue, id: u64, watching: &mut Watching) {
         match &watching.name {
-            Some(name) => queue.put([None, None], &Item::Watch { watch: id, name }, None, name.len()),
+            Some(name) => {
+                queue.put([None, None], &Item::Watch { watch: id, name }, None, name.len())
+            }
             None => watching.tell(Presence::Up),
         }
     }
 
     pub(in crate::remote) fn unwatch(&self, id: u64) {
         let mut state = self.state();
-        if state.watches.remove(&id).is_some_and(|watching| watching.name.is_some()) && state.epoch.is_some() {
+        if state.watches.remove(&id).is_some_and(|watching| watching.name.is_some())
+            && state.epoch.is_some()
+        {
             state.queue.put([None, None], &Item::Unwatch { watch: id }, None, 0);
             self.wake(&mut state);
         }
@@ -43,7 +47,11 @@ impl Exchange {
 
     /// What the peer says of an actor that is watched.
     pub(in crate::remote) fn on_status(&self, watch: u64, up: bool, code: u8) {
-        let presence = if up { Presence::Up } else { Presence::Down { kind: RemoteErrorKind::from_code(code) } };
+        let presence = if up {
+            Presence::Up
+        } else {
+            Presence::Down { kind: RemoteErrorKind::from_code(code) }
+        };
         if let Some(watching) = self.state().watches.get_mut(&watch) {
             watching.tell(presence);
         }

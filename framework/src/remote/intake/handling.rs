@@ -21,7 +21,9 @@ where
     M: RemoteMessage,
 {
     match came {
-        Came::Told(teller, done, _) => told::<A, M, M>(actor, ctx, (body, |message| message), teller, done),
+        Came::Told(teller, done, _) => {
+            told::<A, M, M>(actor, ctx, (body, |message| message), teller, done)
+        }
         Came::Called(CallIn { served, .. }) => {
             if !served.is_wanted() {
                 return;
@@ -57,7 +59,9 @@ where
             let span = served.span(M::NAME);
             let _entered = span.enter();
             match read::<M>(body) {
-                Ok(message) => actor.handle(Asked { message, reply: Reply::to(served) }, ctx).handle(ctx, None),
+                Ok(message) => {
+                    actor.handle(Asked { message, reply: Reply::to(served) }, ctx).handle(ctx, None)
+                }
                 Err(error) => served.fail(&error),
             }
         }
@@ -78,33 +82,50 @@ where
         Ok(first) => first,
         Err(error) => return served.fail(&error),
     };
-    let requests = Requests { first, coming, exchange: Arc::clone(&served.exchange), epoch: served.epoch, call: served.call };
+    let requests = Requests {
+        first,
+        coming,
+        exchange: Arc::clone(&served.exchange),
+        epoch: served.epoch,
+        call: served.call,
+    };
     actor.handle(Called { requests, replies: Replies::new(served, room) }, ctx).handle(ctx, None);
 }
 
 /// `read`: the bytes of an `M`, and what makes it the message that the actor handles.
-fn told<A, M, H>(actor: &mut A, ctx: &mut Context<A>, read: (&[u8], impl FnOnce(M) -> H), teller: &Teller, done: &mut Option<Done>)
-where
+fn told<A, M, H>(
+    actor: &mut A,
+    ctx: &mut Context<A>,
+    read: (&[u8], impl FnOnce(M) -> H),
+    teller: &Teller,
+    done: &mut Option<Done>,
+) where
     A: Actor<Context = Context<A>> + Handler<H>,
     M: RemoteMessage,
     H: Message,
 {
     let (body, made) = read;
-    // Looked at where it is: most have none, and what is moved about is slow. What has nothing to drop holds no future that goes on.
+    // Looked at where it is: most have none, and what is moved about is slow. What has nothing to
+    // drop holds no future that goes on.
     if done.is_none() && !needs_drop::<<A as Handler<H>>::Result>() {
-        if let Err(error) = read_for::<M, _>(body, |message| actor.handle(made(message), ctx).handle(ctx, None)) {
+        if let Err(error) =
+            read_for::<M, _>(body, |message| actor.handle(made(message), ctx).handle(ctx, None))
+        {
             teller.undelivered(1, &error);
         }
         return;
     }
-    // What goes on behind the last one of its batch still counts when that one gives the credit of all back.
+    // What goes on behind the last one of its batch still counts when that one gives the credit of
+    // all back.
     let done = done.take().unwrap_or_else(|| {
         let charge = teller.exchange.account().charge_anyway(Kind::Messages, cost(body.len()));
         Done::new(move |_| drop(charge))
     });
     match read_for::<M, _>(body, |message| handled(actor, ctx, made(message))) {
         Ok(Outcome::Now(_)) => done.say(true),
-        Ok(Outcome::Later(result)) => drop(actix::spawn(async move { done.say(result.await.is_ok()) })),
+        Ok(Outcome::Later(result)) => {
+            drop(actix::spawn(async move { done.say(result.await.is_ok()) }))
+        }
         Ok(Outcome::Never) => {}
         Err(error) => {
             teller.undelivered(1, &error);

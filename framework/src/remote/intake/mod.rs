@@ -1,11 +1,14 @@
-//! What came from other nodes for an actor that this node runs, taken up within the actor's own context.
+//! What came from other nodes for an actor that this node runs, taken up within the actor's own
+//! context.
 //!
-//! By actix's mailbox a message costs two allocations, and one that is answered a task. Here the bytes of many are copied into one
-//! buffer, and the actor reads and handles them one after the other when it has its turn. What an actor may rely on stays: one
-//! message at a time, none while it waits (`ctx.wait`, `AtomicResponse`), none once it stops, those of one peer in their order.
+//! By actix's mailbox a message costs two allocations, and one that is answered a task. Here the
+//! bytes of many are copied into one buffer, and the actor reads and handles them one after the
+//! other when it has its turn. What an actor may rely on stays: one message at a time, none while
+//! it waits (`ctx.wait`, `AtomicResponse`), none once it stops, those of one peer in their order.
 //!
-//! Invariant: what is put in is handled, or dropped with the actor's life, which says so to whoever waits for it. The credit of
-//! those who send bounds how much is in it, and of calls that were given up [`WAITING_LIMIT`].
+//! Invariant: what is put in is handled, or dropped with the actor's life, which says so to whoever
+//! waits for it. The credit of those who send bounds how much is in it, and of calls that were
+//! given up [`WAITING_LIMIT`].
 
 mod handling;
 #[cfg(test)]
@@ -29,14 +32,17 @@ use crate::wire::message::Item;
 
 pub(crate) use handling::{asked, called, plain};
 
-/// Calls that an actor takes up before others have their turn: so few that their answers leave while the next are handled, and both
-/// nodes have something to do. Messages without an answer count for a part of one.
+/// Calls that an actor takes up before others have their turn: so few that their answers leave
+/// while the next are handled, and both nodes have something to do. Messages without an answer
+/// count for a part of one.
 const AT_ONCE: usize = 32;
 /// How many of these count for a call.
 const TOLD: usize = 4;
-/// Among so many tellers the one of a message is looked for: a peer that gives one name many numbers must not make that long.
+/// Among so many tellers the one of a message is looked for: a peer that gives one name many
+/// numbers must not make that long.
 const LATELY: usize = 16;
-/// Calls are turned away where so many bytes wait for one actor: who gives up calls has their credit back before they are taken up.
+/// Calls are turned away where so many bytes wait for one actor: who gives up calls has their
+/// credit back before they are taken up.
 const WAITING_LIMIT: usize = 64 << 20;
 /// Emptied buffers of up to so many bytes are kept, however little is in them.
 const KEPT: usize = 64 << 10;
@@ -53,13 +59,19 @@ pub(crate) struct Teller {
 
 impl Teller {
     fn is(&self, other: &Self) -> bool {
-        self.target == other.target && self.epoch == other.epoch && Arc::ptr_eq(&self.exchange, &other.exchange)
+        self.target == other.target
+            && self.epoch == other.epoch
+            && Arc::ptr_eq(&self.exchange, &other.exchange)
     }
 
     /// Tells the peer that messages did not reach their actor.
     pub(in crate::remote) fn undelivered(&self, count: u64, error: &RemoteError) {
         let (code, text) = (error.kind.code(), self.exchange.words(error));
-        self.exchange.say(self.epoch, &Item::Undelivered { target: self.target, count, code, text }, text.len());
+        self.exchange.say(
+            self.epoch,
+            &Item::Undelivered { target: self.target, count, code, text },
+            text.len(),
+        );
     }
 }
 
@@ -106,7 +118,8 @@ struct Load<A: Actor> {
     /// How many entries were taken out.
     taken: usize,
     calls: VecDeque<CallIn>,
-    /// In their order: entries, counted from the first that this load ever had, and what is said when one was handled.
+    /// In their order: entries, counted from the first that this load ever had, and what is said
+    /// when one was handled.
     dones: VecDeque<(usize, Done)>,
     /// The same for the traces of those that are told.
     traces: VecDeque<(usize, Traced)>,
@@ -154,7 +167,10 @@ impl<A: Actor> Load<A> {
     /// The place of this teller, if it told something lately.
     fn place_of(&self, teller: &Teller) -> Option<usize> {
         let first = self.tellers.len().saturating_sub(LATELY);
-        self.tellers[first..].iter().rposition(|(known, _)| known.is(teller)).map(|place| first + place)
+        self.tellers[first..]
+            .iter()
+            .rposition(|(known, _)| known.is(teller))
+            .map(|place| first + place)
     }
 
     /// The place of this teller, which may get several.
@@ -167,12 +183,16 @@ impl<A: Actor> Load<A> {
 
     /// Bytes that it takes.
     fn size(&self) -> usize {
-        self.bytes.len() + self.entries.len() * size_of::<Entry<A>>() + self.calls.len() * size_of::<CallIn>()
+        self.bytes.len()
+            + self.entries.len() * size_of::<Entry<A>>()
+            + self.calls.len() * size_of::<CallIn>()
     }
 
-    /// Makes it ready for the next ones. Buffers that have long been larger than they need be get smaller.
+    /// Makes it ready for the next ones. Buffers that have long been larger than they need be get
+    /// smaller.
     fn empty(&mut self) {
-        let is_much_larger = |capacity: usize, used: usize, each: usize| capacity * each > KEPT.max(4 * used * each);
+        let is_much_larger =
+            |capacity: usize, used: usize, each: usize| capacity * each > KEPT.max(4 * used * each);
         let is_too_large = is_much_larger(self.bytes.capacity(), self.bytes.len(), 1)
             || is_much_larger(self.entries.capacity(), self.taken, size_of::<Entry<A>>())
             || is_much_larger(self.calls.capacity(), self.taken, size_of::<CallIn>())
@@ -197,7 +217,13 @@ impl<A: Actor> Load<A> {
 
 impl<A: Actor<Context = Context<A>>> Intake<A> {
     pub(crate) fn new() -> Arc<Self> {
-        let state = State { life: 0, is_alive: false, waiting: Load::default(), taken_over: 0, sleeper: None };
+        let state = State {
+            life: 0,
+            is_alive: false,
+            waiting: Load::default(),
+            taken_over: 0,
+            sleeper: None,
+        };
         Arc::new(Self { state: Mutex::new(state), resumes: AtomicBool::new(false) })
     }
 
@@ -245,7 +271,13 @@ impl<A: Actor<Context = Context<A>>> Intake<A> {
     }
 
     /// Puts messages without an answer in; `false` where nobody is there to take them.
-    pub(crate) fn tell(&self, take: Take<A>, bodies: &[&[u8]], teller: &Teller, traced: Option<&Traced>) -> bool {
+    pub(crate) fn tell(
+        &self,
+        take: Take<A>,
+        bodies: &[&[u8]],
+        teller: &Teller,
+        traced: Option<&Traced>,
+    ) -> bool {
         self.put(|load| {
             let place = load.teller(teller);
             for body in bodies {
@@ -263,8 +295,13 @@ impl<A: Actor<Context = Context<A>>> Intake<A> {
     pub(crate) fn confirm(&self, take: Take<A>, teller: &Teller, done: Done) {
         // Where nobody is there any more, it is dropped, and says so.
         self.put(|load| {
-            let last = load.place_of(teller).map(|place| load.tellers[place].1).filter(|&last| last >= load.taken);
-            let (entry, place) = last.map_or((0, None), |last| (last, load.dones.binary_search_by_key(&last, |done| done.0).err()));
+            let last = load
+                .place_of(teller)
+                .map(|place| load.tellers[place].1)
+                .filter(|&last| last >= load.taken);
+            let (entry, place) = last.map_or((0, None), |last| {
+                (last, load.dones.binary_search_by_key(&last, |done| done.0).err())
+            });
             if let Some(place) = place {
                 return load.dones.insert(place, (entry, done));
             }
@@ -274,8 +311,14 @@ impl<A: Actor<Context = Context<A>>> Intake<A> {
         });
     }
 
-    /// Puts a call in, or gives it back where nobody is there to take it, or where too much waits already.
-    pub(crate) fn call(&self, take: Take<A>, body: &[u8], call: CallIn) -> Result<(), (Box<CallIn>, Unfit)> {
+    /// Puts a call in, or gives it back where nobody is there to take it, or where too much waits
+    /// already.
+    pub(crate) fn call(
+        &self,
+        take: Take<A>,
+        body: &[u8],
+        call: CallIn,
+    ) -> Result<(), (Box<CallIn>, Unfit)> {
         let mut call = Some(call);
         let is_alive = self.put_beside(|load, taken_over| {
             if load.size() + taken_over > WAITING_LIMIT {
@@ -285,7 +328,9 @@ impl<A: Actor<Context = Context<A>>> Intake<A> {
             load.calls.extend(call.take());
             load.entries.push_back(Entry { take, length: body.len(), way: Way::Called });
         });
-        call.map_or(Ok(()), |call| Err((Box::new(call), if is_alive { Unfit::Full } else { Unfit::Dead })))
+        call.map_or(Ok(()), |call| {
+            Err((Box::new(call), if is_alive { Unfit::Full } else { Unfit::Dead }))
+        })
     }
 }
 
@@ -304,7 +349,8 @@ pub(crate) struct Taking<A: Actor<Context = Context<A>>> {
 }
 
 impl<A: Actor<Context = Context<A>>> Taking<A> {
-    /// Takes over all that waits; `false` where nothing does, and then the task is woken when something is put in.
+    /// Takes over all that waits; `false` where nothing does, and then the task is woken when
+    /// something is put in.
     fn fetch(&mut self, task: &Task<'_>) -> bool {
         self.load.empty();
         let mut state = self.intake.state();
@@ -326,8 +372,8 @@ impl<A: Actor<Context = Context<A>>> Taking<A> {
         if !self.intake.resumes.load(Ordering::Relaxed) {
             return self.handle_next(actor, ctx);
         }
-        // Whoever waits for the message is told that it was not handled: what was to answer is dropped. The load is in order, since a
-        // message is taken out before it is handled.
+        // Whoever waits for the message is told that it was not handled: what was to answer is
+        // dropped. The load is in order, since a message is taken out before it is handled.
         catch_unwind(AssertUnwindSafe(|| self.handle_next(actor, ctx))).unwrap_or(Some(Taken::Call))
     }
 
@@ -347,9 +393,16 @@ impl<A: Actor<Context = Context<A>>> Taking<A> {
             Way::Told(place) if is_traced => {
                 let traced = load.traces.pop_front().map(|(_, traced)| traced);
                 let _entered = traced.as_ref().map(Traced::enter);
-                take(actor, ctx, body, Came::Told(&load.tellers[place].0, &mut done, traced.as_ref()));
+                take(
+                    actor,
+                    ctx,
+                    body,
+                    Came::Told(&load.tellers[place].0, &mut done, traced.as_ref()),
+                );
             }
-            Way::Told(place) => take(actor, ctx, body, Came::Told(&load.tellers[place].0, &mut done, None)),
+            Way::Told(place) => {
+                take(actor, ctx, body, Came::Told(&load.tellers[place].0, &mut done, None))
+            }
             Way::Called => {
                 if let Some(call) = load.calls.pop_front() {
                     take(actor, ctx, body, Came::Called(call));
@@ -365,12 +418,17 @@ impl<A: Actor<Context = Context<A>>> Taking<A> {
 impl<A: Actor<Context = Context<A>>> ActorFuture<A> for Taking<A> {
     type Output = ();
 
-    fn poll(self: Pin<&mut Self>, actor: &mut A, ctx: &mut Context<A>, task: &mut Task<'_>) -> Poll<()> {
+    fn poll(
+        self: Pin<&mut Self>,
+        actor: &mut A,
+        ctx: &mut Context<A>,
+        task: &mut Task<'_>,
+    ) -> Poll<()> {
         let this = self.get_mut();
         let mut left = AT_ONCE * TOLD;
         while left > 0 {
-            // A handler has it wait for something, or stop: its context polls this again when that is over (actix 0.13.5,
-            // context_impl.rs, `ContextFut::poll`).
+            // A handler has it wait for something, or stop: its context polls this again when that
+            // is over (actix 0.13.5, context_impl.rs, `ContextFut::poll`).
             if ctx.waiting() {
                 return Poll::Pending;
             }

@@ -83,7 +83,13 @@ struct Stand {
 
 impl Stand {
     fn new() -> Self {
-        let exchange = Arc::new(Exchange::new(peer(), "peer".into(), crate::store::ledger::Account::unbounded(), || {}, Arc::new(|_| {})));
+        let exchange = Arc::new(Exchange::new(
+            peer(),
+            "peer".into(),
+            crate::store::ledger::Account::unbounded(),
+            || {},
+            Arc::new(|_| {}),
+        ));
         exchange.up(1);
         let (noted, intake) = (Noted::default(), Intake::new());
         let address = Self::live(&noted, &intake);
@@ -133,14 +139,17 @@ impl Stand {
         self.intake.call(plain::<Noted, Do>, body, call).map_err(|(_, unfit)| unfit)
     }
 
-    /// What has been said to the peer: of each call its answer or error, of what was not delivered how many.
+    /// What has been said to the peer: of each call its answer or error, of what was not delivered
+    /// how many.
     fn said(&self) -> Vec<(u64, Result<u32, u8>)> {
         let mut said = Vec::new();
         while let Some(()) = self.teller.exchange.take_batch(1, |batch| {
             let mut items = Items::new(batch);
             while let Some((item, _)) = items.next_item().unwrap() {
                 match item {
-                    Item::Reply { call, body } => said.push((call, Ok(crate::wire::codec::decode_message(body).unwrap()))),
+                    Item::Reply { call, body } => {
+                        said.push((call, Ok(crate::wire::codec::decode_message(body).unwrap())))
+                    }
                     Item::Failed { call, code, .. } => said.push((call, Err(code))),
                     Item::Undelivered { count, code, .. } => said.push((count, Err(code))),
                     other => panic!("{other:?}"),
@@ -165,14 +174,20 @@ fn bytes(message: &Do) -> Vec<u8> {
 async fn messages_are_handled_in_order_and_none_while_the_actor_waits() {
     let stand = Stand::new();
     for number in 0..200 {
-        assert!(stand.tell(&if number % 50 == 3 { Do::NoteSlowly(number) } else { Do::Note(number) }));
+        assert!(stand.tell(&if number % 50 == 3 {
+            Do::NoteSlowly(number)
+        } else {
+            Do::Note(number)
+        }));
         if number % 70 == 0 {
             stand.call(u64::from(number), &Do::Note(1000 + number));
         }
     }
     assert_eq!(stand.confirm().await, Ok(true));
     let mut expected: Vec<_> = (0..200).collect();
-    [(1, 1000), (72, 1070), (143, 1140)].into_iter().for_each(|(place, number)| expected.insert(place, number));
+    [(1, 1000), (72, 1070), (143, 1140)]
+        .into_iter()
+        .for_each(|(place, number)| expected.insert(place, number));
     assert_eq!(stand.noted.all(), expected);
     // An answer to what was handled later comes by a task of its own.
     let mut said = stand.said();
@@ -218,7 +233,10 @@ async fn what_waits_when_the_actor_dies_is_told_of_and_the_next_life_takes_up_wh
         stand.address = Stand::live(&stand.noted, &stand.intake);
         assert!(stand.tell(&Do::Note(5)));
         assert_eq!(stand.confirm().await, Ok(true));
-        assert_eq!(stand.noted.all().iter().filter(|&&number| number > 0).collect::<Vec<_>>(), [&1, &5]);
+        assert_eq!(
+            stand.noted.all().iter().filter(|&&number| number > 0).collect::<Vec<_>>(),
+            [&1, &5]
+        );
     }
 }
 
@@ -275,8 +293,10 @@ impl Handler<Last> for Lasting {
 #[actix::test]
 async fn what_goes_on_behind_the_last_one_that_was_told_still_counts() {
     use crate::store::ledger::{Account, Kind};
-    let (account, let_go, intake) = (Account::unbounded(), Arc::<tokio::sync::Notify>::default(), Intake::new());
-    let exchange = Arc::new(Exchange::new(peer(), "peer".into(), account.clone(), || {}, Arc::new(|_| {})));
+    let (account, let_go, intake) =
+        (Account::unbounded(), Arc::<tokio::sync::Notify>::default(), Intake::new());
+    let exchange =
+        Arc::new(Exchange::new(peer(), "peer".into(), account.clone(), || {}, Arc::new(|_| {})));
     exchange.up(1);
     let teller = Teller { exchange, epoch: 1, target: 0 };
     let _address = Lasting::create(|ctx| {
@@ -288,9 +308,18 @@ async fn what_goes_on_behind_the_last_one_that_was_told_still_counts() {
         encode_message(&last, &mut bytes).unwrap();
         bytes
     });
-    assert!(intake.tell(plain::<Lasting, Last>, &told.each_ref().map(Vec::as_slice), &teller, None));
+    assert!(intake.tell(
+        plain::<Lasting, Last>,
+        &told.each_ref().map(Vec::as_slice),
+        &teller,
+        None
+    ));
     let (done, is_done) = oneshot::channel();
-    intake.confirm(plain::<Lasting, Last>, &teller, Done::new(move |handled| done.send(handled).unwrap()));
+    intake.confirm(
+        plain::<Lasting, Last>,
+        &teller,
+        Done::new(move |handled| done.send(handled).unwrap()),
+    );
     assert_eq!(is_done.await, Ok(true), "the last one is through");
     assert_eq!(account.held(Kind::Messages), 2 * crate::remote::exchange::cost(told[0].len()));
     let_go.notify_waiters();
@@ -308,7 +337,10 @@ async fn what_can_not_be_read_is_told_of_and_the_next_is_handled() {
     let confirmed = tokio::time::timeout(Duration::from_secs(60), stand.confirm()).await.unwrap();
     assert_eq!(confirmed, Ok(true));
     let undecodable = RemoteErrorKind::Undecodable.code();
-    assert_eq!((stand.noted.all(), stand.said()), (vec![1], vec![(1, Err(undecodable)), (1, Err(undecodable))]));
+    assert_eq!(
+        (stand.noted.all(), stand.said()),
+        (vec![1], vec![(1, Err(undecodable)), (1, Err(undecodable))])
+    );
 }
 
 #[actix::test]
@@ -358,15 +390,25 @@ async fn large_buffers_go_when_they_are_no_longer_needed() {
 #[actix::test]
 async fn tellers_without_number_take_no_time_and_each_is_confirmed() {
     let stand = Stand::new();
-    let tellers: Vec<_> = (0..20_000).map(|target| Teller { target, ..stand.teller.clone() }).collect();
+    let tellers: Vec<_> =
+        (0..20_000).map(|target| Teller { target, ..stand.teller.clone() }).collect();
     for teller in &tellers {
-        assert!(stand.intake.tell(plain::<Noted, Do>, &[&bytes(&Do::Note(teller.target))], teller, None));
+        assert!(stand.intake.tell(
+            plain::<Noted, Do>,
+            &[&bytes(&Do::Note(teller.target))],
+            teller,
+            None
+        ));
     }
     let confirmed: Vec<_> = tellers
         .iter()
         .map(|teller| {
             let (done, is_done) = oneshot::channel();
-            stand.intake.confirm(plain::<Noted, Do>, teller, Done::new(move |handled| done.send(handled).unwrap()));
+            stand.intake.confirm(
+                plain::<Noted, Do>,
+                teller,
+                Done::new(move |handled| done.send(handled).unwrap()),
+            );
             is_done
         })
         .collect();

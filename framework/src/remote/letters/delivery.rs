@@ -60,7 +60,8 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// Which letter: [`Node::letter`](crate::Node::letter) finds it again, in another life of this node, too.
+    /// Which letter: [`Node::letter`](crate::Node::letter) finds it again, in another life of this
+    /// node, too.
     pub fn id(&self) -> LetterId {
         self.id
     }
@@ -70,10 +71,12 @@ impl Delivery {
         self.state.borrow().clone()
     }
 
-    /// Waits until its receiver has it, durably: it will be handled even if this node is never started again.
+    /// Waits until its receiver has it, durably: it will be handled even if this node is never
+    /// started again.
     ///
     /// # Errors
-    /// The letter is dead, or this node has stopped: then the letter goes on when it is started again.
+    /// The letter is dead, or this node has stopped: then the letter goes on when it is started
+    /// again.
     pub async fn delivered(&self) -> Result<(), RemoteError> {
         self.reaches(|state| matches!(state, LetterState::Delivered | LetterState::Processed)).await
     }
@@ -88,7 +91,9 @@ impl Delivery {
 
     async fn reaches(&self, far_enough: impl Fn(&LetterState) -> bool) -> Result<(), RemoteError> {
         let mut state = self.state.clone();
-        let reached = state.wait_for(|state| far_enough(state) || matches!(state, LetterState::Dead(_))).await;
+        let reached = state
+            .wait_for(|state| far_enough(state) || matches!(state, LetterState::Dead(_)))
+            .await;
         match reached.as_deref() {
             Ok(LetterState::Dead(why)) => Err(why.clone()),
             Ok(_) => Ok(()),
@@ -141,8 +146,17 @@ mod tests {
     fn an_id_is_read_as_it_is_written() {
         let id = LetterId { log: [0xa5; 16], number: 77 };
         assert_eq!(id.to_string().parse(), Ok(id));
-        for bad in ["", "77", "a5-77", "a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5-", "a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5-x"] {
-            assert!(bad.parse::<LetterId>().unwrap_err().to_string().contains("names no letter"), "{bad}");
+        for bad in [
+            "",
+            "77",
+            "a5-77",
+            "a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5-",
+            "a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5-x",
+        ] {
+            assert!(
+                bad.parse::<LetterId>().unwrap_err().to_string().contains("names no letter"),
+                "{bad}"
+            );
         }
     }
 }

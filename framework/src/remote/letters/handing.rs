@@ -61,7 +61,9 @@ impl Letters {
                 // The node is stopping: it is handed over in its next life.
                 let Some(end) = letters.hand(place, &letter).await else { return };
                 let is_durable = letters.over(place, end.refusal);
-                if !matches!(end.turn, None | Some(Turn::Shared { .. })) && is_durable.await.is_err() {
+                if !matches!(end.turn, None | Some(Turn::Shared { .. }))
+                    && is_durable.await.is_err()
+                {
                     return;
                 }
             }
@@ -88,8 +90,11 @@ impl Letters {
             if self.state().stopping {
                 return None;
             }
-            let (attempt, turn) =
-                if letter.expires <= now() { (Attempt::Refused(expired(letter)), None) } else { self.attempt(place, letter).await? };
+            let (attempt, turn) = if letter.expires <= now() {
+                (Attempt::Refused(expired(letter)), None)
+            } else {
+                self.attempt(place, letter).await?
+            };
             if !matches!(attempt, Attempt::Handled | Attempt::Refused(_)) {
                 self.uncount(place);
             }
@@ -104,7 +109,10 @@ impl Letters {
                 Attempt::Died if deaths + 1 == TRIES => return over(Some(fatal(letter)), turn),
                 Attempt::Died => {
                     deaths += 1;
-                    tracing::warn!(peer = %peer.short(), name = letter.name, message = letter.message, deaths, "an actor died with a letter");
+                    tracing::warn!(
+                        peer = %peer.short(), name = letter.name, message = letter.message, deaths,
+                        "an actor died with a letter"
+                    );
                     AGAIN * (1 << (deaths - 1))
                 }
                 Attempt::NotYet => {
@@ -137,7 +145,8 @@ impl Letters {
             self.uncount(place);
             return None;
         }
-        let attempt = self.bide(place, weight, &mut turn, self.give(place.0, letter, &*mailbox)).await;
+        let attempt =
+            self.bide(place, weight, &mut turn, self.give(place.0, letter, &*mailbox)).await;
         Some((attempt, Some(turn)))
     }
 
@@ -148,10 +157,13 @@ impl Letters {
             Some(false) => return Err(Attempt::Refused(forbidden(&letter.name))),
             None => return Err(Attempt::NotYet),
         }
-        let mailbox = self.directory.mailbox(&letter.name, &letter.message, letter.version).map_err(|error| match error.kind {
-            RemoteErrorKind::NoSuchName => Attempt::NotYet,
-            _ => Attempt::Unfit(error),
-        })?;
+        let mailbox = self
+            .directory
+            .mailbox(&letter.name, &letter.message, letter.version)
+            .map_err(|error| match error.kind {
+                RemoteErrorKind::NoSuchName => Attempt::NotYet,
+                _ => Attempt::Unfit(error),
+            })?;
         if !mailbox.is_alive() {
             // Asking why has it started anew, where somebody does that.
             let _ = mailbox.why_dead(&letter.name);
@@ -164,7 +176,13 @@ impl Letters {
     async fn give(&self, peer: PeerId, letter: &Letter, mailbox: &dyn Mailbox) -> Attempt {
         let (done, is_done) = oneshot::channel();
         let (name, message) = (letter.name.as_str(), letter.message.as_str());
-        let traced = |trace| Traced { caller: peer, name: name.into(), message: message.into(), trace, is_letter: true };
+        let traced = |trace| Traced {
+            caller: peer,
+            name: name.into(),
+            message: message.into(),
+            trace,
+            is_letter: true,
+        };
         let traced = letter.trace().map(traced);
         let done = Done::new(move |handled| {
             // The node may have stopped meanwhile.
@@ -172,7 +190,11 @@ impl Letters {
         });
         let told = mailbox.tell_confirmed(&letter.body, done, traced.as_ref());
         match told {
-            Err(error) if matches!(error.kind, RemoteErrorKind::Died | RemoteErrorKind::Restarting) => return Attempt::NotYet,
+            Err(error)
+                if matches!(error.kind, RemoteErrorKind::Died | RemoteErrorKind::Restarting) =>
+            {
+                return Attempt::NotYet;
+            }
             Err(error) => return Attempt::Refused(error),
             Ok(()) => {}
         }
@@ -192,6 +214,9 @@ fn expired(letter: &Letter) -> RemoteError {
 }
 
 fn fatal(letter: &Letter) -> RemoteError {
-    let text = format!("the actor {:?} panicked or stopped {TRIES} times when it had this {}; see its log", letter.name, letter.message);
+    let text = format!(
+        "the actor {:?} panicked or stopped {TRIES} times when it had this {}; see its log",
+        letter.name, letter.message
+    );
     RemoteError::new(RemoteErrorKind::Died, text)
 }

@@ -1,17 +1,21 @@
-//! Messages that are delivered: stored by their sender, then by their receiver, handled once, in order.
+//! Messages that are delivered: stored by their sender, then by their receiver, handled once, in
+//! order.
 //!
 //! ```text
 //!  deliver ─▶ letters, letterlogs ─▶ Deliver ═══▶ mail, maillogs ─▶ actor
 //!             (spool of the sender)  ◀═══ Taken 0 (stored) ┘           │ handled
 //!             removed ◀─────────────────── Taken 1 (handled) ◀─ removed ┘
 //! ```
-//! Letters from one node to another have a log: a random id, and numbers that rise, with gaps. On each link the sender begins again with the first
-//! letter that is not over, and has at most [`WINDOW`] numbers and [`WINDOW_BYTES`] under way. The receiver stores a letter together with
-//! the highest number it has taken, so that it takes none twice; it may forget a refusal when the number has left the window.
+//! Letters from one node to another have a log: a random id, and numbers that rise, with gaps. On
+//! each link the sender begins again with the first letter that is not over, and has at most
+//! [`WINDOW`] numbers and [`WINDOW_BYTES`] under way. The receiver stores a letter together with
+//! the highest number it has taken, so that it takes none twice; it may forget a refusal when the
+//! number has left the window.
 //!
-//! Invariants: nothing is said to be stored or over before it is durable. What the receiver holds for a log was handed to an actor at
-//! most once in this life of the process, unless that actor died with it. What an earlier life held is handed over alone, and counted
-//! before (see [`trying`]).
+//! Invariants: nothing is said to be stored or over before it is durable. What the receiver holds
+//! for a log was handed to an actor at most once in this life of the process, unless that actor
+//! died with it. What an earlier life held is handed over alone, and counted before (see
+//! [`trying`]).
 
 mod delivery;
 mod handing;
@@ -47,7 +51,8 @@ use super::exchange::Exchange;
 use crate::store::Store;
 use crate::wire::PeerId;
 
-/// The most bytes of a letter, encoded: it is one record of a spool, and what is larger is content for [`Node::send`](crate::Node::send).
+/// The most bytes of a letter, encoded: it is one record of a spool, and what is larger is content
+/// for [`Node::send`](crate::Node::send).
 pub const LETTER_LIMIT: usize = (1 << 20) - 4096;
 /// The most numbers of a log that may be under way.
 const WINDOW: u64 = 1024;
@@ -57,7 +62,8 @@ const WINDOW_BYTES: u64 = 1 << 20;
 const TICK: Duration = Duration::from_secs(1);
 /// How long a node that stops waits for its spool.
 const FLUSH: Duration = Duration::from_secs(5);
-/// How long a node that stops without waiting waits for actors that have a letter: one that handles it meanwhile must not get it again.
+/// How long a node that stops without waiting waits for actors that have a letter: one that handles
+/// it meanwhile must not get it again.
 const HANDLING: Duration = Duration::from_secs(1);
 
 /// What this node keeps of letters, in both directions.
@@ -116,7 +122,8 @@ impl Letters {
         limits: Limits,
         exchange: impl Fn(PeerId) -> Arc<Exchange>,
     ) -> io::Result<Arc<Self>> {
-        let (outgoing, incoming) = (sending::load(spool.as_ref(), exchange)?, receiving::load(spool.as_ref())?);
+        let (outgoing, incoming) =
+            (sending::load(spool.as_ref(), exchange)?, receiving::load(spool.as_ref())?);
         let state = Mutex::new(State { outgoing, incoming, ..State::default() });
         let (admits, refused) = (Box::new(admits), Box::new(refused));
         Ok(Arc::new(Self {
@@ -151,17 +158,27 @@ impl Letters {
         senders.into_iter().for_each(|sender| self.hand_over(sender));
     }
 
-    /// Hands over no more letters; returns when what is with an actor was handled, or the limit is over, and all is durable.
+    /// Hands over no more letters; returns when what is with an actor was handled, or the limit is
+    /// over, and all is durable.
     pub(crate) async fn halt(&self, limit: Duration) {
         self.state().stopping = true;
         let limit = limit.max(HANDLING);
         let handled = self.until(|letters| letters.state().handed == 0);
         if tokio::time::timeout(limit, handled).await.is_err() {
-            tracing::warn!(?limit, "actors still had letters at the end of the drain: they get them again when the node is started again");
+            tracing::warn!(
+                ?limit,
+                "actors still had letters at the end of the drain: they get them again when the \
+                 node is started again"
+            );
             self.uncount_all();
         }
-        if tokio::time::timeout(FLUSH, self.until(|letters| letters.waiting().is_idle())).await.is_err() {
-            tracing::warn!("the spool still had something to write about letters when the node stopped");
+        if tokio::time::timeout(FLUSH, self.until(|letters| letters.waiting().is_idle()))
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                "the spool still had something to write about letters when the node stopped"
+            );
         }
     }
 

@@ -1,4 +1,5 @@
-//! The receiver's side: what was taken of each log, what is stored, what was refused, and what is said of it.
+//! The receiver's side: what was taken of each log, what is stored, what was refused, and what is
+//! said of it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
@@ -19,7 +20,8 @@ use crate::wire::{PeerId, TraceContext};
 
 /// The most logs that are remembered of one sender: it has a new one when it has lost its spool.
 pub(super) const LOGS: usize = 4;
-/// The most letters of a log that wait for their actors: twice a window, since clocks differ and a sender may give up earlier.
+/// The most letters of a log that wait for their actors: twice a window, since clocks differ and a
+/// sender may give up earlier.
 pub(super) const HELD: usize = 2 * WINDOW as usize;
 /// What they may cost.
 const HELD_BYTES: u64 = 2 * WINDOW_BYTES;
@@ -47,8 +49,9 @@ struct Link {
     log: Option<LogId>,
     /// The last number that came on it: nothing is said of later ones, which will be asked for.
     seen: u64,
-    /// There was no room for its log: all that comes on it is refused, for room that came in the middle would have later letters taken
-    /// and these passed over, should the words that refuse them be lost.
+    /// There was no room for its log: all that comes on it is refused, for room that came in the
+    /// middle would have later letters taken and these passed over, should the words that
+    /// refuse them be lost.
     shut: bool,
 }
 
@@ -83,7 +86,8 @@ pub(crate) struct Coming<'a> {
 
 impl Incoming {
     pub(super) fn up(&mut self, epoch: u64, exchange: &Arc<Exchange>) {
-        self.link = Some(Link { epoch, exchange: Arc::clone(exchange), log: None, seen: 0, shut: false });
+        self.link =
+            Some(Link { epoch, exchange: Arc::clone(exchange), log: None, seen: 0, shut: false });
     }
 
     pub(super) fn down(&mut self) {
@@ -97,14 +101,20 @@ impl Incoming {
 
     /// The letter whose turn it is.
     pub(super) fn next(&self) -> Option<(LogId, u64, Arc<Letter>)> {
-        let (&id, log) = self.logs.iter().filter(|(_, log)| !log.held.is_empty()).min_by_key(|(_, log)| log.order)?;
-        let (&number, letter) = log.held.first_key_value().filter(|(number, _)| **number <= log.durable)?;
+        let (&id, log) = self
+            .logs
+            .iter()
+            .filter(|(_, log)| !log.held.is_empty())
+            .min_by_key(|(_, log)| log.order)?;
+        let (&number, letter) =
+            log.held.first_key_value().filter(|(number, _)| **number <= log.durable)?;
         Some((id, number, Arc::clone(letter)))
     }
 
     /// The letters that wait, but for one that may be with its actor.
     pub(super) fn waiting(&self) -> Vec<(LogId, u64, Arc<Letter>)> {
-        let with_actor = self.next().filter(|_| self.is_handed_over).map(|(log, number, _)| (log, number));
+        let with_actor =
+            self.next().filter(|_| self.is_handed_over).map(|(log, number, _)| (log, number));
         let held = self.logs.iter().flat_map(|(&id, log)| {
             let durable = log.held.range(..=log.durable);
             durable.map(move |(&number, letter)| (id, number, Arc::clone(letter)))
@@ -123,7 +133,11 @@ impl Incoming {
 
     /// Says what has become of a letter, if it came on this link.
     fn tell(&self, log: LogId, number: u64) {
-        let Some(link) = self.link.as_ref().filter(|link| link.log == Some(log) && link.seen >= number) else { return };
+        let Some(link) =
+            self.link.as_ref().filter(|link| link.log == Some(log) && link.seen >= number)
+        else {
+            return;
+        };
         let Some(known) = self.logs.get(&log) else { return };
         let (code, text) = match known.refused.get(&number) {
             // What is not durable yet is told when it is.
@@ -134,7 +148,9 @@ impl Incoming {
                 (STORED, "")
             }
             // No refusal has the code of another word.
-            Some(why) if why.kind.code() <= HANDLED => (RemoteErrorKind::Other.code(), why.message.as_str()),
+            Some(why) if why.kind.code() <= HANDLED => {
+                (RemoteErrorKind::Other.code(), why.message.as_str())
+            }
             Some(why) => (why.kind.code(), why.message.as_str()),
             None => (HANDLED, ""),
         };
@@ -145,11 +161,17 @@ impl Incoming {
     fn begin(&mut self, peer: PeerId, log: LogId, changes: &mut Vec<Change>) -> Option<&mut InLog> {
         if !self.logs.contains_key(&log) {
             if self.logs.len() >= LOGS {
-                let over = self.logs.iter().filter(|(_, log)| log.held.is_empty() && log.closing.is_empty() && log.durable == log.highest);
+                let over = self.logs.iter().filter(|(_, log)| {
+                    log.held.is_empty() && log.closing.is_empty() && log.durable == log.highest
+                });
                 let (&oldest, _) = over.min_by_key(|(_, log)| log.order)?;
                 let refused = self.logs.remove(&oldest).map(|log| log.refused).unwrap_or_default();
                 changes.push(record::remove(MAIL_LOGS, record::log_key(peer, oldest)));
-                changes.extend(refused.keys().map(|&number| record::remove(REFUSED, record::key(peer, oldest, number))));
+                changes.extend(
+                    refused
+                        .keys()
+                        .map(|&number| record::remove(REFUSED, record::key(peer, oldest, number))),
+                );
             }
             let order = self.logs.values().map(|log| log.order + 1).max().unwrap_or(0);
             self.logs.insert(log, InLog::new(Taken { highest: 0, order }));
@@ -161,7 +183,16 @@ impl Incoming {
 impl InLog {
     fn new(Taken { highest, order }: Taken) -> Self {
         let (held, closing, refused) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
-        Self { order, highest, durable: highest, held, bytes: 0, closing, refused, suspects: Suspects::default() }
+        Self {
+            order,
+            highest,
+            durable: highest,
+            held,
+            bytes: 0,
+            closing,
+            refused,
+            suspects: Suspects::default(),
+        }
     }
 
     fn hold(&mut self, number: u64, letter: Letter) {
@@ -171,7 +202,9 @@ impl InLog {
 
     /// Forgets refusals that the sender, as it has sent this number, has noted.
     fn prune(&mut self, peer: PeerId, log: LogId, number: u64, changes: &mut Vec<Change>) {
-        while let Some(entry) = self.refused.first_entry().filter(|entry| entry.key().saturating_add(WINDOW) <= number) {
+        while let Some(entry) =
+            self.refused.first_entry().filter(|entry| entry.key().saturating_add(WINDOW) <= number)
+        {
             changes.push(record::remove(REFUSED, record::key(peer, log, *entry.key())));
             entry.remove();
         }
@@ -180,16 +213,30 @@ impl InLog {
 
 impl Letters {
     /// A letter has come. `Err`: the peer broke the protocol.
-    pub(in crate::remote) fn take(self: &Arc<Self>, peer: PeerId, epoch: u64, coming: &Coming<'_>) -> Result<(), String> {
+    pub(in crate::remote) fn take(
+        self: &Arc<Self>,
+        peer: PeerId,
+        epoch: u64,
+        coming: &Coming<'_>,
+    ) -> Result<(), String> {
         let &Coming { log, number, before, .. } = coming;
         let mut state = self.state();
         let Some(incoming) = state.incoming.get_mut(&peer) else { return Ok(()) };
-        let Some(link) = incoming.link.as_mut().filter(|link| link.epoch == epoch) else { return Ok(()) };
-        if number <= link.seen || *link.log.get_or_insert(log) != log || coming.body.len() > LETTER_LIMIT {
+        let Some(link) = incoming.link.as_mut().filter(|link| link.epoch == epoch) else {
+            return Ok(());
+        };
+        if number <= link.seen
+            || *link.log.get_or_insert(log) != log
+            || coming.body.len() > LETTER_LIMIT
+        {
             return Err(format!("letter {number} is out of turn, of a second log, or too long"));
         }
         if before != link.seen {
-            return Err(format!("letter {number} follows letter {before}, and the last one that came was {}: one was lost", link.seen));
+            return Err(format!(
+                "letter {number} follows letter {before}, and the last one that came was {}: one \
+                 was lost",
+                link.seen
+            ));
         }
         if link.exchange.is_swamped() {
             return Err("it sends letters and takes no answers".into());
@@ -206,17 +253,28 @@ impl Letters {
         let mut changes = Vec::new();
         let begun = if is_shut { None } else { incoming.begin(peer, log, &mut changes) };
         let Some(known) = begun else {
-            let text = format!("letters of {LOGS} earlier spools of this node still wait there: try again when they were handled");
+            let text = format!(
+                "letters of {LOGS} earlier spools of this node still wait there: try again when \
+                 they were handled"
+            );
             let code = RemoteErrorKind::Full.code();
             if let Some(link) = incoming.link.as_mut() {
                 link.shut = true;
-                link.exchange.say(epoch, &Item::Taken { log, number, code, text: &text }, text.len());
+                link.exchange.say(
+                    epoch,
+                    &Item::Taken { log, number, code, text: &text },
+                    text.len(),
+                );
             }
             return Ok(());
         };
         known.prune(peer, log, number, &mut changes);
         known.highest = number;
-        changes.push(record::put(MAIL_LOGS, record::log_key(peer, log), &Taken { highest: number, order: known.order }));
+        changes.push(record::put(
+            MAIL_LOGS,
+            record::log_key(peer, log),
+            &Taken { highest: number, order: known.order },
+        ));
         let refusal = self.refusal(peer, known, coming);
         match &refusal {
             Some(why) => {
@@ -241,10 +299,21 @@ impl Letters {
             return Some(forbidden(coming.name));
         }
         let is_full = log.held.len() >= HELD || log.bytes + cost(coming.body.len()) > HELD_BYTES;
-        is_full.then(|| RemoteError::new(RemoteErrorKind::Full, "as many letters of this node wait there as may: try again later"))
+        is_full.then(|| {
+            RemoteError::new(
+                RemoteErrorKind::Full,
+                "as many letters of this node wait there as may: try again later",
+            )
+        })
     }
 
-    fn stored(self: &Arc<Self>, peer: PeerId, log: LogId, number: u64, refusal: Option<RemoteError>) {
+    fn stored(
+        self: &Arc<Self>,
+        peer: PeerId,
+        log: LogId,
+        number: u64,
+        refusal: Option<RemoteError>,
+    ) {
         let mut state = self.state();
         let Some(incoming) = state.incoming.get_mut(&peer) else { return };
         incoming.coming -= 1;
@@ -261,11 +330,19 @@ impl Letters {
     }
 
     /// A letter was handled, or is refused; heard of when that is durable.
-    pub(super) fn over(&self, (peer, log, number): Place, refusal: Option<RemoteError>) -> oneshot::Receiver<()> {
+    pub(super) fn over(
+        &self,
+        (peer, log, number): Place,
+        refusal: Option<RemoteError>,
+    ) -> oneshot::Receiver<()> {
         let (durable, is_durable) = oneshot::channel();
         let mut state = self.state();
         state.tried.remove(&(peer, log, number));
-        let Some(known) = state.incoming.get_mut(&peer).and_then(|incoming| incoming.logs.get_mut(&log)) else { return is_durable };
+        let Some(known) =
+            state.incoming.get_mut(&peer).and_then(|incoming| incoming.logs.get_mut(&log))
+        else {
+            return is_durable;
+        };
         let Some(letter) = known.held.remove(&number) else { return is_durable };
         known.bytes -= cost(letter.body.len());
         known.closing.insert(number);
@@ -276,7 +353,10 @@ impl Letters {
         }
         if let Some(why) = &refusal {
             let id = LetterId::new(log, number);
-            tracing::warn!(peer = %peer.short(), name = letter.name, message = letter.message, %id, %why, "a letter is refused");
+            tracing::warn!(
+                peer = %peer.short(), name = letter.name, message = letter.message, %id, %why,
+                "a letter is refused"
+            );
             (self.refused)(peer, id, &letter, why);
             changes.push(record::put(REFUSED, key, why));
         }
@@ -314,7 +394,9 @@ impl Coming<'_> {
 }
 
 pub(super) fn forbidden(name: &str) -> RemoteError {
-    let text = format!("this node may not send to {name:?}: ask whoever runs it to add that name to what it may");
+    let text = format!(
+        "this node may not send to {name:?}: ask whoever runs it to add that name to what it may"
+    );
     RemoteError::new(RemoteErrorKind::Forbidden, text)
 }
 
@@ -322,7 +404,9 @@ pub(super) fn forbidden(name: &str) -> RemoteError {
 pub(super) fn load(spool: &dyn Store) -> io::Result<HashMap<PeerId, Incoming>> {
     let mut all: HashMap<PeerId, Incoming> = HashMap::new();
     for (key, value) in spool.load(MAIL_LOGS)? {
-        if let Some(((peer, log), taken)) = record::read(MAIL_LOGS, &key, &value, record::read_log_key(&key)) {
+        if let Some(((peer, log), taken)) =
+            record::read(MAIL_LOGS, &key, &value, record::read_log_key(&key))
+        {
             all.entry(peer).or_default().logs.insert(log, InLog::new(taken));
         }
     }
@@ -339,7 +423,8 @@ pub(super) fn load(spool: &dyn Store) -> io::Result<HashMap<PeerId, Incoming>> {
         }
     }
     for (key, value) in spool.load(TRIED)? {
-        if let Some((whose, Tried { weight })) = record::read(TRIED, &key, &value, record::read_key(&key))
+        if let Some((whose, Tried { weight })) =
+            record::read(TRIED, &key, &value, record::read_key(&key))
             && let Some(log) = known(&mut all, whose)
         {
             log.suspects.weigh(whose.2, weight);
@@ -370,8 +455,13 @@ fn read<'a, T: DeserializeOwned>(
 }
 
 /// Refuses what rotted here: what is neither held nor refused is said to be handled.
-fn refuse_unreadable(spool: &dyn Store, all: &mut HashMap<PeerId, Incoming>, unreadable: Vec<Record>) -> io::Result<()> {
-    let text = "its record in that node's spool can't be read any more: it is not handed over; whether it was is not known";
+fn refuse_unreadable(
+    spool: &dyn Store,
+    all: &mut HashMap<PeerId, Incoming>,
+    unreadable: Vec<Record>,
+) -> io::Result<()> {
+    let text = "its record in that node's spool can't be read any more: it is not handed over; \
+                whether it was is not known";
     let why = RemoteError::new(RemoteErrorKind::Storage, text);
     let mut changes = Vec::new();
     for (key, whose) in unreadable {
@@ -383,10 +473,19 @@ fn refuse_unreadable(spool: &dyn Store, all: &mut HashMap<PeerId, Incoming>, unr
     if changes.is_empty() { Ok(()) } else { spool.write(changes) }
 }
 
-fn known(all: &mut HashMap<PeerId, Incoming>, (peer, log, number): (PeerId, LogId, u64)) -> Option<&mut InLog> {
-    let found = all.get_mut(&peer).and_then(|incoming| incoming.logs.get_mut(&log)).filter(|log| number <= log.highest);
+fn known(
+    all: &mut HashMap<PeerId, Incoming>,
+    (peer, log, number): (PeerId, LogId, u64),
+) -> Option<&mut InLog> {
+    let found = all
+        .get_mut(&peer)
+        .and_then(|incoming| incoming.logs.get_mut(&log))
+        .filter(|log| number <= log.highest);
     if found.is_none() {
-        tracing::error!(peer = %peer.short(), number, "a letter is in the spool without its log: it is not handed over");
+        tracing::error!(
+            peer = %peer.short(), number,
+            "a letter is in the spool without its log: it is not handed over"
+        );
     }
     found
 }

@@ -42,7 +42,8 @@ pub(crate) struct Letter {
     pub(super) dead: Option<(u64, RemoteError)>,
     #[serde(with = "serde_bytes")]
     pub(super) body: Vec<u8>,
-    /// The `traceparent` and the `tracestate` of the trace it belongs to. Letters of earlier builds have none.
+    /// The `traceparent` and the `tracestate` of the trace it belongs to. Letters of earlier
+    /// builds have none.
     #[serde(default)]
     pub(super) trace: Option<(String, String)>,
 }
@@ -106,7 +107,11 @@ pub(super) fn read_key(key: &[u8]) -> Option<(PeerId, LogId, u64)> {
 }
 
 /// Writes a record. Nothing here has anything that can't be written.
-pub(super) fn put<T: Serialize + DeserializeOwned>(table: &'static str, key: Vec<u8>, value: &T) -> Change {
+pub(super) fn put<T: Serialize + DeserializeOwned>(
+    table: &'static str,
+    key: Vec<u8>,
+    value: &T,
+) -> Change {
     let mut bytes = Vec::new();
     encode_message(value, &mut bytes).expect("a record is plain data, and short");
     Change::Put { table, key, value: bytes }
@@ -117,12 +122,22 @@ pub(super) fn remove(table: &'static str, key: Vec<u8>) -> Change {
 }
 
 /// Reads a record; one that can't be read is left alone, and named.
-pub(super) fn read<K, T: DeserializeOwned>(table: &str, key: &[u8], value: &[u8], parsed: Option<K>) -> Option<(K, T)> {
+pub(super) fn read<K, T: DeserializeOwned>(
+    table: &str,
+    key: &[u8],
+    value: &[u8],
+    parsed: Option<K>,
+) -> Option<(K, T)> {
     match (parsed, decode_message(value)) {
         (Some(parsed), Ok(value)) => Some((parsed, value)),
         (_, outcome) => {
             let (key, error) = (data_encoding::HEXLOWER.encode(key), outcome.err());
-            tracing::error!(table, key, ?error, "a record about letters can't be read; `estafette doctor` sets it aside");
+            tracing::error!(
+                table,
+                key,
+                ?error,
+                "a record about letters can't be read; `estafette doctor` sets it aside"
+            );
             None
         }
     }
@@ -164,11 +179,30 @@ mod tests {
             body: Vec<u8>,
         }
         let (name, message) = ("a".to_owned(), "b".to_owned());
-        let earlier =
-            Earlier { name: name.clone(), message: message.clone(), version: 1, created: 2, expires: 3, dead: None, body: vec![4] };
+        let earlier = Earlier {
+            name: name.clone(),
+            message: message.clone(),
+            version: 1,
+            created: 2,
+            expires: 3,
+            dead: None,
+            body: vec![4],
+        };
         let Change::Put { value, .. } = put(LETTERS, vec![], &earlier) else { panic!() };
         let mut letter: Letter = decode_message(&value).unwrap();
-        assert_eq!(letter, Letter { name, message, version: 1, created: 2, expires: 3, dead: None, body: vec![4], trace: None });
+        assert_eq!(
+            letter,
+            Letter {
+                name,
+                message,
+                version: 1,
+                created: 2,
+                expires: 3,
+                dead: None,
+                body: vec![4],
+                trace: None
+            }
+        );
         assert_eq!(letter.trace(), None);
         let trace = TraceContext { trace: [1; 16], span: [2; 8], flags: 1, state: "a=b".into() };
         letter.trace = Some(kept_trace(&trace));

@@ -1,7 +1,7 @@
 //! Letters from and to a peer that was revoked: none of them waits any longer.
 //!
-//! Invariant: what is taken out here is refused, and never said to be handled; how far its log was taken stays known, so that a peer
-//! that is trusted again has no letter handled twice.
+//! Invariant: what is taken out here is refused, and never said to be handled; how far its log was
+//! taken stays known, so that a peer that is trusted again has no letter handled twice.
 
 use super::super::error::{RemoteError, RemoteErrorKind};
 use super::Letters;
@@ -9,13 +9,14 @@ use super::receiving::forbidden;
 use crate::wire::PeerId;
 
 impl Letters {
-    /// A peer was revoked: its letters that wait here are refused, except one that its actor has; those to it are dead. How many of
-    /// each.
+    /// A peer was revoked: its letters that wait here are refused, except one that its actor has;
+    /// those to it are dead. How many of each.
     pub(crate) fn cut_off(&self, peer: PeerId) -> (usize, usize) {
         if self.limits.dormant {
             return (0, 0);
         }
-        let waiting = self.state().incoming.get(&peer).map(|incoming| incoming.waiting()).unwrap_or_default();
+        let waiting =
+            self.state().incoming.get(&peer).map(|incoming| incoming.waiting()).unwrap_or_default();
         for (log, number, letter) in &waiting {
             // Whoever waits for it to be durable is not here.
             drop(self.over((peer, *log, *number), Some(forbidden(&letter.name))));
@@ -23,7 +24,8 @@ impl Letters {
         let mut state = self.state();
         let Some(out) = state.outgoing.get_mut(&peer) else { return (waiting.len(), 0) };
         let text = format!(
-            "this node has revoked its trust in {} before that said that the letter was handled; whether it was is not known",
+            "this node has revoked its trust in {} before that said that the letter was handled; \
+             whether it was is not known",
             out.peer_name()
         );
         let dead = out.durable();
@@ -35,8 +37,16 @@ impl Letters {
     /// Whose letters wait here, and to whom.
     pub(crate) fn peers(&self) -> Vec<PeerId> {
         let state = self.state();
-        let from = state.incoming.iter().filter(|(_, incoming)| !incoming.waiting().is_empty()).map(|(&peer, _)| peer);
-        let to = state.outgoing.iter().filter(|(_, out)| !out.durable().is_empty()).map(|(&peer, _)| peer);
+        let from = state
+            .incoming
+            .iter()
+            .filter(|(_, incoming)| !incoming.waiting().is_empty())
+            .map(|(&peer, _)| peer);
+        let to = state
+            .outgoing
+            .iter()
+            .filter(|(_, out)| !out.durable().is_empty())
+            .map(|(&peer, _)| peer);
         from.chain(to).collect()
     }
 }

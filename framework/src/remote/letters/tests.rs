@@ -27,10 +27,22 @@ struct World {
 }
 
 impl World {
-    /// A node with a link to `PEER`, which may send to all names but `secret`; of `who knows`, nobody knows now.
+    /// A node with a link to `PEER`, which may send to all names but `secret`; of `who knows`,
+    /// nobody knows now.
     fn new(spool: &Arc<MemoryStore>) -> Self {
-        let exchange = Arc::new(Exchange::new(PEER, "peer".into(), crate::store::ledger::Account::unbounded(), || {}, Arc::new(|_| {})));
-        let limits = Limits { letters: 4, bytes: (2 << 20) - 8192, expiry: Duration::from_secs(60), dormant: false };
+        let exchange = Arc::new(Exchange::new(
+            PEER,
+            "peer".into(),
+            crate::store::ledger::Account::unbounded(),
+            || {},
+            Arc::new(|_| {}),
+        ));
+        let limits = Limits {
+            letters: 4,
+            bytes: (2 << 20) - 8192,
+            expiry: Duration::from_secs(60),
+            dormant: false,
+        };
         let (spool, known) = (Arc::clone(spool), Arc::clone(&exchange));
         let store: Arc<dyn Store> = Arc::clone(&spool) as _;
         let letters = Letters::load(
@@ -63,8 +75,25 @@ impl World {
         self.take_behind(self.last.get(), log, number, name, body)
     }
 
-    fn take_behind(&self, before: u64, log: LogId, number: u64, name: &str, body: &[u8]) -> Result<(), String> {
-        let coming = Coming { log, number, before, expires: 60, name, message: "test.Note", version: 1, body, trace: None };
+    fn take_behind(
+        &self,
+        before: u64,
+        log: LogId,
+        number: u64,
+        name: &str,
+        body: &[u8],
+    ) -> Result<(), String> {
+        let coming = Coming {
+            log,
+            number,
+            before,
+            expires: 60,
+            name,
+            message: "test.Note",
+            version: 1,
+            body,
+            trace: None,
+        };
         self.letters.take(PEER, self.epoch, &coming)?;
         self.last.set(number);
         Ok(())
@@ -95,7 +124,11 @@ impl World {
                         parts.extend_from_slice(bytes);
                         if parts.len() == total {
                             let whole = std::mem::take(&mut parts);
-                            let Some((Item::Deliver { before, number, .. }, _)) = Items::new(&whole).next_item().unwrap() else { panic!() };
+                            let Some((Item::Deliver { before, number, .. }, _)) =
+                                Items::new(&whole).next_item().unwrap()
+                            else {
+                                panic!()
+                            };
                             sent.push((before, number));
                         }
                     }
@@ -106,9 +139,18 @@ impl World {
         (taken, sent)
     }
 
-    fn post(&self, length: usize) -> Result<tokio::sync::oneshot::Receiver<Result<Delivery, super::super::RemoteError>>, RemoteErrorKind> {
-        let (exchange, target) = (Arc::clone(&self.exchange), self.exchange.target("sum", "test.Note", 1).unwrap());
-        self.letters.post(Posting { exchange, target, body: vec![7; length], trace: None }).map_err(|error| error.kind)
+    fn post(
+        &self,
+        length: usize,
+    ) -> Result<
+        tokio::sync::oneshot::Receiver<Result<Delivery, super::super::RemoteError>>,
+        RemoteErrorKind,
+    > {
+        let (exchange, target) =
+            (Arc::clone(&self.exchange), self.exchange.target("sum", "test.Note", 1).unwrap());
+        self.letters
+            .post(Posting { exchange, target, body: vec![7; length], trace: None })
+            .map_err(|error| error.kind)
     }
 
     fn count(&self, table: &str) -> usize {
@@ -121,8 +163,13 @@ async fn letters_out_of_turn_of_two_logs_or_too_long_break_the_protocol() {
     let world = World::new(&Arc::default());
     assert!(world.take(LOG, 0, "sum", b"").is_err());
     world.take(LOG, 5, "sum", b"").unwrap();
-    for (log, number, length) in [(LOG, 5, 0), (LOG, 4, 0), ([6; 16], 6, 0), (LOG, 6, LETTER_LIMIT + 1)] {
-        assert!(world.take(log, number, "sum", &vec![0; length]).is_err(), "{log:?} {number} {length}");
+    for (log, number, length) in
+        [(LOG, 5, 0), (LOG, 4, 0), ([6; 16], 6, 0), (LOG, 6, LETTER_LIMIT + 1)]
+    {
+        assert!(
+            world.take(log, number, "sum", &vec![0; length]).is_err(),
+            "{log:?} {number} {length}"
+        );
     }
     world.take(LOG, u64::MAX, "sum", b"").unwrap();
     world.settle().await;
@@ -167,7 +214,10 @@ async fn a_word_is_about_one_letter_and_no_refusal_becomes_another_word() {
     world.said();
     world.link();
     assert_eq!(world.said().1, [1, 3], "it is asked for again");
-    world.letters.said(PEER, world.epoch, (log, 1), (RemoteErrorKind::Forbidden.code(), "no")).unwrap();
+    world
+        .letters
+        .said(PEER, world.epoch, (log, 1), (RemoteErrorKind::Forbidden.code(), "no"))
+        .unwrap();
     assert_eq!(posted[0].processed().await.unwrap_err().kind, RemoteErrorKind::Forbidden);
 }
 
@@ -203,7 +253,11 @@ async fn what_rotted_in_the_spool_is_refused_and_not_said_to_be_handled() {
     world.take(LOG, 2, "secret", b"two").unwrap();
     world.take(LOG, 3, "nobody", b"three").unwrap();
     world.settle().await;
-    let rot = |table: &'static str, number| Change::Put { table, key: record::key(PEER, LOG, number), value: vec![0xff; 3] };
+    let rot = |table: &'static str, number| Change::Put {
+        table,
+        key: record::key(PEER, LOG, number),
+        value: vec![0xff; 3],
+    };
     spool.write(vec![rot(MAIL, 1), rot(REFUSED, 2)]).unwrap();
     let storage = RemoteErrorKind::Storage.code();
     for _ in 0..2 {
@@ -268,7 +322,17 @@ async fn a_letter_is_taken_once_and_of_each_sender_by_itself() {
     let other = PeerId::from_bytes([2; 32]);
     world.letters.up(other, 1, &world.exchange);
     let (name, message) = ("nobody", "test.Note");
-    let coming = Coming { log: LOG, number: 1, before: 0, expires: 60, name, message, version: 1, body: b"", trace: None };
+    let coming = Coming {
+        log: LOG,
+        number: 1,
+        before: 0,
+        expires: 60,
+        name,
+        message,
+        version: 1,
+        body: b"",
+        trace: None,
+    };
     world.letters.take(other, 1, &coming).unwrap();
     world.settle().await;
     assert_eq!((world.count(MAIL), world.count(MAIL_LOGS)), (2, 2));
@@ -296,7 +360,8 @@ async fn what_waits_for_actors_is_bounded_and_so_are_refusals_and_logs() {
         }
     }
     world.settle().await;
-    refused += world.said().0.iter().filter(|(_, code)| *code == RemoteErrorKind::Full.code()).count();
+    refused +=
+        world.said().0.iter().filter(|(_, code)| *code == RemoteErrorKind::Full.code()).count();
     assert_eq!((world.count(MAIL), refused), (HELD, 100));
     for number in 0..5000 {
         world.take(LOG, 10_000 + number, "secret", b"").unwrap();
@@ -315,7 +380,11 @@ async fn what_waits_for_actors_is_bounded_and_so_are_refusals_and_logs() {
     world.link();
     world.take(LOG_OF_MORE, 1, "nobody", b"").unwrap();
     world.settle().await;
-    assert_eq!(world.said().0, [(1, RemoteErrorKind::Full.code())], "all logs have letters that wait");
+    assert_eq!(
+        world.said().0,
+        [(1, RemoteErrorKind::Full.code())],
+        "all logs have letters that wait"
+    );
     assert_eq!(world.count(MAIL_LOGS), LOGS_MOST);
 }
 
@@ -347,7 +416,8 @@ async fn who_takes_no_answers_is_not_given_ever_more() {
 #[actix::test]
 async fn words_about_what_was_never_sent_break_the_protocol_and_change_nothing() {
     let world = World::new(&Arc::default());
-    let said = |log, number, code| world.letters.said(PEER, world.epoch, (log, number), (code, "because"));
+    let said =
+        |log, number, code| world.letters.said(PEER, world.epoch, (log, number), (code, "because"));
     assert!(said(LOG, 1, 1).is_err(), "nothing was ever sent");
     let delivery = world.post(10).unwrap().await.unwrap().unwrap();
     let log = delivery.id().log;
@@ -378,7 +448,11 @@ async fn more_letters_than_may_be_under_way_are_refused_until_some_are_over() {
     assert_eq!(world.post(10).unwrap_err(), RemoteErrorKind::Full);
     let id = posted[0].id();
     world.letters.said(PEER, world.epoch, (id.log, 4), (0, "")).unwrap();
-    assert_eq!(world.post(10).unwrap_err(), RemoteErrorKind::Full, "what is not handled is under way");
+    assert_eq!(
+        world.post(10).unwrap_err(),
+        RemoteErrorKind::Full,
+        "what is not handled is under way"
+    );
     world.letters.said(PEER, world.epoch, (id.log, 2), (1, "")).unwrap();
     posted[1].processed().await.unwrap();
     assert_eq!(posted[0].state(), LetterState::Stored, "nothing was said of the first one");
@@ -407,8 +481,15 @@ async fn a_letter_waits_for_its_window_and_all_that_is_not_over_is_said_again_in
     assert_eq!(world.said_in_order().1, [(1, 2), (2, 3)]);
     world.settle().await;
     world.link();
-    assert_eq!(world.said_in_order().1, [(0, 2), (2, 3)], "each names the one before it on its link");
-    world.letters.said(PEER, world.epoch, (log, 2), (RemoteErrorKind::Died.code(), "it died")).unwrap();
+    assert_eq!(
+        world.said_in_order().1,
+        [(0, 2), (2, 3)],
+        "each names the one before it on its link"
+    );
+    world
+        .letters
+        .said(PEER, world.epoch, (log, 2), (RemoteErrorKind::Died.code(), "it died"))
+        .unwrap();
     world.settle().await;
     world.link();
     assert_eq!(world.said().1, [3]);
@@ -420,5 +501,9 @@ async fn a_letter_waits_for_its_window_and_all_that_is_not_over_is_said_again_in
     assert!(world.letters.forget(LetterId::new(log, 3)).is_none(), "it is under way");
     world.letters.forget(LetterId::new(log, 2)).unwrap().await.unwrap().unwrap();
     let next = world.post(1).unwrap().await.unwrap().unwrap();
-    assert_eq!((next.id(), world.letters.list().len()), (LetterId::new(log, 3 + LEFT_OUT + 1), 2), "no number is given twice");
+    assert_eq!(
+        (next.id(), world.letters.list().len()),
+        (LetterId::new(log, 3 + LEFT_OUT + 1), 2),
+        "no number is given twice"
+    );
 }

@@ -1,11 +1,13 @@
-//! Letters that a process may have ended with: what an earlier life held when it ended, whichever of them it was.
+//! Letters that a process may have ended with: what an earlier life held when it ended, whichever
+//! of them it was.
 //!
-//! The first life pays nothing for it. In later ones each of them is handed over alone, no other letter of whichever sender being with an
-//! actor, and that is counted durably before; nothing follows before what has become of it is durable, too. So whatever ends the process
-//! is counted against the letter that did it, and one that does it again and again is refused.
+//! The first life pays nothing for it. In later ones each of them is handed over alone, no other
+//! letter of whichever sender being with an actor, and that is counted durably before; nothing
+//! follows before what has become of it is durable, too. So whatever ends the process is counted
+//! against the letter that did it, and one that does it again and again is refused.
 //!
-//! Invariant: a letter that was with its actor while others were, or when the node was stopped in order, is not counted as one that was
-//! alone with it.
+//! Invariant: a letter that was with its actor while others were, or when the node was stopped in
+//! order, is not counted as one that was alone with it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +20,8 @@ use super::Letters;
 use super::record::{self, Letter, LogId, TRIED, Tried};
 use crate::wire::PeerId;
 
-/// Lives that may end with a letter that is alone with its actor, besides the first one, which does not count.
+/// Lives that may end with a letter that is alone with its actor, besides the first one, which does
+/// not count.
 const LIVES: u32 = 5;
 /// What such an end weighs. One with others that were with their actors, too, weighs 1.
 const ALONE: u32 = 5;
@@ -79,10 +82,13 @@ impl Letters {
         self.state().incoming.get(&peer)?.suspects(log)?.weight(number)
     }
 
-    /// Waits until a letter may be given to its actor, and counts it if it is of an earlier life. `None`: the node has stopped.
+    /// Waits until a letter may be given to its actor, and counts it if it is of an earlier life.
+    /// `None`: the node has stopped.
     pub(super) async fn turn(&self, place: Place, weight: Option<u32>) -> Option<Turn> {
         let turns = Arc::clone(&self.turns.0);
-        let Some(weight) = weight else { return Some(Turn::Shared { _held: turns.read_owned().await }) };
+        let Some(weight) = weight else {
+            return Some(Turn::Shared { _held: turns.read_owned().await });
+        };
         let turn = match tokio::time::timeout(PATIENCE, turns.write_owned()).await {
             Ok(held) => Turn::Alone { _held: held },
             Err(_) => Turn::Along,
@@ -94,14 +100,24 @@ impl Letters {
     }
 
     /// Waits for what a letter comes to. One that is alone with its actor for long is so no longer.
-    pub(super) async fn bide<T>(&self, place: Place, weight: Option<u32>, turn: &mut Turn, outcome: impl Future<Output = T>) -> T {
+    pub(super) async fn bide<T>(
+        &self,
+        place: Place,
+        weight: Option<u32>,
+        turn: &mut Turn,
+        outcome: impl Future<Output = T>,
+    ) -> T {
         tokio::pin!(outcome);
         if let (Some(weight), Turn::Alone { .. }) = (weight, &*turn) {
             if let Ok(outcome) = tokio::time::timeout(PATIENCE, &mut outcome).await {
                 return outcome;
             }
-            tracing::warn!(peer = %place.0.short(), number = place.2, "a letter of an earlier life is with its actor for long: others go on");
-            // Durable before another one is handed over: what that one does is not this one's doing.
+            tracing::warn!(
+                peer = %place.0.short(), number = place.2,
+                "a letter of an earlier life is with its actor for long: others go on"
+            );
+            // Durable before another one is handed over: what that one does is not this one's
+            // doing.
             let _ = self.count(place, weight + 1).await;
             *turn = Turn::Along;
         }
@@ -126,12 +142,19 @@ impl Letters {
     fn count(&self, (peer, log, number): Place, weight: u32) -> oneshot::Receiver<()> {
         let (durable, is_durable) = oneshot::channel();
         let mut state = self.state();
-        let Some(suspects) = state.incoming.get_mut(&peer).and_then(|incoming| incoming.suspects_mut(log)) else { return is_durable };
+        let Some(suspects) =
+            state.incoming.get_mut(&peer).and_then(|incoming| incoming.suspects_mut(log))
+        else {
+            return is_durable;
+        };
         suspects.weigh(number, weight);
-        self.write(vec![record::put(TRIED, record::key(peer, log, number), &Tried { weight })], move |_| {
-            // Whoever waited may be gone.
-            let _ = durable.send(());
-        });
+        self.write(
+            vec![record::put(TRIED, record::key(peer, log, number), &Tried { weight })],
+            move |_| {
+                // Whoever waited may be gone.
+                let _ = durable.send(());
+            },
+        );
         is_durable
     }
 }
@@ -141,8 +164,8 @@ pub(super) fn deadly(letter: &Letter, weight: Option<u32>) -> Option<RemoteError
     weight.filter(|&weight| weight >= LIVES * ALONE)?;
     let Letter { name, message, .. } = letter;
     let text = format!(
-        "the process ended with this {message} again and again when {name:?} had it, {LIVES} times while it had no other letter; \
-         see the log of that node"
+        "the process ended with this {message} again and again when {name:?} had it, {LIVES} \
+         times while it had no other letter; see the log of that node"
     );
     Some(RemoteError::new(RemoteErrorKind::Died, text))
 }

@@ -1,7 +1,9 @@
-//! The one task that writes: all that waits goes into one write of the spool, and what depends on it follows when that is durable.
+//! The one task that writes: all that waits goes into one write of the spool, and what depends on
+//! it follows when that is durable.
 //!
-//! Invariant: changes become durable in the order they were put in. What the store refuses is tried again until it takes it, except
-//! letters that are still to be accepted: those are refused to their sender.
+//! Invariant: changes become durable in the order they were put in. What the store refuses is tried
+//! again until it takes it, except letters that are still to be accepted: those are refused to
+//! their sender.
 
 use std::collections::VecDeque;
 use std::io;
@@ -96,9 +98,13 @@ pub(super) async fn run(letters: Arc<Letters>) {
             letters.filled.notified().await;
             continue;
         }
-        let changes: Vec<Change> = units.iter().flat_map(|unit| unit.changes.iter().cloned()).collect();
+        let changes: Vec<Change> =
+            units.iter().flat_map(|unit| unit.changes.iter().cloned()).collect();
         let spool = Arc::clone(&letters.spool);
-        let written = surely(move || spool.write(changes)).await.map_err(io::Error::other).and_then(|written| written);
+        let written = surely(move || spool.write(changes))
+            .await
+            .map_err(io::Error::other)
+            .and_then(|written| written);
         match written {
             Ok(()) => units.into_iter().for_each(|unit| match unit.then {
                 Then::Surely(then) => then(letters),
@@ -121,19 +127,30 @@ fn refuse(letters: &Arc<Letters>, units: Vec<Unit>, error: &io::Error) {
         }
     }
     if !kept.is_empty() {
-        tracing::error!(%error, changes = kept.len(), "the spool did not take what has become of letters; it is tried again");
+        tracing::error!(
+            %error, changes = kept.len(),
+            "the spool did not take what has become of letters; it is tried again"
+        );
         letters.waiting().put_back(kept);
     }
 }
 
 impl Letters {
     /// Has changes made; `then` follows when they are durable.
-    pub(super) fn write(&self, changes: Vec<Change>, then: impl FnOnce(&Arc<Self>) + Send + 'static) {
+    pub(super) fn write(
+        &self,
+        changes: Vec<Change>,
+        then: impl FnOnce(&Arc<Self>) + Send + 'static,
+    ) {
         self.put_in(Unit { changes, then: Then::Surely(Box::new(then)) });
     }
 
     /// Has changes made now or never.
-    pub(super) fn try_write(&self, changes: Vec<Change>, then: impl FnOnce(&Arc<Self>, Result<(), &io::Error>) + Send + 'static) {
+    pub(super) fn try_write(
+        &self,
+        changes: Vec<Change>,
+        then: impl FnOnce(&Arc<Self>, Result<(), &io::Error>) + Send + 'static,
+    ) {
         self.put_in(Unit { changes, then: Then::Perhaps(Box::new(then)) });
     }
 

@@ -28,13 +28,17 @@ impl FileStore {
     pub(super) fn write_together(&self, mut changes: Vec<Change>) -> io::Result<()> {
         for change in &changes {
             match change {
-                Change::Put { table, key, value } => self.place(table, key).and_then(|_| Self::check_value(value))?,
+                Change::Put { table, key, value } => {
+                    self.place(table, key).and_then(|_| Self::check_value(value))?
+                }
                 Change::Remove { table, key } => self.place(table, key).map(drop)?,
             }
         }
         match (changes.pop(), changes.is_empty()) {
             (None, _) => return Ok(()),
-            (Some(Change::Put { table, key, value }), true) => return self.put(table, &key, &value),
+            (Some(Change::Put { table, key, value }), true) => {
+                return self.put(table, &key, &value);
+            }
             (Some(Change::Remove { table, key }), true) => return self.remove(table, &key),
             (Some(last), false) => changes.push(last),
         }
@@ -44,7 +48,10 @@ impl FileStore {
         self.commit(&changes).map_err(|error| named(&self.journal(), &error))?;
         // They are made: who reads finds them there, and who writes next tries again.
         if let Err(error) = self.end_pending() {
-            tracing::warn!(%error, "changes are noted, and come into their records with the next change");
+            tracing::warn!(
+                %error,
+                "changes are noted, and come into their records with the next change"
+            );
         }
         Ok(())
     }
@@ -57,7 +64,10 @@ impl FileStore {
                 Change::Remove { table, key } => (table, key, None),
             };
             bytes.push(u8::from(value.is_some()));
-            for part in [Some(table.as_bytes()), Some(key.as_slice()), value.map(Vec::as_slice)].into_iter().flatten() {
+            for part in [Some(table.as_bytes()), Some(key.as_slice()), value.map(Vec::as_slice)]
+                .into_iter()
+                .flatten()
+            {
                 bytes.extend((part.len() as u32).to_le_bytes());
                 bytes.extend(part);
             }
@@ -71,7 +81,8 @@ impl FileStore {
         self.step()?;
         fs::rename(&new, &journal)?;
         let synced = self.step().and_then(|()| sync_folder(&self.folder));
-        // Not durable is not made: where it can't be taken back, whoever reads the store sees what holds.
+        // Not durable is not made: where it can't be taken back, whoever reads the store sees what
+        // holds.
         synced.inspect_err(|_| drop(self.step().and_then(|()| fs::remove_file(&journal))))
     }
 
@@ -81,11 +92,16 @@ impl FileStore {
         let mut bytes = Vec::new();
         match File::open(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-            file => file.and_then(|file| file.take(LIMIT).read_to_end(&mut bytes)).map_err(|error| named(&path, &error))?,
+            file => file
+                .and_then(|file| file.take(LIMIT).read_to_end(&mut bytes))
+                .map_err(|error| named(&path, &error))?,
         };
-        let whole = bytes.split_last_chunk::<32>().filter(|(said, sum)| checksum("changes", &[], said) == **sum);
+        let whole = bytes
+            .split_last_chunk::<32>()
+            .filter(|(said, sum)| checksum("changes", &[], said) == **sum);
         whole.and_then(|(said, _)| parse(said.strip_prefix(MAGIC)?)).ok_or_else(|| {
-            let text = "it is damaged, so that it is not known what was changed: restore the folder from a copy, or remove this file and look who is trusted";
+            let text = "it is damaged, so that it is not known what was changed: restore the \
+                        folder from a copy, or remove this file and look who is trusted";
             named(&path, &io::Error::new(ErrorKind::InvalidData, text))
         })
     }
@@ -99,7 +115,9 @@ impl FileStore {
         for Pending { table, key, value } in &pending {
             let place = self.place(table, key)?;
             match value {
-                Some(value) => self.write_record(&place, table, key, value).map_err(|error| named(&place, &error))?,
+                Some(value) => self
+                    .write_record(&place, table, key, value)
+                    .map_err(|error| named(&place, &error))?,
                 None => self.remove_record(&place)?,
             }
         }
@@ -110,7 +128,11 @@ impl FileStore {
 }
 
 /// The records of a table with what is pending.
-pub(super) fn overlaid(mut records: Vec<(Vec<u8>, Vec<u8>)>, pending: Vec<Pending>, table: &str) -> Vec<(Vec<u8>, Vec<u8>)> {
+pub(super) fn overlaid(
+    mut records: Vec<(Vec<u8>, Vec<u8>)>,
+    pending: Vec<Pending>,
+    table: &str,
+) -> Vec<(Vec<u8>, Vec<u8>)> {
     for Pending { key, value, .. } in pending.into_iter().filter(|pending| pending.table == table) {
         records.retain(|(known, _)| *known != key);
         records.extend(value.map(|value| (key, value)));

@@ -111,8 +111,10 @@ impl Display for Fault {
             What::TooMany => f.write_str("it has too many elements"),
             What::Enough => f.write_str("there is more than is compared"),
             What::Undescribed => f.write_str(
-                "its `Deserialize` asks the bytes what they are, and they do not say (`#[serde(untagged)]`, `tag = …`, `flatten`, \
-                 or a value of any kind, as `serde_json::Value` is): use a plain enum or struct, or send such a value as a text",
+                "its `Deserialize` asks the bytes what they are, and they do not say \
+                 (`#[serde(untagged)]`, `tag = …`, `flatten`, or a value of any kind, as \
+                 `serde_json::Value` is): use a plain enum or struct, or send such a value as a \
+                 text",
             ),
             What::Other(text) => f.write_str(text),
         }

@@ -6,7 +6,10 @@ use std::fmt::Debug;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{CONTROL_LIMIT, CodecError, DEPTH_LIMIT, FREE_ELEMENTS, decode, decode_message, encode, encode_message};
+use super::{
+    CONTROL_LIMIT, CodecError, DEPTH_LIMIT, FREE_ELEMENTS, decode, decode_message, encode,
+    encode_message,
+};
 
 fn written<T: Serialize + DeserializeOwned>(value: &T) -> Result<Vec<u8>, CodecError> {
     let mut bytes = Vec::new();
@@ -46,7 +49,10 @@ fn fat() -> Fat {
 }
 
 fn by_option(levels: usize) -> ByOption {
-    (0..levels).fold(ByOption { fat: fat(), next: None }, |next, _| ByOption { fat: fat(), next: Some(Box::new(next)) })
+    (0..levels).fold(ByOption { fat: fat(), next: None }, |next, _| ByOption {
+        fat: fat(),
+        next: Some(Box::new(next)),
+    })
 }
 
 fn by_list(levels: usize) -> ByList {
@@ -54,16 +60,27 @@ fn by_list(levels: usize) -> ByList {
 }
 
 fn by_map(levels: usize) -> ByMap {
-    (0..levels).fold(ByMap { fat: fat(), within: [].into() }, |next, _| ByMap { fat: fat(), within: [(7, next)].into() })
+    (0..levels).fold(ByMap { fat: fat(), within: [].into() }, |next, _| ByMap {
+        fat: fat(),
+        within: [(7, next)].into(),
+    })
 }
 
 fn by_struct_variant(levels: usize) -> Tree {
-    let node = |left| Tree::Node { fat: fat(), left: Box::new(left), right: (7, Box::new(Tree::Leaf(fat()))) };
+    let node = |left| Tree::Node {
+        fat: fat(),
+        left: Box::new(left),
+        right: (7, Box::new(Tree::Leaf(fat()))),
+    };
     (0..levels).fold(Tree::Leaf(fat()), |left, _| node(left))
 }
 
 fn by_tuple(levels: usize) -> Tree {
-    let node = |right| Tree::Node { fat: fat(), left: Box::new(Tree::Leaf(fat())), right: (7, Box::new(right)) };
+    let node = |right| Tree::Node {
+        fat: fat(),
+        left: Box::new(Tree::Leaf(fat())),
+        right: (7, Box::new(right)),
+    };
     (0..levels).fold(Tree::Leaf(fat()), |right, _| node(right))
 }
 
@@ -71,9 +88,11 @@ fn by_newtype(levels: usize) -> Tree {
     (0..levels).fold(Tree::Leaf(fat()), |inner, _| Tree::Wrapped(Wrapped(Box::new(inner))))
 }
 
-/// As deep as may be travels, one level more is an error of both ends, on a stack as threads have it.
+/// As deep as may be travels, one level more is an error of both ends, on a stack as threads have
+/// it.
 fn is_bounded<T: Serialize + DeserializeOwned + PartialEq + Debug>(make: fn(usize) -> T) {
-    let deepest = (1..=DEPTH_LIMIT).take_while(|levels| written(&make(*levels)).is_ok()).last().unwrap();
+    let deepest =
+        (1..=DEPTH_LIMIT).take_while(|levels| written(&make(*levels)).is_ok()).last().unwrap();
     assert!(deepest >= DEPTH_LIMIT / 3, "only {deepest} levels");
     let value = make(deepest);
     assert_eq!(decode_message::<T>(&written(&value).unwrap()), Ok(value));
@@ -123,7 +142,10 @@ fn nesting_is_bounded_when_read_whatever_there_is() {
     fn is_refused<T: DeserializeOwned + Debug>(once: &[u8]) {
         for times in [2 * DEPTH_LIMIT, 20_000, 1 << 20] {
             let bytes = once.repeat(times);
-            assert_eq!(decode_message::<T>(&bytes).unwrap_err(), CodecError::TooDeep { limit: DEPTH_LIMIT });
+            assert_eq!(
+                decode_message::<T>(&bytes).unwrap_err(),
+                CodecError::TooDeep { limit: DEPTH_LIMIT }
+            );
         }
     }
     let thread = std::thread::Builder::new().stack_size(2 << 20).spawn(|| {
@@ -134,9 +156,15 @@ fn nesting_is_bounded_when_read_whatever_there_is() {
         is_refused::<Peano>(&[1]);
         is_refused::<Peano>(&[2]);
         // As the wire itself says it.
-        assert_eq!(decode::<Chain>(&[1; CONTROL_LIMIT]).unwrap_err(), CodecError::TooDeep { limit: DEPTH_LIMIT });
+        assert_eq!(
+            decode::<Chain>(&[1; CONTROL_LIMIT]).unwrap_err(),
+            CodecError::TooDeep { limit: DEPTH_LIMIT }
+        );
         let lists = 1_u64.to_le_bytes().repeat(CONTROL_LIMIT / 8);
-        assert_eq!(decode::<Lists>(&lists).unwrap_err(), CodecError::TooDeep { limit: DEPTH_LIMIT });
+        assert_eq!(
+            decode::<Lists>(&lists).unwrap_err(),
+            CodecError::TooDeep { limit: DEPTH_LIMIT }
+        );
     });
     thread.unwrap().join().unwrap();
 }
@@ -161,7 +189,10 @@ fn varint(number: u64) -> Vec<u8> {
 fn elements_without_bytes_are_bounded() {
     fn is_bounded<T: Serialize + DeserializeOwned + Debug + PartialEq>(few: T, claim: &[u8]) {
         assert_eq!(decode_message::<T>(&written(&few).unwrap()), Ok(few));
-        assert_eq!(decode_message::<T>(claim).unwrap_err(), CodecError::TooMany { limit: FREE_ELEMENTS });
+        assert_eq!(
+            decode_message::<T>(claim).unwrap_err(),
+            CodecError::TooMany { limit: FREE_ELEMENTS }
+        );
     }
     for many in [200_000, 1 << 40, u64::MAX] {
         let claim = varint(many);
@@ -173,11 +204,17 @@ fn elements_without_bytes_are_bounded() {
         is_bounded(HashMap::from([((), Unit)]), &claim);
         is_bounded(BTreeMap::from([((), ())]), &claim);
         // As the wire itself says it.
-        assert_eq!(decode::<Vec<()>>(&many.to_le_bytes()), Err(CodecError::TooMany { limit: FREE_ELEMENTS }));
+        assert_eq!(
+            decode::<Vec<()>>(&many.to_le_bytes()),
+            Err(CodecError::TooMany { limit: FREE_ELEMENTS })
+        );
     }
     // Many lists of a few are no way around.
     let lists = [varint(1000), varint(60_000).repeat(1000)].concat();
-    assert_eq!(decode_message::<Vec<Vec<()>>>(&lists), Err(CodecError::TooMany { limit: FREE_ELEMENTS }));
+    assert_eq!(
+        decode_message::<Vec<Vec<()>>>(&lists),
+        Err(CodecError::TooMany { limit: FREE_ELEMENTS })
+    );
 }
 
 #[test]
@@ -189,7 +226,10 @@ fn whoever_writes_has_the_bounds_of_who_reads() {
         assert_eq!(written(&units(count)), Err(CodecError::TooMany { limit: FREE_ELEMENTS }));
         assert_eq!(encode(&units(count)), Err(CodecError::TooMany { limit: FREE_ELEMENTS }));
     }
-    assert_eq!(written(&vec![units(60_000), units(60_000)]), Err(CodecError::TooMany { limit: FREE_ELEMENTS }));
+    assert_eq!(
+        written(&vec![units(60_000), units(60_000)]),
+        Err(CodecError::TooMany { limit: FREE_ELEMENTS })
+    );
     // Elements that have bytes are bounded by those.
     let bytes = vec![vec![[1_u8; 20]; 10]; 50_000];
     assert_eq!(decode_message::<Vec<Vec<[u8; 20]>>>(&written(&bytes).unwrap()), Ok(bytes));
@@ -216,7 +256,10 @@ impl<'de, const N: usize> Deserialize<'de> for Long<N> {
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str("an array")
             }
-            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(
+                self,
+                mut elements: A,
+            ) -> Result<(), A::Error> {
                 while elements.next_element::<()>()?.is_some() {}
                 Ok(())
             }
@@ -230,9 +273,15 @@ fn arrays_are_bounded_too() {
     assert!(decode_message::<Long<1000>>(&written(&Long::<1000>).unwrap()).is_ok());
     const MANY: usize = 1 << 40;
     assert_eq!(written(&Long::<MANY>), Err(CodecError::TooMany { limit: FREE_ELEMENTS }));
-    assert_eq!(decode_message::<Long<MANY>>(&[]).unwrap_err(), CodecError::TooMany { limit: FREE_ELEMENTS });
+    assert_eq!(
+        decode_message::<Long<MANY>>(&[]).unwrap_err(),
+        CodecError::TooMany { limit: FREE_ELEMENTS }
+    );
     let lists = varint(1000);
-    assert_eq!(decode_message::<Vec<Long<1000>>>(&lists).unwrap_err(), CodecError::TooMany { limit: FREE_ELEMENTS });
+    assert_eq!(
+        decode_message::<Vec<Long<1000>>>(&lists).unwrap_err(),
+        CodecError::TooMany { limit: FREE_ELEMENTS }
+    );
 }
 
 #[test]
@@ -240,7 +289,10 @@ fn a_claim_makes_no_room() {
     // Each level claims as many as there may be, of elements that are not small.
     let claims = varint(100_000).repeat(100);
     assert!(decode_message::<Lists>(&claims).is_err());
-    assert!(matches!(decode_message::<String>(&varint(1 << 40)), Err(CodecError::Truncated { .. })));
+    assert!(matches!(
+        decode_message::<String>(&varint(1 << 40)),
+        Err(CodecError::Truncated { .. })
+    ));
     assert!(matches!(
         decode_message::<serde_bytes::ByteBuf>(&varint(u64::MAX)),
         Err(CodecError::Truncated { .. } | CodecError::Malformed { .. })

@@ -1,14 +1,18 @@
 //! Bytes to values.
 //!
-//! Invariant: what the bytes claim costs no more than the bytes: the stack is bounded by [`DEPTH_LIMIT`], time by the elements there
-//! may be, and nothing is allocated for what is not there.
+//! Invariant: what the bytes claim costs no more than the bytes: the stack is bounded by
+//! [`DEPTH_LIMIT`], time by the elements there may be, and nothing is allocated for what is not
+//! there.
 
 use bincode::config::Config;
 use bincode::de::read::{BorrowReader, Reader};
 use bincode::de::{BorrowDecode, Decode, Decoder, DecoderImpl};
 use bincode::error::DecodeError;
 use serde::de::value::U32Deserializer;
-use serde::de::{DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess, VariantAccess, Visitor};
+use serde::de::{
+    DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess,
+    VariantAccess, Visitor,
+};
 
 use super::fault::{Fault, What};
 use super::write::place;
@@ -48,7 +52,8 @@ pub(super) trait Watch {
 
 impl Watch for super::write::Unwatched {}
 
-/// Nobody looks at what may be shorter: a type of its own, so that what all else is read with does not ask.
+/// Nobody looks at what may be shorter: a type of its own, so that what all else is read with does
+/// not ask.
 pub(super) struct Shorter;
 
 impl Watch for Shorter {
@@ -92,7 +97,8 @@ pub(super) struct Page<'de, C: Config, W> {
     decoder: DecoderImpl<Input<'de>, C, ()>,
     /// How many more elements lists may have.
     elements: usize,
-    /// Whether the value is a struct: there may be something behind it, which a newer program has added.
+    /// Whether the value is a struct: there may be something behind it, which a newer program has
+    /// added.
     is_struct: bool,
     pub(super) watch: W,
 }
@@ -167,7 +173,9 @@ impl<'p, 'de, C: Config, W: Watch> Reading<'p, 'de, C, W> {
 
     #[inline(always)]
     fn count(&mut self, elements: usize) -> Result<(), Fault> {
-        let Some(left) = self.page.elements.checked_sub(elements) else { return Err(What::TooMany.into()) };
+        let Some(left) = self.page.elements.checked_sub(elements) else {
+            return Err(What::TooMany.into());
+        };
         self.page.elements = left;
         Ok(())
     }
@@ -215,7 +223,11 @@ impl<'p, 'de, C: Config, W: Watch> Reading<'p, 'de, C, W> {
 impl<C: Config, W> Fields<'_, '_, C, W> {
     /// The name of the field that was read last, as far as that can be told.
     fn latest(&self, names: &'static [&'static str], length: usize) -> &'static str {
-        (length - self.of.left).checked_sub(1).and_then(|index| names.get(index)).copied().unwrap_or_default()
+        (length - self.of.left)
+            .checked_sub(1)
+            .and_then(|index| names.get(index))
+            .copied()
+            .unwrap_or_default()
     }
 }
 
@@ -273,7 +285,9 @@ impl<'de, C: Config, W: Watch> Deserializer<'de> for Reading<'_, 'de, C, W> {
         match self.take::<u8>("an option")? {
             0 => visitor.visit_none(),
             1 => visitor.visit_some(self.deeper()?),
-            found => Err(Fault::other(format!("{found} stands where 0 or 1 says whether there is something"))),
+            found => Err(Fault::other(format!(
+                "{found} stands where 0 or 1 says whether there is something"
+            ))),
         }
     }
 
@@ -283,13 +297,21 @@ impl<'de, C: Config, W: Watch> Deserializer<'de> for Reading<'_, 'de, C, W> {
     }
 
     #[inline(always)]
-    fn deserialize_unit_struct<V: Visitor<'de>>(mut self, _: &'static str, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_unit_struct<V: Visitor<'de>>(
+        mut self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
         self.begin_struct();
         visitor.visit_unit()
     }
 
     #[inline(always)]
-    fn deserialize_newtype_struct<V: Visitor<'de>>(mut self, _: &'static str, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        mut self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
         self.begin_struct();
         visitor.visit_newtype_struct(self.deeper()?)
     }
@@ -305,12 +327,21 @@ impl<'de, C: Config, W: Watch> Deserializer<'de> for Reading<'_, 'de, C, W> {
     }
 
     #[inline(always)]
-    fn deserialize_tuple<V: Visitor<'de>>(self, length: usize, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_tuple<V: Visitor<'de>>(
+        self,
+        length: usize,
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
         self.fields("", &[], length, visitor)
     }
 
     #[inline(always)]
-    fn deserialize_tuple_struct<V: Visitor<'de>>(mut self, name: &'static str, length: usize, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        mut self,
+        name: &'static str,
+        length: usize,
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
         self.begin_struct();
         self.fields(name, &[], length, visitor)
     }
@@ -333,7 +364,9 @@ impl<'de, C: Config, W: Watch> Deserializer<'de> for Reading<'_, 'de, C, W> {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Fault> {
-        visitor.visit_enum(Choosing { of: self, variants }).map_err(|fault| fault.within(|| place(name, "")))
+        visitor
+            .visit_enum(Choosing { of: self, variants })
+            .map_err(|fault| fault.within(|| place(name, "")))
     }
 
     fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Fault> {
@@ -364,7 +397,10 @@ impl<'de, C: Config, W: Watch> SeqAccess<'de> for Parts<'_, 'de, C, W> {
     type Error = Fault;
 
     #[inline(always)]
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Fault> {
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, Fault> {
         if self.left == 0 {
             return Ok(None);
         }
@@ -382,7 +418,10 @@ impl<'de, C: Config, W: Watch> MapAccess<'de> for Parts<'_, 'de, C, W> {
     type Error = Fault;
 
     #[inline(always)]
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Fault> {
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, Fault> {
         if self.left == 0 {
             return Ok(None);
         }
@@ -411,7 +450,10 @@ impl<'de, C: Config, W: Watch> SeqAccess<'de> for &mut Fields<'_, 'de, C, W> {
     type Error = Fault;
 
     #[inline(always)]
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Fault> {
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, Fault> {
         // At the end of the bytes, the fields left get their defaults, or say that they have none.
         if self.of.left == 0 || W::SHORTER && self.shorter && self.of.page.left() == 0 {
             return Ok(None);
@@ -438,7 +480,10 @@ impl<'p, 'de, C: Config, W: Watch> EnumAccess<'de> for Choosing<'p, 'de, C, W> {
     type Variant = Reading<'p, 'de, C, W>;
 
     #[inline(always)]
-    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Self::Variant), Fault> {
+    fn variant_seed<V: DeserializeSeed<'de>>(
+        self,
+        seed: V,
+    ) -> Result<(V::Value, Self::Variant), Fault> {
         let Self { of, variants } = self;
         let index = u32::decode(&mut of.page.decoder)?;
         of.page.watch.variant(index, variants)?;
@@ -466,7 +511,11 @@ impl<'de, C: Config, W: Watch> VariantAccess<'de> for Reading<'_, 'de, C, W> {
     }
 
     #[inline(always)]
-    fn struct_variant<V: Visitor<'de>>(self, fields: &'static [&'static str], visitor: V) -> Result<V::Value, Fault> {
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
         self.fields("", fields, fields.len(), visitor)
     }
 }

@@ -1,9 +1,11 @@
 //! Whether a type reads what it writes, found out at the sender.
 //!
-//! A value whose parts have not been met in this process yet is written once more beside a list of its parts, and read with that
-//! list at hand. Parts that do not agree (`skip_serializing` without `skip_deserializing`, a `Serialize` that does not fit its
-//! `Deserialize`) would be read as other values by whoever gets them; here they are an error that names the place. Where all
-//! agree, that is remembered, so that later values cost a look at a table for each struct, variant, filled list and filled option.
+//! A value whose parts have not been met in this process yet is written once more beside a list of
+//! its parts, and read with that list at hand. Parts that do not agree (`skip_serializing` without
+//! `skip_deserializing`, a `Serialize` that does not fit its `Deserialize`) would be read as other
+//! values by whoever gets them; here they are an error that names the place. Where all agree, that
+//! is remembered, so that later values cost a look at a table for each struct, variant, filled list
+//! and filled option.
 
 use std::any::type_name;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -47,7 +49,8 @@ fn remember(key: u64) {
     if is_known(key) {
         return;
     }
-    let free = place_of(key).find(|place| place.compare_exchange(0, key, Ordering::Relaxed, Ordering::Relaxed).is_ok());
+    let free = place_of(key)
+        .find(|place| place.compare_exchange(0, key, Ordering::Relaxed, Ordering::Relaxed).is_ok());
     if free.is_none() {
         // Whoever had the place is compared once more, when it comes.
         place_of(key).take(1).for_each(|place| place.store(key, Ordering::Relaxed));
@@ -56,7 +59,8 @@ fn remember(key: u64) {
 
 /// Sees whether there is anything in a value that has not been compared yet.
 ///
-/// Where that is, is told by the addresses of names, which costs nothing. One name may have several: then it is compared for each.
+/// Where that is, is told by the addresses of names, which costs nothing. One name may have
+/// several: then it is compared for each.
 pub(super) struct Sites {
     root: usize,
     field: usize,
@@ -83,8 +87,11 @@ impl Sites {
 
     #[inline(always)]
     fn pass(&mut self, name: usize, number: usize) {
-        let mixed = (self.root as u64).rotate_left(40) ^ (self.field as u64).rotate_left(20) ^ name as u64;
-        let mixed = mixed.wrapping_add((number as u64).wrapping_mul(0xa076_1d64_78bd_642f)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mixed =
+            (self.root as u64).rotate_left(40) ^ (self.field as u64).rotate_left(20) ^ name as u64;
+        let mixed = mixed
+            .wrapping_add((number as u64).wrapping_mul(0xa076_1d64_78bd_642f))
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15);
         // Never 0, which means free.
         let key = mixed | 1;
         if key != self.last {
@@ -201,7 +208,9 @@ impl Comparer<'_> {
             None => "it writes nothing more".into(),
         };
         let place = self.place();
-        Fault::other(self.differs.get_or_insert(format!("{place}{writes}, where it reads {reads}")).clone())
+        Fault::other(
+            self.differs.get_or_insert(format!("{place}{writes}, where it reads {reads}")).clone(),
+        )
     }
 
     /// Where that is: the innermost struct that is open, and its field.
@@ -237,7 +246,8 @@ impl read::Watch for Comparer<'_> {
 
     fn variant(&mut self, index: u32, variants: &'static [&'static str]) -> Result<(), Fault> {
         let Part::Variant(name) = self.peek()? else { return Err(self.differ("a variant")) };
-        // Names are listed in order, each perhaps with others that mean the same; one that is skipped moves those behind it forward.
+        // Names are listed in order, each perhaps with others that mean the same; one that is
+        // skipped moves those behind it forward.
         if let Some(place) = variants.iter().position(|variant| *variant == name)
             && place < index as usize
         {
@@ -252,7 +262,8 @@ impl read::Watch for Comparer<'_> {
 
     fn open(&mut self, name: &'static str, names: &'static [&'static str]) -> Result<(), Fault> {
         let Part::Open(_) = self.peek()? else {
-            let what = if name.is_empty() { "a tuple".into() } else { format!("the fields of `{name}`") };
+            let what =
+                if name.is_empty() { "a tuple".into() } else { format!("the fields of `{name}`") };
             return Err(self.differ(&what));
         };
         self.next += 1;
@@ -262,7 +273,8 @@ impl read::Watch for Comparer<'_> {
 
     fn field(&mut self) -> Result<(), Fault> {
         let Part::Field(name) = self.peek()? else {
-            // A field that takes no bytes may be read where nothing was written: what is in it will say so.
+            // A field that takes no bytes may be read where nothing was written: what is in it will
+            // say so.
             return Ok(());
         };
         if let Some((names, passed)) = self.open.last_mut()
@@ -272,7 +284,8 @@ impl read::Watch for Comparer<'_> {
             match names[*passed..].iter().position(|field| *field == name) {
                 Some(further) => *passed += further + 1,
                 None => {
-                    let next = names.get(*passed).map_or("no more".into(), |next| format!("`{next}`"));
+                    let next =
+                        names.get(*passed).map_or("no more".into(), |next| format!("`{next}`"));
                     return Err(self.differ(&next));
                 }
             }
@@ -297,11 +310,16 @@ impl read::Watch for Comparer<'_> {
 /// Compares what a value writes with what its type reads of it.
 #[cold]
 #[inline(never)]
-pub(super) fn rehearse<T: Serialize + DeserializeOwned>(value: &T, limit: usize, new: Sites) -> Result<(), Fault> {
+pub(super) fn rehearse<T: Serialize + DeserializeOwned>(
+    value: &T,
+    limit: usize,
+    new: Sites,
+) -> Result<(), Fault> {
     let mut bytes = Vec::new();
     // The first is the value itself.
     let mut lister = Lister { parts: Vec::new(), sites: vec![0] };
-    let is_whole = write(value, &mut bytes, limit, bincode::config::standard(), &mut lister).is_ok();
+    let is_whole =
+        write(value, &mut bytes, limit, bincode::config::standard(), &mut lister).is_ok();
     let Lister { parts, sites } = lister;
     let read = catch_unwind(AssertUnwindSafe(|| {
         let comparer = Comparer { parts: &parts, next: 0, open: Vec::new(), differs: None };
@@ -312,25 +330,32 @@ pub(super) fn rehearse<T: Serialize + DeserializeOwned>(value: &T, limit: usize,
     }));
     let compared = match read {
         Ok((_, _, Some(differs))) => return Err(unlike::<T>(&differs)),
-        Ok((Err(fault), _, None)) if fault.is_unable() => return Err(unlike::<T>(&fault.to_string())),
+        Ok((Err(fault), _, None)) if fault.is_unable() => {
+            return Err(unlike::<T>(&fault.to_string()));
+        }
         Ok((Ok(()), next, None)) if is_whole && next < parts.len() => {
             let mut comparer = Comparer { parts: &parts, next, open: Vec::new(), differs: None };
             return Err(unlike::<T>(&comparer.differ("nothing more").to_string()));
         }
         // What its `Deserialize` says itself, of this value, is for the receiver to hear.
         Ok((Err(_), next, None)) => next,
-        // All was compared. A `Deserialize` that panics, because only others read what is sent here, has nothing to compare with.
+        // All was compared. A `Deserialize` that panics, because only others read what is sent
+        // here, has nothing to compare with.
         Ok((Ok(()), _, None)) | Err(_) => usize::MAX,
     };
     let compared = sites.iter().take_while(|at| **at <= compared).count();
-    new.new.into_iter().flat_map(|new| *new).filter(|(place, _)| *place < compared).for_each(|(_, key)| remember(key));
+    new.new
+        .into_iter()
+        .flat_map(|new| *new)
+        .filter(|(place, _)| *place < compared)
+        .for_each(|(_, key)| remember(key));
     Ok(())
 }
 
 fn unlike<T>(why: &str) -> Fault {
     Fault::other(format!(
-        "`{}` would be read as something else than is written: {why}; write and read the same fields \
-         (no `skip_serializing` without `skip_deserializing`, no name for one way only)",
+        "`{}` would be read as something else than is written: {why}; write and read the same \
+         fields (no `skip_serializing` without `skip_deserializing`, no name for one way only)",
         type_name::<T>()
     ))
 }

@@ -7,7 +7,10 @@ use super::*;
 
 #[test]
 fn integers_are_fixed_and_little_endian_and_lengths_take_eight_bytes() {
-    assert_eq!(encode(&(0x0102_u16, Some(3_u32), "ab")).unwrap(), [2, 1, 1, 3, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, b'a', b'b']);
+    assert_eq!(
+        encode(&(0x0102_u16, Some(3_u32), "ab")).unwrap(),
+        [2, 1, 1, 3, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, b'a', b'b']
+    );
 }
 
 #[test]
@@ -32,14 +35,23 @@ fn a_byte_too_few_and_a_byte_too_many_are_errors() {
 #[test]
 fn the_limit_holds_in_both_directions() {
     assert!(encode(&ByteBuf::from(vec![0; CONTROL_LIMIT - 8])).is_ok());
-    assert_eq!(encode(&ByteBuf::from(vec![0; CONTROL_LIMIT - 7])), Err(CodecError::TooLarge { limit: CONTROL_LIMIT }));
-    assert_eq!(decode::<u8>(&vec![0; CONTROL_LIMIT + 1]), Err(CodecError::TooLarge { limit: CONTROL_LIMIT }));
+    assert_eq!(
+        encode(&ByteBuf::from(vec![0; CONTROL_LIMIT - 7])),
+        Err(CodecError::TooLarge { limit: CONTROL_LIMIT })
+    );
+    assert_eq!(
+        decode::<u8>(&vec![0; CONTROL_LIMIT + 1]),
+        Err(CodecError::TooLarge { limit: CONTROL_LIMIT })
+    );
 }
 
 #[test]
 fn bytes_that_stand_for_nothing_are_malformed() {
     assert!(matches!(decode::<bool>(&[2]), Err(CodecError::Malformed { given: 1, .. })));
-    assert!(matches!(decode::<String>(&[1, 0, 0, 0, 0, 0, 0, 0, 0xff]), Err(CodecError::Malformed { given: 9, .. })));
+    assert!(matches!(
+        decode::<String>(&[1, 0, 0, 0, 0, 0, 0, 0, 0xff]),
+        Err(CodecError::Malformed { given: 9, .. })
+    ));
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -84,13 +96,22 @@ fn a_newer_and_an_older_writer_are_understood() {
 fn what_ends_within_a_field_is_an_error_and_claims_cost_nothing() {
     let new = bytes(&New { text: "hi".into(), times: 70_000, tags: vec![] });
     assert!(matches!(decode_message::<New>(&new[..4]), Err(CodecError::Truncated { .. })));
-    assert!(matches!(decode_message::<String>(&[253, 0, 0, 0, 0, 0, 1, 0, 0]), Err(CodecError::Truncated { .. })));
+    assert!(matches!(
+        decode_message::<String>(&[253, 0, 0, 0, 0, 0, 1, 0, 0]),
+        Err(CodecError::Truncated { .. })
+    ));
 }
 
 #[test]
 fn all_kinds_of_types_pass() {
-    assert_eq!(decode_message::<(u8, Option<i64>)>(&bytes(&(1_u8, Some(-5_i64)))), Ok((1, Some(-5))));
-    assert_eq!(decode_message::<Result<u32, String>>(&bytes(&Err::<u32, _>("no".to_owned()))), Ok(Err("no".into())));
+    assert_eq!(
+        decode_message::<(u8, Option<i64>)>(&bytes(&(1_u8, Some(-5_i64)))),
+        Ok((1, Some(-5)))
+    );
+    assert_eq!(
+        decode_message::<Result<u32, String>>(&bytes(&Err::<u32, _>("no".to_owned()))),
+        Ok(Err("no".into()))
+    );
     assert_eq!(decode_message::<()>(&bytes(&())), Ok(()));
     assert_eq!(decode_message::<Unit>(&bytes(&Unit)), Ok(Unit));
     for length in [2, 4000, 60_000, 1_000_000] {
@@ -115,8 +136,14 @@ fn only_a_struct_may_be_longer_or_shorter() {
     assert_eq!(decode_message::<Three>(&bytes(&One(1))), Ok(Three(1, 0, vec![])));
     // What is no struct has nothing at its end that could be new.
     assert!(matches!(decode_message::<u8>(&three), Err(CodecError::Trailing { left: 3, .. })));
-    assert!(matches!(decode_message::<(u8, u8)>(&three), Err(CodecError::Trailing { left: 2, .. })));
-    assert!(matches!(decode_message::<Option<u8>>(&three), Err(CodecError::Trailing { left: 2, .. })));
+    assert!(matches!(
+        decode_message::<(u8, u8)>(&three),
+        Err(CodecError::Trailing { left: 2, .. })
+    ));
+    assert!(matches!(
+        decode_message::<Option<u8>>(&three),
+        Err(CodecError::Trailing { left: 2, .. })
+    ));
     assert!(matches!(decode_message::<()>(&three), Err(CodecError::Trailing { .. })));
     assert!(decode_message::<(u8, u8)>(&bytes(&One(1))).is_err());
 }

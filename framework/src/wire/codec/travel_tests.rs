@@ -28,8 +28,11 @@ fn travels<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(value:
 #[track_caller]
 fn stays<T: Serialize + DeserializeOwned>(value: &T, said: &[&str]) {
     for _ in 0..2 {
-        let Err(CodecError::Unwritable { reason }) = written(value) else { panic!("{}: was written", std::any::type_name::<T>()) };
-        said.iter().for_each(|said| assert!(reason.contains(said), "{reason:?} does not say {said:?}"));
+        let Err(CodecError::Unwritable { reason }) = written(value) else {
+            panic!("{}: was written", std::any::type_name::<T>())
+        };
+        said.iter()
+            .for_each(|said| assert!(reason.contains(said), "{reason:?} does not say {said:?}"));
     }
 }
 
@@ -78,12 +81,32 @@ fn within<T>(it: T) -> Within<T> {
 #[test]
 fn what_a_type_has_travels() {
     travels(within(Inner { a: 1, b: "x".into() }));
-    travels((i128::MIN, u128::MAX, -0.0_f64, f32::MAX, '💥', true, (1_i8, -2_i16, 3_i32, i64::MIN)));
+    travels((
+        i128::MIN,
+        u128::MAX,
+        -0.0_f64,
+        f32::MAX,
+        '💥',
+        true,
+        (1_i8, -2_i16, 3_i32, i64::MIN),
+    ));
     travels(HashMap::from([("k".to_owned(), vec![None, Some(None), Some(Some(1_u8))])]));
     travels(BTreeMap::from([((1_u8, -1_i64), Box::<str>::from("x"))]));
-    travels((Duration::MAX, SystemTime::UNIX_EPOCH, "::1".parse::<std::net::IpAddr>().unwrap(), std::path::PathBuf::from("/x")));
+    travels((
+        Duration::MAX,
+        SystemTime::UNIX_EPOCH,
+        "::1".parse::<std::net::IpAddr>().unwrap(),
+        std::path::PathBuf::from("/x"),
+    ));
     travels(vec![Ok::<_, String>(Nothing), Err("no".into())]);
-    travels((Nothing, (), vec![Nothing; 3], std::marker::PhantomData::<u8>, Zero {}, HashSet::from([()])));
+    travels((
+        Nothing,
+        (),
+        vec![Nothing; 3],
+        std::marker::PhantomData::<u8>,
+        Zero {},
+        HashSet::from([()]),
+    ));
     travels(within(vec![(); 5]));
     travels(within(Cache { a: 1, cache: 0, b: 2 }));
     travels(within(Named { a: 1, b: 2 }));
@@ -98,7 +121,10 @@ fn a_field_that_is_left_out_is_no_other_message() {
     let skipping = |limit| Skipping { limit, amount: 7 };
     travels(skipping(Some(1)));
     stays(&skipping(None), &["Skipping", "`limit`", "skip_serializing_if"]);
-    stays(&Deep { before: 1, list: vec![(1, skipping(Some(1))), (2, skipping(None))] }, &["Skipping", "`limit`"]);
+    stays(
+        &Deep { before: 1, list: vec![(1, skipping(Some(1))), (2, skipping(None))] },
+        &["Skipping", "`limit`"],
+    );
     travels(Variants::Struct { note: "x".into(), to: "y".into() });
     travels(Variants::Unit);
     stays(&Variants::Struct { note: String::new(), to: "y".into() }, &["`note`"]);
@@ -108,7 +134,10 @@ fn a_field_that_is_left_out_is_no_other_message() {
 
 #[test]
 fn what_is_read_otherwise_than_written_is_not_written() {
-    stays(&OneSided { a: 1, b: 0, c: 2 }, &["OneSided.c", "writes no more fields", "reads a u8", "skip_serializing"]);
+    stays(
+        &OneSided { a: 1, b: 0, c: 2 },
+        &["OneSided.c", "writes no more fields", "reads a u8", "skip_serializing"],
+    );
     stays(&OtherSided { a: 1, b: 0, c: 2 }, &["OtherSided", "writes the field `b`", "reads `c`"]);
     stays(&BothSides { a: 1, b: 2 }, &["BothSides", "writes the field `b`", "reads `a`"]);
     stays(&Renamed { a: 1 }, &["Renamed", "writes the field `x`", "reads `y`"]);
@@ -161,7 +190,11 @@ struct Time(u64);
 
 impl Serialize for Time {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if serializer.is_human_readable() { serializer.collect_str(&self.0) } else { serializer.serialize_u64(self.0) }
+        if serializer.is_human_readable() {
+            serializer.collect_str(&self.0)
+        } else {
+            serializer.serialize_u64(self.0)
+        }
     }
 }
 

@@ -1,15 +1,16 @@
 //! Values to bytes, and nothing that could be read as another value.
 //!
-//! The bytes do not say what they are, so a reader takes field for field what its type has. Hence whoever writes has to write all
-//! of them: what is left out, or is more or less than was announced, is an error here and no other message there.
+//! The bytes do not say what they are, so a reader takes field for field what its type has. Hence
+//! whoever writes has to write all of them: what is left out, or is more or less than was
+//! announced, is an error here and no other message there.
 
 use bincode::config::Config;
 use bincode::enc::write::Writer;
 use bincode::enc::{Encode, EncoderImpl};
 use bincode::error::EncodeError;
 use serde::ser::{
-    Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple, SerializeTupleStruct,
-    SerializeTupleVariant, Serializer,
+    Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple,
+    SerializeTupleStruct, SerializeTupleVariant, Serializer,
 };
 
 use super::fault::{Fault, What};
@@ -74,7 +75,8 @@ impl Writer for Sheet<'_> {
 /// What is common to all parts of a value that is written.
 struct Pen<'v, C: Config, W> {
     encoder: EncoderImpl<Sheet<'v>, C>,
-    /// How many more elements lists may have, each of which costs the reader time whether or not it has bytes.
+    /// How many more elements lists may have, each of which costs the reader time whether or not
+    /// it has bytes.
     elements: usize,
     watch: &'v mut W,
 }
@@ -92,7 +94,8 @@ pub(super) fn write<T: Serialize + ?Sized, W: Watch>(
     let sheet = Sheet { bytes, end: start + limit };
     let mut pen = Pen { encoder: EncoderImpl::new(sheet, configuration), elements, watch };
     value.serialize(Writing { pen: &mut pen, depth: 0 })?;
-    let (counted, written) = (elements - pen.elements, pen.encoder.into_writer().bytes.len() - start);
+    let (counted, written) =
+        (elements - pen.elements, pen.encoder.into_writer().bytes.len() - start);
     // As many as the reader takes of so many bytes.
     if counted > FREE_ELEMENTS + 2 * written { Err(What::TooMany.into()) } else { Ok(()) }
 }
@@ -130,7 +133,9 @@ impl<'p, 'v, C: Config, W: Watch> Writing<'p, 'v, C, W> {
 
     #[inline(always)]
     fn count(&mut self, elements: usize) -> Result<(), Fault> {
-        let Some(left) = self.pen.elements.checked_sub(elements) else { return Err(What::TooMany.into()) };
+        let Some(left) = self.pen.elements.checked_sub(elements) else {
+            return Err(What::TooMany.into());
+        };
         self.pen.elements = left;
         Ok(())
     }
@@ -144,10 +149,14 @@ impl<'p, 'v, C: Config, W: Watch> Writing<'p, 'v, C, W> {
     }
 
     #[inline(always)]
-    fn list(mut self, length: Option<usize>, what: &'static str) -> Result<Parts<'p, 'v, C, W>, Fault> {
+    fn list(
+        mut self,
+        length: Option<usize>,
+        what: &'static str,
+    ) -> Result<Parts<'p, 'v, C, W>, Fault> {
         let Some(length) = length else {
-            let why = "does not say beforehand how many elements it has, which its reader has to know; \
-                       collect it first (`#[serde(flatten)]` makes such maps, too)";
+            let why = "does not say beforehand how many elements it has, which its reader has to \
+                       know; collect it first (`#[serde(flatten)]` makes such maps, too)";
             return Err(Fault::other(format!("a {what} {why}")));
         };
         self.count(length)?;
@@ -187,7 +196,11 @@ impl<C: Config, W: Watch> Parts<'_, '_, C, W> {
     }
 
     #[inline(always)]
-    fn field<T: Serialize + ?Sized>(&mut self, field: &'static str, value: &T) -> Result<(), Fault> {
+    fn field<T: Serialize + ?Sized>(
+        &mut self,
+        field: &'static str,
+        value: &T,
+    ) -> Result<(), Fault> {
         if self.left == 0 {
             return Err(self.miscounted());
         }
@@ -216,15 +229,18 @@ impl<C: Config, W: Watch> Parts<'_, '_, C, W> {
     #[cold]
     fn skipped(&self, field: &'static str) -> Fault {
         Fault::other(format!(
-            "{} leaves out its field `{field}` (`skip_serializing_if`?), and whoever reads it would take the next field for it: \
-             write it always, as an `Option` or an empty value",
+            "{} leaves out its field `{field}` (`skip_serializing_if`?), and whoever reads it \
+             would take the next field for it: write it always, as an `Option` or an empty value",
             self.name
         ))
     }
 
     #[cold]
     fn miscounted(&self) -> Fault {
-        Fault::other(format!("{} has more or fewer parts than its `Serialize` has announced", self.name))
+        Fault::other(format!(
+            "{} has more or fewer parts than its `Serialize` has announced",
+            self.name
+        ))
     }
 }
 
@@ -300,12 +316,21 @@ impl<'p, 'v, C: Config, W: Watch> Serializer for Writing<'p, 'v, C, W> {
     }
 
     #[inline(always)]
-    fn serialize_unit_variant(mut self, of: &'static str, index: u32, name: &'static str) -> Result<(), Fault> {
+    fn serialize_unit_variant(
+        mut self,
+        of: &'static str,
+        index: u32,
+        name: &'static str,
+    ) -> Result<(), Fault> {
         self.variant(of, index, name)
     }
 
     #[inline(always)]
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, value: &T) -> Result<(), Fault> {
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        value: &T,
+    ) -> Result<(), Fault> {
         value.serialize(self.deeper()?)
     }
 
@@ -332,7 +357,11 @@ impl<'p, 'v, C: Config, W: Watch> Serializer for Writing<'p, 'v, C, W> {
     }
 
     #[inline(always)]
-    fn serialize_tuple_struct(self, name: &'static str, length: usize) -> Result<Self::SerializeTupleStruct, Fault> {
+    fn serialize_tuple_struct(
+        self,
+        name: &'static str,
+        length: usize,
+    ) -> Result<Self::SerializeTupleStruct, Fault> {
         self.pen.watch.site(name, length);
         self.fields(name, length)
     }
@@ -355,7 +384,11 @@ impl<'p, 'v, C: Config, W: Watch> Serializer for Writing<'p, 'v, C, W> {
     }
 
     #[inline(always)]
-    fn serialize_struct(self, name: &'static str, length: usize) -> Result<Self::SerializeStruct, Fault> {
+    fn serialize_struct(
+        self,
+        name: &'static str,
+        length: usize,
+    ) -> Result<Self::SerializeStruct, Fault> {
         self.pen.watch.site(name, length);
         self.fields(name, length)
     }

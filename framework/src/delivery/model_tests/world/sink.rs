@@ -77,5 +77,8 @@ impl World {
 
 /// The chunks before the first one that is not there.
 pub(super) fn prefix(got: u8) -> u8 {
-    (0..CHUNKS).map(|bit| 1 << bit).take_while(|chunk| got & chunk != 0).fold(0, |prefix, chunk| prefix | chunk)
+    (0..CHUNKS)
+        .map(|bit| 1 << bit)
+        .take_while(|chunk| got & chunk != 0)
+        .fold(0, |prefix, chunk| prefix | chunk)
 }

@@ -17,8 +17,16 @@ impl World {
             steps.extend(sent.map(|(&stream, _)| Step::Changed(stream)));
             push_if(&mut steps, left.sender_crashes > 0, Step::SenderCrash);
             push_if(&mut steps, left.stops > 0, Step::SenderStop);
-            push_if(&mut steps, left.sender_cancels > 0 && stored && !sender.cancelled, Step::SenderCancel);
-            push_if(&mut steps, left.patience > 0 && live && self.link.is_none(), Step::SenderPatience);
+            push_if(
+                &mut steps,
+                left.sender_cancels > 0 && stored && !sender.cancelled,
+                Step::SenderCancel,
+            );
+            push_if(
+                &mut steps,
+                left.patience > 0 && live && self.link.is_none(),
+                Step::SenderPatience,
+            );
             push_if(&mut steps, self.expired && live, Step::SenderClock);
         } else {
             steps.push(Step::SenderStart);
@@ -30,10 +38,16 @@ impl World {
         }
         push_if(&mut steps, self.link.is_none() && live && self.receiver.is_some(), Step::Link);
         push_if(&mut steps, self.link.is_some() && left.cuts > 0, Step::Cut);
-        push_if(&mut steps, !self.to_receiver.is_empty() && self.receiver.is_some(), Step::ToReceiver);
+        push_if(
+            &mut steps,
+            !self.to_receiver.is_empty() && self.receiver.is_some(),
+            Step::ToReceiver,
+        );
         push_if(&mut steps, !self.to_sender.is_empty() && self.sender.is_some(), Step::ToSender);
         steps.extend(self.chunks.iter().map(|&(stream, chunk)| Step::Chunk(stream, chunk)));
-        steps.extend(self.acknowledgements.iter().map(|&(stream, chunk)| Step::Acknowledge(stream, chunk)));
+        steps.extend(
+            self.acknowledgements.iter().map(|&(stream, chunk)| Step::Acknowledge(stream, chunk)),
+        );
         push_if(&mut steps, left.expiries > 0 && !self.expired, Step::Expire);
         if left.pauses > 0 && self.link.is_some() && live {
             steps.extend([Step::Pause(true), Step::Pause(false)]);
@@ -52,23 +66,37 @@ impl World {
                 SinkTask::Writing { got, stop } => {
                     push_if(steps, stop.is_some(), Step::Sink(stream));
                     push_if(steps, got == WHOLE, Step::Commit(stream));
-                    push_if(steps, stop.is_none() && self.disk.note != Note::Part(prefix(got)), Step::Checkpoint(stream));
+                    push_if(
+                        steps,
+                        stop.is_none() && self.disk.note != Note::Part(prefix(got)),
+                        Step::Checkpoint(stream),
+                    );
                     push_if(steps, stop.is_none() && left.full_disks > 0, Step::DiskFull(stream));
                 }
                 SinkTask::Opening => {
                     steps.push(Step::Sink(stream));
                     // What has begun to become visible is known before it is refused.
-                    push_if(steps, left.refusals > 0 && self.disk.note != Note::Intent, Step::Refuse(stream));
+                    push_if(
+                        steps,
+                        left.refusals > 0 && self.disk.note != Note::Intent,
+                        Step::Refuse(stream),
+                    );
                     push_if(steps, left.full_disks > 0, Step::CantOpen(stream));
                 }
-                SinkTask::Syncing | SinkTask::Intended | SinkTask::Discarding => steps.push(Step::Sink(stream)),
+                SinkTask::Syncing | SinkTask::Intended | SinkTask::Discarding => {
+                    steps.push(Step::Sink(stream))
+                }
             }
         }
         push_if(steps, !receiver.mail.is_empty(), Step::Mail);
         let busy = !receiver.incoming.is_empty();
         push_if(steps, busy && self.link.is_some() && self.to_receiver.is_empty(), Step::Orphans);
         // One that hears nothing any more gives up in the end.
-        push_if(steps, busy && self.link.is_none() && (left.patience > 0 || !live), Step::ReceiverPatience);
+        push_if(
+            steps,
+            busy && self.link.is_none() && (left.patience > 0 || !live),
+            Step::ReceiverPatience,
+        );
         push_if(steps, busy && left.receiver_cancels > 0, Step::ReceiverCancel);
         push_if(steps, left.receiver_crashes > 0, Step::ReceiverCrash);
         push_if(steps, busy && self.expired, Step::ReceiverClock);
@@ -99,9 +127,18 @@ impl World {
             }
             Step::Changed(stream) => {
                 world.left.changes -= 1;
-                world.send(sending::Event::SourceFailed { stream, failure: failure(FailureKind::Changed), changed: true });
+                world.send(sending::Event::SourceFailed {
+                    stream,
+                    failure: failure(FailureKind::Changed),
+                    changed: true,
+                });
             }
-            Step::SenderCrash | Step::SenderStop | Step::SenderStart | Step::SenderCancel | Step::SenderPatience | Step::SenderClock => {
+            Step::SenderCrash
+            | Step::SenderStop
+            | Step::SenderStart
+            | Step::SenderCancel
+            | Step::SenderPatience
+            | Step::SenderClock => {
                 world.befalls_sender(step);
             }
             Step::Expire => {
@@ -110,7 +147,10 @@ impl World {
             }
             Step::Pause(paused) => {
                 world.left.pauses -= 1;
-                let streams = world.sender.as_ref().map_or(Vec::new(), |sender| sender.outgoing.keys().copied().collect());
+                let streams = world
+                    .sender
+                    .as_ref()
+                    .map_or(Vec::new(), |sender| sender.outgoing.keys().copied().collect());
                 for stream in streams {
                     world.send(sending::Event::Pause { stream, paused, ours: true });
                     world.receive(receiving::Event::Pause { stream, paused, ours: false });
@@ -129,13 +169,23 @@ impl World {
         }
         // Counted durably before it is offered.
         self.record.tries += 1;
-        let attempt = if self.broken == Some(Break::AttemptForgotten) { 0 } else { (self.record.tries - 1) * ATTEMPTS_PER_TRY };
+        let attempt = if self.broken == Some(Break::AttemptForgotten) {
+            0
+        } else {
+            (self.record.tries - 1) * ATTEMPTS_PER_TRY
+        };
         let linked = self.link.is_some();
         let sender = self.sender.as_mut().expect("it lives");
         let stream = sender.machine.take_stream();
         sender.outgoing.insert(stream, Outgoing { attempt, ..Outgoing::default() });
         let deadline = *START + LIFE;
-        self.send(sending::Event::Start { stream, transfer: transfer(), attempt, deadline, resumable: true });
+        self.send(sending::Event::Start {
+            stream,
+            transfer: transfer(),
+            attempt,
+            deadline,
+            resumable: true,
+        });
         debug_assert!(linked || self.to_receiver.is_empty());
     }
 
@@ -148,7 +198,8 @@ impl World {
         self.receive(receiving::Event::LinkUp(self.links));
         self.send(sending::Event::LinkUp);
         // Lanes put out what they keep, whatever is said.
-        let streams: Vec<_> = self.sender.as_ref().expect("it lives").outgoing.keys().copied().collect();
+        let streams: Vec<_> =
+            self.sender.as_ref().expect("it lives").outgoing.keys().copied().collect();
         streams.into_iter().for_each(|stream| self.put_out(stream));
     }
 
@@ -171,10 +222,19 @@ impl World {
                 let mut commit = [0; 32];
                 commit[..8].copy_from_slice(&stream.to_le_bytes());
                 let (transfer, deadline) = (transfer(), *START + 2 * LIFE);
-                self.receive(Event::Offered(Offer { stream, transfer, attempt, commit, deadline, rest: () }));
+                self.receive(Event::Offered(Offer {
+                    stream,
+                    transfer,
+                    attempt,
+                    commit,
+                    deadline,
+                    rest: (),
+                }));
             }
             Word::Failed(stream, kind) => self.receive(Event::Withdrawn(stream, failure(kind))),
-            Word::Unknown(stream) => self.receive(Event::Withdrawn(stream, failure(FailureKind::Unreachable))),
+            Word::Unknown(stream) => {
+                self.receive(Event::Withdrawn(stream, failure(FailureKind::Unreachable)))
+            }
             word => unreachable!("the sender does not say {word:?}"),
         }
     }
@@ -183,7 +243,8 @@ impl World {
         use sending::Event;
         match self.to_sender.pop_front().expect("something was said") {
             Word::Accept { stream, held } => {
-                let mut said = Held { whole: true, some: held & CONTENT != 0, trailer: held & TRAILER != 0 };
+                let mut said =
+                    Held { whole: true, some: held & CONTENT != 0, trailer: held & TRAILER != 0 };
                 if let Some(out) = self.outgoing(stream) {
                     said.whole = out.acknowledged & CONTENT & !held == 0;
                     out.held = held;
@@ -201,7 +262,10 @@ impl World {
             }
             Word::Delivered(stream) => {
                 let sent = self.outgoing(stream).is_some_and(|out| out.sent);
-                self.send(Event::Delivered(stream, if sent { Vouched::Sent } else { Vouched::Unsent }));
+                self.send(Event::Delivered(
+                    stream,
+                    if sent { Vouched::Sent } else { Vouched::Unsent },
+                ));
             }
             word => unreachable!("the receiver does not say {word:?}"),
         }
@@ -211,7 +275,11 @@ impl World {
         self.chunks.remove(&(stream, chunk));
         let Some(receiver) = &mut self.receiver else { return };
         let admitted = receiver.machine.is_admitted(stream);
-        let Some(known) = receiver.incoming.get_mut(&stream).filter(|known| admitted && !known.closed) else { return };
+        let Some(known) =
+            receiver.incoming.get_mut(&stream).filter(|known| admitted && !known.closed)
+        else {
+            return;
+        };
         known.got |= chunk;
         if let Some(SinkTask::Writing { got, .. }) = receiver.sinks.get_mut(&stream) {
             *got |= chunk;
@@ -223,7 +291,10 @@ impl World {
 
     fn befalls_sender(&mut self, step: Step) {
         use sending::Event;
-        let streams: Vec<_> = self.sender.as_ref().map_or(Vec::new(), |sender| sender.outgoing.keys().copied().collect());
+        let streams: Vec<_> = self
+            .sender
+            .as_ref()
+            .map_or(Vec::new(), |sender| sender.outgoing.keys().copied().collect());
         match step {
             Step::SenderStart => self.start_sender(),
             Step::SenderCrash => {
@@ -233,7 +304,9 @@ impl World {
             }
             Step::SenderStop => {
                 self.left.stops -= 1;
-                streams.into_iter().for_each(|stream| self.send(Event::GiveUp(stream, failure(FailureKind::Shutdown))));
+                streams.into_iter().for_each(|stream| {
+                    self.send(Event::GiveUp(stream, failure(FailureKind::Shutdown)))
+                });
                 self.sender = None;
                 // What it said last is heard before the link ends.
                 while self.receiver.is_some() && !self.to_receiver.is_empty() {
@@ -247,11 +320,15 @@ impl World {
                 if streams.is_empty() {
                     self.record.state = State::Removed;
                 }
-                streams.into_iter().for_each(|stream| self.send(Event::GiveUp(stream, failure(FailureKind::Cancelled))));
+                streams.into_iter().for_each(|stream| {
+                    self.send(Event::GiveUp(stream, failure(FailureKind::Cancelled)))
+                });
             }
             Step::SenderPatience => {
                 self.left.patience -= 1;
-                streams.into_iter().for_each(|stream| self.send(Event::GiveUp(stream, failure(FailureKind::Unreachable))));
+                streams.into_iter().for_each(|stream| {
+                    self.send(Event::GiveUp(stream, failure(FailureKind::Unreachable)))
+                });
             }
             Step::SenderClock => self.send(Event::Time(*START + 2 * LIFE)),
             step => unreachable!("{step:?} does not befall a sender"),
@@ -260,7 +337,10 @@ impl World {
 
     fn befalls_receiver(&mut self, step: Step) {
         use receiving::Event;
-        let streams: Vec<_> = self.receiver.as_ref().map_or(Vec::new(), |receiver| receiver.incoming.keys().copied().collect());
+        let streams: Vec<_> = self
+            .receiver
+            .as_ref()
+            .map_or(Vec::new(), |receiver| receiver.incoming.keys().copied().collect());
         match step {
             Step::ReceiverStart => self.start_receiver(),
             Step::ReceiverCrash => {
@@ -271,11 +351,15 @@ impl World {
             }
             Step::ReceiverCancel => {
                 self.left.receiver_cancels -= 1;
-                streams.into_iter().for_each(|stream| self.receive(Event::GiveUp(stream, failure(FailureKind::Cancelled))));
+                streams.into_iter().for_each(|stream| {
+                    self.receive(Event::GiveUp(stream, failure(FailureKind::Cancelled)))
+                });
             }
             Step::ReceiverPatience => {
                 self.left.patience = self.left.patience.saturating_sub(1);
-                streams.into_iter().for_each(|stream| self.receive(Event::GiveUp(stream, failure(FailureKind::Unreachable))));
+                streams.into_iter().for_each(|stream| {
+                    self.receive(Event::GiveUp(stream, failure(FailureKind::Unreachable)))
+                });
             }
             Step::ReceiverClock => self.receive(Event::Time(*START + 3 * LIFE)),
             Step::Orphans => self.receive(Event::NotOffered(failure(FailureKind::Unreachable))),
@@ -297,7 +381,9 @@ impl World {
             Step::Sink(stream) => self.advance(stream),
             Step::Commit(stream) => self.set_sink(stream, Some(SinkTask::Syncing)),
             Step::Checkpoint(stream) => {
-                if let Some(SinkTask::Writing { got, .. }) = self.receiver.as_ref().and_then(|receiver| receiver.sinks.get(&stream)) {
+                if let Some(SinkTask::Writing { got, .. }) =
+                    self.receiver.as_ref().and_then(|receiver| receiver.sinks.get(&stream))
+                {
                     self.disk.note = Note::Part(prefix(*got));
                 }
             }

@@ -16,15 +16,17 @@ use crate::wire::PeerId;
 
 /// How long a dead letter is kept for somebody to look at, in seconds.
 const DEAD_KEPT: u64 = 30 * 24 * 3600;
-/// So many numbers are left out at each start: should a spool have forgotten its last writes, or be a copy that was put back, no number is
-/// given a second time, for a receiver would take that letter for one it has handled.
+/// So many numbers are left out at each start: should a spool have forgotten its last writes, or be
+/// a copy that was put back, no number is given a second time, for a receiver would take that
+/// letter for one it has handled.
 pub(in crate::remote::letters) const LEFT_OUT: u64 = 1 << 20;
 
 impl Letters {
     /// All letters that are kept here, the oldest of each peer first.
     pub(crate) fn list(&self) -> Vec<LetterInfo> {
         let state = self.state();
-        let mut list: Vec<_> = state.outgoing.iter().flat_map(|(&peer, out)| out.list(peer)).collect();
+        let mut list: Vec<_> =
+            state.outgoing.iter().flat_map(|(&peer, out)| out.list(peer)).collect();
         list.sort_by_key(|info| (info.peer, info.id.number));
         list
     }
@@ -38,22 +40,33 @@ impl Letters {
         Some(Delivery { id, state })
     }
 
-    /// Forgets a dead letter, durably when the answer comes; `None` if there is no dead one of that id.
-    pub(crate) fn forget(&self, id: LetterId) -> Option<oneshot::Receiver<Result<(), RemoteError>>> {
+    /// Forgets a dead letter, durably when the answer comes; `None` if there is no dead one of that
+    /// id.
+    pub(crate) fn forget(
+        &self,
+        id: LetterId,
+    ) -> Option<oneshot::Receiver<Result<(), RemoteError>>> {
         let mut state = self.state();
         let State { outgoing, .. } = &mut *state;
         let (&peer, out) = outgoing.iter_mut().find(|(_, out)| out.log.id == id.log)?;
         let kept = out.dead.remove(&id.number)?;
         let (answer, answered) = oneshot::channel();
-        self.try_write(vec![record::remove(LETTERS, record::key(peer, id.log, id.number))], move |letters, forgotten| {
-            if let (Err(_), Some(out)) = (&forgotten, letters.state().outgoing.get_mut(&peer)) {
-                out.dead.insert(id.number, kept);
-            }
-            let told =
-                |error: &io::Error| RemoteError::new(RemoteErrorKind::Storage, format!("the letter {id} was not forgotten: {error}"));
-            // Whoever asked may be gone.
-            let _ = answer.send(forgotten.map_err(told));
-        });
+        self.try_write(
+            vec![record::remove(LETTERS, record::key(peer, id.log, id.number))],
+            move |letters, forgotten| {
+                if let (Err(_), Some(out)) = (&forgotten, letters.state().outgoing.get_mut(&peer)) {
+                    out.dead.insert(id.number, kept);
+                }
+                let told = |error: &io::Error| {
+                    RemoteError::new(
+                        RemoteErrorKind::Storage,
+                        format!("the letter {id} was not forgotten: {error}"),
+                    )
+                };
+                // Whoever asked may be gone.
+                let _ = answer.send(forgotten.map_err(told));
+            },
+        );
         Some(answered)
     }
 }
@@ -70,8 +83,14 @@ impl Outgoing {
             expires: letter.expires,
             state: state.borrow().clone(),
         };
-        let open = self.open.iter().filter(|(_, open)| open.durable).map(move |(&number, open)| info(number, &open.letter, &open.state));
-        open.chain(self.dead.iter().map(move |(&number, (letter, state))| info(number, letter, state)))
+        let open = self
+            .open
+            .iter()
+            .filter(|(_, open)| open.durable)
+            .map(move |(&number, open)| info(number, &open.letter, &open.state));
+        open.chain(
+            self.dead.iter().map(move |(&number, (letter, state))| info(number, letter, state)),
+        )
     }
 }
 
@@ -84,12 +103,17 @@ pub(in crate::remote::letters) fn load(
     for (key, value) in spool.load(LOGS)? {
         let peer = <[u8; 32]>::try_from(&key[..]).ok().map(PeerId::from_bytes);
         if let Some((peer, Log { id, last })) = record::read::<_, Log>(LOGS, &key, &value, peer) {
-            all.insert(peer, Outgoing::new(exchange(peer), Log { id, last: last.saturating_add(LEFT_OUT) }));
+            all.insert(
+                peer,
+                Outgoing::new(exchange(peer), Log { id, last: last.saturating_add(LEFT_OUT) }),
+            );
         }
     }
     let mut old = Vec::new();
     for (key, value) in spool.load(LETTERS)? {
-        let Some(((peer, log, number), letter)) = record::read::<_, Letter>(LETTERS, &key, &value, record::read_key(&key)) else {
+        let Some(((peer, log, number), letter)) =
+            record::read::<_, Letter>(LETTERS, &key, &value, record::read_key(&key))
+        else {
             continue;
         };
         if letter.dead.as_ref().is_some_and(|(since, _)| since.saturating_add(DEAD_KEPT) <= now()) {
@@ -98,7 +122,12 @@ pub(in crate::remote::letters) fn load(
         }
         match all.get_mut(&peer).filter(|out| out.log.id == log && number <= out.log.last) {
             Some(out) => out.take_up(number, letter),
-            None => tracing::error!(peer = %peer.short(), number, "a letter is in the spool without its log, and can't be sent any more"),
+            None => {
+                tracing::error!(
+                    peer = %peer.short(), number,
+                    "a letter is in the spool without its log, and can't be sent any more"
+                )
+            }
         }
     }
     if !old.is_empty() {

@@ -77,7 +77,10 @@ impl Outgoing {
     fn insert(&mut self, number: u64, letter: Letter, target: Arc<Target>, durable: bool) {
         self.bytes += cost(letter.body.len());
         self.soonest = self.soonest.min(letter.expires);
-        self.open.insert(number, Open { letter, target, durable, state: watch::channel(LetterState::Stored).0 });
+        self.open.insert(
+            number,
+            Open { letter, target, durable, state: watch::channel(LetterState::Stored).0 },
+        );
     }
 
     fn remove(&mut self, number: u64) -> Option<Open> {
@@ -115,15 +118,30 @@ impl Outgoing {
     /// Says as many letters as may be under way.
     fn send(&mut self) {
         let Some(epoch) = self.link else { return };
-        let first = self.open.keys().next().into_iter().chain(self.closing.first()).min().copied().unwrap_or(0);
+        let first = self
+            .open
+            .keys()
+            .next()
+            .into_iter()
+            .chain(self.closing.first())
+            .min()
+            .copied()
+            .unwrap_or(0);
         for (&number, open) in self.open.range(self.sent + 1..) {
             let cost = cost(open.letter.body.len());
             let is_too_much = self.in_flight > 0 && self.in_flight + cost > WINDOW_BYTES;
             if !open.durable || number - first >= WINDOW || is_too_much {
                 return;
             }
-            let (said, body) = ((self.log.id, number, self.sent, open.letter.expires), &open.letter.body);
-            if !self.exchange.say_letter(epoch, &open.target, said, body, open.letter.trace().as_ref()) {
+            let (said, body) =
+                ((self.log.id, number, self.sent, open.letter.expires), &open.letter.body);
+            if !self.exchange.say_letter(
+                epoch,
+                &open.target,
+                said,
+                body,
+                open.letter.trace().as_ref(),
+            ) {
                 return;
             }
             self.sent = number;
@@ -134,11 +152,15 @@ impl Outgoing {
 
 impl Letters {
     /// Stores a letter. The answer comes when that is durable, or has failed.
-    pub(in crate::remote) fn post(&self, posting: Posting) -> Result<oneshot::Receiver<Result<Delivery, RemoteError>>, RemoteError> {
+    pub(in crate::remote) fn post(
+        &self,
+        posting: Posting,
+    ) -> Result<oneshot::Receiver<Result<Delivery, RemoteError>>, RemoteError> {
         let Posting { exchange, target, body, trace } = posting;
         if body.len() > LETTER_LIMIT {
             let text = format!(
-                "a {} of {} bytes is no letter: {LETTER_LIMIT} are allowed; send larger things as content",
+                "a {} of {} bytes is no letter: {LETTER_LIMIT} are allowed; send larger things as \
+                 content",
                 target.message,
                 body.len()
             );
@@ -181,13 +203,19 @@ impl Letters {
         Ok(answered)
     }
 
-    fn has_room(&self, out: &Outgoing, exchange: &Exchange, length: usize) -> Result<(), RemoteError> {
+    fn has_room(
+        &self,
+        out: &Outgoing,
+        exchange: &Exchange,
+        length: usize,
+    ) -> Result<(), RemoteError> {
         let (letters, bytes) = (self.limits.letters, self.limits.bytes);
         if out.open.len() < letters && (out.open.is_empty() || out.bytes + cost(length) <= bytes) {
             return Ok(());
         }
         let text = format!(
-            "{} letters ({} bytes) are under way to {} already, at most {letters} and {bytes} may be: try again when some were handled",
+            "{} letters ({} bytes) are under way to {} already, at most {letters} and {bytes} may \
+             be: try again when some were handled",
             out.open.len(),
             out.bytes,
             exchange.peer_name()
@@ -195,7 +223,12 @@ impl Letters {
         Err(RemoteError::new(RemoteErrorKind::Full, text))
     }
 
-    fn posted(&self, peer: PeerId, number: u64, stored: Result<(), &io::Error>) -> Result<Delivery, RemoteError> {
+    fn posted(
+        &self,
+        peer: PeerId,
+        number: u64,
+        stored: Result<(), &io::Error>,
+    ) -> Result<Delivery, RemoteError> {
         let mut state = self.state();
         let out = state.outgoing.get_mut(&peer).ok_or_else(stopped)?;
         if let Err(error) = stored {
@@ -205,7 +238,8 @@ impl Letters {
         }
         let open = out.open.get_mut(&number).ok_or_else(stopped)?;
         open.durable = true;
-        let delivery = Delivery { id: LetterId::new(out.log.id, number), state: open.state.subscribe() };
+        let delivery =
+            Delivery { id: LetterId::new(out.log.id, number), state: open.state.subscribe() };
         out.send();
         if out.link.is_none() && !self.limits.dormant {
             out.exchange.seek_link();
@@ -213,7 +247,8 @@ impl Letters {
         Ok(delivery)
     }
 
-    /// The peer says what has become of a letter. It is said of each by itself: where a word is lost, others say nothing of it. `Err`: it broke the protocol.
+    /// The peer says what has become of a letter. It is said of each by itself: where a word is
+    /// lost, others say nothing of it. `Err`: it broke the protocol.
     pub(in crate::remote) fn said(
         &self,
         peer: PeerId,
@@ -222,7 +257,9 @@ impl Letters {
         (code, text): (u8, &str),
     ) -> Result<(), String> {
         let mut state = self.state();
-        let Some(out) = state.outgoing.get_mut(&peer) else { return Err("a word about letters that were never sent".into()) };
+        let Some(out) = state.outgoing.get_mut(&peer) else {
+            return Err("a word about letters that were never sent".into());
+        };
         if out.link != Some(epoch) {
             return Ok(());
         }
@@ -247,7 +284,13 @@ impl Letters {
     }
 
     /// Letters are over: handled, or dead.
-    pub(super) fn finish(&self, peer: PeerId, out: &mut Outgoing, numbers: Vec<u64>, why: Option<RemoteError>) {
+    pub(super) fn finish(
+        &self,
+        peer: PeerId,
+        out: &mut Outgoing,
+        numbers: Vec<u64>,
+        why: Option<RemoteError>,
+    ) {
         let (mut changes, mut ended) = (Vec::new(), Vec::new());
         for number in numbers {
             let Some(Open { mut letter, state, .. }) = out.remove(number) else { continue };
@@ -260,7 +303,10 @@ impl Letters {
                 }
                 Some(why) => {
                     let id = LetterId::new(out.log.id, number);
-                    tracing::error!(peer = %peer.short(), name = letter.name, %id, %why, "a letter is dead");
+                    tracing::error!(
+                        peer = %peer.short(), name = letter.name, %id, %why,
+                        "a letter is dead"
+                    );
                     (letter.body, letter.dead) = (Vec::new(), Some((now(), why.clone())));
                     changes.push(record::put(LETTERS, key, &letter));
                     ended.push((number, state.clone(), LetterState::Dead(why.clone())));
@@ -291,11 +337,24 @@ impl Letters {
         let (mut state, now) = (self.state(), now());
         for (&peer, out) in &mut state.outgoing {
             if out.soonest <= now {
-                let expired: Vec<_> =
-                    out.open.iter().filter(|(_, open)| open.durable && open.letter.expires <= now).map(|(&number, _)| number).collect();
-                let text = format!("it expired before {} said that it was handled; whether it was is not known", out.exchange.peer_name());
-                self.finish(peer, out, expired, Some(RemoteError::new(RemoteErrorKind::Expired, text)));
-                out.soonest = out.open.values().map(|open| open.letter.expires).min().unwrap_or(u64::MAX);
+                let expired: Vec<_> = out
+                    .open
+                    .iter()
+                    .filter(|(_, open)| open.durable && open.letter.expires <= now)
+                    .map(|(&number, _)| number)
+                    .collect();
+                let text = format!(
+                    "it expired before {} said that it was handled; whether it was is not known",
+                    out.exchange.peer_name()
+                );
+                self.finish(
+                    peer,
+                    out,
+                    expired,
+                    Some(RemoteError::new(RemoteErrorKind::Expired, text)),
+                );
+                out.soonest =
+                    out.open.values().map(|open| open.letter.expires).min().unwrap_or(u64::MAX);
                 out.send();
             }
             if out.link.is_none() && !out.open.is_empty() {

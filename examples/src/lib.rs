@@ -23,3 +23,7 @@ struct RemoteExample;
 #[cfg(doctest)]
 #[doc = include_str!("../../framework/docs/messages.md")]
 struct Messages;
+
+#[cfg(doctest)]
+#[doc = include_str!("../command/README.md")]
+struct CommandReadme;

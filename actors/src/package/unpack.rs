@@ -137,7 +137,7 @@ fn check(order: &UnpackOrder, label: &PackageLabel) -> Result<Pipeline<Sealed, C
     stages.map_err(|error| {
         Failure::new(
             FailureKind::Stage,
-            format!("the receiver can't undo what was done to the chunks: {error}"),
+            format!("the receiver can't undo what was done to the chunks: {}", error.to_sender()),
         )
     })
 }

@@ -3,13 +3,13 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::CommandFactory;
 use estafette::Ticket;
 
-use crate::arguments::{Arguments, Global};
+use crate::arguments::Global;
 use crate::error::CommandError;
 use crate::event::Event;
 use crate::output::Output;
+use crate::program::Program;
 use crate::{destination, settings, units};
 
 pub(crate) fn id(global: &Global, output: &Output) -> Result<ExitCode, CommandError> {
@@ -53,14 +53,20 @@ pub(crate) fn ticket(
     Ok(ExitCode::SUCCESS)
 }
 
-pub(crate) fn completions(shell: clap_complete::Shell) -> Result<ExitCode, CommandError> {
+pub(crate) fn completions(
+    program: &Program,
+    shell: clap_complete::Shell,
+) -> Result<ExitCode, CommandError> {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Arguments::command(), "estafette", &mut script);
+    clap_complete::generate(shell, &mut program.syntax(), program.name(), &mut script);
     print(&script)
 }
 
-pub(crate) fn manual(subcommand: Option<&str>) -> Result<ExitCode, CommandError> {
-    let mut command = Arguments::command();
+pub(crate) fn manual(
+    program: &Program,
+    subcommand: Option<&str>,
+) -> Result<ExitCode, CommandError> {
+    let mut command = program.syntax();
     command.build();
     let command = match subcommand {
         None => command,

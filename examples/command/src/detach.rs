@@ -51,6 +51,7 @@ pub(crate) fn deposit(options: &Send, given: &Given) -> Result<Deposit, CommandE
     deposit.chunk_size = options.chunk_size;
     deposit.compress = options.compress == Compress::Snappy;
     deposit.copy = options.copy;
+    deposit.stages.clone_from(&options.stages);
     deposit.expires = options.expires.map(|time| time.as_secs());
     deposit.via.clone_from(&options.via);
     Ok(deposit)

@@ -4,7 +4,9 @@ use std::fmt;
 
 use estafette::PeerId;
 use estafette::delivery::{Failure, FailureKind, TransferId};
-use estafette::node::{KeyFileError, OutboxError, SendError, StartError, TrustError};
+use estafette::node::{
+    KeyFileError, OutboxError, RegistryError, SendError, StartError, TrustError,
+};
 use estafette::pipeline::{Refusal, SourceError};
 use serde::{Deserialize, Serialize};
 
@@ -125,9 +127,11 @@ impl From<Failure> for CommandError {
                 "look whether it is there, and whether something writes to it; then send it again",
             ),
             FailureKind::Io => (Io, "put right what is named, then send again"),
-            FailureKind::Stage => {
-                (Io, "this is a fault in one of the programs: its log (-v) says more")
-            }
+            FailureKind::Stage => (
+                Io,
+                "the programs at both ends must have the stages of --stage; else this is a fault \
+                 in one of them: its log (-v) says more",
+            ),
             FailureKind::Cancelled => (Cancelled, "send again when you want it delivered"),
             FailureKind::Unknown => (
                 Refused,
@@ -213,9 +217,13 @@ impl From<SendError> for CommandError {
                 "give a ticket, or the name of a peer out of `estafette trust list`",
             ),
             SendError::Outbox(error) => error.into(),
-            SendError::Options(_) | SendError::Stages(_) => {
-                Self::usage(error, "change that option")
-            }
+            SendError::Options(_) => Self::usage(error, "change that option"),
+            SendError::Stages(RegistryError::UnknownStage { .. }) => Self::usage(
+                error,
+                "say one of these with --stage, or send with the program that has it; where a \
+                 node runs with this key, it is that one which sends",
+            ),
+            SendError::Stages(_) => Self::usage(error, "change --stage or --chunk-size"),
             other => Self::io(other, "the log (-v) says more"),
         }
     }

@@ -68,10 +68,11 @@ impl Output {
             .with_env_filter(filter)
             .with_ansi(self.color)
             .with_writer(log);
-        match global.log_format {
-            LogFormat::Text => builder.with_target(false).init(),
-            LogFormat::Json => builder.json().init(),
-        }
+        // Where the program has a subscriber already, that one hears all.
+        let _ = match global.log_format {
+            LogFormat::Text => builder.with_target(false).try_init(),
+            LogFormat::Json => builder.json().try_init(),
+        };
     }
 
     /// A result for programs; nothing without `--json`.

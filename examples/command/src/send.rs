@@ -151,6 +151,7 @@ async fn alone(
         compression: Some(options.compress.into()),
         expiry: options.expires,
         transient: true,
+        stages: options.stages.clone(),
         ..SendOptions::default()
     };
     let transfer =

@@ -9,7 +9,6 @@ use estafette::node::{FileStore, NodeConfig, Store, suggested_name};
 use estafette::wire::LinkConfig;
 use estafette::{Identity, Node, NodeBuilder};
 use estafette_actors::spool::Spool;
-use estafette_actors::standard;
 
 use crate::arguments::Global;
 use crate::error::CommandError;
@@ -82,7 +81,7 @@ pub(crate) fn node_with(global: &Global, config: NodeConfig) -> Result<NodeBuild
     Ok(Node::builder()
         .identity(identity(global)?)
         .store(store(global)?)
-        .stages(standard())
+        .stages(global.program.registry.clone())
         .config(config))
 }
 

@@ -91,6 +91,18 @@ pub enum RegistryError {
     },
 }
 
+impl RegistryError {
+    /// The words of a receiver that lacks it: with what to do, which is done at either end.
+    pub fn to_sender(&self) -> String {
+        match self {
+            Self::UnknownStage { .. } => {
+                format!("{self}; run a program at the receiver that has it, or send without it")
+            }
+            other => other.to_string(),
+        }
+    }
+}
+
 impl StageRegistry {
     /// A registry that knows nothing.
     pub fn new() -> Self {

@@ -6,13 +6,14 @@ mod receive;
 mod send;
 mod store;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::builder::FalseyValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{Args, FromArgMatches, Parser, Subcommand, ValueEnum};
 use estafette::PeerId;
 
 pub(crate) use self::receive::{NodeOptions, OnConflict, OutwardLinks, Receive, Relaying, Taking};
@@ -20,22 +21,26 @@ pub(crate) use self::send::{Compress, Send};
 pub(crate) use self::store::{Doctor, Inbox, Outbox, Ticket};
 use crate::error::CommandError;
 use crate::event::Event;
+use crate::program::Program;
 use crate::units::{parse_address, parse_duration, parse_name};
 
 /// Sends files and folders from one machine to another, encrypted end to end, verified, and resumed
 /// after a broken link.
 #[derive(Debug, Parser)]
-#[command(name = "estafette", version, after_help = help::EXAMPLES, after_long_help = help::LONG_EXAMPLES, max_term_width = 100)]
+#[command(name = "estafette", after_help = help::EXAMPLES, after_long_help = help::LONG_EXAMPLES, max_term_width = 100)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) global: Global,
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub(crate) action: Action,
 }
 
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "General options")]
 pub(crate) struct Global {
+    /// What runs.
+    #[arg(skip)]
+    pub(crate) program: Program,
     /// This node's key; its trust is kept beside it, in FILE.trust [default:
     /// ~/.config/estafette/node.key]
     #[arg(long, global = true, value_name = "FILE", env = "ESTAFETTE_KEY", hide_env = true)]
@@ -96,7 +101,7 @@ pub(crate) enum LogFormat {
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum Command {
+pub(crate) enum Action {
     /// Send a real input between two processes of this machine, compare it, and show where the time
     /// went
     #[command(after_help = "Examples:\n  estafette demo\n  estafette demo ~/photos")]
@@ -184,48 +189,64 @@ pub(crate) enum Trust {
 }
 
 impl Arguments {
-    /// Reads the command line; what is wrong with it is told, as an event under `--json`.
-    pub(crate) fn read() -> Result<Self, ExitCode> {
-        Self::try_parse_from(order::ordered(&Self::command(), std::env::args_os().collect()))
-            .map_err(|error| {
-                if let Some(text) = explained(&error).filter(|_| !wants_json()) {
-                    eprintln!("{text}");
-                    return ExitCode::from(2);
-                }
-                if !error.use_stderr() || !wants_json() {
-                    // A closed terminal needs no word.
-                    let _ = error.print();
-                    return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
-                }
-                let text = explained(&error).unwrap_or_else(|| error.render().to_string());
-                let (message, hint) = text.split_once("\n\n").unwrap_or((&text, ""));
-                let message = message.trim().trim_start_matches("error: ");
-                let hint = hint.split_whitespace().collect::<Vec<_>>().join(" ");
-                let error = CommandError::usage(message, hint);
-                crate::output::print_event(&Event::from(&error));
-                ExitCode::from(2)
-            })
+    /// Reads a command line; what is wrong with it is told, as an event under `--json`.
+    pub(crate) fn read(program: Program, given: Vec<OsString>) -> Result<Self, ExitCode> {
+        let mut syntax = program.syntax();
+        let wants_json = wants_json(&given);
+        let parsed = syntax.clone().try_get_matches_from(order::ordered(&syntax, given)).and_then(
+            |matches| Self::from_arg_matches(&matches).map_err(|error| error.format(&mut syntax)),
+        );
+        match parsed {
+            Ok(mut arguments) => {
+                arguments.global.program = program;
+                Ok(arguments)
+            }
+            Err(error) => Err(tell(&error, program.name(), wants_json)),
+        }
     }
+}
+
+/// Tells what is wrong with a command line, or what was asked for (`--help`).
+fn tell(error: &clap::Error, name: &str, wants_json: bool) -> ExitCode {
+    let explained = explained(error, name);
+    if let Some(text) = explained.as_ref().filter(|_| !wants_json) {
+        eprintln!("{text}");
+        return ExitCode::from(2);
+    }
+    if !error.use_stderr() || !wants_json {
+        // A closed terminal needs no word.
+        let _ = error.print();
+        return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+    }
+    let text = explained.unwrap_or_else(|| error.render().to_string());
+    let (message, hint) = text.split_once("\n\n").unwrap_or((&text, ""));
+    let message = message.trim().trim_start_matches("error: ");
+    let hint = hint.split_whitespace().collect::<Vec<_>>().join(" ");
+    let error = CommandError::usage(message, hint);
+    crate::output::print_event(&Event::from(&error));
+    ExitCode::from(2)
 }
 
 /// A better word for what is missing where only one thing was said: the parser takes that for the
 /// last argument.
-fn explained(error: &clap::Error) -> Option<String> {
+fn explained(error: &clap::Error, name: &str) -> Option<String> {
     let missing = error.get(ContextKind::InvalidArg);
     let only_paths =
         matches!(missing, Some(ContextValue::Strings(missing)) if missing == &["<PATH>..."]);
     (error.kind() == ErrorKind::MissingRequiredArgument && only_paths).then(|| {
-        "error: one of two is missing: what to send, or where to\n\nUsage: estafette send \
-         <PATH>... <TICKET|PEER/INBOX>\n\nFor more information, try 'estafette send --help'."
-            .to_owned()
+        format!(
+            "error: one of two is missing: what to send, or where to\n\nUsage: {name} send \
+             <PATH>... <TICKET|PEER/INBOX>\n\nFor more information, try '{name} send --help'."
+        )
     })
 }
 
 /// Whether `--json` was asked for on a command line that can't be understood.
-fn wants_json() -> bool {
-    let flagged = std::env::args_os()
+fn wants_json(given: &[OsString]) -> bool {
+    let flagged = given
+        .iter()
         .skip(1)
-        .take_while(|argument| argument != "--")
+        .take_while(|argument| *argument != "--")
         .any(|argument| argument == "--json");
     let falsey = ["", "0", "f", "false", "n", "no", "off"];
     flagged

@@ -74,6 +74,16 @@ pub(crate) struct Send {
         hide_env = true
     )]
     pub(crate) compress: Compress,
+    /// Have each chunk pass this stage of the program's, by its name; the receiver's program must
+    /// have it, too; may be repeated, and they are passed in this order
+    #[arg(
+        long = "stage",
+        value_name = "NAME",
+        value_delimiter = ',',
+        env = "ESTAFETTE_STAGE",
+        hide_env = true
+    )]
+    pub(crate) stages: Vec<String>,
     /// Send at most so many bytes of content each second, such as 500K or 2MB
     #[arg(long, value_name = "RATE", value_parser = parse_rate, conflicts_with = "stored", env = "ESTAFETTE_LIMIT", hide_env = true)]
     pub(crate) limit: Option<u64>,

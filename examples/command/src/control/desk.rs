@@ -112,7 +112,7 @@ async fn prepare(
         transient,
         copy: deposit.copy,
         via,
-        ..SendOptions::default()
+        stages: deposit.stages,
     };
     Ok((to, source, options))
 }

@@ -56,6 +56,9 @@ pub(crate) struct Deposit {
     pub(crate) via: Option<String>,
     #[serde(default)]
     pub(crate) reading: Reading,
+    /// The stages that chunks pass, by name.
+    #[serde(default)]
+    pub(crate) stages: Vec<String>,
 }
 
 /// What comes first, so that who asks knows that somebody is there.
@@ -114,6 +117,7 @@ impl Deposit {
             expires: None,
             via: None,
             reading: Reading::default(),
+            stages: Vec::new(),
         }
     }
 

@@ -105,7 +105,10 @@ impl Session {
         {
             return refuse(
                 FailureKind::Stage,
-                format!("the receiver can't undo what was done to the chunks: {error}"),
+                format!(
+                    "the receiver can't undo what was done to the chunks: {}",
+                    error.to_sender()
+                ),
             );
         }
         // By the sender's own word alone: what the clock of this node says is no reason, since it

@@ -1,0 +1,69 @@
+//! The `estafette` command as a library: sends files and folders from one machine to another, with
+//! the stages, coders and transports that a program brings.
+//!
+//! ```no_run
+//! use std::process::ExitCode;
+//!
+//! use estafette_actors::standard;
+//! use estafette_command::Command;
+//!
+//! fn main() -> ExitCode {
+//!     Command::new(standard()).run()
+//! }
+//! ```
+//!
+//! That is all of `estafette`. A program of your own registers more than the standard stages, and
+//! has all commands with them: `send --stage NAME` uses a coder, and the receiver's program has to
+//! know it, too. The example `own_command` is one.
+//!
+//! What people read goes to stderr, what programs read (a ticket, `--json` events) to stdout. The
+//! exit code says how it ended.
+
+#[cfg(not(unix))]
+compile_error!(
+    "estafette runs on Unix only: its folders, its spool and its control socket are made of what \
+     Unix has"
+);
+
+mod about;
+mod addresses;
+mod arguments;
+mod arrival;
+mod attached;
+mod by_relay;
+mod connection;
+mod content;
+mod control;
+mod demo;
+mod destination;
+mod detach;
+mod doctor;
+mod entry;
+mod error;
+mod event;
+mod exec;
+mod inbox;
+mod into;
+mod known_folders;
+mod limited;
+mod monitor;
+mod news;
+mod node;
+mod outbox;
+mod output;
+mod per_peer;
+mod program;
+mod receive;
+mod run;
+mod send;
+mod service;
+mod settings;
+mod signals;
+mod table;
+mod tickets;
+mod to_stdout;
+mod trust;
+mod turn;
+mod units;
+
+pub use self::program::Command;

@@ -1,0 +1,75 @@
+//! What each subcommand leads to.
+
+use std::process::ExitCode;
+
+use crate::arguments::{self, Action, Arguments, Global};
+use crate::error::{self, CommandError};
+use crate::output::Output;
+use crate::{
+    about, by_relay, content, demo, detach, doctor, inbox, node, outbox, receive, send, tickets,
+    trust,
+};
+
+pub(crate) async fn run(arguments: Arguments, output: &Output) -> Result<ExitCode, CommandError> {
+    let global = &arguments.global;
+    match &arguments.action {
+        Action::Demo { path } => demo::run(path.as_deref(), output).await,
+        Action::Receive(options) => receive::run(global, options, output).await,
+        Action::Send(options) if !options.also.is_empty() => to_each(global, options, output).await,
+        Action::Send(options) => send_to_one(global, options, output).await,
+        Action::Node(options) => node::run(global, options, output).await,
+        Action::Outbox(action) => outbox::run(global, action, output).await,
+        Action::Inbox(action) => inbox::run(global, action, output).await,
+
+        Action::Doctor(options) => doctor::run(global, options, output).await,
+        Action::Id => about::id(global, output),
+        Action::Trust(action) => trust::run(global, action, output),
+        Action::Ticket { action: Some(action), .. } => tickets::run(global, action, output),
+        Action::Ticket { ticket, .. } => {
+            about::ticket(global, ticket.as_deref().unwrap_or("-"), output)
+        }
+        Action::Completions { shell } => about::completions(&global.program, *shell),
+        Action::Man { command } => about::manual(&global.program, command.as_deref()),
+    }
+}
+
+async fn send_to_one(
+    global: &Global,
+    options: &arguments::Send,
+    output: &Output,
+) -> Result<ExitCode, CommandError> {
+    match () {
+        () if options.detach => detach::run(global, options, output).await,
+        () if options.via.is_some() => by_relay::run(global, options, output).await,
+        () => send::run(global, options, output).await,
+    }
+}
+
+/// One destination after the other; what fails at one is told, and the others are tried. The exit
+/// code is that of the first that failed.
+async fn to_each(
+    global: &Global,
+    options: &arguments::Send,
+    output: &Output,
+) -> Result<ExitCode, CommandError> {
+    if content::stream(&options.paths)?.is_some() {
+        return Err(CommandError::usage(
+            "a stream can be read once, so it has one destination",
+            "write it to a file, and send that",
+        ));
+    }
+    let mut failed = None;
+    for to in std::iter::once(&options.to).chain(&options.also) {
+        let one = arguments::Send { to: to.clone(), also: Vec::new(), ..options.clone() };
+        let code = match send_to_one(global, &one, output).await {
+            Ok(code) => code,
+            // Whoever stops it means all of them.
+            Err(error) if error.kind == error::ErrorKind::Cancelled => return Err(error),
+            Err(error) => output.fail(&error),
+        };
+        if code != ExitCode::SUCCESS {
+            failed.get_or_insert(code);
+        }
+    }
+    Ok(failed.unwrap_or(ExitCode::SUCCESS))
+}

@@ -57,6 +57,12 @@ pub mod wire;
 #[doc(hidden)]
 pub mod __private {
     pub use actix;
+
+    /// `json` in a derive; without the feature it is not there.
+    #[cfg(feature = "json")]
+    pub const fn needs_the_feature_json() -> bool {
+        true
+    }
 }
 
 pub use delivery::{Failure, FailureKind, Receipt, TransferId};

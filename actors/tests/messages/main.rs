@@ -8,6 +8,7 @@ mod errors;
 mod evolution;
 mod harness;
 mod hosting;
+mod json;
 mod killed;
 mod letters;
 mod links;

@@ -238,7 +238,7 @@ impl World {
             for &number in handled {
                 let left_out: Vec<_> =
                     stored.range(next..number.max(next)).map(|(&number, _)| number).collect();
-                assert_eq!(left_out, [], "left out before {number}");
+                assert_eq!(left_out, [0_u64; 0], "left out before {number}");
                 next = next.max(number + 1);
             }
             (highest, before_in_order) = (highest.max(handled.last().copied()), *in_order);

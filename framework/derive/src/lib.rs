@@ -14,7 +14,8 @@ use syn::{DeriveInput, Error, LitInt, LitStr, Token, Type, parse_macro_input, pa
 /// struct Hello { name: String }
 /// ```
 /// `name`: what it is called on the wire; by default the name of the type. `version`: by default 1.
-/// `reply`: what an actor answers; by default `()`.
+/// `reply`: what an actor answers; by default `()`. `json`: whoever takes it takes it as JSON, too,
+/// from programs that don't have the type; needs the feature `json` of `estafette`.
 ///
 /// Attributes of serde with which a value would not be read as it is written are refused.
 #[proc_macro_derive(RemoteMessage, attributes(remote))]
@@ -27,11 +28,17 @@ struct Settings {
     name: String,
     version: u32,
     reply: Type,
+    /// Whether it is taken as JSON, too.
+    json: bool,
 }
 
 fn settings(input: &DeriveInput) -> Result<Settings, Error> {
-    let mut settings =
-        Settings { name: input.ident.to_string(), version: 1, reply: parse_quote!(()) };
+    let mut settings = Settings {
+        name: input.ident.to_string(),
+        version: 1,
+        reply: parse_quote!(()),
+        json: false,
+    };
     for attribute in input.attrs.iter().filter(|attribute| attribute.path().is_ident("remote")) {
         attribute.parse_nested_meta(|meta| {
             if meta.path.is_ident("name") {
@@ -54,9 +61,12 @@ fn settings(input: &DeriveInput) -> Result<Settings, Error> {
                 settings.version = version.base10_parse().map_err(wrong)?;
             } else if meta.path.is_ident("reply") {
                 settings.reply = meta.value()?.parse()?;
+            } else if meta.path.is_ident("json") {
+                settings.json = true;
             } else {
                 return Err(meta.error(
-                    "unknown here; known are `name = \"…\"`, `version = 1` and `reply = Type`",
+                    "unknown here; known are `name = \"…\"`, `version = 1`, `reply = Type` and \
+                     `json`",
                 ));
             }
             if !meta.input.is_empty() && !meta.input.peek(Token![,]) {
@@ -69,7 +79,7 @@ fn settings(input: &DeriveInput) -> Result<Settings, Error> {
 }
 
 fn expand(input: &DeriveInput) -> Result<proc_macro2::TokenStream, Error> {
-    let Settings { name, version, reply } = settings(input)?;
+    let Settings { name, version, reply, json } = settings(input)?;
     if let Some(parameter) = input.generics.params.first() {
         return Err(Error::new_spanned(
             parameter,
@@ -78,6 +88,11 @@ fn expand(input: &DeriveInput) -> Result<proc_macro2::TokenStream, Error> {
     }
     travels::check(input)?;
     let ident = &input.ident;
+    let json = json.then(|| {
+        quote! {
+            const JSON: bool = ::estafette::__private::needs_the_feature_json();
+        }
+    });
     Ok(quote! {
         impl ::estafette::__private::actix::Message for #ident {
             type Result = #reply;
@@ -86,6 +101,7 @@ fn expand(input: &DeriveInput) -> Result<proc_macro2::TokenStream, Error> {
         impl ::estafette::remote::RemoteMessage for #ident {
             const NAME: &'static str = #name;
             const VERSION: u32 = #version;
+            #json
         }
     })
 }

@@ -9,10 +9,16 @@ use tokio::sync::oneshot;
 use super::handle::Node;
 use super::hosting::{HostError, Keeper, Place, Reopen};
 use crate::remote::{
-    Asked, Berth, ByItself, Called, DirectoryError, Door, Intake, Mailbox, Plain, Presence, Remote,
-    RemoteError, RemoteErrorKind, RemoteMessage, Streams, Watch, asked, called, plain,
+    Asked, Berth, ByItself, Called, DirectoryError, Door, Exchange, Form, Intake, Letters, Mailbox,
+    Native, Plain, Presence, Remote, RemoteError, RemoteErrorKind, RemoteMessage, Streams, Take,
+    Watch, asked, called, plain,
 };
+#[cfg(feature = "json")]
+use crate::remote::{Json, JsonRemote};
 use crate::supervise::{RestartPolicy, Strategy};
+
+/// What a handle of an actor elsewhere is made of.
+type Actual<'a> = (Arc<Exchange>, Option<Arc<Letters>>, &'a str);
 
 impl Node {
     /// Gives an actor a name for messages of one type, from other nodes, too. A name can take
@@ -25,7 +31,14 @@ impl Node {
         name: &str,
         recipient: Recipient<M>,
     ) -> Result<(), DirectoryError> {
-        self.directory().offer(name, Arc::new(Plain(Door::to(recipient), name.into())))
+        let door = Door::to(recipient);
+        let native = Arc::new(Plain::<M, Native>::new(Arc::clone(&door), name));
+        #[cfg(feature = "json")]
+        if M::JSON {
+            let json = Arc::new(Plain::<M, Json>::new(door, name));
+            return self.directory().offer_all(name, vec![native, json]);
+        }
+        self.directory().offer(name, native)
     }
 
     /// [`register`](Self::register), for an actor that answers by itself: later, from elsewhere, or
@@ -35,7 +48,14 @@ impl Node {
         name: &str,
         recipient: Recipient<Asked<M>>,
     ) -> Result<(), DirectoryError> {
-        self.directory().offer(name, Arc::new(ByItself(Door::to(recipient), name.into())))
+        let door = Door::to(recipient);
+        let native = Arc::new(ByItself::<M, Native>::new(Arc::clone(&door), name));
+        #[cfg(feature = "json")]
+        if M::JSON {
+            let json = Arc::new(ByItself::<M, Json>::new(door, name));
+            return self.directory().offer_all(name, vec![native, json]);
+        }
+        self.directory().offer(name, native)
     }
 
     /// [`register`](Self::register), for an actor that takes or gives streams.
@@ -44,7 +64,14 @@ impl Node {
         name: &str,
         recipient: Recipient<Called<M>>,
     ) -> Result<(), DirectoryError> {
-        self.directory().offer(name, Arc::new(Streams(Door::to(recipient), name.into())))
+        let door = Door::to(recipient);
+        let native = Arc::new(Streams::<M, Native>::new(Arc::clone(&door), name));
+        #[cfg(feature = "json")]
+        if M::JSON {
+            let json = Arc::new(Streams::<M, Json>::new(door, name));
+            return self.directory().offer_all(name, vec![native, json]);
+        }
+        self.directory().offer(name, native)
     }
 
     /// Has the node run an actor of its own, where messages reach it soonest: on the thread of its
@@ -79,11 +106,29 @@ impl Node {
     /// The actor `"peer/name"`, for messages of one type. Nothing is sent yet: whether it is there
     /// shows when something is.
     pub fn remote<M: RemoteMessage>(&self, to: &str) -> Result<Remote<M>, RemoteError> {
+        let (exchange, letters, name) = self.actor_of(to)?;
+        Remote::new(exchange, letters, name)
+    }
+
+    /// The actor `"peer/name"`, for messages as JSON, by the name of their type, such as
+    /// `"shop.Order"`, and its version.
+    #[cfg(feature = "json")]
+    pub fn remote_json(
+        &self,
+        to: &str,
+        message: &str,
+        version: u32,
+    ) -> Result<JsonRemote, RemoteError> {
+        let (exchange, letters, name) = self.actor_of(to)?;
+        JsonRemote::new(exchange, letters, name, (message, version))
+    }
+
+    fn actor_of<'a>(&self, to: &'a str) -> Result<Actual<'a>, RemoteError> {
         let (peer, name) = self.peer_of(to)?;
         let name = name.ok_or_else(|| {
             RemoteError::new(RemoteErrorKind::UnknownPeer, format!("{to:?} is no \"peer/name\""))
         })?;
-        Remote::new(self.shared().exchange(peer), self.shared().letters.get().cloned(), name)
+        Ok((self.shared().exchange(peer), self.shared().letters.get().cloned(), name))
     }
 
     /// Tells how the actor `"peer/name"`, or the node `"peer"`, comes and goes.
@@ -172,49 +217,107 @@ impl<A: Actor<Context = Context<A>>> Hosted<A> {
         door
     }
 
-    /// It takes messages of this type.
+    /// It takes messages of this type; as JSON, too, where the type says so
+    /// (`#[remote(…, json)]`).
     #[must_use]
-    pub fn takes<M: RemoteMessage>(mut self) -> Self
+    pub fn takes<M: RemoteMessage>(self) -> Self
     where
         A: Handler<M>,
     {
-        let mailbox = Plain::<M>(self.door(), Arc::clone(&self.keeper.name));
-        self.mailboxes.push(Arc::new(Berth::new(
-            mailbox,
-            &self.keeper.place.intake,
-            plain::<A, M>,
-            &self.keeper.name,
-        )));
-        self
+        let hosted = self.plain::<M, Native>();
+        #[cfg(feature = "json")]
+        if M::JSON {
+            return hosted.takes_json::<M>();
+        }
+        hosted
     }
 
-    /// It takes messages of this type, and answers by itself.
+    /// It takes messages of this type, and answers by itself; as JSON, too, where the type says so.
     #[must_use]
-    pub fn takes_asked<M: RemoteMessage>(mut self) -> Self
+    pub fn takes_asked<M: RemoteMessage>(self) -> Self
     where
         A: Handler<Asked<M>>,
     {
-        let mailbox = ByItself::<M>(self.door(), Arc::clone(&self.keeper.name));
-        self.mailboxes.push(Arc::new(Berth::new(
-            mailbox,
-            &self.keeper.place.intake,
-            asked::<A, M>,
-            &self.keeper.name,
-        )));
-        self
+        let hosted = self.by_itself::<M, Native>();
+        #[cfg(feature = "json")]
+        if M::JSON {
+            return hosted.takes_asked_json::<M>();
+        }
+        hosted
     }
 
-    /// It takes calls with streams of this type.
+    /// It takes calls with streams of this type; as JSON, too, where the type says so.
     #[must_use]
-    pub fn takes_calls<M: RemoteMessage>(mut self) -> Self
+    pub fn takes_calls<M: RemoteMessage>(self) -> Self
     where
         A: Handler<Called<M>>,
     {
-        let mailbox = Streams::<M>(self.door(), Arc::clone(&self.keeper.name));
-        self.mailboxes.push(Arc::new(
-            Berth::new(mailbox, &self.keeper.place.intake, called::<A, M>, &self.keeper.name)
-                .streaming(),
-        ));
+        let hosted = self.streams::<M, Native>();
+        #[cfg(feature = "json")]
+        if M::JSON {
+            return hosted.takes_calls_json::<M>();
+        }
+        hosted
+    }
+
+    /// It takes messages of this type as JSON, from programs that don't have the type: under the
+    /// name of the type and `+json`. [`JsonRemote`](crate::remote::JsonRemote) sends them.
+    #[cfg(feature = "json")]
+    #[must_use]
+    pub fn takes_json<M: RemoteMessage>(self) -> Self
+    where
+        A: Handler<M>,
+    {
+        self.plain::<M, Json>()
+    }
+
+    /// [`takes_json`](Self::takes_json), where it answers by itself.
+    #[cfg(feature = "json")]
+    #[must_use]
+    pub fn takes_asked_json<M: RemoteMessage>(self) -> Self
+    where
+        A: Handler<Asked<M>>,
+    {
+        self.by_itself::<M, Json>()
+    }
+
+    /// [`takes_json`](Self::takes_json), for calls with streams.
+    #[cfg(feature = "json")]
+    #[must_use]
+    pub fn takes_calls_json<M: RemoteMessage>(self) -> Self
+    where
+        A: Handler<Called<M>>,
+    {
+        self.streams::<M, Json>()
+    }
+
+    fn plain<M: RemoteMessage, F: Form>(self) -> Self
+    where
+        A: Handler<M>,
+    {
+        let mailbox = Plain::<M, F>::new(self.door(), &self.keeper.name);
+        self.taking(mailbox, plain::<A, M, F>, false)
+    }
+
+    fn by_itself<M: RemoteMessage, F: Form>(self) -> Self
+    where
+        A: Handler<Asked<M>>,
+    {
+        let mailbox = ByItself::<M, F>::new(self.door(), &self.keeper.name);
+        self.taking(mailbox, asked::<A, M, F>, false)
+    }
+
+    fn streams<M: RemoteMessage, F: Form>(self) -> Self
+    where
+        A: Handler<Called<M>>,
+    {
+        let mailbox = Streams::<M, F>::new(self.door(), &self.keeper.name);
+        self.taking(mailbox, called::<A, M, F>, true)
+    }
+
+    fn taking(mut self, mailbox: impl Mailbox + 'static, take: Take<A>, streams: bool) -> Self {
+        let berth = Berth::new(mailbox, &self.keeper.place.intake, take, &self.keeper.name);
+        self.mailboxes.push(Arc::new(if streams { berth.streaming() } else { berth }));
         self
     }
 

@@ -14,16 +14,27 @@ use tokio::sync::{Notify, mpsc};
 
 use super::error::{RemoteError, RemoteErrorKind};
 use super::exchange::{Answer, Begun, Exchange, STREAM_ITEM, cost};
+use super::form::{Reader, Writer};
 use super::message::RemoteMessage;
 use crate::wire::codec::{decode_message, encode_message};
 
 /// One request or reply of a stream, written.
-pub(super) fn stream_item(
-    value: &(impl Serialize + DeserializeOwned),
+pub(super) fn stream_item<V: Serialize + DeserializeOwned>(
+    value: &V,
+    write: Option<Writer<V>>,
 ) -> Result<Vec<u8>, RemoteError> {
     let mut body = Vec::new();
-    encode_message(value, &mut body)
-        .map_err(|error| RemoteError::new(RemoteErrorKind::Unencodable, error.to_string()))?;
+    match write {
+        None => encode_message(value, &mut body).map_err(|error| error.to_string()),
+        Some(write) => write(value, &mut body),
+    }
+    .map_err(|why| RemoteError::new(RemoteErrorKind::Unencodable, why))?;
+    item_fits(&body)?;
+    Ok(body)
+}
+
+/// Whether it is short enough for a stream.
+pub(super) fn item_fits(body: &[u8]) -> Result<(), RemoteError> {
     if body.len() > STREAM_ITEM {
         let text = format!(
             "one message of a stream has {} bytes, {STREAM_ITEM} are allowed: send it in several",
@@ -31,7 +42,7 @@ pub(super) fn stream_item(
         );
         return Err(RemoteError::new(RemoteErrorKind::Unencodable, text));
     }
-    Ok(body)
+    Ok(())
 }
 
 /// A call that has begun. Dropped before it is over, it cancels.
@@ -63,19 +74,60 @@ impl Drop for Call {
     }
 }
 
+/// The requests of a call, as they are written. Dropped without [`finish`](Self::finish), it cancels
+/// the call.
+pub(super) struct Requesting {
+    call: Arc<Call>,
+    room: Arc<Notify>,
+    finished: bool,
+}
+
+impl Requesting {
+    pub(super) fn new(call: Arc<Call>, room: Arc<Notify>) -> Self {
+        Self { call, room, finished: false }
+    }
+
+    /// The one request was sent when the call began.
+    pub(super) fn holds_all(mut self) {
+        self.finished = true;
+    }
+
+    pub(super) async fn send(&mut self, body: &[u8]) -> Result<(), RemoteError> {
+        let Call { exchange, begun, .. } = &*self.call;
+        exchange.when_possible(&self.room, true, None, || exchange.request(begun, body)).await
+    }
+
+    pub(super) fn finish(mut self) {
+        self.finished = true;
+        self.call.exchange.end_requests(&self.call.begun);
+    }
+}
+
+impl Drop for Requesting {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.call.cancel();
+        }
+    }
+}
+
+impl fmt::Debug for Requesting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Requesting").field("call", &self.call.begun.call).finish_non_exhaustive()
+    }
+}
+
 /// The requests of a call. Dropped without [`finish`](Self::finish), it cancels the call: requests
 /// that break off must not pass for all there are.
 pub struct Upload<M: RemoteMessage> {
-    call: Arc<Call>,
-    finished: bool,
-    room: Arc<Notify>,
+    requesting: Requesting,
     reply: Option<Download<M::Result>>,
     of: PhantomData<fn(M)>,
 }
 
 impl<M: RemoteMessage> Upload<M> {
-    pub(super) fn new(call: Arc<Call>, room: Arc<Notify>) -> Self {
-        Self { call, finished: false, room, reply: None, of: PhantomData }
+    pub(super) fn new(requesting: Requesting) -> Self {
+        Self { requesting, reply: None, of: PhantomData }
     }
 
     pub(super) fn answered_by(mut self, reply: Download<M::Result>) -> Self {
@@ -84,8 +136,8 @@ impl<M: RemoteMessage> Upload<M> {
     }
 
     /// The one request was sent when the call began.
-    pub(super) fn holds_all(mut self) {
-        self.finished = true;
+    pub(super) fn holds_all(self) {
+        self.requesting.holds_all();
     }
 
     /// One more request; waits while the actor has as many as it can take.
@@ -94,26 +146,17 @@ impl<M: RemoteMessage> Upload<M> {
     /// The call is over: where replies are a stream, they tell why; else [`finish`](Self::finish)
     /// does.
     pub async fn send(&mut self, request: M) -> Result<(), RemoteError> {
-        let body = stream_item(&request)?;
-        let Call { exchange, begun, .. } = &*self.call;
-        exchange.when_possible(&self.room, true, None, || exchange.request(begun, &body)).await
+        let body = stream_item(&request, None)?;
+        drop(request);
+        self.requesting.send(&body).await
     }
 
     /// There are no more requests. For a call with one reply, waits for it.
-    pub async fn finish(mut self) -> Result<Option<M::Result>, RemoteError> {
-        self.finished = true;
-        self.call.exchange.end_requests(&self.call.begun);
-        match self.reply.take() {
+    pub async fn finish(self) -> Result<Option<M::Result>, RemoteError> {
+        self.requesting.finish();
+        match self.reply {
             Some(mut reply) => futures_util::StreamExt::next(&mut reply).await.transpose(),
             None => Ok(None),
-        }
-    }
-}
-
-impl<M: RemoteMessage> Drop for Upload<M> {
-    fn drop(&mut self) {
-        if !self.finished {
-            self.call.cancel();
         }
     }
 }
@@ -123,12 +166,23 @@ impl<M: RemoteMessage> Drop for Upload<M> {
 pub struct Download<R> {
     call: Arc<Call>,
     replies: Option<mpsc::UnboundedReceiver<Answer>>,
-    of: PhantomData<fn() -> R>,
+    /// Reads them, where they are not native.
+    read: Option<Reader<R>>,
 }
 
 impl<R> Download<R> {
     pub(super) fn new(call: Arc<Call>, replies: mpsc::UnboundedReceiver<Answer>) -> Self {
-        Self { call, replies: Some(replies), of: PhantomData }
+        Self { call, replies: Some(replies), read: None }
+    }
+
+    /// Replies that are not native.
+    #[cfg(feature = "json")]
+    pub(super) fn read_by(
+        call: Arc<Call>,
+        replies: mpsc::UnboundedReceiver<Answer>,
+        read: Reader<R>,
+    ) -> Self {
+        Self { call, replies: Some(replies), read: Some(read) }
     }
 
     fn end(&mut self) {
@@ -154,12 +208,13 @@ impl<R: DeserializeOwned> Stream for Download<R> {
             }
             Some(Ok(body)) => {
                 this.call.exchange.credit_replies(&this.call.begun, cost(body.len()));
-                let read = decode_message(&body).map_err(|error| {
-                    RemoteError::new(
-                        RemoteErrorKind::BadReply,
-                        format!("a reply can't be read: {error}"),
-                    )
-                });
+                let read = match this.read {
+                    Some(read) => read(&body),
+                    None => decode_message(&body).map_err(|error| {
+                        let text = format!("a reply can't be read: {error}");
+                        RemoteError::new(RemoteErrorKind::BadReply, text)
+                    }),
+                };
                 if read.is_err() {
                     this.replies = None;
                 }
@@ -181,7 +236,7 @@ impl<R> Drop for Download<R> {
 
 impl<M: RemoteMessage> fmt::Debug for Upload<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Upload").field("call", &self.call.begun.call).finish_non_exhaustive()
+        f.debug_struct("Upload").field("requests", &self.requesting).finish_non_exhaustive()
     }
 }
 

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tracing::Instrument;
 
-use super::calls::{Call, Download, Upload};
+use super::calls::{Call, Download, Requesting, Upload};
 use super::error::{RemoteError, RemoteErrorKind};
 use super::exchange::{Blocked, Deadline, Exchange, Opening, Target};
 use super::letters::{Delivery, Letters, Posting, stopped};
@@ -310,7 +310,8 @@ impl<M: RemoteMessage> Remote<M> {
         let (begun, replies, room) =
             self.exchange.when_possible(self.target.room(), true, deadline, put).await?;
         let call = Arc::new(Call::new(Arc::clone(&self.exchange), begun));
-        Ok((Upload::new(Arc::clone(&call), room), Download::new(call, replies)))
+        let requesting = Requesting::new(Arc::clone(&call), room);
+        Ok((Upload::new(requesting), Download::new(call, replies)))
     }
 
     /// A mailbox on this thread, in whose place a local actor's could stand: what is sent to it

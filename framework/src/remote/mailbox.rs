@@ -2,19 +2,20 @@
 
 use std::any::Any;
 use std::future::Future;
+use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context, Poll, Waker};
 
-use actix::{Actor, Recipient};
+use actix::Recipient;
 use futures_util::future::Either;
 
 use super::error::{RemoteError, RemoteErrorKind};
-use super::intake::{Intake, Take, Teller, Unfit};
+use super::form::Form;
+use super::intake::Teller;
 use super::message::RemoteMessage;
-use super::serving::{Asked, Called, Replies, Reply, Requests, Served, Traced, undecodable};
-use crate::wire::codec::decode_message;
+use super::serving::{Asked, Called, Replies, Reply, Requests, Served, Traced};
 use crate::wire::message::Shape;
 
 /// What takes messages of one type under a name.
@@ -244,34 +245,55 @@ where
 }
 
 /// A plain actor: its handler's result is the answer.
-pub(crate) struct Plain<M: RemoteMessage>(pub(crate) Arc<Door<M>>, pub(crate) Arc<str>);
+pub(crate) struct Plain<M: RemoteMessage, F>(Arc<Door<M>>, Arc<str>, PhantomData<F>);
 
 /// An actor that answers by itself.
-pub(crate) struct ByItself<M: RemoteMessage>(pub(crate) Arc<Door<Asked<M>>>, pub(crate) Arc<str>);
+pub(crate) struct ByItself<M: RemoteMessage, F>(Arc<Door<Asked<M>>>, Arc<str>, PhantomData<F>);
 
 /// An actor that takes calls with streams.
-pub(crate) struct Streams<M: RemoteMessage>(pub(crate) Arc<Door<Called<M>>>, pub(crate) Arc<str>);
+pub(crate) struct Streams<M: RemoteMessage, F>(Arc<Door<Called<M>>>, Arc<str>, PhantomData<F>);
+
+impl<M: RemoteMessage, F: Form> Plain<M, F> {
+    /// Of the actor behind that door, under that name.
+    pub(crate) fn new(door: Arc<Door<M>>, name: &str) -> Self {
+        Self(door, name.into(), PhantomData)
+    }
+}
+
+impl<M: RemoteMessage, F: Form> ByItself<M, F> {
+    /// Of the actor behind that door, under that name.
+    pub(crate) fn new(door: Arc<Door<Asked<M>>>, name: &str) -> Self {
+        Self(door, name.into(), PhantomData)
+    }
+}
+
+impl<M: RemoteMessage, F: Form> Streams<M, F> {
+    /// Of the actor behind that door, under that name.
+    pub(crate) fn new(door: Arc<Door<Called<M>>>, name: &str) -> Self {
+        Self(door, name.into(), PhantomData)
+    }
+}
 
 /// Reads a message; what is wrong with it, and a panic of its type, is an error.
-pub(super) fn read<M: RemoteMessage>(body: &[u8]) -> Result<M, RemoteError> {
-    read_for(body, |message| message)
+pub(super) fn read<M: RemoteMessage, F: Form>(body: &[u8]) -> Result<M, RemoteError> {
+    read_for::<M, F, _>(body, |message| message)
 }
 
 /// Reads a message for `then`, whose own panics go on. Whoever handles it at once does so here:
 /// each move costs as much as the reading.
-pub(super) fn read_for<M: RemoteMessage, T>(
+pub(super) fn read_for<M: RemoteMessage, F: Form, T>(
     body: &[u8],
     then: impl FnOnce(M) -> T,
 ) -> Result<T, RemoteError> {
     let mut is_read = false;
     let outcome = catch_unwind(AssertUnwindSafe(|| {
-        decode_message::<M>(body).map(|message| {
+        F::decode::<M>(body).map(|message| {
             is_read = true;
             then(message)
         })
     }));
     match outcome {
-        Ok(outcome) => outcome.map_err(|error| undecodable::<M>(&error)),
+        Ok(outcome) => outcome.map_err(|fault| F::undecodable::<M>(&fault)),
         Err(panic) if is_read => resume_unwind(panic),
         // What panicked is in the log.
         Err(_) => {
@@ -291,7 +313,7 @@ fn wrong_way(name: &str, message: &str, how: &str) -> RemoteError {
 macro_rules! identity {
     () => {
         fn message(&self) -> &'static str {
-            M::NAME
+            F::name::<M>()
         }
         fn version(&self) -> u32 {
             M::VERSION
@@ -308,12 +330,12 @@ macro_rules! identity {
     };
 }
 
-impl<M: RemoteMessage> Mailbox for Plain<M> {
+impl<M: RemoteMessage, F: Form> Mailbox for Plain<M, F> {
     identity!();
 
     fn tell(&self, body: &[u8], _: &Teller, traced: Option<&Traced>) -> Result<(), RemoteError> {
         let _entered = traced.map(Traced::enter);
-        if self.0.put(read::<M>(body)?) { Ok(()) } else { Err(self.0.why_dead(&self.1)) }
+        if self.0.put(read::<M, F>(body)?) { Ok(()) } else { Err(self.0.why_dead(&self.1)) }
     }
 
     fn tell_confirmed(
@@ -323,20 +345,20 @@ impl<M: RemoteMessage> Mailbox for Plain<M> {
         traced: Option<&Traced>,
     ) -> Result<(), RemoteError> {
         let _entered = traced.map(Traced::enter);
-        self.0.tell_confirmed(read::<M>(body), done, &self.1)
+        self.0.tell_confirmed(read::<M, F>(body), done, &self.1)
     }
 
     fn call(&self, body: &[u8], CallIn { shape, served, .. }: CallIn) {
         if shape != Shape::Ask {
             return served.fail(&wrong_way(
                 &self.1,
-                M::NAME,
+                F::name::<M>(),
                 "one by one, not as a stream: ask it",
             ));
         }
-        let span = served.span(M::NAME);
+        let span = served.span(F::name::<M>());
         let _entered = span.enter();
-        let message = match read::<M>(body) {
+        let message = match read::<M, F>(body) {
             Ok(message) => message,
             Err(error) => return served.fail(&error),
         };
@@ -345,16 +367,16 @@ impl<M: RemoteMessage> Mailbox for Plain<M> {
         };
         // Were the request dropped when the caller gives up, its message would wait in the mailbox
         // all the same, and nobody would know.
-        served.answer_later(request);
+        served.answer_later(request, F::writer());
     }
 }
 
-impl<M: RemoteMessage> Mailbox for ByItself<M> {
+impl<M: RemoteMessage, F: Form> Mailbox for ByItself<M, F> {
     identity!();
 
     fn tell(&self, body: &[u8], _: &Teller, traced: Option<&Traced>) -> Result<(), RemoteError> {
         let _entered = traced.map(Traced::enter);
-        let asked = Asked { message: read(body)?, reply: Reply::to_nobody(traced) };
+        let asked = Asked { message: read::<M, F>(body)?, reply: Reply::to_nobody(traced) };
         if self.0.put(asked) { Ok(()) } else { Err(self.0.why_dead(&self.1)) }
     }
 
@@ -365,7 +387,8 @@ impl<M: RemoteMessage> Mailbox for ByItself<M> {
         traced: Option<&Traced>,
     ) -> Result<(), RemoteError> {
         let _entered = traced.map(Traced::enter);
-        let asked = read(body).map(|message| Asked { message, reply: Reply::to_nobody(traced) });
+        let asked =
+            read::<M, F>(body).map(|message| Asked { message, reply: Reply::to_nobody(traced) });
         self.0.tell_confirmed(asked, done, &self.1)
     }
 
@@ -373,24 +396,24 @@ impl<M: RemoteMessage> Mailbox for ByItself<M> {
         if shape != Shape::Ask {
             return served.fail(&wrong_way(
                 &self.1,
-                M::NAME,
+                F::name::<M>(),
                 "one by one, not as a stream: ask it",
             ));
         }
         if !self.0.is_open() {
             return served.fail(&self.0.why_dead(&self.1));
         }
-        let span = served.span(M::NAME);
+        let span = served.span(F::name::<M>());
         let _entered = span.enter();
-        match read::<M>(body) {
+        match read::<M, F>(body) {
             // Should it have died just now, the reply is dropped, and says so.
-            Ok(message) => _ = self.0.put(Asked { message, reply: Reply::to(served) }),
+            Ok(message) => _ = self.0.put(Asked { message, reply: Reply::to(served, F::writer()) }),
             Err(error) => served.fail(&error),
         }
     }
 }
 
-impl<M: RemoteMessage> Mailbox for Streams<M> {
+impl<M: RemoteMessage, F: Form> Mailbox for Streams<M, F> {
     identity!();
 
     fn tell(&self, _: &[u8], _: &Teller, _: Option<&Traced>) -> Result<(), RemoteError> {
@@ -406,9 +429,9 @@ impl<M: RemoteMessage> Mailbox for Streams<M> {
         if !self.0.is_open() {
             return served.fail(&self.0.why_dead(&self.1));
         }
-        let span = served.span(M::NAME);
+        let span = served.span(F::name::<M>());
         let _entered = span.enter();
-        let first = match (!shape.streams_requests()).then(|| read::<M>(body)).transpose() {
+        let first = match (!shape.streams_requests()).then(|| read::<M, F>(body)).transpose() {
             Ok(first) => first,
             Err(error) => return served.fail(&error),
         };
@@ -418,139 +441,24 @@ impl<M: RemoteMessage> Mailbox for Streams<M> {
             exchange: Arc::clone(&served.exchange),
             epoch: served.epoch,
             call: served.call,
+            read: F::reader(),
         };
-        let replies = Replies::new(served, room);
+        let replies = Replies::new(served, room, F::writer());
         // Where nobody takes it, it is dropped, and says so.
         let _ = self.0.put(Called { requests, replies });
     }
 }
 
-impl<M: RemoteMessage> Streams<M> {
+impl<M: RemoteMessage, F: Form> Streams<M, F> {
     fn never_told(&self) -> RemoteError {
-        wrong_way(&self.1, M::NAME, "in calls that have an answer: open a stream")
-    }
-}
-
-/// An actor that this node runs: what comes from other nodes is taken up in its own context, what
-/// is local by its mailbox.
-pub(crate) struct Berth<A: Actor> {
-    /// The way by its mailbox.
-    mailbox: Box<dyn Mailbox>,
-    intake: Arc<Intake<A>>,
-    take: Take<A>,
-    /// Whether it takes streams, and only these.
-    streams: bool,
-    name: Arc<str>,
-}
-
-impl<A: Actor<Context = actix::Context<A>>> Berth<A> {
-    /// For what is one message and one answer at most.
-    pub(crate) fn new(
-        mailbox: impl Mailbox + 'static,
-        intake: &Arc<Intake<A>>,
-        take: Take<A>,
-        name: &Arc<str>,
-    ) -> Self {
-        Self {
-            mailbox: Box::new(mailbox),
-            intake: Arc::clone(intake),
-            take,
-            streams: false,
-            name: Arc::clone(name),
-        }
-    }
-
-    /// For streams.
-    pub(crate) fn streaming(self) -> Self {
-        Self { streams: true, ..self }
-    }
-}
-
-impl<A: Actor<Context = actix::Context<A>>> Mailbox for Berth<A> {
-    fn message(&self) -> &'static str {
-        self.mailbox.message()
-    }
-
-    fn version(&self) -> u32 {
-        self.mailbox.version()
-    }
-
-    fn is_alive(&self) -> bool {
-        self.mailbox.is_alive() && self.intake.is_open()
-    }
-
-    fn why_dead(&self, name: &str) -> RemoteError {
-        self.mailbox.why_dead(name)
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self.mailbox.as_any()
-    }
-
-    fn tell(
-        &self,
-        body: &[u8],
-        teller: &Teller,
-        traced: Option<&Traced>,
-    ) -> Result<(), RemoteError> {
-        self.tell_all(&[body], teller, traced)
-    }
-
-    fn tell_all(
-        &self,
-        bodies: &[&[u8]],
-        teller: &Teller,
-        traced: Option<&Traced>,
-    ) -> Result<(), RemoteError> {
-        if self.streams {
-            return self.mailbox.tell_all(bodies, teller, traced);
-        }
-        if self.intake.tell(self.take, bodies, teller, traced) {
-            Ok(())
-        } else {
-            Err(self.why_dead(&self.name))
-        }
-    }
-
-    fn tell_confirmed(
-        &self,
-        body: &[u8],
-        done: Done,
-        traced: Option<&Traced>,
-    ) -> Result<(), RemoteError> {
-        self.mailbox.tell_confirmed(body, done, traced)
-    }
-
-    fn confirms(&self) -> bool {
-        true
-    }
-
-    fn confirm(&self, teller: &Teller, done: Done) {
-        self.intake.confirm(self.take, teller, done);
-    }
-
-    fn call(&self, body: &[u8], call: CallIn) {
-        if !self.streams && call.shape != Shape::Ask {
-            return self.mailbox.call(body, call);
-        }
-        match self.intake.call(self.take, body, call) {
-            Ok(()) => {}
-            Err((call, Unfit::Dead)) => call.served.fail(&self.why_dead(&self.name)),
-            Err((call, Unfit::Full)) => {
-                let text = format!(
-                    "too much waits for the actor {:?}: ask it less at a time, or later",
-                    self.name
-                );
-                call.served.fail(&RemoteError::new(RemoteErrorKind::Full, text));
-            }
-        }
+        wrong_way(&self.1, F::name::<M>(), "in calls that have an answer: open a stream")
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use actix::Handler;
+    use actix::{Actor, Handler};
     use std::pin::pin;
 
     struct Note(Vec<u32>);

@@ -30,6 +30,9 @@ pub trait RemoteMessage:
     const NAME: &'static str;
     /// Its version.
     const VERSION: u32;
+    /// Whether an actor that takes it takes it as JSON, too, under the name of the type and
+    /// `+json`: `#[remote(…, json)]`. Needs the feature `json`.
+    const JSON: bool = false;
 }
 
 /// What a message results in where a failure has a place in it, or nothing is expected: such a

@@ -12,13 +12,19 @@
 //! sender holds and the receiver gives back, not by the capacity of mailboxes.
 #![cfg_attr(not(doctest), doc = include_str!("../../docs/remote-example.md"))]
 
+mod berth;
 mod calls;
 mod directory;
 mod error;
 mod exchange;
+mod form;
 mod handle;
 mod inbound;
 mod intake;
+#[cfg(feature = "json")]
+mod json;
+#[cfg(feature = "json")]
+mod json_remote;
 mod letters;
 mod mailbox;
 mod message;
@@ -33,6 +39,8 @@ pub use error::{RemoteError, RemoteErrorKind};
 pub use estafette_derive::RemoteMessage;
 pub use exchange::Undelivered;
 pub use handle::{ANSWER_WITHIN, Remote};
+#[cfg(feature = "json")]
+pub use json_remote::{JsonDownload, JsonRemote, JsonUpload};
 pub use letters::{Delivery, LETTER_LIMIT, LetterId, LetterIdError, LetterInfo, LetterState};
 pub use message::{RemoteMessage, RemoteResult};
 pub use presence::{Presence, Watch};
@@ -40,8 +48,12 @@ pub use serving::{Asked, Called, Replies, Reply, Requests};
 
 pub use crate::wire::{TraceContext, TraceError};
 
+pub(crate) use berth::Berth;
 pub(crate) use exchange::{Exchange, MESSAGES_OF_ONE, REQUESTS_OF_ONE};
-pub(crate) use intake::{Intake, asked, called, plain};
+pub(crate) use form::{Form, Native};
+pub(crate) use intake::{Intake, Take, asked, called, plain};
+#[cfg(feature = "json")]
+pub(crate) use json::Json;
 pub(crate) use letters::{Letter, Letters, Limits as LetterLimits, TABLES as LETTER_TABLES};
-pub(crate) use mailbox::{Berth, ByItself, Door, Fate, Mailbox, Plain, Streams};
+pub(crate) use mailbox::{ByItself, Door, Fate, Mailbox, Plain, Streams};
 pub(crate) use postbox::{Admission, ClosePostbox, Postbox};

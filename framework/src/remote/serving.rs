@@ -2,7 +2,6 @@
 //! to answer.
 
 use std::fmt;
-use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -16,10 +15,11 @@ use tokio::sync::{Notify, mpsc};
 use super::calls::stream_item;
 use super::error::{RemoteError, RemoteErrorKind};
 use super::exchange::{Exchange, Requested, cost};
+use super::form::{Reader, Writer, undecodable};
 use super::handle::written;
 use super::message::RemoteMessage;
 use crate::store::ledger::Charge;
-use crate::wire::codec::{CodecError, decode_message};
+use crate::wire::codec::decode_message;
 use crate::wire::{PeerId, TraceContext};
 
 /// One call that came from a peer, until it is answered. Dropped without an answer, it says that
@@ -55,24 +55,40 @@ impl Served {
 
     /// Answers when there is a reply; says that the actor died, when there will be none. Waits for
     /// a handler whose caller has given up, too: what is not handled counts.
-    pub(super) fn answer_later<R, E>(self, reply: impl Future<Output = Result<R, E>> + 'static)
-    where
+    pub(super) fn answer_later<R, E>(
+        self,
+        reply: impl Future<Output = Result<R, E>> + 'static,
+        write: Option<Writer<R>>,
+    ) where
         R: Serialize + DeserializeOwned + 'static,
         E: 'static,
     {
         actix::spawn(async move {
             if let Ok(reply) = reply.await {
-                self.answer(&reply);
+                self.answer(&reply, write);
             }
         });
     }
 
-    pub(super) fn answer<R: Serialize + DeserializeOwned>(mut self, reply: &R) {
+    /// Answers, natively or with `write`.
+    pub(super) fn answer<R: Serialize + DeserializeOwned>(
+        mut self,
+        reply: &R,
+        write: Option<Writer<R>>,
+    ) {
         if !self.is_wanted() {
             self.over = true;
             return;
         }
-        match written(reply, |body| self.exchange.answer(self.epoch, self.call, Ok(body))) {
+        let put = |body: &[u8]| self.exchange.answer(self.epoch, self.call, Ok(body));
+        let put = match write {
+            None => written(reply, put).map_err(|error| error.to_string()),
+            Some(write) => {
+                let mut body = Vec::new();
+                write(reply, &mut body).map(|()| put(&body))
+            }
+        };
+        match put {
             Ok(()) => {}
             Err(error) => {
                 let text = format!("{} made an answer that can't be sent: {error}", self.name);
@@ -151,23 +167,24 @@ pub struct Reply<R> {
     served: Option<Served>,
     /// Where nobody waits for an answer.
     told: Option<TraceContext>,
-    of: PhantomData<fn(R)>,
+    /// Writes the answer, where that is not done natively.
+    write: Option<Writer<R>>,
 }
 
 impl<R: Serialize + DeserializeOwned> Reply<R> {
-    pub(super) fn to(served: Served) -> Self {
-        Self { served: Some(served), told: None, of: PhantomData }
+    pub(super) fn to(served: Served, write: Option<Writer<R>>) -> Self {
+        Self { served: Some(served), told: None, write }
     }
 
     /// Nobody waits for it.
     pub(super) fn to_nobody(traced: Option<&Traced>) -> Self {
-        Self { served: None, told: traced.map(|traced| traced.trace.clone()), of: PhantomData }
+        Self { served: None, told: traced.map(|traced| traced.trace.clone()), write: None }
     }
 
     /// Answers.
     pub fn send(mut self, reply: &R) {
         if let Some(served) = self.served.take() {
-            served.answer(reply);
+            served.answer(reply, self.write);
         }
     }
 
@@ -213,6 +230,8 @@ pub struct Requests<M> {
     pub(super) exchange: Arc<Exchange>,
     pub(super) epoch: u64,
     pub(super) call: u64,
+    /// Reads those that come later, where they are not native.
+    pub(super) read: Option<Reader<M>>,
 }
 
 impl<M: RemoteMessage> Stream for Requests<M> {
@@ -230,7 +249,10 @@ impl<M: RemoteMessage> Stream for Requests<M> {
             // Its place is free before it is handled: the window, not the handler, is what bounds
             // those that wait.
             this.exchange.credit_requests(this.epoch, this.call, cost(body.len()));
-            decode_message(&body).map_err(|error| undecodable::<M>(&error))
+            match this.read {
+                None => decode_message(&body).map_err(|error| undecodable::<M>(&error)),
+                Some(read) => read(&body),
+            }
         });
         if next.is_err() {
             this.coming = None;
@@ -247,12 +269,13 @@ pub struct Replies<R> {
     served: Option<Served>,
     /// Where there can be more than one.
     room: Option<Arc<Notify>>,
-    of: PhantomData<fn(R)>,
+    /// Writes replies, where that is not done natively.
+    write: Option<Writer<R>>,
 }
 
 impl<R: Serialize + DeserializeOwned> Replies<R> {
-    pub(super) fn new(served: Served, room: Option<Arc<Notify>>) -> Self {
-        Self { served: Some(served), room, of: PhantomData }
+    pub(super) fn new(served: Served, room: Option<Arc<Notify>>, write: Option<Writer<R>>) -> Self {
+        Self { served: Some(served), room, write }
     }
 
     /// One more reply; waits while the caller has as many as it can take. An error means that the
@@ -261,11 +284,11 @@ impl<R: Serialize + DeserializeOwned> Replies<R> {
         let over =
             || RemoteError::new(RemoteErrorKind::Cancelled, "the caller takes no more replies");
         let Some(room) = &self.room else {
-            self.served.take().ok_or_else(over)?.answer(reply);
+            self.served.take().ok_or_else(over)?.answer(reply, self.write);
             return Ok(());
         };
         let served = self.served.as_ref().ok_or_else(over)?;
-        let body = stream_item(reply)?;
+        let body = stream_item(reply, self.write)?;
         let (exchange, epoch, call) = (&served.exchange, served.epoch, served.call);
         exchange.when_possible(room, true, None, || exchange.reply(epoch, call, &body)).await
     }
@@ -296,24 +319,6 @@ impl<R: Serialize + DeserializeOwned> Replies<R> {
     pub fn trace(&self) -> Option<&TraceContext> {
         self.served.as_ref()?.trace.as_ref()
     }
-}
-
-/// What is said of a message that can't be read: which type, where in it, and why.
-pub(super) fn undecodable<M: RemoteMessage>(error: &CodecError) -> RemoteError {
-    let (message, named) = (M::NAME, std::any::type_name::<M>());
-    let text = match error {
-        // Whoever wrote it has found that its own type reads it: here is another one.
-        CodecError::Truncated { .. }
-        | CodecError::Trailing { .. }
-        | CodecError::Malformed { .. } => {
-            format!(
-                "a {message} can't be read as `{named}` ({error}): do both programs have the same \
-                 version of it?"
-            )
-        }
-        _ => format!("a {message} can't be read as `{named}`: {error}"),
-    };
-    RemoteError::new(RemoteErrorKind::Undecodable, text)
 }
 
 impl<M: RemoteMessage> fmt::Debug for Asked<M> {

@@ -9,31 +9,33 @@ use tokio::sync::oneshot;
 
 use super::{Came, Teller};
 use crate::remote::exchange::cost;
+use crate::remote::form::Form;
 use crate::remote::mailbox::{CallIn, Done, read, read_for};
 use crate::remote::message::RemoteMessage;
 use crate::remote::serving::{Asked, Called, Replies, Reply, Requests};
 use crate::store::ledger::Kind;
 
 /// For an actor whose handler's result is the answer.
-pub(crate) fn plain<A, M>(actor: &mut A, ctx: &mut Context<A>, body: &[u8], came: Came<'_>)
+pub(crate) fn plain<A, M, F>(actor: &mut A, ctx: &mut Context<A>, body: &[u8], came: Came<'_>)
 where
     A: Actor<Context = Context<A>> + Handler<M>,
     M: RemoteMessage,
+    F: Form,
 {
     match came {
         Came::Told(teller, done, _) => {
-            told::<A, M, M>(actor, ctx, (body, |message| message), teller, done)
+            told::<A, M, M, F>(actor, ctx, (body, |message| message), teller, done)
         }
         Came::Called(CallIn { served, .. }) => {
             if !served.is_wanted() {
                 return;
             }
-            let span = served.span(M::NAME);
+            let span = served.span(F::name::<M>());
             let _entered = span.enter();
             // Should the handler panic, `served` is dropped, and says so.
-            match read_for::<M, _>(body, |message| handled(actor, ctx, message)) {
-                Ok(Outcome::Now(reply)) => served.answer(&reply),
-                Ok(Outcome::Later(reply)) => served.answer_later(reply),
+            match read_for::<M, F, _>(body, |message| handled(actor, ctx, message)) {
+                Ok(Outcome::Now(reply)) => served.answer(&reply, F::writer()),
+                Ok(Outcome::Later(reply)) => served.answer_later(reply, F::writer()),
                 Ok(Outcome::Never) => {}
                 Err(error) => served.fail(&error),
             }
@@ -42,26 +44,27 @@ where
 }
 
 /// For an actor that answers by itself.
-pub(crate) fn asked<A, M>(actor: &mut A, ctx: &mut Context<A>, body: &[u8], came: Came<'_>)
+pub(crate) fn asked<A, M, F>(actor: &mut A, ctx: &mut Context<A>, body: &[u8], came: Came<'_>)
 where
     A: Actor<Context = Context<A>> + Handler<Asked<M>>,
     M: RemoteMessage,
+    F: Form,
 {
     match came {
         Came::Told(teller, done, traced) => {
             let asked = |message| Asked { message, reply: Reply::to_nobody(traced) };
-            told::<A, M, Asked<M>>(actor, ctx, (body, asked), teller, done);
+            told::<A, M, Asked<M>, F>(actor, ctx, (body, asked), teller, done);
         }
         Came::Called(CallIn { served, .. }) => {
             if !served.is_wanted() {
                 return;
             }
-            let span = served.span(M::NAME);
+            let span = served.span(F::name::<M>());
             let _entered = span.enter();
-            match read::<M>(body) {
-                Ok(message) => {
-                    actor.handle(Asked { message, reply: Reply::to(served) }, ctx).handle(ctx, None)
-                }
+            match read::<M, F>(body) {
+                Ok(message) => actor
+                    .handle(Asked { message, reply: Reply::to(served, F::writer()) }, ctx)
+                    .handle(ctx, None),
                 Err(error) => served.fail(&error),
             }
         }
@@ -69,16 +72,17 @@ where
 }
 
 /// For an actor that takes calls with streams.
-pub(crate) fn called<A, M>(actor: &mut A, ctx: &mut Context<A>, body: &[u8], came: Came<'_>)
+pub(crate) fn called<A, M, F>(actor: &mut A, ctx: &mut Context<A>, body: &[u8], came: Came<'_>)
 where
     A: Actor<Context = Context<A>> + Handler<Called<M>>,
     M: RemoteMessage,
+    F: Form,
 {
     // What is told never gets here.
     let Came::Called(CallIn { shape, served, room, coming }) = came else { return };
-    let span = served.span(M::NAME);
+    let span = served.span(F::name::<M>());
     let _entered = span.enter();
-    let first = match (!shape.streams_requests()).then(|| read::<M>(body)).transpose() {
+    let first = match (!shape.streams_requests()).then(|| read::<M, F>(body)).transpose() {
         Ok(first) => first,
         Err(error) => return served.fail(&error),
     };
@@ -88,12 +92,15 @@ where
         exchange: Arc::clone(&served.exchange),
         epoch: served.epoch,
         call: served.call,
+        read: F::reader(),
     };
-    actor.handle(Called { requests, replies: Replies::new(served, room) }, ctx).handle(ctx, None);
+    actor
+        .handle(Called { requests, replies: Replies::new(served, room, F::writer()) }, ctx)
+        .handle(ctx, None);
 }
 
 /// `read`: the bytes of an `M`, and what makes it the message that the actor handles.
-fn told<A, M, H>(
+fn told<A, M, H, F>(
     actor: &mut A,
     ctx: &mut Context<A>,
     read: (&[u8], impl FnOnce(M) -> H),
@@ -103,13 +110,14 @@ fn told<A, M, H>(
     A: Actor<Context = Context<A>> + Handler<H>,
     M: RemoteMessage,
     H: Message,
+    F: Form,
 {
     let (body, made) = read;
     // Looked at where it is: most have none, and what is moved about is slow. What has nothing to
     // drop holds no future that goes on.
     if done.is_none() && !needs_drop::<<A as Handler<H>>::Result>() {
         if let Err(error) =
-            read_for::<M, _>(body, |message| actor.handle(made(message), ctx).handle(ctx, None))
+            read_for::<M, F, _>(body, |message| actor.handle(made(message), ctx).handle(ctx, None))
         {
             teller.undelivered(1, &error);
         }
@@ -121,7 +129,7 @@ fn told<A, M, H>(
         let charge = teller.exchange.account().charge_anyway(Kind::Messages, cost(body.len()));
         Done::new(move |_| drop(charge))
     });
-    match read_for::<M, _>(body, |message| handled(actor, ctx, made(message))) {
+    match read_for::<M, F, _>(body, |message| handled(actor, ctx, made(message))) {
         Ok(Outcome::Now(_)) => done.say(true),
         Ok(Outcome::Later(result)) => {
             drop(actix::spawn(async move { done.say(result.await.is_ok()) }))

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use super::*;
 use crate::remote::RemoteMessage;
 use crate::remote::error::RemoteErrorKind;
+use crate::remote::form::Native;
 use crate::wire::codec::encode_message;
 use crate::wire::message::{Item, Items, Shape};
 use crate::wire::{Identity, PeerId};
@@ -104,14 +105,14 @@ impl Stand {
     }
 
     fn tell(&self, message: &Do) -> bool {
-        self.intake.tell(plain::<Noted, Do>, &[&bytes(message)], &self.teller, None)
+        self.intake.tell(plain::<Noted, Do, Native>, &[&bytes(message)], &self.teller, None)
     }
 
     /// Asks whether all that was told has been handled.
     fn confirm(&self) -> oneshot::Receiver<bool> {
         let (done, is_done) = oneshot::channel();
         let done = Done::new(move |handled| done.send(handled).unwrap());
-        self.intake.confirm(plain::<Noted, Do>, &self.teller, done);
+        self.intake.confirm(plain::<Noted, Do, Native>, &self.teller, done);
         is_done
     }
 
@@ -136,7 +137,7 @@ impl Stand {
             _charge: None,
         };
         let call = CallIn { shape: Shape::Ask, served, room: None, coming: None };
-        self.intake.call(plain::<Noted, Do>, body, call).map_err(|(_, unfit)| unfit)
+        self.intake.call(plain::<Noted, Do, Native>, body, call).map_err(|(_, unfit)| unfit)
     }
 
     /// What has been said to the peer: of each call its answer or error, of what was not delivered
@@ -309,14 +310,14 @@ async fn what_goes_on_behind_the_last_one_that_was_told_still_counts() {
         bytes
     });
     assert!(intake.tell(
-        plain::<Lasting, Last>,
+        plain::<Lasting, Last, Native>,
         &told.each_ref().map(Vec::as_slice),
         &teller,
         None
     ));
     let (done, is_done) = oneshot::channel();
     intake.confirm(
-        plain::<Lasting, Last>,
+        plain::<Lasting, Last, Native>,
         &teller,
         Done::new(move |handled| done.send(handled).unwrap()),
     );
@@ -331,9 +332,9 @@ async fn what_goes_on_behind_the_last_one_that_was_told_still_counts() {
 #[actix::test]
 async fn what_can_not_be_read_is_told_of_and_the_next_is_handled() {
     let stand = Stand::new();
-    assert!(stand.intake.tell(plain::<Noted, Do>, &[&[9, 9]], &stand.teller, None));
+    assert!(stand.intake.tell(plain::<Noted, Do, Native>, &[&[9, 9]], &stand.teller, None));
     assert!(stand.tell(&Do::Note(1)));
-    assert!(stand.intake.tell(plain::<Noted, Do>, &[&[7]], &stand.teller, None));
+    assert!(stand.intake.tell(plain::<Noted, Do, Native>, &[&[7]], &stand.teller, None));
     let confirmed = tokio::time::timeout(Duration::from_secs(60), stand.confirm()).await.unwrap();
     assert_eq!(confirmed, Ok(true));
     let undecodable = RemoteErrorKind::Undecodable.code();
@@ -394,7 +395,7 @@ async fn tellers_without_number_take_no_time_and_each_is_confirmed() {
         (0..20_000).map(|target| Teller { target, ..stand.teller.clone() }).collect();
     for teller in &tellers {
         assert!(stand.intake.tell(
-            plain::<Noted, Do>,
+            plain::<Noted, Do, Native>,
             &[&bytes(&Do::Note(teller.target))],
             teller,
             None
@@ -405,7 +406,7 @@ async fn tellers_without_number_take_no_time_and_each_is_confirmed() {
         .map(|teller| {
             let (done, is_done) = oneshot::channel();
             stand.intake.confirm(
-                plain::<Noted, Do>,
+                plain::<Noted, Do, Native>,
                 teller,
                 Done::new(move |handled| done.send(handled).unwrap()),
             );

@@ -1,0 +1,423 @@
+//! Messages as JSON, from programs that don't have their types.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use actix::{Actor, Context, Handler};
+use estafette::node::MemoryStore;
+use estafette::remote::{Asked, Called};
+use estafette::testing::Pair;
+use estafette::{Node, RemoteErrorKind, RemoteMessage};
+use estafette_actors::standard;
+use futures_util::{StreamExt, TryStreamExt};
+use proptest::prelude::*;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+use crate::actors::Add;
+use crate::harness::{config, soon};
+
+/// A bit of everything.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, RemoteMessage)]
+#[remote(name = "test.Order", reply = Result<Order, String>, json)]
+struct Order {
+    article: String,
+    count: u64,
+    cents: i64,
+    wide: u128,
+    weight: Option<f64>,
+    #[serde(rename = "type")]
+    kind: Kind,
+    items: Vec<Item>,
+    shelves: BTreeMap<u32, String>,
+    #[serde(with = "serde_bytes")]
+    label: Vec<u8>,
+    from: Option<IpAddr>,
+    letter: char,
+    nothing: (),
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+enum Kind {
+    Plain,
+    Wrapped(u8),
+    Sent { to: String, express: bool },
+    Pair(i8, f32),
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Item {
+    price: u64,
+    deeper: Vec<Item>,
+}
+
+/// Answered with as many numbers.
+#[derive(Debug, Serialize, Deserialize, RemoteMessage)]
+#[remote(name = "test.Count", reply = u64, json)]
+struct Count {
+    to: u64,
+}
+
+/// Answered by itself.
+#[derive(Debug, Serialize, Deserialize, RemoteMessage)]
+#[remote(name = "test.Half", reply = u64)]
+struct Half(u64);
+
+/// As deep as anybody likes.
+#[derive(Debug, Serialize, Deserialize, RemoteMessage)]
+#[remote(name = "test.Tree", reply = usize)]
+struct Tree(Vec<Tree>);
+
+/// Answered with something that JSON can't hold.
+#[derive(Debug, Serialize, Deserialize, RemoteMessage)]
+#[remote(name = "test.Odd", reply = BTreeMap<(u8, u8), u8>)]
+struct Odd;
+
+/// Answered with something that is nested so deep.
+#[derive(Debug, Serialize, Deserialize, RemoteMessage)]
+#[remote(name = "test.Dig", reply = Item)]
+struct Dig(usize);
+
+struct Shop(mpsc::UnboundedSender<Order>);
+
+impl Actor for Shop {
+    type Context = Context<Self>;
+}
+
+impl Handler<Order> for Shop {
+    type Result = Result<Order, String>;
+
+    fn handle(&mut self, order: Order, _: &mut Context<Self>) -> Self::Result {
+        self.0.send(order.clone()).unwrap();
+        if order.count == 0 { Err("of nothing?".into()) } else { Ok(order) }
+    }
+}
+
+impl Handler<Called<Count>> for Shop {
+    type Result = ();
+
+    fn handle(
+        &mut self,
+        Called { mut requests, mut replies }: Called<Count>,
+        _: &mut Self::Context,
+    ) {
+        actix::spawn(async move {
+            while let Some(Ok(Count { to })) = requests.next().await {
+                for number in 0..to {
+                    if replies.send(&number).await.is_err() {
+                        return;
+                    }
+                }
+            }
+            replies.finish();
+        });
+    }
+}
+
+impl Handler<Asked<Half>> for Shop {
+    type Result = ();
+
+    fn handle(&mut self, Asked { message, reply }: Asked<Half>, _: &mut Context<Self>) {
+        match message.0 {
+            odd if odd % 2 == 1 => reply.fail("it is odd"),
+            even => reply.send(&(even / 2)),
+        }
+    }
+}
+
+impl Handler<Odd> for Shop {
+    type Result = actix::MessageResult<Odd>;
+
+    fn handle(&mut self, _: Odd, _: &mut Context<Self>) -> Self::Result {
+        actix::MessageResult([((1, 2), 3)].into())
+    }
+}
+
+impl Handler<Tree> for Shop {
+    type Result = usize;
+
+    fn handle(&mut self, mut tree: Tree, _: &mut Context<Self>) -> usize {
+        let mut depth = 1;
+        while let Some(within) = tree.0.pop() {
+            (tree, depth) = (within, depth + 1);
+        }
+        depth
+    }
+}
+
+impl Handler<Dig> for Shop {
+    type Result = actix::MessageResult<Dig>;
+
+    fn handle(&mut self, Dig(depth): Dig, _: &mut Context<Self>) -> Self::Result {
+        let item = |_, deeper| Item { price: 0, deeper };
+        let bottom = Item { price: 0, deeper: vec![] };
+        actix::MessageResult((0..depth).fold(bottom, |within, n| item(n, vec![within])))
+    }
+}
+
+struct Market {
+    pair: Pair,
+    arrived: mpsc::UnboundedReceiver<Order>,
+}
+
+impl Market {
+    /// `lyon`, and `paris` with a shop.
+    async fn open(seed: u64) -> Self {
+        let spools = [(); 2].map(|()| Arc::new(MemoryStore::default()));
+        let [lyon, paris] = spools;
+        let pair = Pair::start_both_spooled(seed, config(), standard(), standard(), [lyon, paris])
+            .await
+            .unwrap();
+        let (noting, arrived) = mpsc::unbounded_channel();
+        let hosted = pair.paris.host("shop", move || Shop(noting.clone()));
+        let hosted = hosted.takes::<Order>().takes_calls::<Count>();
+        let hosted = hosted.takes_asked_json::<Half>().takes_json::<Odd>().takes_json::<Dig>();
+        hosted.takes_json::<Tree>().start().await.unwrap();
+        Self { pair, arrived }
+    }
+
+    fn lyon(&self) -> &Node {
+        &self.pair.lyon
+    }
+
+    async fn ask(&self, message: &str, json: &str) -> Result<String, (RemoteErrorKind, String)> {
+        let shop = self.lyon().remote_json("paris/shop", message, 1).unwrap();
+        soon(shop.ask(json)).await.map_err(|error| (error.kind, error.message))
+    }
+}
+
+fn order() -> Order {
+    Order {
+        article: "tea \"à la\n\u{9b}menthe\"".into(),
+        count: u64::MAX,
+        cents: i64::MIN,
+        wide: u128::MAX,
+        weight: Some(0.1),
+        kind: Kind::Sent { to: "lyon".into(), express: true },
+        items: vec![Item { price: (1 << 53) + 1, deeper: vec![] }],
+        shelves: [(7, "top".into())].into(),
+        label: vec![0, 127, 255],
+        from: Some("::1".parse().unwrap()),
+        letter: 'é',
+        nothing: (),
+    }
+}
+
+fn json(order: &Order) -> String {
+    serde_json::to_string(order).unwrap()
+}
+
+#[tokio::test]
+async fn all_ways_lead_to_an_actor_without_its_types() {
+    let mut market = Market::open(901).await;
+    let order = order();
+    let shop = market.lyon().remote_json("paris/shop", "test.Order", 1).unwrap();
+    // What it is asked, told, and delivered.
+    let answer = soon(shop.ask(&json(&order))).await.unwrap();
+    assert_eq!(answer, format!("{{\"Ok\":{}}}", json(&order)));
+    soon(shop.tell(&json(&order))).await.unwrap();
+    let delivery = soon(shop.deliver(&json(&order))).await.unwrap();
+    soon(delivery.processed()).await.unwrap();
+    for _ in 0..3 {
+        assert_eq!(soon(market.arrived.recv()).await, Some(order.clone()));
+    }
+    let none = Order { count: 0, ..order.clone() };
+    assert_eq!(market.ask("test.Order", &json(&none)).await.unwrap(), r#"{"Err":"of nothing?"}"#);
+    // One that answers by itself, and says why not.
+    assert_eq!(market.ask("test.Half", "8").await.unwrap(), "4");
+    let why = market.ask("test.Half", "7").await.unwrap_err();
+    assert_eq!(why, (RemoteErrorKind::Other, "it is odd".into()));
+    // Streams.
+    let count = market.lyon().remote_json("paris/shop", "test.Count", 1).unwrap();
+    let counted = soon(count.download(r#"{"to":300}"#)).await.unwrap();
+    let counted: Vec<String> = soon(counted.try_collect()).await.unwrap();
+    assert_eq!(counted, (0..300).map(|number: u64| number.to_string()).collect::<Vec<_>>());
+    let (mut upload, mut replies) = soon(count.open()).await.unwrap();
+    for _ in 0..2 {
+        soon(upload.send(r#"{"to":1}"#)).await.unwrap();
+        assert_eq!(soon(replies.next()).await.unwrap().unwrap(), "0");
+    }
+    soon(upload.send("{}")).await.unwrap();
+    assert!(soon(replies.next()).await.is_none(), "the actor ends it at what it can't read");
+    // Natively it is the same actor.
+    let native = market.lyon().remote::<Order>("paris/shop").unwrap();
+    assert_eq!(soon(native.ask(order.clone())).await.unwrap(), Ok(order));
+}
+
+#[tokio::test]
+async fn a_type_that_is_not_taken_as_json_is_no_such_message() {
+    let market = Market::open(902).await;
+    let hosted = market.pair.paris.host("sum", crate::actors::Sum::default).takes::<Add>();
+    hosted.start().await.unwrap();
+    let sum = market.lyon().remote_json("paris/sum", "test.Add", 1).unwrap();
+    let error = soon(sum.ask("1")).await.unwrap_err();
+    assert_eq!(error.kind, RemoteErrorKind::NoSuchMessage);
+    assert!(error.message.contains("test.Add+json"), "{error}");
+    // And the other way round: only as JSON.
+    let half = market.lyon().remote::<Half>("paris/shop").unwrap();
+    let error = soon(half.ask(Half(2))).await.unwrap_err();
+    assert_eq!(error.kind, RemoteErrorKind::NoSuchMessage);
+    for wrong in ["", &"x".repeat(124), "a\nb"] {
+        let error = market.lyon().remote_json("paris/shop", wrong, 1).unwrap_err();
+        assert_eq!(error.kind, RemoteErrorKind::NoSuchMessage);
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_fit_is_refused_and_says_which_field() {
+    let mut market = Market::open(903).await;
+    let whole = json(&order());
+    let max = u64::MAX.to_string();
+    let with = |from: &str, to: &str| {
+        assert!(whole.contains(from), "{from} in {whole}");
+        whole.replacen(from, to, 1)
+    };
+    let count = |number: &str| with(&format!("\"count\":{max}"), &format!("\"count\":{number}"));
+    let many = "\"x\"".repeat(1 << 16);
+    for (text, says) in [
+        (count("\"7\""), ["count", "expected u64"]),
+        (count("-1"), ["count", "expected u64"]),
+        (count("18446744073709551616"), ["count", "expected u64"]),
+        (count("1.5"), ["count", "expected u64"]),
+        (count("1e400"), ["count", "out of range"]),
+        (count("null"), ["count", "expected u64"]),
+        (with("\"price\":9007199254740993", "\"price\":{}"), ["items[0].price", "expected u64"]),
+        (with("\"express\":true", "\"express\":1"), ["type.Sent.express", "expected a boolean"]),
+        (with("\"Sent\"", "\"Lost\""), ["type", "unknown variant `Lost`"]),
+        (with("\"article\":", "\"count\":1,\"article\":"), ["", "duplicate field `count`"]),
+        (with("\"article\":", "\"artikel\":"), ["", "missing field `article`"]),
+        (with("\"7\":", "\"seven\":"), ["shelves", "expected"]),
+        (with("[0,127,255]", "[0,127,256]"), ["label", "expected u8"]),
+        (with("\"é\"", "\"és\""), ["letter", "expected a character"]),
+        (with("\"::1\"", &format!("\"{}\"", "x".repeat(100_000))), ["from", "invalid IP"]),
+        (format!("[{many}]"), ["", ""]),
+        ("[]".into(), ["", "expected"]),
+        ("null".into(), ["", "expected struct Order"]),
+    ] {
+        let refused = market.ask("test.Order", &text).await;
+        let (kind, message) = refused.unwrap_err();
+        if text.len() > 190_000 {
+            // It is no JSON, and not sent.
+            assert_eq!(kind, RemoteErrorKind::Unencodable);
+            continue;
+        }
+        assert_eq!(kind, RemoteErrorKind::Undecodable, "{message}");
+        assert!(message.contains("test.Order"), "{message}");
+        assert!(says.iter().all(|part| message.contains(part)), "{says:?} in {message}");
+        assert!(message.len() <= 512, "{message}");
+    }
+    // What is no JSON at all is not even sent.
+    for text in ["", "{", "NaN", "{} {}", "{\"a\":Infinity}", "\u{feff}{}", "'a'"] {
+        let (kind, message) = market.ask("test.Order", text).await.unwrap_err();
+        assert_eq!(kind, RemoteErrorKind::Unencodable, "{message}");
+    }
+    assert!(market.arrived.try_recv().is_err(), "nothing of that came to the actor");
+    assert!(market.ask("test.Order", &whole).await.is_ok(), "and the link is none the worse");
+}
+
+#[tokio::test]
+async fn an_answer_that_json_cannot_hold_is_said_to_be_unencodable() {
+    let market = Market::open(904).await;
+    let (kind, message) = market.ask("test.Odd", "null").await.unwrap_err();
+    assert_eq!(kind, RemoteErrorKind::Unencodable);
+    assert!(message.contains("key must be a string"), "{message}");
+    let (kind, message) = market.ask("test.Dig", "1000").await.unwrap_err();
+    assert_eq!(kind, RemoteErrorKind::Unencodable);
+    assert!(message.contains("nested more than 128 deep"), "{message}");
+    assert!(market.ask("test.Dig", "60").await.is_ok());
+}
+
+/// Native bytes in the name of a JSON type: another program sends whatever it likes.
+#[derive(Debug, Serialize, Deserialize, RemoteMessage)]
+#[remote(name = "test.Order+json")]
+struct RawOrder(String);
+
+#[derive(Debug, Serialize, Deserialize, RemoteMessage)]
+#[remote(name = "test.Tree+json")]
+struct RawTree([String; 16]);
+
+#[tokio::test]
+async fn bytes_that_are_no_text_and_what_goes_deep_are_refused_by_who_reads_them() {
+    let market = Market::open(905).await;
+    // The length of a text comes before it, as one byte up to 250: here a bracket or a quote.
+    let raw = market.lyon().remote::<RawOrder>("paris/shop").unwrap();
+    let refused = soon(raw.ask(RawOrder("\u{a0}".repeat(usize::from(b'"') / 2)))).await;
+    assert_eq!(refused.unwrap_err().kind, RemoteErrorKind::Undecodable);
+    let raw = market.lyon().remote::<RawTree>("paris/shop").unwrap();
+    let row = "[".repeat(usize::from(b'['));
+    let refused = soon(raw.ask(RawTree([(); 16].map(|()| row.clone())))).await.unwrap_err();
+    assert_eq!(refused.kind, RemoteErrorKind::Undecodable, "{refused}");
+    assert!(refused.message.contains("recursion limit"), "{refused}");
+    // As deep as may be, and one more, which is not even sent.
+    let deep = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
+    assert_eq!(market.ask("test.Tree", &deep(127)).await.unwrap(), "127");
+    let too_deep = market.ask("test.Tree", &deep(129)).await.unwrap_err();
+    assert_eq!(too_deep.0, RemoteErrorKind::Unencodable);
+    assert!(market.ask("test.Order", &json(&order())).await.is_ok());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    /// A caller with the type and one without it.
+    #[test]
+    fn what_a_native_and_a_json_caller_send_arrives_as_the_same_value(orders in prop::collection::vec(any_order(), 1..8)) {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let mut market = Market::open(906).await;
+            let native = market.lyon().remote::<Order>("paris/shop").unwrap();
+            for order in orders {
+                let answered = soon(native.ask(order.clone())).await.unwrap();
+                let answer = market.ask("test.Order", &json(&order)).await.unwrap();
+                prop_assert_eq!(serde_json::from_str::<Result<Order, String>>(&answer).unwrap(), answered);
+                for _ in 0..2 {
+                    prop_assert_eq!(soon(market.arrived.recv()).await.unwrap(), order.clone());
+                }
+            }
+            Ok(())
+        })?;
+    }
+}
+
+fn any_order() -> impl Strategy<Value = Order> {
+    let finite = any::<f64>().prop_filter("JSON has no other", |number| number.is_finite());
+    let kind = prop_oneof![
+        Just(Kind::Plain),
+        any::<u8>().prop_map(Kind::Wrapped),
+        (".*", any::<bool>()).prop_map(|(to, express)| Kind::Sent { to, express }),
+        (any::<i8>(), -1e30_f32..1e30).prop_map(|(one, two)| Kind::Pair(one, two)),
+    ];
+    let item = any::<u64>().prop_map(|price| Item { price, deeper: vec![] });
+    let item = item.prop_recursive(6, 24, 4, |within| {
+        (any::<u64>(), prop::collection::vec(within, 0..4))
+            .prop_map(|(price, deeper)| Item { price, deeper })
+    });
+    let numbers = (any::<u64>(), any::<i64>(), any::<u128>(), prop::option::of(finite));
+    let rest = (
+        prop::collection::btree_map(any::<u32>(), ".*", 0..4),
+        prop::collection::vec(any::<u8>(), 0..64),
+        any::<Option<IpAddr>>(),
+        any::<char>(),
+    );
+    (".*", numbers, kind, prop::collection::vec(item, 0..4), rest).prop_map(
+        |(article, (count, cents, wide, weight), kind, items, rest)| {
+            let (shelves, label, from, letter) = rest;
+            let nothing = ();
+            Order {
+                article,
+                count,
+                cents,
+                wide,
+                weight,
+                kind,
+                items,
+                shelves,
+                label,
+                from,
+                letter,
+                nothing,
+            }
+        },
+    )
+}

@@ -4,6 +4,7 @@
 
 mod actors;
 mod asks;
+mod describe;
 mod errors;
 mod evolution;
 mod harness;

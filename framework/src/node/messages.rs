@@ -9,13 +9,16 @@ use tokio::sync::oneshot;
 use super::handle::Node;
 use super::hosting::{HostError, Keeper, Place, Reopen};
 use crate::remote::{
-    Asked, Berth, ByItself, Called, DirectoryError, Door, Exchange, Form, Intake, Letters, Mailbox,
-    Native, Plain, Presence, Remote, RemoteError, RemoteErrorKind, RemoteMessage, Streams, Take,
-    Watch, asked, called, plain,
+    Asked, Berth, ByItself, Called, Describe, Description, DirectoryError, Door, Exchange, Form,
+    Intake, Letters, Mailbox, NODE, Native, Plain, Presence, Remote, RemoteError, RemoteErrorKind,
+    RemoteMessage, Streams, Take, Watch, asked, called, plain,
 };
 #[cfg(feature = "json")]
 use crate::remote::{Json, JsonRemote};
 use crate::supervise::{RestartPolicy, Strategy};
+
+/// The most names of another node that are asked for.
+const DESCRIBED_MOST: usize = 10_000;
 
 /// What a handle of an actor elsewhere is made of.
 type Actual<'a> = (Arc<Exchange>, Option<Arc<Letters>>, &'a str);
@@ -129,6 +132,30 @@ impl Node {
             RemoteError::new(RemoteErrorKind::UnknownPeer, format!("{to:?} is no \"peer/name\""))
         })?;
         Ok((self.shared().exchange(peer), self.shared().letters.get().cloned(), name))
+    }
+
+    /// What this node may send to the node `"peer"`, or to the name `"peer/name"`: names, the types
+    /// of messages they take, and in which ways. Of more than 10,000 names it is said that there
+    /// are more.
+    ///
+    /// # Errors
+    /// [`RemoteErrorKind::NoSuchName`] and [`RemoteErrorKind::Forbidden`] where the peer is of a
+    /// version that doesn't know this question.
+    pub async fn describe(&self, what: &str) -> Result<Description, RemoteError> {
+        let (peer, name) = self.peer_of(what)?;
+        let letters = self.shared().letters.get().cloned();
+        let node = Remote::<Describe>::new(self.shared().exchange(peer), letters, NODE)?;
+        let mut all = Description::default();
+        let mut asked = Describe { name: name.map(str::to_owned), after: None };
+        loop {
+            let Description { names, more, .. } = node.ask(asked.clone()).await?;
+            all.names.extend(names);
+            all.more = more.filter(|more| name.is_none() && Some(more) > asked.after.as_ref());
+            if all.more.is_none() || all.names.len() >= DESCRIBED_MOST {
+                return Ok(all);
+            }
+            asked.after = all.more.take();
+        }
     }
 
     /// Tells how the actor `"peer/name"`, or the node `"peer"`, comes and goes.

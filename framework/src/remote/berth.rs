@@ -55,6 +55,10 @@ impl<A: Actor<Context = actix::Context<A>>> Mailbox for Berth<A> {
         self.mailbox.version()
     }
 
+    fn streams(&self) -> bool {
+        self.streams
+    }
+
     fn is_alive(&self) -> bool {
         self.mailbox.is_alive() && self.intake.is_open()
     }

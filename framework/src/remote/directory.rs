@@ -5,11 +5,12 @@
 use std::any::Any;
 use std::collections::HashSet;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use actix::{Message, Recipient};
-use dashmap::{DashMap, Entry};
+use dashmap::DashMap;
+use dashmap::Entry as Seat;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
@@ -25,6 +26,18 @@ pub struct Directory {
     /// Counts changes.
     version: Arc<AtomicU64>,
     changed: Arc<Notify>,
+    /// All names in their order, as of a version: made when somebody asks for them.
+    sorted: Arc<Mutex<Sorted>>,
+}
+
+type Sorted = (Option<u64>, Arc<[Arc<str>]>);
+
+/// What a name stands for.
+pub(super) struct Entry {
+    /// Content, and no messages.
+    pub(super) inbox: bool,
+    /// Each takes messages of a type from other nodes.
+    pub(super) mailboxes: Vec<Arc<dyn Mailbox>>,
 }
 
 enum Named {
@@ -126,7 +139,7 @@ impl Directory {
             return Ok(());
         }
         match self.names.entry(name.to_owned()) {
-            Entry::Occupied(mut place) => match place.get_mut() {
+            Seat::Occupied(mut place) => match place.get_mut() {
                 Named::Mailboxes(mailboxes)
                     if mailboxes.iter().all(|other| !kinds.contains(&kind(&**other))) =>
                 {
@@ -134,7 +147,7 @@ impl Directory {
                 }
                 _ => return Err(taken()),
             },
-            Entry::Vacant(place) => drop(place.insert(Named::Mailboxes(offered))),
+            Seat::Vacant(place) => drop(place.insert(Named::Mailboxes(offered))),
         }
         self.note_change();
         Ok(())
@@ -223,6 +236,30 @@ impl Directory {
         }
     }
 
+    /// What a name stands for to other nodes; `None` where it is nothing to them.
+    pub(super) fn entry(&self, name: &str) -> Option<Entry> {
+        match &*self.names.get(name)? {
+            Named::Inbox(_) => Some(Entry { inbox: true, mailboxes: Vec::new() }),
+            Named::Mailboxes(mailboxes) => {
+                Some(Entry { inbox: false, mailboxes: mailboxes.clone() })
+            }
+            Named::Mailbox(_) => None,
+        }
+    }
+
+    /// All names in their order. Made once for each change of them: there may be many.
+    pub(super) fn sorted(&self) -> Arc<[Arc<str>]> {
+        let mut sorted = self.sorted.lock().unwrap_or_else(PoisonError::into_inner);
+        let version = self.version();
+        if sorted.0 != Some(version) {
+            let mut names: Vec<Arc<str>> =
+                self.names.iter().map(|entry| entry.key().as_str().into()).collect();
+            names.sort_unstable();
+            *sorted = (Some(version), names.into());
+        }
+        Arc::clone(&sorted.1)
+    }
+
     /// All inboxes.
     pub(crate) fn inboxes(&self) -> Vec<Arc<dyn Inbox>> {
         let inbox = |named: &Named| match named {
@@ -262,8 +299,8 @@ impl Directory {
     fn insert(&self, name: &str, named: Named) -> Result<(), DirectoryError> {
         self.check(name)?;
         match self.names.entry(name.to_owned()) {
-            Entry::Occupied(_) => Err(DirectoryError::Taken { name: name.to_owned() }),
-            Entry::Vacant(place) => {
+            Seat::Occupied(_) => Err(DirectoryError::Taken { name: name.to_owned() }),
+            Seat::Vacant(place) => {
                 place.insert(named);
                 self.note_change();
                 Ok(())

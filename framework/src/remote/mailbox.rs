@@ -24,6 +24,8 @@ pub(crate) trait Mailbox: Send + Sync {
     fn message(&self) -> &'static str;
     /// Its version.
     fn version(&self) -> u32;
+    /// Whether it takes streams, and only these.
+    fn streams(&self) -> bool;
     /// Whether its actor lives.
     fn is_alive(&self) -> bool;
     /// What is said of it when it does not.
@@ -311,7 +313,10 @@ fn wrong_way(name: &str, message: &str, how: &str) -> RemoteError {
 }
 
 macro_rules! identity {
-    () => {
+    ($streams:literal) => {
+        fn streams(&self) -> bool {
+            $streams
+        }
         fn message(&self) -> &'static str {
             F::name::<M>()
         }
@@ -331,7 +336,7 @@ macro_rules! identity {
 }
 
 impl<M: RemoteMessage, F: Form> Mailbox for Plain<M, F> {
-    identity!();
+    identity!(false);
 
     fn tell(&self, body: &[u8], _: &Teller, traced: Option<&Traced>) -> Result<(), RemoteError> {
         let _entered = traced.map(Traced::enter);
@@ -372,7 +377,7 @@ impl<M: RemoteMessage, F: Form> Mailbox for Plain<M, F> {
 }
 
 impl<M: RemoteMessage, F: Form> Mailbox for ByItself<M, F> {
-    identity!();
+    identity!(false);
 
     fn tell(&self, body: &[u8], _: &Teller, traced: Option<&Traced>) -> Result<(), RemoteError> {
         let _entered = traced.map(Traced::enter);
@@ -414,7 +419,7 @@ impl<M: RemoteMessage, F: Form> Mailbox for ByItself<M, F> {
 }
 
 impl<M: RemoteMessage, F: Form> Mailbox for Streams<M, F> {
-    identity!();
+    identity!(true);
 
     fn tell(&self, _: &[u8], _: &Teller, _: Option<&Traced>) -> Result<(), RemoteError> {
         Err(self.never_told())

@@ -14,6 +14,7 @@
 
 mod berth;
 mod calls;
+mod describe;
 mod directory;
 mod error;
 mod exchange;
@@ -34,6 +35,7 @@ mod queue;
 mod serving;
 
 pub use calls::{Download, Upload};
+pub use describe::{Describe, Described, Description, NODE, Taken};
 pub use directory::{Directory, DirectoryError};
 pub use error::{RemoteError, RemoteErrorKind};
 pub use estafette_derive::RemoteMessage;

@@ -13,6 +13,7 @@ use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message};
 use bytes::Bytes;
 use tokio::sync::{Notify, mpsc};
 
+use super::describe;
 use super::directory::Directory;
 use super::error::{RemoteError, RemoteErrorKind};
 use super::exchange::{Exchange, LINK_WINDOW, TRACE, cost};
@@ -36,9 +37,11 @@ const TARGETS: usize = 1 << 16;
 const UNREAD_LIMIT: usize = 48 << 20;
 
 /// Whether the peer may send to a name. The number changes when an answer may have.
-pub(crate) trait Admission: Send {
+pub(crate) trait Admission: Send + Sync {
     /// Whether it may.
     fn admits(&self, name: &str) -> bool;
+    /// All names that it may send to, in their order; `None`: all there are.
+    fn names(&self) -> Option<Arc<[Arc<str>]>>;
     /// Counts changes.
     fn version(&self) -> u64;
 }
@@ -48,7 +51,7 @@ pub(crate) struct Postbox {
     pub(crate) epoch: u64,
     pub(crate) peer: PeerId,
     pub(crate) directory: Directory,
-    pub(crate) admission: Box<dyn Admission>,
+    pub(crate) admission: Arc<dyn Admission>,
     letters: Option<Arc<Letters>>,
     /// Ends the link.
     pub(crate) end: Box<dyn Fn(String)>,
@@ -78,7 +81,7 @@ impl Postbox {
         (exchange, epoch): (Arc<Exchange>, u64),
         peer: PeerId,
         directory: Directory,
-        admission: Box<dyn Admission>,
+        admission: Arc<dyn Admission>,
         letters: Option<Arc<Letters>>,
         end: impl Fn(String) + 'static,
     ) -> Self {
@@ -281,7 +284,13 @@ impl Postbox {
         let now = (self.directory.version(), self.admission.version());
         if inbound.seen != now {
             inbound.seen = now;
-            inbound.mailbox = if self.admission.admits(&inbound.name) {
+            let (directory, delivers) = (&self.directory, self.letters.is_some());
+            let what = (&*inbound.name, &*inbound.message, inbound.version);
+            let own = describe::own_mailbox(what, directory, &self.admission, delivers);
+            // Who may send to nobody may ask that: it is told of nobody.
+            inbound.mailbox = if let Some(own) = own {
+                Ok(own)
+            } else if self.admission.admits(&inbound.name) {
                 self.directory.mailbox(&inbound.name, &inbound.message, inbound.version)
             } else {
                 let text = format!(
@@ -572,7 +581,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
 
     use std::any::Any;
-    use std::cell::Cell;
+    use std::sync::atomic::AtomicBool;
 
     use super::super::mailbox::{Done, Mailbox};
     use super::*;
@@ -587,6 +596,9 @@ mod tests {
         }
         fn version(&self) -> u32 {
             1
+        }
+        fn streams(&self) -> bool {
+            false
         }
         fn is_alive(&self) -> bool {
             true
@@ -616,14 +628,17 @@ mod tests {
     }
 
     /// Trust that grows when it has been asked once.
-    struct Grows(Cell<bool>);
+    struct Grows(AtomicBool);
 
     impl Admission for Grows {
         fn admits(&self, _: &str) -> bool {
-            self.0.replace(true)
+            self.0.swap(true, Ordering::Relaxed)
+        }
+        fn names(&self) -> Option<Arc<[Arc<str>]>> {
+            None
         }
         fn version(&self) -> u64 {
-            self.0.get().into()
+            self.0.load(Ordering::Relaxed).into()
         }
     }
 
@@ -652,7 +667,7 @@ mod tests {
                 .encode((number > 2).then_some(&trace), &mut batch)
         };
         (0..6).for_each(&mut tell);
-        let admission = Box::new(Grows(Cell::new(false)));
+        let admission = Arc::new(Grows(AtomicBool::new(false)));
         let mut postbox =
             Postbox::new((Arc::clone(&exchange), 1), peer, directory, admission, None, |_| {});
         let _postbox = Postbox::create(|ctx| {

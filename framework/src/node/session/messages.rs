@@ -96,6 +96,10 @@ impl Admission for TrustAdmits {
         self.0.allows(&self.1, name)
     }
 
+    fn names(&self) -> Option<Arc<[Arc<str>]>> {
+        self.0.names_for(&self.1)
+    }
+
     fn version(&self) -> u64 {
         self.0.version()
     }
@@ -183,7 +187,7 @@ impl Session {
             self.batch_transfer(self.batch_scope(transfer, suite, false), key, road.faults.clone());
         let session = ctx.address();
         let end = move |why| session.do_send(LinkLost { epoch, why });
-        let admission = Box::new(TrustAdmits(self.shared.trust.clone(), self.peer));
+        let admission = Arc::new(TrustAdmits(self.shared.trust.clone(), self.peer));
         let exchange = (Arc::clone(&self.exchange), epoch);
         let letters = self.shared.letters.get().cloned();
         let postbox = Postbox::new(

@@ -3,7 +3,7 @@
 //! Invariant: while the store can't be read nobody is let in, and nobody is refused for good: who
 //! is trusted may come again.
 
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use super::{Trust, TrustedPeer};
 use crate::delivery::{Failure, FailureKind};
@@ -46,5 +46,22 @@ impl Trust {
         };
         let is_in = self.peers.get(id).is_some_and(|peer| peer.is_current(now()) && may(&peer));
         if is_in { Ok(()) } else { Err(Barred::Untrusted) }
+    }
+
+    /// The names that a peer may send to, in their order; `None`: all there are.
+    pub(crate) fn names_for(&self, id: &PeerId) -> Option<Arc<[Arc<str>]>> {
+        if self.admission(id, None).is_err() {
+            return Some(Arc::default());
+        }
+        // It may have gone this very moment.
+        let Some(peer) = self.peers.get(id) else { return Some(Arc::default()) };
+        if peer.inboxes.iter().any(|name| name == "*") {
+            return None;
+        }
+        let mut names: Vec<Arc<str>> =
+            peer.inboxes.iter().map(|name| name.as_str().into()).collect();
+        names.sort_unstable();
+        names.dedup();
+        Some(names.into())
     }
 }

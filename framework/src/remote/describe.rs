@@ -1,0 +1,258 @@
+//! What a node says of itself: which names take which messages, and in which ways.
+//!
+//! Invariant: a peer is told of what it may send to, and of nothing else: what it may not send to
+//! looks as if it were not there. An answer has at most [`NAMES_MOST`] names and about
+//! [`BYTES_MOST`] bytes, and says where it goes on.
+
+use std::any::Any;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::directory::{Directory, Entry};
+use super::error::{RemoteError, RemoteErrorKind};
+use super::form::{Form, Native};
+use super::intake::Teller;
+#[cfg(feature = "json")]
+use super::json::{Json, SUFFIX};
+use super::mailbox::{CallIn, Done, Mailbox, read};
+use super::message::RemoteMessage;
+use super::postbox::Admission;
+use super::serving::Traced;
+use crate::wire::message::Shape;
+
+/// The name under which a node answers for itself. An actor may have it, too: what the node takes
+/// there is [`Describe`] alone.
+pub const NODE: &str = "estafette";
+
+/// The most names of an answer.
+const NAMES_MOST: usize = 256;
+/// The most types of one name that are told of.
+const TYPES_MOST: usize = 256;
+/// An answer that has so many bytes goes on in the next one.
+const BYTES_MOST: usize = 256 << 10;
+
+/// Asks a node what may be sent to it, under the name [`NODE`]; `Node::describe` does so.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Describe {
+    /// Only this name.
+    pub name: Option<String>,
+    /// Only names behind this one: the [`Description::more`] of the answer before.
+    pub after: Option<String>,
+}
+
+impl actix::Message for Describe {
+    type Result = Description;
+}
+
+impl RemoteMessage for Describe {
+    const NAME: &'static str = "estafette.Describe";
+    const VERSION: u32 = 1;
+    const JSON: bool = cfg!(feature = "json");
+}
+
+/// What may be sent to a node by who asks, in the order of the names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Description {
+    /// The names.
+    pub names: Vec<Described>,
+    /// There are more names behind this one.
+    pub more: Option<String>,
+}
+
+/// A name, and what it takes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Described {
+    /// The name.
+    pub name: String,
+    /// Whether it is an inbox, which takes content and no messages.
+    pub inbox: bool,
+    /// Whether its actor lives.
+    pub up: bool,
+    /// The types of messages it takes.
+    pub takes: Vec<Taken>,
+    /// Whether it takes more types than are told of.
+    pub cut: bool,
+}
+
+/// A type of message that a name takes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Taken {
+    /// Its name.
+    pub message: String,
+    /// Its version.
+    pub version: u32,
+    /// How it may be written: `native`, `json`.
+    pub forms: Vec<String>,
+    /// How it may be sent: `tell`, `ask`, `deliver`, `download`, `upload`, `open`.
+    pub ways: Vec<String>,
+}
+
+/// Answers for a node, in this form.
+pub(super) struct Describing<F> {
+    directory: Directory,
+    admission: Arc<dyn Admission>,
+    /// Whether messages are delivered here.
+    delivers: bool,
+    of: PhantomData<F>,
+}
+
+/// What answers a peer that sends this type of message to [`NODE`], if the node itself does.
+pub(super) fn own_mailbox(
+    (name, message, version): (&str, &str, u32),
+    directory: &Directory,
+    admission: &Arc<dyn Admission>,
+    delivers: bool,
+) -> Option<Arc<dyn Mailbox>> {
+    if name != NODE || version != Describe::VERSION {
+        return None;
+    }
+    let (directory, admission) = (directory.clone(), Arc::clone(admission));
+    #[cfg(feature = "json")]
+    if message == Json::name::<Describe>() {
+        return Some(Arc::new(Describing::<Json> {
+            directory,
+            admission,
+            delivers,
+            of: PhantomData,
+        }));
+    }
+    (message == Describe::NAME).then(|| {
+        Arc::new(Describing::<Native> { directory, admission, delivers, of: PhantomData })
+            as Arc<dyn Mailbox>
+    })
+}
+
+impl<F: Form> Describing<F> {
+    fn describe(&self, what: &Describe) -> Description {
+        let allowed = self.admission.names();
+        let names = match (&what.name, allowed) {
+            (Some(name), _) => {
+                let admitted = self.admission.admits(name);
+                if admitted { vec![Arc::from(name.as_str())].into() } else { Arc::default() }
+            }
+            (None, Some(allowed)) => allowed,
+            (None, None) => self.directory.sorted(),
+        };
+        let behind = |name: &Arc<str>| what.after.as_ref().is_none_or(|after| **name > **after);
+        let first = names.partition_point(|name| !behind(name));
+        let mut description = Description::default();
+        let mut bytes = 0;
+        for name in &names[first..] {
+            let Some(entry) = self.directory.entry(name) else { continue };
+            if description.names.len() == NAMES_MOST || bytes >= BYTES_MOST {
+                description.more = description.names.last().map(|last| last.name.clone());
+                break;
+            }
+            let described = self.described(name, &entry);
+            bytes += described.bytes();
+            description.names.push(described);
+        }
+        description
+    }
+
+    fn described(&self, name: &str, entry: &Entry) -> Described {
+        let Entry { inbox, mailboxes } = entry;
+        let mut takes: Vec<Taken> = Vec::new();
+        let mut cut = false;
+        for mailbox in mailboxes {
+            let (message, form) = form(mailbox.message());
+            let known = takes
+                .iter_mut()
+                .find(|known| known.message == message && known.version == mailbox.version());
+            if let Some(known) = known {
+                known.forms.push(form.into());
+                continue;
+            }
+            cut = takes.len() == TYPES_MOST;
+            if cut {
+                break;
+            }
+            let ways: &[&str] = match (mailbox.streams(), self.delivers) {
+                (true, _) => &["ask", "download", "upload", "open"],
+                (false, true) => &["ask", "tell", "deliver"],
+                (false, false) => &["ask", "tell"],
+            };
+            takes.push(Taken {
+                message: message.into(),
+                version: mailbox.version(),
+                forms: vec![form.into()],
+                ways: ways.iter().map(|&way| way.into()).collect(),
+            });
+        }
+        let up = mailboxes.iter().all(|mailbox| mailbox.is_alive());
+        Described { name: name.into(), inbox: *inbox, up, takes, cut }
+    }
+}
+
+impl Described {
+    /// About how many bytes it has.
+    fn bytes(&self) -> usize {
+        let takes = self.takes.iter().map(|taken| taken.message.len() + 64).sum::<usize>();
+        self.name.len() + 16 + takes
+    }
+}
+
+/// The name of a type, and how it is written.
+fn form(message: &str) -> (&str, &'static str) {
+    #[cfg(feature = "json")]
+    if let Some(message) = message.strip_suffix(SUFFIX) {
+        return (message, "json");
+    }
+    (message, "native")
+}
+
+impl<F: Form> Mailbox for Describing<F> {
+    fn message(&self) -> &'static str {
+        F::name::<Describe>()
+    }
+
+    fn version(&self) -> u32 {
+        Describe::VERSION
+    }
+
+    fn is_alive(&self) -> bool {
+        true
+    }
+
+    fn why_dead(&self, _: &str) -> RemoteError {
+        asked_only()
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        &()
+    }
+
+    fn streams(&self) -> bool {
+        false
+    }
+
+    fn tell(&self, _: &[u8], _: &Teller, _: Option<&Traced>) -> Result<(), RemoteError> {
+        Err(asked_only())
+    }
+
+    fn tell_confirmed(&self, _: &[u8], done: Done, _: Option<&Traced>) -> Result<(), RemoteError> {
+        done.say(true);
+        Err(asked_only())
+    }
+
+    fn call(&self, body: &[u8], CallIn { shape, served, .. }: CallIn) {
+        if shape != Shape::Ask {
+            return served.fail(&asked_only());
+        }
+        match read::<Describe, F>(body) {
+            Ok(what) => served.answer(&self.describe(&what), F::writer()),
+            Err(error) => served.fail(&error),
+        }
+    }
+}
+
+fn asked_only() -> RemoteError {
+    let text = format!("a node is asked for its {}, and takes it in no other way", Describe::NAME);
+    RemoteError::new(RemoteErrorKind::NoSuchMessage, text)
+}

@@ -91,21 +91,7 @@ pub(crate) fn parse_name(text: &str) -> Result<String, String> {
 
 /// Reads `4096`, `64K`, `1.5MiB` (binary) or `10MB` (decimal).
 pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
-    let (number, unit) = split(text);
-    let factor: u64 = match unit.to_ascii_lowercase().as_str() {
-        "" | "b" => 1,
-        "k" | "kib" => 1 << 10,
-        "m" | "mib" => 1 << 20,
-        "g" | "gib" => 1 << 30,
-        "t" | "tib" => 1 << 40,
-        "kb" => 1000,
-        "mb" => 1_000_000,
-        "gb" => 1_000_000_000,
-        "tb" => 1_000_000_000_000,
-        _ => return Err("a size is a number and a unit: 4096, 64K, 10MiB, 2GB".into()),
-    };
-    scale(number, factor)
-        .ok_or_else(|| "a size is a number and a unit: 4096, 64K, 10MiB, 2GB".into())
+    estafette::node::units::parse_size(text).map_err(|error| error.to_string())
 }
 
 /// Reads an address that somebody could dial.
@@ -117,63 +103,12 @@ pub(crate) fn parse_address(text: &str) -> Result<String, String> {
 
 /// Reads `90`, `90s`, `5m`, `24h` or `7d`.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
-    let wanted = || "a time is a number and a unit: 500ms, 30s, 5m, 24h, 7d".to_owned();
-    let (number, unit) = split(text);
-    let milliseconds = match unit {
-        "ms" => 1,
-        "" | "s" => 1000,
-        "m" | "min" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return Err(wanted()),
-    };
-    // A century is for ever, and no clock overflows.
-    scale(number, milliseconds)
-        .filter(|&time| time < 3_200_000_000_000)
-        .map(Duration::from_millis)
-        .ok_or_else(wanted)
-}
-
-fn split(text: &str) -> (&str, &str) {
-    let text = text.trim();
-    let end = text
-        .find(|character: char| !character.is_ascii_digit() && character != '.')
-        .unwrap_or(text.len());
-    (&text[..end], text[end..].trim_start())
-}
-
-fn scale(number: &str, factor: u64) -> Option<u64> {
-    if let Ok(whole) = number.parse::<u64>() {
-        return whole.checked_mul(factor);
-    }
-    let scaled = number.parse::<f64>().ok()? * factor as f64;
-    (scaled.is_finite() && (0.0..9e18).contains(&scaled)).then_some(scaled as u64)
+    estafette::node::units::parse_time(text).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_read_back() {
-        assert_eq!(parse_bytes("4096"), Ok(4096));
-        assert_eq!(parse_bytes("64K"), Ok(64 << 10));
-        assert_eq!(parse_bytes("1.5 MiB"), Ok(3 << 19));
-        assert_eq!(parse_bytes("2GB"), Ok(2_000_000_000));
-        for wrong in ["", "x", "-1", "1.2.3", "5 furlongs", "99999999999999T", "NaN"] {
-            assert!(parse_bytes(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn times_read_back() {
-        assert_eq!(parse_duration("90"), Ok(Duration::from_secs(90)));
-        assert_eq!(parse_duration("1.5h"), Ok(Duration::from_secs(5400)));
-        assert_eq!(parse_duration("20ms"), Ok(Duration::from_millis(20)));
-        for wrong in ["", "soon", "1y", "99999999999d"] {
-            assert!(parse_duration(wrong).is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn figures_are_short() {

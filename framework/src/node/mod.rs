@@ -44,6 +44,7 @@ mod transfer;
 mod transport;
 mod trust;
 mod turns;
+pub mod units;
 
 pub use crate::store::{Change, FileStore, Hold, MemoryStore, Store, start_thread};
 pub(crate) use crate::store::{blocking, clock, lease, ledger};

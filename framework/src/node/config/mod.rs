@@ -1,23 +1,36 @@
 //! Every limit of a node, with its default and what it does.
 
+mod text;
+
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
+use super::units;
 use crate::pipeline::{Compression, Hosting};
 use crate::supervise::RestartPolicy;
 use crate::wire::LinkConfig;
 
 /// The limits of a node.
-#[derive(Clone, Debug)]
+///
+/// In files, sizes are text such as `6MiB`, times such as `10s`
+/// ([`units`](crate::node::units)); what is left out has its default, and what is no key is
+/// refused. `docs/config.md` has them in a table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct NodeConfig {
     /// Bytes per chunk, a power of two from 1 KiB to 4 MiB. Larger: fewer calls; smaller: less
     /// memory. Default 256 KiB.
+    #[serde(with = "units::size")]
     pub chunk_size: u32,
     /// Bytes of one transfer that may be between its source and the receiver's memory, and between
     /// the sender and the sink. On a road of latency L a transfer is no faster than `window /
     /// L`. Default 6 MiB.
+    #[serde(with = "units::size")]
     pub window: usize,
     /// Bytes all transfers together may hold, for each direction. Transfers without room wait
     /// their turn. Default 24 MiB.
+    #[serde(with = "units::size")]
     pub pool: usize,
     /// Transfers that may be waiting or running for one peer, for each direction. Default 256.
     pub transfers_per_peer: usize,
@@ -25,9 +38,11 @@ pub struct NodeConfig {
     /// disk. Default 16.
     pub running_transfers: usize,
     /// Whether chunks are compressed. Default snappy.
+    #[serde(with = "text::compression")]
     pub compression: Compression,
     /// Where the stages of bulk transfers run. Default: as many workers as the machine has cores,
     /// 8 at most.
+    #[serde(with = "text::hosting")]
     pub hosting: Hosting,
     /// How far the threads of bulk transfers step back, on Linux: their niceness, 0 to 19. At 10,
     /// a message beside a transfer that takes all cores is hardly later than without it; but
@@ -35,61 +50,77 @@ pub struct NodeConfig {
     /// gets. 0 lets them compete. Default 10.
     pub bulk_niceness: u8,
     /// When dead actors are started anew.
+    #[serde(with = "text::restart")]
     pub restart: RestartPolicy,
     /// Heartbeat, and when a silent peer is given up.
+    #[serde(with = "text::link")]
     pub link: LinkConfig,
     /// Bytes of a delivery between two checkpoints, where there is a spool: what a receiver that
     /// dies has to be sent again, besides a window. Each costs a sync of the file and of the
     /// spool. Default 16 MiB.
+    #[serde(with = "units::size")]
     pub checkpoint: u64,
     /// How long connecting and the handshake may take. Default 10 s.
+    #[serde(with = "units::time")]
     pub handshake_timeout: Duration,
     /// Connections that may be in their handshake at once, a quarter of them from one IPv4 address
     /// or IPv6 network of 64 bits; when one more comes, one of the source that has the most
     /// goes. Default 256.
     pub half_open: usize,
     /// How long a peer that was never reached is dialled before sends to it fail. Default 5 s.
+    #[serde(with = "units::time")]
     pub dial_for: Duration,
     /// How long a broken link is dialled again, and what it carried is kept. Default 60 s.
+    #[serde(with = "units::time")]
     pub reconnect_for: Duration,
     /// The wait before the second dial; doubled each time, with jitter, up to 5 s. Default 100 ms.
+    #[serde(with = "units::time")]
     pub backoff: Duration,
     /// How long a delivery is worth delivering. At most 30 days. Default 1 day.
+    #[serde(with = "units::time")]
     pub expiry: Duration,
     /// How long `shutdown` waits for transfers. Default 30 s.
+    #[serde(with = "units::time")]
     pub drain_for: Duration,
     /// How many deliveries the outbox may hold that are still to be delivered; further ones are
     /// refused. Default 100,000.
     pub outbox: usize,
     /// Bytes that packages and copies in the outbox may take, those kept for others included;
     /// further ones are refused. Default 16 GiB.
+    #[serde(with = "units::size")]
     pub outbox_bytes: u64,
     /// How many letters may be under way to one peer; further ones are refused. Default 10,000.
     pub letters: usize,
     /// Bytes of letters that may be under way to one peer, each counted with 64 more; they are
     /// held in memory, too. Default 64 MiB.
+    #[serde(with = "units::size")]
     pub letters_bytes: u64,
     /// Whether this node keeps packages for others who are away, and how much of them. Default: it
     /// does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub relay: Option<RelayQuota>,
     /// Packages for this node itself that one peer may have here at once until they are opened,
     /// and their bytes; further ones are refused for now. Default 64 and 8 GiB.
     pub packages_in: RelayQuota,
     /// How long what has come of a package is kept when it stops coming; the same sender's newer
     /// packages take its room before that. Default 1 hour.
+    #[serde(with = "units::time")]
     pub package_patience: Duration,
     /// Bytes of the spool's disk that packages of others leave free; looked at before each comes,
     /// and again with each MiB. Default 64 MiB.
+    #[serde(with = "units::size")]
     pub spool_free: u64,
     /// Partial deliveries of one peer that are kept for a later attempt while none works on them;
     /// the oldest go first. Default 64.
     pub partials: usize,
     /// Their bytes, as far as this process has seen them come; the newest may always stay. Default
     /// 16 GiB.
+    #[serde(with = "units::size")]
     pub partials_bytes: u64,
     /// How long a transfer may make no progress, by the fault of its other end, while others wait
     /// for room: then it ends for now, and what is durable of it is kept for the next attempt.
     /// Default 60 s.
+    #[serde(with = "units::time")]
     pub stall: Duration,
     /// How many ended deliveries are remembered, so that a replay is answered and not delivered
     /// again. When it is full, further ones are refused until some expire. Default 100,000.
@@ -140,11 +171,13 @@ impl Default for NodeConfig {
 
 /// How much of packages one sender may have at this node: what a relay keeps for it, or what comes
 /// in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct RelayQuota {
     /// Packages. Default 1,000.
     pub packages: usize,
     /// Bytes. Default 1 GiB.
+    #[serde(with = "units::size")]
     pub bytes: u64,
 }
 
@@ -174,35 +207,49 @@ impl NodeConfig {
     /// The longest expiry.
     pub const EXPIRY_MOST: Duration = crate::delivery::EXPIRY_MOST;
 
-    pub(crate) fn check(&self) -> Result<(), ConfigError> {
-        let wrong = |key, given: String, wanted| Err(ConfigError { key, given, wanted });
-        if !Self::chunk_size_is_valid(self.chunk_size) {
-            return wrong(
+    /// Whether a node can work with it: its first fault, if there is one. The builder asks this.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        self.faults().into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// All that is wrong with it.
+    pub fn faults(&self) -> Vec<ConfigError> {
+        let from_one = "must be 1 at least";
+        let number = |number: usize| number.to_string();
+        [
+            (
+                Self::chunk_size_is_valid(self.chunk_size),
                 "chunk_size",
                 self.chunk_size.to_string(),
                 "must be a power of two from 1 KiB to 4 MiB",
-            );
-        }
-        if self.window < 2 * self.chunk_size as usize {
-            return wrong("window", self.window.to_string(), "must hold two chunks at least");
-        }
-        if self.pool < self.window {
-            return wrong("pool", self.pool.to_string(), "must hold one window at least");
-        }
-        if self.expiry > Self::EXPIRY_MOST || self.expiry.is_zero() {
-            return wrong("expiry", format!("{:?}", self.expiry), "must be from 1 s to 30 days");
-        }
-        if self.bulk_niceness > 19 {
-            return wrong("bulk_niceness", self.bulk_niceness.to_string(), "must be from 0 to 19");
-        }
-        if self.running_transfers == 0 || self.transfers_per_peer == 0 || self.half_open == 0 {
-            return wrong(
-                "running_transfers, transfers_per_peer, half_open",
-                "0".into(),
-                "must be 1 at least",
-            );
-        }
-        Ok(())
+            ),
+            (
+                self.window / 2 >= self.chunk_size as usize,
+                "window",
+                number(self.window),
+                "must hold two chunks at least",
+            ),
+            (self.pool >= self.window, "pool", number(self.pool), "must hold one window at least"),
+            (
+                self.expiry <= Self::EXPIRY_MOST && !self.expiry.is_zero(),
+                "expiry",
+                format!("{:?}", self.expiry),
+                "must be from 1 s to 30 days",
+            ),
+            (
+                self.bulk_niceness <= 19,
+                "bulk_niceness",
+                self.bulk_niceness.to_string(),
+                "must be from 0 to 19",
+            ),
+            (self.running_transfers > 0, "running_transfers", number(0), from_one),
+            (self.transfers_per_peer > 0, "transfers_per_peer", number(0), from_one),
+            (self.half_open > 0, "half_open", number(0), from_one),
+        ]
+        .into_iter()
+        .filter(|(is_well, ..)| !is_well)
+        .map(|(_, key, given, wanted)| ConfigError { key, given, wanted })
+        .collect()
     }
 
     pub(crate) fn chunk_size_is_valid(size: u32) -> bool {
@@ -216,3 +263,6 @@ impl NodeConfig {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -222,3 +222,32 @@ async fn a_factory_that_panics_when_it_is_called_again_fails_the_transfer_and_no
     within(plain.delivered()).await.unwrap();
     within(world.lyon.shutdown()).await;
 }
+
+/// Gives each chunk on twice, with other bytes.
+struct Doubles(Outlet<Chunk>);
+
+impl Actor for Doubles {
+    type Context = Context<Self>;
+}
+
+impl Handler<Chunk> for Doubles {
+    type Result = ();
+
+    fn handle(&mut self, chunk: Chunk, _: &mut Context<Self>) {
+        if !chunk.custody().is_trailer() {
+            self.0.send(chunk.with_bytes(b"other bytes under the same nonce"));
+        }
+        self.0.send(chunk);
+    }
+}
+
+#[tokio::test]
+async fn an_actor_that_gives_a_chunk_on_twice_fails_its_transfer_and_one_frame_of_it_leaves() {
+    let doubles = Pipeline::new()
+        .then_actor("forth", |outlet: Outlet<Chunk>| Doubles(outlet).start().recipient());
+    let mut world = World::new(with(doubles, Pipeline::new()), sound()).await;
+    let transfer = world.send("in", source(&content(1, &[]))).await;
+    let failure = within(transfer.delivered()).await.unwrap_err();
+    assert!(failure.message.contains("an index is sealed once"), "{failure}");
+    world.nothing_more_arrives();
+}

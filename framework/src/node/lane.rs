@@ -439,11 +439,22 @@ impl Handler<Sealed> for Lane {
     type Result = ();
 
     fn handle(&mut self, sealed: Sealed, ctx: &mut Context<Self>) {
+        if !sealed.custody().sealed() {
+            let text = "a stage gave the chunk on twice: an index is sealed once, since two boxes \
+                        under one nonce give away what is in both; let each chunk leave a stage once";
+            return sealed.custody().fail(FailureKind::Stage, text);
+        }
+        self.keep(sealed, ctx);
+    }
+}
+
+impl Lane {
+    /// Keeps a frame until it is acknowledged, and puts it out.
+    fn keep(&mut self, sealed: Sealed, ctx: &mut Context<Self>) {
         if sealed.custody().transfer().is_closed() {
             return sealed.custody().finish(0);
         }
         self.look_for_unheard(ctx);
-        sealed.custody().sealed();
         let key = (sealed.custody().transfer().stream, sealed.custody().index());
         self.retained
             .insert(key, Retained { sealed, put_out: Instant::now(), asked: 0, unheard: 0 });
@@ -568,7 +579,7 @@ impl Handler<TrailerAgain> for Lane {
 
     fn handle(&mut self, TrailerAgain { stream }: TrailerAgain, ctx: &mut Context<Self>) {
         if let Some(trailer) = self.trailers.remove(&stream) {
-            Handler::<Sealed>::handle(self, trailer, ctx);
+            self.keep(trailer, ctx);
         }
     }
 }
@@ -577,7 +588,7 @@ impl Handler<TakeOver> for Lane {
     type Result = ();
 
     fn handle(&mut self, TakeOver(frames): TakeOver, ctx: &mut Context<Self>) {
-        frames.into_iter().for_each(|sealed| Handler::<Sealed>::handle(self, sealed, ctx));
+        frames.into_iter().for_each(|sealed| self.keep(sealed, ctx));
     }
 }
 

@@ -353,6 +353,7 @@ struct State {
     again: Option<Bytes>,
     stage: Option<Arc<str>>,
     over: bool,
+    sealed: bool,
     /// Why it failed.
     failure: Option<String>,
 }
@@ -437,9 +438,13 @@ impl Custody {
     }
 
     /// The chunk is sealed: it is not made again within this attempt, and its source buffer is
-    /// free.
-    pub fn sealed(&self) {
-        self.state().again = None;
+    /// free. False, if it was sealed before: what comes now would be under the same key and nonce
+    /// as other bytes, and must not leave.
+    #[must_use]
+    pub fn sealed(&self) -> bool {
+        let mut state = self.state();
+        state.again = None;
+        !std::mem::replace(&mut state.sealed, true)
     }
 
     /// The chunk has this place among the stages.
@@ -456,7 +461,7 @@ impl Custody {
     pub fn finish(&self, bytes: u64) {
         let mut state = self.state();
         if !std::mem::replace(&mut state.over, true) {
-            *state = State { over: true, ..State::default() };
+            *state = State { over: true, sealed: state.sealed, ..State::default() };
             drop(state);
             self.0.transfer.done_bytes.fetch_add(bytes, Ordering::Relaxed);
         }
@@ -469,7 +474,8 @@ impl Custody {
             return;
         }
         let (stage, message) = (state.stage.clone(), message.into());
-        *state = State { over: true, failure: Some(message.clone()), ..State::default() };
+        let (sealed, failure) = (state.sealed, Some(message.clone()));
+        *state = State { over: true, sealed, failure, ..State::default() };
         drop(state);
         let KeyScope { attempt, .. } = self.0.transfer.scope;
         let Held { ref transfer, index, trailer, lane, .. } = *self.0;

@@ -45,19 +45,20 @@ use estafette::wire::Suite;
 
 use crate::chunk::{Assembler, Chunker, Digest};
 use crate::compress::{Compressor, Decompressor};
-use crate::seal::{Opener, Sealer};
+use crate::seal::{Aes, Opener, Sealer};
 
-/// A registry with the standard stages and the TCP bridge.
+/// A registry with the standard stages and the TCP bridge. AES-256-GCM is among them where the
+/// processor and the build have it, and preferred.
 ///
 /// # Panics
-/// When the cipher of this build gives wrong answers (see [`seal::self_check`]): nothing could be
-/// sealed safely then.
+/// When XSalsa20-Poly1305 of this build gives wrong answers (see [`seal::self_check`]): nothing
+/// could be sealed safely then.
 pub fn standard() -> StageRegistry {
-    static CHECKED: LazyLock<Result<(), seal::SelfCheckError>> = LazyLock::new(seal::self_check);
+    static CHECKED: LazyLock<Result<(), seal::SelfCheckError>> = LazyLock::new(seal::check_salsa);
     if let Err(error) = *CHECKED {
         panic!("{error}");
     }
-    StageRegistry::new()
+    let registry = StageRegistry::new()
         .chunker(|seat| Chunker::new(seat).start().recipient())
         .assembler(|seat| Assembler::new(seat).start().recipient())
         .digest(Pipeline::new().then("digest", Digest::default))
@@ -75,5 +76,13 @@ pub fn standard() -> StageRegistry {
         .reopener(package::PACKAGE, package::reopen)
         .packages(package::FilePackages)
         .copies(copy::FileCopies)
-        .transport(bridge::Tcp)
+        .transport(bridge::Tcp);
+    match seal::aes() {
+        Some(_) => registry.sealer(
+            Suite::AES_256_GCM,
+            Pipeline::new().then("seal", Sealer::<Aes>::default),
+            Pipeline::new().then("open", Opener::<Aes>::default),
+        ),
+        None => registry,
+    }
 }

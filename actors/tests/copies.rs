@@ -13,8 +13,11 @@ use estafette::delivery::{Content, TransferId};
 use estafette::node::{Copied, Copies, CopyOrder, Copying, CopyingError};
 use estafette::pipeline::{Source, SourceError, SourceReport};
 use estafette::testing::Random;
+use estafette::wire::Suite;
+use estafette::wire::copy::CopyHeader;
 use estafette_actors::copy::{CopySource, FileCopies};
 use estafette_actors::source::{BytesSource, ReaderSource};
+use estafette_actors::standard;
 use futures_util::future::BoxFuture;
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
@@ -38,16 +41,25 @@ impl Scene {
     }
 
     fn begin(&self, source: impl Source, twin: Option<Box<dyn Source>>) -> Copying {
+        self.begin_with(Suite::XSALSA20_POLY1305, source, twin).unwrap()
+    }
+
+    fn begin_with(
+        &self,
+        suite: Suite,
+        source: impl Source,
+        twin: Option<Box<dyn Source>>,
+    ) -> Result<Copying, CopyingError> {
         let (content, file) = (source.content(), self.file());
-        let order = CopyOrder {
+        FileCopies.copy(CopyOrder {
             source: Box::new(source),
             twin,
             content,
             identity: self.us.clone(),
             transfer: TransferId::random(),
+            suite,
             file,
-        };
-        FileCopies.copy(order).unwrap()
+        })
     }
 
     async fn copy(&self, bytes: &[u8]) -> Copied {
@@ -300,4 +312,38 @@ fn what_is_no_copy_is_said_to_be_none() {
     fs::remove_file(scene.file()).unwrap();
     fs::create_dir(scene.file()).unwrap();
     assert!(matches!(scene.open(), Err(SourceError::Unsuitable { .. })));
+}
+
+#[test]
+fn a_copy_is_read_with_the_suite_that_it_names() {
+    for suite in standard().suites() {
+        let scene = Scene::new();
+        for length in [0, PIECE, 2 * PIECE + 17] {
+            let bytes = noise(length);
+            let read = on_a_node(async {
+                let copying = scene.begin_with(suite, source(&bytes), None).unwrap();
+                let mut growing = copying.source;
+                let (copied, grown) =
+                    futures_util::join!(copying.done, read(growing.as_mut(), 1 << 16));
+                copied.unwrap();
+                [grown.unwrap(), read(scene.open().unwrap().as_mut(), 1 << 16).await.unwrap()]
+            });
+            assert!(read.iter().all(|read| *read == bytes), "{suite}, {length} bytes");
+        }
+    }
+}
+
+#[test]
+fn a_suite_that_is_not_here_is_named_to_whoever_would_copy_or_read_with_it() {
+    let scene = Scene::new();
+    let error = scene.begin_with(Suite(777), source(b"x"), None).err().unwrap().to_string();
+    assert!(error.contains("suite 777") && error.contains("processor"), "{error}");
+    let content = source(b"x").content();
+    let header =
+        CopyHeader::seal(&scene.us, TransferId::random(), Suite(777), 1 << 10, content).unwrap();
+    fs::write(scene.file(), header.as_bytes()).unwrap();
+    let error = scene.open().err().unwrap();
+    assert!(matches!(error, SourceError::Unsuitable { .. }), "it is no damage: {error}");
+    let error = error.to_string();
+    assert!(error.contains("suite 777") && error.contains("processor"), "{error}");
 }

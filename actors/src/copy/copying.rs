@@ -17,7 +17,7 @@ use super::source::{CopySource, PieceKeys};
 use super::twin::TwinSource;
 use super::writer::Writer;
 use crate::new_file::NewFile;
-use crate::seal::{Cipher, DefaultCipher};
+use crate::seal::SuiteCipher;
 use crate::source::fill;
 use crate::thread::{self, Gone};
 
@@ -37,16 +37,23 @@ pub(super) struct Grown {
 }
 
 pub(super) fn copy(mut order: CopyOrder) -> Result<Copying, CopyingError> {
-    let header = CopyHeader::seal(&order.identity, order.transfer, PIECE, order.content.clone())?;
+    let header = CopyHeader::seal(
+        &order.identity,
+        order.transfer,
+        order.suite,
+        PIECE,
+        order.content.clone(),
+    )?;
+    let cipher = SuiteCipher::of(order.suite).map_err(CopyingError::Suite)?;
     let (grown, growing) = watch::channel(Grown::default());
-    let copy = CopySource::following(order.file.clone(), header.clone(), growing);
+    let copy = CopySource::following(order.file.clone(), header.clone(), cipher, growing);
     let source: Box<dyn Source> = match order.twin.take() {
         Some(twin) => Box::new(TwinSource::new(twin, copy)),
         None => Box::new(copy),
     };
     let file = order.file.clone();
     let work = move |_thread, gone| async move {
-        let copied = work(order, &header, &grown, gone).await;
+        let copied = work(order, (&header, cipher), &grown, gone).await;
         if let Err(error) = &copied {
             let text = error.to_string();
             grown.send_modify(|grown| grown.ended = Some(Err(text)));
@@ -68,7 +75,7 @@ pub(super) fn copy(mut order: CopyOrder) -> Result<Copying, CopyingError> {
 
 async fn work(
     mut order: CopyOrder,
-    header: &CopyHeader,
+    (header, cipher): (&CopyHeader, SuiteCipher),
     grown: &watch::Sender<Grown>,
     mut gone: Gone,
 ) -> Result<Copied, CopyingError> {
@@ -77,7 +84,7 @@ async fn work(
     let file = NewFile::create(&order.file).map_err(failed)?;
     let reader = Arc::new(file.reader().map_err(failed)?);
     grown.send_modify(|grown| grown.file = Some(reader));
-    let mut pieces = Pieces::begin(file, header, grown).map_err(failed)?;
+    let mut pieces = Pieces::begin(file, (header, cipher), grown).map_err(failed)?;
     let report = tokio::select! {
         biased;
         _ = &mut gone => return Err(CopyingError::Stopped),
@@ -93,6 +100,7 @@ async fn work(
 /// Content on its way into the file.
 struct Pieces<'a> {
     header: &'a CopyHeader,
+    cipher: SuiteCipher,
     writer: Writer,
     keys: PieceKeys,
     /// Bytes of content.
@@ -102,7 +110,7 @@ struct Pieces<'a> {
 impl<'a> Pieces<'a> {
     fn begin(
         file: NewFile,
-        header: &'a CopyHeader,
+        (header, cipher): (&'a CopyHeader, SuiteCipher),
         grown: &'a watch::Sender<Grown>,
     ) -> io::Result<Self> {
         // Those before the last are all of one length.
@@ -123,7 +131,7 @@ impl<'a> Pieces<'a> {
         )?;
         writer.room(header.as_bytes().len()).copy_from_slice(header.as_bytes());
         writer.push(header.as_bytes().len())?;
-        Ok(Self { header, writer, keys: PieceKeys::default(), length: 0 })
+        Ok(Self { header, cipher, writer, keys: PieceKeys::default(), length: 0 })
     }
 
     async fn copy(
@@ -151,8 +159,7 @@ impl<'a> Pieces<'a> {
             (self.keys.of(self.header, index), plain.len() < self.header.piece_size());
         let (front, sealed) =
             self.writer.room(PIECE_OVERHEAD + plain.len()).split_at_mut(PIECE_OVERHEAD);
-        let tag =
-            DefaultCipher::default().seal(epoch.key(), &epoch.nonce(index, last), plain, sealed);
+        let tag = self.cipher.seal((epoch, index, last), plain, sealed);
         front[..4].copy_from_slice(&(plain.len() as u32).to_le_bytes());
         front[4..].copy_from_slice(&tag);
         self.length += plain.len() as u64;

@@ -18,13 +18,14 @@ use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
 use super::copying::Grown;
-use crate::seal::{Cipher, DefaultCipher};
+use crate::seal::SuiteCipher;
 use crate::tree::printable;
 
 /// Reads a copy, for the node that made it.
 pub struct CopySource {
     path: PathBuf,
     header: CopyHeader,
+    cipher: SuiteCipher,
     content: Content,
     /// Set while the copy may not be whole yet.
     growing: Option<watch::Receiver<Grown>>,
@@ -68,6 +69,8 @@ impl CopySource {
         }
         let file = File::open(&path).map_err(|error| failed(&path, error))?;
         let header = read_header(&path, &file, identity)?;
+        let cipher = SuiteCipher::of(header.scope().suite)
+            .map_err(|why| SourceError::Unsuitable { what: name(&path), why })?;
         let (pieces, record) = (
             metadata.len().saturating_sub(header.as_bytes().len() as u64),
             PIECE_OVERHEAD + header.piece_size(),
@@ -75,24 +78,31 @@ impl CopySource {
         let length = pieces.saturating_sub((pieces / record as u64 + 1) * PIECE_OVERHEAD as u64);
         let content = header.content().clone();
         let content = Content { length: content.length.or(Some(length)), ..content };
-        Ok(Self { file: Some(Arc::new(file)), content, ..Self::of(path, header, None) })
+        Ok(Self { file: Some(Arc::new(file)), content, ..Self::of(path, header, cipher, None) })
     }
 
     /// The copy that will be at `path`, as it grows.
     pub(super) fn following(
         path: PathBuf,
         header: CopyHeader,
+        cipher: SuiteCipher,
         growing: watch::Receiver<Grown>,
     ) -> Self {
-        Self::of(path, header, Some(growing))
+        Self::of(path, header, cipher, Some(growing))
     }
 
-    fn of(path: PathBuf, header: CopyHeader, growing: Option<watch::Receiver<Grown>>) -> Self {
+    fn of(
+        path: PathBuf,
+        header: CopyHeader,
+        cipher: SuiteCipher,
+        growing: Option<watch::Receiver<Grown>>,
+    ) -> Self {
         let (content, offset) = (header.content().clone(), header.as_bytes().len() as u64);
         let (keys, record, rest) = Default::default();
         Self {
             path,
             header,
+            cipher,
             content,
             growing,
             file: None,
@@ -184,13 +194,8 @@ impl CopySource {
         let epoch = self.keys.of(&self.header, self.next);
         let (front, sealed) = self.record.split_at(PIECE_OVERHEAD);
         let tag = front.last_chunk().expect("a piece begins with length and tag");
-        let opened = DefaultCipher::default().open(
-            epoch.key(),
-            &epoch.nonce(self.next, last),
-            tag,
-            &sealed[..plain.len()],
-            plain,
-        );
+        let at = (epoch, self.next, last);
+        let opened = self.cipher.open(at, tag, &sealed[..plain.len()], plain);
         if opened.is_err() {
             return Err(self.damaged(format!("the tag of piece {} does not agree", self.next)));
         }

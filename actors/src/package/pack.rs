@@ -12,7 +12,6 @@ use estafette::pipeline::{
     Balanced, Budget, Chunk, ChunkerSeat, Outlet, Piece, Prefix, RunningPipeline, Sealed, Signal,
     Source, SourceError, SourceReport, Transfer,
 };
-use estafette::wire::Suite;
 use estafette::wire::package::{Letter, PackageHeader, PackageLabel};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -84,14 +83,13 @@ fn header(order: &PackOrder, key: &TransferKey) -> Result<PackageHeader, PackErr
         created: order.created,
         expires: order.expires,
         chunk_size: order.chunk_size,
-        // Any receiver has it; one who is not there can't be asked for another.
-        suite: Suite::XSALSA20_POLY1305,
+        suite: order.suite,
         stages: order.stages.clone(),
     };
     let letter = Letter {
         version: order.source.version(),
         token: order.token.clone(),
-        ..Letter::new(key, order.inbox.clone(), order.content.clone())
+        ..Letter::new(key, label.suite, order.inbox.clone(), order.content.clone())
     };
     Ok(PackageHeader::seal(&order.identity, label, &letter)?)
 }

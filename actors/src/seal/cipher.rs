@@ -1,7 +1,8 @@
-//! The two implementations of the cipher.
+//! What a suite is made of, and the two implementations of XSalsa20-Poly1305.
 
 use std::fmt::Debug;
 
+use estafette::delivery::EpochKey;
 use xsalsa20poly1305::aead::AeadInPlace;
 use xsalsa20poly1305::{KeyInit, XSalsa20Poly1305};
 
@@ -10,17 +11,29 @@ use xsalsa20poly1305::{KeyInit, XSalsa20Poly1305};
 #[error("the tag of a box does not agree with it")]
 pub struct BadTag;
 
-/// An implementation of XSalsa20-Poly1305, from one buffer to another.
+/// An implementation of a cipher with keys of 32 bytes and tags of 16, from one buffer to another.
 pub trait Cipher: Debug + Default + Send + Unpin + 'static {
+    /// A nonce.
+    type Nonce;
+
+    /// The nonce of a chunk: see [`EpochKey::nonce`].
+    fn nonce(epoch: &EpochKey, index: u64, last: bool) -> Self::Nonce;
+
     /// Seals `plain` into `sealed`, which has the same length; the tag is returned.
-    fn seal(&self, key: &[u8; 32], nonce: &[u8; 24], plain: &[u8], sealed: &mut [u8]) -> [u8; 16];
+    fn seal(
+        &self,
+        key: &[u8; 32],
+        nonce: &Self::Nonce,
+        plain: &[u8],
+        sealed: &mut [u8],
+    ) -> [u8; 16];
 
     /// Opens `sealed` into `plain`, which has the same length. With a bad tag, what is in `plain`
     /// means nothing.
     fn open(
         &self,
         key: &[u8; 32],
-        nonce: &[u8; 24],
+        nonce: &Self::Nonce,
         tag: &[u8; 16],
         sealed: &[u8],
         plain: &mut [u8],
@@ -32,6 +45,12 @@ pub trait Cipher: Debug + Default + Send + Unpin + 'static {
 pub struct Reference;
 
 impl Cipher for Reference {
+    type Nonce = [u8; 24];
+
+    fn nonce(epoch: &EpochKey, index: u64, last: bool) -> [u8; 24] {
+        epoch.nonce(index, last)
+    }
+
     fn seal(&self, key: &[u8; 32], nonce: &[u8; 24], plain: &[u8], sealed: &mut [u8]) -> [u8; 16] {
         sealed.copy_from_slice(plain);
         let cipher = XSalsa20Poly1305::new(key.into());
@@ -62,6 +81,12 @@ pub struct Fast;
 
 #[cfg(feature = "fast-seal")]
 impl Cipher for Fast {
+    type Nonce = [u8; 24];
+
+    fn nonce(epoch: &EpochKey, index: u64, last: bool) -> [u8; 24] {
+        epoch.nonce(index, last)
+    }
+
     fn seal(&self, key: &[u8; 32], nonce: &[u8; 24], plain: &[u8], sealed: &mut [u8]) -> [u8; 16] {
         let mut tag = [0; 16];
         dryoc::classic::crypto_secretbox::crypto_secretbox_detached(
@@ -86,9 +111,9 @@ impl Cipher for Fast {
     }
 }
 
-/// The implementation that is used where none is named.
+/// The implementation of XSalsa20-Poly1305 that is used where none is named.
 #[cfg(feature = "fast-seal")]
 pub type DefaultCipher = Fast;
-/// The implementation that is used where none is named.
+/// The implementation of XSalsa20-Poly1305 that is used where none is named.
 #[cfg(not(feature = "fast-seal"))]
 pub type DefaultCipher = Reference;

@@ -18,7 +18,7 @@ pub struct Opener<C = DefaultCipher> {
 }
 
 impl Opener {
-    /// An opener with the default implementation of the cipher.
+    /// An opener with the default implementation of XSalsa20-Poly1305.
     pub fn new() -> Self {
         Self::default()
     }
@@ -45,8 +45,13 @@ impl<C: Cipher> Transform for Opener<C> {
         let ciphertext = &frame[Sealed::BODY..];
         let mut plain = custody.transfer().buffers.take(ciphertext.len());
         let epoch = self.keys.of(custody.transfer(), index);
-        let opened =
-            self.cipher.open(epoch.key(), &epoch.nonce(index, last), tag, ciphertext, &mut plain);
+        let opened = self.cipher.open(
+            epoch.key(),
+            &C::nonce(epoch, index, last),
+            tag,
+            ciphertext,
+            &mut plain,
+        );
         opened.map_err(|_| {
             TransformError::damaged(format!(
                 "chunk {index} was changed on the way: its tag does not agree"

@@ -15,7 +15,7 @@ pub struct Sealer<C = DefaultCipher> {
 }
 
 impl Sealer {
-    /// A sealer with the default implementation of the cipher.
+    /// A sealer with the default implementation of XSalsa20-Poly1305.
     pub fn new() -> Self {
         Self::default()
     }
@@ -43,7 +43,7 @@ impl<C: Cipher> Transform for Sealer<C> {
         let epoch = self.keys.of(custody.transfer(), index);
         let tag = self.cipher.seal(
             epoch.key(),
-            &epoch.nonce(index, last),
+            &C::nonce(epoch, index, last),
             plain,
             &mut frame[Sealed::BODY..],
         );

@@ -43,7 +43,7 @@ impl Forgery {
             transfer: TransferId::random(),
             attempt: 0,
             key: SecretBytes::new(*key.as_bytes()),
-            commit: key.commitment(),
+            commit: key.commitment(Suite::XSALSA20_POLY1305),
             inbox: "in".into(),
             content: Content {
                 kind: ContentKind::Bytes,

@@ -4,6 +4,7 @@ use estafette::delivery::TransferKey;
 use estafette::node::TrustedPeer;
 use estafette::wire::{Control, Opening, SecretBytes, Suite};
 use estafette::{FailureKind, TransferNews};
+use estafette_actors::standard;
 
 use super::forge::Forgery;
 use super::world::{CHUNK, WINDOW, World, news};
@@ -39,6 +40,15 @@ async fn an_absurd_opening_is_rejected_with_its_reason() {
         change(Integrity, "not the one committed to", |opening| {
             opening.key = SecretBytes::new(*TransferKey::random().as_bytes())
         }),
+        // Where the suite is known, the key was committed to for another one.
+        match standard().suites().contains(&Suite::AES_256_GCM) {
+            true => {
+                change(Integrity, "for its suite", |opening| opening.suite = Suite::AES_256_GCM)
+            }
+            false => change(Stage, "sealed with AES-256-GCM", |opening| {
+                opening.suite = Suite::AES_256_GCM
+            }),
+        },
         change(Refused, "no inbox", |opening| opening.inbox = "elsewhere".into()),
         change(Refused, "no inbox", |opening| opening.inbox = "../in".into()),
         change(Refused, "no inbox", |opening| opening.inbox = String::new()),
@@ -161,7 +171,8 @@ async fn a_stream_in_use_is_not_taken_over_and_an_older_attempt_is_not_taken_up(
     let key = TransferKey::random();
     let again = Forgery::numbered(&world.mallory, 3).with(|opening| {
         opening.transfer = newest.opening.transfer;
-        (opening.key, opening.commit) = (SecretBytes::new(*key.as_bytes()), key.commitment());
+        (opening.key, opening.commit) =
+            (SecretBytes::new(*key.as_bytes()), key.commitment(opening.suite));
     });
     link.say(&Control::Open(Box::new(again.opening.clone()))).await;
     again.ends(&mut link).await.unwrap();

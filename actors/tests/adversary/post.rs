@@ -124,8 +124,10 @@ impl Post {
 
     /// What an honest peer says before its first batch.
     pub(crate) fn announcement(&self) -> Control {
-        let (key, commitment) =
-            (SecretBytes::new(*self.out.key.as_bytes()), self.out.key.commitment());
+        let (key, commitment) = (
+            SecretBytes::new(*self.out.key.as_bytes()),
+            self.out.key.commitment(self.out.scope.suite),
+        );
         Control::Messages { transfer: self.out.scope.transfer, key, commitment }
     }
 

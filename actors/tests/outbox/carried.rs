@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use estafette::node::{Destination, PackOrder, Packages, Packed, RelayQuota, Store, TrustedPeer};
 use estafette::pipeline::{Compression, Source};
+use estafette::wire::Suite;
 use estafette::{Identity, Node, NodeConfig, SendOptions, TransferId};
 use estafette_actors::package::FilePackages;
 use estafette_actors::sink::MemorySink;
@@ -42,6 +43,7 @@ fn pack(
         receiver: world.identities[PARIS].peer(),
         transfer,
         chunk_size: 4 << 10,
+        suite: Suite::XSALSA20_POLY1305,
         compression: Compression::Snappy,
         stages: Vec::new(),
         inbox: "in".into(),

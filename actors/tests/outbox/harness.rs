@@ -8,7 +8,7 @@ use std::time::Duration;
 use estafette::node::{FileStore, MemoryStore, OutboxEntry, PackOrder, Packages, Packed, Store};
 use estafette::pipeline::{Compression, Hosting, Source};
 use estafette::testing::Network;
-use estafette::wire::PeerId;
+use estafette::wire::{PeerId, Suite};
 use estafette::{Identity, Node, NodeBuilder, NodeConfig, SendOptions, TransferHandle, TransferId};
 use estafette_actors::package::FilePackages;
 use estafette_actors::spool::Spool;
@@ -133,6 +133,7 @@ impl World {
             receiver: self.paris.peer(),
             transfer,
             chunk_size: 4 << 10,
+            suite: Suite::XSALSA20_POLY1305,
             compression: Compression::Snappy,
             stages: Vec::new(),
             inbox: "files".into(),

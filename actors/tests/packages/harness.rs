@@ -15,7 +15,7 @@ use estafette::node::{
 };
 use estafette::pipeline::{Chunk, SourceError};
 use estafette::pipeline::{Compression, Inbox, Offer, Pipeline, Source, Transform, TransformError};
-use estafette::wire::Identity;
+use estafette::wire::{Identity, Suite};
 use estafette_actors::sink::MemorySink;
 use estafette_actors::source::BytesSource;
 use estafette_actors::standard;
@@ -70,6 +70,7 @@ impl Scene {
             receiver: self.receiver.peer(),
             transfer: TransferId::random(),
             chunk_size: CHUNK as u32,
+            suite: Suite::XSALSA20_POLY1305,
             compression: Compression::Snappy,
             stages: vec![],
             inbox: "in".into(),

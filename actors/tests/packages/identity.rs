@@ -2,10 +2,13 @@
 
 use std::fs;
 
+use estafette::FailureKind;
 use estafette::delivery::{ContentKind, KeyScope, TransferId, TransferKey};
+use estafette::node::PackOrder;
 use estafette::pipeline::{Compression, Source};
 use estafette_actors::sink::FileSink;
 use estafette_actors::source::{FileSource, ReaderSource, TreeSource};
+use estafette_actors::standard;
 use proptest::prelude::*;
 
 use super::harness::{CHUNK, CREATED, EXPIRES, Scene, into, noise, run, source, text};
@@ -224,4 +227,23 @@ proptest! {
         let compression = if off { Compression::Off } else { Compression::Snappy };
         run(there_and_back(&scene, &bytes, compression, if flip { &["flip"] } else { &[] }));
     }
+}
+
+#[test]
+fn a_package_is_opened_with_the_suite_on_its_label_or_refused_by_its_name() {
+    run(async {
+        for suite in standard().suites() {
+            let (mut scene, bytes) = (Scene::new(), text(10 * CHUNK));
+            let order = PackOrder { suite, ..scene.order("package", source(&bytes)) };
+            scene.try_pack(order).await.unwrap();
+            assert_eq!(scene.unpack("package").await.unwrap().1, bytes);
+            scene.registry = scene.registry.without_sealer(suite);
+            let failure = scene.unpack("package").await.unwrap_err();
+            assert_eq!(failure.kind, FailureKind::Stage);
+            assert!(failure.message.contains(&format!("sealed with {suite}")), "{failure}");
+            let order = PackOrder { suite, ..scene.order("other", source(&bytes)) };
+            let error = scene.try_pack(order).await.unwrap_err().to_string();
+            assert!(error.contains(&format!("sealed with {suite}")), "{error}");
+        }
+    });
 }

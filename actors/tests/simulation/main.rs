@@ -9,4 +9,5 @@ mod harness;
 mod recovery;
 mod sizes;
 mod stored;
+mod suites;
 mod trust;

@@ -23,7 +23,7 @@ fn bytes(hex: &str) -> Vec<u8> {
     (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
 }
 
-fn answers_as_nacl(cipher: &impl Cipher) {
+fn answers_as_nacl(cipher: &impl Cipher<Nonce = [u8; 24]>) {
     let (key, nonce) = (bytes(KEY).try_into().unwrap(), bytes(NONCE).try_into().unwrap());
     let (plain, mut sealed) = (bytes(PLAIN), vec![0; PLAIN.len() / 2]);
     let tag = cipher.seal(&key, &nonce, &plain, &mut sealed);

@@ -207,6 +207,8 @@ pub(crate) struct Delivered {
     pub(crate) name: Option<String>,
     /// The receiver had it from an earlier delivery: nothing was sent.
     pub(crate) already_there: bool,
+    /// What its chunks were sealed with; `None` if nothing was sent, or an earlier process began.
+    pub(crate) suite: Option<String>,
     pub(crate) files: u64,
     pub(crate) bytes: u64,
     pub(crate) seconds: f64,

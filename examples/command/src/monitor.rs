@@ -60,6 +60,8 @@ struct Shown {
     name: String,
     /// `None` where only its receiver knows it.
     inbox: Option<String>,
+    /// What its chunks are sealed with.
+    suite: String,
     started: Instant,
     bytes: u64,
     total: Option<u64>,
@@ -178,8 +180,8 @@ impl Monitor {
     fn take(&mut self, about: About, news: News) -> Option<Result<Receipt, Failure>> {
         match news {
             News::Waiting { running } => self.wait(about, running),
-            News::Started { name, total, inbox } => {
-                self.begin(about, &units::printable(&name), total, inbox)
+            News::Started { name, total, inbox, suite } => {
+                self.begin(about, &units::printable(&name), total, (inbox, suite))
             }
             News::AlreadyThere { name, inbox } => {
                 _ = self.there.insert(about.transfer, (units::printable(&name), inbox))
@@ -237,7 +239,7 @@ impl Monitor {
         About { transfer, peer, direction }: About,
         name: &str,
         total: Option<u64>,
-        inbox: String,
+        (inbox, suite): (String, String),
     ) {
         self.take_off(&transfer);
         let whom = self.peer_name(peer);
@@ -255,6 +257,7 @@ impl Monitor {
                 direction,
                 name,
                 inbox,
+                suite,
                 started: now,
                 bytes: 0,
                 total,
@@ -358,6 +361,7 @@ impl Monitor {
             shown.progress(receipt.length, Some(receipt.length));
             self.output.event(&shown.event(*transfer));
         }
+        let suite = shown.as_ref().map(|shown| shown.suite.clone());
         let (name, inbox) = there
             .clone()
             .or_else(|| shown.map(|shown| (shown.name, shown.inbox.unwrap_or_default())))
@@ -368,6 +372,7 @@ impl Monitor {
             inbox: inbox.filter(|inbox| !inbox.is_empty()),
             name,
             already_there: there.is_some(),
+            suite: suite.filter(|suite| !suite.is_empty()),
             files: receipt.files,
             bytes: receipt.length,
             seconds,

@@ -18,6 +18,8 @@ pub(crate) enum News {
         total: Option<u64>,
         #[serde(default)]
         inbox: String,
+        #[serde(default)]
+        suite: String,
     },
     /// The receiver has it: nothing is sent.
     AlreadyThere {
@@ -53,9 +55,12 @@ impl News {
     pub(crate) fn of(news: TransferNews) -> Option<Self> {
         Some(match news {
             TransferNews::Waiting { running } => Self::Waiting { running },
-            TransferNews::Started { content, inbox } => {
-                Self::Started { name: content.name.to_string(), total: content.length, inbox }
-            }
+            TransferNews::Started { content, inbox, suite } => Self::Started {
+                name: content.name.to_string(),
+                total: content.length,
+                inbox,
+                suite: suite.to_string(),
+            },
             TransferNews::AlreadyThere { content, inbox } => {
                 Self::AlreadyThere { name: content.name.to_string(), inbox }
             }

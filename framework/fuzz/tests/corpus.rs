@@ -163,7 +163,7 @@ fn packages() {
         name: ContentName::new("letter").unwrap(),
         length: Some(5),
     };
-    let letter = Letter::new(&TransferKey::from_bytes([9; 32]), "in".into(), content);
+    let letter = Letter::new(&TransferKey::from_bytes([9; 32]), Suite(1), "in".into(), content);
     let letter = Letter { version: Some([1; 32]), token: Some([2; 32].into()), ..letter };
     let header = PackageHeader::seal(&sender, label.clone(), &letter).unwrap();
     let (mut package, mut frames) = (header.as_bytes().to_vec(), Frames::new(&label));

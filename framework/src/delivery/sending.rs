@@ -88,6 +88,9 @@ pub(crate) enum Event {
         stream: u64,
         held: Held,
     },
+    /// The link that is coming up is to a receiver that may not open what this attempt is sealed
+    /// with.
+    Outdated(u64, String),
     /// The receiver has no room yet, and runs so many of this side's.
     Waits(u64, u32),
     /// The receiver does not take it, or gives it up.
@@ -266,6 +269,12 @@ impl Sending {
             Event::Waits(stream, running) => {
                 if self.known.get(&stream).is_some_and(|known| known.phase == Phase::Offered) {
                     self.act(Action::TellWaiting(stream, running));
+                }
+            }
+            Event::Outdated(stream, why) => {
+                let begun = [Phase::Offered, Phase::Wiring, Phase::Running];
+                if self.known.get(&stream).is_some_and(|known| begun.contains(&known.phase)) {
+                    self.renew(stream, why);
                 }
             }
             Event::Denied(stream, failure) => self.end(stream, Err(failure)),

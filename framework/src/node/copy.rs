@@ -9,8 +9,8 @@ use futures_util::future::BoxFuture;
 use crate::delivery::{Content, TransferId};
 use crate::node::RegistryError;
 use crate::pipeline::{Source, SourceError, SourceReport};
-use crate::wire::Identity;
 use crate::wire::copy::CopyError;
+use crate::wire::{Identity, Suite};
 
 /// Makes copies and reads them.
 pub trait Copies: fmt::Debug + Send + Sync + 'static {
@@ -37,6 +37,9 @@ pub struct CopyOrder {
     pub identity: Identity,
     /// The delivery's id.
     pub transfer: TransferId,
+    /// What it is sealed with. A node takes XSalsa20-Poly1305: a copy may be read on a processor
+    /// that has no other, after its disk was moved.
+    pub suite: Suite,
     /// Where it goes. It appears when it is whole; until then it grows beside its place, as
     /// `<file>.new`.
     pub file: PathBuf,
@@ -85,6 +88,9 @@ pub enum CopyingError {
     /// Nothing that makes copies is registered.
     #[error("the content can't be copied: {0}")]
     Registry(#[from] RegistryError),
+    /// The suite is not here.
+    #[error("the content can't be copied: {0}")]
+    Suite(String),
     /// What the content is does not fit in front of a copy: a name too long.
     #[error("the content can't be copied: {0}")]
     Header(#[from] CopyError),

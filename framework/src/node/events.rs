@@ -5,7 +5,7 @@ use tokio::sync::{broadcast, watch};
 use crate::delivery::{Content, Failure, Receipt, TransferId};
 use crate::pipeline::Skipped;
 use crate::remote::{LetterId, RemoteError};
-use crate::wire::{PeerId, printable};
+use crate::wire::{PeerId, Suite, printable};
 
 /// Something happened on a node. Events are for watching: a slow subscriber misses some, and loses
 /// nothing else.
@@ -102,10 +102,10 @@ impl TransferEvent {
     pub(crate) fn log(&self) {
         let (transfer, peer, direction) = (self.transfer, self.peer.short(), self.direction);
         match &self.news {
-            TransferNews::Started { content, inbox } => {
+            TransferNews::Started { content, inbox, suite } => {
                 let (name, length) = (&content.name, content.length);
                 tracing::info!(
-                    %transfer, peer, ?direction, inbox, %name, length,
+                    %transfer, peer, ?direction, inbox, %name, length, %suite,
                     "a delivery begins"
                 );
             }
@@ -159,6 +159,8 @@ pub enum TransferNews {
         content: Content,
         /// To which inbox; empty where only its receiver knows it.
         inbox: String,
+        /// What its chunks are sealed with on this way.
+        suite: Suite,
     },
     /// The receiver has it from an earlier delivery, unchanged: nothing of it is sent, and
     /// [`TransferNews::Delivered`] comes next.

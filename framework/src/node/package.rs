@@ -13,7 +13,7 @@ use crate::delivery::{Content, Failure, Receipt, TransferId};
 use crate::node::{RegistryError, StageRegistry};
 use crate::pipeline::{Committed, Compression, Sink, Source, SourceError, SourceReport, Summary};
 use crate::wire::package::{PackageError, PackageHeader};
-use crate::wire::{Identity, PeerId, SecretBytes};
+use crate::wire::{Identity, PeerId, SecretBytes, Suite};
 
 /// Makes, reads and opens packages. Its futures work on threads of their own and must be awaited
 /// where an actix system runs; dropping one stops the work, which then leaves nothing but what a
@@ -55,6 +55,9 @@ pub struct PackOrder {
     pub transfer: TransferId,
     /// Bytes per chunk: a power of two from 1 KiB to 4 MiB.
     pub chunk_size: u32,
+    /// What chunks are sealed with. A node takes XSalsa20-Poly1305: any receiver has it, and one
+    /// who is not there can't be asked for another.
+    pub suite: Suite,
     /// Whether chunks are compressed.
     pub compression: Compression,
     /// The coders that chunks pass.

@@ -24,7 +24,8 @@ pub struct StageRegistry {
     digest: Option<Pipeline<Chunk, Chunk>>,
     coders: BTreeMap<String, Coder>,
     compressor: Option<(Pipeline<Chunk, Compressed>, Pipeline<Compressed, Chunk>)>,
-    sealers: BTreeMap<u16, SealerPair>,
+    /// The one that was registered last comes first.
+    sealers: Vec<(Suite, SealerPair)>,
     transport: Option<Arc<dyn Transport>>,
     reopeners: BTreeMap<String, Reopener>,
     packages: Option<Arc<dyn Packages>>,
@@ -84,10 +85,15 @@ pub enum RegistryError {
         limit: u32,
     },
     /// The cipher suite is not known here.
-    #[error("cipher suite {suite} is not registered here")]
+    #[error(
+        "it is sealed with {suite}, and this node has {known}: the other suite needs a processor \
+         or a build that this node does not have"
+    )]
     UnknownSuite {
-        /// Its number.
-        suite: u16,
+        /// Which one.
+        suite: Suite,
+        /// What there is.
+        known: String,
     },
 }
 
@@ -162,6 +168,10 @@ impl StageRegistry {
     }
 
     /// What seals under a cipher suite, and its inverse.
+    ///
+    /// The suite that was registered last is preferred: two nodes seal with the first one that both
+    /// have, in the order of whichever was dialled. One that is registered again keeps its place.
+    /// No node does without [`Suite::XSALSA20_POLY1305`]: packages are sealed with it.
     #[must_use]
     pub fn sealer(
         mut self,
@@ -169,7 +179,18 @@ impl StageRegistry {
         seal: Pipeline<Compressed, Sealed>,
         open: Pipeline<Sealed, Compressed>,
     ) -> Self {
-        self.sealers.insert(suite.0, (seal, open));
+        match self.sealers.iter_mut().find(|(known, _)| *known == suite) {
+            Some((_, pair)) => *pair = (seal, open),
+            None => self.sealers.insert(0, (suite, (seal, open))),
+        }
+        self
+    }
+
+    /// A registry without this cipher suite: it is not offered to other nodes, and what is sealed
+    /// with it is refused.
+    #[must_use]
+    pub fn without_sealer(mut self, suite: Suite) -> Self {
+        self.sealers.retain(|(known, _)| *known != suite);
         self
     }
 
@@ -230,8 +251,9 @@ impl StageRegistry {
         self.coders.keys().map(String::as_str)
     }
 
-    pub(crate) fn suites(&self) -> Vec<Suite> {
-        self.sealers.keys().copied().map(Suite).collect()
+    /// The cipher suites that are registered, the preferred first.
+    pub fn suites(&self) -> Vec<Suite> {
+        self.sealers.iter().map(|(suite, _)| *suite).collect()
     }
 
     /// The pipeline that sends: digest, the coders `names` in this order, compressor, sealer.
@@ -340,7 +362,11 @@ impl StageRegistry {
     }
 
     fn find_suite(&self, suite: Suite) -> Result<&SealerPair, RegistryError> {
-        self.sealers.get(&suite.0).ok_or(RegistryError::UnknownSuite { suite: suite.0 })
+        let found = self.sealers.iter().find(|(known, _)| *known == suite);
+        let known = || self.suites().iter().map(Suite::to_string).collect::<Vec<_>>().join(", ");
+        found
+            .map(|(_, pair)| pair)
+            .ok_or_else(|| RegistryError::UnknownSuite { suite, known: known() })
     }
 }
 
@@ -348,7 +374,7 @@ impl fmt::Debug for StageRegistry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StageRegistry")
             .field("coders", &self.coders.keys())
-            .field("suites", &self.sealers.keys())
+            .field("suites", &self.suites())
             .finish_non_exhaustive()
     }
 }

@@ -10,7 +10,7 @@ use super::handle::Node;
 use super::session::signals::Outcome;
 use crate::delivery::{Failure, FailureKind, Receipt, TransferId};
 use crate::pipeline::SourceReport;
-use crate::wire::PeerId;
+use crate::wire::{PeerId, Suite};
 
 /// What a transfer has come to.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +20,8 @@ pub struct TransferStatus {
     pub stored: bool,
     /// Whether the receiver has accepted it.
     pub started: bool,
+    /// What its chunks are sealed with on their way, once that has begun.
+    pub suite: Option<Suite>,
     /// Whether the receiver had it from an earlier delivery, so that nothing was sent.
     pub already_there: bool,
     /// Bytes of content that have arrived.

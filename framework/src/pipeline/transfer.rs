@@ -129,7 +129,7 @@ impl Transfer {
     ) -> Arc<Self> {
         Arc::new(Self {
             scope,
-            commitment: key.commitment(),
+            commitment: key.commitment(scope.suite),
             key,
             stream,
             compression,

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  0          8       10     12           16
-//!  ├ "estafcpy"┼ ver 2 ┼ zero ┼ length u32 ┼ transfer 24 ┼ piece size u32 ┼ envelope … ┤   length bytes behind the first 16
+//!  ├ "estafcpy"┼ ver 2 ┼ suite┼ length u32 ┼ transfer 24 ┼ piece size u32 ┼ envelope … ┤   length bytes behind the first 16
 //!  ├ len u32 ┼ tag 16 ┼ box, len bytes ┤                                                 a piece: piece size bytes of content
 //!  ├ len u32 ┼ tag 16 ┼ box, len bytes ┤                                                 the last one: fewer, or none
 //! ```
@@ -23,8 +23,10 @@ use super::envelope::{self, ENVELOPE_LIMIT, ENVELOPE_OVERHEAD, EnvelopeError};
 use super::{Identity, PeerId, SecretBytes, Suite};
 use crate::wire::{Content, KeyScope, TransferId, TransferKey};
 
-/// The version of the format that is written.
-pub const COPY_VERSION: u16 = 1;
+/// The version of the format that is written for the suite that every node has: it names none.
+const UNNAMED: u16 = 1;
+/// The latest version of the format: it names its suite.
+pub const COPY_VERSION: u16 = 2;
 /// Bytes before the header: magic, version, length.
 pub const COPY_PREAMBLE: usize = 16;
 /// Bytes of a piece before its box: length and tag.
@@ -42,6 +44,7 @@ const IDENTITY_CONTEXT: &str = "estafette 2026-11 v1 copy identity";
 pub struct CopyHeader {
     owner: PeerId,
     transfer: TransferId,
+    suite: Suite,
     piece_size: u32,
     key: TransferKey,
     content: Content,
@@ -64,8 +67,8 @@ pub enum CopyError {
     NotACopy,
     /// A version this release does not read.
     #[error(
-        "it is a copy of version {found}, and this release reads version {COPY_VERSION}: use the \
-         release that wrote it, or a later one"
+        "it is a copy of version {found}, and this release reads versions {UNNAMED} and \
+         {COPY_VERSION}: use the release that wrote it, or a later one"
     )]
     UnknownVersion {
         /// The version found.
@@ -101,10 +104,11 @@ pub enum CopyError {
 
 impl CopyHeader {
     /// The header of a new copy under a fresh key, in pieces of `piece_size` bytes: a power of two
-    /// from 1 KiB to 4 MiB.
+    /// from 1 KiB to 4 MiB; they are to be sealed with `suite`.
     pub fn seal(
         identity: &Identity,
         transfer: TransferId,
+        suite: Suite,
         piece_size: u32,
         content: Content,
     ) -> Result<Self, CopyError> {
@@ -113,9 +117,12 @@ impl CopyHeader {
         let letter = Letter { key: SecretBytes::new(*key.as_bytes()), content };
         let inside = Zeroizing::new(codec::encode(&letter)?);
         let length = LABEL + inside.len() + ENVELOPE_OVERHEAD;
-        let mut bytes =
-            [&MAGIC[..], &COPY_VERSION.to_le_bytes(), &[0; 2], &(length as u32).to_le_bytes()]
-                .concat();
+        let (version, named) = match suite {
+            Suite::XSALSA20_POLY1305 => (UNNAMED, 0),
+            Suite(number) => (COPY_VERSION, number),
+        };
+        let (version, named) = (version.to_le_bytes(), named.to_le_bytes());
+        let mut bytes = [&MAGIC[..], &version, &named, &(length as u32).to_le_bytes()].concat();
         bytes.extend(transfer.as_bytes());
         bytes.extend(piece_size.to_le_bytes());
         let envelope = envelope::seal(identity, identity.peer(), &bytes, &inside)?;
@@ -123,6 +130,7 @@ impl CopyHeader {
         Ok(Self {
             owner: identity.peer(),
             transfer,
+            suite,
             piece_size,
             key,
             content: letter.content,
@@ -137,8 +145,10 @@ impl CopyHeader {
             return Err(CopyError::NotACopy);
         }
         match (u16::from_le_bytes([v0, v1]), u32::from_le_bytes([l0, l1, l2, l3]) as usize) {
-            (COPY_VERSION, given) if LENGTHS.contains(&given) => Ok(COPY_PREAMBLE + given),
-            (COPY_VERSION, given) => Err(CopyError::HeaderLength { given }),
+            (UNNAMED | COPY_VERSION, given) if LENGTHS.contains(&given) => {
+                Ok(COPY_PREAMBLE + given)
+            }
+            (UNNAMED | COPY_VERSION, given) => Err(CopyError::HeaderLength { given }),
             (found, _) => Err(CopyError::UnknownVersion { found }),
         }
     }
@@ -146,7 +156,8 @@ impl CopyHeader {
     /// Opens a header, all of it.
     pub fn open(identity: &Identity, bytes: &[u8]) -> Result<Self, CopyError> {
         let given = bytes.len();
-        let preamble = bytes.first_chunk().ok_or(CopyError::HeaderLength { given })?;
+        let preamble: &[u8; COPY_PREAMBLE] =
+            bytes.first_chunk().ok_or(CopyError::HeaderLength { given })?;
         if Self::length(preamble)? != given {
             return Err(CopyError::HeaderLength { given });
         }
@@ -162,7 +173,13 @@ impl CopyHeader {
         check(piece_size)?;
         let Letter { key, content } = codec::decode(&Zeroizing::new(inside))?;
         let key = TransferKey::from_bytes(*key.expose());
-        Ok(Self { owner: author, transfer, piece_size, key, content, bytes: bytes.to_vec() })
+        let suite = match *preamble {
+            [_, _, _, _, _, _, _, _, v0, v1, ..] if u16::from_le_bytes([v0, v1]) == UNNAMED => {
+                Suite::XSALSA20_POLY1305
+            }
+            [_, _, _, _, _, _, _, _, _, _, s0, s1, ..] => Suite(u16::from_le_bytes([s0, s1])),
+        };
+        Ok(Self { owner: author, transfer, suite, piece_size, key, content, bytes: bytes.to_vec() })
     }
 
     /// The bytes of the file before its first piece.
@@ -187,11 +204,11 @@ impl CopyHeader {
 
     /// What the keys depend on, besides the key.
     pub fn scope(&self) -> KeyScope {
-        let Self { transfer, owner, piece_size, .. } = *self;
+        let Self { transfer, suite, owner, piece_size, .. } = *self;
         KeyScope {
             transfer,
             attempt: 0,
-            suite: Suite::XSALSA20_POLY1305,
+            suite,
             sender: owner,
             receiver: owner,
             chunk_size: piece_size,
@@ -206,9 +223,10 @@ impl CopyHeader {
 
 impl fmt::Debug for CopyHeader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { transfer, piece_size, content, .. } = self;
+        let Self { transfer, suite, piece_size, content, .. } = self;
         f.debug_struct("CopyHeader")
             .field("transfer", transfer)
+            .field("suite", suite)
             .field("piece_size", piece_size)
             .field("content", content)
             .finish_non_exhaustive()
@@ -230,12 +248,16 @@ mod tests {
     const ID: TransferId = TransferId::from_bytes([3; 24]);
 
     fn header(identity: &Identity) -> CopyHeader {
+        sealed_with(identity, Suite::XSALSA20_POLY1305)
+    }
+
+    fn sealed_with(identity: &Identity, suite: Suite) -> CopyHeader {
         let content = Content {
             kind: ContentKind::Bytes,
             name: ContentName::new("letter").unwrap(),
             length: Some(7),
         };
-        CopyHeader::seal(identity, ID, 1 << 10, content).unwrap()
+        CopyHeader::seal(identity, ID, suite, 1 << 10, content).unwrap()
     }
 
     #[test]
@@ -297,11 +319,26 @@ mod tests {
             [&b"estafcpy\x01\0\0\0"[..], &length.to_le_bytes(), &[3; 24], &[0, 4, 0, 0]].concat();
         assert_eq!(bytes[..COPY_PREAMBLE + LABEL], expected);
         let mut later = bytes;
-        later[8] = 2;
+        later[8] = 3;
         assert_eq!(
             CopyHeader::length(later.first_chunk().unwrap()),
-            Err(CopyError::UnknownVersion { found: 2 })
+            Err(CopyError::UnknownVersion { found: 3 })
         );
+    }
+
+    #[test]
+    fn a_copy_names_the_suite_it_is_sealed_with_unless_every_node_has_it() {
+        let us = Identity::from_secret([1; 32]);
+        for (suite, front) in [(1, &b"estafcpy\x01\0\0\0"[..]), (2, b"estafcpy\x02\0\x02\0")] {
+            let made = sealed_with(&us, Suite(suite));
+            assert_eq!(&made.as_bytes()[..12], front);
+            let opened = CopyHeader::open(&us, made.as_bytes()).unwrap();
+            assert_eq!((opened.scope().suite, opened.scope()), (Suite(suite), made.scope()));
+        }
+        // Said to be sealed with another suite: the envelope vouches for the suite, too.
+        let mut other = sealed_with(&us, Suite(2)).as_bytes().to_vec();
+        other[10] = 3;
+        assert!(CopyHeader::open(&us, &other).is_err());
     }
 
     #[test]
@@ -310,7 +347,7 @@ mod tests {
         let content = header(&us).content().clone();
         for given in [0, 1000, 512, 8 << 20] {
             assert_eq!(
-                CopyHeader::seal(&us, ID, given, content.clone()).unwrap_err(),
+                CopyHeader::seal(&us, ID, Suite(1), given, content.clone()).unwrap_err(),
                 CopyError::PieceSize { given }
             );
         }

@@ -213,9 +213,9 @@ impl PackageLabel {
 }
 
 impl Letter {
-    /// A letter with this key, and the commitment to it.
-    pub fn new(key: &TransferKey, inbox: String, content: Content) -> Self {
-        let commit = key.commitment();
+    /// A letter with this key, and the commitment to it for chunks under `suite`.
+    pub fn new(key: &TransferKey, suite: Suite, inbox: String, content: Content) -> Self {
+        let commit = key.commitment(suite);
         Self {
             key: SecretBytes::new(*key.as_bytes()),
             commit,
@@ -320,7 +320,9 @@ impl PackageHeader {
         if author != sender {
             return Err(PackageError::OtherSender { label: sender, envelope: author });
         }
-        if TransferKey::from_bytes(*letter.key.expose()).commitment() != letter.commit {
+        if TransferKey::from_bytes(*letter.key.expose()).commitment(self.label.suite)
+            != letter.commit
+        {
             return Err(PackageError::Commitment);
         }
         Ok(letter)

@@ -33,7 +33,8 @@ fn letter() -> Letter {
         name: ContentName::new("big.tar").unwrap(),
         length: Some(8),
     };
-    let letter = Letter::new(&TransferKey::from_bytes([5; 32]), "backups".into(), content);
+    let letter =
+        Letter::new(&TransferKey::from_bytes([5; 32]), Suite(1), "backups".into(), content);
     Letter { version: Some([11; 32]), token: Some([12; 32].into()), ..letter }
 }
 
@@ -81,7 +82,7 @@ fn the_bytes_of_a_label_and_of_a_letter_are_held() {
     let golden = format!("{peers} {transfer} {times} {rest}").replace(' ', "");
     assert_eq!(HEXLOWER.encode(&codec::encode(&label()).unwrap()), golden);
 
-    let commit = HEXLOWER.encode(&TransferKey::from_bytes([5; 32]).commitment());
+    let commit = HEXLOWER.encode(&TransferKey::from_bytes([5; 32]).commitment(Suite(1)));
     let inbox = "0700000000000000 6261636b757073";
     let content = "00000000 0700000000000000 6269672e746172 01 0800000000000000";
     let rest = format!("01 {} 01 {}", "0b".repeat(32), "0c".repeat(32));
@@ -273,6 +274,13 @@ fn what_is_appended_is_taken_and_nothing_else_is_appended() {
     assert!(writing.is_ended() && reading.is_ended());
 }
 
+#[test]
+fn a_key_that_was_committed_to_for_another_suite_is_refused() {
+    let label = PackageLabel { suite: Suite(2), ..label() };
+    let header = PackageHeader::seal(&sender(), label, &letter()).unwrap();
+    assert_eq!(header.open(&receiver()), Err(PackageError::Commitment));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -282,7 +290,8 @@ proptest! {
             transfer: TransferId::from_bytes(transfer), created: times.0, expires: times.1, chunk_size: 1 << power, suite: Suite(suite), stages, ..label()
         };
         let content = Content { length, ..letter().content };
-        let letter = Letter { inbox, content, version, token: token.map(SecretBytes::new), ..letter() };
+        let commit = TransferKey::from_bytes([5; 32]).commitment(label.suite);
+        let letter = Letter { inbox, content, version, commit, token: token.map(SecretBytes::new), ..letter() };
         let header = PackageHeader::seal(&sender(), label.clone(), &letter).unwrap();
         let read = PackageHeader::decode(header.as_bytes()).unwrap();
         prop_assert_eq!(&read, &header);

@@ -2,8 +2,17 @@
 //!
 //! `K_e(32) ‖ P_e(19) = KDF(TK; tid, attempt, suite, sender, receiver, chunk size, epoch)`, the KDF
 //! being BLAKE3's `derive_key`. Nonces are `P_e ‖ BE32(index within the epoch) ‖ last`: the STREAM
-//! construction (Hoang, Reyhanitabar, Rogaway, Vizár 2015). Invariant: two different (attempt,
-//! index, last) never share key and nonce.
+//! construction (Hoang, Reyhanitabar, Rogaway, Vizár 2015). Of `P_e` a suite takes as much as its
+//! nonces have room for: 19 bytes of XSalsa20's 24, 7 of AES-GCM's 12.
+//!
+//! Invariant: two different (attempt, index, last) never share key and nonce. That no two boxes
+//! share them takes more: the key of an attempt is random and never kept, and within an attempt an
+//! index is sealed once (`node::lane` sees to it). Whoever begins anew, for whatever reason, makes
+//! a new key.
+//!
+//! A key seals at most 2²⁰ chunks of at most 5 MiB: fewer than 2³⁸·⁴ blocks of AES. With as many,
+//! AES-GCM differs from an ideal cipher by less than 2⁻⁵² (σ²/2¹²⁹); with chunks of 256 KiB, by
+//! less than 2⁻⁶⁰. Longer content has more keys, one for each 2²⁰ chunks.
 
 use std::fmt;
 
@@ -85,10 +94,17 @@ impl TransferKey {
         &self.0
     }
 
-    /// What the sender commits to at the opening: Poly1305 alone would let one box open under two
-    /// keys.
-    pub fn commitment(&self) -> [u8; 32] {
-        blake3::derive_key(COMMIT_CONTEXT, &self.0)
+    /// What the sender commits to at the opening: neither Poly1305 nor GHASH keeps one box from
+    /// opening under two keys, nor under two suites.
+    pub fn commitment(&self, suite: Suite) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new_derive_key(COMMIT_CONTEXT);
+        hasher.update(&self.0);
+        // The first suite has no number here, as before there was a second one: its deliveries,
+        // and packages that wait for their receivers, stay what they are.
+        if suite != Suite::XSALSA20_POLY1305 {
+            hasher.update(&suite.0.to_le_bytes());
+        }
+        *hasher.finalize().as_bytes()
     }
 
     /// The key that seals the chunks of the epoch `index` belongs to.
@@ -144,13 +160,15 @@ impl EpochKey {
         &self.key
     }
 
-    /// The nonce of the chunk `index` of this epoch.
-    pub fn nonce(&self, index: u64, last: bool) -> [u8; 24] {
+    /// The nonce of the chunk `index` of this epoch, of 12 to 24 bytes.
+    pub fn nonce<const LENGTH: usize>(&self, index: u64, last: bool) -> [u8; LENGTH] {
+        const { assert!(LENGTH >= 12 && LENGTH <= 24) };
         let within = (index & ((1 << EPOCH_BITS) - 1)) as u32;
-        let mut nonce = [0; 24];
-        nonce[..19].copy_from_slice(&self.prefix);
-        nonce[19..23].copy_from_slice(&within.to_be_bytes());
-        nonce[23] = u8::from(last);
+        let mut nonce = [0; LENGTH];
+        let (prefix, counter) = nonce.split_at_mut(LENGTH - 5);
+        prefix.copy_from_slice(&self.prefix[..LENGTH - 5]);
+        counter[..4].copy_from_slice(&within.to_be_bytes());
+        counter[4] = u8::from(last);
         nonce
     }
 }
@@ -200,7 +218,9 @@ mod tests {
             for index in [0, 1, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 1 << 40] {
                 for last in [false, true] {
                     let epoch = key.epoch_key(&KeyScope { attempt, ..scope() }, index);
-                    assert!(seen.insert((*epoch.key(), epoch.nonce(index, last))));
+                    let nonces = (epoch.nonce::<24>(index, last), epoch.nonce::<12>(index, last));
+                    assert!(seen.insert((*epoch.key(), nonces.0.to_vec())));
+                    assert!(seen.insert((*epoch.key(), nonces.1.to_vec())));
                 }
             }
         }
@@ -222,13 +242,24 @@ mod tests {
     }
 
     #[test]
+    fn a_commitment_is_to_one_key_and_one_suite() {
+        let key = TransferKey::from_bytes([9; 32]);
+        let commitments = [1, 2, 3].map(|suite| key.commitment(Suite(suite)));
+        let other = TransferKey::from_bytes([8; 32]).commitment(Suite(2));
+        assert_eq!(HashSet::from(commitments).len(), 3);
+        assert!(!commitments.contains(&other));
+    }
+
+    #[test]
     fn the_derivation_is_pinned() {
         let key = TransferKey::from_bytes([9; 32]);
         let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
         let epoch = key.epoch_key(&scope(), 0);
         assert_eq!(hex(&epoch.key()[..8]), "46b3cfe281066018");
-        assert_eq!(hex(&epoch.nonce(5, true)[16..]), "e312080000000501");
-        assert_eq!(hex(&key.commitment()[..8]), "3fed1c81424becda");
+        assert_eq!(hex(&epoch.nonce::<24>(5, true)[16..]), "e312080000000501");
+        assert_eq!(epoch.nonce::<12>(5, true)[..7], epoch.nonce::<24>(5, true)[..7]);
+        assert_eq!(hex(&epoch.nonce::<12>(5, true)[7..]), "0000000501");
+        assert_eq!(hex(&key.commitment(Suite::XSALSA20_POLY1305)[..8]), "3fed1c81424becda");
         assert_eq!(
             hex(&key.receipt(scope().transfer, 0, "delivered", &[0; 32])[..8]),
             "ff0acba6ebf731cf"

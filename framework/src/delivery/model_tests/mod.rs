@@ -107,6 +107,7 @@ impl Model for Delivery {
 
 const NONE: Budget = Budget {
     cuts: 0,
+    suites: 0,
     sender_crashes: 0,
     receiver_crashes: 0,
     stops: 0,
@@ -212,6 +213,11 @@ fn a_delivery_ends_once_at_both_ends_whatever_breaks() {
     look_at_all(&[
         ("a cut, and a crash of the receiver", Budget { cuts: 1, receiver_crashes: 1, ..NONE }),
         ("a cut, and a crash of the sender", Budget { cuts: 1, sender_crashes: 1, ..NONE }),
+        ("a cut, and another suite", Budget { cuts: 1, suites: 1, ..NONE }),
+        (
+            "another suite, and a crash of the receiver",
+            Budget { suites: 1, receiver_crashes: 1, ..NONE },
+        ),
         ("a cut, and impatience", Budget { cuts: 1, patience: 1, ..NONE }),
         ("stopped, and a crash of the receiver", Budget { stops: 1, receiver_crashes: 1, ..NONE }),
         (

@@ -41,6 +41,8 @@ fn failure(kind: FailureKind) -> Failure {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Budget {
     pub(super) cuts: u8,
+    /// Links to a receiver that opens other suites than before.
+    pub(super) suites: u8,
     pub(super) sender_crashes: u8,
     pub(super) receiver_crashes: u8,
     pub(super) stops: u8,
@@ -192,6 +194,7 @@ pub(super) struct World {
 pub(super) enum Step {
     Try,
     Link,
+    OtherSuite,
     Cut,
     ToReceiver,
     ToSender,

@@ -15,7 +15,7 @@ use crate::node::trust::NoSuchPeer;
 use crate::node::{ConfigError, CopyOrder, NodeConfig, PackOrder};
 use crate::pipeline::{Compression, Source};
 use crate::store::now;
-use crate::wire::{PeerId, Ticket};
+use crate::wire::{PeerId, Suite, Ticket};
 
 /// Where a delivery goes.
 #[derive(Clone, Debug)]
@@ -128,7 +128,7 @@ impl Node {
             }
             .check()?;
         }
-        shared.registry.sending(&options.stages, crate::wire::Suite::XSALSA20_POLY1305)?;
+        shared.registry.sending(&options.stages, Suite::XSALSA20_POLY1305)?;
         shared
             .registry
             .growth(&options.stages, options.chunk_size.unwrap_or(shared.config.chunk_size))?;
@@ -207,6 +207,7 @@ impl Node {
                         content,
                         identity,
                         transfer: id,
+                        suite: Suite::XSALSA20_POLY1305,
                         file,
                     }))
                 }
@@ -218,6 +219,7 @@ impl Node {
                         receiver: peer,
                         transfer: id,
                         chunk_size,
+                        suite: Suite::XSALSA20_POLY1305,
                         compression,
                         stages: options.stages,
                         inbox,

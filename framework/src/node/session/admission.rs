@@ -124,10 +124,10 @@ impl Session {
             return refuse(FailureKind::Refused, text);
         }
         let key = TransferKey::from_bytes(*opening.key.expose());
-        if key.commitment() != opening.commit {
+        if key.commitment(opening.suite) != opening.commit {
             return refuse(
                 FailureKind::Integrity,
-                "the key of the transfer is not the one committed to".into(),
+                "the key of the transfer is not the one committed to for its suite".into(),
             );
         }
         if !self.draining.is_empty() {

@@ -132,6 +132,7 @@ impl Session {
                     let news = TransferNews::Started {
                         content: rest.content.clone(),
                         inbox: rest.inbox.clone(),
+                        suite: rest.suite,
                     };
                     self.tell(*transfer, Direction::Incoming, news);
                 }

@@ -332,6 +332,7 @@ impl Handler<LinkUp> for Session {
         self.messages_up(ctx);
         self.shared.emit(NodeEvent::LinkUp { peer: self.peer, name: self.name.clone() });
         self.receive(receiving::Event::LinkUp(self.epoch));
+        self.renew_outdated();
         self.send(sending::Event::LinkUp);
         self.say_words();
     }

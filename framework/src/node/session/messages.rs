@@ -126,7 +126,7 @@ impl Session {
         let (faults, faulty) = mpsc::unbounded_channel();
         let key = TransferKey::random();
         let scope = self.batch_scope(TransferId::random(), suite, true);
-        let (transfer, commitment) = (scope.transfer, key.commitment());
+        let (transfer, commitment) = (scope.transfer, key.commitment(suite));
         let secret = (*key.as_bytes()).into();
         let out = self.batch_transfer(scope, key, faults.clone());
         let seal = match pipeline.through(&self.shared.metrics) {
@@ -178,7 +178,7 @@ impl Session {
             return Err("messages were not agreed on".into());
         };
         let (epoch, suite, key) = (link.epoch, link.suite, TransferKey::from_bytes(key));
-        if key.commitment() != *commitment {
+        if key.commitment(suite) != *commitment {
             return Err("the key of its messages is not the one it commits to".into());
         }
         let pipeline =

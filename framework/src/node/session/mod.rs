@@ -15,6 +15,7 @@ mod remembering;
 mod repair;
 mod room;
 pub(crate) mod signals;
+mod suite;
 mod term;
 mod words;
 

@@ -33,8 +33,10 @@ pub(super) struct OutgoingTransfer {
     pub(super) transfer: Arc<Transfer>,
     pub(super) state: Unsettled,
     pub(super) outlet: Option<Balanced>,
-    opening: Opening,
-    compression: Compression,
+    pub(super) opening: Opening,
+    /// Whether the receiver was offered this attempt.
+    pub(super) offered: bool,
+    pub(super) compression: Compression,
     content: Content,
     /// What was known of the content before it was offered.
     known: Option<Known>,
@@ -70,7 +72,7 @@ impl OutgoingTransfer {
 }
 
 impl Session {
-    fn new_attempt(
+    pub(super) fn new_attempt(
         &self,
         id: TransferId,
         attempt: u32,
@@ -79,7 +81,8 @@ impl Session {
         compression: Compression,
         stages: &[String],
     ) -> Arc<Transfer> {
-        let (sender, receiver, suite) = (self.shared.peer(), self.peer, Suite::XSALSA20_POLY1305);
+        let (sender, receiver) = (self.shared.peer(), self.peer);
+        let suite = self.link.as_ref().map_or(Suite::XSALSA20_POLY1305, |link| link.suite);
         let scope = KeyScope { transfer: id, attempt, suite, sender, receiver, chunk_size };
         let key = TransferKey::from_bytes(random32());
         let buffers = self.shared.buffers.clone();
@@ -157,6 +160,7 @@ impl Session {
 
     /// Makes the offer, first or again.
     fn offer(&mut self, stream: u64, said_pause: Option<bool>) {
+        self.choose_suite(stream);
         let Some((out, deadline)) =
             self.outgoing.get_mut(&stream).zip(self.sending.deadline(stream))
         else {
@@ -166,6 +170,7 @@ impl Session {
         let left = deadline.saturating_duration_since(Instant::now()).as_secs().max(1);
         (out.opening.remaining, out.opening.expires) = (left, now().saturating_add(left));
         let opening = out.opening.clone();
+        out.offered = true;
         out.state.set_offered();
         self.say(Control::Open(Box::new(opening)));
         self.say_pause(stream, said_pause);
@@ -251,10 +256,12 @@ impl Session {
     fn wire(&mut self, stream: u64) {
         let Some(out) = self.outgoing.get_mut(&stream) else { return };
         out.transfer.set_held(std::mem::take(&mut out.held));
-        out.state.update(|status| status.started = true);
+        let suite = out.transfer.scope.suite;
+        out.state.update(|status| (status.started, status.suite) = (true, Some(suite)));
         let news = TransferNews::Started {
             content: out.content.clone(),
             inbox: out.opening.inbox.clone(),
+            suite,
         };
         self.tell_outgoing(stream, news);
         let Some(out) = self.outgoing.get_mut(&stream) else { return };
@@ -386,19 +393,20 @@ impl Session {
         self.forget(stream, &out.transfer);
         out.gate.send_modify(|gate| gate.stopped = true);
         out.gate = watch::channel(Gate::default()).0;
-        out.opening = Opening {
-            stream: by,
-            attempt,
-            key: key_of(&transfer),
-            commit: transfer.key.commitment(),
-            ..out.opening
+        out.begin_with(transfer);
+        (out.outlet, out.chunker, out.held) = (None, None, Ranges::EMPTY);
+        let unread = match &out.runner {
+            Some(runner) => {
+                runner.do_send(Rewind { stream: by });
+                None
+            }
+            None => Some(out.opening.version.is_some()),
         };
-        (out.transfer, out.outlet, out.chunker, out.held) = (transfer, None, None, Ranges::EMPTY);
-        if let Some(runner) = &out.runner {
-            runner.do_send(Rewind { stream: by });
-        }
         self.outgoing.insert(by, out);
         self.tell_outgoing(by, TransferNews::Restarted { attempt, why });
+        if let Some(resumable) = unread {
+            self.send(Event::Rewound(by, Ok(resumable)));
+        }
     }
 
     fn end_outgoing(&mut self, stream: u64, outcome: Outcome) {
@@ -441,7 +449,7 @@ impl Session {
     }
 }
 
-fn key_of(transfer: &Transfer) -> SecretBytes {
+pub(super) fn key_of(transfer: &Transfer) -> SecretBytes {
     SecretBytes::new(*transfer.key.as_bytes())
 }
 
@@ -472,7 +480,7 @@ impl Handler<Start> for Session {
             transfer: state.id,
             attempt,
             key: key_of(&transfer),
-            commit: transfer.key.commitment(),
+            commit: transfer.commitment,
             inbox,
             content: content.clone(),
             chunk_size,
@@ -491,6 +499,7 @@ impl Handler<Start> for Session {
             state,
             outlet: None,
             opening,
+            offered: false,
             compression,
             content,
             known,

@@ -36,7 +36,9 @@ impl World {
         } else {
             steps.push(Step::ReceiverStart);
         }
-        push_if(&mut steps, self.link.is_none() && live && self.receiver.is_some(), Step::Link);
+        let linkable = self.link.is_none() && live && self.receiver.is_some();
+        push_if(&mut steps, linkable, Step::Link);
+        push_if(&mut steps, linkable && left.suites > 0, Step::OtherSuite);
         push_if(&mut steps, self.link.is_some() && left.cuts > 0, Step::Cut);
         push_if(
             &mut steps,
@@ -108,6 +110,11 @@ impl World {
         match step {
             Step::Try => world.begin_try(),
             Step::Link => world.link_up(),
+            Step::OtherSuite => {
+                world.left.suites -= 1;
+                world.outdate();
+                world.link_up();
+            }
             Step::Cut => {
                 world.left.cuts -= 1;
                 world.lose_link();
@@ -201,6 +208,15 @@ impl World {
         let streams: Vec<_> =
             self.sender.as_ref().expect("it lives").outgoing.keys().copied().collect();
         streams.into_iter().for_each(|stream| self.put_out(stream));
+    }
+
+    /// The link that comes up next is to a receiver that opens other suites.
+    fn outdate(&mut self) {
+        let streams: Vec<_> =
+            self.sender.as_ref().expect("it lives").outgoing.keys().copied().collect();
+        for stream in streams {
+            self.send(sending::Event::Outdated(stream, "another suite".into()));
+        }
     }
 
     fn lose_link(&mut self) {

@@ -11,7 +11,7 @@ use anyhow::Result;
 use bytes::BytesMut;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput};
-use estafette_actors::seal::{Cipher, Fast, Reference};
+use estafette_actors::seal::{Aes, Cipher, Fast, Reference};
 use estafette_benches::{Kit, Settings};
 
 fn main() -> Result<()> {
@@ -28,6 +28,9 @@ fn main() -> Result<()> {
         snappy(&mut group, &mut kit);
         sealing(&mut group, &mut kit, "dryoc", &Fast);
         sealing(&mut group, &mut kit, "reference", &Reference);
+        if let Some(aes) = Aes::detect() {
+            sealing(&mut group, &mut kit, "AES-256-GCM", &aes);
+        }
         group.bench_function("BLAKE3 subtree", |bencher| bencher.iter(|| black_box(kit.subtree())));
         frames(&mut group, &mut kit);
         group.finish();
@@ -46,11 +49,11 @@ fn snappy(group: &mut BenchmarkGroup<'_, WallTime>, kit: &mut Kit) {
     });
 }
 
-fn sealing(
+fn sealing<const N: usize>(
     group: &mut BenchmarkGroup<'_, WallTime>,
     kit: &mut Kit,
     name: &str,
-    cipher: &impl Cipher,
+    cipher: &impl Cipher<Nonce = [u8; N]>,
 ) {
     group.bench_function(format!("seal, {name}"), |bencher| {
         bencher.iter(|| black_box(kit.seal(cipher)))

@@ -55,7 +55,10 @@ fn bench(contenders: &[Contender]) -> Result<()> {
 fn measure_limit(settings: &Settings, kind: Kind, round: u32) -> Result<LimitRun> {
     let job = settings.job(kind);
     let corpus = Corpus::generate(kind, job.seed, job.block);
-    let limit = limit::measure(&corpus, job.piece.min(job.block), job.bytes.min(LIMIT_BYTES))?;
+    // What nodes of this machine seal with.
+    let suite = estafette_actors::standard().suites()[0];
+    let (chunk, bytes) = (job.piece.min(job.block), job.bytes.min(LIMIT_BYTES));
+    let limit = limit::measure(&corpus, chunk, bytes, suite)?;
     let run = LimitRun { kind, round, chunk: job.piece, limit };
     println!("{}", serde_json::to_string(&run)?);
     Ok(run)

@@ -2,6 +2,7 @@
 //! estafette-benches --bench pipeline`.
 
 use anyhow::Result;
+use estafette::wire::Suite;
 use estafette_benches::in_memory::{Pass, Workers, pass};
 use estafette_benches::limit::{self, Limit};
 use estafette_benches::report::{Table, median, number};
@@ -57,7 +58,7 @@ fn rounds(settings: &Settings, kind: Kind, bytes: u64, cores: usize) -> Result<V
     let corpus = Corpus::generate(kind, settings.seed, settings.job(kind).block);
     let chunk = (settings.piece_kib << 10).next_power_of_two();
     let rounds = (0..settings.rounds).map(|round| {
-        let limit = limit::measure(&corpus, chunk as usize, bytes)?;
+        let limit = limit::measure(&corpus, chunk as usize, bytes, Suite::XSALSA20_POLY1305)?;
         let passes = [pass(&corpus, chunk, bytes, Workers::OneArbiter)?, pass(&corpus, chunk, bytes, Workers::Parallel(cores))?];
         println!("{}", serde_json::json!({ "bench": "pipeline", "kind": kind, "round": round, "chunk": chunk, "passes": passes }));
         Ok(Round { limit, passes })

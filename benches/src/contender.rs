@@ -29,7 +29,7 @@ pub struct Contender {
 /// All contenders that are built, in the order in which each round runs them.
 #[must_use]
 pub fn contenders() -> Vec<Contender> {
-    let mut all = vec![ours::OURS];
+    let mut all = vec![ours::OURS, ours::SALSA];
     all.extend(peers::built());
     all
 }

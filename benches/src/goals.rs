@@ -39,6 +39,8 @@ pub enum Bar {
     AtMost(f64),
 }
 
+const SALSA: &str = "estafette-xsalsa20";
+
 /// All goals for bulk content.
 #[must_use]
 pub fn goals() -> Vec<Goal> {
@@ -49,9 +51,10 @@ pub fn goals() -> Vec<Goal> {
     vec![
         goal("bulk text, snappy", "estafette", Text, OfIdeal, AtLeast(0.85)),
         goal("bulk text, snappy", "estafette", Text, Of("tonic-tls-zstd"), AtLeast(2.5)),
-        goal("bulk random, XSalsa20-Poly1305", "estafette", Random, Of("zmq-curve"), AtLeast(2.0)),
-        goal("bulk random, XSalsa20-Poly1305", "estafette", Random, Of("rustls"), AtLeast(0.75)),
-        goal("bulk random, AES suite", "estafette-aes", Random, Of("rustls"), AtLeast(1.0)),
+        goal("bulk random, XSalsa20-Poly1305", SALSA, Random, Of("zmq-curve"), AtLeast(2.0)),
+        goal("bulk random, XSalsa20-Poly1305", SALSA, Random, Of("rustls"), AtLeast(0.75)),
+        goal("bulk random, AES", "estafette", Random, Of("rustls+blake3"), AtLeast(0.95)),
+        goal("bulk random, AES", "estafette", Random, Of("rustls"), AtLeast(1.0)),
         goal("bulk text, adaptive", "estafette-adaptive", Text, Of("rustls"), AtLeast(1.0)),
         goal("memory", "estafette", Text, PeakMib, AtMost(64.0)),
         goal("memory", "estafette", Random, PeakMib, AtMost(64.0)),

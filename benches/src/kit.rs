@@ -74,17 +74,17 @@ impl Kit {
     }
 
     /// Seals the chunk with this implementation.
-    pub fn seal(&mut self, cipher: &impl Cipher) -> [u8; 16] {
-        self.tag = cipher.seal(&KEY, &NONCE, &self.plain, &mut self.sealed);
+    pub fn seal<const N: usize>(&mut self, cipher: &impl Cipher<Nonce = [u8; N]>) -> [u8; 16] {
+        self.tag = cipher.seal(&KEY, &[9; N], &self.plain, &mut self.sealed);
         self.tag
     }
 
-    /// Opens what [`seal`](Self::seal) made, by either implementation.
+    /// Opens what [`seal`](Self::seal) made, by an implementation of the same suite.
     ///
     /// # Errors
     /// When the tag does not agree.
-    pub fn open(&mut self, cipher: &impl Cipher) -> Result<()> {
-        Ok(cipher.open(&KEY, &NONCE, &self.tag, &self.sealed, &mut self.opened)?)
+    pub fn open<const N: usize>(&mut self, cipher: &impl Cipher<Nonce = [u8; N]>) -> Result<()> {
+        Ok(cipher.open(&KEY, &[9; N], &self.tag, &self.sealed, &mut self.opened)?)
     }
 
     /// BLAKE3 of the chunk as a part of larger content.
@@ -128,7 +128,6 @@ impl Kit {
 }
 
 const KEY: [u8; 32] = [7; 32];
-const NONCE: [u8; 24] = [9; 24];
 /// Targets that lie a few bytes further into their page than the source are slow for `rep movsb`:
 /// so far away they do not.
 const OFFSET: usize = 1024;

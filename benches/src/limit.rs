@@ -13,10 +13,9 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, ensure};
-use dryoc::classic::crypto_secretbox::{
-    Key, Mac, Nonce, crypto_secretbox_detached, crypto_secretbox_open_detached,
-};
+use anyhow::{Context as _, Result, bail, ensure};
+use estafette::wire::Suite;
+use estafette_actors::seal::{Aes, Cipher as _, Fast};
 use serde::Serialize;
 
 use crate::corpus::Corpus;
@@ -33,13 +32,13 @@ pub enum Step {
     Digest,
     /// Snappy.
     Compress,
-    /// XSalsa20-Poly1305, from buffer to buffer.
+    /// One of the suites, from buffer to buffer.
     Seal,
     /// Into the socket, whole frames.
     Write,
     /// Out of the socket, a body and the next header in one call.
     Read,
-    /// XSalsa20-Poly1305, from buffer to buffer.
+    /// The same suite, from buffer to buffer.
     Open,
     /// Snappy.
     Decompress,
@@ -126,23 +125,24 @@ impl Limit {
 }
 
 /// Brings the block of `corpus` through all steps in chunks of `chunk` bytes, over loopback, often
-/// enough to move `bytes`.
+/// enough to move `bytes`, sealed with `suite`.
 ///
 /// # Errors
-/// When loopback fails, or what arrives is not what was sent.
+/// When loopback fails, what arrives is not what was sent, or the suite is not here.
 ///
 /// # Panics
 /// When `chunk` is 0 or above 1 GiB.
-pub fn measure(corpus: &Corpus, chunk: usize, bytes: u64) -> Result<Limit> {
+pub fn measure(corpus: &Corpus, chunk: usize, bytes: u64, suite: Suite) -> Result<Limit> {
     assert!((1..=1 << 30).contains(&chunk), "a chunk of {chunk} bytes");
+    let sealing = Sealing::of(suite)?;
     let listener = TcpListener::bind("127.0.0.1:0").context("listening on loopback")?;
     let outgoing = TcpStream::connect(listener.local_addr()?)?;
     let (incoming, _) = listener.accept()?;
     outgoing.set_nodelay(true)?;
     let started = Instant::now();
     let (sent, received) = std::thread::scope(|scope| {
-        let sender = scope.spawn(|| send(corpus, chunk, bytes, outgoing));
-        let received = receive(corpus, chunk, bytes, incoming);
+        let sender = scope.spawn(|| send(corpus, chunk, bytes, (outgoing, sealing)));
+        let received = receive(corpus, chunk, bytes, (incoming, sealing));
         (sender.join().expect("the sender does not panic"), received)
     });
     let straight = bytes as f64 / started.elapsed().as_secs_f64() / 1e6;
@@ -153,7 +153,46 @@ pub fn measure(corpus: &Corpus, chunk: usize, bytes: u64) -> Result<Limit> {
     Ok(Limit { seconds_per_gb, cores: machine::cores(), straight })
 }
 
-fn send(corpus: &Corpus, chunk: usize, bytes: u64, mut socket: TcpStream) -> Result<Costs> {
+/// The implementations that nodes use.
+#[derive(Clone, Copy)]
+enum Sealing {
+    Salsa,
+    Aes(Aes),
+}
+
+impl Sealing {
+    fn of(suite: Suite) -> Result<Self> {
+        match suite {
+            Suite::XSALSA20_POLY1305 => Ok(Self::Salsa),
+            Suite::AES_256_GCM => {
+                Ok(Self::Aes(Aes::detect().context("this processor has no AES")?))
+            }
+            other => bail!("{other} is not measured"),
+        }
+    }
+
+    fn seal(self, index: usize, plain: &[u8], sealed: &mut [u8]) -> [u8; 16] {
+        match self {
+            Self::Salsa => Fast.seal(&KEY, &nonce(index), plain, sealed),
+            Self::Aes(aes) => aes.seal(&KEY, &nonce(index), plain, sealed),
+        }
+    }
+
+    fn open(self, index: usize, tag: &[u8; 16], sealed: &[u8], plain: &mut [u8]) -> Result<()> {
+        match self {
+            Self::Salsa => Fast.open(&KEY, &nonce(index), tag, sealed, plain)?,
+            Self::Aes(aes) => aes.open(&KEY, &nonce(index), tag, sealed, plain)?,
+        }
+        Ok(())
+    }
+}
+
+fn send(
+    corpus: &Corpus,
+    chunk: usize,
+    bytes: u64,
+    (mut socket, sealing): (TcpStream, Sealing),
+) -> Result<Costs> {
     let mut plain = vec![0; chunk];
     let mut packed = vec![0; OFFSET + snap::raw::max_compress_len(chunk)];
     let packed = &mut packed[OFFSET..];
@@ -169,14 +208,7 @@ fn send(corpus: &Corpus, chunk: usize, bytes: u64, mut socket: TcpStream) -> Res
         costs.charge(Step::Digest);
         let length = encoder.compress(plain, packed)?;
         costs.charge(Step::Compress);
-        let mut tag = Mac::default();
-        crypto_secretbox_detached(
-            &mut frame[HEADER..HEADER + length],
-            &mut tag,
-            &packed[..length],
-            &nonce(index),
-            &KEY,
-        )?;
+        let tag = sealing.seal(index, &packed[..length], &mut frame[HEADER..HEADER + length]);
         frame[..4]
             .copy_from_slice(&u32::try_from(length).context("a frame beyond 4 GiB")?.to_le_bytes());
         frame[4..HEADER].copy_from_slice(&tag);
@@ -188,7 +220,12 @@ fn send(corpus: &Corpus, chunk: usize, bytes: u64, mut socket: TcpStream) -> Res
     Ok(costs)
 }
 
-fn receive(corpus: &Corpus, chunk: usize, bytes: u64, mut socket: TcpStream) -> Result<Costs> {
+fn receive(
+    corpus: &Corpus,
+    chunk: usize,
+    bytes: u64,
+    (mut socket, sealing): (TcpStream, Sealing),
+) -> Result<Costs> {
     let mut header = [0; HEADER];
     let mut body = vec![0; snap::raw::max_compress_len(chunk) + HEADER];
     let mut packed = vec![0; snap::raw::max_compress_len(chunk)];
@@ -205,14 +242,8 @@ fn receive(corpus: &Corpus, chunk: usize, bytes: u64, mut socket: TcpStream) -> 
         costs.start();
         socket.read_exact(&mut body[..length + HEADER])?;
         costs.charge(Step::Read);
-        let tag: Mac = header[4..].try_into().expect("16 bytes");
-        crypto_secretbox_open_detached(
-            &mut packed[..length],
-            &body[..length],
-            &tag,
-            &nonce(index),
-            &KEY,
-        )?;
+        let tag = header[4..].try_into().expect("16 bytes");
+        sealing.open(index, tag, &body[..length], &mut packed[..length])?;
         costs.charge(Step::Open);
         let unpacked = decoder.decompress(&packed[..length], &mut plain)?;
         costs.charge(Step::Decompress);
@@ -283,8 +314,8 @@ impl Costs {
     }
 }
 
-fn nonce(index: usize) -> Nonce {
-    let mut nonce = Nonce::default();
+fn nonce<const LENGTH: usize>(index: usize) -> [u8; LENGTH] {
+    let mut nonce = [0; LENGTH];
     nonce[..8].copy_from_slice(&(index as u64).to_le_bytes());
     nonce
 }
@@ -294,7 +325,7 @@ const WINDOW: usize = 4 << 20;
 /// be what snappy can't compress and copies: the limit must not profit from that.
 const OFFSET: usize = 1024;
 const CALIBRATION: u32 = 1_000;
-const KEY: Key = [7; 32];
+const KEY: [u8; 32] = [7; 32];
 /// The length of the body, and the tag of the sealed chunk.
 const HEADER: usize = 4 + 16;
 
@@ -307,12 +338,14 @@ mod tests {
     fn every_step_has_a_cost_and_what_arrives_is_what_was_sent() {
         for kind in [Kind::Text, Kind::Random] {
             let corpus = Corpus::generate(kind, 1, 1_000_000);
-            let limit = measure(&corpus, 64 * 1024, 4_500_000).unwrap();
-            for step in Step::ALL {
-                assert!(limit.cost(step) > 0.0, "{} of {kind} costs nothing", step.name());
+            for suite in estafette_actors::standard().suites() {
+                let limit = measure(&corpus, 64 * 1024, 4_500_000, suite).unwrap();
+                for step in Step::ALL {
+                    assert!(limit.cost(step) > 0.0, "{} of {kind} costs nothing", step.name());
+                }
+                assert!(limit.sum() > limit.sum_without_digest());
+                assert!(limit.ideal(limit.sum()) > 0.0);
             }
-            assert!(limit.sum() > limit.sum_without_digest());
-            assert!(limit.ideal(limit.sum()) > 0.0);
         }
     }
 

@@ -1,4 +1,5 @@
-//! estafette itself: two nodes with the defaults a user has, content from memory to memory.
+//! estafette itself: two nodes with the defaults a user has, content from memory to memory; and the
+//! same with the suite that every node has.
 //!
 //! A small delivery goes first, so that the link and its lanes are up when the clock starts, as
 //! every peer's connection is.
@@ -8,12 +9,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use estafette::delivery::{Content, ContentKind, ContentName};
+use estafette::node::StageRegistry;
 use estafette::pipeline::{
     Committed, Inbox, Offer, Placement, Refusal, Sink, SinkError, Source, SourceError,
     SourceReport, Summary,
 };
+use estafette::wire::Suite;
 use estafette::{Node, Ticket};
 use estafette_actors::source::BytesSource;
+use estafette_actors::standard;
 use futures_util::future::{BoxFuture, ready};
 use tokio::sync::mpsc;
 
@@ -24,24 +28,28 @@ use crate::process::{Clock, Side, Usage};
 
 pub(crate) const OURS: Contender = Contender {
     name: "estafette",
+    about: "snappy, AES-256-GCM if the processor has it, BLAKE3; sealed end to end",
+    check: Check::Digest,
+    receive: |side| receive(side, standard()),
+    send: |side, ticket| send(side, ticket, standard()),
+};
+
+pub(crate) const SALSA: Contender = Contender {
+    name: "estafette-xsalsa20",
     about: "snappy, XSalsa20-Poly1305, BLAKE3; sealed end to end",
     check: Check::Digest,
-    receive,
-    send,
+    receive: |side| receive(side, standard().without_sealer(Suite::AES_256_GCM)),
+    send: |side, ticket| send(side, ticket, standard().without_sealer(Suite::AES_256_GCM)),
 };
 
 /// Like the limit's last step: what arrives is placed in a window of this length.
 const WINDOW: usize = 4 << 20;
 
-fn receive(side: Side) -> Result<Usage> {
+fn receive(side: Side, stages: StageRegistry) -> Result<Usage> {
     runtime()?.block_on(async {
         let expected = *side.corpus.digest(side.job.bytes).as_bytes();
         let (committed, mut commits) = mpsc::channel(2);
-        let node = Node::builder()
-            .listen("127.0.0.1:0")
-            .stages(estafette_actors::standard())
-            .start()
-            .await?;
+        let node = Node::builder().listen("127.0.0.1:0").stages(stages).start().await?;
         node.receive("bench", Place { window: Arc::new(Mutex::new(vec![0; WINDOW])), committed })?;
         side.announce(&node.ticket("bench")?.to_string());
         commits.recv().await.context("the node ended before the first delivery")?;
@@ -59,10 +67,10 @@ fn receive(side: Side) -> Result<Usage> {
     })
 }
 
-fn send(side: Side, ticket: &str) -> Result<Usage> {
+fn send(side: Side, ticket: &str, stages: StageRegistry) -> Result<Usage> {
     runtime()?.block_on(async {
         let ticket: Ticket = ticket.parse()?;
-        let node = Node::builder().stages(estafette_actors::standard()).start().await?;
+        let node = Node::builder().stages(stages).start().await?;
         node.send(ticket.clone(), BytesSource::new("first", "first")?).await?.delivered().await?;
         let clock: Clock = side.start();
         let source =

@@ -27,6 +27,11 @@ pub(crate) enum Event<'a> {
         /// Where it listens, if it does.
         addrs: &'a [String],
     },
+    /// A configuration that a node can start with.
+    Checked {
+        /// The file, if there is one.
+        file: Option<String>,
+    },
     /// Two programs run with one key: the peer's, or this node's own.
     KeyShared {
         peer: String,

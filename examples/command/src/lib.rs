@@ -31,6 +31,7 @@ mod arguments;
 mod arrival;
 mod attached;
 mod by_relay;
+mod config;
 mod connection;
 mod content;
 mod control;

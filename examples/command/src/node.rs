@@ -33,5 +33,8 @@ pub(crate) async fn run(
         once: false,
         exec: options.exec.as_deref().map(|exec| (exec, options.exec_timeout)),
     };
+    if options.check {
+        return Ok(service.check(global, output));
+    }
     service::run(global, &service, output).await
 }

@@ -46,6 +46,17 @@ impl Output {
         }
     }
 
+    /// Before it is known what is wanted, apart from this.
+    pub(crate) fn before(json: bool) -> Self {
+        Self {
+            json,
+            quiet: false,
+            color: false,
+            gives_content: false,
+            bars: MultiProgress::with_draw_target(ProgressDrawTarget::hidden()),
+        }
+    }
+
     /// The same, with nothing on stdout.
     pub(crate) fn beside_content(&self) -> Self {
         Self { gives_content: true, ..self.clone() }

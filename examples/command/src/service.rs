@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use estafette::delivery::FailureKind;
-use estafette::node::{Direction, RelayQuota};
+use estafette::node::{Direction, NodeConfig, RelayQuota};
 use estafette::{Node, Ticket};
 use estafette_actors::sink::{self, FileSink};
 
@@ -45,6 +45,40 @@ pub(crate) struct Service<'a> {
     pub(crate) exec: Option<(&'a str, Duration)>,
 }
 
+impl Service<'_> {
+    /// Says all that would keep it from starting, as far as that can be seen without it.
+    pub(crate) fn check(&self, global: &Global, output: &Output) -> ExitCode {
+        let config = config(global, self);
+        let config = config.and_then(|config| {
+            config.check().map_err(|fault| CommandError::usage(fault, "change that setting"))
+        });
+        let into = self.into.filter(|into| per_peer::split(into).is_none());
+        let into = into.map_or(Ok(()), |into| checked(global, into, self.taking).map(drop));
+        let key = settings::key_path(global).and_then(|key| {
+            if key.exists() { settings::identity(global).map(drop) } else { Ok(()) }
+        });
+        let faults: Vec<_> = [config, into, key].into_iter().filter_map(Result::err).collect();
+        faults.iter().for_each(|fault| output.error(fault));
+        if let Some(first) = faults.first() {
+            return ExitCode::from(first.kind.exit_code());
+        }
+        output.event(&Event::Checked { file: global.config.as_deref().map(settings::shown) });
+        output.result("flags, variables and the configuration are right");
+        ExitCode::SUCCESS
+    }
+}
+
+/// The limits of its node.
+fn config(global: &Global, service: &Service<'_>) -> Result<NodeConfig, CommandError> {
+    let mut config = settings::config(global, service.patience)?;
+    if let Some((relaying, quota)) =
+        service.relaying.and_then(|relaying| Some((relaying, relaying.quota()?)))
+    {
+        (config.relay, config.outbox_bytes) = (Some(quota), relaying.relay_total);
+    }
+    Ok(config)
+}
+
 pub(crate) async fn run(
     global: &Global,
     service: &Service<'_>,
@@ -60,14 +94,9 @@ pub(crate) async fn run(
         PerPeer::new(parent, pattern, move |into| checked(&global, into, &taking))
     });
     let name = service.name.map_or_else(settings::default_name, str::to_owned);
-    let mut config = settings::config(global, service.patience)?;
-    if let Some((relaying, quota)) =
-        service.relaying.and_then(|relaying| Some((relaying, relaying.quota()?)))
-    {
-        (config.relay, config.outbox_bytes) = (Some(quota), relaying.relay_total);
-    }
-    let mut builder =
-        settings::node_with(global, config)?.name(&name).spool(take_spool(global).await?);
+    let mut builder = settings::node_with(global, config(global, service)?)?
+        .name(&name)
+        .spool(take_spool(global).await?);
     if let Some(listen) = service.listen {
         builder = builder.listen(listen);
     }

@@ -89,11 +89,11 @@ pub(crate) fn config(
     global: &Global,
     patience: Option<Duration>,
 ) -> Result<NodeConfig, CommandError> {
-    let mut config = NodeConfig { drain_for: global.drain, ..NodeConfig::default() };
+    let mut config = NodeConfig { drain_for: global.drain, ..global.limits.clone() };
     if let Some(patience) = patience {
         (config.dial_for, config.reconnect_for) = (patience, patience);
         // A silent peer is found out within the patience, too; a broken connection tells at once.
-        let default = LinkConfig::default();
+        let default = config.link;
         let dead_after = default.dead_after().min(patience).max(Duration::from_secs(1));
         let heartbeat = default.heartbeat().min(dead_after / 3);
         config.link = LinkConfig::new(heartbeat, dead_after, default.renew_after())

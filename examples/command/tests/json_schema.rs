@@ -163,6 +163,7 @@ fn outbox_scenes(world: &World, ticket: &str, printed: &mut Printed) {
     drop(node);
     world.run("lyon", &["outbox", "drop", &second], printed);
     world.run("paris", &["inbox", "list"], printed);
+    world.run("paris", &["node", "--check"], printed);
 }
 
 /// Dijon keeps a delivery of lyon's to paris.

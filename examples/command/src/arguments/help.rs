@@ -82,6 +82,7 @@ Examples:
   estafette node --into /srv/in --listen 0.0.0.0:7400 --redeemers 20 --valid 7d --on-conflict \
                                         rename
   estafette node --relay --listen 0.0.0.0:7400 --relay-bytes 10GiB
+  estafette node --config /etc/estafette.toml    what flags say, and limits, in a file
   estafette node --into /srv/in --connect dijon          takes what the relay dijon keeps for it, \
                                         too
 

@@ -14,13 +14,16 @@ use std::time::Duration;
 use clap::builder::FalseyValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, FromArgMatches, Parser, Subcommand, ValueEnum};
-use estafette::PeerId;
+use estafette::{NodeConfig, PeerId};
 
+pub(crate) use self::order::position_of_subcommand;
 pub(crate) use self::receive::{NodeOptions, OnConflict, OutwardLinks, Receive, Relaying, Taking};
 pub(crate) use self::send::{Compress, Send};
 pub(crate) use self::store::{Doctor, Inbox, Outbox, Ticket};
+use crate::config::ConfigFile;
 use crate::error::CommandError;
 use crate::event::Event;
+use crate::output::Output;
 use crate::program::Program;
 use crate::units::{parse_address, parse_duration, parse_name};
 
@@ -41,6 +44,14 @@ pub(crate) struct Global {
     /// What runs.
     #[arg(skip)]
     pub(crate) program: Program,
+    /// The limits of its nodes.
+    #[arg(skip)]
+    pub(crate) limits: NodeConfig,
+    /// A file of TOML that says what flags say, and the limits of the node; what a flag or a
+    /// variable says counts before it. `node` and `receive` take all of it, other commands the
+    /// general options and the limits
+    #[arg(long, global = true, value_name = "FILE", env = "ESTAFETTE_CONFIG", hide_env = true)]
+    pub(crate) config: Option<PathBuf>,
     /// This node's key; its trust is kept beside it, in FILE.trust [default:
     /// ~/.config/estafette/node.key]
     #[arg(long, global = true, value_name = "FILE", env = "ESTAFETTE_KEY", hide_env = true)]
@@ -192,18 +203,38 @@ impl Arguments {
     /// Reads a command line; what is wrong with it is told, as an event under `--json`.
     pub(crate) fn read(program: Program, given: Vec<OsString>) -> Result<Self, ExitCode> {
         let mut syntax = program.syntax();
+        let given = order::ordered(&syntax, given);
+        let (given, limits) = match with_file(&syntax, &given) {
+            Ok(Some((given, limits))) => (given, limits),
+            Ok(None) => (given, NodeConfig::default()),
+            Err(error) => return Err(Output::before(wants_json(&given)).fail(&error)),
+        };
         let wants_json = wants_json(&given);
-        let parsed = syntax.clone().try_get_matches_from(order::ordered(&syntax, given)).and_then(
-            |matches| Self::from_arg_matches(&matches).map_err(|error| error.format(&mut syntax)),
-        );
+        let parsed = syntax.clone().try_get_matches_from(given).and_then(|matches| {
+            Self::from_arg_matches(&matches).map_err(|error| error.format(&mut syntax))
+        });
         match parsed {
             Ok(mut arguments) => {
-                arguments.global.program = program;
+                (arguments.global.program, arguments.global.limits) = (program, limits);
                 Ok(arguments)
             }
             Err(error) => Err(tell(&error, program.name(), wants_json)),
         }
     }
+}
+
+/// The command line with what the configuration file says, and the limits in that, if there is one.
+fn with_file(
+    syntax: &clap::Command,
+    given: &[OsString],
+) -> Result<Option<(Vec<OsString>, NodeConfig)>, CommandError> {
+    // What is wrong with the command line is told when all of it is there.
+    let Ok(matches) = syntax.clone().ignore_errors(true).try_get_matches_from(given) else {
+        return Ok(None);
+    };
+    let Ok(Some(path)) = matches.try_get_one::<PathBuf>("config") else { return Ok(None) };
+    let file = ConfigFile::read(path, syntax)?;
+    Ok(Some((file.complete(syntax, &matches, given.to_vec()), file.limits)))
 }
 
 /// Tells what is wrong with a command line, or what was asked for (`--help`).

@@ -32,10 +32,15 @@ pub(super) fn ordered(command: &Command, arguments: Vec<OsString>) -> Vec<OsStri
 
 /// Where `send` stands, if that is the command.
 fn position_of_send(command: &Command, arguments: &[OsString]) -> Option<usize> {
+    position_of_subcommand(command, arguments).filter(|at| arguments[*at] == "send")
+}
+
+/// Where the subcommand stands.
+pub(crate) fn position_of_subcommand(command: &Command, arguments: &[OsString]) -> Option<usize> {
     let mut rest = arguments.iter().enumerate().skip(1);
     while let Some((at, argument)) = rest.next() {
         match Kind::of(&[command], argument) {
-            Kind::Other => return (argument == "send").then_some(at),
+            Kind::Other => return Some(at),
             Kind::Flag => {}
             Kind::WithValue => _ = rest.next(),
             Kind::End | Kind::Unknown => return None,

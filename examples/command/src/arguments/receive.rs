@@ -34,6 +34,9 @@ pub(crate) struct Receive {
 
 #[derive(Debug, Args)]
 pub(crate) struct NodeOptions {
+    /// Only look whether flags, variables and --config are right, say all that is wrong, and end
+    #[arg(long, env = "ESTAFETTE_CHECK", hide_env = true, value_parser = FalseyValueParser::new())]
+    pub(crate) check: bool,
     /// Take deliveries into this folder, and print a ticket; it is made if only its last part is
     /// missing; {peer} in that stands for the sender, its name here and the start of its id:
     /// 'in/{peer}'

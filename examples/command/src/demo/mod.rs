@@ -254,6 +254,8 @@ impl Process {
             )
         };
         let mut command = Command::new(std::env::current_exe().map_err(failed)?);
+        // It is nobody's node.
+        command.env_remove("ESTAFETTE_CONFIG");
         command.args(["--json", "--report", "--key"]).arg(folder.join(name).with_extension("key"));
         command
             .args(arguments)

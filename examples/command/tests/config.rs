@@ -1,0 +1,154 @@
+//! `--config`: a node that is what its file says, and who says it otherwise.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails says so")]
+
+mod support;
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use support::process::Process;
+use support::{Ran, World, text};
+
+/// The command with nothing said but what it is given, in the folder of the world.
+fn bare(world: &World, who: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_estafette"));
+    command.env_clear().env("HOME", world.path(who)).current_dir(world.path("."));
+    command.stdin(Stdio::null());
+    command
+}
+
+fn written(world: &World, name: &str, text: &str) -> PathBuf {
+    let path = world.path(name);
+    fs::write(&path, text).unwrap();
+    path
+}
+
+fn run(command: &mut Command) -> Ran {
+    Ran::from(command.output().unwrap())
+}
+
+const PARIS: &str = "\
+json = true
+key = 'p.key'
+spool = 'p.spool'
+name = 'paris'
+listen = '127.0.0.1:0'
+into = 'from-file'
+on_conflict = 'rename'
+drain = '5s'
+
+[limits]
+window = '512KiB'
+pool = '1MiB'
+chunk_size = '64KiB'
+";
+
+#[test]
+fn a_node_is_what_its_file_says_and_other_commands_find_it_by_it() {
+    let world = World::new();
+    written(&world, "paris.toml", PARIS);
+    written(&world, "lyon.toml", "json = true\nkey = 'l.key'\n[limits]\ndial_for = '60s'\n");
+    let paris = Process::start(bare(&world, "paris").args(["node", "--config", "paris.toml"]));
+    let ticket = text(&paris.wait_for("ticket"), "ticket");
+    let file = world.file("letter", 300_000);
+    for place in ["letter", "letter (1)"] {
+        let mut lyon = bare(&world, "lyon");
+        lyon.env("ESTAFETTE_CONFIG", "lyon.toml").arg("send").arg(&file).arg(&ticket);
+        let ran = run(&mut lyon);
+        assert_eq!(ran.code, 0, "{:?}", ran.events);
+        let place = world.path("from-file").join(place);
+        assert_eq!(fs::read(place).unwrap(), fs::read(&file).unwrap());
+    }
+    for made in ["p.key", "p.spool", "l.key"] {
+        assert!(world.path(made).exists(), "{made}");
+    }
+    // The node that runs is asked by the spool that the file names.
+    let mut list = bare(&world, "paris");
+    let ran = run(list.args(["inbox", "--config", "paris.toml", "list"]));
+    assert_eq!((ran.code, ran.events.len()), (0, 2), "{:?}", ran.events);
+    // Its window holds eight chunks of 64 KiB: larger ones than half of it are refused.
+    let mut large = bare(&world, "lyon");
+    large.args(["--config", "lyon.toml", "send", "--chunk-size", "512K"]).arg(&file).arg(&ticket);
+    let ran = run(&mut large);
+    let message = text(ran.event("error"), "message");
+    assert!(message.contains("262144 is the most"), "{message}");
+    assert_eq!(paris.terminate(), 0);
+}
+
+#[test]
+fn a_flag_counts_before_a_variable_and_that_before_the_file() {
+    let world = World::new();
+    written(&world, "paris.toml", PARIS);
+    let file = world.file("letter", 1000);
+    for (variable, flag, place) in [
+        (None, None, "from-file"),
+        (Some("from-variable"), None, "from-variable"),
+        (Some("from-variable"), Some("from-flag"), "from-flag"),
+        (None, Some("from-flag-alone"), "from-flag-alone"),
+    ] {
+        let mut command = bare(&world, "paris");
+        command.args(["node", "--config", "paris.toml"]);
+        command.envs(variable.map(|folder| ("ESTAFETTE_INTO", folder)));
+        command.args(flag.map(|folder| format!("--into={folder}")));
+        let paris = Process::start(&mut command);
+        let ticket = text(&paris.wait_for("ticket"), "ticket");
+        let sent = run(bare(&world, "lyon").args(["--json", "send", "letter", &ticket]));
+        assert_eq!(sent.code, 0, "{:?}", sent.events);
+        let arrived = world.path(place).join("letter");
+        assert_eq!(fs::read(arrived).unwrap(), fs::read(&file).unwrap(), "{place}");
+        assert_eq!(paris.terminate(), 0);
+    }
+    // What is on in the file is off by its variable.
+    written(&world, "relay.toml", "json = true\nrelay = true\nlisten = '127.0.0.1:0'\n");
+    let check = |value: &str| {
+        let mut command = bare(&world, "paris");
+        command.env("ESTAFETTE_RELAY", value).env("ESTAFETTE_RELAY_PACKAGES", "5");
+        run(command.args(["node", "--config", "relay.toml", "--check"])).code
+    };
+    assert_eq!((check("true"), check("false")), (0, 0));
+}
+
+#[test]
+fn all_faults_of_a_file_are_said_before_anything_is_made() {
+    let world = World::new();
+    let wrong = format!("{PARIS}windw = 1\nstall = 'long'\n").replace("'rename'", "'keep'");
+    written(&world, "wrong.toml", &wrong);
+    for arguments in [&["node"][..], &["node", "--check"], &["outbox", "list"]] {
+        let mut command = bare(&world, "paris");
+        let ran = run(command.args(["--json", "--config", "wrong.toml"]).args(arguments));
+        let error = ran.event("error");
+        let message = text(error, "message");
+        for fault in [
+            "wrong.toml:7: `on_conflict`: \"keep\": it is one of refuse, rename, replace",
+            "wrong.toml:14: `limits.windw`: there is no such key; the nearest is `window`",
+            "wrong.toml:15: `limits.stall`: \"long\" can't be read: a time is a number and a unit",
+        ] {
+            assert!(message.contains(fault), "{message}");
+        }
+        assert_eq!((ran.code, text(error, "kind")), (2, "usage".into()));
+    }
+    assert!(!world.path("p.key").exists() && !world.path("from-file").exists());
+    // To a person, each on its line.
+    let output = bare(&world, "paris").args(["--config", "wrong.toml", "node"]).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(said.lines().filter(|line| line.starts_with("wrong.toml:")).count(), 3, "{said}");
+}
+
+#[test]
+fn a_check_looks_at_file_and_flags_together_and_makes_nothing() {
+    let world = World::new();
+    written(&world, "paris.toml", PARIS);
+    let check = |arguments: &[&str]| {
+        let mut command = bare(&world, "paris");
+        run(command.args(["--config", "paris.toml", "node", "--check", "--json"]).args(arguments))
+    };
+    let ran = check(&[]);
+    assert_eq!((ran.code, text(ran.event("checked"), "file")), (0, "paris.toml".into()));
+    assert!(!world.path("p.key").exists() && !world.path("from-file").exists());
+    fs::write(world.path("p.key"), "no key").unwrap();
+    let ran = check(&["--into", "."]);
+    let errors = ran.events.iter().filter(|event| event["event"] == "error").count();
+    assert!(ran.code != 0 && errors == 2, "{:?}", ran.events);
+}

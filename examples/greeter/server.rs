@@ -48,7 +48,7 @@ async fn greet(hello: &SayHello, replies: &mut Replies<Line>) -> Result<(), Remo
     Ok(())
 }
 
-pub(crate) async fn run(client: PeerId) -> anyhow::Result<()> {
+pub(crate) async fn run(client: PeerId, stays: bool) -> anyhow::Result<()> {
     let node = Node::builder()
         .name("greeter")
         .listen("127.0.0.1:0")
@@ -57,10 +57,14 @@ pub(crate) async fn run(client: PeerId) -> anyhow::Result<()> {
     let node = node.start().await?;
     node.host("greeter", || Greeter).takes_calls::<SayHello>().start().await?;
     println!("{} {}", node.peer(), node.addresses()[0]);
-    // Serves its one client as long as that is there.
-    let mut client = node.watch("client")?;
-    client.up().await;
-    client.down().await;
+    if stays {
+        tokio::signal::ctrl_c().await?;
+    } else {
+        // Serves its one client as long as that is there.
+        let mut client = node.watch("client")?;
+        client.up().await;
+        client.down().await;
+    }
     node.shutdown().await;
     Ok(())
 }

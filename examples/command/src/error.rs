@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use estafette::PeerId;
 use estafette::delivery::{Failure, FailureKind, TransferId};
 use estafette::node::{
     KeyFileError, OutboxError, RegistryError, SendError, StartError, TrustError,
 };
 use estafette::pipeline::{Refusal, SourceError};
+use estafette::{PeerId, RemoteError, RemoteErrorKind};
 use serde::{Deserialize, Serialize};
 
 /// What kind of error it is: each has its exit code.
@@ -58,6 +58,8 @@ pub(crate) struct CommandError {
     pub(crate) hint: String,
     /// The delivery that it is about, and its other end.
     pub(crate) about: Option<Box<(TransferId, PeerId)>>,
+    /// What became of the message that it is about.
+    pub(crate) remote: Option<RemoteErrorKind>,
 }
 
 impl CommandError {
@@ -71,7 +73,7 @@ impl CommandError {
         message: impl fmt::Display,
         hint: impl Into<String>,
     ) -> Self {
-        Self { kind, message: message.to_string(), hint: hint.into(), about: None }
+        Self { kind, message: message.to_string(), hint: hint.into(), about: None, remote: None }
     }
 
     pub(crate) fn usage(message: impl fmt::Display, hint: impl Into<String>) -> Self {
@@ -170,6 +172,35 @@ impl CommandError {
             _ => &hint,
         };
         Self::new(kind, format!("a delivery from {peer} has failed: {message}"), hint)
+    }
+}
+
+impl From<RemoteError> for CommandError {
+    fn from(error: RemoteError) -> Self {
+        use RemoteErrorKind::*;
+        let twice = "whether it was handled is not known: ask again only what may be done twice";
+        let (kind, hint) = match error.kind {
+            UnknownPeer => (ErrorKind::Usage, "`estafette trust list` prints the peers"),
+            Unreachable => (
+                ErrorKind::Unreachable,
+                "check that the other node runs and can be reached from here, and that it trusts \
+                 this one: `estafette trust add` there, with `estafette id`",
+            ),
+            LinkLost | ShuttingDown | Deadline => (ErrorKind::Unreachable, twice),
+            Forbidden => (ErrorKind::Untrusted, "it was not handled"),
+            Full | Restarting => (ErrorKind::Refused, "try it again later"),
+            Undecodable => (ErrorKind::Refused, "it was not handled: put right what is named"),
+            Unencodable => (ErrorKind::Refused, twice),
+            BadReply => (ErrorKind::Integrity, "it was handled: what it answered is no JSON"),
+            Storage => (ErrorKind::Io, "put right what is named"),
+            Died | Cancelled => (ErrorKind::Refused, twice),
+            Other => (ErrorKind::Refused, "it was handled, and that is what the actor says"),
+            _ => (
+                ErrorKind::Refused,
+                "it was not handled; `estafette describe PEER` lists what is there",
+            ),
+        };
+        Self { remote: Some(error.kind), ..Self::new(kind, &error, hint) }
     }
 }
 

@@ -1,10 +1,12 @@
 //! The events of `--json`, one object per line. `framework/docs/json.md` describes them; a test
 //! reads its examples.
 
-use estafette::TransferId;
 use estafette::metrics::StageReport;
 use estafette::node::{Direction, OutboxEntry};
+use estafette::remote::Described;
+use estafette::{RemoteErrorKind, TransferId};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::arrival::Arrival;
 use crate::doctor::Finding;
@@ -130,6 +132,24 @@ pub(crate) enum Event<'a> {
     Withdrawn {
         id: String,
     },
+    /// What an actor answered.
+    Answer {
+        /// PEER/NAME.
+        to: &'a str,
+        message: &'a str,
+        answer: &'a RawValue,
+    },
+    /// A message was handled.
+    Told {
+        to: &'a str,
+        message: &'a str,
+    },
+    /// A name that may be sent to at another node.
+    Name {
+        peer: &'a str,
+        #[serde(flatten)]
+        described: &'a Described,
+    },
     Demo {
         bytes: u64,
         seconds: f64,
@@ -152,6 +172,11 @@ pub(crate) enum Event<'a> {
         transfer: Option<String>,
         #[serde(skip_serializing_if = "Option::is_none")]
         peer: Option<String>,
+        /// What went wrong with a message, and whether it was handled.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        remote: Option<RemoteErrorKind>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        handled: Option<&'static str>,
     },
 }
 
@@ -266,7 +291,15 @@ impl<'a> From<&'a CommandError> for Event<'a> {
             .as_deref()
             .map(|(transfer, peer)| (transfer.short(), peer.to_string()))
             .unzip();
-        Self::Error { kind: error.kind, message: &error.message, hint: &error.hint, transfer, peer }
+        Self::Error {
+            kind: error.kind,
+            message: &error.message,
+            hint: &error.hint,
+            transfer,
+            peer,
+            remote: error.remote,
+            handled: error.remote.map(|kind| kind.handled().as_str()),
+        }
     }
 }
 

@@ -11,8 +11,10 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::arguments::{Global, LogFormat, When};
+use crate::call::Call;
 use crate::error::CommandError;
 use crate::event::Event;
+use crate::json_text::{compact, pretty};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Output {
@@ -109,6 +111,27 @@ impl Output {
         } else if !self.json {
             self.bars.suspend(|| print_line(io::stdout().lock(), &shown(text)));
         }
+    }
+
+    /// What an actor answered: for people on several lines, for programs on one. An error: nobody
+    /// reads it.
+    pub(crate) fn answer(&self, call: &Call, json: &str) -> io::Result<()> {
+        let mut text = compact(json);
+        if self.json {
+            let (to, message) = (&*call.to, &*call.message);
+            let answer = serde_json::from_str(&text)?;
+            text = serde_json::to_string(&Event::Answer { to, message, answer })?;
+        } else if io::stdout().is_terminal() {
+            text = pretty(json);
+        }
+        let mut stdout = io::stdout().lock();
+        self.bars
+            .suspend(|| writeln!(stdout, "{}", shown_json(&text)).and_then(|()| stdout.flush()))
+    }
+
+    /// A message was handled.
+    pub(crate) fn told(&self, call: &Call) {
+        self.event(&Event::Told { to: &call.to, message: &call.message });
     }
 
     /// A remark for people, on stderr.

@@ -3,11 +3,12 @@
 use std::process::ExitCode;
 
 use crate::arguments::{self, Action, Arguments, Global};
+use crate::call::Way;
 use crate::error::{self, CommandError};
 use crate::output::Output;
 use crate::{
-    about, by_relay, content, demo, detach, doctor, inbox, node, outbox, receive, send, tickets,
-    trust,
+    about, ask, by_relay, content, demo, describe, detach, doctor, inbox, node, outbox, receive,
+    send, tickets, trust,
 };
 
 pub(crate) async fn run(arguments: Arguments, output: &Output) -> Result<ExitCode, CommandError> {
@@ -21,6 +22,10 @@ pub(crate) async fn run(arguments: Arguments, output: &Output) -> Result<ExitCod
         Action::Outbox(action) => outbox::run(global, action, output).await,
         Action::Inbox(action) => inbox::run(global, action, output).await,
 
+        Action::Ask(options) => ask::run(global, Way::Ask, options, output).await,
+        Action::Tell(options) => ask::run(global, Way::Tell, options, output).await,
+        Action::Download(options) => ask::run(global, Way::Download, options, output).await,
+        Action::Describe(options) => describe::run(global, options, output).await,
         Action::Doctor(options) => doctor::run(global, options, output).await,
         Action::Id => about::id(global, output),
         Action::Trust(action) => trust::run(global, action, output),

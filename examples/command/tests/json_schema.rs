@@ -16,11 +16,13 @@ type Schema = BTreeMap<String, BTreeSet<String>>;
 
 const DOCUMENT: &str = include_str!("../../../framework/docs/json.md");
 /// Fields that an event has in some cases only.
-const OPTIONAL: [(&str, &str); 2] = [("error", "transfer"), ("error", "peer")];
+const OPTIONAL: [(&str, &str); 4] =
+    [("error", "transfer"), ("error", "peer"), ("error", "remote"), ("error", "handled")];
 
 /// Events for which a receiver has to be fuller than those of the scenes, a key copied, or what is
-/// sent be odder; the command's own tests have their fields.
-const RARE: [&str; 5] = ["key_shared", "queued", "remark", "restarted", "waiting"];
+/// sent be odder, or a program with actors be there; the command's own tests have their fields.
+const RARE: [&str; 8] =
+    ["answer", "key_shared", "name", "queued", "remark", "restarted", "told", "waiting"];
 
 /// The words in backticks.
 fn words(text: &str) -> Vec<String> {

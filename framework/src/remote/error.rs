@@ -79,7 +79,55 @@ kinds! {
     Other = 255,
 }
 
+/// Whether a message was handled that ended in an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Handled {
+    /// It was not: sending it again does nothing twice.
+    No,
+    /// It was, and only its answer is missing.
+    Yes,
+    /// Nobody here knows.
+    Unknown,
+}
+
+impl Handled {
+    /// In a word: `no`, `yes` or `unknown`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::No => "no",
+            Self::Yes => "yes",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 impl RemoteErrorKind {
+    /// Whether a message that ended so was handled. What may be said of an answer, too
+    /// ([`Full`](Self::Full), [`Unencodable`](Self::Unencodable)), is not known by its kind.
+    pub const fn handled(self) -> Handled {
+        match self {
+            Self::UnknownPeer
+            | Self::Unreachable
+            | Self::Unsupported
+            | Self::NoSuchName
+            | Self::NoSuchMessage
+            | Self::VersionMismatch
+            | Self::Forbidden
+            | Self::Restarting
+            | Self::Undecodable
+            | Self::Storage => Handled::No,
+            Self::BadReply | Self::Other => Handled::Yes,
+            Self::LinkLost
+            | Self::Full
+            | Self::Died
+            | Self::Unencodable
+            | Self::Deadline
+            | Self::Cancelled
+            | Self::ShuttingDown
+            | Self::Expired => Handled::Unknown,
+        }
+    }
+
     /// The code on the wire.
     pub(crate) const fn code(self) -> u8 {
         self as u8

@@ -37,7 +37,7 @@ mod serving;
 pub use calls::{Download, Upload};
 pub use describe::{Describe, Described, Description, NODE, Taken};
 pub use directory::{Directory, DirectoryError};
-pub use error::{RemoteError, RemoteErrorKind};
+pub use error::{Handled, RemoteError, RemoteErrorKind};
 pub use estafette_derive::RemoteMessage;
 pub use exchange::Undelivered;
 pub use handle::{ANSWER_WITHIN, Remote};

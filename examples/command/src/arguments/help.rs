@@ -7,6 +7,7 @@ Examples:
   estafette send photos/ notes.txt -            on the other machine; asks for that ticket
   estafette send --detach big.tar @ticket.txt   only stored; delivered by:
   estafette node                                delivers what is stored, until it is stopped
+  estafette ask paris/shop shop.Order '{…}'      an actor of a program there
 
 Every flag has an environment variable: --chunk-size is ESTAFETTE_CHUNK_SIZE.";
 
@@ -17,6 +18,7 @@ Examples:
   estafette send photos/ notes.txt -            on the other machine; asks for that ticket
   estafette send --detach big.tar @ticket.txt   only stored; delivered by:
   estafette node                                delivers what is stored, until it is stopped
+  estafette ask paris/shop shop.Order '{…}'      an actor of a program there
 
 Every flag has an environment variable: --chunk-size is ESTAFETTE_CHUNK_SIZE.
 
@@ -102,3 +104,33 @@ Examples:
   estafette doctor --repair
 
 Exit codes: 0 all is well, 6 something is damaged.";
+
+pub(super) const ASK_EXAMPLES: &str = "\
+Examples:
+  estafette ask paris/shop shop.Order '{\"article\":\"tea\"}'
+  estafette ask paris/shop shop.Order@2 @order.json
+  jq -c .order today.json | estafette ask paris/shop shop.Order -
+
+On a terminal the answer is printed on several lines, else on one. What goes wrong says whether \
+                                        the message was handled.
+The other node must trust this one (there: estafette trust add), and the actor must take the type \
+                                        as JSON: `estafette describe paris` says so.";
+
+pub(super) const TELL_EXAMPLES: &str = "\
+Examples:
+  estafette tell paris/log log.Line '{\"text\":\"begun\"}'";
+
+pub(super) const DOWNLOAD_EXAMPLES: &str = "\
+Examples:
+  estafette download paris/greeter greeter.SayHello '{\"name\":\"Ada\",\"times\":3}'
+  estafette download paris/prices prices.Follow '\"tea\"' | while read -r price; do …; done
+
+Answers come one to a line, as fast as they are taken. Ctrl-C cancels it, and the actor hears of it.";
+
+pub(super) const DESCRIBE_EXAMPLES: &str = "\
+Examples:
+  estafette describe paris
+  estafette describe paris/shop
+  estafette --json describe paris | jq -r .name
+
+A node tells of what this one may send to, and of nothing else.";

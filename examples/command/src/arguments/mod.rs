@@ -1,5 +1,6 @@
 //! What the command understands. Every flag has an environment variable, `ESTAFETTE_` and its name.
 
+mod ask;
 mod help;
 mod order;
 mod receive;
@@ -16,6 +17,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, FromArgMatches, Parser, Subcommand, ValueEnum};
 use estafette::{NodeConfig, PeerId};
 
+pub(crate) use self::ask::{Ask, Describe};
 pub(crate) use self::order::position_of_subcommand;
 pub(crate) use self::receive::{NodeOptions, OnConflict, OutwardLinks, Receive, Relaying, Taking};
 pub(crate) use self::send::{Compress, Send};
@@ -136,6 +138,19 @@ pub(crate) enum Action {
     /// What was delivered here: list
     #[command(subcommand)]
     Inbox(Inbox),
+    /// Ask an actor on another node, in JSON, and print its answer
+    #[command(after_help = help::ASK_EXAMPLES)]
+    Ask(Ask),
+    /// Send a message to an actor on another node, in JSON; done when it was handled, whatever is
+    /// answered
+    #[command(after_help = help::TELL_EXAMPLES)]
+    Tell(Ask),
+    /// Ask an actor on another node, in JSON, and print each of its answers as it comes
+    #[command(after_help = help::DOWNLOAD_EXAMPLES)]
+    Download(Ask),
+    /// Print what may be sent to another node: names, types of messages, and the ways
+    #[command(after_help = help::DESCRIBE_EXAMPLES)]
+    Describe(Describe),
     /// Look whether key, trust and spool are well, and say what to do
     #[command(after_help = help::DOCTOR_EXAMPLES)]
     Doctor(Doctor),

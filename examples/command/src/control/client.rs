@@ -18,6 +18,8 @@ use tokio::time::{sleep, timeout};
 use super::protocol::{Deposit, Hello, Reply, Request};
 use super::{SOCKET, desk, short};
 use crate::arguments::Global;
+use crate::ask::Broken;
+use crate::call::{Call, Heard};
 use crate::error::CommandError;
 use crate::settings;
 
@@ -110,6 +112,54 @@ impl Sending {
         });
         self.asking
     }
+}
+
+/// A call that another process makes for this one. Dropped, it is cancelled.
+pub(crate) struct Talk {
+    conversation: Conversation,
+    over: bool,
+}
+
+impl Talk {
+    /// The next part of what it ends in; `None` at its end.
+    pub(crate) async fn next(&mut self) -> Result<Option<Heard>, Broken> {
+        if self.over {
+            return Ok(None);
+        }
+        let heard = reply(&mut self.conversation.reading).await;
+        let heard = heard.map_err(|error| Broken::Line(self.conversation.cut_off(&error)))?;
+        self.over = !matches!(heard, Reply::Heard(_));
+        match heard {
+            Reply::Heard(heard) => Ok(Some(heard)),
+            Reply::Done => Ok(None),
+            Reply::CallFailed(error) => Err(Broken::Call(error)),
+            Reply::Failed { kind, message, hint } => {
+                Err(Broken::Line(CommandError::new(kind, message, hint)))
+            }
+            _ => {
+                let error = io::Error::other("it answered something else");
+                Err(Broken::Line(self.conversation.cut_off(&error)))
+            }
+        }
+    }
+}
+
+/// Lets the process that has the spool make a call, if there is one.
+pub(crate) async fn call_by_running(
+    global: &Global,
+    call: &Call,
+) -> Result<Option<Talk>, CommandError> {
+    let folder = settings::spool_path(global)?;
+    let Some(stream) = connect(&folder).await else { return Ok(None) };
+    let mut conversation = match Conversation::begin(stream, &folder).await {
+        Ok(conversation) => conversation,
+        // It stopped this very moment.
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(None),
+        Err(error) => return Err(silent(&folder, &error)),
+    };
+    let asked = conversation.say(&Request::Call(call.clone())).await;
+    asked.map_err(|error| conversation.cut_off(&error))?;
+    Ok(Some(Talk { conversation, over: false }))
 }
 
 /// What the process that has the spool does with a delivery.
@@ -292,6 +342,17 @@ impl Conversation {
             }
             _ => Ok(replies),
         }
+    }
+
+    /// A call of which no more is heard.
+    fn cut_off(&self, error: &io::Error) -> CommandError {
+        let Hello { pid, version } = &self.hello;
+        let text = format!(
+            "process {pid} (release {version}), which has the spool, made the call, and did not \
+             tell to the end what came of it: {error}"
+        );
+        let hint = "whether it was handled is not known: ask again only what may be done twice";
+        CommandError::io(text, hint)
     }
 
     fn broken(&self, error: &io::Error) -> CommandError {

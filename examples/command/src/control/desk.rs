@@ -27,6 +27,10 @@ pub(crate) async fn answer(node: &Node, request: Request) -> Result<Vec<Reply>, 
             "only a process that runs sends for another one",
             "use `estafette send`",
         )),
+        Request::Call(_) => Err(CommandError::usage(
+            "only a process that runs makes calls for another one",
+            "use `estafette ask`",
+        )),
         Request::List => Ok(node
             .outbox()
             .await?

@@ -12,6 +12,7 @@
 //! question and its answers, as lines of JSON; the news of a delivery, as long as it takes. Who may
 //! open the socket, which is its owner's alone, may do all that the owner of the key may.
 
+mod calling;
 mod client;
 mod desk;
 mod protocol;
@@ -22,7 +23,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub(crate) use self::client::{
-    ByRunning, Sending, ask, ask_running, ended, free_spool, send_by_running, take_spool,
+    ByRunning, Sending, Talk, ask, ask_running, call_by_running, ended, free_spool,
+    send_by_running, take_spool,
 };
 pub(crate) use self::desk::answer;
 pub(crate) use self::protocol::{Deposit, Reply, Request};

@@ -4,9 +4,11 @@ use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
+use estafette::RemoteError;
 use serde::{Deserialize, Serialize};
 
 use crate::arrival::Arrival;
+use crate::call::{Call, Heard};
 use crate::content::Reading;
 use crate::doctor::Finding;
 use crate::entry::Entry;
@@ -35,6 +37,8 @@ pub(crate) enum Request {
     Arrivals,
     /// What the doctor finds in the outbox.
     Examine,
+    /// Make a call, and tell what comes of it; whoever asks cancels it by closing the connection.
+    Call(Call),
 }
 
 /// What to send, and where.
@@ -68,7 +72,8 @@ pub(super) struct Hello {
     pub(super) version: String,
 }
 
-/// A part of an answer; [`Reply::Done`] or [`Reply::Failed`] is its last one.
+/// A part of an answer; [`Reply::Done`], [`Reply::Failed`] or [`Reply::CallFailed`] is its last
+/// one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Reply {
@@ -84,6 +89,10 @@ pub(crate) enum Reply {
     Entry(Box<Entry>),
     Arrival(Box<Arrival>),
     Finding(Finding),
+    /// A part of what a call ends in.
+    Heard(Heard),
+    /// The call has failed.
+    CallFailed(RemoteError),
     /// Its id.
     Cancelled(String),
     /// Its id.
@@ -101,8 +110,9 @@ pub(crate) enum Reply {
 }
 
 impl Request {
-    /// The longest line of a question, in bytes.
-    pub(super) const LIMIT: u64 = 512 << 10;
+    /// The longest line of a question, in bytes: a message of 1 MiB, each byte of which may be
+    /// escaped, and what stands around it.
+    pub(super) const LIMIT: u64 = (2 << 20) + (512 << 10);
 }
 
 impl Deposit {

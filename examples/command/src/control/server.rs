@@ -18,7 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::protocol::{Hello, Reply, Request};
-use super::{SOCKET, desk, sending, short};
+use super::{SOCKET, calling, desk, sending, short};
 use crate::error::{CommandError, ErrorKind};
 
 /// Connections at a time.
@@ -180,6 +180,13 @@ async fn attend(
             drop(place);
             sending::carry_out(node, deposit, reading, &mut writing).await?;
             Ok(Vec::new())
+        }
+        Ok(Request::Call(call)) => {
+            let Ok(_place) = sends.try_acquire() else {
+                return say(&mut writing, &Reply::from(too_many())).await;
+            };
+            drop(place);
+            return calling::carry_out(node, &call, reading, &mut writing).await;
         }
         Ok(Request::Await(id)) => {
             let Ok(_place) = sends.try_acquire() else {

@@ -1,0 +1,256 @@
+//! `estafette ask`, `tell` and `download`: messages to actors of other nodes, as JSON.
+
+use std::io::Read;
+use std::process::ExitCode;
+
+use estafette::RemoteErrorKind;
+use estafette::remote::RemoteError;
+use serde::de::IgnoredAny;
+
+use crate::arguments::{Ask, Global};
+use crate::call::{Answers, Call, Heard, Way};
+use crate::control::Talk;
+use crate::destination::Given;
+use crate::error::{CommandError, ErrorKind};
+use crate::output::Output;
+use crate::signals::Signals;
+use crate::turn::{Place, Turn};
+use crate::{control, describe, settings};
+
+/// The most bytes of a message.
+const MESSAGE_MOST: u64 = 1 << 20;
+
+pub(crate) async fn run(
+    global: &Global,
+    way: Way,
+    options: &Ask,
+    output: &Output,
+) -> Result<ExitCode, CommandError> {
+    addressee(&options.to)?;
+    let json = text(&options.content)?;
+    if let Err(error) = serde_json::from_str::<IgnoredAny>(&json) {
+        let hint = "quote it for your shell: '{\"article\":\"tea\"}'; - reads it from stdin, @FILE \
+                    from a file";
+        return Err(CommandError::usage(format!("the message is no JSON: {error}"), hint));
+    }
+    let call = Call {
+        way,
+        to: options.to.clone(),
+        message: options.message.name.clone(),
+        version: options.message.version,
+        json,
+        within: options.within.map(|within| within.as_millis().try_into().unwrap_or(u64::MAX)),
+    };
+    let mut line = Line::open(global, &call, output).await?;
+    loop {
+        match line.next().await {
+            Ok(Some(Heard::Answer(json))) => {
+                if let Err(error) = output.answer(&call, &json) {
+                    line.close().await;
+                    return unread(&error);
+                }
+            }
+            Ok(Some(Heard::Told)) => output.told(&call),
+            Ok(Some(Heard::Description(_))) => {}
+            Ok(None) => {
+                line.close().await;
+                return Ok(ExitCode::SUCCESS);
+            }
+            Err(Broken::Call(error)) => {
+                let error = explained(&mut line, &call, error).await;
+                line.close().await;
+                return Err(error);
+            }
+            Err(Broken::Line(error)) => {
+                line.close().await;
+                return Err(error);
+            }
+        }
+    }
+}
+
+/// Whoever read the answers has gone: a pipe that ends, as behind `| head`, needs no word.
+fn unread(error: &std::io::Error) -> Result<ExitCode, CommandError> {
+    if error.kind() == std::io::ErrorKind::BrokenPipe {
+        return Ok(ExitCode::from(ErrorKind::Io.exit_code()));
+    }
+    let text = format!("an answer could not be printed: {error}");
+    Err(CommandError::io(text, "it was handled: look where stdout leads to"))
+}
+
+/// The error, with what there is to be sent to where it was something else.
+async fn explained(line: &mut Line<'_>, call: &Call, error: RemoteError) -> CommandError {
+    use RemoteErrorKind::{NoSuchMessage, NoSuchName, VersionMismatch};
+    let is_unknown = matches!(error.kind, NoSuchName | NoSuchMessage | VersionMismatch);
+    let kind = error.kind;
+    let mut told = CommandError::from(error);
+    let peer = call.to.split('/').next().unwrap_or_default();
+    if is_unknown && let Ok(Heard::Description(there)) = line.also(&Call::describe(peer)).await {
+        told.hint = describe::instead(call, kind, &there);
+    }
+    told
+}
+
+/// Whom a call goes to.
+pub(crate) fn addressee(to: &str) -> Result<Given, CommandError> {
+    let named = to.split_once('/').filter(|(peer, name)| !peer.is_empty() && !name.is_empty());
+    let (peer, name) = named.ok_or_else(|| {
+        CommandError::usage(
+            format!("{to:?} is no PEER/NAME: a peer, a slash, and the name of an actor there"),
+            "`estafette trust list` prints the peers, `estafette describe PEER` the names",
+        )
+    })?;
+    Ok(Given::Peer { peer: peer.into(), inbox: name.into() })
+}
+
+/// What `-` stands for, the text on stdin, and `@FILE`, the text in a file.
+fn text(given: &str) -> Result<String, CommandError> {
+    let failed = |what: &str, error: std::io::Error| {
+        let text = format!("the message could not be read from {what}: {error}");
+        CommandError::io(text, "name the file that has it, @FILE, or pipe it in, -")
+    };
+    let mut text = String::new();
+    if let Some(file) = given.strip_prefix('@') {
+        let read = std::fs::File::open(file)
+            .and_then(|file| file.take(MESSAGE_MOST + 1).read_to_string(&mut text));
+        read.map_err(|error| failed(&format!("{file:?}"), error))?;
+    } else if given == "-" {
+        let read = std::io::stdin().take(MESSAGE_MOST + 1).read_to_string(&mut text);
+        read.map_err(|error| failed("stdin", error))?;
+    } else {
+        given.clone_into(&mut text);
+    }
+    if text.len() as u64 > MESSAGE_MOST {
+        return Err(CommandError::usage(
+            format!("the message has more than {MESSAGE_MOST} bytes"),
+            "what is larger is content: estafette send",
+        ));
+    }
+    Ok(text)
+}
+
+/// Why nothing more comes.
+pub(crate) enum Broken {
+    /// The call has failed.
+    Call(RemoteError),
+    /// The command has.
+    Line(CommandError),
+}
+
+/// The way to another node: by a node that runs with this key, or by one of this command.
+pub(crate) struct Line<'a> {
+    global: &'a Global,
+    signals: Signals,
+    by: By,
+}
+
+enum By {
+    Running(Talk),
+    Alone(Box<Alone>),
+}
+
+struct Alone {
+    node: estafette::Node,
+    answers: Result<Answers, Option<RemoteError>>,
+    _turn: Option<Turn>,
+}
+
+impl<'a> Line<'a> {
+    /// Makes a call.
+    pub(crate) async fn open(
+        global: &'a Global,
+        call: &Call,
+        output: &Output,
+    ) -> Result<Self, CommandError> {
+        let mut signals = Signals::new()?;
+        loop {
+            // A second node with this key would take the place of its links, and it of ours.
+            if let Some(talk) = control::call_by_running(global, call).await? {
+                return Ok(Self { global, signals, by: By::Running(talk) });
+            }
+            let (peer, name) = call.to.split_once('/').unwrap_or((&call.to, "estafette"));
+            let given = Given::Peer { peer: peer.into(), inbox: name.into() };
+            let turn = match Place::new(global, &given)? {
+                None => None,
+                Some(place) => match place.take()? {
+                    Some(turn) => Some(turn),
+                    None => {
+                        output.remark(
+                            "another command is linked with it by this key: waiting for its end; \
+                             `estafette node`, running with this key, does several at once",
+                        );
+                        tokio::select! {
+                            () = place.wait() => continue,
+                            () = signals.next() => return Err(stopped()),
+                        }
+                    }
+                },
+            };
+            let node = settings::node(global, None)?.name(settings::default_name()).start().await?;
+            let answers = tokio::select! {
+                answers = call.make(&node) => answers,
+                () = signals.next() => {
+                    node.stop().await;
+                    return Err(stopped());
+                }
+            };
+            let alone = Alone { node, answers: answers.map_err(Some), _turn: turn };
+            return Ok(Self { global, signals, by: By::Alone(Box::new(alone)) });
+        }
+    }
+
+    /// The next part of the answer; `None` at its end.
+    pub(crate) async fn next(&mut self) -> Result<Option<Heard>, Broken> {
+        let next = async {
+            match &mut self.by {
+                By::Running(talk) => talk.next().await,
+                By::Alone(alone) => match &mut alone.answers {
+                    Ok(answers) => answers.next().await.transpose().map_err(Broken::Call),
+                    Err(error) => error.take().map_or(Ok(None), |error| Err(Broken::Call(error))),
+                },
+            }
+        };
+        tokio::select! {
+            next = next => next,
+            () = self.signals.next() => Err(Broken::Line(stopped())),
+        }
+    }
+
+    /// The whole answer of one more call, which has one.
+    async fn also(&mut self, call: &Call) -> Result<Heard, Broken> {
+        let made = async {
+            match &self.by {
+                By::Running(_) => {
+                    let talk = control::call_by_running(self.global, call).await;
+                    let nobody = || CommandError::cancelled("the node that ran has ended");
+                    let mut talk =
+                        talk.and_then(|talk| talk.ok_or_else(nobody)).map_err(Broken::Line)?;
+                    talk.next().await
+                }
+                By::Alone(alone) => {
+                    let mut answers = call.make(&alone.node).await.map_err(Broken::Call)?;
+                    answers.next().await.transpose().map_err(Broken::Call)
+                }
+            }
+        };
+        tokio::select! {
+            made = made => made?.ok_or_else(|| Broken::Line(CommandError::cancelled("no answer"))),
+            () = self.signals.next() => Err(Broken::Line(stopped())),
+        }
+    }
+
+    /// Ends it: what is not over is cancelled.
+    pub(crate) async fn close(self) {
+        if let By::Alone(alone) = self.by {
+            let Alone { node, answers, _turn } = *alone;
+            drop(answers);
+            node.stop().await;
+        }
+    }
+}
+
+fn stopped() -> CommandError {
+    let text =
+        "stopped by a signal before there was an answer: whether it was handled is not known";
+    CommandError::new(ErrorKind::Cancelled, text, "ask again only what may be done twice")
+}

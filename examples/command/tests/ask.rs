@@ -1,0 +1,402 @@
+//! `estafette ask`, `tell`, `download` and `describe`: a client of actors whose types it has not,
+//! by itself and by a node that runs with its key.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails says so")]
+
+mod support;
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Output, Stdio};
+
+use actix::{Actor, Context, Handler};
+use estafette::remote::Called;
+use estafette::{Node, PeerId, RemoteMessage, TrustedPeer};
+use estafette_actors::standard;
+use futures_util::StreamExt;
+use rustix::process::{Pid, Signal, kill_process};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use support::World;
+use support::process::Process;
+use support::terminal::Terminal;
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
+
+#[derive(Debug, Serialize, Deserialize, RemoteMessage)]
+#[remote(name = "shop.Order", reply = Result<u64, String>, json)]
+struct Order {
+    article: String,
+    count: u64,
+}
+
+/// A second version of it.
+#[derive(Debug, Serialize, Deserialize, RemoteMessage)]
+#[remote(name = "shop.Order", version = 2, reply = Echo, json)]
+struct NewerOrder(Echo);
+
+/// Bytes and numbers as they came.
+#[derive(Debug, Serialize, Deserialize)]
+struct Echo {
+    text: String,
+    number: u64,
+    wide: u128,
+}
+
+/// For programs that have it.
+#[derive(Debug, Serialize, Deserialize, RemoteMessage)]
+#[remote(name = "shop.Native")]
+struct Native;
+
+#[derive(Debug, Serialize, Deserialize, RemoteMessage)]
+#[remote(name = "shop.Count", reply = u64, json)]
+struct Count(u64);
+
+#[derive(Debug, Serialize, Deserialize, RemoteMessage)]
+#[remote(name = "shop.Panic", json)]
+struct Panic;
+
+#[derive(Debug, Serialize, Deserialize, RemoteMessage)]
+#[remote(name = "shop.Hang", reply = (), json)]
+struct Hang;
+
+#[derive(Clone)]
+struct Shop {
+    /// What was ordered, and calls that have begun and ended.
+    noted: mpsc::UnboundedSender<String>,
+}
+
+impl Actor for Shop {
+    type Context = Context<Self>;
+}
+
+impl Handler<Order> for Shop {
+    type Result = Result<u64, String>;
+
+    fn handle(&mut self, order: Order, _: &mut Context<Self>) -> Self::Result {
+        self.noted.send(order.article.clone()).unwrap();
+        if order.count == 0 { Err("of nothing?".into()) } else { Ok(order.count * 3) }
+    }
+}
+
+impl Handler<NewerOrder> for Shop {
+    type Result = actix::MessageResult<NewerOrder>;
+
+    fn handle(&mut self, NewerOrder(echo): NewerOrder, _: &mut Context<Self>) -> Self::Result {
+        actix::MessageResult(echo)
+    }
+}
+
+impl Handler<Native> for Shop {
+    type Result = ();
+
+    fn handle(&mut self, _: Native, _: &mut Context<Self>) {}
+}
+
+/// Dies of any message.
+struct Bomb;
+
+impl Actor for Bomb {
+    type Context = Context<Self>;
+}
+
+impl Handler<Panic> for Bomb {
+    type Result = ();
+
+    fn handle(&mut self, _: Panic, _: &mut Context<Self>) {
+        panic!("as it was asked to");
+    }
+}
+
+impl Handler<Hang> for Shop {
+    type Result = actix::ResponseFuture<()>;
+
+    fn handle(&mut self, _: Hang, _: &mut Context<Self>) -> Self::Result {
+        self.noted.send("hangs".into()).unwrap();
+        Box::pin(std::future::pending())
+    }
+}
+
+impl Handler<Called<Count>> for Shop {
+    type Result = ();
+
+    fn handle(&mut self, called: Called<Count>, _: &mut Context<Self>) {
+        let (noted, Called { mut requests, mut replies }) = (self.noted.clone(), called);
+        actix::spawn(async move {
+            let Some(Ok(Count(to))) = requests.next().await else { return };
+            for number in 0..to {
+                if replies.send(&number).await.is_err() {
+                    return noted.send("cancelled".into()).unwrap();
+                }
+            }
+            if to == 7 { replies.fail("seven is enough") } else { replies.finish() }
+        });
+    }
+}
+
+/// `paris` in this process, with a shop, and `lyon`, which it trusts.
+struct Town {
+    world: World,
+    runtime: Runtime,
+    node: Node,
+    noted: mpsc::UnboundedReceiver<String>,
+}
+
+impl Town {
+    fn new() -> Self {
+        let world = World::new();
+        let runtime = Runtime::new().unwrap();
+        let (noted, told) = mpsc::unbounded_channel();
+        let node = runtime.block_on(async {
+            let node = Node::builder().name("paris").listen("127.0.0.1:0").stages(standard());
+            let node = node.start().await.unwrap();
+            let shop = Shop { noted };
+            let hosted = node.host("shop", move || shop.clone());
+            let hosted = hosted.takes::<Order>().takes::<NewerOrder>().takes::<Native>();
+            let hosted = hosted.takes::<Hang>().takes_calls::<Count>();
+            hosted.start().await.unwrap();
+            node.host("bomb", || Bomb).takes::<Panic>().start().await.unwrap();
+            node
+        });
+        let town = Self { world, runtime, node, noted: told };
+        let lyon = town.run(&["id"]);
+        let lyon: PeerId = lyon[0]["peer"].as_str().unwrap().parse().unwrap();
+        town.node.trust().add(lyon, TrustedPeer::new("lyon")).unwrap();
+        let (paris, address) = (town.node.peer().to_string(), &town.node.addresses()[0]);
+        town.run(&["trust", "add", &paris, "--name", "paris", "--addr", address]);
+        town
+    }
+
+    /// The events of a command that ends well.
+    fn run(&self, arguments: &[&str]) -> Vec<Value> {
+        let output = self.world.command("lyon").args(arguments).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        events(&output)
+    }
+
+    /// The error of one that doesn't, with its exit code.
+    fn fails(&self, arguments: &[&str]) -> (i32, Value) {
+        let output = self.world.command("lyon").args(arguments).output().unwrap();
+        let code = output.status.code().unwrap();
+        (code, events(&output).pop().unwrap_or_else(|| panic!("{arguments:?}: {output:?}")))
+    }
+
+    /// As it is run in a script, without `--json`.
+    fn plain(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_estafette"));
+        command.env_clear().env("HOME", self.world.path("lyon"));
+        let key = self.world.path("lyon").with_extension("key");
+        command.stdin(Stdio::null()).arg("--key").arg(key);
+        command
+    }
+
+    fn next(&mut self) -> String {
+        self.runtime.block_on(self.noted.recv()).unwrap()
+    }
+
+    /// `lyon` runs, and makes the calls of its commands.
+    fn lyon(&self) -> Process {
+        self.world.lyon()
+    }
+}
+
+fn events(output: &Output) -> Vec<Value> {
+    let text = std::str::from_utf8(&output.stdout).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Alone, and by a node that runs.
+fn both_ways(test: impl Fn(&mut Town)) {
+    let mut town = Town::new();
+    test(&mut town);
+    let _node = town.lyon();
+    test(&mut town);
+}
+
+#[test]
+fn an_actor_of_another_program_is_asked_told_and_downloaded_from() {
+    both_ways(|town| {
+        let tea = r#"{"article":"tea","count":2}"#;
+        let answer = json!({
+            "event": "answer", "to": "paris/shop", "message": "shop.Order", "answer": {"Ok": 6},
+        });
+        assert_eq!(town.run(&["ask", "paris/shop", "shop.Order", tea]), [answer]);
+        let told = json!({"event": "told", "to": "paris/shop", "message": "shop.Order"});
+        assert_eq!(town.run(&["tell", "paris/shop", "shop.Order", tea]), [told]);
+        assert_eq!((town.next(), town.next()), ("tea".into(), "tea".into()));
+        // What the actor answers is an answer, if not a good one.
+        let none = r#"{"article":"tea","count":0}"#;
+        let answered = town.run(&["ask", "paris/shop", "shop.Order", none]);
+        assert_eq!(answered[0]["answer"], json!({"Err": "of nothing?"}));
+        assert_eq!(town.next(), "tea");
+        let counted = town.run(&["download", "paris/shop", "shop.Count", "300"]);
+        let counted = counted.iter().map(|event| event["answer"].as_u64().unwrap());
+        assert_eq!(counted.collect::<Vec<_>>(), (0..300).collect::<Vec<_>>());
+        // In a script: the answer alone, digit for digit, from a file or from stdin.
+        let echo = "{ \"text\": \"\u{9b}31m\u{202e}\\u001b\",\n\"number\": 18446744073709551615, \
+                    \"wide\": 340282366920938463463374607431768211455 }";
+        let line = "{\"text\":\"\\u009b31m\\u202e\\u001b\",\"number\":18446744073709551615,\
+                    \"wide\":340282366920938463463374607431768211455}\n";
+        std::fs::write(town.world.path("order.json"), echo).unwrap();
+        let file = format!("@{}", town.world.path("order.json").display());
+        let ask = ["ask", "paris/shop", "shop.Order@2"];
+        let output = town.plain().args(ask).arg(&file).output().unwrap();
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), line);
+        let mut piped = town.plain();
+        let piped = piped.args(ask).arg("-").stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut piped = piped.spawn().unwrap();
+        piped.stdin.take().unwrap().write_all(echo.as_bytes()).unwrap();
+        assert_eq!(String::from_utf8(piped.wait_with_output().unwrap().stdout).unwrap(), line);
+    });
+}
+
+#[test]
+fn each_mistake_says_what_to_do_and_whether_it_was_handled() {
+    both_ways(|town| {
+        let cases: [(&[&str], i32, &str, &str, &str); 12] = [
+            (&["paris/shpo", "shop.Order", "{}"], 3, "NoSuchName", "no", "paris has: bomb, shop"),
+            (&["paris/shop", "shop.Ordre", "{}"], 3, "NoSuchMessage", "no", "shop.Order@2"),
+            (&["paris/shop", "shop.Native", "null"], 3, "NoSuchMessage", "no", "not as JSON"),
+            (&["paris/shop", "shop.Order@9", "{}"], 3, "VersionMismatch", "no", "shop.Order@1"),
+            (&["paris/shop", "shop.Order", "{}"], 3, "Undecodable", "no", "put right"),
+            (&["paris/bomb", "shop.Panic"], 3, "Died", "unknown", "done twice"),
+            (&["--within", "50ms", "paris/shop", "shop.Hang"], 4, "Deadline", "unknown", "twice"),
+            (&["nantes/shop", "shop.Order", "{}"], 2, "UnknownPeer", "no", "trust list"),
+            (&["paris", "shop.Order", "{}"], 2, "", "", "estafette describe"),
+            (&["paris/shop", "shop.Order", "{"], 2, "", "", "quote it"),
+            (&["paris/shop", "shop.Order@x", "{}"], 2, "", "", ""),
+            (&["paris/shop", "shop.Order", "@/nowhere"], 6, "", "", "@FILE"),
+        ];
+        for (arguments, code, remote, handled, hint) in cases {
+            let (ended, error) = town.fails(&[&["ask"], arguments].concat());
+            assert_eq!(error["event"], "error", "{error}");
+            assert_eq!(ended, code, "{arguments:?}: {error}");
+            assert_eq!(error["remote"].as_str().unwrap_or(""), remote, "{error}");
+            assert_eq!(error["handled"].as_str().unwrap_or(""), handled, "{error}");
+            assert!(error["hint"].as_str().unwrap().contains(hint), "{hint} in {error}");
+        }
+        let field =
+            town.fails(&["tell", "paris/shop", "shop.Order", r#"{"article":"x","count":-1}"#]);
+        assert!(field.1["message"].as_str().unwrap().contains("count: invalid value"), "{field:?}");
+        // A stream that ends in an error has printed what came before.
+        let seven = ["download", "paris/shop", "shop.Count", "7"];
+        let output = town.world.command("lyon").args(seven).output().unwrap();
+        assert_eq!(output.status.code(), Some(3));
+        let printed = events(&output);
+        assert_eq!((printed.len(), &printed[7]["handled"]), (8, &json!("yes")));
+        // A longer message is content.
+        let long = format!("\"{}\"", "x".repeat(1 << 20));
+        std::fs::write(town.world.path("long.json"), long).unwrap();
+        let file = format!("@{}", town.world.path("long.json").display());
+        assert_eq!(town.fails(&["ask", "paris/shop", "shop.Order", &file]).0, 2);
+        while town.noted.try_recv().is_ok() {}
+    });
+    let town = Town::new();
+    town.runtime.block_on(town.node.shutdown());
+    let (code, error) = town.fails(&["ask", "paris/shop", "shop.Order", "{}"]);
+    assert_eq!(
+        (code, &error["remote"], &error["handled"]),
+        (4, &json!("Unreachable"), &json!("no"))
+    );
+}
+
+#[test]
+fn a_node_is_described_as_far_as_this_one_may_send_to_it() {
+    both_ways(|town| {
+        let described = town.run(&["describe", "paris"]);
+        let [_, shop] = &described[..] else { panic!("{described:?}") };
+        assert_eq!(
+            (&shop["event"], &shop["peer"], &shop["name"]),
+            (&json!("name"), &json!("paris"), &json!("shop"))
+        );
+        let types: Vec<_> = shop["takes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|taken| (taken["message"].as_str().unwrap(), taken["version"].as_u64().unwrap()))
+            .collect();
+        assert_eq!(types.len(), 5);
+        assert!(types.contains(&("shop.Order", 2)));
+        assert_eq!(town.run(&["describe", "paris/shop"]), described[1..]);
+        assert!(town.run(&["describe", "paris/nobody"]).is_empty());
+        let output = town.plain().args(["describe", "paris"]).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(
+            text.lines().any(|line| {
+                let words: Vec<_> = line.split_whitespace().collect();
+                words == ["shop.Native", "1", "ask,", "tell", "no"]
+            }),
+            "{text}"
+        );
+        let lyon = town.run(&["id"])[0]["peer"].as_str().unwrap().parse().unwrap();
+        let nothing = TrustedPeer { inboxes: vec!["other".into()], ..TrustedPeer::new("lyon") };
+        town.node.trust().add(lyon, nothing).unwrap();
+        assert!(town.run(&["describe", "paris"]).is_empty());
+        let (code, error) = town.fails(&["ask", "paris/shop", "shop.Count", "1"]);
+        assert_eq!(
+            (code, &error["kind"], &error["remote"]),
+            (3, &json!("untrusted"), &json!("Forbidden"))
+        );
+        town.node.trust().add(lyon, TrustedPeer::new("lyon")).unwrap();
+    });
+}
+
+#[test]
+fn who_has_heard_enough_or_dies_cancels_a_call() {
+    both_ways(|town| {
+        let endless = ["download", "paris/shop", "shop.Count", "18446744073709551615"];
+        // As `| head -1` does.
+        let mut command = town.plain();
+        let mut child = command.args(endless).stdout(Stdio::piped()).spawn().unwrap();
+        let mut first = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
+        assert_eq!(first, "0\n");
+        assert_eq!(child.wait().unwrap().code(), Some(6));
+        assert_eq!(town.next(), "cancelled");
+        // By a signal, and by one that can't be caught.
+        for (signal, code) in [(Signal::INT, Some(130)), (Signal::KILL, None)] {
+            let mut command = town.plain();
+            let mut child = command.args(endless).stdout(Stdio::piped()).spawn().unwrap();
+            let mut reading = BufReader::new(child.stdout.take().unwrap());
+            reading.read_line(&mut first).unwrap();
+            kill_process(Pid::from_child(&child), signal).unwrap();
+            assert_eq!(child.wait().unwrap().code(), code);
+            assert_eq!(town.next(), "cancelled");
+        }
+    });
+}
+
+#[test]
+fn on_a_terminal_an_answer_is_printed_for_a_person_and_nothing_in_it_steers_that() {
+    let town = Town::new();
+    let terminal = Terminal::new(24, 80);
+    let echo = "{\"text\":\"\u{9b}2J\u{202e}\",\"number\":1,\"wide\":2}";
+    let mut command = town.plain();
+    let mut child = terminal.start(command.args(["ask", "paris/shop", "shop.Order@2", echo]));
+    assert!(child.wait().unwrap().success());
+    let wanted =
+        ["{", "  \"text\": \"\\u009b2J\\u202e\",", "  \"number\": 1,", "  \"wide\": 2", "}"];
+    terminal.wait_until("the answer", |screen| {
+        let rows: Vec<_> = screen.rows(0, 80).filter(|row| !row.is_empty()).collect();
+        rows == wanted
+    });
+}
+
+/// The table of `framework/docs/json.md`.
+#[test]
+fn the_events_have_the_documented_fields() {
+    let town = Town::new();
+    let printed = [
+        town.run(&["ask", "paris/shop", "shop.Order", r#"{"article":"tea","count":2}"#]),
+        town.run(&["tell", "paris/shop", "shop.Order", r#"{"article":"tea","count":2}"#]),
+        town.run(&["describe", "paris"]),
+        vec![town.fails(&["ask", "paris/bomb", "shop.Panic"]).1],
+    ];
+    let document = include_str!("../../../framework/docs/json.md");
+    for event in printed.iter().flatten() {
+        let row = format!("| `{}` |", event["event"].as_str().unwrap());
+        let documented = document.lines().find(|line| line.starts_with(&row)).unwrap();
+        for field in event.as_object().unwrap().keys().filter(|field| *field != "event") {
+            assert!(documented.contains(&format!("`{field}`")), "{field} in {documented}");
+        }
+    }
+}

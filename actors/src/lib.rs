@@ -47,8 +47,8 @@ use crate::chunk::{Assembler, Chunker, Digest};
 use crate::compress::{Compressor, Decompressor};
 use crate::seal::{Aes, Opener, Sealer};
 
-/// A registry with the standard stages and the TCP bridge. AES-256-GCM is among them where the
-/// processor and the build have it, and preferred.
+/// A registry with the standard stages, and bridges over TCP and Unix sockets. AES-256-GCM is among
+/// them where the processor and the build have it, and preferred.
 ///
 /// # Panics
 /// When XSalsa20-Poly1305 of this build gives wrong answers (see [`seal::self_check`]): nothing
@@ -76,7 +76,9 @@ pub fn standard() -> StageRegistry {
         .reopener(package::PACKAGE, package::reopen)
         .packages(package::FilePackages)
         .copies(copy::FileCopies)
-        .transport(bridge::Tcp);
+        .transport(bridge::Tcp)
+        .transport_for("tcp", bridge::Tcp)
+        .transport_for("unix", bridge::Unix);
     match seal::aes() {
         Some(_) => registry.sealer(
             Suite::AES_256_GCM,

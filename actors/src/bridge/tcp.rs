@@ -5,15 +5,12 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
-use estafette::node::{Connection, Io, Listener, Transport};
+use estafette::node::{Connection, Listener, Streamed, Transport};
 use futures_util::future::BoxFuture;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::address::resolve;
+use super::address::{check_address, resolve};
 
 /// How many addresses of one name are tried.
 const MOST: usize = 16;
@@ -34,11 +31,15 @@ impl Transport for Tcp {
         })
     }
 
+    fn check(&self, address: &str) -> Result<(), String> {
+        check_address(address).map_err(|error| error.to_string())
+    }
+
     fn dial<'a>(&'a self, address: &'a str) -> BoxFuture<'a, io::Result<Box<dyn Connection>>> {
         Box::pin(async move {
             let stream = TcpStream::connect(&resolve(address).await?[..]).await?;
             let remote = stream.peer_addr()?;
-            Detached::of(stream, remote)
+            connection(stream, remote)
         })
     }
 
@@ -66,73 +67,14 @@ impl Listener for TcpAcceptor {
         Box::pin(async move {
             let (stream, remote) = self.listener.accept().await?;
             // A listener for both families shows the older one inside the newer.
-            Detached::of(stream, SocketAddr::new(remote.ip().to_canonical(), remote.port()))
+            connection(stream, SocketAddr::new(remote.ip().to_canonical(), remote.port()))
         })
     }
 }
 
-/// A connection no runtime watches.
-#[derive(Debug)]
-struct Detached {
-    stream: std::net::TcpStream,
-    remote: SocketAddr,
-}
-
-impl Detached {
-    fn of(stream: TcpStream, remote: SocketAddr) -> io::Result<Box<dyn Connection>> {
-        // Frames are written whole: waiting for more to fill a packet would only delay the small
-        // ones.
-        stream.set_nodelay(true)?;
-        Ok(Box::new(Self { stream: stream.into_std()?, remote }))
-    }
-}
-
-impl Connection for Detached {
-    fn remote(&self) -> String {
-        self.remote.to_string()
-    }
-
-    fn attach(self: Box<Self>) -> io::Result<Box<dyn Io>> {
-        Ok(Box::new(Attached { stream: TcpStream::from_std(self.stream)?, remote: self.remote }))
-    }
-}
-
-#[derive(Debug)]
-struct Attached {
-    stream: TcpStream,
-    remote: SocketAddr,
-}
-
-impl Io for Attached {
-    fn detach(self: Box<Self>) -> io::Result<Box<dyn Connection>> {
-        Detached::of(self.stream, self.remote)
-    }
-}
-
-impl AsyncRead for Attached {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
-    }
-}
-
-impl AsyncWrite for Attached {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
+fn connection(stream: TcpStream, remote: SocketAddr) -> io::Result<Box<dyn Connection>> {
+    // Frames are written whole: waiting for more to fill a packet would only delay the small ones.
+    stream.set_nodelay(true)?;
+    let moved = |stream: TcpStream| TcpStream::from_std(stream.into_std()?);
+    Ok(Box::new(Streamed::new(stream, remote.to_string()).rebinding(moved)))
 }

@@ -7,9 +7,16 @@ use if_addrs::{IfOperStatus, Interface};
 /// So many a ticket holds.
 const MOST: usize = 8;
 
-/// Where a node listens when nobody says where: at any free port of all addresses, of both families
-/// where this machine has both.
-pub(crate) fn anywhere() -> &'static str {
+/// Where a node listens: where it was told to, or, if it takes anything, anywhere.
+pub(crate) fn listen(given: &[String], takes: bool) -> Vec<String> {
+    match given.is_empty() && takes {
+        true => vec![anywhere().to_owned()],
+        false => given.to_vec(),
+    }
+}
+
+/// Any free port of all addresses, of both families where this machine has both.
+fn anywhere() -> &'static str {
     // A listener of the newer family takes the older one, too.
     if UdpSocket::bind("[::]:0").is_ok() { "[::]:0" } else { "0.0.0.0:0" }
 }
@@ -19,7 +26,8 @@ pub(crate) fn anywhere() -> &'static str {
 pub(crate) fn reachable(listening: &[String]) -> Vec<String> {
     let mut addresses: Vec<String> = Vec::new();
     for listening in listening {
-        let found = match listening.parse::<SocketAddr>() {
+        let plain = listening.strip_prefix("tcp:").unwrap_or(listening);
+        let found = match plain.parse::<SocketAddr>() {
             Ok(address) if address.ip().is_unspecified() => {
                 let at_port = |ip| SocketAddr::new(ip, address.port()).to_string();
                 local(address.is_ipv6()).into_iter().map(at_port).collect()
@@ -39,7 +47,9 @@ pub(crate) fn reachable(listening: &[String]) -> Vec<String> {
 /// Whether only this machine itself can dial any of these.
 pub(crate) fn lead_nowhere(addresses: &[String]) -> bool {
     addresses.iter().all(|address| {
-        address.parse::<SocketAddr>().is_ok_and(|address| address.ip().is_loopback())
+        let address = address.strip_prefix("tcp:").unwrap_or(address);
+        address.starts_with("unix:/")
+            || address.parse::<SocketAddr>().is_ok_and(|address| address.ip().is_loopback())
     })
 }
 
@@ -182,6 +192,15 @@ mod tests {
         assert!(lead_nowhere(&["127.0.0.1:7".into(), "[::1]:7".into()]));
         assert!(!lead_nowhere(&["192.168.5.7:7".into(), "127.0.0.1:7".into()]));
         assert!(!lead_nowhere(&["paris.example:7".into()]));
+    }
+
+    #[test]
+    fn schemes_change_nothing_about_who_can_dial() {
+        let found = reachable(&["tcp:0.0.0.0:7400".into(), "unix:/run/a".into()]);
+        assert!(found.contains(&"127.0.0.1:7400".to_owned()) && !found[0].starts_with("tcp:"));
+        assert_eq!(found.last().map(String::as_str), Some("unix:/run/a"));
+        let here = ["unix:/run/a", "tcp:127.0.0.1:7400", "[::1]:7"].map(str::to_owned);
+        assert!(lead_nowhere(&here) && !lead_nowhere(&["tcp:192.0.2.1:7".to_owned()]));
     }
 
     #[test]

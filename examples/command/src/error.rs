@@ -223,7 +223,7 @@ impl From<StartError> for CommandError {
             {
                 Self::usage(
                     format!("can't listen at {address:?}: {error}"),
-                    "an address is host:port, such as 0.0.0.0:7400 or [::1]:0",
+                    "an address is host:port, such as 0.0.0.0:7400 or [::1]:0, or unix:/path",
                 )
             }
             StartError::Listen { .. } => Self::io(error, "say another address with --listen"),

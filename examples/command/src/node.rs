@@ -24,7 +24,7 @@ pub(crate) async fn run(
     let service = Service {
         into: options.into.as_deref(),
         to_stdout: false,
-        listen: options.listen.as_deref().or(takes.then(addresses::anywhere)),
+        listen: addresses::listen(&options.listen, takes),
         name: options.name.as_deref(),
         taking: &options.taking,
         patience: options.patience,

@@ -95,6 +95,7 @@ impl Program {
     /// What the command understands, in the words of this program.
     pub(crate) fn syntax(&self) -> clap::Command {
         let syntax = Arguments::command().name(self.name).version(self.version);
+        let syntax = with_addresses(syntax, &self.registry);
         let syntax = syntax.mut_subcommand("send", |send| {
             let known: Vec<_> = self.registry.coder_names().collect();
             let known = if known.is_empty() { "none".into() } else { known.join(", ") };
@@ -109,6 +110,20 @@ impl Program {
     pub(crate) fn name(&self) -> &'static str {
         self.name
     }
+}
+
+/// The same syntax, which takes the addresses that one of these transports could dial.
+fn with_addresses(mut syntax: clap::Command, registry: &StageRegistry) -> clap::Command {
+    syntax = syntax.mut_args(|argument| match argument.get_id().as_str() {
+        "addr" | "advertise" => {
+            let registry = registry.clone();
+            argument.value_parser(move |text: &str| {
+                registry.check_address(text).map(|()| text.to_owned())
+            })
+        }
+        _ => argument,
+    });
+    syntax.mut_subcommands(|command| with_addresses(command, registry))
 }
 
 /// The same syntax, whose help calls the command by another name.

@@ -17,7 +17,7 @@ pub(crate) async fn run(
     let service = Service {
         into: Some(&options.into),
         to_stdout: false,
-        listen: options.listen.as_deref().or_else(|| Some(addresses::anywhere())),
+        listen: addresses::listen(&options.listen, true),
         name: options.name.as_deref(),
         taking: &options.taking,
         patience: options.patience,

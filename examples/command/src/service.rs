@@ -31,7 +31,7 @@ pub(crate) struct Service<'a> {
     pub(crate) into: Option<&'a Path>,
     /// Whether one delivery goes to stdout.
     pub(crate) to_stdout: bool,
-    pub(crate) listen: Option<&'a str>,
+    pub(crate) listen: Vec<String>,
     pub(crate) name: Option<&'a str>,
     pub(crate) taking: &'a Taking,
     pub(crate) patience: Option<Duration>,
@@ -97,7 +97,7 @@ pub(crate) async fn run(
     let mut builder = settings::node_with(global, config(global, service)?)?
         .name(&name)
         .spool(take_spool(global).await?);
-    if let Some(listen) = service.listen {
+    for listen in &service.listen {
         builder = builder.listen(listen);
     }
     if let Some(per_peer) = per_peer.clone() {

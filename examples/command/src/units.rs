@@ -94,13 +94,6 @@ pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
     estafette::node::units::parse_size(text).map_err(|error| error.to_string())
 }
 
-/// Reads an address that somebody could dial.
-pub(crate) fn parse_address(text: &str) -> Result<String, String> {
-    estafette_actors::bridge::check_address(text)
-        .map(|()| text.to_owned())
-        .map_err(|error| error.to_string())
-}
-
 /// Reads `90`, `90s`, `5m`, `24h` or `7d`.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     estafette::node::units::parse_time(text).map_err(|error| error.to_string())

@@ -120,6 +120,22 @@ impl Sent {
 }
 
 #[test]
+fn a_receiver_listens_at_several_addresses_and_one_machine_needs_no_port() {
+    let world = World::new();
+    let (socket, letter) =
+        (format!("unix:{}", world.path("paris.sock").display()), world.path("letter"));
+    // The ticket holds the socket alone.
+    let mut receiver = world.receive(&["--listen", &socket, "--advertise", &socket]);
+    fs::write(&letter, "by a socket").unwrap();
+    assert_eq!(world.send("lyon", &[&letter], &receiver.ticket).code, 0);
+    assert_eq!(receiver.wait_for("delivered")["name"], "letter");
+    assert_eq!(fs::read(world.path("in/letter")).unwrap(), b"by a socket");
+    let relative = ["--addr", "unix:paris.sock"];
+    let nowhere = world.send_with("lyon", &[&letter], &receiver.ticket, &relative);
+    assert_eq!(nowhere.code, 2, "another process runs in another folder");
+}
+
+#[test]
 fn a_file_arrives_and_its_digest_is_b3sums() {
     let world = World::new();
     let (file, content) =

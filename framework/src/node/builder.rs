@@ -81,7 +81,7 @@ pub enum StartError {
     #[error("the node's spool can't be read: {0}")]
     Spool(std::io::Error),
     /// An address can't be listened at.
-    #[error("can't listen at {address}: {error}{}", hint(.error))]
+    #[error("can't listen at {address}: {error}{}", hint(.address, .error))]
     Listen {
         /// The address.
         address: String,
@@ -96,8 +96,11 @@ pub enum StartError {
     Died,
 }
 
-fn hint(error: &std::io::Error) -> &'static str {
+fn hint(address: &str, error: &std::io::Error) -> &'static str {
+    let is_port = address.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
     match error.kind() {
+        // Other transports have their own words, and no ports.
+        _ if !is_port => "",
         std::io::ErrorKind::AddrInUse => {
             "; another program has this port: choose another one, or port 0 for any free one"
         }
@@ -350,7 +353,7 @@ async fn prepare(
     let shared = Arc::new(NodeShared {
         name: name.unwrap_or_else(|| identity.peer().short()),
         identity,
-        transport: registry.transport_in_use()?,
+        transport: registry.transports()?,
         registry,
         trust,
         directory: Directory::default(),

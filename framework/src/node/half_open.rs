@@ -33,7 +33,8 @@ impl Source {
                 Self::V6(*ip.octets().first_chunk().expect("16 bytes hold eight"))
             }
             Err(_) => {
-                Self::Named(remote.rsplit_once(':').map_or(remote, |(host, _)| host).to_owned())
+                let host = remote.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok());
+                Self::Named(host.map_or(remote, |(host, _)| host).to_owned())
             }
         }
     }
@@ -161,6 +162,7 @@ mod tests {
         assert!(!same("[2001:db8:1:2::1]:7", "[2001:db8:1:3::1]:7"));
         assert!(same("[fe80::1%1]:7", "[fe80::2%2]:7"));
         assert!(same("lyon", "lyon:8") && !same("lyon", "paris"));
+        assert!(!same("unix:user 1000", "unix:user 1001"));
         assert!(!same("0.0.0.0:1", "[::]:1") && Source::of("own") != Source::Own);
     }
 

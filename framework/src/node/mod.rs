@@ -69,7 +69,7 @@ pub use package::{
 pub use registry::{RegistryError, StageRegistry};
 pub use session::signals::SendOptions;
 pub use transfer::{TransferHandle, TransferStatus};
-pub use transport::{Connection, Io, Listener, Transport};
+pub use transport::{Connection, Io, Listener, Streamed, Transport};
 pub use trust::{
     NameError, NoSuchPeer, TicketId, TicketRecord, Trust, TrustError, TrustedPeer, check_node_name,
     suggested_name,

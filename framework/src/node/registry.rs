@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use actix::Recipient;
 
+use super::transport::Schemes;
 use super::{Copies, Packages, Transport};
 use crate::pipeline::{
     AssemblerSeat, Chunk, ChunkerSeat, Compressed, Piece, Pipeline, Sealed, Source, SourceError,
@@ -26,7 +27,7 @@ pub struct StageRegistry {
     compressor: Option<(Pipeline<Chunk, Compressed>, Pipeline<Compressed, Chunk>)>,
     /// The one that was registered last comes first.
     sealers: Vec<(Suite, SealerPair)>,
-    transport: Option<Arc<dyn Transport>>,
+    transports: Schemes,
     reopeners: BTreeMap<String, Reopener>,
     packages: Option<Arc<dyn Packages>>,
     copies: Option<Arc<dyn Copies>>,
@@ -194,11 +195,24 @@ impl StageRegistry {
         self
     }
 
-    /// How other nodes are reached.
+    /// How other nodes are reached at addresses that name no scheme; in place of the one before.
     #[must_use]
     pub fn transport(mut self, transport: impl Transport) -> Self {
-        self.transport = Some(Arc::new(transport));
+        self.transports.plain(Arc::new(transport));
         self
+    }
+
+    /// How other nodes are reached at addresses that begin with `scheme:`. The transport sees what
+    /// is behind the colon; behind a port alone, as in `unix:7400`, there is a host of that name.
+    #[must_use]
+    pub fn transport_for(mut self, scheme: impl Into<String>, transport: impl Transport) -> Self {
+        self.transports.named(scheme.into(), Arc::new(transport));
+        self
+    }
+
+    /// Says why nobody can ever be reached at an address, as its transport sees it.
+    pub fn check_address(&self, address: &str) -> Result<(), String> {
+        self.transports.check(address)
     }
 
     /// What makes, reads and opens packages.
@@ -341,8 +355,11 @@ impl StageRegistry {
         self.copies.clone().ok_or(RegistryError::Missing { what: "maker of copies" })
     }
 
-    pub(crate) fn transport_in_use(&self) -> Result<Arc<dyn Transport>, RegistryError> {
-        self.transport.clone().ok_or(RegistryError::Missing { what: "transport" })
+    pub(crate) fn transports(&self) -> Result<Arc<dyn Transport>, RegistryError> {
+        match self.transports.is_empty() {
+            true => Err(RegistryError::Missing { what: "transport" }),
+            false => Ok(Arc::new(self.transports.clone())),
+        }
     }
 
     /// Whether everything a node can't do without is registered.
@@ -350,7 +367,7 @@ impl StageRegistry {
         self.chunker.as_ref().ok_or(RegistryError::Missing { what: "chunker" })?;
         self.assembler.as_ref().ok_or(RegistryError::Missing { what: "assembler" })?;
         self.sending(&[], Suite::XSALSA20_POLY1305)?;
-        self.transport_in_use().map(drop)
+        self.transports().map(drop)
     }
 
     fn find(&self, name: &str) -> Result<&Coder, RegistryError> {

@@ -4,19 +4,15 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use tokio::io::{
-    AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, ReadHalf, WriteHalf,
-};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::Random;
-use crate::node::{Connection, Io, Listener, Transport};
+use crate::node::{Connection, Listener, Streamed, Transport};
 use crate::wire::PREAMBLE_LENGTH;
 
 /// What a connection's buffers hold in each direction, like a socket's.
@@ -228,9 +224,7 @@ impl Network {
             return Err(refused());
         }
         let listener = state.listeners.get(to).ok_or_else(refused)?;
-        listener
-            .send(Box::new(MemoryIo { stream: far, remote: from.to_owned() }))
-            .map_err(|_| refused())?;
+        listener.send(Box::new(Streamed::new(far, from))).map_err(|_| refused())?;
         let connecting = Connecting {
             from: from.to_owned(),
             to: to.to_owned(),
@@ -240,7 +234,7 @@ impl Network {
         state.dialed += 1;
         drop(state);
         self.0.road.spawn(self.clone().carry(connecting, near_wire, far_wire));
-        Ok(Box::new(MemoryIo { stream: near, remote: to.to_owned() }))
+        Ok(Box::new(Streamed::new(near, to)))
     }
 
     /// Carries the bytes of one connection until it ends.
@@ -413,55 +407,5 @@ impl Listener for MemoryListener {
         Box::pin(async move {
             self.connections.recv().await.ok_or_else(|| io::ErrorKind::NotConnected.into())
         })
-    }
-}
-
-#[derive(Debug)]
-struct MemoryIo {
-    stream: DuplexStream,
-    remote: String,
-}
-
-impl Connection for MemoryIo {
-    fn remote(&self) -> String {
-        self.remote.clone()
-    }
-
-    fn attach(self: Box<Self>) -> io::Result<Box<dyn Io>> {
-        Ok(self)
-    }
-}
-
-impl Io for MemoryIo {
-    fn detach(self: Box<Self>) -> io::Result<Box<dyn Connection>> {
-        Ok(self)
-    }
-}
-
-impl AsyncRead for MemoryIo {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
-    }
-}
-
-impl AsyncWrite for MemoryIo {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

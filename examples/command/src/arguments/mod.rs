@@ -27,7 +27,7 @@ use crate::error::CommandError;
 use crate::event::Event;
 use crate::output::Output;
 use crate::program::Program;
-use crate::units::{parse_address, parse_duration, parse_name};
+use crate::units::{parse_duration, parse_name};
 
 /// Sends files and folders from one machine to another, encrypted end to end, verified, and resumed
 /// after a broken link.
@@ -196,7 +196,13 @@ pub(crate) enum Trust {
         #[arg(long, value_parser = parse_name, env = "ESTAFETTE_NAME", hide_env = true)]
         name: String,
         /// Where it can be dialled; may be repeated
-        #[arg(long, value_name = "ADDR", value_delimiter = ',', value_parser = parse_address, env = "ESTAFETTE_ADDR", hide_env = true)]
+        #[arg(
+            long,
+            value_name = "ADDR",
+            value_delimiter = ',',
+            env = "ESTAFETTE_ADDR",
+            hide_env = true
+        )]
         addr: Vec<String>,
         /// How long it is trusted [default: until it is removed]
         #[arg(long, value_name = "TIME", value_parser = parse_duration, env = "ESTAFETTE_VALID", hide_env = true)]

@@ -7,7 +7,7 @@ use clap::builder::FalseyValueParser;
 use clap::{Args, ValueEnum};
 use estafette::node::RelayQuota;
 
-use crate::units::{parse_address, parse_bytes, parse_duration, parse_name};
+use crate::units::{parse_bytes, parse_duration, parse_name};
 
 #[derive(Debug, Args)]
 pub(crate) struct Receive {
@@ -16,9 +16,16 @@ pub(crate) struct Receive {
     /// stands for the sender, its name here and the start of its id: 'in/{peer}'
     #[arg(long, value_name = "DIR", env = "ESTAFETTE_INTO", hide_env = true)]
     pub(crate) into: PathBuf,
-    /// Where to listen; port 0 is any free one [default: port 0 of all addresses of this machine]
-    #[arg(long, value_name = "ADDR", env = "ESTAFETTE_LISTEN", hide_env = true)]
-    pub(crate) listen: Option<String>,
+    /// Where to listen: host:port, where port 0 is any free one, or unix:/path for programs of this
+    /// machine; may be repeated [default: port 0 of all addresses of this machine]
+    #[arg(
+        long,
+        value_name = "ADDR",
+        value_delimiter = ',',
+        env = "ESTAFETTE_LISTEN",
+        hide_env = true
+    )]
+    pub(crate) listen: Vec<String>,
     /// What this node calls itself [default: the host's name]
     #[arg(long, value_parser = parse_name, env = "ESTAFETTE_NAME", hide_env = true)]
     pub(crate) name: Option<String>,
@@ -42,10 +49,17 @@ pub(crate) struct NodeOptions {
     /// 'in/{peer}'
     #[arg(long, value_name = "DIR", env = "ESTAFETTE_INTO", hide_env = true)]
     pub(crate) into: Option<PathBuf>,
-    /// Where to listen; port 0 is any free one [default: port 0 of all addresses of this machine
-    /// with --into or --relay, else nowhere]
-    #[arg(long, value_name = "ADDR", env = "ESTAFETTE_LISTEN", hide_env = true)]
-    pub(crate) listen: Option<String>,
+    /// Where to listen: host:port, where port 0 is any free one, or unix:/path for programs of this
+    /// machine; may be repeated [default: port 0 of all addresses of this machine with --into or
+    /// --relay, else nowhere]
+    #[arg(
+        long,
+        value_name = "ADDR",
+        value_delimiter = ',',
+        env = "ESTAFETTE_LISTEN",
+        hide_env = true
+    )]
+    pub(crate) listen: Vec<String>,
     /// What this node calls itself [default: the host's name]
     #[arg(long, value_parser = parse_name, env = "ESTAFETTE_NAME", hide_env = true)]
     pub(crate) name: Option<String>,
@@ -88,7 +102,13 @@ pub(crate) struct NodeOptions {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Taking {
     /// An address for the ticket instead of this machine's own (port forwarding); may be repeated
-    #[arg(long, value_name = "ADDR", value_delimiter = ',', value_parser = parse_address, env = "ESTAFETTE_ADVERTISE", hide_env = true)]
+    #[arg(
+        long,
+        value_name = "ADDR",
+        value_delimiter = ',',
+        env = "ESTAFETTE_ADVERTISE",
+        hide_env = true
+    )]
     pub(crate) advertise: Vec<String>,
     /// What happens to a delivery whose name is taken
     #[arg(

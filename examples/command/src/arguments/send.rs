@@ -10,7 +10,7 @@ use estafette::pipeline::Compression;
 use serde::{Deserialize, Serialize};
 
 use crate::content::Reading;
-use crate::units::{parse_address, parse_bytes, parse_duration, parse_name};
+use crate::units::{parse_bytes, parse_duration, parse_name};
 
 #[derive(Clone, Debug, Args)]
 #[command(group(ArgGroup::new("stored").args(["detach", "via"]).multiple(true)))]
@@ -53,7 +53,13 @@ pub(crate) struct Send {
     #[arg(long, value_name = "TIME", value_parser = parse_expiry, env = "ESTAFETTE_EXPIRES", hide_env = true)]
     pub(crate) expires: Option<Duration>,
     /// Dial this instead of the ticket's addresses (port forwarding); may be repeated
-    #[arg(long, value_name = "ADDR", value_delimiter = ',', value_parser = parse_address, env = "ESTAFETTE_ADDR", hide_env = true)]
+    #[arg(
+        long,
+        value_name = "ADDR",
+        value_delimiter = ',',
+        env = "ESTAFETTE_ADDR",
+        hide_env = true
+    )]
     pub(crate) addr: Vec<String>,
     #[command(flatten)]
     pub(crate) reading: Reading,

@@ -1,4 +1,10 @@
 //! The seam below lanes: how another node is reached.
+//!
+//! A transport is registered for a scheme, the part of an address before its first colon, and sees
+//! the rest alone. One over any stream of bytes is short: [`Streamed`] makes a connection of it.
+
+mod schemes;
+mod streamed;
 
 use std::fmt::Debug;
 use std::io;
@@ -6,13 +12,24 @@ use std::io;
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-/// A way to reach other nodes: TCP, or a user's own.
+pub(crate) use schemes::Schemes;
+pub use streamed::Streamed;
+
+/// A way to reach other nodes: TCP, Unix sockets, or a user's own. Addresses come and go without
+/// their scheme.
 pub trait Transport: Debug + Send + Sync + 'static {
     /// All addresses that one stands for, such as those behind a name, the best first. Each is
     /// dialled by itself, a little apart, until one leads to the peer. By default, an address
     /// stands for itself.
     fn resolve<'a>(&'a self, address: &'a str) -> BoxFuture<'a, io::Result<Vec<String>>> {
         Box::pin(async move { Ok(vec![address.to_owned()]) })
+    }
+
+    /// Says why nobody can ever be reached at an address of this transport's kind, before it is
+    /// kept or dialled. By default, any address may be good.
+    fn check(&self, address: &str) -> Result<(), String> {
+        let _ = address;
+        Ok(())
     }
 
     /// Connects to an address of this transport's kind, as [`Transport::resolve`] returned it.
@@ -35,7 +52,8 @@ pub trait Listener: Debug + Send + 'static {
 
 /// A connection that belongs to no thread yet.
 pub trait Connection: Debug + Send + 'static {
-    /// Who is at the other end, for logs and for limits per address.
+    /// Who is at the other end, for logs and for limits per source. An address of IP, with a port or
+    /// without, is limited by its network, any other text as it is.
     fn remote(&self) -> String;
 
     /// Makes it usable on the current thread's runtime.

@@ -18,6 +18,7 @@
 //! - [`supervise`]: what runs, and what happens when it dies
 //! - [`pipeline`]: what flows, and what it flows through
 //! - [`delivery`]: what was sent and what has arrived; sans-I/O
+//! - [`store`]: what is durable, and time
 //! - [`wire`]: preamble, handshake, frames, control messages, identities, tickets; sans-I/O
 //! - `testing` (feature `test-util`): a network in memory with faults from a seed
 //!
@@ -31,6 +32,30 @@
 //!   [`remote`], and `docs/messages.md` for promises, errors and traps.
 //!
 //! The standard actors are in the crate `estafette-actors`.
+//!
+//! # Words
+//! - **Node**: one process that delivers and receives, named by its key. A **peer** is another node.
+//! - **Trust**: the peers that a node lets in, and the inboxes that each may deliver to. A **ticket**
+//!   is a text that adds its holder to it, once or several times.
+//! - **Inbox**: a name that deliveries go to. A **sink** takes the content of one delivery; a
+//!   **source** gives it.
+//! - **Delivery**: content on its way from a source to an inbox, over links, restarts and days. It is
+//!   **stored** when its sender's disk has it, **delivered** when it is in effect at the receiver,
+//!   **processed** when the receiver's program says so, and **dead** when nobody tries any more. A
+//!   **transfer** is the handle of one; an **attempt** is one sealing of it, under a key of its own.
+//! - **Outbox**: the stored deliveries of a node. The **spool** is the folder on its disk that holds
+//!   them, and all else that outlives the process. A **copy** in it takes the place of a source.
+//! - **Package**: content sealed for a receiver in one file. A **relay** is a node that keeps packages
+//!   for others, and can't open them.
+//! - **Link**: all connections of two nodes. The **express lane** carries control messages and
+//!   messages of actors; **bulk lanes** carry chunks. A **session** is what a node knows of a peer,
+//!   link or no link.
+//! - **Chunk**: a piece of content. A **stage** is an actor that chunks pass; a **transform** is the
+//!   function in it; a **coder** is a pair of transforms with a name; a **codec** compresses; a
+//!   **suite** seals.
+//! - **Credit**: what may be on its way before something comes back, in bytes. A chunk carries its
+//!   own, in its **custody**.
+//! - **Letter**: a message to an actor that is stored until it is handled.
 //!
 //! # A first program
 #![cfg_attr(not(doctest), doc = include_str!("../docs/first-program.md"))]

@@ -8,7 +8,7 @@
 //! cargo run -p estafette-examples --example greeter stay $(estafette id)
 //! > 3yiqr4na… 127.0.0.1:40123
 //! estafette trust add 3yiqr4na… --name greeter --addr 127.0.0.1:40123
-//! estafette describe greeter
+//! estafette describe greeter/greeter
 //! estafette ask greeter/greeter greeter.SayHello '{"name":"Ada","times":1}'
 //! estafette download greeter/greeter greeter.SayHello '{"name":"Ada","times":3}'
 //! ```
@@ -17,17 +17,18 @@ mod client;
 mod server;
 
 use estafette::RemoteMessage;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Answered with a stream of lines.
-#[derive(Debug, Serialize, Deserialize, RemoteMessage)]
-#[remote(name = "greeter.SayHello", reply = Line, json)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema, RemoteMessage)]
+#[remote(name = "greeter.SayHello", reply = Line, schema)]
 struct SayHello {
     name: String,
     times: u32,
 }
 
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 struct Line {
     text: String,
 }

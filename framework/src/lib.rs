@@ -88,6 +88,20 @@ pub mod __private {
     pub const fn needs_the_feature_json() -> bool {
         true
     }
+
+    /// `schema` in a derive; without the feature it is not there.
+    #[cfg(feature = "schema")]
+    pub fn needs_the_feature_schema<M, R>() -> crate::remote::Schemas
+    where
+        M: schemars::JsonSchema,
+        R: schemars::JsonSchema,
+    {
+        let text = |schema: schemars::Schema| schema.as_value().to_string();
+        crate::remote::Schemas {
+            message: text(schemars::schema_for!(M)),
+            answer: text(schemars::schema_for!(R)),
+        }
+    }
 }
 
 pub use delivery::{Failure, FailureKind, Receipt, TransferId};

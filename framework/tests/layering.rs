@@ -163,3 +163,13 @@ fn offences(file: &str, text: &str) -> Vec<String> {
     }
     found
 }
+
+#[test]
+fn without_features_nothing_is_there_for_json() {
+    let manifest = include_str!("../Cargo.toml");
+    assert!(manifest.lines().any(|line| line == "default = []"));
+    for name in ["serde_json", "serde_path_to_error", "schemars"] {
+        let line = manifest.lines().find(|line| line.starts_with(name)).unwrap();
+        assert!(line.contains("optional = true"), "{line}");
+    }
+}

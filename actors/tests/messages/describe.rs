@@ -1,14 +1,64 @@
 //! What a node says of itself, and to whom.
 
+use std::borrow::Cow;
+
+use actix::{Actor, Context, Handler};
 use estafette::remote::{Describe, Described, NODE};
 use estafette::testing::Network;
-use estafette::{Identity, Node, RemoteErrorKind, TrustedPeer};
+use estafette::{Identity, Node, RemoteErrorKind, RemoteMessage, TrustedPeer};
 use estafette_actors::sink::MemorySink;
 use estafette_actors::standard;
 use futures_util::StreamExt;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::actors::{Add, Direct, Note, Sum};
 use crate::harness::{config, soon};
+
+/// Looks like something.
+#[derive(Debug, Serialize, Deserialize, JsonSchema, RemoteMessage)]
+#[remote(name = "test.Shaped", reply = Result<u64, String>, schema)]
+struct Shaped {
+    /// What is wanted.
+    article: String,
+    #[serde(default, rename = "how many")]
+    count: u32,
+}
+
+/// Whose schema is longer than any that is told.
+#[derive(Debug, Serialize, Deserialize, RemoteMessage)]
+#[remote(name = "test.Long", schema)]
+struct Long;
+
+impl JsonSchema for Long {
+    fn schema_name() -> Cow<'static, str> {
+        "Long".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "description": "x".repeat(20_000) })
+    }
+}
+
+struct Shaper;
+
+impl Actor for Shaper {
+    type Context = Context<Self>;
+}
+
+impl Handler<Shaped> for Shaper {
+    type Result = Result<u64, String>;
+
+    fn handle(&mut self, shaped: Shaped, _: &mut Context<Self>) -> Self::Result {
+        Ok(shaped.count.into())
+    }
+}
+
+impl Handler<Long> for Shaper {
+    type Result = ();
+
+    fn handle(&mut self, _: Long, _: &mut Context<Self>) {}
+}
 
 /// `lyon`, and `paris`, which lets it send to these names.
 async fn meet(seed: u64, inboxes: &[&str]) -> (Node, Node) {
@@ -61,6 +111,26 @@ async fn a_node_says_which_names_take_which_messages_and_how() {
     assert!(refused.message.contains("unknown field `nmae`"), "{refused}");
     let end = soon(soon(json.download("{}")).await.unwrap().next()).await.unwrap().unwrap_err();
     assert_eq!(end.kind, RemoteErrorKind::NoSuchMessage);
+}
+
+#[tokio::test]
+async fn a_type_that_says_how_it_looks_is_described_with_its_schemas() {
+    let (lyon, paris) = meet(914, &["*"]).await;
+    paris.host("shaper", || Shaper).takes::<Shaped>().takes::<Long>().start().await.unwrap();
+    let described = soon(lyon.describe("paris/shaper")).await.unwrap();
+    let [shaped, long] = &described.names[0].takes[..] else { panic!("{described:?}") };
+    let schema = |text: &Option<String>| -> serde_json::Value {
+        serde_json::from_str(text.as_ref().unwrap()).unwrap()
+    };
+    let message = schema(&shaped.schema);
+    assert_eq!(message["required"], serde_json::json!(["article"]));
+    assert_eq!(message["properties"]["how many"]["minimum"], 0);
+    assert_eq!(message["properties"]["article"]["description"], "What is wanted.");
+    assert!(schema(&shaped.answer_schema)["oneOf"].is_array());
+    assert_eq!((&long.schema, long.answer_schema.is_some()), (&None, true));
+    let json = lyon.remote_json("paris/shaper", "test.Shaped", 1).unwrap();
+    let answer = soon(json.ask(r#"{"article":"tea","how many":2}"#)).await.unwrap();
+    assert_eq!(answer, r#"{"Ok":2}"#);
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use crate::call::{Call, Heard};
 use crate::error::CommandError;
 use crate::event::Event;
 use crate::output::Output;
+use crate::schema_text;
 use crate::table::table;
 use crate::units::printable;
 
@@ -47,19 +48,21 @@ pub(crate) async fn run(
 fn print(what: &str, there: &Description, output: &Output) {
     let peer = what.split('/').next().unwrap_or_default();
     for described in &there.names {
-        output.event(&Event::Name { peer, described });
+        output.event(&Event::name(peer, described));
     }
     if there.names.is_empty() {
         return output.remark("nothing is there that this node may send to");
     }
-    let rows: Vec<_> = there.names.iter().flat_map(rows).collect();
+    let is_one = what.contains('/');
+    let rows: Vec<_> = there.names.iter().flat_map(|described| rows(described, is_one)).collect();
     output.result(&table(["name", "takes", "version", "ways", "as JSON"], &[], &rows));
     if let Some(last) = &there.more {
         output.remark(&format!("there is more behind {}", printable(last)));
     }
 }
 
-fn rows(described: &Described) -> Vec<([String; 5], Option<String>)> {
+/// Of one that is described alone, how messages look is told, too.
+fn rows(described: &Described, is_one: bool) -> Vec<([String; 5], Option<String>)> {
     let Described { name, inbox, up, takes, cut, .. } = described;
     let name = printable(name);
     let nothing = String::new;
@@ -75,16 +78,26 @@ fn rows(described: &Described) -> Vec<([String; 5], Option<String>)> {
             let json = if is_json(taken) { "yes" } else { "no" };
             let ways: Vec<_> = taken.ways.iter().map(|way| printable(way)).collect();
             let version = taken.version.to_string();
-            ([name, printable(&taken.message), version, ways.join(", "), json.into()], None)
+            let looks = is_one.then(|| looks(taken)).flatten();
+            ([name, printable(&taken.message), version, ways.join(", "), json.into()], looks)
         })
         .collect();
     if let Some((_, note)) = rows.last_mut() {
         let dead = (!up).then_some("its actor is dead, or is being started anew");
         let more = cut.then_some("it takes more types than these");
         let notes: Vec<_> = [dead, more].into_iter().flatten().collect();
-        *note = (!notes.is_empty()).then(|| notes.join("; "));
+        let notes = note.take().into_iter().chain(notes.into_iter().map(str::to_owned));
+        *note = notes.reduce(|all, more| format!("{all}; {more}"));
     }
     rows
+}
+
+/// What its JSON looks like, and that of its answer.
+fn looks(taken: &Taken) -> Option<String> {
+    let message = schema_text::line(taken.schema.as_deref()?)?;
+    let answer = taken.answer_schema.as_deref().and_then(schema_text::line);
+    let answer = answer.map(|answer| format!(" → {answer}")).unwrap_or_default();
+    Some(printable(&(message + &answer)))
 }
 
 fn is_json(taken: &Taken) -> bool {

@@ -3,9 +3,10 @@
 
 use estafette::metrics::StageReport;
 use estafette::node::{Direction, OutboxEntry};
-use estafette::remote::Described;
+use estafette::remote::{Described, Taken};
 use estafette::{RemoteErrorKind, TransferId};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::arrival::Arrival;
@@ -147,8 +148,11 @@ pub(crate) enum Event<'a> {
     /// A name that may be sent to at another node.
     Name {
         peer: &'a str,
-        #[serde(flatten)]
-        described: &'a Described,
+        name: &'a str,
+        inbox: bool,
+        up: bool,
+        takes: Vec<TakenType<'a>>,
+        cut: bool,
     },
     Demo {
         bytes: u64,
@@ -178,6 +182,36 @@ pub(crate) enum Event<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         handled: Option<&'static str>,
     },
+}
+
+/// A type of message, and how it is sent.
+#[derive(Debug, Serialize)]
+pub(crate) struct TakenType<'a> {
+    message: &'a str,
+    version: u32,
+    forms: &'a [String],
+    ways: &'a [String],
+    schema: Option<Value>,
+    answer_schema: Option<Value>,
+}
+
+impl<'a> Event<'a> {
+    pub(crate) fn name(peer: &'a str, described: &'a Described) -> Self {
+        let Described { name, inbox, up, takes, cut, .. } = described;
+        // What is no JSON is no schema.
+        let schema =
+            |text: &Option<String>| serde_json::from_str(text.as_deref().unwrap_or_default()).ok();
+        let taken = |taken: &'a Taken| TakenType {
+            message: &taken.message,
+            version: taken.version,
+            forms: &taken.forms,
+            ways: &taken.ways,
+            schema: schema(&taken.schema),
+            answer_schema: schema(&taken.answer_schema),
+        };
+        let takes = takes.iter().map(taken).collect();
+        Self::Name { peer, name, inbox: *inbox, up: *up, takes, cut: *cut }
+    }
 }
 
 /// Which way a delivery goes.

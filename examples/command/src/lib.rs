@@ -60,6 +60,7 @@ mod per_peer;
 mod program;
 mod receive;
 mod run;
+mod schema_text;
 mod send;
 mod service;
 mod settings;

@@ -14,6 +14,7 @@ use estafette::{Node, PeerId, RemoteMessage, TrustedPeer};
 use estafette_actors::standard;
 use futures_util::StreamExt;
 use rustix::process::{Pid, Signal, kill_process};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use support::World;
@@ -22,8 +23,8 @@ use support::terminal::Terminal;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
-#[derive(Debug, Serialize, Deserialize, RemoteMessage)]
-#[remote(name = "shop.Order", reply = Result<u64, String>, json)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema, RemoteMessage)]
+#[remote(name = "shop.Order", reply = Result<u64, String>, schema)]
 struct Order {
     article: String,
     count: u64,
@@ -318,6 +319,14 @@ fn a_node_is_described_as_far_as_this_one_may_send_to_it() {
         assert!(types.contains(&("shop.Order", 2)));
         assert_eq!(town.run(&["describe", "paris/shop"]), described[1..]);
         assert!(town.run(&["describe", "paris/nobody"]).is_empty());
+        let order = &shop["takes"][0];
+        assert_eq!(order["schema"]["required"], json!(["article", "count"]));
+        assert_eq!(shop["takes"][2]["schema"], Value::Null);
+        let output = town.plain().args(["describe", "paris/shop"]).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let looks =
+            "{\"article\": string, \"count\": integer} → {\"Ok\": integer} | {\"Err\": string}";
+        assert!(text.lines().any(|line| line.trim() == looks), "{text}");
         let output = town.plain().args(["describe", "paris"]).output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
         assert!(

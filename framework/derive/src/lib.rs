@@ -15,7 +15,9 @@ use syn::{DeriveInput, Error, LitInt, LitStr, Token, Type, parse_macro_input, pa
 /// ```
 /// `name`: what it is called on the wire; by default the name of the type. `version`: by default 1.
 /// `reply`: what an actor answers; by default `()`. `json`: whoever takes it takes it as JSON, too,
-/// from programs that don't have the type; needs the feature `json` of `estafette`.
+/// from programs that don't have the type; needs the feature `json` of `estafette`. `schema`: the
+/// same, and its node tells what it looks like; needs the feature `schema`, and `JsonSchema` of
+/// `schemars` on the type and its reply.
 ///
 /// Attributes of serde with which a value would not be read as it is written are refused.
 #[proc_macro_derive(RemoteMessage, attributes(remote))]
@@ -30,6 +32,8 @@ struct Settings {
     reply: Type,
     /// Whether it is taken as JSON, too.
     json: bool,
+    /// Whether its schemas are told.
+    schema: bool,
 }
 
 fn settings(input: &DeriveInput) -> Result<Settings, Error> {
@@ -38,6 +42,7 @@ fn settings(input: &DeriveInput) -> Result<Settings, Error> {
         version: 1,
         reply: parse_quote!(()),
         json: false,
+        schema: false,
     };
     for attribute in input.attrs.iter().filter(|attribute| attribute.path().is_ident("remote")) {
         attribute.parse_nested_meta(|meta| {
@@ -63,10 +68,12 @@ fn settings(input: &DeriveInput) -> Result<Settings, Error> {
                 settings.reply = meta.value()?.parse()?;
             } else if meta.path.is_ident("json") {
                 settings.json = true;
+            } else if meta.path.is_ident("schema") {
+                (settings.json, settings.schema) = (true, true);
             } else {
                 return Err(meta.error(
-                    "unknown here; known are `name = \"…\"`, `version = 1`, `reply = Type` and \
-                     `json`",
+                    "unknown here; known are `name = \"…\"`, `version = 1`, `reply = Type`, \
+                     `json` and `schema`",
                 ));
             }
             if !meta.input.is_empty() && !meta.input.peek(Token![,]) {
@@ -79,7 +86,7 @@ fn settings(input: &DeriveInput) -> Result<Settings, Error> {
 }
 
 fn expand(input: &DeriveInput) -> Result<proc_macro2::TokenStream, Error> {
-    let Settings { name, version, reply, json } = settings(input)?;
+    let Settings { name, version, reply, json, schema } = settings(input)?;
     if let Some(parameter) = input.generics.params.first() {
         return Err(Error::new_spanned(
             parameter,
@@ -93,6 +100,17 @@ fn expand(input: &DeriveInput) -> Result<proc_macro2::TokenStream, Error> {
             const JSON: bool = ::estafette::__private::needs_the_feature_json();
         }
     });
+    let schemas = schema.then(|| {
+        quote! {
+            fn schemas() -> ::std::option::Option<&'static ::estafette::remote::Schemas> {
+                static SCHEMAS: ::std::sync::OnceLock<::estafette::remote::Schemas> =
+                    ::std::sync::OnceLock::new();
+                ::std::option::Option::Some(SCHEMAS.get_or_init(
+                    ::estafette::__private::needs_the_feature_schema::<Self, #reply>,
+                ))
+            }
+        }
+    });
     Ok(quote! {
         impl ::estafette::__private::actix::Message for #ident {
             type Result = #reply;
@@ -102,6 +120,7 @@ fn expand(input: &DeriveInput) -> Result<proc_macro2::TokenStream, Error> {
             const NAME: &'static str = #name;
             const VERSION: u32 = #version;
             #json
+            #schemas
         }
     })
 }

@@ -8,6 +8,7 @@ use actix::Actor;
 use super::error::{RemoteError, RemoteErrorKind};
 use super::intake::{Intake, Take, Teller, Unfit};
 use super::mailbox::{CallIn, Done, Mailbox};
+use super::message::Schemas;
 use super::serving::Traced;
 use crate::wire::message::Shape;
 
@@ -57,6 +58,10 @@ impl<A: Actor<Context = actix::Context<A>>> Mailbox for Berth<A> {
 
     fn streams(&self) -> bool {
         self.streams
+    }
+
+    fn schemas(&self) -> Option<&'static Schemas> {
+        self.mailbox.schemas()
     }
 
     fn is_alive(&self) -> bool {

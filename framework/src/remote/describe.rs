@@ -17,7 +17,7 @@ use super::intake::Teller;
 #[cfg(feature = "json")]
 use super::json::{Json, SUFFIX};
 use super::mailbox::{CallIn, Done, Mailbox, read};
-use super::message::RemoteMessage;
+use super::message::{RemoteMessage, Schemas};
 use super::postbox::Admission;
 use super::serving::Traced;
 use crate::wire::message::Shape;
@@ -30,6 +30,8 @@ pub const NODE: &str = "estafette";
 const NAMES_MOST: usize = 256;
 /// The most types of one name that are told of.
 const TYPES_MOST: usize = 256;
+/// A longer schema is left out.
+const SCHEMA_MOST: usize = 16 << 10;
 /// An answer that has so many bytes goes on in the next one.
 const BYTES_MOST: usize = 256 << 10;
 
@@ -91,6 +93,10 @@ pub struct Taken {
     pub forms: Vec<String>,
     /// How it may be sent: `tell`, `ask`, `deliver`, `download`, `upload`, `open`.
     pub ways: Vec<String>,
+    /// The JSON schema of the message, where it is known and has no more than 16 KiB.
+    pub schema: Option<String>,
+    /// The JSON schema of its answer, or of each of them.
+    pub answer_schema: Option<String>,
 }
 
 /// Answers for a node, in this form.
@@ -178,11 +184,17 @@ impl<F: Form> Describing<F> {
                 (false, true) => &["ask", "tell", "deliver"],
                 (false, false) => &["ask", "tell"],
             };
+            let schemas = mailbox.schemas();
+            let known = |schema: fn(&Schemas) -> &String| {
+                schemas.map(schema).filter(|text| text.len() <= SCHEMA_MOST).cloned()
+            };
             takes.push(Taken {
                 message: message.into(),
                 version: mailbox.version(),
                 forms: vec![form.into()],
                 ways: ways.iter().map(|&way| way.into()).collect(),
+                schema: known(|schemas| &schemas.message),
+                answer_schema: known(|schemas| &schemas.answer),
             });
         }
         let up = mailboxes.iter().all(|mailbox| mailbox.is_alive());
@@ -193,7 +205,11 @@ impl<F: Form> Describing<F> {
 impl Described {
     /// About how many bytes it has.
     fn bytes(&self) -> usize {
-        let takes = self.takes.iter().map(|taken| taken.message.len() + 64).sum::<usize>();
+        let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let each = |taken: &Taken| {
+            taken.message.len() + length(&taken.schema) + length(&taken.answer_schema) + 64
+        };
+        let takes = self.takes.iter().map(each).sum::<usize>();
         self.name.len() + 16 + takes
     }
 }

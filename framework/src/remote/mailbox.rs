@@ -14,7 +14,7 @@ use futures_util::future::Either;
 use super::error::{RemoteError, RemoteErrorKind};
 use super::form::Form;
 use super::intake::Teller;
-use super::message::RemoteMessage;
+use super::message::{RemoteMessage, Schemas};
 use super::serving::{Asked, Called, Replies, Reply, Requests, Served, Traced};
 use crate::wire::message::Shape;
 
@@ -26,6 +26,10 @@ pub(crate) trait Mailbox: Send + Sync {
     fn version(&self) -> u32;
     /// Whether it takes streams, and only these.
     fn streams(&self) -> bool;
+    /// What its messages look like as JSON, if that is known.
+    fn schemas(&self) -> Option<&'static Schemas> {
+        None
+    }
     /// Whether its actor lives.
     fn is_alive(&self) -> bool;
     /// What is said of it when it does not.
@@ -316,6 +320,9 @@ macro_rules! identity {
     ($streams:literal) => {
         fn streams(&self) -> bool {
             $streams
+        }
+        fn schemas(&self) -> Option<&'static Schemas> {
+            M::schemas()
         }
         fn message(&self) -> &'static str {
             F::name::<M>()

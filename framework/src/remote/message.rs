@@ -33,6 +33,21 @@ pub trait RemoteMessage:
     /// Whether an actor that takes it takes it as JSON, too, under the name of the type and
     /// `+json`: `#[remote(…, json)]`. Needs the feature `json`.
     const JSON: bool = false;
+
+    /// The JSON schemas of it and of its answer: `#[remote(…, schema)]`. Needs the feature
+    /// `schema`, and that both types are `schemars::JsonSchema`.
+    fn schemas() -> Option<&'static Schemas> {
+        None
+    }
+}
+
+/// What a message and its answer look like as JSON: texts of JSON Schema.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Schemas {
+    /// Of the message.
+    pub message: String,
+    /// Of its answer, or of each of them.
+    pub answer: String,
 }
 
 /// What a message results in where a failure has a place in it, or nothing is expected: such a

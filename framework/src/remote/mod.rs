@@ -44,7 +44,7 @@ pub use handle::{ANSWER_WITHIN, Remote};
 #[cfg(feature = "json")]
 pub use json_remote::{JsonDownload, JsonRemote, JsonUpload};
 pub use letters::{Delivery, LETTER_LIMIT, LetterId, LetterIdError, LetterInfo, LetterState};
-pub use message::{RemoteMessage, RemoteResult};
+pub use message::{RemoteMessage, RemoteResult, Schemas};
 pub use presence::{Presence, Watch};
 pub use serving::{Asked, Called, Replies, Reply, Requests};
 

@@ -26,6 +26,7 @@ pub mod bridge;
 pub mod chunk;
 pub mod compress;
 pub mod copy;
+mod kinds;
 mod lines;
 mod new_file;
 pub mod package;
@@ -48,7 +49,8 @@ use crate::compress::{Compressor, Decompressor};
 use crate::seal::{Aes, Opener, Sealer};
 
 /// A registry with the standard stages, and bridges over TCP and Unix sockets. AES-256-GCM is among
-/// them where the processor and the build have it, and preferred.
+/// them where the processor and the build have it, and preferred. Kinds of inboxes are
+/// `folder` and `null`, of sources `paths` and `text`.
 ///
 /// # Panics
 /// When XSalsa20-Poly1305 of this build gives wrong answers (see [`seal::self_check`]): nothing
@@ -79,6 +81,7 @@ pub fn standard() -> StageRegistry {
         .transport(bridge::Tcp)
         .transport_for("tcp", bridge::Tcp)
         .transport_for("unix", bridge::Unix);
+    let registry = kinds::with_kinds(registry);
     match seal::aes() {
         Some(_) => registry.sealer(
             Suite::AES_256_GCM,

@@ -29,13 +29,7 @@ pub(crate) fn ticket(
         CommandError::usage(error, "paste the line that `estafette receive` printed")
     })?;
     let addresses = ticket.addresses();
-    output.event(&Event::Ticket {
-        ticket: &ticket.to_string(),
-        peer: ticket.peer().to_string(),
-        addr: addresses.first().map_or("", String::as_str),
-        addrs: addresses,
-        inbox: ticket.inbox(),
-    });
+    output.event(&Event::of_ticket(&ticket, &ticket.to_string()));
     let own = settings::existing_identity(global)
         .is_some_and(|identity| identity.peer() == ticket.peer());
     output.result(&format!(

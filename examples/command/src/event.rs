@@ -4,7 +4,7 @@
 use estafette::metrics::StageReport;
 use estafette::node::{Direction, OutboxEntry};
 use estafette::remote::{Described, Taken};
-use estafette::{RemoteErrorKind, TransferId};
+use estafette::{RemoteErrorKind, Ticket, TransferId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -314,6 +314,20 @@ impl Stored {
             bytes: length,
             expires,
             copied,
+        }
+    }
+}
+
+impl<'a> Event<'a> {
+    /// A ticket, whose text this is.
+    pub(crate) fn of_ticket(ticket: &'a Ticket, text: &'a str) -> Self {
+        let addrs = ticket.addresses();
+        Self::Ticket {
+            ticket: text,
+            peer: ticket.peer().to_string(),
+            addr: addrs.first().map_or("", String::as_str),
+            addrs,
+            inbox: ticket.inbox(),
         }
     }
 }

@@ -20,7 +20,7 @@ pub(crate) async fn run(
             "`estafette receive --into -` writes one delivery to stdout",
         ));
     }
-    let takes = options.into.is_some() || options.relaying.relay;
+    let takes = options.into.is_some() || options.relaying.relay || !global.inboxes.is_empty();
     let service = Service {
         into: options.into.as_deref(),
         to_stdout: false,
@@ -30,6 +30,7 @@ pub(crate) async fn run(
         patience: options.patience,
         relaying: Some(&options.relaying),
         connect: &options.connect,
+        inboxes: &global.inboxes,
         once: false,
         exec: options.exec.as_deref().map(|exec| (exec, options.exec_timeout)),
     };

@@ -23,6 +23,7 @@ pub(crate) async fn run(
         patience: options.patience,
         relaying: None,
         connect: &[],
+        inboxes: &[],
         once: options.once,
         exec: None,
     };

@@ -11,6 +11,7 @@ use estafette::{Node, Ticket};
 use estafette_actors::sink::{self, FileSink};
 
 use crate::arguments::{Global, OnConflict, OutwardLinks, Relaying, Taking};
+use crate::config::InboxTable;
 use crate::control::{Server, take_spool};
 use crate::error::{CommandError, ErrorKind};
 use crate::event::Event;
@@ -21,7 +22,7 @@ use crate::per_peer::{self, PerPeer};
 use crate::signals::Signals;
 use crate::{addresses, connection, exec, into, known_folders, settings, to_stdout, units};
 
-/// The inbox of the command: there is one.
+/// The inbox of `--into`.
 pub(crate) const INBOX: &str = "files";
 
 const LOOK_AT_SPOOL: Duration = Duration::from_secs(1);
@@ -39,6 +40,8 @@ pub(crate) struct Service<'a> {
     pub(crate) relaying: Option<&'a Relaying>,
     /// With whom a link is kept up.
     pub(crate) connect: &'a [String],
+    /// The inboxes of its configuration, beside the one for `into`.
+    pub(crate) inboxes: &'a [InboxTable],
     /// Whether it ends with the first delivery it takes.
     pub(crate) once: bool,
     /// What is run for each delivery, and for how long at most.
@@ -57,7 +60,9 @@ impl Service<'_> {
         let key = settings::key_path(global).and_then(|key| {
             if key.exists() { settings::identity(global).map(drop) } else { Ok(()) }
         });
-        let faults: Vec<_> = [config, into, key].into_iter().filter_map(Result::err).collect();
+        let inboxes = self.inboxes.iter().map(|inbox| check_inbox(global, inbox, self.taking));
+        let faults: Vec<_> =
+            [config, into, key].into_iter().chain(inboxes).filter_map(Result::err).collect();
         faults.iter().for_each(|fault| output.error(fault));
         if let Some(first) = faults.first() {
             return ExitCode::from(first.kind.exit_code());
@@ -107,6 +112,10 @@ pub(crate) async fn run(
     } else if service.to_stdout {
         builder = builder.receive(INBOX, to_stdout::inbox());
     }
+    for inbox in service.inboxes {
+        check_inbox(global, inbox, service.taking)?;
+        builder = builder.receive(&inbox.name, inbox.make(&global.program.registry)?);
+    }
     let node = builder.start().await?;
     if let Some(per_peer) = &per_peer {
         per_peer.know(node.trust().clone());
@@ -126,9 +135,14 @@ pub(crate) async fn run(
     let connect = connection::find(&node, service.connect)?;
     let server = Server::start(&settings::spool_path(global)?, &node)?;
     match service.into.or_else(|| service.to_stdout.then_some(Path::new("stdout"))) {
-        Some(into) => {
-            announce(&node, &ticket(&node, service.taking)?, &name, into, service.taking, output)
-        }
+        Some(into) => announce(
+            &node,
+            &ticket(&node, INBOX, service.taking)?,
+            &name,
+            into,
+            service.taking,
+            output,
+        ),
         None => {
             output.event(&Event::Ready {
                 peer: node.peer().to_string(),
@@ -140,6 +154,10 @@ pub(crate) async fn run(
                 node.peer().short()
             ));
         }
+    }
+    for inbox in service.inboxes {
+        inbox.folder().iter().for_each(|into| known_folders::remember(global, into));
+        announce_inbox(&ticket(&node, &inbox.name, service.taking)?, output);
     }
     if let Some(quota) = service.relaying.and_then(Relaying::quota) {
         announce_relay(&node, &name, quota, output);
@@ -258,6 +276,15 @@ fn checked(global: &Global, into: &Path, taking: &Taking) -> Result<sink::Folder
     Ok(folder_at(into, taking))
 }
 
+/// Looks at the folder of an inbox as at that of `--into`.
+fn check_inbox(global: &Global, inbox: &InboxTable, taking: &Taking) -> Result<(), CommandError> {
+    let Some(into) = inbox.folder() else { return Ok(()) };
+    if per_peer::split(&into).is_some() {
+        return Err(inbox.fault("{peer} is for --into alone"));
+    }
+    checked(global, &into, taking).map(drop).map_err(|error| inbox.fault(error.message))
+}
+
 fn folder_at(into: &Path, taking: &Taking) -> sink::Folder {
     let policy = match taking.on_conflict {
         OnConflict::Refuse => sink::OnConflict::Refuse,
@@ -272,13 +299,13 @@ fn folder_at(into: &Path, taking: &Taking) -> sink::Folder {
     taking.keep_free.into_iter().fold(folder, sink::Folder::keep_free)
 }
 
-fn ticket(node: &Node, taking: &Taking) -> Result<Ticket, CommandError> {
+fn ticket(node: &Node, inbox: &str, taking: &Taking) -> Result<Ticket, CommandError> {
     let addresses = if taking.advertise.is_empty() {
         addresses::reachable(node.addresses())
     } else {
         taking.advertise.clone()
     };
-    Ok(node.standing_ticket(addresses, INBOX, taking.redeemers, taking.valid)?)
+    Ok(node.standing_ticket(addresses, inbox, taking.redeemers, taking.valid)?)
 }
 
 fn announce_relay(node: &Node, name: &str, quota: RelayQuota, output: &Output) {
@@ -299,6 +326,14 @@ fn announce_relay(node: &Node, name: &str, quota: RelayQuota, output: &Output) {
     ));
 }
 
+/// Says where an inbox of the configuration is.
+fn announce_inbox(ticket: &Ticket, output: &Output) {
+    let text = ticket.to_string();
+    output.event(&Event::of_ticket(ticket, &text));
+    output.remark(&format!("The ticket for the inbox {}:", units::printable(ticket.inbox())));
+    output.result(&text);
+}
+
 fn announce(
     node: &Node,
     ticket: &Ticket,
@@ -308,13 +343,7 @@ fn announce(
     output: &Output,
 ) {
     let (text, addresses) = (ticket.to_string(), ticket.addresses());
-    output.event(&Event::Ticket {
-        ticket: &text,
-        peer: node.peer().to_string(),
-        addr: addresses.first().map_or("", String::as_str),
-        addrs: addresses,
-        inbox: ticket.inbox(),
-    });
+    output.event(&Event::of_ticket(ticket, &text));
     let (into, valid) = (settings::shown(into), units::span(taking.valid));
     output.remark(&format!(
         "{} ({}) listens at {}; deliveries go to {into}",

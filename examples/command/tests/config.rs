@@ -152,3 +152,67 @@ fn a_check_looks_at_file_and_flags_together_and_makes_nothing() {
     let errors = ran.events.iter().filter(|event| event["event"] == "error").count();
     assert!(ran.code != 0 && errors == 2, "{:?}", ran.events);
 }
+
+#[test]
+fn a_node_has_the_inboxes_of_its_file_each_with_a_ticket_of_its_own() {
+    let world = World::new();
+    let inboxes = "
+        [[inbox]]
+        name = 'photos'
+        kind = 'folder'
+        into = 'photos'
+        on_conflict = 'rename'
+        [[inbox]]
+        name = 'measure'
+        kind = 'null'
+    ";
+    let start = |text: &str, tickets: usize| {
+        written(&world, "paris.toml", text);
+        let node = Process::start(bare(&world, "paris").args(["node", "--config", "paris.toml"]));
+        let tickets: Vec<_> = (0..tickets).map(|_| node.wait_for("ticket")).collect();
+        (node, tickets)
+    };
+    let (paris, tickets) = start(&format!("{PARIS}{inboxes}"), 3);
+    let names: Vec<_> = tickets.iter().map(|ticket| text(ticket, "inbox")).collect();
+    assert_eq!(names, ["files", "photos", "measure"]);
+    let file = world.file("letter", 1000);
+    let send = |to: &str| {
+        let ran = run(bare(&world, "lyon").args(["--json", "send", "letter", to]));
+        assert_eq!(ran.code, 0, "{:?}", ran.events);
+    };
+    tickets.iter().for_each(|ticket| send(&text(ticket, "ticket")));
+    for place in ["from-file/letter", "photos/letter"] {
+        assert_eq!(fs::read(world.path(place)).unwrap(), fs::read(&file).unwrap());
+    }
+    // Who knows the node names the inbox.
+    let (id, address) = (text(&tickets[1], "peer"), text(&tickets[1], "addr"));
+    let mut trust = bare(&world, "lyon");
+    trust.args(["--json", "trust", "add", &id, "--name", "paris", "--addr", &address]);
+    assert_eq!(run(&mut trust).code, 0);
+    send("paris/photos");
+    assert!(world.path("photos/letter (1)").exists());
+    assert_eq!(paris.terminate(), 0);
+    // Without `into`, there are these alone.
+    let alone = PARIS.replace("into = 'from-file'", "");
+    let (paris, tickets) = start(&format!("{alone}{inboxes}"), 2);
+    assert_eq!(text(&tickets[0], "inbox"), "photos");
+    assert_eq!(paris.terminate(), 0);
+    // A folder is looked at as `--into` is, and one that can't be made is named with its place.
+    for (wrong, said) in [
+        ("into = '/etc'", "which is a folder of the system"),
+        ("into = '.'", "which is your home folder, or above it"),
+        ("into = 'no/where'", "can't be made: the receiver can't open its folder"),
+        ("into = 'photos/{peer}'", "{peer} is for --into alone"),
+    ] {
+        let wrong = inboxes.replace("into = 'photos'", wrong);
+        written(&world, "wrong.toml", &format!("{alone}{wrong}"));
+        let mut node = bare(&world, "paris");
+        let ran = run(node.args(["--json", "node", "--config", "wrong.toml"]));
+        let message = text(ran.event("error"), "message");
+        assert!(
+            message.contains(said) && message.contains("wrong.toml:15: inbox `photos`"),
+            "{message}"
+        );
+        assert_eq!(ran.code, 2);
+    }
+}

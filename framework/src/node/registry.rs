@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use actix::Recipient;
 
+use super::kinds::Kinds;
 use super::transport::Schemes;
 use super::{Copies, Packages, Transport};
 use crate::pipeline::{
@@ -31,6 +32,7 @@ pub struct StageRegistry {
     reopeners: BTreeMap<String, Reopener>,
     packages: Option<Arc<dyn Packages>>,
     copies: Option<Arc<dyn Copies>>,
+    pub(super) kinds: Kinds,
 }
 
 /// Forward, and its inverse.

@@ -29,6 +29,16 @@ pub trait Inbox: Debug + Send + Sync + 'static {
     }
 }
 
+impl<I: Inbox + ?Sized> Inbox for Box<I> {
+    fn open(&self, offer: &Offer) -> Result<Box<dyn Sink>, Refusal> {
+        (**self).open(offer)
+    }
+
+    fn discard(&self, journal: &Journal) -> bool {
+        (**self).discard(journal)
+    }
+}
+
 /// What a sender wants to deliver.
 #[derive(Clone, Debug)]
 pub struct Offer {

@@ -22,7 +22,7 @@ pub(crate) use self::order::position_of_subcommand;
 pub(crate) use self::receive::{NodeOptions, OnConflict, OutwardLinks, Receive, Relaying, Taking};
 pub(crate) use self::send::{Compress, Send};
 pub(crate) use self::store::{Doctor, Inbox, Outbox, Ticket};
-use crate::config::ConfigFile;
+use crate::config::{ConfigFile, InboxTable};
 use crate::error::CommandError;
 use crate::event::Event;
 use crate::output::Output;
@@ -49,6 +49,9 @@ pub(crate) struct Global {
     /// The limits of its nodes.
     #[arg(skip)]
     pub(crate) limits: NodeConfig,
+    /// The inboxes that a configuration names.
+    #[arg(skip)]
+    pub(crate) inboxes: Vec<InboxTable>,
     /// A file of TOML that says what flags say, and the limits of the node; what a flag or a
     /// variable says counts before it. `node` and `receive` take all of it, other commands the
     /// general options and the limits
@@ -225,9 +228,9 @@ impl Arguments {
     pub(crate) fn read(program: Program, given: Vec<OsString>) -> Result<Self, ExitCode> {
         let mut syntax = program.syntax();
         let given = order::ordered(&syntax, given);
-        let (given, limits) = match with_file(&syntax, &given) {
-            Ok(Some((given, limits))) => (given, limits),
-            Ok(None) => (given, NodeConfig::default()),
+        let (given, file) = match with_file(&syntax, &program, &given) {
+            Ok(Some((given, file))) => (given, Some(file)),
+            Ok(None) => (given, None),
             Err(error) => return Err(Output::before(wants_json(&given)).fail(&error)),
         };
         let wants_json = wants_json(&given);
@@ -236,7 +239,11 @@ impl Arguments {
         });
         match parsed {
             Ok(mut arguments) => {
-                (arguments.global.program, arguments.global.limits) = (program, limits);
+                let global = &mut arguments.global;
+                global.program = program;
+                if let Some(file) = file {
+                    (global.limits, global.inboxes) = (file.limits, file.inboxes);
+                }
                 Ok(arguments)
             }
             Err(error) => Err(tell(&error, program.name(), wants_json)),
@@ -244,18 +251,19 @@ impl Arguments {
     }
 }
 
-/// The command line with what the configuration file says, and the limits in that, if there is one.
+/// The command line with what the configuration file says, and that, if there is one.
 fn with_file(
     syntax: &clap::Command,
+    program: &Program,
     given: &[OsString],
-) -> Result<Option<(Vec<OsString>, NodeConfig)>, CommandError> {
+) -> Result<Option<(Vec<OsString>, ConfigFile)>, CommandError> {
     // What is wrong with the command line is told when all of it is there.
     let Ok(matches) = syntax.clone().ignore_errors(true).try_get_matches_from(given) else {
         return Ok(None);
     };
     let Ok(Some(path)) = matches.try_get_one::<PathBuf>("config") else { return Ok(None) };
-    let file = ConfigFile::read(path, syntax)?;
-    Ok(Some((file.complete(syntax, &matches, given.to_vec()), file.limits)))
+    let file = ConfigFile::read(path, syntax, &program.registry)?;
+    Ok(Some((file.complete(syntax, &matches, given.to_vec()), file)))
 }
 
 /// Tells what is wrong with a command line, or what was asked for (`--help`).

@@ -60,16 +60,45 @@ impl<'a> Faults<'a> {
         );
     }
 
+    /// A kind of inbox that the program does not have.
+    pub(super) fn unknown_kind<'k>(
+        &mut self,
+        at: usize,
+        kind: &str,
+        why: &str,
+        known: impl Iterator<Item = &'k str>,
+    ) {
+        self.add(at, "inbox.kind", format!("{why}{}", nearest(kind, known)));
+    }
+
+    /// A setting of an inbox, or all of them, in serde's words.
+    pub(super) fn of_inbox(&mut self, at: usize, name: &str, kind: &str, key: &str, why: &str) {
+        let of = format!("of inbox `{}`, of the kind {kind:?}", printable(name));
+        let why = match unknown_in(why) {
+            Some((unknown, known)) if unknown == key => {
+                format!("there is no such key{}", nearest(unknown, known.into_iter()))
+            }
+            _ => printable(why),
+        };
+        let key = if key.is_empty() { "inbox".to_owned() } else { format!("inbox.{key}") };
+        self.add(at, &key, format!("{why} ({of})"));
+    }
+
+    /// File and line of a place.
+    pub(super) fn place(&self, at: usize) -> String {
+        let line = 1 + self.text.bytes().take(at).filter(|byte| *byte == b'\n').count();
+        format!("{}:{line}", settings::shown(self.path))
+    }
+
     /// An error, if there are any.
     pub(super) fn said(&mut self) -> Result<(), CommandError> {
         self.found.sort();
         let path = settings::shown(self.path);
-        let line = |at: usize| 1 + self.text.bytes().take(at).filter(|byte| *byte == b'\n').count();
         let told: Vec<_> = self
             .found
             .iter()
             .take(TOLD)
-            .map(|(at, fault)| format!("{path}:{}: {fault}", line(*at)))
+            .map(|(at, fault)| format!("{}: {fault}", self.place(*at)))
             .collect();
         let message = match (&told[..], self.found.len() - told.len()) {
             ([], _) => return Ok(()),

@@ -5,6 +5,7 @@
 //! at once.
 
 mod faults;
+mod inboxes;
 mod keys;
 
 use std::ffi::OsString;
@@ -14,11 +15,13 @@ use std::path::Path;
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 use estafette::NodeConfig;
+use estafette::node::StageRegistry;
 use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, Deserializer};
 
 use self::faults::Faults;
+pub(crate) use self::inboxes::InboxTable;
 use self::keys::{Key, keys};
 use crate::arguments::position_of_subcommand;
 use crate::error::CommandError;
@@ -32,12 +35,17 @@ const LONGEST: u64 = 1 << 20;
 pub(crate) struct ConfigFile {
     given: Vec<(Key, Vec<OsString>)>,
     pub(crate) limits: NodeConfig,
+    pub(crate) inboxes: Vec<InboxTable>,
 }
 
 type Table<'a> = Spanned<DeTable<'a>>;
 
 impl ConfigFile {
-    pub(crate) fn read(path: &Path, syntax: &clap::Command) -> Result<Self, CommandError> {
+    pub(crate) fn read(
+        path: &Path,
+        syntax: &clap::Command,
+        registry: &StageRegistry,
+    ) -> Result<Self, CommandError> {
         let text = text_of(path)?;
         let mut faults = Faults::new(path, &text);
         let (table, errors) = DeTable::parse_recoverable(&text);
@@ -47,7 +55,8 @@ impl ConfigFile {
         // What is no TOML has no keys that could be looked at.
         faults.said()?;
         let known = keys(syntax);
-        let mut file = Self { given: Vec::new(), limits: NodeConfig::default() };
+        let mut file =
+            Self { given: Vec::new(), limits: NodeConfig::default(), inboxes: Vec::new() };
         for (name, value) in table.into_inner() {
             let at = name.span();
             match (known.iter().find(|key| key.name == *name.get_ref()), &**name.get_ref()) {
@@ -56,8 +65,10 @@ impl ConfigFile {
                     Err(why) => faults.add(at.start, &key.name, why),
                 },
                 (None, "limits") => file.limits = limits(value, &mut faults),
+                (None, "inbox") => file.inboxes = inboxes::read(value, registry, &mut faults),
                 (None, name) => {
-                    let names = known.iter().map(|key| key.name.as_str()).chain(["limits"]);
+                    let names =
+                        known.iter().map(|key| key.name.as_str()).chain(["limits", "inbox"]);
                     faults.unknown(at.start, name, names);
                 }
             }

@@ -1,5 +1,5 @@
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
@@ -10,6 +10,10 @@ const PAGE: &str = include_str!("../../../../framework/docs/config.md");
 
 fn syntax() -> clap::Command {
     Program::default().syntax()
+}
+
+fn read(path: &Path) -> Result<ConfigFile, CommandError> {
+    ConfigFile::read(path, &syntax(), &estafette_actors::standard())
 }
 
 /// A file with this text.
@@ -23,7 +27,7 @@ fn file(text: &str) -> (TempDir, PathBuf) {
 /// The faults of a text, without the folder of the file.
 fn faults(text: &str) -> Vec<String> {
     let (folder, path) = file(text);
-    let error = ConfigFile::read(&path, &syntax()).unwrap_err();
+    let error = read(&path).unwrap_err();
     let lines = error.message.lines().filter(|line| !line.ends_with(" faults:"));
     let folder = format!("{}/", folder.path().display());
     lines.map(|line| line.replacen(&folder, "", 1)).collect()
@@ -32,7 +36,7 @@ fn faults(text: &str) -> Vec<String> {
 /// The command line that comes of a file and of this one.
 fn completed(text: &str, line: &str) -> String {
     let (_folder, path) = file(text);
-    let file = ConfigFile::read(&path, &syntax()).unwrap();
+    let file = read(&path).unwrap();
     let line: Vec<OsString> = line.split(' ').map(OsString::from).collect();
     let matches = syntax().ignore_errors(true).try_get_matches_from(&line).unwrap();
     let line = file.complete(&syntax(), &matches, line);
@@ -94,6 +98,66 @@ bytes = -1
 }
 
 #[test]
+fn what_is_wrong_with_an_inbox_names_its_line_its_kind_and_the_known_ones() {
+    let text = "\
+[[inbox]]
+name = 'photos'
+kind = 'foldr'
+[[inbox]]
+name = 'photos'
+kind = 'folder'
+into = 'x'
+on_conflit = 'rename'
+max_bytes = 'much'
+[[inbox]]
+kind = 'null'
+[[inbox]]
+name = 'a/b'
+kind = 'folder'
+";
+    let said = faults(text);
+    let expected = [
+        ("node.toml:3: `inbox.kind`: no inbox of the kind \"foldr\"", "known are: folder, null"),
+        ("node.toml:3: `inbox.kind`: ", "; the nearest is `folder`"),
+        ("node.toml:5: `inbox.name`: the name \"photos\" is taken", ""),
+        ("node.toml:8: `inbox.on_conflit`: there is no such key", "the nearest is `on_conflict`"),
+        ("node.toml:8: `inbox.on_conflit`: ", "(of inbox `photos`, of the kind \"folder\")"),
+        ("node.toml:9: `inbox.max_bytes`: ", "a size is a number and a unit"),
+        ("node.toml:10: `inbox.name`: is missing", ""),
+        ("node.toml:12: `inbox`: missing field `into`", "of inbox `a/b`"),
+        ("node.toml:13: `inbox.name`: \"a/b\" can't be a name", ""),
+    ];
+    for (beginning, word) in expected {
+        let found = said.iter().any(|said| said.starts_with(beginning) && said.contains(word));
+        assert!(found, "{said:#?} lacks {beginning} … {word}");
+    }
+    assert_eq!(said.len(), 7, "{said:#?}");
+    assert!(faults("inbox = 'x'")[0].contains(":1: `inbox`: is a list of tables"));
+}
+
+/// Of each kind its settings, as the type has them that reads them.
+#[test]
+fn the_page_has_every_setting_of_the_standard_kinds_and_no_other() {
+    let (_, page) = PAGE.split_once("\n## Inboxes\n").unwrap();
+    let (page, _) = page.split_once("\n## ").unwrap();
+    let mut told: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for row in page.lines().filter_map(|line| line.strip_prefix("| `")) {
+        let (kind, rest) = row.split_once("` | ").unwrap();
+        let key = rest.strip_prefix('`').and_then(|rest| rest.split_once('`'));
+        told.entry(kind.into()).or_default().extend(key.map(|(key, _)| key.to_owned()));
+    }
+    let registry = estafette_actors::standard();
+    let there = registry.inbox_kinds().map(|kind| {
+        let wrong = toml::Table::from_iter([("no such".to_owned(), true.into())]);
+        let why = registry.inbox_of(kind, wrong).unwrap_err().to_string();
+        let (_, known) = why.split_once("unknown field `no such`").unwrap();
+        let known = known.lines().next().unwrap().split('`').skip(1).step_by(2);
+        (kind.to_owned(), known.map(str::to_owned).collect())
+    });
+    assert_eq!(told, there.collect());
+}
+
+#[test]
 fn limits_are_checked_as_a_node_checks_them() {
     let said =
         faults("name = 'paris'\n[limits]\nhalf_open = 0\nchunk_size = 3\nwindow = '32MiB'\n");
@@ -103,7 +167,7 @@ fn limits_are_checked_as_a_node_checks_them() {
     assert!(said[1].contains(":3: `limits.half_open`: 0: must be 1 at least"), "{said:?}");
     assert!(said[2].contains(":4: `limits.chunk_size`: 3: must be a power of two"), "{said:?}");
     let (_folder, path) = file("[limits]\nwindow = '8MiB'\nlink = { heartbeat = '1s' }\n");
-    let limits = ConfigFile::read(&path, &syntax()).unwrap().limits;
+    let limits = read(&path).unwrap().limits;
     assert_eq!((limits.window, limits.link.heartbeat().as_secs()), (8 << 20, 1));
 }
 
@@ -157,10 +221,11 @@ fn the_page_has_every_key_with_its_default_and_no_other() {
 /// The file that the page shows, read as one that somebody wrote.
 #[test]
 fn the_example_of_the_page_is_a_configuration() {
-    let example = PAGE.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
-    let (_folder, path) = file(example);
-    let file = ConfigFile::read(&path, &syntax()).unwrap();
-    assert_eq!(file.limits.pool, 64 << 20);
+    let examples = PAGE.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let [node, inboxes] = examples.collect::<Vec<_>>()[..] else { panic!("other examples") };
+    let (_folder, path) = file(&format!("{node}{inboxes}"));
+    let file = read(&path).unwrap();
+    assert_eq!((file.limits.pool, file.inboxes.len()), (64 << 20, 2));
     assert!(file.given.len() >= 6);
 }
 
@@ -168,10 +233,10 @@ fn the_example_of_the_page_is_a_configuration() {
 fn a_file_that_is_not_there_or_is_none_is_named() {
     let folder = tempfile::tempdir().unwrap();
     for path in [folder.path().to_owned(), folder.path().join("none.toml")] {
-        let error = ConfigFile::read(&path, &syntax()).unwrap_err();
+        let error = read(&path).unwrap_err();
         assert!(error.message.contains(&*path.to_string_lossy()), "{}", error.message);
     }
     let (_folder, path) = file(&"#".repeat(LONGEST as usize + 1));
-    let error = ConfigFile::read(&path, &syntax()).unwrap_err();
+    let error = read(&path).unwrap_err();
     assert!(error.message.contains("longer than"), "{}", error.message);
 }

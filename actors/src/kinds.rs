@@ -1,0 +1,198 @@
+//! The standard inboxes and sources as kinds: what settings they are made of.
+
+use std::convert::Infallible;
+use std::path::PathBuf;
+
+use estafette::node::{StageRegistry, units};
+use estafette::pipeline::{Refusal, Source, SourceError};
+use serde::{Deserialize, Deserializer};
+
+use crate::sink::{FileSink, Folder, NullSink, OnConflict};
+use crate::source::{BytesSource, Links, ReadOptions, from_paths_with};
+
+/// The registry with the kinds of inboxes `folder` and `null`, and of sources `paths` and `text`.
+pub(crate) fn with_kinds(registry: StageRegistry) -> StageRegistry {
+    registry
+        .inbox_kind("folder", FolderSettings::make)
+        .inbox_kind("null", |NullSettings {}| Ok::<_, Infallible>(NullSink::new()))
+        .source_kind("paths", PathsSettings::make)
+        .source_kind("text", |TextSettings { name, text }| BytesSource::new(name, text))
+}
+
+/// A folder; what is left out is as [`Folder`] has it, but links that lead out are made.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FolderSettings {
+    into: PathBuf,
+    #[serde(default)]
+    on_conflict: Conflict,
+    #[serde(default, deserialize_with = "size")]
+    max_bytes: Option<u64>,
+    #[serde(default)]
+    max_files: Option<u64>,
+    #[serde(default)]
+    dotfiles: bool,
+    #[serde(default)]
+    links: OutwardLinks,
+    #[serde(default)]
+    acls: bool,
+    #[serde(default, deserialize_with = "size")]
+    keep_free: Option<u64>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Conflict {
+    #[default]
+    Refuse,
+    Rename,
+    Replace,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum OutwardLinks {
+    #[default]
+    Keep,
+    Skip,
+}
+
+impl FolderSettings {
+    /// The folder, which is made and written to now, so that a wrong path is known at once.
+    fn make(self) -> Result<Folder, Refusal> {
+        let policy = match self.on_conflict {
+            Conflict::Refuse => OnConflict::Refuse,
+            Conflict::Rename => OnConflict::Rename,
+            Conflict::Replace => OnConflict::Replace,
+        };
+        let folder = FileSink::into_dir(self.into)
+            .on_conflict(policy)
+            .dotfiles(self.dotfiles)
+            .outward_links(matches!(self.links, OutwardLinks::Keep))
+            .access_lists(self.acls);
+        let folder = self.max_bytes.into_iter().fold(folder, Folder::max_bytes);
+        let folder = self.max_files.into_iter().fold(folder, Folder::max_files);
+        let folder = self.keep_free.into_iter().fold(folder, Folder::keep_free);
+        folder.prepare()?;
+        Ok(folder)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NullSettings {}
+
+/// Files and folders, as [`from_paths_with`] takes them.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PathsSettings {
+    paths: Vec<PathBuf>,
+    #[serde(default)]
+    name: Option<String>,
+    #[serde(default)]
+    exclude: Vec<String>,
+    #[serde(default)]
+    links: LinksSent,
+    #[serde(default)]
+    xattrs: bool,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum LinksSent {
+    Keep,
+    #[default]
+    Skip,
+    Follow,
+}
+
+impl PathsSettings {
+    fn make(self) -> Result<Box<dyn Source>, SourceError> {
+        let links = match self.links {
+            LinksSent::Keep => Links::Keep,
+            LinksSent::Skip => Links::Skip,
+            LinksSent::Follow => Links::Follow,
+        };
+        let options = ReadOptions::default().links(links).xattrs(self.xattrs);
+        let options = self.name.into_iter().fold(options, ReadOptions::name);
+        let options = self.exclude.into_iter().fold(options, ReadOptions::exclude);
+        from_paths_with(self.paths, &options)
+    }
+}
+
+/// A text in memory, for what is short.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TextSettings {
+    name: String,
+    text: String,
+}
+
+fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    units::size::deserialize(deserializer).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use estafette::Identity;
+    use estafette::delivery::{Content, ContentKind, ContentName, TransferId};
+    use estafette::pipeline::{Inbox, Offer};
+    use serde_json::json;
+
+    use crate::standard;
+
+    fn offer(name: &str, length: u64) -> Offer {
+        let content = Content {
+            kind: ContentKind::Bytes,
+            name: ContentName::new(name).unwrap(),
+            length: Some(length),
+        };
+        Offer::new(Identity::generate().peer(), TransferId::random(), content)
+    }
+
+    #[test]
+    fn a_folder_is_what_its_settings_say() {
+        let place = tempfile::tempdir().unwrap();
+        let into = place.path().join("in");
+        let settings = json!({ "into": into, "max_bytes": "1KiB", "keep_free": 0 });
+        let inbox = standard().inbox_of("folder", settings).unwrap();
+        assert!(!into.exists());
+        let inbox = inbox.make().unwrap();
+        assert!(into.is_dir());
+        assert!(inbox.open(&offer("letter", 1025)).unwrap_err().reason.contains("1025"));
+        assert!(inbox.open(&offer(".letter", 1)).is_err());
+        assert!(inbox.open(&offer("letter", 1024)).is_ok());
+        let nowhere = json!({ "into": place.path().join("no/in") });
+        let error = standard().inbox_of("folder", nowhere).unwrap().make().unwrap_err();
+        assert!(error.to_string().contains("\"folder\" can't be made"), "{error}");
+    }
+
+    #[test]
+    fn sources_are_what_their_settings_say() {
+        let place = tempfile::tempdir().unwrap();
+        std::fs::write(place.path().join("letter"), "Dear Paris").unwrap();
+        let path = json!({ "paths": [place.path().join("letter")], "name": "post" });
+        let text = json!({ "name": "post", "text": "Dear Paris" });
+        for (kind, settings) in [("paths", path), ("text", text)] {
+            let source = standard().source_of(kind, settings).unwrap().make().unwrap();
+            let content = source.content();
+            assert_eq!((content.name.as_bytes(), content.length), (&b"post"[..], Some(10)));
+        }
+        let missing = json!({ "paths": [place.path().join("none")] });
+        let error = standard().source_of("paths", missing).unwrap().make().unwrap_err();
+        assert!(error.to_string().contains("none"), "{error}");
+    }
+
+    #[test]
+    fn settings_that_are_none_of_the_kind_are_refused() {
+        for (kind, settings) in [
+            ("folder", json!({})),
+            ("folder", json!({ "into": "x", "dotfile": true })),
+            ("folder", json!({ "into": "x", "on_conflict": "keep" })),
+            ("null", json!({ "into": "x" })),
+        ] {
+            standard().inbox_of(kind, settings).unwrap_err();
+        }
+        standard().source_of("text", json!({ "text": "x" })).unwrap_err();
+    }
+}

@@ -1,0 +1,246 @@
+//! Kinds of inboxes and sources: by name, and made of settings that a file may hold.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Display};
+use std::sync::Arc;
+
+use serde::Deserializer;
+use serde::de::DeserializeOwned;
+
+use super::StageRegistry;
+use crate::pipeline::{Inbox, Source};
+
+/// The kinds that a registry knows.
+#[derive(Clone, Default)]
+pub(super) struct Kinds {
+    inboxes: BTreeMap<String, Kind<dyn Inbox>>,
+    sources: BTreeMap<String, Kind<dyn Source>>,
+}
+
+/// Reads settings of any format, and tells what is made of them.
+type Kind<T> =
+    Arc<dyn Fn(&mut dyn erased_serde::Deserializer<'_>) -> Result<Make<T>, String> + Send + Sync>;
+
+type Make<T> = Box<dyn FnOnce() -> Result<Box<T>, String> + Send>;
+
+/// An inbox or a source whose settings are read: nothing is made yet, and nothing opened.
+pub struct Prepared<T: ?Sized> {
+    what: &'static str,
+    kind: String,
+    make: Make<T>,
+}
+
+/// Why there is no inbox, or no source, of a kind.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum KindError {
+    /// Nothing has registered that kind.
+    #[error("no {what} of the kind {kind:?} is registered here; known are: {known}")]
+    Unknown {
+        /// An inbox or a source.
+        what: &'static str,
+        /// The kind asked for.
+        kind: String,
+        /// The kinds there are.
+        known: String,
+    },
+    /// The settings are not those of the kind.
+    #[error("the settings of this {what} of the kind {kind:?} can't be read: {why}")]
+    Settings {
+        /// An inbox or a source.
+        what: &'static str,
+        /// The kind.
+        kind: String,
+        /// What its settings say to them.
+        why: String,
+    },
+    /// The settings can be read, but nothing can be made of them.
+    #[error("this {what} of the kind {kind:?} can't be made: {why}")]
+    Make {
+        /// An inbox or a source.
+        what: &'static str,
+        /// The kind.
+        kind: String,
+        /// The reason that its factory gave.
+        why: String,
+    },
+}
+
+impl StageRegistry {
+    /// Registers a kind of inbox: its name, and how one is made of its settings, which are any type
+    /// of serde. A configuration names it: `kind = "folder"`.
+    ///
+    /// Settings should refuse unknown fields (`#[serde(deny_unknown_fields)]`), so that a
+    /// mistyped key is told; [`units`](super::units) reads sizes and times. What is made may
+    /// block while it is made.
+    #[must_use]
+    pub fn inbox_kind<S, I, E>(
+        mut self,
+        name: impl Into<String>,
+        make: impl Fn(S) -> Result<I, E> + Send + Sync + 'static,
+    ) -> Self
+    where
+        S: DeserializeOwned + Send + 'static,
+        I: Inbox,
+        E: Display,
+    {
+        let make = move |settings| make(settings).map(|inbox| Box::new(inbox) as Box<dyn Inbox>);
+        self.kinds.inboxes.insert(name.into(), kind(make));
+        self
+    }
+
+    /// Registers a kind of source, as [`StageRegistry::inbox_kind`] does one of inboxes.
+    #[must_use]
+    pub fn source_kind<S, C, E>(
+        mut self,
+        name: impl Into<String>,
+        make: impl Fn(S) -> Result<C, E> + Send + Sync + 'static,
+    ) -> Self
+    where
+        S: DeserializeOwned + Send + 'static,
+        C: Source,
+        E: Display,
+    {
+        let make = move |settings| make(settings).map(|source| Box::new(source) as Box<dyn Source>);
+        self.kinds.sources.insert(name.into(), kind(make));
+        self
+    }
+
+    /// The inbox that these settings describe.
+    pub fn inbox_of<'de>(
+        &self,
+        kind: &str,
+        settings: impl Deserializer<'de>,
+    ) -> Result<Prepared<dyn Inbox>, KindError> {
+        prepare("inbox", &self.kinds.inboxes, kind, settings)
+    }
+
+    /// The source that these settings describe.
+    pub fn source_of<'de>(
+        &self,
+        kind: &str,
+        settings: impl Deserializer<'de>,
+    ) -> Result<Prepared<dyn Source>, KindError> {
+        prepare("source", &self.kinds.sources, kind, settings)
+    }
+
+    /// The names of the kinds of inboxes that are registered.
+    pub fn inbox_kinds(&self) -> impl Iterator<Item = &str> {
+        self.kinds.inboxes.keys().map(String::as_str)
+    }
+
+    /// The names of the kinds of sources that are registered.
+    pub fn source_kinds(&self) -> impl Iterator<Item = &str> {
+        self.kinds.sources.keys().map(String::as_str)
+    }
+}
+
+fn kind<S, T, E>(make: impl Fn(S) -> Result<Box<T>, E> + Send + Sync + 'static) -> Kind<T>
+where
+    S: DeserializeOwned + Send + 'static,
+    T: ?Sized + 'static,
+    E: Display,
+{
+    let make = Arc::new(make);
+    Arc::new(move |settings| {
+        let settings: S = erased_serde::deserialize(settings).map_err(|error| error.to_string())?;
+        let make = Arc::clone(&make);
+        Ok(Box::new(move || make(settings).map_err(|error| error.to_string())))
+    })
+}
+
+fn prepare<'de, T: ?Sized>(
+    what: &'static str,
+    kinds: &BTreeMap<String, Kind<T>>,
+    kind: &str,
+    settings: impl Deserializer<'de>,
+) -> Result<Prepared<T>, KindError> {
+    let read = kinds.get(kind).ok_or_else(|| {
+        let known: Vec<_> = kinds.keys().map(String::as_str).collect();
+        let known = if known.is_empty() { "none".into() } else { known.join(", ") };
+        KindError::Unknown { what, kind: kind.into(), known }
+    })?;
+    let make = read(&mut <dyn erased_serde::Deserializer<'_>>::erase(settings));
+    let make = make.map_err(|why| KindError::Settings { what, kind: kind.into(), why })?;
+    Ok(Prepared { what, kind: kind.into(), make })
+}
+
+impl<T: ?Sized> Prepared<T> {
+    /// Makes it. May block.
+    pub fn make(self) -> Result<Box<T>, KindError> {
+        let Self { what, kind, make } = self;
+        make().map_err(|why| KindError::Make { what, kind, why })
+    }
+}
+
+impl<T: ?Sized> fmt::Debug for Prepared<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Prepared").field("what", &self.what).field("kind", &self.kind).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::pipeline::{Offer, Refusal, Sink};
+
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Closed {
+        reason: String,
+        #[serde(default, with = "crate::node::units::size")]
+        after: u64,
+    }
+
+    impl Inbox for Closed {
+        fn open(&self, _: &Offer) -> Result<Box<dyn Sink>, Refusal> {
+            Err(Refusal::new(format!("{} {}", self.reason, self.after)))
+        }
+    }
+
+    fn registry() -> StageRegistry {
+        StageRegistry::new().inbox_kind("closed", |settings: Closed| match settings.after {
+            1 => Err("not after one byte"),
+            _ => Ok(settings),
+        })
+    }
+
+    #[test]
+    fn an_inbox_is_made_of_settings_in_any_format() {
+        let json = json!({ "reason": "holidays", "after": "1KiB" });
+        let toml: toml::Table = toml::from_str("reason = 'holidays'\nafter = 1024").unwrap();
+        let registry = registry();
+        for made in [registry.inbox_of("closed", json), registry.inbox_of("closed", toml)] {
+            let inbox = made.unwrap().make().unwrap();
+            assert!(format!("{inbox:?}").contains("after: 1024"), "{inbox:?}");
+        }
+        assert_eq!(registry.inbox_kinds().collect::<Vec<_>>(), ["closed"]);
+        assert_eq!(registry.source_kinds().count(), 0);
+    }
+
+    #[test]
+    fn what_is_wrong_names_the_kind_and_the_known_ones() {
+        let error = |kind, settings| {
+            let made = registry().inbox_of(kind, settings).and_then(Prepared::make);
+            made.unwrap_err().to_string()
+        };
+        for (kind, settings, said) in [
+            (
+                "open",
+                json!({}),
+                "no inbox of the kind \"open\" is registered here; known are: closed",
+            ),
+            ("closed", json!({}), "of the kind \"closed\" can't be read: missing field `reason`"),
+            ("closed", json!({ "raeson": "" }), "unknown field `raeson`, expected `reason` or"),
+            ("closed", json!({ "reason": "", "after": "x" }), "a size is a number and a unit"),
+            ("closed", json!({ "reason": "", "after": 1 }), "can't be made: not after one byte"),
+        ] {
+            let error = error(kind, settings);
+            assert!(error.contains(said), "{error}");
+        }
+        let error = registry().source_of("closed", json!({})).unwrap_err().to_string();
+        assert!(error.contains("no source of the kind \"closed\"") && error.contains("none"));
+    }
+}

@@ -1,10 +1,10 @@
 //! One of the two is not there.
 
 use std::io::ErrorKind;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use estafette::node::{OutboxState, SendError};
+use estafette::node::{OutboxState, SendError, blocking};
 use estafette::{Node, SendOptions, TransferNews};
 use estafette_actors::source::FileSource;
 use estafette_actors::spool::Spool;
@@ -225,6 +225,45 @@ async fn offered_while_it_is_being_remembered(dies: bool) {
         paris.shutdown().await;
         assert!(world.has_arrived("letter"));
         assert_eq!(world.arrived(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_node_that_stops_notes_first_what_it_has_told_to_be_delivered() {
+    /// More than there are threads for what blocks.
+    const ALL: usize = 160;
+    within(async {
+        let mut world = World::new();
+        world.lyon_spool = file_spool(&world);
+        let spool = HeldSpool::that_remembers_slowly(&world.path("paris-spool"));
+        world.paris_spool = Arc::clone(&spool) as _;
+        let (paris, lyon) = (world.paris().await, world.lyon().await);
+        let mut events = lyon.events();
+        let id = send(&lyon, "paris/files", &world.file("letter", 5000)).await.id();
+        spool.reached().await;
+        // What is to be written from now on waits for its turn.
+        let (closed, gate) = mpsc::channel::<()>();
+        let gate = Arc::new(Mutex::new(gate));
+        for _ in 0..ALL {
+            let gate = Arc::clone(&gate);
+            tokio::spawn(blocking(move || gate.lock().unwrap().recv().unwrap_err()));
+        }
+        tokio::task::yield_now().await;
+        spool.answer(Ok(()));
+        while !matches!(events.next_news().await.unwrap(), TransferNews::Delivered { .. }) {}
+        let stopping = tokio::spawn({
+            let lyon = lyon.clone();
+            async move { lyon.shutdown().await }
+        });
+        // One that does not wait for its record is gone by then, or not; one that does is not.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        drop(closed);
+        stopping.await.unwrap();
+        drop(lyon);
+        let state = entry(&world.dormant_lyon().await, id).await.unwrap().state;
+        assert!(matches!(state, OutboxState::Delivered { .. }), "{state:?}");
+        paris.shutdown().await;
     })
     .await;
 }

@@ -11,7 +11,7 @@ use tokio::task::AbortHandle;
 use super::blocking::surely;
 use super::door::{Door, Shut};
 use super::link::NewLink;
-use super::outbox::{Halt, Outbox, Seal};
+use super::outbox::{Halt, Outbox, Seal, Settle};
 use super::session::Session;
 use super::session::signals::{Close, Command, Drain, Know, LinkUp, Retire, Start, StayConnected};
 use super::shared::NodeShared;
@@ -25,6 +25,9 @@ const LOOK_AT_TRUST: Duration = Duration::from_secs(1);
 
 /// How long storing may take that has begun when a node stops.
 const LAST_STORED: Duration = Duration::from_secs(2);
+
+/// How long noting how tries ended may take then.
+const LAST_NOTED: Duration = Duration::from_secs(5);
 
 pub(crate) struct Hub {
     shared: Arc<NodeShared>,
@@ -397,6 +400,9 @@ impl Handler<Shutdown> for Hub {
                 sessions.iter().map(|session| session.send(close.clone())),
             )
             .await;
+            if let Some(outbox) = &outbox {
+                let _ = tokio::time::timeout(LAST_NOTED, outbox.send(Settle)).await;
+            }
             // An error means that it has stopped already.
             let _ = supervisor.send(StopSupervisor).await;
         })

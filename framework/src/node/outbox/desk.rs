@@ -87,6 +87,12 @@ pub(crate) struct Halt;
 #[rtype(result = "()")]
 pub(crate) struct Seal;
 
+/// Answers when no try runs, and all that has become of deliveries is noted: what was told to be
+/// delivered is not stored again at the next start.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Settle;
+
 /// Why the outbox did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -477,14 +483,41 @@ impl Handler<Seal> for Outbox {
     }
 }
 
+impl Handler<Settle> for Outbox {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: Settle, _: &mut Context<Self>) -> Self::Result {
+        let (settled, is_settled) = oneshot::channel();
+        self.settling = Some(settled);
+        self.look_settled();
+        Box::pin(async move {
+            // Replaced by another one that waits for it: the same.
+            let _ = is_settled.await;
+        })
+    }
+}
+
 impl Outbox {
-    /// Tells who has sealed it that nothing is being stored any more, if that is so.
+    /// Tells who has sealed it that nothing is being stored any more, if that is so, and who waits
+    /// for it to settle, that nothing is left to be written.
     pub(super) fn look_settled(&mut self) {
+        let waits_for_stored = self.sealed.as_ref().is_some_and(Option::is_some);
+        if !waits_for_stored && self.settling.is_none() {
+            return;
+        }
+        let stored = self.entries.values().all(|held| held.storing.is_none());
+        // Whoever asked may be gone.
         if let Some(waiting) = &mut self.sealed
-            && self.entries.values().all(|held| held.storing.is_none())
+            && stored
             && let Some(settled) = waiting.take()
         {
-            // Whoever asked may be gone.
+            let _ = settled.send(());
+        }
+        let written = self.writing == 0 && self.entries.values().all(|held| !held.trying);
+        if stored
+            && written
+            && let Some(settled) = self.settling.take()
+        {
             let _ = settled.send(());
         }
     }

@@ -24,7 +24,7 @@ use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, StreamHandler, W
 use tokio::sync::oneshot;
 
 pub use self::desk::OutboxError;
-pub(crate) use self::desk::{Deposit, Find, Given, Halt, List, Look, Seal};
+pub(crate) use self::desk::{Deposit, Find, Given, Halt, List, Look, Seal, Settle};
 #[cfg(test)]
 pub(crate) use self::entry::tests::entry as entry_for_tests;
 pub(crate) use self::entry::{Expected, Kept, TABLE, is_readable};
@@ -65,6 +65,10 @@ pub(crate) struct Outbox {
     stopping: bool,
     /// It takes nothing more; who waits until what is being stored is.
     sealed: Option<Option<oneshot::Sender<()>>>,
+    /// Who waits until nothing runs and nothing is being written.
+    settling: Option<oneshot::Sender<()>>,
+    /// Changes that are being written.
+    writing: usize,
     /// It tries nothing: another process will.
     dormant: bool,
 }
@@ -128,6 +132,8 @@ impl Outbox {
             looking: false,
             stopping: false,
             sealed: None,
+            settling: None,
+            writing: 0,
             dormant,
         };
         if !dormant {
@@ -186,16 +192,19 @@ impl Outbox {
 
     /// Makes a change durable, off this thread; `then` runs when it is.
     fn write(
-        &self,
+        &mut self,
         change: io::Result<Change>,
         ctx: &mut Context<Self>,
         then: impl FnOnce(&mut Self, io::Result<()>, &mut Context<Self>) + 'static,
     ) {
         let spool = Arc::clone(&self.spool);
         let written = async move { write_to(spool, vec![change?]).await };
-        ctx.spawn(
-            written.into_actor(self).map(move |outcome, outbox, ctx| then(outbox, outcome, ctx)),
-        );
+        self.writing += 1;
+        ctx.spawn(written.into_actor(self).map(move |outcome, outbox, ctx| {
+            outbox.writing -= 1;
+            then(outbox, outcome, ctx);
+            outbox.look_settled();
+        }));
     }
 
     /// Notes how a delivery ended. It is over for those who wait when that is durable; where the

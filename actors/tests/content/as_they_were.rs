@@ -12,23 +12,23 @@ use estafette_actors::source::{FileSource, Links, ReadOptions, TreeSource, from_
 use tempfile::{TempDir, tempdir};
 
 use crate::durable::Delivery;
-use crate::harness::{block_on, deliver, deliver_in, names, read_all, unprivileged};
+use crate::harness::{block_on, deliver, deliver_in, names, read_all};
 use crate::mounts::Mounted;
 
 /// A folder `tree` in a folder of its own, and its path.
-fn tree() -> (TempDir, std::path::PathBuf) {
+pub(crate) fn tree() -> (TempDir, std::path::PathBuf) {
     let home = tempdir().unwrap();
     let tree = home.path().join("tree");
     fs::create_dir(&tree).unwrap();
     (home, tree)
 }
 
-fn source(tree: &Path, options: &ReadOptions) -> TreeSource {
+pub(crate) fn source(tree: &Path, options: &ReadOptions) -> TreeSource {
     TreeSource::new(vec![tree.to_path_buf()]).unwrap().with(options).unwrap()
 }
 
 /// Delivers to a new folder, at once and by a journal, and looks at what arrived.
-fn deliver_both_ways(
+pub(crate) fn deliver_both_ways(
     source: impl Fn() -> TreeSource,
     inbox: impl Fn(&Path) -> Folder,
     look: impl Fn(&Path, &Committed),
@@ -44,7 +44,7 @@ fn deliver_both_ways(
     look(&to.path().join("content"), &committed);
 }
 
-fn mode(path: &Path) -> u32 {
+pub(crate) fn mode(path: &Path) -> u32 {
     fs::symlink_metadata(path).unwrap().mode() & 0o7777
 }
 
@@ -371,173 +371,6 @@ fn what_is_excluded_is_not_there_and_what_is_renamed_has_its_name() {
         (vec!["sources".into()], vec!["a.c".into()])
     );
     assert_eq!((committed.skipped, report.skipped_total), (0, 0), "they were not wanted");
-}
-
-/// Sets an attribute, unless this file system has none.
-fn set_attribute(path: &Path, name: &str, value: &[u8]) -> bool {
-    let set = rustix::fs::setxattr(path, name, value, rustix::fs::XattrFlags::empty());
-    if let Err(error) = set {
-        eprintln!("SKIPPED: no attribute {name} can be set in {}: {error}", path.display());
-    }
-    set.is_ok()
-}
-
-fn attribute(path: &Path, name: &str) -> Option<Vec<u8>> {
-    let mut value = vec![0; 100];
-    let length = rustix::fs::getxattr(path, name, &mut value[..]).ok()?;
-    value.truncate(length);
-    Some(value)
-}
-
-#[test]
-fn attributes_are_sent_if_asked_for_and_missed_aloud_if_not() {
-    let (_home, tree) = tree();
-    fs::create_dir(tree.join("folder")).unwrap();
-    fs::write(tree.join("file"), "file").unwrap();
-    if ![&tree, &tree.join("folder"), &tree.join("file")]
-        .iter()
-        .all(|path| set_attribute(path, "user.note", path.as_os_str().as_encoded_bytes()))
-    {
-        return;
-    }
-    let note = |path: &Path| attribute(path, "user.note");
-    let sent = [note(&tree), note(&tree.join("folder")), note(&tree.join("file"))];
-    let options = ReadOptions::default().xattrs(true);
-    deliver_both_ways(
-        || source(&tree, &options),
-        |to| FileSink::into_dir(to),
-        |tree, committed| {
-            assert_eq!([note(tree), note(&tree.join("folder")), note(&tree.join("file"))], sent);
-            assert_eq!(committed.remarks, [""; 0]);
-        },
-    );
-    let (_, report) = deliver(
-        &mut source(&tree, &ReadOptions::default()),
-        &FileSink::into_dir(tempdir().unwrap().path().join("to")),
-    )
-    .unwrap();
-    let said = [".", "file", "folder"].map(|name| {
-        format!("extended attributes or ACLs of {name} were not sent: they were not asked for")
-    });
-    assert_eq!(report.remarks, said);
-    deliver_both_ways(
-        || source(&tree, &ReadOptions::default()),
-        |to| FileSink::into_dir(to),
-        |tree, committed| {
-            assert_eq!(note(&tree.join("file")), None);
-            assert!(
-                committed.remarks[0].starts_with("the sender says: extended attributes"),
-                "{:?}",
-                committed.remarks
-            );
-        },
-    );
-}
-
-#[test]
-fn lists_of_access_are_taken_if_the_receiver_wants_them() {
-    let (_home, tree) = tree();
-    fs::write(tree.join("file"), "file").unwrap();
-    let list = access_list(6, 4);
-    let name = "system.posix_acl_access";
-    if !set_attribute(&tree.join("file"), name, &list) {
-        return;
-    }
-    let options = ReadOptions::default().xattrs(true);
-    deliver_both_ways(
-        || source(&tree, &options),
-        |to| FileSink::into_dir(to).access_lists(true),
-        |tree, committed| {
-            assert_eq!(
-                (attribute(&tree.join("file"), name), committed.remarks.len()),
-                (Some(list.clone()), 0)
-            );
-        },
-    );
-    deliver_both_ways(
-        || source(&tree, &options),
-        |to| FileSink::into_dir(to),
-        |tree, committed| {
-            assert_eq!(attribute(&tree.join("file"), name), None);
-            assert!(
-                committed.remarks[0].contains("takes no lists of access"),
-                "{:?}",
-                committed.remarks
-            );
-        },
-    );
-}
-
-/// A list of access: what the owner may, and a user 12345; the group may read, others nothing.
-fn access_list(owner: u16, may: u16) -> Vec<u8> {
-    // Version 2, then tag, permissions and id of each.
-    let entries = [
-        (1_u16, owner, u32::MAX),
-        (2, may, 12345),
-        (4, 4, u32::MAX),
-        (16, may, u32::MAX),
-        (32, 0, u32::MAX),
-    ];
-    let list = entries.iter().flat_map(|(tag, may, id)| {
-        [&tag.to_le_bytes()[..], &may.to_le_bytes(), &id.to_le_bytes()].concat()
-    });
-    2_u32.to_le_bytes().into_iter().chain(list).collect()
-}
-
-#[test]
-fn lists_of_access_of_a_folder_are_not_inherited_by_what_comes_with_it_and_do_not_keep_it_out() {
-    let (_home, tree) = tree();
-    let (access, default) = ("system.posix_acl_access", "system.posix_acl_default");
-    let (inner, within) = (tree.join("inner"), tree.join("inner/within"));
-    fs::create_dir_all(&within).unwrap();
-    let files = ["file", "inner/file", "inner/within/file"];
-    files.iter().for_each(|file| fs::write(tree.join(file), "file").unwrap());
-    // The owner of `inner` may not write to it.
-    let lists = [
-        (&tree, access, 7, 5),
-        (&tree, default, 7, 7),
-        (&inner, access, 5, 5),
-        (&inner, default, 5, 5),
-    ]
-    .map(|(path, name, owner, may)| (path, name, access_list(owner, may)));
-    if !lists.iter().all(|(path, name, list)| set_attribute(path, name, list)) {
-        return;
-    }
-    let lists = |tree: &Path| {
-        [
-            (tree, access),
-            (tree, default),
-            (&tree.join("inner"), access),
-            (&tree.join("inner"), default),
-        ]
-        .map(|(path, name)| attribute(path, name))
-    };
-    let modes = |tree: &Path| {
-        ["", "inner", "inner/within", "file", "inner/file", "inner/within/file"]
-            .map(|name| mode(&tree.join(name)))
-    };
-    let options = ReadOptions::default().xattrs(true);
-    unprivileged(|| {
-        deliver_both_ways(
-            || source(&tree, &options),
-            |to| FileSink::into_dir(to).access_lists(true),
-            |arrived, committed| {
-                let given =
-                    files.map(|name| attribute(&arrived.join(name), access)).into_iter().chain(
-                        [access, default]
-                            .map(|name| attribute(&arrived.join("inner/within"), name)),
-                    );
-                assert_eq!(given.flatten().count(), 0, "nothing has a list that had none");
-                assert_eq!(
-                    (lists(arrived), modes(arrived), committed.remarks.len()),
-                    (lists(&tree), modes(&tree), 0)
-                );
-                fs::set_permissions(arrived.join("inner"), fs::Permissions::from_mode(0o755))
-                    .unwrap();
-            },
-        );
-    });
-    fs::set_permissions(inner, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 #[test]

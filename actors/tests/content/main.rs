@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
 mod as_they_were;
+mod attributes;
 mod commit;
 mod consumers;
 mod durable;

@@ -3,22 +3,23 @@
 //!
 //! Set `SEED` to run a single one.
 
-use std::collections::HashMap;
+mod clerk;
+
+use self::clerk::{Ask, Clerk, Count, Letter, Tell};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use actix::{Actor, Context, Handler};
+use actix::{Actor, Context};
 use estafette::node::{MemoryStore, Store, Trust};
-use estafette::remote::{Called, Delivery, LetterState, RemoteError, RemoteMessage, Undelivered};
+use estafette::remote::{Delivery, LetterState, RemoteError, Undelivered};
 use estafette::testing::{Connecting, Faults, Network, Random};
 use estafette::wire::LinkConfig;
 use estafette::{Identity, Node, NodeConfig, RemoteErrorKind, TrustedPeer};
 use estafette_actors::standard;
 use futures_util::StreamExt;
-use serde::{Deserialize, Serialize};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 
 use crate::harness::{config, soon};
 
@@ -27,103 +28,6 @@ const SEEDS: u64 = 12;
 const CUTS: u64 = 56;
 /// Asks that are under way at once.
 const ASKERS: u64 = 6;
-
-#[derive(Debug, Serialize, Deserialize, RemoteMessage)]
-#[remote(name = "sim.Ask", reply = u64)]
-struct Ask(u64);
-
-#[derive(Debug, Serialize, Deserialize, RemoteMessage)]
-#[remote(name = "sim.Tell")]
-struct Tell(u64, #[serde(with = "serde_bytes")] Vec<u8>);
-
-#[derive(Debug, Serialize, Deserialize, RemoteMessage)]
-#[remote(name = "sim.Letter")]
-struct Letter(u64, #[serde(with = "serde_bytes")] Vec<u8>);
-
-/// Counts up to that number, or is counted.
-#[derive(Debug, Serialize, Deserialize, RemoteMessage)]
-#[remote(name = "sim.Count", reply = u64)]
-struct Count(u64);
-
-/// What the actor has seen, in all its lives.
-#[derive(Default)]
-struct Book {
-    asked: HashMap<u64, u64>,
-    told: Vec<u64>,
-    /// For each life of the receiver.
-    letters: Vec<Vec<u64>>,
-    /// Tells that are said to be lost, or may be.
-    lost: u64,
-    why: Vec<RemoteErrorKind>,
-}
-
-#[derive(Clone, Default)]
-struct Clerk(Arc<Mutex<Book>>, Arc<Notify>);
-
-impl Clerk {
-    fn note<T>(&self, note: impl FnOnce(&mut Book) -> T) -> T {
-        let noted = note(&mut self.0.lock().unwrap());
-        self.1.notify_one();
-        noted
-    }
-}
-
-impl Actor for Clerk {
-    type Context = Context<Self>;
-}
-
-impl Handler<Ask> for Clerk {
-    type Result = u64;
-
-    fn handle(&mut self, Ask(id): Ask, _: &mut Context<Self>) -> u64 {
-        self.note(|book| *book.asked.entry(id).or_default() += 1);
-        id + 1
-    }
-}
-
-impl Handler<Tell> for Clerk {
-    type Result = ();
-
-    fn handle(&mut self, Tell(number, _): Tell, _: &mut Context<Self>) {
-        self.note(|book| book.told.push(number));
-    }
-}
-
-impl Handler<Letter> for Clerk {
-    type Result = ();
-
-    fn handle(&mut self, Letter(number, _): Letter, _: &mut Context<Self>) {
-        self.note(|book| book.letters.last_mut().unwrap().push(number));
-    }
-}
-
-impl Handler<Called<Count>> for Clerk {
-    type Result = ();
-
-    fn handle(
-        &mut self,
-        Called { mut requests, mut replies }: Called<Count>,
-        _: &mut Context<Self>,
-    ) {
-        actix::spawn(async move {
-            let Some(Ok(Count(first))) = requests.next().await else { return };
-            // A download begins with how many it wants, an upload with 0.
-            for number in 0..first {
-                if replies.send(&number).await.is_err() {
-                    return;
-                }
-            }
-            let mut next = 1;
-            while let Some(Ok(Count(number))) = requests.next().await {
-                next = if number == next { next + 1 } else { u64::MAX / 2 };
-            }
-            if first == 0 {
-                let _ = replies.send(&next).await;
-            }
-            replies.finish();
-        });
-    }
-}
 
 /// What goes wrong.
 #[derive(Clone, Copy, PartialEq, Eq)]

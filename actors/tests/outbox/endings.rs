@@ -6,13 +6,12 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use estafette::delivery::Content;
 use estafette::node::{
     Direction, EventStream, MemoryStore, NodeEvent, OutboxError, OutboxState, Store, TransferEvent,
 };
 use estafette::pipeline::{
     Committed, Hosting, Inbox, Offer, Placement, Progress, Refusal, Resumed, Sink, SinkError,
-    Source, SourceError, SourceReport, Summary,
+    Summary,
 };
 use estafette::testing::Pair;
 use estafette::{FailureKind, Node, NodeConfig, SendOptions, TransferId, TransferNews};
@@ -149,7 +148,7 @@ impl Sink for StillSink {
 }
 
 /// Waits for news of an incoming transfer that `wanted` knows.
-async fn incoming(
+pub(crate) async fn incoming(
     events: &mut EventStream,
     id: TransferId,
     wanted: impl Fn(&TransferNews) -> bool,
@@ -166,11 +165,11 @@ async fn incoming(
     }
 }
 
-fn is_over(news: &TransferNews) -> bool {
+pub(crate) fn is_over(news: &TransferNews) -> bool {
     matches!(news, TransferNews::Delivered { .. } | TransferNews::Failed { .. })
 }
 
-fn names(folder: &Path) -> Vec<String> {
+pub(crate) fn names(folder: &Path) -> Vec<String> {
     let mut names: Vec<_> = std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -179,30 +178,30 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-fn letter(length: usize) -> BytesSource {
+pub(crate) fn letter(length: usize) -> BytesSource {
     BytesSource::new("letter", vec![7; length]).unwrap()
 }
 
 /// The same, stored: by a reference to a file.
-fn stored_letter(folder: &TempDir, length: usize) -> FileSource {
+pub(crate) fn stored_letter(folder: &TempDir, length: usize) -> FileSource {
     let path = folder.path().join("letter");
     std::fs::write(&path, vec![7; length]).unwrap();
     FileSource::open(path).unwrap()
 }
 
 /// Two nodes with spools, one lane, and links that are waited for.
-async fn pair(config: NodeConfig) -> (Pair, TempDir) {
+pub(crate) async fn pair(config: NodeConfig) -> (Pair, TempDir) {
     let spools: [Arc<dyn Store>; 2] =
         [Arc::<MemoryStore>::default(), Arc::<MemoryStore>::default()];
     let pair = Pair::start_both_spooled(1, config, standard(), standard(), spools).await.unwrap();
     (pair, tempfile::tempdir().unwrap())
 }
 
-fn patient() -> NodeConfig {
+pub(crate) fn patient() -> NodeConfig {
     NodeConfig { hosting: Hosting::Parallel(1), dial_for: HOUR, reconnect_for: HOUR, ..config() }
 }
 
-const HOUR: Duration = Duration::from_secs(3600);
+pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 
 #[tokio::test]
 async fn a_trailer_that_was_acknowledged_comes_again_to_a_receiver_that_died_before_its_rename() {
@@ -339,7 +338,7 @@ async fn what_was_cancelled_without_a_link_is_not_begun_again_when_it_is_offered
     assert_eq!(within(again.delivered()).await.unwrap().length, 10_000);
 }
 
-async fn dead(node: &Node, id: TransferId) -> estafette::Failure {
+pub(crate) async fn dead(node: &Node, id: TransferId) -> estafette::Failure {
     match entry(node, id).await.unwrap().state {
         OutboxState::Dead { failure, .. } => failure,
         state => panic!("{state:?}"),
@@ -481,92 +480,5 @@ async fn waits(events: &mut EventStream, id: TransferId) -> u32 {
         {
             return running;
         }
-    }
-}
-
-#[tokio::test]
-async fn a_receiver_keeps_nothing_of_what_its_sender_will_not_go_on_with() {
-    within(async {
-        let world = World::new();
-        let (lyon, paris) = (world.lyon().await, world.paris().await);
-        let mut there = paris.events();
-        let (source, file) = (Stuck::default(), world.file("stored", 300_000));
-        let transient = SendOptions { transient: true, ..SendOptions::default() };
-        let transfer = lyon.send_with("paris/files", source.clone(), transient).await.unwrap();
-        source.waits.notified().await;
-        incoming(&mut there, transfer.id(), |news| matches!(news, TransferNews::Progress { .. })).await;
-        lyon.stop().await;
-        assert_eq!(transfer.delivered().await.unwrap_err().kind, FailureKind::Shutdown);
-        let news = incoming(&mut there, transfer.id(), |news| matches!(news, TransferNews::Failed { .. })).await;
-        assert!(matches!(&news, TransferNews::Failed { failure } if failure.kind == FailureKind::Cancelled), "{news:?}");
-        assert_eq!(world.arrived(), 0);
-        drop(file);
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_source_that_waits_is_let_go_when_its_delivery_is_over() {
-    within(async {
-        let world = World::new();
-        let (lyon, _paris) = (world.lyon().await, world.paris().await);
-        let source = Stuck::default();
-        let transient = SendOptions { transient: true, ..SendOptions::default() };
-        let transfer = lyon.send_with("paris/files", source.clone(), transient).await.unwrap();
-        source.waits.notified().await;
-        transfer.cancel();
-        assert_eq!(transfer.delivered().await.unwrap_err().kind, FailureKind::Cancelled);
-        source.left.notified().await;
-    })
-    .await;
-}
-
-/// Gives some content that can be sent again, and then waits for ever.
-#[derive(Clone, Debug, Default)]
-struct Stuck {
-    given: usize,
-    waits: Arc<Notify>,
-    left: Arc<Notify>,
-}
-
-impl Stuck {
-    const GIVES: usize = 64 << 10;
-}
-
-impl Source for Stuck {
-    fn content(&self) -> Content {
-        BytesSource::new("stuck", vec![])
-            .map(|bytes| Content { length: None, ..bytes.content() })
-            .unwrap()
-    }
-
-    fn read<'a>(&'a mut self, buffer: &'a mut [u8]) -> BoxFuture<'a, Result<usize, SourceError>> {
-        Box::pin(async move {
-            let some = buffer.len().min(Self::GIVES - self.given);
-            if some == 0 {
-                let _left = Leaving(Arc::clone(&self.left));
-                self.waits.notify_one();
-                std::future::pending::<()>().await;
-            }
-            self.given += some;
-            Ok(some)
-        })
-    }
-
-    fn finish(&mut self) -> Result<SourceReport, SourceError> {
-        Ok(SourceReport::default())
-    }
-
-    fn version(&self) -> Option<[u8; 32]> {
-        Some([7; 32])
-    }
-}
-
-/// Says when it is dropped.
-struct Leaving(Arc<Notify>);
-
-impl Drop for Leaving {
-    fn drop(&mut self) {
-        self.0.notify_one();
     }
 }

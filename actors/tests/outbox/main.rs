@@ -11,6 +11,7 @@ mod faults;
 mod harness;
 mod held;
 mod letters;
+mod letting_go;
 mod quota;
 mod relay;
 mod relay_words;

@@ -1,11 +1,13 @@
 //! What a peer may say of letters, and may not; without a link between.
 
-use std::cell::Cell;
+mod world;
+
+use self::world::World;
 
 use super::super::error::RemoteErrorKind;
 use super::receiving::{HELD, LOGS as LOGS_MOST};
 use super::record::{LogId, MAIL, MAIL_LOGS, REFUSED};
-use super::sending::{LEFT_OUT, Posting};
+use super::sending::LEFT_OUT;
 use super::*;
 use crate::store::{Change, MemoryStore};
 use crate::wire::message::{Item, Items};
@@ -13,150 +15,6 @@ use crate::wire::message::{Item, Items};
 const PEER: PeerId = PeerId::from_bytes([1; 32]);
 const LOG: LogId = [5; 16];
 const LOG_OF_MORE: LogId = [99; 16];
-
-/// Numbers of letters, and what is said of them.
-type Words = Vec<(u64, u8)>;
-
-struct World {
-    letters: Arc<Letters>,
-    exchange: Arc<Exchange>,
-    spool: Arc<MemoryStore>,
-    epoch: u64,
-    /// The last letter that was taken on this link.
-    last: Cell<u64>,
-}
-
-impl World {
-    /// A node with a link to `PEER`, which may send to all names but `secret`; of `who knows`,
-    /// nobody knows now.
-    fn new(spool: &Arc<MemoryStore>) -> Self {
-        let exchange = Arc::new(Exchange::new(
-            PEER,
-            "peer".into(),
-            crate::store::ledger::Account::unbounded(),
-            || {},
-            Arc::new(|_| {}),
-        ));
-        let limits = Limits {
-            letters: 4,
-            bytes: (2 << 20) - 8192,
-            expiry: Duration::from_secs(60),
-            dormant: false,
-        };
-        let (spool, known) = (Arc::clone(spool), Arc::clone(&exchange));
-        let store: Arc<dyn Store> = Arc::clone(&spool) as _;
-        let letters = Letters::load(
-            store,
-            Directory::default(),
-            |_, name| (name != "who knows").then_some(name != "secret"),
-            |_, _, _, _| {},
-            limits,
-            move |_| Arc::clone(&known),
-        )
-        .unwrap();
-        letters.start();
-        let mut world = Self { letters, exchange, spool, epoch: 0, last: Cell::new(0) };
-        world.link();
-        world
-    }
-
-    /// Another link takes the place of the one there is.
-    fn link(&mut self) {
-        self.exchange.down(RemoteErrorKind::LinkLost, "another one comes");
-        self.letters.down(PEER);
-        self.epoch += 1;
-        self.exchange.up(self.epoch);
-        self.letters.up(PEER, self.epoch, &self.exchange);
-        self.last.set(0);
-    }
-
-    /// The next letter that an honest peer sends.
-    fn take(&self, log: LogId, number: u64, name: &str, body: &[u8]) -> Result<(), String> {
-        self.take_behind(self.last.get(), log, number, name, body)
-    }
-
-    fn take_behind(
-        &self,
-        before: u64,
-        log: LogId,
-        number: u64,
-        name: &str,
-        body: &[u8],
-    ) -> Result<(), String> {
-        let coming = Coming {
-            log,
-            number,
-            before,
-            expires: 60,
-            name,
-            message: "test.Note",
-            version: 1,
-            body,
-            trace: None,
-        };
-        self.letters.take(PEER, self.epoch, &coming)?;
-        self.last.set(number);
-        Ok(())
-    }
-
-    /// All that is waiting to be written is written.
-    async fn settle(&self) {
-        self.letters.until(|letters| letters.waiting().is_idle()).await;
-    }
-
-    /// What is said of letters: number and code; and the numbers of letters that are sent.
-    fn said(&self) -> (Words, Vec<u64>) {
-        let (taken, sent) = self.said_in_order();
-        (taken, sent.into_iter().map(|(_, number)| number).collect())
-    }
-
-    /// [`said`](Self::said), with the letter that each says was sent before it.
-    fn said_in_order(&self) -> (Words, Vec<(u64, u64)>) {
-        let (mut taken, mut sent, mut parts, mut total) = (Vec::new(), Vec::new(), Vec::new(), 0);
-        while let Some(batch) = self.exchange.take_batch(self.epoch, <[u8]>::to_vec) {
-            let mut items = Items::new(&batch);
-            while let Some((item, _)) = items.next_item().unwrap() {
-                match item {
-                    Item::Taken { number, code, .. } => taken.push((number, code)),
-                    Item::Deliver { before, number, .. } => sent.push((before, number)),
-                    Item::Begin { total: claimed } => total = claimed as usize,
-                    Item::Part { bytes } => {
-                        parts.extend_from_slice(bytes);
-                        if parts.len() == total {
-                            let whole = std::mem::take(&mut parts);
-                            let Some((Item::Deliver { before, number, .. }, _)) =
-                                Items::new(&whole).next_item().unwrap()
-                            else {
-                                panic!()
-                            };
-                            sent.push((before, number));
-                        }
-                    }
-                    _ => {}
-                }
-            }
-        }
-        (taken, sent)
-    }
-
-    fn post(
-        &self,
-        length: usize,
-    ) -> Result<
-        tokio::sync::oneshot::Receiver<Result<Delivery, super::super::RemoteError>>,
-        RemoteErrorKind,
-    > {
-        let (exchange, target) =
-            (Arc::clone(&self.exchange), self.exchange.target("sum", "test.Note", 1).unwrap());
-        self.letters
-            .post(Posting { exchange, target, body: vec![7; length], trace: None })
-            .map_err(|error| error.kind)
-    }
-
-    fn count(&self, table: &str) -> usize {
-        self.spool.load(table).unwrap().len()
-    }
-}
 
 #[actix::test]
 async fn letters_out_of_turn_of_two_logs_or_too_long_break_the_protocol() {

@@ -60,7 +60,7 @@ impl Service<'_> {
         let key = settings::key_path(global).and_then(|key| {
             if key.exists() { settings::identity(global).map(drop) } else { Ok(()) }
         });
-        let inboxes = self.inboxes.iter().map(|inbox| check_inbox(global, inbox, self.taking));
+        let inboxes = self.inboxes.iter().map(|inbox| self.check_inbox(global, inbox));
         let faults: Vec<_> =
             [config, into, key].into_iter().chain(inboxes).filter_map(Result::err).collect();
         faults.iter().for_each(|fault| output.error(fault));
@@ -70,6 +70,52 @@ impl Service<'_> {
         output.event(&Event::Checked { file: global.config.as_deref().map(settings::shown) });
         output.result("flags, variables and the configuration are right");
         ExitCode::SUCCESS
+    }
+
+    /// Looks at an inbox of the configuration: at a folder, as at that of `--into`.
+    fn check_inbox(&self, global: &Global, inbox: &InboxTable) -> Result<(), CommandError> {
+        if inbox.name == INBOX && (self.into.is_some() || self.to_stdout) {
+            return Err(inbox.fault("the inbox of `into` is called so"));
+        }
+        let Some(into) = inbox.folder() else { return Ok(()) };
+        if per_peer::split(&into).is_some() {
+            return Err(inbox.fault("{peer} is for `into` alone"));
+        }
+        checked(global, &into, self.taking).map(drop).map_err(|error| inbox.fault(error.message))
+    }
+
+    /// Says who the node is, and where its inboxes are.
+    fn introduce(
+        &self,
+        node: &Node,
+        name: &str,
+        global: &Global,
+        output: &Output,
+    ) -> Result<(), CommandError> {
+        match self.into.or_else(|| self.to_stdout.then_some(Path::new("stdout"))) {
+            Some(into) => {
+                announce(node, &ticket(node, INBOX, self.taking)?, name, into, self.taking, output)
+            }
+            None => {
+                output.event(&Event::Ready {
+                    peer: node.peer().to_string(),
+                    addrs: &addresses::reachable(node.addresses()),
+                });
+                output.remark(&format!(
+                    "{} ({}) delivers what is in the outbox",
+                    units::printable(name),
+                    node.peer().short()
+                ));
+            }
+        }
+        for inbox in self.inboxes {
+            inbox.folder().iter().for_each(|into| known_folders::remember(global, into));
+            announce_inbox(&ticket(node, &inbox.name, self.taking)?, output);
+        }
+        if let Some(quota) = self.relaying.and_then(Relaying::quota) {
+            announce_relay(node, name, quota, output);
+        }
+        Ok(())
     }
 }
 
@@ -113,7 +159,7 @@ pub(crate) async fn run(
         builder = builder.receive(INBOX, to_stdout::inbox());
     }
     for inbox in service.inboxes {
-        check_inbox(global, inbox, service.taking)?;
+        service.check_inbox(global, inbox)?;
         builder = builder.receive(&inbox.name, inbox.make(&global.program.registry)?);
     }
     let node = builder.start().await?;
@@ -124,44 +170,10 @@ pub(crate) async fn run(
         known_folders::remember(global, into);
     }
     let mut monitor = Monitor::new(&node, output);
-    if node.trust().find_known(&node.peer().to_string()).is_ok() {
-        let (label, id) = (units::printable(&node.trust().label(&node.peer())), node.peer());
-        output.remark(&format!(
-            "This node is trusted as a peer of itself, as {label}, which does nothing: estafette \
-             trust remove {id}. If another machine was meant, it has a copy of this node's key, \
-             and needs one of its own."
-        ));
-    }
+    remark_on_itself(&node, output);
     let connect = connection::find(&node, service.connect)?;
     let server = Server::start(&settings::spool_path(global)?, &node)?;
-    match service.into.or_else(|| service.to_stdout.then_some(Path::new("stdout"))) {
-        Some(into) => announce(
-            &node,
-            &ticket(&node, INBOX, service.taking)?,
-            &name,
-            into,
-            service.taking,
-            output,
-        ),
-        None => {
-            output.event(&Event::Ready {
-                peer: node.peer().to_string(),
-                addrs: &addresses::reachable(node.addresses()),
-            });
-            output.remark(&format!(
-                "{} ({}) delivers what is in the outbox",
-                units::printable(&name),
-                node.peer().short()
-            ));
-        }
-    }
-    for inbox in service.inboxes {
-        inbox.folder().iter().for_each(|into| known_folders::remember(global, into));
-        announce_inbox(&ticket(&node, &inbox.name, service.taking)?, output);
-    }
-    if let Some(quota) = service.relaying.and_then(Relaying::quota) {
-        announce_relay(&node, &name, quota, output);
-    }
+    service.introduce(&node, &name, global, output)?;
     connection::keep(&node, connect, output);
     let exec = service.exec.map(|exec| exec::start(&node, exec, output));
     let ended =
@@ -173,6 +185,18 @@ pub(crate) async fn run(
     }
     server.finish().await;
     ended
+}
+
+/// A node that trusts itself was given the id of its own key.
+fn remark_on_itself(node: &Node, output: &Output) {
+    if node.trust().find_known(&node.peer().to_string()).is_ok() {
+        let (label, id) = (units::printable(&node.trust().label(&node.peer())), node.peer());
+        output.remark(&format!(
+            "This node is trusted as a peer of itself, as {label}, which does nothing: estafette \
+             trust remove {id}. If another machine was meant, it has a copy of this node's key, \
+             and needs one of its own."
+        ));
+    }
 }
 
 async fn serve(
@@ -274,15 +298,6 @@ fn checked(global: &Global, into: &Path, taking: &Taking) -> Result<sink::Folder
         into::check(global, into)?;
     }
     Ok(folder_at(into, taking))
-}
-
-/// Looks at the folder of an inbox as at that of `--into`.
-fn check_inbox(global: &Global, inbox: &InboxTable, taking: &Taking) -> Result<(), CommandError> {
-    let Some(into) = inbox.folder() else { return Ok(()) };
-    if per_peer::split(&into).is_some() {
-        return Err(inbox.fault("{peer} is for --into alone"));
-    }
-    checked(global, &into, taking).map(drop).map_err(|error| inbox.fault(error.message))
 }
 
 fn folder_at(into: &Path, taking: &Taking) -> sink::Folder {

@@ -202,7 +202,7 @@ fn a_node_has_the_inboxes_of_its_file_each_with_a_ticket_of_its_own() {
         ("into = '/etc'", "which is a folder of the system"),
         ("into = '.'", "which is your home folder, or above it"),
         ("into = 'no/where'", "can't be made: the receiver can't open its folder"),
-        ("into = 'photos/{peer}'", "{peer} is for --into alone"),
+        ("into = 'photos/{peer}'", "{peer} is for `into` alone"),
     ] {
         let wrong = inboxes.replace("into = 'photos'", wrong);
         written(&world, "wrong.toml", &format!("{alone}{wrong}"));
@@ -213,6 +213,16 @@ fn a_node_has_the_inboxes_of_its_file_each_with_a_ticket_of_its_own() {
             message.contains(said) && message.contains("wrong.toml:15: inbox `photos`"),
             "{message}"
         );
+        assert_eq!(ran.code, 2);
+    }
+    // The name of the one that `into` makes is taken, as a check says, too.
+    let named = inboxes.replace("'photos'", "'files'").replace("into = 'files'", "into = 'photos'");
+    written(&world, "wrong.toml", &format!("{PARIS}{named}"));
+    for check in [&["--check"][..], &[]] {
+        let mut node = bare(&world, "paris");
+        let ran = run(node.args(["--config", "wrong.toml", "node"]).args(check));
+        let message = text(ran.event("error"), "message");
+        assert!(message.contains("inbox `files`: the inbox of `into` is called so"), "{message}");
         assert_eq!(ran.code, 2);
     }
 }

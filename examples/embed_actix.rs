@@ -7,12 +7,11 @@ use actix::{Actor, Context, Handler};
 use estafette::delivery::{Content, ContentKind, ContentName, KeyScope, TransferKey};
 use estafette::metrics::Metrics;
 use estafette::pipeline::{
-    Assembled, AssemblerSeat, Assembly, Balanced, Budget, ChunkerSeat, Compression, Offer, Piece,
-    Transfer,
+    Assembled, AssemblerSeat, Assembly, Balanced, Budget, ChunkerSeat, Offer, Piece, Transfer,
 };
 use estafette::prelude::*;
 use estafette_actors::chunk::{Assembler, Chunker, Digest};
-use estafette_actors::compress::{Compressor, Decompressor};
+use estafette_actors::compress::{Compressor, Decompressor, Snappy};
 use estafette_actors::seal::{Opener, Sealer};
 use estafette_actors::sink::MemorySink;
 
@@ -55,8 +54,8 @@ async fn main() -> anyhow::Result<()> {
     let (lyon, paris, metrics) =
         (Identity::generate().peer(), Identity::generate().peer(), Metrics::default());
     let (scope, key) = (KeyScope::fresh(lyon, paris, 64 << 10), TransferKey::random());
-    let (here, _lost) = Transfer::bare(scope, key.clone(), Compression::Snappy);
-    let (there, _lost) = Transfer::bare(scope, key, Compression::Snappy);
+    let (here, _lost) = Transfer::bare(scope, key.clone(), Some(Arc::new(Snappy)));
+    let (there, _lost) = Transfer::bare(scope, key, Some(Arc::new(Snappy)));
 
     // The receiver's end, from its last actor to its first.
     let (inbox, mut deliveries) = MemorySink::channel(8 << 20, 1);

@@ -45,7 +45,7 @@ use estafette::pipeline::Pipeline;
 use estafette::wire::Suite;
 
 use crate::chunk::{Assembler, Chunker, Digest};
-use crate::compress::{Compressor, Decompressor};
+use crate::compress::{Compressor, Decompressor, Lz4, Snappy};
 use crate::seal::{Aes, Opener, Sealer};
 
 /// A registry with the standard stages, and bridges over TCP and Unix sockets. AES-256-GCM is among
@@ -68,6 +68,8 @@ pub fn standard() -> StageRegistry {
             Pipeline::new().then("compress", Compressor::default),
             Pipeline::new().then("decompress", Decompressor::default),
         )
+        .codec(Snappy)
+        .codec(Lz4)
         .sealer(
             Suite::XSALSA20_POLY1305,
             Pipeline::new().then("seal", Sealer::new),

@@ -11,10 +11,11 @@ use anyhow::{Context as _, Result, ensure};
 use estafette::delivery::{KeyScope, TransferId, TransferKey};
 use estafette::metrics::Metrics;
 use estafette::pipeline::{
-    Chunk, Codec, Compression, Custody, Outlet, Parcel, Pipeline, Prefix, Sealed, Transfer,
+    Chunk, Codec, Custody, Outlet, Parcel, Pipeline, Prefix, Sealed, Transfer,
 };
 use estafette::wire::{PeerId, Suite};
 use estafette_actors::chunk::Digest;
+use estafette_actors::compress::Snappy;
 use estafette_actors::compress::{Compressor, Decompressor};
 use estafette_actors::seal::{Opener, Sealer};
 use serde::Serialize;
@@ -95,7 +96,7 @@ fn end(chunk_size: u32) -> Arc<Transfer> {
         chunk_size,
     };
     // Nobody hears its signals: a chunk that fails is missing at the end, and the pass with it.
-    Transfer::bare(scope, TransferKey::from_bytes([9; 32]), Compression::Snappy).0
+    Transfer::bare(scope, TransferKey::from_bytes([9; 32]), Some(Arc::new(Snappy))).0
 }
 
 /// As the source and the chunker of a node do it: one copy, into a buffer that is used again.

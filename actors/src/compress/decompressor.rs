@@ -3,20 +3,13 @@
 //! Invariant: nothing is decompressed into more than one chunk's size, whatever the bytes claim.
 
 use estafette::delivery::FailureKind;
-use estafette::pipeline::{Chunk, Codec, Compressed, Parcel, Prefix, Transform, TransformError};
-use snap::raw::{Decoder, decompress_len};
+use estafette::pipeline::{
+    Chunk, ChunkCodec, Codec, Compressed, Parcel, Prefix, Transform, TransformError,
+};
 
-/// The transform that decompresses.
-#[derive(Debug)]
-pub struct Decompressor {
-    decoder: Decoder,
-}
-
-impl Default for Decompressor {
-    fn default() -> Self {
-        Self { decoder: Decoder::new() }
-    }
-}
+/// The transform that decompresses, by the codec of the transfer.
+#[derive(Debug, Default)]
+pub struct Decompressor(());
 
 impl Transform for Decompressor {
     type In = Compressed;
@@ -31,39 +24,43 @@ impl Transform for Decompressor {
                 "a chunk of {raw_len} bytes, where 1 to {most} are allowed"
             )));
         }
-        match prefix.codec {
-            Codec::RAW if body.len() == raw_len => {
+        let codec = custody.transfer().codec.as_deref();
+        match (prefix.codec, codec) {
+            (Codec::RAW, _) if body.len() == raw_len => {
                 Ok(Chunk::from_parts(custody.clone(), compressed.content().clone()))
             }
-            Codec::RAW => {
+            (Codec::RAW, _) => {
                 Err(wrong(format!("a raw chunk of {} bytes that says {raw_len}", body.len())))
             }
-            Codec::SNAPPY => self.snappy(compressed, raw_len),
-            Codec(other) => Err(wrong(format!("codec {other} is not known here"))),
+            (used, Some(codec)) if used == codec.id() => decompress(codec, compressed, raw_len),
+            (Codec(other), codec) => Err(wrong(format!(
+                "codec {other} is not known here: the transfer was opened with {}",
+                codec.map_or("none", ChunkCodec::name)
+            ))),
         }
     }
 }
 
-impl Decompressor {
-    fn snappy(&mut self, compressed: &Compressed, raw_len: usize) -> Result<Chunk, TransformError> {
-        let (custody, body) = (compressed.custody(), compressed.body());
-        match decompress_len(body) {
-            Ok(length) if length == raw_len => {}
-            Ok(length) => {
-                return Err(wrong(format!(
-                    "a chunk that says {raw_len} bytes, but would decompress to {length}"
-                )));
-            }
-            Err(error) => return Err(wrong(format!("snappy: {error}"))),
+fn decompress(
+    codec: &dyn ChunkCodec,
+    compressed: &Compressed,
+    raw_len: usize,
+) -> Result<Chunk, TransformError> {
+    let custody = compressed.custody();
+    let mut buffer = custody.transfer().buffers.take(Prefix::LENGTH + raw_len);
+    let body = &mut buffer[Prefix::LENGTH..Prefix::LENGTH + raw_len];
+    match codec.decompress(compressed.body(), body) {
+        Ok(length) if length == raw_len => {}
+        Ok(length) => {
+            return Err(wrong(format!(
+                "a chunk that says {raw_len} bytes, but would decompress to {length}"
+            )));
         }
-        let mut buffer = custody.transfer().buffers.take(Prefix::LENGTH + raw_len);
-        self.decoder
-            .decompress(body, &mut buffer[Prefix::LENGTH..])
-            .map_err(|error| wrong(format!("snappy: {error}")))?;
-        let prefix = Prefix { codec: Codec::RAW, raw_len: raw_len as u32, index: custody.index() };
-        buffer[..Prefix::LENGTH].copy_from_slice(&prefix.encode());
-        Ok(Chunk::from_parts(custody.clone(), buffer.freeze(0..Prefix::LENGTH + raw_len)))
+        Err(error) => return Err(wrong(format!("{}: {error}", codec.name()))),
     }
+    let prefix = Prefix { codec: Codec::RAW, raw_len: raw_len as u32, index: custody.index() };
+    buffer[..Prefix::LENGTH].copy_from_slice(&prefix.encode());
+    Ok(Chunk::from_parts(custody.clone(), buffer.freeze(0..Prefix::LENGTH + raw_len)))
 }
 
 /// The chunk was authentic, so its sender made it so: asking again would bring the same.

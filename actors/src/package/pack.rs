@@ -9,9 +9,10 @@ use estafette::metrics::Metrics;
 use estafette::node::RegistryError;
 use estafette::node::{PackError, PackOrder, Packed};
 use estafette::pipeline::{
-    Balanced, Budget, Chunk, ChunkerSeat, Outlet, Piece, Prefix, RunningPipeline, Sealed, Signal,
-    Source, SourceError, SourceReport, Transfer,
+    Balanced, Budget, Chunk, ChunkCodec, ChunkerSeat, Codec, Outlet, Piece, Prefix,
+    RunningPipeline, Sealed, Signal, Source, SourceError, SourceReport, Transfer,
 };
+use estafette::wire::join_codec;
 use estafette::wire::package::{Letter, PackageHeader, PackageLabel};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -35,9 +36,10 @@ pub(super) async fn pack(order: PackOrder) -> Result<Packed, PackError> {
 
 async fn work(mut order: PackOrder, mut gone: Gone) -> Result<Packed, PackError> {
     let key = TransferKey::random();
-    let header = header(&order, &key)?;
+    let codec = order.registry.chosen_codec(order.compression)?;
+    let header = header(&order, &key, codec.as_deref())?;
     let pipeline = order.registry.sending(&order.stages, header.label().suite)?.inline();
-    let (transfer, mut signals) = Transfer::bare(header.label().scope(), key, order.compression);
+    let (transfer, mut signals) = Transfer::bare(header.label().scope(), key, codec);
     transfer.allow_growth(order.registry.growth(&order.stages, order.chunk_size)?);
     let _closing = Closing(&transfer);
     let mut writing = Writing::begin(&order.file, &header)?;
@@ -75,7 +77,13 @@ async fn work(mut order: PackOrder, mut gone: Gone) -> Result<Packed, PackError>
     Ok(Packed { bytes: writing.publish()?, length, digest, delivered_mac, processed_mac, report })
 }
 
-fn header(order: &PackOrder, key: &TransferKey) -> Result<PackageHeader, PackError> {
+fn header(
+    order: &PackOrder,
+    key: &TransferKey,
+    codec: Option<&dyn ChunkCodec>,
+) -> Result<PackageHeader, PackError> {
+    // Every receiver has snappy.
+    let codec = codec.filter(|codec| codec.id() != Codec::SNAPPY).map(ChunkCodec::name);
     let label = PackageLabel {
         sender: order.identity.peer(),
         receiver: order.receiver,
@@ -84,7 +92,7 @@ fn header(order: &PackOrder, key: &TransferKey) -> Result<PackageHeader, PackErr
         expires: order.expires,
         chunk_size: order.chunk_size,
         suite: order.suite,
-        stages: order.stages.clone(),
+        stages: join_codec(&order.stages, codec),
     };
     let letter = Letter {
         version: order.source.version(),

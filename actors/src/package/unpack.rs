@@ -9,7 +9,7 @@ use estafette::delivery::{Failure, FailureKind, Incoming, Receipt, TransferKey};
 use estafette::metrics::Metrics;
 use estafette::node::{NodeConfig, OpenedInbox, PackageOffer, UnpackOrder, Unpacked};
 use estafette::pipeline::{
-    Chunk, Committed, Compression, Outlet, Parcel, Pipeline, Progress, Resumed, Sealed, Slots,
+    Chunk, Committed, Outlet, Parcel, Pipeline, Progress, Resumed, Sealed, SharedCodec, Slots,
     SourceError, Summary, Transfer,
 };
 use estafette::wire::package::{CHECKSUM_LENGTH, Letter, PackageError, PackageLabel};
@@ -53,7 +53,7 @@ async fn work(
     let mut reading = Reading::open(&order.file).map_err(unreadable)?;
     let letter = reading.header().open(&order.identity).map_err(unopened)?;
     let label = reading.header().label().clone();
-    let stages = check(&order, &label)?;
+    let Undone { stages, codec, growth } = check(&order, &label)?;
     let key = TransferKey::from_bytes(*letter.key.expose());
     let offer = offer(&label, letter, reading.header().identity());
     let OpenedInbox { sink, journalled } = (order.open_inbox)(&offer)?;
@@ -65,9 +65,8 @@ async fn work(
         // No package is offered as one that may be there already.
         Resumed::Nothing | Resumed::AlreadyThere(..) => Progress::default(),
     };
-    let (transfer, signals) = Transfer::bare(label.scope(), key, Compression::default());
-    // Checked with the stages.
-    transfer.allow_growth(order.registry.growth(&label.stages, label.chunk_size).unwrap_or(0));
+    let (transfer, signals) = Transfer::bare(label.scope(), key, codec);
+    transfer.allow_growth(growth);
     if journalled {
         go_on(&transfer, &resumed);
     }
@@ -99,8 +98,15 @@ async fn work(
     Ok(unpacked(&transfer.key, offer, order.now, summary, committed))
 }
 
+/// What undoes the sender's stages.
+struct Undone {
+    stages: Pipeline<Sealed, Chunk>,
+    codec: Option<SharedCodec>,
+    growth: u32,
+}
+
 /// What a node asks of any delivery, before its inbox is; and the stages it passes.
-fn check(order: &UnpackOrder, label: &PackageLabel) -> Result<Pipeline<Sealed, Chunk>, Failure> {
+fn check(order: &UnpackOrder, label: &PackageLabel) -> Result<Undone, Failure> {
     let refuse = |kind, text: String| Err(Failure::new(kind, text));
     if label.chunk_size as usize > order.window / 2 {
         let most = order.window / 2;
@@ -131,10 +137,12 @@ fn check(order: &UnpackOrder, label: &PackageLabel) -> Result<Pipeline<Sealed, C
                     it is taken when it is its time";
         return refuse(FailureKind::Busy, text.into());
     }
-    let stages = order.registry.receiving(&label.stages, label.suite);
-    let stages = stages
-        .and_then(|stages| order.registry.growth(&label.stages, label.chunk_size).map(|_| stages));
-    stages.map_err(|error| {
+    let registry = &order.registry;
+    let undone = registry.named_codec(&label.stages).and_then(|(coders, codec)| {
+        let stages = registry.receiving(coders, label.suite)?;
+        Ok(Undone { stages, codec, growth: registry.growth(coders, label.chunk_size)? })
+    });
+    undone.map_err(|error| {
         Failure::new(
             FailureKind::Stage,
             format!("the receiver can't undo what was done to the chunks: {}", error.to_sender()),

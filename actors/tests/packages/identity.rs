@@ -5,7 +5,7 @@ use std::fs;
 use estafette::FailureKind;
 use estafette::delivery::{ContentKind, KeyScope, TransferId, TransferKey};
 use estafette::node::PackOrder;
-use estafette::pipeline::{Compression, Source};
+use estafette::pipeline::{Codec, Compression, Source};
 use estafette_actors::sink::FileSink;
 use estafette_actors::source::{FileSource, ReaderSource, TreeSource};
 use estafette_actors::standard;
@@ -245,5 +245,30 @@ fn a_package_is_opened_with_the_suite_on_its_label_or_refused_by_its_name() {
             let error = scene.try_pack(order).await.unwrap_err().to_string();
             assert!(error.contains(&format!("sealed with {suite}")), "{error}");
         }
+    });
+}
+
+#[test]
+fn a_package_names_its_codec_unless_every_node_has_it() {
+    run(async {
+        let (mut scene, bytes) = (Scene::new(), text(10 * CHUNK));
+        for (compression, stages) in [
+            (Compression::Lz4, &["codec:lz4"][..]),
+            (Compression::Snappy, &[]),
+            (Compression::Off, &[]),
+        ] {
+            let order = PackOrder { compression, ..scene.order("package", source(&bytes)) };
+            scene.try_pack(order).await.unwrap();
+            let header = scene.packages().header(&scene.file("package")).unwrap();
+            assert_eq!(header.label().stages, stages);
+            assert_eq!(scene.unpack("package").await.unwrap().1, bytes);
+        }
+        let order =
+            PackOrder { compression: Compression::Lz4, ..scene.order("package", source(&bytes)) };
+        scene.try_pack(order).await.unwrap();
+        scene.registry = scene.registry.without_codec(Codec::LZ4);
+        let failure = scene.unpack("package").await.unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Stage);
+        assert!(failure.message.contains("codec \"lz4\" is not registered here"), "{failure}");
     });
 }

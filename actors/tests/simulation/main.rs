@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
 
+mod codecs;
 mod control;
 mod faults;
 mod harness;

@@ -2,8 +2,7 @@
 
 use estafette::delivery::Trailer;
 use estafette::pipeline::{
-    Assembly, Codec, Compression, Custody, Fault, Parcel, Piece, Pipeline, Prefix, Signal, Summary,
-    Transfer,
+    Assembly, Codec, Custody, Fault, Parcel, Piece, Pipeline, Prefix, Signal, Summary, Transfer,
 };
 use estafette_actors::chunk::Digest;
 use estafette_actors::compress::{Compressor, Decompressor};
@@ -83,7 +82,7 @@ fn a_piece_that_lies_about_its_length_fails_its_transfer_and_nothing_else() {
     use estafette::pipeline::{Balanced, ChunkerSeat, Outlet};
     System::new().block_on(async {
         let key = estafette::delivery::TransferKey::from_bytes([9; 32]);
-        let (transfer, mut signals) = Transfer::bare(scope(1024), key, Compression::Off);
+        let (transfer, mut signals) = Transfer::bare(scope(1024), key, None);
         let outlet = Outlet::into_stage("nowhere".into(), estafette::metrics::Metrics::default().stage("nowhere"));
         let seat = ChunkerSeat { transfer: transfer.clone(), outlet: Balanced::single(outlet) };
         let chunker = estafette_actors::chunk::Chunker::new(seat).start();
@@ -100,7 +99,7 @@ fn a_piece_that_lies_about_its_length_fails_its_transfer_and_nothing_else() {
 #[test]
 fn a_chunk_that_is_dropped_says_so_once_and_brings_itself_along() {
     let key = estafette::delivery::TransferKey::from_bytes([9; 32]);
-    let (transfer, mut signals) = Transfer::bare(scope(1024), key, Compression::Off);
+    let (transfer, mut signals) = Transfer::bare(scope(1024), key, None);
     let dropped = chunk(&transfer, 3, b"dropped");
     dropped.custody().keep(dropped.content().clone());
     let copy: Custody = dropped.custody().clone();

@@ -1,18 +1,28 @@
 //! `compress ∘ decompress` is the identity, and nothing decompresses into more than a chunk.
 
+use std::sync::Arc;
+
 use estafette::delivery::{FailureKind, TransferKey};
 use estafette::pipeline::{
-    Chunk, Codec, Compressed, Compression, Custody, Parcel, Prefix, Transfer, Transform,
+    Chunk, ChunkCodec, Codec, CodecFault, Compressed, Custody, Parcel, Prefix, Transfer, Transform,
     TransformError,
 };
-use estafette_actors::compress::{Compressor, Decompressor};
+use estafette_actors::compress::{Compressor, Decompressor, Lz4};
 use proptest::prelude::*;
 
 use super::harness::{chunk, end, noise, scope, text};
 
+/// One end of a transfer with this codec.
+fn with(codec: impl ChunkCodec, size: u32) -> Arc<Transfer> {
+    Transfer::bare(scope(size), TransferKey::from_bytes([9; 32]), Some(Arc::new(codec))).0
+}
+
 fn there_and_back(bytes: &[u8], size: u32) -> (Compressed, Chunk) {
-    let transfer = end(size);
-    let compressed = Compressor::default().apply(&chunk(&transfer, 7, bytes)).unwrap();
+    back_and_forth(&end(size), bytes)
+}
+
+fn back_and_forth(transfer: &Arc<Transfer>, bytes: &[u8]) -> (Compressed, Chunk) {
+    let compressed = Compressor::default().apply(&chunk(transfer, 7, bytes)).unwrap();
     let back = Decompressor::default().apply(&compressed).unwrap();
     (compressed, back)
 }
@@ -20,7 +30,15 @@ fn there_and_back(bytes: &[u8], size: u32) -> (Compressed, Chunk) {
 /// What the decompressor makes of a box with this prefix and body, in a transfer with chunks of 1
 /// KiB.
 fn decompress(prefix: Prefix, body: &[u8]) -> Result<Chunk, TransformError> {
-    let custody = Custody::incoming(&end(1024), prefix.index, false, None);
+    decompress_in(&end(1024), prefix, body)
+}
+
+fn decompress_in(
+    transfer: &Arc<Transfer>,
+    prefix: Prefix,
+    body: &[u8],
+) -> Result<Chunk, TransformError> {
+    let custody = Custody::incoming(transfer, prefix.index, false, None);
     Decompressor::default()
         .apply(&Compressed::from_parts(custody, [&prefix.encode(), body].concat().into()))
 }
@@ -67,8 +85,7 @@ fn what_would_not_shrink_by_an_eighth_goes_raw_and_is_not_copied() {
 
 #[test]
 fn compression_that_is_off_is_off() {
-    let (transfer, _) =
-        Transfer::bare(scope(1024), TransferKey::from_bytes([9; 32]), Compression::Off);
+    let (transfer, _) = Transfer::bare(scope(1024), TransferKey::from_bytes([9; 32]), None);
     let raw = Compressor::default().apply(&chunk(&transfer, 0, &[0; 1024])).unwrap();
     assert_eq!((raw.prefix().unwrap().codec, raw.body()), (Codec::RAW, &[0; 1024][..]));
 }
@@ -119,6 +136,85 @@ fn a_stage_that_makes_a_chunk_too_large_is_told_so() {
     );
 }
 
+fn lz4(bytes: &[u8]) -> Vec<u8> {
+    let mut packed = vec![0; Lz4.bound(bytes.len())];
+    let length = Lz4.compress(bytes, &mut packed).unwrap();
+    packed.truncate(length);
+    packed
+}
+
+#[test]
+fn lz4_brings_chunks_of_every_size_back_and_names_itself() {
+    for size in [1, 2, 15, 16, 17, 511, 1023, 1024] {
+        for bytes in [text(size), noise(size), vec![0; size]] {
+            assert_eq!(back_and_forth(&with(Lz4, 1024), &bytes).1.bytes(), bytes);
+        }
+    }
+    let (compressed, _) = back_and_forth(&with(Lz4, 1024), &text(1024));
+    assert_eq!(compressed.prefix().unwrap().codec, Codec::LZ4);
+    let (raw, _) = back_and_forth(&with(Lz4, 1024), &noise(1024));
+    assert_eq!(raw.prefix().unwrap().codec, Codec::RAW);
+}
+
+#[test]
+fn a_bomb_of_lz4_is_no_larger_than_its_chunk_and_every_lie_is_named() {
+    let transfer = with(Lz4, 1024);
+    let refused = |raw_len, body: &[u8], because: &str| {
+        let prefix = Prefix { codec: Codec::LZ4, raw_len, index: 7 };
+        let error = decompress_in(&transfer, prefix, body).unwrap_err();
+        assert_eq!(error.kind, FailureKind::Protocol);
+        assert!(error.message.contains(because), "{:?} does not say {because:?}", error.message);
+    };
+    let bomb = lz4(&vec![0; 1 << 20]);
+    refused(1024, &bomb, "lz4");
+    refused(1 << 20, &bomb, "a chunk of 1048576 bytes, where 1 to 1024 are allowed");
+    refused(1000, &lz4(&[0; 999]), "says 1000 bytes, but would decompress to 999");
+    refused(1000, &lz4(&[0; 1001]), "lz4");
+    refused(1000, &lz4(&[0; 1000])[..5], "lz4");
+    refused(1000, &[], "");
+}
+
+/// Says that it wrote more than there is, and panics at the number 7.
+#[derive(Debug)]
+struct Liar;
+
+impl ChunkCodec for Liar {
+    fn id(&self) -> Codec {
+        Codec(77)
+    }
+    fn name(&self) -> &str {
+        "liar"
+    }
+    fn bound(&self, _: usize) -> usize {
+        0
+    }
+    fn compress(&self, _: &[u8], into: &mut [u8]) -> Result<usize, CodecFault> {
+        Ok(into.len() + 1)
+    }
+    fn decompress(&self, _: &[u8], into: &mut [u8]) -> Result<usize, CodecFault> {
+        Ok(into.len() - 1)
+    }
+}
+
+#[test]
+fn a_codec_that_lies_about_lengths_harms_its_transfer_alone() {
+    let transfer = with(Liar, 1024);
+    let error = Compressor::default().apply(&chunk(&transfer, 0, &[0; 1024])).unwrap_err();
+    assert_eq!(error.kind, FailureKind::Stage);
+    assert!(error.message.contains("liar says it wrote 1 bytes to 0"), "{error}");
+    let prefix = Prefix { codec: Codec(77), raw_len: 10, index: 0 };
+    let error = decompress_in(&transfer, prefix, b"x").unwrap_err();
+    assert!(error.message.contains("says 10 bytes, but would decompress to 9"), "{error}");
+}
+
+#[test]
+fn a_chunk_of_another_codec_than_the_transfer_s_is_refused() {
+    let body = snappy(&[0; 1000]);
+    let prefix = Prefix { codec: Codec::SNAPPY, raw_len: 1000, index: 7 };
+    let error = decompress_in(&with(Lz4, 1024), prefix, &body).unwrap_err();
+    assert!(error.message.contains("codec 1") && error.message.contains("lz4"), "{error}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -131,6 +227,19 @@ proptest! {
     #[test]
     fn no_body_panics_or_gives_more_than_it_says(body in prop::collection::vec(any::<u8>(), 0..300), raw_len in 0_u32..1100, codec in 0_u8..3) {
         if let Ok(chunk) = decompress(Prefix { codec: Codec(codec), raw_len, index: 0 }, &body) {
+            prop_assert_eq!(chunk.bytes().len(), raw_len as usize);
+        }
+    }
+
+    #[test]
+    fn any_chunk_comes_back_from_lz4(bytes in prop::collection::vec(0_u8..4, 1..4096)) {
+        let (_, back) = back_and_forth(&with(Lz4, 4096), &bytes);
+        prop_assert_eq!(back.bytes(), &bytes[..]);
+    }
+
+    #[test]
+    fn no_body_of_lz4_panics_or_gives_more_than_it_says(body in prop::collection::vec(any::<u8>(), 0..300), raw_len in 0_u32..1100) {
+        if let Ok(chunk) = decompress_in(&with(Lz4, 1024), Prefix { codec: Codec::LZ4, raw_len, index: 0 }, &body) {
             prop_assert_eq!(chunk.bytes().len(), raw_len as usize);
         }
     }

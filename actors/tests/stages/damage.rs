@@ -6,8 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use estafette::delivery::{FailureKind, KeyScope, TransferId, TransferKey};
 use estafette::pipeline::{
-    ArrivalError, Codec, Compressed, Compression, Custody, Parcel, Prefix, Sealed, Transfer,
-    Transform, TransformError,
+    ArrivalError, Codec, Compressed, Custody, Parcel, Prefix, Sealed, Transfer, Transform,
+    TransformError,
 };
 use estafette::wire::{
     FLAG_LAST, FrameError, FrameHeader, FrameKind, HEADER_LENGTH, PeerId, Suite,
@@ -142,8 +142,7 @@ fn a_chunk_of_another_transfer_attempt_pair_or_size_does_not_open() {
     for other in others {
         asks_again(open_at(&end_of(other), &good));
     }
-    let (stranger, _) =
-        Transfer::bare(scope(1024), TransferKey::from_bytes([8; 32]), Compression::Snappy);
+    let (stranger, _) = Transfer::bare(scope(1024), TransferKey::from_bytes([8; 32]), None);
     asks_again(open_at(&stranger, &good));
 }
 

@@ -7,11 +7,12 @@ use bytes::Bytes;
 use estafette::delivery::{Content, ContentKind, ContentName, KeyScope, TransferId, TransferKey};
 use estafette::metrics::Metrics;
 use estafette::pipeline::{
-    Assembled, AssemblerSeat, Assembly, Balanced, Chunk, ChunkerSeat, Codec, Compression, Custody,
-    Inbox, Offer, Outlet, Parcel, Piece, Pipeline, Prefix, Sealed, Signal, Transfer,
+    Assembled, AssemblerSeat, Assembly, Balanced, Chunk, ChunkerSeat, Codec, Custody, Inbox, Offer,
+    Outlet, Parcel, Piece, Pipeline, Prefix, Sealed, Signal, Transfer,
 };
 use estafette::wire::{PeerId, Suite};
 use estafette_actors::chunk::{Assembler, Chunker, Digest};
+use estafette_actors::compress::Snappy;
 use estafette_actors::sink::MemorySink;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -28,7 +29,7 @@ pub(crate) fn scope(chunk_size: u32) -> KeyScope {
 
 /// One end of a transfer; its signals go nowhere.
 pub(crate) fn end_of(scope: KeyScope) -> Arc<Transfer> {
-    Transfer::bare(scope, TransferKey::from_bytes([9; 32]), Compression::Snappy).0
+    Transfer::bare(scope, TransferKey::from_bytes([9; 32]), Some(Arc::new(Snappy))).0
 }
 
 pub(crate) fn end(chunk_size: u32) -> Arc<Transfer> {

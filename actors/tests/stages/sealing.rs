@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use estafette::delivery::TransferKey;
 use estafette::pipeline::{
-    Codec, Compressed, Compression, Custody, Parcel, Prefix, Sealed, Transfer, Transform,
+    Codec, Compressed, Custody, Parcel, Prefix, Sealed, Transfer, Transform,
 };
 use estafette::wire::HEADER_LENGTH;
 #[cfg(feature = "fast-seal")]
@@ -61,9 +61,7 @@ fn indices_on_both_sides_of_an_epoch_come_back() {
 /// Another attempt at the same delivery has the same scope in all but its number; here even that.
 #[test]
 fn a_stage_uses_the_key_of_the_transfer_at_hand_whatever_it_sealed_before() {
-    let with = |key: u8| {
-        Transfer::bare(scope(1 << 16), TransferKey::from_bytes([key; 32]), Compression::default()).0
-    };
+    let with = |key: u8| Transfer::bare(scope(1 << 16), TransferKey::from_bytes([key; 32]), None).0;
     let (mut sealer, mut opener) = (Sealer::<Reference>::default(), Opener::<Reference>::default());
     for key in [1, 2, 1] {
         let plain = compressed(&with(key), 0, b"body");

@@ -273,6 +273,8 @@ pub(crate) struct Delivered {
     pub(crate) already_there: bool,
     /// What its chunks were sealed with; `None` if nothing was sent, or an earlier process began.
     pub(crate) suite: Option<String>,
+    /// What they were compressed with where that made them smaller; `None` if nothing was.
+    pub(crate) codec: Option<String>,
     pub(crate) files: u64,
     pub(crate) bytes: u64,
     pub(crate) seconds: f64,

@@ -60,8 +60,8 @@ struct Shown {
     name: String,
     /// `None` where only its receiver knows it.
     inbox: Option<String>,
-    /// What its chunks are sealed with.
-    suite: String,
+    /// What its chunks are sealed and compressed with.
+    coding: (String, Option<String>),
     started: Instant,
     bytes: u64,
     total: Option<u64>,
@@ -180,8 +180,8 @@ impl Monitor {
     fn take(&mut self, about: About, news: News) -> Option<Result<Receipt, Failure>> {
         match news {
             News::Waiting { running } => self.wait(about, running),
-            News::Started { name, total, inbox, suite } => {
-                self.begin(about, &units::printable(&name), total, (inbox, suite))
+            News::Started { name, total, inbox, suite, codec } => {
+                self.begin(about, &units::printable(&name), total, (inbox, (suite, codec)))
             }
             News::AlreadyThere { name, inbox } => {
                 _ = self.there.insert(about.transfer, (units::printable(&name), inbox))
@@ -239,7 +239,7 @@ impl Monitor {
         About { transfer, peer, direction }: About,
         name: &str,
         total: Option<u64>,
-        (inbox, suite): (String, String),
+        (inbox, coding): (String, (String, Option<String>)),
     ) {
         self.take_off(&transfer);
         let whom = self.peer_name(peer);
@@ -257,7 +257,7 @@ impl Monitor {
                 direction,
                 name,
                 inbox,
-                suite,
+                coding,
                 started: now,
                 bytes: 0,
                 total,
@@ -361,7 +361,7 @@ impl Monitor {
             shown.progress(receipt.length, Some(receipt.length));
             self.output.event(&shown.event(*transfer));
         }
-        let suite = shown.as_ref().map(|shown| shown.suite.clone());
+        let (suite, codec) = shown.as_ref().map(|shown| shown.coding.clone()).unwrap_or_default();
         let (name, inbox) = there
             .clone()
             .or_else(|| shown.map(|shown| (shown.name, shown.inbox.unwrap_or_default())))
@@ -372,7 +372,8 @@ impl Monitor {
             inbox: inbox.filter(|inbox| !inbox.is_empty()),
             name,
             already_there: there.is_some(),
-            suite: suite.filter(|suite| !suite.is_empty()),
+            suite: Some(suite).filter(|suite| !suite.is_empty()),
+            codec,
             files: receipt.files,
             bytes: receipt.length,
             seconds,

@@ -20,6 +20,8 @@ pub(crate) enum News {
         inbox: String,
         #[serde(default)]
         suite: String,
+        #[serde(default)]
+        codec: Option<String>,
     },
     /// The receiver has it: nothing is sent.
     AlreadyThere {
@@ -55,11 +57,12 @@ impl News {
     pub(crate) fn of(news: TransferNews) -> Option<Self> {
         Some(match news {
             TransferNews::Waiting { running } => Self::Waiting { running },
-            TransferNews::Started { content, inbox, suite } => Self::Started {
+            TransferNews::Started { content, inbox, suite, codec } => Self::Started {
                 name: content.name.to_string(),
                 total: content.length,
                 inbox,
                 suite: suite.to_string(),
+                codec,
             },
             TransferNews::AlreadyThere { content, inbox } => {
                 Self::AlreadyThere { name: content.name.to_string(), inbox }

@@ -6,10 +6,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use estafette::delivery::{ContentName, KeyScope, Trailer, TransferId, TransferKey};
-use estafette::pipeline::{Compressed, Compression, Custody, Parcel, Prefix, Transfer, Transform};
+use estafette::pipeline::{Compressed, Custody, Parcel, Prefix, SharedCodec, Transfer, Transform};
 use estafette::wire::message::{Item, Items};
 use estafette::wire::package::{Frames, Letter, PackageHeader, PackageLabel};
 use estafette::wire::{
@@ -17,7 +18,7 @@ use estafette::wire::{
     LaneResponder, LinkResponder, PREAMBLE_LENGTH, PeerId, Preamble, PreambleReply, REPLY_LENGTH,
     Suite, Ticket, TraceContext, codec, envelope as envelopes, handshake_length,
 };
-use estafette_actors::compress::Decompressor;
+use estafette_actors::compress::{Decompressor, Lz4, Snappy};
 use estafette_actors::tree::TreeReader;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -193,14 +194,17 @@ pub fn compressed(data: &[u8]) {
         receiver,
         chunk_size: CHUNK_SIZE,
     };
-    let (transfer, _signals) =
-        Transfer::bare(scope, TransferKey::from_bytes([9; 32]), Compression::Snappy);
-    let body = Compressed::from_parts(
-        Custody::incoming(&transfer, 0, false, None),
-        Bytes::copy_from_slice(data),
-    );
-    if let Ok(chunk) = Decompressor::default().apply(&body) {
-        assert!((1..=CHUNK_SIZE as usize).contains(&chunk.bytes().len()));
+    let codecs: [SharedCodec; 2] = [Arc::new(Snappy), Arc::new(Lz4)];
+    for codec in codecs {
+        let (transfer, _signals) =
+            Transfer::bare(scope, TransferKey::from_bytes([9; 32]), Some(codec));
+        let body = Compressed::from_parts(
+            Custody::incoming(&transfer, 0, false, None),
+            Bytes::copy_from_slice(data),
+        );
+        if let Ok(chunk) = Decompressor::default().apply(&body) {
+            assert!((1..=CHUNK_SIZE as usize).contains(&chunk.bytes().len()));
+        }
     }
 }
 

@@ -69,6 +69,8 @@ fn write_the_corpus() {
     write("tree", 1, &every_entry());
     write("compressed", 0, &[&prefix.encode()[..], &[5, 16], b"hello"].concat());
     write("compressed", 1, &[&raw.encode()[..], b"hello"].concat());
+    let lz4 = Prefix { codec: Codec::LZ4, ..prefix };
+    write("compressed", 2, &[&lz4.encode()[..], b"\x50hello"].concat());
     write("content_name", 0, b"big.tar");
     let (sender, receiver) = correspondents();
     write("envelope", 0, &envelope::seal(&sender, receiver.peer(), b"beside", ENVELOPED).unwrap());

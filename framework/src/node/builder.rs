@@ -205,6 +205,7 @@ impl NodeBuilder {
     pub async fn start(self) -> Result<Node, StartError> {
         self.config.check()?;
         self.registry.check()?;
+        self.registry.check_preference(self.config.compression)?;
         let (ready, is_ready) = oneshot::channel();
         let (ended, has_stopped) = watch::channel(false);
         std::thread::Builder::new()

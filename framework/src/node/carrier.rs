@@ -27,8 +27,8 @@ use super::shared::NodeShared;
 use crate::delivery::{DigestFold, Failure, FailureKind, Subtree, TransferId};
 use crate::node::transfer::TransferState;
 use crate::pipeline::{
-    Committed, Enclosed, Journal, Offer, Placement, Progress, Refusal, Resumed, Sink, SinkError,
-    SourceError, Summary, io_passes, passes,
+    Codec, Committed, Enclosed, Journal, Offer, Placement, Progress, Refusal, Resumed, Sink,
+    SinkError, SourceError, Summary, io_passes, passes,
 };
 use crate::store::now;
 use crate::wire::PeerId;
@@ -380,7 +380,7 @@ impl PackageSink {
             name: format!("a package of {}", label.sender.short()),
             length: Some(summary.length),
             chunk_size: None,
-            compressed: Some(false),
+            codec: Some(Codec::RAW),
             stages: Vec::new(),
             created,
             expires: created + self.remaining.min(label.expires.saturating_sub(label.created)),

@@ -102,10 +102,10 @@ impl TransferEvent {
     pub(crate) fn log(&self) {
         let (transfer, peer, direction) = (self.transfer, self.peer.short(), self.direction);
         match &self.news {
-            TransferNews::Started { content, inbox, suite } => {
+            TransferNews::Started { content, inbox, suite, codec } => {
                 let (name, length) = (&content.name, content.length);
                 tracing::info!(
-                    %transfer, peer, ?direction, inbox, %name, length, %suite,
+                    %transfer, peer, ?direction, inbox, %name, length, %suite, codec,
                     "a delivery begins"
                 );
             }
@@ -161,6 +161,9 @@ pub enum TransferNews {
         inbox: String,
         /// What its chunks are sealed with on this way.
         suite: Suite,
+        /// What they are compressed with, where that makes them smaller; `None` where they go raw.
+        /// A receiver does not know whether its sender has switched snappy off.
+        codec: Option<String>,
     },
     /// The receiver has it from an earlier delivery, unchanged: nothing of it is sent, and
     /// [`TransferNews::Delivered`] comes next.

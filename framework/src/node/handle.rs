@@ -14,6 +14,7 @@ use super::builder::{NodeBuilder, Parts};
 use super::events::{EventStream, NodeEvent};
 use super::hub::{Connect, Hub, Shutdown, ToSession};
 use super::outbox::{Find, List, Look, OrderKind, Outbox, OutboxEntry, OutboxError};
+use super::registry::StageRegistry;
 use super::session::signals::{Command, Order, SayProcessed};
 use super::shared::NodeShared;
 use super::transfer::TransferHandle;
@@ -59,6 +60,11 @@ impl Node {
     /// Who it is.
     pub fn peer(&self) -> PeerId {
         self.0.shared.peer()
+    }
+
+    /// The stages, suites and codecs that it has.
+    pub fn registry(&self) -> &StageRegistry {
+        &self.0.shared.registry
     }
 
     /// The addresses it listens at; a port 0 has become a real one.

@@ -162,7 +162,7 @@ pub(crate) enum LinkFailure {
 pub(crate) fn offer(shared: &NodeShared) -> Offer {
     Offer {
         suites: shared.registry.suites(),
-        features: FEATURE_MESSAGES,
+        features: FEATURE_MESSAGES | shared.registry.codec_features(),
         max_frame: NodeConfig::CHUNK_MOST
             + crate::wire::growth_limit(NodeConfig::CHUNK_MOST)
             + crate::pipeline::Transfer::OVERHEAD,

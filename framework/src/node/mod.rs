@@ -8,6 +8,7 @@
 mod accept;
 pub(crate) mod builder;
 mod carrier;
+mod codecs;
 mod coming;
 mod config;
 mod copy;

@@ -58,7 +58,7 @@ pub struct PackOrder {
     /// What chunks are sealed with. A node takes XSalsa20-Poly1305: any receiver has it, and one
     /// who is not there can't be asked for another.
     pub suite: Suite,
-    /// Whether chunks are compressed.
+    /// What chunks are compressed with.
     pub compression: Compression,
     /// The coders that chunks pass.
     pub stages: Vec<String>,

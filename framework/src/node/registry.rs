@@ -10,8 +10,8 @@ use super::kinds::Kinds;
 use super::transport::Schemes;
 use super::{Copies, Packages, Transport};
 use crate::pipeline::{
-    AssemblerSeat, Chunk, ChunkerSeat, Compressed, Piece, Pipeline, Sealed, Source, SourceError,
-    SourceReference,
+    AssemblerSeat, Chunk, ChunkerSeat, Codec, Compressed, Piece, Pipeline, Sealed, SharedCodec,
+    Source, SourceError, SourceReference,
 };
 use crate::wire::{Suite, growth_limit};
 
@@ -26,6 +26,7 @@ pub struct StageRegistry {
     digest: Option<Pipeline<Chunk, Chunk>>,
     coders: BTreeMap<String, Coder>,
     compressor: Option<(Pipeline<Chunk, Compressed>, Pipeline<Compressed, Chunk>)>,
+    pub(super) codecs: BTreeMap<Codec, SharedCodec>,
     /// The one that was registered last comes first.
     sealers: Vec<(Suite, SealerPair)>,
     transports: Schemes,
@@ -62,6 +63,30 @@ pub enum RegistryError {
         name: String,
         /// The names there are.
         known: String,
+    },
+    /// A codec that a transfer names is not known here.
+    #[error("the codec {name} is not registered here; known are: {known}")]
+    UnknownCodec {
+        /// Its name or its number.
+        name: String,
+        /// The names there are.
+        known: String,
+    },
+    /// A codec, or a coder, that could be taken for something else.
+    #[error("{what} can't be registered: {why}")]
+    Unfit {
+        /// Which one.
+        what: String,
+        /// Why.
+        why: &'static str,
+    },
+    /// More stages than an opening names.
+    #[error("{given} stages are asked for, codec included, and {limit} are the most")]
+    TooManyStages {
+        /// How many.
+        given: usize,
+        /// The limit.
+        limit: usize,
     },
     /// More different chains of stages than a lane keeps.
     #[error(
@@ -107,6 +132,10 @@ impl RegistryError {
             Self::UnknownStage { .. } => {
                 format!("{self}; run a program at the receiver that has it, or send without it")
             }
+            Self::UnknownCodec { .. } => format!(
+                "{self}; send with one of these (`--compress`, `SendOptions::compression`), or run \
+                 a program at the receiver that has it"
+            ),
             other => other.to_string(),
         }
     }
@@ -369,6 +398,7 @@ impl StageRegistry {
         self.chunker.as_ref().ok_or(RegistryError::Missing { what: "chunker" })?;
         self.assembler.as_ref().ok_or(RegistryError::Missing { what: "assembler" })?;
         self.sending(&[], Suite::XSALSA20_POLY1305)?;
+        self.check_codecs()?;
         self.transports().map(drop)
     }
 

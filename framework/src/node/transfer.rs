@@ -22,6 +22,8 @@ pub struct TransferStatus {
     pub started: bool,
     /// What its chunks are sealed with on their way, once that has begun.
     pub suite: Option<Suite>,
+    /// What they are compressed with where that makes them smaller, once that has begun.
+    pub codec: Option<String>,
     /// Whether the receiver had it from an earlier delivery, so that nothing was sent.
     pub already_there: bool,
     /// Bytes of content that have arrived.

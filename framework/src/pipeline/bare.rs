@@ -13,9 +13,10 @@ use actix::Recipient;
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
+use super::codec::SharedCodec;
 use super::parcel::{Parcel, Sealed};
 use super::seats::{Assembled, AssemblerSeat, Piece, Stop};
-use super::transfer::{Compression, Custody, Signal, Transfer};
+use super::transfer::{Custody, Signal, Transfer};
 use super::{BufferPool, Credit, Prefix, Sink};
 use crate::delivery::{Claim, Incoming, KeyScope, TransferKey};
 use crate::metrics::Metrics;
@@ -61,7 +62,7 @@ pub enum ArrivalError {
 }
 
 impl Transfer {
-    /// One end of a transfer outside of a node. `scope` and `key` have to be the same at both ends.
+    /// One end of a transfer outside of a node. `scope`, `key` and `codec` have to be the same at both ends.
     ///
     /// What goes wrong with its chunks comes out of the channel; a host that drops the channel does
     /// not hear of it. The window is open: what bounds a bare transfer is the
@@ -69,7 +70,7 @@ impl Transfer {
     pub fn bare(
         scope: KeyScope,
         key: TransferKey,
-        compression: Compression,
+        codec: Option<SharedCodec>,
     ) -> (Arc<Self>, mpsc::UnboundedReceiver<Signal>) {
         let (signals, heard) = mpsc::unbounded_channel();
         let mut incoming = Incoming::new(u64::MAX / 4);
@@ -79,7 +80,7 @@ impl Transfer {
                 scope,
                 key,
                 Self::BARE_STREAM,
-                compression,
+                codec,
                 BufferPool::default(),
                 incoming,
                 signals,

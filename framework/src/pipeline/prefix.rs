@@ -8,8 +8,10 @@
 //! They lie in the same buffer as the body from the moment the chunk is cut, so that a chunk which
 //! is sent raw is never copied.
 
+use serde::{Deserialize, Serialize};
+
 /// How a body is encoded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Codec(pub u8);
 
 impl Codec {
@@ -17,6 +19,8 @@ impl Codec {
     pub const RAW: Self = Self(0);
     /// Snappy, raw format.
     pub const SNAPPY: Self = Self(1);
+    /// LZ4, block format, without a length in front.
+    pub const LZ4: Self = Self(2);
     /// The body is the trailer of the transfer.
     pub const TRAILER: Self = Self(255);
 }

@@ -12,20 +12,9 @@ use actix::Recipient;
 use bytes::Bytes;
 use tokio::sync::{Notify, mpsc};
 
-use super::{BufferPool, Chunk, Credit, Outlet, Parcel, Slot};
+use super::{BufferPool, Chunk, Credit, Outlet, Parcel, SharedCodec, Slot};
 use crate::delivery::{DigestFold, Incoming, KeyScope, RangeSet, Subtree, TransferKey};
 use crate::wire::{FailureKind, Ranges, growth_limit};
-
-/// Whether chunks are compressed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Compression {
-    /// Snappy, chunk by chunk; a chunk that would not shrink by an eighth goes raw.
-    #[default]
-    Snappy,
-    /// Every chunk goes raw.
-    Off,
-}
 
 /// What all chunks of one attempt share.
 pub struct Transfer {
@@ -38,8 +27,8 @@ pub struct Transfer {
     pub commitment: [u8; 32],
     /// The id of its frames on the link.
     pub stream: u64,
-    /// Whether its chunks are compressed.
-    pub compression: Compression,
+    /// What its chunks may be compressed with.
+    pub codec: Option<SharedCodec>,
     /// Where its buffers come from.
     pub buffers: BufferPool,
     /// What has arrived; of use at the receiving end.
@@ -122,7 +111,7 @@ impl Transfer {
         scope: KeyScope,
         key: TransferKey,
         stream: u64,
-        compression: Compression,
+        codec: Option<SharedCodec>,
         buffers: BufferPool,
         incoming: Incoming,
         signals: mpsc::UnboundedSender<Signal>,
@@ -132,7 +121,7 @@ impl Transfer {
             commitment: key.commitment(scope.suite),
             key,
             stream,
-            compression,
+            codec,
             buffers,
             incoming: Mutex::new(incoming),
             assembler: OnceLock::new(),

@@ -66,7 +66,7 @@ pub use lane::{
 };
 pub use link::{Link, LinkAction, LinkConfig, LinkConfigError};
 pub use offer::{Choice, FEATURE_MESSAGES, LEAST_MAX_FRAME, Offer, Suite, choose};
-pub use opening::{Opening, STAGES_LIMIT};
+pub use opening::{Opening, STAGES_LIMIT, join_codec, split_codec};
 pub use peer_id::{PeerId, PeerIdError};
 pub use preamble::{
     Answer, PREAMBLE_LENGTH, Preamble, PreambleError, PreambleReply, Purpose, REPLY_LENGTH,

@@ -47,7 +47,8 @@ impl fmt::Debug for Suite {
 pub struct Offer {
     /// The suites it has, the preferred first.
     pub suites: Vec<Suite>,
-    /// The features it has, a bit each: [`FEATURE_MESSAGES`].
+    /// The features it has, a bit each: [`FEATURE_MESSAGES`], and from 32 on the codecs with the
+    /// numbers from 0 on.
     pub features: u64,
     /// The largest body of a frame it takes, in bytes; at least [`LEAST_MAX_FRAME`].
     pub max_frame: u32,

@@ -16,6 +16,23 @@ pub(super) const STAGE_NAME_LIMIT: usize = 64;
 /// The most bytes of an inbox's name.
 pub(super) const INBOX_LIMIT: usize = 128;
 
+/// What the name of a codec stands behind, where the last of the stages is one.
+const CODEC: &str = "codec:";
+
+/// The coders among the stages that an opening or a label names, and the codec behind them by its
+/// name. Where none is named it is snappy, or chunks go raw.
+pub fn split_codec(stages: &[String]) -> (&[String], Option<&str>) {
+    match stages.split_last().and_then(|(last, coders)| Some((coders, last.strip_prefix(CODEC)?))) {
+        Some((coders, codec)) => (coders, Some(codec)),
+        None => (stages, None),
+    }
+}
+
+/// The stages that an opening or a label names for these coders and this codec.
+pub fn join_codec(coders: &[String], codec: Option<&str>) -> Vec<String> {
+    coders.iter().cloned().chain(codec.map(|name| format!("{CODEC}{name}"))).collect()
+}
+
 /// The opening of an attempt at a transfer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Opening {
@@ -39,7 +56,7 @@ pub struct Opening {
     /// The suite chunks are sealed with.
     pub suite: Suite,
     /// The stages the chunks passed, in order, whose inverses the receiver runs: at most 8 names
-    /// of 64 bytes.
+    /// of 64 bytes. A codec that not every node has is the last one: [`split_codec`].
     #[serde(with = "Names::<STAGES_LIMIT, STAGE_NAME_LIMIT>")]
     pub stages: Vec<String>,
     /// What tells this content from any other: an attempt at the same transfer and version may go
@@ -53,4 +70,24 @@ pub struct Opening {
     pub expires: u64,
     /// For how many seconds from this offer on it is worth delivering.
     pub remaining: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_codec_is_named_behind_the_coders_and_nowhere_else() {
+        let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        for (coders, codec, stages) in [
+            (&[][..], None, &[][..]),
+            (&["a", "b"], None, &["a", "b"]),
+            (&[], Some("lz4"), &["codec:lz4"]),
+            (&["codec:x", "a"], Some("lz4"), &["codec:x", "a", "codec:lz4"]),
+        ] {
+            let (coders, stages) = (names(coders), names(stages));
+            assert_eq!(join_codec(&coders, codec), stages);
+            assert_eq!(split_codec(&stages), (&coders[..], codec));
+        }
+    }
 }

@@ -37,7 +37,8 @@ pub struct NodeConfig {
     /// Transfers that run at once, for each direction, the others wait: each has a thread for its
     /// disk. Default 16.
     pub running_transfers: usize,
-    /// Whether chunks are compressed. Default snappy.
+    /// What chunks are compressed with, where a delivery does not say. Default snappy, which every
+    /// node has, and which is used where the other end does not have this one.
     #[serde(with = "text::compression")]
     pub compression: Compression,
     /// Where the stages of bulk transfers run. Default: as many workers as the machine has cores,

@@ -1,3 +1,4 @@
+use crate::pipeline::Codec;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -21,7 +22,12 @@ fn any_config() -> impl Strategy<Value = NodeConfig> {
                 pool: counts[1],
                 transfers_per_peer: counts[2],
                 running_transfers: counts[3],
-                compression: if off { Compression::Off } else { Compression::Snappy },
+                compression: match (off, counts[5] % 3) {
+                    (true, _) => Compression::Off,
+                    (false, 0) => Compression::Snappy,
+                    (false, 1) => Compression::Lz4,
+                    (false, _) => Compression::Other(Codec(16 + (counts[6] % 200) as u8)),
+                },
                 hosting: match counts[4] % 3 {
                     0 => Hosting::Inline,
                     workers => Hosting::Parallel(workers),
@@ -106,7 +112,10 @@ fn what_is_left_out_has_its_default_and_what_is_no_key_is_refused() {
         ("window = -1", "a size is a number and a unit"),
         ("chunk_size = '4GiB'", "4294967296 is more than fits here"),
         ("stall = 'long'", "a time is a number and a unit"),
-        ("compression = 'zip'", "unknown variant `zip`, expected `snappy` or `off`"),
+        (
+            "compression = 'zip'",
+            "unknown variant `zip`, expected one of `snappy`, `lz4`, `codec:NUMBER`, `off`",
+        ),
         ("link.heartbeat = '10s'", "at least twice the heartbeat"),
     ] {
         let error = toml::from_str::<NodeConfig>(wrong).unwrap_err().to_string();

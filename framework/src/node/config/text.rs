@@ -7,36 +7,39 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::node::units;
 
-/// Whether chunks are compressed: `snappy` or `off`.
+/// What chunks are compressed with: `snappy`, `lz4`, `off`, or a program's own codec by its number,
+/// as `codec:20`.
 pub(super) mod compression {
     use super::*;
-    use crate::pipeline::Compression;
+    use crate::pipeline::{Codec, Compression};
 
-    #[derive(Serialize, Deserialize)]
-    #[serde(rename_all = "lowercase")]
-    enum Text {
-        Snappy,
-        Off,
-    }
+    const CHOICES: &[&str] = &["snappy", "lz4", "codec:NUMBER", "off"];
+    const NUMBERED: &str = "codec:";
 
     pub(in super::super) fn serialize<S: Serializer>(
         compression: &Compression,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
-        let text = match compression {
-            Compression::Snappy => Text::Snappy,
-            Compression::Off => Text::Off,
-        };
-        text.serialize(serializer)
+        match compression {
+            Compression::Snappy => "snappy".serialize(serializer),
+            Compression::Lz4 => "lz4".serialize(serializer),
+            Compression::Off => "off".serialize(serializer),
+            Compression::Other(codec) => format!("{NUMBERED}{}", codec.0).serialize(serializer),
+        }
     }
 
     pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Compression, D::Error> {
-        Ok(match Text::deserialize(deserializer)? {
-            Text::Snappy => Compression::Snappy,
-            Text::Off => Compression::Off,
-        })
+        let text = String::deserialize(deserializer)?;
+        let number = || text.strip_prefix(NUMBERED)?.parse().ok();
+        match (text.as_str(), number()) {
+            ("snappy", _) => Ok(Compression::Snappy),
+            ("lz4", _) => Ok(Compression::Lz4),
+            ("off", _) => Ok(Compression::Off),
+            (_, Some(number)) => Ok(Codec(number).into()),
+            (other, None) => Err(D::Error::unknown_variant(other, CHOICES)),
+        }
     }
 }
 

@@ -12,8 +12,8 @@ use crate::node::session::signals::{Know, SendOptions, Start};
 use crate::node::shared::NodeShared;
 use crate::node::transfer::{TransferHandle, TransferState, Unsettled};
 use crate::node::trust::NoSuchPeer;
-use crate::node::{ConfigError, CopyOrder, NodeConfig, PackOrder};
-use crate::pipeline::{Compression, Source};
+use crate::node::{ConfigError, CopyOrder, NodeConfig, PackOrder, StageRegistry};
+use crate::pipeline::{Codec, Compression, Source};
 use crate::store::now;
 use crate::wire::{PeerId, Suite, Ticket};
 
@@ -129,6 +129,11 @@ impl Node {
             .check()?;
         }
         shared.registry.sending(&options.stages, Suite::XSALSA20_POLY1305)?;
+        let codec = match options.compression {
+            Some(compression) => shared.registry.chosen_codec(compression)?,
+            None => None,
+        };
+        StageRegistry::check_count(&options.stages, StageRegistry::codec_name(codec.as_ref()))?;
         shared
             .registry
             .growth(&options.stages, options.chunk_size.unwrap_or(shared.config.chunk_size))?;
@@ -162,7 +167,11 @@ impl Node {
             let Know { addresses, token } = know;
             let file = format!("{id}.{}", if packs { "package" } else { "copy" });
             let chunk_size = options.chunk_size.unwrap_or(shared.config.chunk_size);
-            let compression = options.compression.unwrap_or(shared.config.compression);
+            // Whoever is away can't be asked what it has: of what is not asked for, snappy.
+            let compression = options.compression.unwrap_or(match shared.config.compression {
+                Compression::Off => Compression::Off,
+                _ => Compression::Snappy,
+            });
             let entry = OutboxEntry {
                 peer,
                 via: options.via,
@@ -181,10 +190,10 @@ impl Node {
                 length: content.length,
                 chunk_size: options.chunk_size,
                 // A package is compressed inside.
-                compressed: if packs {
-                    Some(false)
+                codec: if packs {
+                    Some(Codec::RAW)
                 } else {
-                    options.compression.map(|compression| compression == Compression::Snappy)
+                    options.compression.map(Compression::codec)
                 },
                 stages: if packs { Vec::new() } else { options.stages.clone() },
                 created,

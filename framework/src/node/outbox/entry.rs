@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::delivery::sending::ATTEMPTS_PER_TRY;
 use crate::delivery::{Failure, FailureKind, Receipt, TransferId};
 use crate::node::clock::Moment;
-use crate::pipeline::{Compression, SourceReference};
+use crate::pipeline::{Codec, Compression, SourceReference};
 use crate::wire::{PeerId, SecretBytes, WordKind, codec};
 
 /// The table of the spool. Keys are transfer ids: of what is kept for others, those of
@@ -42,8 +42,9 @@ pub struct OutboxEntry {
     /// Bytes of content, where that is known.
     pub length: Option<u64>,
     pub(crate) chunk_size: Option<u32>,
-    /// Whether chunks are compressed, where the delivery says so itself.
-    pub(crate) compressed: Option<bool>,
+    /// What chunks are compressed with, where the delivery says so itself. Earlier builds knew raw
+    /// and snappy, and wrote the same bytes for these: false and true.
+    pub(crate) codec: Option<Codec>,
     pub(crate) stages: Vec<String>,
     /// When it was stored, in seconds since the Unix epoch. In a record, all times are by its
     /// node's own clock, which nobody puts forward or back; those that a node lists are by its
@@ -267,8 +268,7 @@ impl OutboxEntry {
     }
 
     pub(crate) fn compression(&self) -> Option<Compression> {
-        self.compressed
-            .map(|compressed| if compressed { Compression::Snappy } else { Compression::Off })
+        self.codec.map(Compression::from)
     }
 }
 
@@ -300,7 +300,7 @@ pub(crate) mod tests {
             name: "a".into(),
             length: Some(3),
             chunk_size: None,
-            compressed: Some(true),
+            codec: Some(Codec::SNAPPY),
             stages: vec![],
             created: 1,
             expires: 2,
@@ -329,6 +329,16 @@ pub(crate) mod tests {
             OutboxEntry::decode(&[7; 24], &earlier),
             Some((TransferId::from_bytes([7; 24]), entry()))
         );
+    }
+
+    #[test]
+    fn what_earlier_builds_wrote_of_the_codec_is_read() {
+        for (written, codec) in [(false, Codec::RAW), (true, Codec::SNAPPY)] {
+            assert_eq!(
+                codec::encode(&Some(written)).unwrap(),
+                codec::encode(&Some(codec)).unwrap()
+            );
+        }
     }
 
     #[test]

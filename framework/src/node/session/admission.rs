@@ -99,10 +99,12 @@ impl Session {
                 ),
             );
         }
-        let known = self.shared.registry.receiving(&opening.stages, opening.suite);
-        if let Err(error) =
-            known.and_then(|_| self.shared.registry.growth(&opening.stages, opening.chunk_size))
-        {
+        let registry = &self.shared.registry;
+        let known = registry.named_codec(&opening.stages).and_then(|(coders, _)| {
+            registry.receiving(coders, opening.suite)?;
+            registry.growth(coders, opening.chunk_size)
+        });
+        if let Err(error) = known {
             return refuse(
                 FailureKind::Stage,
                 format!(

@@ -7,6 +7,7 @@ use std::time::Instant;
 use actix::{Context, Handler, Recipient};
 use tokio::sync::oneshot;
 
+use super::coding::codec_of;
 use super::opening::{Seat, open_sink};
 use super::room::{Room, Way};
 use super::signals::{HasRoom, Inside, NoRoom, Opened, OpenedSink};
@@ -23,8 +24,8 @@ use crate::node::lane::{Admit, Forget};
 use crate::node::ledger::Charge;
 use crate::node::memory::{Processed, delivery_key};
 use crate::node::shared::NodeShared;
-use crate::pipeline::{Assembled, Assembly, Committed, Compression, Stop, Summary, Transfer};
-use crate::wire::{Control, Opening, PeerId};
+use crate::pipeline::{Assembled, Assembly, Committed, Stop, Summary, Transfer};
+use crate::wire::{Control, Opening, PeerId, split_codec};
 
 /// What this session decides about deliveries from its peer.
 pub(super) type Receiving = receiving::Receiving<Box<Opening>>;
@@ -133,6 +134,7 @@ impl Session {
                         content: rest.content.clone(),
                         inbox: rest.inbox.clone(),
                         suite: rest.suite,
+                        codec: codec_of(&rest.stages),
                     };
                     self.tell(*transfer, Direction::Incoming, news);
                 }
@@ -184,18 +186,11 @@ impl Session {
             window_for(self.shared.config.window, opening.chunk_size, opening.content.length);
         let state = Incoming::new(window as u64 / u64::from(opening.chunk_size));
         let (buffers, signals) = (self.shared.buffers.clone(), self.signals.clone());
-        let transfer = Transfer::new(
-            scope,
-            key,
-            opening.stream,
-            Compression::default(),
-            buffers,
-            state,
-            signals,
-        );
-        transfer.allow_growth(
-            self.shared.registry.growth(&opening.stages, opening.chunk_size).unwrap_or(0),
-        );
+        // Looked up when it was admitted.
+        let (coders, codec) =
+            self.shared.registry.named_codec(&opening.stages).unwrap_or((&[], None));
+        let transfer = Transfer::new(scope, key, opening.stream, codec, buffers, state, signals);
+        transfer.allow_growth(self.shared.registry.growth(coders, opening.chunk_size).unwrap_or(0));
         let incoming = IncomingTransfer {
             transfer,
             resumable: opening.version.is_some() && opening.content.kind != ContentKind::Package,
@@ -358,8 +353,10 @@ impl Session {
         };
         let transfer = Arc::clone(&known.transfer);
         let admit = |recipient: Recipient<Admit>| {
-            recipient
-                .send(Admit { transfer: Arc::clone(&transfer), stages: offer.rest.stages.clone() })
+            recipient.send(Admit {
+                transfer: Arc::clone(&transfer),
+                stages: split_codec(&offer.rest.stages).0.to_vec(),
+            })
         };
         let asks: Vec<_> =
             self.lanes.iter().map(|lane| admit(lane.address.clone().recipient())).collect();

@@ -13,8 +13,7 @@ use crate::node::link::{Outbound, Unseal};
 use crate::node::trust::Trust;
 use crate::pipeline::Wiring;
 use crate::pipeline::{
-    Chunk, Codec, Compression, Custody, Outlet, Parcel, Prefix, Sealed, Signal, Slots, Through,
-    Transfer,
+    Chunk, Codec, Custody, Outlet, Parcel, Prefix, Sealed, Signal, Slots, Through, Transfer,
 };
 use crate::remote::{Admission, ClosePostbox, Exchange, Postbox, RemoteError, RemoteErrorKind};
 use crate::wire::message::MESSAGE_STREAM;
@@ -242,8 +241,8 @@ impl Session {
         faults: mpsc::UnboundedSender<Signal>,
     ) -> Arc<Transfer> {
         // What compresses well tells by its length what it is; and messages are short.
-        let (compression, buffers) = (Compression::Off, self.shared.buffers.clone());
-        Transfer::new(scope, key, MESSAGE_STREAM, compression, buffers, Incoming::new(1), faults)
+        let (codec, buffers) = (None, self.shared.buffers.clone());
+        Transfer::new(scope, key, MESSAGE_STREAM, codec, buffers, Incoming::new(1), faults)
     }
 }
 

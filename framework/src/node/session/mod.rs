@@ -4,6 +4,7 @@
 //! it was given ends in a receipt or a failure, at both ends where the other one can still be told.
 
 mod admission;
+mod coding;
 mod ending;
 mod incoming;
 mod lanes;
@@ -15,7 +16,6 @@ mod remembering;
 mod repair;
 mod room;
 pub(crate) mod signals;
-mod suite;
 mod term;
 mod words;
 

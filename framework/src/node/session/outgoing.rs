@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use actix::{Actor, Addr, Context, Handler, Recipient};
 use tokio::sync::watch;
 
+use super::coding::stages_of;
 use super::incoming::window_for;
 use super::room::{Room, Way};
 use super::signals::{Admitted, Outcome, Rewound, SourceEnded, Start, Wired};
@@ -36,7 +37,8 @@ pub(super) struct OutgoingTransfer {
     pub(super) opening: Opening,
     /// Whether the receiver was offered this attempt.
     pub(super) offered: bool,
-    pub(super) compression: Compression,
+    /// The coders, and how chunks are compressed, where the delivery says so itself.
+    pub(super) asked: (Vec<String>, Option<Compression>),
     content: Content,
     /// What was known of the content before it was offered.
     known: Option<Known>,
@@ -78,8 +80,7 @@ impl Session {
         attempt: u32,
         stream: u64,
         chunk_size: u32,
-        compression: Compression,
-        stages: &[String],
+        (coders, compression): &(Vec<String>, Option<Compression>),
     ) -> Arc<Transfer> {
         let (sender, receiver) = (self.shared.peer(), self.peer);
         let suite = self.link.as_ref().map_or(Suite::XSALSA20_POLY1305, |link| link.suite);
@@ -90,13 +91,13 @@ impl Session {
             scope,
             key,
             stream,
-            compression,
+            self.codec_for(*compression),
             buffers,
             Incoming::new(1),
             self.signals.clone(),
         );
         // Stages that are not known here, or add too much, fail before the first chunk.
-        transfer.allow_growth(self.shared.registry.growth(stages, chunk_size).unwrap_or(0));
+        transfer.allow_growth(self.shared.registry.growth(coders, chunk_size).unwrap_or(0));
         transfer
     }
 
@@ -160,7 +161,7 @@ impl Session {
 
     /// Makes the offer, first or again.
     fn offer(&mut self, stream: u64, said_pause: Option<bool>) {
-        self.choose_suite(stream);
+        self.choose_coding(stream);
         let Some((out, deadline)) =
             self.outgoing.get_mut(&stream).zip(self.sending.deadline(stream))
         else {
@@ -257,17 +258,22 @@ impl Session {
         let Some(out) = self.outgoing.get_mut(&stream) else { return };
         out.transfer.set_held(std::mem::take(&mut out.held));
         let suite = out.transfer.scope.suite;
-        out.state.update(|status| (status.started, status.suite) = (true, Some(suite)));
+        let codec = out.transfer.codec.as_ref().map(|codec| codec.name().to_owned());
+        out.state.update(|status| {
+            (status.started, status.suite) = (true, Some(suite));
+            status.codec.clone_from(&codec);
+        });
         let news = TransferNews::Started {
             content: out.content.clone(),
             inbox: out.opening.inbox.clone(),
             suite,
+            codec,
         };
         self.tell_outgoing(stream, news);
         let Some(out) = self.outgoing.get_mut(&stream) else { return };
         let most =
             self.link.as_ref().map_or(1, |link| usize::from(link.lanes)).clamp(1, self.lanes.len());
-        let (stages, suite) = (out.opening.stages.clone(), out.transfer.scope.suite);
+        let (stages, suite) = (out.asked.0.clone(), out.transfer.scope.suite);
         let asks: Vec<_> = self.lanes[..most]
             .iter()
             .map(|lane| lane.address.send(SendingChain { stages: stages.clone(), suite }))
@@ -387,8 +393,7 @@ impl Session {
     fn renew(&mut self, stream: u64, by: u64, attempt: u32, why: String) {
         let Some(mut out) = self.outgoing.remove(&stream) else { return };
         let (id, chunk_size) = (out.id(), out.transfer.scope.chunk_size);
-        let transfer =
-            self.new_attempt(id, attempt, by, chunk_size, out.compression, &out.opening.stages);
+        let transfer = self.new_attempt(id, attempt, by, chunk_size, &out.asked);
         tracing::warn!(transfer = %id, attempt, why, "beginning anew");
         self.forget(stream, &out.transfer);
         out.gate.send_modify(|gate| gate.stopped = true);
@@ -470,10 +475,13 @@ impl Handler<Start> for Session {
             )));
         }
         let chunk_size = options.chunk_size.unwrap_or(self.shared.config.chunk_size);
-        let compression = options.compression.unwrap_or(self.shared.config.compression);
+        let asked = (options.stages, options.compression);
+        let codec = asked.1.map(|compression| self.shared.registry.chosen_codec(compression));
+        if let Some(Err(error)) = codec {
+            return state.end(Err(Failure::new(FailureKind::Stage, error.to_string())));
+        }
         let stream = self.sending.take_stream();
-        let transfer =
-            self.new_attempt(state.id, attempt, stream, chunk_size, compression, &options.stages);
+        let transfer = self.new_attempt(state.id, attempt, stream, chunk_size, &asked);
         let known = source.known();
         let opening = Opening {
             stream,
@@ -485,7 +493,7 @@ impl Handler<Start> for Session {
             content: content.clone(),
             chunk_size,
             suite: transfer.scope.suite,
-            stages: options.stages,
+            stages: stages_of(&asked.0, &transfer),
             version: known.as_ref().map(|known| known.digest).or_else(|| source.version()),
             created,
             expires: now().saturating_add(life.as_secs()),
@@ -500,7 +508,7 @@ impl Handler<Start> for Session {
             outlet: None,
             opening,
             offered: false,
-            compression,
+            asked,
             content,
             known,
             already_there: false,

@@ -119,7 +119,7 @@ pub(crate) struct Start {
 pub struct SendOptions {
     /// Bytes per chunk, a power of two from 1 KiB to 4 MiB.
     pub chunk_size: Option<u32>,
-    /// Whether chunks are compressed.
+    /// What chunks are compressed with. A receiver that does not have it refuses the delivery.
     pub compression: Option<Compression>,
     /// Names of registered coders that every chunk passes, in this order. The receiver must know
     /// them, too.

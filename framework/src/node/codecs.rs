@@ -1,0 +1,148 @@
+//! Which codecs a registry has, and which one a transfer uses.
+//!
+//! Invariant: a codec that a transfer uses is registered at both ends, or is refused by its name
+//! before the first chunk.
+
+use std::sync::Arc;
+
+use super::registry::{RegistryError, StageRegistry};
+use crate::pipeline::{CODEC_NAME_LIMIT, ChunkCodec, Codec, Compression, SharedCodec};
+use crate::wire::{STAGES_LIMIT, split_codec};
+
+/// Where in the features of an offer the codecs begin, a bit each.
+const FIRST_FEATURE: u32 = 32;
+
+/// The feature that announces a codec, if one does.
+pub(crate) fn feature(codec: Codec) -> u64 {
+    if codec.0 < 32 { 1 << (FIRST_FEATURE + u32::from(codec.0)) } else { 0 }
+}
+
+/// Whether the other end of a link with these features has it, as far as is known.
+pub(crate) fn is_common(codec: Codec, features: u64) -> bool {
+    matches!(codec, Codec::RAW | Codec::SNAPPY) || features & feature(codec) != 0
+}
+
+impl StageRegistry {
+    /// What makes chunks smaller, under the number and the name that it has. One of the same number
+    /// takes the place of the one before.
+    #[must_use]
+    pub fn codec(mut self, codec: impl ChunkCodec) -> Self {
+        self.codecs.insert(codec.id(), Arc::new(codec));
+        self
+    }
+
+    /// A registry without this codec: deliveries that use it are refused by its name.
+    #[must_use]
+    pub fn without_codec(mut self, codec: Codec) -> Self {
+        self.codecs.remove(&codec);
+        self
+    }
+
+    /// The codecs that are registered, by their numbers.
+    pub fn codecs(&self) -> impl Iterator<Item = &dyn ChunkCodec> {
+        self.codecs.values().map(|codec| &**codec)
+    }
+
+    /// The codec that this names, if it is one.
+    pub fn chosen_codec(
+        &self,
+        compression: Compression,
+    ) -> Result<Option<SharedCodec>, RegistryError> {
+        let id = compression.codec();
+        if id == Codec::RAW {
+            return Ok(None);
+        }
+        let found = self.codecs.get(&id).cloned();
+        found.map(Some).ok_or_else(|| self.unknown_codec(format!("number {}", id.0)))
+    }
+
+    /// The coders among the stages that an opening or a label names, and the codec that chunks may
+    /// be compressed with.
+    pub fn named_codec<'a>(
+        &self,
+        stages: &'a [String],
+    ) -> Result<(&'a [String], Option<SharedCodec>), RegistryError> {
+        let (coders, name) = split_codec(stages);
+        let Some(name) = name else {
+            return Ok((coders, self.codecs.get(&Codec::SNAPPY).cloned()));
+        };
+        let found = self.codecs.values().find(|codec| codec.name() == name).cloned();
+        let found = found.ok_or_else(|| self.unknown_codec(format!("{name:?}")))?;
+        Ok((coders, Some(found)))
+    }
+
+    /// The name of a codec in an opening or a label: none where every node has it.
+    pub(crate) fn codec_name(codec: Option<&SharedCodec>) -> Option<&str> {
+        codec.filter(|codec| codec.id() != Codec::SNAPPY).map(|codec| codec.name())
+    }
+
+    /// What a node compresses with by itself: what it prefers, where the other end has it.
+    pub(crate) fn preferred_codec(
+        &self,
+        preferred: Compression,
+        features: u64,
+    ) -> Option<SharedCodec> {
+        let known = is_common(preferred.codec(), features) || preferred == Compression::Off;
+        let codec = if known { preferred.codec() } else { Codec::SNAPPY };
+        self.codecs.get(&codec).cloned()
+    }
+
+    /// The features of an offer that announce the codecs.
+    pub(crate) fn codec_features(&self) -> u64 {
+        self.codecs.keys().fold(0, |features, codec| features | feature(*codec))
+    }
+
+    /// Whether an opening has room for as many stages.
+    pub(crate) fn check_count(coders: &[String], codec: Option<&str>) -> Result<(), RegistryError> {
+        match coders.len() + usize::from(codec.is_some()) {
+            given if given > STAGES_LIMIT => {
+                Err(RegistryError::TooManyStages { given, limit: STAGES_LIMIT })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn check_codecs(&self) -> Result<(), RegistryError> {
+        let unfit = |what, why| Err(RegistryError::Unfit { what, why });
+        for codec in self.codecs() {
+            let (what, name) = (format!("the codec {:?}", codec.name()), codec.name());
+            let is_taken =
+                |other: &dyn ChunkCodec| other.name() == name && other.id() != codec.id();
+            if matches!(codec.id(), Codec::RAW | Codec::TRAILER) {
+                return unfit(
+                    what,
+                    "the numbers 0 and 255 mean chunks as they are, and the trailer",
+                );
+            }
+            if name.is_empty()
+                || name.len() > CODEC_NAME_LIMIT
+                || name.chars().any(char::is_control)
+            {
+                return unfit(what, "a name has 1 to 58 bytes, all of them printable");
+            }
+            if self.codecs().any(is_taken) {
+                return unfit(what, "another one has its name");
+            }
+        }
+        match self.coder_names().find(|name| split_codec(&[(*name).to_owned()]).1.is_some()) {
+            Some(name) => {
+                unfit(format!("the coder {name:?}"), "what begins with \"codec:\" is a codec")
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// What a node is to prefer is registered; a registry of its host's own may do without snappy.
+    pub(super) fn check_preference(&self, preferred: Compression) -> Result<(), RegistryError> {
+        match preferred {
+            Compression::Snappy => Ok(()),
+            other => self.chosen_codec(other).map(drop),
+        }
+    }
+
+    fn unknown_codec(&self, name: String) -> RegistryError {
+        let known: Vec<_> = self.codecs().map(ChunkCodec::name).collect();
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        RegistryError::UnknownCodec { name, known }
+    }
+}

@@ -1,0 +1,102 @@
+//! Which cipher suite and which codec the chunks of an attempt pass: what the link has agreed on
+//! when it is offered first.
+//!
+//! Invariant: an attempt that the receiver was offered keeps both, as its key. What has other ones is
+//! another attempt.
+
+use std::sync::Arc;
+
+use super::Session;
+use super::outgoing::{OutgoingTransfer, key_of};
+use crate::delivery::KeyScope;
+use crate::delivery::sending::Event;
+use crate::node::codecs::is_common;
+use crate::node::registry::StageRegistry;
+use crate::pipeline::{Codec, Compression, SharedCodec, Transfer};
+use crate::wire::{Suite, join_codec, split_codec};
+
+impl OutgoingTransfer {
+    /// Takes up an attempt of which the receiver has not heard.
+    pub(super) fn begin_with(&mut self, transfer: Arc<Transfer>) {
+        let KeyScope { attempt, suite, .. } = transfer.scope;
+        let (stream, key, commit) = (transfer.stream, key_of(&transfer), transfer.commitment);
+        let stages = stages_of(&self.asked.0, &transfer);
+        let opening = &mut self.opening;
+        (opening.stream, opening.attempt, opening.suite) = (stream, attempt, suite);
+        (opening.key, opening.commit, opening.stages) = (key, commit, stages);
+        (self.transfer, self.offered) = (transfer, false);
+    }
+
+    /// The codec that its chunks pass.
+    fn codec(&self) -> Codec {
+        self.transfer.codec.as_ref().map_or(Codec::RAW, |codec| codec.id())
+    }
+}
+
+/// What an opening says of the stages.
+pub(super) fn stages_of(coders: &[String], transfer: &Transfer) -> Vec<String> {
+    join_codec(coders, StageRegistry::codec_name(transfer.codec.as_ref()))
+}
+
+/// The codec that an opening names.
+pub(super) fn codec_of(stages: &[String]) -> Option<String> {
+    Some(split_codec(stages).1.unwrap_or("snappy").to_owned())
+}
+
+impl Session {
+    /// What chunks are compressed with: as the delivery says, else what this node prefers and the
+    /// other end has.
+    pub(super) fn codec_for(&self, asked: Option<Compression>) -> Option<SharedCodec> {
+        let registry = &self.shared.registry;
+        match asked {
+            // Looked up when the delivery began.
+            Some(asked) => registry.chosen_codec(asked).ok().flatten(),
+            None => {
+                let features = self.link.as_ref().map_or(0, |link| link.features);
+                registry.preferred_codec(self.shared.config.compression, features)
+            }
+        }
+    }
+
+    /// A link is coming up: an attempt that the receiver may have begun with goes on as it was, or
+    /// is made anew. A receiver that has lost a suite, or a codec, was started again meanwhile,
+    /// and knows it no more.
+    pub(super) fn renew_outdated(&mut self) {
+        let Some(link) = &self.link else { return };
+        let (suite, features) = (link.suite, link.features);
+        // Every node has the first one.
+        let opens = |sealed| [suite, Suite::XSALSA20_POLY1305].contains(&sealed);
+        let outdated =
+            self.outgoing.iter().filter(|(_, out)| out.offered).filter_map(|(&stream, out)| {
+                let was = out.transfer.scope.suite;
+                if !opens(was) {
+                    return Some((
+                        stream,
+                        format!("{} opens {suite} now, and no more {was}", self.name),
+                    ));
+                }
+                // What the delivery asks for itself, the receiver takes or refuses.
+                let lost = out.asked.1.is_none() && !is_common(out.codec(), features);
+                let codec = out.transfer.codec.as_ref().filter(|_| lost)?.name();
+                Some((stream, format!("{} does not decompress {codec} any more", self.name)))
+            });
+        for (stream, why) in outdated.collect::<Vec<_>>() {
+            self.send(Event::Outdated(stream, why));
+        }
+    }
+
+    /// Makes an attempt of which nobody has heard what this link has agreed on.
+    pub(super) fn choose_coding(&mut self, stream: u64) {
+        let (Some(out), Some(link)) = (self.outgoing.get(&stream), &self.link) else { return };
+        let scope = out.transfer.scope;
+        let codec = self.codec_for(out.asked.1).map_or(Codec::RAW, |codec| codec.id());
+        if out.offered || (scope.suite, out.codec()) == (link.suite, codec) {
+            return;
+        }
+        let KeyScope { transfer, attempt, chunk_size, .. } = scope;
+        let transfer = self.new_attempt(transfer, attempt, stream, chunk_size, &out.asked);
+        if let Some(out) = self.outgoing.get_mut(&stream) {
+            out.begin_with(transfer);
+        }
+    }
+}

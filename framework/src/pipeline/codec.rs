@@ -1,0 +1,129 @@
+//! The seam that codecs come through: ways to make chunks smaller, each chunk by itself.
+//!
+//! Invariant: which codec a transfer uses is known before its first chunk; a chunk comes as it was
+//! (`RAW`) or compressed by that codec, and by no other.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::prefix::Codec;
+
+/// The most bytes of a codec's name.
+pub const CODEC_NAME_LIMIT: usize = 58;
+
+/// A way to make chunks smaller. Both ends register it: `StageRegistry::codec`.
+///
+/// Workers share it, so what it keeps from one chunk to the next belongs in a `thread_local!`; of
+/// another chunk's content nothing may be left in what it makes.
+///
+/// ```
+/// use estafette::pipeline::{ChunkCodec, Codec, CodecFault};
+///
+/// /// Knows chunks of one byte again and again, and nothing else.
+/// #[derive(Debug)]
+/// struct Uniform;
+///
+/// impl ChunkCodec for Uniform {
+///     fn id(&self) -> Codec {
+///         Codec(100)
+///     }
+///     fn name(&self) -> &str {
+///         "uniform"
+///     }
+///     fn bound(&self, length: usize) -> usize {
+///         length
+///     }
+///     fn compress(&self, bytes: &[u8], into: &mut [u8]) -> Result<usize, CodecFault> {
+///         if bytes.iter().any(|byte| *byte != bytes[0]) {
+///             // As long as it was: it goes raw.
+///             return Ok(bytes.len());
+///         }
+///         into[0] = bytes[0];
+///         Ok(1)
+///     }
+///     fn decompress(&self, bytes: &[u8], into: &mut [u8]) -> Result<usize, CodecFault> {
+///         let [byte] = *bytes else { return Err(CodecFault::new("one byte belongs here")) };
+///         into.fill(byte);
+///         Ok(into.len())
+///     }
+/// }
+/// ```
+pub trait ChunkCodec: fmt::Debug + Send + Sync + 'static {
+    /// Its number in front of the chunks it has compressed. 0, 1 and 255 have a meaning; up to 15
+    /// they are this project's, from 16 on a program's own. Those below 32 are announced to other
+    /// nodes, so that a node's preference gives way where the other end does not have it.
+    fn id(&self) -> Codec;
+
+    /// What people, and the other end, know it by: at most 58 bytes, printable.
+    fn name(&self) -> &str;
+
+    /// The most bytes that `compress` may write for as many.
+    fn bound(&self, length: usize) -> usize;
+
+    /// Compresses `bytes` to the front of `into`, which has room for as many as
+    /// [`bound`](Self::bound) says; returns how many it wrote. What is not an eighth shorter goes
+    /// as it was.
+    fn compress(&self, bytes: &[u8], into: &mut [u8]) -> Result<usize, CodecFault>;
+
+    /// Decompresses `bytes`, which a peer made, into `into`, which is as long as the peer says the
+    /// chunk is, and bounded. Returns how many bytes it has in truth; if these are others than
+    /// `into` has room for, nothing need be written.
+    fn decompress(&self, bytes: &[u8], into: &mut [u8]) -> Result<usize, CodecFault>;
+}
+
+/// A codec, shared by all who use it.
+pub type SharedCodec = Arc<dyn ChunkCodec>;
+
+/// Why a codec could not do its part.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct CodecFault {
+    /// For a person.
+    pub message: String,
+}
+
+impl CodecFault {
+    /// A fault, in words.
+    pub fn new(message: impl fmt::Display) -> Self {
+        Self { message: message.to_string() }
+    }
+}
+
+/// How chunks are compressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Compression {
+    /// Snappy, chunk by chunk; a chunk that would not shrink by an eighth goes raw. Every node has
+    /// it.
+    #[default]
+    Snappy,
+    /// LZ4, in its block format, in the same way.
+    Lz4,
+    /// The codec of this number, in the same way.
+    Other(Codec),
+    /// Every chunk goes raw.
+    Off,
+}
+
+impl Compression {
+    /// The codec that it names; [`Codec::RAW`] where chunks are not compressed.
+    pub fn codec(self) -> Codec {
+        match self {
+            Self::Snappy => Codec::SNAPPY,
+            Self::Lz4 => Codec::LZ4,
+            Self::Other(codec) => codec,
+            Self::Off => Codec::RAW,
+        }
+    }
+}
+
+impl From<Codec> for Compression {
+    fn from(codec: Codec) -> Self {
+        match codec {
+            Codec::RAW => Self::Off,
+            Codec::SNAPPY => Self::Snappy,
+            Codec::LZ4 => Self::Lz4,
+            other => Self::Other(other),
+        }
+    }
+}

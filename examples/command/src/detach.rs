@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use crate::arguments::{Compress, Global, Send};
+use crate::arguments::{Global, Send};
 use crate::control::{Deposit, Reply, Request, ask};
 use crate::destination::Given;
 use crate::error::CommandError;
@@ -49,7 +49,7 @@ pub(crate) fn deposit(options: &Send, given: &Given) -> Result<Deposit, CommandE
     let mut deposit = Deposit::new(given.to_string(), &paths);
     deposit.reading = reading;
     deposit.chunk_size = options.chunk_size;
-    deposit.compress = options.compress == Compress::Snappy;
+    deposit.set_compress(&options.compress);
     deposit.copy = options.copy;
     deposit.stages.clone_from(&options.stages);
     deposit.expires = options.expires.map(|time| time.as_secs());

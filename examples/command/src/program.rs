@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::CommandFactory;
 use estafette::node::StageRegistry;
+use estafette::pipeline::ChunkCodec;
 
 use crate::arguments::Arguments;
 use crate::error::CommandError;
@@ -99,6 +100,11 @@ impl Program {
         let syntax = syntax.mut_subcommand("send", |send| {
             let known: Vec<_> = self.registry.coder_names().collect();
             let known = if known.is_empty() { "none".into() } else { known.join(", ") };
+            let codecs: Vec<_> = self.registry.codecs().map(ChunkCodec::name).collect();
+            let send = send.mut_arg("compress", |compress| {
+                let help = compress.get_help().map(ToString::to_string).unwrap_or_default();
+                compress.help(format!("{help} [codecs here: {}]", codecs.join(", ")))
+            });
             send.mut_arg("stages", |stages| {
                 let help = stages.get_help().map(ToString::to_string).unwrap_or_default();
                 stages.help(format!("{help} [known here: {known}]"))

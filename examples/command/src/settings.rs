@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use estafette::node::{FileStore, NodeConfig, Store, suggested_name};
+use estafette::node::{FileStore, NodeConfig, StageRegistry, Store, suggested_name};
+use estafette::pipeline::{ChunkCodec, Compression};
 use estafette::wire::LinkConfig;
 use estafette::{Identity, Node, NodeBuilder};
 use estafette_actors::spool::Spool;
@@ -66,6 +67,27 @@ pub(crate) fn spool_path(global: &Global) -> Result<PathBuf, CommandError> {
 /// The spool in that folder; an error of the kind `ResourceBusy` while another process has it.
 pub(crate) fn spool(folder: &Path) -> io::Result<Arc<dyn Store>> {
     Ok(Arc::new(Spool::open(folder)?))
+}
+
+/// Of `--compress`: chunks go as they are.
+pub(crate) const OFF: &str = "off";
+
+/// What `--compress` says, to a node with these codecs.
+pub(crate) fn compression(
+    registry: &StageRegistry,
+    how: &str,
+) -> Result<Compression, CommandError> {
+    if how == OFF {
+        return Ok(Compression::Off);
+    }
+    let found = registry.codecs().find(|codec| codec.name() == how);
+    found.map(|codec| codec.id().into()).ok_or_else(|| {
+        let known: Vec<_> = registry.codecs().map(ChunkCodec::name).collect();
+        CommandError::usage(
+            format!("there is no codec {how:?} here"),
+            format!("--compress takes off, {}", known.join(", ")),
+        )
+    })
 }
 
 /// A node with this user's key and trust.

@@ -240,3 +240,28 @@ fn without_a_node_sends_to_one_receiver_take_turns_and_those_to_others_do_not_wa
         fs::read_dir(world.path("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(!left.iter().any(|name| name.to_string_lossy().contains("sending")), "{left:?}");
 }
+
+#[test]
+fn what_it_is_compressed_and_sealed_with_is_as_asked_and_said_alone_and_by_a_node_that_runs() {
+    let linked = Linked::new();
+    linked.paris.wait_for("delivered");
+    let alone = linked.world.file("alone", 3 << 20);
+    let marseille = |how| {
+        let arguments = ["send", "--compress", how, alone.to_str().unwrap(), &linked.ticket];
+        linked.world.run("marseille", arguments)
+    };
+    // The ticket is lyon's: another key is refused, and an unknown codec before anybody is asked.
+    assert_eq!(marseille("zip").code, 2);
+    for (how, codec) in [("lz4", Some("lz4")), ("snappy", Some("snappy")), ("off", None)] {
+        let sent = linked.send(&linked.world.file(how, 1 << 20), &["--compress", how]);
+        assert_eq!(sent.code, 0, "{:?}", sent.events);
+        let (here, there) = (sent.event("delivered"), linked.paris.wait_for("delivered"));
+        assert_eq!(here["codec"].as_str(), codec, "{here}");
+        assert_eq!(there["codec"].as_str(), Some(codec.unwrap_or("snappy")), "{there}");
+        assert_eq!(here["suite"], there["suite"], "{here} {there}");
+        assert!(here["suite"].as_str().is_some_and(|suite| suite.contains('-')), "{here}");
+    }
+    let unknown = linked.send(&linked.world.file("zip", 10), &["--compress", "zip"]);
+    assert_eq!((unknown.code, unknown.event("error")["kind"].as_str()), (2, Some("usage")));
+    linked.goes_on();
+}

@@ -20,7 +20,7 @@ use estafette::{NodeConfig, PeerId};
 pub(crate) use self::ask::{Ask, Describe};
 pub(crate) use self::order::position_of_subcommand;
 pub(crate) use self::receive::{NodeOptions, OnConflict, OutwardLinks, Receive, Relaying, Taking};
-pub(crate) use self::send::{Compress, Send};
+pub(crate) use self::send::Send;
 pub(crate) use self::store::{Doctor, Inbox, Outbox, Ticket};
 use crate::config::{ConfigFile, InboxTable};
 use crate::error::CommandError;

@@ -4,10 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::FalseyValueParser;
-use clap::{ArgGroup, Args, ValueEnum};
+use clap::{ArgGroup, Args};
 use estafette::NodeConfig;
-use estafette::pipeline::Compression;
-use serde::{Deserialize, Serialize};
 
 use crate::content::Reading;
 use crate::units::{parse_bytes, parse_duration, parse_name};
@@ -71,7 +69,8 @@ pub(crate) struct Send {
     /// less memory [default: 256K]
     #[arg(long, value_name = "SIZE", value_parser = parse_chunk_size, env = "ESTAFETTE_CHUNK_SIZE", hide_env = true)]
     pub(crate) chunk_size: Option<u32>,
-    /// How chunks are compressed; switch it off where lengths must tell nothing about the content
+    /// What chunks are compressed with, a codec by its name, which the receiver must have, too; or
+    /// off, where lengths must tell nothing about the content
     #[arg(
         long,
         value_name = "HOW",
@@ -79,7 +78,7 @@ pub(crate) struct Send {
         env = "ESTAFETTE_COMPRESS",
         hide_env = true
     )]
-    pub(crate) compress: Compress,
+    pub(crate) compress: String,
     /// Have each chunk pass this stage of the program's, by its name; the receiver's program must
     /// have it, too; may be repeated, and they are passed in this order
     #[arg(
@@ -97,21 +96,6 @@ pub(crate) struct Send {
     /// a link broke]
     #[arg(long, value_name = "TIME", value_parser = parse_duration, env = "ESTAFETTE_PATIENCE", hide_env = true)]
     pub(crate) patience: Option<Duration>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
-pub(crate) enum Compress {
-    Snappy,
-    Off,
-}
-
-impl From<Compress> for Compression {
-    fn from(compress: Compress) -> Self {
-        match compress {
-            Compress::Snappy => Self::Snappy,
-            Compress::Off => Self::Off,
-        }
-    }
 }
 
 /// What any receiver with default settings takes.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use estafette::node::{EventStream, NodeEvent, OutboxEntry, OutboxError, SendError, TransferEvent};
-use estafette::pipeline::{Compression, Source};
+use estafette::pipeline::Source;
 use estafette::{Destination, Node, SendOptions, TransferHandle, TransferId, TransferNews};
 use tokio::time::timeout;
 
@@ -12,7 +12,7 @@ use crate::arrival::Arrival;
 use crate::entry::Entry;
 use crate::error::CommandError;
 use crate::event::Stored;
-use crate::{destination, doctor};
+use crate::{destination, doctor, settings};
 
 /// Fewer digits of an id than this are taken for a mistake.
 const DIGITS_LEAST: usize = 4;
@@ -111,7 +111,7 @@ async fn prepare(
     let source = deposit.reading.prepare(source).await?;
     let options = SendOptions {
         chunk_size: deposit.chunk_size,
-        compression: Some(if deposit.compress { Compression::Snappy } else { Compression::Off }),
+        compression: Some(settings::compression(node.registry(), deposit.compress())?),
         expiry: deposit.expires.map(Duration::from_secs),
         transient,
         copy: deposit.copy,

@@ -16,6 +16,7 @@ use crate::error::{CommandError, ErrorKind};
 use crate::event::Stored;
 use crate::news::News;
 use crate::send::LeftOut;
+use crate::settings::OFF;
 
 /// A question. A longer line than [`Request::LIMIT`] is none.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -49,7 +50,11 @@ pub(crate) struct Deposit {
     /// Bytes, since paths need not be UTF-8.
     paths: Vec<Vec<u8>>,
     pub(crate) chunk_size: Option<u32>,
-    pub(crate) compress: bool,
+    /// As nodes understand it that do not read `how`.
+    compress: bool,
+    /// The codec's name, or off.
+    #[serde(default)]
+    how: Option<String>,
     /// Whether the spool keeps a copy of the content.
     #[serde(default)]
     pub(crate) copy: bool,
@@ -123,12 +128,23 @@ impl Deposit {
             paths,
             chunk_size: None,
             compress: true,
+            how: None,
             copy: false,
             expires: None,
             via: None,
             reading: Reading::default(),
             stages: Vec::new(),
         }
+    }
+
+    pub(crate) fn set_compress(&mut self, how: &str) {
+        (self.compress, self.how) = (how != OFF, Some(how.to_owned()));
+    }
+
+    /// What `--compress` said.
+    pub(super) fn compress(&self) -> &str {
+        let as_before = if self.compress { "snappy" } else { OFF };
+        self.how.as_deref().unwrap_or(as_before)
     }
 
     /// All of them absolute: whoever reads them has another working directory.

@@ -11,6 +11,8 @@ use anyhow::Result;
 use bytes::BytesMut;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput};
+use estafette::pipeline::ChunkCodec;
+use estafette_actors::compress::{Lz4, Snappy};
 use estafette_actors::seal::{Aes, Cipher, Fast, Reference};
 use estafette_benches::{Kit, Settings};
 
@@ -25,7 +27,8 @@ fn main() -> Result<()> {
         let mut kit = Kit::new(kind, chunk)?;
         let mut group = criterion.benchmark_group(format!("codec/{kind}"));
         group.throughput(Throughput::Bytes(chunk as u64));
-        snappy(&mut group, &mut kit);
+        compression(&mut group, &mut kit, &Lz4)?;
+        compression(&mut group, &mut kit, &Snappy)?;
         sealing(&mut group, &mut kit, "dryoc", &Fast);
         sealing(&mut group, &mut kit, "reference", &Reference);
         if let Some(aes) = Aes::detect() {
@@ -40,13 +43,20 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-fn snappy(group: &mut BenchmarkGroup<'_, WallTime>, kit: &mut Kit) {
-    group.bench_function("snappy compress", |bencher| {
-        bencher.iter(|| black_box(kit.compress().expect("there is room")))
+fn compression(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    kit: &mut Kit,
+    codec: &impl ChunkCodec,
+) -> Result<()> {
+    let (name, length) = (codec.name(), kit.compress(codec)?);
+    println!("{name}: {length} bytes of {}", kit.header().len);
+    group.bench_function(format!("{name} compress"), |bencher| {
+        bencher.iter(|| black_box(kit.compress(codec).expect("there is room")))
     });
-    group.bench_function("snappy decompress", |bencher| {
-        bencher.iter(|| black_box(kit.decompress().expect("it is whole")))
+    group.bench_function(format!("{name} decompress"), |bencher| {
+        bencher.iter(|| black_box(kit.decompress(codec).expect("it is whole")))
     });
+    Ok(())
 }
 
 fn sealing<const N: usize>(

@@ -39,6 +39,7 @@ mod counted {
     use std::hint::black_box;
 
     use bytes::BytesMut;
+    use estafette_actors::compress::Snappy;
     use estafette_actors::seal::{Fast, Reference};
     use estafette_benches::{Kind, Kit};
     use gungraun::{library_benchmark, library_benchmark_group, main};
@@ -57,7 +58,7 @@ mod counted {
     /// can do.
     fn kit(kind: Kind) -> Kit {
         let mut kit = Kit::new(kind, CHUNK).expect("a chunk of this size can be made");
-        kit.decompress().expect("it is whole");
+        kit.decompress(&Snappy).expect("it is whole");
         kit.seal(&Fast);
         kit.open(&Fast).expect("it was sealed so");
         black_box(kit.subtree());
@@ -68,7 +69,7 @@ mod counted {
     #[bench::text(text())]
     #[bench::random(random())]
     fn compress(mut kit: Kit) -> Kit {
-        black_box(kit.compress().expect("there is room"));
+        black_box(kit.compress(&Snappy).expect("there is room"));
         kit
     }
 
@@ -76,7 +77,7 @@ mod counted {
     #[bench::text(text())]
     #[bench::random(random())]
     fn decompress(mut kit: Kit) -> Kit {
-        black_box(kit.decompress().expect("it is whole"));
+        black_box(kit.decompress(&Snappy).expect("it is whole"));
         kit
     }
 

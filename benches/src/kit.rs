@@ -6,9 +6,10 @@
 use anyhow::{Context as _, Result, ensure};
 use bytes::BytesMut;
 use estafette::delivery::Subtree;
+use estafette::pipeline::ChunkCodec;
 use estafette::wire::{Frame, FrameDecoder, FrameHeader, FrameKind, HEADER_LENGTH};
+use estafette_actors::compress::Snappy;
 use estafette_actors::seal::Cipher;
-use snap::raw::{Decoder, Encoder, max_compress_len};
 
 use crate::corpus::{Corpus, Kind};
 
@@ -24,8 +25,6 @@ pub struct Kit {
     tag: [u8; 16],
     opened: Vec<u8>,
     frame: Vec<u8>,
-    encoder: Encoder,
-    decoder: Decoder,
 }
 
 impl Kit {
@@ -37,40 +36,37 @@ impl Kit {
         let plain = Corpus::generate(kind, 1, chunk).block().to_vec();
         let mut kit = Self {
             chunk_size: u32::try_from(chunk).context("a chunk beyond 4 GiB")?,
-            packed: vec![0; OFFSET + max_compress_len(chunk)],
+            packed: vec![0; OFFSET + 2 * Snappy.bound(chunk)],
             packed_length: 0,
             unpacked: vec![0; chunk],
             sealed: vec![0; chunk],
             tag: [0; 16],
             opened: vec![0; chunk],
             frame: Vec::new(),
-            encoder: Encoder::new(),
-            decoder: Decoder::new(),
             plain,
         };
-        kit.compress()?;
+        kit.compress(&Snappy)?;
         kit.frame = kit.header().encode().to_vec();
         kit.frame.extend_from_slice(&kit.plain);
         Ok(kit)
     }
 
-    /// Snappy over the chunk; the length it comes to.
+    /// The codec over the chunk; the length it comes to.
     ///
     /// # Errors
-    /// When snappy fails.
-    pub fn compress(&mut self) -> Result<usize> {
-        self.packed_length = self.encoder.compress(&self.plain, &mut self.packed[OFFSET..])?;
+    /// When it fails.
+    pub fn compress(&mut self, codec: &impl ChunkCodec) -> Result<usize> {
+        self.packed_length = codec.compress(&self.plain, &mut self.packed[OFFSET..])?;
         Ok(self.packed_length)
     }
 
     /// The chunk back from what [`compress`](Self::compress) made.
     ///
     /// # Errors
-    /// When snappy fails.
-    pub fn decompress(&mut self) -> Result<usize> {
-        Ok(self
-            .decoder
-            .decompress(&self.packed[OFFSET..OFFSET + self.packed_length], &mut self.unpacked)?)
+    /// When the codec fails.
+    pub fn decompress(&mut self, codec: &impl ChunkCodec) -> Result<usize> {
+        let packed = &self.packed[OFFSET..OFFSET + self.packed_length];
+        Ok(codec.decompress(packed, &mut self.unpacked)?)
     }
 
     /// Seals the chunk with this implementation.
@@ -141,7 +137,7 @@ mod tests {
     fn both_ciphers_open_what_the_other_sealed_and_all_comes_back() {
         for kind in [Kind::Text, Kind::Random] {
             let mut kit = Kit::new(kind, 64 << 10).unwrap();
-            assert_eq!(kit.decompress().unwrap(), 64 << 10);
+            assert_eq!(kit.decompress(&Snappy).unwrap(), 64 << 10);
             kit.seal(&Fast);
             kit.open(&Reference).unwrap();
             kit.check().unwrap();

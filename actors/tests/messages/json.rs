@@ -13,7 +13,7 @@ use estafette_actors::standard;
 use futures_util::{StreamExt, TryStreamExt};
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::actors::Add;
 use crate::harness::{config, soon};
@@ -243,6 +243,38 @@ async fn all_ways_lead_to_an_actor_without_its_types() {
     // Natively it is the same actor.
     let native = market.lyon().remote::<Order>("paris/shop").unwrap();
     assert_eq!(soon(native.ask(order.clone())).await.unwrap(), Ok(order));
+}
+
+#[tokio::test]
+async fn an_actor_that_runs_elsewhere_takes_what_its_types_say() {
+    let market = Market::open(907).await;
+    let (noting, mut arrived) = mpsc::unbounded_channel();
+    let (give, given) = oneshot::channel();
+    let (over, is_over) = oneshot::channel::<()>();
+    let thread = std::thread::spawn(move || {
+        actix::System::new().block_on(async move {
+            let shop = Shop(noting).start();
+            give.send((shop.clone().recipient(), shop.recipient())).unwrap();
+            let _ = is_over.await;
+        });
+    });
+    let (orders, counts) = soon(given).await.unwrap();
+    let paris = &market.pair.paris;
+    paris.register::<Order>("registered", orders).unwrap();
+    paris.register_calls::<Count>("registered", counts).unwrap();
+    let shop = market.lyon().remote_json("paris/registered", "test.Order", 1).unwrap();
+    soon(shop.ask(&json(&order()))).await.unwrap();
+    assert_eq!(soon(arrived.recv()).await, Some(order()));
+    let count = market.lyon().remote_json("paris/registered", "test.Count", 1).unwrap();
+    let counted = soon(count.download(r#"{"to":3}"#)).await.unwrap();
+    assert_eq!(soon(counted.try_collect::<Vec<_>>()).await.unwrap(), ["0", "1", "2"]);
+    // To say it twice is no mistake; a type under one name twice is.
+    let hosted = paris.host("twice", || Shop(mpsc::unbounded_channel().0));
+    hosted.takes::<Order>().takes_json::<Order>().start().await.unwrap();
+    let hosted = paris.host("thrice", || Shop(mpsc::unbounded_channel().0));
+    assert!(hosted.takes::<Order>().takes::<Order>().start().await.is_err());
+    drop(over);
+    thread.join().unwrap();
 }
 
 #[tokio::test]

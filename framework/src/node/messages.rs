@@ -295,7 +295,7 @@ impl<A: Actor<Context = Context<A>>> Hosted<A> {
     where
         A: Handler<M>,
     {
-        self.plain::<M, Json>()
+        if self.has_json::<M>() { self } else { self.plain::<M, Json>() }
     }
 
     /// [`takes_json`](Self::takes_json), where it answers by itself.
@@ -305,7 +305,7 @@ impl<A: Actor<Context = Context<A>>> Hosted<A> {
     where
         A: Handler<Asked<M>>,
     {
-        self.by_itself::<M, Json>()
+        if self.has_json::<M>() { self } else { self.by_itself::<M, Json>() }
     }
 
     /// [`takes_json`](Self::takes_json), for calls with streams.
@@ -315,7 +315,16 @@ impl<A: Actor<Context = Context<A>>> Hosted<A> {
     where
         A: Handler<Called<M>>,
     {
-        self.streams::<M, Json>()
+        if self.has_json::<M>() { self } else { self.streams::<M, Json>() }
+    }
+
+    /// Whether it takes this type as JSON already: the type itself may have said so.
+    #[cfg(feature = "json")]
+    fn has_json<M: RemoteMessage>(&self) -> bool {
+        let (name, version) = (Json::name::<M>(), M::VERSION);
+        self.mailboxes
+            .iter()
+            .any(|mailbox| mailbox.message() == name && mailbox.version() == version)
     }
 
     fn plain<M: RemoteMessage, F: Form>(self) -> Self

@@ -1,5 +1,6 @@
 //! The handles a host holds: of its node, and of each transfer.
 
+mod plan;
 mod sending;
 
 use std::fmt;

@@ -1,13 +1,17 @@
 //! Beginning a delivery: where it goes, how its content is kept, and why it may not begin.
 
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
+use actix::Addr;
 use tokio::sync::oneshot;
 
 use super::Node;
+use super::plan::{Keep, Means, Wanted, plan};
 use crate::delivery::{Content, ContentKind, TransferId};
 use crate::node::hub::SendTo;
-use crate::node::outbox::{Deposit, Given, Kept, OutboxEntry, OutboxError, OutboxState};
+use crate::node::outbox::{Deposit, Given, Kept, Outbox, OutboxEntry, OutboxError, OutboxState};
 use crate::node::session::signals::{Know, SendOptions, Start};
 use crate::node::shared::NodeShared;
 use crate::node::transfer::{TransferHandle, TransferState, Unsettled};
@@ -119,133 +123,69 @@ impl Node {
         if peer == this || options.via == Some(this) {
             return Err(SendError::ThisNode(this));
         }
-        if let Some(size) = options.chunk_size {
-            NodeConfig {
-                chunk_size: size,
-                window: usize::MAX,
-                pool: usize::MAX,
-                ..shared.config.clone()
-            }
-            .check()?;
-        }
-        shared.registry.sending(&options.stages, Suite::XSALSA20_POLY1305)?;
-        let codec = match options.compression {
-            Some(compression) => shared.registry.chosen_codec(compression)?,
-            None => None,
-        };
-        StageRegistry::check_count(&options.stages, StageRegistry::codec_name(codec.as_ref()))?;
-        shared
-            .registry
-            .growth(&options.stages, options.chunk_size.unwrap_or(shared.config.chunk_size))?;
-        let expiry = options.expiry.unwrap_or(shared.config.expiry);
-        NodeConfig { expiry, ..shared.config.clone() }.check()?;
+        check(shared, &options)?;
+        let life = options.expiry.unwrap_or(shared.config.expiry);
         let id = TransferId::random();
         let (source, content) = look_at(source).await?;
-        let created = shared.clock.now().passed;
-        let expires = created + expiry.as_secs();
-        let refers = options.via.is_none() && !options.copy;
-        let kept = source
-            .reference()
-            .filter(|reference| refers && shared.registry.can_reopen(&reference.kind));
-        let folder = shared.spool.as_ref().and_then(|spool| spool.folder());
-        let in_folder = folder.filter(|_| kept.is_none());
-        // A relay carries packages; for this node's own eyes a copy will do.
-        let packs = in_folder.is_some()
-            && options.via.is_some()
-            && shared.registry.packages_in_use().is_ok();
-        let copies =
-            in_folder.is_some() && options.via.is_none() && shared.registry.copies_in_use().is_ok();
-        if options.via.is_some() && (options.transient || !packs || self.0.outbox.is_none()) {
-            return Err(SendError::NoPackages);
+        let reference = source.reference().filter(|found| shared.registry.can_reopen(&found.kind));
+        let keep = plan(Wanted::of(&options), self.means(reference.is_some()))?;
+        let delivery = NewDelivery { id, peer, inbox, know, content, options, life };
+        match (&self.0.outbox, keep, reference) {
+            (Some(outbox), Keep::Reference, Some(reference)) => {
+                let (entry, state) = (delivery.entry(shared, reference.into()), delivery.stored());
+                let given = Given::Source(source, delivery.content);
+                self.deposit(outbox, entry, given, state).await
+            }
+            (Some(outbox), Keep::Copy, _) => {
+                let file = format!("{id}.copy");
+                let bytes = delivery.content.length.unwrap_or(0);
+                let entry = delivery.entry(shared, Kept::Copy { file: file.clone(), bytes });
+                let state = delivery.stored();
+                let copying = delivery.copying(shared, source, &file).await?;
+                self.deposit(outbox, entry, Given::Copy(Box::new(copying)), state).await
+            }
+            (Some(outbox), Keep::Package, _) => {
+                let file = format!("{id}.package");
+                let kept = Kept::Package { file: file.clone(), bytes: 0 };
+                let (entry, state) = (delivery.entry(shared, kept), delivery.stored());
+                let packing = delivery.packing(shared, source, &file);
+                self.deposit(outbox, entry, Given::Pack(Box::new(packing)), state).await
+            }
+            _ => self.begin(delivery, source).await,
         }
-        if options.copy && (options.transient || !(packs || copies) || self.0.outbox.is_none()) {
-            return Err(SendError::NoCopies);
+    }
+
+    fn means(&self, reopens: bool) -> Means {
+        let shared = &self.0.shared;
+        Means {
+            outbox: self.0.outbox.is_some(),
+            folder: shared.spool.as_ref().is_some_and(|spool| spool.folder().is_some()),
+            reopens,
+            packages: shared.registry.packages_in_use().is_ok(),
+            copies: shared.registry.copies_in_use().is_ok(),
         }
-        if let (Some(outbox), false, true) =
-            (&self.0.outbox, options.transient, packs || copies || kept.is_some())
-        {
-            let Know { addresses, token } = know;
-            let file = format!("{id}.{}", if packs { "package" } else { "copy" });
-            let chunk_size = options.chunk_size.unwrap_or(shared.config.chunk_size);
-            // Whoever is away can't be asked what it has: of what is not asked for, snappy.
-            let compression = options.compression.unwrap_or(match shared.config.compression {
-                Compression::Off => Compression::Off,
-                _ => Compression::Snappy,
-            });
-            let entry = OutboxEntry {
-                peer,
-                via: options.via,
-                relayed_for: None,
-                inbox: inbox.clone(),
-                // What a relay carries is dialled nowhere else.
-                addresses: if options.via.is_some() { Vec::new() } else { addresses },
-                token: token.clone().filter(|_| options.via.is_none()),
-                content: match kept {
-                    Some(reference) => reference.into(),
-                    None if packs => Kept::Package { file: file.clone(), bytes: 0 },
-                    None => Kept::Copy { file: file.clone(), bytes: content.length.unwrap_or(0) },
-                },
-                expected: None,
-                name: content.name.to_string(),
-                length: content.length,
-                chunk_size: options.chunk_size,
-                // A package is compressed inside.
-                codec: if packs {
-                    Some(Codec::RAW)
-                } else {
-                    options.compression.map(Compression::codec)
-                },
-                stages: if packs { Vec::new() } else { options.stages.clone() },
-                created,
-                expires,
-                tries: if packs { 0 } else { 1 },
-                state: OutboxState::Stored,
-                last_failure: None,
-                heard: None,
-                packed_as: None,
-            };
-            let state = Arc::new(TransferState::stored(id, peer, content.length));
-            let given = match in_folder {
-                None => Given::Source(source, content),
-                Some(folder) if copies => {
-                    let (identity, file) = (shared.identity.clone(), folder.join(file));
-                    let (source, twin) = with_twin(shared, source, &content).await?;
-                    Given::Copy(Box::new(CopyOrder {
-                        source,
-                        twin,
-                        content,
-                        identity,
-                        transfer: id,
-                        suite: Suite::XSALSA20_POLY1305,
-                        file,
-                    }))
-                }
-                Some(folder) => {
-                    let order = PackOrder {
-                        source,
-                        content,
-                        identity: shared.identity.clone(),
-                        receiver: peer,
-                        transfer: id,
-                        chunk_size,
-                        suite: Suite::XSALSA20_POLY1305,
-                        compression,
-                        stages: options.stages,
-                        inbox,
-                        // What is in a package has nobody who tells how long is left.
-                        created: now(),
-                        expires: now() + expiry.as_secs(),
-                        token,
-                        file: folder.join(file),
-                        registry: shared.registry.clone(),
-                    };
-                    Given::Pack(Box::new(order))
-                }
-            };
-            let deposit = Deposit { id, entry, given, state: Arc::clone(&state), room: None };
-            outbox.send(deposit).await.map_err(|_| SendError::Stopped)??;
-            return Ok(TransferHandle { state, node: self.clone() });
-        }
+    }
+
+    /// Stores it, and says so.
+    async fn deposit(
+        &self,
+        outbox: &Addr<Outbox>,
+        entry: OutboxEntry,
+        given: Given,
+        state: Arc<TransferState>,
+    ) -> Result<TransferHandle, SendError> {
+        let deposit = Deposit { id: state.id, entry, given, state: Arc::clone(&state), room: None };
+        outbox.send(deposit).await.map_err(|_| SendError::Stopped)??;
+        Ok(TransferHandle { state, node: self.clone() })
+    }
+
+    /// Begins it without storing it.
+    async fn begin(
+        &self,
+        delivery: NewDelivery,
+        source: Box<dyn Source>,
+    ) -> Result<TransferHandle, SendError> {
+        let NewDelivery { id, peer, inbox, know, content, options, life } = delivery;
         let state = Arc::new(TransferState::new(id, peer, content.length));
         let start = Start {
             source,
@@ -254,7 +194,7 @@ impl Node {
             options,
             attempt: 0,
             created: now(),
-            life: expiry,
+            life,
             state: Unsettled(Arc::clone(&state)),
         };
         self.0.hub.send(SendTo { peer, know, start }).await.map_err(|_| SendError::Stopped)?;
@@ -279,6 +219,130 @@ impl Node {
             }
         }
     }
+}
+
+/// Checks what can be known to be wrong before the source is looked at.
+fn check(shared: &NodeShared, options: &SendOptions) -> Result<(), SendError> {
+    if let Some(chunk_size) = options.chunk_size {
+        let (window, pool) = (usize::MAX, usize::MAX);
+        NodeConfig { chunk_size, window, pool, ..shared.config.clone() }.check()?;
+    }
+    let registry = &shared.registry;
+    registry.sending(&options.stages, Suite::XSALSA20_POLY1305)?;
+    let codec = match options.compression {
+        Some(compression) => registry.chosen_codec(compression)?,
+        None => None,
+    };
+    StageRegistry::check_count(&options.stages, StageRegistry::codec_name(codec.as_ref()))?;
+    let chunk_size = options.chunk_size.unwrap_or(shared.config.chunk_size);
+    registry.growth(&options.stages, chunk_size)?;
+    let expiry = options.expiry.unwrap_or(shared.config.expiry);
+    Ok(NodeConfig { expiry, ..shared.config.clone() }.check()?)
+}
+
+/// A delivery that was asked for, and may be begun.
+struct NewDelivery {
+    id: TransferId,
+    peer: PeerId,
+    inbox: String,
+    know: Know,
+    content: Content,
+    options: SendOptions,
+    /// How long it is worth delivering.
+    life: Duration,
+}
+
+impl NewDelivery {
+    fn stored(&self) -> Arc<TransferState> {
+        Arc::new(TransferState::stored(self.id, self.peer, self.content.length))
+    }
+
+    /// Its record in the outbox.
+    fn entry(&self, shared: &NodeShared, kept: Kept) -> OutboxEntry {
+        let Self { options, know, content, .. } = self;
+        let packs = matches!(kept, Kept::Package { .. });
+        let created = shared.clock.now().passed;
+        OutboxEntry {
+            peer: self.peer,
+            via: options.via,
+            relayed_for: None,
+            inbox: self.inbox.clone(),
+            // What a relay carries is dialled nowhere else.
+            addresses: if packs { Vec::new() } else { know.addresses.clone() },
+            token: know.token.clone().filter(|_| !packs),
+            content: kept,
+            expected: None,
+            name: content.name.to_string(),
+            length: content.length,
+            chunk_size: options.chunk_size,
+            // A package is compressed inside.
+            codec: if packs {
+                Some(Codec::RAW)
+            } else {
+                options.compression.map(Compression::codec)
+            },
+            stages: if packs { Vec::new() } else { options.stages.clone() },
+            created,
+            expires: created + self.life.as_secs(),
+            tries: if packs { 0 } else { 1 },
+            state: OutboxState::Stored,
+            last_failure: None,
+            heard: None,
+            packed_as: None,
+        }
+    }
+
+    /// For this node's own eyes a copy will do.
+    async fn copying(
+        self,
+        shared: &Arc<NodeShared>,
+        source: Box<dyn Source>,
+        file: &str,
+    ) -> Result<CopyOrder, SendError> {
+        let (source, twin) = with_twin(shared, source, &self.content).await?;
+        Ok(CopyOrder {
+            source,
+            twin,
+            content: self.content,
+            identity: shared.identity.clone(),
+            transfer: self.id,
+            suite: Suite::XSALSA20_POLY1305,
+            file: in_the_spool(shared, file),
+        })
+    }
+
+    fn packing(self, shared: &NodeShared, source: Box<dyn Source>, file: &str) -> PackOrder {
+        let Self { id, peer, inbox, know, content, options, life } = self;
+        // Whoever is away can't be asked what it has: of what is not asked for, snappy.
+        let compression = options.compression.unwrap_or(match shared.config.compression {
+            Compression::Off => Compression::Off,
+            _ => Compression::Snappy,
+        });
+        PackOrder {
+            source,
+            content,
+            identity: shared.identity.clone(),
+            receiver: peer,
+            transfer: id,
+            chunk_size: options.chunk_size.unwrap_or(shared.config.chunk_size),
+            suite: Suite::XSALSA20_POLY1305,
+            compression,
+            stages: options.stages,
+            inbox,
+            // What is in a package has nobody who tells how long is left.
+            created: now(),
+            expires: now() + life.as_secs(),
+            token: know.token,
+            file: in_the_spool(shared, file),
+            registry: shared.registry.clone(),
+        }
+    }
+}
+
+/// The place of a file in the spool's folder, which the plan has asked for.
+fn in_the_spool(shared: &NodeShared, file: &str) -> PathBuf {
+    let folder = shared.spool.as_ref().and_then(|spool| spool.folder());
+    folder.map_or_else(|| file.into(), |folder| folder.join(file))
 }
 
 /// Asks a source what it is, on a thread of its own: a tree counts its entries for that.

@@ -1,212 +1,18 @@
 //! Messages as JSON, from programs that don't have their types.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use actix::{Actor, Context, Handler};
-use estafette::node::MemoryStore;
-use estafette::remote::{Asked, Called};
-use estafette::testing::Pair;
-use estafette::{Node, RemoteErrorKind, RemoteMessage};
-use estafette_actors::standard;
+use estafette::remote::Handled;
+use estafette::{RemoteErrorKind, RemoteMessage};
 use futures_util::{StreamExt, TryStreamExt};
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::actors::Add;
-use crate::harness::{config, soon};
-
-/// A bit of everything.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, RemoteMessage)]
-#[remote(name = "test.Order", reply = Result<Order, String>, json)]
-struct Order {
-    article: String,
-    count: u64,
-    cents: i64,
-    wide: u128,
-    weight: Option<f64>,
-    #[serde(rename = "type")]
-    kind: Kind,
-    items: Vec<Item>,
-    shelves: BTreeMap<u32, String>,
-    #[serde(with = "serde_bytes")]
-    label: Vec<u8>,
-    from: Option<IpAddr>,
-    letter: char,
-    nothing: (),
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-enum Kind {
-    Plain,
-    Wrapped(u8),
-    Sent { to: String, express: bool },
-    Pair(i8, f32),
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Item {
-    price: u64,
-    deeper: Vec<Item>,
-}
-
-/// Answered with as many numbers.
-#[derive(Debug, Serialize, Deserialize, RemoteMessage)]
-#[remote(name = "test.Count", reply = u64, json)]
-struct Count {
-    to: u64,
-}
-
-/// Answered by itself.
-#[derive(Debug, Serialize, Deserialize, RemoteMessage)]
-#[remote(name = "test.Half", reply = u64)]
-struct Half(u64);
-
-/// As deep as anybody likes.
-#[derive(Debug, Serialize, Deserialize, RemoteMessage)]
-#[remote(name = "test.Tree", reply = usize)]
-struct Tree(Vec<Tree>);
-
-/// Answered with something that JSON can't hold.
-#[derive(Debug, Serialize, Deserialize, RemoteMessage)]
-#[remote(name = "test.Odd", reply = BTreeMap<(u8, u8), u8>)]
-struct Odd;
-
-/// Answered with something that is nested so deep.
-#[derive(Debug, Serialize, Deserialize, RemoteMessage)]
-#[remote(name = "test.Dig", reply = Item)]
-struct Dig(usize);
-
-struct Shop(mpsc::UnboundedSender<Order>);
-
-impl Actor for Shop {
-    type Context = Context<Self>;
-}
-
-impl Handler<Order> for Shop {
-    type Result = Result<Order, String>;
-
-    fn handle(&mut self, order: Order, _: &mut Context<Self>) -> Self::Result {
-        self.0.send(order.clone()).unwrap();
-        if order.count == 0 { Err("of nothing?".into()) } else { Ok(order) }
-    }
-}
-
-impl Handler<Called<Count>> for Shop {
-    type Result = ();
-
-    fn handle(
-        &mut self,
-        Called { mut requests, mut replies }: Called<Count>,
-        _: &mut Self::Context,
-    ) {
-        actix::spawn(async move {
-            while let Some(Ok(Count { to })) = requests.next().await {
-                for number in 0..to {
-                    if replies.send(&number).await.is_err() {
-                        return;
-                    }
-                }
-            }
-            replies.finish();
-        });
-    }
-}
-
-impl Handler<Asked<Half>> for Shop {
-    type Result = ();
-
-    fn handle(&mut self, Asked { message, reply }: Asked<Half>, _: &mut Context<Self>) {
-        match message.0 {
-            odd if odd % 2 == 1 => reply.fail("it is odd"),
-            even => reply.send(&(even / 2)),
-        }
-    }
-}
-
-impl Handler<Odd> for Shop {
-    type Result = actix::MessageResult<Odd>;
-
-    fn handle(&mut self, _: Odd, _: &mut Context<Self>) -> Self::Result {
-        actix::MessageResult([((1, 2), 3)].into())
-    }
-}
-
-impl Handler<Tree> for Shop {
-    type Result = usize;
-
-    fn handle(&mut self, mut tree: Tree, _: &mut Context<Self>) -> usize {
-        let mut depth = 1;
-        while let Some(within) = tree.0.pop() {
-            (tree, depth) = (within, depth + 1);
-        }
-        depth
-    }
-}
-
-impl Handler<Dig> for Shop {
-    type Result = actix::MessageResult<Dig>;
-
-    fn handle(&mut self, Dig(depth): Dig, _: &mut Context<Self>) -> Self::Result {
-        let item = |_, deeper| Item { price: 0, deeper };
-        let bottom = Item { price: 0, deeper: vec![] };
-        actix::MessageResult((0..depth).fold(bottom, |within, n| item(n, vec![within])))
-    }
-}
-
-struct Market {
-    pair: Pair,
-    arrived: mpsc::UnboundedReceiver<Order>,
-}
-
-impl Market {
-    /// `lyon`, and `paris` with a shop.
-    async fn open(seed: u64) -> Self {
-        let spools = [(); 2].map(|()| Arc::new(MemoryStore::default()));
-        let [lyon, paris] = spools;
-        let pair = Pair::start_both_spooled(seed, config(), standard(), standard(), [lyon, paris])
-            .await
-            .unwrap();
-        let (noting, arrived) = mpsc::unbounded_channel();
-        let hosted = pair.paris.host("shop", move || Shop(noting.clone()));
-        let hosted = hosted.takes::<Order>().takes_calls::<Count>();
-        let hosted = hosted.takes_asked_json::<Half>().takes_json::<Odd>().takes_json::<Dig>();
-        hosted.takes_json::<Tree>().start().await.unwrap();
-        Self { pair, arrived }
-    }
-
-    fn lyon(&self) -> &Node {
-        &self.pair.lyon
-    }
-
-    async fn ask(&self, message: &str, json: &str) -> Result<String, (RemoteErrorKind, String)> {
-        let shop = self.lyon().remote_json("paris/shop", message, 1).unwrap();
-        soon(shop.ask(json)).await.map_err(|error| (error.kind, error.message))
-    }
-}
-
-fn order() -> Order {
-    Order {
-        article: "tea \"à la\n\u{9b}menthe\"".into(),
-        count: u64::MAX,
-        cents: i64::MIN,
-        wide: u128::MAX,
-        weight: Some(0.1),
-        kind: Kind::Sent { to: "lyon".into(), express: true },
-        items: vec![Item { price: (1 << 53) + 1, deeper: vec![] }],
-        shelves: [(7, "top".into())].into(),
-        label: vec![0, 127, 255],
-        from: Some("::1".parse().unwrap()),
-        letter: 'é',
-        nothing: (),
-    }
-}
-
-fn json(order: &Order) -> String {
-    serde_json::to_string(order).unwrap()
-}
+use crate::harness::soon;
+use crate::market::{Count, Half, Item, Kind, Market, Order, Shop, json, order};
 
 #[tokio::test]
 async fn all_ways_lead_to_an_actor_without_its_types() {
@@ -386,6 +192,53 @@ async fn bytes_that_are_no_text_and_what_goes_deep_are_refused_by_who_reads_them
     assert_eq!(market.ask("test.Tree", &deep(127)).await.unwrap(), "127");
     let too_deep = market.ask("test.Tree", &deep(129)).await.unwrap_err();
     assert_eq!(too_deep.0, RemoteErrorKind::Unencodable);
+    assert!(market.ask("test.Order", &json(&order())).await.is_ok());
+}
+
+/// Bytes of its own in place of JSON; it reads one byte.
+#[derive(Debug, Serialize, Deserialize, RemoteMessage)]
+#[remote(name = "test.Fake+json", reply = [String; 10])]
+struct Fake(u8);
+
+struct Faker;
+
+impl Actor for Faker {
+    type Context = Context<Self>;
+}
+
+impl Handler<Fake> for Faker {
+    type Result = actix::MessageResult<Fake>;
+
+    fn handle(&mut self, Fake(what): Fake, _: &mut Context<Self>) -> Self::Result {
+        // The length of each is one byte more: a bracket, or a space.
+        let opening = "[".repeat(usize::from(b'['));
+        let closing = |length: u8| "]".repeat(length.into());
+        let spaces = || " ".repeat(usize::from(b' '));
+        let last = "]".to_owned() + &" ".repeat(9);
+        let closed = [93, 93, 32, 32, 13, 10].map(closing);
+        let [one, two, three, four, five, six] = closed;
+        actix::MessageResult(match what {
+            b'1' => [(); 10].map(|()| spaces()),
+            b'2' => [(); 10].map(|()| "\u{9b}".repeat(40)),
+            _ => {
+                let [a, b, c] = [(); 3].map(|()| opening.clone());
+                [a, b, c, one, two, three, four, five, six, last]
+            }
+        })
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_no_json_or_goes_too_deep_is_a_bad_reply() {
+    let market = Market::open(908).await;
+    market.pair.paris.host("faker", || Faker).takes::<Fake>().start().await.unwrap();
+    let fake = market.lyon().remote_json("paris/faker", "test.Fake", 1).unwrap();
+    for (what, says) in [("1", "no JSON"), ("2", "no JSON"), ("3", "nested more than 128 deep")] {
+        let error = soon(fake.ask(what)).await.unwrap_err();
+        assert_eq!(error.kind, RemoteErrorKind::BadReply, "{error}");
+        assert!(error.message.contains(says), "{says} in {error}");
+        assert_eq!(error.kind.handled(), Handled::Yes);
+    }
     assert!(market.ask("test.Order", &json(&order())).await.is_ok());
 }
 

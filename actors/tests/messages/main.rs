@@ -14,6 +14,7 @@ mod killed;
 mod letters;
 mod links;
 mod lives;
+mod market;
 mod poison;
 mod post;
 mod senders;

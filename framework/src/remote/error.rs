@@ -154,3 +154,25 @@ impl fmt::Display for RemoteError {
 }
 
 impl std::error::Error for RemoteError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_kind_says_of_handling_is_what_the_documents_say() {
+        let document = include_str!("../../docs/messages.md");
+        for code in 1..=u8::MAX {
+            let kind = RemoteErrorKind::from_code(code);
+            let start = format!("| `{kind:?}` |");
+            let row = document.lines().find(|line| line.starts_with(&start));
+            let row = row.unwrap_or_else(|| panic!("{kind:?} is not documented"));
+            let documented = match row.split('|').nth(3).map(str::trim) {
+                Some("no") => Handled::No,
+                Some("yes") => Handled::Yes,
+                _ => Handled::Unknown,
+            };
+            assert_eq!(kind.handled(), documented, "{row}");
+        }
+    }
+}

@@ -1,4 +1,4 @@
-//! What each codec makes of one chunk, one at a time and in cache: `cargo bench -p
+//! The work of each codec on one chunk, one at a time and in cache: `cargo bench -p
 //! estafette-benches --bench codec`.
 //!
 //! `stages` says what the same costs in place. Arguments are the settings of all benches;

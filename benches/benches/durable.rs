@@ -1,4 +1,4 @@
-//! What it costs to store a delivery before it is made: `cargo bench -p estafette-benches --bench
+//! The cost of storing a delivery before it is made: `cargo bench -p estafette-benches --bench
 //! durable`.
 //!
 //! From file to file on disk, by two processes, this very program both; each sender is a new

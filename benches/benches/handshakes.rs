@@ -1,4 +1,4 @@
-//! What a flood of handshakes takes of the thread that carries the links: `cargo bench -p
+//! The share of the thread of links that a flood of handshakes takes: `cargo bench -p
 //! estafette-benches --bench handshakes`.
 //!
 //! A node, a peer that asks it as fast as it can, and 2,000 connections a second that come, say

@@ -1,4 +1,4 @@
-//! What a node costs that has nothing to do, and each of its links and names: `cargo bench -p
+//! The cost of a node that has nothing to do, and each of its links and names: `cargo bench -p
 //! estafette-benches --bench idle`.
 //!
 //! Each node has a process of its own, this very program. Asked: at most 15 MiB resident, and no

@@ -1,4 +1,4 @@
-//! How many small durable records the spool takes, beside what the disk itself can sync: `cargo
+//! The rate of small durable records in the spool, beside what the disk itself can sync: `cargo
 //! bench -p estafette-benches --bench spool`.
 
 use std::collections::VecDeque;

@@ -1,4 +1,4 @@
-//! What each stage of the pipeline costs on this machine, measured in place, and the limit that
+//! The cost of each stage of the pipeline on this machine, measured in place, and the limit that
 //! follows: `cargo bench -p estafette-benches --bench stages`.
 
 use anyhow::Result;

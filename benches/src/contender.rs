@@ -1,4 +1,4 @@
-//! Who takes part. Invariant: a contender is one entry here, and its name is what tables, goals and
+//! The contenders. Invariant: a contender is one entry here, and its name is what tables, goals and
 //! `--only` know it by.
 
 use anyhow::Result;

@@ -1,4 +1,4 @@
-//! What the benches send: one block of known content, repeated to any length.
+//! The content that benches send: one block of known content, repeated to any length.
 //! Invariant: the same kind and seed give the same bytes on every machine, so that two processes
 //! agree on the content without exchanging it.
 

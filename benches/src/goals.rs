@@ -1,4 +1,4 @@
-//! What is asked of estafette, as ratios within one run. Invariant: only figures of this run are
+//! The goals of estafette, as ratios within one run. Invariant: only figures of this run are
 //! judged; a goal whose contenders did not run is said to be unmeasured, not met.
 
 use crate::corpus::Kind;

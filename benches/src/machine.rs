@@ -1,4 +1,4 @@
-//! What Linux says about this process and this machine. Invariant: figures come from the kernel's
+//! Figures of Linux about this process and this machine. Invariant: figures come from the kernel's
 //! own clocks and counters, never from estimates.
 
 use std::fs;

@@ -1,4 +1,4 @@
-//! Who has the jobs. A job is in the queue, in the hands of one worker, or reported.
+//! The office, which has the jobs. A job is in the queue, in the hands of one worker, or reported.
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Who does the jobs.
+//! A worker, which does the jobs.
 
 use anyhow::Context;
 use estafette::Node;

@@ -34,24 +34,27 @@
 //! The standard actors are in the crate `estafette-actors`.
 //!
 //! # Words
-//! - **Node**: one process that delivers and receives, named by its key. A **peer** is another node.
-//! - **Trust**: the peers that a node lets in, and the inboxes that each may deliver to. A **ticket**
-//!   is a text that adds its holder to it, once or several times.
+//! - **Node**: one process that delivers and receives, named by its key. A **peer** is another
+//!   node.
+//! - **Trust**: the peers that a node lets in, and the inboxes that each may deliver to. A
+//!   **ticket** is a text that adds its holder to it, once or several times.
 //! - **Inbox**: a name that deliveries go to. A **sink** takes the content of one delivery; a
 //!   **source** gives it.
-//! - **Delivery**: content on its way from a source to an inbox, over links, restarts and days. It is
-//!   **stored** when its sender's disk has it, **delivered** when it is in effect at the receiver,
-//!   **processed** when the receiver's program says so, and **dead** when nobody tries any more. A
-//!   **transfer** is the handle of one; an **attempt** is one sealing of it, under a key of its own.
-//! - **Outbox**: the stored deliveries of a node. The **spool** is the folder on its disk that holds
-//!   them, and all else that outlives the process. A **copy** in it takes the place of a source.
-//! - **Package**: content sealed for a receiver in one file. A **relay** is a node that keeps packages
-//!   for others, and can't open them.
+//! - **Delivery**: content on its way from a source to an inbox, over links, restarts and days. It
+//!   is **stored** when its sender's disk has it, **delivered** when it is in effect at the
+//!   receiver, **processed** when the receiver's program says so, and **dead** when nobody tries
+//!   any more. A **transfer** is the handle of one; an **attempt** is one sealing of it, under a
+//!   key of its own.
+//! - **Outbox**: the stored deliveries of a node. The **spool** is the folder on its disk that
+//!   holds them, and all else that outlives the process. A **copy** in it takes the place of a
+//!   source.
+//! - **Package**: content sealed for a receiver in one file. A **relay** is a node that keeps
+//!   packages for others, and can't open them.
 //! - **Link**: all connections of two nodes. The **express lane** carries control messages and
 //!   messages of actors; **bulk lanes** carry chunks. A **session** is what a node knows of a peer,
 //!   link or no link.
-//! - **Chunk**: a piece of content. A **stage** is an actor that chunks pass; a **transform** is the
-//!   function in it; a **coder** is a pair of transforms with a name; a **codec** compresses; a
+//! - **Chunk**: a piece of content. A **stage** is an actor that chunks pass; a **transform** is
+//!   the function in it; a **coder** is a pair of transforms with a name; a **codec** compresses; a
 //!   **suite** seals.
 //! - **Credit**: what may be on its way before something comes back, in bytes. A chunk carries its
 //!   own, in its **custody**.
@@ -78,7 +81,7 @@ pub mod supervise;
 pub mod testing;
 pub mod wire;
 
-/// What derived code names.
+/// The names that derived code refers to.
 #[doc(hidden)]
 pub mod __private {
     pub use actix;

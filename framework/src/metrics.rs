@@ -1,4 +1,4 @@
-//! What every stage counts.
+//! The counters of every stage.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};

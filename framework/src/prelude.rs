@@ -1,4 +1,4 @@
-//! What most programs need: `use estafette::prelude::*;`.
+//! The items that most programs need: `use estafette::prelude::*;`.
 //!
 //! Nothing in it has a name that `actix::prelude` exports, so both can be imported.
 

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6, ToSocketAddrs};
 
 use estafette::node::blocking;
 
-/// Why nobody can be reached at an address, whatever the network.
+/// An error of reading an address that nobody can be reached at, whatever the network.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AddressError {
@@ -34,7 +34,7 @@ pub enum AddressError {
     NotOne {
         /// The address.
         given: String,
-        /// Which kind of address it is.
+        /// The kind of address that it is.
         kind: &'static str,
     },
     /// A zone that this machine has no network for.
@@ -42,7 +42,7 @@ pub enum AddressError {
     NoZone {
         /// The address.
         given: String,
-        /// What stands behind the `%`.
+        /// The text behind the `%`.
         zone: String,
     },
 }

@@ -1,8 +1,8 @@
 //! Connections and listeners over Unix sockets, between programs of one machine.
 //!
-//! Addresses are paths. A listener makes the file of its socket, and removes it at its end; one that
-//! a process left behind when it died is replaced. Who may open the file may connect, and is then
-//! asked for its key as anybody else.
+//! Addresses are paths. A listener makes the file of its socket, and removes it at its end; one
+//! that a process left behind when it died is replaced. Who may open the file may connect, and is
+//! then asked for its key as anybody else.
 
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};

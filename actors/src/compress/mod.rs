@@ -1,6 +1,7 @@
 //! Each chunk made smaller by itself, with a fresh context, by the codec of its transfer.
 //!
-//! A codec of your own is a [`ChunkCodec`](estafette::pipeline::ChunkCodec) that both ends register.
+//! A codec of your own is a [`ChunkCodec`](estafette::pipeline::ChunkCodec) that both ends
+//! register.
 
 mod compressor;
 mod decompressor;

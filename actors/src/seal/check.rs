@@ -15,9 +15,9 @@ use super::cipher::{Cipher, Reference};
 pub struct SelfCheckError {
     /// Of which suite.
     pub suite: Suite,
-    /// Which implementation.
+    /// The name of the implementation.
     pub implementation: &'static str,
-    /// What it did.
+    /// The fault that the check found.
     pub how: &'static str,
 }
 

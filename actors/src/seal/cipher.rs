@@ -1,4 +1,4 @@
-//! What a suite is made of, and the two implementations of XSalsa20-Poly1305.
+//! The trait that ciphers implement, and the two implementations of XSalsa20-Poly1305.
 
 use std::fmt::Debug;
 

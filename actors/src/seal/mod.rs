@@ -4,8 +4,8 @@
 //! implementations that give the same bytes: [`Reference`] (the package `xsalsa20poly1305`) and,
 //! with the feature `fast-seal`, `Fast` (`dryoc`). Every node has it.
 //!
-//! AES-256-GCM (NIST SP 800-38D) by [`Aes`] (`graviola`), with the feature `aes-seal`, on processors
-//! that have instructions for it; there it is preferred.
+//! AES-256-GCM (NIST SP 800-38D) by [`Aes`] (`graviola`), with the feature `aes-seal`, on
+//! processors that have instructions for it; there it is preferred.
 
 #[cfg(all(feature = "aes-seal", any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod aes;

@@ -17,10 +17,10 @@ use futures_util::future::BoxFuture;
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<(), Refusal>")]
 pub struct ContentPart {
-    /// Who sends what; the same for all parts. `peer` and `transfer` together tell deliveries
-    /// apart.
+    /// The sender and its content; the same for all parts. `peer` and `transfer` together identify
+    /// the delivery.
     pub offer: Arc<Offer>,
-    /// Where in the content these bytes begin: where the part before ended.
+    /// The position of these bytes in the content: where the part before ended.
     pub offset: u64,
     /// The bytes.
     pub bytes: Bytes,
@@ -31,7 +31,7 @@ pub struct ContentPart {
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<(), Refusal>")]
 pub struct ContentEnd {
-    /// Who sent what.
+    /// The sender and its content.
     pub offer: Arc<Offer>,
     /// Length and digest of the content.
     pub summary: Summary,
@@ -42,9 +42,9 @@ pub struct ContentEnd {
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub struct ContentAborted {
-    /// Who sent what.
+    /// The sender and its content.
     pub offer: Arc<Offer>,
-    /// Why.
+    /// The cause, for a person.
     pub reason: String,
 }
 

@@ -19,7 +19,7 @@ use super::sweep::Leftovers;
 use super::there;
 use super::tree::TreeSink;
 
-/// What happens to a delivery whose name is taken.
+/// A policy for a delivery whose name is taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OnConflict {
@@ -80,7 +80,7 @@ impl Folder {
         Self { path, on_conflict, limits, policy, dotfiles: false, found_on, leftovers }
     }
 
-    /// What happens when the name of a delivery is taken. Default: [`OnConflict::Refuse`].
+    /// Sets the policy for a delivery whose name is taken. Default: [`OnConflict::Refuse`].
     #[must_use]
     pub fn on_conflict(mut self, policy: OnConflict) -> Self {
         self.on_conflict = policy;
@@ -95,7 +95,7 @@ impl Folder {
         self
     }
 
-    /// How many files, folders and links one tree may have. Default: 10 million.
+    /// Sets how many files, folders and links one tree may have. Default: 10 million.
     #[must_use]
     pub fn max_files(mut self, files: u64) -> Self {
         self.limits.max_files = files;
@@ -156,7 +156,7 @@ impl Folder {
         })
     }
 
-    /// Whether it is there: it is made when it is first used.
+    /// Returns whether the folder exists. It is made when it is first used.
     pub fn is_there(&self) -> bool {
         self.path.is_dir()
     }

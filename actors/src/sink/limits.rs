@@ -1,4 +1,4 @@
-//! What a folder takes, and how much of the disk it leaves free.
+//! Limits on what a folder takes, and on how much of the disk it fills.
 
 use estafette::pipeline::{Refusal, SinkError};
 

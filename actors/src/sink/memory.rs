@@ -14,7 +14,7 @@ use super::file::closed;
 /// A delivery that arrived complete and verified.
 #[derive(Clone, Debug)]
 pub struct Delivered {
-    /// Who sent what.
+    /// The offer that the sender made.
     pub offer: Offer,
     /// All of its bytes; for a tree, the tree stream.
     pub bytes: Bytes,

@@ -1,4 +1,4 @@
-//! Where content goes to: a folder, memory, a writer, an actor, nowhere.
+//! Sinks for content: a folder, memory, a writer, an actor, nowhere.
 //!
 //! Each inbox implements [`estafette::pipeline::Inbox`] and gives every delivery a
 //! [`Sink`](estafette::pipeline::Sink) of its own.

@@ -1,4 +1,4 @@
-//! What a folder notes about a delivery, so that a later process can go on with it.
+//! The notes that a folder keeps about a delivery, so that a later process can go on with it.
 //!
 //! Invariant: a file or folder that a noted intent tells of is taken away by its rename alone. So
 //! an intent without its temporary was carried out, if it is looked for in the folder that it was

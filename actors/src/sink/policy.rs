@@ -1,4 +1,4 @@
-//! What a folder makes of a tree, where its owner has a choice.
+//! The choices of a folder's owner about the trees that it makes.
 
 use std::fs::File;
 use std::io;

@@ -1,4 +1,5 @@
-//! What was delivered before and is still there: the answer to an offer of the same.
+//! Recognition of content that was delivered before and is still there: the answer to an offer of
+//! the same.
 //!
 //! Invariant: what is said to be there was delivered by the same peer under the same name, has the
 //! digest that the sender asks for, and was not touched since, or, of a file, was read again and

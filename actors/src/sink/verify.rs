@@ -1,4 +1,4 @@
-//! Whether a file still is what was written to it.
+//! A check that a file still has the bytes that were written to it.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;

@@ -39,7 +39,8 @@ pub struct Filtered<S, F> {
 const INPUT: usize = 64 * 1024;
 
 impl<S: Source, F: Filter> Filtered<S, F> {
-    /// What `source` gives, as `filter` makes it. Its length can't be told beforehand.
+    /// Makes a source whose content is that of `source`, passed through `filter`. Its length is not
+    /// known beforehand.
     pub fn new(source: S, filter: F) -> Self {
         Self {
             source,

@@ -1,4 +1,4 @@
-//! Which files of a tree are one and the same.
+//! Detection of hard links: several names of one file in a tree.
 //!
 //! Invariant: memory is bounded, however many files have several names.
 

@@ -1,4 +1,5 @@
-//! What of a tree was not sent, as lines for whoever sends and whoever receives it.
+//! A summary of what was not sent of a tree, in lines for the person who sends and the one who
+//! receives it.
 //!
 //! Invariant: a bounded number of lines, however much there is: one for each kind, with the first
 //! by name and a count.

@@ -1,4 +1,4 @@
-//! Where content comes from: files, folders, bytes in memory, and anything that can be read.
+//! Sources of content: files, folders, bytes in memory, and anything that can be read.
 //!
 //! Each of these implements [`estafette::pipeline::Source`]. They block while they read: a source
 //! has its transfer's thread to itself.

@@ -1,10 +1,10 @@
-//! How paths are read, where a person has a choice.
+//! Options for reading paths, where a person has a choice.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-/// What becomes of links that lead out of what is sent, absolute ones among them. Others are always
-/// kept.
+/// A policy for symbolic links that lead out of the content, absolute ones among them. Other links
+/// are always kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Links {
     /// They are sent as they are. The receiver decides whether it makes them.
@@ -12,11 +12,11 @@ pub enum Links {
     /// They are left out, and named. The default.
     #[default]
     Skip,
-    /// What they lead to is sent in their place.
+    /// Their targets are sent in their place.
     Follow,
 }
 
-/// How paths are read. Made by `ReadOptions::default()`, and changed by its methods.
+/// Options for reading paths. Start with `ReadOptions::default()`, and change it by its methods.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReadOptions {
     pub(super) links: Links,
@@ -26,22 +26,22 @@ pub struct ReadOptions {
 }
 
 impl ReadOptions {
-    /// What becomes of links that lead out.
+    /// Sets the policy for links that lead out of the content. Default: [`Links::Skip`].
     #[must_use]
     pub fn links(mut self, links: Links) -> Self {
         self.links = links;
         self
     }
 
-    /// Whether extended attributes of users and lists of access (ACLs) are sent, too. Without it,
-    /// trees that have some say so.
+    /// Sends extended attributes of users and access control lists (ACLs), too. Default: `false`;
+    /// then a remark tells of trees that have some.
     #[must_use]
     pub fn xattrs(mut self, sent: bool) -> Self {
         self.xattrs = sent;
         self
     }
 
-    /// What the content is called, instead of what its path says.
+    /// Sets the name of the content. By default it is that of its path.
     #[must_use]
     pub fn name(mut self, name: impl AsRef<OsStr>) -> Self {
         self.name = Some(name.as_ref().as_bytes().to_vec());

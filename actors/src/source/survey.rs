@@ -1,4 +1,4 @@
-//! What a tree is, found out by a walk over it before any of its files is read.
+//! The length and version of a tree, found by a walk over it before any of its files is read.
 
 use std::sync::Arc;
 

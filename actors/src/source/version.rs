@@ -1,4 +1,4 @@
-//! What tells two states of one file apart.
+//! The version of a file, by which two states of it are told apart.
 
 use std::fs::{File, Metadata};
 use std::os::unix::fs::MetadataExt;
@@ -66,7 +66,8 @@ impl FileVersion {
         })
     }
 
-    /// What differs in `later` that concerns the content, for a person; `None` when nothing does.
+    /// Describes, for a person, the first difference in `later` that concerns the content. Returns
+    /// `None` if there is none.
     pub fn difference(&self, later: &Self) -> Option<String> {
         if (self.device, self.inode) != (later.device, later.inode) {
             return Some("another file took its place".into());

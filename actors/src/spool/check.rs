@@ -18,7 +18,7 @@ use super::record;
 use super::salvage::{Found, walk};
 use super::writer::unreadable;
 
-/// What was found in a spool.
+/// The findings of a check of a spool.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Report {
@@ -30,10 +30,10 @@ pub struct Report {
     pub damaged: Vec<Damaged>,
     /// Records that were found damaged before, and set aside.
     pub set_aside: Vec<Damaged>,
-    /// What is wrong with the database, if it is not only records: some may be missing or, where
-    /// its index points to an old page, be older than they were.
+    /// The damage to the database itself, if there is any. Then some records may be missing. Where
+    /// its index points to an old page, some may be older than they were.
     pub database: Option<String>,
-    /// Where a repair has moved the damaged database.
+    /// The place to which a repair has moved the damaged database.
     pub moved: Option<PathBuf>,
 }
 
@@ -43,7 +43,7 @@ pub struct Report {
 pub struct Damaged {
     /// Its table and key, as far as they are to be believed.
     pub record: String,
-    /// What is wrong with it.
+    /// The damage, for a person.
     pub reason: String,
 }
 
@@ -54,7 +54,7 @@ impl Damaged {
 }
 
 impl Report {
-    /// Whether nothing is damaged, apart from what was set aside before.
+    /// Returns whether nothing is damaged, apart from records that were set aside before.
     pub fn is_well(&self) -> bool {
         self.damaged.is_empty() && self.database.is_none()
     }

@@ -1,4 +1,4 @@
-//! Why something failed, told to everybody whom it concerns.
+//! A failure that can be told to everybody whom it concerns.
 
 use std::any::Any;
 use std::io::{self, ErrorKind};

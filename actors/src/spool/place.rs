@@ -1,4 +1,4 @@
-//! Whether the files of a spool that is open are still the ones in its folder.
+//! A check that the files of an open spool are still the ones in its folder.
 //!
 //! Invariant: nobody is told that something was kept in a file that has no name any more: it ends
 //! with the process.

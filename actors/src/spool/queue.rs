@@ -1,4 +1,4 @@
-//! What waits for the writer: whole writes, in the order in which they came.
+//! The queue of the writer: whole writes, in the order in which they came.
 //!
 //! Invariant: at most [`Spool::WAITING_LIMIT`] writes with at most [`Spool::WRITE_LIMIT`] bytes
 //! wait.

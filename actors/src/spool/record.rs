@@ -1,5 +1,5 @@
-//! How a record lies in the database: its key names its table, its value carries a checksum of
-//! both.
+//! The format of a record in the database: its key names its table, and its value carries a
+//! checksum of both.
 //!
 //! ```text
 //! key      ├ table, 1 to 32 letters ┼ 0 ┼ key, 1 to 256 bytes ┤

@@ -1,4 +1,4 @@
-//! What a tree is made of.
+//! The entries of a tree.
 
 use super::TreePath;
 
@@ -14,7 +14,7 @@ pub enum Entry {
     },
     /// A folder; what lies in it follows.
     Folder {
-        /// Where it is.
+        /// Its path in the tree.
         path: TreePath,
         /// Permission bits.
         mode: u32,
@@ -23,7 +23,7 @@ pub enum Entry {
     },
     /// A regular file; its content and its [`FileStatus`] follow.
     File {
-        /// Where it is.
+        /// Its path in the tree.
         path: TreePath,
         /// Permission bits.
         mode: u32,
@@ -34,35 +34,35 @@ pub enum Entry {
     },
     /// A symbolic link.
     Link {
-        /// Where it is.
+        /// Its path in the tree.
         path: TreePath,
         /// Modification time in nanoseconds since the Unix epoch.
         mtime: i64,
-        /// What it points to, relative to the folder it is in.
+        /// Its target, relative to the folder that it is in.
         target: Vec<u8>,
     },
     /// A symbolic link that may lead out of the tree: whoever makes it has to want that.
     OutwardLink {
-        /// Where it is.
+        /// Its path in the tree.
         path: TreePath,
         /// Modification time in nanoseconds since the Unix epoch.
         mtime: i64,
-        /// What it points to, whatever that is.
+        /// Its target, which may be anything.
         target: Vec<u8>,
     },
     /// A further name of a file that came before.
     HardLink {
-        /// Where it is.
+        /// Its path in the tree.
         path: TreePath,
         /// The file's first name.
         target: TreePath,
     },
 }
 
-/// Whether the content of a file is all there.
+/// The completeness of a file's content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileStatus {
-    /// It is.
+    /// All of it is there.
     Complete,
     /// Reading failed in the middle.
     Unreadable,
@@ -72,7 +72,7 @@ pub enum FileStatus {
     Changed,
 }
 
-/// How much there was of what, told at the end of a stream.
+/// The numbers of entries of each kind, told at the end of a stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Folders, without the root.
@@ -81,7 +81,7 @@ pub struct Counts {
     pub files: u64,
     /// Symbolic links.
     pub links: u64,
-    /// What the sender left out, files that are not complete included.
+    /// Entries that the sender left out, files that are not complete included.
     pub skipped: u64,
 }
 

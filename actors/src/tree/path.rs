@@ -16,7 +16,7 @@ const COMPONENT_LIMIT: usize = 255;
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct TreePath(Vec<u8>);
 
-/// Why some bytes are no [`TreePath`].
+/// An error of making a [`TreePath`] from bytes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PathError {
@@ -80,7 +80,7 @@ impl TreePath {
         &self.0[..end]
     }
 
-    /// How many folders of the tree it lies in.
+    /// Returns the number of folders of the tree that it lies in.
     pub fn depth(&self) -> usize {
         self.0.iter().filter(|&&byte| byte == b'/').count()
     }

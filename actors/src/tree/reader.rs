@@ -10,7 +10,7 @@ use super::entry::{
 use super::path::{PATH_LIMIT, leads_somewhere};
 use super::{Counts, Entry, FileStatus, MAGIC, PathError, TreePath, confined, printable};
 
-/// What comes out of a tree stream.
+/// An event of reading a tree stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event<'a> {
     /// A new entry.
@@ -22,7 +22,7 @@ pub enum Event<'a> {
         /// Its value.
         value: Vec<u8>,
     },
-    /// What the sender has to say to a person, printable.
+    /// A remark of the sender for a person, printable.
     Remark(String),
     /// The next bytes of the file whose entry came last.
     Content(&'a [u8]),
@@ -32,7 +32,7 @@ pub enum Event<'a> {
     End(Counts),
 }
 
-/// Why some bytes are no tree stream. A sender that follows the format never causes one.
+/// An error of reading a tree stream. A sender that follows the format never causes one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TreeError {
@@ -50,7 +50,7 @@ pub enum TreeError {
     Field {
         /// The kind of the entry.
         kind: u8,
-        /// Which field.
+        /// The name of the field.
         field: &'static str,
     },
     /// A path that is none.
@@ -93,7 +93,7 @@ pub enum TreeError {
     /// Attributes that belong to nothing, or more of them or of remarks than are allowed.
     #[error("the tree stream has {what}")]
     Misplaced {
-        /// What it has.
+        /// A description of what is misplaced.
         what: &'static str,
     },
     /// A file status that does not exist.
@@ -105,9 +105,9 @@ pub enum TreeError {
     /// The counts at the end are not those of the entries.
     #[error("the tree stream tells of {told:?} at its end, and had {had:?}")]
     Counts {
-        /// What it tells.
+        /// The counts that the stream states at its end.
         told: Counts,
-        /// What it had.
+        /// The counts of the entries that were read.
         had: Counts,
     },
     /// Bytes after the end.

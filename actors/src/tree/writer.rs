@@ -80,7 +80,7 @@ impl TreeWriter {
         }
     }
 
-    /// What was written so far.
+    /// Returns the counts of what was written so far.
     pub fn counts(&self) -> Counts {
         self.counts
     }

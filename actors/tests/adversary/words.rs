@@ -1,5 +1,5 @@
-//! What mallory says is read by a person: none of it may steer a terminal, turn what stands behind
-//! it around, or hide.
+//! Tests of texts from mallory that a person reads: none of them may steer a terminal, turn what
+//! stands behind it around, or hide.
 
 use estafette::node::NodeEvent;
 use estafette::wire::{Control, Failure, RefuseReason, is_visible};

@@ -1,5 +1,5 @@
-//! What trees keep besides names and bytes: special bits, holes, second names, links that lead out,
-//! attributes.
+//! Tests that trees keep more than names and bytes: special bits, holes, second names, links that
+//! lead out, attributes.
 
 use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};

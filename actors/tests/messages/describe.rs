@@ -1,4 +1,4 @@
-//! What a node says of itself, and to whom.
+//! Tests of a node's description of itself, and of who gets to see what of it.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! What can go wrong, each with its own error, at the caller.
+//! Tests that each thing that can go wrong has an error of its own, at the caller.
 
 use std::time::Duration;
 

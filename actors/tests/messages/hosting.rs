@@ -1,4 +1,4 @@
-//! What a node does when an actor that it hosts dies.
+//! Tests of a node whose hosted actor dies.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};

@@ -1,5 +1,5 @@
-//! What becomes of letters while their sender dies again and again, and their receiver, too, links
-//! break or bits change, from a seed.
+//! A simulation of letters, from a seed: their sender dies again and again, their receiver, too,
+//! and links break or bits change.
 //!
 //! What was said to be stored is handled, in order, and not twice unless the receiver died over it;
 //! nothing is left over at either end. Set `SEED` to run a single one.

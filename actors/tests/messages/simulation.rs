@@ -1,5 +1,5 @@
-//! What becomes of messages while links break all the time, or bits change on them, and the
-//! receiver dies now and then, from a seed.
+//! A simulation of messages, from a seed: links break all the time, or bits change on them, and the
+//! receiver dies now and then.
 //!
 //! Set `SEED` to run a single one.
 

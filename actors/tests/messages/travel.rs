@@ -1,5 +1,5 @@
-//! What can't be sent as it is, and what would cost whoever reads it too much: an error, at
-//! whichever end sees it, and nothing else.
+//! Tests of messages that can't be sent as they are, or that would cost their reader too much: each
+//! is an error, at whichever end sees it, and nothing else.
 
 use actix::{Actor, Context, Handler, MessageResult};
 use estafette::RemoteErrorKind;

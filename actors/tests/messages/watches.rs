@@ -1,4 +1,4 @@
-//! Who is there.
+//! Tests of watches on nodes and actors.
 
 use estafette::RemoteErrorKind;
 use estafette::remote::Presence;

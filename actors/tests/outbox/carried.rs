@@ -1,5 +1,5 @@
-//! What a relay carries is kept, remembered and answered as what it is of its sender's, whatever
-//! the relay or other senders say.
+//! Tests that a relay keeps, remembers and answers a package as its sender's, whatever the relay or
+//! other senders say.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! What lets a test stop the world: a source that gives its content when it is told to, and a spool
-//! that answers when it may.
+//! Tools by which a test stops the world: a source that gives its content when it is told to, and a
+//! spool that answers when it may.
 
 use std::io;
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! What packages of others may take at a node: charged before they come, and given back.
+//! Tests of the quota for packages of others at a node: it is charged before they come, and given
+//! back.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! What a sender is told through a relay: that it was delivered, processed, refused, or that it
-//! expired; and what a relay can't make of it.
+//! Tests of the news that a sender gets through a relay: its delivery was delivered, processed or
+//! refused, or it expired. A relay can't make other news of it.
 
 use std::fs;
 use std::sync::Arc;

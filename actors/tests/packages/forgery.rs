@@ -1,4 +1,5 @@
-//! Who carries a package can neither give it to somebody else nor speak for its receiver.
+//! Tests that a carrier of a package can neither give it to somebody else nor speak for its
+//! receiver.
 
 use std::fs;
 

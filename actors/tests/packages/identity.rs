@@ -1,4 +1,4 @@
-//! What was put in comes out.
+//! Tests that content comes out of a package as it was put in.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! What goes wrong while a package is made leaves nothing, and says what it was.
+//! Tests that an error while a package is made leaves no file behind, and says what went wrong.
 
 use std::fs;
 use std::io;

@@ -1,4 +1,4 @@
-//! What the two sides may do to a transfer, and to a node, while content is on its way.
+//! Tests of what either side may do to a transfer, and to a node, while content is on its way.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

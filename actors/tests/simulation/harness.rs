@@ -1,4 +1,5 @@
-//! What every simulation needs: limits that are soon reached, content, and a look at what arrived.
+//! The parts that every simulation needs: limits that are soon reached, content, and a look at what
+//! arrived.
 
 use std::time::Duration;
 

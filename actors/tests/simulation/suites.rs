@@ -1,5 +1,5 @@
-//! What two nodes seal with: the first suite that both have, whoever dials, and what becomes of a
-//! delivery when a receiver comes back with fewer.
+//! Tests of the suite that two nodes seal with: the first that both have, whoever dials. A delivery
+//! is begun anew when its receiver comes back with fewer suites.
 
 use std::fs;
 

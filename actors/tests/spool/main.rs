@@ -1,5 +1,5 @@
-//! What the spool promises: it keeps what it acknowledged, or says what is damaged, whatever
-//! happens to it.
+//! Tests of the promise of the spool: it keeps what it acknowledged, or says what is damaged,
+//! whatever happens to it.
 #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
 
 mod disk;

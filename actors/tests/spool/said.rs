@@ -1,4 +1,4 @@
-//! What the library has said in errors, in all of these tests, whichever thread said it.
+//! The errors that the library has logged in all of these tests, whichever thread logged them.
 
 use std::fmt::Debug;
 use std::sync::{Mutex, OnceLock};

@@ -1,4 +1,5 @@
-//! Where a host may run a node from: any runtime, and none. Over TCP on the loopback interface.
+//! Tests that a host may run a node from any runtime, and from none. Over TCP on the loopback
+//! interface.
 
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake};

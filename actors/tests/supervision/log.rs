@@ -1,4 +1,4 @@
-//! What the nodes of all tests log. A test finds its own lines by its transfer's id.
+//! The log of the nodes of all tests. A test finds its own lines by its transfer's id.
 
 use std::io::Write;
 use std::sync::{Arc, LazyLock, Mutex};

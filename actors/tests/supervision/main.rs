@@ -1,5 +1,5 @@
-//! What a panic costs, and what it does not: the node, the other transfers, the room they need. And
-//! who starts, ends and hosts a node.
+//! Tests of the cost of a panic, which spares the node, the other transfers and the room they need;
+//! and of starting, ending and hosting a node.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
 

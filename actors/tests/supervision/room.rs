@@ -1,4 +1,5 @@
-//! What a failed transfer held is given back: rooms, credit, places among the stages, threads.
+//! Tests that a failed transfer gives back all that it held: rooms, credit, places among the
+//! stages, threads.
 
 use estafette::node::StageRegistry;
 use estafette::pipeline::Pipeline;

@@ -1,5 +1,5 @@
-//! How a node ends: what runs is let end, then the actors stop, each when it has nothing more to
-//! do, the first of a chain first.
+//! Tests of the shutdown of a node. Transfers that run are let end. Then the actors stop, each when
+//! it has nothing more to do, the first of a chain first.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

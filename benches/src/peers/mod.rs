@@ -1,6 +1,6 @@
-//! What estafette is compared with, one file each. Invariant: every peer gets what makes it fast
-//! (`TCP_NODELAY`, large pieces, reused buffers where its API has them) and verifies as much as the
-//! others.
+//! The peers that estafette is compared with, one file each. Invariant: every peer gets what makes
+//! it fast (`TCP_NODELAY`, large pieces, reused buffers where its API has them) and verifies as
+//! much as the others.
 
 mod raw;
 mod stream;

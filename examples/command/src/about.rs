@@ -1,4 +1,4 @@
-//! What the command tells about itself and about tickets.
+//! Subcommands that print something about the command itself, and about tickets.
 
 use std::io::Write;
 use std::process::ExitCode;

@@ -1,4 +1,4 @@
-//! What is sent: paths, read as a person wants it, or a stream.
+//! The content to send: paths, read as a person wants it, or a stream.
 
 use std::fs::File;
 use std::io::{self, IsTerminal, PipeReader, PipeWriter};

@@ -1,4 +1,4 @@
-//! Where a delivery goes: what a person may write, and what it means.
+//! The destination of a delivery: what a person may write, and what it means.
 
 use std::fmt;
 use std::io::{BufRead, IsTerminal, Read};

@@ -1,4 +1,4 @@
-//! How a command ends badly: a kind that programs act on, what happened, and what to do.
+//! The errors of a command: a kind that programs act on, what happened, and what to do.
 
 use std::fmt;
 

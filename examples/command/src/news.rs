@@ -1,4 +1,4 @@
-//! What is told of a transfer, by this process or by the one that has the spool.
+//! News of a transfer, told by this process or by the one that has the spool.
 
 use estafette::delivery::{Failure, Receipt};
 use estafette::{PeerId, TransferNews};

@@ -1,4 +1,4 @@
-//! Where words go: events to stdout, remarks, bars and logs to stderr.
+//! The output of the command: events to stdout; remarks, bars and logs to stderr.
 
 use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};

@@ -1,4 +1,4 @@
-//! What each subcommand leads to.
+//! Dispatches each subcommand to its code.
 
 use std::process::ExitCode;
 

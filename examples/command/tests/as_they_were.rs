@@ -1,4 +1,4 @@
-//! What a person sees of a delivery that is more than bytes: links, streams, attributes, and what
+//! Tests of the output for a delivery that is more than bytes: links, streams, attributes, and what
 //! is left behind.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says so")]

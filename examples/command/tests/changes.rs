@@ -1,5 +1,5 @@
-//! What changes while it is sent, what does not, and a receiver that loses its part: each has its
-//! word, at the sender, and none has another's.
+//! Tests of content that changes while it is sent, of content that does not, and of a receiver that
+//! loses its part. Each has its own word at the sender.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
 

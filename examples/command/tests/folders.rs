@@ -1,5 +1,5 @@
-//! What is refused before anything is dialled or made: folders of disks that are not mounted,
-//! oneself, and what has no content.
+//! Tests of refusals before anything is dialled or made: folders of disks that are not mounted,
+//! oneself, and paths that have no content.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
 

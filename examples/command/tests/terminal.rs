@@ -1,4 +1,4 @@
-//! What is seen on a terminal, and what is not written to anything else.
+//! Tests of the output on a terminal, which is not written to anything else.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
 

@@ -1,4 +1,5 @@
-//! Who is let in, under what name, and where what they send may go.
+//! Tests of trust: the nodes that are let in, their names, and the places where their deliveries
+//! may go.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
 

@@ -1,4 +1,5 @@
-//! What a hostile receiver says, as the command shows it: nothing of it may steer the terminal.
+//! Tests of texts from a hostile receiver, as the command shows them: none of them may steer the
+//! terminal.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
 

@@ -55,7 +55,7 @@ impl DigestFold {
         }
     }
 
-    /// How many hashes there are from chunk 0 on without a hole.
+    /// Returns the number of hashes from chunk 0 on without a gap.
     pub fn in_order(&self) -> u64 {
         self.folded + u64::from(self.newest.is_some())
     }

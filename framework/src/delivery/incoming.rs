@@ -1,4 +1,4 @@
-//! What has arrived of one transfer, and how much more may come.
+//! The window of an incoming transfer: what has arrived, and how much more may come.
 //!
 //! # Driving it
 //! [`Incoming::claim`] before a chunk's body is looked at; after it exactly one of
@@ -35,7 +35,7 @@ pub struct Incoming {
     trailer_claimed: Option<u64>,
 }
 
-/// What to do with a chunk that comes in.
+/// The decision about a chunk that comes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Claim {
     /// Open it.
@@ -52,12 +52,12 @@ pub enum Claim {
     },
     /// A trailer that stands elsewhere than the one that has come: the lane closes.
     OtherEnd {
-        /// Where that one stands.
+        /// The index of the trailer that has come.
         end: u64,
     },
 }
 
-/// What to do about a chunk that failed.
+/// The decision about a chunk that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Repair {
     /// Ask for it again.
@@ -136,7 +136,8 @@ impl Incoming {
         }
     }
 
-    /// What [`Incoming::claim`] or [`Incoming::claim_trailer`] would say, without claiming.
+    /// Returns what [`Incoming::claim`] or [`Incoming::claim_trailer`] would return, without
+    /// claiming.
     pub fn standing(&self, index: u64, trailer: bool) -> Claim {
         match (self.received.contains(index), self.claimed.contains(index)) {
             _ if trailer => self.standing_of_trailer(index),
@@ -205,23 +206,25 @@ impl Incoming {
         self.received.iter().next_back().is_none_or(|(_, end)| end <= total)
     }
 
-    /// Whether the sink has all of it.
+    /// Returns whether the sink has taken the whole content.
     pub fn complete(&self) -> bool {
         self.total
             .is_some_and(|total| self.consumed.prefix() == total && self.consumed.count() == total)
     }
 
-    /// Whether only the sender can bring it on: all that has come in order is consumed.
+    /// Returns whether only the sender can move the transfer forward: the sink has taken all chunks
+    /// that came in order.
     pub fn waits_for_sender(&self) -> bool {
         !self.complete() && self.received.prefix() == self.consumed.prefix()
     }
 
-    /// What has been received, for the sender that comes back after a broken link.
+    /// Returns the ranges of received chunks, for a sender that comes back after a broken link.
+    /// Where there are more ranges than one message may carry, it returns the first ones.
     pub fn received_ranges(&self) -> Ranges {
         self.received.to_wire().into_iter().next().unwrap_or(Ranges::EMPTY)
     }
 
-    /// Whether the trailer is here, for the sender that comes back.
+    /// Returns whether the trailer has come, for a sender that comes back after a broken link.
     pub fn has_trailer(&self) -> bool {
         self.total.is_some()
     }

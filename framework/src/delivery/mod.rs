@@ -1,4 +1,4 @@
-//! What was sent and what has arrived: transfers, attempts, windows, acknowledgements, receipts.
+//! The state of deliveries: transfers, attempts, windows, acknowledgements, receipts.
 //!
 //! Sans-I/O: nothing here opens, sleeps, spawns or reads a clock. The driving contract of each
 //! state stands beside it.

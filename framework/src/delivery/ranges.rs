@@ -67,17 +67,17 @@ impl RangeSet {
         true
     }
 
-    /// Whether the index is in the set.
+    /// Returns whether the index is in the set.
     pub fn contains(&self, index: u64) -> bool {
         self.ranges.range(..=index).next_back().is_some_and(|(_, &end)| index < end)
     }
 
-    /// How many indices there are from 0 on without a hole.
+    /// Returns the number of indices from 0 on without a gap.
     pub fn prefix(&self) -> u64 {
         self.ranges.get(&0).copied().unwrap_or(0)
     }
 
-    /// How many indices there are.
+    /// Returns the number of indices in the set.
     pub fn count(&self) -> u64 {
         self.count
     }

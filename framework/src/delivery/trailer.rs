@@ -1,4 +1,5 @@
-//! What stands after the last chunk, sealed like one: how much there was, and its digest.
+//! The trailer of a transfer: its length and digest. It follows the last chunk, and is sealed like
+//! one.
 
 /// The end of a transfer's content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

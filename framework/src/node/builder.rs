@@ -33,7 +33,7 @@ const EVENTS: usize = 1024;
 /// them.
 const ENDING: usize = 4;
 
-/// What a node is made of. `Node::builder()` begins one.
+/// A builder of a node, from `Node::builder()`.
 #[derive(Debug, Default)]
 pub struct NodeBuilder {
     name: Option<String>,
@@ -58,7 +58,7 @@ impl std::fmt::Debug for OnUndelivered {
     }
 }
 
-/// Why a node could not start.
+/// An error of starting a node.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
@@ -111,15 +111,16 @@ fn hint(address: &str, error: &std::io::Error) -> &'static str {
 }
 
 impl NodeBuilder {
-    /// What the node calls itself to its peers, who take it as a suggestion: up to 64 bytes, and
-    /// nothing that looks like an id. Default: the first characters of its id.
+    /// Sets the name by which the node introduces itself to its peers. They take it as a
+    /// suggestion. It has at most 64 bytes and must not look like an id. Default: the first
+    /// characters of the node's id.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
     }
 
-    /// Who the node is. Default: a new identity, which nobody knows.
+    /// Sets the identity of the node. Default: a new identity, which nobody knows.
     #[must_use]
     pub fn identity(mut self, identity: Identity) -> Self {
         self.identity = Some(identity);
@@ -161,16 +162,18 @@ impl NodeBuilder {
         self
     }
 
-    /// Where it keeps what it must not forget. Default: in memory.
+    /// Sets the store of what the node must not forget: trusted peers and tickets. Default: a store
+    /// in memory.
     #[must_use]
     pub fn store(mut self, store: Arc<dyn Store>) -> Self {
         self.store = Some(store);
         self
     }
 
-    /// Where it keeps what must outlive its process: what it has to deliver, what has arrived in
-    /// part, what was delivered. Default: nothing outlives it. The node gives it back when it
-    /// has stopped, even if handles of the node are left.
+    /// Sets the spool: the store of what must outlive the process of the node. It holds what the
+    /// node has to deliver, what has arrived in part, and what was delivered. Default: none, and
+    /// nothing outlives the process. The node gives the spool back when it has stopped, even if
+    /// handles of the node are left.
     #[must_use]
     pub fn spool(mut self, spool: Arc<dyn Store>) -> Self {
         self.spool = Some(spool);

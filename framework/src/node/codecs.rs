@@ -1,4 +1,4 @@
-//! Which codecs a registry has, and which one a transfer uses.
+//! The codecs of a registry, and the choice of one for a transfer.
 //!
 //! Invariant: a codec that a transfer uses is registered at both ends, or is refused by its name
 //! before the first chunk.
@@ -23,8 +23,8 @@ pub(crate) fn is_common(codec: Codec, features: u64) -> bool {
 }
 
 impl StageRegistry {
-    /// What makes chunks smaller, under the number and the name that it has. One of the same number
-    /// takes the place of the one before.
+    /// Adds a codec, which makes chunks smaller, under the number and the name that it has. One of
+    /// the same number takes the place of the one before.
     #[must_use]
     pub fn codec(mut self, codec: impl ChunkCodec) -> Self {
         self.codecs.insert(codec.id(), Arc::new(codec));

@@ -23,25 +23,25 @@ pub trait Copies: fmt::Debug + Send + Sync + 'static {
     fn open(&self, file: &Path, identity: &Identity) -> Result<Box<dyn Source>, SourceError>;
 }
 
-/// What to copy.
+/// An order to make a copy.
 #[derive(Debug)]
 pub struct CopyOrder {
-    /// Where the content comes from. It is read once.
+    /// The source of the content. It is read once.
     pub source: Box<dyn Source>,
     /// The very same content once more, for who reads it while the copy is made: both have told
     /// the same version.
     pub twin: Option<Box<dyn Source>>,
-    /// What it is: usually what the source says.
+    /// The description of the content: usually what the source says.
     pub content: Content,
-    /// Who alone may read the copy: the node itself.
+    /// The identity of the node itself, which alone may read the copy.
     pub identity: Identity,
     /// The delivery's id.
     pub transfer: TransferId,
-    /// What it is sealed with. A node takes XSalsa20-Poly1305: a copy may be read on a processor
-    /// that has no other, after its disk was moved.
+    /// The cipher suite that seals the copy. A node takes XSalsa20-Poly1305: after its disk was
+    /// moved, the copy may be read on a processor that has no other suite.
     pub suite: Suite,
-    /// Where it goes. It appears when it is whole; until then it grows beside its place, as
-    /// `<file>.new`.
+    /// The path of the copy. The file appears there when it is whole. Until then it grows beside
+    /// this path, as `<file>.new`.
     pub file: PathBuf,
 }
 
@@ -63,11 +63,11 @@ pub struct Copied {
     pub bytes: u64,
     /// Bytes of the content.
     pub length: u64,
-    /// What the source had to say.
+    /// The report of the source.
     pub report: SourceReport,
 }
 
-/// Why content could not be copied.
+/// An error of copying content.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CopyingError {
@@ -91,7 +91,7 @@ pub enum CopyingError {
     /// The suite is not here.
     #[error("the content can't be copied: {0}")]
     Suite(String),
-    /// What the content is does not fit in front of a copy: a name too long.
+    /// The description of the content does not fit in front of a copy: its name is too long.
     #[error("the content can't be copied: {0}")]
     Header(#[from] CopyError),
     /// The thread that copied panicked, or its system stopped.

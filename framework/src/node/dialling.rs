@@ -1,5 +1,5 @@
-//! How a peer is reached: all its addresses side by side, and one link by the first that proves to
-//! be the peer.
+//! Dialling a peer: all its addresses are tried side by side, and the first that proves to be the
+//! peer becomes the link.
 //!
 //! Invariant: only a connection whose other end has proved the peer's key is greeted, and one at a
 //! time. Whatever else is under way has no effect at the peer but a connection in its handshake.

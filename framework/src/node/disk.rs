@@ -17,7 +17,8 @@ pub(crate) fn bulk_thread(niceness: u8) -> io::Result<Arbiter> {
     #[cfg(target_os = "linux")]
     if niceness > 0 {
         arbiter.spawn_fn(move || {
-            // On Linux, a niceness belongs to a thread. It is added to what the process was started with.
+            // On Linux, a niceness belongs to a thread. It is added to what the process was started
+            // with.
             let thread = Some(rustix::thread::gettid());
             let nicer = rustix::process::getpriority_process(thread).and_then(|before| {
                 rustix::process::setpriority_process(thread, (before + i32::from(niceness)).min(19))

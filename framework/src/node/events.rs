@@ -1,4 +1,4 @@
-//! What a node tells those who watch it.
+//! The events of a node, for those who watch it.
 
 use tokio::sync::{broadcast, watch};
 
@@ -14,29 +14,29 @@ use crate::wire::{PeerId, Suite, printable};
 pub enum NodeEvent {
     /// A link to a peer is up.
     LinkUp {
-        /// Who.
+        /// The peer.
         peer: PeerId,
-        /// What it calls itself.
+        /// The name that the peer gives itself.
         name: String,
     },
     /// A link to a peer is gone.
     LinkDown {
-        /// Who.
+        /// The peer.
         peer: PeerId,
-        /// Why.
+        /// The reason.
         reason: String,
     },
     /// A connection attempt was refused.
     Refused {
-        /// Who, or the address where it is not known.
+        /// The peer, or its address where the peer is not known.
         who: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
     /// Two programs run with one key, most likely copied from one machine to another, and take the
     /// link from each other: one of them has to stop, or to get a key of its own.
     KeyShared {
-        /// Whose key it is: a peer's, or this node's own.
+        /// The key in question: a peer's, or this node's own.
         key: PeerId,
         /// The other end of the link.
         link: PeerId,
@@ -44,15 +44,15 @@ pub enum NodeEvent {
     /// A letter that was stored here is refused for good: its actor won't handle it. Its sender
     /// hears why.
     LetterRefused {
-        /// Who has sent it.
+        /// The peer that has sent it.
         peer: PeerId,
-        /// Which one, as its sender knows it.
+        /// The id of the letter, as its sender knows it.
         id: LetterId,
-        /// To which actor.
+        /// The name of the actor.
         name: String,
         /// The name of its type.
         message: String,
-        /// Why.
+        /// The reason.
         why: RemoteError,
     },
     /// An actor that this node hosts is given up: nobody is there any more under its name, and
@@ -61,9 +61,9 @@ pub enum NodeEvent {
     ActorGivenUp {
         /// Its name.
         name: String,
-        /// How often it has died.
+        /// The number of times it has died.
         deaths: u64,
-        /// Of what, the last time.
+        /// The cause of its last death.
         why: String,
     },
     /// Something happened to a transfer.
@@ -90,9 +90,9 @@ pub struct TransferEvent {
     pub transfer: TransferId,
     /// The other node.
     pub peer: PeerId,
-    /// Which way it goes.
+    /// The direction of the transfer.
     pub direction: Direction,
-    /// What happened.
+    /// The news about the transfer.
     pub news: TransferNews,
 }
 
@@ -134,7 +134,7 @@ impl TransferEvent {
     }
 }
 
-/// Which way a transfer goes.
+/// The direction of a transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// From this node.
@@ -143,23 +143,23 @@ pub enum Direction {
     Incoming,
 }
 
-/// What happens to transfers.
+/// A piece of news about a transfer.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum TransferNews {
     /// It begins when there is room for it, here or at the receiver: so many deliveries of this
     /// node to that one take some.
     Waiting {
-        /// How many.
+        /// The number of these deliveries.
         running: u32,
     },
     /// It runs: the receiver has accepted it.
     Started {
-        /// What is sent.
+        /// The content that is sent.
         content: Content,
-        /// To which inbox; empty where only its receiver knows it.
+        /// The receiver's inbox; empty where only the receiver knows it.
         inbox: String,
-        /// What its chunks are sealed with on this way.
+        /// The cipher suite that seals its chunks on this way.
         suite: Suite,
         /// What they are compressed with, where that makes them smaller; `None` where they go raw.
         /// A receiver does not know whether its sender has switched snappy off.
@@ -168,9 +168,9 @@ pub enum TransferNews {
     /// The receiver has it from an earlier delivery, unchanged: nothing of it is sent, and
     /// [`TransferNews::Delivered`] comes next.
     AlreadyThere {
-        /// What would be sent.
+        /// The content that would be sent.
         content: Content,
-        /// To which inbox.
+        /// The receiver's inbox.
         inbox: String,
     },
     /// So much is done.
@@ -186,26 +186,26 @@ pub enum TransferNews {
     Resumed,
     /// The link broke; it goes on where it was when the link is back.
     Interrupted {
-        /// Why.
+        /// The reason.
         reason: String,
     },
     /// It begins anew.
     Restarted {
-        /// Which attempt, from 0.
+        /// The number of the attempt, from 0.
         attempt: u32,
-        /// Why, for a person: what of the source changed and how, or that the receiver has lost
-        /// what it had.
+        /// The reason, for a person: what of the source changed and how, or that the receiver has
+        /// lost what it had.
         why: String,
     },
     /// Entries of a tree were left out, since they could not be read.
     Skipped {
         /// The first of them.
         entries: Vec<Skipped>,
-        /// How many there were.
+        /// The number of entries that were left out.
         total: u64,
     },
-    /// What is not as it was sent, since the receiver could not, or would not, keep it; of an
-    /// incoming one, what its sender says it left behind, too. Told before
+    /// Remarks on what is not as it was sent, since the receiver could not, or would not, keep it.
+    /// For an incoming transfer, they also tell what its sender says it left behind. Told before
     /// [`TransferNews::Delivered`].
     Remarks {
         /// For a person: printable, at most 32 lines.
@@ -215,12 +215,12 @@ pub enum TransferNews {
     Stored,
     /// A try at a stored delivery failed: there will be another one.
     Deferred {
-        /// Why.
+        /// The failure of this try.
         failure: Failure,
     },
     /// A relay holds it durably: of an incoming one, this node.
     Relayed {
-        /// Which.
+        /// The relay.
         relay: PeerId,
     },
     /// The receiver has verified and committed it.
@@ -230,7 +230,7 @@ pub enum TransferNews {
     },
     /// It failed at both ends.
     Failed {
-        /// Why.
+        /// The cause.
         failure: Failure,
     },
 }

@@ -1,4 +1,4 @@
-//! What a revoked peer left here goes with it.
+//! Removal of everything that a revoked peer has left here.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

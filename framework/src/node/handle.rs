@@ -58,7 +58,7 @@ impl Node {
         &self.0.shared
     }
 
-    /// Who it is.
+    /// Returns the id of the node.
     pub fn peer(&self) -> PeerId {
         self.0.shared.peer()
     }
@@ -174,13 +174,13 @@ impl Node {
         self.order(id, OrderKind::Drop).await.map(drop)
     }
 
-    /// Why the spool takes nothing more, if it has failed: until the program is started again with
-    /// one that works, nothing is stored and no delivery is taken.
+    /// Returns the reason why the spool takes nothing more, if it has failed. Nothing is stored and
+    /// no delivery is taken until the program is started again with a spool that works.
     pub fn spool_failure(&self) -> Option<String> {
         self.0.shared.spool.as_ref()?.failure()
     }
 
-    /// What was delivered here and is still remembered, the newest first.
+    /// Returns the deliveries that arrived here and are still remembered, the newest first.
     pub fn arrivals(&self) -> Vec<(PeerId, TransferId, Arrival)> {
         let (mut list, now) = (self.0.shared.remembered.list(), self.0.shared.clock.now());
         for (.., arrival) in &mut list {
@@ -232,7 +232,7 @@ impl Node {
         self.0.outbox.as_ref().ok_or(OutboxError::None)
     }
 
-    /// What happens on the node from now on.
+    /// Returns the events of the node from now on.
     pub fn events(&self) -> EventStream {
         EventStream {
             events: self.0.shared.events.subscribe(),
@@ -241,8 +241,8 @@ impl Node {
         }
     }
 
-    /// What has happened on the node since it was started, before whoever started it could ask, and
-    /// what happens from now on; for the first who asks.
+    /// Returns the events of the node since it was started, for the first caller only. They include
+    /// those from before anybody could ask, and go on from now on. Later callers get `None`.
     pub fn events_since_start(&self) -> Option<EventStream> {
         let events = self.0.events.lock().unwrap_or_else(PoisonError::into_inner).take()?;
         Some(EventStream { events, ..self.events() })
@@ -263,7 +263,7 @@ impl Node {
         self.0.hub.do_send(Command { transfer, what: Order::Resume });
     }
 
-    /// What every stage has counted.
+    /// Returns the counters of every stage.
     pub fn metrics(&self) -> Vec<StageReport> {
         self.0.shared.metrics.report()
     }
@@ -289,7 +289,7 @@ impl Node {
         let _ = stopped.wait_for(|stopped| *stopped).await;
     }
 
-    /// What messages of a peer take here that are not handled yet, in units of credit.
+    /// Returns the units of credit that messages of a peer take here until they are handled.
     #[cfg(feature = "test-util")]
     pub fn unhandled_of(&self, peer: PeerId) -> u64 {
         self.0.shared.ledger.account(peer).held(super::ledger::Kind::Messages)
@@ -301,14 +301,15 @@ impl Node {
         self.0.shared.ledger.account(peer).held(super::ledger::Kind::Requests)
     }
 
-    /// What it holds for its peers now.
+    /// Returns a count of what the node holds for its peers now.
     #[cfg(feature = "test-util")]
     pub async fn held(&self) -> super::held::Held {
         let census = self.0.hub.send(super::held::Census).await;
         super::held::Held::of(&self.0.shared, census.unwrap_or_default())
     }
 
-    /// How many times it has begun to exchange keys with somebody: what a handshake costs.
+    /// Returns the number of key exchanges that the node has begun. A key exchange is the cost of a
+    /// handshake.
     #[cfg(feature = "test-util")]
     pub fn key_exchanges(&self) -> u64 {
         self.0.shared.turns.taken()

@@ -1,4 +1,5 @@
-//! What a node holds at one moment, for tests: after an attack it must be what it was before.
+//! A count of what a node holds at one moment, for tests: after an attack it must be the same as
+//! before.
 
 use actix::{Context, Handler, Message, ResponseFuture};
 
@@ -6,7 +7,7 @@ use super::door::CountHalfOpen;
 use super::hub::Hub;
 use super::shared::NodeShared;
 
-/// What a node holds for its peers.
+/// A count of what a node holds for its peers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Held {
     /// Peers with a session.

@@ -23,7 +23,7 @@ use super::shared::NodeShared;
 use crate::remote::{DirectoryError, Fate, Intake};
 use crate::supervise::{Decision, Lives, RestartPolicy, Strategy};
 
-/// Why an actor is not hosted.
+/// An error of hosting an actor.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HostError {
@@ -35,7 +35,7 @@ pub enum HostError {
     Start {
         /// Its name.
         name: String,
-        /// What it panicked with, or that it stopped.
+        /// The message of its panic, or the news that it stopped.
         why: String,
     },
     /// It is wired to an actor that is not there.

@@ -1,4 +1,4 @@
-//! What lies in a spool that a node can't use: for a program that looks after it.
+//! Inspection of a spool for records that a node can't use, for a program that looks after it.
 
 use std::fmt;
 use std::io;

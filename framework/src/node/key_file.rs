@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use super::key_place::{check_folder, check_mode, check_owner};
 use crate::wire::Identity;
 
-/// Why a key file is of no use.
+/// An error of reading or creating a key file.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyFileError {
@@ -45,7 +45,7 @@ pub enum KeyFileError {
     Unsafe {
         /// The file.
         path: PathBuf,
-        /// What is wrong, and what to do.
+        /// The problem, and what to do.
         what: String,
     },
     /// It is empty.

@@ -1,4 +1,4 @@
-//! Where a key file lies, and who else has power over it there.
+//! The place of a key file, and a check that nobody else has power over it there.
 //!
 //! Invariant: no key is read or made where anybody but its owner and the superuser can read it or
 //! exchange it. Modes say so or, on file systems that keep none, folders above that let nobody else

@@ -30,7 +30,7 @@ pub struct Prepared<T: ?Sized> {
     make: Make<T>,
 }
 
-/// Why there is no inbox, or no source, of a kind.
+/// An error of making an inbox or a source of a kind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KindError {
@@ -51,7 +51,7 @@ pub enum KindError {
         what: &'static str,
         /// The kind.
         kind: String,
-        /// What its settings say to them.
+        /// The error of reading the settings.
         why: String,
     },
     /// The settings can be read, but nothing can be made of them.

@@ -1,4 +1,4 @@
-//! What a host sees of its letters: messages that are delivered.
+//! The host's view of its letters: messages that are stored until they are handled.
 
 use std::io;
 use std::sync::Arc;

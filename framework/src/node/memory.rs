@@ -50,18 +50,19 @@ struct Table {
 pub struct Arrival {
     /// The attempt that arrived.
     pub attempt: u32,
-    /// When, in seconds since the Unix epoch.
+    /// The time of its arrival, in seconds since the Unix epoch.
     pub at: u64,
-    /// When it may be forgotten, in seconds since the Unix epoch: in a record by the time that has
-    /// passed for certain, as a node lists it by its wall clock.
+    /// The time after which it may be forgotten, in seconds since the Unix epoch. In a record,
+    /// this is by the time that has passed for certain. In a list that a node gives, it is by
+    /// its wall clock.
     pub expires: u64,
-    /// To which inbox.
+    /// The inbox it was for.
     pub inbox: String,
     /// The name the sender gave it, printable.
     pub name: String,
-    /// What the sender was told.
+    /// The receipt that the sender was given.
     pub receipt: Receipt,
-    /// What the receiving application has said.
+    /// The state of its processing by the receiving application.
     pub processed: Processed,
     /// The proof for the sender that it was processed.
     pub(crate) processed_mac: SecretBytes,
@@ -84,7 +85,7 @@ impl Arrival {
     }
 }
 
-/// Whether the receiving application is done with a delivery.
+/// The state of the processing of a delivery by the receiving application.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Processed {
     /// It has not said so.

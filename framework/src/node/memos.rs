@@ -1,4 +1,4 @@
-//! What inboxes want to be told of the last delivery of a peer under a name: the memory behind
+//! The memos that inboxes keep of the last delivery of a peer under a name: the memory behind
 //! [`Resumed::AlreadyThere`].
 //!
 //! Invariant: a memo is given to the inbox and for the peer that it was made for, and nobody else.

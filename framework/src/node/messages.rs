@@ -1,4 +1,4 @@
-//! What a host does with typed messages: names for its actors, handles of those elsewhere.
+//! Typed messages of a host: names for its actors, and handles of actors elsewhere.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -134,9 +134,9 @@ impl Node {
         Ok((self.shared().exchange(peer), self.shared().letters.get().cloned(), name))
     }
 
-    /// What this node may send to the node `"peer"`, or to the name `"peer/name"`: names, the types
-    /// of messages they take, and in which ways. Of more than 10,000 names it is said that there
-    /// are more.
+    /// Asks for a description of what this node may send to the node `"peer"`, or to the name
+    /// `"peer/name"`: names, the types of messages they take, and in which ways. If there are more
+    /// than 10,000 names, the description is cut off and says so.
     ///
     /// # Errors
     /// [`RemoteErrorKind::NoSuchName`] and [`RemoteErrorKind::Forbidden`] where the peer is of a
@@ -168,7 +168,7 @@ impl Node {
         Ok(self.shared().exchange(peer).watch(name))
     }
 
-    /// Whether an actor of this node is there.
+    /// Returns the presence of an actor of this node.
     pub fn presence(&self, name: &str) -> Presence {
         self.directory()
             .presence(name)
@@ -203,7 +203,7 @@ pub struct Hosted<A: Actor<Context = Context<A>>> {
 }
 
 impl<A: Actor<Context = Context<A>>> Hosted<A> {
-    /// What is done when it dies. Default: [`Strategy::Restart`].
+    /// Sets what is done when the actor dies. Default: [`Strategy::Restart`].
     #[must_use]
     pub fn on_failure(mut self, strategy: Strategy) -> Self {
         self.keeper.strategy = strategy;
@@ -213,8 +213,8 @@ impl<A: Actor<Context = Context<A>>> Hosted<A> {
         self
     }
 
-    /// How long it waits for its next life, and when it is given up. Default:
-    /// [`NodeConfig::restart`](crate::NodeConfig).
+    /// Sets the policy of its restarts: the wait before its next life, and the point at which it is
+    /// given up. Default: [`NodeConfig::restart`](crate::NodeConfig).
     #[must_use]
     pub fn restarts(mut self, policy: RestartPolicy) -> Self {
         self.keeper.policy = policy;

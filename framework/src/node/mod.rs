@@ -1,4 +1,4 @@
-//! What a host embeds.
+//! The node: the part of the library that a host embeds.
 //!
 //! [`Node`] is the handle; behind it an actix system of its own runs the hub (who is connected), a
 //! session per peer, lanes on worker threads, a thread at the door for handshakes, and one for the

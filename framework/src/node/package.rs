@@ -27,7 +27,7 @@ pub trait Packages: fmt::Debug + Send + Sync + 'static {
     /// given out. Blocks.
     fn open(&self, file: &Path) -> Result<Box<dyn Source>, SourceError>;
 
-    /// What stands at the front of a package. Blocks.
+    /// Reads the header at the front of a package. Blocks.
     fn header(&self, file: &Path) -> Result<PackageHeader, SourceError>;
 
     /// Reads all of a package and compares its checksums: whether it rotted, not whether it was
@@ -39,39 +39,39 @@ pub trait Packages: fmt::Debug + Send + Sync + 'static {
     fn unpack(&self, order: UnpackOrder) -> BoxFuture<'static, Result<Unpacked, Failure>>;
 }
 
-/// What to put into a package.
+/// An order to make a package.
 #[derive(Debug)]
 pub struct PackOrder {
-    /// Where the content comes from.
+    /// The source of the content.
     pub source: Box<dyn Source>,
-    /// What the receiver is told it is: usually what the source says.
+    /// The description of the content for the receiver: usually what the source says.
     pub content: Content,
-    /// Who sends.
+    /// The identity of the sender.
     pub identity: Identity,
-    /// Who alone may open it.
+    /// The receiver, who alone may open it.
     pub receiver: PeerId,
     /// The delivery's id. Each package needs a fresh one, unless it takes the place of one that
     /// was never given away.
     pub transfer: TransferId,
     /// Bytes per chunk: a power of two from 1 KiB to 4 MiB.
     pub chunk_size: u32,
-    /// What chunks are sealed with. A node takes XSalsa20-Poly1305: any receiver has it, and one
-    /// who is not there can't be asked for another.
+    /// The cipher suite that seals chunks. A node takes XSalsa20-Poly1305: any receiver has it,
+    /// and a receiver who is not there can't be asked for another suite.
     pub suite: Suite,
-    /// What chunks are compressed with.
+    /// The codec for chunks.
     pub compression: Compression,
     /// The coders that chunks pass.
     pub stages: Vec<String>,
     /// The receiver's inbox.
     pub inbox: String,
-    /// When it was made, in seconds since the Unix epoch.
+    /// The time when it was made, in seconds since the Unix epoch.
     pub created: u64,
-    /// When it stops being worth delivering, in seconds since the Unix epoch.
+    /// The time of its expiry, in seconds since the Unix epoch.
     pub expires: u64,
     /// The token of a ticket that is to be redeemed with it.
     pub token: Option<SecretBytes>,
-    /// Where it goes. What is there is replaced once the package is whole; until then it grows
-    /// beside it, as `<file>.new`.
+    /// The path of the package. A file that is there is replaced once the package is whole. Until
+    /// then the package grows beside it, as `<file>.new`.
     pub file: PathBuf,
     /// The stages.
     pub registry: StageRegistry,
@@ -86,18 +86,19 @@ pub struct Packed {
     pub length: u64,
     /// BLAKE3 of the content.
     pub digest: [u8; 32],
-    /// What the receiver's word that it has the content is recognised by.
+    /// The MAC that identifies the receiver's word that it has the content.
     pub delivered_mac: [u8; 32],
-    /// What the word of the receiving application that it is done with it is recognised by.
+    /// The MAC that identifies the word of the receiving application that it is done with the
+    /// content.
     pub processed_mac: [u8; 32],
-    /// What the source had to say.
+    /// The report of the source.
     pub report: SourceReport,
 }
 
 impl Packed {
-    /// Whether this is the receiver's own word that it has the content. Vouched for are digest and
-    /// length; the place and the number of files are hearsay when somebody between has carried
-    /// it.
+    /// Returns whether this is the receiver's own word that it has the content. The word vouches
+    /// for digest and length. The place and the number of files are hearsay when somebody between
+    /// has carried it.
     pub fn recognises(&self, receipt: &Receipt) -> bool {
         let equal = |a: &[u8; 32], b: &[u8; 32]| {
             blake3::Hash::from_bytes(*a) == blake3::Hash::from_bytes(*b)
@@ -108,7 +109,7 @@ impl Packed {
     }
 }
 
-/// Why content could not be put into a package.
+/// An error of putting content into a package.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PackError {
@@ -142,7 +143,7 @@ pub enum PackError {
     Stopped,
 }
 
-/// What is in a package, as far as can be told without its key.
+/// A report on a package, as far as can be told without its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PackageReport {
     /// Bytes of the file.
@@ -151,11 +152,11 @@ pub struct PackageReport {
     pub chunks: u64,
 }
 
-/// What to take out of a package.
+/// An order to open a package.
 pub struct UnpackOrder {
     /// The package.
     pub file: PathBuf,
-    /// Who opens it.
+    /// The identity that opens it.
     pub identity: Identity,
     /// The stages.
     pub registry: StageRegistry,
@@ -172,20 +173,21 @@ pub struct UnpackOrder {
 /// Gives a sink for what was in a package, or says why not.
 pub type OpenInbox = Box<dyn FnOnce(&PackageOffer) -> Result<OpenedInbox, Failure> + Send>;
 
-/// What an inbox gave.
+/// The sink that an inbox has opened for a package.
 #[derive(Debug)]
 pub struct OpenedInbox {
-    /// Where the content goes.
+    /// The sink that takes the content.
     pub sink: Box<dyn Sink>,
-    /// Whether the sink was offered a journal: it may go on where it stood then, and is suspended
+    /// True if the sink was offered a journal: it may go on where it stood then, and is suspended
     /// when the work is stopped.
     pub journalled: bool,
 }
 
-/// What the envelope of a package says; all of it is the sender's word.
+/// The offer that a package makes to an inbox: what its label and its envelope say. All of it is
+/// the sender's word.
 #[derive(Clone, Debug)]
 pub struct PackageOffer {
-    /// Who made it.
+    /// The sender, who made it.
     pub sender: PeerId,
     /// The delivery's id.
     pub transfer: TransferId,
@@ -193,46 +195,48 @@ pub struct PackageOffer {
     pub chunk_size: u32,
     /// The inbox it is for.
     pub inbox: String,
-    /// What it carries.
+    /// The description of the content.
     pub content: Content,
     /// The token of a ticket to redeem.
     pub token: Option<SecretBytes>,
-    /// What tells this package from any other: the version for a journal.
+    /// The version for a journal: that of the content where its source could tell, else a value
+    /// that tells this package from any other.
     pub version: [u8; 32],
-    /// When it was made, in seconds since the Unix epoch.
+    /// The time when it was made, in seconds since the Unix epoch.
     pub created: u64,
-    /// When it stops being worth delivering, in seconds since the Unix epoch.
+    /// The time of its expiry, in seconds since the Unix epoch.
     pub expires: u64,
 }
 
 impl PackageOffer {
-    /// For how many seconds from now on it may come again, whoever carries it: until it has expired
-    /// by the clock of who takes it, and at least as long as its sender lets it live.
+    /// Returns the seconds, from now on, for which the package may come again, whoever carries it:
+    /// until it has expired by the clock of who takes it, and at least as long as its sender lets
+    /// it live.
     pub fn life(&self, now: u64) -> u64 {
         self.expires.saturating_sub(self.created.min(now))
     }
 }
 
-/// What was in a package, verified and committed.
+/// A package that was opened: its content is verified and committed.
 #[derive(Clone, Debug)]
 pub struct Unpacked {
-    /// Who made it.
+    /// The sender, who made it.
     pub sender: PeerId,
     /// The delivery's id.
     pub transfer: TransferId,
     /// The inbox it was for.
     pub inbox: String,
-    /// What it carried.
+    /// The description of the content.
     pub content: Content,
     /// Length and digest.
     pub summary: Summary,
-    /// What the sink made of it.
+    /// The result of the sink.
     pub committed: Committed,
     /// The word for the sender that it is here: nobody else can make it.
     pub receipt: Receipt,
-    /// What turns the receipt into the word that the application is done with it.
+    /// The MAC that turns the receipt into the word that the application is done with the content.
     pub processed_mac: [u8; 32],
-    /// For how many seconds it may come again, as its sender said.
+    /// The seconds for which the package may come again, as its sender said.
     pub life: u64,
 }
 

@@ -44,7 +44,7 @@ type SealerPair = (Pipeline<Compressed, Sealed>, Pipeline<Sealed, Compressed>);
 /// Finds content again.
 type Reopener = Arc<dyn Fn(&[u8]) -> Result<Box<dyn Source>, SourceError> + Send + Sync>;
 
-/// What a registry lacks for a pipeline.
+/// An error of finding or combining the parts of a registry.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegistryError {
@@ -53,7 +53,7 @@ pub enum RegistryError {
         "no {what} is registered; `.stages(estafette_actors::standard())` brings the standard ones"
     )]
     Missing {
-        /// Which one.
+        /// The part that is missing.
         what: &'static str,
     },
     /// A coder that the transfer names is not known here.
@@ -105,7 +105,7 @@ pub enum RegistryError {
     Grows {
         /// Their names.
         names: String,
-        /// What they declare.
+        /// The growth that they declare, in bytes.
         growth: u32,
         /// The size of the chunks.
         chunk_size: u32,
@@ -118,9 +118,9 @@ pub enum RegistryError {
          or a build that this node does not have"
     )]
     UnknownSuite {
-        /// Which one.
+        /// The suite.
         suite: Suite,
-        /// What there is.
+        /// The suites that this node has.
         known: String,
     },
 }
@@ -147,7 +147,7 @@ impl StageRegistry {
         Self::default()
     }
 
-    /// What cuts content into chunks.
+    /// Sets the chunker, which cuts content into chunks.
     #[must_use]
     pub fn chunker(
         mut self,
@@ -157,7 +157,7 @@ impl StageRegistry {
         self
     }
 
-    /// What puts chunks together again.
+    /// Sets the assembler, which puts chunks together again.
     #[must_use]
     pub fn assembler(
         mut self,
@@ -167,7 +167,8 @@ impl StageRegistry {
         self
     }
 
-    /// What hashes chunks: first of all when sending, last of all when receiving.
+    /// Sets the stage that hashes chunks. It is the first stage when sending, and the last when
+    /// receiving.
     #[must_use]
     pub fn digest(mut self, stage: Pipeline<Chunk, Chunk>) -> Self {
         self.digest = Some(stage);
@@ -188,7 +189,7 @@ impl StageRegistry {
         self
     }
 
-    /// What compresses, and its inverse.
+    /// Sets the stages that compress, and their inverse.
     #[must_use]
     pub fn compressor(
         mut self,
@@ -199,7 +200,7 @@ impl StageRegistry {
         self
     }
 
-    /// What seals under a cipher suite, and its inverse.
+    /// Adds the stages that seal under a cipher suite, and their inverse.
     ///
     /// The suite that was registered last is preferred: two nodes seal with the first one that both
     /// have, in the order of whichever was dialled. One that is registered again keeps its place.
@@ -226,15 +227,16 @@ impl StageRegistry {
         self
     }
 
-    /// How other nodes are reached at addresses that name no scheme; in place of the one before.
+    /// Sets the transport for addresses that name no scheme, in place of the one before.
     #[must_use]
     pub fn transport(mut self, transport: impl Transport) -> Self {
         self.transports.plain(Arc::new(transport));
         self
     }
 
-    /// How other nodes are reached at addresses that begin with `scheme:`. The transport sees what
-    /// is behind the colon; behind a port alone, as in `unix:7400`, there is a host of that name.
+    /// Adds the transport for addresses that begin with `scheme:`. The transport sees what is
+    /// behind the colon. Where only a port is behind the colon, as in `unix:7400`, the scheme is
+    /// the name of a host instead.
     #[must_use]
     pub fn transport_for(mut self, scheme: impl Into<String>, transport: impl Transport) -> Self {
         self.transports.named(scheme.into(), Arc::new(transport));
@@ -246,21 +248,22 @@ impl StageRegistry {
         self.transports.check(address)
     }
 
-    /// What makes, reads and opens packages.
+    /// Sets the part that makes, reads and opens packages.
     #[must_use]
     pub fn packages(mut self, packages: impl Packages) -> Self {
         self.packages = Some(Arc::new(packages));
         self
     }
 
-    /// What makes and reads the copies of a node's own deliveries.
+    /// Sets the part that makes and reads the copies of a node's own deliveries.
     #[must_use]
     pub fn copies(mut self, copies: impl Copies) -> Self {
         self.copies = Some(Arc::new(copies));
         self
     }
 
-    /// How a source is found again, by another process, that gave a reference of this kind.
+    /// Adds the function that finds a source again, in another process, by a reference of this
+    /// kind.
     #[must_use]
     pub fn reopener(
         mut self,
@@ -315,7 +318,8 @@ impl StageRegistry {
         Ok(coded.join(&compressor.0).join(&self.find_suite(suite)?.0))
     }
 
-    /// By how many bytes the coders `names` may make a chunk of this size longer, as they declare.
+    /// Returns the bytes by which the coders `names` may make a chunk of this size longer, as they
+    /// declare.
     pub fn growth(&self, names: &[String], chunk_size: u32) -> Result<u32, RegistryError> {
         let growth = names
             .iter()
@@ -376,12 +380,12 @@ impl StageRegistry {
         self.assembler.as_ref().map(|start| start(seat))
     }
 
-    /// What makes, reads and opens packages.
+    /// Returns the part that makes, reads and opens packages.
     pub fn packages_in_use(&self) -> Result<Arc<dyn Packages>, RegistryError> {
         self.packages.clone().ok_or(RegistryError::Missing { what: "maker of packages" })
     }
 
-    /// What makes and reads the copies of a node's own deliveries.
+    /// Returns the part that makes and reads the copies of a node's own deliveries.
     pub fn copies_in_use(&self) -> Result<Arc<dyn Copies>, RegistryError> {
         self.copies.clone().ok_or(RegistryError::Missing { what: "maker of copies" })
     }

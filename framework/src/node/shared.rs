@@ -1,4 +1,4 @@
-//! What all parts of a node share.
+//! The state that all parts of a node share.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};

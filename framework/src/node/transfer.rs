@@ -12,33 +12,33 @@ use crate::delivery::{Failure, FailureKind, Receipt, TransferId};
 use crate::pipeline::SourceReport;
 use crate::wire::{PeerId, Suite};
 
-/// What a transfer has come to.
+/// The status of a transfer.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct TransferStatus {
-    /// Whether it is in the outbox, so that it outlives this process.
+    /// True if it is in the outbox, so that it outlives this process.
     pub stored: bool,
-    /// Whether the receiver has accepted it.
+    /// True if the receiver has accepted it.
     pub started: bool,
-    /// What its chunks are sealed with on their way, once that has begun.
+    /// The cipher suite that seals its chunks on their way, once that has begun.
     pub suite: Option<Suite>,
-    /// What they are compressed with where that makes them smaller, once that has begun.
+    /// The codec of chunks that it makes smaller, once the first has begun.
     pub codec: Option<String>,
-    /// Whether the receiver had it from an earlier delivery, so that nothing was sent.
+    /// True if the receiver had it from an earlier delivery, so that nothing was sent.
     pub already_there: bool,
     /// Bytes of content that have arrived.
     pub bytes: u64,
     /// Bytes there are, where that is known: from the beginning, unless the source does not know
     /// it.
     pub total: Option<u64>,
-    /// What the source had to say when it was read to its end.
+    /// The report of the source, after it was read to its end.
     pub report: SourceReport,
-    /// What the receiver could not, or would not, keep as it was sent: lines for a person,
-    /// printable, at most 32.
+    /// Remarks on what the receiver could not, or would not, keep as it was sent: lines for a
+    /// person, printable, at most 32.
     pub remarks: Vec<String>,
-    /// Whether the receiving application has said that it is done with it.
+    /// True if the receiving application has said that it is done with it.
     pub processed: bool,
-    /// How it ended, if it has.
+    /// The outcome, if it has ended.
     pub outcome: Option<Result<Receipt, Failure>>,
 }
 
@@ -202,12 +202,12 @@ impl TransferHandle {
         self.state.id
     }
 
-    /// To whom it goes.
+    /// Returns the peer to which it goes.
     pub fn peer(&self) -> PeerId {
         self.state.peer
     }
 
-    /// What it has come to.
+    /// Returns the status of the transfer.
     pub fn status(&self) -> TransferStatus {
         self.state.status.borrow().clone()
     }
@@ -234,7 +234,7 @@ impl TransferHandle {
         self.delivered().await
     }
 
-    /// What happens to it from now on.
+    /// Returns the events of the transfer from now on.
     pub fn events(&self) -> EventStream {
         EventStream { only: Some(self.state.id), ..self.node.events() }
     }

@@ -1,4 +1,5 @@
-//! Who may come in: peers and the inboxes each may deliver to, and tickets not yet redeemed.
+//! Trust: the peers that may come in, the inboxes that each may deliver to, and the tickets not yet
+//! redeemed.
 //!
 //! Invariant: what changes is written to the store before it takes effect, so a crash forgets no
 //! grant and no revocation. Processes that share a store hold it while they change something, and
@@ -33,13 +34,13 @@ const TICKETS: &str = "tickets";
 /// A peer that is trusted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrustedPeer {
-    /// What it is called here.
+    /// The name of the peer at this node.
     pub name: String,
-    /// Where it can be dialled; may be empty.
+    /// The addresses at which the peer can be dialled; may be empty.
     pub addresses: Vec<String>,
     /// The inboxes it may deliver to; `*` stands for all.
     pub inboxes: Vec<String>,
-    /// When the trust ends, in seconds since the Unix epoch; `None`: when it is revoked.
+    /// The end of the trust, in seconds since the Unix epoch. `None`: it ends when it is revoked.
     pub expires: Option<u64>,
 }
 
@@ -82,7 +83,7 @@ pub(crate) enum Standing {
     Unreadable(Duration),
 }
 
-/// Why nobody is meant by what was given.
+/// An error of finding a peer by what was given.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NoSuchPeer {
@@ -95,7 +96,7 @@ pub enum NoSuchPeer {
     /// A name that nobody has.
     #[error("no peer is called {given:?} here; known are: {known}")]
     Name {
-        /// What was given.
+        /// The text that was given.
         given: String,
         /// The names there are.
         known: String,
@@ -103,9 +104,9 @@ pub enum NoSuchPeer {
     /// A name that several have.
     #[error("{} peers are meant by {given:?}: {}; give the id of one", .ids.len(), listed(.ids))]
     Several {
-        /// What was given.
+        /// The text that was given.
         given: String,
-        /// Whose it is.
+        /// The ids of the peers it may mean.
         ids: Vec<PeerId>,
     },
 }
@@ -122,7 +123,7 @@ const SHOWN: usize = 20;
 /// Characters of an id that are enough to mean it, where only one begins so.
 const FINGERPRINT: usize = 8;
 
-/// Why trust could not be changed.
+/// An error of reading or changing trust.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrustError {
@@ -155,9 +156,9 @@ pub enum TrustError {
     /// A peer could not be revoked, or not to the end.
     #[error("revoking {peer} did not end well ({error}): {standing}; try it again", peer = .peer.short())]
     Revocation {
-        /// Who was to be revoked.
+        /// The peer that was to be revoked.
         peer: PeerId,
-        /// What holds now.
+        /// The state of the trust now, in words.
         standing: &'static str,
         /// The cause.
         error: std::io::Error,
@@ -176,7 +177,7 @@ impl Trust {
     /// The most peers, and the most open tickets.
     pub const LIMIT: usize = 100_000;
 
-    /// What the store remembers.
+    /// Loads the trust that the store remembers.
     pub fn load(store: Arc<dyn Store>) -> Result<Self, TrustError> {
         let trust = Self {
             own: None,
@@ -397,7 +398,8 @@ impl Trust {
         peers
     }
 
-    /// How a peer is trusted, if it is. While the store can't be read nobody is.
+    /// Returns the record of a peer, if the peer is trusted. While the store can't be read, no peer
+    /// is trusted.
     pub fn peer(&self, id: &PeerId) -> Option<TrustedPeer> {
         if self.unread.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
             return None;
@@ -472,14 +474,14 @@ impl Trust {
         }
     }
 
-    /// What a peer is called here, with its fingerprint, for people.
+    /// Returns the name of a peer at this node, with its fingerprint, for people.
     pub fn label(&self, id: &PeerId) -> String {
         let (name, short) = (self.peers.get(id).map(|peer| peer.name.clone()), id.short());
         name.filter(|name| *name != short)
             .map_or_else(|| short.clone(), |name| format!("{name} ({short})"))
     }
 
-    /// Whether a peer may deliver to an inbox.
+    /// Returns whether a peer may deliver to an inbox.
     pub fn allows(&self, id: &PeerId, inbox: &str) -> bool {
         self.admission(id, Some(inbox)).is_ok()
     }

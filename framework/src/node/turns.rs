@@ -1,4 +1,5 @@
-//! Who computes next: key exchanges take hundreds of microseconds, and one thread does them all.
+//! Turns at computing key exchanges: each takes hundreds of microseconds, and one thread does them
+//! all.
 //!
 //! Invariant: one at a time, and between two of them whatever else the thread has to do gets its
 //! turn. Sources take turns, however many connections each of them has waiting; at most one turn is

@@ -1,4 +1,4 @@
-//! What a host needs that uses the actors bare, in an actix `System` of its own, without a node
+//! The parts for a host that uses the actors bare: in an actix `System` of its own, without a node
 //! between.
 //!
 //! A node makes the two ends of a transfer in two processes and carries frames between them with
@@ -22,7 +22,7 @@ use crate::delivery::{Claim, Incoming, KeyScope, TransferKey};
 use crate::metrics::Metrics;
 use crate::wire::{FrameError, FrameHeader, FrameKind, HEADER_LENGTH};
 
-/// Why a frame was not taken in.
+/// An error of taking in a frame.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ArrivalError {
@@ -56,13 +56,14 @@ pub enum ArrivalError {
     OtherEnd {
         /// Its index.
         index: u64,
-        /// Where the first one stands.
+        /// The index of the first trailer.
         end: u64,
     },
 }
 
 impl Transfer {
-    /// One end of a transfer outside of a node. `scope`, `key` and `codec` have to be the same at both ends.
+    /// One end of a transfer outside of a node. `scope`, `key` and `codec` have to be the same at
+    /// both ends.
     ///
     /// What goes wrong with its chunks comes out of the channel; a host that drops the channel does
     /// not hear of it. The window is open: what bounds a bare transfer is the

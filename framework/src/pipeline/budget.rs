@@ -58,8 +58,8 @@ impl Budget {
     }
 }
 
-/// How many chunks may be between their source and the sockets at once: few, so that they stay in
-/// cache and no mailbox keeps a socket waiting for its turn.
+/// A limit on the chunks between their source and the sockets. It is low, so that chunks stay in
+/// the cache of the processor and no mailbox keeps a socket waiting for its turn.
 #[derive(Clone, Debug)]
 pub struct Slots(Arc<Semaphore>);
 

@@ -43,7 +43,7 @@ pub struct Pipeline<In: Parcel, Out: Parcel> {
     growth: u32,
 }
 
-/// Where the actors of a pipeline run.
+/// The arbiters on which the actors of a pipeline run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hosting {
     /// On the arbiter that starts them.

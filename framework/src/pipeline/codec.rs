@@ -74,7 +74,7 @@ pub trait ChunkCodec: fmt::Debug + Send + Sync + 'static {
 /// A codec, shared by all who use it.
 pub type SharedCodec = Arc<dyn ChunkCodec>;
 
-/// Why a codec could not do its part.
+/// An error of compressing or decompressing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct CodecFault {
@@ -89,7 +89,7 @@ impl CodecFault {
     }
 }
 
-/// How chunks are compressed.
+/// The compression of chunks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Compression {

@@ -1,4 +1,5 @@
-//! What a sink notes about one delivery, so that it can go on after its process died.
+//! The journal in which a sink notes how one delivery stands, so that it can go on after its
+//! process died.
 //!
 //! Invariant: what an earlier attempt noted is given to a sink to go on with only if the content
 //! has the same version and chunk size. That it was committed holds whatever the version: a
@@ -67,8 +68,8 @@ impl Journal {
         Self::open(store, key, 0, None, 0)
     }
 
-    /// Whether so many bytes may be read now to see whether they are what they were: a sender that
-    /// offers a partial delivery again and again waits.
+    /// Returns whether `bytes` may be read now to verify them. If so, they are charged to the
+    /// sender's account. A sender that offers a partial delivery again and again has to wait.
     pub fn may_verify(&self, bytes: u64) -> bool {
         self.account
             .as_ref()
@@ -100,19 +101,19 @@ impl Journal {
         Ok(())
     }
 
-    /// What an earlier attempt noted, of the same content.
+    /// Returns the note of an earlier attempt with the same content, if there is one.
     pub fn earlier(&self) -> Option<&[u8]> {
         self.earlier.as_deref()
     }
 
-    /// Whether no later attempt can go on with what this one writes: nobody can tell whether the
-    /// content will be the same.
+    /// Returns whether no later attempt can go on with what this one writes, since nobody can tell
+    /// whether the content will be the same.
     pub fn is_passing(&self) -> bool {
         self.passing
     }
 
-    /// What an earlier attempt noted, of other content or other chunks: good for knowing that it
-    /// was committed, and for cleaning up after it.
+    /// Returns the note of an earlier attempt with other content or other chunks, if there is one.
+    /// It serves to learn that the delivery was committed, and to clean up after that attempt.
     pub fn outdated(&self) -> Option<&[u8]> {
         self.outdated.as_deref()
     }

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use super::parcel::Parcel;
 use crate::metrics::StageMetrics;
 
-/// Where a stage's messages go. Cloning it shares it: all clones are rewired together.
+/// The output of a stage, which can be rewired. Clones share it: all of them are rewired together.
 pub struct Outlet<M: Parcel>(Arc<Socket<M>>);
 
 struct Socket<M: Parcel> {
@@ -85,7 +85,7 @@ impl<M: Parcel> Outlet<M> {
         *self.0.recipient.write().unwrap_or_else(PoisonError::into_inner) = Some(recipient);
     }
 
-    /// Whether the actor behind it is alive.
+    /// Returns whether the actor behind it is alive.
     pub fn is_connected(&self) -> bool {
         self.0
             .recipient

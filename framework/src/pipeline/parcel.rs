@@ -1,5 +1,5 @@
-//! What flows: one message type for each state of a chunk, so that a wrong order of stages does not
-//! compile.
+//! The parcels that flow: one message type for each state of a chunk, so that a wrong order of
+//! stages does not compile.
 
 use actix::Message;
 use bytes::Bytes;
@@ -10,7 +10,7 @@ use crate::wire::HEADER_LENGTH;
 
 /// A message of the data path: content in someone's custody.
 pub trait Parcel: Message<Result = ()> + Send + Unpin + 'static {
-    /// Who answers for it.
+    /// Returns its custody: who answers for it.
     fn custody(&self) -> &Custody;
     /// Its bytes, prefix or header included.
     fn content(&self) -> &Bytes;
@@ -92,7 +92,7 @@ impl Chunk {
 }
 
 impl Compressed {
-    /// What stands before the body.
+    /// Decodes the prefix, which stands before the body.
     pub fn prefix(&self) -> Result<Prefix, PrefixError> {
         Prefix::decode(&self.content)
     }
@@ -106,6 +106,6 @@ impl Compressed {
 impl Sealed {
     /// Bytes of a Poly1305 tag.
     pub const TAG_LENGTH: usize = 16;
-    /// Where the ciphertext begins.
+    /// The offset at which the ciphertext begins, in bytes.
     pub const BODY: usize = HEADER_LENGTH + Self::TAG_LENGTH;
 }

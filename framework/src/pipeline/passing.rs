@@ -1,4 +1,4 @@
-//! Which failures pass: what another try may mend, and what no try will.
+//! The failures that pass: those that another try may mend, and those that no try will.
 //!
 //! One table for everybody: sinks and inboxes say by it what they tell a sender, sessions what they
 //! tell a peer, and the outbox decides by it whether a delivery is tried again or becomes a dead
@@ -13,7 +13,7 @@ use super::source::SourceError;
 use crate::delivery::Failure;
 use crate::wire::FailureKind;
 
-/// Whether a delivery that failed like this may succeed later, without anybody doing anything about
+/// Returns whether a delivery that failed in this way may succeed later, although nobody changes
 /// the delivery itself.
 ///
 /// What was said to have expired passes, too: by whose clock it has is for its sender to say, by
@@ -36,9 +36,9 @@ pub const fn passes(kind: FailureKind) -> bool {
     }
 }
 
-/// Whether an error of the operating system is a matter of this machine and this moment: a full
-/// disk, no descriptors, a folder that may not be written or is not there yet. The others are a
-/// matter of what was to be written, which stays as it is.
+/// Returns whether an error of the operating system depends on this machine and this moment: a full
+/// disk, no descriptors, a folder that can't be written or does not exist yet. Other errors come
+/// from the content that was to be written, which stays as it is.
 pub fn io_passes(error: &io::Error) -> bool {
     if error.raw_os_error().is_some_and(|code| FOR_GOOD.contains(&code)) {
         return false;

@@ -10,7 +10,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How a body is encoded.
+/// The encoding of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Codec(pub u8);
 
@@ -25,10 +25,10 @@ impl Codec {
     pub const TRAILER: Self = Self(255);
 }
 
-/// What stands before the body.
+/// The fields before the body of a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Prefix {
-    /// How the body is encoded.
+    /// The encoding of the body.
     pub codec: Codec,
     /// Length of the body once decoded, in bytes.
     pub raw_len: u32,
@@ -36,7 +36,7 @@ pub struct Prefix {
     pub index: u64,
 }
 
-/// Why some bytes are no prefix.
+/// An error of decoding a [`Prefix`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PrefixError {

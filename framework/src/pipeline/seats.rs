@@ -1,5 +1,4 @@
-//! Where the two ends of a transfer are plugged in: what a chunker and an assembler are given, and
-//! what they say.
+//! The inputs of the two ends of a transfer, the chunker and the assembler, and what these report.
 
 use std::any::Any;
 use std::fmt;
@@ -25,7 +24,7 @@ pub struct Piece {
     pub buffer: Buffer,
     /// Bytes of content in the buffer.
     pub length: usize,
-    /// Whether this is the last piece; it may be empty.
+    /// True if this is the last piece; it may be empty.
     pub last: bool,
     /// The credit its chunk travels with.
     pub credit: Option<Credit>,
@@ -40,12 +39,12 @@ impl Piece {
     }
 }
 
-/// What a chunker is given.
+/// The inputs of a chunker.
 #[derive(Debug)]
 pub struct ChunkerSeat {
     /// The transfer it cuts for.
     pub transfer: Arc<Transfer>,
-    /// Where chunks go.
+    /// The outlet for its chunks.
     pub outlet: Balanced,
 }
 
@@ -60,8 +59,8 @@ pub struct BalancedReplica {
     pub inlet: Outlet<Chunk>,
     /// Chunks among its stages.
     pub load: Arc<AtomicUsize>,
-    /// Whether what comes out of it can leave: a lane without a connection is used only when no
-    /// other is left.
+    /// Tells whether its output can leave: a lane without a connection is used only when no other
+    /// is left.
     pub ready: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
@@ -96,29 +95,31 @@ impl Balanced {
     }
 }
 
-/// What an assembler is given.
+/// The inputs of an assembler.
 #[derive(Debug)]
 pub struct AssemblerSeat {
     /// The transfer it assembles.
     pub transfer: Arc<Transfer>,
-    /// Where the content goes.
+    /// The sink that takes the content.
     pub sink: Box<dyn Sink>,
-    /// Whether the sink keeps a journal; and what it holds from an earlier attempt.
+    /// The progress that the sink holds from an earlier attempt; `None` if the sink keeps no
+    /// journal.
     pub resumed: Option<Progress>,
     /// Bytes between two checkpoints of a sink with a journal.
     pub checkpoint: u64,
-    /// Who hears how it goes.
+    /// The recipient of its reports.
     pub owner: Recipient<Assembled>,
     /// Resolves when the transfer is to stop; an error means the same. The owner hears whether it
     /// has stopped, or has been committed before.
     pub aborted: oneshot::Receiver<Stop>,
-    /// Where its sink counts.
+    /// The counters of its sink.
     pub metrics: Arc<StageMetrics>,
     /// The thread it runs on: to be kept until it is done.
     pub thread: Box<dyn Any + Send>,
 }
 
-/// Why a transfer stopped before it was done, and what is to become of what has arrived.
+/// An order to stop a transfer before it is done. It says what happens to the content that has
+/// arrived, and the text is the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stop {
     /// It failed or was cancelled: nothing is to be left.
@@ -127,19 +128,19 @@ pub enum Stop {
     Suspend(String),
 }
 
-/// What an assembler says to the owner of its transfer.
+/// A report of an assembler to the owner of its transfer.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Assembled {
     /// The stream of the transfer.
     pub stream: u64,
-    /// Which attempt.
+    /// The number of the attempt.
     pub attempt: u32,
-    /// What happened.
+    /// The news of this attempt.
     pub news: Assembly,
 }
 
-/// How assembling goes.
+/// The news of an attempt that is being assembled.
 #[derive(Debug)]
 pub enum Assembly {
     /// The sink has taken so much that the sender may send up to this index.
@@ -148,7 +149,7 @@ pub enum Assembly {
     Committed {
         /// Length and digest, verified.
         summary: Summary,
-        /// What the sink made of it.
+        /// The result of the commit.
         committed: Committed,
     },
     /// It can't be had: the sink failed, or the content is not what the trailer says.

@@ -1,4 +1,4 @@
-//! Where content goes to: the seam that users implement for a sink of their own.
+//! Sinks, which take content: the traits that users implement for a sink of their own.
 //!
 //! A sink has a thread of its own while its transfer runs, so it may block. Nothing reaches it that
 //! was not authenticated.
@@ -39,26 +39,27 @@ impl<I: Inbox + ?Sized> Inbox for Box<I> {
     }
 }
 
-/// What a sender wants to deliver.
+/// A delivery that a sender offers.
 #[derive(Clone, Debug)]
 pub struct Offer {
-    /// Who sends: authenticated.
+    /// The sender, authenticated.
     pub peer: PeerId,
     /// The transfer's id, chosen by the sender: unique only together with `peer`.
     pub transfer: TransferId,
-    /// What it says the content is.
+    /// The content, as the sender describes it.
     pub content: Content,
     /// Bytes per chunk.
     pub chunk_size: u32,
-    /// What tells this content from any other, in the sender's words
-    /// ([`Source::version`](super::Source::version)): its BLAKE3 where the sender knows that
-    /// before it sends, and only then may the answer be [`Resumed::AlreadyThere`].
+    /// The version of the content, as the sender states it
+    /// ([`Source::version`](super::Source::version)). It is the BLAKE3 of the content where the
+    /// sender knows that before it sends, and only then may the answer be
+    /// [`Resumed::AlreadyThere`].
     pub version: Option<[u8; 32]>,
     /// The [memo](Committed::memo) of the last delivery that this peer made under this name to
     /// this inbox, if it is remembered.
     pub memo: Option<Vec<u8>>,
-    /// Where a sink keeps what it needs to go on, and not to commit twice, after its process died;
-    /// `None` where the node has no spool.
+    /// The journal, in which a sink keeps what it needs to go on, and not to commit twice, after
+    /// its process died. `None` where the node has no spool.
     pub journal: Option<Journal>,
 }
 
@@ -109,7 +110,8 @@ pub trait Sink: Debug + Send + 'static {
     /// commit.
     fn abort(&mut self, reason: &str);
 
-    /// What it holds from an earlier attempt, by its journal. Asked once, before the first write.
+    /// Returns what it holds from an earlier attempt, by its journal. Called once, before the first
+    /// write.
     fn resumed(&self) -> Resumed {
         Resumed::Nothing
     }
@@ -130,7 +132,7 @@ pub trait Sink: Debug + Send + 'static {
     }
 }
 
-/// What a sink holds of a delivery before its first chunk comes.
+/// The part of a delivery that a sink holds before its first chunk comes.
 #[derive(Clone, Debug)]
 pub enum Resumed {
     /// Nothing.
@@ -145,7 +147,7 @@ pub enum Resumed {
     AlreadyThere(Summary, Committed),
 }
 
-/// How far the content is written without a hole.
+/// The part of the content that is written from the start without a gap.
 #[derive(Clone, Debug, Default)]
 pub struct Progress {
     /// Chunks.
@@ -156,7 +158,7 @@ pub struct Progress {
     pub digest: DigestFold,
 }
 
-/// What was delivered, verified.
+/// The verified length and digest of the content that was delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Summary {
     /// Length of the content in bytes.
@@ -165,25 +167,25 @@ pub struct Summary {
     pub digest: [u8; 32],
 }
 
-/// What a sink made of a delivery.
+/// The result of committing a delivery, told by its sink.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Committed {
-    /// Where it is now, printable; empty when it is not in one place.
+    /// The place of the content, printable; empty when it is not in one place.
     pub place: String,
     /// Files written.
     pub files: u64,
     /// Entries of a tree that are missing, since the sender could not read them or the receiver's
     /// file system can't hold them.
     pub skipped: u64,
-    /// What was in it, if it was a package that was unpacked.
+    /// The delivery inside, if the content was a package that was unpacked.
     pub enclosed: Option<Box<Enclosed>>,
-    /// What is not as it was sent, since the place can't hold it, or the sender left it behind:
-    /// lines for a person, a bounded number.
+    /// Differences from what was sent, as lines for a person, a bounded number. Either the
+    /// receiver's place can't hold something, or the sender left it behind.
     #[serde(default)]
     pub remarks: Vec<String>,
-    /// What its inbox wants to be given back in [`Offer::memo`] when the same peer offers content
-    /// of the same name to the same inbox, so that it can tell whether that is there already:
-    /// at most [`Committed::MEMO_LIMIT`] bytes, kept until newer ones need the room.
+    /// A memo that the inbox gets back in [`Offer::memo`] when the same peer offers content of the
+    /// same name to it, so that it can tell whether that is there already. It has at most
+    /// [`Committed::MEMO_LIMIT`] bytes, and is kept until newer ones need the room.
     #[serde(skip)]
     pub memo: Option<Vec<u8>>,
 }
@@ -192,14 +194,14 @@ impl Committed {
     /// The longest memo, in bytes; a longer one is not kept.
     pub const MEMO_LIMIT: usize = 512;
 
-    /// What those of its [remarks](Self::remarks) begin with that are the sender's own.
+    /// The prefix of those [remarks](Self::remarks) that are the sender's own.
     pub const SAID: &str = "the sender says: ";
 }
 
 /// A delivery that came in a package.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Enclosed {
-    /// Who made the package.
+    /// The node that made the package.
     pub sender: PeerId,
     /// The word for the sender that it is here.
     pub receipt: Receipt,
@@ -215,14 +217,14 @@ pub struct Enclosed {
     pub life: u64,
 }
 
-/// Why an inbox does not take a delivery. Travels to the sender.
+/// An inbox's refusal of a delivery. It travels to the sender.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct Refusal {
     /// For a person: what was refused, why, what to do.
     pub reason: String,
-    /// Whether it is a matter of the moment, such as space or places, so that the same delivery
-    /// may be taken later.
+    /// True if it is temporary, such as a lack of space or places, so that the same delivery may
+    /// be taken later.
     pub passing: bool,
 }
 
@@ -243,7 +245,7 @@ impl Refusal {
     }
 }
 
-/// Why a sink could not go on. Its text travels to the sender.
+/// An error that stops a sink. Its text travels to the sender.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SinkError {

@@ -1,4 +1,4 @@
-//! Where content comes from: the seam that users implement for a source of their own.
+//! Sources, which give content: the trait that users implement for a source of their own.
 //!
 //! A source has a thread of its own while its transfer runs, so it may block.
 
@@ -10,7 +10,7 @@ use crate::delivery::Content;
 
 /// Content that can be read once from front to back, and perhaps again for a new attempt.
 pub trait Source: Debug + Send + 'static {
-    /// What it is. Asked once, before the first read.
+    /// Describes the content. Called once, before the first read.
     fn content(&self) -> Content;
 
     /// Puts the next bytes at the front of `buffer` and tells how many; 0 only at the end.
@@ -23,22 +23,23 @@ pub trait Source: Debug + Send + 'static {
     /// Called once after the end was read: the last check, and what had to be left out.
     fn finish(&mut self) -> Result<SourceReport, SourceError>;
 
-    /// What tells this content from any other that the same source could give: as long as it is the
-    /// same, an interrupted delivery may go on where it stood. `None`, the default, where that
-    /// can't be told. Asked after [`Source::content`], and again after each [`Source::rewind`].
+    /// Returns a value that tells this content from any other that the same source could give.
+    /// While it stays the same, an interrupted delivery may go on where it stood. `None`, the
+    /// default, where that can't be told. Called after [`Source::content`], and again after each
+    /// [`Source::rewind`].
     fn version(&self) -> Option<[u8; 32]> {
         None
     }
 
-    /// What is known of the content before it is sent, from having read it: then its digest is its
-    /// [version](Source::version), too, and a receiver that has it from an earlier delivery is
-    /// not sent it again. `None`, the default, where nothing is.
+    /// Returns what is known of the content before it is sent, if it has been read before. Then its
+    /// digest is its [version](Source::version), too, and a receiver that has it from an earlier
+    /// delivery is not sent it again. `None`, the default, where nothing is known.
     fn known(&self) -> Option<Known> {
         None
     }
 
-    /// How another process finds the same content again. `None`, the default, where it can't: a
-    /// delivery that has to outlive its process is copied then.
+    /// Returns a reference by which another process finds the same content again. `None`, the
+    /// default, where there is none: a delivery that has to outlive its process is copied then.
     fn reference(&self) -> Option<SourceReference> {
         None
     }
@@ -79,43 +80,45 @@ impl<S: Source + ?Sized> Source for Box<S> {
     }
 }
 
-/// What is known of content that was read before it is sent.
+/// The digest and report of content that was read before it is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Known {
     /// BLAKE3 of it.
     pub digest: [u8; 32],
-    /// What the source had to say then: it stands for what it would say, if nothing need be sent.
+    /// The source's report of that reading. It stands for the report of the delivery, if nothing
+    /// need be sent.
     pub report: SourceReport,
 }
 
-/// Where content is to be found by another process: what
-/// [`StageRegistry::reopener`](crate::node::StageRegistry::reopener) is given back.
+/// A reference by which another process finds content. It is given back to
+/// [`StageRegistry::reopener`](crate::node::StageRegistry::reopener).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceReference {
-    /// Which reopener understands it.
+    /// The name of the reopener that understands it.
     pub kind: String,
-    /// What it needs to know, at most 256 KiB.
+    /// The data that the reopener needs, at most 256 KiB.
     pub data: Vec<u8>,
 }
 
-/// What a source has to say when all was read.
+/// A source's report when all was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SourceReport {
     /// Files read: 1 for a file, any number for a tree, 0 for plain bytes.
     pub files: u64,
-    /// What could not be read and was left out, at most [`SourceReport::SKIPPED_LIMIT`] of them.
+    /// The entries that could not be read and were left out, at most
+    /// [`SourceReport::SKIPPED_LIMIT`] of them.
     pub skipped: Vec<Skipped>,
-    /// How many were left out in all.
+    /// The number of entries that were left out in all.
     pub skipped_total: u64,
-    /// How many of these were left out because that was asked for.
+    /// The number of these that were left out on request.
     pub skipped_by_choice: u64,
-    /// What was left behind, attributes of what was sent included: lines for a person, one for
-    /// each kind, a bounded number.
+    /// Remarks on what was left behind, attributes of what was sent included: lines for a person,
+    /// one for each kind, a bounded number.
     pub remarks: Vec<String>,
 }
 
 impl SourceReport {
-    /// How many skipped entries are named; further ones are only counted.
+    /// The most skipped entries that are named; further ones are only counted.
     pub const SKIPPED_LIMIT: usize = 1000;
 }
 
@@ -124,11 +127,11 @@ impl SourceReport {
 pub struct Skipped {
     /// Its path, printable.
     pub path: String,
-    /// Why.
+    /// The reason, for a person.
     pub reason: String,
 }
 
-/// Why a source could not go on.
+/// An error that stops a source.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SourceError {
@@ -145,10 +148,10 @@ pub enum SourceError {
     Changed {
         /// Path of the file.
         what: String,
-        /// What differs.
+        /// The difference, for a person.
         how: String,
     },
-    /// What was stored to be sent is not what was stored.
+    /// The content that was stored to be sent was damaged on the disk.
     #[error(
         "{what} is damaged at byte {offset}: {how}; what it holds can't be sent any more: set it \
          aside, and look at the disk"
@@ -156,9 +159,9 @@ pub enum SourceError {
     Damaged {
         /// Path of the file.
         what: String,
-        /// Where in the file.
+        /// The offset of the damage in the file, in bytes.
         offset: u64,
-        /// What does not agree.
+        /// The mismatch, for a person.
         how: String,
     },
     /// The content can't be described or sent.

@@ -1,4 +1,4 @@
-//! What all chunks of one attempt share, and the custody each of them is in.
+//! The state that all chunks of one attempt share, and the custody that each of them is in.
 //!
 //! Invariant: a chunk ends in exactly one way: finished, failed, or lost; and whichever it is, its
 //! owner hears of it.
@@ -16,20 +16,20 @@ use super::{BufferPool, Chunk, Credit, Outlet, Parcel, SharedCodec, Slot};
 use crate::delivery::{DigestFold, Incoming, KeyScope, RangeSet, Subtree, TransferKey};
 use crate::wire::{FailureKind, Ranges, growth_limit};
 
-/// What all chunks of one attempt share.
+/// The state that all chunks of one attempt share.
 pub struct Transfer {
-    /// What its keys depend on: ids, peers, suite, chunk size.
+    /// The values that its keys depend on: ids, peers, suite, chunk size.
     pub scope: KeyScope,
     /// The key of this attempt.
     pub key: TransferKey,
-    /// What stands for that key where keys derived from it are kept: two attempts may agree in all
-    /// else.
+    /// The commitment to that key, by which caches find keys derived from it: two attempts may
+    /// agree in all else.
     pub commitment: [u8; 32],
     /// The id of its frames on the link.
     pub stream: u64,
-    /// What its chunks may be compressed with.
+    /// The codec that its chunks may be compressed with.
     pub codec: Option<SharedCodec>,
-    /// Where its buffers come from.
+    /// The pool that its buffers come from.
     pub buffers: BufferPool,
     /// What has arrived; of use at the receiving end.
     incoming: Mutex<Incoming>,
@@ -52,8 +52,8 @@ pub struct Transfer {
     closed: AtomicBool,
 }
 
-/// What the owner of a transfer hears of its chunks. At most two a chunk, so the credit bounds how
-/// many wait.
+/// A message about a chunk to the owner of its transfer. There are at most two for each chunk, so
+/// the credit bounds how many wait.
 #[derive(Debug)]
 pub enum Signal {
     /// A chunk was dropped before it was done.
@@ -67,43 +67,43 @@ pub enum Signal {
 pub struct Lost {
     /// The stream of its transfer.
     pub stream: u64,
-    /// Which attempt it belonged to.
+    /// The number of the attempt that it belonged to.
     pub attempt: u32,
     /// Its index.
     pub index: u64,
-    /// Whether it was the trailer.
+    /// True if it was the trailer.
     pub trailer: bool,
     /// The stage that had it last.
     pub stage: Option<Arc<str>>,
-    /// Whether it was dropped by a panic, rather than thrown away.
+    /// True if it was dropped by a panic, false if it was thrown away.
     pub panicked: bool,
     /// The chunk as it was cut, unless it was sealed: an index is sealed once in an attempt.
     pub again: Option<Bytes>,
 }
 
-/// Why a chunk can't go on.
+/// A failure of one chunk, which can't go on.
 #[derive(Clone, Debug)]
 pub struct Fault {
     /// The stream of its transfer.
     pub stream: u64,
-    /// Which attempt it belonged to.
+    /// The number of the attempt that it belonged to.
     pub attempt: u32,
     /// Its index.
     pub index: u64,
-    /// Whether it was the trailer.
+    /// True if it was the trailer.
     pub trailer: bool,
     /// The stage that gave it up.
     pub stage: Option<Arc<str>>,
     /// The lane it came by, at the receiving end.
     pub lane: Option<u16>,
-    /// What kind of failure.
+    /// The kind of failure.
     pub kind: FailureKind,
     /// For a person.
     pub message: String,
 }
 
 impl Transfer {
-    /// What sealing adds to a raw chunk: tag and prefix.
+    /// The bytes that sealing adds to a raw chunk: tag and prefix.
     pub const OVERHEAD: u32 = 32;
 
     /// An attempt whose owner hears of its chunks through `signals`.
@@ -139,12 +139,13 @@ impl Transfer {
         })
     }
 
-    /// What has arrived.
+    /// Locks the record of what has arrived.
     pub fn incoming(&self) -> MutexGuard<'_, Incoming> {
         self.incoming.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Where its chunks go when they have passed the stages; of use at the receiving end.
+    /// Sets the assembler to which its chunks go when they have passed the stages. Of use at the
+    /// receiving end.
     pub fn assemble_at(&self, assembler: Recipient<Chunk>) {
         // Set once, before the first chunk is admitted.
         let _ = self.assembler.set(assembler);
@@ -193,7 +194,8 @@ impl Transfer {
         let _ = self.held.set(held);
     }
 
-    /// Whether the receiver holds a chunk from an earlier attempt, so that it need not be sent.
+    /// Returns whether the receiver holds a chunk from an earlier attempt, so that it need not be
+    /// sent.
     pub fn is_held(&self, index: u64) -> bool {
         self.held.get().is_some_and(|held| held.contains(index))
     }
@@ -289,7 +291,7 @@ impl Transfer {
         self.digest_grew.notify_waiters();
     }
 
-    /// Whether the transfer is over.
+    /// Returns whether the transfer is over.
     pub fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Relaxed)
     }
@@ -317,7 +319,8 @@ impl fmt::Debug for Transfer {
     }
 }
 
-/// Who answers for a chunk on its way. Travels with it through every mailbox; clones share it.
+/// The custody of a chunk on its way: who answers for it. It travels with the chunk through every
+/// mailbox; clones share it.
 ///
 /// When the last clone is dropped and the chunk neither finished nor failed, the owner of the
 /// transfer hears that it was lost.
@@ -411,7 +414,7 @@ impl Custody {
         self.0.length
     }
 
-    /// Whether it is the trailer.
+    /// Returns whether it is the trailer.
     pub fn is_trailer(&self) -> bool {
         self.0.trailer
     }

@@ -10,25 +10,25 @@ use crate::wire::FailureKind;
 /// [`Chunk::new`](super::Chunk::new)`(input.custody().clone(), …)`, or [`Parcel::from_parts`] where
 /// it makes something else. A transform may panic: the chunk is tried once more on a fresh one.
 pub trait Transform: Unpin + 'static {
-    /// What it takes.
+    /// The parcel that it takes.
     type In: Parcel;
-    /// What it makes of it.
+    /// The parcel that it makes of it.
     type Out: Parcel;
 
-    /// Whether it wants to see the trailer, too. Otherwise the stage passes the trailer on as it
-    /// is.
+    /// True if it sees the trailer, too. Otherwise, which is the default, the stage passes the
+    /// trailer on as it is.
     const SEES_TRAILER: bool = false;
 
     /// Makes one out of one in.
     fn apply(&mut self, input: &Self::In) -> Result<Self::Out, TransformError>;
 }
 
-/// Why a transform could not do its work on a chunk. The transfer fails with it at both ends, the
-/// stage named; unless it is [`TransformError::damaged`], which asks for the chunk once more.
+/// An error of a transform at its work on a chunk. The transfer fails with it at both ends, and the
+/// stage is named. A [`TransformError::damaged`] asks for the chunk once more instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct TransformError {
-    /// What kind of failure.
+    /// The kind of failure.
     pub kind: FailureKind,
     /// For a person.
     pub message: String,

@@ -18,7 +18,7 @@ impl Wiring {
         Self { metrics, children: Vec::new() }
     }
 
-    /// Where stages count.
+    /// Returns the metrics in which stages count.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
     }
@@ -57,7 +57,7 @@ impl Child {
         &self.name
     }
 
-    /// Whether its mailbox is open.
+    /// Returns whether its mailbox is open.
     pub fn is_alive(&self) -> bool {
         (self.alive)()
     }

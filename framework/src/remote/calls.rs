@@ -74,8 +74,8 @@ impl Drop for Call {
     }
 }
 
-/// The requests of a call, as they are written. Dropped without [`finish`](Self::finish), it cancels
-/// the call.
+/// The requests of a call, as they are written. Dropped without [`finish`](Self::finish), it
+/// cancels the call.
 pub(super) struct Requesting {
     call: Arc<Call>,
     room: Arc<Notify>,

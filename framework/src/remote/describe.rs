@@ -1,4 +1,4 @@
-//! What a node says of itself: which names take which messages, and in which ways.
+//! A node's description of itself: which names take which messages, and in which ways.
 //!
 //! Invariant: a peer is told of what it may send to, and of nothing else: what it may not send to
 //! looks as if it were not there. An answer has at most [`NAMES_MOST`] names and about
@@ -55,7 +55,7 @@ impl RemoteMessage for Describe {
     const JSON: bool = cfg!(feature = "json");
 }
 
-/// What may be sent to a node by who asks, in the order of the names.
+/// The names of a node that the asker may send to, in the order of the names.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Description {
@@ -71,13 +71,13 @@ pub struct Description {
 pub struct Described {
     /// The name.
     pub name: String,
-    /// Whether it is an inbox, which takes content and no messages.
+    /// True if it is an inbox, which takes content and no messages.
     pub inbox: bool,
-    /// Whether its actor lives.
+    /// True if its actor lives.
     pub up: bool,
     /// The types of messages it takes.
     pub takes: Vec<Taken>,
-    /// Whether it takes more types than are told of.
+    /// True if it takes more types than `takes` lists.
     pub cut: bool,
 }
 
@@ -89,9 +89,9 @@ pub struct Taken {
     pub message: String,
     /// Its version.
     pub version: u32,
-    /// How it may be written: `native`, `json`.
+    /// The forms in which it may be written: `native`, `json`.
     pub forms: Vec<String>,
-    /// How it may be sent: `tell`, `ask`, `deliver`, `download`, `upload`, `open`.
+    /// The ways in which it may be sent: `tell`, `ask`, `deliver`, `download`, `upload`, `open`.
     pub ways: Vec<String>,
     /// The JSON schema of the message, where it is known and has no more than 16 KiB.
     pub schema: Option<String>,

@@ -48,7 +48,7 @@ enum Named {
     Mailboxes(Vec<Arc<dyn Mailbox>>),
 }
 
-/// Why a name could not be given.
+/// An error of giving a name to an actor or an inbox.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DirectoryError {

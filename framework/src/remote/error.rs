@@ -1,4 +1,4 @@
-//! Why a message did not reach an actor elsewhere, or its answer did not come back.
+//! Errors of messages that did not reach an actor elsewhere, or whose answer did not come back.
 
 use std::fmt;
 
@@ -6,18 +6,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::wire::printable;
 
-/// What went wrong, for programs, and in words, for people.
+/// An error of a message to another node: a kind for programs, and a text for people.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RemoteError {
-    /// What went wrong.
+    /// The kind of error.
     pub kind: RemoteErrorKind,
-    /// What, where, and what can be done about it.
+    /// The text: what went wrong, where, and what can be done about it.
     pub message: String,
 }
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $name:ident = $code:literal,)*) => {
-        /// What can go wrong with a message to another node.
+        /// The kinds of errors of messages to another node.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
         #[non_exhaustive]
         pub enum RemoteErrorKind {
@@ -47,7 +47,7 @@ kinds! {
     Unsupported = 4,
     /// Nothing has that name there.
     NoSuchName = 5,
-    /// What has that name does not take this type of message, or not in this way.
+    /// The actor of that name does not take this type of message, or not in this way.
     NoSuchMessage = 6,
     /// It takes another version of this type of message.
     VersionMismatch = 7,
@@ -79,12 +79,12 @@ kinds! {
     Other = 255,
 }
 
-/// Whether a message was handled that ended in an error.
+/// Tells whether a message that ended in an error was handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Handled {
-    /// It was not: sending it again does nothing twice.
+    /// It was not handled: sending it again does nothing twice.
     No,
-    /// It was, and only its answer is missing.
+    /// It was handled, and only its answer is missing.
     Yes,
     /// Nobody here knows.
     Unknown,
@@ -102,8 +102,9 @@ impl Handled {
 }
 
 impl RemoteErrorKind {
-    /// Whether a message that ended so was handled. What may be said of an answer, too
-    /// ([`Full`](Self::Full), [`Unencodable`](Self::Unencodable)), is not known by its kind.
+    /// Returns whether a message that ended in this error was handled. The kinds that may concern
+    /// the answer as well as the message ([`Full`](Self::Full), [`Unencodable`](Self::Unencodable))
+    /// leave it unknown.
     pub const fn handled(self) -> Handled {
         match self {
             Self::UnknownPeer

@@ -1,5 +1,5 @@
-//! How the messages of a type are written: natively, or as JSON for programs that don't have the
-//! type.
+//! The forms in which messages of a type are written: native, or JSON for programs that don't have
+//! the type.
 //!
 //! Invariant: the name of a type says how it is written, so that a mailbox never has to guess.
 

@@ -20,7 +20,7 @@ use crate::wire::TraceContext;
 use crate::wire::codec::{CodecError, decode_message, encode_message};
 use crate::wire::message::Shape;
 
-/// How long an answer is waited for, unless [`Remote::within`] says otherwise.
+/// The time to wait for an answer, unless [`Remote::within`] sets another.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
 /// An actor on another node, for messages of one type. Cloning it is cheap. Works from any thread

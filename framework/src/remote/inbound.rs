@@ -1,4 +1,5 @@
-//! What one of a peer's numbers stands for, and the credit of what was told under it.
+//! The meaning of each number that a peer uses for a target, and the credit of what was told under
+//! it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

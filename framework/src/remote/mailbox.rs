@@ -1,4 +1,4 @@
-//! How bytes that came for a name become a message in an actor's mailbox.
+//! Mailboxes, which turn the bytes that came for a name into messages for an actor.
 
 use std::any::Any;
 use std::future::Future;

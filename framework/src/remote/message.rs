@@ -1,4 +1,4 @@
-//! What a type needs to travel to an actor on another node.
+//! The traits of a type that travels to an actor on another node.
 
 use actix::Message;
 use serde::Serialize;
@@ -30,8 +30,8 @@ pub trait RemoteMessage:
     const NAME: &'static str;
     /// Its version.
     const VERSION: u32;
-    /// Whether an actor that takes it takes it as JSON, too, under the name of the type and
-    /// `+json`: `#[remote(…, json)]`. Needs the feature `json`.
+    /// True if an actor that takes this type takes it as JSON, too, under the name of the type and
+    /// `+json`: `#[remote(…, json)]`. Needs the feature `json`. Default: `false`.
     const JSON: bool = false;
 
     /// The JSON schemas of it and of its answer: `#[remote(…, schema)]`. Needs the feature
@@ -41,7 +41,7 @@ pub trait RemoteMessage:
     }
 }
 
-/// What a message and its answer look like as JSON: texts of JSON Schema.
+/// The JSON Schemas of a message and its answer, as texts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Schemas {
     /// Of the message.
@@ -50,10 +50,10 @@ pub struct Schemas {
     pub answer: String,
 }
 
-/// What a message results in where a failure has a place in it, or nothing is expected: such a
-/// message can be sent by a plain `Recipient`, which does not tell that the actor is elsewhere.
+/// The result of a message that has a place for a failure, or that nobody waits for. Such a message
+/// can be sent by a plain `Recipient`, which does not tell that the actor is elsewhere.
 pub trait RemoteResult: Sized {
-    /// Whether nobody waits for it, so that the message travels without an answer.
+    /// True if nobody waits for the result, so that the message travels without an answer.
     const NOTHING: bool;
 
     /// The result when it could not be had.

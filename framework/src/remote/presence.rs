@@ -1,4 +1,4 @@
-//! Whether an actor or a node is there.
+//! The presence of an actor or a node, watched from another node.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -15,17 +15,17 @@ pub(super) const LOOK: Duration = Duration::from_millis(250);
 /// Changes that wait for a slow watcher; older ones are dropped.
 const CHANGES: usize = 16;
 
-/// Whether what is watched is there.
+/// The presence of an actor or a node that is watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Presence {
-    /// It is.
+    /// It is there.
     Up,
-    /// It is not.
+    /// It is not there.
     Down {
-        /// Why, for programs: [`LinkLost`](RemoteErrorKind::LinkLost) of a link that broke or a
-        /// node that fell silent, [`ShuttingDown`](RemoteErrorKind::ShuttingDown) of a
-        /// node that stopped in order, [`Unreachable`](RemoteErrorKind::Unreachable)
-        /// before there was a link; of an actor [`Died`](RemoteErrorKind::Died),
+        /// The reason, for programs: [`LinkLost`](RemoteErrorKind::LinkLost) if the link broke or
+        /// the node fell silent, [`ShuttingDown`](RemoteErrorKind::ShuttingDown) if the node
+        /// stopped in order, [`Unreachable`](RemoteErrorKind::Unreachable) before there was a
+        /// link; for an actor also [`Died`](RemoteErrorKind::Died),
         /// [`Restarting`](RemoteErrorKind::Restarting),
         /// [`NoSuchName`](RemoteErrorKind::NoSuchName), [`Forbidden`](RemoteErrorKind::Forbidden).
         kind: RemoteErrorKind,
@@ -41,7 +41,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// What was last heard.
+    /// Returns the latest presence that is known.
     pub fn now(&self) -> &Presence {
         &self.now
     }

@@ -1,4 +1,4 @@
-//! What is to be said on a link, cut into batches.
+//! The queue of items for a link, cut into batches.
 //!
 //! Invariant: items of one key leave in the order they were put in; what names a target, before all
 //! that waits.

@@ -1,5 +1,5 @@
-//! What an actor gets of a call from another node: the request or the stream of them, and the way
-//! to answer.
+//! An actor's view of a call from another node: the request or the stream of them, and the way to
+//! answer.
 
 use std::fmt;
 use std::pin::Pin;
@@ -195,7 +195,7 @@ impl<R: Serialize + DeserializeOwned> Reply<R> {
         }
     }
 
-    /// Who asked; `None` where nobody waits for an answer.
+    /// Returns the node that asked; `None` where nobody waits for an answer.
     pub fn caller(&self) -> Option<PeerId> {
         self.served.as_ref().map(|served| served.caller)
     }
@@ -212,7 +212,7 @@ impl<R: Serialize + DeserializeOwned> Reply<R> {
 /// one request only, that is what the stream of requests has; where it waits for one reply only, it
 /// takes the first.
 pub struct Called<M: RemoteMessage> {
-    /// What is requested.
+    /// The requests of the call.
     pub requests: Requests<M>,
     /// The way to reply.
     pub replies: Replies<M::Result>,
@@ -310,7 +310,7 @@ impl<R: Serialize + DeserializeOwned> Replies<R> {
         }
     }
 
-    /// Who called.
+    /// Returns the node that called.
     pub fn caller(&self) -> Option<PeerId> {
         self.served.as_ref().map(|served| served.caller)
     }

@@ -41,7 +41,7 @@ impl From<Undone> for io::Error {
     }
 }
 
-/// What `work` comes to, begun now where blocking blocks nobody else.
+/// Begins `work` at once, on a thread where blocking blocks nobody else, and returns its result.
 ///
 /// # Errors
 /// When it panics; and when the system gives no thread, so that nothing was done: that passes.

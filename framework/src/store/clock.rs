@@ -1,4 +1,5 @@
-//! How much time has passed, whatever the wall clock says: what expires, expires by this.
+//! A clock that counts the time that has passed, whatever the wall clock says. Everything that
+//! expires does so by it.
 //!
 //! The wall clock of a machine may be a year behind until it is set, and may be put forward and
 //! back. So what a node keeps is dated on scales of its own, which begin where the wall clock stood

@@ -74,7 +74,7 @@ impl FileStore {
         Ok(())
     }
 
-    /// Where it is.
+    /// Returns the folder of the store.
     pub fn folder(&self) -> &Path {
         &self.folder
     }

@@ -1,8 +1,8 @@
-//! What everything durable, timed and bounded stands on: small durable tables of records, a clock
-//! that goes on, accounts of what peers hold, threads that there may be none of.
+//! The base of everything durable, timed and bounded: stores, which are small durable tables of
+//! records; a clock that goes on; accounts of what peers hold; threads that may fail to start.
 //!
-//! A node keeps its trust in one, with the tickets it gave out; and in another, its spool, what it
-//! has to deliver, what has arrived in part, and what was delivered.
+//! A node keeps its trust in one store, with the tickets that it gave out. Another store, its
+//! spool, holds what it has to deliver, what has arrived in part, and what was delivered.
 
 pub(crate) mod blocking;
 pub(crate) mod clock;
@@ -64,8 +64,8 @@ pub trait Store: Debug + Send + Sync + 'static {
         Ok(Hold::default())
     }
 
-    /// Why it takes no changes any more until its program is started again, if that is so. Default:
-    /// it always does.
+    /// Returns the reason why the store takes no more changes until its program is started again,
+    /// if it has failed. Default: it always takes them.
     fn failure(&self) -> Option<String> {
         None
     }

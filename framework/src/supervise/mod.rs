@@ -1,5 +1,5 @@
-//! What runs: actors started from factories, watched, restarted with backoff, given up on with an
-//! error that names them.
+//! Supervision: actors are started from factories, watched, restarted with backoff, and given up on
+//! with an error that names them.
 
 mod policy;
 mod supervisor;

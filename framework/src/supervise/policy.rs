@@ -1,9 +1,9 @@
-//! When a dead actor is started anew, and when no more. Pure.
+//! The policy that decides when a dead actor is started anew, and when no more. Pure.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// How often and how fast an actor is restarted.
+/// A policy for restarting actors: how often, and how fast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RestartPolicy {
     /// More deaths than this within [`RestartPolicy::within`] fail the transfer that causes them;
@@ -29,7 +29,7 @@ impl Default for RestartPolicy {
     }
 }
 
-/// What to do about a dead actor.
+/// A decision about a dead actor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// Start it anew after this wait.
@@ -63,7 +63,7 @@ impl RestartHistory {
     }
 }
 
-/// What a node does when an actor that it hosts dies: by a panic, or by stopping.
+/// A strategy for an actor that a node hosts and that dies, by a panic or by stopping.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Strategy {

@@ -59,11 +59,11 @@ struct Route {
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Adopt {
-    /// What it is checked and retired by.
+    /// The id by which it is checked and retired.
     pub id: RouteId,
     /// For logs: to whom, which way, on which lane.
     pub name: String,
-    /// Where its actors run.
+    /// The arbiter on which its actors run.
     pub arbiter: ArbiterHandle,
     /// Its actors.
     pub children: Vec<Child>,
@@ -76,7 +76,7 @@ pub struct Adopt {
 #[rtype(result = "Checked")]
 pub struct Check(pub RouteId);
 
-/// What a check found.
+/// The result of a check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Checked {
     /// All actors live; so many were started anew.

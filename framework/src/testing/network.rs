@@ -61,22 +61,22 @@ enum Mode {
 /// A connection whose faults are to be decided.
 #[derive(Clone, Debug)]
 pub struct Connecting {
-    /// Who dialled.
+    /// The name of the node that dialled.
     pub from: String,
-    /// Who was dialled.
+    /// The name of the node that was dialled.
     pub to: String,
-    /// Which connection of this network it is, from 0.
+    /// The number of this connection in the network, from 0.
     pub number: u64,
-    /// Whether it is a bulk lane, and not the express lane of a link.
+    /// True if it is a bulk lane, false if it is the express lane of a link.
     pub bulk: bool,
 }
 
-/// What goes wrong on one connection. Positions count the bytes of a direction from 0.
+/// The faults of one connection. Positions count the bytes of a direction from 0.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Faults {
-    /// How long bytes are on their way, from the side that dialled.
+    /// The delay of bytes from the side that dialled.
     pub delay_there: Duration,
-    /// How long bytes are on their way to the side that dialled.
+    /// The delay of bytes to the side that dialled.
     pub delay_back: Duration,
     /// Breaks when the side that dialled has sent so many bytes.
     pub cut_there: Option<u64>,
@@ -113,13 +113,14 @@ impl Network {
         }))
     }
 
-    /// How the node `name` reaches others on this network; it listens at its name.
+    /// Makes the transport by which the node `name` reaches others on this network. The node
+    /// listens at its name.
     pub fn transport(&self, name: impl Into<String>) -> MemoryTransport {
         MemoryTransport { network: self.clone(), name: name.into() }
     }
 
-    /// What goes wrong on connections from now on. Each has a generator of its own, made of the
-    /// seed and its number.
+    /// Plans the faults of connections from now on. Each connection has a generator of its own,
+    /// made from the seed and its number.
     pub fn plan(&self, plan: impl Fn(&Connecting, &mut Random) -> Faults + Send + Sync + 'static) {
         self.state().plan = Some(Arc::new(plan));
     }

@@ -10,7 +10,7 @@ use crate::wire::Identity;
 /// Two nodes on one network: `lyon`, which the tests send from, and `paris`, which they send to.
 #[derive(Debug)]
 pub struct Pair {
-    /// What they meet on.
+    /// The network that both nodes are on.
     pub network: Network,
     /// The node `lyon`; it knows `paris` by that name.
     pub lyon: Node,

@@ -28,7 +28,7 @@ pub struct ControlOpener {
     failed: bool,
 }
 
-/// Why a control frame could not be sealed or opened. From the opener each of them ends the link.
+/// An error of sealing or opening a control frame. Each error of the opener ends the link.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LinkError {

@@ -1,4 +1,4 @@
-//! How values become bytes: the only place that knows bincode.
+//! The encoding of values as bytes: the only place that knows bincode.
 //!
 //! For what the wire itself says: fixed-width little-endian integers, `u32` variant tags, `u64`
 //! lengths. Invariant: nothing longer than [`CONTROL_LIMIT`] is written or read, a length inside
@@ -32,18 +32,18 @@ use super::message::MESSAGE_LIMIT;
 /// The most bytes a value may have, in either direction.
 pub const CONTROL_LIMIT: usize = 65_536;
 
-/// How deep a value may be nested: structs, tuples, lists, maps, filled options and variants within
-/// each other, the value itself included. Reading and writing takes stack for each.
+/// The most levels to which a value may be nested: structs, tuples, lists, maps, filled options and
+/// variants within each other, the value itself included. Reading and writing takes stack for each.
 pub const DEPTH_LIMIT: usize = 128;
 
-/// How many elements the lists and maps of a value may have together, beyond twice its bytes:
-/// elements may have no bytes, as those of a `Vec<()>`, and take time all the same.
+/// The most elements that the lists and maps of a value may have together, beyond twice its bytes.
+/// Elements may have no bytes, as those of a `Vec<()>`, and take time all the same.
 pub const FREE_ELEMENTS: usize = 65_536;
 
 /// From which length on what is in a tuple or an array counts as the elements of a list do.
 const LONG_TUPLE: usize = 32;
 
-/// Why a value could not be written or read.
+/// An error of writing or reading a value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CodecError {
@@ -84,20 +84,20 @@ pub enum CodecError {
     Malformed {
         /// Bytes given.
         given: usize,
-        /// What is wrong with them.
+        /// The problem with the bytes.
         reason: String,
     },
     /// A type that asks the bytes what they are, which they do not say.
     #[error("{reason}")]
     Undescribed {
-        /// What it asks for, where, and what to do.
+        /// The problem: what the type asks for, where, and what to do.
         reason: String,
     },
     /// The value breaks a limit of its type, or would be read as another one, so it was not
     /// written.
     #[error("a message could not be written: {reason}")]
     Unwritable {
-        /// What is wrong with the value.
+        /// The problem with the value.
         reason: String,
     },
 }

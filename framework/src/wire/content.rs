@@ -1,4 +1,4 @@
-//! What a transfer carries, told to the receiver before the first byte.
+//! The description of a transfer's content, told to the receiver before the first byte.
 //!
 //! Invariant: a [`ContentName`] is one path component. It can never name a parent, a root or
 //! nothing.
@@ -11,7 +11,7 @@ const NAME_LIMIT: usize = 255;
 /// A description of the content of a transfer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Content {
-    /// What kind of content it is.
+    /// The kind of the content.
     pub kind: ContentKind,
     /// The name the sender gives it.
     pub name: ContentName,
@@ -45,7 +45,7 @@ pub enum ContentKind {
 #[serde(try_from = "serde_bytes::ByteBuf", into = "serde_bytes::ByteBuf")]
 pub struct ContentName(Vec<u8>);
 
-/// Why some bytes are no [`ContentName`].
+/// An error of making a [`ContentName`] of bytes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NameError {

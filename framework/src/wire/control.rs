@@ -1,4 +1,4 @@
-//! What two nodes say to each other over an established link.
+//! The control messages that two nodes exchange over an established link.
 //!
 //! Invariant: the order of the variants is the format; a new one goes to the end, with a new
 //! version of the wire. Every message fits into one control frame.
@@ -30,7 +30,7 @@ pub enum Control {
     /// The initiator's first message. Until it verifies, the responder changes nothing: the
     /// handshake before it may be a replay.
     Hello {
-        /// What the initiator calls itself, at most 64.
+        /// The name that the initiator gives itself, at most 64.
         #[serde(with = "Name::<NAME_LIMIT>")]
         name: String,
         /// The token of a ticket to redeem.
@@ -41,13 +41,13 @@ pub enum Control {
     },
     /// The responder's answer: the initiator is in.
     Welcome {
-        /// What the responder calls itself, at most 64.
+        /// The name that the responder gives itself, at most 64.
         #[serde(with = "Name::<NAME_LIMIT>")]
         name: String,
     },
     /// The responder's answer: the initiator is not in. The link closes.
     Refuse {
-        /// Why.
+        /// The reason.
         reason: RefuseReason,
     },
     /// Asks whether the other side lives.
@@ -62,16 +62,16 @@ pub enum Control {
     },
     /// The initiator wants this bulk lane: the responder answers with a `LaneTicket`.
     LaneRequest {
-        /// Which lane, from 0.
+        /// The number of the lane, from 0.
         lane: u16,
     },
     /// The responder has bulk to send and asks the initiator, who alone can dial, to request lanes.
     LaneWanted,
     /// Leave to open a bulk lane: once, within 10 s.
     LaneTicket {
-        /// Which lane.
+        /// The number of the lane.
         lane: u16,
-        /// What the lane's preamble names.
+        /// The id that the lane's preamble names.
         id: [u8; 16],
         /// The lane's pre-shared key.
         secret: SecretBytes,
@@ -86,15 +86,15 @@ pub enum Control {
         limit: u64,
         /// Chunks it has from before, durably: to be skipped where the sender can vouch for them.
         received: Ranges,
-        /// Whether it has the trailer. One that it had and has lost, with its process, is sent
-        /// again.
+        /// True if the receiver has the trailer. A trailer that it had and has lost, with its
+        /// process, is sent again.
         trailer: bool,
     },
     /// The receiver does not take it.
     Reject {
         /// The stream of the opening.
         stream: u64,
-        /// Why.
+        /// The reason.
         failure: Failure,
     },
     /// More may be sent. Absolute, so a repeated or late one does no harm.
@@ -108,16 +108,16 @@ pub enum Control {
     Received {
         /// The transfer's stream.
         stream: u64,
-        /// Which chunks.
+        /// The indices of the chunks.
         indices: Ranges,
     },
     /// A chunk did not come through and is wanted again.
     Lost {
         /// The transfer's stream.
         stream: u64,
-        /// Which chunk.
+        /// The index of the chunk.
         index: u64,
-        /// What happened to it, where that is known.
+        /// The failure of the chunk, where it is known.
         failure: Option<Failure>,
     },
     /// The receiver verified the digest and committed the content durably.
@@ -138,7 +138,7 @@ pub enum Control {
     Fail {
         /// The transfer's stream.
         stream: u64,
-        /// Why.
+        /// The reason.
         failure: Failure,
     },
     /// Send no chunk of this transfer until further notice.
@@ -153,31 +153,31 @@ pub enum Control {
     },
     /// This side closes the link now, in order.
     Goodbye {
-        /// Why, for people, at most 512.
+        /// The reason, for people, at most 512.
         #[serde(with = "Prose::<REASON_LIMIT>")]
         reason: String,
     },
     /// The receiving application is done with a delivery. Said again on each new link until it is
     /// heard.
     Processed {
-        /// Which transfer of the one who hears this.
+        /// The id of the transfer, which is one of the side that hears this.
         transfer: TransferId,
         /// The proof: under the key of the attempt that was delivered.
         mac: [u8; 32],
     },
-    /// What a relay has to say of a package that it was given. Said again on each new link until it
-    /// is heard.
+    /// The word of a relay on a package that it was given. Said again on each new link until it is
+    /// heard.
     Passed {
-        /// Which transfer of the one who hears this.
+        /// The id of the transfer, which is one of the side that hears this.
         transfer: TransferId,
         /// The word.
         word: Word,
     },
     /// A word about a transfer was heard, and is noted.
     Heard {
-        /// Which transfer.
+        /// The id of the transfer.
         transfer: TransferId,
-        /// Which word: the next one may be on its way.
+        /// The kind of the word: the next word may be on its way.
         what: WordKind,
     },
     /// Batches of messages follow on this link, sealed under a key of their own: said once, if both
@@ -187,7 +187,7 @@ pub enum Control {
         transfer: TransferId,
         /// Its key.
         key: SecretBytes,
-        /// What the sender commits to: the key, once more, in another form.
+        /// The commitment of the sender: the key, once more, in another form.
         commitment: [u8; 32],
     },
     /// The sender knows nothing of the stream that the receiver has accepted: what was kept for it
@@ -210,8 +210,8 @@ pub enum Control {
         /// nowhere.
         incarnation: [u8; 16],
     },
-    /// What is not as it was sent, since the receiver could not, or would not, keep it. Said before
-    /// [`Control::Delivered`], if there is any.
+    /// Remarks on what is not as it was sent, since the receiver could not, or would not, keep it.
+    /// Said before [`Control::Delivered`], if there are any.
     Remarks {
         /// The transfer's stream.
         stream: u64,
@@ -221,7 +221,7 @@ pub enum Control {
     },
 }
 
-/// Why a responder does not let an initiator in.
+/// A responder's reason for refusing an initiator.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum RefuseReason {
@@ -254,7 +254,8 @@ pub struct Receipt {
     pub digest: [u8; 32],
     /// Bytes of the content.
     pub length: u64,
-    /// Where it is at the receiver, printable, at most 4096; empty when it is not in one place.
+    /// The place of the content at the receiver, printable, at most 4096 bytes; empty when the
+    /// content is not in one place.
     #[serde(with = "Prose::<PLACE_LIMIT>")]
     pub place: String,
     /// Files written.
@@ -276,8 +277,8 @@ impl fmt::Debug for Receipt {
     }
 }
 
-/// What a relay says of a package. All but a failure is the receiver's own word, and proves itself.
-/// `Debug` does not show the proofs.
+/// The word of a relay on a package. All but a failure is the receiver's own word, and proves
+/// itself. `Debug` does not show the proofs.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Word {
     /// The receiver has verified and committed it.
@@ -293,14 +294,14 @@ pub enum Word {
     Failed(Failure),
 }
 
-/// Which word it is.
+/// The kind of a [`Word`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum WordKind {
-    /// That it was delivered.
+    /// The package was delivered.
     Delivered,
-    /// That it was processed.
+    /// The package was processed.
     Processed,
-    /// That it was given up.
+    /// The package was given up.
     Failed,
 }
 
@@ -317,7 +318,7 @@ impl fmt::Debug for Word {
 }
 
 impl Word {
-    /// Which one it is.
+    /// Returns the kind of the word.
     pub fn kind(&self) -> WordKind {
         match self {
             Self::Delivered(_) => WordKind::Delivered,

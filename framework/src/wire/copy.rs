@@ -58,7 +58,7 @@ struct Letter {
     content: Content,
 }
 
-/// Why bytes are no copy, or not one of this node.
+/// An error of reading or making a copy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CopyError {
@@ -89,15 +89,15 @@ pub enum CopyError {
     /// The envelope does not open, or could not be made.
     #[error(transparent)]
     Envelope(#[from] EnvelopeError),
-    /// What is in the envelope makes no sense, or could not be written.
+    /// The content of the envelope makes no sense, or could not be written.
     #[error("what is in it can't be read: {0}")]
     Malformed(#[from] CodecError),
     /// Somebody else made it.
     #[error("it was made by {author}, and this node is {us}")]
     OtherAuthor {
-        /// Who made it.
+        /// The node that made it.
         author: PeerId,
-        /// Who tried.
+        /// The node that tried to open it.
         us: PeerId,
     },
 }
@@ -138,7 +138,7 @@ impl CopyHeader {
         })
     }
 
-    /// How many bytes the header has in all, when these are the first of them.
+    /// Returns the length of the whole header in bytes, which its first bytes tell.
     pub fn length(preamble: &[u8; COPY_PREAMBLE]) -> Result<usize, CopyError> {
         let &[magic @ .., v0, v1, _, _, l0, l1, l2, l3] = preamble;
         if magic != MAGIC {
@@ -187,7 +187,7 @@ impl CopyHeader {
         &self.bytes
     }
 
-    /// What the content is, as it was known when the copy was begun.
+    /// Returns the description of the content, as it was known when the copy was begun.
     pub fn content(&self) -> &Content {
         &self.content
     }
@@ -197,12 +197,12 @@ impl CopyHeader {
         self.piece_size as usize
     }
 
-    /// What the pieces are sealed with.
+    /// Returns the key that seals the pieces.
     pub fn key(&self) -> &TransferKey {
         &self.key
     }
 
-    /// What the keys depend on, besides the key.
+    /// Returns the inputs of the copy's keys, besides the transfer key.
     pub fn scope(&self) -> KeyScope {
         let Self { transfer, suite, owner, piece_size, .. } = *self;
         KeyScope {
@@ -215,7 +215,7 @@ impl CopyHeader {
         }
     }
 
-    /// What tells this copy from any other: no two have the same envelope.
+    /// Returns a value that tells this copy from any other: no two have the same envelope.
     pub fn identity(&self) -> [u8; 32] {
         blake3::derive_key(IDENTITY_CONTEXT, &self.bytes)
     }

@@ -19,12 +19,12 @@ use super::{Identity, PeerId};
 
 /// The most bytes of an envelope.
 pub const ENVELOPE_LIMIT: usize = 16 << 10;
-/// What an envelope adds to its payload: two keys and two tags.
+/// The bytes that an envelope adds to its payload: two keys and two tags.
 pub const ENVELOPE_OVERHEAD: usize = 32 + 48 + 16;
 
 const PATTERN: &str = "Noise_X_25519_ChaChaPoly_BLAKE2s";
 
-/// Why an envelope could not be made or opened.
+/// An error of making or opening an envelope.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EnvelopeError {
@@ -43,7 +43,7 @@ pub enum EnvelopeError {
     /// This side could not make it.
     #[error("the envelope could not be made: {reason}")]
     Local {
-        /// Why not.
+        /// The reason.
         reason: String,
     },
 }
@@ -65,7 +65,7 @@ pub fn seal(
     noise.and_then(|noise| write(noise, payload)).map_err(local)
 }
 
-/// Who made the envelope, and what is in it.
+/// Opens an envelope, and returns its author and its payload.
 pub fn open(
     identity: &Identity,
     prologue: &[u8],

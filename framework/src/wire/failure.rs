@@ -1,4 +1,4 @@
-//! Why a transfer, or one chunk of it, did not go on: told to the other side, and to people.
+//! The failure of a transfer, or of one chunk of it: told to the other side, and to people.
 //!
 //! Invariant: a failure is small whatever caused it, and printing it cannot control a terminal.
 
@@ -13,13 +13,13 @@ use super::printable::printable;
 /// The most bytes of a message; the rest is cut off.
 const MESSAGE_LIMIT: usize = 1024;
 
-/// What went wrong, where, and in whose words.
+/// A failure: its kind, its message, and the stage and the chunk it happened to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error, Hash)]
 pub struct Failure {
-    /// What kind of failure it is: what the other side acts on.
+    /// The kind of the failure, by which the other side acts.
     pub kind: FailureKind,
-    /// What happened, for people; at most 1024 bytes go over the wire. A peer's own words,
-    /// perhaps: [`Display`](fmt::Display) shows them so that they can't steer a terminal.
+    /// The message, for people; at most 1024 bytes go over the wire. The words may be a peer's
+    /// own: [`Display`](fmt::Display) shows them so that they can't steer a terminal.
     #[serde(with = "Prose::<MESSAGE_LIMIT>")]
     pub message: String,
     /// The stage it happened in, where it was one.
@@ -29,7 +29,7 @@ pub struct Failure {
     pub index: Option<u64>,
 }
 
-/// What the other side can do about a failure depends on its kind.
+/// The kind of a failure, which decides what the other side can do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum FailureKind {

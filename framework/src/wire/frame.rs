@@ -1,4 +1,4 @@
-//! How bytes on a lane become frames.
+//! The framing of bytes on a lane.
 //!
 //! ```text
 //!  0        4      5      6        8               16              24
@@ -16,12 +16,12 @@ pub const CONTROL_BODY_LIMIT: u32 = 65_535;
 /// The flag of a chunk that none follows: the trailer.
 pub const FLAG_LAST: u8 = 1;
 
-/// What stands in front of a body.
+/// The header in front of the body of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameHeader {
     /// Bytes of the body.
     pub len: u32,
-    /// What the body is.
+    /// The kind of the body.
     pub kind: FrameKind,
     /// [`FLAG_LAST`] or nothing; nothing in a control frame.
     pub flags: u8,
@@ -37,7 +37,7 @@ pub const fn growth_limit(chunk_size: u32) -> u32 {
     chunk_size / 4 + 256
 }
 
-/// What the body of a frame is.
+/// The kind of a frame's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FrameKind {
     /// A Noise transport message with a [`Control`](super::Control) inside.
@@ -66,8 +66,8 @@ impl Frame {
     }
 }
 
-/// Why bytes on a lane are no frame. The lane is of no use after it: where the next frame starts is
-/// not known.
+/// An error of reading a frame from the bytes of a lane. The lane is of no use after it: nobody
+/// knows where the next frame starts.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FrameError {
@@ -80,7 +80,7 @@ pub enum FrameError {
     /// The reserved field is not zero.
     #[error("the reserved field of a frame is {found:#06x}, it must be zero")]
     Reserved {
-        /// What is in it.
+        /// The value found.
         found: u16,
     },
     /// Flags this version does not know for this kind.
@@ -157,7 +157,7 @@ impl FrameHeader {
         Ok(Self { len, kind, flags, stream, index })
     }
 
-    /// Whether [`FLAG_LAST`] is set.
+    /// Returns whether [`FLAG_LAST`] is set.
     pub const fn is_last(&self) -> bool {
         self.flags & FLAG_LAST != 0
     }
@@ -213,8 +213,8 @@ impl FrameDecoder {
         Ok(Some(Frame { header, whole: buffer.split_to(length).freeze() }))
     }
 
-    /// Whether a frame has begun and its end is missing: at the end of a lane's bytes, that it was
-    /// cut off.
+    /// Returns whether a frame has begun and its end is missing. At the end of a lane's bytes, this
+    /// means that the frame was cut off.
     pub fn is_within_frame(&self, buffer: &BytesMut) -> bool {
         !buffer.is_empty() || matches!(self.state, State::Body(_))
     }

@@ -23,7 +23,7 @@ use super::{Choice, Identity, Offer, PeerId, Suite};
 /// The most bytes of a handshake message.
 pub const HANDSHAKE_LIMIT: usize = 1024;
 
-/// Why a handshake did not come to its end. The connection is of no use after it.
+/// An error of going through a handshake. The connection is of no use after it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HandshakeError {
@@ -38,11 +38,11 @@ pub enum HandshakeError {
     /// Too short for what it must hold, or otherwise impossible.
     #[error("the {message} of the handshake, {given} bytes, is malformed: {reason}")]
     Malformed {
-        /// Which message.
+        /// The name of the message.
         message: &'static str,
         /// Bytes given.
         given: usize,
-        /// What is wrong with it.
+        /// The problem with the message.
         reason: String,
     },
     /// It does not verify.
@@ -51,7 +51,7 @@ pub enum HandshakeError {
          expected, or bytes were changed on the way; check the peer's id or ask for a new ticket"
     )]
     NotAuthentic {
-        /// Which message.
+        /// The name of the message.
         message: &'static str,
     },
     /// Message 1 was made for another connection, or by somebody who does not know this node's key.
@@ -66,15 +66,15 @@ pub enum HandshakeError {
          may run another release"
     )]
     Payload {
-        /// Which message.
+        /// The name of the message.
         message: &'static str,
-        /// Why not.
+        /// The cause.
         source: CodecError,
     },
     /// This side could not make its own part.
     #[error("this side could not make its part of the handshake: {reason}")]
     Local {
-        /// Why not.
+        /// The reason.
         reason: String,
     },
     /// No suite in common.
@@ -83,9 +83,9 @@ pub enum HandshakeError {
          the older one"
     )]
     NoCommonSuite {
-        /// What this side has.
+        /// The suites that this side has.
         ours: Vec<Suite>,
-        /// What the other side has.
+        /// The suites that the other side has.
         theirs: Vec<Suite>,
     },
     /// A frame limit too small for control messages.
@@ -236,7 +236,7 @@ pub fn frame_handshake(message: &[u8]) -> Result<Vec<u8>, HandshakeError> {
     Ok([&length, message].concat())
 }
 
-/// How many bytes of a handshake message follow its length.
+/// Returns the number of bytes of a handshake message that follow its length.
 pub fn handshake_length(length: [u8; 2]) -> Result<usize, HandshakeError> {
     match usize::from(u16::from_le_bytes(length)) {
         given @ 1..=HANDSHAKE_LIMIT => Ok(given),

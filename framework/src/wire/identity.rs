@@ -1,4 +1,4 @@
-//! Who a node is to itself: its X25519 key pair.
+//! A node's own identity: its X25519 key pair.
 //!
 //! Invariant: the secret is never printed and is wiped when dropped. Where it is kept is not
 //! decided here.

@@ -1,5 +1,5 @@
-//! What tells who knows a node's key from a stranger, before the node says or computes anything: a
-//! MAC over the first words.
+//! The knock, a MAC over the first words. It shows that a caller knows the node's key, before the
+//! node says or computes anything.
 //!
 //! ```text
 //!  preamble    44 bytes │ MAC                       checked before a byte is answered
@@ -14,7 +14,7 @@ use super::{HandshakeError, PeerId};
 /// Bytes of a MAC.
 pub const KNOCK_LENGTH: usize = 16;
 
-/// What first words to one node are made with, and checked by.
+/// The key that makes and checks the MACs over the first words to one node.
 #[derive(Clone, Debug)]
 pub struct KnockKey([u8; 32]);
 

@@ -25,7 +25,7 @@ pub struct LinkConfig {
     renew_after: Duration,
 }
 
-/// Why some intervals make no sense together.
+/// An error of choosing the intervals of a link.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LinkConfigError {
@@ -78,7 +78,7 @@ pub struct Link {
     renew_at: Option<Instant>,
 }
 
-/// What to do now.
+/// The action that a link needs now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkAction {
     /// Nothing before the next [`Link::poll_timeout`].
@@ -170,15 +170,15 @@ impl Link {
         self.sent = self.sent.max(now);
     }
 
-    /// When to call [`handle_timeout`](Self::handle_timeout) next, unless another method is called
-    /// before.
+    /// Returns the time of the next call of [`handle_timeout`](Self::handle_timeout), unless
+    /// another method is called before.
     pub fn poll_timeout(&self) -> Instant {
         let next = self.dead_at().map_or(self.ping_at(), |dead_at| dead_at.min(self.ping_at()));
         self.renew_at.map_or(next, |renew_at| renew_at.min(next))
     }
 
-    /// What to do at `now`. Call it again until it returns `None` or `Dead`, then
-    /// [`poll_timeout`](Self::poll_timeout).
+    /// Returns the action that is due at `now`. Call it again until it returns `None` or `Dead`,
+    /// then [`poll_timeout`](Self::poll_timeout).
     pub fn handle_timeout(&mut self, now: Instant) -> LinkAction {
         if self.dead_at().is_some_and(|dead_at| dead_at <= now) {
             return LinkAction::Dead;

@@ -1,4 +1,4 @@
-//! What travels in the batches of a link's message stream.
+//! The items in the batches of a link's message stream.
 //!
 //! A batch is the content of one sealed chunk: items one after the other, none across two batches.
 //! An item is a byte of kind, then its fields in the order of the variants below: numbers as
@@ -54,7 +54,7 @@ pub enum Item<'a> {
     },
     /// A message without an answer.
     Tell {
-        /// To whom.
+        /// The number of the target.
         target: u32,
         /// The message.
         body: &'a [u8],
@@ -63,7 +63,7 @@ pub enum Item<'a> {
     Call {
         /// Its number.
         call: u64,
-        /// To whom.
+        /// The number of the target.
         target: u32,
         /// [`Shape`] of it.
         shape: Shape,
@@ -72,70 +72,70 @@ pub enum Item<'a> {
     },
     /// One more request of a call whose requests are a stream.
     Request {
-        /// Which call.
+        /// The number of the call.
         call: u64,
         /// The request.
         body: &'a [u8],
     },
     /// No more requests.
     RequestsEnd {
-        /// Which call.
+        /// The number of the call.
         call: u64,
     },
     /// The reply of a call, or one more of a stream of them.
     Reply {
-        /// Which call.
+        /// The number of the call.
         call: u64,
         /// The reply.
         body: &'a [u8],
     },
     /// No more replies.
     RepliesEnd {
-        /// Which call.
+        /// The number of the call.
         call: u64,
     },
     /// A call is over, without what it asked for.
     Failed {
-        /// Which call.
+        /// The number of the call.
         call: u64,
-        /// What happened.
+        /// The code of the error.
         code: u8,
-        /// In words.
+        /// The error, in words.
         text: &'a str,
     },
     /// The caller no longer wants an answer.
     Cancel {
-        /// Which call.
+        /// The number of the call.
         call: u64,
     },
     /// So much of what was sent to a target has been handled.
     Consumed {
-        /// To whom it was sent.
+        /// The number of the target to which it was sent.
         target: u32,
-        /// How many messages without an answer.
+        /// The number of messages without an answer.
         tells: u64,
-        /// In the units of credit.
+        /// The cost, in units of credit.
         cost: u64,
     },
     /// So much of what was sent in a call has been handled: by the callee if `of_requests`, by the
     /// caller if not.
     Credit {
-        /// Which call.
+        /// The number of the call.
         call: u64,
-        /// Whether requests were handled, or replies.
+        /// True if requests were handled, false if replies were.
         of_requests: bool,
-        /// In the units of credit.
+        /// The cost, in units of credit.
         cost: u64,
     },
     /// So many messages without an answer did not reach the target.
     Undelivered {
-        /// To whom they were sent.
+        /// The number of the target to which they were sent.
         target: u32,
-        /// How many.
+        /// The number of these messages.
         count: u64,
-        /// What happened.
+        /// The code of the error.
         code: u8,
-        /// In words.
+        /// The error, in words.
         text: &'a str,
     },
     /// Tell from now on whether this name is up.
@@ -154,9 +154,9 @@ pub enum Item<'a> {
     Status {
         /// The watch.
         watch: u64,
-        /// Whether it is up.
+        /// True if the name is up.
         up: bool,
-        /// Why it is down.
+        /// The code of the reason why the name is down.
         code: u8,
     },
     /// A message that is delivered once. Their numbers rise in the order they were stored in, for
@@ -169,14 +169,14 @@ pub enum Item<'a> {
         /// The number of the one before it on this link, 0 for the first: so a gap is told from
         /// one that was lost.
         before: u64,
-        /// To whom.
+        /// The number of the target.
         target: u32,
         /// In how many seconds it is no longer worth delivering.
         expires: u64,
         /// The message.
         body: &'a [u8],
     },
-    /// What has become of a message that is delivered once.
+    /// The outcome of a message that is delivered once.
     Taken {
         /// The sender's log.
         log: [u8; 16],
@@ -199,7 +199,7 @@ pub enum Item<'a> {
     },
 }
 
-/// How many requests and replies a call has.
+/// The shape of a call: one request or a stream of them, one reply or a stream of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Shape {
     /// One request, one reply.
@@ -212,7 +212,7 @@ pub enum Shape {
     Both = 3,
 }
 
-/// Why bytes are no batch. The link closes: its two ends no longer understand each other.
+/// An error of reading a batch. The link closes: its two ends no longer understand each other.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ItemError {
@@ -228,20 +228,20 @@ pub enum ItemError {
     /// A field that can't be.
     #[error("the {field} of an item can't be {given}")]
     Field {
-        /// Which one.
+        /// The name of the field.
         field: &'static str,
-        /// What was given.
+        /// The value that was given.
         given: String,
     },
 }
 
 impl Shape {
-    /// Whether its requests are a stream.
+    /// Returns whether the requests of the call are a stream.
     pub const fn streams_requests(self) -> bool {
         matches!(self, Self::Requests | Self::Both)
     }
 
-    /// Whether its replies are a stream.
+    /// Returns whether the replies of the call are a stream.
     pub const fn streams_replies(self) -> bool {
         matches!(self, Self::Replies | Self::Both)
     }

@@ -1,4 +1,5 @@
-//! What each side can do, and what both will: told in the encrypted payloads of the handshake.
+//! The offers of both sides and the choice between them, told in the encrypted payloads of the
+//! handshake.
 //!
 //! Invariant: a choice lies within both offers.
 
@@ -42,7 +43,7 @@ impl fmt::Debug for Suite {
     }
 }
 
-/// What one side can do.
+/// The suites, features and limits of one side.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Offer {
     /// The suites it has, the preferred first.
@@ -56,7 +57,7 @@ pub struct Offer {
     pub lanes: u16,
 }
 
-/// What both sides will do.
+/// The suite, features and limits that both sides will keep to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Choice {
     /// The suite for chunks.

@@ -1,4 +1,4 @@
-//! How a transfer begins: everything the receiver must know before the first chunk.
+//! The opening of a transfer: everything that the receiver must know before the first chunk.
 //!
 //! Invariant: what decodes is bounded. Whether it makes sense (sizes, times, suite, inbox) is for
 //! the receiver to answer per transfer, so that one bad opening does not close the link.
@@ -38,9 +38,9 @@ pub fn join_codec(coders: &[String], codec: Option<&str>) -> Vec<String> {
 pub struct Opening {
     /// The stream its frames will name: even from the node with the lower id, odd from the other.
     pub stream: u64,
-    /// Which transfer it is.
+    /// The id of the transfer.
     pub transfer: TransferId,
-    /// Which attempt, from 0.
+    /// The number of the attempt, from 0.
     pub attempt: u32,
     /// The transfer key of this attempt.
     pub key: SecretBytes,
@@ -49,7 +49,7 @@ pub struct Opening {
     /// The inbox it is for, at most 128 bytes.
     #[serde(with = "Name::<INBOX_LIMIT>")]
     pub inbox: String,
-    /// What it carries.
+    /// The description of the content.
     pub content: Content,
     /// Bytes of a chunk before it is compressed; a power of two, at least 1024.
     pub chunk_size: u32,
@@ -59,16 +59,16 @@ pub struct Opening {
     /// of 64 bytes. A codec that not every node has is the last one: [`split_codec`].
     #[serde(with = "Names::<STAGES_LIMIT, STAGE_NAME_LIMIT>")]
     pub stages: Vec<String>,
-    /// What tells this content from any other: an attempt at the same transfer and version may go
-    /// on where an earlier one stood.
+    /// A value that tells this content from any other. An attempt at the same transfer and version
+    /// may go on where an earlier one stood.
     pub version: Option<[u8; 32]>,
-    /// When the transfer was made, in seconds since the Unix epoch, by the sender's clock: nothing
-    /// is decided by it.
+    /// The time when the transfer was made, in seconds since the Unix epoch, by the sender's
+    /// clock. Nothing is decided by it.
     pub created: u64,
-    /// When it stops being worth delivering, in seconds since the Unix epoch, by the sender's
-    /// clock: nothing is decided by it.
+    /// The time of its expiry, in seconds since the Unix epoch, by the sender's clock. Nothing is
+    /// decided by it.
     pub expires: u64,
-    /// For how many seconds from this offer on it is worth delivering.
+    /// The seconds, from this offer on, for which the content is worth delivering.
     pub remaining: u64,
 }
 

@@ -51,18 +51,18 @@ const HEADER_CONTEXT: &str = "estafette 2026-11 v1 package header checksum";
 const FRAME_CONTEXT: &str = "estafette 2026-11 v1 package frame checksum";
 const IDENTITY_CONTEXT: &str = "estafette 2026-11 v1 package identity";
 
-/// What anybody who carries a package may read.
+/// The part of a package's header that anybody who carries the package may read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PackageLabel {
-    /// Who made it.
+    /// The sender, who made it.
     pub sender: PeerId,
-    /// Who alone opens it.
+    /// The receiver, who alone opens it.
     pub receiver: PeerId,
     /// The delivery that is inside.
     pub transfer: TransferId,
-    /// When it was made, in seconds since the Unix epoch.
+    /// The time when it was made, in seconds since the Unix epoch.
     pub created: u64,
-    /// When it stops being worth delivering, in seconds since the Unix epoch.
+    /// The time of its expiry, in seconds since the Unix epoch.
     pub expires: u64,
     /// Bytes of a chunk before it is compressed: a power of two from 1 KiB to 4 MiB.
     pub chunk_size: u32,
@@ -73,7 +73,7 @@ pub struct PackageLabel {
     pub stages: Vec<String>,
 }
 
-/// What the envelope holds, for the receiver's eyes.
+/// The content of the envelope, for the receiver's eyes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Letter {
     /// The transfer key.
@@ -83,9 +83,9 @@ pub struct Letter {
     /// The inbox it is for, at most 128 bytes.
     #[serde(with = "Name::<INBOX_LIMIT>")]
     pub inbox: String,
-    /// What it carries.
+    /// The description of the content.
     pub content: Content,
-    /// What tells the content from any other, where its source could tell.
+    /// A value that tells the content from any other, where its source could tell.
     pub version: Option<[u8; 32]>,
     /// The token of a ticket to redeem.
     pub token: Option<SecretBytes>,
@@ -108,7 +108,7 @@ pub struct Frames {
     ended: bool,
 }
 
-/// Why bytes are no package, or not one that can be opened here.
+/// An error of making, reading or opening a package.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PackageError {
@@ -169,7 +169,7 @@ pub enum PackageError {
     OtherFrame {
         /// The index that is due.
         index: u64,
-        /// What is there.
+        /// A description of what stands there.
         found: String,
     },
     /// Something follows the trailer.
@@ -183,7 +183,7 @@ pub enum PackageError {
     OtherReceiver {
         /// Whom it is for.
         receiver: PeerId,
-        /// Who tried.
+        /// The node that tried to open it.
         us: PeerId,
     },
     /// The one who made the envelope is not the one on the label.
@@ -200,7 +200,7 @@ pub enum PackageError {
 }
 
 impl PackageLabel {
-    /// What the keys of the package depend on, besides the transfer key.
+    /// Returns the inputs of the package's keys, besides the transfer key.
     pub fn scope(&self) -> KeyScope {
         let Self { transfer, suite, sender, receiver, chunk_size, .. } = *self;
         KeyScope { transfer, attempt: 0, suite, sender, receiver, chunk_size }
@@ -254,8 +254,8 @@ impl PackageHeader {
         Ok(Self { label, envelope, bytes })
     }
 
-    /// How many bytes the header has from its first to its checksum, when these are the first of
-    /// them.
+    /// Returns the length of the header in bytes, from its first byte to the end of its checksum.
+    /// Its first bytes tell it.
     pub fn length(preamble: &[u8; PACKAGE_PREAMBLE]) -> Result<usize, PackageError> {
         let &[magic @ .., v0, v1, z0, z1, l0, l1, l2, l3] = preamble;
         if magic != MAGIC {
@@ -294,7 +294,7 @@ impl PackageHeader {
         Ok(Self { label, envelope: envelope.into_vec(), bytes: bytes.to_vec() })
     }
 
-    /// What stands in the clear.
+    /// Returns the label, which stands in the clear.
     pub fn label(&self) -> &PackageLabel {
         &self.label
     }
@@ -304,7 +304,7 @@ impl PackageHeader {
         &self.bytes
     }
 
-    /// What tells this package from any other: no two have the same envelope.
+    /// Returns a value that tells this package from any other: no two have the same envelope.
     pub fn identity(&self) -> [u8; 32] {
         blake3::derive_key(IDENTITY_CONTEXT, &self.bytes)
     }
@@ -348,7 +348,8 @@ impl Frames {
         }
     }
 
-    /// How many bytes the next frame has, its checksum included, when this is its header.
+    /// Returns the length of the next frame in bytes, its checksum included. The frame's header
+    /// tells it.
     pub fn length(&self, header: &[u8; HEADER_LENGTH]) -> Result<usize, PackageError> {
         self.header(header).map(|header| HEADER_LENGTH + header.len as usize + CHECKSUM_LENGTH)
     }
@@ -385,7 +386,7 @@ impl Frames {
         self.next
     }
 
-    /// Whether the last frame was taken.
+    /// Returns whether the last frame was taken.
     pub fn is_ended(&self) -> bool {
         self.ended
     }

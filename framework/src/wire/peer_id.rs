@@ -1,4 +1,4 @@
-//! Who a node is to others: its public key.
+//! The id of a node, by which others know it: its public key.
 //!
 //! Invariant: one node, one text. The canonical text is 52 lower-case letters and digits.
 
@@ -16,7 +16,7 @@ use super::base32::{self, Base32Error};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerId([u8; 32]);
 
-/// Why a text is no [`PeerId`].
+/// An error of parsing a [`PeerId`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PeerIdError {
@@ -34,7 +34,7 @@ pub enum PeerIdError {
          again"
     )]
     Character {
-        /// Which character, from 1.
+        /// The position of the character, from 1.
         number: usize,
         /// The character.
         found: char,

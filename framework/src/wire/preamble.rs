@@ -34,18 +34,18 @@ pub struct VersionRange {
     max: u16,
 }
 
-/// What the initiator says first.
+/// The first message of the initiator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Preamble {
     /// The versions it speaks.
     pub versions: VersionRange,
-    /// What it opened the connection for.
+    /// The purpose for which it opened the connection.
     pub purpose: Purpose,
     /// Drawn for this connection: what is said to one node twice does not look alike.
     pub nonce: [u8; 16],
 }
 
-/// What a connection is for.
+/// The purpose of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// A new link, on its express lane.
@@ -54,12 +54,12 @@ pub enum Purpose {
     Lane([u8; 16]),
 }
 
-/// What the responder answers.
+/// The answer of the responder to a preamble.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PreambleReply {
     /// The versions it speaks.
     pub versions: VersionRange,
-    /// Whether it goes on, and in which version.
+    /// The decision to go on or not, and the version if it goes on.
     pub answer: Answer,
     /// Drawn for this connection: what was said on another one fits this one no more.
     pub nonce: [u8; 16],
@@ -78,7 +78,7 @@ pub enum Answer {
     UnknownLane,
 }
 
-/// Why the two sides do not come to a handshake.
+/// An error of exchanging preambles.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PreambleError {
@@ -127,9 +127,9 @@ pub enum PreambleError {
     /// No version in common.
     #[error("no common version: this side speaks {ours}, the other {theirs}; update the older one")]
     NoCommonVersion {
-        /// What this side speaks.
+        /// The versions that this side speaks.
         ours: VersionRange,
-        /// What the other side speaks.
+        /// The versions that the other side speaks.
         theirs: VersionRange,
     },
     /// The other side chose a version outside one of the ranges.
@@ -139,9 +139,9 @@ pub enum PreambleError {
     ChosenOutside {
         /// The version chosen.
         chosen: u16,
-        /// What this side speaks.
+        /// The versions that this side speaks.
         ours: VersionRange,
-        /// What the other side speaks.
+        /// The versions that the other side speaks.
         theirs: VersionRange,
     },
     /// The responder has too many handshakes under way.
@@ -177,7 +177,7 @@ pub fn prologue(preamble: &Preamble, reply: &PreambleReply) -> [u8; CONTENT_LENG
 }
 
 impl VersionRange {
-    /// What this build speaks.
+    /// The versions that this build speaks.
     pub const OURS: Self = Self { min: VERSION_MIN, max: VERSION_MAX };
 
     /// The versions `min` to `max`.
@@ -195,7 +195,7 @@ impl VersionRange {
         self.max
     }
 
-    /// Whether `version` is one of them.
+    /// Returns whether `version` is one of them.
     pub const fn contains(&self, version: u16) -> bool {
         self.min <= version && version <= self.max
     }

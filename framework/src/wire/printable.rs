@@ -45,8 +45,8 @@ impl fmt::Debug for Printable<'_> {
     }
 }
 
-/// Whether a character has a shape of its own, or belongs to that of the one before, and moves
-/// nothing else.
+/// Returns whether a character has a shape of its own, or belongs to that of the one before, and
+/// moves nothing else.
 pub fn is_visible(character: char) -> bool {
     match character {
         ' '..='~' => true,

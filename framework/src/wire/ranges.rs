@@ -12,7 +12,7 @@ pub const RANGES_LIMIT: usize = 1024;
 #[serde(try_from = "Vec<(u64, u64)>", into = "Vec<(u64, u64)>")]
 pub struct Ranges(Vec<(u64, u64)>);
 
-/// Why some pairs are no [`Ranges`].
+/// An error of making [`Ranges`] of pairs.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RangesError {
@@ -33,9 +33,9 @@ pub enum RangesError {
     /// A range that starts before the one in front of it has ended.
     #[error("the range that starts at {start} follows one that ends at {previous}")]
     Unordered {
-        /// Where it starts.
+        /// The start of the range.
         start: u64,
-        /// Where the one before it ends.
+        /// The end of the range before it.
         previous: u64,
     },
 }
@@ -78,12 +78,12 @@ impl Ranges {
         self.0.iter().map(|&(start, end)| start..end)
     }
 
-    /// Whether there is no index.
+    /// Returns whether there is no index.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether `index` is in one of the ranges.
+    /// Returns whether `index` is in one of the ranges.
     pub fn contains(&self, index: u64) -> bool {
         let after = self.0.partition_point(|&(start, _)| start <= index);
         after > 0 && index < self.0[after - 1].1

@@ -3,7 +3,7 @@
 use super::codec::CodecError;
 use super::{Control, ControlOpener, ControlSealer, LinkError};
 
-/// Why a control message could not be sealed or understood. Either way the link is of no more use.
+/// An error of sealing or understanding a control message. The link is of no more use after it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SpeakError {
@@ -30,7 +30,7 @@ impl ControlOpener {
 }
 
 impl Control {
-    /// What the message is called, for errors.
+    /// Returns the name of the message, for errors.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Hello { .. } => "Hello",

@@ -33,7 +33,7 @@ struct Fields {
     token: SecretBytes,
 }
 
-/// Why a text is no ticket, or why no ticket can be made.
+/// An error of parsing or making a ticket.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TicketError {
@@ -49,7 +49,7 @@ pub enum TicketError {
          copy it again"
     )]
     Character {
-        /// Which character, from 1, white space not counted.
+        /// The position of the character, from 1, white space not counted.
         number: usize,
         /// The character.
         found: char,
@@ -69,7 +69,7 @@ pub enum TicketError {
     /// The checksum agrees, the content does not make sense.
     #[error("the ticket cannot be understood: {reason}; ask for a new one")]
     Content {
-        /// What is wrong with it.
+        /// The problem with the content.
         reason: String,
     },
 }
@@ -93,12 +93,12 @@ impl Ticket {
         }
     }
 
-    /// Who is to be dialled.
+    /// Returns the id of the node to dial.
     pub const fn peer(&self) -> PeerId {
         self.0.peer
     }
 
-    /// Where it listens, in the order to try.
+    /// Returns the addresses at which the node listens, in the order to try.
     pub fn addresses(&self) -> &[String] {
         &self.0.addresses
     }

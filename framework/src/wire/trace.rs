@@ -25,7 +25,7 @@ pub struct TraceContext {
     pub span: [u8; 8],
     /// Bit 0: sampled.
     pub flags: u8,
-    /// What tracing systems want to be carried along, the `tracestate`: at most 512 bytes. It is
+    /// The `tracestate`: what tracing systems want to be carried along, at most 512 bytes. It is
     /// no part of a `traceparent`.
     pub state: String,
 }
@@ -42,7 +42,7 @@ pub struct TraceError {
 }
 
 impl TraceContext {
-    /// Whether whoever began the trace records it.
+    /// Returns whether whoever began the trace records it.
     pub const fn is_sampled(&self) -> bool {
         self.flags & 1 != 0
     }

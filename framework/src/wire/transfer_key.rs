@@ -32,18 +32,18 @@ const EPOCH_BITS: u32 = 20;
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct TransferKey([u8; 32]);
 
-/// What, besides the transfer key, the keys of an attempt depend on.
+/// The inputs of the keys of an attempt, besides the transfer key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyScope {
     /// The transfer's id.
     pub transfer: TransferId,
-    /// Which attempt, from 0.
+    /// The number of the attempt, from 0.
     pub attempt: u32,
     /// The cipher suite.
     pub suite: Suite,
-    /// Who sends.
+    /// The sender.
     pub sender: PeerId,
-    /// Who receives.
+    /// The receiver.
     pub receiver: PeerId,
     /// Bytes per chunk.
     pub chunk_size: u32,
@@ -94,8 +94,9 @@ impl TransferKey {
         &self.0
     }
 
-    /// What the sender commits to at the opening: neither Poly1305 nor GHASH keeps one box from
-    /// opening under two keys, nor under two suites.
+    /// Returns the commitment of the sender to the key and the suite, made at the opening. It is
+    /// needed because neither Poly1305 nor GHASH keeps one box from opening under two keys, nor
+    /// under two suites.
     pub fn commitment(&self, suite: Suite) -> [u8; 32] {
         let mut hasher = blake3::Hasher::new_derive_key(COMMIT_CONTEXT);
         hasher.update(&self.0);

@@ -1,4 +1,4 @@
-//! What the command understands. Every flag has an environment variable, `ESTAFETTE_` and its name.
+//! The arguments of the command. Every flag has an environment variable, `ESTAFETTE_` and its name.
 
 mod ask;
 mod help;

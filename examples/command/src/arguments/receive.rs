@@ -16,8 +16,8 @@ pub(crate) struct Receive {
     /// stands for the sender, its name here and the start of its id: 'in/{peer}'
     #[arg(long, value_name = "DIR", env = "ESTAFETTE_INTO", hide_env = true)]
     pub(crate) into: PathBuf,
-    /// Where to listen: host:port, where port 0 is any free one, or unix:/path for programs of this
-    /// machine; may be repeated [default: port 0 of all addresses of this machine]
+    /// Where to listen: host:port, where port 0 is any free one, or unix:/path for programs of
+    /// this machine; may be repeated [default: port 0 of all addresses of this machine]
     #[arg(
         long,
         value_name = "ADDR",
@@ -49,9 +49,9 @@ pub(crate) struct NodeOptions {
     /// 'in/{peer}'
     #[arg(long, value_name = "DIR", env = "ESTAFETTE_INTO", hide_env = true)]
     pub(crate) into: Option<PathBuf>,
-    /// Where to listen: host:port, where port 0 is any free one, or unix:/path for programs of this
-    /// machine; may be repeated [default: port 0 of all addresses of this machine with --into or
-    /// --relay, else nowhere]
+    /// Where to listen: host:port, where port 0 is any free one, or unix:/path for programs of
+    /// this machine; may be repeated [default: port 0 of all addresses of this machine with
+    /// --into or --relay, else nowhere]
     #[arg(
         long,
         value_name = "ADDR",

@@ -1,4 +1,4 @@
-//! What is wrong with a configuration file, each with its line and its key.
+//! The faults of a configuration file, each with its line and its key.
 
 use std::fmt::Display;
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! How one command asks the process that has the spool: a Unix socket in the spool's folder.
+//! The control socket, by which one command asks the process that has the spool: a Unix socket in
+//! the spool's folder.
 //!
 //! ```text
 //! estafette outbox … ──┬── KEY.spool/control.sock ──▶ server ──▶ desk ──▶ the node of `estafette node`

@@ -1,4 +1,4 @@
-//! What is asked and answered: one JSON object per line.
+//! The protocol of questions and answers: one JSON object per line.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};

@@ -1,4 +1,5 @@
-//! Whether what arrived is what was sent: every entry, every byte, modes, times and links.
+//! A comparison of what arrived with what was sent: every entry, every byte, modes, times and
+//! links.
 
 use std::fs::{self, File, Metadata};
 use std::io::{BufReader, Read};

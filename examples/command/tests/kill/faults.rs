@@ -1,4 +1,4 @@
-//! What befalls the nodes besides being killed.
+//! Faults that befall the nodes besides being killed.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What has become of all that was sent.
+//! The verdict on a campaign: the fate of all that was sent.
 
 use std::fs;
 use std::path::{Path, PathBuf};

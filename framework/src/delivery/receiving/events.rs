@@ -1,4 +1,4 @@
-//! What the machine of incoming deliveries is told, and what it says is to be done.
+//! The events and actions of the state machine of incoming deliveries.
 
 use std::time::Instant;
 

@@ -37,20 +37,20 @@ pub struct NodeConfig {
     /// Transfers that run at once, for each direction, the others wait: each has a thread for its
     /// disk. Default 16.
     pub running_transfers: usize,
-    /// What chunks are compressed with, where a delivery does not say. Default snappy, which every
+    /// The codec for chunks, where a delivery names none. Default snappy, which every
     /// node has, and which is used where the other end does not have this one.
     #[serde(with = "text::compression")]
     pub compression: Compression,
-    /// Where the stages of bulk transfers run. Default: as many workers as the machine has cores,
-    /// 8 at most.
+    /// The place where the stages of bulk transfers run. Default: as many workers as the machine
+    /// has cores, 8 at most.
     #[serde(with = "text::hosting")]
     pub hosting: Hosting,
-    /// How far the threads of bulk transfers step back, on Linux: their niceness, 0 to 19. At 10,
-    /// a message beside a transfer that takes all cores is hardly later than without it; but
-    /// where other programs want all cores, too, transfers get a tenth of what each of these
-    /// gets. 0 lets them compete. Default 10.
+    /// The niceness of the threads of bulk transfers, on Linux: 0 to 19. At 10, a message beside a
+    /// transfer that takes all cores is hardly later than without the transfer. But where other
+    /// programs want all cores, too, transfers get a tenth of what each of these programs gets. At
+    /// 0, the threads compete with these programs. Default 10.
     pub bulk_niceness: u8,
-    /// When dead actors are started anew.
+    /// The policy by which dead actors are started anew.
     #[serde(with = "text::restart")]
     pub restart: RestartPolicy,
     /// Heartbeat, and when a silent peer is given up.
@@ -61,50 +61,53 @@ pub struct NodeConfig {
     /// spool. Default 16 MiB.
     #[serde(with = "units::size")]
     pub checkpoint: u64,
-    /// How long connecting and the handshake may take. Default 10 s.
+    /// The time that connecting and the handshake may take. Default 10 s.
     #[serde(with = "units::time")]
     pub handshake_timeout: Duration,
     /// Connections that may be in their handshake at once, a quarter of them from one IPv4 address
     /// or IPv6 network of 64 bits; when one more comes, one of the source that has the most
     /// goes. Default 256.
     pub half_open: usize,
-    /// How long a peer that was never reached is dialled before sends to it fail. Default 5 s.
+    /// The time for which a peer that was never reached is dialled before sends to it fail.
+    /// Default 5 s.
     #[serde(with = "units::time")]
     pub dial_for: Duration,
-    /// How long a broken link is dialled again, and what it carried is kept. Default 60 s.
+    /// The time for which a broken link is dialled again, and what it carried is kept. Default
+    /// 60 s.
     #[serde(with = "units::time")]
     pub reconnect_for: Duration,
     /// The wait before the second dial; doubled each time, with jitter, up to 5 s. Default 100 ms.
     #[serde(with = "units::time")]
     pub backoff: Duration,
-    /// How long a delivery is worth delivering. At most 30 days. Default 1 day.
+    /// The time for which a delivery is worth delivering. At most 30 days. Default 1 day.
     #[serde(with = "units::time")]
     pub expiry: Duration,
-    /// How long `shutdown` waits for transfers. Default 30 s.
+    /// The time for which `shutdown` waits for transfers. Default 30 s.
     #[serde(with = "units::time")]
     pub drain_for: Duration,
-    /// How many deliveries the outbox may hold that are still to be delivered; further ones are
-    /// refused. Default 100,000.
+    /// The most deliveries that the outbox may hold while they are still to be delivered. Further
+    /// ones are refused. Default 100,000.
     pub outbox: usize,
     /// Bytes that packages and copies in the outbox may take, those kept for others included;
     /// further ones are refused. Default 16 GiB.
     #[serde(with = "units::size")]
     pub outbox_bytes: u64,
-    /// How many letters may be under way to one peer; further ones are refused. Default 10,000.
+    /// The most letters that may be under way to one peer. Further ones are refused. Default
+    /// 10,000.
     pub letters: usize,
     /// Bytes of letters that may be under way to one peer, each counted with 64 more; they are
     /// held in memory, too. Default 64 MiB.
     #[serde(with = "units::size")]
     pub letters_bytes: u64,
-    /// Whether this node keeps packages for others who are away, and how much of them. Default: it
-    /// does not.
+    /// The quota of packages that this node keeps for others who are away. Default: none, and the
+    /// node keeps no packages for others.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub relay: Option<RelayQuota>,
     /// Packages for this node itself that one peer may have here at once until they are opened,
     /// and their bytes; further ones are refused for now. Default 64 and 8 GiB.
     pub packages_in: RelayQuota,
-    /// How long what has come of a package is kept when it stops coming; the same sender's newer
-    /// packages take its room before that. Default 1 hour.
+    /// The time for which a partial package is kept when no more of it comes. Newer packages of
+    /// the same sender take its room before that. Default 1 hour.
     #[serde(with = "units::time")]
     pub package_patience: Duration,
     /// Bytes of the spool's disk that packages of others leave free; looked at before each comes,
@@ -118,16 +121,17 @@ pub struct NodeConfig {
     /// 16 GiB.
     #[serde(with = "units::size")]
     pub partials_bytes: u64,
-    /// How long a transfer may make no progress, by the fault of its other end, while others wait
-    /// for room: then it ends for now, and what is durable of it is kept for the next attempt.
-    /// Default 60 s.
+    /// The time for which a transfer may make no progress, by the fault of its other end, while
+    /// others wait for room. Then it ends for now, and what is durable of it is kept for the next
+    /// attempt. Default 60 s.
     #[serde(with = "units::time")]
     pub stall: Duration,
-    /// How many ended deliveries are remembered, so that a replay is answered and not delivered
-    /// again. When it is full, further ones are refused until some expire. Default 100,000.
+    /// The most ended deliveries that are remembered, so that a replay is answered and not
+    /// delivered again. When there are so many, further deliveries are refused until some expire.
+    /// Default 100,000.
     pub remembered: usize,
-    /// How many of these may be one peer's, with those that it has under way: its further ones are
-    /// refused until some expire. Default a quarter of them: 25,000.
+    /// The most of these that one peer may have, together with its deliveries under way. Further
+    /// ones of this peer are refused until some expire. Default a quarter of them: 25,000.
     pub remembered_share: usize,
 }
 
@@ -170,8 +174,8 @@ impl Default for NodeConfig {
     }
 }
 
-/// How much of packages one sender may have at this node: what a relay keeps for it, or what comes
-/// in.
+/// The most packages, and bytes of packages, that one sender may have at this node. It limits what
+/// a relay keeps for the sender, or what comes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RelayQuota {
@@ -192,11 +196,11 @@ impl Default for RelayQuota {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{key} = {given}: {wanted}")]
 pub struct ConfigError {
-    /// Which setting.
+    /// The name of the setting.
     pub key: &'static str,
-    /// What was given.
+    /// The value that was given.
     pub given: String,
-    /// What it must be.
+    /// The condition that the value must meet.
     pub wanted: &'static str,
 }
 
@@ -208,7 +212,8 @@ impl NodeConfig {
     /// The longest expiry.
     pub const EXPIRY_MOST: Duration = crate::delivery::EXPIRY_MOST;
 
-    /// Whether a node can work with it: its first fault, if there is one. The builder asks this.
+    /// Checks that a node can work with the configuration, and returns the first fault if it can't.
+    /// The builder calls this.
     pub fn check(&self) -> Result<(), ConfigError> {
         self.faults().into_iter().next().map_or(Ok(()), Err)
     }

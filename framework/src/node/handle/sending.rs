@@ -21,7 +21,7 @@ use crate::pipeline::{Codec, Compression, Source};
 use crate::store::now;
 use crate::wire::{PeerId, Suite, Ticket};
 
-/// Where a delivery goes.
+/// The destination of a delivery.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Destination {
@@ -30,7 +30,7 @@ pub enum Destination {
     Named(String),
     /// A trusted peer's inbox.
     Peer(PeerId, String),
-    /// Where a ticket leads.
+    /// The node and the inbox that a ticket names.
     Ticket(Ticket),
 }
 
@@ -46,7 +46,7 @@ impl From<Ticket> for Destination {
     }
 }
 
-/// Why a delivery was not begun.
+/// An error of beginning a delivery.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
@@ -56,7 +56,7 @@ pub enum SendError {
          trusted peer"
     )]
     Unknown {
-        /// What was given.
+        /// The text that was given.
         given: String,
     },
     /// Nobody, or not one alone, is meant by it.

@@ -1,4 +1,4 @@
-//! What others ask of the outbox: to take a delivery in, and to tell what it holds.
+//! Requests to the outbox: to take a delivery in, and to tell what it holds.
 
 use std::collections::HashMap;
 use std::io;
@@ -93,7 +93,7 @@ pub(crate) struct Seal;
 #[rtype(result = "()")]
 pub(crate) struct Settle;
 
-/// Why the outbox did not do what it was asked.
+/// An error of an order to the outbox.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OutboxError {
@@ -138,9 +138,9 @@ pub enum OutboxError {
     /// It is not in a state for that.
     #[error("the delivery {id} {why}")]
     Unfit {
-        /// Which one.
+        /// The id of the delivery.
         id: TransferId,
-        /// Why not, and what to do.
+        /// The reason, and what to do.
         why: &'static str,
     },
     /// The node keeps no outbox, or has stopped.

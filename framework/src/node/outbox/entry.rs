@@ -1,4 +1,4 @@
-//! What the outbox knows of one delivery: the record that outlives the process.
+//! The outbox's record of one delivery, which outlives the process.
 //!
 //! Invariant: a record is durable before its delivery is said to be stored, and its next attempt
 //! number before that attempt is offered, so that no two attempts of one delivery ever have the
@@ -21,15 +21,15 @@ pub(crate) const TABLE: &str = "outbox";
 /// A delivery in the outbox.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutboxEntry {
-    /// To whom.
+    /// The receiver.
     pub peer: PeerId,
     /// The relay that carries it there, if one does.
     pub via: Option<PeerId>,
-    /// Who packed it, if it is kept here for somebody else.
+    /// The node that packed it, if it is kept here for somebody else.
     pub relayed_for: Option<PeerId>,
-    /// To which inbox there.
+    /// The receiver's inbox.
     pub inbox: String,
-    /// Where the peer can be dialled, besides what the trust says.
+    /// The addresses at which the peer can be dialled, besides those that the trust names.
     pub addresses: Vec<String>,
     /// The token of a ticket, to come in with.
     pub(crate) token: Option<SecretBytes>,
@@ -46,17 +46,17 @@ pub struct OutboxEntry {
     /// and snappy, and wrote the same bytes for these: false and true.
     pub(crate) codec: Option<Codec>,
     pub(crate) stages: Vec<String>,
-    /// When it was stored, in seconds since the Unix epoch. In a record, all times are by its
-    /// node's own clock, which nobody puts forward or back; those that a node lists are by its
+    /// The time when it was stored, in seconds since the Unix epoch. In a record, all times are by
+    /// the node's own clock, which nobody puts forward or back. Times that a node lists are by its
     /// wall clock.
     pub created: u64,
-    /// When it stops being worth delivering, in seconds since the Unix epoch.
+    /// The time of its expiry, in seconds since the Unix epoch.
     pub expires: u64,
-    /// How often it was tried, the try under way included.
+    /// The number of tries, the one under way included.
     pub tries: u32,
-    /// What has become of it.
+    /// The state of the delivery.
     pub state: OutboxState,
-    /// How the last try ended, if it did not deliver.
+    /// The failure of the last try, if it did not deliver.
     pub last_failure: Option<Failure>,
     /// The last word about it that who packed it has heard.
     pub(crate) heard: Option<WordKind>,
@@ -116,39 +116,39 @@ impl Expected {
     }
 }
 
-/// What has become of a delivery in the outbox. `Debug` does not show proofs.
+/// The state of a delivery in the outbox. `Debug` does not show proofs.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OutboxState {
     /// It is stored, and goes on as soon as the receiver can be reached.
     Stored,
     /// A relay holds it durably.
     Relayed {
-        /// When the relay said so, in seconds since the Unix epoch.
+        /// The time when this node heard of it, in seconds since the Unix epoch.
         at: u64,
     },
     /// The receiver has verified and committed it.
     Delivered {
-        /// When it said so, in seconds since the Unix epoch.
+        /// The time when this node heard of it, in seconds since the Unix epoch.
         at: u64,
         /// The receiver's word.
         receipt: Receipt,
-        /// What will prove that it was processed. Only the two ends know it.
+        /// The proof that the receiver will give of processing. Only the two ends know it.
         proof: [u8; 32],
     },
     /// The receiving application said that it is done with it.
     Processed {
-        /// When it said so, in seconds since the Unix epoch.
+        /// The time when this node heard of it, in seconds since the Unix epoch.
         at: u64,
         /// The receiver's word.
         receipt: Receipt,
-        /// What proved it.
+        /// The proof that the receiver gave.
         proof: [u8; 32],
     },
     /// A dead letter: it will not be tried again unless somebody says so.
     Dead {
-        /// Since when, in seconds since the Unix epoch.
+        /// The time of its death, in seconds since the Unix epoch.
         at: u64,
-        /// Why.
+        /// The cause.
         failure: Failure,
     },
 }
@@ -211,7 +211,7 @@ impl OutboxEntry {
         dated
     }
 
-    /// Who is dialled for it.
+    /// Returns the peer that is dialled for it.
     pub fn next_hop(&self) -> PeerId {
         self.via.unwrap_or(self.peer)
     }
@@ -224,7 +224,7 @@ impl OutboxEntry {
         }
     }
 
-    /// Whether it still has to be delivered.
+    /// Returns whether it still has to be delivered.
     pub fn is_open(&self) -> bool {
         matches!(self.state, OutboxState::Stored | OutboxState::Relayed { .. })
     }
@@ -237,7 +237,7 @@ impl OutboxEntry {
             || self.last_failure.as_ref().is_some_and(unsure)
     }
 
-    /// Where its content is read from, if it was not copied into the spool.
+    /// Returns a reference to its source, if the content was not copied into the spool.
     pub fn reference(&self) -> Option<SourceReference> {
         match &self.content {
             Kept::Reference { kind, data } => {

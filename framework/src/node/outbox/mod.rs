@@ -339,7 +339,8 @@ impl Outbox {
                         }
                     }
                     held.state.end(Err(failure));
-                    // One that was given up here has none any more, and who packed it may be about to send it again.
+                    // One that was given up here has none any more, and who packed it may be about
+                    // to send it again.
                     if held.entry.relayed_for.is_none()
                         || !matches!(held.entry.state, OutboxState::Dead { .. })
                     {

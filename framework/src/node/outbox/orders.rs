@@ -1,5 +1,5 @@
-//! What somebody wants done with a delivery of the outbox. Invariant: an order is answered when
-//! what it did is durable.
+//! Orders that change a delivery of the outbox. Invariant: an order is answered when its effect is
+//! durable.
 
 use std::sync::Arc;
 use std::time::Instant;

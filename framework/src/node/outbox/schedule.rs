@@ -1,4 +1,4 @@
-//! When what is tried: pure policy. It is told what happened and what time it is, and says which
+//! The schedule of tries: pure policy. It is told what happened and what time it is, and says which
 //! deliveries to try now.
 //!
 //! Invariant: a peer that can't be reached is tried with one delivery at a time, so that nobody who

@@ -1,4 +1,4 @@
-//! What is said of deliveries in this outbox: by their receivers, or by relays that pass it on.
+//! Words about deliveries in this outbox: from their receivers, or from relays that pass them on.
 //!
 //! Invariant: a word is answered when it is durable. One that comes while the record is being
 //! changed waits for that, so that no change is lost.

@@ -1,8 +1,8 @@
-//! Which cipher suite and which codec the chunks of an attempt pass: what the link has agreed on
+//! The cipher suite and the codec of an attempt: those that the link has agreed on
 //! when it is offered first.
 //!
-//! Invariant: an attempt that the receiver was offered keeps both, as its key. What has other ones is
-//! another attempt.
+//! Invariant: an attempt that the receiver was offered keeps both, as its key. What has other ones
+//! is another attempt.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! What ends deliveries from the peer, besides their sinks: their sender, its processes, time, this
-//! node.
+//! Endings of deliveries from the peer that do not come from their sinks: by their sender, its
+//! processes, time, or this node.
 
 use std::sync::atomic::Ordering;
 use std::time::Instant;

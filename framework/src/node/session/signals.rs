@@ -1,4 +1,4 @@
-//! What a session is told.
+//! The messages that a session receives.
 
 use std::sync::Arc;
 
@@ -114,12 +114,12 @@ pub(crate) struct Start {
     pub(crate) state: Unsettled,
 }
 
-/// How one transfer is sent; what is `None` is as the node's configuration says.
+/// The options of one transfer. An option that is `None` is as the node's configuration says.
 #[derive(Clone, Debug, Default)]
 pub struct SendOptions {
     /// Bytes per chunk, a power of two from 1 KiB to 4 MiB.
     pub chunk_size: Option<u32>,
-    /// What chunks are compressed with. A receiver that does not have it refuses the delivery.
+    /// The codec for chunks. A receiver that does not have it refuses the delivery.
     pub compression: Option<Compression>,
     /// Names of registered coders that every chunk passes, in this order. The receiver must know
     /// them, too.
@@ -128,7 +128,7 @@ pub struct SendOptions {
     /// can neither read nor change it. Needs a spool that has a folder, which keeps the
     /// package, and so a copy of the content.
     pub via: Option<PeerId>,
-    /// How long it is worth delivering, from 1 s to 30 days.
+    /// The time for which it is worth delivering, from 1 s to 30 days.
     pub expiry: Option<std::time::Duration>,
     /// Does not keep it in the spool, even if the node has one: it is lost with the process, and
     /// fails when the receiver can't be reached.

@@ -52,8 +52,8 @@ pub trait Listener: Debug + Send + 'static {
 
 /// A connection that belongs to no thread yet.
 pub trait Connection: Debug + Send + 'static {
-    /// Who is at the other end, for logs and for limits per source. An address of IP, with a port or
-    /// without, is limited by its network, any other text as it is.
+    /// Returns a name of the other end, for logs and for limits per source. An address of IP, with
+    /// a port or without, is limited by its network, any other text as it is.
     fn remote(&self) -> String;
 
     /// Makes it usable on the current thread's runtime.

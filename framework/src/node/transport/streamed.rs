@@ -33,8 +33,8 @@ impl<T> Streamed<T> {
     }
 
     /// Moves the stream to the runtime of each thread that takes the connection over, by `rebind`,
-    /// which runs there. A socket that stays with the thread it was made on wakes that one, too, for
-    /// each packet.
+    /// which runs there. A socket that stays with the thread it was made on wakes that one, too,
+    /// for each packet.
     #[must_use]
     pub fn rebinding(mut self, rebind: fn(T) -> io::Result<T>) -> Self {
         self.rebind = Some(rebind);

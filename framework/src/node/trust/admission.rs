@@ -1,4 +1,4 @@
-//! Who is let in now, and why somebody is not.
+//! The decision who is let in now, and the reason if somebody is not.
 //!
 //! Invariant: while the store can't be read nobody is let in, and nobody is refused for good: who
 //! is trusted may come again.

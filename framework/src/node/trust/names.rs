@@ -1,4 +1,4 @@
-//! What peers and nodes may be called.
+//! The rules for names of peers and nodes.
 //!
 //! Invariant: no name can be taken for a node's id, for the beginning of one, or for something else
 //! than a name. Names are this node's own: what a peer calls itself is a suggestion.
@@ -16,7 +16,7 @@ const PIECE_OF_AN_ID: usize = 16;
 /// Characters of a fingerprint.
 const FINGERPRINT: usize = 8;
 
-/// Why nobody can be called so.
+/// An error of naming a peer or a node.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NameError {
@@ -42,7 +42,7 @@ pub enum NameError {
     Edge {
         /// The name.
         name: String,
-        /// What is wrong with it.
+        /// The problem with the name.
         what: &'static str,
     },
     /// It could be taken for an id.
@@ -62,7 +62,7 @@ pub enum NameError {
     OfAnother {
         /// The name.
         name: String,
-        /// Whose fingerprint it holds.
+        /// The peer whose fingerprint it holds.
         id: PeerId,
     },
 }
@@ -101,7 +101,7 @@ pub(crate) fn check(name: &str, own: Option<PeerId>) -> Result<(), NameError> {
     if looks_like_id(checked) { Err(NameError::LooksLikeId { name: named() }) } else { Ok(()) }
 }
 
-/// Whether a node may call itself so, and a peer be called so.
+/// Checks that a node may have this name, for itself or for a peer.
 pub fn check_node_name(name: &str) -> Result<(), NameError> {
     check(name, None)
 }

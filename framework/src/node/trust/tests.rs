@@ -1,4 +1,4 @@
-//! What holds of trust, whatever fails.
+//! Tests of the promises that trust keeps, whatever fails.
 
 use super::*;
 use crate::store::FileStore;

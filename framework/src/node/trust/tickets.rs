@@ -35,7 +35,7 @@ struct OldGrant {
     most_redeemers: u16,
 }
 
-/// Which ticket it is: the hash of its token, which lets nobody in.
+/// The id of a ticket: the hash of its token. The hash lets nobody in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TicketId([u8; 32]);
 
@@ -49,17 +49,17 @@ impl fmt::Display for TicketId {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TicketRecord {
-    /// Which one it is.
+    /// The id of the ticket.
     pub id: TicketId,
     /// The inbox it opens.
     pub inbox: String,
-    /// When it was made, where that is known.
+    /// The time when it was made, where that is known.
     pub made: Option<u64>,
-    /// When it ends.
+    /// The time of its expiry.
     pub expires: u64,
-    /// Who has used it.
+    /// The peers that have used it.
     pub redeemers: Vec<PeerId>,
-    /// How many may use it; 0 once one who has used it was revoked.
+    /// The most peers that may use it; 0 once a peer that has used it was revoked.
     pub most_redeemers: u16,
 }
 

@@ -1,4 +1,4 @@
-//! What comes in that answers something said here.
+//! Items of the peer that answer something said here.
 
 use super::super::inbound::no_credit;
 use super::*;

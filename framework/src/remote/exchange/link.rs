@@ -1,4 +1,4 @@
-//! What the link does: it comes and goes, and takes batches.
+//! The link's side of an exchange: it comes and goes, and takes batches.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! What this node and one peer have to say to each other, whichever link they have.
+//! The exchange of messages between this node and one peer, whichever link they have.
 //!
 //! Handles put messages in from any thread; the link's pump takes batches out; the
 //! [postbox](super::postbox) of the link hands in what came. Nothing that was put in for one link
@@ -86,16 +86,16 @@ pub(super) type Requested = Result<(Bytes, Charge), RemoteError>;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Undelivered {
-    /// Where they were sent.
+    /// The node to which they were sent.
     pub peer: PeerId,
     /// The name of the actor.
     pub name: Arc<str>,
     /// The name of their type.
     pub message: Arc<str>,
-    /// How many.
+    /// The number of messages.
     pub count: u64,
-    /// What happened. With [`RemoteErrorKind::LinkLost`] and [`RemoteErrorKind::Died`], some of
-    /// them may have been handled.
+    /// The error. With [`RemoteErrorKind::LinkLost`] and [`RemoteErrorKind::Died`], some of them
+    /// may have been handled.
     pub error: RemoteError,
 }
 

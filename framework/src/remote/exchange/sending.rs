@@ -1,4 +1,4 @@
-//! What goes out: tells, and calls from here.
+//! The sending side of an exchange: tells, and calls from here.
 
 use super::*;
 

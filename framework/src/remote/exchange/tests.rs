@@ -1,4 +1,4 @@
-//! What a peer reads of what is put in.
+//! Tests that a peer reads what was put in.
 
 use std::collections::{HashMap, HashSet};
 

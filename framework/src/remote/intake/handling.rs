@@ -1,4 +1,4 @@
-//! How the bytes of one message are read, handled and answered, in the actor's context.
+//! Reading, handling and answering the bytes of one message, in the actor's context.
 
 use std::mem::needs_drop;
 use std::sync::Arc;

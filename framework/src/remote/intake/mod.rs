@@ -1,4 +1,4 @@
-//! What came from other nodes for an actor that this node runs, taken up within the actor's own
+//! The intake of messages from other nodes for an actor that this node runs, within the actor's own
 //! context.
 //!
 //! By actix's mailbox a message costs two allocations, and one that is answered a task. Here the

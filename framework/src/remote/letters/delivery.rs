@@ -1,4 +1,4 @@
-//! What the sender of a letter holds, and sees.
+//! The sender's handle and view of a letter.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,16 +9,16 @@ use super::super::error::{RemoteError, RemoteErrorKind};
 use super::record::LogId;
 use crate::wire::PeerId;
 
-/// Which letter: the same in every life of its node. Written as `log-number`.
+/// The id of a letter: the same in every life of its node. Written as `log-number`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LetterId {
-    /// What the letters from this node to its receiver are numbered in.
+    /// The log in which the letters from this node to its receiver are numbered.
     pub log: [u8; 16],
     /// The number: later letters have higher ones, with gaps.
     pub number: u64,
 }
 
-/// What has become of a letter.
+/// The state of a letter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LetterState {
@@ -36,7 +36,7 @@ pub enum LetterState {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LetterInfo {
-    /// Which one.
+    /// The id of the letter.
     pub id: LetterId,
     /// To which node.
     pub peer: PeerId,
@@ -44,11 +44,11 @@ pub struct LetterInfo {
     pub name: String,
     /// The name of the type of message.
     pub message: String,
-    /// When it was stored, in seconds since the Unix epoch.
+    /// The time at which it was stored, in seconds since the Unix epoch.
     pub created: u64,
-    /// When it expires, in seconds since the Unix epoch.
+    /// The time at which it expires, in seconds since the Unix epoch.
     pub expires: u64,
-    /// What has become of it.
+    /// The state of the letter.
     pub state: LetterState,
 }
 
@@ -60,13 +60,13 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// Which letter: [`Node::letter`](crate::Node::letter) finds it again, in another life of this
-    /// node, too.
+    /// Returns the id of the letter: [`Node::letter`](crate::Node::letter) finds it again, in
+    /// another life of this node, too.
     pub fn id(&self) -> LetterId {
         self.id
     }
 
-    /// What has become of it so far.
+    /// Returns its state so far.
     pub fn state(&self) -> LetterState {
         self.state.borrow().clone()
     }

@@ -1,4 +1,4 @@
-//! What a peer may say of letters, and may not; without a link between.
+//! Tests of what a peer may say of letters and may not, without a link between.
 
 mod world;
 

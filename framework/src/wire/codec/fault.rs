@@ -1,4 +1,4 @@
-//! Why serde could not write or read a value.
+//! Faults of serde in writing or reading a value.
 
 use std::fmt::{self, Display};
 

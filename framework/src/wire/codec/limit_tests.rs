@@ -1,4 +1,4 @@
-//! What is nested, and what has elements without bytes, is bounded, whoever made it.
+//! Tests that nesting, and elements without bytes, are bounded, whoever made the value.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Debug;

@@ -1,4 +1,4 @@
-//! Whether a type reads what it writes, found out at the sender.
+//! A check, made at the sender, that a type reads what it writes.
 //!
 //! A value whose parts have not been met in this process yet is written once more beside a list of
 //! its parts, and read with that list at hand. Parts that do not agree (`skip_serializing` without

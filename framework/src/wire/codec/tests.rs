@@ -1,4 +1,4 @@
-//! What is written is read, and nothing else.
+//! Tests that what is written is read, and nothing else.
 
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;

@@ -1,4 +1,4 @@
-//! Which kinds of serde types travel, and what is said of those that do not.
+//! Tests of the kinds of serde types that travel, and of the errors for those that do not.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, SystemTime};

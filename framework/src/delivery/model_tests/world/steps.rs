@@ -1,4 +1,4 @@
-//! What may happen next, and what it does.
+//! The steps that may happen next, and the effect of each.
 
 use super::sink::prefix;
 use super::*;

@@ -4,8 +4,12 @@
 //! Invariant: a package lies whole and durable in the spool's folder before it is unpacked or kept;
 //! what was unpacked is remembered as a delivery of who packed it, whoever carried it.
 
+mod commit;
+mod note;
+
+use self::note::{decode_note, encode_note, verified};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,21 +18,18 @@ use actix::Addr;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
-use super::coming::{Room, Stamp, available, coming_name, hold, quota_for, quota_unknown, sync};
+use super::coming::{Room, Stamp, available, coming_name, hold, quota_for, quota_unknown};
 use super::config::RelayQuota;
 use super::ledger::Work;
 use super::memory::delivery_key;
-use super::outbox::{
-    Deposit, Expected, Given, Kept, Outbox, OutboxEntry, OutboxError, OutboxState, carried_as,
-};
-use super::package::{OpenInbox, OpenedInbox, PackageOffer, UnpackOrder};
+use super::outbox::{Outbox, carried_as};
+use super::package::{OpenInbox, OpenedInbox, PackageOffer};
 use super::session::refusal_kind;
 use super::shared::NodeShared;
-use crate::delivery::{DigestFold, Failure, FailureKind, Subtree, TransferId};
-use crate::node::transfer::TransferState;
+use crate::delivery::{Failure, FailureKind, TransferId};
 use crate::pipeline::{
-    Codec, Committed, Enclosed, Journal, Offer, Placement, Progress, Refusal, Resumed, Sink,
-    SinkError, SourceError, Summary, io_passes, passes,
+    Committed, Journal, Offer, Placement, Progress, Refusal, Resumed, Sink, SinkError, SourceError,
+    Summary, io_passes, passes,
 };
 use crate::store::now;
 use crate::wire::PeerId;
@@ -274,148 +275,6 @@ impl PackageSink {
         Ok(())
     }
 
-    async fn finish(&mut self, summary: Summary) -> Result<Committed, SinkError> {
-        let Some(file) = &self.file else {
-            return Err(SinkError::Gone("the package was given up before".into()));
-        };
-        file.sync_all().map_err(|error| self.failed(error))?;
-        let packages = self
-            .shared
-            .registry
-            .packages_in_use()
-            .map_err(|error| SinkError::Refused(Refusal::new(error)))?;
-        let header = packages.header(&self.path).map_err(unread)?;
-        let label = header.label().clone();
-        self.check_label(&label)?;
-        let committed = if label.receiver == self.shared.peer() {
-            self.unpack().await?
-        } else {
-            self.keep(label, summary).await?
-        };
-        // Kept packages have been moved; what is left of others has no use.
-        let _ = std::fs::remove_file(&self.path);
-        (self.file, self.room) = (None, None);
-        Ok(committed)
-    }
-
-    /// Opens a package for this node.
-    async fn unpack(&self) -> Result<Committed, SinkError> {
-        let packages = self
-            .shared
-            .registry
-            .packages_in_use()
-            .map_err(|error| SinkError::Refused(Refusal::new(error)))?;
-        let header = packages.header(&self.path).map_err(unread)?;
-        if header.open(&self.shared.identity).is_ok() {
-            // It vouches for its sender: what was delivered before is answered with the same word.
-            let PackageLabel { sender, transfer, .. } = *header.label();
-            if let Some(arrival) = self.shared.remembered.arrival(sender, transfer) {
-                let enclosed = Enclosed {
-                    sender,
-                    receipt: arrival.receipt.clone(),
-                    processed_mac: *arrival.processed_mac.expose(),
-                    inbox: arrival.inbox,
-                    name: arrival.name,
-                    transfer,
-                    // It is remembered already, for as long as it has to be.
-                    life: 0,
-                };
-                return Ok(Committed {
-                    place: arrival.receipt.place,
-                    files: arrival.receipt.files,
-                    enclosed: Some(Box::new(enclosed)),
-                    ..Committed::default()
-                });
-            }
-        }
-        let order = UnpackOrder {
-            file: self.path.clone(),
-            identity: self.shared.identity.clone(),
-            registry: self.shared.registry.clone(),
-            window: self.shared.config.window,
-            now: now(),
-            open_inbox: open_inbox(Arc::clone(&self.shared)),
-        };
-        let unpacked = packages.unpack(order).await.map_err(refused)?;
-        let enclosed = Enclosed {
-            sender: unpacked.sender,
-            receipt: unpacked.receipt,
-            processed_mac: unpacked.processed_mac,
-            inbox: unpacked.inbox,
-            name: unpacked.content.name.to_string(),
-            transfer: unpacked.transfer,
-            life: unpacked.life,
-        };
-        Ok(Committed { enclosed: Some(Box::new(enclosed)), ..unpacked.committed })
-    }
-
-    /// Keeps a package for another node, and delivers it there.
-    async fn keep(
-        &mut self,
-        label: PackageLabel,
-        summary: Summary,
-    ) -> Result<Committed, SinkError> {
-        let (id, created) =
-            (carried_as(label.sender, label.transfer), self.shared.clock.now().passed);
-        // By who made it, too: another sender's package of the same id has another file.
-        let kept = self.path.with_file_name(format!("{}-{}.package", label.transfer, label.sender));
-        // One that is kept already is not replaced: it was charged as it is.
-        let is_new = !kept.exists();
-        if is_new {
-            std::fs::rename(&self.path, &kept).map_err(|error| self.failed(error))?;
-            kept.parent().map_or(Ok(()), sync).map_err(|error| self.failed(error))?;
-        }
-        let entry = OutboxEntry {
-            peer: label.receiver,
-            via: None,
-            relayed_for: Some(label.sender),
-            inbox: String::new(),
-            addresses: Vec::new(),
-            token: None,
-            content: Kept::Package {
-                file: kept.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-                bytes: summary.length,
-            },
-            expected: None::<Expected>,
-            name: format!("a package of {}", label.sender.short()),
-            length: Some(summary.length),
-            chunk_size: None,
-            codec: Some(Codec::RAW),
-            stages: Vec::new(),
-            created,
-            expires: created + self.remaining.min(label.expires.saturating_sub(label.created)),
-            tries: 0,
-            state: OutboxState::Stored,
-            last_failure: None,
-            heard: None,
-            packed_as: Some(label.transfer),
-        };
-        let state = Arc::new(TransferState::stored(id, label.receiver, None));
-        let deposit = Deposit { id, entry, given: Given::Nothing, state, room: self.room.take() };
-        let stored = self.outbox.send(deposit).await.unwrap_or(Err(OutboxError::None));
-        if let Err(error) = stored {
-            if is_new {
-                let _ = std::fs::remove_file(&kept);
-            }
-            return match error {
-                // It was kept before its word was: the same word again.
-                OutboxError::Known(true) => {
-                    Ok(Committed { place: "relay".into(), ..Committed::default() })
-                }
-                OutboxError::Known(false) => {
-                    let text = "its sender has another package here, for another receiver, with \
-                                the same id";
-                    Err(SinkError::Refused(Refusal::new(text)))
-                }
-                // Its quota, its disk, its end.
-                error => Err(SinkError::Refused(Refusal::for_now(format!(
-                    "the relay can't keep it: {error}"
-                )))),
-            };
-        }
-        Ok(Committed { place: "relay".into(), ..Committed::default() })
-    }
-
     fn let_go(&mut self, keep: bool) {
         // Held to the end: another attempt may wait for it, and must not find what is about to go.
         let Some(held) = self.file.take() else { return };
@@ -534,47 +393,6 @@ fn refused(failure: Failure) -> SinkError {
         FailureKind::Integrity => SinkError::Refused(Refusal::new(failure.message)),
         kind => SinkError::Refused(Refusal { reason: failure.message, passing: passes(kind) }),
     }
-}
-
-/// `chunks u64 ‖ length u64 ‖ digest`.
-fn encode_note(progress: &Progress) -> Vec<u8> {
-    [
-        &progress.chunks.to_le_bytes()[..],
-        &progress.length.to_le_bytes(),
-        &progress.digest.to_bytes(),
-    ]
-    .concat()
-}
-
-fn decode_note(note: &[u8]) -> Option<Progress> {
-    let (chunks, rest) = note.split_first_chunk::<8>()?;
-    let (length, digest) = rest.split_first_chunk::<8>()?;
-    let digest = DigestFold::from_bytes(digest)?;
-    Some(Progress {
-        chunks: u64::from_le_bytes(*chunks),
-        length: u64::from_le_bytes(*length),
-        digest,
-    })
-}
-
-/// What is noted, if the file still holds just that.
-fn verified(file: &File, noted: &Progress, chunk_size: u32) -> Option<Progress> {
-    let (mut fold, mut reader) = (
-        DigestFold::default(),
-        io::BufReader::with_capacity(chunk_size as usize, file).take(noted.length),
-    );
-    let mut chunk = vec![0; chunk_size as usize];
-    for index in 0..noted.chunks {
-        let expected = (noted.length - (index * u64::from(chunk_size)).min(noted.length))
-            .min(u64::from(chunk_size)) as usize;
-        reader.read_exact(&mut chunk[..expected]).ok()?;
-        fold.insert(index, Subtree::of(index, chunk_size, &chunk[..expected]));
-    }
-    let same = fold.to_bytes() == noted.digest.to_bytes();
-    if !same {
-        tracing::error!("a package that had arrived in part is not what it was: it begins anew");
-    }
-    same.then(|| noted.clone())
 }
 
 impl Sink for PackageSink {

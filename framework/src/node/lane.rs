@@ -8,8 +8,15 @@
 //! Invariant: a sealed frame is kept until the receiver has acknowledged it, whatever happens to
 //! connections meanwhile.
 
+mod acknowledging;
 mod chains;
+mod messages;
 
+use self::messages::Flush;
+pub(super) use self::messages::{AcknowledgeAgain, AcknowledgeCopy, Ended};
+pub(crate) use self::messages::{
+    Acknowledged, Attach, Detach, Forget, Resend, StopLane, Surrender, TakeOver, TrailerAgain,
+};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
@@ -17,22 +24,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message};
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler};
 use tokio::sync::mpsc;
 
 use self::chains::Chain;
 pub(crate) use self::chains::{Admit, CheckChains, SendingChain};
 use super::lane_io::{self, Outbound, ReaderSeat};
-use super::session::{
-    Session,
-    signals::{AcknowledgeByLink, LaneDown},
-};
+use super::session::{Session, signals::LaneDown};
 use super::shared::NodeShared;
-use super::transport::Connection;
 use crate::delivery::{Claim, RangeSet};
 use crate::pipeline::{Chunk, Outlet, Parcel, Sealed, Transfer};
 use crate::supervise::Retire;
-use crate::wire::{Control, ControlOpener, ControlSealer, FailureKind, Ranges};
+use crate::wire::{ControlSealer, FailureKind};
 
 /// Acknowledgements are said together: each costs both ends a wake-up. So many chunks…
 const SAY_AFTER: usize = 4;
@@ -111,99 +114,6 @@ struct Attached {
     sealer: ControlSealer,
     tasks: [tokio::task::JoinHandle<()>; 2],
 }
-
-/// A connection for this lane, its handshake done.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(crate) struct Attach {
-    pub(crate) epoch: u64,
-    pub(crate) connection: Box<dyn Connection>,
-    pub(crate) sealer: ControlSealer,
-    pub(crate) opener: ControlOpener,
-    pub(crate) max_frame: u32,
-}
-
-/// Closes the connection, if it is still this one.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(crate) struct Detach;
-
-/// The connection's tasks ended.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(super) struct Ended {
-    pub(super) serial: u64,
-    pub(super) epoch: u64,
-    pub(super) why: String,
-    pub(super) violation: bool,
-}
-
-/// A stream is over: its frames and its admission are dropped.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(crate) struct Forget {
-    pub(crate) stream: u64,
-}
-
-/// The receiver has these.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "()")]
-pub(crate) struct Acknowledged {
-    pub(crate) stream: u64,
-    pub(crate) indices: Ranges,
-}
-
-/// The receiver has this one already: say so again.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(super) struct AcknowledgeAgain {
-    pub(super) stream: u64,
-    pub(super) index: u64,
-}
-
-/// A copy came of a chunk that is on its way through the stages.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(super) struct AcknowledgeCopy {
-    pub(super) stream: u64,
-    pub(super) index: u64,
-    pub(super) trailer: bool,
-}
-
-/// The receiver lost this one: send its frame again, if it is kept here.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "()")]
-pub(crate) struct Resend {
-    pub(crate) stream: u64,
-    pub(crate) index: u64,
-}
-
-/// The receiver does not have the trailer, which it may have acknowledged: send it again, if it is
-/// kept here.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "()")]
-pub(crate) struct TrailerAgain {
-    pub(crate) stream: u64,
-}
-
-/// Frames of a lane that is down, to be sent by this one.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(crate) struct TakeOver(pub(crate) Vec<Sealed>);
-
-/// Gives its frames away: its connection is gone and others are up.
-#[derive(Debug, Message)]
-#[rtype(result = "Vec<Sealed>")]
-pub(crate) struct Surrender;
-
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-struct Flush;
-
-/// The session ended.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(crate) struct StopLane;
 
 impl Lane {
     pub(crate) fn start_on(
@@ -475,85 +385,6 @@ impl Handler<Chunk> for Lane {
         }
         transfer.assemble(chunk);
         self.acknowledge(transfer.stream, index, ctx);
-    }
-}
-
-impl Handler<Flush> for Lane {
-    type Result = ();
-
-    fn handle(&mut self, _: Flush, ctx: &mut Context<Self>) {
-        let Some(connection) = &mut self.connection else {
-            self.unsaid = 0;
-            // The sender would have to send again what is here: the link tells it.
-            let acknowledged = std::mem::take(&mut self.acknowledged).into_iter();
-            let acknowledged = acknowledged.flat_map(|(stream, set)| {
-                set.to_wire().into_iter().map(move |indices| (stream, indices))
-            });
-            return self.session.do_send(AcknowledgeByLink(acknowledged.collect()));
-        };
-        if connection.controls.load(Ordering::Relaxed) >= CONTROLS {
-            self.unsaid = SAY_AFTER + 1;
-            ctx.run_later(LOOK_AGAIN, |lane, ctx| lane.handle(Flush, ctx));
-            return;
-        }
-        self.unsaid = 0;
-        for (stream, indices) in std::mem::take(&mut self.acknowledged) {
-            for indices in indices.to_wire() {
-                if let Ok(frame) =
-                    connection.sealer.seal_control(&Control::Received { stream, indices })
-                {
-                    let waiting = lane_io::Waiting::count(&connection.controls);
-                    let _ = connection.queue.send(Outbound::Control { frame, waiting });
-                }
-            }
-        }
-    }
-}
-
-impl Handler<Acknowledged> for Lane {
-    type Result = ();
-
-    fn handle(&mut self, Acknowledged { stream, indices }: Acknowledged, _: &mut Context<Self>) {
-        for &(start, end) in indices.as_slice() {
-            let acked: Vec<_> =
-                self.retained.range((stream, start)..(stream, end)).map(|(&key, _)| key).collect();
-            for retained in acked.iter().filter_map(|key| self.retained.remove(key)) {
-                let custody = retained.sealed.custody();
-                custody.finish(custody.content_length());
-                if !custody.is_trailer() {
-                    custody.transfer().acknowledge(custody.index());
-                } else if !custody.transfer().is_closed() {
-                    self.trailers.insert(stream, retained.sealed);
-                }
-            }
-        }
-    }
-}
-
-impl Handler<AcknowledgeAgain> for Lane {
-    type Result = ();
-
-    fn handle(
-        &mut self,
-        AcknowledgeAgain { stream, index }: AcknowledgeAgain,
-        ctx: &mut Context<Self>,
-    ) {
-        self.acknowledge(stream, index, ctx);
-    }
-}
-
-impl Handler<AcknowledgeCopy> for Lane {
-    type Result = ();
-
-    fn handle(
-        &mut self,
-        AcknowledgeCopy { stream, index, trailer }: AcknowledgeCopy,
-        ctx: &mut Context<Self>,
-    ) {
-        if self.copies.is_empty() {
-            ctx.run_later(LOOK_AGAIN, Self::look_at_copies);
-        }
-        self.copies.insert((stream, index, trailer));
     }
 }
 

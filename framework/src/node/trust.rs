@@ -6,14 +6,18 @@
 //! look for others' changes first. A store that can't be read lets nobody in.
 
 mod admission;
+mod error;
 mod names;
 mod tickets;
 
+pub(crate) use self::error::Standing;
+use self::error::{FINGERPRINT, SHOWN};
+pub use self::error::{NoSuchPeer, TrustError};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use dashmap::DashMap;
 use serde::{Deserialize, Serialize};
@@ -26,7 +30,7 @@ pub use self::names::{check_node_name, suggested_name};
 use self::tickets::TicketGrant;
 pub use self::tickets::{TicketId, TicketRecord};
 use crate::store::{Change, Hold, Store, now};
-use crate::wire::{PeerId, TicketError, codec};
+use crate::wire::{PeerId, codec};
 
 const PEERS: &str = "peers";
 const TICKETS: &str = "tickets";
@@ -70,107 +74,6 @@ pub struct Trust {
     changes: Arc<AtomicU64>,
     /// Since when the store can't be read: nobody is let in meanwhile.
     unread: Arc<Mutex<Option<Instant>>>,
-}
-
-/// How a peer that was trusted once is regarded now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
-    /// It is trusted, or nothing is known of it.
-    Unchanged,
-    /// Its time is over.
-    Expired,
-    /// The store can't be read, for so long.
-    Unreadable(Duration),
-}
-
-/// An error of finding a peer by what was given.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum NoSuchPeer {
-    /// An id, of a node that is not trusted.
-    #[error("{0} is not trusted here: trust it first, or check that it is the right id")]
-    Id(PeerId),
-    /// The node's own id.
-    #[error("that is the id of this node itself, which is none of its peers")]
-    Itself,
-    /// A name that nobody has.
-    #[error("no peer is called {given:?} here; known are: {known}")]
-    Name {
-        /// The text that was given.
-        given: String,
-        /// The names there are.
-        known: String,
-    },
-    /// A name that several have.
-    #[error("{} peers are meant by {given:?}: {}; give the id of one", .ids.len(), listed(.ids))]
-    Several {
-        /// The text that was given.
-        given: String,
-        /// The ids of the peers it may mean.
-        ids: Vec<PeerId>,
-    },
-}
-
-fn listed(ids: &[PeerId]) -> String {
-    let shown: Vec<String> =
-        ids.iter().take(SHOWN).map(|id| format!("{} ({id})", id.short())).collect();
-    let more = if ids.len() > SHOWN { ", and more" } else { "" };
-    shown.join(", ") + more
-}
-
-/// Peers, or names, that an error lists.
-const SHOWN: usize = 20;
-/// Characters of an id that are enough to mean it, where only one begins so.
-const FINGERPRINT: usize = 8;
-
-/// An error of reading or changing trust.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum TrustError {
-    /// The store failed.
-    #[error("the trust store could not be {action}: {error}; nothing was changed")]
-    Store {
-        /// Read or written.
-        action: &'static str,
-        /// The cause.
-        error: std::io::Error,
-    },
-    /// A record of the store can't be read.
-    #[error(
-        "a record of the trust store is damaged ({error}); restore it from a copy, or remove it \
-         and trust the peer again"
-    )]
-    Damaged {
-        /// The cause.
-        error: String,
-    },
-    /// A node is not its own peer.
-    #[error("{} is this node itself, or has a copy of its key, which is the same: a node neither delivers to itself nor trusts itself", .0.short())]
-    Itself(PeerId),
-    /// The ticket would be too long.
-    #[error(transparent)]
-    Ticket(#[from] TicketError),
-    /// Nobody can be called so.
-    #[error(transparent)]
-    Name(#[from] NameError),
-    /// A peer could not be revoked, or not to the end.
-    #[error("revoking {peer} did not end well ({error}): {standing}; try it again", peer = .peer.short())]
-    Revocation {
-        /// The peer that was to be revoked.
-        peer: PeerId,
-        /// The state of the trust now, in words.
-        standing: &'static str,
-        /// The cause.
-        error: std::io::Error,
-    },
-    /// More peers or tickets than a node keeps.
-    #[error("there are {limit} {what} already; remove some first")]
-    Full {
-        /// Peers or tickets.
-        what: &'static str,
-        /// The limit.
-        limit: usize,
-    },
 }
 
 impl Trust {

@@ -6,6 +6,8 @@
 //! one before it, ends the link: nothing behind a batch that was lost is looked at, whoever lost
 //! it.
 
+mod tells;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -22,7 +24,7 @@ use super::intake::Teller;
 use super::letters::{Coming, Letters};
 use super::mailbox::CallIn;
 use super::presence::{self, Watched};
-use super::serving::{Served, Traced};
+use super::serving::Served;
 use crate::pipeline::{Chunk, Parcel, Prefix};
 use crate::store::ledger::{Charge, Full, Kind};
 use crate::wire::message::{ITEM_LIMIT, Item, Items};
@@ -304,121 +306,6 @@ impl Postbox {
         Ok(inbound)
     }
 
-    /// Tells that stand side by side in a batch, before the place `end`; one that is traced stands
-    /// alone.
-    fn tell_row(
-        &mut self,
-        target: u32,
-        row: &mut Vec<&[u8]>,
-        trace: Option<TraceContext>,
-        (batch, end): (&Bytes, usize),
-    ) -> Result<(), String> {
-        let count = row.len() as u64;
-        if count == 0 {
-            return Ok(());
-        }
-        let (marked, caller) = (self.marked, self.peer);
-        let inbound = self.find(target)?;
-        let (name, message) = (&inbound.name, &inbound.message);
-        let traced = trace.map(|trace| Traced {
-            caller,
-            name: Arc::clone(name),
-            message: Arc::clone(message),
-            trace,
-            is_letter: false,
-        });
-        let each = |body: &[u8]| cost(body.len()) + if traced.is_some() { TRACE } else { 0 };
-        if let Some(mailbox) = inbound.mailbox.as_ref().ok().filter(|mailbox| mailbox.confirms()) {
-            let spent = row.iter().map(|body| each(body)).sum();
-            if let Err(full) = inbound.teller.exchange.account().take_bare(Kind::Messages, spent) {
-                inbound.refuse(count, spent, &full);
-                row.clear();
-                return Ok(());
-            }
-            let told = mailbox.tell_all(row, &inbound.teller, traced.as_ref());
-            let is_first = inbound.unconfirmed.count == 0;
-            inbound.unconfirmed.add(count, spent, told.is_ok());
-            if let Err(error) = told {
-                inbound.teller.undelivered(count, &error);
-            }
-            self.outstanding.fetch_add(spent, Ordering::Relaxed);
-            // What its name led to before may have confirmed nothing, and wait for a mark that is
-            // passed here.
-            if is_first || marked {
-                self.told.push(target);
-            }
-            row.clear();
-            return Ok(());
-        }
-        let first = end - row.len();
-        row.drain(..).enumerate().try_for_each(|(nth, body)| {
-            self.tell(target, body, (each(body), traced.as_ref()), (batch, first + nth))
-        })
-    }
-
-    /// One tell to an actor of which no more than its mailbox is known, or to nobody.
-    fn tell(
-        &mut self,
-        target: u32,
-        body: &[u8],
-        (spent, traced): (u64, Option<&Traced>),
-        (batch, place): (&Bytes, usize),
-    ) -> Result<(), String> {
-        if !self.marked {
-            self.mark_last(batch, place)?;
-        }
-        let outstanding = Arc::clone(&self.outstanding);
-        let inbound = self.find(target)?;
-        // Where it is the last one, those before it wait for the last one of a later batch.
-        if let Err(full) = inbound.teller.exchange.account().take_bare(Kind::Messages, spent) {
-            inbound.refuse(1, spent, &full);
-            return Ok(());
-        }
-        outstanding.fetch_add(spent, Ordering::Relaxed);
-        let told = if inbound.last == place {
-            inbound.unconfirmed.add(1, spent, true);
-            let done = inbound.settle(outstanding);
-            match &inbound.mailbox {
-                Ok(mailbox) => mailbox.tell_confirmed(body, done, traced),
-                Err(error) => {
-                    done.say(true);
-                    Err(error.clone())
-                }
-            }
-        } else {
-            let told = inbound
-                .mailbox
-                .as_ref()
-                .map_err(Clone::clone)
-                .and_then(|mailbox| mailbox.tell(body, &inbound.teller, traced));
-            inbound.unconfirmed.add(1, spent, told.is_ok());
-            told
-        };
-        if let Err(error) = told {
-            inbound.teller.undelivered(1, &error);
-        }
-        Ok(())
-    }
-
-    /// Has what the batch told confirmed, where that can be done afterwards.
-    fn confirm(&mut self) {
-        for target in self.told.drain(..) {
-            let Some(inbound) = self
-                .targets
-                .get_mut(target as usize)
-                .filter(|inbound| inbound.unconfirmed.count > 0)
-            else {
-                continue;
-            };
-            let done = inbound.settle(Arc::clone(&self.outstanding));
-            match &inbound.mailbox {
-                Ok(mailbox) => mailbox.confirm(&inbound.teller, done),
-                // It was unregistered within the batch.
-                Err(_) => done.say(true),
-            }
-        }
-    }
-
     fn call(
         &mut self,
         target: u32,
@@ -577,112 +464,4 @@ impl Handler<ClosePostbox> for Postbox {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
-
-    use std::any::Any;
-    use std::sync::atomic::AtomicBool;
-
-    use super::super::mailbox::{Done, Mailbox};
-    use super::*;
-    use crate::wire::Identity;
-
-    /// Confirms afterwards, as the mailbox of a hosted actor does.
-    struct Desk;
-
-    impl Mailbox for Desk {
-        fn message(&self) -> &'static str {
-            "Note"
-        }
-        fn version(&self) -> u32 {
-            1
-        }
-        fn streams(&self) -> bool {
-            false
-        }
-        fn is_alive(&self) -> bool {
-            true
-        }
-        fn why_dead(&self, _: &str) -> RemoteError {
-            unreachable!("it lives")
-        }
-        fn as_any(&self) -> &dyn Any {
-            self
-        }
-        fn tell(&self, _: &[u8], _: &Teller, _: Option<&Traced>) -> Result<(), RemoteError> {
-            Ok(())
-        }
-        fn tell_confirmed(
-            &self,
-            _: &[u8],
-            done: Done,
-            _: Option<&Traced>,
-        ) -> Result<(), RemoteError> {
-            done.say(true);
-            Ok(())
-        }
-        fn confirms(&self) -> bool {
-            true
-        }
-        fn call(&self, _: &[u8], _: CallIn) {}
-    }
-
-    /// Trust that grows when it has been asked once.
-    struct Grows(AtomicBool);
-
-    impl Admission for Grows {
-        fn admits(&self, _: &str) -> bool {
-            self.0.swap(true, Ordering::Relaxed)
-        }
-        fn names(&self) -> Option<Arc<[Arc<str>]>> {
-            None
-        }
-        fn version(&self) -> u64 {
-            self.0.load(Ordering::Relaxed).into()
-        }
-    }
-
-    #[actix::test]
-    async fn all_credit_is_given_back_where_an_actor_comes_within_reach_in_the_middle_of_a_batch() {
-        let peer = Identity::from_secret([7; 32]).peer();
-        let exchange = Arc::new(Exchange::new(
-            peer,
-            "peer".into(),
-            crate::store::ledger::Account::unbounded(),
-            || {},
-            Arc::new(|_| {}),
-        ));
-        exchange.up(1);
-        let directory = Directory::default();
-        directory.offer("desk", Arc::new(Desk)).unwrap();
-        let mut batch = Vec::new();
-        (0..2).for_each(|target| {
-            Item::Bind { target, name: "desk", message: "Note", version: 1 }
-                .encode(None, &mut batch)
-        });
-        // By turns, so that no two stand side by side; some with a trace, which costs more.
-        let trace = TraceContext { trace: [1; 16], span: [1; 8], flags: 0, state: "a=b".into() };
-        let mut tell = |number: u32| {
-            Item::Tell { target: number % 2, body: &[1] }
-                .encode((number > 2).then_some(&trace), &mut batch)
-        };
-        (0..6).for_each(&mut tell);
-        let admission = Arc::new(Grows(AtomicBool::new(false)));
-        let mut postbox =
-            Postbox::new((Arc::clone(&exchange), 1), peer, directory, admission, None, |_| {});
-        let _postbox = Postbox::create(|ctx| {
-            postbox.batch(&Bytes::from(batch), ctx).unwrap();
-            postbox
-        });
-        let mut given_back = (0, 0);
-        while let Some(()) = exchange.take_batch(1, |batch| {
-            let mut items = Items::new(batch);
-            while let Some((item, _)) = items.next_item().unwrap() {
-                if let Item::Consumed { tells, cost, .. } = item {
-                    given_back = (given_back.0 + tells, given_back.1 + cost);
-                }
-            }
-        }) {}
-        assert_eq!(given_back, (6, 6 * cost(1) + 3 * TRACE));
-    }
-}
+mod tests;

@@ -1,9 +1,12 @@
 //! The world around the machines of one delivery: a link, two processes, a disk on each side, and
 //! what may befall them.
 
+mod parts;
 mod sink;
 mod steps;
 
+use self::parts::Note;
+pub(super) use self::parts::{Budget, Disk, Record, State, Word};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
@@ -35,53 +38,6 @@ fn sender() -> PeerId {
 
 fn failure(kind: FailureKind) -> Failure {
     Failure::new(kind, "")
-}
-
-/// How often each fault may still happen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Budget {
-    pub(super) cuts: u8,
-    /// Links to a receiver that opens other suites than before.
-    pub(super) suites: u8,
-    pub(super) sender_crashes: u8,
-    pub(super) receiver_crashes: u8,
-    pub(super) stops: u8,
-    pub(super) sender_cancels: u8,
-    pub(super) receiver_cancels: u8,
-    pub(super) patience: u8,
-    pub(super) expiries: u8,
-    pub(super) changes: u8,
-    pub(super) refusals: u8,
-    pub(super) full_disks: u8,
-    pub(super) failed_notes: u8,
-    pub(super) pauses: u8,
-}
-
-/// The record of the sender's outbox.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Record {
-    pub(super) tries: u32,
-    pub(super) state: State,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum State {
-    Stored,
-    Delivered,
-    /// For good; and whether the receiver said so.
-    Dead(FailureKind, bool),
-    Removed,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Word {
-    Process(u8),
-    Open { stream: u64, attempt: u32 },
-    Accept { stream: u64, held: u8 },
-    Rejected(u64, FailureKind),
-    Failed(u64, FailureKind),
-    Delivered(u64),
-    Unknown(u64),
 }
 
 /// The sender's process.
@@ -139,29 +95,6 @@ enum SinkTask {
     Intended,
     /// What was kept is thrown away.
     Discarding,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Note {
-    None,
-    Part(u8),
-    Intent,
-}
-
-/// What survives the receiver's process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Disk {
-    note: Note,
-    /// The file that is not renamed yet, and what is in it.
-    part: Option<u8>,
-    pub(super) remembered: bool,
-}
-
-impl Disk {
-    /// Nothing of a delivery lies about.
-    pub(super) fn is_clean(&self) -> bool {
-        self.note == Note::None && self.part.is_none()
-    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -7,16 +7,17 @@
 
 mod desk;
 mod entry;
+mod files;
+mod held;
 mod orders;
 mod relay;
 mod schedule;
 mod tries;
 mod words;
 
-use std::cell::Cell;
-use std::collections::{HashMap, HashSet};
+use self::held::Held;
+use std::collections::HashMap;
 use std::io;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -33,16 +34,13 @@ pub(crate) use self::orders::{Order, OrderKind};
 pub(crate) use self::relay::{AskedAgain, carried_as};
 use self::schedule::Schedule;
 use self::tries::TryEnded;
-use self::words::Said;
 use super::blocking::surely;
-use super::coming::{Room, sync};
 use super::events::{Direction, NodeEvent, TransferEvent, TransferNews};
 use super::hub::{Hub, ToSession};
 use super::session::signals::{Noted, SayPassed};
 use super::shared::NodeShared;
 use super::transfer::TransferState;
-use crate::delivery::{Content, Failure, FailureKind, TransferId};
-use crate::pipeline::Source;
+use crate::delivery::{Failure, FailureKind, TransferId};
 use crate::store::{Change, Store};
 use crate::wire::{PeerId, WordKind};
 
@@ -71,31 +69,6 @@ pub(crate) struct Outbox {
     writing: usize,
     /// It tries nothing: another process will.
     dormant: bool,
-}
-
-/// A delivery of this outbox.
-struct Held {
-    entry: OutboxEntry,
-    state: Arc<TransferState>,
-    /// What was given with it, for the first try.
-    source: Option<(Box<dyn Source>, Content)>,
-    /// A try is under way, or a change of the record.
-    busy: bool,
-    /// A try is under way.
-    trying: bool,
-    /// Whether it is stored yet; what happened to it meanwhile.
-    storing: Option<Storing>,
-    /// Somebody wants it out. Shared with the try under way.
-    cancelled: Rc<Cell<bool>>,
-    /// What was said of it while it was busy, and by whom: the last word, which holds the ones
-    /// before.
-    said: Option<(PeerId, Said)>,
-    /// It was a dead letter, and is tried again.
-    revived: bool,
-    /// The room that its package or copy takes, charged to whose it is.
-    room: Option<Room>,
-    /// The receiver may have it, and has not said so.
-    unsure: bool,
 }
 
 /// What has happened to a delivery before it was stored: its first try may be under way while its
@@ -373,60 +346,6 @@ impl Outbox {
         written
     }
 
-    /// Removes the package or the copy of a delivery that needs it no more.
-    fn discard_file(&self, id: TransferId) {
-        let Some(entry) = self.entries.get(&id).map(|held| &held.entry) else { return };
-        let Some(path) = entry.file().and_then(|file| Some(self.spool.folder()?.join(file))) else {
-            return;
-        };
-        let remove = move || match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::warn!(
-                    file = %path.display(), %error,
-                    "the content of a delivery that is over could not be removed"
-                );
-            }
-            _ => {}
-        };
-        if entry.is_package() {
-            // Who packed it may send it again, under the same name.
-            remove();
-        } else {
-            // A large file takes a while, in which nobody else should have to wait.
-            drop(surely(remove));
-        }
-    }
-
-    /// Removes what crashed processes left in the spool's folder: packages and copies that no
-    /// record needs were never said to be stored, or have arrived.
-    fn remove_leftovers(&self) -> io::Result<()> {
-        let Some(folder) = self.spool.folder() else { return Ok(()) };
-        let known: HashSet<&str> = self
-            .entries
-            .values()
-            .filter(|held| held.entry.needs_file())
-            .filter_map(|held| held.entry.file())
-            .collect();
-        let mut removed = false;
-        for entry in std::fs::read_dir(folder)? {
-            let path = entry?.path();
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            let is_half = name.ends_with(".package.new") || name.ends_with(".copy.new");
-            if is_half
-                || ((name.ends_with(".package") || name.ends_with(".copy"))
-                    && !known.contains(name))
-            {
-                tracing::info!(
-                    file = %path.display(),
-                    "removing what a process that died had not stored yet"
-                );
-                std::fs::remove_file(&path)?;
-                removed = true;
-            }
-        }
-        if removed { sync(folder) } else { Ok(()) }
-    }
-
     fn give_up_expired(&mut self, id: TransferId, ctx: &mut Context<Self>) {
         let Some(held) = self.entries.get(&id) else { return };
         self.schedule.withdraw(held.entry.next_hop(), held.entry.created, id);
@@ -479,65 +398,6 @@ impl Outbox {
                 tracing::warn!(%error, "what has expired could not be taken out of the spool");
             }
         });
-    }
-}
-
-impl Held {
-    fn new(entry: OutboxEntry, state: Arc<TransferState>) -> Self {
-        let (cancelled, storing) = (Rc::default(), None);
-        Self {
-            entry,
-            state,
-            source: None,
-            busy: false,
-            trying: false,
-            storing,
-            cancelled,
-            said: None,
-            revived: false,
-            room: None,
-            unsure: false,
-        }
-    }
-
-    /// Charges the room it takes to whose it is: after every change of its record.
-    fn account_for(&mut self, shared: &NodeShared) {
-        let waits =
-            self.entry.relayed_for.is_some() && (self.entry.is_open() || self.entry.is_unheard());
-        let (bytes, files) = (self.entry.bytes(), u64::from(waits));
-        match &mut self.room {
-            Some(room) => room.set(bytes, files),
-            None if bytes == 0 && files == 0 => {}
-            None => {
-                let whose = self.entry.relayed_for.unwrap_or(shared.peer());
-                self.room = Some(Room::of(&shared.ledger.account(whose), bytes, files));
-            }
-        }
-    }
-
-    /// What is known of a delivery that is given up.
-    fn as_far_as_known(&mut self, state: OutboxState) -> OutboxState {
-        let OutboxState::Dead { at, failure } = state else { return state };
-        // What goes by a relay ends by its word, and lives no longer than its package.
-        if !self.unsure || self.entry.is_package() || failure.kind == FailureKind::Integrity {
-            return OutboxState::Dead { at, failure };
-        }
-        let text = format!(
-            "{}; it was offered before, and the receiver did not say how that ended: it may have \
-             it",
-            failure.message
-        );
-        let unknown = Failure::new(FailureKind::Unknown, text);
-        // Kept with the record, however it ended.
-        self.entry.last_failure = Some(unknown.clone());
-        OutboxState::Dead {
-            at,
-            failure: if failure.kind == FailureKind::Expired { unknown } else { failure },
-        }
-    }
-
-    fn record(&self, id: TransferId) -> io::Result<Change> {
-        Ok(Change::Put { table: TABLE, key: id.as_bytes().to_vec(), value: self.entry.encode()? })
     }
 }
 

@@ -1,6 +1,9 @@
 //! Carries out what is decided about deliveries from the peer ([`receiving`]): room, sinks, notes,
 //! words, news.
 
+mod memory;
+
+use self::memory::Remembered;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,7 +16,7 @@ use super::room::{Room, Way};
 use super::signals::{HasRoom, Inside, NoRoom, Opened, OpenedSink};
 use super::term::deadline;
 use super::{Session, Task, lock};
-use crate::delivery::receiving::{self, Action, Event, Memory, Offer, Sink};
+use crate::delivery::receiving::{self, Action, Event, Offer, Sink};
 use crate::delivery::{
     ContentKind, Failure, FailureKind, Incoming, KeyScope, Receipt, TransferId, TransferKey,
 };
@@ -23,9 +26,8 @@ use crate::node::events::{Direction, TransferNews};
 use crate::node::lane::{Admit, Forget};
 use crate::node::ledger::Charge;
 use crate::node::memory::{Processed, delivery_key};
-use crate::node::shared::NodeShared;
 use crate::pipeline::{Assembled, Assembly, Committed, Stop, Summary, Transfer};
-use crate::wire::{Control, Opening, PeerId, split_codec};
+use crate::wire::{Control, Opening, split_codec};
 
 /// What this session decides about deliveries from its peer.
 pub(super) type Receiving = receiving::Receiving<Box<Opening>>;
@@ -54,19 +56,6 @@ pub(super) struct IncomingTransfer {
 impl IncomingTransfer {
     pub(super) fn id(&self) -> TransferId {
         self.transfer.scope.transfer
-    }
-}
-
-/// What the node remembers of a peer.
-struct Remembered<'a>(&'a NodeShared, PeerId);
-
-impl Memory for Remembered<'_> {
-    fn is_delivered(&mut self, transfer: TransferId) -> bool {
-        self.0.remembered.arrival(self.1, transfer).is_some()
-    }
-
-    fn given_up(&mut self, transfer: TransferId, attempt: u32) -> Option<Failure> {
-        lock(&self.0.given_up).answer((self.1, transfer), attempt)
     }
 }
 

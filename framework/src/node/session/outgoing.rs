@@ -1,17 +1,18 @@
 //! Carries out what is decided about deliveries to the peer
 //! ([`sending`](crate::delivery::sending)): room, offers, stages, sources, news.
 
+mod start;
+
+use self::start::NoRoomHere;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use actix::{Actor, Addr, Context, Handler, Recipient};
+use actix::{Actor, Addr, Recipient};
 use tokio::sync::watch;
 
-use super::coding::stages_of;
-use super::incoming::window_for;
 use super::room::{Room, Way};
-use super::signals::{Admitted, Outcome, Rewound, SourceEnded, Start, Wired};
+use super::signals::{Admitted, Outcome, Wired};
 use super::{Session, Task};
 use crate::delivery::sending::{Action, Event, Held, Vouched};
 use crate::delivery::{
@@ -23,9 +24,7 @@ use crate::node::events::{Direction, TransferNews};
 use crate::node::lane::{Acknowledged, Forget, Resend, SendingChain, TrailerAgain};
 use crate::node::runner::{Gate, Rewind, Run, SourceRunner};
 use crate::node::transfer::Unsettled;
-use crate::pipeline::{
-    Balanced, Budget, ChunkerSeat, Compression, Known, Piece, Source, SourceError, Transfer,
-};
+use crate::pipeline::{Balanced, Budget, ChunkerSeat, Compression, Known, Piece, Source, Transfer};
 use crate::store::{now, random32};
 use crate::wire::{Control, Opening, Ranges, SecretBytes, Suite, printable};
 
@@ -458,117 +457,6 @@ pub(super) fn key_of(transfer: &Transfer) -> SecretBytes {
     SecretBytes::new(*transfer.key.as_bytes())
 }
 
-impl Handler<Start> for Session {
-    type Result = ();
-
-    fn handle(&mut self, start: Start, ctx: &mut Context<Self>) {
-        let Start { source, content, inbox, options, attempt, created, life, state } = start;
-        self.heard += 1;
-        if self.closing || !self.draining.is_empty() {
-            return state
-                .end(Err(Failure::new(FailureKind::Shutdown, "the node is shutting down")));
-        }
-        if self.outgoing.len() >= self.shared.config.transfers_per_peer {
-            return state.end(Err(Failure::new(
-                FailureKind::Busy,
-                "too many transfers wait for this peer already",
-            )));
-        }
-        let chunk_size = options.chunk_size.unwrap_or(self.shared.config.chunk_size);
-        let asked = (options.stages, options.compression);
-        let codec = asked.1.map(|compression| self.shared.registry.chosen_codec(compression));
-        if let Some(Err(error)) = codec {
-            return state.end(Err(Failure::new(FailureKind::Stage, error.to_string())));
-        }
-        let stream = self.sending.take_stream();
-        let transfer = self.new_attempt(state.id, attempt, stream, chunk_size, &asked);
-        let known = source.known();
-        let opening = Opening {
-            stream,
-            transfer: state.id,
-            attempt,
-            key: key_of(&transfer),
-            commit: transfer.commitment,
-            inbox,
-            content: content.clone(),
-            chunk_size,
-            suite: transfer.scope.suite,
-            stages: stages_of(&asked.0, &transfer),
-            version: known.as_ref().map(|known| known.digest).or_else(|| source.version()),
-            created,
-            expires: now().saturating_add(life.as_secs()),
-            remaining: life.as_secs(),
-        };
-        let window = self.shared.config.window.max(2 * chunk_size as usize);
-        let window = window_for(window, chunk_size, content.length);
-        let (id, resumable) = (state.id, opening.version.is_some());
-        let out = OutgoingTransfer {
-            transfer,
-            state,
-            outlet: None,
-            opening,
-            offered: false,
-            asked,
-            content,
-            known,
-            already_there: false,
-            source: Some(source),
-            runner: None,
-            chunker: None,
-            thread: None,
-            gate: watch::channel(Gate::default()).0,
-            budget: Budget::new(window),
-            window,
-            room: None,
-            waiting: None,
-            held: Ranges::EMPTY,
-            receipt: None,
-            moved: (0, Instant::now()),
-        };
-        if self.is_idle() && self.link.is_none() {
-            self.down_since = Instant::now();
-        }
-        self.outgoing.insert(stream, out);
-        self.watch_progress();
-        // What was given a second has it to the end.
-        let deadline = Instant::now() + life + Duration::from_secs(1);
-        self.send(Event::Start { stream, transfer: id, attempt, deadline, resumable });
-        self.ensure_link(ctx);
-    }
-}
-
-impl Handler<Admitted> for Session {
-    type Result = ();
-
-    fn handle(&mut self, Admitted { stream, room }: Admitted, _: &mut Context<Self>) {
-        if let Some(out) = self.outgoing.get_mut(&stream) {
-            (out.room, out.waiting, out.moved) = (Some(room), None, (0, Instant::now()));
-            self.send(Event::Room(stream));
-        }
-    }
-}
-
-/// A transfer waits for room at this end.
-#[derive(actix::Message)]
-#[rtype(result = "()")]
-struct NoRoomHere {
-    stream: u64,
-}
-
-impl Handler<NoRoomHere> for Session {
-    type Result = ();
-
-    fn handle(&mut self, NoRoomHere { stream }: NoRoomHere, _: &mut Context<Self>) {
-        if self.sending.seeks_room(stream) {
-            let running = self.outgoing.values().filter(|out| out.room.is_some()).count();
-            self.tell_outgoing(
-                stream,
-                TransferNews::Waiting { running: u32::try_from(running).unwrap_or(u32::MAX) },
-            );
-        }
-    }
-}
-
 impl Session {
     /// Has the source read into the stages.
     fn run(&mut self, stream: u64) {
@@ -594,54 +482,5 @@ impl Session {
             metrics: self.shared.metrics.stage("source"),
         });
         out.runner = Some(runner);
-    }
-}
-
-impl Handler<Wired> for Session {
-    type Result = ();
-
-    fn handle(&mut self, Wired { stream, outcome }: Wired, _: &mut Context<Self>) {
-        let Some(out) = self.outgoing.get_mut(&stream) else { return };
-        let outcome = outcome
-            .map(|(outlet, chunker)| (out.outlet, out.chunker) = (Some(outlet), Some(chunker)));
-        self.send(Event::Wired(
-            stream,
-            outcome.map_err(|text| Failure::new(FailureKind::Stage, text)),
-        ));
-    }
-}
-
-impl Handler<SourceEnded> for Session {
-    type Result = ();
-
-    fn handle(&mut self, SourceEnded { stream, outcome }: SourceEnded, _: &mut Context<Self>) {
-        let Some(out) = self.outgoing.get(&stream) else { return };
-        match outcome {
-            Ok(report) if report.skipped_total > 0 => {
-                out.state.update(|status| status.report = report.clone());
-                let news =
-                    TransferNews::Skipped { entries: report.skipped, total: report.skipped_total };
-                self.tell_outgoing(stream, news);
-            }
-            Ok(report) => out.state.update(|status| status.report = report.clone()),
-            Err(error) => {
-                let changed = matches!(error, SourceError::Changed { .. });
-                self.send(Event::SourceFailed { stream, failure: error.into(), changed });
-            }
-        }
-    }
-}
-
-impl Handler<Rewound> for Session {
-    type Result = ();
-
-    fn handle(&mut self, Rewound { stream, outcome }: Rewound, _: &mut Context<Self>) {
-        let Some(out) = self.outgoing.get_mut(&stream) else { return };
-        let outcome = outcome.map(|(content, version)| {
-            (out.opening.content, out.content, out.opening.version) =
-                (content.clone(), content, version);
-            version.is_some()
-        });
-        self.send(Event::Rewound(stream, outcome.map_err(Failure::from)));
     }
 }

@@ -1,5 +1,7 @@
 //! Tests of the promises that trust keeps, whatever fails.
 
+use std::time::Duration;
+
 use super::*;
 use crate::store::FileStore;
 use crate::store::MemoryStore;

@@ -4,6 +4,9 @@
 //! [`DEPTH_LIMIT`], time by the elements there may be, and nothing is allocated for what is not
 //! there.
 
+mod watch;
+
+pub(super) use self::watch::{Shorter, Watch};
 use bincode::config::Config;
 use bincode::de::read::{BorrowReader, Reader};
 use bincode::de::{BorrowDecode, Decode, Decoder, DecoderImpl};
@@ -17,48 +20,6 @@ use serde::de::{
 use super::fault::{Fault, What};
 use super::write::place;
 use super::{DEPTH_LIMIT, FREE_ELEMENTS, LONG_TUPLE};
-
-/// Sees what is read, beside the bytes, and may end it.
-pub(super) trait Watch {
-    /// Whether the value may end before its last fields, which an older program does not have.
-    const SHORTER: bool = false;
-
-    /// A part of the value, before its bytes.
-    #[inline(always)]
-    fn part(&mut self, _: &'static str) -> Result<(), Fault> {
-        Ok(())
-    }
-    /// The one of those that has this number.
-    #[inline(always)]
-    fn variant(&mut self, _: u32, _: &'static [&'static str]) -> Result<(), Fault> {
-        Ok(())
-    }
-    /// Fields begin, of what has this name, if it has one; theirs, if they have any.
-    #[inline(always)]
-    fn open(&mut self, _: &'static str, _: &'static [&'static str]) -> Result<(), Fault> {
-        Ok(())
-    }
-    /// The next field, before what is in it.
-    #[inline(always)]
-    fn field(&mut self) -> Result<(), Fault> {
-        Ok(())
-    }
-    /// The fields end.
-    #[inline(always)]
-    fn close(&mut self) -> Result<(), Fault> {
-        Ok(())
-    }
-}
-
-impl Watch for super::write::Unwatched {}
-
-/// Nobody looks at what may be shorter: a type of its own, so that what all else is read with does
-/// not ask.
-pub(super) struct Shorter;
-
-impl Watch for Shorter {
-    const SHORTER: bool = true;
-}
 
 /// What is left of the bytes.
 struct Input<'de>(&'de [u8]);

@@ -1,0 +1,158 @@
+//! A package that has come whole: unpacked here, or kept for its receiver.
+
+use std::sync::Arc;
+
+use super::super::coming::sync;
+use super::super::outbox::{
+    Deposit, Expected, Given, Kept, OutboxEntry, OutboxError, OutboxState, carried_as,
+};
+use super::super::package::UnpackOrder;
+use super::{PackageSink, open_inbox, refused, unread};
+use crate::node::transfer::TransferState;
+use crate::pipeline::{Codec, Committed, Enclosed, Refusal, SinkError, Summary};
+use crate::store::now;
+use crate::wire::package::PackageLabel;
+
+impl PackageSink {
+    pub(super) async fn finish(&mut self, summary: Summary) -> Result<Committed, SinkError> {
+        let Some(file) = &self.file else {
+            return Err(SinkError::Gone("the package was given up before".into()));
+        };
+        file.sync_all().map_err(|error| self.failed(error))?;
+        let packages = self
+            .shared
+            .registry
+            .packages_in_use()
+            .map_err(|error| SinkError::Refused(Refusal::new(error)))?;
+        let header = packages.header(&self.path).map_err(unread)?;
+        let label = header.label().clone();
+        self.check_label(&label)?;
+        let committed = if label.receiver == self.shared.peer() {
+            self.unpack().await?
+        } else {
+            self.keep(label, summary).await?
+        };
+        // Kept packages have been moved; what is left of others has no use.
+        let _ = std::fs::remove_file(&self.path);
+        (self.file, self.room) = (None, None);
+        Ok(committed)
+    }
+
+    /// Opens a package for this node.
+    async fn unpack(&self) -> Result<Committed, SinkError> {
+        let packages = self
+            .shared
+            .registry
+            .packages_in_use()
+            .map_err(|error| SinkError::Refused(Refusal::new(error)))?;
+        let header = packages.header(&self.path).map_err(unread)?;
+        if header.open(&self.shared.identity).is_ok() {
+            // It vouches for its sender: what was delivered before is answered with the same word.
+            let PackageLabel { sender, transfer, .. } = *header.label();
+            if let Some(arrival) = self.shared.remembered.arrival(sender, transfer) {
+                let enclosed = Enclosed {
+                    sender,
+                    receipt: arrival.receipt.clone(),
+                    processed_mac: *arrival.processed_mac.expose(),
+                    inbox: arrival.inbox,
+                    name: arrival.name,
+                    transfer,
+                    // It is remembered already, for as long as it has to be.
+                    life: 0,
+                };
+                return Ok(Committed {
+                    place: arrival.receipt.place,
+                    files: arrival.receipt.files,
+                    enclosed: Some(Box::new(enclosed)),
+                    ..Committed::default()
+                });
+            }
+        }
+        let order = UnpackOrder {
+            file: self.path.clone(),
+            identity: self.shared.identity.clone(),
+            registry: self.shared.registry.clone(),
+            window: self.shared.config.window,
+            now: now(),
+            open_inbox: open_inbox(Arc::clone(&self.shared)),
+        };
+        let unpacked = packages.unpack(order).await.map_err(refused)?;
+        let enclosed = Enclosed {
+            sender: unpacked.sender,
+            receipt: unpacked.receipt,
+            processed_mac: unpacked.processed_mac,
+            inbox: unpacked.inbox,
+            name: unpacked.content.name.to_string(),
+            transfer: unpacked.transfer,
+            life: unpacked.life,
+        };
+        Ok(Committed { enclosed: Some(Box::new(enclosed)), ..unpacked.committed })
+    }
+
+    /// Keeps a package for another node, and delivers it there.
+    async fn keep(
+        &mut self,
+        label: PackageLabel,
+        summary: Summary,
+    ) -> Result<Committed, SinkError> {
+        let (id, created) =
+            (carried_as(label.sender, label.transfer), self.shared.clock.now().passed);
+        // By who made it, too: another sender's package of the same id has another file.
+        let kept = self.path.with_file_name(format!("{}-{}.package", label.transfer, label.sender));
+        // One that is kept already is not replaced: it was charged as it is.
+        let is_new = !kept.exists();
+        if is_new {
+            std::fs::rename(&self.path, &kept).map_err(|error| self.failed(error))?;
+            kept.parent().map_or(Ok(()), sync).map_err(|error| self.failed(error))?;
+        }
+        let entry = OutboxEntry {
+            peer: label.receiver,
+            via: None,
+            relayed_for: Some(label.sender),
+            inbox: String::new(),
+            addresses: Vec::new(),
+            token: None,
+            content: Kept::Package {
+                file: kept.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+                bytes: summary.length,
+            },
+            expected: None::<Expected>,
+            name: format!("a package of {}", label.sender.short()),
+            length: Some(summary.length),
+            chunk_size: None,
+            codec: Some(Codec::RAW),
+            stages: Vec::new(),
+            created,
+            expires: created + self.remaining.min(label.expires.saturating_sub(label.created)),
+            tries: 0,
+            state: OutboxState::Stored,
+            last_failure: None,
+            heard: None,
+            packed_as: Some(label.transfer),
+        };
+        let state = Arc::new(TransferState::stored(id, label.receiver, None));
+        let deposit = Deposit { id, entry, given: Given::Nothing, state, room: self.room.take() };
+        let stored = self.outbox.send(deposit).await.unwrap_or(Err(OutboxError::None));
+        if let Err(error) = stored {
+            if is_new {
+                let _ = std::fs::remove_file(&kept);
+            }
+            return match error {
+                // It was kept before its word was: the same word again.
+                OutboxError::Known(true) => {
+                    Ok(Committed { place: "relay".into(), ..Committed::default() })
+                }
+                OutboxError::Known(false) => {
+                    let text = "its sender has another package here, for another receiver, with \
+                                the same id";
+                    Err(SinkError::Refused(Refusal::new(text)))
+                }
+                // Its quota, its disk, its end.
+                error => Err(SinkError::Refused(Refusal::for_now(format!(
+                    "the relay can't keep it: {error}"
+                )))),
+            };
+        }
+        Ok(Committed { place: "relay".into(), ..Committed::default() })
+    }
+}

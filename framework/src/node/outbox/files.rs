@@ -1,0 +1,65 @@
+//! Files of the outbox: content that was copied, and what is left of it.
+
+use std::collections::HashSet;
+use std::io;
+
+use super::Outbox;
+use crate::delivery::TransferId;
+use crate::node::blocking::surely;
+use crate::node::coming::sync;
+
+impl Outbox {
+    /// Removes the package or the copy of a delivery that needs it no more.
+    pub(super) fn discard_file(&self, id: TransferId) {
+        let Some(entry) = self.entries.get(&id).map(|held| &held.entry) else { return };
+        let Some(path) = entry.file().and_then(|file| Some(self.spool.folder()?.join(file))) else {
+            return;
+        };
+        let remove = move || match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(
+                    file = %path.display(), %error,
+                    "the content of a delivery that is over could not be removed"
+                );
+            }
+            _ => {}
+        };
+        if entry.is_package() {
+            // Who packed it may send it again, under the same name.
+            remove();
+        } else {
+            // A large file takes a while, in which nobody else should have to wait.
+            drop(surely(remove));
+        }
+    }
+
+    /// Removes what crashed processes left in the spool's folder: packages and copies that no
+    /// record needs were never said to be stored, or have arrived.
+    pub(super) fn remove_leftovers(&self) -> io::Result<()> {
+        let Some(folder) = self.spool.folder() else { return Ok(()) };
+        let known: HashSet<&str> = self
+            .entries
+            .values()
+            .filter(|held| held.entry.needs_file())
+            .filter_map(|held| held.entry.file())
+            .collect();
+        let mut removed = false;
+        for entry in std::fs::read_dir(folder)? {
+            let path = entry?.path();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let is_half = name.ends_with(".package.new") || name.ends_with(".copy.new");
+            if is_half
+                || ((name.ends_with(".package") || name.ends_with(".copy"))
+                    && !known.contains(name))
+            {
+                tracing::info!(
+                    file = %path.display(),
+                    "removing what a process that died had not stored yet"
+                );
+                std::fs::remove_file(&path)?;
+                removed = true;
+            }
+        }
+        if removed { sync(folder) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,113 @@
+//! Holds rules of CONTRIBUTING.md that no other tool looks at: the length of files, first lines of
+//! documentation, and the form of decisions.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The most lines of a source file.
+const LINES: usize = 500;
+
+/// The words that a first line does not begin with: it says nothing before its end.
+const WEAK: [&str; 8] = ["What", "Whether", "How", "Why", "Where", "Who", "Which", "When"];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// All Rust files of these folders of the workspace.
+fn sources(folders: &[&str]) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut open: Vec<PathBuf> = folders.iter().map(|folder| root().join(folder)).collect();
+    while let Some(folder) = open.pop() {
+        // Packaged, a crate is alone.
+        let Ok(entries) = fs::read_dir(&folder) else { continue };
+        for path in entries.map(|entry| entry.expect("a readable entry").path()) {
+            match path.is_dir() {
+                true => open.push(path),
+                false if path.extension().is_some_and(|extension| extension == "rs") => {
+                    found.push(path);
+                }
+                false => {}
+            }
+        }
+    }
+    found
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).expect("a text")
+}
+
+#[test]
+fn no_source_file_is_longer_than_one_looks_through() {
+    let files = sources(&["framework", "actors", "examples", "benches"]);
+    assert!(!files.is_empty());
+    let long: Vec<_> = files
+        .iter()
+        .map(|file| (file, read(file).lines().count()))
+        .filter(|(_, lines)| *lines > LINES)
+        .collect();
+    assert!(long.is_empty(), "more than {LINES} lines: {long:#?}");
+}
+
+#[test]
+fn first_lines_of_public_items_and_of_files_say_what_they_are() {
+    let mut weak = Vec::new();
+    for file in sources(&["framework/src", "actors/src", "examples/command/src"]) {
+        let text = read(&file);
+        weak.extend(weak_lines(&text).map(|line| format!("{}: {line}", file.display())));
+    }
+    assert!(weak.is_empty(), "these begin with one of {WEAK:?}:\n{}", weak.join("\n"));
+}
+
+/// The first lines of a file, and of what is public in it, that begin with a weak word.
+fn weak_lines(text: &str) -> impl Iterator<Item = &str> {
+    let lines: Vec<&str> = text.lines().map(str::trim_start).collect();
+    let is_doc = |line: &str| line.starts_with("///") || line.starts_with("//!");
+    let is_weak = |line: &str| {
+        let words = line.trim_start_matches(['/', '!', ' ']);
+        WEAK.contains(&words.split(|c: char| !c.is_alphabetic()).next().unwrap_or_default())
+    };
+    let starts = (0..lines.len())
+        .filter(|&at| is_doc(lines[at]) && (at == 0 || !is_doc(lines[at - 1])))
+        .collect::<Vec<_>>();
+    starts.into_iter().filter_map(move |at| {
+        let mut items = lines[at..].iter().filter(|line| !is_doc(line) && !line.starts_with("#["));
+        let is_public = lines[at].starts_with("//!")
+            || items.next().is_some_and(|item| item.starts_with("pub "));
+        (is_public && is_weak(lines[at])).then(|| lines[at])
+    })
+}
+
+#[test]
+fn weak_lines_are_found_where_they_are_public() {
+    let text = "//! What it is.\n\n/// Why.\npub struct A;\n/// A thing.\npub struct B;\n\
+                /// Whether.\nfn c() {}\n/// How many.\n#[must_use]\npub fn d() {}\n";
+    assert_eq!(
+        weak_lines(text).collect::<Vec<_>>(),
+        ["//! What it is.", "/// Why.", "/// How many."]
+    );
+}
+
+#[test]
+fn decisions_have_one_form_and_are_in_the_index() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/adr");
+    let index = read(&folder.join("README.md"));
+    let mut decisions = 0;
+    for entry in fs::read_dir(&folder).expect("there are decisions") {
+        let name = entry.expect("a readable entry").file_name();
+        let name = name.to_str().expect("a name of text");
+        if name == "README.md" {
+            continue;
+        }
+        decisions += 1;
+        let text = read(&folder.join(name));
+        let number: u32 = name[..4].parse().expect("a name begins with a number");
+        assert!(text.starts_with(&format!("# {number}. ")), "{name}");
+        let sections: Vec<_> = text.lines().filter(|line| line.starts_with("## ")).collect();
+        assert_eq!(sections[..3], ["## Context", "## Decision", "## Consequences"], "{name}");
+        assert!(text.lines().nth(2).is_some_and(|line| line.contains(" · ")), "{name}: its date");
+        assert!(index.contains(&format!("]({name})")), "{name} is not in the index");
+    }
+    assert!(decisions > 0);
+}

@@ -319,34 +319,61 @@ async fn prepare(
     door: actix::ArbiterHandle,
     stop: oneshot::Sender<()>,
 ) -> Result<Parts, StartError> {
-    let NodeBuilder {
-        name,
-        identity,
-        listen,
-        peers,
-        inboxes,
-        registry,
-        store,
-        spool,
-        dormant,
-        undelivered,
-        config,
-    } = builder;
-    let store = store.unwrap_or_else(|| Arc::<MemoryStore>::default());
-    let identity = identity.unwrap_or_else(Identity::generate);
-    let trust = Trust::load(Arc::clone(&store))?.owned_by(identity.peer());
+    let (listen, inboxes, dormant) = (builder.listen, builder.inboxes, builder.dormant);
+    let rest = NodeBuilder { listen: Vec::new(), inboxes: Vec::new(), ..builder };
+    let shared = Arc::new(share(rest, workers, door)?);
+    for (name, inbox) in inboxes {
+        shared.directory.receive(&name, inbox)?;
+    }
+    let events = shared.events.subscribe();
+    let hub = Hub::new(Arc::clone(&shared)).start();
+    // It is set only here.
+    let _ = shared.hub.set(hub.clone());
+    let outbox = match shared.spool.clone() {
+        Some(spool) => Some(start_stored(&shared, &hub, spool, dormant)?),
+        None => None,
+    };
+    let mut addresses = Vec::new();
+    for address in listen {
+        let listening = hub.send(Listen(address.clone())).await.map_err(|_| StartError::Died)?;
+        addresses.push(listening.map_err(|error| StartError::Listen { address, error })?);
+    }
+    Ok(Parts { shared, hub, outbox, addresses, events, stop })
+}
+
+/// Loads whom the node trusts, with those that its host has named.
+fn load_trust(
+    store: Arc<dyn Store>,
+    this: PeerId,
+    peers: Vec<(PeerId, TrustedPeer)>,
+) -> Result<Trust, StartError> {
+    let trust = Trust::load(store)?.owned_by(this);
     for (id, peer) in peers {
         trust.add(id, peer)?;
     }
-    if trust.knows(&identity.peer()) {
+    if trust.knows(&this) {
         // Earlier builds took it in.
-        let label = trust.label(&identity.peer());
+        let label = trust.label(&this);
         tracing::warn!(
-            peer = %identity.peer(),
+            peer = %this,
             "this node is trusted as a peer of itself, as {label}, which it can't be: revoke that \
              trust"
         );
     }
+    Ok(trust)
+}
+
+/// Makes what all parts of the node share.
+fn share(
+    builder: NodeBuilder,
+    workers: Vec<actix::ArbiterHandle>,
+    door: actix::ArbiterHandle,
+) -> Result<NodeShared, StartError> {
+    let NodeBuilder { name, identity, peers, registry, store, spool, undelivered, config, .. } =
+        builder;
+    let store = store.unwrap_or_else(|| Arc::<MemoryStore>::default());
+    let identity = identity.unwrap_or_else(Identity::generate);
+    let trust = load_trust(store, identity.peer(), peers)?;
     if let Some(name) = &name {
         super::trust::check_name(name, Some(identity.peer())).map_err(StartError::Name)?;
     }
@@ -354,7 +381,7 @@ async fn prepare(
     let clock = Clock::load(spool.clone()).map_err(StartError::Spool)?;
     let ledger = super::shared::ledger(&config);
     let random = crate::store::random32();
-    let shared = Arc::new(NodeShared {
+    Ok(NodeShared {
         name: name.unwrap_or_else(|| identity.peer().short()),
         identity,
         transport: registry.transports()?,
@@ -396,37 +423,25 @@ async fn prepare(
         turns: super::turns::Turns::default(),
         metrics,
         config,
-    });
-    for (name, inbox) in inboxes {
-        shared.directory.receive(&name, inbox)?;
-    }
-    let events = shared.events.subscribe();
-    let hub = Hub::new(Arc::clone(&shared)).start();
+    })
+}
+
+/// Starts what lives on the spool: letters, and the outbox.
+fn start_stored(
+    shared: &Arc<NodeShared>,
+    hub: &actix::Addr<Hub>,
+    spool: Arc<dyn Store>,
+    dormant: bool,
+) -> Result<actix::Addr<Outbox>, StartError> {
+    let letters =
+        super::letters::load(shared, Arc::clone(&spool), dormant).map_err(StartError::Spool)?;
+    letters.start();
     // It is set only here.
-    let _ = shared.hub.set(hub.clone());
-    if let Some(spool) = &spool {
-        let letters =
-            super::letters::load(&shared, Arc::clone(spool), dormant).map_err(StartError::Spool)?;
-        letters.start();
-        // It is set only here.
-        let _ = shared.letters.set(letters);
-    }
-    let outbox = match spool {
-        Some(spool) => {
-            let loaded = Outbox::load(Arc::clone(&shared), spool, hub.clone(), dormant)
-                .map_err(StartError::Spool)?;
-            let outbox = loaded.start();
-            hub.do_send(Keep(outbox.clone()));
-            // It is set only here.
-            let _ = shared.outbox.set(outbox.clone());
-            Some(outbox)
-        }
-        None => None,
-    };
-    let mut addresses = Vec::new();
-    for address in listen {
-        let listening = hub.send(Listen(address.clone())).await.map_err(|_| StartError::Died)?;
-        addresses.push(listening.map_err(|error| StartError::Listen { address, error })?);
-    }
-    Ok(Parts { shared, hub, outbox, addresses, events, stop })
+    let _ = shared.letters.set(letters);
+    let loaded = Outbox::load(Arc::clone(shared), spool, hub.clone(), dormant);
+    let outbox = loaded.map_err(StartError::Spool)?.start();
+    hub.do_send(Keep(outbox.clone()));
+    // It is set only here.
+    let _ = shared.outbox.set(outbox.clone());
+    Ok(outbox)
 }

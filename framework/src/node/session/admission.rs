@@ -56,8 +56,6 @@ impl Session {
     }
 
     pub(super) fn check(&self, opening: &Opening) -> Result<Charge, Failure> {
-        let refuse = |kind, text: String| Err(Failure::new(kind, text));
-        let inbox = &opening.inbox;
         let parity = if self.shared.peer() < self.peer { 1 } else { 0 };
         if opening.stream % 2 != parity || self.outgoing.contains_key(&opening.stream) {
             return refuse(
@@ -65,6 +63,22 @@ impl Session {
                 format!("stream {} is not the sender's to use", opening.stream),
             );
         }
+        self.check_right(opening)?;
+        self.check_chunks(opening)?;
+        check_life(opening)?;
+        let key = TransferKey::from_bytes(*opening.key.expose());
+        if key.commitment(opening.suite) != opening.commit {
+            return refuse(
+                FailureKind::Integrity,
+                "the key of the transfer is not the one committed to for its suite".into(),
+            );
+        }
+        self.check_room()
+    }
+
+    /// Checks that the peer may deliver there.
+    fn check_right(&self, opening: &Opening) -> Result<(), Failure> {
+        let inbox = &opening.inbox;
         let is_package = opening.content.kind == ContentKind::Package;
         // What is in a package is decided about when it is opened; that it is carried at all, by
         // whom this node trusts.
@@ -80,6 +94,11 @@ impl Session {
         if !is_package && self.shared.directory.inbox(inbox).is_none() {
             return refuse(FailureKind::Refused, format!("the receiver has no inbox {inbox:?}"));
         }
+        Ok(())
+    }
+
+    /// Checks that what was done to the chunks can be undone here.
+    fn check_chunks(&self, opening: &Opening) -> Result<(), Failure> {
         if !NodeConfig::chunk_size_is_valid(opening.chunk_size) {
             return refuse(
                 FailureKind::Protocol,
@@ -113,25 +132,11 @@ impl Session {
                 ),
             );
         }
-        // By the sender's own word alone: what the clock of this node says is no reason, since it
-        // may be wrong.
-        if opening.remaining == 0 {
-            return refuse(FailureKind::Expired, "the delivery has expired".into());
-        }
-        if opening.remaining > LIFE_MOST {
-            let text = format!(
-                "the delivery is to live for {} seconds more, {LIFE_MOST} is the most",
-                opening.remaining
-            );
-            return refuse(FailureKind::Refused, text);
-        }
-        let key = TransferKey::from_bytes(*opening.key.expose());
-        if key.commitment(opening.suite) != opening.commit {
-            return refuse(
-                FailureKind::Integrity,
-                "the key of the transfer is not the one committed to for its suite".into(),
-            );
-        }
+        Ok(())
+    }
+
+    /// Checks that the node takes one more delivery, and keeps a place for the memory of it.
+    fn check_room(&self) -> Result<Charge, Failure> {
         if !self.draining.is_empty() {
             return refuse(FailureKind::Shutdown, "the receiver is shutting down".into());
         }
@@ -158,4 +163,25 @@ impl Session {
             Failure::new(FailureKind::Busy, text)
         })
     }
+}
+
+/// Checks that the delivery is still worth making, by the sender's word.
+fn check_life(opening: &Opening) -> Result<(), Failure> {
+    // By the sender's own word alone: what the clock of this node says is no reason, since it
+    // may be wrong.
+    if opening.remaining == 0 {
+        return refuse(FailureKind::Expired, "the delivery has expired".into());
+    }
+    if opening.remaining > LIFE_MOST {
+        let text = format!(
+            "the delivery is to live for {} seconds more, {LIFE_MOST} is the most",
+            opening.remaining
+        );
+        return refuse(FailureKind::Refused, text);
+    }
+    Ok(())
+}
+
+fn refuse<T>(kind: FailureKind, text: String) -> Result<T, Failure> {
+    Err(Failure::new(kind, text))
 }

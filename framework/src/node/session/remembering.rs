@@ -1,5 +1,6 @@
 //! Makes it durable that a delivery was committed, and says so.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -14,7 +15,8 @@ use crate::node::blocking::surely;
 use crate::node::carrier::inner_key;
 use crate::node::events::{Direction, NodeEvent, TransferEvent, TransferNews};
 use crate::node::memory::{Arrival, RELAYED};
-use crate::node::memos::MemoKey;
+use crate::node::memos::{Memo, MemoKey};
+use crate::node::shared::NodeShared;
 use crate::pipeline::{Committed, Enclosed, Journal};
 use crate::store::now;
 use crate::wire::{Control, Opening, PeerId};
@@ -29,7 +31,8 @@ impl Session {
         };
         let Some((summary, committed, processed)) = known.committed.take() else { return };
         let KeyScope { transfer, attempt, .. } = known.transfer.scope;
-        let mac = known.transfer.key.receipt(transfer, attempt, "delivered", &summary.digest);
+        let said = |word| known.transfer.key.receipt(transfer, attempt, word, &summary.digest);
+        let (mac, processed_mac) = (said("delivered"), said("processed"));
         let Committed { place, files, enclosed, remarks, memo, .. } = committed;
         let receipt = Receipt { digest: summary.digest, length: summary.length, place, files, mac };
         let Opening { ref inbox, ref content, .. } = *offer.rest;
@@ -39,94 +42,29 @@ impl Session {
             .map(|memo| MemoKey::new(self.peer, inbox, content).with(memo));
         let told =
             (known.id(), enclosed.as_ref().map_or(self.peer, |enclosed| enclosed.sender), remarks);
-        let (inbox, name) =
-            (if is_package { RELAYED.to_owned() } else { inbox.clone() }, content.name.to_string());
-        let processed_mac =
-            known.transfer.key.receipt(transfer, attempt, "processed", &summary.digest).into();
-        let at = now();
-        let (carried_by, packed_by, elsewhere) = (None, None, None);
-        // Who carries a package may say too little of how long it lives: who made it has said so,
-        // too.
-        let life_inside = enclosed.as_ref().map_or(0, |enclosed| enclosed.life.min(LIFE_MOST));
-        // It may come again from now on for as long as its sender said.
-        let life = life_of(&offer.rest)
-            .max(offer.deadline.saturating_duration_since(Instant::now()).as_secs());
-        let (moment, life) = (self.shared.clock.now(), life.max(life_inside));
-        let (expires, passes, receipt_here) =
-            (moment.certain + life, Some(moment.passed + life), receipt.clone());
-        let mut arrival = Arrival {
+        let (moment, life) = (self.shared.clock.now(), life_left(offer, enclosed.as_deref()));
+        let arrival = Arrival {
             attempt,
-            at,
-            expires,
-            inbox,
-            name,
-            receipt: receipt_here,
+            at: now(),
+            expires: moment.certain + life,
+            inbox: if is_package { RELAYED.to_owned() } else { inbox.clone() },
+            name: content.name.to_string(),
+            receipt,
             processed,
-            processed_mac,
-            carried_by,
-            packed_by,
-            passes,
-            elsewhere,
+            processed_mac: processed_mac.into(),
+            carried_by: None,
+            packed_by: None,
+            passes: Some(moment.passed + life),
+            elsewhere: None,
         };
-        let inside = |enclosed: &Enclosed| Inside {
-            sender: enclosed.sender,
-            transfer: enclosed.transfer,
-            receipt: enclosed.receipt.clone(),
-        };
-        let (inside, receipt_of_carrier) = (enclosed.as_deref().map(inside), receipt);
-        let (shared, peer, session) = (Arc::clone(&self.shared), self.peer, self.address.clone());
-        // Remembered before it is said: whatever becomes of the word, the delivery is not repeated.
-        let remember = move || {
-            if let Some(enclosed) = enclosed {
-                let Enclosed {
-                    sender,
-                    receipt,
-                    processed_mac,
-                    inbox,
-                    name,
-                    transfer: packed_as,
-                    life: _,
-                } = *enclosed;
-                // It is a delivery of who packed it; and known by who carried it, who may ask
-                // again.
-                let (carried_by, elsewhere) = (sender != peer).then_some((peer, transfer)).unzip();
-                arrival = Arrival {
-                    receipt,
-                    processed_mac: processed_mac.into(),
-                    inbox,
-                    name,
-                    carried_by,
-                    elsewhere,
-                    ..arrival
-                };
-                if shared.remembered.arrival(sender, packed_as).is_none() {
-                    let inner = Journal::forget(inner_key(sender, packed_as));
-                    shared.remembered.remember_with(
-                        sender,
-                        packed_as,
-                        arrival.clone(),
-                        vec![inner],
-                    )?;
-                }
-                if sender == peer {
-                    return Ok((receipt_of_carrier, inside));
-                }
-                arrival = Arrival {
-                    carried_by: None,
-                    packed_by: Some(sender),
-                    elsewhere: Some(packed_as),
-                    ..arrival
-                };
-            }
-            let changes = memo.map(|memo| shared.memos.keep(memo)).unwrap_or_default();
-            shared
-                .remembered
-                .remember_with(peer, transfer, arrival, changes)
-                .map(|()| (receipt_of_carrier, inside))
-        };
+        let (peer, shared) = (self.peer, Arc::clone(&self.shared));
+        let note = Note { shared, peer, transfer, arrival, enclosed, memo };
+        let session = self.address.clone();
         self.remark(stream, is_package, told);
         actix::spawn(async move {
-            let remembered = surely(remember).await;
+            // Remembered before it is said: whatever becomes of the word, the delivery is not
+            // repeated.
+            let remembered = surely(move || note.write()).await;
             let outcome = remembered.map_err(std::io::Error::other).and_then(|outcome| outcome);
             session.do_send(Kept { stream, attempt, outcome });
         });
@@ -202,5 +140,77 @@ impl Handler<Kept> for Session {
             Failure::new(FailureKind::Io, text)
         });
         self.receive(Event::Remembered(stream, outcome));
+    }
+}
+
+/// The seconds for which a delivery may come again: as long as its sender said.
+fn life_left(offer: &Offer<Box<Opening>>, enclosed: Option<&Enclosed>) -> u64 {
+    // Who carries a package may say too little of how long it lives: who made it has said so, too.
+    let inside = enclosed.map_or(0, |enclosed| enclosed.life.min(LIFE_MOST));
+    let left = offer.deadline.saturating_duration_since(Instant::now()).as_secs();
+    life_of(&offer.rest).max(left).max(inside)
+}
+
+/// A delivery that was committed, on its way to the memory.
+struct Note {
+    shared: Arc<NodeShared>,
+    peer: PeerId,
+    transfer: TransferId,
+    arrival: Arrival,
+    /// The delivery inside it, if it is a package for this node.
+    enclosed: Option<Box<Enclosed>>,
+    memo: Option<Memo>,
+}
+
+impl Note {
+    /// Makes it durable; what its sender is told.
+    fn write(self) -> io::Result<(Receipt, Option<Inside>)> {
+        let Self { shared, peer, transfer, mut arrival, enclosed, memo } = self;
+        let receipt = arrival.receipt.clone();
+        let inside = enclosed.as_deref().map(|enclosed| Inside {
+            sender: enclosed.sender,
+            transfer: enclosed.transfer,
+            receipt: enclosed.receipt.clone(),
+        });
+        if let Some(enclosed) = enclosed {
+            let (sender, packed_as) = (enclosed.sender, enclosed.transfer);
+            let inner = arrival_of(*enclosed, &arrival, (peer, transfer));
+            if shared.remembered.arrival(sender, packed_as).is_none() {
+                let journal = Journal::forget(inner_key(sender, packed_as));
+                shared.remembered.remember_with(sender, packed_as, inner.clone(), vec![journal])?;
+            }
+            if sender == peer {
+                return Ok((receipt, inside));
+            }
+            arrival = Arrival {
+                carried_by: None,
+                packed_by: Some(sender),
+                elsewhere: Some(packed_as),
+                ..inner
+            };
+        }
+        let changes = memo.map(|memo| shared.memos.keep(memo)).unwrap_or_default();
+        shared.remembered.remember_with(peer, transfer, arrival, changes)?;
+        Ok((receipt, inside))
+    }
+}
+
+/// A delivery that came in a package, as one of who packed it; and known by who carried it, who may
+/// ask again.
+fn arrival_of(
+    enclosed: Enclosed,
+    package: &Arrival,
+    (carrier, transfer): (PeerId, TransferId),
+) -> Arrival {
+    let Enclosed { sender, receipt, processed_mac, inbox, name, .. } = enclosed;
+    let (carried_by, elsewhere) = (sender != carrier).then_some((carrier, transfer)).unzip();
+    Arrival {
+        receipt,
+        processed_mac: processed_mac.into(),
+        inbox,
+        name,
+        carried_by,
+        elsewhere,
+        ..package.clone()
     }
 }

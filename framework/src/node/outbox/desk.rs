@@ -460,11 +460,10 @@ impl Outbox {
         {
             let _ = settled.send(());
         }
-        let written = self.writing == 0 && self.entries.values().all(|held| !held.trying);
-        if stored
-            && written
-            && let Some(settled) = self.settling.take()
-        {
+        // What is still being stored has no record yet: nobody waits for it any longer.
+        let written = self.writing == 0
+            && self.entries.values().all(|held| !held.trying || held.storing.is_some());
+        if written && let Some(settled) = self.settling.take() {
             let _ = settled.send(());
         }
     }

@@ -65,7 +65,8 @@ impl Transform for Compressor {
         let compressed = codec.compress(bytes, body);
         let compressed = compressed
             .map_err(|error| TransformError::new(format!("{}: {error}", codec.name())))?;
-        if compressed > bytes.len() - bytes.len() / 8 {
+        // Rounded up: what did not shrink at all, and was perhaps never written, is above it, too.
+        if compressed > bytes.len() - bytes.len().div_ceil(8) {
             return Ok(raw());
         }
         if compressed > room {

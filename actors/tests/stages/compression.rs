@@ -174,7 +174,38 @@ fn a_bomb_of_lz4_is_no_larger_than_its_chunk_and_every_lie_is_named() {
     refused(1000, &[], "");
 }
 
-/// Says that it wrote more than there is, and panics at the number 7.
+/// Says that all is as long as it was, and writes nothing.
+#[derive(Debug)]
+struct Idle;
+
+impl ChunkCodec for Idle {
+    fn id(&self) -> Codec {
+        Codec(78)
+    }
+    fn name(&self) -> &str {
+        "idle"
+    }
+    fn bound(&self, length: usize) -> usize {
+        length
+    }
+    fn compress(&self, bytes: &[u8], _: &mut [u8]) -> Result<usize, CodecFault> {
+        Ok(bytes.len())
+    }
+    fn decompress(&self, _: &[u8], _: &mut [u8]) -> Result<usize, CodecFault> {
+        Err(CodecFault::new("it made nothing"))
+    }
+}
+
+#[test]
+fn a_chunk_that_a_codec_left_as_it_was_goes_raw_however_short() {
+    for size in 1..=40 {
+        let (compressed, back) = back_and_forth(&with(Idle, 1024), &text(size));
+        assert_eq!(compressed.prefix().unwrap().codec, Codec::RAW, "{size}");
+        assert_eq!(back.bytes(), text(size), "{size}");
+    }
+}
+
+/// Says that it wrote more than there is, and that it made less than it was asked for.
 #[derive(Debug)]
 struct Liar;
 

@@ -25,8 +25,9 @@ pub trait Transport: Debug + Send + Sync + 'static {
         Box::pin(async move { Ok(vec![address.to_owned()]) })
     }
 
-    /// Says why nobody can ever be reached at an address of this transport's kind, before it is
-    /// kept or dialled. By default, any address may be good.
+    /// Says why nobody can ever be reached at an address of this transport's kind. The node does
+    /// not ask: whoever is given addresses, and keeps them, asks `StageRegistry::check_address`,
+    /// as the command does. By default, any address may be good.
     fn check(&self, address: &str) -> Result<(), String> {
         let _ = address;
         Ok(())

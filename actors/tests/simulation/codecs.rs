@@ -156,6 +156,34 @@ async fn a_node_compresses_with_what_it_prefers_where_the_other_end_has_it() {
 }
 
 #[tokio::test]
+async fn a_preference_gives_way_where_eight_coders_leave_no_room_for_its_name() {
+    let names: Vec<_> = (1..=8).map(|number| format!("coder {number}")).collect();
+    let stages = || {
+        names.iter().fold(standard(), |registry, name| {
+            registry.coder(name.as_str(), Default::default(), Default::default())
+        })
+    };
+    let prefers = NodeConfig { compression: Compression::Lz4, ..config() };
+    let mut world = World::with(1, prefers, stages(), stages()).await;
+    let options = |compression| {
+        let stages = names.clone();
+        SendOptions { compression, stages, ..SendOptions::default() }
+    };
+    // Once before there is a link, and once by it.
+    for _ in 0..2 {
+        let sent = world.pair.lyon.send_with("paris/in", source(&content()), options(None)).await;
+        let transfer = sent.unwrap();
+        let receipt = within(transfer.delivered()).await.unwrap();
+        world.check(&receipt, &content()).await;
+        assert_eq!(transfer.status().codec.as_deref(), Some("snappy"));
+    }
+    let asked = options(Some(Compression::Lz4));
+    let error = world.pair.lyon.send_with("paris/in", source(b"x"), asked).await.unwrap_err();
+    assert!(error.to_string().contains("9 stages are asked for, codec included"), "{error}");
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn a_program_brings_a_codec_of_its_own_and_one_that_lacks_it_says_so() {
     let (here, there) = (Runs::default(), Runs::default());
     let (lyon, paris) = (standard().codec(here.clone()), standard().codec(there.clone()));

@@ -76,15 +76,21 @@ impl StageRegistry {
         codec.filter(|codec| codec.id() != Codec::SNAPPY).map(|codec| codec.name())
     }
 
-    /// What a node compresses with by itself: what it prefers, where the other end has it.
+    /// What a node compresses with by itself: what it prefers, where the other end has it, and an
+    /// opening that names these coders has room for its name.
     pub(crate) fn preferred_codec(
         &self,
         preferred: Compression,
         features: u64,
+        coders: &[String],
     ) -> Option<SharedCodec> {
-        let known = is_common(preferred.codec(), features) || preferred == Compression::Off;
-        let codec = if known { preferred.codec() } else { Codec::SNAPPY };
-        self.codecs.get(&codec).cloned()
+        let preferred = preferred.codec();
+        let codec = if is_common(preferred, features) { preferred } else { Codec::SNAPPY };
+        let codec = self.codecs.get(&codec);
+        match Self::check_count(coders, Self::codec_name(codec)) {
+            Ok(()) => codec.cloned(),
+            Err(_) => self.codecs.get(&Codec::SNAPPY).cloned(),
+        }
     }
 
     /// The features of an offer that announce the codecs.
@@ -100,6 +106,16 @@ impl StageRegistry {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether the codec that a delivery asks for is known, and an opening has room for its name.
+    pub(crate) fn check_asked(
+        &self,
+        coders: &[String],
+        asked: Option<Compression>,
+    ) -> Result<(), RegistryError> {
+        let codec = asked.map(|asked| self.chosen_codec(asked)).transpose()?.flatten();
+        Self::check_count(coders, Self::codec_name(codec.as_ref()))
     }
 
     pub(super) fn check_codecs(&self) -> Result<(), RegistryError> {

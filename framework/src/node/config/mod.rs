@@ -38,7 +38,8 @@ pub struct NodeConfig {
     /// disk. Default 16.
     pub running_transfers: usize,
     /// The codec for chunks, where a delivery names none. Default snappy, which every
-    /// node has, and which is used where the other end does not have this one.
+    /// node has, and which is used where the other end does not have this one, or eight stages of
+    /// a delivery leave no room for its name.
     #[serde(with = "text::compression")]
     pub compression: Compression,
     /// The place where the stages of bulk transfers run. Default: as many workers as the machine

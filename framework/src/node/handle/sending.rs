@@ -16,7 +16,7 @@ use crate::node::session::signals::{Know, SendOptions, Start};
 use crate::node::shared::NodeShared;
 use crate::node::transfer::{TransferHandle, TransferState, Unsettled};
 use crate::node::trust::NoSuchPeer;
-use crate::node::{ConfigError, CopyOrder, NodeConfig, PackOrder, StageRegistry};
+use crate::node::{ConfigError, CopyOrder, NodeConfig, PackOrder};
 use crate::pipeline::{Codec, Compression, Source};
 use crate::store::now;
 use crate::wire::{PeerId, Suite, Ticket};
@@ -229,11 +229,7 @@ fn check(shared: &NodeShared, options: &SendOptions) -> Result<(), SendError> {
     }
     let registry = &shared.registry;
     registry.sending(&options.stages, Suite::XSALSA20_POLY1305)?;
-    let codec = match options.compression {
-        Some(compression) => registry.chosen_codec(compression)?,
-        None => None,
-    };
-    StageRegistry::check_count(&options.stages, StageRegistry::codec_name(codec.as_ref()))?;
+    registry.check_asked(&options.stages, options.compression)?;
     let chunk_size = options.chunk_size.unwrap_or(shared.config.chunk_size);
     registry.growth(&options.stages, chunk_size)?;
     let expiry = options.expiry.unwrap_or(shared.config.expiry);

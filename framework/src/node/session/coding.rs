@@ -44,16 +44,19 @@ pub(super) fn codec_of(stages: &[String]) -> Option<String> {
 }
 
 impl Session {
-    /// What chunks are compressed with: as the delivery says, else what this node prefers and the
-    /// other end has.
-    pub(super) fn codec_for(&self, asked: Option<Compression>) -> Option<SharedCodec> {
+    /// What chunks are compressed with: as the delivery says, else what this node prefers, where
+    /// the other end has it and the opening has room for its name.
+    pub(super) fn codec_for(
+        &self,
+        (coders, asked): &(Vec<String>, Option<Compression>),
+    ) -> Option<SharedCodec> {
         let registry = &self.shared.registry;
         match asked {
             // Looked up when the delivery began.
-            Some(asked) => registry.chosen_codec(asked).ok().flatten(),
+            Some(asked) => registry.chosen_codec(*asked).ok().flatten(),
             None => {
                 let features = self.link.as_ref().map_or(0, |link| link.features);
-                registry.preferred_codec(self.shared.config.compression, features)
+                registry.preferred_codec(self.shared.config.compression, features, coders)
             }
         }
     }
@@ -89,7 +92,7 @@ impl Session {
     pub(super) fn choose_coding(&mut self, stream: u64) {
         let (Some(out), Some(link)) = (self.outgoing.get(&stream), &self.link) else { return };
         let scope = out.transfer.scope;
-        let codec = self.codec_for(out.asked.1).map_or(Codec::RAW, |codec| codec.id());
+        let codec = self.codec_for(&out.asked).map_or(Codec::RAW, |codec| codec.id());
         if out.offered || (scope.suite, out.codec()) == (link.suite, codec) {
             return;
         }

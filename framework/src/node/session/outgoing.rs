@@ -79,7 +79,7 @@ impl Session {
         attempt: u32,
         stream: u64,
         chunk_size: u32,
-        (coders, compression): &(Vec<String>, Option<Compression>),
+        asked: &(Vec<String>, Option<Compression>),
     ) -> Arc<Transfer> {
         let (sender, receiver) = (self.shared.peer(), self.peer);
         let suite = self.link.as_ref().map_or(Suite::XSALSA20_POLY1305, |link| link.suite);
@@ -90,13 +90,13 @@ impl Session {
             scope,
             key,
             stream,
-            self.codec_for(*compression),
+            self.codec_for(asked),
             buffers,
             Incoming::new(1),
             self.signals.clone(),
         );
         // Stages that are not known here, or add too much, fail before the first chunk.
-        transfer.allow_growth(self.shared.registry.growth(coders, chunk_size).unwrap_or(0));
+        transfer.allow_growth(self.shared.registry.growth(&asked.0, chunk_size).unwrap_or(0));
         transfer
     }
 

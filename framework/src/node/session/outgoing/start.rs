@@ -36,8 +36,8 @@ impl Handler<Start> for Session {
         }
         let chunk_size = options.chunk_size.unwrap_or(self.shared.config.chunk_size);
         let asked = (options.stages, options.compression);
-        let codec = asked.1.map(|compression| self.shared.registry.chosen_codec(compression));
-        if let Some(Err(error)) = codec {
+        // As it was checked when it was asked for; what was stored may find another program.
+        if let Err(error) = self.shared.registry.check_asked(&asked.0, asked.1) {
             return state.end(Err(Failure::new(FailureKind::Stage, error.to_string())));
         }
         let stream = self.sending.take_stream();

@@ -277,6 +277,7 @@ async fn a_registry_with_a_codec_that_could_be_taken_for_another_does_not_start(
         (with(0, "zero"), "number"),
         (with(255, "trailer"), "number"),
         (with(30, "lz4"), "another one has its name"),
+        (standard().without_codec(Codec::SNAPPY), "snappy (every node has it)"),
         (with(30, ""), "1 to 58 bytes"),
         (with(30, &"x".repeat(59)), "1 to 58 bytes"),
         (with(30, "a\nb"), "printable"),

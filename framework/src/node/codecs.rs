@@ -31,7 +31,8 @@ impl StageRegistry {
         self
     }
 
-    /// A registry without this codec: deliveries that use it are refused by its name.
+    /// A registry without this codec: deliveries that use it are refused by its name. With one
+    /// without snappy no node starts: others take it for granted.
     #[must_use]
     pub fn without_codec(mut self, codec: Codec) -> Self {
         self.codecs.remove(&codec);
@@ -120,6 +121,10 @@ impl StageRegistry {
 
     pub(super) fn check_codecs(&self) -> Result<(), RegistryError> {
         let unfit = |what, why| Err(RegistryError::Unfit { what, why });
+        // What names no codec may be compressed with it.
+        if !self.codecs.contains_key(&Codec::SNAPPY) {
+            return Err(RegistryError::Missing { what: "codec snappy (every node has it)" });
+        }
         for codec in self.codecs() {
             let (what, name) = (format!("the codec {:?}", codec.name()), codec.name());
             let is_taken =
@@ -148,12 +153,9 @@ impl StageRegistry {
         }
     }
 
-    /// What a node is to prefer is registered; a registry of its host's own may do without snappy.
+    /// Whether what a node is to prefer is registered.
     pub(super) fn check_preference(&self, preferred: Compression) -> Result<(), RegistryError> {
-        match preferred {
-            Compression::Snappy => Ok(()),
-            other => self.chosen_codec(other).map(drop),
-        }
+        self.chosen_codec(preferred).map(drop)
     }
 
     fn unknown_codec(&self, name: String) -> RegistryError {

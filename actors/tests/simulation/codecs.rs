@@ -288,8 +288,17 @@ async fn a_registry_with_a_codec_that_could_be_taken_for_another_does_not_start(
         let error = started.unwrap_err().to_string();
         assert!(error.contains(why), "{error} does not say {why:?}");
     }
-    let config = NodeConfig { compression: Compression::Other(Codec(99)), ..config() };
-    let started = estafette::Node::builder().stages(standard()).config(config).start().await;
-    let error = started.unwrap_err().to_string();
-    assert!(error.contains("the codec number 99 is not registered here"), "{error}");
+    for (stages, number, why) in [
+        (standard(), 99, "the codec number 99 is not registered here"),
+        (with(32, "far"), 32, "\"far\" can't be preferred: it has the number 32"),
+        (with(254, "far"), 254, "those below 32 alone are announced"),
+    ] {
+        let config = NodeConfig { compression: Compression::Other(Codec(number)), ..config() };
+        let started = estafette::Node::builder().stages(stages).config(config).start().await;
+        let error = started.unwrap_err().to_string();
+        assert!(error.contains(why), "{error}");
+    }
+    let config = NodeConfig { compression: Compression::Other(Codec(31)), ..config() };
+    let builder = estafette::Node::builder().stages(with(31, "near")).config(config);
+    builder.start().await.unwrap().shutdown().await;
 }

@@ -153,9 +153,15 @@ impl StageRegistry {
         }
     }
 
-    /// Whether what a node is to prefer is registered.
+    /// Whether what a node is to prefer is registered, and other nodes can say that they have it.
     pub(super) fn check_preference(&self, preferred: Compression) -> Result<(), RegistryError> {
-        self.chosen_codec(preferred).map(drop)
+        match self.chosen_codec(preferred)? {
+            Some(codec) if !is_common(codec.id(), u64::MAX) => {
+                let (name, number) = (codec.name().to_owned(), codec.id().0);
+                Err(RegistryError::Unannounced { name, number })
+            }
+            _ => Ok(()),
+        }
     }
 
     fn unknown_codec(&self, name: String) -> RegistryError {

@@ -80,6 +80,18 @@ pub enum RegistryError {
         /// Why.
         why: &'static str,
     },
+    /// A codec that a node is to prefer, and of which no other node can say that it has it.
+    #[error(
+        "the codec {name:?} can't be preferred: it has the number {number}, and those below 32 \
+         alone are announced to other nodes; give it one of 16 to 31, or ask for it with each \
+         delivery"
+    )]
+    Unannounced {
+        /// Its name.
+        name: String,
+        /// Its number.
+        number: u8,
+    },
     /// More stages than an opening names.
     #[error("{given} stages are asked for, codec included, and {limit} are the most")]
     TooManyStages {

@@ -52,7 +52,9 @@ pub trait ChunkCodec: fmt::Debug + Send + Sync + 'static {
     /// Its number in front of the chunks it has compressed. 0, 1 and 255 have a meaning; up to 15
     /// they are this project's, from 16 on a program's own. Those below 32 are announced to other
     /// nodes, so that a node's preference gives way where the other end does not have it; a larger
-    /// one can't be preferred, and each delivery asks for it.
+    /// one can't be preferred, and each delivery asks for it. What is announced is the number alone:
+    /// programs that prefer codecs of their own must mean the same codec by the same number, since
+    /// one that has another under it, or under another name, refuses what is sent (`Stage`).
     fn id(&self) -> Codec;
 
     /// What people, and the other end, know it by: at most 58 bytes, printable.

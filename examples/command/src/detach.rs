@@ -49,7 +49,7 @@ pub(crate) fn deposit(options: &Send, given: &Given) -> Result<Deposit, CommandE
     let mut deposit = Deposit::new(given.to_string(), &paths);
     deposit.reading = reading;
     deposit.chunk_size = options.chunk_size;
-    deposit.set_compress(&options.compress);
+    deposit.set_compress(options.compress.as_deref());
     deposit.copy = options.copy;
     deposit.stages.clone_from(&options.stages);
     deposit.expires = options.expires.map(|time| time.as_secs());

@@ -148,7 +148,7 @@ async fn alone(
     let mut monitor = Monitor::new(&node, output);
     let sending = SendOptions {
         chunk_size: options.chunk_size,
-        compression: Some(settings::compression(&global.program.registry, &options.compress)?),
+        compression: settings::compression(&global.program.registry, options.compress.as_deref())?,
         expiry: options.expires,
         transient: true,
         stages: options.stages.clone(),

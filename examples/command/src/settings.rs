@@ -72,16 +72,17 @@ pub(crate) fn spool(folder: &Path) -> io::Result<Arc<dyn Store>> {
 /// Of `--compress`: chunks go as they are.
 pub(crate) const OFF: &str = "off";
 
-/// What `--compress` says, to a node with these codecs.
+/// What `--compress` says, to a node with these codecs; without it, the node's configuration counts.
 pub(crate) fn compression(
     registry: &StageRegistry,
-    how: &str,
-) -> Result<Compression, CommandError> {
+    how: Option<&str>,
+) -> Result<Option<Compression>, CommandError> {
+    let Some(how) = how else { return Ok(None) };
     if how == OFF {
-        return Ok(Compression::Off);
+        return Ok(Some(Compression::Off));
     }
     let found = registry.codecs().find(|codec| codec.name() == how);
-    found.map(|codec| codec.id().into()).ok_or_else(|| {
+    found.map(|codec| Some(codec.id().into())).ok_or_else(|| {
         let known: Vec<_> = registry.codecs().map(ChunkCodec::name).collect();
         CommandError::usage(
             format!("there is no codec {how:?} here"),

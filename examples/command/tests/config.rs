@@ -46,6 +46,35 @@ chunk_size = '64KiB'
 ";
 
 #[test]
+fn what_a_file_says_of_compression_counts_unless_a_send_says_otherwise() {
+    let world = World::new();
+    let lyon = "json = true\nkey = 'l.key'\nspool = 'l.spool'\n[limits]\ncompression = 'off'\n";
+    written(&world, "paris.toml", PARIS);
+    written(&world, "lyon.toml", lyon);
+    let paris = Process::start(bare(&world, "paris").args(["node", "--config", "paris.toml"]));
+    let ticket = text(&paris.wait_for("ticket"), "ticket");
+    let file = world.file("letter", 300_000);
+    let codec_of = |arguments: &[&str]| {
+        let mut lyon = bare(&world, "lyon");
+        lyon.args(["--config", "lyon.toml", "send"]).args(arguments).arg(&file).arg(&ticket);
+        let ran = run(&mut lyon);
+        assert_eq!(ran.code, 0, "{:?}", ran.events);
+        ran.event("delivered")["codec"].as_str().map(ToOwned::to_owned)
+    };
+    let said = || {
+        let codecs = [&[][..], &["--compress", "lz4"], &["--compress", "snappy"]].map(codec_of);
+        assert_eq!(codecs, [None, Some("lz4".into()), Some("snappy".into())]);
+    };
+    said();
+    // By a node that runs, too.
+    let mut node = bare(&world, "lyon");
+    let lyon = Process::start(node.args(["node", "--config", "lyon.toml"]));
+    lyon.wait_for("ready");
+    said();
+    assert_eq!((lyon.terminate(), paris.terminate()), (0, 0));
+}
+
+#[test]
 fn a_node_is_what_its_file_says_and_other_commands_find_it_by_it() {
     let world = World::new();
     written(&world, "paris.toml", PARIS);

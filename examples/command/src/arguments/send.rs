@@ -70,15 +70,10 @@ pub(crate) struct Send {
     #[arg(long, value_name = "SIZE", value_parser = parse_chunk_size, env = "ESTAFETTE_CHUNK_SIZE", hide_env = true)]
     pub(crate) chunk_size: Option<u32>,
     /// What chunks are compressed with, a codec by its name, which the receiver must have, too; or
-    /// off, where lengths must tell nothing about the content
-    #[arg(
-        long,
-        value_name = "HOW",
-        default_value = "snappy",
-        env = "ESTAFETTE_COMPRESS",
-        hide_env = true
-    )]
-    pub(crate) compress: String,
+    /// off, where lengths must tell nothing about the content [default: `compression` of the
+    /// configuration file's limits, else snappy]
+    #[arg(long, value_name = "HOW", env = "ESTAFETTE_COMPRESS", hide_env = true)]
+    pub(crate) compress: Option<String>,
     /// Have each chunk pass this stage of the program's, by its name; the receiver's program must
     /// have it, too; may be repeated, and they are passed in this order
     #[arg(

@@ -111,7 +111,7 @@ async fn prepare(
     let source = deposit.reading.prepare(source).await?;
     let options = SendOptions {
         chunk_size: deposit.chunk_size,
-        compression: Some(settings::compression(node.registry(), deposit.compress())?),
+        compression: settings::compression(node.registry(), deposit.compress())?,
         expiry: deposit.expires.map(Duration::from_secs),
         transient,
         copy: deposit.copy,

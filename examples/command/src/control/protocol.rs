@@ -52,9 +52,12 @@ pub(crate) struct Deposit {
     pub(crate) chunk_size: Option<u32>,
     /// As nodes understand it that do not read `how`.
     compress: bool,
-    /// The codec's name, or off.
+    /// The codec's name, or off; nothing from those who ask as before.
     #[serde(default)]
     how: Option<String>,
+    /// Nothing was said of it: what the node prefers counts.
+    #[serde(default)]
+    by_itself: bool,
     /// Whether the spool keeps a copy of the content.
     #[serde(default)]
     pub(crate) copy: bool,
@@ -129,6 +132,7 @@ impl Deposit {
             chunk_size: None,
             compress: true,
             how: None,
+            by_itself: true,
             copy: false,
             expires: None,
             via: None,
@@ -137,14 +141,16 @@ impl Deposit {
         }
     }
 
-    pub(crate) fn set_compress(&mut self, how: &str) {
-        (self.compress, self.how) = (how != OFF, Some(how.to_owned()));
+    pub(crate) fn set_compress(&mut self, how: Option<&str>) {
+        self.compress = how != Some(OFF);
+        (self.how, self.by_itself) = (how.map(ToOwned::to_owned), how.is_none());
     }
 
-    /// What `--compress` said.
-    pub(super) fn compress(&self) -> &str {
+    /// What `--compress` said, if it was given.
+    pub(super) fn compress(&self) -> Option<&str> {
         let as_before = if self.compress { "snappy" } else { OFF };
-        self.how.as_deref().unwrap_or(as_before)
+        let said = self.how.as_deref().or(Some(as_before));
+        said.filter(|_| !self.by_itself)
     }
 
     /// All of them absolute: whoever reads them has another working directory.
@@ -184,6 +190,25 @@ mod tests {
         };
         assert_eq!(deposit.paths().unwrap(), [odd]);
         assert!(Deposit::new("paris/files".into(), &["relative".into()]).paths().is_err());
+    }
+
+    #[test]
+    fn what_is_not_said_of_compression_is_not_what_an_earlier_build_says() {
+        let mut deposit = Deposit::new("paris/files".into(), &["/letter".into()]);
+        assert_eq!(deposit.compress(), None);
+        for how in [Some("lz4"), Some(OFF), None] {
+            deposit.set_compress(how);
+            let line = serde_json::to_string(&deposit).unwrap();
+            let read: Deposit = serde_json::from_str(&line).unwrap();
+            assert_eq!(read.compress(), how, "{line}");
+        }
+        for (compress, how) in [(true, "snappy"), (false, OFF)] {
+            let line = format!(
+                r#"{{"to":"paris/files","paths":[],"chunk_size":null,"compress":{compress},"expires":null}}"#
+            );
+            let read: Deposit = serde_json::from_str(&line).unwrap();
+            assert_eq!(read.compress(), Some(how), "{line}");
+        }
     }
 
     #[test]

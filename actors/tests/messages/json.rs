@@ -186,10 +186,13 @@ async fn bytes_that_are_no_text_and_what_goes_deep_are_refused_by_who_reads_them
     let row = "[".repeat(usize::from(b'['));
     let refused = soon(raw.ask(RawTree([(); 16].map(|()| row.clone())))).await.unwrap_err();
     assert_eq!(refused.kind, RemoteErrorKind::Undecodable, "{refused}");
-    assert!(refused.message.contains("recursion limit"), "{refused}");
-    // As deep as may be, and one more, which is not even sent.
+    assert!(refused.message.contains("more than 128 deep"), "{refused}");
+    // As deep as may be, each level a newtype and a list, and one more; so many lists that it can
+    // be no type's are not even sent.
     let deep = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
-    assert_eq!(market.ask("test.Tree", &deep(127)).await.unwrap(), "127");
+    assert_eq!(market.ask("test.Tree", &deep(64)).await.unwrap(), "64");
+    let too_deep = market.ask("test.Tree", &deep(65)).await.unwrap_err();
+    assert_eq!(too_deep.0, RemoteErrorKind::Undecodable);
     let too_deep = market.ask("test.Tree", &deep(129)).await.unwrap_err();
     assert_eq!(too_deep.0, RemoteErrorKind::Unencodable);
     assert!(market.ask("test.Order", &json(&order())).await.is_ok());

@@ -4,16 +4,21 @@
 //! `shop.Order+json`: nothing on the wire is new, and a node without it answers
 //! [`NoSuchMessage`](RemoteErrorKind::NoSuchMessage).
 //!
-//! Invariant: what is read is one value and nothing behind it, and neither reading nor writing
-//! takes more stack or memory than the limits of native messages allow.
+//! Invariant: what is read is one value and nothing behind it; reading and writing take no more
+//! stack than for native messages, and reading no more memory than [`reading`] allows. What serde
+//! has to set aside before it knows what it is (`untagged`) is bounded while it is set aside.
+
+mod reading;
+mod writing;
 
 use std::io;
 use std::marker::PhantomData;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::ser::{CompactFormatter, Formatter};
 
+use self::reading::{Bounded, Budget};
+use self::writing::Shallow;
 use super::error::{RemoteError, RemoteErrorKind};
 use super::form::{Form, Reader, Writer};
 use super::message::RemoteMessage;
@@ -91,9 +96,12 @@ pub(super) fn read<T: DeserializeOwned>(text: &[u8]) -> Result<T, String> {
     if text.len() > MESSAGE_LIMIT {
         return Err(format!("it has more than the {MESSAGE_LIMIT} bytes a message may have"));
     }
-    // Nested deeper than 128, it is not read: that is serde_json's own limit.
     let mut reading = serde_json::Deserializer::from_slice(text);
-    let value = serde_path_to_error::deserialize(&mut reading).map_err(|error| {
+    // It counts lists and objects only; all levels are counted around it.
+    reading.disable_recursion_limit();
+    let budget = Budget::of(text);
+    let bounded = Bounded::new(&mut reading, &budget);
+    let value = serde_path_to_error::deserialize(bounded).map_err(|error| {
         let place = error.path().to_string();
         let why = error.into_inner().to_string();
         let why = cut(why, WHY_MOST);
@@ -118,8 +126,12 @@ fn cut(mut text: String, most: usize) -> String {
 /// Writes a value behind what is in `out`.
 pub(super) fn write<R: Serialize>(value: &R, out: &mut Vec<u8>) -> Result<(), String> {
     let limited = Limited { left: MESSAGE_LIMIT, out };
-    let mut writing = serde_json::Serializer::with_formatter(limited, Shallow::default());
-    value.serialize(&mut writing).map_err(|error| error.to_string())
+    let mut writing = serde_json::Serializer::new(limited);
+    value.serialize(Shallow::new(&mut writing)).map_err(|error| error.to_string())
+}
+
+fn too_deep() -> String {
+    format!("it is nested more than {DEPTH_LIMIT} deep")
 }
 
 /// Takes no more bytes than a message may have.
@@ -140,45 +152,6 @@ impl io::Write for Limited<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-/// Writes nothing that is nested deeper than a message may be: writing takes stack for each level.
-#[derive(Default)]
-struct Shallow {
-    depth: usize,
-}
-
-impl Shallow {
-    fn begin(&mut self) -> io::Result<()> {
-        self.depth += 1;
-        if self.depth > DEPTH_LIMIT {
-            let text = format!("it is nested more than {DEPTH_LIMIT} deep");
-            return Err(io::Error::other(text));
-        }
-        Ok(())
-    }
-}
-
-impl Formatter for Shallow {
-    fn begin_array<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
-        self.begin()?;
-        CompactFormatter.begin_array(writer)
-    }
-
-    fn end_array<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
-        self.depth -= 1;
-        CompactFormatter.end_array(writer)
-    }
-
-    fn begin_object<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
-        self.begin()?;
-        CompactFormatter.begin_object(writer)
-    }
-
-    fn end_object<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
-        self.depth -= 1;
-        CompactFormatter.end_object(writer)
     }
 }
 
@@ -263,7 +236,7 @@ mod tests {
     #[test]
     fn what_is_hostile_is_an_error_and_takes_no_stack() {
         let deep = "[".repeat(1 << 20);
-        assert!(read::<Tree>(deep.as_bytes()).unwrap_err().contains("recursion limit"));
+        assert!(read::<Tree>(deep.as_bytes()).unwrap_err().contains("more than 128 deep"));
         // Where it is passed over, too: a field that nobody knows.
         #[derive(Debug, Deserialize)]
         struct Empty {}
@@ -285,13 +258,96 @@ mod tests {
 
     #[test]
     fn what_is_written_stays_within_the_limits_of_messages() {
+        // A level of a tree is two: the newtype, and the list in it.
         let tree = |depth| (1..depth).fold(Tree(vec![]), |within, _| Tree(vec![within]));
+        let levels = DEPTH_LIMIT / 2;
         let mut out = Vec::new();
-        write(&tree(DEPTH_LIMIT), &mut out).unwrap();
-        assert_eq!(out, ["[".repeat(DEPTH_LIMIT), "]".repeat(DEPTH_LIMIT)].concat().as_bytes());
-        let error = write(&tree(DEPTH_LIMIT + 1), &mut Vec::new()).unwrap_err();
+        write(&tree(levels), &mut out).unwrap();
+        assert_eq!(out, ["[".repeat(levels), "]".repeat(levels)].concat().as_bytes());
+        assert_eq!(read::<Tree>(&out).unwrap(), tree(levels));
+        let error = write(&tree(levels + 1), &mut Vec::new()).unwrap_err();
         assert!(error.contains("nested more than 128 deep"), "{error}");
         let error = write(&"x".repeat(MESSAGE_LIMIT), &mut Vec::new()).unwrap_err();
         assert!(error.contains("more than the 16777216 bytes"), "{error}");
+    }
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Chain(Option<Box<Chain>>);
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    enum Peano {
+        Zero,
+        Next(Box<Peano>),
+        Pair((), Box<Peano>),
+        Field { next: Box<Peano> },
+    }
+
+    /// What may be written may be read, and one level more is neither.
+    fn is_bounded<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(
+        (inner, most): (T, usize),
+        deeper: impl Fn(T) -> T,
+        (before, behind): (&str, &str),
+    ) {
+        let value = (0..most).fold(inner, |inner, _| deeper(inner));
+        let mut out = Vec::new();
+        write(&value, &mut out).unwrap();
+        assert_eq!(read::<T>(&out).unwrap(), value);
+        let error = write(&deeper(value), &mut Vec::new()).unwrap_err();
+        assert!(error.contains("nested more than 128 deep"), "{error}");
+        let text = [before.as_bytes(), &out, behind.as_bytes()].concat();
+        let error = read::<T>(&text).unwrap_err();
+        assert!(error.contains("nested more than 128 deep"), "{error}");
+    }
+
+    #[test]
+    fn levels_that_take_no_bytes_are_levels_both_ways() {
+        // Nothing of the text is read while it goes deeper.
+        let error = read::<Chain>(b"1").unwrap_err();
+        assert!(error.contains("nested more than 128 deep"), "{error}");
+        assert_eq!(read::<Chain>(b"null").unwrap(), Chain(None));
+        let chain = |most: usize| (0..most).fold(Chain(None), |of, _| Chain(Some(Box::new(of))));
+        assert!(write(&chain(63), &mut Vec::new()).is_ok());
+        assert!(write(&chain(64), &mut Vec::new()).unwrap_err().contains("128 deep"));
+        let value = serde_json::Value::Array(Vec::new());
+        is_bounded((value, 127), |of| serde_json::Value::Array(vec![of]), ("[", "]"));
+        let next = |of| Peano::Next(Box::new(of));
+        is_bounded((Peano::Zero, 128), next, ("{\"Next\":", "}"));
+        let pair = |of| Peano::Pair((), Box::new(of));
+        is_bounded((Peano::Zero, 128), pair, ("{\"Pair\":[null,", "]}"));
+        let field = |of| Peano::Field { next: Box::new(of) };
+        is_bounded((Peano::Zero, 128), field, ("{\"Field\":{\"next\":", "}}"));
+    }
+
+    #[test]
+    fn a_place_is_named_through_all_that_is_counted() {
+        let text = b"{\"a\":[{\"Next\":{\"Field\":{\"next\":7}}}]}";
+        let error = read::<HashMap<String, Option<Vec<Peano>>>>(text).unwrap_err();
+        assert!(error.starts_with("a[0].Next.Field.next: "), "{error}");
+    }
+
+    /// Takes 24 bytes for each field, none of which a text must have.
+    #[derive(Debug, Default, Serialize, Deserialize)]
+    #[serde(default)]
+    struct Sparse {
+        a: [Option<String>; 10],
+        b: [Option<String>; 10],
+    }
+
+    #[test]
+    fn what_is_left_out_takes_no_more_memory_than_allowed() {
+        let sparse = |times| format!("[{}{{}}]", "{},".repeat(times));
+        let few = read::<Vec<Sparse>>(sparse(30_000).as_bytes()).unwrap();
+        assert_eq!(few.len(), 30_001);
+        let many = sparse(1 << 20);
+        let error = read::<Vec<Sparse>>(many.as_bytes()).unwrap_err();
+        assert!(error.contains("more memory than 16777216 bytes"), "{error}");
+        // In a box, too, and where they are the values of a map.
+        assert!(read::<Vec<Box<Sparse>>>(many.as_bytes()).is_err());
+        let entries = (0..100_000).map(|key| format!("\"{key}\":{{}},")).collect::<String>();
+        let map = format!("{{{entries}\"x\":{{}}}}");
+        assert!(read::<HashMap<String, Sparse>>(map.as_bytes()).is_err());
+        // Short elements, of which there may well be many.
+        let numbers = format!("[{}1]", "1,".repeat(MESSAGE_LIMIT / 2 - 2));
+        assert_eq!(read::<Vec<u64>>(numbers.as_bytes()).unwrap().len(), MESSAGE_LIMIT / 2 - 1);
     }
 }

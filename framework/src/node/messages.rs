@@ -5,20 +5,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use actix::dev::ToEnvelope;
 use actix::{Actor, Addr, Context, Handler, Message, Recipient};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::handle::Node;
 use super::hosting::{HostError, Keeper, Place, Reopen};
 use crate::remote::{
-    Asked, Berth, ByItself, Called, Describe, Description, DirectoryError, Door, Exchange, Form,
-    Intake, Letters, Mailbox, NODE, Native, Plain, Presence, Remote, RemoteError, RemoteErrorKind,
-    RemoteMessage, Streams, Take, Watch, asked, called, plain,
+    ANSWER_WITHIN, Asked, Berth, ByItself, Called, Describe, Description, DirectoryError, Door,
+    Exchange, Form, Gathered, Intake, Letters, Mailbox, NODE, Native, Plain, Presence, Remote,
+    RemoteError, RemoteErrorKind, RemoteMessage, Streams, Take, Watch, asked, called, plain,
 };
 #[cfg(feature = "json")]
 use crate::remote::{Json, JsonRemote};
 use crate::supervise::{RestartPolicy, Strategy};
-
-/// The most names of another node that are asked for.
-const DESCRIBED_MOST: usize = 10_000;
 
 /// What a handle of an actor elsewhere is made of.
 type Actual<'a> = (Arc<Exchange>, Option<Arc<Letters>>, &'a str);
@@ -136,26 +134,24 @@ impl Node {
 
     /// Asks for a description of what this node may send to the node `"peer"`, or to the name
     /// `"peer/name"`: names, the types of messages they take, and in which ways. If there are more
-    /// than 10,000 names, the description is cut off and says so.
+    /// than 10,000 names, or 16 MiB of them, the description is cut off and says so.
     ///
     /// # Errors
     /// [`RemoteErrorKind::NoSuchName`] and [`RemoteErrorKind::Forbidden`] where the peer is of a
-    /// version that doesn't know this question.
+    /// version that doesn't know this question. [`RemoteErrorKind::Deadline`] if it has not told
+    /// all of it after 30 s, [`RemoteErrorKind::BadReply`] if it says again and again that there is
+    /// more.
     pub async fn describe(&self, what: &str) -> Result<Description, RemoteError> {
         let (peer, name) = self.peer_of(what)?;
         let letters = self.shared().letters.get().cloned();
         let node = Remote::<Describe>::new(self.shared().exchange(peer), letters, NODE)?;
-        let mut all = Description::default();
-        let mut asked = Describe { name: name.map(str::to_owned), after: None };
-        loop {
-            let Description { names, more, .. } = node.ask(asked.clone()).await?;
-            all.names.extend(names);
-            all.more = more.filter(|more| name.is_none() && Some(more) > asked.after.as_ref());
-            if all.more.is_none() || all.names.len() >= DESCRIBED_MOST {
-                return Ok(all);
-            }
-            asked.after = all.more.take();
+        let until = Instant::now() + ANSWER_WITHIN;
+        let mut gathered = Gathered::of(name);
+        while let Some(asked) = gathered.next() {
+            let left = until.saturating_duration_since(Instant::now());
+            gathered.add(node.clone().within(left).ask(asked).await?)?;
         }
+        Ok(gathered.all)
     }
 
     /// Tells how the actor `"peer/name"`, or the node `"peer"`, comes and goes.

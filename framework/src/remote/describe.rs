@@ -35,6 +35,11 @@ const SCHEMA_MOST: usize = 16 << 10;
 /// An answer that has so many bytes goes on in the next one.
 const BYTES_MOST: usize = 256 << 10;
 
+/// The most names that are asked for.
+const GATHERED_MOST: usize = 10_000;
+/// After so many bytes of memory no more are asked for: what the other node says is up to it.
+const GATHERED_BYTES: usize = 16 << 20;
+
 /// Asks a node what may be sent to it, under the name [`NODE`]; `Node::describe` does so.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -203,14 +208,68 @@ impl<F: Form> Describing<F> {
 }
 
 impl Described {
-    /// About how many bytes it has.
-    fn bytes(&self) -> usize {
+    /// About how many bytes of memory it takes.
+    pub(crate) fn bytes(&self) -> usize {
         let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let words = |words: &[String]| {
+            words.iter().map(|word| size_of::<String>() + word.len()).sum::<usize>()
+        };
         let each = |taken: &Taken| {
-            taken.message.len() + length(&taken.schema) + length(&taken.answer_schema) + 64
+            let schemas = length(&taken.schema) + length(&taken.answer_schema);
+            let lists = words(&taken.forms) + words(&taken.ways);
+            size_of::<Taken>() + taken.message.len() + lists + schemas
         };
         let takes = self.takes.iter().map(each).sum::<usize>();
-        self.name.len() + 16 + takes
+        size_of::<Self>() + self.name.len() + takes
+    }
+}
+
+/// The answers of a node, one after the other.
+pub(crate) struct Gathered {
+    pub(crate) all: Description,
+    bytes: usize,
+    next: Option<Describe>,
+}
+
+impl Gathered {
+    /// Those about all its names, or about this one.
+    pub(crate) fn of(name: Option<&str>) -> Self {
+        let next = Describe { name: name.map(str::to_owned), after: None };
+        Self { all: Description::default(), bytes: 0, next: Some(next) }
+    }
+
+    /// What to ask next.
+    pub(crate) fn next(&self) -> Option<Describe> {
+        self.next.clone()
+    }
+
+    /// The answer to that.
+    pub(crate) fn add(&mut self, answer: Description) -> Result<(), RemoteError> {
+        let Some(asked) = self.next.take() else { return Ok(()) };
+        let Description { names, more } = answer;
+        let more = more.filter(|more| asked.name.is_none() && Some(more) > asked.after.as_ref());
+        if names.is_empty() && more.is_some() {
+            let text = "it says that there are more names, and tells none";
+            return Err(RemoteError::new(RemoteErrorKind::BadReply, text));
+        }
+        for described in names {
+            if self.is_full() {
+                self.all.more = self.all.names.last().map(|last| last.name.clone());
+                return Ok(());
+            }
+            self.bytes += described.bytes();
+            self.all.names.push(described);
+        }
+        if self.is_full() {
+            self.all.more = more;
+        } else {
+            self.next = more.map(|more| Describe { after: Some(more), ..asked });
+        }
+        Ok(())
+    }
+
+    fn is_full(&self) -> bool {
+        self.all.names.len() == GATHERED_MOST || self.bytes >= GATHERED_BYTES
     }
 }
 
@@ -271,4 +330,65 @@ impl<F: Form> Mailbox for Describing<F> {
 fn asked_only() -> RemoteError {
     let text = format!("a node is asked for its {}, and takes it in no other way", Describe::NAME);
     RemoteError::new(RemoteErrorKind::NoSuchMessage, text)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
+
+    use super::*;
+
+    /// An answer of so many names, each with a schema of so many bytes.
+    fn answer(names: usize, schema: usize, more: Option<&str>) -> Description {
+        let name = |number| {
+            let taken = Taken {
+                message: "test.Long".into(),
+                version: 1,
+                forms: vec![],
+                ways: vec![],
+                schema: Some("x".repeat(schema)),
+                answer_schema: None,
+            };
+            let name = format!("name {number:05}");
+            Described { name, inbox: false, up: true, takes: vec![taken], cut: false }
+        };
+        Description { names: (0..names).map(name).collect(), more: more.map(str::to_owned) }
+    }
+
+    #[test]
+    fn a_node_that_tells_ever_more_is_not_asked_for_ever() {
+        // Few long answers, or one: what is kept is cut, and says so.
+        let mut gathered = Gathered::of(None);
+        let mut asked = 0;
+        while gathered.next().is_some() {
+            asked += 1;
+            let more = format!("name {asked:05}");
+            gathered.add(answer(4, 1 << 20, Some(&more))).unwrap();
+        }
+        assert_eq!((asked, gathered.all.names.len()), (4, 16));
+        assert_eq!(gathered.all.more.as_deref(), Some("name 00004"));
+        for (names, schema, kept) in [(20_000, 0, 10_000), (64, 1 << 20, 16)] {
+            // One name alone has no more than all of them, either.
+            for name in [None, Some("one")] {
+                let mut gathered = Gathered::of(name);
+                gathered.add(answer(names, schema, None)).unwrap();
+                assert_eq!(gathered.all.names.len(), kept);
+                assert_eq!(gathered.all.more.as_ref(), Some(&gathered.all.names[kept - 1].name));
+                assert_eq!(gathered.next(), None);
+            }
+        }
+    }
+
+    #[test]
+    fn more_without_names_is_an_error_and_more_of_the_same_is_the_end() {
+        let mut gathered = Gathered::of(None);
+        gathered.add(answer(1, 0, Some("b"))).unwrap();
+        assert_eq!(gathered.next().unwrap().after.as_deref(), Some("b"));
+        let error = gathered.add(answer(0, 0, Some("c"))).unwrap_err();
+        assert_eq!(error.kind, RemoteErrorKind::BadReply);
+        let mut gathered = Gathered::of(None);
+        gathered.add(answer(1, 0, Some("b"))).unwrap();
+        gathered.add(answer(1, 0, Some("b"))).unwrap();
+        assert_eq!((gathered.next(), gathered.all.names.len()), (None, 2));
+    }
 }

@@ -51,6 +51,7 @@ pub use serving::{Asked, Called, Replies, Reply, Requests};
 pub use crate::wire::{TraceContext, TraceError};
 
 pub(crate) use berth::Berth;
+pub(crate) use describe::Gathered;
 pub(crate) use exchange::{Exchange, MESSAGES_OF_ONE, REQUESTS_OF_ONE};
 pub(crate) use form::{Form, Native};
 pub(crate) use intake::{Intake, Take, asked, called, plain};

@@ -1,7 +1,7 @@
 //! A JSON schema in a line, for whoever is about to write such JSON.
 //!
 //! It comes from another node: however it is made, the line is made of [`PARTS_MOST`] parts at
-//! most, nested [`DEPTH_MOST`] deep.
+//! most, nested [`DEPTH_MOST`] deep, and ends after [`LINE_MOST`] bytes.
 
 use serde_json::Value;
 
@@ -10,10 +10,24 @@ const PARTS_MOST: usize = 100;
 /// How deep they may be nested.
 const DEPTH_MOST: usize = 8;
 
-/// What JSON of this schema looks like; `None` where that is no schema.
+/// A longer schema is not shown: nodes leave them out.
+const SCHEMA_MOST: usize = 16 << 10;
+/// Where the line ends, whatever is not said yet: a part may be as long as the schema.
+const LINE_MOST: usize = 4 << 10;
+
+/// What JSON of this schema looks like; `None` where that is no schema, or one that is too long.
 pub(crate) fn line(schema: &str) -> Option<String> {
+    if schema.len() > SCHEMA_MOST {
+        return None;
+    }
     let root: Value = serde_json::from_str(schema).ok()?;
-    Some(Lines { root: &root, left: PARTS_MOST }.of(&root, 0))
+    let mut line = Lines { root: &root, left: PARTS_MOST }.of(&root, 0);
+    if line.len() > LINE_MOST {
+        let end = (0..=LINE_MOST).rev().find(|at| line.is_char_boundary(*at));
+        line.truncate(end.unwrap_or(0));
+        line.push('…');
+    }
+    Some(line)
 }
 
 struct Lines<'a> {
@@ -122,8 +136,23 @@ mod tests {
     fn one_that_never_ends_or_is_very_broad_is_a_short_line() {
         let endless = r##"{"oneOf":[{"$ref":"#"},{"$ref":"#"},{"$ref":"#"}]}"##;
         assert!(line(endless).unwrap().len() < 2000);
-        let broad: String = (0..100_000).map(|nth| format!("\"{nth}\":true,")).collect();
+        let broad: String = (0..1000).map(|nth| format!("\"{nth}\":true,")).collect();
         let broad = format!("{{\"type\":\"object\",\"properties\":{{{broad}\"x\":true}}}}");
         assert!(line(&broad).unwrap().len() < 3000);
+    }
+
+    #[test]
+    fn one_of_long_parts_ends_and_a_long_one_is_not_shown() {
+        let text = "é".repeat(3000);
+        let constant = format!("{{\"const\":\"{text}\"}}");
+        let each = format!("{{\"enum\":[\"{text}\",\"{text}\"]}}");
+        let again = [r##"{"$ref":"#/$defs/A"}"##; 90].join(",");
+        let again = format!("{{\"oneOf\":[{again}],\"$defs\":{{\"A\":{constant}}}}}");
+        for schema in [constant, each, again] {
+            let line = line(&schema).unwrap();
+            assert!(line.len() <= LINE_MOST + '…'.len_utf8(), "{} bytes", line.len());
+            assert!(line.ends_with("éé…"), "{line}");
+        }
+        assert_eq!(line(&format!("{{\"const\":\"{}\"}}", "x".repeat(SCHEMA_MOST))), None);
     }
 }

@@ -79,7 +79,11 @@ fn unread(error: &std::io::Error) -> Result<ExitCode, CommandError> {
 }
 
 /// The error, with what there is to be sent to where it was something else.
-async fn explained(line: &mut Line<'_>, call: &Call, error: RemoteError) -> CommandError {
+pub(crate) async fn explained(
+    line: &mut Line<'_>,
+    call: &Call,
+    error: RemoteError,
+) -> CommandError {
     use RemoteErrorKind::{NoSuchMessage, NoSuchName, VersionMismatch};
     let is_unknown = matches!(error.kind, NoSuchName | NoSuchMessage | VersionMismatch);
     let kind = error.kind;

@@ -2,11 +2,11 @@
 
 use std::process::ExitCode;
 
-use estafette::RemoteErrorKind;
 use estafette::remote::{Described, Description, Taken};
+use estafette::{RemoteError, RemoteErrorKind};
 
 use crate::arguments::{Describe, Global};
-use crate::ask::{Broken, Line};
+use crate::ask::{self, Broken, Line};
 use crate::call::{Call, Heard};
 use crate::error::CommandError;
 use crate::event::Event;
@@ -26,11 +26,17 @@ pub(crate) async fn run(
     let what = options.what.trim_end_matches('/');
     let mut line = Line::open(global, &Call::describe(what), output).await?;
     let heard = line.next().await;
+    let missing = match &heard {
+        Ok(Some(Heard::Description(there))) if what.contains('/') && there.names.is_empty() => {
+            Some(missing(&mut line, what).await)
+        }
+        _ => None,
+    };
     line.close().await;
     match heard {
         Ok(Some(Heard::Description(there))) => {
             print(what, &there, output);
-            Ok(ExitCode::SUCCESS)
+            missing.map_or(Ok(ExitCode::SUCCESS), Err)
         }
         Ok(_) => Err(CommandError::io("the node said nothing", "try it again")),
         Err(Broken::Call(error))
@@ -45,15 +51,26 @@ pub(crate) async fn run(
     }
 }
 
+/// The error where nothing of that name is there, as far as this node may see.
+async fn missing(line: &mut Line<'_>, what: &str) -> CommandError {
+    let text = format!("{what:?} is nothing that this node may send to");
+    let error = RemoteError::new(RemoteErrorKind::NoSuchName, text);
+    ask::explained(line, &Call::describe(what), error).await
+}
+
 fn print(what: &str, there: &Description, output: &Output) {
     let peer = what.split('/').next().unwrap_or_default();
+    let is_one = what.contains('/');
     for described in &there.names {
         output.event(&Event::name(peer, described));
     }
     if there.names.is_empty() {
-        return output.remark("nothing is there that this node may send to");
+        // Of one name that is not there, an error says so.
+        if !is_one {
+            output.remark("nothing is there that this node may send to");
+        }
+        return;
     }
-    let is_one = what.contains('/');
     let rows: Vec<_> = there.names.iter().flat_map(|described| rows(described, is_one)).collect();
     output.result(&table(["name", "takes", "version", "ways", "as JSON"], &[], &rows));
     if let Some(last) = &there.more {

@@ -325,7 +325,16 @@ fn a_node_is_described_as_far_as_this_one_may_send_to_it() {
         assert_eq!(types.len(), 5);
         assert!(types.contains(&("shop.Order", 2)));
         assert_eq!(town.run(&["describe", "paris/shop"]), described[1..]);
-        assert!(town.run(&["describe", "paris/nobody"]).is_empty());
+        let (code, error) = town.fails(&["describe", "paris/nobody"]);
+        assert_eq!(
+            (code, &error["event"], &error["remote"]),
+            (3, &json!("error"), &json!("NoSuchName"))
+        );
+        assert_eq!(error["hint"], "paris has: bomb, shop", "{error}");
+        let output = town.plain().args(["describe", "paris/nobody"]).output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(told.contains("nothing that this node may send to"), "{told}");
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(3), 0));
         let order = &shop["takes"][0];
         assert_eq!(order["schema"]["required"], json!(["article", "count"]));
         assert_eq!(shop["takes"][2]["schema"], Value::Null);

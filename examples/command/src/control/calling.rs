@@ -1,17 +1,24 @@
 //! A call that the process with the spool makes for another one: one link for both of them.
 //!
 //! The connection stays until the call is over. Who asked cancels it by closing its side, be it
-//! that it has died.
+//! that it has died. Until then it may take an answer when it likes: its own reader may pause, and
+//! what is not taken holds back the rest.
 
 use std::io;
+use std::time::Duration;
 
 use estafette::Node;
+use estafette::remote::RemoteError;
+use futures_util::{Stream, StreamExt, stream};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::protocol::Reply;
 use super::sending::closed;
-use super::server::{say, working};
-use crate::call::Call;
+use super::server::{say_within, working_within};
+use crate::call::{Call, Heard};
+
+/// For each line to be taken: as long as whoever asked is there.
+const WHILE_THERE: Duration = Duration::MAX;
 
 pub(super) async fn carry_out(
     node: &Node,
@@ -19,23 +26,86 @@ pub(super) async fn carry_out(
     mut asked: impl AsyncRead + Unpin,
     to: &mut (impl AsyncWrite + Unpin),
 ) -> io::Result<()> {
-    let begun = tokio::select! {
-        begun = working(to, call.make(node)) => begun,
-        () = closed(&mut asked) => return Ok(()),
-    };
-    let mut answers = match begun {
-        Ok(answers) => answers,
-        Err(error) => return say(to, &Reply::CallFailed(error)).await,
-    };
-    loop {
-        let heard = tokio::select! {
-            heard = working(to, answers.next()) => heard,
-            () = closed(&mut asked) => return Ok(()),
-        };
-        match heard {
-            Some(Ok(heard)) => say(to, &Reply::Heard(heard)).await?,
-            Some(Err(error)) => return say(to, &Reply::CallFailed(error)).await,
-            None => return say(to, &Reply::Done).await,
+    let told = async {
+        match working_within(to, WHILE_THERE, call.make(node)).await {
+            Ok(answers) => {
+                let answers = stream::unfold(answers, |mut answers| async {
+                    answers.next().await.map(|heard| (heard, answers))
+                });
+                tell(answers, to).await
+            }
+            Err(error) => say_within(to, WHILE_THERE, &Reply::CallFailed(error)).await,
         }
+    };
+    tokio::select! {
+        told = told => told,
+        () = closed(&mut asked) => Ok(()),
+    }
+}
+
+/// Tells all of them, each as it comes.
+async fn tell(
+    answers: impl Stream<Item = Result<Heard, RemoteError>>,
+    to: &mut (impl AsyncWrite + Unpin),
+) -> io::Result<()> {
+    let mut answers = std::pin::pin!(answers);
+    loop {
+        let reply = match working_within(to, WHILE_THERE, answers.next()).await {
+            Some(Ok(heard)) => Reply::Heard(heard),
+            Some(Err(error)) => Reply::CallFailed(error),
+            None => Reply::Done,
+        };
+        say_within(to, WHILE_THERE, &reply).await?;
+        if !matches!(reply, Reply::Heard(_)) {
+            return Ok(());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncBufReadExt, BufReader};
+    use tokio::net::UnixStream;
+    use tokio::time::sleep;
+
+    use super::*;
+
+    /// The clock stands still but while all wait: the pauses take no time.
+    #[tokio::test(start_paused = true)]
+    async fn who_pauses_hears_all_answers_and_each_on_its_line() {
+        const ANSWERS: usize = 3000;
+        let (mut here, there) = UnixStream::pair().unwrap();
+        let answers = stream::iter(0..ANSWERS).then(|number| async move {
+            // The node says that it works on some.
+            sleep(Duration::from_secs((number % 1000 == 999).into()) * 5).await;
+            Ok(Heard::Answer(format!("{number}{}", " ".repeat(1000))))
+        });
+        let read = async {
+            let (mut lines, mut heard) = (BufReader::new(there).lines(), 0);
+            loop {
+                let line = lines.next_line().await.unwrap().unwrap();
+                match serde_json::from_str(&line).unwrap() {
+                    Reply::Heard(Heard::Answer(answer)) => {
+                        assert_eq!(answer.trim(), heard.to_string());
+                        heard += 1;
+                    }
+                    Reply::Working => {}
+                    Reply::Done => break heard,
+                    other => panic!("{other:?}"),
+                }
+                // Longer than anybody else is waited for, with more to come than the socket holds.
+                if heard % 1000 == 1 {
+                    sleep(Duration::from_secs(3600)).await;
+                }
+            }
+        };
+        let tell = async move {
+            let told = tell(answers, &mut here).await;
+            // Whoever still reads hears that no more comes.
+            drop(here);
+            told
+        };
+        let (told, heard) = tokio::join!(tell, read);
+        assert_eq!((told.unwrap(), heard), ((), ANSWERS));
     }
 }

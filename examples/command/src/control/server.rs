@@ -1,8 +1,8 @@
 //! The side of the process that has the spool.
 //!
 //! Bounded: so many connections at a time, the others wait to be accepted; so long a question; so
-//! long to ask it, and to take each line of the answer. An answer may take as long as it takes, and
-//! whoever asked hears meanwhile that it is worked on.
+//! long to ask it, and to take each line of the answer, but for those of calls. An answer may take
+//! as long as it takes, and whoever asked hears meanwhile that it is worked on.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -220,12 +220,21 @@ pub(super) async fn working<T>(
     to: &mut (impl AsyncWriteExt + Unpin),
     work: impl Future<Output = T>,
 ) -> T {
+    working_within(to, LINE_MOST, work).await
+}
+
+/// The same, with as long for each line to be taken.
+pub(super) async fn working_within<T>(
+    to: &mut (impl AsyncWriteExt + Unpin),
+    limit: Duration,
+    work: impl Future<Output = T>,
+) -> T {
     let (mut work, mut hears) = (std::pin::pin!(work), true);
     loop {
         match timeout(WORKING, &mut work).await {
             Ok(done) => return done,
             // What was asked for is done, even if nobody waits for the word of it any more.
-            Err(_) => hears = hears && say(to, &Reply::Working).await.is_ok(),
+            Err(_) => hears = hears && say_within(to, limit, &Reply::Working).await.is_ok(),
         }
     }
 }
@@ -243,9 +252,18 @@ pub(super) async fn say(
     to: &mut (impl AsyncWriteExt + Unpin),
     what: &impl Serialize,
 ) -> io::Result<()> {
+    say_within(to, LINE_MOST, what).await
+}
+
+/// Says it to somebody who may take so long to hear it.
+pub(super) async fn say_within(
+    to: &mut (impl AsyncWriteExt + Unpin),
+    limit: Duration,
+    what: &impl Serialize,
+) -> io::Result<()> {
     let mut line = serde_json::to_vec(what).map_err(io::Error::other)?;
     line.push(b'\n');
-    timeout(LINE_MOST, to.write_all(&line)).await?
+    timeout(limit, to.write_all(&line)).await?
 }
 
 #[cfg(test)]

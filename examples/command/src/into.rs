@@ -57,7 +57,7 @@ pub(crate) fn check(global: &Global, into: &Path) -> Result<(), CommandError> {
 }
 
 /// Where a path leads, as far as it is there.
-fn resolved(path: &Path) -> PathBuf {
+pub(crate) fn resolved(path: &Path) -> PathBuf {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let mut missing = Vec::new();
     let mut there = absolute.as_path();

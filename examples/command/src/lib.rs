@@ -33,6 +33,7 @@ mod ask;
 mod attached;
 mod by_relay;
 mod call;
+mod check;
 mod config;
 mod connection;
 mod content;

@@ -49,41 +49,6 @@ pub(crate) struct Service<'a> {
 }
 
 impl Service<'_> {
-    /// Says all that would keep it from starting, as far as that can be seen without it.
-    pub(crate) fn check(&self, global: &Global, output: &Output) -> ExitCode {
-        let config = config(global, self);
-        let config = config.and_then(|config| {
-            config.check().map_err(|fault| CommandError::usage(fault, "change that setting"))
-        });
-        let into = self.into.filter(|into| per_peer::split(into).is_none());
-        let into = into.map_or(Ok(()), |into| checked(global, into, self.taking).map(drop));
-        let key = settings::key_path(global).and_then(|key| {
-            if key.exists() { settings::identity(global).map(drop) } else { Ok(()) }
-        });
-        let inboxes = self.inboxes.iter().map(|inbox| self.check_inbox(global, inbox));
-        let faults: Vec<_> =
-            [config, into, key].into_iter().chain(inboxes).filter_map(Result::err).collect();
-        faults.iter().for_each(|fault| output.error(fault));
-        if let Some(first) = faults.first() {
-            return ExitCode::from(first.kind.exit_code());
-        }
-        output.event(&Event::Checked { file: global.config.as_deref().map(settings::shown) });
-        output.result("flags, variables and the configuration are right");
-        ExitCode::SUCCESS
-    }
-
-    /// Looks at an inbox of the configuration: at a folder, as at that of `--into`.
-    fn check_inbox(&self, global: &Global, inbox: &InboxTable) -> Result<(), CommandError> {
-        if inbox.name == INBOX && (self.into.is_some() || self.to_stdout) {
-            return Err(inbox.fault("the inbox of `into` is called so"));
-        }
-        let Some(into) = inbox.folder() else { return Ok(()) };
-        if per_peer::split(&into).is_some() {
-            return Err(inbox.fault("{peer} is for `into` alone"));
-        }
-        checked(global, &into, self.taking).map(drop).map_err(|error| inbox.fault(error.message))
-    }
-
     /// Says who the node is, and where its inboxes are.
     fn introduce(
         &self,
@@ -120,7 +85,7 @@ impl Service<'_> {
 }
 
 /// The limits of its node.
-fn config(global: &Global, service: &Service<'_>) -> Result<NodeConfig, CommandError> {
+pub(crate) fn config(global: &Global, service: &Service<'_>) -> Result<NodeConfig, CommandError> {
     let mut config = settings::config(global, service.patience)?;
     if let Some((relaying, quota)) =
         service.relaying.and_then(|relaying| Some((relaying, relaying.quota()?)))
@@ -136,6 +101,7 @@ pub(crate) async fn run(
     output: &Output,
 ) -> Result<ExitCode, CommandError> {
     let mut signals = Signals::new()?;
+    service.folders_apart()?;
     let per_peer = service.into.and_then(per_peer::split);
     let parent = per_peer.as_ref().map(|(parent, _)| parent.clone());
     let into = parent.as_deref().or(service.into);
@@ -292,7 +258,11 @@ fn folder(global: &Global, into: &Path, taking: &Taking) -> Result<sink::Folder,
     Ok(folder)
 }
 
-fn checked(global: &Global, into: &Path, taking: &Taking) -> Result<sink::Folder, CommandError> {
+pub(crate) fn checked(
+    global: &Global,
+    into: &Path,
+    taking: &Taking,
+) -> Result<sink::Folder, CommandError> {
     known_folders::check(global, into)?;
     if !taking.into_home {
         into::check(global, into)?;

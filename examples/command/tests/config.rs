@@ -255,3 +255,49 @@ fn a_node_has_the_inboxes_of_its_file_each_with_a_ticket_of_its_own() {
         assert_eq!(ran.code, 2);
     }
 }
+
+#[test]
+fn folders_of_inboxes_that_are_the_same_or_nested_are_refused() {
+    let world = World::new();
+    fs::create_dir(world.path("photos")).unwrap();
+    std::os::unix::fs::symlink("photos", world.path("link")).unwrap();
+    let base = PARIS.replace("into = 'from-file'\n", "");
+    let inbox = |name: &str, into: &str| {
+        format!("[[inbox]]\nname = '{name}'\nkind = 'folder'\ninto = '{into}'\n")
+    };
+    for (into, first, second, how) in [
+        ("", "photos", "./photos/", "is that of inbox `a` (wrong.toml:13), "),
+        ("", "photos", "link", "is that of inbox `a` (wrong.toml:13), "),
+        ("", "photos", "photos/new", "lies in that of inbox `a` (wrong.toml:13), "),
+        ("", "link/new", "photos", "holds that of inbox `a` (wrong.toml:13), "),
+        ("photos", "other", "photos", "is that of `into`, "),
+        ("photos/{peer}", "other", "photos/paris", "lies in that of `into`, "),
+        ("photos/new", "other", "photos", "holds that of `into`, "),
+    ] {
+        let into = if into.is_empty() { String::new() } else { format!("into = '{into}'\n") };
+        let text = format!("{into}{base}{}{}", inbox("a", first), inbox("b", second));
+        written(&world, "wrong.toml", &text);
+        for check in [&["--check"][..], &[]] {
+            let mut node = bare(&world, "paris");
+            let ran = run(node.args(["--config", "wrong.toml", "node"]).args(check));
+            let message = text_of_error(&ran);
+            let line = if into.is_empty() { 17 } else { 18 };
+            assert!(
+                message.contains(&format!("wrong.toml:{line}: inbox `b`: its folder "))
+                    && message.contains(how)
+                    && message.contains("/photos"),
+                "{message}, not {how}"
+            );
+            assert_eq!(ran.code, 2);
+        }
+    }
+    // Names that only begin alike are not nested.
+    let text = format!("{base}{}{}", inbox("a", "photos"), inbox("b", "photos2"));
+    written(&world, "right.toml", &text);
+    let mut node = bare(&world, "paris");
+    assert_eq!(run(node.args(["--config", "right.toml", "node", "--check"])).code, 0);
+}
+
+fn text_of_error(ran: &Ran) -> String {
+    text(ran.event("error"), "message")
+}

@@ -150,6 +150,11 @@ impl InboxTable {
         made.and_then(|prepared| prepared.make()).map_err(|error| self.fault(error))
     }
 
+    /// What its folder is called in a fault of another one: by its name and its place.
+    pub(crate) fn named(&self) -> String {
+        format!("that of inbox `{}` ({})", printable(&self.name), self.place)
+    }
+
     /// An error of this inbox.
     pub(crate) fn fault(&self, error: impl std::fmt::Display) -> CommandError {
         let name = printable(&self.name);

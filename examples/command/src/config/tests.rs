@@ -164,7 +164,7 @@ fn limits_are_checked_as_a_node_checks_them() {
     assert_eq!(said.len(), 3, "{said:?}");
     // The default of this one does not go with another that is said.
     assert!(said[0].contains(":2: `limits.pool`: 25165824: must hold one window"), "{said:?}");
-    assert!(said[1].contains(":3: `limits.half_open`: 0: must be 1 at least"), "{said:?}");
+    assert!(said[1].contains(":3: `limits.half_open`: 0: must be from 1 to 10,000"), "{said:?}");
     assert!(said[2].contains(":4: `limits.chunk_size`: 3: must be a power of two"), "{said:?}");
     let (_folder, path) = file("[limits]\nwindow = '8MiB'\nlink = { heartbeat = '1s' }\n");
     let limits = read(&path).unwrap().limits;

@@ -210,6 +210,11 @@ impl NodeConfig {
     pub const CHUNK_LEAST: u32 = 1 << 10;
     /// The largest chunk, in bytes.
     pub const CHUNK_MOST: u32 = 4 << 20;
+    /// The largest pool, in bytes.
+    pub const POOL_MOST: u64 = 1 << 40;
+    /// The most of what runs or waits at once: `running_transfers`, `transfers_per_peer` and
+    /// `half_open`.
+    pub const COUNT_MOST: usize = 10_000;
     /// The longest expiry.
     pub const EXPIRY_MOST: Duration = crate::delivery::EXPIRY_MOST;
 
@@ -221,8 +226,12 @@ impl NodeConfig {
 
     /// All that is wrong with it.
     pub fn faults(&self) -> Vec<ConfigError> {
-        let from_one = "must be 1 at least";
         let number = |number: usize| number.to_string();
+        // Each of them has threads, connections or records of its own.
+        let count = |key, count: usize| {
+            let is_well = (1..=Self::COUNT_MOST).contains(&count);
+            (is_well, key, count.to_string(), "must be from 1 to 10,000")
+        };
         [
             (
                 Self::chunk_size_is_valid(self.chunk_size),
@@ -238,6 +247,12 @@ impl NodeConfig {
             ),
             (self.pool >= self.window, "pool", number(self.pool), "must hold one window at least"),
             (
+                self.pool as u64 <= Self::POOL_MOST,
+                "pool",
+                number(self.pool),
+                "must be 1 TiB at most",
+            ),
+            (
                 self.expiry <= Self::EXPIRY_MOST && !self.expiry.is_zero(),
                 "expiry",
                 format!("{:?}", self.expiry),
@@ -249,9 +264,9 @@ impl NodeConfig {
                 self.bulk_niceness.to_string(),
                 "must be from 0 to 19",
             ),
-            (self.running_transfers > 0, "running_transfers", number(0), from_one),
-            (self.transfers_per_peer > 0, "transfers_per_peer", number(0), from_one),
-            (self.half_open > 0, "half_open", number(0), from_one),
+            count("running_transfers", self.running_transfers),
+            count("transfers_per_peer", self.transfers_per_peer),
+            count("half_open", self.half_open),
         ]
         .into_iter()
         .filter(|(is_well, ..)| !is_well)

@@ -151,6 +151,17 @@ fn all_faults_are_said_and_a_node_starts_with_none_of_them() {
         ]
     );
     assert_eq!(wrong.check().unwrap_err().key, "chunk_size");
+    // What is more than a semaphore can count is said as well, not met at the start.
+    let most = usize::MAX / 2;
+    let wrong = NodeConfig {
+        pool: most,
+        running_transfers: most,
+        transfers_per_peer: 10_001,
+        half_open: most,
+        ..NodeConfig::default()
+    };
+    let keys: Vec<_> = wrong.faults().iter().map(|fault| fault.key).collect();
+    assert_eq!(keys, ["pool", "running_transfers", "transfers_per_peer", "half_open"]);
     assert_eq!(NodeConfig::default().faults(), []);
 }
 

@@ -224,7 +224,9 @@ impl Node {
 /// Checks what can be known to be wrong before the source is looked at.
 fn check(shared: &NodeShared, options: &SendOptions) -> Result<(), SendError> {
     if let Some(chunk_size) = options.chunk_size {
-        let (window, pool) = (usize::MAX, usize::MAX);
+        // Of the size alone: the node's own window and pool are as they are.
+        let most = usize::try_from(NodeConfig::POOL_MOST).unwrap_or(usize::MAX);
+        let (window, pool) = (most, most);
         NodeConfig { chunk_size, window, pool, ..shared.config.clone() }.check()?;
     }
     let registry = &shared.registry;

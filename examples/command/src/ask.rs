@@ -12,7 +12,7 @@ use crate::call::{Answers, Call, Heard, Way};
 use crate::control::Talk;
 use crate::destination::Given;
 use crate::error::{CommandError, ErrorKind};
-use crate::output::Output;
+use crate::output::{Output, print_apart};
 use crate::signals::Signals;
 use crate::turn::{Place, Turn};
 use crate::{control, describe, settings};
@@ -45,12 +45,27 @@ pub(crate) async fn run(
     loop {
         match line.next().await {
             Ok(Some(Heard::Answer(json))) => {
-                if let Err(error) = output.answer(&call, &json) {
-                    line.close().await;
-                    return unread(&error);
+                let printed = match output.answer(&call, &json) {
+                    Ok(text) => line.print(text).await,
+                    Err(error) => Some(Err(error)),
+                };
+                match printed {
+                    Some(Ok(())) => {}
+                    Some(Err(error)) => {
+                        line.close().await;
+                        return unread(&error);
+                    }
+                    None => return Ok(line.leave(output).await),
                 }
             }
-            Ok(Some(Heard::Told)) => output.told(&call),
+            Ok(Some(Heard::Told)) => {
+                // Whether it is read or not, it was handled.
+                if let Ok(Some(text)) = output.told(&call)
+                    && line.print(text).await.is_none()
+                {
+                    return Ok(line.leave(output).await);
+                }
+            }
             Ok(Some(Heard::Description(_))) => {}
             Ok(None) => {
                 line.close().await;
@@ -185,7 +200,7 @@ impl<'a> Line<'a> {
                         );
                         tokio::select! {
                             () = place.wait() => continue,
-                            () = signals.next() => return Err(stopped()),
+                            () = signals.next() => return Err(not_sent()),
                         }
                     }
                 },
@@ -243,6 +258,25 @@ impl<'a> Line<'a> {
         }
     }
 
+    /// Prints on stdout, whose reader may pause; `None` if a signal comes first.
+    async fn print(&mut self, text: String) -> Option<std::io::Result<()>> {
+        tokio::select! {
+            printed = print_apart(text) => Some(printed),
+            () = self.signals.next() => None,
+        }
+    }
+
+    /// Ends it while stdout takes nothing: so with `--json` nothing can be said of it.
+    async fn leave(self, output: &Output) -> ExitCode {
+        self.close().await;
+        if !output.json {
+            let text = "stopped by a signal before what was answered could be printed";
+            let hint = "it was handled: look where stdout leads to";
+            output.error(&CommandError::new(ErrorKind::Cancelled, text, hint));
+        }
+        ExitCode::from(ErrorKind::Cancelled.exit_code())
+    }
+
     /// Ends it: what is not over is cancelled.
     pub(crate) async fn close(self) {
         if let By::Alone(alone) = self.by {
@@ -251,6 +285,11 @@ impl<'a> Line<'a> {
             node.stop().await;
         }
     }
+}
+
+fn not_sent() -> CommandError {
+    let text = "stopped by a signal while another command had its turn: nothing was sent";
+    CommandError::new(ErrorKind::Cancelled, text, "start it again")
 }
 
 fn stopped() -> CommandError {

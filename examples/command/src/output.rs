@@ -113,9 +113,8 @@ impl Output {
         }
     }
 
-    /// What an actor answered: for people on several lines, for programs on one. An error: nobody
-    /// reads it.
-    pub(crate) fn answer(&self, call: &Call, json: &str) -> io::Result<()> {
+    /// What an actor answered, as it is printed: for people on several lines, for programs on one.
+    pub(crate) fn answer(&self, call: &Call, json: &str) -> io::Result<String> {
         let mut text = compact(json);
         if self.json {
             let (to, message) = (&*call.to, &*call.message);
@@ -124,14 +123,14 @@ impl Output {
         } else if io::stdout().is_terminal() {
             text = pretty(json);
         }
-        let mut stdout = io::stdout().lock();
-        self.bars
-            .suspend(|| writeln!(stdout, "{}", shown_json(&text)).and_then(|()| stdout.flush()))
+        Ok(shown_json(&text).into_owned())
     }
 
-    /// A message was handled.
-    pub(crate) fn told(&self, call: &Call) {
-        self.event(&Event::Told { to: &call.to, message: &call.message });
+    /// That a message was handled, as it is printed; for programs alone.
+    pub(crate) fn told(&self, call: &Call) -> io::Result<Option<String>> {
+        let told = Event::Told { to: &call.to, message: &call.message };
+        let text = self.json.then(|| serde_json::to_string(&told)).transpose()?;
+        Ok(text.map(|text| shown_json(&text).into_owned()))
     }
 
     /// A remark for people, on stderr.
@@ -167,6 +166,16 @@ pub(crate) fn columns() -> u16 {
     let size = rustix::termios::tcgetwinsize(io::stderr()).map(|size| size.ws_col);
     // What does not say is what most are at least.
     size.ok().filter(|columns| *columns > 0).unwrap_or(80)
+}
+
+/// Prints on stdout, on a thread where that may take as long as its reader likes. An error: nobody
+/// reads it. Whoever waits no more leaves the thread to its end: stdout is not to be used then.
+pub(crate) async fn print_apart(text: String) -> io::Result<()> {
+    let print = move || {
+        let mut stdout = io::stdout().lock();
+        writeln!(stdout, "{text}").and_then(|()| stdout.flush())
+    };
+    estafette::node::blocking(print).await?
 }
 
 /// One line on stdout.

@@ -391,6 +391,50 @@ fn who_has_heard_enough_or_dies_cancels_a_call() {
 }
 
 #[test]
+fn a_signal_ends_a_download_whose_output_nobody_reads_on() {
+    both_ways(|town| {
+        let endless = ["download", "paris/shop", "shop.Count", "18446744073709551615"];
+        for json in [&[][..], &["--json"]] {
+            for signal in [Signal::INT, Signal::TERM] {
+                let mut command = town.plain();
+                let mut child =
+                    command.args(json).args(endless).stdout(Stdio::piped()).spawn().unwrap();
+                let reading = child.stdout.take().unwrap();
+                // A pipe takes 64 KiB.
+                while rustix::io::ioctl_fionread(&reading).unwrap() < 60_000 {
+                    std::thread::yield_now();
+                }
+                kill_process(Pid::from_child(&child), signal).unwrap();
+                assert_eq!(child.wait().unwrap().code(), Some(130));
+                assert_eq!(town.next(), "cancelled");
+                drop(reading);
+            }
+        }
+    });
+}
+
+#[test]
+fn who_stops_while_another_command_has_its_turn_hears_that_nothing_was_sent() {
+    let town = Town::new();
+    let mut path = town.world.path("lyon").with_extension("key").into_os_string();
+    path.push(format!(".sending-{:.16}", town.node.peer().to_string()));
+    let turn = std::fs::File::create(path).unwrap();
+    rustix::fs::flock(&turn, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let mut command = town.plain();
+    command.args(["ask", "paris/shop", "shop.Order", r#"{"article":"tea","count":2}"#]);
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
+    let waiting = said.next().unwrap().unwrap();
+    assert!(waiting.contains("waiting for its end"), "{waiting}");
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let stopped = said.next().unwrap().unwrap();
+    assert!(stopped.contains("nothing was sent"), "{stopped}");
+    // Whoever waits for the lock lets go of it with the process.
+    drop(turn);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+}
+
+#[test]
 fn on_a_terminal_an_answer_is_printed_for_a_person_and_nothing_in_it_steers_that() {
     let town = Town::new();
     let terminal = Terminal::new(24, 80);

@@ -1,0 +1,274 @@
+//! The topology itself: plain data, from a file or from a program.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use estafette::PeerId;
+use estafette::node::{NodeConfig, RelayQuota};
+
+/// Nodes, inboxes and routes, by their names.
+///
+/// Made from a file ([`Topology::read`]) or by a program ([`Topology::new`]); nothing of it is
+/// looked at until [`Topology::check`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Topology {
+    /// The folder that relative paths begin at.
+    pub base: PathBuf,
+    /// The folder of keys, spools and what routes remember, for nodes that name no other one.
+    pub state: PathBuf,
+    /// The nodes.
+    pub nodes: BTreeMap<String, NodeSpec>,
+    /// The inboxes.
+    pub inboxes: BTreeMap<String, InboxSpec>,
+    /// The routes.
+    pub routes: BTreeMap<String, RouteSpec>,
+}
+
+/// A node.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct NodeSpec {
+    /// Its id. A node without one is of this machine: its key is made at its first start.
+    pub id: Option<PeerId>,
+    /// The file of its key. Default: `node.key` in its folder of the state.
+    pub key: Option<PathBuf>,
+    /// The folder of its spool. Default: the path of its key, and `.spool`.
+    pub spool: Option<PathBuf>,
+    /// The addresses it listens at.
+    pub listen: Vec<String>,
+    /// The addresses by which others dial it. Default: those it listens at.
+    pub addresses: Vec<String>,
+    /// Nodes that may deliver to all of its inboxes, whatever the routes say.
+    pub trust: Vec<String>,
+    /// The quota of each sender, if it keeps packages for others.
+    pub relay: Option<RelayQuota>,
+    /// Its limits.
+    pub limits: NodeConfig,
+}
+
+/// An inbox.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InboxSpec {
+    /// The nodes that have it. In settings, `{node}` stands for the name of the node.
+    pub nodes: Vec<String>,
+    /// What becomes of deliveries.
+    pub sink: Kind,
+}
+
+/// A kind of sink or source, and its settings.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Kind {
+    /// The name that it is registered by.
+    pub name: String,
+    /// Its settings.
+    pub settings: toml::Value,
+}
+
+/// A route: what goes from one node to the inboxes of others.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RouteSpec {
+    /// The node that sends.
+    pub from: String,
+    /// The content of its deliveries.
+    pub source: SourceSpec,
+    /// The inboxes that each delivery goes to.
+    pub to: Vec<Target>,
+    /// The relay that keeps deliveries for receivers who are away.
+    pub via: Option<String>,
+    /// The coders that every chunk passes.
+    pub stages: Vec<String>,
+    /// The codec of chunks. Default: as the limits of the node say.
+    pub codec: Option<String>,
+    /// The time for which a delivery is worth delivering. Default: as the limits of the node say.
+    pub expiry: Option<Duration>,
+    /// Bytes of a chunk. Default: as the limits of the node say.
+    pub chunk_size: Option<u32>,
+    /// The times at which its source is sent.
+    pub schedule: Schedule,
+}
+
+/// The content of the deliveries of a route.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SourceSpec {
+    /// A source of a registered kind, such as `paths`.
+    Kind(Kind),
+    /// A folder, each entry of which is a delivery.
+    Each(EachSpec),
+    /// An inbox of the sending node: what arrives there goes on, once.
+    Inbox(String),
+}
+
+/// A folder, each entry of which becomes a delivery as soon as it has been left alone for a while.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EachSpec {
+    /// The folder.
+    pub folder: PathBuf,
+    /// What becomes of an entry that was delivered.
+    pub then: Then,
+}
+
+/// What becomes of an entry that was delivered to all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Then {
+    /// It stays, and is not sent again unless it changes.
+    #[default]
+    Keep,
+    /// It is removed.
+    Remove,
+}
+
+/// An inbox of a node.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Target {
+    /// The node.
+    pub node: String,
+    /// The inbox.
+    pub inbox: String,
+}
+
+/// The times at which the source of a route is sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Schedule {
+    /// Once, whatever becomes of the process.
+    #[default]
+    Once,
+    /// At the start, and whenever it has changed.
+    Change,
+    /// At the start, and so long after each time.
+    Every(Duration),
+}
+
+impl Topology {
+    /// A topology without nodes, whose relative paths begin at `base`.
+    pub fn new(base: impl Into<PathBuf>) -> Self {
+        let base = base.into();
+        Self { state: base.join(".estafette"), base, ..Self::default() }
+    }
+
+    /// Adds a node.
+    #[must_use]
+    pub fn node(mut self, name: impl Into<String>, node: NodeSpec) -> Self {
+        self.nodes.insert(name.into(), node);
+        self
+    }
+
+    /// Adds an inbox.
+    #[must_use]
+    pub fn inbox(mut self, name: impl Into<String>, inbox: InboxSpec) -> Self {
+        self.inboxes.insert(name.into(), inbox);
+        self
+    }
+
+    /// Adds a route.
+    #[must_use]
+    pub fn route(mut self, name: impl Into<String>, route: RouteSpec) -> Self {
+        self.routes.insert(name.into(), route);
+        self
+    }
+
+    /// The folder that holds what the node `name` keeps.
+    pub fn folder_of(&self, name: &str) -> PathBuf {
+        self.at(&self.state).join(name)
+    }
+
+    /// The file of the key of a node.
+    pub fn key_of(&self, name: &str) -> PathBuf {
+        let key = self.nodes.get(name).and_then(|node| node.key.as_ref());
+        key.map_or_else(|| self.folder_of(name).join("node.key"), |key| self.at(key))
+    }
+
+    /// The folder of the spool of a node.
+    pub fn spool_of(&self, name: &str) -> PathBuf {
+        if let Some(spool) = self.nodes.get(name).and_then(|node| node.spool.as_ref()) {
+            return self.at(spool);
+        }
+        let mut spool = self.key_of(name).into_os_string();
+        spool.push(".spool");
+        spool.into()
+    }
+
+    /// A path of the topology, from where this process is.
+    pub fn at(&self, path: &Path) -> PathBuf {
+        self.base.join(path)
+    }
+}
+
+impl NodeSpec {
+    /// A node that listens at `address`.
+    pub fn listening(address: impl Into<String>) -> Self {
+        Self { listen: vec![address.into()], ..Self::default() }
+    }
+
+    /// The addresses by which others dial it: none whose port is any free one.
+    pub fn dialled_at(&self) -> Vec<String> {
+        if !self.addresses.is_empty() {
+            return self.addresses.clone();
+        }
+        self.listen.iter().filter(|address| !address.ends_with(":0")).cloned().collect()
+    }
+}
+
+impl InboxSpec {
+    /// An inbox of one node.
+    pub fn at(node: impl Into<String>, sink: Kind) -> Self {
+        Self { nodes: vec![node.into()], sink }
+    }
+}
+
+impl Kind {
+    /// A kind with settings.
+    pub fn new(name: impl Into<String>, settings: impl Into<toml::Value>) -> Self {
+        Self { name: name.into(), settings: settings.into() }
+    }
+
+    /// A folder that deliveries go to.
+    pub fn folder(into: impl Into<String>) -> Self {
+        Self::new("folder", into.into())
+    }
+
+    /// A file or a folder that is sent.
+    pub fn path(path: impl Into<String>) -> Self {
+        Self::new("paths", path.into())
+    }
+}
+
+impl RouteSpec {
+    /// A route that sends a source once.
+    pub fn new(from: impl Into<String>, source: Kind, to: Target) -> Self {
+        Self {
+            from: from.into(),
+            source: SourceSpec::Kind(source),
+            to: vec![to],
+            via: None,
+            stages: Vec::new(),
+            codec: None,
+            expiry: None,
+            chunk_size: None,
+            schedule: Schedule::Once,
+        }
+    }
+}
+
+impl Target {
+    /// The inbox of a node.
+    pub fn new(node: impl Into<String>, inbox: impl Into<String>) -> Self {
+        Self { node: node.into(), inbox: inbox.into() }
+    }
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.node, self.inbox)
+    }
+}
+
+impl SourceSpec {
+    /// A few words for a drawing: `paths`, `each of out/`, `inbox letters`.
+    pub fn label(&self) -> String {
+        match self {
+            Self::Kind(kind) => kind.name.clone(),
+            Self::Each(each) => format!("each of {}", each.folder.display()),
+            Self::Inbox(inbox) => format!("inbox {inbox}"),
+        }
+    }
+}

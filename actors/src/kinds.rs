@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use estafette::node::{StageRegistry, units};
 use estafette::pipeline::{Refusal, Source, SourceError};
+use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
 use crate::sink::{FileSink, Folder, NullSink, OnConflict};
@@ -23,6 +24,7 @@ pub(crate) fn with_kinds(registry: StageRegistry) -> StageRegistry {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FolderSettings {
+    #[serde(deserialize_with = "place")]
     into: PathBuf,
     #[serde(default)]
     on_conflict: Conflict,
@@ -128,6 +130,15 @@ struct TextSettings {
     text: String,
 }
 
+/// A path that leads somewhere.
+fn place<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+    let path = PathBuf::deserialize(deserializer)?;
+    if path.as_os_str().is_empty() {
+        return Err(D::Error::custom("it is empty: name a folder"));
+    }
+    Ok(path)
+}
+
 fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     units::size::deserialize(deserializer).map(Some)
 }
@@ -187,6 +198,7 @@ mod tests {
     fn settings_that_are_none_of_the_kind_are_refused() {
         for (kind, settings) in [
             ("folder", json!({})),
+            ("folder", json!({ "into": "" })),
             ("folder", json!({ "into": "x", "dotfile": true })),
             ("folder", json!({ "into": "x", "on_conflict": "keep" })),
             ("null", json!({ "into": "x" })),

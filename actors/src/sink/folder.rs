@@ -156,6 +156,18 @@ impl Folder {
         })
     }
 
+    /// Says why [`Folder::prepare`] would fail, as far as that can be seen without making anything.
+    pub fn look(&self) -> Result<(), Refusal> {
+        Home::look(&self.path).map_err(|error| self.unopened(&error))
+    }
+
+    fn unopened(&self, error: &std::io::Error) -> Refusal {
+        Refusal::for_now(format!(
+            "the receiver can't open its folder {}: {error}",
+            crate::tree::printable(self.path.as_os_str().as_encoded_bytes())
+        ))
+    }
+
     /// Returns whether the folder exists. It is made when it is first used.
     pub fn is_there(&self) -> bool {
         self.path.is_dir()
@@ -185,12 +197,7 @@ impl Folder {
     }
 
     fn first_home(&self) -> Result<Home, Refusal> {
-        let failed = |error: std::io::Error| {
-            Refusal::for_now(format!(
-                "the receiver can't open its folder {}: {error}",
-                crate::tree::printable(self.path.as_os_str().as_encoded_bytes())
-            ))
-        };
+        let failed = |error| self.unopened(&error);
         let home = Home::make(&self.path, self.leftovers.clone()).map_err(failed)?;
         let found_on = home.file_system().map_err(failed)?;
         // Of two that come first, one sweeps.

@@ -12,7 +12,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use cap_std::fs::Dir;
 use estafette::delivery::TransferId;
-use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags};
+use rustix::fs::{Access, AtFlags, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::sweep::Leftovers;
@@ -92,6 +92,22 @@ pub(super) struct Home {
 }
 
 impl Home {
+    /// Looks at what `make` needs, and makes nothing.
+    pub(super) fn look(path: &Path) -> std::io::Result<()> {
+        let place = match path.is_dir() {
+            true => path,
+            false if path.symlink_metadata().is_ok() => {
+                return Err(std::io::ErrorKind::NotADirectory.into());
+            }
+            false => path.parent().unwrap_or(path),
+        };
+        if !std::fs::metadata(place)?.is_dir() {
+            return Err(std::io::ErrorKind::NotADirectory.into());
+        }
+        let wanted = Access::WRITE_OK | Access::EXEC_OK;
+        Ok(rustix::fs::accessat(rustix::fs::CWD, place, wanted, AtFlags::EACCESS)?)
+    }
+
     /// Opens the folder at `path`, and makes it if only the last part of the path is missing.
     pub(super) fn make(path: &Path, leftovers: Leftovers) -> std::io::Result<Self> {
         match std::fs::create_dir(path) {

@@ -35,7 +35,7 @@ pub(super) struct Folder {
 impl Folder {
     /// Locks the spool in `path`, or makes it.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        check_version(path)?;
+        look(path)?;
         make_private(path)?;
         let folder = Self::lock(path)?;
         make_private(&folder.bulk)?;
@@ -178,12 +178,7 @@ fn check_version(path: &Path) -> io::Result<bool> {
     let mut text = String::new();
     match File::open(&place).and_then(|file| file.take(FORMAT_LIMIT).read_to_string(&mut text)) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
-        Err(error) if error.kind() == ErrorKind::NotADirectory => {
-            return Err(io::Error::new(
-                ErrorKind::NotADirectory,
-                format!("{} is no folder, and a spool is one", path.display()),
-            ));
-        }
+        Err(error) if error.kind() == ErrorKind::NotADirectory => return Err(no_folder(path)),
         Err(error) if error.kind() != ErrorKind::InvalidData => return Err(named(&place, &error)),
         _ => {}
     }
@@ -212,6 +207,35 @@ fn check_version(path: &Path) -> io::Result<bool> {
     }
 }
 
+/// Looks at what `open` needs, and makes nothing.
+pub(super) fn look(path: &Path) -> io::Result<()> {
+    if check_version(path)? || path.is_dir() {
+        return Ok(());
+    }
+    if path.symlink_metadata().is_ok() {
+        return Err(no_folder(path));
+    }
+    let around = path.parent().filter(|around| !around.as_os_str().is_empty());
+    if around.is_some_and(|around| !around.exists()) {
+        return Err(no_folder_around(path));
+    }
+    Ok(())
+}
+
+fn no_folder(path: &Path) -> io::Error {
+    let text = format!("{} is no folder, and a spool is one", path.display());
+    io::Error::new(ErrorKind::NotADirectory, text)
+}
+
+fn no_folder_around(path: &Path) -> io::Error {
+    let text = format!(
+        "no spool can be made in {}: the folder that is to hold it is not there; make that one \
+         first",
+        path.display()
+    );
+    io::Error::new(ErrorKind::NotFound, text)
+}
+
 fn make_private(folder: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     #[cfg(unix)]
@@ -219,18 +243,8 @@ fn make_private(folder: &Path) -> io::Result<()> {
     match builder.create(folder) {
         Ok(()) => Ok(()),
         Err(_) if folder.is_dir() => Ok(()),
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(io::Error::new(
-            ErrorKind::NotADirectory,
-            format!("{} is no folder, and a spool is one", folder.display()),
-        )),
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            let text = format!(
-                "no spool can be made in {}: the folder that is to hold it is not there; make \
-                 that one first",
-                folder.display()
-            );
-            Err(io::Error::new(error.kind(), text))
-        }
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(no_folder(folder)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Err(no_folder_around(folder)),
         Err(error) => Err(unwritable(folder, &error)),
     }
 }

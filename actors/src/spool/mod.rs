@@ -82,6 +82,12 @@ impl Spool {
         Self::start(folder.medium(), Some(folder))
     }
 
+    /// Says why [`Spool::open`] would fail, as far as that can be seen without making or locking
+    /// anything: another process may have the spool.
+    pub fn look(dir: impl AsRef<Path>) -> io::Result<()> {
+        layout::look(dir.as_ref())
+    }
+
     /// Opens or makes a spool without a folder on what `open` returns, whenever it must be opened:
     /// for tests.
     #[doc(hidden)]

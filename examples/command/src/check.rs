@@ -1,6 +1,13 @@
-//! Faults of a node's settings, as far as they can be seen before it starts.
+//! Faults of a node's settings, as far as they can be seen before it starts. A start looks at the
+//! same, and says the same.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+
+use estafette::Identity;
+use estafette::node::{MemoryStore, Store, Trust};
+use estafette_actors::spool::Spool;
 
 use crate::arguments::Global;
 use crate::config::InboxTable;
@@ -9,43 +16,55 @@ use crate::event::Event;
 use crate::into::resolved;
 use crate::output::Output;
 use crate::service::{INBOX, Service, checked, config};
-use crate::{per_peer, settings};
+use crate::{connection, control, into, known_folders, per_peer, settings};
 
 impl Service<'_> {
     /// Says all that would keep it from starting, as far as that can be seen without it.
     pub(crate) fn check(&self, global: &Global, output: &Output) -> ExitCode {
-        let config = config(global, self);
-        let config = config.and_then(|config| {
-            config.check().map_err(|fault| CommandError::usage(fault, "change that setting"))
-        });
-        let into = self.into.filter(|into| per_peer::split(into).is_none());
-        let into = into.map_or(Ok(()), |into| checked(global, into, self.taking).map(drop));
-        let key = settings::key_path(global).and_then(|key| {
-            if key.exists() { settings::identity(global).map(drop) } else { Ok(()) }
-        });
-        let inboxes = self.inboxes.iter().map(|inbox| self.check_inbox(global, inbox));
-        let apart = self.folders_apart();
-        let faults: Vec<_> = [config, into, key]
-            .into_iter()
-            .chain(inboxes)
-            .chain([apart])
-            .filter_map(Result::err)
-            .collect();
-        faults.iter().for_each(|fault| output.error(fault));
-        if let Some(first) = faults.first() {
-            return ExitCode::from(first.kind.exit_code());
+        if let Some(code) = self.say_faults(global, output) {
+            return code;
         }
         output.event(&Event::Checked { file: global.config.as_deref().map(settings::shown) });
         output.result("flags, variables and the configuration are right");
         ExitCode::SUCCESS
     }
 
+    /// Says all that keeps it from starting, if anything does; the code is that of the first.
+    pub(crate) fn say_faults(&self, global: &Global, output: &Output) -> Option<ExitCode> {
+        let codes: Vec<_> = self.faults(global).iter().map(|fault| output.fail(fault)).collect();
+        codes.first().copied()
+    }
+
+    /// Makes nothing.
+    fn faults(&self, global: &Global) -> Vec<CommandError> {
+        let looks = [
+            look_at_limits(global, self),
+            look_at_key(global),
+            look_at_spool(global),
+            self.look_at_into(global),
+        ];
+        let inboxes = self.inboxes.iter().map(|inbox| self.look_at_inbox(global, inbox));
+        let looks = looks.into_iter().chain(inboxes).chain([self.folders_apart()]);
+        let mut faults: Vec<_> = looks.filter_map(Result::err).collect();
+        faults.extend(self.look_at_peers(global).err().unwrap_or_default());
+        faults
+    }
+
+    /// Where deliveries go, or the folder around those of the senders.
+    pub(crate) fn folder(&self) -> Option<PathBuf> {
+        let into = self.into?;
+        Some(per_peer::split(into).map_or_else(|| into.to_owned(), |(around, _)| around))
+    }
+
+    fn look_at_into(&self, global: &Global) -> Result<(), CommandError> {
+        match self.folder() {
+            Some(into) => Ok(checked(global, &into, self.taking)?.look()?),
+            None => Ok(()),
+        }
+    }
+
     /// Looks at an inbox of the configuration: at a folder, as at that of `--into`.
-    pub(crate) fn check_inbox(
-        &self,
-        global: &Global,
-        inbox: &InboxTable,
-    ) -> Result<(), CommandError> {
+    fn look_at_inbox(&self, global: &Global, inbox: &InboxTable) -> Result<(), CommandError> {
         if inbox.name == INBOX && (self.into.is_some() || self.to_stdout) {
             return Err(inbox.fault("the inbox of `into` is called so"));
         }
@@ -53,17 +72,22 @@ impl Service<'_> {
         if per_peer::split(&into).is_some() {
             return Err(inbox.fault("{peer} is for `into` alone"));
         }
-        checked(global, &into, self.taking).map(drop).map_err(|error| inbox.fault(error.message))
+        known_folders::check(global, &into).map_err(|error| inbox.said_of(error))?;
+        if !self.taking.into_home {
+            into::check(global, &into).map_err(|error| inbox.fault(error.message))?;
+        }
+        let folder = estafette_actors::sink::FileSink::into_dir(&into);
+        folder.look().map_err(|refusal| inbox.unmade(refusal))
     }
 
     /// Refuses a folder of the configuration that is, or lies in, another one, or the other way
     /// round: what one inbox takes could replace, or pass for, what the other one has taken.
-    pub(crate) fn folders_apart(&self) -> Result<(), CommandError> {
-        // Around those of the senders, where each has one.
-        let into =
-            self.into.map(|into| per_peer::split(into).map_or(into.to_owned(), |(at, _)| at));
-        let mut taken: Vec<_> =
-            into.iter().map(|into| ("that of `into`".to_owned(), resolved(into))).collect();
+    fn folders_apart(&self) -> Result<(), CommandError> {
+        let mut taken: Vec<_> = self
+            .folder()
+            .iter()
+            .map(|into| ("that of `into`".to_owned(), resolved(into)))
+            .collect();
         for inbox in self.inboxes {
             let Some(folder) = inbox.folder().map(|folder| resolved(&folder)) else { continue };
             for (whose, other) in &taken {
@@ -83,4 +107,44 @@ impl Service<'_> {
         }
         Ok(())
     }
+
+    /// Looks whether each peer of `--connect` is known, and can be dialled.
+    fn look_at_peers(&self, global: &Global) -> Result<(), Vec<CommandError>> {
+        if self.connect.is_empty() {
+            return Ok(());
+        }
+        // A key that can't be read has its own fault.
+        let own = settings::existing_identity(global).map(|key: Identity| key.peer());
+        let trust = existing_trust(global).map_err(|error| vec![error])?;
+        let trust = own.into_iter().fold(trust, Trust::owned_by);
+        connection::find(&trust, own, self.connect).map(drop)
+    }
+}
+
+fn look_at_limits(global: &Global, service: &Service<'_>) -> Result<(), CommandError> {
+    let config = config(global, service)?;
+    config.check().map_err(|fault| CommandError::usage(fault, "change that setting"))
+}
+
+fn look_at_key(global: &Global) -> Result<(), CommandError> {
+    let is_there = settings::key_path(global)?.exists();
+    if is_there { settings::identity(global).map(drop) } else { Ok(()) }
+}
+
+fn look_at_spool(global: &Global) -> Result<(), CommandError> {
+    let (spool, key) = (settings::spool_path(global)?, settings::key_path(global)?);
+    // The folder of the key is made with it.
+    if spool.parent() == key.parent() && !spool.exists() {
+        return Ok(());
+    }
+    Spool::look(spool).map_err(control::spool_fault)
+}
+
+/// Whom the node trusts, if anybody is trusted yet.
+fn existing_trust(global: &Global) -> Result<Trust, CommandError> {
+    let store: Arc<dyn Store> = match settings::trust_path(global)?.exists() {
+        true => settings::store(global)?,
+        false => Arc::<MemoryStore>::default(),
+    };
+    Ok(Trust::load(store)?)
 }

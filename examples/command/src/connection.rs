@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use estafette::node::NodeEvent;
+use estafette::node::{NodeEvent, Trust};
 use estafette::{Node, PeerId};
 
 use crate::error::CommandError;
@@ -13,28 +13,37 @@ use crate::{destination, units};
 /// again, and at a new address.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
 
-/// Who is meant by these names, and can be dialled.
-pub(crate) fn find(node: &Node, names: &[String]) -> Result<Vec<PeerId>, CommandError> {
-    let find = |name: &String| {
-        let peer = destination::trusted(node.trust(), name)?;
-        if peer == node.peer() {
-            let hint = "name another node; if another machine was meant, it has a copy of this \
-                        node's key, and needs one of its own";
-            return Err(CommandError::usage(format!("{name:?} is this node itself"), hint));
+/// Who is meant by these names, and can be dialled, to the node `own`; or the faults of all of them.
+pub(crate) fn find(
+    trust: &Trust,
+    own: Option<PeerId>,
+    names: &[String],
+) -> Result<Vec<PeerId>, Vec<CommandError>> {
+    let (mut found, mut faults) = (Vec::new(), Vec::new());
+    for name in names {
+        match find_one(trust, own, name) {
+            Ok(peer) => found.push(peer),
+            Err(fault) => faults.push(fault),
         }
-        if node.trust().peer(&peer).is_none_or(|peer| peer.addresses.is_empty()) {
-            let hint =
-                format!("say where: estafette trust add {peer} --name NAME --addr HOST:PORT");
-            return Err(CommandError::usage(
-                format!(
-                    "it is not known where {name:?} can be dialled, or it is trusted no longer"
-                ),
-                hint,
-            ));
-        }
-        Ok(peer)
-    };
-    names.iter().map(find).collect()
+    }
+    if faults.is_empty() { Ok(found) } else { Err(faults) }
+}
+
+fn find_one(trust: &Trust, own: Option<PeerId>, name: &str) -> Result<PeerId, CommandError> {
+    let peer = destination::trusted(trust, name)?;
+    if own == Some(peer) {
+        let hint = "name another node; if another machine was meant, it has a copy of this node's \
+                    key, and needs one of its own";
+        return Err(CommandError::usage(format!("{name:?} is this node itself"), hint));
+    }
+    if trust.peer(&peer).is_none_or(|peer| peer.addresses.is_empty()) {
+        let hint = format!("say where: estafette trust add {peer} --name NAME --addr HOST:PORT");
+        return Err(CommandError::usage(
+            format!("it is not known where {name:?} can be dialled, or it is trusted no longer"),
+            hint,
+        ));
+    }
+    Ok(peer)
 }
 
 /// Keeps links up as long as the node runs.

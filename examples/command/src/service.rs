@@ -101,11 +101,11 @@ pub(crate) async fn run(
     output: &Output,
 ) -> Result<ExitCode, CommandError> {
     let mut signals = Signals::new()?;
-    service.folders_apart()?;
-    let per_peer = service.into.and_then(per_peer::split);
-    let parent = per_peer.as_ref().map(|(parent, _)| parent.clone());
-    let into = parent.as_deref().or(service.into);
-    let folder = into.map(|into| folder(global, into, service.taking)).transpose()?;
+    if let Some(code) = service.say_faults(global, output) {
+        return Ok(code);
+    }
+    let (per_peer, into) = (service.into.and_then(per_peer::split), service.folder());
+    let folder = into.as_ref().map(|into| folder(global, into, service.taking)).transpose()?;
     let per_peer = per_peer.map(|(parent, pattern)| {
         let (taking, global) = (service.taking.clone(), global.clone());
         PerPeer::new(parent, pattern, move |into| checked(&global, into, &taking))
@@ -125,7 +125,6 @@ pub(crate) async fn run(
         builder = builder.receive(INBOX, to_stdout::inbox());
     }
     for inbox in service.inboxes {
-        service.check_inbox(global, inbox)?;
         builder = builder.receive(&inbox.name, inbox.make(&global.program.registry)?);
     }
     let node = builder.start().await?;
@@ -133,11 +132,12 @@ pub(crate) async fn run(
         per_peer.know(node.trust().clone());
     }
     if let Some(into) = into {
-        known_folders::remember(global, into);
+        known_folders::remember(global, &into);
     }
     let mut monitor = Monitor::new(&node, output);
     remark_on_itself(&node, output);
-    let connect = connection::find(&node, service.connect)?;
+    let connect = connection::find(node.trust(), Some(node.peer()), service.connect);
+    let connect = connect.map_err(|mut faults| faults.swap_remove(0))?;
     let server = Server::start(&settings::spool_path(global)?, &node)?;
     service.introduce(&node, &name, global, output)?;
     connection::keep(&node, connect, output);

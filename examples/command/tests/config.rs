@@ -183,6 +183,83 @@ fn a_check_looks_at_file_and_flags_together_and_makes_nothing() {
 }
 
 #[test]
+fn a_check_says_what_a_start_would_say_and_both_make_nothing() {
+    let world = World::new();
+    let base = PARIS.replace("into = 'from-file'\n", "");
+    let inbox =
+        |into: &str| format!("{base}[[inbox]]\nname = 'a'\nkind = 'folder'\ninto = '{into}'\n");
+    let said = |text: &str| {
+        written(&world, "paris.toml", text);
+        [&["--check"][..], &[]].map(|check| {
+            let mut node = bare(&world, "paris");
+            let ran = run(node.args(["--json", "--config", "paris.toml", "node"]).args(check));
+            let faults = ran.events.iter().map(text_of).collect::<Vec<_>>();
+            (ran.code, faults)
+        })
+    };
+    let folders = [
+        (format!("into = 'no/in'\n{base}"), "can't open its folder"),
+        (inbox("no/in"), "paris.toml:13: inbox `a`: the receiver can't open its folder"),
+        (base.replace("p.spool", "no/spool"), "the folder that is to hold it is not there"),
+        (format!("into = 'paris.toml'\n{base}"), "not a directory"),
+    ];
+    let settings = [
+        (format!("connect = ['dijon', 'metz']\n{base}"), "no peer is called \"dijon\" here"),
+        (format!("connect = 'dijon'\n{base}"), "estafette trust list"),
+        (
+            format!("{base}compression = 'codec:20'\n"),
+            "paris.toml:13: `limits.compression`: the codec number 20 is not registered here",
+        ),
+        (inbox(""), "paris.toml:16: `inbox.into`: it is empty: name a folder"),
+    ];
+    let wrong = folders.iter().map(|wrong| (wrong, 6));
+    for ((text, word), code) in wrong.chain(settings.iter().map(|wrong| (wrong, 2))) {
+        let [check, start] = said(text);
+        assert_eq!(check, start);
+        assert_eq!(
+            (check.0, check.1.concat().contains(word)),
+            (code, true),
+            "{check:?}, no {word}"
+        );
+        assert!(!world.path("p.key").exists() && !world.path("no").exists());
+    }
+    assert_eq!(said(&settings[0].0)[0].1.len(), 2, "each of the peers is named");
+    // A disk that is not mounted.
+    let text = format!("into = 'disk'\n{}", inbox("other"));
+    written(&world, "paris.toml", &text);
+    let paris = Process::start(bare(&world, "paris").args(["node", "--config", "paris.toml"]));
+    paris.wait_for("ticket");
+    paris.wait_for("ticket");
+    assert_eq!(paris.terminate(), 0);
+    for gone in ["disk", "other"] {
+        fs::remove_dir(world.path(gone)).unwrap();
+    }
+    let [check, start] = said(&text);
+    assert_eq!(check, start);
+    assert!(check.1.iter().all(|fault| fault.contains("is its disk mounted?")), "{check:?}");
+    assert_eq!((check.0, check.1.len()), (6, 2));
+    // This node itself, and a peer that nobody can dial.
+    fs::create_dir(world.path("disk")).unwrap();
+    let own = text_of_peer(&run(bare(&world, "paris").args(["--config", "paris.toml", "id"])));
+    let lyon = text_of_peer(&run(bare(&world, "lyon").args(["--json", "id"])));
+    let mut trust = bare(&world, "paris");
+    trust.args(["--config", "paris.toml", "trust", "add", &lyon, "--name", "lyon"]);
+    assert_eq!(run(&mut trust).code, 0);
+    let [check, start] = said(&format!("connect = ['{own}', 'lyon']\n{base}"));
+    assert_eq!(check, start);
+    assert!(check.1[0].contains("this node itself") && check.1[1].contains("can be dialled"));
+}
+
+/// The message and the hint of an error.
+fn text_of(event: &serde_json::Value) -> String {
+    format!("{} {}", text(event, "message"), text(event, "hint"))
+}
+
+fn text_of_peer(ran: &Ran) -> String {
+    text(ran.event("id"), "peer")
+}
+
+#[test]
 fn a_node_has_the_inboxes_of_its_file_each_with_a_ticket_of_its_own() {
     let world = World::new();
     let inboxes = "
@@ -227,11 +304,11 @@ fn a_node_has_the_inboxes_of_its_file_each_with_a_ticket_of_its_own() {
     assert_eq!(text(&tickets[0], "inbox"), "photos");
     assert_eq!(paris.terminate(), 0);
     // A folder is looked at as `--into` is, and one that can't be made is named with its place.
-    for (wrong, said) in [
-        ("into = '/etc'", "which is a folder of the system"),
-        ("into = '.'", "which is your home folder, or above it"),
-        ("into = 'no/where'", "can't be made: the receiver can't open its folder"),
-        ("into = 'photos/{peer}'", "{peer} is for `into` alone"),
+    for (wrong, said, code) in [
+        ("into = '/etc'", "which is a folder of the system", 2),
+        ("into = '.'", "which is your home folder, or above it", 2),
+        ("into = 'no/where'", "the receiver can't open its folder", 6),
+        ("into = 'photos/{peer}'", "{peer} is for `into` alone", 2),
     ] {
         let wrong = inboxes.replace("into = 'photos'", wrong);
         written(&world, "wrong.toml", &format!("{alone}{wrong}"));
@@ -242,7 +319,7 @@ fn a_node_has_the_inboxes_of_its_file_each_with_a_ticket_of_its_own() {
             message.contains(said) && message.contains("wrong.toml:15: inbox `photos`"),
             "{message}"
         );
-        assert_eq!(ran.code, 2);
+        assert_eq!(ran.code, code);
     }
     // The name of the one that `into` makes is taken, as a check says, too.
     let named = inboxes.replace("'photos'", "'files'").replace("into = 'files'", "into = 'photos'");

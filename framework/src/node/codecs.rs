@@ -153,8 +153,9 @@ impl StageRegistry {
         }
     }
 
-    /// Whether what a node is to prefer is registered, and other nodes can say that they have it.
-    pub(super) fn check_preference(&self, preferred: Compression) -> Result<(), RegistryError> {
+    /// Says why a node could not prefer this: it is not registered, or other nodes could not say
+    /// that they have it. A node that is to prefer it does not start.
+    pub fn check_preference(&self, preferred: Compression) -> Result<(), RegistryError> {
         match self.chosen_codec(preferred)? {
             Some(codec) if !is_common(codec.id(), u64::MAX) => {
                 let (name, number) = (codec.name().to_owned(), codec.id().0);

@@ -1,6 +1,7 @@
 //! `[[inbox]]`: inboxes by name, of the kinds that the program knows.
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use estafette::node::{KindError, StageRegistry};
@@ -147,7 +148,8 @@ impl InboxTable {
     /// The inbox; a folder is made and opened.
     pub(crate) fn make(&self, registry: &StageRegistry) -> Result<Box<dyn Inbox>, CommandError> {
         let made = registry.inbox_of(&self.kind, self.settings.clone());
-        made.and_then(|prepared| prepared.make()).map_err(|error| self.fault(error))
+        let made = made.map_err(|error| self.fault(error))?;
+        made.make().map_err(|error| self.unmade(error))
     }
 
     /// What its folder is called in a fault of another one: by its name and its place.
@@ -156,11 +158,23 @@ impl InboxTable {
     }
 
     /// An error of this inbox.
-    pub(crate) fn fault(&self, error: impl std::fmt::Display) -> CommandError {
-        let name = printable(&self.name);
-        CommandError::usage(
-            format!("{}: inbox `{name}`: {error}", self.place),
-            "change it in the configuration; framework/docs/config.md has the kinds",
-        )
+    pub(crate) fn fault(&self, error: impl Display) -> CommandError {
+        let hint = "change it in the configuration; framework/docs/config.md has the kinds";
+        self.said_of(CommandError::usage(error, hint))
+    }
+
+    /// An inbox that can't be made where it is to be.
+    pub(crate) fn unmade(&self, error: impl Display) -> CommandError {
+        let hint = "name a folder you may write to with `into`; only the last part of its path is \
+                    made for you";
+        let hint = if self.kind == FOLDER { hint } else { "put right what is named" };
+        self.said_of(CommandError::io(error, hint))
+    }
+
+    /// An error, said of this inbox.
+    pub(crate) fn said_of(&self, error: CommandError) -> CommandError {
+        let message =
+            format!("{}: inbox `{}`: {}", self.place, printable(&self.name), error.message);
+        CommandError { message, ..error }
     }
 }

@@ -64,7 +64,7 @@ impl ConfigFile {
                     Ok(arguments) => file.given.push((key.clone(), arguments)),
                     Err(why) => faults.add(at.start, &key.name, why),
                 },
-                (None, "limits") => file.limits = limits(value, &mut faults),
+                (None, "limits") => file.limits = limits(value, registry, &mut faults),
                 (None, "inbox") => file.inboxes = inboxes::read(value, registry, &mut faults),
                 (None, name) => {
                     let names =
@@ -127,7 +127,11 @@ fn text_of(path: &Path) -> Result<String, CommandError> {
 }
 
 /// The limits of the node; the faults are said.
-fn limits(value: Spanned<DeValue<'_>>, faults: &mut Faults<'_>) -> NodeConfig {
+fn limits(
+    value: Spanned<DeValue<'_>>,
+    registry: &StageRegistry,
+    faults: &mut Faults<'_>,
+) -> NodeConfig {
     let span = value.span();
     let DeValue::Table(mut table) = value.into_inner() else {
         faults.add(span.start, "limits", "is a table: [limits]");
@@ -148,14 +152,15 @@ fn limits(value: Spanned<DeValue<'_>>, faults: &mut Faults<'_>) -> NodeConfig {
     if faults.count() > before {
         return NodeConfig::default();
     }
+    let mut add = |key: &str, why: String| {
+        let at = starts.iter().find(|(name, _)| name == key);
+        faults.add(at.map_or(span.start, |(_, at)| *at), &format!("limits.{key}"), why);
+    };
     for fault in config.faults() {
-        let at = starts.iter().find(|(name, _)| name == fault.key);
-        let at = at.map_or(span.start, |(_, at)| *at);
-        faults.add(
-            at,
-            &format!("limits.{}", fault.key),
-            format!("{}: {}", fault.given, fault.wanted),
-        );
+        add(fault.key, format!("{}: {}", fault.given, fault.wanted));
+    }
+    if let Err(error) = registry.check_preference(config.compression) {
+        add("compression", error.to_string());
     }
     config
 }

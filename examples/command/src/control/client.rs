@@ -289,13 +289,15 @@ async fn reach(global: &Global) -> Result<Holder, CommandError> {
                 return Err(silent(&folder, &error));
             }
             Err(error) => {
-                return Err(CommandError::io(
-                    error,
-                    "`estafette doctor` looks at it; --spool names another folder",
-                ));
+                return Err(spool_fault(error));
             }
         }
     }
+}
+
+/// A spool that can't be opened.
+pub(crate) fn spool_fault(error: io::Error) -> CommandError {
+    CommandError::io(error, "`estafette doctor` looks at it; --spool names another folder")
 }
 
 fn silent(folder: &Path, error: &io::Error) -> CommandError {

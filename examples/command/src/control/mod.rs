@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use self::client::{
     ByRunning, Sending, Talk, ask, ask_running, call_by_running, ended, free_spool,
-    send_by_running, take_spool,
+    send_by_running, spool_fault, take_spool,
 };
 pub(crate) use self::desk::answer;
 pub(crate) use self::protocol::{Deposit, Reply, Request};

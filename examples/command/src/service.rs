@@ -57,9 +57,14 @@ impl Service<'_> {
         global: &Global,
         output: &Output,
     ) -> Result<(), CommandError> {
-        match self.into.or_else(|| self.to_stdout.then_some(Path::new("stdout"))) {
-            Some(into) => {
-                announce(node, &ticket(node, INBOX, self.taking)?, name, into, self.taking, output)
+        let into = self.into.or_else(|| self.to_stdout.then_some(Path::new("stdout")));
+        let into = into.map(|into| (INBOX, format!("deliveries go to {}", settings::shown(into))));
+        let others = self.inboxes.iter().map(|inbox| (&*inbox.name, inbox.goes_to()));
+        let mut inboxes = into.into_iter().chain(others);
+        match inboxes.next() {
+            Some((inbox, goes_to)) => {
+                let ticket = ticket(node, inbox, self.taking)?;
+                announce(node, &ticket, name, &goes_to, self.taking, output);
             }
             None => {
                 output.event(&Event::Ready {
@@ -73,9 +78,11 @@ impl Service<'_> {
                 ));
             }
         }
-        for inbox in self.inboxes {
-            inbox.folder().iter().for_each(|into| known_folders::remember(global, into));
-            announce_inbox(&ticket(node, &inbox.name, self.taking)?, output);
+        for (inbox, goes_to) in inboxes {
+            announce_inbox(&ticket(node, inbox, self.taking)?, &goes_to, output);
+        }
+        for into in self.inboxes.iter().filter_map(InboxTable::folder) {
+            known_folders::remember(global, &into);
         }
         if let Some(quota) = self.relaying.and_then(Relaying::quota) {
             announce_relay(node, name, quota, output);
@@ -311,11 +318,12 @@ fn announce_relay(node: &Node, name: &str, quota: RelayQuota, output: &Output) {
     ));
 }
 
-/// Says where an inbox of the configuration is.
-fn announce_inbox(ticket: &Ticket, output: &Output) {
+/// Says where a further inbox is. What a ticket is was said with the first.
+fn announce_inbox(ticket: &Ticket, goes_to: &str, output: &Output) {
     let text = ticket.to_string();
     output.event(&Event::of_ticket(ticket, &text));
-    output.remark(&format!("The ticket for the inbox {}:", units::printable(ticket.inbox())));
+    let inbox = units::printable(ticket.inbox());
+    output.remark(&format!("The ticket for the inbox {inbox}; {goes_to}:"));
     output.result(&text);
 }
 
@@ -323,15 +331,15 @@ fn announce(
     node: &Node,
     ticket: &Ticket,
     name: &str,
-    into: &Path,
+    goes_to: &str,
     taking: &Taking,
     output: &Output,
 ) {
     let (text, addresses) = (ticket.to_string(), ticket.addresses());
     output.event(&Event::of_ticket(ticket, &text));
-    let (into, valid) = (settings::shown(into), units::span(taking.valid));
+    let valid = units::span(taking.valid);
     output.remark(&format!(
-        "{} ({}) listens at {}; deliveries go to {into}",
+        "{} ({}) listens at {}; {goes_to}",
         units::printable(name),
         node.peer().short(),
         addresses.join(", ")

@@ -5,6 +5,7 @@
 mod support;
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -331,6 +332,41 @@ fn a_node_has_the_inboxes_of_its_file_each_with_a_ticket_of_its_own() {
         assert!(message.contains("inbox `files`: the inbox of `into` is called so"), "{message}");
         assert_eq!(ran.code, 2);
     }
+}
+
+#[test]
+fn a_node_with_inboxes_of_its_file_alone_says_what_one_with_into_says() {
+    let world = World::new();
+    let base = PARIS.replace("into = 'from-file'\n", "").replace("json = true\n", "");
+    let inboxes = "[[inbox]]\nname = 'photos'\nkind = 'folder'\ninto = 'pictures'\n\
+                   [[inbox]]\nname = 'measure'\nkind = 'null'\n";
+    written(&world, "paris.toml", &format!("{base}{inboxes}"));
+    // Tickets are told first: a node that has some needs no other word that it is up.
+    let paris =
+        Process::start(bare(&world, "paris").args(["--json", "node", "--config", "paris.toml"]));
+    let first = paris.next();
+    assert_eq!((text(&first, "event"), text(&first, "inbox")), ("ticket".into(), "photos".into()));
+    assert_eq!(paris.terminate(), 0);
+    // To a person.
+    let mut node = bare(&world, "paris");
+    node.args(["node", "--config", "paris.toml"]);
+    let mut node = node.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let tickets = BufReader::new(node.stdout.take().unwrap()).lines().map_while(Result::ok);
+    assert_eq!(tickets.take(2).filter(|line| line.starts_with("estafette1")).count(), 2);
+    node.kill().unwrap();
+    let said = String::from_utf8(node.wait_with_output().unwrap().stderr).unwrap();
+    for word in [
+        "listens at 127.0.0.1:",
+        "deliveries to photos go to pictures",
+        "the inbox measure; its kind \"null\" says",
+        "On the other machine: estafette send",
+    ] {
+        assert!(said.contains(word), "{said} lacks {word}");
+    }
+    // `receive` has the folder of a flag or of the file, and no inboxes.
+    let ran = run(bare(&world, "paris").args(["--json", "receive", "--config", "paris.toml"]));
+    assert!(text_of_error(&ran).contains("or `into` in the configuration"), "{:?}", ran.events);
+    assert_eq!(ran.code, 2);
 }
 
 #[test]

@@ -246,7 +246,17 @@ impl Arguments {
                 }
                 Ok(arguments)
             }
-            Err(error) => Err(tell(&error, program.name(), wants_json)),
+            Err(error) => {
+                let name = program.name();
+                let text = match file {
+                    Some(_) if lacks(&error, "--into <DIR>") => Some(format!(
+                        "error: no folder for deliveries is named: say --into DIR, or `into` in \
+                         the configuration\n\n[[inbox]] is for '{name} node' alone."
+                    )),
+                    _ => explained(&error, name),
+                };
+                Err(tell(&error, text, wants_json))
+            }
         }
     }
 }
@@ -263,12 +273,12 @@ fn with_file(
     };
     let Ok(Some(path)) = matches.try_get_one::<PathBuf>("config") else { return Ok(None) };
     let file = ConfigFile::read(path, syntax, &program.registry)?;
-    Ok(Some((file.complete(syntax, &matches, given.to_vec()), file)))
+    Ok(Some((file.complete(syntax, &matches, given.to_vec())?, file)))
 }
 
-/// Tells what is wrong with a command line, or what was asked for (`--help`).
-fn tell(error: &clap::Error, name: &str, wants_json: bool) -> ExitCode {
-    let explained = explained(error, name);
+/// Tells what is wrong with a command line, or what was asked for (`--help`); the explained text
+/// stands for the parser's own.
+fn tell(error: &clap::Error, explained: Option<String>, wants_json: bool) -> ExitCode {
     if let Some(text) = explained.as_ref().filter(|_| !wants_json) {
         eprintln!("{text}");
         return ExitCode::from(2);
@@ -290,15 +300,20 @@ fn tell(error: &clap::Error, name: &str, wants_json: bool) -> ExitCode {
 /// A better word for what is missing where only one thing was said: the parser takes that for the
 /// last argument.
 fn explained(error: &clap::Error, name: &str) -> Option<String> {
-    let missing = error.get(ContextKind::InvalidArg);
-    let only_paths =
-        matches!(missing, Some(ContextValue::Strings(missing)) if missing == &["<PATH>..."]);
-    (error.kind() == ErrorKind::MissingRequiredArgument && only_paths).then(|| {
+    lacks(error, "<PATH>...").then(|| {
         format!(
             "error: one of two is missing: what to send, or where to\n\nUsage: {name} send \
              <PATH>... <TICKET|PEER/INBOX>\n\nFor more information, try '{name} send --help'."
         )
     })
+}
+
+/// Whether this argument, and no other, is missing.
+fn lacks(error: &clap::Error, argument: &str) -> bool {
+    let missing = error.get(ContextKind::InvalidArg);
+    let only_this =
+        matches!(missing, Some(ContextValue::Strings(missing)) if missing == &[argument]);
+    error.kind() == ErrorKind::MissingRequiredArgument && only_this
 }
 
 /// Whether `--json` was asked for on a command line that can't be understood.

@@ -93,24 +93,22 @@ impl<'a> Faults<'a> {
     /// An error, if there are any.
     pub(super) fn said(&mut self) -> Result<(), CommandError> {
         self.found.sort();
-        let path = settings::shown(self.path);
-        let told: Vec<_> = self
-            .found
-            .iter()
-            .take(TOLD)
-            .map(|(at, fault)| format!("{}: {fault}", self.place(*at)))
-            .collect();
-        let message = match (&told[..], self.found.len() - told.len()) {
-            ([], _) => return Ok(()),
-            ([one], _) => one.clone(),
-            (_, 0) => format!("{path} has {} faults:\n{}", told.len(), told.join("\n")),
-            (_, more) => format!("{path} has faults:\n{}\nand {more} more", told.join("\n")),
-        };
-        Err(CommandError::usage(
-            message,
-            "framework/docs/config.md has all keys and what they take",
-        ))
+        let found = self.found.iter().map(|(at, fault)| format!("{}: {fault}", self.place(*at)));
+        said(self.path, found.collect())
     }
+}
+
+/// An error of all these, if there are any.
+pub(super) fn said(path: &Path, faults: Vec<String>) -> Result<(), CommandError> {
+    let (path, count) = (settings::shown(path), faults.len());
+    let told = &faults[..count.min(TOLD)];
+    let message = match (told, count - told.len()) {
+        ([], _) => return Ok(()),
+        ([one], _) => one.clone(),
+        (_, 0) => format!("{path} has {count} faults:\n{}", told.join("\n")),
+        (_, more) => format!("{path} has faults:\n{}\nand {more} more", told.join("\n")),
+    };
+    Err(CommandError::usage(message, "framework/docs/config.md has all keys and what they take"))
 }
 
 /// What serde says of a field that a type does not have.

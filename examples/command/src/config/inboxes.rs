@@ -14,6 +14,7 @@ use toml::de::{DeTable, DeValue, Deserializer};
 
 use super::faults::Faults;
 use crate::error::CommandError;
+use crate::settings;
 use crate::units::printable;
 
 /// The kind whose folder is looked at as that of `--into` is.
@@ -143,6 +144,15 @@ impl InboxTable {
     pub(crate) fn folder(&self) -> Option<PathBuf> {
         let into = self.settings.get("into").filter(|_| self.kind == FOLDER)?;
         into.as_str().map(|into| Path::new(into).to_owned())
+    }
+
+    /// Where its deliveries go, for a person.
+    pub(crate) fn goes_to(&self) -> String {
+        let name = printable(&self.name);
+        match self.folder() {
+            Some(folder) => format!("deliveries to {name} go to {}", settings::shown(&folder)),
+            None => format!("its kind {:?} says what becomes of deliveries to {name}", self.kind),
+        }
     }
 
     /// The inbox; a folder is made and opened.

@@ -93,6 +93,27 @@ impl Key {
         Ok(arguments.into_iter().map(Into::into).collect())
     }
 
+    /// The ids of the flags that its command takes it with alone, if it is said with these words.
+    pub(super) fn needs(&self, arguments: &[OsString], syntax: &Command) -> Vec<String> {
+        let Some(command) = self.commands.first() else { return Vec::new() };
+        let missing = |arguments: &[OsString]| {
+            let line = [OsString::from("estafette"), command.into()];
+            let parsed = syntax.clone().try_get_matches_from(line.iter().chain(arguments));
+            match parsed.as_ref().err().and_then(|error| error.get(ContextKind::InvalidArg)) {
+                Some(ContextValue::Strings(missing)) => missing.clone(),
+                _ => Vec::new(),
+            }
+        };
+        // What the command can't do without whatever is said is none of this key's.
+        let always = missing(&[]);
+        let own = missing(arguments).into_iter().filter(|missing| !always.contains(missing));
+        let ids = own.filter_map(|missing| {
+            let name = missing.trim_start_matches("--").split(' ').next()?.to_owned();
+            Some(name.replace('-', "_"))
+        });
+        if arguments.is_empty() { Vec::new() } else { ids.collect() }
+    }
+
     fn argument_of(&self, flag: &str, value: &DeValue<'_>) -> Result<String, String> {
         let text = match value {
             DeValue::String(text) => text.to_string(),
@@ -124,8 +145,10 @@ fn why(error: &clap::Error, flag: &str) -> Option<String> {
     let value = text(ContextKind::InvalidValue)?;
     let wanted = match (error.source(), error.get(ContextKind::ValidValue)) {
         (Some(why), _) => why.to_string(),
-        (None, Some(ContextValue::Strings(valid))) => format!("it is one of {}", valid.join(", ")),
-        (None, _) => "it must not be empty".into(),
+        (None, Some(ContextValue::Strings(valid))) if !valid.is_empty() => {
+            format!("it is one of {}", valid.join(", "))
+        }
+        (None, _) => "it must not be empty: leave the key out, or say what it is".into(),
     };
     (name == flag).then(|| format!("{value:?}: {wanted}"))
 }

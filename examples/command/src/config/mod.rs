@@ -10,7 +10,7 @@ mod keys;
 
 use std::ffi::OsString;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::ArgMatches;
 use clap::parser::ValueSource;
@@ -33,9 +33,19 @@ const LONGEST: u64 = 1 << 20;
 /// What a file says.
 #[derive(Debug)]
 pub(crate) struct ConfigFile {
-    given: Vec<(Key, Vec<OsString>)>,
+    path: PathBuf,
+    given: Vec<Given>,
     pub(crate) limits: NodeConfig,
     pub(crate) inboxes: Vec<InboxTable>,
+}
+
+/// What stands at a key.
+#[derive(Debug)]
+struct Given {
+    key: Key,
+    arguments: Vec<OsString>,
+    /// File and line, for a person.
+    place: String,
 }
 
 type Table<'a> = Spanned<DeTable<'a>>;
@@ -55,13 +65,20 @@ impl ConfigFile {
         // What is no TOML has no keys that could be looked at.
         faults.said()?;
         let known = keys(syntax);
-        let mut file =
-            Self { given: Vec::new(), limits: NodeConfig::default(), inboxes: Vec::new() };
+        let mut file = Self {
+            path: path.to_owned(),
+            given: Vec::new(),
+            limits: NodeConfig::default(),
+            inboxes: Vec::new(),
+        };
         for (name, value) in table.into_inner() {
             let at = name.span();
             match (known.iter().find(|key| key.name == *name.get_ref()), &**name.get_ref()) {
                 (Some(key), _) => match key.arguments(value.get_ref(), syntax) {
-                    Ok(arguments) => file.given.push((key.clone(), arguments)),
+                    Ok(arguments) => {
+                        let (key, place) = (key.clone(), faults.place(at.start));
+                        file.given.push(Given { key, arguments, place });
+                    }
                     Err(why) => faults.add(at.start, &key.name, why),
                 },
                 (None, "limits") => file.limits = limits(value, registry, &mut faults),
@@ -77,32 +94,42 @@ impl ConfigFile {
         Ok(file)
     }
 
-    /// The command line with all that the file says and nobody else does.
+    /// The command line with all that the file says and nobody else does; or what of it needs
+    /// something else, which nobody says.
     pub(crate) fn complete(
         &self,
         syntax: &clap::Command,
         matches: &ArgMatches,
         mut line: Vec<OsString>,
-    ) -> Vec<OsString> {
+    ) -> Result<Vec<OsString>, CommandError> {
         let Some(((name, chosen), at)) =
             matches.subcommand().zip(position_of_subcommand(syntax, &line))
         else {
-            return line;
+            return Ok(line);
         };
-        let is_open = |key: &Key| {
-            let source = chosen.value_source(&key.id);
-            !matches!(source, Some(ValueSource::CommandLine | ValueSource::EnvVariable))
+        let is_said = |id: &str| {
+            let source = chosen.value_source(id);
+            matches!(source, Some(ValueSource::CommandLine | ValueSource::EnvVariable))
         };
+        let used = |given: &&Given| {
+            let key = &given.key;
+            (key.is_general || key.commands.contains(&name)) && !is_said(&key.id)
+        };
+        let used: Vec<_> = self.given.iter().filter(used).collect();
+        let is_given =
+            |id: &str| used.iter().any(|given| given.key.id == id && !given.arguments.is_empty());
+        let lacking = used.iter().flat_map(|Given { key, arguments, place }| {
+            let needs = key.needs(arguments, syntax).into_iter();
+            let needs = needs.filter(|id| !is_said(id) && !is_given(id));
+            needs.map(move |id| format!("{place}: `{}` is for a node with `{id}`", key.name))
+        });
+        faults::said(&self.path, lacking.collect())?;
         // Behind the subcommand, and before it: what stands there may end where another one begins.
         for (at, is_general) in [(at + 1, false), (1, true)] {
-            let keys = self.given.iter().filter(|(key, _)| {
-                key.is_general == is_general
-                    && (is_general || key.commands.contains(&name))
-                    && is_open(key)
-            });
-            line.splice(at..at, keys.flat_map(|(_, arguments)| arguments.clone()));
+            let these = used.iter().filter(|given| given.key.is_general == is_general);
+            line.splice(at..at, these.flat_map(|given| given.arguments.clone()));
         }
-        line
+        Ok(line)
     }
 }
 

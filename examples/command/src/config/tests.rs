@@ -39,7 +39,7 @@ fn completed(text: &str, line: &str) -> String {
     let file = read(&path).unwrap();
     let line: Vec<OsString> = line.split(' ').map(OsString::from).collect();
     let matches = syntax().ignore_errors(true).try_get_matches_from(&line).unwrap();
-    let line = file.complete(&syntax(), &matches, line);
+    let line = file.complete(&syntax(), &matches, line).unwrap();
     line.iter().map(|word| word.to_str().unwrap()).collect::<Vec<_>>().join(" ")
 }
 
@@ -133,6 +133,33 @@ kind = 'folder'
     }
     assert_eq!(said.len(), 7, "{said:#?}");
     assert!(faults("inbox = 'x'")[0].contains(":1: `inbox`: is a list of tables"));
+}
+
+#[test]
+fn a_key_that_is_for_something_else_which_nobody_says_is_told_in_the_words_of_the_file() {
+    let lacking = |text: &str, line: &str| {
+        let (folder, path) = file(text);
+        let file = read(&path).unwrap();
+        let line: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+        let matches = syntax().ignore_errors(true).try_get_matches_from(&line).unwrap();
+        let said = file.complete(&syntax(), &matches, line).err().map(|error| error.message);
+        said.unwrap_or_default().replace(&format!("{}/", folder.path().display()), "")
+    };
+    let text = "exec = 'true'\nrelay_bytes = '1GiB'\nrelay_total = '2GiB'\nrelay = false\n";
+    assert_eq!(
+        lacking(text, "e node"),
+        "node.toml has 3 faults:\nnode.toml:1: `exec` is for a node with `into`\n\
+         node.toml:2: `relay_bytes` is for a node with `relay`\n\
+         node.toml:3: `relay_total` is for a node with `relay`"
+    );
+    // What is said elsewhere, or of another command, lacks nothing.
+    assert_eq!(lacking(text, "e node --into in --relay"), "");
+    assert_eq!(lacking(&format!("into = 'in'\n{text}"), "e node --relay"), "");
+    assert_eq!(lacking(text, "e receive --into in"), "");
+    assert_eq!(lacking(text, "e outbox list"), "");
+    let said = faults("into = ''\nkey = ''\n");
+    assert_eq!(said.len(), 2);
+    assert!(said.iter().all(|said| said.contains(": \"\": it must not be empty")), "{said:?}");
 }
 
 /// Of each kind its settings, as the type has them that reads them.

@@ -1,11 +1,13 @@
 //! The standard inboxes and sources as kinds: what settings they are made of.
 
 use std::convert::Infallible;
+use std::marker::PhantomData;
 use std::path::PathBuf;
 
 use estafette::node::{StageRegistry, units};
 use estafette::pipeline::{Refusal, Source, SourceError};
-use serde::de::Error;
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use crate::sink::{FileSink, Folder, NullSink, OnConflict};
@@ -14,10 +16,63 @@ use crate::source::{BytesSource, Links, ReadOptions, from_paths_with};
 /// The registry with the kinds of inboxes `folder` and `null`, and of sources `paths` and `text`.
 pub(crate) fn with_kinds(registry: StageRegistry) -> StageRegistry {
     registry
-        .inbox_kind("folder", FolderSettings::make)
+        .inbox_kind("folder", |Short(folder): Short<FolderSettings>| folder.make())
         .inbox_kind("null", |NullSettings {}| Ok::<_, Infallible>(NullSink::new()))
-        .source_kind("paths", PathsSettings::make)
+        .source_kind("paths", |Short(paths): Short<PathsSettings>| paths.make())
         .source_kind("text", |TextSettings { name, text }| BytesSource::new(name, text))
+}
+
+/// Settings that may be written as a table, or as the most important one of them alone: a path.
+struct Short<T>(T);
+
+/// Settings of which all but paths have defaults.
+trait OfPaths: for<'de> Deserialize<'de> {
+    /// Whether there may be several.
+    const SEVERAL: bool;
+
+    fn of_paths(paths: Vec<PathBuf>) -> Self;
+}
+
+impl<'de, T: OfPaths> Deserialize<'de> for Short<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either<T>(PhantomData<T>);
+        impl<'de, T: OfPaths> Visitor<'de> for Either<T> {
+            type Value = T;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(if T::SEVERAL {
+                    "a path, a list of paths, or a table of settings"
+                } else {
+                    "a path, or a table of settings"
+                })
+            }
+
+            fn visit_str<E: serde::de::Error>(self, path: &str) -> Result<T, E> {
+                if path.is_empty() {
+                    return Err(E::custom("it is empty: name a path"));
+                }
+                Ok(T::of_paths(vec![units::path::from_base(path.into())]))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<T, A::Error> {
+                if !T::SEVERAL {
+                    return Err(serde::de::Error::invalid_type(serde::de::Unexpected::Seq, &self));
+                }
+                paths(SeqAccessDeserializer::new(list)).map(T::of_paths)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<T, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(table))
+            }
+        }
+        deserializer.deserialize_any(Either(PhantomData)).map(Self)
+    }
+}
+
+/// Relative ones from where the settings are.
+fn paths<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PathBuf>, D::Error> {
+    let paths = Vec::<PathBuf>::deserialize(deserializer)?;
+    Ok(paths.into_iter().map(units::path::from_base).collect())
 }
 
 /// A folder; what is left out is as [`Folder`] has it, but links that lead out are made.
@@ -40,6 +95,23 @@ struct FolderSettings {
     acls: bool,
     #[serde(default, deserialize_with = "size")]
     keep_free: Option<u64>,
+}
+
+impl OfPaths for FolderSettings {
+    const SEVERAL: bool = false;
+
+    fn of_paths(mut paths: Vec<PathBuf>) -> Self {
+        Self {
+            into: paths.pop().unwrap_or_default(),
+            on_conflict: Conflict::default(),
+            max_bytes: None,
+            max_files: None,
+            dotfiles: false,
+            links: OutwardLinks::default(),
+            acls: false,
+            keep_free: None,
+        }
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -88,6 +160,7 @@ struct NullSettings {}
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PathsSettings {
+    #[serde(deserialize_with = "paths")]
     paths: Vec<PathBuf>,
     #[serde(default)]
     name: Option<String>,
@@ -97,6 +170,15 @@ struct PathsSettings {
     links: LinksSent,
     #[serde(default)]
     xattrs: bool,
+}
+
+impl OfPaths for PathsSettings {
+    const SEVERAL: bool = true;
+
+    fn of_paths(paths: Vec<PathBuf>) -> Self {
+        let (name, exclude, xattrs) = Default::default();
+        Self { paths, name, exclude, links: LinksSent::default(), xattrs }
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -136,7 +218,7 @@ fn place<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error
     if path.as_os_str().is_empty() {
         return Err(D::Error::custom("it is empty: name a folder"));
     }
-    Ok(path)
+    Ok(units::path::from_base(path))
 }
 
 fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
@@ -147,6 +229,7 @@ fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Er
 mod tests {
     use estafette::Identity;
     use estafette::delivery::{Content, ContentKind, ContentName, TransferId};
+    use estafette::node::units;
     use estafette::pipeline::{Inbox, Offer};
     use serde_json::json;
 
@@ -192,6 +275,25 @@ mod tests {
         let missing = json!({ "paths": [place.path().join("none")] });
         let error = standard().source_of("paths", missing).unwrap().make().unwrap_err();
         assert!(error.to_string().contains("none"), "{error}");
+    }
+
+    #[test]
+    fn a_path_alone_is_enough_and_begins_where_its_file_is() {
+        let place = tempfile::tempdir().unwrap();
+        std::fs::write(place.path().join("letter"), "Dear Paris").unwrap();
+        let made = units::relative_to(place.path(), || {
+            let table = json!({ "paths": ["letter"] });
+            let sources = [json!("letter"), json!(["letter"]), table];
+            let sources = sources.map(|settings| standard().source_of("paths", settings).unwrap());
+            (sources, standard().inbox_of("folder", json!("in")).unwrap())
+        });
+        for source in made.0 {
+            assert_eq!(source.make().unwrap().content().length, Some(10));
+        }
+        made.1.make().unwrap();
+        assert!(place.path().join("in").is_dir());
+        standard().inbox_of("folder", json!(["in"])).unwrap_err();
+        standard().inbox_of("folder", json!(7)).unwrap_err();
     }
 
     #[test]

@@ -80,6 +80,7 @@ pub fn standard() -> StageRegistry {
         .reopener(package::PACKAGE, package::reopen)
         .packages(package::FilePackages)
         .copies(copy::FileCopies)
+        .spools(|folder| spool::Spool::open(folder))
         .transport(bridge::Tcp)
         .transport_for("tcp", bridge::Tcp)
         .transport_for("unix", bridge::Unix);

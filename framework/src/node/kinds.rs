@@ -1,21 +1,29 @@
-//! Kinds of inboxes and sources: by name, and made of settings that a file may hold.
+//! Kinds of inboxes and sources: by name, and made of settings that a file may hold; and the kind
+//! of spool.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use serde::Deserializer;
 use serde::de::DeserializeOwned;
 
-use super::StageRegistry;
+use super::{RegistryError, StageRegistry};
 use crate::pipeline::{Inbox, Source};
+use crate::store::Store;
 
 /// The kinds that a registry knows.
 #[derive(Clone, Default)]
 pub(super) struct Kinds {
     inboxes: BTreeMap<String, Kind<dyn Inbox>>,
     sources: BTreeMap<String, Kind<dyn Source>>,
+    spools: Option<Spools>,
 }
+
+/// Opens the spool in a folder.
+type Spools = Arc<dyn Fn(&Path) -> io::Result<Arc<dyn Store>> + Send + Sync>;
 
 /// Reads settings of any format, and tells what is made of them.
 type Kind<T> =
@@ -122,6 +130,25 @@ impl StageRegistry {
         settings: impl Deserializer<'de>,
     ) -> Result<Prepared<dyn Source>, KindError> {
         prepare("source", &self.kinds.sources, kind, settings)
+    }
+
+    /// Sets the way to open the spool in a folder, for programs that are told of it by a file. An
+    /// error of the kind `ResourceBusy` means that another process has it.
+    #[must_use]
+    pub fn spools<S: Store>(
+        mut self,
+        open: impl Fn(&Path) -> io::Result<S> + Send + Sync + 'static,
+    ) -> Self {
+        let open = move |folder: &Path| Ok(Arc::new(open(folder)?) as Arc<dyn Store>);
+        self.kinds.spools = Some(Arc::new(open));
+        self
+    }
+
+    /// Opens, or makes, the spool in a folder. It blocks.
+    pub fn open_spool(&self, folder: &Path) -> io::Result<Arc<dyn Store>> {
+        let missing = || RegistryError::Missing { what: "way to open a spool" };
+        let open = self.kinds.spools.as_ref().ok_or_else(missing).map_err(io::Error::other)?;
+        open(folder)
     }
 
     /// The names of the kinds of inboxes that are registered.

@@ -20,7 +20,28 @@
 //! # Ok::<_, serde_json::Error>(())
 //! ```
 
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+thread_local! {
+    /// Where relative paths begin that are being read on this thread.
+    static BASE: RefCell<PathBuf> = RefCell::default();
+}
+
+/// Reads settings whose relative paths begin at `base`, such as the folder of their file: those of
+/// fields with the module [`path`](mod@path).
+pub fn relative_to<T>(base: &Path, read: impl FnOnce() -> T) -> T {
+    /// Puts the earlier one back, after a panic, too.
+    struct Before(PathBuf);
+    impl Drop for Before {
+        fn drop(&mut self) {
+            BASE.set(std::mem::take(&mut self.0));
+        }
+    }
+    let _before = Before(BASE.replace(base.to_owned()));
+    read()
+}
 
 /// A size or a time that can't be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -137,6 +158,22 @@ pub mod size {
     ) -> Result<T, D::Error> {
         let size = deserializer.deserialize_any(super::Text(super::parse_size))?;
         T::try_from(size).map_err(|_| D::Error::custom(format!("{size} is more than fits here")))
+    }
+}
+
+/// Paths, relative ones from where [`relative_to`] says: else from the folder of the process.
+pub mod path {
+    use super::*;
+    use serde::{Deserialize, Deserializer};
+
+    /// Reads it.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+        PathBuf::deserialize(deserializer).map(from_base)
+    }
+
+    /// A path that was read otherwise.
+    pub fn from_base(path: PathBuf) -> PathBuf {
+        BASE.with_borrow(|base| base.join(path))
     }
 }
 

@@ -7,6 +7,9 @@ use std::time::Duration;
 use estafette::PeerId;
 use estafette::node::{NodeConfig, RelayQuota};
 
+/// The kind of sink that is a folder, from which deliveries can go on.
+const FOLDER: &str = "folder";
+
 /// Nodes, inboxes and routes, by their names.
 ///
 /// Made from a file ([`Topology::read`]) or by a program ([`Topology::new`]); nothing of it is
@@ -226,10 +229,43 @@ impl Kind {
         Self::new("folder", into.into())
     }
 
+    /// The settings of a node: `{node}` in their texts is its name.
+    pub(crate) fn settings_at(&self, node: &str) -> toml::Value {
+        fn named(value: &toml::Value, node: &str) -> toml::Value {
+            match value {
+                toml::Value::String(text) => text.replace("{node}", node).into(),
+                toml::Value::Array(list) => {
+                    list.iter().map(|value| named(value, node)).collect::<Vec<_>>().into()
+                }
+                toml::Value::Table(table) => {
+                    let named = table.iter().map(|(key, value)| (key.clone(), named(value, node)));
+                    toml::Value::Table(named.collect())
+                }
+                other => other.clone(),
+            }
+        }
+        named(&self.settings, node)
+    }
+
+    /// The folder that deliveries to a node go to, if it is one.
+    pub(crate) fn folder_at(&self, node: &str) -> Option<String> {
+        let settings = self.settings_at(node);
+        let folder = match &settings {
+            toml::Value::Table(table) => table.get("into")?.as_str(),
+            settings => settings.as_str(),
+        };
+        folder.filter(|_| self.name == FOLDER).map(str::to_owned)
+    }
+
     /// A file or a folder that is sent.
     pub fn path(path: impl Into<String>) -> Self {
         Self::new("paths", path.into())
     }
+}
+
+impl Schedule {
+    /// The shortest time between two deliveries by schedule.
+    pub const SHORTEST: Duration = Duration::from_secs(1);
 }
 
 impl RouteSpec {

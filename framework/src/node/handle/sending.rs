@@ -125,7 +125,7 @@ impl Node {
         }
         check(shared, &options)?;
         let life = options.expiry.unwrap_or(shared.config.expiry);
-        let id = TransferId::random();
+        let id = options.id.unwrap_or_else(TransferId::random);
         let (source, content) = look_at(source).await?;
         let reference = source.reference().filter(|found| shared.registry.can_reopen(&found.kind));
         let keep = plan(Wanted::of(&options), self.means(reference.is_some()))?;

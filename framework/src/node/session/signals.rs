@@ -137,6 +137,12 @@ pub struct SendOptions {
     /// it may change or go once [`Node::send`](crate::Node::send) has returned. It is sealed
     /// for this node alone, and sent while it is made. Needs a spool that has a folder.
     pub copy: bool,
+    /// The id of the transfer, where its sender has noted it beforehand: a program that dies while
+    /// it sends finds out later, by [`Node::outbox_entry`](crate::Node::outbox_entry), whether
+    /// it was stored. It must be [random](TransferId::random), and never that of other content:
+    /// an id that the outbox has is refused, one that it has forgotten is not. Default: a random
+    /// one.
+    pub id: Option<TransferId>,
 }
 
 /// There is room for an outgoing transfer.

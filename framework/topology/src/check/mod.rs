@@ -1,0 +1,76 @@
+//! Everything that is wrong with a topology, at once.
+
+mod cycles;
+mod inboxes;
+mod nodes;
+mod routes;
+mod settings;
+
+use std::collections::BTreeSet;
+
+use estafette::node::StageRegistry;
+use estafette::remote::Directory;
+
+use crate::fault::Fault;
+use crate::model::Topology;
+
+/// What is looked at, and what was found.
+struct Checking<'t> {
+    topology: &'t Topology,
+    registry: &'t StageRegistry,
+    faults: Vec<Fault>,
+}
+
+impl Topology {
+    /// All that is wrong with it, for a program with these stages and kinds. Nothing is opened,
+    /// made or dialled.
+    pub fn check(&self, registry: &StageRegistry) -> Vec<Fault> {
+        let mut checking = Checking { topology: self, registry, faults: Vec::new() };
+        checking.nodes();
+        checking.inboxes();
+        checking.routes();
+        checking.cycles();
+        checking.faults
+    }
+
+    /// The names of the nodes.
+    fn node_names(&self) -> impl Iterator<Item = &str> {
+        self.nodes.keys().map(String::as_str)
+    }
+}
+
+impl Checking<'_> {
+    /// A node that is named somewhere: whether there is one.
+    fn knows(&mut self, at: &str, name: &str) -> bool {
+        let known = self.topology.nodes.contains_key(name);
+        if !known {
+            let fault = Fault::new("unknown-node", at, format!("there is no node `{name}`"));
+            let fault = fault.label("not a node of this topology");
+            self.faults.push(fault.nearest(name, self.topology.node_names()));
+        }
+        known
+    }
+
+    /// The name of a node or a route.
+    fn name(&mut self, at: &str, name: &str) {
+        if let Err(error) = estafette::node::check_node_name(name) {
+            self.faults.push(bad_name(at, name, &error.to_string()));
+        }
+    }
+}
+
+fn bad_name(at: &str, name: &str, why: &str) -> Fault {
+    Fault::new("bad-name", at, format!("nothing can be called {name:?}")).label(why)
+}
+
+/// Tells whether an inbox may be called so.
+fn inbox_name(name: &str) -> Result<(), String> {
+    let named = Directory::default().receive(name, std::sync::Arc::new(settings::Nowhere));
+    named.map_err(|error| error.to_string())
+}
+
+/// The names that occur twice, each once.
+fn doubles<'n>(names: impl IntoIterator<Item = &'n str>) -> BTreeSet<&'n str> {
+    let mut seen = BTreeSet::new();
+    names.into_iter().filter(|name| !seen.insert(*name)).collect()
+}

@@ -1,0 +1,211 @@
+//! Faults of routes.
+
+use estafette::node::NodeConfig;
+
+use super::nodes::one_of;
+use super::settings::Use;
+use super::{Checking, doubles};
+use crate::fault::Fault;
+use crate::model::{RouteSpec, Schedule, SourceSpec, Target};
+
+impl Checking<'_> {
+    pub(super) fn routes(&mut self) {
+        for (name, route) in &self.topology.routes {
+            let at = format!("route.{name}");
+            self.name(&at, name);
+            let from_known = self.knows(&format!("{at}.from"), &route.from);
+            self.source(&at, route);
+            for (index, target) in route.to.iter().enumerate() {
+                let place = one_of(&format!("{at}.to"), index, route.to.len());
+                self.target(&place, name, route, target, from_known);
+            }
+            let targets: Vec<_> = route.to.iter().map(ToString::to_string).collect();
+            for target in doubles(targets.iter().map(String::as_str)) {
+                let message = format!("`{target}` is named twice");
+                let fault = Fault::new("twice", format!("{at}.to"), message);
+                self.faults.push(fault.label("each delivery goes there once"));
+            }
+            self.relay(&at, route);
+            self.coding(&at, route);
+            self.figures(&at, route);
+        }
+    }
+
+    fn source(&mut self, at: &str, route: &RouteSpec) {
+        let place = format!("{at}.source");
+        match &route.source {
+            SourceSpec::Kind(kind) => return self.kind(&place, kind, Use::Source),
+            SourceSpec::Each(_) => {}
+            SourceSpec::Inbox(inbox) => self.arrivals(&format!("{place}.inbox"), route, inbox),
+        }
+        if route.schedule != Schedule::Once {
+            let fault = Fault::new(
+                "no-schedule",
+                format!("{at}.schedule"),
+                "this route sends whatever comes, at once",
+            );
+            self.faults.push(fault.label("no schedule is needed").help("leave it out"));
+        }
+    }
+
+    /// An inbox of the sender, from which deliveries go on.
+    fn arrivals(&mut self, place: &str, route: &RouteSpec, inbox: &str) {
+        let Some(spec) = self.topology.inboxes.get(inbox) else {
+            let fault = Fault::new("unknown-inbox", place, format!("there is no inbox `{inbox}`"));
+            let fault = fault.label("not an inbox of this topology");
+            let known = self.topology.inboxes.keys().map(String::as_str);
+            self.faults.push(fault.nearest(inbox, known));
+            return;
+        };
+        if !spec.nodes.contains(&route.from) {
+            let message = format!("`{}` has no inbox `{inbox}`", route.from);
+            let fault = Fault::new("unknown-inbox", place, message);
+            let fault = fault.label(format!("it is of {}", spec.nodes.join(", ")));
+            self.faults.push(fault.related(format!("inbox.{inbox}.node"), "said here"));
+        } else if spec.sink.folder_at(&route.from).is_none() {
+            let message = format!("nothing can go on from the inbox `{inbox}`");
+            let fault = Fault::new("no-folder", place, message);
+            let fault = fault.label(format!("its sink `{}` keeps no files", spec.sink.name));
+            let fault = fault.related(format!("inbox.{inbox}.sink"), "said here");
+            self.faults.push(fault.help("use a folder: sink = { folder = \"in/\" }"));
+        }
+    }
+
+    fn target(
+        &mut self,
+        place: &str,
+        name: &str,
+        route: &RouteSpec,
+        target: &Target,
+        from_known: bool,
+    ) {
+        if !self.knows(place, &target.node) {
+            return;
+        }
+        if target.node == route.from {
+            let message = format!("`{}` would deliver to itself", route.from);
+            let fault = Fault::new("itself", place, message).label("a route ends at another node");
+            self.faults.push(fault.related(format!("route.{name}.from"), "the sender"));
+            return;
+        }
+        let has = |inbox: &str| {
+            let inbox = self.topology.inboxes.get(inbox);
+            inbox.is_some_and(|inbox| inbox.nodes.contains(&target.node))
+        };
+        if !has(&target.inbox) {
+            let message = format!("`{}` has no inbox `{}`", target.node, target.inbox);
+            let fault = Fault::new("unknown-inbox", place, message);
+            let known: Vec<_> = self.topology.inboxes.keys().filter(|name| has(name)).collect();
+            let fault = fault
+                .label("a route to nowhere")
+                .help(format!("add one: [inbox.{}] with node = \"{}\"", target.inbox, target.node));
+            let fault = match &known[..] {
+                [] => fault,
+                known => fault.nearest(&target.inbox, known.iter().map(|name| name.as_str())),
+            };
+            self.faults.push(fault);
+        }
+        if from_known && route.via.is_none() && !self.can_meet(&route.from, &target.node) {
+            let message = format!("`{}` and `{}` can't reach each other", route.from, target.node);
+            let fault = Fault::new("unreachable", place, message);
+            let fault = fault
+                .label("neither listens at an address that could be dialled")
+                .related(format!("node.{}", target.node), "the receiver")
+                .related(format!("node.{}", route.from), "the sender");
+            let help = format!("let one listen: [node.{}] listen = \"HOST:PORT\"", target.node);
+            self.faults.push(fault.help(help));
+        }
+    }
+
+    /// Whether one of two nodes can be dialled by the other.
+    fn can_meet(&self, one: &str, other: &str) -> bool {
+        let dialled = |name: &str| {
+            self.topology.nodes.get(name).is_none_or(|node| !node.dialled_at().is_empty())
+        };
+        dialled(one) || dialled(other)
+    }
+
+    fn relay(&mut self, at: &str, route: &RouteSpec) {
+        let Some(via) = &route.via else { return };
+        let place = format!("{at}.via");
+        if !self.knows(&place, via) {
+            return;
+        }
+        if *via == route.from || route.to.iter().any(|target| target.node == *via) {
+            let message = format!("`{via}` is an end of this route");
+            let fault = Fault::new("itself", place, message);
+            self.faults.push(fault.label("a relay is a third node"));
+            return;
+        }
+        let is_relay = self.topology.nodes.get(via).is_some_and(|node| node.relay.is_some());
+        if !is_relay {
+            let fault = Fault::new("no-relay", place.clone(), format!("`{via}` is no relay"));
+            let fault = fault.label("it keeps nothing for others");
+            let fault = fault.related(format!("node.{via}"), "this node");
+            self.faults.push(fault.help(format!("let it be one: [node.{via}] relay = true")));
+        }
+        for end in route.to.iter().map(|target| &target.node).chain([&route.from]) {
+            if !self.can_meet(via, end) {
+                let message = format!("`{end}` and the relay `{via}` can't reach each other");
+                let fault = Fault::new("unreachable", place.clone(), message);
+                let fault = fault.label("neither listens at an address that could be dialled");
+                self.faults.push(fault.related(format!("node.{via}"), "the relay"));
+            }
+        }
+    }
+
+    /// Its coders and its codec.
+    fn coding(&mut self, at: &str, route: &RouteSpec) {
+        let known: Vec<_> = self.registry.coder_names().collect();
+        for (index, stage) in route.stages.iter().enumerate() {
+            if !known.contains(&stage.as_str()) {
+                let place = one_of(&format!("{at}.stages"), index, route.stages.len());
+                let fault =
+                    Fault::new("unknown-stage", place, format!("there is no stage `{stage}`"));
+                let label = match known[..] {
+                    [] => "this program has no stages of its own",
+                    _ => "this program does not have it",
+                };
+                self.faults.push(fault.label(label).nearest(stage, known.iter().copied()));
+            }
+        }
+        let Some(codec) = route.codec.as_deref().filter(|codec| *codec != "off") else { return };
+        let known: Vec<_> = self.registry.codecs().map(|codec| codec.name()).collect();
+        if !known.contains(&codec) {
+            let fault = Fault::new(
+                "unknown-codec",
+                format!("{at}.codec"),
+                format!("there is no codec `{codec}`"),
+            );
+            let fault = fault.label("this program does not have it");
+            self.faults.push(fault.nearest(codec, known.into_iter().chain(["off"])));
+        }
+    }
+
+    /// What the node that sends must be able to do.
+    fn figures(&mut self, at: &str, route: &RouteSpec) {
+        let default = NodeConfig::default();
+        // Of the sizes alone: the node's own window and pool are as they are.
+        let most = usize::try_from(NodeConfig::POOL_MOST).unwrap_or(usize::MAX);
+        let config = NodeConfig {
+            window: most,
+            pool: most,
+            chunk_size: route.chunk_size.unwrap_or(default.chunk_size),
+            expiry: route.expiry.unwrap_or(default.expiry),
+            ..default
+        };
+        for fault in config.faults() {
+            let key = if fault.key == "expiry" { "expires" } else { fault.key };
+            let message = format!("`{key}` can't be {}", fault.given);
+            let fault = Fault::new("bad-limit", format!("{at}.{key}"), message).label(fault.wanted);
+            self.faults.push(fault);
+        }
+        if let Schedule::Every(every) = route.schedule
+            && every < Schedule::SHORTEST
+        {
+            let message = format!("`every` can't be {every:?}");
+            let fault = Fault::new("bad-limit", format!("{at}.schedule.every"), message);
+            self.faults.push(fault.label("must be 1 s at least"));
+        }
+    }
+}

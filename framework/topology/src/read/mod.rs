@@ -1,0 +1,161 @@
+//! Reading a topology from TOML: every fault of it at once, each with its place.
+
+mod fields;
+mod parts;
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use estafette::node::StageRegistry;
+use serde::Deserialize;
+use toml::de::{DeTable, DeValue, Deserializer};
+use toml::{Spanned, Value};
+
+use self::fields::Fields;
+pub(crate) use self::parts::of_setting;
+use crate::fault::{Fault, Places, Report};
+use crate::model::Topology;
+
+/// The longest file that is read, in bytes.
+pub const LONGEST: u64 = 16 << 20;
+
+/// A topology that can't be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// The file can't be read.
+    #[error("the topology {} can't be read: {error}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        error: io::Error,
+    },
+    /// It has faults; displayed, they are drawn.
+    #[error("{0}")]
+    Faults(Box<Report>),
+}
+
+/// A file with a topology, its text and its places: faults are told by their lines.
+#[derive(Clone, Debug)]
+pub struct Document {
+    path: PathBuf,
+    text: String,
+    places: Places,
+    /// Those of reading.
+    faults: Vec<Fault>,
+    topology: Topology,
+}
+
+impl Topology {
+    /// The topology of a file. Fails with all faults of it, where a program with these stages and
+    /// kinds can't run it.
+    pub fn load(path: impl AsRef<Path>, registry: &StageRegistry) -> Result<Self, LoadError> {
+        let document = Document::open(path)?;
+        let report = document.check(registry);
+        if report.is_empty() {
+            Ok(document.topology)
+        } else {
+            Err(LoadError::Faults(Box::new(report)))
+        }
+    }
+}
+
+impl Document {
+    /// Reads a file. What is wrong with its text, [`Document::check`] tells.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, LoadError> {
+        let path = path.as_ref();
+        let failed = |error| LoadError::Io { path: path.to_owned(), error };
+        let mut text = Vec::new();
+        let file = File::open(path).map_err(failed)?;
+        file.take(LONGEST + 1).read_to_end(&mut text).map_err(failed)?;
+        if text.len() as u64 > LONGEST {
+            let error = format!("it is longer than {} MiB", LONGEST >> 20);
+            return Err(failed(io::Error::new(io::ErrorKind::FileTooLarge, error)));
+        }
+        let text = String::from_utf8(text).map_err(|error| {
+            let place = error.utf8_error().valid_up_to();
+            let error = format!("it is no text: byte {place} is not UTF-8");
+            failed(io::Error::new(io::ErrorKind::InvalidData, error))
+        })?;
+        Ok(Self::parse(path, text))
+    }
+
+    /// The topology of a text, as if it stood in the file `path`.
+    pub fn parse(path: impl AsRef<Path>, text: impl Into<String>) -> Self {
+        let (path, text) = (path.as_ref().to_owned(), text.into());
+        let (mut places, mut faults) = (Places::default(), Vec::new());
+        let (table, errors) = DeTable::parse_recoverable(&text);
+        for error in &errors {
+            faults.push(syntax(error));
+        }
+        let mut topology = Topology::new(base_of(&path));
+        if let Some(stem) = path.file_stem() {
+            topology.state = topology.state.join(stem);
+        }
+        // What is no TOML has no keys that could be looked at.
+        if errors.is_empty() {
+            note(&mut places, "", table.get_ref());
+            match Value::deserialize(Deserializer::from(table)) {
+                Ok(value) => parts::read(value, &mut topology, &mut faults),
+                Err(error) => faults.push(syntax(&error)),
+            }
+        }
+        Self { path, text, places, faults, topology }
+    }
+
+    /// The topology, as far as it could be read.
+    pub fn topology(&self) -> &Topology {
+        &self.topology
+    }
+
+    /// All that is wrong with it, for a program with these stages and kinds.
+    pub fn check(&self, registry: &StageRegistry) -> Report {
+        let mut faults = self.faults.clone();
+        // Where something could not be read, what refers to it would be found to be wrong, too.
+        let declared = |fault: &Fault| fault.code.starts_with("unknown-");
+        let checked = self.topology.check(registry);
+        let unread = !faults.is_empty();
+        faults.extend(checked.into_iter().filter(|fault| !(unread && declared(fault))));
+        let file = self.path.display().to_string();
+        Report::new(file, self.text.clone(), self.places.clone(), faults)
+    }
+}
+
+/// The folder of a file.
+fn base_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+fn syntax(error: &toml::de::Error) -> Fault {
+    let fault = Fault::new("syntax", "", format!("this is no TOML: {}", error.message()));
+    Fault { span: error.span(), ..fault }.label(error.message())
+}
+
+/// Notes where each key of a table stands: a table by its name, a value by itself.
+fn note(places: &mut Places, at: &str, table: &DeTable<'_>) {
+    for (key, value) in table {
+        let name = key.get_ref();
+        let at = if at.is_empty() { name.to_string() } else { format!("{at}.{name}") };
+        places.note(&at, if value.get_ref().is_table() { key.span() } else { value.span() });
+        note_inner(places, &at, value);
+    }
+}
+
+fn note_inner(places: &mut Places, at: &str, value: &Spanned<DeValue<'_>>) {
+    match value.get_ref() {
+        DeValue::Table(table) => note(places, at, table),
+        DeValue::Array(list) => {
+            for (index, value) in list.iter().enumerate() {
+                let at = format!("{at}[{index}]");
+                places.note(&at, value.span());
+                note_inner(places, &at, value);
+            }
+        }
+        _ => {}
+    }
+}

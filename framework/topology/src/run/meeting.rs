@@ -1,0 +1,133 @@
+//! Who trusts whom for what, and who dials whom: what the routes ask for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::Topology;
+
+/// One node, as another one sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Neighbour {
+    /// The inboxes it may deliver to.
+    pub(crate) inboxes: BTreeSet<String>,
+    /// Whether a link to it is kept up: it can't dial, or it keeps what is for this node.
+    pub(crate) connect: bool,
+}
+
+impl Topology {
+    /// The nodes that the node `name` has to do with.
+    pub(crate) fn neighbours(&self, name: &str) -> BTreeMap<String, Neighbour> {
+        let mut neighbours = BTreeMap::<String, Neighbour>::new();
+        let mut meet = |dials: &str, dialled: &str, stays: bool| {
+            // The one that is dialled stays linked with who can't reach it.
+            let turned = !self.is_dialled(dialled);
+            if dials == name {
+                neighbours.entry(dialled.to_owned()).or_default().connect |= stays && !turned;
+            }
+            if dialled == name {
+                neighbours.entry(dials.to_owned()).or_default().connect |= turned;
+            }
+        };
+        for route in self.routes.values() {
+            for target in &route.to {
+                match &route.via {
+                    None => meet(&route.from, &target.node, false),
+                    Some(via) => {
+                        meet(&route.from, via, false);
+                        meet(&target.node, via, true);
+                    }
+                }
+            }
+        }
+        for route in self.routes.values() {
+            for target in route.to.iter().filter(|target| target.node == name) {
+                let sender = neighbours.entry(route.from.clone()).or_default();
+                sender.inboxes.insert(target.inbox.clone());
+            }
+            // Both ends know each other, whoever carries it.
+            if route.from == name {
+                route.to.iter().for_each(|target| {
+                    neighbours.entry(target.node.clone()).or_default();
+                });
+            }
+        }
+        if let Some(node) = self.nodes.get(name) {
+            for trusted in &node.trust {
+                let trusted = neighbours.entry(trusted.clone()).or_default();
+                trusted.inboxes.insert("*".into());
+            }
+        }
+        // Who trusts this node may be sent to, and must be known for that.
+        for (other, node) in &self.nodes {
+            if node.trust.iter().any(|trusted| trusted == name) {
+                neighbours.entry(other.clone()).or_default();
+            }
+        }
+        neighbours.remove(name);
+        neighbours
+    }
+
+    fn is_dialled(&self, name: &str) -> bool {
+        self.nodes.get(name).is_some_and(|node| !node.dialled_at().is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Kind, NodeSpec, RouteSpec, Target};
+
+    fn inboxes(names: &[&str]) -> BTreeSet<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    fn topology(route: RouteSpec) -> Topology {
+        Topology::new(".")
+            .node("lyon", NodeSpec::default())
+            .node("paris", NodeSpec::listening("paris:7400"))
+            .node("brest", NodeSpec::default())
+            .node("dijon", NodeSpec::listening("dijon:7400"))
+            .route("post", route)
+    }
+
+    #[test]
+    fn a_receiver_lets_the_sender_in_and_the_sender_only_knows_it() {
+        let post = RouteSpec::new("lyon", Kind::path("out"), Target::new("paris", "letters"));
+        let topology = topology(post);
+        let paris = topology.neighbours("paris");
+        assert_eq!(paris["lyon"], Neighbour { inboxes: inboxes(&["letters"]), connect: false });
+        assert_eq!(topology.neighbours("lyon")["paris"], Neighbour::default());
+        assert_eq!(topology.neighbours("dijon").len(), 0);
+    }
+
+    #[test]
+    fn who_can_not_be_dialled_keeps_a_link_up() {
+        let post = RouteSpec::new("paris", Kind::path("out"), Target::new("lyon", "letters"));
+        let topology = topology(post);
+        let lyon = topology.neighbours("lyon");
+        assert_eq!(lyon["paris"], Neighbour { inboxes: inboxes(&["letters"]), connect: true });
+        assert!(!topology.neighbours("paris")["lyon"].connect);
+    }
+
+    #[test]
+    fn by_a_relay_the_ends_know_each_other_and_the_receiver_stays_linked_with_it() {
+        let post = RouteSpec::new("lyon", Kind::path("out"), Target::new("brest", "letters"));
+        let topology = topology(RouteSpec { via: Some("dijon".into()), ..post });
+        let brest = topology.neighbours("brest");
+        assert_eq!(brest["dijon"], Neighbour { inboxes: inboxes(&[]), connect: true });
+        assert_eq!(brest["lyon"], Neighbour { inboxes: inboxes(&["letters"]), connect: false });
+        let lyon = topology.neighbours("lyon");
+        assert_eq!(lyon.keys().collect::<Vec<_>>(), ["brest", "dijon"]);
+        assert!(lyon.values().all(|neighbour| *neighbour == Neighbour::default()));
+        assert_eq!(topology.neighbours("dijon").keys().collect::<Vec<_>>(), ["brest", "lyon"]);
+    }
+
+    #[test]
+    fn who_is_trusted_may_deliver_to_all_inboxes() {
+        let mut topology = Topology::new(".")
+            .node("lyon", NodeSpec::default())
+            .node("paris", NodeSpec::listening("paris:7400"));
+        topology.nodes.get_mut("paris").unwrap().trust.push("lyon".into());
+        assert_eq!(topology.neighbours("paris")["lyon"].inboxes, inboxes(&["*"]));
+        assert_eq!(topology.neighbours("lyon")["paris"], Neighbour::default());
+    }
+}

@@ -1,0 +1,357 @@
+//! One node of a topology, running in this process.
+
+mod meeting;
+mod memory;
+mod onward;
+mod route;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use estafette::node::{
+    KeyFileError, KindError, MemoryStore, NodeBuilder, NodeConfig, StageRegistry, StartError,
+    Trust, TrustError, TrustedPeer, blocking, units,
+};
+use estafette::{Identity, Node, PeerId, TransferId};
+use tokio::sync::{broadcast, oneshot};
+
+use self::memory::Memory;
+use self::onward::Onward;
+use self::route::Route;
+use crate::model::{SourceSpec, Topology};
+
+/// Events that wait for a slow subscriber; older ones are dropped.
+const EVENTS: usize = 1024;
+/// How often a link that is to be kept up is asked for.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
+
+/// An error of starting a node of a topology.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// There is no such node.
+    #[error("the topology has no node `{name}`; it has {known}")]
+    Unknown {
+        /// The name asked for.
+        name: String,
+        /// The names there are.
+        known: String,
+    },
+    /// A key can't be read or made.
+    #[error("the key of the node `{name}`: {error}")]
+    Key {
+        /// The node.
+        name: String,
+        /// The cause.
+        error: KeyFileError,
+    },
+    /// The key is another one than the file says.
+    #[error(
+        "the node `{name}` has the id {id} in the topology, and its key {} is that of {found}: \
+         bring its key here, or correct the id", key.display()
+    )]
+    OtherKey {
+        /// The node.
+        name: String,
+        /// The id in the topology.
+        id: PeerId,
+        /// The id of the key.
+        found: PeerId,
+        /// The file of the key.
+        key: PathBuf,
+    },
+    /// A folder of the node can't be used.
+    #[error("{what} of the node `{name}`, {}, can't be used: {error}", path.display())]
+    Io {
+        /// The node.
+        name: String,
+        /// The spool, or what its routes remember.
+        what: &'static str,
+        /// The folder.
+        path: PathBuf,
+        /// The cause.
+        error: io::Error,
+    },
+    /// An inbox can't be made.
+    #[error("the inbox `{inbox}`: {error}")]
+    Inbox {
+        /// The inbox.
+        inbox: String,
+        /// The cause.
+        error: KindError,
+    },
+    /// A peer can't be trusted.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// The node does not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The operating system gave no thread.
+    #[error("no thread could be started: {0}")]
+    Thread(io::Error),
+}
+
+/// Something happened to a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteEvent {
+    /// The route.
+    pub route: String,
+    /// The news.
+    pub news: RouteNews,
+}
+
+/// A piece of news about a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RouteNews {
+    /// A delivery is stored, and goes on by itself.
+    Sent {
+        /// Its transfer.
+        id: TransferId,
+        /// The name of its content.
+        name: String,
+        /// Where it goes.
+        to: String,
+    },
+    /// An entry that was delivered to all is removed.
+    Removed {
+        /// Its name.
+        entry: String,
+    },
+    /// Something failed, and is tried again.
+    Failed {
+        /// The reason, for a person.
+        why: String,
+        /// The time until then.
+        again: Duration,
+    },
+}
+
+/// A node of a topology that runs, with its routes. Dropping it ends the routes.
+#[derive(Debug)]
+pub struct RunningNode {
+    node: Node,
+    events: broadcast::Sender<RouteEvent>,
+    first: Option<broadcast::Receiver<RouteEvent>>,
+    _routes: oneshot::Sender<()>,
+}
+
+impl RunningNode {
+    /// The node: whatever a host does with a node, it may do with this one.
+    pub fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// Returns the events of its routes from now on; the first caller hears of all since the
+    /// start.
+    pub fn events(&mut self) -> broadcast::Receiver<RouteEvent> {
+        self.first.take().unwrap_or_else(|| self.events.subscribe())
+    }
+
+    /// Ends the routes, and shuts the node down as [`Node::shutdown`] does. What is stored goes on
+    /// at the next start.
+    pub async fn shutdown(self) {
+        let Self { node, .. } = self;
+        node.shutdown().await;
+    }
+}
+
+impl Topology {
+    /// Starts one of its nodes in this process, with its inboxes, its routes and those whom it
+    /// trusts. The keys of nodes without an id are made if they are not there.
+    ///
+    /// The topology should have been [checked](Topology::check): here the first fault ends it.
+    pub async fn start(
+        &self,
+        name: &str,
+        registry: StageRegistry,
+    ) -> Result<RunningNode, RunError> {
+        self.start_with(name, registry, |builder| builder).await
+    }
+
+    /// [`Topology::start`] of a node to which something is added: an event hook, an inbox of the
+    /// host's own.
+    pub async fn start_with(
+        &self,
+        name: &str,
+        registry: StageRegistry,
+        with: impl FnOnce(NodeBuilder) -> NodeBuilder,
+    ) -> Result<RunningNode, RunError> {
+        let Some(spec) = self.nodes.get(name) else {
+            let known = self.nodes.keys().cloned().collect::<Vec<_>>().join(", ");
+            return Err(RunError::Unknown { name: name.to_owned(), known });
+        };
+        let (topology, own) = (self.clone(), name.to_owned());
+        let (identity, ids) = on_a_thread(move || topology.identities(&own)).await??;
+        let config = NodeConfig { relay: spec.relay, ..spec.limits.clone() };
+        let mut builder = Node::builder()
+            .name(name)
+            .store(self.trusted(name, &ids)?)
+            .identity(identity)
+            .stages(registry.clone())
+            .config(config);
+        for address in &spec.listen {
+            builder = builder.listen(address);
+        }
+        for (inbox, spec) in &self.inboxes {
+            if spec.nodes.iter().any(|node| node == name) {
+                let settings = spec.sink.settings_at(name);
+                let kind = spec.sink.name.clone();
+                let (registry, base) = (registry.clone(), self.base.clone());
+                let made = on_a_thread(move || {
+                    units::relative_to(&base, || registry.inbox_of(&kind, settings))?.make()
+                });
+                let failed = |error| RunError::Inbox { inbox: inbox.clone(), error };
+                builder = builder.receive(inbox, made.await?.map_err(failed)?);
+            }
+        }
+        let path = self.spool_of(name);
+        let spool = {
+            let (registry, path) = (registry.clone(), path.clone());
+            on_a_thread(move || registry.open_spool(&path)).await?
+        };
+        let failed = |what, path, error| RunError::Io { name: name.to_owned(), what, path, error };
+        builder = builder.spool(spool.map_err(|error| failed("the spool", path, error))?);
+        let path = self.folder_of(name).join("routes");
+        let memory = Memory::open(path.clone()).await;
+        let memory = memory.map_err(|error| failed("what the routes", path, error))?;
+        let node = with(builder).start().await?;
+        let connect: Vec<_> = self
+            .neighbours(name)
+            .into_iter()
+            .filter(|(_, neighbour)| neighbour.connect)
+            .filter_map(|(neighbour, _)| ids.get(&neighbour).copied())
+            .collect();
+        let (events, first) = broadcast::channel(EVENTS);
+        let routes = self.routes_from(name, &ids, &node, &registry, &memory, &events);
+        let routes = run_routes(&node, routes, connect).map_err(RunError::Thread)?;
+        Ok(RunningNode { node, events, first: Some(first), _routes: routes })
+    }
+
+    /// The key of a node, and the ids of all. Keys of nodes without an id are made if they are not
+    /// there. It blocks.
+    fn identities(&self, own: &str) -> Result<(Identity, BTreeMap<String, PeerId>), RunError> {
+        let key = |name: &str| {
+            Identity::load_or_create(self.key_of(name))
+                .map_err(|error| RunError::Key { name: name.to_owned(), error })
+        };
+        let identity = key(own)?;
+        let mut ids = BTreeMap::new();
+        for (name, node) in &self.nodes {
+            let id = match node.id {
+                Some(id) if name == own && id != identity.peer() => {
+                    let (name, found) = (name.clone(), identity.peer());
+                    return Err(RunError::OtherKey { key: self.key_of(own), name, id, found });
+                }
+                Some(id) => id,
+                None if name == own => identity.peer(),
+                None => key(name)?.peer(),
+            };
+            ids.insert(name.clone(), id);
+        }
+        Ok((identity, ids))
+    }
+
+    /// The trust of a node: what the topology says of it, and nothing else.
+    fn trusted(
+        &self,
+        name: &str,
+        ids: &BTreeMap<String, PeerId>,
+    ) -> Result<Arc<MemoryStore>, TrustError> {
+        let store = Arc::<MemoryStore>::default();
+        let trust = Trust::load(Arc::clone(&store) as Arc<dyn estafette::node::Store>)?;
+        for (other, neighbour) in self.neighbours(name) {
+            let (Some(id), Some(node)) = (ids.get(&other), self.nodes.get(&other)) else {
+                continue;
+            };
+            let inboxes = neighbour.inboxes.into_iter().collect();
+            let peer =
+                TrustedPeer { addresses: node.dialled_at(), inboxes, ..TrustedPeer::new(other) };
+            trust.add(*id, peer)?;
+        }
+        Ok(store)
+    }
+
+    fn routes_from(
+        &self,
+        name: &str,
+        ids: &BTreeMap<String, PeerId>,
+        node: &Node,
+        registry: &StageRegistry,
+        memory: &Memory,
+        events: &broadcast::Sender<RouteEvent>,
+    ) -> Vec<Route> {
+        let from_here = self.routes.iter().filter(|(_, route)| route.from == name);
+        from_here
+            .map(|(route, spec)| {
+                let targets = spec.to.iter();
+                let targets = targets
+                    .filter_map(|target| Some((target.clone(), *ids.get(&target.node)?)))
+                    .collect();
+                Route {
+                    name: route.as_str().into(),
+                    via: spec.via.as_ref().and_then(|via| ids.get(via).copied()),
+                    spec: Arc::new(spec.clone()),
+                    targets: Arc::new(targets),
+                    base: self.base.clone(),
+                    node: node.clone(),
+                    registry: registry.clone(),
+                    memory: memory.clone(),
+                    events: events.clone(),
+                }
+            })
+            .collect()
+    }
+}
+
+async fn on_a_thread<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, RunError> {
+    blocking(work).await.map_err(|error| RunError::Thread(io::Error::other(error)))
+}
+
+/// Runs all routes of a node on one thread, until what is returned is dropped or the node stops.
+fn run_routes(
+    node: &Node,
+    routes: Vec<Route>,
+    connect: Vec<PeerId>,
+) -> io::Result<oneshot::Sender<()>> {
+    let (end, ended) = oneshot::channel();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    let (mut inboxes, mut tasks) = (BTreeMap::<String, Vec<Route>>::new(), Vec::new());
+    for route in routes {
+        match &route.spec.source {
+            SourceSpec::Inbox(inbox) => inboxes.entry(inbox.clone()).or_default().push(route),
+            _ => tasks.push(route),
+        }
+    }
+    let node = node.clone();
+    std::thread::Builder::new().name("estafette-routes".into()).spawn(move || {
+        let local = tokio::task::LocalSet::new();
+        tasks.into_iter().for_each(|route| drop(local.spawn_local(route.run())));
+        for (inbox, routes) in inboxes {
+            local.spawn_local(Onward { node: node.clone(), inbox, routes }.run());
+        }
+        if !connect.is_empty() {
+            local.spawn_local(keep_linked(node, connect));
+        } else {
+            // The last handle of a node ends it: its owner is to hold that.
+            drop(node);
+        }
+        // An error means that it was dropped.
+        drop(local.block_on(&runtime, ended));
+    })?;
+    Ok(end)
+}
+
+/// Asks for links again and again: a session that was given up is asked for anew.
+async fn keep_linked(node: Node, peers: Vec<PeerId>) {
+    let mut tick = tokio::time::interval(ASK_AGAIN);
+    loop {
+        tick.tick().await;
+        peers.iter().for_each(|peer| node.stay_connected(*peer));
+    }
+}

@@ -1,0 +1,318 @@
+//! A route that runs: looks at its source when it is time to, and sends what is new.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use estafette::node::{
+    Destination, OutboxState, SendError, SendOptions, StageRegistry, blocking, units,
+};
+use estafette::pipeline::{Compression, Source};
+use estafette::{Node, PeerId, TransferId};
+use tokio::sync::broadcast;
+
+use super::memory::{Memory, Note, now};
+use super::{RouteEvent, RouteNews};
+use crate::model::{EachSpec, Kind, RouteSpec, Schedule, SourceSpec, Target, Then};
+
+/// How long nothing is looked at after a look, at least.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// So much longer than a look took is waited until the next one.
+const IDLE_SHARE: u32 = 20;
+/// The most entries of one folder.
+const ENTRIES: usize = 100_000;
+/// After a failure, doubled each time.
+const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// A route at the node that sends.
+#[derive(Clone)]
+pub(super) struct Route {
+    pub(super) name: Arc<str>,
+    pub(super) spec: Arc<RouteSpec>,
+    /// The ids of its targets, in their order.
+    pub(super) targets: Arc<Vec<(Target, PeerId)>>,
+    pub(super) via: Option<PeerId>,
+    /// Where relative paths of its settings begin.
+    pub(super) base: PathBuf,
+    pub(super) node: Node,
+    pub(super) registry: StageRegistry,
+    pub(super) memory: Memory,
+    pub(super) events: broadcast::Sender<RouteEvent>,
+}
+
+/// A failure of a route: told, and tried again.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RouteError {
+    #[error("{0}")]
+    Source(String),
+    #[error(transparent)]
+    Send(#[from] SendError),
+    #[error("what was sent can't be noted: {0}")]
+    Memory(#[from] io::Error),
+}
+
+impl Route {
+    /// Runs until the node stops.
+    pub(super) async fn run(self) {
+        let mut pause = RETRY.0;
+        loop {
+            let began = Instant::now();
+            let again = match self.look().await {
+                Ok(again) => {
+                    pause = RETRY.0;
+                    again.map(|again| again.max(began.elapsed() * IDLE_SHARE))
+                }
+                Err(RouteError::Send(SendError::Stopped)) => return,
+                Err(error) => {
+                    self.tell(RouteNews::Failed { why: error.to_string(), again: pause });
+                    let again = pause;
+                    pause = (pause * 2).min(RETRY.1);
+                    Some(again)
+                }
+            };
+            match again {
+                Some(again) => tokio::time::sleep(again).await,
+                None => return,
+            }
+        }
+    }
+
+    pub(super) fn tell(&self, news: RouteNews) {
+        let event = RouteEvent { route: self.name.to_string(), news };
+        tracing::debug!(?event);
+        // Nobody may be listening.
+        let _ = self.events.send(event);
+    }
+
+    /// Sends what is new, and says when to look again: never, if it has sent what it was to send.
+    async fn look(&self) -> Result<Option<Duration>, RouteError> {
+        match (&self.spec.source, self.spec.schedule) {
+            (SourceSpec::Each(each), _) => self.look_at_each(each).await,
+            // Its inbox looks after it.
+            (SourceSpec::Inbox(_), _) => Ok(None),
+            (SourceSpec::Kind(kind), Schedule::Once) => {
+                // What the file says is what is sent once: other settings are another delivery.
+                let mark = format!("{} {}", kind.name, kind.settings);
+                self.send_to_all("", &mark, || self.source(kind)).await?;
+                Ok(None)
+            }
+            (SourceSpec::Kind(kind), Schedule::Change) => {
+                let source = self.source(kind).await?;
+                let (source, version) = on_a_thread(move || {
+                    let _ = source.content();
+                    let version = source.version();
+                    (source, version)
+                })
+                .await?;
+                // One that is being written has none yet.
+                if let Some(version) = version {
+                    drop(source);
+                    self.send_to_all("", &hex(&version), || self.source(kind)).await?;
+                }
+                Ok(Some(LOOK_AGAIN))
+            }
+            (SourceSpec::Kind(kind), Schedule::Every(every)) => {
+                self.look_at_time(kind, every).await.map(Some)
+            }
+        }
+    }
+
+    /// Sends if it is time to, and says how long it is until the next time.
+    async fn look_at_time(&self, kind: &Kind, every: Duration) -> Result<Duration, RouteError> {
+        let now = now();
+        let mut last = 0;
+        for (target, _) in &*self.targets {
+            let note = self.memory.last(&self.node, &self.key(target, "")).await?;
+            last = last.max(note.map_or(0, |note| note.at));
+        }
+        // A clock that was put back begins anew.
+        let due = if last > now { now } else { last } + every.as_secs();
+        if last != 0 && due > now {
+            return Ok(Duration::from_secs(due - now));
+        }
+        let mark = format!("at {now}");
+        self.send_to_all("", &mark, || self.source(kind)).await?;
+        Ok(every)
+    }
+
+    /// Sends each entry of a folder that is new, and looks after those that were delivered.
+    async fn look_at_each(&self, each: &EachSpec) -> Result<Option<Duration>, RouteError> {
+        let folder = self.base.join(&each.folder);
+        let entries = on_a_thread({
+            let folder = folder.clone();
+            move || entries(&folder)
+        });
+        let entries = entries.await?.map_err(|error| {
+            RouteError::Source(format!("{} can't be read: {error}", folder.display()))
+        })?;
+        let mut notes = self.memory.beginning(&format!("{}\n", self.name)).await?;
+        for name in &entries {
+            let path = folder.join(name);
+            let Some(path) = path.to_str().map(str::to_owned) else { continue };
+            let kind = Kind::path(path);
+            let source = self.source(&kind).await;
+            // It may have gone meanwhile.
+            let Ok(source) = source else { continue };
+            let version = on_a_thread(move || {
+                let _ = source.content();
+                source.version()
+            });
+            let Some(version) = version.await? else { continue };
+            self.send_to_all(name, &hex(&version), || self.source(&kind)).await?;
+            if each.then == Then::Remove && self.is_delivered(name, &hex(&version)).await? {
+                self.remove(&folder.join(name), name).await?;
+            }
+        }
+        notes
+            .retain(|(key, _)| !key.rsplit('\n').next().is_some_and(|name| entries.contains(name)));
+        for (gone, note) in notes {
+            if note.stored {
+                self.memory.forget(&gone).await?;
+            }
+        }
+        Ok(Some(LOOK_AGAIN))
+    }
+
+    /// Whether all targets have this version of an entry.
+    async fn is_delivered(&self, entry: &str, mark: &str) -> Result<bool, RouteError> {
+        for (target, _) in &*self.targets {
+            let note = self.memory.last(&self.node, &self.key(target, entry)).await?;
+            let Some(note) = note.filter(|note| note.mark == mark) else { return Ok(false) };
+            let held = self.node.outbox_entry(note.id).await;
+            let delivered = held.is_ok_and(|held| {
+                matches!(held.state, OutboxState::Delivered { .. } | OutboxState::Processed { .. })
+            });
+            if !delivered {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    async fn remove(&self, path: &Path, name: &str) -> Result<(), RouteError> {
+        let path = path.to_owned();
+        let shown = path.display().to_string();
+        let removed = on_a_thread(move || {
+            if path.is_dir() && !path.is_symlink() {
+                std::fs::remove_dir_all(&path)
+            } else {
+                std::fs::remove_file(&path)
+            }
+        });
+        removed.await?.map_err(|error| {
+            let why = format!("{shown} was delivered, and can't be removed: {error}");
+            RouteError::Source(why)
+        })?;
+        self.tell(RouteNews::Removed { entry: name.to_owned() });
+        Ok(())
+    }
+
+    /// Sends to each target what it was not sent yet; `mark` tells one content from another.
+    pub(super) async fn send_to_all<S, F>(
+        &self,
+        entry: &str,
+        mark: &str,
+        source: F,
+    ) -> Result<(), RouteError>
+    where
+        F: Fn() -> S,
+        S: Future<Output = Result<Box<dyn Source>, RouteError>>,
+    {
+        for (target, peer) in &*self.targets {
+            let key = self.key(target, entry);
+            let last = self.memory.last(&self.node, &key).await?;
+            if last.is_some_and(|last| last.mark == mark) {
+                continue;
+            }
+            let source = source().await?;
+            let id = TransferId::random();
+            let mut note = Note { id, mark: mark.to_owned(), at: now(), stored: false };
+            self.memory.put(&key, &note).await?;
+            let to = Destination::Peer(*peer, target.inbox.clone());
+            let name = source.content().name.to_string();
+            let sent = self.node.send_with(to, source, self.options(id)).await?;
+            note.stored = true;
+            self.memory.put(&key, &note).await?;
+            self.tell(RouteNews::Sent { id: sent.id(), name, to: target.to_string() });
+        }
+        Ok(())
+    }
+
+    fn options(&self, id: TransferId) -> SendOptions {
+        let spec = &self.spec;
+        let codec = spec.codec.as_deref().and_then(|name| {
+            let found = self.registry.codecs().find(|codec| codec.name() == name);
+            if name == "off" {
+                Some(Compression::Off)
+            } else {
+                found.map(|codec| codec.id().into())
+            }
+        });
+        SendOptions {
+            chunk_size: spec.chunk_size,
+            compression: codec,
+            stages: spec.stages.clone(),
+            via: self.via,
+            expiry: spec.expiry,
+            id: Some(id),
+            ..SendOptions::default()
+        }
+    }
+
+    /// The key of the note of what was sent to a target.
+    fn key(&self, target: &Target, entry: &str) -> String {
+        format!("{}\n{target}\n{entry}", self.name)
+    }
+
+    /// Forgets what was sent under this name.
+    pub(super) async fn forget(&self, entry: &str) {
+        for (target, _) in &*self.targets {
+            if let Err(error) = self.memory.forget(&self.key(target, entry)).await {
+                tracing::warn!(%error, route = &*self.name, "a note could not be removed");
+            }
+        }
+    }
+
+    /// A source of a kind, made on a thread where it may block.
+    pub(super) async fn source(&self, kind: &Kind) -> Result<Box<dyn Source>, RouteError> {
+        let (registry, base, kind) = (self.registry.clone(), self.base.clone(), kind.clone());
+        on_a_thread(move || {
+            let prepared =
+                units::relative_to(&base, || registry.source_of(&kind.name, kind.settings.clone()));
+            prepared.and_then(|prepared| prepared.make())
+        })
+        .await?
+        .map_err(|error| RouteError::Source(error.to_string()))
+    }
+}
+
+/// Does what may block.
+async fn on_a_thread<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, RouteError> {
+    blocking(work).await.map_err(|error| RouteError::Source(error.to_string()))
+}
+
+/// The names in a folder that are meant to be sent: none that begins with a dot, or ends as those
+/// of programs that are still writing do.
+fn entries(folder: &Path) -> io::Result<BTreeSet<String>> {
+    const UNFINISHED: [&str; 4] = [".part", ".tmp", ".partial", "~"];
+    let mut names = BTreeSet::new();
+    for entry in std::fs::read_dir(folder)? {
+        let name = entry?.file_name();
+        let Some(name) = name.to_str() else { continue };
+        if !name.starts_with('.') && !UNFINISHED.iter().any(|end| name.ends_with(end)) {
+            names.insert(name.to_owned());
+        }
+        if names.len() > ENTRIES {
+            return Err(io::Error::other(format!("it has more than {ENTRIES} entries")));
+        }
+    }
+    Ok(names)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -231,6 +231,22 @@ impl Topology {
         Ok(RunningNode { node, events, first: Some(first), _routes: routes })
     }
 
+    /// Whether a node is of this machine: its key is here, or is made at its first start.
+    pub fn is_here(&self, name: &str) -> bool {
+        let is_elsewhere = |node: &crate::NodeSpec| node.id.is_some() && !self.key_of(name).exists();
+        self.nodes.get(name).is_some_and(|node| !is_elsewhere(node))
+    }
+
+    /// Makes the keys of the nodes of this machine that have none, so that processes which start
+    /// together agree on them. It blocks.
+    pub fn make_keys(&self) -> Result<(), RunError> {
+        for (name, _) in self.nodes.iter().filter(|(name, _)| self.is_here(name)) {
+            Identity::load_or_create(self.key_of(name))
+                .map_err(|error| RunError::Key { name: name.clone(), error })?;
+        }
+        Ok(())
+    }
+
     /// The key of a node, and the ids of all. Keys of nodes without an id are made if they are not
     /// there. It blocks.
     fn identities(&self, own: &str) -> Result<(Identity, BTreeMap<String, PeerId>), RunError> {

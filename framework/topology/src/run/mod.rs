@@ -233,7 +233,8 @@ impl Topology {
 
     /// Whether a node is of this machine: its key is here, or is made at its first start.
     pub fn is_here(&self, name: &str) -> bool {
-        let is_elsewhere = |node: &crate::NodeSpec| node.id.is_some() && !self.key_of(name).exists();
+        let is_elsewhere =
+            |node: &crate::NodeSpec| node.id.is_some() && !self.key_of(name).exists();
         self.nodes.get(name).is_some_and(|node| !is_elsewhere(node))
     }
 

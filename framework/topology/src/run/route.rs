@@ -165,12 +165,9 @@ impl Route {
                 self.remove(&folder.join(name), name).await?;
             }
         }
-        notes
-            .retain(|(key, _)| !key.rsplit('\n').next().is_some_and(|name| entries.contains(name)));
-        for (gone, note) in notes {
-            if note.stored {
-                self.memory.forget(&gone).await?;
-            }
+        notes.retain(|note| !entries.contains(note.key.rsplit('\n').next().unwrap_or_default()));
+        for gone in notes.into_iter().filter(|note| note.stored) {
+            self.memory.forget(&gone.key).await?;
         }
         Ok(Some(LOOK_AGAIN))
     }
@@ -228,13 +225,13 @@ impl Route {
             }
             let source = source().await?;
             let id = TransferId::random();
-            let mut note = Note { id, mark: mark.to_owned(), at: now(), stored: false };
-            self.memory.put(&key, &note).await?;
+            let mut note = Note { key, id, mark: mark.to_owned(), at: now(), stored: false };
+            self.memory.put(&note).await?;
             let to = Destination::Peer(*peer, target.inbox.clone());
             let name = source.content().name.to_string();
             let sent = self.node.send_with(to, source, self.options(id)).await?;
             note.stored = true;
-            self.memory.put(&key, &note).await?;
+            self.memory.put(&note).await?;
             self.tell(RouteNews::Sent { id: sent.id(), name, to: target.to_string() });
         }
         Ok(())

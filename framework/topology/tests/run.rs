@@ -1,0 +1,236 @@
+//! Nodes of a topology run, on real sockets and disks: what a route says is delivered, once.
+
+use std::path::Path;
+use std::time::Duration;
+
+use estafette::TransferNews;
+use estafette::node::{Direction, NodeEvent, TransferEvent};
+use estafette_actors::standard;
+use estafette_topology::{Document, RunningNode, Topology};
+
+/// Nothing here takes longer unless it hangs.
+const HANGS: Duration = Duration::from_secs(60);
+
+fn write(folder: &Path, text: &str) -> Topology {
+    let file = folder.join("topology.toml");
+    std::fs::write(&file, text).unwrap();
+    Topology::load(file, &standard()).unwrap_or_else(|error| panic!("{error}"))
+}
+
+async fn start(topology: &Topology, name: &str) -> RunningNode {
+    topology.start(name, standard()).await.unwrap()
+}
+
+/// Waits until a node has taken so many deliveries since it was started.
+async fn takes(node: &RunningNode, count: usize) {
+    let mut events = node.node().events_since_start().unwrap_or_else(|| node.node().events());
+    let taken = async {
+        let mut taken = 0;
+        while taken < count {
+            let event = events.next().await.expect("the node runs");
+            if let NodeEvent::Transfer(TransferEvent {
+                direction: Direction::Incoming,
+                news: TransferNews::Delivered { .. },
+                ..
+            }) = event
+            {
+                taken += 1;
+            }
+        }
+    };
+    tokio::time::timeout(HANGS, taken).await.expect("what the route says arrives");
+}
+
+fn read(folder: &Path, path: &str) -> String {
+    std::fs::read_to_string(folder.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+const TWO_NODES: &str = r#"
+    state = "state"
+
+    [node.lyon]
+
+    [node.paris]
+    listen = "unix:{here}/paris.sock"
+
+    [inbox.letters]
+    node = "paris"
+    sink = { folder = "in" }
+
+    [route.post]
+    from = "lyon"
+    source = { paths = "letter" }
+    to = "paris/letters"
+"#;
+
+fn here(folder: &Path, text: &str) -> String {
+    text.replace("{here}", folder.to_str().unwrap())
+}
+
+#[tokio::test]
+async fn a_route_delivers_its_source_once_whatever_is_started_again() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    std::fs::write(folder.join("letter"), "Dear Paris").unwrap();
+    let topology = write(folder, &here(folder, TWO_NODES));
+    // The sender goes on as soon as it is stored; the receiver comes later.
+    let mut lyon = start(&topology, "lyon").await;
+    let mut events = lyon.events();
+    let sent = tokio::time::timeout(HANGS, events.recv()).await.unwrap().unwrap();
+    assert_eq!(sent.route, "post");
+    lyon.shutdown().await;
+    let paris = start(&topology, "paris").await;
+    let lyon = start(&topology, "lyon").await;
+    takes(&paris, 1).await;
+    assert_eq!(read(folder, "in/letter"), "Dear Paris");
+    for running in [lyon, paris] {
+        running.shutdown().await;
+    }
+    // Another delivery would be refused, as its name is taken, and be a dead letter.
+    let (paris, lyon) = (start(&topology, "paris").await, start(&topology, "lyon").await);
+    let outbox = lyon.node().outbox().await.unwrap();
+    assert_eq!(outbox.len(), 1, "{outbox:?}");
+    lyon.shutdown().await;
+    paris.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_arrives_goes_on_once_and_whoever_sent_it_hears_that_it_is_processed() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    std::fs::write(folder.join("letter"), "Dear Brest").unwrap();
+    let text = here(folder, TWO_NODES)
+        + &here(
+            folder,
+            r#"
+            [node.brest]
+            listen = "unix:{here}/brest.sock"
+
+            [inbox.archive]
+            node = "brest"
+            sink = { folder = "archive" }
+
+            [route.onward]
+            from = "paris"
+            source = { inbox = "letters" }
+            to = "brest/archive"
+            "#,
+        );
+    let topology = write(folder, &text);
+    let (brest, paris) = (start(&topology, "brest").await, start(&topology, "paris").await);
+    let mut lyon = start(&topology, "lyon").await;
+    takes(&brest, 1).await;
+    assert_eq!(read(folder, "archive/letter"), "Dear Brest");
+    let sent = tokio::time::timeout(HANGS, lyon.events().recv()).await.unwrap().unwrap();
+    let estafette_topology::RouteNews::Sent { id, .. } = sent.news else { panic!("{sent:?}") };
+    let transfer = lyon.node().transfer(id).await.unwrap();
+    tokio::time::timeout(HANGS, transfer.processed()).await.unwrap().unwrap();
+    for running in [lyon, paris, brest] {
+        running.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn each_entry_of_a_folder_goes_to_all_and_is_removed_when_they_have_it() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    std::fs::create_dir(folder.join("out")).unwrap();
+    for name in ["one", "two", ".hidden", "three.part"] {
+        std::fs::write(folder.join("out").join(name), name).unwrap();
+    }
+    let text = r#"
+        [node.lyon]
+        listen = "unix:{here}/lyon.sock"
+        [node.paris]
+        [node.brest]
+
+        [inbox.files]
+        node = ["paris", "brest"]
+        sink = { folder = "in-{node}" }
+
+        [route.post]
+        from = "lyon"
+        source = { each = { folder = "out", then = "remove" } }
+        to = ["paris/files", "brest/files"]
+    "#;
+    let topology = write(folder, &here(folder, text));
+    // None of the receivers listens: they dial the sender.
+    let (paris, brest) = (start(&topology, "paris").await, start(&topology, "brest").await);
+    let mut lyon = start(&topology, "lyon").await;
+    let mut events = lyon.events();
+    let mut removed = Vec::new();
+    while removed.len() < 2 {
+        let event = tokio::time::timeout(HANGS, events.recv()).await.unwrap().unwrap();
+        if let estafette_topology::RouteNews::Removed { entry } = event.news {
+            removed.push(entry);
+        }
+    }
+    for receiver in ["in-paris", "in-brest"] {
+        for name in ["one", "two"] {
+            assert_eq!(read(folder, &format!("{receiver}/{name}")), name);
+        }
+        assert!(!folder.join(receiver).join(".hidden").exists());
+    }
+    let mut left: Vec<_> = std::fs::read_dir(folder.join("out")).unwrap().collect();
+    assert_eq!(left.len(), 2, "{left:?}");
+    left.clear();
+    for running in [lyon, paris, brest] {
+        running.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn by_a_relay_it_reaches_who_comes_when_the_sender_has_gone() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    std::fs::write(folder.join("letter"), "Dear Paris").unwrap();
+    let text = here(folder, TWO_NODES).replace("to = \"paris", "via = \"dijon\"\n to = \"paris")
+        + &here(folder, "[node.dijon]\n listen = \"unix:{here}/dijon.sock\"\n relay = true");
+    let topology = write(folder, &text);
+    let (dijon, lyon) = (start(&topology, "dijon").await, start(&topology, "lyon").await);
+    let mut events = dijon.node().events();
+    let kept = async {
+        loop {
+            match events.next().await.expect("the relay runs") {
+                NodeEvent::Transfer(TransferEvent {
+                    news: TransferNews::Relayed { .. }, ..
+                }) => {
+                    return;
+                }
+                _ => continue,
+            }
+        }
+    };
+    tokio::time::timeout(HANGS, kept).await.expect("the relay keeps it");
+    lyon.shutdown().await;
+    let paris = start(&topology, "paris").await;
+    takes(&paris, 1).await;
+    assert_eq!(read(folder, "in/letter"), "Dear Paris");
+    paris.shutdown().await;
+    dijon.shutdown().await;
+}
+
+#[tokio::test]
+async fn nobody_gets_in_whom_no_route_lets_in() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    std::fs::write(folder.join("letter"), "Dear Paris").unwrap();
+    let topology = write(folder, &here(folder, TWO_NODES));
+    let paris = start(&topology, "paris").await;
+    let lyon = start(&topology, "lyon").await;
+    takes(&paris, 1).await;
+    let listed = paris.node().trust().list();
+    assert_eq!(listed.len(), 1);
+    assert_eq!(listed[0].1.inboxes, ["letters"]);
+    let there = lyon.node().trust().list();
+    assert!(there.iter().all(|(_, peer)| peer.inboxes.is_empty()), "{there:?}");
+    lyon.shutdown().await;
+    paris.shutdown().await;
+}
+
+#[test]
+fn a_topology_without_a_file_is_checked_by_the_same_rules() {
+    let faults = Document::parse("x.toml", "").check(&standard());
+    let same = Topology::new(".").check(&standard());
+    assert_eq!(faults.faults()[0].code, same[0].code);
+}

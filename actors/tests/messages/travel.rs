@@ -74,15 +74,16 @@ async fn a_field_that_is_left_out_is_an_error_wherever_it_is() {
     assert_eq!(soon(cashier.ask(pay(Some(7)))).await, Ok(Ok(Limits { limit: Some(7), amount: 1 })));
     let stream = lyon.remote::<Pay>("paris/stream").unwrap();
     let mut upload = soon(stream.upload()).await.unwrap();
-    for error in [
-        soon(cashier.ask(pay(None))).await.unwrap_err(),
-        soon(cashier.tell(pay(None))).await.unwrap_err(),
-        cashier.try_tell(&pay(None)).unwrap_err(),
-        soon(stream.download(pay(None))).await.map(drop).unwrap_err(),
-        soon(upload.send(pay(None))).await.unwrap_err(),
-        // An answer, and nothing but it.
-        soon(cashier.ask(Pay::Never)).await.unwrap_err(),
+    // Each says whether it is the message that can't be sent, or the answer.
+    for (error, which) in [
+        (soon(cashier.ask(pay(None))).await.unwrap_err(), "a test.Pay can't be sent"),
+        (soon(cashier.tell(pay(None))).await.unwrap_err(), "a test.Pay can't be sent"),
+        (cashier.try_tell(&pay(None)).unwrap_err(), "a test.Pay can't be sent"),
+        (soon(stream.download(pay(None))).await.map(drop).unwrap_err(), "a test.Pay can't be sent"),
+        (soon(upload.send(pay(None))).await.unwrap_err(), "a request of the stream can't be sent"),
+        (soon(cashier.ask(Pay::Never)).await.unwrap_err(), "has handled it, but its answer"),
     ] {
+        assert!(error.message.contains(which), "{error}");
         assert_eq!(error.kind, RemoteErrorKind::Unencodable, "{error}");
         assert!(error.message.contains("Limits") && error.message.contains("`limit`"), "{error}");
     }
@@ -90,6 +91,7 @@ async fn a_field_that_is_left_out_is_an_error_wherever_it_is() {
     let [Ok(Ok(first)), Err(second)] = &replies[..] else { panic!("{replies:?}") };
     assert_eq!(first, &Limits { limit: Some(1), amount: 7 });
     assert!(second.message.contains("`limit`"), "{second}");
+    assert!(second.message.contains("a reply of the stream can't be sent"), "{second}");
     assert_eq!(
         soon(cashier.ask(pay(Some(8)))).await,
         Ok(Ok(Limits { limit: Some(8), amount: 1 })),

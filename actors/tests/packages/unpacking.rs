@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use estafette::node::{OpenInbox, OpenedInbox, UnpackOrder};
 use estafette::pipeline::{
-    Committed, Placement, Progress, Refusal, Resumed, Sink, SinkError, Summary,
+    Codec, Committed, Placement, Progress, Refusal, Resumed, Sink, SinkError, Summary,
 };
 use estafette::{Failure, FailureKind, NodeConfig};
 use futures_util::future::BoxFuture;
@@ -192,6 +192,15 @@ fn what_must_not_be_delivered_is_refused_before_the_inbox_is_asked() {
         let failure = fails(&scene, order).await;
         assert_eq!(failure.kind, FailureKind::Stage);
         assert!(failure.message.contains("flip"), "{failure}");
+        // Nor without the codec that a label which names none stands for.
+        let lesser = estafette_actors::standard().without_codec(Codec::SNAPPY);
+        let failure = fails(
+            &scene,
+            UnpackOrder { registry: lesser, ..scene.unpack_order("package", never()) },
+        )
+        .await;
+        assert_eq!(failure.kind, FailureKind::Stage);
+        assert!(failure.message.contains("the codec \"snappy\" is not registered"), "{failure}");
         let failure = fails(&scene, scene.unpack_order("missing", never())).await;
         assert_eq!(failure.kind, FailureKind::Io);
         assert!(failure.message.contains("missing"), "{failure}");

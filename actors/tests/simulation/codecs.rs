@@ -249,6 +249,44 @@ async fn a_stored_delivery_keeps_its_codec_over_a_restart_and_says_when_that_is_
     }
 }
 
+/// The number alone is announced: so it is preferred, and refused by its name.
+#[tokio::test]
+async fn codecs_of_one_number_and_two_names_are_told_apart_by_the_receiver() {
+    /// Another codec under that number.
+    #[derive(Debug)]
+    struct Others(Runs);
+    impl ChunkCodec for Others {
+        fn id(&self) -> Codec {
+            RUNS
+        }
+        fn name(&self) -> &str {
+            "others"
+        }
+        fn bound(&self, length: usize) -> usize {
+            self.0.bound(length)
+        }
+        fn compress(&self, bytes: &[u8], into: &mut [u8]) -> Result<usize, CodecFault> {
+            self.0.compress(bytes, into)
+        }
+        fn decompress(&self, bytes: &[u8], into: &mut [u8]) -> Result<usize, CodecFault> {
+            self.0.decompress(bytes, into)
+        }
+    }
+    let prefers = NodeConfig { compression: Compression::Other(RUNS), ..config() };
+    let others = standard().codec(Others(Runs::default()));
+    let mut world = World::with(1, prefers, standard().codec(Runs::default()), others).await;
+    let failure = within(send(&world, None).await.delivered()).await.unwrap_err();
+    assert_eq!(failure.kind, FailureKind::Stage);
+    assert!(
+        failure.message.contains("the codec \"runs\" is not registered here")
+            && failure.message.contains("others"),
+        "{failure}"
+    );
+    // What both have still goes.
+    assert_eq!(deliver(&mut world, Some(Compression::Lz4)).await, named("lz4"));
+    world.stop().await;
+}
+
 #[tokio::test]
 async fn a_registry_with_a_codec_that_could_be_taken_for_another_does_not_start() {
     /// Any number and name.
@@ -278,6 +316,11 @@ async fn a_registry_with_a_codec_that_could_be_taken_for_another_does_not_start(
         (with(255, "trailer"), "number"),
         (with(30, "lz4"), "another one has its name"),
         (standard().without_codec(Codec::SNAPPY), "snappy (every node has it)"),
+        (with(1, "brief"), "1 is snappy"),
+        (with(2, "brief"), "2 is lz4"),
+        (with(15, "brief"), "numbers up to 15 are this project's"),
+        (standard().without_codec(Codec::LZ4).codec(Named(30, "lz4".into())), "names of these"),
+        (with(30, "one").codec(Named(30, "two".into())), "another one was registered under its"),
         (with(30, ""), "1 to 58 bytes"),
         (with(30, &"x".repeat(59)), "1 to 58 bytes"),
         (with(30, "a\nb"), "printable"),
@@ -299,6 +342,9 @@ async fn a_registry_with_a_codec_that_could_be_taken_for_another_does_not_start(
         assert!(error.contains(why), "{error}");
     }
     let config = NodeConfig { compression: Compression::Other(Codec(31)), ..config() };
-    let builder = estafette::Node::builder().stages(with(31, "near")).config(config);
+    // The same one again, or in a place that was made for it, is none that could be mixed up.
+    let near = with(31, "far").without_codec(Codec(31));
+    let near = near.codec(Named(31, "near".into())).codec(Named(31, "near".into()));
+    let builder = estafette::Node::builder().stages(near).config(config);
     builder.start().await.unwrap().shutdown().await;
 }

@@ -12,6 +12,13 @@ use crate::wire::{STAGES_LIMIT, split_codec};
 /// Where in the features of an offer the codecs begin, a bit each.
 const FIRST_FEATURE: u32 = 32;
 
+/// The name of the codec that every node has.
+const SNAPPY: &str = "snappy";
+/// The codecs of this project.
+const PROJECT: [(Codec, &str); 2] = [(Codec::SNAPPY, SNAPPY), (Codec::LZ4, "lz4")];
+/// The first number of a program's own.
+const OWN_FROM: u8 = 16;
+
 /// The feature that announces a codec, if one does.
 pub(crate) fn feature(codec: Codec) -> u64 {
     if codec.0 < 32 { 1 << (FIRST_FEATURE + u32::from(codec.0)) } else { 0 }
@@ -24,10 +31,15 @@ pub(crate) fn is_common(codec: Codec, features: u64) -> bool {
 
 impl StageRegistry {
     /// Adds a codec, which makes chunks smaller, under the number and the name that it has. One of
-    /// the same number takes the place of the one before.
+    /// the same number and name takes the place of the one before; with one of the same number and
+    /// another name no node starts ([`StageRegistry::without_codec`] makes room for it).
     #[must_use]
     pub fn codec(mut self, codec: impl ChunkCodec) -> Self {
-        self.codecs.insert(codec.id(), Arc::new(codec));
+        let (id, name) = (codec.id(), codec.name().to_owned());
+        let before = self.codecs.insert(id, Arc::new(codec));
+        if before.is_some_and(|before| before.name() != name) {
+            self.displacing.insert(id, name);
+        }
         self
     }
 
@@ -36,6 +48,7 @@ impl StageRegistry {
     #[must_use]
     pub fn without_codec(mut self, codec: Codec) -> Self {
         self.codecs.remove(&codec);
+        self.displacing.remove(&codec);
         self
     }
 
@@ -64,9 +77,7 @@ impl StageRegistry {
         stages: &'a [String],
     ) -> Result<(&'a [String], Option<SharedCodec>), RegistryError> {
         let (coders, name) = split_codec(stages);
-        let Some(name) = name else {
-            return Ok((coders, self.codecs.get(&Codec::SNAPPY).cloned()));
-        };
+        let name = name.unwrap_or(SNAPPY);
         let found = self.codecs.values().find(|codec| codec.name() == name).cloned();
         let found = found.ok_or_else(|| self.unknown_codec(format!("{name:?}")))?;
         Ok((coders, Some(found)))
@@ -143,6 +154,18 @@ impl StageRegistry {
             }
             if self.codecs().any(is_taken) {
                 return unfit(what, "another one has its name");
+            }
+            if PROJECT.iter().any(|(id, own)| (*id == codec.id()) != (*own == name))
+                || (codec.id().0 < OWN_FROM && !PROJECT.iter().any(|(id, _)| *id == codec.id()))
+            {
+                return unfit(
+                    what,
+                    "numbers up to 15 are this project's (1 is snappy, 2 is lz4), and so are the \
+                     names of these: a program's own has another name, and a number from 16 on",
+                );
+            }
+            if self.displacing.contains_key(&codec.id()) {
+                return unfit(what, "another one was registered under its number before");
             }
         }
         match self.coder_names().find(|name| split_codec(&[(*name).to_owned()]).1.is_some()) {

@@ -27,6 +27,8 @@ pub struct StageRegistry {
     coders: BTreeMap<String, Coder>,
     compressor: Option<(Pipeline<Chunk, Compressed>, Pipeline<Compressed, Chunk>)>,
     pub(super) codecs: BTreeMap<Codec, SharedCodec>,
+    /// Codecs that took the number of another one, by their names.
+    pub(super) displacing: BTreeMap<Codec, String>,
     /// The one that was registered last comes first.
     sealers: Vec<(Suite, SealerPair)>,
     transports: Schemes,

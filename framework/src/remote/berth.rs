@@ -127,7 +127,8 @@ impl<A: Actor<Context = actix::Context<A>>> Mailbox for Berth<A> {
             Err((call, Unfit::Dead)) => call.served.fail(&self.why_dead(&self.name)),
             Err((call, Unfit::Full)) => {
                 let text = format!(
-                    "too much waits for the actor {:?}: ask it less at a time, or later",
+                    "it was not handled: too much waits for the actor {:?}; ask it less at a time, \
+                     or later",
                     self.name
                 );
                 call.served.fail(&RemoteError::new(RemoteErrorKind::Full, text));

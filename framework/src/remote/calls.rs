@@ -18,8 +18,10 @@ use super::form::{Reader, Writer};
 use super::message::RemoteMessage;
 use crate::wire::codec::{decode_message, encode_message};
 
-/// One request or reply of a stream, written.
+/// One item of a stream, written. What it is is said of one that can't be sent: a request was not
+/// handled then, a reply is of what was.
 pub(super) fn stream_item<V: Serialize + DeserializeOwned>(
+    what: &str,
     value: &V,
     write: Option<Writer<V>>,
 ) -> Result<Vec<u8>, RemoteError> {
@@ -28,21 +30,23 @@ pub(super) fn stream_item<V: Serialize + DeserializeOwned>(
         None => encode_message(value, &mut body).map_err(|error| error.to_string()),
         Some(write) => write(value, &mut body),
     }
-    .map_err(|why| RemoteError::new(RemoteErrorKind::Unencodable, why))?;
-    item_fits(&body)?;
+    .and_then(|()| item_fits(&body))
+    .map_err(|why| unsent_item(what, &why))?;
     Ok(body)
 }
 
+/// An item that can't be sent.
+pub(super) fn unsent_item(what: &str, why: &str) -> RemoteError {
+    let text = format!("a {what} of the stream can't be sent: {why}");
+    RemoteError::new(RemoteErrorKind::Unencodable, text)
+}
+
 /// Whether it is short enough for a stream.
-pub(super) fn item_fits(body: &[u8]) -> Result<(), RemoteError> {
-    if body.len() > STREAM_ITEM {
-        let text = format!(
-            "one message of a stream has {} bytes, {STREAM_ITEM} are allowed: send it in several",
-            body.len()
-        );
-        return Err(RemoteError::new(RemoteErrorKind::Unencodable, text));
+pub(super) fn item_fits(body: &[u8]) -> Result<(), String> {
+    match body.len() {
+        0..=STREAM_ITEM => Ok(()),
+        more => Err(format!("it has {more} bytes, {STREAM_ITEM} are allowed: send it in several")),
     }
-    Ok(())
 }
 
 /// A call that has begun. Dropped before it is over, it cancels.
@@ -146,7 +150,7 @@ impl<M: RemoteMessage> Upload<M> {
     /// The call is over: where replies are a stream, they tell why; else [`finish`](Self::finish)
     /// does.
     pub async fn send(&mut self, request: M) -> Result<(), RemoteError> {
-        let body = stream_item(&request, None)?;
+        let body = stream_item("request", &request, None)?;
         drop(request);
         self.requesting.send(&body).await
     }

@@ -114,7 +114,8 @@ impl Drop for Inbound {
 /// What is said of a message that there is no room for.
 pub(super) fn no_credit(full: &Full) -> RemoteError {
     let text = format!(
-        "what came by earlier links is not handled yet: {full}; send it again when that is done"
+        "it was not handled: what came by earlier links is not handled yet: {full}; send it again \
+         when that is done"
     );
     RemoteError::new(RemoteErrorKind::Full, text)
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::de::IgnoredAny;
 
-use super::calls::{Call, Download, Requesting, item_fits};
+use super::calls::{Call, Download, Requesting, item_fits, unsent_item};
 use super::error::{RemoteError, RemoteErrorKind};
 use super::exchange::{Begun, Deadline, Exchange, Opening, Target};
 use super::handle::ANSWER_WITHIN;
@@ -179,8 +179,9 @@ impl JsonUpload {
     /// # Errors
     /// The call is over: the replies tell why.
     pub async fn send(&mut self, json: &str) -> Result<(), RemoteError> {
-        checked(json).map_err(|why| RemoteError::new(RemoteErrorKind::Unencodable, why))?;
-        item_fits(json.as_bytes())?;
+        checked(json)
+            .and_then(|()| item_fits(json.as_bytes()))
+            .map_err(|why| unsent_item("request", &why))?;
         self.0.send(json.as_bytes()).await
     }
 

@@ -91,7 +91,8 @@ impl Served {
         match put {
             Ok(()) => {}
             Err(error) => {
-                let text = format!("{} made an answer that can't be sent: {error}", self.name);
+                let name = &self.name;
+                let text = format!("{name} has handled it, but its answer can't be sent: {error}");
                 self.exchange.answer(
                     self.epoch,
                     self.call,
@@ -288,7 +289,7 @@ impl<R: Serialize + DeserializeOwned> Replies<R> {
             return Ok(());
         };
         let served = self.served.as_ref().ok_or_else(over)?;
-        let body = stream_item(reply, self.write)?;
+        let body = stream_item("reply", reply, self.write)?;
         let (exchange, epoch, call) = (&served.exchange, served.epoch, served.call);
         exchange.when_possible(room, true, None, || exchange.reply(epoch, call, &body)).await
     }

@@ -343,7 +343,7 @@ impl Exchange {
         }
         if state.known.len() >= TARGETS {
             let text = format!(
-                "there are {TARGETS} names and types of messages to send to at {} already",
+                "nothing was sent: there are {TARGETS} names and types of messages to send to at {} already",
                 self.peer_name
             );
             return Err(RemoteError::new(RemoteErrorKind::Full, text));

@@ -81,7 +81,8 @@ impl Exchange {
                 self.put(&mut state, keys, &Item::Reply { call, body }, None, body.len());
             }
             Ok(_) => {
-                let text = "too many answers wait for the link: ask for less at a time";
+                let text = "it was handled, but too many answers wait for the link: ask for less \
+                            at a time";
                 self.put(
                     &mut state,
                     keys,

@@ -84,7 +84,7 @@ impl Exchange {
         RemoteError::new(
             RemoteErrorKind::Full,
             format!(
-                "{} has as many messages to handle as may wait: try again later",
+                "nothing was sent: {} has as many messages to handle as may wait; try again later",
                 self.peer_name
             ),
         )

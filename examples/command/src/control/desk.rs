@@ -117,6 +117,7 @@ async fn prepare(
         copy: deposit.copy,
         via,
         stages: deposit.stages,
+        ..SendOptions::default()
     };
     Ok((to, source, options))
 }

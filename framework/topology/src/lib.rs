@@ -3,11 +3,15 @@
 
 mod check;
 mod fault;
+mod graph;
 mod model;
 mod read;
 mod run;
 
 pub use self::fault::{Fault, Report};
+pub use self::graph::{
+    DrawError, EdgeKind, Graph, GraphEdge, GraphNode, GraphPart, GraphRoute, PartKind,
+};
 pub use self::model::{
     EachSpec, InboxSpec, Kind, NodeSpec, RouteSpec, Schedule, SourceSpec, Target, Then, Topology,
 };

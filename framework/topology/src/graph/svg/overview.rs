@@ -1,0 +1,76 @@
+//! A large graph from further away: nodes without their parts, and the routes between two nodes as
+//! one edge.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::{DrawError, Graph, GraphNode, PartKind};
+use super::scene::{Arrow, Card, Scene, Words};
+
+pub(super) fn scene(graph: &Graph) -> Result<Scene, DrawError> {
+    let owners: BTreeMap<&str, usize> = graph
+        .nodes
+        .iter()
+        .enumerate()
+        .flat_map(|(at, node)| node.parts.iter().map(move |part| (part.id.as_str(), at)))
+        .collect();
+    let mut between: BTreeMap<(usize, usize), BTreeSet<&str>> = BTreeMap::new();
+    for edge in graph.edges.iter().filter(|edge| edge.kind == super::super::EdgeKind::Delivery) {
+        let ends = owners.get(edge.from.as_str()).zip(owners.get(edge.to.as_str()));
+        if let Some((&from, &to)) = ends {
+            between.entry((from, to)).or_default().insert(&edge.route);
+        }
+    }
+    let (nodes, edges) = (graph.nodes.len(), between.len());
+    let (nodes_most, edges_most) = (Graph::NODES_DRAWN, Graph::EDGES_DRAWN);
+    if nodes > nodes_most || edges > edges_most {
+        return Err(DrawError::TooLarge { nodes, nodes_most, edges, edges_most });
+    }
+    let arrow = |((from, to), routes): ((usize, usize), BTreeSet<&str>)| {
+        let words = match (routes.len(), routes.first()) {
+            (1, Some(route)) => (*route).to_owned(),
+            (all, _) => format!("{all} routes"),
+        };
+        let (start, end) = (&graph.nodes[from].name, &graph.nodes[to].name);
+        let about = format!("{words}, from {start} to {end}");
+        Arrow { from, to, words: Some(Arrow::words(&words)), about, crosses: from != to }
+    };
+    let about = format!("{} Nodes are shown without their parts.", counts(graph));
+    let cards = graph.nodes.iter().map(card).collect();
+    let arrows = between.into_iter().map(arrow).collect();
+    Ok(Scene { about, cards, arrows, ..Scene::default() })
+}
+
+fn card(node: &GraphNode) -> Card {
+    let of = |kind| node.parts.iter().filter(|part| part.kind == kind).count();
+    let mut details = vec![Words::new(&format!(
+        "{}, {}",
+        count(of(PartKind::Route), "route"),
+        count_of_inboxes(of(PartKind::Inbox))
+    ))];
+    if node.missing {
+        details.insert(0, Words::fault("no such node"));
+    }
+    let class = if node.relay { "relay" } else { "node" };
+    let about = vec![format!("node {}", node.name)];
+    Card { about, is_missing: node.missing, ..Card::new(&node.id, class, &node.name, details) }
+}
+
+/// How much there is, in a sentence.
+pub(super) fn counts(graph: &Graph) -> String {
+    let parts = graph.nodes.iter().flat_map(|node| &node.parts);
+    let inboxes = parts.filter(|part| part.kind == PartKind::Inbox).count();
+    format!(
+        "{}, {} and {}.",
+        count(graph.nodes.len(), "node"),
+        count(graph.routes.len(), "route"),
+        count_of_inboxes(inboxes)
+    )
+}
+
+fn count(of: usize, what: &str) -> String {
+    format!("{of} {what}{}", if of == 1 { "" } else { "s" })
+}
+
+fn count_of_inboxes(of: usize) -> String {
+    format!("{of} {}", if of == 1 { "inbox" } else { "inboxes" })
+}

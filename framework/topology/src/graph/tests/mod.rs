@@ -1,0 +1,6 @@
+mod formats;
+mod look;
+mod places;
+mod property;
+mod read;
+mod some;

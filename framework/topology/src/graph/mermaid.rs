@@ -6,8 +6,14 @@ use std::fmt::Write as _;
 use super::words::shown;
 use super::{Graph, GraphNode, GraphPart, PartKind};
 
+/// The kind of chart, with room for two lines above the parts of a node.
+const HEAD: &str = "\
+%%{init: {\"flowchart\": {\"subGraphTitleMargin\": {\"bottom\": 26}}}}%%
+flowchart TB
+";
+
 pub(super) fn write(graph: &Graph) -> String {
-    let mut text = String::from("flowchart TB\n");
+    let mut text = String::from(HEAD);
     let mut ids = BTreeMap::new();
     for (at, node) in graph.nodes.iter().enumerate() {
         write_node(at, node, &mut ids, &mut text);
@@ -28,11 +34,10 @@ fn write_node<'a>(
     ids: &mut BTreeMap<&'a str, usize>,
     text: &mut String,
 ) {
-    let words = std::iter::once(node.name.as_str())
-        .chain(node.relay.then_some("relay"))
-        .chain(node.missing.then_some("missing"))
-        .chain(node.listen.iter().map(String::as_str));
-    let words = lines(words);
+    let listen = node.listen.join(", ");
+    let second = if node.missing { "missing" } else { &listen };
+    let second = (!second.is_empty()).then_some(second);
+    let words = lines(std::iter::once(node.name.as_str()).chain(second));
     if node.parts.is_empty() {
         // A subgraph without anything in it is not drawn.
         line(text, format_args!("  n{at}[\"{words}\"]"));

@@ -144,6 +144,7 @@ pub(super) fn mermaid(text: &str) -> Drawn {
     let mut ids: BTreeMap<String, (String, String)> = BTreeMap::new();
     let mut is_inside = false;
     let mut lines = text.lines();
+    assert!(lines.next().is_some_and(|line| line.starts_with("%%{init: {")));
     assert_eq!(lines.next(), Some("flowchart TB"));
     for line in lines {
         let (bare, quoted) = tokens(line);

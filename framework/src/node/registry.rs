@@ -218,6 +218,9 @@ impl StageRegistry {
     ///
     /// The suite that was registered last is preferred: two nodes seal with the first one that both
     /// have, in the order of whichever was dialled. One that is registered again keeps its place.
+    /// Programs that talk to each other register them in one order: else the suite depends on who
+    /// dials, and a delivery whose link is dialled from the other end next time is begun anew,
+    /// since nobody knows then whether its receiver still has the earlier one.
     /// No node does without [`Suite::XSALSA20_POLY1305`]: packages are sealed with it.
     #[must_use]
     pub fn sealer(

@@ -162,10 +162,9 @@ impl FileSink {
         let temporary = part.complete(&self.home).map_err(failed)?;
         part.file().sync_all().map_err(failed)?;
         let committed = |name: &[u8]| Committed {
-            place: self.home.place(name),
             files: 1,
             remarks: remarks.lines(),
-            ..Committed::default()
+            ..self.home.committed(name)
         };
         let name = publish(
             &self.home,

@@ -5,13 +5,16 @@
 //! lock being free; one that a later process may go on with has to be old, too; and one
 //! that is complete, and that a noted intent may tell of, is none.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use cap_std::fs::Dir;
 use estafette::delivery::TransferId;
+use estafette::pipeline::Committed;
 use rustix::fs::{Access, AtFlags, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
@@ -133,10 +136,18 @@ impl Home {
 
     /// Where `name` is, for a person.
     pub(super) fn place(&self, name: &[u8]) -> String {
-        use std::os::unix::ffi::OsStrExt;
-        crate::tree::printable(
-            self.path.join(std::ffi::OsStr::from_bytes(name)).as_os_str().as_bytes(),
-        )
+        crate::tree::printable(self.path_of(name).as_os_str().as_bytes())
+    }
+
+    /// Where `name` is.
+    pub(super) fn path_of(&self, name: &[u8]) -> PathBuf {
+        self.path.join(OsStr::from_bytes(name))
+    }
+
+    /// What is committed under `name`.
+    pub(super) fn committed(&self, name: &[u8]) -> Committed {
+        let (place, path) = (self.place(name), Some(self.path_of(name)));
+        Committed { place, path, ..Committed::default() }
     }
 
     /// Bytes that may still be written to this file system. One that gives no figures takes what it

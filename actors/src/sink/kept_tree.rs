@@ -134,7 +134,7 @@ impl KeptTree {
         let Some(stream) = &self.stream else { return Err(closed()) };
         // An intent says that the stream, too, is here to begin again with.
         stream.file().sync_all().map_err(|error| self.failed(length, error))?;
-        let committed = |name: &[u8]| staging.committed(self.home.place(name), counts);
+        let committed = |name: &[u8]| staging.committed(self.home.committed(name), counts);
         let name = publish(
             &self.home,
             &staged,

@@ -344,7 +344,9 @@ impl Opening<'_> {
                 self.home.place(&intent.target)
             ))
         })?;
-        Ok(Found::Committed(intent.summary, intent.committed.clone()))
+        // A note does not say it.
+        let path = Some(self.home.path_of(&intent.target));
+        Ok(Found::Committed(intent.summary, Committed { path, ..intent.committed.clone() }))
     }
 }
 

@@ -208,14 +208,13 @@ impl Staging {
         Ok(())
     }
 
-    /// The delivery at `place`, of a stream with these `counts`.
-    pub(super) fn committed(&self, place: String, counts: Counts) -> Committed {
+    /// The delivery that lies there, of a stream with these `counts`.
+    pub(super) fn committed(&self, there: Committed, counts: Counts) -> Committed {
         Committed {
-            place,
             files: counts.files.saturating_sub(self.remarks.left_out_files()),
             skipped: counts.skipped + self.remarks.left_out(),
             remarks: self.remarks.lines(),
-            ..Committed::default()
+            ..there
         }
     }
 

@@ -77,9 +77,9 @@ pub(super) fn find(home: &Home, offer: &Offer) -> Option<There> {
     }
     let mark = delivered.look(home, offer)?;
     let summary = Summary { length: delivered.length, digest: delivered.digest };
-    let (place, files) = (home.place(&delivered.name), delivered.files);
+    let (there, files) = (home.committed(&delivered.name), delivered.files);
     let memo = Delivered { mark, ..delivered }.encode();
-    Some(There { summary, committed: Committed { place, files, memo, ..Committed::default() } })
+    Some(There { summary, committed: Committed { files, memo, ..there } })
 }
 
 impl Delivered {

@@ -86,9 +86,9 @@ impl TreeSink {
             |_, _| Ok(()),
         )?;
         let staging = self.staging.take().ok_or_else(closed)?;
-        let place = self.home.place(&name);
-        self.home.sync().map_err(|error| SinkError::Write { what: place.clone(), error })?;
-        let mut committed = staging.committed(place, counts);
+        let mut committed = staging.committed(self.home.committed(&name), counts);
+        let what = || committed.place.clone();
+        self.home.sync().map_err(|error| SinkError::Write { what: what(), error })?;
         remarks::tell(&committed);
         there::remember(&mut committed, &self.home, &name, inode, summary);
         Ok(committed)

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -165,21 +166,7 @@ impl Runner {
         arrival: &Arrival,
     ) -> Result<(), CommandError> {
         let name = units::printable(&arrival.name);
-        let place = &arrival.receipt.place;
-        // Printable text of two files may be the same: the command would look at another one than
-        // that which came.
-        if place.contains(['\\', char::REPLACEMENT_CHARACTER]) || place.len() > EXACT_MOST {
-            let text = format!(
-                "the command of --exec is not run for {}: it may not be told exactly where that is",
-                units::printable(place)
-            );
-            return Err(CommandError::io(
-                text,
-                "look at it yourself: a name with a backslash, or with characters that can't be \
-                 shown, is not given to a command",
-            ));
-        }
-        let mut child = self.shell(peer, id, arrival)?;
+        let mut child = self.shell(peer, id, arrival, &place(arrival)?)?;
         let ended = tokio::select! {
             ended = child.wait() => Some(ended),
             () = tokio::time::sleep(self.limit) => None,
@@ -220,6 +207,7 @@ impl Runner {
         peer: PeerId,
         id: TransferId,
         arrival: &Arrival,
+        place: &Path,
     ) -> Result<Child, CommandError> {
         let failed =
             |error| CommandError::io(format!("the command of --exec can't be run: {error}"), AGAIN);
@@ -235,7 +223,7 @@ impl Runner {
             .kill_on_drop(true)
             .process_group(0);
         shell
-            .env("DELIVERY_PLACE", &arrival.receipt.place)
+            .env("DELIVERY_PLACE", place)
             .env("DELIVERY_NAME", &arrival.name)
             .env("DELIVERY_ID", id.to_string());
         shell
@@ -247,6 +235,25 @@ impl Runner {
             blake3::Hash::from_bytes(arrival.receipt.digest).to_hex().as_str(),
         );
         shell.spawn().map_err(failed)
+    }
+}
+
+/// Where it is, byte for byte.
+fn place(arrival: &Arrival) -> Result<PathBuf, CommandError> {
+    let place = &arrival.receipt.place;
+    match &arrival.path {
+        Some(path) => Ok(path.clone()),
+        // An earlier build has noted the printable text alone, and that of two files may be the
+        // same: the command would look at another one than that which came.
+        None if place.contains(['\\', char::REPLACEMENT_CHARACTER]) || place.len() > EXACT_MOST => {
+            let text = format!(
+                "the command of --exec is not run for {}: an earlier release took it, and did not \
+                 note exactly where it is",
+                units::printable(place)
+            );
+            Err(CommandError::io(text, "look at it yourself"))
+        }
+        None => Ok(place.into()),
     }
 }
 

@@ -8,6 +8,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -75,13 +76,17 @@ pub struct Arrival {
     /// Its other id, if it came by a relay: the relay's in what is remembered for who packed it,
     /// and the other way round. Not in records of earlier builds, where both are the same.
     pub(crate) elsewhere: Option<TransferId>,
+    /// Its path, where its inbox has told one: byte for byte, while the place in the receipt is
+    /// printable. Not in records of earlier builds.
+    #[serde(with = "super::path_bytes")]
+    pub path: Option<PathBuf>,
 }
 
 impl Arrival {
-    /// Reads a record; those of earlier builds end before the last field.
+    /// Reads a record; those of earlier builds end before the last field, or the last two.
     fn decode(value: &[u8]) -> Result<Self, codec::CodecError> {
-        codec::decode(value)
-            .or_else(|error| codec::decode(&[value, &[0]].concat()).map_err(|_| error))
+        let earlier = |lacks| codec::decode(&[value, &[0; 2][..lacks]].concat());
+        earlier(0).or_else(|error| earlier(1).or_else(|_| earlier(2)).map_err(|_| error))
     }
 }
 
@@ -386,6 +391,7 @@ mod tests {
             packed_by: None,
             passes: Some(expires),
             elsewhere: None,
+            path: Some("in/a".into()),
         }
     }
 
@@ -465,9 +471,15 @@ mod tests {
 
     #[test]
     fn a_record_of_an_earlier_build_is_read() {
-        let mut earlier = codec::encode(&arrival(100)).unwrap();
-        assert_eq!(earlier.pop(), Some(0));
-        assert_eq!(Arrival::decode(&earlier).unwrap(), arrival(100));
+        let path = std::os::unix::ffi::OsStringExt::from_vec(b"in/\xff\\".to_vec());
+        let exact = Arrival { path: Some(std::ffi::OsString::into(path)), ..arrival(100) };
+        assert_eq!(Arrival::decode(&codec::encode(&exact).unwrap()).unwrap(), exact);
+        let before = Arrival { path: None, ..arrival(100) };
+        let mut earlier = codec::encode(&before).unwrap();
+        for _ in 0..2 {
+            assert_eq!(earlier.pop(), Some(0));
+            assert_eq!(Arrival::decode(&earlier).unwrap(), before);
+        }
     }
 
     #[test]

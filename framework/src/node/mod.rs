@@ -37,6 +37,7 @@ mod messages;
 mod outbox;
 mod package;
 mod partials;
+mod path_bytes;
 mod race;
 mod registry;
 mod runner;

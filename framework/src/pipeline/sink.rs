@@ -4,6 +4,7 @@
 //! was not authenticated.
 
 use std::fmt::{Debug, Display};
+use std::path::PathBuf;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -188,6 +189,10 @@ pub struct Committed {
     /// [`Committed::MEMO_LIMIT`] bytes, and is kept until newer ones need the room.
     #[serde(skip)]
     pub memo: Option<Vec<u8>>,
+    /// The path of the content, if it has one: with the bytes that [`place`](Self::place) shows
+    /// escaped. It does not travel.
+    #[serde(skip)]
+    pub path: Option<PathBuf>,
 }
 
 impl Committed {

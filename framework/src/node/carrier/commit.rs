@@ -64,6 +64,7 @@ impl PackageSink {
                     place: arrival.receipt.place,
                     files: arrival.receipt.files,
                     enclosed: Some(Box::new(enclosed)),
+                    path: arrival.path,
                     ..Committed::default()
                 });
             }

@@ -33,7 +33,7 @@ impl Session {
         let KeyScope { transfer, attempt, .. } = known.transfer.scope;
         let said = |word| known.transfer.key.receipt(transfer, attempt, word, &summary.digest);
         let (mac, processed_mac) = (said("delivered"), said("processed"));
-        let Committed { place, files, enclosed, remarks, memo, .. } = committed;
+        let Committed { place, files, enclosed, remarks, memo, path, .. } = committed;
         let receipt = Receipt { digest: summary.digest, length: summary.length, place, files, mac };
         let Opening { ref inbox, ref content, .. } = *offer.rest;
         let is_package = content.kind == ContentKind::Package;
@@ -56,6 +56,7 @@ impl Session {
             packed_by: None,
             passes: Some(moment.passed + life),
             elsewhere: None,
+            path,
         };
         let (peer, shared) = (self.peer, Arc::clone(&self.shared));
         let note = Note { shared, peer, transfer, arrival, enclosed, memo };

@@ -13,5 +13,6 @@ mod harness;
 mod log;
 mod room;
 mod seats;
+mod seen;
 mod shutdown;
 mod transforms;

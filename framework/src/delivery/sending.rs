@@ -55,7 +55,7 @@ struct Dispatch {
 
 /// Where a delivery stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Phase {
+pub(crate) enum Phase {
     /// For a link.
     Waiting,
     /// For room.
@@ -212,6 +212,11 @@ impl Sending {
     /// Whether chunks are on their way.
     pub(crate) fn is_running(&self, stream: u64) -> bool {
         self.known.get(&stream).is_some_and(|known| known.phase == Phase::Running)
+    }
+
+    /// Where it stands.
+    pub(crate) fn phase(&self, stream: u64) -> Option<Phase> {
+        self.known.get(&stream).map(|known| known.phase)
     }
 
     /// Whether it waits for room.

@@ -407,6 +407,8 @@ fn share(
         outbox: std::sync::OnceLock::new(),
         spool: spool.clone(),
         events: broadcast::channel(EVENTS).0,
+        happenings: super::snapshot::Happenings::default(),
+        traffic: Arc::default(),
         workers,
         supervisor: NodeSupervisor::new(config.restart, metrics.clone()).start(),
         hosted: super::hosting::HostedActors::default(),

@@ -5,6 +5,8 @@
 //! actor is alive, or a wait of a known length away from its next life, or given up, and then its
 //! host has been told.
 
+mod seen;
+
 use std::any::Any;
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,8 +20,10 @@ use actix::{Actor, Addr, AsyncContext, Context};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use self::seen::ActorSeen;
 use super::events::NodeEvent;
 use super::shared::NodeShared;
+use super::snapshot::ActorSnapshot;
 use crate::remote::{DirectoryError, Fate, Intake};
 use crate::supervise::{Decision, Lives, RestartPolicy, Strategy};
 
@@ -72,6 +76,7 @@ pub(crate) struct HostedActors(Mutex<Vec<Wired>>);
 #[derive(Debug)]
 struct Wired {
     name: Arc<str>,
+    seen: Arc<ActorSeen>,
     after: Vec<Arc<str>>,
     tell: mpsc::UnboundedSender<Word>,
 }
@@ -88,6 +93,20 @@ enum Word {
 impl HostedActors {
     fn each(&self, work: impl FnOnce(&mut Vec<Wired>)) {
         work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// What there is to see of so many, and how many there are besides; `at` tells times.
+    pub(super) fn seen(
+        &self,
+        most: usize,
+        at: impl Fn(std::time::Instant) -> u64,
+    ) -> (Vec<ActorSnapshot>, u64) {
+        let (mut seen, mut more) = (Vec::new(), 0);
+        self.each(|all| {
+            seen.extend(all.iter().take(most).map(|wired| wired.seen.look(&wired.name, &at)));
+            more = all.len().saturating_sub(most) as u64;
+        });
+        (seen, more)
     }
 
     /// Tells those that are wired to `of`.
@@ -147,6 +166,7 @@ pub(super) struct Keeper<A: Actor<Context = Context<A>>> {
 struct Kept<A: Actor<Context = Context<A>>> {
     keeper: Keeper<A>,
     words: mpsc::UnboundedReceiver<Word>,
+    seen: Arc<ActorSeen>,
     /// Those it is wired to that are dead.
     down: HashSet<Arc<str>>,
     lives: Lives,
@@ -162,15 +182,18 @@ impl<A: Actor<Context = Context<A>>> Keeper<A> {
         named: oneshot::Receiver<()>,
     ) {
         let (tell, words) = mpsc::unbounded_channel();
+        let intake = Arc::clone(&self.place.intake);
+        let seen = ActorSeen::new(move || intake.seen());
         self.shared.hosted.each(|all| {
             all.push(Wired {
                 name: Arc::clone(&self.name),
+                seen: Arc::clone(&seen),
                 after: self.after.clone(),
                 tell: tell.clone(),
             })
         });
-        let mut kept =
-            Kept { keeper: self, words, down: HashSet::new(), lives: Lives::default(), deaths: 0 };
+        let (down, lives) = (HashSet::new(), Lives::default());
+        let mut kept = Kept { keeper: self, words, seen, down, lives, deaths: 0 };
         let over = kept.live(first, named).await;
         let Kept { keeper, deaths, .. } = kept;
         keeper.shared.hosted.each(|all| all.retain(|wired| !wired.tell.same_channel(&tell)));
@@ -242,6 +265,7 @@ impl<A: Actor<Context = Context<A>>> Kept<A> {
             }
             let (name, hosted) = (Arc::clone(&self.keeper.name), Arc::clone(&self.keeper.shared));
             hosted.hosted.tell(&name, Word::Down);
+            self.seen.lives(false);
             let wait = match self.judge(end, begun.elapsed()) {
                 Ok(wait) => wait,
                 Err(over) => return over,
@@ -262,6 +286,7 @@ impl<A: Actor<Context = Context<A>>> Kept<A> {
             End::Stopped => ("it has stopped".to_owned(), false),
         };
         self.deaths += 1;
+        self.seen.died();
         match strategy {
             Strategy::Escalate if panicked => Err(Over::GivenUp(why)),
             Strategy::Stop | Strategy::Escalate => Err(Over::Stays(why)),
@@ -271,6 +296,7 @@ impl<A: Actor<Context = Context<A>>> Kept<A> {
                         actor = %name, why, ?wait,
                         "an actor of this node has died: starting it anew"
                     );
+                    self.keeper.shared.happenings.actor_died(name, &why);
                     Ok(wait)
                 }
                 Decision::GiveUp => Err(Over::GivenUp(format!(
@@ -299,6 +325,7 @@ impl<A: Actor<Context = Context<A>>> Kept<A> {
                     None => {
                         // It has been started, and goes on.
                         is_up = true;
+                        self.seen.lives(true);
                         if let Some(first) = first.take() {
                             // Whoever started it may be gone: it is to end then.
                             let _ = first.send(Ok(()));

@@ -217,6 +217,17 @@ impl Hub {
         session.clone()
     }
 
+    /// Some sessions, and the outbox.
+    pub(super) fn ears(&self, most: usize) -> (Vec<Addr<Session>>, Option<Addr<Outbox>>) {
+        let sessions = self.sessions.values().take(most).map(|(session, _)| session.clone());
+        (sessions.collect(), self.outbox.clone())
+    }
+
+    /// Peers with a session.
+    pub(super) fn peers(&self) -> usize {
+        self.sessions.len()
+    }
+
     /// Peers with a session, and who knows the connections in their handshake.
     #[cfg(feature = "test-util")]
     pub(super) fn census(&self) -> (usize, Option<Addr<Door>>) {

@@ -32,6 +32,7 @@ pub(crate) use self::chains::{Admit, CheckChains, SendingChain};
 use super::lane_io::{self, Outbound, ReaderSeat};
 use super::session::{Session, signals::LaneDown};
 use super::shared::NodeShared;
+use super::snapshot::Traffic;
 use crate::delivery::{Claim, RangeSet};
 use crate::pipeline::{Chunk, Outlet, Parcel, Sealed, Transfer};
 use crate::supervise::Retire;
@@ -72,10 +73,18 @@ pub(crate) struct LaneHandle {
     pub(crate) up: Arc<AtomicBool>,
 }
 
+impl LaneHandle {
+    /// Whether its connection is up.
+    pub(crate) fn is_up(&self) -> bool {
+        self.up.load(Ordering::Relaxed)
+    }
+}
+
 pub(crate) struct Lane {
     index: u16,
     shared: Arc<NodeShared>,
     session: Addr<Session>,
+    traffic: Arc<Traffic>,
     up: Arc<AtomicBool>,
     load: Arc<AtomicUsize>,
     connection: Option<Attached>,
@@ -118,16 +127,17 @@ struct Attached {
 impl Lane {
     pub(crate) fn start_on(
         shared: &Arc<NodeShared>,
-        session: Addr<Session>,
+        (session, traffic): (Addr<Session>, &Arc<Traffic>),
         index: u16,
     ) -> LaneHandle {
         let worker = &shared.workers[usize::from(index) % shared.workers.len()];
         let up = Arc::<AtomicBool>::default();
-        let (shared, lane_up) = (Arc::clone(shared), Arc::clone(&up));
+        let (shared, lane_up, traffic) = (Arc::clone(shared), Arc::clone(&up), Arc::clone(traffic));
         let address = Self::start_in_arbiter(worker, move |_| Self {
             index,
             shared,
             session,
+            traffic,
             up: lane_up,
             load: Arc::default(),
             connection: None,
@@ -274,13 +284,16 @@ impl Handler<Attach> for Lane {
             buffers: self.shared.buffers.clone(),
             opener,
             max_frame,
+            traffic: Arc::clone(&self.traffic),
         };
         let (writing, reading) = (ctx.address(), ctx.address());
         let road = self.shared.metrics.stage("road");
-        let stalled_after = self.shared.config.link.dead_after();
+        let (traffic, stalled_after) =
+            (Arc::clone(&self.traffic), self.shared.config.link.dead_after());
         let tasks = [
             actix::spawn(async move {
-                let ended = lane_io::write(writer, outbound, stalled_after, &road).await;
+                let counters = (&*road, &*traffic);
+                let ended = lane_io::write(writer, outbound, stalled_after, counters).await;
                 writing.do_send(Ended { serial, epoch, why: ended.to_string(), violation: false });
             }),
             actix::spawn(async move {

@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 
 use super::lane::{AcknowledgeAgain, AcknowledgeCopy, Acknowledged, Lane, Streams};
+use super::snapshot::Traffic;
 use crate::delivery::Claim;
 use crate::metrics::StageMetrics;
 use crate::pipeline::{Buffer, BufferPool, Custody, Parcel, Sealed, Transfer};
@@ -76,6 +77,7 @@ pub(super) struct ReaderSeat {
     pub(super) buffers: BufferPool,
     pub(super) opener: ControlOpener,
     pub(super) max_frame: u32,
+    pub(super) traffic: Arc<Traffic>,
 }
 
 /// Writes what is queued until the queue or the connection closes.
@@ -83,27 +85,28 @@ pub(super) async fn write(
     mut socket: impl AsyncWrite + Unpin,
     mut queue: mpsc::UnboundedReceiver<Outbound>,
     stalled_after: Duration,
-    metrics: &StageMetrics,
+    (metrics, traffic): (&StageMetrics, &Traffic),
 ) -> LaneEnd {
     while let Some(outbound) = queue.recv().await {
-        let written = match outbound {
+        let (written, bytes) = match outbound {
             Outbound::Chunk { frame, custody } => {
                 custody.leave_stages();
                 drop(custody);
                 let start = Instant::now();
                 let written = write_whole(&mut socket, &frame, stalled_after).await;
                 metrics.done(frame.len(), frame.len(), start.elapsed());
-                written
+                (written, frame.len())
             }
             Outbound::Control { frame, waiting } => {
                 let written = write_whole(&mut socket, &frame, stalled_after).await;
                 drop(waiting);
-                written
+                (written, frame.len())
             }
         };
         if let Err(end) = written {
             return end;
         }
+        traffic.sent(bytes);
     }
     LaneEnd::Closed
 }
@@ -131,7 +134,10 @@ pub(super) async fn write_whole(
 pub(super) async fn read(socket: impl AsyncRead + Unpin, mut seat: ReaderSeat) -> LaneEnd {
     let mut frames = FrameReader { socket, ahead: [0; HEADER_LENGTH], have: 0 };
     loop {
-        let outcome = match frames.header(seat.max_frame).await {
+        let header = frames.header(seat.max_frame).await.inspect(|header| {
+            seat.traffic.received(HEADER_LENGTH + header.len as usize);
+        });
+        let outcome = match header {
             Ok(header) if header.kind == FrameKind::Chunk => {
                 chunk(&mut frames, &seat, header).await
             }

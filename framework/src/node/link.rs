@@ -21,6 +21,7 @@ use super::lane_io::write_whole;
 use super::session::Session;
 use super::session::signals::{ControlIn, LinkLost};
 use super::shared::NodeShared;
+use super::snapshot::Traffic;
 use super::transport::{Connection, Io};
 use crate::pipeline::{Chunk, Custody, Outlet, Parcel, Sealed, Slots, Through, Transfer};
 use crate::wire::message::MESSAGE_STREAM;
@@ -205,6 +206,13 @@ pub(crate) async fn receive_control(
     opener.open_control(&body).map_err(protocol)
 }
 
+/// Whose link it is.
+pub(crate) struct LinkSeat {
+    pub(crate) epoch: u64,
+    pub(crate) session: Addr<Session>,
+    pub(crate) traffic: Arc<Traffic>,
+}
+
 /// A link that is up: dropping it closes it.
 pub(crate) struct LiveLink {
     pub(crate) epoch: u64,
@@ -230,8 +238,7 @@ impl LiveLink {
     /// Brings its connection to this thread.
     pub(crate) fn start(
         new: NewLink,
-        epoch: u64,
-        session: Addr<Session>,
+        LinkSeat { epoch, session, traffic }: LinkSeat,
         config: &NodeConfig,
     ) -> std::io::Result<Self> {
         let NewLink { connection, sealer, opener, hash, choice, dialed, address, .. } = new;
@@ -243,17 +250,18 @@ impl LiveLink {
         let batches = BatchInlet::default();
         let batches_in = batches.clone();
         let (hush, hushed) = oneshot::channel();
+        let (written, seat) = (Arc::clone(&traffic), LinkSeat { epoch, session, traffic });
         let reading = actix::spawn(async move {
             let mut reader = reader;
             let why = tokio::select! {
-                why = read(&mut reader, (opener, batches_in), link, answers, epoch, &session) => why,
+                why = read(&mut reader, (opener, batches_in), link, answers, &seat) => why,
                 Ok(()) = hushed => {
                     // A connection that is closed with something unread is reset, and the peer loses the last words.
                     let _ = tokio::time::timeout(LAST_WORDS, tokio::io::copy(&mut reader, &mut tokio::io::sink())).await;
                     return;
                 }
             };
-            session.do_send(LinkLost { epoch, why });
+            seat.session.do_send(LinkLost { epoch, why });
         });
         let (up, is_up) = oneshot::channel();
         let writing = actix::spawn(async move {
@@ -262,8 +270,8 @@ impl LiveLink {
                 tokio::time::sleep(LAST_WORDS).await;
             };
             tokio::select! {
-                written = write(writer, sealer, queued, stalled_after) => {
-                    if let Err(why) = written {
+                ended = write(writer, sealer, queued, (stalled_after, &written)) => {
+                    if let Err(why) = ended {
                         writer_session.do_send(LinkLost { epoch, why });
                     }
                 }
@@ -330,7 +338,7 @@ async fn write(
     mut socket: WriteHalf<Box<dyn Io>>,
     mut sealer: ControlSealer,
     mut queue: mpsc::Receiver<Outbound>,
-    stalled_after: Duration,
+    (stalled_after, traffic): (Duration, &Traffic),
 ) -> Result<(), String> {
     while let Some(first) = queue.recv().await {
         let (mut batch, mut messages) = (Vec::new(), None);
@@ -345,10 +353,12 @@ async fn write(
             }
         }
         write_whole(&mut socket, &batch, stalled_after).await.map_err(|end| end.to_string())?;
+        traffic.sent(batch.len());
         if let Some(sealed) = messages {
             write_whole(&mut socket, sealed.content(), stalled_after)
                 .await
                 .map_err(|end| end.to_string())?;
+            traffic.sent(sealed.content().len());
             sealed.custody().finish(0);
         }
     }
@@ -362,11 +372,11 @@ async fn read(
     (mut opener, batches): (ControlOpener, BatchInlet),
     mut link: Link,
     answers: mpsc::Sender<Outbound>,
-    epoch: u64,
-    session: &Addr<Session>,
+    LinkSeat { epoch, session, traffic }: &LinkSeat,
 ) -> String {
     let mut decoder = FrameDecoder::new(CONTROL_BODY_LIMIT);
     let mut bytes = BytesMut::new();
+    let mut asked = None;
     // Set again only when it has gone off: each message puts the deadline off.
     let mut alarm = pin!(tokio::time::sleep_until(link.poll_timeout().into()));
     loop {
@@ -390,10 +400,15 @@ async fn read(
                 Ok(Control::Ping { nonce }) => {
                     drop(answers.try_send(Outbound::Control(Control::Pong { nonce })))
                 }
-                Ok(Control::Pong { .. }) => {}
+                Ok(Control::Pong { nonce }) => {
+                    let is_last = |(last, _): &(u64, Instant)| *last == nonce;
+                    if let Some((_, at)) = asked.take_if(|asked| is_last(asked)) {
+                        traffic.answered(at.elapsed());
+                    }
+                }
                 // Awaited, so that a flood of messages waits in the socket and not in a mailbox.
                 Ok(control) => {
-                    if session.send(ControlIn { epoch, control }).await.is_err() {
+                    if session.send(ControlIn { epoch: *epoch, control }).await.is_err() {
                         return "the session has ended".into();
                     }
                 }
@@ -405,13 +420,16 @@ async fn read(
             biased;
             read = socket.read_buf(&mut bytes) => match read {
                 Ok(0) => return "the peer closed the connection".into(),
-                Ok(_) => {}
+                Ok(read) => traffic.received(read),
                 Err(error) => return error.to_string(),
             },
             () = &mut alarm => {
                 match link.handle_timeout(Instant::now()) {
                     LinkAction::None => {}
-                    LinkAction::Ping(nonce) => drop(answers.try_send(Outbound::Control(Control::Ping { nonce }))),
+                    LinkAction::Ping(nonce) => {
+                        asked = Some((nonce, Instant::now()));
+                        drop(answers.try_send(Outbound::Control(Control::Ping { nonce })));
+                    }
                     LinkAction::Dead => return "nothing was heard from the peer for too long".into(),
                     LinkAction::Renew => return "the link is old enough to be renewed".into(),
                 }

@@ -43,6 +43,7 @@ mod registry;
 mod runner;
 mod session;
 mod shared;
+mod snapshot;
 mod transfer;
 mod transport;
 mod trust;
@@ -72,6 +73,11 @@ pub use package::{
 };
 pub use registry::{RegistryError, StageRegistry};
 pub use session::signals::SendOptions;
+pub use snapshot::{
+    ActorSnapshot, Amount, Happening, HappeningKind, LettersSnapshot, LinkSnapshot, LinkState,
+    NodeSnapshot, OutboxSnapshot, RelaySnapshot, RoomSnapshot, Severity, Snapshot, SpoolSnapshot,
+    StageSnapshot, Totals, TransferKind, TransferPhase, TransferSnapshot, WaySnapshot,
+};
 pub use transfer::{TransferHandle, TransferStatus};
 pub use transport::{Connection, Io, Listener, Streamed, Transport};
 pub use trust::{

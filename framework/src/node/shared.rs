@@ -15,6 +15,7 @@ use super::ledger::{Bound, Ledger, Rate};
 use super::memory::Remembered;
 use super::memos::Memos;
 use super::partials::Partials;
+use super::snapshot::{Happenings, Traffic};
 use super::trust::Trust;
 use crate::delivery::cancelled::Cancelled;
 use crate::metrics::Metrics;
@@ -81,6 +82,10 @@ pub(crate) struct NodeShared {
     /// What must not be lost with the process.
     pub(crate) spool: Option<Arc<dyn Store>>,
     pub(crate) events: broadcast::Sender<NodeEvent>,
+    /// What happened lately.
+    pub(crate) happenings: Happenings,
+    /// Bytes that went to peers and came from them.
+    pub(crate) traffic: Arc<Traffic>,
     pub(crate) workers: Vec<ArbiterHandle>,
     pub(crate) supervisor: Addr<NodeSupervisor>,
     /// The actors that it runs for its host.
@@ -175,6 +180,7 @@ impl NodeShared {
         if let NodeEvent::Transfer(event) = &event {
             event.log();
         }
+        self.happenings.hear(&event);
         // Nobody listening is fine.
         let _ = self.events.send(event);
     }

@@ -301,6 +301,14 @@ impl Trust {
         peers
     }
 
+    /// So many trusted peers at most, and how many there are.
+    pub(crate) fn some(&self, most: usize) -> (Vec<(PeerId, TrustedPeer)>, usize) {
+        let now = now();
+        let current = self.peers.iter().filter(|entry| entry.value().is_current(now));
+        let some = current.take(most).map(|entry| (*entry.key(), entry.value().clone())).collect();
+        (some, self.peers.len())
+    }
+
     /// Returns the record of a peer, if the peer is trusted. While the store can't be read, no peer
     /// is trusted.
     pub fn peer(&self, id: &PeerId) -> Option<TrustedPeer> {

@@ -54,9 +54,11 @@ pub(crate) use berth::Berth;
 pub(crate) use describe::Gathered;
 pub(crate) use exchange::{Exchange, MESSAGES_OF_ONE, REQUESTS_OF_ONE};
 pub(crate) use form::{Form, Native};
-pub(crate) use intake::{Intake, Take, asked, called, plain};
+pub(crate) use intake::{Intake, IntakeSeen, Take, asked, called, plain};
 #[cfg(feature = "json")]
 pub(crate) use json::Json;
-pub(crate) use letters::{Letter, Letters, Limits as LetterLimits, TABLES as LETTER_TABLES};
+pub(crate) use letters::{
+    Letter, Letters, LettersSeen, Limits as LetterLimits, TABLES as LETTER_TABLES,
+};
 pub(crate) use mailbox::{ByItself, Door, Fate, Mailbox, Plain, Streams};
 pub(crate) use postbox::{Admission, ClosePostbox, Postbox};

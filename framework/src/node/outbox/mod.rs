@@ -9,6 +9,7 @@ mod desk;
 mod entry;
 mod files;
 mod held;
+mod look;
 mod orders;
 mod relay;
 mod schedule;

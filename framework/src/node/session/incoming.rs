@@ -1,6 +1,7 @@
 //! Carries out what is decided about deliveries from the peer ([`receiving`]): room, sinks, notes,
 //! words, news.
 
+mod look;
 mod memory;
 
 use self::memory::Remembered;
@@ -51,6 +52,7 @@ pub(super) struct IncomingTransfer {
     _remembers: Charge,
     /// What was done of it when it last moved, and when that was.
     pub(super) moved: (u64, Instant),
+    began: Instant,
 }
 
 impl IncomingTransfer {
@@ -191,6 +193,7 @@ impl Session {
             kept: None,
             _remembers: remembers,
             moved: (0, Instant::now()),
+            began: Instant::now(),
         };
         self.incoming.insert(offer.stream, incoming);
         self.receive(Event::Taken(offer));

@@ -83,7 +83,7 @@ impl Session {
     pub(super) fn link_down(&mut self, why: &str) {
         let Some(link) = self.link.take() else { return };
         self.messages_down(why);
-        drop(link);
+        drop((link, self.traffic.link_down()));
         tracing::info!(peer = %self.name, why, "link down");
         self.down_since = Instant::now();
         self.attempts = 0;
@@ -303,7 +303,7 @@ impl Handler<LinkUp> for Session {
         self.replace_link();
         self.epoch = self.exchange.next_epoch();
         let (dialed, name) = (new.dialed, new.name.clone());
-        let live = match LiveLink::start(*new, self.epoch, ctx.address(), &self.shared.config) {
+        let live = match LiveLink::start(*new, self.link_seat(), &self.shared.config) {
             Ok(live) => live,
             Err(error) => {
                 // The peer sees the connection close. Who dialled has another try; who was dialled

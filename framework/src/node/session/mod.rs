@@ -9,6 +9,7 @@ mod ending;
 mod incoming;
 mod lanes;
 mod lifecycle;
+mod look;
 mod messages;
 mod opening;
 mod outgoing;
@@ -42,6 +43,7 @@ use super::hub::Hub;
 use super::lane::{Lane, LaneHandle};
 use super::link::LiveLink;
 use super::shared::NodeShared;
+use super::snapshot::Traffic;
 use crate::delivery::sending::{self, Sending};
 use crate::pipeline::{Lost, Signal, Slots};
 use crate::remote::Exchange;
@@ -76,6 +78,8 @@ pub(crate) struct Session {
     exchange: Arc<Exchange>,
     messages: Option<MessageRoad>,
     clock: Option<Task>,
+    /// Bytes of its connections.
+    traffic: Arc<Traffic>,
     epoch: u64,
     dialing: bool,
     attempts: u32,
@@ -151,6 +155,7 @@ impl Session {
             exchange: shared.exchange(peer),
             messages: None,
             clock: None,
+            traffic: Traffic::of_peer(&shared.traffic),
             epoch: 0,
             dialing: false,
             attempts: 0,
@@ -268,7 +273,7 @@ impl Actor for Session {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.lanes = (0..self.shared.workers.len())
-            .map(|i| Lane::start_on(&self.shared, ctx.address(), i as u16))
+            .map(|i| Lane::start_on(&self.shared, (ctx.address(), &self.traffic), i as u16))
             .collect();
         self.lane_phases = vec![LanePhase::Down; self.lanes.len()];
         let signals = Arc::clone(&self.signals_in);

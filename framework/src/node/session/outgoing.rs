@@ -1,6 +1,7 @@
 //! Carries out what is decided about deliveries to the peer
 //! ([`sending`](crate::delivery::sending)): room, offers, stages, sources, news.
 
+mod look;
 mod start;
 
 use self::start::NoRoomHere;
@@ -59,6 +60,7 @@ pub(super) struct OutgoingTransfer {
     receipt: Option<(Receipt, Option<Receipt>)>,
     /// What was done of it when it last moved, and when that was.
     moved: (u64, Instant),
+    began: Instant,
 }
 
 impl OutgoingTransfer {

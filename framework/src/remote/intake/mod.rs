@@ -11,6 +11,7 @@
 //! given up [`WAITING_LIMIT`].
 
 mod handling;
+mod seen;
 #[cfg(test)]
 mod tests;
 
@@ -30,6 +31,8 @@ use super::mailbox::{CallIn, Done};
 use super::serving::Traced;
 use crate::wire::message::Item;
 
+pub(crate) use self::seen::IntakeSeen;
+use self::seen::TakenUp;
 pub(crate) use handling::{asked, called, plain};
 
 /// Calls that an actor takes up before others have their turn: so few that their answers leave
@@ -134,6 +137,7 @@ pub(crate) struct Intake<A: Actor> {
     state: Mutex<State<A>>,
     /// Whether the actor goes on with its state when it panics at a message.
     resumes: AtomicBool,
+    taken_up: TakenUp,
 }
 
 struct State<A: Actor> {
@@ -224,7 +228,11 @@ impl<A: Actor<Context = Context<A>>> Intake<A> {
             taken_over: 0,
             sleeper: None,
         };
-        Arc::new(Self { state: Mutex::new(state), resumes: AtomicBool::new(false) })
+        Arc::new(Self {
+            state: Mutex::new(state),
+            resumes: AtomicBool::new(false),
+            taken_up: TakenUp::default(),
+        })
     }
 
     /// A panic costs the message that caused it, and not the actor's life.
@@ -243,6 +251,11 @@ impl<A: Actor<Context = Context<A>>> Intake<A> {
         state.is_alive = true;
         state.taken_over = 0;
         Taking { intake: Arc::clone(self), life: state.life, load: Load::default() }
+    }
+
+    /// What waits for the actor, and what it does.
+    pub(crate) fn seen(&self) -> IntakeSeen {
+        self.taken_up.seen(self.state().waiting.entries.len())
     }
 
     /// Whether there is a life to take up what is put in.
@@ -358,12 +371,14 @@ impl<A: Actor<Context = Context<A>>> Taking<A> {
             return false;
         }
         state.taken_over = 0;
+        self.intake.taken_up.left(0);
         if state.waiting.entries.is_empty() {
             state.sleeper = Some(task.waker().clone());
             return false;
         }
         std::mem::swap(&mut state.waiting, &mut self.load);
         state.taken_over = self.load.size();
+        self.intake.taken_up.fetched(self.load.entries.len());
         true
     }
 
@@ -380,6 +395,7 @@ impl<A: Actor<Context = Context<A>>> Taking<A> {
     fn handle_next(&mut self, actor: &mut A, ctx: &mut Context<A>) -> Option<Taken> {
         let load = &mut self.load;
         let Entry { take, length, way } = load.entries.pop_front()?;
+        self.intake.taken_up.left(load.entries.len() + 1);
         let is_done = load.dones.front().is_some_and(|done| done.0 == load.taken);
         let mut done = None;
         if is_done {
@@ -426,6 +442,7 @@ impl<A: Actor<Context = Context<A>>> ActorFuture<A> for Taking<A> {
     ) -> Poll<()> {
         let this = self.get_mut();
         let mut left = AT_ONCE * TOLD;
+        this.intake.taken_up.turn();
         while left > 0 {
             // A handler has it wait for something, or stop: its context polls this again when that
             // is over (actix 0.13.5, context_impl.rs, `ContextFut::poll`).
@@ -454,6 +471,7 @@ impl<A: Actor<Context = Context<A>>> Drop for Taking<A> {
         }
         state.is_alive = false;
         state.sleeper = None;
+        self.intake.taken_up.left(0);
         let waited = std::mem::take(&mut state.waiting);
         drop(state);
         // They say by themselves that the actor died with them.

@@ -22,6 +22,7 @@ mod handing;
 mod receiving;
 mod record;
 mod revoked;
+mod seen;
 mod sending;
 #[cfg(test)]
 mod tests;
@@ -41,6 +42,7 @@ pub use self::delivery::{Delivery, LetterId, LetterIdError, LetterInfo, LetterSt
 pub(crate) use self::receiving::Coming;
 use self::receiving::Incoming;
 pub(crate) use self::record::{Letter, TABLES};
+pub(crate) use self::seen::LettersSeen;
 use self::sending::Outgoing;
 pub(super) use self::sending::Posting;
 use self::trying::{Place, Turns};

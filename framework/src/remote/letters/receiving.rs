@@ -90,6 +90,11 @@ impl Incoming {
             Some(Link { epoch, exchange: Arc::clone(exchange), log: None, seen: 0, shut: false });
     }
 
+    /// Letters that are held.
+    pub(super) fn count(&self) -> u64 {
+        self.logs.values().map(|log| log.held.len() as u64).sum()
+    }
+
     pub(super) fn down(&mut self) {
         self.link = None;
     }

@@ -84,6 +84,7 @@ impl Handler<Start> for Session {
             held: Ranges::EMPTY,
             receipt: None,
             moved: (0, Instant::now()),
+            began: Instant::now(),
         };
         if self.is_idle() && self.link.is_none() {
             self.down_since = Instant::now();

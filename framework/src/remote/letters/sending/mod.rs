@@ -93,6 +93,11 @@ impl Outgoing {
         Some(open)
     }
 
+    /// Those that are not over, those that are given up, and what the former cost.
+    pub(super) fn counts(&self) -> (u64, u64, u64) {
+        (self.open.len() as u64, self.dead.len() as u64, self.bytes)
+    }
+
     pub(super) fn peer_name(&self) -> &str {
         self.exchange.peer_name()
     }

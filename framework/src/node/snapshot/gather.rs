@@ -1,0 +1,244 @@
+//! Makes a snapshot: asks the hub, each session and the outbox, and reads the rest where it is.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use actix::{Context, Handler, Message, ResponseFuture};
+use tokio::sync::{Semaphore, oneshot};
+
+use super::{
+    ActorSnapshot, LettersSnapshot, LinkSnapshot, LinkState, NodeSnapshot, OutboxSnapshot,
+    RelaySnapshot, RoomSnapshot, Snapshot, SpoolSnapshot, StageSnapshot, Totals, TransferSnapshot,
+    WaySnapshot,
+};
+use crate::metrics::StageReport;
+use crate::node::handle::Node;
+use crate::node::hub::Hub;
+use crate::node::ledger::Kind;
+use crate::node::shared::NodeShared;
+use crate::pipeline::Budget;
+use crate::remote::LettersSeen;
+use crate::wire::printable;
+
+/// How long the node's thread has to answer.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Tell what there is to see of the node.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Seen")]
+struct Observe;
+
+/// Tell what there is to see of a session.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "SessionSeen")]
+pub(crate) struct ObserveSession {
+    /// The most transfers that are told of.
+    pub(crate) most: usize,
+}
+
+/// Tell what there is to see of the outbox.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "OutboxSeen")]
+pub(crate) struct ObserveOutbox;
+
+/// What a session tells.
+#[derive(Debug)]
+pub(crate) struct SessionSeen {
+    pub(crate) link: LinkSnapshot,
+    /// Those that move first.
+    pub(crate) transfers: Vec<TransferSnapshot>,
+}
+
+/// What the outbox tells.
+#[derive(Debug, Default)]
+pub(crate) struct OutboxSeen {
+    pub(crate) own: OutboxSnapshot,
+    pub(crate) relay: RelaySnapshot,
+}
+
+/// What the sessions and the outbox tell.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    sessions: Vec<SessionSeen>,
+    /// Sessions that were not asked.
+    more: usize,
+    outbox: Option<OutboxSeen>,
+}
+
+impl Handler<Observe> for Hub {
+    type Result = ResponseFuture<Seen>;
+
+    fn handle(&mut self, _: Observe, _: &mut Context<Self>) -> Self::Result {
+        let (sessions, outbox) = self.ears(Snapshot::MOST);
+        let more = self.peers() - sessions.len();
+        // Many sessions that each tell of all would tell of much more than is shown.
+        let most = (4 * Snapshot::MOST / sessions.len().max(1)).clamp(16, Snapshot::MOST);
+        Box::pin(async move {
+            let asked = sessions.iter().map(|session| session.send(ObserveSession { most }));
+            // One that has ended meanwhile has nothing to tell.
+            let sessions = futures_util::future::join_all(asked).await;
+            let outbox = match outbox {
+                Some(outbox) => outbox.send(ObserveOutbox).await.ok(),
+                None => None,
+            };
+            Seen { sessions: sessions.into_iter().flatten().collect(), more, outbox }
+        })
+    }
+}
+
+impl Node {
+    /// Returns what there is to see of the node now. It costs an idle node nothing but the answer,
+    /// and may be asked for on any thread, in any runtime.
+    pub async fn snapshot(&self) -> Snapshot {
+        let shared = Arc::clone(self.shared());
+        let (tell, told) = oneshot::channel();
+        // The node's thread may be blocked: the door's has a clock of its own.
+        let asking = Arc::clone(&shared);
+        shared.door.spawn(async move {
+            let Some(hub) = asking.hub.get() else { return };
+            if let Ok(Ok(seen)) = tokio::time::timeout(PATIENCE, hub.send(Observe)).await {
+                // Whoever asked may be gone.
+                let _ = tell.send(seen);
+            }
+        });
+        let seen = told.await.ok();
+        let addresses = self.addresses().to_vec();
+        put_together(&shared, addresses, seen)
+    }
+}
+
+fn put_together(shared: &NodeShared, addresses: Vec<String>, seen: Option<Seen>) -> Snapshot {
+    let at = shared.happenings.at(Instant::now());
+    let answers = seen.is_some();
+    let Seen { sessions, more, outbox } = seen.unwrap_or_default();
+    let (mut links, mut transfers) = (Vec::new(), Vec::new());
+    for session in sessions {
+        links.push(session.link);
+        transfers.extend(session.transfers);
+    }
+    let under_way: u64 = links.iter().map(|link: &LinkSnapshot| link.transfers).sum();
+    let trusted = if answers { add_trusted(shared, &mut links) } else { 0 };
+    links.sort_by(|a, b| (a.state, &a.name, &a.peer).cmp(&(b.state, &b.name, &b.peer)));
+    transfers.sort_by(|a, b| (a.phase, a.since, &a.id).cmp(&(b.phase, b.since, &b.id)));
+    transfers.truncate(Snapshot::MOST);
+    let (happenings, totals) = shared.happenings.seen(at);
+    let (sent_bytes, received_bytes) = shared.traffic.bytes();
+    let (actors, more_actors) =
+        shared.hosted.seen(Snapshot::MOST, |moment| shared.happenings.at(moment));
+    Snapshot {
+        version: 1,
+        at,
+        answers,
+        node: NodeSnapshot {
+            id: shared.peer().to_string(),
+            name: printable(&shared.name).to_string(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            since: shared.happenings.started_at(),
+            addresses,
+            workers: shared.workers.len() as u64,
+        },
+        totals: Totals { sent_bytes, received_bytes, ..totals },
+        links,
+        // Most of the sessions that were not asked are among those who are trusted.
+        more_links: more.max(trusted) as u64,
+        more_transfers: under_way - transfers.len() as u64,
+        transfers,
+        stages: stages(shared, &actors),
+        actors,
+        more_actors,
+        letters: shared.letters.get().map(|letters| letters.seen().into()),
+        outbox: outbox.as_ref().map(|seen| OutboxSnapshot {
+            folder_bytes: shared.ledger.total(Kind::PackageBytes),
+            folder_most: shared.config.outbox_bytes,
+            ..seen.own
+        }),
+        relay: outbox.as_ref().zip(shared.config.relay).map(|(seen, quota)| RelaySnapshot {
+            packages_most: quota.packages as u64,
+            bytes_most: quota.bytes,
+            ..seen.relay
+        }),
+        spool: shared.spool.as_ref().map(|spool| SpoolSnapshot {
+            failure: spool.failure().map(|why| printable(&why).to_string()),
+        }),
+        room: room(shared),
+        happenings,
+    }
+}
+
+/// Adds the peers that are trusted and have no session; how many were left out.
+fn add_trusted(shared: &NodeShared, links: &mut Vec<LinkSnapshot>) -> usize {
+    let (some, all) = shared.trust.some(2 * Snapshot::MOST);
+    let shown = some.len();
+    let mut left_out = all - shown;
+    for (peer, trusted) in some {
+        let id = peer.to_string();
+        if links.iter().any(|link| link.peer == id) {
+            continue;
+        }
+        if links.len() >= Snapshot::MOST {
+            left_out += 1;
+            continue;
+        }
+        links.push(LinkSnapshot {
+            peer: id,
+            name: printable(&trusted.name).to_string(),
+            state: LinkState::Idle,
+            since: None,
+            address: None,
+            dialed: false,
+            suite: None,
+            rtt_us: None,
+            lanes: 0,
+            sent_bytes: 0,
+            received_bytes: 0,
+            transfers: 0,
+            why: None,
+        });
+    }
+    left_out
+}
+
+/// The counters of stages; the restarts of hosted actors are told with these.
+fn stages(shared: &NodeShared, actors: &[ActorSnapshot]) -> Vec<StageSnapshot> {
+    let is_stage = |report: &StageReport| actors.iter().all(|actor| actor.name != report.stage);
+    let reports = shared.metrics.report().into_iter().filter(is_stage);
+    reports.take(Snapshot::MOST).map(Into::into).collect()
+}
+
+fn room(shared: &NodeShared) -> RoomSnapshot {
+    let most = shared.config.running_transfers;
+    let way = |running: &Semaphore, waiting: &AtomicUsize, bytes: &Budget| WaySnapshot {
+        running: most.saturating_sub(running.available_permits()) as u64,
+        waiting: waiting.load(Ordering::Relaxed) as u64,
+        bytes: (bytes.size() - bytes.free()) as u64,
+    };
+    RoomSnapshot {
+        outgoing: way(&shared.running_out, &shared.waiting_out, &shared.sending),
+        incoming: way(&shared.running_in, &shared.waiting_in, &shared.receiving),
+        running_most: most as u64,
+        bytes_most: shared.sending.size() as u64,
+    }
+}
+
+impl From<LettersSeen> for LettersSnapshot {
+    fn from(seen: LettersSeen) -> Self {
+        let LettersSeen { outgoing, outgoing_cost, dead, incoming, handed } = seen;
+        Self { outgoing, outgoing_cost, dead, incoming, handed }
+    }
+}
+
+impl From<StageReport> for StageSnapshot {
+    fn from(report: StageReport) -> Self {
+        Self {
+            name: report.stage,
+            chunks: report.chunks,
+            bytes_in: report.bytes_in,
+            bytes_out: report.bytes_out,
+            busy_us: u64::try_from(report.busy.as_micros()).unwrap_or(u64::MAX),
+            high_water: report.mailbox_high_water,
+            panics: report.panics,
+            restarts: report.restarts,
+        }
+    }
+}

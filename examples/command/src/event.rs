@@ -30,6 +30,10 @@ pub(crate) enum Event<'a> {
         /// Where it listens, if it does.
         addrs: &'a [String],
     },
+    /// A node can be looked at.
+    Page {
+        url: &'a str,
+    },
     /// A configuration that a node can start with.
     Checked {
         /// The file, if there is one.

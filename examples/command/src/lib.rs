@@ -57,6 +57,7 @@ mod news;
 mod node;
 mod outbox;
 mod output;
+mod page;
 mod per_peer;
 mod program;
 mod receive;

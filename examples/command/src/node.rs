@@ -31,6 +31,7 @@ pub(crate) async fn run(
         relaying: Some(&options.relaying),
         connect: &options.connect,
         inboxes: &global.inboxes,
+        page: Some(&options.page),
         once: false,
         exec: options.exec.as_deref().map(|exec| (exec, options.exec_timeout)),
     };

@@ -24,6 +24,7 @@ pub(crate) async fn run(
         relaying: None,
         connect: &[],
         inboxes: &[],
+        page: None,
         once: options.once,
         exec: None,
     };

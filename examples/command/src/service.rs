@@ -10,7 +10,7 @@ use estafette::node::{Direction, NodeConfig, RelayQuota};
 use estafette::{Node, Ticket};
 use estafette_actors::sink::{self, FileSink};
 
-use crate::arguments::{Global, OnConflict, OutwardLinks, Relaying, Taking};
+use crate::arguments::{Global, OnConflict, OutwardLinks, Paging, Relaying, Taking};
 use crate::config::InboxTable;
 use crate::control::{Server, take_spool};
 use crate::error::{CommandError, ErrorKind};
@@ -20,7 +20,7 @@ use crate::monitor::Monitor;
 use crate::output::Output;
 use crate::per_peer::{self, PerPeer};
 use crate::signals::Signals;
-use crate::{addresses, connection, exec, into, known_folders, settings, to_stdout, units};
+use crate::{addresses, connection, exec, into, known_folders, page, settings, to_stdout, units};
 
 /// The inbox of `--into`.
 pub(crate) const INBOX: &str = "files";
@@ -42,6 +42,8 @@ pub(crate) struct Service<'a> {
     pub(crate) connect: &'a [String],
     /// The inboxes of its configuration, beside the one for `into`.
     pub(crate) inboxes: &'a [InboxTable],
+    /// Where it can be looked at.
+    pub(crate) page: Option<&'a Paging>,
     /// Whether it ends with the first delivery it takes.
     pub(crate) once: bool,
     /// What is run for each delivery, and for how long at most.
@@ -147,11 +149,13 @@ pub(crate) async fn run(
     let connect = connect.map_err(|mut faults| faults.swap_remove(0))?;
     let server = Server::start(&settings::spool_path(global)?, &node)?;
     service.introduce(&node, &name, global, output)?;
+    let page = page::serve(&node, service.page, &connect, output).await?;
     connection::keep(&node, connect, output);
     let exec = service.exec.map(|exec| exec::start(&node, exec, output));
     let ended =
         serve(&node, &mut monitor, &mut signals, (global, exec.as_ref()), service.once, output)
             .await;
+    drop(page);
     // While this holds the spool no other node runs it for the same delivery.
     if let Some(exec) = exec {
         exec.finish(global.drain, &mut signals).await;

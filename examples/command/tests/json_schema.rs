@@ -176,7 +176,7 @@ fn relay_scene(world: &World, lyon: &str, printed: &mut Printed) {
     world.run("dijon", &["trust", "add", &paris, "--name", "paris"], printed);
     let mut node = world.command("dijon");
     let mut node = Running(
-        node.args(["node", "--relay", "--listen", "127.0.0.1:0"])
+        node.args(["node", "--relay", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"])
             .stdout(Stdio::piped())
             .spawn()
             .unwrap(),

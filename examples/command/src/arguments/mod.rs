@@ -3,6 +3,7 @@
 mod ask;
 mod help;
 mod order;
+mod page;
 mod receive;
 mod send;
 mod store;
@@ -19,6 +20,7 @@ use estafette::{NodeConfig, PeerId};
 
 pub(crate) use self::ask::{Ask, Describe};
 pub(crate) use self::order::position_of_subcommand;
+pub(crate) use self::page::Paging;
 pub(crate) use self::receive::{NodeOptions, OnConflict, OutwardLinks, Receive, Relaying, Taking};
 pub(crate) use self::send::Send;
 pub(crate) use self::store::{Doctor, Inbox, Outbox, Ticket};

@@ -7,6 +7,7 @@ use clap::builder::FalseyValueParser;
 use clap::{Args, ValueEnum};
 use estafette::node::RelayQuota;
 
+use super::page::Paging;
 use crate::units::{parse_bytes, parse_duration, parse_name};
 
 #[derive(Debug, Args)]
@@ -92,6 +93,8 @@ pub(crate) struct NodeOptions {
     pub(crate) exec_timeout: Duration,
     #[command(flatten)]
     pub(crate) relaying: Relaying,
+    #[command(flatten)]
+    pub(crate) page: Paging,
     /// How long a try goes on dialling, and how long to wait for a peer whose link broke [default:
     /// 5s, and 60s]
     #[arg(long, value_name = "TIME", value_parser = parse_duration, env = "ESTAFETTE_PATIENCE", hide_env = true)]

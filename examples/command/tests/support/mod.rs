@@ -4,6 +4,7 @@
 
 pub(crate) mod clock;
 pub(crate) mod disk;
+pub(crate) mod http;
 pub(crate) mod network;
 pub(crate) mod process;
 pub(crate) mod proxy;

@@ -1,0 +1,89 @@
+//! The live page of an estafette node: in a browser, what is linked, what moves, what is slow and
+//! what is broken; beside it metrics, health and a JSON API.
+//!
+//! ```no_run
+//! # async fn example(node: estafette::Node) -> Result<(), Box<dyn std::error::Error>> {
+//! use estafette_page::Page;
+//!
+//! let serving = Page::of(&node).serve("127.0.0.1:7480").await?;
+//! println!("http://{}/", serving.address());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`Page::serve`] has a thread and a runtime of its own, so that no request touches a thread of
+//! the node; [`Page::router`] is for a host that has an axum server already. Nothing is changed by
+//! it, and nothing is done while nobody looks. `framework/docs/page.md` has every endpoint, limit
+//! and rule.
+
+mod feed;
+mod guard;
+mod metrics;
+mod router;
+mod serve;
+mod token;
+
+use axum::Router;
+use estafette::{Node, PeerId};
+
+pub use self::serve::{ServeError, Serving};
+pub use self::token::{Token, TokenError};
+
+/// The page of a node.
+#[derive(Clone, Debug)]
+#[must_use = "it is not served yet"]
+pub struct Page {
+    node: Node,
+    token: Option<Token>,
+    hosts: Vec<String>,
+    needed: Vec<PeerId>,
+}
+
+impl Page {
+    /// The most event streams at once; a further one is answered 503.
+    pub const STREAMS: usize = 64;
+    /// The most connections at once of [`Page::serve`]; further ones wait to be accepted.
+    pub const CONNECTIONS: usize = 256;
+
+    /// The page of this node: for this machine alone, without a token.
+    pub fn of(node: &Node) -> Self {
+        Self { node: node.clone(), token: None, hosts: Vec::new(), needed: Vec::new() }
+    }
+
+    /// Wants this token of everyone, but for `/healthz`: as a bearer token, or as the password of
+    /// HTTP's basic authentication, which browsers ask for.
+    pub fn token(mut self, token: Token) -> Self {
+        self.token = Some(token);
+        self
+    }
+
+    /// Answers to one more name of a host, besides `localhost` and IP addresses: that of a proxy in
+    /// front of it. Any other name is refused, since it may be that of a page elsewhere which has
+    /// made its name lead here (DNS rebinding).
+    pub fn host(mut self, name: impl Into<String>) -> Self {
+        self.hosts.push(name.into());
+        self
+    }
+
+    /// Is ready (`/readyz`) only while the link with this peer is up.
+    pub fn needs(mut self, peer: PeerId) -> Self {
+        self.needed.push(peer);
+        self
+    }
+
+    /// All of it as a router, for a host that serves more than this. It checks hosts, origins and
+    /// the token by itself; limits of connections are the host's. It may be nested under a path
+    /// that ends with a slash.
+    pub fn router(&self) -> Router {
+        router::router(self)
+    }
+
+    /// Serves it at an address, `host:port`, on a thread of its own, until what is returned is
+    /// dropped. Port 0 is any free one.
+    ///
+    /// # Errors
+    /// If the address is not of this machine alone and there is no token, or can't be listened at.
+    pub async fn serve(self, address: &str) -> Result<Serving, ServeError> {
+        serve::serve(self, address).await
+    }
+}

@@ -1,0 +1,207 @@
+//! The endpoints.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::{self, HeaderMap, HeaderValue};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use estafette::node::{LinkState, Snapshot};
+use estafette::{Node, PeerId};
+use futures_util::stream;
+use serde_json::{Value, json};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+use crate::Page;
+use crate::feed::{Feed, Frame};
+use crate::guard::{self, Guard};
+use crate::metrics;
+
+/// How often a stream says something, so that what lies between does not take it for dead.
+const ALIVE: Duration = Duration::from_secs(15);
+/// When a browser comes back whose stream has ended.
+const RETRY: Duration = Duration::from_secs(2);
+
+const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const JSON: &str = "application/json";
+
+#[derive(Clone)]
+struct Seat {
+    node: Node,
+    feed: Arc<Feed>,
+    streams: Arc<Semaphore>,
+    needed: Arc<[PeerId]>,
+}
+
+pub(crate) fn router(page: &Page) -> Router {
+    let seat = Seat {
+        node: page.node.clone(),
+        feed: Feed::new(&page.node),
+        streams: Arc::new(Semaphore::new(Page::STREAMS)),
+        needed: page.needed.clone().into(),
+    };
+    let hosts = page.hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
+    let guard = Arc::new(Guard { token: page.token.clone(), hosts });
+    Router::new()
+        .route("/", get(async || typed(HTML, include_str!("../assets/page.html"))))
+        .route("/page.css", get(async || typed(CSS, include_str!("../assets/page.css"))))
+        .route("/page.js", get(async || typed(SCRIPT, include_str!("../assets/page.js"))))
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics_now))
+        .route("/api/v1/snapshot", get(snapshot))
+        .route("/api/v1/events", get(events))
+        .route("/api/v1/openapi.json", get(async || typed(JSON, OPENAPI)))
+        .fallback(async || {
+            refused(StatusCode::NOT_FOUND, "nothing is here: /api/v1/openapi.json says what is")
+        })
+        .method_not_allowed_fallback(async || {
+            refused(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD: nothing is changed here")
+        })
+        .layer(axum::middleware::from_fn_with_state(guard, guard::guard))
+        .with_state(seat)
+}
+
+/// What is served, in the words of OpenAPI 3.1.
+pub(crate) const OPENAPI: &str = include_str!("../assets/openapi.json");
+
+fn typed(kind: &'static str, body: impl Into<axum::body::Body>) -> Response {
+    ([(header::CONTENT_TYPE, kind)], body.into()).into_response()
+}
+
+/// A refusal, as JSON.
+pub(crate) fn refused(status: StatusCode, why: &str) -> Response {
+    (status, typed(JSON, json!({ "error": why }).to_string())).into_response()
+}
+
+async fn healthz(State(seat): State<Seat>) -> Response {
+    let alive = seat.node.snapshot().await.answers;
+    let status = if alive { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, typed(JSON, json!({ "alive": alive }).to_string())).into_response()
+}
+
+async fn readyz(State(seat): State<Seat>) -> Response {
+    let why = unready(&seat.node.snapshot().await, &seat.needed);
+    let status = if why.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let body: Value = json!({ "ready": why.is_empty(), "why": why });
+    (status, typed(JSON, body.to_string())).into_response()
+}
+
+/// Why it is not ready.
+fn unready(snapshot: &Snapshot, needed: &[PeerId]) -> Vec<String> {
+    let mut why = Vec::new();
+    if !snapshot.answers {
+        return vec!["the node does not answer: something blocks its thread".into()];
+    }
+    if let Some(failure) = snapshot.spool.as_ref().and_then(|spool| spool.failure.as_ref()) {
+        why.push(format!("the spool takes nothing more: {failure}"));
+    }
+    for peer in needed {
+        let id = peer.to_string();
+        let link = snapshot.links.iter().find(|link| link.peer == id);
+        if link.is_none_or(|link| link.state != LinkState::Up) {
+            let name = link.map_or_else(|| peer.short(), |link| link.name.clone());
+            why.push(format!("the link with {name} is not up"));
+        }
+    }
+    why
+}
+
+async fn metrics_now(State(seat): State<Seat>) -> Response {
+    match metrics::text(seat.node.snapshot().await) {
+        Ok(text) => typed(metrics::KIND, text),
+        Err(error) => refused(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    }
+}
+
+async fn snapshot(State(seat): State<Seat>) -> Response {
+    match serde_json::to_string(&seat.node.snapshot().await) {
+        Ok(text) => typed(JSON, text),
+        Err(error) => refused(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    }
+}
+
+async fn events(State(seat): State<Seat>, headers: HeaderMap) -> Response {
+    let Ok(place) = Arc::clone(&seat.streams).try_acquire_owned() else {
+        let text = format!("{} event streams are open, which is all there may be", Page::STREAMS);
+        let mut response = refused(StatusCode::SERVICE_UNAVAILABLE, &text);
+        let headers = response.headers_mut();
+        headers.insert(header::RETRY_AFTER, HeaderValue::from_static("10"));
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        return response;
+    };
+    let last = headers.get("last-event-id").and_then(|id| read_id(id.to_str().ok()?));
+    let listening = Listening {
+        frames: seat.feed.listen(),
+        is_new: true,
+        told: last,
+        ready: Vec::new(),
+        _place: place,
+    };
+    let events = stream::unfold(listening, |mut listening| async move {
+        let event = listening.next().await?;
+        Some((Ok::<_, Infallible>(event), listening))
+    });
+    let mut response =
+        Sse::new(events).keep_alive(KeepAlive::new().interval(ALIVE)).into_response();
+    // A proxy that collects before it passes on would hold it back.
+    response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response
+}
+
+/// The id of an event: when its node was started, and the number of what happened.
+fn read_id(id: &str) -> Option<(u64, u64)> {
+    let (since, number) = id.split_once('-')?;
+    Some((since.parse().ok()?, number.parse().ok()?))
+}
+
+/// A client that listens.
+struct Listening {
+    frames: watch::Receiver<Option<Arc<Frame>>>,
+    /// It has not looked yet: others may listen already.
+    is_new: bool,
+    /// The last thing that it was told of, and of which process.
+    told: Option<(u64, u64)>,
+    /// Events of the last frame that are still to be sent, the first one last.
+    ready: Vec<Event>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Listening {
+    /// `None` when there is nothing more to come.
+    async fn next(&mut self) -> Option<Event> {
+        loop {
+            if let Some(event) = self.ready.pop() {
+                return Some(event);
+            }
+            if !std::mem::take(&mut self.is_new) {
+                self.frames.changed().await.ok()?;
+            }
+            let frame = self.frames.borrow_and_update().clone();
+            if let Some(frame) = frame {
+                self.take(&frame);
+            }
+        }
+    }
+
+    fn take(&mut self, frame: &Frame) {
+        let after = self.told.filter(|told| told.0 == frame.since).map_or(0, |told| told.1);
+        let event = |(number, text): &(u64, String)| {
+            let id = format!("{}-{number}", frame.since);
+            Event::default().event("happening").id(id).data(text)
+        };
+        let news = frame.happenings.iter().filter(|(number, _)| *number > after);
+        self.ready.extend(news.rev().map(event));
+        let last = frame.happenings.iter().map(|(number, _)| *number).max().unwrap_or(0);
+        self.told = Some((frame.since, after.max(last)));
+        let snapshot = Event::default().event("snapshot").retry(RETRY).data(&frame.snapshot);
+        self.ready.push(snapshot);
+    }
+}

@@ -39,6 +39,69 @@ pub(crate) enum Event<'a> {
         /// The file, if there is one.
         file: Option<String>,
     },
+    /// Something is wrong with a topology.
+    Fault {
+        code: &'a str,
+        message: &'a str,
+        /// The key.
+        at: &'a str,
+        label: &'a str,
+        help: Option<&'a str>,
+        file: &'a str,
+        line: Option<usize>,
+        column: Option<usize>,
+        /// In bytes of the file.
+        start: Option<usize>,
+        end: Option<usize>,
+    },
+    /// A node of a topology.
+    TopologyNode {
+        name: &'a str,
+        /// Its id, where the topology says it.
+        peer: Option<String>,
+        /// Of this machine.
+        here: bool,
+        listen: &'a [String],
+        relay: bool,
+    },
+    /// A route of a topology.
+    TopologyRoute {
+        name: &'a str,
+        from: &'a str,
+        source: &'a str,
+        to: &'a [String],
+        via: Option<&'a str>,
+        schedule: &'a str,
+    },
+    /// A route has stored a delivery.
+    Routed {
+        route: &'a str,
+        transfer: String,
+        name: &'a str,
+        to: &'a str,
+    },
+    /// An entry of a folder was delivered to all, and is removed.
+    RouteRemoved {
+        route: &'a str,
+        name: &'a str,
+    },
+    /// A route failed, and is tried again.
+    RouteFailed {
+        route: &'a str,
+        message: &'a str,
+        seconds: u64,
+    },
+    /// What a node of a topology still has to do.
+    Pending {
+        open: u64,
+        activity: u64,
+    },
+    /// The process of a node ended.
+    NodeEnded {
+        code: Option<i32>,
+        /// Until it is started again.
+        seconds: Option<u64>,
+    },
     /// Two programs run with one key: the peer's, or this node's own.
     KeyShared {
         peer: String,

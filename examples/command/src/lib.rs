@@ -70,6 +70,7 @@ mod signals;
 mod table;
 mod tickets;
 mod to_stdout;
+mod topology;
 mod trust;
 mod turn;
 mod units;

@@ -140,6 +140,21 @@ impl Output {
         }
     }
 
+    /// A remark that begins with words in a colour of their own.
+    pub(crate) fn remark_styled(&self, begin: &str, words: &str, end: &str, text: &str) {
+        if !self.quiet && !self.json {
+            let line = format!("{begin}{}{end} {}", shown(words), shown(text));
+            self.bars.suspend(|| print_line(io::stderr().lock(), &line));
+        }
+    }
+
+    /// The event of another process, as it is.
+    pub(crate) fn value(&self, event: &serde_json::Value) {
+        if self.json {
+            print_line(io::stdout().lock(), &shown_json(&event.to_string()));
+        }
+    }
+
     /// Tells of an error and goes on.
     pub(crate) fn error(&self, error: &CommandError) {
         if self.json {

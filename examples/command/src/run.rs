@@ -8,7 +8,7 @@ use crate::error::{self, CommandError};
 use crate::output::Output;
 use crate::{
     about, ask, by_relay, content, demo, describe, detach, doctor, inbox, node, outbox, receive,
-    send, tickets, trust,
+    send, tickets, topology, trust,
 };
 
 pub(crate) async fn run(arguments: Arguments, output: &Output) -> Result<ExitCode, CommandError> {
@@ -19,6 +19,9 @@ pub(crate) async fn run(arguments: Arguments, output: &Output) -> Result<ExitCod
         Action::Send(options) if !options.also.is_empty() => to_each(global, options, output).await,
         Action::Send(options) => send_to_one(global, options, output).await,
         Action::Node(options) => node::run(global, options, output).await,
+        Action::Run(options) => topology::run(global, options, output).await,
+        Action::Validate(options) => topology::validate(global, options, output),
+        Action::List(options) => topology::list(global, options, output),
         Action::Outbox(action) => outbox::run(global, action, output).await,
         Action::Inbox(action) => inbox::run(global, action, output).await,
 

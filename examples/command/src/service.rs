@@ -237,6 +237,25 @@ async fn serve(
     Ok(ExitCode::SUCCESS)
 }
 
+/// A node of a topology, until it is stopped, or over in the way of topologies.
+pub(crate) async fn serve_topology(
+    node: &Node,
+    monitor: &mut Monitor,
+    signals: &mut Signals,
+    global: &Global,
+    output: &Output,
+    mut until: crate::topology::Until<'_>,
+) -> Result<ExitCode, CommandError> {
+    let serving = serve(node, monitor, signals, (global, None), false, output);
+    let mut serving = std::pin::pin!(serving);
+    tokio::select! {
+        served = &mut serving => return served,
+        () = until.over(output) => {}
+    }
+    stop(node, None, false, 0, global, output);
+    serving.await
+}
+
 /// Begins to stop the node; the monitor ends with it. What a command has done is noted in the
 /// spool, of which the node lets go when it has stopped: so the command ends first.
 fn stop(

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -21,8 +21,17 @@ const OPTIONAL: [(&str, &str); 4] =
 
 /// Events for which a receiver has to be fuller than those of the scenes, a key copied, or what is
 /// sent be odder, or a program with actors be there; the command's own tests have their fields.
-const RARE: [&str; 8] =
-    ["answer", "key_shared", "name", "queued", "remark", "restarted", "told", "waiting"];
+const RARE: [&str; 9] = [
+    "answer",
+    "key_shared",
+    "name",
+    "node_ended",
+    "queued",
+    "remark",
+    "restarted",
+    "told",
+    "waiting",
+];
 
 /// The words in backticks.
 fn words(text: &str) -> Vec<String> {
@@ -116,6 +125,7 @@ fn all_scenes() -> Printed {
     world.run("paris", &["ticket", "revoke", &issued], &mut printed);
     outbox_scenes(&world, &line, &mut printed);
     relay_scene(&world, &lyon, &mut printed);
+    topology_scene(&world, &mut printed);
     world.run("paris", &["trust", "remove", &lyon], &mut printed);
     world.run("lyon", &["send", &path("not there"), &line], &mut printed);
     fs::create_dir(path("photos")).unwrap();
@@ -196,6 +206,49 @@ fn relay_scene(world: &World, lyon: &str, printed: &mut Printed) {
     while printed.0.last().unwrap()["event"] != "kept" {
         printed.0.push(next());
     }
+}
+
+const TOPOLOGY: &str = r#"
+[node.lyon]
+[node.paris]
+listen = "unix:PLACE/paris.sock"
+[inbox.letters]
+node = "paris"
+sink = { folder = "topology-in" }
+[route.post]
+from = "lyon"
+source = { each = { folder = "topology-out", then = "remove" } }
+to = "paris/letters"
+[route.missing]
+from = "lyon"
+source = { paths = "not-there" }
+to = "paris/letters"
+"#;
+
+/// Two nodes of a topology; one route has nothing to send.
+fn topology_scene(world: &World, printed: &mut Printed) {
+    let path = |name: &str| world.0.path().join(name).display().to_string();
+    let file = path("topology.toml");
+    fs::create_dir(path("topology-out")).unwrap();
+    fs::write(path("topology-out/letter"), "letter").unwrap();
+    fs::write(&file, TOPOLOGY.replace("PLACE", &path(""))).unwrap();
+    world.run("lyon", &["list", &file], printed);
+    let start = |node: &str| {
+        let mut command = world.command("lyon");
+        command.args(["run", &file, "--node", node, "--with-parent"]);
+        Running(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap())
+    };
+    let (_paris, mut lyon) = (start("paris"), start("lyon"));
+    let mut left = vec!["routed", "route_failed", "route_removed", "pending"];
+    lyon.0.stdin.as_mut().unwrap().write_all(b"pending\n").unwrap();
+    let mut lines = BufReader::new(lyon.0.stdout.take().unwrap()).lines();
+    while !left.is_empty() {
+        let event: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+        left.retain(|wanted| event["event"] != *wanted);
+        printed.0.push(event);
+    }
+    fs::write(&file, "[node.lyon]\nlisen = 7").unwrap();
+    world.run("lyon", &["validate", &file], printed);
 }
 
 #[test]

@@ -32,6 +32,9 @@ pub struct Fault {
     /// The bytes of the file that are wrong. `None`: the topology has no file, or the fault is of
     /// what is not there.
     pub span: Option<Range<usize>>,
+    /// A table that there would have to be.
+    #[serde(skip)]
+    pub(crate) about: Option<String>,
 }
 
 impl Fault {
@@ -48,7 +51,20 @@ impl Fault {
             related: Vec::new(),
             help: None,
             span: None,
+            about: None,
         }
+    }
+
+    /// Whether it may be but a consequence of another one, which reading found.
+    pub(crate) fn follows(&self, unread: &Fault) -> bool {
+        let table = |at: &str| at.splitn(3, '.').take(2).collect::<Vec<_>>().join(".");
+        let broken = table(&unread.at);
+        let mut concerned = self.related.iter().map(|(at, _)| at).chain(&self.about);
+        let rest = self.at.strip_prefix(unread.at.as_str());
+        let is_in = rest.is_some_and(|rest| {
+            rest.is_empty() || unread.at.is_empty() || rest.starts_with(['.', '['])
+        });
+        is_in || concerned.any(|at| table(at) == broken)
     }
 
     pub(crate) fn label(mut self, label: impl Into<String>) -> Self {
@@ -140,6 +156,19 @@ impl Report {
     /// True if there is none.
     pub fn is_empty(&self) -> bool {
         self.faults.is_empty()
+    }
+
+    /// The file, as its name was given.
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// The line and the column of a fault, each from 1, if it has a place in the file. Columns are
+    /// characters.
+    pub fn position(&self, fault: &Fault) -> Option<(usize, usize)> {
+        let before = self.text.get(..fault.span.as_ref()?.start)?;
+        let line = before.rfind('\n').map_or(before, |end| &before[end + 1..]);
+        Some((before.matches('\n').count() + 1, line.chars().count() + 1))
     }
 
     /// The first faults, 50 at most, drawn as rustc draws its own; `colored` for a terminal.

@@ -1,5 +1,36 @@
 //! Topologies: which nodes there are, what goes from where to where, and where it ends up, in a
 //! file that can be checked, drawn and run.
+//!
+//! ```no_run
+//! use estafette_actors::standard;
+//! use estafette_topology::Topology;
+//!
+//! # async fn embed() -> Result<(), Box<dyn std::error::Error>> {
+//! // Fails with all faults of the file, drawn as rustc draws its own.
+//! let topology = Topology::load("two-nodes.toml", &standard())?;
+//! let paris = topology.start("paris", standard()).await?;
+//! println!("{}", paris.node().peer());
+//! paris.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A topology needs no file: [`Topology::new`] begins one, and what a program makes has the same
+//! faults.
+//!
+//! ```
+//! use estafette_actors::standard;
+//! use estafette_topology::{InboxSpec, Kind, NodeSpec, RouteSpec, Target, Topology};
+//!
+//! let topology = Topology::new(".")
+//!     .node("lyon", NodeSpec::default())
+//!     .node("paris", NodeSpec::listening("127.0.0.1:7411"))
+//!     .inbox("letters", InboxSpec::at("paris", Kind::folder("received")))
+//!     .route("post", RouteSpec::new("lyon", Kind::path("out"), Target::new("paris", "letters")));
+//! assert!(topology.check(&standard()).is_empty());
+//! ```
+//!
+//! `framework/docs/topologies.md` has every key.
 
 mod check;
 mod fault;
@@ -16,4 +47,9 @@ pub use self::model::{
     EachSpec, InboxSpec, Kind, NodeSpec, RouteSpec, Schedule, SourceSpec, Target, Then, Topology,
 };
 pub use self::read::{Document, LONGEST, LoadError};
-pub use self::run::{RouteEvent, RouteNews, RunError, RunningNode};
+pub use self::run::{Pending, RouteEvent, RouteNews, RunError, RunningNode};
+
+/// Its code is compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/topologies.md")]
+struct Topologies;

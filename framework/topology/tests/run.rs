@@ -1,5 +1,7 @@
 //! Nodes of a topology run, on real sockets and disks: what a route says is delivered, once.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails says so")]
+
 use std::path::Path;
 use std::time::Duration;
 

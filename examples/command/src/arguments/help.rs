@@ -8,6 +8,7 @@ Examples:
   estafette send --detach big.tar @ticket.txt   only stored; delivered by:
   estafette node                                delivers what is stored, until it is stopped
   estafette ask paris/shop shop.Order '{…}'      an actor of a program there
+  estafette run two-nodes.toml                  the nodes and routes of a file
 
 Every flag has an environment variable: --chunk-size is ESTAFETTE_CHUNK_SIZE.";
 
@@ -19,6 +20,7 @@ Examples:
   estafette send --detach big.tar @ticket.txt   only stored; delivered by:
   estafette node                                delivers what is stored, until it is stopped
   estafette ask paris/shop shop.Order '{…}'      an actor of a program there
+  estafette run two-nodes.toml                  the nodes and routes of a file
 
 Every flag has an environment variable: --chunk-size is ESTAFETTE_CHUNK_SIZE.
 
@@ -31,6 +33,21 @@ Exit codes:
   5    bytes did not verify
   6    input or output failed; of a tree, all else was delivered; doctor: something is damaged
   130  stopped by a signal before it was done";
+
+pub(super) const RUN_EXAMPLES: &str = "\
+Examples:
+  estafette run two-nodes.toml                 all nodes, until Ctrl-C
+  estafette run two-nodes.toml --once          until what is sent once is delivered
+  estafette run two-nodes.toml --node paris    one of them, in this process
+
+The keys and the spools of nodes that name none lie in .estafette/, beside the file.";
+
+pub(super) const VALIDATE_EXAMPLES: &str = "\
+Examples:
+  estafette validate two-nodes.toml
+  estafette validate --json two-nodes.toml     one event for each fault, with its line and bytes
+
+Exit codes: 0 nothing is wrong, 2 something is.";
 
 pub(super) const RECEIVE_EXAMPLES: &str = "\
 Examples:

@@ -7,6 +7,7 @@ mod page;
 mod receive;
 mod send;
 mod store;
+mod topology;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -24,6 +25,7 @@ pub(crate) use self::page::Paging;
 pub(crate) use self::receive::{NodeOptions, OnConflict, OutwardLinks, Receive, Relaying, Taking};
 pub(crate) use self::send::Send;
 pub(crate) use self::store::{Doctor, Inbox, Outbox, Ticket};
+pub(crate) use self::topology::{RunOptions, TopologyFile};
 use crate::config::{ConfigFile, InboxTable};
 use crate::error::CommandError;
 use crate::event::Event;
@@ -137,6 +139,14 @@ pub(crate) enum Action {
     /// --relay, keep those of others
     #[command(after_help = help::NODE_EXAMPLES)]
     Node(NodeOptions),
+    /// Run the nodes of a topology: all of this machine, each in a process of its own, or one
+    #[command(after_help = help::RUN_EXAMPLES)]
+    Run(RunOptions),
+    /// Say all that is wrong with a topology, each fault at its place
+    #[command(after_help = help::VALIDATE_EXAMPLES)]
+    Validate(TopologyFile),
+    /// List the nodes and the routes of a topology
+    List(TopologyFile),
     /// What is to be delivered: list, show, retry, cancel, drop
     #[command(subcommand, after_help = help::OUTBOX_EXAMPLES)]
     Outbox(Outbox),

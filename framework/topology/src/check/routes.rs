@@ -52,6 +52,7 @@ impl Checking<'_> {
     fn arrivals(&mut self, place: &str, route: &RouteSpec, inbox: &str) {
         let Some(spec) = self.topology.inboxes.get(inbox) else {
             let fault = Fault::new("unknown-inbox", place, format!("there is no inbox `{inbox}`"));
+            let fault = Fault { about: Some(format!("inbox.{inbox}")), ..fault };
             let fault = fault.label("not an inbox of this topology");
             let known = self.topology.inboxes.keys().map(String::as_str);
             self.faults.push(fault.nearest(inbox, known));
@@ -95,6 +96,7 @@ impl Checking<'_> {
         if !has(&target.inbox) {
             let message = format!("`{}` has no inbox `{}`", target.node, target.inbox);
             let fault = Fault::new("unknown-inbox", place, message);
+            let fault = Fault { about: Some(format!("inbox.{}", target.inbox)), ..fault };
             let known: Vec<_> = self.topology.inboxes.keys().filter(|name| has(name)).collect();
             let fault = fault
                 .label("a route to nowhere")

@@ -113,11 +113,11 @@ impl Document {
     /// All that is wrong with it, for a program with these stages and kinds.
     pub fn check(&self, registry: &StageRegistry) -> Report {
         let mut faults = self.faults.clone();
-        // Where something could not be read, what refers to it would be found to be wrong, too.
-        let declared = |fault: &Fault| fault.code.starts_with("unknown-");
         let checked = self.topology.check(registry);
-        let unread = !faults.is_empty();
-        faults.extend(checked.into_iter().filter(|fault| !(unread && declared(fault))));
+        let unread = &self.faults;
+        faults.extend(
+            checked.into_iter().filter(|fault| !unread.iter().any(|unread| fault.follows(unread))),
+        );
         let file = self.path.display().to_string();
         Report::new(file, self.text.clone(), self.places.clone(), faults)
     }

@@ -3,6 +3,7 @@
 mod meeting;
 mod memory;
 mod onward;
+mod pending;
 mod route;
 
 use std::collections::BTreeMap;
@@ -21,7 +22,9 @@ use tokio::sync::{broadcast, oneshot};
 use self::memory::Memory;
 use self::onward::Onward;
 use self::route::Route;
-use crate::model::{SourceSpec, Topology};
+use crate::model::{SourceSpec, Target, Topology};
+
+pub use self::pending::Pending;
 
 /// Events that wait for a slow subscriber; older ones are dropped.
 const EVENTS: usize = 1024;
@@ -134,9 +137,10 @@ pub enum RouteNews {
 #[derive(Debug)]
 pub struct RunningNode {
     node: Node,
+    routes: Vec<Route>,
     events: broadcast::Sender<RouteEvent>,
     first: Option<broadcast::Receiver<RouteEvent>>,
-    _routes: oneshot::Sender<()>,
+    _running: oneshot::Sender<()>,
 }
 
 impl RunningNode {
@@ -227,8 +231,8 @@ impl Topology {
             .collect();
         let (events, first) = broadcast::channel(EVENTS);
         let routes = self.routes_from(name, &ids, &node, &registry, &memory, &events);
-        let routes = run_routes(&node, routes, connect).map_err(RunError::Thread)?;
-        Ok(RunningNode { node, events, first: Some(first), _routes: routes })
+        let running = run_routes(&node, routes.clone(), connect).map_err(RunError::Thread)?;
+        Ok(RunningNode { node, routes, events, first: Some(first), _running: running })
     }
 
     /// Whether a node is of this machine: its key is here, or is made at its first start.
@@ -292,6 +296,14 @@ impl Topology {
         Ok(store)
     }
 
+    /// Whether a route begins where a delivery ends.
+    fn goes_on(&self, target: &Target) -> bool {
+        self.routes.values().any(|route| {
+            route.from == target.node
+                && matches!(&route.source, SourceSpec::Inbox(inbox) if *inbox == target.inbox)
+        })
+    }
+
     fn routes_from(
         &self,
         name: &str,
@@ -308,7 +320,9 @@ impl Topology {
                 let targets = targets
                     .filter_map(|target| Some((target.clone(), *ids.get(&target.node)?)))
                     .collect();
+                let goes_on = spec.to.iter().map(|target| self.goes_on(target)).collect();
                 Route {
+                    goes_on: Arc::new(goes_on),
                     name: route.as_str().into(),
                     via: spec.via.as_ref().and_then(|via| ids.get(via).copied()),
                     spec: Arc::new(spec.clone()),

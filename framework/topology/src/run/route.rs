@@ -27,12 +27,14 @@ const ENTRIES: usize = 100_000;
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
 /// A route at the node that sends.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(super) struct Route {
     pub(super) name: Arc<str>,
     pub(super) spec: Arc<RouteSpec>,
     /// The ids of its targets, in their order.
     pub(super) targets: Arc<Vec<(Target, PeerId)>>,
+    /// Whether another route begins at each of them.
+    pub(super) goes_on: Arc<Vec<bool>>,
     pub(super) via: Option<PeerId>,
     /// Where relative paths of its settings begin.
     pub(super) base: PathBuf,
@@ -259,7 +261,7 @@ impl Route {
     }
 
     /// The key of the note of what was sent to a target.
-    fn key(&self, target: &Target, entry: &str) -> String {
+    pub(super) fn key(&self, target: &Target, entry: &str) -> String {
         format!("{}\n{target}\n{entry}", self.name)
     }
 
@@ -286,7 +288,7 @@ impl Route {
 }
 
 /// Does what may block.
-async fn on_a_thread<T: Send + 'static>(
+pub(super) async fn on_a_thread<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, RouteError> {
     blocking(work).await.map_err(|error| RouteError::Source(error.to_string()))
@@ -294,7 +296,7 @@ async fn on_a_thread<T: Send + 'static>(
 
 /// The names in a folder that are meant to be sent: none that begins with a dot, or ends as those
 /// of programs that are still writing do.
-fn entries(folder: &Path) -> io::Result<BTreeSet<String>> {
+pub(super) fn entries(folder: &Path) -> io::Result<BTreeSet<String>> {
     const UNFINISHED: [&str; 4] = [".part", ".tmp", ".partial", "~"];
     let mut names = BTreeSet::new();
     for entry in std::fs::read_dir(folder)? {

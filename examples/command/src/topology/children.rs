@@ -1,0 +1,331 @@
+//! All nodes of this machine, each in a process of its own: their events as one, restarts, and one
+//! end for all.
+
+use std::collections::BTreeMap;
+use std::process::{ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use estafette_topology::Topology;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Map, Value};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, ChildStdin, Command};
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+
+use super::lines::Lines;
+use super::run::PENDING;
+use crate::arguments::{Global, RunOptions};
+use crate::error::{CommandError, ErrorKind};
+use crate::output::Output;
+use crate::signals::Signals;
+use crate::units;
+
+/// How often it is asked whether all is done.
+pub(super) const ASK_AGAIN: Duration = Duration::from_millis(200);
+/// The wait before a process that has ended is started again: doubled each time, up to the second.
+const RESTART: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+/// A process that ran for so long is started again as if for the first time.
+const STEADY: Duration = Duration::from_secs(60);
+/// Longer than its own time for what runs, a process is not waited for.
+const LINGER: Duration = Duration::from_secs(5);
+/// The longest line of a process that is read whole, in bytes.
+const LINE_MOST: u64 = 1 << 20;
+
+/// Something that a process did.
+enum Said {
+    Line {
+        from_log: bool,
+        text: String,
+    },
+    Ended(Option<i32>),
+    /// It is time to start it again.
+    Again,
+}
+
+/// One node, and its process.
+struct Node {
+    process: Option<Process>,
+    restart: Duration,
+    /// How the last one ended, if it was not started again.
+    code: Option<i32>,
+    pending: Option<(u64, u64)>,
+}
+
+struct Process {
+    pid: Pid,
+    stdin: ChildStdin,
+    since: Instant,
+}
+
+struct Children<'a> {
+    global: &'a Global,
+    options: &'a RunOptions,
+    nodes: BTreeMap<String, Node>,
+    lines: Lines,
+    output: &'a Output,
+    said: mpsc::Sender<(String, Said)>,
+    stopping: bool,
+}
+
+pub(super) async fn run(
+    global: &Global,
+    options: &RunOptions,
+    topology: &Topology,
+    output: &Output,
+) -> Result<ExitCode, CommandError> {
+    let mut signals = Signals::new()?;
+    let (here, away): (Vec<_>, Vec<_>) =
+        topology.nodes.keys().cloned().partition(|name| topology.is_here(name));
+    if here.is_empty() {
+        return Err(CommandError::usage(
+            "none of the nodes is of this machine: all have ids, and no key of them is here",
+            "bring the key of one here, or leave its id out",
+        ));
+    }
+    // Together they would make the same ones.
+    topology.make_keys()?;
+    let (said, mut hear) = mpsc::channel(256);
+    let mut children = Children {
+        global,
+        options,
+        nodes: BTreeMap::new(),
+        lines: Lines::new(&here, output),
+        output,
+        said,
+        stopping: false,
+    };
+    for name in away {
+        output.remark(&format!("{} is of another machine", units::printable(&name)));
+    }
+    for name in here {
+        children.start(&name)?;
+    }
+    let mut asked = 0;
+    let mut ask = tokio::time::interval(ASK_AGAIN);
+    let mut before = None;
+    while !(children.stopping && children.running() == 0) {
+        tokio::select! {
+            said = hear.recv() => {
+                // This process holds one end itself.
+                let Some((name, said)) = said else { break };
+                children.heard(&name, said);
+                if !children.stopping && children.is_hopeless() {
+                    children.stop(Signal::TERM);
+                }
+            }
+            _ = ask.tick(), if options.once && !children.stopping => {
+                let standing = children.standing();
+                if standing.is_some() && standing == before {
+                    children.stop(Signal::TERM);
+                }
+                before = standing;
+                children.ask().await;
+            }
+            () = signals.next() => {
+                asked += 1;
+                children.stop(if asked < 3 { Signal::TERM } else { Signal::KILL });
+            }
+            () = sleep(global.drain + LINGER), if children.stopping => children.stop(Signal::KILL),
+        }
+    }
+    children.end(asked)
+}
+
+impl Children<'_> {
+    fn start(&mut self, name: &str) -> Result<(), CommandError> {
+        let process = self.spawn(name).map_err(|error| {
+            let text =
+                format!("the process of {} can't be started: {error}", units::printable(name));
+            CommandError::io(text, "free some memory and processes")
+        })?;
+        let node = self.nodes.entry(name.to_owned()).or_insert(Node {
+            process: None,
+            restart: RESTART.0,
+            code: None,
+            pending: None,
+        });
+        (node.process, node.pending) = (Some(process), None);
+        Ok(())
+    }
+
+    fn spawn(&self, name: &str) -> std::io::Result<Process> {
+        let Global { drain, verbose, .. } = self.global;
+        let mut command = Command::new(std::env::current_exe()?);
+        command
+            .arg("run")
+            .arg(&self.options.topology.file)
+            .args(["--node", name, "--with-parent", "--json", "--drain"])
+            .arg(format!("{}ms", drain.as_millis()))
+            .args((0..*verbose).map(|_| "-v"))
+            .env_remove("ESTAFETTE_CONFIG")
+            .env_remove("ESTAFETTE_NODE")
+            .env_remove("ESTAFETTE_ONCE")
+            // A Ctrl-C is for this process, which tells the others.
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        let mut child = command.spawn()?;
+        let lost = || std::io::Error::from(std::io::ErrorKind::BrokenPipe);
+        let pid = child.id().and_then(|pid| Pid::from_raw(pid.cast_signed())).ok_or_else(lost)?;
+        let stdin = child.stdin.take().ok_or_else(lost)?;
+        self.listen(name, child);
+        Ok(Process { pid, stdin, since: Instant::now() })
+    }
+
+    /// Hears all that a process says, and then how it ended.
+    fn listen(&self, name: &str, mut child: Child) {
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let (name, said) = (name.to_owned(), self.said.clone());
+        tokio::spawn(async move {
+            let out = async {
+                if let Some(stdout) = stdout {
+                    forward(&name, stdout, false, &said).await;
+                }
+            };
+            let log = async {
+                if let Some(stderr) = stderr {
+                    forward(&name, stderr, true, &said).await;
+                }
+            };
+            tokio::join!(out, log);
+            let code = child.wait().await.ok().and_then(|status| status.code());
+            // Whoever listens may be gone.
+            let _ = said.send((name, Said::Ended(code))).await;
+        });
+    }
+
+    fn heard(&mut self, name: &str, said: Said) {
+        match said {
+            Said::Line { from_log: true, text } => self.lines.log(name, &text),
+            Said::Line { from_log: false, text } => {
+                let event = serde_json::from_str::<Map<String, Value>>(&text);
+                let Ok(event) = event else { return self.lines.log(name, &text) };
+                if event.get("event").and_then(Value::as_str) == Some("pending") {
+                    let number = |key: &str| event.get(key).and_then(Value::as_u64);
+                    if let Some(node) = self.nodes.get_mut(name) {
+                        node.pending = number("open").zip(number("activity"));
+                    }
+                    return;
+                }
+                self.lines.event(name, &event);
+            }
+            Said::Ended(code) => self.ended(name, code),
+            Said::Again => {
+                if !self.stopping
+                    && let Err(error) = self.start(name)
+                {
+                    self.output.error(&error);
+                    self.ended(name, None);
+                }
+            }
+        }
+    }
+
+    /// A process has ended: started again, unless it was to end, or can't run as it is.
+    fn ended(&mut self, name: &str, code: Option<i32>) {
+        let (stopping, said) = (self.stopping, self.said.clone());
+        let Some(node) = self.nodes.get_mut(name) else { return };
+        let ran = node.process.take().map(|process| process.since.elapsed());
+        node.code = code;
+        if stopping {
+            return;
+        }
+        if ran.is_some_and(|ran| ran >= STEADY) {
+            node.restart = RESTART.0;
+        }
+        // What is wrong with its words is wrong the next time, too.
+        let usage = Some(i32::from(ErrorKind::Usage.exit_code()));
+        let again = (code != usage).then_some(node.restart);
+        node.restart = (node.restart * 2).min(RESTART.1);
+        self.lines.ended(name, code, again);
+        if let Some(again) = again {
+            let name = name.to_owned();
+            tokio::spawn(async move {
+                sleep(again).await;
+                let _ = said.send((name, Said::Again)).await;
+            });
+        }
+    }
+
+    fn running(&self) -> usize {
+        self.nodes.values().filter(|node| node.process.is_some()).count()
+    }
+
+    /// Whether no node runs, nor will; or one that all of it is waited for.
+    fn is_hopeless(&self) -> bool {
+        let usage = Some(i32::from(ErrorKind::Usage.exit_code()));
+        let mut given_up =
+            self.nodes.values().map(|node| node.process.is_none() && node.code == usage);
+        if self.options.once { given_up.any(|up| up) } else { given_up.all(|up| up) }
+    }
+
+    /// Asks each node what it still has to do.
+    async fn ask(&mut self) {
+        for node in self.nodes.values_mut() {
+            node.pending = None;
+            if let Some(process) = &mut node.process {
+                // One that has ended is heard of.
+                let _ = process.stdin.write_all(format!("{PENDING}\n").as_bytes()).await;
+            }
+        }
+    }
+
+    /// The sum of what has happened, if all nodes have said that nothing is open.
+    fn standing(&self) -> Option<u64> {
+        let done = |node: &Node| match node.pending {
+            Some((0, activity)) => Some(activity),
+            _ => None,
+        };
+        self.nodes.values().map(done).sum()
+    }
+
+    fn stop(&mut self, signal: Signal) {
+        self.stopping = true;
+        for process in self.nodes.values().filter_map(|node| node.process.as_ref()) {
+            // One that has ended is not waited for yet, so its number is still its own.
+            let _ = kill_process(process.pid, signal);
+        }
+    }
+
+    fn end(self, asked: u32) -> Result<ExitCode, CommandError> {
+        let cancelled = i32::from(ErrorKind::Cancelled.exit_code());
+        let failed = self.nodes.iter().find(|(_, node)| node.code.is_some_and(|code| code != 0));
+        match failed {
+            None => Ok(ExitCode::SUCCESS),
+            Some((_, node)) if node.code == Some(cancelled) || asked > 1 => {
+                Err(CommandError::cancelled("stopped by a signal: deliveries were cut off"))
+            }
+            Some((name, node)) => {
+                let code = node.code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
+                self.output.remark(&format!("{} ended with {code}", units::printable(name)));
+                Ok(ExitCode::from(code))
+            }
+        }
+    }
+}
+
+/// Hands on each line, until there are no more.
+async fn forward(
+    name: &str,
+    from: impl tokio::io::AsyncRead + Unpin,
+    from_log: bool,
+    said: &mpsc::Sender<(String, Said)>,
+) {
+    use tokio::io::AsyncReadExt;
+    let mut from = BufReader::new(from);
+    loop {
+        let mut line = Vec::new();
+        // A longer one is told in pieces.
+        let read = (&mut from).take(LINE_MOST).read_until(b'\n', &mut line).await;
+        if !matches!(read, Ok(1..)) {
+            return;
+        }
+        let text = String::from_utf8_lossy(&line).trim_end_matches('\n').to_owned();
+        if said.send((name.to_owned(), Said::Line { from_log, text })).await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! The events of several nodes as one stream: lines with the name of the node for people, objects
+//! with it for programs.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use crate::event::Event;
+use crate::output::Output;
+use crate::units::{self, printable};
+
+/// Colours of names, by turns: none of them means good or bad.
+const COLORS: [u8; 6] = [36, 35, 34, 96, 95, 94];
+
+pub(super) struct Lines {
+    names: Vec<String>,
+    width: usize,
+    output: Output,
+}
+
+impl Lines {
+    pub(super) fn new(names: &[String], output: &Output) -> Self {
+        let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+        Self { names: names.to_vec(), width, output: output.clone() }
+    }
+
+    /// A line that a person reads; without colours, `name | text`.
+    fn say(&self, name: &str, text: &str) {
+        let shown = printable(name);
+        let room = " ".repeat(self.width.saturating_sub(shown.chars().count()));
+        let index = self.names.iter().position(|known| known == name).unwrap_or(0);
+        let (begin, end) = match self.output.color {
+            true => (format!("\x1b[{}m", COLORS[index % COLORS.len()]), "\x1b[0m"),
+            false => (String::new(), ""),
+        };
+        for line in text.lines() {
+            self.output.remark_styled(&begin, &format!("{shown}{room} |"), end, line);
+        }
+    }
+
+    /// A line of its log.
+    pub(super) fn log(&self, name: &str, text: &str) {
+        self.say(name, text);
+    }
+
+    /// An event of a node.
+    pub(super) fn event(&self, name: &str, event: &Map<String, Value>) {
+        if self.output.json {
+            let mut event = event.clone();
+            event.insert("node".into(), name.into());
+            self.output.value(&Value::Object(event));
+        } else if let Some(text) = words(event) {
+            self.say(name, &text);
+        }
+    }
+
+    /// A process has ended.
+    pub(super) fn ended(&self, name: &str, code: Option<i32>, again: Option<Duration>) {
+        let seconds = again.map(|again| again.as_secs());
+        if self.output.json {
+            let event = serde_json::to_value(Event::NodeEnded { code, seconds });
+            if let Ok(Value::Object(event)) = event {
+                self.event(name, &event);
+            }
+            return;
+        }
+        let how = code.map_or_else(|| "was killed".into(), |code| format!("ended with {code}"));
+        let next = match again {
+            Some(again) => format!("started again in {}", units::span(again)),
+            None => "it is not started again: others go on".into(),
+        };
+        self.say(name, &format!("its process {how}; {next}"));
+    }
+}
+
+/// An event in words; `None` for what people are not told, such as progress.
+fn words(event: &Map<String, Value>) -> Option<String> {
+    let text = |key: &str| printable(event.get(key).and_then(Value::as_str).unwrap_or("?"));
+    let number = |key: &str| event.get(key).and_then(Value::as_u64).unwrap_or(0);
+    let words = match event.get("event")?.as_str()? {
+        "ready" => {
+            let addrs = event.get("addrs").and_then(Value::as_array).into_iter().flatten();
+            let addrs: Vec<_> = addrs.filter_map(Value::as_str).map(printable).collect();
+            match &addrs[..] {
+                [] => "runs".to_owned(),
+                addrs => format!("listens at {}", addrs.join(", ")),
+            }
+        }
+        "routed" => format!("{} goes to {}, by route {}", text("name"), text("to"), text("route")),
+        "route_removed" => format!("{} is delivered to all, and removed", text("name")),
+        "route_failed" => {
+            let again = units::span(Duration::from_secs(number("seconds")));
+            format!("route {}: {}; tried again in {again}", text("route"), text("message"))
+        }
+        "delivered" => {
+            let what = event.get("name").and_then(Value::as_str).map_or("?".into(), printable);
+            let (bytes, peer) = (units::bytes(number("bytes")), text("peer_name"));
+            match event.get("direction")?.as_str()? {
+                "incoming" => format!("has {what} ({bytes}) from {peer}: {}", text("place")),
+                _ => format!("delivered {what} ({bytes}) to {peer}"),
+            }
+        }
+        "relayed" | "kept" => format!("the relay keeps {}", text("transfer")),
+        "deferred" => format!("{}; tried again", text("message")),
+        "restarted" | "remark" => text("message"),
+        "waiting" => "waits for room".into(),
+        "error" => {
+            match event.get("hint").and_then(Value::as_str).filter(|hint| !hint.is_empty()) {
+                Some(hint) => format!("error: {}\n  → {}", text("message"), printable(hint)),
+                None => format!("error: {}", text("message")),
+            }
+        }
+        _ => return None,
+    };
+    Some(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_have_words_and_words_of_others_steer_no_terminal() {
+        let event = |json: Value| words(json.as_object().unwrap_or(&Map::new()));
+        let routed = serde_json::json!({
+            "event": "routed", "route": "post", "name": "a\u{1b}[2J", "to": "paris/in", "transfer": "1"
+        });
+        let said = event(routed).unwrap_or_default();
+        assert!(said.contains("goes to paris/in, by route post") && !said.contains('\u{1b}'));
+        assert_eq!(event(serde_json::json!({ "event": "progress" })), None);
+        assert_eq!(
+            event(serde_json::json!({ "event": "ready", "addrs": [] })),
+            Some("runs".into())
+        );
+    }
+}

@@ -1,0 +1,81 @@
+//! Topologies: checked, listed and run.
+
+mod children;
+mod lines;
+mod list;
+mod run;
+mod validate;
+
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+use estafette_topology::{Document, Fault, LoadError, Report};
+
+use crate::arguments::Global;
+use crate::error::{CommandError, ErrorKind};
+use crate::event::Event;
+use crate::output::Output;
+
+pub(crate) use self::list::run as list;
+pub(crate) use self::run::{Until, run};
+pub(crate) use self::validate::run as validate;
+
+/// A file that was read, and its faults.
+fn read(file: &Path, global: &Global) -> Result<(Document, Report), CommandError> {
+    let document = Document::open(file).map_err(|error| match error {
+        LoadError::Io { .. } => CommandError::usage(error, "name a file of TOML"),
+        error => CommandError::usage(error, ""),
+    })?;
+    let report = document.check(&global.program.registry);
+    Ok((document, report))
+}
+
+/// A topology that can be run, or the code with which the command ends: its faults are told.
+fn open(file: &Path, global: &Global, output: &Output) -> Result<Document, Faulty> {
+    let (document, report) = read(file, global).map_err(Faulty::Unread)?;
+    if report.is_empty() { Ok(document) } else { Err(Faulty::Told(tell(&report, output))) }
+}
+
+/// Why there is no topology.
+enum Faulty {
+    Unread(CommandError),
+    Told(ExitCode),
+}
+
+impl Faulty {
+    fn end(self) -> Result<ExitCode, CommandError> {
+        match self {
+            Self::Unread(error) => Err(error),
+            Self::Told(code) => Ok(code),
+        }
+    }
+}
+
+/// Tells all faults: drawn for people, an event each for programs.
+fn tell(report: &Report, output: &Output) -> ExitCode {
+    if output.json {
+        for fault in report.faults() {
+            let (line, column) = report.position(fault).unzip();
+            let Fault { code, message, at, label, help, span, .. } = fault;
+            let (start, end) = span.as_ref().map(|span| (span.start, span.end)).unzip();
+            output.event(&Event::Fault {
+                code,
+                message,
+                at,
+                label,
+                help: help.as_deref(),
+                file: report.file(),
+                line,
+                column,
+                start,
+                end,
+            });
+        }
+    } else {
+        let drawn = report.draw(output.color);
+        // Whoever read it may have gone.
+        let _ = writeln!(std::io::stderr().lock(), "{drawn}");
+    }
+    ExitCode::from(ErrorKind::Usage.exit_code())
+}

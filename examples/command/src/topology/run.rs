@@ -1,0 +1,180 @@
+//! `estafette run`: one node of a topology in this process, or all of this machine in processes of
+//! their own.
+
+use std::io::BufRead;
+use std::process::ExitCode;
+
+use estafette_topology::{RouteNews, RunError, RunningNode, Topology};
+use tokio::sync::mpsc;
+
+use crate::arguments::{Global, RunOptions};
+use crate::control::Server;
+use crate::error::CommandError;
+use crate::event::Event;
+use crate::monitor::Monitor;
+use crate::output::Output;
+use crate::signals::Signals;
+use crate::{addresses, service, units};
+
+/// The question of the process that started this one.
+pub(super) const PENDING: &str = "pending";
+
+pub(crate) async fn run(
+    global: &Global,
+    options: &RunOptions,
+    output: &Output,
+) -> Result<ExitCode, CommandError> {
+    let document = match super::open(&options.topology.file, global, output) {
+        Ok(document) => document,
+        Err(faulty) => return faulty.end(),
+    };
+    match &options.node {
+        Some(name) => one(global, options, document.topology(), name, output).await,
+        None => super::children::run(global, options, document.topology(), output).await,
+    }
+}
+
+async fn one(
+    global: &Global,
+    options: &RunOptions,
+    topology: &Topology,
+    name: &str,
+    output: &Output,
+) -> Result<ExitCode, CommandError> {
+    let mut signals = Signals::new()?;
+    let mut running = topology.start(name, global.program.registry.clone()).await?;
+    let node = running.node().clone();
+    let mut monitor = Monitor::new(&node, output);
+    // So that `estafette outbox` and the like ask this process.
+    let server = Server::start(&topology.spool_of(name), &node)?;
+    let addrs = addresses::reachable(node.addresses());
+    output.event(&Event::Ready { peer: node.peer().to_string(), addrs: &addrs });
+    let listens = match &addrs[..] {
+        [] => String::new(),
+        addrs => format!(" listens at {}", addrs.join(", ")),
+    };
+    let (shown, short) = (units::printable(name), node.peer().short());
+    output.remark(&format!("{shown} ({short}){listens}"));
+    tell_of_routes(&mut running, output);
+    let (parent, has_gone) = mpsc::channel(1);
+    if options.with_parent {
+        listen_to_parent(parent)?;
+    } else if options.once {
+        drop(parent);
+    }
+    let served = service::serve_topology(
+        &node,
+        &mut monitor,
+        &mut signals,
+        global,
+        output,
+        Until { running: &running, asked: has_gone, alone: options.once && !options.with_parent },
+    )
+    .await;
+    server.finish().await;
+    running.shutdown().await;
+    served
+}
+
+/// The end of a node of a topology, apart from signals.
+pub(crate) struct Until<'r> {
+    running: &'r RunningNode,
+    /// The questions of the process that started this one; the channel ends with it.
+    asked: mpsc::Receiver<()>,
+    /// Whether it ends when nothing is left to be done.
+    alone: bool,
+}
+
+impl Until<'_> {
+    /// Waits until the node is to end, and answers questions meanwhile.
+    pub(crate) async fn over(&mut self, output: &Output) {
+        loop {
+            if self.alone {
+                let pending = self.running.pending().await.unwrap_or_default();
+                if pending.open == 0 {
+                    return;
+                }
+                tokio::time::sleep(super::children::ASK_AGAIN).await;
+                continue;
+            }
+            match self.asked.recv().await {
+                Some(()) => {
+                    let pending = self.running.pending().await.unwrap_or_default();
+                    let (open, activity) = (pending.open, pending.activity);
+                    output.event(&Event::Pending { open, activity });
+                }
+                None => return,
+            }
+        }
+    }
+}
+
+/// Tells what routes do, as long as the node runs.
+fn tell_of_routes(running: &mut RunningNode, output: &Output) {
+    let (mut events, output) = (running.events(), output.clone());
+    tokio::spawn(async move {
+        loop {
+            let event = match events.recv().await {
+                Ok(event) => event,
+                Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => continue,
+                Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
+            };
+            let (route, shown) = (&*event.route, units::printable(&event.route));
+            match &event.news {
+                RouteNews::Sent { id, name, to } => {
+                    let transfer = id.short();
+                    output.event(&Event::Routed { route, transfer, name, to });
+                    let [name, to] = [name, to].map(|text| units::printable(text));
+                    output.remark(&format!("route {shown}: {name} goes to {to}"));
+                }
+                RouteNews::Removed { entry } => {
+                    output.event(&Event::RouteRemoved { route, name: entry });
+                    let entry = units::printable(entry);
+                    output.remark(&format!("route {shown}: {entry} is delivered, and removed"));
+                }
+                RouteNews::Failed { why, again } => {
+                    let seconds = again.as_secs();
+                    output.event(&Event::RouteFailed { route, message: why, seconds });
+                    let (why, again) = (units::printable(why), units::span(*again));
+                    output.remark(&format!("route {shown}: {why}; tried again in {again}"));
+                }
+                _ => {}
+            }
+        }
+    });
+}
+
+/// Reads the questions of the process that started this one, on a thread of its own: the channel
+/// ends when that process does.
+fn listen_to_parent(parent: mpsc::Sender<()>) -> Result<(), CommandError> {
+    let listen = move || {
+        for line in std::io::stdin().lock().lines() {
+            let asks = line.is_ok_and(|line| line == PENDING);
+            if !asks || parent.blocking_send(()).is_err() {
+                return;
+            }
+        }
+    };
+    let started = std::thread::Builder::new().name("parent".into()).spawn(listen);
+    started.map(drop).map_err(|error| {
+        CommandError::io(format!("no thread could be started: {error}"), "free some memory")
+    })
+}
+
+impl From<RunError> for CommandError {
+    fn from(error: RunError) -> Self {
+        match error {
+            RunError::Start(error) => error.into(),
+            RunError::Trust(error) => error.into(),
+            RunError::Key { error, .. } => error.into(),
+            RunError::Unknown { .. } => Self::usage(error, "name one of them with --node"),
+            RunError::OtherKey { .. } | RunError::Inbox { .. } => {
+                Self::usage(error, "change it in the topology")
+            }
+            RunError::Io { .. } => {
+                Self::io(error, "another process may run this node; else let this user write there")
+            }
+            error => Self::io(error, "free some memory and threads"),
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! Topologies in processes of their own: checked, listed and run as somebody at a terminal would.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails says so")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+fn estafette(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_estafette"));
+    command.env_clear().env("HOME", folder).current_dir(folder).stdin(Stdio::null());
+    command
+}
+
+/// A folder with a topology and something to send.
+fn world(topology: &str) -> (TempDir, PathBuf) {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().to_owned();
+    fs::create_dir(folder.join("out")).unwrap();
+    fs::write(folder.join("out/letter"), "Dear Paris").unwrap();
+    let text = topology.replace("{here}", folder.to_str().unwrap());
+    fs::write(folder.join("topology.toml"), text).unwrap();
+    (place, folder)
+}
+
+fn run(folder: &Path, arguments: &[&str]) -> Output {
+    estafette(folder).args(arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+const TWO_NODES: &str = r#"
+[node.lyon]
+
+[node.paris]
+listen = "unix:{here}/paris.sock"
+
+[inbox.letters]
+node = "paris"
+sink = { folder = "in" }
+
+[route.post]
+from = "lyon"
+source = { paths = "out" }
+to = "paris/letters"
+"#;
+
+#[test]
+fn all_nodes_run_as_processes_until_what_is_sent_once_is_delivered() {
+    let (_place, folder) = world(TWO_NODES);
+    let output = run(&folder, &["run", "topology.toml", "--once"]);
+    let (said, out) = (text(&output.stderr), text(&output.stdout));
+    assert!(output.status.success(), "{said}{out}");
+    assert_eq!(fs::read_to_string(folder.join("in/out/letter")).unwrap(), "Dear Paris");
+    for line in ["lyon  | runs", "paris | has out", "lyon  | delivered out"] {
+        assert!(said.contains(line), "no {line:?} in\n{said}");
+    }
+    assert!(!said.contains("error"), "{said}");
+    // Again: it is not sent again.
+    let output = run(&folder, &["--json", "run", "topology.toml", "--once"]);
+    assert!(output.status.success());
+    let events = text(&output.stdout);
+    assert!(!events.contains("routed") && events.contains("\"node\":\"paris\""), "{events}");
+}
+
+#[test]
+fn what_goes_on_from_node_to_node_is_waited_for_too() {
+    let chain = TWO_NODES.to_owned()
+        + r#"
+[node.brest]
+listen = "unix:{here}/brest.sock"
+[inbox.archive]
+node = "brest"
+sink = { folder = "archive" }
+[route.onward]
+from = "paris"
+source = { inbox = "letters" }
+to = "brest/archive"
+"#;
+    let (_place, folder) = world(&chain);
+    let output = run(&folder, &["run", "topology.toml", "--once"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(fs::read_to_string(folder.join("archive/out/letter")).unwrap(), "Dear Paris");
+}
+
+#[test]
+fn all_faults_are_drawn_at_once_each_at_its_place_with_the_likely_fix() {
+    let (_place, folder) = world(
+        r#"
+[node.lyon]
+lisen = "x"
+[node.paris]
+[inbox.letters]
+node = "pariss"
+sink = { foldr = "in" }
+[route.post]
+from = "lyon"
+source = { paths = "out" }
+to = "paris/leters"
+stages = ["redact"]
+schedule = 7
+"#,
+    );
+    let output = run(&folder, &["validate", "topology.toml"]);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2));
+    for part in [
+        "error[unknown-key]: node.lyon has no key `lisen`",
+        "did you mean `listen`?",
+        "topology.toml:3:9",
+        "error[unknown-node]: there is no node `pariss`",
+        "did you mean `paris`?",
+        "error[unknown-kind]: there is no kind of sink `foldr`",
+        "did you mean `folder`?",
+        "error[unknown-stage]: there is no stage `redact`",
+        "error[unknown-inbox]: `paris` has no inbox `leters`",
+        "error[wrong-value]: `route.post.schedule` can't be read",
+        "has 6 faults",
+    ] {
+        assert!(said.contains(part), "no {part:?} in\n{said}");
+    }
+}
+
+#[test]
+fn programs_get_an_event_for_each_fault_with_its_line_and_bytes() {
+    let (_place, folder) = world(&TWO_NODES.replace("to = \"paris", "to = \"pariss"));
+    let output = run(&folder, &["validate", "--json", "topology.toml"]);
+    assert_eq!(output.status.code(), Some(2));
+    let event: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(event["code"], "unknown-node");
+    assert_eq!(event["at"], "route.post.to");
+    assert_eq!(event["help"], "did you mean `paris`?");
+    assert_eq!((&event["line"], &event["column"]), (&14.into(), &6.into()));
+    let file = fs::read_to_string(folder.join("topology.toml")).unwrap();
+    let span = event["start"].as_u64().unwrap() as usize..event["end"].as_u64().unwrap() as usize;
+    assert_eq!(&file[span], "\"pariss/letters\"");
+}
+
+#[test]
+fn nodes_and_routes_are_listed() {
+    let (_place, folder) = world(TWO_NODES);
+    let output = run(&folder, &["list", "topology.toml"]);
+    let said = text(&output.stdout);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    for part in ["lyon   -", "post   lyon  paths   paris/letters  -    once"] {
+        assert!(said.contains(part), "no {part:?} in\n{said}");
+    }
+    let output = run(&folder, &["--json", "list", "topology.toml"]);
+    let kinds: BTreeSet<_> = text(&output.stdout)
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["event"].to_string())
+        .collect();
+    assert_eq!(kinds.len(), 2, "{kinds:?}");
+}
+
+/// A command that is killed when it is dropped.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Running {
+    /// Its next event of this kind.
+    fn wait_for(events: &mut impl Iterator<Item = Value>, kind: &str, node: &str) -> Value {
+        events
+            .find(|event| event["event"] == kind && event["node"] == node)
+            .unwrap_or_else(|| panic!("it ended before {kind} of {node}"))
+    }
+}
+
+/// The child of a process with these words on its command line.
+fn child_of(parent: u32, words: &str) -> rustix::process::Pid {
+    let is_it = |pid: &u32| {
+        let read = |what| fs::read_to_string(format!("/proc/{pid}/{what}")).unwrap_or_default();
+        let status = read("status");
+        let is_child = status.lines().any(|line| line == format!("PPid:\t{parent}"));
+        is_child && read("cmdline").contains(words)
+    };
+    let processes = fs::read_dir("/proc").unwrap();
+    let mut pids =
+        processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).filter(is_it);
+    let pid = pids.next().expect("the node has a process");
+    rustix::process::Pid::from_raw(pid.cast_signed()).unwrap()
+}
+
+#[test]
+fn a_node_that_is_killed_is_started_again_and_loses_nothing() {
+    let (_place, folder) = world(
+        &TWO_NODES
+            .replace("{ paths = \"out\" }", "{ each = { folder = \"out\", then = \"remove\" } }"),
+    );
+    let child = estafette(&folder)
+        .args(["--json", "run", "topology.toml"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut running = Running(child);
+    let stdout = BufReader::new(running.0.stdout.take().unwrap());
+    let mut events = stdout.lines().map(|line| serde_json::from_str(&line.unwrap()).unwrap());
+    Running::wait_for(&mut events, "delivered", "paris");
+    let paris = child_of(running.0.id(), "--node\0paris\0");
+    rustix::process::kill_process(paris, rustix::process::Signal::KILL).unwrap();
+    let ended = Running::wait_for(&mut events, "node_ended", "paris");
+    assert_eq!(ended["code"], Value::Null);
+    fs::write(folder.join("out/second"), "Dear Paris, again").unwrap();
+    Running::wait_for(&mut events, "delivered", "paris");
+    assert_eq!(fs::read_to_string(folder.join("in/second")).unwrap(), "Dear Paris, again");
+    let pid = rustix::process::Pid::from_child(&running.0);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert!(running.0.wait().unwrap().success());
+}
+
+#[test]
+fn nodes_end_with_the_process_that_started_them() {
+    let (_place, folder) = world(TWO_NODES);
+    let child = estafette(&folder)
+        .args(["--json", "run", "topology.toml"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut running = Running(child);
+    let stdout = BufReader::new(running.0.stdout.take().unwrap());
+    let mut events = stdout.lines().map(|line| serde_json::from_str(&line.unwrap()).unwrap());
+    Running::wait_for(&mut events, "delivered", "paris");
+    running.0.kill().unwrap();
+    // Their spools are free again when they have ended.
+    for node in ["lyon", "paris"] {
+        let key = folder.join(".estafette/topology").join(node).join("node.key");
+        loop {
+            let looked =
+                estafette(&folder).arg("--key").arg(&key).args(["outbox", "list"]).output();
+            let said = looked.unwrap();
+            let lock = folder.join(".estafette/topology").join(node).join("node.key.spool/lock");
+            let file = fs::File::open(&lock).unwrap();
+            if said.status.success() && file.try_lock().is_ok() {
+                break;
+            }
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! What a node still has to do of what its routes say.
+
+use estafette::node::{OutboxError, OutboxState, Processed};
+
+use super::RunningNode;
+use super::route::{Route, RouteError, entries, on_a_thread};
+use crate::model::{Schedule, SourceSpec};
+
+/// What a node still has to do, for a program that waits until all is done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pending {
+    /// Deliveries of its routes that their receivers do not have, or have not passed on, and what
+    /// is to go on from here. What is sent by schedule or when it changes counts from when it is
+    /// stored.
+    pub open: u64,
+    /// A number that grows with each delivery that begins or arrives here: two looks at all nodes
+    /// that find nothing open, and these numbers unchanged, mean that nothing is left.
+    pub activity: u64,
+}
+
+impl RunningNode {
+    /// Looks at what is still to be done.
+    pub async fn pending(&self) -> Result<Pending, OutboxError> {
+        let outbox = self.node.outbox().await?;
+        let mut open = outbox.iter().filter(|(_, entry)| entry.is_open()).count() as u64;
+        let mut passed_on = 0;
+        for route in &self.routes {
+            open += match route.unsent().await {
+                Ok(unsent) => unsent,
+                // What can't be looked at is not done.
+                Err(error) => {
+                    tracing::debug!(%error, route = &*route.name, "it can't be told what is sent");
+                    1
+                }
+            };
+        }
+        let inboxes: Vec<_> = self.routes.iter().filter_map(|route| route.inbox()).collect();
+        let arrivals = self.node.arrivals();
+        for (_, _, arrival) in &arrivals {
+            let waits = arrival.processed == Processed::No;
+            if inboxes.contains(&arrival.inbox.as_str()) {
+                open += u64::from(waits);
+                passed_on += u64::from(!waits);
+            }
+        }
+        let activity = outbox.len() as u64 + arrivals.len() as u64 + passed_on;
+        Ok(Pending { open, activity })
+    }
+}
+
+impl Route {
+    fn inbox(&self) -> Option<&str> {
+        match &self.spec.source {
+            SourceSpec::Inbox(inbox) => Some(inbox),
+            _ => None,
+        }
+    }
+
+    /// How many of its deliveries are not stored yet, or have not gone on at their receiver. Those
+    /// that are stored are counted where they lie.
+    async fn unsent(&self) -> Result<u64, RouteError> {
+        let entries = match (&self.spec.source, self.spec.schedule) {
+            (SourceSpec::Kind(_), Schedule::Once) => vec![String::new()],
+            (SourceSpec::Each(each), _) => {
+                let folder = self.base.join(&each.folder);
+                let listed = on_a_thread(move || entries(&folder)).await?;
+                listed.map_err(RouteError::Memory)?.into_iter().collect()
+            }
+            _ => Vec::new(),
+        };
+        let mut unsent = 0;
+        for entry in entries {
+            for ((target, _), goes_on) in self.targets.iter().zip(&*self.goes_on) {
+                let note = self.memory.last(&self.node, &self.key(target, &entry)).await?;
+                let Some(note) = note else {
+                    unsent += 1;
+                    continue;
+                };
+                let held = self.node.outbox_entry(note.id).await;
+                let waits = held.is_ok_and(|held| {
+                    matches!(held.state, OutboxState::Delivered { .. }) && *goes_on
+                });
+                unsent += u64::from(waits);
+            }
+        }
+        Ok(unsent)
+    }
+}

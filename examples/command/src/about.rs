@@ -78,7 +78,8 @@ pub(crate) fn manual(
     print(&page)
 }
 
-fn print(text: &[u8]) -> Result<ExitCode, CommandError> {
+/// Writes a text to stdout as it is.
+pub(crate) fn print(text: &[u8]) -> Result<ExitCode, CommandError> {
     let failed = |error| {
         CommandError::io(
             format!("stdout could not be written: {error}"),

@@ -73,6 +73,14 @@ pub(crate) enum Event<'a> {
         via: Option<&'a str>,
         schedule: &'a str,
     },
+    /// A topology was drawn.
+    Drawn {
+        format: &'a str,
+        /// The file it was written to.
+        file: Option<String>,
+        /// The drawing, if it was written to none.
+        drawing: Option<&'a str>,
+    },
     /// A route has stored a delivery.
     Routed {
         route: &'a str,

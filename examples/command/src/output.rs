@@ -228,7 +228,7 @@ fn shown(lines: &str) -> Cow<'_, str> {
 
 /// The same JSON, in which a person who looks at it sees all that there is: JSON itself escapes
 /// control characters of ASCII alone.
-fn shown_json(line: &str) -> Cow<'_, str> {
+pub(crate) fn shown_json(line: &str) -> Cow<'_, str> {
     let is_shown = |character: char| character == '\n' || is_visible(character);
     if line.chars().all(is_shown) {
         return line.into();

@@ -233,6 +233,7 @@ fn topology_scene(world: &World, printed: &mut Printed) {
     fs::write(path("topology-out/letter"), "letter").unwrap();
     fs::write(&file, TOPOLOGY.replace("PLACE", &path(""))).unwrap();
     world.run("lyon", &["list", &file], printed);
+    world.run("lyon", &["graph", &file], printed);
     let start = |node: &str| {
         let mut command = world.command("lyon");
         command.args(["run", &file, "--node", node, "--with-parent"]);

@@ -49,6 +49,16 @@ Examples:
 
 Exit codes: 0 nothing is wrong, 2 something is.";
 
+pub(super) const GRAPH_EXAMPLES: &str = "\
+Examples:
+  estafette graph two-nodes.toml --output two-nodes.svg
+  estafette graph two-nodes.toml --format mermaid        for a page that draws it: a README
+  estafette graph two-nodes.toml --format dot | dot -Tpdf > two-nodes.pdf
+
+What a route names and nobody has is drawn in red, and told.
+
+Exit codes: 0 nothing is wrong, 2 something is, 6 the drawing can't be written.";
+
 pub(super) const RECEIVE_EXAMPLES: &str = "\
 Examples:
   estafette receive --into ~/inbox --once

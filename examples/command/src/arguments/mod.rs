@@ -25,7 +25,7 @@ pub(crate) use self::page::Paging;
 pub(crate) use self::receive::{NodeOptions, OnConflict, OutwardLinks, Receive, Relaying, Taking};
 pub(crate) use self::send::Send;
 pub(crate) use self::store::{Doctor, Inbox, Outbox, Ticket};
-pub(crate) use self::topology::{RunOptions, TopologyFile};
+pub(crate) use self::topology::{GraphFormat, GraphOptions, RunOptions, TopologyFile};
 use crate::config::{ConfigFile, InboxTable};
 use crate::error::CommandError;
 use crate::event::Event;
@@ -147,6 +147,9 @@ pub(crate) enum Action {
     Validate(TopologyFile),
     /// List the nodes and the routes of a topology
     List(TopologyFile),
+    /// Draw a topology: what goes from where to where
+    #[command(after_help = help::GRAPH_EXAMPLES)]
+    Graph(GraphOptions),
     /// What is to be delivered: list, show, retry, cancel, drop
     #[command(subcommand, after_help = help::OUTBOX_EXAMPLES)]
     Outbox(Outbox),

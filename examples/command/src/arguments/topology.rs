@@ -1,8 +1,8 @@
-//! `estafette run`, `validate` and `list`.
+//! `estafette run`, `validate`, `list` and `graph`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct RunOptions {
@@ -25,4 +25,52 @@ pub(crate) struct TopologyFile {
     /// The topology, a file of TOML
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct GraphOptions {
+    #[command(flatten)]
+    pub(crate) topology: TopologyFile,
+    /// The form of the drawing [default: as the name of --output ends, or svg]
+    #[arg(long, value_name = "FORMAT", env = "ESTAFETTE_FORMAT", hide_env = true)]
+    pub(crate) format: Option<GraphFormat>,
+    /// The file that it is written to, and replaced by it [default: stdout]
+    #[arg(long, value_name = "FILE", env = "ESTAFETTE_OUTPUT", hide_env = true)]
+    pub(crate) output: Option<PathBuf>,
+}
+
+/// A form of drawings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GraphFormat {
+    /// A picture, for light and dark pages
+    Svg,
+    /// For Graphviz
+    Dot,
+    /// For pages that draw it themselves
+    Mermaid,
+    /// For programs
+    Json,
+}
+
+impl GraphFormat {
+    /// The form that a file of this name has.
+    pub(crate) fn of(file: &Path) -> Option<Self> {
+        match file.extension()?.to_str()?.to_ascii_lowercase().as_str() {
+            "svg" => Some(Self::Svg),
+            "dot" | "gv" => Some(Self::Dot),
+            "mmd" | "mermaid" => Some(Self::Mermaid),
+            "json" => Some(Self::Json),
+            _ => None,
+        }
+    }
+
+    /// Its name.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Svg => "svg",
+            Self::Dot => "dot",
+            Self::Mermaid => "mermaid",
+            Self::Json => "json",
+        }
+    }
 }

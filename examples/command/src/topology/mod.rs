@@ -1,6 +1,7 @@
-//! Topologies: checked, listed and run.
+//! Topologies: checked, listed, drawn and run.
 
 mod children;
+mod graph;
 mod lines;
 mod list;
 mod run;
@@ -17,6 +18,7 @@ use crate::error::{CommandError, ErrorKind};
 use crate::event::Event;
 use crate::output::Output;
 
+pub(crate) use self::graph::run as graph;
 pub(crate) use self::list::run as list;
 pub(crate) use self::run::{Until, run};
 pub(crate) use self::validate::run as validate;

@@ -1,18 +1,22 @@
 //! Names as they can be drawn: how wide they are, cut where they are too long, and without what
 //! would change how the rest is read.
 
+use estafette::wire::is_visible;
 use unicode_width::UnicodeWidthChar;
 
-/// A name without what nobody sees: control characters, line breaks, marks of direction.
+/// A name, in which what nobody sees is a mark: control characters, line breaks, marks of direction.
 pub(super) fn shown(name: &str) -> String {
     name.chars().map(|c| if is_hidden(c) { '\u{FFFD}' } else { c }).collect()
 }
 
 fn is_hidden(c: char) -> bool {
-    // XML has no word for the last two.
-    c.is_control()
-        || matches!(c, '\u{61C}' | '\u{200B}' | '\u{200E}' | '\u{200F}' | '\u{FEFF}')
-        || matches!(c, '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FFFE}' | '\u{FFFF}')
+    match c {
+        // These give letters of Persian or Hindi, and emoji, their shape.
+        '\u{200C}' | '\u{200D}' | '\u{FE0F}' => false,
+        // XML has no word for these.
+        '\u{FFFE}' | '\u{FFFF}' => true,
+        _ => !is_visible(c),
+    }
 }
 
 /// How wide a text is about to be, in pixels: fonts differ, and this is a wide one.

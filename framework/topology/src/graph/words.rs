@@ -34,7 +34,8 @@ fn em(c: char) -> f64 {
         _ if c.is_ascii() => 0.62,
         _ => match c.width().unwrap_or(0) {
             0 => 0.0,
-            1 => 0.7,
+            1 if c < '\u{700}' => 0.7,
+            // Few fonts have all of these, and what has no shape is drawn as a wide box.
             _ => 1.05,
         },
     }

@@ -83,3 +83,68 @@ fn nearest(wanted: f64, half: f64, taken: &[(f64, f64)]) -> f64 {
         .min_by(|a, b| (a - wanted).abs().total_cmp(&(b - wanted).abs()))
         .unwrap_or(wanted)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Point, Way};
+    use super::*;
+
+    fn rect(x: f64, y: f64, width: f64, height: f64) -> Rect {
+        Rect { x, y, width, height }
+    }
+
+    /// A wide frame with a box above and one below, a narrow one that lies on its left, and an edge
+    /// from the upper box to the lower one that passes beside the narrow frame's box.
+    fn on_each_other() -> (Vec<Shape>, Vec<Line>, Places) {
+        let shape = |frame| Shape { width: 100.0, height: 40.0, frame: Some(frame) };
+        let line = |from, to, words| Line { from, to, words };
+        let words = rect(170.0, 150.0, 60.0, 16.0);
+        let points = [(250.0, 70.0), (170.0, 150.0), (250.0, 230.0)];
+        let way = Way {
+            points: points.into_iter().map(|(x, y)| Point { x, y }).collect(),
+            words: Some(words),
+        };
+        let places = Places {
+            frames: vec![rect(200.0, 150.0, 300.0, 240.0), rect(100.0, 150.0, 128.0, 90.0)],
+            shapes: vec![
+                rect(250.0, 50.0, 100.0, 40.0),
+                rect(250.0, 250.0, 100.0, 40.0),
+                rect(100.0, 150.0, 100.0, 40.0),
+            ],
+            ranks: vec![0, 2, 1],
+            ways: vec![way],
+            ..Places::default()
+        };
+        let lines = vec![line(0, 1, Some((60.0, 16.0)))];
+        (vec![shape(0), shape(0), shape(1)], lines, places)
+    }
+
+    #[test]
+    fn frames_that_lie_on_each_other_are_moved_apart_with_what_is_in_them() {
+        let (shapes, lines, mut places) = on_each_other();
+        separate(&shapes, &lines, &mut places);
+        assert_eq!(places.frames[1].right() + GAP, places.frames[0].left());
+        let moved = places.frames[0].x - 200.0;
+        assert!(moved > 100.0);
+        assert_eq!([places.shapes[0].x, places.shapes[1].x], [250.0 + moved; 2]);
+        assert_eq!(places.shapes[2].x, 100.0);
+    }
+
+    #[test]
+    fn edges_and_their_words_keep_clear_of_boxes_that_they_pass() {
+        let (shapes, lines, mut places) = on_each_other();
+        separate(&shapes, &lines, &mut places);
+        let words = places.ways[0].words.expect("it has words");
+        assert_eq!(words.x, places.ways[0].points[1].x);
+        assert_eq!(words.left(), places.shapes[2].right() + CLEAR);
+    }
+
+    #[test]
+    fn frames_that_are_apart_stay() {
+        let (shapes, lines, mut places) = on_each_other();
+        places.frames[1].y = 400.0;
+        let before = places.clone();
+        separate(&shapes, &lines, &mut places);
+        assert_eq!(places, before);
+    }
+}

@@ -17,7 +17,7 @@ use crate::attached::NEVER;
 use crate::control::{Reply, Request, Server, answer, ask_running, free_spool};
 use crate::entry::{Entry, State, Why};
 use crate::error::{CommandError, ErrorKind};
-use crate::event::Event;
+use crate::event::{Event, Stored};
 use crate::monitor::Monitor;
 use crate::output::Output;
 use crate::send::finishing;
@@ -94,7 +94,7 @@ pub(crate) async fn run(
         }
         Err(error) => {
             holder.take_out(global, &stored.id).await;
-            Err(error)
+            Err(about(error, &stored))
         }
     };
     holder.close().await;
@@ -118,6 +118,15 @@ fn outcome_of(reply: Reply) -> Option<Result<Box<Entry>, CommandError>> {
             Some(Err(CommandError::new(*kind, message, hint(*kind))))
         }
         (State::Stored | State::Dead, None) => None,
+    }
+}
+
+/// The same error, of what was stored.
+fn about(error: CommandError, stored: &Stored) -> CommandError {
+    match (stored.id.parse(), stored.peer.parse()) {
+        (Ok(transfer), Ok(peer)) => error.about(transfer, peer),
+        // Another release has written them.
+        _ => error,
     }
 }
 

@@ -114,6 +114,13 @@ fn refused(ran: &Ran, code: i32, kind: &str, why: &str) {
     assert!(message.contains(why), "{message}");
 }
 
+/// Says which delivery an error is about.
+fn is_about(road: &Road, ran: &Ran) {
+    let error = ran.event("error");
+    assert_eq!(error["peer"], road.paris.as_str(), "{error}");
+    assert_eq!(text(error, "transfer").len(), 16);
+}
+
 #[test]
 fn the_sender_is_gone_before_the_receiver_comes_and_hears_of_it_when_it_is_back() {
     let road = Road::new().paris_trusts_lyon();
@@ -124,7 +131,13 @@ fn the_sender_is_gone_before_the_receiver_comes_and_hears_of_it_when_it_is_back(
     assert_eq!(dijon.wait_for("kept")["transfer"], id.as_str());
     assert_eq!(road.states(), ["relayed"]);
     let paris = road.paris();
+    // What is told on the way is of the letter, too, under the id that its sender gave it.
+    let progress = paris.wait_for("progress");
     let delivered = paris.wait_for("delivered");
+    for event in [&progress, &delivered] {
+        let said = ["transfer", "name", "inbox"].map(|field| text(event, field));
+        assert_eq!(said, [&*id, "letter", "files"], "{event}");
+    }
     assert_eq!(
         (&delivered["transfer"], &delivered["peer"]),
         (&id.as_str().into(), &road.lyon.as_str().into())
@@ -165,7 +178,9 @@ fn a_relay_says_that_it_has_no_room_and_what_is_stored_waits_for_it() {
     let road = Road::new().paris_trusts_lyon();
     let dijon = road.dijon(&["--relay-packages", "1"]);
     relayed(&road.send("first", 1000, &[]));
-    refused(&road.send("second", 1000, &[]), 3, "refused", "the relay can't keep it");
+    let ran = road.send("second", 1000, &[]);
+    refused(&ran, 3, "refused", "the relay can't keep it");
+    is_about(&road, &ran);
     assert_eq!(road.states(), ["relayed"], "what was not sent is not kept");
     let third = text(road.send("third", 1000, &["--detach"]).event("stored"), "transfer");
     let (lyon, paris) = (road.lyon_listens(), road.paris());
@@ -230,8 +245,12 @@ fn the_first_signal_lets_it_finish_and_the_second_ends_it_with_a_node_and_withou
         let sending = road.stuck(&dijon, &["--drain", "120s"]);
         sending.signal(Signal::INT);
         sending.signal(Signal::TERM);
-        assert_eq!(sending.wait_for("error")["kind"], "cancelled");
-        assert_eq!(sending.code(), 130);
+        let error = sending.wait_for("error");
+        assert_eq!(
+            (&error["kind"], &error["peer"]),
+            (&"cancelled".into(), &road.paris.as_str().into())
+        );
+        assert_eq!((text(&error, "transfer").len(), sending.code()), (16, 130));
         dijon.signal(Signal::CONT);
         assert_eq!(road.states(), ["relayed"], "nothing is left of the second one");
         // What fails after the relay was told to stop would be cut off by that.
@@ -270,7 +289,9 @@ fn the_command_goes_on_when_the_node_it_asked_dies() {
 #[test]
 fn what_can_t_be_meant_is_said_and_what_no_relay_takes_is_not_kept() {
     let road = Road::new();
-    refused(&road.send("letter", 10, &["--patience", "1s"]), 4, "unreachable", "");
+    let ran = road.send("letter", 10, &["--patience", "1s"]);
+    refused(&ran, 4, "unreachable", "");
+    is_about(&road, &ran);
     assert_eq!(road.states(), [""; 0]);
     let mut command = road.world.command("dijon");
     let dijon = Process::start(command.args(["node", "--listen", "127.0.0.1:0"]));

@@ -6,8 +6,10 @@
 
 mod commit;
 mod note;
+mod within;
 
 use self::note::{decode_note, encode_note, verified};
+pub(crate) use self::within::Within;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -54,6 +56,8 @@ pub(crate) struct PackageSink {
     /// Whom it is for, as far as that is known: the offer says so, and then its own label.
     addressee: Option<PeerId>,
     is_labelled: bool,
+    /// What is in it, for whoever tells of it.
+    within: Within,
     /// Bytes since it was looked how much of the disk is left.
     unchecked: u64,
     /// Whether a later attempt can go on with what is here.
@@ -72,6 +76,7 @@ impl PackageSink {
         outbox: Option<Addr<Outbox>>,
         offer: &Offer,
         (addressee, remaining): (&str, u64),
+        within: Within,
     ) -> Result<Self, Refusal> {
         let none =
             || Refusal::new("this node takes no packages: it has no spool with a folder for them");
@@ -111,6 +116,7 @@ impl PackageSink {
             quota,
             addressee,
             is_labelled: false,
+            within,
             unchecked: 0,
         };
         match sink.begin(offer, stamp) {
@@ -155,6 +161,13 @@ impl PackageSink {
         }
         if here != self.resumed.length {
             file.set_len(self.resumed.length).map_err(failed)?;
+        }
+        // Its header may be among what is here.
+        if self.resumed.length > 0
+            && let Ok(packages) = self.shared.registry.packages_in_use()
+            && let Ok(header) = packages.header(&self.path)
+        {
+            self.within.look(&header, &self.shared.identity);
         }
         Ok(())
     }
@@ -240,9 +253,10 @@ impl PackageSink {
             .map_err(|error| SinkError::Refused(Refusal::new(error)))?;
         // It is not all here yet.
         let Ok(header) = packages.header(&self.path) else { return Ok(()) };
-        let label = header.label().clone();
         self.is_labelled = true;
-        self.check_label(&label)
+        self.check_label(header.label())?;
+        self.within.look(&header, &self.shared.identity);
+        Ok(())
     }
 
     fn check_label(&mut self, label: &PackageLabel) -> Result<(), SinkError> {

@@ -27,6 +27,7 @@ impl PackageSink {
         let header = packages.header(&self.path).map_err(unread)?;
         let label = header.label().clone();
         self.check_label(&label)?;
+        self.within.look(&header, &self.shared.identity);
         let committed = if label.receiver == self.shared.peer() {
             self.unpack().await?
         } else {

@@ -11,7 +11,6 @@ use std::time::Instant;
 use actix::{Context, Handler, Recipient};
 use tokio::sync::oneshot;
 
-use super::coding::codec_of;
 use super::opening::{Seat, open_sink};
 use super::room::{Room, Way};
 use super::signals::{HasRoom, Inside, NoRoom, Opened, OpenedSink};
@@ -22,6 +21,7 @@ use crate::delivery::{
     ContentKind, Failure, FailureKind, Incoming, KeyScope, Receipt, TransferId, TransferKey,
 };
 use crate::node::blocking::surely;
+use crate::node::carrier::Within;
 use crate::node::disk::DiskThread;
 use crate::node::events::{Direction, TransferNews};
 use crate::node::lane::{Admit, Forget};
@@ -38,7 +38,11 @@ pub(super) struct IncomingTransfer {
     pub(super) transfer: Arc<Transfer>,
     /// Whether a later attempt may go on with a part of it.
     resumable: bool,
-    told: u64,
+    pub(super) told: u64,
+    /// What is in it, if it is a package for this node.
+    pub(super) within: Within,
+    /// Whether it is still to be told that it has begun.
+    pub(super) untold: bool,
     room: Option<Room>,
     /// Waits for room.
     waiting: Option<Task>,
@@ -119,17 +123,7 @@ impl Session {
                     lock(&self.shared.given_up).note((self.peer, transfer), attempt, failure, said);
                 }
             }
-            Action::Begin(stream) => {
-                if let Some(Offer { transfer, rest, .. }) = self.receiving.offer(stream) {
-                    let news = TransferNews::Started {
-                        content: rest.content.clone(),
-                        inbox: rest.inbox.clone(),
-                        suite: rest.suite,
-                        codec: codec_of(&rest.stages),
-                    };
-                    self.tell(*transfer, Direction::Incoming, news);
-                }
-            }
+            Action::Begin(stream) => self.begin_telling(stream),
             Action::Accept(stream, said) => self.accept(stream, said),
             Action::SayWaiting(stream, running) => self.say(Control::Waiting { stream, running }),
             Action::SayRejected(stream, failure) => self.reject(stream, failure),
@@ -137,8 +131,8 @@ impl Session {
             Action::Pause { stream, paused, grant } => self.pause_incoming(stream, paused, grant),
             Action::Deliver(offer) => self.deliver(&offer),
             Action::Fail(Offer { stream, transfer, .. }, failure) => {
+                self.tell_incoming(stream, transfer, TransferNews::Failed { failure });
                 self.take_out(stream);
-                self.tell(transfer, Direction::Incoming, TransferNews::Failed { failure });
                 self.settle();
             }
             Action::Drop(stream) => {
@@ -186,6 +180,8 @@ impl Session {
             transfer,
             resumable: opening.version.is_some() && opening.content.kind != ContentKind::Package,
             told: 0,
+            within: Within::default(),
+            untold: false,
             room: None,
             waiting: None,
             abort: None,
@@ -246,11 +242,8 @@ impl Session {
         if let Some(limit) = limit.filter(|_| grant) {
             self.say(Control::Grant { stream, limit });
         }
-        self.tell(
-            id,
-            Direction::Incoming,
-            if paused { TransferNews::Paused } else { TransferNews::Resumed },
-        );
+        let news = if paused { TransferNews::Paused } else { TransferNews::Resumed };
+        self.tell_incoming(stream, id, news);
     }
 
     /// Throws away what was kept of an attempt.
@@ -281,18 +274,6 @@ impl Session {
         self.forget_losses(stream);
         self.lanes.iter().for_each(|lane| lane.address.do_send(Forget { stream }));
     }
-
-    pub(super) fn incoming_progress(&self) {
-        for (&stream, known) in
-            self.incoming.iter().filter(|(stream, _)| self.receiving.is_admitted(**stream))
-        {
-            let total = self.receiving.offer(stream).and_then(|offer| offer.rest.content.length);
-            let bytes = known.transfer.done_bytes();
-            if known.told.max(1) <= bytes {
-                self.tell(known.id(), Direction::Incoming, TransferNews::Progress { bytes, total });
-            }
-        }
-    }
 }
 
 /// The bytes a transfer may have on their way: no more than its content has, as far as its sender
@@ -312,7 +293,7 @@ impl Session {
         };
         let room = known.room.take();
         known.waiting = None;
-        let transfer = Arc::clone(&known.transfer);
+        let (transfer, within) = (Arc::clone(&known.transfer), known.within.clone());
         let (shared, peer, described, session) =
             (Arc::clone(&self.shared), self.peer, offer.rest.clone(), self.address.clone());
         actix::spawn(async move {
@@ -328,6 +309,7 @@ impl Session {
                 owner: session.clone().recipient(),
                 room,
                 thread: Arc::clone(&thread),
+                within,
             };
             let opened = thread.run(move || open_sink(&shared, peer, &described, seat)).await;
             let panicked = || {

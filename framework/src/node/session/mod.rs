@@ -17,6 +17,7 @@ mod remembering;
 mod repair;
 mod room;
 pub(crate) mod signals;
+mod telling;
 mod term;
 mod words;
 

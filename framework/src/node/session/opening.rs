@@ -13,7 +13,7 @@ use super::room::Room;
 use super::signals::OpenedSink;
 use super::term::journal_for;
 use crate::delivery::{ContentKind, Failure, FailureKind, Incoming};
-use crate::node::carrier::PackageSink;
+use crate::node::carrier::{PackageSink, Within};
 use crate::node::disk::DiskThread;
 use crate::node::shared::NodeShared;
 use crate::pipeline::{
@@ -46,6 +46,7 @@ pub(super) fn open_sink(
             shared.outbox.get().cloned(),
             &offer,
             (&described.inbox, remaining),
+            seat.within.clone(),
         )
         .map(|sink| Box::new(sink) as Box<dyn Sink>),
         Some(inbox) => inbox.open(&offer),
@@ -73,7 +74,7 @@ pub(super) fn open_sink(
         sink.abort("it was delivered before");
         return Ok(OpenedSink::Remembered);
     }
-    let Seat { transfer, owner, room, thread } = seat;
+    let Seat { transfer, owner, room, thread, .. } = seat;
     if journalled {
         let window = window_for(shared.config.window, chunk_size, content.length) as u64
             / u64::from(chunk_size);
@@ -110,4 +111,6 @@ pub(super) struct Seat {
     /// What is only to end needs none.
     pub(super) room: Option<Room>,
     pub(super) thread: Arc<DiskThread>,
+    /// Of a package.
+    pub(super) within: Within,
 }

@@ -76,6 +76,7 @@ impl Session {
         let (stream, transfer) = (offer.stream, offer.transfer);
         let kept = self.incoming.get_mut(&stream).and_then(|known| known.kept.take());
         if let Some((receipt, inside)) = kept {
+            self.tell_begun_of(offer);
             let word = inside.as_ref().map(|inside| inside.receipt.clone());
             self.say(Control::Delivered { stream, receipt: receipt.clone(), enclosed: word });
             let is_package = offer.rest.content.kind == ContentKind::Package;

@@ -211,20 +211,20 @@ impl Session {
         }));
     }
 
-    pub(super) fn tell_progress(&self) {
+    pub(super) fn tell_progress(&mut self) {
         self.outgoing_progress();
         self.incoming_progress();
     }
 
     pub(super) fn interrupt_all(&mut self, why: &str) {
-        let outgoing = self
-            .outgoing
-            .values()
-            .filter(|out| out.outlet.is_some())
-            .map(|out| (out.id(), Direction::Outgoing));
-        let incoming = self.incoming.values().map(|incoming| (incoming.id(), Direction::Incoming));
-        for (id, direction) in outgoing.chain(incoming) {
-            self.tell(id, direction, TransferNews::Interrupted { reason: why.to_owned() });
+        let outgoing =
+            self.outgoing.values().filter(|out| out.outlet.is_some()).map(|out| out.id());
+        let interrupted = || TransferNews::Interrupted { reason: why.to_owned() };
+        for id in outgoing {
+            self.tell(id, Direction::Outgoing, interrupted());
+        }
+        for (stream, known) in &self.incoming {
+            self.tell_incoming(*stream, known.id(), interrupted());
         }
     }
 }

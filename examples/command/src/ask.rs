@@ -199,7 +199,7 @@ impl<'a> Line<'a> {
                              `estafette node`, running with this key, does several at once",
                         );
                         tokio::select! {
-                            () = place.wait() => continue,
+                            waited = place.wait() => { waited?; continue }
                             () = signals.next() => return Err(not_sent()),
                         }
                     }

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use tokio::net::unix::pipe;
 use tokio::sync::oneshot;
 
+use crate::apart::ReadApart;
 use crate::error::CommandError;
 use crate::limited::Limited;
 use crate::settings;
@@ -202,5 +203,5 @@ fn open_stream(path: &Path, name: &str) -> Result<Box<dyn Source>, CommandError>
     if file.is_terminal() {
         eprintln!("What is to be sent, then Ctrl-D:");
     }
-    Ok(Box::new(ReaderSource::new(name, tokio::fs::File::from_std(file))?))
+    Ok(Box::new(ReaderSource::new(name, ReadApart::new(file))?))
 }

@@ -27,6 +27,7 @@ compile_error!(
 
 mod about;
 mod addresses;
+mod apart;
 mod arguments;
 mod arrival;
 mod ask;

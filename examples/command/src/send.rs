@@ -82,7 +82,7 @@ async fn alone_if_nobody_else(
             place.peer.short()
         ));
         tokio::select! {
-            () = place.wait() => return Ok(None),
+            waited = place.wait() => return waited.map(|()| None),
             () = signals.next() => return Err(stopped()),
         }
     };

@@ -6,6 +6,8 @@ use estafette::delivery::ContentKind;
 use estafette::pipeline::Refusal;
 use estafette_actors::sink::{WriterInbox, WriterSink};
 
+use crate::apart::StdoutApart;
+
 /// Gives stdout to the first delivery that is no folder: what was written can't be taken back for a
 /// second one.
 pub(crate) fn inbox() -> WriterInbox {
@@ -22,6 +24,6 @@ pub(crate) fn inbox() -> WriterInbox {
                 "the receiver takes one delivery, to its stdout, and has begun with it",
             ));
         }
-        Ok(tokio::io::stdout())
+        Ok(StdoutApart::default())
     })
 }

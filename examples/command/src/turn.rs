@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use estafette::PeerId;
 use estafette::node::Trust;
+use estafette::node::blocking;
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use rustix::io::Errno;
 
@@ -67,13 +68,24 @@ impl Place {
     }
 
     /// Waits until whoever has it has ended; may be dropped while it waits.
-    pub(crate) async fn wait(&self) {
+    pub(crate) async fn wait(&self) -> Result<(), CommandError> {
         let path = self.path.clone();
-        let waited = tokio::task::spawn_blocking(move || {
+        let waited = blocking(move || {
             flock(open(&path)?, FlockOperation::LockExclusive).map_err(io::Error::from)
         });
-        // What is wrong is said when it is taken.
-        let _ = waited.await;
+        // What is wrong with the file is said when it is taken.
+        waited.await.map(drop).map_err(|error| {
+            CommandError::io(
+                format!("the end of another command can't be waited for: {error}"),
+                "try it again when that has ended",
+            )
+        })
+    }
+
+    /// The place of nobody, for tests.
+    #[cfg(test)]
+    pub(crate) fn at(path: PathBuf) -> Self {
+        Self { peer: PeerId::from_bytes([1; 32]), path }
     }
 }
 
@@ -101,11 +113,11 @@ mod tests {
     #[tokio::test]
     async fn one_has_it_and_the_next_when_that_one_has_ended() {
         let folder = tempfile::tempdir().unwrap();
-        let place = Place { peer: PeerId::from_bytes([1; 32]), path: folder.path().join("turn") };
+        let place = Place::at(folder.path().join("turn"));
         let turn = place.take().unwrap().unwrap();
         assert!(place.take().unwrap().is_none());
         let (waited, ()) = tokio::join!(place.wait(), async { drop(turn) });
-        let () = waited;
+        waited.unwrap();
         assert!(place.take().unwrap().is_some());
         assert_eq!(folder.path().read_dir().unwrap().count(), 0, "nothing is left");
     }

@@ -30,6 +30,7 @@ const RETRY: Duration = Duration::from_secs(2);
 const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
+const IMAGE: &str = "image/svg+xml";
 const JSON: &str = "application/json";
 
 #[derive(Clone)]
@@ -53,6 +54,7 @@ pub(crate) fn router(page: &Page) -> Router {
         .route("/", get(async || typed(HTML, include_str!("../assets/page.html"))))
         .route("/page.css", get(async || typed(CSS, include_str!("../assets/page.css"))))
         .route("/page.js", get(async || typed(SCRIPT, include_str!("../assets/page.js"))))
+        .route("/icon.svg", get(async || typed(IMAGE, include_str!("../assets/icon.svg"))))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics_now))

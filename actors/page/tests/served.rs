@@ -88,6 +88,7 @@ fn document() -> Value {
             "/": get("The page", ok("text/html"), false),
             "/page.css": get("Its style", ok("text/css"), false),
             "/page.js": get("Its script", ok("text/javascript"), false),
+            "/icon.svg": get("Its icon", ok("image/svg+xml"), false),
             "/healthz": get("Whether the node's thread answers", vec![
                 ("200", "It does.", json_of("Health")),
                 ("503", "It does not.", json_of("Health")),

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+pub(crate) mod browser;
 pub(crate) mod clock;
 pub(crate) mod disk;
 pub(crate) mod http;

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use actix::{Actor, Arbiter, ArbiterHandle, Recipient};
+use actix::{Actor, Arbiter, Recipient};
 use tokio::sync::oneshot;
 
 use super::outlet::Outlet;
@@ -194,7 +194,7 @@ impl<In: Parcel, Out: Parcel> Pipeline<In, Out> {
             Hosting::Inline => {
                 let mut wiring = Wiring::new(metrics.clone());
                 let inlet = self.wire(&mut wiring, tail);
-                replicas.push(Replica { inlet, children: wiring.into_children(), arbiter: None });
+                replicas.push(Replica { inlet, _children: wiring.into_children(), arbiter: None });
             }
             Hosting::Parallel(count) => {
                 for _ in 0..count {
@@ -222,8 +222,8 @@ impl<In: Parcel, Out: Parcel> Pipeline<In, Out> {
         let wired = is_wired
             .await
             .map_err(|_| std::io::Error::other("the thread of a replica has ended; see the log"));
-        let (inlet, children) = wired.inspect_err(|_| _ = arbiter.stop())?;
-        Ok(Replica { inlet, children, arbiter: Some(arbiter) })
+        let (inlet, _children) = wired.inspect_err(|_| _ = arbiter.stop())?;
+        Ok(Replica { inlet, _children, arbiter: Some(arbiter) })
     }
 
     fn layer<M: Parcel>(
@@ -291,7 +291,8 @@ pub struct RunningPipeline<In: Parcel> {
 #[derive(Debug)]
 struct Replica<In: Parcel> {
     inlet: Outlet<In>,
-    children: Vec<Child>,
+    /// Their factories hold the actors.
+    _children: Vec<Child>,
     arbiter: Option<Arbiter>,
 }
 
@@ -311,19 +312,6 @@ impl<In: Parcel> RunningPipeline<In> {
     pub fn inlets(&self) -> impl Iterator<Item = &Outlet<In>> {
         self.replicas.iter().map(|replica| &replica.inlet)
     }
-
-    /// Starts dead actors of an inline pipeline anew; how many there were. A node's pipelines are
-    /// watched by its supervisor.
-    pub fn restart_dead(&self) -> usize {
-        let mut dead = 0;
-        for replica in &self.replicas {
-            for child in replica.children.iter().filter(|child| !child.is_alive()) {
-                child.restart_on(replica.arbiter.as_ref().map(Arbiter::handle).as_ref());
-                dead += 1;
-            }
-        }
-        dead
-    }
 }
 
 impl<In: Parcel> Drop for RunningPipeline<In> {
@@ -332,18 +320,6 @@ impl<In: Parcel> Drop for RunningPipeline<In> {
             if let Some(arbiter) = replica.arbiter.take() {
                 arbiter.stop();
             }
-        }
-    }
-}
-
-impl Child {
-    fn restart_on(&self, arbiter: Option<&ArbiterHandle>) {
-        let restart = self.restarter();
-        match arbiter {
-            Some(arbiter) => {
-                arbiter.spawn_fn(move || restart());
-            }
-            None => restart(),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use estafette::NodeConfig;
 use estafette::node::units::{size_text, time_text};
 use estafette::pipeline::Compression;
+use estafette::wire::is_visible;
 use toml::Value;
 
 use super::{EdgeKind, Graph, GraphEdge, GraphNode, GraphPart, GraphRoute, PartKind};
@@ -188,14 +189,14 @@ impl<'a> Building<'a> {
     }
 }
 
-/// A name within an id: letters, digits, and `%` with two digits for what else ASCII has, so that
-/// no two names become one, and no format has to escape an id.
+/// A name within an id: letters, digits, and `%` with two digits for each byte of what else it has,
+/// so that no two names become one, and no format has to escape an id.
 fn word(name: &str) -> String {
     let mut word = String::with_capacity(name.len());
     for c in name.chars() {
         match c {
             '-' | '_' | '.' => word.push(c),
-            _ if c.is_alphanumeric() => word.push(c),
+            _ if c.is_alphanumeric() && is_visible(c) => word.push(c),
             _ => {
                 let mut bytes = [0; 4];
                 for byte in c.encode_utf8(&mut bytes).bytes() {

@@ -181,6 +181,10 @@ impl Graph {
     /// The most edges of a picture.
     pub const EDGES_DRAWN: usize = 240;
 
+    /// The style of pictures, which is in each of them: for pages that have one within and allow no
+    /// styles but in files of their own.
+    pub const STYLE: &str = svg::STYLE;
+
     /// The graph of a topology.
     pub fn of(topology: &Topology) -> Self {
         build::graph(topology)
@@ -206,6 +210,9 @@ impl Graph {
     }
 
     /// Returns it as a picture, for light and dark pages.
+    ///
+    /// Elements say whose they are, for pages that show more: `data-id` of nodes and parts,
+    /// `data-from`, `data-to` and `data-route` of edges.
     ///
     /// Beyond [`Graph::PARTS_DRAWN`] or [`Graph::EDGES_DRAWN`] it shows nodes without their parts.
     /// Finding the places takes from milliseconds to some seconds: not for a thread that has other

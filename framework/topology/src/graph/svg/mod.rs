@@ -8,6 +8,8 @@ mod write;
 
 use super::{DrawError, Graph};
 
+pub(super) const STYLE: &str = write::STYLE;
+
 pub(super) fn draw(graph: &Graph) -> Result<String, DrawError> {
     let parts: usize = graph.nodes.iter().map(|node| node.parts.len().max(1)).sum();
     let is_small = parts <= Graph::PARTS_DRAWN && graph.edges.len() <= Graph::EDGES_DRAWN;

@@ -26,13 +26,11 @@ pub(super) fn scene(graph: &Graph) -> Result<Scene, DrawError> {
         return Err(DrawError::TooLarge { nodes, nodes_most, edges, edges_most });
     }
     let arrow = |((from, to), routes): ((usize, usize), BTreeSet<&str>)| {
-        let words = match (routes.len(), routes.first()) {
-            (1, Some(route)) => (*route).to_owned(),
-            (all, _) => format!("{all} routes"),
-        };
+        let route = routes.first().filter(|_| routes.len() == 1).map(|route| (*route).to_owned());
+        let words = route.clone().unwrap_or_else(|| format!("{} routes", routes.len()));
         let (start, end) = (&graph.nodes[from].name, &graph.nodes[to].name);
         let about = format!("{words}, from {start} to {end}");
-        Arrow { from, to, words: Some(Arrow::words(&words)), about, crosses: from != to }
+        Arrow { from, to, route, words: Some(Arrow::words(&words)), about, crosses: from != to }
     };
     let about = format!("{} Nodes are shown without their parts.", counts(graph));
     let cards = graph.nodes.iter().map(card).collect();

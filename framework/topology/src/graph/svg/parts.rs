@@ -102,6 +102,7 @@ fn arrows(graph: &Graph, places: &BTreeMap<&str, usize>) -> Vec<Arrow> {
         Some(Arrow {
             from: *places.get(edge.from.as_str())?,
             to: *places.get(edge.to.as_str())?,
+            route: Some(edge.route.clone()),
             words: words.first().filter(|_| is_named).map(|words| Arrow::words(words)),
             about,
             crosses: edge.crosses,

@@ -70,6 +70,8 @@ pub(super) struct Card {
 pub(super) struct Arrow {
     pub(super) from: usize,
     pub(super) to: usize,
+    /// The route, if it is of one alone.
+    pub(super) route: Option<String>,
     pub(super) words: Option<String>,
     pub(super) about: String,
     pub(super) crosses: bool,

@@ -2,13 +2,13 @@
 
 use std::fmt::{Arguments, Write as _};
 
-use super::super::layout::{Places, Rect, Way};
+use super::super::layout::{Places, Point, Rect, Way};
 use super::super::words::shown;
 use super::curve;
 use super::scene::{ABOVE, Arrow, CHIPS, Card, DETAIL, Head, INDENT, Scene, TITLE, Words};
 
 /// Colours and fonts, light and dark.
-const STYLE: &str = include_str!("style.css");
+pub(super) const STYLE: &str = include_str!("style.css");
 
 pub(super) fn write(scene: &Scene, places: &Places) -> String {
     let mut svg = Svg(String::new());
@@ -26,7 +26,8 @@ pub(super) fn write(scene: &Scene, places: &Places) -> String {
         svg.frame(head, rect);
     }
     for (arrow, way) in scene.arrows.iter().zip(&places.ways) {
-        svg.arrow(arrow, way, places.sideways);
+        let ends = [arrow.from, arrow.to].map(|card| &*scene.cards[card].id);
+        svg.arrow(arrow, ends, way, places.sideways);
     }
     for (head, rect) in scene.heads.iter().zip(&places.frames) {
         svg.head(head, rect);
@@ -105,7 +106,7 @@ impl Svg {
         self.line(format_args!("</g>"));
     }
 
-    fn arrow(&mut self, arrow: &Arrow, way: &Way, sideways: bool) {
+    fn arrow(&mut self, arrow: &Arrow, ends: [&str; 2], way: &Way, sideways: bool) {
         let [.., before, end] = way.points.as_slice() else { return };
         let class = if arrow.crosses { "crosses" } else { "inside" };
         let is_ring = arrow.from == arrow.to;
@@ -113,10 +114,26 @@ impl Svg {
             true => curve::ring(&way.points),
             false => curve::path(&way.points, sideways),
         };
-        self.line(format_args!("<g class=\"{class}\"><title>{}</title>", escaped(&arrow.about)));
+        let route = arrow
+            .route
+            .as_ref()
+            .map_or_else(String::new, |route| format!(" data-route=\"{}\"", escaped(route)));
+        let [from, to] = ends.map(escaped);
+        self.line(format_args!(
+            "<g class=\"{class}\" data-from=\"{from}\" data-to=\"{to}\"{route}><title>{}</title>",
+            escaped(&arrow.about)
+        ));
         self.line(format_args!("<path class=\"way\" d=\"{path}\"/>"));
+        self.tip(before, end, sideways || is_ring);
+        if let Some((words, at)) = arrow.words.as_ref().zip(way.words) {
+            self.middle("words", at.x, at.y + 4.0, words);
+        }
+        self.line(format_args!("</g>"));
+    }
+
+    fn tip(&mut self, before: &Point, end: &Point, sideways: bool) {
         // Edges reach boxes along the direction of the layers.
-        let (x, y) = if sideways || is_ring {
+        let (x, y) = if sideways {
             (5.0 * (end.x - before.x).signum(), 0.0)
         } else {
             (0.0, 5.0 * (end.y - before.y).signum())
@@ -130,10 +147,6 @@ impl Svg {
             end.x - 1.8 * x + 0.9 * y,
             end.y - 1.8 * y + 0.9 * x
         ));
-        if let Some((words, at)) = arrow.words.as_ref().zip(way.words) {
-            self.middle("words", at.x, at.y + 4.0, words);
-        }
-        self.line(format_args!("</g>"));
     }
 
     fn rect(&mut self, class: &str, rect: &Rect, round: f64) {

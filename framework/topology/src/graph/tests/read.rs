@@ -198,12 +198,12 @@ fn mermaid_words(label: &str) -> String {
     text + rest
 }
 
-/// Reads a picture: what boxes say when one points at them, and which frame they lie in. Its edges
-/// have no ends but places.
+/// Reads a picture: what boxes say when one points at them, which frame they lie in, and which ones
+/// edges say they lead to.
 pub(super) fn svg(text: &str) -> Drawn {
     let document = roxmltree::Document::parse(text).expect("a picture is XML");
     let mut drawn = Drawn::default();
-    let mut frames = Vec::new();
+    let (mut frames, mut names) = (Vec::new(), BTreeMap::new());
     let mut ids = BTreeSet::new();
     for group in document.descendants().filter(|element| element.has_attribute("data-id")) {
         assert!(ids.insert(group.attribute("data-id")), "an id twice");
@@ -226,6 +226,15 @@ pub(super) fn svg(text: &str) -> Drawn {
         let around: Vec<_> = frames.iter().filter(is_in).collect();
         let [(node, _)] = around.as_slice() else { panic!("{name} is in {around:?}") };
         drawn.parts.insert((node.clone(), sort.to_owned(), name.to_owned()));
+        names.insert(group.attribute("data-id"), (node.clone(), name.to_owned()));
+    }
+    for edge in document.descendants().filter(|element| element.has_attribute("data-from")) {
+        let way = |child: &roxmltree::Node<'_, '_>| child.attribute("class") == Some("way");
+        assert_eq!(edge.children().filter(way).count(), 1);
+        let ends = ["data-from", "data-to"].map(|end| edge.attribute(end));
+        drawn.edges.extend(
+            names.get(&ends[0]).cloned().zip(names.get(&ends[1]).cloned()).map(<[_; 2]>::from),
+        );
     }
     drawn.in_order()
 }
@@ -235,9 +244,4 @@ fn corners(rect: roxmltree::Node<'_, '_>) -> [f64; 4] {
     let number = |name| rect.attribute(name).and_then(|text| text.parse().ok()).unwrap_or(f64::NAN);
     let (x, y): (f64, f64) = (number("x"), number("y"));
     [x, y, x + number("width"), y + number("height")]
-}
-
-/// How many edges a picture has.
-pub(super) fn ways(text: &str) -> usize {
-    text.matches("class=\"way\"").count()
 }

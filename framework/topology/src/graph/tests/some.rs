@@ -16,7 +16,7 @@ pub(super) const AWKWARD: [&str; 12] = [
     "a\\",
     "`_x_`#35;;%%--> {y} [z] (w) |v|",
     "line\nbreak\ttab\u{0}\u{7f}",
-    "\u{202e}turned\u{2066}",
+    "\u{202e}turned\u{2066}\u{3164}",
     "البريد السريع",
     "東京の配達所東京の配達所",
     "a/b%2Fc",

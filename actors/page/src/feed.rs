@@ -97,3 +97,29 @@ fn moves(now: &Snapshot, last: Option<&Snapshot>) -> bool {
         || now.actors.iter().any(busy)
         || last.is_some_and(|last| sum(now).saturating_sub(sum(last)) > HEARTBEAT)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn it_asks_while_somebody_listens_and_begins_anew_for_the_next() {
+        let node = Node::builder().stages(estafette_actors::standard()).start().await.unwrap();
+        let feed = Feed::new(&node);
+        let is_asking = || *feed.is_asking.lock().unwrap();
+        assert!(!is_asking());
+        for _ in 0..2 {
+            let (mut one, mut other) = (feed.listen(), feed.listen());
+            for listener in [&mut one, &mut other] {
+                let frame = listener.wait_for(Option::is_some).await.unwrap().clone().unwrap();
+                assert!(frame.snapshot.contains(&node.peer().to_string()));
+            }
+            drop(one);
+            assert!(is_asking(), "one is left");
+            drop(other);
+            while is_asking() {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+}

@@ -241,3 +241,34 @@ fn stored(snapshot: &Snapshot, to: &mut Writer<'_, '_>) -> fmt::Result {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use estafette::wire::Identity;
+    use estafette::{Node, TrustedPeer};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn each_line_is_of_the_format_whatever_a_peer_is_called() {
+        let node = Node::builder().stages(estafette_actors::standard()).start().await.unwrap();
+        node.trust().add(Identity::generate().peer(), TrustedPeer::new("café")).unwrap();
+        let mut snapshot = node.snapshot().await;
+        // The name of an actor may have anything that can be seen.
+        snapshot.links[0].name = r#"a "quoted" \ name"#.into();
+        let text = text(snapshot).unwrap();
+        let escaped = r#"name="a \"quoted\" \\ name"} 0"#;
+        assert!(text.contains(escaped), "{text}");
+        for line in text.lines() {
+            let is_about = ["# HELP ", "# TYPE ", "# UNIT ", "# EOF"].iter();
+            let is_about = is_about.clone().any(|start| line.starts_with(start));
+            let is_value = line.rsplit_once(' ').is_some_and(|(name, value)| {
+                name.starts_with("estafette_")
+                    && !name.contains("{}")
+                    && value.parse::<f64>().is_ok()
+            });
+            assert!(is_about || is_value, "{line}");
+        }
+        assert!(text.ends_with("# EOF\n"));
+    }
+}

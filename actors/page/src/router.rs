@@ -207,3 +207,68 @@ impl Listening {
         self.ready.push(snapshot);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(name: &str, numbers: std::ops::RangeInclusive<u64>) -> Option<Arc<Frame>> {
+        let happenings = numbers.map(|number| (number, format!("no. {number}"))).collect();
+        Some(Arc::new(Frame { snapshot: name.to_owned(), happenings, since: 7 }))
+    }
+
+    fn listening(
+        frames: watch::Receiver<Option<Arc<Frame>>>,
+        told: Option<(u64, u64)>,
+    ) -> Listening {
+        let place = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        Listening { frames, is_new: true, told, ready: Vec::new(), _place: place }
+    }
+
+    /// What an event says, as far as a test looks.
+    async fn said(listening: &mut Listening) -> String {
+        format!("{:?}", listening.next().await.unwrap())
+    }
+
+    #[tokio::test]
+    async fn who_is_slow_gets_the_newest_snapshot_and_each_happening_once() {
+        let (latest, frames) = watch::channel(None);
+        let mut slow = listening(frames, None);
+        latest.send_replace(frame("first", 1..=2));
+        for wanted in ["first", "no. 1", "no. 2"] {
+            let said = said(&mut slow).await;
+            assert!(said.contains(wanted), "{said}");
+        }
+        for (name, last) in [("second", 3), ("third", 4), ("fourth", 5)] {
+            latest.send_replace(frame(name, 2..=last));
+        }
+        for wanted in ["fourth", "no. 3", "no. 4", "no. 5"] {
+            let said = said(&mut slow).await;
+            assert!(said.contains(wanted), "{said}");
+        }
+        drop(latest);
+        assert!(slow.next().await.is_none(), "there is nothing more to come");
+    }
+
+    #[tokio::test]
+    async fn who_comes_back_is_told_what_is_later_of_the_same_process() {
+        for (told, wanted) in [((7, 2), "no. 3"), ((6, 2), "no. 1"), ((7, 9), "second")] {
+            let (latest, frames) = watch::channel(frame("first", 1..=3));
+            let mut back = listening(frames, Some(told));
+            assert!(said(&mut back).await.contains("first"));
+            if wanted == "second" {
+                latest.send_replace(frame("second", 1..=3));
+            }
+            let said = said(&mut back).await;
+            assert!(said.contains(wanted), "{told:?}: {said}");
+        }
+    }
+
+    #[test]
+    fn an_id_is_two_numbers() {
+        assert_eq!(read_id("17-3"), Some((17, 3)));
+        for bad in ["", "17", "17-", "-3", "a-3", "17-3-4", "18446744073709551616-1"] {
+            assert_eq!(read_id(bad), None, "{bad}");
+        }
+    }
+}

@@ -196,3 +196,50 @@ fn check(at: &str, value: &Value, schema: &Value, schemas: &Value) {
         _ => {}
     }
 }
+
+#[tokio::test]
+async fn a_host_has_it_below_a_path_of_its_own_server() {
+    let node = node().await;
+    let app = axum::Router::new()
+        .route("/", axum::routing::get(async || "the host's own"))
+        .nest_service("/look", Page::of(&node).router());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = Client(listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    assert_eq!(client.get("/").await.body, "the host's own");
+    let page = client.get("/look/").await;
+    assert_eq!(page.status, 200);
+    for part in page.body.split('"').filter(|text| text.ends_with(".css") || text.ends_with(".js"))
+    {
+        assert_eq!(client.get(&format!("/look/{part}")).await.status, 200, "{part}");
+    }
+    assert_eq!(client.get("/look/api/v1/snapshot").await.json()["node"]["name"], "paris");
+    let foreign = client.ask("GET", "/look/metrics", &["Host: evil.example"]).await;
+    assert_eq!(foreign.status, 421);
+}
+
+#[test]
+fn what_a_browser_loads_is_small_names_nothing_elsewhere_and_makes_no_markup_of_text() {
+    let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets");
+    let mut size = 0;
+    for name in ["page.html", "page.css", "page.js", "icon.svg"] {
+        let text = std::fs::read_to_string(assets.join(name)).unwrap();
+        size += text.len();
+        let text = text.replace("http://www.w3.org/2000/svg", "");
+        for bad in [
+            "http:",
+            "https:",
+            "//cdn",
+            "innerHTML",
+            "outerHTML",
+            "insertAdjacent",
+            "document.write",
+            "eval(",
+            "style=\"",
+            "onclick",
+        ] {
+            assert!(!text.contains(bad), "{name} has {bad}");
+        }
+    }
+    assert!(size <= 300 << 10, "{size} bytes");
+}

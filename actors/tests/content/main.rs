@@ -17,4 +17,5 @@ mod mounts;
 mod power;
 mod resume;
 mod sources;
+mod there;
 mod trees;

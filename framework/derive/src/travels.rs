@@ -106,3 +106,71 @@ fn serde(attributes: &[Attribute]) -> Result<Vec<Meta>, Error> {
 fn find<'a>(attributes: &'a [Meta], name: &str) -> Option<&'a Meta> {
     attributes.iter().find(|attribute| attribute.path().is_ident(name))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
+
+    use super::*;
+
+    /// What is wrong with a type, one line for each attribute.
+    fn errors(text: &str) -> Vec<String> {
+        let input = syn::parse_str::<DeriveInput>(text).unwrap();
+        let errors = check(&input).err();
+        errors.into_iter().flatten().map(|error| error.to_string()).collect()
+    }
+
+    #[test]
+    fn each_attribute_that_moves_what_is_behind_it_is_told_wherever_it_stands() {
+        for (text, told) in [
+            ("#[serde(untagged)] enum E { A }", "can't have `untagged`"),
+            ("#[serde(tag = \"kind\", rename_all = \"lowercase\")] enum E { A }", "have `tag`"),
+            ("#[serde(rename = \"s\", tag = \"t\")] struct S {}", "can't have `tag`"),
+            ("enum E { #[serde(untagged)] A(u8) }", "can't have `untagged`"),
+            ("struct S { #[serde(skip_serializing_if = \"no\")] a: u8 }", "leave a field out"),
+            ("struct S(#[serde(default, skip_serializing_if = \"no\")] u8);", "leave a field out"),
+            ("enum E { A { #[serde(skip_serializing_if = \"no\")] a: u8 } }", "leave a field out"),
+            ("struct S { #[serde(flatten)] a: Inner }", "can't have `flatten`"),
+            ("enum E { A { #[serde(flatten)] a: Inner } }", "can't have `flatten`"),
+            ("struct S { #[serde(skip_serializing)] a: u8 }", "read without being written"),
+            ("struct S { #[serde(skip_deserializing)] a: u8 }", "written without being read"),
+            ("enum E { #[serde(skip_serializing)] A, B }", "read without being written"),
+            ("enum E { A, #[serde(skip_deserializing)] B }", "written without being read"),
+            ("enum E { A, #[serde(skip)] B, C }", "stands before `C`"),
+        ] {
+            let errors = errors(text);
+            assert!(errors.len() == 1 && errors[0].contains(told), "{text}: {errors:?}");
+        }
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_told_at_once() {
+        let text = "#[serde(untagged)] enum E {
+            #[serde(skip)] A,
+            #[serde(skip)] B,
+            C { #[serde(flatten)] a: u8, #[serde(skip_serializing_if = \"no\")] b: u8 },
+        }";
+        // The first variant that is skipped stands before one that is not, and so does the second.
+        let errors = errors(text);
+        let count = |word: &str| errors.iter().filter(|error| error.contains(word)).count();
+        assert_eq!(
+            (count("untagged"), count("before `C`"), count("flatten"), count("leave a field")),
+            (1, 2, 1, 1)
+        );
+        assert_eq!(errors.len(), 5, "{errors:?}");
+    }
+
+    #[test]
+    fn what_reads_as_it_writes_is_let_through() {
+        for text in [
+            "struct S { #[serde(skip)] a: u8, #[serde(default, rename = \"c\")] b: u8 }",
+            "struct S { #[serde(skip_serializing, skip_deserializing)] a: u8 }",
+            "enum E { A, B, #[serde(skip)] C, #[serde(skip)] D }",
+            "#[doc(hidden)] struct S { #[other(flatten)] a: u8 }",
+            "struct S;",
+        ] {
+            assert_eq!(errors(text), Vec::<String>::new(), "{text}");
+        }
+        assert!(check(&syn::parse_str("#[serde(=)] struct S;").unwrap()).is_err());
+    }
+}

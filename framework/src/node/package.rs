@@ -248,3 +248,57 @@ impl fmt::Debug for UnpackOrder {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::delivery::ContentKind;
+    use crate::wire::ContentName;
+
+    #[test]
+    fn a_word_of_the_receiver_is_known_by_its_proof_its_digest_and_its_length() {
+        let packed = Packed {
+            bytes: 300,
+            length: 7,
+            digest: [1; 32],
+            delivered_mac: [2; 32],
+            processed_mac: [3; 32],
+            report: SourceReport::default(),
+        };
+        let word =
+            Receipt { digest: [1; 32], length: 7, place: "in/a".into(), files: 1, mac: [2; 32] };
+        assert!(packed.recognises(&word));
+        // Whoever carries it may say what it likes of these.
+        assert!(packed.recognises(&Receipt { place: String::new(), files: 9, ..word.clone() }));
+        for other in [
+            Receipt { mac: [3; 32], ..word.clone() },
+            Receipt { digest: [2; 32], ..word.clone() },
+            Receipt { length: 8, ..word },
+        ] {
+            assert!(!packed.recognises(&other), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_package_lives_as_long_as_its_sender_says_by_whatever_clock() {
+        let offer = PackageOffer {
+            sender: PeerId::from_bytes([1; 32]),
+            transfer: TransferId::from_bytes([2; 24]),
+            chunk_size: 1024,
+            inbox: "in".into(),
+            content: Content {
+                kind: ContentKind::Bytes,
+                name: ContentName::new("a").expect("it is a name"),
+                length: None,
+            },
+            token: None,
+            version: [3; 32],
+            created: 1000,
+            expires: 1100,
+        };
+        for (now, life) in [(1000, 100), (1050, 100), (5000, 100), (900, 200), (0, 1100)] {
+            assert_eq!(offer.life(now), life, "at {now}");
+        }
+        assert_eq!(PackageOffer { expires: 10, ..offer }.life(1000), 0);
+    }
+}

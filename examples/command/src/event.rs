@@ -81,6 +81,15 @@ pub(crate) enum Event<'a> {
         /// The drawing, if it was written to none.
         drawing: Option<&'a str>,
     },
+    /// A test of a topology is over.
+    Tested {
+        name: &'a str,
+        passed: bool,
+        seed: u64,
+        cuts: u64,
+        kills: u64,
+        message: Option<String>,
+    },
     /// A route has stored a delivery.
     Routed {
         route: &'a str,

@@ -248,6 +248,9 @@ fn topology_scene(world: &World, printed: &mut Printed) {
         left.retain(|wanted| event["event"] != *wanted);
         printed.0.push(event);
     }
+    let test = "[[test]]\nname = \"a\"\nabsent = [\"b\"]\nwithin = \"1ms\"\n";
+    fs::write(&file, format!("{test}{}", TOPOLOGY.replace("PLACE", &path("")))).unwrap();
+    world.run("lyon", &["test", &file], printed);
     fs::write(&file, "[node.lyon]\nlisen = 7").unwrap();
     world.run("lyon", &["validate", &file], printed);
 }

@@ -250,3 +250,110 @@ fn nodes_end_with_the_process_that_started_them() {
         }
     }
 }
+
+/// The example topologies, in a folder of their own, each port another one that is free.
+fn examples() -> (TempDir, Vec<String>) {
+    let place = tempfile::tempdir().unwrap();
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../topologies");
+    let mut names = Vec::new();
+    copy(&from, place.path(), &mut names);
+    names.sort();
+    (place, names)
+}
+
+fn copy(from: &Path, to: &Path, topologies: &mut Vec<String>) {
+    for entry in fs::read_dir(from).unwrap() {
+        let (from, name) = (entry.as_ref().unwrap().path(), entry.unwrap().file_name());
+        let name = name.to_str().unwrap();
+        if name == ".estafette" || name.starts_with("received-") {
+            continue;
+        }
+        let to = to.join(name);
+        if from.is_dir() {
+            fs::create_dir(&to).unwrap();
+            copy(&from, &to, &mut Vec::new());
+            continue;
+        }
+        fs::copy(&from, &to).unwrap();
+        if let Some(topology) = name.strip_suffix(".toml") {
+            let text = fs::read_to_string(&from).unwrap();
+            fs::write(&to, with_free_ports(&text)).unwrap();
+            topologies.push(topology.to_owned());
+        }
+    }
+}
+
+fn with_free_ports(text: &str) -> String {
+    let mut parts = text.split("127.0.0.1:");
+    let mut free = parts.next().unwrap().to_owned();
+    // All are held until each has its own.
+    let mut held = Vec::new();
+    for part in parts {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap();
+        free.push_str(&format!("{port}{}", part.trim_start_matches(|c: char| c.is_ascii_digit())));
+        held.push(listener);
+    }
+    free
+}
+
+#[test]
+fn each_example_runs_for_real_and_passes_its_tests_with_cuts_and_deaths() {
+    let (place, names) = examples();
+    let folder = place.path();
+    let readme = fs::read_to_string(folder.join("README.md")).unwrap();
+    assert!(names.len() >= 8, "{names:?}");
+    for name in names {
+        let file = format!("{name}.toml");
+        assert!(readme.contains(&format!("]({file})")), "{file} is not in the README");
+        if name == "custom-stage" {
+            // Another program has its stage; this one says that it has not.
+            let output = run(folder, &["validate", &file]);
+            let said = text(&output.stderr);
+            assert!(said.contains("error[unknown-stage]: there is no stage `mask`"), "{said}");
+            continue;
+        }
+        for seed in ["1", "2"] {
+            let arguments = ["test", &file, "--seed", seed, "--cuts", "10", "--kills", "3"];
+            let output = run(folder, &arguments);
+            assert!(output.status.success(), "{name}: {}", text(&output.stdout));
+        }
+        if name == "telemetry" {
+            fs::write(folder.join("sensors/north/reading.csv"), "1,7").unwrap();
+        }
+        let output = run(folder, &["run", &file, "--once"]);
+        assert!(output.status.success(), "{name}: {}", text(&output.stderr));
+    }
+    let received = |path: &str| fs::read(folder.join(path)).unwrap();
+    let letter = received("input/letter.txt");
+    for copy in [
+        "received-two-nodes/input/letter.txt",
+        "received-later/letter.txt",
+        "received-by-relay/input/letter.txt",
+        "received-brest/input/letter.txt",
+        "received-mirror/input/letter.txt",
+        "received-archive/input/letter.txt",
+    ] {
+        assert_eq!(received(copy), letter, "{copy}");
+    }
+    assert_eq!(received("received-readings/reading.csv"), b"1,7");
+    assert!(!folder.join("sensors/north/reading.csv").exists());
+}
+
+#[test]
+fn a_test_that_fails_says_what_is_not_as_expected_and_the_seed() {
+    let test = r#"
+[[test]]
+name = "another letter"
+given = { "out/letter" = "Dear Paris" }
+expect = { "in/out/letter" = "Dear Lyon" }
+"#;
+    let (_place, folder) = world(&(TWO_NODES.to_owned() + test));
+    let output = run(&folder, &["test", "topology.toml", "--seed", "7"]);
+    let said = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let wrong = r#"in/out/letter is not as expected: "Dear Paris", where "Dear Lyon" is wanted"#;
+    assert!(said.contains(wrong) && said.contains("FAILED (seed 7, 0 cuts, 0 kills)"), "{said}");
+    // Nothing of it was done where the topology is.
+    assert!(!folder.join("in").exists() && !folder.join(".estafette").exists());
+}

@@ -25,21 +25,31 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 thread_local! {
-    /// Where relative paths begin that are being read on this thread.
-    static BASE: RefCell<PathBuf> = RefCell::default();
+    /// Where paths begin that are being read on this thread, and whether none leads out of there.
+    static BASE: RefCell<(PathBuf, bool)> = RefCell::default();
 }
 
 /// Reads settings whose relative paths begin at `base`, such as the folder of their file: those of
 /// fields with the module [`path`](mod@path).
 pub fn relative_to<T>(base: &Path, read: impl FnOnce() -> T) -> T {
+    with_base((base.to_owned(), false), read)
+}
+
+/// Reads settings all of whose paths lead to places below `base`, absolute ones and those that go
+/// up, too: for a trial of what is meant for other places.
+pub fn confined_to<T>(base: &Path, read: impl FnOnce() -> T) -> T {
+    with_base((base.to_owned(), true), read)
+}
+
+fn with_base<T>(base: (PathBuf, bool), read: impl FnOnce() -> T) -> T {
     /// Puts the earlier one back, after a panic, too.
-    struct Before(PathBuf);
+    struct Before((PathBuf, bool));
     impl Drop for Before {
         fn drop(&mut self) {
             BASE.set(std::mem::take(&mut self.0));
         }
     }
-    let _before = Before(BASE.replace(base.to_owned()));
+    let _before = Before(BASE.replace(base));
     read()
 }
 
@@ -171,9 +181,24 @@ pub mod path {
         PathBuf::deserialize(deserializer).map(from_base)
     }
 
+    /// The place of a path below `base`, wherever else it would lead.
+    pub fn below(base: &Path, path: &Path) -> PathBuf {
+        let mut place = PathBuf::new();
+        for part in path.strip_prefix(base).unwrap_or(path).components() {
+            match part {
+                std::path::Component::Normal(name) => place.push(name),
+                std::path::Component::ParentDir => drop(place.pop()),
+                _ => {}
+            }
+        }
+        base.join(place)
+    }
+
     /// A path that was read otherwise.
     pub fn from_base(path: PathBuf) -> PathBuf {
-        BASE.with_borrow(|base| base.join(path))
+        BASE.with_borrow(
+            |(base, confined)| if *confined { below(base, &path) } else { base.join(path) },
+        )
     }
 }
 

@@ -38,16 +38,21 @@ mod graph;
 mod model;
 mod read;
 mod run;
+#[cfg(feature = "trial")]
+mod trial;
 
 pub use self::fault::{Fault, Report};
 pub use self::graph::{
     DrawError, EdgeKind, Graph, GraphEdge, GraphNode, GraphPart, GraphRoute, PartKind,
 };
 pub use self::model::{
-    EachSpec, InboxSpec, Kind, NodeSpec, RouteSpec, Schedule, SourceSpec, Target, Then, Topology,
+    EachSpec, InboxSpec, Kind, NodeSpec, RouteSpec, Schedule, SourceSpec, Target, TestFile,
+    TestSpec, Then, Topology,
 };
 pub use self::read::{Document, LONGEST, LoadError};
 pub use self::run::{Pending, RouteEvent, RouteNews, RunError, RunningNode};
+#[cfg(feature = "trial")]
+pub use self::trial::{Trial, TrialError, TrialReport};
 
 /// Its code is compiled.
 #[cfg(doctest)]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use estafette::PeerId;
-use estafette::node::{NodeConfig, RelayQuota};
+use estafette::node::{NodeConfig, RelayQuota, units};
 
 /// The kind of sink that is a folder, from which deliveries can go on.
 const FOLDER: &str = "folder";
@@ -26,6 +26,36 @@ pub struct Topology {
     pub inboxes: BTreeMap<String, InboxSpec>,
     /// The routes.
     pub routes: BTreeMap<String, RouteSpec>,
+    /// What is expected of it.
+    pub tests: Vec<TestSpec>,
+    /// Whether none of its paths leads out of `base`: for trials.
+    pub(crate) confined: bool,
+}
+
+/// A test: what is given before the nodes start, and what is expected when all is delivered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TestSpec {
+    /// The name.
+    pub name: String,
+    /// Files that are there before, by their paths.
+    pub given: BTreeMap<PathBuf, TestFile>,
+    /// Files that must be there after, by their paths.
+    pub expect: BTreeMap<PathBuf, TestFile>,
+    /// Paths where nothing may be after.
+    pub absent: Vec<PathBuf>,
+    /// The longest that all of it may take. Default 60 s.
+    pub within: Option<Duration>,
+}
+
+/// The content of a file in a test.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TestFile {
+    /// This text.
+    Text(String),
+    /// That of a file beside the topology.
+    Of(PathBuf),
+    /// So many bytes that do not compress, the same for the same path.
+    Bytes(u64),
 }
 
 /// A node.
@@ -144,8 +174,7 @@ pub enum Schedule {
 impl Topology {
     /// A topology without nodes, whose relative paths begin at `base`.
     pub fn new(base: impl Into<PathBuf>) -> Self {
-        let base = base.into();
-        Self { state: base.join(".estafette"), base, ..Self::default() }
+        Self { state: ".estafette".into(), base: base.into(), ..Self::default() }
     }
 
     /// Adds a node.
@@ -192,7 +221,34 @@ impl Topology {
 
     /// A path of the topology, from where this process is.
     pub fn at(&self, path: &Path) -> PathBuf {
-        self.base.join(path)
+        self.places().at(path)
+    }
+
+    /// Where its paths begin.
+    pub(crate) fn places(&self) -> Places {
+        Places { base: self.base.clone(), confined: self.confined }
+    }
+}
+
+/// Where paths begin, and whether they may lead elsewhere.
+#[derive(Clone, Debug)]
+pub(crate) struct Places {
+    base: PathBuf,
+    confined: bool,
+}
+
+impl Places {
+    pub(crate) fn at(&self, path: &Path) -> PathBuf {
+        if self.confined { units::path::below(&self.base, path) } else { self.base.join(path) }
+    }
+
+    /// Reads settings whose paths begin here.
+    pub(crate) fn read<T>(&self, read: impl FnOnce() -> T) -> T {
+        if self.confined {
+            units::confined_to(&self.base, read)
+        } else {
+            units::relative_to(&self.base, read)
+        }
     }
 }
 

@@ -59,6 +59,14 @@ What a route names and nobody has is drawn in red, and told.
 
 Exit codes: 0 nothing is wrong, 2 something is, 6 the drawing can't be written.";
 
+pub(super) const TEST_EXAMPLES: &str = "\
+Examples:
+  estafette test two-nodes.toml
+  estafette test two-nodes.toml --seed 7 --cuts 20 --kills 5
+
+Nothing of it touches the paths or the addresses that the topology names. Exit codes: 0 all is as \
+                                           expected, 1 something is not.";
+
 pub(super) const RECEIVE_EXAMPLES: &str = "\
 Examples:
   estafette receive --into ~/inbox --once

@@ -25,7 +25,7 @@ pub(crate) use self::page::Paging;
 pub(crate) use self::receive::{NodeOptions, OnConflict, OutwardLinks, Receive, Relaying, Taking};
 pub(crate) use self::send::Send;
 pub(crate) use self::store::{Doctor, Inbox, Outbox, Ticket};
-pub(crate) use self::topology::{GraphFormat, GraphOptions, RunOptions, TopologyFile};
+pub(crate) use self::topology::{GraphFormat, GraphOptions, RunOptions, TestOptions, TopologyFile};
 use crate::config::{ConfigFile, InboxTable};
 use crate::error::CommandError;
 use crate::event::Event;
@@ -145,6 +145,10 @@ pub(crate) enum Action {
     /// Say all that is wrong with a topology, each fault at its place
     #[command(after_help = help::VALIDATE_EXAMPLES)]
     Validate(TopologyFile),
+    /// Try the tests of a topology: all its nodes in this process, on a network in memory that
+    /// breaks
+    #[command(after_help = help::TEST_EXAMPLES)]
+    Test(TestOptions),
     /// List the nodes and the routes of a topology
     List(TopologyFile),
     /// Draw a topology: what goes from where to where

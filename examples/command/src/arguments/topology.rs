@@ -1,4 +1,4 @@
-//! `estafette run`, `validate`, `list` and `graph`.
+//! `estafette run`, `validate`, `test`, `list` and `graph`.
 
 use std::path::{Path, PathBuf};
 
@@ -18,6 +18,24 @@ pub(crate) struct RunOptions {
     /// End when stdin does: whoever started this process has died
     #[arg(long, hide = true)]
     pub(crate) with_parent: bool,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct TestOptions {
+    #[command(flatten)]
+    pub(crate) topology: TopologyFile,
+    /// Only tests whose names have this in them
+    #[arg(value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// What all that is random about it comes from [default: a random one, which is printed]
+    #[arg(long, value_name = "NUMBER", env = "ESTAFETTE_SEED", hide_env = true)]
+    pub(crate) seed: Option<u64>,
+    /// Break so many connections while they carry something
+    #[arg(long, value_name = "COUNT", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=10_000), env = "ESTAFETTE_CUTS", hide_env = true)]
+    pub(crate) cuts: u64,
+    /// Let nodes die so many times, and start them again
+    #[arg(long, value_name = "COUNT", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=1_000), env = "ESTAFETTE_KILLS", hide_env = true)]
+    pub(crate) kills: u64,
 }
 
 #[derive(Clone, Debug, Args)]

@@ -1,10 +1,11 @@
-//! Topologies: checked, listed, drawn and run.
+//! Topologies: checked, listed, drawn, tried and run.
 
 mod children;
 mod graph;
 mod lines;
 mod list;
 mod run;
+mod test;
 mod validate;
 
 use std::io::Write;
@@ -21,6 +22,7 @@ use crate::output::Output;
 pub(crate) use self::graph::run as graph;
 pub(crate) use self::list::run as list;
 pub(crate) use self::run::{Until, run};
+pub(crate) use self::test::run as test;
 pub(crate) use self::validate::run as validate;
 
 /// A file that was read, and its faults.

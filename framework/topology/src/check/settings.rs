@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use estafette::node::{KindError, StageRegistry, units};
+use estafette::node::{KindError, StageRegistry};
 use estafette::pipeline::{Inbox, Offer, Refusal, Sink};
 use toml::{Table, Value};
 
@@ -35,9 +35,9 @@ impl Checking<'_> {
             self.faults.push(fault.nearest(&kind.name, known));
             return;
         }
-        let base = &self.topology.base;
+        let places = self.topology.places();
         let read = |settings: Value| {
-            let read = units::relative_to(base, || read(self.registry, &kind.name, settings, of));
+            let read = places.read(|| read(self.registry, &kind.name, settings, of));
             read.map_err(|why| why.lines().next().unwrap_or_default().to_owned())
         };
         let mut told = BTreeSet::new();

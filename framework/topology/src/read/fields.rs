@@ -146,6 +146,17 @@ impl<'f> Fields<'f> {
         }
     }
 
+    /// The tables of a list: `[[key]]`.
+    pub(super) fn list(&mut self, key: &'static str) -> Vec<Value> {
+        match self.value(key) {
+            Some(Value::Array(list)) => list,
+            Some(other) => {
+                self.wrong(key, &other, &format!("a list of tables: [[{key}]]")).unwrap_or_default()
+            }
+            None => Vec::new(),
+        }
+    }
+
     /// The only key of the table, and its value: a choice.
     pub(super) fn only(mut self, what: &str, example: &str) -> Option<(String, Value)> {
         let mut entries = std::mem::take(&mut self.table).into_iter();

@@ -2,6 +2,7 @@
 
 mod fields;
 mod parts;
+mod tests;
 
 use std::fs::File;
 use std::io::{self, Read};

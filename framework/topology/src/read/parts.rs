@@ -4,7 +4,7 @@ use estafette::node::{NodeConfig, RelayQuota};
 use serde::Deserialize;
 use toml::Value;
 
-use super::Fields;
+use super::{Fields, tests};
 use crate::fault::Fault;
 use crate::model::{
     EachSpec, InboxSpec, Kind, NodeSpec, RouteSpec, Schedule, SourceSpec, Target, Then, Topology,
@@ -28,6 +28,11 @@ pub(super) fn read(value: Value, topology: &mut Topology, faults: &mut Vec<Fault
     for (name, value) in fields.tables("route") {
         if let Some(route) = route(format!("route.{name}"), value, fields.faults) {
             topology.routes.insert(name, route);
+        }
+    }
+    for (index, value) in fields.list("test").into_iter().enumerate() {
+        if let Some(test) = tests::read(format!("test[{index}]"), value, fields.faults) {
+            topology.tests.push(test);
         }
     }
     fields.finish();

@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::Topology;
+use crate::model::{SourceSpec, Target, Topology};
 
 /// One node, as another one sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Neighbour {
     /// The inboxes it may deliver to.
     pub(crate) inboxes: BTreeSet<String>,
-    /// Whether a link to it is kept up: it can't dial, or it keeps what is for this node.
+    /// Whether a link to it is kept up: it can't dial, or is a relay of this node.
     pub(crate) connect: bool,
 }
 
@@ -30,9 +30,11 @@ impl Topology {
         for route in self.routes.values() {
             for target in &route.to {
                 match &route.via {
-                    None => meet(&route.from, &target.node, false),
+                    // That it has gone on is told when it has: perhaps long after it arrived.
+                    None => meet(&route.from, &target.node, self.goes_on(target)),
+                    // Who keeps it has something to bring, to one end, and to tell, to the other.
                     Some(via) => {
-                        meet(&route.from, via, false);
+                        meet(&route.from, via, true);
                         meet(&target.node, via, true);
                     }
                 }
@@ -66,6 +68,14 @@ impl Topology {
         neighbours
     }
 
+    /// Whether a route begins where a delivery ends.
+    pub(crate) fn goes_on(&self, target: &Target) -> bool {
+        self.routes.values().any(|route| {
+            route.from == target.node
+                && matches!(&route.source, SourceSpec::Inbox(inbox) if *inbox == target.inbox)
+        })
+    }
+
     fn is_dialled(&self, name: &str) -> bool {
         self.nodes.get(name).is_some_and(|node| !node.dialled_at().is_empty())
     }
@@ -74,7 +84,7 @@ impl Topology {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Kind, NodeSpec, RouteSpec, Target};
+    use crate::model::{Kind, NodeSpec, RouteSpec};
 
     fn inboxes(names: &[&str]) -> BTreeSet<String> {
         names.iter().map(|name| (*name).to_owned()).collect()
@@ -109,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn by_a_relay_the_ends_know_each_other_and_the_receiver_stays_linked_with_it() {
+    fn by_a_relay_the_ends_know_each_other_and_stay_linked_with_it() {
         let post = RouteSpec::new("lyon", Kind::path("out"), Target::new("brest", "letters"));
         let topology = topology(RouteSpec { via: Some("dijon".into()), ..post });
         let brest = topology.neighbours("brest");
@@ -117,7 +127,8 @@ mod tests {
         assert_eq!(brest["lyon"], Neighbour { inboxes: inboxes(&["letters"]), connect: false });
         let lyon = topology.neighbours("lyon");
         assert_eq!(lyon.keys().collect::<Vec<_>>(), ["brest", "dijon"]);
-        assert!(lyon.values().all(|neighbour| *neighbour == Neighbour::default()));
+        assert_eq!(lyon["dijon"], Neighbour { inboxes: inboxes(&[]), connect: true });
+        assert_eq!(lyon["brest"], Neighbour::default());
         assert_eq!(topology.neighbours("dijon").keys().collect::<Vec<_>>(), ["brest", "lyon"]);
     }
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use estafette::node::{
     KeyFileError, KindError, MemoryStore, NodeBuilder, NodeConfig, StageRegistry, StartError,
-    Trust, TrustError, TrustedPeer, blocking, units,
+    Trust, TrustError, TrustedPeer, blocking,
 };
 use estafette::{Identity, Node, PeerId, TransferId};
 use tokio::sync::{broadcast, oneshot};
@@ -22,7 +22,7 @@ use tokio::sync::{broadcast, oneshot};
 use self::memory::Memory;
 use self::onward::Onward;
 use self::route::Route;
-use crate::model::{SourceSpec, Target, Topology};
+use crate::model::{SourceSpec, Topology};
 
 pub use self::pending::Pending;
 
@@ -204,10 +204,9 @@ impl Topology {
             if spec.nodes.iter().any(|node| node == name) {
                 let settings = spec.sink.settings_at(name);
                 let kind = spec.sink.name.clone();
-                let (registry, base) = (registry.clone(), self.base.clone());
-                let made = on_a_thread(move || {
-                    units::relative_to(&base, || registry.inbox_of(&kind, settings))?.make()
-                });
+                let (registry, places) = (registry.clone(), self.places());
+                let made =
+                    on_a_thread(move || places.read(|| registry.inbox_of(&kind, settings))?.make());
                 let failed = |error| RunError::Inbox { inbox: inbox.clone(), error };
                 builder = builder.receive(inbox, made.await?.map_err(failed)?);
             }
@@ -296,14 +295,6 @@ impl Topology {
         Ok(store)
     }
 
-    /// Whether a route begins where a delivery ends.
-    fn goes_on(&self, target: &Target) -> bool {
-        self.routes.values().any(|route| {
-            route.from == target.node
-                && matches!(&route.source, SourceSpec::Inbox(inbox) if *inbox == target.inbox)
-        })
-    }
-
     fn routes_from(
         &self,
         name: &str,
@@ -327,7 +318,7 @@ impl Topology {
                     via: spec.via.as_ref().and_then(|via| ids.get(via).copied()),
                     spec: Arc::new(spec.clone()),
                     targets: Arc::new(targets),
-                    base: self.base.clone(),
+                    places: self.places(),
                     node: node.clone(),
                     registry: registry.clone(),
                     memory: memory.clone(),

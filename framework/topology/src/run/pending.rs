@@ -4,14 +4,14 @@ use estafette::node::{OutboxError, OutboxState, Processed};
 
 use super::RunningNode;
 use super::route::{Route, RouteError, entries, on_a_thread};
-use crate::model::{Schedule, SourceSpec};
+use crate::model::{SourceSpec, Then};
 
 /// What a node still has to do, for a program that waits until all is done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pending {
     /// Deliveries of its routes that their receivers do not have, or have not passed on, and what
-    /// is to go on from here. What is sent by schedule or when it changes counts from when it is
-    /// stored.
+    /// is to go on from here or to be removed. Of what is sent by schedule or when it changes, the
+    /// first.
     pub open: u64,
     /// A number that grows with each delivery that begins or arrives here: two looks at all nodes
     /// that find nothing open, and these numbers unchanged, mean that nothing is left.
@@ -59,14 +59,18 @@ impl Route {
     /// How many of its deliveries are not stored yet, or have not gone on at their receiver. Those
     /// that are stored are counted where they lie.
     async fn unsent(&self) -> Result<u64, RouteError> {
-        let entries = match (&self.spec.source, self.spec.schedule) {
-            (SourceSpec::Kind(_), Schedule::Once) => vec![String::new()],
-            (SourceSpec::Each(each), _) => {
-                let folder = self.base.join(&each.folder);
+        let entries = match &self.spec.source {
+            SourceSpec::Kind(_) => vec![String::new()],
+            SourceSpec::Each(each) => {
+                let folder = self.places.at(&each.folder);
                 let listed = on_a_thread(move || entries(&folder)).await?;
-                listed.map_err(RouteError::Memory)?.into_iter().collect()
+                let listed = listed.map_err(RouteError::Memory)?;
+                if each.then == Then::Remove {
+                    return Ok(listed.len() as u64);
+                }
+                listed.into_iter().collect()
             }
-            _ => Vec::new(),
+            SourceSpec::Inbox(_) => Vec::new(),
         };
         let mut unsent = 0;
         for entry in entries {

@@ -2,20 +2,18 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use estafette::node::{
-    Destination, OutboxState, SendError, SendOptions, StageRegistry, blocking, units,
-};
+use estafette::node::{Destination, OutboxState, SendError, SendOptions, StageRegistry, blocking};
 use estafette::pipeline::{Compression, Source};
 use estafette::{Node, PeerId, TransferId};
 use tokio::sync::broadcast;
 
 use super::memory::{Memory, Note, now};
 use super::{RouteEvent, RouteNews};
-use crate::model::{EachSpec, Kind, RouteSpec, Schedule, SourceSpec, Target, Then};
+use crate::model::{EachSpec, Kind, Places, RouteSpec, Schedule, SourceSpec, Target, Then};
 
 /// How long nothing is looked at after a look, at least.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
@@ -36,8 +34,8 @@ pub(super) struct Route {
     /// Whether another route begins at each of them.
     pub(super) goes_on: Arc<Vec<bool>>,
     pub(super) via: Option<PeerId>,
-    /// Where relative paths of its settings begin.
-    pub(super) base: PathBuf,
+    /// Where paths of its settings begin.
+    pub(super) places: Places,
     pub(super) node: Node,
     pub(super) registry: StageRegistry,
     pub(super) memory: Memory,
@@ -141,7 +139,7 @@ impl Route {
 
     /// Sends each entry of a folder that is new, and looks after those that were delivered.
     async fn look_at_each(&self, each: &EachSpec) -> Result<Option<Duration>, RouteError> {
-        let folder = self.base.join(&each.folder);
+        let folder = self.places.at(&each.folder);
         let entries = on_a_thread({
             let folder = folder.clone();
             move || entries(&folder)
@@ -276,10 +274,9 @@ impl Route {
 
     /// A source of a kind, made on a thread where it may block.
     pub(super) async fn source(&self, kind: &Kind) -> Result<Box<dyn Source>, RouteError> {
-        let (registry, base, kind) = (self.registry.clone(), self.base.clone(), kind.clone());
+        let (registry, places, kind) = (self.registry.clone(), self.places.clone(), kind.clone());
         on_a_thread(move || {
-            let prepared =
-                units::relative_to(&base, || registry.source_of(&kind.name, kind.settings.clone()));
+            let prepared = places.read(|| registry.source_of(&kind.name, kind.settings.clone()));
             prepared.and_then(|prepared| prepared.make())
         })
         .await?

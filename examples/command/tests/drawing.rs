@@ -169,7 +169,11 @@ fn each_example_has_the_picture_of_its_file() {
     let mut stale = Vec::new();
     for file in files {
         let output = estafette(&folder, &["graph", file.to_str().unwrap()]);
-        assert!(output.status.success(), "{}", text(&output.stderr));
+        // A stage of one's own is of another program, and drawn all the same.
+        let said = text(&output.stderr);
+        let faults = said.matches("error[").count();
+        assert_eq!(faults, said.matches("error[unknown-stage]").count(), "{said}");
+        assert_eq!(output.status.code(), Some(if faults == 0 { 0 } else { 2 }), "{said}");
         let picture = file.with_extension("svg");
         if overwrites {
             fs::write(&picture, &output.stdout).unwrap();

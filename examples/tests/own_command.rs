@@ -27,7 +27,7 @@ fn main() -> ExitCode {
         Ok(_) => return estafette_command::Command::new(standard()).run(),
         Err(_) => {}
     }
-    let tests: [(&str, fn()); 5] = [
+    let tests: [(&str, fn()); 6] = [
         (
             stringify!(what_passed_a_stage_of_one_s_own_is_delivered_to_who_has_it),
             what_passed_a_stage_of_one_s_own_is_delivered_to_who_has_it,
@@ -43,6 +43,10 @@ fn main() -> ExitCode {
         (
             stringify!(what_this_program_does_not_have_is_not_sent),
             what_this_program_does_not_have_is_not_sent,
+        ),
+        (
+            stringify!(a_topology_has_the_stages_of_the_program),
+            a_topology_has_the_stages_of_the_program,
         ),
         (
             stringify!(help_version_and_completions_are_those_of_the_program),
@@ -192,6 +196,23 @@ fn who_does_not_have_it_refuses_it_by_its_name() {
     assert_eq!((code, fs::read_dir(world.path("in")).unwrap().count()), (6, 0));
     // The same program takes what has not passed it.
     assert_eq!(world.send("own", &paris, &[]).0, 0);
+}
+
+fn a_topology_has_the_stages_of_the_program() {
+    let world = World::new();
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("topologies");
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let text = fs::read_to_string(from.join("custom-stage.toml")).unwrap();
+    let topology = world.path("custom-stage.toml");
+    fs::write(&topology, text.replace("127.0.0.1:7419", &free.to_string())).unwrap();
+    fs::create_dir(world.path("input")).unwrap();
+    fs::copy(from.join("input/letter.txt"), world.path("input/letter.txt")).unwrap();
+    for arguments in [&["validate"][..], &["test", "--cuts", "5"], &["run", "--once"]] {
+        let output = world.command("own", "lyon").args(arguments).arg(&topology).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{arguments:?}: {said}");
+    }
+    assert!(same(&world.path("input/letter.txt"), &world.path("received-masked/input/letter.txt")));
 }
 
 fn what_this_program_does_not_have_is_not_sent() {

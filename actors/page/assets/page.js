@@ -160,7 +160,8 @@ function outcomeOf(id) {
 
 // ── judgement: what is slow, what is broken ────────────────────────────────────────────────────
 function busiest() {
-  const stages = now.stages.map((stage) => ({ name: stage.name, busy: busyOf(stage) }));
+  const works = now.stages.filter((stage) => !WAITING.includes(stage.name));
+  const stages = works.map((stage) => ({ name: stage.name, busy: busyOf(stage) }));
   const sum = stages.reduce((all, stage) => all + stage.busy, 0);
   const top = stages.sort((a, b) => b.busy - a.busy)[0];
   return { sum, top, full: Boolean(top) && (top.busy > 0.85 || sum > 0.85 * now.node.workers) };
@@ -174,9 +175,14 @@ function boundBy(transfer) {
     case "paused": return "the pause";
     case "running": {
       const { top, full } = busiest();
-      if (!full) return transfer.direction === "outgoing" ? "link, receiver or source" : "link, sender or disk";
-      if (top.name === "road") return "the link";
-      return top.name === "source" ? "its source" : `${top.name} here, ${percent(top.busy)} of a core`;
+      if (full) return `${top.name} here, ${percent(top.busy)} of a core`;
+      if (transfer.direction === "incoming") return "link, sender or disk";
+      // Each transfer has one source, and each worker writes to a link at a time.
+      const source = now.stages.find((stage) => stage.name === "source");
+      if (source && busyOf(source) > 0.8 * way.running) return "its source";
+      const road = now.stages.find((stage) => stage.name === "road");
+      if (road && busyOf(road) > 0.8 * Math.min(way.running, now.node.workers)) return "the link";
+      return "link, receiver or source";
     }
     default: return "";
   }
@@ -226,7 +232,7 @@ function troubles() {
   const waiting = now.room.outgoing.waiting + now.room.incoming.waiting;
   if (waiting > 0) warn(`${count(waiting, "transfer waits", "transfers wait")} for room here.`);
   const { top, full } = busiest();
-  if (full && !WAITING.includes(top.name)) warn(`Slow by ${top.name}: it works ${percent(top.busy)} of a core.`);
+  if (full) warn(`Slow by ${top.name}: it works ${percent(top.busy)} of a core.`);
   if (now.outbox?.dead.count > 0) warn(`${count(now.outbox.dead.count, "dead letter")} in the outbox: estafette outbox list says why.`);
   if (now.letters?.dead > 0) warn(`${count(now.letters.dead, "message")} to actors given up.`);
   const sent = now.outbox;
@@ -376,11 +382,13 @@ function drawGraph() {
     const track = node.width - 170;
     const marks = stage.restarts + stage.panics > 0 ? ` ↻${stage.restarts}` : "";
     const line = svg("g");
-    line.append(svg("title", {}, `${stage.name}: ${count(stage.chunks, "chunk")}, ${bytes(stage.bytes_in)} in, ${bytes(stage.bytes_out)} out, at most ${stage.high_water} waited, ${count(stage.restarts, "restart")}`));
+    const also = WAITING.includes(stage.name) ? " (its time is also that of waiting)" : "";
+    line.append(svg("title", {}, `${stage.name}${also}: ${count(stage.chunks, "chunk")}, ${bytes(stage.bytes_in)} in, ${bytes(stage.bytes_out)} out, at most ${stage.high_water} waited, ${count(stage.restarts, "restart")}`));
     line.append(svg("text", { x: 10, y: y + 10, class: "small" }, cut(stage.name + marks, 17)));
     line.append(svg("rect", { class: "track", x: 118, y: y + 2, width: Math.max(0, track), height: 9, rx: 4 }));
     const fill = svg("rect", { class: "fill", x: 118, y: y + 2, width: Math.max(0, track * busy), height: 9, rx: 4 });
-    fill.dataset.state = busyOf(stage) > 0.85 && !WAITING.includes(stage.name) ? "warn" : "good";
+    const waits = WAITING.includes(stage.name);
+    fill.dataset.state = waits ? "idle" : busyOf(stage) > 0.85 ? "warn" : "good";
     line.append(fill);
     line.append(svg("text", { x: node.width - 10, y: y + 10, class: "small", "text-anchor": "end" }, percent(busyOf(stage))));
     self.append(line);
@@ -418,14 +426,16 @@ function drawTransfers() {
     const calm = ["running", "finishing", "starting"].includes(seen.phase);
     state(row, item.over ? (end ? (delivered ? "good" : "bad") : "") : stalled || !calm ? "warn" : "good");
     set(phase, item.over ? (end ? end.kind : "over") : stalled ? "stalled" : PHASES[seen.phase] || seen.phase);
-    const done = delivered && seen.total !== null ? seen.total : seen.bytes;
+    // What is announced is a hint: there may be more.
+    const total = seen.total !== null && seen.bytes > seen.total ? null : seen.total;
+    const done = delivered && total !== null ? total : seen.bytes;
     const bar = progress.children[0];
-    if (seen.total === null && !delivered) bar.removeAttribute("value");
-    else bar.value = seen.total ? done / seen.total : 1;
-    const share = seen.total ? ` · ${percent(done / seen.total)}` : "";
+    if (total === null && !item.over) bar.removeAttribute("value");
+    else bar.value = total && !delivered ? done / total : delivered ? 1 : 0;
+    const share = total ? ` · ${percent(done / total)}` : "";
     const speedNow = item.over ? 0 : rateOf(rates.transfers, `${item.id} bytes`);
-    const left = speedNow > 1000 && seen.total ? ` · ${span(((seen.total - done) / speedNow) * 1000)} left` : "";
-    set(progress.children[1], `${bytes(done)}${seen.total !== null ? ` of ${bytes(seen.total)}` : ""}${share}${left}`);
+    const left = speedNow > 1000 && total ? ` · ${span(((total - done) / speedNow) * 1000)} left` : "";
+    set(progress.children[1], `${bytes(done)}${total !== null ? ` of ${bytes(total)}` : ""}${share}${left}`);
     set(speed, item.over ? "" : rate(speedNow));
     set(bound, item.over ? "" : boundBy(seen));
   });

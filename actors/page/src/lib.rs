@@ -71,6 +71,17 @@ impl Page {
         self
     }
 
+    /// Refuses an address at which a page with a token, or without one, can't be served, as far as
+    /// that can be told without listening there. It may ask for a name, and blocks meanwhile.
+    ///
+    /// # Errors
+    /// As of [`Page::serve`].
+    pub fn check(address: &str, has_token: bool) -> Result<(), ServeError> {
+        let found = std::net::ToSocketAddrs::to_socket_addrs(address)
+            .map_err(|error| ServeError::Listen { address: address.to_owned(), error })?;
+        serve::check(address, &found.collect::<Vec<_>>(), has_token)
+    }
+
     /// All of it as a router, for a host that serves more than this. It checks hosts, origins and
     /// the token by itself; limits of connections are the host's. It may be nested under a path
     /// that ends with a slash.

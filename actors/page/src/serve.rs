@@ -80,12 +80,22 @@ impl Drop for Serving {
     }
 }
 
+/// Refuses an address that others could reach, where they need no token.
+pub(crate) fn check(
+    address: &str,
+    found: &[SocketAddr],
+    has_token: bool,
+) -> Result<(), ServeError> {
+    if has_token || found.iter().all(|address| address.ip().is_loopback()) {
+        return Ok(());
+    }
+    Err(ServeError::NeedsToken { address: address.to_owned() })
+}
+
 pub(crate) async fn serve(page: Page, address: &str) -> Result<Serving, ServeError> {
     let failed = |error| ServeError::Listen { address: address.to_owned(), error };
     let found: Vec<_> = lookup_host(address).await.map_err(failed)?.collect();
-    if page.token.is_none() && !found.iter().all(|address| address.ip().is_loopback()) {
-        return Err(ServeError::NeedsToken { address: address.to_owned() });
-    }
+    check(address, &found, page.token.is_some())?;
     let listener = TcpListener::bind(&*found).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     let listener = listener.into_std().map_err(failed)?;

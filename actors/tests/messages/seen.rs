@@ -48,6 +48,7 @@ async fn an_actor_that_blocks_its_node_is_named_by_a_snapshot_that_says_so() {
     assert!(!seen.answers, "its thread is blocked");
     let actor = &seen.actors[0];
     assert_eq!((actor.in_hand, actor.taken), (1, 1));
+    assert_eq!(actor.waiting, 0);
     assert!(actor.busy_since.is_some_and(|since| since >= actor.since && since <= seen.at));
     go.send(()).unwrap();
     assert_eq!(soon(asked).await.unwrap().unwrap(), 3);

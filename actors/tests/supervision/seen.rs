@@ -45,7 +45,8 @@ async fn a_snapshot_shows_what_runs_what_waits_for_room_and_how_it_ended() {
     assert_eq!((one.total, &*one.inbox), (Some(4 * 4096), "gate"));
     let [link] = &seen.links[..] else { panic!("{:?}", seen.links) };
     assert_eq!((link.state, &*link.name, link.transfers), (LinkState::Up, "paris", 5));
-    assert!(link.sent_bytes > 0 && seen.totals.sent_bytes == link.sent_bytes);
+    // They are read one after the other.
+    assert!(link.sent_bytes > 0 && seen.totals.sent_bytes >= link.sent_bytes);
     let there = paris.snapshot().await;
     assert_eq!(there.transfers.len(), RUNNING - 1);
     assert!(there.transfers.iter().all(|transfer| transfer.direction == Direction::Incoming));

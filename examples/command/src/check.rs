@@ -16,7 +16,7 @@ use crate::event::Event;
 use crate::into::resolved;
 use crate::output::Output;
 use crate::service::{INBOX, Service, checked, config};
-use crate::{connection, control, into, known_folders, per_peer, settings};
+use crate::{connection, control, into, known_folders, page, per_peer, settings};
 
 impl Service<'_> {
     /// Says all that would keep it from starting, as far as that can be seen without it.
@@ -42,6 +42,7 @@ impl Service<'_> {
             look_at_key(global),
             look_at_spool(global),
             self.look_at_into(global),
+            page::look(self.page),
         ];
         let inboxes = self.inboxes.iter().map(|inbox| self.look_at_inbox(global, inbox));
         let looks = looks.into_iter().chain(inboxes).chain([self.folders_apart()]);

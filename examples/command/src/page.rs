@@ -33,8 +33,18 @@ pub(crate) async fn serve(
     Ok(Some(serving))
 }
 
+/// Looks for faults, and serves nothing.
+pub(crate) fn look(paging: Option<&Paging>) -> Result<(), CommandError> {
+    let Some((paging, address)) = paging.and_then(|paging| Some((paging, paging.http.as_ref()?)))
+    else {
+        return Ok(());
+    };
+    let token = token(paging)?;
+    Page::check(address, token.is_some()).map_err(|error| refused(&error))
+}
+
 /// The token that is wanted of whoever looks.
-pub(crate) fn token(paging: &Paging) -> Result<Option<Token>, CommandError> {
+fn token(paging: &Paging) -> Result<Option<Token>, CommandError> {
     let token = paging.http_token_file.as_deref().map(Token::from_file).transpose();
     token.map_err(|error| CommandError::usage(error, "name a file that holds one line, the token"))
 }

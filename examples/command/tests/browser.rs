@@ -47,7 +47,7 @@ fn a_transfer_is_seen_to_move_and_to_end_and_a_peer_that_is_killed_is_seen_to_be
     let Some(Scene { world, paris, lyon, browser }) = scene() else { return };
     browser.wait_for(&format!("{VERDICT} === 'good'"));
     assert_eq!(browser.value("document.querySelector('#name').textContent"), "lyon");
-    let file = world.file("holiday.tar", 6_000_000);
+    let file = world.file("<img src=x onerror=alert(1)> holiday.tar", 6_000_000);
     let mut send: Command = world.command("lyon");
     let sending =
         Process::start(send.args(["send", "--limit", "2M"]).arg(&file).arg("paris/files"));

@@ -80,6 +80,9 @@ fn a_page_for_others_needs_a_token_that_nobody_else_can_read() {
     assert_eq!(ran.code, 2, "{:?}", ran.events);
     assert!(text(ran.event("error"), "message").contains("chmod 600"), "{:?}", ran.events);
     fs::set_permissions(&token, Permissions::from_mode(0o600)).unwrap();
+    let looked = node(&["--check", "--http", "0.0.0.0:0"]);
+    assert_eq!(looked.code, 2, "a check sees what a start sees");
+    assert_eq!(node(&[&["--check"], &given[..]].concat()).code, 0);
     let lyon = world.lyon_with(&given);
     let url = text(&lyon.wait_for("page"), "url").replace("0.0.0.0", "127.0.0.1");
     for path in ["", "metrics", "api/v1/snapshot", "api/v1/events", "readyz", "page.js"] {

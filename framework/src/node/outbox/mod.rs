@@ -40,6 +40,7 @@ use super::events::{Direction, NodeEvent, TransferEvent, TransferNews};
 use super::hub::{Hub, ToSession};
 use super::session::signals::{Noted, SayPassed};
 use super::shared::NodeShared;
+use super::snapshot::OutboxSeen;
 use super::transfer::TransferState;
 use crate::delivery::{Failure, FailureKind, TransferId};
 use crate::store::{Change, Store};
@@ -70,6 +71,8 @@ pub(crate) struct Outbox {
     writing: usize,
     /// It tries nothing: another process will.
     dormant: bool,
+    /// What was last seen of it, and when.
+    seen: Option<(Instant, OutboxSeen)>,
 }
 
 /// What has happened to a delivery before it was stored: its first try may be under way while its
@@ -109,6 +112,7 @@ impl Outbox {
             settling: None,
             writing: 0,
             dormant,
+            seen: None,
         };
         if !dormant {
             outbox.shared.take_up_partials()?;

@@ -51,7 +51,7 @@ pub(crate) struct SessionSeen {
 }
 
 /// What the outbox tells.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct OutboxSeen {
     pub(crate) own: OutboxSnapshot,
     pub(crate) relay: RelaySnapshot,

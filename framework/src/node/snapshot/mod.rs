@@ -286,9 +286,9 @@ pub struct ActorSnapshot {
     pub since: u64,
     /// Messages from other nodes that wait for it.
     pub waiting: u64,
-    /// Messages that it has taken up and is not through with.
+    /// Messages that it works at: one, or none.
     pub in_hand: u64,
-    /// The time when it took these up; none while it has none in hand.
+    /// The time when it last had its turn; none while it has nothing in hand.
     pub busy_since: Option<u64>,
     /// Messages from other nodes that it has taken up.
     pub taken: u64,

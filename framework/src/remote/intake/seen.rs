@@ -43,11 +43,13 @@ impl TakenUp {
 
     pub(super) fn seen(&self, waiting: usize) -> IntakeSeen {
         let in_hand = self.in_hand.load(Relaxed);
+        // Of those that it has taken over it works at one.
+        let behind = in_hand.saturating_sub(1);
         let turn = *self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         IntakeSeen {
-            waiting: waiting as u64,
-            in_hand,
-            taken: self.taken.load(Relaxed),
+            waiting: waiting as u64 + behind,
+            in_hand: in_hand.min(1),
+            taken: self.taken.load(Relaxed).saturating_sub(behind),
             busy_since: turn.filter(|_| in_hand > 0),
         }
     }

@@ -17,6 +17,7 @@ mod lives;
 mod market;
 mod poison;
 mod post;
+mod revoked;
 mod seen;
 mod senders;
 mod simulation;

@@ -12,6 +12,7 @@ mod harness;
 mod held;
 mod letters;
 mod letting_go;
+mod partials;
 mod quota;
 mod relay;
 mod relay_words;

@@ -10,7 +10,6 @@ use estafette::node::{Destination, Direction, EventStream, NodeEvent, RelayQuota
 use estafette::pipeline::{Source, SourceError, SourceReport};
 use estafette::testing::Random;
 use estafette::{Identity, Node, NodeConfig, SendOptions, TransferHandle, TransferNews};
-use estafette_actors::sink::FileSink;
 use futures_util::future::BoxFuture;
 
 use super::harness::{config, entry, within};
@@ -18,7 +17,7 @@ use super::three::{PARIS, World, content, relayed};
 
 /// Says that it is a package of `said` bytes, gives these, and then stands still, or ends.
 #[derive(Debug)]
-struct Coming {
+pub(super) struct Coming {
     kind: ContentKind,
     said: Option<u64>,
     bytes: Vec<u8>,
@@ -27,8 +26,13 @@ struct Coming {
 }
 
 impl Coming {
-    fn of(bytes: Vec<u8>, said: Option<u64>, stops: bool) -> Self {
+    pub(super) fn of(bytes: Vec<u8>, said: Option<u64>, stops: bool) -> Self {
         Self { kind: ContentKind::Package, said, bytes, at: 0, stops }
+    }
+
+    /// The same, which says that it is no package.
+    pub(super) fn plain(self) -> Self {
+        Self { kind: ContentKind::Bytes, ..self }
     }
 }
 
@@ -89,7 +93,7 @@ fn is_let_go(path: &Path) -> bool {
     std::fs::File::open(path).is_ok_and(|file| file.try_lock().is_ok())
 }
 
-async fn until(mut is_so: impl FnMut() -> bool) {
+pub(super) async fn until(mut is_so: impl FnMut() -> bool) {
     while !is_so() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -97,13 +101,13 @@ async fn until(mut is_so: impl FnMut() -> bool) {
 
 /// Lyon, whose deliveries here are tried once, or whose first failure is looked at: that is not
 /// that a busy machine links late.
-async fn patient_lyon(world: &World) -> Node {
+pub(super) async fn patient_lyon(world: &World) -> Node {
     let long = Duration::from_secs(3600);
     world.node_with(0, NodeConfig { dial_for: long, reconnect_for: long, ..config() }).await
 }
 
 /// Waits for news of what comes in.
-async fn hears(events: &mut EventStream, wanted: impl Fn(&TransferNews) -> bool) {
+pub(super) async fn hears(events: &mut EventStream, wanted: impl Fn(&TransferNews) -> bool) {
     loop {
         if let NodeEvent::Transfer(event) = events.next().await.unwrap()
             && event.direction == Direction::Incoming
@@ -115,7 +119,7 @@ async fn hears(events: &mut EventStream, wanted: impl Fn(&TransferNews) -> bool)
 }
 
 /// A relay that notes every few bytes, and waits for nobody.
-fn relay(bytes: u64) -> NodeConfig {
+pub(super) fn relay(bytes: u64) -> NodeConfig {
     let quota = RelayQuota { packages: 10, bytes };
     NodeConfig {
         relay: Some(quota),
@@ -394,96 +398,6 @@ async fn of_more_peers_revoked_at_once_than_a_node_hears_of_what_each_has_left_g
         hosting.await.unwrap().unwrap();
         until(|| there(&world).is_empty()).await;
         dijon.shutdown().await;
-    })
-    .await;
-}
-
-/// Partial files in paris' folder, with their sizes.
-fn kept(world: &World) -> Vec<(PathBuf, u64)> {
-    let files = std::fs::read_dir(world.folder.path().join("in")).unwrap();
-    files
-        .filter_map(|file| Some((file.as_ref().ok()?.path(), file.ok()?.metadata().ok()?.len())))
-        .collect()
-}
-
-/// Paris, which takes files.
-async fn paris_with(world: &World, config: NodeConfig) -> Node {
-    let paris = world.node_with(PARIS, config).await;
-    paris
-        .receive("files", FileSink::into_dir(world.folder.path().join("in")).keep_free(0))
-        .unwrap();
-    paris
-}
-
-/// Lyon leaves one more partial file than there is.
-async fn leave_partial(world: &World, paris: &Node) {
-    let before: Vec<_> = kept(world).into_iter().map(|(path, _)| path).collect();
-    let mut events = paris.events();
-    let lyon = patient_lyon(world).await;
-    let source =
-        Coming { kind: ContentKind::Bytes, ..Coming::of(content(70_000), Some(90_000), true) };
-    lyon.send_with(
-        "paris/files",
-        source,
-        SendOptions { transient: true, ..SendOptions::default() },
-    )
-    .await
-    .unwrap();
-    until(|| kept(world).iter().any(|(path, bytes)| *bytes >= 64 << 10 && !before.contains(path)))
-        .await;
-    lyon.abort().await;
-    hears(&mut events, |news| matches!(news, TransferNews::Failed { .. })).await;
-}
-
-#[tokio::test]
-async fn a_peer_leaves_so_many_partial_files_and_none_once_it_is_revoked() {
-    within(async {
-        let world = World::new();
-        let config = || NodeConfig { partials: 2, ..relay(1 << 20) };
-        let mut node = paris_with(&world, config()).await;
-        for round in 0..7 {
-            leave_partial(&world, &node).await;
-            let left = kept(&world);
-            assert!(
-                left.len() <= 3,
-                "round {round}: two that were left, and the one that came: {left:?}"
-            );
-            if round == 3 {
-                // What an earlier process left counts, too.
-                node.abort().await;
-                drop(node);
-                node = paris_with(&world, config()).await;
-            }
-        }
-        assert!(node.trust().revoke(world.identities[0].peer()).unwrap());
-        until(|| kept(&world).is_empty()).await;
-        node.shutdown().await;
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_partial_file_goes_when_its_delivery_has_expired_and_its_note_with_it() {
-    within(async {
-        let world = World::new();
-        // As often as it looks for packages that it has waited for long enough.
-        let paris = paris_with(
-            &world,
-            NodeConfig { package_patience: Duration::from_millis(20), ..config() },
-        )
-        .await;
-        leave_partial(&world, &paris).await;
-        let spool = &world.spools[PARIS];
-        let notes = spool.load("partial").unwrap();
-        assert_eq!(notes.len(), 1);
-        for (key, mut note) in notes {
-            // When it expires, by the time that has passed for certain.
-            note[..8].copy_from_slice(&1_u64.to_le_bytes());
-            spool.put("partial", &key, &note).unwrap();
-        }
-        until(|| kept(&world).is_empty()).await;
-        until(|| spool.load("partial").unwrap().is_empty()).await;
-        paris.shutdown().await;
     })
     .await;
 }

@@ -359,9 +359,7 @@ mod tests {
     fn what_an_attempt_works_on_is_not_removed() {
         let folder = tempfile::tempdir().unwrap();
         let (peer, transfer) = (PeerId::from_bytes([7; 32]), TransferId::from_bytes([9; 24]));
-        let bound = super::super::ledger::Bound { share: 100, total: 100 };
-        let rate = super::super::ledger::Rate { burst: 1, per_second: 1 };
-        let ledger = Ledger::new([bound; super::super::ledger::KINDS], [rate; 2]);
+        let ledger = ledger();
         let path = folder.path().join(coming_name(transfer, peer));
         std::fs::write(&path, [0; 10]).unwrap();
         let (stopped, spool) = (Stopped::default(), crate::node::MemoryStore::default());
@@ -375,6 +373,42 @@ mod tests {
         drop(file);
         assert!(stopped.drop_oldest(peer, &spool) && !path.exists());
         assert_eq!((ledger.total(Kind::PackageBytes), ledger.total(Kind::Packages)), (0, 0));
+    }
+
+    #[test]
+    fn a_file_that_somebody_has_removed_gives_its_room_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let (peer, transfer) = (PeerId::from_bytes([7; 32]), TransferId::from_bytes([9; 24]));
+        let ledger = ledger();
+        let path = folder.path().join(coming_name(transfer, peer));
+        std::fs::write(&path, [0; 10]).unwrap();
+        let (stopped, spool) = (Stopped::default(), crate::node::MemoryStore::default());
+        let room = Room::of(&ledger.account(peer), 10, 1);
+        stopped.put((peer, transfer), path.clone(), &File::open(&path).unwrap(), room);
+        std::fs::remove_file(path).unwrap();
+        assert!(stopped.drop_oldest(peer, &spool));
+        assert_eq!((ledger.total(Kind::PackageBytes), ledger.total(Kind::Packages)), (0, 0));
+    }
+
+    #[test]
+    fn a_room_grows_to_what_its_quota_allows_and_no_further() {
+        let ledger = ledger();
+        let account = ledger.account(PeerId::from_bytes([7; 32]));
+        let quota = RelayQuota { packages: 1, bytes: 50 };
+        let mut room = Room::take(&account, quota, 40).unwrap();
+        // No less than it is, and by what is lacking alone.
+        for bytes in [30, 40, 50] {
+            room.grow_to(bytes, quota).unwrap();
+        }
+        assert_eq!((room.bytes(), account.held(Kind::PackageBytes)), (50, 50));
+        assert!(room.grow_to(51, quota).is_err() && room.bytes() == 50);
+        assert!(Room::take(&account, quota, 0).is_err(), "one package is the most");
+    }
+
+    fn ledger() -> Ledger {
+        let bound = super::super::ledger::Bound { share: 100, total: 100 };
+        let rate = super::super::ledger::Rate { burst: 1, per_second: 1 };
+        Ledger::new([bound; super::super::ledger::KINDS], [rate; 2])
     }
 
     /// A spool with a folder, and with no more.

@@ -228,6 +228,22 @@ impl Directory {
         self.insert(name, Named::Inbox(inbox))
     }
 
+    /// Gives a name to an inbox in place of the one that has it: a sender never finds none. `false`
+    /// if no inbox has it, and nothing is changed. Transfers that run go on to the earlier one.
+    pub fn replace(&self, name: &str, inbox: Arc<dyn Inbox>) -> bool {
+        let replaced = match self.names.get_mut(name) {
+            Some(mut named) if matches!(*named, Named::Inbox(_)) => {
+                *named = Named::Inbox(inbox);
+                true
+            }
+            _ => false,
+        };
+        if replaced {
+            self.note_change();
+        }
+        replaced
+    }
+
     /// The inbox of that name.
     pub fn inbox(&self, name: &str) -> Option<Arc<dyn Inbox>> {
         match &*self.names.get(name)? {

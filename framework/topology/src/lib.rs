@@ -32,6 +32,7 @@
 //!
 //! `framework/docs/topologies.md` has every key.
 
+mod change;
 mod check;
 mod fault;
 mod graph;
@@ -41,6 +42,7 @@ mod run;
 #[cfg(feature = "trial")]
 mod trial;
 
+pub use self::change::{Change, NodeChange, Reload};
 pub use self::fault::{Fault, Report};
 pub use self::graph::{
     DrawError, EdgeKind, Graph, GraphEdge, GraphNode, GraphPart, GraphRoute, PartKind,
@@ -50,7 +52,7 @@ pub use self::model::{
     TestSpec, Then, Topology,
 };
 pub use self::read::{Document, LONGEST, LoadError};
-pub use self::run::{Pending, RouteEvent, RouteNews, RunError, RunningNode};
+pub use self::run::{Pending, ReloadError, RouteEvent, RouteNews, RunError, RunningNode};
 #[cfg(feature = "trial")]
 pub use self::trial::{Trial, TrialError, TrialReport};
 

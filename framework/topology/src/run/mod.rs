@@ -4,7 +4,9 @@ mod meeting;
 mod memory;
 mod onward;
 mod pending;
+mod reload;
 mod route;
+mod running;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,21 +18,21 @@ use estafette::node::{
     KeyFileError, KindError, MemoryStore, NodeBuilder, NodeConfig, StageRegistry, StartError,
     Trust, TrustError, TrustedPeer, blocking,
 };
+use estafette::pipeline::Inbox;
 use estafette::{Identity, Node, PeerId, TransferId};
-use tokio::sync::{broadcast, oneshot};
+use tokio::sync::broadcast;
 
 use self::memory::Memory;
-use self::onward::Onward;
 use self::route::Route;
-use crate::model::{SourceSpec, Topology};
+use self::running::{Plan, Routes};
+use crate::model::Topology;
 
+pub(crate) use self::meeting::Neighbour;
 pub use self::pending::Pending;
+pub use self::reload::ReloadError;
 
 /// Events that wait for a slow subscriber; older ones are dropped.
 const EVENTS: usize = 1024;
-/// How often a link that is to be kept up is asked for.
-const ASK_AGAIN: Duration = Duration::from_secs(5);
-
 /// An error of starting a node of a topology.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -136,11 +138,15 @@ pub enum RouteNews {
 /// A node of a topology that runs, with its routes. Dropping it ends the routes.
 #[derive(Debug)]
 pub struct RunningNode {
+    name: String,
     node: Node,
+    topology: Topology,
+    registry: StageRegistry,
+    memory: Memory,
     routes: Vec<Route>,
+    running: Routes,
     events: broadcast::Sender<RouteEvent>,
     first: Option<broadcast::Receiver<RouteEvent>>,
-    _running: oneshot::Sender<()>,
 }
 
 impl RunningNode {
@@ -200,16 +206,9 @@ impl Topology {
         for address in &spec.listen {
             builder = builder.listen(address);
         }
-        for (inbox, spec) in &self.inboxes {
-            if spec.nodes.iter().any(|node| node == name) {
-                let settings = spec.sink.settings_at(name);
-                let kind = spec.sink.name.clone();
-                let (registry, places) = (registry.clone(), self.places());
-                let made =
-                    on_a_thread(move || places.read(|| registry.inbox_of(&kind, settings))?.make());
-                let failed = |error| RunError::Inbox { inbox: inbox.clone(), error };
-                builder = builder.receive(inbox, made.await?.map_err(failed)?);
-            }
+        let inboxes = self.inboxes.iter();
+        for (inbox, _) in inboxes.filter(|(_, spec)| spec.nodes.iter().any(|node| node == name)) {
+            builder = builder.receive(inbox, self.make_inbox(name, inbox, &registry).await?);
         }
         let path = self.spool_of(name);
         let spool = {
@@ -222,16 +221,37 @@ impl Topology {
         let memory = Memory::open(path.clone()).await;
         let memory = memory.map_err(|error| failed("what the routes", path, error))?;
         let node = with(builder).start().await?;
-        let connect: Vec<_> = self
-            .neighbours(name)
-            .into_iter()
-            .filter(|(_, neighbour)| neighbour.connect)
-            .filter_map(|(neighbour, _)| ids.get(&neighbour).copied())
-            .collect();
         let (events, first) = broadcast::channel(EVENTS);
         let routes = self.routes_from(name, &ids, &node, &registry, &memory, &events);
-        let running = run_routes(&node, routes.clone(), connect).map_err(RunError::Thread)?;
-        Ok(RunningNode { node, routes, events, first: Some(first), _running: running })
+        let connect = self.connected(name, &ids);
+        let plan = Plan { routes: routes.clone(), untouched: Vec::new(), connect };
+        let running = Routes::start(node.clone(), plan).map_err(RunError::Thread)?;
+        let (name, topology, first) = (name.to_owned(), self.clone(), Some(first));
+        Ok(RunningNode { name, node, topology, registry, memory, routes, running, events, first })
+    }
+
+    /// An inbox of a node, made.
+    async fn make_inbox(
+        &self,
+        node: &str,
+        inbox: &str,
+        registry: &StageRegistry,
+    ) -> Result<Box<dyn Inbox>, RunError> {
+        let sink = self.inboxes.get(inbox).map(|inbox| &inbox.sink);
+        let (kind, settings) = match sink {
+            Some(sink) => (sink.name.clone(), sink.settings_at(node)),
+            None => (String::new(), toml::Value::Boolean(false)),
+        };
+        let (registry, places) = (registry.clone(), self.places());
+        let made = on_a_thread(move || places.read(|| registry.inbox_of(&kind, settings))?.make());
+        made.await?.map_err(|error| RunError::Inbox { inbox: inbox.to_owned(), error })
+    }
+
+    /// The peers with which a node keeps a link up.
+    fn connected(&self, name: &str, ids: &BTreeMap<String, PeerId>) -> Vec<PeerId> {
+        let neighbours = self.neighbours(name).into_iter();
+        let connected = neighbours.filter(|(_, neighbour)| neighbour.connect);
+        connected.filter_map(|(neighbour, _)| ids.get(&neighbour).copied()).collect()
     }
 
     /// Whether a node is of this machine: its key is here, or is made at its first start.
@@ -283,16 +303,22 @@ impl Topology {
     ) -> Result<Arc<MemoryStore>, TrustError> {
         let store = Arc::<MemoryStore>::default();
         let trust = Trust::load(Arc::clone(&store) as Arc<dyn estafette::node::Store>)?;
-        for (other, neighbour) in self.neighbours(name) {
-            let (Some(id), Some(node)) = (ids.get(&other), self.nodes.get(&other)) else {
-                continue;
-            };
-            let inboxes = neighbour.inboxes.into_iter().collect();
-            let peer =
-                TrustedPeer { addresses: node.dialled_at(), inboxes, ..TrustedPeer::new(other) };
-            trust.add(*id, peer)?;
+        for (id, peer) in self.peers_of(name, ids) {
+            trust.add(id, peer)?;
         }
         Ok(store)
+    }
+
+    /// The peers of a node, as it trusts them.
+    fn peers_of(&self, name: &str, ids: &BTreeMap<String, PeerId>) -> Vec<(PeerId, TrustedPeer)> {
+        let neighbours = self.neighbours(name).into_iter();
+        let peer = |(other, neighbour): (String, Neighbour)| {
+            let (id, node) = (*ids.get(&other)?, self.nodes.get(&other)?);
+            let inboxes = neighbour.inboxes.into_iter().collect();
+            let addresses = node.dialled_at();
+            Some((id, TrustedPeer { addresses, inboxes, ..TrustedPeer::new(other) }))
+        };
+        neighbours.filter_map(peer).collect()
     }
 
     fn routes_from(
@@ -333,47 +359,4 @@ async fn on_a_thread<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, RunError> {
     blocking(work).await.map_err(|error| RunError::Thread(io::Error::other(error)))
-}
-
-/// Runs all routes of a node on one thread, until what is returned is dropped or the node stops.
-fn run_routes(
-    node: &Node,
-    routes: Vec<Route>,
-    connect: Vec<PeerId>,
-) -> io::Result<oneshot::Sender<()>> {
-    let (end, ended) = oneshot::channel();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-    let (mut inboxes, mut tasks) = (BTreeMap::<String, Vec<Route>>::new(), Vec::new());
-    for route in routes {
-        match &route.spec.source {
-            SourceSpec::Inbox(inbox) => inboxes.entry(inbox.clone()).or_default().push(route),
-            _ => tasks.push(route),
-        }
-    }
-    let node = node.clone();
-    std::thread::Builder::new().name("estafette-routes".into()).spawn(move || {
-        let local = tokio::task::LocalSet::new();
-        tasks.into_iter().for_each(|route| drop(local.spawn_local(route.run())));
-        for (inbox, routes) in inboxes {
-            local.spawn_local(Onward { node: node.clone(), inbox, routes }.run());
-        }
-        if !connect.is_empty() {
-            local.spawn_local(keep_linked(node, connect));
-        } else {
-            // The last handle of a node ends it: its owner is to hold that.
-            drop(node);
-        }
-        // An error means that it was dropped.
-        drop(local.block_on(&runtime, ended));
-    })?;
-    Ok(end)
-}
-
-/// Asks for links again and again: a session that was given up is asked for anew.
-async fn keep_linked(node: Node, peers: Vec<PeerId>) {
-    let mut tick = tokio::time::interval(ASK_AGAIN);
-    loop {
-        tick.tick().await;
-        peers.iter().for_each(|peer| node.stay_connected(*peer));
-    }
 }

@@ -1,0 +1,321 @@
+//! The difference between two topologies, for each node: pure, and what a reload does.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::PathBuf;
+
+use estafette::PeerId;
+
+use crate::model::{Kind, NodeSpec, RouteSpec, Topology};
+use crate::run::Neighbour;
+
+/// What a reload would do to one node.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum NodeChange {
+    /// It starts: it was not there before.
+    Starts,
+    /// It ends: it is there no longer.
+    Ends,
+    /// It is stopped and started again, as these keys take effect at a start only.
+    Restarts {
+        /// The keys.
+        keys: Vec<&'static str>,
+    },
+    /// It runs on, with these changes; what is not named is not touched.
+    Reloads(Reload),
+}
+
+/// The changes of a node that runs on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reload {
+    /// Nodes that it knows and trusts otherwise, newly or no longer.
+    pub peers: BTreeMap<String, Change>,
+    /// Its inboxes.
+    pub inboxes: BTreeMap<String, Change>,
+    /// The routes that begin there.
+    pub routes: BTreeMap<String, Change>,
+}
+
+/// What becomes of a part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It is new.
+    Added,
+    /// It is another one.
+    Changed,
+    /// It is gone.
+    Removed,
+}
+
+/// All that a node is told by a topology.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct View {
+    own: NodeSpec,
+    key: PathBuf,
+    spool: PathBuf,
+    peers: BTreeMap<String, PeerView>,
+    inboxes: BTreeMap<String, Kind>,
+    routes: BTreeMap<String, (RouteSpec, Vec<bool>)>,
+}
+
+/// A peer, as a node sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PeerView {
+    pub(crate) neighbour: Neighbour,
+    id: Option<PeerId>,
+    key: PathBuf,
+    addresses: Vec<String>,
+}
+
+impl Topology {
+    /// The changes that a reload from this topology to another one makes, by node; nodes to which
+    /// nothing happens are left out.
+    pub fn changes(&self, new: &Self) -> BTreeMap<String, NodeChange> {
+        let names: BTreeSet<_> = self.nodes.keys().chain(new.nodes.keys()).collect();
+        let change = |name: &String| match (self.view(name), new.view(name)) {
+            (None, Some(_)) => Some(NodeChange::Starts),
+            (Some(_), None) => Some(NodeChange::Ends),
+            (Some(old), Some(new)) => old.change(&new),
+            (None, None) => None,
+        };
+        names.into_iter().filter_map(|name| Some((name.clone(), change(name)?))).collect()
+    }
+
+    pub(crate) fn view(&self, name: &str) -> Option<View> {
+        let own = self.nodes.get(name)?;
+        let peers = self.neighbours(name).into_iter().filter_map(|(peer, neighbour)| {
+            let spec = self.nodes.get(&peer)?;
+            let (id, key, addresses) = (spec.id, self.key_of(&peer), spec.dialled_at());
+            Some((peer, PeerView { neighbour, id, key, addresses }))
+        });
+        let inboxes =
+            self.inboxes.iter().filter(|(_, inbox)| inbox.nodes.iter().any(|at| at == name));
+        let routes = self.routes.iter().filter(|(_, route)| route.from == name);
+        Some(View {
+            key: self.key_of(name),
+            spool: self.spool_of(name),
+            peers: peers.collect(),
+            inboxes: inboxes
+                .map(|(inbox, spec)| {
+                    let settings = spec.sink.settings_at(name);
+                    (inbox.clone(), Kind { name: spec.sink.name.clone(), settings })
+                })
+                .collect(),
+            routes: routes
+                .map(|(route, spec)| {
+                    let goes_on = spec.to.iter().map(|target| self.goes_on(target)).collect();
+                    (route.clone(), (spec.clone(), goes_on))
+                })
+                .collect(),
+            own: own.clone(),
+        })
+    }
+}
+
+impl View {
+    /// What has to be done to make the other one of it; `None`: nothing.
+    pub(crate) fn change(&self, new: &Self) -> Option<NodeChange> {
+        let keys: Vec<_> = [
+            ("id", self.own.id != new.own.id),
+            ("key", self.key != new.key),
+            ("spool", self.spool != new.spool),
+            ("listen", self.own.listen != new.own.listen),
+            ("relay", self.own.relay != new.own.relay),
+            ("limits", self.own.limits != new.own.limits),
+        ]
+        .into_iter()
+        .filter_map(|(key, differs)| differs.then_some(key))
+        .collect();
+        if !keys.is_empty() {
+            return Some(NodeChange::Restarts { keys });
+        }
+        let reload = Reload {
+            peers: compare(&self.peers, &new.peers),
+            inboxes: compare(&self.inboxes, &new.inboxes),
+            routes: compare(&self.routes, &new.routes),
+        };
+        (!reload.is_empty()).then_some(NodeChange::Reloads(reload))
+    }
+}
+
+impl Reload {
+    /// True if nothing changes.
+    pub fn is_empty(&self) -> bool {
+        self.peers.is_empty() && self.inboxes.is_empty() && self.routes.is_empty()
+    }
+}
+
+fn compare<T: PartialEq>(
+    old: &BTreeMap<String, T>,
+    new: &BTreeMap<String, T>,
+) -> BTreeMap<String, Change> {
+    let names: BTreeSet<_> = old.keys().chain(new.keys()).collect();
+    let change = |name: &String| match (old.get(name), new.get(name)) {
+        (None, Some(_)) => Some(Change::Added),
+        (Some(_), None) => Some(Change::Removed),
+        (Some(old), Some(new)) if old != new => Some(Change::Changed),
+        _ => None,
+    };
+    names.into_iter().filter_map(|name| Some((name.clone(), change(name)?))).collect()
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Added => "is new",
+            Self::Changed => "changes",
+            Self::Removed => "is gone",
+        })
+    }
+}
+
+impl fmt::Display for NodeChange {
+    /// A line for a person.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Starts => f.write_str("starts"),
+            Self::Ends => f.write_str("ends"),
+            Self::Restarts { keys } => {
+                write!(f, "starts again, for its {} to take effect", keys.join(", "))
+            }
+            Self::Reloads(reload) => {
+                let parts = [
+                    ("peer", &reload.peers),
+                    ("inbox", &reload.inboxes),
+                    ("route", &reload.routes),
+                ];
+                let mut separator = "";
+                for (what, changes) in parts {
+                    for (name, change) in changes {
+                        write!(f, "{separator}{what} `{name}` {change}")?;
+                        separator = ", ";
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use estafette::testing::Random;
+
+    use super::*;
+    use crate::model::{InboxSpec, SourceSpec, Target};
+
+    /// A topology of up to four nodes, three inboxes and four routes, of few kinds: so that two of
+    /// them have much in common.
+    fn any(random: &mut Random) -> Topology {
+        const NODES: [&str; 4] = ["brest", "dijon", "lyon", "paris"];
+        let mut topology = Topology::new("/somewhere");
+        for name in NODES {
+            if random.below(4) == 0 {
+                continue;
+            }
+            let mut node = NodeSpec::default();
+            if random.below(2) == 0 {
+                node = NodeSpec::listening(format!("{name}:{}", 7400 + random.below(2)));
+            }
+            if random.below(4) == 0 {
+                node.trust.push(NODES[random.below(4) as usize].into());
+            }
+            topology = topology.node(name, node);
+        }
+        for name in ["letters", "files", "archive"] {
+            let at = NODES[random.below(4) as usize];
+            let folder = format!("in-{}", random.below(2));
+            topology = topology.inbox(name, InboxSpec::at(at, Kind::folder(folder)));
+        }
+        for name in ["one", "two", "three", "four"] {
+            if random.below(3) == 0 {
+                continue;
+            }
+            let [from, to] = [(); 2].map(|()| NODES[random.below(4) as usize]);
+            let mut route = RouteSpec::new(
+                from,
+                Kind::path(format!("out-{}", random.below(2))),
+                Target::new(to, "letters"),
+            );
+            if random.below(3) == 0 {
+                route.source = SourceSpec::Inbox("files".into());
+            }
+            if random.below(3) == 0 {
+                route.via = Some("dijon".into());
+            }
+            topology = topology.route(name, route);
+        }
+        topology
+    }
+
+    /// What a node does to what it has been told, part by part: as a reload does.
+    fn apply(old: &mut View, change: &Reload, new: &View) {
+        fn parts<T: Clone>(
+            old: &mut BTreeMap<String, T>,
+            changes: &BTreeMap<String, Change>,
+            new: &BTreeMap<String, T>,
+        ) {
+            for (name, change) in changes {
+                match change {
+                    Change::Removed => drop(old.remove(name).expect("what is removed was there")),
+                    Change::Added => {
+                        assert!(old.insert(name.clone(), new[name].clone()).is_none(), "{name}");
+                    }
+                    Change::Changed => {
+                        assert!(old.insert(name.clone(), new[name].clone()).is_some(), "{name}");
+                    }
+                }
+            }
+        }
+        parts(&mut old.peers, &change.peers, &new.peers);
+        parts(&mut old.inboxes, &change.inboxes, &new.inboxes);
+        parts(&mut old.routes, &change.routes, &new.routes);
+    }
+
+    #[test]
+    fn what_is_changed_by_a_difference_is_the_other_one_and_nothing_else_is_in_it() {
+        let mut random = Random::seeded(15);
+        let mut reloads = 0;
+        for _ in 0..3000 {
+            let (old, new) = (any(&mut random), any(&mut random));
+            let changes = old.changes(&new);
+            for name in old.nodes.keys().chain(new.nodes.keys()) {
+                match (old.view(name), new.view(name), changes.get(name)) {
+                    (Some(mut view), Some(wanted), Some(NodeChange::Reloads(reload))) => {
+                        apply(&mut view, reload, &wanted);
+                        // Who trusts whom is told by the peers, and addresses are for others.
+                        view.own = wanted.own.clone();
+                        assert_eq!(view, wanted);
+                        reloads += 1;
+                    }
+                    (Some(view), Some(wanted), None) => assert_eq!(view.change(&wanted), None),
+                    (None, Some(_), change) => assert_eq!(change, Some(&NodeChange::Starts)),
+                    (Some(_), None, change) => assert_eq!(change, Some(&NodeChange::Ends)),
+                    (Some(view), Some(wanted), Some(NodeChange::Restarts { .. })) => {
+                        assert!(view.own != wanted.own);
+                    }
+                    (view, wanted, change) => panic!("{view:?} {wanted:?} {change:?}"),
+                }
+            }
+            assert!(new.changes(&new).is_empty());
+        }
+        assert!(reloads > 1000, "{reloads}");
+    }
+
+    #[test]
+    fn a_change_of_one_route_touches_no_other_part() {
+        let mut random = Random::seeded(3);
+        let old = (0..).map(|_| any(&mut random)).find(|old| old.routes.len() == 4).unwrap();
+        let mut new = old.clone();
+        let (name, route) = new.routes.iter_mut().next().unwrap();
+        route.codec = Some("lz4".into());
+        let (name, from) = (name.clone(), route.from.clone());
+        let changes = old.changes(&new);
+        let routes = BTreeMap::from([(name, Change::Changed)]);
+        let expected = NodeChange::Reloads(Reload { routes, ..Reload::default() });
+        let there = new.nodes.contains_key(&from);
+        assert_eq!(changes.get(&from), there.then_some(&expected));
+        assert_eq!(changes.len(), usize::from(there));
+    }
+}

@@ -1,0 +1,132 @@
+//! The thread on which the routes of a node run, and how they are changed while they do.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::time::Duration;
+
+use estafette::{Node, PeerId};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinHandle, LocalSet};
+
+use super::onward::Onward;
+use super::route::Route;
+use crate::model::SourceSpec;
+
+/// How often a link that is to be kept up is asked for.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
+
+/// The routes that run. They end when this is dropped, or when the node stops.
+#[derive(Debug)]
+pub(super) struct Routes {
+    switch: mpsc::UnboundedSender<(Plan, oneshot::Sender<()>)>,
+}
+
+/// What is to run from now on.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    /// All routes of the node.
+    pub(super) routes: Vec<Route>,
+    /// Those of them that go on as they run.
+    pub(super) untouched: Vec<String>,
+    /// The peers with which a link is kept up.
+    pub(super) connect: Vec<PeerId>,
+}
+
+impl Routes {
+    pub(super) fn start(node: Node, plan: Plan) -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        let (switch, mut switched) = mpsc::unbounded_channel::<(Plan, oneshot::Sender<()>)>();
+        let work = async move {
+            let mut tasks = Tasks::default();
+            tasks.switch(&node, plan);
+            while let Some((plan, done)) = switched.recv().await {
+                tasks.switch(&node, plan);
+                // Whoever asked may be gone.
+                let _ = done.send(());
+            }
+        };
+        std::thread::Builder::new().name("estafette-routes".into()).spawn(move || {
+            LocalSet::new().block_on(&runtime, work);
+        })?;
+        Ok(Self { switch })
+    }
+
+    /// Changes what runs. A route that ends in the middle of a delivery has noted it before, as one
+    /// whose process dies has: the next one finds out what became of it.
+    pub(super) async fn switch(&self, plan: Plan) {
+        let (done, is_done) = oneshot::channel();
+        // An error means that the thread is gone, with the node.
+        if self.switch.send((plan, done)).is_ok() {
+            let _ = is_done.await;
+        }
+    }
+}
+
+/// Each route's task, and each inbox's from which routes begin.
+#[derive(Default)]
+struct Tasks {
+    routes: BTreeMap<String, JoinHandle<()>>,
+    inboxes: BTreeMap<String, (Vec<String>, JoinHandle<()>)>,
+    linked: Option<(Vec<PeerId>, JoinHandle<()>)>,
+}
+
+impl Tasks {
+    fn switch(&mut self, node: &Node, plan: Plan) {
+        let Plan { routes, untouched, connect } = plan;
+        let (mut inboxes, mut left) = (BTreeMap::<String, Vec<Route>>::new(), BTreeMap::new());
+        for route in routes {
+            match &route.spec.source {
+                SourceSpec::Inbox(inbox) => inboxes.entry(inbox.clone()).or_default().push(route),
+                _ => drop(left.insert(route.name.to_string(), route)),
+            }
+        }
+        self.routes.retain(|name, task| {
+            let stays = untouched.contains(name) && left.remove(name).is_some();
+            if !stays {
+                task.abort();
+            }
+            stays
+        });
+        for (name, route) in left {
+            self.routes.insert(name, tokio::task::spawn_local(route.run()));
+        }
+        // An inbox goes on only if all its routes do.
+        self.inboxes.retain(|inbox, (names, task)| {
+            let same = inboxes.get(inbox).is_some_and(|routes| {
+                let now = routes.iter().map(|route| &*route.name);
+                now.eq(names.iter().map(String::as_str))
+                    && names.iter().all(|name| untouched.contains(name))
+            });
+            if same {
+                inboxes.remove(inbox);
+            } else {
+                task.abort();
+            }
+            same
+        });
+        for (inbox, routes) in inboxes {
+            let names = routes.iter().map(|route| route.name.to_string()).collect();
+            let onward = Onward { node: node.clone(), inbox: inbox.clone(), routes };
+            self.inboxes.insert(inbox, (names, tokio::task::spawn_local(onward.run())));
+        }
+        if self.linked.as_ref().is_none_or(|(linked, _)| *linked != connect) {
+            if let Some((_, task)) = self.linked.take() {
+                task.abort();
+            }
+            let task = tokio::task::spawn_local(keep_linked(node.clone(), connect.clone()));
+            self.linked = Some((connect, task));
+        }
+    }
+}
+
+/// Asks for links again and again: a session that was given up is asked for anew.
+async fn keep_linked(node: Node, peers: Vec<PeerId>) {
+    if peers.is_empty() {
+        return;
+    }
+    let mut tick = tokio::time::interval(ASK_AGAIN);
+    loop {
+        tick.tick().await;
+        peers.iter().for_each(|peer| node.stay_connected(*peer));
+    }
+}

@@ -1,0 +1,205 @@
+//! A node that is changed while it runs: nothing is lost, nothing else is touched, and what can't
+//! be made changes nothing.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails says so")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use estafette_actors::standard;
+use estafette_topology::{Change, NodeChange, ReloadError, RouteNews, RunningNode, Topology};
+
+/// Nothing here takes longer unless it hangs.
+const HANGS: Duration = Duration::from_secs(60);
+
+const NODES: &str = r#"
+    [node.lyon]
+    [node.paris]
+    listen = "unix:{here}/paris.sock"
+    [inbox.letters]
+    node = "paris"
+    sink = { folder = "in" }
+    [route.post]
+    from = "lyon"
+    source = { each = "out" }
+    to = "paris/letters"
+"#;
+
+fn topology(folder: &Path, text: &str) -> Topology {
+    let file = folder.join("topology.toml");
+    fs::write(&file, text.replace("{here}", folder.to_str().unwrap())).unwrap();
+    Topology::load(file, &standard()).unwrap_or_else(|error| panic!("{error}"))
+}
+
+async fn start(topology: &Topology, name: &str) -> RunningNode {
+    topology.start(name, standard()).await.unwrap()
+}
+
+/// Waits until a route has sent something of this name.
+async fn sent(
+    events: &mut tokio::sync::broadcast::Receiver<estafette_topology::RouteEvent>,
+    wanted: &str,
+) {
+    let sent = async {
+        loop {
+            let event = events.recv().await.unwrap();
+            if matches!(&event.news, RouteNews::Sent { name, .. } if name == wanted) {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(HANGS, sent).await.unwrap_or_else(|_| panic!("{wanted} is not sent"));
+}
+
+async fn delivered(node: &RunningNode) {
+    let all = async {
+        while node.pending().await.unwrap().open > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(HANGS, all).await.expect("all is delivered");
+}
+
+#[tokio::test]
+async fn a_new_inbox_and_a_new_route_come_in_while_the_others_go_on() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    fs::create_dir(folder.join("out")).unwrap();
+    fs::write(folder.join("out/one"), "1").unwrap();
+    fs::write(folder.join("extra"), "extra").unwrap();
+    let old = topology(folder, NODES);
+    let (mut paris, mut lyon) = (start(&old, "paris").await, start(&old, "lyon").await);
+    let mut events = lyon.events();
+    sent(&mut events, "one").await;
+    let more = r#"
+        [inbox.archive]
+        node = "paris"
+        sink = { folder = "archive" }
+        [route.extra]
+        from = "lyon"
+        source = { paths = "extra" }
+        to = "paris/archive"
+    "#;
+    let new = topology(folder, &(NODES.to_owned() + more));
+    let changes = old.changes(&new);
+    assert_eq!(changes.len(), 2, "{changes:?}");
+    // The receiver first: a sender finds its inbox there.
+    let reload = paris.reload(&new).await.unwrap();
+    assert_eq!(reload.inboxes, BTreeMap::from([("archive".into(), Change::Added)]));
+    assert_eq!(reload.peers, BTreeMap::from([("lyon".into(), Change::Changed)]));
+    let reload = lyon.reload(&new).await.unwrap();
+    assert_eq!(reload.routes, BTreeMap::from([("extra".into(), Change::Added)]));
+    sent(&mut events, "extra").await;
+    // The route that was there goes on, and has sent nothing again.
+    fs::write(folder.join("out/two"), "2").unwrap();
+    sent(&mut events, "two").await;
+    delivered(&lyon).await;
+    assert_eq!(fs::read_to_string(folder.join("archive/extra")).unwrap(), "extra");
+    assert_eq!(lyon.node().outbox().await.unwrap().len(), 3);
+    // Taken out again: nobody delivers there any more.
+    let reload = paris.reload(&old).await.unwrap();
+    assert_eq!(reload.inboxes, BTreeMap::from([("archive".into(), Change::Removed)]));
+    assert_eq!(paris.node().directory().names(), ["letters"]);
+    assert_eq!(paris.node().trust().list()[0].1.inboxes, ["letters"]);
+    lyon.shutdown().await;
+    paris.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_can_not_be_made_changes_nothing() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    fs::create_dir(folder.join("out")).unwrap();
+    let old = topology(folder, NODES);
+    let mut paris = start(&old, "paris").await;
+    let broken = NODES.replace("folder = \"in\"", "folder = \"no/such/folder\"")
+        + "[inbox.archive]\nnode = \"paris\"\nsink = { folder = \"archive\" }";
+    let error = paris.reload(&topology(folder, &broken)).await.unwrap_err();
+    assert!(matches!(error, ReloadError::Make(_)), "{error}");
+    assert!(error.to_string().ends_with("nothing is changed"), "{error}");
+    assert_eq!(paris.node().directory().names(), ["letters"]);
+    // It is what it was.
+    assert!(paris.reload(&old).await.unwrap().is_empty());
+    paris.shutdown().await;
+}
+
+#[tokio::test]
+async fn keys_that_take_a_start_are_named_and_nothing_is_changed() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    let old = topology(folder, NODES);
+    let mut paris = start(&old, "paris").await;
+    let new = topology(folder, &NODES.replace("paris.sock", "other.sock"));
+    let keys = vec!["listen"];
+    assert_eq!(old.changes(&new)["paris"], NodeChange::Restarts { keys: keys.clone() });
+    match paris.reload(&new).await.unwrap_err() {
+        ReloadError::Restart { keys: named, .. } => assert_eq!(named, keys),
+        other => panic!("{other}"),
+    }
+    paris.shutdown().await;
+}
+
+#[tokio::test]
+async fn who_is_taken_out_is_trusted_no_longer_and_its_link_is_closed() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    fs::create_dir(folder.join("out")).unwrap();
+    fs::write(folder.join("out/one"), "1").unwrap();
+    let old = topology(folder, NODES);
+    let (mut paris, mut lyon) = (start(&old, "paris").await, start(&old, "lyon").await);
+    sent(&mut lyon.events(), "one").await;
+    delivered(&lyon).await;
+    let alone = topology(folder, NODES.split("[route.post]").next().unwrap());
+    let reload = paris.reload(&alone).await.unwrap();
+    assert_eq!(reload.peers, BTreeMap::from([("lyon".into(), Change::Removed)]));
+    assert!(paris.node().trust().list().is_empty());
+    lyon.shutdown().await;
+    paris.shutdown().await;
+}
+
+/// Reloads again and again, while nodes die, and each entry arrives once.
+#[tokio::test]
+async fn nothing_is_lost_or_doubled_by_reloads_among_deaths() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    fs::create_dir(folder.join("out")).unwrap();
+    let codecs = ["snappy", "lz4", "off"];
+    let with = |round: usize| {
+        let text = NODES.to_owned() + &format!("codec = \"{}\"\n", codecs[round % codecs.len()]);
+        topology(folder, &text)
+    };
+    let first = with(0);
+    let (paris, mut lyon) = (start(&first, "paris").await, start(&first, "lyon").await);
+    let mut random = estafette::testing::Random::seeded(7);
+    let rounds = 12;
+    for round in 1..=rounds {
+        fs::write(folder.join("out").join(round.to_string()), round.to_string()).unwrap();
+        let new = with(round);
+        if random.below(3) == 0 {
+            lyon.node().abort().await;
+            drop(lyon);
+            lyon = start(&new, "lyon").await;
+        } else {
+            let reload = lyon.reload(&new).await.unwrap();
+            assert_eq!(reload.routes.len(), 1, "{reload:?}");
+        }
+    }
+    delivered(&lyon).await;
+    for round in 1..=rounds {
+        let text = fs::read_to_string(folder.join("in").join(round.to_string()));
+        assert_eq!(text.unwrap(), round.to_string());
+    }
+    let dead = lyon
+        .node()
+        .outbox()
+        .await
+        .unwrap()
+        .into_iter()
+        .filter(|(_, entry)| matches!(entry.state, estafette::node::OutboxState::Dead { .. }));
+    assert_eq!(dead.count(), 0, "a second delivery of a name would be refused");
+    assert_eq!(paris.node().arrivals().len(), rounds);
+    lyon.shutdown().await;
+    paris.shutdown().await;
+}

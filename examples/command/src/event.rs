@@ -81,6 +81,17 @@ pub(crate) enum Event<'a> {
         /// The drawing, if it was written to none.
         drawing: Option<&'a str>,
     },
+    /// A reload would do this to a node.
+    Planned {
+        name: &'a str,
+        change: &'a str,
+    },
+    /// A node was reloaded, or could not be.
+    Reloaded {
+        /// What was changed, in words; or why nothing was.
+        change: String,
+        failed: bool,
+    },
     /// A test of a topology is over.
     Tested {
         name: &'a str,

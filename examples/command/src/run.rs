@@ -22,6 +22,7 @@ pub(crate) async fn run(arguments: Arguments, output: &Output) -> Result<ExitCod
         Action::Run(options) => topology::run(global, options, output).await,
         Action::Validate(options) => topology::validate(global, options, output),
         Action::Test(options) => topology::test(global, options, output).await,
+        Action::Plan(options) => topology::plan(global, options, output),
         Action::List(options) => topology::list(global, options, output),
         Action::Graph(options) => topology::graph(global, options, output),
         Action::Outbox(action) => outbox::run(global, action, output).await,

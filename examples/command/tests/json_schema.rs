@@ -21,12 +21,13 @@ const OPTIONAL: [(&str, &str); 4] =
 
 /// Events for which a receiver has to be fuller than those of the scenes, a key copied, or what is
 /// sent be odder, or a program with actors be there; the command's own tests have their fields.
-const RARE: [&str; 9] = [
+const RARE: [&str; 10] = [
     "answer",
     "key_shared",
     "name",
     "node_ended",
     "queued",
+    "reloaded",
     "remark",
     "restarted",
     "told",
@@ -233,6 +234,7 @@ fn topology_scene(world: &World, printed: &mut Printed) {
     fs::write(path("topology-out/letter"), "letter").unwrap();
     fs::write(&file, TOPOLOGY.replace("PLACE", &path(""))).unwrap();
     world.run("lyon", &["list", &file], printed);
+    world.run("lyon", &["plan", &file], printed);
     world.run("lyon", &["graph", &file], printed);
     let start = |node: &str| {
         let mut command = world.command("lyon");

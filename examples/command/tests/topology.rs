@@ -357,3 +357,70 @@ expect = { "in/out/letter" = "Dear Lyon" }
     // Nothing of it was done where the topology is.
     assert!(!folder.join("in").exists() && !folder.join(".estafette").exists());
 }
+
+/// Writes a topology as an editor does: beside it, then in its place.
+fn save(folder: &Path, text: &str) {
+    let text = text.replace("{here}", folder.to_str().unwrap());
+    fs::write(folder.join("topology.new"), text).unwrap();
+    fs::rename(folder.join("topology.new"), folder.join("topology.toml")).unwrap();
+}
+
+#[test]
+fn a_file_that_changes_is_reloaded_and_one_at_fault_changes_nothing() {
+    let (_place, folder) = world(TWO_NODES);
+    let child = estafette(&folder)
+        .args(["--json", "run", "topology.toml"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut running = Running(child);
+    let stdout = BufReader::new(running.0.stdout.take().unwrap());
+    let mut events = stdout.lines().map(|line| serde_json::from_str(&line.unwrap()).unwrap());
+    Running::wait_for(&mut events, "delivered", "paris");
+    // At fault: it is told, and all goes on.
+    save(&folder, &TWO_NODES.replace("to = \"paris", "to = \"pariss"));
+    let fault = events.find(|event: &Value| event["event"] == "fault").unwrap();
+    assert_eq!(fault["code"], "unknown-node");
+    // Another inbox and another route; and a third node, to which what arrives goes on.
+    fs::write(folder.join("extra"), "extra").unwrap();
+    let more = TWO_NODES.to_owned()
+        + r#"
+[node.brest]
+listen = "unix:{here}/brest.sock"
+[inbox.archive]
+node = ["paris", "brest"]
+sink = { folder = "archive-{node}" }
+[route.extra]
+from = "lyon"
+source = { paths = "extra" }
+to = ["paris/archive", "brest/archive"]
+"#;
+    save(&folder, &more);
+    let planned = text(&run(&folder, &["plan", "topology.toml"]).stdout);
+    for line in ["brest: starts", "lyon: peer `brest` is new", "inbox `archive` is new"] {
+        // Perhaps it has been reloaded already.
+        assert!(planned.contains(line) || planned.contains("nothing changes"), "{planned}");
+    }
+    let mut left = vec!["archive-paris/extra", "archive-brest/extra"];
+    while !left.is_empty() {
+        events.find(|event: &Value| event["event"] == "delivered").expect("it runs");
+        left.retain(|path| !folder.join(path).exists());
+    }
+    let planned = text(&run(&folder, &["plan", "topology.toml"]).stdout);
+    assert_eq!(planned, "nothing changes\n");
+    // An address takes a new start; a node that is out ends, and takes no other along.
+    let moved = TWO_NODES.replace("paris.sock", "moved.sock");
+    save(&folder, &moved);
+    let mut left = vec![("paris", "starts again, for its listen"), ("brest", "ends")];
+    while !left.is_empty() {
+        let event = events.find(|event: &Value| event["event"] == "reloaded").expect("it runs");
+        left.retain(|(node, change)| {
+            event["node"] != *node || !event["change"].as_str().unwrap().starts_with(change)
+        });
+    }
+    let ready = Running::wait_for(&mut events, "ready", "paris");
+    assert!(ready["addrs"][0].as_str().unwrap().ends_with("moved.sock"), "{ready}");
+    let pid = rustix::process::Pid::from_child(&running.0);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert!(running.0.wait().unwrap().success());
+}

@@ -59,6 +59,13 @@ What a route names and nobody has is drawn in red, and told.
 
 Exit codes: 0 nothing is wrong, 2 something is, 6 the drawing can't be written.";
 
+pub(super) const PLAN_EXAMPLES: &str = "\
+Examples:
+  estafette plan two-nodes.toml
+
+`run` notices that its file has changed, and reloads it: what did not change is not touched. A file
+that is at fault changes nothing.";
+
 pub(super) const TEST_EXAMPLES: &str = "\
 Examples:
   estafette test two-nodes.toml

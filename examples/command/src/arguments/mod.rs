@@ -149,6 +149,10 @@ pub(crate) enum Action {
     /// breaks
     #[command(after_help = help::TEST_EXAMPLES)]
     Test(TestOptions),
+    /// Say what a change of a topology does to the nodes that run it, before it is saved to its
+    /// place or noticed
+    #[command(after_help = help::PLAN_EXAMPLES)]
+    Plan(TopologyFile),
     /// List the nodes and the routes of a topology
     List(TopologyFile),
     /// Draw a topology: what goes from where to where

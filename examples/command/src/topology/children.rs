@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::process::{ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use estafette_topology::Topology;
+use estafette_topology::{NodeChange, Topology};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Map, Value};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -15,6 +15,7 @@ use tokio::time::sleep;
 
 use super::lines::Lines;
 use super::run::PENDING;
+use super::watch::{LOOK, Watch};
 use crate::arguments::{Global, RunOptions};
 use crate::error::{CommandError, ErrorKind};
 use crate::output::Output;
@@ -50,6 +51,18 @@ struct Node {
     /// How the last one ended, if it was not started again.
     code: Option<i32>,
     pending: Option<(u64, u64)>,
+    /// What follows the end of its process.
+    next: Next,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// It was not meant to end.
+    Restart,
+    /// It is started again at once: a reload asks for it.
+    Now,
+    /// It is in the topology no longer.
+    Nothing,
 }
 
 struct Process {
@@ -61,6 +74,7 @@ struct Process {
 struct Children<'a> {
     global: &'a Global,
     options: &'a RunOptions,
+    topology: Topology,
     nodes: BTreeMap<String, Node>,
     lines: Lines,
     output: &'a Output,
@@ -71,7 +85,7 @@ struct Children<'a> {
 pub(super) async fn run(
     global: &Global,
     options: &RunOptions,
-    topology: &Topology,
+    (topology, mut watch): (&Topology, Watch),
     output: &Output,
 ) -> Result<ExitCode, CommandError> {
     let mut signals = Signals::new()?;
@@ -89,6 +103,7 @@ pub(super) async fn run(
     let mut children = Children {
         global,
         options,
+        topology: topology.clone(),
         nodes: BTreeMap::new(),
         lines: Lines::new(&here, output),
         output,
@@ -103,7 +118,7 @@ pub(super) async fn run(
     }
     let mut asked = 0;
     let mut ask = tokio::time::interval(ASK_AGAIN);
-    let mut before = None;
+    let (mut before, mut look) = (None, tokio::time::interval(LOOK));
     while !(children.stopping && children.running() == 0) {
         tokio::select! {
             said = hear.recv() => {
@@ -121,6 +136,11 @@ pub(super) async fn run(
                 }
                 before = standing;
                 children.ask().await;
+            }
+            _ = look.tick(), if !children.stopping => {
+                if let Some(document) = watch.changed(global, output) {
+                    children.reload(document.topology());
+                }
             }
             () = signals.next() => {
                 asked += 1;
@@ -144,8 +164,9 @@ impl Children<'_> {
             restart: RESTART.0,
             code: None,
             pending: None,
+            next: Next::Restart,
         });
-        (node.process, node.pending) = (Some(process), None);
+        (node.process, node.pending, node.next) = (Some(process), None, Next::Restart);
         Ok(())
     }
 
@@ -233,6 +254,19 @@ impl Children<'_> {
         if stopping {
             return;
         }
+        match node.next {
+            Next::Restart => {}
+            Next::Now => {
+                if let Err(error) = self.start(name) {
+                    self.output.error(&error);
+                }
+                return;
+            }
+            Next::Nothing => {
+                self.nodes.remove(name);
+                return;
+            }
+        }
         if ran.is_some_and(|ran| ran >= STEADY) {
             node.restart = RESTART.0;
         }
@@ -248,6 +282,39 @@ impl Children<'_> {
                 let _ = said.send((name, Said::Again)).await;
             });
         }
+    }
+
+    /// Starts, ends and restarts nodes as another topology says. Those that only change look at the
+    /// file themselves.
+    fn reload(&mut self, new: &Topology) {
+        if let Err(error) = new.make_keys() {
+            self.output.error(&error.into());
+            return;
+        }
+        for (name, change) in self.topology.changes(new) {
+            let (next, told) = match change {
+                NodeChange::Starts if new.is_here(&name) => {
+                    self.lines.add(&name);
+                    self.lines.reloaded(&name, &change);
+                    if let Err(error) = self.start(&name) {
+                        self.output.error(&error);
+                    }
+                    continue;
+                }
+                NodeChange::Ends => (Next::Nothing, change),
+                NodeChange::Restarts { .. } => (Next::Now, change),
+                _ => continue,
+            };
+            let Some(node) = self.nodes.get_mut(&name) else { continue };
+            node.next = next;
+            self.lines.reloaded(&name, &told);
+            match &node.process {
+                // One that has ended is not waited for yet, so its number is still its own.
+                Some(process) => drop(kill_process(process.pid, Signal::TERM)),
+                None => self.ended(&name, None),
+            }
+        }
+        self.topology = new.clone();
     }
 
     fn running(&self) -> usize {

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use estafette_topology::NodeChange;
+
 use crate::event::Event;
 use crate::output::Output;
 use crate::units::{self, printable};
@@ -35,6 +37,23 @@ impl Lines {
         };
         for line in text.lines() {
             self.output.remark_styled(&begin, &format!("{shown}{room} |"), end, line);
+        }
+    }
+
+    /// A node that was not there at the start.
+    pub(super) fn add(&mut self, name: &str) {
+        self.names.push(name.to_owned());
+        self.width = self.width.max(name.chars().count());
+    }
+
+    /// What a reload does to the process of a node.
+    pub(super) fn reloaded(&self, name: &str, change: &NodeChange) {
+        let (change, failed) = (change.to_string(), false);
+        let shown = printable(&change);
+        let event = serde_json::to_value(Event::Reloaded { change, failed });
+        match event {
+            Ok(Value::Object(event)) if self.output.json => self.event(name, &event),
+            _ => self.say(name, &shown),
         }
     }
 
@@ -100,6 +119,10 @@ fn words(event: &Map<String, Value>) -> Option<String> {
                 _ => format!("delivered {what} ({bytes}) to {peer}"),
             }
         }
+        "reloaded" if event.get("failed").and_then(Value::as_bool) == Some(true) => {
+            format!("not reloaded: {}", text("change"))
+        }
+        "reloaded" => format!("reloaded: {}", text("change")),
         "relayed" | "kept" => format!("the relay keeps {}", text("transfer")),
         "deferred" => format!("{}; tried again", text("message")),
         "restarted" | "remark" => text("message"),

@@ -4,9 +4,11 @@ mod children;
 mod graph;
 mod lines;
 mod list;
+mod plan;
 mod run;
 mod test;
 mod validate;
+mod watch;
 
 use std::io::Write;
 use std::path::Path;
@@ -21,6 +23,7 @@ use crate::output::Output;
 
 pub(crate) use self::graph::run as graph;
 pub(crate) use self::list::run as list;
+pub(crate) use self::plan::run as plan;
 pub(crate) use self::run::{Until, run};
 pub(crate) use self::test::run as test;
 pub(crate) use self::validate::run as validate;

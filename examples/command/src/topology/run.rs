@@ -2,11 +2,13 @@
 //! their own.
 
 use std::io::BufRead;
+use std::path::Path;
 use std::process::ExitCode;
 
-use estafette_topology::{RouteNews, RunError, RunningNode, Topology};
+use estafette_topology::{NodeChange, ReloadError, RouteNews, RunError, RunningNode, Topology};
 use tokio::sync::mpsc;
 
+use super::watch::{LOOK, Watch};
 use crate::arguments::{Global, RunOptions};
 use crate::control::Server;
 use crate::error::CommandError;
@@ -24,20 +26,21 @@ pub(crate) async fn run(
     options: &RunOptions,
     output: &Output,
 ) -> Result<ExitCode, CommandError> {
+    let watch = Watch::new(&options.topology.file, options.with_parent);
     let document = match super::open(&options.topology.file, global, output) {
         Ok(document) => document,
         Err(faulty) => return faulty.end(),
     };
     match &options.node {
-        Some(name) => one(global, options, document.topology(), name, output).await,
-        None => super::children::run(global, options, document.topology(), output).await,
+        Some(name) => one(global, options, (document.topology(), watch), name, output).await,
+        None => super::children::run(global, options, (document.topology(), watch), output).await,
     }
 }
 
 async fn one(
     global: &Global,
     options: &RunOptions,
-    topology: &Topology,
+    (topology, watch): (&Topology, Watch),
     name: &str,
     output: &Output,
 ) -> Result<ExitCode, CommandError> {
@@ -62,15 +65,19 @@ async fn one(
     } else if options.once {
         drop(parent);
     }
-    let served = service::serve_topology(
-        &node,
-        &mut monitor,
-        &mut signals,
+    super::plan::note(topology, name, &options.topology.file);
+    let until = Until {
         global,
-        output,
-        Until { running: &running, asked: has_gone, alone: options.once && !options.with_parent },
-    )
-    .await;
+        name,
+        file: &options.topology.file,
+        running: &mut running,
+        watch,
+        with_parent: options.with_parent,
+        asked: has_gone,
+        alone: options.once && !options.with_parent,
+    };
+    let served =
+        service::serve_topology(&node, &mut monitor, &mut signals, global, output, until).await;
     server.finish().await;
     running.shutdown().await;
     served
@@ -78,7 +85,12 @@ async fn one(
 
 /// The end of a node of a topology, apart from signals.
 pub(crate) struct Until<'r> {
-    running: &'r RunningNode,
+    global: &'r Global,
+    name: &'r str,
+    file: &'r Path,
+    running: &'r mut RunningNode,
+    watch: Watch,
+    with_parent: bool,
     /// The questions of the process that started this one; the channel ends with it.
     asked: mpsc::Receiver<()>,
     /// Whether it ends when nothing is left to be done.
@@ -88,24 +100,51 @@ pub(crate) struct Until<'r> {
 impl Until<'_> {
     /// Waits until the node is to end, and answers questions meanwhile.
     pub(crate) async fn over(&mut self, output: &Output) {
+        let mut look = tokio::time::interval(LOOK);
+        let mut ask = tokio::time::interval(super::children::ASK_AGAIN);
         loop {
-            if self.alone {
-                let pending = self.running.pending().await.unwrap_or_default();
-                if pending.open == 0 {
-                    return;
-                }
-                tokio::time::sleep(super::children::ASK_AGAIN).await;
-                continue;
-            }
-            match self.asked.recv().await {
-                Some(()) => {
+            tokio::select! {
+                _ = ask.tick(), if self.alone => {
                     let pending = self.running.pending().await.unwrap_or_default();
-                    let (open, activity) = (pending.open, pending.activity);
-                    output.event(&Event::Pending { open, activity });
+                    if pending.open == 0 {
+                        return;
+                    }
                 }
-                None => return,
+                asked = self.asked.recv(), if !self.alone => match asked {
+                    Some(()) => {
+                        let pending = self.running.pending().await.unwrap_or_default();
+                        let (open, activity) = (pending.open, pending.activity);
+                        output.event(&Event::Pending { open, activity });
+                    }
+                    None => return,
+                },
+                _ = look.tick() => self.look(output).await,
             }
         }
+    }
+
+    /// Reloads the topology, if it has changed.
+    async fn look(&mut self, output: &Output) {
+        let Some(document) = self.watch.changed(self.global, output) else { return };
+        let (change, failed) = match self.running.reload(document.topology()).await {
+            Ok(reload) if reload.is_empty() => return,
+            Ok(reload) => {
+                super::plan::note(document.topology(), self.name, self.file);
+                (NodeChange::Reloads(reload).to_string(), false)
+            }
+            // Whoever started this process starts it again, or stops it.
+            Err(ReloadError::Restart { .. } | ReloadError::Gone(_)) if self.with_parent => {
+                return;
+            }
+            Err(error) => (error.to_string(), true),
+        };
+        let shown = units::printable(&change);
+        output.event(&Event::Reloaded { change, failed });
+        output.remark(&if failed {
+            format!("not reloaded: {shown}")
+        } else {
+            format!("reloaded: {shown}")
+        });
     }
 }
 

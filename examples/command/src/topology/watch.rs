@@ -1,0 +1,71 @@
+//! Looking whether a topology has changed: editors save by rename, and network file systems tell
+//! nothing.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use estafette_topology::Document;
+
+use crate::arguments::Global;
+use crate::output::Output;
+use crate::settings;
+
+/// How often it is looked.
+pub(super) const LOOK: Duration = Duration::from_millis(500);
+
+/// What tells one version of a file from another.
+type Version = Option<(u64, u64, u64, i64, i64)>;
+
+/// A file, and the version that is in effect.
+pub(super) struct Watch {
+    file: PathBuf,
+    known: Version,
+    /// Seen once: a file that is being written changes again.
+    seen: Version,
+    /// Whether somebody else tells of faults.
+    is_silent: bool,
+}
+
+impl Watch {
+    /// From before the file is read for the first time.
+    pub(super) fn new(file: &Path, is_silent: bool) -> Self {
+        let known = version(file);
+        Self { file: file.to_owned(), known, seen: known, is_silent }
+    }
+
+    /// The topology, if it is another one since the last look, and has no faults: those are told.
+    pub(super) fn changed(&mut self, global: &Global, output: &Output) -> Option<Document> {
+        let now = version(&self.file);
+        if now == self.known || now.is_none() {
+            self.seen = now;
+            return None;
+        }
+        if std::mem::replace(&mut self.seen, now) != now {
+            return None;
+        }
+        self.known = now;
+        match super::read(&self.file, global) {
+            Ok((document, report)) if report.is_empty() => Some(document),
+            _ if self.is_silent => None,
+            Ok((_, report)) => {
+                super::tell(&report, output);
+                let file = settings::shown(&self.file);
+                output
+                    .remark(&format!("{file} was changed, and is at fault: all goes on as before"));
+                None
+            }
+            Err(error) => {
+                output.error(&error);
+                None
+            }
+        }
+    }
+}
+
+fn version(file: &Path) -> Version {
+    let metadata = fs::metadata(file).ok()?;
+    let modified = (metadata.mtime(), metadata.mtime_nsec());
+    Some((metadata.dev(), metadata.ino(), metadata.len(), modified.0, modified.1))
+}

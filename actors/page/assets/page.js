@@ -16,11 +16,11 @@ const by = (id) => document.getElementById(id);
 const SVG = "http://www.w3.org/2000/svg";
 
 let now = null; // the last snapshot
-let before = null; // the one before it, of another moment
 let heard = 0; // when the last one came, by our own clock
 let lost = false;
 let rates = { peers: new Map(), transfers: new Map(), stages: new Map() };
 const happenings = new Map(); // number → happening
+const restarted = new Map(); // stage → when one of its actors was last started anew
 const ended = new Map(); // transfer id + direction → how, and until when it is shown
 const known = new Map(); // transfers that were seen, by the same
 let since = 0; // of the process that numbers belong to
@@ -89,12 +89,15 @@ function hear(snapshot) {
   if (since !== snapshot.node.since) {
     // Another process of the node: its numbers begin anew.
     since = snapshot.node.since;
-    [happenings, ended, known].forEach((map) => map.clear());
+    [happenings, restarted, ended, known].forEach((map) => map.clear());
     now = null;
   }
   if (now && snapshot.at > now.at) {
-    before = now;
-    measure(before, snapshot);
+    measure(now, snapshot);
+    for (const stage of snapshot.stages) {
+      const was = now.stages.find((other) => other.name === stage.name);
+      if (was && stage.restarts + stage.panics > was.restarts + was.panics) restarted.set(stage.name, snapshot.at);
+    }
   }
   now = snapshot;
   heard = performance.now();
@@ -231,6 +234,9 @@ function troubles() {
   }
   const waiting = now.room.outgoing.waiting + now.room.incoming.waiting;
   if (waiting > 0) warn(`${count(waiting, "transfer waits", "transfers wait")} for room here.`);
+  for (const stage of now.stages) {
+    if (nodeTime() - (restarted.get(stage.name) ?? -Infinity) < RECENT) warn(`The stage ${stage.name} has died: ${count(stage.panics, "panic")}, ${count(stage.restarts, "restart")} so far.`);
+  }
   const { top, full } = busiest();
   if (full) warn(`Slow by ${top.name}: it works ${percent(top.busy)} of a core.`);
   if (now.outbox?.dead.count > 0) warn(`${count(now.outbox.dead.count, "dead letter")} in the outbox: estafette outbox list says why.`);

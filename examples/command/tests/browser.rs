@@ -4,6 +4,8 @@
 
 mod support;
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use support::browser::Browser;
@@ -117,4 +119,21 @@ fn the_page_fits_a_narrow_window_is_dark_where_that_is_wanted_and_goes_by_keyboa
     browser.press(" ");
     assert_eq!(browser.value("document.querySelector('#happenings').dataset.show"), "fault");
     assert_eq!(browser.errors(), Vec::<String>::new());
+}
+
+#[test]
+fn a_browser_gives_the_token_as_a_password_for_the_page_and_for_its_stream() {
+    let Some(browser) = Browser::start() else { return };
+    let world = World::new();
+    let token = world.path("token");
+    fs::write(&token, "0123456789abcdef").unwrap();
+    fs::set_permissions(&token, Permissions::from_mode(0o600)).unwrap();
+    let lyon =
+        world.lyon_with(&["--http", "127.0.0.1:0", "--http-token-file", token.to_str().unwrap()]);
+    let url = text(&lyon.wait_for("page"), "url");
+    browser.open(&url.replace("http://", "http://me:wrong-wrong-wrong@"));
+    assert_eq!(browser.value("document.querySelector('#live')"), serde_json::Value::Null);
+    browser.open(&url.replace("http://", "http://me:0123456789abcdef@"));
+    browser.wait_for("document.querySelector('#live').textContent === 'live'");
+    browser.wait_for("document.querySelector('#name').textContent === 'lyon'");
 }

@@ -1,6 +1,7 @@
 //! The memory of what happened lately, for those who come later to look.
 //!
-//! Invariant: what is good never takes the place of a fault, and both lists have a bound.
+//! Invariant: neither what is good nor what strangers do takes the place of a fault, and each list
+//! has a bound.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,6 +14,8 @@ use crate::wire::{PeerId, printable};
 
 /// Faults that are kept.
 const FAULTS: usize = 128;
+/// Connections that were refused, which are kept: anybody can make them.
+const REFUSED: usize = 32;
 /// Other things that are kept.
 const OTHERS: usize = 64;
 /// Transfers whose names are known when they end.
@@ -35,6 +38,7 @@ pub(crate) struct Happenings {
 struct Kept {
     last: u64,
     faults: VecDeque<Happening>,
+    refused: VecDeque<Happening>,
     others: VecDeque<Happening>,
     totals: Totals,
     /// Only what has begun says what it is called.
@@ -183,8 +187,9 @@ impl Happenings {
             direction: transfer.map(|(_, direction)| direction),
             text,
         };
-        let (list, most) = match severity {
-            Severity::Fault => (&mut kept.faults, FAULTS),
+        let (list, most) = match (kind, severity) {
+            (HappeningKind::Refused, _) => (&mut kept.refused, REFUSED),
+            (_, Severity::Fault) => (&mut kept.faults, FAULTS),
             _ => (&mut kept.others, OTHERS),
         };
         if list.len() == most {
@@ -199,7 +204,8 @@ impl Happenings {
         while kept.faults.front().is_some_and(|fault| fault.at + HOUR < now) {
             kept.faults.pop_front();
         }
-        let mut seen: Vec<_> = kept.faults.iter().chain(&kept.others).cloned().collect();
+        let all = kept.faults.iter().chain(&kept.refused).chain(&kept.others);
+        let mut seen: Vec<_> = all.cloned().collect();
         seen.sort_by_key(|happening| happening.number);
         (seen, kept.totals)
     }
@@ -213,9 +219,8 @@ fn severity(kind: HappeningKind) -> Severity {
     use HappeningKind as Kind;
     match kind {
         Kind::LinkUp | Kind::Delivered | Kind::Relayed => Severity::Good,
-        Kind::Restarted | Kind::Remark | Kind::LinkDown => Severity::Note,
-        Kind::Refused
-        | Kind::KeyShared
+        Kind::Restarted | Kind::Remark | Kind::LinkDown | Kind::Refused => Severity::Note,
+        Kind::KeyShared
         | Kind::LetterRefused
         | Kind::ActorDied
         | Kind::ActorGivenUp
@@ -236,25 +241,30 @@ mod tests {
         NodeEvent::LinkUp { peer: PeerId::from_bytes([7; 32]), name: "paris".into() }
     }
 
+    fn given_up(name: &str) -> NodeEvent {
+        NodeEvent::ActorGivenUp { name: name.into(), deaths: 5, why: "it panicked".into() }
+    }
+
     #[test]
-    fn what_is_good_pushes_no_fault_out_and_both_have_a_bound() {
+    fn neither_good_news_nor_strangers_push_a_fault_out_and_all_have_a_bound() {
         let happenings = Happenings::default();
-        happenings.hear(&refused("the first"));
+        happenings.hear(&given_up("shop"));
         (0..1000).for_each(|_| happenings.hear(&up()));
+        (0..1000).for_each(|_| happenings.hear(&refused("a stranger")));
         let (seen, totals) = happenings.seen(happenings.started_at());
-        assert_eq!((seen.len(), totals.refused), (1 + OTHERS, 1));
-        assert!(seen[0].text.starts_with("the first"), "{:?}", seen[0]);
-        (0..1000).for_each(|_| happenings.hear(&refused("another")));
-        let (seen, totals) = happenings.seen(happenings.started_at());
-        assert_eq!((seen.len(), totals.refused), (FAULTS + OTHERS, 1001));
+        assert_eq!((seen.len(), totals.refused), (1 + OTHERS + REFUSED, 1000));
+        assert!(seen[0].text.contains("\"shop\""), "{:?}", seen[0]);
+        (0..1000).for_each(|_| happenings.hear(&given_up("another")));
+        let (seen, _) = happenings.seen(happenings.started_at());
+        assert_eq!(seen.len(), FAULTS + OTHERS + REFUSED);
         assert!(seen.is_sorted_by(|a, b| a.number < b.number));
-        assert_eq!(seen.last().map(|last| last.number), Some(2001));
+        assert_eq!(seen.last().map(|last| last.number), Some(3001));
     }
 
     #[test]
     fn a_fault_is_forgotten_after_an_hour() {
         let happenings = Happenings::default();
-        happenings.hear(&refused("somebody"));
+        happenings.hear(&given_up("shop"));
         let at = happenings.seen(0).0[0].at;
         assert_eq!(happenings.seen(at + HOUR).0.len(), 1);
         assert_eq!(happenings.seen(at + HOUR + 1).0, []);

@@ -60,8 +60,8 @@ pub struct Snapshot {
     pub spool: Option<SpoolSnapshot>,
     /// The room for transfers, of each direction.
     pub room: RoomSnapshot,
-    /// The latest things that happened, the oldest first: at most 128 faults of the last hour, and
-    /// 64 others.
+    /// The latest things that happened, the oldest first: at most 128 faults of the last hour, 32
+    /// refused connections, and 64 others.
     pub happenings: Vec<Happening>,
 }
 

@@ -197,6 +197,28 @@ async fn one_that_does_not_say_how_long_it_is_stops_at_the_quota_and_one_that_li
 }
 
 #[tokio::test]
+async fn a_package_whose_offer_does_not_say_for_whom_it_is_has_the_lesser_of_two_quotas() {
+    within(async {
+        for (of_relays, own) in [(100_000, 1 << 30), (1 << 30, 100_000)] {
+            let world = World::new();
+            let packages_in = RelayQuota { packages: 10, bytes: own };
+            let config = NodeConfig { packages_in, ..relay(of_relays) };
+            let (lyon, dijon) = (patient_lyon(&world).await, world.node_with(1, config).await);
+            // As older senders have it.
+            let to = Destination::Peer(world.identities[1].peer(), "packages".into());
+            let options = SendOptions { transient: true, ..SendOptions::default() };
+            let source = Coming::of(content(200_000), Some(200_000), true);
+            let transfer = lyon.send_with(to, source, options).await.unwrap();
+            let failure = transfer.delivered().await.unwrap_err();
+            assert!(failure.message.contains("may have 100000 here"), "{failure}");
+            lyon.shutdown().await;
+            dijon.shutdown().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn packages_that_stop_coming_stay_within_the_quota_make_room_for_newer_ones_and_go_in_time() {
     within(async {
         let world = World::new();

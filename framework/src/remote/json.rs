@@ -6,7 +6,9 @@
 //!
 //! Invariant: what is read is one value and nothing behind it; reading and writing take no more
 //! stack than for native messages, and reading no more memory than [`reading`] allows. What serde
-//! has to set aside before it knows what it is (`untagged`) is bounded while it is set aside.
+//! has to set aside before it knows what it is (`untagged`) is bounded while it is set aside; what
+//! is read from there is serde's alone, and a type that recurses without taking anything recurses
+//! for ever: `docs/messages.md` warns of it.
 
 mod reading;
 mod writing;

@@ -16,4 +16,5 @@ mod partials;
 mod quota;
 mod relay;
 mod relay_words;
+mod seen;
 mod three;

@@ -1,11 +1,15 @@
 //! What is seen of transfers while they run, wait and end.
 
-use estafette::TransferNews;
-use estafette::node::{Direction, HappeningKind, LinkState, Severity, TransferPhase};
+use std::time::Duration;
+
+use estafette::node::{Direction, HappeningKind, LinkSnapshot, LinkState, Severity, TransferPhase};
+use estafette::testing::Pair;
+use estafette::wire::LinkConfig;
+use estafette::{NodeConfig, TransferNews};
 
 use super::fragile::sound;
 use super::gate::Gate;
-use super::harness::{RUNNING, World, content, source, within};
+use super::harness::{RUNNING, World, config, content, source, within};
 
 #[tokio::test]
 async fn a_snapshot_shows_what_runs_what_waits_for_room_and_how_it_ended() {
@@ -84,4 +88,33 @@ async fn a_failure_is_among_the_faults_and_a_pause_is_seen() {
     assert_eq!(last.transfer.as_deref(), Some(&*sent.id().to_string()));
     assert!(last.text.contains("cancelled by the sender"), "{last:?}");
     assert_eq!((seen.totals.failed_out, seen.totals.delivered_out), (1, 0));
+}
+
+#[tokio::test]
+async fn a_link_is_seen_with_its_round_trip_and_one_that_is_gone_with_the_reason() {
+    let second = Duration::from_secs(1);
+    let link = LinkConfig::new(Duration::from_millis(10), 60 * second, 3600 * second).unwrap();
+    let config = NodeConfig { link, backoff: Duration::from_millis(1), ..config() };
+    let pair = Pair::start(9, config, sound(), sound()).await.unwrap();
+    let of_paris = async |state: LinkState, has: fn(&LinkSnapshot) -> bool| {
+        within(async {
+            loop {
+                let mut links = pair.lyon.snapshot().await.links;
+                assert_eq!(links.len(), 1, "{links:?}");
+                if links[0].state == state && has(&links[0]) {
+                    return links.remove(0);
+                }
+            }
+        })
+        .await
+    };
+    let idle = of_paris(LinkState::Idle, |_| true).await;
+    assert_eq!((&*idle.name, idle.since, idle.rtt_us), ("paris", None, None));
+    pair.lyon.stay_connected(pair.paris.peer());
+    let up = of_paris(LinkState::Up, |link| link.rtt_us.is_some()).await;
+    assert!(up.dialed && up.address.is_some() && up.suite.is_some() && up.since.is_some());
+    pair.paris.abort().await;
+    let gone = of_paris(LinkState::Dialing, |link| link.why.is_some()).await;
+    assert_eq!((gone.rtt_us, gone.address, gone.lanes), (None, None, 0));
+    assert!(gone.since > up.since && gone.sent_bytes >= up.sent_bytes);
 }

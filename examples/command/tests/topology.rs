@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -356,6 +356,28 @@ expect = { "in/out/letter" = "Dear Lyon" }
     assert!(said.contains(wrong) && said.contains("FAILED (seed 7, 0 cuts, 0 kills)"), "{said}");
     // Nothing of it was done where the topology is.
     assert!(!folder.join("in").exists() && !folder.join(".estafette").exists());
+}
+
+#[test]
+fn a_node_has_the_page_that_the_topology_says() {
+    let text = TWO_NODES.replace("paris.sock\"", "paris.sock\"\nhttp = \"127.0.0.1:0\"");
+    let (_place, folder) = world(&text);
+    let child = estafette(&folder)
+        .args(["--json", "run", "topology.toml"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut running = Running(child);
+    let stdout = BufReader::new(running.0.stdout.take().unwrap());
+    let mut events = stdout.lines().map(|line| serde_json::from_str(&line.unwrap()).unwrap());
+    let page = Running::wait_for(&mut events, "page", "paris");
+    let address = page["url"].as_str().unwrap().trim_start_matches("http://").to_owned();
+    let mut socket = std::net::TcpStream::connect(address.trim_end_matches('/')).unwrap();
+    write!(socket, "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("estafette_"), "{answer}");
 }
 
 /// Writes a topology as an editor does: beside it, then in its place.

@@ -123,6 +123,7 @@ impl View {
             ("listen", self.own.listen != new.own.listen),
             ("relay", self.own.relay != new.own.relay),
             ("limits", self.own.limits != new.own.limits),
+            ("http", self.own.http != new.own.http),
         ]
         .into_iter()
         .filter_map(|(key, differs)| differs.then_some(key))

@@ -77,6 +77,19 @@ pub struct NodeSpec {
     pub relay: Option<RelayQuota>,
     /// Its limits.
     pub limits: NodeConfig,
+    /// The page that shows what it does, for programs that serve one, as `estafette run` does.
+    pub http: Option<HttpSpec>,
+}
+
+/// A page of a node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HttpSpec {
+    /// The address it is served at: `127.0.0.1:7480`.
+    pub listen: String,
+    /// The file of the token that whoever looks has to have.
+    pub token_file: Option<PathBuf>,
+    /// Names by which it may be asked for, besides `localhost` and IP addresses.
+    pub hosts: Vec<String>,
 }
 
 /// An inbox.

@@ -105,6 +105,7 @@ fn words(event: &Map<String, Value>) -> Option<String> {
                 addrs => format!("listens at {}", addrs.join(", ")),
             }
         }
+        "page" => format!("what it does is shown at {}", text("url")),
         "routed" => format!("{} goes to {}, by route {}", text("name"), text("to"), text("route")),
         "route_removed" => format!("{} is delivered to all, and removed", text("name")),
         "route_failed" => {

@@ -9,14 +9,14 @@ use estafette_topology::{NodeChange, ReloadError, RouteNews, RunError, RunningNo
 use tokio::sync::mpsc;
 
 use super::watch::{LOOK, Watch};
-use crate::arguments::{Global, RunOptions};
+use crate::arguments::{Global, Paging, RunOptions};
 use crate::control::Server;
 use crate::error::CommandError;
 use crate::event::Event;
 use crate::monitor::Monitor;
 use crate::output::Output;
 use crate::signals::Signals;
-use crate::{addresses, service, units};
+use crate::{addresses, page, service, units};
 
 /// The question of the process that started this one.
 pub(super) const PENDING: &str = "pending";
@@ -59,6 +59,8 @@ async fn one(
     let (shown, short) = (units::printable(name), node.peer().short());
     output.remark(&format!("{shown} ({short}){listens}"));
     tell_of_routes(&mut running, output);
+    let page = page(topology, name);
+    let page = page::serve(&node, page.as_ref(), &running.connected(), output).await?;
     let (parent, has_gone) = mpsc::channel(1);
     if options.with_parent {
         listen_to_parent(parent)?;
@@ -78,9 +80,18 @@ async fn one(
     };
     let served =
         service::serve_topology(&node, &mut monitor, &mut signals, global, output, until).await;
+    drop(page);
     server.finish().await;
     running.shutdown().await;
     served
+}
+
+/// The page that the topology says a node has.
+fn page(topology: &Topology, name: &str) -> Option<Paging> {
+    let http = topology.nodes.get(name)?.http.as_ref()?;
+    let token = http.token_file.as_ref().map(|file| topology.at(file));
+    let (http, http_host) = (Some(http.listen.clone()), http.hosts.clone());
+    Some(Paging { http, http_token_file: token, http_host })
 }
 
 /// The end of a node of a topology, apart from signals.
@@ -203,9 +214,15 @@ fn listen_to_parent(parent: mpsc::Sender<()>) -> Result<(), CommandError> {
 impl From<RunError> for CommandError {
     fn from(error: RunError) -> Self {
         match error {
-            RunError::Start(error) => error.into(),
+            RunError::Start(error) => Self {
+                hint: "change that of this node in the topology".into(),
+                ..Self::from(error)
+            },
             RunError::Trust(error) => error.into(),
-            RunError::Key { error, .. } => error.into(),
+            RunError::Key { .. } => Self::io(
+                error,
+                "change `key` of this node in the topology, or `state` above the tables",
+            ),
             RunError::Unknown { .. } => Self::usage(error, "name one of them with --node"),
             RunError::OtherKey { .. } | RunError::Inbox { .. } => {
                 Self::usage(error, "change it in the topology")

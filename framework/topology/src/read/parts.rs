@@ -7,7 +7,8 @@ use toml::Value;
 use super::{Fields, tests};
 use crate::fault::Fault;
 use crate::model::{
-    EachSpec, InboxSpec, Kind, NodeSpec, RouteSpec, Schedule, SourceSpec, Target, Then, Topology,
+    EachSpec, HttpSpec, InboxSpec, Kind, NodeSpec, RouteSpec, Schedule, SourceSpec, Target, Then,
+    Topology,
 };
 
 /// Reads all of it.
@@ -50,6 +51,7 @@ fn node(at: String, value: Value, faults: &mut Vec<Fault>) -> Option<NodeSpec> {
         trust: fields.texts("trust"),
         relay: relay(&mut fields),
         limits: limits(&mut fields),
+        http: http(&mut fields),
     };
     fields.finish();
     Some(node)
@@ -74,6 +76,22 @@ fn relay(fields: &mut Fields<'_>) -> Option<RelayQuota> {
             let bytes = quota.size("bytes").unwrap_or(default.bytes);
             quota.finish();
             Some(RelayQuota { packages: packages?, bytes })
+        }
+    }
+}
+
+/// `http = "127.0.0.1:7480"`, or a table.
+fn http(fields: &mut Fields<'_>) -> Option<HttpSpec> {
+    match fields.value("http")? {
+        Value::String(listen) => Some(HttpSpec { listen, ..HttpSpec::default() }),
+        table => {
+            let at = fields.key("http");
+            let mut http = Fields::of(at, table, fields.faults)?;
+            let listen = http.needed("listen", "\"127.0.0.1:7480\"");
+            let listen = listen.and_then(|listen| http.as_texts("listen", listen).pop());
+            let (token_file, hosts) = (http.path("token_file"), http.texts("hosts"));
+            http.finish();
+            Some(HttpSpec { listen: listen?, token_file, hosts })
         }
     }
 }

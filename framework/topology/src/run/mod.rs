@@ -155,6 +155,14 @@ impl RunningNode {
         &self.node
     }
 
+    /// The peers with which it keeps a link up.
+    pub fn connected(&self) -> Vec<PeerId> {
+        let peers = self.topology.neighbours(&self.name).into_iter();
+        let kept = peers.filter(|(_, neighbour)| neighbour.connect);
+        let trust = self.node.trust();
+        kept.filter_map(|(peer, _)| Some(trust.named(&peer)?.0)).collect()
+    }
+
     /// Returns the events of its routes from now on; the first caller hears of all since the
     /// start.
     pub fn events(&mut self) -> broadcast::Receiver<RouteEvent> {

@@ -1,6 +1,7 @@
 //! A node that is changed while it runs: the new parts are made beside the old ones, then they take
 //! their places.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use estafette::node::TrustError;
@@ -101,8 +102,6 @@ impl RunningNode {
     }
 }
 
-fn removed<'c>(
-    changes: &'c std::collections::BTreeMap<String, Change>,
-) -> impl Iterator<Item = (&'c String, &'c Change)> {
+fn removed(changes: &BTreeMap<String, Change>) -> impl Iterator<Item = (&String, &Change)> {
     changes.iter().filter(|(_, change)| **change == Change::Removed)
 }

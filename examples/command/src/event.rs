@@ -113,6 +113,13 @@ pub(crate) enum Event<'a> {
         route: &'a str,
         name: &'a str,
     },
+    /// An entry of a queue goes to another target.
+    RouteMoved {
+        route: &'a str,
+        name: &'a str,
+        from: &'a str,
+        message: &'a str,
+    },
     /// A route failed, and is tried again.
     RouteFailed {
         route: &'a str,

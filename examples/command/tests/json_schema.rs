@@ -21,7 +21,7 @@ const OPTIONAL: [(&str, &str); 4] =
 
 /// Events for which a receiver has to be fuller than those of the scenes, a key copied, or what is
 /// sent be odder, or a program with actors be there; the command's own tests have their fields.
-const RARE: [&str; 10] = [
+const RARE: [&str; 11] = [
     "answer",
     "key_shared",
     "name",
@@ -30,6 +30,7 @@ const RARE: [&str; 10] = [
     "reloaded",
     "remark",
     "restarted",
+    "route_moved",
     "told",
     "waiting",
 ];

@@ -48,8 +48,8 @@ pub use self::graph::{
     DrawError, EdgeKind, Graph, GraphEdge, GraphNode, GraphPart, GraphRoute, PartKind,
 };
 pub use self::model::{
-    EachSpec, HttpSpec, InboxSpec, Kind, NodeSpec, RouteSpec, Schedule, SourceSpec, Target,
-    TestFile, TestSpec, Then, Topology,
+    Deliver, EachSpec, HttpSpec, InboxSpec, Kind, NodeSpec, RouteSpec, Schedule, SourceSpec,
+    Target, TestFile, TestSpec, Then, Topology,
 };
 pub use self::read::{Document, LONGEST, LoadError};
 pub use self::run::{Pending, ReloadError, RouteEvent, RouteNews, RunError, RunningNode};

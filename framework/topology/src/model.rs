@@ -117,8 +117,10 @@ pub struct RouteSpec {
     pub from: String,
     /// The content of its deliveries.
     pub source: SourceSpec,
-    /// The inboxes that each delivery goes to.
+    /// The inboxes that deliveries go to.
     pub to: Vec<Target>,
+    /// Whether each delivery goes to all of them or to one.
+    pub deliver: Deliver,
     /// The relay that keeps deliveries for receivers who are away.
     pub via: Option<String>,
     /// The coders that every chunk passes.
@@ -131,6 +133,17 @@ pub struct RouteSpec {
     pub chunk_size: Option<u32>,
     /// The times at which its source is sent.
     pub schedule: Schedule,
+}
+
+/// Which of its targets a delivery of a route goes to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Deliver {
+    /// All of them.
+    #[default]
+    All,
+    /// The one that has least to do: a queue of work. What can't be delivered to it goes to another
+    /// one.
+    One,
 }
 
 /// The content of the deliveries of a route.
@@ -344,6 +357,7 @@ impl RouteSpec {
             from: from.into(),
             source: SourceSpec::Kind(source),
             to: vec![to],
+            deliver: Deliver::All,
             via: None,
             stages: Vec::new(),
             codec: None,

@@ -236,3 +236,51 @@ fn a_topology_without_a_file_is_checked_by_the_same_rules() {
     let same = Topology::new(".").check(&standard());
     assert_eq!(faults.faults()[0].code, same[0].code);
 }
+
+#[tokio::test]
+async fn what_a_worker_who_is_away_was_given_goes_to_another_one() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    std::fs::create_dir(folder.join("jobs")).unwrap();
+    let names: Vec<String> = (0..6).map(|job| format!("job-{job}")).collect();
+    for name in &names {
+        std::fs::write(folder.join("jobs").join(name), name).unwrap();
+    }
+    let text = r#"
+        [node.office]
+        listen = "unix:{here}/office.sock"
+        limits = { dial_for = "500ms" }
+        [node.anna]
+        [node.ben]
+        [inbox.jobs]
+        node = ["anna", "ben"]
+        sink = { folder = "jobs-{node}" }
+        [route.jobs]
+        from = "office"
+        source = { each = { folder = "jobs", then = "remove" } }
+        to = ["anna/jobs", "ben/jobs"]
+        deliver = "one"
+    "#;
+    let topology = write(folder, &here(folder, text));
+    let mut office = start(&topology, "office").await;
+    // Anna never comes.
+    let ben = start(&topology, "ben").await;
+    let (mut removed, mut moved, mut events) = (0, 0, office.events());
+    while removed < names.len() {
+        let event = tokio::time::timeout(HANGS, events.recv()).await.unwrap().unwrap();
+        match event.news {
+            estafette_topology::RouteNews::Removed { .. } => removed += 1,
+            estafette_topology::RouteNews::Moved { from, .. } => {
+                assert_eq!(from, "anna/jobs");
+                moved += 1;
+            }
+            _ => {}
+        }
+    }
+    assert!(moved > 0);
+    for name in &names {
+        assert_eq!(read(folder, &format!("jobs-ben/{name}")), *name);
+    }
+    office.shutdown().await;
+    ben.shutdown().await;
+}

@@ -108,6 +108,9 @@ fn words(event: &Map<String, Value>) -> Option<String> {
         "page" => format!("what it does is shown at {}", text("url")),
         "routed" => format!("{} goes to {}, by route {}", text("name"), text("to"), text("route")),
         "route_removed" => format!("{} is delivered to all, and removed", text("name")),
+        "route_moved" => {
+            format!("{} is taken from {}: {}", text("name"), text("from"), text("message"))
+        }
         "route_failed" => {
             let again = units::span(Duration::from_secs(number("seconds")));
             format!("route {}: {}; tried again in {again}", text("route"), text("message"))

@@ -182,6 +182,11 @@ fn tell_of_routes(running: &mut RunningNode, output: &Output) {
                     let entry = units::printable(entry);
                     output.remark(&format!("route {shown}: {entry} is delivered, and removed"));
                 }
+                RouteNews::Moved { entry, from, why } => {
+                    output.event(&Event::RouteMoved { route, name: entry, from, message: why });
+                    let [entry, from, why] = [entry, from, why].map(|text| units::printable(text));
+                    output.remark(&format!("route {shown}: {entry} is taken from {from}: {why}"));
+                }
                 RouteNews::Failed { why, again } => {
                     let seconds = again.as_secs();
                     output.event(&Event::RouteFailed { route, message: why, seconds });

@@ -6,7 +6,7 @@ use super::nodes::one_of;
 use super::settings::Use;
 use super::{Checking, doubles};
 use crate::fault::Fault;
-use crate::model::{RouteSpec, Schedule, SourceSpec, Target};
+use crate::model::{Deliver, RouteSpec, Schedule, SourceSpec, Target};
 
 impl Checking<'_> {
     pub(super) fn routes(&mut self) {
@@ -24,6 +24,12 @@ impl Checking<'_> {
                 let message = format!("`{target}` is named twice");
                 let fault = Fault::new("twice", format!("{at}.to"), message);
                 self.faults.push(fault.label("each delivery goes there once"));
+            }
+            if route.deliver == Deliver::One && !matches!(route.source, SourceSpec::Each(_)) {
+                let message = "only what comes one by one can go to one of several";
+                let fault = Fault::new("no-queue", format!("{at}.deliver"), message);
+                let fault = fault.label("this source is one delivery for all");
+                self.faults.push(fault.help("use source = { each = \"jobs/\" }"));
             }
             self.relay(&at, route);
             self.coding(&at, route);

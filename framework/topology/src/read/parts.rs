@@ -7,8 +7,8 @@ use toml::Value;
 use super::{Fields, tests};
 use crate::fault::Fault;
 use crate::model::{
-    EachSpec, HttpSpec, InboxSpec, Kind, NodeSpec, RouteSpec, Schedule, SourceSpec, Target, Then,
-    Topology,
+    Deliver, EachSpec, HttpSpec, InboxSpec, Kind, NodeSpec, RouteSpec, Schedule, SourceSpec,
+    Target, Then, Topology,
 };
 
 /// Reads all of it.
@@ -185,6 +185,7 @@ fn route(at: String, value: Value, faults: &mut Vec<Fault>) -> Option<RouteSpec>
         from: from.unwrap_or_default(),
         source: source.unwrap_or_else(|| SourceSpec::Inbox(String::new())),
         to,
+        deliver: deliver(&mut fields),
         via: fields.text("via"),
         stages: fields.texts("stages"),
         codec: fields.text("codec"),
@@ -195,6 +196,16 @@ fn route(at: String, value: Value, faults: &mut Vec<Fault>) -> Option<RouteSpec>
     fields.finish();
     let whole = !route.from.is_empty() && !route.to.is_empty();
     (whole && route.source != SourceSpec::Inbox(String::new())).then_some(route)
+}
+
+fn deliver(fields: &mut Fields<'_>) -> Deliver {
+    match fields.text("deliver").as_deref() {
+        None | Some("all") => Deliver::All,
+        Some("one") => Deliver::One,
+        Some(_) => {
+            fields.parsed("deliver", Err("\"all\" or \"one\" is wanted")).unwrap_or_default()
+        }
+    }
 }
 
 fn target(text: &str) -> Result<Target, &'static str> {

@@ -20,6 +20,9 @@ pub(super) struct Note {
     pub(super) key: String,
     /// The transfer.
     pub(super) id: TransferId,
+    /// The target, where only one of several has it; else empty.
+    #[serde(default)]
+    pub(super) to: String,
     /// What tells it from other content of the same route.
     pub(super) mark: String,
     /// The time at which it was sent, in seconds since the Unix epoch.

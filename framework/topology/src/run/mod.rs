@@ -4,6 +4,7 @@ mod meeting;
 mod memory;
 mod onward;
 mod pending;
+mod queue;
 mod reload;
 mod route;
 mod running;
@@ -120,6 +121,15 @@ pub enum RouteNews {
         name: String,
         /// Where it goes.
         to: String,
+    },
+    /// An entry of a queue is taken from a target that can't be reached, for another one.
+    Moved {
+        /// Its name.
+        entry: String,
+        /// The target.
+        from: String,
+        /// What the last try came to.
+        why: String,
     },
     /// An entry that was delivered to all is removed.
     Removed {

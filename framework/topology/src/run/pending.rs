@@ -4,7 +4,7 @@ use estafette::node::{OutboxError, OutboxState, Processed};
 
 use super::RunningNode;
 use super::route::{Route, RouteError, entries, on_a_thread};
-use crate::model::{SourceSpec, Then};
+use crate::model::{Deliver, SourceSpec, Then};
 
 /// What a node still has to do, for a program that waits until all is done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,6 +73,13 @@ impl Route {
             SourceSpec::Inbox(_) => Vec::new(),
         };
         let mut unsent = 0;
+        if self.spec.deliver == Deliver::One {
+            for entry in entries {
+                let note = self.memory.last(&self.node, &self.key_of_one(&entry)).await?;
+                unsent += u64::from(note.is_none());
+            }
+            return Ok(unsent);
+        }
         for entry in entries {
             for ((target, _), goes_on) in self.targets.iter().zip(&*self.goes_on) {
                 let note = self.memory.last(&self.node, &self.key(target, &entry)).await?;

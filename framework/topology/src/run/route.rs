@@ -12,8 +12,11 @@ use estafette::{Node, PeerId, TransferId};
 use tokio::sync::broadcast;
 
 use super::memory::{Memory, Note, now};
+use super::queue::{Given, Load};
 use super::{RouteEvent, RouteNews};
-use crate::model::{EachSpec, Kind, Places, RouteSpec, Schedule, SourceSpec, Target, Then};
+use crate::model::{
+    Deliver, EachSpec, Kind, Places, RouteSpec, Schedule, SourceSpec, Target, Then,
+};
 
 /// How long nothing is looked at after a look, at least.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
@@ -22,7 +25,7 @@ const IDLE_SHARE: u32 = 20;
 /// The most entries of one folder.
 const ENTRIES: usize = 100_000;
 /// After a failure, doubled each time.
-const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+pub(super) const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
 /// A route at the node that sends.
 #[derive(Clone, Debug)]
@@ -148,6 +151,10 @@ impl Route {
             RouteError::Source(format!("{} can't be read: {error}", folder.display()))
         })?;
         let mut notes = self.memory.beginning(&format!("{}\n", self.name)).await?;
+        let mut load = match self.spec.deliver {
+            Deliver::One => self.load(&notes).await,
+            Deliver::All => Load::new(),
+        };
         for name in &entries {
             let path = folder.join(name);
             let Some(path) = path.to_str().map(str::to_owned) else { continue };
@@ -160,8 +167,14 @@ impl Route {
                 source.version()
             });
             let Some(version) = version.await? else { continue };
-            self.send_to_all(name, &hex(&version), || self.source(&kind)).await?;
-            if each.then == Then::Remove && self.is_delivered(name, &hex(&version)).await? {
+            let mark = hex(&version);
+            let done = if self.spec.deliver == Deliver::One {
+                self.give_to_one(name, &mark, &kind, &mut load).await? == Given::Done
+            } else {
+                self.send_to_all(name, &mark, || self.source(&kind)).await?;
+                each.then == Then::Remove && self.is_delivered(name, &mark).await?
+            };
+            if done && each.then == Then::Remove {
                 self.remove(&folder.join(name), name).await?;
             }
         }
@@ -225,7 +238,8 @@ impl Route {
             }
             let source = source().await?;
             let id = TransferId::random();
-            let mut note = Note { key, id, mark: mark.to_owned(), at: now(), stored: false };
+            let (mark, to) = (mark.to_owned(), String::new());
+            let mut note = Note { key, id, mark, to, at: now(), stored: false };
             self.memory.put(&note).await?;
             let to = Destination::Peer(*peer, target.inbox.clone());
             let name = source.content().name.to_string();
@@ -237,7 +251,7 @@ impl Route {
         Ok(())
     }
 
-    fn options(&self, id: TransferId) -> SendOptions {
+    pub(super) fn options(&self, id: TransferId) -> SendOptions {
         let spec = &self.spec;
         let codec = spec.codec.as_deref().and_then(|name| {
             let found = self.registry.codecs().find(|codec| codec.name() == name);

@@ -319,7 +319,8 @@ function drawGraph() {
   const stages = now.stages.filter((stage) => stage.chunks > 0 || stage.restarts > 0 || stage.panics > 0);
   const focus = graph.contains(document.activeElement) ? document.activeElement.dataset.of : null;
   const parts = [];
-  const narrow = width < 640;
+  // Three columns need room for what stands at their edges.
+  const narrow = width < (now.actors.length > 0 ? 860 : 560);
   const tall = 46;
   const gap = 14;
   const node = { height: 52 + stages.length * 20, width: narrow ? width - 4 : Math.min(300, width * 0.32), x: 2, y: 2 };

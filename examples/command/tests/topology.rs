@@ -114,7 +114,7 @@ schedule = 7
     for part in [
         "error[unknown-key]: node.lyon has no key `lisen`",
         "did you mean `listen`?",
-        "topology.toml:3:9",
+        "topology.toml:3:1",
         "error[unknown-node]: there is no node `pariss`",
         "did you mean `paris`?",
         "error[unknown-kind]: there is no kind of sink `foldr`",

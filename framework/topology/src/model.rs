@@ -9,10 +9,12 @@ use estafette::node::{NodeConfig, RelayQuota, units};
 
 /// The kind of sink that is a folder, from which deliveries can go on.
 const FOLDER: &str = "folder";
+/// The kind of source that is files and folders.
+const PATHS: &str = "paths";
 
 /// Nodes, inboxes and routes, by their names.
 ///
-/// Made from a file ([`Topology::read`]) or by a program ([`Topology::new`]); nothing of it is
+/// Made from a file ([`Topology::load`]) or by a program ([`Topology::new`]); nothing of it is
 /// looked at until [`Topology::check`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Topology {
@@ -339,9 +341,25 @@ impl Kind {
         folder.filter(|_| self.name == FOLDER).map(str::to_owned)
     }
 
+    /// The paths that are sent, if it is files and folders.
+    pub(crate) fn sent_paths(&self) -> Vec<&str> {
+        let paths = match &self.settings {
+            toml::Value::Table(table) => table.get("paths"),
+            settings => Some(settings),
+        };
+        let paths = paths.filter(|_| self.name == PATHS);
+        match paths {
+            Some(toml::Value::String(path)) => vec![path],
+            Some(toml::Value::Array(paths)) => {
+                paths.iter().filter_map(toml::Value::as_str).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
     /// A file or a folder that is sent.
     pub fn path(path: impl Into<String>) -> Self {
-        Self::new("paths", path.into())
+        Self::new(PATHS, path.into())
     }
 }
 

@@ -1,54 +1,154 @@
 //! Routes that would feed themselves.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Component, Path, PathBuf};
 
 use super::Checking;
-use crate::fault::Fault;
-use crate::model::{SourceSpec, Target};
+use crate::fault::{Fault, quoted};
+use crate::model::{RouteSpec, Schedule, SourceSpec, Target};
+
+/// The most routes of a circle that are named.
+const NAMED: usize = 6;
+
+/// What sends on, of its own accord, whatever comes to it.
+type Onward<'t> = BTreeMap<&'t Target, Vec<Step<'t>>>;
+
+/// A route, and one of the inboxes that it ends at.
+type Step<'t> = (&'t str, &'t Target);
 
 impl Checking<'_> {
     /// Each circle of routes by which a delivery would come back to where it was, once.
     pub(super) fn cycles(&mut self) {
-        // From an inbox, by a route, to others.
-        let mut onward = BTreeMap::<Target, Vec<(&String, &Vec<Target>)>>::new();
-        for (name, route) in &self.topology.routes {
+        let topology = self.topology;
+        let folders = self.folders();
+        let mut targets = BTreeSet::new();
+        for route in topology.routes.values() {
+            targets.extend(&route.to);
+        }
+        let mut onward = Onward::new();
+        let mut inboxes = BTreeMap::<Target, Vec<(&str, &RouteSpec)>>::new();
+        for (name, route) in &topology.routes {
             if let SourceSpec::Inbox(inbox) = &route.source {
                 let from = Target::new(&route.from, inbox);
-                onward.entry(from).or_default().push((name, &route.to));
+                inboxes.entry(from).or_default().push((name, route));
             }
         }
-        let mut done = BTreeSet::new();
+        for target in targets {
+            let mut readers = inboxes.get(target).cloned().unwrap_or_default();
+            readers.extend(self.readers(target, &folders));
+            let steps = readers
+                .into_iter()
+                .flat_map(|(name, route)| route.to.iter().map(move |to| (name, to)));
+            onward.insert(target, steps.collect());
+        }
+        let (mut done, mut found) = (BTreeSet::new(), Vec::new());
         for start in onward.keys() {
-            // By a stack of one's own: a chain may have as many links as there are routes.
-            let mut way = vec![(start, None::<&String>, 0)];
-            while let Some((at, by, next)) = way.pop() {
-                let steps: Vec<_> = onward
-                    .get(at)
-                    .into_iter()
-                    .flatten()
-                    .flat_map(|(name, to)| to.iter().map(move |to| (*name, to)))
-                    .collect();
-                let Some((name, to)) = steps.get(next) else {
-                    done.insert(at);
-                    continue;
-                };
-                way.push((at, by, next + 1));
-                if let Some(first) = way.iter().position(|(passed, ..)| passed == to) {
-                    let names = way[first + 1..].iter().filter_map(|(_, by, _)| *by);
-                    let names: Vec<_> = names.chain([*name]).map(String::as_str).collect();
-                    self.faults.push(cycle(to, &names));
-                } else if !done.contains(to) {
-                    way.push((to, Some(name), 0));
+            circles(start, &onward, &mut done, &mut found);
+        }
+        self.faults.extend(found);
+    }
+
+    /// The folders of this machine that routes look into again and again, and those routes.
+    fn folders(&self) -> BTreeMap<PathBuf, Vec<(&str, &RouteSpec)>> {
+        let mut folders = BTreeMap::<_, Vec<_>>::new();
+        for (name, route) in &self.topology.routes {
+            let paths: Vec<&Path> = match &route.source {
+                SourceSpec::Each(each) => vec![&each.folder],
+                SourceSpec::Kind(kind) if route.schedule != Schedule::Once => {
+                    kind.sent_paths().into_iter().map(Path::new).collect()
+                }
+                _ => Vec::new(),
+            };
+            if self.is_of_this_machine(&route.from) {
+                for path in paths.into_iter().filter(|path| *path != Path::new("")) {
+                    let place = plain(&self.topology.at(path));
+                    folders.entry(place).or_default().push((name.as_str(), route));
                 }
             }
+        }
+        folders
+    }
+
+    /// The routes that look into the folder of an inbox, or one around it.
+    fn readers<'f>(
+        &self,
+        target: &Target,
+        folders: &'f BTreeMap<PathBuf, Vec<(&'f str, &'f RouteSpec)>>,
+    ) -> Vec<(&'f str, &'f RouteSpec)> {
+        let inbox = self.topology.inboxes.get(&target.inbox);
+        let Some(folder) = inbox.and_then(|inbox| inbox.sink.folder_at(&target.node)) else {
+            return Vec::new();
+        };
+        if folders.is_empty() || !self.is_of_this_machine(&target.node) {
+            return Vec::new();
+        }
+        let folder = plain(&self.topology.at(folder.as_ref()));
+        folder.ancestors().filter_map(|around| folders.get(around)).flatten().copied().collect()
+    }
+
+    /// Whether a node is of this machine, as it has no id; of others nobody knows whose disk it is.
+    fn is_of_this_machine(&self, node: &str) -> bool {
+        self.topology.nodes.get(node).is_some_and(|node| node.id.is_none())
+    }
+}
+
+/// Follows all ways from one inbox. By a stack of one's own: a chain may have as many links as
+/// there are routes.
+fn circles<'t>(
+    start: &'t Target,
+    onward: &Onward<'t>,
+    done: &mut BTreeSet<&'t Target>,
+    faults: &mut Vec<Fault>,
+) {
+    if done.contains(start) {
+        return;
+    }
+    let mut way = vec![(start, "", 0)];
+    let mut passed = BTreeMap::from([(start, 0)]);
+    while let Some((at, by, next)) = way.pop() {
+        let Some((name, to)) = onward.get(at).and_then(|steps| steps.get(next)) else {
+            done.insert(at);
+            passed.remove(at);
+            continue;
+        };
+        way.push((at, by, next + 1));
+        if let Some(first) = passed.get(to) {
+            let circle = way[first + 1..].iter().map(|(_, by, _)| *by).chain([*name]);
+            faults.push(cycle(to, name, circle, way.len() - first));
+        } else if !done.contains(to) {
+            passed.insert(to, way.len());
+            way.push((to, name, 0));
         }
     }
 }
 
-fn cycle(at: &Target, routes: &[&str]) -> Fault {
-    let last = routes.last().copied().unwrap_or_default();
+fn cycle<'t>(
+    at: &Target,
+    last: &str,
+    routes: impl Iterator<Item = &'t str>,
+    count: usize,
+) -> Fault {
     let message = format!("what arrives at {at} comes back there, again and again");
-    let fault = Fault::new("cycle", format!("route.{last}.to"), message);
-    let fault = fault.label(format!("by {}", routes.join(", then ")));
-    fault.help("let one of these routes end at another inbox")
+    let fault = Fault::new("cycle", format!("route.{}.to", quoted(last)), message);
+    let named = routes.take(NAMED).collect::<Vec<_>>().join(", then ");
+    let more = count.saturating_sub(NAMED);
+    let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+    fault
+        .label(format!("by {named}{more}"))
+        .help("let one of these routes end at another inbox, or begin at another folder")
+}
+
+/// A path without `.` and `..`, as far as it can be told from its words.
+fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir if plain.file_name().is_some_and(|name| name != "..") => {
+                plain.pop();
+            }
+            part => plain.push(part),
+        }
+    }
+    plain
 }

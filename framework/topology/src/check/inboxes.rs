@@ -1,11 +1,11 @@
 //! Faults of inboxes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::nodes::one_of;
 use super::settings::Use;
 use super::{Checking, bad_name, doubles, inbox_name};
-use crate::fault::Fault;
+use crate::fault::{Fault, quoted};
 use crate::model::InboxSpec;
 
 impl Checking<'_> {
@@ -13,27 +13,26 @@ impl Checking<'_> {
         let topology = self.topology;
         let mut folders = BTreeMap::new();
         for (name, inbox) in &topology.inboxes {
-            let at = format!("inbox.{name}");
+            let at = format!("inbox.{}", quoted(name));
             if let Err(why) = inbox_name(name) {
                 self.faults.push(bad_name(&at, name, &why));
             }
             self.homes(&at, inbox);
             self.kind(&format!("{at}.sink"), &inbox.sink, Use::Sink);
-            for node in &inbox.nodes {
+            for node in inbox.nodes.iter().collect::<BTreeSet<_>>() {
                 let Some(folder) = inbox.sink.folder_at(node) else { continue };
                 let place = format!("{at}.sink.folder");
-                if let Some((first, other)) =
-                    folders.insert(topology.at(folder.as_ref()), (place.clone(), node))
-                {
-                    let message = format!("`{folder}` is the folder of two inboxes");
-                    let fault = Fault::new("same-folder", place.clone(), message);
-                    let fault = fault.label(format!("of {node} and of {other}"));
-                    self.faults.push(if first == place {
-                        fault.help("put {node} in it: each node has its own, then")
-                    } else {
-                        fault.related(first, "first said here").help("choose another folder")
-                    });
-                }
+                let taken =
+                    folders.insert(topology.at(folder.as_ref()), (place.clone(), name, node));
+                let Some((first, other, neighbour)) = taken else { continue };
+                let message = format!("`{folder}` is the folder of two inboxes");
+                let fault = Fault::new("same-folder", place.clone(), message);
+                let fault = fault.label(format!("of {node}/{name} and of {neighbour}/{other}"));
+                self.faults.push(if first == place {
+                    fault.help("put {node} in it: each node has its own, then")
+                } else {
+                    fault.related(first, "first said here").help("choose another folder")
+                });
             }
         }
     }

@@ -5,8 +5,10 @@ mod inboxes;
 mod nodes;
 mod routes;
 mod settings;
+mod tests;
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use estafette::node::StageRegistry;
 use estafette::remote::Directory;
@@ -18,6 +20,8 @@ use crate::model::Topology;
 struct Checking<'t> {
     topology: &'t Topology,
     registry: &'t StageRegistry,
+    /// Each inbox of each node.
+    homes: BTreeSet<(&'t str, &'t str)>,
     faults: Vec<Fault>,
 }
 
@@ -25,11 +29,17 @@ impl Topology {
     /// All that is wrong with it, for a program with these stages and kinds. Nothing is opened,
     /// made or dialled.
     pub fn check(&self, registry: &StageRegistry) -> Vec<Fault> {
-        let mut checking = Checking { topology: self, registry, faults: Vec::new() };
+        let homes = self.inboxes.iter().flat_map(|(name, inbox)| {
+            inbox.nodes.iter().map(move |node| (name.as_str(), node.as_str()))
+        });
+        let homes = homes.collect();
+        let mut checking = Checking { topology: self, registry, homes, faults: Vec::new() };
+        checking.path("state", &self.state);
         checking.nodes();
         checking.inboxes();
         checking.routes();
         checking.cycles();
+        checking.tests();
         checking.faults
     }
 
@@ -46,9 +56,28 @@ impl Checking<'_> {
         if !known {
             let fault = Fault::new("unknown-node", at, format!("there is no node `{name}`"));
             let fault = fault.label("not a node of this topology");
-            self.faults.push(fault.nearest(name, self.topology.node_names()));
+            let before = self.faults.len();
+            self.faults.push(fault.nearest(before, name, self.topology.node_names()));
         }
         known
+    }
+
+    /// Whether a node has an inbox.
+    fn has(&self, node: &str, inbox: &str) -> bool {
+        self.homes.contains(&(inbox, node))
+    }
+
+    /// A path of the topology's own.
+    fn path(&mut self, at: &str, path: &Path) {
+        let why = if path.as_os_str().is_empty() {
+            "it is empty: name a path"
+        } else if path.as_os_str().as_encoded_bytes().contains(&0) {
+            "no path has the character 0"
+        } else {
+            return;
+        };
+        let message = format!("`{at}` can't be a path");
+        self.faults.push(Fault::new("wrong-value", at, message).label(why));
     }
 
     /// The name of a node or a route.
@@ -72,5 +101,7 @@ fn inbox_name(name: &str) -> Result<(), String> {
 /// The names that occur twice, each once.
 fn doubles<'n>(names: impl IntoIterator<Item = &'n str>) -> BTreeSet<&'n str> {
     let mut seen = BTreeSet::new();
-    names.into_iter().filter(|name| !seen.insert(*name)).collect()
+    let twice = names.into_iter().filter(|name| !seen.insert(*name));
+    // What could not be read has no name.
+    twice.filter(|name| !matches!(*name, "" | "/")).collect()
 }

@@ -5,16 +5,20 @@ use estafette::node::NodeConfig;
 use super::nodes::one_of;
 use super::settings::Use;
 use super::{Checking, doubles};
-use crate::fault::Fault;
+use crate::fault::{Fault, HINTED, quoted};
 use crate::model::{Deliver, RouteSpec, Schedule, SourceSpec, Target};
 
 impl Checking<'_> {
     pub(super) fn routes(&mut self) {
         for (name, route) in &self.topology.routes {
-            let at = format!("route.{name}");
+            let at = format!("route.{}", quoted(name));
             self.name(&at, name);
             let from_known = self.knows(&format!("{at}.from"), &route.from);
             self.source(&at, route);
+            if route.to.is_empty() {
+                let fault = Fault::new("missing-key", format!("{at}.to"), "the route goes nowhere");
+                self.faults.push(fault.label("no inbox is named").help("name one: \"NODE/INBOX\""));
+            }
             for (index, target) in route.to.iter().enumerate() {
                 let place = one_of(&format!("{at}.to"), index, route.to.len());
                 self.target(&place, name, route, target, from_known);
@@ -29,6 +33,7 @@ impl Checking<'_> {
                 let message = "only what comes one by one can go to one of several";
                 let fault = Fault::new("no-queue", format!("{at}.deliver"), message);
                 let fault = fault.label("this source is one delivery for all");
+                let fault = fault.about(format!("{at}.source"));
                 self.faults.push(fault.help("use source = { each = \"jobs/\" }"));
             }
             self.relay(&at, route);
@@ -41,7 +46,7 @@ impl Checking<'_> {
         let place = format!("{at}.source");
         match &route.source {
             SourceSpec::Kind(kind) => return self.kind(&place, kind, Use::Source),
-            SourceSpec::Each(_) => {}
+            SourceSpec::Each(each) => self.path(&format!("{place}.each"), &each.folder),
             SourceSpec::Inbox(inbox) => self.arrivals(&format!("{place}.inbox"), route, inbox),
         }
         if route.schedule != Schedule::Once {
@@ -58,22 +63,23 @@ impl Checking<'_> {
     fn arrivals(&mut self, place: &str, route: &RouteSpec, inbox: &str) {
         let Some(spec) = self.topology.inboxes.get(inbox) else {
             let fault = Fault::new("unknown-inbox", place, format!("there is no inbox `{inbox}`"));
-            let fault = Fault { about: Some(format!("inbox.{inbox}")), ..fault };
+            let fault = fault.about(format!("inbox.{}", quoted(inbox)));
             let fault = fault.label("not an inbox of this topology");
             let known = self.topology.inboxes.keys().map(String::as_str);
-            self.faults.push(fault.nearest(inbox, known));
+            let before = self.faults.len();
+            self.faults.push(fault.nearest(before, inbox, known));
             return;
         };
-        if !spec.nodes.contains(&route.from) {
+        if !self.has(&route.from, inbox) {
             let message = format!("`{}` has no inbox `{inbox}`", route.from);
             let fault = Fault::new("unknown-inbox", place, message);
-            let fault = fault.label(format!("it is of {}", spec.nodes.join(", ")));
-            self.faults.push(fault.related(format!("inbox.{inbox}.node"), "said here"));
+            let fault = fault.label(format!("it is of {}", some(&spec.nodes)));
+            self.faults.push(fault.related(format!("inbox.{}.node", quoted(inbox)), "said here"));
         } else if spec.sink.folder_at(&route.from).is_none() {
             let message = format!("nothing can go on from the inbox `{inbox}`");
             let fault = Fault::new("no-folder", place, message);
             let fault = fault.label(format!("its sink `{}` keeps no files", spec.sink.name));
-            let fault = fault.related(format!("inbox.{inbox}.sink"), "said here");
+            let fault = fault.related(format!("inbox.{}.sink", quoted(inbox)), "said here");
             self.faults.push(fault.help("use a folder: sink = { folder = \"in/\" }"));
         }
     }
@@ -92,24 +98,30 @@ impl Checking<'_> {
         if target.node == route.from {
             let message = format!("`{}` would deliver to itself", route.from);
             let fault = Fault::new("itself", place, message).label("a route ends at another node");
-            self.faults.push(fault.related(format!("route.{name}.from"), "the sender"));
+            self.faults.push(fault.related(format!("route.{}.from", quoted(name)), "the sender"));
             return;
         }
-        let has = |inbox: &str| {
-            let inbox = self.topology.inboxes.get(inbox);
-            inbox.is_some_and(|inbox| inbox.nodes.contains(&target.node))
-        };
-        if !has(&target.inbox) {
+        let inbox = self.topology.inboxes.get(&target.inbox);
+        // One of no node has that fault already.
+        let is_nobodys = inbox.is_some_and(|inbox| inbox.nodes.is_empty());
+        if !self.has(&target.node, &target.inbox) && !is_nobodys {
             let message = format!("`{}` has no inbox `{}`", target.node, target.inbox);
             let fault = Fault::new("unknown-inbox", place, message);
-            let fault = Fault { about: Some(format!("inbox.{}", target.inbox)), ..fault };
-            let known: Vec<_> = self.topology.inboxes.keys().filter(|name| has(name)).collect();
-            let fault = fault
-                .label("a route to nowhere")
-                .help(format!("add one: [inbox.{}] with node = \"{}\"", target.inbox, target.node));
-            let fault = match &known[..] {
-                [] => fault,
-                known => fault.nearest(&target.inbox, known.iter().map(|name| name.as_str())),
+            let fault = fault.about(format!("inbox.{}", quoted(&target.inbox)));
+            let fault = fault.label("a route to nowhere").help(match inbox {
+                Some(_) => format!("add {:?} to its nodes, or name another one", target.node),
+                None => {
+                    let name = quoted(&target.inbox);
+                    format!("add one: [inbox.{name}] with node = {:?}", target.node)
+                }
+            });
+            let before = self.faults.len();
+            let fault = if before < HINTED {
+                let names = self.topology.inboxes.keys();
+                let known: Vec<_> = names.filter(|name| self.has(&target.node, name)).collect();
+                fault.nearest(before, &target.inbox, known.into_iter().map(String::as_str))
+            } else {
+                fault
             };
             self.faults.push(fault);
         }
@@ -118,9 +130,10 @@ impl Checking<'_> {
             let fault = Fault::new("unreachable", place, message);
             let fault = fault
                 .label("neither listens at an address that could be dialled")
-                .related(format!("node.{}", target.node), "the receiver")
-                .related(format!("node.{}", route.from), "the sender");
-            let help = format!("let one listen: [node.{}] listen = \"HOST:PORT\"", target.node);
+                .related(format!("node.{}", quoted(&target.node)), "the receiver")
+                .related(format!("node.{}", quoted(&route.from)), "the sender");
+            let help =
+                format!("let one listen: [node.{}] listen = \"HOST:PORT\"", quoted(&target.node));
             self.faults.push(fault.help(help));
         }
     }
@@ -149,15 +162,16 @@ impl Checking<'_> {
         if !is_relay {
             let fault = Fault::new("no-relay", place.clone(), format!("`{via}` is no relay"));
             let fault = fault.label("it keeps nothing for others");
-            let fault = fault.related(format!("node.{via}"), "this node");
-            self.faults.push(fault.help(format!("let it be one: [node.{via}] relay = true")));
+            let fault = fault.related(format!("node.{}", quoted(via)), "this node");
+            self.faults
+                .push(fault.help(format!("let it be one: [node.{}] relay = true", quoted(via))));
         }
         for end in route.to.iter().map(|target| &target.node).chain([&route.from]) {
             if !self.can_meet(via, end) {
                 let message = format!("`{end}` and the relay `{via}` can't reach each other");
                 let fault = Fault::new("unreachable", place.clone(), message);
                 let fault = fault.label("neither listens at an address that could be dialled");
-                self.faults.push(fault.related(format!("node.{via}"), "the relay"));
+                self.faults.push(fault.related(format!("node.{}", quoted(via)), "the relay"));
             }
         }
     }
@@ -174,7 +188,8 @@ impl Checking<'_> {
                     [] => "this program has no stages of its own",
                     _ => "this program does not have it",
                 };
-                self.faults.push(fault.label(label).nearest(stage, known.iter().copied()));
+                let before = self.faults.len();
+                self.faults.push(fault.label(label).nearest(before, stage, known.iter().copied()));
             }
         }
         let Some(codec) = route.codec.as_deref().filter(|codec| *codec != "off") else { return };
@@ -186,7 +201,8 @@ impl Checking<'_> {
                 format!("there is no codec `{codec}`"),
             );
             let fault = fault.label("this program does not have it");
-            self.faults.push(fault.nearest(codec, known.into_iter().chain(["off"])));
+            let before = self.faults.len();
+            self.faults.push(fault.nearest(before, codec, known.into_iter().chain(["off"])));
         }
     }
 
@@ -216,4 +232,12 @@ impl Checking<'_> {
             self.faults.push(fault.label("must be 1 s at least"));
         }
     }
+}
+
+/// The first of some names.
+fn some(names: &[String]) -> String {
+    const SHOWN: usize = 6;
+    let shown = names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let more = names.len().saturating_sub(SHOWN);
+    if more > 0 { format!("{shown}, and {more} more") } else { shown }
 }

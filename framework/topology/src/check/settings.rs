@@ -7,7 +7,7 @@ use estafette::pipeline::{Inbox, Offer, Refusal, Sink};
 use toml::{Table, Value};
 
 use super::Checking;
-use crate::fault::Fault;
+use crate::fault::{Fault, quoted};
 use crate::model::Kind;
 use crate::read::of_setting;
 
@@ -27,12 +27,13 @@ impl Checking<'_> {
             // These two are of topologies themselves.
             Use::Source => self.registry.source_kinds().chain(["each", "inbox"]).collect(),
         };
-        let at = format!("{at}.{}", kind.name);
+        let choice = at;
+        let at = format!("{choice}.{}", quoted(&kind.name));
         if !known.contains(&kind.name.as_str()) {
             let message = format!("there is no kind of {what} `{}`", kind.name);
             let fault = Fault::new("unknown-kind", at, message);
-            let fault = fault.label("this program does not have it");
-            self.faults.push(fault.nearest(&kind.name, known));
+            let fault = fault.label("this program does not have it").about(choice);
+            self.faults.push(fault.nearest(self.faults.len(), &kind.name, known));
             return;
         }
         let places = self.topology.places();
@@ -48,7 +49,8 @@ impl Checking<'_> {
             if let Err(why) = read(one.into())
                 && !why.starts_with("missing field")
             {
-                faults.push(of_setting(&format!("{at}.{key}"), key, &why));
+                let before = self.faults.len() + faults.len();
+                faults.push(of_setting(&format!("{at}.{}", quoted(key)), key, &why, before));
                 told.insert(why);
             }
         }

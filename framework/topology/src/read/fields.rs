@@ -6,7 +6,7 @@ use std::time::Duration;
 use estafette::node::units;
 use toml::{Table, Value};
 
-use crate::fault::Fault;
+use crate::fault::{Fault, nearest, quoted};
 
 /// A table that is being read.
 pub(super) struct Fields<'f> {
@@ -14,6 +14,7 @@ pub(super) struct Fields<'f> {
     pub(super) at: String,
     table: Table,
     known: Vec<&'static str>,
+    missing: Vec<&'static str>,
     pub(super) faults: &'f mut Vec<Fault>,
 }
 
@@ -21,7 +22,9 @@ impl<'f> Fields<'f> {
     /// The table that a key must be; `None`, and a fault, if it is something else.
     pub(super) fn of(at: String, value: Value, faults: &'f mut Vec<Fault>) -> Option<Self> {
         match value {
-            Value::Table(table) => Some(Self { at, table, known: Vec::new(), faults }),
+            Value::Table(table) => {
+                Some(Self { at, table, known: Vec::new(), missing: Vec::new(), faults })
+            }
             other => {
                 faults.push(wrong_type(&at, &other, "a table"));
                 None
@@ -43,21 +46,28 @@ impl<'f> Fields<'f> {
         let value = self.value(key);
         if value.is_none() {
             let message = format!("`{}` says no `{key}`", self.at);
-            let fault = Fault::new("missing-key", self.at.clone(), message);
+            let fault = Fault::new("missing-key", self.key(key), message);
             let fault = fault.label(format!("`{key}` is missing"));
             self.faults.push(fault.help(format!("add one: {key} = {example}")));
+            self.missing.push(key);
         }
         value
     }
 
-    fn wrong<T>(&mut self, key: &str, value: &Value, wanted: &str) -> Option<T> {
+    pub(super) fn wrong<T>(&mut self, key: &str, value: &Value, wanted: &str) -> Option<T> {
         let fault = wrong_type(&self.key(key), value, wanted);
         self.faults.push(fault);
         None
     }
 
     pub(super) fn text(&mut self, key: &'static str) -> Option<String> {
-        match self.value(key)? {
+        let value = self.value(key)?;
+        self.as_text(key, value)
+    }
+
+    /// A value that must be one text.
+    pub(super) fn as_text(&mut self, key: &str, value: Value) -> Option<String> {
+        match value {
             Value::String(text) => Some(text),
             other => self.wrong(key, &other, "a text"),
         }
@@ -76,21 +86,25 @@ impl<'f> Fields<'f> {
     }
 
     pub(super) fn as_texts(&mut self, key: &'static str, value: Value) -> Vec<String> {
+        // What is no text keeps the places of the others.
+        self.as_list(key, value).into_iter().map(Option::unwrap_or_default).collect()
+    }
+
+    /// One text, or a list of them; `None` for each that is something else.
+    pub(super) fn as_list(&mut self, key: &'static str, value: Value) -> Vec<Option<String>> {
         let list = match value {
-            Value::String(text) => return vec![text],
+            Value::String(text) => return vec![Some(text)],
             Value::Array(list) => list,
             other => {
-                return self.wrong(key, &other, "a text or a list of texts").unwrap_or_default();
+                self.wrong::<()>(key, &other, "a text or a list of texts");
+                return vec![None];
             }
         };
+        let several = list.len() > 1;
         let mut texts = Vec::new();
         for (index, value) in list.into_iter().enumerate() {
-            match value {
-                Value::String(text) => texts.push(text),
-                other => {
-                    self.wrong::<()>(&format!("{key}[{index}]"), &other, "a text");
-                }
-            }
+            let at = if several { format!("{key}[{index}]") } else { key.to_owned() };
+            texts.push(self.as_text(&at, value));
         }
         texts
     }
@@ -174,12 +188,20 @@ impl<'f> Fields<'f> {
 
     /// Names the keys that are left: there are no such ones.
     pub(super) fn finish(self) {
-        for key in self.table.keys() {
-            let at = if self.at.is_empty() { key.clone() } else { format!("{}.{key}", self.at) };
-            let of = if self.at.is_empty() { "a topology" } else { self.at.as_str() };
-            let fault = Fault::new("unknown-key", at, format!("{of} has no key `{key}`"));
+        let Self { at, table, known, missing, faults } = self;
+        let within = |key: &str| if at.is_empty() { key.to_owned() } else { format!("{at}.{key}") };
+        for key in table.keys() {
+            let key = quoted(key);
+            let of = if at.is_empty() { "a topology" } else { at.as_str() };
+            let fault = Fault::new("unknown-key", within(&key), format!("{of} has no key `{key}`"));
             let fault = fault.label("there is no such key");
-            self.faults.push(fault.nearest(key, self.known.iter().copied()));
+            let mut fault = fault.nearest(faults.len(), &key, known.iter().copied());
+            // One key with a slip of the pen is not another one that is missing, too.
+            if let Some(meant) = nearest(&key, missing.iter().copied()).map(within) {
+                faults.retain(|fault| !(fault.code == "missing-key" && fault.at == meant));
+                fault = fault.about(meant);
+            }
+            faults.push(fault);
         }
     }
 }

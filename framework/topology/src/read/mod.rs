@@ -2,8 +2,10 @@
 
 mod fields;
 mod parts;
+mod syntax;
 mod tests;
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -15,8 +17,8 @@ use toml::{Spanned, Value};
 
 use self::fields::Fields;
 pub(crate) use self::parts::of_setting;
-use crate::fault::{Fault, Places, Report};
-use crate::model::Topology;
+use crate::fault::{Fault, Places, Report, Unread, quoted};
+use crate::model::{InboxSpec, RouteSpec, Topology};
 
 /// The longest file that is read, in bytes.
 pub const LONGEST: u64 = 16 << 20;
@@ -47,6 +49,14 @@ pub struct Document {
     /// Those of reading.
     faults: Vec<Fault>,
     topology: Topology,
+    broken: Broken,
+}
+
+/// What could be read in part: the rest of it is checked all the same.
+#[derive(Clone, Debug, Default)]
+struct Broken {
+    inboxes: BTreeMap<String, InboxSpec>,
+    routes: BTreeMap<String, RouteSpec>,
 }
 
 impl Topology {
@@ -69,6 +79,12 @@ impl Document {
         let path = path.as_ref();
         let failed = |error| LoadError::Io { path: path.to_owned(), error };
         let mut text = Vec::new();
+        // A pipe may have nobody at its other end, and can't be read again when it changes.
+        let kind = std::fs::metadata(path).map_err(failed)?.file_type();
+        if !kind.is_file() && !kind.is_dir() {
+            let error = "it is no regular file, which could be read again; write it to one";
+            return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, error)));
+        }
         let file = File::open(path).map_err(failed)?;
         file.take(LONGEST + 1).read_to_end(&mut text).map_err(failed)?;
         if text.len() as u64 > LONGEST {
@@ -77,7 +93,8 @@ impl Document {
         }
         let text = String::from_utf8(text).map_err(|error| {
             let place = error.utf8_error().valid_up_to();
-            let error = format!("it is no text: byte {place} is not UTF-8");
+            let line = error.as_bytes()[..place].iter().filter(|byte| **byte == b'\n').count() + 1;
+            let error = format!("it is no text in UTF-8, from line {line} on; save it as that");
             failed(io::Error::new(io::ErrorKind::InvalidData, error))
         })?;
         Ok(Self::parse(path, text))
@@ -88,22 +105,22 @@ impl Document {
         let (path, text) = (path.as_ref().to_owned(), text.into());
         let (mut places, mut faults) = (Places::default(), Vec::new());
         let (table, errors) = DeTable::parse_recoverable(&text);
-        for error in &errors {
-            faults.push(syntax(error));
-        }
+        faults.extend(syntax::faults(&text, &errors));
         let mut topology = Topology::new(base_of(&path));
         if let Some(stem) = path.file_stem() {
             topology.state = topology.state.join(stem);
         }
+        let mut broken = Broken::default();
         // What is no TOML has no keys that could be looked at.
-        if errors.is_empty() {
+        if faults.is_empty() {
             note(&mut places, "", table.get_ref());
+            faults.extend(syntax::twice(&text, &errors, &mut places));
             match Value::deserialize(Deserializer::from(table)) {
-                Ok(value) => parts::read(value, &mut topology, &mut faults),
-                Err(error) => faults.push(syntax(&error)),
+                Ok(value) => parts::read(value, &mut topology, &mut broken, &mut faults),
+                Err(error) => faults.push(syntax::of(&error)),
             }
         }
-        Self { path, text, places, faults, topology }
+        Self { path, text, places, faults, topology, broken }
     }
 
     /// The topology, as far as it could be read.
@@ -114,11 +131,17 @@ impl Document {
     /// All that is wrong with it, for a program with these stages and kinds.
     pub fn check(&self, registry: &StageRegistry) -> Report {
         let mut faults = self.faults.clone();
-        let checked = self.topology.check(registry);
-        let unread = &self.faults;
-        faults.extend(
-            checked.into_iter().filter(|fault| !unread.iter().any(|unread| fault.follows(unread))),
-        );
+        let Broken { inboxes, routes } = &self.broken;
+        let checked = if inboxes.is_empty() && routes.is_empty() {
+            self.topology.check(registry)
+        } else {
+            let mut topology = self.topology.clone();
+            topology.inboxes.extend(inboxes.clone());
+            topology.routes.extend(routes.clone());
+            topology.check(registry)
+        };
+        let unread = Unread::of(&self.faults);
+        faults.extend(checked.into_iter().filter(|fault| !unread.explains(fault)));
         let file = self.path.display().to_string();
         Report::new(file, self.text.clone(), self.places.clone(), faults)
     }
@@ -132,16 +155,12 @@ fn base_of(path: &Path) -> PathBuf {
     }
 }
 
-fn syntax(error: &toml::de::Error) -> Fault {
-    let fault = Fault::new("syntax", "", format!("this is no TOML: {}", error.message()));
-    Fault { span: error.span(), ..fault }.label(error.message())
-}
-
 /// Notes where each key of a table stands: a table by its name, a value by itself.
 fn note(places: &mut Places, at: &str, table: &DeTable<'_>) {
     for (key, value) in table {
-        let name = key.get_ref();
-        let at = if at.is_empty() { name.to_string() } else { format!("{at}.{name}") };
+        let name = quoted(key.get_ref());
+        let at = if at.is_empty() { name.into_owned() } else { format!("{at}.{name}") };
+        places.note_key(&at, key.span());
         places.note(&at, if value.get_ref().is_table() { key.span() } else { value.span() });
         note_inner(places, &at, value);
     }

@@ -4,37 +4,47 @@ use estafette::node::{NodeConfig, RelayQuota};
 use serde::Deserialize;
 use toml::Value;
 
-use super::{Fields, tests};
-use crate::fault::Fault;
+use super::{Broken, Fields, tests};
+use crate::fault::{Fault, quoted};
 use crate::model::{
     Deliver, EachSpec, HttpSpec, InboxSpec, Kind, NodeSpec, RouteSpec, Schedule, SourceSpec,
     Target, Then, Topology,
 };
 
 /// Reads all of it.
-pub(super) fn read(value: Value, topology: &mut Topology, faults: &mut Vec<Fault>) {
+pub(super) fn read(
+    value: Value,
+    topology: &mut Topology,
+    broken: &mut Broken,
+    faults: &mut Vec<Fault>,
+) {
     let Some(mut fields) = Fields::of(String::new(), value, faults) else { return };
     if let Some(state) = fields.path("state") {
         topology.state = state;
     }
     for (name, value) in fields.tables("node") {
-        let node = node(format!("node.{name}"), value, fields.faults);
+        let node = node(format!("node.{}", quoted(&name)), value, fields.faults);
         topology.nodes.insert(name, node.unwrap_or_default());
     }
     for (name, value) in fields.tables("inbox") {
-        if let Some(inbox) = inbox(format!("inbox.{name}"), value, fields.faults) {
-            topology.inboxes.insert(name, inbox);
+        let at = format!("inbox.{}", quoted(&name));
+        match inbox(at, value, fields.faults) {
+            Some((inbox, true)) => drop(topology.inboxes.insert(name, inbox)),
+            Some((inbox, false)) => drop(broken.inboxes.insert(name, inbox)),
+            None => {}
         }
     }
     for (name, value) in fields.tables("route") {
-        if let Some(route) = route(format!("route.{name}"), value, fields.faults) {
-            topology.routes.insert(name, route);
+        let at = format!("route.{}", quoted(&name));
+        match route(at, value, fields.faults) {
+            Some((route, true)) => drop(topology.routes.insert(name, route)),
+            Some((route, false)) => drop(broken.routes.insert(name, route)),
+            None => {}
         }
     }
     for (index, value) in fields.list("test").into_iter().enumerate() {
-        if let Some(test) = tests::read(format!("test[{index}]"), value, fields.faults) {
-            topology.tests.push(test);
-        }
+        let test = tests::read(format!("test[{index}]"), value, fields.faults);
+        topology.tests.push(test.unwrap_or_default());
     }
     fields.finish();
 }
@@ -61,22 +71,22 @@ fn node(at: String, value: Value, faults: &mut Vec<Fault>) -> Option<NodeSpec> {
 fn relay(fields: &mut Fields<'_>) -> Option<RelayQuota> {
     match fields.value("relay")? {
         Value::Boolean(relay) => relay.then(RelayQuota::default),
-        table => {
+        table @ Value::Table(_) => {
             let at = fields.key("relay");
             let mut quota = Fields::of(at, table, fields.faults)?;
             let default = RelayQuota::default();
             let packages = quota.value("packages");
             let packages = match packages {
                 None => Some(default.packages),
-                Some(Value::Integer(count)) => {
-                    quota.parsed("packages", usize::try_from(count).map_err(|_| "a count"))
-                }
-                Some(_) => quota.parsed("packages", Err("a count")),
+                Some(Value::Integer(count)) => quota
+                    .parsed("packages", usize::try_from(count).map_err(|_| "a count is wanted")),
+                Some(other) => quota.wrong("packages", &other, "a count"),
             };
             let bytes = quota.size("bytes").unwrap_or(default.bytes);
             quota.finish();
             Some(RelayQuota { packages: packages?, bytes })
         }
+        other => fields.wrong("relay", &other, "`true` or a table"),
     }
 }
 
@@ -88,7 +98,7 @@ fn http(fields: &mut Fields<'_>) -> Option<HttpSpec> {
             let at = fields.key("http");
             let mut http = Fields::of(at, table, fields.faults)?;
             let listen = http.needed("listen", "\"127.0.0.1:7480\"");
-            let listen = listen.and_then(|listen| http.as_texts("listen", listen).pop());
+            let listen = listen.and_then(|listen| http.as_text("listen", listen));
             let (token_file, hosts) = (http.path("token_file"), http.texts("hosts"));
             http.finish();
             Some(HttpSpec { listen: listen?, token_file, hosts })
@@ -100,39 +110,36 @@ fn http(fields: &mut Fields<'_>) -> Option<HttpSpec> {
 fn limits(fields: &mut Fields<'_>) -> NodeConfig {
     let Some(value) = fields.value("limits") else { return NodeConfig::default() };
     let at = fields.key("limits");
-    let Value::Table(table) = value else {
+    let Value::Table(mut table) = value else {
         Fields::of(at, value, fields.faults);
         return NodeConfig::default();
     };
-    let before = fields.faults.len();
-    for (key, value) in &table {
-        let at = format!("{at}.{key}");
+    table.retain(|key, value| {
+        let at = format!("{at}.{}", quoted(key));
         if key == "relay" {
             let fault = Fault::new("unknown-key", at, "`relay` is said of the node, not here");
             fields.faults.push(fault.help("move it out of the limits: relay = true"));
-            continue;
+            return false;
         }
-        let one = toml::Table::from_iter([(key.clone(), value.clone())]);
-        if let Err(error) = NodeConfig::deserialize(one) {
-            fields.faults.push(of_setting(&at, key, error.message()));
-        }
-    }
-    if fields.faults.len() > before {
-        return NodeConfig::default();
-    }
+        let one = toml::Table::from_iter([(key.to_owned(), value.clone())]);
+        let Err(error) = NodeConfig::deserialize(one) else { return true };
+        let fault = of_setting(&at, key, error.message(), fields.faults.len());
+        fields.faults.push(fault);
+        false
+    });
     let config = NodeConfig::deserialize(table);
     fields.parsed("limits", config).unwrap_or_default()
 }
 
 /// A fault of a setting, in serde's words.
-pub(crate) fn of_setting(at: &str, key: &str, why: &str) -> Fault {
+pub(crate) fn of_setting(at: &str, key: &str, why: &str, before: usize) -> Fault {
     let Some((unknown, known)) = unknown_in(why) else {
         let fault = Fault::new("wrong-value", at, format!("`{at}` can't be read"));
         return fault.label(why.trim_end());
     };
-    let at = if unknown == key { at.to_owned() } else { format!("{at}.{unknown}") };
+    let at = if unknown == key { at.to_owned() } else { format!("{at}.{}", quoted(unknown)) };
     let fault = Fault::new("unknown-key", at, format!("there is no setting `{unknown}` here"));
-    fault.label("there is no such key").nearest(unknown, known)
+    fault.label("there is no such key").nearest(before, unknown, known)
 }
 
 /// What serde says of a field that a type does not have.
@@ -142,14 +149,17 @@ fn unknown_in(message: &str) -> Option<(&str, Vec<&str>)> {
     Some((unknown, quoted.filter(|known| !known.is_empty()).collect()))
 }
 
-fn inbox(at: String, value: Value, faults: &mut Vec<Fault>) -> Option<InboxSpec> {
+/// An inbox, and whether all of it could be read.
+fn inbox(at: String, value: Value, faults: &mut Vec<Fault>) -> Option<(InboxSpec, bool)> {
     let mut fields = Fields::of(at, value, faults)?;
     let nodes = fields.needed("node", "\"NAME\"");
     let nodes = nodes.map(|nodes| fields.as_texts("node", nodes));
     let sink = fields.needed("sink", "{ folder = \"in/\" }");
     let sink = sink.and_then(|sink| kind(&mut fields, "sink", sink));
     fields.finish();
-    Some(InboxSpec { nodes: nodes?, sink: sink? })
+    let whole = nodes.is_some() && sink.is_some();
+    let sink = sink.unwrap_or_else(|| Kind::new("", String::new()));
+    Some((InboxSpec { nodes: nodes.unwrap_or_default(), sink }, whole))
 }
 
 /// A table of one key: the kind, and its settings.
@@ -160,42 +170,49 @@ fn kind(fields: &mut Fields<'_>, key: &str, value: Value) -> Option<Kind> {
     Some(Kind { name, settings })
 }
 
-fn route(at: String, value: Value, faults: &mut Vec<Fault>) -> Option<RouteSpec> {
+/// A route, and whether all that it needs could be read. What could not has faults already, at the
+/// places where others would be found.
+fn route(at: String, value: Value, faults: &mut Vec<Fault>) -> Option<(RouteSpec, bool)> {
     let mut fields = Fields::of(at, value, faults)?;
-    let from = match fields.needed("from", "\"NAME\"") {
-        Some(Value::String(from)) => Some(from),
-        Some(other) => fields.as_texts("from", other).pop(),
-        None => None,
-    };
+    let from = fields.needed("from", "\"NAME\"");
+    let from = from.and_then(|from| fields.as_text("from", from));
     let source = fields.needed("source", "{ paths = \"out/\" }");
     let source = source.and_then(|source| source_of(&mut fields, source));
     let to = fields.needed("to", "\"NODE/INBOX\"");
-    let to = to.map(|to| fields.as_texts("to", to)).unwrap_or_default();
-    let several = to.len() > 1;
-    let to: Vec<_> = to
-        .into_iter()
-        .enumerate()
-        .filter_map(|(index, to)| {
-            let key = if several { format!("to[{index}]") } else { "to".into() };
-            fields.parsed(&key, target(&to))
-        })
-        .collect();
-    let chunk_size = fields.size("chunk_size").map(u32::try_from);
+    let to = to.map(|to| fields.as_list("to", to));
+    let before = fields.faults.len();
+    let has_all = to.as_ref().is_some_and(|to| to.iter().all(Option::is_some));
+    let targets = to.map(|to| targets(&mut fields, &to));
+    let has_all = has_all && fields.faults.len() == before;
+    let whole = from.is_some() && source.is_some() && has_all;
+    let chunk_size = match fields.size("chunk_size").map(u32::try_from) {
+        Some(Err(_)) => fields.parsed("chunk_size", Err("it is 4 MiB at most")),
+        size => size.and_then(Result::ok),
+    };
     let route = RouteSpec {
         from: from.unwrap_or_default(),
-        source: source.unwrap_or_else(|| SourceSpec::Inbox(String::new())),
-        to,
+        source: source.unwrap_or_else(|| SourceSpec::Kind(Kind::new("", String::new()))),
+        to: targets.unwrap_or_default(),
         deliver: deliver(&mut fields),
         via: fields.text("via"),
         stages: fields.texts("stages"),
         codec: fields.text("codec"),
         expiry: fields.time("expires"),
-        chunk_size: chunk_size.and_then(|size| fields.parsed("chunk_size", size)),
+        chunk_size,
         schedule: schedule(&mut fields),
     };
     fields.finish();
-    let whole = !route.from.is_empty() && !route.to.is_empty();
-    (whole && route.source != SourceSpec::Inbox(String::new())).then_some(route)
+    Some((route, whole))
+}
+
+fn targets(fields: &mut Fields<'_>, to: &[Option<String>]) -> Vec<Target> {
+    let mut targets = Vec::new();
+    for (index, text) in to.iter().enumerate() {
+        let key = if to.len() > 1 { format!("to[{index}]") } else { "to".into() };
+        let target = text.as_ref().and_then(|text| fields.parsed(&key, target(text)));
+        targets.push(target.unwrap_or_else(|| Target::new("", "")));
+    }
+    targets
 }
 
 fn deliver(fields: &mut Fields<'_>) -> Deliver {
@@ -219,7 +236,7 @@ fn target(text: &str) -> Result<Target, &'static str> {
 
 fn source_of(fields: &mut Fields<'_>, value: Value) -> Option<SourceSpec> {
     let Kind { name, settings } = kind(fields, "source", value)?;
-    let at = fields.key(&format!("source.{name}"));
+    let at = fields.key(&format!("source.{}", quoted(&name)));
     match (name.as_str(), settings) {
         ("inbox", Value::String(inbox)) => Some(SourceSpec::Inbox(inbox)),
         ("inbox", other) => {
@@ -232,7 +249,7 @@ fn source_of(fields: &mut Fields<'_>, value: Value) -> Option<SourceSpec> {
         ("each", settings) => {
             let mut fields = Fields::of(at, settings, fields.faults)?;
             let folder = fields.needed("folder", "\"out/\"");
-            let folder = folder.and_then(|folder| fields.as_texts("folder", folder).pop());
+            let folder = folder.and_then(|folder| fields.as_text("folder", folder));
             let then = match fields.text("then").as_deref() {
                 None | Some("keep") => Some(Then::Keep),
                 Some("remove") => Some(Then::Remove),

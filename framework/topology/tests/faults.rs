@@ -1,0 +1,301 @@
+//! Broken topologies: the faults of each, their lines and what is advised. Nothing else is told,
+//! and each fault as if the others were not there.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails says so")]
+
+use std::collections::BTreeSet;
+
+use estafette_actors::standard;
+use estafette_topology::{Document, Fault, Topology};
+
+const DOCUMENT: &str = include_str!("../../docs/topologies.md");
+
+/// A topology without a fault, into which some are put. Its lines are counted on.
+const WHOLE: &str = r#"[node.lyon]
+[node.paris]
+listen = "127.0.0.1:7411"
+[inbox.letters]
+node = "paris"
+sink = { folder = "received" }
+[route.post]
+from = "lyon"
+source = { paths = "out" }
+to = "paris/letters"
+"#;
+
+/// What is replaced by what, and the faults of that: code, line, and a part of the help.
+type Case = (&'static str, &'static str, &'static [(&'static str, usize, &'static str)]);
+
+const CASES: &[Case] = &[
+    // The text.
+    ("[node.lyon]", "[node.lyon", &[("syntax", 1, "")]),
+    ("\"out\"", "out", &[("syntax", 9, "in quotes")]),
+    ("\"out\"", "\"C:\\out\\x\"", &[("syntax", 9, "single quotes")]),
+    (
+        "to = ",
+        "[node.paris]\nlisten = \"127.0.0.1:1\"\n[x]\nto = ",
+        &[
+            ("missing-key", 7, "add one: to"),
+            ("twice", 10, "another name"),
+            ("unknown-key", 12, "known are"),
+        ],
+    ),
+    ("to = ", "from = \"lyon\"\nto = ", &[("twice", 10, "leave one")]),
+    // Keys and types.
+    ("from = ", "form = ", &[("unknown-key", 8, "`from`")]),
+    (
+        "from = \"lyon\"",
+        "form = \"lyon\"\nto = 3 # \u{65e5}\u{672c}",
+        &[("unknown-key", 8, "`from`"), ("wrong-type", 9, ""), ("twice", 11, "leave one")],
+    ),
+    ("from = \"lyon\"\n", "", &[("missing-key", 7, "from = \"NAME\"")]),
+    ("from = \"lyon\"", "from = [\"lyon\", \"paris\"]", &[("wrong-type", 8, "")]),
+    ("[node.lyon]", "node.lyon = 3\n[node]", &[("wrong-type", 1, ""), ("twice", 2, "")]),
+    (
+        "[node.lyon]\n[node.paris]\nlisten = \"127.0.0.1:7411\"",
+        "node = 3",
+        &[
+            ("wrong-type", 1, ""),
+            ("unknown-node", 3, ""),
+            ("unknown-node", 6, ""),
+            ("unknown-node", 8, ""),
+        ],
+    ),
+    ("\"paris/letters\"", "\"paris\"", &[("wrong-value", 10, "")]),
+    ("\"paris/letters\"", "[]", &[("missing-key", 10, "NODE/INBOX")]),
+    (
+        "\"paris/letters\"",
+        "[3, \"a\", \"pars/letters\"]",
+        &[("wrong-type", 10, ""), ("wrong-value", 10, ""), ("unknown-node", 10, "`paris`")],
+    ),
+    ("{ paths = \"out\" }", "{ inbox = \"\" }", &[("unknown-inbox", 9, "letters")]),
+    ("{ paths = \"out\" }", "{ each = \"\" }", &[("wrong-value", 9, "")]),
+    (
+        "{ paths = \"out\" }",
+        "{ each = { folder = 3, foo = 1 } }",
+        &[("wrong-type", 9, ""), ("unknown-key", 9, "folder, then")],
+    ),
+    ("{ paths = \"out\" }", "{ pths = \"out\", b = 1 }", &[("wrong-value", 9, "KIND")]),
+    ("{ paths = \"out\" }", "{ pths = \"out\" }", &[("unknown-kind", 9, "`paths`")]),
+    ("{ folder = \"received\" }", "{ fodler = \"received\" }", &[("unknown-kind", 6, "`folder`")]),
+    (
+        "{ folder = \"received\" }",
+        "{ folder = { into = \"x\", intoo = 1 } }",
+        &[("unknown-key", 6, "`into`")],
+    ),
+    ("[node.paris]", "[node.paris]\nrelay = \"yes\"", &[("wrong-type", 3, "")]),
+    (
+        "[node.lyon]",
+        "state = \"\"\n[node.lyon]\nkey = \"\"",
+        &[("wrong-value", 1, ""), ("wrong-value", 3, "")],
+    ),
+    (
+        "[node.lyon]",
+        "[node.lyon.limits]\nfoo = 1\nchunk_size = 1000",
+        &[("unknown-key", 2, "known are"), ("bad-limit", 3, "")],
+    ),
+    ("to = ", "chunk_size = \"5GiB\"\nto = ", &[("wrong-value", 10, "")]),
+    (
+        "to = ",
+        "chunk_size = 1\nexpires = 0\nschedule = { every = \"1ms\" }\nto = ",
+        &[("bad-limit", 10, ""), ("bad-limit", 11, ""), ("bad-limit", 12, "")],
+    ),
+    // Names.
+    ("\"lyon\"", "\"lyn\"", &[("unknown-node", 8, "`lyon`")]),
+    ("\"lyon\"", "\"l\\nn\"", &[("unknown-node", 8, "lyon, paris")]),
+    ("paris/letters", "paris/leters", &[("unknown-inbox", 10, "`letters`")]),
+    (
+        "[inbox.letters]",
+        "[inbox.\"\"]",
+        &[("bad-name", 4, ""), ("unknown-inbox", 10, "[inbox.letters]")],
+    ),
+    ("[route.post]", "[route.\"../x\"]", &[("bad-name", 7, "")]),
+    ("[route.post]", "[route.\"a\\u001b[31m\\n\"]", &[("bad-name", 7, "")]),
+    (
+        "[route.post]\nfrom",
+        "[route.a.b]\n[route.\"a.b\"]\nform",
+        &[
+            ("missing-key", 7, "add one: from"),
+            ("missing-key", 7, "add one: source"),
+            ("missing-key", 7, "add one: to"),
+            ("unknown-key", 7, "from"),
+            ("unknown-key", 9, "`from`"),
+        ],
+    ),
+    (
+        "to = ",
+        "stages = [\"redact\"]\ncodec = \"zip\"\nto = ",
+        &[("unknown-stage", 10, ""), ("unknown-codec", 11, "snappy")],
+    ),
+    ("node = \"paris\"", "node = [\"paris\", \"paris\"]", &[("twice", 5, "")]),
+    ("node = \"paris\"", "node = []", &[("missing-key", 5, "")]),
+    ("node = \"paris\"", "node = [\"paris\", \"lyon\"]", &[("same-folder", 6, "{node}")]),
+    (
+        "[route.post]",
+        "[inbox.two]\nnode = \"paris\"\nsink = { folder = \"./received/\" }\n[route.post]",
+        &[("same-folder", 9, "another folder")],
+    ),
+    (
+        "[node.lyon]",
+        "[node.lyon]\ntrust = [\"lyon\", \"paris\", \"paris\"]",
+        &[("twice", 2, ""), ("itself", 2, "")],
+    ),
+    ("to = \"paris/letters\"", "to = [\"paris/letters\", \"paris/letters\"]", &[("twice", 10, "")]),
+    ("from = \"lyon\"", "from = \"paris\"", &[("itself", 10, "")]),
+    // Addresses and ways.
+    ("127.0.0.1:7411", "127.0.0.1", &[("bad-address", 3, "")]),
+    ("127.0.0.1:7411", "127.0.0.1:99999", &[("bad-address", 3, "")]),
+    ("127.0.0.1:7411", "", &[("bad-address", 3, "")]),
+    ("[node.lyon]", "[node.lyon]\naddresses = \"0.0.0.0:1\"", &[("bad-address", 2, "")]),
+    ("listen = ", "lisen = ", &[("unknown-key", 3, "`listen`")]),
+    ("listen = \"127.0.0.1:7411\"\n", "", &[("unreachable", 9, "[node.paris] listen")]),
+    (
+        "[node.lyon]",
+        "[node.lyon]\nlisten = \"127.0.0.1:7411\"",
+        &[("same-address", 4, "another port")],
+    ),
+    (
+        "[node.lyon]",
+        "[node.lyon]\nlisten = \"0.0.0.0:7411\"",
+        &[("same-address", 4, "another port")],
+    ),
+    (
+        "[node.lyon]",
+        "[node.lyon]\nlisten = \"localhost:7411\"",
+        &[("same-address", 4, "another port")],
+    ),
+    ("[node.lyon]", "[node.lyon]\nkey = \"k\"\n[node.nice]\nkey = \"k\"", &[("same-id", 4, "")]),
+    ("to = ", "via = \"nice\"\nto = ", &[("unknown-node", 10, "lyon, paris")]),
+    (
+        "from = \"lyon\"",
+        "via = \"nice\"\nfrom = \"lyon\"\n[node.nice]\nlisten = \"h:1\"\n[route.post]",
+        &[("twice", 12, "another name")],
+    ),
+    (
+        "[route.post]",
+        "[node.nice]\nlisten = \"h:1\"\n[route.post]\nvia = \"nice\"",
+        &[("no-relay", 10, "[node.nice] relay = true")],
+    ),
+    (
+        "[node.lyon]\n[node.paris]\nlisten = \"127.0.0.1:7411\"\n[inbox.letters]\nnode = \"paris\"\nsink = { folder = \"received\" }\n[route.post]\nfrom = \"lyon\"\nsource = { paths = \"out\" }\nto = \"paris/letters\"\n",
+        "",
+        &[("no-nodes", 0, "[node.paris]")],
+    ),
+    ("to = ", "deliver = \"one\"\nto = ", &[("no-queue", 10, "each")]),
+    ("source = { paths = \"out\" }", "source = 3\ndeliver = \"one\"", &[("wrong-type", 9, "")]),
+    // What goes on.
+    (
+        "to = \"paris/letters\"",
+        "to = \"paris/letters\"\n[route.back]\nfrom = \"paris\"\nsource = { inbox = \"letters\" }\nschedule = \"change\"\nto = \"lyon/more\"\n[inbox.more]\nnode = \"lyon\"\nsink = { folder = \"more\" }\n[route.forth]\nfrom = \"lyon\"\nsource = { inbox = \"more\" }\nto = \"paris/letters\"",
+        &[("no-schedule", 14, "leave it out"), ("cycle", 15, "another inbox")],
+    ),
+    ("{ paths = \"out\" }", "{ each = \"./x/../\" }", &[("cycle", 10, "another folder")]),
+    (
+        "{ folder = \"received\" }",
+        "{ null = {} }\n[route.on]\nfrom = \"paris\"\nsource = { inbox = \"letters\" }\nto = \"lyon/l\"\n[inbox.l]\nnode = \"lyon\"\nsink = { folder = \"l\" }",
+        &[("no-folder", 9, "folder")],
+    ),
+    // Tests.
+    (
+        "to = ",
+        "to = \"paris/letters\"\n[[test]]\nto = ",
+        &[("missing-key", 11, "add expect"), ("unknown-key", 12, "known are")],
+    ),
+    (
+        "to = \"paris/letters\"",
+        "to = \"paris/letters\"\n[[test]]\nwithin = 0\nexpect = { a.x = 3, \"b.c\" = { bytes = \"2TiB\" } }",
+        &[("bad-limit", 12, ""), ("wrong-value", 13, ""), ("bad-limit", 13, "")],
+    ),
+];
+
+fn faults(text: &str) -> Vec<(Fault, usize)> {
+    let report = Document::parse("topology.toml", text).check(&standard());
+    let line = |fault: &Fault| report.position(fault).map_or(0, |(line, _)| line);
+    report.faults().iter().map(|fault| (fault.clone(), line(fault))).collect()
+}
+
+#[test]
+fn each_broken_topology_has_its_faults_at_their_lines_and_no_others() {
+    assert_eq!(faults(WHOLE), []);
+    let mut wrong = Vec::new();
+    for (old, new, expected) in CASES {
+        assert!(WHOLE.contains(old), "{old:?}");
+        let text = WHOLE.replacen(old, new, 1);
+        let found = faults(&text);
+        let told: Vec<_> = found.iter().map(|(fault, line)| (fault.code, *line)).collect();
+        let helps = found.iter().zip(*expected).all(|((fault, _), (_, _, help))| {
+            help.is_empty() || fault.help.as_ref().is_some_and(|given| given.contains(help))
+        });
+        if told != expected.iter().map(|(code, line, _)| (*code, *line)).collect::<Vec<_>>()
+            || !helps
+        {
+            let report = Document::parse("topology.toml", text).check(&standard());
+            wrong.push(format!("{new:?}: {expected:?} expected\n{report}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+#[test]
+fn every_code_of_the_document_is_among_the_cases() {
+    let line = DOCUMENT.lines().find(|line| line.starts_with("`syntax`,")).unwrap();
+    let documented: BTreeSet<_> = line.split('`').skip(1).step_by(2).collect();
+    let tried = CASES.iter().flat_map(|(_, _, faults)| faults.iter().map(|(code, ..)| *code));
+    assert_eq!(documented, tried.collect());
+}
+
+#[test]
+fn a_topology_of_a_program_has_the_faults_of_the_same_file() {
+    for (old, new, expected) in CASES {
+        let document = Document::parse("topology.toml", WHOLE.replacen(old, new, 1));
+        let topology: &Topology = document.topology();
+        let made: BTreeSet<_> = topology.check(&standard()).into_iter().map(|f| f.code).collect();
+        let read: BTreeSet<_> =
+            document.check(&standard()).faults().iter().map(|f| f.code).collect();
+        // What can't be read at all, no program could make.
+        let unread = ["syntax", "wrong-type", "unknown-key", "wrong-value", "missing-key", "twice"];
+        if expected.iter().all(|(code, ..)| !unread.contains(code)) {
+            assert_eq!(made, read, "{new:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_no_file_is_an_error_and_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    let error = Document::open(&pipe).unwrap_err().to_string();
+    assert!(error.contains("no regular file"), "{error}");
+    let text = folder.path().join("latin.toml");
+    std::fs::write(&text, b"[node.lyon]\nlisten = \"\xf6\"\n").unwrap();
+    let error = Document::open(&text).unwrap_err().to_string();
+    assert!(error.contains("line 2"), "{error}");
+}
+
+#[test]
+fn a_drawing_moves_no_cursor() {
+    let text = "[node.\"a\\u001b[31m\\nb\"]\nx = \"\u{1b}\"\n[route.\"a\\u001b[2J\"]\n";
+    for text in [text.to_owned(), text.replace('\u{1b}', "")] {
+        let drawn = Document::parse("a\u{1b}[31m\n.toml", text).check(&standard()).draw(false);
+        let moves = |c: char| c.is_control() && c != '\n';
+        assert!(!drawn.contains(moves), "{drawn:?}");
+    }
+}
+
+#[test]
+fn of_a_long_circle_the_first_routes_are_named() {
+    let mut text = String::from("[node.a]\nlisten = \"h:1\"\n[node.b]\nlisten = \"h:2\"\n");
+    for at in 0..1000 {
+        let next = (at + 1) % 1000;
+        let (from, to) = if at % 2 == 0 { ("a", "b") } else { ("b", "a") };
+        text.push_str(&format!(
+            "[inbox.i{at}]\nnode = \"{from}\"\nsink = {{ folder = \"f{at}\" }}\n\
+             [route.r{at}]\nfrom = \"{from}\"\nsource = {{ inbox = \"i{at}\" }}\nto = \"{to}/i{next}\"\n"
+        ));
+    }
+    let found = faults(&text);
+    assert_eq!(found.len(), 1);
+    assert!(found[0].0.label.contains("and 994 more"), "{}", found[0].0.label);
+}

@@ -284,3 +284,41 @@ async fn what_a_worker_who_is_away_was_given_goes_to_another_one() {
     office.shutdown().await;
     ben.shutdown().await;
 }
+
+#[tokio::test]
+async fn a_mirrored_folder_follows_what_is_changed_and_removed() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    std::fs::create_dir(folder.join("documents")).unwrap();
+    for name in ["stays", "changes", "goes"] {
+        std::fs::write(folder.join("documents").join(name), name).unwrap();
+    }
+    let text = here(folder, TWO_NODES)
+        .replace("{ paths = \"letter\" }", "{ paths = \"documents\" }\n schedule = \"change\"")
+        .replace(
+            "{ folder = \"in\" }",
+            "{ folder = { into = \"in\", on_conflict = \"replace\" } }",
+        );
+    let topology = write(folder, &text);
+    let (paris, lyon) = (start(&topology, "paris").await, start(&topology, "lyon").await);
+    takes(&paris, 1).await;
+    assert_eq!(read(folder, "in/documents/goes"), "goes");
+    std::fs::write(folder.join("documents/changes"), "has changed").unwrap();
+    std::fs::remove_file(folder.join("documents/goes")).unwrap();
+    std::fs::write(folder.join("documents/new"), "new").unwrap();
+    let followed = async {
+        loop {
+            let there = std::fs::read_to_string(folder.join("in/documents/new"));
+            if there.is_ok_and(|text| text == "new") {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(HANGS, followed).await.expect("the mirror follows");
+    assert_eq!(read(folder, "in/documents/stays"), "stays");
+    assert_eq!(read(folder, "in/documents/changes"), "has changed");
+    assert!(!folder.join("in/documents/goes").exists());
+    lyon.shutdown().await;
+    paris.shutdown().await;
+}

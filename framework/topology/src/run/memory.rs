@@ -3,8 +3,10 @@
 //! A transfer's id is noted before it is given to the outbox. Whoever finds it there later has sent
 //! it; whoever does not has not.
 
+use std::collections::BTreeMap;
 use std::io;
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use estafette::node::{FileStore, OutboxError, Store, blocking};
 use estafette::{Node, TransferId};
@@ -31,22 +33,36 @@ pub(super) struct Note {
     pub(super) stored: bool,
 }
 
-/// The notes of one node.
+/// The notes of one node: on the disk, and in memory, as they are looked at again and again.
 #[derive(Clone, Debug)]
-pub(super) struct Memory(Arc<FileStore>);
+pub(super) struct Memory {
+    store: Arc<FileStore>,
+    notes: Arc<Mutex<BTreeMap<String, Note>>>,
+}
 
 impl Memory {
-    pub(super) async fn open(folder: std::path::PathBuf) -> io::Result<Self> {
-        let opened = blocking(move || FileStore::open(folder)).await.map_err(io::Error::other)?;
-        Ok(Self(Arc::new(opened?)))
+    pub(super) async fn open(folder: PathBuf) -> io::Result<Self> {
+        on_a_thread(move || {
+            let store = FileStore::open(folder)?;
+            // What can't be read was not written by this program, or is damaged: it is sent again.
+            let notes = store.load(TABLE)?.into_iter().filter_map(|(_, note)| {
+                let note: Note = serde_json::from_slice(&note).ok()?;
+                Some((note.key.clone(), note))
+            });
+            let notes = Arc::new(Mutex::new(notes.collect()));
+            Ok(Self { store: Arc::new(store), notes })
+        })
+        .await
+    }
+
+    fn notes(&self) -> MutexGuard<'_, BTreeMap<String, Note>> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The note under a key; one of a process that died is completed, if its transfer was stored,
     /// and else it is none.
     pub(super) async fn last(&self, node: &Node, key: &str) -> io::Result<Option<Note>> {
-        let Some(mut note) = self.find(key).await?.filter(|note| note.key == key) else {
-            return Ok(None);
-        };
+        let Some(mut note) = self.notes().get(key).cloned() else { return Ok(None) };
         if !note.stored {
             match node.outbox_entry(note.id).await {
                 Ok(_) => note.stored = true,
@@ -58,31 +74,33 @@ impl Memory {
         Ok(Some(note))
     }
 
-    async fn find(&self, key: &str) -> io::Result<Option<Note>> {
-        let (store, key) = (Arc::clone(&self.0), digest(key));
-        let found = blocking(move || store.find(TABLE, &key)).await.map_err(io::Error::other)??;
-        // What can't be read was not written by this program, or is damaged: it is sent again.
-        Ok(found.and_then(|note| serde_json::from_slice(&note).ok()))
-    }
-
     pub(super) async fn put(&self, note: &Note) -> io::Result<()> {
-        let (store, key) = (Arc::clone(&self.0), digest(&note.key));
-        let note = serde_json::to_vec(note)?;
-        blocking(move || store.put(TABLE, &key, &note)).await.map_err(io::Error::other)?
+        let (store, key) = (Arc::clone(&self.store), digest(&note.key));
+        let text = serde_json::to_vec(note)?;
+        on_a_thread(move || store.put(TABLE, &key, &text)).await?;
+        self.notes().insert(note.key.clone(), note.clone());
+        Ok(())
     }
 
     /// All notes whose keys begin so.
-    pub(super) async fn beginning(&self, start: &str) -> io::Result<Vec<Note>> {
-        let store = Arc::clone(&self.0);
-        let all = blocking(move || store.load(TABLE)).await.map_err(io::Error::other)??;
-        let notes = all.into_iter().filter_map(|(_, note)| serde_json::from_slice(&note).ok());
-        Ok(notes.filter(|note: &Note| note.key.starts_with(start)).collect())
+    pub(super) fn beginning(&self, start: &str) -> Vec<Note> {
+        let notes = self.notes();
+        let from = notes.range(start.to_owned()..);
+        from.take_while(|(key, _)| key.starts_with(start)).map(|(_, note)| note.clone()).collect()
     }
 
     pub(super) async fn forget(&self, key: &str) -> io::Result<()> {
-        let (store, key) = (Arc::clone(&self.0), digest(key));
-        blocking(move || store.remove(TABLE, &key)).await.map_err(io::Error::other)?
+        let (store, digest) = (Arc::clone(&self.store), digest(key));
+        on_a_thread(move || store.remove(TABLE, &digest)).await?;
+        self.notes().remove(key);
+        Ok(())
     }
+}
+
+async fn on_a_thread<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    blocking(work).await.map_err(io::Error::other)?
 }
 
 /// A key as a store takes it, which is short.

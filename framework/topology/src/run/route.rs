@@ -150,7 +150,7 @@ impl Route {
         let entries = entries.await?.map_err(|error| {
             RouteError::Source(format!("{} can't be read: {error}", folder.display()))
         })?;
-        let mut notes = self.memory.beginning(&format!("{}\n", self.name)).await?;
+        let mut notes = self.memory.beginning(&format!("{}\n", self.name));
         let mut load = match self.spec.deliver {
             Deliver::One => self.load(&notes).await,
             Deliver::All => Load::new(),

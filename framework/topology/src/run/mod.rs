@@ -1,5 +1,6 @@
 //! One node of a topology, running in this process.
 
+mod each;
 mod meeting;
 mod memory;
 mod onward;

@@ -3,7 +3,8 @@
 use estafette::node::{OutboxError, OutboxState, Processed};
 
 use super::RunningNode;
-use super::route::{Route, RouteError, entries, on_a_thread};
+use super::each::entries;
+use super::route::{Route, RouteError, on_a_thread};
 use crate::model::{Deliver, SourceSpec, Then};
 
 /// What a node still has to do, for a program that waits until all is done.
@@ -68,7 +69,7 @@ impl Route {
                 if each.then == Then::Remove {
                     return Ok(listed.len() as u64);
                 }
-                listed.into_iter().collect()
+                listed.into_keys().collect()
             }
             SourceSpec::Inbox(_) => Vec::new(),
         };

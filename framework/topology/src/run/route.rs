@@ -1,29 +1,22 @@
 //! A route that runs: looks at its source when it is time to, and sends what is new.
 
-use std::collections::BTreeSet;
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use estafette::node::{Destination, OutboxState, SendError, SendOptions, StageRegistry, blocking};
+use estafette::node::{Destination, SendError, SendOptions, StageRegistry, blocking};
 use estafette::pipeline::{Compression, Source};
 use estafette::{Node, PeerId, TransferId};
 use tokio::sync::broadcast;
 
 use super::memory::{Memory, Note, now};
-use super::queue::{Given, Load};
 use super::{RouteEvent, RouteNews};
-use crate::model::{
-    Deliver, EachSpec, Kind, Places, RouteSpec, Schedule, SourceSpec, Target, Then,
-};
+use crate::model::{Kind, Places, RouteSpec, Schedule, SourceSpec, Target};
 
 /// How long nothing is looked at after a look, at least.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
+pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// So much longer than a look took is waited until the next one.
 const IDLE_SHARE: u32 = 20;
-/// The most entries of one folder.
-const ENTRIES: usize = 100_000;
 /// After a failure, doubled each time.
 pub(super) const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
@@ -140,85 +133,6 @@ impl Route {
         Ok(every)
     }
 
-    /// Sends each entry of a folder that is new, and looks after those that were delivered.
-    async fn look_at_each(&self, each: &EachSpec) -> Result<Option<Duration>, RouteError> {
-        let folder = self.places.at(&each.folder);
-        let entries = on_a_thread({
-            let folder = folder.clone();
-            move || entries(&folder)
-        });
-        let entries = entries.await?.map_err(|error| {
-            RouteError::Source(format!("{} can't be read: {error}", folder.display()))
-        })?;
-        let mut notes = self.memory.beginning(&format!("{}\n", self.name));
-        let mut load = match self.spec.deliver {
-            Deliver::One => self.load(&notes).await,
-            Deliver::All => Load::new(),
-        };
-        for name in &entries {
-            let path = folder.join(name);
-            let Some(path) = path.to_str().map(str::to_owned) else { continue };
-            let kind = Kind::path(path);
-            let source = self.source(&kind).await;
-            // It may have gone meanwhile.
-            let Ok(source) = source else { continue };
-            let version = on_a_thread(move || {
-                let _ = source.content();
-                source.version()
-            });
-            let Some(version) = version.await? else { continue };
-            let mark = hex(&version);
-            let done = if self.spec.deliver == Deliver::One {
-                self.give_to_one(name, &mark, &kind, &mut load).await? == Given::Done
-            } else {
-                self.send_to_all(name, &mark, || self.source(&kind)).await?;
-                each.then == Then::Remove && self.is_delivered(name, &mark).await?
-            };
-            if done && each.then == Then::Remove {
-                self.remove(&folder.join(name), name).await?;
-            }
-        }
-        notes.retain(|note| !entries.contains(note.key.rsplit('\n').next().unwrap_or_default()));
-        for gone in notes.into_iter().filter(|note| note.stored) {
-            self.memory.forget(&gone.key).await?;
-        }
-        Ok(Some(LOOK_AGAIN))
-    }
-
-    /// Whether all targets have this version of an entry.
-    async fn is_delivered(&self, entry: &str, mark: &str) -> Result<bool, RouteError> {
-        for (target, _) in &*self.targets {
-            let note = self.memory.last(&self.node, &self.key(target, entry)).await?;
-            let Some(note) = note.filter(|note| note.mark == mark) else { return Ok(false) };
-            let held = self.node.outbox_entry(note.id).await;
-            let delivered = held.is_ok_and(|held| {
-                matches!(held.state, OutboxState::Delivered { .. } | OutboxState::Processed { .. })
-            });
-            if !delivered {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    async fn remove(&self, path: &Path, name: &str) -> Result<(), RouteError> {
-        let path = path.to_owned();
-        let shown = path.display().to_string();
-        let removed = on_a_thread(move || {
-            if path.is_dir() && !path.is_symlink() {
-                std::fs::remove_dir_all(&path)
-            } else {
-                std::fs::remove_file(&path)
-            }
-        });
-        removed.await?.map_err(|error| {
-            let why = format!("{shown} was delivered, and can't be removed: {error}");
-            RouteError::Source(why)
-        })?;
-        self.tell(RouteNews::Removed { entry: name.to_owned() });
-        Ok(())
-    }
-
     /// Sends to each target what it was not sent yet; `mark` tells one content from another.
     pub(super) async fn send_to_all<S, F>(
         &self,
@@ -305,24 +219,6 @@ pub(super) async fn on_a_thread<T: Send + 'static>(
     blocking(work).await.map_err(|error| RouteError::Source(error.to_string()))
 }
 
-/// The names in a folder that are meant to be sent: none that begins with a dot, or ends as those
-/// of programs that are still writing do.
-pub(super) fn entries(folder: &Path) -> io::Result<BTreeSet<String>> {
-    const UNFINISHED: [&str; 4] = [".part", ".tmp", ".partial", "~"];
-    let mut names = BTreeSet::new();
-    for entry in std::fs::read_dir(folder)? {
-        let name = entry?.file_name();
-        let Some(name) = name.to_str() else { continue };
-        if !name.starts_with('.') && !UNFINISHED.iter().any(|end| name.ends_with(end)) {
-            names.insert(name.to_owned());
-        }
-        if names.len() > ENTRIES {
-            return Err(io::Error::other(format!("it has more than {ENTRIES} entries")));
-        }
-    }
-    Ok(names)
-}
-
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

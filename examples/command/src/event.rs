@@ -129,6 +129,7 @@ pub(crate) enum Event<'a> {
     /// What a node of a topology still has to do.
     Pending {
         open: u64,
+        dead: u64,
         activity: u64,
     },
     /// The process of a node ended.

@@ -244,7 +244,7 @@ pub(crate) async fn serve_topology(
     signals: &mut Signals,
     global: &Global,
     output: &Output,
-    mut until: crate::topology::Until<'_>,
+    until: &mut crate::topology::Until<'_>,
 ) -> Result<ExitCode, CommandError> {
     let serving = serve(node, monitor, signals, (global, None), false, output);
     let mut serving = std::pin::pin!(serving);

@@ -446,3 +446,16 @@ to = ["paris/archive", "brest/archive"]
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     assert!(running.0.wait().unwrap().success());
 }
+
+#[test]
+fn once_is_no_success_where_a_delivery_is_refused() {
+    let (_place, folder) = world(TWO_NODES);
+    fs::create_dir(folder.join("in")).unwrap();
+    // Its name is taken.
+    fs::write(folder.join("in/out"), "in the way").unwrap();
+    let output = run(&folder, &["run", "topology.toml", "--once"]);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("1 delivery was given up"), "{said}");
+    assert_eq!(fs::read_to_string(folder.join("in/out")).unwrap(), "in the way");
+}

@@ -203,3 +203,49 @@ async fn nothing_is_lost_or_doubled_by_reloads_among_deaths() {
     lyon.shutdown().await;
     paris.shutdown().await;
 }
+
+#[tokio::test]
+async fn a_sender_that_is_told_before_its_receiver_delivers_when_that_is_told_too() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    fs::create_dir(folder.join("out")).unwrap();
+    fs::write(folder.join("extra"), "extra").unwrap();
+    let old = topology(folder, NODES);
+    let (mut paris, mut lyon) = (start(&old, "paris").await, start(&old, "lyon").await);
+    let more = r#"
+        [inbox.archive]
+        node = "paris"
+        sink = { folder = "archive" }
+        [route.extra]
+        from = "lyon"
+        source = { paths = "extra" }
+        to = "paris/archive"
+    "#;
+    let new = topology(folder, &(NODES.to_owned() + more));
+    let mut events = lyon.node().events();
+    lyon.reload(&new).await.unwrap();
+    // It is refused, as paris does not know of it.
+    let refused = async {
+        loop {
+            let event = events.next().await.unwrap();
+            if let estafette::node::NodeEvent::Transfer(event) = event
+                && let estafette::TransferNews::Failed { failure } = event.news
+            {
+                return failure;
+            }
+        }
+    };
+    let failure = tokio::time::timeout(HANGS, refused).await.expect("it is refused");
+    assert_eq!(failure.kind, estafette::FailureKind::Untrusted);
+    assert!(lyon.pending().await.unwrap().open > 0, "it is not given up");
+    // Lyon dies meanwhile, and the next one goes on with it.
+    lyon.node().abort().await;
+    drop(lyon);
+    let lyon = start(&new, "lyon").await;
+    paris.reload(&new).await.unwrap();
+    delivered(&lyon).await;
+    assert_eq!(fs::read_to_string(folder.join("archive/extra")).unwrap(), "extra");
+    assert_eq!(lyon.pending().await.unwrap().dead, 0);
+    lyon.shutdown().await;
+    paris.shutdown().await;
+}

@@ -50,7 +50,8 @@ struct Node {
     restart: Duration,
     /// How the last one ended, if it was not started again.
     code: Option<i32>,
-    pending: Option<(u64, u64)>,
+    /// Open, given up, and what has happened.
+    pending: Option<[u64; 3]>,
     /// What follows the end of its process.
     next: Next,
 }
@@ -80,6 +81,8 @@ struct Children<'a> {
     output: &'a Output,
     said: mpsc::Sender<(String, Said)>,
     stopping: bool,
+    /// Deliveries that were given up, in the end.
+    dead: u64,
 }
 
 pub(super) async fn run(
@@ -109,6 +112,7 @@ pub(super) async fn run(
         output,
         said,
         stopping: false,
+        dead: 0,
     };
     for name in away {
         output.remark(&format!("{} is of another machine", units::printable(&name)));
@@ -132,6 +136,7 @@ pub(super) async fn run(
             _ = ask.tick(), if options.once && !children.stopping => {
                 let standing = children.standing();
                 if standing.is_some() && standing == before {
+                    children.dead = children.given_up();
                     children.stop(Signal::TERM);
                 }
                 before = standing;
@@ -227,7 +232,10 @@ impl Children<'_> {
                 if event.get("event").and_then(Value::as_str) == Some("pending") {
                     let number = |key: &str| event.get(key).and_then(Value::as_u64);
                     if let Some(node) = self.nodes.get_mut(name) {
-                        node.pending = number("open").zip(number("activity"));
+                        node.pending = [number("open"), number("dead"), number("activity")]
+                            .into_iter()
+                            .collect::<Option<Vec<_>>>()
+                            .and_then(|numbers| numbers.try_into().ok());
                     }
                     return;
                 }
@@ -343,10 +351,14 @@ impl Children<'_> {
     /// The sum of what has happened, if all nodes have said that nothing is open.
     fn standing(&self) -> Option<u64> {
         let done = |node: &Node| match node.pending {
-            Some((0, activity)) => Some(activity),
+            Some([0, _, activity]) => Some(activity),
             _ => None,
         };
         self.nodes.values().map(done).sum()
+    }
+
+    fn given_up(&self) -> u64 {
+        self.nodes.values().filter_map(|node| Some(node.pending?[1])).sum()
     }
 
     fn stop(&mut self, signal: Signal) {
@@ -361,6 +373,7 @@ impl Children<'_> {
         let cancelled = i32::from(ErrorKind::Cancelled.exit_code());
         let failed = self.nodes.iter().find(|(_, node)| node.code.is_some_and(|code| code != 0));
         match failed {
+            None if self.dead > 0 => Err(super::run::given_up(self.dead)),
             None => Ok(ExitCode::SUCCESS),
             Some((_, node)) if node.code == Some(cancelled) || asked > 1 => {
                 Err(CommandError::cancelled("stopped by a signal: deliveries were cut off"))

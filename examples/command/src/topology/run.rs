@@ -5,13 +5,15 @@ use std::io::BufRead;
 use std::path::Path;
 use std::process::ExitCode;
 
-use estafette_topology::{NodeChange, ReloadError, RouteNews, RunError, RunningNode, Topology};
+use estafette_topology::{
+    NodeChange, Pending, ReloadError, RouteNews, RunError, RunningNode, Topology,
+};
 use tokio::sync::mpsc;
 
 use super::watch::{LOOK, Watch};
 use crate::arguments::{Global, Paging, RunOptions};
 use crate::control::Server;
-use crate::error::CommandError;
+use crate::error::{CommandError, ErrorKind};
 use crate::event::Event;
 use crate::monitor::Monitor;
 use crate::output::Output;
@@ -68,7 +70,7 @@ async fn one(
         drop(parent);
     }
     super::plan::note(topology, name, &options.topology.file);
-    let until = Until {
+    let mut until = Until {
         global,
         name,
         file: &options.topology.file,
@@ -77,13 +79,27 @@ async fn one(
         with_parent: options.with_parent,
         asked: has_gone,
         alone: options.once && !options.with_parent,
+        dead: 0,
     };
     let served =
-        service::serve_topology(&node, &mut monitor, &mut signals, global, output, until).await;
+        service::serve_topology(&node, &mut monitor, &mut signals, global, output, &mut until);
+    let (served, dead) = (served.await, until.dead);
     drop(page);
     server.finish().await;
     running.shutdown().await;
-    served
+    if dead > 0 { served.and(Err(given_up(dead))) } else { served }
+}
+
+/// Not all that was to be sent once was delivered.
+pub(super) fn given_up(dead: u64) -> CommandError {
+    let what = units::count(dead, "delivery");
+    let were = if dead == 1 { "was" } else { "were" };
+    CommandError::new(
+        ErrorKind::Refused,
+        format!("{what} {were} given up, as is said above"),
+        "mend what is named; `estafette --key KEY outbox retry` tries one again, with the key of \
+         its node",
+    )
 }
 
 /// The page that the topology says a node has.
@@ -106,6 +122,8 @@ pub(crate) struct Until<'r> {
     asked: mpsc::Receiver<()>,
     /// Whether it ends when nothing is left to be done.
     alone: bool,
+    /// Deliveries that were given up, in the end.
+    dead: u64,
 }
 
 impl Until<'_> {
@@ -118,14 +136,15 @@ impl Until<'_> {
                 _ = ask.tick(), if self.alone => {
                     let pending = self.running.pending().await.unwrap_or_default();
                     if pending.open == 0 {
+                        self.dead = pending.dead;
                         return;
                     }
                 }
                 asked = self.asked.recv(), if !self.alone => match asked {
                     Some(()) => {
                         let pending = self.running.pending().await.unwrap_or_default();
-                        let (open, activity) = (pending.open, pending.activity);
-                        output.event(&Event::Pending { open, activity });
+                        let Pending { open, dead, activity } = pending;
+                        output.event(&Event::Pending { open, dead, activity });
                     }
                     None => return,
                 },

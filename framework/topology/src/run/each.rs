@@ -11,7 +11,7 @@ use estafette::node::OutboxState;
 
 use super::RouteNews;
 use super::queue::{Given, Load};
-use super::route::{LOOK_AGAIN, Route, RouteError, hex, on_a_thread};
+use super::route::{LOOK_AGAIN, QUIET, Route, RouteError, hex, on_a_thread};
 use crate::model::{Deliver, EachSpec, Kind, Then};
 
 /// The most entries of one folder.
@@ -51,6 +51,7 @@ impl Route {
             Deliver::One => self.load(&notes).await,
             Deliver::All => Load::new(),
         };
+        let mut busy = false;
         for (name, seen) in &entries {
             let path = folder.join(name);
             let Some(kind) = path.to_str().map(Kind::path) else { continue };
@@ -59,13 +60,19 @@ impl Route {
                 Seen::Tree => self.version(&kind).await?,
                 Seen::Young => None,
             };
-            let Some(mark) = mark else { continue };
+            let Some(mark) = mark else {
+                busy = true;
+                continue;
+            };
             let done = if self.spec.deliver == Deliver::One {
-                self.give_to_one(name, &mark, &kind, &mut load).await? == Given::Done
+                let given = self.give_to_one(name, &mark, &kind, &mut load).await?;
+                busy |= given != Given::Done;
+                given == Given::Done
             } else {
-                self.send_to_all(name, &mark, || self.source(&kind)).await?;
+                busy |= self.send_to_all(name, &mark, || self.source(&kind)).await?;
                 each.then == Then::Remove && self.is_delivered(name, &mark).await?
             };
+            busy |= each.then == Then::Remove;
             if done && each.then == Then::Remove {
                 self.remove(&path, name, seen).await?;
             }
@@ -75,7 +82,7 @@ impl Route {
         for gone in notes.into_iter().filter(|note| note.stored) {
             self.memory.forget(&gone.key).await?;
         }
-        Ok(Some(LOOK_AGAIN))
+        Ok(Some(if busy { LOOK_AGAIN } else { QUIET }))
     }
 
     /// The version of a tree, if it has one by now and is still there.

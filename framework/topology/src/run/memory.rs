@@ -3,7 +3,7 @@
 //! A transfer's id is noted before it is given to the outbox. Whoever finds it there later has sent
 //! it; whoever does not has not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -80,6 +80,16 @@ impl Memory {
         on_a_thread(move || store.put(TABLE, &key, &text)).await?;
         self.notes().insert(note.key.clone(), note.clone());
         Ok(())
+    }
+
+    /// Whether a transfer is one of a route.
+    pub(super) fn has_sent(&self, id: TransferId) -> bool {
+        self.notes().values().any(|note| note.id == id)
+    }
+
+    /// All transfers of routes.
+    pub(super) fn ids(&self) -> HashSet<TransferId> {
+        self.notes().values().map(|note| note.id).collect()
     }
 
     /// All notes whose keys begin so.

@@ -7,6 +7,7 @@ mod onward;
 mod pending;
 mod queue;
 mod reload;
+mod revive;
 mod route;
 mod running;
 
@@ -244,7 +245,8 @@ impl Topology {
         let routes = self.routes_from(name, &ids, &node, &registry, &memory, &events);
         let connect = self.connected(name, &ids);
         let plan = Plan { routes: routes.clone(), untouched: Vec::new(), connect };
-        let running = Routes::start(node.clone(), plan).map_err(RunError::Thread)?;
+        let running =
+            Routes::start(node.clone(), memory.clone(), plan).map_err(RunError::Thread)?;
         let (name, topology, first) = (name.to_owned(), self.clone(), Some(first));
         Ok(RunningNode { name, node, topology, registry, memory, routes, running, events, first })
     }

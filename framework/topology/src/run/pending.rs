@@ -4,6 +4,7 @@ use estafette::node::{OutboxError, OutboxState, Processed};
 
 use super::RunningNode;
 use super::each::entries;
+use super::revive::is_revived;
 use super::route::{Route, RouteError, on_a_thread};
 use crate::model::{Deliver, SourceSpec, Then};
 
@@ -14,6 +15,9 @@ pub struct Pending {
     /// is to go on from here or to be removed. Of what is sent by schedule or when it changes, the
     /// first.
     pub open: u64,
+    /// Deliveries of its routes that are dead letters. Those that the other node does not know of
+    /// yet are tried again, and count as open.
+    pub dead: u64,
     /// A number that grows with each delivery that begins or arrives here: two looks at all nodes
     /// that find nothing open, and these numbers unchanged, mean that nothing is left.
     pub activity: u64,
@@ -45,7 +49,15 @@ impl RunningNode {
             }
         }
         let activity = outbox.len() as u64 + arrivals.len() as u64 + passed_on;
-        Ok(Pending { open, activity })
+        let (ids, mut dead) = (self.memory.ids(), 0);
+        for (_, entry) in outbox.iter().filter(|(id, _)| ids.contains(id)) {
+            match &entry.state {
+                OutboxState::Dead { failure, .. } if is_revived(entry, failure) => open += 1,
+                OutboxState::Dead { .. } => dead += 1,
+                _ => {}
+            }
+        }
+        Ok(Pending { open, dead, activity })
     }
 }
 

@@ -69,18 +69,19 @@ impl RunningNode {
         }
         let routes =
             new.routes_from(&name, &ids, &self.node, &self.registry, &self.memory, &self.events);
-        // From here on nothing but trust can fail. Who is new comes in before anything asks for it.
-        let trust = self.node.trust();
-        for (id, peer) in new.peers_of(&name, &ids) {
-            if changes.peers.contains_key(&peer.name) {
-                trust.add(id, peer)?;
-            }
-        }
+        // From here on nothing but trust can fail.
         let directory = self.node.directory();
         for (inbox, change, made) in made {
             let made = Arc::<dyn Inbox>::from(made);
             if change == Change::Added || !directory.replace(inbox, Arc::clone(&made)) {
                 directory.receive(inbox, made)?;
+            }
+        }
+        // Who is let in finds what it is let in for.
+        let trust = self.node.trust();
+        for (id, peer) in new.peers_of(&name, &ids) {
+            if changes.peers.contains_key(&peer.name) {
+                trust.add(id, peer)?;
             }
         }
         let untouched = routes.iter().map(|route| route.name.to_string());

@@ -13,7 +13,9 @@ use super::memory::{Memory, Note, now};
 use super::{RouteEvent, RouteNews};
 use crate::model::{Kind, Places, RouteSpec, Schedule, SourceSpec, Target};
 
-/// How long nothing is looked at after a look, at least.
+/// How long nothing is looked at after a look that found nothing to do.
+pub(super) const QUIET: Duration = Duration::from_secs(2);
+/// How long nothing is looked at after a look that did, at least.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// So much longer than a look took is waited until the next one.
 const IDLE_SHARE: u32 = 20;
@@ -103,11 +105,10 @@ impl Route {
                 })
                 .await?;
                 // One that is being written has none yet.
-                if let Some(version) = version {
-                    drop(source);
-                    self.send_to_all("", &hex(&version), || self.source(kind)).await?;
-                }
-                Ok(Some(LOOK_AGAIN))
+                let Some(version) = version else { return Ok(Some(LOOK_AGAIN)) };
+                drop(source);
+                let sent = self.send_to_all("", &hex(&version), || self.source(kind)).await?;
+                Ok(Some(if sent { LOOK_AGAIN } else { QUIET }))
             }
             (SourceSpec::Kind(kind), Schedule::Every(every)) => {
                 self.look_at_time(kind, every).await.map(Some)
@@ -133,17 +134,19 @@ impl Route {
         Ok(every)
     }
 
-    /// Sends to each target what it was not sent yet; `mark` tells one content from another.
+    /// Sends to each target what it was not sent yet, and says whether there was one; `mark` tells
+    /// one content from another.
     pub(super) async fn send_to_all<S, F>(
         &self,
         entry: &str,
         mark: &str,
         source: F,
-    ) -> Result<(), RouteError>
+    ) -> Result<bool, RouteError>
     where
         F: Fn() -> S,
         S: Future<Output = Result<Box<dyn Source>, RouteError>>,
     {
+        let mut sent_any = false;
         for (target, peer) in &*self.targets {
             let key = self.key(target, entry);
             let last = self.memory.last(&self.node, &key).await?;
@@ -159,10 +162,11 @@ impl Route {
             let name = source.content().name.to_string();
             let sent = self.node.send_with(to, source, self.options(id)).await?;
             note.stored = true;
+            sent_any = true;
             self.memory.put(&note).await?;
             self.tell(RouteNews::Sent { id: sent.id(), name, to: target.to_string() });
         }
-        Ok(())
+        Ok(sent_any)
     }
 
     pub(super) fn options(&self, id: TransferId) -> SendOptions {

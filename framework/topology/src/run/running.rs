@@ -8,7 +8,9 @@ use estafette::{Node, PeerId};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, LocalSet};
 
+use super::memory::Memory;
 use super::onward::Onward;
+use super::revive::revive;
 use super::route::Route;
 use crate::model::SourceSpec;
 
@@ -33,12 +35,13 @@ pub(super) struct Plan {
 }
 
 impl Routes {
-    pub(super) fn start(node: Node, plan: Plan) -> io::Result<Self> {
+    pub(super) fn start(node: Node, memory: Memory, plan: Plan) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let (switch, mut switched) = mpsc::unbounded_channel::<(Plan, oneshot::Sender<()>)>();
         let work = async move {
             let mut tasks = Tasks::default();
             tasks.switch(&node, plan);
+            tokio::task::spawn_local(revive(node.clone(), memory));
             while let Some((plan, done)) = switched.recv().await {
                 tasks.switch(&node, plan);
                 // Whoever asked may be gone.

@@ -1,0 +1,78 @@
+//! Deliveries of routes that were refused since the other node is not told of them yet: a topology
+//! comes to one node before it comes to the other. They are tried again.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use estafette::delivery::{Failure, FailureKind};
+use estafette::node::{Direction, NodeEvent, OutboxEntry, OutboxState, TransferEvent};
+use estafette::{Node, TransferId, TransferNews};
+
+use super::memory::{Memory, now};
+
+/// The wait before the next try: doubled each time, up to the second.
+const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// Whether the other node refused it as one that it does not know of.
+fn may_be_told_later(failure: &Failure) -> bool {
+    let is_missing = failure.message.contains("has no inbox");
+    failure.kind == FailureKind::Untrusted || (failure.kind == FailureKind::Refused && is_missing)
+}
+
+/// Whether a dead letter is tried again. What has expired is one for good: under another id it
+/// would be another delivery.
+pub(super) fn is_revived(entry: &OutboxEntry, failure: &Failure) -> bool {
+    may_be_told_later(failure) && entry.expires > now()
+}
+
+/// Runs until the node stops. Those of earlier processes come first.
+pub(super) async fn revive(node: Node, memory: Memory) {
+    let mut events = node.events();
+    let mut waits = BTreeMap::<TransferId, Duration>::new();
+    for (id, entry) in node.outbox().await.unwrap_or_default() {
+        if let OutboxState::Dead { failure, .. } = &entry.state
+            && is_revived(&entry, failure)
+            && memory.has_sent(id)
+        {
+            try_again(&node, id, &mut waits);
+        }
+    }
+    while let Some(event) = events.next().await {
+        let NodeEvent::Transfer(TransferEvent {
+            transfer,
+            direction: Direction::Outgoing,
+            news,
+            ..
+        }) = event
+        else {
+            continue;
+        };
+        match news {
+            TransferNews::Failed { failure }
+                if may_be_told_later(&failure) && memory.has_sent(transfer) =>
+            {
+                try_again(&node, transfer, &mut waits);
+            }
+            TransferNews::Failed { .. } | TransferNews::Delivered { .. } => {
+                waits.remove(&transfer);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn try_again(node: &Node, id: TransferId, waits: &mut BTreeMap<TransferId, Duration>) {
+    let wait = waits.entry(id).or_insert(AGAIN.0);
+    let (node, pause) = (node.clone(), *wait);
+    *wait = (*wait * 2).min(AGAIN.1);
+    tokio::task::spawn_local(async move {
+        tokio::time::sleep(pause).await;
+        let Ok(entry) = node.outbox_entry(id).await else { return };
+        if let OutboxState::Dead { failure, .. } = &entry.state
+            && is_revived(&entry, failure)
+            && let Err(error) = node.retry(id).await
+        {
+            tracing::debug!(%error, transfer = %id.short(), "not tried again");
+        }
+    });
+}

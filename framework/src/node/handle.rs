@@ -143,10 +143,10 @@ impl Node {
         self.the_outbox()?.send(List).await.map_err(|_| OutboxError::None)
     }
 
-    /// One delivery in the outbox.
+    /// One delivery in the outbox. One that is still being stored is
+    /// [`OutboxError::Storing`].
     pub async fn outbox_entry(&self, id: TransferId) -> Result<OutboxEntry, OutboxError> {
-        let entry = self.the_outbox()?.send(Look(id)).await.map_err(|_| OutboxError::None)?;
-        entry.ok_or(OutboxError::Unknown(id))
+        self.the_outbox()?.send(Look(id)).await.map_err(|_| OutboxError::None)?
     }
 
     /// The handle of a delivery in the outbox, whichever process stored it.

@@ -254,7 +254,9 @@ impl Topology {
 
     /// Where its paths begin.
     pub(crate) fn places(&self) -> Places {
-        Places { base: self.base.clone(), confined: self.confined }
+        // Absolute, as parts of it are put together more than once.
+        let base = std::path::absolute(&self.base).unwrap_or_else(|_| self.base.clone());
+        Places { base, confined: self.confined }
     }
 }
 
@@ -407,5 +409,20 @@ impl SourceSpec {
             Self::Each(each) => format!("each of {}", each.folder.display()),
             Self::Inbox(inbox) => format!("inbox {inbox}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_begin_at_the_base_once_wherever_the_process_is() {
+        let topology = Topology::new("somewhere");
+        let place = topology.at(Path::new("out"));
+        assert!(place.is_absolute() && place.ends_with("somewhere/out"), "{place:?}");
+        // What was put together is put together again.
+        assert_eq!(topology.at(&place), place);
+        assert_eq!(topology.key_of("paris"), topology.at(Path::new(".estafette/paris/node.key")));
     }
 }

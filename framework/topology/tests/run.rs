@@ -322,3 +322,112 @@ async fn a_mirrored_folder_follows_what_is_changed_and_removed() {
     lyon.shutdown().await;
     paris.shutdown().await;
 }
+
+#[tokio::test]
+async fn no_job_is_removed_that_no_worker_has() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    std::fs::create_dir(folder.join("jobs")).unwrap();
+    for job in 0..6 {
+        std::fs::write(folder.join(format!("jobs/{job}")), "work").unwrap();
+    }
+    let text = r#"
+        [node.office]
+        listen = "unix:{here}/office.sock"
+        limits = { dial_for = "200ms" }
+        [node.anna]
+        [node.ben]
+        [inbox.jobs]
+        node = ["anna", "ben"]
+        sink = { folder = "jobs-{node}" }
+        [route.jobs]
+        from = "office"
+        source = { each = { folder = "jobs", then = "remove" } }
+        to = ["anna/jobs", "ben/jobs"]
+        deliver = "one"
+    "#;
+    let topology = write(folder, &here(folder, text));
+    // Both workers are away: jobs go from one to the other, and wait while both have enough.
+    let mut office = start(&topology, "office").await;
+    let (mut moved, mut events) = (0, office.events());
+    while moved < 8 {
+        let event = tokio::time::timeout(HANGS, events.recv()).await.unwrap().unwrap();
+        match event.news {
+            estafette_topology::RouteNews::Moved { .. } => moved += 1,
+            estafette_topology::RouteNews::Removed { entry } => panic!("{entry} is removed"),
+            _ => {}
+        }
+    }
+    // One that comes has them all.
+    let anna = start(&topology, "anna").await;
+    takes(&anna, 6).await;
+    for job in 0..6 {
+        assert_eq!(read(folder, &format!("jobs-anna/{job}")), "work");
+    }
+    office.shutdown().await;
+    anna.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_can_not_go_on_keeps_nothing_else_back() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    std::fs::create_dir(folder.join("out")).unwrap();
+    std::fs::write(folder.join("out/first"), "first").unwrap();
+    let first = here(folder, TWO_NODES).replace("{ paths = \"letter\" }", "{ each = \"out\" }");
+    let topology = write(folder, &first);
+    let (mut paris, lyon) = (start(&topology, "paris").await, start(&topology, "lyon").await);
+    takes(&paris, 1).await;
+    // Somebody takes it away before there is a route that begins there.
+    std::fs::remove_file(folder.join("in/first")).unwrap();
+    std::fs::write(folder.join("out/second"), "second").unwrap();
+    takes(&paris, 1).await;
+    let onward = r#"
+        [node.brest]
+        listen = "unix:{here}/brest.sock"
+        [inbox.archive]
+        node = "brest"
+        sink = { folder = "archive" }
+        [route.onward]
+        from = "paris"
+        source = { inbox = "letters" }
+        to = "brest/archive"
+    "#;
+    let topology = write(folder, &(first + &here(folder, onward)));
+    let brest = start(&topology, "brest").await;
+    paris.reload(&topology).await.unwrap();
+    takes(&brest, 1).await;
+    assert_eq!(read(folder, "archive/second"), "second");
+    for running in [lyon, paris, brest] {
+        running.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn of_a_folder_that_is_delivered_nothing_is_removed() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    std::fs::create_dir_all(folder.join("out/tree")).unwrap();
+    std::fs::write(folder.join("out/tree/leaf"), "leaf").unwrap();
+    std::os::unix::fs::symlink("/nowhere", folder.join("out/tree/link")).unwrap();
+    std::fs::write(folder.join("out/line\nbreak"), "odd").unwrap();
+    let text = here(folder, TWO_NODES)
+        .replace("{ paths = \"letter\" }", "{ each = { folder = \"out\", then = \"remove\" } }");
+    let topology = write(folder, &text);
+    let (paris, mut lyon) = (start(&topology, "paris").await, start(&topology, "lyon").await);
+    let mut events = lyon.events();
+    takes(&paris, 2).await;
+    let removed = loop {
+        let event = tokio::time::timeout(HANGS, events.recv()).await.unwrap().unwrap();
+        if let estafette_topology::RouteNews::Removed { entry } = event.news {
+            break entry;
+        }
+    };
+    assert_eq!(removed, "line\nbreak");
+    assert_eq!(read(folder, "in/tree/leaf"), "leaf");
+    assert_eq!(read(folder, "out/tree/leaf"), "leaf");
+    // Each was sent once.
+    assert_eq!(lyon.node().outbox().await.unwrap().len(), 2);
+    lyon.shutdown().await;
+    paris.shutdown().await;
+}

@@ -71,7 +71,7 @@ pub(crate) struct List;
 
 /// One delivery.
 #[derive(Debug, Message)]
-#[rtype(result = "Option<OutboxEntry>")]
+#[rtype(result = "Result<OutboxEntry, OutboxError>")]
 pub(crate) struct Look(pub(crate) TransferId);
 
 /// The state of one delivery.
@@ -390,10 +390,14 @@ impl Handler<List> for Outbox {
 }
 
 impl Handler<Look> for Outbox {
-    type Result = Option<OutboxEntry>;
+    type Result = Result<OutboxEntry, OutboxError>;
 
     fn handle(&mut self, Look(id): Look, _: &mut Context<Self>) -> Self::Result {
-        self.entries.get(&self.meant(id)).map(|held| held.entry.dated(self.shared.clock.now()))
+        let held = self.entries.get(&self.meant(id)).ok_or(OutboxError::Unknown(id))?;
+        if held.storing.is_some() {
+            return Err(OutboxError::Storing(id));
+        }
+        Ok(held.entry.dated(self.shared.clock.now()))
     }
 }
 

@@ -5,11 +5,11 @@ use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-use estafette::node::OutboxState;
+use std::sync::PoisonError;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::RouteNews;
+use super::memory::Note;
 use super::queue::{Given, Load};
 use super::route::{LOOK_AGAIN, QUIET, Route, RouteError, hex, on_a_thread};
 use crate::model::{Deliver, EachSpec, Kind, Then};
@@ -18,6 +18,10 @@ use crate::model::{Deliver, EachSpec, Kind, Then};
 const ENTRIES: usize = 100_000;
 /// The age from which on a file can't change without a trace, where clocks tick in milliseconds.
 const SETTLED: Duration = Duration::from_secs(2);
+/// The time after which an entry that is gone is forgotten.
+const GONE: Duration = Duration::from_secs(24 * 3600);
+/// The folder beside the entries for what is looked at for the last time.
+const ASIDE: &str = ".estafette-aside";
 /// The ends of names that programs give to what they are still writing.
 const UNFINISHED: [&str; 4] = [".part", ".tmp", ".partial", "~"];
 
@@ -51,38 +55,83 @@ impl Route {
             Deliver::One => self.load(&notes).await,
             Deliver::All => Load::new(),
         };
-        let mut busy = false;
+        self.bring_back(&folder).await;
+        let (mut busy, mut failed) = (false, None);
         for (name, seen) in &entries {
-            let path = folder.join(name);
-            let Some(kind) = path.to_str().map(Kind::path) else { continue };
-            let mark = match seen {
-                Seen::File(mark) => Some(mark.clone()),
-                Seen::Tree => self.version(&kind).await?,
-                Seen::Young => None,
-            };
-            let Some(mark) = mark else {
-                busy = true;
-                continue;
-            };
-            let done = if self.spec.deliver == Deliver::One {
-                let given = self.give_to_one(name, &mark, &kind, &mut load).await?;
-                busy |= given != Given::Done;
-                given == Given::Done
-            } else {
-                busy |= self.send_to_all(name, &mark, || self.source(&kind)).await?;
-                each.then == Then::Remove && self.is_delivered(name, &mark).await?
-            };
-            busy |= each.then == Then::Remove;
-            if done && each.then == Then::Remove {
-                self.remove(&path, name, seen).await?;
+            match self.look_at_one((each, &folder), name, seen, &mut load).await {
+                Ok(is_busy) => busy |= is_busy,
+                // What can't be sent by itself keeps no other back.
+                Err(error @ RouteError::Source(_)) => failed = Some(error),
+                Err(error) => return Err(error),
             }
         }
-        notes
-            .retain(|note| !entries.contains_key(note.key.rsplit('\n').next().unwrap_or_default()));
-        for gone in notes.into_iter().filter(|note| note.stored) {
-            self.memory.forget(&gone.key).await?;
+        notes.retain(|note| !entries.contains_key(entry_of(&note.key)));
+        self.forget_gone(notes).await?;
+        match failed {
+            Some(error) => Err(error),
+            None => Ok(Some(if busy { LOOK_AGAIN } else { QUIET })),
         }
-        Ok(Some(if busy { LOOK_AGAIN } else { QUIET }))
+    }
+
+    /// One entry; whether something is still to be done about it soon.
+    async fn look_at_one(
+        &self,
+        (each, folder): (&EachSpec, &Path),
+        name: &str,
+        seen: &Seen,
+        load: &mut Load,
+    ) -> Result<bool, RouteError> {
+        let path = folder.join(name);
+        let Some(kind) = path.to_str().map(Kind::path) else { return Ok(false) };
+        let mark = match seen {
+            Seen::File(mark) => Some(mark.clone()),
+            Seen::Tree => self.version(&kind).await?,
+            Seen::Young => None,
+        };
+        let Some(mark) = mark else { return Ok(true) };
+        // Of a folder something may have been left out, and new things may be in it by now.
+        let removes = each.then == Then::Remove && *seen != Seen::Tree;
+        let (mut busy, done) = if self.spec.deliver == Deliver::One {
+            let given = self.give_to_one(name, &mark, &kind, load).await?;
+            (matches!(given, Given::Open | Given::Waits), given == Given::Done)
+        } else {
+            let sent = self.send_to_all(name, &mark, || self.source(&kind)).await?;
+            (sent || removes, removes && self.is_delivered(name, &mark).await?)
+        };
+        if done && removes {
+            self.remove(&path, name, seen).await?;
+            busy = true;
+        }
+        Ok(busy)
+    }
+
+    /// Forgets entries that have been gone for long: one that is back before is no new one, as when
+    /// a disk was not mounted.
+    async fn forget_gone(&self, notes: Vec<Note>) -> Result<(), RouteError> {
+        let gone: Vec<_> = {
+            let mut since = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
+            since.retain(|key, _| notes.iter().any(|note| note.key == *key));
+            let now = Instant::now();
+            let mut is_old = |note: &Note| {
+                let at = *since.entry(note.key.clone()).or_insert(now);
+                note.stored && now.duration_since(at) >= GONE
+            };
+            notes.into_iter().filter(|note| is_old(note)).collect()
+        };
+        for note in gone {
+            self.memory.forget(&note.key).await?;
+        }
+        Ok(())
+    }
+
+    /// Brings back what a process that died had put aside: it is looked at again, and removed again
+    /// if it is still what was delivered.
+    async fn bring_back(&self, folder: &Path) {
+        let folder = folder.to_owned();
+        let brought = on_a_thread(move || bring_back(&folder)).await;
+        if let Ok(Err(error)) = brought {
+            tracing::warn!(%error, route = &*self.name, "what was put aside stays there");
+        }
     }
 
     /// The version of a tree, if it has one by now and is still there.
@@ -97,18 +146,14 @@ impl Route {
 
     /// Whether all targets have this version of an entry.
     async fn is_delivered(&self, entry: &str, mark: &str) -> Result<bool, RouteError> {
+        let mut all = true;
         for (target, _) in &*self.targets {
             let note = self.memory.last(&self.node, &self.key(target, entry)).await?;
-            let Some(note) = note.filter(|note| note.mark == mark) else { return Ok(false) };
-            let held = self.node.outbox_entry(note.id).await;
-            let delivered = held.is_ok_and(|held| {
-                matches!(held.state, OutboxState::Delivered { .. } | OutboxState::Processed { .. })
-            });
-            if !delivered {
-                return Ok(false);
-            }
+            let Some(mut note) = note.filter(|note| note.mark == mark) else { return Ok(false) };
+            // Each is noted, as the outbox forgets one before another one is delivered.
+            all &= self.memory.is_delivered(&self.node, &mut note).await?;
         }
-        Ok(true)
+        Ok(all)
     }
 
     async fn remove(&self, path: &Path, name: &str, seen: &Seen) -> Result<(), RouteError> {
@@ -124,25 +169,54 @@ impl Route {
     }
 }
 
-/// Removes what was delivered; `false` if it is another version by now, which stays.
+/// Removes a file that was delivered; `false` if it is another version by now, which stays.
 fn remove(path: &Path, seen: &Seen) -> io::Result<bool> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let aside = path.with_file_name(ASIDE);
+    fs::create_dir(&aside).or_else(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => Ok(()),
+        _ => Err(error),
+    })?;
+    let aside_as = aside.join(path.file_name().unwrap_or_default());
     // Out of everybody's sight before it is looked at for the last time.
-    let aside = path.with_file_name(format!(".{name}.delivered"));
-    fs::rename(path, &aside)?;
-    let metadata = fs::symlink_metadata(&aside)?;
-    if metadata.is_dir() {
-        fs::remove_dir_all(&aside)?;
-    } else if *seen == Seen::Tree || *seen == Seen::File(mark(&metadata)) {
-        fs::remove_file(&aside)?;
+    fs::rename(path, &aside_as)?;
+    let is_same = *seen == Seen::File(mark(&fs::symlink_metadata(&aside_as)?));
+    if is_same {
+        fs::remove_file(&aside_as)?;
+        // One that is not empty holds what could not be brought back.
+        let _ = fs::remove_dir(&aside);
     } else {
-        // Back, unless somebody has put another one there: then it keeps its name beside it.
-        if !path.exists() {
-            fs::rename(&aside, path)?;
-        }
-        return Ok(false);
+        put_back(&aside_as, path)?;
     }
-    Ok(true)
+    Ok(is_same)
+}
+
+/// Puts a file in its place, unless another one is there: then both stay where they are.
+fn put_back(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::hard_link(from, to) {
+        Ok(()) => fs::remove_file(from),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
+        // File systems without hard links.
+        Err(_) if !to.exists() => fs::rename(from, to),
+        Err(error) => Err(error),
+    }
+}
+
+fn bring_back(folder: &Path) -> io::Result<()> {
+    let aside = folder.join(ASIDE);
+    let entries = match fs::read_dir(&aside) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        put_back(&entry.path(), &folder.join(entry.file_name()))?;
+    }
+    fs::remove_dir(&aside)
+}
+
+/// The entry in the key of a note: it may have any character.
+fn entry_of(key: &str) -> &str {
+    key.splitn(3, '\n').nth(2).unwrap_or_default()
 }
 
 /// The entries of a folder that are meant to be sent: none whose name begins with a dot, or ends as
@@ -158,7 +232,12 @@ pub(super) fn entries(folder: &Path) -> io::Result<BTreeMap<String, Seen>> {
             continue;
         }
         match entry.metadata() {
-            Ok(metadata) => drop(found.insert(name.to_owned(), seen(&metadata, now))),
+            // Pipes, sockets and devices have no content.
+            Ok(metadata) => {
+                if metadata.is_file() || metadata.is_dir() || metadata.is_symlink() {
+                    found.insert(name.to_owned(), seen(&metadata, now));
+                }
+            }
             // It has gone meanwhile.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
@@ -189,9 +268,10 @@ fn seen(metadata: &Metadata, now: SystemTime) -> Seen {
     }
 }
 
+/// Not by the device, whose number is another one after a restart of the machine.
 fn mark(metadata: &Metadata) -> String {
-    let (device, inode, length) = (metadata.dev(), metadata.ino(), metadata.len());
-    format!("{device:x}-{inode:x}-{length:x}-{}.{}", metadata.mtime(), metadata.mtime_nsec())
+    let (inode, length) = (metadata.ino(), metadata.len());
+    format!("{inode:x}-{length:x}-{}.{}", metadata.mtime(), metadata.mtime_nsec())
 }
 
 #[cfg(test)]
@@ -227,5 +307,24 @@ mod tests {
         let delivered = Seen::File(mark(&fs::metadata(&path).expect("it is there")));
         assert!(remove(&path, &delivered).expect("it can be removed"));
         assert_eq!(fs::read_dir(place.path()).expect("a folder").count(), 0);
+    }
+
+    #[test]
+    fn what_a_process_that_died_had_put_aside_comes_back() {
+        let place = tempfile::tempdir().expect("a folder");
+        let aside = place.path().join(ASIDE);
+        fs::create_dir(&aside).expect("a folder");
+        let long = "n".repeat(255);
+        fs::write(aside.join(&long), "1").expect("a file");
+        bring_back(place.path()).expect("it comes back");
+        assert_eq!(fs::read_to_string(place.path().join(&long)).expect("it is back"), "1");
+        assert!(!aside.exists());
+        let seen = Seen::File(mark(&fs::metadata(place.path().join(&long)).expect("it is there")));
+        assert!(remove(&place.path().join(&long), &seen).expect("however long its name is"));
+    }
+
+    #[test]
+    fn an_entry_may_have_any_name() {
+        assert_eq!(entry_of("post\nparis/in\nline\nbreak"), "line\nbreak");
     }
 }

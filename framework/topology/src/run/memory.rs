@@ -8,7 +8,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use estafette::node::{FileStore, OutboxError, Store, blocking};
+use estafette::node::{FileStore, OutboxError, OutboxState, Store, blocking};
 use estafette::{Node, TransferId};
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +31,9 @@ pub(super) struct Note {
     pub(super) at: u64,
     /// Whether the outbox has it for certain.
     pub(super) stored: bool,
+    /// Whether it was delivered: known longer than the outbox does.
+    #[serde(default)]
+    pub(super) delivered: bool,
 }
 
 /// The notes of one node: on the disk, and in memory, as they are looked at again and again.
@@ -60,18 +63,44 @@ impl Memory {
     }
 
     /// The note under a key; one of a process that died is completed, if its transfer was stored,
-    /// and else it is none.
+    /// and else it is none. Fails with `WouldBlock` while it is being stored. To be called by the
+    /// route itself alone.
     pub(super) async fn last(&self, node: &Node, key: &str) -> io::Result<Option<Note>> {
-        let Some(mut note) = self.notes().get(key).cloned() else { return Ok(None) };
+        let Some(mut note) = self.look(node, key).await? else { return Ok(None) };
         if !note.stored {
-            match node.outbox_entry(note.id).await {
-                Ok(_) => note.stored = true,
-                Err(OutboxError::Unknown(_)) => return Ok(None),
-                Err(error) => return Err(io::Error::other(error)),
-            }
+            note.stored = true;
             self.put(&note).await?;
         }
         Ok(Some(note))
+    }
+
+    /// The same, and nothing is written.
+    pub(super) async fn look(&self, node: &Node, key: &str) -> io::Result<Option<Note>> {
+        let Some(note) = self.notes().get(key).cloned() else { return Ok(None) };
+        if note.stored {
+            return Ok(Some(note));
+        }
+        match node.outbox_entry(note.id).await {
+            Ok(_) => Ok(Some(note)),
+            Err(OutboxError::Unknown(_)) => Ok(None),
+            Err(OutboxError::Storing(_)) => Err(io::ErrorKind::WouldBlock.into()),
+            Err(error) => Err(io::Error::other(error)),
+        }
+    }
+
+    /// Whether what a note tells of was delivered; that it was is noted, as the outbox forgets it.
+    pub(super) async fn is_delivered(&self, node: &Node, note: &mut Note) -> io::Result<bool> {
+        if note.delivered {
+            return Ok(true);
+        }
+        let held = node.outbox_entry(note.id).await;
+        note.delivered = held.is_ok_and(|held| {
+            matches!(held.state, OutboxState::Delivered { .. } | OutboxState::Processed { .. })
+        });
+        if note.delivered {
+            self.put(note).await?;
+        }
+        Ok(note.delivered)
     }
 
     pub(super) async fn put(&self, note: &Note) -> io::Result<()> {

@@ -370,6 +370,7 @@ impl Topology {
                     registry: registry.clone(),
                     memory: memory.clone(),
                     events: events.clone(),
+                    gone: Arc::default(),
                 }
             })
             .collect()

@@ -1,5 +1,6 @@
 //! What arrives in an inbox goes on, by all routes that begin there, once.
 
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use estafette::node::{Arrival, Direction, NodeEvent, Processed, TransferEvent};
@@ -26,7 +27,8 @@ impl Onward {
         let mut events = self.node.events();
         loop {
             for (sender, id, arrival) in self.waiting() {
-                if !self.pass_on(sender, id, &arrival).await {
+                // What can't go on by itself keeps no other back.
+                if self.pass_on(sender, id, &arrival).await.is_break() {
                     break;
                 }
             }
@@ -55,32 +57,37 @@ impl Onward {
         waiting
     }
 
-    /// Whether it went on; what did not is tried again.
-    async fn pass_on(&self, sender: PeerId, id: TransferId, arrival: &Arrival) -> bool {
+    /// Lets it go on; what does not is tried again. `Break`: no other one can, either.
+    async fn pass_on(&self, sender: PeerId, id: TransferId, arrival: &Arrival) -> ControlFlow<()> {
         let (key, mark) = (format!("{sender}/{id}"), id.to_string());
         for route in &self.routes {
             let sent = route.send_to_all(&key, &mark, || async {
-                let place = arrival.receipt.place.as_str();
+                // The place in the receipt is for people: what can't be shown in it is escaped.
+                let path = arrival.path.as_deref().and_then(std::path::Path::to_str);
+                let place = path.unwrap_or(arrival.receipt.place.as_str());
                 route.source(&Kind::path(place)).await.map_err(|error| {
                     RouteError::Source(format!("{} can't go on: {error}", arrival.name))
                 })
             });
             if let Err(error) = sent.await {
                 route.tell(RouteNews::Failed { why: error.to_string(), again: LOOK_AGAIN });
-                return false;
+                return match error {
+                    RouteError::Source(_) => ControlFlow::Continue(()),
+                    _ => ControlFlow::Break(()),
+                };
             }
         }
         match self.node.processed(sender, id).await {
             Ok(_) => {}
             Err(error) => {
                 tracing::warn!(%error, "what went on could not be noted as processed");
-                return false;
+                return ControlFlow::Break(());
             }
         }
         // The note has served: what is processed does not come again.
         for route in &self.routes {
             route.forget(&key).await;
         }
-        true
+        ControlFlow::Continue(())
     }
 }

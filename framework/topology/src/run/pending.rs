@@ -3,7 +3,7 @@
 use estafette::node::{OutboxError, OutboxState, Processed};
 
 use super::RunningNode;
-use super::each::entries;
+use super::each::{Seen, entries};
 use super::revive::is_revived;
 use super::route::{Route, RouteError, on_a_thread};
 use crate::model::{Deliver, SourceSpec, Then};
@@ -79,23 +79,31 @@ impl Route {
                 let listed = on_a_thread(move || entries(&folder)).await?;
                 let listed = listed.map_err(RouteError::Memory)?;
                 if each.then == Then::Remove {
-                    return Ok(listed.len() as u64);
+                    let files = listed.values().filter(|seen| **seen != Seen::Tree).count();
+                    let trees = listed.into_iter().filter(|(_, seen)| *seen == Seen::Tree);
+                    let trees = self.unstored(trees.map(|(name, _)| name).collect()).await?;
+                    return Ok(files as u64 + trees);
                 }
                 listed.into_keys().collect()
             }
             SourceSpec::Inbox(_) => Vec::new(),
         };
+        self.unstored(entries).await
+    }
+
+    /// Of these entries.
+    async fn unstored(&self, entries: Vec<String>) -> Result<u64, RouteError> {
         let mut unsent = 0;
         if self.spec.deliver == Deliver::One {
             for entry in entries {
-                let note = self.memory.last(&self.node, &self.key_of_one(&entry)).await?;
+                let note = self.memory.look(&self.node, &self.key_of_one(&entry)).await?;
                 unsent += u64::from(note.is_none());
             }
             return Ok(unsent);
         }
         for entry in entries {
             for ((target, _), goes_on) in self.targets.iter().zip(&*self.goes_on) {
-                let note = self.memory.last(&self.node, &self.key(target, &entry)).await?;
+                let note = self.memory.look(&self.node, &self.key(target, &entry)).await?;
                 let Some(note) = note else {
                     unsent += 1;
                     continue;

@@ -22,6 +22,8 @@ pub(super) enum Given {
     Open,
     /// One of them has it.
     Done,
+    /// None has it, nor will.
+    Withdrawn,
 }
 
 /// How many deliveries each target has under way.
@@ -52,18 +54,22 @@ impl Route {
         let key = self.key_of_one(entry);
         let last = self.memory.last(&self.node, &key).await?.filter(|last| last.mark == mark);
         let mut not_to = None;
-        if let Some(last) = last {
+        if let Some(mut last) = last {
+            if self.memory.is_delivered(&self.node, &mut last).await? {
+                return Ok(Given::Done);
+            }
             match self.node.outbox_entry(last.id).await {
-                // It was delivered so long ago that nothing remembers it.
-                Err(OutboxError::Unknown(_)) => return Ok(Given::Done),
+                // Somebody took it out of the outbox: it is neither sent again nor done.
+                Err(OutboxError::Unknown(_)) => return Ok(Given::Withdrawn),
                 Err(_) => return Ok(Given::Open),
                 Ok(held) => match held.state {
-                    OutboxState::Delivered { .. } | OutboxState::Processed { .. } => {
-                        return Ok(Given::Done);
-                    }
                     OutboxState::Stored if held.last_failure.is_some() && load.len() > 1 => {
-                        // Else it was delivered in this very moment: looked at again.
+                        // Forgotten before it is withdrawn: a process that dies in between gives it
+                        // once more. The other way round it would be taken for withdrawn by hand.
+                        self.memory.forget(&key).await?;
                         if self.node.withdraw(last.id).await.is_err() {
+                            // It was delivered in this very moment: looked at again.
+                            self.memory.put(&last).await?;
                             return Ok(Given::Open);
                         }
                         let count = load.iter_mut().find(|(to, _)| to.to_string() == last.to);
@@ -106,7 +112,8 @@ impl Route {
         let source = self.source(kind).await?;
         let (id, to) = (TransferId::random(), target.to_string());
         let (key, mark) = (key.to_owned(), mark.to_owned());
-        let mut note = Note { key, id, mark, to: to.clone(), at: now(), stored: false };
+        let mut note =
+            Note { key, id, mark, to: to.clone(), at: now(), stored: false, delivered: false };
         self.memory.put(&note).await?;
         let name = source.content().name.to_string();
         let sent = Destination::Peer(*peer, target.inbox.clone());

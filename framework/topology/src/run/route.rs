@@ -1,7 +1,8 @@
 //! A route that runs: looks at its source when it is time to, and sends what is new.
 
+use std::collections::BTreeMap;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use estafette::node::{Destination, SendError, SendOptions, StageRegistry, blocking};
@@ -38,6 +39,8 @@ pub(super) struct Route {
     pub(super) registry: StageRegistry,
     pub(super) memory: Memory,
     pub(super) events: broadcast::Sender<RouteEvent>,
+    /// Entries that have gone, and since when.
+    pub(super) gone: Arc<Mutex<BTreeMap<String, Instant>>>,
 }
 
 /// A failure of a route: told, and tried again.
@@ -63,6 +66,10 @@ impl Route {
                     again.map(|again| again.max(began.elapsed() * IDLE_SHARE))
                 }
                 Err(RouteError::Send(SendError::Stopped)) => return,
+                // An earlier one is still being stored.
+                Err(RouteError::Memory(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                    Some(LOOK_AGAIN)
+                }
                 Err(error) => {
                     self.tell(RouteNews::Failed { why: error.to_string(), again: pause });
                     let again = pause;
@@ -119,15 +126,19 @@ impl Route {
     /// Sends if it is time to, and says how long it is until the next time.
     async fn look_at_time(&self, kind: &Kind, every: Duration) -> Result<Duration, RouteError> {
         let now = now();
-        let mut last = 0;
+        let mut newest = None::<Note>;
         for (target, _) in &*self.targets {
             let note = self.memory.last(&self.node, &self.key(target, "")).await?;
-            last = last.max(note.map_or(0, |note| note.at));
+            newest = newest.into_iter().chain(note).max_by_key(|note| note.at);
         }
-        // A clock that was put back begins anew.
-        let due = if last > now { now } else { last } + every.as_secs();
-        if last != 0 && due > now {
-            return Ok(Duration::from_secs(due - now));
+        if let Some(Note { mark, at, .. }) = newest {
+            // Those that it did not come to, as something failed or the process died.
+            self.send_to_all("", &mark, || self.source(kind)).await?;
+            // A clock that was put back begins anew.
+            let due = at.min(now) + every.as_secs();
+            if due > now {
+                return Ok(Duration::from_secs(due - now));
+            }
         }
         let mark = format!("at {now}");
         self.send_to_all("", &mark, || self.source(kind)).await?;
@@ -156,7 +167,7 @@ impl Route {
             let source = source().await?;
             let id = TransferId::random();
             let (mark, to) = (mark.to_owned(), String::new());
-            let mut note = Note { key, id, mark, to, at: now(), stored: false };
+            let mut note = Note { key, id, mark, to, at: now(), stored: false, delivered: false };
             self.memory.put(&note).await?;
             let to = Destination::Peer(*peer, target.inbox.clone());
             let name = source.content().name.to_string();

@@ -47,6 +47,9 @@ pub enum OutboxError {
     /// There is no such delivery.
     #[error("there is no delivery {0} in the outbox")]
     Unknown(TransferId),
+    /// It is being stored: whether it will be is not known yet.
+    #[error("the delivery {0} is being stored at this moment")]
+    Storing(TransferId),
     /// It is not in a state for that.
     #[error("the delivery {id} {why}")]
     Unfit {

@@ -212,6 +212,13 @@ async fn what_a_first_try_comes_to_before_it_is_stored_counts_afterwards() {
         let mut events = paris.events();
         let (go, sending) = held(&world, &lyon).await;
         hears(&mut events, |news| matches!(news, TransferNews::Failed { .. })).await;
+        // Nobody is told that it is stored before it is.
+        let (id, _) = lyon.outbox().await.unwrap().pop().unwrap();
+        let looked = lyon.outbox_entry(id).await;
+        assert!(
+            matches!(looked, Err(OutboxError::Storing(storing)) if storing == id),
+            "{looked:?}"
+        );
         go.send(Ok(())).unwrap();
         let transfer = sending.await.unwrap().unwrap();
         assert_eq!(transfer.delivered().await.unwrap_err().kind, FailureKind::Refused);

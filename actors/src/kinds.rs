@@ -72,6 +72,9 @@ impl<'de, T: OfPaths> Deserialize<'de> for Short<T> {
 /// Relative ones from where the settings are.
 fn paths<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PathBuf>, D::Error> {
     let paths = Vec::<PathBuf>::deserialize(deserializer)?;
+    if paths.iter().all(|path| path.as_os_str().is_empty()) {
+        return Err(D::Error::custom("it is empty: name a path"));
+    }
     Ok(paths.into_iter().map(units::path::from_base).collect())
 }
 
@@ -293,6 +296,8 @@ mod tests {
         made.1.make().unwrap();
         assert!(place.path().join("in").is_dir());
         standard().inbox_of("folder", json!(["in"])).unwrap_err();
+        standard().source_of("paths", json!([])).unwrap_err();
+        standard().source_of("paths", json!({ "paths": [""] })).unwrap_err();
         standard().inbox_of("folder", json!(7)).unwrap_err();
     }
 

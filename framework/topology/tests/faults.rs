@@ -299,3 +299,15 @@ fn of_a_long_circle_the_first_routes_are_named() {
     assert_eq!(found.len(), 1);
     assert!(found[0].0.label.contains("and 994 more"), "{}", found[0].0.label);
 }
+
+#[test]
+fn nodes_of_several_machines_may_have_folders_of_one_name() {
+    let ids = [(); 2].map(|()| estafette::Identity::generate().peer());
+    let text = format!(
+        "[node.paris]\nid = \"{}\"\nlisten = \"paris:7400\"\n[node.brest]\nid = \"{}\"\nlisten = \
+         \"brest:7400\"\n[inbox.files]\nnode = [\"paris\", \"brest\"]\nsink = {{ folder = \"/srv/in\" }}",
+        ids[0], ids[1]
+    );
+    let report = Document::parse("topology.toml", text).check(&standard());
+    assert!(report.is_empty(), "{report}");
+}

@@ -22,8 +22,11 @@ impl Checking<'_> {
             for node in inbox.nodes.iter().collect::<BTreeSet<_>>() {
                 let Some(folder) = inbox.sink.folder_at(node) else { continue };
                 let place = format!("{at}.sink.folder");
-                let taken =
-                    folders.insert(topology.at(folder.as_ref()), (place.clone(), name, node));
+                // Nodes with an id may be of several machines.
+                let has_id = topology.nodes.get(node).is_some_and(|node| node.id.is_some());
+                let machine = has_id.then_some(node);
+                let at = (machine, topology.at(folder.as_ref()));
+                let taken = folders.insert(at, (place.clone(), name, node));
                 let Some((first, other, neighbour)) = taken else { continue };
                 let message = format!("`{folder}` is the folder of two inboxes");
                 let fault = Fault::new("same-folder", place.clone(), message);

@@ -147,6 +147,12 @@ const CASES: &[Case] = &[
     ("127.0.0.1:7411", "127.0.0.1:99999", &[("bad-address", 3, "")]),
     ("127.0.0.1:7411", "", &[("bad-address", 3, "")]),
     ("[node.lyon]", "[node.lyon]\naddresses = \"0.0.0.0:1\"", &[("bad-address", 2, "")]),
+    ("[node.lyon]", "[node.lyon]\nhttp = \"7480\"", &[("bad-address", 2, "127.0.0.1:7480")]),
+    (
+        "[node.lyon]",
+        "[node.lyon]\nhttp = { listen = \"127.0.0.1:7411\" }",
+        &[("same-address", 4, "another port")],
+    ),
     ("listen = ", "lisen = ", &[("unknown-key", 3, "`listen`")]),
     ("listen = \"127.0.0.1:7411\"\n", "", &[("unreachable", 9, "[node.paris] listen")]),
     (

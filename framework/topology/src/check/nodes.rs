@@ -66,6 +66,15 @@ impl Checking<'_> {
                 self.faults.push(fault.help("add one of them: addresses = [\"HOST:PORT\"]"));
             }
         }
+        if let Some(http) = &node.http {
+            let (host, port) = http.listen.rsplit_once(':').unwrap_or((&http.listen, ""));
+            if host.is_empty() || port.parse::<u16>().is_err() || host.contains('/') {
+                let message = format!("no page can be served at {:?}", http.listen);
+                let fault = Fault::new("bad-address", format!("{at}.http.listen"), message);
+                let fault = fault.label("an address is HOST:PORT");
+                self.faults.push(fault.help("for this machine alone: http = \"127.0.0.1:7480\""));
+            }
+        }
         for (index, address) in node.addresses.iter().enumerate() {
             if let Err(why) = self.registry.check_address(address) {
                 let place = one_of(&format!("{at}.addresses"), index, node.addresses.len());
@@ -79,9 +88,15 @@ impl Checking<'_> {
     fn shared_addresses(&mut self) {
         let mut taken = Taken::default();
         for (name, node) in &self.topology.nodes {
-            for (index, address) in node.listen.iter().enumerate() {
+            let listeners = node.listen.iter().enumerate().map(|(index, address)| {
                 let at = format!("node.{}.listen", quoted(name));
-                let at = one_of(&at, index, node.listen.len());
+                (address, one_of(&at, index, node.listen.len()))
+            });
+            let page = node
+                .http
+                .iter()
+                .map(|http| (&http.listen, format!("node.{}.http.listen", quoted(name))));
+            for (address, at) in listeners.chain(page) {
                 // Nodes with an id may be of several machines.
                 if address.ends_with(":0") || (node.id.is_some() && is_for_all(address)) {
                     continue;

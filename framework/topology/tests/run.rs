@@ -431,3 +431,43 @@ async fn of_a_folder_that_is_delivered_nothing_is_removed() {
     lyon.shutdown().await;
     paris.shutdown().await;
 }
+
+#[tokio::test]
+async fn a_target_that_a_schedule_did_not_come_to_is_not_skipped() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    let text = r#"
+        [node.lyon]
+        limits = { outbox = 1 }
+        [node.paris]
+        listen = "unix:{here}/paris.sock"
+        [node.brest]
+        listen = "unix:{here}/brest.sock"
+        [inbox.news]
+        node = ["paris", "brest"]
+        sink = { folder = "news-{node}" }
+        [route.news]
+        from = "lyon"
+        source = { text = { name = "today", text = "nothing new" } }
+        to = ["paris/news", "brest/news"]
+        schedule = { every = "1h" }
+    "#;
+    let topology = write(folder, &here(folder, text));
+    let (brest, mut lyon) = (start(&topology, "brest").await, start(&topology, "lyon").await);
+    // Paris is away, and there is no room for a second one until it has come.
+    let mut events = lyon.events();
+    loop {
+        let event = tokio::time::timeout(HANGS, events.recv()).await.unwrap().unwrap();
+        if matches!(event.news, estafette_topology::RouteNews::Failed { .. }) {
+            break;
+        }
+    }
+    let paris = start(&topology, "paris").await;
+    takes(&paris, 1).await;
+    takes(&brest, 1).await;
+    assert_eq!(read(folder, "news-brest/today"), "nothing new");
+    assert_eq!(lyon.node().outbox().await.unwrap().len(), 2);
+    for running in [lyon, paris, brest] {
+        running.shutdown().await;
+    }
+}

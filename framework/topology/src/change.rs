@@ -56,8 +56,12 @@ pub(crate) struct View {
     spool: PathBuf,
     peers: BTreeMap<String, PeerView>,
     inboxes: BTreeMap<String, Kind>,
-    routes: BTreeMap<String, (RouteSpec, Vec<bool>)>,
+    routes: BTreeMap<String, RouteView>,
 }
+
+/// A route, as the node where it begins sees it: what is said of it, whether it goes on at each of
+/// its targets, and the ids and keys of those on its way.
+type RouteView = (RouteSpec, Vec<bool>, Vec<(Option<PeerId>, PathBuf)>);
 
 /// A peer, as a node sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,7 +109,11 @@ impl Topology {
             routes: routes
                 .map(|(route, spec)| {
                     let goes_on = spec.to.iter().map(|target| self.goes_on(target)).collect();
-                    (route.clone(), (spec.clone(), goes_on))
+                    let way = spec.to.iter().map(|target| &target.node).chain(&spec.via);
+                    let way = way.map(|node| {
+                        (self.nodes.get(node).and_then(|node| node.id), self.key_of(node))
+                    });
+                    (route.clone(), (spec.clone(), goes_on, way.collect()))
                 })
                 .collect(),
             own: own.clone(),
@@ -114,6 +122,11 @@ impl Topology {
 }
 
 impl View {
+    /// Whether it knows a peer of this name.
+    pub(crate) fn has_peer(&self, name: &str) -> bool {
+        self.peers.contains_key(name)
+    }
+
     /// What has to be done to make the other one of it; `None`: nothing.
     pub(crate) fn change(&self, new: &Self) -> Option<NodeChange> {
         let keys: Vec<_> = [

@@ -159,6 +159,54 @@ async fn who_is_taken_out_is_trusted_no_longer_and_its_link_is_closed() {
     paris.shutdown().await;
 }
 
+#[tokio::test]
+async fn a_peer_with_another_key_is_sent_to_by_its_new_id_and_its_old_one_is_let_in_no_longer() {
+    let with_key = NODES.replace("[node.paris]", "[node.paris]\nkey = \"new.key\"");
+    let with_more = NODES.to_owned()
+        + r#"
+        [inbox.archive]
+        node = "paris"
+        sink = { folder = "archive" }
+        [route.extra]
+        from = "lyon"
+        source = { each = "extra" }
+        to = "paris/archive"
+    "#;
+    // Another file, and another key in the same file.
+    for (text, replace) in [(with_key, false), (with_more, true)] {
+        let place = tempfile::tempdir().unwrap();
+        let folder = place.path();
+        fs::create_dir(folder.join("out")).unwrap();
+        fs::create_dir(folder.join("extra")).unwrap();
+        fs::write(folder.join("out/one"), "1").unwrap();
+        let old = topology(folder, NODES);
+        let (paris, mut lyon) = (start(&old, "paris").await, start(&old, "lyon").await);
+        let mut events = lyon.events();
+        sent(&mut events, "one").await;
+        delivered(&lyon).await;
+        let former = paris.node().peer();
+        paris.shutdown().await;
+        if replace {
+            fs::remove_dir_all(old.key_of("paris").parent().unwrap()).unwrap();
+        }
+        let new = topology(folder, &text);
+        let paris = start(&new, "paris").await;
+        assert_ne!(paris.node().peer(), former);
+        let reload = lyon.reload(&new).await.unwrap();
+        assert_eq!(reload.routes.get("post"), Some(&Change::Changed));
+        let trusted: Vec<_> = lyon.node().trust().list().iter().map(|(id, _)| *id).collect();
+        assert_eq!(trusted, [paris.node().peer()]);
+        fs::write(folder.join("out/two"), "2").unwrap();
+        sent(&mut events, "two").await;
+        delivered(&lyon).await;
+        assert_eq!(fs::read_to_string(folder.join("in/two")).unwrap(), "2");
+        // It knows that the first one was delivered.
+        assert_eq!(lyon.node().outbox().await.unwrap().len(), 2);
+        lyon.shutdown().await;
+        paris.shutdown().await;
+    }
+}
+
 /// Reloads again and again, while nodes die, and each entry arrives once.
 #[tokio::test]
 async fn nothing_is_lost_or_doubled_by_reloads_among_deaths() {

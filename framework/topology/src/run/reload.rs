@@ -1,13 +1,14 @@
 //! A node that is changed while it runs: the new parts are made beside the old ones, then they take
 //! their places.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use estafette::node::TrustError;
 use estafette::pipeline::Inbox;
 use estafette::remote::DirectoryError;
 
+use super::route::Route;
 use super::running::Plan;
 use super::{RunError, RunningNode, on_a_thread};
 use crate::change::{Change, NodeChange, Reload};
@@ -48,7 +49,7 @@ impl RunningNode {
         let (Some(old), Some(view)) = (old, new.view(&name)) else {
             return Err(ReloadError::Gone(name));
         };
-        let changes = match old.change(&view) {
+        let mut changes = match old.change(&view) {
             None => {
                 self.topology = new.clone();
                 return Ok(Reload::default());
@@ -79,9 +80,21 @@ impl RunningNode {
         }
         // Who is let in finds what it is let in for.
         let trust = self.node.trust();
-        for (id, peer) in new.peers_of(&name, &ids) {
-            if changes.peers.contains_key(&peer.name) {
+        let peers = new.peers_of(&name, &ids);
+        let kept: BTreeSet<_> = peers.iter().map(|(id, _)| *id).collect();
+        // By their names there, as one whose reload failed in the middle has more than one id.
+        let mut outdated = trust.list();
+        outdated.retain(|(id, peer)| old.has_peer(&peer.name) && !kept.contains(id));
+        for (id, peer) in peers {
+            if changes.peers.contains_key(&peer.name) || trust.peer(&id).is_none() {
                 trust.add(id, peer)?;
+            }
+        }
+        // A key may be another one in the same file.
+        for route in &routes {
+            let before = self.routes.iter().find(|before| before.name == route.name);
+            if before.is_some_and(|before| !before.sends_as(route)) {
+                changes.routes.entry(route.name.to_string()).or_insert(Change::Changed);
             }
         }
         let untouched = routes.iter().map(|route| route.name.to_string());
@@ -92,14 +105,19 @@ impl RunningNode {
         for (inbox, _) in removed(&changes.inboxes) {
             directory.unregister(inbox);
         }
-        // What it was called by the earlier topology.
-        for (peer, _) in removed(&changes.peers) {
-            if let Some((id, _)) = trust.named(peer) {
-                trust.revoke(id)?;
-            }
+        // Those who are out, and the former ids of those who have others now.
+        for (id, _) in outdated {
+            trust.revoke(id)?;
         }
         self.topology = new.clone();
         Ok(changes)
+    }
+}
+
+impl Route {
+    /// Whether what it sends goes the same way as what the other one does.
+    fn sends_as(&self, other: &Self) -> bool {
+        self.targets == other.targets && self.goes_on == other.goes_on && self.via == other.via
     }
 }
 

@@ -5,6 +5,7 @@ use std::io::BufRead;
 use std::path::Path;
 use std::process::ExitCode;
 
+use estafette::node::OutboxError;
 use estafette_topology::{
     NodeChange, Pending, ReloadError, RouteNews, RunError, RunningNode, Topology,
 };
@@ -134,7 +135,7 @@ impl Until<'_> {
         loop {
             tokio::select! {
                 _ = ask.tick(), if self.alone => {
-                    let pending = self.running.pending().await.unwrap_or_default();
+                    let pending = told(self.running.pending().await);
                     if pending.open == 0 {
                         self.dead = pending.dead;
                         return;
@@ -142,8 +143,7 @@ impl Until<'_> {
                 }
                 asked = self.asked.recv(), if !self.alone => match asked {
                     Some(()) => {
-                        let pending = self.running.pending().await.unwrap_or_default();
-                        let Pending { open, dead, activity } = pending;
+                        let Pending { open, dead, activity } = told(self.running.pending().await);
                         output.event(&Event::Pending { open, dead, activity });
                     }
                     None => return,
@@ -176,6 +176,14 @@ impl Until<'_> {
             format!("reloaded: {shown}")
         });
     }
+}
+
+/// What is still to be done: where that can't be told, something may be.
+fn told(pending: Result<Pending, OutboxError>) -> Pending {
+    pending.unwrap_or_else(|error| {
+        tracing::debug!(%error, "it can't be told what is open");
+        Pending { open: 1, ..Pending::default() }
+    })
 }
 
 /// Tells what routes do, as long as the node runs.
@@ -256,5 +264,16 @@ impl From<RunError> for CommandError {
             }
             error => Self::io(error, "free some memory and threads"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_can_not_be_told_is_not_done() {
+        assert_eq!(told(Err(OutboxError::None)).open, 1);
+        assert_eq!(told(Ok(Pending::default())).open, 0);
     }
 }

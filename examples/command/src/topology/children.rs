@@ -2,6 +2,7 @@
 //! end for all.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,7 @@ use crate::arguments::{Global, RunOptions};
 use crate::error::{CommandError, ErrorKind};
 use crate::output::Output;
 use crate::signals::Signals;
-use crate::units;
+use crate::{settings, units};
 
 /// How often it is asked whether all is done.
 pub(super) const ASK_AGAIN: Duration = Duration::from_millis(200);
@@ -40,15 +41,20 @@ enum Said {
         text: String,
     },
     Ended(Option<i32>),
-    /// It is time to start it again.
-    Again,
+    /// The wait of this number is over.
+    Again(u64),
 }
 
 /// One node, and its process.
 struct Node {
     process: Option<Process>,
     restart: Duration,
-    /// How the last one ended, if it was not started again.
+    /// The number of the wait after which it is started again. Others that end were for a start
+    /// that has come about in another way.
+    wait: Option<u64>,
+    /// Whether its process was started before the file said what it says now of it.
+    is_outdated: bool,
+    /// How the last one ended.
     code: Option<i32>,
     /// Open, given up, and what has happened.
     pending: Option<[u64; 3]>,
@@ -66,6 +72,14 @@ enum Next {
     Nothing,
 }
 
+impl Default for Node {
+    fn default() -> Self {
+        let (process, wait, code, pending) = (None, None, None, None);
+        let (restart, next) = (RESTART.0, Next::Restart);
+        Self { process, restart, wait, is_outdated: false, code, pending, next }
+    }
+}
+
 struct Process {
     pid: Pid,
     stdin: ChildStdin,
@@ -73,10 +87,15 @@ struct Process {
 }
 
 struct Children<'a> {
+    /// What it was at the start: where another version took its place, the system says that the
+    /// one which runs is deleted.
+    program: PathBuf,
     global: &'a Global,
     options: &'a RunOptions,
     topology: Topology,
     nodes: BTreeMap<String, Node>,
+    /// The number of the last wait.
+    waits: u64,
     lines: Lines,
     output: &'a Output,
     said: mpsc::Sender<(String, Said)>,
@@ -103,11 +122,17 @@ pub(super) async fn run(
     // Together they would make the same ones.
     topology.make_keys()?;
     let (said, mut hear) = mpsc::channel(256);
+    let program = std::env::current_exe().map_err(|error| {
+        let text = format!("it can't be told where this program is: {error}");
+        CommandError::io(text, "mount /proc, or run each node with --node")
+    })?;
     let mut children = Children {
+        program,
         global,
         options,
         topology: topology.clone(),
         nodes: BTreeMap::new(),
+        waits: 0,
         lines: Lines::new(&here, output),
         output,
         said,
@@ -159,25 +184,41 @@ pub(super) async fn run(
 
 impl Children<'_> {
     fn start(&mut self, name: &str) -> Result<(), CommandError> {
-        let process = self.spawn(name).map_err(|error| {
-            let text =
-                format!("the process of {} can't be started: {error}", units::printable(name));
-            CommandError::io(text, "free some memory and processes")
-        })?;
-        let node = self.nodes.entry(name.to_owned()).or_insert(Node {
-            process: None,
-            restart: RESTART.0,
-            code: None,
-            pending: None,
-            next: Next::Restart,
-        });
-        (node.process, node.pending, node.next) = (Some(process), None, Next::Restart);
+        let process = self.spawn(name);
+        let node = self.nodes.entry(name.to_owned()).or_default();
+        (node.wait, node.pending, node.next) = (None, None, Next::Restart);
+        node.is_outdated = false;
+        node.process = Some(process.map_err(|error| cant_start(name, &self.program, &error))?);
         Ok(())
+    }
+
+    /// Starts it again, or for a reload: a failure is told, and it is tried again.
+    fn start_again(&mut self, name: &str) {
+        let Err(mut error) = self.start(name) else { return };
+        let Some(again) = self.wait(name) else { return };
+        error.message = format!("{}; tried again in {}", error.message, units::span(again));
+        self.output.error(&error);
+    }
+
+    /// Starts it when some time has passed: twice as much as the last time.
+    fn wait(&mut self, name: &str) -> Option<Duration> {
+        let node = self.nodes.get_mut(name)?;
+        self.waits += 1;
+        let (number, again) = (self.waits, node.restart);
+        node.wait = Some(number);
+        node.restart = (again * 2).min(RESTART.1);
+        let (name, said) = (name.to_owned(), self.said.clone());
+        tokio::spawn(async move {
+            sleep(again).await;
+            // Whoever listens may be gone.
+            let _ = said.send((name, Said::Again(number))).await;
+        });
+        Some(again)
     }
 
     fn spawn(&self, name: &str) -> std::io::Result<Process> {
         let Global { drain, verbose, .. } = self.global;
-        let mut command = Command::new(std::env::current_exe()?);
+        let mut command = Command::new(&self.program);
         command
             .arg("run")
             .arg(&self.options.topology.file)
@@ -242,12 +283,10 @@ impl Children<'_> {
                 self.lines.event(name, &event);
             }
             Said::Ended(code) => self.ended(name, code),
-            Said::Again => {
-                if !self.stopping
-                    && let Err(error) = self.start(name)
-                {
-                    self.output.error(&error);
-                    self.ended(name, None);
+            Said::Again(number) => {
+                let waits = self.nodes.get(name).is_some_and(|node| node.wait == Some(number));
+                if waits && !self.stopping {
+                    self.start_again(name);
                 }
             }
         }
@@ -255,21 +294,15 @@ impl Children<'_> {
 
     /// A process has ended: started again, unless it was to end, or can't run as it is.
     fn ended(&mut self, name: &str, code: Option<i32>) {
-        let (stopping, said) = (self.stopping, self.said.clone());
         let Some(node) = self.nodes.get_mut(name) else { return };
         let ran = node.process.take().map(|process| process.since.elapsed());
         node.code = code;
-        if stopping {
+        if self.stopping {
             return;
         }
         match node.next {
             Next::Restart => {}
-            Next::Now => {
-                if let Err(error) = self.start(name) {
-                    self.output.error(&error);
-                }
-                return;
-            }
+            Next::Now => return self.start_again(name),
             Next::Nothing => {
                 self.nodes.remove(name);
                 return;
@@ -278,18 +311,11 @@ impl Children<'_> {
         if ran.is_some_and(|ran| ran >= STEADY) {
             node.restart = RESTART.0;
         }
-        // What is wrong with its words is wrong the next time, too.
+        // What is wrong with its words is wrong the next time, too, unless they have changed.
         let usage = Some(i32::from(ErrorKind::Usage.exit_code()));
-        let again = (code != usage).then_some(node.restart);
-        node.restart = (node.restart * 2).min(RESTART.1);
+        let is_hopeless = code == usage && !node.is_outdated;
+        let again = if is_hopeless { None } else { self.wait(name) };
         self.lines.ended(name, code, again);
-        if let Some(again) = again {
-            let name = name.to_owned();
-            tokio::spawn(async move {
-                sleep(again).await;
-                let _ = said.send((name, Said::Again)).await;
-            });
-        }
     }
 
     /// Starts, ends and restarts nodes as another topology says. Those that only change look at the
@@ -300,29 +326,42 @@ impl Children<'_> {
             return;
         }
         for (name, change) in self.topology.changes(new) {
-            let (next, told) = match change {
-                NodeChange::Starts if new.is_here(&name) => {
-                    self.lines.add(&name);
-                    self.lines.reloaded(&name, &change);
-                    if let Err(error) = self.start(&name) {
-                        self.output.error(&error);
-                    }
-                    continue;
-                }
-                NodeChange::Ends => (Next::Nothing, change),
-                NodeChange::Restarts { .. } => (Next::Now, change),
-                _ => continue,
-            };
-            let Some(node) = self.nodes.get_mut(&name) else { continue };
-            node.next = next;
-            self.lines.reloaded(&name, &told);
-            match &node.process {
-                // One that has ended is not waited for yet, so its number is still its own.
-                Some(process) => drop(kill_process(process.pid, Signal::TERM)),
-                None => self.ended(&name, None),
-            }
+            self.change(&name, change, new.is_here(&name));
         }
         self.topology = new.clone();
+    }
+
+    fn change(&mut self, name: &str, change: NodeChange, is_here: bool) {
+        let Some(node) = self.nodes.get_mut(name) else {
+            if is_here {
+                self.lines.add(name);
+                self.lines.reloaded(name, &change);
+                self.start_again(name);
+            }
+            return;
+        };
+        let change = if is_here { change } else { NodeChange::Ends };
+        let was_told_to_end = node.next != Next::Restart;
+        node.is_outdated = true;
+        match &change {
+            NodeChange::Ends => node.next = Next::Nothing,
+            // It looks at the file itself.
+            NodeChange::Reloads(_) if node.process.is_some() && !was_told_to_end => return,
+            _ => node.next = Next::Now,
+        }
+        self.lines.reloaded(name, &change);
+        match &node.process {
+            // A second signal would cut off what it finishes.
+            Some(_) if was_told_to_end => {}
+            // One that has ended is not waited for yet, so its number is still its own.
+            Some(process) => drop(kill_process(process.pid, Signal::TERM)),
+            // It waits, or was given up: what it is now is as good as new.
+            None if change == NodeChange::Ends => drop(self.nodes.remove(name)),
+            None => {
+                node.restart = RESTART.0;
+                self.start_again(name);
+            }
+        }
     }
 
     fn running(&self) -> usize {
@@ -331,9 +370,8 @@ impl Children<'_> {
 
     /// Whether no node runs, nor will; or one that all of it is waited for.
     fn is_hopeless(&self) -> bool {
-        let usage = Some(i32::from(ErrorKind::Usage.exit_code()));
         let mut given_up =
-            self.nodes.values().map(|node| node.process.is_none() && node.code == usage);
+            self.nodes.values().map(|node| node.process.is_none() && node.wait.is_none());
         if self.options.once { given_up.any(|up| up) } else { given_up.all(|up| up) }
     }
 
@@ -385,6 +423,17 @@ impl Children<'_> {
             }
         }
     }
+}
+
+fn cant_start(name: &str, program: &Path, error: &std::io::Error) -> CommandError {
+    use std::io::ErrorKind::{NotFound, PermissionDenied};
+    let (name, program) = (units::printable(name), settings::shown(program));
+    let text = format!("the process of {name} can't be started: {program}: {error}");
+    let hint = match error.kind() {
+        NotFound | PermissionDenied => "put the program back where it was when this one began",
+        _ => "free some memory and processes",
+    };
+    CommandError::io(text, hint)
 }
 
 /// Hands on each line, until there are no more.

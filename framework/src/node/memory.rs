@@ -8,17 +8,15 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use serde::{Deserialize, Serialize};
-
+pub use super::arrival::{Arrival, Processed};
 use super::clock::Moment;
 use super::ledger::{Charge, Full, Kind, Ledger};
-use crate::delivery::{Receipt, TransferId};
+use crate::delivery::TransferId;
 use crate::pipeline::Journal;
 use crate::store::{Change, Store};
-use crate::wire::{PeerId, SecretBytes, codec};
+use crate::wire::PeerId;
 
 /// Clocks of two nodes may differ by so many seconds.
 const SKEW: u64 = 300;
@@ -44,62 +42,6 @@ struct Table {
     looked: u64,
     /// Each is charged to who made it, whoever carried it.
     charges: HashMap<(PeerId, TransferId), Charge>,
-}
-
-/// A delivery that was committed here.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Arrival {
-    /// The attempt that arrived.
-    pub attempt: u32,
-    /// The time of its arrival, in seconds since the Unix epoch.
-    pub at: u64,
-    /// The time after which it may be forgotten, in seconds since the Unix epoch. In a record,
-    /// this is by the time that has passed for certain. In a list that a node gives, it is by
-    /// its wall clock.
-    pub expires: u64,
-    /// The inbox it was for.
-    pub inbox: String,
-    /// The name the sender gave it, printable.
-    pub name: String,
-    /// The receipt that the sender was given.
-    pub receipt: Receipt,
-    /// The state of its processing by the receiving application.
-    pub processed: Processed,
-    /// The proof for the sender that it was processed.
-    pub(crate) processed_mac: SecretBytes,
-    /// The relay that brought it, who passes words on.
-    pub(crate) carried_by: Option<PeerId>,
-    /// Who packed it, in what is remembered for who carried it.
-    pub(crate) packed_by: Option<PeerId>,
-    /// When it may be forgotten as far as the wall clock told, if there is no room.
-    pub(crate) passes: Option<u64>,
-    /// Its other id, if it came by a relay: the relay's in what is remembered for who packed it,
-    /// and the other way round. Not in records of earlier builds, where both are the same.
-    pub(crate) elsewhere: Option<TransferId>,
-    /// Its path, where its inbox has told one: byte for byte, while the place in the receipt is
-    /// printable. Not in records of earlier builds.
-    #[serde(with = "super::path_bytes")]
-    pub path: Option<PathBuf>,
-}
-
-impl Arrival {
-    /// Reads a record; those of earlier builds end before the last field, or the last two.
-    fn decode(value: &[u8]) -> Result<Self, codec::CodecError> {
-        let earlier = |lacks| codec::decode(&[value, &[0; 2][..lacks]].concat());
-        earlier(0).or_else(|error| earlier(1).or_else(|_| earlier(2)).map_err(|_| error))
-    }
-}
-
-/// The state of the processing of a delivery by the receiving application.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Processed {
-    /// It has not said so.
-    #[default]
-    No,
-    /// It has, and the sender does not know yet.
-    Unheard,
-    /// It has, and the sender knows.
-    Heard,
 }
 
 impl Remembered {
@@ -180,9 +122,10 @@ impl Remembered {
         arrival: Arrival,
         others: Vec<Change>,
     ) -> io::Result<()> {
+        let arrival = arrival.terse();
         if let Some(spool) = &self.spool {
             let key = delivery_key(sender, transfer);
-            let value = codec::encode(&arrival).map_err(io::Error::other)?;
+            let value = arrival.encode().map_err(io::Error::other)?;
             let mut changes =
                 vec![Change::Put { table: TABLE, key: key.clone(), value }, Journal::forget(key)];
             changes.extend(others);
@@ -365,7 +308,9 @@ impl fmt::Debug for Remembered {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::delivery::Receipt;
     use crate::node::MemoryStore;
+    use crate::wire::SecretBytes;
 
     fn ledger(share: u64, total: u64) -> Ledger {
         let rate = crate::node::ledger::Rate { burst: 1, per_second: 1 };
@@ -391,7 +336,7 @@ mod tests {
             packed_by: None,
             passes: Some(expires),
             elsewhere: None,
-            path: Some("in/a".into()),
+            path: None,
         }
     }
 
@@ -467,19 +412,6 @@ mod tests {
             memory.reserve(peer, certain(5000 + SKEW)).is_ok()
                 && memory.arrival(peer, transfer).is_none()
         );
-    }
-
-    #[test]
-    fn a_record_of_an_earlier_build_is_read() {
-        let path = std::os::unix::ffi::OsStringExt::from_vec(b"in/\xff\\".to_vec());
-        let exact = Arrival { path: Some(std::ffi::OsString::into(path)), ..arrival(100) };
-        assert_eq!(Arrival::decode(&codec::encode(&exact).unwrap()).unwrap(), exact);
-        let before = Arrival { path: None, ..arrival(100) };
-        let mut earlier = codec::encode(&before).unwrap();
-        for _ in 0..2 {
-            assert_eq!(earlier.pop(), Some(0));
-            assert_eq!(Arrival::decode(&earlier).unwrap(), before);
-        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 #![cfg_attr(not(doctest), doc = include_str!("../../docs/node-example.md"))]
 
 mod accept;
+mod arrival;
 pub(crate) mod builder;
 mod carrier;
 mod codecs;

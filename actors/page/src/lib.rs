@@ -11,9 +11,10 @@
 //! # }
 //! ```
 //!
-//! [`Page::serve`] has a thread and a runtime of its own, so that no request touches a thread of
-//! the node; [`Page::router`] is for a host that has an axum server already. Nothing is changed by
-//! it, and nothing is done while nobody looks. `framework/docs/page.md` has every endpoint, limit
+//! [`Page::serve`] has a thread and a runtime of its own, which read and answer requests; the node's
+//! thread is asked for what it knows: `/healthz` costs it one message, a snapshot one for each link,
+//! and all event streams share one. [`Page::router`] is for a host that has an axum server already.
+//! Nothing is changed by it, and nothing is done while nobody looks. `framework/docs/page.md` has every endpoint, limit
 //! and rule.
 
 mod feed;

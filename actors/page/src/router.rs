@@ -84,13 +84,13 @@ pub(crate) fn refused(status: StatusCode, why: &str) -> Response {
 }
 
 async fn healthz(State(seat): State<Seat>) -> Response {
-    let alive = seat.node.snapshot().await.answers;
+    let alive = seat.node.answers().await;
     let status = if alive { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, typed(JSON, json!({ "alive": alive }).to_string())).into_response()
 }
 
 async fn readyz(State(seat): State<Seat>) -> Response {
-    let why = unready(&seat.node.snapshot().await, &seat.needed);
+    let why = unready(&seat.node.snapshot_with(&seat.needed).await, &seat.needed);
     let status = if why.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let body: Value = json!({ "ready": why.is_empty(), "why": why });
     (status, typed(JSON, body.to_string())).into_response()

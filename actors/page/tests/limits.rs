@@ -4,8 +4,9 @@
 
 mod support;
 
-use estafette::TrustedPeer;
+use estafette::node::{LinkState, Snapshot};
 use estafette::wire::Identity;
+use estafette::{PeerId, TrustedPeer};
 use estafette_page::{Page, ServeError, Token};
 use support::{Client, node, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -184,4 +185,50 @@ async fn the_page_tells_of_a_node_that_has_stopped() {
         assert_eq!(client.get(path).await.status, 503, "{path}");
     }
     assert_eq!(client.get("/api/v1/snapshot").await.json()["answers"], false);
+}
+
+#[tokio::test]
+async fn it_is_ready_whoever_else_it_waits_for_and_says_how_each_wanted_link_is() {
+    let node = node().await;
+    let (linked, _other) = two_that_link(&node).await;
+    let mut events = node.events();
+    while !node.snapshot().await.links.iter().any(|link| link.state == LinkState::Up) {
+        events.next().await.unwrap();
+    }
+    // Many more than are shown: nobody knows where they are.
+    let mut absent = Vec::new();
+    for number in 0..3 * Snapshot::MOST {
+        let peer = Identity::generate().peer();
+        node.trust().add(peer, TrustedPeer::new(format!("absent {number}"))).unwrap();
+        node.stay_connected(peer);
+        absent.push(peer);
+    }
+    let seen = node.snapshot().await;
+    let up = |seen: &Snapshot| seen.links.iter().any(|link| link.state == LinkState::Up);
+    assert!(up(&seen), "a link that is up goes first");
+    assert_eq!((seen.links.len(), seen.more_links), (Snapshot::MOST, 2 * 256 + 1));
+    let wanted = &absent[..20];
+    let seen = node.snapshot_with(wanted).await;
+    let is_awaited = |peer: &PeerId| {
+        seen.links.iter().any(|l| l.peer == peer.to_string() && l.state == LinkState::Awaited)
+    };
+    assert!(up(&seen) && wanted.iter().all(is_awaited));
+    let serving = Page::of(&node).needs(linked).serve("127.0.0.1:0").await.unwrap();
+    let ready = Client::of(&serving).get("/readyz").await;
+    assert_eq!(ready.status, 200, "{}", ready.body);
+    let serving = Page::of(&node).needs(absent[0]).serve("127.0.0.1:0").await.unwrap();
+    let waits = Client::of(&serving).get("/readyz").await;
+    assert!(waits.status == 503 && waits.body.contains("absent 0 is not up"), "{}", waits.body);
+}
+
+#[tokio::test]
+async fn who_is_not_trusted_any_more_is_not_counted() {
+    let node = node().await;
+    for number in 0..2 * Snapshot::MOST {
+        let mut trusted = TrustedPeer::new(format!("late {number}"));
+        trusted.expires = Some(1);
+        node.trust().add(Identity::generate().peer(), trusted).unwrap();
+    }
+    let seen = node.snapshot().await;
+    assert_eq!((seen.links.len(), seen.more_links), (0, 0));
 }

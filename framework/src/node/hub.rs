@@ -15,6 +15,7 @@ use super::outbox::{Halt, Outbox, Seal, Settle};
 use super::session::Session;
 use super::session::signals::{Close, Command, Drain, Know, LinkUp, Retire, Start, StayConnected};
 use super::shared::NodeShared;
+use super::snapshot::Traffic;
 use super::trust::Trust;
 use crate::delivery::TransferId;
 use crate::supervise::StopSupervisor;
@@ -31,8 +32,9 @@ const LAST_NOTED: Duration = Duration::from_secs(5);
 
 pub(crate) struct Hub {
     shared: Arc<NodeShared>,
-    /// Each with the number of messages it was given that must not be lost.
-    sessions: HashMap<PeerId, (Addr<Session>, u64)>,
+    /// Each with the number of messages it was given that must not be lost, and what its links
+    /// carry.
+    sessions: HashMap<PeerId, (Addr<Session>, u64, Arc<Traffic>)>,
     /// Open from the start on.
     door: Option<Addr<Door>>,
     outbox: Option<Addr<Outbox>>,
@@ -171,7 +173,7 @@ where
     type Result = ();
 
     fn handle(&mut self, ToSession(peer, message): ToSession<M>, _: &mut Context<Self>) {
-        if let Some((session, _)) = self.sessions.get(&peer) {
+        if let Some((session, ..)) = self.sessions.get(&peer) {
             session.do_send(message);
         }
     }
@@ -209,18 +211,32 @@ impl Hub {
     /// The session with this peer, for one message that must not be lost.
     fn session(&mut self, peer: PeerId, ctx: &mut Context<Self>) -> Addr<Session> {
         let (shared, hub) = (Arc::clone(&self.shared), ctx.address());
-        self.sessions.retain(|id, (session, _)| *id != peer || session.connected());
-        let (session, given) = self.sessions.entry(peer).or_insert_with(|| {
-            (Session::create(|ctx| Session::new(shared, ctx.address(), hub, peer)), 0)
+        self.sessions.retain(|id, (session, ..)| *id != peer || session.connected());
+        let (session, given, _) = self.sessions.entry(peer).or_insert_with(|| {
+            let traffic = Traffic::of_peer(&shared.traffic);
+            let counted = Arc::clone(&traffic);
+            let made =
+                Session::create(|ctx| Session::new(shared, ctx.address(), hub, peer, counted));
+            (made, 0, traffic)
         });
         *given += 1;
         session.clone()
     }
 
-    /// Some sessions, and the outbox.
-    pub(super) fn ears(&self, most: usize) -> (Vec<Addr<Session>>, Option<Addr<Outbox>>) {
-        let sessions = self.sessions.values().take(most).map(|(session, _)| session.clone());
-        (sessions.collect(), self.outbox.clone())
+    /// So many sessions, and the outbox: the sessions with those who are wanted in any case, then
+    /// those with a link.
+    pub(super) fn ears(
+        &self,
+        wanted: &[PeerId],
+        most: usize,
+    ) -> (Vec<Addr<Session>>, Option<Addr<Outbox>>) {
+        let (wanted, others): (Vec<_>, Vec<_>) =
+            self.sessions.iter().partition(|(peer, _)| wanted.contains(peer));
+        let (linked, rest): (Vec<_>, Vec<_>) =
+            others.into_iter().partition(|(_, (.., traffic))| traffic.is_linked());
+        let most = most.max(wanted.len());
+        let chosen = wanted.into_iter().chain(linked).chain(rest).take(most);
+        (chosen.map(|(_, (session, ..))| session.clone()).collect(), self.outbox.clone())
     }
 
     /// Peers with a session.
@@ -278,7 +294,7 @@ impl StreamHandler<Revoked> for Hub {
         let trust = &self.shared.trust;
         let hit = |id: &PeerId| peer.map_or_else(|| trust.peer(id).is_none(), |peer| peer == *id);
         // Whoever sends from now on gets a new session.
-        self.sessions.retain(|id, (session, _)| {
+        self.sessions.retain(|id, (session, ..)| {
             let hit = hit(id);
             if hit {
                 session.do_send(close.clone());
@@ -327,7 +343,7 @@ impl Handler<SessionEnded> for Hub {
     type Result = ();
 
     fn handle(&mut self, SessionEnded { peer, session }: SessionEnded, _: &mut Context<Self>) {
-        self.sessions.retain(|id, (known, _)| *id != peer || *known != session);
+        self.sessions.retain(|id, (known, ..)| *id != peer || *known != session);
         self.shared.ledger.tidy(peer, std::time::Instant::now());
     }
 }
@@ -339,7 +355,7 @@ impl Handler<SessionIdle> for Hub {
         if self
             .sessions
             .get(&peer)
-            .is_some_and(|(known, given)| *known == session && *given == heard)
+            .is_some_and(|(known, given, _)| *known == session && *given == heard)
         {
             self.sessions.remove(&peer);
             session.do_send(Retire);
@@ -365,7 +381,7 @@ impl Handler<Command> for Hub {
     type Result = ();
 
     fn handle(&mut self, command: Command, _: &mut Context<Self>) {
-        self.sessions.values().for_each(|(session, _)| session.do_send(command));
+        self.sessions.values().for_each(|(session, ..)| session.do_send(command));
     }
 }
 
@@ -385,7 +401,8 @@ impl Handler<Shutdown> for Hub {
             door.do_send(Shut);
         }
         let outbox = self.outbox.take();
-        let sessions: Vec<_> = self.sessions.values().map(|(session, _)| session.clone()).collect();
+        let sessions: Vec<_> =
+            self.sessions.values().map(|(session, ..)| session.clone()).collect();
         let (supervisor, letters) =
             (self.shared.supervisor.clone(), self.shared.letters.get().cloned());
         Box::pin(async move {

@@ -301,12 +301,16 @@ impl Trust {
         peers
     }
 
-    /// So many trusted peers at most, and how many there are.
+    /// So many trusted peers at most, and how many there are: none whose trust has expired.
     pub(crate) fn some(&self, most: usize) -> (Vec<(PeerId, TrustedPeer)>, usize) {
-        let now = now();
-        let current = self.peers.iter().filter(|entry| entry.value().is_current(now));
-        let some = current.take(most).map(|entry| (*entry.key(), entry.value().clone())).collect();
-        (some, self.peers.len())
+        let (now, mut some, mut all) = (now(), Vec::new(), 0);
+        for entry in self.peers.iter().filter(|entry| entry.value().is_current(now)) {
+            all += 1;
+            if some.len() < most {
+                some.push((*entry.key(), entry.value().clone()));
+            }
+        }
+        (some, all)
     }
 
     /// Returns the record of a peer, if the peer is trusted. While the store can't be read, no peer

@@ -328,6 +328,7 @@ impl Handler<LinkUp> for Session {
         let calls_itself = name.map(|name| printable(&name).to_string());
         tracing::info!(peer = %self.name, calls_itself, dialed, "link up");
         self.link = Some(live);
+        self.traffic.link_up();
         self.say(Control::Process { incarnation: self.shared.incarnation });
         self.messages_up(ctx);
         self.shared.emit(NodeEvent::LinkUp { peer: self.peer, name: self.name.clone() });

@@ -138,6 +138,7 @@ impl Session {
         address: Addr<Self>,
         hub: Addr<Hub>,
         peer: PeerId,
+        traffic: Arc<Traffic>,
     ) -> Self {
         let (signals, signals_in) = mpsc::unbounded_channel();
         let trusted = shared.trust.peer(&peer);
@@ -156,7 +157,7 @@ impl Session {
             exchange: shared.exchange(peer),
             messages: None,
             clock: None,
-            traffic: Traffic::of_peer(&shared.traffic),
+            traffic,
             epoch: 0,
             dialing: false,
             attempts: 0,

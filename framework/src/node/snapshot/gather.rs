@@ -19,15 +19,23 @@ use crate::node::ledger::Kind;
 use crate::node::shared::NodeShared;
 use crate::pipeline::Budget;
 use crate::remote::LettersSeen;
-use crate::wire::printable;
+use crate::wire::{PeerId, printable};
 
 /// How long the node's thread has to answer.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Tell what there is to see of the node.
-#[derive(Clone, Copy, Debug, Message)]
+#[derive(Clone, Debug, Message)]
 #[rtype(result = "Seen")]
-struct Observe;
+struct Observe {
+    /// Whose sessions are asked in any case.
+    wanted: Vec<PeerId>,
+}
+
+/// Answer.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+struct Ping;
 
 /// Tell what there is to see of a session.
 #[derive(Clone, Copy, Debug, Message)]
@@ -69,9 +77,9 @@ pub(crate) struct Seen {
 impl Handler<Observe> for Hub {
     type Result = ResponseFuture<Seen>;
 
-    fn handle(&mut self, _: Observe, _: &mut Context<Self>) -> Self::Result {
-        let (sessions, outbox) = self.ears(Snapshot::MOST);
-        let more = self.peers() - sessions.len();
+    fn handle(&mut self, Observe { wanted }: Observe, _: &mut Context<Self>) -> Self::Result {
+        let (sessions, outbox) = self.ears(&wanted, Snapshot::MOST);
+        let more = self.peers().saturating_sub(sessions.len());
         // Many sessions that each tell of all would tell of much more than is shown.
         let most = (4 * Snapshot::MOST / sessions.len().max(1)).clamp(16, Snapshot::MOST);
         Box::pin(async move {
@@ -87,25 +95,50 @@ impl Handler<Observe> for Hub {
     }
 }
 
+impl Handler<Ping> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, _: Ping, _: &mut Context<Self>) {}
+}
+
 impl Node {
     /// Returns what there is to see of the node now. It costs an idle node nothing but the answer,
     /// and may be asked for on any thread, in any runtime.
     pub async fn snapshot(&self) -> Snapshot {
-        let shared = Arc::clone(self.shared());
-        let (tell, told) = oneshot::channel();
-        // The node's thread may be blocked: the door's has a clock of its own.
-        let asking = Arc::clone(&shared);
-        shared.door.spawn(async move {
-            let Some(hub) = asking.hub.get() else { return };
-            if let Ok(Ok(seen)) = tokio::time::timeout(PATIENCE, hub.send(Observe)).await {
-                // Whoever asked may be gone.
-                let _ = tell.send(seen);
-            }
-        });
-        let seen = told.await.ok();
-        let addresses = self.addresses().to_vec();
-        put_together(&shared, addresses, seen)
+        self.snapshot_with(&[]).await
     }
+
+    /// Returns the same, and has the links with these peers in it, however many others there are.
+    pub async fn snapshot_with(&self, wanted: &[PeerId]) -> Snapshot {
+        let seen = ask(self.shared(), Observe { wanted: wanted.to_vec() }).await;
+        let addresses = self.addresses().to_vec();
+        put_together(self.shared(), addresses, seen)
+    }
+
+    /// Returns whether the node's thread answers within a second: it looks at nothing, and costs
+    /// that thread one message.
+    pub async fn answers(&self) -> bool {
+        ask(self.shared(), Ping).await.is_some()
+    }
+}
+
+/// What the hub answers, if it does so in time.
+async fn ask<M>(shared: &Arc<NodeShared>, message: M) -> Option<M::Result>
+where
+    M: Message<Result: Send> + Send + 'static,
+    Hub: Handler<M>,
+{
+    let (tell, told) = oneshot::channel();
+    // The node's thread may be blocked: the door's has a clock of its own.
+    let asking = Arc::clone(shared);
+    shared.door.spawn(async move {
+        let Some(hub) = asking.hub.get() else { return };
+        if let Ok(Ok(answer)) = tokio::time::timeout(PATIENCE, hub.send(message)).await {
+            // Whoever asked may be gone.
+            let _ = tell.send(answer);
+        }
+    });
+    told.await.ok()
 }
 
 fn put_together(shared: &NodeShared, addresses: Vec<String>, seen: Option<Seen>) -> Snapshot {
@@ -142,7 +175,7 @@ fn put_together(shared: &NodeShared, addresses: Vec<String>, seen: Option<Seen>)
         links,
         // Most of the sessions that were not asked are among those who are trusted.
         more_links: more.max(trusted) as u64,
-        more_transfers: under_way - transfers.len() as u64,
+        more_transfers: under_way.saturating_sub(transfers.len() as u64),
         transfers,
         stages: stages(shared, &actors),
         actors,
@@ -169,16 +202,13 @@ fn put_together(shared: &NodeShared, addresses: Vec<String>, seen: Option<Seen>)
 /// Adds the peers that are trusted and have no session; how many were left out.
 fn add_trusted(shared: &NodeShared, links: &mut Vec<LinkSnapshot>) -> usize {
     let (some, all) = shared.trust.some(2 * Snapshot::MOST);
-    let shown = some.len();
-    let mut left_out = all - shown;
     for (peer, trusted) in some {
         let id = peer.to_string();
         if links.iter().any(|link| link.peer == id) {
             continue;
         }
         if links.len() >= Snapshot::MOST {
-            left_out += 1;
-            continue;
+            break;
         }
         links.push(LinkSnapshot {
             peer: id,
@@ -196,7 +226,10 @@ fn add_trusted(shared: &NodeShared, links: &mut Vec<LinkSnapshot>) -> usize {
             why: None,
         });
     }
-    left_out
+    let is_trusted =
+        |id: &str| id.parse::<PeerId>().is_ok_and(|peer| shared.trust.peer(&peer).is_some());
+    let shown = links.iter().filter(|link| is_trusted(&link.peer)).count();
+    all.saturating_sub(shown)
 }
 
 /// The counters of stages; the restarts of hosted actors are told with these.

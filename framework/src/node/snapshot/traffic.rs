@@ -1,7 +1,7 @@
 //! Counters of what is written to a peer and read from it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 /// The bytes of one peer's connections, which count for the whole node, too.
@@ -11,6 +11,7 @@ pub(crate) struct Traffic {
     received: AtomicU64,
     /// In microseconds; 0 as long as nothing was measured.
     round_trip: AtomicU64,
+    linked: AtomicBool,
     whole: Option<Arc<Traffic>>,
 }
 
@@ -40,8 +41,18 @@ impl Traffic {
         self.round_trip.store(after.max(1), Relaxed);
     }
 
-    /// The link it was measured on is gone.
+    /// There is a link.
+    pub(crate) fn link_up(&self) {
+        self.linked.store(true, Relaxed);
+    }
+
+    pub(crate) fn is_linked(&self) -> bool {
+        self.linked.load(Relaxed)
+    }
+
+    /// The link that the round trip was measured on is gone.
     pub(crate) fn link_down(&self) {
+        self.linked.store(false, Relaxed);
         self.round_trip.store(0, Relaxed);
     }
 

@@ -3,7 +3,7 @@
 
 const MINUTES = 5;
 const SAMPLES = MINUTES * 60;
-const HAPPENINGS = 200;
+const KEPT = { faults: 128, refused: 32, others: 64 }; // happenings, as the node keeps them
 const WAITING = ["road", "source"]; // stages whose busy time is also that of waiting for others
 const STALLED = 5000; // ms without a byte
 const BUSY = 2000; // ms that an actor has one message
@@ -148,9 +148,16 @@ const rateOf = (map, key) => (isStale() ? 0 : map.get(key) ?? 0);
 // The share of one core that a stage works.
 const busyOf = (stage) => rateOf(rates.stages, `${stage.name} busy_us`) / 1e6;
 
+// Neither what strangers do nor what is good takes the place of a fault.
+function shelfOf(told) {
+  if (told.kind === "refused") return "refused";
+  return told.severity === "fault" ? "faults" : "others";
+}
 function note(happening) {
   happenings.set(happening.number, happening);
-  if (happenings.size > HAPPENINGS) happenings.delete(Math.min(...happenings.keys()));
+  const shelf = shelfOf(happening);
+  const like = [...happenings.values()].filter((told) => shelfOf(told) === shelf);
+  if (like.length > KEPT[shelf]) happenings.delete(Math.min(...like.map((told) => told.number)));
 }
 function outcomeOf(id) {
   for (const told of [...happenings.values()].reverse()) {

@@ -56,14 +56,20 @@ impl Feed {
     }
 
     async fn ask(self: Arc<Self>) {
+        let mut asking = Asking { feed: self, is_over: false };
+        let feed = Arc::clone(&asking.feed);
         // What was last seen is old.
-        self.latest.send_replace(None);
+        feed.latest.send_replace(None);
         let mut last: Option<Snapshot> = None;
-        while !self.is_over() {
-            let snapshot = self.node.snapshot().await;
+        loop {
+            asking.is_over = feed.is_over();
+            if asking.is_over {
+                return;
+            }
+            let snapshot = feed.node.snapshot().await;
             let moves = moves(&snapshot, last.as_ref());
             if last.as_ref().is_none_or(|last| snapshot.differs_from(last)) {
-                self.latest.send_replace(Some(Arc::new(frame(&snapshot))));
+                feed.latest.send_replace(Some(Arc::new(frame(&snapshot))));
             }
             last = Some(snapshot);
             tokio::time::sleep(if moves { LIVELY } else { CALM }).await;
@@ -75,6 +81,22 @@ impl Feed {
         let mut is_asking = self.is_asking.lock().unwrap_or_else(PoisonError::into_inner);
         *is_asking = self.latest.receiver_count() > 0;
         !*is_asking
+    }
+}
+
+/// The one who asks. If it ends before it is over (it has panicked, or its runtime has stopped),
+/// whoever comes next has another begin.
+struct Asking {
+    feed: Arc<Feed>,
+    /// That it is over was said under the lock: another may ask by now.
+    is_over: bool,
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        if !self.is_over {
+            *self.feed.is_asking.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        }
     }
 }
 
@@ -101,6 +123,26 @@ fn moves(now: &Snapshot, last: Option<&Snapshot>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn another_asks_when_the_runtime_of_the_one_who_asked_has_stopped() {
+        let node = Node::builder().stages(estafette_actors::standard()).start().await.unwrap();
+        let feed = Feed::new(&node);
+        let first = Arc::clone(&feed);
+        let left = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.unwrap().block_on(async {
+                let mut listener = first.listen();
+                listener.wait_for(Option::is_some).await.unwrap();
+                listener
+            })
+        });
+        let _left = left.join().unwrap();
+        assert!(!*feed.is_asking.lock().unwrap());
+        let mut next = feed.listen();
+        next.mark_unchanged();
+        next.changed().await.unwrap();
+    }
 
     #[tokio::test]
     async fn it_asks_while_somebody_listens_and_begins_anew_for_the_next() {

@@ -13,6 +13,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::router::refused;
+use crate::serve::ServeError;
 use crate::token::Token;
 
 /// For everything that is answered.
@@ -26,6 +27,11 @@ const HEADERS: [(HeaderName, &str); 5] = [
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
     (header::CACHE_CONTROL, "no-store"),
 ];
+
+/// How the origin of who asks is to this one, as browsers say.
+const FETCH_SITE: &str = "sec-fetch-site";
+/// Whether it is to be shown, as they say.
+const FETCH_MODE: &str = "sec-fetch-mode";
 
 /// Who may come in.
 #[derive(Debug)]
@@ -91,12 +97,16 @@ impl Guard {
         if !is_direct || !self.is_known(&host) {
             return Err(Refusal::Host);
         }
-        if let Some(origin) = headers.get(header::ORIGIN) {
+        let mut origins = headers.get_all(header::ORIGIN).iter();
+        if let Some(origin) = origins.next() {
             let origin = origin.to_str().unwrap_or_default().to_ascii_lowercase();
             let of = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
-            if of != Some(&host) {
+            if of != Some(&host) || origins.next().is_some() {
                 return Err(Refusal::Origin);
             }
+        }
+        if !comes_from_here(uri, headers) {
+            return Err(Refusal::Origin);
         }
         let knows = |token: &Token| {
             let given = headers.get(header::AUTHORIZATION);
@@ -114,6 +124,36 @@ impl Guard {
             || name == "localhost"
             || self.hosts.iter().any(|known| known == name)
     }
+}
+
+/// Whether a browser, which says more than an origin, says that the page itself asks or whoever
+/// sits before it. A link from elsewhere may lead to the page, which holds nothing.
+fn comes_from_here(uri: &Uri, headers: &HeaderMap) -> bool {
+    let is_link = uri.path() == "/"
+        && headers.get(FETCH_MODE).is_some_and(|mode| mode.as_bytes() == b"navigate");
+    let mut sites = headers.get_all(FETCH_SITE).iter();
+    is_link || sites.all(|site| matches!(site.as_bytes(), b"same-origin" | b"none"))
+}
+
+/// Refuses what no browser can say as a name of a host; with what is to be written instead, where
+/// that can be told.
+pub(crate) fn check_host(name: &str) -> Result<(), ServeError> {
+    let is_name = |name: &str| {
+        !name.is_empty()
+            && name.split('.').all(|part| {
+                let is_fine = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+                !part.is_empty() && part.bytes().all(is_fine)
+            })
+    };
+    if is_name(name) {
+        return Ok(());
+    }
+    let bare = name.trim();
+    let bare = bare.split_once("://").map_or(bare, |(_, rest)| rest);
+    let bare = bare.split(['/', '?', '#']).next().unwrap_or_default();
+    let bare = name_of(bare).trim_end_matches('.');
+    let instead = if is_name(bare) { bare } else { "node.example" };
+    Err(ServeError::Host { name: name.to_owned(), instead: instead.to_owned() })
 }
 
 /// A host without its port.
@@ -135,11 +175,15 @@ mod tests {
     const TOKEN: &str = "0123456789abcdef";
 
     fn check(guard: &Guard, headers: &[(&str, &str)]) -> Result<(), Refusal> {
+        check_at("/api/v1/snapshot", guard, headers)
+    }
+
+    fn check_at(path: &str, guard: &Guard, headers: &[(&str, &str)]) -> Result<(), Refusal> {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
         }
-        guard.check(&"/api/v1/snapshot".parse().unwrap(), &map, false)
+        guard.check(&path.parse().unwrap(), &map, false)
     }
 
     fn open() -> Guard {
@@ -187,6 +231,52 @@ mod tests {
         {
             let refused = check(&open(), &[host, ("origin", foreign)]);
             assert_eq!(refused, Err(Refusal::Origin), "{foreign}");
+        }
+        let own = ("origin", "http://127.0.0.1:80");
+        let two = check(&open(), &[host, own, ("origin", "http://evil.example")]);
+        assert_eq!(two, Err(Refusal::Origin), "which one counts?");
+    }
+
+    #[test]
+    fn what_a_browser_asks_for_a_page_elsewhere_is_refused_but_a_link_to_the_page() {
+        let host = ("host", "127.0.0.1:80");
+        let (get, link) = (("sec-fetch-mode", "no-cors"), ("sec-fetch-mode", "navigate"));
+        for own in ["same-origin", "none"] {
+            assert_eq!(check(&open(), &[host, ("sec-fetch-site", own), get]), Ok(()), "{own}");
+        }
+        for foreign in ["cross-site", "same-site", "", "what comes"] {
+            for mode in [get, link] {
+                let refused = check(&open(), &[host, ("sec-fetch-site", foreign), mode]);
+                assert_eq!(refused, Err(Refusal::Origin), "{foreign}: {mode:?}");
+            }
+            let (site, mode) = (("sec-fetch-site", foreign), link);
+            assert_eq!(check_at("/", &open(), &[host, site, mode]), Ok(()), "{foreign}");
+            let embedded = check_at("/", &open(), &[host, site, get]);
+            assert_eq!(embedded, Err(Refusal::Origin), "{foreign}");
+        }
+        let both = [host, ("sec-fetch-site", "none"), ("sec-fetch-site", "cross-site")];
+        assert_eq!(check(&open(), &both), Err(Refusal::Origin));
+    }
+
+    #[test]
+    fn a_host_that_no_browser_can_say_is_refused_with_what_to_write() {
+        for name in ["node.example", "node", "xn--bcher-kva.example", "a_b.C3"] {
+            assert!(check_host(name).is_ok(), "{name}");
+        }
+        for (bad, instead) in [
+            ("node.example:7480", "node.example"),
+            ("https://node.example:7480/look/", "node.example"),
+            (" node.example", "node.example"),
+            ("node.example.", "node.example"),
+            ("node.example/", "node.example"),
+            ("node..example", "node.example"),
+            ("*.example", "node.example"),
+            ("bücher.example", "node.example"),
+            ("", "node.example"),
+        ] {
+            let error = check_host(bad).unwrap_err().to_string();
+            assert!(error.contains(&format!("{bad:?}")), "{error}");
+            assert!(error.contains(&format!("write {instead},")), "{error}");
         }
     }
 

@@ -60,7 +60,8 @@ impl Page {
 
     /// Answers to one more name of a host, besides `localhost` and IP addresses: that of a proxy in
     /// front of it. Any other name is refused, since it may be that of a page elsewhere which has
-    /// made its name lead here (DNS rebinding).
+    /// made its name lead here (DNS rebinding). It is the name alone, without a port
+    /// ([`Page::check_host`]); any other text matches nothing, and [`Page::serve`] refuses it.
     pub fn host(mut self, name: impl Into<String>) -> Self {
         self.hosts.push(name.into());
         self
@@ -83,6 +84,14 @@ impl Page {
         serve::check(address, &found.collect::<Vec<_>>(), has_token)
     }
 
+    /// Refuses what can't be a name of a host: one with a port, say.
+    ///
+    /// # Errors
+    /// As of [`Page::serve`].
+    pub fn check_host(name: &str) -> Result<(), ServeError> {
+        guard::check_host(name)
+    }
+
     /// All of it as a router, for a host that serves more than this. It checks hosts, origins and
     /// the token by itself; limits of connections are the host's. It may be nested under a path
     /// that ends with a slash.
@@ -94,7 +103,8 @@ impl Page {
     /// dropped. Port 0 is any free one.
     ///
     /// # Errors
-    /// If the address is not of this machine alone and there is no token, or can't be listened at.
+    /// If the address is not of this machine alone and there is no token, or can't be listened at;
+    /// or if the name of a host is none.
     pub async fn serve(self, address: &str) -> Result<Serving, ServeError> {
         serve::serve(self, address).await
     }

@@ -17,6 +17,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio_io_timeout::TimeoutStream;
 
 use crate::Page;
+use crate::guard::check_host;
 
 /// How long a client may take for the head of a request, the first one and each one after it.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
@@ -49,6 +50,18 @@ pub enum ServeError {
     NeedsToken {
         /// The address.
         address: String,
+    },
+    /// No browser can say this name of a host.
+    #[error(
+        "{name:?} is no name of a host that a browser can ask for: write {instead}, the name alone, \
+         without a scheme, a port, a path, blanks or a dot at the end, and in the letters of DNS \
+         (xn--…); IP addresses need no name"
+    )]
+    Host {
+        /// The name.
+        name: String,
+        /// What is to be written: the name in it, or an example.
+        instead: String,
     },
     /// It can't be listened there.
     #[error("can't listen at {address}: {error}")]
@@ -93,6 +106,7 @@ pub(crate) fn check(
 }
 
 pub(crate) async fn serve(page: Page, address: &str) -> Result<Serving, ServeError> {
+    page.hosts.iter().try_for_each(|host| check_host(host))?;
     let failed = |error| ServeError::Listen { address: address.to_owned(), error };
     let found: Vec<_> = lookup_host(address).await.map_err(failed)?.collect();
     check(address, &found, page.token.is_some())?;

@@ -40,6 +40,7 @@ pub(crate) fn look(paging: Option<&Paging>) -> Result<(), CommandError> {
         return Ok(());
     };
     let token = token(paging)?;
+    paging.http_host.iter().try_for_each(|host| Page::check_host(host)).map_err(|e| refused(&e))?;
     Page::check(address, token.is_some()).map_err(|error| refused(&error))
 }
 
@@ -56,6 +57,9 @@ fn refused(error: &ServeError) -> CommandError {
             "say --http-token-file FILE, or --http 127.0.0.1:7480 and come through a tunnel: ssh \
              -L 7480:127.0.0.1:7480",
         ),
+        ServeError::Host { instead, .. } => {
+            CommandError::usage(error, format!("say --http-host {instead}"))
+        }
         ServeError::Listen { .. } => {
             CommandError::io(error, "say another address with --http: host:port, 127.0.0.1:0 say")
         }

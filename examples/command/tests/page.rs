@@ -63,6 +63,18 @@ fn a_node_is_ready_while_it_is_linked_with_those_it_is_to_be_linked_with() {
 }
 
 #[test]
+fn a_host_that_would_never_match_is_refused_at_the_start_and_by_a_check() {
+    let world = World::new();
+    for check in [&[][..], &["--check"]] {
+        let given = ["node", "--http", "127.0.0.1:0", "--http-host", "node.example:7480"];
+        let ran = Ran::from(world.command("lyon").args(given).args(check).output().unwrap());
+        assert_eq!(ran.code, 2, "{:?}", ran.events);
+        let error = ran.event("error").to_string();
+        assert!(error.contains("--http-host node.example\""), "{error}");
+    }
+}
+
+#[test]
 fn a_page_for_others_needs_a_token_that_nobody_else_can_read() {
     let world = World::new();
     let node = |arguments: &[&str]| {

@@ -1,11 +1,12 @@
 //! Packages: content nobody can read again, and content for a receiver behind a relay.
 
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use estafette::NodeConfig;
 use estafette::delivery::FailureKind;
-use estafette::node::RelayQuota;
-use estafette_actors::source::{BytesSource, ReaderSource};
+use estafette::node::{NodeEvent, RelayQuota, TransferNews};
+use estafette::{NodeConfig, SendOptions};
+use estafette_actors::source::{BytesSource, ReaderSource, TreeSource};
 
 use super::harness::{config, entry, within};
 use super::three::{PARIS, World, content, relayed};
@@ -191,6 +192,40 @@ async fn a_package_into_a_folder_is_there_once_however_often_its_carrier_dies() 
         assert_eq!(std::fs::read_dir(world.folder.path().join("in")).unwrap().count(), 1);
         lyon.shutdown().await;
         paris.shutdown().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_not_as_it_was_is_told_under_the_id_that_the_sender_gave_after_the_beginning() {
+    within(async {
+        let world = World::new();
+        let (lyon, dijon) = (world.node(0).await, world.relay(RelayQuota::default()).await);
+        let (paris, _arrived) = world.paris().await;
+        let tree = world.folder.path().join("tree");
+        std::fs::create_dir(&tree).unwrap();
+        std::fs::write(tree.join("suid"), "suid").unwrap();
+        let mode = std::fs::Permissions::from_mode(0o4755);
+        std::fs::set_permissions(tree.join("suid"), mode).unwrap();
+        let mut events = paris.events();
+        let source = TreeSource::new(vec![tree]).unwrap();
+        let options = SendOptions { via: Some(dijon.peer()), ..SendOptions::default() };
+        let id = lyon.send_with("paris/files", source, options).await.unwrap().id();
+        let mut told = Vec::new();
+        while told.last() != Some(&"delivered") {
+            let NodeEvent::Transfer(event) = events.next().await.unwrap() else { continue };
+            told.push(match event.news {
+                TransferNews::Started { .. } => "started",
+                TransferNews::Remarks { .. } => "remarks",
+                TransferNews::Delivered { .. } => "delivered",
+                _ => continue,
+            });
+            assert_eq!((event.peer, event.transfer), (lyon.peer(), id), "{told:?}");
+        }
+        assert_eq!(told, ["started", "remarks", "delivered"]);
+        for node in [lyon, dijon, paris] {
+            node.shutdown().await;
+        }
     })
     .await;
 }

@@ -40,8 +40,10 @@ impl Session {
         let memo = memo
             .filter(|_| !is_package)
             .map(|memo| MemoKey::new(self.peer, inbox, content).with(memo));
-        let told =
-            (known.id(), enclosed.as_ref().map_or(self.peer, |enclosed| enclosed.sender), remarks);
+        // Of what is in a package it is told under the id that its sender gave it.
+        let whose = enclosed
+            .as_ref()
+            .map_or((known.id(), self.peer), |enclosed| (enclosed.transfer, enclosed.sender));
         let (moment, life) = (self.shared.clock.now(), life_left(offer, enclosed.as_deref()));
         let arrival = Arrival {
             attempt,
@@ -61,7 +63,7 @@ impl Session {
         let (peer, shared) = (self.peer, Arc::clone(&self.shared));
         let note = Note { shared, peer, transfer, arrival, enclosed, memo };
         let session = self.address.clone();
-        self.remark(stream, is_package, told);
+        self.remark(stream, is_package, whose, remarks);
         actix::spawn(async move {
             // Remembered before it is said: whatever becomes of the word, the delivery is not
             // repeated.
@@ -107,11 +109,14 @@ impl Session {
         &mut self,
         stream: u64,
         is_package: bool,
-        (transfer, peer, lines): (TransferId, PeerId, Vec<String>),
+        (transfer, peer): (TransferId, PeerId),
+        lines: Vec<String>,
     ) {
         if lines.is_empty() {
             return;
         }
+        // What was small enough may not have been told of yet.
+        self.tell_begun(stream);
         let ours: Vec<_> =
             lines.iter().filter(|line| !line.starts_with(Committed::SAID)).cloned().collect();
         if !is_package && !ours.is_empty() {

@@ -140,8 +140,8 @@ pub struct SendOptions {
     /// The id of the transfer, where its sender has noted it beforehand: a program that dies while
     /// it sends finds out later, by [`Node::outbox_entry`](crate::Node::outbox_entry), whether
     /// it was stored. It must be [random](TransferId::random), and never that of other content:
-    /// an id that the outbox has is refused, one that it has forgotten is not. Default: a random
-    /// one.
+    /// an id that the outbox has is refused, one that it has forgotten is not, nor is that of a
+    /// delivery that is not stored. Default: a random one.
     pub id: Option<TransferId>,
 }
 

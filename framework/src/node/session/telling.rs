@@ -51,7 +51,7 @@ impl Session {
         self.tell_begun(stream);
     }
 
-    fn tell_begun(&mut self, stream: u64) {
+    pub(super) fn tell_begun(&mut self, stream: u64) {
         let Some(offer) = self.receiving.offer(stream) else { return };
         let Some(known) = self.incoming.get_mut(&stream) else { return };
         let (transfer, news) = (offer.transfer, begun(known, &offer.rest, self.shared.peer()));

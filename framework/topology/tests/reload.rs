@@ -161,7 +161,8 @@ async fn who_is_taken_out_is_trusted_no_longer_and_its_link_is_closed() {
 
 #[tokio::test]
 async fn a_peer_with_another_key_is_sent_to_by_its_new_id_and_its_old_one_is_let_in_no_longer() {
-    let with_key = NODES.replace("[node.paris]", "[node.paris]\nkey = \"new.key\"");
+    let queue = NODES.to_owned() + "deliver = \"one\"\n";
+    let with_key = queue.replace("[node.paris]", "[node.paris]\nkey = \"new.key\"");
     let with_more = NODES.to_owned()
         + r#"
         [inbox.archive]
@@ -173,19 +174,22 @@ async fn a_peer_with_another_key_is_sent_to_by_its_new_id_and_its_old_one_is_let
         to = "paris/archive"
     "#;
     // Another file, and another key in the same file.
-    for (text, replace) in [(with_key, false), (with_more, true)] {
+    for (before, text, replace) in [(&*queue, with_key, false), (NODES, with_more, true)] {
         let place = tempfile::tempdir().unwrap();
         let folder = place.path();
         fs::create_dir(folder.join("out")).unwrap();
         fs::create_dir(folder.join("extra")).unwrap();
         fs::write(folder.join("out/one"), "1").unwrap();
-        let old = topology(folder, NODES);
+        let old = topology(folder, before);
         let (paris, mut lyon) = (start(&old, "paris").await, start(&old, "lyon").await);
         let mut events = lyon.events();
         sent(&mut events, "one").await;
         delivered(&lyon).await;
         let former = paris.node().peer();
         paris.shutdown().await;
+        // It waits for the id that nobody has any more.
+        fs::write(folder.join("out/late"), "late").unwrap();
+        sent(&mut events, "late").await;
         if replace {
             fs::remove_dir_all(old.key_of("paris").parent().unwrap()).unwrap();
         }
@@ -196,15 +200,39 @@ async fn a_peer_with_another_key_is_sent_to_by_its_new_id_and_its_old_one_is_let
         assert_eq!(reload.routes.get("post"), Some(&Change::Changed));
         let trusted: Vec<_> = lyon.node().trust().list().iter().map(|(id, _)| *id).collect();
         assert_eq!(trusted, [paris.node().peer()]);
+        sent(&mut events, "late").await;
         fs::write(folder.join("out/two"), "2").unwrap();
         sent(&mut events, "two").await;
         delivered(&lyon).await;
         assert_eq!(fs::read_to_string(folder.join("in/two")).unwrap(), "2");
+        assert_eq!(fs::read_to_string(folder.join("in/late")).unwrap(), "late");
         // It knows that the first one was delivered.
-        assert_eq!(lyon.node().outbox().await.unwrap().len(), 2);
+        let name = |(_, entry): (_, estafette::node::OutboxEntry)| entry.name;
+        let names: Vec<_> = lyon.node().outbox().await.unwrap().into_iter().map(name).collect();
+        assert_eq!(names.iter().filter(|name| *name == "one").count(), 1, "{names:?}");
         lyon.shutdown().await;
         paris.shutdown().await;
     }
+}
+
+#[tokio::test]
+async fn what_waits_for_a_former_key_goes_to_the_new_one_after_a_start_too() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    fs::create_dir(folder.join("out")).unwrap();
+    fs::write(folder.join("out/one"), "1").unwrap();
+    let old = topology(folder, NODES);
+    let mut lyon = start(&old, "lyon").await;
+    sent(&mut lyon.events(), "one").await;
+    lyon.shutdown().await;
+    let text = NODES.replace("[node.paris]", "[node.paris]\nkey = \"new.key\"");
+    let new = topology(folder, &text);
+    let (paris, lyon) = (start(&new, "paris").await, start(&new, "lyon").await);
+    delivered(&lyon).await;
+    assert_eq!(fs::read_to_string(folder.join("in/one")).unwrap(), "1");
+    assert_eq!(lyon.pending().await.unwrap().dead, 0);
+    lyon.shutdown().await;
+    paris.shutdown().await;
 }
 
 /// Reloads again and again, while nodes die, and each entry arrives once.

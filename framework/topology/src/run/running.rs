@@ -8,11 +8,11 @@ use estafette::{Node, PeerId};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, LocalSet};
 
-use super::memory::Memory;
+use super::memory::{Memory, Note};
 use super::onward::Onward;
 use super::revive::revive;
 use super::route::Route;
-use crate::model::SourceSpec;
+use crate::model::{SourceSpec, Target};
 
 /// How often a link that is to be kept up is asked for.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
@@ -40,10 +40,10 @@ impl Routes {
         let (switch, mut switched) = mpsc::unbounded_channel::<(Plan, oneshot::Sender<()>)>();
         let work = async move {
             let mut tasks = Tasks::default();
-            tasks.switch(&node, plan);
-            tokio::task::spawn_local(revive(node.clone(), memory));
+            tasks.switch(&node, &memory, plan).await;
+            tokio::task::spawn_local(revive(node.clone(), memory.clone()));
             while let Some((plan, done)) = switched.recv().await {
-                tasks.switch(&node, plan);
+                tasks.switch(&node, &memory, plan).await;
                 // Whoever asked may be gone.
                 let _ = done.send(());
             }
@@ -74,7 +74,7 @@ struct Tasks {
 }
 
 impl Tasks {
-    fn switch(&mut self, node: &Node, plan: Plan) {
+    async fn switch(&mut self, node: &Node, memory: &Memory, plan: Plan) {
         let Plan { routes, untouched, connect } = plan;
         let (mut inboxes, mut left) = (BTreeMap::<String, Vec<Route>>::new(), BTreeMap::new());
         for route in routes {
@@ -90,9 +90,6 @@ impl Tasks {
             }
             stays
         });
-        for (name, route) in left {
-            self.routes.insert(name, tokio::task::spawn_local(route.run()));
-        }
         // An inbox goes on only if all its routes do.
         self.inboxes.retain(|inbox, (names, task)| {
             let same = inboxes.get(inbox).is_some_and(|routes| {
@@ -107,6 +104,10 @@ impl Tasks {
             }
             same
         });
+        take_back(node, memory, left.values().chain(inboxes.values().flatten())).await;
+        for (name, route) in left {
+            self.routes.insert(name, tokio::task::spawn_local(route.run()));
+        }
         for (inbox, routes) in inboxes {
             let names = routes.iter().map(|route| route.name.to_string()).collect();
             let onward = Onward { node: node.clone(), inbox: inbox.clone(), routes };
@@ -119,6 +120,38 @@ impl Tasks {
             let task = tokio::task::spawn_local(keep_linked(node.clone(), connect.clone()));
             self.linked = Some((connect, task));
         }
+    }
+}
+
+/// Takes back what waits for ids that targets had once, and will not get it: their routes send it
+/// anew, to the ids of now.
+async fn take_back(node: &Node, memory: &Memory, routes: impl Iterator<Item = &Route>) {
+    // A node without an outbox sends nothing.
+    let Ok(outbox) = node.outbox().await else { return };
+    let open = outbox.into_iter().filter(|(_, entry)| entry.is_open());
+    let open: BTreeMap<_, _> = open.map(|(id, entry)| (id, entry.peer)).collect();
+    for route in routes {
+        for note in memory.beginning(&format!("{}\n", route.name)) {
+            let Some(peer) = open.get(&note.id) else { continue };
+            let is_outdated = route.targets.iter().any(|(target, now)| {
+                now != peer && (note.to == target.to_string() || route.is_for(target, &note))
+            });
+            if !is_outdated {
+                continue;
+            }
+            // Forgotten before it is withdrawn, which would be taken for somebody's wish.
+            let forgotten = memory.forget(&note.key).await;
+            if forgotten.is_ok() && node.withdraw(note.id).await.is_err() {
+                // It was delivered in this very moment. What can't be noted is sent once more.
+                let _ = memory.put(&note).await;
+            }
+        }
+    }
+}
+
+impl Route {
+    fn is_for(&self, target: &Target, note: &Note) -> bool {
+        note.key.starts_with(&self.key(target, ""))
     }
 }
 

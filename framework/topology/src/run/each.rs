@@ -1,6 +1,6 @@
 //! A folder each of whose entries is a delivery.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -45,9 +45,16 @@ impl Route {
         let folder = self.places.at(&each.folder);
         let listed = on_a_thread({
             let folder = folder.clone();
-            move || entries(&folder)
+            move || {
+                let brought = bring_back(&folder);
+                (brought, entries(&folder))
+            }
         });
-        let entries = listed.await?.map_err(|error| {
+        let (brought, entries) = listed.await?;
+        if let Err(error) = brought {
+            tracing::warn!(%error, route = &*self.name, "what was put aside stays there");
+        }
+        let entries = entries.map_err(|error| {
             RouteError::Source(format!("{} can't be read: {error}", folder.display()))
         })?;
         let mut notes = self.memory.beginning(&format!("{}\n", self.name));
@@ -55,7 +62,6 @@ impl Route {
             Deliver::One => self.load(&notes).await,
             Deliver::All => Load::new(),
         };
-        self.bring_back(&folder).await;
         let (mut busy, mut failed) = (false, None);
         for (name, seen) in &entries {
             match self.look_at_one((each, &folder), name, seen, &mut load).await {
@@ -106,32 +112,26 @@ impl Route {
     }
 
     /// Forgets entries that have been gone for long: one that is back before is no new one, as when
-    /// a disk was not mounted.
-    async fn forget_gone(&self, notes: Vec<Note>) -> Result<(), RouteError> {
-        let gone: Vec<_> = {
+    /// a disk was not mounted. Of more than a folder may have, those that were sent first.
+    async fn forget_gone(&self, mut notes: Vec<Note>) -> Result<(), RouteError> {
+        notes.sort_by_key(|note| note.at);
+        let excess = notes.len().saturating_sub(ENTRIES);
+        let mut gone: Vec<_> = notes.drain(..excess).filter(|note| note.stored).collect();
+        gone.extend({
             let mut since = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
-            since.retain(|key, _| notes.iter().any(|note| note.key == *key));
+            let keys: HashSet<_> = notes.iter().map(|note| note.key.as_str()).collect();
+            since.retain(|key, _| keys.contains(key.as_str()));
             let now = Instant::now();
             let mut is_old = |note: &Note| {
                 let at = *since.entry(note.key.clone()).or_insert(now);
                 note.stored && now.duration_since(at) >= GONE
             };
-            notes.into_iter().filter(|note| is_old(note)).collect()
-        };
+            notes.into_iter().filter(|note| is_old(note)).collect::<Vec<_>>()
+        });
         for note in gone {
             self.memory.forget(&note.key).await?;
         }
         Ok(())
-    }
-
-    /// Brings back what a process that died had put aside: it is looked at again, and removed again
-    /// if it is still what was delivered.
-    async fn bring_back(&self, folder: &Path) {
-        let folder = folder.to_owned();
-        let brought = on_a_thread(move || bring_back(&folder)).await;
-        if let Ok(Err(error)) = brought {
-            tracing::warn!(%error, route = &*self.name, "what was put aside stays there");
-        }
     }
 
     /// The version of a tree, if it has one by now and is still there.
@@ -163,6 +163,8 @@ impl Route {
             RouteError::Source(format!("{shown} was delivered, and can't be removed: {error}"))
         })?;
         if removed {
+            // Not before: a process that died in between would send it again.
+            self.forget(name).await;
             self.tell(RouteNews::Removed { entry: name.to_owned() });
         }
         Ok(())
@@ -201,6 +203,8 @@ fn put_back(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
+/// Brings back what a process that died had put aside: it is looked at again, and removed again if
+/// it is still what was delivered.
 fn bring_back(folder: &Path) -> io::Result<()> {
     let aside = folder.join(ASIDE);
     let entries = match fs::read_dir(&aside) {

@@ -129,6 +129,9 @@ impl Memory {
     }
 
     pub(super) async fn forget(&self, key: &str) -> io::Result<()> {
+        if !self.notes().contains_key(key) {
+            return Ok(());
+        }
         let (store, digest) = (Arc::clone(&self.store), digest(key));
         on_a_thread(move || store.remove(TABLE, &digest)).await?;
         self.notes().remove(key);

@@ -208,8 +208,9 @@ impl Route {
 
     /// Forgets what was sent under this name.
     pub(super) async fn forget(&self, entry: &str) {
-        for (target, _) in &*self.targets {
-            if let Err(error) = self.memory.forget(&self.key(target, entry)).await {
+        let keys = self.targets.iter().map(|(target, _)| self.key(target, entry));
+        for key in keys.chain([self.key_of_one(entry)]) {
+            if let Err(error) = self.memory.forget(&key).await {
                 tracing::warn!(%error, route = &*self.name, "a note could not be removed");
             }
         }

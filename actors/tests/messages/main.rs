@@ -5,6 +5,7 @@
 mod actors;
 mod asks;
 mod describe;
+mod endings;
 mod errors;
 mod evolution;
 mod harness;

@@ -47,6 +47,12 @@ impl Served {
             || self.exchange.is_served(self.epoch, self.call)
     }
 
+    /// Returns when it is over: answered, given up, or its link is gone.
+    fn closed(&self) -> impl Future<Output = ()> + Send + use<> {
+        let (exchange, epoch, call) = (Arc::clone(&self.exchange), self.epoch, self.call);
+        async move { exchange.served_to_the_end(epoch, call).await }
+    }
+
     /// What is done for it is traced in.
     pub(super) fn span(&self, message: &'static str) -> tracing::Span {
         let traceparent = self.trace.as_ref().map(tracing::field::display);
@@ -196,6 +202,17 @@ impl<R: Serialize + DeserializeOwned> Reply<R> {
         }
     }
 
+    /// Returns a future that ends when nobody waits for the answer any more: the caller gave up,
+    /// its time is over, or the link to it is gone. At once, where nobody ever did.
+    pub fn closed(&self) -> impl Future<Output = ()> + Send + use<R> {
+        let closed = self.served.as_ref().map(Served::closed);
+        async move {
+            if let Some(closed) = closed {
+                closed.await;
+            }
+        }
+    }
+
     /// Returns the node that asked; `None` where nobody waits for an answer.
     pub fn caller(&self) -> Option<PeerId> {
         self.served.as_ref().map(|served| served.caller)
@@ -223,8 +240,10 @@ impl<M: RemoteMessage> Message for Called<M> {
     type Result = ();
 }
 
-/// The requests of a call, as they come. Ends when the caller has no more; an error is the last
-/// thing it gives.
+/// The requests of a call, as they come. Ends when the caller has said that there are no more; an
+/// error is the last thing it gives. However else they end, that is an error: the caller gave up
+/// ([`RemoteErrorKind::Cancelled`]), the link is gone ([`RemoteErrorKind::LinkLost`]), the call was
+/// answered before its last request came (`Cancelled`).
 pub struct Requests<M> {
     pub(super) first: Option<M>,
     pub(super) coming: Option<mpsc::UnboundedReceiver<Requested>>,
@@ -308,6 +327,33 @@ impl<R: Serialize + DeserializeOwned> Replies<R> {
     pub fn fail(mut self, why: impl Into<String>) {
         if let Some(served) = self.served.take() {
             served.fail(&RemoteError::new(RemoteErrorKind::Other, why));
+        }
+    }
+
+    /// Returns a future that ends when nobody waits for replies any more: the caller gave up, its
+    /// time is over, or the link to it is gone. For a handler that has nothing to say for a while:
+    /// one that sends hears of it from [`send`](Self::send).
+    ///
+    /// ```no_run
+    /// # use estafette::remote::Replies;
+    /// # async fn next_event() -> u64 { 7 }
+    /// async fn follow(mut replies: Replies<u64>) {
+    ///     let closed = replies.closed();
+    ///     tokio::pin!(closed);
+    ///     loop {
+    ///         tokio::select! {
+    ///             () = &mut closed => return,
+    ///             event = next_event() => if replies.send(&event).await.is_err() { return },
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    pub fn closed(&self) -> impl Future<Output = ()> + Send + use<R> {
+        let closed = self.served.as_ref().map(Served::closed);
+        async move {
+            if let Some(closed) = closed {
+                closed.await;
+            }
         }
     }
 

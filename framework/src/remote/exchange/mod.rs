@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use foldhash::fast::RandomState;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::error::{RemoteError, RemoteErrorKind};
 use super::presence::{Presence, Watch, Watching};
@@ -205,6 +205,8 @@ struct Served {
     uncredited: u64,
     /// Where they are a stream.
     replies: Option<Sending>,
+    /// Dropped with the call: whoever waits for its end hears of it.
+    gone: Option<watch::Sender<()>>,
 }
 
 /// Why something can't be put in now. Small, since each message is put in.

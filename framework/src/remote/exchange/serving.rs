@@ -18,6 +18,16 @@ impl State {
     }
 }
 
+impl Served {
+    /// It is over: requests that still come are not kept, and those that did must not pass for all.
+    fn break_off(&self) {
+        if let Some(requests) = &self.requests {
+            let text = "the call was answered before its last request came";
+            let _ = requests.send(Err(RemoteError::new(RemoteErrorKind::Cancelled, text)));
+        }
+    }
+}
+
 impl Exchange {
     /// A call has come. `Err`: the peer has more of them under way than it may.
     pub(in crate::remote) fn serve(
@@ -32,6 +42,10 @@ impl Exchange {
         let replies = streams_replies.then(Sending::default);
         let room = replies.as_ref().map(|replies| Arc::clone(&replies.room));
         if state.epoch != Some(epoch) {
+            // Its handler may get it all the same: it must not take no requests for all there are.
+            if let Some(requests) = requests {
+                let _ = requests.send(Err(self.lost("it was gone before the call was handled")));
+            }
             return Ok(room);
         }
         state.served_cost += cost;
@@ -43,7 +57,7 @@ impl Exchange {
         if state.streams_in > STREAMS {
             return Err(format!("more than {STREAMS} calls with streams"));
         }
-        let served = Served { cost, streams, requests, uncredited: 0, replies };
+        let served = Served { cost, streams, requests, uncredited: 0, replies, gone: None };
         match state.served.insert(call, served) {
             None => Ok(room),
             Some(_) => Err(format!("two calls with the number {call}")),
@@ -61,6 +75,20 @@ impl Exchange {
         state.epoch == Some(epoch) && state.served.contains_key(&call)
     }
 
+    /// Returns when nobody waits for the answer to a call any more: it was given, the caller gave
+    /// it up, or the link is gone.
+    pub(in crate::remote) async fn served_to_the_end(&self, epoch: u64, call: u64) {
+        let mut gone = {
+            let mut state = self.state();
+            if state.epoch != Some(epoch) {
+                return;
+            }
+            let Some(served) = state.served.get_mut(&call) else { return };
+            served.gone.get_or_insert_with(|| watch::channel(()).0).subscribe()
+        };
+        while gone.changed().await.is_ok() {}
+    }
+
     /// The one answer, or the last word, of a call to here. Nothing, where the call is over
     /// already.
     pub(in crate::remote) fn answer(
@@ -75,6 +103,7 @@ impl Exchange {
         }
         let Some(served) = state.served.remove(&call) else { return };
         state.no_longer_served(&served);
+        served.break_off();
         let keys = [Some(Key::Served(call)), None];
         match answer {
             Ok(body) if state.queue.bytes() + body.len() <= ANSWERS_LIMIT => {
@@ -146,6 +175,7 @@ impl Exchange {
         }
         if let Some(served) = state.served.remove(&call) {
             state.no_longer_served(&served);
+            served.break_off();
             self.put(
                 &mut state,
                 [Some(Key::Served(call)), None],

@@ -387,3 +387,50 @@ fn a_target_is_named_before_its_first_message_however_long_that_is_and_whatever_
         }
     }
 }
+
+#[test]
+fn requests_end_in_an_error_unless_their_caller_has_said_that_there_are_no_more() {
+    let exchange = exchange(|_| {});
+    exchange.up(1);
+    let kind = |coming: &mut mpsc::UnboundedReceiver<Requested>| {
+        coming.try_recv().map(|request| request.unwrap_err().kind)
+    };
+    // The link is another one since, and the call comes from the one before.
+    let mut late = upload(&exchange, 0, 7);
+    assert_eq!(kind(&mut late), Ok(RemoteErrorKind::LinkLost));
+    // Answered before its last request came.
+    let mut answered = upload(&exchange, 1, 8);
+    exchange.answer(1, 8, Ok(b"enough"));
+    assert_eq!(kind(&mut answered), Ok(RemoteErrorKind::Cancelled));
+    // Said to be all, and answered then.
+    let mut whole = upload(&exchange, 1, 9);
+    exchange.on_request(1, 9, None).unwrap();
+    exchange.answer(1, 9, Ok(b"all"));
+    assert_eq!(kind(&mut whole), Err(mpsc::error::TryRecvError::Disconnected));
+    let mut cut = upload(&exchange, 1, 10);
+    exchange.down(RemoteErrorKind::LinkLost, "it is cut");
+    assert_eq!(kind(&mut cut), Ok(RemoteErrorKind::LinkLost));
+}
+
+#[tokio::test]
+async fn the_end_of_a_call_is_heard_whatever_ends_it() {
+    let exchange = exchange(|_| {});
+    exchange.up(1);
+    let call = |call| {
+        exchange.serve(1, call, 64, None, true).unwrap();
+        let exchange = Arc::clone(&exchange);
+        tokio::spawn(async move { exchange.served_to_the_end(1, call).await })
+    };
+    let calls: Vec<_> = (1..=4).map(call).collect();
+    tokio::task::yield_now().await;
+    assert!(calls.iter().all(|waiting| !waiting.is_finished()));
+    exchange.on_cancel(1, 1);
+    exchange.answer(1, 2, Ok(b"an answer"));
+    exchange.end_replies(1, 3);
+    exchange.down(RemoteErrorKind::LinkLost, "it is cut");
+    for waiting in calls {
+        waiting.await.unwrap();
+    }
+    // What is over already keeps nobody waiting.
+    exchange.served_to_the_end(1, 4).await;
+}

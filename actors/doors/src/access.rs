@@ -1,0 +1,86 @@
+//! Who comes in by any door: what a token leads to, of what the node itself may reach.
+//!
+//! Invariant: a door adds nothing to what a token leads to. The node's trust says which peers there
+//! are, and the peers say what this node may send to: what both forbid stays forbidden.
+
+use std::sync::Arc;
+
+use estafette::{Node, PeerId, RemoteError, RemoteErrorKind};
+
+use crate::tokens::{Pass, Tokens};
+
+/// A node, and who may reach others through it. Cloning it is cheap.
+#[derive(Clone, Debug)]
+pub struct Access {
+    pub(crate) node: Node,
+    pub(crate) tokens: Tokens,
+}
+
+/// An actor, or an inbox, of another node that somebody may speak to.
+#[derive(Clone, Debug)]
+pub struct Reached {
+    /// Its node.
+    pub peer: PeerId,
+    /// What the node is called here.
+    pub peer_name: String,
+    /// Its name there.
+    pub name: Arc<str>,
+}
+
+impl Access {
+    /// The access of whoever has one of these tokens, through this node.
+    pub fn of(node: &Node, tokens: &Tokens) -> Self {
+        Self { node: node.clone(), tokens: tokens.clone() }
+    }
+
+    /// The node.
+    pub const fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// The tokens.
+    pub const fn tokens(&self) -> &Tokens {
+        &self.tokens
+    }
+
+    /// What `peer` and `name` mean, for who has this pass.
+    ///
+    /// # Errors
+    /// [`RemoteErrorKind::Forbidden`], if the pass does not lead there; the same where there is no
+    /// such peer, so that nobody learns who is known here. [`RemoteErrorKind::UnknownPeer`] for who
+    /// may speak to a peer of that name.
+    pub fn reach(&self, pass: &Pass, peer: &str, name: &str) -> Result<Reached, RemoteError> {
+        // A slash would end the peer's name where the node reads it.
+        let found = if peer.contains('/') { None } else { Some(self.node.trust().find(peer)) };
+        let forbidden = || {
+            let text = format!("the token {:?} does not lead to {peer}/{name}", pass.name);
+            RemoteError::new(RemoteErrorKind::Forbidden, text)
+        };
+        match found {
+            Some(Ok((id, trusted))) => {
+                if !pass.leads_to(&[&trusted.name, &id.to_string()], name) {
+                    return Err(forbidden());
+                }
+                Ok(Reached { peer: id, peer_name: trusted.name, name: name.into() })
+            }
+            Some(Err(error)) if pass.leads_to(&[peer], name) => {
+                // Which peers there are is no matter of a client's.
+                let text = match error {
+                    estafette::node::NoSuchPeer::Name { .. } => {
+                        format!("this node knows no peer {peer:?}")
+                    }
+                    other => other.to_string(),
+                };
+                Err(RemoteError::new(RemoteErrorKind::UnknownPeer, text))
+            }
+            _ => Err(forbidden()),
+        }
+    }
+}
+
+impl Reached {
+    /// The text by which the node finds it, whatever its peer is called meanwhile.
+    pub fn address(&self) -> String {
+        format!("{}/{}", self.peer, self.name)
+    }
+}

@@ -1,0 +1,42 @@
+//! Who may ask at all: looked at before anything of a request's body is read.
+
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::http::header::{self, HeaderMap};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::problem::Problem;
+use crate::access::Access;
+
+/// Lets requests through that show a token, and gives them its [`Pass`](crate::Pass).
+///
+/// No page of a browser gets in: none is told that it may (CORS), and none has a token that a
+/// browser would send by itself, as it does a password.
+pub(crate) async fn guard(
+    State(access): State<Access>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    match look(&access, request.headers()) {
+        Ok(pass) => {
+            request.extensions_mut().insert(pass);
+            next.run(request).await
+        }
+        Err(problem) => problem.into_response(),
+    }
+}
+
+fn look(access: &Access, headers: &HeaderMap) -> Result<crate::Pass, Problem> {
+    if headers.contains_key(header::ORIGIN) {
+        let text = "a page of a browser asks, which this door does not take";
+        return Err(Problem::new(StatusCode::FORBIDDEN, "origin", text));
+    }
+    let mut given = headers.get_all(header::AUTHORIZATION).iter();
+    let shown = given.next().map(|value| value.as_bytes());
+    if given.next().is_some() {
+        let text = "there is more than one Authorization header: which one counts?";
+        return Err(Problem::new(StatusCode::BAD_REQUEST, "bad-request", text));
+    }
+    Ok(access.tokens().admit_bearer(shown)?)
+}

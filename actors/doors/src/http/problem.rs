@@ -1,0 +1,139 @@
+//! Errors, as RFC 9457 has them: `application/problem+json`.
+
+use std::time::Duration;
+
+use axum::http::header::{self, HeaderValue};
+use axum::http::{HeaderName, StatusCode};
+use axum::response::{IntoResponse, Response};
+use estafette::RemoteError;
+use estafette::remote::Handled;
+use serde_json::json;
+
+use crate::status::{self, HANDLED, Status};
+use crate::tokens::Refusal;
+
+/// What each type of problem begins with.
+const KIND: &str = "urn:estafette:problem:";
+
+/// A problem.
+#[derive(Clone, Debug)]
+pub(crate) struct Problem {
+    status: StatusCode,
+    kind: &'static str,
+    detail: String,
+    handled: Handled,
+    retry: Option<Duration>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Problem {
+    /// One that was found before anything was sent.
+    pub(crate) fn new(status: StatusCode, kind: &'static str, detail: impl Into<String>) -> Self {
+        Self {
+            status,
+            kind,
+            detail: detail.into(),
+            handled: Handled::No,
+            retry: None,
+            headers: Vec::new(),
+        }
+    }
+
+    pub(crate) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    pub(crate) fn again_after(mut self, wait: Duration) -> Self {
+        self.retry = Some(wait);
+        self
+    }
+
+    pub(crate) fn nothing_here() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "no-such-path",
+            "nothing is here: POST /v1/ask/PEER/NAME/TYPE asks an actor; a slash within a name is \
+             written %2F",
+        )
+    }
+
+    pub(crate) fn method() -> Self {
+        let text = "not by this method: the header Allow says by which";
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method", text)
+    }
+}
+
+impl From<RemoteError> for Problem {
+    fn from(error: RemoteError) -> Self {
+        let Status { http, handled, retry, .. } = Status::of(error.kind);
+        Self {
+            status: super::status(http),
+            kind: status::name(error.kind),
+            detail: error.to_string(),
+            handled,
+            retry,
+            headers: Vec::new(),
+        }
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let unauthorized = |kind, detail: &str, challenge| {
+            Self::new(StatusCode::UNAUTHORIZED, kind, detail)
+                .with(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
+        };
+        match refusal {
+            Refusal::Missing => unauthorized(
+                "no-token",
+                "a token is wanted: Authorization: Bearer TOKEN",
+                "Bearer realm=\"estafette\"",
+            ),
+            Refusal::Unknown => unauthorized(
+                "unknown-token",
+                "this is no token of this node, or not any more",
+                "Bearer realm=\"estafette\", error=\"invalid_token\"",
+            ),
+            Refusal::Expired => unauthorized(
+                "expired-token",
+                "the time of this token is over",
+                "Bearer realm=\"estafette\", error=\"invalid_token\"",
+            ),
+            Refusal::TooOften(wait) => {
+                let text = "this token was used more often than it may be";
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "rate", text).again_after(wait)
+            }
+            Refusal::Unreadable => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "tokens-unreadable",
+                "nobody is let in until this node can read its tokens again: its log says why",
+            )
+            .again_after(Duration::from_secs(10)),
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let Self { status, kind, detail, handled, retry, headers } = self;
+        let body = json!({
+            "type": format!("{KIND}{kind}"),
+            "title": kind.replace('-', " "),
+            "status": status.as_u16(),
+            "detail": detail,
+            "handled": handled.as_str(),
+        });
+        let content = (header::CONTENT_TYPE, "application/problem+json");
+        let mut response =
+            (status, [content], [(HANDLED, handled.as_str())], body.to_string()).into_response();
+        let own = response.headers_mut();
+        if let Some(wait) = retry {
+            // Whole seconds, and never too early.
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            own.insert(header::RETRY_AFTER, seconds.max(1).into());
+        }
+        own.extend(headers);
+        response
+    }
+}

@@ -1,0 +1,111 @@
+//! To whom a request goes: the parts of its path, and what its headers say of it.
+
+use std::time::Duration;
+
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{FromRequestParts, Path, Query};
+use axum::http::StatusCode;
+use axum::http::header::{HeaderMap, HeaderValue};
+use axum::http::request::Parts;
+use estafette::remote::{JsonRemote, TraceContext};
+use serde::Deserialize;
+
+use super::problem::Problem;
+use crate::access::Access;
+use crate::tokens::{Pass, Refusal};
+
+/// The longest that somebody may wait for an answer.
+pub(crate) const WAIT_MOST: Duration = Duration::from_secs(300);
+
+/// An actor of another node, for one type of message.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    pub(crate) remote: JsonRemote,
+    /// How long the client wants to wait.
+    pub(crate) wait: Option<Duration>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Asked {
+    #[serde(default = "first")]
+    version: u32,
+}
+
+const fn first() -> u32 {
+    1
+}
+
+impl FromRequestParts<Access> for Target {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, access: &Access) -> Result<Self, Problem> {
+        let path: Result<Path<(String, String, String)>, PathRejection> =
+            Path::from_request_parts(parts, access).await;
+        let Path((peer, name, message)) =
+            path.map_err(|error| bad(format!("the path can't be read: {}", error.body_text())))?;
+        let query: Result<Query<Asked>, QueryRejection> =
+            Query::from_request_parts(parts, access).await;
+        let Query(Asked { version }) = query
+            .map_err(|error| bad(format!("the query can't be read: {}", error.body_text())))?;
+        let pass = parts.extensions.get::<Pass>().ok_or(Refusal::Missing)?;
+        let reached = access.reach(pass, &peer, &name)?;
+        let mut remote = access.node().remote_json(&reached.address(), &message, version)?;
+        if let Some(trace) = trace(&parts.headers) {
+            remote = remote.traced(trace);
+        }
+        Ok(Self { remote, wait: wait(&parts.headers) })
+    }
+}
+
+fn bad(detail: String) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "bad-request", detail)
+}
+
+/// The trace that a request belongs to; one that can't be read is none, as W3C has it.
+fn trace(headers: &HeaderMap) -> Option<TraceContext> {
+    headers.get("traceparent")?.to_str().ok()?.parse().ok()
+}
+
+/// How long a client wants to wait: `Prefer: wait=30`, in seconds. What is no number is passed
+/// over, as preferences are.
+fn wait(headers: &HeaderMap) -> Option<Duration> {
+    let lines = headers.get_all("prefer").iter().filter_map(|line| line.to_str().ok());
+    let preferences = lines.flat_map(|line| line.split(','));
+    let seconds = preferences
+        .filter_map(|preference| preference.split(';').next()?.trim().split_once('='))
+        .find(|(name, _)| name.trim().eq_ignore_ascii_case("wait"))
+        .and_then(|(_, value)| value.trim().trim_matches('"').parse().ok())?;
+    Some(Duration::from_secs(seconds).min(WAIT_MOST))
+}
+
+/// What a client is told of the wait that was granted.
+pub(crate) fn applied(wait: Duration) -> Option<HeaderValue> {
+    HeaderValue::from_str(&format!("wait={}", wait.as_secs())).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
+
+    use super::*;
+
+    #[test]
+    fn a_wait_is_found_among_preferences() {
+        let wait_of = |lines: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append("prefer", line.parse().unwrap());
+            }
+            wait(&headers).map(|wait| wait.as_secs())
+        };
+        assert_eq!(wait_of(&["wait=30"]), Some(30));
+        assert_eq!(wait_of(&["respond-async, Wait = \"7\" ; x=y"]), Some(7));
+        assert_eq!(wait_of(&["return=minimal", "wait=0"]), Some(0));
+        assert_eq!(wait_of(&["wait=999999999999"]), Some(WAIT_MOST.as_secs()));
+        for none in
+            ["", "wait", "wait=", "wait=-1", "wait=1.5", "await=3", "wait=18446744073709551616"]
+        {
+            assert_eq!(wait_of(&[none]), None, "{none}");
+        }
+    }
+}

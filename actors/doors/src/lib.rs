@@ -1,0 +1,45 @@
+//! Doors of an estafette node: whoever speaks HTTP, or gRPC, reaches actors of other nodes, with
+//! the guarantees that a node has, and the same words for errors.
+//!
+//! **Sealing end to end ends at the door**: what comes in by it is read here, and sealed from here
+//! on. Who a client is, is told by its token; what other nodes see is this node.
+//!
+//! ```no_run
+//! # async fn example(node: estafette::Node) -> Result<(), Box<dyn std::error::Error>> {
+//! use std::sync::Arc;
+//!
+//! use estafette::node::FileStore;
+//! use estafette_doors::{Access, Tokens};
+//!
+//! let tokens = Tokens::load(Arc::new(FileStore::open("/etc/shop/node.key.trust")?))?;
+//! let issued = tokens.add("till", &["paris/shop".parse()?], Some("10/s".parse()?), None)?;
+//! println!("{}", issued.text());
+//! let serving =
+//!     estafette_doors::serve(estafette_doors::http(&Access::of(&node, &tokens)), "127.0.0.1:7480")
+//!         .await?;
+//! println!("http://{}/v1/ask/paris/shop/shop.Order", serving.address());
+//! # Ok(()) }
+//! ```
+//!
+//! A host with an axum server of its own merges the router into its own:
+//! `router.merge(estafette_doors::http(&access))`; limits of connections are then the host's.
+//! `framework/docs/doors.md` has every path, limit and rule.
+
+mod access;
+mod busy;
+#[cfg(feature = "grpc")]
+mod grpc;
+#[cfg(feature = "http")]
+mod http;
+mod serve;
+mod status;
+mod tokens;
+
+pub use self::access::{Access, Reached};
+#[cfg(feature = "http")]
+pub use self::http::http;
+pub use self::serve::{CONNECTIONS, ServeError, Serving, serve, serve_at_most};
+pub use self::status::{HANDLED, Status};
+pub use self::tokens::{
+    Issued, Pass, Rate, RateError, Refusal, Right, RightError, TokenInfo, Tokens, TokensError,
+};

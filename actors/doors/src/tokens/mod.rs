@@ -1,0 +1,311 @@
+//! Tokens: who may come in by a door, to whom they may speak, how often, and until when.
+//!
+//! Invariant: a token itself is nowhere kept, only its digest. What changes is written to the store
+//! before it takes effect; processes that share a store hold it meanwhile, and look for others'
+//! changes first. While the store can't be read nobody is let in.
+
+mod rate;
+mod record;
+mod right;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use estafette::node::{Hold, Store};
+
+use self::rate::Bucket;
+pub use self::rate::{Rate, RateError};
+use self::record::{Id, Record};
+pub use self::record::{Issued, TokenInfo};
+pub use self::right::{Right, RightError};
+
+/// The table of a store that tokens are in.
+const TABLE: &str = "tokens";
+/// The longest that a change by another process goes unnoticed.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// The longest name of a token, in characters.
+const NAME_MOST: usize = 64;
+
+/// The tokens of a node's doors. Cloning it shares it.
+#[derive(Clone)]
+pub struct Tokens {
+    store: Arc<dyn Store>,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    known: HashMap<Id, Record>,
+    buckets: HashMap<Id, Bucket>,
+    /// The version of the store that is in memory; `None` while it can't be read.
+    version: Option<u128>,
+    looked: Option<Instant>,
+}
+
+/// A token that was shown, and is one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pass {
+    /// The name of the token.
+    pub name: String,
+    /// Where it leads to.
+    rights: Arc<[Right]>,
+}
+
+/// The reason why somebody is not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// No token was shown.
+    Missing,
+    /// What was shown is no token of this node, or not any more.
+    Unknown,
+    /// Its time is over.
+    Expired,
+    /// It was used too often; it may be used again after this wait.
+    TooOften(Duration),
+    /// Nobody is let in until the tokens can be read again.
+    Unreadable,
+}
+
+/// An error of keeping tokens.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TokensError {
+    /// The store failed.
+    #[error("the tokens could not be {action}: {error}")]
+    Store {
+        /// What was to be done with them.
+        action: &'static str,
+        /// The cause.
+        error: std::io::Error,
+    },
+    /// A record is damaged.
+    #[error("a token's record is damaged: {error}; remove it from the trust folder, tokens/{key}")]
+    Damaged {
+        /// The key of the record, as its file is called.
+        key: String,
+        /// What is wrong.
+        error: String,
+    },
+    /// There is a token of that name.
+    #[error("there is a token {name:?} already: remove it first, or choose another name")]
+    Taken {
+        /// The name.
+        name: String,
+    },
+    /// It can't be a name.
+    #[error("{name:?} can't be the name of a token: 1 to {NAME_MOST} characters, none of control")]
+    Name {
+        /// The name.
+        name: String,
+    },
+    /// It would lead nowhere, or to more places than a token may.
+    #[error("a token leads to 1 to {} patterns peer/name, not to {count}", Right::MOST)]
+    Rights {
+        /// How many were given.
+        count: usize,
+    },
+    /// There are as many as may be.
+    #[error("there are {} tokens already: remove some", Tokens::MOST)]
+    Full,
+}
+
+impl Tokens {
+    /// The most tokens of a node.
+    pub const MOST: usize = 10_000;
+
+    /// The tokens in a store: that of the node's trust, say.
+    pub fn load(store: Arc<dyn Store>) -> Result<Self, TokensError> {
+        let tokens = Self { store, state: Arc::default() };
+        drop(tokens.hold()?);
+        Ok(tokens)
+    }
+
+    /// Makes a token and keeps its digest. It is shown now, and never again.
+    ///
+    /// # Errors
+    /// As of [`TokensError`].
+    pub fn add(
+        &self,
+        name: &str,
+        rights: &[Right],
+        rate: Option<Rate>,
+        expires: Option<SystemTime>,
+    ) -> Result<Issued, TokensError> {
+        let is_name =
+            (1..=NAME_MOST).contains(&name.chars().count()) && !name.chars().any(char::is_control);
+        if !is_name {
+            return Err(TokensError::Name { name: name.to_owned() });
+        }
+        if !(1..=Right::MOST).contains(&rights.len()) {
+            return Err(TokensError::Rights { count: rights.len() });
+        }
+        let (hold, mut state) = self.hold()?;
+        if state.known.values().any(|record| record.info.name == name) {
+            return Err(TokensError::Taken { name: name.to_owned() });
+        }
+        if state.known.len() >= Self::MOST {
+            return Err(TokensError::Full);
+        }
+        let info = TokenInfo {
+            name: name.to_owned(),
+            to: rights.to_vec(),
+            rate,
+            created: now(),
+            expires: expires.map(seconds),
+        };
+        let (issued, id, record) = Record::issue(info);
+        let written = self.store.put(TABLE, &id, &record.bytes());
+        written.map_err(|error| TokensError::Store { action: "written", error })?;
+        state.known.insert(id, record);
+        self.done(&mut state, hold);
+        Ok(issued)
+    }
+
+    /// Removes the token of that name: whoever has it is refused from now on, by other processes
+    /// after a second at most. `false` if there is none.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn remove(&self, name: &str) -> Result<bool, TokensError> {
+        let (hold, mut state) = self.hold()?;
+        let found = state.known.iter().find(|(_, record)| record.info.name == name);
+        let Some(id) = found.map(|(id, _)| *id) else { return Ok(false) };
+        let removed = self.store.remove(TABLE, &id);
+        removed.map_err(|error| TokensError::Store { action: "removed", error })?;
+        state.known.remove(&id);
+        state.buckets.remove(&id);
+        self.done(&mut state, hold);
+        Ok(true)
+    }
+
+    /// All tokens, expired ones included, by their names.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    pub fn list(&self) -> Result<Vec<TokenInfo>, TokensError> {
+        let (_hold, state) = self.hold()?;
+        let mut all: Vec<_> = state.known.values().map(|record| record.info.clone()).collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(all)
+    }
+
+    /// Lets somebody in who shows this text, once more within its rate.
+    ///
+    /// # Errors
+    /// The reason why not.
+    pub fn admit(&self, shown: &str) -> Result<Pass, Refusal> {
+        let mut state = self.looked_at();
+        if state.version.is_none() {
+            return Err(Refusal::Unreadable);
+        }
+        let State { known, buckets, .. } = &mut *state;
+        let (id, record) = record::find(known, shown).ok_or(Refusal::Unknown)?;
+        if record.info.expires.is_some_and(|end| end <= now()) {
+            return Err(Refusal::Expired);
+        }
+        if let Some(rate) = record.info.rate {
+            let bucket = buckets.entry(id).or_insert_with(|| Bucket::full(rate));
+            bucket.take(rate, Instant::now()).map_err(Refusal::TooOften)?;
+        }
+        Ok(Pass { name: record.info.name.clone(), rights: Arc::clone(&record.rights) })
+    }
+
+    /// Lets somebody in by the value of an `Authorization` header: `Bearer` and the token.
+    ///
+    /// # Errors
+    /// The reason why not.
+    pub fn admit_bearer(&self, authorization: Option<&[u8]>) -> Result<Pass, Refusal> {
+        let shown = authorization.ok_or(Refusal::Missing)?;
+        let shown = std::str::from_utf8(shown).map_err(|_| Refusal::Unknown)?;
+        let (scheme, token) = shown.split_once(' ').ok_or(Refusal::Unknown)?;
+        if !scheme.eq_ignore_ascii_case("bearer") {
+            return Err(Refusal::Missing);
+        }
+        self.admit(token.trim())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is known, after a look for changes of other processes if the last one is a while ago.
+    fn looked_at(&self) -> MutexGuard<'_, State> {
+        let mut state = self.state();
+        if state.looked.is_none_or(|looked| looked.elapsed() >= LOOK_EVERY) {
+            state.looked = Some(Instant::now());
+            let version = self.store.version().ok();
+            if version.is_none() || version != state.version {
+                drop(state);
+                if let Err(error) = self.hold() {
+                    tracing::error!(%error, "the doors let nobody in");
+                }
+                state = self.state();
+            }
+        }
+        state
+    }
+
+    /// Keeps other processes from changing the store, and takes over what they have changed.
+    fn hold(&self) -> Result<(Hold, MutexGuard<'_, State>), TokensError> {
+        let failed = |action| move |error| TokensError::Store { action, error };
+        let hold = self.store.hold();
+        let mut state = self.state();
+        state.looked = Some(Instant::now());
+        let read = hold.map_err(failed("locked")).and_then(|hold| {
+            let version = self.store.version().map_err(failed("read"))?;
+            if state.version == Some(version) {
+                return Ok((hold, None));
+            }
+            let all = self.store.load(TABLE).map_err(failed("read"))?;
+            Ok((hold, Some((version, record::read_all(all)?))))
+        });
+        match read {
+            Ok((hold, changed)) => {
+                if let Some((version, known)) = changed {
+                    state.buckets.retain(|id, _| known.contains_key(id));
+                    (state.version, state.known) = (Some(version), known);
+                }
+                Ok((hold, state))
+            }
+            Err(error) => {
+                state.version = None;
+                Err(error)
+            }
+        }
+    }
+
+    /// Says that the version of the store is this process's own.
+    fn done(&self, state: &mut State, hold: Hold) {
+        state.version = self.store.version().ok();
+        drop(hold);
+    }
+}
+
+impl Pass {
+    /// Returns whether it leads to this name at a peer that is called, or identified, by one of
+    /// these texts.
+    pub fn leads_to(&self, peer: &[&str], name: &str) -> bool {
+        self.rights.iter().any(|right| right.covers(peer, name))
+    }
+}
+
+impl fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tokens").field("known", &self.state().known.len()).finish_non_exhaustive()
+    }
+}
+
+/// Seconds since the Unix epoch; 0 for a clock before it.
+fn now() -> u64 {
+    seconds(SystemTime::now())
+}
+
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests;

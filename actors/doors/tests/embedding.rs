@@ -1,0 +1,32 @@
+//! A program that embeds a node, and opens no door, is as small as before.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails says so")]
+
+use std::process::Command;
+
+/// What doors, and no node, are made of.
+const OF_DOORS: [&str; 9] =
+    ["axum", "h2", "http", "hyper", "hyper-util", "prost", "tonic", "tower", "tungstenite"];
+
+fn crates_of(package: &str) -> Vec<String> {
+    let tree = Command::new(env!("CARGO"))
+        .args(["tree", "--offline", "--edges", "normal", "--prefix", "none", "--package", package])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
+    let text = String::from_utf8(tree.stdout).unwrap();
+    text.lines().filter_map(|line| Some(line.split(' ').next()?.to_owned())).collect()
+}
+
+#[test]
+fn a_node_without_doors_has_no_crate_of_theirs() {
+    for package in ["estafette", "estafette-actors"] {
+        let crates = crates_of(package);
+        assert!(crates.iter().any(|name| name == "actix"), "{crates:?}");
+        let theirs: Vec<_> =
+            crates.iter().filter(|name| OF_DOORS.contains(&name.as_str())).collect();
+        assert!(theirs.is_empty(), "{package} needs {theirs:?}");
+    }
+    assert!(crates_of("estafette-doors").iter().any(|name| name == "hyper"), "they are seen");
+}

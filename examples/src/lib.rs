@@ -27,3 +27,15 @@ struct Messages;
 #[cfg(doctest)]
 #[doc = include_str!("../command/README.md")]
 struct CommandReadme;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../framework/docs/tour.md")]
+struct Tour;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../framework/docs/embedding.md")]
+struct Embedding;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../framework/docs/extending.md")]
+struct Extending;

@@ -20,6 +20,7 @@ use estafette::wire::{
 };
 use estafette_actors::compress::{Decompressor, Lz4, Snappy};
 use estafette_actors::tree::TreeReader;
+use estafette_topology::{Document, Graph};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +48,7 @@ pub const TARGETS: &[Target] = &[
     ("message", message),
     ("nested", nested),
     ("traceparent", traceparent),
+    ("topology", topology),
 ];
 
 const MAX_FRAME: u32 = 1 << 20;
@@ -380,4 +382,18 @@ pub fn traceparent(data: &[u8]) {
     if let Ok(trace) = text.parse::<TraceContext>() {
         assert_eq!(trace.to_string().parse(), Ok(trace));
     }
+}
+
+/// A topology of a user: whatever is in it is told at its place, and drawn.
+pub fn topology(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let document = Document::parse("topology.toml", text);
+    let report = document.check(&estafette_actors::standard());
+    for fault in report.faults() {
+        assert!(fault.span.clone().is_none_or(|span| text.get(span).is_some()), "{fault:?}");
+    }
+    report.draw(false);
+    // One that is at fault is drawn, too; one that is too large for a picture is told so.
+    let graph = Graph::of(document.topology());
+    drop((graph.to_svg(), graph.to_mermaid(), graph.to_dot(), graph.to_json()));
 }

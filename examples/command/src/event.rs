@@ -221,6 +221,25 @@ pub(crate) enum Event<'a> {
     Removed {
         peer: String,
     },
+    /// A token of a door was made.
+    #[cfg(feature = "doors")]
+    TokenAdded {
+        name: &'a str,
+        token: &'a str,
+    },
+    #[cfg(feature = "doors")]
+    Token {
+        name: &'a str,
+        to: &'a [String],
+        rate: Option<&'a str>,
+        /// Seconds since the Unix epoch.
+        made: u64,
+        expires: Option<u64>,
+    },
+    #[cfg(feature = "doors")]
+    TokenRemoved {
+        name: &'a str,
+    },
     /// A ticket that was given out here.
     Issued {
         id: String,

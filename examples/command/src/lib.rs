@@ -71,6 +71,8 @@ mod signals;
 mod table;
 mod tickets;
 mod to_stdout;
+#[cfg(feature = "doors")]
+mod token;
 mod topology;
 mod trust;
 mod turn;

@@ -1,36 +1,93 @@
-//! `--http`: the page of a node.
+//! `--http`: the page of a node, and its door for HTTP at the same address.
 
 use estafette::{Node, PeerId};
-use estafette_page::{Page, ServeError, Serving, Token};
+use estafette_page::{Page, ServeError, Token};
 
+use self::served::Serving;
 use crate::arguments::Paging;
 use crate::error::CommandError;
 use crate::event::Event;
 use crate::output::Output;
 
 /// Serves the page, if one is wanted, and says where. The node is ready when it is linked with
-/// those that it is to be linked with.
+/// those that it is to be linked with. Whoever has a token reaches actors of other nodes there.
 pub(crate) async fn serve(
     node: &Node,
     paging: Option<&Paging>,
     linked: &[PeerId],
+    tokens: Tokens,
     output: &Output,
 ) -> Result<Option<Serving>, CommandError> {
     let Some((paging, address)) = paging.and_then(|paging| Some((paging, paging.http.as_ref()?)))
     else {
         return Ok(None);
     };
+    look(Some(paging))?;
     let mut page = Page::of(node);
     if let Some(token) = token(paging)? {
         page = page.token(token);
     }
     page = paging.http_host.iter().fold(page, Page::host);
     page = linked.iter().fold(page, |page, peer| page.needs(*peer));
-    let serving = page.serve(address).await.map_err(|error| refused(&error))?;
+    let serving = served::serve(node, page, tokens, address).await?;
     let url = format!("http://{}/", serving.address());
     output.event(&Event::Page { url: &url });
     output.remark(&format!("What it does is shown at {url}"));
     Ok(Some(serving))
+}
+
+/// Without doors there are none.
+#[cfg(not(feature = "doors"))]
+pub(crate) type Tokens = ();
+#[cfg(feature = "doors")]
+pub(crate) use estafette_doors::Tokens;
+
+/// The tokens of its door, which belong to a key.
+#[cfg(not(feature = "doors"))]
+#[expect(clippy::unnecessary_wraps, reason = "with doors there is something to fail")]
+pub(crate) fn tokens(_: std::path::PathBuf) -> Result<Tokens, CommandError> {
+    Ok(())
+}
+#[cfg(feature = "doors")]
+pub(crate) use crate::token::open_of as tokens;
+
+#[cfg(not(feature = "doors"))]
+mod served {
+    use super::{CommandError, Node, Page, Tokens, refused};
+
+    pub(crate) use estafette_page::Serving;
+
+    pub(super) async fn serve(
+        _: &Node,
+        page: Page,
+        (): Tokens,
+        address: &str,
+    ) -> Result<Serving, CommandError> {
+        page.serve(address).await.map_err(|error| refused(&error))
+    }
+}
+
+#[cfg(feature = "doors")]
+mod served {
+    use estafette_doors::{Access, ServeError};
+
+    use super::{CommandError, LISTEN_HINT, Node, Page, THREAD_HINT, Tokens};
+
+    pub(crate) use estafette_doors::Serving;
+
+    pub(super) async fn serve(
+        node: &Node,
+        page: Page,
+        tokens: Tokens,
+        address: &str,
+    ) -> Result<Serving, CommandError> {
+        // Each looks after its own paths: who may see the page, and who may come in.
+        let router = page.router().merge(estafette_doors::http(&Access::of(node, &tokens)));
+        estafette_doors::serve(router, address).await.map_err(|error| match error {
+            ServeError::Listen { .. } => CommandError::io(error, LISTEN_HINT),
+            _ => CommandError::io(error, THREAD_HINT),
+        })
+    }
 }
 
 /// Looks for faults, and serves nothing.
@@ -50,6 +107,9 @@ fn token(paging: &Paging) -> Result<Option<Token>, CommandError> {
     token.map_err(|error| CommandError::usage(error, "name a file that holds one line, the token"))
 }
 
+const LISTEN_HINT: &str = "say another address with --http: host:port, 127.0.0.1:0 say";
+const THREAD_HINT: &str = "free some memory and threads";
+
 fn refused(error: &ServeError) -> CommandError {
     match error {
         ServeError::NeedsToken { .. } => CommandError::usage(
@@ -60,9 +120,7 @@ fn refused(error: &ServeError) -> CommandError {
         ServeError::Host { instead, .. } => {
             CommandError::usage(error, format!("say --http-host {instead}"))
         }
-        ServeError::Listen { .. } => {
-            CommandError::io(error, "say another address with --http: host:port, 127.0.0.1:0 say")
-        }
-        _ => CommandError::io(error, "free some memory and threads"),
+        ServeError::Listen { .. } => CommandError::io(error, LISTEN_HINT),
+        _ => CommandError::io(error, THREAD_HINT),
     }
 }

@@ -149,7 +149,8 @@ pub(crate) async fn run(
     let connect = connect.map_err(|mut faults| faults.swap_remove(0))?;
     let server = Server::start(&settings::spool_path(global)?, &node)?;
     service.introduce(&node, &name, global, output)?;
-    let page = page::serve(&node, service.page, &connect, output).await?;
+    let tokens = page::tokens(settings::key_path(global)?)?;
+    let page = page::serve(&node, service.page, &connect, tokens, output).await?;
     connection::keep(&node, connect, output);
     let exec = service.exec.map(|exec| exec::start(&node, exec, output));
     let ended =

@@ -37,14 +37,23 @@ pub(crate) fn identity(global: &Global) -> Result<Identity, CommandError> {
 
 /// The folder of the trust that belongs to this key.
 pub(crate) fn trust_path(global: &Global) -> Result<PathBuf, CommandError> {
-    let mut folder = key_path(global)?.into_os_string();
+    Ok(trust_path_of(key_path(global)?))
+}
+
+fn trust_path_of(key: PathBuf) -> PathBuf {
+    let mut folder = key.into_os_string();
     folder.push(".trust");
-    Ok(folder.into())
+    folder.into()
 }
 
 /// Where the trust that belongs to this key is kept.
 pub(crate) fn store(global: &Global) -> Result<Arc<FileStore>, CommandError> {
-    let opened = FileStore::open(trust_path(global)?);
+    store_of(key_path(global)?)
+}
+
+/// The same, of the key in this file.
+pub(crate) fn store_of(key: PathBuf) -> Result<Arc<FileStore>, CommandError> {
+    let opened = FileStore::open(trust_path_of(key));
     let opened = opened.map_err(|error| {
         CommandError::io(
             format!("the trust folder can't be opened: {error}"),

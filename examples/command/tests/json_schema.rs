@@ -110,6 +110,9 @@ fn all_scenes() -> Printed {
     let lyon = world.run("lyon", &["id"], &mut printed)["peer"].as_str().unwrap().to_owned();
     world.run("paris", &["trust", "add", &lyon, "--name", "lyon"], &mut printed);
     world.run("paris", &["trust", "list"], &mut printed);
+    world.run("paris", &["token", "add", "till", "--to", "lyon/shop"], &mut printed);
+    world.run("paris", &["token", "list"], &mut printed);
+    world.run("paris", &["token", "remove", "till"], &mut printed);
     let mut receive = world.command("paris");
     receive
         .args(["receive", "--once", "--listen", "127.0.0.1:0", "--into", &path("in")])

@@ -87,7 +87,7 @@ impl From<Refusal> for Problem {
         match refusal {
             Refusal::Missing => unauthorized(
                 "no-token",
-                "a token is wanted: Authorization: Bearer TOKEN",
+                "a token is wanted: Authorization: Bearer TOKEN; `estafette token add` makes one",
                 "Bearer realm=\"estafette\"",
             ),
             Refusal::Unknown => unauthorized(
@@ -97,7 +97,7 @@ impl From<Refusal> for Problem {
             ),
             Refusal::Expired => unauthorized(
                 "expired-token",
-                "the time of this token is over",
+                "the time of this token is over: `estafette token add` makes another one",
                 "Bearer realm=\"estafette\", error=\"invalid_token\"",
             ),
             Refusal::TooOften(wait) => {

@@ -87,6 +87,15 @@ Examples:
   estafette trust add kq2m7c5x… --name dijon --addr dijon.example.org:7400 --relay-only
   estafette trust remove lyon";
 
+#[cfg(feature = "doors")]
+pub(super) const TOKEN_EXAMPLES: &str = "\
+Examples:
+  estafette token add till --to paris/shop --rate 10/s --expires 30d
+  estafette node --http 127.0.0.1:7480
+  curl http://127.0.0.1:7480/v1/ask/paris/shop/shop.Order \\
+    -H \"Authorization: Bearer $TOKEN\" --json '{\"article\":\"tea\"}'
+  estafette token remove till";
+
 pub(super) const TICKET_EXAMPLES: &str = "\
 Examples:
   estafette ticket @ticket.txt      where it leads

@@ -7,6 +7,8 @@ mod page;
 mod receive;
 mod send;
 mod store;
+#[cfg(feature = "doors")]
+mod token;
 mod topology;
 
 use std::ffi::OsString;
@@ -25,6 +27,8 @@ pub(crate) use self::page::Paging;
 pub(crate) use self::receive::{NodeOptions, OnConflict, OutwardLinks, Receive, Relaying, Taking};
 pub(crate) use self::send::Send;
 pub(crate) use self::store::{Doctor, Inbox, Outbox, Ticket};
+#[cfg(feature = "doors")]
+pub(crate) use self::token::Token;
 pub(crate) use self::topology::{GraphFormat, GraphOptions, RunOptions, TestOptions, TopologyFile};
 use crate::config::{ConfigFile, InboxTable};
 use crate::error::CommandError;
@@ -185,6 +189,10 @@ pub(crate) enum Action {
     /// Who may send without a ticket: list, add, remove
     #[command(subcommand, after_help = help::TRUST_EXAMPLES)]
     Trust(Trust),
+    /// Who may come in by `node --http`, and reach which actors: list, add, remove
+    #[cfg(feature = "doors")]
+    #[command(subcommand, after_help = help::TOKEN_EXAMPLES)]
+    Token(Token),
     /// Explain a ticket; or list those that were given out here, or make one worthless
     #[command(after_help = help::TICKET_EXAMPLES, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
     Ticket {

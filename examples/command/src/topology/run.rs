@@ -63,7 +63,8 @@ async fn one(
     output.remark(&format!("{shown} ({short}){listens}"));
     tell_of_routes(&mut running, output);
     let page = page(topology, name);
-    let page = page::serve(&node, page.as_ref(), &running.connected(), output).await?;
+    let tokens = page::tokens(topology.key_of(name))?;
+    let page = page::serve(&node, page.as_ref(), &running.connected(), tokens, output).await?;
     let (parent, has_gone) = mpsc::channel(1);
     if options.with_parent {
         listen_to_parent(parent)?;

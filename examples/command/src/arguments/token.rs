@@ -1,0 +1,40 @@
+//! The tokens of a node's doors.
+
+use std::time::Duration;
+
+use clap::Subcommand;
+use estafette_doors::{Rate, Right};
+
+use crate::units::parse_duration;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Token {
+    /// Print what there is of tokens, but for the tokens themselves
+    List,
+    /// Make a token, and print it, once: it is kept nowhere
+    Add {
+        /// What it is called in lists and logs
+        name: String,
+        /// Where it leads to: PEER/NAME, PEER/* for all of a peer, * for everything; may be repeated
+        #[arg(
+            long,
+            value_name = "PEER/NAME",
+            value_delimiter = ',',
+            required = true,
+            env = "ESTAFETTE_TO",
+            hide_env = true
+        )]
+        to: Vec<Right>,
+        /// How often it may be used: 10/s, 600/m, 1000/h [default: as often as one likes]
+        #[arg(long, value_name = "RATE", env = "ESTAFETTE_RATE", hide_env = true)]
+        rate: Option<Rate>,
+        /// How long it is one [default: until it is removed]
+        #[arg(long, value_name = "TIME", value_parser = parse_duration, env = "ESTAFETTE_EXPIRES", hide_env = true)]
+        expires: Option<Duration>,
+    },
+    /// Remove a token: whoever has it is refused, by a node that runs within a second or two
+    Remove {
+        /// What it is called
+        name: String,
+    },
+}

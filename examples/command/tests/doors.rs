@@ -1,0 +1,118 @@
+//! `token` and `node --http`: who has a token reaches an actor of another node.
+
+#![cfg(feature = "doors")]
+#![allow(clippy::unwrap_used, reason = "a test that fails says so")]
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+use estafette::{Node, RemoteMessage, TrustedPeer};
+use estafette_actors::standard;
+use serde::{Deserialize, Serialize};
+use support::{World, text};
+
+#[derive(Debug, Serialize, Deserialize, RemoteMessage)]
+#[remote(name = "shop.Order", reply = u64, json)]
+struct Order {
+    article: String,
+}
+
+struct Shop;
+
+impl actix::Actor for Shop {
+    type Context = actix::Context<Self>;
+}
+
+impl actix::Handler<Order> for Shop {
+    type Result = u64;
+
+    fn handle(&mut self, order: Order, _: &mut Self::Context) -> u64 {
+        order.article.len() as u64
+    }
+}
+
+/// Paris, as a program with an actor, and lyon's id.
+async fn paris(world: &World) -> (Node, String) {
+    let lyon = text(world.run("lyon", ["id"]).event("id"), "peer");
+    let node = Node::builder()
+        .name("paris")
+        .listen("127.0.0.1:0")
+        .stages(standard())
+        .start()
+        .await
+        .unwrap();
+    node.trust().add(lyon.parse().unwrap(), TrustedPeer::new("lyon")).unwrap();
+    node.host("shop", || Shop).takes::<Order>().start().await.unwrap();
+    (node, lyon)
+}
+
+/// The status and the body of an ask by curl.
+fn ask(url: &str, token: &str) -> (String, String) {
+    let given = ["-s", "-w", "\n%{http_code}", "--json", r#"{"article":"tea"}"#, "-H"];
+    let bearer = format!("Authorization: Bearer {token}");
+    let path = format!("{url}v1/ask/paris/shop/shop.Order");
+    let ran = Command::new("curl").args(given).args([bearer, path]).output().unwrap();
+    let printed = String::from_utf8(ran.stdout).unwrap();
+    let (body, status) = printed.rsplit_once('\n').unwrap();
+    (status.to_owned(), body.to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_shown_once_lets_in_and_lets_nobody_in_when_it_is_removed() {
+    let world = World::new();
+    let (paris, _) = paris(&world).await;
+    let (id, address) = (paris.peer().to_string(), paris.addresses()[0].clone());
+    let trusted = ["trust", "add", &*id, "--name", "paris", "--addr", &*address];
+    assert_eq!(world.run("lyon", trusted).code, 0);
+    let node = world.lyon_with(&["--http", "127.0.0.1:0"]);
+    let url = text(&node.wait_for("page"), "url");
+    assert_eq!(ask(&url, "estafette_x_y").0, "401", "nobody has a token yet");
+    let added =
+        world.run("lyon", ["token", "add", "till", "--to", "paris/shop", "--rate", "1000/s"]);
+    let token = text(added.event("token_added"), "token");
+    // A node that runs hears of it.
+    while ask(&url, &token).0 == "401" {}
+    assert_eq!(ask(&url, &token), ("200".into(), "3".into()));
+    let listed = world.run("lyon", ["token", "list"]);
+    let known = listed.event("token");
+    assert_eq!((text(known, "name"), text(known, "rate")), ("till".into(), "1000/s".into()));
+    assert!(!known.to_string().contains(&token), "{known}");
+    assert_eq!(world.run("lyon", ["token", "remove", "till"]).code, 0);
+    while ask(&url, &token).0 != "401" {}
+    assert_eq!(world.run("lyon", ["token", "remove", "till"]).code, 2, "there is none");
+    // The page is there as before, with its own rules.
+    assert_eq!(support::http::get(&url, "healthz").status, 200);
+    assert_eq!(support::http::get(&url, "api/v1/snapshot").status, 200);
+    assert_eq!(support::http::get(&url, "v1/ask/paris/shop/shop.Order").status, 401);
+    assert_eq!(node.terminate(), 0);
+    paris.shutdown().await;
+}
+
+#[test]
+fn what_is_kept_of_a_token_is_for_its_owner_and_has_no_token_in_it() {
+    let world = World::new();
+    let added = world.run("lyon", ["token", "add", "till", "--to", "paris/*,lyon/shop"]);
+    let token = text(added.event("token_added"), "token");
+    let (_, secret) = token.rsplit_once('_').unwrap();
+    let folder = world.path("lyon.key.trust");
+    assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o077, 0);
+    for entry in fs::read_dir(folder.join("tokens")).unwrap() {
+        let bytes = fs::read(entry.unwrap().path()).unwrap();
+        assert!(!String::from_utf8_lossy(&bytes).contains(secret));
+    }
+    for (given, told) in [
+        (&["--to", "paris"][..], "PEER/NAME"),
+        (&["--to", "paris/shop", "--rate", "10"], "10/s"),
+        (&[], "--to"),
+    ] {
+        let ran = world.run("lyon", [&["token", "add", "other"], given].concat());
+        assert_eq!(ran.code, 2, "{given:?}");
+        assert!(ran.event("error").to_string().contains(told), "{:?}", ran.events);
+    }
+    let again = world.run("lyon", ["token", "add", "till", "--to", "*"]);
+    assert_eq!(again.code, 2);
+    assert!(text(again.event("error"), "message").contains("already"), "{:?}", again.events);
+}

@@ -11,7 +11,6 @@ use axum::http::header::{self, HeaderMap, HeaderValue};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use estafette::node::{LinkState, Snapshot};
 use estafette::{Node, PeerId};
 use futures_util::stream;
 use serde_json::{Value, json};
@@ -90,30 +89,10 @@ async fn healthz(State(seat): State<Seat>) -> Response {
 }
 
 async fn readyz(State(seat): State<Seat>) -> Response {
-    let why = unready(&seat.node.snapshot_with(&seat.needed).await, &seat.needed);
+    let why = seat.node.snapshot_with(&seat.needed).await.unready(&seat.needed);
     let status = if why.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let body: Value = json!({ "ready": why.is_empty(), "why": why });
     (status, typed(JSON, body.to_string())).into_response()
-}
-
-/// Why it is not ready.
-fn unready(snapshot: &Snapshot, needed: &[PeerId]) -> Vec<String> {
-    let mut why = Vec::new();
-    if !snapshot.answers {
-        return vec!["the node does not answer: something blocks its thread".into()];
-    }
-    if let Some(failure) = snapshot.spool.as_ref().and_then(|spool| spool.failure.as_ref()) {
-        why.push(format!("the spool takes nothing more: {failure}"));
-    }
-    for peer in needed {
-        let id = peer.to_string();
-        let link = snapshot.links.iter().find(|link| link.peer == id);
-        if link.is_none_or(|link| link.state != LinkState::Up) {
-            let name = link.map_or_else(|| peer.short(), |link| link.name.clone());
-            why.push(format!("the link with {name} is not up"));
-        }
-    }
-    why
 }
 
 async fn metrics_now(State(seat): State<Seat>) -> Response {

@@ -144,6 +144,14 @@ impl<M: RemoteMessage> Upload<M> {
         self.requesting.holds_all();
     }
 
+    /// The requests, and the one reply of a call that has one apart from them: for who wants to
+    /// hear of a reply that comes before the last request. [`finish`](Self::finish) waits for
+    /// nothing then.
+    pub fn split(mut self) -> (Self, Option<Download<M::Result>>) {
+        let reply = self.reply.take();
+        (self, reply)
+    }
+
     /// One more request; waits while the actor has as many as it can take.
     ///
     /// # Errors

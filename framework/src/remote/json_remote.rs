@@ -123,7 +123,13 @@ impl JsonRemote {
         Ok(download)
     }
 
-    /// Sends a stream of requests, and takes a stream of replies, or one.
+    /// Sends a stream of requests, and takes one reply, which ends the call: it may come before the
+    /// last request.
+    pub async fn upload(&self) -> Result<(JsonUpload, JsonDownload), RemoteError> {
+        self.begin(Shape::Requests, &[]).await
+    }
+
+    /// Sends a stream of requests, and takes a stream of replies.
     pub async fn open(&self) -> Result<(JsonUpload, JsonDownload), RemoteError> {
         self.begin(Shape::Both, &[]).await
     }

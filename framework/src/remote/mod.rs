@@ -32,6 +32,7 @@ mod message;
 mod postbox;
 mod presence;
 mod queue;
+mod raw;
 mod serving;
 
 pub use calls::{Download, Upload};
@@ -46,6 +47,7 @@ pub use json_remote::{JsonDownload, JsonRemote, JsonUpload};
 pub use letters::{Delivery, LETTER_LIMIT, LetterId, LetterIdError, LetterInfo, LetterState};
 pub use message::{RemoteMessage, RemoteResult, Schemas};
 pub use presence::{Presence, Watch};
+pub use raw::{Raw, RawReply};
 pub use serving::{Asked, Called, Replies, Reply, Requests};
 
 pub use crate::wire::{TraceContext, TraceError};

@@ -7,6 +7,7 @@
 
 mod gather;
 mod happenings;
+mod ready;
 mod traffic;
 
 use serde::Serialize;

@@ -28,7 +28,7 @@
 mod access;
 mod busy;
 #[cfg(feature = "grpc")]
-mod grpc;
+pub mod grpc;
 #[cfg(feature = "http")]
 mod http;
 mod serve;

@@ -10,7 +10,7 @@ use super::message::RemoteMessage;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Raw {
-    /// What is called: the path of a method, say. For an actor that takes several.
+    /// A text that says what is called: the path of a method, say. For an actor that takes several.
     pub method: String,
     /// The bytes.
     #[serde(with = "serde_bytes")]

@@ -1,0 +1,136 @@
+//! The body of a request: how it ended, and what is read of it and not handed on.
+//!
+//! Invariant: a request that breaks off is told apart from one that ends. (`tonic` takes the reset
+//! of a stream for its end.) What all calls have read of messages that are not whole yet is bounded
+//! together, since a message of 16 MiB may come byte by byte, and many of them at once.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
+
+use axum::body::Body as Incoming;
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use tonic::Status;
+
+use super::UNFINISHED_MOST;
+
+/// What all calls of a door have read of messages that are not whole yet, in bytes.
+#[derive(Debug, Default)]
+pub(super) struct Unfinished(AtomicUsize);
+
+/// The same of one call, and how its body ended.
+#[derive(Debug)]
+pub(super) struct Meter {
+    all: Arc<Unfinished>,
+    mine: AtomicUsize,
+    /// How many messages are whole.
+    wholes: AtomicUsize,
+    broke: AtomicBool,
+}
+
+impl Meter {
+    pub(super) fn of(all: &Arc<Unfinished>) -> Arc<Self> {
+        let (mine, wholes) = Default::default();
+        Arc::new(Self { all: Arc::clone(all), mine, wholes, broke: AtomicBool::new(false) })
+    }
+
+    /// Whether the body ended in an error.
+    pub(super) fn broke(&self) -> bool {
+        self.broke.load(Ordering::Acquire)
+    }
+
+    /// Takes room for so many bytes; `false` if there is none.
+    fn take(&self, bytes: usize) -> bool {
+        self.mine.fetch_add(bytes, Ordering::Relaxed);
+        self.all.0.fetch_add(bytes, Ordering::Relaxed) + bytes <= UNFINISHED_MOST
+    }
+
+    /// The number of the message that has begun to come and is not whole, if one is.
+    pub(super) fn begun(&self) -> Option<usize> {
+        let has_begun = self.mine.load(Ordering::Relaxed) > 0;
+        has_begun.then(|| self.wholes.load(Ordering::Relaxed))
+    }
+
+    /// A message of so many bytes is whole.
+    pub(super) fn whole(&self, bytes: usize) {
+        self.wholes.fetch_add(1, Ordering::Relaxed);
+        // What is read behind it in the same frame is a frame at most.
+        let taken = |mine: usize| Some(mine.saturating_sub(bytes));
+        let before = self.mine.fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken);
+        let freed = before.unwrap_or_default().min(bytes);
+        self.all.0.fetch_sub(freed, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Meter {
+    fn drop(&mut self) {
+        self.all.0.fetch_sub(*self.mine.get_mut(), Ordering::Relaxed);
+    }
+}
+
+/// A body that is metered.
+pub(super) struct Metered {
+    pub(super) body: Incoming,
+    pub(super) meter: Arc<Meter>,
+}
+
+impl Body for Metered {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let failed = match frame {
+            None => return Poll::Ready(None),
+            Some(Ok(frame)) => {
+                let length = frame.data_ref().map_or(0, Bytes::len);
+                if self.meter.take(length) {
+                    return Poll::Ready(Some(Ok(frame)));
+                }
+                Status::resource_exhausted(format!(
+                    "{UNFINISHED_MOST} bytes of messages that have not come to their end are \
+                     waiting here already: send less at a time"
+                ))
+            }
+            Some(Err(error)) => Status::cancelled(format!("the request broke off: {error}")),
+        };
+        self.meter.broke.store(true, Ordering::Release);
+        Poll::Ready(Some(Err(failed)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_unfinished_counts_over_all_calls_until_it_is_whole_or_given_up() {
+        let all = Arc::<Unfinished>::default();
+        let (one, two) = (Meter::of(&all), Meter::of(&all));
+        assert!(one.take(UNFINISHED_MOST - 10) && two.take(10));
+        assert!(!two.take(1), "there is no room for more");
+        one.whole(UNFINISHED_MOST - 10);
+        assert!(two.take(5));
+        drop(two);
+        assert_eq!(all.0.load(Ordering::Relaxed), 0);
+        // A message has its own bytes only: those of its head stay until the call is over.
+        assert!(one.take(15));
+        one.whole(10);
+        assert_eq!(all.0.load(Ordering::Relaxed), 5);
+        one.whole(100);
+        assert_eq!(all.0.load(Ordering::Relaxed), 0);
+    }
+}

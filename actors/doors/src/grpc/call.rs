@@ -1,0 +1,310 @@
+//! One call of a client, carried to an actor and back.
+//!
+//! Invariants: nothing is read of a body while the actor has no room for it, and nothing of its
+//! replies while the client takes none. Requests that break off are never finished. Whoever drops
+//! the answers cancels the call.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use estafette::Node;
+use estafette::remote::{Handled, Presence, RemoteError, RemoteErrorKind};
+use futures_util::future::BoxFuture;
+use futures_util::stream::{BoxStream, Stream, StreamExt, once, unfold};
+use tokio::task::JoinHandle;
+use tonic::server::StreamingService;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::body::Meter;
+use super::deadline::Deadline;
+use super::form::Form;
+use super::method::Way;
+use super::status::{self, not_handled};
+use super::target::{Replies, Sending, Target};
+use crate::Reached;
+
+/// How long a link is waited for.
+const LINK_WITHIN: Duration = Duration::from_secs(3);
+/// How long room for one more call with streams is waited for.
+const ROOM_WITHIN: Duration = Duration::from_secs(1);
+/// How long a message may take from its first byte to its last.
+const MESSAGE_WITHIN: Duration = Duration::from_secs(30);
+
+/// The answers to a call, and its status.
+pub(super) type Answers = BoxStream<'static, Result<Bytes, Status>>;
+
+/// A call that is to be made.
+pub(super) struct Calling {
+    pub(super) node: Node,
+    /// The node that is called.
+    pub(super) peer: Reached,
+    pub(super) target: Target,
+    pub(super) form: Form,
+    pub(super) way: Way,
+    pub(super) deadline: Option<Deadline>,
+    pub(super) meter: Arc<Meter>,
+}
+
+/// What makes it once.
+pub(super) struct Once(pub(super) Option<Calling>);
+
+impl StreamingService<Bytes> for Once {
+    type Response = Bytes;
+    type ResponseStream = Answers;
+    type Future = BoxFuture<'static, Result<Response<Answers>, Status>>;
+
+    fn call(&mut self, request: Request<Streaming<Bytes>>) -> Self::Future {
+        let calling = self.0.take();
+        Box::pin(async move {
+            let calling = calling.ok_or_else(|| Status::internal("a call is made once"))?;
+            let meter = Arc::clone(&calling.meter);
+            let handled = match calling.way {
+                Way::Ask | Way::Download => Handled::No,
+                Way::Upload | Way::Open => Handled::Unknown,
+            };
+            let requests = Requests { messages: request.into_inner(), meter, handled };
+            calling.make(requests).await.map(Response::new)
+        })
+    }
+}
+
+impl Calling {
+    async fn make(self, mut requests: Requests) -> Result<Answers, Status> {
+        match self.way {
+            Way::Ask => {
+                let body = self.only(&mut requests).await?;
+                self.reachable().await?;
+                let answer = self.target.ask(body).await.map_err(|error| status::of(&error))?;
+                Ok(only_answer(self.form.reply(answer)?))
+            }
+            Way::Download => {
+                let body = self.only(&mut requests).await?;
+                self.reachable().await?;
+                let replies = self.with_room(self.target.download(body)).await?;
+                Ok(answers(self.form, replies, Pumping::none()))
+            }
+            Way::Upload => {
+                self.reachable().await?;
+                let (sending, mut replies) = self.with_room(self.target.upload()).await?;
+                // The actor may have enough before the client has said all.
+                let answer = {
+                    let pump = pump(&self.form, &mut requests, sending);
+                    tokio::pin!(pump);
+                    let mut pumping = true;
+                    loop {
+                        tokio::select! {
+                            biased;
+                            pumped = &mut pump, if pumping => { pumped?; pumping = false; }
+                            answer = replies.next() => break answer,
+                        }
+                    }
+                };
+                let answer = answer.unwrap_or_else(|| Err(no_answer()));
+                Ok(only_answer(self.form.reply(answer.map_err(|error| status::of(&error))?)?))
+            }
+            Way::Open => {
+                self.reachable().await?;
+                let (sending, replies) = self.with_room(self.target.open()).await?;
+                let pumping = Pumping::spawn(self.form.clone(), requests, sending);
+                Ok(answers(self.form, replies, pumping))
+            }
+        }
+    }
+
+    /// The one request of a call that has one.
+    async fn only(&self, requests: &mut Requests) -> Result<Bytes, Status> {
+        let body = async {
+            let wrong = |text| not_handled(tonic::Code::InvalidArgument, "REQUESTS", text);
+            let none = || wrong("this method takes one request, and there was none");
+            let first = requests.next().await?.ok_or_else(none)?;
+            let more = tokio::time::timeout(MESSAGE_WITHIN, requests.next()).await;
+            if more.map_err(|_| slow("the request has no end"))??.is_some() {
+                return Err(wrong("this method takes one request, and there were more"));
+            }
+            self.form.request(first)
+        };
+        tokio::select! {
+            body = body => body,
+            () = Deadline::passed(self.deadline) => Err(not_handled(
+                tonic::Code::DeadlineExceeded, "DEADLINE", "its time was over before the request was whole",
+            )),
+        }
+    }
+
+    /// Whether there is a link, or one comes soon: without, nothing was sent.
+    async fn reachable(&self) -> Result<(), Status> {
+        let mut watch =
+            self.node.watch(&self.peer.peer.to_string()).map_err(|error| status::of(&error))?;
+        let limit = self.deadline.map_or(LINK_WITHIN, |deadline| deadline.left().min(LINK_WITHIN));
+        let up = async {
+            loop {
+                match watch.now() {
+                    Presence::Up => break,
+                    Presence::Down { kind } if !may_come(*kind) => break,
+                    Presence::Down { .. } => _ = watch.changed().await,
+                }
+            }
+        };
+        tokio::time::timeout(limit, up).await.map_err(|_| {
+            let text = format!(
+                "there is no link to {} now, and none came within {limit:?}: is it running?",
+                self.peer.peer_name
+            );
+            status::of(&RemoteError::new(RemoteErrorKind::Unreachable, text))
+        })
+    }
+
+    /// Begins a call with streams, of which a peer takes so many at a time.
+    async fn with_room<T>(
+        &self,
+        begin: impl Future<Output = Result<T, RemoteError>>,
+    ) -> Result<T, Status> {
+        let text =
+            format!("{} has as many calls with streams under way as it may", self.peer.peer_name);
+        tokio::time::timeout(ROOM_WITHIN, begin)
+            .await
+            .map_err(|_| status::full(&text))?
+            .map_err(|error| status::of(&error))
+    }
+}
+
+/// Whether a node that is not there may still come: else the call says what is wrong.
+fn may_come(kind: RemoteErrorKind) -> bool {
+    use RemoteErrorKind::{LinkLost, ShuttingDown, Unreachable};
+    matches!(kind, LinkLost | ShuttingDown | Unreachable)
+}
+
+fn no_answer() -> RemoteError {
+    RemoteError::new(RemoteErrorKind::BadReply, "the actor ended the call without an answer")
+}
+
+fn slow(text: &str) -> Status {
+    let text = format!("{text} after {MESSAGE_WITHIN:?}");
+    not_handled(tonic::Code::DeadlineExceeded, "SLOW", &text)
+}
+
+/// The requests of a client.
+pub(super) struct Requests {
+    messages: Streaming<Bytes>,
+    meter: Arc<Meter>,
+    /// Whether an actor has handled what came, where no more comes.
+    handled: Handled,
+}
+
+impl Requests {
+    /// The next one; `None` when the client has said that there are no more.
+    async fn next(&mut self) -> Result<Option<Bytes>, Status> {
+        let mut before = None;
+        loop {
+            let next = poll_fn(|cx| Pin::new(&mut self.messages).poll_next(cx));
+            let Ok(next) = tokio::time::timeout(MESSAGE_WITHIN, next).await else {
+                // Of a message that has begun, it is the second time.
+                let begun = self.meter.begun();
+                if begun.is_some() && begun == before {
+                    return Err(slow("a message of the request is not whole"));
+                }
+                before = begun;
+                continue;
+            };
+            return match next {
+                Some(Ok(message)) => {
+                    self.meter.whole(HEAD + message.len());
+                    Ok(Some(message))
+                }
+                Some(Err(wrong)) => Err(status::of_request(&wrong, self.handled)),
+                // A stream that was reset passes for one that ended.
+                None if self.meter.broke() => Err(status::broke_off(self.handled)),
+                None => Ok(None),
+            };
+        }
+    }
+}
+
+/// What stands before each message.
+const HEAD: usize = 5;
+
+/// Gives requests to an actor, as it takes them; finishes if the client does.
+async fn pump(form: &Form, requests: &mut Requests, mut sending: Sending) -> Result<(), Status> {
+    if give(form, requests, &mut sending).await? {
+        sending.finish();
+    }
+    Ok(())
+}
+
+/// Gives requests to an actor. Returns true if the client has said that there are no more, false if
+/// the call is over already.
+async fn give(form: &Form, requests: &mut Requests, sending: &mut Sending) -> Result<bool, Status> {
+    while let Some(message) = requests.next().await? {
+        match sending.send(form.request(message)?).await {
+            Ok(()) => {}
+            Err(error) if error.kind == RemoteErrorKind::Unencodable => {
+                return Err(status::of(&error));
+            }
+            // Its replies say why.
+            Err(_) => return Ok(false),
+        }
+    }
+    Ok(true)
+}
+
+/// A task that pumps, since a client that reads no answers may go on sending requests.
+struct Pumping {
+    task: Option<JoinHandle<()>>,
+    /// Why it gave the call up.
+    why: Arc<OnceLock<Status>>,
+}
+
+impl Pumping {
+    fn none() -> Self {
+        Self { task: None, why: Arc::default() }
+    }
+
+    fn spawn(form: Form, mut requests: Requests, mut sending: Sending) -> Self {
+        let why = Arc::<OnceLock<Status>>::default();
+        let noted = Arc::clone(&why);
+        let task = tokio::spawn(async move {
+            match give(&form, &mut requests, &mut sending).await {
+                Ok(true) => sending.finish(),
+                Ok(false) => {}
+                // Noted before the call is given up, by what is dropped here.
+                Err(status) => drop(noted.set(status)),
+            }
+        });
+        Self { task: Some(task), why }
+    }
+}
+
+impl Drop for Pumping {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
+}
+
+fn only_answer(answer: Bytes) -> Answers {
+    once(async { Ok(answer) }).chain(once(async { Err(status::success()) })).boxed()
+}
+
+/// The replies of a call, then its status.
+fn answers(form: Form, replies: Replies, pumping: Pumping) -> Answers {
+    unfold(Some((form, replies, pumping)), |state| async {
+        let (form, mut replies, pumping) = state?;
+        let status = match replies.next().await {
+            Some(Ok(reply)) => match form.reply(reply) {
+                Ok(reply) => return Some((Ok(reply), Some((form, replies, pumping)))),
+                Err(status) => status,
+            },
+            Some(Err(error)) => {
+                let why = pumping.why.get().filter(|_| error.kind == RemoteErrorKind::Cancelled);
+                why.cloned().unwrap_or_else(|| status::of(&error))
+            }
+            None => status::success(),
+        };
+        Some((Err(status), None))
+    })
+    .boxed()
+}

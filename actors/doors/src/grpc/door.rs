@@ -1,0 +1,155 @@
+//! The way of a request from HTTP to its call: what is no call of gRPC is refused first.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use estafette::remote::TraceContext;
+use http::{HeaderMap, Method, StatusCode, Version, header};
+use tonic::codegen::Service;
+use tonic::{Code, Status};
+
+use super::body::{Meter, Metered, Unfinished};
+use super::call::{Calling, Once};
+use super::codec::AsTheyAre;
+use super::deadline::Deadline;
+use super::method::Route;
+use super::status::{self, not_handled};
+use super::target::Target;
+use super::{MESSAGE_MOST, Methods, health};
+use crate::{Access, Pass};
+
+/// What all calls share.
+struct Door {
+    access: Access,
+    routes: HashMap<String, Route>,
+    unfinished: Arc<Unfinished>,
+    /// Services of the door itself, for who has a token.
+    own: Router,
+}
+
+pub(super) fn router(access: &Access, methods: Methods) -> Router {
+    let own = own(&methods);
+    let health = health::service(access.node(), &methods.routes);
+    let (access, routes) = (access.clone(), methods.routes);
+    let door = Arc::new(Door { access, routes, unfinished: Arc::default(), own });
+    // Whoever looks whether the door is there, needs no token: what asks often has no place for one.
+    Router::new()
+        .route_service("/grpc.health.v1.Health/{method}", health)
+        .fallback(serve)
+        .with_state(door)
+}
+
+#[cfg(feature = "proto")]
+fn own(methods: &Methods) -> Router {
+    super::reflection::router(&methods.protos)
+}
+
+#[cfg(not(feature = "proto"))]
+fn own(_: &Methods) -> Router {
+    Router::new()
+}
+
+async fn serve(State(door): State<Arc<Door>>, request: Request) -> Response {
+    if let Some((status, why)) = refused(&request) {
+        return (status, [(header::CONTENT_TYPE, "text/plain")], why).into_response();
+    }
+    let pass = match door.pass(request.headers()) {
+        Ok(pass) => pass,
+        Err(status) => return status.into_http(),
+    };
+    if request.uri().path().starts_with("/grpc.reflection.") {
+        let Ok(answer) = door.own.clone().call(request).await;
+        return answer;
+    }
+    match door.calling(&request, &pass) {
+        Ok(calling) => {
+            let meter = Arc::clone(&calling.meter);
+            let request = request.map(|body| Metered { body, meter });
+            tonic::server::Grpc::new(AsTheyAre)
+                .max_decoding_message_size(MESSAGE_MOST)
+                .max_encoding_message_size(usize::MAX)
+                .streaming(Once(Some(calling)), request)
+                .await
+                .map(axum::body::Body::new)
+        }
+        Err(status) => status.into_http(),
+    }
+}
+
+/// What is no call of gRPC.
+fn refused(request: &Request) -> Option<(StatusCode, &'static str)> {
+    let kind = request.headers().get(header::CONTENT_TYPE).map(|kind| kind.as_bytes());
+    if !kind.is_some_and(is_grpc) {
+        let why = "this is a door for gRPC: its requests are of the type application/grpc\n";
+        return Some((StatusCode::UNSUPPORTED_MEDIA_TYPE, why));
+    }
+    if request.version() != Version::HTTP_2 {
+        let why = "gRPC needs HTTP/2: is there a proxy before this door that speaks HTTP/1.1?\n";
+        return Some((StatusCode::HTTP_VERSION_NOT_SUPPORTED, why));
+    }
+    if request.method() != Method::POST {
+        return Some((StatusCode::METHOD_NOT_ALLOWED, "a call of gRPC is a POST\n"));
+    }
+    None
+}
+
+/// `application/grpc`, with a subtype or a parameter.
+fn is_grpc(kind: &[u8]) -> bool {
+    let Some(rest) = kind.strip_prefix(b"application/grpc") else { return false };
+    matches!(rest.first(), None | Some(b'+' | b';' | b' '))
+}
+
+impl Door {
+    /// Lets somebody in who shows a token.
+    fn pass(&self, headers: &HeaderMap) -> Result<Pass, Status> {
+        let mut given = headers.get_all(header::AUTHORIZATION).iter();
+        let shown = given.next().map(|value| value.as_bytes());
+        if given.next().is_some() {
+            let text = "there is more than one authorization: which one counts?";
+            return Err(not_handled(Code::InvalidArgument, "HEADERS", text));
+        }
+        self.access.tokens().admit_bearer(shown).map_err(status::refused)
+    }
+
+    /// The call that a request asks for.
+    fn calling(&self, request: &Request, pass: &Pass) -> Result<Calling, Status> {
+        let path = request.uri().path();
+        let route = self.routes.get(path).ok_or_else(|| no_such_method(path))?;
+        let wrong = |text: String| not_handled(Code::InvalidArgument, "HEADERS", &text);
+        let deadline = Deadline::of(request.headers()).map_err(wrong)?;
+        let reached = self.access.reach(pass, &route.peer, &route.name);
+        let reached = reached.map_err(|error| status::of(&error))?;
+        let node = self.access.node();
+        let mut target = Target::new(node, &reached.address(), &route.takes)
+            .map_err(|error| status::of(&error))?;
+        if let Some(deadline) = deadline {
+            target = target.within(deadline.left());
+        }
+        if let Some(trace) = trace(request.headers()) {
+            target = target.traced(trace);
+        }
+        Ok(Calling {
+            node: node.clone(),
+            peer: reached,
+            target,
+            form: route.form.clone(),
+            way: route.way,
+            deadline,
+            meter: Meter::of(&self.unfinished),
+        })
+    }
+}
+
+fn no_such_method(path: &str) -> Status {
+    let shown: String = path.chars().take(200).collect();
+    let text = format!("this door has no method {shown}");
+    not_handled(Code::Unimplemented, "NO_SUCH_METHOD", &text)
+}
+
+/// The trace that a call belongs to. One that can't be read is nobody's.
+fn trace(headers: &HeaderMap) -> Option<TraceContext> {
+    headers.get("traceparent")?.to_str().ok()?.parse().ok()
+}

@@ -1,0 +1,28 @@
+//! Reflection, v1 and v1alpha: clients ask which services there are, and how their messages look.
+
+use axum::Router;
+use tonic_reflection::server::Builder;
+
+use super::proto::Protos;
+
+/// Both services. What a set of descriptors lacks is not told of.
+pub(super) fn router(protos: &[Protos]) -> Router {
+    let builder = || {
+        let health = Builder::configure()
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+        protos.iter().fold(health, |builder, protos| {
+            builder.register_encoded_file_descriptor_set(protos.encoded())
+        })
+    };
+    let mut router = Router::new();
+    // Sets that were read once are read again.
+    match (builder().build_v1(), builder().build_v1alpha()) {
+        (Ok(v1), Ok(v1alpha)) => {
+            router = router
+                .route_service("/grpc.reflection.v1.ServerReflection/{method}", v1)
+                .route_service("/grpc.reflection.v1alpha.ServerReflection/{method}", v1alpha);
+        }
+        (Err(error), _) | (_, Err(error)) => tracing::error!(%error, "there is no reflection"),
+    }
+    router
+}

@@ -1,0 +1,143 @@
+//! Errors, as a client of gRPC is told of them: a code, a text, whether the message was handled,
+//! and details.
+
+use std::time::Duration;
+
+use estafette::remote::{Handled, RemoteError};
+use tonic::metadata::{MetadataMap, MetadataValue};
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+use crate::{HANDLED, Refusal};
+
+/// The trailer that says when a client may try again, in milliseconds: gRPC's own.
+const PUSHBACK: &str = "grpc-retry-pushback-ms";
+/// When that is.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// The status of an error.
+pub(super) fn of(error: &RemoteError) -> Status {
+    let crate::Status { grpc, handled, retry, .. } = crate::Status::of(error.kind);
+    // As gRPC writes reasons: `NO_SUCH_NAME`.
+    let reason = crate::status::name(error.kind).to_ascii_uppercase().replace('-', "_");
+    failed(Code::from_i32(grpc.into()), handled, &reason, &error.to_string(), retry)
+}
+
+/// The status of who is not let in.
+pub(super) fn refused(refusal: Refusal) -> Status {
+    let unauthenticated = |text| not_handled(Code::Unauthenticated, "UNAUTHENTICATED", text);
+    match refusal {
+        Refusal::Missing => {
+            unauthenticated("a token is wanted, as metadata: authorization: Bearer TOKEN")
+        }
+        Refusal::Unknown => unauthenticated("this is no token of this node, or not any more"),
+        Refusal::Expired => unauthenticated("the time of this token is over"),
+        Refusal::TooOften(wait) => {
+            let (code, text) =
+                (Code::ResourceExhausted, "this token was used more often than it may be");
+            failed(code, Handled::No, "TOO_OFTEN", text, Some(wait))
+        }
+        Refusal::Unreadable => {
+            let text = "nobody is let in until this node can read its tokens again: its log says \
+                        why";
+            not_handled(Code::Unavailable, "TOKENS_UNREADABLE", text)
+        }
+    }
+}
+
+/// Nothing was sent to an actor.
+pub(super) fn not_handled(code: Code, reason: &str, text: &str) -> Status {
+    failed(code, Handled::No, reason, text, None)
+}
+
+/// An actor has handled it, and its answer can't be told.
+pub(super) fn handled(code: Code, reason: &str, text: &str) -> Status {
+    failed(code, Handled::Yes, reason, text, None)
+}
+
+/// More calls are under way than may.
+pub(super) fn full(text: &str) -> Status {
+    let text = format!("{text}: try again later");
+    failed(Code::ResourceExhausted, Handled::No, "FULL", &text, Some(AGAIN_AFTER))
+}
+
+/// The client has not said all that it wanted to.
+pub(super) fn broke_off(handled: Handled) -> Status {
+    failed(Code::Cancelled, handled, "CANCELLED", "the request broke off", None)
+}
+
+/// What is wrong with a request, as `tonic` says it.
+pub(super) fn of_request(wrong: &Status, handled: Handled) -> Status {
+    let reason = match wrong.code() {
+        Code::OutOfRange | Code::ResourceExhausted => "FULL",
+        Code::Cancelled => "CANCELLED",
+        _ => "UNDECODABLE",
+    };
+    // Too long is not out of range: clients know it as exhausted.
+    let code = match wrong.code() {
+        Code::OutOfRange => Code::ResourceExhausted,
+        code => code,
+    };
+    failed(code, handled, reason, wrong.message(), None)
+}
+
+/// The status of what went well, with its trailer.
+pub(super) fn success() -> Status {
+    Status::with_metadata(Code::Ok, "", trailers(Handled::Yes))
+}
+
+fn trailers(handled: Handled) -> MetadataMap {
+    let mut trailers = MetadataMap::new();
+    trailers.insert(HANDLED, MetadataValue::from_static(handled.as_str()));
+    trailers
+}
+
+fn failed(
+    code: Code,
+    handled: Handled,
+    reason: &str,
+    text: &str,
+    again: Option<Duration>,
+) -> Status {
+    let mut trailers = trailers(handled);
+    let about = [("handled".to_owned(), handled.as_str().to_owned())];
+    let mut details = ErrorDetails::with_error_info(reason, "estafette", about);
+    if let Some(again) = again {
+        details.set_retry_info(Some(again));
+        let after = u64::try_from(again.as_millis()).unwrap_or(u64::MAX);
+        trailers.insert(PUSHBACK, MetadataValue::from(after));
+    }
+    Status::with_error_details_and_metadata(code, text, details, trailers)
+}
+
+#[cfg(test)]
+mod tests {
+    use estafette::RemoteErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn an_error_says_its_kind_and_whether_it_was_handled_twice() {
+        let status = of(&RemoteError::new(RemoteErrorKind::NoSuchName, "nobody is called so"));
+        assert_eq!((status.code(), status.message()), (Code::NotFound, "nobody is called so"));
+        assert_eq!(status.metadata().get(HANDLED).map(|value| value.as_bytes()), Some(&b"no"[..]));
+        let info = status.get_details_error_info();
+        assert_eq!(info.as_ref().map(|info| &*info.reason), Some("NO_SUCH_NAME"));
+        let handled = info.and_then(|info| info.metadata.get("handled").cloned());
+        assert_eq!(handled.as_deref(), Some("no"));
+        assert!(status.metadata().get(PUSHBACK).is_none(), "it will not be there the next time");
+    }
+
+    #[test]
+    fn clients_that_retry_by_themselves_are_asked_to_only_where_nothing_was_handled() {
+        let again = |kind| {
+            let status = of(&RemoteError::new(kind, ""));
+            (status.code(), status.metadata().get(PUSHBACK).is_some())
+        };
+        use RemoteErrorKind::{LinkLost, Restarting, ShuttingDown, Unreachable};
+        assert_eq!(again(Unreachable), (Code::Unavailable, true));
+        assert_eq!(again(Restarting), (Code::Unavailable, true));
+        assert_eq!(again(LinkLost), (Code::Unknown, false));
+        assert_eq!(again(ShuttingDown), (Code::Unknown, false));
+    }
+}

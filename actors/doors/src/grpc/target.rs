@@ -1,0 +1,148 @@
+//! The actor behind a method, whichever form its messages have.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use estafette::Node;
+use estafette::remote::{
+    Download, JsonDownload, JsonRemote, JsonUpload, Raw, RawReply, Remote, RemoteError,
+    RemoteErrorKind, TraceContext, Upload,
+};
+use futures_util::{FutureExt, StreamExt};
+
+/// An actor that is called.
+pub(super) enum Target {
+    Raw { remote: Remote<Raw>, method: Arc<str> },
+    Json(JsonRemote),
+}
+
+/// Where requests go.
+pub(super) enum Sending {
+    Raw { upload: Upload<Raw>, method: Arc<str> },
+    Json(JsonUpload),
+}
+
+/// Where replies come from.
+pub(super) enum Replies {
+    Raw(Download<RawReply>),
+    Json(JsonDownload),
+}
+
+/// What messages a target takes.
+#[derive(Clone, Debug)]
+pub(super) enum Takes {
+    /// Bytes, and for which method they are.
+    Raw(Arc<str>),
+    /// A type as JSON, by its name and version.
+    Json(Arc<str>, u32),
+}
+
+fn raw(method: &Arc<str>, body: Bytes) -> Raw {
+    Raw::new(&**method, body)
+}
+
+fn text(body: &[u8]) -> &str {
+    // Seen to by the form.
+    std::str::from_utf8(body).unwrap_or_default()
+}
+
+impl Target {
+    pub(super) fn new(node: &Node, to: &str, takes: &Takes) -> Result<Self, RemoteError> {
+        Ok(match takes {
+            Takes::Raw(method) => {
+                Self::Raw { remote: node.remote(to)?, method: Arc::clone(method) }
+            }
+            Takes::Json(message, version) => Self::Json(node.remote_json(to, message, *version)?),
+        })
+    }
+
+    /// Waits so long for answers.
+    pub(super) fn within(self, limit: Duration) -> Self {
+        match self {
+            Self::Raw { remote, method } => Self::Raw { remote: remote.within(limit), method },
+            Self::Json(remote) => Self::Json(remote.within(limit)),
+        }
+    }
+
+    pub(super) fn traced(self, trace: TraceContext) -> Self {
+        match self {
+            Self::Raw { remote, method } => Self::Raw { remote: remote.traced(trace), method },
+            Self::Json(remote) => Self::Json(remote.traced(trace)),
+        }
+    }
+
+    pub(super) async fn ask(&self, body: Bytes) -> Result<Bytes, RemoteError> {
+        match self {
+            Self::Raw { remote, method } => Ok(remote.ask(raw(method, body)).await?.0.into()),
+            Self::Json(remote) => Ok(remote.ask(text(&body)).await?.into()),
+        }
+    }
+
+    pub(super) async fn download(&self, body: Bytes) -> Result<Replies, RemoteError> {
+        Ok(match self {
+            Self::Raw { remote, method } => Replies::Raw(remote.download(raw(method, body)).await?),
+            Self::Json(remote) => Replies::Json(remote.download(text(&body)).await?),
+        })
+    }
+
+    /// Requests are a stream, and one reply ends the call.
+    pub(super) async fn upload(&self) -> Result<(Sending, Replies), RemoteError> {
+        match self {
+            Self::Raw { remote, method } => {
+                let (upload, reply) = remote.upload().await?.split();
+                let replies = reply.ok_or_else(|| {
+                    RemoteError::new(RemoteErrorKind::Cancelled, "the call has no reply")
+                })?;
+                let sending = Sending::Raw { upload, method: Arc::clone(method) };
+                Ok((sending, Replies::Raw(replies)))
+            }
+            Self::Json(remote) => {
+                let (upload, replies) = remote.upload().await?;
+                Ok((Sending::Json(upload), Replies::Json(replies)))
+            }
+        }
+    }
+
+    pub(super) async fn open(&self) -> Result<(Sending, Replies), RemoteError> {
+        match self {
+            Self::Raw { remote, method } => {
+                let (upload, replies) = remote.open().await?;
+                let sending = Sending::Raw { upload, method: Arc::clone(method) };
+                Ok((sending, Replies::Raw(replies)))
+            }
+            Self::Json(remote) => {
+                let (upload, replies) = remote.open().await?;
+                Ok((Sending::Json(upload), Replies::Json(replies)))
+            }
+        }
+    }
+}
+
+impl Sending {
+    /// One more request; waits while the actor has as many as it can take.
+    pub(super) async fn send(&mut self, body: Bytes) -> Result<(), RemoteError> {
+        match self {
+            Self::Raw { upload, method } => upload.send(raw(method, body)).await,
+            Self::Json(upload) => upload.send(text(&body)).await,
+        }
+    }
+
+    /// There are no more requests.
+    pub(super) fn finish(self) {
+        match self {
+            // Its reply is elsewhere, so it waits for nothing.
+            Self::Raw { upload, .. } => drop(upload.finish().now_or_never()),
+            Self::Json(upload) => upload.finish(),
+        }
+    }
+}
+
+impl Replies {
+    pub(super) async fn next(&mut self) -> Option<Result<Bytes, RemoteError>> {
+        Some(match self {
+            Self::Raw(replies) => replies.next().await?.map(|reply| reply.0.into()),
+            Self::Json(replies) => replies.next().await?.map(Bytes::from),
+        })
+    }
+}

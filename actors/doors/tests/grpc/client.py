@@ -1,0 +1,184 @@
+"""A stock client that does what a test asks for, and prints what comes of it."""
+
+import pathlib
+import sys
+import threading
+
+import grpc
+from google.rpc import error_details_pb2, status_pb2
+
+
+def said(error):
+    """The code of an error, whether it was handled, and its reason."""
+    trailers = dict(error.trailing_metadata() or ())
+    status = status_pb2.Status.FromString(trailers.get("grpc-status-details-bin", b""))
+    reason = error_details_pb2.ErrorInfo()
+    for detail in status.details:
+        detail.Unpack(reason)
+    return f"{error.code().name} {trailers.get('estafette-handled')} {reason.reason}".strip()
+
+
+def ways(channel, metadata):
+    echo = channel.unary_unary("/test.All/Echo")
+    answer, call = echo.with_call(b"x" * 300_000, metadata=metadata)
+    handled = dict(call.trailing_metadata())["estafette-handled"]
+    print(f"ask: {len(answer)} bytes, handled {handled}")
+    order = channel.unary_unary("/shop.Shop/Order")
+    for text in [b'{"article":"tea","pieces":2}', b'{"article":""}']:
+        print("json:", order(text, metadata=metadata).decode())
+    collect = channel.stream_unary("/test.All/Collect")
+    print("upload:", collect(iter([b"one", b"two", b"three"]), metadata=metadata).decode())
+
+    # The actor has enough before the requests have an end.
+    def endless():
+        yield b"one"
+        yield b"enough"
+        threading.Event().wait()
+
+    print("upload, enough:", collect(endless(), metadata=metadata).decode())
+    talk = channel.stream_stream("/helloworld.Greeter/Talk")
+    replied = threading.Semaphore(0)
+
+    def names():
+        yield b"Ada"
+        for _ in range(3):
+            replied.acquire()
+        yield b"Grace"
+
+    for number, line in enumerate(talk(names(), metadata=metadata)):
+        replied.release()
+        if number % 3 == 0:
+            print("open:", line.decode())
+    print("open: end")
+
+
+def errors(channel, metadata):
+    def fails(what, method, body, metadata=metadata, kind=channel.unary_unary):
+        try:
+            answer = kind(method)(body, metadata=metadata)
+            print(f"{what}: no error, but {list(answer)}")
+        except grpc.RpcError as error:
+            print(f"{what}: {said(error)}")
+
+    fails("no such name", "/test.All/Nobody", b"")
+    fails("no such method", "/test.All/None", b"")
+    fails("wrong way", "/test.All/Told", b"")
+    fails("no json", "/shop.Shop/Order", b"{")
+    fails("no such field", "/shop.Shop/Order", b'{"articel":"tea"}')
+    fails("died", "/shop.Shop/Order", b'{"article":"bomb"}')
+    fails("away", "/test.All/Away", b"")
+    fails("too large", "/test.All/Echo", b"x" * (17 << 20))
+    fails("no token", "/test.All/Echo", b"", metadata=[])
+    fails("no right", "/test.All/Forbidden", b"")
+
+
+def gone(channel, metadata):
+    """One call after the other, each ended when the test has seen it begin."""
+    echo = channel.unary_unary("/test.All/Echo")
+    try:
+        echo(b"never", metadata=metadata, timeout=2)
+    except grpc.RpcError as error:
+        sys.stdin.readline()
+        print("deadline:", error.code().name, handled(error), flush=True)
+    hello = channel.unary_stream("/helloworld.Greeter/SayHello")
+    try:
+        for _ in hello(b"quiet", metadata=metadata, timeout=2):
+            pass
+    except grpc.RpcError as error:
+        sys.stdin.readline()
+        print("stream:", error.code().name, handled(error), flush=True)
+    call = echo.future(b"never", metadata=metadata)
+    sys.stdin.readline()
+    call.cancel()
+    print("cancelled:", call.code().name, flush=True)
+    begun = threading.Event()
+
+    def half():
+        yield b"half"
+        begun.wait()
+
+    call = channel.stream_unary("/test.All/Collect").future(half(), metadata=metadata)
+    sys.stdin.readline()
+    call.cancel()
+    print("upload cancelled:", call.code().name, flush=True)
+    begun.set()
+
+
+def protos(channel, metadata):
+    sys.path.insert(0, str(pathlib.Path(__file__).parent))
+    messages, services = grpc.protos_and_services("shop.proto")
+    shop, counter = services.ShopStub(channel), services.CounterStub(channel)
+    print("unary:", shop.Buy(messages.Order(article="tea", pieces=2), metadata=metadata).cents)
+    try:
+        shop.Buy(messages.Order(), metadata=metadata)
+    except grpc.RpcError as error:
+        code, rest = said(error).split(" ", 1)
+        print("its own error:", code, error.details(), rest)
+    try:
+        channel.unary_unary("/shop.Shop/Buy")(b"\xff\xff", metadata=metadata)
+    except grpc.RpcError as error:
+        print("wrong bytes:", said(error))
+    numbers = [messages.Add(number=2**64 - 2), messages.Add(number=1)]
+    print("stream of requests:", counter.TotalOf(iter(numbers), metadata=metadata).sum)
+    for answer in counter.Sums(iter([messages.Add(number=n) for n in (1, 2)]), metadata=metadata):
+        print("both:", answer.sum)
+
+
+def reflection(channel, metadata):
+    from grpc_reflection.v1alpha import reflection_pb2
+    from google.protobuf.descriptor_pb2 import FileDescriptorProto
+
+    for version in ["v1", "v1alpha"]:
+        ask = channel.stream_stream(
+            f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
+            request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
+            response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+        )
+        request = reflection_pb2.ServerReflectionRequest(list_services="")
+        answer = next(ask(iter([request]), metadata=metadata))
+        names = sorted(service.name for service in answer.list_services_response.service)
+        print(f"{version}:", *(name for name in names if "reflection" not in name))
+    request = reflection_pb2.ServerReflectionRequest(file_containing_symbol="shop.Order")
+    answer = next(ask(iter([request]), metadata=metadata))
+    file = FileDescriptorProto.FromString(
+        answer.file_descriptor_response.file_descriptor_proto[0]
+    )
+    order = next(message for message in file.message_type if message.name == "Order")
+    print("fields of shop.Order:", *(field.name for field in order.field))
+    try:
+        next(ask(iter([request])))
+    except grpc.RpcError as error:
+        print("without a token:", said(error))
+    from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+    health = health_pb2_grpc.HealthStub(channel)
+    status = health_pb2.HealthCheckResponse.ServingStatus.Name
+    for name, service in [("the node", ""), ("shop.Shop", "shop.Shop")]:
+        print(f"{name}:", status(health.Check(health_pb2.HealthCheckRequest(service=service)).status))
+    try:
+        health.Check(health_pb2.HealthCheckRequest(service="none"))
+    except grpc.RpcError as error:
+        print("nothing:", error.code().name)
+
+
+def watch(channel, _):
+    from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+    health = health_pb2_grpc.HealthStub(channel)
+    for answer in health.Watch(health_pb2.HealthCheckRequest(service="shop.Shop")):
+        print(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status), flush=True)
+
+
+def handled(error):
+    # Where the client's own clock was first, there are no trailers.
+    return dict(error.trailing_metadata() or ()).get("estafette-handled", "unknown")
+
+
+def main(address, token, what):
+    options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+    with grpc.insecure_channel(address, options) as channel:
+        globals()[what](channel, [("authorization", f"Bearer {token}")])
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

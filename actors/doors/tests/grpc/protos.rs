@@ -1,0 +1,114 @@
+//! Clients of a proto, which the door has read when it started; reflection and health.
+
+use estafette_doors::grpc::{Methods, Protos, Service};
+
+use crate::client;
+use crate::python::{python, start, workspace};
+use crate::serve::{Door, open};
+use crate::world::{World, soon, world};
+
+/// A door for the protos of the example and of the tests.
+async fn door(world: &World) -> Door {
+    let folders =
+        [workspace().join("examples/greeter"), workspace().join("actors/doors/tests/grpc")];
+    let files = [folders[0].join("greeter.proto"), folders[1].join("shop.proto")];
+    let protos = Protos::compile(files, folders).unwrap();
+    let greeter = Service::to("paris/typed").takes("SayHello", "greeter.SayHello");
+    let shop = Service::to("paris/shop").takes("Buy", "shop.Order");
+    let methods = Methods::new()
+        .service(&protos, "helloworld.Greeter", &greeter)
+        .and_then(|methods| methods.service(&protos, "shop.Shop", &shop))
+        .and_then(|methods| {
+            methods.service(&protos, "shop.Counter", &Service::to("paris/counter"))
+        });
+    open(world, methods.unwrap()).await
+}
+
+#[tokio::test]
+async fn a_client_of_a_proto_reads_the_answers_of_an_actor_that_has_never_heard_of_it() {
+    let Some(python) = python() else { return };
+    let world = world().await;
+    let door = door(&world).await;
+    let arguments = [&*door.address, &door.token, "Ada", "3"];
+    let output = soon(start(&python, "greeter_proto.py", &arguments).wait_with_output()).await;
+    let output = output.unwrap();
+    let lines: String = (1..=3).map(|n| format!("Bonjour Ada, for the {n}. time\n")).collect();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((String::from_utf8(output.stdout).unwrap(), &*error), (lines, ""));
+}
+
+#[tokio::test]
+async fn each_kind_of_method_becomes_its_way_and_an_actor_s_error_a_status() {
+    let world = world().await;
+    let door = door(&world).await;
+    let Some(said) = client(&door, &["protos"]).await else { return };
+    let expected = "unary: 6\n\
+                    its own error: UNKNOWN of nothing? yes OTHER\n\
+                    wrong bytes: INVALID_ARGUMENT no UNDECODABLE\n\
+                    stream of requests: 18446744073709551615\n\
+                    both: 1\n\
+                    both: 3\n";
+    assert_eq!(said, expected);
+}
+
+#[tokio::test]
+async fn reflection_tells_both_ways_what_there_is_and_health_whether_it_can_be_had() {
+    let world = world().await;
+    let door = door(&world).await;
+    let Some(said) = client(&door, &["reflection"]).await else { return };
+    let services = "grpc.health.v1.Health helloworld.Greeter shop.Counter shop.Shop";
+    let expected = format!(
+        "v1: {services}\n\
+         v1alpha: {services}\n\
+         fields of shop.Order: article pieces\n\
+         without a token: UNAUTHENTICATED no UNAUTHENTICATED\n\
+         the node: SERVING\n\
+         shop.Shop: SERVING\n\
+         nothing: NOT_FOUND\n"
+    );
+    assert_eq!(said, expected);
+}
+
+#[tokio::test]
+async fn health_says_that_a_service_whose_peer_is_gone_can_not_be_had() {
+    let world = world().await;
+    let door = door(&world).await;
+    let Some(python) = python() else { return };
+    let mut client = start(&python, "client.py", &[&door.address, &door.token, "watch"]);
+    let mut said =
+        tokio::io::AsyncBufReadExt::lines(tokio::io::BufReader::new(client.stdout.take().unwrap()));
+    // The link comes about with the first who needs it, or before.
+    while soon(said.next_line()).await.unwrap().unwrap() != "SERVING" {}
+    world.paris.shutdown().await;
+    assert_eq!(soon(said.next_line()).await.unwrap().unwrap(), "NOT_SERVING");
+}
+
+#[test]
+fn what_is_wrong_with_protos_and_services_is_said_in_full() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let compile = |path| Protos::compile([path], [folder.path()]);
+    let broken = write("broken.proto", "syntax = \"proto3\";\nmessage A {\n  strin b = 1\n}\n");
+    let error = compile(broken).unwrap_err().to_string();
+    assert!(error.contains("broken.proto") && error.contains('4'), "{error}");
+    let missing = compile(folder.path().join("none.proto")).unwrap_err().to_string();
+    assert!(missing.contains("none.proto"), "{missing}");
+    let empty = write("empty.proto", "syntax = \"proto3\";\nmessage A {}\n");
+    assert!(compile(empty).unwrap_err().to_string().contains("no service"));
+    assert!(Protos::decode(b"no set").is_err());
+
+    let shop = workspace().join("actors/doors/tests/grpc/shop.proto");
+    let protos = Protos::compile([&shop], [shop.parent().unwrap()]).unwrap();
+    let wrong = |name: &str, service: &Service| {
+        Methods::new().service(&protos, name, service).unwrap_err().to_string()
+    };
+    let service = Service::to("paris/shop");
+    assert!(wrong("shop.Sop", &service).contains("shop.Shop, shop.Counter"));
+    assert!(wrong("shop.Shop", &Service::to("shop")).contains("peer/name"));
+    assert!(wrong("shop.Shop", &service.clone().takes("Sell", "x")).contains("no method \"Sell\""));
+    assert!(wrong("shop.Shop", &service.takes("Buy", "x@y")).contains("no type and version"));
+}

@@ -15,11 +15,23 @@ use crate::source::{BytesSource, Links, ReadOptions, from_paths_with};
 
 /// The registry with the kinds of inboxes `folder` and `null`, and of sources `paths` and `text`.
 pub(crate) fn with_kinds(registry: StageRegistry) -> StageRegistry {
+    #[cfg(feature = "schema")]
+    let registry = with_schemas(registry);
     registry
         .inbox_kind("folder", |Short(folder): Short<FolderSettings>| folder.make())
         .inbox_kind("null", |NullSettings {}| Ok::<_, Infallible>(NullSink::new()))
         .source_kind("paths", |Short(paths): Short<PathsSettings>| paths.make())
         .source_kind("text", |TextSettings { name, text }| BytesSource::new(name, text))
+}
+
+#[cfg(feature = "schema")]
+fn with_schemas(registry: StageRegistry) -> StageRegistry {
+    use estafette::node::KindOf;
+    registry
+        .kind_schema::<Short<FolderSettings>>(KindOf::Inbox, "folder")
+        .kind_schema::<NullSettings>(KindOf::Inbox, "null")
+        .kind_schema::<Short<PathsSettings>>(KindOf::Source, "paths")
+        .kind_schema::<TextSettings>(KindOf::Source, "text")
 }
 
 /// Settings that may be written as a table, or as the most important one of them alone: a path.
@@ -31,6 +43,27 @@ trait OfPaths: for<'de> Deserialize<'de> {
     const SEVERAL: bool;
 
     fn of_paths(paths: Vec<PathBuf>) -> Self;
+}
+
+#[cfg(feature = "schema")]
+impl<T: OfPaths + schemars::JsonSchema> schemars::JsonSchema for Short<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        T::schema_name()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let table = generator.subschema_for::<T>();
+        let path = schemars::json_schema!({ "type": "string", "minLength": 1 });
+        let paths = schemars::json_schema!({ "type": "array", "items": path, "minItems": 1 });
+        match T::SEVERAL {
+            true => schemars::json_schema!({ "anyOf": [path, paths, table] }),
+            false => schemars::json_schema!({ "anyOf": [path, table] }),
+        }
+    }
 }
 
 impl<'de, T: OfPaths> Deserialize<'de> for Short<T> {
@@ -80,23 +113,35 @@ fn paths<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PathBuf>, D::
 
 /// A folder; what is left out is as [`Folder`] has it, but links that lead out are made.
 #[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct FolderSettings {
+    /// The folder; made if only its last part is missing.
     #[serde(deserialize_with = "place")]
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     into: PathBuf,
+    /// What happens when a name is taken.
     #[serde(default)]
     on_conflict: Conflict,
+    /// The longest delivery that is taken.
     #[serde(default, deserialize_with = "size")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<units::SizeText>"))]
     max_bytes: Option<u64>,
+    /// The most files, folders and links of one tree.
     #[serde(default)]
     max_files: Option<u64>,
+    /// Whether names that begin with a dot are taken.
     #[serde(default)]
     dotfiles: bool,
+    /// Symbolic links that lead out of a delivery are kept or left out.
     #[serde(default)]
     links: OutwardLinks,
+    /// Whether ACLs are taken.
     #[serde(default)]
     acls: bool,
+    /// Bytes of its disk that are left free.
     #[serde(default, deserialize_with = "size")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<units::SizeText>"))]
     keep_free: Option<u64>,
 }
 
@@ -118,6 +163,7 @@ impl OfPaths for FolderSettings {
 }
 
 #[derive(Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 enum Conflict {
     #[default]
@@ -127,6 +173,7 @@ enum Conflict {
 }
 
 #[derive(Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 enum OutwardLinks {
     #[default]
@@ -156,21 +203,29 @@ impl FolderSettings {
 }
 
 #[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct NullSettings {}
 
 /// Files and folders, as [`from_paths_with`] takes them.
 #[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct PathsSettings {
+    /// Files and folders.
     #[serde(deserialize_with = "paths")]
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<String>"))]
     paths: Vec<PathBuf>,
+    /// The name of the delivery.
     #[serde(default)]
     name: Option<String>,
+    /// Patterns of names that are left out.
     #[serde(default)]
     exclude: Vec<String>,
+    /// Symbolic links that lead out are kept, left out or followed.
     #[serde(default)]
     links: LinksSent,
+    /// Whether extended attributes and ACLs are sent.
     #[serde(default)]
     xattrs: bool,
 }
@@ -185,6 +240,7 @@ impl OfPaths for PathsSettings {
 }
 
 #[derive(Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 enum LinksSent {
     Keep,
@@ -209,9 +265,12 @@ impl PathsSettings {
 
 /// A text in memory, for what is short.
 #[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct TextSettings {
+    /// The name of the delivery.
     name: String,
+    /// Its content.
     text: String,
 }
 

@@ -173,6 +173,7 @@ fn its_command_lines_are_taken() {
         let line = line.split(" # ").next().unwrap().trim();
         // In a pipe, what stands behind it.
         let line = line.rsplit(" | ").next().unwrap();
+        let line = line.split(" > ").next().unwrap();
         let Some(arguments) = line.strip_prefix("estafette ") else { continue };
         let mut arguments = shlex::split(arguments).unwrap();
         // Nothing is to happen: a word that no command takes is complained about last.

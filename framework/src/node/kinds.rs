@@ -19,6 +19,7 @@ use crate::store::Store;
 pub(super) struct Kinds {
     inboxes: BTreeMap<String, Kind<dyn Inbox>>,
     sources: BTreeMap<String, Kind<dyn Source>>,
+    filters: BTreeMap<String, FilterKind>,
     spools: Option<Spools>,
 }
 
@@ -31,6 +32,12 @@ type Kind<T> =
 
 type Make<T> = Box<dyn FnOnce() -> Result<Box<T>, String> + Send>;
 
+/// The same of what is put around a source.
+type FilterKind =
+    Arc<dyn Fn(&mut dyn erased_serde::Deserializer<'_>) -> Result<Around, String> + Send + Sync>;
+
+type Around = Box<dyn FnOnce(Box<dyn Source>) -> Result<Box<dyn Source>, String> + Send>;
+
 /// An inbox or a source whose settings are read: nothing is made yet, and nothing opened.
 pub struct Prepared<T: ?Sized> {
     what: &'static str,
@@ -38,14 +45,20 @@ pub struct Prepared<T: ?Sized> {
     make: Make<T>,
 }
 
-/// An error of making an inbox or a source of a kind.
+/// A filter whose settings are read: it is put around a source.
+pub struct PreparedFilter {
+    kind: String,
+    around: Around,
+}
+
+/// An error of making an inbox, a source or a filter of a kind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KindError {
     /// Nothing has registered that kind.
     #[error("no {what} of the kind {kind:?} is registered here; known are: {known}")]
     Unknown {
-        /// An inbox or a source.
+        /// An inbox, a source or a filter.
         what: &'static str,
         /// The kind asked for.
         kind: String,
@@ -55,7 +68,7 @@ pub enum KindError {
     /// The settings are not those of the kind.
     #[error("the settings of this {what} of the kind {kind:?} can't be read: {why}")]
     Settings {
-        /// An inbox or a source.
+        /// An inbox, a source or a filter.
         what: &'static str,
         /// The kind.
         kind: String,
@@ -65,7 +78,7 @@ pub enum KindError {
     /// The settings can be read, but nothing can be made of them.
     #[error("this {what} of the kind {kind:?} can't be made: {why}")]
     Make {
-        /// An inbox or a source.
+        /// An inbox, a source or a filter.
         what: &'static str,
         /// The kind.
         kind: String,
@@ -114,6 +127,47 @@ impl StageRegistry {
         self
     }
 
+    /// Registers a kind of filter: its name, and how one with these settings is put around a source.
+    /// It changes the content before it is cut into chunks, at the sender alone; its receiver gets,
+    /// and verifies, what the filter made of it. A topology names it among the stages of a route.
+    ///
+    /// Settings are those of [`StageRegistry::inbox_kind`]; what is made may block.
+    #[must_use]
+    pub fn filter_kind<S, C, E>(
+        mut self,
+        name: impl Into<String>,
+        around: impl Fn(S, Box<dyn Source>) -> Result<C, E> + Send + Sync + 'static,
+    ) -> Self
+    where
+        S: DeserializeOwned + Send + 'static,
+        C: Source,
+        E: Display,
+    {
+        let around = Arc::new(around);
+        let read: FilterKind = Arc::new(move |settings| {
+            let settings: S = settings_of(settings)?;
+            let around = Arc::clone(&around);
+            Ok(Box::new(move |source| match around(settings, source) {
+                Ok(filtered) => Ok(Box::new(filtered) as Box<dyn Source>),
+                Err(error) => Err(error.to_string()),
+            }))
+        });
+        self.kinds.filters.insert(name.into(), read);
+        self
+    }
+
+    /// The filter that these settings describe.
+    pub fn filter_of<'de>(
+        &self,
+        kind: &str,
+        settings: impl Deserializer<'de>,
+    ) -> Result<PreparedFilter, KindError> {
+        let read = find("filter", &self.kinds.filters, kind)?;
+        let around = read(&mut <dyn erased_serde::Deserializer<'_>>::erase(settings));
+        let unread = |why| KindError::Settings { what: "filter", kind: kind.into(), why };
+        Ok(PreparedFilter { kind: kind.into(), around: around.map_err(unread)? })
+    }
+
     /// The inbox that these settings describe.
     pub fn inbox_of<'de>(
         &self,
@@ -160,6 +214,11 @@ impl StageRegistry {
     pub fn source_kinds(&self) -> impl Iterator<Item = &str> {
         self.kinds.sources.keys().map(String::as_str)
     }
+
+    /// The names of the kinds of filters that are registered.
+    pub fn filter_kinds(&self) -> impl Iterator<Item = &str> {
+        self.kinds.filters.keys().map(String::as_str)
+    }
 }
 
 fn kind<S, T, E>(make: impl Fn(S) -> Result<Box<T>, E> + Send + Sync + 'static) -> Kind<T>
@@ -170,9 +229,27 @@ where
 {
     let make = Arc::new(make);
     Arc::new(move |settings| {
-        let settings: S = erased_serde::deserialize(settings).map_err(|error| error.to_string())?;
+        let settings: S = settings_of(settings)?;
         let make = Arc::clone(&make);
         Ok(Box::new(move || make(settings).map_err(|error| error.to_string())))
+    })
+}
+
+fn settings_of<S: DeserializeOwned>(
+    settings: &mut dyn erased_serde::Deserializer<'_>,
+) -> Result<S, String> {
+    erased_serde::deserialize(settings).map_err(|error| error.to_string())
+}
+
+fn find<'k, K>(
+    what: &'static str,
+    kinds: &'k BTreeMap<String, K>,
+    kind: &str,
+) -> Result<&'k K, KindError> {
+    kinds.get(kind).ok_or_else(|| {
+        let known: Vec<_> = kinds.keys().map(String::as_str).collect();
+        let known = if known.is_empty() { "none".into() } else { known.join(", ") };
+        KindError::Unknown { what, kind: kind.into(), known }
     })
 }
 
@@ -182,11 +259,7 @@ fn prepare<'de, T: ?Sized>(
     kind: &str,
     settings: impl Deserializer<'de>,
 ) -> Result<Prepared<T>, KindError> {
-    let read = kinds.get(kind).ok_or_else(|| {
-        let known: Vec<_> = kinds.keys().map(String::as_str).collect();
-        let known = if known.is_empty() { "none".into() } else { known.join(", ") };
-        KindError::Unknown { what, kind: kind.into(), known }
-    })?;
+    let read = find(what, kinds, kind)?;
     let make = read(&mut <dyn erased_serde::Deserializer<'_>>::erase(settings));
     let make = make.map_err(|why| KindError::Settings { what, kind: kind.into(), why })?;
     Ok(Prepared { what, kind: kind.into(), make })
@@ -197,6 +270,20 @@ impl<T: ?Sized> Prepared<T> {
     pub fn make(self) -> Result<Box<T>, KindError> {
         let Self { what, kind, make } = self;
         make().map_err(|why| KindError::Make { what, kind, why })
+    }
+}
+
+impl PreparedFilter {
+    /// Puts it around a source. May block.
+    pub fn around(self, source: Box<dyn Source>) -> Result<Box<dyn Source>, KindError> {
+        let Self { kind, around } = self;
+        around(source).map_err(|why| KindError::Make { what: "filter", kind, why })
+    }
+}
+
+impl fmt::Debug for PreparedFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PreparedFilter").field("kind", &self.kind).finish_non_exhaustive()
     }
 }
 

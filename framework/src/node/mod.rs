@@ -27,6 +27,8 @@ mod hub;
 mod inspect;
 mod key_file;
 mod key_place;
+#[cfg(feature = "schema")]
+mod kind_schemas;
 mod kinds;
 mod lane;
 mod lane_io;
@@ -64,7 +66,9 @@ pub use held::Held;
 pub use hosting::HostError;
 pub use inspect::Unreadable;
 pub use key_file::KeyFileError;
-pub use kinds::{KindError, Prepared};
+#[cfg(feature = "schema")]
+pub use kind_schemas::KindOf;
+pub use kinds::{KindError, Prepared, PreparedFilter};
 pub use memory::{Arrival, Processed};
 pub use messages::Hosted;
 pub use outbox::{OutboxEntry, OutboxError, OutboxState};

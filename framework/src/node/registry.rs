@@ -36,6 +36,8 @@ pub struct StageRegistry {
     packages: Option<Arc<dyn Packages>>,
     copies: Option<Arc<dyn Copies>>,
     pub(super) kinds: Kinds,
+    #[cfg(feature = "schema")]
+    pub(super) kind_schemas: super::kind_schemas::KindSchemas,
 }
 
 /// Forward, and its inverse.
@@ -263,6 +265,11 @@ impl StageRegistry {
     /// Says why nobody can ever be reached at an address, as its transport sees it.
     pub fn check_address(&self, address: &str) -> Result<(), String> {
         self.transports.check(address)
+    }
+
+    /// The schemes of the transports that are registered.
+    pub fn schemes(&self) -> impl Iterator<Item = &str> {
+        self.transports.schemes()
     }
 
     /// Sets the part that makes, reads and opens packages.

@@ -223,6 +223,57 @@ pub mod time {
     }
 }
 
+/// The JSON schema of a size, for fields of the module [`size`](mod@size):
+/// `#[schemars(with = "estafette::node::units::SizeText")]`.
+#[cfg(feature = "schema")]
+#[derive(Clone, Copy, Debug)]
+pub struct SizeText;
+
+/// The JSON schema of a time, for fields of the module [`time`](mod@time).
+#[cfg(feature = "schema")]
+#[derive(Clone, Copy, Debug)]
+pub struct TimeText;
+
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for SizeText {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Size".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": "A number of bytes, or a number and a unit: \"64K\", \"6MiB\", \"2GB\"",
+            "anyOf": [
+                { "type": "integer", "minimum": 0 },
+                {
+                    "type": "string",
+                    "pattern": r"^\s*[0-9]+(\.[0-9]+)?\s*([kKmMgGtT]([iI]?[bB])?|[bB])?\s*$"
+                }
+            ]
+        })
+    }
+}
+
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for TimeText {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Time".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": "A number of seconds, or a number and a unit: \"500ms\", \"10s\", \"24h\"",
+            "anyOf": [
+                { "type": "integer", "minimum": 0 },
+                {
+                    "type": "string",
+                    "pattern": r"^\s*[0-9]+(\.[0-9]+)?\s*(d|h|m|min|s|ms|us|ns)?\s*$"
+                }
+            ]
+        })
+    }
+}
+
 /// Reads what is written as text, or as a number without a unit.
 struct Text<T>(fn(&str) -> Result<T, UnitError>);
 

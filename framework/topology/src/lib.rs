@@ -39,6 +39,8 @@ mod graph;
 mod model;
 mod read;
 mod run;
+#[cfg(feature = "schema")]
+mod schema;
 #[cfg(feature = "trial")]
 mod trial;
 
@@ -49,7 +51,7 @@ pub use self::graph::{
 };
 pub use self::model::{
     Deliver, EachSpec, HttpSpec, InboxSpec, Kind, NodeSpec, RouteSpec, Schedule, SourceSpec,
-    Target, TestFile, TestSpec, Then, Topology,
+    StageSpec, Target, TestFile, TestSpec, Then, Topology,
 };
 pub use self::read::{Document, LONGEST, LoadError};
 pub use self::run::{Pending, ReloadError, RouteEvent, RouteNews, RunError, RunningNode};

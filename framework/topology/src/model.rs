@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use estafette::PeerId;
-use estafette::node::{NodeConfig, RelayQuota, units};
+use estafette::node::{NodeConfig, RelayQuota, StageRegistry, units};
 
 /// The kind of sink that is a folder, from which deliveries can go on.
 const FOLDER: &str = "folder";
@@ -125,8 +125,9 @@ pub struct RouteSpec {
     pub deliver: Deliver,
     /// The relay that keeps deliveries for receivers who are away.
     pub via: Option<String>,
-    /// The coders that every chunk passes.
-    pub stages: Vec<String>,
+    /// The filters that its content passes at the sender, and then the coders that every chunk
+    /// passes.
+    pub stages: Vec<StageSpec>,
     /// The codec of chunks. Default: as the limits of the node say.
     pub codec: Option<String>,
     /// The time for which a delivery is worth delivering. Default: as the limits of the node say.
@@ -135,6 +136,15 @@ pub struct RouteSpec {
     pub chunk_size: Option<u32>,
     /// The times at which its source is sent.
     pub schedule: Schedule,
+}
+
+/// A stage of a route: a coder, or a filter.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StageSpec {
+    /// The name that it is registered by.
+    pub name: String,
+    /// The settings of a filter. None: those that it has without any, or a coder, which has none.
+    pub settings: Option<toml::Value>,
 }
 
 /// Which of its targets a delivery of a route goes to.
@@ -385,6 +395,36 @@ impl RouteSpec {
             chunk_size: None,
             schedule: Schedule::Once,
         }
+    }
+}
+
+impl StageSpec {
+    /// A coder, or a filter without settings.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), settings: None }
+    }
+
+    /// A filter with settings.
+    pub fn filter(name: impl Into<String>, settings: impl Into<toml::Value>) -> Self {
+        Self { name: name.into(), settings: Some(settings.into()) }
+    }
+
+    /// Whether it is a filter where this program runs: a coder goes before a filter of its name.
+    pub(crate) fn is_filter(&self, registry: &StageRegistry) -> bool {
+        self.settings.is_some()
+            || (registry.coder_names().all(|coder| coder != self.name)
+                && registry.filter_kinds().any(|filter| filter == self.name))
+    }
+
+    /// The settings of a filter.
+    pub(crate) fn filter_settings(&self) -> toml::Value {
+        self.settings.clone().unwrap_or_else(|| toml::Table::new().into())
+    }
+}
+
+impl<N: Into<String>> From<N> for StageSpec {
+    fn from(name: N) -> Self {
+        Self::new(name)
     }
 }
 

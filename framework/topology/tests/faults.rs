@@ -4,7 +4,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 
+use estafette::node::StageRegistry;
+use estafette::pipeline::{Pipeline, Source};
 use estafette_actors::standard;
 use estafette_topology::{Document, Fault, Topology};
 
@@ -70,6 +73,16 @@ const CASES: &[Case] = &[
     ),
     ("{ paths = \"out\" }", "{ inbox = \"\" }", &[("unknown-inbox", 9, "letters")]),
     ("{ paths = \"out\" }", "{ each = \"\" }", &[("wrong-value", 9, "")]),
+    (
+        "to = ",
+        "stages = [\"mask\", { blank = {} }]\nto = ",
+        &[("stage-order", 10, "before all coders")],
+    ),
+    ("to = ", "stages = [{ mask = 1 }]\nto = ", &[("wrong-type", 10, "write \"mask\"")]),
+    ("to = ", "stages = [{ blank = 1 }]\nto = ", &[("wrong-value", 10, "")]),
+    ("to = ", "stages = 3\nto = ", &[("wrong-type", 10, "")]),
+    ("to = ", "stages = [{}]\nto = ", &[("wrong-value", 10, "KIND")]),
+    ("to = ", "stages = [{ redact = 1 }]\nto = ", &[("unknown-stage", 10, "")]),
     (
         "{ paths = \"out\" }",
         "{ each = { folder = 3, foo = 1 } }",
@@ -214,8 +227,15 @@ const CASES: &[Case] = &[
     ),
 ];
 
+/// The standard parts, a coder and a filter.
+fn registry() -> StageRegistry {
+    standard()
+        .coder("mask", Pipeline::new(), Pipeline::new())
+        .filter_kind("blank", |_: toml::Table, source: Box<dyn Source>| Ok::<_, Infallible>(source))
+}
+
 fn faults(text: &str) -> Vec<(Fault, usize)> {
-    let report = Document::parse("topology.toml", text).check(&standard());
+    let report = Document::parse("topology.toml", text).check(&registry());
     let line = |fault: &Fault| report.position(fault).map_or(0, |(line, _)| line);
     report.faults().iter().map(|fault| (fault.clone(), line(fault))).collect()
 }
@@ -235,7 +255,7 @@ fn each_broken_topology_has_its_faults_at_their_lines_and_no_others() {
         if told != expected.iter().map(|(code, line, _)| (*code, *line)).collect::<Vec<_>>()
             || !helps
         {
-            let report = Document::parse("topology.toml", text).check(&standard());
+            let report = Document::parse("topology.toml", text).check(&registry());
             wrong.push(format!("{new:?}: {expected:?} expected\n{report}"));
         }
     }
@@ -255,9 +275,9 @@ fn a_topology_of_a_program_has_the_faults_of_the_same_file() {
     for (old, new, expected) in CASES {
         let document = Document::parse("topology.toml", WHOLE.replacen(old, new, 1));
         let topology: &Topology = document.topology();
-        let made: BTreeSet<_> = topology.check(&standard()).into_iter().map(|f| f.code).collect();
+        let made: BTreeSet<_> = topology.check(&registry()).into_iter().map(|f| f.code).collect();
         let read: BTreeSet<_> =
-            document.check(&standard()).faults().iter().map(|f| f.code).collect();
+            document.check(&registry()).faults().iter().map(|f| f.code).collect();
         // What can't be read at all, no program could make.
         let unread = ["syntax", "wrong-type", "unknown-key", "wrong-value", "missing-key", "twice"];
         if expected.iter().all(|(code, ..)| !unread.contains(code)) {
@@ -284,7 +304,7 @@ fn what_is_no_file_is_an_error_and_not_waited_for() {
 fn a_drawing_moves_no_cursor() {
     let text = "[node.\"a\\u001b[31m\\nb\"]\nx = \"\u{1b}\"\n[route.\"a\\u001b[2J\"]\n";
     for text in [text.to_owned(), text.replace('\u{1b}', "")] {
-        let drawn = Document::parse("a\u{1b}[31m\n.toml", text).check(&standard()).draw(false);
+        let drawn = Document::parse("a\u{1b}[31m\n.toml", text).check(&registry()).draw(false);
         let moves = |c: char| c.is_control() && c != '\n';
         assert!(!drawn.contains(moves), "{drawn:?}");
     }
@@ -314,6 +334,6 @@ fn nodes_of_several_machines_may_have_folders_of_one_name() {
          \"brest:7400\"\n[inbox.files]\nnode = [\"paris\", \"brest\"]\nsink = {{ folder = \"/srv/in\" }}",
         ids[0], ids[1]
     );
-    let report = Document::parse("topology.toml", text).check(&standard());
+    let report = Document::parse("topology.toml", text).check(&registry());
     assert!(report.is_empty(), "{report}");
 }

@@ -59,6 +59,16 @@ What a route names and nobody has is drawn in red, and told.
 
 Exit codes: 0 nothing is wrong, 2 something is, 6 the drawing can't be written.";
 
+pub(super) const SCHEMA_EXAMPLES: &str = "\
+Examples:
+  estafette schema > topology.schema.json
+
+and in the first line of a topology, for VS Code with Even Better TOML, and others by taplo:
+  #:schema ./topology.schema.json
+
+What needs the whole topology to be seen, such as a route to an inbox that is not there, `validate` \
+                                           finds.";
+
 pub(super) const PLAN_EXAMPLES: &str = "\
 Examples:
   estafette plan two-nodes.toml

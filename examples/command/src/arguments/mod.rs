@@ -162,6 +162,10 @@ pub(crate) enum Action {
     /// Draw a topology: what goes from where to where
     #[command(after_help = help::GRAPH_EXAMPLES)]
     Graph(GraphOptions),
+    /// Print the JSON schema of topologies, with the kinds, stages and transports of this program:
+    /// editors complete and check with it
+    #[command(after_help = help::SCHEMA_EXAMPLES)]
+    Schema,
     /// What is to be delivered: list, show, retry, cancel, drop
     #[command(subcommand, after_help = help::OUTBOX_EXAMPLES)]
     Outbox(Outbox),

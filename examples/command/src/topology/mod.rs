@@ -6,6 +6,7 @@ mod lines;
 mod list;
 mod plan;
 mod run;
+mod schema;
 mod test;
 mod validate;
 mod watch;
@@ -25,6 +26,7 @@ pub(crate) use self::graph::run as graph;
 pub(crate) use self::list::run as list;
 pub(crate) use self::plan::run as plan;
 pub(crate) use self::run::{Until, run};
+pub(crate) use self::schema::run as schema;
 pub(crate) use self::test::run as test;
 pub(crate) use self::validate::run as validate;
 

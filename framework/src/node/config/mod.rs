@@ -17,20 +17,24 @@ use crate::wire::LinkConfig;
 /// ([`units`](crate::node::units)); what is left out has its default, and what is no key is
 /// refused. `docs/config.md` has them in a table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct NodeConfig {
     /// Bytes per chunk, a power of two from 1 KiB to 4 MiB. Larger: fewer calls; smaller: less
     /// memory. Default 256 KiB.
     #[serde(with = "units::size")]
+    #[cfg_attr(feature = "schema", schemars(with = "units::SizeText"))]
     pub chunk_size: u32,
     /// Bytes of one transfer that may be between its source and the receiver's memory, and between
     /// the sender and the sink. On a road of latency L a transfer is no faster than `window /
     /// L`. Default 6 MiB.
     #[serde(with = "units::size")]
+    #[cfg_attr(feature = "schema", schemars(with = "units::SizeText"))]
     pub window: usize,
     /// Bytes all transfers together may hold, for each direction. Transfers without room wait
     /// their turn. Default 24 MiB.
     #[serde(with = "units::size")]
+    #[cfg_attr(feature = "schema", schemars(with = "units::SizeText"))]
     pub pool: usize,
     /// Transfers that may be waiting or running for one peer, for each direction. Default 256.
     pub transfers_per_peer: usize,
@@ -41,10 +45,12 @@ pub struct NodeConfig {
     /// node has, and which is used where the other end does not have this one, or eight stages of
     /// a delivery leave no room for its name.
     #[serde(with = "text::compression")]
+    #[cfg_attr(feature = "schema", schemars(with = "text::compression::Text"))]
     pub compression: Compression,
     /// The place where the stages of bulk transfers run. Default: as many workers as the machine
     /// has cores, 8 at most.
     #[serde(with = "text::hosting")]
+    #[cfg_attr(feature = "schema", schemars(with = "usize"))]
     pub hosting: Hosting,
     /// The niceness of the threads of bulk transfers, on Linux: 0 to 19. At 10, a message beside a
     /// transfer that takes all cores is hardly later than without the transfer. But where other
@@ -53,17 +59,21 @@ pub struct NodeConfig {
     pub bulk_niceness: u8,
     /// The policy by which dead actors are started anew.
     #[serde(with = "text::restart")]
+    #[cfg_attr(feature = "schema", schemars(with = "text::restart::Text"))]
     pub restart: RestartPolicy,
     /// Heartbeat, and when a silent peer is given up.
     #[serde(with = "text::link")]
+    #[cfg_attr(feature = "schema", schemars(with = "text::link::Text"))]
     pub link: LinkConfig,
     /// Bytes of a delivery between two checkpoints, where there is a spool: what a receiver that
     /// dies has to be sent again, besides a window. Each costs a sync of the file and of the
     /// spool. Default 16 MiB.
     #[serde(with = "units::size")]
+    #[cfg_attr(feature = "schema", schemars(with = "units::SizeText"))]
     pub checkpoint: u64,
     /// The time that connecting and the handshake may take. Default 10 s.
     #[serde(with = "units::time")]
+    #[cfg_attr(feature = "schema", schemars(with = "units::TimeText"))]
     pub handshake_timeout: Duration,
     /// Connections that may be in their handshake at once, a quarter of them from one IPv4 address
     /// or IPv6 network of 64 bits; when one more comes, one of the source that has the most
@@ -72,19 +82,24 @@ pub struct NodeConfig {
     /// The time for which a peer that was never reached is dialled before sends to it fail.
     /// Default 5 s.
     #[serde(with = "units::time")]
+    #[cfg_attr(feature = "schema", schemars(with = "units::TimeText"))]
     pub dial_for: Duration,
     /// The time for which a broken link is dialled again, and what it carried is kept. Default
     /// 60 s.
     #[serde(with = "units::time")]
+    #[cfg_attr(feature = "schema", schemars(with = "units::TimeText"))]
     pub reconnect_for: Duration,
     /// The wait before the second dial; doubled each time, with jitter, up to 5 s. Default 100 ms.
     #[serde(with = "units::time")]
+    #[cfg_attr(feature = "schema", schemars(with = "units::TimeText"))]
     pub backoff: Duration,
     /// The time for which a delivery is worth delivering. At most 30 days. Default 1 day.
     #[serde(with = "units::time")]
+    #[cfg_attr(feature = "schema", schemars(with = "units::TimeText"))]
     pub expiry: Duration,
     /// The time for which `shutdown` waits for transfers. Default 30 s.
     #[serde(with = "units::time")]
+    #[cfg_attr(feature = "schema", schemars(with = "units::TimeText"))]
     pub drain_for: Duration,
     /// The most deliveries that the outbox may hold while they are still to be delivered. Further
     /// ones are refused. Default 100,000.
@@ -92,6 +107,7 @@ pub struct NodeConfig {
     /// Bytes that packages and copies in the outbox may take, those kept for others included;
     /// further ones are refused. Default 16 GiB.
     #[serde(with = "units::size")]
+    #[cfg_attr(feature = "schema", schemars(with = "units::SizeText"))]
     pub outbox_bytes: u64,
     /// The most letters that may be under way to one peer. Further ones are refused. Default
     /// 10,000.
@@ -99,6 +115,7 @@ pub struct NodeConfig {
     /// Bytes of letters that may be under way to one peer, each counted with 64 more; they are
     /// held in memory, too. Default 64 MiB.
     #[serde(with = "units::size")]
+    #[cfg_attr(feature = "schema", schemars(with = "units::SizeText"))]
     pub letters_bytes: u64,
     /// The quota of packages that this node keeps for others who are away. Default: none, and the
     /// node keeps no packages for others.
@@ -110,10 +127,12 @@ pub struct NodeConfig {
     /// The time for which a partial package is kept when no more of it comes. Newer packages of
     /// the same sender take its room before that. Default 1 hour.
     #[serde(with = "units::time")]
+    #[cfg_attr(feature = "schema", schemars(with = "units::TimeText"))]
     pub package_patience: Duration,
     /// Bytes of the spool's disk that packages of others leave free; looked at before each comes,
     /// and again with each MiB. Default 64 MiB.
     #[serde(with = "units::size")]
+    #[cfg_attr(feature = "schema", schemars(with = "units::SizeText"))]
     pub spool_free: u64,
     /// Partial deliveries of one peer that are kept for a later attempt while none works on them;
     /// the oldest go first. Default 64.
@@ -121,11 +140,13 @@ pub struct NodeConfig {
     /// Their bytes, as far as this process has seen them come; the newest may always stay. Default
     /// 16 GiB.
     #[serde(with = "units::size")]
+    #[cfg_attr(feature = "schema", schemars(with = "units::SizeText"))]
     pub partials_bytes: u64,
     /// The time for which a transfer may make no progress, by the fault of its other end, while
     /// others wait for room. Then it ends for now, and what is durable of it is kept for the next
     /// attempt. Default 60 s.
     #[serde(with = "units::time")]
+    #[cfg_attr(feature = "schema", schemars(with = "units::TimeText"))]
     pub stall: Duration,
     /// The most ended deliveries that are remembered, so that a replay is answered and not
     /// delivered again. When there are so many, further deliveries are refused until some expire.
@@ -178,12 +199,14 @@ impl Default for NodeConfig {
 /// The most packages, and bytes of packages, that one sender may have at this node. It limits what
 /// a relay keeps for the sender, or what comes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct RelayQuota {
     /// Packages. Default 1,000.
     pub packages: usize,
     /// Bytes. Default 1 GiB.
     #[serde(with = "units::size")]
+    #[cfg_attr(feature = "schema", schemars(with = "units::SizeText"))]
     pub bytes: u64,
 }
 

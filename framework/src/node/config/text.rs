@@ -16,6 +16,25 @@ pub(super) mod compression {
     const CHOICES: &[&str] = &["snappy", "lz4", "codec:NUMBER", "off"];
     const NUMBERED: &str = "codec:";
 
+    #[cfg(feature = "schema")]
+    pub(in super::super) struct Text;
+
+    #[cfg(feature = "schema")]
+    impl schemars::JsonSchema for Text {
+        fn schema_name() -> std::borrow::Cow<'static, str> {
+            "Compression".into()
+        }
+
+        fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+            schemars::json_schema!({
+                "anyOf": [
+                    { "enum": ["snappy", "lz4", "off"] },
+                    { "type": "string", "pattern": "^codec:[0-9]+$" }
+                ]
+            })
+        }
+    }
+
     pub(in super::super) fn serialize<S: Serializer>(
         compression: &Compression,
         serializer: S,
@@ -74,14 +93,18 @@ pub(super) mod restart {
     use crate::supervise::RestartPolicy;
 
     #[derive(Serialize, Deserialize)]
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Restart"))]
     #[serde(default, deny_unknown_fields)]
-    struct Text {
+    pub(in super::super) struct Text {
         intensity: usize,
         #[serde(with = "units::time")]
+        #[cfg_attr(feature = "schema", schemars(with = "units::TimeText"))]
         within: Duration,
         #[serde(with = "units::time")]
+        #[cfg_attr(feature = "schema", schemars(with = "units::TimeText"))]
         backoff: Duration,
         #[serde(with = "units::time")]
+        #[cfg_attr(feature = "schema", schemars(with = "units::TimeText"))]
         backoff_limit: Duration,
     }
 
@@ -119,13 +142,17 @@ pub(super) mod link {
     use crate::wire::LinkConfig;
 
     #[derive(Serialize, Deserialize)]
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Link"))]
     #[serde(default, deny_unknown_fields)]
-    struct Text {
+    pub(in super::super) struct Text {
         #[serde(with = "units::time")]
+        #[cfg_attr(feature = "schema", schemars(with = "units::TimeText"))]
         heartbeat: Duration,
         #[serde(with = "units::time")]
+        #[cfg_attr(feature = "schema", schemars(with = "units::TimeText"))]
         dead_after: Duration,
         #[serde(with = "units::time")]
+        #[cfg_attr(feature = "schema", schemars(with = "units::TimeText"))]
         renew_after: Duration,
     }
 

@@ -49,6 +49,11 @@ impl Schemes {
         Ok((plain, "", address))
     }
 
+    /// The schemes.
+    pub(crate) fn schemes(&self) -> impl Iterator<Item = &str> {
+        self.named.keys().map(String::as_str)
+    }
+
     /// The schemes, as the end of a sentence.
     fn known(&self) -> String {
         let schemes: Vec<_> = self.named.keys().map(|scheme| format!("{scheme}:")).collect();

@@ -5,6 +5,7 @@ mod inboxes;
 mod nodes;
 mod routes;
 mod settings;
+mod stages;
 mod tests;
 
 use std::collections::BTreeSet;

@@ -37,6 +37,7 @@ impl Checking<'_> {
                 self.faults.push(fault.help("use source = { each = \"jobs/\" }"));
             }
             self.relay(&at, route);
+            self.stages(&at, route);
             self.coding(&at, route);
             self.figures(&at, route);
         }
@@ -176,22 +177,8 @@ impl Checking<'_> {
         }
     }
 
-    /// Its coders and its codec.
+    /// Its codec.
     fn coding(&mut self, at: &str, route: &RouteSpec) {
-        let known: Vec<_> = self.registry.coder_names().collect();
-        for (index, stage) in route.stages.iter().enumerate() {
-            if !known.contains(&stage.as_str()) {
-                let place = one_of(&format!("{at}.stages"), index, route.stages.len());
-                let fault =
-                    Fault::new("unknown-stage", place, format!("there is no stage `{stage}`"));
-                let label = match known[..] {
-                    [] => "this program has no stages of its own",
-                    _ => "this program does not have it",
-                };
-                let before = self.faults.len();
-                self.faults.push(fault.label(label).nearest(before, stage, known.iter().copied()));
-            }
-        }
         let Some(codec) = route.codec.as_deref().filter(|codec| *codec != "off") else { return };
         let known: Vec<_> = self.registry.codecs().map(|codec| codec.name()).collect();
         if !known.contains(&codec) {

@@ -16,16 +16,22 @@ use crate::read::of_setting;
 pub(super) enum Use {
     Sink,
     Source,
+    Filter,
 }
 
 impl Checking<'_> {
     /// A kind with its settings, which stand at the key `at`.
     pub(super) fn kind(&mut self, at: &str, kind: &Kind, of: Use) {
-        let what = if matches!(of, Use::Sink) { "sink" } else { "source" };
+        let what = match of {
+            Use::Sink => "sink",
+            Use::Source => "source",
+            Use::Filter => "filter",
+        };
         let known: Vec<_> = match of {
             Use::Sink => self.registry.inbox_kinds().collect(),
             // These two are of topologies themselves.
             Use::Source => self.registry.source_kinds().chain(["each", "inbox"]).collect(),
+            Use::Filter => self.registry.filter_kinds().collect(),
         };
         let choice = at;
         let at = format!("{choice}.{}", quoted(&kind.name));
@@ -69,6 +75,7 @@ fn read(registry: &StageRegistry, kind: &str, settings: Value, of: Use) -> Resul
     let read = match of {
         Use::Sink => registry.inbox_of(kind, settings).map(drop),
         Use::Source => registry.source_of(kind, settings).map(drop),
+        Use::Filter => registry.filter_of(kind, settings).map(drop),
     };
     match read {
         Err(KindError::Settings { why, .. }) => Err(why),

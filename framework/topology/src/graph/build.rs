@@ -211,8 +211,14 @@ fn word(name: &str) -> String {
 /// The steps of each chunk.
 fn stages(route: &RouteSpec, limits: &NodeConfig, codec: &str) -> Vec<String> {
     let size = size_text(route.chunk_size.unwrap_or(limits.chunk_size).into());
-    let mut stages = vec![format!("chunk {size}")];
-    stages.extend(route.stages.iter().cloned());
+    // What has settings is a filter, before the chunker; they may be secrets.
+    let names = |filters| {
+        let stages = route.stages.iter().filter(move |stage| stage.settings.is_some() == filters);
+        stages.map(|stage| stage.name.clone())
+    };
+    let mut stages: Vec<_> = names(true).collect();
+    stages.push(format!("chunk {size}"));
+    stages.extend(names(false));
     if codec != "off" {
         stages.push(codec.to_owned());
     }

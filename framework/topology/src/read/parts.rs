@@ -8,7 +8,7 @@ use super::{Broken, Fields, tests};
 use crate::fault::{Fault, quoted};
 use crate::model::{
     Deliver, EachSpec, HttpSpec, InboxSpec, Kind, NodeSpec, RouteSpec, Schedule, SourceSpec,
-    Target, Then, Topology,
+    StageSpec, Target, Then, Topology,
 };
 
 /// Reads all of it.
@@ -195,7 +195,7 @@ fn route(at: String, value: Value, faults: &mut Vec<Fault>) -> Option<(RouteSpec
         to: targets.unwrap_or_default(),
         deliver: deliver(&mut fields),
         via: fields.text("via"),
-        stages: fields.texts("stages"),
+        stages: stages(&mut fields),
         codec: fields.text("codec"),
         expiry: fields.time("expires"),
         chunk_size,
@@ -203,6 +203,29 @@ fn route(at: String, value: Value, faults: &mut Vec<Fault>) -> Option<(RouteSpec
     };
     fields.finish();
     Some((route, whole))
+}
+
+/// A name, or a list of names and of tables of one key: `{ redact = { fields = ["card"] } }`.
+fn stages(fields: &mut Fields<'_>) -> Vec<StageSpec> {
+    let list = match fields.value("stages") {
+        None => return Vec::new(),
+        Some(Value::Array(list)) => list,
+        Some(one) => vec![one],
+    };
+    let several = list.len() > 1;
+    let mut stages = Vec::new();
+    for (index, value) in list.into_iter().enumerate() {
+        let at = if several { format!("stages[{index}]") } else { "stages".into() };
+        let stage = match value {
+            Value::String(name) => Some(StageSpec::new(name)),
+            table @ Value::Table(_) => kind(fields, &at, table)
+                .map(|Kind { name, settings }| StageSpec { name, settings: Some(settings) }),
+            other => fields.wrong(&at, &other, "a name, or a table { NAME = SETTINGS }"),
+        };
+        // What could not be read keeps the places of the others.
+        stages.push(stage.unwrap_or_else(|| StageSpec::new("")));
+    }
+    stages
 }
 
 fn targets(fields: &mut Fields<'_>, to: &[Option<String>]) -> Vec<Target> {

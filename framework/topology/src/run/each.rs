@@ -101,7 +101,7 @@ impl Route {
             let given = self.give_to_one(name, &mark, &kind, load).await?;
             (matches!(given, Given::Open | Given::Waits), given == Given::Done)
         } else {
-            let sent = self.send_to_all(name, &mark, || self.source(&kind)).await?;
+            let sent = self.send_to_all(name, &mark, || self.content(&kind)).await?;
             (sent || removes, removes && self.is_delivered(name, &mark).await?)
         };
         if done && removes {

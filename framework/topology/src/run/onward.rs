@@ -65,7 +65,7 @@ impl Onward {
                 // The place in the receipt is for people: what can't be shown in it is escaped.
                 let path = arrival.path.as_deref().and_then(std::path::Path::to_str);
                 let place = path.unwrap_or(arrival.receipt.place.as_str());
-                route.source(&Kind::path(place)).await.map_err(|error| {
+                route.content(&Kind::path(place)).await.map_err(|error| {
                     RouteError::Source(format!("{} can't go on: {error}", arrival.name))
                 })
             });

@@ -109,7 +109,7 @@ impl Route {
         let Some((_, peer)) = self.targets.iter().find(|(known, _)| known == target) else {
             return Ok(());
         };
-        let source = self.source(kind).await?;
+        let source = self.content(kind).await?;
         let (id, to) = (TransferId::random(), target.to_string());
         let (key, mark) = (key.to_owned(), mark.to_owned());
         let mut note =

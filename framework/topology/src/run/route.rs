@@ -5,6 +5,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use estafette::delivery::ContentKind;
 use estafette::node::{Destination, SendError, SendOptions, StageRegistry, blocking};
 use estafette::pipeline::{Compression, Source};
 use estafette::{Node, PeerId, TransferId};
@@ -12,7 +13,7 @@ use tokio::sync::broadcast;
 
 use super::memory::{Memory, Note, now};
 use super::{RouteEvent, RouteNews};
-use crate::model::{Kind, Places, RouteSpec, Schedule, SourceSpec, Target};
+use crate::model::{Kind, Places, RouteSpec, Schedule, SourceSpec, StageSpec, Target};
 
 /// How long nothing is looked at after a look that found nothing to do.
 pub(super) const QUIET: Duration = Duration::from_secs(2);
@@ -99,8 +100,12 @@ impl Route {
             (SourceSpec::Inbox(_), _) => Ok(None),
             (SourceSpec::Kind(kind), Schedule::Once) => {
                 // What the file says is what is sent once: other settings are another delivery.
-                let mark = format!("{} {}", kind.name, kind.settings);
-                self.send_to_all("", &mark, || self.source(kind)).await?;
+                let mut mark = format!("{} {}", kind.name, kind.settings);
+                // What a filter made of it before is not what it makes with other settings.
+                for filter in self.spec.stages.iter().filter(|stage| stage.settings.is_some()) {
+                    mark.push_str(&format!(" {} {}", filter.name, filter.filter_settings()));
+                }
+                self.send_to_all("", &mark, || self.content(kind)).await?;
                 Ok(None)
             }
             (SourceSpec::Kind(kind), Schedule::Change) => {
@@ -114,7 +119,7 @@ impl Route {
                 // One that is being written has none yet.
                 let Some(version) = version else { return Ok(Some(LOOK_AGAIN)) };
                 drop(source);
-                let sent = self.send_to_all("", &hex(&version), || self.source(kind)).await?;
+                let sent = self.send_to_all("", &hex(&version), || self.content(kind)).await?;
                 Ok(Some(if sent { LOOK_AGAIN } else { QUIET }))
             }
             (SourceSpec::Kind(kind), Schedule::Every(every)) => {
@@ -133,7 +138,7 @@ impl Route {
         }
         if let Some(Note { mark, at, .. }) = newest {
             // Those that it did not come to, as something failed or the process died.
-            self.send_to_all("", &mark, || self.source(kind)).await?;
+            self.send_to_all("", &mark, || self.content(kind)).await?;
             // A clock that was put back begins anew.
             let due = at.min(now) + every.as_secs();
             if due > now {
@@ -141,7 +146,7 @@ impl Route {
             }
         }
         let mark = format!("at {now}");
-        self.send_to_all("", &mark, || self.source(kind)).await?;
+        self.send_to_all("", &mark, || self.content(kind)).await?;
         Ok(every)
     }
 
@@ -190,10 +195,11 @@ impl Route {
                 found.map(|codec| codec.id().into())
             }
         });
+        let is_coder = |stage: &&StageSpec| !stage.is_filter(&self.registry);
         SendOptions {
             chunk_size: spec.chunk_size,
             compression: codec,
-            stages: spec.stages.clone(),
+            stages: spec.stages.iter().filter(is_coder).map(|stage| stage.name.clone()).collect(),
             via: self.via,
             expiry: spec.expiry,
             id: Some(id),
@@ -214,6 +220,37 @@ impl Route {
                 tracing::warn!(%error, route = &*self.name, "a note could not be removed");
             }
         }
+    }
+
+    /// The content of a delivery: a source of a kind, in the filters of the route.
+    pub(super) async fn content(&self, kind: &Kind) -> Result<Box<dyn Source>, RouteError> {
+        let source = self.source(kind).await?;
+        let filters = self.spec.stages.iter().filter(|stage| stage.is_filter(&self.registry));
+        let filters: Vec<_> = filters.cloned().collect();
+        if filters.is_empty() {
+            return Ok(source);
+        }
+        let (registry, places) = (self.registry.clone(), self.places.clone());
+        let made = on_a_thread(move || {
+            let content = source.content();
+            if content.kind == ContentKind::Tree {
+                return Err(format!(
+                    "the filter {:?} takes files and texts, and {} is a folder: send its files \
+                     one by one with each",
+                    filters.first().map(|filter| filter.name.as_str()).unwrap_or_default(),
+                    content.name
+                ));
+            }
+            let prepared = filters.iter().map(|filter| {
+                places.read(|| registry.filter_of(&filter.name, filter.filter_settings()))
+            });
+            let prepared = prepared.collect::<Result<Vec<_>, _>>();
+            let made = prepared.and_then(|filters| {
+                filters.into_iter().try_fold(source, |source, filter| filter.around(source))
+            });
+            made.map_err(|error| error.to_string())
+        });
+        made.await?.map_err(RouteError::Source)
     }
 
     /// A source of a kind, made on a thread where it may block.

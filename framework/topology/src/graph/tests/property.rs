@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use super::read::{self, expected};
 use super::{places, some::AWKWARD};
 use crate::{
-    EachSpec, Graph, InboxSpec, Kind, NodeSpec, RouteSpec, Schedule, SourceSpec, Target, Then,
-    Topology,
+    EachSpec, Graph, InboxSpec, Kind, NodeSpec, RouteSpec, Schedule, SourceSpec, StageSpec, Target,
+    Then, Topology,
 };
 
 /// Names from a small set, so that they meet, and any others.
@@ -68,7 +68,7 @@ fn route() -> impl Strategy<Value = RouteSpec> {
             source,
             to: to.into_iter().map(|(node, inbox)| Target::new(node, inbox)).collect(),
             via,
-            stages,
+            stages: stages.into_iter().map(StageSpec::from).collect(),
             schedule,
             ..RouteSpec::new(from, Kind::path(""), Target::new("", ""))
         },

@@ -15,10 +15,6 @@ use estafette_actors::standard;
 use serde_json::Value;
 use tempfile::TempDir;
 
-#[path = "../own_command.rs"]
-#[expect(dead_code, reason = "its main is that of the example")]
-mod own_command;
-
 const PROGRAM: &str = "PROGRAM";
 
 fn main() -> ExitCode {
@@ -27,7 +23,7 @@ fn main() -> ExitCode {
         Ok(_) => return estafette_command::Command::new(standard()).run(),
         Err(_) => {}
     }
-    let tests: [(&str, fn()); 6] = [
+    let tests: [(&str, fn()); 8] = [
         (
             stringify!(what_passed_a_stage_of_one_s_own_is_delivered_to_who_has_it),
             what_passed_a_stage_of_one_s_own_is_delivered_to_who_has_it,
@@ -47,6 +43,14 @@ fn main() -> ExitCode {
         (
             stringify!(a_topology_has_the_stages_of_the_program),
             a_topology_has_the_stages_of_the_program,
+        ),
+        (
+            stringify!(rows_arrive_once_without_what_is_redacted),
+            rows_arrive_once_without_what_is_redacted,
+        ),
+        (
+            stringify!(its_parts_are_known_to_all_that_looks_at_a_topology),
+            its_parts_are_known_to_all_that_looks_at_a_topology,
         ),
         (
             stringify!(help_version_and_completions_are_those_of_the_program),
@@ -200,7 +204,7 @@ fn who_does_not_have_it_refuses_it_by_its_name() {
 
 fn a_topology_has_the_stages_of_the_program() {
     let world = World::new();
-    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("topologies");
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../topologies");
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let text = fs::read_to_string(from.join("custom-stage.toml")).unwrap();
     let topology = world.path("custom-stage.toml");
@@ -213,6 +217,106 @@ fn a_topology_has_the_stages_of_the_program() {
         assert!(output.status.success(), "{arguments:?}: {said}");
     }
     assert!(same(&world.path("input/letter.txt"), &world.path("received-masked/input/letter.txt")));
+}
+
+/// The topology of this example, at a name that no other test has.
+fn orders(world: &World) -> PathBuf {
+    let text =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("orders.toml")).unwrap();
+    let topology = world.path("orders.toml");
+    let name = format!("name:paris-{}", std::process::id());
+    fs::write(&topology, text.replace("name:paris-orders", &name)).unwrap();
+    fs::create_dir(world.path("orders")).unwrap();
+    topology
+}
+
+fn rows(world: &World) -> Vec<(String, String)> {
+    let database = rusqlite::Connection::open(world.path("orders.db")).unwrap();
+    let mut rows = database.prepare("SELECT item, card FROM orders ORDER BY item").unwrap();
+    let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    rows.collect::<Result<_, _>>().unwrap()
+}
+
+/// Runs the topology, a process for each node, until so many deliveries have arrived.
+fn run_until(world: &World, topology: &Path, arrivals: usize) {
+    let mut command = world.command("own", "lyon");
+    let mut child = command.arg("run").arg(topology).stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut all = Node { child, lines, said: Value::Null };
+    let mut arrived = 0;
+    while arrived < arrivals {
+        arrived += usize::from(all.wait_for("delivered")["direction"] == "incoming");
+    }
+    let pid = all.child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    assert!(all.child.wait().unwrap().success());
+}
+
+fn rows_arrive_once_without_what_is_redacted() {
+    let world = World::new();
+    let topology = orders(&world);
+    fs::write(world.path("orders/monday.csv"), "item,Card\nstamps,4711 0815\n\"a, b\",\n").unwrap();
+    run_until(&world, &topology, 2);
+    let monday = [("a, b".to_owned(), String::new()), ("stamps".into(), "***".into())];
+    assert_eq!(rows(&world), monday);
+    let archived = fs::read_to_string(world.path("archive/monday.csv")).unwrap();
+    assert_eq!(archived, "item,Card\nstamps,***\n\"a, b\",\n");
+    // At the next start, what is there stays as it is, and what is new comes.
+    fs::write(world.path("orders/tuesday.csv"), "item,card\nink,4712\n").unwrap();
+    run_until(&world, &topology, 2);
+    assert_eq!(rows(&world)[1..], [("ink".into(), "***".into()), monday[1].clone()]);
+    assert_eq!(rows(&world).len(), 3);
+}
+
+fn its_parts_are_known_to_all_that_looks_at_a_topology() {
+    let world = World::new();
+    let topology = orders(&world);
+    let told = |program, arguments: &[&str]| {
+        let output =
+            world.command(program, "lyon").args(arguments).arg(&topology).output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+    };
+    for arguments in [&["validate"][..], &["list"], &["test", "--cuts", "3", "--kills", "2"]] {
+        let (code, said) = told("own", arguments);
+        assert_eq!(code, 0, "{arguments:?}: {said}");
+    }
+    let (code, drawn) = told("own", &["graph", "--format", "json"]);
+    assert!(code == 0 && drawn.contains("redact") && drawn.contains("mask"), "{drawn}");
+    let schema = world.command("own", "lyon").arg("schema").output().unwrap();
+    let schema =
+        jsonschema::draft202012::new(&serde_json::from_slice(&schema.stdout).unwrap()).unwrap();
+    let is_valid = |text: &str| {
+        schema.is_valid(&serde_json::to_value(text.parse::<toml::Table>().unwrap()).unwrap())
+    };
+    assert!(is_valid(&fs::read_to_string(&topology).unwrap()));
+    // The program without them says of each where it is named.
+    let (code, said) = told("estafette", &["validate"]);
+    assert_eq!(code, 2, "{said}");
+    for fault in ["unknown-kind", "unknown-stage", "`redact`", "`mask`", "`sqlite`"] {
+        assert!(said.contains(fault), "{fault}: {said}");
+    }
+    // What is wrong with their settings is told at its place.
+    let text = fs::read_to_string(&topology).unwrap();
+    for (right, wrong, fault) in [
+        ("fields = [\"card\"]", "feilds = [\"card\"]", "did you mean `fields`"),
+        ("table = \"orders\" }", "table = 3 }", "expected a string"),
+        ("table = \"orders\" }", "tabel = \"orders\" }", "did you mean `table`"),
+        (
+            "{ redact = { fields = [\"card\"] } }, \"mask\"",
+            "\"mask\", { redact = { fields = [] } }",
+            "stage-order",
+        ),
+        ("\"mask\"]", "{ mask = {} }]", "has no settings"),
+        ("name:paris-", "name:paris/", "letters, digits"),
+    ] {
+        assert!(text.contains(right), "{right}");
+        let text = text.replace(right, wrong);
+        // The order of stages and the rules of transports are not in it.
+        assert_eq!(is_valid(&text), matches!(fault, "stage-order" | "letters, digits"), "{wrong}");
+        fs::write(&topology, text).unwrap();
+        let (code, said) = told("own", &["validate"]);
+        assert!(code == 2 && said.contains(fault), "{wrong}: {said}");
+    }
 }
 
 fn what_this_program_does_not_have_is_not_sent() {

@@ -3,14 +3,17 @@
 use std::collections::HashSet;
 use std::io;
 
+use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
+
 use super::Outbox;
 use crate::delivery::TransferId;
 use crate::node::blocking::surely;
 use crate::node::coming::sync;
 
 impl Outbox {
-    /// Removes the package or the copy of a delivery that needs it no more.
-    pub(super) fn discard_file(&self, id: TransferId) {
+    /// Removes the package or the copy of a delivery that needs it no more. A node that stops waits
+    /// for that as for what is being written.
+    pub(super) fn discard_file(&mut self, id: TransferId, ctx: &mut Context<Self>) {
         let Some(entry) = self.entries.get(&id).map(|held| &held.entry) else { return };
         let Some(path) = entry.file().and_then(|file| Some(self.spool.folder()?.join(file))) else {
             return;
@@ -29,7 +32,11 @@ impl Outbox {
             remove();
         } else {
             // A large file takes a while, in which nobody else should have to wait.
-            drop(surely(remove));
+            self.writing += 1;
+            ctx.spawn(surely(remove).into_actor(self).map(|_, outbox, _| {
+                outbox.writing -= 1;
+                outbox.look_settled();
+            }));
         }
     }
 

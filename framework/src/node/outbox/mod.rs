@@ -67,7 +67,7 @@ pub(crate) struct Outbox {
     sealed: Option<Option<oneshot::Sender<()>>>,
     /// Who waits until nothing runs and nothing is being written.
     settling: Option<oneshot::Sender<()>>,
-    /// Changes that are being written.
+    /// Changes that are being written, and copies that are being removed.
     writing: usize,
     /// It tries nothing: another process will.
     dormant: bool,
@@ -222,7 +222,7 @@ impl Outbox {
             match (failed.is_err(), before) {
                 // It is not answered, so it is said again.
                 (true, Some(before)) => outbox.take_back(id, before),
-                _ => outbox.tell_end(id, arrives),
+                _ => outbox.tell_end(id, arrives, ctx),
             }
             if let (Ok(()), Some((peer, what))) = (failed, by) {
                 outbox.hub.do_send(ToSession(peer, Noted { transfer: id, what }));
@@ -247,7 +247,7 @@ impl Outbox {
 
     /// Tells everybody how a delivery ended; `arrives` if this is the first that is heard of its
     /// arrival.
-    fn tell_end(&mut self, id: TransferId, arrives: bool) {
+    fn tell_end(&mut self, id: TransferId, arrives: bool, ctx: &mut Context<Self>) {
         let Some(held) = self.entries.get(&id) else { return };
         let (peer, state) = (held.entry.peer, Arc::clone(&held.state));
         match &held.entry.state {
@@ -266,18 +266,19 @@ impl Outbox {
                 if matches!(held.entry.state, OutboxState::Processed { .. }) {
                     state.update(|status| status.processed = true);
                 }
-                self.discard_file(id);
+                self.discard_file(id, ctx);
                 state.end(Ok(receipt));
                 self.pass_on(id);
             }
             OutboxState::Dead { failure, .. } => {
+                let failure = failure.clone();
                 if held.entry.relayed_for.is_some() {
                     // Who packed it has another one. A dead letter here takes no more room than its
                     // record.
-                    self.discard_file(id);
+                    self.discard_file(id, ctx);
                 }
                 self.shared.emit(NodeEvent::failed(id, peer, failure.clone()));
-                state.end(Err(failure.clone()));
+                state.end(Err(failure));
                 self.pass_on(id);
             }
             OutboxState::Relayed { .. } => {
@@ -322,7 +323,7 @@ impl Outbox {
                     if held.entry.relayed_for.is_none()
                         || !matches!(held.entry.state, OutboxState::Dead { .. })
                     {
-                        outbox.discard_file(id);
+                        outbox.discard_file(id, ctx);
                     }
                     outbox.entries.remove(&id);
                 }

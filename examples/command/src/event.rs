@@ -5,6 +5,7 @@ use estafette::metrics::StageReport;
 use estafette::node::{Direction, OutboxEntry};
 use estafette::remote::{Described, Taken};
 use estafette::{RemoteErrorKind, Ticket, TransferId};
+use estafette_topology::{Prediction, Step};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -73,6 +74,10 @@ pub(crate) enum Event<'a> {
         via: Option<&'a str>,
         schedule: &'a str,
     },
+    /// The calculation of what a route will do.
+    Predicted(&'a Prediction),
+    /// A step of a delivery that is not sent.
+    Traced(&'a Step),
     /// A topology was drawn.
     Drawn {
         format: &'a str,

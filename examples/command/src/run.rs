@@ -25,6 +25,7 @@ pub(crate) async fn run(arguments: Arguments, output: &Output) -> Result<ExitCod
         Action::Plan(options) => topology::plan(global, options, output),
         Action::List(options) => topology::list(global, options, output),
         Action::Graph(options) => topology::graph(global, options, output),
+        Action::Trace(options) => topology::trace(global, options, output),
         Action::Schema => topology::schema(global, output),
         Action::Outbox(action) => outbox::run(global, action, output).await,
         Action::Inbox(action) => inbox::run(global, action, output).await,

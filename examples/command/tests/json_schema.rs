@@ -228,6 +228,7 @@ to = "paris/letters"
 from = "lyon"
 source = { paths = "not-there" }
 to = "paris/letters"
+expected = { bytes = "1MiB", every = "1h" }
 "#;
 
 /// Two nodes of a topology; one route has nothing to send.
@@ -239,6 +240,8 @@ fn topology_scene(world: &World, printed: &mut Printed) {
     fs::write(&file, TOPOLOGY.replace("PLACE", &path(""))).unwrap();
     world.run("lyon", &["list", &file], printed);
     world.run("lyon", &["plan", &file], printed);
+    world.run("lyon", &["validate", &file], printed);
+    world.run("lyon", &["trace", &file, "lyon", "not-there"], printed);
     world.run("lyon", &["graph", &file], printed);
     let start = |node: &str| {
         let mut command = world.command("lyon");

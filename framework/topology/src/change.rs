@@ -113,7 +113,9 @@ impl Topology {
                     let way = way.map(|node| {
                         (self.nodes.get(node).and_then(|node| node.id), self.key_of(node))
                     });
-                    (route.clone(), (spec.clone(), goes_on, way.collect()))
+                    // What is expected changes nothing of what is done.
+                    let spec = RouteSpec { expected: None, ..spec.clone() };
+                    (route.clone(), (spec, goes_on, way.collect()))
                 })
                 .collect(),
             own: own.clone(),

@@ -37,10 +37,12 @@ mod check;
 mod fault;
 mod graph;
 mod model;
+mod predict;
 mod read;
 mod run;
 #[cfg(feature = "schema")]
 mod schema;
+mod trace;
 #[cfg(feature = "trial")]
 mod trial;
 
@@ -50,11 +52,13 @@ pub use self::graph::{
     DrawError, EdgeKind, Graph, GraphEdge, GraphNode, GraphPart, GraphRoute, PartKind,
 };
 pub use self::model::{
-    Deliver, EachSpec, HttpSpec, InboxSpec, Kind, NodeSpec, RouteSpec, Schedule, SourceSpec,
-    StageSpec, Target, TestFile, TestSpec, Then, Topology,
+    Deliver, EachSpec, Expected, HttpSpec, InboxSpec, Kind, Line, NodeSpec, RouteSpec, Schedule,
+    SourceSpec, StageSpec, Target, TestFile, TestSpec, Then, Topology,
 };
+pub use self::predict::{Away, Bound, Full, Prediction, Way};
 pub use self::read::{Document, LONGEST, LoadError};
 pub use self::run::{Pending, ReloadError, RouteEvent, RouteNews, RunError, RunningNode};
+pub use self::trace::{Step, StepKind};
 #[cfg(feature = "trial")]
 pub use self::trial::{Trial, TrialError, TrialReport};
 

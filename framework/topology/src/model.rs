@@ -79,8 +79,19 @@ pub struct NodeSpec {
     pub relay: Option<RelayQuota>,
     /// Its limits.
     pub limits: NodeConfig,
+    /// Its line, for what is calculated.
+    pub line: Option<Line>,
     /// The page that shows what it does, for programs that serve one, as `estafette run` does.
     pub http: Option<HttpSpec>,
+}
+
+/// The line by which a node is reached. Nothing is limited by it: it is what is calculated with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// Bytes that it carries in each second, each way.
+    pub speed: u64,
+    /// The time that a byte takes from the node to the other end of its line.
+    pub latency: Duration,
 }
 
 /// A page of a node.
@@ -136,6 +147,19 @@ pub struct RouteSpec {
     pub chunk_size: Option<u32>,
     /// The times at which its source is sent.
     pub schedule: Schedule,
+    /// Its content, as far as it is known beforehand, for what is calculated.
+    pub expected: Option<Expected>,
+}
+
+/// The content that is expected of a route.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Expected {
+    /// D: the bytes of a delivery.
+    pub bytes: u64,
+    /// The time from one delivery to the next.
+    pub every: Duration,
+    /// R: the share of its bytes that is left when it is compressed. Default 1.
+    pub ratio: f64,
 }
 
 /// A stage of a route: a coder, or a filter.
@@ -394,6 +418,7 @@ impl RouteSpec {
             expiry: None,
             chunk_size: None,
             schedule: Schedule::Once,
+            expected: None,
         }
     }
 }
@@ -432,6 +457,13 @@ impl Target {
     /// The inbox of a node.
     pub fn new(node: impl Into<String>, inbox: impl Into<String>) -> Self {
         Self { node: node.into(), inbox: inbox.into() }
+    }
+}
+
+impl serde::Serialize for Target {
+    /// As `NODE/INBOX`.
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

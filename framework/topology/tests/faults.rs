@@ -30,6 +30,19 @@ to = "paris/letters"
 type Case = (&'static str, &'static str, &'static [(&'static str, usize, &'static str)]);
 
 const CASES: &[Case] = &[
+    // What is calculated with.
+    ("[node.lyon]", "[node.lyon]\nline = 0", &[("bad-limit", 2, "")]),
+    ("[node.lyon]", "[node.lyon]\nline = { latency = 1 }", &[("missing-key", 2, "speed = ")]),
+    (
+        "to = ",
+        "expected = { bytes = 0, every = 0, ratio = 3 }\nto = ",
+        &[("bad-limit", 10, ""), ("bad-limit", 10, ""), ("bad-limit", 10, "")],
+    ),
+    (
+        "to = ",
+        "expected = { ratio = true }\nto = ",
+        &[("missing-key", 10, "bytes"), ("missing-key", 10, "every"), ("wrong-type", 10, "")],
+    ),
     // The text.
     ("[node.lyon]", "[node.lyon", &[("syntax", 1, "")]),
     ("\"out\"", "out", &[("syntax", 9, "in quotes")]),

@@ -22,7 +22,9 @@ const WHOLE: &str = r#"state = "state"
 relay = { packages = 3, bytes = "1GiB" }
 http = { listen = "127.0.0.1:7480", hosts = ["lyon"] }
 limits = { window = "16MiB", link = { heartbeat = "2s" }, compression = "codec:20", stall = 5 }
+line = { speed = "12MiB", latency = "20ms" }
 [node.paris]
+line = "1MiB"
 listen = ["127.0.0.1:7411"]
 relay = true
 [inbox.letters]
@@ -39,6 +41,7 @@ stages = [{ blank = { anything = 3 } }, "blank", "mask"]
 codec = "lz4"
 expires = "7d"
 chunk_size = "64K"
+expected = { bytes = "1GiB", every = "1d", ratio = 0.5 }
 [route.more]
 from = "lyon"
 source = { paths = ["a", "b"] }
@@ -68,6 +71,10 @@ const FAULTS: &[(&str, &str)] = &[
     ("{ null = {} }", "{ null = { into = \"x\" } }"),
     ("{ null = {} }", "{ nul = {} }"),
     ("{ null = {} }", "{ null = {}, folder = \"x\" }"),
+    ("latency = \"20ms\"", "latency = \"20 miles\""),
+    ("speed = \"12MiB\", ", ""),
+    ("ratio = 0.5", "ratio = 0"),
+    ("every = \"1d\", ", ""),
     ("from = \"lyon\"\nsource = { each", "source = { each"),
     ("then = \"remove\"", "then = \"forget\""),
     ("\"paris/null\"]", "\"paris\"]"),

@@ -59,6 +59,13 @@ What a route names and nobody has is drawn in red, and told.
 
 Exit codes: 0 nothing is wrong, 2 something is, 6 the drawing can't be written.";
 
+pub(super) const TRACE_EXAMPLES: &str = "\
+Examples:
+  estafette trace chain.toml lyon letter.txt
+  estafette --json trace chain.toml lyon letter.txt | jq -r .does
+
+Exit codes: 0 it would arrive, 1 it would end before, 2 no route sends it.";
+
 pub(super) const SCHEMA_EXAMPLES: &str = "\
 Examples:
   estafette schema > topology.schema.json

@@ -29,7 +29,9 @@ pub(crate) use self::send::Send;
 pub(crate) use self::store::{Doctor, Inbox, Outbox, Ticket};
 #[cfg(feature = "doors")]
 pub(crate) use self::token::Token;
-pub(crate) use self::topology::{GraphFormat, GraphOptions, RunOptions, TestOptions, TopologyFile};
+pub(crate) use self::topology::{
+    GraphFormat, GraphOptions, RunOptions, TestOptions, TopologyFile, TraceOptions,
+};
 use crate::config::{ConfigFile, InboxTable};
 use crate::error::CommandError;
 use crate::event::Event;
@@ -159,6 +161,10 @@ pub(crate) enum Action {
     Plan(TopologyFile),
     /// List the nodes and the routes of a topology
     List(TopologyFile),
+    /// Say what a delivery would pass that is not sent: routes, stages, relays, rights, inboxes, and
+    /// where it would end
+    #[command(after_help = help::TRACE_EXAMPLES)]
+    Trace(TraceOptions),
     /// Draw a topology: what goes from where to where
     #[command(after_help = help::GRAPH_EXAMPLES)]
     Graph(GraphOptions),

@@ -46,6 +46,18 @@ pub(crate) struct TopologyFile {
 }
 
 #[derive(Clone, Debug, Args)]
+pub(crate) struct TraceOptions {
+    #[command(flatten)]
+    pub(crate) topology: TopologyFile,
+    /// The node that would send it
+    #[arg(value_name = "NODE")]
+    pub(crate) node: String,
+    /// The name of the delivery: a file, a folder, an entry
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+}
+
+#[derive(Clone, Debug, Args)]
 pub(crate) struct GraphOptions {
     #[command(flatten)]
     pub(crate) topology: TopologyFile,

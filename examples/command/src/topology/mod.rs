@@ -5,9 +5,11 @@ mod graph;
 mod lines;
 mod list;
 mod plan;
+mod predicted;
 mod run;
 mod schema;
 mod test;
+mod trace;
 mod validate;
 mod watch;
 
@@ -28,6 +30,7 @@ pub(crate) use self::plan::run as plan;
 pub(crate) use self::run::{Until, run};
 pub(crate) use self::schema::run as schema;
 pub(crate) use self::test::run as test;
+pub(crate) use self::trace::run as trace;
 pub(crate) use self::validate::run as validate;
 
 /// A file that was read, and its faults.

@@ -26,6 +26,7 @@ pub(crate) fn run(
         inboxes(topology.inboxes.len() as u64),
         units::count(topology.routes.len() as u64, "route"),
     ));
+    super::predicted::tell(&topology.predictions(&global.program.registry), output);
     let away: Vec<_> = topology.nodes.keys().filter(|name| !topology.is_here(name)).collect();
     if !away.is_empty() {
         let away = away.into_iter().map(|name| units::printable(name)).collect::<Vec<_>>();

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
 
+mod looking;
 mod reload;
 
 use std::collections::BTreeSet;

@@ -43,6 +43,11 @@ impl Checking<'_> {
             }
         }
         self.addresses(at, node);
+        if node.line.is_some_and(|line| line.speed == 0) {
+            let place = format!("{at}.line.speed");
+            let fault = Fault::new("bad-limit", place, "a line can't carry nothing");
+            self.faults.push(fault.label("must be one byte in a second at least"));
+        }
         for fault in node.limits.faults() {
             let place = format!("{at}.limits.{}", fault.key);
             let message = format!("`{}` of {name} can't be {}", fault.key, fault.given);

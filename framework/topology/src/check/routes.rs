@@ -211,6 +211,24 @@ impl Checking<'_> {
             let fault = Fault::new("bad-limit", format!("{at}.{key}"), message).label(fault.wanted);
             self.faults.push(fault);
         }
+        if let Some(expected) = &route.expected {
+            let (every, ratio) = (expected.every, expected.ratio);
+            let wrong = [
+                (expected.bytes == 0, "bytes", "0".into(), "must be one byte at least"),
+                (every.is_zero(), "every", "0s".into(), "must be more than 0 s"),
+                (
+                    !(ratio > 0.0 && ratio <= 2.0),
+                    "ratio",
+                    ratio.to_string(),
+                    "is what is left of each byte: more than 0, 2 at most",
+                ),
+            ];
+            for (_, key, given, wanted) in wrong.into_iter().filter(|(is_wrong, ..)| *is_wrong) {
+                let message = format!("`{key}` can't be {given}");
+                let place = format!("{at}.expected.{key}");
+                self.faults.push(Fault::new("bad-limit", place, message).label(wanted));
+            }
+        }
         if let Schedule::Every(every) = route.schedule
             && every < Schedule::SHORTEST
         {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use estafette::NodeConfig;
+use estafette::node::RelayQuota;
 use estafette::node::units::{size_text, time_text};
 use estafette::pipeline::Compression;
 use estafette::wire::is_visible;
@@ -92,9 +93,7 @@ impl<'a> Building<'a> {
 
     fn relay(&mut self, node: &'a str) -> String {
         let quota = self.topology.nodes.get(node).and_then(|spec| spec.relay);
-        let detail = quota.map(|quota| {
-            format!("{} packages, {} a sender", quota.packages, size_text(quota.bytes))
-        });
+        let detail = quota.map(relay_words);
         self.part(
             node,
             GraphPart {
@@ -206,6 +205,11 @@ fn word(name: &str) -> String {
         }
     }
     word
+}
+
+/// The quota of a relay.
+pub(crate) fn relay_words(quota: RelayQuota) -> String {
+    format!("{} packages, {} a sender", quota.packages, size_text(quota.bytes))
 }
 
 /// The steps of each chunk.

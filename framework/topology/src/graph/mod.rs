@@ -13,6 +13,8 @@ mod svg;
 mod tests;
 mod words;
 
+pub(crate) use self::build::relay_words;
+
 use std::collections::BTreeMap;
 
 use serde::Serialize;

@@ -124,10 +124,15 @@ impl<'f> Fields<'f> {
     }
 
     pub(super) fn size(&mut self, key: &'static str) -> Option<u64> {
-        let read = match self.value(key)? {
-            Value::String(text) => units::parse_size(&text),
+        let value = self.value(key)?;
+        self.as_size(key, &value)
+    }
+
+    pub(super) fn as_size(&mut self, key: &str, value: &Value) -> Option<u64> {
+        let read = match value {
+            Value::String(text) => units::parse_size(text),
             Value::Integer(bytes) => units::parse_size(&bytes.to_string()),
-            other => return self.wrong(key, &other, "a size, such as \"6MiB\""),
+            other => return self.wrong(key, other, "a size, such as \"6MiB\""),
         };
         self.parsed(key, read)
     }

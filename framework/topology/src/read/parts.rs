@@ -1,5 +1,7 @@
 //! Nodes, inboxes and routes, each from its table.
 
+use std::time::Duration;
+
 use estafette::node::{NodeConfig, RelayQuota};
 use serde::Deserialize;
 use toml::Value;
@@ -7,8 +9,8 @@ use toml::Value;
 use super::{Broken, Fields, tests};
 use crate::fault::{Fault, quoted};
 use crate::model::{
-    Deliver, EachSpec, HttpSpec, InboxSpec, Kind, NodeSpec, RouteSpec, Schedule, SourceSpec,
-    StageSpec, Target, Then, Topology,
+    Deliver, EachSpec, Expected, HttpSpec, InboxSpec, Kind, Line, NodeSpec, RouteSpec, Schedule,
+    SourceSpec, StageSpec, Target, Then, Topology,
 };
 
 /// Reads all of it.
@@ -62,6 +64,7 @@ fn node(at: String, value: Value, faults: &mut Vec<Fault>) -> Option<NodeSpec> {
         relay: relay(&mut fields),
         limits: limits(&mut fields),
         http: http(&mut fields),
+        line: line(&mut fields),
     };
     fields.finish();
     Some(node)
@@ -104,6 +107,42 @@ fn http(fields: &mut Fields<'_>) -> Option<HttpSpec> {
             Some(HttpSpec { listen: listen?, token_file, hosts })
         }
     }
+}
+
+/// `line = "12MiB"`, or a table.
+fn line(fields: &mut Fields<'_>) -> Option<Line> {
+    match fields.value("line")? {
+        table @ Value::Table(_) => {
+            let mut line = Fields::of(fields.key("line"), table, fields.faults)?;
+            let speed = line.needed("speed", "\"12MiB\"");
+            let speed = speed.and_then(|speed| line.as_size("speed", &speed));
+            let latency = line.time("latency").unwrap_or_default();
+            line.finish();
+            Some(Line { speed: speed?, latency })
+        }
+        speed => {
+            let speed = fields.as_size("line", &speed)?;
+            Some(Line { speed, latency: Duration::ZERO })
+        }
+    }
+}
+
+/// What comes by a route: `{ bytes = "10GiB", every = "1d", ratio = 0.5 }`.
+fn expected(fields: &mut Fields<'_>) -> Option<Expected> {
+    let table = fields.value("expected")?;
+    let mut expected = Fields::of(fields.key("expected"), table, fields.faults)?;
+    let bytes = expected.needed("bytes", "\"10MiB\"");
+    let bytes = bytes.and_then(|bytes| expected.as_size("bytes", &bytes));
+    let every = expected.needed("every", "\"1h\"");
+    let every = every.and_then(|every| expected.as_time("every", &every));
+    let ratio = match expected.value("ratio") {
+        None => Some(1.0),
+        Some(Value::Float(ratio)) => Some(ratio),
+        Some(Value::Integer(ratio)) => Some(ratio as f64),
+        Some(other) => expected.wrong("ratio", &other, "a number, such as 0.5"),
+    };
+    expected.finish();
+    Some(Expected { bytes: bytes?, every: every?, ratio: ratio? })
 }
 
 /// The limits of a node, each key by itself, so that all faults are found.
@@ -200,6 +239,7 @@ fn route(at: String, value: Value, faults: &mut Vec<Fault>) -> Option<(RouteSpec
         expiry: fields.time("expires"),
         chunk_size,
         schedule: schedule(&mut fields),
+        expected: expected(&mut fields),
     };
     fields.finish();
     Some((route, whole))

@@ -223,6 +223,11 @@ fn entry_of(key: &str) -> &str {
     key.splitn(3, '\n').nth(2).unwrap_or_default()
 }
 
+/// Whether an entry of this name is not meant to be sent.
+pub(crate) fn is_left_alone(name: &str) -> bool {
+    name.starts_with('.') || UNFINISHED.iter().any(|end| name.ends_with(end))
+}
+
 /// The entries of a folder that are meant to be sent: none whose name begins with a dot, or ends as
 /// those of programs that are still writing do.
 pub(super) fn entries(folder: &Path) -> io::Result<BTreeMap<String, Seen>> {
@@ -232,7 +237,7 @@ pub(super) fn entries(folder: &Path) -> io::Result<BTreeMap<String, Seen>> {
         let entry = entry?;
         let name = entry.file_name();
         let Some(name) = name.to_str() else { continue };
-        if name.starts_with('.') || UNFINISHED.iter().any(|end| name.ends_with(end)) {
+        if is_left_alone(name) {
             continue;
         }
         match entry.metadata() {

@@ -30,6 +30,7 @@ use self::route::Route;
 use self::running::{Plan, Routes};
 use crate::model::Topology;
 
+pub(crate) use self::each::is_left_alone;
 pub(crate) use self::meeting::Neighbour;
 pub use self::pending::Pending;
 pub use self::reload::ReloadError;

@@ -93,6 +93,13 @@ impl Making<'_> {
                     [json!({ "type": "boolean" }), quota]),
                 "http": any("The address of its page, or a table",
                     [json!({ "type": "string" }), page]),
+                "line": any("What its line carries, for what `validate` calculates", [
+                    self.size("Bytes in each second, each way"),
+                    required(table("Its line", json!({
+                        "speed": self.size("Bytes in each second, each way"),
+                        "latency": self.time("From the node to the other end of its line"),
+                    })), &["speed"]),
+                ]),
                 "limits": described("The limits of the node", limits),
             }),
         )
@@ -131,6 +138,12 @@ impl Making<'_> {
                 json!({ "enum": ["once", "change"] }),
                 choice(json!({ "every": self.time("So long after each time; a second at least") })),
             ]),
+            "expected": required(table("What comes by it, for what `validate` calculates", json!({
+                "bytes": self.size("Bytes of a delivery"),
+                "every": self.time("From one delivery to the next"),
+                "ratio": { "type": "number", "exclusiveMinimum": 0, "maximum": 2,
+                    "description": "What is left of each byte when it is compressed; default 1" },
+            })), &["bytes", "every"]),
         });
         required(table("A route", route), &["from", "source", "to"])
     }

@@ -124,11 +124,6 @@ impl Topology {
 }
 
 impl View {
-    /// Whether it knows a peer of this name.
-    pub(crate) fn has_peer(&self, name: &str) -> bool {
-        self.peers.contains_key(name)
-    }
-
     /// What has to be done to make the other one of it; `None`: nothing.
     pub(crate) fn change(&self, new: &Self) -> Option<NodeChange> {
         let keys: Vec<_> = [

@@ -30,6 +30,11 @@ to = "paris/letters"
 type Case = (&'static str, &'static str, &'static [(&'static str, usize, &'static str)]);
 
 const CASES: &[Case] = &[
+    (
+        "[node.lyon]",
+        "[node.lyon]\nhttp = { listen = \"127.0.0.1:1\", hosts = [\"a.b\", \"http://a\", \"a:1\", \"\"] }",
+        &[("wrong-value", 2, "hosts = "), ("wrong-value", 2, ""), ("wrong-value", 2, "")],
+    ),
     // What is calculated with.
     ("[node.lyon]", "[node.lyon]\nline = 0", &[("bad-limit", 2, "")]),
     ("[node.lyon]", "[node.lyon]\nline = { latency = 1 }", &[("missing-key", 2, "speed = ")]),
@@ -311,6 +316,14 @@ fn what_is_no_file_is_an_error_and_not_waited_for() {
     std::fs::write(&text, b"[node.lyon]\nlisten = \"\xf6\"\n").unwrap();
     let error = Document::open(&text).unwrap_err().to_string();
     assert!(error.contains("line 2"), "{error}");
+}
+
+#[test]
+fn two_files_have_two_folders_for_what_they_keep() {
+    let state = |path: &str| Document::parse(path, WHOLE).topology().state.clone();
+    assert!(state("a.toml").ends_with(".estafette/a"));
+    assert_ne!(state("a.toml"), state("a.txt"));
+    assert_ne!(state("a.txt"), state("a.conf"));
 }
 
 #[test]

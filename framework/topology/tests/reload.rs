@@ -8,6 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use estafette::{Identity, TrustedPeer};
 use estafette_actors::standard;
 use estafette_topology::{Change, NodeChange, ReloadError, RouteNews, RunningNode, Topology};
 
@@ -155,6 +156,52 @@ async fn who_is_taken_out_is_trusted_no_longer_and_its_link_is_closed() {
     let reload = paris.reload(&alone).await.unwrap();
     assert_eq!(reload.peers, BTreeMap::from([("lyon".into(), Change::Removed)]));
     assert!(paris.node().trust().list().is_empty());
+    lyon.shutdown().await;
+    paris.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_peer_of_the_host_s_own_stays_whatever_it_is_called() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    let old = topology(folder, NODES);
+    let mut paris = start(&old, "paris").await;
+    let guest = Identity::generate().peer();
+    paris.node().trust().add(guest, TrustedPeer::new("lyon")).unwrap();
+    let trusts = |paris: &RunningNode| paris.node().trust().list().len();
+    assert_eq!(trusts(&paris), 2);
+    let alone = topology(folder, NODES.split("[route.post]").next().unwrap());
+    paris.reload(&alone).await.unwrap();
+    let left: Vec<_> = paris.node().trust().list().iter().map(|(id, _)| *id).collect();
+    assert_eq!(left, [guest]);
+    // Once more in the file, and out again.
+    paris.reload(&old).await.unwrap();
+    assert_eq!(trusts(&paris), 2);
+    paris.reload(&alone).await.unwrap();
+    assert_eq!(trusts(&paris), 1);
+    paris.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_waits_for_a_relay_that_never_came_goes_without_it_after_a_reload() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    fs::create_dir(folder.join("out")).unwrap();
+    fs::write(folder.join("out/one"), "1").unwrap();
+    let relay = "[node.dijon]\nlisten = \"unix:{here}/dijon.sock\"\nrelay = true\n";
+    let by_relay = format!("{relay}{NODES}via = \"dijon\"\n");
+    let mut lyon = start(&topology(folder, &by_relay), "lyon").await;
+    let mut events = lyon.events();
+    sent(&mut events, "one").await;
+    let direct = topology(folder, &format!("{relay}{NODES}"));
+    let paris = start(&direct, "paris").await;
+    let reload = lyon.reload(&direct).await.unwrap();
+    assert_eq!(reload.routes.get("post"), Some(&Change::Changed));
+    sent(&mut events, "one").await;
+    delivered(&lyon).await;
+    assert_eq!(fs::read_to_string(folder.join("in/one")).unwrap(), "1");
+    let outbox = lyon.node().outbox().await.unwrap();
+    assert_eq!(outbox.iter().map(|(_, entry)| entry.via).collect::<Vec<_>>(), [None]);
     lyon.shutdown().await;
     paris.shutdown().await;
 }

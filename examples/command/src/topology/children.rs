@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use super::lines::Lines;
+use super::only::Only;
 use super::run::PENDING;
 use super::watch::{LOOK, Watch};
 use crate::arguments::{Global, RunOptions};
@@ -119,6 +120,7 @@ pub(super) async fn run(
             "bring the key of one here, or leave its id out",
         ));
     }
+    let _only = Only::take(topology, &options.topology.file)?;
     // Together they would make the same ones.
     topology.make_keys()?;
     let (said, mut hear) = mpsc::channel(256);

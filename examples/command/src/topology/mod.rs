@@ -4,6 +4,7 @@ mod children;
 mod graph;
 mod lines;
 mod list;
+mod only;
 mod plan;
 mod predicted;
 mod run;

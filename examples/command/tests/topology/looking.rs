@@ -1,7 +1,8 @@
 //! What `validate` calculates and `trace` walks, as a person sees it.
 
 use std::fs;
-use std::process::{Command, Output};
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Output, Stdio};
 
 const TOPOLOGY: &str = r#"
 [node.lyon]
@@ -59,6 +60,38 @@ fn trace_walks_the_way_and_ends_with_1_where_it_ends_early() {
     assert!(text(&nobody.stderr).contains("lyon, paris"), "{nobody:?}");
     let nothing = estafette(&["trace", "t.toml", "paris", "letter"]);
     assert_eq!(nothing.status.code(), Some(2));
+}
+
+#[test]
+fn a_second_run_of_one_topology_ends_and_says_what_runs() {
+    let place = tempfile::tempdir().unwrap();
+    let socket = place.path().join("paris.sock");
+    let text = TOPOLOGY.replace("127.0.0.1:7411", &format!("unix:{}", socket.display()));
+    fs::write(place.path().join("t.toml"), text).unwrap();
+    fs::create_dir(place.path().join("out")).unwrap();
+    let command = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_estafette"));
+        command.env_clear().env("HOME", place.path()).current_dir(&place);
+        command.args(["--json", "run", "t.toml"]).stdin(Stdio::null());
+        command
+    };
+    let mut first = command().stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(first.stdout.take().unwrap()).lines();
+    let mut ready = || while !lines.next().unwrap().unwrap().contains("\"ready\"") {};
+    ready();
+    let second = command().output().unwrap();
+    let said = String::from_utf8_lossy(&second.stdout).into_owned();
+    assert_eq!(second.status.code(), Some(2), "{said}");
+    assert!(said.contains(&format!("by the process {}", first.id())), "{said}");
+    // The first one goes on, and when it has ended there is room for another one.
+    ready();
+    let ended = Command::new("kill").args(["-TERM", &first.id().to_string()]).status().unwrap();
+    assert!(ended.success() && first.wait().unwrap().success());
+    let mut third = command().stdout(Stdio::piped()).spawn().unwrap();
+    let line = BufReader::new(third.stdout.take().unwrap()).lines().next().unwrap().unwrap();
+    assert!(!line.contains("\"error\""), "{line}");
+    let ended = Command::new("kill").args(["-TERM", &third.id().to_string()]).status().unwrap();
+    assert!(ended.success() && third.wait().unwrap().success());
 }
 
 fn text(bytes: &[u8]) -> String {

@@ -80,6 +80,15 @@ impl Checking<'_> {
                 self.faults.push(fault.help("for this machine alone: http = \"127.0.0.1:7480\""));
             }
         }
+        let hosts = node.http.iter().flat_map(|http| http.hosts.iter());
+        let count = node.http.as_ref().map_or(0, |http| http.hosts.len());
+        for (index, host) in hosts.enumerate().filter(|(_, host)| !is_host(host)) {
+            let place = one_of(&format!("{at}.http.hosts"), index, count);
+            let message = format!("no browser asks for a page at {host:?}");
+            let fault = Fault::new("wrong-value", place, message);
+            let fault = fault.label("a name alone is wanted, without scheme, port and path");
+            self.faults.push(fault.help("as in hosts = [\"node.example.org\"]"));
+        }
         for (index, address) in node.addresses.iter().enumerate() {
             if let Err(why) = self.registry.check_address(address) {
                 let place = one_of(&format!("{at}.addresses"), index, node.addresses.len());
@@ -168,6 +177,12 @@ impl<'t> Taken<'t> {
         }
         None
     }
+}
+
+/// Whether a browser can say it as the name of a host: as a page takes it at its start.
+fn is_host(name: &str) -> bool {
+    let is_fine = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    name.split('.').all(|part| !part.is_empty() && part.bytes().all(is_fine))
 }
 
 /// True for `0.0.0.0:7400` and `[::]:7400`, at which each machine has a node of its own.

@@ -107,8 +107,10 @@ impl Document {
         let (table, errors) = DeTable::parse_recoverable(&text);
         faults.extend(syntax::faults(&text, &errors));
         let mut topology = Topology::new(base_of(&path));
-        if let Some(stem) = path.file_stem() {
-            topology.state = topology.state.join(stem);
+        // Of `a.toml` it is `a`, of `a.txt` all of it: they are two topologies.
+        let is_toml = path.extension().is_some_and(|end| end == "toml");
+        if let Some(name) = if is_toml { path.file_stem() } else { path.file_name() } {
+            topology.state = topology.state.join(name);
         }
         let mut broken = Broken::default();
         // What is no TOML has no keys that could be looked at.

@@ -11,7 +11,7 @@ mod revive;
 mod route;
 mod running;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -154,6 +154,9 @@ pub struct RunningNode {
     name: String,
     node: Node,
     topology: Topology,
+    /// The ids that it trusts by the topology; of one whose reload failed in the middle, those
+    /// before it, too.
+    peers: BTreeSet<PeerId>,
     registry: StageRegistry,
     memory: Memory,
     routes: Vec<Route>,
@@ -248,8 +251,20 @@ impl Topology {
         let plan = Plan { routes: routes.clone(), untouched: Vec::new(), connect };
         let running =
             Routes::start(node.clone(), memory.clone(), plan).map_err(RunError::Thread)?;
+        let peers = self.peers_of(name, &ids).into_iter().map(|(id, _)| id).collect();
         let (name, topology, first) = (name.to_owned(), self.clone(), Some(first));
-        Ok(RunningNode { name, node, topology, registry, memory, routes, running, events, first })
+        Ok(RunningNode {
+            name,
+            node,
+            topology,
+            peers,
+            registry,
+            memory,
+            routes,
+            running,
+            events,
+            first,
+        })
     }
 
     /// An inbox of a node, made.

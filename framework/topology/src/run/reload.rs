@@ -82,13 +82,14 @@ impl RunningNode {
         let trust = self.node.trust();
         let peers = new.peers_of(&name, &ids);
         let kept: BTreeSet<_> = peers.iter().map(|(id, _)| *id).collect();
-        // By their names there, as one whose reload failed in the middle has more than one id.
+        // Those of the file: a host may have added others, under whatever names.
         let mut outdated = trust.list();
-        outdated.retain(|(id, peer)| old.has_peer(&peer.name) && !kept.contains(id));
+        outdated.retain(|(id, _)| self.peers.contains(id) && !kept.contains(id));
         for (id, peer) in peers {
             if changes.peers.contains_key(&peer.name) || trust.peer(&id).is_none() {
                 trust.add(id, peer)?;
             }
+            self.peers.insert(id);
         }
         // A key may be another one in the same file.
         for route in &routes {
@@ -108,6 +109,7 @@ impl RunningNode {
         // Those who are out, and the former ids of those who have others now.
         for (id, _) in outdated {
             trust.revoke(id)?;
+            self.peers.remove(&id);
         }
         self.topology = new.clone();
         Ok(changes)

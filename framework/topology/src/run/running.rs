@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
+use estafette::node::OutboxState;
 use estafette::{Node, PeerId};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, LocalSet};
@@ -123,19 +124,24 @@ impl Tasks {
     }
 }
 
-/// Takes back what waits for ids that targets had once, and will not get it: their routes send it
-/// anew, to the ids of now.
+/// Takes back what waits for ids that targets had once, and will not get it, or for a relay that
+/// their routes do not go by any more and that does not have it: routes send it anew, as they are
+/// now.
 async fn take_back(node: &Node, memory: &Memory, routes: impl Iterator<Item = &Route>) {
     // A node without an outbox sends nothing.
     let Ok(outbox) = node.outbox().await else { return };
     let open = outbox.into_iter().filter(|(_, entry)| entry.is_open());
-    let open: BTreeMap<_, _> = open.map(|(id, entry)| (id, entry.peer)).collect();
+    let open: BTreeMap<_, _> = open.collect();
     for route in routes {
         for note in memory.beginning(&format!("{}\n", route.name)) {
-            let Some(peer) = open.get(&note.id) else { continue };
-            let is_outdated = route.targets.iter().any(|(target, now)| {
-                now != peer && (note.to == target.to_string() || route.is_for(target, &note))
-            });
+            let Some(entry) = open.get(&note.id) else { continue };
+            let peer = &entry.peer;
+            // What a relay has, it delivers.
+            let goes_otherwise = entry.via != route.via && entry.state == OutboxState::Stored;
+            let is_outdated = goes_otherwise
+                || route.targets.iter().any(|(target, now)| {
+                    now != peer && (note.to == target.to_string() || route.is_for(target, &note))
+                });
             if !is_outdated {
                 continue;
             }

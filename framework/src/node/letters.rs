@@ -8,7 +8,8 @@ use super::handle::Node;
 use super::shared::NodeShared;
 use super::trust::Barred;
 use crate::remote::{
-    Delivery, Letter, LetterId, LetterInfo, LetterLimits, Letters, RemoteError, RemoteErrorKind,
+    Delivery, Letter, LetterId, LetterInfo, LetterKey, LetterLimits, Letters, RemoteError,
+    RemoteErrorKind,
 };
 use crate::store::Store;
 
@@ -24,6 +25,12 @@ impl Node {
     /// stored here.
     pub fn letter(&self, id: LetterId) -> Option<Delivery> {
         self.shared().letters.get()?.find(id)
+    }
+
+    /// The letter that was delivered once for this key, whatever has become of it. `None`: the key
+    /// is not remembered, any more perhaps, or what has it is not stored yet.
+    pub fn keyed_letter(&self, key: &LetterKey) -> Option<Delivery> {
+        self.shared().letters.get()?.keyed(key)
     }
 
     /// Forgets a dead letter; `false` if there is no dead one of that id. Returns when that is

@@ -75,6 +75,8 @@ kinds! {
     Storage = 18,
     /// It was worth delivering only until a time that has passed.
     Expired = 19,
+    /// Another letter was delivered under its key. Nothing was stored.
+    Conflict = 20,
     /// Something else, which the message tells.
     Other = 255,
 }
@@ -116,7 +118,8 @@ impl RemoteErrorKind {
             | Self::Forbidden
             | Self::Restarting
             | Self::Undecodable
-            | Self::Storage => Handled::No,
+            | Self::Storage
+            | Self::Conflict => Handled::No,
             Self::BadReply | Self::Other => Handled::Yes,
             Self::LinkLost
             | Self::Full

@@ -275,7 +275,7 @@ impl<M: RemoteMessage> Remote<M> {
             message = M::NAME,
             traceparent
         );
-        let posted = letters.post(Posting { exchange, target, body, trace });
+        let posted = letters.post(Posting { exchange, target, body, trace, key: None });
         async { posted?.await.map_err(|_| stopped())? }.instrument(span).await
     }
 

@@ -11,7 +11,7 @@ use super::error::{RemoteError, RemoteErrorKind};
 use super::exchange::{Begun, Deadline, Exchange, Opening, Target};
 use super::handle::ANSWER_WITHIN;
 use super::json::SUFFIX;
-use super::letters::{Delivery, Letters, Posting, stopped};
+use super::letters::{Delivery, LetterKey, Letters, Posting, stopped};
 use crate::wire::TraceContext;
 use crate::wire::codec::DEPTH_LIMIT;
 use crate::wire::message::{MESSAGE_LIMIT, NAME_LIMIT, Shape};
@@ -105,6 +105,10 @@ impl JsonRemote {
     /// Stores a message, which is delivered once, even if this process ends now; see
     /// [`Remote::deliver`](super::Remote::deliver).
     pub async fn deliver(&self, json: &str) -> Result<Delivery, RemoteError> {
+        self.post(None, json).await
+    }
+
+    async fn post(&self, key: Option<LetterKey>, json: &str) -> Result<Delivery, RemoteError> {
         let body = self.checked(json)?.to_vec();
         let Some(letters) = &self.letters else {
             let text = "this node keeps no letters: start it with a spool, `.spool(…)`, to \
@@ -112,8 +116,21 @@ impl JsonRemote {
             return Err(RemoteError::new(RemoteErrorKind::Storage, text));
         };
         let (exchange, target) = (Arc::clone(&self.exchange), Arc::clone(&self.target));
-        let posted = letters.post(Posting { exchange, target, body, trace: self.trace.clone() });
+        let posted =
+            letters.post(Posting { exchange, target, body, trace: self.trace.clone(), key });
         posted?.await.map_err(|_| stopped())?
+    }
+
+    /// [`deliver`](Self::deliver), once for this key: posted again under it, in a later life of this
+    /// node, too, it is the same letter, whatever has become of it. A key is remembered for as long
+    /// as letters are worth delivering ([`NodeConfig::expiry`](crate::NodeConfig)), and for a day at
+    /// least; 100,000 of them at most.
+    ///
+    /// # Errors
+    /// As of [`deliver`](Self::deliver). [`RemoteErrorKind::Conflict`]: another letter was delivered
+    /// under this key. [`RemoteErrorKind::Full`], too, when no more keys can be remembered.
+    pub async fn deliver_once(&self, key: LetterKey, json: &str) -> Result<Delivery, RemoteError> {
+        self.post(Some(key), json).await
     }
 
     /// Sends one request, and takes a stream of replies.

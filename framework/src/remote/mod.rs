@@ -44,7 +44,9 @@ pub use exchange::Undelivered;
 pub use handle::{ANSWER_WITHIN, Remote};
 #[cfg(feature = "json")]
 pub use json_remote::{JsonDownload, JsonRemote, JsonUpload};
-pub use letters::{Delivery, LETTER_LIMIT, LetterId, LetterIdError, LetterInfo, LetterState};
+pub use letters::{
+    Delivery, LETTER_LIMIT, LetterId, LetterIdError, LetterInfo, LetterKey, LetterState,
+};
 pub use message::{RemoteMessage, RemoteResult, Schemas};
 pub use presence::{Presence, Watch};
 pub use raw::{Raw, RawReply};

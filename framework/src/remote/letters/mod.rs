@@ -19,6 +19,7 @@
 
 mod delivery;
 mod handing;
+mod keyed;
 mod receiving;
 mod record;
 mod revoked;
@@ -39,6 +40,8 @@ use tokio::sync::Notify;
 
 pub(super) use self::delivery::stopped;
 pub use self::delivery::{Delivery, LetterId, LetterIdError, LetterInfo, LetterState};
+use self::keyed::Keys;
+pub use self::keyed::LetterKey;
 pub(crate) use self::receiving::Coming;
 use self::receiving::Incoming;
 pub(crate) use self::record::{Letter, TABLES};
@@ -104,6 +107,7 @@ pub(crate) struct Limits {
 struct State {
     outgoing: HashMap<PeerId, Outgoing>,
     incoming: HashMap<PeerId, Incoming>,
+    keys: Keys,
     /// Letters that are with their actor.
     handed: usize,
     /// Those of them that are of an earlier life, and what was counted against them before.
@@ -126,7 +130,8 @@ impl Letters {
     ) -> io::Result<Arc<Self>> {
         let (outgoing, incoming) =
             (sending::load(spool.as_ref(), exchange)?, receiving::load(spool.as_ref())?);
-        let state = Mutex::new(State { outgoing, incoming, ..State::default() });
+        let keys = Keys::load(spool.as_ref())?;
+        let state = Mutex::new(State { outgoing, incoming, keys, ..State::default() });
         let (admits, refused) = (Box::new(admits), Box::new(refused));
         Ok(Arc::new(Self {
             spool,

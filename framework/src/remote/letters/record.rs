@@ -3,6 +3,7 @@
 //! | table | key | value |
 //! |---|---|---|
 //! | `letters` | receiver 32 ‖ log 16 ‖ number u64 big-endian | a [`Letter`] that is under way or dead |
+//! | `letterkeys` | key 32 | a [`Keyed`](super::keyed::Keyed): the letter that was posted under it |
 //! | `letterlogs` | receiver 32 | a [`Log`]: what the letters to it are numbered in |
 //! | `mail` | sender 32 ‖ log 16 ‖ number | a [`Letter`] that is stored and not handled |
 //! | `maillogs` | sender 32 ‖ log 16 | [`Taken`]: how far the log was taken |
@@ -13,12 +14,14 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::super::error::RemoteError;
+use super::keyed::Keyed;
 use crate::store::Change;
 use crate::wire::codec::{decode_message, encode_message};
 use crate::wire::{PeerId, TraceContext};
 
 pub(super) const LETTERS: &str = "letters";
 pub(super) const LOGS: &str = "letterlogs";
+pub(super) const KEYS: &str = "letterkeys";
 pub(super) const MAIL: &str = "mail";
 pub(super) const MAIL_LOGS: &str = "maillogs";
 pub(super) const REFUSED: &str = "mailrefused";
@@ -152,9 +155,10 @@ fn is_readable<T: DeserializeOwned>(is_key: bool, value: &[u8]) -> bool {
 pub(crate) type Table = (&'static str, fn(&[u8], &[u8]) -> bool);
 
 /// The tables of letters.
-pub(crate) const TABLES: [Table; 6] = [
+pub(crate) const TABLES: [Table; 7] = [
     (LETTERS, |key, value| is_readable::<Letter>(read_key(key).is_some(), value)),
     (LOGS, |key, value| is_readable::<Log>(key.len() == 32, value)),
+    (KEYS, |key, value| is_readable::<Keyed>(key.len() == 32, value)),
     (MAIL, |key, value| is_readable::<Letter>(read_key(key).is_some(), value)),
     (MAIL_LOGS, |key, value| is_readable::<Taken>(read_log_key(key).is_some(), value)),
     (REFUSED, |key, value| is_readable::<RemoteError>(read_key(key).is_some(), value)),

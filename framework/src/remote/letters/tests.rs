@@ -1,5 +1,6 @@
 //! Tests of what a peer may say of letters and may not, without a link between.
 
+mod keyed;
 mod world;
 
 use self::world::World;

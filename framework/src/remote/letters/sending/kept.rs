@@ -47,12 +47,13 @@ impl Letters {
         id: LetterId,
     ) -> Option<oneshot::Receiver<Result<(), RemoteError>>> {
         let mut state = self.state();
-        let State { outgoing, .. } = &mut *state;
+        let State { outgoing, keys, .. } = &mut *state;
         let (&peer, out) = outgoing.iter_mut().find(|(_, out)| out.log.id == id.log)?;
         let kept = out.dead.remove(&id.number)?;
         let (answer, answered) = oneshot::channel();
+        let letter = record::remove(LETTERS, record::key(peer, id.log, id.number));
         self.try_write(
-            vec![record::remove(LETTERS, record::key(peer, id.log, id.number))],
+            keys.without(id).into_iter().chain([letter]).collect(),
             move |letters, forgotten| {
                 if let (Err(_), Some(out)) = (&forgotten, letters.state().outgoing.get_mut(&peer)) {
                     out.dead.insert(id.number, kept);
@@ -72,6 +73,20 @@ impl Letters {
 }
 
 impl Outgoing {
+    /// The state of a letter that is under way or dead; `Some(None)` while it is being stored.
+    pub(in crate::remote::letters) fn state_of(
+        &self,
+        id: LetterId,
+    ) -> Option<Option<watch::Receiver<LetterState>>> {
+        if self.log.id != id.log {
+            return None;
+        }
+        if let Some(open) = self.open.get(&id.number) {
+            return Some(open.durable.then(|| open.state.subscribe()));
+        }
+        self.dead.get(&id.number).map(|(_, state)| Some(state.subscribe()))
+    }
+
     fn list(&self, peer: PeerId) -> impl Iterator<Item = LetterInfo> {
         let log = self.log.id;
         let info = move |number, letter: &Letter, state: &watch::Sender<LetterState>| LetterInfo {

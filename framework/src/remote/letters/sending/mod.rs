@@ -14,6 +14,7 @@ pub(super) use self::kept::load;
 use super::super::error::{RemoteError, RemoteErrorKind};
 use super::super::exchange::{Exchange, Target, cost};
 use super::delivery::stopped;
+use super::keyed::{self, LetterKey, Posted};
 use super::receiving::Incoming;
 use super::record::{self, LETTERS, LOGS, Letter, Log, LogId};
 use super::{Delivery, LETTER_LIMIT, LetterId, LetterState, Letters, State, WINDOW, WINDOW_BYTES};
@@ -56,6 +57,7 @@ pub(in crate::remote) struct Posting {
     pub(in crate::remote) target: Arc<Target>,
     pub(in crate::remote) body: Vec<u8>,
     pub(in crate::remote) trace: Option<Arc<TraceContext>>,
+    pub(in crate::remote) key: Option<LetterKey>,
 }
 
 impl Outgoing {
@@ -157,11 +159,8 @@ impl Outgoing {
 
 impl Letters {
     /// Stores a letter. The answer comes when that is durable, or has failed.
-    pub(in crate::remote) fn post(
-        &self,
-        posting: Posting,
-    ) -> Result<oneshot::Receiver<Result<Delivery, RemoteError>>, RemoteError> {
-        let Posting { exchange, target, body, trace } = posting;
+    pub(in crate::remote) fn post(&self, posting: Posting) -> Result<Posted, RemoteError> {
+        let Posting { exchange, target, body, trace, key } = posting;
         if body.len() > LETTER_LIMIT {
             let text = format!(
                 "a {} of {} bytes is no letter: {LETTER_LIMIT} are allowed; send larger things as \
@@ -176,7 +175,14 @@ impl Letters {
             return Err(stopped());
         }
         let peer = exchange.peer();
-        let State { outgoing, incoming, .. } = &mut *state;
+        let State { outgoing, incoming, keys, .. } = &mut *state;
+        let what = (&*target.name, &*target.message, target.version);
+        let key = key.map(|key| (key, keyed::digest(what, &body)));
+        if let Some((key, digest)) = &key
+            && keys.has(key, peer, digest)?
+        {
+            return Ok(self.again(*key));
+        }
         let out = outgoing.entry(peer).or_insert_with(|| {
             let link = incoming.get(&peer).and_then(Incoming::epoch);
             Outgoing { link, ..Outgoing::new(Arc::clone(&exchange), new_log()) }
@@ -195,15 +201,19 @@ impl Letters {
             body,
             trace: trace.as_deref().map(record::kept_trace),
         };
-        let changes = vec![
+        let mut changes = vec![
             record::put(LETTERS, record::key(peer, out.log.id, number), &letter),
             record::put(LOGS, peer.as_bytes().to_vec(), &out.log),
         ];
+        let id = LetterId::new(out.log.id, number);
+        let remember = |(key, digest)| keys.remember(key, peer, id, digest, letter.expires);
+        changes.extend(key.map(remember));
+        let key = key.map(|(key, _)| key);
         out.insert(number, letter, target, false);
         let (answer, answered) = oneshot::channel();
         self.try_write(changes, move |letters, stored| {
             // Whoever posted it may be gone; it is on its way all the same.
-            let _ = answer.send(letters.posted(peer, number, stored));
+            let _ = answer.send(letters.posted(peer, number, key, stored));
         });
         Ok(answered)
     }
@@ -232,12 +242,15 @@ impl Letters {
         &self,
         peer: PeerId,
         number: u64,
+        key: Option<LetterKey>,
         stored: Result<(), &io::Error>,
     ) -> Result<Delivery, RemoteError> {
         let mut state = self.state();
-        let out = state.outgoing.get_mut(&peer).ok_or_else(stopped)?;
+        let State { outgoing, keys, .. } = &mut *state;
+        let out = outgoing.get_mut(&peer).ok_or_else(stopped)?;
         if let Err(error) = stored {
             drop(out.remove(number));
+            key.iter().for_each(|key| keys.forget(key));
             let text = format!("the letter could not be stored, so it was not sent: {error}");
             return Err(RemoteError::new(RemoteErrorKind::Storage, text));
         }
@@ -340,6 +353,10 @@ impl Letters {
     /// Gives up what has expired, and seeks links for what waits.
     pub(super) fn look_around(&self) {
         let (mut state, now) = (self.state(), now());
+        let over = state.keys.expire(now);
+        if !over.is_empty() {
+            self.write(over, |_| {});
+        }
         for (&peer, out) in &mut state.outgoing {
             if out.soonest <= now {
                 let expired: Vec<_> = out

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 
+use super::super::keyed::Posted;
 use super::super::record::LogId;
 use super::super::sending::Posting;
 use super::super::*;
@@ -141,17 +142,19 @@ impl World {
         (taken, sent)
     }
 
-    pub(super) fn post(
+    pub(super) fn post(&self, length: usize) -> Result<Posted, RemoteErrorKind> {
+        self.post_under(None, length)
+    }
+
+    pub(super) fn post_under(
         &self,
+        key: Option<LetterKey>,
         length: usize,
-    ) -> Result<
-        tokio::sync::oneshot::Receiver<Result<Delivery, super::super::RemoteError>>,
-        RemoteErrorKind,
-    > {
+    ) -> Result<Posted, RemoteErrorKind> {
         let (exchange, target) =
             (Arc::clone(&self.exchange), self.exchange.target("sum", "test.Note", 1).unwrap());
         self.letters
-            .post(Posting { exchange, target, body: vec![7; length], trace: None })
+            .post(Posting { exchange, target, body: vec![7; length], trace: None, key })
             .map_err(|error| error.kind)
     }
 

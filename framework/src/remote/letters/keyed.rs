@@ -1,0 +1,177 @@
+//! Letters that their sender gave keys: what is posted again under its key is the same letter, in
+//! every life of the node, for as long as the key is remembered.
+//!
+//! Invariant: a key becomes durable together with its letter, so a crash leaves both or neither. A
+//! key is remembered as long as its letter may be under way, and for [`KEPT`] seconds at least from
+//! when it was stored.
+
+use std::collections::HashMap;
+use std::io;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::{oneshot, watch};
+
+use super::super::error::{RemoteError, RemoteErrorKind};
+use super::record::{self, KEYS, LogId};
+use super::{Delivery, LetterId, LetterState, Letters};
+use crate::store::{Change, Store, now};
+use crate::wire::PeerId;
+
+/// The fewest seconds that a key is remembered.
+const KEPT: u64 = 24 * 3600;
+/// The most keys that are remembered.
+const MOST: usize = 100_000;
+
+/// A key of a letter: 32 bytes, of the sender's choice. A digest of what makes the message the same
+/// to it, say.
+pub type LetterKey = [u8; 32];
+
+/// The answer to a letter that is posted: where it is, or why it is nowhere.
+pub(in crate::remote) type Posted = oneshot::Receiver<Result<Delivery, RemoteError>>;
+
+/// A key's letter, as the spool has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Keyed {
+    /// To whom it went.
+    peer: [u8; 32],
+    log: LogId,
+    number: u64,
+    /// The BLAKE3 of the letter: of its name, type, version and body.
+    digest: [u8; 32],
+    /// Until when the key is remembered, in seconds since the Unix epoch.
+    until: u64,
+}
+
+/// The keys that are remembered.
+#[derive(Debug, Default)]
+pub(super) struct Keys {
+    known: HashMap<LetterKey, Keyed>,
+    /// No key is over earlier.
+    soonest: u64,
+}
+
+impl Keys {
+    /// What a spool holds of keys.
+    pub(super) fn load(spool: &dyn Store) -> io::Result<Self> {
+        let mut keys = Self { soonest: u64::MAX, ..Self::default() };
+        for (key, value) in spool.load(KEYS)? {
+            let parsed = LetterKey::try_from(&key[..]).ok();
+            if let Some((key, keyed)) = record::read::<_, Keyed>(KEYS, &key, &value, parsed) {
+                keys.soonest = keys.soonest.min(keyed.until);
+                keys.known.insert(key, keyed);
+            }
+        }
+        Ok(keys)
+    }
+
+    /// Whether this letter was posted under this key before.
+    pub(super) fn has(
+        &self,
+        key: &LetterKey,
+        peer: PeerId,
+        digest: &[u8; 32],
+    ) -> Result<bool, RemoteError> {
+        match self.known.get(key) {
+            None if self.known.len() >= MOST => {
+                let text =
+                    format!("{MOST} keys of letters are remembered already: try again later");
+                Err(RemoteError::new(RemoteErrorKind::Full, text))
+            }
+            None => Ok(false),
+            Some(keyed) if keyed.digest == *digest && keyed.peer == *peer.as_bytes() => Ok(true),
+            Some(_) => {
+                let text = "another letter was delivered under this key: nothing was stored";
+                Err(RemoteError::new(RemoteErrorKind::Conflict, text))
+            }
+        }
+    }
+
+    /// Remembers a letter that is about to be stored; the change that does so with it.
+    pub(super) fn remember(
+        &mut self,
+        key: LetterKey,
+        peer: PeerId,
+        letter: LetterId,
+        digest: [u8; 32],
+        expires: u64,
+    ) -> Change {
+        let until = expires.max(now() + KEPT);
+        let (log, number) = (letter.log, letter.number);
+        let keyed = Keyed { peer: *peer.as_bytes(), log, number, digest, until };
+        self.soonest = self.soonest.min(until);
+        self.known.insert(key, keyed);
+        record::put(KEYS, key.to_vec(), &keyed)
+    }
+
+    /// The letter was not stored.
+    pub(super) fn forget(&mut self, key: &LetterKey) {
+        self.known.remove(key);
+    }
+
+    /// Forgets the key of a letter that nobody knows any more; the change that does so durably.
+    pub(super) fn without(&mut self, letter: LetterId) -> Option<Change> {
+        let is_it = |keyed: &Keyed| keyed.log == letter.log && keyed.number == letter.number;
+        let (&key, _) = self.known.iter().find(|(_, keyed)| is_it(keyed))?;
+        self.known.remove(&key);
+        Some(record::remove(KEYS, key.to_vec()))
+    }
+
+    /// Forgets the keys whose time is over; the changes that do so durably.
+    pub(super) fn expire(&mut self, now: u64) -> Vec<Change> {
+        if self.soonest > now {
+            return Vec::new();
+        }
+        let over: Vec<LetterKey> = self
+            .known
+            .iter()
+            .filter(|(_, keyed)| keyed.until <= now)
+            .map(|(key, _)| *key)
+            .collect();
+        self.known.retain(|_, keyed| keyed.until > now);
+        self.soonest = self.known.values().map(|keyed| keyed.until).min().unwrap_or(u64::MAX);
+        over.into_iter().map(|key| record::remove(KEYS, key.to_vec())).collect()
+    }
+}
+
+impl Letters {
+    /// The letter of a key, whatever has become of it. `None`: the key is not remembered, or what
+    /// was to be stored under it is not stored yet.
+    pub(crate) fn keyed(&self, key: &LetterKey) -> Option<Delivery> {
+        let state = self.state();
+        let keyed = state.keys.known.get(key)?;
+        let id = LetterId::new(keyed.log, keyed.number);
+        let out = state.outgoing.get(&PeerId::from_bytes(keyed.peer));
+        let state = match out.and_then(|out| out.state_of(id)) {
+            Some(state) => state?,
+            // Neither under way nor dead, and not forgotten: then its key would be, too.
+            None => watch::channel(LetterState::Processed).1,
+        };
+        Some(Delivery { id, state })
+    }
+
+    /// A letter that was posted under its key before: when it is durable.
+    pub(super) fn again(&self, key: LetterKey) -> Posted {
+        let (answer, answered) = oneshot::channel();
+        // What was put in before is durable then, or refused.
+        self.try_write(Vec::new(), move |letters, written| {
+            let found = written.is_ok().then(|| letters.keyed(&key)).flatten();
+            let failed = || {
+                let text = "the letter could not be stored, so it was not sent";
+                RemoteError::new(RemoteErrorKind::Storage, text)
+            };
+            // Whoever posted it may be gone.
+            let _ = answer.send(found.ok_or_else(failed));
+        });
+        answered
+    }
+}
+
+/// What makes a letter the same as another one.
+pub(super) fn digest((name, message, version): (&str, &str, u32), body: &[u8]) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new_derive_key("estafette letter under a key 1");
+    for part in [name.as_bytes(), message.as_bytes(), &version.to_be_bytes(), body] {
+        hasher.update(&(part.len() as u64).to_be_bytes());
+        hasher.update(part);
+    }
+    *hasher.finalize().as_bytes()
+}

@@ -1,0 +1,63 @@
+//! Letters under keys: the same one, however often it is posted, and in whichever life.
+
+use super::super::record::{KEYS, LETTERS};
+use super::*;
+
+const KEY: LetterKey = [3; 32];
+
+async fn post(world: &World, length: usize) -> Result<Delivery, RemoteErrorKind> {
+    let posted = world.post_under(Some(KEY), length)?;
+    posted.await.unwrap().map_err(|error| error.kind)
+}
+
+#[actix::test]
+async fn what_is_posted_again_is_the_same_letter_whatever_has_become_of_it() {
+    let spool = Arc::<MemoryStore>::default();
+    let world = World::new(&spool);
+    // At the same time, before anything is durable, too.
+    let both = [world.post_under(Some(KEY), 10).unwrap(), world.post_under(Some(KEY), 10).unwrap()];
+    assert!(world.letters.keyed(&KEY).is_none(), "it is not stored yet");
+    let [first, second] = both.map(|posted| async { posted.await.unwrap().unwrap().id() });
+    let (first, second) = (first.await, second.await);
+    assert_eq!(first, second);
+    assert_eq!((world.count(LETTERS), world.said().1.len()), (1, 1));
+    assert_eq!(post(&world, 11).await.unwrap_err(), RemoteErrorKind::Conflict);
+    // In another life.
+    let world = World::new(&spool);
+    let again = post(&world, 10).await.unwrap();
+    assert_eq!((again.id(), again.state()), (first, LetterState::Stored));
+    assert_eq!(post(&world, 11).await.unwrap_err(), RemoteErrorKind::Conflict);
+    world.said();
+    world.letters.said(PEER, world.epoch, (first.log, first.number), (1, "")).unwrap();
+    again.processed().await.unwrap();
+    // When it is over, in this life and in the next one.
+    for world in [world, World::new(&spool)] {
+        let again = post(&world, 10).await.unwrap();
+        assert_eq!((again.id(), again.state()), (first, LetterState::Processed));
+        assert_eq!(world.letters.keyed(&KEY).unwrap().state(), LetterState::Processed);
+        assert_eq!((world.count(LETTERS), world.said().1), (0, vec![]));
+    }
+}
+
+#[actix::test]
+async fn a_key_goes_with_a_letter_that_is_forgotten_and_with_its_time() {
+    let spool = Arc::<MemoryStore>::default();
+    let world = World::new(&spool);
+    let letter = post(&world, 10).await.unwrap().id();
+    let refused = (RemoteErrorKind::Forbidden.code(), "no");
+    world.letters.said(PEER, world.epoch, (letter.log, letter.number), refused).unwrap();
+    world.settle().await;
+    let dead = post(&world, 10).await.unwrap();
+    assert!(dead.id() == letter && matches!(dead.state(), LetterState::Dead(_)));
+    world.letters.forget(letter).unwrap().await.unwrap().unwrap();
+    assert!(world.letters.keyed(&KEY).is_none());
+    assert_eq!(world.count(KEYS), 0);
+    let another = post(&world, 10).await.unwrap();
+    assert_ne!(another.id(), letter);
+    assert_eq!(world.count(KEYS), 1);
+    let (now, day) = (crate::store::now(), 24 * 3600);
+    assert!(world.letters.state().keys.expire(now + day - 60).is_empty());
+    let over = world.letters.state().keys.expire(now + day + 1);
+    assert_eq!(over, [Change::Remove { table: KEYS, key: KEY.to_vec() }]);
+    assert!(world.letters.keyed(&KEY).is_none());
+}

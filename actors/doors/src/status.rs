@@ -51,6 +51,7 @@ impl Status {
             K::Expired => (410, DEADLINE_EXCEEDED),
             K::BadReply => (502, INTERNAL),
             K::Cancelled => (499, CANCELLED),
+            K::Conflict => (422, ALREADY_EXISTS),
             // One of a later version, too.
             _ => (422, UNKNOWN),
         };
@@ -85,6 +86,7 @@ pub(crate) const fn name(kind: RemoteErrorKind) -> &'static str {
         K::ShuttingDown => "shutting-down",
         K::Storage => "storage",
         K::Expired => "expired",
+        K::Conflict => "conflict",
         _ => "other",
     }
 }
@@ -94,6 +96,7 @@ const UNKNOWN: u8 = 2;
 const INVALID_ARGUMENT: u8 = 3;
 const DEADLINE_EXCEEDED: u8 = 4;
 const NOT_FOUND: u8 = 5;
+const ALREADY_EXISTS: u8 = 6;
 const PERMISSION_DENIED: u8 = 7;
 const RESOURCE_EXHAUSTED: u8 = 8;
 const FAILED_PRECONDITION: u8 = 9;
@@ -109,7 +112,7 @@ mod tests {
     use super::*;
 
     /// All kinds, as the documentation of messages lists them.
-    const KINDS: [RemoteErrorKind; 20] = {
+    const KINDS: [RemoteErrorKind; 21] = {
         use RemoteErrorKind as K;
         [
             K::UnknownPeer,
@@ -131,6 +134,7 @@ mod tests {
             K::ShuttingDown,
             K::Storage,
             K::Expired,
+            K::Conflict,
             K::Other,
         ]
     };

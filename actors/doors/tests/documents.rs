@@ -6,7 +6,7 @@ use estafette::RemoteErrorKind;
 use estafette_doors::Status;
 
 /// All kinds, as the documentation of messages lists them.
-const KINDS: [RemoteErrorKind; 20] = {
+const KINDS: [RemoteErrorKind; 21] = {
     use RemoteErrorKind as K;
     [
         K::UnknownPeer,
@@ -28,6 +28,7 @@ const KINDS: [RemoteErrorKind; 20] = {
         K::ShuttingDown,
         K::Storage,
         K::Expired,
+        K::Conflict,
         K::Other,
     ]
 };

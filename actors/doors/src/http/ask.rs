@@ -1,16 +1,17 @@
 //! `POST /v1/ask/{peer}/{name}/{type}`: a message, and its answer.
 
-use axum::http::header::{self, HeaderName};
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use estafette::remote::Handled;
 
 use super::body::Json;
+use super::deliver::applied;
 use super::problem::Problem;
-use super::target::{self, Target};
+use super::target::Target;
 use crate::status::HANDLED;
 
 /// Asks, and waits for the answer. A client that goes away drops this, and so cancels the ask.
-pub(crate) async fn ask(target: Target, Json(text): Json) -> Result<Response, Problem> {
+pub(crate) async fn ask(target: Target, Json { text, .. }: Json) -> Result<Response, Problem> {
     let remote = match target.wait {
         Some(wait) => target.remote.within(wait),
         None => target.remote,
@@ -19,8 +20,6 @@ pub(crate) async fn ask(target: Target, Json(text): Json) -> Result<Response, Pr
     let mut response =
         ([(header::CONTENT_TYPE, "application/json")], [(HANDLED, Handled::Yes.as_str())], answer)
             .into_response();
-    if let Some(applied) = target.wait.and_then(target::applied) {
-        response.headers_mut().insert(HeaderName::from_static("preference-applied"), applied);
-    }
+    applied(response.headers_mut(), target.wait);
     Ok(response)
 }

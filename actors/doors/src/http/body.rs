@@ -1,5 +1,6 @@
 //! Bodies of requests: read whole, within a limit of bytes and of time.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -9,28 +10,39 @@ use axum::http::header::{self, HeaderMap, HeaderValue};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use serde::de::IgnoredAny;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::Seat;
 use super::problem::Problem;
 
 /// The most bytes of a message, as everywhere.
-pub(crate) const MESSAGE_MOST: usize = 16 << 20;
+const MESSAGE_MOST: usize = 16 << 20;
+/// Room for bodies is taken in such pieces.
+const PIECE: usize = 64 << 10;
 /// How long a client may take for a message.
 const WITHIN: Duration = Duration::from_secs(60);
 
 /// A message as JSON: the body of a request, whole.
 #[derive(Debug)]
-pub(crate) struct Json(pub(crate) String);
+pub(crate) struct Json {
+    pub(crate) text: String,
+    /// Its part of what all bodies may hold.
+    _held: Held,
+}
 
-impl<S: Sync> FromRequest<S> for Json {
+/// What a body holds of the memory of all; nothing yet, for an empty one.
+type Held = Option<OwnedSemaphorePermit>;
+
+impl FromRequest<Seat> for Json {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+    async fn from_request(request: Request, seat: &Seat) -> Result<Self, Problem> {
         is_json(request.headers())?;
-        let bytes = whole(request, MESSAGE_MOST).await?;
+        let (bytes, held) = whole(request, &seat.bodies).await?;
         let text = String::from_utf8(bytes.into()).map_err(|error| no_json(&error))?;
         // Its fields are for its receiver to judge.
         serde_json::from_str::<IgnoredAny>(&text).map_err(|error| no_json(&error))?;
-        Ok(Self(text))
+        Ok(Self { text, _held: held })
     }
 }
 
@@ -64,47 +76,52 @@ fn is_json(headers: &HeaderMap) -> Result<(), Problem> {
 }
 
 /// All of a body.
-pub(crate) async fn whole(request: Request, most: usize) -> Result<Bytes, Problem> {
-    let too_large = || {
-        Problem::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "too-large",
-            format!("the body has more than the {most} bytes that a message may have"),
-        )
-    };
+async fn whole(request: Request, bodies: &Arc<Semaphore>) -> Result<(Bytes, Held), Problem> {
     let told = request.headers().get(header::CONTENT_LENGTH);
     let told = told.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if told.is_some_and(|length| length > most as u64) {
+    if told.is_some_and(|length| length > MESSAGE_MOST as u64) {
         return Err(too_large());
     }
-    let read = read(request.into_body(), most);
-    match tokio::time::timeout(WITHIN, read).await {
-        Ok(Ok(Some(bytes))) => Ok(bytes),
-        Ok(Ok(None)) => Err(too_large()),
-        Ok(Err(error)) => Err(Problem::new(
-            StatusCode::BAD_REQUEST,
-            "broken-body",
-            format!("the body broke off, or is none of HTTP: {error}"),
-        )),
-        Err(_) => Err(Problem::new(
-            StatusCode::REQUEST_TIMEOUT,
-            "slow-body",
-            format!("the body did not come within {} s", WITHIN.as_secs()),
-        )
-        .with(header::CONNECTION, HeaderValue::from_static("close"))),
+    match tokio::time::timeout(WITHIN, read(request.into_body(), bodies)).await {
+        Ok(read) => read,
+        Err(_) => {
+            let text = format!("the body did not come within {} s", WITHIN.as_secs());
+            let close = HeaderValue::from_static("close");
+            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "slow-body", text)
+                .with(header::CONNECTION, close))
+        }
     }
 }
 
-/// `None` for one that is too long.
-async fn read(body: Body, most: usize) -> Result<Option<Bytes>, axum::Error> {
+async fn read(body: Body, bodies: &Arc<Semaphore>) -> Result<(Bytes, Held), Problem> {
     let mut stream = body.into_data_stream();
-    let mut all = BytesMut::new();
+    let (mut all, mut held, mut room) = (BytesMut::new(), None::<OwnedSemaphorePermit>, 0);
     while let Some(bytes) = stream.next().await {
-        let bytes = bytes?;
-        if all.len() + bytes.len() > most {
-            return Ok(None);
+        let bytes = bytes.map_err(|error| {
+            let text = format!("the body broke off, or is none of HTTP: {error}");
+            Problem::new(StatusCode::BAD_REQUEST, "broken-body", text)
+        })?;
+        if all.len() + bytes.len() > MESSAGE_MOST {
+            return Err(too_large());
+        }
+        let missing = (all.len() + bytes.len()).saturating_sub(room);
+        if missing > 0 {
+            let pieces = missing.div_ceil(PIECE);
+            let count = u32::try_from(pieces * (PIECE >> 10)).unwrap_or(u32::MAX);
+            let more = Arc::clone(bodies).try_acquire_many_owned(count);
+            let more = more.map_err(|_| Problem::busy("bodies of requests"))?;
+            match &mut held {
+                Some(held) => held.merge(more),
+                None => held = Some(more),
+            }
+            room += pieces * PIECE;
         }
         all.extend_from_slice(&bytes);
     }
-    Ok(Some(all.freeze()))
+    Ok((all.freeze(), held))
+}
+
+fn too_large() -> Problem {
+    let text = format!("the body has more than the {MESSAGE_MOST} bytes that a message may have");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", text)
 }

@@ -2,33 +2,65 @@
 
 mod ask;
 mod body;
+mod deliver;
+mod download;
 mod guard;
 mod problem;
 mod target;
+mod tell;
+
+use std::sync::Arc;
 
 use axum::Router;
 use axum::http::StatusCode;
-use axum::routing::{any, post};
+use axum::routing::{any, get, post};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use self::problem::Problem;
 use crate::access::Access;
+
+/// The most streams of answers, or of states, at once; a further one is answered 503.
+const STREAMS: usize = 16_384;
+/// What bodies of requests may hold of memory, all together, in KiB.
+const BODIES: usize = 64 << 10;
 
 /// The door for HTTP as a router, for a host that has an axum server, or for
 /// [`serve`](crate::serve). All its paths begin with `/v1/`; it checks tokens and origins by
 /// itself.
 pub fn http(access: &Access) -> Router {
+    let seat = Seat {
+        access: access.clone(),
+        streams: Arc::new(Semaphore::new(STREAMS)),
+        bodies: Arc::new(Semaphore::new(BODIES)),
+    };
     Router::new()
         .route("/v1/ask/{peer}/{name}/{message}", post(ask::ask))
+        .route("/v1/tell/{peer}/{name}/{message}", post(tell::tell))
+        .route("/v1/deliver/{peer}/{name}/{message}", post(deliver::deliver))
+        .route("/v1/deliveries/{key}", get(deliver::delivery))
+        .route("/v1/download/{peer}/{name}/{message}", post(download::download))
         .method_not_allowed_fallback(async || Problem::method())
         .route("/v1/{*rest}", any(async || Problem::nothing_here()))
         .layer(axum::middleware::from_fn_with_state(access.clone(), guard::guard))
-        .with_state(access.clone())
+        .with_state(seat)
 }
 
-/// The status of who gave up before there was an answer; nobody reads it.
-const fn status(code: u16) -> StatusCode {
-    match StatusCode::from_u16(code) {
-        Ok(status) => status,
-        Err(_) => StatusCode::INTERNAL_SERVER_ERROR,
+/// What all requests have in common.
+#[derive(Clone, Debug)]
+struct Seat {
+    access: Access,
+    streams: Arc<Semaphore>,
+    bodies: Arc<Semaphore>,
+}
+
+impl Seat {
+    /// A place for one more stream.
+    fn stream(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        Arc::clone(&self.streams).try_acquire_owned().map_err(|_| Problem::busy("streams"))
     }
+}
+
+/// A status code, by its number.
+fn status(code: u16) -> StatusCode {
+    StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }

@@ -7,13 +7,13 @@ use axum::http::{HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use estafette::RemoteError;
 use estafette::remote::Handled;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::status::{self, HANDLED, Status};
 use crate::tokens::Refusal;
 
 /// What each type of problem begins with.
-const KIND: &str = "urn:estafette:problem:";
+pub(crate) const KIND: &str = "urn:estafette:problem:";
 
 /// A problem.
 #[derive(Clone, Debug)]
@@ -49,12 +49,30 @@ impl Problem {
         self
     }
 
+    /// What is told of it.
+    pub(crate) fn body(&self) -> Value {
+        json!({
+            "type": format!("{KIND}{}", self.kind),
+            "title": self.kind.replace('-', " "),
+            "status": self.status.as_u16(),
+            "detail": self.detail,
+            "handled": self.handled.as_str(),
+        })
+    }
+
+    /// There are as many streams as may be.
+    pub(crate) fn busy(what: &str) -> Self {
+        let text = format!("as many {what} are open as may be: try again later");
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", text)
+            .again_after(Duration::from_secs(10))
+    }
+
     pub(crate) fn nothing_here() -> Self {
         Self::new(
             StatusCode::NOT_FOUND,
             "no-such-path",
-            "nothing is here: POST /v1/ask/PEER/NAME/TYPE asks an actor; a slash within a name is \
-             written %2F",
+            "nothing is here: POST /v1/ask/PEER/NAME/TYPE asks an actor, and tell, deliver and \
+             download do as they say; a slash within a name is written %2F",
         )
     }
 
@@ -116,14 +134,8 @@ impl From<Refusal> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let Self { status, kind, detail, handled, retry, headers } = self;
-        let body = json!({
-            "type": format!("{KIND}{kind}"),
-            "title": kind.replace('-', " "),
-            "status": status.as_u16(),
-            "detail": detail,
-            "handled": handled.as_str(),
-        });
+        let body = self.body();
+        let Self { status, handled, retry, headers, .. } = self;
         let content = (header::CONTENT_TYPE, "application/problem+json");
         let mut response =
             (status, [content], [(HANDLED, handled.as_str())], body.to_string()).into_response();

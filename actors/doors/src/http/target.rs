@@ -10,8 +10,8 @@ use axum::http::request::Parts;
 use estafette::remote::{JsonRemote, TraceContext};
 use serde::Deserialize;
 
+use super::Seat;
 use super::problem::Problem;
-use crate::access::Access;
 use crate::tokens::{Pass, Refusal};
 
 /// The longest that somebody may wait for an answer.
@@ -35,21 +35,21 @@ const fn first() -> u32 {
     1
 }
 
-impl FromRequestParts<Access> for Target {
+impl FromRequestParts<Seat> for Target {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, access: &Access) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, seat: &Seat) -> Result<Self, Problem> {
         let path: Result<Path<(String, String, String)>, PathRejection> =
-            Path::from_request_parts(parts, access).await;
+            Path::from_request_parts(parts, seat).await;
         let Path((peer, name, message)) =
             path.map_err(|error| bad(format!("the path can't be read: {}", error.body_text())))?;
         let query: Result<Query<Asked>, QueryRejection> =
-            Query::from_request_parts(parts, access).await;
+            Query::from_request_parts(parts, seat).await;
         let Query(Asked { version }) = query
             .map_err(|error| bad(format!("the query can't be read: {}", error.body_text())))?;
         let pass = parts.extensions.get::<Pass>().ok_or(Refusal::Missing)?;
-        let reached = access.reach(pass, &peer, &name)?;
-        let mut remote = access.node().remote_json(&reached.address(), &message, version)?;
+        let reached = seat.access.reach(pass, &peer, &name)?;
+        let mut remote = seat.access.node().remote_json(&reached.address(), &message, version)?;
         if let Some(trace) = trace(&parts.headers) {
             remote = remote.traced(trace);
         }
@@ -57,7 +57,7 @@ impl FromRequestParts<Access> for Target {
     }
 }
 
-fn bad(detail: String) -> Problem {
+pub(crate) fn bad(detail: String) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, "bad-request", detail)
 }
 
@@ -68,7 +68,7 @@ fn trace(headers: &HeaderMap) -> Option<TraceContext> {
 
 /// How long a client wants to wait: `Prefer: wait=30`, in seconds. What is no number is passed
 /// over, as preferences are.
-fn wait(headers: &HeaderMap) -> Option<Duration> {
+pub(crate) fn wait(headers: &HeaderMap) -> Option<Duration> {
     let lines = headers.get_all("prefer").iter().filter_map(|line| line.to_str().ok());
     let preferences = lines.flat_map(|line| line.split(','));
     let seconds = preferences

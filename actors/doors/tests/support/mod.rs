@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use estafette::node::MemoryStore;
-use estafette::{Node, TrustedPeer};
+use estafette::{Identity, Node, TrustedPeer};
 use estafette_actors::spool::Spool;
 use estafette_actors::standard;
 use estafette_doors::{Access, Rate, Serving, Tokens};
@@ -27,42 +27,83 @@ pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
 /// The node with the door, the node with the actor, and a token for it.
 pub(crate) struct World {
     pub(crate) lyon: Node,
-    pub(crate) paris: Node,
+    pub(crate) paris: Option<Node>,
     pub(crate) shop: shop::Seen,
     pub(crate) access: Access,
     pub(crate) serving: Serving,
     pub(crate) token: String,
+    keys: [Identity; 2],
     folder: tempfile::TempDir,
 }
 
 /// A node with a spool in a folder.
-async fn node(name: &str, folder: &Path) -> Node {
+async fn node(name: &str, key: &Identity, folder: &Path) -> Node {
     Node::builder()
         .name(name)
+        .identity(key.clone())
         .listen("127.0.0.1:0")
         .spool(Arc::new(Spool::open(folder.join(name)).unwrap()))
         .stages(standard())
+        .receive("files", estafette_actors::sink::FileSink::into_dir(folder.join("in")))
         .start()
         .await
         .unwrap()
 }
 
+/// Who knows where the other one is.
+fn introduce(lyon: &Node, paris: &Node) {
+    let mut trusted = TrustedPeer::new("paris");
+    trusted.addresses = paris.addresses().to_vec();
+    lyon.trust().add(paris.peer(), trusted).unwrap();
+    paris.trust().add(lyon.peer(), TrustedPeer::new("lyon")).unwrap();
+}
+
 impl World {
     pub(crate) async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let (lyon, paris) = (node("lyon", folder.path()).await, node("paris", folder.path()).await);
-        let mut trusted = TrustedPeer::new("paris");
-        trusted.addresses = paris.addresses().to_vec();
-        lyon.trust().add(paris.peer(), trusted).unwrap();
-        paris.trust().add(lyon.peer(), TrustedPeer::new("lyon")).unwrap();
-        let shop = shop::open(&paris).await;
+        std::fs::create_dir(folder.path().join("in")).unwrap();
+        let keys = [Identity::generate(), Identity::generate()];
+        let lyon = node("lyon", &keys[0], folder.path()).await;
+        let paris = node("paris", &keys[1], folder.path()).await;
+        introduce(&lyon, &paris);
+        let shop = shop::Seen::default();
+        shop::open(&paris, &shop).await;
         let tokens = Tokens::load(Arc::new(MemoryStore::default())).unwrap();
         let token = tokens.add("till", &["paris/*".parse().unwrap()], None, None).unwrap();
         let access = Access::of(&lyon, &tokens);
-        let serving =
-            estafette_doors::serve(estafette_doors::http(&access), "127.0.0.1:0").await.unwrap();
+        let router = estafette_doors::http(&access);
+        let serving = estafette_doors::serve(router, "127.0.0.1:0").await.unwrap();
         let token = token.text().to_owned();
-        Self { lyon, paris, shop, access, serving, token, folder }
+        Self { lyon, paris: Some(paris), shop, access, serving, token, keys, folder }
+    }
+
+    /// Paris goes away.
+    pub(crate) async fn paris_goes(&mut self) {
+        self.paris.take().unwrap().stop().await;
+    }
+
+    /// It comes back, with its key and its spool.
+    pub(crate) async fn paris_comes(&mut self) {
+        let paris = node("paris", &self.keys[1], self.folder.path()).await;
+        shop::open(&paris, &self.shop).await;
+        introduce(&self.lyon, &paris);
+        self.paris = Some(paris);
+    }
+
+    /// Lyon dies with its door, and starts anew.
+    pub(crate) async fn lyon_restarts(&mut self) {
+        let paris = self.lyon.trust().named("paris").unwrap();
+        self.lyon.stop().await;
+        self.lyon = node("lyon", &self.keys[0], self.folder.path()).await;
+        self.lyon.trust().add(paris.0, paris.1).unwrap();
+        self.access = Access::of(&self.lyon, self.access.tokens());
+        let router = estafette_doors::http(&self.access);
+        self.serving = estafette_doors::serve(router, "127.0.0.1:0").await.unwrap();
+    }
+
+    /// A file that has arrived.
+    pub(crate) fn arrived(&self, name: &str) -> Option<Vec<u8>> {
+        std::fs::read(self.folder.path().join("in").join(name)).ok()
     }
 
     /// A token that leads there.

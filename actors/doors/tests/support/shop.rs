@@ -19,7 +19,7 @@ pub(crate) struct Order {
     pub(crate) pieces: Option<u64>,
 }
 
-/// Waits until somebody opens the till.
+/// Waits until somebody opens the till, or nobody asks any more.
 #[derive(Debug, Serialize, Deserialize, JsonSchema, RemoteMessage)]
 #[remote(name = "shop.Wait", reply = String, json, schema)]
 pub(crate) struct Wait {}
@@ -112,8 +112,11 @@ impl Handler<Asked<Wait>> for Shop {
         let reply = asked.reply;
         actix::spawn(async move {
             seen.waits.add_permits(1);
-            let _place = seen.till.acquire().await;
-            reply.send(&"open".to_owned());
+            let gone = reply.closed();
+            tokio::select! {
+                _ = seen.till.acquire() => reply.send(&"open".to_owned()),
+                () = gone => seen.given_up.add_permits(1),
+            }
         });
     }
 }
@@ -143,17 +146,16 @@ impl Handler<Called<Count>> for Shop {
                     seen.counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                 }
             }
+            replies.finish();
         });
     }
 }
 
 /// Has the actor `shop` run, and `counter` for calls with streams.
-pub(crate) async fn open(node: &Node) -> Seen {
-    let seen = Seen::default();
+pub(crate) async fn open(node: &Node, seen: &Seen) {
     let shop = seen.clone();
     let hosted = node.host("shop", move || Shop(shop.clone()));
     hosted.takes::<Order>().takes_asked::<Wait>().takes::<Fire>().start().await.unwrap();
     let shop = seen.clone();
     node.host("counter", move || Shop(shop.clone())).takes_calls::<Count>().start().await.unwrap();
-    seen
 }

@@ -1,0 +1,128 @@
+//! `POST /v1/download/{peer}/{name}/{type}`: a message, and a stream of answers: one a line, or
+//! server-sent events.
+//!
+//! Invariant: an answer is taken from the actor when the client has room for it, and a stream that
+//! broke off is never one that has ended: its last line is the problem, and its body is broken off.
+
+use std::convert::Infallible;
+use std::io;
+use std::pin::Pin;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header::{self, HeaderMap};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use estafette::RemoteError;
+use estafette::remote::{Handled, JsonDownload};
+use futures_util::stream::{self, Stream, StreamExt};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::Seat;
+use super::body::Json;
+use super::deliver::{ALIVE, applied, wants_events};
+use super::problem::Problem;
+use super::target::Target;
+use crate::status::HANDLED;
+
+/// How long the status waits for a first answer, so that what is wrong from the start is in it.
+const FIRST: Duration = Duration::from_secs(1);
+
+/// What the last words of a stream have until it is broken off.
+const FLUSH: Duration = Duration::from_millis(50);
+
+type Item = Result<String, RemoteError>;
+type Items = Pin<Box<dyn Stream<Item = Item> + Send>>;
+
+/// Asks, and gives the answers as they come. A client that goes away cancels the call.
+pub(crate) async fn download(
+    State(seat): State<Seat>,
+    target: Target,
+    headers: HeaderMap,
+    Json { text, .. }: Json,
+) -> Result<Response, Problem> {
+    let place = seat.stream()?;
+    let remote = match target.wait {
+        Some(wait) => target.remote.within(wait),
+        None => target.remote,
+    };
+    let items = begun(remote.download(&text).await?).await?;
+    let mut response = if wants_events(&headers) {
+        let events = Sse::new(events(items, place));
+        let kept = events.keep_alive(KeepAlive::new().interval(ALIVE));
+        ([("x-accel-buffering", "no")], kept).into_response()
+    } else {
+        let kind = [(header::CONTENT_TYPE, "application/jsonl")];
+        (kind, Body::from_stream(lines(items, place))).into_response()
+    };
+    let own = response.headers_mut();
+    own.insert(HANDLED, header::HeaderValue::from_static(Handled::Unknown.as_str()));
+    applied(own, target.wait);
+    Ok(response)
+}
+
+/// The answers, if the first thing that comes is not an error.
+async fn begun(mut answers: JsonDownload) -> Result<Items, RemoteError> {
+    match tokio::time::timeout(FIRST, answers.next()).await {
+        Err(_) => Ok(Box::pin(answers)),
+        Ok(None) => Ok(Box::pin(stream::empty())),
+        Ok(Some(first)) => Ok(Box::pin(stream::iter([Ok(first?)]).chain(answers))),
+    }
+}
+
+fn lines(
+    items: Items,
+    place: OwnedSemaphorePermit,
+) -> impl Stream<Item = Result<Bytes, io::Error>> {
+    stream::unfold(Some((items, place, None)), async |open| {
+        let (mut items, place, broken) = open?;
+        if let Some(error) = broken {
+            // What was said before is written meanwhile.
+            tokio::time::sleep(FLUSH).await;
+            return Some((Err(error), None));
+        }
+        match items.next().await? {
+            Ok(json) => Some((Ok(line(&json)), Some((items, place, None)))),
+            Err(error) => {
+                let last = line(&Problem::from(error).body().to_string());
+                let broken = io::Error::other("the call has failed");
+                Some((Ok(last), Some((items, place, Some(broken)))))
+            }
+        }
+    })
+}
+
+fn line(json: &str) -> Bytes {
+    let mut line = one_line(json);
+    line.push('\n');
+    line.into()
+}
+
+/// The answers, and behind them `end` or `error`: without one of these, the stream broke off.
+fn events(
+    items: Items,
+    place: OwnedSemaphorePermit,
+) -> impl Stream<Item = Result<Event, Infallible>> {
+    stream::unfold(Some((items, place)), async |open| {
+        let (mut items, place) = open?;
+        let (event, open) = match items.next().await {
+            Some(Ok(json)) => {
+                let answer = Event::default().event("answer").data(one_line(&json));
+                (answer, Some((items, place)))
+            }
+            Some(Err(error)) => {
+                let problem = Problem::from(error).body().to_string();
+                (Event::default().event("error").data(problem), None)
+            }
+            None => (Event::default().event("end").data("{}"), None),
+        };
+        Some((Ok(event), open))
+    })
+}
+
+/// JSON has line breaks between its parts alone, where a blank does as well.
+fn one_line(json: &str) -> String {
+    json.replace(['\n', '\r'], " ")
+}

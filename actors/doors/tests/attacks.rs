@@ -1,0 +1,270 @@
+//! Clients without rights, and clients that want the door harm.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails says so")]
+
+mod support;
+
+use support::http::{Client, curl};
+use support::{World, within};
+
+const ORDER: &str = "/v1/ask/paris/shop/shop.Order";
+const JSON: &str = "Content-Type: application/json";
+const TEA: &str = r#"{"article":"tea"}"#;
+
+/// It serves others as before.
+async fn is_well(client: &Client) {
+    assert_eq!(client.post(ORDER, TEA).await.status, 200);
+}
+
+#[tokio::test]
+async fn nobody_is_let_in_without_a_token_that_leads_there() {
+    let world = World::new().await;
+    let client = world.client();
+    let without = client.with(None);
+    let missing = without.post(ORDER, TEA).await;
+    missing.problem(401, "no-token", "no");
+    assert!(missing.header("www-authenticate").starts_with("Bearer"), "{missing:?}");
+    let long = "x".repeat(8 << 10);
+    for unknown in ["estafette_aaaaaaaaaaaaa_aaaa", "x", &long] {
+        client.with(Some(unknown)).post(ORDER, TEA).await.problem(401, "unknown-token", "no");
+    }
+    let tokens = world.access.tokens();
+    let past = std::time::SystemTime::UNIX_EPOCH;
+    let expired = tokens.add("expired", &["*".parse().unwrap()], None, Some(past)).unwrap();
+    let expired = client.with(Some(expired.text()));
+    expired.post(ORDER, TEA).await.problem(401, "expired-token", "no");
+    let basic = format!("Authorization: Basic {}", world.token);
+    without
+        .ask("POST", ORDER, &[JSON, &basic], TEA.as_bytes())
+        .await
+        .problem(401, "no-token", "no");
+    let bearer = format!("Authorization: Bearer {}", world.token);
+    let two = client.ask("POST", ORDER, &[JSON, &bearer], TEA.as_bytes()).await;
+    two.problem(400, "bad-request", "no");
+    // One for another name, or another peer; whether that is known here is not told.
+    let till = client.with(Some(&world.token("other", "paris/till", None)));
+    for path in [ORDER, "/v1/ask/dijon/till/shop.Order", "/v1/tell/nobody/shop/shop.Order"] {
+        let text = till.post(path, TEA).await.problem(403, "forbidden", "no");
+        assert!(text.contains("\"other\" does not lead to"), "{text}");
+    }
+    for path in ["/v1/ask/paris%2Fshop/till/shop.Order", "/v1/ask/*/till/shop.Order"] {
+        till.post(path, TEA).await.problem(403, "forbidden", "no");
+    }
+    let all = client.with(Some(&world.token("all", "*", None)));
+    all.post("/v1/ask/dijon/shop/shop.Order", TEA).await.problem(404, "unknown-peer", "no");
+    let origin = ["Origin: http://evil.example", JSON];
+    client.ask("POST", ORDER, &origin, TEA.as_bytes()).await.problem(403, "origin", "no");
+    let preflight = ["Origin: http://evil.example", "Access-Control-Request-Method: POST"];
+    let answer = without.ask("OPTIONS", ORDER, &preflight, b"").await;
+    answer.problem(403, "origin", "no");
+    assert_eq!(answer.header("access-control-allow-origin"), "");
+    assert_eq!(world.shop.orders(), [""; 0]);
+    is_well(&client).await;
+}
+
+#[tokio::test]
+async fn what_the_node_s_peer_forbids_stays_forbidden() {
+    let world = World::new().await;
+    let paris = world.paris.as_ref().unwrap();
+    let mut trusted = paris.trust().peer(&world.lyon.peer()).unwrap();
+    trusted.inboxes = vec!["till".into()];
+    paris.trust().add(world.lyon.peer(), trusted).unwrap();
+    let refused = world.client().post(ORDER, TEA).await;
+    let text = refused.problem(403, "forbidden", "no");
+    assert!(!text.contains("token"), "{text}");
+}
+
+#[tokio::test]
+async fn a_token_that_is_used_too_often_waits() {
+    let world = World::new().await;
+    let seldom = world.client().with(Some(&world.token("seldom", "paris/*", Some("2/h"))));
+    is_well(&seldom).await;
+    is_well(&seldom).await;
+    let refused = seldom.post(ORDER, TEA).await;
+    refused.problem(429, "rate", "no");
+    let wait: u64 = refused.header("retry-after").parse().unwrap();
+    assert!((1000..=1800).contains(&wait), "{wait}");
+    is_well(&world.client()).await;
+}
+
+#[tokio::test]
+async fn a_request_that_is_wrong_is_told_what_is_right() {
+    let world = World::new().await;
+    let client = world.client();
+    for (method, path, allow) in [
+        ("GET", ORDER, "POST"),
+        ("PUT", ORDER, "POST"),
+        ("POST", "/v1/deliveries/x", "GET,HEAD"),
+        ("DELETE", "/v1/deliveries/x", "GET,HEAD"),
+    ] {
+        let refused = client.ask(method, path, &[], b"").await;
+        refused.problem(405, "method", "no");
+        assert_eq!(refused.header("allow"), allow, "{method} {path}");
+    }
+    for path in
+        ["/v1", "/v1/", "/v1/asks/paris/shop/shop.Order", "/v1/ask/paris/shop", "/v1/ask//shop/x"]
+    {
+        let refused = client.ask("POST", path, &[JSON], TEA.as_bytes()).await;
+        assert!([404, 403].contains(&refused.status), "{path}: {refused:?}");
+    }
+    for kind in
+        ["text/plain", "application/x-www-form-urlencoded", "", "application/json, text/html"]
+    {
+        let kind = format!("Content-Type: {kind}");
+        let refused = client.ask("POST", ORDER, &[&kind], TEA.as_bytes()).await;
+        refused.problem(415, "content-type", "no");
+        assert_eq!(refused.header("accept-post"), "application/json");
+    }
+    let packed = client.ask("POST", ORDER, &[JSON, "Content-Encoding: gzip"], b"x").await;
+    packed.problem(415, "content-type", "no");
+    for bad in ["", "{", "{} {}", "nothing", "\u{0}", "{\"a\":1e999999}x"] {
+        client.post(ORDER, bad).await.problem(400, "no-json", "no");
+    }
+    let latin = client.ask("POST", ORDER, &[JSON], b"{\"article\":\"th\xe9\"}").await;
+    latin.problem(400, "no-json", "no");
+    let deep = "[".repeat(100_000) + &"]".repeat(100_000);
+    let refused = client.post(ORDER, &deep).await;
+    assert!([400, 413].contains(&refused.status), "{refused:?}");
+    for path in ["/v1/ask/paris/sh%FFop/shop.Order", "/v1/ask/paris/shop/shop.Order?version=x"] {
+        client.post(path, TEA).await.problem(400, "bad-request", "no");
+    }
+    for name in ["a%2Fb", "%00", "%20", "caf%C3%A9", "..", "%2E%2E"] {
+        let refused = client.post(&format!("/v1/ask/paris/{name}/shop.Order"), TEA).await;
+        assert_eq!(refused.status, 404, "{name}: {refused:?}");
+    }
+    is_well(&client).await;
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_long_or_never_ends_is_refused_before_it_is_taken() {
+    let world = World::new().await;
+    let client = world.client();
+    // With a length that says so, nothing of it is asked for.
+    let mut told = client.connect().await;
+    let headers = [JSON, "Content-Length: 99999999999", "Expect: 100-continue"];
+    told.say(client.head("POST", ORDER, &headers)).await;
+    assert_eq!(told.head().await.status, 413);
+    // Who has no right is not asked for a body, either.
+    let stranger = client.with(None);
+    let mut waits = stranger.connect().await;
+    waits
+        .say(stranger.head("POST", ORDER, &[JSON, "Content-Length: 5", "Expect: 100-continue"]))
+        .await;
+    assert_eq!(waits.head().await.status, 401);
+    let mut goes_on = client.connect().await;
+    let length = format!("Content-Length: {}", TEA.len());
+    goes_on.say(client.head("POST", ORDER, &[JSON, &length, "Expect: 100-continue"])).await;
+    assert_eq!(goes_on.head().await.status, 100);
+    goes_on.say(TEA).await;
+    assert_eq!(goes_on.head().await.status, 200);
+    let mut endless = client.connect().await;
+    endless.say(client.head("POST", ORDER, &[JSON, "Transfer-Encoding: chunked"])).await;
+    let piece = [b"10000\r\n".as_slice(), &[b' '; 0x10000], b"\r\n"].concat();
+    for _ in 0..400 {
+        endless.say(&piece).await;
+    }
+    assert_eq!(endless.head().await.status, 413);
+    is_well(&client).await;
+}
+
+#[tokio::test]
+async fn two_lengths_or_a_length_and_pieces_hide_no_second_request() {
+    let world = World::new().await;
+    let client = world.client();
+    let second =
+        client.head("POST", ORDER, &[JSON, &format!("Content-Length: {}", TEA.len())]) + TEA;
+    for (headers, body) in [
+        (vec!["Content-Length: 5", "Transfer-Encoding: chunked"], "0\r\n\r\n"),
+        (vec!["Transfer-Encoding: chunked", "Content-Length: 5"], "0\r\n\r\n"),
+        (vec!["Content-Length: 2", "Content-Length: 3"], "{} "),
+        (vec!["Content-Length: 2, 3"], "{} "),
+        (vec!["Content-Length: +2"], "{}"),
+        (vec!["Content-Length: 0x2"], "{}"),
+        (vec!["Transfer-Encoding: chunked, identity"], "0\r\n\r\n"),
+        (vec!["Transfer-Encoding: xchunked"], "0\r\n\r\n"),
+        (vec!["Transfer-Encoding : chunked"], "0\r\n\r\n"),
+        (vec!["Transfer-Encoding: chunked"], "0;\n\r\n\r\n"),
+        (vec!["Transfer-Encoding: chunked"], "-1\r\n\r\n"),
+        (vec!["Transfer-Encoding: chunked"], "fffffffffffffffff\r\n\r\n"),
+        (vec!["X: a\r\n\tb", "Content-Length: 2"], "{}"),
+        (vec!["X: a\0b", "Content-Length: 2"], "{}"),
+    ] {
+        let mut socket = client.connect().await;
+        let first = client.head("POST", ORDER, &[&[JSON], &headers[..]].concat());
+        socket.say(first + body + &second).await;
+        let answers = socket.rest().await;
+        let served = answers.matches("HTTP/1.1 200").count();
+        assert_eq!(served, 0, "{headers:?}: {answers}");
+    }
+    assert_eq!(world.shop.orders(), [""; 0]);
+    // In HTTP/1.0, in capitals, with a bare line feed: what hyper takes leads nowhere else.
+    is_well(&client).await;
+}
+
+#[tokio::test]
+async fn heads_that_are_too_large_or_half_or_none_are_in_nobodys_way() {
+    let world = World::new().await;
+    let client = world.client();
+    let long = format!("X-Long: {}", "x".repeat(64 << 10));
+    let many = vec!["X-Many: 1"; 100];
+    for headers in [&[&*long][..], &many] {
+        assert_eq!(client.ask("POST", ORDER, headers, b"").await.status, 431);
+    }
+    let mut sockets = Vec::new();
+    for text in
+        ["", "P", "POST /v1/ask", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "\u{16}\u{3}\u{1}\u{2}"]
+    {
+        for _ in 0..20 {
+            let mut socket = client.connect().await;
+            socket.say(text).await;
+            sockets.push(socket);
+        }
+    }
+    is_well(&client).await;
+    for socket in sockets {
+        // An end or a reset: none is kept.
+        within(socket.rest()).await;
+    }
+    is_well(&client).await;
+}
+
+#[tokio::test]
+async fn more_connections_than_there_may_be_wait_and_are_served() {
+    let world = World::new().await;
+    let client = world.client();
+    let mut slow = Vec::new();
+    for _ in 0..estafette_doors::CONNECTIONS + 100 {
+        let mut socket = client.connect().await;
+        socket.say("POST /v1/ask/paris/shop/shop.Order HTTP/1.1\r\nHost: x\r\n").await;
+        slow.push(socket);
+    }
+    is_well(&client).await;
+    drop(slow);
+    is_well(&client).await;
+}
+
+#[tokio::test]
+async fn streams_of_http_2_that_are_taken_back_end_their_connection() {
+    let world = World::new().await;
+    let mut socket = world.client().connect().await;
+    // The preface, empty settings, and requests that are reset at once.
+    socket.say(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+    socket.say([0, 0, 0, 4, 0, 0, 0, 0, 0]).await;
+    let frame = |kind: u8, flags: u8, stream: u32, body: &[u8]| {
+        let length = u32::try_from(body.len()).unwrap().to_be_bytes();
+        [&length[1..], &[kind, flags], &stream.to_be_bytes(), body].concat()
+    };
+    // ":method: POST", ":scheme: http", ":path: /", by the static table.
+    let head = [0x83, 0x86, 0x84];
+    for number in 0..20_000_u32 {
+        let stream = 2 * number + 1;
+        let reset = frame(3, 0, stream, &8_u32.to_be_bytes());
+        socket.say([frame(1, 5, stream, &head), reset].concat()).await;
+    }
+    within(socket.rest()).await;
+    is_well(&world.client()).await;
+    let bearer = format!("Authorization: Bearer {}", world.token);
+    let url = world.url(ORDER);
+    let given = ["--http2-prior-knowledge", "-H", &*bearer, "--json", TEA, &*url];
+    assert_eq!(curl(&given).await.0, 200);
+}

@@ -1,4 +1,5 @@
-//! `estafette ask`, `tell` and `download`: messages to actors of other nodes, as JSON.
+//! `estafette ask`, `tell`, `download`, `upload` and `open`: messages to actors of other nodes, as
+//! JSON.
 
 use std::io::Read;
 use std::process::ExitCode;
@@ -7,18 +8,19 @@ use estafette::RemoteErrorKind;
 use estafette::remote::RemoteError;
 use serde::de::IgnoredAny;
 
-use crate::arguments::{Ask, Global};
+use crate::arguments::{Ask, Global, Open};
 use crate::call::{Answers, Call, Heard, Way};
 use crate::control::Talk;
 use crate::destination::Given;
 use crate::error::{CommandError, ErrorKind};
 use crate::output::{Output, print_apart};
+use crate::requests::{Giving, To};
 use crate::signals::Signals;
 use crate::turn::{Place, Turn};
 use crate::{control, describe, settings};
 
 /// The most bytes of a message.
-const MESSAGE_MOST: u64 = 1 << 20;
+pub(crate) const MESSAGE_MOST: u64 = 1 << 20;
 
 pub(crate) async fn run(
     global: &Global,
@@ -27,25 +29,48 @@ pub(crate) async fn run(
     output: &Output,
 ) -> Result<ExitCode, CommandError> {
     addressee(&options.to)?;
-    let json = text(&options.content)?;
-    if let Err(error) = serde_json::from_str::<IgnoredAny>(&json) {
-        let hint = "quote it for your shell: '{\"article\":\"tea\"}'; - reads it from stdin, @FILE \
-                    from a file";
-        return Err(CommandError::usage(format!("the message is no JSON: {error}"), hint));
-    }
+    let json = message(&options.content)?;
     let call = Call {
         way,
         to: options.to.clone(),
         message: options.message.name.clone(),
         version: options.message.version,
         json,
-        within: options.within.map(|within| within.as_millis().try_into().unwrap_or(u64::MAX)),
+        within: options.within.map(millis),
     };
-    let mut line = Line::open(global, &call, output).await?;
+    talk(global, &call, output).await
+}
+
+/// The same, with a stream of requests.
+pub(crate) async fn open(
+    global: &Global,
+    way: Way,
+    options: &Open,
+    output: &Output,
+) -> Result<ExitCode, CommandError> {
+    addressee(&options.to)?;
+    let call = Call {
+        way,
+        to: options.to.clone(),
+        message: options.message.name.clone(),
+        version: options.message.version,
+        json: String::new(),
+        within: options.within.map(millis),
+    };
+    talk(global, &call, output).await
+}
+
+fn millis(within: std::time::Duration) -> u64 {
+    within.as_millis().try_into().unwrap_or(u64::MAX)
+}
+
+/// Makes a call, and prints what it ends in.
+async fn talk(global: &Global, call: &Call, output: &Output) -> Result<ExitCode, CommandError> {
+    let mut line = Line::open(global, call, output).await?;
     loop {
         match line.next().await {
             Ok(Some(Heard::Answer(json))) => {
-                let printed = match output.answer(&call, &json) {
+                let printed = match output.answer(call, &json) {
                     Ok(text) => line.print(text).await,
                     Err(error) => Some(Err(error)),
                 };
@@ -60,19 +85,19 @@ pub(crate) async fn run(
             }
             Ok(Some(Heard::Told)) => {
                 // Whether it is read or not, it was handled.
-                if let Ok(Some(text)) = output.told(&call)
+                if let Ok(Some(text)) = output.told(call)
                     && line.print(text).await.is_none()
                 {
                     return Ok(line.leave(output).await);
                 }
             }
-            Ok(Some(Heard::Description(_))) => {}
+            Ok(Some(Heard::Begun | Heard::Description(_))) => {}
             Ok(None) => {
                 line.close().await;
                 return Ok(ExitCode::SUCCESS);
             }
             Err(Broken::Call(error)) => {
-                let error = explained(&mut line, &call, error).await;
+                let error = explained(&mut line, call, error).await;
                 line.close().await;
                 return Err(error);
             }
@@ -122,6 +147,17 @@ pub(crate) fn addressee(to: &str) -> Result<Given, CommandError> {
     Ok(Given::Peer { peer: peer.into(), inbox: name.into() })
 }
 
+/// The message that was given: JSON.
+pub(crate) fn message(given: &str) -> Result<String, CommandError> {
+    let json = text(given)?;
+    serde_json::from_str::<IgnoredAny>(&json).map_err(|error| {
+        let hint = "quote it for your shell: '{\"article\":\"tea\"}'; - reads it from stdin, @FILE \
+                    from a file";
+        CommandError::usage(format!("the message is no JSON: {error}"), hint)
+    })?;
+    Ok(json)
+}
+
 /// What `-` stands for, the text on stdin, and `@FILE`, the text in a file.
 fn text(given: &str) -> Result<String, CommandError> {
     let failed = |what: &str, error: std::io::Error| {
@@ -161,6 +197,8 @@ pub(crate) struct Line<'a> {
     global: &'a Global,
     signals: Signals,
     by: By,
+    /// Requests on their way to it.
+    giving: Option<Giving>,
 }
 
 enum By {
@@ -185,7 +223,7 @@ impl<'a> Line<'a> {
         loop {
             // A second node with this key would take the place of its links, and it of ours.
             if let Some(talk) = control::call_by_running(global, call).await? {
-                return Ok(Self { global, signals, by: By::Running(talk) });
+                return Ok(Self { global, signals, by: By::Running(talk), giving: None });
             }
             let (peer, name) = call.to.split_once('/').unwrap_or((&call.to, "estafette"));
             let given = Given::Peer { peer: peer.into(), inbox: name.into() };
@@ -206,15 +244,17 @@ impl<'a> Line<'a> {
                 },
             };
             let node = settings::node(global, None)?.name(settings::default_name()).start().await?;
-            let answers = tokio::select! {
+            let mut answers = tokio::select! {
                 answers = call.make(&node) => answers,
                 () = signals.next() => {
                     node.stop().await;
                     return Err(stopped());
                 }
             };
+            let requests = answers.as_mut().ok().and_then(Answers::requests);
             let alone = Alone { node, answers: answers.map_err(Some), _turn: turn };
-            return Ok(Self { global, signals, by: By::Alone(Box::new(alone)) });
+            let giving = requests.map(|requests| Giving::begin(To::Actor(requests))).transpose()?;
+            return Ok(Self { global, signals, by: By::Alone(Box::new(alone)), giving });
         }
     }
 
@@ -229,10 +269,25 @@ impl<'a> Line<'a> {
                 },
             }
         };
-        tokio::select! {
-            next = next => next,
+        let wrong = async {
+            match &mut self.giving {
+                Some(giving) => giving.wrong().await,
+                None => std::future::pending().await,
+            }
+        };
+        let next = tokio::select! {
+            biased;
+            // What is wrong with a request ends the call: that its answers end, too, says less.
+            wrong = wrong => Err(Broken::Line(wrong)),
             () = self.signals.next() => Err(Broken::Line(stopped())),
+            next = next => next,
+        };
+        if let (Ok(Some(Heard::Begun)), By::Running(talk)) = (&next, &mut self.by)
+            && let Some(requests) = talk.requests()
+        {
+            self.giving = Some(Giving::begin(To::Process(requests)).map_err(Broken::Line)?);
         }
+        next
     }
 
     /// The whole answer of one more call, which has one.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use estafette::remote::{Description, JsonDownload, RemoteError};
+use estafette::remote::{Description, JsonDownload, JsonRemote, JsonUpload, RemoteError};
 use estafette::{Node, RemoteErrorKind};
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
@@ -33,6 +33,10 @@ pub(crate) enum Way {
     /// An ask whose answer is thrown away: so what goes wrong is heard of.
     Tell,
     Download,
+    /// A stream of requests, and one answer.
+    Upload,
+    /// Streams both ways.
+    Open,
     Describe,
 }
 
@@ -40,6 +44,8 @@ pub(crate) enum Way {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Heard {
+    /// It takes requests now.
+    Begun,
     /// JSON.
     Answer(String),
     Told,
@@ -51,6 +57,8 @@ pub(crate) enum Heard {
 pub(crate) enum Answers {
     One(Option<Heard>),
     Many(JsonDownload),
+    /// Of a call that takes requests, which are taken out first.
+    Both(JsonDownload, Option<JsonUpload>),
 }
 
 impl Call {
@@ -66,37 +74,60 @@ impl Call {
         }
     }
 
+    /// The actor that is called.
+    pub(crate) async fn remote(&self, node: &Node) -> Result<JsonRemote, RemoteError> {
+        refresh(node).await?;
+        let remote = node.remote_json(&self.to, &self.message, self.version)?;
+        Ok(match self.within.map(Duration::from_millis) {
+            Some(within) => remote.within(within),
+            None => remote,
+        })
+    }
+
     /// Makes it; an ask is over then.
     pub(crate) async fn make(&self, node: &Node) -> Result<Answers, RemoteError> {
-        // Another process may have just added the peer.
-        let trust = node.trust().clone();
-        let refreshed = estafette::node::blocking(move || trust.refresh()).await;
-        refreshed
-            .map_err(|error| error.to_string())
-            .and_then(|read| read.map_err(|error| error.to_string()))
-            .map_err(|why| RemoteError::new(RemoteErrorKind::Storage, why))?;
         if self.way == Way::Describe {
+            refresh(node).await?;
             let description = node.describe(&self.to).await?;
             return Ok(Answers::One(Some(Heard::Description(Box::new(description)))));
         }
-        let remote = node.remote_json(&self.to, &self.message, self.version)?;
-        let remote = match self.within.map(Duration::from_millis) {
-            Some(within) => remote.within(within),
-            None => remote,
-        };
+        let remote = self.remote(node).await?;
+        let both = |(upload, download)| Answers::Both(download, Some(upload));
         Ok(match self.way {
             Way::Download => Answers::Many(remote.download(&self.json).await?),
+            Way::Upload => both(remote.upload().await?),
+            Way::Open => both(remote.open().await?),
             Way::Tell => Answers::One(remote.ask(&self.json).await.map(|_| Some(Heard::Told))?),
             _ => Answers::One(Some(Heard::Answer(remote.ask(&self.json).await?))),
         })
     }
 }
 
+/// Looks anew at whom the node trusts: another process may have just added the peer.
+async fn refresh(node: &Node) -> Result<(), RemoteError> {
+    let trust = node.trust().clone();
+    let refreshed = estafette::node::blocking(move || trust.refresh()).await;
+    refreshed
+        .map_err(|error| error.to_string())
+        .and_then(|read| read.map_err(|error| error.to_string()))
+        .map_err(|why| RemoteError::new(RemoteErrorKind::Storage, why))
+}
+
 impl Answers {
     pub(crate) async fn next(&mut self) -> Option<Result<Heard, RemoteError>> {
         match self {
             Self::One(heard) => heard.take().map(Ok),
-            Self::Many(replies) => replies.next().await.map(|reply| reply.map(Heard::Answer)),
+            Self::Many(replies) | Self::Both(replies, _) => {
+                replies.next().await.map(|reply| reply.map(Heard::Answer))
+            }
+        }
+    }
+
+    /// The way for its requests, if it takes any; for the first who asks.
+    pub(crate) fn requests(&mut self) -> Option<JsonUpload> {
+        match self {
+            Self::Both(_, upload) => upload.take(),
+            _ => None,
         }
     }
 }

@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 
 pub(crate) use self::deliveries::{Delivered, Stored};
 use crate::arrival::Arrival;
+use crate::deliver::Letter;
 use crate::doctor::Finding;
 use crate::entry::Entry;
 use crate::error::{CommandError, ErrorKind};
@@ -270,6 +271,8 @@ pub(crate) enum Event<'a> {
         message: &'a str,
         answer: &'a RawValue,
     },
+    /// A message that is stored, or was.
+    Letter(&'a Letter),
     /// A message was handled.
     Told {
         to: &'a str,

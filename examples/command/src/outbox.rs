@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use crate::arguments::{Global, Outbox};
 use crate::control::{Reply, Request, ask};
+use crate::deliver;
 use crate::entry::{Entry, State};
 use crate::error::CommandError;
 use crate::event::Event;
@@ -18,18 +19,25 @@ pub(crate) async fn run(
 ) -> Result<ExitCode, CommandError> {
     let request = match action {
         Outbox::List => Request::List,
+        Outbox::Messages => Request::Letters,
         Outbox::Show { id } => Request::Show(id.clone()),
         Outbox::Retry { id } => Request::Retry(id.clone()),
         Outbox::Cancel { id } => Request::Cancel(id.clone()),
+        // Ids of messages have a hyphen.
+        Outbox::Drop { id } if id.contains('-') => Request::Forget(id.clone()),
         Outbox::Drop { id } => Request::Drop(id.clone()),
     };
     let answer = ask(global, request).await?;
-    let mut entries = Vec::new();
+    let (mut entries, mut letters) = (Vec::new(), Vec::new());
     for reply in answer.replies {
         match reply {
             Reply::Entry(entry) => {
                 output.event(&Event::Entry(&entry));
                 entries.push(*entry);
+            }
+            Reply::Letter(letter) => {
+                output.event(&Event::Letter(&letter));
+                letters.push(letter);
             }
             Reply::Cancelled(transfer) => {
                 output.result(&format!("{transfer} is taken out of the outbox"));
@@ -45,6 +53,10 @@ pub(crate) async fn run(
     match action {
         Outbox::List if entries.is_empty() => output.remark("the outbox is empty"),
         Outbox::List => output.result(&list(&entries, units::now())),
+        Outbox::Messages if letters.is_empty() => {
+            output.remark("no message is under way, and none is dead");
+        }
+        Outbox::Messages => output.result(&deliver::list(&letters, units::now())),
         Outbox::Show { .. } => {
             entries.iter().for_each(|entry| output.result(&details(entry, units::now())))
         }
@@ -53,7 +65,8 @@ pub(crate) async fn run(
             .for_each(|entry| output.result(&format!("{} is tried again", entry.transfer))),
         Outbox::Cancel { .. } | Outbox::Drop { .. } => {}
     }
-    let waiting = entries.iter().any(|entry| matches!(entry.state, State::Stored | State::Relayed));
+    let waiting = letters.iter().any(|letter| letter.state == deliver::State::Stored)
+        || entries.iter().any(|entry| matches!(entry.state, State::Stored | State::Relayed));
     if waiting && !answer.running {
         output.remark("nothing runs that delivers: start `estafette node`");
     }

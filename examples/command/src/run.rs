@@ -7,8 +7,8 @@ use crate::call::Way;
 use crate::error::{self, CommandError};
 use crate::output::Output;
 use crate::{
-    about, ask, by_relay, content, demo, describe, detach, doctor, inbox, node, outbox, receive,
-    send, tickets, topology, trust,
+    about, ask, by_relay, content, deliver, demo, describe, detach, doctor, inbox, node, outbox,
+    receive, send, tickets, topology, trust,
 };
 
 pub(crate) async fn run(arguments: Arguments, output: &Output) -> Result<ExitCode, CommandError> {
@@ -32,6 +32,9 @@ pub(crate) async fn run(arguments: Arguments, output: &Output) -> Result<ExitCod
 
         Action::Ask(options) => ask::run(global, Way::Ask, options, output).await,
         Action::Tell(options) => ask::run(global, Way::Tell, options, output).await,
+        Action::Deliver(options) => deliver::run(global, options, output).await,
+        Action::Upload(options) => ask::open(global, Way::Upload, options, output).await,
+        Action::Open(options) => ask::open(global, Way::Open, options, output).await,
         Action::Download(options) => ask::run(global, Way::Download, options, output).await,
         Action::Describe(options) => describe::run(global, options, output).await,
         Action::Doctor(options) => doctor::run(global, options, output).await,

@@ -1,4 +1,4 @@
-//! `estafette ask`, `tell`, `download` and `describe`.
+//! `estafette ask`, `tell`, `deliver`, `download`, `upload`, `open` and `describe`.
 
 use std::time::Duration;
 
@@ -22,6 +22,41 @@ pub(crate) struct Ask {
     /// How long the answer is waited for, and the other node dialled; of download, all of it
     /// [default: 30s; of download: as long as it takes]
     #[arg(long, value_name = "TIME", value_parser = parse_duration, env = "ESTAFETTE_WITHIN", hide_env = true)]
+    pub(crate) within: Option<Duration>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Open {
+    /// The actor: a trusted peer's name or id, and what the actor is called there
+    #[arg(value_name = "PEER/NAME")]
+    pub(crate) to: String,
+    /// The type of the messages, as `estafette describe` prints it, and its version, if that is not
+    /// 1: shop.Order@2
+    #[arg(value_name = "TYPE", value_parser = parse_type)]
+    pub(crate) message: MessageType,
+    /// How long all of it may take [default: as long as it takes]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, env = "ESTAFETTE_WITHIN", hide_env = true)]
+    pub(crate) within: Option<Duration>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Deliver {
+    /// The actor: a trusted peer's name or id, and what the actor is called there
+    #[arg(value_name = "PEER/NAME")]
+    pub(crate) to: String,
+    /// The type of the message, as `estafette describe` prints it, and its version, if that is not
+    /// 1: shop.Order@2
+    #[arg(value_name = "TYPE", value_parser = parse_type)]
+    pub(crate) message: MessageType,
+    /// The message, as JSON: as it is here, `-` reads it from stdin, `@FILE` from a file; up to
+    /// 1 MiB [default: null]
+    #[arg(value_name = "JSON", default_value = "null", hide_default_value = true)]
+    pub(crate) content: String,
+    /// Wait until its actor has handled it; a node must run with this key
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// How long that is waited for; it stays stored [default: as long as it takes]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, requires = "wait")]
     pub(crate) within: Option<Duration>,
 }
 

@@ -188,6 +188,29 @@ pub(super) const TELL_EXAMPLES: &str = "\
 Examples:
   estafette tell paris/log log.Line '{\"text\":\"begun\"}'";
 
+pub(super) const DELIVER_EXAMPLES: &str = "\
+Examples:
+  estafette deliver paris/shop shop.Order '{\"article\":\"tea\"}'
+  estafette deliver --wait --within 1m paris/shop shop.Order @order.json
+  estafette outbox messages
+
+It prints the id of the message when it is stored; `estafette node`, running with this key, delivers \
+                                        it: once in effect, after what was stored before it.";
+
+pub(super) const UPLOAD_EXAMPLES: &str = "\
+Examples:
+  jq -c .[] orders.json | estafette upload paris/shop shop.Order
+
+Ctrl-C, and a line that is no JSON, cancel it: the actor hears that not all has come.";
+
+pub(super) const OPEN_EXAMPLES: &str = "\
+Examples:
+  tail -F access.log | jq -cR . | estafette open paris/grep grep.Line
+  estafette open paris/chat chat.Say
+
+It ends when the actor has answered to the end; the end of stdin says that there are no more \
+                                        requests. Ctrl-C cancels it.";
+
 pub(super) const DOWNLOAD_EXAMPLES: &str = "\
 Examples:
   estafette download paris/greeter greeter.SayHello '{\"name\":\"Ada\",\"times\":3}'

@@ -21,7 +21,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, FromArgMatches, Parser, Subcommand, ValueEnum};
 use estafette::{NodeConfig, PeerId};
 
-pub(crate) use self::ask::{Ask, Describe};
+pub(crate) use self::ask::{Ask, Deliver, Describe, Open};
 pub(crate) use self::order::position_of_subcommand;
 pub(crate) use self::page::Paging;
 pub(crate) use self::receive::{NodeOptions, OnConflict, OutwardLinks, Receive, Relaying, Taking};
@@ -172,7 +172,7 @@ pub(crate) enum Action {
     /// editors complete and check with it
     #[command(after_help = help::SCHEMA_EXAMPLES)]
     Schema,
-    /// What is to be delivered: list, show, retry, cancel, drop
+    /// What is to be delivered: list, messages, show, retry, cancel, drop
     #[command(subcommand, after_help = help::OUTBOX_EXAMPLES)]
     Outbox(Outbox),
     /// What was delivered here: list
@@ -185,6 +185,17 @@ pub(crate) enum Action {
     /// answered
     #[command(after_help = help::TELL_EXAMPLES)]
     Tell(Ask),
+    /// Store a message to an actor on another node, in JSON: it is delivered once, whether that
+    /// node is there or not
+    #[command(after_help = help::DELIVER_EXAMPLES)]
+    Deliver(Deliver),
+    /// Send each line of stdin to an actor on another node, in JSON, and print its one answer
+    #[command(after_help = help::UPLOAD_EXAMPLES)]
+    Upload(Open),
+    /// Send each line of stdin to an actor on another node, in JSON, and print each of its answers
+    /// as it comes
+    #[command(after_help = help::OPEN_EXAMPLES)]
+    Open(Open),
     /// Ask an actor on another node, in JSON, and print each of its answers as it comes
     #[command(after_help = help::DOWNLOAD_EXAMPLES)]
     Download(Ask),

@@ -7,6 +7,8 @@ use clap::{Args, Subcommand};
 pub(crate) enum Outbox {
     /// Print the deliveries: those still to be delivered, and how others ended
     List,
+    /// Print the messages that `deliver` has stored: those under way, and dead ones
+    Messages,
     /// Print all that is known of one
     Show {
         /// Its id as `outbox list` prints it, or the beginning of it
@@ -22,9 +24,9 @@ pub(crate) enum Outbox {
         /// Its id as `outbox list` prints it, or the beginning of it
         id: String,
     },
-    /// Forget one that is over
+    /// Forget one that is over, or a dead message
     Drop {
-        /// Its id as `outbox list` prints it, or the beginning of it
+        /// Its id as `outbox list` prints it, or the beginning of it; of a message, all of it
         id: String,
     },
 }

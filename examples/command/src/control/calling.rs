@@ -7,12 +7,12 @@
 use std::io;
 use std::time::Duration;
 
-use estafette::Node;
-use estafette::remote::RemoteError;
+use estafette::remote::{JsonUpload, RemoteError};
+use estafette::{Node, RemoteErrorKind};
 use futures_util::{Stream, StreamExt, stream};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWrite};
 
-use super::protocol::Reply;
+use super::protocol::{Item, Reply, Request};
 use super::sending::closed;
 use super::server::{say_within, working_within};
 use crate::call::{Call, Heard};
@@ -23,24 +23,68 @@ const WHILE_THERE: Duration = Duration::MAX;
 pub(super) async fn carry_out(
     node: &Node,
     call: &Call,
-    mut asked: impl AsyncRead + Unpin,
+    mut asked: impl AsyncBufRead + Unpin,
     to: &mut (impl AsyncWrite + Unpin),
 ) -> io::Result<()> {
-    let told = async {
-        match working_within(to, WHILE_THERE, call.make(node)).await {
-            Ok(answers) => {
-                let answers = stream::unfold(answers, |mut answers| async {
-                    answers.next().await.map(|heard| (heard, answers))
-                });
-                tell(answers, to).await
-            }
-            Err(error) => say_within(to, WHILE_THERE, &Reply::CallFailed(error)).await,
-        }
+    let made = tokio::select! {
+        made = working_within(to, WHILE_THERE, call.make(node)) => made,
+        // Nothing is sent before it is said that requests are taken.
+        () = closed(&mut asked) => return Ok(()),
     };
-    tokio::select! {
-        told = told => told,
-        () = closed(&mut asked) => Ok(()),
+    let mut answers = match made {
+        Ok(answers) => answers,
+        Err(error) => return say_within(to, WHILE_THERE, &Reply::CallFailed(error)).await,
+    };
+    let requests = answers.requests();
+    if requests.is_some() {
+        say_within(to, WHILE_THERE, &Reply::Heard(Heard::Begun)).await?;
     }
+    let answers = stream::unfold(answers, |mut answers| async {
+        answers.next().await.map(|heard| (heard, answers))
+    });
+    let unsent = tokio::select! {
+        told = tell(answers, to) => return told,
+        unsent = take(requests, asked) => unsent,
+    };
+    match unsent {
+        Some(error) => say_within(to, WHILE_THERE, &Reply::CallFailed(error)).await,
+        None => Ok(()),
+    }
+}
+
+/// Gives the actor what whoever asked sends. Returns when they have closed their side, or with what
+/// can't be sent.
+async fn take(
+    requests: Option<JsonUpload>,
+    mut asked: impl AsyncBufRead + Unpin,
+) -> Option<RemoteError> {
+    if let Some(mut requests) = requests {
+        loop {
+            let mut line = Vec::new();
+            let mut bounded = (&mut asked).take(Request::LIMIT);
+            if !matches!(bounded.read_until(b'\n', &mut line).await, Ok(1..)) {
+                return None;
+            }
+            match serde_json::from_slice(&line) {
+                Ok(Item::Json(json)) => match requests.send(&json).await {
+                    Ok(()) => {}
+                    Err(error) if error.kind == RemoteErrorKind::Unencodable => return Some(error),
+                    // The answers say why.
+                    Err(_) => break,
+                },
+                Ok(Item::Done) => {
+                    requests.finish();
+                    break;
+                }
+                Err(error) => {
+                    let text = format!("a request was not understood: {error}");
+                    return Some(RemoteError::new(RemoteErrorKind::Unencodable, text));
+                }
+            }
+        }
+    }
+    closed(&mut asked).await;
+    None
 }
 
 /// Tells all of them, each as it comes.
@@ -64,7 +108,7 @@ async fn tell(
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncBufReadExt, BufReader};
+    use tokio::io::BufReader;
     use tokio::net::UnixStream;
     use tokio::time::sleep;
 

@@ -15,7 +15,7 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::error::Elapsed;
 use tokio::time::{sleep, timeout};
 
-use super::protocol::{Deposit, Hello, Reply, Request};
+use super::protocol::{Deposit, Hello, Item, Reply, Request};
 use super::{SOCKET, desk, short};
 use crate::arguments::Global;
 use crate::ask::Broken;
@@ -96,7 +96,8 @@ pub(crate) struct Sending {
 /// Cancels a delivery that another process makes when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Asking(
-    #[expect(dead_code, reason = "the other process sees when it is closed")] OwnedWriteHalf,
+    #[expect(dead_code, reason = "the other process sees when it is closed")]
+    Option<OwnedWriteHalf>,
 );
 
 impl Sending {
@@ -141,6 +142,25 @@ impl Talk {
                 Err(Broken::Line(self.conversation.cut_off(&error)))
             }
         }
+    }
+}
+
+impl Talk {
+    /// The way for its requests; for the first who asks. Dropped, it cancels the call.
+    pub(crate) fn requests(&mut self) -> Option<Requests> {
+        self.conversation.writing.take().map(Requests)
+    }
+}
+
+/// The way of requests to a call that another process makes.
+pub(crate) struct Requests(OwnedWriteHalf);
+
+impl Requests {
+    /// Says one; waits while the actor takes none.
+    pub(crate) async fn say(&mut self, item: &Item) -> io::Result<()> {
+        let mut line = serde_json::to_vec(item)?;
+        line.push(b'\n');
+        self.0.write_all(&line).await
     }
 }
 
@@ -321,7 +341,8 @@ async fn connect(folder: &Path) -> Option<UnixStream> {
 /// A connection to the process that has the spool.
 struct Conversation {
     reading: BufReader<OwnedReadHalf>,
-    writing: OwnedWriteHalf,
+    /// `None`: something else writes there.
+    writing: Option<OwnedWriteHalf>,
     hello: Hello,
     folder: PathBuf,
 }
@@ -333,7 +354,7 @@ impl Conversation {
         let hello = timeout(HELLO_MOST, line(&mut reading))
             .await
             .map_err(|_| io::Error::other("it says nothing"))??;
-        Ok(Self { reading, writing, hello, folder: folder.to_owned() })
+        Ok(Self { reading, writing: Some(writing), hello, folder: folder.to_owned() })
     }
 
     async fn ask(mut self, request: &Request) -> Result<Vec<Reply>, CommandError> {
@@ -380,7 +401,8 @@ impl Conversation {
     async fn say(&mut self, request: &Request) -> io::Result<()> {
         let mut question = serde_json::to_vec(request)?;
         question.push(b'\n');
-        timeout(SILENT_MOST, self.writing.write_all(&question)).await.map_err(silence)?
+        let writing = self.writing.as_mut().ok_or(ErrorKind::NotConnected)?;
+        timeout(SILENT_MOST, writing.write_all(&question)).await.map_err(silence)?
     }
 
     /// All parts of the answer, the last one included.
@@ -390,7 +412,7 @@ impl Conversation {
         loop {
             replies.push(match request {
                 // For as long as it takes, which may be days: whoever waits for it ends it.
-                Request::Await(_) => line(&mut self.reading).await?,
+                Request::Await(_) | Request::Processed(_) => line(&mut self.reading).await?,
                 _ => reply(&mut self.reading).await?,
             });
             if matches!(replies.last(), Some(Reply::Done | Reply::Failed { .. })) {

@@ -9,10 +9,11 @@ use tokio::time::timeout;
 
 use super::protocol::{Deposit, Reply, Request};
 use crate::arrival::Arrival;
+use crate::deliver::Letter;
 use crate::entry::Entry;
 use crate::error::CommandError;
 use crate::event::Stored;
-use crate::{destination, doctor, settings};
+use crate::{deliver, destination, doctor, settings};
 
 /// Fewer digits of an id than this are taken for a mistake.
 const DIGITS_LEAST: usize = 4;
@@ -62,6 +63,16 @@ pub(crate) async fn answer(node: &Node, request: Request) -> Result<Vec<Reply>, 
                 )
             };
             Ok(vec![settled(node, id.parse().map_err(unknown)?).await?])
+        }
+        Request::Deliver(call) => Ok(vec![Reply::Letter(deliver::store(node, &call).await?)]),
+        Request::Letters => {
+            let letters = node.letters();
+            Ok(letters.iter().map(|info| Reply::Letter(Letter::new(node, info))).collect())
+        }
+        Request::Processed(id) => deliver::processed(node, &id).await.map(|()| Vec::new()),
+        Request::Forget(id) => {
+            deliver::forget(node, &id).await?;
+            Ok(vec![Reply::Dropped(id)])
         }
         Request::Examine => {
             Ok(doctor::examine(node).await?.into_iter().map(Reply::Finding).collect())

@@ -24,11 +24,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub(crate) use self::client::{
-    ByRunning, Sending, Talk, ask, ask_running, call_by_running, ended, free_spool,
+    ByRunning, Requests, Sending, Talk, ask, ask_running, call_by_running, ended, free_spool,
     send_by_running, spool_fault, take_spool,
 };
 pub(crate) use self::desk::answer;
-pub(crate) use self::protocol::{Deposit, Reply, Request};
+pub(crate) use self::protocol::{Deposit, Item, Reply, Request};
 pub(crate) use self::server::Server;
 
 const SOCKET: &str = "control.sock";

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::arrival::Arrival;
 use crate::call::{Call, Heard};
 use crate::content::Reading;
+use crate::deliver::Letter;
 use crate::doctor::Finding;
 use crate::entry::Entry;
 use crate::error::{CommandError, ErrorKind};
@@ -40,6 +41,23 @@ pub(crate) enum Request {
     Examine,
     /// Make a call, and tell what comes of it; whoever asks cancels it by closing the connection.
     Call(Call),
+    /// Store a message, which is delivered once.
+    Deliver(Call),
+    /// The messages that are stored.
+    Letters,
+    /// By the whole id: when it was processed; whoever asks may close the connection.
+    Processed(String),
+    /// By the whole id: forget one that is dead.
+    Forget(String),
+}
+
+/// A request of a call that takes many, on a line of its own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Item {
+    Json(String),
+    /// There are no more.
+    Done,
 }
 
 /// What to send, and where.
@@ -101,6 +119,8 @@ pub(crate) enum Reply {
     Heard(Heard),
     /// The call has failed.
     CallFailed(RemoteError),
+    /// A message that is stored, or was processed.
+    Letter(Letter),
     /// Its id.
     Cancelled(String),
     /// Its id.

@@ -186,15 +186,17 @@ async fn attend(
                 return say(&mut writing, &Reply::from(too_many())).await;
             };
             drop(place);
+            // Of its requests, each is bounded.
+            reading.get_mut().set_limit(u64::MAX);
             return calling::carry_out(node, &call, reading, &mut writing).await;
         }
-        Ok(Request::Await(id)) => {
+        Ok(request @ (Request::Await(_) | Request::Processed(_))) => {
             let Ok(_place) = sends.try_acquire() else {
                 return say(&mut writing, &Reply::from(too_many())).await;
             };
             drop(place);
             tokio::select! {
-                answer = desk::answer(node, Request::Await(id)) => answer,
+                answer = desk::answer(node, request) => answer,
                 () = sending::closed(&mut reading) => return Ok(()),
             }
         }

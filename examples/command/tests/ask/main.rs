@@ -3,215 +3,19 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
 
+mod streams;
+#[path = "../support/mod.rs"]
 mod support;
+mod town;
 
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Command, Output, Stdio};
+use std::process::Stdio;
 
-use actix::{Actor, Context, Handler};
-use estafette::remote::Called;
-use estafette::{Node, PeerId, RemoteMessage, TrustedPeer};
-use estafette_actors::standard;
-use futures_util::StreamExt;
+use estafette::TrustedPeer;
 use rustix::process::{Pid, Signal, kill_process};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use support::World;
-use support::process::Process;
 use support::terminal::Terminal;
-use tokio::runtime::Runtime;
-use tokio::sync::mpsc;
-
-#[derive(Debug, Serialize, Deserialize, JsonSchema, RemoteMessage)]
-#[remote(name = "shop.Order", reply = Result<u64, String>, schema)]
-struct Order {
-    article: String,
-    count: u64,
-}
-
-/// A second version of it.
-#[derive(Debug, Serialize, Deserialize, RemoteMessage)]
-#[remote(name = "shop.Order", version = 2, reply = Echo, json)]
-struct NewerOrder(Echo);
-
-/// Bytes and numbers as they came.
-#[derive(Debug, Serialize, Deserialize)]
-struct Echo {
-    text: String,
-    number: u64,
-    wide: u128,
-}
-
-/// For programs that have it.
-#[derive(Debug, Serialize, Deserialize, RemoteMessage)]
-#[remote(name = "shop.Native")]
-struct Native;
-
-#[derive(Debug, Serialize, Deserialize, RemoteMessage)]
-#[remote(name = "shop.Count", reply = u64, json)]
-struct Count(u64);
-
-#[derive(Debug, Serialize, Deserialize, RemoteMessage)]
-#[remote(name = "shop.Panic", json)]
-struct Panic;
-
-#[derive(Debug, Serialize, Deserialize, RemoteMessage)]
-#[remote(name = "shop.Hang", reply = (), json)]
-struct Hang;
-
-#[derive(Clone)]
-struct Shop {
-    /// What was ordered, and calls that have begun and ended.
-    noted: mpsc::UnboundedSender<String>,
-}
-
-impl Actor for Shop {
-    type Context = Context<Self>;
-}
-
-impl Handler<Order> for Shop {
-    type Result = Result<u64, String>;
-
-    fn handle(&mut self, order: Order, _: &mut Context<Self>) -> Self::Result {
-        self.noted.send(order.article.clone()).unwrap();
-        if order.count == 0 { Err("of nothing?".into()) } else { Ok(order.count * 3) }
-    }
-}
-
-impl Handler<NewerOrder> for Shop {
-    type Result = actix::MessageResult<NewerOrder>;
-
-    fn handle(&mut self, NewerOrder(echo): NewerOrder, _: &mut Context<Self>) -> Self::Result {
-        actix::MessageResult(echo)
-    }
-}
-
-impl Handler<Native> for Shop {
-    type Result = ();
-
-    fn handle(&mut self, _: Native, _: &mut Context<Self>) {}
-}
-
-/// Dies of any message.
-struct Bomb;
-
-impl Actor for Bomb {
-    type Context = Context<Self>;
-}
-
-impl Handler<Panic> for Bomb {
-    type Result = ();
-
-    fn handle(&mut self, _: Panic, _: &mut Context<Self>) {
-        panic!("as it was asked to");
-    }
-}
-
-impl Handler<Hang> for Shop {
-    type Result = actix::ResponseFuture<()>;
-
-    fn handle(&mut self, _: Hang, _: &mut Context<Self>) -> Self::Result {
-        self.noted.send("hangs".into()).unwrap();
-        Box::pin(std::future::pending())
-    }
-}
-
-impl Handler<Called<Count>> for Shop {
-    type Result = ();
-
-    fn handle(&mut self, called: Called<Count>, _: &mut Context<Self>) {
-        let (noted, Called { mut requests, mut replies }) = (self.noted.clone(), called);
-        actix::spawn(async move {
-            let Some(Ok(Count(to))) = requests.next().await else { return };
-            for number in 0..to {
-                if replies.send(&number).await.is_err() {
-                    return noted.send("cancelled".into()).unwrap();
-                }
-            }
-            if to == 7 { replies.fail("seven is enough") } else { replies.finish() }
-        });
-    }
-}
-
-/// `paris` in this process, with a shop, and `lyon`, which it trusts.
-struct Town {
-    world: World,
-    runtime: Runtime,
-    node: Node,
-    noted: mpsc::UnboundedReceiver<String>,
-}
-
-impl Town {
-    fn new() -> Self {
-        let world = World::new();
-        let runtime = Runtime::new().unwrap();
-        let (noted, told) = mpsc::unbounded_channel();
-        let node = runtime.block_on(async {
-            let node = Node::builder().name("paris").listen("127.0.0.1:0").stages(standard());
-            let node = node.start().await.unwrap();
-            let shop = Shop { noted };
-            let hosted = node.host("shop", move || shop.clone());
-            let hosted = hosted.takes::<Order>().takes::<NewerOrder>().takes::<Native>();
-            let hosted = hosted.takes::<Hang>().takes_calls::<Count>();
-            hosted.start().await.unwrap();
-            node.host("bomb", || Bomb).takes::<Panic>().start().await.unwrap();
-            node
-        });
-        let town = Self { world, runtime, node, noted: told };
-        let lyon = town.run(&["id"]);
-        let lyon: PeerId = lyon[0]["peer"].as_str().unwrap().parse().unwrap();
-        town.node.trust().add(lyon, TrustedPeer::new("lyon")).unwrap();
-        let (paris, address) = (town.node.peer().to_string(), &town.node.addresses()[0]);
-        town.run(&["trust", "add", &paris, "--name", "paris", "--addr", address]);
-        town
-    }
-
-    /// The events of a command that ends well.
-    fn run(&self, arguments: &[&str]) -> Vec<Value> {
-        let output = self.world.command("lyon").args(arguments).output().unwrap();
-        assert!(output.status.success(), "{arguments:?}: {output:?}");
-        events(&output)
-    }
-
-    /// The error of one that doesn't, with its exit code.
-    fn fails(&self, arguments: &[&str]) -> (i32, Value) {
-        let output = self.world.command("lyon").args(arguments).output().unwrap();
-        let code = output.status.code().unwrap();
-        (code, events(&output).pop().unwrap_or_else(|| panic!("{arguments:?}: {output:?}")))
-    }
-
-    /// As it is run in a script, without `--json`.
-    fn plain(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_estafette"));
-        command.env_clear().env("HOME", self.world.path("lyon"));
-        let key = self.world.path("lyon").with_extension("key");
-        command.stdin(Stdio::null()).arg("--key").arg(key);
-        command
-    }
-
-    fn next(&mut self) -> String {
-        self.runtime.block_on(self.noted.recv()).unwrap()
-    }
-
-    /// `lyon` runs, and makes the calls of its commands.
-    fn lyon(&self) -> Process {
-        self.world.lyon()
-    }
-}
-
-fn events(output: &Output) -> Vec<Value> {
-    let text = std::str::from_utf8(&output.stdout).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
-/// Alone, and by a node that runs.
-fn both_ways(test: impl Fn(&mut Town)) {
-    let mut town = Town::new();
-    test(&mut town);
-    let _node = town.lyon();
-    test(&mut town);
-}
+use town::{Town, both_ways, events};
 
 #[test]
 fn an_actor_of_another_program_is_asked_told_and_downloaded_from() {
@@ -322,7 +126,7 @@ fn a_node_is_described_as_far_as_this_one_may_send_to_it() {
             .iter()
             .map(|taken| (taken["message"].as_str().unwrap(), taken["version"].as_u64().unwrap()))
             .collect();
-        assert_eq!(types.len(), 5);
+        assert_eq!(types.len(), 7);
         assert!(types.contains(&("shop.Order", 2)));
         assert_eq!(town.run(&["describe", "paris/shop"]), described[1..]);
         let (code, error) = town.fails(&["describe", "paris/nobody"]);
@@ -348,7 +152,7 @@ fn a_node_is_described_as_far_as_this_one_may_send_to_it() {
         assert!(
             text.lines().any(|line| {
                 let words: Vec<_> = line.split_whitespace().collect();
-                words == ["shop.Native", "1", "ask,", "tell", "no"]
+                words == ["shop.Native", "1", "ask,", "tell,", "deliver", "no"]
             }),
             "{text}"
         );
@@ -460,7 +264,7 @@ fn the_events_have_the_documented_fields() {
         town.run(&["describe", "paris"]),
         vec![town.fails(&["ask", "paris/bomb", "shop.Panic"]).1],
     ];
-    let document = include_str!("../../../framework/docs/json.md");
+    let document = include_str!("../../../../framework/docs/json.md");
     for event in printed.iter().flatten() {
         let row = format!("| `{}` |", event["event"].as_str().unwrap());
         let documented = document.lines().find(|line| line.starts_with(&row)).unwrap();

@@ -1,4 +1,4 @@
-//! What events say of a delivery: that it is stored, and that it has arrived.
+//! Events of a delivery: that it is stored, and that it has arrived.
 
 use estafette::TransferId;
 use estafette::node::OutboxEntry;

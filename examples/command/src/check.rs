@@ -43,6 +43,8 @@ impl Service<'_> {
             look_at_spool(global),
             self.look_at_into(global),
             page::look(self.page),
+            #[cfg(feature = "grpc")]
+            crate::grpc::look(self.grpc),
         ];
         let inboxes = self.inboxes.iter().map(|inbox| self.look_at_inbox(global, inbox));
         let looks = looks.into_iter().chain(inboxes).chain([self.folders_apart()]);

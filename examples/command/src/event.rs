@@ -39,6 +39,11 @@ pub(crate) enum Event<'a> {
     Page {
         url: &'a str,
     },
+    /// Clients of gRPC come in.
+    #[cfg(feature = "grpc")]
+    Grpc {
+        addr: &'a str,
+    },
     /// A configuration that a node can start with.
     Checked {
         /// The file, if there is one.

@@ -49,6 +49,8 @@ mod entry;
 mod error;
 mod event;
 mod exec;
+#[cfg(feature = "grpc")]
+mod grpc;
 mod inbox;
 mod into;
 mod json_text;

@@ -32,6 +32,8 @@ pub(crate) async fn run(
         connect: &options.connect,
         inboxes: &global.inboxes,
         page: Some(&options.page),
+        #[cfg(feature = "grpc")]
+        grpc: Some(&options.grpc),
         once: false,
         exec: options.exec.as_deref().map(|exec| (exec, options.exec_timeout)),
     };

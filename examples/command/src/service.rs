@@ -44,6 +44,9 @@ pub(crate) struct Service<'a> {
     pub(crate) inboxes: &'a [InboxTable],
     /// Where it can be looked at.
     pub(crate) page: Option<&'a Paging>,
+    /// Where clients of gRPC come in.
+    #[cfg(feature = "grpc")]
+    pub(crate) grpc: Option<&'a crate::arguments::Grpc>,
     /// Whether it ends with the first delivery it takes.
     pub(crate) once: bool,
     /// What is run for each delivery, and for how long at most.
@@ -150,6 +153,8 @@ pub(crate) async fn run(
     let server = Server::start(&settings::spool_path(global)?, &node)?;
     service.introduce(&node, &name, global, output)?;
     let tokens = page::tokens(settings::key_path(global)?)?;
+    #[cfg(feature = "grpc")]
+    let grpc = crate::grpc::open(&node, service.grpc, &tokens, output).await?;
     let page = page::serve(&node, service.page, &connect, tokens, output).await?;
     connection::keep(&node, connect, output);
     let exec = service.exec.map(|exec| exec::start(&node, exec, output));
@@ -157,6 +162,8 @@ pub(crate) async fn run(
         serve(&node, &mut monitor, &mut signals, (global, exec.as_ref()), service.once, output)
             .await;
     drop(page);
+    #[cfg(feature = "grpc")]
+    drop(grpc);
     // While this holds the spool no other node runs it for the same delivery.
     if let Some(exec) = exec {
         exec.finish(global.drain, &mut signals).await;

@@ -1,6 +1,8 @@
 //! The arguments of the command. Every flag has an environment variable, `ESTAFETTE_` and its name.
 
 mod ask;
+#[cfg(feature = "grpc")]
+mod grpc;
 mod help;
 mod order;
 mod page;
@@ -22,6 +24,8 @@ use clap::{Args, FromArgMatches, Parser, Subcommand, ValueEnum};
 use estafette::{NodeConfig, PeerId};
 
 pub(crate) use self::ask::{Ask, Deliver, Describe, Open};
+#[cfg(feature = "grpc")]
+pub(crate) use self::grpc::Grpc;
 pub(crate) use self::order::position_of_subcommand;
 pub(crate) use self::page::Paging;
 pub(crate) use self::receive::{NodeOptions, OnConflict, OutwardLinks, Receive, Relaying, Taking};

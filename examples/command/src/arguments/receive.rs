@@ -7,6 +7,8 @@ use clap::builder::FalseyValueParser;
 use clap::{Args, ValueEnum};
 use estafette::node::RelayQuota;
 
+#[cfg(feature = "grpc")]
+use super::grpc::Grpc;
 use super::page::Paging;
 use crate::units::{parse_bytes, parse_duration, parse_name};
 
@@ -95,6 +97,9 @@ pub(crate) struct NodeOptions {
     pub(crate) relaying: Relaying,
     #[command(flatten)]
     pub(crate) page: Paging,
+    #[cfg(feature = "grpc")]
+    #[command(flatten)]
+    pub(crate) grpc: Grpc,
     /// How long a try goes on dialling, and how long to wait for a peer whose link broke [default:
     /// 5s, and 60s]
     #[arg(long, value_name = "TIME", value_parser = parse_duration, env = "ESTAFETTE_PATIENCE", hide_env = true)]

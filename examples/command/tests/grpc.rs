@@ -1,0 +1,146 @@
+//! `--grpc`: stock clients of gRPC come in at a node that runs, and reach an actor of another one.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails says so")]
+#![cfg(feature = "grpc")]
+
+#[path = "../../../actors/doors/tests/grpc/python.rs"]
+mod python;
+mod support;
+
+use actix::{Actor, Context, Handler};
+use estafette::remote::{Called, Raw, RawReply};
+use estafette::{Node, RemoteMessage, TrustedPeer};
+use estafette_actors::standard;
+use futures_util::StreamExt;
+use serde::{Deserialize, Serialize};
+use support::{Ran, World, text};
+use tokio::runtime::Runtime;
+
+#[derive(Debug, Serialize, Deserialize, RemoteMessage)]
+#[remote(name = "greeter.SayHello", reply = Line, json)]
+struct SayHello {
+    name: String,
+    times: u32,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Line {
+    text: String,
+}
+
+struct Greeter;
+
+impl Actor for Greeter {
+    type Context = Context<Self>;
+}
+
+fn line(name: &str, time: u32) -> String {
+    format!("Bonjour {name}, for the {time}. time")
+}
+
+impl Handler<Called<SayHello>> for Greeter {
+    type Result = ();
+
+    fn handle(&mut self, mut called: Called<SayHello>, _: &mut Context<Self>) {
+        actix::spawn(async move {
+            let Some(Ok(SayHello { name, times })) = called.requests.next().await else { return };
+            for time in 1..=times {
+                let _ = called.replies.send(&Line { text: line(&name, time) }).await;
+            }
+            called.replies.finish();
+        });
+    }
+}
+
+impl Handler<Called<Raw>> for Greeter {
+    type Result = ();
+
+    fn handle(&mut self, mut called: Called<Raw>, _: &mut Context<Self>) {
+        actix::spawn(async move {
+            let Some(Ok(Raw { body, .. })) = called.requests.next().await else { return };
+            let name = String::from_utf8(body).unwrap();
+            for time in 1..=3 {
+                let _ = called.replies.send(&RawReply(line(&name, time).into_bytes())).await;
+            }
+            called.replies.finish();
+        });
+    }
+}
+
+/// `paris` in this process, with a greeter, and a token of `lyon`, which trusts it.
+fn town() -> (World, Runtime, Node, String) {
+    let (world, runtime) = (World::new(), Runtime::new().unwrap());
+    let node = runtime.block_on(async {
+        let node = Node::builder().name("paris").listen("127.0.0.1:0").stages(standard());
+        let node = node.start().await.unwrap();
+        let hosted = node.host("greeter", || Greeter);
+        hosted.takes_calls::<SayHello>().takes_calls::<Raw>().start().await.unwrap();
+        node
+    });
+    let lyon = text(world.run("lyon", ["id"]).event("id"), "peer").parse().unwrap();
+    node.trust().add(lyon, TrustedPeer::new("lyon")).unwrap();
+    let (paris, address) = (node.peer().to_string(), node.addresses()[0].clone());
+    let trusted = ["trust", "add", &*paris, "--name", "paris", "--addr", &*address];
+    assert_eq!(world.run("lyon", trusted).code, 0);
+    let added = world.run("lyon", ["token", "add", "till", "--to", "paris/*"]);
+    let token = text(added.event("token_added"), "token");
+    (world, runtime, node, token)
+}
+
+#[test]
+fn a_client_reads_the_answers_of_an_actor_of_another_node_by_bytes_and_by_a_proto() {
+    let Some(python) = python::python() else { return };
+    let (world, runtime, _paris, token) = town();
+    let proto = python::workspace().join("examples/greeter/greeter.proto");
+    // The proto says what its client calls; bytes are another method.
+    let lyon = world.lyon_with(&[
+        "--grpc",
+        "127.0.0.1:0",
+        "--grpc-method",
+        "/raw.Greeter/SayHello=download:paris/greeter",
+        "--grpc-proto",
+        proto.to_str().unwrap(),
+        "--grpc-service",
+        "helloworld.Greeter=paris/greeter",
+        "--grpc-type",
+        "helloworld.Greeter/SayHello=greeter.SayHello",
+    ]);
+    let address = text(&lyon.wait_for("grpc"), "addr");
+    let said = |program: &str, arguments: &[&str]| {
+        let arguments: Vec<_> = [&*address, &token].iter().chain(arguments).copied().collect();
+        let output = runtime
+            .block_on(async {
+                python::start(&python, program, &arguments).wait_with_output().await
+            })
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let lines = |name| (1..=3).map(|time| line(name, time) + "\n").collect::<String>();
+    assert_eq!(said("greeter_proto.py", &["Ada", "3"]), lines("Ada"));
+    assert_eq!(said("greeter_raw.py", &["Grace", "/raw.Greeter/SayHello"]), lines("Grace"));
+    assert_eq!(lyon.terminate(), 0);
+}
+
+#[test]
+fn what_is_wrong_with_methods_is_said_before_the_node_starts() {
+    let world = World::new();
+    let missing = world.path("none.proto");
+    let missing = missing.to_str().unwrap();
+    for (given, told) in [
+        (&["--grpc-method", "/a.B/C"][..], "has no ="),
+        (&["--grpc-method", "a.B/C=ask:paris/x"], "/package.Service/Method"),
+        (&["--grpc-method", "/a.B/C=tell:paris/x"], "the ways are ask, download"),
+        (&["--grpc-method", "/a.B/C=ask:paris"], "no actor"),
+        (&["--grpc-proto", missing], "none.proto"),
+    ] {
+        for check in [&[][..], &["--check"]] {
+            let mut command = world.command("lyon");
+            let command = command.args(["node", "--grpc", "127.0.0.1:0"]).args(given).args(check);
+            let ran = Ran::from(command.output().unwrap());
+            assert_eq!(ran.code, 2, "{:?}", ran.events);
+            let error = ran.event("error").to_string();
+            assert!(error.contains(told), "{error}");
+        }
+    }
+}

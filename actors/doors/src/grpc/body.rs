@@ -2,7 +2,8 @@
 //!
 //! Invariant: a request that breaks off is told apart from one that ends. (`tonic` takes the reset
 //! of a stream for its end.) What all calls have read of messages that are not whole yet is bounded
-//! together, since a message of 16 MiB may come byte by byte, and many of them at once.
+//! together, since a message of 16 MiB may come byte by byte, and many of them at once; so are
+//! answers that their clients do not take.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,9 +17,30 @@ use tonic::Status;
 
 use super::UNFINISHED_MOST;
 
-/// What all calls of a door have read of messages that are not whole yet, in bytes.
+/// What all calls of a door have read of messages that are not whole yet, in bytes; and the answers
+/// that are not taken yet.
 #[derive(Debug, Default)]
-pub(super) struct Unfinished(AtomicUsize);
+pub(super) struct Unfinished(AtomicUsize, AtomicUsize);
+
+/// An answer that waits for its client.
+#[derive(Debug)]
+pub(super) struct Untaken {
+    all: Arc<Unfinished>,
+    bytes: usize,
+}
+
+impl Untaken {
+    fn new(all: &Arc<Unfinished>, bytes: usize) -> Self {
+        all.1.fetch_add(bytes, Ordering::Relaxed);
+        Self { all: Arc::clone(all), bytes }
+    }
+}
+
+impl Drop for Untaken {
+    fn drop(&mut self) {
+        self.all.1.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
 
 /// The same of one call, and how its body ended.
 #[derive(Debug)]
@@ -47,6 +69,13 @@ impl Meter {
         self.all.0.fetch_add(bytes, Ordering::Relaxed) + bytes <= UNFINISHED_MOST
     }
 
+    /// Takes room for an answer, until its client has it; `None` if too many wait.
+    pub(super) fn answer(&self, bytes: usize) -> Option<Untaken> {
+        let before = self.all.1.load(Ordering::Relaxed);
+        let has_room = before == 0 || before + bytes <= UNFINISHED_MOST;
+        has_room.then(|| Untaken::new(&self.all, bytes))
+    }
+
     /// The number of the message that has begun to come and is not whole, if one is.
     pub(super) fn begun(&self) -> Option<usize> {
         let has_begun = self.mine.load(Ordering::Relaxed) > 0;
@@ -67,6 +96,56 @@ impl Meter {
 impl Drop for Meter {
     fn drop(&mut self) {
         self.all.0.fetch_sub(*self.mine.get_mut(), Ordering::Relaxed);
+    }
+}
+
+/// The body of an answer: what is large in it counts until it is on the wire, which is long after
+/// the body has ended where a client does not read.
+pub(super) struct Answer {
+    pub(super) body: tonic::body::Body,
+    pub(super) meter: Arc<Meter>,
+}
+
+/// Smaller ones are not worth counting.
+const LARGE: usize = 64 << 10;
+
+/// Bytes that count until they are dropped.
+struct Counted(Bytes, #[allow(dead_code, reason = "it is dropped with them")] Untaken);
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        Poll::Ready(frame.map(|frame| {
+            frame.map(|frame| {
+                frame.map_data(|bytes| {
+                    if bytes.len() < LARGE {
+                        return bytes;
+                    }
+                    let untaken = Untaken::new(&self.meter.all, bytes.len());
+                    Bytes::from_owner(Counted(bytes, untaken))
+                })
+            })
+        }))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 
@@ -115,6 +194,20 @@ impl Body for Metered {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn answers_that_nobody_takes_are_bounded_until_they_are_dropped() {
+        let all = Arc::<Unfinished>::default();
+        let (one, two) = (Meter::of(&all), Meter::of(&all));
+        let large = one.answer(UNFINISHED_MOST + 1);
+        assert!(large.is_some(), "one is told, however large it is");
+        assert!(two.answer(1).is_none());
+        drop(large);
+        let small = two.answer(UNFINISHED_MOST - 1);
+        assert!(small.is_some() && one.answer(1).is_some() && one.answer(2).is_none());
+        drop(small);
+        assert_eq!(all.1.load(Ordering::Relaxed), 0);
+    }
 
     #[test]
     fn what_is_unfinished_counts_over_all_calls_until_it_is_whole_or_given_up() {

@@ -16,12 +16,13 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{BoxStream, Stream, StreamExt, once, unfold};
 use tokio::task::JoinHandle;
 use tonic::server::StreamingService;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::body::Meter;
 use super::deadline::Deadline;
 use super::form::Form;
 use super::method::Way;
+use super::node::Naming;
 use super::status::{self, not_handled};
 use super::target::{Replies, Sending, Target};
 use crate::Reached;
@@ -48,8 +49,14 @@ pub(super) struct Calling {
     pub(super) meter: Arc<Meter>,
 }
 
+/// A call, to whom the door knows or the first request says.
+pub(super) enum Make {
+    Known(Calling),
+    Named(Naming),
+}
+
 /// What makes it once.
-pub(super) struct Once(pub(super) Option<Calling>);
+pub(super) struct Once(pub(super) Option<Make>);
 
 impl StreamingService<Bytes> for Once {
     type Response = Bytes;
@@ -57,32 +64,40 @@ impl StreamingService<Bytes> for Once {
     type Future = BoxFuture<'static, Result<Response<Answers>, Status>>;
 
     fn call(&mut self, request: Request<Streaming<Bytes>>) -> Self::Future {
-        let calling = self.0.take();
+        let make = self.0.take();
         Box::pin(async move {
-            let calling = calling.ok_or_else(|| Status::internal("a call is made once"))?;
-            let meter = Arc::clone(&calling.meter);
-            let handled = match calling.way {
-                Way::Ask | Way::Download => Handled::No,
-                Way::Upload | Way::Open => Handled::Unknown,
+            let make = make.ok_or_else(|| Status::internal("a call is made once"))?;
+            let messages = request.into_inner();
+            let answers = match make {
+                Make::Known(calling) => {
+                    let streams = matches!(calling.way, Way::Upload | Way::Open);
+                    let requests = Requests::new(messages, &calling.meter, streams);
+                    calling.make(requests).await
+                }
+                Make::Named(naming) => {
+                    let streams = naming.does.streams_requests();
+                    let requests = Requests::new(messages, &naming.meter, streams);
+                    naming.make(requests).await
+                }
             };
-            let requests = Requests { messages: request.into_inner(), meter, handled };
-            calling.make(requests).await.map(Response::new)
+            answers.map(Response::new)
         })
     }
 }
 
 impl Calling {
-    async fn make(self, mut requests: Requests) -> Result<Answers, Status> {
+    pub(super) async fn make(self, mut requests: Requests) -> Result<Answers, Status> {
         match self.way {
             Way::Ask => {
-                let body = self.only(&mut requests).await?;
+                // Before what may be long is read, and held while a link is waited for.
                 self.reachable().await?;
+                let body = self.only(&mut requests).await?;
                 let answer = self.target.ask(body).await.map_err(|error| status::of(&error))?;
-                Ok(only_answer(self.form.reply(answer)?))
+                only_answer(self.form.reply(answer)?, &self.meter)
             }
             Way::Download => {
-                let body = self.only(&mut requests).await?;
                 self.reachable().await?;
+                let body = self.only(&mut requests).await?;
                 let replies = self.with_room(self.target.download(body)).await?;
                 Ok(answers(self.form, replies, Pumping::none()))
             }
@@ -103,7 +118,8 @@ impl Calling {
                     }
                 };
                 let answer = answer.unwrap_or_else(|| Err(no_answer()));
-                Ok(only_answer(self.form.reply(answer.map_err(|error| status::of(&error))?)?))
+                let answer = answer.map_err(|error| status::of(&error))?;
+                only_answer(self.form.reply(answer)?, &self.meter)
             }
             Way::Open => {
                 self.reachable().await?;
@@ -115,9 +131,9 @@ impl Calling {
     }
 
     /// The one request of a call that has one.
-    async fn only(&self, requests: &mut Requests) -> Result<Bytes, Status> {
+    pub(super) async fn only(&self, requests: &mut Requests) -> Result<Bytes, Status> {
         let body = async {
-            let wrong = |text| not_handled(tonic::Code::InvalidArgument, "REQUESTS", text);
+            let wrong = |text| not_handled(Code::InvalidArgument, "REQUESTS", text);
             let none = || wrong("this method takes one request, and there was none");
             let first = requests.next().await?.ok_or_else(none)?;
             let more = tokio::time::timeout(MESSAGE_WITHIN, requests.next()).await;
@@ -129,13 +145,13 @@ impl Calling {
         tokio::select! {
             body = body => body,
             () = Deadline::passed(self.deadline) => Err(not_handled(
-                tonic::Code::DeadlineExceeded, "DEADLINE", "its time was over before the request was whole",
+                Code::DeadlineExceeded, "DEADLINE", "its time was over before the request was whole",
             )),
         }
     }
 
     /// Whether there is a link, or one comes soon: without, nothing was sent.
-    async fn reachable(&self) -> Result<(), Status> {
+    pub(super) async fn reachable(&self) -> Result<(), Status> {
         let mut watch =
             self.node.watch(&self.peer.peer.to_string()).map_err(|error| status::of(&error))?;
         let limit = self.deadline.map_or(LINK_WITHIN, |deadline| deadline.left().min(LINK_WITHIN));
@@ -177,13 +193,18 @@ fn may_come(kind: RemoteErrorKind) -> bool {
     matches!(kind, LinkLost | ShuttingDown | Unreachable)
 }
 
+fn too_late() -> Status {
+    let text = "its time was over before the request was whole";
+    not_handled(Code::DeadlineExceeded, "DEADLINE", text)
+}
+
 fn no_answer() -> RemoteError {
     RemoteError::new(RemoteErrorKind::BadReply, "the actor ended the call without an answer")
 }
 
 fn slow(text: &str) -> Status {
     let text = format!("{text} after {MESSAGE_WITHIN:?}");
-    not_handled(tonic::Code::DeadlineExceeded, "SLOW", &text)
+    not_handled(Code::DeadlineExceeded, "SLOW", &text)
 }
 
 /// The requests of a client.
@@ -192,11 +213,35 @@ pub(super) struct Requests {
     meter: Arc<Meter>,
     /// Whether an actor has handled what came, where no more comes.
     handled: Handled,
+    /// One that was looked at, and is to be given again.
+    again: Option<Bytes>,
 }
 
 impl Requests {
+    fn new(messages: Streaming<Bytes>, meter: &Arc<Meter>, streams: bool) -> Self {
+        let handled = if streams { Handled::Unknown } else { Handled::No };
+        Self { messages, meter: Arc::clone(meter), handled, again: None }
+    }
+
+    /// The first one, within the time of the call.
+    pub(super) async fn first(&mut self, deadline: Option<Deadline>) -> Result<Bytes, Status> {
+        let first = tokio::select! {
+            first = self.next() => first?,
+            () = Deadline::passed(deadline) => return Err(too_late()),
+        };
+        first.ok_or_else(|| not_handled(Code::InvalidArgument, "REQUESTS", "there is no request"))
+    }
+
+    /// Gives a request once more.
+    pub(super) fn put_back(&mut self, request: Bytes) {
+        self.again = Some(request);
+    }
+
     /// The next one; `None` when the client has said that there are no more.
     async fn next(&mut self) -> Result<Option<Bytes>, Status> {
+        if let Some(again) = self.again.take() {
+            return Ok(Some(again));
+        }
         let mut before = None;
         loop {
             let next = poll_fn(|cx| Pin::new(&mut self.messages).poll_next(cx));
@@ -285,8 +330,15 @@ impl Drop for Pumping {
     }
 }
 
-fn only_answer(answer: Bytes) -> Answers {
-    once(async { Ok(answer) }).chain(once(async { Err(status::success()) })).boxed()
+/// One answer, and its status.
+fn only_answer(answer: Bytes, meter: &Meter) -> Result<Answers, Status> {
+    let untaken = meter.answer(answer.len()).ok_or_else(status::untaken)?;
+    let answer = async move {
+        // From here on its body counts.
+        drop(untaken);
+        Ok(answer)
+    };
+    Ok(once(answer).chain(once(async { Err(status::success()) })).boxed())
 }
 
 /// The replies of a call, then its status.
@@ -307,4 +359,50 @@ fn answers(form: Form, replies: Replies, pumping: Pumping) -> Answers {
         Some((Err(status), None))
     })
     .boxed()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
+
+    use axum::body::Body;
+    use futures_util::stream::iter;
+    use tokio::time::{Instant, sleep};
+
+    use super::super::body::{Metered, Unfinished};
+    use super::super::codec::AsTheyAre;
+    use super::*;
+
+    /// Requests whose bytes come one by one, with such a wait before each.
+    fn requests(bytes: &'static [u8], wait: Duration) -> Requests {
+        let frames = iter(bytes.chunks(1)).then(move |byte| async move {
+            sleep(wait).await;
+            Ok::<_, std::io::Error>(byte)
+        });
+        let meter = Meter::of(&Arc::<Unfinished>::default());
+        let body = Body::from_stream(frames.chain(futures_util::stream::pending()));
+        let metered = Metered { body, meter: Arc::clone(&meter) };
+        let messages = Streaming::new_request(AsTheyAre, metered, None, None);
+        Requests::new(messages, &meter, false)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_that_comes_byte_by_byte_is_given_up_and_a_stream_that_is_quiet_is_not() {
+        let start = Instant::now();
+        let mut slow =
+            requests(b"\0\0\0\0\x64and so on, for a hundred bytes", Duration::from_secs(1));
+        let status = slow.next().await.unwrap_err();
+        assert_eq!(status.code(), Code::DeadlineExceeded, "{status}");
+        assert!(start.elapsed() <= 2 * MESSAGE_WITHIN, "{:?}", start.elapsed());
+
+        let mut whole = requests(b"\0\0\0\0\x03one\0\0\0\0\x03two", Duration::from_secs(3));
+        assert_eq!(whole.next().await.unwrap().unwrap(), "one");
+        assert_eq!(whole.next().await.unwrap().unwrap(), "two", "a message has its own time");
+        // Nothing has begun, for as long as it likes.
+        let day = sleep(Duration::from_secs(24 * 3600));
+        tokio::select! {
+            next = whole.next() => panic!("{next:?}"),
+            () = day => {}
+        }
+    }
 }

@@ -11,11 +11,12 @@ use http::{HeaderMap, Method, StatusCode, Version, header};
 use tonic::codegen::Service;
 use tonic::{Code, Status};
 
-use super::body::{Meter, Metered, Unfinished};
-use super::call::{Calling, Once};
+use super::body::{Answer, Metered, Meter, Unfinished};
+use super::call::{Calling, Make, Once};
 use super::codec::AsTheyAre;
 use super::deadline::Deadline;
 use super::method::Route;
+use super::node::{Does, Naming};
 use super::status::{self, not_handled};
 use super::target::Target;
 use super::{MESSAGE_MOST, Methods, health};
@@ -64,16 +65,16 @@ async fn serve(State(door): State<Arc<Door>>, request: Request) -> Response {
         let Ok(answer) = door.own.clone().call(request).await;
         return answer;
     }
-    match door.calling(&request, &pass) {
-        Ok(calling) => {
-            let meter = Arc::clone(&calling.meter);
+    match door.make(&request, pass) {
+        Ok((make, meter)) => {
+            let answered = Arc::clone(&meter);
             let request = request.map(|body| Metered { body, meter });
             tonic::server::Grpc::new(AsTheyAre)
                 .max_decoding_message_size(MESSAGE_MOST)
                 .max_encoding_message_size(usize::MAX)
-                .streaming(Once(Some(calling)), request)
+                .streaming(Once(Some(make)), request)
                 .await
-                .map(axum::body::Body::new)
+                .map(|body| axum::body::Body::new(Answer { body, meter: answered }))
         }
         Err(status) => status.into_http(),
     }
@@ -115,11 +116,32 @@ impl Door {
     }
 
     /// The call that a request asks for.
-    fn calling(&self, request: &Request, pass: &Pass) -> Result<Calling, Status> {
-        let path = request.uri().path();
-        let route = self.routes.get(path).ok_or_else(|| no_such_method(path))?;
+    fn make(&self, request: &Request, pass: Pass) -> Result<(Make, Arc<Meter>), Status> {
+        let (path, headers) = (request.uri().path(), request.headers());
         let wrong = |text: String| not_handled(Code::InvalidArgument, "HEADERS", &text);
-        let deadline = Deadline::of(request.headers()).map_err(wrong)?;
+        let deadline = Deadline::of(headers).map_err(wrong)?;
+        let (trace, meter) = (trace(headers), Meter::of(&self.unfinished));
+        let metered = Arc::clone(&meter);
+        let make = match (self.routes.get(path), Does::of(path)) {
+            (Some(route), _) => {
+                Make::Known(self.calling(route, &pass, deadline, (trace, meter))?)
+            }
+            (None, Some(does)) => {
+                let access = self.access.clone();
+                Make::Named(Naming { access, pass, does, deadline, trace, meter })
+            }
+            (None, None) => return Err(no_such_method(path)),
+        };
+        Ok((make, metered))
+    }
+
+    fn calling(
+        &self,
+        route: &Route,
+        pass: &Pass,
+        deadline: Option<Deadline>,
+        (trace, meter): (Option<TraceContext>, Arc<Meter>),
+    ) -> Result<Calling, Status> {
         let reached = self.access.reach(pass, &route.peer, &route.name);
         let reached = reached.map_err(|error| status::of(&error))?;
         let node = self.access.node();
@@ -128,7 +150,7 @@ impl Door {
         if let Some(deadline) = deadline {
             target = target.within(deadline.left());
         }
-        if let Some(trace) = trace(request.headers()) {
+        if let Some(trace) = trace {
             target = target.traced(trace);
         }
         Ok(Calling {
@@ -138,7 +160,7 @@ impl Door {
             form: route.form.clone(),
             way: route.way,
             deadline,
-            meter: Meter::of(&self.unfinished),
+            meter,
         })
     }
 }

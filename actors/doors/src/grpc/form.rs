@@ -4,6 +4,7 @@ use bytes::Bytes;
 use serde::de::IgnoredAny;
 use tonic::{Code, Status};
 
+use super::node;
 use super::status::not_handled;
 
 /// What a method's messages are.
@@ -13,6 +14,8 @@ pub(super) enum Form {
     Raw,
     /// Texts of JSON.
     Json,
+    /// Messages of `estafette.v1`, with JSON or bytes within.
+    Named { is_json: bool },
     /// Messages of a proto.
     #[cfg(feature = "proto")]
     Proto(super::proto::Translation),
@@ -23,14 +26,8 @@ impl Form {
     pub(super) fn request(&self, message: Bytes) -> Result<Bytes, Status> {
         match self {
             Self::Raw => Ok(message),
-            // What is none is known not to have been handled, where it is seen here.
-            Self::Json => match json(&message) {
-                Ok(()) => Ok(message),
-                Err(why) => {
-                    let text = format!("the request is no JSON: {why}");
-                    Err(not_handled(Code::InvalidArgument, "NO_JSON", &text))
-                }
-            },
+            Self::Json => json(&message).map(|()| message),
+            Self::Named { is_json } => node::request(&message, *is_json),
             #[cfg(feature = "proto")]
             Self::Proto(translation) => translation
                 .request(&message)
@@ -42,13 +39,21 @@ impl Form {
     pub(super) fn reply(&self, reply: Bytes) -> Result<Bytes, Status> {
         match self {
             Self::Raw | Self::Json => Ok(reply),
+            Self::Named { is_json } => Ok(node::reply(reply, *is_json)),
             #[cfg(feature = "proto")]
             Self::Proto(translation) => translation.reply(&reply),
         }
     }
 }
 
-fn json(message: &[u8]) -> Result<(), String> {
-    let text = std::str::from_utf8(message).map_err(|error| error.to_string())?;
-    serde_json::from_str::<IgnoredAny>(text).map(drop).map_err(|error| error.to_string())
+/// Refuses what is no JSON: it is known not to have been handled, where that is seen here.
+pub(super) fn json(message: &[u8]) -> Result<(), Status> {
+    let text = std::str::from_utf8(message).map_err(|error| error.to_string());
+    let read = text.and_then(|text| {
+        serde_json::from_str::<IgnoredAny>(text).map(drop).map_err(|error| error.to_string())
+    });
+    read.map_err(|why| {
+        let text = format!("the request is no JSON: {why}");
+        not_handled(Code::InvalidArgument, "NO_JSON", &text)
+    })
 }

@@ -25,6 +25,7 @@ mod door;
 mod form;
 mod health;
 mod method;
+mod node;
 #[cfg(feature = "proto")]
 mod proto;
 #[cfg(feature = "proto")]

@@ -9,7 +9,8 @@ use super::proto::Protos;
 pub(super) fn router(protos: &[Protos]) -> Router {
     let builder = || {
         let health = Builder::configure()
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(super::node::DESCRIPTORS);
         protos.iter().fold(health, |builder, protos| {
             builder.register_encoded_file_descriptor_set(protos.encoded())
         })

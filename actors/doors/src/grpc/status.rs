@@ -61,6 +61,13 @@ pub(super) fn full(text: &str) -> Status {
     failed(Code::ResourceExhausted, Handled::No, "FULL", &text, Some(AGAIN_AFTER))
 }
 
+/// Too many answers wait for clients that do not take them.
+pub(super) fn untaken() -> Status {
+    let text = "it was handled, but too many answers wait here for their clients: ask for less at a \
+                time";
+    handled(Code::ResourceExhausted, "FULL", text)
+}
+
 /// The client has not said all that it wanted to.
 pub(super) fn broke_off(handled: Handled) -> Status {
     failed(Code::Cancelled, handled, "CANCELLED", "the request broke off", None)

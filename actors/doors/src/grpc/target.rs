@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use estafette::Node;
 use estafette::remote::{
-    Download, JsonDownload, JsonRemote, JsonUpload, Raw, RawReply, Remote, RemoteError,
+    Delivery, Download, JsonDownload, JsonRemote, JsonUpload, Raw, RawReply, Remote, RemoteError,
     RemoteErrorKind, TraceContext, Upload,
 };
 use futures_util::{FutureExt, StreamExt};
@@ -76,6 +76,21 @@ impl Target {
         match self {
             Self::Raw { remote, method } => Ok(remote.ask(raw(method, body)).await?.0.into()),
             Self::Json(remote) => Ok(remote.ask(text(&body)).await?.into()),
+        }
+    }
+
+    pub(super) async fn tell(&self, body: Bytes) -> Result<(), RemoteError> {
+        match self {
+            Self::Raw { remote, method } => remote.tell(raw(method, body)).await,
+            Self::Json(remote) => remote.tell(text(&body)).await,
+        }
+    }
+
+    /// Stores a message, which is delivered once.
+    pub(super) async fn deliver(&self, body: Bytes) -> Result<Delivery, RemoteError> {
+        match self {
+            Self::Raw { remote, method } => remote.deliver(raw(method, body)).await,
+            Self::Json(remote) => remote.deliver(text(&body)).await,
         }
     }
 

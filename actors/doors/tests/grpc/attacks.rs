@@ -197,6 +197,24 @@ async fn ten_thousand_calls_that_are_taken_back_at_once_cost_their_connection_an
 }
 
 #[tokio::test]
+async fn a_head_that_is_too_long_is_refused_and_not_kept() {
+    let world = world().await;
+    let door = door(&world).await;
+    let mut client = connect(&door).await;
+    let mut bomb = request(&door, ECHO);
+    for number in 0..1000 {
+        let name: http::HeaderName = format!("x-{number}").parse().unwrap();
+        bomb.headers_mut().insert(name, "x".repeat(200).parse().unwrap());
+    }
+    let (answer, _to) = client.send_request(bomb, true).unwrap();
+    // Its stream is refused, or the connection, before anybody looks at it.
+    if let Ok(answer) = soon(answer).await {
+        assert_eq!(answer.status().as_u16(), 431);
+    }
+    is_served(&door).await;
+}
+
+#[tokio::test]
 async fn calls_that_are_only_begun_are_bounded_by_their_connection() {
     let world = world().await;
     let door = door(&world).await;
@@ -253,5 +271,25 @@ async fn messages_that_never_become_whole_are_bounded_over_all_connections() {
     );
     assert!(calls.iter().all(|(is_taken, ..)| *is_taken), "the others are not");
     drop(calls);
+    is_served(&door).await;
+}
+
+#[tokio::test]
+async fn answers_that_nobody_takes_are_bounded_over_all_connections() {
+    let world = world().await;
+    let door = door(&world).await;
+    let mut untaken = Vec::new();
+    for number in 1..=5 {
+        let (answer, mut to) = begin(&door, ECHO).await;
+        assert!(write(&mut to, message(&vec![0; 15 << 20])).await);
+        to.send_data(Bytes::new(), true).unwrap();
+        let answer = soon(answer).await.unwrap();
+        let text =
+            |name| answer.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+        let refused = (number == 5).then(|| ("8".to_owned(), "yes".to_owned()));
+        assert_eq!(text("grpc-status").zip(text("estafette-handled")), refused, "{number}");
+        untaken.push(answer);
+    }
+    drop(untaken);
     is_served(&door).await;
 }

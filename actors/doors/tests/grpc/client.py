@@ -124,6 +124,63 @@ def protos(channel, metadata):
         print("both:", answer.sum)
 
 
+def named(channel, metadata):
+    """Our own service: any actor that the token leads to, by its name."""
+    sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "proto"))
+    messages, services = grpc.protos_and_services("estafette/v1/node.proto")
+    node = services.NodeServiceStub(channel)
+    order = messages.Target(actor="paris/shop", type="shop.Order")
+
+    def raw(name):
+        return messages.Target(actor=f"paris/{name}")
+
+    def json(text):
+        return messages.Payload(json=text)
+
+    def bytes_of(text):
+        return messages.Payload(raw=text)
+
+    request = messages.AskRequest(target=order, payload=json('{"article":"tea"}'))
+    print("ask:", node.Ask(request, metadata=metadata).payload.json)
+    request = messages.AskRequest(target=raw("echo"), payload=bytes_of(b"bytes"))
+    print("ask:", node.Ask(request, metadata=metadata).payload.raw.decode())
+    request = messages.TellRequest(target=order, payload=json('{"article":"told"}'))
+    print("tell:", node.Tell(request, metadata=metadata) == messages.TellResponse())
+    request = messages.DeliverRequest(target=order, payload=json('{"article":"sent"}'))
+    ids = set()
+    for answer in node.Deliver(request, metadata=metadata):
+        ids.add(answer.id)
+        print("deliver:", messages.State.Name(answer.state))
+    print("ids:", len(ids))
+    request = messages.DownloadRequest(target=raw("greeter"), payload=bytes_of(b"Ada"))
+    for answer in node.Download(request, metadata=metadata):
+        print("download:", answer.payload.raw.decode())
+    # The first request may say where the others go, or have the first of them.
+    target = messages.UploadRequest(target=raw("collector"))
+    parts = [messages.UploadRequest(payload=bytes_of(text)) for text in (b"one", b"two")]
+    print("upload:", node.Upload(iter([target, *parts]), metadata=metadata).payload.raw.decode())
+    parts[0].target.actor = "paris/collector"
+    print("upload:", node.Upload(iter(parts), metadata=metadata).payload.raw.decode())
+    numbers = [messages.OpenRequest(payload=json(f'{{"number":{n}}}')) for n in (1, 2)]
+    numbers[0].target.CopyFrom(messages.Target(actor="paris/counter", type="shop.Add", version=1))
+    for answer in node.Open(iter(numbers), metadata=metadata):
+        print("open:", answer.payload.json)
+    wrong = [
+        ("no target", messages.AskRequest(payload=json("{}"))),
+        ("no actor", messages.AskRequest(target=messages.Target(actor="paris"))),
+        ("no payload", messages.AskRequest(target=order)),
+        ("no json", messages.AskRequest(target=order, payload=json("{"))),
+        ("raw for json", messages.AskRequest(target=order, payload=bytes_of(b"{}"))),
+        ("no right", messages.AskRequest(target=messages.Target(actor="lille/x"))),
+        ("no name", messages.AskRequest(target=raw("nobody"), payload=bytes_of(b""))),
+    ]
+    for what, request in wrong:
+        try:
+            print(f"{what}: no error, but", node.Ask(request, metadata=metadata))
+        except grpc.RpcError as error:
+            print(f"{what}:", said(error))
+
+
 def reflection(channel, metadata):
     from grpc_reflection.v1alpha import reflection_pb2
     from google.protobuf.descriptor_pb2 import FileDescriptorProto

@@ -52,11 +52,41 @@ async fn each_kind_of_method_becomes_its_way_and_an_actor_s_error_a_status() {
 }
 
 #[tokio::test]
+async fn any_actor_is_reached_by_its_name_and_only_where_the_token_leads() {
+    let world = world().await;
+    let door = door(&world).await;
+    let Some(said) = client(&door, &["named"]).await else { return };
+    let expected = "ask: {\"Ok\":3}\n\
+                    ask: bytes\n\
+                    tell: True\n\
+                    deliver: STATE_STORED\n\
+                    deliver: STATE_DELIVERED\n\
+                    deliver: STATE_PROCESSED\n\
+                    ids: 1\n\
+                    download: Bonjour Ada, for the 1. time\n\
+                    download: Bonjour Ada, for the 2. time\n\
+                    download: Bonjour Ada, for the 3. time\n\
+                    upload: onetwo\n\
+                    upload: onetwo\n\
+                    open: 1\n\
+                    open: 3\n\
+                    no target: INVALID_ARGUMENT no TARGET\n\
+                    no actor: INVALID_ARGUMENT no TARGET\n\
+                    no payload: INVALID_ARGUMENT no PAYLOAD\n\
+                    no json: INVALID_ARGUMENT no NO_JSON\n\
+                    raw for json: INVALID_ARGUMENT no PAYLOAD\n\
+                    no right: PERMISSION_DENIED no FORBIDDEN\n\
+                    no name: NOT_FOUND no NO_SUCH_NAME\n";
+    assert_eq!(said, expected);
+}
+
+#[tokio::test]
 async fn reflection_tells_both_ways_what_there_is_and_health_whether_it_can_be_had() {
     let world = world().await;
     let door = door(&world).await;
     let Some(said) = client(&door, &["reflection"]).await else { return };
-    let services = "grpc.health.v1.Health helloworld.Greeter shop.Counter shop.Shop";
+    let services =
+        "estafette.v1.NodeService grpc.health.v1.Health helloworld.Greeter shop.Counter shop.Shop";
     let expected = format!(
         "v1: {services}\n\
          v1alpha: {services}\n\

@@ -7,6 +7,7 @@ use std::time::Duration;
 use actix::{Actor, Context, Handler, ResponseFuture};
 use estafette::remote::{Asked, Called, Raw, RawReply};
 use estafette::{Identity, Node, RemoteMessage};
+use estafette_actors::spool::Spool;
 use estafette_actors::standard;
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
@@ -234,15 +235,18 @@ pub(crate) struct World {
     pub(crate) heard: mpsc::UnboundedReceiver<Heard>,
     /// Bytes that were sent to who is greeted for ever.
     pub(crate) greeted: Arc<AtomicUsize>,
+    _folder: tempfile::TempDir,
 }
 
 pub(crate) async fn world() -> World {
+    let folder = tempfile::tempdir().unwrap();
     let (ours, theirs) = (Identity::generate(), Identity::generate());
     let paris = Node::builder()
         .name("paris")
         .identity(theirs.clone())
         .listen("127.0.0.1:0")
         .peer("lyon", ours.peer(), [""; 0])
+        .spool(Arc::new(Spool::open(folder.path().join("paris")).unwrap()))
         .stages(standard());
     let paris = paris.start().await.unwrap();
     let lyon = Node::builder()
@@ -250,6 +254,7 @@ pub(crate) async fn world() -> World {
         .identity(ours)
         .peer("paris", theirs.peer(), [paris.addresses()[0].clone()])
         .peer("away", Identity::generate().peer(), ["127.0.0.1:1"])
+        .spool(Arc::new(Spool::open(folder.path().join("lyon")).unwrap()))
         .stages(standard());
     let lyon = lyon.start().await.unwrap();
     let (hearing, heard) = mpsc::unbounded_channel();
@@ -266,5 +271,5 @@ pub(crate) async fn world() -> World {
     paris.host("counter", || Counter).takes_calls::<Add>().start().await.unwrap();
     // What health tells of links must not depend on who calls first.
     lyon.watch("paris").unwrap().up().await;
-    World { paris, lyon, heard, greeted }
+    World { paris, lyon, heard, greeted, _folder: folder }
 }

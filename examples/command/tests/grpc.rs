@@ -7,6 +7,8 @@
 mod python;
 mod support;
 
+use std::process::Command;
+
 use actix::{Actor, Context, Handler};
 use estafette::remote::{Called, Raw, RawReply};
 use estafette::{Node, RemoteMessage, TrustedPeer};
@@ -106,8 +108,13 @@ fn a_client_reads_the_answers_of_an_actor_of_another_node_by_bytes_and_by_a_prot
         "helloworld.Greeter/SayHello=greeter.SayHello",
     ]);
     let address = text(&lyon.wait_for("grpc"), "addr");
+    let with = |arguments: &[&str]| -> Vec<String> {
+        let all = [&*address, &*token].into_iter().chain(arguments.iter().copied());
+        all.map(str::to_owned).collect()
+    };
     let said = |program: &str, arguments: &[&str]| {
-        let arguments: Vec<_> = [&*address, &token].iter().chain(arguments).copied().collect();
+        let arguments = with(arguments);
+        let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
         let output = runtime
             .block_on(async {
                 python::start(&python, program, &arguments).wait_with_output().await
@@ -119,7 +126,31 @@ fn a_client_reads_the_answers_of_an_actor_of_another_node_by_bytes_and_by_a_prot
     let lines = |name| (1..=3).map(|time| line(name, time) + "\n").collect::<String>();
     assert_eq!(said("greeter_proto.py", &["Ada", "3"]), lines("Ada"));
     assert_eq!(said("greeter_raw.py", &["Grace", "/raw.Greeter/SayHello"]), lines("Grace"));
+    if let Some(mut javascript) = javascript() {
+        let output = javascript.args(with(&["Edsger", "3"])).output().unwrap();
+        let (lines, wrong) = (lines("Edsger"), String::from_utf8_lossy(&output.stderr));
+        assert_eq!((String::from_utf8_lossy(&output.stdout), &*wrong), (lines.into(), ""));
+    }
     assert_eq!(lyon.terminate(), 0);
+}
+
+/// The client in JavaScript. `None`, said loudly, where it can't be run; a panic where
+/// `ESTAFETTE_JAVASCRIPT` says that it can.
+fn javascript() -> Option<Command> {
+    let folder = python::workspace().join("examples/javascript");
+    let has_node = Command::new("node").arg("--version").output().is_ok();
+    if has_node && folder.join("node_modules/@grpc/grpc-js").exists() {
+        let mut command = Command::new("node");
+        command.arg(folder.join("greeter.js"));
+        return Some(command);
+    }
+    assert!(
+        std::env::var_os("ESTAFETTE_JAVASCRIPT").is_none(),
+        "ESTAFETTE_JAVASCRIPT says that there is node, and what `npm install` makes in {}",
+        folder.display()
+    );
+    eprintln!("LEFT OUT: no node is here, or no `npm install` was done in examples/javascript");
+    None
 }
 
 #[test]

@@ -86,23 +86,26 @@ impl StreamingService<Bytes> for Once {
 }
 
 impl Calling {
-    pub(super) async fn make(self, mut requests: Requests) -> Result<Answers, Status> {
+    pub(super) async fn make(mut self, mut requests: Requests) -> Result<Answers, Status> {
         match self.way {
             Way::Ask => {
                 // Before what may be long is read, and held while a link is waited for.
                 self.reachable().await?;
                 let body = self.only(&mut requests).await?;
+                self = self.in_time();
                 let answer = self.target.ask(body).await.map_err(|error| status::of(&error))?;
                 only_answer(self.form.reply(answer)?, &self.meter)
             }
             Way::Download => {
                 self.reachable().await?;
                 let body = self.only(&mut requests).await?;
+                self = self.in_time();
                 let replies = self.with_room(self.target.download(body)).await?;
                 Ok(answers(self.form, replies, Pumping::none()))
             }
             Way::Upload => {
                 self.reachable().await?;
+                self = self.in_time();
                 let (sending, mut replies) = self.with_room(self.target.upload()).await?;
                 // The actor may have enough before the client has said all.
                 let answer = {
@@ -123,11 +126,20 @@ impl Calling {
             }
             Way::Open => {
                 self.reachable().await?;
+                self = self.in_time();
                 let (sending, replies) = self.with_room(self.target.open()).await?;
                 let pumping = Pumping::spawn(self.form.clone(), requests, sending);
                 Ok(answers(self.form, replies, pumping))
             }
         }
+    }
+
+    /// The actor has the time that is left now.
+    pub(super) fn in_time(mut self) -> Self {
+        if let Some(deadline) = self.deadline {
+            self.target = self.target.within(deadline.left());
+        }
+        self
     }
 
     /// The one request of a call that has one.

@@ -11,7 +11,7 @@ use http::{HeaderMap, Method, StatusCode, Version, header};
 use tonic::codegen::Service;
 use tonic::{Code, Status};
 
-use super::body::{Answer, Metered, Meter, Unfinished};
+use super::body::{Answer, Meter, Metered, Unfinished};
 use super::call::{Calling, Make, Once};
 use super::codec::AsTheyAre;
 use super::deadline::Deadline;
@@ -147,9 +147,6 @@ impl Door {
         let node = self.access.node();
         let mut target = Target::new(node, &reached.address(), &route.takes)
             .map_err(|error| status::of(&error))?;
-        if let Some(deadline) = deadline {
-            target = target.within(deadline.left());
-        }
         if let Some(trace) = trace {
             target = target.traced(trace);
         }

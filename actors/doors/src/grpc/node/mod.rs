@@ -103,9 +103,6 @@ impl Naming {
         };
         let node = self.access.node();
         let mut target = Target::new(node, &reached.address(), &takes).map_err(failed)?;
-        if let Some(deadline) = self.deadline {
-            target = target.within(deadline.left());
-        }
         if let Some(trace) = self.trace.clone() {
             target = target.traced(trace);
         }

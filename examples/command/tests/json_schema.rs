@@ -191,8 +191,10 @@ fn relay_scene(world: &World, lyon: &str, printed: &mut Printed) {
     world.run("dijon", &["trust", "add", lyon, "--name", "lyon"], printed);
     world.run("dijon", &["trust", "add", &paris, "--name", "paris"], printed);
     let mut node = world.command("dijon");
+    let doors = ["--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"];
     let mut node = Running(
-        node.args(["node", "--relay", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"])
+        node.args(["node", "--relay", "--listen", "127.0.0.1:0"])
+            .args(doors)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap(),

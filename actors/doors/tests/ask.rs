@@ -5,8 +5,8 @@
 mod support;
 
 use serde_json::json;
-use support::World;
-use support::http::curl;
+use support::http::{Client, curl};
+use support::{World, within};
 
 const ORDER: &str = "/v1/ask/paris/shop/shop.Order";
 
@@ -45,4 +45,28 @@ async fn an_answer_says_that_it_was_handled_and_an_error_whether() {
     let died = client.post("/v1/ask/paris/shop/shop.Fire", "{}").await;
     died.problem(500, "died", "unknown");
     assert_eq!(world.shop.orders(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_server_that_stops_lets_open_requests_end_and_takes_no_more() {
+    let World { serving, shop, token, lyon, paris, .. } = World::new().await;
+    let client = Client { address: serving.address(), token: Some(token) };
+    let wait = "/v1/ask/paris/shop/shop.Wait";
+    let mut asks = client.connect().await;
+    let headers = ["Content-Type: application/json", "Content-Length: 2"];
+    asks.say(client.head("POST", wait, &headers) + "{}").await;
+    within(shop.waits.acquire()).await.unwrap().forget();
+    let stops = tokio::spawn(serving.stop());
+    // Nobody is let in any more; then what is open is answered.
+    within(async {
+        while tokio::net::TcpStream::connect(client.address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    shop.till.add_permits(1);
+    let answer = asks.head().await;
+    assert_eq!((answer.status, answer.header("connection")), (200, "close"));
+    within(stops).await.unwrap();
+    drop((lyon, paris));
 }

@@ -8,8 +8,11 @@ mod support;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
+use std::sync::Arc;
 
 use estafette::{Node, RemoteMessage, TrustedPeer};
+use estafette_actors::sink::FileSink;
+use estafette_actors::spool::Spool;
 use estafette_actors::standard;
 use serde::{Deserialize, Serialize};
 use support::{World, text};
@@ -40,6 +43,8 @@ async fn paris(world: &World) -> (Node, String) {
     let node = Node::builder()
         .name("paris")
         .listen("127.0.0.1:0")
+        .spool(Arc::new(Spool::open(world.path("paris.spool")).unwrap()))
+        .receive("files", FileSink::into_dir(world.path("in")))
         .stages(standard())
         .start()
         .await
@@ -87,6 +92,44 @@ async fn a_token_is_shown_once_lets_in_and_lets_nobody_in_when_it_is_removed() {
     assert_eq!(support::http::get(&url, "healthz").status, 200);
     assert_eq!(support::http::get(&url, "api/v1/snapshot").status, 200);
     assert_eq!(support::http::get(&url, "v1/ask/paris/shop/shop.Order").status, 401);
+    assert_eq!(node.terminate(), 0);
+    paris.shutdown().await;
+}
+
+/// The lines of curl in the documentation, each in one piece.
+fn documented() -> Vec<String> {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../framework/docs/doors.md");
+    let text = fs::read_to_string(page).unwrap().replace("\\\n", " ");
+    let lines = text.lines().filter(|line| line.starts_with("curl http://127.0.0.1:7480/"));
+    lines.map(str::to_owned).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_documentation_says_to_curl_works_as_it_is_written() {
+    let world = World::new();
+    let (paris, _) = paris(&world).await;
+    let (id, address) = (paris.peer().to_string(), paris.addresses()[0].clone());
+    let trusted = ["trust", "add", &*id, "--name", "paris", "--addr", &*address];
+    assert_eq!(world.run("lyon", trusted).code, 0);
+    let to = ["token", "add", "till", "--to", "paris/shop,paris/files", "--expires", "30d"];
+    let token = text(world.run("lyon", to).event("token_added"), "token");
+    let node = world.lyon_with(&["--http", "127.0.0.1:0"]);
+    let url = text(&node.wait_for("page"), "url");
+    fs::write(world.path("photo.jpg"), [7; 100_000]).unwrap();
+    let lines = documented();
+    assert!(lines.len() >= 4, "{lines:?}");
+    for line in lines {
+        let line = line.replace("http://127.0.0.1:7480/", &url).replacen(
+            "curl",
+            "curl -sS --fail-with-body",
+            1,
+        );
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &line]).env("TOKEN", &token).current_dir(world.path(""));
+        let ran = shell.output().unwrap();
+        assert!(ran.status.success(), "{line}: {ran:?}");
+    }
+    while !world.has_arrived("photo.jpg") {}
     assert_eq!(node.terminate(), 0);
     paris.shutdown().await;
 }

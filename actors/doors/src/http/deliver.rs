@@ -1,8 +1,8 @@
 //! `POST /v1/deliver/{peer}/{name}/{type}`: a message that is stored, and delivered once, even to a
 //! node that is away; and `GET /v1/deliveries/{key}`: what has become of it.
 //!
-//! Invariant: the key of a delivery is its id, together with the name of the token: whoever sends it
-//! again, after whatever befell client, door or node, means the same message.
+//! Invariant: the key of a delivery is its id, together with the name of the token: whoever sends
+//! it again, after whatever befell client, door or node, means the same message.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -68,7 +68,8 @@ pub(crate) async fn delivery(
     let found = seat.access.node().keyed_letter(&scoped(&pass, &key));
     let delivery = found.ok_or_else(|| {
         let text = format!(
-            "no delivery of the token {:?} has the key {key:?}: none was stored, or its time is over",
+            "no delivery of the token {:?} has the key {key:?}: none was stored, or its time is \
+             over",
             pass.name
         );
         Problem::new(StatusCode::NOT_FOUND, "no-such-delivery", text)

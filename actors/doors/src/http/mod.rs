@@ -5,7 +5,10 @@ mod body;
 mod deliver;
 mod download;
 mod guard;
+mod open;
+mod openapi;
 mod problem;
+mod send;
 mod target;
 mod tell;
 
@@ -13,24 +16,27 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::http::StatusCode;
-use axum::routing::{any, get, post};
+use axum::routing::{any, get, post, put};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use self::problem::Problem;
 use crate::access::Access;
 
-/// The most streams of answers, or of states, at once; a further one is answered 503.
+/// The most streams at once, of answers and of states; a further one is answered 503.
 const STREAMS: usize = 16_384;
+/// The most contents that are being sent at once, each of which has a thread that seals it.
+const UPLOADS: usize = 32;
 /// What bodies of requests may hold of memory, all together, in KiB.
 const BODIES: usize = 64 << 10;
 
 /// The door for HTTP as a router, for a host that has an axum server, or for
-/// [`serve`](crate::serve). All its paths begin with `/v1/`; it checks tokens and origins by
-/// itself.
+/// [`serve`](crate::serve). All its paths begin with `/v1/`, but for `/openapi.json`; it checks
+/// tokens and origins by itself.
 pub fn http(access: &Access) -> Router {
     let seat = Seat {
         access: access.clone(),
         streams: Arc::new(Semaphore::new(STREAMS)),
+        uploads: Arc::new(Semaphore::new(UPLOADS)),
         bodies: Arc::new(Semaphore::new(BODIES)),
     };
     Router::new()
@@ -39,6 +45,10 @@ pub fn http(access: &Access) -> Router {
         .route("/v1/deliver/{peer}/{name}/{message}", post(deliver::deliver))
         .route("/v1/deliveries/{key}", get(deliver::delivery))
         .route("/v1/download/{peer}/{name}/{message}", post(download::download))
+        .route("/v1/open/{peer}/{name}/{message}", get(open::open))
+        .route("/v1/send/{peer}/{inbox}/{file}", put(send::send))
+        .route("/v1/transfers/{id}", get(send::transfer))
+        .route("/openapi.json", get(openapi::openapi))
         .method_not_allowed_fallback(async || Problem::method())
         .route("/v1/{*rest}", any(async || Problem::nothing_here()))
         .layer(axum::middleware::from_fn_with_state(access.clone(), guard::guard))
@@ -50,10 +60,16 @@ pub fn http(access: &Access) -> Router {
 struct Seat {
     access: Access,
     streams: Arc<Semaphore>,
+    uploads: Arc<Semaphore>,
     bodies: Arc<Semaphore>,
 }
 
 impl Seat {
+    /// A place for one more content.
+    fn upload(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        Arc::clone(&self.uploads).try_acquire_owned().map_err(|_| Problem::busy("contents"))
+    }
+
     /// A place for one more stream.
     fn stream(&self) -> Result<OwnedSemaphorePermit, Problem> {
         Arc::clone(&self.streams).try_acquire_owned().map_err(|_| Problem::busy("streams"))

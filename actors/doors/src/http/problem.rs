@@ -72,7 +72,8 @@ impl Problem {
             StatusCode::NOT_FOUND,
             "no-such-path",
             "nothing is here: POST /v1/ask/PEER/NAME/TYPE asks an actor, and tell, deliver and \
-             download do as they say; a slash within a name is written %2F",
+             download do as they say, /openapi.json tells all; a slash within a name is written \
+             %2F",
         )
     }
 

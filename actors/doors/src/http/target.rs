@@ -57,7 +57,7 @@ impl FromRequestParts<Seat> for Target {
     }
 }
 
-pub(crate) fn bad(detail: String) -> Problem {
+pub(crate) fn bad(detail: impl Into<String>) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, "bad-request", detail)
 }
 

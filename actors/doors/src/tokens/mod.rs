@@ -290,6 +290,11 @@ impl Pass {
     pub fn leads_to(&self, peer: &[&str], name: &str) -> bool {
         self.rights.iter().any(|right| right.covers(peer, name))
     }
+
+    /// Returns whether it leads to any name at such a peer.
+    pub fn leads_to_some(&self, peer: &[&str]) -> bool {
+        self.rights.iter().any(|right| right.is_of(peer))
+    }
 }
 
 impl fmt::Debug for Tokens {

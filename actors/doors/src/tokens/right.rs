@@ -30,7 +30,12 @@ impl Right {
 
     /// Whether it covers this name at a peer that is called by any of these.
     pub(super) fn covers(&self, peer: &[&str], name: &str) -> bool {
-        (self.peer == ANY || peer.contains(&&*self.peer)) && (self.name == ANY || self.name == name)
+        self.is_of(peer) && (self.name == ANY || self.name == name)
+    }
+
+    /// Whether it covers some name at it.
+    pub(super) fn is_of(&self, peer: &[&str]) -> bool {
+        self.peer == ANY || peer.contains(&&*self.peer)
     }
 }
 

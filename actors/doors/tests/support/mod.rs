@@ -36,12 +36,14 @@ pub(crate) struct World {
     folder: tempfile::TempDir,
 }
 
+const ANY: &str = "127.0.0.1:0";
+
 /// A node with a spool in a folder.
-async fn node(name: &str, key: &Identity, folder: &Path) -> Node {
+async fn node(name: &str, key: &Identity, folder: &Path, listen: &str) -> Node {
     Node::builder()
         .name(name)
         .identity(key.clone())
-        .listen("127.0.0.1:0")
+        .listen(listen)
         .spool(Arc::new(Spool::open(folder.join(name)).unwrap()))
         .stages(standard())
         .receive("files", estafette_actors::sink::FileSink::into_dir(folder.join("in")))
@@ -63,8 +65,8 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("in")).unwrap();
         let keys = [Identity::generate(), Identity::generate()];
-        let lyon = node("lyon", &keys[0], folder.path()).await;
-        let paris = node("paris", &keys[1], folder.path()).await;
+        let lyon = node("lyon", &keys[0], folder.path(), ANY).await;
+        let paris = node("paris", &keys[1], folder.path(), ANY).await;
         introduce(&lyon, &paris);
         let shop = shop::Seen::default();
         shop::open(&paris, &shop).await;
@@ -84,7 +86,9 @@ impl World {
 
     /// It comes back, with its key and its spool.
     pub(crate) async fn paris_comes(&mut self) {
-        let paris = node("paris", &self.keys[1], self.folder.path()).await;
+        // Where it was: who tries it meanwhile goes on trying there.
+        let (_, known) = self.lyon.trust().named("paris").unwrap();
+        let paris = node("paris", &self.keys[1], self.folder.path(), &known.addresses[0]).await;
         shop::open(&paris, &self.shop).await;
         introduce(&self.lyon, &paris);
         self.paris = Some(paris);
@@ -94,7 +98,7 @@ impl World {
     pub(crate) async fn lyon_restarts(&mut self) {
         let paris = self.lyon.trust().named("paris").unwrap();
         self.lyon.stop().await;
-        self.lyon = node("lyon", &self.keys[0], self.folder.path()).await;
+        self.lyon = node("lyon", &self.keys[0], self.folder.path(), ANY).await;
         self.lyon.trust().add(paris.0, paris.1).unwrap();
         self.access = Access::of(&self.lyon, self.access.tokens());
         let router = estafette_doors::http(&self.access);

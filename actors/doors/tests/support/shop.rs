@@ -136,7 +136,14 @@ impl Handler<Called<Count>> for Shop {
         let seen = self.0.clone();
         actix::spawn(async move {
             let Called { mut requests, mut replies, .. } = called;
-            while let Some(Ok(Count { to })) = requests.next().await {
+            while let Some(request) = requests.next().await {
+                let to = match request {
+                    Ok(Count { to }) => to,
+                    Err(error) => {
+                        seen.given_up.add_permits(1);
+                        return replies.fail(error.to_string());
+                    }
+                };
                 let mut number = 0;
                 while to.is_none_or(|to| number < to) {
                     number += 1;

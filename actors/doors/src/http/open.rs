@@ -1,0 +1,135 @@
+//! `GET /v1/open/{peer}/{name}/{type}`: on a WebSocket, a stream of messages and one of answers.
+//!
+//! ```text
+//! a frame of text    an item, as JSON; from the client an empty one says that there are no more
+//! close 1000         the answers are over
+//! close 4404         a problem: 4000 and its status, and as the reason the word of its type
+//! ```
+//! Invariant: a frame is read when the actor has room for its item, and an answer is taken from the
+//! actor when the client has room for it.
+
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
+use axum::http::StatusCode;
+use axum::response::Response;
+use estafette::RemoteError;
+use estafette::remote::{JsonDownload, JsonUpload};
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt, StreamExt};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::Seat;
+use super::problem::Problem;
+use super::target::Target;
+use crate::status::{self, Status};
+
+/// The most bytes of an item, as of any stream of messages.
+const ITEM_MOST: usize = 1 << 20;
+/// How often a client is asked whether it is still there, and how long it may be silent.
+const PING: Duration = Duration::from_secs(20);
+const SILENT_MOST: Duration = Duration::from_secs(60);
+/// What a client has for taking the last words.
+const LAST_WITHIN: Duration = Duration::from_secs(5);
+
+type Sink = SplitSink<WebSocket, Message>;
+
+/// Begins the call, then the socket.
+pub(crate) async fn open(
+    State(seat): State<Seat>,
+    target: Target,
+    socket: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Result<Response, Problem> {
+    let socket = socket.map_err(|error| {
+        let text = format!("this path is a WebSocket of HTTP/1.1: {}", error.body_text());
+        Problem::new(StatusCode::UPGRADE_REQUIRED, "upgrade", text)
+            .with(axum::http::header::UPGRADE, axum::http::HeaderValue::from_static("websocket"))
+    })?;
+    let place = seat.stream()?;
+    let (upload, download) = target.remote.open().await?;
+    let socket = socket.max_message_size(ITEM_MOST).max_frame_size(ITEM_MOST);
+    Ok(socket.on_upgrade(move |socket| run(socket, upload, download, place)))
+}
+
+/// Carries items both ways until the answers are over, or one end goes.
+async fn run(
+    socket: WebSocket,
+    upload: JsonUpload,
+    mut download: JsonDownload,
+    _place: OwnedSemaphorePermit,
+) {
+    let (mut sink, stream) = socket.split();
+    let mut requests = std::pin::pin!(requests(stream, upload));
+    let mut pings = tokio::time::interval(PING);
+    let close = loop {
+        let said = tokio::select! {
+            ended = requests.as_mut() => match ended {
+                Ended::Wrong(close) => break close,
+                // Dropped, the call is cancelled.
+                Ended::Gone => return,
+            },
+            answer = download.next() => match answer {
+                Some(Ok(json)) => Message::Text(json.into()),
+                Some(Err(error)) => break failed(&error),
+                None => break closing(1000, "end"),
+            },
+            _ = pings.tick() => Message::Ping(Default::default()),
+        };
+        match tokio::time::timeout(SILENT_MOST, sink.send(said)).await {
+            Ok(Ok(())) => {}
+            _ => return,
+        }
+    };
+    say_last(&mut sink, close).await;
+}
+
+async fn say_last(sink: &mut Sink, close: CloseFrame) {
+    // Whoever is gone hears nothing.
+    let _ = tokio::time::timeout(LAST_WITHIN, sink.send(Message::Close(Some(close)))).await;
+}
+
+/// The end of what a client sends.
+enum Ended {
+    Wrong(CloseFrame),
+    Gone,
+}
+
+/// Gives items to the actor, as it has room. Behind the last one, only a client that goes is of
+/// interest.
+async fn requests(mut stream: SplitStream<WebSocket>, upload: JsonUpload) -> Ended {
+    let mut upload = Some(upload);
+    loop {
+        let Ok(Some(Ok(message))) = tokio::time::timeout(SILENT_MOST, stream.next()).await else {
+            return Ended::Gone;
+        };
+        match (message, &mut upload) {
+            (Message::Ping(_) | Message::Pong(_), _) => {}
+            (Message::Close(_), _) => return Ended::Gone,
+            (Message::Text(text), Some(open)) if !text.is_empty() => {
+                if let Err(error) = open.send(&text).await {
+                    // What has ended the call is told by its answers.
+                    if error.kind == estafette::RemoteErrorKind::Unencodable {
+                        return Ended::Wrong(failed(&error));
+                    }
+                    std::future::pending::<()>().await;
+                }
+            }
+            (Message::Text(text), _) if text.is_empty() => {
+                if let Some(open) = upload.take() {
+                    open.finish();
+                }
+            }
+            _ => return Ended::Wrong(closing(1003, "a frame is an item of JSON, as text")),
+        }
+    }
+}
+
+fn failed(error: &RemoteError) -> CloseFrame {
+    closing(4000 + Status::of(error.kind).http, status::name(error.kind))
+}
+
+fn closing(code: u16, reason: &'static str) -> CloseFrame {
+    CloseFrame { code, reason: reason.into() }
+}

@@ -1,0 +1,250 @@
+//! `GET /openapi.json`: what this door takes, for who asks: its own paths, and one for each message
+//! that the token leads to, with its schema.
+
+use std::time::Duration;
+
+use axum::Extension;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use estafette::remote::{Description, Taken};
+use futures_util::future::join_all;
+use serde_json::{Map, Value, json};
+
+use super::Seat;
+use super::deliver::escaped;
+use super::problem::Problem;
+use crate::tokens::Pass;
+
+/// The most peers that are asked what they take.
+const PEERS_MOST: usize = 64;
+/// The most messages that are told of.
+const MESSAGES_MOST: usize = 2_000;
+/// How long a peer may take for its answer; one that is away is named instead.
+const WITHIN: Duration = Duration::from_secs(5);
+
+/// The ways of a message, and whether a schema of its answer is that of what is answered.
+const WAYS: [(&str, &str); 4] = [
+    ("ask", "Ask, and wait for the answer"),
+    ("tell", "Send, without an answer"),
+    ("deliver", "Store, and deliver once, even to a node that is away"),
+    ("download", "Ask, and take answers as they come"),
+];
+
+/// The document, in the words of OpenAPI 3.1.
+pub(crate) async fn openapi(
+    State(seat): State<Seat>,
+    Extension(pass): Extension<Pass>,
+) -> Result<Response, Problem> {
+    let _place = seat.stream()?;
+    let node = seat.access.node();
+    let known = node.trust().list().into_iter();
+    let known = known.filter(|(id, peer)| pass.leads_to_some(&[&peer.name, &id.to_string()]));
+    let asked = known.take(PEERS_MOST).map(|(id, peer)| async move {
+        let asked = id.to_string();
+        let told = tokio::time::timeout(WITHIN, node.describe(&asked)).await;
+        (id, peer.name, told.ok().and_then(Result::ok))
+    });
+    let (mut paths, mut absent, mut left) = (own_paths(), Vec::new(), MESSAGES_MOST);
+    for (id, peer, told) in join_all(asked).await {
+        match told {
+            Some(told) => {
+                let leads = |name: &str| pass.leads_to(&[&peer, &id.to_string()], name);
+                typed_paths(&peer, &told, leads, &mut left, &mut paths);
+            }
+            None => absent.push(peer),
+        }
+    }
+    let document = json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "A door of an estafette node",
+            "version": "1",
+            "description": "Actors and inboxes of other nodes, as far as this token leads.",
+        },
+        "security": [{ "token": [] }],
+        "paths": paths,
+        "components": {
+            "securitySchemes": { "token": { "type": "http", "scheme": "bearer" } },
+            "schemas": schemas(),
+        },
+        // Peers that did not answer: what they take is not in here.
+        "x-estafette-absent": absent,
+    });
+    Ok(([(header::CONTENT_TYPE, "application/json")], document.to_string()).into_response())
+}
+
+/// The paths that any token has.
+fn own_paths() -> Map<String, Value> {
+    let mut paths = Map::new();
+    let actor = ["peer", "name", "message"];
+    let any = json!({ "description": "What its type says." });
+    for (way, summary) in WAYS {
+        let operation = operation(way, summary, &actor, &any, &any);
+        paths.insert(format!("/v1/{way}/{{peer}}/{{name}}/{{message}}"), operation);
+    }
+    let text = json!({ "type": "string" });
+    let get = |summary: &str, parts: &[&str], answer: Value| {
+        let operation = described(summary, parts, None, answer);
+        json!({ "get": operation })
+    };
+    let states = json!({ "200": {
+        "description": "Its state.",
+        "content": {
+            "application/json": { "schema": named("Delivery") },
+            "text/event-stream": { "schema": text },
+        },
+    } });
+    paths.insert(
+        "/v1/deliveries/{key}".into(),
+        get("What has become of a message that was delivered", &["key"], states),
+    );
+    let content = json!({ "application/octet-stream": {} });
+    let put = described(
+        "Send content to an inbox, even of a node that is away",
+        &["peer", "inbox", "file"],
+        Some(content),
+        json!({
+            "202": json_of("It is stored.", named("Transfer")),
+            "200": json_of("It is there.", named("Transfer")),
+        }),
+    );
+    paths.insert("/v1/send/{peer}/{inbox}/{file}".into(), json!({ "put": put }));
+    paths.insert(
+        "/v1/transfers/{id}".into(),
+        get(
+            "What has become of content",
+            &["id"],
+            json!({ "200": json_of("Its state.", named("Transfer")) }),
+        ),
+    );
+    let socket =
+        json!({ "101": { "description": "A WebSocket: each frame of text is an item, as JSON." } });
+    paths.insert(
+        "/v1/open/{peer}/{name}/{message}".into(),
+        get("Send a stream of messages, and take a stream of answers", &actor, socket),
+    );
+    let own = json!({ "200": json_of("It.", json!({ "type": "object" })) });
+    paths.insert("/openapi.json".into(), get("This document", &[], own));
+    paths
+}
+
+/// A path for each message that a peer takes as JSON, and each way of it.
+fn typed_paths(
+    peer: &str,
+    told: &Description,
+    leads: impl Fn(&str) -> bool,
+    left: &mut usize,
+    paths: &mut Map<String, Value>,
+) {
+    for described in told.names.iter().filter(|described| leads(&described.name)) {
+        let as_json = |taken: &&Taken| taken.forms.iter().any(|form| form == "json");
+        for taken in described.takes.iter().filter(as_json) {
+            let Some(fewer) = left.checked_sub(1) else { return };
+            *left = fewer;
+            let place = [peer, &described.name, &taken.message].map(escaped).join("/");
+            let schema = |text: &Option<String>, what: &str| {
+                schema(text.as_deref(), &format!("{place}/{}/{what}", taken.version))
+            };
+            let (message, answer) =
+                (schema(&taken.schema, "message"), schema(&taken.answer_schema, "answer"));
+            for (way, summary) in WAYS {
+                if !taken.ways.iter().any(|known| known == way) {
+                    continue;
+                }
+                let mut path = format!("/v1/{way}/{place}");
+                if taken.version != 1 {
+                    path += &format!("?version={}", taken.version);
+                }
+                let summary = format!("{summary}: {}", taken.message);
+                paths.insert(path, operation(way, &summary, &[], &message, &answer));
+            }
+        }
+    }
+}
+
+/// A schema as it was told, which refers to parts of itself.
+fn schema(text: Option<&str>, place: &str) -> Value {
+    let known = text.and_then(|text| serde_json::from_str::<Value>(text).ok());
+    match known {
+        Some(Value::Object(mut schema)) => {
+            schema.insert("$id".into(), format!("urn:estafette:schema:{place}").into());
+            Value::Object(schema)
+        }
+        _ => json!({}),
+    }
+}
+
+fn operation(way: &str, summary: &str, parts: &[&str], message: &Value, answer: &Value) -> Value {
+    let answers = match way {
+        "ask" => json!({ "200": json_of("The answer.", answer.clone()) }),
+        "tell" => json!({ "202": { "description": "It is on its way." } }),
+        "deliver" => json!({
+            "202": json_of("It is stored.", named("Delivery")),
+            "200": json_of("It was handled.", named("Delivery")),
+        }),
+        _ => json!({ "200": {
+            "description": "Answers, one a line or as events.",
+            "content": {
+                "application/jsonl": { "schema": answer },
+                "text/event-stream": { "schema": { "type": "string" } },
+            },
+        } }),
+    };
+    let body = json!({ "application/json": { "schema": message } });
+    json!({ "post": described(summary, parts, Some(body), answers) })
+}
+
+fn described(summary: &str, parts: &[&str], body: Option<Value>, mut answers: Value) -> Value {
+    answers["default"] = json!({
+        "description": "A problem.",
+        "content": { "application/problem+json": { "schema": named("Problem") } },
+    });
+    let parameters: Vec<_> = parts
+        .iter()
+        .map(|part| {
+            let text = json!({ "type": "string" });
+            json!({ "name": part, "in": "path", "required": true, "schema": text })
+        })
+        .collect();
+    let mut operation =
+        json!({ "summary": summary, "parameters": parameters, "responses": answers });
+    if let Some(content) = body {
+        operation["requestBody"] = json!({ "required": true, "content": content });
+    }
+    operation
+}
+
+fn json_of(description: &str, schema: Value) -> Value {
+    json!({ "description": description, "content": { "application/json": { "schema": schema } } })
+}
+
+fn named(name: &str) -> Value {
+    json!({ "$ref": format!("#/components/schemas/{name}") })
+}
+
+fn schemas() -> Value {
+    let (text, whole) = (json!({ "type": "string" }), json!({ "type": ["integer", "null"] }));
+    let handled = json!({ "enum": ["no", "yes", "unknown"] });
+    let object = |properties: Value| json!({ "type": "object", "properties": properties });
+    json!({
+        "Problem": object(json!({
+            "type": text, "title": text, "status": { "type": "integer" },
+            "detail": text, "handled": handled,
+        })),
+        "Delivery": object(json!({
+            "key": text, "id": text,
+            "state": { "enum": ["stored", "delivered", "processed", "dead"] },
+            "why": object(json!({ "type": text, "detail": text, "handled": handled })),
+        })),
+        "Transfer": object(json!({
+            "id": text, "name": text, "bytes": whole,
+            "state": { "enum": ["stored", "relayed", "delivered", "processed", "dead"] },
+            "receipt": {
+                "type": ["object", "null"],
+                "properties": { "bytes": { "type": "integer" }, "blake3": text },
+            },
+            "why": { "type": ["string", "null"] },
+        })),
+    })
+}

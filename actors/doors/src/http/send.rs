@@ -1,0 +1,283 @@
+//! `PUT /v1/send/{peer}/{inbox}/{file}`: content for an inbox, which the node keeps sealed until it
+//! is there; and `GET /v1/transfers/{id}`: what has become of it.
+//!
+//! Invariant: what is answered 202 is whole, sealed and durable in the node's spool. A body that
+//! breaks off leaves nothing.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::header::{self, HeaderMap, HeaderValue};
+use axum::http::{Request, StatusCode};
+use axum::response::{IntoResponse, Response};
+use bytes::{Buf, Bytes};
+use estafette::node::{OutboxEntry, OutboxState, SendError};
+use estafette::{Destination, RemoteErrorKind, SendOptions, TransferHandle, TransferId};
+use estafette_actors::source::ReaderSource;
+use futures_util::StreamExt;
+use serde_json::{Value, json};
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::Seat;
+use super::deliver::applied;
+use super::problem::Problem;
+use super::target;
+use crate::tokens::Pass;
+
+/// How long may be waited, all together, for each [`LEAST`] bytes of content: who sends a byte a
+/// second keeps no place.
+const SENDS_WITHIN: Duration = Duration::from_secs(60);
+const LEAST: usize = 64 << 10;
+/// Parts of a body that wait to be sealed.
+const PARTS: usize = 2;
+
+/// Takes content. A client that goes away before its end leaves nothing; behind it, nothing stops.
+pub(crate) async fn send(
+    State(seat): State<Seat>,
+    Extension(pass): Extension<Pass>,
+    path: Result<Path<(String, String, String)>, PathRejection>,
+    request: Request<Body>,
+) -> Result<Response, Problem> {
+    let Path((peer, inbox, file)) = path.map_err(|error| target::bad(error.body_text()))?;
+    let reached = seat.access.reach(&pass, &peer, &inbox)?;
+    let headers = request.headers();
+    if headers.contains_key(header::CONTENT_RANGE) {
+        return Err(target::bad("a part of content is not taken: send all of it"));
+    }
+    let place = seat.upload()?;
+    let wait = target::wait(headers);
+    let length = headers.get(header::CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+    let (parts, fed) = mpsc::channel(PARTS);
+    let source = ReaderSource::new(&file, Fed { parts: fed, rest: Bytes::new(), ended: false })
+        .map_err(|error| target::bad(format!("the name of the content: {error}")))?;
+    let source = match length {
+        Some(length) => source.expect_length(length),
+        None => source,
+    };
+    let options = SendOptions { copy: true, ..SendOptions::default() };
+    let to = Destination::Peer(reached.peer, inbox.clone());
+    let sent = seat.access.node().send_with(to, source, options);
+    let (fault, sent) = tokio::join!(feed(request.into_body(), parts), sent);
+    drop(place);
+    let handle = match (sent, fault) {
+        (Ok(handle), _) => handle,
+        // That the copy failed follows from it.
+        (Err(_), Some(fault)) => return Err(fault),
+        (Err(error), None) => return Err(unsent(&error)),
+    };
+    if let Some(wait) = wait {
+        // Its entry tells how it went.
+        let _ = tokio::time::timeout(wait, handle.delivered()).await;
+    }
+    accepted(&seat, &handle, wait).await
+}
+
+async fn accepted(
+    seat: &Seat,
+    handle: &TransferHandle,
+    wait: Option<Duration>,
+) -> Result<Response, Problem> {
+    let entry = seat.access.node().outbox_entry(handle.id()).await.map_err(|error| {
+        Problem::new(super::status(507), "storage", format!("it was stored, and then: {error}"))
+    })?;
+    let is_over =
+        matches!(entry.state, OutboxState::Delivered { .. } | OutboxState::Processed { .. });
+    let status = if is_over { StatusCode::OK } else { StatusCode::ACCEPTED };
+    let mut response = (status, told(handle.id(), &entry)).into_response();
+    let own = response.headers_mut();
+    if let Ok(place) = HeaderValue::from_str(&format!("/v1/transfers/{}", handle.id())) {
+        own.insert(header::LOCATION, place);
+    }
+    applied(own, wait);
+    Ok(response)
+}
+
+/// Tells what has become of content: at once, or when it is over.
+pub(crate) async fn transfer(
+    State(seat): State<Seat>,
+    Extension(pass): Extension<Pass>,
+    id: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let Path(id) = id.map_err(|error| target::bad(error.body_text()))?;
+    let node = seat.access.node();
+    let none = || {
+        let text = "no transfer that this token may see has this id, or its time is over";
+        Problem::new(StatusCode::NOT_FOUND, "no-such-transfer", text)
+    };
+    let id: TransferId = id.parse().map_err(|_| none())?;
+    let mut entry = node.outbox_entry(id).await.map_err(|_| none())?;
+    let peer = entry.peer.to_string();
+    if entry.relayed_for.is_some() || seat.access.reach(&pass, &peer, &entry.inbox).is_err() {
+        return Err(none());
+    }
+    let wait = target::wait(&headers);
+    if let Some(wait) = wait
+        && let Ok(handle) = node.transfer(id).await
+    {
+        // Its entry tells how it went.
+        let _ = tokio::time::timeout(wait, handle.delivered()).await;
+        entry = node.outbox_entry(id).await.map_err(|_| none())?;
+    }
+    let mut response = told(id, &entry);
+    applied(response.headers_mut(), wait);
+    Ok(response)
+}
+
+fn told(id: TransferId, entry: &OutboxEntry) -> Response {
+    let content = (header::CONTENT_TYPE, "application/json");
+    ([content], shown(id, entry).to_string()).into_response()
+}
+
+fn shown(id: TransferId, entry: &OutboxEntry) -> Value {
+    let state = match &entry.state {
+        OutboxState::Stored => "stored",
+        OutboxState::Relayed { .. } => "relayed",
+        OutboxState::Delivered { .. } => "delivered",
+        OutboxState::Processed { .. } => "processed",
+        OutboxState::Dead { .. } => "dead",
+    };
+    let receipt = match &entry.state {
+        OutboxState::Delivered { receipt, .. } | OutboxState::Processed { receipt, .. } => {
+            let digest = data_encoding::HEXLOWER.encode(&receipt.digest);
+            Some(json!({ "bytes": receipt.length, "blake3": digest }))
+        }
+        _ => None,
+    };
+    let why = match &entry.state {
+        OutboxState::Dead { failure, .. } => Some(failure.to_string()),
+        _ => entry.last_failure.as_ref().map(ToString::to_string),
+    };
+    json!({
+        "id": id.to_string(),
+        "name": entry.name,
+        "bytes": entry.length,
+        "state": state,
+        "receipt": receipt,
+        "why": why,
+    })
+}
+
+fn unsent(error: &SendError) -> Problem {
+    match error {
+        SendError::NoCopies => {
+            let text = format!("{error}: start it with a spool");
+            Problem::new(super::status(507), "storage", text)
+        }
+        SendError::Stopped => {
+            estafette::RemoteError::new(RemoteErrorKind::ShuttingDown, error.to_string()).into()
+        }
+        _ => Problem::new(super::status(507), "storage", error.to_string()),
+    }
+}
+
+/// Gives the body to the node's reader, as fast as that takes it; and what is wrong with it.
+async fn feed(body: Body, parts: mpsc::Sender<Option<Bytes>>) -> Option<Problem> {
+    let mut stream = body.into_data_stream();
+    let (mut left, mut come) = (SENDS_WITHIN, 0);
+    loop {
+        let began = Instant::now();
+        match tokio::time::timeout(left, stream.next()).await {
+            Ok(Some(Ok(part))) => {
+                // What the node takes is no time of the client's.
+                left = left.saturating_sub(began.elapsed());
+                come += part.len();
+                if come >= LEAST {
+                    (left, come) = (SENDS_WITHIN, 0);
+                }
+                if parts.send(Some(part)).await.is_err() {
+                    // The node says why.
+                    return None;
+                }
+            }
+            Ok(None) => {
+                // Nobody is told of an end who has gone.
+                let _ = parts.send(None).await;
+                return None;
+            }
+            Ok(Some(Err(error))) => {
+                let text = format!("the content broke off, and nothing of it is kept: {error}");
+                return Some(Problem::new(StatusCode::BAD_REQUEST, "broken-body", text));
+            }
+            Err(_) => {
+                let text = format!(
+                    "the content came too slowly, {LEAST} bytes in {} s are the least, and nothing \
+                     of it is kept",
+                    SENDS_WITHIN.as_secs()
+                );
+                return Some(Problem::new(StatusCode::REQUEST_TIMEOUT, "slow-body", text));
+            }
+        }
+    }
+}
+
+/// A body as the node reads it. Only an end that was said is one.
+#[derive(Debug)]
+struct Fed {
+    parts: mpsc::Receiver<Option<Bytes>>,
+    rest: Bytes,
+    ended: bool,
+}
+
+impl AsyncRead for Fed {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        while self.rest.is_empty() && !self.ended {
+            match std::task::ready!(self.parts.poll_recv(cx)) {
+                Some(Some(part)) => self.rest = part,
+                Some(None) => self.ended = true,
+                None => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+            }
+        }
+        let count = self.rest.len().min(buffer.remaining());
+        buffer.put_slice(&self.rest[..count]);
+        self.rest.advance(count);
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
+
+    use futures_util::stream;
+
+    use super::*;
+
+    /// A body of so many parts, with a wait before each; the problem, and what the node has read.
+    async fn fed(wait: u64, length: usize, count: usize) -> (Option<Problem>, io::Result<usize>) {
+        let parts = stream::iter(0..count).then(move |_| async move {
+            tokio::time::sleep(Duration::from_secs(wait)).await;
+            Ok::<_, io::Error>(Bytes::from(vec![7; length]))
+        });
+        let (sender, parts_of_it) = mpsc::channel(PARTS);
+        let mut reader = Fed { parts: parts_of_it, rest: Bytes::new(), ended: false };
+        let mut all = Vec::new();
+        let reads = tokio::io::AsyncReadExt::read_to_end(&mut reader, &mut all);
+        tokio::join!(feed(Body::from_stream(parts), sender), reads)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn content_that_comes_a_byte_a_second_is_no_content_and_slow_content_is() {
+        let (problem, read) = fed(1, 1, 1 << 20).await;
+        assert_eq!(problem.unwrap().into_response().status(), StatusCode::REQUEST_TIMEOUT);
+        assert_eq!(read.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        let (problem, read) = fed(61, LEAST, 3).await;
+        assert!(problem.is_some() && read.is_err());
+        let (problem, read) = fed(59, LEAST, 30).await;
+        assert!(problem.is_none());
+        assert_eq!(read.unwrap(), 30 * LEAST);
+    }
+}

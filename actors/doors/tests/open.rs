@@ -1,0 +1,106 @@
+//! Streams both ways, on a WebSocket.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails says so")]
+
+mod support;
+
+use support::http::Incoming;
+use support::{World, within};
+use tokio::io::AsyncReadExt;
+
+const COUNT: &str = "/v1/open/paris/counter/shop.Count";
+const UPGRADE: [&str; 4] = [
+    "Connection: Upgrade",
+    "Upgrade: websocket",
+    "Sec-WebSocket-Version: 13",
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+];
+
+/// A frame of a client, masked with zeros.
+fn frame(kind: u8, body: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(body.len()).unwrap();
+    [&[0x80 | kind, 0x80 | length, 0, 0, 0, 0], body].concat()
+}
+
+/// The next frame that is no ping: its kind, and its body.
+async fn next(socket: &mut Incoming) -> (u8, Vec<u8>) {
+    loop {
+        let mut head = [0; 2];
+        within(socket.socket.read_exact(&mut head)).await.unwrap();
+        let mut body = vec![0; usize::from(head[1])];
+        within(socket.socket.read_exact(&mut body)).await.unwrap();
+        if head[0] & 15 != 9 {
+            return (head[0] & 15, body);
+        }
+    }
+}
+
+async fn opened(world: &World, path: &str) -> Incoming {
+    let client = world.client();
+    let mut socket = client.connect().await;
+    socket.say(client.head("GET", path, &UPGRADE)).await;
+    // The head, and nothing behind it, which is read from the socket itself.
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(within(socket.socket.read_u8()).await.unwrap());
+    }
+    let head = String::from_utf8(head).unwrap();
+    assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+    assert!(
+        head.to_lowercase().contains("sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo="),
+        "{head}"
+    );
+    socket
+}
+
+#[tokio::test]
+async fn items_go_both_ways_and_an_empty_frame_is_the_end_of_requests() {
+    let world = World::new().await;
+    let mut socket = opened(&world, COUNT).await;
+    socket.say(frame(1, br#"{"to":2}"#)).await;
+    assert_eq!(next(&mut socket).await, (1, b"1".to_vec()));
+    assert_eq!(next(&mut socket).await, (1, b"2".to_vec()));
+    socket.say(frame(1, br#"{"to":1}"#)).await;
+    assert_eq!(next(&mut socket).await, (1, b"1".to_vec()));
+    socket.say(frame(9, b"are you there")).await;
+    assert_eq!(next(&mut socket).await, (10, b"are you there".to_vec()));
+    socket.say(frame(1, b"")).await;
+    assert_eq!(next(&mut socket).await, (8, [&1000_u16.to_be_bytes()[..], b"end"].concat()));
+}
+
+#[tokio::test]
+async fn a_problem_closes_with_its_status_and_its_word() {
+    let world = World::new().await;
+    for (path, text, code, word) in [
+        (COUNT, &br#"{"to":"x"}"#[..], 4422_u16, "other"),
+        (COUNT, b"{", 4413, "unencodable"),
+        ("/v1/open/paris/nobody/shop.Count", b"{}", 4404, "no-such-name"),
+    ] {
+        let mut socket = opened(&world, path).await;
+        socket.say(frame(1, text)).await;
+        let closed = [&code.to_be_bytes()[..], word.as_bytes()].concat();
+        assert_eq!(next(&mut socket).await, (8, closed), "{path} {text:?}");
+    }
+    let mut socket = opened(&world, COUNT).await;
+    socket.say(frame(2, b"binary")).await;
+    let (kind, body) = next(&mut socket).await;
+    assert_eq!((kind, &body[..2]), (8, &1003_u16.to_be_bytes()[..]));
+    let plain = world.client().get(COUNT).await;
+    plain.problem(426, "upgrade", "no");
+    let client = world.client();
+    client.with(None).ask("GET", COUNT, &UPGRADE, b"").await.problem(401, "no-token", "no");
+}
+
+#[tokio::test]
+async fn a_client_that_goes_ends_the_call_and_one_that_does_not_read_is_not_sent_to() {
+    let world = World::new().await;
+    let mut socket = opened(&world, COUNT).await;
+    socket.say(frame(1, b"{}")).await;
+    assert_eq!(next(&mut socket).await, (1, b"1".to_vec()));
+    drop(socket);
+    within(world.shop.given_up.acquire()).await.unwrap().forget();
+    let mut socket = opened(&world, COUNT).await;
+    socket.say(frame(1, b"{}")).await;
+    socket.say(frame(8, &1000_u16.to_be_bytes())).await;
+    within(world.shop.given_up.acquire()).await.unwrap().forget();
+}

@@ -1,0 +1,91 @@
+//! Content for inboxes of other nodes, by PUT.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails says so")]
+
+mod support;
+
+use support::World;
+use support::http::curl;
+
+const FILE: &str = "/v1/send/paris/files/photo.raw";
+
+fn content(length: usize) -> Vec<u8> {
+    (0..length).map(|at| ((at * at) >> 7) as u8).collect()
+}
+
+#[tokio::test]
+async fn curl_puts_a_file_which_arrives_when_its_receiver_comes_back() {
+    let mut world = World::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let (path, sent) = (folder.path().join("photo.raw"), content(3 << 20));
+    std::fs::write(&path, &sent).unwrap();
+    world.paris_goes().await;
+    let bearer = format!("Authorization: Bearer {}", world.token);
+    // curl puts the name of the file behind a slash.
+    let url = world.url("/v1/send/paris/files/");
+    let (status, body) = curl(&["-H", &bearer, "-T", path.to_str().unwrap(), &url]).await;
+    assert_eq!(status, 202, "{body}");
+    let told: serde_json::Value = serde_json::from_str(&body).unwrap();
+    assert_eq!((&told["state"], &told["name"]), (&"stored".into(), &"photo.raw".into()));
+    assert_eq!(told["bytes"], 3 << 20);
+    // It is the node's now: neither the file nor this life of the node is needed.
+    std::fs::remove_file(&path).unwrap();
+    world.lyon_restarts().await;
+    world.paris_comes().await;
+    let place = format!("/v1/transfers/{}", told["id"].as_str().unwrap());
+    let client = world.client();
+    let over = loop {
+        let answer = client.ask("GET", &place, &["Prefer: wait=60"], b"").await;
+        if answer.json()["state"] == "delivered" {
+            break answer.json();
+        }
+        assert_eq!((answer.status, &answer.json()["state"]), (200, &"stored".into()), "{answer:?}");
+    };
+    assert_eq!(over["receipt"]["blake3"], blake3::hash(&sent).to_hex().as_str());
+    assert_eq!(world.arrived("photo.raw"), Some(sent));
+    // It is nobody else's matter.
+    let other = client.with(Some(&world.token("other", "paris/till", None)));
+    other.get(&place).await.problem(404, "no-such-transfer", "no");
+    client.get("/v1/transfers/0").await.problem(404, "no-such-transfer", "no");
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_leaves_nothing_and_is_never_taken_for_whole() {
+    let world = World::new().await;
+    let client = world.client();
+    let sent = content(1 << 20);
+    for framing in ["Content-Length: 2000000", "Transfer-Encoding: chunked"] {
+        let mut socket = client.connect().await;
+        socket.say(client.head("PUT", FILE, &[framing])).await;
+        if framing.starts_with('T') {
+            socket.say("100000\r\n").await;
+        }
+        socket.say(&sent).await;
+        drop(socket);
+    }
+    let whole = client.ask("PUT", FILE, &["Prefer: wait=60"], &sent).await;
+    assert_eq!((whole.status, &whole.json()["state"]), (200, &"delivered".into()), "{whole:?}");
+    assert_eq!(world.arrived("photo.raw").as_ref(), Some(&sent));
+    assert_eq!(world.lyon.outbox().await.unwrap().len(), 1, "of what broke off nothing is stored");
+}
+
+#[tokio::test]
+async fn what_can_t_be_sent_is_refused_before_its_content() {
+    let world = World::new().await;
+    let client = world.client();
+    let stranger = client.with(Some(&world.token("other", "paris/till", None)));
+    stranger.ask("PUT", FILE, &[], b"x").await.problem(403, "forbidden", "no");
+    for path in
+        ["/v1/send/paris/files/a%2Fb", "/v1/send/paris/files/..", "/v1/send/paris/files/%00"]
+    {
+        let refused = client.ask("PUT", path, &[], b"x").await;
+        refused.problem(400, "bad-request", "no");
+    }
+    let part = client.ask("PUT", FILE, &["Content-Range: bytes 0-0/2"], b"x").await;
+    part.problem(400, "bad-request", "no");
+    client.ask("POST", FILE, &[], b"x").await.problem(405, "method", "no");
+    assert!(world.lyon.outbox().await.unwrap().is_empty());
+    let empty = client.ask("PUT", FILE, &["Prefer: wait=60"], b"").await;
+    assert_eq!(empty.status, 200, "{empty:?}");
+    assert_eq!(world.arrived("photo.raw"), Some(Vec::new()));
+}

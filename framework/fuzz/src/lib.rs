@@ -16,7 +16,7 @@ use estafette::wire::package::{Frames, Letter, PackageHeader, PackageLabel};
 use estafette::wire::{
     Control, FrameDecoder, FrameHeader, HEADER_LENGTH, Identity, KNOCK_LENGTH, KnockKey,
     LaneResponder, LinkResponder, PREAMBLE_LENGTH, PeerId, Preamble, PreambleReply, REPLY_LENGTH,
-    Suite, Ticket, TraceContext, codec, envelope as envelopes, handshake_length,
+    Suite, Ticket, TraceContext, codec, codec::CodecError, envelope as envelopes, handshake_length,
 };
 use estafette_actors::compress::{Decompressor, Lz4, Snappy};
 use estafette_actors::tree::TreeReader;
@@ -361,16 +361,28 @@ pub enum Nested {
 pub fn nested(data: &[u8]) {
     reads::<Nested>(data);
     reads::<Vec<Vec<()>>>(data);
-    if let Ok(value) = codec::decode::<Nested>(data) {
-        let written = codec::encode(&value).expect("what was read can be written");
+    if let Ok(value) = codec::decode::<Nested>(data)
+        && let Some(written) = unless_shorter(codec::encode(&value))
+    {
         assert_eq!(codec::decode::<Nested>(&written), Ok(value));
+    }
+}
+
+/// What was read can be written; but for what has fewer bytes then, since numbers took more than
+/// they need: as many elements may be read as there are bytes for.
+fn unless_shorter<T>(written: Result<T, CodecError>) -> Option<T> {
+    match written {
+        Err(CodecError::TooMany { .. }) => None,
+        written => Some(written.expect("what was read can be written")),
     }
 }
 
 fn reads<T: Debug + Serialize + DeserializeOwned>(data: &[u8]) {
     let Ok(value) = codec::decode_message::<T>(data) else { return };
     let mut written = Vec::new();
-    codec::encode_message(&value, &mut written).expect("what was read can be written");
+    if unless_shorter(codec::encode_message(&value, &mut written)).is_none() {
+        return;
+    }
     let again = codec::decode_message::<T>(&written).expect("what was written can be read");
     // In words: a number may be none.
     assert_eq!(format!("{value:?}"), format!("{again:?}"));

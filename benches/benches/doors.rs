@@ -214,7 +214,8 @@ fn until_the_end() {
 fn tonic_server(behind: Option<&str>) -> Result<()> {
     let runtime = Runtime::new()?;
     let behind = behind.map(|address| runtime.block_on(connect(address))).transpose()?;
-    let incoming = runtime.block_on(async { TcpIncoming::bind("127.0.0.1:0".parse()?) })?;
+    let address = "127.0.0.1:0".parse()?;
+    let incoming = runtime.block_on(async { TcpIncoming::bind(address) })?;
     let incoming = incoming.with_nodelay(Some(true));
     announce(&incoming.local_addr()?.to_string())?;
     let server = Server::builder().add_service(Echo { behind });

@@ -77,7 +77,7 @@ pub mod prelude;
 pub mod remote;
 pub mod store;
 pub mod supervise;
-#[cfg(feature = "test-util")]
+#[cfg(any(test, feature = "test-util"))]
 pub mod testing;
 pub mod wire;
 

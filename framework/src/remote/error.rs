@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::wire::printable;
 
 /// An error of a message to another node: a kind for programs, and a text for people.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RemoteError {
     /// The kind of error.
     pub kind: RemoteErrorKind,

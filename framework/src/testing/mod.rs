@@ -9,6 +9,8 @@
 //! Invariant: what goes wrong on a connection is decided when it is dialled, by the seed and the
 //! number of the connection alone, so that a failure can be had again.
 
+#[cfg(test)]
+pub(crate) mod exhaust;
 mod network;
 mod pair;
 mod random;

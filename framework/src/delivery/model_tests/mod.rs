@@ -9,13 +9,11 @@
 
 mod world;
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-
-use stateright::{Checker, Expectation, HasDiscoveries, Model, Property};
+use stateright::{Model, Property};
 
 use self::world::{Budget, State, Step, World};
 use super::FailureKind;
+use crate::testing::exhaust::{Ends, is_noticed, look_at_all};
 
 /// What is done wrong on purpose, to see that it is noticed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,6 +37,7 @@ enum Break {
 /// Tries that are looked at.
 const TRIES: u32 = 3;
 
+#[derive(Clone)]
 struct Delivery {
     budget: Budget,
     broken: Option<Break>,
@@ -122,95 +121,19 @@ const NONE: Budget = Budget {
     pauses: 0,
 };
 
-/// Looks at all that may happen within each of these budgets.
-fn look_at_all(budgets: &[(&str, Budget)]) {
-    let mut broken = Vec::new();
-    for &(name, budget) in budgets {
-        let (states, found) = check(budget, None);
-        println!("{name}: {states} states");
-        let found = found.into_iter().chain(always_ends(budget, None).err()).collect::<Vec<_>>();
-        if !found.is_empty() {
-            println!("{name}: {}", found.join("\n"));
-            broken.push(name);
-        }
+impl Ends for World {
+    fn has_ended(&self) -> bool {
+        self.has_ended()
     }
-    assert!(broken.is_empty(), "{broken:?}");
 }
 
-/// From every state, one in which both ends have ended can be reached: nothing waits for ever.
-/// stateright can't say that. Returns how many states there are.
-fn always_ends(budget: Budget, broken: Option<Break>) -> Result<usize, String> {
-    let model = Delivery { budget, broken };
-    let mut known = HashMap::from([(World::new(budget, broken), 0)]);
-    let (mut worlds, mut before, mut way) =
-        (vec![World::new(budget, broken)], vec![Vec::new()], vec![(0, None)]);
-    let (mut good, mut at) = (Vec::new(), 0);
-    while at < worlds.len() {
-        let world = worlds[at].clone();
-        // Beyond the tries that are looked at, it goes on as before.
-        good.push(world.has_ended() || !model.within_boundary(&world));
-        let steps = if model.within_boundary(&world) { world.steps() } else { Vec::new() };
-        for step in steps {
-            let next = world.after(step);
-            let id = match known.entry(next) {
-                Entry::Occupied(known) => *known.get(),
-                Entry::Vacant(new) => {
-                    worlds.push(new.key().clone());
-                    before.push(Vec::new());
-                    way.push((at, Some(step)));
-                    *new.insert(worlds.len() - 1)
-                }
-            };
-            before[id].push(at);
-        }
-        at += 1;
-    }
-    let mut ends: Vec<_> = (0..worlds.len()).filter(|&at| good[at]).collect();
-    while let Some(at) = ends.pop() {
-        for &earlier in &before[at] {
-            if !std::mem::replace(&mut good[earlier], true) {
-                ends.push(earlier);
-            }
-        }
-    }
-    let Some(mut at) = good.iter().position(|good| !good) else { return Ok(worlds.len()) };
-    let mut steps = Vec::new();
-    while let (earlier, Some(step)) = way[at] {
-        steps.push(step);
-        at = earlier;
-    }
-    steps.reverse();
-    Err(format!("it never ends after {steps:?}"))
-}
-
-/// What is broken, and by which steps; with how many states were looked at.
-fn check(budget: Budget, broken: Option<Break>) -> (usize, Vec<String>) {
-    let checker = Delivery { budget, broken }
-        .checker()
-        .finish_when(HasDiscoveries::AnyFailures)
-        .spawn_bfs()
-        .join();
-    let mut found = Vec::new();
-    for property in checker.model().properties() {
-        let path = checker.discovery(property.name);
-        match (&property.expectation, path) {
-            (Expectation::Always, Some(path)) => found.push(format!(
-                "{:?} does not hold after {:?}",
-                property.name,
-                path.into_actions()
-            )),
-            (Expectation::Sometimes, None) if found.is_empty() => {
-                found.push(format!("{:?} never happens", property.name))
-            }
-            _ => {}
-        }
-    }
-    (checker.unique_state_count(), found)
+fn deliveries(budgets: &[(&'static str, Budget)]) -> Vec<(&'static str, Delivery)> {
+    budgets.iter().map(|&(name, budget)| (name, Delivery { budget, broken: None })).collect()
 }
 
 #[test]
 fn a_delivery_ends_once_at_both_ends_whatever_breaks() {
-    look_at_all(&[
+    look_at_all(deliveries(&[
         ("a cut, and a crash of the receiver", Budget { cuts: 1, receiver_crashes: 1, ..NONE }),
         ("a cut, and a crash of the sender", Budget { cuts: 1, sender_crashes: 1, ..NONE }),
         ("a cut, and another suite", Budget { cuts: 1, suites: 1, ..NONE }),
@@ -228,12 +151,12 @@ fn a_delivery_ends_once_at_both_ends_whatever_breaks() {
             "the memory can't be written, and a crash",
             Budget { failed_notes: 1, receiver_crashes: 1, ..NONE },
         ),
-    ]);
+    ]));
 }
 
 #[test]
 fn a_delivery_ends_once_at_both_ends_whatever_is_decided_about_it() {
-    look_at_all(&[
+    look_at_all(deliveries(&[
         (
             "cancelled by either side, and a cut",
             Budget { sender_cancels: 1, receiver_cancels: 1, cuts: 1, ..NONE },
@@ -254,7 +177,7 @@ fn a_delivery_ends_once_at_both_ends_whatever_is_decided_about_it() {
         ("changed while it is sent, and a cut", Budget { changes: 1, cuts: 1, ..NONE }),
         ("refused, and a cut", Budget { refusals: 1, cuts: 1, ..NONE }),
         ("paused and not, and a cut", Budget { pauses: 2, cuts: 1, ..NONE }),
-    ]);
+    ]));
 }
 
 /// Takes minutes and gigabytes.
@@ -264,7 +187,7 @@ fn a_delivery_ends_once_at_both_ends_whatever_comes_together() {
         return println!("left out: set ESTAFETTE_MODEL=1 to look at the larger budgets");
     }
     let both = Budget { cuts: 1, sender_crashes: 1, receiver_crashes: 1, patience: 1, ..NONE };
-    look_at_all(&[
+    look_at_all(deliveries(&[
         (
             "cancelled by the receiver, which crashes and can't look",
             Budget { receiver_cancels: 1, receiver_crashes: 1, full_disks: 1, ..NONE },
@@ -275,7 +198,7 @@ fn a_delivery_ends_once_at_both_ends_whatever_comes_together() {
             Budget { receiver_cancels: 1, expiries: 1, cuts: 1, receiver_crashes: 1, ..NONE },
         ),
         ("stopped, a cut and a crash", Budget { stops: 1, receiver_crashes: 1, cuts: 1, ..NONE }),
-    ]);
+    ]));
 }
 
 #[test]
@@ -291,11 +214,6 @@ fn what_is_broken_on_purpose_is_noticed() {
         (Break::PassingIsFinal, Budget { full_disks: 1, ..NONE }),
     ];
     for (broken, budget) in breaks {
-        let (states, found) = check(budget, Some(broken));
-        let found = found.into_iter().next().or_else(|| always_ends(budget, Some(broken)).err());
-        println!(
-            "{broken:?} is noticed in {states} states: {}",
-            found.unwrap_or_else(|| panic!("{broken:?} is not noticed"))
-        );
+        is_noticed(&format!("{broken:?}"), Delivery { budget, broken: Some(broken) });
     }
 }

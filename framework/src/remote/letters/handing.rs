@@ -49,10 +49,9 @@ impl Letters {
         let mut state = self.state();
         let (dormant, stopping) = (self.limits.dormant, state.stopping);
         let Some(incoming) = state.incoming.get_mut(&peer) else { return };
-        if dormant || stopping || incoming.is_handed_over || incoming.next().is_none() {
+        if dormant || stopping || !incoming.logs.begin_handing() {
             return;
         }
-        incoming.is_handed_over = true;
         drop(state);
         let letters = Arc::clone(self);
         actix::spawn(async move {
@@ -73,10 +72,7 @@ impl Letters {
     fn next(&self, peer: PeerId) -> Option<(super::record::LogId, u64, Arc<Letter>)> {
         let mut state = self.state();
         let stopping = state.stopping;
-        let incoming = state.incoming.get_mut(&peer)?;
-        let next = incoming.next().filter(|_| !stopping);
-        incoming.is_handed_over = next.is_some();
-        next
+        state.incoming.get_mut(&peer)?.logs.turn(stopping)
     }
 
     /// Hands one letter over, until it is handled or refused.

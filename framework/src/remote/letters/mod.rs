@@ -20,6 +20,8 @@
 mod delivery;
 mod handing;
 mod keyed;
+#[cfg(test)]
+mod model_tests;
 mod receiving;
 mod record;
 mod revoked;

@@ -73,7 +73,7 @@ pub(super) struct Log {
 }
 
 /// How far a log was taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Taken {
     /// The highest number.
     pub(super) highest: u64,

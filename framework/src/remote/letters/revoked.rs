@@ -16,7 +16,7 @@ impl Letters {
             return (0, 0);
         }
         let waiting =
-            self.state().incoming.get(&peer).map(|incoming| incoming.waiting()).unwrap_or_default();
+            self.state().incoming.get(&peer).map(|from| from.logs.waiting()).unwrap_or_default();
         for (log, number, letter) in &waiting {
             // Whoever waits for it to be durable is not here.
             drop(self.over((peer, *log, *number), Some(forbidden(&letter.name))));
@@ -40,7 +40,7 @@ impl Letters {
         let from = state
             .incoming
             .iter()
-            .filter(|(_, incoming)| !incoming.waiting().is_empty())
+            .filter(|(_, incoming)| !incoming.logs.waiting().is_empty())
             .map(|(&peer, _)| peer);
         let to = state
             .outgoing

@@ -1,7 +1,6 @@
 //! Counts of letters, for those who look at a node.
 
 use super::Letters;
-use super::receiving::Incoming;
 use super::sending::Outgoing;
 
 /// How many letters there are, of all peers together.
@@ -28,7 +27,7 @@ impl Letters {
             seen.dead += dead;
             seen.outgoing_cost += cost;
         }
-        seen.incoming = state.incoming.values().map(Incoming::count).sum();
+        seen.incoming = state.incoming.values().map(|from| from.logs.count()).sum();
         seen.incoming = seen.incoming.saturating_sub(seen.handed);
         seen
     }

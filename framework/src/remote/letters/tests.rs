@@ -81,6 +81,19 @@ async fn a_word_is_about_one_letter_and_no_refusal_becomes_another_word() {
 }
 
 #[actix::test]
+async fn what_is_over_and_not_durably_so_is_not_passed_over_on_another_link() {
+    let mut world = World::new(&Arc::default());
+    let first = world.post(10).unwrap().await.unwrap().unwrap();
+    let second = world.post(10).unwrap().await.unwrap().unwrap();
+    assert_eq!(world.said().1, [1, 2]);
+    world.letters.said(PEER, world.epoch, (first.id().log, 1), (1, "")).unwrap();
+    world.link();
+    assert!(world.said().1.is_empty(), "a life that ended now would say 1 again, after 2");
+    first.processed().await.unwrap();
+    assert_eq!(world.said_in_order().1, [(0, second.id().number)]);
+}
+
+#[actix::test]
 async fn room_that_comes_in_the_middle_of_a_link_makes_no_refusal_pass_for_handled() {
     let mut world = World::new(&Arc::default());
     for log in 1..=LOGS_MOST as u8 {

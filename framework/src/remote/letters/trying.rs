@@ -47,7 +47,7 @@ pub(super) enum Turn {
 }
 
 /// What earlier lives have left of a log.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Suspects {
     /// All letters up to this one that are held may have ended a life.
     up_to: u64,
@@ -71,7 +71,8 @@ impl Suspects {
         self.weights.remove(&number).is_some()
     }
 
-    fn weight(&self, number: u64) -> Option<u32> {
+    /// What is counted against it; `None`: it is of this life.
+    pub(super) fn weight(&self, number: u64) -> Option<u32> {
         (number <= self.up_to).then(|| self.weights.get(&number).copied().unwrap_or(0))
     }
 }
@@ -79,7 +80,7 @@ impl Suspects {
 impl Letters {
     /// What is counted against a letter of an earlier life; `None` for one of this life.
     pub(super) fn weight(&self, (peer, log, number): Place) -> Option<u32> {
-        self.state().incoming.get(&peer)?.suspects(log)?.weight(number)
+        self.state().incoming.get(&peer)?.logs.suspects(log)?.weight(number)
     }
 
     /// Waits until a letter may be given to its actor, and counts it if it is of an earlier life.
@@ -143,7 +144,7 @@ impl Letters {
         let (durable, is_durable) = oneshot::channel();
         let mut state = self.state();
         let Some(suspects) =
-            state.incoming.get_mut(&peer).and_then(|incoming| incoming.suspects_mut(log))
+            state.incoming.get_mut(&peer).and_then(|incoming| incoming.logs.suspects_mut(log))
         else {
             return is_durable;
         };

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use tokio::sync::{oneshot, watch};
 
 use super::super::super::error::{RemoteError, RemoteErrorKind};
-use super::super::super::exchange::Exchange;
+use super::super::super::exchange::{Exchange, cost};
 use super::super::record::{self, LETTERS, LOGS, Letter, Log};
 use super::super::{Delivery, LetterId, LetterInfo, LetterState, Letters, State};
-use super::Outgoing;
+use super::{Open, Outgoing};
 use crate::store::{Store, now};
 use crate::wire::PeerId;
 
@@ -34,8 +34,8 @@ impl Letters {
     /// A letter that is kept here.
     pub(crate) fn find(&self, id: LetterId) -> Option<Delivery> {
         let state = self.state();
-        let out = state.outgoing.values().find(|out| out.log.id == id.log)?;
-        let open = out.open.get(&id.number).filter(|open| open.durable).map(|open| &open.state);
+        let out = state.outgoing.values().find(|out| out.log == id.log)?;
+        let open = out.offers.find(id.number).map(|open| &open.state);
         let state = open.or_else(|| out.dead.get(&id.number).map(|(_, state)| state))?.subscribe();
         Some(Delivery { id, state })
     }
@@ -48,7 +48,7 @@ impl Letters {
     ) -> Option<oneshot::Receiver<Result<(), RemoteError>>> {
         let mut state = self.state();
         let State { outgoing, keys, .. } = &mut *state;
-        let (&peer, out) = outgoing.iter_mut().find(|(_, out)| out.log.id == id.log)?;
+        let (&peer, out) = outgoing.iter_mut().find(|(_, out)| out.log == id.log)?;
         let kept = out.dead.remove(&id.number)?;
         let (answer, answered) = oneshot::channel();
         let letter = record::remove(LETTERS, record::key(peer, id.log, id.number));
@@ -78,17 +78,17 @@ impl Outgoing {
         &self,
         id: LetterId,
     ) -> Option<Option<watch::Receiver<LetterState>>> {
-        if self.log.id != id.log {
+        if self.log != id.log {
             return None;
         }
-        if let Some(open) = self.open.get(&id.number) {
-            return Some(open.durable.then(|| open.state.subscribe()));
+        if self.offers.get(id.number).is_some() {
+            return Some(self.offers.find(id.number).map(|open| open.state.subscribe()));
         }
         self.dead.get(&id.number).map(|(_, state)| Some(state.subscribe()))
     }
 
     fn list(&self, peer: PeerId) -> impl Iterator<Item = LetterInfo> {
-        let log = self.log.id;
+        let log = self.log;
         let info = move |number, letter: &Letter, state: &watch::Sender<LetterState>| LetterInfo {
             id: LetterId::new(log, number),
             peer,
@@ -99,10 +99,9 @@ impl Outgoing {
             state: state.borrow().clone(),
         };
         let open = self
-            .open
-            .iter()
-            .filter(|(_, open)| open.durable)
-            .map(move |(&number, open)| info(number, &open.letter, &open.state));
+            .offers
+            .durable()
+            .map(move |(number, open)| info(number, &open.letter, &open.state));
         open.chain(
             self.dead.iter().map(move |(&number, (letter, state))| info(number, letter, state)),
         )
@@ -135,7 +134,7 @@ pub(in crate::remote::letters) fn load(
             old.push(record::remove(LETTERS, key));
             continue;
         }
-        match all.get_mut(&peer).filter(|out| out.log.id == log && number <= out.log.last) {
+        match all.get_mut(&peer).filter(|out| out.log == log && number <= out.offers.last()) {
             Some(out) => out.take_up(number, letter),
             None => {
                 tracing::error!(
@@ -155,7 +154,11 @@ impl Outgoing {
     fn take_up(&mut self, number: u64, mut letter: Letter) {
         if letter.dead.is_none() {
             match self.exchange.target(&letter.name, &letter.message, letter.version) {
-                Ok(target) => return self.insert(number, letter, target, true),
+                Ok(target) => {
+                    let (cost, expires) = (cost(letter.body.len()), letter.expires);
+                    let open = Open::new(letter, target);
+                    return self.offers.restore(number, open, cost, expires);
+                }
                 Err(error) => letter.dead = Some((now(), error)),
             }
         }

@@ -1,8 +1,9 @@
 //! The sender's side: what is under way, as much of it as credit allows, and what has become of it.
 
 mod kept;
+pub(super) mod offers;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
@@ -11,13 +12,13 @@ use tokio::sync::{oneshot, watch};
 #[cfg(test)]
 pub(super) use self::kept::LEFT_OUT;
 pub(super) use self::kept::load;
+use self::offers::{Next, Offers};
 use super::super::error::{RemoteError, RemoteErrorKind};
 use super::super::exchange::{Exchange, Target, cost};
 use super::delivery::stopped;
 use super::keyed::{self, LetterKey, Posted};
-use super::receiving::Incoming;
 use super::record::{self, LETTERS, LOGS, Letter, Log, LogId};
-use super::{Delivery, LETTER_LIMIT, LetterId, LetterState, Letters, State, WINDOW, WINDOW_BYTES};
+use super::{Delivery, LETTER_LIMIT, LetterId, LetterState, Letters, State};
 use crate::store::{now, random32};
 use crate::wire::{PeerId, TraceContext};
 
@@ -27,28 +28,22 @@ const DEAD_MOST: usize = 10_000;
 /// The letters to one peer.
 pub(super) struct Outgoing {
     exchange: Arc<Exchange>,
-    log: Log,
-    open: BTreeMap<u64, Open>,
+    log: LogId,
+    offers: Offers<Open>,
     /// Without their bodies.
     dead: BTreeMap<u64, (Letter, watch::Sender<LetterState>)>,
-    /// Over, but not durably: after a restart they would be sent again.
-    closing: BTreeSet<u64>,
-    /// What the open ones cost.
-    bytes: u64,
-    link: Option<u64>,
-    /// The last number said on this link.
-    sent: u64,
-    /// What open ones cost that were said on this link.
-    in_flight: u64,
-    /// No open one expires earlier.
-    soonest: u64,
 }
 
 struct Open {
     letter: Letter,
     target: Arc<Target>,
-    durable: bool,
     state: watch::Sender<LetterState>,
+}
+
+impl Open {
+    fn new(letter: Letter, target: Arc<Target>) -> Self {
+        Self { letter, target, state: watch::channel(LetterState::Stored).0 }
+    }
 }
 
 /// A letter that is to be stored.
@@ -61,43 +56,14 @@ pub(in crate::remote) struct Posting {
 }
 
 impl Outgoing {
-    fn new(exchange: Arc<Exchange>, log: Log) -> Self {
-        Self {
-            exchange,
-            log,
-            open: BTreeMap::new(),
-            dead: BTreeMap::new(),
-            closing: BTreeSet::new(),
-            bytes: 0,
-            link: None,
-            sent: 0,
-            in_flight: 0,
-            soonest: u64::MAX,
-        }
-    }
-
-    fn insert(&mut self, number: u64, letter: Letter, target: Arc<Target>, durable: bool) {
-        self.bytes += cost(letter.body.len());
-        self.soonest = self.soonest.min(letter.expires);
-        self.open.insert(
-            number,
-            Open { letter, target, durable, state: watch::channel(LetterState::Stored).0 },
-        );
-    }
-
-    fn remove(&mut self, number: u64) -> Option<Open> {
-        let open = self.open.remove(&number)?;
-        let cost = cost(open.letter.body.len());
-        self.bytes -= cost;
-        if number <= self.sent {
-            self.in_flight -= cost;
-        }
-        Some(open)
+    fn new(exchange: Arc<Exchange>, Log { id, last }: Log) -> Self {
+        Self { exchange, log: id, offers: Offers::new(last), dead: BTreeMap::new() }
     }
 
     /// Those that are not over, those that are given up, and what the former cost.
     pub(super) fn counts(&self) -> (u64, u64, u64) {
-        (self.open.len() as u64, self.dead.len() as u64, self.bytes)
+        let (open, bytes) = self.offers.counts();
+        (open as u64, self.dead.len() as u64, bytes)
     }
 
     pub(super) fn peer_name(&self) -> &str {
@@ -106,53 +72,31 @@ impl Outgoing {
 
     /// Those that are stored, and not over.
     pub(super) fn durable(&self) -> Vec<u64> {
-        self.open.iter().filter(|(_, open)| open.durable).map(|(&number, _)| number).collect()
+        self.offers.durable().map(|(number, _)| number).collect()
     }
 
     /// A link is up: says again what is not over.
     pub(super) fn up(&mut self, epoch: u64) {
-        (self.link, self.sent, self.in_flight) = (Some(epoch), 0, 0);
+        self.offers.up(epoch);
         self.send();
     }
 
     pub(super) fn down(&mut self) {
-        (self.link, self.sent, self.in_flight) = (None, 0, 0);
-        if !self.open.is_empty() {
+        self.offers.down();
+        if !self.offers.is_empty() {
             self.exchange.seek_link();
         }
     }
 
     /// Says as many letters as may be under way.
     fn send(&mut self) {
-        let Some(epoch) = self.link else { return };
-        let first = self
-            .open
-            .keys()
-            .next()
-            .into_iter()
-            .chain(self.closing.first())
-            .min()
-            .copied()
-            .unwrap_or(0);
-        for (&number, open) in self.open.range(self.sent + 1..) {
-            let cost = cost(open.letter.body.len());
-            let is_too_much = self.in_flight > 0 && self.in_flight + cost > WINDOW_BYTES;
-            if !open.durable || number - first >= WINDOW || is_too_much {
+        while let Some(Next { epoch, number, before, letter: open }) = self.offers.next() {
+            let said = (self.log, number, before, open.letter.expires);
+            let (body, trace) = (&open.letter.body, open.letter.trace());
+            if !self.exchange.say_letter(epoch, &open.target, said, body, trace.as_ref()) {
                 return;
             }
-            let (said, body) =
-                ((self.log.id, number, self.sent, open.letter.expires), &open.letter.body);
-            if !self.exchange.say_letter(
-                epoch,
-                &open.target,
-                said,
-                body,
-                open.letter.trace().as_ref(),
-            ) {
-                return;
-            }
-            self.sent = number;
-            self.in_flight += cost;
+            self.offers.said(number);
         }
     }
 }
@@ -184,12 +128,13 @@ impl Letters {
             return Ok(self.again(*key));
         }
         let out = outgoing.entry(peer).or_insert_with(|| {
-            let link = incoming.get(&peer).and_then(Incoming::epoch);
-            Outgoing { link, ..Outgoing::new(Arc::clone(&exchange), new_log()) }
+            let mut out = Outgoing::new(Arc::clone(&exchange), new_log());
+            if let Some(epoch) = incoming.get(&peer).and_then(|incoming| incoming.logs.epoch()) {
+                out.offers.up(epoch);
+            }
+            out
         });
         self.has_room(out, &exchange, body.len())?;
-        let number = out.log.last + 1;
-        out.log.last = number;
         let created = now();
         let letter = Letter {
             name: target.name.to_string(),
@@ -201,15 +146,17 @@ impl Letters {
             body,
             trace: trace.as_deref().map(record::kept_trace),
         };
+        let number = out.offers.last() + 1;
         let mut changes = vec![
-            record::put(LETTERS, record::key(peer, out.log.id, number), &letter),
-            record::put(LOGS, peer.as_bytes().to_vec(), &out.log),
+            record::put(LETTERS, record::key(peer, out.log, number), &letter),
+            record::put(LOGS, peer.as_bytes().to_vec(), &Log { id: out.log, last: number }),
         ];
-        let id = LetterId::new(out.log.id, number);
-        let remember = |(key, digest)| keys.remember(key, peer, id, digest, letter.expires);
+        let (cost, expires) = (cost(letter.body.len()), letter.expires);
+        let number = out.offers.post(Open::new(letter, target), cost, expires);
+        let id = LetterId::new(out.log, number);
+        let remember = |(key, digest)| keys.remember(key, peer, id, digest, expires);
         changes.extend(key.map(remember));
         let key = key.map(|(key, _)| key);
-        out.insert(number, letter, target, false);
         let (answer, answered) = oneshot::channel();
         self.try_write(changes, move |letters, stored| {
             // Whoever posted it may be gone; it is on its way all the same.
@@ -225,14 +172,13 @@ impl Letters {
         length: usize,
     ) -> Result<(), RemoteError> {
         let (letters, bytes) = (self.limits.letters, self.limits.bytes);
-        if out.open.len() < letters && (out.open.is_empty() || out.bytes + cost(length) <= bytes) {
+        let (open, taken) = out.offers.counts();
+        if open < letters && (open == 0 || taken + cost(length) <= bytes) {
             return Ok(());
         }
         let text = format!(
-            "{} letters ({} bytes) are under way to {} already, at most {letters} and {bytes} may \
+            "{open} letters ({taken} bytes) are under way to {} already, at most {letters} and {bytes} may \
              be: try again when some were handled",
-            out.open.len(),
-            out.bytes,
             exchange.peer_name()
         );
         Err(RemoteError::new(RemoteErrorKind::Full, text))
@@ -249,17 +195,16 @@ impl Letters {
         let State { outgoing, keys, .. } = &mut *state;
         let out = outgoing.get_mut(&peer).ok_or_else(stopped)?;
         if let Err(error) = stored {
-            drop(out.remove(number));
+            out.offers.not_stored(number);
             key.iter().for_each(|key| keys.forget(key));
             let text = format!("the letter could not be stored, so it was not sent: {error}");
             return Err(RemoteError::new(RemoteErrorKind::Storage, text));
         }
-        let open = out.open.get_mut(&number).ok_or_else(stopped)?;
-        open.durable = true;
+        let open = out.offers.stored(number).ok_or_else(stopped)?;
         let delivery =
-            Delivery { id: LetterId::new(out.log.id, number), state: open.state.subscribe() };
+            Delivery { id: LetterId::new(out.log, number), state: open.state.subscribe() };
         out.send();
-        if out.link.is_none() && !self.limits.dormant {
+        if !out.offers.has_link() && !self.limits.dormant {
             out.exchange.seek_link();
         }
         Ok(delivery)
@@ -278,15 +223,17 @@ impl Letters {
         let Some(out) = state.outgoing.get_mut(&peer) else {
             return Err("a word about letters that were never sent".into());
         };
-        if out.link != Some(epoch) {
-            return Ok(());
-        }
-        if log != out.log.id || number > out.sent {
-            return Err(format!("a word about letter {number}, which was not sent on this link"));
+        match out.offers.hears(epoch, number) {
+            Ok(false) => return Ok(()),
+            Ok(true) if log == out.log => {}
+            _ => {
+                let text = "which was not sent on this link";
+                return Err(format!("a word about letter {number}, {text}"));
+            }
         }
         match code {
             0 => {
-                if let Some(open) = out.open.get(&number) {
+                if let Some(open) = out.offers.get(number) {
                     open.state.send_replace(LetterState::Delivered);
                 }
             }
@@ -311,16 +258,15 @@ impl Letters {
     ) {
         let (mut changes, mut ended) = (Vec::new(), Vec::new());
         for number in numbers {
-            let Some(Open { mut letter, state, .. }) = out.remove(number) else { continue };
-            out.closing.insert(number);
-            let key = record::key(peer, out.log.id, number);
+            let Some(Open { mut letter, state, .. }) = out.offers.end(number) else { continue };
+            let key = record::key(peer, out.log, number);
             match &why {
                 None => {
                     changes.push(record::remove(LETTERS, key));
                     ended.push((number, state, LetterState::Processed));
                 }
                 Some(why) => {
-                    let id = LetterId::new(out.log.id, number);
+                    let id = LetterId::new(out.log, number);
                     tracing::error!(
                         peer = %peer.short(), name = letter.name, %id, %why,
                         "a letter is dead"
@@ -334,16 +280,14 @@ impl Letters {
         }
         while out.dead.len() > DEAD_MOST {
             let Some((number, _)) = out.dead.pop_first() else { break };
-            changes.push(record::remove(LETTERS, record::key(peer, out.log.id, number)));
+            changes.push(record::remove(LETTERS, record::key(peer, out.log, number)));
         }
         if changes.is_empty() {
             return;
         }
         self.write(changes, move |letters| {
             if let Some(out) = letters.state().outgoing.get_mut(&peer) {
-                ended.iter().for_each(|(number, ..)| {
-                    out.closing.remove(number);
-                });
+                ended.iter().for_each(|&(number, ..)| out.offers.ended(number));
                 out.send();
             }
             ended.into_iter().for_each(|(_, state, end)| drop(state.send_replace(end)));
@@ -358,13 +302,8 @@ impl Letters {
             self.write(over, |_| {});
         }
         for (&peer, out) in &mut state.outgoing {
-            if out.soonest <= now {
-                let expired: Vec<_> = out
-                    .open
-                    .iter()
-                    .filter(|(_, open)| open.durable && open.letter.expires <= now)
-                    .map(|(&number, _)| number)
-                    .collect();
+            if out.offers.is_due(now) {
+                let expired = out.offers.expired(now);
                 let text = format!(
                     "it expired before {} said that it was handled; whether it was is not known",
                     out.exchange.peer_name()
@@ -375,11 +314,10 @@ impl Letters {
                     expired,
                     Some(RemoteError::new(RemoteErrorKind::Expired, text)),
                 );
-                out.soonest =
-                    out.open.values().map(|open| open.letter.expires).min().unwrap_or(u64::MAX);
+                out.offers.look_later();
                 out.send();
             }
-            if out.link.is_none() && !out.open.is_empty() {
+            if !out.offers.has_link() && !out.offers.is_empty() {
                 out.exchange.seek_link();
             }
         }

@@ -1,0 +1,216 @@
+//! Letters of one sender, in the very types that run, through every order of what may befall them:
+//! [`Offers`](super::sending::offers::Offers) at their sender, and
+//! [`Logs`](super::receiving::logs::Logs) at their receiver.
+//!
+//! In the world around them are a link, a spool and a task that writes on each side, and an actor.
+//! Not in it: what an earlier life's end counts against a letter, actors that die, windows that are
+//! full, two senders, loss of power.
+
+mod world;
+
+use stateright::{Model, Property};
+
+use self::world::{Budget, End, Step, World};
+use crate::testing::exhaust::{Ends, is_noticed, look_at_all};
+
+/// What is done wrong on purpose, to see that it is noticed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Break {
+    /// A letter is said to be stored before it is.
+    SaidBeforeStored,
+    /// A letter is said to be handled before that is noted.
+    HandledBeforeNoted,
+    /// How far a log was taken is not noted.
+    HighestForgotten,
+    /// A refusal is not noted.
+    RefusalForgotten,
+    /// It is not looked which letter was sent before.
+    NoPredecessor,
+    /// What is said of a letter holds for those before it, too.
+    AllBefore,
+    /// The window moves on before the end of its first letter is noted.
+    WindowMovesEarly,
+    /// Numbers are given again in the next life.
+    NumbersAgain,
+    /// Whoever hears of a letter hands over.
+    ManyHands,
+}
+
+#[derive(Clone)]
+struct Mail {
+    budget: Budget,
+    broken: Option<Break>,
+}
+
+impl Ends for World {
+    fn has_ended(&self) -> bool {
+        self.has_ended()
+    }
+}
+
+impl Model for Mail {
+    type State = World;
+    type Action = Step;
+
+    fn init_states(&self) -> Vec<World> {
+        vec![World::new(self.budget, self.broken)]
+    }
+
+    fn actions(&self, world: &World, steps: &mut Vec<Step>) {
+        steps.extend(world.steps());
+    }
+
+    fn next_state(&self, world: &World, step: Step) -> Option<World> {
+        Some(world.after(step))
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        let always = Property::<Self>::always;
+        vec![
+            always("each step has its cause and its turn", |_, world| world.fault.is_none()),
+            always("it is handled once, unless the receiver died with it", |_, world| {
+                world.fates.iter().all(|fate| fate.handled <= 1 + fate.died_with)
+            }),
+            always("it is processed only if it was handled", |_, world| {
+                world.fates.iter().all(|fate| fate.end != Some(End::Processed) || fate.handled > 0)
+            }),
+            always("what is refused was not handled", |_, world| {
+                let is_right =
+                    |end, handled, died_with| end != Some(End::Refused) || handled <= died_with;
+                world.fates.iter().all(|fate| is_right(fate.end, fate.handled, fate.died_with))
+            }),
+            always("what is stored is never lost", |_, world| world.has_all()),
+            always("nothing is left over", |_, world| !world.has_ended() || world.is_clean()),
+            Property::sometimes("all are processed", |_, world: &World| {
+                world.has_ended() && world.fates.iter().all(|fate| fate.end == Some(End::Processed))
+            }),
+        ]
+    }
+}
+
+const NONE: Budget = Budget {
+    letters: 0,
+    cuts: 0,
+    holes: 0,
+    duplicates: 0,
+    sender_crashes: 0,
+    receiver_crashes: 0,
+    lost_spools: 0,
+    failed_writes: 0,
+    refusals: 0,
+    expiries: 0,
+    sender_revokes: 0,
+    receiver_revokes: 0,
+};
+const TWO: Budget = Budget { letters: 2, ..NONE };
+const THREE: Budget = Budget { letters: 3, ..NONE };
+
+fn mail(budgets: &[(&'static str, Budget)]) -> Vec<(&'static str, Mail)> {
+    budgets.iter().map(|&(name, budget)| (name, Mail { budget, broken: None })).collect()
+}
+
+#[test]
+fn letters_are_handled_once_and_in_order_whatever_breaks() {
+    look_at_all(mail(&[
+        ("three letters, and two cuts", Budget { letters: 3, cuts: 2, ..NONE }),
+        (
+            "something is lost on a link, and the receiver crashes",
+            Budget { letters: 3, holes: 1, receiver_crashes: 1, ..NONE },
+        ),
+        (
+            "something comes twice, and the receiver crashes",
+            Budget { duplicates: 1, receiver_crashes: 1, ..TWO },
+        ),
+        ("a crash of the receiver, and a cut", Budget { receiver_crashes: 1, cuts: 1, ..THREE }),
+        ("a crash of the sender, and a cut", Budget { sender_crashes: 1, cuts: 1, ..THREE }),
+        ("a crash of either side", Budget { sender_crashes: 1, receiver_crashes: 1, ..TWO }),
+        (
+            "the sender's spool is lost, and a letter is refused",
+            Budget { sender_crashes: 1, lost_spools: 1, refusals: 1, ..TWO },
+        ),
+        (
+            "the sender's spool is lost, and the receiver crashes",
+            Budget { sender_crashes: 1, lost_spools: 1, receiver_crashes: 1, ..TWO },
+        ),
+        ("a letter can't be stored, and a cut", Budget { failed_writes: 1, cuts: 1, ..THREE }),
+    ]));
+}
+
+#[test]
+fn letters_end_at_both_ends_whatever_is_decided_about_them() {
+    look_at_all(mail(&[
+        ("two are refused, and a cut", Budget { refusals: 2, cuts: 1, ..THREE }),
+        (
+            "refused, and a crash of the receiver",
+            Budget { refusals: 1, receiver_crashes: 1, ..TWO },
+        ),
+        ("refused, and a crash of the sender", Budget { refusals: 1, sender_crashes: 1, ..TWO }),
+        ("expired, and a crash of the sender", Budget { expiries: 1, sender_crashes: 1, ..TWO }),
+        ("expired, and a cut", Budget { expiries: 1, cuts: 1, ..THREE }),
+        (
+            "expired, and a crash of the receiver",
+            Budget { expiries: 1, receiver_crashes: 1, ..TWO },
+        ),
+        (
+            "revoked by both, and a crash of the sender",
+            Budget { sender_revokes: 1, receiver_revokes: 1, sender_crashes: 1, ..TWO },
+        ),
+        (
+            "revoked by the receiver, which crashes",
+            Budget { receiver_revokes: 1, receiver_crashes: 1, ..THREE },
+        ),
+    ]));
+}
+
+/// Takes minutes and gigabytes.
+#[test]
+fn letters_are_handled_once_whatever_comes_together() {
+    if std::env::var_os("ESTAFETTE_MODEL").is_none() {
+        return println!("left out: set ESTAFETTE_MODEL=1 to look at the larger budgets");
+    }
+    look_at_all(mail(&[
+        (
+            "three letters, a cut and a crash of either side",
+            Budget { cuts: 1, sender_crashes: 1, receiver_crashes: 1, ..THREE },
+        ),
+        (
+            "two crashes of the sender, one of the receiver, and a refusal",
+            Budget { sender_crashes: 2, receiver_crashes: 1, refusals: 1, ..TWO },
+        ),
+        (
+            "revoked by both, expired, and a crash of the receiver",
+            Budget {
+                sender_revokes: 1,
+                receiver_revokes: 1,
+                expiries: 1,
+                receiver_crashes: 1,
+                ..TWO
+            },
+        ),
+        (
+            "something is lost, something comes twice, and a crash of the receiver",
+            Budget { holes: 1, duplicates: 1, receiver_crashes: 1, ..TWO },
+        ),
+    ]));
+}
+
+#[test]
+fn what_is_done_wrong_with_letters_is_noticed() {
+    let crash = Budget { receiver_crashes: 1, ..TWO };
+    let hole = Budget { holes: 1, ..TWO };
+    let crashes = Budget { sender_crashes: 2, refusals: 1, ..TWO };
+    let breaks = [
+        (Break::SaidBeforeStored, crash),
+        (Break::HandledBeforeNoted, crash),
+        (Break::HighestForgotten, crash),
+        (Break::RefusalForgotten, Budget { refusals: 1, receiver_crashes: 1, ..TWO }),
+        (Break::NoPredecessor, hole),
+        (Break::AllBefore, Budget { refusals: 1, holes: 1, ..TWO }),
+        (Break::WindowMovesEarly, crashes),
+        (Break::NumbersAgain, Budget { sender_crashes: 1, ..TWO }),
+        (Break::ManyHands, TWO),
+    ];
+    for (broken, budget) in breaks {
+        is_noticed(&format!("{broken:?}"), Mail { budget, broken: Some(broken) });
+    }
+}

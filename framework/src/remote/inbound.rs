@@ -29,23 +29,29 @@ pub(super) struct Inbound {
 
 /// Credit that is not given back yet. As long as more is about to be, a word for each batch would
 /// be a waste; but the sender always has three quarters of it to go on with.
-#[derive(Default)]
-struct Owed {
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Owed {
     /// How many words of what was handled are still to come.
     expected: u64,
     tells: u64,
     cost: u64,
 }
 
-#[derive(Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Tells {
     pub(super) count: u64,
-    cost: u64,
+    pub(super) cost: u64,
     /// Those that were handed over.
     taken: u64,
 }
 
 impl Tells {
+    /// All of them are given back when they are handled.
+    pub(super) fn settle(&mut self, owed: &mut Owed) -> Self {
+        owed.expected += 1;
+        std::mem::take(self)
+    }
+
     /// So many more, whose cost was charged to the peer.
     pub(super) fn add(&mut self, count: u64, cost: u64, taken: bool) {
         self.count += count;
@@ -81,11 +87,11 @@ impl Inbound {
     /// Gives the credit of all tells back when they were handled; where the actor died with them,
     /// says so.
     pub(super) fn settle(&mut self, outstanding: Arc<AtomicU64>) -> Done {
-        let Tells { count: tells, cost, taken } = std::mem::take(&mut self.unconfirmed);
         let (name, teller, owed) =
             (Arc::clone(&self.name), self.teller.clone(), Arc::clone(&self.owed));
+        let Tells { count: tells, cost, taken } =
+            self.unconfirmed.settle(&mut owed.lock().unwrap_or_else(PoisonError::into_inner));
         let charge = self.teller.exchange.account().taken(Kind::Messages, cost);
-        owed.lock().unwrap_or_else(PoisonError::into_inner).expected += 1;
         Done::new(move |handled| {
             if !handled && taken > 0 {
                 teller.undelivered(taken, &super::serving::died(&name));
@@ -122,7 +128,7 @@ pub(super) fn no_credit(full: &Full) -> RemoteError {
 
 impl Owed {
     /// So much more was handled; what is to be given back now.
-    fn settled(&mut self, tells: u64, cost: u64) -> Option<(u64, u64)> {
+    pub(super) fn settled(&mut self, tells: u64, cost: u64) -> Option<(u64, u64)> {
         self.expected -= 1;
         (self.tells, self.cost) = (self.tells + tells, self.cost + cost);
         let due = self.expected == 0 || self.cost >= TARGET_WINDOW / 4;

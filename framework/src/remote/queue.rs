@@ -3,18 +3,33 @@
 //! Invariant: items of one key leave in the order they were put in; what names a target, before all
 //! that waits.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::wire::TraceContext;
 use crate::wire::message::{BATCH_LIMIT, Item};
 
 /// Longer items are cut, so that they don't keep others waiting.
 const WHOLE: usize = 24 << 10;
+/// The lengths of items and batches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Lengths {
+    /// Longer items are cut.
+    pub(super) whole: usize,
+    /// Longer batches are none.
+    pub(super) batch: usize,
+}
+
+impl Default for Lengths {
+    fn default() -> Self {
+        Self { whole: WHOLE, batch: BATCH_LIMIT }
+    }
+}
+
 /// Emptied batches that are kept.
 const SPARE: usize = 4;
 
 /// What must stay in order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Key {
     /// What is sent to a target.
     Target(u32),
@@ -27,8 +42,9 @@ pub(super) enum Key {
 }
 
 /// Items that wait for the link.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Queue {
+    lengths: Lengths,
     /// Batches that name targets. They go first: what is cut, and what waits behind that, can
     /// overtake what is not.
     names: VecDeque<Vec<u8>>,
@@ -38,13 +54,13 @@ pub(super) struct Queue {
     spare: Vec<Vec<u8>>,
     /// Items that are cut, and items that must not overtake them.
     long: VecDeque<Long>,
-    behind: HashMap<Key, usize>,
+    behind: BTreeMap<Key, usize>,
     bytes: usize,
     /// Whether a part of a long item goes next.
     long_is_due: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Long {
     keys: [Option<Key>; 2],
     item: Vec<u8>,
@@ -52,6 +68,15 @@ struct Long {
 }
 
 impl Queue {
+    pub(super) fn new(lengths: Lengths) -> Self {
+        Self { lengths, ..Self::default() }
+    }
+
+    /// An empty one like this.
+    pub(super) fn another(&self) -> Self {
+        Self::new(self.lengths)
+    }
+
     /// Bytes that wait.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
@@ -91,7 +116,7 @@ impl Queue {
     }
 
     fn must_wait(&self, keys: &[Option<Key>; 2], most: usize) -> bool {
-        most > WHOLE
+        most > self.lengths.whole
             || !self.behind.is_empty()
                 && keys.iter().flatten().any(|key| self.behind.contains_key(key))
     }
@@ -115,7 +140,7 @@ impl Queue {
     }
 
     fn make_room(&mut self, bytes: usize) {
-        if self.filling.len() + bytes > BATCH_LIMIT {
+        if self.filling.len() + bytes > self.lengths.batch {
             let next = self.spare.pop().unwrap_or_default();
             self.full.push_back(std::mem::replace(&mut self.filling, next));
         }
@@ -123,7 +148,8 @@ impl Queue {
 
     /// Puts in what names a target. `body`: how many bytes it has of variable length.
     pub(super) fn put_name(&mut self, item: &Item<'_>, body: usize) {
-        let has_room = |batch: &&mut Vec<u8>| batch.len() + body + Item::OVERHEAD <= BATCH_LIMIT;
+        let most = self.lengths.batch;
+        let has_room = |batch: &&mut Vec<u8>| batch.len() + body + Item::OVERHEAD <= most;
         if self.names.back_mut().filter(has_room).is_none() {
             self.names.push_back(self.spare.pop().unwrap_or_default());
         }
@@ -174,7 +200,8 @@ impl Queue {
     /// Writes the next part of the first long item, or that item whole where it is short enough.
     fn cut(&mut self, batch: &mut Vec<u8>) {
         let Some(long) = self.long.front_mut() else { return };
-        if long.item.len() <= WHOLE {
+        let whole = self.lengths.whole;
+        if long.item.len() <= whole {
             batch.extend_from_slice(&long.item);
             long.sent = long.item.len();
             self.bytes -= long.sent;
@@ -183,7 +210,7 @@ impl Queue {
                 Item::Begin { total: u32::try_from(long.item.len()).unwrap_or(u32::MAX) }
                     .encode(None, batch);
             }
-            let end = long.item.len().min(long.sent + WHOLE);
+            let end = long.item.len().min(long.sent + whole);
             Item::Part { bytes: &long.item[long.sent..end] }.encode(None, batch);
             self.bytes -= end - long.sent;
             long.sent = end;

@@ -86,27 +86,23 @@ impl Exchange {
                 self.changed.notify_waiters();
             }
         }
-        state.in_flight = state.in_flight.saturating_sub(pending.cost);
-        if let Some(bound) = state.bound.get_mut(pending.target as usize) {
-            bound.in_flight = bound.in_flight.saturating_sub(pending.cost);
-            if state.waiting > 0 {
-                state.bound[pending.target as usize].target.room.notify_waiters();
-            }
+        state.out.ends(pending.target, pending.cost);
+        if let Some(target) = state.bound.get(pending.target as usize).filter(|_| state.waiting > 0)
+        {
+            target.room.notify_waiters();
         }
         Some(pending.sink)
     }
 
     pub(super) fn on_consumed(&self, target: u32, tells: u64, cost: u64) -> Result<(), String> {
         let mut state = self.state();
-        let Some(bound) = state.bound.get_mut(target as usize) else {
+        if !state.out.gives_back(target, tells, cost) {
             return Err("a target that was never named".into());
-        };
-        bound.in_flight = bound.in_flight.saturating_sub(cost);
-        bound.tells = bound.tells.saturating_sub(tells);
-        let target = Arc::clone(&bound.target);
-        state.in_flight = state.in_flight.saturating_sub(cost);
+        }
         if state.waiting > 0 {
-            target.room.notify_waiters();
+            if let Some(target) = state.bound.get(target as usize) {
+                target.room.notify_waiters();
+            }
             self.changed.notify_waiters();
         }
         Ok(())
@@ -119,10 +115,9 @@ impl Exchange {
         error: RemoteError,
     ) -> Result<(), String> {
         let state = self.state();
-        let Some(bound) = state.bound.get(target as usize) else {
+        let Some(target) = state.bound.get(target as usize).map(Arc::clone) else {
             return Err("a target that was never named".into());
         };
-        let target = Arc::clone(&bound.target);
         drop(state);
         self.tell_undelivered(&target, count, error);
         Ok(())

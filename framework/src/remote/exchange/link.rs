@@ -19,7 +19,7 @@ impl Exchange {
         state
             .watches
             .iter_mut()
-            .for_each(|(&id, watching)| Self::begin_watch(&mut state.queue, id, watching));
+            .for_each(|(&id, watching)| Self::begin_watch(&mut state.out.queue, id, watching));
         self.changed.notify_waiters();
     }
 
@@ -31,9 +31,7 @@ impl Exchange {
         if state.epoch.take().is_none() {
             return;
         }
-        state.queue = Queue::default();
-        (state.row, state.after_row) = (None, Vec::new());
-        state.in_flight = 0;
+        let tells = state.out.down();
         state.served_cost = 0;
         (state.streams_out, state.streams_in) = (0, 0);
         state.watches.values_mut().for_each(|watching| watching.tell(Presence::Down { kind }));
@@ -61,11 +59,11 @@ impl Exchange {
         }
         self.changed.notify_waiters();
         self.filled.notify_one();
-        bound.iter().for_each(|bound| bound.target.room.notify_waiters());
+        bound.iter().for_each(|target| target.room.notify_waiters());
         // Whoever is told of the tells may send.
         drop(guard);
-        for bound in bound.into_iter().filter(|bound| bound.tells > 0) {
-            self.tell_undelivered(&bound.target, bound.tells, error.clone());
+        for (target, tells) in bound.into_iter().zip(tells).filter(|(_, tells)| *tells > 0) {
+            self.tell_undelivered(&target, tells, error.clone());
         }
     }
 
@@ -106,7 +104,7 @@ impl Exchange {
                     self.filled.notify_one();
                     return false;
                 }
-                if !state.queue.is_empty() {
+                if !state.out.queue.is_empty() {
                     return true;
                 }
                 state.pump_sleeps = true;
@@ -121,9 +119,9 @@ impl Exchange {
         if state.epoch != Some(epoch) {
             return None;
         }
-        let was_full = state.queue.bytes() > QUEUE_LIMIT;
-        let sent = state.queue.take(send);
-        if was_full && state.waiting > 0 && state.queue.bytes() <= QUEUE_LIMIT {
+        let was_full = state.out.queue.bytes() > QUEUE_LIMIT;
+        let sent = state.out.queue.take(send);
+        if was_full && state.waiting > 0 && state.out.queue.bytes() <= QUEUE_LIMIT {
             self.changed.notify_waiters();
         }
         sent

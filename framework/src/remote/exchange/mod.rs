@@ -5,11 +5,14 @@
 //! is said on another: what was sent and not answered when a link breaks ends in an error.
 //!
 //! Invariant: every call ends once, in an answer or an error. What is in flight to a target is at
-//! most [`TARGET_WINDOW`], to the peer [`LINK_WINDOW`], or one message.
+//! most [`TARGET_WINDOW`], to the peer [`LINK_WINDOW`], and a [`ROW`], or one message.
 
 mod clock;
 mod hearing;
 mod link;
+#[cfg(test)]
+mod model_tests;
+mod outbound;
 mod row;
 mod sending;
 mod serving;
@@ -28,9 +31,10 @@ use bytes::Bytes;
 use foldhash::fast::RandomState;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
+use self::outbound::Outbound;
 use super::error::{RemoteError, RemoteErrorKind};
 use super::presence::{Presence, Watch, Watching};
-use super::queue::{Key, Queue};
+use super::queue::Key;
 use crate::store::ledger::{Account, Charge};
 use crate::wire::message::{BATCH_LIMIT, ITEM_LIMIT, Item, NAME_LIMIT, Shape};
 use crate::wire::{PeerId, TraceContext};
@@ -44,6 +48,9 @@ pub(super) const LINK_WINDOW: u64 = 16 << 20;
 /// window, one message, and so much that a link with more of them than it has credit for ends
 /// before.
 pub(crate) const MESSAGES_OF_ONE: u64 = LINK_WINDOW + ITEM_LIMIT as u64 + (1 << 20);
+/// Credit that is taken for a row: enough that the lock costs little, and little enough to stay in
+/// the nearest cache.
+const ROW: u64 = 8 << 10;
 /// What a stream within a call may have on its way.
 pub(super) const STREAM_WINDOW: u64 = 256 << 10;
 /// The most bytes of one request or reply of a stream.
@@ -135,19 +142,15 @@ struct State {
     epoch: Option<u64>,
     /// The thread that the link runs on.
     home: Option<u64>,
-    /// The row that is open there.
-    row: Option<row::Opened>,
-    /// What other threads have put in since, and may not overtake it.
-    after_row: Vec<([Option<Key>; 2], Vec<u8>)>,
     /// Why there will be no link until something is done about it.
     closed: Option<RemoteError>,
     /// Counts the times that a link was given up, and says why.
     given_up: (u64, Option<RemoteError>),
-    queue: Queue,
+    out: Outbound,
     pump_sleeps: bool,
     known: HashMap<(Arc<str>, Arc<str>, u32), Arc<Target>>,
-    bound: Vec<Bound>,
-    in_flight: u64,
+    /// By their numbers on the link.
+    bound: Vec<Arc<Target>>,
     calls: HashMap<u64, Pending, RandomState>,
     next_call: u64,
     served: HashMap<u64, Served, RandomState>,
@@ -161,12 +164,6 @@ struct State {
     /// Whoever waits for a link or for room.
     waiting: usize,
     clock_runs: bool,
-}
-
-struct Bound {
-    target: Arc<Target>,
-    in_flight: u64,
-    tells: u64,
 }
 
 /// A call from here.
@@ -300,13 +297,8 @@ impl Exchange {
         trace: Option<&TraceContext>,
         body: usize,
     ) {
-        if state.waits_for_row(&keys) {
-            let mut bytes = Vec::new();
-            item.encode(trace, &mut bytes);
-            state.after_row.push((keys, bytes));
+        if state.out.put(keys, item, trace, body) {
             self.disturbed.store(true, Ordering::Release);
-        } else {
-            state.queue.put(keys, item, trace, body);
         }
         self.wake(state);
     }
@@ -377,18 +369,6 @@ impl Sending {
             self.outstanding += cost;
         }
         fits
-    }
-}
-
-impl State {
-    /// Whether something that another thread puts in must not overtake the row that is open.
-    fn waits_for_row(&self, keys: &[Option<Key>; 2]) -> bool {
-        let Some(row) = &self.row else { return false };
-        match keys[0] {
-            Some(Key::Target(number)) => number == row.number || !self.after_row.is_empty(),
-            Some(Key::Call(_)) => !self.after_row.is_empty(),
-            _ => false,
-        }
     }
 }
 

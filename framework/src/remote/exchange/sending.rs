@@ -15,10 +15,7 @@ impl Exchange {
         }
         let mut state = self.state();
         let (number, cost) = self.admit(&mut state, target, body.len(), trace)?;
-        let bound = &mut state.bound[number as usize];
-        bound.in_flight += cost;
-        bound.tells += 1;
-        state.in_flight += cost;
+        state.out.tells(number, cost);
         self.put(
             &mut state,
             [Some(Key::Target(number)), None],
@@ -74,8 +71,7 @@ impl Exchange {
             return Err(Blocked::Full);
         }
         state.streams_out += usize::from(streams);
-        state.bound[number as usize].in_flight += cost;
-        state.in_flight += cost;
+        state.out.begins(number, cost);
         let call = state.next_call;
         state.next_call += 1;
         state.calls.insert(call, Pending { target: number, cost, streams, deadline, sink: sink() });
@@ -109,15 +105,7 @@ impl Exchange {
         let Some(epoch) = state.epoch else { return Err(Blocked::NoLink) };
         let (cost, number) =
             (cost(bytes) + trace.map_or(0, |_| TRACE), Self::number(state, target, epoch));
-        let bound = &state.bound[number as usize];
-        // What an open row has taken beforehand keeps nobody waiting.
-        let of_row = state.row.as_ref().map_or(0, |row| row.room);
-        let of_target =
-            state.row.as_ref().filter(|row| row.number == number).map_or(0, |row| row.room);
-        let over = |in_flight: u64, window: u64| in_flight > 0 && in_flight + cost > window;
-        let is_over = over(bound.in_flight.saturating_sub(of_target), TARGET_WINDOW)
-            || over(state.in_flight.saturating_sub(of_row), LINK_WINDOW);
-        if is_over || state.queue.bytes() > QUEUE_LIMIT {
+        if !state.out.has_room(number, cost) || state.out.queue.bytes() > QUEUE_LIMIT {
             return Err(Blocked::Full);
         }
         Ok((number, cost))
@@ -137,16 +125,9 @@ impl Exchange {
 
     #[cold]
     pub(super) fn bind(state: &mut State, target: &Arc<Target>, marked: u64) -> u32 {
-        let number = u32::try_from(state.bound.len()).unwrap_or(u32::MAX);
-        state.bound.push(Bound { target: Arc::clone(target), in_flight: 0, tells: 0 });
+        let number = state.out.name(&target.name, &target.message, target.version);
+        state.bound.push(Arc::clone(target));
         target.number.store(marked | u64::from(number), Ordering::Relaxed);
-        let bind = Item::Bind {
-            target: number,
-            name: &target.name,
-            message: &target.message,
-            version: target.version,
-        };
-        state.queue.put_name(&bind, target.name.len() + target.message.len());
         number
     }
 
@@ -188,7 +169,7 @@ impl Exchange {
         if state.epoch != Some(begun.epoch) {
             return Err(Blocked::Never(Box::new(self.lost("the call's link is gone"))));
         }
-        let full = state.queue.bytes() > QUEUE_LIMIT;
+        let full = state.out.queue.bytes() > QUEUE_LIMIT;
         let Some(Pending { sink: Sink::Stream { sending, .. }, .. }) =
             state.calls.get_mut(&begun.call)
         else {
@@ -232,7 +213,7 @@ impl Exchange {
             state.calls.get_mut(&begun.call)
         {
             *uncredited = uncredited.saturating_sub(cost);
-            state.queue.put(
+            state.out.queue.put(
                 [None, None],
                 &Item::Credit { call: begun.call, of_requests: false, cost },
                 None,

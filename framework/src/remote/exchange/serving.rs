@@ -10,7 +10,7 @@ impl State {
 
     /// What is told of an error: little, when the peer does not read what it is told.
     fn words<'a>(&self, error: &'a RemoteError) -> &'a str {
-        if self.queue.bytes() > ANSWERS_LIMIT {
+        if self.out.queue.bytes() > ANSWERS_LIMIT {
             "too much waits for the link to say why"
         } else {
             &error.message
@@ -106,7 +106,7 @@ impl Exchange {
         served.break_off();
         let keys = [Some(Key::Served(call)), None];
         match answer {
-            Ok(body) if state.queue.bytes() + body.len() <= ANSWERS_LIMIT => {
+            Ok(body) if state.out.queue.bytes() + body.len() <= ANSWERS_LIMIT => {
                 self.put(&mut state, keys, &Item::Reply { call, body }, None, body.len());
             }
             Ok(_) => {
@@ -129,7 +129,7 @@ impl Exchange {
 
     /// Bytes that wait for the peer to read.
     pub(crate) fn unread(&self) -> usize {
-        self.state().queue.bytes()
+        self.state().out.queue.bytes()
     }
 
     /// What is told of an error.
@@ -145,7 +145,7 @@ impl Exchange {
         body: &[u8],
     ) -> Result<(), Blocked> {
         let mut state = self.state();
-        let full = state.queue.bytes() > QUEUE_LIMIT;
+        let full = state.out.queue.bytes() > QUEUE_LIMIT;
         let is_up = state.epoch == Some(epoch);
         let Some(served) = state.served.get_mut(&call).filter(|_| is_up) else {
             let text = format!("{} no longer waits for replies of this call", self.peer_name);
@@ -194,21 +194,26 @@ impl Exchange {
         }
         if let Some(served) = state.served.get_mut(&call) {
             served.uncredited = served.uncredited.saturating_sub(cost);
-            state.queue.put([None, None], &Item::Credit { call, of_requests: true, cost }, None, 0);
+            state.out.queue.put(
+                [None, None],
+                &Item::Credit { call, of_requests: true, cost },
+                None,
+                0,
+            );
             self.wake(&mut state);
         }
     }
 
     /// Whether more waits for the link than a peer that listens lets wait.
     pub(in crate::remote) fn is_swamped(&self) -> bool {
-        self.state().queue.bytes() > ANSWERS_LIMIT
+        self.state().out.queue.bytes() > ANSWERS_LIMIT
     }
 
     /// Says something that belongs to this link and costs nothing.
     pub(in crate::remote) fn say(&self, epoch: u64, item: &Item<'_>, body: usize) {
         let mut state = self.state();
         if state.epoch == Some(epoch) {
-            state.queue.put([None, None], item, None, body);
+            state.out.queue.put([None, None], item, None, body);
             self.wake(&mut state);
         }
     }

@@ -1,5 +1,6 @@
 //! Watches, which outlive links.
 
+use super::super::queue::Queue;
 use super::*;
 
 impl Exchange {
@@ -14,7 +15,7 @@ impl Exchange {
             watching.tell(Presence::Down { kind: error.kind });
         }
         if has_link {
-            Self::begin_watch(&mut state.queue, id, &mut watching);
+            Self::begin_watch(&mut state.out.queue, id, &mut watching);
             self.wake(&mut state);
         }
         let (now, changes) = (watching.last.clone(), watching.changes.subscribe());
@@ -40,7 +41,7 @@ impl Exchange {
         if state.watches.remove(&id).is_some_and(|watching| watching.name.is_some())
             && state.epoch.is_some()
         {
-            state.queue.put([None, None], &Item::Unwatch { watch: id }, None, 0);
+            state.out.queue.put([None, None], &Item::Unwatch { watch: id }, None, 0);
             self.wake(&mut state);
         }
     }

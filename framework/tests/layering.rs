@@ -1,7 +1,11 @@
 //! Holds the floors apart: each uses only those below it, and `wire/` and `delivery/` are sans-I/O.
 
+mod sources;
+
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use self::sources::{code_of, read, sources};
 
 /// What no code on these floors may name: a runtime, a socket, a file, a clock.
 const FORBIDDEN: [&str; 6] =
@@ -102,48 +106,6 @@ fn the_search_finds_offences_in_code_and_only_there() {
         .filter_map(|found| found.split(' ').next().map(str::to_owned))
         .collect();
     assert_eq!(lines, ["file:2:", "file:4:", "file:7:", "file:8:", "file:12:"]);
-}
-
-/// The Rust files beneath `folder`, without files of tests.
-fn sources(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder)
-        .expect("the floor has a folder")
-        .map(|entry| entry.expect("a readable entry").path());
-    let (folders, files): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());
-    let code = files.into_iter().filter(|path| {
-        path.extension().is_some_and(|extension| extension == "rs") && !is_tests(path)
-    });
-    code.chain(folders.iter().filter(|path| !is_tests(path)).flat_map(|path| sources(path)))
-        .collect()
-}
-
-fn is_tests(path: &Path) -> bool {
-    path.file_stem()
-        .and_then(|stem| stem.to_str())
-        .is_some_and(|stem| stem == "tests" || stem.ends_with("_tests"))
-}
-
-fn read(file: &Path) -> String {
-    fs::read_to_string(file).expect("a source file is readable")
-}
-
-/// The lines of `text` up to its tests, without comments.
-fn code_of(text: &str) -> Vec<&str> {
-    let lines: Vec<&str> = text.lines().collect();
-    let tests = lines.windows(2).position(|pair| {
-        pair[0] == "#[cfg(test)]" && (pair[1].starts_with("mod ") || pair[1].starts_with("#[path"))
-    });
-    let code = |line: &&str| -> usize {
-        let line = line.trim_start();
-        // A link is no comment.
-        line.match_indices("//")
-            .find(|&(at, _)| !line[..at].ends_with(':'))
-            .map_or(line.len(), |(at, _)| at)
-    };
-    lines[..tests.unwrap_or(lines.len())]
-        .iter()
-        .map(|line| &line.trim_start()[..code(line)])
-        .collect()
 }
 
 /// Where the code of `text`, up to its tests, names something forbidden.

@@ -4,7 +4,6 @@
 //! together, so nobody who reads the copy as it grows gets to the end of content that changed
 //! meanwhile.
 
-use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
@@ -13,7 +12,7 @@ use estafette::pipeline::{Source, SourceReport};
 use estafette::wire::copy::{CopyHeader, PIECE_OVERHEAD};
 use tokio::sync::watch;
 
-use super::source::{CopySource, PieceKeys};
+use super::source::{CopySource, Grown, PieceKeys};
 use super::twin::TwinSource;
 use super::writer::Writer;
 use crate::new_file::NewFile;
@@ -24,17 +23,6 @@ use crate::thread::{self, Gone};
 /// Bytes of content in each piece: those of a chunk, unless a delivery says otherwise, so that one
 /// becomes the other in place.
 const PIECE: u32 = 256 << 10;
-
-/// How far a copy is, for who reads it meanwhile.
-#[derive(Debug, Default)]
-pub(super) struct Grown {
-    /// Where it can be read.
-    pub(super) file: Option<Arc<File>>,
-    /// Pieces that can be read in the file.
-    pub(super) pieces: u64,
-    /// What the source had to say, or why the copy came to nothing.
-    pub(super) ended: Option<Result<SourceReport, String>>,
-}
 
 pub(super) fn copy(mut order: CopyOrder) -> Result<Copying, CopyingError> {
     let header = CopyHeader::seal(

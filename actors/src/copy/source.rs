@@ -17,9 +17,19 @@ use estafette::wire::copy::{COPY_PREAMBLE, CopyError, CopyHeader, PIECE_OVERHEAD
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
-use super::copying::Grown;
 use crate::seal::SuiteCipher;
 use crate::tree::printable;
+
+/// How far a copy is, for who reads it meanwhile.
+#[derive(Debug, Default)]
+pub(super) struct Grown {
+    /// Where it can be read.
+    pub(super) file: Option<Arc<File>>,
+    /// Pieces that can be read in the file.
+    pub(super) pieces: u64,
+    /// What the source had to say, or why the copy came to nothing.
+    pub(super) ended: Option<Result<SourceReport, String>>,
+}
 
 /// Reads a copy, for the node that made it.
 pub struct CopySource {

@@ -11,11 +11,11 @@ use rustix::fs::Mode;
 use super::file::FileSink;
 use super::home::{Home, Temporary};
 use super::kept_tree::KeptTree;
+use super::leftovers::Leftovers;
 use super::limits::Limits;
 use super::policy::Policy;
 use super::publish::{check_name, exists, replaceable};
 use super::resume;
-use super::sweep::Leftovers;
 use super::there;
 use super::tree::TreeSink;
 

@@ -18,7 +18,7 @@ use estafette::pipeline::Committed;
 use rustix::fs::{Access, AtFlags, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::sweep::Leftovers;
+use super::leftovers::Leftovers;
 
 /// All temporaries begin like this; no delivery may.
 pub(super) const PREFIX: &[u8] = b".estafette-";

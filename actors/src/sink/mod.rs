@@ -30,6 +30,7 @@ mod folder;
 mod hard_link;
 mod home;
 mod kept_tree;
+mod leftovers;
 mod limits;
 mod memory;
 mod note;

@@ -6,49 +6,13 @@
 //! removes it, since its lock is free. What is complete and intended is never removed for its age:
 //! only a wall clock tells that.
 
-use std::collections::BTreeMap;
 use std::os::fd::AsFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::home::{Home, Named, Temporary, temporary};
-
-/// The most temporaries that are tried again; more than these wait for the next process.
-const TRIED_AGAIN: usize = 1024;
-
-/// What could not be removed from a folder, or looked at. Shared by all deliveries of an inbox.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Leftovers(Arc<Mutex<Left>>);
-
-#[derive(Debug, Default)]
-struct Left {
-    /// Whether it was looked what earlier processes left.
-    is_swept: bool,
-    /// Names of temporaries, and whether they were given up here: of others it is not known
-    /// whether somebody works on them.
-    names: BTreeMap<String, bool>,
-}
-
-impl Leftovers {
-    fn left(&self) -> MutexGuard<'_, Left> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn add(&self, name: &str, given_up: bool) {
-        let mut left = self.left();
-        if left.names.len() < TRIED_AGAIN {
-            *left.names.entry(name.to_owned()).or_default() |= given_up;
-        }
-    }
-
-    /// Whether there is anything to try again.
-    pub(super) fn is_empty(&self) -> bool {
-        self.left().names.is_empty()
-    }
-}
 
 impl Home {
     /// Removes a temporary; one that is not there any more is no error. One that can't be removed
@@ -265,6 +229,7 @@ mod tests {
     use estafette::delivery::TransferId;
 
     use super::*;
+    use crate::sink::leftovers::Leftovers;
 
     fn open(path: &Path) -> Home {
         Home::open(path, Leftovers::default()).unwrap()

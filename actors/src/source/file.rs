@@ -12,10 +12,10 @@ use estafette::pipeline::{Source, SourceError, SourceReference, SourceReport};
 use futures_util::future::BoxFuture;
 use rustix::fs::{Mode, OFlags};
 
+use super::failure::{failed, printable_path, unsuitable};
 use super::holes::FileContent;
 use super::version::Watch;
 use super::{FileVersion, ReadOptions, content_name};
-use crate::tree::printable;
 
 /// Reads one regular file.
 ///
@@ -137,7 +137,7 @@ impl Source for FileSource {
     }
 
     fn reference(&self) -> Option<SourceReference> {
-        super::paths::reference(std::slice::from_ref(&self.path), &self.options)
+        super::reference::reference(std::slice::from_ref(&self.path), &self.options)
     }
 
     fn rewind(&mut self) -> Result<bool, SourceError> {
@@ -169,16 +169,4 @@ pub(super) fn advise_sequential(file: &File) {
     let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::Sequential);
     #[cfg(not(target_os = "linux"))]
     let _ = file;
-}
-
-pub(super) fn printable_path(path: &Path) -> String {
-    printable(path.as_os_str().as_bytes())
-}
-
-pub(super) fn failed(path: &Path, error: std::io::Error) -> SourceError {
-    SourceError::Read { what: printable_path(path), error }
-}
-
-pub(super) fn unsuitable(path: &Path, why: impl Into<String>) -> SourceError {
-    SourceError::Unsuitable { what: printable_path(path), why: why.into() }
 }

@@ -23,6 +23,7 @@
 //! ```
 
 mod bytes;
+mod failure;
 mod file;
 mod filtered;
 mod hard_links;
@@ -32,6 +33,7 @@ mod options;
 mod paths;
 mod read_first;
 mod reader;
+mod reference;
 mod survey;
 mod tree;
 mod version;
@@ -42,10 +44,11 @@ pub use bytes::BytesSource;
 pub use file::FileSource;
 pub use filtered::{Filter, Filtered};
 pub use options::{Links, ReadOptions};
-pub(crate) use paths::{PATHS, PATHS_READ, reopen};
+pub(crate) use paths::reopen;
 pub use paths::{from_paths, from_paths_with, paths_of};
 pub use read_first::ReadFirst;
 pub use reader::ReaderSource;
+pub(crate) use reference::{PATHS, PATHS_READ};
 pub use tree::TreeSource;
 pub use version::FileVersion;
 

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use std::ffi::OsString;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStringExt;
 
 use estafette::pipeline::{Source, SourceError, SourceReference};
 
+use super::reference::{PATHS, PATHS_READ};
 use super::{FileSource, ReadOptions, TreeSource};
 
 /// A source for what a person names: one file as a file, a folder or several paths as a tree.
@@ -31,25 +32,6 @@ pub fn from_paths_with(
         return Ok(Box::new(FileSource::open(one)?.with(options)?));
     }
     Ok(Box::new(TreeSource::new(paths)?.with(options)?))
-}
-
-/// The kind of references to paths.
-pub(crate) const PATHS: &str = "paths";
-/// The kind of references to paths that are read in a way of their own: what comes before the paths
-/// says which.
-pub(crate) const PATHS_READ: &str = "paths read";
-/// The most bytes of a reference: a record of the outbox holds it.
-const LIMIT: usize = 48 << 10;
-
-/// How another process finds these paths, which must be absolute; `None` when there are too many of
-/// them.
-pub(super) fn reference(paths: &[PathBuf], options: &ReadOptions) -> Option<SourceReference> {
-    let options = options.to_items();
-    let kind = if options.is_empty() { PATHS } else { PATHS_READ };
-    let paths = paths.iter().map(|path| path.as_os_str().as_bytes());
-    // None of them has a NUL in it.
-    let data = options.iter().map(|option| &option[..]).chain(paths).collect::<Vec<_>>().join(&0);
-    (data.len() <= LIMIT).then(|| SourceReference { kind: kind.into(), data })
 }
 
 /// The source that a reference of either kind leads to, as things stand now.

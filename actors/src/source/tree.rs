@@ -13,7 +13,7 @@ use estafette::pipeline::{Skipped, Source, SourceError, SourceReference, SourceR
 use futures_util::future::BoxFuture;
 use rustix::io::Errno;
 
-use super::file::{failed, printable_path, unsuitable};
+use super::failure::{failed, printable_path, unsuitable};
 use super::holes::FileContent;
 use super::left_behind::LeftBehind;
 use super::survey::Survey;
@@ -377,7 +377,7 @@ impl Source for TreeSource {
         };
         let is_file = paths.len() == 1 && paths[0].is_file();
         (!self.renamed && !self.skip_changed && !is_file)
-            .then(|| super::paths::reference(&paths, &self.options))
+            .then(|| super::reference::reference(&paths, &self.options))
             .flatten()
     }
 

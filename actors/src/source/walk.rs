@@ -17,7 +17,7 @@ use estafette::pipeline::{Skipped, SourceError};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-use super::file::{failed, printable_path};
+use super::failure::{failed, printable_path};
 use super::hard_links::HardLinks;
 use super::options::{Links, ReadOptions};
 use super::version::nanoseconds;

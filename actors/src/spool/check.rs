@@ -9,14 +9,13 @@ use std::path::{Path, PathBuf};
 use redb::{ReadTransaction, ReadableTable};
 
 use super::Spool;
-use super::database::{DAMAGED, Opened, RECORDS, Trial, apply, damaged_keys, verify};
+use super::database::{DAMAGED, Opened, RECORDS, Trial, apply, damaged_keys, unreadable, verify};
 use super::failure::guarded;
 use super::layout::{Folder, medium};
 use super::medium::Act;
 use super::queue::Step;
 use super::record;
 use super::salvage::{Found, walk};
-use super::writer::unreadable;
 
 /// The findings of a check of a spool.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,7 +48,7 @@ pub struct Damaged {
 
 impl Damaged {
     pub(super) fn new(full: &[u8], reason: &str) -> Self {
-        Self { record: name_of(full), reason: reason.to_owned() }
+        Self { record: record::name_of(full), reason: reason.to_owned() }
     }
 }
 
@@ -169,7 +168,7 @@ fn clean(opened: &Opened, healed: &[Vec<u8>]) -> Result<Report, Trial> {
             report.count(&Found::new(key.value(), stored.value()));
         }
         let new = |record: &Damaged| {
-            healed.iter().chain(&damaged).any(|key| name_of(key) == record.record)
+            healed.iter().chain(&damaged).any(|key| record::name_of(key) == record.record)
         };
         (report.damaged, report.set_aside) = set_aside(&transaction)?.into_iter().partition(new);
         Ok(())
@@ -257,14 +256,6 @@ pub(super) fn set_aside(transaction: &ReadTransaction) -> Result<Vec<Damaged>, r
         Ok(Damaged::new(found.key, found.value.err().unwrap_or("it was damaged when it was found")))
     });
     damaged.collect()
-}
-
-/// A record's name for people: its table and its key, printable.
-pub(super) fn name_of(full: &[u8]) -> String {
-    match record::decode_key(full) {
-        Some((table, key)) => format!("{table}/{}", key.escape_ascii()),
-        None => full.escape_ascii().to_string(),
-    }
 }
 
 const BATCH: usize = 4 << 20;

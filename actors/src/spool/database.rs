@@ -10,6 +10,7 @@
 //! look alike: redb would go back behind both, and an acknowledged record would be gone without a
 //! word.
 
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
 use redb::{
@@ -259,3 +260,19 @@ fn builder() -> Builder {
 
 /// What redb keeps in memory: pages that were read or are to be written.
 const CACHE: usize = 32 << 20;
+
+/// What to tell those who wanted to read.
+pub(super) fn unreadable(medium: &Medium, trial: &Trial) -> io::Error {
+    let name = &medium.name;
+    match trial {
+        Trial::Medium(trouble) if is_full(trouble.kind) => io::Error::new(
+            ErrorKind::StorageFull,
+            format!("{name}: the disk is full ({}); free some space there", trouble.text),
+        ),
+        Trial::Medium(trouble) => io::Error::new(trouble.kind, format!("{name}: {}", trouble.text)),
+        Trial::Damage(text) => {
+            let then = "`estafette doctor` can set this file aside and keep what is readable";
+            io::Error::new(ErrorKind::InvalidData, format!("{name} is damaged: {text}; {then}"))
+        }
+    }
+}

@@ -19,9 +19,8 @@ use std::path::{Path, PathBuf};
 
 use redb::backends::FileBackend;
 
-use super::database::Opened;
+use super::database::{Opened, unreadable};
 use super::medium::Medium;
-use super::writer::unreadable;
 
 /// A spool's folder, locked.
 #[derive(Debug)]

@@ -39,13 +39,13 @@ use tokio::sync::oneshot;
 
 pub use check::{Damaged, Report};
 
-use database::{Opened, RECORDS};
+use database::{Opened, RECORDS, unreadable};
 use failure::Failure;
 use layout::Folder;
 use medium::Medium;
 use place::Place;
 use queue::{Step, Write};
-use writer::{Shared, report, unreadable};
+use writer::{Shared, report};
 
 /// A durable [`Store`] for millions of records, of one process at a time.
 #[derive(Debug)]

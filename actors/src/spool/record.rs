@@ -96,6 +96,14 @@ fn invalid(text: String) -> io::Error {
 const SUM: usize = 16;
 const TABLE_LIMIT: usize = 32;
 
+/// A record's name for people: its table and its key, printable.
+pub(super) fn name_of(full: &[u8]) -> String {
+    match decode_key(full) {
+        Some((table, key)) => format!("{table}/{}", key.escape_ascii()),
+        None => full.escape_ascii().to_string(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

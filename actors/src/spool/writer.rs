@@ -7,11 +7,12 @@ use std::io::{self, ErrorKind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
-use super::database::{Opened, Trial, apply, commits};
+use super::database::{Opened, Trial, apply, commits, unreadable};
 use super::failure::{Failure, guarded, is_full};
 use super::medium::{Act, Medium, Trouble};
 use super::place::Place;
 use super::queue::{Queue, Step, Write};
+use super::record;
 
 /// What the writer and the readers share.
 #[derive(Debug)]
@@ -234,27 +235,11 @@ impl Shared {
 /// Tells of records that were set aside.
 pub(super) fn report(name: &str, damaged: &[Vec<u8>]) {
     for key in damaged {
-        let record = super::check::name_of(key);
+        let record = record::name_of(key);
         tracing::error!(
             spool = name,
             record,
             "a record is damaged and was set aside; what it said must be said again"
         );
-    }
-}
-
-/// What to tell those who wanted to read.
-pub(super) fn unreadable(medium: &Medium, trial: &Trial) -> io::Error {
-    let name = &medium.name;
-    match trial {
-        Trial::Medium(trouble) if is_full(trouble.kind) => io::Error::new(
-            ErrorKind::StorageFull,
-            format!("{name}: the disk is full ({}); free some space there", trouble.text),
-        ),
-        Trial::Medium(trouble) => io::Error::new(trouble.kind, format!("{name}: {}", trouble.text)),
-        Trial::Damage(text) => {
-            let then = "`estafette doctor` can set this file aside and keep what is readable";
-            io::Error::new(ErrorKind::InvalidData, format!("{name} is damaged: {text}; {then}"))
-        }
     }
 }

@@ -5,7 +5,8 @@
 
 use std::sync::Arc;
 
-use super::registry::{RegistryError, StageRegistry};
+use super::registry::StageRegistry;
+use super::registry_error::RegistryError;
 use crate::pipeline::{CODEC_NAME_LIMIT, ChunkCodec, Codec, Compression, SharedCodec};
 use crate::wire::{STAGES_LIMIT, split_codec};
 

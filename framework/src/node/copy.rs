@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use futures_util::future::BoxFuture;
 
 use crate::delivery::{Content, TransferId};
-use crate::node::RegistryError;
+use crate::node::registry_error::RegistryError;
 use crate::pipeline::{Source, SourceError, SourceReport};
 use crate::wire::copy::CopyError;
 use crate::wire::{Identity, Suite};

@@ -1,5 +1,6 @@
 //! The handles a host holds: of its node, and of each transfer.
 
+mod error;
 mod plan;
 mod sending;
 
@@ -9,7 +10,8 @@ use std::time::Duration;
 
 use tokio::sync::{broadcast, oneshot, watch};
 
-pub use self::sending::{Destination, SendError};
+pub use self::error::SendError;
+pub use self::sending::Destination;
 use super::Arrival;
 use super::builder::{NodeBuilder, Parts};
 use super::events::{EventStream, NodeEvent};

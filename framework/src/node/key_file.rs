@@ -5,65 +5,18 @@
 //! not followed, a pipe is not waited for. Where file systems keep no modes, folders above
 //! have to keep others out ([`super::key_place`]).
 
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{self, DirBuilder};
 use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use data_encoding::BASE32_NOPAD;
 use zeroize::Zeroizing;
 
-use super::key_place::{check_folder, check_mode, check_owner};
+use super::key_error::KeyFileError;
+use super::key_place::{
+    check_folder, check_mode, check_owner, folder_of, open_options, private_file,
+};
 use crate::wire::Identity;
-
-/// An error of reading or creating a key file.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum KeyFileError {
-    /// Reading or writing failed.
-    #[error("the key file {path} could not be {action}: {error}")]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// Read or created.
-        action: &'static str,
-        /// The cause.
-        error: io::Error,
-    },
-    /// Others than the owner may read or change it.
-    #[error(
-        "the key file {path} may be read by others (mode {mode:03o}); run `chmod 600 {path}`, and \
-         think about whether the key is still secret"
-    )]
-    Exposed {
-        /// The file.
-        path: PathBuf,
-        /// Its permission bits.
-        mode: u32,
-    },
-    /// Others have power over the file, or it is none.
-    #[error("the key file {path} is refused: {what}")]
-    Unsafe {
-        /// The file.
-        path: PathBuf,
-        /// The problem, and what to do.
-        what: String,
-    },
-    /// It is empty.
-    #[error(
-        "the key file {path} is empty: making it was cut off, or what was in it is lost; put its \
-         copy there or, for a new key, which is another node, remove it"
-    )]
-    Empty {
-        /// The file.
-        path: PathBuf,
-    },
-    /// It does not hold a key.
-    #[error("{path} is not a key file: 52 characters of base32 expected")]
-    Malformed {
-        /// The file.
-        path: PathBuf,
-    },
-}
 
 impl Identity {
     /// Reads a key file.
@@ -181,34 +134,6 @@ fn lock_folder(path: &Path) -> Option<fs::File> {
     let folder = fs::File::open(folder_of(path)).ok()?;
     folder.lock().ok()?;
     Some(folder)
-}
-
-/// The folder that it lies in.
-pub(super) fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-/// A new file that is nobody else's, as far as the file system keeps that.
-pub(super) fn private_file(path: &Path) -> io::Result<fs::File> {
-    let mut options = open_options();
-    // Never one that somebody has put there.
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
-}
-
-/// Opens neither what a symbolic link leads to nor, waiting, a pipe.
-fn open_options() -> OpenOptions {
-    #[allow(unused_mut, reason = "elsewhere there are no such flags")]
-    let mut options = OpenOptions::new();
-    #[cfg(target_os = "linux")]
-    {
-        use rustix::fs::OFlags;
-        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, flags.bits() as i32);
-    }
-    options
 }
 
 fn make_folders(folder: &Path) -> io::Result<()> {

@@ -7,7 +7,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::key_file::{KeyFileError, folder_of, private_file};
+use super::key_error::KeyFileError;
 
 /// A file of somebody else is changed by them whenever they like; the superuser may do so anyway.
 #[cfg(target_os = "linux")]
@@ -128,4 +128,32 @@ pub(super) fn check_folder(_: &Path) -> Result<(), KeyFileError> {
 #[cfg(not(unix))]
 pub(super) fn check_mode(_: &Path, _: &fs::Metadata) -> Result<(), KeyFileError> {
     Ok(())
+}
+
+/// The folder that it lies in.
+pub(super) fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// A new file that is nobody else's, as far as the file system keeps that.
+pub(super) fn private_file(path: &Path) -> std::io::Result<fs::File> {
+    let mut options = open_options();
+    // Never one that somebody has put there.
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+/// Opens neither what a symbolic link leads to nor, waiting, a pipe.
+pub(super) fn open_options() -> fs::OpenOptions {
+    #[allow(unused_mut, reason = "elsewhere there are no such flags")]
+    let mut options = fs::OpenOptions::new();
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::OFlags;
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, flags.bits() as i32);
+    }
+    options
 }

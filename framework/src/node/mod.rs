@@ -25,6 +25,7 @@ mod held;
 mod hosting;
 mod hub;
 mod inspect;
+mod key_error;
 mod key_file;
 mod key_place;
 #[cfg(feature = "schema")]
@@ -43,6 +44,7 @@ mod partials;
 mod path_bytes;
 mod race;
 mod registry;
+mod registry_error;
 mod runner;
 mod session;
 mod shared;
@@ -65,7 +67,7 @@ pub use handle::{Destination, Node, SendError};
 pub use held::Held;
 pub use hosting::HostError;
 pub use inspect::Unreadable;
-pub use key_file::KeyFileError;
+pub use key_error::KeyFileError;
 #[cfg(feature = "schema")]
 pub use kind_schemas::KindOf;
 pub use kinds::{KindError, Prepared, PreparedFilter};
@@ -76,7 +78,8 @@ pub use package::{
     OpenInbox, OpenedInbox, PackError, PackOrder, PackageOffer, PackageReport, Packages, Packed,
     UnpackOrder, Unpacked,
 };
-pub use registry::{RegistryError, StageRegistry};
+pub use registry::StageRegistry;
+pub use registry_error::RegistryError;
 pub use session::signals::SendOptions;
 pub use snapshot::{
     ActorSnapshot, Amount, Happening, HappeningKind, LettersSnapshot, LinkSnapshot, LinkState,

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use actix::Actor;
 
 use super::error::{RemoteError, RemoteErrorKind};
-use super::intake::{Intake, Take, Teller, Unfit};
+use super::intake::{Intake, Take, Unfit};
 use super::mailbox::{CallIn, Done, Mailbox};
 use super::message::Schemas;
 use super::serving::Traced;
+use super::teller::Teller;
 use crate::wire::message::Shape;
 
 /// An actor that this node runs: what comes from other nodes is taken up in its own context, what

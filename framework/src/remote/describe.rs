@@ -10,16 +10,16 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::admission::Admission;
 use super::directory::{Directory, Entry};
 use super::error::{RemoteError, RemoteErrorKind};
 use super::form::{Form, Native};
-use super::intake::Teller;
 #[cfg(feature = "json")]
 use super::json::{Json, SUFFIX};
 use super::mailbox::{CallIn, Done, Mailbox, read};
 use super::message::{RemoteMessage, Schemas};
-use super::postbox::Admission;
 use super::serving::Traced;
+use super::teller::Teller;
 use crate::wire::message::Shape;
 
 /// The name under which a node answers for itself. An actor may have it, too: what the node takes

@@ -1,14 +1,11 @@
 //! The handle of an actor on another node, for one type of message.
 
-use std::cell::RefCell;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, AsyncContext, Context, Handler, Recipient, ResponseFuture, WrapFuture};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use tracing::Instrument;
 
 use super::calls::{Call, Download, Requesting, Upload};
@@ -16,8 +13,9 @@ use super::error::{RemoteError, RemoteErrorKind};
 use super::exchange::{Blocked, Deadline, Exchange, Opening, Target};
 use super::letters::{Delivery, Letters, Posting, stopped};
 use super::message::{RemoteMessage, RemoteResult};
+use super::scratch::written;
 use crate::wire::TraceContext;
-use crate::wire::codec::{CodecError, decode_message, encode_message};
+use crate::wire::codec::{CodecError, decode_message};
 use crate::wire::message::Shape;
 
 /// The time to wait for an answer, unless [`Remote::within`] sets another.
@@ -43,36 +41,6 @@ pub struct Remote<M: RemoteMessage> {
     within: Option<Duration>,
     trace: Option<Arc<TraceContext>>,
     of: PhantomData<fn(M)>,
-}
-
-thread_local! {
-    /// Messages are written here first: a type's `Serialize` must not run while the exchange is locked.
-    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
-
-/// The most that is kept of a scratch buffer.
-const SCRATCH_KEPT: usize = 64 << 10;
-
-/// Writes a value, and gives the bytes to `then`. Most that goes well is told in registers: what is
-/// in memory is slow to move.
-pub(super) fn written<V: Serialize + DeserializeOwned, T>(
-    value: &V,
-    then: impl FnOnce(&[u8]) -> T,
-) -> Result<T, Box<CodecError>> {
-    SCRATCH.with(|kept| {
-        let (mut kept, mut another) = (kept.try_borrow_mut().ok(), Vec::new());
-        // `value` may send a message while it is written.
-        let scratch = kept.as_deref_mut().unwrap_or(&mut another);
-        scratch.clear();
-        let outcome = match encode_message(value, scratch) {
-            Ok(()) => Ok(then(scratch)),
-            Err(error) => Err(Box::new(error)),
-        };
-        if scratch.capacity() > SCRATCH_KEPT {
-            *scratch = Vec::new();
-        }
-        outcome
-    })
 }
 
 fn unencodable(message: &str, error: &CodecError) -> RemoteError {

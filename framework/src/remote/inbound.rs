@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::error::{RemoteError, RemoteErrorKind};
-use super::exchange::TARGET_WINDOW;
-use super::intake::Teller;
+use super::exchange::{TARGET_WINDOW, no_credit};
 use super::mailbox::{Done, Mailbox};
+use super::teller::Teller;
 use crate::store::ledger::{Full, Kind};
 use crate::wire::message::Item;
 
@@ -115,15 +115,6 @@ impl Drop for Inbound {
         // The link has ended before somebody was asked to confirm them: at most a batch of them.
         drop(self.teller.exchange.account().taken(Kind::Messages, self.unconfirmed.cost));
     }
-}
-
-/// What is said of a message that there is no room for.
-pub(super) fn no_credit(full: &Full) -> RemoteError {
-    let text = format!(
-        "it was not handled: what came by earlier links is not handled yet: {full}; send it again \
-         when that is done"
-    );
-    RemoteError::new(RemoteErrorKind::Full, text)
 }
 
 impl Owed {

@@ -13,9 +13,9 @@ use futures_util::future::Either;
 
 use super::error::{RemoteError, RemoteErrorKind};
 use super::form::Form;
-use super::intake::Teller;
 use super::message::{RemoteMessage, Schemas};
 use super::serving::{Asked, Called, Replies, Reply, Requests, Served, Traced};
+use super::teller::Teller;
 use crate::wire::message::Shape;
 
 /// What takes messages of one type under a name.

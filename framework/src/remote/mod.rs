@@ -12,6 +12,7 @@
 //! sender holds and the receiver gives back, not by the capacity of mailboxes.
 #![cfg_attr(not(doctest), doc = include_str!("../../docs/remote-example.md"))]
 
+mod admission;
 mod berth;
 mod calls;
 mod describe;
@@ -33,7 +34,9 @@ mod postbox;
 mod presence;
 mod queue;
 mod raw;
+mod scratch;
 mod serving;
+mod teller;
 
 pub use calls::{Download, Upload};
 pub use describe::{Describe, Described, Description, NODE, Taken};
@@ -54,6 +57,7 @@ pub use serving::{Asked, Called, Replies, Reply, Requests};
 
 pub use crate::wire::{TraceContext, TraceError};
 
+pub(crate) use admission::Admission;
 pub(crate) use berth::Berth;
 pub(crate) use describe::Gathered;
 pub(crate) use exchange::{Exchange, MESSAGES_OF_ONE, REQUESTS_OF_ONE};
@@ -65,4 +69,4 @@ pub(crate) use letters::{
     Letter, Letters, LettersSeen, Limits as LetterLimits, TABLES as LETTER_TABLES,
 };
 pub(crate) use mailbox::{ByItself, Door, Fate, Mailbox, Plain, Streams};
-pub(crate) use postbox::{Admission, ClosePostbox, Postbox};
+pub(crate) use postbox::{ClosePostbox, Postbox};

@@ -15,16 +15,17 @@ use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message};
 use bytes::Bytes;
 use tokio::sync::{Notify, mpsc};
 
+use super::admission::Admission;
 use super::describe;
 use super::directory::Directory;
 use super::error::{RemoteError, RemoteErrorKind};
-use super::exchange::{Exchange, LINK_WINDOW, TRACE, cost};
-use super::inbound::{Inbound, no_credit};
-use super::intake::Teller;
+use super::exchange::{Exchange, LINK_WINDOW, TRACE, cost, no_credit};
+use super::inbound::Inbound;
 use super::letters::{Coming, Letters};
 use super::mailbox::CallIn;
 use super::presence::{self, Watched};
 use super::serving::Served;
+use super::teller::Teller;
 use crate::pipeline::{Chunk, Parcel, Prefix};
 use crate::store::ledger::{Charge, Full, Kind};
 use crate::wire::message::{ITEM_LIMIT, Item, Items};
@@ -37,16 +38,6 @@ const TARGETS: usize = 1 << 16;
 /// Answers and errors of so many bytes that wait for a peer end its link: the limit of answers, and
 /// what errors an honest peer can have waiting.
 const UNREAD_LIMIT: usize = 48 << 20;
-
-/// Whether the peer may send to a name. The number changes when an answer may have.
-pub(crate) trait Admission: Send + Sync {
-    /// Whether it may.
-    fn admits(&self, name: &str) -> bool;
-    /// All names that it may send to, in their order; `None`: all there are.
-    fn names(&self) -> Option<Arc<[Arc<str>]>>;
-    /// Counts changes.
-    fn version(&self) -> u64;
-}
 
 pub(crate) struct Postbox {
     pub(crate) exchange: Arc<Exchange>,

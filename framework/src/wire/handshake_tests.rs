@@ -1,7 +1,9 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::wire::{Answer, HEADER_LENGTH, Preamble, PreambleReply, Purpose, choose, prologue};
+use crate::wire::{
+    Answer, HEADER_LENGTH, Preamble, PreambleReply, Purpose, Suite, choose, prologue,
+};
 
 fn offer() -> Offer {
     Offer { suites: vec![Suite::XSALSA20_POLY1305], features: 0, max_frame: 1 << 20, lanes: 2 }

@@ -27,6 +27,7 @@ pub mod envelope;
 mod failure;
 mod frame;
 mod handshake;
+mod handshake_error;
 mod identity;
 mod knock;
 mod lane;
@@ -41,6 +42,7 @@ mod printable;
 mod ranges;
 mod secret;
 mod speak;
+mod suite;
 mod ticket;
 mod trace;
 mod transfer_id;
@@ -55,9 +57,10 @@ pub use frame::{
     HEADER_LENGTH, growth_limit,
 };
 pub use handshake::{
-    Established, HANDSHAKE_LIMIT, HandshakeError, LinkInitiator, LinkInitiatorWaiting,
-    LinkResponder, LinkResponderReady, frame_handshake, handshake_length,
+    Established, HANDSHAKE_LIMIT, LinkInitiator, LinkInitiatorWaiting, LinkResponder,
+    LinkResponderReady, frame_handshake, handshake_length,
 };
+pub use handshake_error::HandshakeError;
 pub use identity::Identity;
 pub use knock::{KNOCK_LENGTH, KnockKey};
 pub use lane::{
@@ -65,7 +68,7 @@ pub use lane::{
     lane_prologue,
 };
 pub use link::{Link, LinkAction, LinkConfig, LinkConfigError};
-pub use offer::{Choice, FEATURE_MESSAGES, LEAST_MAX_FRAME, Offer, Suite, choose};
+pub use offer::{Choice, FEATURE_MESSAGES, LEAST_MAX_FRAME, Offer, choose};
 pub use opening::{Opening, STAGES_LIMIT, join_codec, split_codec};
 pub use peer_id::{PeerId, PeerIdError};
 pub use preamble::{
@@ -76,6 +79,7 @@ pub use printable::{SHOWN_LIMIT, is_visible, printable};
 pub use ranges::{RANGES_LIMIT, Ranges, RangesError};
 pub use secret::SecretBytes;
 pub use speak::SpeakError;
+pub use suite::Suite;
 pub use ticket::{Ticket, TicketError};
 pub use trace::{TraceContext, TraceError};
 pub use transfer_id::{TransferId, TransferIdError};

@@ -3,45 +3,15 @@
 //!
 //! Invariant: a choice lies within both offers.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
-use super::HandshakeError;
+use super::{HandshakeError, Suite};
 
 /// The least that may be offered as the largest body of a frame: every control message fits.
 pub const LEAST_MAX_FRAME: u32 = 65_535;
 
 /// Of [`Offer::features`]: typed messages between actors.
 pub const FEATURE_MESSAGES: u64 = 1;
-
-/// The number of a way to seal chunks.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Suite(pub u16);
-
-impl Suite {
-    /// XSalsa20-Poly1305, as in NaCl's secretbox. Every node has it.
-    pub const XSALSA20_POLY1305: Self = Self(1);
-    /// AES-256-GCM (NIST SP 800-38D) with nonces of 12 bytes. Nodes have it whose processor and
-    /// build do.
-    pub const AES_256_GCM: Self = Self(2);
-}
-
-impl fmt::Display for Suite {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::XSALSA20_POLY1305 => f.write_str("XSalsa20-Poly1305"),
-            Self::AES_256_GCM => f.write_str("AES-256-GCM"),
-            Self(number) => write!(f, "suite {number}"),
-        }
-    }
-}
-
-impl fmt::Debug for Suite {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Suite({self})")
-    }
-}
 
 /// The suites, features and limits of one side.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,6 +1,6 @@
 //! The choice how a delivery is kept until it is over. Pure.
 
-use super::sending::SendError;
+use super::error::SendError;
 use crate::node::session::signals::SendOptions;
 
 /// The parts of the sender's options that the choice depends on.

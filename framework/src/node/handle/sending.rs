@@ -8,15 +8,15 @@ use actix::Addr;
 use tokio::sync::oneshot;
 
 use super::Node;
+use super::error::SendError;
 use super::plan::{Keep, Means, Wanted, plan};
 use crate::delivery::{Content, ContentKind, TransferId};
 use crate::node::hub::SendTo;
-use crate::node::outbox::{Deposit, Given, Kept, Outbox, OutboxEntry, OutboxError, OutboxState};
+use crate::node::outbox::{Deposit, Given, Kept, Outbox, OutboxEntry, OutboxState};
 use crate::node::session::signals::{Know, SendOptions, Start};
 use crate::node::shared::NodeShared;
 use crate::node::transfer::{TransferHandle, TransferState, Unsettled};
-use crate::node::trust::NoSuchPeer;
-use crate::node::{ConfigError, CopyOrder, NodeConfig, PackOrder};
+use crate::node::{CopyOrder, NodeConfig, PackOrder};
 use crate::pipeline::{Codec, Compression, Source};
 use crate::store::now;
 use crate::wire::{PeerId, Suite, Ticket};
@@ -44,58 +44,6 @@ impl From<Ticket> for Destination {
     fn from(ticket: Ticket) -> Self {
         Self::Ticket(ticket)
     }
-}
-
-/// An error of beginning a delivery.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum SendError {
-    /// The name does not say where.
-    #[error(
-        "{given:?} is no destination: \"peer/inbox\" is wanted, with the name or the id of a \
-         trusted peer"
-    )]
-    Unknown {
-        /// The text that was given.
-        given: String,
-    },
-    /// Nobody, or not one alone, is meant by it.
-    #[error(transparent)]
-    Peer(#[from] NoSuchPeer),
-    /// The receiver, or the relay, would be the sender itself: the same key is the same node, on
-    /// whichever machine.
-    #[error("that is this node itself ({}), which has the same key: a node does not deliver to itself", .0.short())]
-    ThisNode(PeerId),
-    /// An option can't work.
-    #[error(transparent)]
-    Options(#[from] ConfigError),
-    /// A stage is not registered here.
-    #[error(transparent)]
-    Stages(#[from] crate::node::RegistryError),
-    /// The source panicked when it was asked what it is.
-    #[error("the source panicked when it was asked what it is; see the log")]
-    SourcePanicked,
-    /// The operating system gave no thread.
-    #[error("no thread could be started to look at the source: {0}")]
-    Thread(std::io::Error),
-    /// A relay carries packages, and this node makes none.
-    #[error(
-        "only a node with a spool that has a folder can send through a relay, and not what is \
-         transient: give it one with `.spool(…)`"
-    )]
-    NoPackages,
-    /// Nothing keeps a copy.
-    #[error(
-        "only a node with a spool that has a folder can keep a copy of what it sends, and not of \
-         what is transient"
-    )]
-    NoCopies,
-    /// It could not be stored.
-    #[error(transparent)]
-    Outbox(#[from] OutboxError),
-    /// The node has stopped.
-    #[error("the node has been shut down")]
-    Stopped,
 }
 
 impl Node {

@@ -12,7 +12,7 @@ use actix::{Context, Handler, Recipient};
 use tokio::sync::oneshot;
 
 use super::opening::{Seat, open_sink};
-use super::room::{Room, Way};
+use super::room::{Room, Way, window_for};
 use super::signals::{HasRoom, Inside, NoRoom, Opened, OpenedSink};
 use super::term::deadline;
 use super::{Session, Task, lock};
@@ -274,13 +274,6 @@ impl Session {
         self.forget_losses(stream);
         self.lanes.iter().for_each(|lane| lane.address.do_send(Forget { stream }));
     }
-}
-
-/// The bytes a transfer may have on their way: no more than its content has, as far as its sender
-/// says.
-pub(super) fn window_for(window: usize, chunk_size: u32, length: Option<u64>) -> usize {
-    let chunks = length.map_or(u64::MAX, |length| length.div_ceil(u64::from(chunk_size)).max(2));
-    usize::try_from(chunks.saturating_mul(u64::from(chunk_size))).unwrap_or(usize::MAX).min(window)
 }
 
 impl Session {

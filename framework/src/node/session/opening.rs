@@ -8,8 +8,7 @@ use std::sync::Arc;
 use actix::Recipient;
 use tokio::sync::oneshot;
 
-use super::incoming::window_for;
-use super::room::Room;
+use super::room::{Room, window_for};
 use super::signals::OpenedSink;
 use super::term::journal_for;
 use crate::delivery::{ContentKind, Failure, FailureKind, Incoming};

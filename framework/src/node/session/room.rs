@@ -24,6 +24,13 @@ pub(crate) struct Room {
     _share: (OwnedSemaphorePermit, Credit),
 }
 
+/// The bytes a transfer may have on their way: no more than its content has, as far as its sender
+/// says.
+pub(super) fn window_for(window: usize, chunk_size: u32, length: Option<u64>) -> usize {
+    let chunks = length.map_or(u64::MAX, |length| length.div_ceil(u64::from(chunk_size)).max(2));
+    usize::try_from(chunks.saturating_mul(u64::from(chunk_size))).unwrap_or(usize::MAX).min(window)
+}
+
 /// What one peer may take, of one direction: room for a transfer of another peer is left.
 #[derive(Clone)]
 pub(super) struct Share {

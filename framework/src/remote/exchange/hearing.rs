@@ -1,6 +1,5 @@
 //! Items of the peer that answer something said here.
 
-use super::super::inbound::no_credit;
 use super::*;
 use crate::store::ledger::Kind;
 

@@ -35,7 +35,7 @@ use self::outbound::Outbound;
 use super::error::{RemoteError, RemoteErrorKind};
 use super::presence::{Presence, Watch, Watching};
 use super::queue::Key;
-use crate::store::ledger::{Account, Charge};
+use crate::store::ledger::{Account, Charge, Full};
 use crate::wire::message::{BATCH_LIMIT, ITEM_LIMIT, Item, NAME_LIMIT, Shape};
 use crate::wire::{PeerId, TraceContext};
 
@@ -204,6 +204,15 @@ struct Served {
     replies: Option<Sending>,
     /// Dropped with the call: whoever waits for its end hears of it.
     gone: Option<watch::Sender<()>>,
+}
+
+/// What is said of a message that there is no room for.
+pub(super) fn no_credit(full: &Full) -> RemoteError {
+    let text = format!(
+        "it was not handled: what came by earlier links is not handled yet: {full}; send it again \
+         when that is done"
+    );
+    RemoteError::new(RemoteErrorKind::Full, text)
 }
 
 /// Why something can't be put in now. Small, since each message is put in.

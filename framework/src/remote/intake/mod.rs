@@ -25,11 +25,9 @@ use std::task::{Context as Task, Poll, Waker};
 use actix::fut::ActorFuture;
 use actix::{Actor, AsyncContext, Context};
 
-use super::error::RemoteError;
-use super::exchange::Exchange;
 use super::mailbox::{CallIn, Done};
 use super::serving::Traced;
-use crate::wire::message::Item;
+use super::teller::Teller;
 
 pub(crate) use self::seen::IntakeSeen;
 use self::seen::TakenUp;
@@ -51,32 +49,6 @@ const WAITING_LIMIT: usize = 64 << 20;
 const KEPT: usize = 64 << 10;
 /// Larger ones are, until so many times in a row a quarter would have done.
 const PATIENCE: u32 = 64;
-
-/// Who told, and under which number: where to say that a message could not be read.
-#[derive(Clone)]
-pub(crate) struct Teller {
-    pub(crate) exchange: Arc<Exchange>,
-    pub(crate) epoch: u64,
-    pub(crate) target: u32,
-}
-
-impl Teller {
-    fn is(&self, other: &Self) -> bool {
-        self.target == other.target
-            && self.epoch == other.epoch
-            && Arc::ptr_eq(&self.exchange, &other.exchange)
-    }
-
-    /// Tells the peer that messages did not reach their actor.
-    pub(in crate::remote) fn undelivered(&self, count: u64, error: &RemoteError) {
-        let (code, text) = (error.kind.code(), self.exchange.words(error));
-        self.exchange.say(
-            self.epoch,
-            &Item::Undelivered { target: self.target, count, code, text },
-            text.len(),
-        );
-    }
-}
 
 /// Reads a message and has the actor handle it.
 pub(crate) type Take<A> = fn(&mut A, &mut <A as Actor>::Context, &[u8], Came<'_>);

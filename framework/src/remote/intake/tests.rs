@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use super::*;
+use crate::remote::Exchange;
 use crate::remote::RemoteMessage;
 use crate::remote::error::RemoteErrorKind;
 use crate::remote::form::Native;

@@ -8,11 +8,10 @@
 use std::collections::HashMap;
 use std::io;
 
-use serde::{Deserialize, Serialize};
 use tokio::sync::{oneshot, watch};
 
 use super::super::error::{RemoteError, RemoteErrorKind};
-use super::record::{self, KEYS, LogId};
+use super::record::{self, KEYS, Keyed};
 use super::{Delivery, LetterId, LetterState, Letters};
 use crate::store::{Change, Store, now};
 use crate::wire::PeerId;
@@ -28,19 +27,6 @@ pub type LetterKey = [u8; 32];
 
 /// The answer to a letter that is posted: where it is, or why it is nowhere.
 pub(in crate::remote) type Posted = oneshot::Receiver<Result<Delivery, RemoteError>>;
-
-/// A key's letter, as the spool has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Keyed {
-    /// To whom it went.
-    peer: [u8; 32],
-    log: LogId,
-    number: u64,
-    /// The BLAKE3 of the letter: of its name, type, version and body.
-    digest: [u8; 32],
-    /// Until when the key is remembered, in seconds since the Unix epoch.
-    until: u64,
-}
 
 /// The keys that are remembered.
 #[derive(Debug, Default)]

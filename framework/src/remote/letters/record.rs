@@ -14,7 +14,6 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::super::error::RemoteError;
-use super::keyed::Keyed;
 use crate::store::Change;
 use crate::wire::codec::{decode_message, encode_message};
 use crate::wire::{PeerId, TraceContext};
@@ -86,6 +85,19 @@ pub(super) struct Taken {
 pub(super) struct Tried {
     /// Ends of processes, by how sure it is that they were its doing.
     pub(super) weight: u32,
+}
+
+/// A key's letter, as the spool has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Keyed {
+    /// To whom it went.
+    pub(super) peer: [u8; 32],
+    pub(super) log: LogId,
+    pub(super) number: u64,
+    /// The BLAKE3 of the letter: of its name, type, version and body.
+    pub(super) digest: [u8; 32],
+    /// Until when the key is remembered, in seconds since the Unix epoch.
+    pub(super) until: u64,
 }
 
 /// The key of a letter, or of a refusal.

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use super::super::Session;
 use super::super::coding::stages_of;
-use super::super::incoming::window_for;
+use super::super::room::window_for;
 use super::super::signals::{Admitted, Rewound, SourceEnded, Start, Wired};
 use super::{OutgoingTransfer, key_of};
 use crate::delivery::sending::Event;

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use actix::{Actor, Arbiter, System};
 use dashmap::DashMap;
-use tokio::sync::{Semaphore, broadcast, oneshot, watch};
+use tokio::sync::{broadcast, oneshot, watch};
 
 use super::clock::Clock;
 use super::config::{ConfigError, NodeConfig};
@@ -20,7 +20,7 @@ use super::shared::NodeShared;
 use super::trust::{NameError, Trust, TrustError, TrustedPeer};
 use crate::metrics::Metrics;
 use crate::node::{RegistryError, StageRegistry};
-use crate::pipeline::{Budget, BufferPool, Inbox};
+use crate::pipeline::{BufferPool, Inbox};
 use crate::remote::{Directory, DirectoryError, Undelivered};
 use crate::store::{MemoryStore, Store};
 use crate::supervise::NodeSupervisor;
@@ -28,10 +28,6 @@ use crate::wire::{Identity, PeerId};
 
 /// Events that wait for a slow subscriber; older ones are dropped.
 const EVENTS: usize = 1024;
-
-/// Deliveries that wait for room and are to end, whose inboxes are asked at once what is here of
-/// them.
-const ENDING: usize = 4;
 
 /// A builder of a node, from `Node::builder()`.
 #[derive(Debug, Default)]
@@ -389,20 +385,14 @@ fn share(
         trust,
         directory: Directory::default(),
         buffers: BufferPool::default(),
-        sending: Budget::new(config.pool),
-        receiving: Budget::new(config.pool),
-        running_out: Arc::new(Semaphore::new(config.running_transfers)),
-        running_in: Arc::new(Semaphore::new(config.running_transfers)),
+        rooms: super::rooms::Rooms::of(&config),
         given_up: Mutex::default(),
-        ending_in: Arc::new(Semaphore::new(ENDING)),
         incarnation: std::array::from_fn(|at| random[at]),
         remembered: Remembered::load(ledger.clone(), spool.clone()).map_err(StartError::Spool)?,
         memos: Memos::load(spool.as_deref()).map_err(StartError::Spool)?,
         clock,
         ledger,
         partials: Partials::default(),
-        waiting_in: Arc::default(),
-        waiting_out: Arc::default(),
         stopped: super::coming::Stopped::default(),
         outbox: std::sync::OnceLock::new(),
         spool: spool.clone(),

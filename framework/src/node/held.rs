@@ -44,11 +44,9 @@ impl Handler<Census> for Hub {
 
 impl Held {
     pub(super) fn of(shared: &NodeShared, (sessions, half_open): (usize, usize)) -> Self {
-        let running = 2 * shared.config.running_transfers
-            - shared.running_in.available_permits()
-            - shared.running_out.available_permits();
-        let taken = |budget: &crate::pipeline::Budget| budget.size() - budget.free();
-        let bytes = taken(&shared.sending) + taken(&shared.receiving);
+        let ways = [&shared.rooms.incoming, &shared.rooms.outgoing];
+        let running = ways.iter().map(|way| way.running().0).sum();
+        let bytes = ways.iter().map(|way| way.bytes().0).sum();
         Self { sessions, half_open, lane_tickets: shared.lane_tickets.len(), running, bytes }
     }
 }

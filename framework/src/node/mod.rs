@@ -45,6 +45,7 @@ mod path_bytes;
 mod race;
 mod registry;
 mod registry_error;
+mod rooms;
 mod runner;
 mod session;
 mod shared;

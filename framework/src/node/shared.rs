@@ -1,11 +1,10 @@
 //! The state that all parts of a node share.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use actix::{Addr, ArbiterHandle};
 use dashmap::DashMap;
-use tokio::sync::{Semaphore, broadcast};
+use tokio::sync::broadcast;
 
 use super::clock::Clock;
 use super::coming::Stopped;
@@ -15,13 +14,14 @@ use super::ledger::{Bound, Ledger, Rate};
 use super::memory::Remembered;
 use super::memos::Memos;
 use super::partials::Partials;
+use super::rooms::Rooms;
 use super::snapshot::{Happenings, Traffic};
 use super::trust::Trust;
 use crate::delivery::cancelled::Cancelled;
 use crate::metrics::Metrics;
 use crate::node::StageRegistry;
 use crate::node::{Store, Transport};
-use crate::pipeline::{Budget, BufferPool};
+use crate::pipeline::BufferPool;
 use crate::remote::{Directory, Exchange, Letters, MESSAGES_OF_ONE, REQUESTS_OF_ONE, Undelivered};
 use crate::supervise::NodeSupervisor;
 use crate::wire::{Identity, PeerId, SecretBytes};
@@ -49,14 +49,7 @@ pub(crate) struct NodeShared {
     pub(crate) directory: Directory,
     pub(crate) metrics: Metrics,
     pub(crate) buffers: BufferPool,
-    /// Bytes all outgoing transfers may hold.
-    pub(crate) sending: Budget,
-    /// Bytes all incoming transfers may hold.
-    pub(crate) receiving: Budget,
-    /// Outgoing transfers that may run at once.
-    pub(crate) running_out: Arc<Semaphore>,
-    /// Incoming transfers that may run at once.
-    pub(crate) running_in: Arc<Semaphore>,
+    pub(crate) rooms: Rooms,
     /// By which what expires expires.
     pub(crate) clock: Clock,
     pub(crate) remembered: Remembered,
@@ -68,13 +61,8 @@ pub(crate) struct NodeShared {
     pub(crate) stopped: Stopped,
     /// Partial deliveries that no attempt works on.
     pub(crate) partials: Partials,
-    /// Transfers that wait for room, of each direction.
-    pub(crate) waiting_in: Arc<AtomicUsize>,
-    pub(crate) waiting_out: Arc<AtomicUsize>,
     /// Deliveries to this node that it has cancelled.
     pub(crate) given_up: Mutex<Cancelled>,
-    /// Turns of what is asked of inboxes only to be ended, without room.
-    pub(crate) ending_in: Arc<Semaphore>,
     /// Tells this process from earlier ones of this node.
     pub(crate) incarnation: [u8; 16],
     /// Set once the node has one.
@@ -132,22 +120,6 @@ pub(crate) fn ledger(config: &NodeConfig) -> Ledger {
     let messages = Bound { share: MESSAGES_OF_ONE, total: u64::MAX };
     let requests = Bound { share: REQUESTS_OF_ONE, total: u64::MAX };
     Ledger::new([bytes, packages, remembered, messages, requests], [LINKS, VERIFIED])
-}
-
-/// Counts a transfer among those that wait for room, until it is dropped.
-pub(crate) struct InQueue(Arc<AtomicUsize>);
-
-impl InQueue {
-    pub(crate) fn at(queue: &Arc<AtomicUsize>) -> Self {
-        queue.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(queue))
-    }
-}
-
-impl Drop for InQueue {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 impl NodeShared {

@@ -1,7 +1,6 @@
 //! Endings of deliveries from the peer that do not come from their sinks: by their sender, its
 //! processes, time, or this node.
 
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::Session;
@@ -59,7 +58,7 @@ impl Session {
     /// all. What is here is kept.
     pub(super) fn suspend_stalled(&mut self) {
         let (stall, now) = (self.shared.config.stall, Instant::now());
-        let others_wait = self.shared.waiting_in.load(Ordering::Relaxed) > 0;
+        let others_wait = self.shared.rooms.incoming.waiting() > 0;
         let (receiving, mut stalled) = (&self.receiving, Vec::new());
         for (&stream, known) in
             self.incoming.iter_mut().filter(|(stream, _)| receiving.is_fed(**stream))

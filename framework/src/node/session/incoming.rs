@@ -12,7 +12,6 @@ use actix::{Context, Handler, Recipient};
 use tokio::sync::oneshot;
 
 use super::opening::{Seat, open_sink};
-use super::room::{Room, Way, window_for};
 use super::signals::{HasRoom, Inside, NoRoom, Opened, OpenedSink};
 use super::term::deadline;
 use super::{Session, Task, lock};
@@ -27,6 +26,7 @@ use crate::node::events::{Direction, TransferNews};
 use crate::node::lane::{Admit, Forget};
 use crate::node::ledger::Charge;
 use crate::node::memory::{Processed, delivery_key};
+use crate::node::rooms::{Room, window_for};
 use crate::pipeline::{Assembled, Assembly, Committed, Stop, Summary, Transfer};
 use crate::wire::{Control, Opening, split_codec};
 
@@ -205,7 +205,7 @@ impl Session {
         let window =
             window_for(self.shared.config.window, offer.rest.chunk_size, offer.rest.content.length);
         let (way, share, session) =
-            (Way::incoming(&self.shared), self.share_in.clone(), self.address.clone());
+            (self.shared.rooms.incoming.clone(), self.share_in.clone(), self.address.clone());
         let transfer = Arc::clone(&known.transfer);
         let waiting = actix::spawn(async move {
             let room = way.take(share, window, || session.do_send(NoRoom { stream })).await;
@@ -291,7 +291,7 @@ impl Session {
             (Arc::clone(&self.shared), self.peer, offer.rest.clone(), self.address.clone());
         actix::spawn(async move {
             // What is only to end has no room that would bound it: it takes turns.
-            let turns = Arc::clone(&shared.ending_in);
+            let turns = Arc::clone(&shared.rooms.ending);
             let _turn = if room.is_none() { turns.acquire_owned().await.ok() } else { None };
             let thread = match DiskThread::start(shared.config.bulk_niceness) {
                 Ok(thread) => thread,

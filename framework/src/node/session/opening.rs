@@ -8,12 +8,12 @@ use std::sync::Arc;
 use actix::Recipient;
 use tokio::sync::oneshot;
 
-use super::room::{Room, window_for};
 use super::signals::OpenedSink;
 use super::term::journal_for;
 use crate::delivery::{ContentKind, Failure, FailureKind, Incoming};
 use crate::node::carrier::{PackageSink, Within};
 use crate::node::disk::DiskThread;
+use crate::node::rooms::{Room, window_for};
 use crate::node::shared::NodeShared;
 use crate::pipeline::{
     Assembled, AssemblerSeat, Offer, Progress, Refusal, Resumed, Sink, Transfer,

@@ -6,13 +6,11 @@ mod start;
 
 use self::start::NoRoomHere;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use actix::{Actor, Addr, Recipient};
 use tokio::sync::watch;
 
-use super::room::{Room, Way};
 use super::signals::{Admitted, Outcome, Wired};
 use super::{Session, Task};
 use crate::delivery::sending::{Action, Event, Held, Vouched};
@@ -23,6 +21,7 @@ use crate::delivery::{
 use crate::node::disk::DiskThread;
 use crate::node::events::{Direction, TransferNews};
 use crate::node::lane::{Acknowledged, Forget, Resend, SendingChain, TrailerAgain};
+use crate::node::rooms::Room;
 use crate::node::runner::{Gate, Rewind, Run, SourceRunner};
 use crate::node::transfer::Unsettled;
 use crate::pipeline::{Balanced, Budget, ChunkerSeat, Compression, Known, Piece, Source, Transfer};
@@ -180,8 +179,12 @@ impl Session {
 
     fn seek_room(&mut self, stream: u64) {
         let Some(out) = self.outgoing.get_mut(&stream) else { return };
-        let (way, share, window, session) =
-            (Way::outgoing(&self.shared), self.share_out.clone(), out.window, self.address.clone());
+        let (way, share, window, session) = (
+            self.shared.rooms.outgoing.clone(),
+            self.share_out.clone(),
+            out.window,
+            self.address.clone(),
+        );
         let waiting = actix::spawn(async move {
             let room = way.take(share, window, || session.do_send(NoRoomHere { stream })).await;
             session.do_send(Admitted { stream, room });
@@ -204,7 +207,7 @@ impl Session {
     /// later.
     pub(super) fn put_off_stalled(&mut self) {
         let (stall, now) = (self.shared.config.stall, Instant::now());
-        let others_wait = self.shared.waiting_out.load(Ordering::Relaxed) > 0;
+        let others_wait = self.shared.rooms.outgoing.waiting() > 0;
         let (sending, mut stalled) = (&self.sending, Vec::new());
         for (&stream, out) in
             self.outgoing.iter_mut().filter(|(_, out)| out.room.is_some() && out.state.is_try())

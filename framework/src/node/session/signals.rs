@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use actix::{Message, Recipient};
 
-use super::room::Room;
 use crate::delivery::{Content, Failure, Receipt, TransferId};
 use crate::node::dialling::Hope;
 use crate::node::link::NewLink;
+use crate::node::rooms::Room;
 use crate::node::transfer::Unsettled;
 use crate::node::transport::Connection;
 use crate::pipeline::{

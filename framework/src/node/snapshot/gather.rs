@@ -1,11 +1,10 @@
 //! Makes a snapshot: asks the hub, each session and the outbox, and reads the rest where it is.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use actix::{Context, Handler, Message, ResponseFuture};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 
 use super::{
     ActorSnapshot, LettersSnapshot, LinkSnapshot, LinkState, NodeSnapshot, OutboxSnapshot,
@@ -16,8 +15,8 @@ use crate::metrics::StageReport;
 use crate::node::handle::Node;
 use crate::node::hub::Hub;
 use crate::node::ledger::Kind;
+use crate::node::rooms::{Rooms, Way};
 use crate::node::shared::NodeShared;
-use crate::pipeline::Budget;
 use crate::remote::LettersSeen;
 use crate::wire::{PeerId, printable};
 
@@ -194,7 +193,7 @@ fn put_together(shared: &NodeShared, addresses: Vec<String>, seen: Option<Seen>)
         spool: shared.spool.as_ref().map(|spool| SpoolSnapshot {
             failure: spool.failure().map(|why| printable(&why).to_string()),
         }),
-        room: room(shared),
+        room: room(&shared.rooms),
         happenings,
     }
 }
@@ -239,18 +238,17 @@ fn stages(shared: &NodeShared, actors: &[ActorSnapshot]) -> Vec<StageSnapshot> {
     reports.take(Snapshot::MOST).map(Into::into).collect()
 }
 
-fn room(shared: &NodeShared) -> RoomSnapshot {
-    let most = shared.config.running_transfers;
-    let way = |running: &Semaphore, waiting: &AtomicUsize, bytes: &Budget| WaySnapshot {
-        running: most.saturating_sub(running.available_permits()) as u64,
-        waiting: waiting.load(Ordering::Relaxed) as u64,
-        bytes: (bytes.size() - bytes.free()) as u64,
+fn room(rooms: &Rooms) -> RoomSnapshot {
+    let way = |way: &Way| WaySnapshot {
+        running: way.running().0 as u64,
+        waiting: way.waiting() as u64,
+        bytes: way.bytes().0 as u64,
     };
     RoomSnapshot {
-        outgoing: way(&shared.running_out, &shared.waiting_out, &shared.sending),
-        incoming: way(&shared.running_in, &shared.waiting_in, &shared.receiving),
-        running_most: most as u64,
-        bytes_most: shared.sending.size() as u64,
+        outgoing: way(&rooms.outgoing),
+        incoming: way(&rooms.incoming),
+        running_most: rooms.outgoing.running().1 as u64,
+        bytes_most: rooms.outgoing.bytes().1 as u64,
     }
 }
 

@@ -7,12 +7,12 @@ use tokio::sync::watch;
 
 use super::super::Session;
 use super::super::coding::stages_of;
-use super::super::room::window_for;
 use super::super::signals::{Admitted, Rewound, SourceEnded, Start, Wired};
 use super::{OutgoingTransfer, key_of};
 use crate::delivery::sending::Event;
 use crate::delivery::{Failure, FailureKind};
 use crate::node::events::TransferNews;
+use crate::node::rooms::window_for;
 use crate::node::runner::Gate;
 use crate::pipeline::{Budget, Source, SourceError};
 use crate::store::now;

@@ -3,17 +3,20 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::node::config::NodeConfig;
-use crate::node::shared::{InQueue, NodeShared};
+use super::config::NodeConfig;
 use crate::pipeline::{Budget, Credit};
 
 /// How long a delivery waits for room, at either end, before that is told.
 const SAY_WAITING: Duration = Duration::from_secs(1);
+
+/// Deliveries that wait for room and are to end, whose inboxes are asked at once what is here of
+/// them.
+const ENDING: usize = 4;
 
 /// What a running transfer holds of its node: given back when it ends.
 #[derive(Debug)]
@@ -26,20 +29,20 @@ pub(crate) struct Room {
 
 /// The bytes a transfer may have on their way: no more than its content has, as far as its sender
 /// says.
-pub(super) fn window_for(window: usize, chunk_size: u32, length: Option<u64>) -> usize {
+pub(crate) fn window_for(window: usize, chunk_size: u32, length: Option<u64>) -> usize {
     let chunks = length.map_or(u64::MAX, |length| length.div_ceil(u64::from(chunk_size)).max(2));
     usize::try_from(chunks.saturating_mul(u64::from(chunk_size))).unwrap_or(usize::MAX).min(window)
 }
 
 /// What one peer may take, of one direction: room for a transfer of another peer is left.
 #[derive(Clone)]
-pub(super) struct Share {
+pub(crate) struct Share {
     running: Arc<Semaphore>,
     bytes: Budget,
 }
 
 impl Share {
-    pub(super) fn of(config: &NodeConfig) -> Self {
+    pub(crate) fn of(config: &NodeConfig) -> Self {
         let running = Arc::new(Semaphore::new(config.running_transfers.saturating_sub(1).max(1)));
         Self {
             running,
@@ -53,39 +56,64 @@ impl Share {
     }
 }
 
-/// What a node has of room, of one direction.
-pub(super) struct Way {
+/// The room of a node for transfers.
+#[derive(Clone)]
+pub(crate) struct Rooms {
+    pub(crate) outgoing: Way,
+    pub(crate) incoming: Way,
+    /// Turns of what is asked of inboxes only to be ended, without room.
+    pub(crate) ending: Arc<Semaphore>,
+}
+
+impl Rooms {
+    pub(crate) fn of(config: &NodeConfig) -> Self {
+        let way = || Way {
+            waiting: Arc::default(),
+            places: config.running_transfers,
+            running: Arc::new(Semaphore::new(config.running_transfers)),
+            bytes: Budget::new(config.pool),
+        };
+        Self { outgoing: way(), incoming: way(), ending: Arc::new(Semaphore::new(ENDING)) }
+    }
+}
+
+/// The room of a node, of one direction.
+#[derive(Clone)]
+pub(crate) struct Way {
+    /// Transfers that wait for it.
     waiting: Arc<AtomicUsize>,
+    /// Transfers that may run at once.
+    places: usize,
     running: Arc<Semaphore>,
+    /// Bytes that they may hold.
     bytes: Budget,
 }
 
 impl Way {
-    pub(super) fn incoming(shared: &NodeShared) -> Self {
-        Self {
-            waiting: Arc::clone(&shared.waiting_in),
-            running: Arc::clone(&shared.running_in),
-            bytes: shared.receiving.clone(),
-        }
+    /// How many transfers wait for room.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
     }
 
-    pub(super) fn outgoing(shared: &NodeShared) -> Self {
-        Self {
-            waiting: Arc::clone(&shared.waiting_out),
-            running: Arc::clone(&shared.running_out),
-            bytes: shared.sending.clone(),
-        }
+    /// How many transfers have room, and how many may.
+    pub(crate) fn running(&self) -> (usize, usize) {
+        (self.places.saturating_sub(self.running.available_permits()), self.places)
+    }
+
+    /// How many bytes transfers hold, and how many they may.
+    pub(crate) fn bytes(&self) -> (usize, usize) {
+        (self.bytes.size() - self.bytes.free(), self.bytes.size())
     }
 
     /// Waits for room for a transfer of so many bytes on their way; says once that there is none
     /// yet, if it takes long.
-    pub(super) async fn take(
+    pub(crate) async fn take(
         self,
         share: Share,
         window: usize,
         say_waiting: impl FnOnce(),
     ) -> Room {
-        let Self { waiting, running, bytes } = self;
+        let Self { waiting, running, bytes, .. } = self;
         let mut room = pin!(async {
             let _queued = InQueue::at(&waiting);
             let share = share.take(window).await;
@@ -100,5 +128,21 @@ impl Way {
                 room.await
             }
         }
+    }
+}
+
+/// Counts a transfer among those that wait for room, until it is dropped.
+struct InQueue(Arc<AtomicUsize>);
+
+impl InQueue {
+    fn at(queue: &Arc<AtomicUsize>) -> Self {
+        queue.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(queue))
+    }
+}
+
+impl Drop for InQueue {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -231,9 +231,11 @@ async fn heads_that_are_too_large_or_half_or_none_are_in_nobodys_way() {
 #[tokio::test]
 async fn more_connections_than_there_may_be_wait_and_are_served() {
     let world = World::new().await;
-    let client = world.client();
+    let router = estafette_doors::http(&world.access);
+    let serving = estafette_doors::serve_at_most(router, "127.0.0.1:0", 50).await.unwrap();
+    let client = Client { address: serving.address(), ..world.client() };
     let mut slow = Vec::new();
-    for _ in 0..estafette_doors::CONNECTIONS + 100 {
+    for _ in 0..150 {
         let mut socket = client.connect().await;
         socket.say("POST /v1/ask/paris/shop/shop.Order HTTP/1.1\r\nHost: x\r\n").await;
         slow.push(socket);

@@ -86,9 +86,11 @@ impl World {
 
     /// It comes back, with its key and its spool.
     pub(crate) async fn paris_comes(&mut self) {
-        // Where it was: who tries it meanwhile goes on trying there.
+        // Where it was, if nobody has that port now: who tries it meanwhile goes on trying there.
         let (_, known) = self.lyon.trust().named("paris").unwrap();
-        let paris = node("paris", &self.keys[1], self.folder.path(), &known.addresses[0]).await;
+        let free = std::net::TcpListener::bind(&*known.addresses[0]).is_ok();
+        let listen = if free { &known.addresses[0] } else { ANY };
+        let paris = node("paris", &self.keys[1], self.folder.path(), listen).await;
         shop::open(&paris, &self.shop).await;
         introduce(&self.lyon, &paris);
         self.paris = Some(paris);

@@ -39,3 +39,7 @@ struct Embedding;
 #[cfg(doctest)]
 #[doc = include_str!("../../framework/docs/extending.md")]
 struct Extending;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../framework/docs/doors.md")]
+struct Doors;

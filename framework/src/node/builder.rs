@@ -387,6 +387,7 @@ fn share(
         buffers: BufferPool::default(),
         rooms: super::rooms::Rooms::of(&config),
         given_up: Mutex::default(),
+        paces: super::pace::Paces::default(),
         incarnation: std::array::from_fn(|at| random[at]),
         remembered: Remembered::load(ledger.clone(), spool.clone()).map_err(StartError::Spool)?,
         memos: Memos::load(spool.as_deref()).map_err(StartError::Spool)?,

@@ -39,6 +39,7 @@ mod memory;
 mod memos;
 mod messages;
 mod outbox;
+mod pace;
 mod package;
 mod partials;
 mod path_bytes;
@@ -75,6 +76,7 @@ pub use kinds::{KindError, Prepared, PreparedFilter};
 pub use memory::{Arrival, Processed};
 pub use messages::Hosted;
 pub use outbox::{OutboxEntry, OutboxError, OutboxState};
+pub use pace::Pace;
 pub use package::{
     OpenInbox, OpenedInbox, PackError, PackOrder, PackageOffer, PackageReport, Packages, Packed,
     UnpackOrder, Unpacked,

@@ -63,6 +63,8 @@ pub(crate) struct NodeShared {
     pub(crate) partials: Partials,
     /// Deliveries to this node that it has cancelled.
     pub(crate) given_up: Mutex<Cancelled>,
+    /// Groups of deliveries that keep to a rate.
+    pub(crate) paces: super::pace::Paces,
     /// Tells this process from earlier ones of this node.
     pub(crate) incarnation: [u8; 16],
     /// Set once the node has one.

@@ -52,8 +52,8 @@ pub use self::graph::{
     DrawError, EdgeKind, Graph, GraphEdge, GraphNode, GraphPart, GraphRoute, PartKind,
 };
 pub use self::model::{
-    Deliver, EachSpec, Expected, HttpSpec, InboxSpec, Kind, Line, NodeSpec, RouteSpec, Schedule,
-    SourceSpec, StageSpec, Target, TestFile, TestSpec, Then, Topology,
+    Deliver, EachSpec, Expected, HttpSpec, InboxSpec, Kind, Line, NodeSpec, ReceiptWanted,
+    RouteSpec, Schedule, SourceSpec, StageSpec, Target, TestFile, TestSpec, Then, Topology,
 };
 pub use self::predict::{Away, Bound, Full, Prediction, Way};
 pub use self::read::{Document, LONGEST, LoadError};

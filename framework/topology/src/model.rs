@@ -145,6 +145,11 @@ pub struct RouteSpec {
     pub expiry: Option<Duration>,
     /// Bytes of a chunk. Default: as the limits of the node say.
     pub chunk_size: Option<u32>,
+    /// Bytes of content in each second, of all its deliveries together. Default: as fast as they
+    /// go.
+    pub rate: Option<u64>,
+    /// The word of the receiver by which a delivery is done.
+    pub receipt: ReceiptWanted,
     /// The times at which its source is sent.
     pub schedule: Schedule,
     /// Its content, as far as it is known beforehand, for what is calculated.
@@ -169,6 +174,17 @@ pub struct StageSpec {
     pub name: String,
     /// The settings of a filter. None: those that it has without any, or a coder, which has none.
     pub settings: Option<toml::Value>,
+}
+
+/// The word of a receiver by which a delivery of a route is done: its source may be removed, and
+/// whoever waits until all is sent once is told so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReceiptWanted {
+    /// The receiver has verified it, and it is where its inbox puts it.
+    #[default]
+    Delivered,
+    /// The application of the receiver is done with it, or it has gone on to the next node.
+    Processed,
 }
 
 /// Which of its targets a delivery of a route goes to.
@@ -417,6 +433,8 @@ impl RouteSpec {
             codec: None,
             expiry: None,
             chunk_size: None,
+            rate: None,
+            receipt: ReceiptWanted::Delivered,
             schedule: Schedule::Once,
             expected: None,
         }

@@ -62,6 +62,8 @@ pub enum Bound {
     Sender,
     /// The line of the node that takes it.
     Receiver,
+    /// The rate that the route keeps to.
+    Rate,
     /// The window of the sender, which has to be granted again over the latency of both lines.
     Window,
 }
@@ -127,7 +129,13 @@ impl Topology {
         let ways: Option<Vec<_>> = stops
             .windows(2)
             .map(|ends| match ends {
-                [from, to] => self.way(from, to, wire_bytes, every),
+                [from, to] => {
+                    // The rate is one of content: as much less goes over the line.
+                    let sent = wire_bytes as f64 / expected.bytes as f64;
+                    let paced = route.rate.filter(|_| *from == &route.from);
+                    let paced = paced.map(|rate| rate as f64 * sent);
+                    self.way(from, to, wire_bytes, (every, paced))
+                }
                 _ => None,
             })
             .collect();
@@ -139,7 +147,13 @@ impl Topology {
     }
 
     /// `None` where neither end says what its line carries.
-    fn way(&self, from: &str, to: &str, bytes: u64, every: Duration) -> Option<Way> {
+    fn way(
+        &self,
+        from: &str,
+        to: &str,
+        bytes: u64,
+        (every, paced): (Duration, Option<f64>),
+    ) -> Option<Way> {
         let line = |name: &str| self.nodes.get(name).and_then(|node: &NodeSpec| node.line);
         let (here, there) = (line(from), line(to));
         let latency = [here, there].into_iter().flatten().map(|line: Line| line.latency);
@@ -150,6 +164,7 @@ impl Topology {
             (here.map(|line| line.speed as f64), Bound::Sender),
             (there.map(|line| line.speed as f64), Bound::Receiver),
             (window.is_finite().then_some(window), Bound::Window),
+            (paced, Bound::Rate),
         ];
         let speeds = speeds.into_iter().filter_map(|(speed, bound)| Some((speed?, bound)));
         let (speed, bound_by) = speeds.min_by(|one, other| one.0.total_cmp(&other.0))?;

@@ -35,6 +35,8 @@ const CASES: &[Case] = &[
         "[node.lyon]\nhttp = { listen = \"127.0.0.1:1\", hosts = [\"a.b\", \"http://a\", \"a:1\", \"\"] }",
         &[("wrong-value", 2, "hosts = "), ("wrong-value", 2, ""), ("wrong-value", 2, "")],
     ),
+    ("to = ", "rate = 0\nto = ", &[("bad-limit", 10, "")]),
+    ("to = ", "receipt = \"read\"\nto = ", &[("wrong-value", 10, "")]),
     // What is calculated with.
     ("[node.lyon]", "[node.lyon]\nline = 0", &[("bad-limit", 2, "")]),
     ("[node.lyon]", "[node.lyon]\nline = { latency = 1 }", &[("missing-key", 2, "speed = ")]),

@@ -41,6 +41,8 @@ stages = [{ blank = { anything = 3 } }, "blank", "mask"]
 codec = "lz4"
 expires = "7d"
 chunk_size = "64K"
+rate = "1MiB"
+receipt = "processed"
 expected = { bytes = "1GiB", every = "1d", ratio = 0.5 }
 [route.more]
 from = "lyon"
@@ -73,6 +75,8 @@ const FAULTS: &[(&str, &str)] = &[
     ("{ null = {} }", "{ null = {}, folder = \"x\" }"),
     ("latency = \"20ms\"", "latency = \"20 miles\""),
     ("speed = \"12MiB\", ", ""),
+    ("rate = \"1MiB\"", "rate = \"fast\""),
+    ("\"processed\"", "\"read\""),
     ("ratio = 0.5", "ratio = 0"),
     ("every = \"1d\", ", ""),
     ("from = \"lyon\"\nsource = { each", "source = { each"),

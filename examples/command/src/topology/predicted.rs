@@ -59,6 +59,7 @@ fn bound(way: &Way) -> String {
     let speed = units::rate(way.speed);
     match way.bound_by {
         Bound::Sender => format!("the line of {} carries {speed}", units::printable(&way.from)),
+        Bound::Rate => format!("its `rate` lets {speed} through"),
         Bound::Receiver => format!("its line carries {speed}"),
         _ => format!("the window gives {speed} over the latency of both lines; make it larger"),
     }

@@ -131,6 +131,7 @@ impl PackageSink {
             last_failure: None,
             heard: None,
             packed_as: Some(label.transfer),
+            pace: None,
         };
         let state = Arc::new(TransferState::stored(id, label.receiver, None));
         let deposit = Deposit { id, entry, given: Given::Nothing, state, room: self.room.take() };

@@ -235,6 +235,7 @@ impl NewDelivery {
             last_failure: None,
             heard: None,
             packed_as: None,
+            pace: options.pace.clone(),
         }
     }
 

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::delivery::sending::ATTEMPTS_PER_TRY;
 use crate::delivery::{Failure, FailureKind, Receipt, TransferId};
 use crate::node::clock::Moment;
+use crate::node::pace::Pace;
 use crate::pipeline::{Codec, Compression, SourceReference};
 use crate::wire::{PeerId, SecretBytes, WordKind, codec};
 
@@ -63,6 +64,8 @@ pub struct OutboxEntry {
     /// The id that who packed it knows it by, if it is kept here for somebody else. Not in records
     /// of earlier builds, where that is the key.
     pub(crate) packed_as: Option<TransferId>,
+    /// The rate that it keeps to. Not in records of earlier builds.
+    pub(crate) pace: Option<Pace>,
 }
 
 /// Where the content of a delivery is kept.
@@ -185,9 +188,11 @@ impl OutboxEntry {
     }
 
     pub(crate) fn decode(key: &[u8], value: &[u8]) -> Option<(TransferId, Self)> {
-        // Records of earlier builds end before the last field.
-        let entry =
-            codec::decode(value).or_else(|_| codec::decode(&[value, &[0]].concat())).ok()?;
+        // Records of earlier builds end before the last field, or the last two.
+        let entry = codec::decode(value)
+            .or_else(|_| codec::decode(&[value, &[0]].concat()))
+            .or_else(|_| codec::decode(&[value, &[0, 0]].concat()))
+            .ok()?;
         Some((TransferId::from_bytes(key.try_into().ok()?), entry))
     }
 
@@ -309,6 +314,7 @@ pub(crate) mod tests {
             last_failure: None,
             heard: None,
             packed_as: None,
+            pace: None,
         }
     }
 
@@ -316,6 +322,8 @@ pub(crate) mod tests {
     fn a_record_comes_back_as_it_was() {
         let entry =
             OutboxEntry { last_failure: Some(Failure::new(FailureKind::Io, "x")), ..entry() };
+        let pace = Some(Pace { group: "post".into(), rate: 1 << 20 });
+        let entry = OutboxEntry { pace, ..entry };
         let decoded = OutboxEntry::decode(&[7; 24], &entry.encode().unwrap());
         assert_eq!(decoded, Some((TransferId::from_bytes([7; 24]), entry)));
         assert_eq!(OutboxEntry::decode(&[7; 24], b"garbage"), None);
@@ -324,11 +332,13 @@ pub(crate) mod tests {
     #[test]
     fn a_record_of_an_earlier_build_is_read() {
         let mut earlier = entry().encode().unwrap();
-        assert_eq!(earlier.pop(), Some(0));
-        assert_eq!(
-            OutboxEntry::decode(&[7; 24], &earlier),
-            Some((TransferId::from_bytes([7; 24]), entry()))
-        );
+        for _ in 0..2 {
+            assert_eq!(earlier.pop(), Some(0));
+            assert_eq!(
+                OutboxEntry::decode(&[7; 24], &earlier),
+                Some((TransferId::from_bytes([7; 24]), entry()))
+            );
+        }
     }
 
     #[test]

@@ -206,6 +206,7 @@ fn order(
         chunk_size: entry.chunk_size,
         compression: entry.compression(),
         stages: entry.stages.clone(),
+        pace: entry.pace.clone(),
         ..SendOptions::default()
     };
     let (attempt, created, life) =

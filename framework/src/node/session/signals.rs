@@ -7,6 +7,7 @@ use actix::{Message, Recipient};
 use crate::delivery::{Content, Failure, Receipt, TransferId};
 use crate::node::dialling::Hope;
 use crate::node::link::NewLink;
+use crate::node::pace::Pace;
 use crate::node::rooms::Room;
 use crate::node::transfer::Unsettled;
 use crate::node::transport::Connection;
@@ -143,6 +144,9 @@ pub struct SendOptions {
     /// an id that the outbox has is refused, one that it has forgotten is not, nor is that of a
     /// delivery that is not stored. Default: a random one.
     pub id: Option<TransferId>,
+    /// The rate that it keeps to, together with others of its group; also after a restart. Default:
+    /// as fast as it goes.
+    pub pace: Option<Pace>,
 }
 
 /// There is room for an outgoing transfer.

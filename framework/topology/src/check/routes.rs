@@ -211,6 +211,10 @@ impl Checking<'_> {
             let fault = Fault::new("bad-limit", format!("{at}.{key}"), message).label(fault.wanted);
             self.faults.push(fault);
         }
+        if route.rate == Some(0) {
+            let fault = Fault::new("bad-limit", format!("{at}.rate"), "`rate` can't be 0");
+            self.faults.push(fault.label("must be one byte in a second at least"));
+        }
         if let Some(expected) = &route.expected {
             let (every, ratio) = (expected.every, expected.ratio);
             let wrong = [

@@ -9,8 +9,8 @@ use toml::Value;
 use super::{Broken, Fields, tests};
 use crate::fault::{Fault, quoted};
 use crate::model::{
-    Deliver, EachSpec, Expected, HttpSpec, InboxSpec, Kind, Line, NodeSpec, RouteSpec, Schedule,
-    SourceSpec, StageSpec, Target, Then, Topology,
+    Deliver, EachSpec, Expected, HttpSpec, InboxSpec, Kind, Line, NodeSpec, ReceiptWanted,
+    RouteSpec, Schedule, SourceSpec, StageSpec, Target, Then, Topology,
 };
 
 /// Reads all of it.
@@ -238,6 +238,8 @@ fn route(at: String, value: Value, faults: &mut Vec<Fault>) -> Option<(RouteSpec
         codec: fields.text("codec"),
         expiry: fields.time("expires"),
         chunk_size,
+        rate: fields.size("rate"),
+        receipt: receipt(&mut fields),
         schedule: schedule(&mut fields),
         expected: expected(&mut fields),
     };
@@ -285,6 +287,16 @@ fn deliver(fields: &mut Fields<'_>) -> Deliver {
         Some(_) => {
             fields.parsed("deliver", Err("\"all\" or \"one\" is wanted")).unwrap_or_default()
         }
+    }
+}
+
+fn receipt(fields: &mut Fields<'_>) -> ReceiptWanted {
+    match fields.text("receipt").as_deref() {
+        None | Some("delivered") => ReceiptWanted::Delivered,
+        Some("processed") => ReceiptWanted::Processed,
+        Some(_) => fields
+            .parsed("receipt", Err("\"delivered\" or \"processed\" is wanted"))
+            .unwrap_or_default(),
     }
 }
 

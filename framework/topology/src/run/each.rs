@@ -151,7 +151,7 @@ impl Route {
             let note = self.memory.last(&self.node, &self.key(target, entry)).await?;
             let Some(mut note) = note.filter(|note| note.mark == mark) else { return Ok(false) };
             // Each is noted, as the outbox forgets one before another one is delivered.
-            all &= self.memory.is_delivered(&self.node, &mut note).await?;
+            all &= self.memory.is_delivered(&self.node, &mut note, self.spec.receipt).await?;
         }
         Ok(all)
     }

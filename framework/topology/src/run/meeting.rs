@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{SourceSpec, Target, Topology};
+use crate::model::{ReceiptWanted, SourceSpec, Target, Topology};
 
 /// One node, as another one sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,7 +31,10 @@ impl Topology {
             for target in &route.to {
                 match &route.via {
                     // That it has gone on is told when it has: perhaps long after it arrived.
-                    None => meet(&route.from, &target.node, self.goes_on(target)),
+                    None => {
+                        let later = route.receipt == ReceiptWanted::Processed;
+                        meet(&route.from, &target.node, later || self.goes_on(target));
+                    }
                     // Who keeps it has something to bring, to one end, and to tell, to the other.
                     Some(via) => {
                         meet(&route.from, via, true);

@@ -12,6 +12,8 @@ use estafette::node::{FileStore, OutboxError, OutboxState, Store, blocking};
 use estafette::{Node, TransferId};
 use serde::{Deserialize, Serialize};
 
+use crate::model::ReceiptWanted;
+
 /// The table of the notes.
 const TABLE: &str = "sent";
 
@@ -89,13 +91,20 @@ impl Memory {
     }
 
     /// Whether what a note tells of was delivered; that it was is noted, as the outbox forgets it.
-    pub(super) async fn is_delivered(&self, node: &Node, note: &mut Note) -> io::Result<bool> {
+    pub(super) async fn is_delivered(
+        &self,
+        node: &Node,
+        note: &mut Note,
+        wanted: ReceiptWanted,
+    ) -> io::Result<bool> {
         if note.delivered {
             return Ok(true);
         }
         let held = node.outbox_entry(note.id).await;
-        note.delivered = held.is_ok_and(|held| {
-            matches!(held.state, OutboxState::Delivered { .. } | OutboxState::Processed { .. })
+        note.delivered = held.is_ok_and(|held| match held.state {
+            OutboxState::Processed { .. } => true,
+            OutboxState::Delivered { .. } => wanted == ReceiptWanted::Delivered,
+            _ => false,
         });
         if note.delivered {
             self.put(note).await?;

@@ -6,7 +6,7 @@ use super::RunningNode;
 use super::each::{Seen, entries};
 use super::revive::is_revived;
 use super::route::{Route, RouteError, on_a_thread};
-use crate::model::{Deliver, SourceSpec, Then};
+use crate::model::{Deliver, ReceiptWanted, SourceSpec, Then};
 
 /// What a node still has to do, for a program that waits until all is done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -110,7 +110,8 @@ impl Route {
                 };
                 let held = self.node.outbox_entry(note.id).await;
                 let waits = held.is_ok_and(|held| {
-                    matches!(held.state, OutboxState::Delivered { .. }) && *goes_on
+                    let goes_on = *goes_on || self.spec.receipt == ReceiptWanted::Processed;
+                    matches!(held.state, OutboxState::Delivered { .. }) && goes_on
                 });
                 unsent += u64::from(waits);
             }

@@ -55,7 +55,7 @@ impl Route {
         let last = self.memory.last(&self.node, &key).await?.filter(|last| last.mark == mark);
         let mut not_to = None;
         if let Some(mut last) = last {
-            if self.memory.is_delivered(&self.node, &mut last).await? {
+            if self.memory.is_delivered(&self.node, &mut last, self.spec.receipt).await? {
                 return Ok(Given::Done);
             }
             match self.node.outbox_entry(last.id).await {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use estafette::delivery::ContentKind;
-use estafette::node::{Destination, SendError, SendOptions, StageRegistry, blocking};
+use estafette::node::{Destination, Pace, SendError, SendOptions, StageRegistry, blocking};
 use estafette::pipeline::{Compression, Source};
 use estafette::{Node, PeerId, TransferId};
 use tokio::sync::broadcast;
@@ -203,6 +203,7 @@ impl Route {
             via: self.via,
             expiry: spec.expiry,
             id: Some(id),
+            pace: spec.rate.map(|rate| Pace { group: self.name.to_string(), rate }),
             ..SendOptions::default()
         }
     }

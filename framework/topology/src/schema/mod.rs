@@ -134,6 +134,9 @@ impl Making<'_> {
             "expires": self.time("The time for which a delivery is worth delivering, 30 days at \
                                   most"),
             "chunk_size": self.size("Bytes of a chunk, a power of two from 1 KiB to 4 MiB"),
+            "rate": self.size("Bytes of content in each second, of all its deliveries together"),
+            "receipt": { "enum": ["delivered", "processed"],
+                "description": "The word of the receiver by which a delivery is done" },
             "schedule": any("The times at which the source is sent", [
                 json!({ "enum": ["once", "change"] }),
                 choice(json!({ "every": self.time("So long after each time; a second at least") })),

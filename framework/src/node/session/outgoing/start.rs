@@ -34,6 +34,10 @@ impl Handler<Start> for Session {
                 "too many transfers wait for this peer already",
             )));
         }
+        let source = match options.pace {
+            Some(pace) => self.shared.paces.apply(pace, source),
+            None => source,
+        };
         let chunk_size = options.chunk_size.unwrap_or(self.shared.config.chunk_size);
         let asked = (options.stages, options.compression);
         // As it was checked when it was asked for; what was stored may find another program.

@@ -83,6 +83,11 @@ pub(crate) enum Event<'a> {
         via: Option<&'a str>,
         schedule: &'a str,
     },
+    /// All that can be seen of a node.
+    Snapshot {
+        name: &'a str,
+        snapshot: &'a Value,
+    },
     /// The calculation of what a route will do.
     Predicted(&'a Prediction),
     /// A step of a delivery that is not sent.

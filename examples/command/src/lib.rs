@@ -77,6 +77,7 @@ mod tickets;
 mod to_stdout;
 #[cfg(feature = "doors")]
 mod token;
+mod top;
 mod topology;
 mod trust;
 mod turn;

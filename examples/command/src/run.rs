@@ -8,7 +8,7 @@ use crate::error::{self, CommandError};
 use crate::output::Output;
 use crate::{
     about, ask, by_relay, content, deliver, demo, describe, detach, doctor, inbox, node, outbox,
-    receive, send, tickets, topology, trust,
+    receive, send, tickets, top, topology, trust,
 };
 
 pub(crate) async fn run(arguments: Arguments, output: &Output) -> Result<ExitCode, CommandError> {
@@ -25,6 +25,7 @@ pub(crate) async fn run(arguments: Arguments, output: &Output) -> Result<ExitCod
         Action::Plan(options) => topology::plan(global, options, output),
         Action::List(options) => topology::list(global, options, output),
         Action::Graph(options) => topology::graph(global, options, output),
+        Action::Top(options) => top::run(global, options, output).await,
         Action::Trace(options) => topology::trace(global, options, output),
         Action::Schema => topology::schema(global, output),
         Action::Outbox(action) => outbox::run(global, action, output).await,

@@ -32,6 +32,7 @@ const RARE: [&str; 12] = [
     "remark",
     "restarted",
     "route_moved",
+    "snapshot",
     "told",
     "waiting",
 ];

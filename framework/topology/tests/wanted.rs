@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use estafette_actors::standard;
-use estafette_topology::{Document, RunningNode, Topology};
+use estafette_topology::{RunningNode, Topology};
 
 /// Nothing here takes longer unless it hangs.
 const HANGS: Duration = Duration::from_secs(60);

@@ -59,6 +59,15 @@ What a route names and nobody has is drawn in red, and told.
 
 Exit codes: 0 nothing is wrong, 2 something is, 6 the drawing can't be written.";
 
+pub(super) const TOP_EXAMPLES: &str = "\
+Examples:
+  estafette top
+  estafette top two-nodes.toml
+  estafette top two-nodes.toml --every 5s > log
+  estafette --json top two-nodes.toml --once | jq .snapshot.stages
+
+Ctrl-C ends it. Written to a terminal it is one page; to a file, one page after another.";
+
 pub(super) const TRACE_EXAMPLES: &str = "\
 Examples:
   estafette trace chain.toml lyon letter.txt

@@ -34,7 +34,7 @@ pub(crate) use self::store::{Doctor, Inbox, Outbox, Ticket};
 #[cfg(feature = "doors")]
 pub(crate) use self::token::Token;
 pub(crate) use self::topology::{
-    GraphFormat, GraphOptions, RunOptions, TestOptions, TopologyFile, TraceOptions,
+    GraphFormat, GraphOptions, RunOptions, TestOptions, TopOptions, TopologyFile, TraceOptions,
 };
 use crate::config::{ConfigFile, InboxTable};
 use crate::error::CommandError;
@@ -165,6 +165,10 @@ pub(crate) enum Action {
     Plan(TopologyFile),
     /// List the nodes and the routes of a topology
     List(TopologyFile),
+    /// Show what nodes of this machine do, again and again: busiest stages, links, transfers, and
+    /// what waits
+    #[command(after_help = help::TOP_EXAMPLES)]
+    Top(TopOptions),
     /// Say what a delivery would pass that is not sent: routes, stages, relays, rights, inboxes, and
     /// where it would end
     #[command(after_help = help::TRACE_EXAMPLES)]

@@ -1,6 +1,7 @@
 //! `estafette run`, `validate`, `test`, `list` and `graph`.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
@@ -43,6 +44,27 @@ pub(crate) struct TopologyFile {
     /// The topology, a file of TOML
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct TopOptions {
+    /// A topology, all of whose nodes of this machine are shown [default: the node of --key]
+    #[arg(value_name = "FILE")]
+    pub(crate) topology: Option<PathBuf>,
+    /// How long it is from one look to the next
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = every, env = "ESTAFETTE_EVERY", hide_env = true)]
+    pub(crate) every: Duration,
+    /// Show one page, and end
+    #[arg(long, env = "ESTAFETTE_TOP_ONCE", hide_env = true, value_parser = clap::builder::FalseyValueParser::new())]
+    pub(crate) once: bool,
+}
+
+/// A tenth of a second at least: a look costs a node a snapshot.
+fn every(text: &str) -> Result<Duration, String> {
+    match crate::units::parse_duration(text)? {
+        every if every < Duration::from_millis(100) => Err("100ms at least".into()),
+        every => Ok(every),
+    }
 }
 
 #[derive(Clone, Debug, Args)]

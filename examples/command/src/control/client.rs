@@ -75,10 +75,17 @@ pub(crate) async fn ask_running(
     global: &Global,
     request: &Request,
 ) -> Result<Option<(u32, Vec<Reply>)>, CommandError> {
-    let folder = settings::spool_path(global)?;
-    let Some(stream) = connect(&folder).await else { return Ok(None) };
+    ask_at(&settings::spool_path(global)?, request).await
+}
+
+/// The same of the process that has the spool in this folder.
+pub(crate) async fn ask_at(
+    folder: &Path,
+    request: &Request,
+) -> Result<Option<(u32, Vec<Reply>)>, CommandError> {
+    let Some(stream) = connect(folder).await else { return Ok(None) };
     let conversation =
-        Conversation::begin(stream, &folder).await.map_err(|error| silent(&folder, &error))?;
+        Conversation::begin(stream, folder).await.map_err(|error| silent(folder, &error))?;
     let pid = conversation.hello.pid;
     Ok(Some((pid, conversation.ask(request).await?)))
 }

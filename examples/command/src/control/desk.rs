@@ -74,6 +74,13 @@ pub(crate) async fn answer(node: &Node, request: Request) -> Result<Vec<Reply>, 
             deliver::forget(node, &id).await?;
             Ok(vec![Reply::Dropped(id)])
         }
+        Request::Snapshot => {
+            let snapshot = serde_json::to_value(node.snapshot().await);
+            let snapshot = snapshot.map_err(|error| {
+                CommandError::io(format!("what is seen can't be written: {error}"), "report it")
+            })?;
+            Ok(vec![Reply::Snapshot(Box::new(snapshot))])
+        }
         Request::Examine => {
             Ok(doctor::examine(node).await?.into_iter().map(Reply::Finding).collect())
         }

@@ -24,8 +24,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub(crate) use self::client::{
-    ByRunning, Requests, Sending, Talk, ask, ask_running, call_by_running, ended, free_spool,
-    send_by_running, spool_fault, take_spool,
+    ByRunning, Requests, Sending, Talk, ask, ask_at, ask_running, call_by_running, ended,
+    free_spool, send_by_running, spool_fault, take_spool,
 };
 pub(crate) use self::desk::answer;
 pub(crate) use self::protocol::{Deposit, Item, Reply, Request};

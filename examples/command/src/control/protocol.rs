@@ -37,6 +37,8 @@ pub(crate) enum Request {
     /// taken out; whoever asks may close the connection to hear no more.
     Await(String),
     Arrivals,
+    /// All that can be seen of it.
+    Snapshot,
     /// What the doctor finds in the outbox.
     Examine,
     /// Make a call, and tell what comes of it; whoever asks cancels it by closing the connection.
@@ -115,6 +117,8 @@ pub(crate) enum Reply {
     Entry(Box<Entry>),
     Arrival(Box<Arrival>),
     Finding(Finding),
+    /// As `Node::snapshot` gives it.
+    Snapshot(Box<serde_json::Value>),
     /// A part of what a call ends in.
     Heard(Heard),
     /// The call has failed.

@@ -15,7 +15,7 @@ mod validate;
 mod watch;
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use estafette_topology::{Document, Fault, LoadError, Report};
@@ -48,6 +48,23 @@ fn read(file: &Path, global: &Global) -> Result<(Document, Report), CommandError
 fn open(file: &Path, global: &Global, output: &Output) -> Result<Document, Faulty> {
     let (document, report) = read(file, global).map_err(Faulty::Unread)?;
     if report.is_empty() { Ok(document) } else { Err(Faulty::Told(tell(&report, output))) }
+}
+
+/// The nodes of this machine of a topology, and the folders of their spools; or the code with which
+/// the command ends.
+pub(crate) fn spools(
+    file: &Path,
+    global: &Global,
+    output: &Output,
+) -> Result<Result<Vec<(String, PathBuf)>, ExitCode>, CommandError> {
+    let document = match open(file, global, output) {
+        Ok(document) => document,
+        Err(Faulty::Unread(error)) => return Err(error),
+        Err(Faulty::Told(code)) => return Ok(Err(code)),
+    };
+    let topology = document.topology();
+    let here = topology.nodes.keys().filter(|name| topology.is_here(name));
+    Ok(Ok(here.map(|name| (name.clone(), topology.spool_of(name))).collect()))
 }
 
 /// Why there is no topology.

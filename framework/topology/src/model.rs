@@ -1,11 +1,15 @@
 //! The topology itself: plain data, from a file or from a program.
 
+mod expectation;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use estafette::PeerId;
 use estafette::node::{NodeConfig, RelayQuota, StageRegistry, units};
+
+pub use self::expectation::{TestFile, TestSpec};
 
 /// The kind of sink that is a folder, from which deliveries can go on.
 const FOLDER: &str = "folder";
@@ -32,32 +36,6 @@ pub struct Topology {
     pub tests: Vec<TestSpec>,
     /// Whether none of its paths leads out of `base`: for trials.
     pub(crate) confined: bool,
-}
-
-/// A test: what is given before the nodes start, and what is expected when all is delivered.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TestSpec {
-    /// The name.
-    pub name: String,
-    /// Files that are there before, by their paths.
-    pub given: BTreeMap<PathBuf, TestFile>,
-    /// Files that must be there after, by their paths.
-    pub expect: BTreeMap<PathBuf, TestFile>,
-    /// Paths where nothing may be after.
-    pub absent: Vec<PathBuf>,
-    /// The longest that all of it may take. Default 60 s.
-    pub within: Option<Duration>,
-}
-
-/// The content of a file in a test.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TestFile {
-    /// This text.
-    Text(String),
-    /// That of a file beside the topology.
-    Of(PathBuf),
-    /// So many bytes that do not compress, the same for the same path.
-    Bytes(u64),
 }
 
 /// A node.

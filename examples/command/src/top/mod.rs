@@ -58,7 +58,8 @@ pub(crate) async fn run(
         }
         let is_first = before.is_empty();
         // Rates are differences of two looks.
-        if !output.json && !(options.once && is_first) {
+        let is_too_early = options.once && is_first;
+        if !(output.json || is_too_early) {
             let size = if is_drawn { Size::of_terminal() } else { Size::default() };
             show(&page::lines(&before, &looked, size), is_drawn)?;
         }

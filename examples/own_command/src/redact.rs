@@ -33,10 +33,37 @@ struct State {
     blanked: Option<Vec<bool>>,
     length: usize,
     column: usize,
-    in_quotes: bool,
+    quotes: Quotes,
     /// Whether something of this field has come.
     begun: bool,
 }
+
+/// Where a field stands with its quotes. Only one that begins with a quote is quoted; in all others
+/// a quote is a byte as any other, as readers of CSV have it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Quotes {
+    /// Nothing of the field has come.
+    #[default]
+    Start,
+    Without,
+    Within,
+    /// A quote came within: its end, or the first of two that stand for one.
+    Perhaps,
+}
+
+impl Quotes {
+    fn after(self, byte: u8) -> Self {
+        match (self, byte) {
+            (Self::Start | Self::Perhaps, b'"') => Self::Within,
+            (Self::Within, b'"') => Self::Perhaps,
+            (Self::Within, _) => Self::Within,
+            _ => Self::Without,
+        }
+    }
+}
+
+/// What some programs write before the first line.
+const MARK: &[u8] = "\u{feff}".as_bytes();
 
 impl Redact {
     /// A filter with these settings.
@@ -61,18 +88,21 @@ impl Redact {
 
     fn byte(&mut self, byte: u8, output: &mut Vec<u8>) {
         let state = &mut self.state;
-        if byte == b'"' {
-            state.in_quotes = !state.in_quotes;
-        }
         let ends_line = matches!(byte, b'\n' | b'\r');
-        if !state.in_quotes && (byte == b',' || ends_line) {
+        if state.quotes != Quotes::Within && (byte == b',' || ends_line) {
             output.push(byte);
+            state.quotes = Quotes::Start;
             if ends_line && state.blanked.is_none() && !state.header.is_empty() {
                 self.name_columns();
             }
             self.state.column = if ends_line { 0 } else { self.state.column + 1 };
             self.state.begun = false;
-        } else if state.blanked.is_none() {
+            return;
+        }
+        if state.blanked.is_some() || MARK.get(state.length) != Some(&byte) {
+            state.quotes = state.quotes.after(byte);
+        }
+        if state.blanked.is_none() {
             output.push(byte);
             state.length += 1;
             state.header.resize_with(state.header.len().max(state.column + 1), Vec::new);
@@ -130,6 +160,11 @@ mod tests {
             // A column without a name.
             ("id,card\n1,2,3\n", "id,card\n1,***,***\n"),
             ("id,name\n1,\"a,b\"\n", "id,name\n1,\"a,b\"\n"),
+            // A quote that is none, and one behind the end of a quoted field.
+            ("item,card\n5\" pipe,4711\nx,0815\n", "item,card\n5\" pipe,***\nx,***\n"),
+            ("item,card\n\"a\"b\"c,4711\nx,0815\n", "item,card\n\"a\"b\"c,***\nx,***\n"),
+            ("item,card\n\"a\"\",b\",4711\n", "item,card\n\"a\"\",b\",***\n"),
+            ("\u{feff}\"a,b\",pin\n1,2\n", "\u{feff}\"a,b\",pin\n1,***\n"),
             ("", ""),
         ];
         for (input, wanted) in cases {

@@ -9,10 +9,12 @@ use estafette::delivery::ContentKind;
 use estafette::node::units::SizeText;
 use estafette::pipeline::{Committed, Inbox, Offer, Placement, Refusal, Sink, SinkError, Summary};
 use futures_util::future::{BoxFuture, ready};
-use rusqlite::{Connection, params, params_from_iter};
+use rusqlite::{Connection, ErrorCode, TransactionBehavior, params, params_from_iter};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+/// The table of the deliveries whose rows are there. No other one is called so.
+const DONE: &str = "estafette deliveries";
 /// How long another program may be writing.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -42,6 +44,11 @@ impl Inbox for Sqlite {
         if offer.content.kind == ContentKind::Tree {
             return Err(Refusal::new("files of CSV are taken here, and no folders"));
         }
+        if self.table.eq_ignore_ascii_case(DONE) {
+            return Err(Refusal::new(format!(
+                "the table {DONE:?} is for what is done: name another"
+            )));
+        }
         self.fits(offer.content.length.unwrap_or(0))?;
         let delivery = format!("{}/{}", offer.peer, offer.transfer);
         Ok(Box::new(Rows { inbox: self.clone(), delivery, text: Vec::new() }))
@@ -63,13 +70,17 @@ impl Sqlite {
     fn insert(&self, delivery: &str, text: &[u8]) -> Result<usize, SinkError> {
         let mut database = Connection::open(&self.file).map_err(|error| self.failed(error))?;
         database.busy_timeout(PATIENCE).map_err(|error| self.failed(error))?;
-        let transaction = database.transaction().map_err(|error| self.failed(error))?;
+        // Begun as one that writes: one that only became so would not wait for others.
+        let transaction = database
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(|error| self.failed(error))?;
+        let done = quoted(DONE);
         transaction
-            .execute_batch("CREATE TABLE IF NOT EXISTS deliveries (id TEXT PRIMARY KEY)")
+            .execute_batch(&format!("CREATE TABLE IF NOT EXISTS {done} (id TEXT PRIMARY KEY)"))
             .map_err(|error| self.failed(error))?;
         // A process that died after this was committed, and before its sender knew, gets it again.
         let is_new = transaction
-            .execute("INSERT OR IGNORE INTO deliveries VALUES (?1)", params![delivery])
+            .execute(&format!("INSERT OR IGNORE INTO {done} VALUES (?1)"), params![delivery])
             .map_err(|error| self.failed(error))?;
         let rows = if is_new == 0 { 0 } else { self.rows(&transaction, text)? };
         transaction.commit().map_err(|error| self.failed(error))?;
@@ -86,7 +97,11 @@ impl Sqlite {
         let table = quoted(&self.table);
         let columns = names.iter().map(quoted).collect::<Vec<_>>().join(", ");
         let made = format!("CREATE TABLE IF NOT EXISTS {table} ({columns})");
-        database.execute_batch(&made).map_err(|error| self.failed(error))?;
+        database.execute_batch(&made).map_err(|error| match error.sqlite_error_code() {
+            // Two columns of one name, or too many: no other try makes it right.
+            Some(ErrorCode::Unknown) => refused(format!("its columns can't be a table: {error}")),
+            _ => self.failed(error),
+        })?;
         let places = vec!["?"; names.len()].join(", ");
         let insert = format!("INSERT INTO {table} ({columns}) VALUES ({places})");
         let mut insert = database.prepare(&insert).map_err(|error| {

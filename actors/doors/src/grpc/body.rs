@@ -9,10 +9,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use axum::body::Body as Incoming;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use tokio::time::{Sleep, sleep};
 use tonic::Status;
 
 use super::UNFINISHED_MOST;
@@ -180,6 +182,48 @@ impl Body for Metered {
         };
         self.meter.broke.store(true, Ordering::Release);
         Poll::Ready(Some(Err(failed)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// How long a request may take that anybody may make.
+const BRIEF: Duration = Duration::from_secs(5);
+
+/// The body of a request that anybody may make: it ends within [`BRIEF`], or is given up.
+pub(super) struct Brief {
+    body: Incoming,
+    limit: Pin<Box<Sleep>>,
+}
+
+impl Brief {
+    pub(super) fn new(body: Incoming) -> Self {
+        Self { body, limit: Box::pin(sleep(BRIEF)) }
+    }
+}
+
+impl Body for Brief {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        // First of all, lest one who sends without a pause is never looked at.
+        if self.limit.as_mut().poll(cx).is_ready() {
+            let text = format!("the request is not whole after {BRIEF:?}");
+            return Poll::Ready(Some(Err(Status::deadline_exceeded(text))));
+        }
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let broke = |error| Status::cancelled(format!("the request broke off: {error}"));
+        Poll::Ready(frame.map(|frame| frame.map_err(broke)))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -4,22 +4,26 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
+use axum::routing::any;
 use estafette::remote::TraceContext;
 use http::{HeaderMap, Method, StatusCode, Version, header};
 use tonic::codegen::Service;
 use tonic::{Code, Status};
+use tonic_health::pb::health_server::HealthServer;
 
-use super::body::{Answer, Meter, Metered, Unfinished};
+use super::body::{Answer, Brief, Meter, Metered, Unfinished};
 use super::call::{Calling, Make, Once};
 use super::codec::AsTheyAre;
 use super::deadline::Deadline;
+use super::health::{self, Ready};
 use super::method::Route;
 use super::node::{Does, Naming};
 use super::status::{self, not_handled};
 use super::target::Target;
-use super::{MESSAGE_MOST, Methods, health};
+use super::{MESSAGE_MOST, Methods};
 use crate::{Access, Pass};
 
 /// What all calls share.
@@ -29,16 +33,17 @@ struct Door {
     unfinished: Arc<Unfinished>,
     /// Services of the door itself, for who has a token.
     own: Router,
+    health: HealthServer<Ready>,
 }
 
 pub(super) fn router(access: &Access, methods: Methods) -> Router {
     let own = own(&methods);
     let health = health::service(access.node(), &methods.routes);
     let (access, routes) = (access.clone(), methods.routes);
-    let door = Arc::new(Door { access, routes, unfinished: Arc::default(), own });
+    let door = Arc::new(Door { access, routes, unfinished: Arc::default(), own, health });
     // Whoever looks whether the door is there, needs no token: what asks often has no place for one.
     Router::new()
-        .route_service("/grpc.health.v1.Health/{method}", health)
+        .route("/grpc.health.v1.Health/{method}", any(serve_health))
         .fallback(serve)
         .with_state(door)
 }
@@ -74,10 +79,19 @@ async fn serve(State(door): State<Arc<Door>>, request: Request) -> Response {
                 .max_encoding_message_size(usize::MAX)
                 .streaming(Once(Some(make)), request)
                 .await
-                .map(|body| axum::body::Body::new(Answer { body, meter: answered }))
+                .map(|body| Body::new(Answer { body, meter: answered }))
         }
         Err(status) => status.into_http(),
     }
+}
+
+/// Health, for whom nobody knows: it costs next to nothing, however it is asked.
+async fn serve_health(State(door): State<Arc<Door>>, request: Request) -> Response {
+    if let Some((status, why)) = refused(&request) {
+        return (status, [(header::CONTENT_TYPE, "text/plain")], why).into_response();
+    }
+    let Ok(answer) = door.health.clone().call(request.map(Brief::new)).await;
+    answer.map(Body::new)
 }
 
 /// What is no call of gRPC.

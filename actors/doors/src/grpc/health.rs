@@ -17,6 +17,8 @@ use super::status::full;
 
 /// How often it is looked for those who watch.
 const LOOK: Duration = Duration::from_secs(1);
+/// The most bytes of a request: the name of a service is all of it.
+const REQUEST_MOST: usize = 1 << 10;
 /// The most who may watch at once.
 const WATCHES: usize = 64;
 
@@ -43,6 +45,7 @@ pub(super) fn service(node: &Node, routes: &HashMap<String, Route>) -> HealthSer
     }
     let watches = Arc::new(Semaphore::new(WATCHES));
     HealthServer::new(Ready(Arc::new(Asked { node: node.clone(), services, watches })))
+        .max_decoding_message_size(REQUEST_MOST)
 }
 
 impl Asked {

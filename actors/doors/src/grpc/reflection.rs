@@ -5,6 +5,9 @@ use tonic_reflection::server::Builder;
 
 use super::proto::Protos;
 
+/// The most bytes of a request: the name of a file or of a symbol is all of it.
+const REQUEST_MOST: usize = 4 << 10;
+
 /// Both services. What a set of descriptors lacks is not told of.
 pub(super) fn router(protos: &[Protos]) -> Router {
     let builder = || {
@@ -19,6 +22,8 @@ pub(super) fn router(protos: &[Protos]) -> Router {
     // Sets that were read once are read again.
     match (builder().build_v1(), builder().build_v1alpha()) {
         (Ok(v1), Ok(v1alpha)) => {
+            let v1 = v1.max_decoding_message_size(REQUEST_MOST);
+            let v1alpha = v1alpha.max_decoding_message_size(REQUEST_MOST);
             router = router
                 .route_service("/grpc.reflection.v1.ServerReflection/{method}", v1)
                 .route_service("/grpc.reflection.v1alpha.ServerReflection/{method}", v1alpha);

@@ -274,6 +274,33 @@ async fn messages_that_never_become_whole_are_bounded_over_all_connections() {
     is_served(&door).await;
 }
 
+/// Without a token, nobody has anything kept here.
+#[tokio::test]
+async fn what_anybody_may_ask_has_to_be_small_and_to_come_at_once() {
+    let world = world().await;
+    let mut door = door(&world).await;
+    let reflection = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+    let (answer, mut to) = begin(&door, reflection).await;
+    to.send_data(head(4097).into(), false).unwrap();
+    // A name of 4 KiB is none: it ends.
+    assert_eq!(status(answer).await.0, "0");
+    door.token = "none".into();
+    for method in ["Check", "Watch"] {
+        let path = format!("/grpc.health.v1.Health/{method}");
+        let (answer, mut to) = begin(&door, &path).await;
+        to.send_data(head(1025).into(), false).unwrap();
+        assert_eq!(status(answer).await.0, "11", "{method}: a name of 1 KiB is none");
+        for unfinished in [vec![], head(1024), message(b"").to_vec()] {
+            let (answer, mut to) = begin(&door, &path).await;
+            to.send_data(unfinished.clone().into(), false).unwrap();
+            assert_eq!(status(answer).await.0, "4", "{method}: no end behind {unfinished:?}");
+        }
+    }
+    let (answer, mut to) = begin(&door, "/grpc.health.v1.Health/Check").await;
+    to.send_data(message(b""), true).unwrap();
+    assert_eq!(status(answer).await.0, "0");
+}
+
 #[tokio::test]
 async fn answers_that_nobody_takes_are_bounded_over_all_connections() {
     let world = world().await;

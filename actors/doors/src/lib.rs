@@ -34,6 +34,7 @@ mod http;
 mod serve;
 mod status;
 mod tokens;
+mod whole;
 
 pub use self::access::{Access, Reached};
 #[cfg(feature = "http")]

@@ -246,6 +246,49 @@ async fn more_connections_than_there_may_be_wait_and_are_served() {
 }
 
 #[tokio::test]
+async fn requests_of_http_2_that_are_reset_without_a_fault_are_not_whole() {
+    let world = World::new().await;
+    let socket = within(tokio::net::TcpStream::connect(world.serving.address())).await.unwrap();
+    let (mut client, connection) = within(h2::client::handshake(socket)).await.unwrap();
+    tokio::spawn(connection);
+    let head = |method: &str, path: &str| {
+        http::Request::builder()
+            .method(method)
+            .uri(world.url(path))
+            .header("authorization", format!("Bearer {}", world.token))
+            .header("content-type", "application/json")
+            .body(())
+            .unwrap()
+    };
+    const FILE: &str = "/v1/send/paris/files/a.json";
+    for (method, path) in [("POST", ORDER), ("PUT", FILE), ("PUT", FILE)] {
+        let (answer, mut to) = client.send_request(head(method, path), false).unwrap();
+        to.send_data(TEA.into(), false).unwrap();
+        // What was sent is there before the reset.
+        client = within(client.ready()).await.unwrap();
+        let ping = client.send_request(head("GET", "/openapi.json"), true).unwrap().0;
+        assert_eq!(within(ping).await.unwrap().status(), 200);
+        to.send_reset(h2::Reason::NO_ERROR);
+        assert!(within(answer).await.is_err());
+        client = within(client.ready()).await.unwrap();
+    }
+    // Of those that have an end, by data or behind it, all is there.
+    for (method, path) in [("POST", ORDER), ("PUT", FILE)] {
+        for trailers in [false, true] {
+            let (answer, mut to) = client.send_request(head(method, path), false).unwrap();
+            to.send_data(TEA.into(), !trailers).unwrap();
+            if trailers {
+                to.send_trailers(http::HeaderMap::new()).unwrap();
+            }
+            assert!(within(answer).await.unwrap().status().is_success(), "{method} {trailers}");
+            client = within(client.ready()).await.unwrap();
+        }
+    }
+    assert_eq!(world.shop.orders().len(), 2, "of what broke off nobody heard");
+    assert_eq!(world.lyon.outbox().await.unwrap().len(), 2, "and nothing of it is stored");
+}
+
+#[tokio::test]
 async fn streams_of_http_2_that_are_taken_back_end_their_connection() {
     let world = World::new().await;
     let mut socket = world.client().connect().await;

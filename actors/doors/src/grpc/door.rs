@@ -24,6 +24,7 @@ use super::node::{Does, Naming};
 use super::status::{self, not_handled};
 use super::target::Target;
 use super::{MESSAGE_MOST, Methods};
+use crate::whole::whole;
 use crate::{Access, Pass};
 
 /// What all calls share.
@@ -62,6 +63,7 @@ async fn serve(State(door): State<Arc<Door>>, request: Request) -> Response {
     if let Some((status, why)) = refused(&request) {
         return (status, [(header::CONTENT_TYPE, "text/plain")], why).into_response();
     }
+    let request = whole(request);
     let pass = match door.pass(request.headers()) {
         Ok(pass) => pass,
         Err(status) => return status.into_http(),

@@ -21,7 +21,7 @@ pub(crate) async fn guard(
     match look(&access, request.headers()) {
         Ok(pass) => {
             request.extensions_mut().insert(pass);
-            next.run(request).await
+            next.run(crate::whole::whole(request)).await
         }
         Err(problem) => problem.into_response(),
     }

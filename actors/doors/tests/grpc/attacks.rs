@@ -163,6 +163,12 @@ async fn requests_that_are_reset_are_not_taken_for_all_of_them() {
     assert_eq!(soon(world.heard.recv()).await, Some(Heard::Request("one".into())));
     to.send_reset(h2::Reason::CANCEL);
     assert_eq!(soon(world.heard.recv()).await, Some(Heard::Broke(RemoteErrorKind::Cancelled)));
+    // Nor are those that are reset without a fault.
+    let (_answer, mut to) = begin(&door, COLLECT).await;
+    to.send_data(message(b"nearly all"), false).unwrap();
+    assert_eq!(soon(world.heard.recv()).await, Some(Heard::Request("nearly all".into())));
+    to.send_reset(h2::Reason::NO_ERROR);
+    assert_eq!(soon(world.heard.recv()).await, Some(Heard::Broke(RemoteErrorKind::Cancelled)));
     // So is one whose connection ends in the middle of a message.
     let socket = TcpStream::connect(&door.address).await.unwrap();
     let (mut client, connection) = soon(h2::client::handshake(socket)).await.unwrap();
@@ -290,9 +296,13 @@ async fn what_anybody_may_ask_has_to_be_small_and_to_come_at_once() {
         let (answer, mut to) = begin(&door, &path).await;
         to.send_data(head(1025).into(), false).unwrap();
         assert_eq!(status(answer).await.0, "11", "{method}: a name of 1 KiB is none");
+        let mut waiting = Vec::new();
         for unfinished in [vec![], head(1024), message(b"").to_vec()] {
             let (answer, mut to) = begin(&door, &path).await;
             to.send_data(unfinished.clone().into(), false).unwrap();
+            waiting.push((answer, to, unfinished));
+        }
+        for (answer, _to, unfinished) in waiting {
             assert_eq!(status(answer).await.0, "4", "{method}: no end behind {unfinished:?}");
         }
     }

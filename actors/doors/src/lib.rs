@@ -34,6 +34,7 @@ mod http;
 mod serve;
 mod status;
 mod tokens;
+#[cfg(any(feature = "http", feature = "grpc"))]
 mod whole;
 
 pub use self::access::{Access, Reached};

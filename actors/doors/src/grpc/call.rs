@@ -149,7 +149,7 @@ impl Calling {
             let none = || wrong("this method takes one request, and there was none");
             let first = requests.next().await?.ok_or_else(none)?;
             let more = tokio::time::timeout(MESSAGE_WITHIN, requests.next()).await;
-            if more.map_err(|_| slow("the request has no end"))??.is_some() {
+            if more.map_err(|_| slow("the request has no end", Handled::No))??.is_some() {
                 return Err(wrong("this method takes one request, and there were more"));
             }
             self.form.request(first)
@@ -214,9 +214,9 @@ fn no_answer() -> RemoteError {
     RemoteError::new(RemoteErrorKind::BadReply, "the actor ended the call without an answer")
 }
 
-fn slow(text: &str) -> Status {
+fn slow(text: &str, handled: Handled) -> Status {
     let text = format!("{text} after {MESSAGE_WITHIN:?}");
-    not_handled(Code::DeadlineExceeded, "SLOW", &text)
+    status::after(&not_handled(Code::DeadlineExceeded, "SLOW", &text), handled)
 }
 
 /// The requests of a client.
@@ -261,7 +261,7 @@ impl Requests {
                 // Of a message that has begun, it is the second time.
                 let begun = self.meter.begun();
                 if begun.is_some() && begun == before {
-                    return Err(slow("a message of the request is not whole"));
+                    return Err(slow("a message of the request is not whole", self.handled));
                 }
                 before = begun;
                 continue;
@@ -295,7 +295,9 @@ async fn pump(form: &Form, requests: &mut Requests, mut sending: Sending) -> Res
 /// the call is over already.
 async fn give(form: &Form, requests: &mut Requests, sending: &mut Sending) -> Result<bool, Status> {
     while let Some(message) = requests.next().await? {
-        match sending.send(form.request(message)?).await {
+        let message =
+            form.request(message).map_err(|wrong| status::after(&wrong, requests.handled))?;
+        match sending.send(message).await {
             Ok(()) => {}
             Err(error) if error.kind == RemoteErrorKind::Unencodable => {
                 return Err(status::of(&error));
@@ -386,7 +388,7 @@ mod tests {
     use super::*;
 
     /// Requests whose bytes come one by one, with such a wait before each.
-    fn requests(bytes: &'static [u8], wait: Duration) -> Requests {
+    fn requests(bytes: &'static [u8], wait: Duration, streams: bool) -> Requests {
         let frames = iter(bytes.chunks(1)).then(move |byte| async move {
             sleep(wait).await;
             Ok::<_, std::io::Error>(byte)
@@ -395,19 +397,22 @@ mod tests {
         let body = Body::from_stream(frames.chain(futures_util::stream::pending()));
         let metered = Metered { body, meter: Arc::clone(&meter) };
         let messages = Streaming::new_request(AsTheyAre, metered, None, None);
-        Requests::new(messages, &meter, false)
+        Requests::new(messages, &meter, streams)
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_message_that_comes_byte_by_byte_is_given_up_and_a_stream_that_is_quiet_is_not() {
-        let start = Instant::now();
-        let mut slow =
-            requests(b"\0\0\0\0\x64and so on, for a hundred bytes", Duration::from_secs(1));
-        let status = slow.next().await.unwrap_err();
-        assert_eq!(status.code(), Code::DeadlineExceeded, "{status}");
-        assert!(start.elapsed() <= 2 * MESSAGE_WITHIN, "{:?}", start.elapsed());
+        for (streams, handled) in [(false, "no"), (true, "unknown")] {
+            let start = Instant::now();
+            let bytes = b"\0\0\0\0\x64and so on, for a hundred bytes";
+            let mut slow = requests(bytes, Duration::from_secs(1), streams);
+            let status = slow.next().await.unwrap_err();
+            assert_eq!(status.code(), Code::DeadlineExceeded, "{status}");
+            assert_eq!(status.metadata().get(crate::HANDLED).unwrap(), handled);
+            assert!(start.elapsed() <= 2 * MESSAGE_WITHIN, "{:?}", start.elapsed());
+        }
 
-        let mut whole = requests(b"\0\0\0\0\x03one\0\0\0\0\x03two", Duration::from_secs(3));
+        let mut whole = requests(b"\0\0\0\0\x03one\0\0\0\0\x03two", Duration::from_secs(3), false);
         assert_eq!(whole.next().await.unwrap().unwrap(), "one");
         assert_eq!(whole.next().await.unwrap().unwrap(), "two", "a message has its own time");
         // Nothing has begun, for as long as it likes.

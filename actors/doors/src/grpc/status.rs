@@ -88,6 +88,12 @@ pub(super) fn of_request(wrong: &Status, handled: Handled) -> Status {
     failed(code, handled, reason, wrong.message(), None)
 }
 
+/// What is wrong with a request of which an actor may have handled a part.
+pub(super) fn after(wrong: &Status, handled: Handled) -> Status {
+    let reason = wrong.get_details_error_info().map(|info| info.reason).unwrap_or_default();
+    failed(wrong.code(), handled, &reason, wrong.message(), None)
+}
+
 /// The status of what went well, with its trailer.
 pub(super) fn success() -> Status {
     Status::with_metadata(Code::Ok, "", trailers(Handled::Yes))

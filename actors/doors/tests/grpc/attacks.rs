@@ -182,6 +182,18 @@ async fn requests_that_are_reset_are_not_taken_for_all_of_them() {
 }
 
 #[tokio::test]
+async fn of_a_stream_with_a_request_that_is_none_some_may_have_been_handled() {
+    let world = world().await;
+    let door = door(&world).await;
+    for path in ["/shop.Shop/Add", "/shop.Shop/Both"] {
+        let (answer, mut to) = begin(&door, path).await;
+        to.send_data(message(br#"{"number":1000}"#), false).unwrap();
+        to.send_data(message(b"no JSON"), true).unwrap();
+        assert_eq!(status(answer).await, ("3".into(), "unknown".into()), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn ten_thousand_calls_that_are_taken_back_at_once_cost_their_connection_and_nobody_else_s() {
     let world = world().await;
     let door = door(&world).await;

@@ -31,6 +31,8 @@ async fn door(world: &World) -> Door {
     }
     for (path, method) in [
         ("/shop.Shop/Order", Method::json("paris/shop", "shop.Order", Way::Ask)),
+        ("/shop.Shop/Add", Method::json("paris/counter", "shop.Add", Way::Upload)),
+        ("/shop.Shop/Both", Method::json("paris/counter", "shop.Add", Way::Open)),
         ("/test.All/Away", Method::raw("away/x", Way::Ask)),
         ("/test.All/Forbidden", Method::raw("lille/x", Way::Ask)),
     ] {

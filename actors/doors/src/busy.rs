@@ -6,9 +6,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::Body;
+use axum::response::Response;
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// The requests of a connection.
 #[derive(Debug, Default)]
@@ -17,8 +19,14 @@ pub(crate) struct Busy(watch::Sender<Count>);
 #[derive(Clone, Copy, Debug, Default)]
 struct Count {
     open: usize,
+    /// Whether anything was ever answered to somebody who may ask it.
     ever: bool,
 }
+
+/// The mark of an answer that anybody gets: it is no reason to keep a connection.
+#[cfg(feature = "grpc")]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Anybodys;
 
 /// A request, until it is dropped.
 #[derive(Debug)]
@@ -28,17 +36,19 @@ pub(crate) struct Open(Arc<Busy>);
 #[derive(Debug)]
 pub(crate) struct Counted {
     body: Body,
-    _open: Open,
+    _open: Option<Open>,
 }
 
 impl Busy {
     pub(crate) fn begin(self: &Arc<Self>) -> Open {
-        self.0.send_modify(|count| *count = Count { open: count.open + 1, ever: true });
+        self.0.send_modify(|count| count.open += 1);
         Open(Arc::clone(self))
     }
 
-    /// Waits until nothing has been open for so long: `first`, if nothing ever was.
+    /// Waits until nothing has been open for so long, `later`; on a connection on which nothing was
+    /// ever answered but refusals, until nothing is open when it is as old as `first`.
     pub(crate) async fn idle(&self, first: Duration, later: Duration) {
+        let began = Instant::now();
         let mut changes = self.0.subscribe();
         loop {
             let count = *changes.borrow_and_update();
@@ -48,11 +58,28 @@ impl Busy {
                 let _ = changed.await;
                 continue;
             }
-            let limit = if count.ever { later } else { first };
+            let limit = if count.ever { later } else { first.saturating_sub(began.elapsed()) };
             if tokio::time::timeout(limit, changed).await.is_err() {
                 return;
             }
         }
+    }
+}
+
+impl Open {
+    /// The request was answered so. A refusal keeps no connection, taken or not.
+    pub(crate) fn answered<B>(self, answer: &Response<B>) -> Option<Self> {
+        let is_refused = answer.status().is_client_error()
+            || answer.headers().get("grpc-status").is_some_and(|status| status != "0");
+        if is_refused {
+            return None;
+        }
+        #[cfg(feature = "grpc")]
+        if answer.extensions().get::<Anybodys>().is_some() {
+            return Some(self);
+        }
+        self.0.0.send_if_modified(|count| !std::mem::replace(&mut count.ever, true));
+        Some(self)
     }
 }
 
@@ -63,7 +90,7 @@ impl Drop for Open {
 }
 
 impl Counted {
-    pub(crate) fn new(body: Body, open: Open) -> Self {
+    pub(crate) fn new(body: Body, open: Option<Open>) -> Self {
         Self { body, _open: open }
     }
 }
@@ -100,14 +127,47 @@ mod tests {
         busy.idle(first, later).await;
         assert_eq!(start.elapsed(), first, "nothing ever was");
         let (one, two) = (busy.begin(), busy.begin());
+        let one = one.answered(&Response::new(()));
         let ends = async {
             tokio::time::sleep(Duration::from_secs(1000)).await;
             drop(one);
             tokio::time::sleep(Duration::from_secs(1000)).await;
-            drop(Counted::new(Body::empty(), two));
+            drop(Counted::new(Body::empty(), Some(two)));
         };
         let start = tokio::time::Instant::now();
         tokio::join!(ends, busy.idle(first, later));
         assert_eq!(start.elapsed(), Duration::from_secs(2060));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_of_which_every_request_is_refused_is_not_kept_by_them() {
+        let answers: [(u16, &[(&str, &str)]); 4] =
+            [(401, &[]), (415, &[]), (200, &[("grpc-status", "16")]), (200, &[])];
+        for (status, headers) in answers {
+            let mut answer = Response::builder().status(status);
+            for (name, value) in headers {
+                answer = answer.header(*name, *value);
+            }
+            let answer = answer.body(()).unwrap_or_default();
+            let is_let_in = status == 200 && headers.is_empty();
+            let busy = Arc::new(Busy::default());
+            let asks = async {
+                loop {
+                    let open = busy.begin().answered(&answer);
+                    assert_eq!(open.is_some(), is_let_in, "whether it is taken or not");
+                    drop(open);
+                    tokio::time::sleep(Duration::from_secs(3)).await;
+                }
+            };
+            let idle = busy.idle(Duration::from_secs(10), Duration::from_secs(60));
+            let start = tokio::time::Instant::now();
+            let is_kept = tokio::select! {
+                () = idle => false,
+                () = asks => true,
+                () = tokio::time::sleep(Duration::from_secs(1000)) => true,
+            };
+            assert_eq!(is_kept, is_let_in, "{answer:?}");
+            assert!(is_kept || start.elapsed() == Duration::from_secs(10), "{answer:?}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 //! client begins with, on one port; connections with limits in number, size and time.
 //!
 //! Invariant: who sends nothing is not kept: a connection without an open request ends after
-//! [`IDLE`], one that never had any after [`HEAD_WITHIN`].
+//! [`IDLE`], one on which nobody was ever let in after [`HEAD_WITHIN`].
 
 use std::io;
 use std::net::SocketAddr;
@@ -25,7 +25,7 @@ use tokio_io_timeout::TimeoutStream;
 
 use crate::busy::{Busy, Counted};
 
-/// How long a client may take for its first request, and for the head of each one after it.
+/// How long a client may take until its first request that is not refused, and for the head of each one after it.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
 /// How long a connection stays open on which nothing is asked.
 const IDLE: Duration = Duration::from_secs(60);
@@ -219,6 +219,7 @@ async fn connection(socket: TcpStream, router: Router, mut stopped: watch::Recei
         let answer = router.call(request);
         async move {
             let answer = answer.await?;
+            let open = open.answered(&answer);
             Ok::<_, std::convert::Infallible>(
                 answer.map(|body| Body::new(Counted::new(body, open))),
             )

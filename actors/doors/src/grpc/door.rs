@@ -24,6 +24,7 @@ use super::node::{Does, Naming};
 use super::status::{self, not_handled};
 use super::target::Target;
 use super::{MESSAGE_MOST, Methods};
+use crate::busy::Anybodys;
 use crate::whole::whole;
 use crate::{Access, Pass};
 
@@ -93,7 +94,9 @@ async fn serve_health(State(door): State<Arc<Door>>, request: Request) -> Respon
         return (status, [(header::CONTENT_TYPE, "text/plain")], why).into_response();
     }
     let Ok(answer) = door.health.clone().call(request.map(Brief::new)).await;
-    answer.map(Body::new)
+    let mut answer = answer.map(Body::new);
+    answer.extensions_mut().insert(Anybodys);
+    answer
 }
 
 /// What is no call of gRPC.

@@ -6,11 +6,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
-
-use crate::delivery::Content;
-use crate::pipeline::{Known, Source, SourceError, SourceReference, SourceReport};
 
 /// A rate that deliveries of one group keep to together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,8 +22,9 @@ pub struct Pace {
 #[derive(Debug, Default)]
 pub(crate) struct Paces(Mutex<HashMap<String, Weak<Limiter>>>);
 
+/// What the deliveries of a group wait at.
 #[derive(Debug)]
-struct Limiter(Mutex<Next>);
+pub(crate) struct Limiter(Mutex<Next>);
 
 /// When the next byte may go, at which rate.
 #[derive(Clone, Copy, Debug)]
@@ -37,8 +34,8 @@ struct Next {
 }
 
 impl Paces {
-    /// The same content, at this pace.
-    pub(crate) fn apply(&self, pace: Pace, source: Box<dyn Source>) -> Box<dyn Source> {
+    /// The limiter of the group, from now on at this rate.
+    pub(crate) fn join(&self, pace: Pace) -> Arc<Limiter> {
         let mut groups = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // As many stay as have deliveries under way.
         groups.retain(|_, limiter| limiter.strong_count() > 0);
@@ -49,13 +46,38 @@ impl Paces {
             limiter
         });
         limiter.next().rate = pace.rate.max(1);
-        Box::new(Paced { source, limiter })
+        limiter
     }
 }
 
 impl Limiter {
     fn next(&self) -> std::sync::MutexGuard<'_, Next> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until so many bytes may go.
+    pub(crate) async fn pass(&self, bytes: usize) {
+        let mut left = bytes;
+        while left > 0 {
+            let turn = {
+                let mut next = self.next();
+                let piece = next.piece().min(left);
+                left -= piece;
+                next.turn(Instant::now(), piece)
+            };
+            tokio::time::sleep_until(turn.into()).await;
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn new(rate: u64) -> Self {
+        Self(Mutex::new(Next { rate, at: None }))
+    }
+
+    /// Whether anything has passed.
+    #[cfg(test)]
+    pub(crate) fn was_asked(&self) -> bool {
+        self.next().at.is_some()
     }
 }
 
@@ -74,72 +96,9 @@ impl Next {
     }
 }
 
-/// A source at a pace.
-#[derive(Debug)]
-struct Paced {
-    source: Box<dyn Source>,
-    limiter: Arc<Limiter>,
-}
-
-impl Source for Paced {
-    fn content(&self) -> Content {
-        self.source.content()
-    }
-
-    fn read<'a>(&'a mut self, buffer: &'a mut [u8]) -> BoxFuture<'a, Result<usize, SourceError>> {
-        Box::pin(async move {
-            let most = self.limiter.next().piece().min(buffer.len());
-            let read = self.source.read(&mut buffer[..most]).await?;
-            let turn = self.limiter.next().turn(Instant::now(), read);
-            tokio::time::sleep_until(turn.into()).await;
-            Ok(read)
-        })
-    }
-
-    fn finish(&mut self) -> Result<SourceReport, SourceError> {
-        self.source.finish()
-    }
-
-    fn version(&self) -> Option<[u8; 32]> {
-        self.source.version()
-    }
-
-    fn known(&self) -> Option<Known> {
-        self.source.known()
-    }
-
-    fn reference(&self) -> Option<SourceReference> {
-        self.source.reference()
-    }
-
-    fn rewind(&mut self) -> Result<bool, SourceError> {
-        self.source.rewind()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::delivery::{ContentKind, ContentName};
-
-    #[derive(Debug)]
-    struct Nothing;
-
-    impl Source for Nothing {
-        fn content(&self) -> Content {
-            let name = ContentName::new("nothing").unwrap();
-            Content { kind: ContentKind::Bytes, name, length: Some(0) }
-        }
-
-        fn read<'a>(&'a mut self, _: &'a mut [u8]) -> BoxFuture<'a, Result<usize, SourceError>> {
-            Box::pin(std::future::ready(Ok(0)))
-        }
-
-        fn finish(&mut self) -> Result<SourceReport, SourceError> {
-            Ok(SourceReport::default())
-        }
-    }
-
     #[test]
     fn those_of_a_group_take_turns_and_quiet_saves_nothing_up() {
         let start = Instant::now();
@@ -160,14 +119,13 @@ mod tests {
     fn a_group_is_one_as_long_as_somebody_is_in_it() {
         let paces = Paces::default();
         let pace = |group: &str, rate| Pace { group: group.into(), rate };
-        let source = || Box::new(Nothing) as Box<dyn Source>;
-        let first = paces.apply(pace("post", 5), source());
-        let other = paces.apply(pace("news", 7), source());
-        drop(paces.apply(pace("post", 9), source()));
+        let first = paces.join(pace("post", 5));
+        let other = paces.join(pace("news", 7));
+        drop(paces.join(pace("post", 9)));
         let groups = || paces.0.lock().unwrap().len();
         assert_eq!(groups(), 2);
         drop((first, other));
-        drop(paces.apply(pace("more", 1), source()));
+        drop(paces.join(pace("more", 1)));
         assert_eq!(groups(), 1);
     }
 }

@@ -11,6 +11,7 @@ use futures_util::FutureExt;
 use tokio::sync::watch;
 
 use super::disk::DiskThread;
+use super::pace::Limiter;
 use super::session::{
     Session,
     signals::{Rewound, SourceEnded},
@@ -61,6 +62,8 @@ pub(crate) struct Run {
     pub(crate) budget: Budget,
     pub(crate) slots: Slots,
     pub(crate) metrics: Arc<StageMetrics>,
+    /// What its group waits at, if it keeps to a rate.
+    pub(crate) limiter: Option<Arc<Limiter>>,
 }
 
 impl SourceRunner {
@@ -169,6 +172,10 @@ async fn read(source: &mut dyn Source, mut run: Run) -> Result<SourceReport, Sou
         // never committed.
         let report = if last { Some(source.finish()?) } else { None };
         run.metrics.done(length, length, start.elapsed());
+        // What the receiver holds is read again, to be hashed, and takes nobody's turn.
+        if let Some(limiter) = run.limiter.as_ref().filter(|_| !run.transfer.is_held(index)) {
+            limiter.pass(length).await;
+        }
         run.chunker.do_send(Piece { buffer, length, last, credit: Some(credit), slot: Some(slot) });
         if let Some(report) = report {
             return Ok(report);
@@ -188,4 +195,95 @@ async fn fill(source: &mut dyn Source, buffer: &mut [u8]) -> Result<usize, Sourc
         }
     }
     Ok(filled)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::BoxFuture;
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::delivery::{ContentKind, ContentName, Incoming, KeyScope, TransferId, TransferKey};
+    use crate::pipeline::BufferPool;
+    use crate::wire::{PeerId, Ranges, Suite};
+
+    const CHUNK: usize = 1024;
+
+    /// So many bytes are left of it.
+    #[derive(Debug)]
+    struct Zeros(usize);
+
+    impl Source for Zeros {
+        fn content(&self) -> Content {
+            let name = ContentName::new("zeros").unwrap();
+            Content { kind: ContentKind::Bytes, name, length: Some(self.0 as u64) }
+        }
+
+        fn read<'a>(
+            &'a mut self,
+            buffer: &'a mut [u8],
+        ) -> BoxFuture<'a, Result<usize, SourceError>> {
+            let read = self.0.min(buffer.len());
+            self.0 -= read;
+            buffer[..read].fill(0);
+            Box::pin(std::future::ready(Ok(read)))
+        }
+
+        fn finish(&mut self) -> Result<SourceReport, SourceError> {
+            Ok(SourceReport::default())
+        }
+    }
+
+    /// Takes pieces, and drops them.
+    struct Nobody;
+
+    impl Actor for Nobody {
+        type Context = Context<Self>;
+    }
+
+    impl Handler<Piece> for Nobody {
+        type Result = ();
+
+        fn handle(&mut self, _: Piece, _: &mut Context<Self>) {}
+    }
+
+    /// Reads two chunks, of which the receiver has the first `held`, and returns whether the rate
+    /// was asked for.
+    async fn asks_for_the_rate(held: u64) -> bool {
+        let (here, there) = (PeerId::from_bytes([1; 32]), PeerId::from_bytes([2; 32]));
+        let scope = KeyScope {
+            transfer: TransferId::random(),
+            attempt: 0,
+            suite: Suite::XSALSA20_POLY1305,
+            sender: here,
+            receiver: there,
+            chunk_size: CHUNK as u32,
+        };
+        let key = TransferKey::from_bytes([3; 32]);
+        let (buffers, signals) = (BufferPool::new(1 << 20), mpsc::unbounded_channel().0);
+        let transfer = Transfer::new(scope, key, 1, None, buffers, Incoming::new(1), signals);
+        transfer.set_held(Ranges::new(vec![(0, held)]).unwrap());
+        let (_open, gate) = watch::channel(Gate { limit: 9, ..Gate::default() });
+        let limiter = Arc::new(Limiter::new(1 << 30));
+        let run = Run {
+            stream: 1,
+            transfer,
+            chunker: Nobody.start().recipient(),
+            gate,
+            budget: Budget::new(8 * CHUNK),
+            slots: Slots::new(8),
+            metrics: Arc::default(),
+            limiter: Some(Arc::clone(&limiter)),
+        };
+        read(&mut Zeros(2 * CHUNK), run).await.unwrap();
+        limiter.was_asked()
+    }
+
+    #[test]
+    fn what_the_receiver_holds_does_not_wait_for_the_rate() {
+        actix::System::new().block_on(async {
+            assert!(!asks_for_the_rate(2).await);
+            assert!(asks_for_the_rate(1).await);
+        });
+    }
 }

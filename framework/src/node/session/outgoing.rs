@@ -21,6 +21,7 @@ use crate::delivery::{
 use crate::node::disk::DiskThread;
 use crate::node::events::{Direction, TransferNews};
 use crate::node::lane::{Acknowledged, Forget, Resend, SendingChain, TrailerAgain};
+use crate::node::pace::Limiter;
 use crate::node::rooms::Room;
 use crate::node::runner::{Gate, Rewind, Run, SourceRunner};
 use crate::node::transfer::Unsettled;
@@ -44,6 +45,7 @@ pub(super) struct OutgoingTransfer {
     /// The receiver had it before, so nothing of it was sent.
     already_there: bool,
     source: Option<Box<dyn Source>>,
+    limiter: Option<Arc<Limiter>>,
     runner: Option<Addr<SourceRunner>>,
     chunker: Option<Recipient<Piece>>,
     thread: Option<Arc<DiskThread>>,
@@ -485,6 +487,7 @@ impl Session {
             budget: out.budget.clone(),
             slots: self.slots.clone(),
             metrics: self.shared.metrics.stage("source"),
+            limiter: out.limiter.clone(),
         });
         out.runner = Some(runner);
     }

@@ -34,10 +34,7 @@ impl Handler<Start> for Session {
                 "too many transfers wait for this peer already",
             )));
         }
-        let source = match options.pace {
-            Some(pace) => self.shared.paces.apply(pace, source),
-            None => source,
-        };
+        let limiter = options.pace.map(|pace| self.shared.paces.join(pace));
         let chunk_size = options.chunk_size.unwrap_or(self.shared.config.chunk_size);
         let asked = (options.stages, options.compression);
         // As it was checked when it was asked for; what was stored may find another program.
@@ -77,6 +74,7 @@ impl Handler<Start> for Session {
             known,
             already_there: false,
             source: Some(source),
+            limiter,
             runner: None,
             chunker: None,
             thread: None,

@@ -85,6 +85,13 @@ impl Node {
         &self.0.shared.directory
     }
 
+    /// Sets the rate of a group, in bytes in each second, at once and for what was stored at other
+    /// ones ([`SendOptions::pace`](crate::SendOptions::pace)); `u64::MAX` is as fast as it goes.
+    /// `None` lets the rates of deliveries count again. It is forgotten when the node stops.
+    pub fn set_pace(&self, group: &str, rate: Option<u64>) {
+        self.0.shared.paces.tell(group, rate);
+    }
+
     /// Takes deliveries to `inbox`.
     pub fn receive(&self, name: &str, inbox: impl Inbox) -> Result<(), DirectoryError> {
         self.0.shared.directory.receive(name, Arc::new(inbox))

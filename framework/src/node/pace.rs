@@ -8,19 +8,29 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::config::NodeConfig;
+
 /// A rate that deliveries of one group keep to together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pace {
-    /// The group: deliveries of one node with the same name. The newest rate counts for all.
+    /// The group: deliveries of one node with the same name. What is stored keeps its rate; that of
+    /// the delivery that began last counts for all, unless the node was told one
+    /// ([`Node::set_pace`](crate::Node::set_pace)).
     pub group: String,
     /// Bytes of content in each second, before they are compressed; of what a relay carries, bytes
     /// of the package. At least one.
     pub rate: u64,
 }
 
-/// The groups whose deliveries are under way.
+/// The groups whose deliveries are under way, and those that were told a rate.
 #[derive(Debug, Default)]
-pub(crate) struct Paces(Mutex<HashMap<String, Weak<Limiter>>>);
+pub(crate) struct Paces(Mutex<Groups>);
+
+#[derive(Debug, Default)]
+struct Groups {
+    limiters: HashMap<String, Weak<Limiter>>,
+    told: HashMap<String, u64>,
+}
 
 /// What the deliveries of a group wait at.
 #[derive(Debug)]
@@ -34,9 +44,25 @@ struct Next {
 }
 
 impl Paces {
-    /// The limiter of the group, from now on at this rate.
+    /// Tells a group its rate, whatever those of its deliveries are; `None` to count by these
+    /// again, from the next one that begins.
+    pub(crate) fn tell(&self, group: &str, rate: Option<u64>) {
+        let mut groups = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(rate) = rate.map(|rate| rate.max(1)) else {
+            groups.told.remove(group);
+            return;
+        };
+        groups.told.insert(group.to_owned(), rate);
+        if let Some(limiter) = groups.limiters.get(group).and_then(Weak::upgrade) {
+            limiter.next().rate = rate;
+        }
+    }
+
+    /// The limiter of the group, at the rate it was told, or else at this one.
     pub(crate) fn join(&self, pace: Pace) -> Arc<Limiter> {
         let mut groups = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let rate = groups.told.get(&pace.group).copied().unwrap_or(pace.rate).max(1);
+        let groups = &mut groups.limiters;
         // As many stay as have deliveries under way.
         groups.retain(|_, limiter| limiter.strong_count() > 0);
         let limiter = groups.get(&pace.group).and_then(Weak::upgrade);
@@ -45,7 +71,7 @@ impl Paces {
             groups.insert(pace.group, Arc::downgrade(&limiter));
             limiter
         });
-        limiter.next().rate = pace.rate.max(1);
+        limiter.next().rate = rate;
         limiter
     }
 }
@@ -53,6 +79,10 @@ impl Paces {
 impl Limiter {
     fn next(&self) -> std::sync::MutexGuard<'_, Next> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn rate(&self) -> u64 {
+        self.next().rate
     }
 
     /// Waits until so many bytes may go.
@@ -79,6 +109,19 @@ impl Limiter {
     pub(crate) fn was_asked(&self) -> bool {
         self.next().at.is_some()
     }
+}
+
+/// The most bytes of a chunk at this rate: a power of two that comes within half the time after
+/// which what does not move is put off, also where all that may run share the rate. At least the
+/// smallest chunk, and no more than was chosen.
+pub(crate) fn chunk_size(chosen: u32, rate: u64, stall: Duration, running: usize) -> u32 {
+    let least = NodeConfig::CHUNK_LEAST.min(chosen).max(1);
+    let running = u128::try_from(running.max(1)).unwrap_or(u128::MAX);
+    let most = (u128::from(rate).saturating_mul(stall.as_millis()) / 2000)
+        .checked_div(running)
+        .unwrap_or(0);
+    let most = u32::try_from(most).unwrap_or(u32::MAX).clamp(least, chosen.max(1));
+    1 << most.ilog2()
 }
 
 impl Next {
@@ -122,10 +165,46 @@ mod tests {
         let first = paces.join(pace("post", 5));
         let other = paces.join(pace("news", 7));
         drop(paces.join(pace("post", 9)));
-        let groups = || paces.0.lock().unwrap().len();
+        let groups = || paces.0.lock().unwrap().limiters.len();
         assert_eq!(groups(), 2);
         drop((first, other));
         drop(paces.join(pace("more", 1)));
         assert_eq!(groups(), 1);
+    }
+
+    #[test]
+    fn what_a_group_was_told_counts_for_what_was_stored_before() {
+        let paces = Paces::default();
+        let pace = |rate| Pace { group: "post".into(), rate };
+        let under_way = paces.join(pace(5));
+        paces.tell("post", Some(100));
+        assert_eq!(under_way.rate(), 100);
+        // A stored one with a rate of its own begins.
+        assert_eq!(paces.join(pace(5)).rate(), 100);
+        drop(under_way);
+        assert_eq!(paces.join(pace(5)).rate(), 100);
+        paces.tell("post", None);
+        assert_eq!(paces.join(pace(7)).rate(), 7);
+        paces.tell("post", Some(0));
+        assert_eq!(paces.join(pace(7)).rate(), 1);
+    }
+
+    #[test]
+    fn a_chunk_at_a_rate_comes_before_it_would_be_put_off() {
+        let (stall, chosen) = (Duration::from_secs(60), 256 << 10);
+        let size = |rate, running| chunk_size(chosen, rate, stall, running);
+        // 30 KiB for each of 16 in half of that time.
+        assert_eq!(size(16 << 10, 16), 16 << 10);
+        assert_eq!(size(16 << 10, 1), 256 << 10);
+        assert_eq!(size(64 << 10, 16), 64 << 10);
+        assert_eq!((size(1, 16), size(u64::MAX, 16), size(1 << 40, 0)), (1 << 10, chosen, chosen));
+        let lasting = chunk_size(4 << 20, u64::MAX, Duration::MAX, usize::MAX);
+        assert!(NodeConfig::chunk_size_is_valid(lasting));
+        for rate in (0..24).map(|bit| 1_u64 << bit) {
+            let size = size(rate, 16);
+            assert!(NodeConfig::chunk_size_is_valid(size) && size <= chosen);
+            let seconds = u64::from(size) * 16 / rate;
+            assert!(size == NodeConfig::CHUNK_LEAST || seconds <= 30, "{rate}: {seconds} s");
+        }
     }
 }

@@ -77,6 +77,10 @@ struct Tasks {
 impl Tasks {
     async fn switch(&mut self, node: &Node, memory: &Memory, plan: Plan) {
         let Plan { routes, untouched, connect } = plan;
+        // What is stored keeps the rate that the file had then.
+        for route in &routes {
+            node.set_pace(&route.name, Some(route.spec.rate.unwrap_or(u64::MAX)));
+        }
         let (mut inboxes, mut left) = (BTreeMap::<String, Vec<Route>>::new(), BTreeMap::new());
         for route in routes {
             match &route.spec.source {

@@ -12,6 +12,7 @@ use super::{OutgoingTransfer, key_of};
 use crate::delivery::sending::Event;
 use crate::delivery::{Failure, FailureKind};
 use crate::node::events::TransferNews;
+use crate::node::pace::{self, Limiter};
 use crate::node::rooms::window_for;
 use crate::node::runner::Gate;
 use crate::pipeline::{Budget, Source, SourceError};
@@ -35,12 +36,13 @@ impl Handler<Start> for Session {
             )));
         }
         let limiter = options.pace.map(|pace| self.shared.paces.join(pace));
-        let chunk_size = options.chunk_size.unwrap_or(self.shared.config.chunk_size);
+        let chosen = options.chunk_size.unwrap_or(self.shared.config.chunk_size);
         let asked = (options.stages, options.compression);
         // As it was checked when it was asked for; what was stored may find another program.
         if let Err(error) = self.shared.registry.check_asked(&asked.0, asked.1) {
             return state.end(Err(Failure::new(FailureKind::Stage, error.to_string())));
         }
+        let chunk_size = self.chunk_size(chosen, limiter.as_deref(), &asked.0);
         let stream = self.sending.take_stream();
         let transfer = self.new_attempt(state.id, attempt, stream, chunk_size, &asked);
         let known = source.known();
@@ -97,6 +99,20 @@ impl Handler<Start> for Session {
         let deadline = Instant::now() + life + Duration::from_secs(1);
         self.send(Event::Start { stream, transfer: id, attempt, deadline, resumable });
         self.ensure_link(ctx);
+    }
+}
+
+impl Session {
+    /// The size of chunks, where a rate would make those that were chosen wait for too long: as
+    /// small as is good for it, and as the coders allow.
+    fn chunk_size(&self, chosen: u32, limiter: Option<&Limiter>, coders: &[String]) -> u32 {
+        let (config, Some(limiter)) = (&self.shared.config, limiter) else { return chosen };
+        let mut size =
+            pace::chunk_size(chosen, limiter.rate(), config.stall, config.running_transfers);
+        while size < chosen && self.shared.registry.growth(coders, size).is_err() {
+            size *= 2;
+        }
+        size
     }
 }
 

@@ -3,7 +3,8 @@
 //!
 //! Invariant: a key becomes durable together with its letter, so a crash leaves both or neither. A
 //! key is remembered as long as its letter may be under way, and for [`KEPT`] seconds at least from
-//! when it was stored.
+//! when it was stored. That its letter was handled becomes durable together with the letter's end;
+//! a letter of which nothing is kept without that is dead, and never said to be handled.
 
 use std::collections::HashMap;
 use std::io;
@@ -32,6 +33,8 @@ pub(in crate::remote) type Posted = oneshot::Receiver<Result<Delivery, RemoteErr
 #[derive(Debug, Default)]
 pub(super) struct Keys {
     known: HashMap<LetterKey, Keyed>,
+    /// The key of each letter that has one.
+    of: HashMap<LetterId, LetterKey>,
     /// No key is over earlier.
     soonest: u64,
 }
@@ -43,11 +46,17 @@ impl Keys {
         for (key, value) in spool.load(KEYS)? {
             let parsed = LetterKey::try_from(&key[..]).ok();
             if let Some((key, keyed)) = record::read::<_, Keyed>(KEYS, &key, &value, parsed) {
-                keys.soonest = keys.soonest.min(keyed.until);
-                keys.known.insert(key, keyed);
+                keys.put(key, keyed);
             }
         }
         Ok(keys)
+    }
+
+    /// Remembers a key.
+    pub(super) fn put(&mut self, key: LetterKey, keyed: Keyed) {
+        self.soonest = self.soonest.min(keyed.until);
+        self.of.insert(keyed.letter(), key);
+        self.known.insert(key, keyed);
     }
 
     /// Whether this letter was posted under this key before.
@@ -83,23 +92,30 @@ impl Keys {
     ) -> Change {
         let until = expires.max(now() + KEPT);
         let (log, number) = (letter.log, letter.number);
-        let keyed = Keyed { peer: *peer.as_bytes(), log, number, digest, until };
-        self.soonest = self.soonest.min(until);
-        self.known.insert(key, keyed);
+        let keyed = Keyed { peer: *peer.as_bytes(), log, number, digest, until, processed: false };
+        self.put(key, keyed);
         record::put(KEYS, key.to_vec(), &keyed)
     }
 
-    /// The letter was not stored.
+    /// The letter was not stored, or nobody asks for it any more.
     pub(super) fn forget(&mut self, key: &LetterKey) {
-        self.known.remove(key);
+        if let Some(keyed) = self.known.remove(key) {
+            self.of.remove(&keyed.letter());
+        }
     }
 
-    /// Forgets the key of a letter that nobody knows any more; the change that does so durably.
-    pub(super) fn without(&mut self, letter: LetterId) -> Option<Change> {
-        let is_it = |keyed: &Keyed| keyed.log == letter.log && keyed.number == letter.number;
-        let (&key, _) = self.known.iter().find(|(_, keyed)| is_it(keyed))?;
-        self.known.remove(&key);
-        Some(record::remove(KEYS, key.to_vec()))
+    /// Forgets the key of a letter that nobody knows any more; what there was of it.
+    pub(super) fn without(&mut self, letter: LetterId) -> Option<(LetterKey, Keyed)> {
+        let key = self.of.remove(&letter)?;
+        Some((key, self.known.remove(&key)?))
+    }
+
+    /// The letter was handled; the change that notes it with its key, if it has one.
+    pub(super) fn processed(&mut self, letter: LetterId) -> Option<Change> {
+        let key = self.of.get(&letter)?;
+        let keyed = self.known.get_mut(key)?;
+        keyed.processed = true;
+        Some(record::put(KEYS, key.to_vec(), keyed))
     }
 
     /// Forgets the keys whose time is over; the changes that do so durably.
@@ -107,13 +123,9 @@ impl Keys {
         if self.soonest > now {
             return Vec::new();
         }
-        let over: Vec<LetterKey> = self
-            .known
-            .iter()
-            .filter(|(_, keyed)| keyed.until <= now)
-            .map(|(key, _)| *key)
-            .collect();
-        self.known.retain(|_, keyed| keyed.until > now);
+        let is_over = |(_, keyed): &(&LetterKey, &Keyed)| keyed.until <= now;
+        let over: Vec<_> = self.known.iter().filter(is_over).map(|(&key, _)| key).collect();
+        over.iter().for_each(|key| self.forget(key));
         self.soonest = self.known.values().map(|keyed| keyed.until).min().unwrap_or(u64::MAX);
         over.into_iter().map(|key| record::remove(KEYS, key.to_vec())).collect()
     }
@@ -125,12 +137,13 @@ impl Letters {
     pub(crate) fn keyed(&self, key: &LetterKey) -> Option<Delivery> {
         let state = self.state();
         let keyed = state.keys.known.get(key)?;
-        let id = LetterId::new(keyed.log, keyed.number);
+        let id = keyed.letter();
         let out = state.outgoing.get(&PeerId::from_bytes(keyed.peer));
         let state = match out.and_then(|out| out.state_of(id)) {
             Some(state) => state?,
-            // Neither under way nor dead, and not forgotten: then its key would be, too.
-            None => watch::channel(LetterState::Processed).1,
+            None if keyed.processed => watch::channel(LetterState::Processed).1,
+            // Too many letters died behind it, or its record or its log was lost.
+            None => watch::channel(LetterState::Dead(not_kept())).1,
         };
         Some(Delivery { id, state })
     }
@@ -150,6 +163,12 @@ impl Letters {
         });
         answered
     }
+}
+
+fn not_kept() -> RemoteError {
+    let text = "the letter was given up, or its record was lost, and is not kept any more; whether \
+                it was handled is not known";
+    RemoteError::new(RemoteErrorKind::Cancelled, text)
 }
 
 /// What makes a letter the same as another one.

@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::super::error::RemoteError;
+use super::LetterId;
 use crate::store::Change;
 use crate::wire::codec::{decode_message, encode_message};
 use crate::wire::{PeerId, TraceContext};
@@ -98,6 +99,14 @@ pub(super) struct Keyed {
     pub(super) digest: [u8; 32],
     /// Until when the key is remembered, in seconds since the Unix epoch.
     pub(super) until: u64,
+    /// The letter was handled: then nothing else is kept of it.
+    pub(super) processed: bool,
+}
+
+impl Keyed {
+    pub(super) const fn letter(&self) -> LetterId {
+        LetterId::new(self.log, self.number)
+    }
 }
 
 /// The key of a letter, or of a refusal.

@@ -4,8 +4,8 @@
 //! taken stays known, so that a peer that is trusted again has no letter handled twice.
 
 use super::super::error::{RemoteError, RemoteErrorKind};
-use super::Letters;
 use super::receiving::forbidden;
+use super::{Letters, State};
 use crate::wire::PeerId;
 
 impl Letters {
@@ -22,7 +22,8 @@ impl Letters {
             drop(self.over((peer, *log, *number), Some(forbidden(&letter.name))));
         }
         let mut state = self.state();
-        let Some(out) = state.outgoing.get_mut(&peer) else { return (waiting.len(), 0) };
+        let State { outgoing, keys, .. } = &mut *state;
+        let Some(out) = outgoing.get_mut(&peer) else { return (waiting.len(), 0) };
         let text = format!(
             "this node has revoked its trust in {} before that said that the letter was handled; \
              whether it was is not known",
@@ -30,7 +31,8 @@ impl Letters {
         );
         let dead = out.durable();
         let count = dead.len();
-        self.finish(peer, out, dead, Some(RemoteError::new(RemoteErrorKind::Forbidden, text)));
+        let why = RemoteError::new(RemoteErrorKind::Forbidden, text);
+        self.finish(peer, (out, keys), dead, Some(why));
         (waiting.len(), count)
     }
 

@@ -8,7 +8,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::super::super::error::{RemoteError, RemoteErrorKind};
 use super::super::super::exchange::{Exchange, cost};
-use super::super::record::{self, LETTERS, LOGS, Letter, Log};
+use super::super::record::{self, KEYS, LETTERS, LOGS, Letter, Log};
 use super::super::{Delivery, LetterId, LetterInfo, LetterState, Letters, State};
 use super::{Open, Outgoing};
 use crate::store::{Store, now};
@@ -51,23 +51,24 @@ impl Letters {
         let (&peer, out) = outgoing.iter_mut().find(|(_, out)| out.log == id.log)?;
         let kept = out.dead.remove(&id.number)?;
         let (answer, answered) = oneshot::channel();
+        let key = keys.without(id);
         let letter = record::remove(LETTERS, record::key(peer, id.log, id.number));
-        self.try_write(
-            keys.without(id).into_iter().chain([letter]).collect(),
-            move |letters, forgotten| {
-                if let (Err(_), Some(out)) = (&forgotten, letters.state().outgoing.get_mut(&peer)) {
+        let its_key = key.map(|(key, _)| record::remove(KEYS, key.to_vec()));
+        self.try_write(its_key.into_iter().chain([letter]).collect(), move |letters, forgotten| {
+            if forgotten.is_err() {
+                let State { outgoing, keys, .. } = &mut *letters.state();
+                if let Some(out) = outgoing.get_mut(&peer) {
                     out.dead.insert(id.number, kept);
+                    key.into_iter().for_each(|(key, keyed)| keys.put(key, keyed));
                 }
-                let told = |error: &io::Error| {
-                    RemoteError::new(
-                        RemoteErrorKind::Storage,
-                        format!("the letter {id} was not forgotten: {error}"),
-                    )
-                };
-                // Whoever asked may be gone.
-                let _ = answer.send(forgotten.map_err(told));
-            },
-        );
+            }
+            let told = |error: &io::Error| {
+                let text = format!("the letter {id} was not forgotten: {error}");
+                RemoteError::new(RemoteErrorKind::Storage, text)
+            };
+            // Whoever asked may be gone.
+            let _ = answer.send(forgotten.map_err(told));
+        });
         Some(answered)
     }
 }

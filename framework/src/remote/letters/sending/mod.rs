@@ -16,14 +16,14 @@ use self::offers::{Next, Offers};
 use super::super::error::{RemoteError, RemoteErrorKind};
 use super::super::exchange::{Exchange, Target, cost};
 use super::delivery::stopped;
-use super::keyed::{self, LetterKey, Posted};
+use super::keyed::{self, Keys, LetterKey, Posted};
 use super::record::{self, LETTERS, LOGS, Letter, Log, LogId};
 use super::{Delivery, LETTER_LIMIT, LetterId, LetterState, Letters, State};
 use crate::store::{now, random32};
 use crate::wire::{PeerId, TraceContext};
 
 /// The most dead letters that are kept for one peer; the oldest go.
-const DEAD_MOST: usize = 10_000;
+pub(super) const DEAD_MOST: usize = 10_000;
 
 /// The letters to one peer.
 pub(super) struct Outgoing {
@@ -220,7 +220,8 @@ impl Letters {
         (code, text): (u8, &str),
     ) -> Result<(), String> {
         let mut state = self.state();
-        let Some(out) = state.outgoing.get_mut(&peer) else {
+        let State { outgoing, keys, .. } = &mut *state;
+        let Some(out) = outgoing.get_mut(&peer) else {
             return Err("a word about letters that were never sent".into());
         };
         match out.offers.hears(epoch, number) {
@@ -237,11 +238,11 @@ impl Letters {
                     open.state.send_replace(LetterState::Delivered);
                 }
             }
-            1 => self.finish(peer, out, vec![number], None),
+            1 => self.finish(peer, (out, keys), vec![number], None),
             _ => {
                 let mut why = RemoteError::told(code, text);
                 why.message = format!("{} refused it: {}", out.exchange.peer_name(), why.message);
-                self.finish(peer, out, vec![number], Some(why));
+                self.finish(peer, (out, keys), vec![number], Some(why));
             }
         }
         out.send();
@@ -252,7 +253,7 @@ impl Letters {
     pub(super) fn finish(
         &self,
         peer: PeerId,
-        out: &mut Outgoing,
+        (out, keys): (&mut Outgoing, &mut Keys),
         numbers: Vec<u64>,
         why: Option<RemoteError>,
     ) {
@@ -263,6 +264,7 @@ impl Letters {
             match &why {
                 None => {
                     changes.push(record::remove(LETTERS, key));
+                    changes.extend(keys.processed(LetterId::new(out.log, number)));
                     ended.push((number, state, LetterState::Processed));
                 }
                 Some(why) => {
@@ -301,19 +303,16 @@ impl Letters {
         if !over.is_empty() {
             self.write(over, |_| {});
         }
-        for (&peer, out) in &mut state.outgoing {
+        let State { outgoing, keys, .. } = &mut *state;
+        for (&peer, out) in outgoing {
             if out.offers.is_due(now) {
                 let expired = out.offers.expired(now);
                 let text = format!(
                     "it expired before {} said that it was handled; whether it was is not known",
                     out.exchange.peer_name()
                 );
-                self.finish(
-                    peer,
-                    out,
-                    expired,
-                    Some(RemoteError::new(RemoteErrorKind::Expired, text)),
-                );
+                let why = RemoteError::new(RemoteErrorKind::Expired, text);
+                self.finish(peer, (out, keys), expired, Some(why));
                 out.offers.look_later();
                 out.send();
             }

@@ -1,6 +1,8 @@
 //! Letters under keys: the same one, however often it is posted, and in whichever life.
 
-use super::super::record::{KEYS, LETTERS};
+use super::super::super::error::Handled;
+use super::super::record::{KEYS, LETTERS, LOGS};
+use super::super::sending::DEAD_MOST;
 use super::*;
 
 const KEY: LetterKey = [3; 32];
@@ -60,4 +62,51 @@ async fn a_key_goes_with_a_letter_that_is_forgotten_and_with_its_time() {
     let over = world.letters.state().keys.expire(now + day + 1);
     assert_eq!(over, [Change::Remove { table: KEYS, key: KEY.to_vec() }]);
     assert!(world.letters.keyed(&KEY).is_none());
+}
+
+/// Of a key whose letter is not kept any more: that it is dead, and nobody knows whether it was
+/// handled.
+fn is_not_known(world: &World) {
+    let LetterState::Dead(why) = world.letters.keyed(&KEY).unwrap().state() else { panic!() };
+    assert_eq!(why.kind.handled(), Handled::Unknown, "{why}");
+}
+
+#[actix::test]
+async fn a_letter_that_is_not_kept_any_more_was_not_processed() {
+    let remove = |(key, _): (Vec<u8>, Vec<u8>), table| Change::Remove { table, key };
+    let rot = |(key, _): (Vec<u8>, Vec<u8>), table| Change::Put { table, key, value: vec![0xff] };
+    for (table, harm) in
+        [(LETTERS, &remove as &dyn Fn(_, _) -> _), (LETTERS, &rot), (LOGS, &remove)]
+    {
+        let spool = Arc::<MemoryStore>::default();
+        let letter = post(&World::new(&spool), 10).await.unwrap().id();
+        let record = spool.load(table).unwrap().remove(0);
+        spool.write(vec![harm(record, table)]).unwrap();
+        let world = World::new(&spool);
+        is_not_known(&world);
+        assert_eq!(post(&world, 10).await.unwrap().id(), letter, "it is no other letter");
+    }
+}
+
+#[actix::test]
+async fn a_dead_letter_that_others_have_driven_out_was_not_processed() {
+    let spool = Arc::<MemoryStore>::default();
+    let world = World::new(&spool);
+    let refuse = |id: LetterId| {
+        let refused = (RemoteErrorKind::Died.code(), "no");
+        world.letters.said(PEER, world.epoch, (id.log, id.number), refused).unwrap();
+    };
+    refuse(post(&world, 10).await.unwrap().id());
+    world.settle().await;
+    assert!(matches!(world.letters.keyed(&KEY).unwrap().state(), LetterState::Dead(_)));
+    for _ in 0..DEAD_MOST {
+        let other = world.post(0).unwrap().await.unwrap().unwrap();
+        world.said();
+        refuse(other.id());
+        let _ = other.processed().await;
+    }
+    world.settle().await;
+    assert_eq!(world.count(LETTERS), DEAD_MOST);
+    is_not_known(&world);
+    is_not_known(&World::new(&spool));
 }

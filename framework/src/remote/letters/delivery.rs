@@ -28,7 +28,8 @@ pub enum LetterState {
     Delivered,
     /// Its actor has handled it. It is forgotten here.
     Processed,
-    /// It is over, and was not handled, as far as is known: it has expired, or was refused.
+    /// It is over, and nobody said that it was handled: it has expired, was refused, or its peer was
+    /// revoked. [`RemoteErrorKind::handled`] tells whether it surely was not.
     Dead(RemoteError),
 }
 

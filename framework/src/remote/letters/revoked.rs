@@ -1,6 +1,7 @@
 //! Letters from and to a peer that was revoked: none of them waits any longer.
 //!
-//! Invariant: what is taken out here is refused, and never said to be handled; how far its log was
+//! Invariant: what is taken out here is refused, and never said to be handled; that a letter to the
+//! peer was not handled is only said where it was never sent; how far its log was
 //! taken stays known, so that a peer that is trusted again has no letter handled twice.
 
 use super::super::error::{RemoteError, RemoteErrorKind};
@@ -24,15 +25,20 @@ impl Letters {
         let mut state = self.state();
         let State { outgoing, keys, .. } = &mut *state;
         let Some(out) = outgoing.get_mut(&peer) else { return (waiting.len(), 0) };
-        let text = format!(
-            "this node has revoked its trust in {} before that said that the letter was handled; \
-             whether it was is not known",
-            out.peer_name()
-        );
-        let dead = out.durable();
-        let count = dead.len();
-        let why = RemoteError::new(RemoteErrorKind::Forbidden, text);
-        self.finish(peer, (out, keys), dead, Some(why));
+        let (said, never) = out.said_and_not();
+        let count = said.len() + never.len();
+        let revoked = format!("this node has revoked its trust in {} before", out.peer_name());
+        for (numbers, kind, before) in [
+            (
+                said,
+                RemoteErrorKind::Cancelled,
+                "that said that the letter was handled; whether it was is not known",
+            ),
+            (never, RemoteErrorKind::Forbidden, "the letter was sent there: it was not handled"),
+        ] {
+            let why = RemoteError::new(kind, format!("{revoked} {before}"));
+            self.finish(peer, (out, keys), numbers, Some(why));
+        }
         (waiting.len(), count)
     }
 

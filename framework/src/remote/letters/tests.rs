@@ -81,6 +81,35 @@ async fn a_word_is_about_one_letter_and_no_refusal_becomes_another_word() {
 }
 
 #[actix::test]
+async fn of_letters_to_a_revoked_peer_only_what_was_never_sent_was_surely_not_handled() {
+    let spool = Arc::default();
+    let world = World::new(&spool);
+    let sent = world.post(10).unwrap().await.unwrap().unwrap();
+    let stored = world.post(10).unwrap().await.unwrap().unwrap();
+    assert_eq!(world.said().1, [1, 2]);
+    world.letters.said(PEER, world.epoch, (stored.id().log, 2), (0, "")).unwrap();
+    world.letters.down(PEER);
+    let never = world.post(10).unwrap().await.unwrap().unwrap();
+    assert_eq!(world.letters.cut_off(PEER), (0, 3));
+    let kinds = [
+        (sent, RemoteErrorKind::Cancelled),
+        (stored, RemoteErrorKind::Cancelled),
+        (never, RemoteErrorKind::Forbidden),
+    ];
+    for (letter, kind) in kinds {
+        let why = letter.processed().await.unwrap_err();
+        assert_eq!(why.kind, kind, "{why}");
+    }
+    // What an earlier life has said, nobody knows.
+    let letter = world.post(10).unwrap().await.unwrap().unwrap();
+    let world = World::unlinked(&spool);
+    assert_eq!(world.letters.cut_off(PEER), (0, 1));
+    world.settle().await;
+    let LetterState::Dead(why) = world.letters.find(letter.id()).unwrap().state() else { panic!() };
+    assert_eq!(why.kind, RemoteErrorKind::Cancelled, "{why}");
+}
+
+#[actix::test]
 async fn what_is_over_and_not_durably_so_is_not_passed_over_on_another_link() {
     let mut world = World::new(&Arc::default());
     let first = world.post(10).unwrap().await.unwrap().unwrap();

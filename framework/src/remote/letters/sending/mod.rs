@@ -30,6 +30,9 @@ pub(super) struct Outgoing {
     exchange: Arc<Exchange>,
     log: LogId,
     offers: Offers<Open>,
+    /// The last number that was ever said, as far as is known: an earlier life may have said all it
+    /// gave.
+    said: u64,
     /// Without their bodies.
     dead: BTreeMap<u64, (Letter, watch::Sender<LetterState>)>,
 }
@@ -57,7 +60,7 @@ pub(in crate::remote) struct Posting {
 
 impl Outgoing {
     fn new(exchange: Arc<Exchange>, Log { id, last }: Log) -> Self {
-        Self { exchange, log: id, offers: Offers::new(last), dead: BTreeMap::new() }
+        Self { exchange, log: id, offers: Offers::new(last), said: last, dead: BTreeMap::new() }
     }
 
     /// Those that are not over, those that are given up, and what the former cost.
@@ -73,6 +76,11 @@ impl Outgoing {
     /// Those that are stored, and not over.
     pub(super) fn durable(&self) -> Vec<u64> {
         self.offers.durable().map(|(number, _)| number).collect()
+    }
+
+    /// Those that are stored and not over: which may have been said on a link, and which never were.
+    pub(super) fn said_and_not(&self) -> (Vec<u64>, Vec<u64>) {
+        self.durable().into_iter().partition(|&number| number <= self.said)
     }
 
     /// A link is up: says again what is not over.
@@ -97,6 +105,7 @@ impl Outgoing {
                 return;
             }
             self.offers.said(number);
+            self.said = self.said.max(number);
         }
     }
 }

@@ -27,6 +27,13 @@ impl World {
     /// A node with a link to `PEER`, which may send to all names but `secret`; of `who knows`,
     /// nobody knows now.
     pub(super) fn new(spool: &Arc<MemoryStore>) -> Self {
+        let mut world = Self::unlinked(spool);
+        world.link();
+        world
+    }
+
+    /// The same, without a link.
+    pub(super) fn unlinked(spool: &Arc<MemoryStore>) -> Self {
         let exchange = Arc::new(Exchange::new(
             PEER,
             "peer".into(),
@@ -52,9 +59,7 @@ impl World {
         )
         .unwrap();
         letters.start();
-        let mut world = Self { letters, exchange, spool, epoch: 0, last: Cell::new(0) };
-        world.link();
-        world
+        Self { letters, exchange, spool, epoch: 0, last: Cell::new(0) }
     }
 
     /// Another link takes the place of the one there is.

@@ -205,7 +205,11 @@ impl Letters {
 }
 
 fn expired(letter: &Letter) -> RemoteError {
-    let text = format!("the letter to {:?} expired before it could be handed over", letter.name);
+    // An earlier life of this node, or an actor that died, may have had it.
+    let text = format!(
+        "the letter to {:?} expired before an actor was known to have handled it",
+        letter.name
+    );
     RemoteError::new(RemoteErrorKind::Expired, text)
 }
 

@@ -124,11 +124,12 @@ impl JsonRemote {
     /// [`deliver`](Self::deliver), once for this key: posted again under it, in a later life of this
     /// node, too, it is the same letter, whatever has become of it. A key is remembered for as long
     /// as letters are worth delivering ([`NodeConfig::expiry`](crate::NodeConfig)), and for a day at
-    /// least; 100,000 of them at most.
+    /// least; 100,000 of them at most, of the whole node.
     ///
     /// # Errors
     /// As of [`deliver`](Self::deliver). [`RemoteErrorKind::Conflict`]: another letter was delivered
-    /// under this key. [`RemoteErrorKind::Full`], too, when no more keys can be remembered.
+    /// under this key. [`RemoteErrorKind::Full`], too, when no more keys can be remembered: nothing
+    /// was stored then.
     pub async fn deliver_once(&self, key: LetterKey, json: &str) -> Result<Delivery, RemoteError> {
         self.post(Some(key), json).await
     }

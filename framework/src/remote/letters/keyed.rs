@@ -69,7 +69,7 @@ impl Keys {
         match self.known.get(key) {
             None if self.known.len() >= MOST => {
                 let text =
-                    format!("{MOST} keys of letters are remembered already: try again later");
+                    format!("{MOST} keys are remembered already: nothing was stored; try later");
                 Err(RemoteError::new(RemoteErrorKind::Full, text))
             }
             None => Ok(false),

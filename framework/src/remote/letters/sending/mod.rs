@@ -186,8 +186,8 @@ impl Letters {
             return Ok(());
         }
         let text = format!(
-            "{open} letters ({taken} bytes) are under way to {} already, at most {letters} and {bytes} may \
-             be: try again when some were handled",
+            "{open} letters ({taken} bytes) are under way to {} already, at most {letters} and {bytes} \
+             may be: nothing was stored; try again when some were handled",
             exchange.peer_name()
         );
         Err(RemoteError::new(RemoteErrorKind::Full, text))

@@ -61,6 +61,18 @@ impl Status {
         };
         Self { http, grpc, handled: kind.handled(), retry }
     }
+
+    /// The status of an error of a message that was to be stored: what is too much or too large was
+    /// not stored, and so not handled.
+    pub(crate) const fn of_storing(kind: RemoteErrorKind) -> Self {
+        let status = Self::of(kind);
+        match kind {
+            RemoteErrorKind::Full | RemoteErrorKind::Unencodable => {
+                Self { handled: Handled::No, ..status }
+            }
+            _ => status,
+        }
+    }
 }
 
 /// The name of a kind in addresses and logs: `no-such-name`.

@@ -84,6 +84,29 @@ async fn a_key_is_the_client_s_own_and_one_is_made_for_who_has_none() {
 }
 
 #[tokio::test]
+async fn what_there_is_no_room_to_store_was_not_handled() {
+    let mut world = World::new().await;
+    world.paris_goes().await;
+    let client = world.client();
+    let order = |length| format!(r#"{{"article":"{}"}}"#, "x".repeat(length)).into_bytes();
+    deliver(&client, "long", &order(2 << 20)).await.problem(413, "unencodable", "no");
+    // More than may be under way to one node.
+    let (mut stored, large) = (0, order(1_000_000));
+    let refused = loop {
+        let answer = deliver(&client, &format!("order-{stored}"), &large).await;
+        if answer.status != 202 {
+            break answer;
+        }
+        stored += 1;
+        assert!(stored < 100, "64 MiB at most");
+    };
+    let text = refused.problem(429, "full", "no");
+    assert!(text.contains("nothing was stored"), "{text}");
+    let place = format!("/v1/deliveries/order-{stored}");
+    client.get(&place).await.problem(404, "no-such-delivery", "no");
+}
+
+#[tokio::test]
 async fn receipts_come_as_events_and_go_on_where_they_were_left() {
     let mut world = World::new().await;
     world.paris_goes().await;

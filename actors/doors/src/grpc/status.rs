@@ -17,7 +17,16 @@ const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// The status of an error.
 pub(super) fn of(error: &RemoteError) -> Status {
-    let crate::Status { grpc, handled, retry, .. } = crate::Status::of(error.kind);
+    told(error, crate::Status::of(error.kind))
+}
+
+/// The status of an error of a message that was to be stored.
+pub(super) fn of_storing(error: &RemoteError) -> Status {
+    told(error, crate::Status::of_storing(error.kind))
+}
+
+fn told(error: &RemoteError, status: crate::Status) -> Status {
+    let crate::Status { grpc, handled, retry, .. } = status;
     // As gRPC writes reasons: `NO_SUCH_NAME`.
     let reason = crate::status::name(error.kind).to_ascii_uppercase().replace('-', "_");
     failed(Code::from_i32(grpc.into()), handled, &reason, &error.to_string(), retry)

@@ -38,7 +38,8 @@ pub(crate) async fn deliver(
     Json { text, .. }: Json,
 ) -> Result<Response, Problem> {
     let key = key(&headers)?;
-    let delivery = target.remote.deliver_once(scoped(&pass, &key), &text).await?;
+    let delivery = target.remote.deliver_once(scoped(&pass, &key), &text).await;
+    let delivery = delivery.map_err(|error| Problem::of_storing(&error))?;
     let state = match target.wait {
         Some(wait) => over_within(&delivery, wait).await,
         None => delivery.state(),

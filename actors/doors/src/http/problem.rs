@@ -39,6 +39,22 @@ impl Problem {
         }
     }
 
+    /// One of a message that was to be stored.
+    pub(crate) fn of_storing(error: &RemoteError) -> Self {
+        Self::of(error, Status::of_storing(error.kind))
+    }
+
+    fn of(error: &RemoteError, Status { http, handled, retry, .. }: Status) -> Self {
+        Self {
+            status: super::status(http),
+            kind: status::name(error.kind),
+            detail: error.to_string(),
+            handled,
+            retry,
+            headers: Vec::new(),
+        }
+    }
+
     pub(crate) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
         self
@@ -85,15 +101,7 @@ impl Problem {
 
 impl From<RemoteError> for Problem {
     fn from(error: RemoteError) -> Self {
-        let Status { http, handled, retry, .. } = Status::of(error.kind);
-        Self {
-            status: super::status(http),
-            kind: status::name(error.kind),
-            detail: error.to_string(),
-            handled,
-            retry,
-            headers: Vec::new(),
-        }
+        Self::of(&error, Status::of(error.kind))
     }
 }
 

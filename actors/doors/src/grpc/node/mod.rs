@@ -84,7 +84,7 @@ impl Naming {
             Does::Deliver => {
                 let body = calling.only(&mut requests).await?;
                 let delivery = calling.target.deliver(body).await;
-                Ok(states(delivery.map_err(|error| status::of(&error))?))
+                Ok(states(delivery.map_err(|error| status::of_storing(&error))?))
             }
         }
     }

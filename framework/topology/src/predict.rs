@@ -121,7 +121,9 @@ impl Topology {
         let wire_bytes = on_the_wire(route, expected, &limits, registry);
         // Of a queue, each target has its share.
         let every = match route.deliver {
-            crate::Deliver::One => expected.every * u32::try_from(route.to.len()).unwrap_or(1),
+            crate::Deliver::One => {
+                expected.every.saturating_mul(u32::try_from(route.to.len()).unwrap_or(u32::MAX))
+            }
             crate::Deliver::All => expected.every,
         };
         let stops = [&route.from].into_iter().chain(&route.via).chain([&to.node]);

@@ -195,3 +195,15 @@ fn a_trace_says_where_a_delivery_ends() {
     let (step, fails) = ends(&hidden.replace("{ folder = \"in-{node}\" }", taken), ".letter");
     assert_eq!((step, fails), (StepKind::Inbox, None));
 }
+
+#[test]
+fn a_queue_that_hardly_ever_gets_anything_is_calculated() {
+    let queue =
+        TEXT.replace("to = \"paris/letters\"", "to = [\"paris/letters\", \"brest/letters\"]");
+    let queue = queue.replace("source = { paths = \"letter\" }", "source = { each = \"letters\" }");
+    let mut queue = topology(&queue.replace("expected =", "deliver = \"one\"\n    expected ="));
+    queue.routes.get_mut("post").unwrap().expected.as_mut().unwrap().every = Duration::MAX;
+    let predictions = queue.predictions(&standard());
+    assert_eq!(predictions.len(), 2);
+    assert!(predictions.iter().all(|post| post.seconds.unwrap().is_finite()));
+}

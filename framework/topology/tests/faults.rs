@@ -329,6 +329,25 @@ fn two_files_have_two_folders_for_what_they_keep() {
 }
 
 #[test]
+fn a_file_goes_on_with_the_keys_that_an_earlier_build_made_for_it() {
+    let place = tempfile::tempdir().unwrap();
+    let make = |name: &str| std::fs::create_dir_all(place.path().join(".estafette").join(name));
+    let state = || {
+        let document = Document::parse(place.path().join("office.conf"), WHOLE);
+        document.topology().state.file_name().unwrap().to_owned()
+    };
+    assert_eq!(state(), "office.conf");
+    make("office").unwrap();
+    assert_eq!(state(), "office");
+    // It is that of the other one.
+    std::fs::write(place.path().join("office.toml"), "").unwrap();
+    assert_eq!(state(), "office.conf");
+    std::fs::remove_file(place.path().join("office.toml")).unwrap();
+    make("office.conf").unwrap();
+    assert_eq!(state(), "office.conf");
+}
+
+#[test]
 fn a_drawing_moves_no_cursor() {
     let text = "[node.\"a\\u001b[31m\\nb\"]\nx = \"\u{1b}\"\n[route.\"a\\u001b[2J\"]\n";
     for text in [text.to_owned(), text.replace('\u{1b}', "")] {

@@ -110,7 +110,19 @@ impl Document {
         // Of `a.toml` it is `a`, of `a.txt` all of it: they are two topologies.
         let is_toml = path.extension().is_some_and(|end| end == "toml");
         if let Some(name) = if is_toml { path.file_stem() } else { path.file_name() } {
+            let former = path.file_stem().filter(|_| !is_toml);
+            let former = former.map(|stem| topology.state.join(stem));
             topology.state = topology.state.join(name);
+            // Earlier builds called it by the stem: its keys and what waits there go on, unless
+            // that is the folder of the file beside it.
+            let is_folder = |state: &Path| topology.at(state).is_dir();
+            if let Some(former) = former
+                && is_folder(&former)
+                && !is_folder(&topology.state)
+                && !path.with_extension("toml").exists()
+            {
+                topology.state = former;
+            }
         }
         let mut broken = Broken::default();
         // What is no TOML has no keys that could be looked at.

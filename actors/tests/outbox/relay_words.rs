@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use estafette::delivery::FailureKind;
-use estafette::node::{OutboxState, RelayQuota, Store};
+use estafette::node::{OutboxError, OutboxState, RelayQuota, Store};
 use estafette::{Node, SendOptions, TransferHandle, TransferNews, TrustedPeer};
 use estafette_actors::sink::MemorySink;
 use estafette_actors::source::BytesSource;
@@ -325,6 +325,42 @@ async fn what_a_relay_has_altered_reaches_no_inbox_and_is_no_success_for_the_sen
             lyon.transfer(id).await.unwrap().delivered().await.unwrap();
             all_stop([lyon, dijon, paris]).await;
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn only_what_nobody_else_can_have_is_recalled() {
+    within(async {
+        let world = World::new();
+        let lyon = world.node(0).await;
+        let away = world.send_by_relay(&lyon, "in", b"for a relay that is away").await;
+        lyon.recall(away.id()).await.unwrap();
+        assert_eq!(away.delivered().await.unwrap_err().kind, FailureKind::Cancelled);
+        assert!(entry(&lyon, away.id()).await.is_none());
+        let dijon = world.relay(RelayQuota::default()).await;
+        let there = world.send_by_relay(&lyon, "in", b"for one that is there").await;
+        relayed(&lyon, &there).await;
+        assert!(matches!(lyon.recall(there.id()).await, Err(OutboxError::Unfit { .. })));
+        // It is offered, and perhaps there by now.
+        let large = world.send_by_relay(&lyon, "in", &content(4_000_000)).await;
+        let mut events = lyon.events();
+        while !large.status().started
+            && matches!(entry(&lyon, large.id()).await.unwrap().state, OutboxState::Stored)
+        {
+            events.next_news().await.unwrap();
+        }
+        assert!(matches!(lyon.recall(large.id()).await, Err(OutboxError::Unfit { .. })));
+        let (paris, mut arrived) = world.paris().await;
+        let mut lengths = [0; 2];
+        for length in &mut lengths {
+            *length = arrived.recv().await.unwrap().bytes.len();
+        }
+        lengths.sort_unstable();
+        assert_eq!(lengths, [21, 4_000_000]);
+        lyon.shutdown().await;
+        dijon.shutdown().await;
+        paris.shutdown().await;
     })
     .await;
 }

@@ -178,6 +178,13 @@ impl Node {
         self.order(id, OrderKind::Cancel).await.map(drop)
     }
 
+    /// Takes a delivery out of the outbox as long as nobody else can have it: it is with no relay,
+    /// and no try has offered it without being refused. One that an earlier process tried may have
+    /// been offered. Otherwise it stays, and the error is [`OutboxError::Unfit`].
+    pub async fn recall(&self, id: TransferId) -> Result<(), OutboxError> {
+        self.order(id, OrderKind::Recall).await.map(drop)
+    }
+
     /// Forgets a delivery of the outbox that is over, a dead letter too.
     pub async fn forget(&self, id: TransferId) -> Result<(), OutboxError> {
         self.order(id, OrderKind::Drop).await.map(drop)

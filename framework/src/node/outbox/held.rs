@@ -26,6 +26,8 @@ pub(super) struct Held {
     pub(super) busy: bool,
     /// A try is under way.
     pub(super) trying: bool,
+    /// The last try.
+    pub(super) tried: Option<Arc<TransferState>>,
     /// Whether it is stored yet; what happened to it meanwhile.
     pub(super) storing: Option<Storing>,
     /// Somebody wants it out. Shared with the try under way.
@@ -50,6 +52,7 @@ impl Held {
             source: None,
             busy: false,
             trying: false,
+            tried: None,
             storing,
             cancelled,
             said: None,
@@ -57,6 +60,15 @@ impl Held {
             room: None,
             unsure: false,
         }
+    }
+
+    /// Whether its receiver or a relay may have it, or it has ended.
+    pub(super) fn may_be_elsewhere(&self) -> bool {
+        let offered = match self.tried.as_ref().filter(|_| self.trying) {
+            Some(tried) => tried.may_have_arrived(self.unsure),
+            None => self.unsure,
+        };
+        offered || !matches!(self.entry.state, OutboxState::Stored)
     }
 
     /// Charges the room it takes to whose it is: after every change of its record.

@@ -25,6 +25,8 @@ pub(crate) struct Order {
 pub(crate) enum OrderKind {
     Retry,
     Cancel,
+    /// Cancel it only if nobody else may have it.
+    Recall,
     Drop,
 }
 
@@ -87,7 +89,11 @@ impl Outbox {
             OrderKind::Cancel if !held.entry.is_open() => {
                 unfit("is over already; drop it to forget it")
             }
-            OrderKind::Cancel if held.busy => {
+            // A try that was not offered yet hears of it before its first chunk is asked for.
+            OrderKind::Recall if held.may_be_elsewhere() => {
+                unfit("may be with its relay or its receiver already")
+            }
+            OrderKind::Cancel | OrderKind::Recall if held.busy => {
                 held.cancelled.set(true);
                 if let Some(stop) = held.storing.as_mut().and_then(|storing| storing.stop.take()) {
                     // Where that is over already, the record is being written, and removed again.
@@ -118,7 +124,9 @@ impl Outbox {
                 let new = TransferId::random();
                 Ok(Obeyed::Writing(new, self.revive(id, new, ctx)))
             }
-            OrderKind::Cancel | OrderKind::Drop => Ok(Obeyed::Writing(id, self.remove(id, ctx))),
+            OrderKind::Cancel | OrderKind::Recall | OrderKind::Drop => {
+                Ok(Obeyed::Writing(id, self.remove(id, ctx)))
+            }
         }
     }
 

@@ -71,6 +71,8 @@ impl Outbox {
         }
         (held.busy, held.trying) = (true, true);
         let before = held.unsure;
+        let state = Arc::new(TransferState::for_try(&held.state));
+        held.tried = Some(Arc::clone(&state));
         // The first try was counted when the delivery was stored.
         let first = held.source.take();
         let counted = if first.is_some() {
@@ -79,8 +81,7 @@ impl Outbox {
             held.entry.tries = held.entry.tries.saturating_add(1);
             Some(held.record(id))
         };
-        let (entry, outer, cancelled) =
-            (held.entry.clone(), Arc::clone(&held.state), Rc::clone(&held.cancelled));
+        let (entry, cancelled) = (held.entry.clone(), Rc::clone(&held.cancelled));
         let (shared, spool, hub, outbox) =
             (Arc::clone(&self.shared), Arc::clone(&self.spool), self.hub.clone(), ctx.address());
         actix::spawn(async move {
@@ -106,7 +107,6 @@ impl Outbox {
                     Err(Failure::new(FailureKind::Cancelled, "taken out of the outbox"))
                 }
                 Ok((source, content)) => {
-                    let state = Arc::new(TransferState::for_try(&outer));
                     let send = order(
                         &entry,
                         shared.clock.now(),
@@ -275,7 +275,7 @@ impl Handler<TryEnded> for Outbox {
 
     fn handle(&mut self, ended: TryEnded, ctx: &mut Context<Self>) {
         let Some(held) = self.entries.get_mut(&ended.id) else { return };
-        (held.trying, held.unsure) = (false, ended.unsure);
+        (held.trying, held.tried, held.unsure) = (false, None, ended.unsure);
         let peer = held.entry.next_hop();
         let reached = !matches!(&ended.outcome, Err(failure) if away(failure.kind));
         self.schedule.ended(peer, reached, Instant::now(), jitter());

@@ -142,17 +142,22 @@ async fn take_back(node: &Node, memory: &Memory, routes: impl Iterator<Item = &R
             let peer = &entry.peer;
             // What a relay has, it delivers.
             let goes_otherwise = entry.via != route.via && entry.state == OutboxState::Stored;
-            let is_outdated = goes_otherwise
-                || route.targets.iter().any(|(target, now)| {
-                    now != peer && (note.to == target.to_string() || route.is_for(target, &note))
-                });
-            if !is_outdated {
+            let is_others = route.targets.iter().any(|(target, now)| {
+                now != peer && (note.to == target.to_string() || route.is_for(target, &note))
+            });
+            if !is_others && !goes_otherwise {
                 continue;
             }
             // Forgotten before it is withdrawn, which would be taken for somebody's wish.
             let forgotten = memory.forget(&note.key).await;
-            if forgotten.is_ok() && node.withdraw(note.id).await.is_err() {
-                // It was delivered in this very moment. What can't be noted is sent once more.
+            if forgotten.is_err() {
+                continue;
+            }
+            // Since it was looked at, the relay may have got it.
+            let taken_back =
+                if is_others { node.withdraw(note.id).await } else { node.recall(note.id).await };
+            if taken_back.is_err() {
+                // It has gone its former way. What can't be noted is sent once more.
                 let _ = memory.put(&note).await;
             }
         }

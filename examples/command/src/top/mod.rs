@@ -49,7 +49,12 @@ pub(crate) async fn run(
             () = signals.next() => return Ok(ExitCode::SUCCESS),
             _ = look.tick() => {}
         }
-        let looked = look_at(&nodes, output).await?;
+        // A node that hangs keeps nobody from leaving.
+        let looked = tokio::select! {
+            biased;
+            () = signals.next() => return Ok(ExitCode::SUCCESS),
+            looked = look_at(&nodes, output) => looked,
+        };
         if options.topology.is_none() && looked.iter().all(|seen| !seen.runs()) {
             return Err(CommandError::usage(
                 "no node runs with this key",
@@ -70,13 +75,17 @@ pub(crate) async fn run(
     }
 }
 
-async fn look_at(nodes: &[(String, PathBuf)], output: &Output) -> Result<Vec<Seen>, CommandError> {
+async fn look_at(nodes: &[(String, PathBuf)], output: &Output) -> Vec<Seen> {
     let asked = nodes.iter().map(|(_, spool)| ask_at(spool, &Request::Snapshot));
     let mut looked = Vec::new();
     for ((name, _), answer) in nodes.iter().zip(join_all(asked).await) {
-        let snapshot = match answer? {
-            None => None,
-            Some((_, replies)) => replies.into_iter().find_map(|reply| match reply {
+        let snapshot = match answer {
+            Err(error) => {
+                looked.push(Seen::silent(name, error.message));
+                continue;
+            }
+            Ok(None) => None,
+            Ok(Some((_, replies))) => replies.into_iter().find_map(|reply| match reply {
                 Reply::Snapshot(snapshot) => Some(*snapshot),
                 _ => None,
             }),
@@ -86,7 +95,7 @@ async fn look_at(nodes: &[(String, PathBuf)], output: &Output) -> Result<Vec<See
         }
         looked.push(Seen::new(name, snapshot.unwrap_or(Value::Null)));
     }
-    Ok(looked)
+    looked
 }
 
 fn show(lines: &[String], is_drawn: bool) -> Result<(), CommandError> {

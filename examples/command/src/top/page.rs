@@ -37,8 +37,10 @@ impl Size {
 #[derive(Debug)]
 pub(super) struct Seen {
     name: String,
-    /// `None` where it does not run.
+    /// `None` where it does not run, or does not answer.
     snapshot: Option<Snapshot>,
+    /// Why it does not answer.
+    silent: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -150,11 +152,16 @@ struct Way {
 
 impl Seen {
     pub(super) fn new(name: &str, snapshot: Value) -> Self {
-        Self { name: name.to_owned(), snapshot: serde_json::from_value(snapshot).ok() }
+        let snapshot = serde_json::from_value(snapshot).ok();
+        Self { name: name.to_owned(), snapshot, silent: None }
+    }
+
+    pub(super) fn silent(name: &str, why: String) -> Self {
+        Self { name: name.to_owned(), snapshot: None, silent: Some(why) }
     }
 
     pub(super) fn runs(&self) -> bool {
-        self.snapshot.is_some()
+        self.snapshot.is_some() || self.silent.is_some()
     }
 }
 
@@ -164,7 +171,10 @@ pub(super) fn lines(before: &[Seen], now: &[Seen], size: Size) -> Vec<String> {
     for seen in now {
         let name = units::printable(&seen.name);
         let Some(snapshot) = &seen.snapshot else {
-            lines.push(format!("{name}  does not run"));
+            lines.push(match &seen.silent {
+                Some(why) => format!("{name}  does not answer: {}", units::printable(why)),
+                None => format!("{name}  does not run"),
+            });
             continue;
         };
         let earlier = before.iter().find(|before| before.name == seen.name);
@@ -257,7 +267,7 @@ impl Differences<'_> {
             if link.state != "up" {
                 let why = link.why.as_deref().map(units::printable);
                 let why = why.map(|why| format!(": {why}")).unwrap_or_default();
-                lines.push(format!("  link      {name} {}{why}", link.state));
+                lines.push(format!("  link      {name} {}{why}", units::printable(&link.state)));
                 continue;
             }
             let before = self
@@ -294,7 +304,7 @@ impl Differences<'_> {
                 "  transfer  {arrow} {} {}: {}, {of}, {}",
                 units::printable(&transfer.peer_name),
                 units::printable(&transfer.name),
-                transfer.phase.replace('_', " "),
+                units::printable(&transfer.phase.replace('_', " ")),
                 self.rate(transfer.bytes, before.map(|before| before.bytes)),
             ));
         }
@@ -344,10 +354,11 @@ mod tests {
             "totals": { "sent_bytes": sent, "delivered_out": 3 },
             "links": [{ "peer": "p", "name": "paris", "state": "up", "rtt_us": 1500, "lanes": 4,
                 "sent_bytes": sent }, { "peer": "d", "name": "di\u{1b}jon", "state": "dialing",
-                "why": "refused" }],
+                "why": "refused" }, { "peer": "b", "name": "brest", "state": "\u{1b}[2J" }],
             "stages": [{ "name": "seal", "busy_us": busy }, { "name": "idle", "busy_us": 5 }],
             "transfers": [{ "id": "1", "direction": "outgoing", "peer_name": "paris",
-                "name": "big", "phase": "waits_for_room", "bytes": done, "total": 4096 }],
+                "name": "big", "phase": "waits_for_room", "bytes": done, "total": 4096 },
+                { "id": "2", "phase": "\u{1b}[2J" }],
             "outbox": { "stored": { "count": 2, "bytes": 0 }, "dead": { "count": 1 } },
         });
         Seen::new("lyon", snapshot)
@@ -380,6 +391,11 @@ mod tests {
         assert!(again.contains("out -  in -"), "{again}");
         let away = lines(&[], &[Seen::new("paris", Value::Null)], Size::default());
         assert_eq!(away, ["paris  does not run"]);
+        let silent = Seen::silent("paris", "it hangs\u{1b}".into());
+        assert!(silent.runs());
+        let page = lines(&[], &[silent, seen(2000, 5, 5, 5)], Size::default());
+        assert!(page[0].starts_with("paris  does not answer: it hangs"), "{page:?}");
+        assert!(page[1].starts_with("lyon  up") && !page[0].contains('\u{1b}'), "{page:?}");
     }
 
     #[test]

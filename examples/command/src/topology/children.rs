@@ -120,7 +120,7 @@ pub(super) async fn run(
             "bring the key of one here, or leave its id out",
         ));
     }
-    let _only = Only::take(topology, &options.topology.file)?;
+    let _only = Only::take(topology, &here, &options.topology.file)?;
     // Together they would make the same ones.
     topology.make_keys()?;
     let (said, mut hear) = mpsc::channel(256);

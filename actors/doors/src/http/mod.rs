@@ -1,5 +1,6 @@
 //! The door for HTTP.
 
+mod answer;
 mod ask;
 mod body;
 mod deliver;
@@ -8,6 +9,7 @@ mod guard;
 mod open;
 mod openapi;
 mod problem;
+mod room;
 mod send;
 mod target;
 mod tell;
@@ -20,6 +22,7 @@ use axum::routing::{any, get, post, put};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use self::problem::Problem;
+use self::room::Room;
 use crate::access::Access;
 
 /// The most streams at once, of answers and of states; a further one is answered 503.
@@ -28,6 +31,8 @@ const STREAMS: usize = 16_384;
 const UPLOADS: usize = 32;
 /// What bodies of requests may hold of memory, all together, in KiB.
 const BODIES: usize = 64 << 10;
+/// What answers may hold of memory that their clients have not taken, in bytes.
+const ANSWERS: usize = 72 << 20;
 
 /// The door for HTTP as a router, for a host that has an axum server, or for
 /// [`serve`](crate::serve). All its paths begin with `/v1/`, but for `/openapi.json`; it checks
@@ -38,6 +43,7 @@ pub fn http(access: &Access) -> Router {
         streams: Arc::new(Semaphore::new(STREAMS)),
         uploads: Arc::new(Semaphore::new(UPLOADS)),
         bodies: Arc::new(Semaphore::new(BODIES)),
+        answers: Room::of(ANSWERS),
     };
     Router::new()
         .route("/v1/ask/{peer}/{name}/{message}", post(ask::ask))
@@ -62,6 +68,7 @@ struct Seat {
     streams: Arc<Semaphore>,
     uploads: Arc<Semaphore>,
     bodies: Arc<Semaphore>,
+    answers: Arc<Room>,
 }
 
 impl Seat {

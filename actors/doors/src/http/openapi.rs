@@ -5,15 +5,14 @@ use std::time::Duration;
 
 use axum::Extension;
 use axum::extract::State;
-use axum::http::header;
-use axum::response::{IntoResponse, Response};
-use estafette::remote::{Description, Taken};
+use axum::response::Response;
+use estafette::remote::{Description, Handled, Taken};
 use futures_util::future::join_all;
 use serde_json::{Map, Value, json};
 
-use super::Seat;
 use super::deliver::escaped;
 use super::problem::Problem;
+use super::{Seat, answer};
 use crate::tokens::Pass;
 
 /// The most peers that are asked what they take.
@@ -71,7 +70,7 @@ pub(crate) async fn openapi(
         // Peers that did not answer: what they take is not in here.
         "x-estafette-absent": absent,
     });
-    Ok(([(header::CONTENT_TYPE, "application/json")], document.to_string()).into_response())
+    answer::json(&seat.answers, &pass.name, document.to_string(), Handled::No)
 }
 
 /// The paths that any token has.

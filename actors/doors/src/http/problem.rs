@@ -65,6 +65,12 @@ impl Problem {
         self
     }
 
+    /// Says whether its message was handled, where it was sent.
+    pub(crate) fn handled(mut self, handled: Handled) -> Self {
+        self.handled = handled;
+        self
+    }
+
     /// What is told of it.
     pub(crate) fn body(&self) -> Value {
         json!({

@@ -43,9 +43,11 @@ async fn curl_puts_a_file_which_arrives_when_its_receiver_comes_back() {
     };
     assert_eq!(over["receipt"]["blake3"], blake3::hash(&sent).to_hex().as_str());
     assert_eq!(world.arrived("photo.raw"), Some(sent));
-    // It is nobody else's matter.
-    let other = client.with(Some(&world.token("other", "paris/till", None)));
-    other.get(&place).await.problem(404, "no-such-transfer", "no");
+    // It is nobody else's matter, who may send there, too.
+    for to in ["paris/till", "paris/files"] {
+        let other = client.with(Some(&world.token(to, to, None)));
+        other.get(&place).await.problem(404, "no-such-transfer", "no");
+    }
     client.get("/v1/transfers/0").await.problem(404, "no-such-transfer", "no");
 }
 
@@ -67,6 +69,58 @@ async fn a_body_that_breaks_off_leaves_nothing_and_is_never_taken_for_whole() {
     assert_eq!((whole.status, &whole.json()["state"]), (200, &"delivered".into()), "{whole:?}");
     assert_eq!(world.arrived("photo.raw").as_ref(), Some(&sent));
     assert_eq!(world.lyon.outbox().await.unwrap().len(), 1, "of what broke off nothing is stored");
+}
+
+#[tokio::test]
+async fn content_that_is_put_again_with_its_key_is_one_delivery_over_a_restart_too() {
+    let mut world = World::new().await;
+    world.paris_goes().await;
+    let sent = content(100_000);
+    let key = ["Idempotency-Key: photo-1"];
+    // What breaks off is not what the key stands for.
+    let client = world.client();
+    let mut broken = client.connect().await;
+    broken.say(client.head("PUT", FILE, &["Content-Length: 100000", key[0]])).await;
+    broken.say(&content(1000)).await;
+    drop(broken);
+    let first = loop {
+        let answer = client.ask("PUT", FILE, &key, &sent).await;
+        // Until the door has seen that the other one is gone.
+        if answer.status != 409 {
+            break answer;
+        }
+        answer.problem(409, "in-progress", "unknown");
+    };
+    assert_eq!((first.status, &first.json()["state"]), (202, &"stored".into()), "{first:?}");
+    let again = client.ask("PUT", FILE, &key, &sent).await;
+    assert_eq!((again.status, &again.json()["id"]), (202, &first.json()["id"]), "{again:?}");
+    assert_eq!(again.header("location"), first.header("location"));
+    client.ask("PUT", FILE, &key, &sent[1..]).await.problem(422, "conflict", "no");
+    world.lyon_restarts().await;
+    let client = world.client();
+    let again = client.ask("PUT", FILE, &key, &sent).await;
+    assert_eq!((again.status, &again.json()["id"]), (202, &first.json()["id"]), "{again:?}");
+    // Another token, another name, or no key: another delivery.
+    let other = client.with(Some(&world.token("other", "paris/*", None)));
+    for (client, path, headers) in [
+        (&other, FILE, &key[..]),
+        (&client, "/v1/send/paris/files/other.raw", &key),
+        (&client, FILE, &[]),
+    ] {
+        let one = client.ask("PUT", path, headers, &sent).await;
+        assert_eq!(one.status, 202, "{one:?}");
+        assert_ne!(one.json()["id"], first.json()["id"]);
+    }
+    assert_eq!(world.lyon.outbox().await.unwrap().len(), 4);
+    world.paris_comes().await;
+    let wait = [key[0], "Prefer: wait=60"];
+    let over = loop {
+        let answer = client.ask("PUT", FILE, &wait, &sent).await;
+        if answer.status != 202 {
+            break answer;
+        }
+    };
+    assert_eq!((over.status, &over.json()["state"]), (200, &"delivered".into()), "{over:?}");
 }
 
 #[tokio::test]

@@ -37,7 +37,10 @@ pub(crate) async fn deliver(
     headers: HeaderMap,
     Json { text, .. }: Json,
 ) -> Result<Response, Problem> {
-    let key = key(&headers)?;
+    let key = match given_key(&headers)? {
+        Some(key) => key,
+        None => random_key()?,
+    };
     let delivery = target.remote.deliver_once(scoped(&pass, &key), &text).await;
     let delivery = delivery.map_err(|error| Problem::of_storing(&error))?;
     let state = match target.wait {
@@ -92,17 +95,20 @@ pub(crate) async fn delivery(
     Ok(response)
 }
 
-/// The key of a delivery; a random one, if the client gives none.
-fn key(headers: &HeaderMap) -> Result<String, Problem> {
+/// A key for who gives none.
+fn random_key() -> Result<String, Problem> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|error| {
+        let text = format!("the operating system gave no randomness for a key: {error}");
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "storage", text)
+    })?;
+    Ok(data_encoding::HEXLOWER.encode(&bytes))
+}
+
+/// The key that a client gives, if it does.
+pub(crate) fn given_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let mut given = headers.get_all("idempotency-key").iter();
-    let Some(first) = given.next() else {
-        let mut bytes = [0; 16];
-        getrandom::fill(&mut bytes).map_err(|error| {
-            let text = format!("the operating system gave no randomness for a key: {error}");
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "storage", text)
-        })?;
-        return Ok(data_encoding::HEXLOWER.encode(&bytes));
-    };
+    let Some(first) = given.next() else { return Ok(None) };
     // A string of structured fields, as the draft has it, or what everybody writes.
     let text = first.to_str().unwrap_or_default().trim();
     let text = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
@@ -110,7 +116,7 @@ fn key(headers: &HeaderMap) -> Result<String, Problem> {
         let text = format!("Idempotency-Key is one text of 1 to {KEY_MOST} visible characters");
         return Err(target::bad(text));
     }
-    Ok(text.to_owned())
+    Ok(Some(text.to_owned()))
 }
 
 /// What the key of a client means to the node: nobody else's is the same.

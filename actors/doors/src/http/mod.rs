@@ -11,6 +11,7 @@ mod openapi;
 mod problem;
 mod room;
 mod send;
+mod sent;
 mod target;
 mod tell;
 
@@ -23,6 +24,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use self::problem::Problem;
 use self::room::Room;
+use self::sent::Sent;
 use crate::access::Access;
 
 /// The most streams at once, of answers and of states; a further one is answered 503.
@@ -44,6 +46,7 @@ pub fn http(access: &Access) -> Router {
         uploads: Arc::new(Semaphore::new(UPLOADS)),
         bodies: Arc::new(Semaphore::new(BODIES)),
         answers: Room::of(ANSWERS),
+        sent: Arc::default(),
     };
     Router::new()
         .route("/v1/ask/{peer}/{name}/{message}", post(ask::ask))
@@ -69,6 +72,7 @@ struct Seat {
     uploads: Arc<Semaphore>,
     bodies: Arc<Semaphore>,
     answers: Arc<Room>,
+    sent: Arc<Sent>,
 }
 
 impl Seat {

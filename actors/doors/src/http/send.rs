@@ -18,7 +18,8 @@ use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::{Buf, Bytes};
 use estafette::node::{OutboxEntry, OutboxState, SendError};
-use estafette::{Destination, RemoteErrorKind, SendOptions, TransferHandle, TransferId};
+use estafette::remote::Handled;
+use estafette::{Destination, RemoteErrorKind, SendOptions, TransferId};
 use estafette_actors::source::ReaderSource;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
@@ -27,8 +28,9 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::Seat;
-use super::deliver::applied;
+use super::deliver::{applied, given_key};
 use super::problem::Problem;
+use super::sent::{self, Found};
 use super::target;
 use crate::tokens::Pass;
 
@@ -52,10 +54,22 @@ pub(crate) async fn send(
     if headers.contains_key(header::CONTENT_RANGE) {
         return Err(target::bad("a part of content is not taken: send all of it"));
     }
-    let place = seat.upload()?;
     let wait = target::wait(headers);
     let length = headers.get(header::CONTENT_LENGTH);
-    let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+    let length: Option<u64> = length.and_then(|length| length.to_str().ok()?.parse().ok());
+    let (id, _sending) = match given_key(headers)? {
+        None => (sent::fresh(&pass), None),
+        Some(key) => {
+            let (node, path) = (seat.access.node(), [&*reached.peer.to_string(), &inbox, &file]);
+            let found = seat.sent.find(node, &pass, &key, path).await;
+            match found.map_err(|error| unsent(&error.into()))? {
+                Found::New(id, sending) => (id, Some(sending)),
+                Found::Sending => return Err(sending_now(&key)),
+                Found::Stored(id, entry) => return again(&seat, id, &entry, length, wait).await,
+            }
+        }
+    };
+    let place = seat.upload()?;
     let (parts, fed) = mpsc::channel(PARTS);
     let source = ReaderSource::new(&file, Fed { parts: fed, rest: Bytes::new(), ended: false })
         .map_err(|error| target::bad(format!("the name of the content: {error}")))?;
@@ -63,7 +77,7 @@ pub(crate) async fn send(
         Some(length) => source.expect_length(length),
         None => source,
     };
-    let options = SendOptions { copy: true, ..SendOptions::default() };
+    let options = SendOptions { copy: true, id: Some(id), ..SendOptions::default() };
     let to = Destination::Peer(reached.peer, inbox.clone());
     let sent = seat.access.node().send_with(to, source, options);
     let (fault, sent) = tokio::join!(feed(request.into_body(), parts), sent);
@@ -78,23 +92,58 @@ pub(crate) async fn send(
         // Its entry tells how it went.
         let _ = tokio::time::timeout(wait, handle.delivered()).await;
     }
-    accepted(&seat, &handle, wait).await
+    accepted(&seat, id, wait).await
+}
+
+/// What was stored by this key before is told again, and nothing is read.
+async fn again(
+    seat: &Seat,
+    id: TransferId,
+    entry: &OutboxEntry,
+    length: Option<u64>,
+    wait: Option<Duration>,
+) -> Result<Response, Problem> {
+    if let (Some(length), Some(stored)) = (length, entry.length)
+        && length != stored
+    {
+        let text = format!(
+            "this Idempotency-Key is that of content of {stored} bytes, and this has {length}: \
+             send other content by another key"
+        );
+        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "conflict", text));
+    }
+    if let Some(wait) = wait
+        && let Ok(handle) = seat.access.node().transfer(id).await
+    {
+        // Its entry tells how it went.
+        let _ = tokio::time::timeout(wait, handle.delivered()).await;
+    }
+    accepted(seat, id, wait).await
+}
+
+fn sending_now(key: &str) -> Problem {
+    let text = format!(
+        "the content of Idempotency-Key {key:?} is being sent at this moment, by another request: \
+         whether it will be stored is not known yet"
+    );
+    Problem::new(StatusCode::CONFLICT, "in-progress", text).handled(Handled::Unknown)
 }
 
 async fn accepted(
     seat: &Seat,
-    handle: &TransferHandle,
+    id: TransferId,
     wait: Option<Duration>,
 ) -> Result<Response, Problem> {
-    let entry = seat.access.node().outbox_entry(handle.id()).await.map_err(|error| {
+    let entry = seat.access.node().outbox_entry(id).await.map_err(|error| {
         Problem::new(super::status(507), "storage", format!("it was stored, and then: {error}"))
+            .handled(Handled::Unknown)
     })?;
     let is_over =
         matches!(entry.state, OutboxState::Delivered { .. } | OutboxState::Processed { .. });
     let status = if is_over { StatusCode::OK } else { StatusCode::ACCEPTED };
-    let mut response = (status, told(handle.id(), &entry)).into_response();
+    let mut response = (status, told(id, &entry)).into_response();
     let own = response.headers_mut();
-    if let Ok(place) = HeaderValue::from_str(&format!("/v1/transfers/{}", handle.id())) {
+    if let Ok(place) = HeaderValue::from_str(&format!("/v1/transfers/{id}")) {
         own.insert(header::LOCATION, place);
     }
     applied(own, wait);
@@ -115,6 +164,9 @@ pub(crate) async fn transfer(
         Problem::new(StatusCode::NOT_FOUND, "no-such-transfer", text)
     };
     let id: TransferId = id.parse().map_err(|_| none())?;
+    if !sent::is_of(id, &pass) {
+        return Err(none());
+    }
     let mut entry = node.outbox_entry(id).await.map_err(|_| none())?;
     let peer = entry.peer.to_string();
     if entry.relayed_for.is_some() || seat.access.reach(&pass, &peer, &entry.inbox).is_err() {

@@ -92,6 +92,30 @@ async fn a_problem_closes_with_its_status_and_its_word() {
 }
 
 #[tokio::test]
+async fn a_call_for_which_a_peer_has_no_room_is_told_so() {
+    let world = World::new().await;
+    let mut open = Vec::new();
+    for _ in 0..128 {
+        open.push(opened(&world, COUNT).await);
+    }
+    let client = world.client();
+    let json = ["Content-Type: application/json"];
+    let path = "/v1/download/paris/counter/shop.Count";
+    for refused in [
+        client.ask("GET", COUNT, &UPGRADE, b"").await,
+        client.ask("POST", path, &json, b"{}").await,
+    ] {
+        let text = refused.problem(429, "full", "no");
+        assert!(text.contains("paris has as many calls"), "{text}");
+        assert_eq!(refused.header("retry-after"), "1");
+    }
+    open.clear();
+    // Where one has ended there is room again.
+    within(async { while client.ask("POST", path, &json, br#"{"to":1}"#).await.status != 200 {} })
+        .await;
+}
+
+#[tokio::test]
 async fn a_client_that_goes_ends_the_call_and_one_that_does_not_read_is_not_sent_to() {
     let world = World::new().await;
     let mut socket = opened(&world, COUNT).await;

@@ -24,7 +24,7 @@ use super::Seat;
 use super::body::Json;
 use super::deliver::{ALIVE, applied, wants_events};
 use super::problem::Problem;
-use super::target::Target;
+use super::target::{Target, with_room};
 use crate::status::HANDLED;
 
 /// How long the status waits for a first answer, so that what is wrong from the start is in it.
@@ -48,7 +48,8 @@ pub(crate) async fn download(
         Some(wait) => target.remote.within(wait),
         None => target.remote,
     };
-    let items = begun(remote.download(&text).await?).await?;
+    let begins = remote.download(&text);
+    let items = begun(with_room(&seat, &target.reached, begins).await?).await?;
     let mut response = if wants_events(&headers) {
         let events = Sse::new(events(items, place));
         let kept = events.keep_alive(KeepAlive::new().interval(ALIVE));

@@ -23,7 +23,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::Seat;
 use super::problem::Problem;
-use super::target::Target;
+use super::target::{Target, with_room};
 use crate::status::{self, Status};
 
 /// The most bytes of an item, as of any stream of messages.
@@ -48,7 +48,12 @@ pub(crate) async fn open(
             .with(axum::http::header::UPGRADE, axum::http::HeaderValue::from_static("websocket"))
     })?;
     let place = seat.stream()?;
-    let (upload, download) = target.remote.open().await?;
+    let Target { remote, reached, wait } = target;
+    let remote = match wait {
+        Some(wait) => remote.within(wait),
+        None => remote,
+    };
+    let (upload, download) = with_room(&seat, &reached, remote.open()).await?;
     let socket = socket.max_message_size(ITEM_MOST).max_frame_size(ITEM_MOST);
     Ok(socket.on_upgrade(move |socket| run(socket, upload, download, place)))
 }

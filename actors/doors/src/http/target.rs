@@ -7,20 +7,26 @@ use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::StatusCode;
 use axum::http::header::{HeaderMap, HeaderValue};
 use axum::http::request::Parts;
+use estafette::RemoteError;
 use estafette::remote::{JsonRemote, TraceContext};
 use serde::Deserialize;
 
 use super::Seat;
 use super::problem::Problem;
+use crate::access::Reached;
 use crate::tokens::{Pass, Refusal};
 
 /// The longest that somebody may wait for an answer.
 pub(crate) const WAIT_MOST: Duration = Duration::from_secs(300);
 
+/// How long room for one more call with streams is waited for, where there is a link.
+const ROOM_WITHIN: Duration = Duration::from_secs(1);
+
 /// An actor of another node, for one type of message.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
     pub(crate) remote: JsonRemote,
+    pub(crate) reached: Reached,
     /// How long the client wants to wait.
     pub(crate) wait: Option<Duration>,
 }
@@ -53,7 +59,31 @@ impl FromRequestParts<Seat> for Target {
         if let Some(trace) = trace(&parts.headers) {
             remote = remote.traced(trace);
         }
-        Ok(Self { remote, wait: wait(&parts.headers) })
+        Ok(Self { remote, reached, wait: wait(&parts.headers) })
+    }
+}
+
+/// Begins a call with streams, of which a peer takes so many at a time.
+pub(crate) async fn with_room<T>(
+    seat: &Seat,
+    reached: &Reached,
+    begin: impl Future<Output = Result<T, RemoteError>>,
+) -> Result<T, Problem> {
+    let mut watch = seat.access.node().watch(&reached.peer.to_string())?;
+    let too_long = async {
+        // How long a link is waited for, the call itself knows.
+        watch.up().await;
+        tokio::time::sleep(ROOM_WITHIN).await;
+    };
+    tokio::select! {
+        biased;
+        begun = begin => Ok(begun?),
+        () = too_long => {
+            let text =
+                format!("{} has as many calls with streams under way as it may", reached.peer_name);
+            Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "full", text)
+                .again_after(Duration::from_secs(1)))
+        }
     }
 }
 

@@ -116,6 +116,31 @@ async fn a_call_for_which_a_peer_has_no_room_is_told_so() {
 }
 
 #[tokio::test]
+async fn what_is_open_ends_with_its_token() {
+    let mut world = World::new().await;
+    let mut socket = opened(&world, COUNT).await;
+    let client = world.client();
+    let json = ["Content-Type: application/json"];
+    let path = "/v1/download/paris/counter/shop.Count";
+    let (_, lines) = client.open("POST", path, &json, b"{}").await;
+    assert!(world.access.tokens().remove("till").unwrap());
+    let closed = [&4401_u16.to_be_bytes()[..], b"token-ended"].concat();
+    assert_eq!(next(&mut socket).await, (8, closed));
+    let lines = lines.rest().await;
+    let (_, last) = lines.trim_end().rsplit_once('\n').unwrap();
+    assert!(last.contains("urn:estafette:problem:forbidden"), "{last}");
+    let client = client.with(Some(&world.token("other", "paris/*", None)));
+    world.paris_goes().await;
+    let path = "/v1/deliver/paris/shop/shop.Order";
+    let stored = client.ask("POST", path, &json, br#"{"article":"tea"}"#).await;
+    let place = stored.header("location").to_owned();
+    let (_, states) = client.open("GET", &place, &["Accept: text/event-stream"], b"").await;
+    assert!(world.access.tokens().remove("other").unwrap());
+    let states = states.rest().await;
+    assert!(states.contains("event: stored") && !states.contains("event: processed"), "{states}");
+}
+
+#[tokio::test]
 async fn a_client_that_goes_ends_the_call_and_one_that_does_not_read_is_not_sent_to() {
     let world = World::new().await;
     let mut socket = opened(&world, COUNT).await;

@@ -15,7 +15,7 @@ use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use estafette::remote::{Delivery, Handled, LetterKey, LetterState};
-use futures_util::{Stream, stream};
+use futures_util::{Stream, StreamExt, stream};
 use serde_json::{Value, json};
 
 use super::Seat;
@@ -81,7 +81,9 @@ pub(crate) async fn delivery(
     if wants_events(&headers) {
         let place = seat.stream()?;
         let after = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
-        let events = events(delivery, key, after.unwrap_or(0), place);
+        let tokens = seat.access.tokens().clone();
+        let ended = async move { tokens.ended(&pass).await };
+        let events = events(delivery, key, after.unwrap_or(0), place).take_until(Box::pin(ended));
         let kept = Sse::new(events).keep_alive(KeepAlive::new().interval(ALIVE));
         return Ok(([("x-accel-buffering", "no")], kept).into_response());
     }

@@ -9,14 +9,15 @@ use std::io;
 use std::pin::Pin;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::{self, HeaderMap};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use estafette::RemoteError;
 use estafette::remote::{Handled, JsonDownload};
+use estafette::{RemoteError, RemoteErrorKind};
 use futures_util::stream::{self, Stream, StreamExt};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -26,6 +27,7 @@ use super::deliver::{ALIVE, applied, wants_events};
 use super::problem::Problem;
 use super::target::{Target, with_room};
 use crate::status::HANDLED;
+use crate::tokens::{Pass, Tokens};
 
 /// How long the status waits for a first answer, so that what is wrong from the start is in it.
 const FIRST: Duration = Duration::from_secs(1);
@@ -39,6 +41,7 @@ type Items = Pin<Box<dyn Stream<Item = Item> + Send>>;
 /// Asks, and gives the answers as they come. A client that goes away cancels the call.
 pub(crate) async fn download(
     State(seat): State<Seat>,
+    Extension(pass): Extension<Pass>,
     target: Target,
     headers: HeaderMap,
     Json { text, .. }: Json,
@@ -50,6 +53,7 @@ pub(crate) async fn download(
     };
     let begins = remote.download(&text);
     let items = begun(with_room(&seat, &target.reached, begins).await?).await?;
+    let items = while_admitted(items, seat.access.tokens().clone(), pass);
     let mut response = if wants_events(&headers) {
         let events = Sse::new(events(items, place));
         let kept = events.keep_alive(KeepAlive::new().interval(ALIVE));
@@ -71,6 +75,23 @@ async fn begun(mut answers: JsonDownload) -> Result<Items, RemoteError> {
         Ok(None) => Ok(Box::pin(stream::empty())),
         Ok(Some(first)) => Ok(Box::pin(stream::iter([Ok(first?)]).chain(answers))),
     }
+}
+
+/// The answers, for as long as the token is one.
+fn while_admitted(items: Items, tokens: Tokens, pass: Pass) -> Items {
+    let ended = Box::pin(async move {
+        tokens.ended(&pass).await;
+        let text = format!("the token {:?} was removed, or its time is over", pass.name);
+        RemoteError::new(RemoteErrorKind::Forbidden, text)
+    });
+    Box::pin(stream::unfold(Some((items, ended)), async |open| {
+        let (mut items, mut ended) = open?;
+        tokio::select! {
+            biased;
+            error = ended.as_mut() => Some((Err(error), None)),
+            item = items.next() => Some((item?, Some((items, ended)))),
+        }
+    }))
 }
 
 fn lines(

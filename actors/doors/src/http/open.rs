@@ -10,6 +10,7 @@
 
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
@@ -25,6 +26,7 @@ use super::Seat;
 use super::problem::Problem;
 use super::target::{Target, with_room};
 use crate::status::{self, Status};
+use crate::tokens::{Pass, Tokens};
 
 /// The most bytes of an item, as of any stream of messages.
 const ITEM_MOST: usize = 1 << 20;
@@ -39,6 +41,7 @@ type Sink = SplitSink<WebSocket, Message>;
 /// Begins the call, then the socket.
 pub(crate) async fn open(
     State(seat): State<Seat>,
+    Extension(pass): Extension<Pass>,
     target: Target,
     socket: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
@@ -55,22 +58,26 @@ pub(crate) async fn open(
     };
     let (upload, download) = with_room(&seat, &reached, remote.open()).await?;
     let socket = socket.max_message_size(ITEM_MOST).max_frame_size(ITEM_MOST);
-    Ok(socket.on_upgrade(move |socket| run(socket, upload, download, place)))
+    Ok(socket.on_upgrade(move |socket| async move {
+        let tokens = seat.access.tokens().clone();
+        run(socket, (upload, download), (tokens, pass), place).await;
+    }))
 }
 
 /// Carries items both ways until the answers are over, or one end goes.
 async fn run(
     socket: WebSocket,
-    upload: JsonUpload,
-    mut download: JsonDownload,
+    (upload, mut download): (JsonUpload, JsonDownload),
+    (tokens, pass): (Tokens, Pass),
     _place: OwnedSemaphorePermit,
 ) {
     let (mut sink, stream) = socket.split();
     let mut requests = std::pin::pin!(requests(stream, upload));
+    let mut ended = std::pin::pin!(tokens.ended(&pass));
     let mut pings = tokio::time::interval(PING);
     let close = loop {
         let said = tokio::select! {
-            ended = requests.as_mut() => match ended {
+            said = requests.as_mut() => match said {
                 Ended::Wrong(close) => break close,
                 // Dropped, the call is cancelled.
                 Ended::Gone => return,
@@ -80,6 +87,7 @@ async fn run(
                 Some(Err(error)) => break failed(&error),
                 None => break closing(1000, "end"),
             },
+            _ = ended.as_mut() => break closing(4401, "token-ended"),
             _ = pings.tick() => Message::Ping(Default::default()),
         };
         match tokio::time::timeout(SILENT_MOST, sink.send(said)).await {

@@ -25,6 +25,9 @@ pub use self::right::{Right, RightError};
 const TABLE: &str = "tokens";
 /// The longest that a change by another process goes unnoticed.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often it is looked whether the token of what is open is one still.
+#[cfg(feature = "http")]
+const CHECK_EVERY: Duration = Duration::from_secs(5);
 /// The longest name of a token, in characters.
 const NAME_MOST: usize = 64;
 
@@ -51,6 +54,7 @@ pub struct Pass {
     pub name: String,
     /// Where it leads to.
     rights: Arc<[Right]>,
+    id: Id,
 }
 
 /// The reason why somebody is not let in.
@@ -203,14 +207,32 @@ impl Tokens {
         }
         let State { known, buckets, .. } = &mut *state;
         let (id, record) = record::find(known, shown).ok_or(Refusal::Unknown)?;
-        if record.info.expires.is_some_and(|end| end <= now()) {
+        if record.has_expired() {
             return Err(Refusal::Expired);
         }
         if let Some(rate) = record.info.rate {
             let bucket = buckets.entry(id).or_insert_with(|| Bucket::full(rate));
             bucket.take(rate, Instant::now()).map_err(Refusal::TooOften)?;
         }
-        Ok(Pass { name: record.info.name.clone(), rights: Arc::clone(&record.rights) })
+        Ok(Pass { name: record.info.name.clone(), rights: Arc::clone(&record.rights), id })
+    }
+
+    /// Waits until the token of somebody who was let in is removed, or its time is over; that is
+    /// noticed after 6 s at most.
+    #[cfg(feature = "http")]
+    pub(crate) async fn ended(&self, pass: &Pass) -> Refusal {
+        loop {
+            tokio::time::sleep(CHECK_EVERY).await;
+            let state = self.looked_at();
+            // While they can't be read, nothing is known against it.
+            if state.version.is_some() {
+                match state.known.get(&pass.id) {
+                    None => return Refusal::Unknown,
+                    Some(record) if record.has_expired() => return Refusal::Expired,
+                    Some(_) => {}
+                }
+            }
+        }
     }
 
     /// Lets somebody in by the value of an `Authorization` header: `Bearer` and the token.

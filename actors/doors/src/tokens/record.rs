@@ -77,6 +77,10 @@ impl Record {
         (Issued { text }, id, Self { info, rights, digest })
     }
 
+    pub(super) fn has_expired(&self) -> bool {
+        self.info.expires.is_some_and(|end| end <= super::now())
+    }
+
     pub(super) fn bytes(&self) -> Vec<u8> {
         let written = Written { info: self.info.clone(), blake3: self.digest.to_hex().to_string() };
         // Texts and numbers alone can always be written.

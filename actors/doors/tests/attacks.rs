@@ -168,6 +168,40 @@ async fn a_body_that_is_too_long_or_never_ends_is_refused_before_it_is_taken() {
 }
 
 #[tokio::test]
+async fn a_token_that_takes_all_its_room_leaves_others_theirs() {
+    let world = World::new().await;
+    let greedy = world.client().with(Some(&world.token("greedy", "paris/*", None)));
+    let (mut slow, mut posts) = (Vec::new(), Vec::new());
+    for _ in 0..9 {
+        let mut socket = greedy.connect().await;
+        let put = greedy.head("PUT", "/v1/send/paris/files/x", &["Content-Length: 9"]);
+        socket.say(put).await;
+        slow.push(Box::pin(async move { (socket.head().await, socket) }));
+    }
+    for _ in 0..4 {
+        let mut socket = greedy.connect().await;
+        let head = greedy.head("POST", ORDER, &[JSON, "Content-Length: 16777216"]);
+        posts.push(Box::pin(async move {
+            socket.say(head).await;
+            socket.say(vec![b' '; (16 << 20) - 1]).await;
+            (socket.head().await, socket)
+        }));
+    }
+    // One content, and three messages, are too many; the others have all that a token may have.
+    let ((refused, _), _, _slow) = within(futures_util::future::select_all(slow)).await;
+    assert_eq!(refused.status, 503, "{refused:?}");
+    for _ in 0..3 {
+        let ((refused, _), _, others) = within(futures_util::future::select_all(posts)).await;
+        assert_eq!(refused.status, 503, "{refused:?}");
+        posts = others;
+    }
+    let client = world.client();
+    let put = client.ask("PUT", "/v1/send/paris/files/z", &[], b"x").await;
+    assert_eq!(put.status, 202, "{put:?}");
+    is_well(&client).await;
+}
+
+#[tokio::test]
 async fn two_lengths_or_a_length_and_pieces_hide_no_second_request() {
     let world = World::new().await;
     let client = world.client();

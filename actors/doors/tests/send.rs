@@ -112,15 +112,6 @@ async fn content_that_is_put_again_with_its_key_is_one_delivery_over_a_restart_t
         assert_ne!(one.json()["id"], first.json()["id"]);
     }
     assert_eq!(world.lyon.outbox().await.unwrap().len(), 4);
-    world.paris_comes().await;
-    let wait = [key[0], "Prefer: wait=60"];
-    let over = loop {
-        let answer = client.ask("PUT", FILE, &wait, &sent).await;
-        if answer.status != 202 {
-            break answer;
-        }
-    };
-    assert_eq!((over.status, &over.json()["state"]), (200, &"delivered".into()), "{over:?}");
 }
 
 #[tokio::test]

@@ -10,10 +10,11 @@ use axum::http::header::{self, HeaderMap, HeaderValue};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use serde::de::IgnoredAny;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Seat;
 use super::problem::Problem;
+use super::room::{Held, Room};
+use crate::tokens::{Pass, Refusal};
 
 /// The most bytes of a message, as everywhere.
 const MESSAGE_MOST: usize = 16 << 20;
@@ -27,18 +28,16 @@ const WITHIN: Duration = Duration::from_secs(60);
 pub(crate) struct Json {
     pub(crate) text: String,
     /// Its part of what all bodies may hold.
-    _held: Held,
+    _held: Option<Held>,
 }
-
-/// What a body holds of the memory of all; nothing yet, for an empty one.
-type Held = Option<OwnedSemaphorePermit>;
 
 impl FromRequest<Seat> for Json {
     type Rejection = Problem;
 
     async fn from_request(request: Request, seat: &Seat) -> Result<Self, Problem> {
         is_json(request.headers())?;
-        let (bytes, held) = whole(request, &seat.bodies).await?;
+        let pass = request.extensions().get::<Pass>().cloned().ok_or(Refusal::Missing)?;
+        let (bytes, held) = whole(request, &seat.bodies, &pass).await?;
         let text = String::from_utf8(bytes.into()).map_err(|error| no_json(&error))?;
         // Its fields are for its receiver to judge.
         serde_json::from_str::<IgnoredAny>(&text).map_err(|error| no_json(&error))?;
@@ -76,13 +75,17 @@ fn is_json(headers: &HeaderMap) -> Result<(), Problem> {
 }
 
 /// All of a body.
-async fn whole(request: Request, bodies: &Arc<Semaphore>) -> Result<(Bytes, Held), Problem> {
+async fn whole(
+    request: Request,
+    bodies: &Arc<Room>,
+    pass: &Pass,
+) -> Result<(Bytes, Option<Held>), Problem> {
     let told = request.headers().get(header::CONTENT_LENGTH);
     let told = told.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if told.is_some_and(|length| length > MESSAGE_MOST as u64) {
         return Err(too_large());
     }
-    match tokio::time::timeout(WITHIN, read(request.into_body(), bodies)).await {
+    match tokio::time::timeout(WITHIN, read(request.into_body(), bodies, pass)).await {
         Ok(read) => read,
         Err(_) => {
             let text = format!("the body did not come within {} s", WITHIN.as_secs());
@@ -93,9 +96,13 @@ async fn whole(request: Request, bodies: &Arc<Semaphore>) -> Result<(Bytes, Held
     }
 }
 
-async fn read(body: Body, bodies: &Arc<Semaphore>) -> Result<(Bytes, Held), Problem> {
+async fn read(
+    body: Body,
+    bodies: &Arc<Room>,
+    pass: &Pass,
+) -> Result<(Bytes, Option<Held>), Problem> {
     let mut stream = body.into_data_stream();
-    let (mut all, mut held, mut room) = (BytesMut::new(), None::<OwnedSemaphorePermit>, 0);
+    let (mut all, mut held, mut room) = (BytesMut::new(), None::<Held>, 0);
     while let Some(bytes) = stream.next().await {
         let bytes = bytes.map_err(|error| {
             let text = format!("the body broke off, or is none of HTTP: {error}");
@@ -106,15 +113,18 @@ async fn read(body: Body, bodies: &Arc<Semaphore>) -> Result<(Bytes, Held), Prob
         }
         let missing = (all.len() + bytes.len()).saturating_sub(room);
         if missing > 0 {
-            let pieces = missing.div_ceil(PIECE);
-            let count = u32::try_from(pieces * (PIECE >> 10)).unwrap_or(u32::MAX);
-            let more = Arc::clone(bodies).try_acquire_many_owned(count);
-            let more = more.map_err(|_| Problem::busy("bodies of requests"))?;
-            match &mut held {
-                Some(held) => held.merge(more),
-                None => held = Some(more),
+            let more = missing.div_ceil(PIECE) * PIECE;
+            let has_room = match &mut held {
+                Some(held) => held.more(more),
+                None => {
+                    held = bodies.take(&pass.name, more);
+                    held.is_some()
+                }
+            };
+            if !has_room {
+                return Err(Problem::busy("bodies of requests"));
             }
-            room += pieces * PIECE;
+            room += more;
         }
         all.extend_from_slice(&bytes);
     }

@@ -23,17 +23,21 @@ use axum::routing::{any, get, post, put};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use self::problem::Problem;
-use self::room::Room;
+use self::room::{Held, Room};
 use self::sent::Sent;
 use crate::access::Access;
+use crate::tokens::Pass;
 
 /// The most streams at once, of answers and of states; a further one is answered 503.
 const STREAMS: usize = 16_384;
-/// The most contents that are being sent at once, each of which has a thread that seals it.
+/// The most contents that are being sent at once, each of which has a thread that seals it; a
+/// quarter of them by one token.
 const UPLOADS: usize = 32;
-/// What bodies of requests may hold of memory, all together, in KiB.
-const BODIES: usize = 64 << 10;
-/// What answers may hold of memory that their clients have not taken, in bytes.
+/// What bodies of requests may hold of memory, in bytes; a quarter of it, those of one
+/// token.
+const BODIES: usize = 64 << 20;
+/// What answers may hold of memory that their clients have not taken, in bytes; a quarter
+/// of it, those of one token.
 const ANSWERS: usize = 72 << 20;
 
 /// The door for HTTP as a router, for a host that has an axum server, or for
@@ -43,8 +47,8 @@ pub fn http(access: &Access) -> Router {
     let seat = Seat {
         access: access.clone(),
         streams: Arc::new(Semaphore::new(STREAMS)),
-        uploads: Arc::new(Semaphore::new(UPLOADS)),
-        bodies: Arc::new(Semaphore::new(BODIES)),
+        uploads: Room::of(UPLOADS),
+        bodies: Room::of(BODIES),
         answers: Room::of(ANSWERS),
         sent: Arc::default(),
     };
@@ -69,16 +73,16 @@ pub fn http(access: &Access) -> Router {
 struct Seat {
     access: Access,
     streams: Arc<Semaphore>,
-    uploads: Arc<Semaphore>,
-    bodies: Arc<Semaphore>,
+    uploads: Arc<Room>,
+    bodies: Arc<Room>,
     answers: Arc<Room>,
     sent: Arc<Sent>,
 }
 
 impl Seat {
     /// A place for one more content.
-    fn upload(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        Arc::clone(&self.uploads).try_acquire_owned().map_err(|_| Problem::busy("contents"))
+    fn upload(&self, pass: &Pass) -> Result<Held, Problem> {
+        self.uploads.take(&pass.name, 1).ok_or_else(|| Problem::busy("contents"))
     }
 
     /// A place for one more stream.

@@ -82,9 +82,10 @@ impl Problem {
         })
     }
 
-    /// There are as many streams as may be.
+    /// There is as much of it as may be.
     pub(crate) fn busy(what: &str) -> Self {
-        let text = format!("as many {what} are open as may be: try again later");
+        let text =
+            format!("as many {what} are open as may be, of this token or of all: try again later");
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", text)
             .again_after(Duration::from_secs(10))
     }

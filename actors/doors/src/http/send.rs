@@ -69,7 +69,7 @@ pub(crate) async fn send(
             }
         }
     };
-    let place = seat.upload()?;
+    let place = seat.upload(&pass)?;
     let (parts, fed) = mpsc::channel(PARTS);
     let source = ReaderSource::new(&file, Fed { parts: fed, rest: Bytes::new(), ended: false })
         .map_err(|error| target::bad(format!("the name of the content: {error}")))?;

@@ -7,7 +7,7 @@ use super::codec::CodecError;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HandshakeError {
-    /// A message above [`HANDSHAKE_LIMIT`], or none at all.
+    /// A message above [`HANDSHAKE_LIMIT`](super::HANDSHAKE_LIMIT), or none at all.
     #[error("a handshake message has {given} bytes, 1 to {limit} are allowed")]
     Length {
         /// Bytes given or claimed.

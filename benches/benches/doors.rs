@@ -32,7 +32,6 @@ use tonic::server::{NamedService, UnaryService};
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Channel, Endpoint, Server};
 use tonic::{Request, Response, Status};
-use tonic_plain as tonic;
 
 /// The variables that make this program a server: its role, and what that needs.
 const ROLE: &str = "ESTAFETTE_DOORS_ROLE";

@@ -49,12 +49,13 @@ pub const CODEC_NAME_LIMIT: usize = 58;
 /// }
 /// ```
 pub trait ChunkCodec: fmt::Debug + Send + Sync + 'static {
-    /// Its number in front of the chunks it has compressed. 0, 1 and 255 have a meaning; up to 15
-    /// they are this project's, from 16 on a program's own. Those below 32 are announced to other
-    /// nodes, so that a node's preference gives way where the other end does not have it; a larger
-    /// one can't be preferred, and each delivery asks for it. What is announced is the number alone:
-    /// programs that prefer codecs of their own must mean the same codec by the same number, since
-    /// one that has another under it, or under another name, refuses what is sent (`Stage`).
+    /// Its number in front of the chunks it has compressed. Up to 15 they are this project's (0 is
+    /// raw, 1 snappy, 2 LZ4), 255 is the trailer, and those between are a program's own. Those
+    /// below 32 are announced to other nodes, so that a node's preference gives way where the other
+    /// end does not have it; a larger one can't be preferred, and each delivery asks for it. What
+    /// is announced is the number alone: programs that prefer codecs of their own must mean the
+    /// same codec by the same number, since one that has another under it, or under another name,
+    /// refuses what is sent (`Stage`).
     fn id(&self) -> Codec;
 
     /// What people, and the other end, know it by: at most 58 bytes, printable.

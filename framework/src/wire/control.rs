@@ -1,7 +1,8 @@
 //! The control messages that two nodes exchange over an established link.
 //!
-//! Invariant: the order of the variants is the format; a new one goes to the end, with a new
-//! version of the wire. Every message fits into one control frame.
+//! Invariant: the order of the variants, and of the fields in each, is the format. A new variant
+//! goes to the end; it needs a new version of the wire, and so does a new field, wherever it is:
+//! bytes behind the last known one are refused. Every message fits into one control frame.
 
 use std::fmt;
 

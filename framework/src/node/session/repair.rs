@@ -2,7 +2,8 @@
 //!
 //! A chunk that an actor died with is tried once more when the chain is whole again; a second time
 //! its transfer fails, the stage named. Chunks that only lay in the dead actor's mailbox go on
-//! without being counted.
+//! without being counted. A sender tries again with the chunk as it was cut; a receiver, which has
+//! no more of it, asks its sender ([`Session::ask_again`]), as it does for one that came damaged.
 
 use std::sync::Arc;
 
@@ -46,7 +47,7 @@ impl Session {
         self.mend(Vec::new(), ctx);
     }
 
-    /// Sees to it that all actors live, then sends `lost` again.
+    /// Sees to it that all actors live, then tries again with `lost`.
     fn mend(&mut self, lost: Vec<Lost>, ctx: &mut Context<Self>) {
         self.mending = Some(lost);
         let checks: Vec<_> = self.lanes.iter().map(|lane| lane.address.send(CheckChains)).collect();
@@ -99,6 +100,8 @@ impl Session {
         lost.into_iter().for_each(|lost| session.try_again(lost));
     }
 
+    /// The second try of a chunk: through the stages at its sender, by asking for it at its
+    /// receiver.
     fn try_again(&mut self, lost: Lost) {
         let Lost { stream, index, trailer, again, stage, .. } = lost;
         if let Some(out) =
@@ -154,6 +157,7 @@ impl Session {
         self.fail(stream, failure);
     }
 
+    /// Asks the sender for a chunk once more, or gives its transfer up, as [`Repair`] says.
     fn ask_again(&mut self, stream: u64, index: u64, repair: Option<Repair>, failure: Failure) {
         match repair {
             None => {}

@@ -22,7 +22,7 @@ use crate::thread::{self, Gone};
 
 /// Bytes of content in each piece: those of a chunk, unless a delivery says otherwise, so that one
 /// becomes the other in place.
-const PIECE: u32 = 256 << 10;
+pub(super) const PIECE: u32 = 256 << 10;
 
 pub(super) fn copy(mut order: CopyOrder) -> Result<Copying, CopyingError> {
     let header = CopyHeader::seal(
@@ -72,7 +72,7 @@ async fn work(
     let file = NewFile::create(&order.file).map_err(failed)?;
     let reader = Arc::new(file.reader().map_err(failed)?);
     grown.send_modify(|grown| grown.file = Some(reader));
-    let mut pieces = Pieces::begin(file, (header, cipher), grown).map_err(failed)?;
+    let mut pieces = Pieces::begin(file, header.clone(), cipher, grown).map_err(failed)?;
     let report = tokio::select! {
         biased;
         _ = &mut gone => return Err(CopyingError::Stopped),
@@ -86,20 +86,21 @@ async fn work(
 }
 
 /// Content on its way into the file.
-struct Pieces<'a> {
-    header: &'a CopyHeader,
+pub(super) struct Pieces {
+    pub(super) header: CopyHeader,
     cipher: SuiteCipher,
-    writer: Writer,
+    pub(super) writer: Writer,
     keys: PieceKeys,
     /// Bytes of content.
-    length: u64,
+    pub(super) length: u64,
 }
 
-impl<'a> Pieces<'a> {
-    fn begin(
+impl Pieces {
+    pub(super) fn begin(
         file: NewFile,
-        (header, cipher): (&'a CopyHeader, SuiteCipher),
-        grown: &'a watch::Sender<Grown>,
+        header: CopyHeader,
+        cipher: SuiteCipher,
+        grown: &watch::Sender<Grown>,
     ) -> io::Result<Self> {
         // Those before the last are all of one length.
         let (front, piece, telling) = (
@@ -142,9 +143,9 @@ impl<'a> Pieces<'a> {
     }
 
     /// Seals a piece to where it is written from.
-    fn put(&mut self, index: u64, plain: &[u8]) -> io::Result<()> {
+    pub(super) fn put(&mut self, index: u64, plain: &[u8]) -> io::Result<()> {
         let (epoch, last) =
-            (self.keys.of(self.header, index), plain.len() < self.header.piece_size());
+            (self.keys.of(&self.header, index), plain.len() < self.header.piece_size());
         let (front, sealed) =
             self.writer.room(PIECE_OVERHEAD + plain.len()).split_at_mut(PIECE_OVERHEAD);
         let tag = self.cipher.seal((epoch, index, last), plain, sealed);

@@ -91,6 +91,11 @@ impl CopySource {
         Ok(Self { file: Some(Arc::new(file)), content, ..Self::of(path, header, cipher, None) })
     }
 
+    /// The header in front of it.
+    pub(super) const fn header(&self) -> &CopyHeader {
+        &self.header
+    }
+
     /// The copy that will be at `path`, as it grows.
     pub(super) fn following(
         path: PathBuf,

@@ -6,11 +6,13 @@
 mod support;
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::sync::Arc;
 
-use estafette::{Node, RemoteMessage, TrustedPeer};
+use estafette::{Identity, Node, RemoteMessage, TrustedPeer};
 use estafette_actors::sink::FileSink;
 use estafette_actors::spool::Spool;
 use estafette_actors::standard;
@@ -37,11 +39,17 @@ impl actix::Handler<Order> for Shop {
     }
 }
 
+/// Paris's key, the same one in each life of it.
+fn paris_key(world: &World) -> Identity {
+    Identity::load_or_create(world.path("paris.key")).unwrap()
+}
+
 /// Paris, as a program with an actor, and lyon's id.
 async fn paris(world: &World) -> (Node, String) {
     let lyon = text(world.run("lyon", ["id"]).event("id"), "peer");
     let node = Node::builder()
         .name("paris")
+        .identity(paris_key(world))
         .listen("127.0.0.1:0")
         .spool(Arc::new(Spool::open(world.path("paris.spool")).unwrap()))
         .receive("files", FileSink::into_dir(world.path("in")))
@@ -129,6 +137,95 @@ async fn what_the_documentation_says_to_curl_works_as_it_is_written() {
         let ran = shell.output().unwrap();
         assert!(ran.status.success(), "{line}: {ran:?}");
     }
+    while !world.has_arrived("photo.jpg") {}
+    assert_eq!(node.terminate(), 0);
+    paris.shutdown().await;
+}
+
+/// A request of tus, whose answer nobody reads yet.
+fn request(url: &str, token: &str, line: &str, headers: &[&str], body: &[u8]) -> TcpStream {
+    let host = url.strip_prefix("http://").unwrap().trim_end_matches('/');
+    let mut head = format!("{line} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n");
+    head += "Tus-Resumable: 1.0.0\r\nConnection: close\r\n";
+    headers.iter().for_each(|header| head += &format!("{header}\r\n"));
+    let mut socket = TcpStream::connect(host).unwrap();
+    socket.write_all(format!("{head}\r\n").as_bytes()).unwrap();
+    socket.write_all(body).unwrap();
+    socket
+}
+
+fn answer(mut socket: TcpStream) -> String {
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    answer.to_ascii_lowercase()
+}
+
+fn header<'a>(answer: &'a str, name: &str) -> &'a str {
+    let value = answer.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+    value.unwrap_or_else(|| panic!("no {name}: {answer}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_goes_on_where_it_was_durable_when_its_node_was_killed_before_it_answered() {
+    let world = World::new();
+    let (paris, _) = paris(&world).await;
+    let (id, address) = (paris.peer().to_string(), paris.addresses()[0].clone());
+    paris.stop().await;
+    let trusted = ["trust", "add", &*id, "--name", "paris", "--addr", &*address];
+    assert_eq!(world.run("lyon", trusted).code, 0);
+    let to = ["token", "add", "till", "--to", "paris/files"];
+    let token = text(world.run("lyon", to).event("token_added"), "token");
+    let start = || {
+        let node = world.lyon_with(&["--http", "127.0.0.1:0"]);
+        let url = text(&node.wait_for("page"), "url");
+        (node, url)
+    };
+    let sent: Vec<u8> = (0..900_000_usize).map(|at| ((at * at) >> 7) as u8).collect();
+    fs::write(world.path("photo.jpg"), &sent).unwrap();
+    let (mut node, mut url) = start();
+    let begins = ["Upload-Length: 900000", "Upload-Metadata: filename cGhvdG8uanBn"];
+    let begun = answer(request(&url, &token, "POST /v1/uploads/paris/files", &begins, b""));
+    let place = header(&begun, "location").to_owned();
+    let folder = world.spool("lyon").join("bulk").join(format!("{}.parts", &place[12..]));
+    let patches = format!("PATCH {place}");
+    let patch = |url: &str, from: usize, length: usize, body: &[u8]| {
+        let kind = "Content-Type: application/offset+octet-stream";
+        let offset = format!("Upload-Offset: {from}");
+        let length = format!("Content-Length: {length}");
+        request(url, &token, &patches, &[kind, &offset, &length], body)
+    };
+    for (from, to) in [(0, 300_000), (300_000, 600_000), (600_000, 900_000)] {
+        // In the middle of a part: of that, nothing was promised.
+        let half = patch(&url, from, to - from, &sent[from..to - 1]);
+        while !folder.join(format!("{from:020}.new")).exists() {}
+        node.kill();
+        drop(half);
+        (node, url) = start();
+        let told = answer(request(&url, &token, &format!("HEAD {place}"), &[], b""));
+        assert_eq!(header(&told, "upload-offset"), from.to_string());
+        // Behind it, and before anybody has heard of that.
+        let unheard = patch(&url, from, to - from, &sent[from..to]);
+        while !folder.join(format!("{from:020}")).exists() {}
+        node.kill();
+        drop(unheard);
+        (node, url) = start();
+        let told = answer(request(&url, &token, &format!("HEAD {place}"), &[], b""));
+        assert_eq!(header(&told, "upload-offset"), to.to_string(), "what is durable is there");
+    }
+    let spool = Arc::new(Spool::open(world.path("paris.spool")).unwrap());
+    let key = paris_key(&world);
+    let paris = Node::builder()
+        .name("paris")
+        .identity(key)
+        .listen(&address)
+        .spool(spool)
+        .receive("files", FileSink::into_dir(world.path("in")))
+        .stages(standard())
+        .start()
+        .await
+        .unwrap();
+    let lyon = text(world.run("lyon", ["id"]).event("id"), "peer");
+    paris.trust().add(lyon.parse().unwrap(), TrustedPeer::new("lyon")).unwrap();
     while !world.has_arrived("photo.jpg") {}
     assert_eq!(node.terminate(), 0);
     paris.shutdown().await;

@@ -1,6 +1,7 @@
 //! The handles a host holds: of its node, and of each transfer.
 
 mod error;
+mod parts;
 mod plan;
 mod sending;
 

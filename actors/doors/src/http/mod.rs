@@ -14,6 +14,7 @@ mod send;
 mod sent;
 mod target;
 mod tell;
+mod tus;
 
 use std::sync::Arc;
 
@@ -25,6 +26,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use self::problem::Problem;
 use self::room::{Held, Room};
 use self::sent::Sent;
+use self::tus::Uploads;
 use crate::access::Access;
 use crate::tokens::Pass;
 
@@ -51,6 +53,7 @@ pub fn http(access: &Access) -> Router {
         bodies: Room::of(BODIES),
         answers: Room::of(ANSWERS),
         sent: Arc::default(),
+        tus: Uploads::of(access.node()),
     };
     Router::new()
         .route("/v1/ask/{peer}/{name}/{message}", post(ask::ask))
@@ -61,6 +64,7 @@ pub fn http(access: &Access) -> Router {
         .route("/v1/open/{peer}/{name}/{message}", get(open::open))
         .route("/v1/send/{peer}/{inbox}/{file}", put(send::send))
         .route("/v1/transfers/{id}", get(send::transfer))
+        .merge(tus::routes())
         .route("/openapi.json", get(openapi::openapi))
         .method_not_allowed_fallback(async || Problem::method())
         .route("/v1/{*rest}", any(async || Problem::nothing_here()))
@@ -77,6 +81,7 @@ struct Seat {
     bodies: Arc<Room>,
     answers: Arc<Room>,
     sent: Arc<Sent>,
+    tus: Arc<Uploads>,
 }
 
 impl Seat {

@@ -117,6 +117,7 @@ fn own_paths() -> Map<String, Value> {
             json!({ "200": json_of("Its state.", named("Transfer")) }),
         ),
     );
+    paths.extend(upload_paths());
     let socket =
         json!({ "101": { "description": "A WebSocket: each frame of text is an item, as JSON." } });
     paths.insert(
@@ -126,6 +127,24 @@ fn own_paths() -> Map<String, Value> {
     let own = json!({ "200": json_of("It.", json!({ "type": "object" })) });
     paths.insert("/openapi.json".into(), get("This document", &[], own));
     paths
+}
+
+/// Those of uploads by tus, whose answers are headers.
+fn upload_paths() -> [(String, Value); 2] {
+    let part = || Some(json!({ "application/offset+octet-stream": {} }));
+    let told = |status: &str, text: &str| json!({ status: { "description": text } });
+    let begun = told("201", "It is begun: Location is where it is.");
+    let so_far = "Upload-Offset is how much is durable.";
+    let begin = described("Begin an upload by tus 1.0", &["peer", "inbox"], part(), begun);
+    let look = described("How far an upload is", &["id"], None, told("200", so_far));
+    let append = described("Append to an upload", &["id"], part(), told("204", so_far));
+    let remove = described("Give an upload up", &["id"], None, told("204", "It is gone."));
+    let mut begin = json!({ "post": begin });
+    begin["post"]["requestBody"]["required"] = false.into();
+    [
+        ("/v1/uploads/{peer}/{inbox}".into(), begin),
+        ("/v1/uploads/{id}".into(), json!({ "head": look, "patch": append, "delete": remove })),
+    ]
 }
 
 /// A path for each message that a peer takes as JSON, and each way of it.

@@ -71,6 +71,11 @@ impl Problem {
         self
     }
 
+    /// What is wrong, for a person.
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// What is told of it.
     pub(crate) fn body(&self) -> Value {
         json!({

@@ -39,7 +39,7 @@ use crate::tokens::Pass;
 const SENDS_WITHIN: Duration = Duration::from_secs(60);
 const LEAST: usize = 64 << 10;
 /// Parts of a body that wait to be sealed.
-const PARTS: usize = 2;
+pub(crate) const PARTS: usize = 2;
 
 /// Takes content. A client that goes away before its end leaves nothing; behind it, nothing stops.
 pub(crate) async fn send(
@@ -80,7 +80,7 @@ pub(crate) async fn send(
     let options = SendOptions { copy: true, id: Some(id), ..SendOptions::default() };
     let to = Destination::Peer(reached.peer, inbox.clone());
     let sent = seat.access.node().send_with(to, source, options);
-    let (fault, sent) = tokio::join!(feed(request.into_body(), parts), sent);
+    let (fault, sent) = tokio::join!(feed(request.into_body(), parts, |_| Ok(())), sent);
     drop(place);
     let handle = match (sent, fault) {
         (Ok(handle), _) => handle,
@@ -219,7 +219,7 @@ fn shown(id: TransferId, entry: &OutboxEntry) -> Value {
     })
 }
 
-fn unsent(error: &SendError) -> Problem {
+pub(crate) fn unsent(error: &SendError) -> Problem {
     match error {
         SendError::NoCopies => {
             let text = format!("{error}: start it with a spool");
@@ -232,8 +232,13 @@ fn unsent(error: &SendError) -> Problem {
     }
 }
 
-/// Gives the body to the node's reader, as fast as that takes it; and what is wrong with it.
-async fn feed(body: Body, parts: mpsc::Sender<Option<Bytes>>) -> Option<Problem> {
+/// Gives the body to its reader, as fast as that takes it, and as far as it is admitted; and what
+/// is wrong with it.
+pub(crate) async fn feed(
+    body: Body,
+    parts: mpsc::Sender<Option<Bytes>>,
+    mut admit: impl FnMut(usize) -> Result<(), Problem>,
+) -> Option<Problem> {
     let mut stream = body.into_data_stream();
     let (mut left, mut come) = (SENDS_WITHIN, 0);
     loop {
@@ -243,6 +248,9 @@ async fn feed(body: Body, parts: mpsc::Sender<Option<Bytes>>) -> Option<Problem>
                 // What the node takes is no time of the client's.
                 left = left.saturating_sub(began.elapsed());
                 come += part.len();
+                if let Err(problem) = admit(part.len()) {
+                    return Some(problem);
+                }
                 if come >= LEAST {
                     (left, come) = (SENDS_WITHIN, 0);
                 }
@@ -257,13 +265,12 @@ async fn feed(body: Body, parts: mpsc::Sender<Option<Bytes>>) -> Option<Problem>
                 return None;
             }
             Ok(Some(Err(error))) => {
-                let text = format!("the content broke off, and nothing of it is kept: {error}");
+                let text = format!("the content broke off: {error}");
                 return Some(Problem::new(StatusCode::BAD_REQUEST, "broken-body", text));
             }
             Err(_) => {
                 let text = format!(
-                    "the content came too slowly, {LEAST} bytes in {} s are the least, and nothing \
-                     of it is kept",
+                    "the content came too slowly, {LEAST} bytes in {} s are the least",
                     SENDS_WITHIN.as_secs()
                 );
                 return Some(Problem::new(StatusCode::REQUEST_TIMEOUT, "slow-body", text));
@@ -318,7 +325,7 @@ mod tests {
         let mut reader = Fed { parts: parts_of_it, rest: Bytes::new(), ended: false };
         let mut all = Vec::new();
         let reads = tokio::io::AsyncReadExt::read_to_end(&mut reader, &mut all);
-        tokio::join!(feed(Body::from_stream(parts), sender), reads)
+        tokio::join!(feed(Body::from_stream(parts), sender, |_| Ok(())), reads)
     }
 
     #[tokio::test(start_paused = true)]

@@ -99,6 +99,11 @@ pub(crate) fn is_of(id: TransferId, pass: &Pass) -> bool {
     id.as_bytes()[8..16] == of_token(pass)
 }
 
+/// Returns whether one token sent both.
+pub(crate) fn same_token(one: TransferId, other: TransferId) -> bool {
+    one.as_bytes()[8..16] == other.as_bytes()[8..16]
+}
+
 fn keyed(pass: &Pass, key: &str, path: [&str; 3]) -> TransferId {
     let mut id = *fresh(pass).as_bytes();
     let [peer, inbox, file] = path;

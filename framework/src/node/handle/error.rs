@@ -49,6 +49,9 @@ pub enum SendError {
          what is transient"
     )]
     NoCopies,
+    /// The copy in parts that is to be sent is not there, or not whole.
+    #[error("{0}")]
+    Parts(String),
     /// It could not be stored.
     #[error(transparent)]
     Outbox(#[from] OutboxError),

@@ -115,7 +115,7 @@ impl Node {
     }
 
     /// Stores it, and says so.
-    async fn deposit(
+    pub(super) async fn deposit(
         &self,
         outbox: &Addr<Outbox>,
         entry: OutboxEntry,
@@ -149,7 +149,7 @@ impl Node {
         Ok(TransferHandle { state, node: self.clone() })
     }
 
-    fn resolve(&self, to: Destination) -> Result<(PeerId, String, Know), SendError> {
+    pub(super) fn resolve(&self, to: Destination) -> Result<(PeerId, String, Know), SendError> {
         match to {
             Destination::Peer(peer, inbox) => Ok((peer, inbox, Know::default())),
             Destination::Ticket(ticket) => {
@@ -170,7 +170,7 @@ impl Node {
 }
 
 /// Checks what can be known to be wrong before the source is looked at.
-fn check(shared: &NodeShared, options: &SendOptions) -> Result<(), SendError> {
+pub(super) fn check(shared: &NodeShared, options: &SendOptions) -> Result<(), SendError> {
     if let Some(chunk_size) = options.chunk_size {
         // Of the size alone: the node's own window and pool are as they are.
         let most = usize::try_from(NodeConfig::POOL_MOST).unwrap_or(usize::MAX);
@@ -187,24 +187,24 @@ fn check(shared: &NodeShared, options: &SendOptions) -> Result<(), SendError> {
 }
 
 /// A delivery that was asked for, and may be begun.
-struct NewDelivery {
-    id: TransferId,
-    peer: PeerId,
-    inbox: String,
-    know: Know,
-    content: Content,
-    options: SendOptions,
+pub(super) struct NewDelivery {
+    pub(super) id: TransferId,
+    pub(super) peer: PeerId,
+    pub(super) inbox: String,
+    pub(super) know: Know,
+    pub(super) content: Content,
+    pub(super) options: SendOptions,
     /// How long it is worth delivering.
-    life: Duration,
+    pub(super) life: Duration,
 }
 
 impl NewDelivery {
-    fn stored(&self) -> Arc<TransferState> {
+    pub(super) fn stored(&self) -> Arc<TransferState> {
         Arc::new(TransferState::stored(self.id, self.peer, self.content.length))
     }
 
     /// Its record in the outbox.
-    fn entry(&self, shared: &NodeShared, kept: Kept) -> OutboxEntry {
+    pub(super) fn entry(&self, shared: &NodeShared, kept: Kept) -> OutboxEntry {
         let Self { options, know, content, .. } = self;
         let packs = matches!(kept, Kept::Package { .. });
         let created = shared.clock.now().passed;
@@ -287,7 +287,7 @@ impl NewDelivery {
 }
 
 /// The place of a file in the spool's folder, which the plan has asked for.
-fn in_the_spool(shared: &NodeShared, file: &str) -> PathBuf {
+pub(super) fn in_the_spool(shared: &NodeShared, file: &str) -> PathBuf {
     let folder = shared.spool.as_ref().and_then(|spool| spool.folder());
     folder.map_or_else(|| file.into(), |folder| folder.join(file))
 }

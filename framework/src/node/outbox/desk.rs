@@ -266,8 +266,10 @@ impl Outbox {
             }
             _ => {
                 self.schedule.withdraw(held.entry.next_hop(), held.entry.created, id);
-                // A copy may be whole without a record.
-                self.discard_file(id, ctx);
+                if !held.entry.is_in_parts() {
+                    // A copy may be whole without a record.
+                    self.discard_file(id, ctx);
+                }
                 let Some(held) = self.entries.get_mut(&id) else { return };
                 let failure =
                     Failure::new(FailureKind::Cancelled, format!("it was not stored: {error}"));

@@ -18,6 +18,8 @@ use crate::wire::{PeerId, SecretBytes, WordKind, codec};
 /// The table of the spool. Keys are transfer ids: of what is kept for others, those of
 /// [`carried_as`](super::carried_as).
 pub(crate) const TABLE: &str = "outbox";
+/// The end of the name of a copy that was made in parts: a folder, by whoever made it.
+pub(crate) const PARTS: &str = ".parts";
 
 /// A delivery in the outbox.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -258,6 +260,11 @@ impl OutboxEntry {
             Kept::Package { file, .. } | Kept::Copy { file, .. } => Some(file),
             Kept::Reference { .. } => None,
         }
+    }
+
+    /// Whether it was there before this record, and is somebody else's without it.
+    pub(crate) fn is_in_parts(&self) -> bool {
+        self.file().is_some_and(|file| file.ends_with(PARTS))
     }
 
     /// Whether that file is still good for anything: a dead letter may come to life again, unless

@@ -5,7 +5,7 @@ use std::io;
 
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 
-use super::Outbox;
+use super::{Outbox, OutboxEntry};
 use crate::delivery::TransferId;
 use crate::node::blocking::surely;
 use crate::node::coming::sync;
@@ -18,7 +18,12 @@ impl Outbox {
         let Some(path) = entry.file().and_then(|file| Some(self.spool.folder()?.join(file))) else {
             return;
         };
-        let remove = move || match std::fs::remove_file(&path) {
+        let in_parts = entry.is_in_parts();
+        let remove = move || match if in_parts {
+            std::fs::remove_dir_all(&path)
+        } else {
+            std::fs::remove_file(&path)
+        } {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 tracing::warn!(
                     file = %path.display(), %error,
@@ -44,12 +49,17 @@ impl Outbox {
     /// record needs were never said to be stored, or have arrived.
     pub(super) fn remove_leftovers(&self) -> io::Result<()> {
         let Some(folder) = self.spool.folder() else { return Ok(()) };
-        let known: HashSet<&str> = self
-            .entries
-            .values()
-            .filter(|held| held.entry.needs_file())
-            .filter_map(|held| held.entry.file())
-            .collect();
+        let (needed, over): (Vec<_>, Vec<_>) =
+            self.entries.values().map(|held| &held.entry).partition(|entry| entry.needs_file());
+        let known: HashSet<&str> = needed.into_iter().filter_map(OutboxEntry::file).collect();
+        for entry in over.into_iter().filter(|entry| entry.is_in_parts()) {
+            // Those without a record are still being made.
+            let place = entry.file().map(|file| folder.join(file));
+            match place.map_or(Ok(()), std::fs::remove_dir_all) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
         let mut removed = false;
         for entry in std::fs::read_dir(folder)? {
             let path = entry?.path();

@@ -29,7 +29,7 @@ pub use self::desk::OutboxError;
 pub(crate) use self::desk::{Deposit, Find, Given, Halt, List, Look, Seal, Settle};
 #[cfg(test)]
 pub(crate) use self::entry::tests::entry as entry_for_tests;
-pub(crate) use self::entry::{Expected, Kept, TABLE, is_readable};
+pub(crate) use self::entry::{Expected, Kept, PARTS, TABLE, is_readable};
 pub use self::entry::{OutboxEntry, OutboxState};
 pub(crate) use self::orders::{Order, OrderKind};
 pub(crate) use self::relay::{AskedAgain, carried_as};

@@ -1,0 +1,323 @@
+//! Uploads by tus 1.0: content that comes in parts, over broken connections and restarts of both
+//! ends, for a receiver who may be away. `POST /v1/uploads/{peer}/{inbox}` begins one, and
+//! `/v1/uploads/{id}` is it.
+//!
+//! Invariant: an offset that is told is that of bytes which are sealed and synced. Content goes on
+//! its way when all of it is there, once, by the id of the upload, whoever goes away meanwhile.
+
+mod append;
+mod headers;
+mod uploads;
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use axum::body::Body;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use axum::http::{Method, Request, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, head, options};
+use axum::{Extension, Router};
+use estafette::TransferId;
+use estafette::delivery::ContentName;
+use estafette_actors::copy::Parts;
+
+pub(crate) use self::uploads::Uploads;
+
+use self::append::{End, append};
+use self::headers::Checksum;
+use self::uploads::{Found, KEPT_FOR, Note, Turn, in_future, on_disk, text_of};
+use super::Seat;
+use super::problem::Problem;
+use super::target;
+use crate::tokens::Pass;
+
+const OFFSET: HeaderName = HeaderName::from_static("upload-offset");
+
+/// Its paths.
+pub(crate) fn routes() -> Router<Seat> {
+    let upload: MethodRouter<Seat> =
+        head(look).patch(patch).delete(terminate).post(overridden).options(tell);
+    Router::new()
+        .route("/v1/uploads/{peer}/{inbox}", options(tell).post(create))
+        .route("/v1/uploads/{id}", upload)
+        .layer(axum::middleware::map_response(async |mut response: Response| {
+            let said = [("tus-resumable", headers::VERSION), ("cache-control", "no-store")];
+            for (name, value) in said {
+                response.headers_mut().insert(name, HeaderValue::from_static(value));
+            }
+            response
+        }))
+}
+
+/// What this door can do.
+async fn tell(State(seat): State<Seat>) -> Response {
+    let most = seat.tus.most().to_string();
+    let told = [
+        ("tus-version", headers::VERSION),
+        ("tus-extension", headers::EXTENSIONS),
+        ("tus-max-size", &most),
+        ("tus-checksum-algorithm", headers::ALGORITHMS),
+    ];
+    (StatusCode::NO_CONTENT, told).into_response()
+}
+
+/// Begins an upload, and takes what comes with that.
+async fn create(
+    State(seat): State<Seat>,
+    Extension(pass): Extension<Pass>,
+    path: Result<Path<(String, String)>, PathRejection>,
+    request: Request<Body>,
+) -> Result<Response, Problem> {
+    let Path((peer, inbox)) = path.map_err(|error| target::bad(error.body_text()))?;
+    let given = request.headers();
+    headers::version(given)?;
+    let reached = seat.access.reach(&pass, &peer, &inbox)?;
+    if headers::one(given, "upload-concat")?.is_some() {
+        return Err(target::bad("uploads are not put together here: send one"));
+    }
+    let length = headers::length(given)?;
+    let (metadata, name) = headers::metadata(given)?;
+    ContentName::new(name.clone()).map_err(|error| target::bad(error.to_string()))?;
+    let (peer, expires) = (reached.peer.to_string(), in_future(KEPT_FOR));
+    let note = Note { peer, inbox, name, length, metadata, expires };
+    let brings = given.contains_key(header::CONTENT_TYPE);
+    if brings {
+        headers::is_part(given)?;
+    }
+    let checksum = Checksum::of(given)?;
+    let id = seat.tus.create(&pass, &note).await?;
+    let place = HeaderValue::from_str(&format!("/v1/uploads/{id}"));
+    let place = place.map_err(|error| uploads::storage(&error))?;
+    let begun = in_background(async move {
+        let turn = seat.tus.turn(&pass, id)?;
+        let body = if brings { request.into_body() } else { Body::empty() };
+        go_on(&seat, &pass, (id, turn), Step { offset: 0, length: None, checksum, body }).await
+    })
+    .await;
+    // It was made, and its client goes on with it where it broke off.
+    let mut response = begun.map_err(|problem| problem.with(header::LOCATION, place.clone()))?;
+    *response.status_mut() = StatusCode::CREATED;
+    response.headers_mut().insert(header::LOCATION, place);
+    Ok(response)
+}
+
+/// A request to append.
+struct Step {
+    offset: u64,
+    /// Told now, where it was not told before.
+    length: Option<u64>,
+    checksum: Option<Checksum>,
+    body: Body,
+}
+
+/// Appends a part. A client that goes away leaves what has come.
+async fn patch(
+    State(seat): State<Seat>,
+    Extension(pass): Extension<Pass>,
+    id: Result<Path<String>, PathRejection>,
+    request: Request<Body>,
+) -> Result<Response, Problem> {
+    let id = read_id(id)?;
+    let given = request.headers();
+    headers::version(given)?;
+    headers::is_part(given)?;
+    let offset = headers::count(given, "upload-offset")?;
+    let offset = offset.ok_or_else(|| target::bad("say Upload-Offset: where the part begins"))?;
+    let length = headers::count(given, "upload-length")?;
+    let checksum = Checksum::of(given)?;
+    let turn = seat.tus.turn(&pass, id)?;
+    let step = Step { offset, length, checksum, body: request.into_body() };
+    in_background(async move { go_on(&seat, &pass, (id, turn), step).await }).await
+}
+
+/// Appends, and sends content on its way that is whole.
+async fn go_on(
+    seat: &Seat,
+    pass: &Pass,
+    (id, turn): (TransferId, Turn),
+    Step { offset, length, checksum, body }: Step,
+) -> Result<Response, Problem> {
+    let (parts, mut note) = match seat.tus.find(pass, id).await? {
+        Found::Open(parts, note) => (parts, note),
+        Found::Over(entry) => {
+            // Who has not heard that all is there says the last part again.
+            let all = entry.length.unwrap_or_default();
+            return if offset == all { Ok(moved(all, None)) } else { Err(elsewhere(all)) };
+        }
+    };
+    seat.access.reach(pass, &note.peer, &note.inbox)?;
+    let there = length_of(&parts).await?;
+    if offset != there {
+        return Err(elsewhere(there));
+    }
+    tell_length(seat, id, (&parts, &mut note), (there, length)).await?;
+    let told = http_body::Body::size_hint(&body);
+    if let Some(length) = note.length
+        && told.lower() > length - there
+    {
+        return Err(append::too_long(length));
+    }
+    let _place = seat.upload(pass)?;
+    let node = seat.access.node().clone();
+    let end = End { node, id, parts: parts.clone(), note: note.clone(), offset, checksum };
+    if note.length == Some(0) {
+        on_disk(move || end.write_empty()).await?;
+        seat.tus.hand_over(id, parts, &note).await?;
+        return Ok(moved(0, Some(note.expires)));
+    }
+    let (there, fault, _turn) = append(&seat.tus, turn, end, body).await;
+    if note.length == Some(there) {
+        // It is whole, whatever was wrong with the request that brought the end of it.
+        seat.tus.hand_over(id, parts, &note).await?;
+    }
+    match fault {
+        Some(fault) => Err(fault.with(OFFSET, there.into())),
+        None => Ok(moved(there, Some(note.expires))),
+    }
+}
+
+/// Notes a length that was to be told later.
+async fn tell_length(
+    seat: &Seat,
+    id: TransferId,
+    (parts, note): (&Parts, &mut Note),
+    (there, told): (u64, Option<u64>),
+) -> Result<(), Problem> {
+    let Some(told) = told.filter(|told| note.length != Some(*told)) else { return Ok(()) };
+    if let Some(length) = note.length {
+        let text = format!("Upload-Length was {length}, and can't become {told}");
+        return Err(target::bad(text));
+    }
+    if told < there {
+        let text = format!("Upload-Length is {told}, and {there} bytes are there already");
+        return Err(target::bad(text));
+    }
+    seat.tus.reserve(id, told)?;
+    note.length = Some(told);
+    let (parts, text) = (parts.clone(), text_of(note)?);
+    on_disk(move || parts.write_note(&text)).await
+}
+
+/// How far an upload is. Whoever still writes to it is stopped, and what came is kept.
+async fn look(
+    State(seat): State<Seat>,
+    Extension(pass): Extension<Pass>,
+    id: Result<Path<String>, PathRejection>,
+    given: HeaderMap,
+) -> Result<Response, Problem> {
+    let id = read_id(id)?;
+    headers::version(&given)?;
+    let _turn = seat.tus.turn_of_another(&pass, id).await?;
+    let mut response = match seat.tus.find(&pass, id).await? {
+        Found::Over(entry) => {
+            let all = entry.length.unwrap_or_default();
+            let mut response = moved(all, None);
+            response.headers_mut().insert("upload-length", all.into());
+            response
+        }
+        Found::Open(parts, note) => {
+            let there = length_of(&parts).await?;
+            if note.length == Some(there) {
+                // Its end came, and could not be stored.
+                seat.tus.hand_over(id, parts, &note).await?;
+            }
+            let mut response = moved(there, Some(note.expires));
+            let own = response.headers_mut();
+            match note.length {
+                Some(length) => own.insert("upload-length", length.into()),
+                None => own.insert("upload-defer-length", HeaderValue::from_static("1")),
+            };
+            if let Ok(metadata) = HeaderValue::from_str(&note.metadata)
+                && !metadata.is_empty()
+            {
+                own.insert("upload-metadata", metadata);
+            }
+            response
+        }
+    };
+    *response.status_mut() = StatusCode::OK;
+    Ok(response)
+}
+
+/// Gives an upload up.
+async fn terminate(
+    State(seat): State<Seat>,
+    Extension(pass): Extension<Pass>,
+    id: Result<Path<String>, PathRejection>,
+    given: HeaderMap,
+) -> Result<Response, Problem> {
+    let id = read_id(id)?;
+    headers::version(&given)?;
+    let _turn = seat.tus.turn_of_another(&pass, id).await?;
+    match seat.tus.find(&pass, id).await? {
+        Found::Open(parts, _) => seat.tus.remove(id, parts).await?,
+        Found::Over(_) => {
+            let text = "all of it is there, and it is on its way: `estafette outbox` takes it out";
+            return Err(Problem::new(StatusCode::CONFLICT, "on-its-way", text));
+        }
+    }
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// For who can say POST and GET alone.
+async fn overridden(
+    seat: State<Seat>,
+    pass: Extension<Pass>,
+    id: Result<Path<String>, PathRejection>,
+    request: Request<Body>,
+) -> Result<Response, Problem> {
+    let given = request.headers();
+    match headers::one(given, "x-http-method-override")?.map(|text| text.parse()) {
+        Some(Ok(Method::PATCH)) => patch(seat, pass, id, request).await,
+        Some(Ok(Method::DELETE)) => {
+            let given = given.clone();
+            terminate(seat, pass, id, given).await
+        }
+        Some(Ok(Method::HEAD)) => {
+            let given = given.clone();
+            look(seat, pass, id, given).await
+        }
+        _ => Err(Problem::method()),
+    }
+}
+
+/// Bytes that are durable.
+async fn length_of(parts: &Parts) -> Result<u64, Problem> {
+    let parts = parts.clone();
+    on_disk(move || Ok(parts.length()?.0)).await
+}
+
+/// Does it to its end, though its client goes away.
+async fn in_background(
+    work: impl Future<Output = Result<Response, Problem>> + Send + 'static,
+) -> Result<Response, Problem> {
+    match tokio::spawn(work).await {
+        Ok(done) => done,
+        Err(error) => Err(uploads::storage(&error)),
+    }
+}
+
+fn read_id(id: Result<Path<String>, PathRejection>) -> Result<TransferId, Problem> {
+    let Path(id) = id.map_err(|error| target::bad(error.body_text()))?;
+    id.parse().map_err(|_| {
+        let text = "no upload has this id";
+        Problem::new(StatusCode::NOT_FOUND, "no-such-upload", text)
+    })
+}
+
+/// An upload is so far now.
+fn moved(offset: u64, expires: Option<u64>) -> Response {
+    let mut response = (StatusCode::NO_CONTENT, [(OFFSET, offset.to_string())]).into_response();
+    let date = expires.map(|at| httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(at)));
+    if let Some(date) = date.and_then(|date| HeaderValue::from_str(&date).ok()) {
+        response.headers_mut().insert("upload-expires", date);
+    }
+    response
+}
+
+fn elsewhere(there: u64) -> Problem {
+    let text = format!("{there} bytes of it are here: go on there");
+    Problem::new(StatusCode::CONFLICT, "offset", text).with(OFFSET, there.into())
+}

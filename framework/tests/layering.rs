@@ -12,8 +12,8 @@ const FORBIDDEN: [&str; 6] =
     ["actix", "tokio", "std::net", "std::fs", "Instant::now", "SystemTime::now"];
 
 #[test]
-fn wire_and_delivery_open_nothing_spawn_nothing_and_read_no_clock() {
-    for floor in ["wire", "delivery"] {
+fn what_decides_opens_nothing_spawns_nothing_and_reads_no_clock() {
+    for floor in ["wire", "delivery", "node/outbox/stored"] {
         let files = sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(floor));
         assert!(!files.is_empty(), "no source files in {floor}");
         let found: Vec<String> = files

@@ -250,6 +250,7 @@ pub enum RefuseReason {
 
 /// The receiver's word that it has the content, durably. `Debug` does not show its proof.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(Hash))]
 pub struct Receipt {
     /// BLAKE3 of the content.
     pub digest: [u8; 32],
@@ -281,6 +282,7 @@ impl fmt::Debug for Receipt {
 /// The word of a relay on a package. All but a failure is the receiver's own word, and proves
 /// itself. `Debug` does not show the proofs.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(Hash))]
 pub enum Word {
     /// The receiver has verified and committed it.
     Delivered(Receipt),
@@ -297,6 +299,7 @@ pub enum Word {
 
 /// The kind of a [`Word`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(Hash))]
 pub enum WordKind {
     /// The package was delivered.
     Delivered,

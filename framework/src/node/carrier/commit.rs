@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::super::coming::sync;
 use super::super::outbox::{
     Deposit, Expected, Given, Kept, OutboxEntry, OutboxError, OutboxState, carried_as,
 };
@@ -101,12 +100,6 @@ impl PackageSink {
             (carried_as(label.sender, label.transfer), self.shared.clock.now().passed);
         // By who made it, too: another sender's package of the same id has another file.
         let kept = self.path.with_file_name(format!("{}-{}.package", label.transfer, label.sender));
-        // One that is kept already is not replaced: it was charged as it is.
-        let is_new = !kept.exists();
-        if is_new {
-            std::fs::rename(&self.path, &kept).map_err(|error| self.failed(error))?;
-            kept.parent().map_or(Ok(()), sync).map_err(|error| self.failed(error))?;
-        }
         let entry = OutboxEntry {
             peer: label.receiver,
             via: None,
@@ -134,12 +127,11 @@ impl PackageSink {
             pace: None,
         };
         let state = Arc::new(TransferState::stored(id, label.receiver, None));
-        let deposit = Deposit { id, entry, given: Given::Nothing, state, room: self.room.take() };
+        // One that is kept already is not replaced: it was charged as it is.
+        let given = Given::Moved(self.path.clone());
+        let deposit = Deposit { id, entry, given, state, room: self.room.take() };
         let stored = self.outbox.send(deposit).await.unwrap_or(Err(OutboxError::None));
         if let Err(error) = stored {
-            if is_new {
-                let _ = std::fs::remove_file(&kept);
-            }
             return match error {
                 // It was kept before its word was: the same word again.
                 OutboxError::Known(true) => {

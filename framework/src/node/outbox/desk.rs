@@ -1,8 +1,5 @@
 //! Requests to the outbox: to take a delivery in, and to tell what it holds.
 
-mod error;
-
-pub use self::error::OutboxError;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,16 +12,17 @@ use actix::{
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
-use super::{
-    Expected, Held, Kept, Outbox, OutboxEntry, OutboxState, Storing, TABLE, TryEnded, write_to,
-};
-use crate::delivery::{Content, Failure, FailureKind, TransferId};
+use super::error::OutboxError;
+use super::files::move_to;
+use super::held::record;
+use super::stored::{Clash, Stored, Tell};
+use super::{Expected, Held, Kept, Outbox, OutboxEntry, write_to};
+use crate::delivery::{Content, TransferId};
 use crate::node::coming::Room;
 use crate::node::ledger::Kind;
-use crate::node::session::signals;
 use crate::node::shared::NodeShared;
 use crate::node::transfer::TransferState;
-use crate::node::{Change, Copied, CopyOrder, Copying, CopyingError, PackError, PackOrder, Packed};
+use crate::node::{Copied, CopyOrder, Copying, CopyingError, PackError, PackOrder, Packed};
 use crate::pipeline::Source;
 
 /// Store this delivery; answered when it is durable.
@@ -49,6 +47,9 @@ pub(crate) enum Given {
     Pack(Box<PackOrder>),
     /// Content that is copied first, and sent meanwhile.
     Copy(Box<CopyOrder>),
+    /// A package that has come, and is here: it is moved to where its record says. Nobody else
+    /// may touch what is there, since a delivery that is over removes it.
+    Moved(PathBuf),
 }
 
 /// What is done before a record is written.
@@ -56,13 +57,11 @@ enum Keeping {
     Nothing,
     Packing(Box<PackOrder>),
     Copying(PathBuf, BoxFuture<'static, Result<Copied, CopyingError>>),
+    Moving(PathBuf),
 }
 
 /// A source, and what it says it is.
 type Described = (Box<dyn Source>, Content);
-
-/// Whoever wants it stored.
-pub(super) type Answer = oneshot::Sender<Result<(), OutboxError>>;
 
 /// All deliveries, the oldest first.
 #[derive(Debug, Message)]
@@ -103,7 +102,7 @@ impl Handler<Deposit> for Outbox {
         Deposit { id, mut entry, given, state, room }: Deposit,
         ctx: &mut Context<Self>,
     ) -> Self::Result {
-        if let Err(error) = self.has_room(id, &entry, room.is_some()) {
+        if let Err(error) = self.has_room(id, &entry, room.is_some(), ctx) {
             return Box::pin(actix::fut::ready(Err(error)));
         }
         let (mut source, keeping) = match self.begin_to_keep(given) {
@@ -123,13 +122,13 @@ impl Handler<Deposit> for Outbox {
         let goes_at_once = source.is_some() && matches!(keeping, Keeping::Copying(..));
         let (hop, created) = (entry.next_hop(), entry.created);
         let (stop, stopped) = oneshot::channel();
-        let storing = Storing { stop: Some(stop), ..Storing::default() };
+        let (giver, answered) = oneshot::channel();
         let held = Held {
             source,
-            busy: true,
-            storing: Some(storing),
             room,
-            ..Held::new(entry.clone(), state)
+            stop: Some(stop),
+            giver: Some(giver),
+            ..Held::new(Stored::new(entry.clone()), state)
         };
         self.entries.insert(id, held);
         self.account_for(id);
@@ -147,6 +146,7 @@ impl Handler<Deposit> for Outbox {
                     Keeping::Copying(file, done) => {
                         copied(done.await?, &file, &mut entry, used, limit)
                     }
+                    Keeping::Moving(from) => Ok(move_to(&spool, from, entry.file()).await?),
                 }
             };
             tokio::select! {
@@ -155,21 +155,11 @@ impl Handler<Deposit> for Outbox {
                 // Content that never ends would be waited for, for ever.
                 Ok(()) = stopped => return Err(OutboxError::Withdrawn),
             }
-            let record =
-                Change::Put { table: TABLE, key: id.as_bytes().to_vec(), value: entry.encode()? };
-            write_to(spool, vec![record]).await?;
+            write_to(spool, vec![record(id, &entry)?]).await?;
             Ok::<_, OutboxError>(entry)
         };
         Box::pin(stored.into_actor(self).then(move |stored, outbox, ctx| {
-            let (answer, answered) = oneshot::channel();
-            match stored {
-                Ok(entry) => {
-                    outbox.take_in(id, entry, ctx);
-                    // Whoever asked may be gone.
-                    let _ = answer.send(Ok(()));
-                }
-                Err(error) => outbox.leave_out(id, error, answer, ctx),
-            }
+            outbox.is_stored(id, stored, ctx);
             outbox.try_what_is_due(ctx);
             outbox.look_settled();
             async move { answered.await.unwrap_or(Err(OutboxError::None)) }.into_actor(outbox)
@@ -184,6 +174,7 @@ impl Outbox {
             Given::Nothing => Ok((None, Keeping::Nothing)),
             Given::Source(source, content) => Ok((Some((source, content)), Keeping::Nothing)),
             Given::Pack(order) => Ok((None, Keeping::Packing(order))),
+            Given::Moved(from) => Ok((None, Keeping::Moving(from))),
             Given::Copy(order) => {
                 let (file, content) = (order.file.clone(), order.content.clone());
                 let Copying { source, done } = self
@@ -197,96 +188,31 @@ impl Outbox {
         }
     }
 
-    /// A delivery is stored. Its first try may have begun, and ended.
-    fn take_in(&mut self, id: TransferId, entry: OutboxEntry, ctx: &mut Context<Self>) {
-        let Some(held) = self.entries.get_mut(&id) else { return };
-        held.entry = entry;
-        held.account_for(&self.shared);
-        if let Some(ended) = held.storing.take().and_then(|storing| storing.ended) {
-            self.judge(ended, ctx);
-        } else if held.trying {
-            // It goes on, and its end counts.
-        } else if held.cancelled.get() {
-            drop(self.remove(id, ctx));
-        } else {
-            if matches!(held.entry.content, Kept::Copy { .. }) && held.source.take().is_some() {
-                // Nothing need be held open for a try that has not begun: the copy is read again,
-                // and the try counted then.
-                held.entry.tries = 0;
-            }
-            if self.stopping {
-                held.state.end(Err(stored_for_later()));
-            }
-            self.schedule.wait(held.entry.next_hop(), held.entry.created, id, Instant::now());
-            self.set_free(id, ctx);
-        }
-    }
-
-    /// A delivery could not be stored. A first try that is under way is ended first: it may arrive
-    /// all the same.
-    fn leave_out(
+    /// A delivery is stored, or could not be. Its first try may have begun, and ended.
+    fn is_stored(
         &mut self,
         id: TransferId,
-        error: OutboxError,
-        answer: Answer,
+        stored: Result<OutboxEntry, OutboxError>,
         ctx: &mut Context<Self>,
     ) {
+        let at = self.at();
         let Some(held) = self.entries.get_mut(&id) else { return };
-        let storing = held.storing.get_or_insert_default();
-        let ended = storing.ended.take();
-        if held.trying {
-            storing.failed = Some((error, answer));
-            held.cancelled.set(true);
-            return self
-                .hub
-                .do_send(signals::Command { transfer: id, what: signals::Order::Cancel });
-        }
-        self.answer_unstored(id, ended, error, answer, ctx);
-    }
-
-    /// What was delivered need not have been stored; anything else is forgotten.
-    pub(super) fn answer_unstored(
-        &mut self,
-        id: TransferId,
-        ended: Option<TryEnded>,
-        error: OutboxError,
-        answer: Answer,
-        ctx: &mut Context<Self>,
-    ) {
-        let Some(held) = self.entries.get_mut(&id) else { return };
-        let answered = match ended {
-            Some(ended @ TryEnded { outcome: Ok(_), .. }) => {
-                tracing::warn!(
-                    transfer = %id, %error,
-                    "a delivery that could not be stored was made at once"
-                );
-                held.storing = None;
-                self.judge(ended, ctx);
-                Ok(())
-            }
-            _ => {
-                self.schedule.withdraw(held.entry.next_hop(), held.entry.created, id);
-                if !held.entry.is_in_parts() {
-                    // A copy may be whole without a record.
-                    self.discard_file(id, ctx);
-                }
-                let Some(held) = self.entries.get_mut(&id) else { return };
-                let failure =
-                    Failure::new(FailureKind::Cancelled, format!("it was not stored: {error}"));
-                held.state.end(Err(failure));
-                self.entries.remove(&id);
-                Err(error)
+        let actions = match stored {
+            Ok(entry) => held.stored.recorded(entry, held.source.is_some(), at),
+            Err(error) => {
+                held.unstored = Some(error);
+                held.stored.unrecorded(at)
             }
         };
-        // Whoever asked may be gone.
-        let _ = answer.send(answered);
+        self.carry_out(id, actions, ctx);
     }
 
     fn has_room(
-        &self,
+        &mut self,
         id: TransferId,
         entry: &OutboxEntry,
         has_room: bool,
+        ctx: &mut Context<Self>,
     ) -> Result<(), OutboxError> {
         let limit = self.shared.config.outbox;
         if self.sealed.is_some() {
@@ -295,20 +221,17 @@ impl Outbox {
         // In records of earlier builds what is kept for others is under its sender's id.
         let earlier =
             entry.relayed_for.and_then(|sender| self.kept_for(sender, entry.known_as(id)));
-        if let Some(known) = self.entries.get(&earlier.unwrap_or(id)) {
-            if known.entry.relayed_for.is_some()
-                && matches!(known.entry.state, OutboxState::Dead { .. })
-            {
-                return Err(OutboxError::Unfit {
-                    id,
-                    why: "was given up here, and is not forgotten yet; send it again later",
-                });
-            }
-            return Err(OutboxError::Known(
-                (known.entry.peer, known.entry.relayed_for) == (entry.peer, entry.relayed_for),
-            ));
+        let known = earlier.unwrap_or(id);
+        if let Some(held) = self.entries.get_mut(&known) {
+            let (clash, actions) = held.stored.meets(entry);
+            self.carry_out(known, actions, ctx);
+            return Err(match clash {
+                Clash::Same => OutboxError::Known(true),
+                Clash::Other => OutboxError::Known(false),
+                Clash::NotYet(why) => OutboxError::Unfit { id, why },
+            });
         }
-        if self.entries.values().filter(|held| held.entry.is_open()).count() >= limit {
+        if self.entries.values().filter(|held| held.entry().is_open()).count() >= limit {
             return Err(OutboxError::Full { limit });
         }
         let (used, limit) = (self.used(), self.shared.config.outbox_bytes);
@@ -374,7 +297,7 @@ impl Handler<List> for Outbox {
         let now = self.shared.clock.now();
         // By the id that whoever it is of knows, where no two have the same.
         let mut packed = HashMap::<TransferId, usize>::new();
-        for id in self.entries.values().filter_map(|held| held.entry.packed_as) {
+        for id in self.entries.values().filter_map(|held| held.entry().packed_as) {
             *packed.entry(id).or_default() += 1;
         }
         let is_clear = |known_as: &TransferId| {
@@ -383,7 +306,7 @@ impl Handler<List> for Outbox {
         let shown =
             |id: TransferId, known_as: TransferId| if is_clear(&known_as) { known_as } else { id };
         let dated = |(&id, held): (&TransferId, &Held)| {
-            (shown(id, held.entry.known_as(id)), held.entry.dated(now))
+            (shown(id, held.entry().known_as(id)), held.entry().dated(now))
         };
         let mut list: Vec<_> = self.entries.iter().map(dated).collect();
         list.sort_by_key(|(id, entry)| (entry.created, *id));
@@ -396,10 +319,10 @@ impl Handler<Look> for Outbox {
 
     fn handle(&mut self, Look(id): Look, _: &mut Context<Self>) -> Self::Result {
         let held = self.entries.get(&self.meant(id)).ok_or(OutboxError::Unknown(id))?;
-        if held.storing.is_some() {
+        if held.stored.storing.is_some() {
             return Err(OutboxError::Storing(id));
         }
-        Ok(held.entry.dated(self.shared.clock.now()))
+        Ok(held.entry().dated(self.shared.clock.now()))
     }
 }
 
@@ -416,9 +339,12 @@ impl Handler<Halt> for Outbox {
 
     fn handle(&mut self, _: Halt, _: &mut Context<Self>) {
         self.stopping = true;
-        for held in self.entries.values().filter(|held| held.entry.is_open() && !held.busy) {
-            held.state.end(Err(stored_for_later()));
-        }
+        let idle = self
+            .entries
+            .iter()
+            .filter(|(_, held)| held.entry().is_open() && !held.stored.is_busy());
+        let idle: Vec<_> = idle.map(|(&id, _)| id).collect();
+        idle.into_iter().for_each(|id| self.tell(id, Tell::Later(None)));
     }
 }
 
@@ -458,7 +384,7 @@ impl Outbox {
         if !waits_for_stored && self.settling.is_none() {
             return;
         }
-        let stored = self.entries.values().all(|held| held.storing.is_none());
+        let stored = self.entries.values().all(|held| held.stored.storing.is_none());
         // Whoever asked may be gone.
         if let Some(waiting) = &mut self.sealed
             && stored
@@ -468,17 +394,14 @@ impl Outbox {
         }
         // What is still being stored has no record yet: nobody waits for it any longer.
         let written = self.writing == 0
-            && self.entries.values().all(|held| !held.trying || held.storing.is_some());
+            && self
+                .entries
+                .values()
+                .all(|held| !held.stored.trying || held.stored.storing.is_some());
         if written && let Some(settled) = self.settling.take() {
             let _ = settled.send(());
         }
     }
-}
-
-fn stored_for_later() -> Failure {
-    let text =
-        "the node stopped; the delivery is stored, and goes on when the node is started again";
-    Failure::new(FailureKind::Shutdown, text)
 }
 
 impl std::fmt::Debug for Deposit {

@@ -123,6 +123,7 @@ impl Expected {
 
 /// The state of a delivery in the outbox. `Debug` does not show proofs.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(Hash))]
 pub enum OutboxState {
     /// It is stored, and goes on as soon as the receiver can be reached.
     Stored,
@@ -277,6 +278,11 @@ impl OutboxEntry {
     /// Whether what is sent is a package, with the content and the receiver's word inside.
     pub(crate) fn is_package(&self) -> bool {
         matches!(self.content, Kept::Package { .. })
+    }
+
+    /// Whether it is sent from a copy of the content.
+    pub(crate) fn is_copy(&self) -> bool {
+        matches!(self.content, Kept::Copy { .. })
     }
 
     pub(crate) fn compression(&self) -> Option<Compression> {

@@ -2,19 +2,39 @@
 
 use std::collections::HashSet;
 use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 
+use super::held::Held;
 use super::{Outbox, OutboxEntry};
 use crate::delivery::TransferId;
 use crate::node::blocking::surely;
 use crate::node::coming::sync;
+use crate::store::Store;
+
+/// Moves what has come to the name under which it is kept; durable when it is done.
+pub(super) async fn move_to(
+    spool: &Arc<dyn Store>,
+    from: PathBuf,
+    file: Option<&str>,
+) -> io::Result<()> {
+    let name = file.unwrap_or_default().to_owned();
+    let spool = Arc::clone(spool);
+    let moved = surely(move || {
+        let folder = spool.folder().ok_or_else(|| io::Error::other("it has no folder"))?;
+        std::fs::rename(&from, folder.join(name))?;
+        sync(folder)
+    });
+    moved.await?
+}
 
 impl Outbox {
     /// Removes the package or the copy of a delivery that needs it no more. A node that stops waits
     /// for that as for what is being written.
     pub(super) fn discard_file(&mut self, id: TransferId, ctx: &mut Context<Self>) {
-        let Some(entry) = self.entries.get(&id).map(|held| &held.entry) else { return };
+        let Some(entry) = self.entries.get(&id).map(|held| held.entry()) else { return };
         let Some(path) = entry.file().and_then(|file| Some(self.spool.folder()?.join(file))) else {
             return;
         };
@@ -50,7 +70,7 @@ impl Outbox {
     pub(super) fn remove_leftovers(&self) -> io::Result<()> {
         let Some(folder) = self.spool.folder() else { return Ok(()) };
         let (needed, over): (Vec<_>, Vec<_>) =
-            self.entries.values().map(|held| &held.entry).partition(|entry| entry.needs_file());
+            self.entries.values().map(Held::entry).partition(|entry| entry.needs_file());
         let known: HashSet<&str> = needed.into_iter().filter_map(OutboxEntry::file).collect();
         for entry in over.into_iter().filter(|entry| entry.is_in_parts()) {
             // Those without a record are still being made.

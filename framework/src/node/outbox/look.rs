@@ -29,7 +29,7 @@ impl Outbox {
         let mut seen = OutboxSeen::default();
         let now = self.shared.clock.now();
         for held in self.entries.values() {
-            let entry = &held.entry;
+            let entry = held.entry();
             let bytes = entry.length.unwrap_or(0);
             let own = &mut seen.own;
             let amount = match &entry.state {

@@ -9,11 +9,12 @@
 
 use actix::{Context, Handler, Message};
 
-use super::{Outbox, OutboxEntry, OutboxState};
-use crate::delivery::{Failure, FailureKind, TransferId};
+use super::Outbox;
+use super::stored::gone;
+use crate::delivery::TransferId;
 use crate::node::hub::{HeardWord, ToSession};
-use crate::node::session::signals::{self, SayPassed};
-use crate::wire::{PeerId, Word, WordKind};
+use crate::node::session::signals::SayPassed;
+use crate::wire::PeerId;
 
 /// Who packed a package offers it again, and so wants to know what has become of it.
 #[derive(Debug, Message)]
@@ -33,56 +34,12 @@ pub(crate) fn carried_as(sender: PeerId, transfer: TransferId) -> TransferId {
     TransferId::from_bytes(id)
 }
 
-/// What is said of a package that is not here any more.
-pub(super) fn gone() -> Word {
-    Word::Failed(Failure::new(
-        FailureKind::Cancelled,
-        "it keeps it no longer: it was taken out of its outbox, or expired",
-    ))
-}
-
-impl OutboxEntry {
-    /// The id that whoever it is of knows it by.
-    pub(super) fn known_as(&self, id: TransferId) -> TransferId {
-        self.packed_as.unwrap_or(id)
-    }
-
-    /// What there is to be said to who packed it.
-    fn word(&self) -> Option<Word> {
-        match &self.state {
-            OutboxState::Stored | OutboxState::Relayed { .. } => None,
-            OutboxState::Delivered { receipt, .. } => Some(Word::Delivered(receipt.clone())),
-            OutboxState::Processed { receipt, proof, .. } => {
-                Some(Word::Processed { receipt: receipt.clone(), mac: *proof })
-            }
-            OutboxState::Dead { failure, .. } => Some(Word::Failed(failure.clone())),
-        }
-    }
-
-    /// Whether it is kept for somebody who has not heard yet how it ended.
-    pub(super) fn is_unheard(&self) -> bool {
-        self.relayed_for.is_some()
-            && self.word().is_some_and(|word| self.heard != Some(word.kind()))
-    }
-}
-
 impl Outbox {
-    /// Tells who packed a package what has become of it, if they are here.
-    pub(super) fn pass_on(&self, transfer: TransferId) {
-        let Some(held) = self.entries.get(&transfer).filter(|held| held.entry.is_unheard()) else {
-            return;
-        };
-        if let (Some(sender), Some(word)) = (held.entry.relayed_for, held.entry.word()) {
-            let transfer = held.entry.known_as(transfer);
-            self.hub.do_send(ToSession(sender, SayPassed { transfer, word }));
-        }
-    }
-
     /// What is kept here for this sender under this id of its own. In records of earlier builds
     /// that is the key.
     pub(super) fn kept_for(&self, sender: PeerId, transfer: TransferId) -> Option<TransferId> {
         let is_theirs = |id: &TransferId| {
-            let entry = self.entries.get(id).map(|held| &held.entry);
+            let entry = self.entries.get(id).map(|held| held.entry());
             entry.is_some_and(|entry| {
                 entry.relayed_for == Some(sender) && entry.known_as(*id) == transfer
             })
@@ -99,7 +56,7 @@ impl Outbox {
         let mut kept = self
             .entries
             .iter()
-            .filter(|(_, held)| held.entry.packed_as == Some(id))
+            .filter(|(_, held)| held.entry().packed_as == Some(id))
             .map(|(&id, _)| id);
         kept.next().filter(|_| kept.next().is_none()).unwrap_or(id)
     }
@@ -111,33 +68,31 @@ impl Outbox {
         peer: PeerId,
         ctx: &mut Context<Self>,
     ) -> (usize, u64) {
-        let theirs = self
-            .entries
-            .iter()
-            .filter(|(_, held)| held.entry.relayed_for == Some(peer) && held.entry.is_open());
-        let theirs: Vec<_> =
-            theirs.map(|(&id, held)| (id, held.busy, held.entry.bytes())).collect();
-        for &(id, busy, _) in &theirs {
-            if !busy {
-                drop(self.remove(id, ctx));
-            } else if let Some(held) = self.entries.get(&id) {
-                // It goes when its try has ended; one that arrives nevertheless has arrived.
-                held.cancelled.set(true);
-                self.hub.do_send(signals::Command { transfer: id, what: signals::Order::Cancel });
+        let theirs = self.entries.iter().filter(|(_, held)| held.entry().relayed_for == Some(peer));
+        let theirs: Vec<_> = theirs.map(|(&id, held)| (id, held.entry().bytes())).collect();
+        let mut gone = (0, 0);
+        for (id, bytes) in theirs {
+            let Some(held) = self.entries.get_mut(&id) else { continue };
+            let (goes, actions) = held.stored.revoke();
+            if goes {
+                gone = (gone.0 + 1, gone.1 + bytes);
             }
+            self.carry_out(id, actions, ctx);
         }
-        (theirs.len(), theirs.iter().map(|(.., bytes)| bytes).sum())
+        gone
     }
 
     /// Who has left packages for others here.
     pub(in crate::node) fn relayed_for(&self) -> std::collections::HashSet<PeerId> {
-        self.entries.values().filter_map(|held| held.entry.relayed_for).collect()
+        self.entries.values().filter_map(|held| held.entry().relayed_for).collect()
     }
 
     /// Tells a peer who has come what it has not heard yet.
-    pub(super) fn pass_on_all(&self, sender: PeerId) {
-        let theirs = self.entries.iter().filter(|(_, held)| held.entry.relayed_for == Some(sender));
-        theirs.for_each(|(&transfer, _)| self.pass_on(transfer));
+    pub(super) fn pass_on_all(&mut self, sender: PeerId, ctx: &mut Context<Self>) {
+        let theirs =
+            self.entries.iter().filter(|(_, held)| held.entry().relayed_for == Some(sender));
+        let theirs: Vec<_> = theirs.map(|(&id, held)| (id, held.stored.say())).collect();
+        theirs.into_iter().for_each(|(id, said)| self.carry_out(id, said, ctx));
     }
 }
 
@@ -145,47 +100,24 @@ impl Handler<HeardWord> for Outbox {
     type Result = ();
 
     fn handle(&mut self, HeardWord { peer, transfer, what }: HeardWord, ctx: &mut Context<Self>) {
-        let Some(transfer) = self.kept_for(peer, transfer) else { return };
-        let Some(held) = self.entries.get_mut(&transfer).filter(|held| held.entry.is_unheard())
-        else {
-            return;
-        };
-        held.entry.heard = Some(what);
-        held.account_for(&self.shared);
-        if held.entry.is_unheard() || held.busy {
-            // There is more to be said; or the record is being written, with or without this: at
-            // worst it is said once more.
-            return;
+        let Some(kept) = self.kept_for(peer, transfer) else { return };
+        if let Some(held) = self.entries.get_mut(&kept) {
+            let actions = held.stored.heard(what);
+            self.carry_out(kept, actions, ctx);
         }
-        if what == WordKind::Failed {
-            // They may send it again, so nothing of it may be in the way.
-            return drop(self.remove(transfer, ctx));
-        }
-        held.busy = true;
-        let record = held.record(transfer);
-        self.write(record, ctx, move |outbox, written, ctx| {
-            if let Err(error) = written {
-                tracing::warn!(
-                    %transfer, %error,
-                    "the spool could not note that a word was heard: it will be said again"
-                );
-            }
-            outbox.set_free(transfer, ctx);
-        });
     }
 }
 
 impl Handler<AskedAgain> for Outbox {
     type Result = ();
 
-    fn handle(&mut self, AskedAgain { sender, transfer }: AskedAgain, _: &mut Context<Self>) {
+    fn handle(&mut self, AskedAgain { sender, transfer }: AskedAgain, ctx: &mut Context<Self>) {
         let Some(kept) = self.kept_for(sender, transfer) else {
             return self.hub.do_send(ToSession(sender, SayPassed { transfer, word: gone() }));
         };
         if let Some(held) = self.entries.get_mut(&kept) {
-            held.entry.heard = None;
-            held.account_for(&self.shared);
-            self.pass_on(kept);
+            let actions = held.stored.asked_again();
+            self.carry_out(kept, actions, ctx);
         }
     }
 }

@@ -1,40 +1,29 @@
 //! Tries: each an ordinary transfer, and what its end means for the delivery.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
 use actix::{AsyncContext, Context, Handler, Message};
 
-use super::schedule::backoff;
-use super::{Kept, Outbox, OutboxEntry, OutboxState, Storing, TICK, write_to};
-use crate::delivery::{Content, Failure, FailureKind, Receipt, TransferId};
+use super::stored::{Ended, is_away};
+use super::{Kept, Outbox, OutboxEntry, TICK, write_to};
+use crate::delivery::{Content, Failure, FailureKind, TransferId};
 use crate::node::RegistryError;
 use crate::node::blocking::{Undone, apart};
 use crate::node::clock::Moment;
-use crate::node::events::{Direction, NodeEvent, TransferEvent, TransferNews};
 use crate::node::hub::SendTo;
-use crate::node::session::signals::{Know, Outcome, SendOptions, Start};
+use crate::node::session::signals::{Know, SendOptions, Start};
 use crate::node::shared::NodeShared;
 use crate::node::transfer::{TransferState, Unsettled};
-use crate::pipeline::{Source, SourceError, SourceReference, passes};
+use crate::pipeline::{Source, SourceError, SourceReference};
 use crate::store::random32;
-
-/// How long a relay is left alone before it is asked what has become of a package.
-pub(super) const ASK_RELAY: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// A try is over.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(super) struct TryEnded {
-    id: TransferId,
-    pub(super) outcome: Outcome,
-    /// The word about what was in a package.
-    enclosed: Option<Receipt>,
-    proof: [u8; 32],
-    /// Whether the receiver may have it that has not said so.
-    unsure: bool,
-}
+struct TryEnded(TransferId, Ended);
 
 impl Outbox {
     pub(super) fn try_what_is_due(&mut self, ctx: &mut Context<Self>) {
@@ -42,7 +31,10 @@ impl Outbox {
             return;
         }
         for id in self.schedule.due(Instant::now()) {
-            self.start_try(id, ctx);
+            let at = self.at();
+            let Some(held) = self.entries.get_mut(&id) else { continue };
+            let actions = held.stored.due(held.source.is_some(), at);
+            self.carry_out(id, actions, ctx);
         }
         self.look_again(ctx);
     }
@@ -63,25 +55,16 @@ impl Outbox {
         });
     }
 
-    fn start_try(&mut self, id: TransferId, ctx: &mut Context<Self>) {
+    /// Begins a try. The first one was counted when the delivery was stored.
+    pub(super) fn start_try(&mut self, id: TransferId, counted: bool, ctx: &mut Context<Self>) {
         let Some(held) = self.entries.get_mut(&id) else { return };
-        if held.entry.expires < self.shared.clock.now().passed && held.storing.is_none() {
-            self.schedule.ended(held.entry.next_hop(), true, Instant::now(), 0.0);
-            return self.give_up_expired(id, ctx);
-        }
-        (held.busy, held.trying) = (true, true);
-        let before = held.unsure;
+        let before = held.stored.is_unsure();
         let state = Arc::new(TransferState::for_try(&held.state));
         held.tried = Some(Arc::clone(&state));
-        // The first try was counted when the delivery was stored.
+        held.cancelled = Rc::new(Cell::new(held.stored.is_cancelled()));
         let first = held.source.take();
-        let counted = if first.is_some() {
-            None
-        } else {
-            held.entry.tries = held.entry.tries.saturating_add(1);
-            Some(held.record(id))
-        };
-        let (entry, cancelled) = (held.entry.clone(), Rc::clone(&held.cancelled));
+        let counted = counted.then(|| held.record(id));
+        let (entry, cancelled) = (held.entry().clone(), Rc::clone(&held.cancelled));
         let (shared, spool, hub, outbox) =
             (Arc::clone(&self.shared), Arc::clone(&self.spool), self.hub.clone(), ctx.address());
         actix::spawn(async move {
@@ -123,74 +106,8 @@ impl Outbox {
                 }
                 Err(failure) => Err(failure),
             };
-            outbox.do_send(TryEnded { id, outcome, enclosed, proof, unsure });
+            outbox.do_send(TryEnded(id, Ended { outcome, enclosed, proof, unsure }));
         });
-    }
-
-    /// A try has brought the content to where it goes next: to its receiver, or to a relay.
-    fn arrived(
-        &mut self,
-        id: TransferId,
-        receipt: Receipt,
-        enclosed: Option<Receipt>,
-        proof: [u8; 32],
-        ctx: &mut Context<Self>,
-    ) {
-        let Some(held) = self.entries.get(&id) else { return };
-        let (entry, at) = (&held.entry, self.shared.clock.now().passed);
-        match (entry.is_package(), enclosed) {
-            (false, _) => self.conclude(id, OutboxState::Delivered { at, receipt, proof }, ctx),
-            // The word is for who packed it: they know whether it is true.
-            (true, Some(word)) if entry.relayed_for.is_some() => {
-                self.conclude(id, OutboxState::Delivered { at, receipt: word, proof }, ctx);
-            }
-            (true, Some(word)) => {
-                let expected = entry.expected.filter(|expected| expected.recognises(&word));
-                let state = match expected {
-                    Some(expected) => {
-                        OutboxState::Delivered { at, receipt: word, proof: expected.processed_mac }
-                    }
-                    None => {
-                        let text = "the receipt is not authentic: it was not made by the receiver \
-                                    of this package";
-                        OutboxState::Dead {
-                            at,
-                            failure: Failure::new(FailureKind::Integrity, text),
-                        }
-                    }
-                };
-                self.conclude(id, state, ctx);
-            }
-            (true, None) => {
-                // A relay has it. It is asked again now and then, which costs no content.
-                let (hop, created) = (entry.next_hop(), entry.created);
-                let first = entry.state == OutboxState::Stored;
-                self.schedule.wait(hop, created, id, Instant::now() + ASK_RELAY);
-                if first {
-                    self.conclude(id, OutboxState::Relayed { at }, ctx);
-                }
-            }
-        }
-    }
-
-    fn try_again(&mut self, id: TransferId, failure: Failure) {
-        let now = Instant::now();
-        let Some(held) = self.entries.get_mut(&id) else { return };
-        // Away is a matter of the peer, and its wait; anything else of this delivery.
-        let again = if away(failure.kind) {
-            std::time::Duration::ZERO
-        } else {
-            backoff(held.entry.tries, jitter())
-        };
-        held.entry.last_failure = Some(failure.clone());
-        self.schedule.wait(held.entry.next_hop(), held.entry.created, id, now + again);
-        let news = TransferNews::Deferred { failure };
-        self.shared.emit(NodeEvent::Transfer(TransferEvent {
-            transfer: id,
-            peer: held.entry.peer,
-            direction: Direction::Outgoing,
-            news,
-        }));
     }
 }
 
@@ -261,69 +178,22 @@ async fn reopen(
     opened.map_err(Failure::from)
 }
 
-/// Whether a failure means that the peer was not there.
-fn away(kind: FailureKind) -> bool {
-    matches!(kind, FailureKind::Unreachable | FailureKind::Shutdown)
-}
-
-fn jitter() -> f64 {
+pub(super) fn jitter() -> f64 {
     f64::from(random32()[0]) / 255.0
 }
 
 impl Handler<TryEnded> for Outbox {
     type Result = ();
 
-    fn handle(&mut self, ended: TryEnded, ctx: &mut Context<Self>) {
-        let Some(held) = self.entries.get_mut(&ended.id) else { return };
-        (held.trying, held.tried, held.unsure) = (false, None, ended.unsure);
-        let peer = held.entry.next_hop();
-        let reached = !matches!(&ended.outcome, Err(failure) if away(failure.kind));
-        self.schedule.ended(peer, reached, Instant::now(), jitter());
-        match held.storing.as_mut() {
-            None => self.judge(ended, ctx),
-            Some(Storing { failed: None, ended: early, .. }) => *early = Some(ended),
-            Some(Storing { failed, .. }) => {
-                if let Some((error, answer)) = failed.take() {
-                    self.answer_unstored(ended.id, Some(ended), error, answer, ctx);
-                }
-            }
-        }
+    fn handle(&mut self, TryEnded(id, ended): TryEnded, ctx: &mut Context<Self>) {
+        let at = self.at();
+        let Some(held) = self.entries.get_mut(&id) else { return };
+        held.tried = None;
+        let reached = !matches!(&ended.outcome, Err(failure) if is_away(failure.kind));
+        self.schedule.ended(held.entry().next_hop(), reached, Instant::now(), jitter());
+        let actions = held.stored.tried(ended, at);
+        self.carry_out(id, actions, ctx);
         self.try_what_is_due(ctx);
         self.look_settled();
-    }
-}
-
-impl Outbox {
-    /// What the end of a try means for a delivery that is stored.
-    pub(super) fn judge(
-        &mut self,
-        TryEnded { id, outcome, enclosed, proof, .. }: TryEnded,
-        ctx: &mut Context<Self>,
-    ) {
-        let Some(held) = self.entries.get_mut(&id) else { return };
-        held.busy = false;
-        let cancelled = held.cancelled.get();
-        match outcome {
-            Ok(receipt) => self.arrived(id, receipt, enclosed, proof, ctx),
-            Err(_) if cancelled => drop(self.remove(id, ctx)),
-            Err(failure) if self.stopping => {
-                let text = format!(
-                    "the node stopped; the delivery is stored, and goes on when the node is \
-                     started again ({failure})"
-                );
-                if let Some(held) = self.entries.get(&id) {
-                    held.state.end(Err(Failure::new(FailureKind::Shutdown, text)));
-                }
-            }
-            Err(failure) if passes(failure.kind) => self.try_again(id, failure),
-            Err(failure) => self.conclude(
-                id,
-                OutboxState::Dead { at: self.shared.clock.now().passed, failure },
-                ctx,
-            ),
-        }
-        if self.entries.get(&id).is_some_and(|held| !held.busy) {
-            self.set_free(id, ctx);
-        }
     }
 }

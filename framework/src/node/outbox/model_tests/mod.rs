@@ -1,0 +1,241 @@
+//! One package by a relay, in the very type that decides about it in both outboxes, through every
+//! order of what may befall it: [`Stored`](super::stored::Stored) of who packed it, and of the
+//! relay.
+//!
+//! In the world around them are a spool and a folder on each side, the way of a package into the
+//! relay's outbox, what the relay remembers, two links, a receiver that takes it once, and its
+//! application. Not in it: transfers, which are gone through in `delivery/model_tests`, and count
+//! here as offered, taken, refused or over; several packages, chains of relays, quotas, loss of
+//! power.
+
+mod desk;
+mod world;
+
+use std::hash::{Hash, Hasher};
+
+use stateright::{Model, Property};
+
+use self::world::{Budget, End, Step, World};
+use super::OutboxEntry;
+use crate::testing::exhaust::{Ends, is_noticed, look_at_all};
+
+/// What is done wrong on purpose, to see that it is noticed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Break {
+    /// A relay writes the record of a package before that is where it belongs.
+    NoPackage,
+    /// What has become of a delivery is said before it is durable.
+    SaidEarly,
+    /// The file goes before the record.
+    FileFirst,
+    /// Tries are not counted.
+    CountForgotten,
+    /// A try goes on whose delivery somebody wants out.
+    NotStopped,
+    /// The relay does not note what was heard.
+    HeardIgnored,
+    /// The relay says what has become of a package once.
+    SaidOnce,
+}
+
+/// What ever changes in a record.
+impl Hash for OutboxEntry {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        self.state.hash(hasher);
+        (self.created, self.expires, self.tries, self.heard).hash(hasher);
+        self.last_failure.hash(hasher);
+    }
+}
+
+#[derive(Clone)]
+struct Carried {
+    budget: Budget,
+    broken: Option<Break>,
+}
+
+impl Ends for World {
+    fn has_ended(&self) -> bool {
+        self.has_ended()
+    }
+}
+
+impl Model for Carried {
+    type State = World;
+    type Action = Step;
+
+    fn init_states(&self) -> Vec<World> {
+        vec![World::new(self.budget, self.broken)]
+    }
+
+    fn actions(&self, world: &World, steps: &mut Vec<Step>) {
+        steps.extend(world.steps());
+    }
+
+    fn next_state(&self, world: &World, step: Step) -> Option<World> {
+        Some(world.after(step))
+    }
+
+    fn within_boundary(&self, world: &World) -> bool {
+        world.tries() <= TRIES
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        let always = Property::<Self>::always;
+        vec![
+            always("each step has its cause and its turn", |_, world| world.fault.is_none()),
+            always("what is stored is never lost", |_, world| world.is_kept()),
+            always("what is still to be delivered has its package", |_, world| world.has_files()),
+            always("what a relay has taken is there, or how it ended", |_, world| {
+                world.is_with_relay()
+            }),
+            always("what was called back is not delivered", |_, world| {
+                !world.fate.recalled || !world.committed
+            }),
+            always("it is delivered at its sender, too, and not if it was refused", |_, world| {
+                world.has_the_right_end()
+            }),
+            always("nothing is left over", |_, world| !world.has_ended() || world.is_clean()),
+            Property::sometimes("it is delivered", |_, world: &World| {
+                world.has_ended() && world.fate.end == Some(End::Delivered)
+            }),
+        ]
+    }
+}
+
+/// Tries of either outbox that are looked at.
+const TRIES: u32 = 3;
+
+const NONE: Budget = Budget {
+    cuts: 0,
+    sender_crashes: 0,
+    relay_crashes: 0,
+    patience: 0,
+    failed_writes: 0,
+    refusals: 0,
+    processed: 0,
+    sender_expires: 0,
+    relay_expires: 0,
+    cancels: 0,
+    recalls: 0,
+    retries: 0,
+    relay_cancels: 0,
+    revokes: 0,
+};
+
+fn carried(budgets: &[(&'static str, Budget)]) -> Vec<(&'static str, Carried)> {
+    budgets.iter().map(|&(name, budget)| (name, Carried { budget, broken: None })).collect()
+}
+
+#[test]
+fn a_package_is_kept_until_it_is_delivered_whatever_breaks() {
+    look_at_all(carried(&[
+        ("nothing", NONE),
+        ("a cut, and a crash of the relay", Budget { cuts: 1, relay_crashes: 1, ..NONE }),
+        ("a cut, and a crash of the sender", Budget { cuts: 1, sender_crashes: 1, ..NONE }),
+        ("a crash of either", Budget { sender_crashes: 1, relay_crashes: 1, ..NONE }),
+        ("impatience, and a crash of the relay", Budget { patience: 1, relay_crashes: 1, ..NONE }),
+        (
+            "a change can't be written, and a crash of the relay",
+            Budget { failed_writes: 1, relay_crashes: 1, ..NONE },
+        ),
+        (
+            "a change can't be written, and a crash of the sender",
+            Budget { failed_writes: 1, sender_crashes: 1, ..NONE },
+        ),
+        (
+            "processed, a cut, and a crash of the relay",
+            Budget { processed: 1, cuts: 1, relay_crashes: 1, ..NONE },
+        ),
+    ]));
+}
+
+#[test]
+fn a_package_ends_at_all_ends_whatever_is_decided_about_it() {
+    look_at_all(carried(&[
+        ("refused, tried again, and a cut", Budget { refusals: 1, retries: 1, cuts: 1, ..NONE }),
+        (
+            "refused, tried again, and a crash of the sender",
+            Budget { refusals: 1, retries: 1, sender_crashes: 1, ..NONE },
+        ),
+        (
+            "refused, tried again, and a crash of the relay",
+            Budget { refusals: 1, retries: 1, relay_crashes: 1, ..NONE },
+        ),
+        (
+            "refused, tried again, and a change can't be written",
+            Budget { refusals: 1, retries: 1, failed_writes: 1, ..NONE },
+        ),
+        ("cancelled, and a cut", Budget { cancels: 1, cuts: 1, ..NONE }),
+        (
+            "called back, and a crash of the sender",
+            Budget { recalls: 1, sender_crashes: 1, ..NONE },
+        ),
+        ("called back, and a cut", Budget { recalls: 1, cuts: 1, ..NONE }),
+        (
+            "taken out at the relay, which crashes",
+            Budget { relay_cancels: 1, relay_crashes: 1, ..NONE },
+        ),
+        (
+            "taken out at the relay, and tried again",
+            Budget { relay_cancels: 1, retries: 1, ..NONE },
+        ),
+        ("expired at the relay, and a cut", Budget { relay_expires: 1, cuts: 1, ..NONE }),
+        (
+            "expired at the sender, and a crash of the relay",
+            Budget { sender_expires: 1, relay_crashes: 1, ..NONE },
+        ),
+        ("revoked, and expired", Budget { revokes: 1, sender_expires: 1, ..NONE }),
+    ]));
+}
+
+/// Takes minutes.
+#[test]
+fn a_package_is_kept_and_ends_whatever_comes_together() {
+    if std::env::var_os("ESTAFETTE_MODEL").is_none() {
+        return println!("left out: set ESTAFETTE_MODEL=1 to look at the larger budgets");
+    }
+    let crashes = Budget { sender_crashes: 1, relay_crashes: 1, ..NONE };
+    look_at_all(carried(&[
+        (
+            "a crash of either, a cut, impatience, and processed",
+            Budget { cuts: 1, patience: 1, processed: 1, ..crashes },
+        ),
+        (
+            "a crash of either, refused, tried again, and a cut",
+            Budget { refusals: 1, retries: 1, cuts: 1, ..crashes },
+        ),
+        (
+            "a crash of either, two changes can't be written, and a refusal",
+            Budget { failed_writes: 2, refusals: 1, ..crashes },
+        ),
+        (
+            "cancelled, taken out at the relay, a cut, and a crash of either",
+            Budget { cancels: 1, relay_cancels: 1, cuts: 1, ..crashes },
+        ),
+        (
+            "called back, impatience, and a crash of either",
+            Budget { recalls: 1, patience: 1, ..crashes },
+        ),
+        (
+            "expired at both, tried again, and a crash of either",
+            Budget { sender_expires: 1, relay_expires: 1, retries: 1, ..crashes },
+        ),
+    ]));
+}
+
+#[test]
+fn what_is_done_wrong_with_packages_is_noticed() {
+    let crash = Budget { relay_crashes: 1, ..NONE };
+    let breaks = [
+        (Break::NoPackage, crash),
+        (Break::SaidEarly, crash),
+        (Break::FileFirst, Budget { relay_cancels: 1, ..crash }),
+        (Break::CountForgotten, Budget { recalls: 1, sender_crashes: 1, ..NONE }),
+        (Break::NotStopped, Budget { recalls: 1, ..NONE }),
+        (Break::HeardIgnored, NONE),
+        (Break::SaidOnce, Budget { cuts: 1, ..NONE }),
+    ];
+    for (broken, budget) in breaks {
+        is_noticed(&format!("{broken:?}"), Carried { budget, broken: Some(broken) });
+    }
+}

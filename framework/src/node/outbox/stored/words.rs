@@ -1,0 +1,360 @@
+//! Words about deliveries in this outbox, from their receivers, or from relays that pass them on;
+//! and to who packed what is kept here for somebody else.
+//!
+//! Invariant: a word is answered when it is durable. One that comes while the record is being
+//! changed waits for that, so that no change is lost. What is to be said is durable before it is
+//! said, and said until it is heard.
+
+use super::{Action, At, Change, OutboxEntry, OutboxState, Stored, Wait};
+use crate::delivery::{Failure, FailureKind, Receipt, TransferId};
+use crate::wire::{PeerId, Word, WordKind};
+
+/// A word about a delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(Hash))]
+pub(in super::super) enum Said {
+    /// The receiver says that its application is done with it.
+    Processed([u8; 32]),
+    /// A relay passes something on.
+    Passed(Word),
+}
+
+/// What a word changes.
+enum Verdict {
+    /// Nothing any more.
+    Known,
+    /// Nothing yet: it comes again.
+    Early,
+    /// It is not what it says.
+    False(&'static str),
+    /// The relay has given it up by its own clock, and it is worth delivering by that of this node.
+    Again(Failure),
+    New(OutboxState),
+}
+
+impl Said {
+    pub(in super::super) fn kind(&self) -> WordKind {
+        match self {
+            Self::Processed(_) => WordKind::Processed,
+            Self::Passed(word) => word.kind(),
+        }
+    }
+}
+
+impl Stored {
+    /// Takes a word of `peer` in.
+    pub(in super::super) fn hear(&mut self, peer: PeerId, said: Said, at: At) -> Vec<Action> {
+        let mut actions = Vec::new();
+        self.take_word(peer, said, at, &mut actions);
+        actions
+    }
+
+    fn take_word(&mut self, peer: PeerId, said: Said, at: At, actions: &mut Vec<Action>) {
+        let what = said.kind();
+        let by_whom = match &said {
+            Said::Processed(_) => self.entry.peer == peer,
+            Said::Passed(_) => self.entry.via == Some(peer),
+        };
+        if !by_whom {
+            return actions.push(Action::Noted(peer, what));
+        }
+        if self.revived && self.entry.state == OutboxState::Stored && what == WordKind::Failed {
+            // It may have been said of it before it came to life again. If not, it is said again
+            // when the relay is asked.
+            if self.is_busy() {
+                self.outdated = Some(peer);
+            } else {
+                actions.push(Action::Noted(peer, what));
+            }
+            return;
+        }
+        if self.is_busy() {
+            self.said = Some((peer, said));
+            return;
+        }
+        match self.entry.judge(said, at.passed) {
+            Verdict::Known => actions.push(Action::Noted(peer, what)),
+            Verdict::Early => {}
+            Verdict::Again(failure) => {
+                // What was said of it before the next try says it again is old.
+                (self.entry.last_failure, self.revived) = (Some(failure), true);
+                actions.push(Action::Wait(Wait::AskRelay));
+                self.conclude(OutboxState::Stored, Some((peer, what)), actions);
+            }
+            Verdict::False(why) => actions.push(Action::Doubt(peer, why)),
+            Verdict::New(state) => {
+                actions.push(Action::Withdraw);
+                self.conclude(state, Some((peer, what)), actions);
+            }
+        }
+    }
+
+    /// Nothing is changed of its record any more: what was said meanwhile is heard now, and what
+    /// somebody wants out goes.
+    pub(super) fn set_free(&mut self, at: At, actions: &mut Vec<Action>) {
+        if let Some(peer) = self.outdated.take()
+            && !matches!(self.entry.state, OutboxState::Relayed { .. })
+        {
+            // The relay takes it again only when it has forgotten the one that it gave up.
+            actions.push(Action::Noted(peer, WordKind::Failed));
+        }
+        if let Some((peer, said)) = self.said.take() {
+            self.take_word(peer, said, at, actions);
+        }
+        if self.cancelled && self.entry.is_open() && !self.is_busy() {
+            self.remove(actions);
+        }
+    }
+
+    /// Who packed it has heard how it ended.
+    pub(in super::super) fn heard(&mut self, what: WordKind) -> Vec<Action> {
+        let mut actions = Vec::new();
+        if !self.entry.is_unheard() {
+            return actions;
+        }
+        self.entry.heard = Some(what);
+        if self.entry.is_unheard() || self.is_busy() {
+            // There is more to be said; or the record is being written, with or without this: at
+            // worst it is said once more.
+        } else if what == WordKind::Failed {
+            // They may send it again, so nothing of it may be in the way.
+            self.remove(&mut actions);
+        } else {
+            self.change = Some(Change::Heard);
+            actions.push(Action::Put);
+        }
+        actions
+    }
+
+    /// Who packed it wants to know what has become of it.
+    pub(in super::super) fn asked_again(&mut self) -> Vec<Action> {
+        self.entry.heard = None;
+        self.say()
+    }
+
+    /// What who packed it has not heard yet is said to them, if they are here.
+    pub(in super::super) fn say(&self) -> Vec<Action> {
+        let mut actions = Vec::new();
+        self.pass_on(&mut actions);
+        actions
+    }
+
+    pub(super) fn pass_on(&self, actions: &mut Vec<Action>) {
+        if matches!(self.change, Some(Change::Concluded { .. })) {
+            // It is said when it is durable.
+            return;
+        }
+        let word = self.entry.word().filter(|_| self.entry.is_unheard());
+        actions.extend(self.entry.relayed_for.zip(word).map(|(to, word)| Action::Pass(to, word)));
+    }
+}
+
+impl OutboxEntry {
+    fn judge(&self, said: Said, at: u64) -> Verdict {
+        match (said, &self.state) {
+            (_, OutboxState::Processed { .. }) => Verdict::Known,
+            (Said::Processed(mac), OutboxState::Delivered { receipt, proof, .. }) => {
+                // Who packed it can tell whether it is true; a relay can't.
+                if self.relayed_for.is_none() && !same(proof, &mac) {
+                    return Verdict::False(
+                        "a peer says that a delivery was processed, and can't prove it",
+                    );
+                }
+                Verdict::New(OutboxState::Processed { at, receipt: receipt.clone(), proof: mac })
+            }
+            (Said::Processed(_), OutboxState::Dead { .. }) => Verdict::Known,
+            // The word of the delivery itself is still on its way.
+            (Said::Processed(_), _) => Verdict::Early,
+            (Said::Passed(Word::Delivered(_)), OutboxState::Delivered { .. }) => Verdict::Known,
+            (Said::Passed(Word::Failed(failure)), _)
+                if failure.kind == FailureKind::Expired && self.is_open() && at < self.expires =>
+            {
+                Verdict::Again(failure)
+            }
+            (Said::Passed(Word::Failed(failure)), _) if self.is_open() => {
+                Verdict::New(OutboxState::Dead { at, failure })
+            }
+            (Said::Passed(Word::Failed(_)), _) => Verdict::Known,
+            // A proof counts whatever was said before: a relay that gave it up may have been wrong.
+            (Said::Passed(Word::Delivered(receipt)), _) => match self.vouched(&receipt) {
+                Some(proof) => Verdict::New(OutboxState::Delivered { at, receipt, proof }),
+                None => {
+                    Verdict::False("a relay says that a package was delivered, and can't prove it")
+                }
+            },
+            (Said::Passed(Word::Processed { receipt, mac }), _) => {
+                match self.vouched(&receipt).filter(|proof| same(proof, &mac)) {
+                    Some(proof) => Verdict::New(OutboxState::Processed { at, receipt, proof }),
+                    None => Verdict::False(
+                        "a relay says that a package was processed, and can't prove it",
+                    ),
+                }
+            }
+        }
+    }
+
+    /// What will prove that it was processed, if this is the receiver's word that it was delivered.
+    pub(super) fn vouched(&self, receipt: &Receipt) -> Option<[u8; 32]> {
+        self.expected
+            .filter(|expected| expected.recognises(receipt))
+            .map(|expected| expected.processed_mac)
+    }
+}
+
+/// The comparison takes the same time wherever the bytes differ.
+fn same(a: &[u8; 32], b: &[u8; 32]) -> bool {
+    blake3::Hash::from_bytes(*a) == blake3::Hash::from_bytes(*b)
+}
+
+/// What is said of a package that is not here any more.
+pub(in super::super) fn gone() -> Word {
+    Word::Failed(Failure::new(
+        FailureKind::Cancelled,
+        "it keeps it no longer: it was taken out of its outbox, or expired",
+    ))
+}
+
+impl OutboxEntry {
+    /// The id that whoever it is of knows it by.
+    pub(in super::super) fn known_as(&self, id: TransferId) -> TransferId {
+        self.packed_as.unwrap_or(id)
+    }
+
+    /// What there is to be said to who packed it.
+    fn word(&self) -> Option<Word> {
+        match &self.state {
+            OutboxState::Stored | OutboxState::Relayed { .. } => None,
+            OutboxState::Delivered { receipt, .. } => Some(Word::Delivered(receipt.clone())),
+            OutboxState::Processed { receipt, proof, .. } => {
+                Some(Word::Processed { receipt: receipt.clone(), mac: *proof })
+            }
+            OutboxState::Dead { failure, .. } => Some(Word::Failed(failure.clone())),
+        }
+    }
+
+    /// Whether it is kept for somebody who has not heard yet how it ended.
+    pub(in super::super) fn is_unheard(&self) -> bool {
+        self.relayed_for.is_some()
+            && self.word().is_some_and(|word| self.heard != Some(word.kind()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
+
+    use super::*;
+    use crate::node::outbox::{Expected, entry_for_tests};
+
+    fn receipt(mac: [u8; 32]) -> Receipt {
+        Receipt { digest: [1; 32], length: 3, place: "in/a".into(), files: 1, mac }
+    }
+
+    fn entry(state: OutboxState) -> OutboxEntry {
+        let expected =
+            Expected { digest: [1; 32], length: 3, delivered_mac: [2; 32], processed_mac: [4; 32] };
+        OutboxEntry {
+            via: Some(PeerId::from_bytes([9; 32])),
+            expected: Some(expected),
+            state,
+            ..entry_for_tests()
+        }
+    }
+
+    fn dead() -> OutboxState {
+        OutboxState::Dead { at: 1, failure: Failure::new(FailureKind::Refused, "no") }
+    }
+
+    fn delivered() -> OutboxState {
+        OutboxState::Delivered { at: 1, receipt: receipt([2; 32]), proof: [4; 32] }
+    }
+
+    fn processed(receipt: Receipt, mac: [u8; 32]) -> Said {
+        Said::Passed(Word::Processed { receipt, mac })
+    }
+
+    #[test]
+    fn a_relay_is_believed_no_word_of_the_receiver_that_does_not_prove_itself() {
+        let other = Receipt { digest: [7; 32], ..receipt([2; 32]) };
+        let longer = Receipt { length: 4, ..receipt([2; 32]) };
+        for state in [OutboxState::Stored, OutboxState::Relayed { at: 1 }, dead()] {
+            for forged in [receipt([3; 32]), receipt([4; 32]), other.clone(), longer.clone()] {
+                let said = Said::Passed(Word::Delivered(forged.clone()));
+                assert!(
+                    matches!(entry(state.clone()).judge(said, 1), Verdict::False(_)),
+                    "{forged:?}"
+                );
+                assert!(matches!(
+                    entry(state.clone()).judge(processed(forged, [4; 32]), 1),
+                    Verdict::False(_)
+                ));
+            }
+            for mac in [[2; 32], [0; 32]] {
+                assert!(matches!(
+                    entry(state.clone()).judge(processed(receipt([2; 32]), mac), 1),
+                    Verdict::False(_)
+                ));
+            }
+        }
+        assert!(matches!(entry(delivered()).judge(Said::Processed([5; 32]), 1), Verdict::False(_)));
+        assert!(matches!(
+            entry(delivered()).judge(processed(receipt([2; 32]), [5; 32]), 1),
+            Verdict::False(_)
+        ));
+    }
+
+    #[test]
+    fn a_proof_counts_whatever_was_said_before_and_a_failure_only_where_nothing_was() {
+        for state in [OutboxState::Stored, OutboxState::Relayed { at: 1 }, dead()] {
+            let said = Said::Passed(Word::Delivered(receipt([2; 32])));
+            assert!(
+                matches!(entry(state.clone()).judge(said, 1), Verdict::New(OutboxState::Delivered { proof, .. }) if proof == [4; 32])
+            );
+            let said = processed(receipt([2; 32]), [4; 32]);
+            assert!(matches!(
+                entry(state).judge(said, 1),
+                Verdict::New(OutboxState::Processed { .. })
+            ));
+        }
+        let failed = || Said::Passed(Word::Failed(Failure::new(FailureKind::Cancelled, "")));
+        assert!(matches!(
+            entry(OutboxState::Relayed { at: 1 }).judge(failed(), 1),
+            Verdict::New(OutboxState::Dead { .. })
+        ));
+        for over in [
+            delivered(),
+            dead(),
+            OutboxState::Processed { at: 1, receipt: receipt([2; 32]), proof: [4; 32] },
+        ] {
+            assert!(matches!(entry(over).judge(failed(), 1), Verdict::Known));
+        }
+    }
+
+    #[test]
+    fn what_has_expired_by_the_clock_of_a_relay_goes_on_until_it_has_by_that_of_its_sender() {
+        let failed = |kind| Said::Passed(Word::Failed(Failure::new(kind, "")));
+        let entry = || OutboxEntry { expires: 10, ..entry(OutboxState::Relayed { at: 1 }) };
+        assert!(matches!(entry().judge(failed(FailureKind::Expired), 9), Verdict::Again(_)));
+        assert!(matches!(
+            entry().judge(failed(FailureKind::Expired), 10),
+            Verdict::New(OutboxState::Dead { .. })
+        ));
+        assert!(matches!(
+            entry().judge(failed(FailureKind::Refused), 9),
+            Verdict::New(OutboxState::Dead { .. })
+        ));
+    }
+
+    #[test]
+    fn a_word_that_comes_early_comes_again_and_a_relay_keeps_one_that_it_can_t_judge() {
+        assert!(matches!(
+            entry(OutboxState::Relayed { at: 1 }).judge(Said::Processed([4; 32]), 1),
+            Verdict::Early
+        ));
+        let kept =
+            OutboxEntry { relayed_for: Some(PeerId::from_bytes([8; 32])), ..entry(delivered()) };
+        assert!(
+            matches!(kept.judge(Said::Processed([5; 32]), 1), Verdict::New(OutboxState::Processed { proof, .. }) if proof == [5; 32])
+        );
+    }
+}

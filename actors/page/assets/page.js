@@ -105,6 +105,8 @@ function hear(snapshot) {
   for (const transfer of now.transfers) {
     const id = `${transfer.direction} ${transfer.id}`;
     ids.add(id);
+    // What was tried in vain is tried again: it is one row.
+    ended.delete(id);
     const last = known.get(id);
     const moved = !last || last.seen.bytes !== transfer.bytes || last.seen.phase !== transfer.phase;
     known.set(id, { seen: transfer, moved: moved ? now.at : last.moved });
@@ -239,6 +241,7 @@ function troubles() {
     const stalled = stalledFor(transfer);
     if (stalled > STALLED) warn(`${transfer.name} (${transfer.peer_name}) has not moved for ${span(stalled)}.`);
   }
+  troublesOfRoutes().forEach(warn);
   const waiting = now.room.outgoing.waiting + now.room.incoming.waiting;
   if (waiting > 0) warn(`${count(waiting, "transfer waits", "transfers wait")} for room here.`);
   for (const stage of now.stages) {
@@ -449,7 +452,7 @@ function drawTransfers() {
     const share = total ? ` · ${percent(done / total)}` : "";
     const speedNow = item.over ? 0 : rateOf(rates.transfers, `${item.id} bytes`);
     const left = speedNow > 1000 && total ? ` · ${span(((total - done) / speedNow) * 1000)} left` : "";
-    set(progress.children[1], `${bytes(done)}${total !== null ? ` of ${bytes(total)}` : ""}${share}${left}`);
+    set(progress.children[1], `${bytes(done)}${total !== null ? ` of ${bytes(total)}` : ""}${share}${left}${item.over ? "" : timeOf(seen)}`);
     set(speed, item.over ? "" : rate(speedNow));
     set(bound, item.over ? "" : boundBy(seen));
   });
@@ -619,6 +622,7 @@ function drawHead() {
 function draw() {
   if (!now) return;
   drawVerdict();
+  drawTopology();
   drawGraph();
   drawTransfers();
   drawHappenings();
@@ -656,5 +660,6 @@ document.querySelectorAll("button[data-show]").forEach((button) => button.addEve
   document.querySelectorAll("button[data-show]").forEach((other) => other.setAttribute("aria-pressed", String(other === button)));
 }));
 addEventListener("resize", () => { drawCharts(); drawSoon(); });
-setInterval(() => { sample(); drawCharts(); drawSoon(); }, 1000);
+setInterval(() => { sample(); drawCharts(); drawSoon(); lookAtTopology(); }, 1000);
 listen();
+lookAtTopology();

@@ -23,12 +23,16 @@ mod metrics;
 mod router;
 mod serve;
 mod token;
+mod view;
+
+use std::sync::Arc;
 
 use axum::Router;
 use estafette::{Node, PeerId};
 
 pub use self::serve::{ServeError, Serving};
 pub use self::token::{Token, TokenError};
+pub use self::view::View;
 
 /// The page of a node.
 #[derive(Clone, Debug)]
@@ -38,6 +42,7 @@ pub struct Page {
     token: Option<Token>,
     hosts: Vec<String>,
     needed: Vec<PeerId>,
+    view: Option<Arc<dyn View>>,
 }
 
 impl Page {
@@ -48,7 +53,7 @@ impl Page {
 
     /// The page of this node: for this machine alone, without a token.
     pub fn of(node: &Node) -> Self {
-        Self { node: node.clone(), token: None, hosts: Vec::new(), needed: Vec::new() }
+        Self { node: node.clone(), token: None, hosts: Vec::new(), needed: Vec::new(), view: None }
     }
 
     /// Wants this token of everyone, but for `/healthz`: as a bearer token, or as the password of
@@ -70,6 +75,12 @@ impl Page {
     /// Is ready (`/readyz`) only while the link with this peer is up.
     pub fn needs(mut self, peer: PeerId) -> Self {
         self.needed.push(peer);
+        self
+    }
+
+    /// Shows what the node is a part of as well: a drawing, with what goes where.
+    pub fn view(mut self, view: Arc<dyn View>) -> Self {
+        self.view = Some(view);
         self
     }
 

@@ -16,10 +16,10 @@ use futures_util::stream;
 use serde_json::{Value, json};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use crate::Page;
 use crate::feed::{Feed, Frame};
 use crate::guard::{self, Guard};
 use crate::metrics;
+use crate::{Page, View};
 
 /// How often a stream says something, so that what lies between does not take it for dead.
 const ALIVE: Duration = Duration::from_secs(15);
@@ -38,6 +38,7 @@ struct Seat {
     feed: Arc<Feed>,
     streams: Arc<Semaphore>,
     needed: Arc<[PeerId]>,
+    view: Option<Arc<dyn View>>,
 }
 
 pub(crate) fn router(page: &Page) -> Router {
@@ -46,6 +47,7 @@ pub(crate) fn router(page: &Page) -> Router {
         feed: Feed::new(&page.node),
         streams: Arc::new(Semaphore::new(Page::STREAMS)),
         needed: page.needed.clone().into(),
+        view: page.view.clone(),
     };
     let hosts = page.hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
     let guard = Arc::new(Guard { token: page.token.clone(), hosts });
@@ -53,12 +55,16 @@ pub(crate) fn router(page: &Page) -> Router {
         .route("/", get(async || typed(HTML, include_str!("../assets/page.html"))))
         .route("/page.css", get(async || typed(CSS, include_str!("../assets/page.css"))))
         .route("/page.js", get(async || typed(SCRIPT, include_str!("../assets/page.js"))))
+        .route("/topology.js", get(async || typed(SCRIPT, include_str!("../assets/topology.js"))))
         .route("/icon.svg", get(async || typed(IMAGE, include_str!("../assets/icon.svg"))))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics_now))
         .route("/api/v1/snapshot", get(snapshot))
         .route("/api/v1/events", get(events))
+        .route("/api/v1/topology", get(topology))
+        .route("/topology.svg", get(drawing))
+        .route("/topology.css", get(style))
         .route("/api/v1/openapi.json", get(async || typed(JSON, OPENAPI)))
         .fallback(async || {
             refused(StatusCode::NOT_FOUND, "nothing is here: /api/v1/openapi.json says what is")
@@ -107,6 +113,32 @@ async fn snapshot(State(seat): State<Seat>) -> Response {
         Ok(text) => typed(JSON, text),
         Err(error) => refused(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
     }
+}
+
+/// What is answered where the node is a part of nothing that is known.
+fn alone() -> Response {
+    refused(StatusCode::NOT_FOUND, "this node is run by itself, not by a topology")
+}
+
+async fn topology(State(seat): State<Seat>) -> Response {
+    match &seat.view {
+        Some(view) => typed(JSON, view.now().await.to_string()),
+        // Each page asks: a browser would note an error for every other answer.
+        None => typed(JSON, "null"),
+    }
+}
+
+async fn drawing(State(seat): State<Seat>) -> Response {
+    let Some(view) = seat.view else { return alone() };
+    match tokio::task::spawn_blocking(move || view.drawing()).await {
+        Ok(Ok(drawing)) => typed(IMAGE, drawing),
+        Ok(Err(why)) => refused(StatusCode::NOT_FOUND, &why),
+        Err(error) => refused(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    }
+}
+
+async fn style(State(seat): State<Seat>) -> Response {
+    seat.view.map_or_else(alone, |view| typed(CSS, view.style()))
 }
 
 async fn events(State(seat): State<Seat>, headers: HeaderMap) -> Response {

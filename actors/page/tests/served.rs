@@ -88,6 +88,7 @@ fn document() -> Value {
             "/": get("The page", ok("text/html"), false),
             "/page.css": get("Its style", ok("text/css"), false),
             "/page.js": get("Its script", ok("text/javascript"), false),
+            "/topology.js": get("Its script for topologies", ok("text/javascript"), false),
             "/icon.svg": get("Its icon", ok("image/svg+xml"), false),
             "/healthz": get("Whether the node's thread answers", vec![
                 ("200", "It does.", json_of("Health")),
@@ -102,6 +103,18 @@ fn document() -> Value {
                 ("200", "A snapshot.", json_of("Snapshot")),
             ], false),
             "/api/v1/events": events,
+            "/api/v1/topology": get("What goes by the routes of its topology", vec![
+                ("200", "That; null if it is run by itself.",
+                    of("application/json", json!({ "type": ["object", "null"] }))),
+            ], false),
+            "/topology.svg": get("The drawing of its topology", vec![
+                ("200", "It.", plain("image/svg+xml")),
+                ("404", "It is run by itself, or too large to be drawn.", json_of("Error")),
+            ], false),
+            "/topology.css": get("The style of that drawing", vec![
+                ("200", "It.", plain("text/css")),
+                ("404", "It is run by itself.", json_of("Error")),
+            ], false),
             "/api/v1/openapi.json": get("This document", vec![
                 ("200", "It.", of("application/json", json!({ "type": "object" }))),
             ], false),

@@ -2,17 +2,19 @@
 //! reads its examples.
 
 mod deliveries;
+mod taps;
 
 use estafette::metrics::StageReport;
 use estafette::node::Direction;
 use estafette::remote::{Described, Taken};
 use estafette::{RemoteErrorKind, Ticket};
-use estafette_topology::{Prediction, Step};
+use estafette_topology::{Prediction, Step, TapPiece, TapRate};
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 pub(crate) use self::deliveries::{Delivered, Stored};
+pub(crate) use self::taps::{Passed, Recorded, Replayed, Tapping};
 use crate::arrival::Arrival;
 use crate::deliver::Letter;
 use crate::doctor::Finding;
@@ -92,6 +94,16 @@ pub(crate) enum Event<'a> {
     Predicted(&'a Prediction),
     /// A step of a delivery that is not sent.
     Traced(&'a Step),
+    /// What passes a route is told from now on.
+    Tapping(Tapping<'a>),
+    /// A piece of a delivery has passed.
+    TapPiece(Passed<'a, TapPiece>),
+    /// So much has passed.
+    TapRate(Passed<'a, TapRate>),
+    /// A delivery was recorded, or could not be.
+    Recorded(Recorded<'a>),
+    /// What was recorded is sent again.
+    Replayed(Replayed<'a>),
     /// A topology was drawn.
     Drawn {
         format: &'a str,

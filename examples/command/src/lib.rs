@@ -73,6 +73,7 @@ mod service;
 mod settings;
 mod signals;
 mod table;
+mod tap;
 mod tickets;
 mod to_stdout;
 #[cfg(feature = "doors")]

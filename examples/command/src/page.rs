@@ -1,7 +1,9 @@
 //! `--http`: the page of a node, and its door for HTTP at the same address.
 
+use std::sync::Arc;
+
 use estafette::{Node, PeerId};
-use estafette_page::{Page, ServeError, Token};
+use estafette_page::{Page, ServeError, Token, View};
 
 use self::served::Serving;
 use crate::arguments::Paging;
@@ -16,6 +18,7 @@ pub(crate) async fn serve(
     paging: Option<&Paging>,
     linked: &[PeerId],
     tokens: Tokens,
+    view: Option<Arc<dyn View>>,
     output: &Output,
 ) -> Result<Option<Serving>, CommandError> {
     let Some((paging, address)) = paging.and_then(|paging| Some((paging, paging.http.as_ref()?)))
@@ -29,6 +32,7 @@ pub(crate) async fn serve(
     }
     page = paging.http_host.iter().fold(page, Page::host);
     page = linked.iter().fold(page, |page, peer| page.needs(*peer));
+    page = view.into_iter().fold(page, Page::view);
     let serving = served::serve(node, page, tokens, address).await?;
     let url = format!("http://{}/", serving.address());
     output.event(&Event::Page { url: &url });

@@ -8,7 +8,7 @@ use crate::error::{self, CommandError};
 use crate::output::Output;
 use crate::{
     about, ask, by_relay, content, deliver, demo, describe, detach, doctor, inbox, node, outbox,
-    receive, send, tickets, top, topology, trust,
+    receive, send, tap, tickets, top, topology, trust,
 };
 
 pub(crate) async fn run(arguments: Arguments, output: &Output) -> Result<ExitCode, CommandError> {
@@ -24,8 +24,11 @@ pub(crate) async fn run(arguments: Arguments, output: &Output) -> Result<ExitCod
         Action::Test(options) => topology::test(global, options, output).await,
         Action::Plan(options) => topology::plan(global, options, output),
         Action::List(options) => topology::list(global, options, output),
-        Action::Graph(options) => topology::graph(global, options, output),
+        Action::Graph(options) => topology::graph(global, options, output).await,
         Action::Top(options) => top::run(global, options, output).await,
+        Action::Tap(options) => tap::tap(global, options, output).await,
+        Action::Record(options) => tap::record(global, options, output).await,
+        Action::Replay(options) => tap::replay(global, options, output).await,
         Action::Trace(options) => topology::trace(global, options, output),
         Action::Schema => topology::schema(global, output),
         Action::Outbox(action) => outbox::run(global, action, output).await,

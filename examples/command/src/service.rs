@@ -155,7 +155,7 @@ pub(crate) async fn run(
     let tokens = page::tokens(settings::key_path(global)?)?;
     #[cfg(feature = "grpc")]
     let grpc = crate::grpc::open(&node, service.grpc, &tokens, output).await?;
-    let page = page::serve(&node, service.page, &connect, tokens, output).await?;
+    let page = page::serve(&node, service.page, &connect, tokens, None, output).await?;
     connection::keep(&node, connect, output);
     let exec = service.exec.map(|exec| exec::start(&node, exec, output));
     let ended =

@@ -137,3 +137,93 @@ fn a_browser_gives_the_token_as_a_password_for_the_page_and_for_its_stream() {
     browser.wait_for("document.querySelector('#live').textContent === 'live'");
     browser.wait_for("document.querySelector('#name').textContent === 'lyon'");
 }
+
+/// A topology that has a page, and whose lines are slow enough to be looked at.
+const TOPOLOGY: &str = r#"
+[node.lyon]
+http = "127.0.0.1:0"
+line = "1MiB"
+[node.paris]
+listen = "unix:{here}/paris.sock"
+observe = "lyon"
+[node.brest]
+listen = "unix:{here}/brest.sock"
+[inbox.letters]
+node = ["paris", "brest"]
+sink = { folder = "in-{node}" }
+[route.post]
+from = "lyon"
+source = { each = "out" }
+to = ["paris/letters", "brest/letters"]
+rate = "1MiB"
+[route.onward]
+from = "paris"
+source = { inbox = "letters" }
+to = "brest/letters"
+"#;
+
+#[test]
+fn a_topology_is_drawn_with_what_goes_by_its_routes_and_what_was_calculated() {
+    let Some(browser) = Browser::start() else { return };
+    let world = World::new();
+    let topology = TOPOLOGY.replace("{here}", world.path("").to_str().unwrap());
+    fs::write(world.path("t.toml"), topology).unwrap();
+    fs::create_dir(world.path("out")).unwrap();
+    let node = |name: &str| {
+        let mut run = world.command(name);
+        run.args(["run", "--node", name]).arg(world.path("t.toml"));
+        Process::start(&mut run)
+    };
+    let paris = node("paris");
+    paris.wait_for("ready");
+    let lyon = node("lyon");
+    browser.resize(1280, 1000);
+    browser.open(&text(&lyon.wait_for("page"), "url"));
+    // Each node and part is a box, that of this node a good one.
+    let part = |id: &str| format!("document.querySelector('#topology-box [data-id=\"{id}\"]')");
+    browser.wait_for(&format!("{}?.dataset.state === 'good'", part("node:lyon")));
+    browser.wait_for(&format!("{}?.dataset.state === 'idle'", part("route:post")));
+    // Paris is seen by the sealed link, and the route that begins there.
+    let seen = "document.querySelector('#node-rows')?.textContent";
+    browser.wait_for(&format!("/paris.*up \\d/.test({seen})"));
+    browser.wait_for(&format!("{}?.dataset.state === 'good'", part("node:paris")));
+    let file = world.file("out/holiday.tar", 6 << 20);
+    let row = |way: &str| {
+        let rows = "[...document.querySelectorAll('#route-rows tr')]";
+        format!("{rows}.find((row) => row.textContent.includes('{way}'))")
+    };
+    let edge = "document.querySelector('#topology-box [data-route=post].crosses.flows .words')";
+    browser.wait_for(&format!("/post · [0-9.]+ [kM]B\\/s/.test({edge}?.textContent)"));
+    let under_way = format!("{}?.textContent.includes('1 under way')", row("post → paris"));
+    browser.wait_for(&under_way);
+    browser.wait_for(&format!("{ROW}?.textContent.includes('of 6.0 s calculated')"));
+    for scheme in ["light", "dark"] {
+        browser.prefer(scheme);
+        for (size, (width, height)) in [("wide", (1280, 1000)), ("narrow", (420, 1000))] {
+            browser.resize(width, height);
+            let room =
+                "document.documentElement.scrollWidth <= document.documentElement.clientWidth";
+            browser.wait_for(room);
+            browser.picture(&format!("topology-{scheme}-{size}"));
+        }
+    }
+    browser.resize(1280, 1000);
+    // It took about as long as was calculated, which the row says: took / T.
+    browser.wait_for(&format!("/ s \\/ 6\\.0 s/.test({}?.textContent)", row("post → paris")));
+    browser.wait_for(&format!(
+        "{}?.textContent.includes('its rate') || {}?.textContent.includes('line')",
+        row("post → paris"),
+        row("post → paris")
+    ));
+    assert!(file.exists());
+    // Who does not run is seen to be gone, and said at the top.
+    browser.wait_for(&format!("['bad', 'warn'].includes({}?.dataset.state)", part("node:brest")));
+    browser.wait_for("document.querySelector('#troubles').textContent.includes('post to brest')");
+    browser.picture("topology-brest-is-away");
+    // However often it is tried, it is one transfer.
+    let waits = "[...document.querySelectorAll('#transfer-rows tr')]
+        .filter((row) => row.textContent.includes('brest')).length";
+    assert_eq!(browser.value(waits), 1);
+    assert_eq!(browser.errors(), Vec::<String>::new());
+    drop(paris);
+}

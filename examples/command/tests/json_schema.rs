@@ -21,18 +21,23 @@ const OPTIONAL: [(&str, &str); 4] =
 
 /// Events for which a receiver has to be fuller than those of the scenes, a key copied, or what is
 /// sent be odder, or a program with actors be there; the command's own tests have their fields.
-const RARE: [&str; 13] = [
+const RARE: [&str; 18] = [
     "answer",
     "key_shared",
     "letter",
     "name",
     "node_ended",
     "queued",
+    "recorded",
     "reloaded",
     "remark",
+    "replayed",
     "restarted",
     "route_moved",
     "snapshot",
+    "tap_piece",
+    "tap_rate",
+    "tapping",
     "told",
     "waiting",
 ];

@@ -388,6 +388,7 @@ fn share(
         rooms: super::rooms::Rooms::of(&config),
         given_up: Mutex::default(),
         paces: super::pace::Paces::default(),
+        taps: crate::pipeline::Taps::default(),
         incarnation: std::array::from_fn(|at| random[at]),
         remembered: Remembered::load(ledger.clone(), spool.clone()).map_err(StartError::Spool)?,
         memos: Memos::load(spool.as_deref()).map_err(StartError::Spool)?,

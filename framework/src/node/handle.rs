@@ -1,6 +1,7 @@
 //! The handles a host holds: of its node, and of each transfer.
 
 mod error;
+mod packing;
 mod parts;
 mod plan;
 mod sending;
@@ -25,7 +26,7 @@ use super::transfer::TransferHandle;
 use super::trust::{TicketId, TicketRecord, Trust, TrustError};
 use crate::delivery::TransferId;
 use crate::metrics::StageReport;
-use crate::pipeline::Inbox;
+use crate::pipeline::{Inbox, Tap, Tapping};
 use crate::remote::{Directory, DirectoryError};
 use crate::wire::{PeerId, Ticket};
 
@@ -91,6 +92,13 @@ impl Node {
     /// `None` lets the rates of deliveries count again. It is forgotten when the node stops.
     pub fn set_pace(&self, group: &str, rate: Option<u64>) {
         self.0.shared.paces.tell(group, rate);
+    }
+
+    /// Lets a tap see what all its deliveries pass on their way out, until what this returns is
+    /// dropped: the content as sources give it, and what each stage makes of it. Of what goes by a
+    /// relay it sees the content when that is put into its package, and then the package.
+    pub fn tap(&self, tap: Arc<dyn Tap>) -> Tapping {
+        self.0.shared.taps.add(tap)
     }
 
     /// Takes deliveries to `inbox`.

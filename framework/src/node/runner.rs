@@ -172,6 +172,7 @@ async fn read(source: &mut dyn Source, mut run: Run) -> Result<SourceReport, Sou
         // never committed.
         let report = if last { Some(source.finish()?) } else { None };
         run.metrics.done(length, length, start.elapsed());
+        run.transfer.pass_at_source(index, &buffer[Prefix::LENGTH..Prefix::LENGTH + length], last);
         // What the receiver holds is read again, to be hashed, and takes nobody's turn.
         if let Some(limiter) = run.limiter.as_ref().filter(|_| !run.transfer.is_held(index)) {
             limiter.pass(length).await;

@@ -65,6 +65,8 @@ pub(crate) struct NodeShared {
     pub(crate) given_up: Mutex<Cancelled>,
     /// Groups of deliveries that keep to a rate.
     pub(crate) paces: super::pace::Paces,
+    /// Those who see what deliveries pass.
+    pub(crate) taps: crate::pipeline::Taps,
     /// Tells this process from earlier ones of this node.
     pub(crate) incarnation: [u8; 16],
     /// Set once the node has one.

@@ -37,6 +37,7 @@ mod seats;
 mod sink;
 mod source;
 mod stage;
+mod tap;
 mod transfer;
 mod transform;
 mod wiring;
@@ -61,6 +62,8 @@ pub use sink::{
 };
 pub use source::{Known, Skipped, Source, SourceError, SourceReference, SourceReport};
 pub use stage::Stage;
+pub use tap::{Passing, TAPPED_SOURCE, Tap, Tapping};
+pub(crate) use tap::{Tapped, Taps};
 pub use transfer::{Custody, Fault, Lost, Signal, Transfer};
 pub use transform::{Transform, TransformError};
 pub use wiring::{Child, Wiring};

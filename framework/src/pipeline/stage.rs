@@ -93,6 +93,11 @@ impl<T: Transform> Step<T> {
         match self.attempt(&input).or_else(|| self.attempt(&input)) {
             Some(Ok(output)) => {
                 self.metrics.done(input.content().len(), output.content().len(), start.elapsed());
+                let custody = input.custody();
+                if !custody.is_trailer() {
+                    let (transfer, bytes) = (custody.transfer(), output.content());
+                    transfer.pass(&self.name, custody.index(), bytes, false);
+                }
                 return Some(output);
             }
             Some(Err(error)) => input.custody().fail(error.kind, error.message),

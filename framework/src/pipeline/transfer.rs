@@ -15,7 +15,7 @@ use actix::Recipient;
 use bytes::Bytes;
 use tokio::sync::{Notify, mpsc};
 
-use super::{BufferPool, Chunk, Outlet, Parcel, SharedCodec};
+use super::{BufferPool, Chunk, Outlet, Parcel, SharedCodec, TAPPED_SOURCE, Tapped};
 use crate::delivery::{DigestFold, Incoming, KeyScope, RangeSet, Subtree, TransferKey};
 use crate::wire::{FailureKind, Ranges, growth_limit};
 
@@ -40,6 +40,8 @@ pub struct Transfer {
     acknowledged: Mutex<RangeSet>,
     /// What the receiver held before this attempt began; of use at the sending end.
     held: OnceLock<Ranges>,
+    /// Those who see its chunks pass; of use at the sending end.
+    tapped: OnceLock<Tapped>,
     /// Bytes by which coders may make a chunk longer.
     growth: OnceLock<u32>,
     /// Hashes of chunks on their way to a sink that keeps a journal; of use at the receiving end.
@@ -129,6 +131,7 @@ impl Transfer {
             incoming: Mutex::new(incoming),
             assembler: OnceLock::new(),
             acknowledged: Mutex::default(),
+            tapped: OnceLock::new(),
             growth: OnceLock::new(),
             held: OnceLock::new(),
             subtrees: OnceLock::new(),
@@ -182,6 +185,27 @@ impl Transfer {
     /// [allowed](Self::allow_growth) to add.
     pub fn chunk_limit(&self) -> u32 {
         self.scope.chunk_size + self.growth.get().copied().unwrap_or(0)
+    }
+
+    /// Its chunks are shown to these; to be said before the first one.
+    pub(crate) fn show_to(&self, tapped: Tapped) {
+        // Set once for each attempt.
+        let _ = self.tapped.set(tapped);
+    }
+
+    /// Shows a piece of it that is at a stage.
+    pub(crate) fn pass(&self, stage: &str, index: u64, bytes: &[u8], last: bool) {
+        if let Some(tapped) = self.tapped.get() {
+            tapped.pass((self.scope.transfer, self.scope.attempt), (stage, index), bytes, last);
+        }
+    }
+
+    /// Shows a piece of its content, as its source gave it. What is sealed already was shown when
+    /// it was sealed.
+    pub(crate) fn pass_at_source(&self, index: u64, bytes: &[u8], last: bool) {
+        if self.tapped.get().is_some_and(|tapped| !tapped.is_package()) {
+            self.pass(TAPPED_SOURCE, index, bytes, last);
+        }
     }
 
     /// Its coders may make a chunk longer by as many bytes; to be said before the first chunk.

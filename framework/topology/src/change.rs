@@ -110,6 +110,7 @@ impl Topology {
                 .map(|(route, spec)| {
                     let goes_on = spec.to.iter().map(|target| self.goes_on(target)).collect();
                     let way = spec.to.iter().map(|target| &target.node).chain(&spec.via);
+                    let way = way.chain(&spec.tap.record);
                     let way = way.map(|node| {
                         (self.nodes.get(node).and_then(|node| node.id), self.key_of(node))
                     });

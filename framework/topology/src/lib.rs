@@ -49,15 +49,21 @@ mod trial;
 pub use self::change::{Change, NodeChange, Reload};
 pub use self::fault::{Fault, Report};
 pub use self::graph::{
-    DrawError, EdgeKind, Graph, GraphEdge, GraphNode, GraphPart, GraphRoute, PartKind,
+    DrawError, EdgeKind, Graph, GraphEdge, GraphNode, GraphPart, GraphRoute, Live, LiveState,
+    PartKind,
 };
 pub use self::model::{
     Deliver, EachSpec, Expected, HttpSpec, InboxSpec, Kind, Line, NodeSpec, ReceiptWanted,
-    RouteSpec, Schedule, SourceSpec, StageSpec, Target, TestFile, TestSpec, Then, Topology,
+    RouteSpec, Schedule, Shows, SourceSpec, StageSpec, TapSpec, Target, TestFile, TestSpec, Then,
+    Topology,
 };
 pub use self::predict::{Away, Bound, Full, Prediction, Way};
 pub use self::read::{Document, LONGEST, LoadError};
-pub use self::run::{Pending, ReloadError, RouteEvent, RouteNews, RunError, RunningNode};
+pub use self::run::{
+    Measured, Observed, Pending, Recorded, Recording, ReloadError, ReplayError, Replayed,
+    RouteEvent, RouteLook, RouteNews, RouteTap, RouteTaps, RunError, Running, RunningNode,
+    TapContent, TapError, TapNews, TapOptions, TapPiece, TapRate,
+};
 pub use self::trace::{Step, StepKind};
 #[cfg(feature = "trial")]
 pub use self::trial::{Trial, TrialError, TrialReport};

@@ -1,15 +1,19 @@
 //! The topology itself: plain data, from a file or from a program.
 
 mod expectation;
+mod places;
+mod tapping;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use estafette::PeerId;
-use estafette::node::{NodeConfig, RelayQuota, StageRegistry, units};
+use estafette::node::{NodeConfig, RelayQuota, StageRegistry};
 
 pub use self::expectation::{TestFile, TestSpec};
+pub(crate) use self::places::Places;
+pub use self::tapping::{Shows, TapSpec};
 
 /// The kind of sink that is a folder, from which deliveries can go on.
 const FOLDER: &str = "folder";
@@ -53,6 +57,8 @@ pub struct NodeSpec {
     pub addresses: Vec<String>,
     /// Nodes that may deliver to all of its inboxes, whatever the routes say.
     pub trust: Vec<String>,
+    /// Nodes that may see what it does.
+    pub observe: Vec<String>,
     /// The quota of each sender, if it keeps packages for others.
     pub relay: Option<RelayQuota>,
     /// Its limits.
@@ -132,6 +138,8 @@ pub struct RouteSpec {
     pub schedule: Schedule,
     /// Its content, as far as it is known beforehand, for what is calculated.
     pub expected: Option<Expected>,
+    /// What may be seen of it while it runs.
+    pub tap: TapSpec,
 }
 
 /// The content that is expected of a route.
@@ -288,28 +296,6 @@ impl Topology {
     }
 }
 
-/// Where paths begin, and whether they may lead elsewhere.
-#[derive(Clone, Debug)]
-pub(crate) struct Places {
-    base: PathBuf,
-    confined: bool,
-}
-
-impl Places {
-    pub(crate) fn at(&self, path: &Path) -> PathBuf {
-        if self.confined { units::path::below(&self.base, path) } else { self.base.join(path) }
-    }
-
-    /// Reads settings whose paths begin here.
-    pub(crate) fn read<T>(&self, read: impl FnOnce() -> T) -> T {
-        if self.confined {
-            units::confined_to(&self.base, read)
-        } else {
-            units::relative_to(&self.base, read)
-        }
-    }
-}
-
 impl NodeSpec {
     /// A node that listens at `address`.
     pub fn listening(address: impl Into<String>) -> Self {
@@ -415,6 +401,7 @@ impl RouteSpec {
             receipt: ReceiptWanted::Delivered,
             schedule: Schedule::Once,
             expected: None,
+            tap: TapSpec::default(),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use estafette::NodeConfig;
 use estafette::node::StageRegistry;
 use estafette::wire::HEADER_LENGTH;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::model::{Expected, Line, NodeSpec, RouteSpec, SourceSpec, Target, Topology};
 
@@ -54,7 +54,7 @@ pub struct Way {
 }
 
 /// The part that sets the speed of a way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Bound {
@@ -106,6 +106,22 @@ impl Topology {
             Some(route.to.iter().map(|to| self.prediction(name, route, expected, to, registry)))
         });
         routes.flatten().collect()
+    }
+
+    /// Calculates one delivery of a route, of so many bytes, to a target: with what is left of them
+    /// as `expected` says, or all of them. `None` where there is no such route.
+    pub fn predict(
+        &self,
+        route: &str,
+        to: &Target,
+        bytes: u64,
+        registry: &StageRegistry,
+    ) -> Option<Prediction> {
+        let spec = self.routes.get(route)?;
+        let (every, ratio) = (Duration::from_secs(24 * 3600), 1.0);
+        let expected = spec.expected.unwrap_or(Expected { bytes, every, ratio });
+        let expected = Expected { bytes: bytes.max(1), ..expected };
+        Some(self.prediction(route, spec, &expected, to, registry))
     }
 
     fn prediction(

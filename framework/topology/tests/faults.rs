@@ -101,6 +101,10 @@ const CASES: &[Case] = &[
     ("to = ", "stages = [{ mask = 1 }]\nto = ", &[("wrong-type", 10, "write \"mask\"")]),
     ("to = ", "stages = [{ blank = 1 }]\nto = ", &[("wrong-value", 10, "")]),
     ("to = ", "stages = 3\nto = ", &[("wrong-type", 10, "")]),
+    ("[node.lyon]", "[node.lyon]\nobserve = \"pari\"", &[("unknown-node", 2, "`paris`")]),
+    ("to = ", "tap = \"all\"\nto = ", &[("wrong-value", 10, "")]),
+    ("to = ", "tap = { show = \"sizes\" }\nto = ", &[("unknown-key", 10, "`shows`")]),
+    ("to = ", "tap = { record = \"pars\" }\nto = ", &[("unknown-node", 10, "`paris`")]),
     ("to = ", "stages = [{}]\nto = ", &[("wrong-value", 10, "KIND")]),
     ("to = ", "stages = [{ redact = 1 }]\nto = ", &[("unknown-stage", 10, "")]),
     (

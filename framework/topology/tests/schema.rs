@@ -24,6 +24,7 @@ http = { listen = "127.0.0.1:7480", hosts = ["lyon"] }
 limits = { window = "16MiB", link = { heartbeat = "2s" }, compression = "codec:20", stall = 5 }
 line = { speed = "12MiB", latency = "20ms" }
 [node.paris]
+observe = "lyon"
 line = "1MiB"
 listen = ["127.0.0.1:7411"]
 relay = true
@@ -44,6 +45,7 @@ chunk_size = "64K"
 rate = "1MiB"
 receipt = "processed"
 expected = { bytes = "1GiB", every = "1d", ratio = 0.5 }
+tap = { shows = "content", record = "paris" }
 [route.more]
 from = "lyon"
 source = { paths = ["a", "b"] }
@@ -78,6 +80,8 @@ const FAULTS: &[(&str, &str)] = &[
     ("rate = \"1MiB\"", "rate = \"fast\""),
     ("\"processed\"", "\"read\""),
     ("ratio = 0.5", "ratio = 0"),
+    ("\"content\"", "\"contents\""),
+    ("record = \"paris\"", "recorded = \"paris\""),
     ("every = \"1d\", ", ""),
     ("from = \"lyon\"\nsource = { each", "source = { each"),
     ("then = \"remove\"", "then = \"forget\""),

@@ -54,6 +54,7 @@ Examples:
   estafette graph two-nodes.toml --output two-nodes.svg
   estafette graph two-nodes.toml --format mermaid        for a page that draws it: a README
   estafette graph two-nodes.toml --format dot | dot -Tpdf > two-nodes.pdf
+  estafette graph two-nodes.toml --live --output now.svg        with rates and states
 
 What a route names and nobody has is drawn in red, and told.
 
@@ -67,6 +68,29 @@ Examples:
   estafette --json top two-nodes.toml --once | jq .snapshot.stages
 
 Ctrl-C ends it. Written to a terminal it is one page; to a file, one page after another.";
+
+pub(super) const TAP_EXAMPLES: &str = "\
+Examples:
+  estafette tap two-nodes.toml post
+  estafette tap two-nodes.toml post seal --samples 1
+  estafette --json tap two-nodes.toml post | jq -r 'select(.event == \"tap_piece\") | .name'
+
+The node of the route runs on this machine. `tap` of the route says what may be seen: names unless it
+says otherwise. No delivery waits for it: what is not shown is counted.";
+
+pub(super) const RECORD_EXAMPLES: &str = "\
+Examples:
+  estafette record two-nodes.toml post --into tapes
+  estafette record two-nodes.toml post --into tapes --for paris --count 1
+
+The route says for whom: tap = { record = \"paris\" }. It is sealed in the node of the route, before it
+is written. No delivery waits for it: one for which the disk is too slow is not recorded, and told.";
+
+pub(super) const REPLAY_EXAMPLES: &str = "\
+Examples:
+  estafette replay two-nodes.toml post tapes/*.package
+
+The node of the route runs on this machine, and is the one for which it was recorded.";
 
 pub(super) const TRACE_EXAMPLES: &str = "\
 Examples:

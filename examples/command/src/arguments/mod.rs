@@ -9,6 +9,7 @@ mod page;
 mod receive;
 mod send;
 mod store;
+mod tap;
 #[cfg(feature = "doors")]
 mod token;
 mod topology;
@@ -31,6 +32,7 @@ pub(crate) use self::page::Paging;
 pub(crate) use self::receive::{NodeOptions, OnConflict, OutwardLinks, Receive, Relaying, Taking};
 pub(crate) use self::send::Send;
 pub(crate) use self::store::{Doctor, Inbox, Outbox, Ticket};
+pub(crate) use self::tap::{RecordOptions, ReplayOptions, TapOptions};
 #[cfg(feature = "doors")]
 pub(crate) use self::token::Token;
 pub(crate) use self::topology::{
@@ -169,6 +171,16 @@ pub(crate) enum Action {
     /// what waits
     #[command(after_help = help::TOP_EXAMPLES)]
     Top(TopOptions),
+    /// Show what passes a route while it runs: sizes, rates, names, and content where the topology
+    /// lets it be seen
+    #[command(after_help = help::TAP_EXAMPLES)]
+    Tap(TapOptions),
+    /// Record what passes a route, each delivery in a package that one node alone can open
+    #[command(after_help = help::RECORD_EXAMPLES)]
+    Record(RecordOptions),
+    /// Send by a route what was recorded
+    #[command(after_help = help::REPLAY_EXAMPLES)]
+    Replay(ReplayOptions),
     /// Say what a delivery would pass that is not sent: routes, stages, relays, rights, inboxes, and
     /// where it would end
     #[command(after_help = help::TRACE_EXAMPLES)]

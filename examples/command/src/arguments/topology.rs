@@ -83,6 +83,9 @@ pub(crate) struct TraceOptions {
 pub(crate) struct GraphOptions {
     #[command(flatten)]
     pub(crate) topology: TopologyFile,
+    /// Draw how it is at this moment: rates and states of the nodes of this machine that run it
+    #[arg(long, env = "ESTAFETTE_LIVE", hide_env = true, value_parser = clap::builder::FalseyValueParser::new())]
+    pub(crate) live: bool,
     /// The form of the drawing [default: as the name of --output ends, or svg]
     #[arg(long, value_name = "FORMAT", env = "ESTAFETTE_FORMAT", hide_env = true)]
     pub(crate) format: Option<GraphFormat>,

@@ -189,6 +189,34 @@ pub(crate) async fn call_by_running(
     Ok(Some(Talk { conversation, over: false }))
 }
 
+/// What a process tells until its end, or for as long as somebody listens.
+pub(crate) struct Listening(Conversation);
+
+impl Listening {
+    /// The next part of it; `None` at its end.
+    pub(crate) async fn next(&mut self) -> Result<Option<Reply>, CommandError> {
+        let told = reply(&mut self.0.reading).await;
+        match told.map_err(|error| self.0.broken(&error))? {
+            Reply::Done => Ok(None),
+            Reply::Failed { kind, message, hint } => Err(CommandError::new(kind, message, hint)),
+            reply => Ok(Some(reply)),
+        }
+    }
+}
+
+/// Listens to the process that has the spool in this folder, if there is one that answers.
+pub(crate) async fn listen_at(
+    folder: &Path,
+    request: &Request,
+) -> Result<Option<Listening>, CommandError> {
+    let Some(stream) = connect(folder).await else { return Ok(None) };
+    let conversation = Conversation::begin(stream, folder).await;
+    let mut conversation = conversation.map_err(|error| silent(folder, &error))?;
+    let asked = conversation.say(request).await;
+    asked.map_err(|error| conversation.broken(&error))?;
+    Ok(Some(Listening(conversation)))
+}
+
 /// What the process that has the spool does with a delivery.
 #[derive(Debug)]
 pub(crate) enum ByRunning {

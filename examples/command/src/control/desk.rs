@@ -32,6 +32,12 @@ pub(crate) async fn answer(node: &Node, request: Request) -> Result<Vec<Reply>, 
             "only a process that runs makes calls for another one",
             "use `estafette ask`",
         )),
+        Request::Routes | Request::Tap { .. } | Request::Record { .. } | Request::Replay { .. } => {
+            Err(CommandError::usage(
+                "only a process that runs can be looked at",
+                "start it with `estafette run FILE`",
+            ))
+        }
         Request::List => Ok(node
             .outbox()
             .await?

@@ -19,13 +19,14 @@ mod desk;
 mod protocol;
 mod sending;
 mod server;
+mod tapping;
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 pub(crate) use self::client::{
-    ByRunning, Requests, Sending, Talk, ask, ask_at, ask_running, call_by_running, ended,
-    free_spool, send_by_running, spool_fault, take_spool,
+    ByRunning, Listening, Requests, Sending, Talk, ask, ask_at, ask_running, call_by_running,
+    ended, free_spool, listen_at, send_by_running, spool_fault, take_spool,
 };
 pub(crate) use self::desk::answer;
 pub(crate) use self::protocol::{Deposit, Item, Reply, Request};

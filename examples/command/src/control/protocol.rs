@@ -5,6 +5,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use estafette::RemoteError;
+use estafette_topology::{Recorded, Replayed, RouteLook, TapNews, TapOptions};
 use serde::{Deserialize, Serialize};
 
 use crate::arrival::Arrival;
@@ -51,6 +52,26 @@ pub(crate) enum Request {
     Processed(String),
     /// By the whole id: forget one that is dead.
     Forget(String),
+    /// What the routes have done and are doing.
+    Routes,
+    /// Tell what passes a route; whoever asks may close the connection to hear no more.
+    Tap {
+        route: String,
+        options: TapOptions,
+    },
+    /// Record what passes a route, and tell of each delivery; as long as whoever asks listens.
+    Record {
+        route: String,
+        receiver: Option<String>,
+        /// Absolute.
+        folder: String,
+    },
+    /// Send by a route what was recorded.
+    Replay {
+        route: String,
+        /// Absolute.
+        file: String,
+    },
 }
 
 /// A request of a call that takes many, on a line of its own.
@@ -125,6 +146,12 @@ pub(crate) enum Reply {
     CallFailed(RemoteError),
     /// A message that is stored, or was processed.
     Letter(Letter),
+    Routes(Vec<RouteLook>),
+    /// From now on what passes is told.
+    Tapping,
+    Tap(TapNews),
+    Recorded(Recorded),
+    Replayed(Replayed),
     /// Its id.
     Cancelled(String),
     /// Its id.

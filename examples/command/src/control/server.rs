@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use estafette::Node;
+use estafette_topology::RouteTaps;
 use serde::Serialize;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -18,7 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::protocol::{Hello, Reply, Request};
-use super::{SOCKET, calling, desk, sending, short};
+use super::{SOCKET, calling, desk, sending, short, tapping};
 use crate::error::{CommandError, ErrorKind};
 
 /// Connections at a time.
@@ -31,7 +32,7 @@ const QUESTION_MOST: Duration = Duration::from_secs(2);
 const LINE_MOST: Duration = Duration::from_secs(10);
 /// So often it is said that an answer is worked on: more often than who waits for one loses
 /// patience.
-const WORKING: Duration = Duration::from_secs(1);
+pub(super) const WORKING: Duration = Duration::from_secs(1);
 /// For the last answers of a process that ends.
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
 /// The wait after a failed `accept`: most often the process has run out of file descriptors.
@@ -39,6 +40,15 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 /// After so long nobody is kept waiting any more: sooner than who asks takes the process for one
 /// that hangs.
 const ACCEPT_WITHIN: Duration = Duration::from_secs(3);
+
+/// What questions are about.
+#[derive(Clone)]
+struct Served {
+    node: Node,
+    /// The routes of a topology.
+    taps: Option<RouteTaps>,
+    sends: Arc<Semaphore>,
+}
 
 /// Answers until it is dropped.
 #[derive(Debug)]
@@ -52,6 +62,15 @@ impl Server {
     /// Whoever calls this has the spool in `folder`: a socket that is there was left by a process
     /// that is dead.
     pub(crate) fn start(folder: &Path, node: &Node) -> Result<Self, CommandError> {
+        Self::start_with(folder, node, None)
+    }
+
+    /// The same, of a node whose routes can be looked at.
+    pub(crate) fn start_with(
+        folder: &Path,
+        node: &Node,
+        taps: Option<RouteTaps>,
+    ) -> Result<Self, CommandError> {
         let path = folder.join(SOCKET);
         let listener = listen(folder, &path).map_err(|error| {
             let text = format!(
@@ -64,9 +83,11 @@ impl Server {
             )
         })?;
         let places = Arc::new(Semaphore::new(CONNECTIONS));
+        let sends = Arc::new(Semaphore::new(SENDS));
+        let served = Served { node: node.clone(), taps, sends };
         Ok(Self {
             path,
-            serving: tokio::spawn(serve(listener, node.clone(), Arc::clone(&places))),
+            serving: tokio::spawn(serve(listener, served, Arc::clone(&places))),
             places,
         })
     }
@@ -101,8 +122,7 @@ fn listen(folder: &Path, path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-async fn serve(listener: UnixListener, node: Node, places: Arc<Semaphore>) {
-    let sends = Arc::new(Semaphore::new(SENDS));
+async fn serve(listener: UnixListener, served: Served, places: Arc<Semaphore>) {
     let keep = || std::fs::File::open("/dev/null").ok();
     let (mut spare, mut failing) = (keep(), None::<Instant>);
     loop {
@@ -111,10 +131,10 @@ async fn serve(listener: UnixListener, node: Node, places: Arc<Semaphore>) {
         match listener.accept().await {
             Ok((stream, _)) => {
                 failing = None;
-                let (node, sends) = (node.clone(), Arc::clone(&sends));
+                let served = served.clone();
                 tokio::spawn(async move {
                     // Whoever asked may be gone before the answer is.
-                    if let Err(error) = attend(stream, &node, place, &sends).await {
+                    if let Err(error) = attend(stream, &served, place).await {
                         tracing::debug!(%error, "a question was not answered to its end");
                     }
                 });
@@ -158,9 +178,8 @@ async fn refuse(mut stream: UnixStream, why: &io::Error) -> io::Result<()> {
 
 async fn attend(
     mut stream: UnixStream,
-    node: &Node,
+    Served { node, taps, sends }: &Served,
     place: OwnedSemaphorePermit,
-    sends: &Semaphore,
 ) -> io::Result<()> {
     let (reading, mut writing) = stream.split();
     say(
@@ -189,6 +208,18 @@ async fn attend(
             // Of its requests, each is bounded.
             reading.get_mut().set_limit(u64::MAX);
             return calling::carry_out(node, &call, reading, &mut writing).await;
+        }
+        Ok(
+            request @ (Request::Routes
+            | Request::Tap { .. }
+            | Request::Record { .. }
+            | Request::Replay { .. }),
+        ) => {
+            let Ok(_place) = sends.try_acquire() else {
+                return say(&mut writing, &Reply::from(too_many())).await;
+            };
+            drop(place);
+            return tapping::carry_out(taps.as_ref(), request, reading, &mut writing).await;
         }
         Ok(request @ (Request::Await(_) | Request::Processed(_))) => {
             let Ok(_place) = sends.try_acquire() else {

@@ -19,7 +19,7 @@ use crate::settings;
 const MERMAID_EDGES: usize = 500;
 const MERMAID_LENGTH: usize = 50_000;
 
-pub(crate) fn run(
+pub(crate) async fn run(
     global: &Global,
     options: &GraphOptions,
     output: &Output,
@@ -37,7 +37,10 @@ pub(crate) fn run(
         let message = format!("the drawing would replace {}", settings::shown(file));
         return Err(CommandError::usage(message, "name another file with --output"));
     }
-    let graph = Graph::of(document.topology());
+    let mut graph = Graph::of(document.topology());
+    if options.live {
+        super::live::show(&mut graph, document.topology()).await;
+    }
     let drawing = draw(&graph, format)?;
     if format == GraphFormat::Mermaid {
         warn(&graph, &drawing, output);

@@ -4,6 +4,7 @@ mod children;
 mod graph;
 mod lines;
 mod list;
+mod live;
 mod only;
 mod plan;
 mod predicted;
@@ -12,6 +13,7 @@ mod schema;
 mod test;
 mod trace;
 mod validate;
+mod view;
 mod watch;
 
 use std::io::Write;
@@ -65,6 +67,30 @@ pub(crate) fn spools(
     let topology = document.topology();
     let here = topology.nodes.keys().filter(|name| topology.is_here(name));
     Ok(Ok(here.map(|name| (name.clone(), topology.spool_of(name))).collect()))
+}
+
+/// The folder of the spool of the node at which a route begins; or the code with which the command
+/// ends.
+pub(crate) fn spool_of(
+    file: &Path,
+    route: &str,
+    global: &Global,
+    output: &Output,
+) -> Result<Result<PathBuf, ExitCode>, CommandError> {
+    let document = match open(file, global, output) {
+        Ok(document) => document,
+        Err(Faulty::Unread(error)) => return Err(error),
+        Err(Faulty::Told(code)) => return Ok(Err(code)),
+    };
+    let topology = document.topology();
+    let found = topology.routes.get(route).ok_or_else(|| {
+        let known = topology.routes.keys().take(20).cloned().collect::<Vec<_>>().join(", ");
+        CommandError::usage(
+            format!("the topology has no route {route:?}"),
+            format!("name one of them: {known}"),
+        )
+    })?;
+    Ok(Ok(topology.spool_of(&found.from)))
 }
 
 /// Why there is no topology.

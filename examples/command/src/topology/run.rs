@@ -4,13 +4,16 @@
 use std::io::BufRead;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use estafette::node::OutboxError;
+use estafette_page::View;
 use estafette_topology::{
     NodeChange, Pending, ReloadError, RouteNews, RunError, RunningNode, Topology,
 };
 use tokio::sync::mpsc;
 
+use super::view::Seen;
 use super::watch::{LOOK, Watch};
 use crate::arguments::{Global, Paging, RunOptions};
 use crate::control::Server;
@@ -52,7 +55,7 @@ async fn one(
     let node = running.node().clone();
     let mut monitor = Monitor::new(&node, output);
     // So that `estafette outbox` and the like ask this process.
-    let server = Server::start(&topology.spool_of(name), &node)?;
+    let server = Server::start_with(&topology.spool_of(name), &node, Some(running.taps()))?;
     let addrs = addresses::reachable(node.addresses());
     output.event(&Event::Ready { peer: node.peer().to_string(), addrs: &addrs });
     let listens = match &addrs[..] {
@@ -64,7 +67,9 @@ async fn one(
     tell_of_routes(&mut running, output);
     let page = page(topology, name);
     let tokens = page::tokens(topology.key_of(name))?;
-    let page = page::serve(&node, page.as_ref(), &running.connected(), tokens, output).await?;
+    let seen: Arc<dyn View> = Arc::new(Seen::of(name, running.taps()));
+    let page =
+        page::serve(&node, page.as_ref(), &running.connected(), tokens, Some(seen), output).await?;
     let (parent, has_gone) = mpsc::channel(1);
     if options.with_parent {
         listen_to_parent(parent)?;

@@ -4,6 +4,7 @@
 
 mod looking;
 mod reload;
+mod tapping;
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::{Running, TWO_NODES, child_of, estafette, run, text, world};
 
 /// Writes a topology as an editor does: beside it, then in its place.
-fn save(folder: &Path, text: &str) {
+pub(super) fn save(folder: &Path, text: &str) {
     let text = text.replace("{here}", folder.to_str().unwrap());
     fs::write(folder.join("topology.new"), text).unwrap();
     fs::rename(folder.join("topology.new"), folder.join("topology.toml")).unwrap();

@@ -265,6 +265,8 @@ impl NewDelivery {
             Compression::Off => Compression::Off,
             _ => Compression::Snappy,
         });
+        // What is carried is sealed: whoever taps sees it before.
+        let source = shared.taps.around(source, &content, id);
         PackOrder {
             source,
             content,

@@ -479,6 +479,7 @@ impl Session {
             }
             (None, None) => return,
         };
+        out.transfer.show_to(self.shared.taps.on(&out.content));
         runner.do_send(Run {
             stream,
             transfer: Arc::clone(&out.transfer),

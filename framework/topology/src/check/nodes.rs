@@ -23,19 +23,24 @@ impl Checking<'_> {
     }
 
     fn node(&mut self, at: &str, name: &str, node: &NodeSpec) {
-        for (index, other) in node.trust.iter().enumerate() {
-            let place = one_of(&format!("{at}.trust"), index, node.trust.len());
-            if other == name {
-                let fault = Fault::new("itself", place, format!("`{name}` trusts itself"));
-                self.faults.push(fault.label("a node does not deliver to itself"));
-            } else {
-                self.knows(&place, other);
+        for (key, others, does) in [
+            ("trust", &node.trust, "a node does not deliver to itself"),
+            ("observe", &node.observe, "a node needs no right to see itself"),
+        ] {
+            for (index, other) in others.iter().enumerate() {
+                let place = one_of(&format!("{at}.{key}"), index, others.len());
+                if other == name {
+                    let fault = Fault::new("itself", place, format!("`{name}` names itself"));
+                    self.faults.push(fault.label(does));
+                } else {
+                    self.knows(&place, other);
+                }
             }
-        }
-        for other in doubles(node.trust.iter().map(String::as_str)) {
-            let message = format!("`{other}` is named twice");
-            let fault = Fault::new("twice", format!("{at}.trust"), message);
-            self.faults.push(fault.label("once is enough"));
+            for other in doubles(others.iter().map(String::as_str)) {
+                let message = format!("`{other}` is named twice");
+                let fault = Fault::new("twice", format!("{at}.{key}"), message);
+                self.faults.push(fault.label("once is enough"));
+            }
         }
         for (key, path) in [("key", &node.key), ("spool", &node.spool)] {
             if let Some(path) = path {

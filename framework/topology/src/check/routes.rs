@@ -36,6 +36,10 @@ impl Checking<'_> {
                 let fault = fault.about(format!("{at}.source"));
                 self.faults.push(fault.help("use source = { each = \"jobs/\" }"));
             }
+            for (index, node) in route.tap.record.iter().enumerate() {
+                let place = one_of(&format!("{at}.tap.record"), index, route.tap.record.len());
+                self.knows(&place, node);
+            }
             self.relay(&at, route);
             self.stages(&at, route);
             self.coding(&at, route);

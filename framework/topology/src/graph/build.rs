@@ -62,6 +62,7 @@ impl<'a> Building<'a> {
                 listen: known.listen,
                 trust: known.trust,
                 parts: Vec::new(),
+                live: None,
             }
         })
     }
@@ -87,6 +88,7 @@ impl<'a> Building<'a> {
                 detail: here.map(|inbox| sink_words(&inbox.sink, node)).unwrap_or_default(),
                 stages: Vec::new(),
                 missing: here.is_none(),
+                live: None,
             },
         )
     }
@@ -103,6 +105,7 @@ impl<'a> Building<'a> {
                 detail: detail.unwrap_or_default(),
                 stages: Vec::new(),
                 missing: quota.is_none(),
+                live: None,
             },
         )
     }
@@ -128,6 +131,7 @@ impl<'a> Building<'a> {
                 detail: String::new(),
                 stages: stages(route, &limits, &codec),
                 missing: false,
+                live: None,
             },
         );
         let via: Vec<_> =
@@ -144,6 +148,7 @@ impl<'a> Building<'a> {
                 route: name.to_owned(),
                 kind,
                 crosses: from.0 != to.0,
+                live: None,
             });
         };
         let mut end = (route.from.as_str(), part.as_str());
@@ -183,6 +188,7 @@ impl<'a> Building<'a> {
                 detail,
                 stages: Vec::new(),
                 missing: false,
+                live: None,
             },
         )
     }

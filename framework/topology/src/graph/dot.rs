@@ -51,7 +51,9 @@ fn write_part(part: &GraphPart, text: &mut String) {
         PartKind::Route => "cds",
     };
     let stages = part.stages.join(" → ");
-    let detail = [part.detail.as_str(), &stages].into_iter().filter(|words| !words.is_empty());
+    let live = part.live.as_ref().map_or("", |live| live.words.as_str());
+    let detail =
+        [part.detail.as_str(), &stages, live].into_iter().filter(|words| !words.is_empty());
     let words =
         std::iter::once(part.name.as_str()).chain(part.missing.then_some("missing")).chain(detail);
     let (id, words) = (&part.id, lines(words));

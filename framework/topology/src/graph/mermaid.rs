@@ -63,7 +63,9 @@ fn write_part(id: usize, part: &GraphPart, text: &mut String) {
         PartKind::Route => ("[", "]"),
     };
     let stages = part.stages.join(" → ");
-    let detail = [part.detail.as_str(), &stages].into_iter().filter(|words| !words.is_empty());
+    let live = part.live.as_ref().map_or("", |live| live.words.as_str());
+    let detail =
+        [part.detail.as_str(), &stages, live].into_iter().filter(|words| !words.is_empty());
     let words =
         std::iter::once(part.name.as_str()).chain(part.missing.then_some("missing")).chain(detail);
     line(text, format_args!("    p{id}{open}\"{}\"{close}", lines(words)));

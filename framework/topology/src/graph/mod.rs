@@ -7,6 +7,7 @@
 mod build;
 mod dot;
 mod layout;
+mod live;
 mod mermaid;
 mod svg;
 #[cfg(test)]
@@ -14,6 +15,7 @@ mod tests;
 mod words;
 
 pub(crate) use self::build::relay_words;
+pub use self::live::{Live, LiveState};
 
 use std::collections::BTreeMap;
 
@@ -62,6 +64,9 @@ pub struct GraphNode {
     pub missing: bool,
     /// Its inboxes by name, itself as a relay, then sources and routes.
     pub parts: Vec<GraphPart>,
+    /// How it is, where somebody has looked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub live: Option<Live>,
 }
 
 /// A part of a node.
@@ -81,6 +86,9 @@ pub struct GraphPart {
     pub stages: Vec<String>,
     /// Whether a route names it, and the node does not have it.
     pub missing: bool,
+    /// How it is, where somebody has looked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub live: Option<Live>,
 }
 
 /// A sort of part.
@@ -135,6 +143,9 @@ pub struct GraphEdge {
     pub kind: EdgeKind,
     /// Whether it leads from one node to another, or stays within one.
     pub crosses: bool,
+    /// How it is, where somebody has looked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub live: Option<Live>,
 }
 
 /// A sort of edge.
@@ -237,7 +248,9 @@ impl Graph {
                 EdgeKind::Content => vec![route.schedule.as_str()],
                 EdgeKind::Delivery => vec![route.name.as_str(), route.codec.as_str()],
             });
-            (edge, words.unwrap_or_default())
+            let live = edge.live.as_ref().map(|live| live.words.as_str());
+            let live = live.filter(|words| !words.is_empty());
+            (edge, words.into_iter().flatten().chain(live).collect())
         })
     }
 }

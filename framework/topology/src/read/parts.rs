@@ -10,7 +10,7 @@ use super::{Broken, Fields, tests};
 use crate::fault::{Fault, quoted};
 use crate::model::{
     Deliver, EachSpec, Expected, HttpSpec, InboxSpec, Kind, Line, NodeSpec, ReceiptWanted,
-    RouteSpec, Schedule, SourceSpec, StageSpec, Target, Then, Topology,
+    RouteSpec, Schedule, Shows, SourceSpec, StageSpec, TapSpec, Target, Then, Topology,
 };
 
 /// Reads all of it.
@@ -61,6 +61,7 @@ fn node(at: String, value: Value, faults: &mut Vec<Fault>) -> Option<NodeSpec> {
         listen: fields.texts("listen"),
         addresses: fields.texts("addresses"),
         trust: fields.texts("trust"),
+        observe: fields.texts("observe"),
         relay: relay(&mut fields),
         limits: limits(&mut fields),
         http: http(&mut fields),
@@ -143,6 +144,35 @@ fn expected(fields: &mut Fields<'_>) -> Option<Expected> {
     };
     expected.finish();
     Some(Expected { bytes: bytes?, every: every?, ratio: ratio? })
+}
+
+/// `tap = "content"`, or a table.
+fn tap(fields: &mut Fields<'_>) -> TapSpec {
+    match fields.value("tap") {
+        None => TapSpec::default(),
+        Some(table @ Value::Table(_)) => {
+            let at = fields.key("tap");
+            let Some(mut tap) = Fields::of(at, table, fields.faults) else {
+                return TapSpec::default();
+            };
+            let shows = tap.text("shows").and_then(|shown| tap.parsed("shows", shows(&shown)));
+            let record = tap.texts("record");
+            tap.finish();
+            TapSpec { shows: shows.unwrap_or_default(), record }
+        }
+        Some(shown) => {
+            let shown = fields.as_text("tap", shown);
+            let shows = shown.and_then(|shown| fields.parsed("tap", shows(&shown)));
+            TapSpec { shows: shows.unwrap_or_default(), ..TapSpec::default() }
+        }
+    }
+}
+
+fn shows(shown: &str) -> Result<Shows, &'static str> {
+    let found = Shows::NAMES.iter().find(|(name, _)| *name == shown);
+    found
+        .map(|(_, shows)| *shows)
+        .ok_or("\"nothing\", \"sizes\", \"names\" or \"content\" is wanted")
 }
 
 /// The limits of a node, each key by itself, so that all faults are found.
@@ -242,6 +272,7 @@ fn route(at: String, value: Value, faults: &mut Vec<Fault>) -> Option<(RouteSpec
         receipt: receipt(&mut fields),
         schedule: schedule(&mut fields),
         expected: expected(&mut fields),
+        tap: tap(&mut fields),
     };
     fields.finish();
     Some((route, whole))

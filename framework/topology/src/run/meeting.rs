@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::OBSERVE;
 use crate::model::{ReceiptWanted, SourceSpec, Target, Topology};
 
 /// One node, as another one sees it.
@@ -27,6 +28,11 @@ impl Topology {
                 neighbours.entry(dials.to_owned()).or_default().connect |= turned;
             }
         };
+        for (observed, node) in &self.nodes {
+            for observer in node.observe.iter().filter(|observer| *observer != observed) {
+                meet(observer, observed, false);
+            }
+        }
         for route in self.routes.values() {
             for target in &route.to {
                 match &route.via {
@@ -61,9 +67,16 @@ impl Topology {
                 trusted.inboxes.insert("*".into());
             }
         }
+        if let Some(node) = self.nodes.get(name) {
+            for observer in &node.observe {
+                let observer = neighbours.entry(observer.clone()).or_default();
+                observer.inboxes.insert(OBSERVE.into());
+            }
+        }
         // Who trusts this node may be sent to, and must be known for that.
         for (other, node) in &self.nodes {
-            if node.trust.iter().any(|trusted| trusted == name) {
+            let known = node.trust.iter().chain(&node.observe);
+            if known.into_iter().any(|known| known == name) {
                 neighbours.entry(other.clone()).or_default();
             }
         }

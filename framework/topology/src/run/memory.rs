@@ -3,7 +3,7 @@
 //! A transfer's id is noted before it is given to the outbox. Whoever finds it there later has sent
 //! it; whoever does not has not.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -38,11 +38,16 @@ pub(super) struct Note {
     pub(super) delivered: bool,
 }
 
+/// The route of a transfer, and the target.
+type Way = (Box<str>, Box<str>);
+
 /// The notes of one node: on the disk, and in memory, as they are looked at again and again.
 #[derive(Clone, Debug)]
 pub(super) struct Memory {
     store: Arc<FileStore>,
     notes: Arc<Mutex<BTreeMap<String, Note>>>,
+    /// The route of each transfer, and its target.
+    ways: Arc<Mutex<HashMap<TransferId, Way>>>,
 }
 
 impl Memory {
@@ -54,14 +59,35 @@ impl Memory {
                 let note: Note = serde_json::from_slice(&note).ok()?;
                 Some((note.key.clone(), note))
             });
-            let notes = Arc::new(Mutex::new(notes.collect()));
-            Ok(Self { store: Arc::new(store), notes })
+            let notes: BTreeMap<String, Note> = notes.collect();
+            let ways = notes.values().map(|note| (note.id, way_of(note)));
+            let ways = Arc::new(Mutex::new(ways.collect()));
+            Ok(Self { store: Arc::new(store), notes: Arc::new(Mutex::new(notes)), ways })
         })
         .await
     }
 
     fn notes(&self) -> MutexGuard<'_, BTreeMap<String, Note>> {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ways(&self) -> MutexGuard<'_, HashMap<TransferId, Way>> {
+        self.ways.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a transfer is one of this route.
+    pub(super) fn is_of(&self, id: TransferId, route: &str) -> bool {
+        self.ways().get(&id).is_some_and(|(of, _)| **of == *route)
+    }
+
+    /// The route of a transfer, and its target.
+    pub(super) fn way_of(&self, id: TransferId) -> Option<(String, String)> {
+        self.ways().get(&id).map(|(route, to)| (route.to_string(), to.to_string()))
+    }
+
+    /// Takes a transfer for one of a route, in this process: nothing is noted of it.
+    pub(super) fn adopt(&self, id: TransferId, route: &str, to: &str) {
+        self.ways().insert(id, (route.into(), to.into()));
     }
 
     /// The note under a key; one of a process that died is completed, if its transfer was stored,
@@ -116,13 +142,18 @@ impl Memory {
         let (store, key) = (Arc::clone(&self.store), digest(&note.key));
         let text = serde_json::to_vec(note)?;
         on_a_thread(move || store.put(TABLE, &key, &text)).await?;
-        self.notes().insert(note.key.clone(), note.clone());
+        let before = self.notes().insert(note.key.clone(), note.clone());
+        let mut ways = self.ways();
+        if let Some(before) = before.filter(|before| before.id != note.id) {
+            ways.remove(&before.id);
+        }
+        ways.insert(note.id, way_of(note));
         Ok(())
     }
 
     /// Whether a transfer is one of a route.
     pub(super) fn has_sent(&self, id: TransferId) -> bool {
-        self.notes().values().any(|note| note.id == id)
+        self.ways().contains_key(&id)
     }
 
     /// All transfers of routes.
@@ -143,7 +174,10 @@ impl Memory {
         }
         let (store, digest) = (Arc::clone(&self.store), digest(key));
         on_a_thread(move || store.remove(TABLE, &digest)).await?;
-        self.notes().remove(key);
+        let before = self.notes().remove(key);
+        if let Some(before) = before {
+            self.ways().remove(&before.id);
+        }
         Ok(())
     }
 }
@@ -152,6 +186,13 @@ async fn on_a_thread<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
     blocking(work).await.map_err(io::Error::other)?
+}
+
+/// What a note tells of: of a queue, the target is not in the key.
+fn way_of(note: &Note) -> Way {
+    let mut parts = note.key.split('\n');
+    let (route, to) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    (route.into(), if note.to.is_empty() { to } else { &*note.to }.into())
 }
 
 /// A key as a store takes it, which is short.

@@ -1,8 +1,10 @@
 //! One node of a topology, running in this process.
 
 mod each;
+mod look;
 mod meeting;
 mod memory;
+mod observe;
 mod onward;
 mod pending;
 mod queue;
@@ -10,6 +12,7 @@ mod reload;
 mod revive;
 mod route;
 mod running;
+mod tap;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -18,8 +21,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use estafette::node::{
-    KeyFileError, KindError, MemoryStore, NodeBuilder, NodeConfig, StageRegistry, StartError,
-    Trust, TrustError, TrustedPeer, blocking,
+    HostError, KeyFileError, KindError, MemoryStore, NodeBuilder, NodeConfig, StageRegistry,
+    StartError, Trust, TrustError, TrustedPeer, blocking,
 };
 use estafette::pipeline::Inbox;
 use estafette::{Identity, Node, PeerId, TransferId};
@@ -31,9 +34,16 @@ use self::running::{Plan, Routes};
 use crate::model::Topology;
 
 pub(crate) use self::each::is_left_alone;
+pub use self::look::{Measured, RouteLook, Running};
 pub(crate) use self::meeting::Neighbour;
+pub(crate) use self::observe::OBSERVE;
+pub use self::observe::Observed;
 pub use self::pending::Pending;
 pub use self::reload::ReloadError;
+pub use self::tap::{
+    Recorded, Recording, ReplayError, Replayed, RouteTap, RouteTaps, TapContent, TapError, TapNews,
+    TapOptions, TapPiece, TapRate,
+};
 
 /// Events that wait for a slow subscriber; older ones are dropped.
 const EVENTS: usize = 1024;
@@ -98,6 +108,9 @@ pub enum RunError {
     /// The node does not start.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// What other nodes ask it is not answered.
+    #[error("nobody can observe it: {0}")]
+    Observe(#[from] HostError),
     /// The operating system gave no thread.
     #[error("no thread could be started: {0}")]
     Thread(io::Error),
@@ -160,6 +173,7 @@ pub struct RunningNode {
     registry: StageRegistry,
     memory: Memory,
     routes: Vec<Route>,
+    taps: RouteTaps,
     running: Routes,
     events: broadcast::Sender<RouteEvent>,
     first: Option<broadcast::Receiver<RouteEvent>>,
@@ -177,6 +191,12 @@ impl RunningNode {
         let kept = peers.filter(|(_, neighbour)| neighbour.connect);
         let trust = self.node.trust();
         kept.filter_map(|(peer, _)| Some(trust.named(&peer)?.0)).collect()
+    }
+
+    /// Its routes, for those who tap, record or send again what passes them; also after it is
+    /// reloaded.
+    pub fn taps(&self) -> RouteTaps {
+        self.taps.clone()
     }
 
     /// Returns the events of its routes from now on; the first caller hears of all since the
@@ -224,7 +244,7 @@ impl Topology {
         let mut builder = Node::builder()
             .name(name)
             .store(self.trusted(name, &ids)?)
-            .identity(identity)
+            .identity(identity.clone())
             .stages(registry.clone())
             .config(config);
         for address in &spec.listen {
@@ -248,9 +268,12 @@ impl Topology {
         let (events, first) = broadcast::channel(EVENTS);
         let routes = self.routes_from(name, &ids, &node, &registry, &memory, &events);
         let connect = self.connected(name, &ids);
+        let (own, parts) = (node.clone(), registry.clone());
+        let taps = RouteTaps::new((name, own), identity, parts, memory.clone(), routes.clone());
+        taps.looks.set(self, name);
+        taps.answer().await?;
         let plan = Plan { routes: routes.clone(), untouched: Vec::new(), connect };
-        let running =
-            Routes::start(node.clone(), memory.clone(), plan).map_err(RunError::Thread)?;
+        let running = Routes::start(&taps, plan).map_err(RunError::Thread)?;
         let peers = self.peers_of(name, &ids).into_iter().map(|(id, _)| id).collect();
         let (name, topology, first) = (name.to_owned(), self.clone(), Some(first));
         Ok(RunningNode {
@@ -261,6 +284,7 @@ impl Topology {
             registry,
             memory,
             routes,
+            taps,
             running,
             events,
             first,
@@ -375,8 +399,12 @@ impl Topology {
                     .filter_map(|target| Some((target.clone(), *ids.get(&target.node)?)))
                     .collect();
                 let goes_on = spec.to.iter().map(|target| self.goes_on(target)).collect();
+                let recorders = spec.tap.record.iter();
+                let recorders =
+                    recorders.filter_map(|node| Some((node.clone(), *ids.get(node)?))).collect();
                 Route {
                     goes_on: Arc::new(goes_on),
+                    recorders: Arc::new(recorders),
                     name: route.as_str().into(),
                     via: spec.via.as_ref().and_then(|via| ids.get(via).copied()),
                     spec: Arc::new(spec.clone()),

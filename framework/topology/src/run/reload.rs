@@ -52,6 +52,7 @@ impl RunningNode {
         let mut changes = match old.change(&view) {
             None => {
                 self.topology = new.clone();
+                self.taps.looks.set(new, &name);
                 return Ok(Reload::default());
             }
             Some(NodeChange::Reloads(reload)) => reload,
@@ -102,6 +103,7 @@ impl RunningNode {
         let untouched = untouched.filter(|route| !changes.routes.contains_key(route)).collect();
         let connect = new.connected(&name, &ids);
         self.running.switch(Plan { routes: routes.clone(), untouched, connect }).await;
+        self.taps.set_routes(routes.clone());
         self.routes = routes;
         for (inbox, _) in removed(&changes.inboxes) {
             directory.unregister(inbox);
@@ -112,6 +114,8 @@ impl RunningNode {
             self.peers.remove(&id);
         }
         self.topology = new.clone();
+        self.taps.looks.set(new, &name);
+        self.taps.answer().await.map_err(RunError::from)?;
         Ok(changes)
     }
 }
@@ -119,7 +123,10 @@ impl RunningNode {
 impl Route {
     /// Whether what it sends goes the same way as what the other one does.
     fn sends_as(&self, other: &Self) -> bool {
-        self.targets == other.targets && self.goes_on == other.goes_on && self.via == other.via
+        self.targets == other.targets
+            && self.goes_on == other.goes_on
+            && self.via == other.via
+            && self.recorders == other.recorders
     }
 }
 

@@ -34,6 +34,8 @@ pub(super) struct Route {
     /// Whether another route begins at each of them.
     pub(super) goes_on: Arc<Vec<bool>>,
     pub(super) via: Option<PeerId>,
+    /// Those for whom what passes may be recorded.
+    pub(super) recorders: Arc<Vec<(String, PeerId)>>,
     /// Where paths of its settings begin.
     pub(super) places: Places,
     pub(super) node: Node,

@@ -13,6 +13,7 @@ use super::memory::{Memory, Note};
 use super::onward::Onward;
 use super::revive::revive;
 use super::route::Route;
+use super::tap::RouteTaps;
 use crate::model::{SourceSpec, Target};
 
 /// How often a link that is to be kept up is asked for.
@@ -36,11 +37,16 @@ pub(super) struct Plan {
 }
 
 impl Routes {
-    pub(super) fn start(node: Node, memory: Memory, plan: Plan) -> io::Result<Self> {
+    pub(super) fn start(taps: &RouteTaps, plan: Plan) -> io::Result<Self> {
+        let RouteTaps { node, memory, looks, registry, .. } = taps.clone();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let (switch, mut switched) = mpsc::unbounded_channel::<(Plan, oneshot::Sender<()>)>();
         let work = async move {
             let mut tasks = Tasks::default();
+            // Before the first route sends, so that nothing is missed.
+            let following = looks.follow(node.clone(), memory.clone(), registry);
+            tokio::task::spawn_local(following);
+            tokio::task::yield_now().await;
             tasks.switch(&node, &memory, plan).await;
             tokio::task::spawn_local(revive(node.clone(), memory.clone()));
             while let Some((plan, done)) = switched.recv().await {

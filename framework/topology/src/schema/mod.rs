@@ -13,7 +13,7 @@ use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use crate::model::Topology;
+use crate::model::{Shows, Topology};
 
 impl Topology {
     /// Returns the JSON schema (draft 2020-12) of topologies for a program with these stages and
@@ -89,6 +89,7 @@ impl Making<'_> {
                                     listen"),
                 "trust": texts("Nodes that may deliver to all of its inboxes, whatever the routes \
                                 say"),
+                "observe": texts("Nodes that may see what it does, by the sealed link"),
                 "relay": any("Whether it keeps deliveries for others, or how many of each sender",
                     [json!({ "type": "boolean" }), quota]),
                 "http": any("The address of its page, or a table",
@@ -140,6 +141,14 @@ impl Making<'_> {
             "schedule": any("The times at which the source is sent", [
                 json!({ "enum": ["once", "change"] }),
                 choice(json!({ "every": self.time("So long after each time; a second at least") })),
+            ]),
+            "tap": any("What `estafette tap` may show of what passes, or a table", [
+                json!({ "enum": Shows::NAMES.map(|(name, _)| name) }),
+                table("What may be seen of it", json!({
+                    "shows": { "enum": Shows::NAMES.map(|(name, _)| name),
+                        "description": "What `estafette tap` may show; default: names" },
+                    "record": texts("Nodes for which `estafette record` may seal what passes"),
+                })),
             ]),
             "expected": required(table("What comes by it, for what `validate` calculates", json!({
                 "bytes": self.size("Bytes of a delivery"),

@@ -30,12 +30,13 @@ pub(super) fn scene(graph: &Graph) -> Result<Scene, DrawError> {
         let words = route.clone().unwrap_or_else(|| format!("{} routes", routes.len()));
         let (start, end) = (&graph.nodes[from].name, &graph.nodes[to].name);
         let about = format!("{words}, from {start} to {end}");
-        Arrow { from, to, route, words: Some(Arrow::words(&words)), about, crosses: from != to }
+        let (words, crosses) = (Some(Arrow::words(&words)), from != to);
+        Arrow { from, to, route, words, about, crosses, state: "" }
     };
     let about = format!("{} Nodes are shown without their parts.", counts(graph));
     let cards = graph.nodes.iter().map(card).collect();
     let arrows = between.into_iter().map(arrow).collect();
-    Ok(Scene { about, cards, arrows, ..Scene::default() })
+    Ok(Scene { about, is_live: graph.is_live(), cards, arrows, ..Scene::default() })
 }
 
 fn card(node: &GraphNode) -> Card {
@@ -50,7 +51,14 @@ fn card(node: &GraphNode) -> Card {
     }
     let class = if node.relay { "relay" } else { "node" };
     let about = vec![format!("node {}", node.name)];
-    Card { about, is_missing: node.missing, ..Card::new(&node.id, class, &node.name, details) }
+    details.extend(super::parts::words(node.live.as_ref()));
+    let state = super::parts::state_of(node.live.as_ref());
+    Card {
+        about,
+        is_missing: node.missing,
+        state,
+        ..Card::new(&node.id, class, &node.name, details)
+    }
 }
 
 /// How much there is, in a sentence.

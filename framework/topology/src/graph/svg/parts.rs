@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::{EdgeKind, Graph, GraphNode, GraphPart, GraphRoute, PartKind};
+use super::super::{EdgeKind, Graph, GraphNode, GraphPart, GraphRoute, Live, LiveState, PartKind};
 use super::scene::{Arrow, Card, Head, Scene, Words};
 
 /// Deliveries of one route that begin at one part, and have its name beside them; with more, the
@@ -13,7 +13,7 @@ const NAMED: usize = 4;
 const ADDRESSES: usize = 2;
 
 pub(super) fn scene(graph: &Graph) -> Scene {
-    let mut scene = Scene { about: about(graph), ..Scene::default() };
+    let mut scene = Scene { about: about(graph), is_live: graph.is_live(), ..Scene::default() };
     let mut places = BTreeMap::new();
     for (frame, node) in graph.nodes.iter().enumerate() {
         scene.heads.push(head(node));
@@ -39,9 +39,11 @@ fn head(node: &GraphNode) -> Head {
     if addresses.len() > ADDRESSES {
         details.push(Words::new(&format!("and {} more", addresses.len() - ADDRESSES)));
     }
+    details.extend(words(node.live.as_ref()));
     Head {
         about: node_about(node),
         is_missing: node.missing,
+        state: state_of(node.live.as_ref()),
         ..Head::new(&node.id, &node.name, details)
     }
 }
@@ -81,11 +83,12 @@ fn card(part: &GraphPart) -> Card {
         details.push(Words::new(&part.detail));
         about.push(part.detail.clone());
     }
+    details.extend(words(part.live.as_ref()));
     if !part.stages.is_empty() {
         about.push(part.stages.join(" → "));
     }
     let card = Card::new(&part.id, class, &part.name, details).with_chips(&part.stages);
-    Card { about, is_missing: part.missing, ..card }
+    Card { about, is_missing: part.missing, state: state_of(part.live.as_ref()), ..card }
 }
 
 fn arrows(graph: &Graph, places: &BTreeMap<&str, usize>) -> Vec<Arrow> {
@@ -99,16 +102,36 @@ fn arrows(graph: &Graph, places: &BTreeMap<&str, usize>) -> Vec<Arrow> {
             EdgeKind::Content => format!("content of route {}, {}", edge.route, words.join(", ")),
             EdgeKind::Delivery => format!("deliveries of route {}", words.join(", ")),
         };
+        // The name and how it goes; the codec is told when one points at it.
+        let said = match (words.first(), &edge.live) {
+            (Some(name), Some(live)) if !live.words.is_empty() => {
+                Some(format!("{name} · {}", live.words))
+            }
+            (name, _) => name.map(|name| (*name).to_owned()),
+        };
         Some(Arrow {
             from: *places.get(edge.from.as_str())?,
             to: *places.get(edge.to.as_str())?,
             route: Some(edge.route.clone()),
-            words: words.first().filter(|_| is_named).map(|words| Arrow::words(words)),
+            words: said.filter(|_| is_named).map(|words| Arrow::words(&words)),
+            state: state_of(edge.live.as_ref()),
             about,
             crosses: edge.crosses,
         })
     };
     graph.words().filter_map(arrow).collect()
+}
+
+/// The class of how something is.
+pub(super) fn state_of(live: Option<&Live>) -> &'static str {
+    live.map_or("", |live| live.state.class())
+}
+
+/// The words about how something is.
+pub(super) fn words(live: Option<&Live>) -> Option<Words> {
+    let live = live.filter(|live| !live.words.is_empty())?;
+    let words = Words::new(&live.words);
+    Some(Words { is_fault: live.state == LiveState::Bad, ..words })
 }
 
 /// Routes that are told to those who do not see them.

@@ -29,6 +29,8 @@ const WORDS_WIDE: f64 = 160.0;
 pub(super) struct Scene {
     /// What a person who does not see it is told.
     pub(super) about: String,
+    /// Whether it shows how things are.
+    pub(super) is_live: bool,
     pub(super) heads: Vec<Head>,
     pub(super) cards: Vec<Card>,
     pub(super) arrows: Vec<Arrow>,
@@ -42,6 +44,8 @@ pub(super) struct Head {
     /// Lines that are told when one points at it.
     pub(super) about: Vec<String>,
     pub(super) is_missing: bool,
+    /// The class of how it is, or none.
+    pub(super) state: &'static str,
     pub(super) width: f64,
 }
 
@@ -62,6 +66,8 @@ pub(super) struct Card {
     /// Lines that are told when one points at it.
     pub(super) about: Vec<String>,
     pub(super) is_missing: bool,
+    /// The class of how it is, or none.
+    pub(super) state: &'static str,
     pub(super) frame: Option<usize>,
     pub(super) width: f64,
 }
@@ -75,6 +81,8 @@ pub(super) struct Arrow {
     pub(super) words: Option<String>,
     pub(super) about: String,
     pub(super) crosses: bool,
+    /// The class of how it is, or none.
+    pub(super) state: &'static str,
 }
 
 impl Words {
@@ -96,8 +104,8 @@ impl Head {
         let title = cut(&shown(title), HEAD_SIZE, WIDE);
         let widths = details.iter().map(Words::width);
         let width = widths.fold(width(&title, HEAD_SIZE), f64::max);
-        let (about, is_missing) = (Vec::new(), false);
-        Self { id: id.to_owned(), title, details, about, is_missing, width }
+        let (about, is_missing, state) = (Vec::new(), false, "");
+        Self { id: id.to_owned(), title, details, about, is_missing, state, width }
     }
 
     fn height(&self) -> f64 {
@@ -121,6 +129,7 @@ impl Card {
             chips: Vec::new(),
             about: Vec::new(),
             is_missing: false,
+            state: "",
             frame: None,
             width: (inner + INDENT + RIGHT).max(NARROW),
         }

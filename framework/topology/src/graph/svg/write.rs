@@ -9,6 +9,8 @@ use super::scene::{ABOVE, Arrow, CHIPS, Card, DETAIL, Head, INDENT, Scene, TITLE
 
 /// Colours and fonts, light and dark.
 pub(super) const STYLE: &str = include_str!("style.css");
+/// The same of how things are.
+const LIVE: &str = include_str!("live.css");
 
 pub(super) fn write(scene: &Scene, places: &Places) -> String {
     let mut svg = Svg(String::new());
@@ -20,7 +22,8 @@ pub(super) fn write(scene: &Scene, places: &Places) -> String {
     ));
     svg.line(format_args!("<title id=\"estafette-title\">Topology</title>"));
     svg.line(format_args!("<desc id=\"estafette-about\">{}</desc>", escaped(&scene.about)));
-    svg.line(format_args!("<style>\n{STYLE}</style>"));
+    let live = if scene.is_live { LIVE } else { "" };
+    svg.line(format_args!("<style>\n{STYLE}{live}</style>"));
     svg.line(format_args!("<rect class=\"page\" width=\"{width}\" height=\"{height}\" rx=\"8\"/>"));
     for (head, rect) in scene.heads.iter().zip(&places.frames) {
         svg.frame(head, rect);
@@ -49,7 +52,8 @@ impl Svg {
     fn frame(&mut self, head: &Head, rect: &Rect) {
         let missing = if head.is_missing { " missing" } else { "" };
         self.line(format_args!(
-            "<g class=\"around{missing}\" data-id=\"{}\"><title>{}</title>",
+            "<g class=\"around{missing}{}\" data-id=\"{}\"><title>{}</title>",
+            head.state,
             escaped(&head.id),
             lines(&head.about)
         ));
@@ -76,7 +80,10 @@ impl Svg {
         if card.class == Card::EMPTY {
             return card.details.iter().for_each(|words| self.words(words, rect.left(), rect.y));
         }
-        self.line(format_args!("<g class=\"{}{missing}\" data-id=\"{id}\">", card.class));
+        self.line(format_args!(
+            "<g class=\"{}{missing}{}\" data-id=\"{id}\">",
+            card.class, card.state
+        ));
         self.line(format_args!("<title>{about}</title>"));
         self.rect("card", rect, 6.0);
         self.line(format_args!(
@@ -120,7 +127,8 @@ impl Svg {
             .map_or_else(String::new, |route| format!(" data-route=\"{}\"", escaped(route)));
         let [from, to] = ends.map(escaped);
         self.line(format_args!(
-            "<g class=\"{class}\" data-from=\"{from}\" data-to=\"{to}\"{route}><title>{}</title>",
+            "<g class=\"{class}{}\" data-from=\"{from}\" data-to=\"{to}\"{route}><title>{}</title>",
+            arrow.state,
             escaped(&arrow.about)
         ));
         self.line(format_args!("<path class=\"way\" d=\"{path}\"/>"));

@@ -1,0 +1,115 @@
+//! Taps and recordings of routes: what they see by a relay, and that no route waits for them.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails says so")]
+
+use std::fs;
+use std::path::Path;
+
+use estafette_actors::standard;
+use estafette_topology::{RouteTaps, RunningNode, TapContent, TapNews, TapOptions, Topology};
+
+const NODES: &str = r#"
+    [node.lyon]
+    [node.gate]
+    listen = "unix:{here}/gate.sock"
+    relay = true
+    [node.paris]
+    listen = "unix:{here}/paris.sock"
+    [inbox.letters]
+    node = "paris"
+    sink = { folder = "in" }
+    [route.post]
+    from = "lyon"
+    source = { each = "out" }
+    to = "paris/letters"
+    tap = { shows = "content", record = "lyon" }
+"#;
+
+async fn start(place: &Path, text: &str) -> [RunningNode; 3] {
+    fs::create_dir(place.join("out")).unwrap();
+    let text = text.replace("{here}", place.to_str().unwrap());
+    fs::write(place.join("topology.toml"), text).unwrap();
+    let topology = Topology::load(place.join("topology.toml"), &standard()).unwrap();
+    topology.make_keys().unwrap();
+    let start = async |name: &str| topology.start(name, standard()).await.unwrap();
+    [start("gate").await, start("paris").await, start("lyon").await]
+}
+
+/// Waits until so much was delivered by the route, or taken by its relay.
+async fn delivered(taps: &RouteTaps, count: u64) {
+    while taps.looks().iter().map(|look| look.delivered + look.relayed).sum::<u64>() < count {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn by_a_relay_content_is_seen_before_it_is_sealed_and_nothing_of_it_after() {
+    let place = tempfile::tempdir().unwrap();
+    let text = NODES.replace("to = \"paris", "via = \"gate\"\n    to = \"paris");
+    let [gate, paris, lyon] = start(place.path(), &text).await;
+    let taps = lyon.taps();
+    let mut source = taps.tap("post", &TapOptions::default()).unwrap();
+    let seal = TapOptions { stage: Some("seal".into()), ..TapOptions::default() };
+    let mut seal = taps.tap("post", &seal).unwrap();
+    let tapes = place.path().join("tapes");
+    let mut recording = taps.record("post", None, &tapes).await.unwrap();
+    fs::write(place.path().join("out/letter"), "Dear Paris").unwrap();
+    let piece = async |tap: &mut estafette_topology::RouteTap| loop {
+        if let TapNews::Piece(piece) = tap.next().await.unwrap() {
+            break piece;
+        }
+    };
+    let seen = piece(&mut source).await;
+    assert_eq!(seen.content, Some(TapContent::Text("Dear Paris".into())));
+    // What leaves is the package: longer, and nothing that could be read.
+    let sealed = piece(&mut seal).await;
+    assert!(sealed.bytes > 100 && matches!(sealed.content, Some(TapContent::Hex(_))), "{sealed:?}");
+    let recorded = recording.next().await.unwrap();
+    assert_eq!((recorded.name.as_str(), recorded.outcome.as_ref().unwrap().1), ("letter", 10));
+    // The recording goes out again, by the relay, too, when there is room for its name.
+    let (file, _) = recorded.outcome.unwrap();
+    while paris.node().arrivals().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    fs::remove_file(place.path().join("in/letter")).unwrap();
+    let replayed = taps.replay("post", &file).await.unwrap();
+    assert_eq!((replayed.len(), replayed[0].name.as_str()), (1, "letter"));
+    while paris.node().arrivals().len() < 2 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(fs::read_to_string(place.path().join("in/letter")).unwrap(), "Dear Paris");
+    for node in [lyon, paris, gate] {
+        node.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn a_route_does_not_wait_for_who_looks_and_does_not_take_what_is_shown() {
+    let place = tempfile::tempdir().unwrap();
+    let paced = NODES.replace("tap =", "chunk_size = \"64KiB\"\n    rate = \"16MiB\"\n    tap =");
+    let [gate, paris, lyon] = start(place.path(), &paced).await;
+    let taps = lyon.taps();
+    let most = TapOptions { samples: TapOptions::SAMPLES_MOST, ..TapOptions::default() };
+    let mut tap = taps.tap("post", &most).unwrap();
+    // 512 pieces, 4 ms from one to the next: each is a sample, and 256 of them wait.
+    fs::write(place.path().join("out/file"), vec![7; 32 << 20]).unwrap();
+    delivered(&taps, 1).await;
+    let (mut pieces, mut rate) = (0, None);
+    while rate.is_none() || pieces < 256 {
+        match tap.next().await.unwrap() {
+            TapNews::Piece(_) => pieces += 1,
+            TapNews::Rate(told) => rate = Some(told),
+            _ => {}
+        }
+    }
+    let rate = rate.unwrap();
+    assert_eq!((rate.pieces, rate.bytes), (512, 32 << 20));
+    assert!(rate.shown == 256 && rate.dropped > 0, "{rate:?}");
+    let looks = taps.looks();
+    assert_eq!((looks[0].delivered, looks[0].moved), (1, 32 << 20));
+    let last = looks[0].last.as_ref().unwrap();
+    assert!(last.predicted.is_some_and(|seconds| (seconds - 2.0).abs() < 0.1), "{last:?}");
+    for node in [lyon, paris, gate] {
+        node.shutdown().await;
+    }
+}

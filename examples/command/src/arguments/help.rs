@@ -75,16 +75,17 @@ Examples:
   estafette tap two-nodes.toml post seal --samples 1
   estafette --json tap two-nodes.toml post | jq -r 'select(.event == \"tap_piece\") | .name'
 
-The node of the route runs on this machine. `tap` of the route says what may be seen: names unless it
-says otherwise. No delivery waits for it: what is not shown is counted.";
+The node of the route runs on this machine. `tap` of the route says what may be seen: names,
+unless it says otherwise. No delivery waits for it: what is not shown is counted.";
 
 pub(super) const RECORD_EXAMPLES: &str = "\
 Examples:
   estafette record two-nodes.toml post --into tapes
   estafette record two-nodes.toml post --into tapes --for paris --count 1
 
-The route says for whom: tap = { record = \"paris\" }. It is sealed in the node of the route, before it
-is written. No delivery waits for it: one for which the disk is too slow is not recorded, and told.";
+The route says for whom: tap = { record = \"paris\" }. It is sealed in the node of the route, before
+it is written. No delivery waits for it: one for which the disk is too slow is not recorded, which
+is told.";
 
 pub(super) const REPLAY_EXAMPLES: &str = "\
 Examples:

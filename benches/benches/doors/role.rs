@@ -1,0 +1,89 @@
+//! This program as one of its servers: a process of its own, until its standard input ends.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+
+use crate::{http, idle, node, tonics};
+
+/// The variables that make this program a server: its role, and what that needs.
+const ROLE: &str = "ESTAFETTE_DOORS_ROLE";
+const OF: &str = "ESTAFETTE_DOORS_OF";
+
+/// A process that serves.
+pub(crate) struct Role {
+    process: Child,
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+    said: String,
+}
+
+impl Role {
+    pub(crate) fn start(role: &str, of: &str) -> Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.env(ROLE, role).env(OF, of).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = command.spawn()?;
+        let output = BufReader::new(process.stdout.take().context("its output")?);
+        let input = process.stdin.take();
+        let mut role = Self { process, input, output, said: String::new() };
+        role.said = role.line().context("the role ended at once")?;
+        Ok(role)
+    }
+
+    /// What it said about itself.
+    pub(crate) fn said(&self) -> &str {
+        &self.said
+    }
+
+    pub(crate) fn process(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Has it do something.
+    pub(crate) fn order(&self, what: &str) -> Result<()> {
+        Ok(writeln!(self.input.as_ref().context("its input")?, "{what}")?)
+    }
+
+    /// The next line it says.
+    pub(crate) fn line(&mut self) -> Result<String> {
+        let mut said = String::new();
+        self.output.read_line(&mut said)?;
+        ensure!(!said.is_empty(), "a server has ended");
+        Ok(said.trim_end().into())
+    }
+}
+
+impl Drop for Role {
+    fn drop(&mut self) {
+        drop(self.input.take());
+        let _ = self.process.wait();
+    }
+}
+
+/// Plays the role that this process was started for.
+pub(crate) fn play() -> Option<Result<()>> {
+    let role = std::env::var(ROLE).ok()?;
+    let of = std::env::var(OF).unwrap_or_default();
+    Some(match &*role {
+        "tonic" => tonics::server(None),
+        "proxy" => tonics::server(Some(&of)),
+        "axum" => http::server(),
+        "actor" => node::actor(),
+        "door" => node::door(&of),
+        "idle" => idle::door(),
+        other => Err(anyhow!("no role {other:?}")),
+    })
+}
+
+/// Says where it is.
+pub(crate) fn announce(what: &str) -> Result<()> {
+    let mut out = std::io::stdout();
+    writeln!(out, "{what}")?;
+    Ok(out.flush()?)
+}
+
+/// What it is to do, until there is nothing more.
+pub(crate) fn orders() -> impl Iterator<Item = String> {
+    std::io::stdin().lines().map_while(Result::ok)
+}

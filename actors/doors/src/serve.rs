@@ -7,7 +7,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream, lookup_host};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_io_timeout::TimeoutStream;
 
 use crate::busy::{Busy, Counted};
@@ -189,14 +189,12 @@ async fn accept(
     stopped: &watch::Receiver<Stop>,
 ) {
     loop {
-        let place = Arc::clone(places).acquire_owned().await;
+        // It is never closed.
+        let Ok(place) = Arc::clone(places).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((socket, _)) => {
-                let served = connection(socket, router.clone(), stopped.clone());
-                tokio::spawn(async move {
-                    served.await;
-                    drop(place);
-                });
+                // Spawned as it is: a block that waits for it would hold it twice.
+                tokio::spawn(connection(socket, router.clone(), stopped.clone(), place));
             }
             Err(error) => {
                 tracing::debug!(%error, "a connection to the doors could not be accepted");
@@ -206,7 +204,12 @@ async fn accept(
     }
 }
 
-async fn connection(socket: TcpStream, router: Router, mut stopped: watch::Receiver<Stop>) {
+async fn connection(
+    socket: TcpStream,
+    router: Router,
+    mut stopped: watch::Receiver<Stop>,
+    _place: OwnedSemaphorePermit,
+) {
     // What is written is written at once, and in one piece.
     let _ = socket.set_nodelay(true);
     let mut socket = TimeoutStream::new(socket);
@@ -225,8 +228,7 @@ async fn connection(socket: TcpStream, router: Router, mut stopped: watch::Recei
             )
         }
     });
-    let builder = builder();
-    let served = builder.serve_connection_with_upgrades(TokioIo::new(Box::pin(socket)), service);
+    let served = BUILDER.serve_connection_with_upgrades(TokioIo::new(Box::pin(socket)), service);
     let mut served = pin!(served);
     let ended = tokio::select! {
         ended = served.as_mut() => ended,
@@ -250,6 +252,9 @@ async fn until_it_ends(busy: &Busy, stopped: &mut watch::Receiver<Stop>) {
         _ = stopped.changed() => {}
     }
 }
+
+/// Of all connections, none of which has to keep it.
+static BUILDER: LazyLock<auto::Builder<TokioExecutor>> = LazyLock::new(builder);
 
 fn builder() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());

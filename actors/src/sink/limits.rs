@@ -40,11 +40,16 @@ impl Limits {
     ) -> Result<(), Refusal> {
         let claimed = claimed.unwrap_or(0);
         self.check_length(claimed)?;
-        self.check_room(claimed.saturating_mul(times).saturating_sub(held), home)
+        let why = if times == 1 { "" } else { ": it is there twice while it is unpacked" };
+        self.check_room_for(claimed.saturating_mul(times).saturating_sub(held), why, home)
     }
 
     /// Whether there is room for so many bytes more.
     pub(super) fn check_room(&self, bytes: u64, home: &Home) -> Result<(), Refusal> {
+        self.check_room_for(bytes, "", home)
+    }
+
+    fn check_room_for(&self, bytes: u64, why: &str, home: &Home) -> Result<(), Refusal> {
         let available = home.available().map_err(|error| {
             Refusal::because(format!("free space of {} is unknown", home.place(b"")), &error)
         })?;
@@ -52,8 +57,8 @@ impl Limits {
         match bytes.checked_add(keep_free) {
             Some(needed) if needed <= available => Ok(()),
             _ => Err(Refusal::for_now(format!(
-                "the delivery needs {bytes} bytes, and {} has {available} left; {keep_free} are \
-                 kept free: free some space there and send again",
+                "the delivery needs {bytes} bytes{why}, and {} has {available} left; {keep_free} \
+                 are kept free: free some space there and send again",
                 home.place(b"")
             ))),
         }

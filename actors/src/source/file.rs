@@ -14,15 +14,16 @@ use rustix::fs::{Mode, OFlags};
 
 use super::failure::{failed, printable_path, unsuitable};
 use super::holes::FileContent;
-use super::version::Watch;
+use super::version::{Difference, Watch};
 use super::{FileVersion, ReadOptions, content_name};
 
 /// Reads one regular file.
 ///
 /// Its version (device, inode, length, modification and change time) is taken when it is opened and
 /// compared after the last byte: a file that changed in between is a [`SourceError::Changed`],
-/// since what was read may be a mixture. [`rewind`](Source::rewind) opens the path anew, with a
-/// version of its own, so `content` may then tell another length.
+/// since what was read may be a mixture; where nothing but its change time tells of that, it is
+/// [`SourceError::Doubtful`]. [`rewind`](Source::rewind) opens the path anew, with a version of its
+/// own, so `content` may then tell another length; after a doubt it reads the same file again.
 ///
 /// It has the file open only while it is read: any number of these may wait. What has taken the
 /// place of the file before the first read, or has changed it, is a [`SourceError::Changed`], too.
@@ -37,6 +38,8 @@ pub struct FileSource {
     version: FileVersion,
     position: u64,
     watch: Watch,
+    /// How the file may have changed since it was opened.
+    doubt: Option<String>,
 }
 
 impl FileSource {
@@ -60,6 +63,7 @@ impl FileSource {
             version,
             position: 0,
             watch: Watch::new(),
+            doubt: None,
         })
     }
 
@@ -81,22 +85,35 @@ impl FileSource {
     fn file(&mut self) -> Result<&mut FileContent, SourceError> {
         if self.file.is_none() {
             let (file, _, version) = open_regular(&self.path)?;
-            if let Some(how) = self.version.difference(&version) {
-                return Err(SourceError::Changed { what: printable_path(&self.path), how });
+            match self.version.difference(&version) {
+                Some(Difference::Content(how)) => {
+                    return Err(SourceError::Changed { what: printable_path(&self.path), how });
+                }
+                // Nothing of it has been read.
+                Some(Difference::Perhaps(_)) | None => self.version = version,
             }
             self.file = Some(file);
         }
         Ok(self.file.as_mut().expect("it was opened above"))
     }
 
+    /// Fails at once where the content is another one, and keeps a doubt for the end.
+    fn note(&mut self, difference: Option<Difference>) -> Result<(), SourceError> {
+        match difference {
+            Some(Difference::Content(how)) => {
+                return Err(SourceError::Changed { what: printable_path(&self.path), how });
+            }
+            Some(Difference::Perhaps(how)) => self.doubt = Some(how),
+            None => {}
+        }
+        Ok(())
+    }
+
     fn fill(&mut self, buffer: &mut [u8]) -> Result<usize, SourceError> {
-        let version = self.version;
         self.file()?;
         let changed =
-            self.file.as_ref().and_then(|file| self.watch.difference(file.file(), &version));
-        if let Some(how) = changed {
-            return Err(SourceError::Changed { what: printable_path(&self.path), how });
-        }
+            self.file.as_ref().and_then(|file| self.watch.difference(file.file(), &self.version));
+        self.note(changed)?;
         let read = self.file()?.read_full(buffer);
         let count = read.map_err(|error| failed(&self.path, error))?;
         self.position += count as u64;
@@ -125,11 +142,12 @@ impl Source for FileSource {
     fn finish(&mut self) -> Result<SourceReport, SourceError> {
         let metadata = self.file()?.file().metadata();
         let metadata = metadata.map_err(|error| failed(&self.path, error))?;
-        self.file = None;
-        match self.version.difference(&FileVersion::of(&metadata)) {
-            Some(how) => Err(SourceError::Changed { what: printable_path(&self.path), how }),
-            None => Ok(SourceReport { files: 1, ..SourceReport::default() }),
+        self.note(self.version.difference(&FileVersion::of(&metadata)))?;
+        if let Some(how) = self.doubt.clone() {
+            return Err(SourceError::Doubtful { what: printable_path(&self.path), how });
         }
+        self.file = None;
+        Ok(SourceReport { files: 1, ..SourceReport::default() })
     }
 
     fn version(&self) -> Option<[u8; 32]> {
@@ -141,9 +159,15 @@ impl Source for FileSource {
     }
 
     fn rewind(&mut self) -> Result<bool, SourceError> {
-        self.file = None;
-        (_, self.mode, self.version) = open_regular(&self.path)?;
         self.position = 0;
+        let read = self.file.take();
+        if let (Some(_), Some(file)) = (self.doubt.take(), read) {
+            // It may have another name by now, or none.
+            let (file, version) = file.again().map_err(|error| failed(&self.path, error))?;
+            (self.file, self.version) = (Some(file), version);
+            return Ok(true);
+        }
+        (_, self.mode, self.version) = open_regular(&self.path)?;
         Ok(true)
     }
 }

@@ -7,6 +7,8 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 
 use rustix::io::Errno;
 
+use super::FileVersion;
+
 /// A file that is read from front to back.
 #[derive(Debug)]
 pub(super) struct FileContent {
@@ -23,6 +25,13 @@ impl FileContent {
         // Without fewer blocks than its length needs there is nothing to look for.
         let has_holes = metadata.blocks().saturating_mul(512) < metadata.len();
         Self { file, length: metadata.len(), position: 0, data: has_holes.then_some(0..0) }
+    }
+
+    /// The same file, from its start, and its version now.
+    pub(super) fn again(self) -> io::Result<(Self, FileVersion)> {
+        let metadata = self.file.metadata()?;
+        let version = FileVersion::of(&metadata);
+        Ok((Self::new(self.file, &metadata), version))
     }
 
     pub(super) fn file(&self) -> &File {

@@ -50,7 +50,7 @@ pub use read_first::ReadFirst;
 pub use reader::ReaderSource;
 pub(crate) use reference::{PATHS, PATHS_READ};
 pub use tree::TreeSource;
-pub use version::FileVersion;
+pub use version::{Difference, FileVersion};
 
 use estafette::delivery::ContentName;
 use estafette::pipeline::{Source, SourceError};

@@ -17,7 +17,7 @@ use super::failure::{failed, printable_path, unsuitable};
 use super::holes::FileContent;
 use super::left_behind::LeftBehind;
 use super::survey::Survey;
-use super::version::Watch;
+use super::version::{Difference, Watch};
 use super::walk::{LEADS_OUT, Roots, State, Step, Walk, is_lack};
 use super::{FileVersion, ReadOptions, content_name};
 use crate::tree::{Entry, FileStatus, TreePath, TreeWriter};
@@ -55,6 +55,8 @@ struct Pass {
     taken: usize,
     file: Option<OpenFile>,
     report: SourceReport,
+    /// A file that may have changed while it was read, and how.
+    doubt: Option<(String, String)>,
     ended: bool,
 }
 
@@ -140,7 +142,8 @@ impl TreeSource {
             if self.pass.taken < self.pass.pending.len() {
                 filled += self.pass.take_pending(room);
             } else if let Some(file) = self.pass.file.as_mut().filter(|file| file.left > 0) {
-                if let Some(how) = file
+                // What may have changed is looked at when the file ends.
+                if let Some(Difference::Content(how)) = file
                     .watch
                     .difference(file.content.file(), &file.version)
                     .filter(|_| !self.skip_changed)
@@ -165,8 +168,8 @@ impl Pass {
         let (mut writer, mut pending) = (TreeWriter::new(), Vec::new());
         writer.begin(&mut pending);
         let walk = Walk::new(roots, options.clone());
-        let (taken, file, report, left, ended) = Default::default();
-        Self { walk, options, left, writer, pending, taken, file, report, ended }
+        let (taken, file, report, left, doubt, ended) = Default::default();
+        Self { walk, options, left, writer, pending, taken, file, report, doubt, ended }
     }
 
     fn take_pending(&mut self, room: &mut [u8]) -> usize {
@@ -250,13 +253,16 @@ impl Pass {
             (None, Some(how)) if skip_changed => {
                 (FileStatus::Changed, format!("{}: {how}", FileStatus::Changed))
             }
-            (None, Some(how)) => {
+            (None, Some(Difference::Content(how))) => {
                 return Err(SourceError::Changed {
                     what: self.walk.real_path(file.path.as_bytes()),
                     how,
                 });
             }
-            (None, None) => {
+            (None, doubt) => {
+                if let Some(Difference::Perhaps(how)) = doubt {
+                    self.doubt = Some((self.walk.real_path(file.path.as_bytes()), how));
+                }
                 self.report.files += 1;
                 self.writer.file_end(FileStatus::Complete, &mut self.pending);
                 return Ok(());
@@ -340,10 +346,10 @@ impl OpenFile {
         count
     }
 
-    fn difference(&self) -> Option<String> {
+    fn difference(&self) -> Option<Difference> {
         match self.content.file().metadata() {
             Ok(metadata) => self.version.difference(&FileVersion::of(&metadata)),
-            Err(error) => Some(error.to_string()),
+            Err(error) => Some(Difference::Content(error.to_string())),
         }
     }
 }
@@ -359,6 +365,9 @@ impl Source for TreeSource {
     }
 
     fn finish(&mut self) -> Result<SourceReport, SourceError> {
+        if let Some((what, how)) = self.pass.doubt.take() {
+            return Err(SourceError::Doubtful { what, how });
+        }
         Ok(std::mem::take(&mut self.pass.report))
     }
 

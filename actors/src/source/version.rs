@@ -4,6 +4,23 @@ use std::fs::{File, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+/// A difference between two [`FileVersion`]s that concerns the content, for a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Difference {
+    /// The content is another one, or it is another file.
+    Content(String),
+    /// Nothing that tells of the content has changed; it has only if somebody put its time back.
+    Perhaps(String),
+}
+
+impl std::fmt::Display for Difference {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (Self::Content(how) | Self::Perhaps(how)) = self;
+        f.write_str(how)
+    }
+}
+
 /// The state of a file at one moment: two versions without a [difference](Self::difference) are, as
 /// far as the file system tells, the same bytes.
 ///
@@ -68,18 +85,23 @@ impl FileVersion {
 
     /// Describes, for a person, the first difference in `later` that concerns the content. Returns
     /// `None` if there is none.
-    pub fn difference(&self, later: &Self) -> Option<String> {
+    pub fn difference(&self, later: &Self) -> Option<Difference> {
+        let content = |how: String| Some(Difference::Content(how));
         if (self.device, self.inode) != (later.device, later.inode) {
-            return Some("another file took its place".into());
+            return content("another file took its place".into());
         }
         if self.length != later.length {
-            return Some(format!("its length went from {} to {} bytes", self.length, later.length));
+            return content(format!(
+                "its length went from {} to {} bytes",
+                self.length, later.length
+            ));
         }
         if self.modified != later.modified {
-            return Some("its content was modified".into());
+            return content("its content was modified".into());
         }
         let unexplained = self.changed != later.changed && self.attributes == later.attributes;
-        unexplained.then(|| "something of it changed, and perhaps its content".into())
+        let how = "something of it changed, and perhaps its content";
+        unexplained.then(|| Difference::Perhaps(how.into()))
     }
 }
 
@@ -99,7 +121,7 @@ impl Watch {
     }
 
     /// What differs from `version` now, if it is time to look.
-    pub(super) fn difference(&mut self, file: &File, version: &FileVersion) -> Option<String> {
+    pub(super) fn difference(&mut self, file: &File, version: &FileVersion) -> Option<Difference> {
         if self.looked.elapsed() < LOOK_EVERY {
             return None;
         }
@@ -171,8 +193,14 @@ mod tests {
                 .set_modified(UNIX_EPOCH + Duration::from_nanos(before.modified as u64))
                 .unwrap();
         }
-        assert!(before.difference(&version()).unwrap().contains("perhaps its content"));
+        let Some(Difference::Perhaps(_)) = before.difference(&version()) else { panic!() };
         std::fs::write(&path, "longer than before").unwrap();
-        assert!(before.difference(&version()).unwrap().contains("its length went from 7 to 18"));
+        assert!(
+            before
+                .difference(&version())
+                .unwrap()
+                .to_string()
+                .contains("its length went from 7 to 18")
+        );
     }
 }

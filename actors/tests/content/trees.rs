@@ -283,6 +283,29 @@ fn a_file_that_changes_fails_the_whole_or_is_left_out() {
 }
 
 #[test]
+fn a_file_of_which_no_change_can_be_told_is_a_doubt_that_reading_again_ends() {
+    let (home, log) = single();
+    let changed = || fs::metadata(&log).unwrap().ctime_nsec();
+    let before = changed();
+    let come_and_go = || {
+        while changed() == before {
+            let name = home.path().join("another");
+            fs::hard_link(&log, &name).and_then(|()| fs::remove_file(name)).unwrap();
+        }
+    };
+    let mut source = tree(&home.path().join("tree"));
+    let first = read_around(&mut source, come_and_go).unwrap();
+    let doubt = source.finish().unwrap_err();
+    assert!(
+        matches!(&doubt, SourceError::Doubtful { what, .. } if what.ends_with("/log")),
+        "{doubt}"
+    );
+    assert!(source.rewind().unwrap());
+    assert_eq!(block_on(read_all(&mut source, 100)).unwrap(), first);
+    assert_eq!(source.finish().unwrap().files, 2);
+}
+
+#[test]
 fn a_taken_name_is_refused_numbered_or_replaced() {
     let (_home, photos) = photos();
     let to = tempdir().unwrap();

@@ -7,7 +7,7 @@ mod support;
 
 use std::fs;
 use std::io::{Seek, SeekFrom, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -105,6 +105,47 @@ fn a_change_that_is_none_is_not_spoken_of_and_costs_nothing() {
     assert!(
         said.iter().all(|event| event["event"] == "progress" || event["event"] == "delivered"),
         "{said:?}"
+    );
+    assert_eq!(halfway.sending.code(), 0);
+}
+
+/// As hourly snapshots by hard links leave it: one name fewer, one more.
+#[test]
+fn a_file_of_which_no_change_can_be_told_is_read_again_here_and_not_sent_again() {
+    let halfway = Halfway::new();
+    let changed = || fs::metadata(&halfway.file).unwrap().ctime_nsec();
+    let before = changed();
+    while changed() == before {
+        link(&halfway.file, &halfway.world.path("second-name"));
+        fs::remove_file(halfway.world.path("second-name")).unwrap();
+    }
+    // Its path leads elsewhere in the end, as that of a log that was rotated.
+    fs::rename(&halfway.file, halfway.world.path("rotated")).unwrap();
+    let sent = || halfway.sending.next();
+    let said: Vec<_> = std::iter::from_fn(|| Some(sent()))
+        .take_while(|event| event["event"] != "delivered")
+        .collect();
+    assert!(said.iter().all(|event| event["event"] == "progress"), "{said:?}");
+    fs::rename(halfway.world.path("rotated"), &halfway.file).unwrap();
+    assert!(halfway.world.has_arrived("file"));
+    assert_eq!(halfway.sending.code(), 0);
+}
+
+#[test]
+fn content_that_was_written_and_its_time_put_back_is_sent_anew() {
+    let halfway = Halfway::new();
+    let before = fs::metadata(&halfway.file).unwrap();
+    let mut file = fs::File::options().write(true).open(&halfway.file).unwrap();
+    file.seek(SeekFrom::Start(100)).and_then(|_| file.write_all(b"other")).unwrap();
+    file.set_modified(before.modified().unwrap()).unwrap();
+    drop(file);
+    let restarted = restarted(&halfway.until_delivered());
+    let [only] = &*restarted else { panic!("{restarted:?}") };
+    assert!(
+        only.ends_with(
+            "changed while it was sent (something of it changed, and perhaps its content)"
+        ),
+        "{only}"
     );
     assert_eq!(halfway.sending.code(), 0);
 }

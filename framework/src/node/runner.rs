@@ -170,7 +170,12 @@ async fn read(source: &mut dyn Source, mut run: Run) -> Result<SourceReport, Sou
         let last = length < size;
         // The source's last word comes before the last piece: what changed while it was read is
         // never committed.
-        let report = if last { Some(source.finish()?) } else { None };
+        let report = if last {
+            let tail = &buffer[Prefix::LENGTH..][..length];
+            Some(finish(source, &run.transfer, index, tail).await?)
+        } else {
+            None
+        };
         run.metrics.done(length, length, start.elapsed());
         run.transfer.pass_at_source(index, &buffer[Prefix::LENGTH..Prefix::LENGTH + length], last);
         // What the receiver holds is read again, to be hashed, and takes nobody's turn.
@@ -185,6 +190,62 @@ async fn read(source: &mut dyn Source, mut run: Run) -> Result<SourceReport, Sou
         tokio::task::yield_now().await;
     }
     unreachable!("a file of 2^64 chunks")
+}
+
+/// How often content that may have changed is read again, while it goes on changing.
+const LOOKS: usize = 3;
+
+/// The source's last word, before the last piece. What may have changed is read again here, and not
+/// sent again: nearly always it is the same, of a file that got another name and lost it again.
+async fn finish(
+    source: &mut dyn Source,
+    transfer: &Transfer,
+    chunks: u64,
+    tail: &[u8],
+) -> Result<SourceReport, SourceError> {
+    let mut last = source.finish();
+    for _ in 0..LOOKS {
+        let Err(SourceError::Doubtful { .. }) = &last else { return last };
+        if !is_as_read(source, transfer, chunks, tail).await? {
+            break;
+        }
+        last = source.finish();
+    }
+    match last {
+        Err(SourceError::Doubtful { what, how }) => Err(SourceError::Changed { what, how }),
+        last => last,
+    }
+}
+
+/// Whether the source, from its start, has all of `chunks` as they were read, then `tail`, and no
+/// more.
+async fn is_as_read(
+    source: &mut dyn Source,
+    transfer: &Transfer,
+    chunks: u64,
+    tail: &[u8],
+) -> Result<bool, SourceError> {
+    if !source.rewind()? {
+        return Ok(false);
+    }
+    let size = transfer.scope.chunk_size as usize;
+    let (mut hasher, mut buffer) = (blake3::Hasher::new(), transfer.buffers.take(size));
+    for _ in 0..chunks {
+        let length = fill(source, &mut buffer[..size]).await?;
+        hasher.update(&buffer[..length]);
+        if length < size {
+            return Ok(false);
+        }
+        // Whoever waits may think better of it.
+        tokio::task::yield_now().await;
+    }
+    let length = fill(source, &mut buffer[..size]).await?;
+    // What is sent is hashed by those that send it, which may have some of it before them still.
+    let is_same = match chunks {
+        0 => true,
+        _ => transfer.digest_of(chunks).await == Some(*hasher.finalize().as_bytes()),
+    };
+    Ok(is_same && buffer[..length] == *tail)
 }
 
 async fn fill(source: &mut dyn Source, buffer: &mut [u8]) -> Result<usize, SourceError> {

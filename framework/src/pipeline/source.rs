@@ -20,7 +20,9 @@ pub trait Source: Debug + Send + 'static {
     /// [`Source::rewind`].
     fn read<'a>(&'a mut self, buffer: &'a mut [u8]) -> BoxFuture<'a, Result<usize, SourceError>>;
 
-    /// Called once after the end was read: the last check, and what had to be left out.
+    /// Called once after the end was read: the last check, and what had to be left out. After
+    /// [`SourceError::Doubtful`], the next [`Source::rewind`] is to the start of what was read, if
+    /// that is still there.
     fn finish(&mut self) -> Result<SourceReport, SourceError>;
 
     /// Returns a value that tells this content from any other that the same source could give.
@@ -146,6 +148,17 @@ pub enum SourceError {
     /// The file is not what it was when reading began, so that what was sent is a mixture.
     #[error("{what} changed while it was sent ({how})")]
     Changed {
+        /// Path of the file.
+        what: String,
+        /// The difference, for a person.
+        how: String,
+    },
+    /// The file may have changed while it was read, though all that can be told of its content is
+    /// as before: it got another name and lost it again, or its content was written and its time
+    /// put back. From [`Source::finish`] alone; who reads it compares what it has read with the
+    /// file, after a [`Source::rewind`], or takes it for [`SourceError::Changed`].
+    #[error("{what} changed while it was sent ({how})")]
+    Doubtful {
         /// Path of the file.
         what: String,
         /// The difference, for a person.

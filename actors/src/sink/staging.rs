@@ -125,15 +125,7 @@ impl Staging {
                 })
             }
             Event::Entry(Entry::Folder { path, mode, mtime }) => {
-                let made = self.make(&path, 0, false, |staging| {
-                    staging.folder(&path, mode, mtime)?;
-                    staging.take_attributes(path.as_bytes())
-                })?;
-                if made.is_none() && self.omitted.is_none() {
-                    self.omitted = Some([path.as_bytes(), b"/"].concat());
-                }
-                self.attributes.clear();
-                Ok(())
+                self.make_folder(&path, mode, mtime)
             }
             Event::Entry(Entry::File { path, mode, mtime, .. }) => {
                 let file = self.make(&path, 0, true, |staging| staging.create_file(&path))?;
@@ -241,6 +233,18 @@ impl Staging {
             }
             Err(error) => Err(failure(path, needed, error)),
         }
+    }
+
+    fn make_folder(&mut self, path: &TreePath, mode: u32, mtime: i64) -> Result<(), Failure> {
+        let made = self.make(path, 0, false, |staging| {
+            staging.folder(path, mode, mtime)?;
+            staging.take_attributes(path.as_bytes())
+        })?;
+        if made.is_none() && self.omitted.is_none() {
+            self.omitted = Some([path.as_bytes(), b"/"].concat());
+        }
+        self.attributes.clear();
+        Ok(())
     }
 
     fn folder(&mut self, path: &TreePath, mode: u32, mtime: i64) -> std::io::Result<()> {

@@ -126,6 +126,18 @@ pub(crate) fn given_content(options: &Send) -> Result<(Vec<PathBuf>, Reading), C
     ))
 }
 
+/// The options of a delivery that is not stored.
+fn transient(global: &Global, options: &Send) -> Result<SendOptions, CommandError> {
+    Ok(SendOptions {
+        chunk_size: options.chunk_size,
+        compression: settings::compression(&global.program.registry, options.compress.as_deref())?,
+        expiry: options.expires,
+        transient: true,
+        stages: options.stages.clone(),
+        ..SendOptions::default()
+    })
+}
+
 /// By a node of its own.
 async fn alone(
     global: &Global,
@@ -139,23 +151,12 @@ async fn alone(
         source = reading.prepare(reading.open(&paths)?) => source?,
         () = signals.next() => return Err(stopped()),
     };
-    let name = options
-        .name
-        .clone()
-        .filter(|_| reading.stream.is_none())
-        .unwrap_or_else(settings::default_name);
+    let name = options.name.clone().filter(|_| reading.stream.is_none());
+    let name = name.unwrap_or_else(settings::default_name);
     let node = settings::node(global, options.patience)?.name(name).start().await?;
     let mut monitor = Monitor::new(&node, output);
-    let sending = SendOptions {
-        chunk_size: options.chunk_size,
-        compression: settings::compression(&global.program.registry, options.compress.as_deref())?,
-        expiry: options.expires,
-        transient: true,
-        stages: options.stages.clone(),
-        ..SendOptions::default()
-    };
-    let transfer =
-        node.send_with(destination::find(node.trust(), given, None)?.0, source, sending).await?;
+    let to = destination::find(node.trust(), given, None)?.0;
+    let transfer = node.send_with(to, source, transient(global, options)?).await?;
     let about =
         About { transfer: transfer.id(), peer: transfer.peer(), direction: Direction::Outgoing };
     let stop = || {

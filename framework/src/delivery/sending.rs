@@ -242,31 +242,19 @@ impl Sending {
     /// Something happens.
     pub(crate) fn handle(&mut self, event: Event) {
         match event {
-            Event::LinkUp => {
-                self.linked = true;
-                self.seek_room();
-                self.known
-                    .keys()
-                    .copied()
-                    .collect::<Vec<_>>()
-                    .into_iter()
-                    .for_each(|stream| self.offer(stream));
-            }
+            Event::LinkUp => self.link_up(),
             Event::LinkDown => self.linked = false,
             Event::Start { stream, transfer, attempt, deadline, resumable } => {
-                let (first_attempt, phase, said_pause) = (attempt, Phase::Waiting, None);
-                self.known.insert(
-                    stream,
-                    Dispatch {
-                        transfer,
-                        attempt,
-                        first_attempt,
-                        phase,
-                        resumable,
-                        deadline,
-                        said_pause,
-                    },
-                );
+                let dispatch = Dispatch {
+                    transfer,
+                    attempt,
+                    first_attempt: attempt,
+                    phase: Phase::Waiting,
+                    resumable,
+                    deadline,
+                    said_pause: None,
+                };
+                self.known.insert(stream, dispatch);
                 self.seek_room();
             }
             Event::Room(stream) => self.go_to(stream, Phase::Seeking, Phase::Offered),
@@ -306,20 +294,25 @@ impl Sending {
                     self.act(Action::Pause { stream, paused });
                 }
             }
-            Event::Time(now) => {
-                let over: Vec<_> = self
-                    .known
-                    .iter()
-                    .filter(|(_, known)| known.deadline < now)
-                    .map(|(&stream, _)| stream)
-                    .collect();
-                let failure = Failure::new(
-                    FailureKind::Expired,
-                    "the delivery was not done before it expired",
-                );
-                over.into_iter().for_each(|stream| self.fail(stream, failure.clone()));
-            }
+            Event::Time(now) => self.expire(now),
         }
+    }
+
+    /// Whatever was offered, or waits, is offered on the link that there is now.
+    fn link_up(&mut self) {
+        self.linked = true;
+        self.seek_room();
+        let streams: Vec<_> = self.known.keys().copied().collect();
+        streams.into_iter().for_each(|stream| self.offer(stream));
+    }
+
+    /// Ends what is not worth delivering any more.
+    fn expire(&mut self, now: Instant) {
+        let over = self.known.iter().filter(|(_, known)| known.deadline < now);
+        let over: Vec<_> = over.map(|(&stream, _)| stream).collect();
+        let text = "the delivery was not done before it expired";
+        let failure = Failure::new(FailureKind::Expired, text);
+        over.into_iter().for_each(|stream| self.fail(stream, failure.clone()));
     }
 
     fn act(&mut self, action: Action) {

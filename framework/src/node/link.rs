@@ -367,12 +367,37 @@ async fn write(
     Ok(())
 }
 
+/// Answers what the link itself is asked, and gives the session the rest.
+async fn take_control(
+    control: Control,
+    answers: &mpsc::Sender<Outbound>,
+    asked: &mut Option<(u64, Instant)>,
+    LinkSeat { epoch, session, traffic }: &LinkSeat,
+) -> Result<(), String> {
+    match control {
+        Control::Ping { nonce } => {
+            drop(answers.try_send(Outbound::Control(Control::Pong { nonce })));
+        }
+        Control::Pong { nonce } => {
+            if let Some((_, at)) = asked.take_if(|(last, _)| *last == nonce) {
+                traffic.answered(at.elapsed());
+            }
+        }
+        // Awaited, so that a flood of messages waits in the socket and not in a mailbox.
+        control => {
+            let taken = session.send(ControlIn { epoch: *epoch, control }).await;
+            return taken.map_err(|_| "the session has ended".into());
+        }
+    }
+    Ok(())
+}
+
 async fn read(
     socket: &mut ReadHalf<Box<dyn Io>>,
     (mut opener, batches): (ControlOpener, BatchInlet),
     mut link: Link,
     answers: mpsc::Sender<Outbound>,
-    LinkSeat { epoch, session, traffic }: &LinkSeat,
+    seat: &LinkSeat,
 ) -> String {
     let mut decoder = FrameDecoder::new(CONTROL_BODY_LIMIT);
     let mut bytes = BytesMut::new();
@@ -396,23 +421,12 @@ async fn read(
                 Err(error) => return format!("the peer broke the protocol: {error}"),
             };
             link.heard(Instant::now());
-            match control {
-                Ok(Control::Ping { nonce }) => {
-                    drop(answers.try_send(Outbound::Control(Control::Pong { nonce })))
-                }
-                Ok(Control::Pong { nonce }) => {
-                    let is_last = |(last, _): &(u64, Instant)| *last == nonce;
-                    if let Some((_, at)) = asked.take_if(|asked| is_last(asked)) {
-                        traffic.answered(at.elapsed());
-                    }
-                }
-                // Awaited, so that a flood of messages waits in the socket and not in a mailbox.
-                Ok(control) => {
-                    if session.send(ControlIn { epoch: *epoch, control }).await.is_err() {
-                        return "the session has ended".into();
-                    }
-                }
-                Err(error) => return format!("the link is damaged: {error}"),
+            let taken = match control {
+                Ok(control) => take_control(control, &answers, &mut asked, seat).await,
+                Err(error) => Err(format!("the link is damaged: {error}")),
+            };
+            if let Err(why) = taken {
+                return why;
             }
         }
         bytes.reserve(8 << 10);
@@ -420,7 +434,7 @@ async fn read(
             biased;
             read = socket.read_buf(&mut bytes) => match read {
                 Ok(0) => return "the peer closed the connection".into(),
-                Ok(read) => traffic.received(read),
+                Ok(read) => seat.traffic.received(read),
                 Err(error) => return error.to_string(),
             },
             () = &mut alarm => {

@@ -294,18 +294,16 @@ impl Item<'_> {
                 put(out, call);
                 put_bytes(out, body);
             }
-            Self::RequestsEnd { call } | Self::RepliesEnd { call } | Self::Cancel { call } => {
-                put(out, call)
-            }
+            Self::RequestsEnd { call: number }
+            | Self::RepliesEnd { call: number }
+            | Self::Cancel { call: number }
+            | Self::Unwatch { watch: number } => put(out, number),
             Self::Failed { call, code, text } => {
                 put(out, call);
-                out.push(code);
-                put_bytes(out, cut(text, TEXT_LIMIT).as_bytes());
+                put_error(out, code, text);
             }
             Self::Consumed { target, tells, cost } => {
-                put(out, target.into());
-                put(out, tells);
-                put(out, cost);
+                [target.into(), tells, cost].iter().for_each(|&field| put(out, field));
             }
             Self::Credit { call, of_requests, cost } => {
                 put(out, call);
@@ -315,32 +313,25 @@ impl Item<'_> {
             Self::Undelivered { target, count, code, text } => {
                 put(out, target.into());
                 put(out, count);
-                out.push(code);
-                put_bytes(out, cut(text, TEXT_LIMIT).as_bytes());
+                put_error(out, code, text);
             }
             Self::Watch { watch, name } => {
                 put(out, watch);
                 put_bytes(out, name.as_bytes());
             }
-            Self::Unwatch { watch } => put(out, watch),
             Self::Status { watch, up, code } => {
                 put(out, watch);
-                out.push(up.into());
-                out.push(code);
+                out.extend_from_slice(&[up.into(), code]);
             }
             Self::Deliver { log, number, before, target, expires, body } => {
                 out.extend_from_slice(&log);
-                put(out, number);
-                put(out, before);
-                put(out, target.into());
-                put(out, expires);
+                [number, before, target.into(), expires].iter().for_each(|&field| put(out, field));
                 put_bytes(out, body);
             }
             Self::Taken { log, number, code, text } => {
                 out.extend_from_slice(&log);
                 put(out, number);
-                out.push(code);
-                put_bytes(out, cut(text, TEXT_LIMIT).as_bytes());
+                put_error(out, code, text);
             }
             Self::Begin { total } => put(out, total.into()),
             Self::Part { bytes } => put_bytes(out, bytes),
@@ -386,6 +377,11 @@ fn put(out: &mut Vec<u8>, mut number: u64) {
 fn put_tell(out: &mut Vec<u8>, target: u32, body: &[u8]) {
     put(out, target.into());
     put_bytes(out, body);
+}
+
+fn put_error(out: &mut Vec<u8>, code: u8, text: &str) {
+    out.push(code);
+    put_bytes(out, cut(text, TEXT_LIMIT).as_bytes());
 }
 
 #[inline]

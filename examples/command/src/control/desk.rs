@@ -38,12 +38,10 @@ pub(crate) async fn answer(node: &Node, request: Request) -> Result<Vec<Reply>, 
                 "start it with `estafette run FILE`",
             ))
         }
-        Request::List => Ok(node
-            .outbox()
-            .await?
-            .iter()
-            .map(|(id, entry)| entry_reply(node, *id, entry))
-            .collect()),
+        Request::List => {
+            let entries = node.outbox().await?;
+            Ok(entries.iter().map(|(id, entry)| entry_reply(node, *id, entry)).collect())
+        }
         Request::Show(id) => show(node, find(node, &id).await?).await,
         Request::Retry(id) => {
             let id = find(node, &id).await?;
@@ -61,15 +59,7 @@ pub(crate) async fn answer(node: &Node, request: Request) -> Result<Vec<Reply>, 
             node.forget(id).await?;
             Ok(vec![Reply::Dropped(id.short())])
         }
-        Request::Await(id) => {
-            let unknown = |_| {
-                CommandError::usage(
-                    format!("{id:?} is no id of a delivery"),
-                    "give all of its 48 hexadecimal digits",
-                )
-            };
-            Ok(vec![settled(node, id.parse().map_err(unknown)?).await?])
-        }
+        Request::Await(id) => Ok(vec![settled(node, whole_id(&id)?).await?]),
         Request::Deliver(call) => Ok(vec![Reply::Letter(deliver::store(node, &call).await?)]),
         Request::Letters => {
             let letters = node.letters();
@@ -80,25 +70,33 @@ pub(crate) async fn answer(node: &Node, request: Request) -> Result<Vec<Reply>, 
             deliver::forget(node, &id).await?;
             Ok(vec![Reply::Dropped(id)])
         }
-        Request::Snapshot => {
-            let snapshot = serde_json::to_value(node.snapshot().await);
-            let snapshot = snapshot.map_err(|error| {
-                CommandError::io(format!("what is seen can't be written: {error}"), "report it")
-            })?;
-            Ok(vec![Reply::Snapshot(Box::new(snapshot))])
-        }
+        Request::Snapshot => Ok(vec![snapshot(node).await?]),
         Request::Examine => {
             Ok(doctor::examine(node).await?.into_iter().map(Reply::Finding).collect())
         }
         Request::Arrivals => {
             let arrivals = node.arrivals().into_iter();
-            Ok(arrivals
-                .map(|(peer, id, arrival)| {
-                    Reply::Arrival(Box::new(Arrival::new(node, peer, id, arrival)))
-                })
-                .collect())
+            let reply = |(peer, id, arrival)| Box::new(Arrival::new(node, peer, id, arrival));
+            Ok(arrivals.map(reply).map(Reply::Arrival).collect())
         }
     }
+}
+
+/// An id of a delivery with all of its digits.
+fn whole_id(id: &str) -> Result<TransferId, CommandError> {
+    let unknown = |_| {
+        let text = format!("{id:?} is no id of a delivery");
+        CommandError::usage(text, "give all of its 48 hexadecimal digits")
+    };
+    id.parse().map_err(unknown)
+}
+
+async fn snapshot(node: &Node) -> Result<Reply, CommandError> {
+    let snapshot = serde_json::to_value(node.snapshot().await);
+    let snapshot = snapshot.map_err(|error| {
+        CommandError::io(format!("what is seen can't be written: {error}"), "report it")
+    })?;
+    Ok(Reply::Snapshot(Box::new(snapshot)))
 }
 
 /// Begins a delivery that was asked for. A transient one is not stored.

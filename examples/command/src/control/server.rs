@@ -237,14 +237,22 @@ async fn attend(
             "use the same release on both sides",
         )),
     };
+    say_all(&mut writing, answer).await
+}
+
+/// Says what a request has led to.
+async fn say_all(
+    to: &mut (impl AsyncWriteExt + Unpin),
+    answer: Result<Vec<Reply>, CommandError>,
+) -> io::Result<()> {
     match answer {
         Ok(replies) => {
             for reply in &replies {
-                say(&mut writing, reply).await?;
+                say(to, reply).await?;
             }
-            say(&mut writing, &Reply::Done).await
+            say(to, &Reply::Done).await
         }
-        Err(error) => say(&mut writing, &Reply::from(error)).await,
+        Err(error) => say(to, &Reply::from(error)).await,
     }
 }
 

@@ -112,24 +112,13 @@ pub(super) async fn run(
     output: &Output,
 ) -> Result<ExitCode, CommandError> {
     let mut signals = Signals::new()?;
-    let (here, away): (Vec<_>, Vec<_>) =
-        topology.nodes.keys().cloned().partition(|name| topology.is_here(name));
-    if here.is_empty() {
-        return Err(CommandError::usage(
-            "none of the nodes is of this machine: all have ids, and no key of them is here",
-            "bring the key of one here, or leave its id out",
-        ));
-    }
+    let (here, away) = by_place(topology)?;
     let _only = Only::take(topology, &here, &options.topology.file)?;
     // Together they would make the same ones.
     topology.make_keys()?;
     let (said, mut hear) = mpsc::channel(256);
-    let program = std::env::current_exe().map_err(|error| {
-        let text = format!("it can't be told where this program is: {error}");
-        CommandError::io(text, "mount /proc, or run each node with --node")
-    })?;
     let mut children = Children {
-        program,
+        program: this_program()?,
         global,
         options,
         topology: topology.clone(),
@@ -161,13 +150,7 @@ pub(super) async fn run(
                 }
             }
             _ = ask.tick(), if options.once && !children.stopping => {
-                let standing = children.standing();
-                if standing.is_some() && standing == before {
-                    children.dead = children.given_up();
-                    children.stop(Signal::TERM);
-                }
-                before = standing;
-                children.ask().await;
+                before = children.look_done(before).await;
             }
             _ = look.tick(), if !children.stopping => {
                 if let Some(document) = watch.changed(global, output) {
@@ -182,6 +165,27 @@ pub(super) async fn run(
         }
     }
     children.end(asked)
+}
+
+/// The nodes that are of this machine, of which there is one, and the others.
+fn by_place(topology: &Topology) -> Result<(Vec<String>, Vec<String>), CommandError> {
+    let (here, away): (Vec<_>, Vec<_>) =
+        topology.nodes.keys().cloned().partition(|name| topology.is_here(name));
+    if here.is_empty() {
+        return Err(CommandError::usage(
+            "none of the nodes is of this machine: all have ids, and no key of them is here",
+            "bring the key of one here, or leave its id out",
+        ));
+    }
+    Ok((here, away))
+}
+
+/// The path of this program, of which each node is a process.
+fn this_program() -> Result<PathBuf, CommandError> {
+    std::env::current_exe().map_err(|error| {
+        let text = format!("it can't be told where this program is: {error}");
+        CommandError::io(text, "mount /proc, or run each node with --node")
+    })
 }
 
 impl Children<'_> {
@@ -395,6 +399,18 @@ impl Children<'_> {
             _ => None,
         };
         self.nodes.values().map(done).sum()
+    }
+
+    /// Ends them, if nothing is open, and nothing has happened since it was so `before`; else asks
+    /// again. Returns what has happened by now.
+    async fn look_done(&mut self, before: Option<u64>) -> Option<u64> {
+        let standing = self.standing();
+        if standing.is_some() && standing == before {
+            self.dead = self.given_up();
+            self.stop(Signal::TERM);
+        }
+        self.ask().await;
+        standing
     }
 
     fn given_up(&self) -> u64 {

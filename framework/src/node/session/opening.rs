@@ -35,25 +35,12 @@ pub(super) fn open_sink(
         return Ok(OpenedSink::Nothing);
     }
     let journalled = journal.is_some();
-    let Opening { transfer, ref content, chunk_size, remaining, version, .. } = *described;
+    let Opening { transfer, ref content, chunk_size, version, .. } = *described;
     let memo = shared.memos.find(peer, &described.inbox, content);
     let offer =
         Offer { peer, transfer, content: content.clone(), chunk_size, version, memo, journal };
-    let opened = match shared.directory.inbox(&described.inbox) {
-        _ if content.kind == ContentKind::Package => PackageSink::open(
-            shared,
-            shared.outbox.get().cloned(),
-            &offer,
-            (&described.inbox, remaining),
-            seat.within.clone(),
-        )
-        .map(|sink| Box::new(sink) as Box<dyn Sink>),
-        Some(inbox) => inbox.open(&offer),
-        // It may have committed it, and come back.
-        None if is_noted => Err(Refusal::for_now("the inbox that had begun with it is not there")),
-        None => Err(Refusal::new("there is no such inbox any more")),
-    };
-    let mut sink = opened.map_err(|refusal| Failure::new(refusal.kind(), refusal.reason))?;
+    let mut sink = ask_inbox(shared, described, &offer, (seat.within.clone(), is_noted))
+        .map_err(|refusal| Failure::new(refusal.kind(), refusal.reason))?;
     let resumed = match sink.resumed() {
         Resumed::Committed(summary, committed) => {
             return Ok(OpenedSink::Committed { summary, committed });
@@ -101,6 +88,27 @@ pub(super) fn open_sink(
     let assembler = assembler
         .ok_or_else(|| Failure::new(FailureKind::Stage, "the receiver has no assembler"))?;
     Ok(OpenedSink::Running { assembler, abort, room })
+}
+
+/// The sink that the inbox opens, or that of packages. `is_noted`: it had begun with it before.
+fn ask_inbox(
+    shared: &Arc<NodeShared>,
+    described: &Opening,
+    offer: &Offer,
+    (within, is_noted): (Within, bool),
+) -> Result<Box<dyn Sink>, Refusal> {
+    let Opening { ref inbox, remaining, .. } = *described;
+    if offer.content.kind == ContentKind::Package {
+        let outbox = shared.outbox.get().cloned();
+        let sink = PackageSink::open(shared, outbox, offer, (inbox, remaining), within)?;
+        return Ok(Box::new(sink));
+    }
+    match shared.directory.inbox(inbox) {
+        Some(inbox) => inbox.open(offer),
+        // It may have committed it, and come back.
+        None if is_noted => Err(Refusal::for_now("the inbox that had begun with it is not there")),
+        None => Err(Refusal::new("there is no such inbox any more")),
+    }
 }
 
 /// What an assembler needs besides its sink.

@@ -100,23 +100,31 @@ impl<'a> Items<'a> {
             15 => {
                 Item::Status { watch: self.number()?, up: self.flag("status")?, code: self.byte()? }
             }
-            16 => Item::Deliver {
-                log: self.array()?,
-                number: self.number()?,
-                before: self.number()?,
-                target: self.number32("target")?,
-                expires: self.number()?,
-                body: self.bytes()?,
-            },
-            17 => Item::Taken {
-                log: self.array()?,
-                number: self.number()?,
-                code: self.byte()?,
-                text: self.text("error", TEXT_LIMIT)?,
-            },
+            16 => self.deliver()?,
+            17 => self.taken()?,
             18 => Item::Begin { total: self.number32("length")? },
             19 => Item::Part { bytes: self.bytes()? },
             found => return Err(ItemError::UnknownKind { found }),
+        })
+    }
+
+    fn deliver(&mut self) -> Result<Item<'a>, ItemError> {
+        Ok(Item::Deliver {
+            log: self.array()?,
+            number: self.number()?,
+            before: self.number()?,
+            target: self.number32("target")?,
+            expires: self.number()?,
+            body: self.bytes()?,
+        })
+    }
+
+    fn taken(&mut self) -> Result<Item<'a>, ItemError> {
+        Ok(Item::Taken {
+            log: self.array()?,
+            number: self.number()?,
+            code: self.byte()?,
+            text: self.text("error", TEXT_LIMIT)?,
         })
     }
 

@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use estafette::node::TrustError;
+use estafette::PeerId;
+use estafette::node::{TrustError, TrustedPeer};
 use estafette::pipeline::Inbox;
 use estafette::remote::DirectoryError;
 
@@ -49,17 +50,15 @@ impl RunningNode {
         let (Some(old), Some(view)) = (old, new.view(&name)) else {
             return Err(ReloadError::Gone(name));
         };
-        let mut changes = match old.change(&view) {
-            None => {
-                self.topology = new.clone();
-                self.taps.looks.set(new, &name);
-                return Ok(Reload::default());
-            }
-            Some(NodeChange::Reloads(reload)) => reload,
-            Some(NodeChange::Restarts { keys }) => {
-                return Err(ReloadError::Restart { name, keys });
-            }
-            Some(NodeChange::Starts | NodeChange::Ends) => return Err(ReloadError::Gone(name)),
+        let Some(change) = old.change(&view) else {
+            self.topology = new.clone();
+            self.taps.looks.set(new, &name);
+            return Ok(Reload::default());
+        };
+        let mut changes = match change {
+            NodeChange::Reloads(reload) => reload,
+            NodeChange::Restarts { keys } => return Err(ReloadError::Restart { name, keys }),
+            NodeChange::Starts | NodeChange::Ends => return Err(ReloadError::Gone(name)),
         };
         let (topology, own) = (new.clone(), name.clone());
         let (_, ids) = on_a_thread(move || topology.identities(&own)).await??;
@@ -80,24 +79,9 @@ impl RunningNode {
             }
         }
         // Who is let in finds what it is let in for.
-        let trust = self.node.trust();
-        let peers = new.peers_of(&name, &ids);
-        let kept: BTreeSet<_> = peers.iter().map(|(id, _)| *id).collect();
-        // Those of the file: a host may have added others, under whatever names.
-        let mut outdated = trust.list();
-        outdated.retain(|(id, _)| self.peers.contains(id) && !kept.contains(id));
-        for (id, peer) in peers {
-            if changes.peers.contains_key(&peer.name) || trust.peer(&id).is_none() {
-                trust.add(id, peer)?;
-            }
-            self.peers.insert(id);
-        }
-        // A key may be another one in the same file.
-        for route in &routes {
-            let before = self.routes.iter().find(|before| before.name == route.name);
-            if before.is_some_and(|before| !before.sends_as(route)) {
-                changes.routes.entry(route.name.to_string()).or_insert(Change::Changed);
-            }
+        let outdated = self.let_in(new.peers_of(&name, &ids), &changes.peers)?;
+        for route in routes.iter().filter(|route| self.sends_otherwise(route)) {
+            changes.routes.entry(route.name.to_string()).or_insert(Change::Changed);
         }
         let untouched = routes.iter().map(|route| route.name.to_string());
         let untouched = untouched.filter(|route| !changes.routes.contains_key(route)).collect();
@@ -106,17 +90,45 @@ impl RunningNode {
         self.taps.set_routes(routes.clone());
         self.routes = routes;
         for (inbox, _) in removed(&changes.inboxes) {
-            directory.unregister(inbox);
+            self.node.directory().unregister(inbox);
         }
         // Those who are out, and the former ids of those who have others now.
-        for (id, _) in outdated {
-            trust.revoke(id)?;
+        for id in outdated {
+            self.node.trust().revoke(id)?;
             self.peers.remove(&id);
         }
         self.topology = new.clone();
         self.taps.looks.set(new, &name);
         self.taps.answer().await.map_err(RunError::from)?;
         Ok(changes)
+    }
+
+    /// Trusts these peers, as far as they are new or have changed; returns those that were trusted
+    /// for the file, and are so no more.
+    fn let_in(
+        &mut self,
+        peers: Vec<(PeerId, TrustedPeer)>,
+        changed: &BTreeMap<String, Change>,
+    ) -> Result<Vec<PeerId>, ReloadError> {
+        let trust = self.node.trust();
+        let kept: BTreeSet<_> = peers.iter().map(|(id, _)| *id).collect();
+        // A host may have added others, under whatever names.
+        let all = trust.list().into_iter().map(|(id, _)| id);
+        let outdated = all.filter(|id| self.peers.contains(id) && !kept.contains(id)).collect();
+        for (id, peer) in peers {
+            if changed.contains_key(&peer.name) || trust.peer(&id).is_none() {
+                trust.add(id, peer)?;
+            }
+            self.peers.insert(id);
+        }
+        Ok(outdated)
+    }
+
+    /// Whether it goes another way than until now, whatever the file says: a key may be another
+    /// one in the same file.
+    fn sends_otherwise(&self, route: &Route) -> bool {
+        let before = self.routes.iter().find(|before| before.name == route.name);
+        before.is_some_and(|before| !before.sends_as(route))
     }
 }
 

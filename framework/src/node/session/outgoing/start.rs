@@ -15,7 +15,7 @@ use crate::node::events::TransferNews;
 use crate::node::pace::{self, Limiter};
 use crate::node::rooms::window_for;
 use crate::node::runner::Gate;
-use crate::pipeline::{Budget, Source, SourceError};
+use crate::pipeline::{Budget, Compression, Source, SourceError};
 use crate::store::now;
 use crate::wire::{Opening, Ranges};
 
@@ -25,23 +25,12 @@ impl Handler<Start> for Session {
     fn handle(&mut self, start: Start, ctx: &mut Context<Self>) {
         let Start { source, content, inbox, options, attempt, created, life, state } = start;
         self.heard += 1;
-        if self.closing || !self.draining.is_empty() {
-            return state
-                .end(Err(Failure::new(FailureKind::Shutdown, "the node is shutting down")));
-        }
-        if self.outgoing.len() >= self.shared.config.transfers_per_peer {
-            return state.end(Err(Failure::new(
-                FailureKind::Busy,
-                "too many transfers wait for this peer already",
-            )));
+        let asked = (options.stages, options.compression);
+        if let Err(failure) = self.may_start(&asked) {
+            return state.end(Err(failure));
         }
         let limiter = options.pace.map(|pace| self.shared.paces.join(pace));
         let chosen = options.chunk_size.unwrap_or(self.shared.config.chunk_size);
-        let asked = (options.stages, options.compression);
-        // As it was checked when it was asked for; what was stored may find another program.
-        if let Err(error) = self.shared.registry.check_asked(&asked.0, asked.1) {
-            return state.end(Err(Failure::new(FailureKind::Stage, error.to_string())));
-        }
         let chunk_size = self.chunk_size(chosen, limiter.as_deref(), &asked.0);
         let stream = self.sending.take_stream();
         let transfer = self.new_attempt(state.id, attempt, stream, chunk_size, &asked);
@@ -64,7 +53,7 @@ impl Handler<Start> for Session {
         };
         let window = self.shared.config.window.max(2 * chunk_size as usize);
         let window = window_for(window, chunk_size, content.length);
-        let (id, resumable) = (state.id, opening.version.is_some());
+        let resumable = opening.version.is_some();
         let out = OutgoingTransfer {
             transfer,
             state,
@@ -90,19 +79,41 @@ impl Handler<Start> for Session {
             moved: (0, Instant::now()),
             began: Instant::now(),
         };
-        if self.is_idle() && self.link.is_none() {
-            self.down_since = Instant::now();
-        }
-        self.outgoing.insert(stream, out);
-        self.watch_progress();
         // What was given a second has it to the end.
         let deadline = Instant::now() + life + Duration::from_secs(1);
-        self.send(Event::Start { stream, transfer: id, attempt, deadline, resumable });
+        let transfer = out.state.id;
+        self.begin(out, Event::Start { stream, transfer, attempt, deadline, resumable });
         self.ensure_link(ctx);
     }
 }
 
 impl Session {
+    fn begin(&mut self, out: OutgoingTransfer, start: Event) {
+        if self.is_idle() && self.link.is_none() {
+            self.down_since = Instant::now();
+        }
+        self.outgoing.insert(out.opening.stream, out);
+        self.watch_progress();
+        self.send(start);
+    }
+
+    /// Says what is in the way of one more transfer with these coders and this compression.
+    fn may_start(
+        &self,
+        (stages, compression): &(Vec<String>, Option<Compression>),
+    ) -> Result<(), Failure> {
+        if self.closing || !self.draining.is_empty() {
+            return Err(Failure::new(FailureKind::Shutdown, "the node is shutting down"));
+        }
+        if self.outgoing.len() >= self.shared.config.transfers_per_peer {
+            let text = "too many transfers wait for this peer already";
+            return Err(Failure::new(FailureKind::Busy, text));
+        }
+        // As it was checked when it was asked for; what was stored may find another program.
+        let checked = self.shared.registry.check_asked(stages, *compression);
+        checked.map_err(|error| Failure::new(FailureKind::Stage, error.to_string()))
+    }
+
     /// The size of chunks, where a rate would make those that were chosen wait for too long: as
     /// small as is good for it, and as the coders allow.
     fn chunk_size(&self, chosen: u32, limiter: Option<&Limiter>, coders: &[String]) -> u32 {

@@ -1,6 +1,6 @@
 //! The cost of a tap: `cargo bench -p estafette-benches --bench tap`.
 //!
-//! Two nodes in one process, and a route that sends one file of 1 GiB, of text that compresses,
+//! Two nodes in one process, and a route that sends one file of 512 MiB, of text that compresses,
 //! over loopback to an inbox that keeps nothing: without a tap, with one as `estafette tap` has it,
 //! and with the most that one may ask for. Asked: a tap makes it at most 2 % slower. Rounds take
 //! turns, and what counts is the median of the processor's time of the whole process, since other
@@ -21,9 +21,9 @@ use estafette_benches::report::{Table, number};
 use estafette_topology::{Document, TapNews, TapOptions};
 
 /// Rounds of each case.
-const ROUNDS: usize = 15;
+const ROUNDS: usize = 11;
 /// Bytes of the file.
-const BYTES: usize = 1 << 30;
+const BYTES: usize = 512 << 20;
 
 /// A name, and the tap, if there is one.
 type Case = (&'static str, Option<TapOptions>);

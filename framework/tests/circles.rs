@@ -16,14 +16,14 @@ const HELD: [(&str, &str, &[&str]); 5] = [
         "framework",
         "node",
         &[
-            "accept", "builder", "carrier", "coming", "dialling", "door", "handle", "held",
-            "hosting", "hub", "lane", "lane_io", "letters", "link", "outbox", "race", "runner",
-            "session", "shared", "snapshot", "transfer",
+            "accept", "carrier", "dialling", "door", "hosting", "hub", "lane", "lane_io", "link",
+            "outbox", "runner", "session", "shared", "snapshot",
         ],
     ),
+    // What a node is started with is a part of its handle.
+    ("framework", "node", &["builder", "handle", "letters"]),
     // A kind, or what makes packages, is registered, and is given the registry.
     ("framework", "node", &["kind_schemas", "kinds", "package", "registry"]),
-    ("framework", "node/session", &["coding", "outgoing"]),
     // A parcel is in the custody of a transfer, which sends it on by an outlet for parcels.
     ("framework", "pipeline", &["outlet", "parcel", "transfer"]),
     (

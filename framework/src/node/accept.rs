@@ -14,9 +14,8 @@ use super::events::NodeEvent;
 use super::half_open::{Source, Standing};
 use super::hub::{Hub, LinkAccepted};
 use super::ledger::Work;
-use super::link::{
-    LinkFailure, NewLink, offer, protocol, receive_control, receive_handshake, send_handshake,
-};
+use super::link::{NewLink, offer, protocol, receive_control, receive_handshake, send_handshake};
+use super::link_failure::LinkFailure;
 use super::session::signals::LaneReady;
 use super::shared::{LaneInvitation, NodeShared};
 use super::transport::{Connection, Io};

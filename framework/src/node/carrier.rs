@@ -6,9 +6,11 @@
 
 mod commit;
 mod note;
+mod quota;
 mod within;
 
 use self::note::{decode_note, encode_note, verified};
+use self::quota::{quota_for, quota_unknown};
 pub(crate) use self::within::Within;
 use std::fs::File;
 use std::io;
@@ -20,7 +22,7 @@ use actix::Addr;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
-use super::coming::{Room, Stamp, available, coming_name, hold, quota_for, quota_unknown};
+use super::coming::{Room, Stamp, available, coming_name, hold};
 use super::config::RelayQuota;
 use super::ledger::Work;
 use super::memory::delivery_key;

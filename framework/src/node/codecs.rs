@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use super::registry::StageRegistry;
 use super::registry_error::RegistryError;
-use crate::pipeline::{CODEC_NAME_LIMIT, ChunkCodec, Codec, Compression, SharedCodec};
-use crate::wire::{STAGES_LIMIT, split_codec};
+use crate::pipeline::{CODEC_NAME_LIMIT, ChunkCodec, Codec, Compression, SharedCodec, Transfer};
+use crate::wire::{STAGES_LIMIT, join_codec, split_codec};
 
 /// Where in the features of an offer the codecs begin, a bit each.
 const FIRST_FEATURE: u32 = 32;
@@ -23,6 +23,16 @@ const OWN_FROM: u8 = 16;
 /// The feature that announces a codec, if one does.
 pub(crate) fn feature(codec: Codec) -> u64 {
     if codec.0 < 32 { 1 << (FIRST_FEATURE + u32::from(codec.0)) } else { 0 }
+}
+
+/// What an opening says of the stages.
+pub(crate) fn stages_of(coders: &[String], transfer: &Transfer) -> Vec<String> {
+    join_codec(coders, StageRegistry::codec_name(transfer.codec.as_ref()))
+}
+
+/// The codec that an opening names.
+pub(crate) fn codec_of(stages: &[String]) -> Option<String> {
+    Some(split_codec(stages).1.unwrap_or("snappy").to_owned())
 }
 
 /// Whether the other end of a link with these features has it, as far as is known.

@@ -16,10 +16,8 @@ use std::time::{Duration, Instant};
 use super::config::RelayQuota;
 use super::ledger::{Account, Charge, Full, Kind, Ledger};
 use super::memory::delivery_key;
-use super::shared::NodeShared;
-use super::trust::Barred;
 use crate::delivery::TransferId;
-use crate::pipeline::{Journal, Refusal};
+use crate::pipeline::Journal;
 use crate::store::Store;
 use crate::wire::PeerId;
 
@@ -252,36 +250,6 @@ impl Stopped {
     fn table(&self) -> MutexGuard<'_, HashMap<(PeerId, TransferId), Left>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// How much of packages for `addressee` one sender may have here; a refusal where they have no
-/// business here.
-pub(crate) fn quota_for(shared: &NodeShared, addressee: PeerId) -> Result<RelayQuota, Refusal> {
-    if addressee == shared.peer() {
-        return Ok(shared.config.packages_in);
-    }
-    let none =
-        || Refusal::new(format!("this node is no relay, and the package is for {addressee}"));
-    let quota = shared.config.relay.ok_or_else(none)?;
-    let unknown = || {
-        format!(
-            "the relay does not know the receiver {addressee}, so could not deliver to it: trust \
-             it there first"
-        )
-    };
-    shared.trust.admission(&addressee, None).map(|()| quota).map_err(|barred| match barred {
-        Barred::Untrusted => Refusal::new(unknown()),
-        Barred::ForNow => {
-            Refusal::for_now("the relay can't read now whom it trusts; try again later")
-        }
-    })
-}
-
-/// The same, as long as it is not known whom they are for.
-pub(crate) fn quota_unknown(shared: &NodeShared) -> RelayQuota {
-    let (own, relay) =
-        (shared.config.packages_in, shared.config.relay.unwrap_or(shared.config.packages_in));
-    RelayQuota { packages: own.packages.min(relay.packages), bytes: own.bytes.min(relay.bytes) }
 }
 
 /// How long an earlier attempt may take to let go.

@@ -11,9 +11,8 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::half_open::Source;
-use super::link::{
-    LinkFailure, NewLink, offer, protocol, receive_control, receive_handshake, send_handshake,
-};
+use super::link::{NewLink, offer, protocol, receive_control, receive_handshake, send_handshake};
+use super::link_failure::LinkFailure;
 use super::race::{Progress, Race, Way};
 use super::session::signals::DialFailed;
 use super::shared::NodeShared;

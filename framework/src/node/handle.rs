@@ -4,7 +4,9 @@ mod error;
 mod packing;
 mod parts;
 mod plan;
+mod seeing;
 mod sending;
+mod transfer;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,6 +16,7 @@ use tokio::sync::{broadcast, oneshot, watch};
 
 pub use self::error::SendError;
 pub use self::sending::Destination;
+pub use self::transfer::TransferHandle;
 use super::Arrival;
 use super::builder::{NodeBuilder, Parts};
 use super::events::{EventStream, NodeEvent};
@@ -22,7 +25,6 @@ use super::outbox::{Find, List, Look, OrderKind, Outbox, OutboxEntry, OutboxErro
 use super::registry::StageRegistry;
 use super::session::signals::{Command, Order, SayProcessed};
 use super::shared::NodeShared;
-use super::transfer::TransferHandle;
 use super::trust::{TicketId, TicketRecord, Trust, TrustError};
 use crate::delivery::TransferId;
 use crate::metrics::StageReport;

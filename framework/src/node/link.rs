@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 
 use super::config::NodeConfig;
 use super::lane_io::write_whole;
+use super::link_failure::LinkFailure;
 use super::session::Session;
 use super::session::signals::{ControlIn, LinkLost};
 use super::shared::NodeShared;
@@ -28,7 +29,7 @@ use crate::wire::message::MESSAGE_STREAM;
 use crate::wire::{
     CONTROL_BODY_LIMIT, Choice, Control, ControlOpener, ControlSealer, FEATURE_MESSAGES, Frame,
     FrameDecoder, FrameHeader, FrameKind, HANDSHAKE_LIMIT, HEADER_LENGTH, Link, LinkAction, Offer,
-    PeerId, RefuseReason, Suite, frame_handshake, handshake_length,
+    PeerId, Suite, frame_handshake, handshake_length,
 };
 
 /// What waits for the socket.
@@ -142,22 +143,6 @@ impl std::fmt::Debug for NewLink {
             .field("dialed", &self.dialed)
             .finish_non_exhaustive()
     }
-}
-
-/// Why there is no link.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum LinkFailure {
-    #[error("{0}")]
-    Io(#[from] std::io::Error),
-    #[error("no answer within {0:?}")]
-    Timeout(Duration),
-    /// The connection ended where an answer belongs: another program, another key, or an accident.
-    #[error("{0}")]
-    Unanswered(String),
-    #[error("{0}")]
-    Protocol(String),
-    #[error("{0}")]
-    Refused(RefuseReason),
 }
 
 pub(crate) fn offer(shared: &NodeShared) -> Offer {

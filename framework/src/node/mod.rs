@@ -35,6 +35,7 @@ mod lane;
 mod lane_io;
 mod letters;
 mod link;
+mod link_failure;
 mod memory;
 mod memos;
 mod messages;
@@ -64,7 +65,7 @@ pub use builder::{NodeBuilder, StartError};
 pub use config::{ConfigError, NodeConfig, RelayQuota};
 pub use copy::{Copied, Copies, CopyOrder, Copying, CopyingError};
 pub use events::{Direction, EventStream, NodeEvent, TransferEvent, TransferNews};
-pub use handle::{Destination, Node, SendError};
+pub use handle::{Destination, Node, SendError, TransferHandle};
 #[cfg(feature = "test-util")]
 pub use held::Held;
 pub use hosting::HostError;
@@ -89,7 +90,7 @@ pub use snapshot::{
     NodeSnapshot, OutboxSnapshot, RelaySnapshot, RoomSnapshot, Severity, Snapshot, SpoolSnapshot,
     StageSnapshot, Totals, TransferKind, TransferPhase, TransferSnapshot, WaySnapshot,
 };
-pub use transfer::{TransferHandle, TransferStatus};
+pub use transfer::TransferStatus;
 pub use transport::{Connection, Io, Listener, Streamed, Transport};
 pub use trust::{
     NameError, NoSuchPeer, TicketId, TicketRecord, Trust, TrustError, TrustedPeer, check_node_name,

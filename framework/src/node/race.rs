@@ -14,7 +14,7 @@ use futures_util::future::LocalBoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::time::Instant;
 
-use super::link::LinkFailure;
+use super::link_failure::LinkFailure;
 
 /// How long an attempt is ahead of the next one (RFC 8305, section 5).
 const AHEAD: Duration = Duration::from_millis(250);

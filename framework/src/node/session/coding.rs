@@ -10,10 +10,9 @@ use super::Session;
 use super::outgoing::{OutgoingTransfer, key_of};
 use crate::delivery::KeyScope;
 use crate::delivery::sending::Event;
-use crate::node::codecs::is_common;
-use crate::node::registry::StageRegistry;
+use crate::node::codecs::{is_common, stages_of};
 use crate::pipeline::{Codec, Compression, SharedCodec, Transfer};
-use crate::wire::{Suite, join_codec, split_codec};
+use crate::wire::Suite;
 
 impl OutgoingTransfer {
     /// Takes up an attempt of which the receiver has not heard.
@@ -31,16 +30,6 @@ impl OutgoingTransfer {
     fn codec(&self) -> Codec {
         self.transfer.codec.as_ref().map_or(Codec::RAW, |codec| codec.id())
     }
-}
-
-/// What an opening says of the stages.
-pub(super) fn stages_of(coders: &[String], transfer: &Transfer) -> Vec<String> {
-    join_codec(coders, StageRegistry::codec_name(transfer.codec.as_ref()))
-}
-
-/// The codec that an opening names.
-pub(super) fn codec_of(stages: &[String]) -> Option<String> {
-    Some(split_codec(stages).1.unwrap_or("snappy").to_owned())
 }
 
 impl Session {

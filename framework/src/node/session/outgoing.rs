@@ -11,7 +11,7 @@ use std::time::Instant;
 use actix::{Actor, Addr, Recipient};
 use tokio::sync::watch;
 
-use super::signals::{Admitted, Outcome, Wired};
+use super::signals::{Admitted, Wired};
 use super::{Session, Task};
 use crate::delivery::sending::{Action, Event, Held, Vouched};
 use crate::delivery::{
@@ -24,7 +24,7 @@ use crate::node::lane::{Acknowledged, Forget, Resend, SendingChain, TrailerAgain
 use crate::node::pace::Limiter;
 use crate::node::rooms::Room;
 use crate::node::runner::{Gate, Rewind, Run, SourceRunner};
-use crate::node::transfer::Unsettled;
+use crate::node::transfer::{Outcome, Unsettled};
 use crate::pipeline::{Balanced, Budget, ChunkerSeat, Compression, Known, Piece, Source, Transfer};
 use crate::store::{now, random32};
 use crate::wire::{Control, Opening, Ranges, SecretBytes, Suite, printable};

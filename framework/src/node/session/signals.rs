@@ -303,6 +303,3 @@ pub(crate) struct Close {
     pub(crate) reason: String,
     pub(crate) refuse: Option<RefuseReason>,
 }
-
-/// How a transfer ended.
-pub(crate) type Outcome = Result<Receipt, Failure>;

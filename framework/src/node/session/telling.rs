@@ -4,10 +4,10 @@
 //! that, whoever carries it; so nothing is told before it is known, and what was begun so ends so.
 
 use super::Session;
-use super::coding::codec_of;
 use super::incoming::IncomingTransfer;
 use crate::delivery::receiving::Offer;
 use crate::delivery::{ContentKind, TransferId};
+use crate::node::codecs::codec_of;
 use crate::node::events::{Direction, NodeEvent, TransferEvent, TransferNews};
 use crate::wire::{Opening, PeerId};
 

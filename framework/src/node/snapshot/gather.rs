@@ -12,7 +12,6 @@ use super::{
     WaySnapshot,
 };
 use crate::metrics::StageReport;
-use crate::node::handle::Node;
 use crate::node::hub::Hub;
 use crate::node::ledger::Kind;
 use crate::node::rooms::{Rooms, Way};
@@ -100,25 +99,19 @@ impl Handler<Ping> for Hub {
     fn handle(&mut self, _: Ping, _: &mut Context<Self>) {}
 }
 
-impl Node {
-    /// Returns what there is to see of the node now. It costs an idle node nothing but the answer,
-    /// and may be asked for on any thread, in any runtime.
-    pub async fn snapshot(&self) -> Snapshot {
-        self.snapshot_with(&[]).await
-    }
+/// Puts together what there is to see; of the links, those with `wanted` in any case.
+pub(crate) async fn look(
+    shared: &Arc<NodeShared>,
+    addresses: Vec<String>,
+    wanted: &[PeerId],
+) -> Snapshot {
+    let seen = ask(shared, Observe { wanted: wanted.to_vec() }).await;
+    put_together(shared, addresses, seen)
+}
 
-    /// Returns the same, and has the links with these peers in it, however many others there are.
-    pub async fn snapshot_with(&self, wanted: &[PeerId]) -> Snapshot {
-        let seen = ask(self.shared(), Observe { wanted: wanted.to_vec() }).await;
-        let addresses = self.addresses().to_vec();
-        put_together(self.shared(), addresses, seen)
-    }
-
-    /// Returns whether the node's thread answers within a second: it looks at nothing, and costs
-    /// that thread one message.
-    pub async fn answers(&self) -> bool {
-        ask(self.shared(), Ping).await.is_some()
-    }
+/// Whether the node's thread answers in time.
+pub(crate) async fn answers(shared: &Arc<NodeShared>) -> bool {
+    ask(shared, Ping).await.is_some()
 }
 
 /// What the hub answers, if it does so in time.

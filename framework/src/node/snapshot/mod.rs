@@ -12,7 +12,9 @@ mod traffic;
 
 use serde::Serialize;
 
-pub(crate) use self::gather::{ObserveOutbox, ObserveSession, OutboxSeen, SessionSeen};
+pub(crate) use self::gather::{
+    ObserveOutbox, ObserveSession, OutboxSeen, SessionSeen, answers, look,
+};
 pub(crate) use self::happenings::Happenings;
 pub(crate) use self::traffic::Traffic;
 use super::events::Direction;

@@ -1,8 +1,8 @@
 //! A view of a delivery to here.
 
-use super::super::coding::codec_of;
 use super::super::look::kind;
 use super::{IncomingTransfer, Session};
+use crate::node::codecs::codec_of;
 use crate::node::events::Direction;
 use crate::node::snapshot::{TransferPhase, TransferSnapshot};
 use crate::wire::printable;

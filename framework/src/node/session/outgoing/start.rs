@@ -6,11 +6,11 @@ use actix::{Context, Handler};
 use tokio::sync::watch;
 
 use super::super::Session;
-use super::super::coding::stages_of;
 use super::super::signals::{Admitted, Rewound, SourceEnded, Start, Wired};
 use super::{OutgoingTransfer, key_of};
 use crate::delivery::sending::Event;
 use crate::delivery::{Failure, FailureKind};
+use crate::node::codecs::stages_of;
 use crate::node::events::TransferNews;
 use crate::node::pace::{self, Limiter};
 use crate::node::rooms::window_for;

@@ -1,0 +1,24 @@
+//! The host's view of what the node does.
+
+use super::Node;
+use crate::node::snapshot::{self, Snapshot};
+use crate::wire::PeerId;
+
+impl Node {
+    /// Returns what there is to see of the node now. It costs an idle node nothing but the answer,
+    /// and may be asked for on any thread, in any runtime.
+    pub async fn snapshot(&self) -> Snapshot {
+        self.snapshot_with(&[]).await
+    }
+
+    /// Returns the same, and has the links with these peers in it, however many others there are.
+    pub async fn snapshot_with(&self, wanted: &[PeerId]) -> Snapshot {
+        snapshot::look(self.shared(), self.addresses().to_vec(), wanted).await
+    }
+
+    /// Returns whether the node's thread answers within a second: it looks at nothing, and costs
+    /// that thread one message.
+    pub async fn answers(&self) -> bool {
+        snapshot::answers(self.shared()).await
+    }
+}

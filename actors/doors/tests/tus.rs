@@ -272,6 +272,64 @@ async fn content_comes_with_its_beginning_without_a_length_and_with_no_bytes() {
     arrives_as(&world, begun.header("location"), "upload", b"").await;
 }
 
+/// Leads to a server, and breaks off each of the first connections behind so many bytes.
+async fn breaks(server: std::net::SocketAddr, broken: usize, behind: u64) -> std::net::SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let left = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(broken));
+        loop {
+            let (client, _) = listener.accept().await.unwrap();
+            let left = std::sync::Arc::clone(&left);
+            tokio::spawn(async move {
+                let server = tokio::net::TcpStream::connect(server).await.unwrap();
+                let (mut from_client, mut to_client) = client.into_split();
+                let (mut from_server, mut to_server) = server.into_split();
+                let back = tokio::io::copy(&mut from_server, &mut to_client);
+                let there = async {
+                    let mut first = tokio::io::AsyncReadExt::take(&mut from_client, behind);
+                    let read = tokio::io::copy(&mut first, &mut to_server).await.unwrap_or(0);
+                    let one_less = |left: usize| left.checked_sub(1);
+                    let order = std::sync::atomic::Ordering::SeqCst;
+                    if read == behind && left.fetch_update(order, order, one_less).is_ok() {
+                        return;
+                    }
+                    let _ = tokio::io::copy(&mut from_client, &mut to_server).await;
+                };
+                tokio::select! {
+                    _ = back => {}
+                    () = there => {}
+                }
+            });
+        }
+    });
+    at
+}
+
+#[tokio::test]
+async fn a_stock_client_goes_on_by_itself_over_connections_that_break() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/javascript");
+    let there = std::path::Path::new(folder).join("node_modules/tus-js-client").exists();
+    if !there || Command::new("node").arg("--version").output().await.is_err() {
+        assert!(std::env::var_os("ESTAFETTE_JAVASCRIPT").is_none(), "npm install in {folder}");
+        return eprintln!("LEFT OUT: no node is here, or no `npm install` in examples/javascript");
+    }
+    let world = World::new().await;
+    let files = tempfile::tempdir().unwrap();
+    let (path, sent) = (files.path().join("photo.raw"), content(5_000_000));
+    std::fs::write(&path, &sent).unwrap();
+    let at = breaks(world.serving.address(), 3, 1_000_000).await;
+    let mut node = Command::new("node");
+    node.arg(format!("{folder}/upload.js")).arg(format!("http://{at}{INTO}"));
+    let ran = within(node.arg(&world.token).arg(&path).output()).await.unwrap();
+    let (told, wrong) = (String::from_utf8(ran.stdout).unwrap(), ran.stderr);
+    let wrong = String::from_utf8_lossy(&wrong);
+    assert!(ran.status.success(), "{told}{wrong}");
+    assert!(wrong.matches("goes on after").count() >= 3, "{wrong}");
+    let (_, id) = told.trim().rsplit_once('/').unwrap();
+    arrives(&world, &format!("/v1/uploads/{id}"), &sent).await;
+}
+
 /// tuspy, if its venv is there, which `ESTAFETTE_PYTHON` asks for.
 #[tokio::test]
 async fn a_stock_client_goes_on_where_another_life_of_it_broke_off() {

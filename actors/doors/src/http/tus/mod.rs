@@ -91,7 +91,7 @@ async fn create(
     let place = HeaderValue::from_str(&format!("/v1/uploads/{id}"));
     let place = place.map_err(|error| uploads::storage(&error))?;
     let begun = in_background(async move {
-        let turn = seat.tus.turn(&pass, id)?;
+        let turn = seat.tus.turn(&pass, id).await?;
         let body = if brings { request.into_body() } else { Body::empty() };
         go_on(&seat, &pass, (id, turn), Step { offset: 0, length: None, checksum, body }).await
     })
@@ -127,7 +127,7 @@ async fn patch(
     let offset = offset.ok_or_else(|| target::bad("say Upload-Offset: where the part begins"))?;
     let length = headers::count(given, "upload-length")?;
     let checksum = Checksum::of(given)?;
-    let turn = seat.tus.turn(&pass, id)?;
+    let turn = seat.tus.turn(&pass, id).await?;
     let step = Step { offset, length, checksum, body: request.into_body() };
     in_background(async move { go_on(&seat, &pass, (id, turn), step).await }).await
 }

@@ -27,6 +27,8 @@ const UPLOADS_MOST: usize = 1024;
 pub(super) const KEPT_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How often it is looked which are over.
 const LOOK_EVERY: Duration = Duration::from_secs(600);
+/// How long a request waits for its turn.
+const TURN_WITHIN: Duration = Duration::from_secs(1);
 /// How often who is to stop is told so.
 const TELL_EVERY: Duration = Duration::from_millis(20);
 
@@ -158,15 +160,21 @@ impl Uploads {
         Ok(())
     }
 
-    /// The turn to write to an upload, for the token that began it.
-    pub(super) fn turn(&self, pass: &Pass, id: TransferId) -> Result<Turn, Problem> {
+    /// The turn to write to an upload, for the token that began it. Who looks at it lets go of it
+    /// at once, and is waited for.
+    pub(super) async fn turn(&self, pass: &Pass, id: TransferId) -> Result<Turn, Problem> {
         if !sent::is_of(id, pass) {
             return Err(none());
         }
-        self.try_turn(id).ok_or_else(|| {
-            let text = "another request writes to this upload at this moment";
-            Problem::new(StatusCode::LOCKED, "locked", text).again_after(Duration::from_secs(1))
-        })
+        let Known { turn, stop, .. } = self.known().entry(id).or_default().clone();
+        match tokio::time::timeout(TURN_WITHIN, turn.lock_owned()).await {
+            Ok(guard) => Ok(Turn { _guard: guard, stop }),
+            Err(_) => {
+                let text = "another request writes to this upload at this moment";
+                Err(Problem::new(StatusCode::LOCKED, "locked", text)
+                    .again_after(Duration::from_secs(1)))
+            }
+        }
     }
 
     fn try_turn(&self, id: TransferId) -> Option<Turn> {

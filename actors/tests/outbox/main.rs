@@ -5,6 +5,7 @@
 
 mod away;
 mod carried;
+mod chain;
 mod copies;
 mod endings;
 mod faults;

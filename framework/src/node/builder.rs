@@ -18,6 +18,7 @@ use super::outbox::Outbox;
 use super::partials::Partials;
 use super::shared::NodeShared;
 use super::trust::{NameError, Trust, TrustError, TrustedPeer};
+use super::ways::RelayWays;
 use crate::metrics::Metrics;
 use crate::node::{RegistryError, StageRegistry};
 use crate::pipeline::{BufferPool, Inbox};
@@ -43,6 +44,7 @@ pub struct NodeBuilder {
     dormant: bool,
     undelivered: Option<OnUndelivered>,
     config: NodeConfig,
+    ways: RelayWays,
 }
 
 /// What hears of messages that did not reach their actor.
@@ -189,6 +191,15 @@ impl NodeBuilder {
     #[must_use]
     pub fn on_undelivered(mut self, hook: impl Fn(Undelivered) + Send + Sync + 'static) -> Self {
         self.undelivered = Some(OnUndelivered(Arc::new(hook)));
+        self
+    }
+
+    /// Tells the relay that this node is where packages go on to other relays, and from which it
+    /// takes what others have made. Default: nowhere, and from none. All of them have to be trusted
+    /// peers.
+    #[must_use]
+    pub fn relay_ways(mut self, ways: RelayWays) -> Self {
+        self.ways = ways;
         self
     }
 
@@ -365,8 +376,18 @@ fn share(
     workers: Vec<actix::ArbiterHandle>,
     door: actix::ArbiterHandle,
 ) -> Result<NodeShared, StartError> {
-    let NodeBuilder { name, identity, peers, registry, store, spool, undelivered, config, .. } =
-        builder;
+    let NodeBuilder {
+        name,
+        identity,
+        peers,
+        registry,
+        store,
+        spool,
+        undelivered,
+        config,
+        ways,
+        ..
+    } = builder;
     let store = store.unwrap_or_else(|| Arc::<MemoryStore>::default());
     let identity = identity.unwrap_or_else(Identity::generate);
     let trust = load_trust(store, identity.peer(), peers)?;
@@ -389,6 +410,7 @@ fn share(
         given_up: Mutex::default(),
         paces: super::pace::Paces::default(),
         taps: crate::pipeline::Taps::default(),
+        ways: super::ways::Ways::new(ways),
         incarnation: std::array::from_fn(|at| random[at]),
         remembered: Remembered::load(ledger.clone(), spool.clone()).map_err(StartError::Spool)?,
         memos: Memos::load(spool.as_deref()).map_err(StartError::Spool)?,

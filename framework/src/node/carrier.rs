@@ -270,8 +270,14 @@ impl PackageSink {
         if self.addressee.is_some_and(|addressee| addressee != label.receiver) {
             return refuse("the package is for somebody else than its offer said");
         }
-        if label.receiver != self.shared.peer() && label.sender != self.carrier {
-            return refuse("a relay takes packages only from who made them");
+        if label.receiver != self.shared.peer()
+            && label.sender != self.carrier
+            && !self.shared.ways.may_bring(self.carrier)
+        {
+            return refuse(
+                "a relay takes packages only from who made them, or from a relay that it was told \
+                 to take them from",
+            );
         }
         self.quota = quota_for(&self.shared, label.receiver).map_err(SinkError::Refused)?;
         self.addressee = Some(label.receiver);

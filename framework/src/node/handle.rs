@@ -26,6 +26,7 @@ use super::registry::StageRegistry;
 use super::session::signals::{Command, Order, SayProcessed};
 use super::shared::NodeShared;
 use super::trust::{TicketId, TicketRecord, Trust, TrustError};
+use super::ways::RelayWays;
 use crate::delivery::TransferId;
 use crate::metrics::StageReport;
 use crate::pipeline::{Inbox, Tap, Tapping};
@@ -101,6 +102,13 @@ impl Node {
     /// relay it sees the content when that is put into its package, and then the package.
     pub fn tap(&self, tap: Arc<dyn Tap>) -> Tapping {
         self.0.shared.taps.add(tap)
+    }
+
+    /// Tells the relay that this node is where packages go on to other relays, and from which it
+    /// takes them ([`NodeBuilder::relay_ways`]). What is kept here already goes the way it would
+    /// have gone.
+    pub fn set_relay_ways(&self, ways: RelayWays) {
+        self.0.shared.ways.set(ways);
     }
 
     /// Takes deliveries to `inbox`.

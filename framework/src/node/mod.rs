@@ -57,6 +57,7 @@ mod transport;
 mod trust;
 mod turns;
 pub mod units;
+mod ways;
 
 pub use crate::store::{Change, FileStore, Hold, MemoryStore, Store, start_thread};
 pub(crate) use crate::store::{blocking, clock, lease, ledger};
@@ -96,3 +97,4 @@ pub use trust::{
     NameError, NoSuchPeer, TicketId, TicketRecord, Trust, TrustError, TrustedPeer, check_node_name,
     suggested_name,
 };
+pub use ways::RelayWays;

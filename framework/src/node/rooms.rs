@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::config::NodeConfig;
-use crate::pipeline::{Budget, Credit};
+use crate::pipeline::{Budget, Credit, Priority, Queue};
 
 /// How long a delivery waits for room, at either end, before that is told.
 const SAY_WAITING: Duration = Duration::from_secs(1);
@@ -39,6 +39,7 @@ pub(crate) fn window_for(window: usize, chunk_size: u32, length: Option<u64>) ->
 pub(crate) struct Share {
     running: Arc<Semaphore>,
     bytes: Budget,
+    queue: Queue,
 }
 
 impl Share {
@@ -47,10 +48,12 @@ impl Share {
         Self {
             running,
             bytes: Budget::new(config.pool.saturating_sub(config.window).max(config.window)),
+            queue: Queue::default(),
         }
     }
 
-    async fn take(self, window: usize) -> (OwnedSemaphorePermit, Credit) {
+    async fn take(self, priority: Priority, window: usize) -> (OwnedSemaphorePermit, Credit) {
+        let _turn = self.queue.enter(priority).await;
         let running = self.running.acquire_owned().await.expect("the semaphore is never closed");
         (running, self.bytes.take(window).await)
     }
@@ -72,6 +75,7 @@ impl Rooms {
             places: config.running_transfers,
             running: Arc::new(Semaphore::new(config.running_transfers)),
             bytes: Budget::new(config.pool),
+            queue: Queue::default(),
         };
         Self { outgoing: way(), incoming: way(), ending: Arc::new(Semaphore::new(ENDING)) }
     }
@@ -87,6 +91,8 @@ pub(crate) struct Way {
     running: Arc<Semaphore>,
     /// Bytes that they may hold.
     bytes: Budget,
+    /// Whose turn it is to wait for these.
+    queue: Queue,
 }
 
 impl Way {
@@ -105,18 +111,19 @@ impl Way {
         (self.bytes.size() - self.bytes.free(), self.bytes.size())
     }
 
-    /// Waits for room for a transfer of so many bytes on their way; says once that there is none
-    /// yet, if it takes long.
+    /// Waits for room for a transfer of so many bytes on their way, after those of a higher
+    /// priority; says once that there is none yet, if it takes long.
     pub(crate) async fn take(
         self,
         share: Share,
-        window: usize,
+        (priority, window): (Priority, usize),
         say_waiting: impl FnOnce(),
     ) -> Room {
-        let Self { waiting, running, bytes, .. } = self;
+        let Self { waiting, running, bytes, queue, .. } = self;
         let mut room = pin!(async {
             let _queued = InQueue::at(&waiting);
-            let share = share.take(window).await;
+            let share = share.take(priority, window).await;
+            let _turn = queue.enter(priority).await;
             let running = running.acquire_owned().await.expect("the semaphore is never closed");
             Room { _bytes: bytes.take(window).await, _running: running, _share: share }
         });

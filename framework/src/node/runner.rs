@@ -18,7 +18,9 @@ use super::session::{
 };
 use crate::delivery::Content;
 use crate::metrics::StageMetrics;
-use crate::pipeline::{Budget, Piece, Prefix, Slots, Source, SourceError, SourceReport, Transfer};
+use crate::pipeline::{
+    Budget, Piece, Prefix, Priority, Slots, Source, SourceError, SourceReport, Transfer,
+};
 
 /// What the receiver and the user allow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,6 +63,7 @@ pub(crate) struct Run {
     pub(crate) gate: watch::Receiver<Gate>,
     pub(crate) budget: Budget,
     pub(crate) slots: Slots,
+    pub(crate) priority: Priority,
     pub(crate) metrics: Arc<StageMetrics>,
     /// What its group waits at, if it keeps to a rate.
     pub(crate) limiter: Option<Arc<Limiter>>,
@@ -163,7 +166,7 @@ async fn read(source: &mut dyn Source, mut run: Run) -> Result<SourceReport, Sou
             return Ok(SourceReport::default());
         }
         let credit = run.budget.take(size).await;
-        let slot = run.slots.take().await;
+        let slot = run.slots.take_as(run.priority).await;
         let start = Instant::now();
         let mut buffer = run.transfer.buffers.take(Prefix::LENGTH + size);
         let length = fill(source, &mut buffer[Prefix::LENGTH..]).await?;
@@ -334,6 +337,7 @@ mod tests {
             gate,
             budget: Budget::new(8 * CHUNK),
             slots: Slots::new(8),
+            priority: Priority::default(),
             metrics: Arc::default(),
             limiter: Some(Arc::clone(&limiter)),
         };

@@ -67,6 +67,8 @@ pub(crate) struct NodeShared {
     pub(crate) paces: super::pace::Paces,
     /// Those who see what deliveries pass.
     pub(crate) taps: crate::pipeline::Taps,
+    /// Where packages go on to other relays.
+    pub(crate) ways: super::ways::Ways,
     /// Tells this process from earlier ones of this node.
     pub(crate) incarnation: [u8; 16],
     /// Set once the node has one.

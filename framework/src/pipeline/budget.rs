@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::queue::{Priority, Queue};
+
 /// Semaphores count in 32 bits; credit is counted in KiB so that any sensible budget fits.
 const UNIT: usize = 1024;
 
@@ -61,7 +63,7 @@ impl Budget {
 /// A limit on the chunks between their source and the sockets. It is low, so that chunks stay in
 /// the cache of the processor and no mailbox keeps a socket waiting for its turn.
 #[derive(Clone, Debug)]
-pub struct Slots(Arc<Semaphore>);
+pub struct Slots(Arc<Semaphore>, Queue);
 
 /// One chunk's place among the stages of one replica. Free again when dropped.
 #[derive(Debug)]
@@ -73,11 +75,17 @@ pub struct Slot {
 impl Slots {
     /// So many places.
     pub fn new(places: usize) -> Self {
-        Self(Arc::new(Semaphore::new(places)))
+        Self(Arc::new(Semaphore::new(places)), Queue::default())
     }
 
     /// Waits for a place.
     pub async fn take(&self) -> Slot {
+        self.take_as(Priority::Normal).await
+    }
+
+    /// Waits for a place; those of a higher priority have theirs first.
+    pub async fn take_as(&self, priority: Priority) -> Slot {
+        let _turn = self.1.enter(priority).await;
         let place =
             Arc::clone(&self.0).acquire_owned().await.expect("the semaphore is never closed");
         Slot { load: None, _place: place }

@@ -33,6 +33,7 @@ mod outlet;
 mod parcel;
 mod passing;
 mod prefix;
+mod queue;
 mod seats;
 mod sink;
 mod source;
@@ -53,6 +54,8 @@ pub use outlet::Outlet;
 pub use parcel::{Chunk, Compressed, Parcel, Sealed};
 pub use passing::{io_passes, passes};
 pub use prefix::{Codec, Prefix, PrefixError};
+pub use queue::Priority;
+pub(crate) use queue::{Fair, Queue};
 pub use seats::{
     Assembled, AssemblerSeat, Assembly, Balanced, BalancedReplica, ChunkerSeat, Piece, Stop,
 };

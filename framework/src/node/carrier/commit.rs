@@ -8,7 +8,7 @@ use super::super::outbox::{
 use super::super::package::UnpackOrder;
 use super::{PackageSink, open_inbox, refused, unread};
 use crate::node::transfer::TransferState;
-use crate::pipeline::{Codec, Committed, Enclosed, Refusal, SinkError, Summary};
+use crate::pipeline::{Codec, Committed, Enclosed, Priority, Refusal, SinkError, Summary};
 use crate::store::now;
 use crate::wire::package::PackageLabel;
 
@@ -96,14 +96,16 @@ impl PackageSink {
         label: PackageLabel,
         summary: Summary,
     ) -> Result<Committed, SinkError> {
+        // The same at each relay on its way: what comes back to one that has it goes no further.
         let (id, created) =
             (carried_as(label.sender, label.transfer), self.shared.clock.now().passed);
+        let known_as = if label.sender == self.carrier { label.transfer } else { self.transfer };
         // By who made it, too: another sender's package of the same id has another file.
         let kept = self.path.with_file_name(format!("{}-{}.package", label.transfer, label.sender));
         let entry = OutboxEntry {
             peer: label.receiver,
-            via: None,
-            relayed_for: Some(label.sender),
+            via: self.shared.ways.next(label.receiver),
+            relayed_for: Some(self.carrier),
             inbox: String::new(),
             addresses: Vec::new(),
             token: None,
@@ -123,8 +125,9 @@ impl PackageSink {
             state: OutboxState::Stored,
             last_failure: None,
             heard: None,
-            packed_as: Some(label.transfer),
+            packed_as: Some(known_as),
             pace: None,
+            priority: Priority::Normal,
         };
         let state = Arc::new(TransferState::stored(id, label.receiver, None));
         // One that is kept already is not replaced: it was charged as it is.
@@ -138,8 +141,8 @@ impl PackageSink {
                     Ok(Committed { place: "relay".into(), ..Committed::default() })
                 }
                 OutboxError::Known(false) => {
-                    let text = "its sender has another package here, for another receiver, with \
-                                the same id";
+                    let text = "it is here already, brought by somebody else, or for another \
+                                receiver: relays hand on in a circle, or two packages have one id";
                     Err(SinkError::Refused(Refusal::new(text)))
                 }
                 // Its quota, its disk, its end.

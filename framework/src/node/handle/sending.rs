@@ -237,6 +237,7 @@ impl NewDelivery {
             heard: None,
             packed_as: None,
             pace: options.pace.clone(),
+            priority: options.priority,
         }
     }
 

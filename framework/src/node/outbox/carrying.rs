@@ -45,7 +45,7 @@ impl Outbox {
 
     fn act(&mut self, id: TransferId, action: Action, ctx: &mut Context<Self>) {
         let Some(held) = self.entries.get_mut(&id) else { return };
-        let (hop, created, now) = (held.entry().next_hop(), held.entry().created, Instant::now());
+        let (hop, turn, now) = (held.entry().next_hop(), held.entry().turn(), Instant::now());
         match action {
             Action::Put => {
                 let change = held.record(id).map(|record| vec![record]);
@@ -67,9 +67,9 @@ impl Outbox {
                 // Who is not there any more has stored it.
                 let _ = held.stop.take().map(|stop| stop.send(()));
             }
-            Action::Wait(wait) => self.schedule.wait(hop, created, id, now + time_of(wait)),
-            Action::Withdraw => self.schedule.withdraw(hop, created, id),
-            Action::Hurry => self.schedule.hurry(hop, created, id, now),
+            Action::Wait(wait) => self.schedule.wait(hop, turn, id, now + time_of(wait)),
+            Action::Withdraw => self.schedule.withdraw(hop, turn, id),
+            Action::Hurry => self.schedule.hurry(hop, turn, id, now),
             Action::Close => held.source = None,
             Action::Noted(peer, what) => {
                 self.hub.do_send(ToSession(peer, Noted { transfer: id, what }));

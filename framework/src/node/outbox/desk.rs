@@ -120,7 +120,7 @@ impl Handler<Deposit> for Outbox {
             self.shared.config.outbox_bytes,
         );
         let goes_at_once = source.is_some() && matches!(keeping, Keeping::Copying(..));
-        let (hop, created) = (entry.next_hop(), entry.created);
+        let (hop, turn) = (entry.next_hop(), entry.turn());
         let (stop, stopped) = oneshot::channel();
         let (giver, answered) = oneshot::channel();
         let held = Held {
@@ -133,7 +133,7 @@ impl Handler<Deposit> for Outbox {
         self.entries.insert(id, held);
         self.account_for(id);
         if goes_at_once {
-            self.schedule.wait(hop, created, id, Instant::now());
+            self.schedule.wait(hop, turn, id, Instant::now());
             self.try_what_is_due(ctx);
         }
         let stored = async move {

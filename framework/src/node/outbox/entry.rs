@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 use crate::delivery::sending::ATTEMPTS_PER_TRY;
 use crate::delivery::{Failure, FailureKind, Receipt, TransferId};
 use crate::node::clock::Moment;
+use crate::node::outbox::schedule::Turn;
 use crate::node::pace::Pace;
-use crate::pipeline::{Codec, Compression, SourceReference};
+use crate::pipeline::{Codec, Compression, Priority, SourceReference};
 use crate::wire::{PeerId, SecretBytes, WordKind, codec};
 
 /// The table of the spool. Keys are transfer ids: of what is kept for others, those of
@@ -68,6 +69,8 @@ pub struct OutboxEntry {
     pub(crate) packed_as: Option<TransferId>,
     /// The rate that it keeps to. Not in records of earlier builds.
     pub(crate) pace: Option<Pace>,
+    /// Who goes first. Not in records of earlier builds.
+    pub priority: Priority,
 }
 
 /// Where the content of a delivery is kept.
@@ -191,10 +194,11 @@ impl OutboxEntry {
     }
 
     pub(crate) fn decode(key: &[u8], value: &[u8]) -> Option<(TransferId, Self)> {
-        // Records of earlier builds end before the last field, or the last two.
+        // Records of earlier builds end before the last field, or the last two, or three.
         let entry = codec::decode(value)
             .or_else(|_| codec::decode(&[value, &[0]].concat()))
             .or_else(|_| codec::decode(&[value, &[0, 0]].concat()))
+            .or_else(|_| codec::decode(&[value, &[0, 0, 0]].concat()))
             .ok()?;
         Some((TransferId::from_bytes(key.try_into().ok()?), entry))
     }
@@ -217,6 +221,11 @@ impl OutboxEntry {
             | OutboxState::Dead { at, .. } => *at = now.on_the_wall(*at),
         }
         dated
+    }
+
+    /// When it is its turn, among those that wait for the same peer.
+    pub(crate) fn turn(&self) -> Turn {
+        (self.priority.rank(), self.created)
     }
 
     /// Returns the peer that is dialled for it.
@@ -328,6 +337,7 @@ pub(crate) mod tests {
             heard: None,
             packed_as: None,
             pace: None,
+            priority: Priority::Normal,
         }
     }
 
@@ -336,7 +346,7 @@ pub(crate) mod tests {
         let entry =
             OutboxEntry { last_failure: Some(Failure::new(FailureKind::Io, "x")), ..entry() };
         let pace = Some(Pace { group: "post".into(), rate: 1 << 20 });
-        let entry = OutboxEntry { pace, ..entry };
+        let entry = OutboxEntry { pace, priority: Priority::Low, ..entry };
         let decoded = OutboxEntry::decode(&[7; 24], &entry.encode().unwrap());
         assert_eq!(decoded, Some((TransferId::from_bytes([7; 24]), entry)));
         assert_eq!(OutboxEntry::decode(&[7; 24], b"garbage"), None);
@@ -345,7 +355,7 @@ pub(crate) mod tests {
     #[test]
     fn a_record_of_an_earlier_build_is_read() {
         let mut earlier = entry().encode().unwrap();
-        for _ in 0..2 {
+        for _ in 0..3 {
             assert_eq!(earlier.pop(), Some(0));
             assert_eq!(
                 OutboxEntry::decode(&[7; 24], &earlier),

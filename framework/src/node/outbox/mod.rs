@@ -149,7 +149,7 @@ impl Outbox {
             }
             OutboxState::Dead { failure, .. } => state.end(Err(failure.clone())),
             OutboxState::Stored | OutboxState::Relayed { .. } => {
-                self.schedule.wait(entry.next_hop(), entry.created, id, Instant::now())
+                self.schedule.wait(entry.next_hop(), entry.turn(), id, Instant::now())
             }
         }
         self.entries.insert(id, Held::new(Stored::loaded(entry), state));

@@ -3,12 +3,13 @@
 //!
 //! Invariant: a peer that can't be reached is tried with one delivery at a time, so that nobody who
 //! is away holds up the others; one that can be has at most [`RUNNING_PER_PEER`] under way, the
-//! oldest first.
+//! most urgent first, and of these the oldest; each fifth is the oldest of all.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::delivery::TransferId;
+use crate::pipeline::Fair;
 use crate::wire::PeerId;
 
 /// Deliveries of the outbox that may be under way to one peer at once.
@@ -17,8 +18,13 @@ pub(crate) const RUNNING_PER_PEER: usize = 32;
 const BACKOFF: Duration = Duration::from_millis(500);
 /// The longest wait between two tries.
 pub(crate) const BACKOFF_MOST: Duration = Duration::from_secs(300);
-/// How many waiting deliveries of one peer are looked at in one go.
+/// The id that no other one is before.
+const FIRST: TransferId = TransferId::from_bytes([0; 24]);
+/// How many waiting deliveries of one peer and rank are looked at in one go.
 const LOOKED_AT: usize = 1024;
+
+/// The rank of a delivery, the most urgent first, and the time at which it was stored.
+pub(crate) type Turn = (usize, u64);
 
 #[derive(Debug, Default)]
 pub(crate) struct Schedule {
@@ -27,8 +33,9 @@ pub(crate) struct Schedule {
 
 #[derive(Debug, Default)]
 struct Peer {
-    /// By age. When each may be tried.
-    waiting: BTreeMap<(u64, TransferId), Instant>,
+    /// By rank and age. When each may be tried.
+    waiting: BTreeMap<(Turn, TransferId), Instant>,
+    fair: Fair,
     running: usize,
     up: bool,
     /// Tries in a row that found nobody there.
@@ -38,21 +45,21 @@ struct Peer {
 
 impl Schedule {
     /// A delivery waits from now on, and may be tried from `due` on.
-    pub(crate) fn wait(&mut self, peer: PeerId, created: u64, id: TransferId, due: Instant) {
-        self.peers.entry(peer).or_default().waiting.insert((created, id), due);
+    pub(crate) fn wait(&mut self, peer: PeerId, turn: Turn, id: TransferId, due: Instant) {
+        self.peers.entry(peer).or_default().waiting.insert((turn, id), due);
     }
 
     /// A delivery waits no longer.
-    pub(crate) fn withdraw(&mut self, peer: PeerId, created: u64, id: TransferId) {
+    pub(crate) fn withdraw(&mut self, peer: PeerId, turn: Turn, id: TransferId) {
         if let Some(known) = self.peers.get_mut(&peer) {
-            known.waiting.remove(&(created, id));
+            known.waiting.remove(&(turn, id));
         }
     }
 
     /// Somebody wants this one tried now, whatever was found out about its peer.
-    pub(crate) fn hurry(&mut self, peer: PeerId, created: u64, id: TransferId, now: Instant) {
+    pub(crate) fn hurry(&mut self, peer: PeerId, turn: Turn, id: TransferId, now: Instant) {
         let Some(known) = self.peers.get_mut(&peer) else { return };
-        if let Some(due) = known.waiting.get_mut(&(created, id)) {
+        if let Some(due) = known.waiting.get_mut(&(turn, id)) {
             (*due, known.not_before) = (now, None);
         }
     }
@@ -94,6 +101,8 @@ impl Schedule {
     }
 }
 
+type Key = (Turn, TransferId);
+
 impl Peer {
     fn due(&mut self, now: Instant) -> Vec<TransferId> {
         let most = if self.up { RUNNING_PER_PEER } else { 1 };
@@ -101,19 +110,31 @@ impl Peer {
         if room == 0 || self.not_before.is_some_and(|not_before| now < not_before) {
             return Vec::new();
         }
-        let due = self
-            .waiting
-            .iter()
-            .take(LOOKED_AT)
-            .filter(|&(_, &due)| due <= now)
-            .map(|(&key, _)| key)
-            .take(room);
-        let due: Vec<_> = due.collect();
-        self.running += due.len();
-        for key in &due {
-            self.waiting.remove(key);
+        let mut ranks = self.due_by_rank(now, room);
+        let mut due = Vec::new();
+        while due.len() < room {
+            let first = ranks.iter().position(|rank| !rank.is_empty());
+            let oldest = |rank: &&VecDeque<Key>| rank.front().map_or(u64::MAX, |key| key.0.1);
+            let oldest = ranks.iter().min_by_key(oldest).and_then(|rank| rank.front().copied());
+            let (Some(first), Some(((oldest, _), _))) = (first, oldest) else { break };
+            let is_oldest = self.fair.is_of_the_oldest(first == oldest);
+            let next = ranks[if is_oldest { oldest } else { first }].pop_front();
+            if let Some(key) = next {
+                self.waiting.remove(&key);
+                due.push(key.1);
+            }
         }
-        due.into_iter().map(|(_, id)| id).collect()
+        self.running += due.len();
+        due
+    }
+
+    /// What may be tried now, so many at most of each rank, the oldest first.
+    fn due_by_rank(&self, now: Instant, most: usize) -> [VecDeque<Key>; 3] {
+        std::array::from_fn(|rank| {
+            let all = self.waiting.range(((rank, 0), FIRST)..((rank + 1, 0), FIRST));
+            let due = all.take(LOOKED_AT).filter(|&(_, &due)| due <= now);
+            due.map(|(&key, _)| key).take(most).collect()
+        })
     }
 }
 
@@ -127,9 +148,14 @@ pub(crate) fn backoff(failures: u32, jitter: f64) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipeline::Priority;
 
     const A: PeerId = PeerId::from_bytes([1; 32]);
     const B: PeerId = PeerId::from_bytes([2; 32]);
+
+    fn turn(created: u64) -> Turn {
+        (Priority::Normal.rank(), created)
+    }
 
     fn id(number: u8) -> TransferId {
         TransferId::from_bytes([number; 24])
@@ -139,14 +165,14 @@ mod tests {
     fn who_is_away_is_tried_with_one_delivery_and_ever_more_rarely() {
         let (mut schedule, mut now) = (Schedule::default(), Instant::now());
         for number in 0..10 {
-            schedule.wait(A, u64::from(number), id(number), now);
+            schedule.wait(A, turn(u64::from(number)), id(number), now);
         }
         let mut waits = Vec::new();
         for round in 0..12 {
             assert_eq!(schedule.due(now), [id(0)], "round {round}");
             assert_eq!(schedule.due(now), [], "one at a time");
             schedule.ended(A, false, now, 1.0);
-            schedule.wait(A, 0, id(0), now);
+            schedule.wait(A, turn(0), id(0), now);
             let again = schedule.peers[&A].not_before.unwrap();
             assert_eq!(schedule.due(again - Duration::from_millis(1)), []);
             waits.push(again - now);
@@ -159,7 +185,12 @@ mod tests {
     fn who_comes_is_given_everything_at_once_up_to_the_limit_the_oldest_first() {
         let (mut schedule, now) = (Schedule::default(), Instant::now());
         for number in 0..100 {
-            schedule.wait(A, u64::from(100 - number), id(number), now + Duration::from_secs(1000));
+            schedule.wait(
+                A,
+                turn(u64::from(100 - number)),
+                id(number),
+                now + Duration::from_secs(1000),
+            );
         }
         assert_eq!(schedule.due(now), []);
         schedule.up(A, now);
@@ -172,15 +203,38 @@ mod tests {
     #[test]
     fn one_peer_does_not_hold_up_another() {
         let (mut schedule, now) = (Schedule::default(), Instant::now());
-        schedule.wait(A, 1, id(1), now);
-        schedule.wait(B, 2, id(2), now);
+        schedule.wait(A, turn(1), id(1), now);
+        schedule.wait(B, turn(2), id(2), now);
         assert_eq!(schedule.due(now).len(), 2);
         schedule.ended(A, false, now, 0.0);
         schedule.ended(B, true, now, 0.0);
-        schedule.wait(A, 1, id(1), now);
-        schedule.wait(B, 3, id(3), now);
+        schedule.wait(A, turn(1), id(1), now);
+        schedule.wait(B, turn(3), id(3), now);
         assert_eq!(schedule.due(now), [id(3)]);
-        schedule.withdraw(A, 1, id(1));
+        schedule.withdraw(A, turn(1), id(1));
         assert!(schedule.is_empty());
+    }
+
+    #[test]
+    fn the_urgent_are_tried_first_and_each_fifth_is_the_oldest_of_all() {
+        let (mut schedule, now) = (Schedule::default(), Instant::now());
+        let ranks = [Priority::Low, Priority::Normal, Priority::High].map(Priority::rank);
+        for number in 0..12 {
+            schedule.wait(A, (ranks[number / 4], number as u64), id(number as u8), now);
+        }
+        let mut order = Vec::new();
+        while order.len() < 12 {
+            let due = schedule.due(now);
+            assert_eq!(due.len(), 1);
+            order.extend(due);
+            schedule.ended(A, true, now, 0.0);
+        }
+        assert_eq!(order, [8, 9, 10, 11, 0, 4, 5, 6, 7, 1, 2, 3].map(id));
+        // Also where many go at once.
+        for number in 0..12 {
+            schedule.wait(A, (ranks[number / 4], number as u64), id(number as u8), now);
+        }
+        schedule.up(A, now);
+        assert_eq!(schedule.due(now)[..6], [8, 9, 10, 11, 0, 4].map(id));
     }
 }

@@ -124,6 +124,7 @@ fn order(
         compression: entry.compression(),
         stages: entry.stages.clone(),
         pace: entry.pace.clone(),
+        priority: entry.priority,
         ..SendOptions::default()
     };
     let (attempt, created, life) =

@@ -27,7 +27,7 @@ use crate::node::lane::{Admit, Forget};
 use crate::node::ledger::Charge;
 use crate::node::memory::{Processed, delivery_key};
 use crate::node::rooms::{Room, window_for};
-use crate::pipeline::{Assembled, Assembly, Committed, Stop, Summary, Transfer};
+use crate::pipeline::{Assembled, Assembly, Committed, Priority, Stop, Summary, Transfer};
 use crate::wire::{Control, Opening, split_codec};
 
 /// What this session decides about deliveries from its peer.
@@ -208,7 +208,9 @@ impl Session {
             (self.shared.rooms.incoming.clone(), self.share_in.clone(), self.address.clone());
         let transfer = Arc::clone(&known.transfer);
         let waiting = actix::spawn(async move {
-            let room = way.take(share, window, || session.do_send(NoRoom { stream })).await;
+            // By whose turn it was at the sender.
+            let wanted = (Priority::default(), window);
+            let room = way.take(share, wanted, || session.do_send(NoRoom { stream })).await;
             session.do_send(HasRoom { transfer, room });
         });
         known.waiting = Some(Task(waiting.abort_handle()));

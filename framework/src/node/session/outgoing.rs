@@ -25,7 +25,9 @@ use crate::node::pace::Limiter;
 use crate::node::rooms::Room;
 use crate::node::runner::{Gate, Rewind, Run, SourceRunner};
 use crate::node::transfer::{Outcome, Unsettled};
-use crate::pipeline::{Balanced, Budget, ChunkerSeat, Compression, Known, Piece, Source, Transfer};
+use crate::pipeline::{
+    Balanced, Budget, ChunkerSeat, Compression, Known, Piece, Priority, Source, Transfer,
+};
 use crate::store::{now, random32};
 use crate::wire::{Control, Opening, Ranges, SecretBytes, Suite, printable};
 
@@ -50,6 +52,7 @@ pub(super) struct OutgoingTransfer {
     chunker: Option<Recipient<Piece>>,
     thread: Option<Arc<DiskThread>>,
     gate: watch::Sender<Gate>,
+    priority: Priority,
     budget: Budget,
     window: usize,
     room: Option<Room>,
@@ -181,14 +184,14 @@ impl Session {
 
     fn seek_room(&mut self, stream: u64) {
         let Some(out) = self.outgoing.get_mut(&stream) else { return };
-        let (way, share, window, session) = (
+        let (way, share, wanted, session) = (
             self.shared.rooms.outgoing.clone(),
             self.share_out.clone(),
-            out.window,
+            (out.priority, out.window),
             self.address.clone(),
         );
         let waiting = actix::spawn(async move {
-            let room = way.take(share, window, || session.do_send(NoRoomHere { stream })).await;
+            let room = way.take(share, wanted, || session.do_send(NoRoomHere { stream })).await;
             session.do_send(Admitted { stream, room });
         });
         out.waiting = Some(Task(waiting.abort_handle()));
@@ -487,6 +490,7 @@ impl Session {
             gate: out.gate.subscribe(),
             budget: out.budget.clone(),
             slots: self.slots.clone(),
+            priority: out.priority,
             metrics: self.shared.metrics.stage("source"),
             limiter: out.limiter.clone(),
         });

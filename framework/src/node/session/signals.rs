@@ -12,8 +12,8 @@ use crate::node::rooms::Room;
 use crate::node::transfer::Unsettled;
 use crate::node::transport::Connection;
 use crate::pipeline::{
-    Balanced, Chunk, Committed, Compression, Piece, Source, SourceError, SourceReport, Stop,
-    Summary, Transfer,
+    Balanced, Chunk, Committed, Compression, Piece, Priority, Source, SourceError, SourceReport,
+    Stop, Summary, Transfer,
 };
 use crate::wire::{
     Control, ControlOpener, ControlSealer, PeerId, Ranges, RefuseReason, SecretBytes, Word,
@@ -147,6 +147,9 @@ pub struct SendOptions {
     /// The rate that it keeps to, together with others of its group; also after a restart. Default:
     /// as fast as it goes.
     pub pace: Option<Pace>,
+    /// Who goes first where this node's room, its tries and places among its stages are scarce;
+    /// also after a restart. Default: [`Priority::Normal`].
+    pub priority: Priority,
 }
 
 /// There is room for an outgoing transfer.

@@ -166,6 +166,14 @@ impl OutboxEntry {
             // The word of the delivery itself is still on its way.
             (Said::Processed(_), _) => Verdict::Early,
             (Said::Passed(Word::Delivered(_)), OutboxState::Delivered { .. }) => Verdict::Known,
+            // The next relay's word goes back the way that the package came: who packed it knows
+            // whether it is true.
+            (Said::Passed(Word::Delivered(receipt)), _) if self.relayed_for.is_some() => {
+                Verdict::New(OutboxState::Delivered { at, receipt, proof: [0; 32] })
+            }
+            (Said::Passed(Word::Processed { receipt, mac }), _) if self.relayed_for.is_some() => {
+                Verdict::New(OutboxState::Processed { at, receipt, proof: mac })
+            }
             (Said::Passed(Word::Failed(failure)), _)
                 if failure.kind == FailureKind::Expired && self.is_open() && at < self.expires =>
             {

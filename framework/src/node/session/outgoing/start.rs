@@ -70,6 +70,7 @@ impl Handler<Start> for Session {
             chunker: None,
             thread: None,
             gate: watch::channel(Gate::default()).0,
+            priority: options.priority,
             budget: Budget::new(window),
             window,
             room: None,

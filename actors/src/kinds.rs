@@ -170,6 +170,7 @@ enum Conflict {
     Refuse,
     Rename,
     Replace,
+    Merge,
 }
 
 #[derive(Default, Deserialize)]
@@ -188,6 +189,7 @@ impl FolderSettings {
             Conflict::Refuse => OnConflict::Refuse,
             Conflict::Rename => OnConflict::Rename,
             Conflict::Replace => OnConflict::Replace,
+            Conflict::Merge => OnConflict::Merge,
         };
         let folder = FileSink::into_dir(self.into)
             .on_conflict(policy)

@@ -32,6 +32,17 @@ pub enum OnConflict {
     /// A file replaces a file or a symbolic link, a folder replaces a folder with all that is in
     /// it. What is of another kind is never replaced.
     Replace,
+    /// As [`OnConflict::Replace`], but what a folder has and the new one has not stays in it: a
+    /// mirror that forgets nothing. Files get a second name for that; what is put there while a
+    /// delivery becomes visible may be lost, as with every replacement.
+    Merge,
+}
+
+impl OnConflict {
+    /// The name of what stays in part when it is replaced.
+    pub(super) fn keeps(self, name: &[u8]) -> Option<&[u8]> {
+        (self == Self::Merge).then_some(name)
+    }
 }
 
 /// A folder that takes files and trees. Made by [`FileSink::into_dir`].
@@ -227,8 +238,10 @@ impl Folder {
                 Ok(Some(_)) => Err(exists(home, name)),
                 Err(error) => Err(unknown(error)),
             },
-            OnConflict::Replace => replaceable(home, name, offer.content.kind == ContentKind::Tree)
-                .map_err(SinkError::into_refusal),
+            OnConflict::Replace | OnConflict::Merge => {
+                replaceable(home, name, offer.content.kind == ContentKind::Tree)
+                    .map_err(SinkError::into_refusal)
+            }
         }
     }
 

@@ -130,7 +130,8 @@ impl KeptTree {
         let inode = staging.inode().map_err(|error| self.failed(length, error))?;
         let staged =
             self.home.complete(staging.name()).map_err(|error| self.failed(length, error))?;
-        staging.seal(&self.home).map_err(|error| self.failed(length, error))?;
+        let kept = self.on_conflict.keeps(self.name.as_bytes());
+        staging.seal(&self.home, kept).map_err(|error| self.failed(length, error))?;
         let Some(stream) = &self.stream else { return Err(closed()) };
         // An intent says that the stream, too, is here to begin again with.
         stream.file().sync_all().map_err(|error| self.failed(length, error))?;

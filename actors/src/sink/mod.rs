@@ -33,6 +33,7 @@ mod kept_tree;
 mod leftovers;
 mod limits;
 mod memory;
+mod merge;
 mod note;
 mod null;
 mod partial;

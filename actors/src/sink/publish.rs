@@ -58,7 +58,7 @@ pub(super) fn publish(
             );
             Err(SinkError::Refused(Refusal::new(reason)))
         }
-        OnConflict::Replace => {
+        OnConflict::Replace | OnConflict::Merge => {
             replaceable(home, wanted, folder)?;
             intend(wanted, Taking::AtOnce)?;
             let renamed = if folder {

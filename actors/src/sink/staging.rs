@@ -6,11 +6,13 @@ use std::os::unix::fs::MetadataExt;
 
 use estafette::pipeline::{Committed, Refusal, SinkError};
 use rustix::fs::{AtFlags, Mode, OFlags, Timespec, Timestamps};
+use rustix::io::Errno;
 
 use super::file::set_attributes;
 use super::hard_link::{self, Linked};
 use super::home::{Home, create_folder};
 use super::limits::{Limits, write_error};
+use super::merge;
 use super::policy::Policy;
 use super::remarks::{Attribute, Remarks, cannot_hold, is_passable, why};
 use super::sparse;
@@ -173,8 +175,20 @@ impl Staging {
 
     /// Gives all folders their attributes and makes everything durable, with one sync for the whole
     /// file system instead of one for each file.
-    pub(super) fn seal(&mut self, home: &Home) -> std::io::Result<()> {
+    ///
+    /// What is at `kept` and not in the tree is taken into it first.
+    pub(super) fn seal(&mut self, home: &Home, kept: Option<&[u8]>) -> std::io::Result<()> {
         self.leave(0)?;
+        if let Some(name) = kept {
+            match hard_link::open_folder(home.dir().as_fd(), name) {
+                Ok(there) => {
+                    merge::keep(there.as_fd(), self.root.handle.as_fd(), &mut self.remarks)?;
+                }
+                // Nothing is there, or what is there is replaced by nothing.
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
         self.close(b"")?;
         self.policy.set(&self.root.handle, &self.root.lists, b".", &mut self.remarks)?;
         match self.root.attributes {

@@ -75,7 +75,8 @@ impl TreeSink {
         let failed = |error| {
             write_error(&self.home, self.home.place(self.name.as_bytes()), summary.length, error)
         };
-        staging.seal(&self.home).map_err(failed)?;
+        let kept = self.on_conflict.keeps(self.name.as_bytes());
+        staging.seal(&self.home, kept).map_err(failed)?;
         let inode = staging.inode().map_err(failed)?;
         let name = publish(
             &self.home,

@@ -313,6 +313,7 @@ fn folder_at(into: &Path, taking: &Taking) -> sink::Folder {
         OnConflict::Refuse => sink::OnConflict::Refuse,
         OnConflict::Rename => sink::OnConflict::Rename,
         OnConflict::Replace => sink::OnConflict::Replace,
+        OnConflict::Merge => sink::OnConflict::Merge,
     };
     let folder = FileSink::into_dir(into)
         .on_conflict(policy)

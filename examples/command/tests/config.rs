@@ -151,7 +151,7 @@ fn all_faults_of_a_file_are_said_before_anything_is_made() {
         let error = ran.event("error");
         let message = text(error, "message");
         for fault in [
-            "wrong.toml:7: `on_conflict`: \"keep\": it is one of refuse, rename, replace",
+            "wrong.toml:7: `on_conflict`: \"keep\": it is one of refuse, rename, replace, merge",
             "wrong.toml:14: `limits.windw`: there is no such key; the nearest is `window`",
             "wrong.toml:15: `limits.stall`: \"long\" can't be read: a time is a number and a unit",
         ] {

@@ -211,4 +211,6 @@ pub(crate) enum OnConflict {
     Rename,
     /// Replace what is there, a file by a file or a folder by a folder
     Replace,
+    /// The same, but what a folder has and the new one has not stays in it
+    Merge,
 }

@@ -70,7 +70,7 @@ bytes = -1
     let expected = [
         ("node.toml:1: `patience`: \"long\": ", "a time is a number and a unit"),
         ("node.toml:2: `lisen`: there is no such key", "the nearest is `listen`"),
-        ("node.toml:3: `on_conflict`: \"keep\": ", "it is one of refuse, rename, replace"),
+        ("node.toml:3: `on_conflict`: \"keep\": ", "it is one of refuse, rename, replace, merge"),
         ("node.toml:4: `relay`: ", "is true or false"),
         ("node.toml:5: `verbose`: ", "from 0 to 3"),
         ("node.toml:6: `connect`: ", "write several as a list"),

@@ -1,4 +1,5 @@
-//! What lies in the place of a tree that comes and is not in it: by choice, it stays.
+//! The part of a folder that is there which, by choice, stays when a tree takes its place: what the
+//! tree has not.
 //!
 //! Invariant: nothing is taken out of its place, which stays as it is until the new tree takes it:
 //! files get a second name in the tree that is staged, folders are made there. No link is followed.

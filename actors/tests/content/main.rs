@@ -13,6 +13,7 @@ mod harness;
 mod hostile;
 mod keys;
 mod memory;
+mod merged;
 mod mounts;
 mod power;
 mod resume;

@@ -10,14 +10,14 @@ use std::time::{Duration, SystemTime};
 use estafette::delivery::ContentKind;
 use estafette::pipeline::{Inbox, Source, SourceError};
 use estafette_actors::sink::{FileSink, MemorySink, OnConflict};
-use estafette_actors::source::{FileSource, TreeSource, from_paths};
+use estafette_actors::source::{TreeSource, from_paths};
 use tempfile::{TempDir, tempdir};
 
 use crate::harness::{Failure, block_on, deliver, deliver_in, names, offer, read_all};
 
 /// Path, kind, permissions, modification time, and content or target: of everything in `folder`,
 /// itself included.
-fn snapshot(folder: &Path) -> Vec<(PathBuf, char, u32, i64, i64, Vec<u8>)> {
+pub(crate) fn snapshot(folder: &Path) -> Vec<(PathBuf, char, u32, i64, i64, Vec<u8>)> {
     let (mut found, mut waiting) = (Vec::new(), vec![folder.to_path_buf()]);
     while let Some(path) = waiting.pop() {
         let metadata = fs::symlink_metadata(&path).unwrap();
@@ -36,13 +36,13 @@ fn snapshot(folder: &Path) -> Vec<(PathBuf, char, u32, i64, i64, Vec<u8>)> {
     found
 }
 
-fn set(path: &Path, mode: u32, nanoseconds: u64) {
+pub(crate) fn set(path: &Path, mode: u32, nanoseconds: u64) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     let modified = SystemTime::UNIX_EPOCH + Duration::from_nanos(nanoseconds);
     fs::File::open(path).unwrap().set_modified(modified).unwrap();
 }
 
-fn photos() -> (TempDir, PathBuf) {
+pub(crate) fn photos() -> (TempDir, PathBuf) {
     let home = tempdir().unwrap();
     let photos = home.path().join("photos");
     for folder in ["deep/er/still", "empty", "-n", "a", "a-b"] {
@@ -73,7 +73,7 @@ fn photos() -> (TempDir, PathBuf) {
     (home, photos)
 }
 
-fn tree(path: &Path) -> TreeSource {
+pub(crate) fn tree(path: &Path) -> TreeSource {
     TreeSource::new(vec![path.to_path_buf()]).unwrap()
 }
 
@@ -332,59 +332,6 @@ fn a_taken_name_is_refused_numbered_or_replaced() {
     fs::remove_file(to.path().join("photos")).unwrap();
     deliver(&mut tree(&photos), &inbox(OnConflict::Replace)).unwrap();
     assert_eq!(snapshot(&to.path().join("photos")), snapshot(&photos));
-}
-
-#[test]
-fn merged_a_folder_is_as_it_came_and_keeps_what_did_not_come() {
-    let (_home, photos) = photos();
-    let to = tempdir().unwrap();
-    let there = to.path().join("photos");
-    let inbox = FileSink::into_dir(to.path()).on_conflict(OnConflict::Merge);
-    // Nothing is there to be kept.
-    deliver(&mut tree(&photos), &inbox).unwrap();
-    assert_eq!(snapshot(&there), snapshot(&photos));
-    let inode = fs::metadata(there.join("a/5")).unwrap().ino();
-
-    // Gone at the source: a file, a link, a folder with all that is in it, one that is shut.
-    set(&there.join("deep/er"), 0o500, 1_000_000_001);
-    let before = snapshot(&there);
-    for file in ["a/5", "dangling", "-rf"] {
-        fs::remove_file(photos.join(file)).unwrap();
-    }
-    fs::remove_dir_all(photos.join("deep/er")).unwrap();
-    fs::remove_dir(photos.join("empty")).unwrap();
-    // Changed: a file's content, and what is a folder, or no more one.
-    fs::write(photos.join("a/7"), "has changed").unwrap();
-    fs::write(photos.join("-n/new"), "is new").unwrap();
-    fs::remove_dir_all(photos.join("a-b")).unwrap();
-    fs::write(photos.join("a-b"), "was a folder").unwrap();
-    set(&photos.join("a"), 0o555, 4_000_000_004);
-    deliver(&mut tree(&photos), &inbox).unwrap();
-
-    let (now, came) = (snapshot(&there), snapshot(&photos));
-    let all_of = |what: &[_], within: &[_]| what.iter().all(|entry| within.contains(entry));
-    assert!(all_of(&came, &now), "what came is as it came, folders that keep something, too");
-    let path = |entry: &(PathBuf, char, u32, i64, i64, Vec<u8>)| entry.0.clone();
-    let paths: Vec<_> = came.iter().map(path).collect();
-    let kept: Vec<_> = now.iter().filter(|entry| !paths.contains(&entry.0)).cloned().collect();
-    assert!(all_of(&kept, &before), "what stays is as it was: {kept:?}");
-    let names: Vec<_> = kept.iter().map(path).collect();
-    let expected = ["-rf", "a/5", "dangling", "deep/er", "deep/er/still", "deep/er/still/x"];
-    let expected = expected.into_iter().chain(["deep/er/up", "empty"]).map(PathBuf::from);
-    assert_eq!(names, expected.collect::<Vec<_>>());
-    assert_eq!(fs::metadata(there.join("a/5")).unwrap().ino(), inode, "it was not copied");
-    // Nothing else is left, and it may come again and again.
-    deliver(&mut tree(&photos), &inbox).unwrap();
-    assert_eq!(snapshot(&there), now);
-    assert_eq!(self::names(to.path()), ["photos"]);
-
-    // A file in its place is not merged.
-    let letter = to.path().join("letter");
-    fs::create_dir(&letter).unwrap();
-    let file = photos.join("letter");
-    fs::write(&file, "x").unwrap();
-    let failure = deliver(&mut FileSource::open(&file).unwrap(), &inbox).unwrap_err();
-    assert!(failure.text().contains("is a folder"), "{}", failure.text());
 }
 
 #[test]

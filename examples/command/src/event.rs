@@ -82,7 +82,7 @@ pub(crate) enum Event<'a> {
         from: &'a str,
         source: &'a str,
         to: &'a [String],
-        via: Option<&'a str>,
+        via: &'a [String],
         schedule: &'a str,
     },
     /// All that can be seen of a node.

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-/// Who goes first where room, places among the stages and turns to be tried are scarce.
+/// The order of deliveries where room, places among the stages and turns to be tried are scarce.
 ///
 /// It is no share of a line: where nothing is scarce, all go at once. At a relay, everything has
 /// the same.

@@ -70,6 +70,8 @@ pub(crate) struct PeerView {
     id: Option<PeerId>,
     key: PathBuf,
     addresses: Vec<String>,
+    /// The ids and keys of those for whom it is the next relay.
+    reaches: Vec<(Option<PeerId>, PathBuf)>,
 }
 
 impl Topology {
@@ -91,7 +93,9 @@ impl Topology {
         let peers = self.neighbours(name).into_iter().filter_map(|(peer, neighbour)| {
             let spec = self.nodes.get(&peer)?;
             let (id, key, addresses) = (spec.id, self.key_of(&peer), spec.dialled_at());
-            Some((peer, PeerView { neighbour, id, key, addresses }))
+            let reaches = neighbour.reaches.iter();
+            let reaches = reaches.map(|node| self.identity_of(node)).collect();
+            Some((peer, PeerView { neighbour, id, key, addresses, reaches }))
         });
         let inboxes =
             self.inboxes.iter().filter(|(_, inbox)| inbox.nodes.iter().any(|at| at == name));
@@ -111,9 +115,7 @@ impl Topology {
                     let goes_on = spec.to.iter().map(|target| self.goes_on(target)).collect();
                     let way = spec.to.iter().map(|target| &target.node).chain(&spec.via);
                     let way = way.chain(&spec.tap.record);
-                    let way = way.map(|node| {
-                        (self.nodes.get(node).and_then(|node| node.id), self.key_of(node))
-                    });
+                    let way = way.map(|node| self.identity_of(node));
                     // What is expected changes nothing of what is done.
                     let spec = RouteSpec { expected: None, ..spec.clone() };
                     (route.clone(), (spec, goes_on, way.collect()))
@@ -121,6 +123,13 @@ impl Topology {
                 .collect(),
             own: own.clone(),
         })
+    }
+}
+
+impl Topology {
+    /// The id of a node, where it is said, and its key.
+    fn identity_of(&self, node: &str) -> (Option<PeerId>, PathBuf) {
+        (self.nodes.get(node).and_then(|node| node.id), self.key_of(node))
     }
 }
 
@@ -254,7 +263,10 @@ mod tests {
                 route.source = SourceSpec::Inbox("files".into());
             }
             if random.below(3) == 0 {
-                route.via = Some("dijon".into());
+                route.via = vec!["dijon".into()];
+                if random.below(2) == 0 {
+                    route.via.push(NODES[random.below(4) as usize].into());
+                }
             }
             topology = topology.route(name, route);
         }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use estafette::PeerId;
 use estafette::node::{NodeConfig, RelayQuota, StageRegistry};
+use estafette::pipeline::Priority;
 
 pub use self::expectation::{TestFile, TestSpec};
 pub(crate) use self::places::Places;
@@ -118,8 +119,9 @@ pub struct RouteSpec {
     pub to: Vec<Target>,
     /// Whether each delivery goes to all of them or to one.
     pub deliver: Deliver,
-    /// The relay that keeps deliveries for receivers who are away.
-    pub via: Option<String>,
+    /// The relays that keep deliveries for receivers who are away: each hands them to the next one,
+    /// and the last one to the receivers. None: directly.
+    pub via: Vec<String>,
     /// The filters that its content passes at the sender, and then the coders that every chunk
     /// passes.
     pub stages: Vec<StageSpec>,
@@ -132,6 +134,8 @@ pub struct RouteSpec {
     /// Bytes of content in each second, of all its deliveries together. Default: as fast as they
     /// go.
     pub rate: Option<u64>,
+    /// The order of deliveries where room at the sender is scarce.
+    pub priority: Priority,
     /// The word of the receiver by which a delivery is done.
     pub receipt: ReceiptWanted,
     /// The times at which its source is sent.
@@ -392,12 +396,13 @@ impl RouteSpec {
             source: SourceSpec::Kind(source),
             to: vec![to],
             deliver: Deliver::All,
-            via: None,
+            via: Vec::new(),
             stages: Vec::new(),
             codec: None,
             expiry: None,
             chunk_size: None,
             rate: None,
+            priority: Priority::Normal,
             receipt: ReceiptWanted::Delivered,
             schedule: Schedule::Once,
             expected: None,

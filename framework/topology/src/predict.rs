@@ -212,11 +212,11 @@ impl Topology {
             Away { seconds, bound_by: Full::Expires, limit },
             counts(limits.outbox as u64, Full::Outbox),
         ];
-        if route.via.is_some() || is_copied(route, registry) {
+        if !route.via.is_empty() || is_copied(route, registry) {
             all.push(holds(limits.outbox_bytes, Full::OutboxBytes));
         }
-        let relay = route.via.as_ref().and_then(|via| self.nodes.get(via)?.relay);
-        if let Some(quota) = relay {
+        // Each keeps it until the receiver has it.
+        for quota in route.via.iter().filter_map(|via| self.nodes.get(via)?.relay) {
             all.push(counts(quota.packages as u64, Full::RelayPackages));
             all.push(holds(quota.bytes, Full::RelayBytes));
         }

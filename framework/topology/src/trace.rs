@@ -174,10 +174,10 @@ impl<'t> Tracing<'t> {
             self.step(at, StepKind::Filter, format!("passes the filter {}", filter.name));
         }
         let expiry = time_text(spec.expiry.unwrap_or(limits.expiry));
-        let what = match (&spec.via, filters.is_empty()) {
-            (Some(_), _) => "a package that its receiver alone opens",
-            (None, false) => "a copy",
-            (None, true) => "a reference to it, or a copy of what can be read once",
+        let what = match (spec.via.is_empty(), filters.is_empty()) {
+            (false, _) => "a package that its receiver alone opens",
+            (true, false) => "a copy",
+            (true, true) => "a reference to it, or a copy of what can be read once",
         };
         let does = format!("stored in the spool as {what}, for {expiry} at most");
         self.step(at, StepKind::Store, does);
@@ -200,19 +200,16 @@ impl<'t> Tracing<'t> {
     }
 
     fn way(&mut self, depth: usize, name: &'t str, spec: &'t RouteSpec, to: &'t Target) {
-        let here = (depth, name, spec.from.as_str());
-        match &spec.via {
-            None => self.link(here, &to.node),
-            Some(via) => {
-                self.link(here, via);
-                let quota = self.topology.nodes.get(via).and_then(|node| node.relay);
-                let kept = quota.map(relay_words).unwrap_or_default();
-                let at = (depth, name, via.as_str());
-                let does = format!("kept for {}, and not opened: {kept}", to.node);
-                self.step(at, StepKind::Relay, does);
-                self.link(at, &to.node);
-            }
+        let mut here = (depth, name, spec.from.as_str());
+        for via in &spec.via {
+            self.link(here, via);
+            let quota = self.topology.nodes.get(via).and_then(|node| node.relay);
+            let kept = quota.map(relay_words).unwrap_or_default();
+            here = (depth, name, via.as_str());
+            let does = format!("kept for {}, and not opened: {kept}", to.node);
+            self.step(here, StepKind::Relay, does);
         }
+        self.link(here, &to.node);
         let there = (depth, name, to.node.as_str());
         let does = format!("{} may deliver to {}, as this route does", spec.from, to.inbox);
         self.step(there, StepKind::Trust, does);
@@ -257,6 +254,7 @@ fn taken(sink: &Kind, to: &Target, name: &str) -> (String, Option<String>) {
     let conflict = says("on_conflict").and_then(|policy| Some(policy.as_str()?.to_owned()));
     let conflict = match conflict.as_deref() {
         Some("replace") => "in place of what has its name",
+        Some("merge") => "in place of what has its name, and what a folder has besides stays",
         Some("rename") => "under another name, if its own is taken",
         _ => "refused, if its name is taken",
     };

@@ -220,6 +220,21 @@ const CASES: &[Case] = &[
         &[("no-relay", 10, "[node.nice] relay = true")],
     ),
     (
+        "[route.post]",
+        "[node.nice]\nlisten = \"h:1\"\nrelay = true\n[route.post]\nvia = [\"nice\", \"brest\", \"nice\"]",
+        &[("itself", 11, ""), ("unknown-node", 11, "")],
+    ),
+    (
+        "[route.post]",
+        "[node.nice]\nrelay = true\n[node.brest]\nrelay = true\n[route.post]\nvia = [\"nice\", \"brest\"]",
+        &[("unreachable", 12, ""), ("unreachable", 12, "")],
+    ),
+    (
+        "[route.post]",
+        "[node.nice]\nlisten = \"h:1\"\nrelay = true\n[node.brest]\nlisten = \"h:2\"\nrelay = true\n[route.back]\nfrom = \"lyon\"\nsource = { paths = \"out\" }\nto = \"paris/letters\"\nvia = [\"brest\", \"nice\"]\n[route.post]\nvia = [\"nice\", \"brest\"]",
+        &[("two-ways", 19, "choose one"), ("two-ways", 19, "choose one")],
+    ),
+    (
         "[node.lyon]\n[node.paris]\nlisten = \"127.0.0.1:7411\"\n[inbox.letters]\nnode = \"paris\"\nsink = { folder = \"received\" }\n[route.post]\nfrom = \"lyon\"\nsource = { paths = \"out\" }\nto = \"paris/letters\"\n",
         "",
         &[("no-nodes", 0, "[node.paris]")],

@@ -183,37 +183,6 @@ async fn each_entry_of_a_folder_goes_to_all_and_is_removed_when_they_have_it() {
 }
 
 #[tokio::test]
-async fn by_a_relay_it_reaches_who_comes_when_the_sender_has_gone() {
-    let place = tempfile::tempdir().unwrap();
-    let folder = place.path();
-    std::fs::write(folder.join("letter"), "Dear Paris").unwrap();
-    let text = here(folder, TWO_NODES).replace("to = \"paris", "via = \"dijon\"\n to = \"paris")
-        + &here(folder, "[node.dijon]\n listen = \"unix:{here}/dijon.sock\"\n relay = true");
-    let topology = write(folder, &text);
-    let (dijon, lyon) = (start(&topology, "dijon").await, start(&topology, "lyon").await);
-    let mut events = dijon.node().events();
-    let kept = async {
-        loop {
-            match events.next().await.expect("the relay runs") {
-                NodeEvent::Transfer(TransferEvent {
-                    news: TransferNews::Relayed { .. }, ..
-                }) => {
-                    return;
-                }
-                _ => continue,
-            }
-        }
-    };
-    tokio::time::timeout(HANGS, kept).await.expect("the relay keeps it");
-    lyon.shutdown().await;
-    let paris = start(&topology, "paris").await;
-    takes(&paris, 1).await;
-    assert_eq!(read(folder, "in/letter"), "Dear Paris");
-    paris.shutdown().await;
-    dijon.shutdown().await;
-}
-
-#[tokio::test]
 async fn nobody_gets_in_whom_no_route_lets_in() {
     let place = tempfile::tempdir().unwrap();
     let folder = place.path();
@@ -288,6 +257,15 @@ async fn what_a_worker_who_is_away_was_given_goes_to_another_one() {
 
 #[tokio::test]
 async fn a_mirrored_folder_follows_what_is_changed_and_removed() {
+    mirrored("replace", false).await;
+}
+
+#[tokio::test]
+async fn a_mirrored_folder_keeps_what_is_removed_where_it_is_told_to() {
+    mirrored("merge", true).await;
+}
+
+async fn mirrored(on_conflict: &str, keeps: bool) {
     let place = tempfile::tempdir().unwrap();
     let folder = place.path();
     std::fs::create_dir(folder.join("documents")).unwrap();
@@ -298,7 +276,7 @@ async fn a_mirrored_folder_follows_what_is_changed_and_removed() {
         .replace("{ paths = \"letter\" }", "{ paths = \"documents\" }\n schedule = \"change\"")
         .replace(
             "{ folder = \"in\" }",
-            "{ folder = { into = \"in\", on_conflict = \"replace\" } }",
+            &format!("{{ folder = {{ into = \"in\", on_conflict = {on_conflict:?} }} }}"),
         );
     let topology = write(folder, &text);
     let (paris, lyon) = (start(&topology, "paris").await, start(&topology, "lyon").await);
@@ -319,7 +297,7 @@ async fn a_mirrored_folder_follows_what_is_changed_and_removed() {
     tokio::time::timeout(HANGS, followed).await.expect("the mirror follows");
     assert_eq!(read(folder, "in/documents/stays"), "stays");
     assert_eq!(read(folder, "in/documents/changes"), "has changed");
-    assert!(!folder.join("in/documents/goes").exists());
+    assert_eq!(folder.join("in/documents/goes").exists(), keeps);
     lyon.shutdown().await;
     paris.shutdown().await;
 }

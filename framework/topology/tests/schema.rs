@@ -43,6 +43,7 @@ codec = "lz4"
 expires = "7d"
 chunk_size = "64K"
 rate = "1MiB"
+priority = "low"
 receipt = "processed"
 expected = { bytes = "1GiB", every = "1d", ratio = 0.5 }
 tap = { shows = "content", record = "paris" }
@@ -78,6 +79,7 @@ const FAULTS: &[(&str, &str)] = &[
     ("latency = \"20ms\"", "latency = \"20 miles\""),
     ("speed = \"12MiB\", ", ""),
     ("rate = \"1MiB\"", "rate = \"fast\""),
+    ("priority = \"low\"", "priority = \"urgent\""),
     ("\"processed\"", "\"read\""),
     ("ratio = 0.5", "ratio = 0"),
     ("\"content\"", "\"contents\""),

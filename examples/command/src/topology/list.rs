@@ -39,12 +39,12 @@ pub(crate) fn run(
             from: &route.from,
             source: route.source.label(),
             to: route.to.iter().map(ToString::to_string).collect(),
-            via: route.via.as_deref(),
+            via: &route.via,
             schedule: schedule(route.schedule),
         })
         .collect();
     for Route { name, from, source, to, via, schedule } in &routes {
-        output.event(&Event::TopologyRoute { name, from, source, to, via: *via, schedule });
+        output.event(&Event::TopologyRoute { name, from, source, to, via, schedule });
     }
     output.result(&nodes_table(topology));
     if !routes.is_empty() {
@@ -58,7 +58,7 @@ struct Route<'t> {
     from: &'t str,
     source: String,
     to: Vec<String>,
-    via: Option<&'t str>,
+    via: &'t [String],
     schedule: String,
 }
 
@@ -83,7 +83,10 @@ fn nodes_table(topology: &Topology) -> String {
 
 fn routes_table(routes: &[Route<'_>]) -> String {
     let row = |route: &Route<'_>| {
-        let via = route.via.map_or_else(|| "-".into(), printable);
+        let via = match route.via {
+            [] => "-".into(),
+            via => printable(&via.join(", ")),
+        };
         let [name, from, source] = [route.name, route.from, &route.source].map(printable);
         let to = printable(&route.to.join(", "));
         ([name, from, source, to, via, route.schedule.clone()], None)

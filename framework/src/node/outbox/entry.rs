@@ -69,7 +69,7 @@ pub struct OutboxEntry {
     pub(crate) packed_as: Option<TransferId>,
     /// The rate that it keeps to. Not in records of earlier builds.
     pub(crate) pace: Option<Pace>,
-    /// Who goes first. Not in records of earlier builds.
+    /// Its priority: who goes first. Not in records of earlier builds.
     pub priority: Priority,
 }
 

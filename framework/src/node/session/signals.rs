@@ -147,7 +147,7 @@ pub struct SendOptions {
     /// The rate that it keeps to, together with others of its group; also after a restart. Default:
     /// as fast as it goes.
     pub pace: Option<Pace>,
-    /// Who goes first where this node's room, its tries and places among its stages are scarce;
+    /// The priority: who goes first where this node's room, its tries and places among its stages are scarce;
     /// also after a restart. Default: [`Priority::Normal`].
     pub priority: Priority,
 }

@@ -3,6 +3,7 @@
 mod cycles;
 mod inboxes;
 mod nodes;
+mod relays;
 mod routes;
 mod settings;
 mod stages;

@@ -40,11 +40,12 @@ impl Checking<'_> {
                 let place = one_of(&format!("{at}.tap.record"), index, route.tap.record.len());
                 self.knows(&place, node);
             }
-            self.relay(&at, route);
+            self.relays(&at, route);
             self.stages(&at, route);
             self.coding(&at, route);
             self.figures(&at, route);
         }
+        self.ways();
     }
 
     fn source(&mut self, at: &str, route: &RouteSpec) {
@@ -130,7 +131,7 @@ impl Checking<'_> {
             };
             self.faults.push(fault);
         }
-        if from_known && route.via.is_none() && !self.can_meet(&route.from, &target.node) {
+        if from_known && route.via.is_empty() && !self.can_meet(&route.from, &target.node) {
             let message = format!("`{}` and `{}` can't reach each other", route.from, target.node);
             let fault = Fault::new("unreachable", place, message);
             let fault = fault
@@ -144,41 +145,11 @@ impl Checking<'_> {
     }
 
     /// Whether one of two nodes can be dialled by the other.
-    fn can_meet(&self, one: &str, other: &str) -> bool {
+    pub(super) fn can_meet(&self, one: &str, other: &str) -> bool {
         let dialled = |name: &str| {
             self.topology.nodes.get(name).is_none_or(|node| !node.dialled_at().is_empty())
         };
         dialled(one) || dialled(other)
-    }
-
-    fn relay(&mut self, at: &str, route: &RouteSpec) {
-        let Some(via) = &route.via else { return };
-        let place = format!("{at}.via");
-        if !self.knows(&place, via) {
-            return;
-        }
-        if *via == route.from || route.to.iter().any(|target| target.node == *via) {
-            let message = format!("`{via}` is an end of this route");
-            let fault = Fault::new("itself", place, message);
-            self.faults.push(fault.label("a relay is a third node"));
-            return;
-        }
-        let is_relay = self.topology.nodes.get(via).is_some_and(|node| node.relay.is_some());
-        if !is_relay {
-            let fault = Fault::new("no-relay", place.clone(), format!("`{via}` is no relay"));
-            let fault = fault.label("it keeps nothing for others");
-            let fault = fault.related(format!("node.{}", quoted(via)), "this node");
-            self.faults
-                .push(fault.help(format!("let it be one: [node.{}] relay = true", quoted(via))));
-        }
-        for end in route.to.iter().map(|target| &target.node).chain([&route.from]) {
-            if !self.can_meet(via, end) {
-                let message = format!("`{end}` and the relay `{via}` can't reach each other");
-                let fault = Fault::new("unreachable", place.clone(), message);
-                let fault = fault.label("neither listens at an address that could be dialled");
-                self.faults.push(fault.related(format!("node.{}", quoted(via)), "the relay"));
-            }
-        }
     }
 
     /// Its codec.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use estafette::node::{NodeConfig, RelayQuota};
+use estafette::pipeline::Priority;
 use serde::Deserialize;
 use toml::Value;
 
@@ -263,12 +264,13 @@ fn route(at: String, value: Value, faults: &mut Vec<Fault>) -> Option<(RouteSpec
         source: source.unwrap_or_else(|| SourceSpec::Kind(Kind::new("", String::new()))),
         to: targets.unwrap_or_default(),
         deliver: deliver(&mut fields),
-        via: fields.text("via"),
+        via: via(&mut fields),
         stages: stages(&mut fields),
         codec: fields.text("codec"),
         expiry: fields.time("expires"),
         chunk_size,
         rate: fields.size("rate"),
+        priority: priority(&mut fields),
         receipt: receipt(&mut fields),
         schedule: schedule(&mut fields),
         expected: expected(&mut fields),
@@ -311,6 +313,12 @@ fn targets(fields: &mut Fields<'_>, to: &[Option<String>]) -> Vec<Target> {
     targets
 }
 
+/// A relay, or a list of relays.
+fn via(fields: &mut Fields<'_>) -> Vec<String> {
+    let Some(via) = fields.value("via") else { return Vec::new() };
+    fields.as_texts("via", via)
+}
+
 fn deliver(fields: &mut Fields<'_>) -> Deliver {
     match fields.text("deliver").as_deref() {
         None | Some("all") => Deliver::All,
@@ -318,6 +326,17 @@ fn deliver(fields: &mut Fields<'_>) -> Deliver {
         Some(_) => {
             fields.parsed("deliver", Err("\"all\" or \"one\" is wanted")).unwrap_or_default()
         }
+    }
+}
+
+fn priority(fields: &mut Fields<'_>) -> Priority {
+    match fields.text("priority").as_deref() {
+        None | Some("normal") => Priority::Normal,
+        Some("high") => Priority::High,
+        Some("low") => Priority::Low,
+        Some(_) => fields
+            .parsed("priority", Err("\"high\", \"normal\" or \"low\" is wanted"))
+            .unwrap_or_default(),
     }
 }
 

@@ -12,6 +12,10 @@ pub(crate) struct Neighbour {
     pub(crate) inboxes: BTreeSet<String>,
     /// Whether a link to it is kept up: it can't dial, or is a relay of this node.
     pub(crate) connect: bool,
+    /// Whether it is a relay that brings what others have made.
+    pub(crate) brings: bool,
+    /// The receivers for whom it is the next relay.
+    pub(crate) reaches: BTreeSet<String>,
 }
 
 impl Topology {
@@ -35,21 +39,38 @@ impl Topology {
         }
         for route in self.routes.values() {
             for target in &route.to {
-                match &route.via {
+                match (route.via.first(), route.via.last()) {
+                    // Who keeps it has something to bring, to one end, and to tell, to the other.
+                    (Some(first), Some(last)) => {
+                        meet(&route.from, first, true);
+                        meet(&target.node, last, true);
+                    }
                     // That it has gone on is told when it has: perhaps long after it arrived.
-                    None => {
+                    _ => {
                         let later = route.receipt == ReceiptWanted::Processed;
                         meet(&route.from, &target.node, later || self.goes_on(target));
-                    }
-                    // Who keeps it has something to bring, to one end, and to tell, to the other.
-                    Some(via) => {
-                        meet(&route.from, via, true);
-                        meet(&target.node, via, true);
                     }
                 }
             }
         }
         for route in self.routes.values() {
+            route.via.windows(2).for_each(|relays| {
+                if let [one, next] = relays {
+                    meet(one, next, true);
+                }
+            });
+        }
+        for route in self.routes.values() {
+            let at = route.via.iter().position(|relay| relay == name);
+            let next = at.and_then(|at| route.via.get(at + 1));
+            let before = at.and_then(|at| route.via.get(at.checked_sub(1)?));
+            if let Some(next) = next {
+                let reaches = route.to.iter().map(|target| target.node.clone());
+                neighbours.entry(next.clone()).or_default().reaches.extend(reaches);
+            }
+            if let Some(before) = before {
+                neighbours.entry(before.clone()).or_default().brings = true;
+            }
             for target in route.to.iter().filter(|target| target.node == name) {
                 let sender = neighbours.entry(route.from.clone()).or_default();
                 sender.inboxes.insert(target.inbox.clone());
@@ -106,6 +127,10 @@ mod tests {
         names.iter().map(|name| (*name).to_owned()).collect()
     }
 
+    fn neighbour(names: &[&str], connect: bool) -> Neighbour {
+        Neighbour { inboxes: inboxes(names), connect, ..Neighbour::default() }
+    }
+
     fn topology(route: RouteSpec) -> Topology {
         Topology::new(".")
             .node("lyon", NodeSpec::default())
@@ -120,7 +145,7 @@ mod tests {
         let post = RouteSpec::new("lyon", Kind::path("out"), Target::new("paris", "letters"));
         let topology = topology(post);
         let paris = topology.neighbours("paris");
-        assert_eq!(paris["lyon"], Neighbour { inboxes: inboxes(&["letters"]), connect: false });
+        assert_eq!(paris["lyon"], neighbour(&["letters"], false));
         assert_eq!(topology.neighbours("lyon")["paris"], Neighbour::default());
         assert_eq!(topology.neighbours("dijon").len(), 0);
     }
@@ -130,22 +155,38 @@ mod tests {
         let post = RouteSpec::new("paris", Kind::path("out"), Target::new("lyon", "letters"));
         let topology = topology(post);
         let lyon = topology.neighbours("lyon");
-        assert_eq!(lyon["paris"], Neighbour { inboxes: inboxes(&["letters"]), connect: true });
+        assert_eq!(lyon["paris"], neighbour(&["letters"], true));
         assert!(!topology.neighbours("paris")["lyon"].connect);
     }
 
     #[test]
     fn by_a_relay_the_ends_know_each_other_and_stay_linked_with_it() {
         let post = RouteSpec::new("lyon", Kind::path("out"), Target::new("brest", "letters"));
-        let topology = topology(RouteSpec { via: Some("dijon".into()), ..post });
+        let topology = topology(RouteSpec { via: vec!["dijon".into()], ..post });
         let brest = topology.neighbours("brest");
-        assert_eq!(brest["dijon"], Neighbour { inboxes: inboxes(&[]), connect: true });
-        assert_eq!(brest["lyon"], Neighbour { inboxes: inboxes(&["letters"]), connect: false });
+        assert_eq!(brest["dijon"], neighbour(&[], true));
+        assert_eq!(brest["lyon"], neighbour(&["letters"], false));
         let lyon = topology.neighbours("lyon");
         assert_eq!(lyon.keys().collect::<Vec<_>>(), ["brest", "dijon"]);
-        assert_eq!(lyon["dijon"], Neighbour { inboxes: inboxes(&[]), connect: true });
+        assert_eq!(lyon["dijon"], neighbour(&[], true));
         assert_eq!(lyon["brest"], Neighbour::default());
         assert_eq!(topology.neighbours("dijon").keys().collect::<Vec<_>>(), ["brest", "lyon"]);
+    }
+
+    #[test]
+    fn relays_of_a_chain_know_those_beside_them_and_no_others() {
+        let post = RouteSpec::new("lyon", Kind::path("out"), Target::new("brest", "letters"));
+        let via = ["dijon", "paris"].map(str::to_owned).to_vec();
+        let topology = topology(RouteSpec { via, ..post });
+        let dijon = topology.neighbours("dijon");
+        assert_eq!(dijon.keys().collect::<Vec<_>>(), ["lyon", "paris"]);
+        let on = Neighbour { reaches: inboxes(&["brest"]), ..neighbour(&[], true) };
+        assert_eq!((&dijon["lyon"], &dijon["paris"]), (&Neighbour::default(), &on));
+        let paris = topology.neighbours("paris");
+        assert_eq!(paris.keys().collect::<Vec<_>>(), ["brest", "dijon"]);
+        assert_eq!(paris["dijon"], Neighbour { brings: true, ..Neighbour::default() });
+        assert_eq!(topology.neighbours("lyon").keys().collect::<Vec<_>>(), ["brest", "dijon"]);
+        assert_eq!(topology.neighbours("brest").keys().collect::<Vec<_>>(), ["lyon", "paris"]);
     }
 
     #[test]

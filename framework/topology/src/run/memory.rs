@@ -11,9 +11,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use estafette::node::{FileStore, OutboxError, OutboxState, Store, blocking};
 use estafette::{Node, TransferId};
 use serde::{Deserialize, Serialize};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::model::ReceiptWanted;
 
+/// Routes that store deliveries at one time.
+const AT_ONCE: usize = 32;
 /// The table of the notes.
 const TABLE: &str = "sent";
 
@@ -48,6 +51,7 @@ pub(super) struct Memory {
     notes: Arc<Mutex<BTreeMap<String, Note>>>,
     /// The route of each transfer, and its target.
     ways: Arc<Mutex<HashMap<TransferId, Way>>>,
+    turns: Arc<Semaphore>,
 }
 
 impl Memory {
@@ -62,9 +66,21 @@ impl Memory {
             let notes: BTreeMap<String, Note> = notes.collect();
             let ways = notes.values().map(|note| (note.id, way_of(note)));
             let ways = Arc::new(Mutex::new(ways.collect()));
-            Ok(Self { store: Arc::new(store), notes: Arc::new(Mutex::new(notes)), ways })
+            Ok(Self {
+                store: Arc::new(store),
+                notes: Arc::new(Mutex::new(notes)),
+                ways,
+                turns: Arc::new(Semaphore::new(AT_ONCE)),
+            })
         })
         .await
+    }
+
+    /// Waits for the turn of a route to send: each that does has threads and buffers for a while, and
+    /// a file may have thousands of routes, which all begin when it is started.
+    pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        // It is never closed.
+        self.turns.acquire().await.ok()
     }
 
     fn notes(&self) -> MutexGuard<'_, BTreeMap<String, Note>> {

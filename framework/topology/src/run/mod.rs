@@ -21,8 +21,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use estafette::node::{
-    HostError, KeyFileError, KindError, MemoryStore, NodeBuilder, NodeConfig, StageRegistry,
-    StartError, Trust, TrustError, TrustedPeer, blocking,
+    HostError, KeyFileError, KindError, MemoryStore, NodeBuilder, NodeConfig, RelayWays,
+    StageRegistry, StartError, Trust, TrustError, TrustedPeer, blocking,
 };
 use estafette::pipeline::Inbox;
 use estafette::{Identity, Node, PeerId, TransferId};
@@ -246,6 +246,7 @@ impl Topology {
             .store(self.trusted(name, &ids)?)
             .identity(identity.clone())
             .stages(registry.clone())
+            .relay_ways(self.relay_ways(name, &ids))
             .config(config);
         for address in &spec.listen {
             builder = builder.listen(address);
@@ -382,6 +383,20 @@ impl Topology {
         neighbours.filter_map(peer).collect()
     }
 
+    /// Where a node hands packages on to other relays, and which bring it some.
+    fn relay_ways(&self, name: &str, ids: &BTreeMap<String, PeerId>) -> RelayWays {
+        let mut ways = RelayWays::default();
+        for (other, neighbour) in self.neighbours(name) {
+            let Some(&id) = ids.get(&other) else { continue };
+            if neighbour.brings {
+                ways.from.insert(id);
+            }
+            let reached = neighbour.reaches.iter().filter_map(|receiver| ids.get(receiver));
+            ways.next.extend(reached.map(|&receiver| (receiver, id)));
+        }
+        ways
+    }
+
     fn routes_from(
         &self,
         name: &str,
@@ -406,7 +421,7 @@ impl Topology {
                     goes_on: Arc::new(goes_on),
                     recorders: Arc::new(recorders),
                     name: route.as_str().into(),
-                    via: spec.via.as_ref().and_then(|via| ids.get(via).copied()),
+                    via: spec.via.first().and_then(|via| ids.get(via).copied()),
                     spec: Arc::new(spec.clone()),
                     targets: Arc::new(targets),
                     places: self.places(),

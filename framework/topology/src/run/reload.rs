@@ -80,6 +80,7 @@ impl RunningNode {
         }
         // Who is let in finds what it is let in for.
         let outdated = self.let_in(new.peers_of(&name, &ids), &changes.peers)?;
+        self.node.set_relay_ways(new.relay_ways(&name, &ids));
         for route in routes.iter().filter(|route| self.sends_otherwise(route)) {
             changes.routes.entry(route.name.to_string()).or_insert(Change::Changed);
         }

@@ -9,6 +9,7 @@ use estafette::delivery::ContentKind;
 use estafette::node::{Destination, Pace, SendError, SendOptions, StageRegistry, blocking};
 use estafette::pipeline::{Compression, Source};
 use estafette::{Node, PeerId, TransferId};
+use futures_util::future::join_all;
 use tokio::sync::broadcast;
 
 use super::memory::{Memory, Note, now};
@@ -21,6 +22,8 @@ pub(super) const QUIET: Duration = Duration::from_secs(2);
 pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// So much longer than a look took is waited until the next one.
 const IDLE_SHARE: u32 = 20;
+/// Targets that are sent to at one time.
+const AT_ONCE: usize = 32;
 /// After a failure, doubled each time.
 pub(super) const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
@@ -164,27 +167,49 @@ impl Route {
         F: Fn() -> S,
         S: Future<Output = Result<Box<dyn Source>, RouteError>>,
     {
-        let mut sent_any = false;
-        for (target, peer) in &*self.targets {
-            let key = self.key(target, entry);
-            let last = self.memory.last(&self.node, &key).await?;
-            if last.is_some_and(|last| last.mark == mark) {
-                continue;
+        let (mut left, mut outcome) = (Vec::new(), Ok(()));
+        for target in &*self.targets {
+            match self.memory.last(&self.node, &self.key(&target.0, entry)).await {
+                Ok(last) if last.as_ref().is_some_and(|last| last.mark == mark) => {}
+                Ok(_) => left.push(target),
+                // One that fails keeps no other back.
+                Err(error) => outcome = Err(error.into()),
             }
-            let source = source().await?;
-            let id = TransferId::random();
-            let (mark, to) = (mark.to_owned(), String::new());
-            let mut note = Note { key, id, mark, to, at: now(), stored: false, delivered: false };
-            self.memory.put(&note).await?;
-            let to = Destination::Peer(*peer, target.inbox.clone());
-            let name = source.content().name.to_string();
-            let sent = self.node.send_with(to, source, self.options(id)).await?;
-            note.stored = true;
-            sent_any = true;
-            self.memory.put(&note).await?;
-            self.tell(RouteNews::Sent { id: sent.id(), name, to: target.to_string() });
         }
-        Ok(sent_any)
+        if !left.is_empty() {
+            let _turn = self.memory.turn().await;
+            for some in left.chunks(AT_ONCE) {
+                let each = some.iter().map(|target| self.send_to_one(target, entry, mark, &source));
+                outcome = join_all(each).await.into_iter().fold(outcome, Result::and);
+            }
+        }
+        outcome.map(|()| !left.is_empty())
+    }
+
+    /// Sends to a target what it was not sent yet.
+    async fn send_to_one<S, F>(
+        &self,
+        (target, peer): &(Target, PeerId),
+        entry: &str,
+        mark: &str,
+        source: &F,
+    ) -> Result<(), RouteError>
+    where
+        F: Fn() -> S,
+        S: Future<Output = Result<Box<dyn Source>, RouteError>>,
+    {
+        let (key, source) = (self.key(target, entry), source().await?);
+        let id = TransferId::random();
+        let (mark, to) = (mark.to_owned(), String::new());
+        let mut note = Note { key, id, mark, to, at: now(), stored: false, delivered: false };
+        self.memory.put(&note).await?;
+        let to = Destination::Peer(*peer, target.inbox.clone());
+        let name = source.content().name.to_string();
+        let sent = self.node.send_with(to, source, self.options(id)).await?;
+        note.stored = true;
+        self.memory.put(&note).await?;
+        self.tell(RouteNews::Sent { id: sent.id(), name, to: target.to_string() });
+        Ok(())
     }
 
     pub(super) fn options(&self, id: TransferId) -> SendOptions {
@@ -205,6 +230,7 @@ impl Route {
             via: self.via,
             expiry: spec.expiry,
             id: Some(id),
+            priority: spec.priority,
             pace: spec.rate.map(|rate| Pace { group: self.name.to_string(), rate }),
             ..SendOptions::default()
         }

@@ -117,12 +117,12 @@ impl Tasks {
         });
         take_back(node, memory, left.values().chain(inboxes.values().flatten())).await;
         for (name, route) in left {
-            self.routes.insert(name, tokio::task::spawn_local(route.run()));
+            self.routes.insert(name, spawn(route.run()));
         }
         for (inbox, routes) in inboxes {
             let names = routes.iter().map(|route| route.name.to_string()).collect();
             let onward = Onward { node: node.clone(), inbox: inbox.clone(), routes };
-            self.inboxes.insert(inbox, (names, tokio::task::spawn_local(onward.run())));
+            self.inboxes.insert(inbox, (names, spawn(onward.run())));
         }
         if self.linked.as_ref().is_none_or(|(linked, _)| *linked != connect) {
             if let Some((_, task)) = self.linked.take() {
@@ -132,6 +132,11 @@ impl Tasks {
             self.linked = Some((connect, task));
         }
     }
+}
+
+/// Runs it in a box, whose memory goes when it ends: that of a task stays for as long as its handle.
+fn spawn(work: impl Future<Output = ()> + 'static) -> JoinHandle<()> {
+    tokio::task::spawn_local(Box::pin(work))
 }
 
 /// Takes back what waits for ids that targets had once, and will not get it, or for a relay that

@@ -128,7 +128,7 @@ impl Making<'_> {
             "deliver": { "enum": ["all", "one"],
                 "description": "Whether each delivery goes to all, or to the one that has least \
                                 to do" },
-            "via": text("A relay, which keeps deliveries for receivers who are away"),
+            "via": texts("The relays that keep deliveries for receivers who are away, in their order"),
             "stages": described("Filters that the content passes at the sender, and then coders \
                                  that every chunk passes", self.stages()),
             "codec": { "enum": self.codecs(), "description": "The codec of chunks" },
@@ -136,6 +136,8 @@ impl Making<'_> {
                                   most"),
             "chunk_size": self.size("Bytes of a chunk, a power of two from 1 KiB to 4 MiB"),
             "rate": self.size("Bytes of content in each second, of all its deliveries together"),
+            "priority": { "enum": ["high", "normal", "low"],
+                "description": "Who goes first where room at the sender is scarce" },
             "receipt": { "enum": ["delivered", "processed"],
                 "description": "The word of the receiver by which a delivery is done" },
             "schedule": any("The times at which the source is sent", [

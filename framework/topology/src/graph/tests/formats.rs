@@ -125,7 +125,7 @@ fn stages_stand_in_the_order_in_which_chunks_pass_them() {
 fn what_a_route_names_and_nobody_has_is_drawn_as_missing() {
     let nowhere = RouteSpec {
         source: SourceSpec::Inbox("none".into()),
-        via: Some("lyon".into()),
+        via: vec!["lyon".into()],
         to: vec![Target::new("oslo", "letters"), Target::new("paris", "letters")],
         ..RouteSpec::new("paris", Kind::path(""), Target::new("", ""))
     };

@@ -57,7 +57,7 @@ fn source() -> impl Strategy<Value = SourceSpec> {
 
 fn route() -> impl Strategy<Value = RouteSpec> {
     let targets = proptest::collection::vec((name(), name()), 0..5);
-    let via = proptest::option::of(name());
+    let via = proptest::collection::vec(name(), 0..3);
     let schedule = prop_oneof![
         Just(Schedule::Once),
         Just(Schedule::Change),

@@ -62,7 +62,7 @@ pub(super) fn chain() -> Topology {
             "report",
             RouteSpec {
                 schedule: Schedule::Every(Duration::from_secs(300)),
-                via: Some("hub".into()),
+                via: vec!["hub".into()],
                 ..RouteSpec::new("nice", Kind::path("report.csv"), Target::new("paris", "archive"))
             },
         )
@@ -76,7 +76,7 @@ pub(super) fn chain() -> Topology {
                 ..RouteSpec::new("paris", Kind::path(""), Target::new("lyon", "letters"))
             },
         );
-    topology.routes.get_mut("post").expect("a route").via = Some("hub".into());
+    topology.routes.get_mut("post").expect("a route").via = vec!["hub".into()];
     topology
 }
 
@@ -129,7 +129,7 @@ pub(super) fn awkward() -> Topology {
     let mut topology = Topology::new("/srv");
     for (at, name) in AWKWARD.into_iter().enumerate() {
         let route = RouteSpec::new(name, Kind::path(name), Target::new(next(at), next(at)));
-        let via = (at % 3 == 0).then(|| next(at + 1).to_owned());
+        let via = (at % 3 == 0).then(|| next(at + 1).to_owned()).into_iter().collect();
         topology = topology
             .node(name, NodeSpec { listen: vec![name.into()], ..NodeSpec::default() })
             .inbox(name, InboxSpec::at(name, Kind::folder(name)))

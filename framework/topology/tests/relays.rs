@@ -1,0 +1,143 @@
+//! Routes by relays, on real sockets and disks: kept for who is away, and handed on.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails says so")]
+
+use std::path::Path;
+use std::time::Duration;
+
+use estafette::TransferNews;
+use estafette::node::{Direction, NodeEvent, TransferEvent};
+use estafette_actors::standard;
+use estafette_topology::{Document, RunningNode, Topology};
+
+/// Nothing here takes longer unless it hangs.
+const HANGS: Duration = Duration::from_secs(60);
+
+fn write(folder: &Path, text: &str) -> Topology {
+    let file = folder.join("topology.toml");
+    std::fs::write(&file, text).unwrap();
+    Topology::load(file, &standard()).unwrap_or_else(|error| panic!("{error}"))
+}
+
+async fn start(topology: &Topology, name: &str) -> RunningNode {
+    topology.start(name, standard()).await.unwrap()
+}
+
+/// Waits until a node has taken so many deliveries since it was started.
+async fn takes(node: &RunningNode, count: usize) {
+    let mut events = node.node().events_since_start().unwrap_or_else(|| node.node().events());
+    let taken = async {
+        let mut taken = 0;
+        while taken < count {
+            let event = events.next().await.expect("the node runs");
+            if let NodeEvent::Transfer(TransferEvent {
+                direction: Direction::Incoming,
+                news: TransferNews::Delivered { .. },
+                ..
+            }) = event
+            {
+                taken += 1;
+            }
+        }
+    };
+    tokio::time::timeout(HANGS, taken).await.expect("what the route says arrives");
+}
+
+fn read(folder: &Path, path: &str) -> String {
+    std::fs::read_to_string(folder.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+const TWO_NODES: &str = r#"
+    state = "state"
+
+    [node.lyon]
+
+    [node.paris]
+    listen = "unix:{here}/paris.sock"
+
+    [inbox.letters]
+    node = "paris"
+    sink = { folder = "in" }
+
+    [route.post]
+    from = "lyon"
+    source = { paths = "letter" }
+    to = "paris/letters"
+"#;
+
+fn here(folder: &Path, text: &str) -> String {
+    text.replace("{here}", folder.to_str().unwrap())
+}
+
+#[tokio::test]
+async fn by_a_relay_it_reaches_who_comes_when_the_sender_has_gone() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    std::fs::write(folder.join("letter"), "Dear Paris").unwrap();
+    let text = here(folder, TWO_NODES).replace("to = \"paris", "via = \"dijon\"\n to = \"paris")
+        + &here(folder, "[node.dijon]\n listen = \"unix:{here}/dijon.sock\"\n relay = true");
+    let topology = write(folder, &text);
+    let (dijon, lyon) = (start(&topology, "dijon").await, start(&topology, "lyon").await);
+    is_relayed(&dijon).await;
+    lyon.shutdown().await;
+    let paris = start(&topology, "paris").await;
+    takes(&paris, 1).await;
+    assert_eq!(read(folder, "in/letter"), "Dear Paris");
+    paris.shutdown().await;
+    dijon.shutdown().await;
+}
+
+/// Waits until a relay has something.
+async fn is_relayed(node: &RunningNode) {
+    let mut events = node.node().events_since_start().unwrap_or_else(|| node.node().events());
+    let kept = async {
+        loop {
+            let event = events.next().await.expect("the node runs");
+            if let NodeEvent::Transfer(TransferEvent {
+                news: TransferNews::Relayed { .. }, ..
+            }) = event
+            {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(HANGS, kept).await.expect("the relay keeps it");
+}
+
+#[tokio::test]
+async fn by_two_relays_it_reaches_who_knows_only_the_second_also_after_a_reload() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    std::fs::write(folder.join("letter"), "Dear Paris").unwrap();
+    let relays = "[node.dijon]\n listen = \"unix:{here}/dijon.sock\"\n relay = true\n\
+                  [node.nice]\n listen = \"unix:{here}/nice.sock\"\n relay = true";
+    let by_one = here(folder, TWO_NODES).replace("to = \"paris", "via = \"dijon\"\n to = \"paris")
+        + &here(folder, relays);
+    let by_two = by_one.replace("via = \"dijon\"", "via = [\"dijon\", \"nice\"]");
+    // The relays run before the file says that there is a second one on the way.
+    let topology = write(folder, &by_one);
+    let (mut dijon, mut nice) = (start(&topology, "dijon").await, start(&topology, "nice").await);
+    let topology = write(folder, &by_two);
+    dijon.reload(&topology).await.unwrap();
+    nice.reload(&topology).await.unwrap();
+    let lyon = start(&topology, "lyon").await;
+    is_relayed(&lyon).await;
+    lyon.shutdown().await;
+    dijon.shutdown().await;
+    let dijon = start(&topology, "dijon").await;
+    let paris = start(&topology, "paris").await;
+    takes(&paris, 1).await;
+    assert_eq!(read(folder, "in/letter"), "Dear Paris");
+    // Its sender has the word of it, by both.
+    let lyon = start(&topology, "lyon").await;
+    let told = async {
+        while lyon.pending().await.unwrap().open > 0 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(HANGS, told).await.expect("the word comes back");
+    assert_eq!(lyon.pending().await.unwrap().dead, 0);
+    for node in [lyon, dijon, nice, paris] {
+        node.shutdown().await;
+    }
+}

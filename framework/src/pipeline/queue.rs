@@ -118,7 +118,7 @@ impl Waiting {
     fn wait(&mut self, priority: Priority) -> oneshot::Receiver<Turn> {
         let (turn, is_due) = oneshot::channel();
         self.came += 1;
-        if self.came % SWEEP == 0 {
+        if self.came.is_multiple_of(SWEEP) {
             self.waiting.iter_mut().for_each(|line| line.retain(|(_, turn)| !turn.is_closed()));
         }
         self.waiting[priority.rank()].push_back((self.came, turn));

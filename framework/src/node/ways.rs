@@ -8,8 +8,8 @@ use std::sync::{PoisonError, RwLock};
 
 use crate::wire::PeerId;
 
-/// What a relay is told of other relays: to whom it hands packages on, and who may hand it packages
-/// that others have made. The default: to nobody, and nobody.
+/// The ways of a relay to others: to whom it hands packages on, and who may hand it packages that
+/// others have made. The default: to nobody, and nobody.
 ///
 /// A package stays sealed for its receiver on its whole way, and expires at each relay when it
 /// would at its sender. Each relay keeps it until the receiver's word has come back, and charges it

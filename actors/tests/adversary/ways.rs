@@ -96,6 +96,37 @@ async fn each_address_and_what_it_said_is_in_the_error() {
 }
 
 #[tokio::test]
+async fn an_address_that_says_nothing_hides_no_word_of_another_and_is_named() {
+    let world = World::new(4).await;
+    let (_held, silent) = mute();
+    // Nobody listens there, and nobody else is given that port.
+    let held = tokio::net::TcpSocket::new_v4().unwrap();
+    held.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let closed = held.local_addr().unwrap().to_string();
+    let config = NodeConfig { dial_for: Duration::from_millis(1), ..patient() };
+    let nantes = node("nantes", &Identity::generate(), config)
+        .peer("paris", world.paris.peer(), [silent.as_str(), &closed])
+        .start()
+        .await
+        .unwrap();
+    // Its patience is over before the one dial is that goes on: a later delivery hears more of it.
+    let mut said = String::new();
+    for _ in 0..200 {
+        said = within(nantes.send("paris/in", source(b"x")).await.unwrap().delivered())
+            .await
+            .unwrap_err()
+            .to_string();
+        if said.contains("refused") {
+            break;
+        }
+    }
+    let (mute, refused) = (format!("({silent}: no answer within "), format!("; {closed}: "));
+    assert!(said.contains(&mute) && said.contains(&refused) && said.contains("refused"), "{said}");
+    nantes.abort().await;
+    world.unharmed().await;
+}
+
+#[tokio::test]
 async fn what_the_node_itself_has_said_waits_for_no_other_address() {
     let world = World::new(3).await;
     let (_held, silent) = mute();

@@ -4,6 +4,8 @@
 //! Invariant: only a connection whose other end has proved the peer's key is greeted, and one at a
 //! time. Whatever else is under way has no effect at the peer but a connection in its handshake.
 
+mod tried;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,15 +15,17 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::half_open::Source;
 use super::link::{NewLink, offer, protocol, receive_control, receive_handshake, send_handshake};
 use super::link_failure::LinkFailure;
-use super::race::{Progress, Race, Way};
+use super::race::{Progress, Race};
 use super::session::signals::DialFailed;
 use super::shared::NodeShared;
 use super::transport::{Connection, Io};
 use crate::wire::{
     Choice, Control, ControlOpener, ControlSealer, Established, KnockKey, LaneInitiator,
-    LinkInitiator, PeerId, Preamble, PreambleReply, Purpose, REPLY_LENGTH, RefuseReason,
-    SecretBytes, lane_prologue, prologue,
+    LinkInitiator, PeerId, Preamble, PreambleReply, Purpose, REPLY_LENGTH, SecretBytes,
+    lane_prologue, prologue,
 };
+
+pub(crate) use tried::Tried;
 
 /// How long a greeting that is not answered holds up another way that has proved the peer's key; it
 /// is taken up again when that fails.
@@ -50,17 +54,28 @@ pub(crate) async fn dial_any(
     peer: PeerId,
     addresses: &[String],
     token: Option<&SecretBytes>,
+    tried: Tried,
 ) -> Result<NewLink, DialFailed> {
     let timeout = shared.config.handshake_timeout;
     let transport = &shared.transport;
     let mut race = Race::new(
         addresses,
-        |address| in_time(timeout, async move { Ok(transport.resolve(address).await?) }),
-        |address, progress| {
+        |way| {
+            let (tried, name) = (&tried, way.clone());
+            tried.begun(way.clone());
+            in_time(timeout, async move {
+                let found = transport.resolve(&name.at).await?;
+                tried.looked_up(&name);
+                Ok(found)
+            })
+        },
+        |way, progress| {
+            tried.begun(way.clone());
+            let address = way.at.clone();
             Box::pin(in_time(timeout, async move { open(shared, peer, &address, progress).await }))
         },
     );
-    let (mut tried, mut put_off) = (Tried::default(), VecDeque::new());
+    let mut put_off = VecDeque::new();
     loop {
         let again = if race.has_reached() { None } else { put_off.pop_front() };
         let (way, greeted) = match again {
@@ -88,14 +103,14 @@ pub(crate) async fn dial_any(
         match greeted {
             Ok(link) => return Ok(link),
             Err(failure) => {
-                tried.note(way, failure);
-                // The peer itself has spoken, and says the same by any other way.
+                tried.failed(way, failure);
                 if tried.is_decided() {
                     break;
                 }
             }
         }
     }
+    drop((race, put_off));
     Err(tried.told(peer))
 }
 
@@ -104,45 +119,6 @@ async fn in_time<T>(
     work: impl Future<Output = Result<T, LinkFailure>>,
 ) -> Result<T, LinkFailure> {
     tokio::time::timeout(timeout, work).await.unwrap_or(Err(LinkFailure::Timeout(timeout)))
-}
-
-/// What each way said.
-#[derive(Default)]
-struct Tried {
-    said: Vec<(Way, String)>,
-    refused: Option<RefuseReason>,
-    /// Of the best way: where nobody answers now, the peer may be tomorrow, whoever sits at the
-    /// others.
-    hope: Option<Hope>,
-}
-
-impl Tried {
-    fn note(&mut self, way: Way, failure: LinkFailure) {
-        let hope = match &failure {
-            LinkFailure::Protocol(_) => Hope::None,
-            LinkFailure::Unanswered(_) => Hope::Little,
-            _ => Hope::Some,
-        };
-        self.hope = Some(self.hope.map_or(hope, |other| other.min(hope)));
-        self.said.push((way, failure.to_string()));
-        if let LinkFailure::Refused(reason) = failure {
-            self.refused = Some(reason);
-        }
-    }
-
-    fn is_decided(&self) -> bool {
-        use RefuseReason::{Busy, Other, ShuttingDown, TooManyLinks};
-        self.refused
-            .as_ref()
-            .is_some_and(|reason| !matches!(reason, Busy | ShuttingDown | TooManyLinks | Other(_)))
-    }
-
-    fn told(mut self, peer: PeerId) -> DialFailed {
-        self.said.sort_by_key(|(way, _)| way.order());
-        let said: Vec<_> = self.said.iter().map(|(way, said)| format!("{way}: {said}")).collect();
-        let message = format!("{} could not be reached ({})", peer.short(), said.join("; "));
-        DialFailed { message, refused: self.refused, hope: self.hope.unwrap_or(Hope::Some) }
-    }
 }
 
 /// Connects, and exchanges keys.

@@ -79,8 +79,9 @@ impl Drop for Progress {
 }
 
 type Attempt<'a, T> = LocalBoxFuture<'a, Result<T, LinkFailure>>;
-/// What stands behind an address: its number, as it was given, and all that it stands for.
-type Found = (usize, String, Result<Vec<String>, LinkFailure>);
+type Begin<'a, T> = dyn Fn(&Way, Progress) -> Attempt<'a, T> + 'a;
+/// What stands behind an address: the way as it was given, and all that it stands for.
+type Found = (Way, Result<Vec<String>, LinkFailure>);
 /// How a way ended.
 pub(super) type Ended<T> = (Way, Result<T, LinkFailure>);
 
@@ -91,7 +92,7 @@ pub(super) struct Race<'a, T> {
     under_way: FuturesUnordered<LocalBoxFuture<'a, Ended<T>>>,
     /// Ended while something else was awaited.
     ended: VecDeque<Ended<T>>,
-    attempt: Box<dyn Fn(String, Progress) -> Attempt<'a, T> + 'a>,
+    attempt: Box<Begin<'a, T>>,
     begun: usize,
     next_at: Instant,
     answers: Rc<Answers>,
@@ -102,16 +103,17 @@ impl<'a, T: 'a> Race<'a, T> {
     /// while it has hope.
     pub(super) fn new<L>(
         addresses: &'a [String],
-        look_up: impl Fn(&'a str) -> L,
-        attempt: impl Fn(String, Progress) -> Attempt<'a, T> + 'a,
+        look_up: impl Fn(&Way) -> L,
+        attempt: impl Fn(&Way, Progress) -> Attempt<'a, T> + 'a,
     ) -> Self
     where
         L: Future<Output = Result<Vec<String>, LinkFailure>> + 'a,
     {
         let now = Instant::now();
         let looked_up = |(number, given): (usize, &'a String)| {
-            let found = look_up(given);
-            Box::pin(async move { (number, given.clone(), found.await) }) as LocalBoxFuture<'a, _>
+            let way = Way { order: (0, number), at: given.clone(), given: given.clone() };
+            let found = look_up(&way);
+            Box::pin(async move { (way, found.await) }) as LocalBoxFuture<'a, _>
         };
         Self {
             looking_up: addresses.iter().enumerate().map(looked_up).collect(),
@@ -162,9 +164,9 @@ impl<'a, T: 'a> Race<'a, T> {
             let (may_begin, due) = (!self.waiting.is_empty() && self.begun < MOST, self.due());
             tokio::select! {
                 biased;
-                Some((number, given, found)) = self.looking_up.next() => match found {
-                    Ok(found) => self.found(number, &given, found),
-                    Err(error) => return Some((Way { order: (0, number), at: given.clone(), given }, Err(error))),
+                Some((way, found)) = self.looking_up.next() => match found {
+                    Ok(found) => self.found(&way, found),
+                    Err(error) => return Some((way, Err(error))),
                 },
                 Some(ended) = self.under_way.next() => {
                     if ended.1.is_err() {
@@ -191,10 +193,10 @@ impl<'a, T: 'a> Race<'a, T> {
         }
     }
 
-    fn found(&mut self, number: usize, given: &str, found: Vec<String>) {
+    fn found(&mut self, looked_up: &Way, found: Vec<String>) {
         let ways = found.into_iter().enumerate().map(|(place, at)| Way {
-            order: (place, number),
-            given: given.to_owned(),
+            order: (place, looked_up.order.1),
+            given: looked_up.given.clone(),
             at,
         });
         self.waiting.extend(ways);
@@ -204,7 +206,7 @@ impl<'a, T: 'a> Race<'a, T> {
     fn begin(&mut self) {
         let Some(way) = self.waiting.pop() else { return };
         let attempt = (self.attempt)(
-            way.at.clone(),
+            &way,
             Progress { answered: Cell::new(false), all: Rc::clone(&self.answers) },
         );
         self.under_way.push(Box::pin(async move { (way, attempt.await) }));
@@ -227,11 +229,11 @@ mod tests {
     }
 
     /// Names stand for what is behind their `=`, the rest for itself.
-    async fn look_up(given: &str) -> Result<Vec<String>, LinkFailure> {
+    async fn look_up(given: String) -> Result<Vec<String>, LinkFailure> {
         match given.split_once('=') {
             Some((_, "")) => Err(LinkFailure::Unanswered("no such name".into())),
             Some((_, found)) => Ok(found.split(',').map(str::to_owned).collect()),
-            None => Ok(vec![given.to_owned()]),
+            None => Ok(vec![given]),
         }
     }
 
@@ -239,7 +241,9 @@ mod tests {
     /// others are reached.
     fn race<'a>(given: &'a [String], log: &Log) -> Race<'a, String> {
         let log = Rc::clone(log);
-        Race::new(given, look_up, move |at, progress| {
+        let look_up = |way: &Way| look_up(way.given.clone());
+        Race::new(given, look_up, move |way, progress| {
+            let at = way.at.clone();
             log.borrow_mut().push(at.clone());
             Box::pin(async move {
                 match at.trim_end_matches(|last: char| last.is_ascii_digit()) {

@@ -10,7 +10,7 @@ use super::Session;
 use super::lanes::LanePhase;
 use super::signals::{Close, DialFailed, Drain, Know, LinkLost, LinkUp, Retire, StayConnected};
 use crate::delivery::{Failure, FailureKind, receiving, sending};
-use crate::node::dialling::{self, Hope};
+use crate::node::dialling::{self, Hope, Tried};
 use crate::node::door::at_the_door;
 use crate::node::events::NodeEvent;
 use crate::node::hub::SessionIdle;
@@ -48,12 +48,13 @@ impl Session {
             (Arc::clone(&self.shared), self.peer, self.addresses.clone(), self.token.clone());
         let wait = self.backoff();
         self.attempts += 1;
-        let session = ctx.address();
+        self.tried = Tried::default();
+        let (session, tried) = (ctx.address(), self.tried.clone());
         actix::spawn(async move {
             tokio::time::sleep(wait).await;
             let at = Arc::clone(&shared);
             match at_the_door(&shared, move || async move {
-                dialling::dial_any(&at, peer, &addresses, token.as_ref()).await
+                dialling::dial_any(&at, peer, &addresses, token.as_ref(), tried).await
             })
             .await
             {
@@ -170,18 +171,6 @@ impl Session {
         if self.was_trusted && !self.closing {
             let label = self.shared.trust.label(&self.peer);
             ctx.notify(Close { reason: format!("{label}: {why}"), refuse: Some(refuse) });
-        }
-    }
-
-    fn unreachable_for(&mut self, patience: Duration) -> String {
-        if self.addresses.is_empty() {
-            format!("no address of {} is known, and it has not connected", self.name)
-        } else {
-            let why = self
-                .unreached
-                .take()
-                .unwrap_or_else(|| format!("{} could not be reached", self.name));
-            format!("{why} for {patience:?}; is it running, and is the address right?")
         }
     }
 

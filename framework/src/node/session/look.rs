@@ -1,6 +1,7 @@
 //! A view of a session: its link, and the transfers under way.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::{Context, Handler, MessageResult};
 
@@ -11,6 +12,20 @@ use crate::node::snapshot::{LinkSnapshot, LinkState, ObserveSession, SessionSeen
 use crate::wire::printable;
 
 impl Session {
+    /// Why nobody is there, each address with what it has said so far.
+    pub(super) fn unreachable_for(&mut self, patience: Duration) -> String {
+        if self.addresses.is_empty() {
+            format!("no address of {} is known, and it has not connected", self.name)
+        } else {
+            let why = self
+                .unreached
+                .take()
+                .or_else(|| self.tried.so_far(self.peer))
+                .unwrap_or_else(|| format!("{} could not be reached", self.name));
+            format!("{why} for {patience:?}; is it running, and is the address right?")
+        }
+    }
+
     /// Whose link the next one is.
     pub(super) fn link_seat(&self) -> LinkSeat {
         LinkSeat {

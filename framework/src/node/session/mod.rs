@@ -38,6 +38,7 @@ pub(crate) use self::lifecycle::refusal_kind;
 use self::messages::MessageRoad;
 use self::outgoing::OutgoingTransfer;
 use self::signals::{Command, ControlIn, Order};
+use super::dialling::Tried;
 use super::hub::Hub;
 use super::lane::{Lane, LaneHandle};
 use super::link::LiveLink;
@@ -90,6 +91,8 @@ pub(crate) struct Session {
     refusals: words::Refusals,
     /// What came of the last dial that failed, since the link was up.
     unreached: Option<String>,
+    /// The last dial, which may be under way.
+    tried: Tried,
     down_since: Instant,
     ever_up: bool,
     /// Whether the link is kept up without anything to do.
@@ -164,6 +167,7 @@ impl Session {
             hopeless: 0,
             refusals: words::Refusals::default(),
             unreached: None,
+            tried: Tried::default(),
             down_since: Instant::now(),
             ever_up: false,
             stays: false,

@@ -37,6 +37,19 @@ pub enum AddressError {
         /// The kind of address that it is.
         kind: &'static str,
     },
+    /// A link-local address without the link: there may be one of it on each.
+    #[error(
+        "{given:?} can't be dialled: it is an address of one link, so say by which network \
+         interface of the dialling machine, as in [{ip}%eth0]:{port}"
+    )]
+    NoLink {
+        /// The address.
+        given: String,
+        /// The IP address in it.
+        ip: Ipv6Addr,
+        /// The port in it.
+        port: u16,
+    },
     /// A zone that this machine has no network for.
     #[error("{given:?} can't be used: this machine has no network interface {zone:?}")]
     NoZone {
@@ -54,10 +67,17 @@ pub fn check_address(given: &str) -> Result<(), AddressError> {
     if port == 0 {
         return Err(AddressError::NoPort { given: given.to_owned() });
     }
-    let kind = match host.split('%').next().unwrap_or(host).parse::<IpAddr>() {
-        Ok(ip) if ip.is_unspecified() => "a wildcard",
-        Ok(ip) if ip.is_multicast() => "a multicast group",
-        Ok(IpAddr::V4(ip)) if ip.is_broadcast() => "a broadcast address",
+    let Ok(ip) = host.split('%').next().unwrap_or(host).parse::<IpAddr>() else { return Ok(()) };
+    // One of the older family inside the newer is dialled as what it is.
+    let kind = match ip.to_canonical() {
+        ip if ip.is_unspecified() => "a wildcard",
+        ip if ip.is_multicast() => "a multicast group",
+        IpAddr::V4(ip) if ip.is_broadcast() => "a broadcast address",
+        // What begins with 0 means this network itself (RFC 1122, section 3.2.1.3).
+        IpAddr::V4(ip) if ip.octets()[0] == 0 => "an address that begins with 0",
+        IpAddr::V6(ip) if ip.is_unicast_link_local() && !host.contains('%') => {
+            return Err(AddressError::NoLink { given: given.to_owned(), ip, port });
+        }
         _ => return Ok(()),
     };
     Err(AddressError::NotOne { given: given.to_owned(), kind })
@@ -172,10 +192,20 @@ mod tests {
         // Eight groups and a port, without brackets: nobody could tell where the port begins.
         assert!(matches!(check_address("2001:db8::7:7400"), Err(AddressError::Form { .. })));
         assert!(matches!(check_address("paris:0"), Err(AddressError::NoPort { .. })));
-        for none in ["0.0.0.0:7", "[::]:7", "224.0.0.1:7", "[ff02::1%eth0]:7", "255.255.255.255:7"]
-        {
+        for none in [
+            "0.0.0.0:7",
+            "[::]:7",
+            "224.0.0.1:7",
+            "[ff02::1%eth0]:7",
+            "255.255.255.255:7",
+            "0.1.2.3:44",
+            "[::ffff:0.0.0.0]:7",
+        ] {
             assert!(matches!(check_address(none), Err(AddressError::NotOne { .. })), "{none}");
         }
+        let no_link = check_address("[fe80::1]:7400").unwrap_err();
+        assert!(matches!(no_link, AddressError::NoLink { .. }), "{no_link}");
+        assert!(no_link.to_string().contains("[fe80::1%eth0]:7400"), "{no_link}");
     }
 
     #[tokio::test]

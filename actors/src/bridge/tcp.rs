@@ -8,7 +8,8 @@ use std::net::SocketAddr;
 
 use estafette::node::{Connection, Listener, Streamed, Transport};
 use futures_util::future::BoxFuture;
-use tokio::net::{TcpListener, TcpStream};
+use socket2::SockRef;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::address::{check_address, resolve};
 
@@ -45,11 +46,41 @@ impl Transport for Tcp {
 
     fn listen<'a>(&'a self, address: &'a str) -> BoxFuture<'a, io::Result<Box<dyn Listener>>> {
         Box::pin(async move {
-            let listener = TcpListener::bind(&resolve(address).await?[..]).await?;
+            let listener = bind(&resolve(address).await?)?;
             let address = listener.local_addr()?;
             Ok(Box::new(TcpAcceptor { listener, address }) as Box<dyn Listener>)
         })
     }
+}
+
+/// Connections that wait to be accepted, as the standard library has it.
+const BACKLOG: u32 = 1024;
+
+/// The first of these that can be listened at.
+fn bind(addresses: &[SocketAddr]) -> io::Result<TcpListener> {
+    let mut failed = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for address in addresses {
+        match bind_one(*address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
+}
+
+fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv6() { TcpSocket::new_v6()? } else { TcpSocket::new_v4()? };
+    socket.set_reuseaddr(true)?;
+    // A wildcard takes both families, whatever the system's default is (`net.ipv6.bindv6only`);
+    // where a system has no such listeners, one of them is better than none.
+    if address.is_ipv6()
+        && address.ip().is_unspecified()
+        && let Err(error) = SockRef::from(&socket).set_only_v6(false)
+    {
+        tracing::warn!(%address, %error, "this listener takes connections over IPv6 alone");
+    }
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 #[derive(Debug)]

@@ -49,3 +49,40 @@ fn an_address_that_swallows_packets_hides_no_other() {
     let (_third, ticket) = receive(&good, &[format!("paris.test:{}", port(&good))]);
     send("by-name", &text(&ticket, "ticket"));
 }
+
+#[test]
+fn a_receiver_takes_both_families_whatever_the_default_of_the_system_is() {
+    let Some(network) = Network::new() else { return };
+    network.separate_families("paris");
+    let world = World::new();
+    let mut command = world.command("paris");
+    command.args(["receive", "--name", "paris", "--listen", "[::]:0", "--into"]);
+    let paris = Process::start(&mut network.on("paris", command.arg(world.path("in"))));
+    let ticket = paris.wait_for("ticket");
+    let (file, at) =
+        (world.file("by-v4", 1000), format!("10.77.0.2:{}", port(&text(&ticket, "addr"))));
+    let mut command = world.command("lyon");
+    command.args(["send", "--name", "lyon", "--addr", &at]).arg(file).arg(text(&ticket, "ticket"));
+    let ran = Ran::from(network.on("lyon", &command).output().unwrap());
+    assert!(ran.code == 0 && world.has_arrived("by-v4"), "{:?}", ran.events);
+    assert_eq!(paris.terminate(), 0);
+}
+
+#[test]
+fn an_address_that_swallows_packets_hides_no_word_of_another_and_is_named() {
+    let Some(network) = Network::new() else { return };
+    let world = World::new();
+    let mut command = world.command("paris");
+    command.args(["receive", "--name", "paris", "--listen", "10.77.0.2:0", "--into"]);
+    let paris = Process::start(&mut network.on("paris", command.arg(world.path("in"))));
+    let ticket = text(&paris.wait_for("ticket"), "ticket");
+    let mut command = world.command("lyon");
+    command.args(["send", "--name", "lyon", "--addr", "10.78.0.5:7400", "--addr", "10.77.0.2:1"]);
+    command.arg(world.file("late", 1000)).arg(ticket);
+    let ran = Ran::from(network.on("lyon", &command).output().unwrap());
+    let said = format!("{:?}", ran.events);
+    assert_ne!(ran.code, 0);
+    assert!(said.contains("10.78.0.5:7400: no answer within 5s"), "{said}");
+    assert!(said.contains("10.77.0.2:1: Connection refused"), "{said}");
+    assert_eq!(paris.terminate(), 0);
+}

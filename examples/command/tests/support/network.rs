@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Two machines, one cable: lyon is 10.77.0.1, paris 10.77.0.2; what goes to 10.78.0.0/24 is
 /// swallowed. In both, `paris.test` stands for 10.78.0.5 and for 10.77.0.2.
@@ -16,7 +17,9 @@ impl Network {
     /// `None`, said loudly, where namespaces can't be made; a panic where `ESTAFETTE_NAMESPACES`
     /// says that it must be possible.
     pub(crate) fn new() -> Option<Self> {
-        let network = Self { mark: format!("estafette-{}", std::process::id()) };
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let network = Self { mark: format!("estafette-{}-{number}", std::process::id()) };
         let made = network.make();
         if made.is_none() {
             let must = std::env::var_os("ESTAFETTE_NAMESPACES").is_some();
@@ -59,6 +62,12 @@ impl Network {
         there.stdin(std::process::Stdio::null()).args(["netns", "exec", &self.name(machine)]);
         there.arg(command.get_program()).args(command.get_args());
         there
+    }
+
+    /// Lets a listener of IPv6 take IPv4 only where it asks for that, as some systems do.
+    pub(crate) fn separate_families(&self, machine: &str) {
+        let set = "echo 1 > /proc/sys/net/ipv6/bindv6only";
+        ip(&["netns", "exec", &self.name(machine), "sh", "-c", set]).unwrap();
     }
 
     fn name(&self, machine: &str) -> String {

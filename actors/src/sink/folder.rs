@@ -13,6 +13,7 @@ use super::home::{Home, Temporary};
 use super::kept_tree::KeptTree;
 use super::leftovers::Leftovers;
 use super::limits::Limits;
+use super::name::check_held;
 use super::policy::Policy;
 use super::publish::{check_name, exists, replaceable};
 use super::resume;
@@ -221,6 +222,7 @@ impl Folder {
     fn check_target(&self, home: &Home, offer: &Offer) -> Result<(), Refusal> {
         let name = offer.content.name.as_bytes();
         check_name(name)?;
+        check_held(home, offer.transfer, name)?;
         if name.starts_with(b".") && !self.dotfiles {
             let shown = crate::tree::printable(name);
             return Err(Refusal::new(format!(

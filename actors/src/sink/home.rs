@@ -160,6 +160,13 @@ impl Home {
         Ok(figures.f_bavail.saturating_mul(figures.f_frsize))
     }
 
+    /// Whether this file system has room for no more files, however small. One that has no such
+    /// limit counts none.
+    pub(super) fn lacks_inodes(&self) -> bool {
+        rustix::fs::fstatvfs(&self.dir)
+            .is_ok_and(|figures| figures.f_files > 0 && figures.f_favail == 0)
+    }
+
     /// The number of this file system, which a disk keeps when it is unmounted and mounted again; 0
     /// when it has none.
     pub(super) fn file_system(&self) -> std::io::Result<u64> {

@@ -148,6 +148,14 @@ pub(super) fn write_error(
 ) -> SinkError {
     use std::io::ErrorKind::{QuotaExceeded, StorageFull};
     let why = match error.kind() {
+        StorageFull if home.lacks_inodes() => {
+            let text = "the file system holds no more files: all of its inodes are in use; remove \
+                        some files there and send again";
+            return SinkError::Write {
+                what: place,
+                error: std::io::Error::new(error.kind(), text),
+            };
+        }
         StorageFull => "the disk is full",
         QuotaExceeded => "the quota is used up",
         _ => return SinkError::Write { what: place, error },

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 
 use super::folder::OnConflict;
 use super::home::{Home, PREFIX};
+use super::name::{is_about_name, not_held};
 
 /// How many names are tried under [`OnConflict::Rename`].
 const NAMES: u32 = 1000;
@@ -27,7 +28,14 @@ pub(super) fn publish(
     folder: bool,
     intend: impl Fn(&[u8], Taking) -> Result<(), SinkError>,
 ) -> Result<Vec<u8>, SinkError> {
-    let failed = |error: Errno| SinkError::Write { what: home.place(wanted), error: error.into() };
+    let failed = |error: Errno| {
+        // Without the temporary nothing is there that could be renamed: no matter of the name.
+        let is_there = || matches!(home.kind_of(temporary.as_bytes()), Ok(Some(_)));
+        if is_about_name(error) || error == Errno::NOENT && is_there() {
+            return SinkError::Refused(not_held(home, wanted, error));
+        }
+        SinkError::Write { what: home.place(wanted), error: error.into() }
+    };
     match policy {
         OnConflict::Refuse => {
             intend(wanted, Taking::AtOnce)?;

@@ -85,6 +85,45 @@ fn entries_that_exfat_can_not_hold_are_left_out_and_named_and_the_rest_arrives()
 }
 
 #[test]
+fn a_delivery_whose_name_exfat_can_not_hold_is_refused_for_good_before_its_first_byte() {
+    let Some(disk) = Mounted::exfat() else { return };
+    let (from, to) = (tempdir().unwrap(), disk.folder());
+    let tree = from.path().join("a:tree");
+    fs::create_dir(&tree).unwrap();
+    for policy in [OnConflict::Refuse, OnConflict::Rename, OnConflict::Replace] {
+        let inbox = FileSink::into_dir(to.path()).on_conflict(policy);
+        let file = deliver_in(&mut BytesSource::new("b:1", "x").unwrap(), &inbox, 100);
+        let tree = deliver_in(&mut TreeSource::new(vec![tree.clone()]).unwrap(), &inbox, 100);
+        for failure in [file.unwrap_err(), tree.unwrap_err()] {
+            let Failure::Refused(refusal) = failure else { panic!("{failure:?}") };
+            assert!(
+                !refusal.passing && refusal.reason.contains("the file system there holds no such"),
+                "{refusal}"
+            );
+        }
+    }
+    assert_eq!(names(to.path()), [""; 0]);
+    let inbox = FileSink::into_dir(to.path());
+    deliver_in(&mut BytesSource::new("x".repeat(150), "long").unwrap(), &inbox, 100).unwrap();
+    let odd = tempdir().unwrap();
+    deliver_in(&mut BytesSource::new("b:1", "x").unwrap(), &FileSink::into_dir(odd.path()), 100)
+        .unwrap();
+    assert_eq!(names(odd.path()), ["b:1"]);
+}
+
+#[test]
+fn a_file_system_that_holds_no_more_files_is_not_called_full() {
+    let Some(disk) = Mounted::of_few_files(20) else { return };
+    let from = tempdir().unwrap();
+    let tree = from.path().join("tree");
+    fs::create_dir(&tree).unwrap();
+    (0..30).for_each(|number| fs::write(tree.join(number.to_string()), "").unwrap());
+    let mut source = TreeSource::new(vec![tree]).unwrap();
+    let failure = deliver_in(&mut source, &FileSink::into_dir(disk.path()), 100).unwrap_err();
+    assert!(failure.text().contains("all of its inodes are in use"), "{}", failure.text());
+}
+
+#[test]
 fn a_folder_on_exfat_replaces_another() {
     let Some(disk) = Mounted::exfat() else { return };
     let (from, to) = (tempdir().unwrap(), disk.folder());

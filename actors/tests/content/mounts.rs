@@ -68,19 +68,19 @@ impl Mounted {
 
     /// A disk of so many bytes, in memory.
     pub(crate) fn small(bytes: u64) -> Option<Self> {
+        Self::in_memory(&format!("size={bytes}"))
+    }
+
+    /// A disk with room for so many files and folders, in memory.
+    pub(crate) fn of_few_files(files: u64) -> Option<Self> {
+        Self::in_memory(&format!("size=16m,nr_inodes={files}"))
+    }
+
+    fn in_memory(options: &str) -> Option<Self> {
         or_skip("a small tmpfs", || {
             let mounted = Self { place: tempdir().ok()?, device: None };
-            run(
-                "mount",
-                &[
-                    "-t",
-                    "tmpfs",
-                    "-o",
-                    &format!("size={bytes}"),
-                    "none",
-                    text(mounted.place.path()),
-                ],
-            )?;
+            let place = text(mounted.place.path());
+            run("mount", &["-t", "tmpfs", "-o", options, "none", place])?;
             Some(mounted)
         })
     }

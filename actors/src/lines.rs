@@ -3,7 +3,9 @@
 //! Invariant: memory is bounded, however many there are: a few kinds, and of each a few names and a
 //! count.
 
-/// How many kinds are told apart; what is of further ones is counted.
+use std::fmt;
+
+/// How many kinds are told apart; what is of further ones is told in one line.
 const KINDS: usize = 4;
 /// How many of a kind are named. So many have a line each, more have one together.
 const NAMED: usize = 3;
@@ -12,6 +14,8 @@ const NAMED: usize = 3;
 #[derive(Debug, Default)]
 pub(crate) struct Kinds {
     kinds: Vec<Kind>,
+    /// Of further kinds, under the reason of the first.
+    rest: Option<Kind>,
     /// How many there are in all.
     total: u64,
 }
@@ -31,11 +35,12 @@ impl Kinds {
     pub(crate) fn add(&mut self, reason: &str, name: impl Into<String>) {
         self.total += 1;
         let key = reason.split_once(", to ").map_or(reason, |(key, _)| key);
+        let new = || Kind { key: key.into(), named: Vec::new(), count: 0 };
         let kind = match self.kinds.iter_mut().position(|kind| kind.key == key) {
             Some(at) => &mut self.kinds[at],
-            None if self.kinds.len() == KINDS => return,
+            None if self.kinds.len() == KINDS => self.rest.get_or_insert_with(new),
             None => {
-                self.kinds.push(Kind { key: key.into(), named: Vec::new(), count: 0 });
+                self.kinds.push(new());
                 self.kinds.last_mut().expect("it was put in just now")
             }
         };
@@ -54,19 +59,55 @@ impl Kinds {
     /// of them; one more for what is of further kinds.
     pub(crate) fn lines<'a>(
         &'a self,
-        line: impl Fn(&str, &str) -> String + 'a,
+        line: impl Fn(&Names, &str) -> String + 'a,
     ) -> impl Iterator<Item = String> + 'a {
-        let unnamed = self.total - self.kinds.iter().map(|kind| kind.count).sum::<u64>();
-        let rest = (unnamed > 0).then(|| line(&format!("{unnamed} more"), "for other reasons"));
+        let rest = self.rest.as_ref().map(|rest| match rest.count {
+            1 => line(&rest.names(), &rest.key),
+            _ => line(&rest.names(), &format!("for several reasons, such as: {}", rest.key)),
+        });
         let told = move |kind: &Kind| -> Vec<String> {
-            let more = kind.count - kind.named.len() as u64;
-            if more == 0 {
-                return kind.named.iter().map(|(name, reason)| line(name, reason)).collect();
+            if kind.count > kind.named.len() as u64 {
+                return vec![line(&kind.names(), &kind.key)];
             }
-            let names: Vec<_> = kind.named.iter().map(|(name, _)| &**name).collect();
-            vec![line(&format!("{} and {more} more", names.join(", ")), &kind.key)]
+            let one = |(name, reason): &(String, String)| {
+                line(&Names { text: name.clone(), several: false }, reason)
+            };
+            kind.named.iter().map(one).collect()
         };
-        self.kinds.iter().flat_map(told).chain(rest)
+        let lines: Vec<_> = self.kinds.iter().flat_map(told).chain(rest).collect();
+        lines.into_iter()
+    }
+}
+
+impl Kind {
+    /// All of them: the first by name, and the number of the others.
+    fn names(&self) -> Names {
+        let names: Vec<_> = self.named.iter().map(|(name, _)| &**name).collect();
+        let more = match self.count - self.named.len() as u64 {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        Names { text: names.join(", ") + &more, several: self.count > 1 }
+    }
+}
+
+/// What a line is about.
+#[derive(Debug)]
+pub(crate) struct Names {
+    text: String,
+    several: bool,
+}
+
+impl Names {
+    /// The names, and the verb in the number that fits.
+    pub(crate) fn with(&self, one: &str, several: &str) -> String {
+        format!("{} {}", self.text, if self.several { several } else { one })
+    }
+}
+
+impl fmt::Display for Names {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
     }
 }
 
@@ -91,16 +132,20 @@ mod tests {
             lines(&kinds),
             ["first, 1, 2 and 2997 more: it is a link", "fifo: it is a pipe"]
         );
+        let left: Vec<_> = kinds.lines(|names, _| names.with("was left", "were left")).collect();
+        assert_eq!(left, ["first, 1, 2 and 2997 more were left", "fifo was left"]);
     }
 
     #[test]
     fn many_kinds_are_a_bounded_number_of_lines() {
         let mut kinds = Kinds::default();
-        (0..100).for_each(|number| kinds.add(&format!("reason {number}"), "x"));
+        (0..5).for_each(|number| kinds.add(&format!("reason {number}"), format!("{number}")));
+        assert_eq!(lines(&kinds)[KINDS], "4: reason 4", "the first of those has its name, too");
+        (5..100).for_each(|number| kinds.add(&format!("reason {number}"), format!("{number}")));
         let lines = lines(&kinds);
         assert_eq!(
             (lines.len(), &*lines[KINDS], kinds.total()),
-            (KINDS + 1, "96 more: for other reasons", 100)
+            (KINDS + 1, "4, 5, 6 and 93 more: for several reasons, such as: reason 4", 100)
         );
     }
 }

@@ -10,7 +10,7 @@ use std::io;
 use estafette::pipeline::Committed;
 use rustix::io::Errno;
 
-use crate::lines::Kinds;
+use crate::lines::{Kinds, Names};
 use crate::tree::printable;
 
 /// How many entries that were left out are known by their path.
@@ -32,15 +32,19 @@ pub(super) enum Attribute {
 impl Attribute {
     const ALL: [Self; 5] = [Self::Mode, Self::Time, Self::Special, Self::Extended, Self::HardLink];
 
-    fn line(self, names: &str, why: &str) -> String {
+    fn line(self, names: &Names, why: &str) -> String {
         match self {
             Self::Mode => format!("the permissions of {names} are not kept: {why}"),
             Self::Time => format!("the times of {names} are not kept: {why}"),
             Self::Special => format!("setuid and setgid of {names} are not kept: {why}"),
             Self::Extended => format!("extended attributes or ACLs of {names} are not kept: {why}"),
-            Self::HardLink => format!(
-                "{names} is a file of its own, and no second name (hard link) of another: {why}"
-            ),
+            Self::HardLink => {
+                let what = names.with(
+                    "is a file of its own, and no second name (hard link) of another",
+                    "are files of their own, and no second names (hard links) of others",
+                );
+                format!("{what}: {why}")
+            }
         }
     }
 }
@@ -110,10 +114,15 @@ impl Remarks {
         let unset = Attribute::ALL.into_iter().zip(&self.unset);
         let unset =
             unset.flat_map(|(kind, unset)| unset.lines(move |names, why| kind.line(names, why)));
-        let left_out = self.left_out.lines(|names, why| format!("{names} was left out: {why}"));
+        let left_out = self.left_out.lines(left_out);
         let said = self.said.iter().map(|text| format!("{}{text}", Committed::SAID));
         unset.chain(left_out).chain(said).collect()
     }
+}
+
+/// The line of what was left out.
+fn left_out(names: &Names, why: &str) -> String {
+    format!("{}: {why}", names.with("was left out", "were left out"))
 }
 
 /// Tells the log of a delivery that is not quite as it was sent.
@@ -181,7 +190,7 @@ mod tests {
         let lines = remarks.lines();
         assert_eq!(lines.len(), 2, "{lines:?}");
         assert!(lines[0].contains("permissions of a/0, a/1, a/2 and 2997 more"), "{}", lines[0]);
-        assert_eq!(lines[1], "b:0, b:1, b:2 and 2997 more was left out: no such name");
+        assert_eq!(lines[1], "b:0, b:1, b:2 and 2997 more were left out: no such name");
         assert_eq!((remarks.left_out(), remarks.left_out_files()), (3000, 1500));
     }
 

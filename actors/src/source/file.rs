@@ -14,6 +14,7 @@ use rustix::fs::{Mode, OFlags};
 
 use super::failure::{failed, printable_path, unsuitable};
 use super::holes::FileContent;
+use super::left_behind::LeftBehind;
 use super::version::{Difference, Watch};
 use super::{FileVersion, ReadOptions, content_name};
 
@@ -67,7 +68,8 @@ impl FileSource {
         })
     }
 
-    /// The file, read in this way: of the options only the name concerns it.
+    /// The file, read in this way: of the options only the name concerns it. Attributes that it has
+    /// are left behind with a remark: only those of trees are sent.
     pub fn with(mut self, options: &ReadOptions) -> Result<Self, SourceError> {
         if let Some(name) = &options.name {
             self.name = content_name(name)?;
@@ -146,8 +148,14 @@ impl Source for FileSource {
         if let Some(how) = self.doubt.clone() {
             return Err(SourceError::Doubtful { what: printable_path(&self.path), how });
         }
-        self.file = None;
-        Ok(SourceReport { files: 1, ..SourceReport::default() })
+        let (mut left, name) = (LeftBehind::default(), self.name.as_bytes());
+        left.time(self.version.modified, name);
+        if let Some(file) = self.file.take() {
+            left.attributes_of_file(&self.options, name, file.file());
+        }
+        let mut report = SourceReport { files: 1, ..SourceReport::default() };
+        left.tell(&mut report);
+        Ok(report)
     }
 
     fn version(&self) -> Option<[u8; 32]> {

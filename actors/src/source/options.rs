@@ -33,8 +33,9 @@ impl ReadOptions {
         self
     }
 
-    /// Sends extended attributes of users and access control lists (ACLs), too. Default: `false`;
-    /// then a remark tells of trees that have some.
+    /// Sends extended attributes of users and access control lists (ACLs) of trees, too. Default:
+    /// `false`; then a remark tells of what has some. A file that is sent alone never has them at
+    /// the receiver, and a remark says so.
     #[must_use]
     pub fn xattrs(mut self, sent: bool) -> Self {
         self.xattrs = sent;

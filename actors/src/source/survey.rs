@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use estafette::pipeline::SourceError;
+use estafette::pipeline::{SourceError, SourceReport};
 
 use super::left_behind::LeftBehind;
 use super::options::ReadOptions;
@@ -48,6 +48,7 @@ impl Survey {
                 Some(Step::Entry(entry, state)) => {
                     length = length.saturating_add(entry.encoded_length());
                     settled &= is_settled(state.changed, now) || is_settled(entry.mtime(), now);
+                    left.entry(&entry, &state);
                     take_entry(&mut hasher, &entry, &state);
                 }
                 Some(Step::Skipped(skipped)) => {
@@ -57,8 +58,10 @@ impl Survey {
                     take(&mut hasher, skipped.reason.as_bytes());
                 }
                 None => {
+                    let mut report = SourceReport::default();
+                    left.tell(&mut report);
                     length = length.saturating_add(
-                        left.lines().iter().map(|line| TreeWriter::remark_length(line)).sum(),
+                        report.remarks.iter().map(|line| TreeWriter::remark_length(line)).sum(),
                     );
                     return Ok(Self {
                         length: Some(length),

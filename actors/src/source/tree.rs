@@ -187,7 +187,8 @@ impl Pass {
     fn step(&mut self) -> Result<(), SourceError> {
         match self.walk.next()? {
             Some(Step::Entry(Entry::File { path, .. }, state)) => self.open(path, &state)?,
-            Some(Step::Entry(entry, _)) => {
+            Some(Step::Entry(entry, state)) => {
+                self.left.entry(&entry, &state);
                 if matches!(entry, Entry::Root { .. } | Entry::Folder { .. })
                     && let Some(folder) = self.walk.folder()
                 {
@@ -200,7 +201,7 @@ impl Pass {
             }
             Some(Step::Skipped(skipped)) => self.skip(skipped),
             None => {
-                self.report.remarks = self.left.lines();
+                self.left.tell(&mut self.report);
                 for line in &self.report.remarks {
                     self.writer.remark(line, &mut self.pending);
                 }
@@ -234,6 +235,7 @@ impl Pass {
         }
         match opened {
             Ok((file, entry)) => {
+                self.left.entry(&entry, state);
                 let kept = self.left.attributes(&self.options, entry.path(), file.content.file());
                 kept.iter().for_each(|(name, value)| {
                     self.writer.attribute(name, value, &mut self.pending)

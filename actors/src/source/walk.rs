@@ -49,6 +49,8 @@ pub(super) struct State {
     pub(super) inode: u64,
     /// Time of the last change to content or attributes, in nanoseconds since the Unix epoch.
     pub(super) changed: i64,
+    /// Whether it is a further name of a link that came before.
+    pub(super) is_twin: bool,
 }
 
 #[derive(Debug)]
@@ -249,12 +251,14 @@ impl Walk {
             return self.described(path, &stat, by_name);
         }
         let target = rustix::fs::readlinkat(folder, name, Vec::new()).map_err(text)?.into_bytes();
+        let is_twin = self.hard_links.seen(&path, &stat).is_some();
         let mtime = modified(&stat);
         let entry = match self.options.links {
             _ if confined(&target, path.depth()) => Entry::Link { path, mtime, target },
             Links::Keep => Entry::OutwardLink { path, mtime, target },
             Links::Skip => return Err(format!("{LEADS_OUT}, to {}", printable(&target))),
             Links::Follow => {
+                let (folder, name) = self.locate(path.name());
                 let led = rustix::fs::statat(folder, name, AtFlags::empty());
                 let stat = led.map_err(|error| {
                     format!(
@@ -266,7 +270,7 @@ impl Walk {
                 return self.described(path, &stat, true);
             }
         };
-        Ok((entry, state(&stat)))
+        Ok((entry, State { is_twin, ..state(&stat) }))
     }
 
     /// The entry for something that is no link, or is reached by one.
@@ -371,6 +375,7 @@ fn state(stat: &Stat) -> State {
         device: stat.st_dev,
         inode: stat.st_ino,
         changed: nanoseconds(stat.st_ctime, stat.st_ctime_nsec as i64),
+        is_twin: false,
     }
 }
 

@@ -9,11 +9,20 @@ use crate::tree::{ATTRIBUTE_BYTES, ATTRIBUTES, may_travel};
 /// Names and values.
 pub(super) type Attributes = Vec<(Vec<u8>, Vec<u8>)>;
 
-/// The attributes of a file or a folder that may be sent, and whether there are some that can't be:
-/// too many, too long, or unreadable.
-pub(super) fn read(file: impl AsFd) -> (Attributes, bool) {
+/// The names of all that there are.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    /// Those that may be sent.
+    pub(super) sendable: Vec<Vec<u8>>,
+    /// Whether there are others that matter to whoever has them, and never are sent.
+    pub(super) has_system: bool,
+}
+
+/// The attributes of these names, and whether there are some that can't be sent: too many, too
+/// long, or unreadable.
+pub(super) fn read(file: impl AsFd, names: Vec<Vec<u8>>) -> (Attributes, bool) {
     let (mut read, mut left, mut bytes) = (Vec::new(), false, 0);
-    for name in names(&file) {
+    for name in names {
         let mut value = vec![0; ATTRIBUTE_BYTES];
         match fgetxattr(&file, &*name, &mut value[..]) {
             Ok(length)
@@ -29,12 +38,7 @@ pub(super) fn read(file: impl AsFd) -> (Attributes, bool) {
     (read, left)
 }
 
-/// Whether there is one that could be sent.
-pub(super) fn has_any(file: impl AsFd) -> bool {
-    !names(file).is_empty()
-}
-
-fn names(file: impl AsFd) -> Vec<Vec<u8>> {
+pub(super) fn names(file: impl AsFd) -> Names {
     let mut list = [0; 1024];
     let list = match flistxattr(&file, &mut list[..]) {
         Ok(length) => list[..length].to_vec(),
@@ -45,7 +49,17 @@ fn names(file: impl AsFd) -> Vec<Vec<u8>> {
             list
         }
         // A file system without any.
-        Err(_) => return Vec::new(),
+        Err(_) => return Names::default(),
     };
-    list.split(|&byte| byte == 0).filter(|name| may_travel(name)).map(<[u8]>::to_vec).collect()
+    let names = || list.split(|&byte| byte == 0);
+    Names {
+        sendable: names().filter(|name| may_travel(name)).map(<[u8]>::to_vec).collect(),
+        has_system: names().any(is_of_system),
+    }
+}
+
+/// Whether somebody has given it that, and would miss it. Labels that a system gives all of its
+/// files, such as `security.selinux`, are none.
+fn is_of_system(name: &[u8]) -> bool {
+    name == b"security.capability" || name == b"system.nfs4_acl" || name.starts_with(b"trusted.")
 }

@@ -250,6 +250,43 @@ fn where_there_are_no_second_names_there_are_copies_and_a_remark() {
     assert!(text.contains("the receiver takes 101000 at most"), "{text}");
 }
 
+#[test]
+fn second_names_of_links_and_times_that_can_not_be_told_are_left_behind_aloud() {
+    let (_home, tree) = tree();
+    symlink("nowhere", tree.join("a")).unwrap();
+    fs::hard_link(tree.join("a"), tree.join("b")).unwrap();
+    fs::write(tree.join("late"), "late").unwrap();
+    let late = std::time::UNIX_EPOCH + std::time::Duration::from_secs(13_000_000_000);
+    fs::File::open(tree.join("late")).unwrap().set_modified(late).unwrap();
+    let is_late = fs::metadata(tree.join("late")).unwrap().mtime() == 13_000_000_000;
+    let to = tempdir().unwrap();
+    let mut source = source(&tree, &ReadOptions::default());
+    let told = source.content().length;
+    let stream = block_on(read_all(&mut source, 1 << 20)).unwrap();
+    assert_eq!(told, Some(stream.len() as u64), "remarks are a part of the length");
+    assert!(source.rewind().unwrap());
+    let (_, report) = deliver(&mut source, &FileSink::into_dir(to.path())).unwrap();
+    let links = "b was sent as a link of its own, and no second name (hard link) of another";
+    let times = "the time of late was not sent as it is: it lies before 1678 or after 2261";
+    if is_late {
+        assert_eq!(report.remarks, [links, times]);
+    } else {
+        eprintln!("SKIPPED: this file system has no times after 2261");
+        assert_eq!(report.remarks, [links]);
+    }
+}
+
+#[test]
+fn what_could_not_be_read_is_told_apart_from_what_was_left_out_on_request() {
+    let (home, tree) = environment();
+    rustix::fs::mkfifoat(rustix::fs::CWD, tree.join("a-pipe"), rustix::fs::Mode::RWXU).unwrap();
+    let to = FileSink::into_dir(home.path().join("to"));
+    let (_, report) = deliver(&mut source(&tree, &ReadOptions::default()), &to).unwrap();
+    assert_eq!((report.skipped_total, report.skipped_by_choice), (3, 2));
+    assert_eq!((report.failures, report.remarks.len()), (1, 3));
+    assert!(report.remarks[0].starts_with("a-pipe was left out: "), "{:?}", report.remarks);
+}
+
 /// As a Python environment has them: links within it, and to what is installed on the machine.
 fn environment() -> (TempDir, std::path::PathBuf) {
     let (home, tree) = tree();
@@ -389,7 +426,7 @@ fn the_receiver_hears_what_the_sender_left_out() {
         |to| FileSink::into_dir(to),
         |_, committed| {
             assert_eq!(committed.skipped, 100);
-            let said = "the sender says: fifo00, fifo01, fifo02 and 97 more was left out: it is a \
+            let said = "the sender says: fifo00, fifo01, fifo02 and 97 more were left out: it is a \
                         device, a socket or a pipe";
             assert_eq!(committed.remarks, [said]);
         },

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use estafette_actors::sink::FileSink;
-use estafette_actors::source::ReadOptions;
+use estafette_actors::source::{FileSource, ReadOptions};
 use tempfile::tempdir;
 
 use crate::as_they_were::{deliver_both_ways, mode, source, tree};
@@ -176,4 +176,54 @@ fn lists_of_access_of_a_folder_are_not_inherited_by_what_comes_with_it_and_do_no
         );
     });
     fs::set_permissions(inner, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn a_file_that_is_sent_alone_tells_of_the_attributes_that_it_leaves_behind() {
+    let (home, _tree) = tree();
+    let path = home.path().join("alone");
+    fs::write(&path, "file").unwrap();
+    if !set_attribute(&path, "user.note", b"x") {
+        return;
+    }
+    for (asked, why) in
+        [(true, "a file that is sent alone can't have any"), (false, "they were not asked for")]
+    {
+        let options = ReadOptions::default().xattrs(asked);
+        let mut source = FileSource::open(&path).unwrap().with(&options).unwrap();
+        let to = FileSink::into_dir(home.path().join("to"))
+            .on_conflict(estafette_actors::sink::OnConflict::Replace);
+        let (_, report) = deliver(&mut source, &to).unwrap();
+        let said = format!("extended attributes or ACLs of alone were not sent: {why}");
+        assert!(
+            report.remarks.len() == 1 && report.remarks[0].starts_with(&said),
+            "{:?}",
+            report.remarks
+        );
+        assert_eq!((report.failures, report.skipped_total), (0, 0));
+    }
+}
+
+#[test]
+fn attributes_of_the_system_are_left_behind_aloud() {
+    let (_home, tree) = tree();
+    fs::write(tree.join("program"), "program").unwrap();
+    // The right to bind low ports, in the second form of the record.
+    let capability = [&[1, 0, 0, 2][..], &(1_u32 << 10).to_le_bytes(), &[0; 12]].concat();
+    if !set_attribute(&tree.join("program"), "security.capability", &capability) {
+        return;
+    }
+    for asked in [true, false] {
+        let options = ReadOptions::default().xattrs(asked);
+        let to = tempdir().unwrap();
+        let (_, report) =
+            deliver(&mut source(&tree, &options), &FileSink::into_dir(to.path())).unwrap();
+        assert!(
+            report.remarks.len() == 1
+                && report.remarks[0].starts_with("extended attributes or ACLs of program were not")
+                && report.remarks[0].contains("security.capability"),
+            "{:?}",
+            report.remarks
+        );
+    }
 }

@@ -33,7 +33,8 @@ pub(crate) struct Reading {
         hide_env = true
     )]
     pub(crate) links: Links,
-    /// Send extended attributes of users, and ACLs, too
+    /// Send extended attributes of users, and ACLs, of folders and what is in them, too. A file
+    /// that is sent alone leaves its own behind, and says so
     #[arg(long, env = "ESTAFETTE_XATTRS", hide_env = true, value_parser = FalseyValueParser::new())]
     pub(crate) xattrs: bool,
     /// What it is called at the receiver [default: what it is called here]

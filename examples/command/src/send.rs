@@ -206,6 +206,9 @@ async fn alone(
 pub(crate) struct LeftOut {
     /// A line for each kind.
     lines: Vec<String>,
+    /// How many of the first of these tell of what could not be read.
+    #[serde(default)]
+    failures: usize,
     /// How many entries could not be read.
     pub(crate) failed: u64,
 }
@@ -214,6 +217,7 @@ impl From<SourceReport> for LeftOut {
     fn from(report: SourceReport) -> Self {
         Self {
             lines: report.remarks,
+            failures: report.failures,
             failed: report.skipped_total - report.skipped_by_choice.min(report.skipped_total),
         }
     }
@@ -221,8 +225,8 @@ impl From<SourceReport> for LeftOut {
 
 impl LeftOut {
     pub(crate) fn tell(&self, about: About, output: &Output) {
-        for line in &self.lines {
-            if self.failed > 0 {
+        for (number, line) in self.lines.iter().enumerate() {
+            if number < self.failures {
                 let error = CommandError::io(
                     line,
                     "all else was delivered; what can't be read is sent again when it can, \

@@ -128,7 +128,9 @@ fn many_entries_that_can_not_be_sent_are_one_line() {
     assert_eq!(ran.code, 6);
     assert_eq!(
         messages(&ran, "error"),
-        ["fifo000, fifo001, fifo002 and 297 more was left out: it is a device, a socket or a pipe"]
+        [
+            "fifo000, fifo001, fifo002 and 297 more were left out: it is a device, a socket or a pipe"
+        ]
     );
 }
 
@@ -374,6 +376,24 @@ fn no_sender_gets_a_folder_by_what_it_calls_itself_nor_through_a_link() {
     assert_ne!(ran.code, 0, "{:?}", ran.events);
     drop(paris);
     assert_eq!(fs::read_to_string(world.path("in/www/index")).unwrap(), "mine");
+}
+
+#[test]
+fn what_was_left_out_on_request_is_no_error_beside_what_could_not_be_read() {
+    let world = World::new();
+    let tree = world.path("tree");
+    fs::create_dir(&tree).unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", tree.join("out")).unwrap();
+    rustix::fs::mkfifoat(rustix::fs::CWD, tree.join("pipe"), rustix::fs::Mode::RWXU).unwrap();
+    let (_paris, ticket) = world.paris();
+    let ran = send(&world, &["--links", "skip"], &tree, &text(&ticket, "ticket"));
+    let said = |kind: &str| {
+        let events = ran.events.iter().filter(|event| event["event"] == kind);
+        events.map(|event| text(event, "message")).collect::<Vec<_>>()
+    };
+    assert_eq!(ran.code, 6, "{:?}", ran.events);
+    assert!(said("error").len() == 1 && said("error")[0].starts_with("pipe was left out: "));
+    assert!(said("remark").iter().any(|line| line.starts_with("out was left out: ")));
 }
 
 #[test]

@@ -117,6 +117,9 @@ pub struct SourceReport {
     /// Remarks on what was left behind, attributes of what was sent included: lines for a person,
     /// one for each kind, a bounded number.
     pub remarks: Vec<String>,
+    /// The number of the first of these that tell of what could not be read. The others tell of
+    /// what was left behind on request, or as it always is.
+    pub failures: usize,
 }
 
 impl SourceReport {

@@ -151,7 +151,8 @@ impl CommandError {
         let Self { kind, message, hint, .. } = Self::from(failure.clone());
         let hint = match failure.kind {
             FailureKind::Refused => {
-                "the sender was told; --into, --on-conflict and --max-bytes decide what is taken"
+                "the sender was told; --into, --on-conflict and --max-bytes decide what is taken, \
+                 --relay and whom this node trusts what is passed on to others"
             }
             FailureKind::Busy => "the sender was told, and can send again when there is room",
             FailureKind::Expired => {

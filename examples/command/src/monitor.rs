@@ -16,7 +16,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::error::CommandError;
 use crate::event::{self, Delivered, Event};
-use crate::news::News;
+use crate::news::{News, tell_shared};
 use crate::output::{self, Output};
 use crate::units;
 
@@ -34,6 +34,8 @@ pub(crate) struct Monitor {
     left: Option<String>,
     /// Of which the remarks were told.
     remarked: HashSet<TransferId>,
+    /// Of which it was told that they wait: they may do so again when they begin anew.
+    waited: HashSet<TransferId>,
     /// Of which nothing is sent: name and inbox.
     there: HashMap<TransferId, (String, String)>,
 }
@@ -76,22 +78,6 @@ struct Shown {
 pub(crate) struct Ended {
     pub(crate) about: About,
     pub(crate) outcome: Result<Receipt, Failure>,
-}
-
-/// Says that two programs have one key.
-fn tell_shared(output: &Output, trust: &Trust, (own, key, link): (PeerId, PeerId, PeerId)) {
-    output.event(&Event::KeyShared { peer: key.to_string(), own: key == own });
-    let whose = if key == own {
-        "this node's key".into()
-    } else {
-        format!("the key of {}", units::printable(&trust.label(&key)))
-    };
-    let with = if key == own { units::printable(&trust.label(&link)) } else { "this node".into() };
-    output.remark(&format!(
-        "Two programs run with {whose}, here or on another machine, and take the link with {with} \
-         from each other: stop one of them, or give it a key of its own with --key. A key that \
-         was copied makes both the same node."
-    ));
 }
 
 impl Feed {
@@ -143,7 +129,7 @@ impl Monitor {
         let feed = Feed { news: to, latest: Arc::clone(&latest) };
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (shown, left, remarked, there) = Default::default();
+        let (shown, left, remarked, waited, there) = Default::default();
         (
             Self {
                 trust,
@@ -154,6 +140,7 @@ impl Monitor {
                 shown,
                 left,
                 remarked,
+                waited,
                 there,
             },
             feed,
@@ -220,12 +207,15 @@ impl Monitor {
         }
     }
 
-    fn wait(&self, About { transfer, peer, .. }: About, running: u32) {
+    fn wait(&mut self, About { transfer, peer, .. }: About, running: u32) {
         self.output.event(&Event::Waiting {
             transfer: transfer.short(),
             peer: peer.to_string(),
             running,
         });
+        if !self.waited.insert(transfer) {
+            return;
+        }
         let whose = match running {
             0 => String::new(),
             1 => ": one of your own deliveries is under way".into(),
@@ -344,6 +334,7 @@ impl Monitor {
     ) -> Result<(), CommandError> {
         let About { transfer, peer, .. } = about;
         self.remarked.remove(transfer);
+        self.waited.remove(transfer);
         let (mut shown, there) = (self.taken_off(transfer), self.there.remove(transfer));
         let receipt = outcome.as_ref().map_err(|failure| {
             let error = match about.direction {

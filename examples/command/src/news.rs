@@ -1,8 +1,13 @@
 //! News of a transfer, told by this process or by the one that has the spool.
 
 use estafette::delivery::{Failure, Receipt};
+use estafette::node::Trust;
 use estafette::{PeerId, TransferNews};
 use serde::{Deserialize, Serialize};
+
+use crate::event::Event;
+use crate::output::Output;
+use crate::units;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -84,4 +89,24 @@ impl From<Result<Receipt, Failure>> for News {
     fn from(outcome: Result<Receipt, Failure>) -> Self {
         outcome.map_or_else(Self::Failed, Self::Delivered)
     }
+}
+
+/// Says that two programs have one key.
+pub(crate) fn tell_shared(
+    output: &Output,
+    trust: &Trust,
+    (own, key, link): (PeerId, PeerId, PeerId),
+) {
+    output.event(&Event::KeyShared { peer: key.to_string(), own: key == own });
+    let whose = if key == own {
+        "this node's key".into()
+    } else {
+        format!("the key of {}", units::printable(&trust.label(&key)))
+    };
+    let with = if key == own { units::printable(&trust.label(&link)) } else { "this node".into() };
+    output.remark(&format!(
+        "Two programs run with {whose}, here or on another machine, and take the link with {with} \
+         from each other: stop one of them, or give it a key of its own with --key. A key that \
+         was copied makes both the same node."
+    ));
 }

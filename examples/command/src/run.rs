@@ -2,13 +2,15 @@
 
 use std::process::ExitCode;
 
+use estafette::node::{SendError, Trust};
+
 use crate::arguments::{self, Action, Arguments, Global};
 use crate::call::Way;
 use crate::error::{self, CommandError};
 use crate::output::Output;
 use crate::{
-    about, ask, by_relay, content, deliver, demo, describe, detach, doctor, inbox, node, outbox,
-    receive, send, tap, tickets, top, topology, trust,
+    about, ask, by_relay, content, deliver, demo, describe, destination, detach, doctor, inbox,
+    node, outbox, receive, send, settings, tap, tickets, top, topology, trust,
 };
 
 pub(crate) async fn run(arguments: Arguments, output: &Output) -> Result<ExitCode, CommandError> {
@@ -67,6 +69,25 @@ async fn send_to_one(
     }
 }
 
+/// The deliveries of several destinations. Whoever is unknown is told of before the first is sent.
+fn each(global: &Global, options: &arguments::Send) -> Result<Vec<arguments::Send>, CommandError> {
+    let own = settings::identity(global)?.peer();
+    let trust = Trust::load(settings::store(global)?)?;
+    let destinations = std::iter::once(&options.to).chain(&options.also);
+    let looked_at = destinations.map(|to| {
+        let one = arguments::Send { to: to.clone(), also: Vec::new(), ..options.clone() };
+        let given = send::destination(&one)?;
+        // What stdin or a file says is read once.
+        let to = given.to_string();
+        if destination::peer(&trust, &given).is_ok_and(|peer| peer == own) {
+            return Err(SendError::ThisNode(own).into());
+        }
+        destination::find(&trust, given, one.via.as_deref())?;
+        Ok(arguments::Send { to, ..one })
+    });
+    looked_at.collect()
+}
+
 /// One destination after the other; what fails at one is told, and the others are tried. The exit
 /// code is that of the first that failed.
 async fn to_each(
@@ -81,8 +102,7 @@ async fn to_each(
         ));
     }
     let mut failed = None;
-    for to in std::iter::once(&options.to).chain(&options.also) {
-        let one = arguments::Send { to: to.clone(), also: Vec::new(), ..options.clone() };
+    for one in each(global, options)? {
         let code = match send_to_one(global, &one, output).await {
             Ok(code) => code,
             // Whoever stops it means all of them.

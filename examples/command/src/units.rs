@@ -72,9 +72,14 @@ pub(crate) fn moment(at: u64, now: u64) -> String {
     if at > now { format!("in {span}") } else { format!("{span} ago") }
 }
 
-/// `1 file`, `2 files`.
+/// `1 file`, `2 files`, `2 deliveries`.
 pub(crate) fn count(number: u64, singular: &str) -> String {
-    if number == 1 { format!("1 {singular}") } else { format!("{number} {singular}s") }
+    let is_vowel = |letter: char| "aeiou".contains(letter);
+    match singular.strip_suffix('y').filter(|stem| !stem.ends_with(is_vowel)) {
+        _ if number == 1 => format!("1 {singular}"),
+        Some(stem) => format!("{number} {stem}ies"),
+        None => format!("{number} {singular}s"),
+    }
 }
 
 /// A foreign text for a terminal: what is no visible character is escaped.
@@ -114,6 +119,9 @@ mod tests {
         let moments =
             [1000, 1001, 881, 1000 + 3 * 3600 + 59, 1000 + 6 * 86_400].map(|at| moment(at, 1000));
         assert_eq!(moments, ["now", "in 1 s", "119 s ago", "in 3 h", "in 6 days"]);
+        let counts = [(1, "delivery"), (14, "delivery"), (2, "day"), (0, "file")];
+        let counts = counts.map(|(number, what)| count(number, what));
+        assert_eq!(counts, ["1 delivery", "14 deliveries", "2 days", "0 files"]);
         assert_eq!(printable("a\n\u{1b}b\u{202e}"), "a\\n\\u{1b}b\\u{202e}");
     }
 }

@@ -410,21 +410,47 @@ fn a_command_that_fails_leaves_its_delivery_unprocessed_and_is_told() {
     );
 }
 
+/// A trusted peer that does not run: its id, and an inbox of it.
+fn nobody(world: &World) -> (String, String) {
+    let id = text(world.run("nobody", ["id"]).event("id"), "peer");
+    let trusted = ["trust", "add", &*id, "--name", "nobody", "--addr", "127.0.0.1:1"];
+    assert_eq!(world.run("lyon", trusted).code, 0);
+    (id, "nobody/files".into())
+}
+
+#[test]
+fn nothing_is_sent_nor_stored_for_any_destination_where_one_is_unknown() {
+    let world = World::new();
+    fs::write(world.path("letter"), "dear").unwrap();
+    let (_paris, ticket) = world.paris_with(&["--on-conflict", "rename"]);
+    let (ticket, letter) = (text(&ticket, "ticket"), world.path("letter"));
+    let own = text(world.run("lyon", ["id"]).event("id"), "peer");
+    for second in ["stranger/files", "no-ticket", &*format!("{own}/files")] {
+        for how in [&["--to", second][..], &["--to", second, "--detach"]] {
+            let ran = send(&world, how, &letter, &ticket);
+            assert_eq!((ran.code, ran.events.len()), (2, 1), "{:?}", ran.events);
+        }
+    }
+    assert!(world.arrived().is_empty() && world.outbox().is_empty());
+    assert_eq!(send(&world, &["--to", &ticket], &letter, &ticket).code, 0);
+}
+
 #[test]
 fn several_destinations_get_it_and_one_that_fails_keeps_none_from_it() {
     let world = World::new();
     fs::write(world.path("letter"), "dear").unwrap();
     let (_paris, ticket) = world.paris_with(&["--on-conflict", "rename"]);
     let ticket = text(&ticket, "ticket");
+    let (_, away) = nobody(&world);
     let ran = send(
         &world,
-        &["--to", &ticket, "--to", "nobody/files", "--limit", "1MB"],
+        &["--to", &away, "--to", &ticket, "--limit", "1MB", "--patience", "1s"],
         &world.path("letter"),
         &ticket,
     );
     assert_eq!(
         (ran.code, world.arrived()),
-        (2, vec!["letter".to_owned(), "letter (1)".to_owned()]),
+        (4, vec!["letter".to_owned(), "letter (1)".to_owned()]),
         "{:?}",
         ran.events
     );

@@ -16,7 +16,7 @@ use tokio::time::error::Elapsed;
 use tokio::time::{sleep, timeout};
 
 use super::protocol::{Deposit, Hello, Item, Reply, Request};
-use super::{SOCKET, desk, short};
+use super::{SOCKET, desk, elsewhere, short};
 use crate::arguments::Global;
 use crate::ask::Broken;
 use crate::call::{Call, Heard};
@@ -356,7 +356,8 @@ pub(crate) fn spool_fault(error: io::Error) -> CommandError {
 }
 
 fn silent(folder: &Path, error: &io::Error) -> CommandError {
-    let socket = settings::shown(&folder.join(SOCKET));
+    let socket = elsewhere(folder).unwrap_or_else(|| folder.join(SOCKET));
+    let socket = settings::shown(&socket);
     let text = format!(
         "a process has the spool {}, and does not answer at {socket}: {error}",
         settings::shown(folder)
@@ -370,7 +371,10 @@ fn silent(folder: &Path, error: &io::Error) -> CommandError {
 /// `None` where nobody listens.
 async fn connect(folder: &Path) -> Option<UnixStream> {
     let (path, _folder) = short(folder, SOCKET).ok()?;
-    UnixStream::connect(path).await.ok()
+    match UnixStream::connect(path).await {
+        Ok(stream) => Some(stream),
+        Err(_) => UnixStream::connect(elsewhere(folder)?).await.ok(),
+    }
 }
 
 /// A connection to the process that has the spool.

@@ -1,5 +1,6 @@
 //! The control socket, by which one command asks the process that has the spool: a Unix socket in
-//! the spool's folder.
+//! the spool's folder. Where the file system of that has no sockets (FAT, exFAT), it lies in a folder
+//! for such things, and `control.at` in the spool's folder says where.
 //!
 //! ```text
 //! estafette outbox … ──┬── KEY.spool/control.sock ──▶ server ──▶ desk ──▶ the node of `estafette node`
@@ -21,7 +22,10 @@ mod sending;
 mod server;
 mod tapping;
 
-use std::io;
+use std::ffi::OsString;
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 pub(crate) use self::client::{
@@ -33,6 +37,22 @@ pub(crate) use self::protocol::{Deposit, Item, Reply, Request};
 pub(crate) use self::server::Server;
 
 const SOCKET: &str = "control.sock";
+/// The file that says where the socket is, if it is elsewhere.
+const ELSEWHERE: &str = "control.at";
+
+/// Where the socket of the spool in `folder` is, if that is elsewhere.
+fn elsewhere(folder: &Path) -> Option<PathBuf> {
+    let mut text = Vec::new();
+    let file = std::fs::File::open(folder.join(ELSEWHERE)).ok()?;
+    file.take(4096).read_to_end(&mut text).ok()?;
+    let path = PathBuf::from(OsString::from_vec(text));
+    // It was made by who says so, and nobody else may put one there.
+    let lies_in = std::fs::symlink_metadata(path.parent()?).ok()?;
+    let is_private = lies_in.is_dir() && lies_in.mode() & 0o077 == 0;
+    let own = rustix::process::geteuid();
+    (path.is_absolute() && is_private && (own.is_root() || lies_in.uid() == own.as_raw()))
+        .then_some(path)
+}
 
 /// A path to `name` in `folder` that is short enough for a socket's address, and what keeps it
 /// good.

@@ -12,14 +12,16 @@ use std::time::{Duration, Instant};
 
 use estafette::Node;
 use estafette_topology::RouteTaps;
+use rustix::io::Errno;
 use serde::Serialize;
+use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::protocol::{Hello, Reply, Request};
-use super::{SOCKET, calling, desk, sending, short, tapping};
+use super::{ELSEWHERE, SOCKET, calling, desk, sending, short, tapping};
 use crate::error::{CommandError, ErrorKind};
 
 /// Connections at a time.
@@ -53,7 +55,10 @@ struct Served {
 /// Answers until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Server {
-    path: PathBuf,
+    /// What is removed when it ends.
+    made: Vec<PathBuf>,
+    /// The folder of a socket that is not in the spool's.
+    _elsewhere: Option<TempDir>,
     serving: tokio::task::JoinHandle<()>,
     places: Arc<Semaphore>,
 }
@@ -72,21 +77,36 @@ impl Server {
         taps: Option<RouteTaps>,
     ) -> Result<Self, CommandError> {
         let path = folder.join(SOCKET);
-        let listener = listen(folder, &path).map_err(|error| {
-            let text = format!(
-                "no control socket can be made in {}: {error}",
-                crate::settings::shown(folder)
-            );
-            CommandError::io(
-                text,
-                "let this user write there, or choose another folder with --spool",
-            )
-        })?;
+        let unmade = |error: &io::Error, hint: &str| {
+            let place = crate::settings::shown(folder);
+            CommandError::io(format!("no control socket can be made in {place}: {error}"), hint)
+        };
+        // One that says where another process had it is of one that is dead, too.
+        let _ = std::fs::remove_file(folder.join(ELSEWHERE));
+        let (listener, made, elsewhere) = match listen(folder, &path) {
+            Ok(listener) => (listener, vec![path], None),
+            Err(error) if has_no_sockets(&error) => {
+                let (listener, there) = listen_elsewhere(folder).map_err(|second| {
+                    let hint = "choose a folder on another disk with --spool: this one's file \
+                                system has no sockets";
+                    unmade(
+                        &io::Error::new(error.kind(), format!("{error}, nor elsewhere: {second}")),
+                        hint,
+                    )
+                })?;
+                (listener, vec![folder.join(ELSEWHERE)], Some(there))
+            }
+            Err(error) => {
+                let hint = "let this user write there, or choose another folder with --spool";
+                return Err(unmade(&error, hint));
+            }
+        };
         let places = Arc::new(Semaphore::new(CONNECTIONS));
         let sends = Arc::new(Semaphore::new(SENDS));
         let served = Served { node: node.clone(), taps, sends };
         Ok(Self {
-            path,
+            made,
+            _elsewhere: elsewhere,
             serving: tokio::spawn(serve(listener, served, Arc::clone(&places))),
             places,
         })
@@ -104,7 +124,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.serving.abort();
         // One that is left there is replaced by the next process.
-        let _ = std::fs::remove_file(&self.path);
+        self.made.iter().for_each(|made| drop(std::fs::remove_file(made)));
     }
 }
 
@@ -120,6 +140,33 @@ fn listen(folder: &Path, path: &Path) -> io::Result<UnixListener> {
     std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o600))?;
     std::fs::rename(&new, path)?;
     Ok(listener)
+}
+
+/// Whether a file system has no room for anything but files and folders: FAT and exFAT, by the
+/// kernel or by FUSE, and many shares.
+fn has_no_sockets(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error().map(Errno::from_raw_os_error),
+        Some(Errno::IO | Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL)
+    )
+}
+
+/// The socket of a spool whose file system has none, in a folder that is this user's alone.
+fn listen_elsewhere(folder: &Path) -> io::Result<(UnixListener, TempDir)> {
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    let place = runtime.filter(|place| place.is_absolute() && place.is_dir());
+    let made = tempfile::Builder::new()
+        .prefix("estafette-")
+        .permissions(std::fs::Permissions::from_mode(0o700))
+        .tempdir_in(place.unwrap_or_else(std::env::temp_dir))?;
+    // Some make an empty file where a socket was to be.
+    let _ = std::fs::remove_file(folder.join("control.new"));
+    let path = made.path().join(SOCKET);
+    let listener = listen(made.path(), &path)?;
+    let new = folder.join("control.at.new");
+    std::fs::write(&new, path.as_os_str().as_encoded_bytes())?;
+    std::fs::rename(&new, folder.join(ELSEWHERE))?;
+    Ok((listener, made))
 }
 
 async fn serve(listener: UnixListener, served: Served, places: Arc<Semaphore>) {

@@ -6,9 +6,10 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use super::*;
-use support::disk::Breakable;
+use support::disk::{Breakable, Exfat};
+use support::process::Process;
 use support::proxy::Proxy;
-use support::{World, text};
+use support::{Ran, World, text};
 
 /// The error of a whole node, not of one of its deliveries.
 fn last_word(node: &support::process::Process) -> Value {
@@ -129,4 +130,35 @@ fn a_node_whose_spool_is_taken_away_ends_and_says_so() {
         );
         assert_eq!(node.code(), 6);
     }
+}
+
+#[test]
+fn a_node_whose_spool_lies_on_a_disk_without_sockets_runs_and_is_asked() {
+    let world = World::new();
+    let Some(_disk) = Exfat::mount(&world.path("usb")) else { return };
+    let (spool, runtime) = (world.path("usb/spool"), world.path("runtime"));
+    fs::create_dir(&runtime).unwrap();
+    let lyon = |arguments: &[&str]| {
+        let mut command = world.command("lyon");
+        command.env("XDG_RUNTIME_DIR", &runtime).arg("--spool").arg(&spool).args(arguments);
+        command
+    };
+    let mut node = Process::start(&mut lyon(&["node", "--name", "lyon"]));
+    for _ in 0..2 {
+        node.wait_for("ready");
+        let second = Ran::from(lyon(&["node"]).output().unwrap());
+        let message = text(second.event("error"), "message");
+        assert!(message.contains(&format!("process {}", node.id())), "{message}");
+        // Whoever asks needs no variable to find it.
+        let listed = world.run("lyon", ["--spool", spool.to_str().unwrap(), "outbox", "list"]);
+        assert_eq!((listed.code, fs::read_dir(&runtime).unwrap().count()), (0, 1));
+        // What a dead one leaves behind is in nobody's way.
+        node.kill();
+        fs::remove_dir_all(&runtime).and_then(|()| fs::create_dir(&runtime)).unwrap();
+        node = Process::start(&mut lyon(&["node", "--name", "lyon"]));
+    }
+    node.wait_for("ready");
+    assert_eq!(node.terminate(), 0);
+    assert_eq!(fs::read_dir(&runtime).unwrap().count(), 0, "nothing is left");
+    assert!(!spool.join("control.at").exists());
 }

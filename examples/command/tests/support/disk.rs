@@ -126,6 +126,48 @@ impl Drop for Breakable {
     }
 }
 
+/// A disk without sockets, links and modes.
+pub(crate) struct Exfat {
+    place: PathBuf,
+    device: String,
+}
+
+impl Exfat {
+    /// Mounts it on the folder at `place`, with its image in a file beside it. `None`, said loudly,
+    /// where that can't be done; a panic where `ESTAFETTE_MOUNTS` says that it must be.
+    pub(crate) fn mount(place: &Path) -> Option<Self> {
+        let mounted = Self::try_to_mount(place);
+        if mounted.is_none() {
+            assert!(
+                std::env::var_os("ESTAFETTE_MOUNTS").is_none(),
+                "exFAT can't be mounted, and ESTAFETTE_MOUNTS says that it must be"
+            );
+            eprintln!(
+                "SKIPPED: exFAT can't be mounted here; it takes root, exfat-fuse and exfatprogs"
+            );
+        }
+        mounted
+    }
+
+    fn try_to_mount(place: &Path) -> Option<Self> {
+        let image = place.with_extension("image");
+        fs::create_dir_all(place).ok()?;
+        fs::File::create(&image).ok()?.set_len(64 << 20).ok()?;
+        output("mkfs.exfat", &[image.to_str()?])?;
+        let device = output("losetup", &["--find", "--show", image.to_str()?])?.trim().to_owned();
+        let disk = Self { place: place.to_owned(), device };
+        output("mount.exfat-fuse", &[&disk.device, place.to_str()?])?;
+        Some(disk)
+    }
+}
+
+impl Drop for Exfat {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.place).status();
+        let _ = output("losetup", &["--detach", &self.device]);
+    }
+}
+
 fn output(program: &str, arguments: &[&str]) -> Option<String> {
     let output = Command::new(program).args(arguments).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())

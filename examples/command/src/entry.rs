@@ -63,9 +63,6 @@ pub(crate) struct Why {
 impl Entry {
     pub(crate) fn new(node: &Node, id: TransferId, entry: &OutboxEntry) -> Self {
         let (state, since, failure, receipt) = match &entry.state {
-            OutboxState::Stored => {
-                (State::Stored, entry.created, entry.last_failure.as_ref(), None)
-            }
             OutboxState::Relayed { at } => (State::Relayed, *at, entry.last_failure.as_ref(), None),
             OutboxState::Delivered { at, receipt, .. } => {
                 (State::Delivered, *at, None, Some(receipt))
@@ -74,6 +71,8 @@ impl Entry {
                 (State::Processed, *at, None, Some(receipt))
             }
             OutboxState::Dead { at, failure } => (State::Dead, *at, Some(failure), None),
+            // It is under way, however it will be called one day.
+            _ => (State::Stored, entry.created, entry.last_failure.as_ref(), None),
         };
         Self {
             transfer: id.short(),

@@ -1,4 +1,17 @@
-//! `#[derive(RemoteMessage)]`, which `estafette` re-exports.
+//! `#[derive(RemoteMessage)]`, which `estafette` re-exports: nobody needs this crate by itself.
+//!
+//! ```ignore
+//! use estafette::prelude::*; // `RemoteMessage`, the trait and the derive
+//! use serde::{Deserialize, Serialize};
+//!
+//! #[derive(Serialize, Deserialize, RemoteMessage)]
+//! #[remote(name = "greeter.Hello", reply = String)]
+//! struct Hello {
+//!     name: String,
+//! }
+//! // Any actix actor with a `Handler<Hello>` answers it, from whichever node it is asked.
+//! ```
+//! Programs with it, such as `examples/greeter` of the repository, are run by its tests.
 
 mod travels;
 

@@ -9,6 +9,7 @@ use crate::wire::{PeerId, SHOWN_LIMIT, SecretBytes, codec};
 
 /// A delivery that was committed here.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Arrival {
     /// The attempt that arrived.
     pub attempt: u32,

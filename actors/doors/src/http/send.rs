@@ -192,11 +192,11 @@ fn told(id: TransferId, entry: &OutboxEntry) -> Response {
 
 fn shown(id: TransferId, entry: &OutboxEntry) -> Value {
     let state = match &entry.state {
-        OutboxState::Stored => "stored",
         OutboxState::Relayed { .. } => "relayed",
         OutboxState::Delivered { .. } => "delivered",
         OutboxState::Processed { .. } => "processed",
         OutboxState::Dead { .. } => "dead",
+        _ => "stored",
     };
     let receipt = match &entry.state {
         OutboxState::Delivered { receipt, .. } | OutboxState::Processed { receipt, .. } => {

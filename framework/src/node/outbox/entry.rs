@@ -24,6 +24,7 @@ pub(crate) const PARTS: &str = ".parts";
 
 /// A delivery in the outbox.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct OutboxEntry {
     /// The receiver.
     pub peer: PeerId,
@@ -127,6 +128,7 @@ impl Expected {
 /// The state of a delivery in the outbox. `Debug` does not show proofs.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(Hash))]
+#[non_exhaustive]
 pub enum OutboxState {
     /// It is stored, and goes on as soon as the receiver can be reached.
     Stored,

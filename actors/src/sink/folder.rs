@@ -34,8 +34,9 @@ pub enum OnConflict {
     /// it. What is of another kind is never replaced.
     Replace,
     /// As [`OnConflict::Replace`], but what a folder has and the new one has not stays in it: a
-    /// mirror that forgets nothing. Files get a second name for that; what is put there while a
-    /// delivery becomes visible may be lost, as with every replacement.
+    /// mirror that forgets nothing. Files get a second name for that. Of deliveries that come at
+    /// once, each finds what the one before it brought; what somebody else, or another process,
+    /// puts there while a delivery becomes visible may be lost, as with every replacement.
     Merge,
 }
 

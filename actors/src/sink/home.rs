@@ -69,7 +69,9 @@ pub(super) struct Named {
 }
 
 /// Which folder a home is, whatever leads to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 pub(super) struct FolderId {
     file_system: u64,
     inode: u64,

@@ -18,6 +18,7 @@ use super::file::closed;
 use super::folder::OnConflict;
 use super::home::Home;
 use super::limits::{Limits, Meter, write_error};
+use super::merging;
 use super::partial::Partial;
 use super::policy::Policy;
 use super::publish::{discard, publish};
@@ -131,6 +132,7 @@ impl KeptTree {
         let staged =
             self.home.complete(staging.name()).map_err(|error| self.failed(length, error))?;
         let kept = self.on_conflict.keeps(self.name.as_bytes());
+        let turn = merging::turn(&self.home, kept).map_err(|error| self.failed(length, error))?;
         staging.seal(&self.home, kept).map_err(|error| self.failed(length, error))?;
         let Some(stream) = &self.stream else { return Err(closed()) };
         // An intent says that the stream, too, is here to begin again with.
@@ -144,6 +146,7 @@ impl KeptTree {
             true,
             |name, taking| stream.intend(&self.home, name, taking, summary, committed(name)),
         )?;
+        drop(turn);
         let mut committed = committed(&name);
         let stream = self.stream.take();
         // Before the sync: should the stream come back after a loss of power, then as what nobody

@@ -34,6 +34,7 @@ mod leftovers;
 mod limits;
 mod memory;
 mod merge;
+mod merging;
 mod name;
 mod note;
 mod null;

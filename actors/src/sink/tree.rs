@@ -13,6 +13,7 @@ use super::file::closed;
 use super::folder::OnConflict;
 use super::home::{Home, Temporary};
 use super::limits::{Limits, Meter, write_error};
+use super::merging;
 use super::policy::Policy;
 use super::publish::{discard, publish};
 use super::remarks;
@@ -76,6 +77,7 @@ impl TreeSink {
             write_error(&self.home, self.home.place(self.name.as_bytes()), summary.length, error)
         };
         let kept = self.on_conflict.keeps(self.name.as_bytes());
+        let turn = merging::turn(&self.home, kept).map_err(failed)?;
         staging.seal(&self.home, kept).map_err(failed)?;
         let inode = staging.inode().map_err(failed)?;
         let name = publish(
@@ -86,6 +88,7 @@ impl TreeSink {
             true,
             |_, _| Ok(()),
         )?;
+        drop(turn);
         let staging = self.staging.take().ok_or_else(closed)?;
         let mut committed = staging.committed(self.home.committed(&name), counts);
         let what = || committed.place.clone();

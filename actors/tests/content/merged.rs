@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::sync::Barrier;
 
 use estafette_actors::sink::{FileSink, OnConflict};
 use estafette_actors::source::FileSource;
@@ -62,4 +63,29 @@ fn merged_a_folder_is_as_it_came_and_keeps_what_did_not_come() {
     fs::write(&file, "x").unwrap();
     let failure = deliver(&mut FileSource::open(&file).unwrap(), &inbox).unwrap_err();
     assert!(failure.text().contains("is a folder"), "{}", failure.text());
+}
+
+#[test]
+fn of_deliveries_that_are_merged_at_once_each_stays() {
+    let to = tempdir().unwrap();
+    for round in 0..8 {
+        let come = Barrier::new(4);
+        std::thread::scope(|scope| {
+            for number in 0..4 {
+                let (come, to) = (&come, to.path());
+                scope.spawn(move || {
+                    let from = tempdir().unwrap();
+                    let folder = from.path().join("all");
+                    fs::create_dir(&folder).unwrap();
+                    fs::write(folder.join(format!("{round}-{number}")), "x").unwrap();
+                    // Two inboxes may have one folder.
+                    let inbox = FileSink::into_dir(to).on_conflict(OnConflict::Merge);
+                    come.wait();
+                    deliver(&mut tree(&folder), &inbox).unwrap();
+                });
+            }
+        });
+        assert_eq!(names(&to.path().join("all")).len(), 4 * (round + 1));
+    }
+    assert_eq!(names(to.path()), ["all"]);
 }

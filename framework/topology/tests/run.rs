@@ -11,7 +11,7 @@ use estafette_actors::standard;
 use estafette_topology::{Document, RunningNode, Topology};
 
 /// Nothing here takes longer unless it hangs.
-const HANGS: Duration = Duration::from_secs(60);
+const HANGS: Duration = Duration::from_secs(180);
 
 fn write(folder: &Path, text: &str) -> Topology {
     let file = folder.join("topology.toml");

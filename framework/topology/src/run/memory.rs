@@ -15,7 +15,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::model::ReceiptWanted;
 
-/// Routes that store deliveries at one time.
+/// Deliveries that routes store at one time.
 const AT_ONCE: usize = 32;
 /// The table of the notes.
 const TABLE: &str = "sent";
@@ -76,8 +76,9 @@ impl Memory {
         .await
     }
 
-    /// Waits for the turn of a route to send: each that does has threads and buffers for a while, and
-    /// a file may have thousands of routes, which all begin when it is started.
+    /// Waits for the turn to send to one target: who has it has threads and buffers for a while, and
+    /// a file may have thousands of routes, which all begin when it is started. In the order in
+    /// which they come.
     pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
         // It is never closed.
         self.turns.acquire().await.ok()

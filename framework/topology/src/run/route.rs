@@ -60,6 +60,31 @@ pub(super) enum RouteError {
     Memory(#[from] io::Error),
 }
 
+impl RouteError {
+    /// Whether all there is to it is that an earlier delivery is still being stored.
+    fn is_storing(&self) -> bool {
+        matches!(self, Self::Memory(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// The one to be told of two: the end of the node, then what is wrong, and then the first.
+    fn worse(self, other: Self) -> Self {
+        let rank = |error: &Self| match error {
+            Self::Send(SendError::Stopped) => 0,
+            error if error.is_storing() => 2,
+            _ => 1,
+        };
+        if rank(&other) < rank(&self) { other } else { self }
+    }
+}
+
+/// What came of two targets, of which neither keeps the other back.
+fn both(one: Result<(), RouteError>, other: Result<(), RouteError>) -> Result<(), RouteError> {
+    match (one, other) {
+        (Err(one), Err(other)) => Err(one.worse(other)),
+        (one, other) => one.and(other),
+    }
+}
+
 impl Route {
     /// Runs until the node stops.
     pub(super) async fn run(self) {
@@ -72,10 +97,7 @@ impl Route {
                     again.map(|again| again.max(began.elapsed() * IDLE_SHARE))
                 }
                 Err(RouteError::Send(SendError::Stopped)) => return,
-                // An earlier one is still being stored.
-                Err(RouteError::Memory(error)) if error.kind() == io::ErrorKind::WouldBlock => {
-                    Some(LOOK_AGAIN)
-                }
+                Err(error) if error.is_storing() => Some(LOOK_AGAIN),
                 Err(error) => {
                     self.tell(RouteNews::Failed { why: error.to_string(), again: pause });
                     let again = pause;
@@ -173,15 +195,12 @@ impl Route {
                 Ok(last) if last.as_ref().is_some_and(|last| last.mark == mark) => {}
                 Ok(_) => left.push(target),
                 // One that fails keeps no other back.
-                Err(error) => outcome = Err(error.into()),
+                Err(error) => outcome = both(outcome, Err(error.into())),
             }
         }
-        if !left.is_empty() {
-            let _turn = self.memory.turn().await;
-            for some in left.chunks(AT_ONCE) {
-                let each = some.iter().map(|target| self.send_to_one(target, entry, mark, &source));
-                outcome = join_all(each).await.into_iter().fold(outcome, Result::and);
-            }
+        for some in left.chunks(AT_ONCE) {
+            let each = some.iter().map(|target| self.send_to_one(target, entry, mark, &source));
+            outcome = join_all(each).await.into_iter().fold(outcome, both);
         }
         outcome.map(|()| !left.is_empty())
     }
@@ -198,6 +217,7 @@ impl Route {
         F: Fn() -> S,
         S: Future<Output = Result<Box<dyn Source>, RouteError>>,
     {
+        let _turn = self.memory.turn().await;
         let (key, source) = (self.key(target, entry), source().await?);
         let id = TransferId::random();
         let (mark, to) = (mark.to_owned(), String::new());
@@ -303,4 +323,23 @@ pub(super) async fn on_a_thread<T: Send + 'static>(
 
 pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_one_target_is_told_though_another_one_is_being_stored() {
+        let storing = || Err(RouteError::Memory(io::ErrorKind::WouldBlock.into()));
+        let wrong = || Err(RouteError::Source("it is missing".into()));
+        let stopped = || Err(RouteError::Send(SendError::Stopped));
+        let text = |outcome: Result<(), RouteError>| outcome.unwrap_err().to_string();
+        assert_eq!(text(both(storing(), wrong())), "it is missing");
+        assert_eq!(text(both(wrong(), storing())), "it is missing");
+        assert_eq!(text(both(wrong(), stopped())), text(stopped()));
+        assert!(both(storing(), Ok(())).unwrap_err().is_storing());
+        assert!(both(Ok(()), storing()).unwrap_err().is_storing());
+        assert!(both(Ok(()), Ok(())).is_ok());
+    }
 }

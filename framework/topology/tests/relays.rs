@@ -8,7 +8,7 @@ use std::time::Duration;
 use estafette::TransferNews;
 use estafette::node::{Direction, NodeEvent, TransferEvent};
 use estafette_actors::standard;
-use estafette_topology::{Document, RunningNode, Topology};
+use estafette_topology::{RunningNode, Topology};
 
 /// Nothing here takes longer unless it hangs.
 const HANGS: Duration = Duration::from_secs(60);

@@ -4,7 +4,14 @@
 
 mod support;
 
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
 use data_encoding::BASE64;
+use estafette::TransferId;
+use estafette::node::{Change, Store};
+use estafette_actors::spool::Spool;
 use support::http::{Answer, Client};
 use support::{World, within};
 use tokio::process::Command;
@@ -270,6 +277,70 @@ async fn content_comes_with_its_beginning_without_a_length_and_with_no_bytes() {
     let begun = client.ask("POST", INTO, &[TUS, "Upload-Length: 0"], b"").await;
     assert_eq!((begun.status, begun.header("upload-offset")), (201, "0"), "{begun:?}");
     arrives_as(&world, begun.header("location"), "upload", b"").await;
+}
+
+/// A spool that keeps what lies in its folder when a record of the outbox goes: what a process that
+/// dies there leaves behind.
+#[derive(Debug)]
+struct Keeping(Spool);
+
+/// Where an upload is kept.
+fn kept_of(folder: &Path) -> std::path::PathBuf {
+    folder.with_extension("kept")
+}
+
+impl Store for Keeping {
+    fn load(&self, table: &str) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        self.0.load(table)
+    }
+
+    fn put(&self, table: &str, key: &[u8], value: &[u8]) -> io::Result<()> {
+        self.0.put(table, key, value)
+    }
+
+    fn remove(&self, table: &str, key: &[u8]) -> io::Result<()> {
+        self.0.remove(table, key)
+    }
+
+    fn write(&self, changes: Vec<Change>) -> io::Result<()> {
+        if let [Change::Remove { table: "outbox", key }] = &changes[..] {
+            let id = TransferId::from_bytes(key.as_slice().try_into().unwrap());
+            let folder = self.0.folder().unwrap().join(estafette::Node::parts_name(id));
+            std::fs::create_dir(kept_of(&folder))?;
+            for entry in std::fs::read_dir(&folder)? {
+                let entry = entry?;
+                std::fs::copy(entry.path(), kept_of(&folder).join(entry.file_name()))?;
+            }
+        }
+        self.0.write(changes)
+    }
+
+    fn folder(&self) -> Option<&Path> {
+        self.0.folder()
+    }
+}
+
+#[tokio::test]
+async fn what_was_taken_out_is_not_sent_again_though_the_process_died_before_its_folder_went() {
+    let mut world = World::new().await;
+    world.paris_goes().await;
+    world.lyon_restarts_with(|spool| Arc::new(Keeping(spool))).await;
+    let (client, sent) = (world.client(), content(1000));
+    let place = begin(&client, sent.len()).await;
+    assert_eq!(patch(&client, &place, 0, &sent).await.status, 204);
+    let (_, id) = place.rsplit_once('/').unwrap();
+    world.lyon.withdraw(id.parse().unwrap()).await.unwrap();
+    world.lyon.stop().await;
+    let spool = world.lyon.spool_folder().unwrap();
+    let folder = spool.join(estafette::Node::parts_name(id.parse().unwrap()));
+    assert!(!folder.exists());
+    std::fs::rename(kept_of(&folder), &folder).unwrap();
+    assert!(std::fs::read_dir(&folder).unwrap().count() > 0, "its content is there");
+    world.lyon_restarts().await;
+    // Before one begins it is looked at what earlier lives have left.
+    let next = begin(&world.client(), 1).await;
+    assert!(world.lyon.outbox().await.unwrap().is_empty(), "it was taken out");
+    assert_eq!(folders(&world), 1, "that of {next}");
 }
 
 /// Leads to a server, and breaks off each of the first connections behind so many bytes.

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use estafette::node::MemoryStore;
+use estafette::node::{MemoryStore, Store};
 use estafette::{Identity, Node, TrustedPeer};
 use estafette_actors::spool::Spool;
 use estafette_actors::standard;
@@ -40,11 +40,22 @@ const ANY: &str = "127.0.0.1:0";
 
 /// A node with a spool in a folder.
 async fn node(name: &str, key: &Identity, folder: &Path, listen: &str) -> Node {
+    let spool = Arc::new(Spool::open(folder.join(name)).unwrap());
+    node_with(spool, name, key, folder, listen).await
+}
+
+async fn node_with(
+    spool: Arc<dyn Store>,
+    name: &str,
+    key: &Identity,
+    folder: &Path,
+    listen: &str,
+) -> Node {
     Node::builder()
         .name(name)
         .identity(key.clone())
         .listen(listen)
-        .spool(Arc::new(Spool::open(folder.join(name)).unwrap()))
+        .spool(spool)
         .stages(standard())
         .receive("files", estafette_actors::sink::FileSink::into_dir(folder.join("in")))
         .start()
@@ -98,9 +109,16 @@ impl World {
 
     /// Lyon dies with its door, and starts anew.
     pub(crate) async fn lyon_restarts(&mut self) {
+        self.lyon_restarts_with(|spool| Arc::new(spool)).await;
+    }
+
+    /// It starts anew with what is made of its spool.
+    pub(crate) async fn lyon_restarts_with(&mut self, made: impl Fn(Spool) -> Arc<dyn Store>) {
         let paris = self.lyon.trust().named("paris").unwrap();
         self.lyon.stop().await;
-        self.lyon = node("lyon", &self.keys[0], self.folder.path(), ANY).await;
+        let folder = self.folder.path();
+        let spool = made(Spool::open(folder.join("lyon")).unwrap());
+        self.lyon = node_with(spool, "lyon", &self.keys[0], folder, ANY).await;
         self.lyon.trust().add(paris.0, paris.1).unwrap();
         self.access = Access::of(&self.lyon, self.access.tokens());
         let router = estafette_doors::http(&self.access);

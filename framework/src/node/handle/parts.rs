@@ -56,8 +56,10 @@ impl Node {
 
     /// Stores a delivery whose content is a copy in parts, whole, in the folder
     /// [`parts_name`](Self::parts_name) of the spool, by that id; returns when it is stored.
-    /// Nothing is copied again. The folder is the outbox's from then on, and removed by it; where
-    /// this fails it is left as it is.
+    /// Nothing is copied again. The folder is the outbox's from then on, and removed by it, for
+    /// which it first removes the file `note` in it, durably, before the record of the delivery
+    /// goes: a folder without a record that has no `note` was sent. Where this fails the folder is
+    /// left as it is.
     ///
     /// # Errors
     /// [`SendError::NoCopies`] without a spool that has a folder;

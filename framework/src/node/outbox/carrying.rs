@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 
+use super::files::disown;
 use super::held::{Held, record};
 use super::schedule::backoff;
 use super::stored::{Action, At, Tell, Wait};
@@ -94,7 +95,18 @@ impl Outbox {
     /// Makes changes durable, off this thread.
     fn write(&mut self, id: TransferId, changes: io::Result<Vec<Change>>, ctx: &mut Context<Self>) {
         let spool = Arc::clone(&self.spool);
-        let written = async move { write_to(spool, changes?).await };
+        let forgets = |changes: &Vec<Change>| {
+            changes.iter().any(|change| matches!(change, Change::Remove { .. }))
+        };
+        // Who made it must not take it for something that was not sent yet.
+        let parts = changes.as_ref().is_ok_and(forgets).then(|| self.parts_of(id)).flatten();
+        let written = async move {
+            let changes = changes?;
+            if let Some(parts) = parts {
+                disown(parts).await?;
+            }
+            write_to(spool, changes).await
+        };
         self.writing += 1;
         ctx.spawn(written.into_actor(self).map(move |outcome, outbox, ctx| {
             outbox.writing -= 1;

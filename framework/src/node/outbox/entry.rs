@@ -21,6 +21,8 @@ use crate::wire::{PeerId, SecretBytes, WordKind, codec};
 pub(crate) const TABLE: &str = "outbox";
 /// The end of the name of a copy that was made in parts: a folder, by whoever made it.
 pub(crate) const PARTS: &str = ".parts";
+/// The file in such a folder without which it is nobody's.
+pub(crate) const NOTE: &str = "note";
 
 /// A delivery in the outbox.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

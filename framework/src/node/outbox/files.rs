@@ -8,7 +8,7 @@ use std::sync::Arc;
 use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 
 use super::held::Held;
-use super::{Outbox, OutboxEntry};
+use super::{NOTE, Outbox, OutboxEntry};
 use crate::delivery::TransferId;
 use crate::node::blocking::surely;
 use crate::node::coming::sync;
@@ -30,7 +30,30 @@ pub(super) async fn move_to(
     moved.await?
 }
 
+/// Removes the note of a copy in parts, by which it was somebody else's before it was delivered,
+/// durably. What is left of the folder is nobody's then, whatever dies before it is removed.
+pub(super) async fn disown(folder: PathBuf) -> io::Result<()> {
+    let disowned = surely(move || {
+        let none = |done: io::Result<()>| match done {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            done => done,
+        };
+        none(std::fs::remove_file(folder.join(NOTE)))?;
+        none(sync(&folder))?;
+        // It may have been removed, which nobody waited for.
+        folder.parent().map_or(Ok(()), sync)
+    });
+    disowned.await?
+}
+
 impl Outbox {
+    /// The folder of a delivery whose content is a copy in parts.
+    pub(super) fn parts_of(&self, id: TransferId) -> Option<PathBuf> {
+        let entry = self.entries.get(&id)?.entry();
+        let file = entry.file().filter(|_| entry.is_in_parts())?;
+        Some(self.spool.folder()?.join(file))
+    }
+
     /// Removes the package or the copy of a delivery that needs it no more. A node that stops waits
     /// for that as for what is being written.
     pub(super) fn discard_file(&mut self, id: TransferId, ctx: &mut Context<Self>) {

@@ -33,7 +33,7 @@ use tokio::sync::oneshot;
 pub(crate) use self::desk::{Deposit, Find, Given, Halt, List, Look, Seal, Settle};
 #[cfg(test)]
 pub(crate) use self::entry::tests::entry as entry_for_tests;
-pub(crate) use self::entry::{Expected, Kept, PARTS, TABLE, is_readable};
+pub(crate) use self::entry::{Expected, Kept, NOTE, PARTS, TABLE, is_readable};
 pub use self::entry::{OutboxEntry, OutboxState};
 pub use self::error::OutboxError;
 pub(crate) use self::orders::Order;

@@ -3,8 +3,8 @@
 //! Invariant: what is durable is on the disk, and only there. What is here can be made of it again:
 //! how much each upload may come to, who writes to it, and how that one is stopped.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -284,13 +284,17 @@ impl Uploads {
             });
             Ok::<_, io::Error>(ids.collect::<Vec<_>>())
         });
-        match looked.await.and_then(|found| found) {
-            Ok(found) => {
-                for (id, place) in found {
-                    self.look_at(id, place).await;
-                }
+        let found = match looked.await.and_then(|found| found) {
+            Ok(found) => found,
+            Err(error) => return tracing::error!(%error, "uploads can't be looked at"),
+        };
+        // What has expired and is tried again has another id, and this folder still.
+        let Ok(deliveries) = self.node.outbox().await else { return };
+        let used: HashSet<_> = deliveries.iter().filter_map(|(_, entry)| entry.file()).collect();
+        for (id, place) in found {
+            if !used.contains(&*Node::parts_name(id)) {
+                self.look_at(id, place).await;
             }
-            Err(error) => tracing::error!(%error, "uploads can't be looked at"),
         }
     }
 

@@ -209,7 +209,9 @@ impl From<SourceError> for CommandError {
     fn from(error: SourceError) -> Self {
         let hint = match &error {
             SourceError::Read { .. } => "check the path, and that you may read it",
-            SourceError::Changed { .. } => "send again when nothing writes to it any more",
+            SourceError::Changed { .. } | SourceError::Doubtful { .. } => {
+                "send again when nothing writes to it any more"
+            }
             _ => "name a file or a folder",
         };
         Self::io(error, hint)

@@ -351,7 +351,7 @@ impl Node {
     }
 
     /// Stops the node at once, as if its process had died: peers are told nothing.
-    #[cfg(feature = "test-util")]
+    #[cfg(any(test, feature = "test-util"))]
     pub async fn abort(&self) {
         self.0.stop.lock().unwrap_or_else(PoisonError::into_inner).take();
         let mut stopped = self.0.stopped.clone();

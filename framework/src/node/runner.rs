@@ -165,27 +165,31 @@ async fn read(source: &mut dyn Source, mut run: Run) -> Result<SourceReport, Sou
         if !open.unwrap_or(false) {
             return Ok(SourceReport::default());
         }
-        let credit = run.budget.take(size).await;
-        let slot = run.slots.take_as(run.priority).await;
+        let mut credit = Some(run.budget.take(size).await);
+        let mut slot = Some(run.slots.take_as(run.priority).await);
         let start = Instant::now();
         let mut buffer = run.transfer.buffers.take(Prefix::LENGTH + size);
         let length = fill(source, &mut buffer[Prefix::LENGTH..]).await?;
         let last = length < size;
         // The source's last word comes before the last piece: what changed while it was read is
         // never committed.
-        let report = if last {
+        let mut ended = last.then(|| source.finish());
+        if let Some(Err(SourceError::Doubtful { what, how })) = ended {
+            // Nobody waits for what this has, while much is read.
+            drop((credit.take(), slot.take()));
             let tail = &buffer[Prefix::LENGTH..][..length];
-            Some(finish(source, &run.transfer, index, tail).await?)
-        } else {
-            None
-        };
+            ended = Some(look_again(source, &run.transfer, index, tail, (what, how)).await);
+            credit = Some(run.budget.take(size).await);
+            slot = Some(run.slots.take_as(run.priority).await);
+        }
+        let report = ended.transpose()?;
         run.metrics.done(length, length, start.elapsed());
         run.transfer.pass_at_source(index, &buffer[Prefix::LENGTH..Prefix::LENGTH + length], last);
         // What the receiver holds is read again, to be hashed, and takes nobody's turn.
         if let Some(limiter) = run.limiter.as_ref().filter(|_| !run.transfer.is_held(index)) {
             limiter.pass(length).await;
         }
-        run.chunker.do_send(Piece { buffer, length, last, credit: Some(credit), slot: Some(slot) });
+        run.chunker.do_send(Piece { buffer, length, last, credit, slot });
         if let Some(report) = report {
             return Ok(report);
         }
@@ -198,26 +202,28 @@ async fn read(source: &mut dyn Source, mut run: Run) -> Result<SourceReport, Sou
 /// How often content that may have changed is read again, while it goes on changing.
 const LOOKS: usize = 3;
 
-/// The source's last word, before the last piece. What may have changed is read again here, and not
-/// sent again: nearly always it is the same, of a file that got another name and lost it again.
-async fn finish(
+/// The last word of a source that doubts, before the last piece. What may have changed is read again
+/// here, and not sent again: nearly always it is the same, of a file that got another name and lost
+/// it again.
+async fn look_again(
     source: &mut dyn Source,
     transfer: &Transfer,
     chunks: u64,
     tail: &[u8],
+    (mut what, mut how): (String, String),
 ) -> Result<SourceReport, SourceError> {
-    let mut last = source.finish();
     for _ in 0..LOOKS {
-        let Err(SourceError::Doubtful { .. }) = &last else { return last };
         if !is_as_read(source, transfer, chunks, tail).await? {
             break;
         }
-        last = source.finish();
+        match source.finish() {
+            Err(SourceError::Doubtful { what: file, how: now }) => (what, how) = (file, now),
+            last => return last,
+        }
     }
-    match last {
-        Err(SourceError::Doubtful { what, how }) => Err(SourceError::Changed { what, how }),
-        last => last,
-    }
+    // The next attempt is of what there is by then, and not of this file.
+    source.rewind()?;
+    Err(SourceError::Changed { what, how })
 }
 
 /// Whether the source, from its start, has all of `chunks` as they were read, then `tail`, and no
@@ -236,6 +242,7 @@ async fn is_as_read(
     for _ in 0..chunks {
         let length = fill(source, &mut buffer[..size]).await?;
         hasher.update(&buffer[..length]);
+        transfer.read_again(length);
         if length < size {
             return Ok(false);
         }

@@ -53,6 +53,7 @@ pub struct Transfer {
     cut: AtomicBool,
     /// Bytes of content the other side (sending) or the sink (receiving) has.
     done_bytes: AtomicU64,
+    again_bytes: AtomicU64,
     signals: mpsc::UnboundedSender<Signal>,
     closed: AtomicBool,
 }
@@ -140,6 +141,7 @@ impl Transfer {
             digest_grew: Notify::new(),
             cut: AtomicBool::new(false),
             done_bytes: AtomicU64::new(0),
+            again_bytes: AtomicU64::new(0),
             signals,
             closed: AtomicBool::new(false),
         })
@@ -305,6 +307,16 @@ impl Transfer {
 
     pub(crate) fn sent_digest(&self) -> Option<[u8; 32]> {
         self.sent_digest.get().copied()
+    }
+
+    /// So many bytes were read once more, to compare them with what was sent.
+    pub(crate) fn read_again(&self, bytes: usize) {
+        self.again_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// A number that grows as long as the transfer moves.
+    pub(crate) fn moved_bytes(&self) -> u64 {
+        self.done_bytes() + self.again_bytes.load(Ordering::Relaxed)
     }
 
     /// Bytes of content that are done with.

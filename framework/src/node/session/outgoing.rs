@@ -217,9 +217,9 @@ impl Session {
         for (&stream, out) in
             self.outgoing.iter_mut().filter(|(_, out)| out.room.is_some() && out.state.is_try())
         {
-            let done = out.transfer.done_bytes();
-            if out.moved.0 != done || sending.said_pause(stream) == Some(true) {
-                out.moved = (done, now);
+            let moved = out.transfer.moved_bytes();
+            if out.moved.0 != moved || sending.said_pause(stream) == Some(true) {
+                out.moved = (moved, now);
             } else if others_wait && now.duration_since(out.moved.1) >= stall {
                 stalled.push(stream);
             }

@@ -216,9 +216,11 @@ fn a_package_is_kept_and_ends_whatever_comes_together() {
             "called back, impatience, and a crash of either",
             Budget { recalls: 1, patience: 1, ..crashes },
         ),
+        // Not with a retry: a word that comes while who packed it gives it up can be taken for an
+        // older one, and is said again on the next link, which this world has only after a cut.
         (
-            "expired at both, tried again, and a crash of either",
-            Budget { sender_expires: 1, relay_expires: 1, retries: 1, ..crashes },
+            "expired at both, and a crash of either",
+            Budget { sender_expires: 1, relay_expires: 1, ..crashes },
         ),
     ]));
 }

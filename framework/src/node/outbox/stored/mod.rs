@@ -104,12 +104,17 @@ impl Stored {
         {
             if self.entry.heard == Some(WordKind::Failed) && !self.is_busy() {
                 self.remove(&mut actions);
+            } else {
+                // Who sends it again has not taken what was said of it.
+                self.pass_on(&mut actions);
             }
             Clash::NotYet("was given up here, and is not forgotten yet; send it again later")
         } else if whose(&self.entry) != whose(new) {
             Clash::Other
         } else if self.storing.is_some() {
             Clash::NotYet("is being stored; send it again later")
+        } else if matches!(self.change, Some(Change::Removed)) {
+            Clash::NotYet("is being taken out; send it again later")
         } else {
             Clash::Same
         };

@@ -3,17 +3,22 @@
 //! Invariant: a door adds nothing to what a token leads to. The node's trust says which peers there
 //! are, and the peers say what this node may send to: what both forbid stays forbidden.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use estafette::{Node, PeerId, RemoteError, RemoteErrorKind};
 
-use crate::tokens::{Pass, Tokens};
+use crate::tokens::{Pass, Refusal, Right, Tokens};
 
 /// A node, and who may reach others through it. Cloning it is cheap.
 #[derive(Clone, Debug)]
 pub struct Access {
     pub(crate) node: Node,
     pub(crate) tokens: Tokens,
+    /// The names of those that are let in; all, if there is none.
+    only: Option<Arc<BTreeSet<String>>>,
+    /// Where they are led at most; anywhere, if there is none.
+    to: Option<Arc<[Right]>>,
 }
 
 /// An actor, or an inbox, of another node that somebody may speak to.
@@ -30,7 +35,39 @@ pub struct Reached {
 impl Access {
     /// The access of whoever has one of these tokens, through this node.
     pub fn of(node: &Node, tokens: &Tokens) -> Self {
-        Self { node: node.clone(), tokens: tokens.clone() }
+        Self { node: node.clone(), tokens: tokens.clone(), only: None, to: None }
+    }
+
+    /// Lets in the tokens of these names alone.
+    #[must_use]
+    pub fn of_tokens(self, names: impl IntoIterator<Item = String>) -> Self {
+        Self { only: Some(Arc::new(names.into_iter().collect())), ..self }
+    }
+
+    /// Leads nobody anywhere else, whatever a token leads to.
+    #[must_use]
+    pub fn to(self, rights: impl IntoIterator<Item = Right>) -> Self {
+        Self { to: Some(rights.into_iter().collect()), ..self }
+    }
+
+    /// Lets somebody in by the value of an `Authorization` header: `Bearer` and the token.
+    ///
+    /// # Errors
+    /// The reason why not.
+    pub fn admit_bearer(&self, authorization: Option<&[u8]>) -> Result<Pass, Refusal> {
+        let pass = self.tokens.admit_bearer(authorization)?;
+        match &self.only {
+            Some(only) if !only.contains(&*pass.name) => Err(Refusal::Unknown),
+            _ => Ok(pass),
+        }
+    }
+
+    /// Returns whether a pass leads to this name at a peer that is called, or identified, by one of
+    /// these texts, through here.
+    pub(crate) fn leads_to(&self, pass: &Pass, peer: &[&str], name: &str) -> bool {
+        let is_here =
+            self.to.as_ref().is_none_or(|to| to.iter().any(|right| right.covers(peer, name)));
+        is_here && pass.leads_to(peer, name)
     }
 
     /// The node.
@@ -58,12 +95,12 @@ impl Access {
         };
         match found {
             Some(Ok((id, trusted))) => {
-                if !pass.leads_to(&[&trusted.name, &id.to_string()], name) {
+                if !self.leads_to(pass, &[&trusted.name, &id.to_string()], name) {
                     return Err(forbidden());
                 }
                 Ok(Reached { peer: id, peer_name: trusted.name, name: name.into() })
             }
-            Some(Err(error)) if pass.leads_to(&[peer], name) => {
+            Some(Err(error)) if self.leads_to(pass, &[peer], name) => {
                 // Which peers there are is no matter of a client's.
                 let text = match error {
                     estafette::node::NoSuchPeer::Name { .. } => {

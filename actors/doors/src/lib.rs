@@ -31,6 +31,7 @@ mod busy;
 pub mod grpc;
 #[cfg(feature = "http")]
 mod http;
+mod kinds;
 mod serve;
 mod status;
 mod tokens;
@@ -40,6 +41,7 @@ mod whole;
 pub use self::access::{Access, Reached};
 #[cfg(feature = "http")]
 pub use self::http::http;
+pub use self::kinds::with_kinds;
 pub use self::serve::{CONNECTIONS, ServeError, Serving, serve, serve_at_most};
 pub use self::status::{HANDLED, Status};
 pub use self::tokens::{

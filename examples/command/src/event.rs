@@ -46,6 +46,11 @@ pub(crate) enum Event<'a> {
     Grpc {
         addr: &'a str,
     },
+    /// A door of a topology is open.
+    Door {
+        name: &'a str,
+        addr: &'a str,
+    },
     /// A configuration that a node can start with.
     Checked {
         /// The file, if there is one.

@@ -30,7 +30,11 @@ pub(crate) struct Program {
 
 impl Command {
     /// A command whose nodes have these stages: `estafette_actors::standard()`, and one's own.
+    ///
+    /// With its feature `doors` it has the kinds of doors `http` and `grpc`, too.
     pub fn new(registry: StageRegistry) -> Self {
+        #[cfg(feature = "doors")]
+        let registry = estafette_doors::with_kinds(registry);
         Self(Program { name: "estafette", version: env!("CARGO_PKG_VERSION"), registry })
     }
 

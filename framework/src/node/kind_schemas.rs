@@ -15,6 +15,8 @@ pub enum KindOf {
     Source,
     /// A filter ([`StageRegistry::filter_kind`]).
     Filter,
+    /// A door ([`StageRegistry::door_kind`]).
+    Door,
 }
 
 /// The schemas that a registry knows.

@@ -1,4 +1,4 @@
-//! Kinds of inboxes and sources: by name, and made of settings that a file may hold; and the kind
+//! Kinds of inboxes, sources and doors: by name, and made of settings that a file may hold; and the kind
 //! of spool.
 
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde::Deserializer;
 use serde::de::DeserializeOwned;
 
-use super::{RegistryError, StageRegistry};
+use super::{Door, RegistryError, StageRegistry};
 use crate::pipeline::{Inbox, Source};
 use crate::store::Store;
 
@@ -20,6 +20,7 @@ pub(super) struct Kinds {
     inboxes: BTreeMap<String, Kind<dyn Inbox>>,
     sources: BTreeMap<String, Kind<dyn Source>>,
     filters: BTreeMap<String, FilterKind>,
+    doors: BTreeMap<String, Kind<dyn Door>>,
     spools: Option<Spools>,
 }
 
@@ -58,7 +59,7 @@ pub enum KindError {
     /// Nothing has registered that kind.
     #[error("no {what} of the kind {kind:?} is registered here; known are: {known}")]
     Unknown {
-        /// An inbox, a source or a filter.
+        /// An inbox, a source, a filter or a door.
         what: &'static str,
         /// The kind asked for.
         kind: String,
@@ -154,6 +155,38 @@ impl StageRegistry {
         });
         self.kinds.filters.insert(name.into(), read);
         self
+    }
+
+    /// Registers a kind of door, as [`StageRegistry::inbox_kind`] does one of inboxes. A topology
+    /// names it: `[door.web]`.
+    #[must_use]
+    pub fn door_kind<S, D, E>(
+        mut self,
+        name: impl Into<String>,
+        make: impl Fn(S) -> Result<D, E> + Send + Sync + 'static,
+    ) -> Self
+    where
+        S: DeserializeOwned + Send + 'static,
+        D: Door,
+        E: Display,
+    {
+        let make = move |settings| make(settings).map(|door| Box::new(door) as Box<dyn Door>);
+        self.kinds.doors.insert(name.into(), kind(make));
+        self
+    }
+
+    /// The door that these settings describe.
+    pub fn door_of<'de>(
+        &self,
+        kind: &str,
+        settings: impl Deserializer<'de>,
+    ) -> Result<Prepared<dyn Door>, KindError> {
+        prepare("door", &self.kinds.doors, kind, settings)
+    }
+
+    /// The names of the kinds of doors that are registered.
+    pub fn door_kinds(&self) -> impl Iterator<Item = &str> {
+        self.kinds.doors.keys().map(String::as_str)
     }
 
     /// The filter that these settings describe.

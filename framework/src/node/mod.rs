@@ -16,6 +16,7 @@ mod copy;
 mod dialling;
 mod disk;
 mod door;
+mod doors;
 mod events;
 mod forget;
 mod half_open;
@@ -65,6 +66,7 @@ pub use blocking::blocking;
 pub use builder::{NodeBuilder, StartError};
 pub use config::{ConfigError, NodeConfig, RelayQuota};
 pub use copy::{Copied, Copies, CopyOrder, Copying, CopyingError};
+pub use doors::{Door, DoorPlace, OpenDoor};
 pub use events::{Direction, EventStream, NodeEvent, TransferEvent, TransferNews};
 pub use handle::{Destination, Node, SendError, TransferHandle};
 #[cfg(feature = "test-util")]

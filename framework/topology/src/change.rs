@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use estafette::PeerId;
 
-use crate::model::{Kind, NodeSpec, RouteSpec, Topology};
+use crate::model::{Kind, NodeSpec, RouteSpec, Target, Topology};
 use crate::run::Neighbour;
 
 /// What a reload would do to one node.
@@ -35,6 +35,8 @@ pub struct Reload {
     pub inboxes: BTreeMap<String, Change>,
     /// The routes that begin there.
     pub routes: BTreeMap<String, Change>,
+    /// Its doors.
+    pub doors: BTreeMap<String, Change>,
 }
 
 /// What becomes of a part.
@@ -57,6 +59,8 @@ pub(crate) struct View {
     peers: BTreeMap<String, PeerView>,
     inboxes: BTreeMap<String, Kind>,
     routes: BTreeMap<String, RouteView>,
+    /// What each is, and where it leads.
+    doors: BTreeMap<String, (Kind, Vec<Target>)>,
 }
 
 /// A route, as the node where it begins sees it: what is said of it, whether it goes on at each of
@@ -121,6 +125,14 @@ impl Topology {
                     (route.clone(), (spec, goes_on, way.collect()))
                 })
                 .collect(),
+            doors: self
+                .doors_of(name)
+                .map(|(door, spec)| {
+                    let settings = spec.door.settings_at(name);
+                    let kind = Kind { name: spec.door.name.clone(), settings };
+                    (door.clone(), (kind, spec.to.clone()))
+                })
+                .collect(),
             own: own.clone(),
         })
     }
@@ -155,6 +167,7 @@ impl View {
             peers: compare(&self.peers, &new.peers),
             inboxes: compare(&self.inboxes, &new.inboxes),
             routes: compare(&self.routes, &new.routes),
+            doors: compare(&self.doors, &new.doors),
         };
         (!reload.is_empty()).then_some(NodeChange::Reloads(reload))
     }
@@ -163,7 +176,7 @@ impl View {
 impl Reload {
     /// True if nothing changes.
     pub fn is_empty(&self) -> bool {
-        self.peers.is_empty() && self.inboxes.is_empty() && self.routes.is_empty()
+        [&self.peers, &self.inboxes, &self.routes, &self.doors].iter().all(|part| part.is_empty())
     }
 }
 
@@ -205,6 +218,7 @@ impl fmt::Display for NodeChange {
                     ("peer", &reload.peers),
                     ("inbox", &reload.inboxes),
                     ("route", &reload.routes),
+                    ("door", &reload.doors),
                 ];
                 let mut separator = "";
                 for (what, changes) in parts {
@@ -224,7 +238,7 @@ mod tests {
     use estafette::testing::Random;
 
     use super::*;
-    use crate::model::{InboxSpec, SourceSpec, Target};
+    use crate::model::{DoorSpec, InboxSpec, SourceSpec, Target};
 
     /// A topology of up to four nodes, three inboxes and four routes, of few kinds: so that two of
     /// them have much in common.
@@ -248,6 +262,12 @@ mod tests {
             let at = NODES[random.below(4) as usize];
             let folder = format!("in-{}", random.below(2));
             topology = topology.inbox(name, InboxSpec::at(at, Kind::folder(folder)));
+        }
+        if random.below(2) == 0 {
+            let [node, to] = [(); 2].map(|()| NODES[random.below(4) as usize]);
+            let listen = format!("127.0.0.1:{}", 7480 + random.below(2));
+            let (node, to) = (node.to_owned(), vec![Target::new(to, "letters")]);
+            topology = topology.door("web", DoorSpec { node, door: Kind::new("http", listen), to });
         }
         for name in ["one", "two", "three", "four"] {
             if random.below(3) == 0 {
@@ -295,6 +315,7 @@ mod tests {
         parts(&mut old.peers, &change.peers, &new.peers);
         parts(&mut old.inboxes, &change.inboxes, &new.inboxes);
         parts(&mut old.routes, &change.routes, &new.routes);
+        parts(&mut old.doors, &change.doors, &new.doors);
     }
 
     #[test]

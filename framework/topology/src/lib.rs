@@ -53,9 +53,9 @@ pub use self::graph::{
     PartKind,
 };
 pub use self::model::{
-    Deliver, EachSpec, Expected, HttpSpec, InboxSpec, Kind, Line, NodeSpec, ReceiptWanted,
-    RouteSpec, Schedule, Shows, SourceSpec, StageSpec, TapSpec, Target, TestFile, TestSpec, Then,
-    Topology,
+    Deliver, DoorSpec, EachSpec, Expected, HttpSpec, InboxSpec, Kind, Line, NodeSpec,
+    ReceiptWanted, RouteSpec, Schedule, Shows, SourceSpec, StageSpec, TapSpec, Target, TestFile,
+    TestSpec, Then, Topology,
 };
 pub use self::predict::{Away, Bound, Full, Prediction, Way};
 pub use self::read::{Document, LONGEST, LoadError};

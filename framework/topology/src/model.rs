@@ -1,5 +1,6 @@
 //! The topology itself: plain data, from a file or from a program.
 
+mod door;
 mod expectation;
 mod places;
 mod tapping;
@@ -12,6 +13,7 @@ use estafette::PeerId;
 use estafette::node::{NodeConfig, RelayQuota, StageRegistry};
 use estafette::pipeline::Priority;
 
+pub use self::door::DoorSpec;
 pub use self::expectation::{TestFile, TestSpec};
 pub(crate) use self::places::Places;
 pub use self::tapping::{Shows, TapSpec};
@@ -37,6 +39,8 @@ pub struct Topology {
     pub inboxes: BTreeMap<String, InboxSpec>,
     /// The routes.
     pub routes: BTreeMap<String, RouteSpec>,
+    /// The doors.
+    pub doors: BTreeMap<String, DoorSpec>,
     /// What is expected of it.
     pub tests: Vec<TestSpec>,
     /// Whether none of its paths leads out of `base`: for trials.

@@ -13,10 +13,11 @@ const DOCUMENT: &str = include_str!("../../docs/topologies.md");
 
 #[test]
 fn topologies_in_the_document_are_whole() {
+    let registry = estafette_doors::with_kinds(standard());
     let mut blocks = 0;
     for block in DOCUMENT.split("```toml\n").skip(1) {
         let text = block.split("```").next().unwrap();
-        let report = Document::parse("topologies.md", text).check(&standard());
+        let report = Document::parse("topologies.md", text).check(&registry);
         assert!(report.is_empty(), "{report}");
         blocks += 1;
     }

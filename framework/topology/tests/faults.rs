@@ -50,6 +50,40 @@ const CASES: &[Case] = &[
         "expected = { ratio = true }\nto = ",
         &[("missing-key", 10, "bytes"), ("missing-key", 10, "every"), ("wrong-type", 10, "")],
     ),
+    // Doors.
+    (
+        "[inbox.letters]",
+        "[door.web]\n[inbox.letters]",
+        &[
+            ("missing-key", 4, "node = "),
+            ("missing-key", 4, "http = "),
+            ("missing-key", 4, "NODE/NAME"),
+        ],
+    ),
+    (
+        "[inbox.letters]",
+        "[door.web]\nnode = \"lion\"\ndoor = { htp = \"127.0.0.1:1\" }\nto = \"pariss/x\"\n[inbox.letters]",
+        &[
+            ("unknown-node", 5, "`lyon`"),
+            ("unknown-kind", 6, "`http`"),
+            ("unknown-node", 7, "`paris`"),
+        ],
+    ),
+    (
+        "[inbox.letters]",
+        "[door.web]\nnode = \"lyon\"\ndoor = { http = \"here\" }\nto = [\"lyon/x\", \"paris/*\", \"paris/*\"]\n[inbox.letters]",
+        &[("bad-address", 6, ""), ("itself", 7, ""), ("twice", 7, "")],
+    ),
+    (
+        "[inbox.letters]",
+        "[door.web]\nnode = \"paris\"\ndoor = { http = { listen = \"127.0.0.1:7411\", token = 1 } }\nto = \"lyon/\\u0000\"\n[inbox.letters]",
+        &[("unknown-key", 6, "tokens"), ("bad-name", 7, "")],
+    ),
+    (
+        "[inbox.letters]",
+        "[door.web]\nnode = \"paris\"\ndoor = { http = \"127.0.0.1:7411\" }\nto = \"lyon/shop\"\n[inbox.letters]",
+        &[("same-address", 6, "another port")],
+    ),
     // The text.
     ("[node.lyon]", "[node.lyon", &[("syntax", 1, "")]),
     ("\"out\"", "out", &[("syntax", 9, "in quotes")]),
@@ -268,7 +302,7 @@ const CASES: &[Case] = &[
 
 /// The standard parts, a coder and a filter.
 fn registry() -> StageRegistry {
-    standard()
+    estafette_doors::with_kinds(standard())
         .coder("mask", Pipeline::new(), Pipeline::new())
         .filter_kind("blank", |_: toml::Table, source: Box<dyn Source>| Ok::<_, Infallible>(source))
 }

@@ -131,7 +131,7 @@ impl Door {
             let text = "there is more than one authorization: which one counts?";
             return Err(not_handled(Code::InvalidArgument, "HEADERS", text));
         }
-        self.access.tokens().admit_bearer(shown).map_err(status::refused)
+        self.access.admit_bearer(shown).map_err(status::refused)
     }
 
     /// The call that a request asks for.

@@ -38,5 +38,5 @@ fn look(access: &Access, headers: &HeaderMap) -> Result<crate::Pass, Problem> {
         let text = "there is more than one Authorization header: which one counts?";
         return Err(Problem::new(StatusCode::BAD_REQUEST, "bad-request", text));
     }
-    Ok(access.tokens().admit_bearer(shown)?)
+    Ok(access.admit_bearer(shown)?)
 }

@@ -48,7 +48,8 @@ pub(crate) async fn openapi(
     for (id, peer, told) in join_all(asked).await {
         match told {
             Some(told) => {
-                let leads = |name: &str| pass.leads_to(&[&peer, &id.to_string()], name);
+                let leads =
+                    |name: &str| seat.access.leads_to(&pass, &[&peer, &id.to_string()], name);
                 typed_paths(&peer, &told, leads, &mut left, &mut paths);
             }
             None => absent.push(peer),

@@ -29,7 +29,7 @@ impl Right {
     pub const MOST: usize = 64;
 
     /// Whether it covers this name at a peer that is called by any of these.
-    pub(super) fn covers(&self, peer: &[&str], name: &str) -> bool {
+    pub(crate) fn covers(&self, peer: &[&str], name: &str) -> bool {
         self.is_of(peer) && (self.name == ANY || self.name == name)
     }
 

@@ -65,6 +65,7 @@ async fn one(
     let (shown, short) = (units::printable(name), node.peer().short());
     output.remark(&format!("{shown} ({short}){listens}"));
     tell_of_routes(&mut running, output);
+    tell_of_doors(&running, output);
     let page = page(topology, name);
     let tokens = page::tokens(topology.key_of(name))?;
     let seen: Arc<dyn View> = Arc::new(Seen::of(name, running.taps()));
@@ -165,6 +166,9 @@ impl Until<'_> {
         let (change, failed) = match self.running.reload(document.topology()).await {
             Ok(reload) if reload.is_empty() => return,
             Ok(reload) => {
+                if !reload.doors.is_empty() {
+                    tell_of_doors(self.running, output);
+                }
                 super::plan::note(document.topology(), self.name, self.file);
                 (NodeChange::Reloads(reload).to_string(), false)
             }
@@ -190,6 +194,17 @@ fn told(pending: Result<Pending, OutboxError>) -> Pending {
         tracing::debug!(%error, "it can't be told what is open");
         Pending { open: 1, ..Pending::default() }
     })
+}
+
+/// Tells which doors are open, and where.
+fn tell_of_doors(running: &RunningNode, output: &Output) {
+    for (name, addr) in running.doors() {
+        output.event(&Event::Door { name: &name, addr: &addr });
+        output.remark(&format!(
+            "Clients come in by the door {} at {addr}, with a token",
+            units::printable(&name)
+        ));
+    }
 }
 
 /// Tells what routes do, as long as the node runs.
@@ -261,6 +276,9 @@ impl From<RunError> for CommandError {
                 error,
                 "change `key` of this node in the topology, or `state` above the tables",
             ),
+            RunError::Door { .. } => {
+                Self::io(error, "choose another address in the topology, or mend what is named")
+            }
             RunError::Unknown { .. } => Self::usage(error, "name one of them with --node"),
             RunError::OtherKey { .. } | RunError::Inbox { .. } => {
                 Self::usage(error, "change it in the topology")

@@ -1,6 +1,7 @@
 //! Everything that is wrong with a topology, at once.
 
 mod cycles;
+mod doors;
 mod inboxes;
 mod nodes;
 mod relays;
@@ -40,6 +41,7 @@ impl Topology {
         checking.nodes();
         checking.inboxes();
         checking.routes();
+        checking.doors();
         checking.cycles();
         checking.tests();
         checking.faults

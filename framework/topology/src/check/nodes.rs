@@ -105,6 +105,7 @@ impl Checking<'_> {
 
     /// Two nodes of this machine can't listen at one address.
     fn shared_addresses(&mut self) {
+        let doors = self.door_addresses(self.topology);
         let mut taken = Taken::default();
         for (name, node) in &self.topology.nodes {
             let listeners = node.listen.iter().enumerate().map(|(index, address)| {
@@ -115,7 +116,9 @@ impl Checking<'_> {
                 .http
                 .iter()
                 .map(|http| (&http.listen, format!("node.{}.http.listen", quoted(name))));
-            for (address, at) in listeners.chain(page) {
+            let doors = doors.iter().filter(|(node, ..)| node == name);
+            let doors = doors.map(|(_, address, at)| (address, at.clone()));
+            for (address, at) in listeners.chain(page).chain(doors) {
                 // Nodes with an id may be of several machines.
                 if address.ends_with(":0") || (node.id.is_some() && is_for_all(address)) {
                     continue;

@@ -17,6 +17,7 @@ pub(super) enum Use {
     Sink,
     Source,
     Filter,
+    Door,
 }
 
 impl Checking<'_> {
@@ -26,12 +27,14 @@ impl Checking<'_> {
             Use::Sink => "sink",
             Use::Source => "source",
             Use::Filter => "filter",
+            Use::Door => "door",
         };
         let known: Vec<_> = match of {
             Use::Sink => self.registry.inbox_kinds().collect(),
             // These two are of topologies themselves.
             Use::Source => self.registry.source_kinds().chain(["each", "inbox"]).collect(),
             Use::Filter => self.registry.filter_kinds().collect(),
+            Use::Door => self.registry.door_kinds().collect(),
         };
         let choice = at;
         let at = format!("{choice}.{}", quoted(&kind.name));
@@ -76,6 +79,7 @@ fn read(registry: &StageRegistry, kind: &str, settings: Value, of: Use) -> Resul
         Use::Sink => registry.inbox_of(kind, settings).map(drop),
         Use::Source => registry.source_of(kind, settings).map(drop),
         Use::Filter => registry.filter_of(kind, settings).map(drop),
+        Use::Door => registry.door_of(kind, settings).map(drop),
     };
     match read {
         Err(KindError::Settings { why, .. }) => Err(why),

@@ -10,7 +10,9 @@ use estafette::wire::is_visible;
 use toml::Value;
 
 use super::{EdgeKind, Graph, GraphEdge, GraphNode, GraphPart, GraphRoute, PartKind};
-use crate::{EachSpec, Kind, NodeSpec, RouteSpec, Schedule, SourceSpec, Target, Then, Topology};
+use crate::{
+    DoorSpec, EachSpec, Kind, NodeSpec, RouteSpec, Schedule, SourceSpec, Target, Then, Topology,
+};
 
 pub(super) fn graph(topology: &Topology) -> Graph {
     let mut building = Building { topology, nodes: BTreeMap::new(), ids: BTreeSet::new() };
@@ -27,13 +29,16 @@ pub(super) fn graph(topology: &Topology) -> Graph {
             building.relay(name);
         }
     }
+    for (name, door) in &topology.doors {
+        building.door(name, door);
+    }
     let mut edges = Vec::new();
     let routes =
         topology.routes.iter().map(|(name, route)| building.route(name, route, &mut edges));
     let routes = routes.collect();
     let mut nodes: Vec<_> = building.nodes.into_values().collect();
     for node in &mut nodes {
-        // Sources and routes stay in pairs: only inboxes and the relay go before them.
+        // Sources and routes stay in pairs: only inboxes, the relay and doors go before them.
         node.parts.sort_by_key(|part| part.kind.min(PartKind::Source));
     }
     Graph { version: Graph::VERSION, nodes, routes, edges }
@@ -108,6 +113,24 @@ impl<'a> Building<'a> {
                 live: None,
             },
         )
+    }
+
+    /// Puts a door into its node.
+    fn door(&mut self, name: &str, door: &'a DoorSpec) {
+        let to: Vec<_> = door.to.iter().map(ToString::to_string).collect();
+        let detail = format!("{} to {}", door_words(&door.door), to.join(", "));
+        self.part(
+            &door.node,
+            GraphPart {
+                id: format!("door:{}", word(name)),
+                kind: PartKind::Door,
+                name: name.to_owned(),
+                detail,
+                stages: Vec::new(),
+                missing: false,
+                live: None,
+            },
+        );
     }
 
     /// Puts a route with its source, stages and edges there.
@@ -265,6 +288,13 @@ fn sink_words(kind: &Kind, node: &str) -> String {
         || kind.name.clone(),
         |into| format!("{} {}", kind.name, into.replace("{node}", node)),
     )
+}
+
+/// A kind of door, and where it listens, if it is a standard one.
+fn door_words(kind: &Kind) -> String {
+    let listen = matches!(kind.name.as_str(), "http" | "grpc");
+    let listen = listen.then(|| path(&kind.settings, "listen")).flatten();
+    listen.map_or_else(|| kind.name.clone(), |listen| format!("{} {listen}", kind.name))
 }
 
 /// The path of a source, if it is of a standard kind.

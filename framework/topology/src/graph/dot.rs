@@ -47,6 +47,7 @@ fn write_part(part: &GraphPart, text: &mut String) {
     let shape = match part.kind {
         PartKind::Inbox => "folder",
         PartKind::Relay => "cylinder",
+        PartKind::Door => "component",
         PartKind::Source => "note",
         PartKind::Route => "cds",
     };

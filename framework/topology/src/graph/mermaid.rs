@@ -59,6 +59,7 @@ fn write_part(id: usize, part: &GraphPart, text: &mut String) {
     let (open, close) = match part.kind {
         PartKind::Inbox => ("[/", "\\]"),
         PartKind::Relay => ("[(", ")]"),
+        PartKind::Door => ("{{", "}}"),
         PartKind::Source => ("([", "])"),
         PartKind::Route => ("[", "]"),
     };

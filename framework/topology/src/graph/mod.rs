@@ -62,7 +62,7 @@ pub struct GraphNode {
     pub relay: bool,
     /// Whether a route names it, and the topology has no such node.
     pub missing: bool,
-    /// Its inboxes by name, itself as a relay, then sources and routes.
+    /// Its inboxes by name, itself as a relay, its doors, then sources and routes.
     pub parts: Vec<GraphPart>,
     /// How it is, where somebody has looked.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -77,7 +77,7 @@ pub struct GraphPart {
     pub id: String,
     /// The sort of part.
     pub kind: PartKind,
-    /// The name of the inbox or route, the kind of source; `relay`.
+    /// The name of the inbox, door or route, the kind of source; `relay`.
     pub name: String,
     /// A few words about it: the kind of sink and where to, the path of a source. Settings of a
     /// program's own kinds are not in it, as they may be secrets.
@@ -100,6 +100,8 @@ pub enum PartKind {
     Inbox,
     /// The packages that a relay keeps for others.
     Relay,
+    /// A way in for programs that are no nodes.
+    Door,
     /// The content of a route's deliveries.
     Source,
     /// The stages of a route, at the node that sends.

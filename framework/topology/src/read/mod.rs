@@ -18,7 +18,7 @@ use toml::{Spanned, Value};
 use self::fields::Fields;
 pub(crate) use self::parts::of_setting;
 use crate::fault::{Fault, Places, Report, Unread, quoted};
-use crate::model::{InboxSpec, RouteSpec, Topology};
+use crate::model::{DoorSpec, InboxSpec, RouteSpec, Topology};
 
 /// The longest file that is read, in bytes.
 pub const LONGEST: u64 = 16 << 20;
@@ -57,6 +57,7 @@ pub struct Document {
 struct Broken {
     inboxes: BTreeMap<String, InboxSpec>,
     routes: BTreeMap<String, RouteSpec>,
+    doors: BTreeMap<String, DoorSpec>,
 }
 
 impl Topology {
@@ -145,13 +146,14 @@ impl Document {
     /// All that is wrong with it, for a program with these stages and kinds.
     pub fn check(&self, registry: &StageRegistry) -> Report {
         let mut faults = self.faults.clone();
-        let Broken { inboxes, routes } = &self.broken;
-        let checked = if inboxes.is_empty() && routes.is_empty() {
+        let Broken { inboxes, routes, doors } = &self.broken;
+        let checked = if inboxes.is_empty() && routes.is_empty() && doors.is_empty() {
             self.topology.check(registry)
         } else {
             let mut topology = self.topology.clone();
             topology.inboxes.extend(inboxes.clone());
             topology.routes.extend(routes.clone());
+            topology.doors.extend(doors.clone());
             topology.check(registry)
         };
         let unread = Unread::of(&self.faults);

@@ -1,4 +1,4 @@
-//! Nodes, inboxes and routes, each from its table.
+//! Nodes, inboxes, routes and doors, each from its table.
 
 use std::time::Duration;
 
@@ -10,8 +10,9 @@ use toml::Value;
 use super::{Broken, Fields, tests};
 use crate::fault::{Fault, quoted};
 use crate::model::{
-    Deliver, EachSpec, Expected, HttpSpec, InboxSpec, Kind, Line, NodeSpec, ReceiptWanted,
-    RouteSpec, Schedule, Shows, SourceSpec, StageSpec, TapSpec, Target, Then, Topology,
+    Deliver, DoorSpec, EachSpec, Expected, HttpSpec, InboxSpec, Kind, Line, NodeSpec,
+    ReceiptWanted, RouteSpec, Schedule, Shows, SourceSpec, StageSpec, TapSpec, Target, Then,
+    Topology,
 };
 
 /// Reads all of it.
@@ -42,6 +43,14 @@ pub(super) fn read(
         match route(at, value, fields.faults) {
             Some((route, true)) => drop(topology.routes.insert(name, route)),
             Some((route, false)) => drop(broken.routes.insert(name, route)),
+            None => {}
+        }
+    }
+    for (name, value) in fields.tables("door") {
+        let at = format!("door.{}", quoted(&name));
+        match door(at, value, fields.faults) {
+            Some((door, true)) => drop(topology.doors.insert(name, door)),
+            Some((door, false)) => drop(broken.doors.insert(name, door)),
             None => {}
         }
     }
@@ -238,6 +247,25 @@ fn kind(fields: &mut Fields<'_>, key: &str, value: Value) -> Option<Kind> {
     let choice = Fields::of(at, value, fields.faults)?;
     let (name, settings) = choice.only("kind", &format!("{key} = {{ KIND = SETTINGS }}"))?;
     Some(Kind { name, settings })
+}
+
+/// A door, and whether all of it could be read.
+fn door(at: String, value: Value, faults: &mut Vec<Fault>) -> Option<(DoorSpec, bool)> {
+    let mut fields = Fields::of(at, value, faults)?;
+    let node = fields.needed("node", "\"NAME\"");
+    let node = node.and_then(|node| fields.as_text("node", node));
+    let door = fields.needed("door", "{ http = \"127.0.0.1:7480\" }");
+    let door = door.and_then(|door| kind(&mut fields, "door", door));
+    let to = fields.needed("to", "\"NODE/NAME\"");
+    let to = to.map(|to| fields.as_list("to", to));
+    let before = fields.faults.len();
+    let has_all = to.as_ref().is_some_and(|to| to.iter().all(Option::is_some));
+    let to = to.map(|to| targets(&mut fields, &to)).unwrap_or_default();
+    let has_all = has_all && fields.faults.len() == before;
+    fields.finish();
+    let whole = node.is_some() && door.is_some() && has_all;
+    let door = door.unwrap_or_else(|| Kind::new("", String::new()));
+    Some((DoorSpec { node: node.unwrap_or_default(), door, to }, whole))
 }
 
 /// A route, and whether all that it needs could be read. What could not has faults already, at the

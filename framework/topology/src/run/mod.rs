@@ -1,5 +1,6 @@
 //! One node of a topology, running in this process.
 
+mod doors;
 mod each;
 mod look;
 mod meeting;
@@ -28,6 +29,7 @@ use estafette::pipeline::Inbox;
 use estafette::{Identity, Node, PeerId, TransferId};
 use tokio::sync::broadcast;
 
+use self::doors::Doors;
 use self::memory::Memory;
 use self::route::Route;
 use self::running::{Plan, Routes};
@@ -102,6 +104,14 @@ pub enum RunError {
         /// The cause.
         error: KindError,
     },
+    /// A door can't be opened.
+    #[error("the door `{door}` can't be opened: {why}")]
+    Door {
+        /// The door.
+        door: String,
+        /// The reason.
+        why: String,
+    },
     /// A peer can't be trusted.
     #[error(transparent)]
     Trust(#[from] TrustError),
@@ -175,6 +185,7 @@ pub struct RunningNode {
     routes: Vec<Route>,
     taps: RouteTaps,
     running: Routes,
+    doors: Doors,
     events: broadcast::Sender<RouteEvent>,
     first: Option<broadcast::Receiver<RouteEvent>>,
 }
@@ -199,6 +210,11 @@ impl RunningNode {
         self.taps.clone()
     }
 
+    /// Its doors that are open, by their names, and the addresses they listen at.
+    pub fn doors(&self) -> Vec<(String, String)> {
+        self.doors.addresses()
+    }
+
     /// Returns the events of its routes from now on; the first caller hears of all since the
     /// start.
     pub fn events(&mut self) -> broadcast::Receiver<RouteEvent> {
@@ -208,7 +224,8 @@ impl RunningNode {
     /// Ends the routes, and shuts the node down as [`Node::shutdown`] does. What is stored goes on
     /// at the next start.
     pub async fn shutdown(self) {
-        let Self { node, .. } = self;
+        let Self { node, doors, .. } = self;
+        doors.close().await;
         node.shutdown().await;
     }
 }
@@ -266,6 +283,7 @@ impl Topology {
         let memory = Memory::open(path.clone()).await;
         let memory = memory.map_err(|error| failed("what the routes", path, error))?;
         let node = with(builder).start().await?;
+        let doors = Doors::open(self, name, &node, &registry).await?;
         let (events, first) = broadcast::channel(EVENTS);
         let routes = self.routes_from(name, &ids, &node, &registry, &memory, &events);
         let connect = self.connected(name, &ids);
@@ -287,6 +305,7 @@ impl Topology {
             routes,
             taps,
             running,
+            doors,
             events,
             first,
         })

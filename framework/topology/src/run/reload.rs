@@ -33,6 +33,9 @@ pub enum ReloadError {
     /// A new part can't be made: nothing is changed.
     #[error("{0}; nothing is changed")]
     Make(#[from] RunError),
+    /// A door can't be opened: all else is changed, and it is tried again at the next reload.
+    #[error("{0}; all else is changed")]
+    Door(RunError),
     /// Trust can't be changed: what stands before it in the order of names is.
     #[error(transparent)]
     Trust(#[from] TrustError),
@@ -70,6 +73,7 @@ impl RunningNode {
         }
         let routes =
             new.routes_from(&name, &ids, &self.node, &self.registry, &self.memory, &self.events);
+        let doors = self.doors.made(new, &name, &changes.doors, &self.registry).await?;
         // From here on nothing but trust can fail.
         let directory = self.node.directory();
         for (inbox, change, made) in made {
@@ -98,10 +102,18 @@ impl RunningNode {
             self.node.trust().revoke(id)?;
             self.peers.remove(&id);
         }
+        let failed = self.doors.switch(new, &name, &self.node, doors, &changes.doors).await;
         self.topology = new.clone();
+        for (door, _) in &failed {
+            // It is new at the next reload.
+            self.topology.doors.remove(door);
+        }
         self.taps.looks.set(new, &name);
         self.taps.answer().await.map_err(RunError::from)?;
-        Ok(changes)
+        match failed.into_iter().next() {
+            Some((_, error)) => Err(ReloadError::Door(error)),
+            None => Ok(changes),
+        }
     }
 
     /// Trusts these peers, as far as they are new or have changed; returns those that were trusted

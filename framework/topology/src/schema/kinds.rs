@@ -11,6 +11,11 @@ impl Making<'_> {
         choice(self.settings(KindOf::Inbox, kinds).into())
     }
 
+    pub(super) fn doors(&mut self) -> Value {
+        let kinds = self.registry.door_kinds().map(str::to_owned).collect();
+        choice(self.settings(KindOf::Door, kinds).into())
+    }
+
     pub(super) fn source(&mut self) -> Value {
         let kinds = self.registry.source_kinds().map(str::to_owned).collect();
         let mut kinds = self.settings(KindOf::Source, kinds);

@@ -30,6 +30,7 @@ impl Topology {
             "inbox": tables("The inboxes", making.inbox()),
             "route": tables("The routes: what goes from one node to the inboxes of others",
                 making.route()),
+            "door": tables("The doors: ways in for programs that are no nodes", making.door()),
             "test": { "type": "array", "description": "What is expected of it",
                 "items": making.test() },
         });
@@ -117,6 +118,20 @@ impl Making<'_> {
             }),
         );
         required(inbox, &["node", "sink"])
+    }
+
+    fn door(&mut self) -> Value {
+        let door = table(
+            "A door",
+            json!({
+                "node": text("The node that has it"),
+                "door": described("What it is: a kind and its settings, in which {node} is the \
+                                   name of the node", self.doors()),
+                "to": described("Inboxes and actors that are reached through it: NODE/NAME",
+                    one_or_more(json!({ "type": "string", "pattern": "^[^/]+/." }))),
+            }),
+        );
+        required(door, &["node", "door", "to"])
     }
 
     fn route(&mut self) -> Value {

@@ -66,6 +66,7 @@ fn card(part: &GraphPart) -> Card {
     let (class, sort) = match part.kind {
         PartKind::Inbox => ("inbox", "inbox"),
         PartKind::Relay => ("relay", "relay"),
+        PartKind::Door => ("door", "door"),
         PartKind::Source => ("source", "source"),
         PartKind::Route => ("route", "route"),
     };

@@ -41,6 +41,7 @@ fn kind(kind: PartKind) -> &'static str {
     match kind {
         PartKind::Inbox => "inbox",
         PartKind::Relay => "relay",
+        PartKind::Door => "door",
         PartKind::Source => "source",
         PartKind::Route => "route",
     }

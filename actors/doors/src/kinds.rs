@@ -1,0 +1,392 @@
+//! The doors as kinds, made of settings in a topology: `door = { http = "127.0.0.1:7480" }`.
+
+use std::collections::BTreeSet;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use estafette::node::{Door, DoorPlace, FileStore, OpenDoor, StageRegistry};
+use futures_util::future::BoxFuture;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use crate::{Access, CONNECTIONS, Serving, Tokens, serve_at_most};
+
+/// Registers the kinds of doors `http` and, with the feature `grpc`, `grpc`.
+#[must_use]
+pub fn with_kinds(registry: StageRegistry) -> StageRegistry {
+    #[cfg(feature = "schema")]
+    let registry = with_schemas(registry);
+    #[cfg(feature = "http")]
+    let registry = registry.door_kind("http", |Short(settings): Short<HttpSettings>| {
+        settings.door.check().map(|()| settings)
+    });
+    #[cfg(feature = "grpc")]
+    let registry = registry
+        .door_kind("grpc", |Short(settings): Short<self::grpc::GrpcSettings>| {
+            settings.check().map(|()| settings)
+        });
+    registry
+}
+
+#[cfg(feature = "schema")]
+fn with_schemas(registry: StageRegistry) -> StageRegistry {
+    use estafette::node::KindOf;
+    #[cfg(feature = "http")]
+    let registry = registry.kind_schema::<Short<HttpSettings>>(KindOf::Door, "http");
+    #[cfg(feature = "grpc")]
+    let registry = registry.kind_schema::<Short<self::grpc::GrpcSettings>>(KindOf::Door, "grpc");
+    registry
+}
+
+/// What all doors have.
+#[derive(Clone, Debug)]
+struct Common {
+    listen: String,
+    tokens: BTreeSet<String>,
+    connections: usize,
+}
+
+/// A door for HTTP.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+struct HttpTable {
+    /// The address it listens at: HOST:PORT
+    listen: String,
+    /// The names of the tokens that it lets in; default: all of the node's key
+    #[serde(default)]
+    tokens: BTreeSet<String>,
+    /// The most connections at once
+    #[serde(default = "connections")]
+    connections: usize,
+}
+
+#[derive(Clone, Debug)]
+struct HttpSettings {
+    door: Common,
+}
+
+const fn connections() -> usize {
+    CONNECTIONS
+}
+
+/// Settings that may be written as a table, or as the address alone.
+struct Short<T>(T);
+
+/// Settings of which all but the address have defaults.
+trait OfAddress {
+    type Table: for<'de> Deserialize<'de>;
+
+    fn of_address(listen: String) -> Self;
+    fn of_table(table: Self::Table) -> Self;
+}
+
+impl OfAddress for HttpSettings {
+    type Table = HttpTable;
+
+    fn of_address(listen: String) -> Self {
+        let (tokens, connections) = (BTreeSet::new(), CONNECTIONS);
+        Self { door: Common { listen, tokens, connections } }
+    }
+
+    fn of_table(HttpTable { listen, tokens, connections }: HttpTable) -> Self {
+        Self { door: Common { listen, tokens, connections } }
+    }
+}
+
+impl<'de, T: OfAddress> Deserialize<'de> for Short<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either<T>(PhantomData<T>);
+        impl<'de, T: OfAddress> Visitor<'de> for Either<T> {
+            type Value = T;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an address, or a table of settings")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, address: &str) -> Result<T, E> {
+                Ok(T::of_address(address.to_owned()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<T, A::Error> {
+                T::Table::deserialize(MapAccessDeserializer::new(table)).map(T::of_table)
+            }
+        }
+        deserializer.deserialize_any(Either(PhantomData)).map(Self)
+    }
+}
+
+#[cfg(feature = "schema")]
+impl<T: OfAddress> schemars::JsonSchema for Short<T>
+where
+    T::Table: schemars::JsonSchema,
+{
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        T::Table::schema_name()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let table = generator.subschema_for::<T::Table>();
+        let address = schemars::json_schema!({ "type": "string", "pattern": ".:[0-9]+$" });
+        schemars::json_schema!({ "anyOf": [address, table] })
+    }
+}
+
+impl Common {
+    fn check(&self) -> Result<(), String> {
+        let (host, port) = self.listen.rsplit_once(':').unwrap_or((&self.listen, ""));
+        if host.is_empty() || port.parse::<u16>().is_err() || host.contains('/') {
+            return Err(format!("it can't listen at {:?}: an address is HOST:PORT", self.listen));
+        }
+        if !(1..=65_536).contains(&self.connections) {
+            return Err("connections are 1 to 65536".into());
+        }
+        Ok(())
+    }
+
+    /// Who comes in, and where to. It blocks.
+    fn access(&self, at: &DoorPlace) -> Result<Access, String> {
+        let mut folder = at.key.clone().into_os_string();
+        folder.push(".trust");
+        let store = FileStore::open(folder)
+            .map_err(|error| format!("the folder of its tokens can't be opened: {error}"))?;
+        let tokens = Tokens::load(Arc::new(store)).map_err(|error| error.to_string())?;
+        let mut access = Access::of(&at.node, &tokens);
+        if !self.tokens.is_empty() {
+            access = access.of_tokens(self.tokens.iter().cloned());
+        }
+        let rights = at.to.iter().map(|to| to.parse::<crate::Right>());
+        let rights = rights.collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())?;
+        Ok(access.to(rights))
+    }
+
+    /// Serves what is made of the access.
+    fn open(
+        &self,
+        at: DoorPlace,
+        router: impl FnOnce(&Access) -> Result<axum::Router, String> + Send + 'static,
+    ) -> BoxFuture<'static, Result<Box<dyn OpenDoor>, String>> {
+        let common = self.clone();
+        Box::pin(async move {
+            let own = common.clone();
+            let access = estafette::node::blocking(move || own.access(&at));
+            let access = access.await.map_err(|error| error.to_string())??;
+            let served = serve_at_most(router(&access)?, &common.listen, common.connections);
+            let serving = served.await.map_err(|error| error.to_string())?;
+            Ok(Box::new(serving) as Box<dyn OpenDoor>)
+        })
+    }
+}
+
+#[cfg(feature = "http")]
+impl Door for HttpSettings {
+    fn address(&self) -> &str {
+        &self.door.listen
+    }
+
+    fn open(&self, at: DoorPlace) -> BoxFuture<'static, Result<Box<dyn OpenDoor>, String>> {
+        self.door.open(at, |access| Ok(crate::http(access)))
+    }
+}
+
+impl OpenDoor for Serving {
+    fn address(&self) -> String {
+        Self::address(self).to_string()
+    }
+
+    fn close(self: Box<Self>) -> BoxFuture<'static, ()> {
+        Box::pin(self.stop())
+    }
+}
+
+#[cfg(feature = "grpc")]
+mod grpc {
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::path::PathBuf;
+
+    use estafette::node::{Door, DoorPlace, OpenDoor};
+    use futures_util::future::BoxFuture;
+    use serde::Deserialize;
+
+    use super::{Common, OfAddress};
+    use crate::CONNECTIONS;
+    use crate::grpc::{Method, Methods};
+
+    /// A door for gRPC.
+    #[derive(Clone, Debug, Deserialize)]
+    #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+    #[serde(deny_unknown_fields)]
+    pub(super) struct GrpcTable {
+        /// The address it listens at: HOST:PORT
+        listen: String,
+        /// The names of the tokens that it lets in; default: all of the node's key
+        #[serde(default)]
+        tokens: BTreeSet<String>,
+        /// The most connections at once
+        #[serde(default = "super::connections")]
+        connections: usize,
+        /// Actors by the paths of methods: WAY:PEER/NAME, or WAY:PEER/NAME:TYPE@VERSION for JSON
+        #[serde(default)]
+        methods: BTreeMap<String, String>,
+        /// Files of protos
+        #[serde(default, deserialize_with = "paths")]
+        #[cfg_attr(feature = "schema", schemars(with = "Vec<PathBuf>"))]
+        protos: Vec<PathBuf>,
+        /// Folders that protos import from; default: those of the protos
+        #[serde(default, deserialize_with = "paths")]
+        #[cfg_attr(feature = "schema", schemars(with = "Vec<PathBuf>"))]
+        includes: Vec<PathBuf>,
+        /// Actors by the names of services of the protos: PEER/NAME
+        #[serde(default)]
+        services: BTreeMap<String, String>,
+    }
+
+    #[derive(Clone, Debug)]
+    pub(super) struct GrpcSettings {
+        door: Common,
+        methods: BTreeMap<String, String>,
+        protos: Vec<PathBuf>,
+        includes: Vec<PathBuf>,
+        services: BTreeMap<String, String>,
+    }
+
+    fn paths<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<PathBuf>, D::Error> {
+        let paths = Vec::<PathBuf>::deserialize(deserializer)?;
+        Ok(paths.into_iter().map(estafette::node::units::path::from_base).collect())
+    }
+
+    impl OfAddress for GrpcSettings {
+        type Table = GrpcTable;
+
+        fn of_address(listen: String) -> Self {
+            let (tokens, connections) = (BTreeSet::new(), CONNECTIONS);
+            let door = Common { listen, tokens, connections };
+            let (methods, protos, includes, services) = Default::default();
+            Self { door, methods, protos, includes, services }
+        }
+
+        fn of_table(table: GrpcTable) -> Self {
+            let GrpcTable { listen, tokens, connections, methods, protos, includes, services } =
+                table;
+            let door = Common { listen, tokens, connections };
+            Self { door, methods, protos, includes, services }
+        }
+    }
+
+    impl GrpcSettings {
+        pub(super) fn check(&self) -> Result<(), String> {
+            self.door.check()?;
+            self.methods().map(drop)?;
+            if self.protos.is_empty() && !self.services.is_empty() {
+                return Err(
+                    "services are of protos: name their files, protos = [\"x.proto\"]".into()
+                );
+            }
+            if cfg!(not(feature = "proto")) && !self.protos.is_empty() {
+                return Err("this program reads no protos".into());
+            }
+            Ok(())
+        }
+
+        /// Those that are named by themselves.
+        fn methods(&self) -> Result<Methods, String> {
+            let mut methods = Methods::new();
+            for (path, method) in &self.methods {
+                let method: Method = method.parse().map_err(|error| format!("{error}"))?;
+                methods = methods.method(path, &method).map_err(|error| error.to_string())?;
+            }
+            Ok(methods)
+        }
+
+        #[cfg(feature = "proto")]
+        fn with_services(&self, mut methods: Methods) -> Result<Methods, String> {
+            use crate::grpc::{Protos, Service};
+            if self.protos.is_empty() {
+                return Ok(methods);
+            }
+            let folder = |path: &PathBuf| path.parent().map(ToOwned::to_owned);
+            let includes: Vec<_> = match &self.includes[..] {
+                [] => self.protos.iter().filter_map(folder).collect(),
+                given => given.to_vec(),
+            };
+            let protos = Protos::compile(&self.protos, includes);
+            let protos = protos.map_err(|error| error.to_string())?;
+            for (name, to) in &self.services {
+                let added = methods.service(&protos, name, &Service::to(to));
+                methods = added.map_err(|error| error.to_string())?;
+            }
+            Ok(methods)
+        }
+
+        #[cfg(not(feature = "proto"))]
+        #[expect(clippy::unnecessary_wraps, reason = "with protos there is something to fail")]
+        fn with_services(&self, methods: Methods) -> Result<Methods, String> {
+            Ok(methods)
+        }
+    }
+
+    impl Door for GrpcSettings {
+        fn address(&self) -> &str {
+            &self.door.listen
+        }
+
+        fn open(&self, at: DoorPlace) -> BoxFuture<'static, Result<Box<dyn OpenDoor>, String>> {
+            let settings = self.clone();
+            self.door.open(at, move |access| {
+                let methods = settings.with_services(settings.methods()?)?;
+                Ok(crate::grpc::grpc(access, methods))
+            })
+        }
+    }
+}
+
+#[cfg(all(test, feature = "http"))]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn made(kind: &str, settings: Value) -> Result<String, String> {
+        let registry = with_kinds(StageRegistry::new());
+        let door = registry.door_of(kind, settings).and_then(|door| door.make());
+        door.map(|door| door.address().to_owned()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn doors_are_made_of_an_address_or_of_a_table_and_nothing_is_passed_over() {
+        let address = Ok("127.0.0.1:7480".to_owned());
+        assert_eq!(made("http", json!("127.0.0.1:7480")), address);
+        let table = json!({ "listen": "127.0.0.1:7480", "tokens": ["till"], "connections": 8 });
+        assert_eq!(made("http", table), address);
+        for (settings, said) in [
+            (json!("here"), "HOST:PORT"),
+            (json!({}), "missing field `listen`"),
+            (json!({ "listen": "a:1", "token": [] }), "unknown field `token`"),
+            (json!({ "listen": "a:1", "connections": 0 }), "1 to 65536"),
+            (json!(7), "an address, or a table"),
+        ] {
+            let why = made("http", settings).unwrap_err();
+            assert!(why.contains(said), "{why}");
+        }
+    }
+
+    #[cfg(feature = "grpc")]
+    #[test]
+    fn methods_of_grpc_are_checked_before_anything_is_opened() {
+        let table = |methods: Value| json!({ "listen": "127.0.0.1:1", "methods": methods });
+        let method = json!({ "/helloworld.Greeter/SayHello": "download:paris/greeter" });
+        assert_eq!(made("grpc", table(method)), Ok("127.0.0.1:1".into()));
+        for wrong in [json!({ "SayHello": "ask:paris/greeter" }), json!({ "/a.B/C": "paris" })] {
+            assert!(made("grpc", table(wrong)).is_err());
+        }
+        let why = made("grpc", json!({ "listen": "a:1", "services": { "a.B": "p/q" } }));
+        assert!(why.unwrap_err().contains("protos ="));
+    }
+}

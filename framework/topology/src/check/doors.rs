@@ -1,0 +1,83 @@
+//! Faults of doors.
+
+use super::nodes::one_of;
+use super::settings::Use;
+use super::{Checking, bad_name, doubles, inbox_name};
+use crate::fault::{Fault, quoted};
+use crate::model::{DoorSpec, Topology};
+
+impl Checking<'_> {
+    pub(super) fn doors(&mut self) {
+        let topology = self.topology;
+        for (name, door) in &topology.doors {
+            let at = format!("door.{}", quoted(name));
+            self.name(&at, name);
+            self.knows(&format!("{at}.node"), &door.node);
+            self.kind(&format!("{at}.door"), &door.door, Use::Door);
+            if let Some(why) = self.unmade(door) {
+                let place = format!("{at}.door.{}", quoted(&door.door.name));
+                let message = format!("the door `{name}` can't be made");
+                self.faults.push(Fault::new("bad-address", place, message).label(why));
+            }
+            self.reached(&at, door);
+        }
+    }
+
+    /// Why its settings, which can be read, make no door.
+    fn unmade(&self, door: &DoorSpec) -> Option<String> {
+        let settings = door.door.settings_at(&door.node);
+        let read = || self.registry.door_of(&door.door.name, settings);
+        let prepared = self.topology.places().read(read).ok()?;
+        match prepared.make() {
+            Err(estafette::node::KindError::Make { why, .. }) => Some(why),
+            _ => None,
+        }
+    }
+
+    fn reached(&mut self, at: &str, door: &DoorSpec) {
+        let place = format!("{at}.to");
+        if door.to.is_empty() {
+            let fault = Fault::new("missing-key", place.clone(), "the door leads nowhere");
+            self.faults.push(fault.label("nothing is named").help("name one: \"NODE/NAME\""));
+        }
+        for (index, target) in door.to.iter().enumerate() {
+            let place = one_of(&place, index, door.to.len());
+            // What could not be read has a fault already.
+            if target.node.is_empty() || !self.knows(&place, &target.node) {
+                continue;
+            }
+            if target.node == door.node {
+                let message = format!("`{}` would be reached through itself", door.node);
+                let fault = Fault::new("itself", place, message);
+                let fault = fault.label("a door leads to other nodes");
+                self.faults.push(fault.related(format!("{at}.node"), "the node of the door"));
+            } else if target.inbox != "*"
+                && let Err(why) = inbox_name(&target.inbox)
+            {
+                // An inbox of the topology, or an actor that a program has.
+                self.faults.push(bad_name(&place, &target.inbox, &why));
+            }
+        }
+        let targets: Vec<_> = door.to.iter().map(ToString::to_string).collect();
+        for target in doubles(targets.iter().map(String::as_str)) {
+            let message = format!("`{target}` is named twice");
+            let fault = Fault::new("twice", place.clone(), message);
+            self.faults.push(fault.label("once is enough"));
+        }
+    }
+
+    /// The addresses that doors listen at, and where each is said.
+    pub(super) fn door_addresses<'t>(
+        &self,
+        topology: &'t Topology,
+    ) -> Vec<(&'t str, String, String)> {
+        let address = |(name, door): (&'t String, &'t DoorSpec)| {
+            let settings = door.door.settings_at(&door.node);
+            let read = || self.registry.door_of(&door.door.name, settings);
+            let made = topology.places().read(read).ok()?.make().ok()?;
+            let at = format!("door.{}.door.{}", quoted(name), quoted(&door.door.name));
+            Some((door.node.as_str(), made.address().to_owned(), at))
+        };
+        topology.doors.iter().filter_map(address).collect()
+    }
+}

@@ -1,0 +1,157 @@
+//! Doors of a node of a topology: who has a token comes in, to where the file says and nowhere
+//! else, and a reload changes them while the node runs.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails says so")]
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use estafette::node::{FileStore, StageRegistry};
+use estafette_doors::Tokens;
+use estafette_topology::{Change, ReloadError, RunningNode, Topology};
+
+/// Nothing here takes longer unless it hangs.
+const HANGS: Duration = Duration::from_secs(60);
+
+const NODES: &str = r#"
+    [node.lyon]
+    [node.paris]
+    listen = "unix:{here}/paris.sock"
+    [inbox.letters]
+    node = "paris"
+    sink = { folder = "in" }
+    [inbox.secrets]
+    node = "paris"
+    sink = { folder = "secrets" }
+"#;
+
+const WEB: &str = r#"
+    [door.web]
+    node = "lyon"
+    door = { http = { listen = "127.0.0.1:0", tokens = ["till"] } }
+    to = "paris/letters"
+"#;
+
+const CALLS: &str = r#"
+    [door.calls]
+    node = "lyon"
+    door = { grpc = { listen = "127.0.0.1:0", methods = { "/a.B/C" = "ask:paris/shop" } } }
+    to = "paris/shop"
+"#;
+
+fn registry() -> StageRegistry {
+    estafette_doors::with_kinds(estafette_actors::standard())
+}
+
+fn topology(folder: &Path, text: &[&str]) -> Topology {
+    let file = folder.join("topology.toml");
+    fs::write(&file, text.concat().replace("{here}", folder.to_str().unwrap())).unwrap();
+    Topology::load(file, &registry()).unwrap_or_else(|error| panic!("{error}"))
+}
+
+async fn start(topology: &Topology, name: &str) -> RunningNode {
+    topology.start(name, registry()).await.unwrap()
+}
+
+fn address(node: &RunningNode, door: &str) -> String {
+    let doors = node.doors();
+    let found = doors.iter().find(|(name, _)| name == door);
+    found.unwrap_or_else(|| panic!("{doors:?}")).1.clone()
+}
+
+fn token(topology: &Topology, name: &str) -> String {
+    let mut folder = topology.key_of("lyon").into_os_string();
+    folder.push(".trust");
+    let tokens = Tokens::load(Arc::new(FileStore::open(folder).unwrap())).unwrap();
+    tokens.add(name, &["*".parse().unwrap()], None, None).unwrap().text().to_owned()
+}
+
+/// The status of a PUT.
+async fn put(address: &str, path: &str, token: &str, body: &str) -> u16 {
+    let request = format!(
+        "PUT {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n\
+         Connection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let address = address.to_owned();
+    let asked = tokio::task::spawn_blocking(move || {
+        let mut socket = TcpStream::connect(address).unwrap();
+        socket.set_read_timeout(Some(HANGS)).unwrap();
+        socket.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        answer
+    });
+    let answer = asked.await.unwrap();
+    answer.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+async fn arrives(path: &Path, content: &str) {
+    let arrived = async {
+        while fs::read_to_string(path).ok().as_deref() != Some(content) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(HANGS, arrived).await.expect("it arrives");
+}
+
+#[tokio::test]
+async fn content_comes_in_by_a_door_and_goes_where_the_door_and_the_token_lead() {
+    let place = tempfile::tempdir().unwrap();
+    let topology = topology(place.path(), &[NODES, WEB, CALLS]);
+    let (paris, lyon) = (start(&topology, "paris").await, start(&topology, "lyon").await);
+    let (till, other) = (token(&topology, "till"), token(&topology, "other"));
+    let web = address(&lyon, "web");
+    assert_eq!(put(&web, "/v1/send/paris/letters/one", &till, "1").await, 202);
+    arrives(&place.path().join("in/one"), "1").await;
+    // The token leads anywhere, the door does not; and not every token comes in by it.
+    assert_eq!(put(&web, "/v1/send/paris/secrets/one", &till, "1").await, 403);
+    assert_eq!(put(&web, "/v1/send/paris/letters/two", &other, "2").await, 401);
+    assert_ne!(address(&lyon, "calls"), web);
+    lyon.shutdown().await;
+    assert!(TcpStream::connect(web).is_err(), "a node that is gone has no doors");
+    paris.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_reload_changes_doors_and_touches_no_other_ones() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    let old = topology(folder, &[NODES, WEB, CALLS]);
+    let (mut paris, mut lyon) = (start(&old, "paris").await, start(&old, "lyon").await);
+    let till = token(&old, "till");
+    let (web, calls) = (address(&lyon, "web"), address(&lyon, "calls"));
+    // It leads elsewhere now, and the other node lets it.
+    let wider = WEB.replace("\"paris/letters\"", "[\"paris/letters\", \"paris/secrets\"]");
+    let new = topology(folder, &[NODES, &wider, CALLS]);
+    paris.reload(&new).await.unwrap();
+    let reload = lyon.reload(&new).await.unwrap();
+    assert_eq!(reload.doors.into_iter().collect::<Vec<_>>(), [("web".into(), Change::Changed)]);
+    assert_eq!(address(&lyon, "calls"), calls, "it was not touched");
+    let now = address(&lyon, "web");
+    assert_eq!(put(&now, "/v1/send/paris/secrets/one", &till, "1").await, 202);
+    arrives(&folder.join("secrets/one"), "1").await;
+    assert!(now == web || TcpStream::connect(web).is_err());
+    // One that can't be opened is told; the other one that goes is gone.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = format!("\"{}\"", taken.local_addr().unwrap());
+    let fails = wider.replace("\"127.0.0.1:0\"", &at);
+    let new = topology(folder, &[NODES, &fails]);
+    let error = lyon.reload(&new).await.unwrap_err();
+    assert!(matches!(error, ReloadError::Door(_)), "{error}");
+    assert!(error.to_string().contains("`web` can't be opened"), "{error}");
+    assert!(lyon.doors().is_empty(), "{:?}", lyon.doors());
+    drop(taken);
+    // Mended, it is there again.
+    lyon.reload(&new).await.unwrap();
+    let now = address(&lyon, "web");
+    assert_eq!(put(&now, "/v1/send/paris/letters/again", &till, "2").await, 202);
+    arrives(&folder.join("in/again"), "2").await;
+    for node in [lyon, paris] {
+        node.shutdown().await;
+    }
+}

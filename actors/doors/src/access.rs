@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use axum::http::Extensions;
 use estafette::{Node, PeerId, RemoteError, RemoteErrorKind};
 
 use crate::tokens::{Pass, Refusal, Right, Tokens};
@@ -50,11 +51,21 @@ impl Access {
         Self { to: Some(rights.into_iter().collect()), ..self }
     }
 
-    /// Lets somebody in by the value of an `Authorization` header: `Bearer` and the token.
-    ///
-    /// # Errors
-    /// The reason why not.
-    pub fn admit_bearer(&self, authorization: Option<&[u8]>) -> Result<Pass, Refusal> {
+    /// Lets somebody in by the value of an `Authorization` header, `Bearer` and the token; who
+    /// shows none, by the certificate that the connection had.
+    pub(crate) fn admit(
+        &self,
+        authorization: Option<&[u8]>,
+        connection: &Extensions,
+    ) -> Result<Pass, Refusal> {
+        #[cfg(feature = "tls")]
+        let pass = match (authorization, connection.get::<crate::tls::ClientNames>()) {
+            (None, Some(names)) => self.tokens.admit_named(&names.0)?,
+            _ => self.tokens.admit_bearer(authorization)?,
+        };
+        #[cfg(not(feature = "tls"))]
+        let _ = connection;
+        #[cfg(not(feature = "tls"))]
         let pass = self.tokens.admit_bearer(authorization)?;
         match &self.only {
             Some(only) if !only.contains(&*pass.name) => Err(Refusal::Unknown),

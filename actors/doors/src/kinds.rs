@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::marker::PhantomData;
+#[cfg(feature = "tls")]
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use estafette::node::{Door, DoorPlace, FileStore, OpenDoor, StageRegistry};
@@ -45,6 +47,36 @@ struct Common {
     listen: String,
     tokens: BTreeSet<String>,
     connections: usize,
+    #[cfg(feature = "tls")]
+    tls: Option<TlsTable>,
+}
+
+/// Certificates, in files of PEM.
+#[cfg(feature = "tls")]
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+struct TlsTable {
+    /// The certificates of the door, its own first
+    cert: PathBuf,
+    /// The key of that one
+    key: PathBuf,
+    /// The authority of clients that come in by their certificates
+    client_ca: Option<PathBuf>,
+}
+
+#[cfg(feature = "tls")]
+impl TlsTable {
+    /// With paths from where the settings are.
+    fn placed(self) -> Self {
+        let place = estafette::node::units::path::from_base;
+        Self { cert: place(self.cert), key: place(self.key), client_ca: self.client_ca.map(place) }
+    }
+
+    fn read(&self) -> Result<crate::Tls, String> {
+        let tls = crate::Tls::of_files(&self.cert, &self.key, self.client_ca.clone());
+        tls.map_err(|error| error.to_string())
+    }
 }
 
 /// A door for HTTP.
@@ -60,6 +92,10 @@ struct HttpTable {
     /// The most connections at once
     #[serde(default = "connections")]
     connections: usize,
+    /// By TLS alone, with these certificates
+    #[cfg(feature = "tls")]
+    #[serde(default)]
+    tls: Option<TlsTable>,
 }
 
 #[derive(Clone, Debug)]
@@ -86,12 +122,18 @@ impl OfAddress for HttpSettings {
     type Table = HttpTable;
 
     fn of_address(listen: String) -> Self {
-        let (tokens, connections) = (BTreeSet::new(), CONNECTIONS);
-        Self { door: Common { listen, tokens, connections } }
+        Self { door: Common::at(listen) }
     }
 
-    fn of_table(HttpTable { listen, tokens, connections }: HttpTable) -> Self {
-        Self { door: Common { listen, tokens, connections } }
+    fn of_table(table: HttpTable) -> Self {
+        let door = Common {
+            listen: table.listen,
+            tokens: table.tokens,
+            connections: table.connections,
+            #[cfg(feature = "tls")]
+            tls: table.tls.map(TlsTable::placed),
+        };
+        Self { door }
     }
 }
 
@@ -138,6 +180,16 @@ where
 }
 
 impl Common {
+    const fn at(listen: String) -> Self {
+        Self {
+            listen,
+            tokens: BTreeSet::new(),
+            connections: CONNECTIONS,
+            #[cfg(feature = "tls")]
+            tls: None,
+        }
+    }
+
     fn check(&self) -> Result<(), String> {
         let (host, port) = self.listen.rsplit_once(':').unwrap_or((&self.listen, ""));
         if host.is_empty() || port.parse::<u16>().is_err() || host.contains('/') {
@@ -174,8 +226,17 @@ impl Common {
         let common = self.clone();
         Box::pin(async move {
             let own = common.clone();
+            #[cfg(feature = "tls")]
+            let tls = common.tls.as_ref().map(TlsTable::read).transpose()?;
             let access = estafette::node::blocking(move || own.access(&at));
             let access = access.await.map_err(|error| error.to_string())??;
+            #[cfg(feature = "tls")]
+            if let Some(tls) = tls {
+                let served =
+                    crate::serve_tls(router(&access)?, &common.listen, common.connections, tls);
+                let serving = served.await.map_err(|error| error.to_string())?;
+                return Ok(Box::new(serving) as Box<dyn OpenDoor>);
+            }
             let served = serve_at_most(router(&access)?, &common.listen, common.connections);
             let serving = served.await.map_err(|error| error.to_string())?;
             Ok(Box::new(serving) as Box<dyn OpenDoor>)
@@ -214,7 +275,6 @@ mod grpc {
     use serde::Deserialize;
 
     use super::{Common, OfAddress};
-    use crate::CONNECTIONS;
     use crate::grpc::{Method, Methods};
 
     /// A door for gRPC.
@@ -230,6 +290,10 @@ mod grpc {
         /// The most connections at once
         #[serde(default = "super::connections")]
         connections: usize,
+        /// By TLS alone, with these certificates
+        #[cfg(feature = "tls")]
+        #[serde(default)]
+        tls: Option<super::TlsTable>,
         /// Actors by the paths of methods: WAY:PEER/NAME, or WAY:PEER/NAME:TYPE@VERSION for JSON
         #[serde(default)]
         methods: BTreeMap<String, String>,
@@ -264,16 +328,20 @@ mod grpc {
         type Table = GrpcTable;
 
         fn of_address(listen: String) -> Self {
-            let (tokens, connections) = (BTreeSet::new(), CONNECTIONS);
-            let door = Common { listen, tokens, connections };
+            let door = Common::at(listen);
             let (methods, protos, includes, services) = Default::default();
             Self { door, methods, protos, includes, services }
         }
 
         fn of_table(table: GrpcTable) -> Self {
-            let GrpcTable { listen, tokens, connections, methods, protos, includes, services } =
-                table;
-            let door = Common { listen, tokens, connections };
+            let door = Common {
+                listen: table.listen,
+                tokens: table.tokens,
+                connections: table.connections,
+                #[cfg(feature = "tls")]
+                tls: table.tls.map(super::TlsTable::placed),
+            };
+            let GrpcTable { methods, protos, includes, services, .. } = table;
             Self { door, methods, protos, includes, services }
         }
     }

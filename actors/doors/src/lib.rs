@@ -26,6 +26,8 @@
 //! `framework/docs/doors.md` has every path, limit and rule.
 
 mod access;
+#[cfg(all(feature = "http", feature = "grpc"))]
+mod both;
 mod busy;
 #[cfg(feature = "grpc")]
 pub mod grpc;
@@ -34,16 +36,27 @@ mod http;
 mod kinds;
 mod serve;
 mod status;
+#[cfg(feature = "tls")]
+mod tls;
 mod tokens;
 #[cfg(any(feature = "http", feature = "grpc"))]
 mod whole;
 
+/// The router of a door, for programs that name no crate for it.
+pub use axum::Router;
+
 pub use self::access::{Access, Reached};
+#[cfg(all(feature = "http", feature = "grpc"))]
+pub use self::both::both;
 #[cfg(feature = "http")]
 pub use self::http::http;
 pub use self::kinds::with_kinds;
+#[cfg(feature = "tls")]
+pub use self::serve::serve_tls;
 pub use self::serve::{CONNECTIONS, ServeError, Serving, serve, serve_at_most};
 pub use self::status::{HANDLED, Status};
+#[cfg(feature = "tls")]
+pub use self::tls::{Tls, TlsError};
 pub use self::tokens::{
     Issued, Pass, Rate, RateError, Refusal, Right, RightError, TokenInfo, Tokens, TokensError,
 };

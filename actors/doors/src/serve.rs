@@ -6,7 +6,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, LazyLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -19,6 +19,7 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_io_timeout::TimeoutStream;
@@ -70,6 +71,27 @@ enum Stop {
     Not,
     Gently,
 }
+
+/// What a connection is served with.
+#[derive(Clone)]
+struct Served {
+    router: Router,
+    #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "there is none without TLS"))]
+    security: Security,
+}
+
+/// How connections are secured; not at all, if there is nothing.
+#[derive(Clone, Default)]
+struct Security {
+    #[cfg(feature = "tls")]
+    tls: Option<Arc<crate::Tls>>,
+}
+
+/// The names of a client, of which there are none without TLS.
+#[cfg(not(feature = "tls"))]
+type ClientNames = std::convert::Infallible;
+#[cfg(feature = "tls")]
+use crate::tls::ClientNames;
 
 /// An error of serving doors.
 #[derive(Debug, thiserror::Error)]
@@ -133,6 +155,29 @@ pub async fn serve_at_most(
     address: &str,
     connections: usize,
 ) -> Result<Serving, ServeError> {
+    serve_with(router, address, connections, Security::default()).await
+}
+
+/// [`serve_at_most`] by TLS: HTTP/2 or HTTP/1.1, as the client likes it.
+///
+/// # Errors
+/// As of [`serve`].
+#[cfg(feature = "tls")]
+pub async fn serve_tls(
+    router: Router,
+    address: &str,
+    connections: usize,
+    tls: crate::Tls,
+) -> Result<Serving, ServeError> {
+    serve_with(router, address, connections, Security { tls: Some(Arc::new(tls)) }).await
+}
+
+async fn serve_with(
+    router: Router,
+    address: &str,
+    connections: usize,
+    security: Security,
+) -> Result<Serving, ServeError> {
     let failed = |error| ServeError::Listen { address: address.to_owned(), error };
     let found: Vec<_> = lookup_host(address).await.map_err(failed)?.collect();
     let listener = TcpListener::bind(&*found).await.map_err(failed)?;
@@ -148,7 +193,10 @@ pub async fn serve_at_most(
         .spawn(move || {
             runtime.block_on(async move {
                 match TcpListener::from_std(listener) {
-                    Ok(listener) => run(listener, router, connections, stopped).await,
+                    Ok(listener) => {
+                        let service = Served { router, security };
+                        run(listener, service, connections, stopped).await;
+                    }
                     Err(error) => tracing::error!(%error, "the doors are not served"),
                 }
             });
@@ -161,14 +209,14 @@ pub async fn serve_at_most(
 
 async fn run(
     listener: TcpListener,
-    router: Router,
+    served: Served,
     connections: usize,
     mut stopped: watch::Receiver<Stop>,
 ) {
     let places = Arc::new(Semaphore::new(connections));
     let ends = stopped.clone();
     tokio::select! {
-        () = accept(listener, router, &places, &ends) => {}
+        () = accept(listener, served, &places, &ends) => {}
         // Gently, or because it was dropped.
         changed = stopped.changed() => if changed.is_err() { return },
     }
@@ -184,7 +232,7 @@ async fn run(
 /// them.
 async fn accept(
     listener: TcpListener,
-    router: Router,
+    served: Served,
     places: &Arc<Semaphore>,
     stopped: &watch::Receiver<Stop>,
 ) {
@@ -193,8 +241,15 @@ async fn accept(
         let Ok(place) = Arc::clone(places).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((socket, _)) => {
+                let (socket, router) = (timed(socket), served.router.clone());
+                #[cfg(feature = "tls")]
+                if let Some(tls) = &served.security.tls {
+                    let stopped = stopped.clone();
+                    tokio::spawn(shaken(socket, tls.acceptor(), router, stopped, place));
+                    continue;
+                }
                 // Spawned as it is: a block that waits for it would hold it twice.
-                tokio::spawn(connection(socket, router.clone(), stopped.clone(), place));
+                tokio::spawn(spoken(socket, router, None, stopped.clone(), place));
             }
             Err(error) => {
                 tracing::debug!(%error, "a connection to the doors could not be accepted");
@@ -204,20 +259,49 @@ async fn accept(
     }
 }
 
-async fn connection(
-    socket: TcpStream,
-    router: Router,
-    mut stopped: watch::Receiver<Stop>,
-    _place: OwnedSemaphorePermit,
-) {
+/// A connection whose client takes what is written to it, in time.
+fn timed(socket: TcpStream) -> Pin<Box<TimeoutStream<TcpStream>>> {
     // What is written is written at once, and in one piece.
     let _ = socket.set_nodelay(true);
     let mut socket = TimeoutStream::new(socket);
     socket.set_write_timeout(Some(TAKES_WITHIN));
+    Box::pin(socket)
+}
+
+/// Begins TLS with a client, and serves what is spoken then.
+#[cfg(feature = "tls")]
+async fn shaken(
+    socket: Pin<Box<TimeoutStream<TcpStream>>>,
+    acceptor: tokio_rustls::TlsAcceptor,
+    router: Router,
+    stopped: watch::Receiver<Stop>,
+    place: OwnedSemaphorePermit,
+) {
+    match tokio::time::timeout(HEAD_WITHIN, acceptor.accept(socket)).await {
+        Ok(Ok(secured)) => {
+            let names = ClientNames::of(secured.get_ref().1.peer_certificates());
+            tokio::spawn(spoken(secured, router, names, stopped, place));
+        }
+        Ok(Err(error)) => tracing::debug!(%error, "a client is not let in by TLS"),
+        Err(_) => tracing::debug!("a client did not begin TLS in time"),
+    }
+}
+
+/// Serves what is spoken on a connection, by a client of these names.
+async fn spoken(
+    socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    router: Router,
+    names: Option<ClientNames>,
+    mut stopped: watch::Receiver<Stop>,
+    _place: OwnedSemaphorePermit,
+) {
     let busy = Arc::new(Busy::default());
     let counted = Arc::clone(&busy);
     let router = TowerToHyperService::new(router);
-    let service = service_fn(move |request: Request<Incoming>| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        if let Some(names) = &names {
+            request.extensions_mut().insert(names.clone());
+        }
         let open = counted.begin();
         let answer = router.call(request);
         async move {
@@ -228,7 +312,7 @@ async fn connection(
             )
         }
     });
-    let served = BUILDER.serve_connection_with_upgrades(TokioIo::new(Box::pin(socket)), service);
+    let served = BUILDER.serve_connection_with_upgrades(TokioIo::new(socket), service);
     let mut served = pin!(served);
     let ended = tokio::select! {
         ended = served.as_mut() => ended,

@@ -43,6 +43,8 @@ impl Service<'_> {
             look_at_spool(global),
             self.look_at_into(global),
             page::look(self.page),
+            #[cfg(feature = "doors")]
+            crate::secured::certificates(self.secured).map(drop),
             #[cfg(feature = "grpc")]
             crate::grpc::look(self.grpc),
         ];

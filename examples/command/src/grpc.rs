@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 
 use estafette::Node;
 use estafette_doors::grpc::{Methods, Protos, Service, grpc};
-use estafette_doors::{Access, ServeError, Serving, Tokens, serve};
+use estafette_doors::{Access, Router, Serving, Tokens};
 
-use crate::arguments::Grpc;
+use crate::arguments::{Grpc, Paging, Secured};
 use crate::error::CommandError;
 use crate::event::Event;
 use crate::output::Output;
+use crate::secured::served;
 use crate::settings;
 
 /// Opens the door, if one is wanted, and says where.
@@ -17,21 +18,40 @@ pub(crate) async fn open(
     node: &Node,
     options: Option<&Grpc>,
     tokens: &Tokens,
+    secured: Option<&Secured>,
     output: &Output,
 ) -> Result<Option<Serving>, CommandError> {
     let Some((options, address)) = wanted(options) else { return Ok(None) };
-    let methods = methods(options)?;
-    let router = grpc(&Access::of(node, tokens), methods);
-    let serving = serve(router, address).await.map_err(|error| match error {
-        ServeError::Listen { .. } => {
-            CommandError::io(error, "say another address with --grpc: host:port, 127.0.0.1:0 say")
-        }
-        _ => CommandError::io(error, "free some memory and threads"),
-    })?;
+    let router = router(node, options, tokens)?;
+    let hint = "say another address with --grpc: host:port, 127.0.0.1:0 say";
+    let serving = served(router, address, secured, hint).await?;
+    tell(&serving, output);
+    Ok(Some(serving))
+}
+
+/// The door as it is served with the page, if it is wanted at the same address.
+pub(crate) fn beside(
+    node: &Node,
+    options: Option<&Grpc>,
+    page: Option<&Paging>,
+    tokens: &Tokens,
+) -> Result<Option<Router>, CommandError> {
+    let Some((options, address)) = wanted(options) else { return Ok(None) };
+    if page.and_then(|page| page.http.as_deref()) != Some(address) {
+        return Ok(None);
+    }
+    router(node, options, tokens).map(Some)
+}
+
+/// Tells where clients come in.
+pub(crate) fn tell(serving: &Serving, output: &Output) {
     let addr = serving.address().to_string();
     output.event(&Event::Grpc { addr: &addr });
     output.remark(&format!("Clients of gRPC come in at {addr}, with a token"));
-    Ok(Some(serving))
+}
+
+fn router(node: &Node, options: &Grpc, tokens: &Tokens) -> Result<Router, CommandError> {
+    Ok(grpc(&Access::of(node, tokens), methods(options)?))
 }
 
 /// Looks for faults, and opens nothing.

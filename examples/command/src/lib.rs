@@ -68,6 +68,8 @@ mod receive;
 mod requests;
 mod run;
 mod schema_text;
+#[cfg(feature = "doors")]
+mod secured;
 mod send;
 mod service;
 mod settings;

@@ -32,6 +32,8 @@ pub(crate) async fn run(
         connect: &options.connect,
         inboxes: &global.inboxes,
         page: Some(&options.page),
+        #[cfg(feature = "doors")]
+        secured: Some(&options.secured),
         #[cfg(feature = "grpc")]
         grpc: Some(&options.grpc),
         once: false,

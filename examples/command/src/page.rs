@@ -17,8 +17,7 @@ pub(crate) async fn serve(
     node: &Node,
     paging: Option<&Paging>,
     linked: &[PeerId],
-    tokens: Tokens,
-    view: Option<Arc<dyn View>>,
+    behind: Behind<'_>,
     output: &Output,
 ) -> Result<Option<Serving>, CommandError> {
     let Some((paging, address)) = paging.and_then(|paging| Some((paging, paging.http.as_ref()?)))
@@ -32,12 +31,52 @@ pub(crate) async fn serve(
     }
     page = paging.http_host.iter().fold(page, Page::host);
     page = linked.iter().fold(page, |page, peer| page.needs(*peer));
-    page = view.into_iter().fold(page, Page::view);
-    let serving = served::serve(node, page, tokens, address).await?;
-    let url = format!("http://{}/", serving.address());
+    page = behind.view.iter().cloned().fold(page, Page::view);
+    let scheme = behind.scheme();
+    let serving = served::serve(node, page, behind, address).await?;
+    let url = format!("{scheme}://{}/", serving.address());
     output.event(&Event::Page { url: &url });
     output.remark(&format!("What it does is shown at {url}"));
     Ok(Some(serving))
+}
+
+/// What is at the address of a page, besides that.
+pub(crate) struct Behind<'a> {
+    /// Who comes in.
+    pub(crate) tokens: Tokens,
+    /// What the page shows of the topology.
+    pub(crate) view: Option<Arc<dyn View>>,
+    #[cfg(feature = "doors")]
+    pub(crate) secured: Option<&'a crate::arguments::Secured>,
+    /// The door for gRPC, if it has the same address.
+    #[cfg(feature = "grpc")]
+    pub(crate) calls: Option<estafette_doors::Router>,
+    #[cfg(not(feature = "doors"))]
+    pub(crate) of: std::marker::PhantomData<&'a ()>,
+}
+
+impl Behind<'_> {
+    /// The door for HTTP alone.
+    pub(crate) fn door(tokens: Tokens) -> Self {
+        Self {
+            tokens,
+            view: None,
+            #[cfg(feature = "doors")]
+            secured: None,
+            #[cfg(feature = "grpc")]
+            calls: None,
+            #[cfg(not(feature = "doors"))]
+            of: std::marker::PhantomData,
+        }
+    }
+
+    fn scheme(&self) -> &'static str {
+        #[cfg(feature = "doors")]
+        if self.secured.is_some_and(|secured| secured.tls_cert.is_some()) {
+            return "https";
+        }
+        "http"
+    }
 }
 
 /// Without doors there are none.
@@ -57,14 +96,14 @@ pub(crate) use crate::token::open_of as tokens;
 
 #[cfg(not(feature = "doors"))]
 mod served {
-    use super::{CommandError, Node, Page, Tokens, refused};
+    use super::{Behind, CommandError, Node, Page, refused};
 
     pub(crate) use estafette_page::Serving;
 
     pub(super) async fn serve(
         _: &Node,
         page: Page,
-        (): Tokens,
+        _: Behind<'_>,
         address: &str,
     ) -> Result<Serving, CommandError> {
         page.serve(address).await.map_err(|error| refused(&error))
@@ -73,24 +112,27 @@ mod served {
 
 #[cfg(feature = "doors")]
 mod served {
-    use estafette_doors::{Access, ServeError};
+    use estafette_doors::Access;
 
-    use super::{CommandError, LISTEN_HINT, Node, Page, THREAD_HINT, Tokens};
+    use super::{Behind, CommandError, LISTEN_HINT, Node, Page};
 
     pub(crate) use estafette_doors::Serving;
 
     pub(super) async fn serve(
         node: &Node,
         page: Page,
-        tokens: Tokens,
+        behind: Behind<'_>,
         address: &str,
     ) -> Result<Serving, CommandError> {
         // Each looks after its own paths: who may see the page, and who may come in.
-        let router = page.router().merge(estafette_doors::http(&Access::of(node, &tokens)));
-        estafette_doors::serve(router, address).await.map_err(|error| match error {
-            ServeError::Listen { .. } => CommandError::io(error, LISTEN_HINT),
-            _ => CommandError::io(error, THREAD_HINT),
-        })
+        let access = Access::of(node, &behind.tokens);
+        let router = page.router().merge(estafette_doors::http(&access));
+        #[cfg(feature = "grpc")]
+        let router = match behind.calls {
+            Some(calls) => estafette_doors::both(router, calls),
+            None => router,
+        };
+        crate::secured::served(router, address, behind.secured, LISTEN_HINT).await
     }
 }
 

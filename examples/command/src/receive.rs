@@ -25,6 +25,8 @@ pub(crate) async fn run(
         connect: &[],
         inboxes: &[],
         page: None,
+        #[cfg(feature = "doors")]
+        secured: None,
         #[cfg(feature = "grpc")]
         grpc: None,
         once: options.once,

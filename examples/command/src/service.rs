@@ -45,6 +45,8 @@ pub(crate) struct Service<'a> {
     /// Where it can be looked at.
     pub(crate) page: Option<&'a Paging>,
     /// Where clients of gRPC come in.
+    #[cfg(feature = "doors")]
+    pub(crate) secured: Option<&'a crate::arguments::Secured>,
     #[cfg(feature = "grpc")]
     pub(crate) grpc: Option<&'a crate::arguments::Grpc>,
     /// Whether it ends with the first delivery it takes.
@@ -154,8 +156,27 @@ pub(crate) async fn run(
     service.introduce(&node, &name, global, output)?;
     let tokens = page::tokens(settings::key_path(global)?)?;
     #[cfg(feature = "grpc")]
-    let grpc = crate::grpc::open(&node, service.grpc, &tokens, output).await?;
-    let page = page::serve(&node, service.page, &connect, tokens, None, output).await?;
+    let calls = crate::grpc::beside(&node, service.grpc, service.page, &tokens)?;
+    #[cfg(feature = "grpc")]
+    let (grpc, is_beside) = match calls {
+        Some(_) => (None, true),
+        None => {
+            let options = (service.grpc, service.secured);
+            (crate::grpc::open(&node, options.0, &tokens, options.1, output).await?, false)
+        }
+    };
+    let behind = page::Behind {
+        #[cfg(feature = "doors")]
+        secured: service.secured,
+        #[cfg(feature = "grpc")]
+        calls,
+        ..page::Behind::door(tokens)
+    };
+    let page = page::serve(&node, service.page, &connect, behind, output).await?;
+    #[cfg(feature = "grpc")]
+    if let Some(serving) = page.as_ref().filter(|_| is_beside) {
+        crate::grpc::tell(serving, output);
+    }
     connection::keep(&node, connect, output);
     let exec = service.exec.map(|exec| exec::start(&node, exec, output));
     let ended =

@@ -9,7 +9,7 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use estafette::remote::TraceContext;
-use http::{HeaderMap, Method, StatusCode, Version, header};
+use http::{Extensions, HeaderMap, Method, StatusCode, Version, header};
 use tonic::codegen::Service;
 use tonic::{Code, Status};
 use tonic_health::pb::health_server::HealthServer;
@@ -65,7 +65,7 @@ async fn serve(State(door): State<Arc<Door>>, request: Request) -> Response {
         return (status, [(header::CONTENT_TYPE, "text/plain")], why).into_response();
     }
     let request = whole(request);
-    let pass = match door.pass(request.headers()) {
+    let pass = match door.pass(request.headers(), request.extensions()) {
         Ok(pass) => pass,
         Err(status) => return status.into_http(),
     };
@@ -117,21 +117,21 @@ fn refused(request: &Request) -> Option<(StatusCode, &'static str)> {
 }
 
 /// `application/grpc`, with a subtype or a parameter.
-fn is_grpc(kind: &[u8]) -> bool {
+pub(crate) fn is_grpc(kind: &[u8]) -> bool {
     let Some(rest) = kind.strip_prefix(b"application/grpc") else { return false };
     matches!(rest.first(), None | Some(b'+' | b';' | b' '))
 }
 
 impl Door {
     /// Lets somebody in who shows a token.
-    fn pass(&self, headers: &HeaderMap) -> Result<Pass, Status> {
+    fn pass(&self, headers: &HeaderMap, extensions: &Extensions) -> Result<Pass, Status> {
         let mut given = headers.get_all(header::AUTHORIZATION).iter();
         let shown = given.next().map(|value| value.as_bytes());
         if given.next().is_some() {
             let text = "there is more than one authorization: which one counts?";
             return Err(not_handled(Code::InvalidArgument, "HEADERS", text));
         }
-        self.access.admit_bearer(shown).map_err(status::refused)
+        self.access.admit(shown, extensions).map_err(status::refused)
     }
 
     /// The call that a request asks for.

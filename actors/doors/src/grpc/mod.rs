@@ -35,6 +35,7 @@ mod target;
 
 use std::collections::HashMap;
 
+pub(crate) use self::door::is_grpc;
 use self::method::Route;
 pub use self::method::{Method, Way};
 #[cfg(feature = "proto")]

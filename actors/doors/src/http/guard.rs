@@ -1,8 +1,8 @@
 //! Who may ask at all: looked at before anything of a request's body is read.
 
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
 use axum::http::header::{self, HeaderMap};
+use axum::http::{Extensions, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -18,7 +18,7 @@ pub(crate) async fn guard(
     mut request: Request,
     next: Next,
 ) -> Response {
-    match look(&access, request.headers()) {
+    match look(&access, request.headers(), request.extensions()) {
         Ok(pass) => {
             request.extensions_mut().insert(pass);
             next.run(crate::whole::whole(request)).await
@@ -27,7 +27,11 @@ pub(crate) async fn guard(
     }
 }
 
-fn look(access: &Access, headers: &HeaderMap) -> Result<crate::Pass, Problem> {
+fn look(
+    access: &Access,
+    headers: &HeaderMap,
+    extensions: &Extensions,
+) -> Result<crate::Pass, Problem> {
     if headers.contains_key(header::ORIGIN) {
         let text = "a page of a browser asks, which this door does not take";
         return Err(Problem::new(StatusCode::FORBIDDEN, "origin", text));
@@ -38,5 +42,5 @@ fn look(access: &Access, headers: &HeaderMap) -> Result<crate::Pass, Problem> {
         let text = "there is more than one Authorization header: which one counts?";
         return Err(Problem::new(StatusCode::BAD_REQUEST, "bad-request", text));
     }
-    Ok(access.admit_bearer(shown)?)
+    Ok(access.admit(shown, extensions)?)
 }

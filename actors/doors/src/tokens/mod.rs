@@ -205,16 +205,26 @@ impl Tokens {
         if state.version.is_none() {
             return Err(Refusal::Unreadable);
         }
-        let State { known, buckets, .. } = &mut *state;
-        let (id, record) = record::find(known, shown).ok_or(Refusal::Unknown)?;
-        if record.has_expired() {
-            return Err(Refusal::Expired);
+        let (id, _) = record::find(&state.known, shown).ok_or(Refusal::Unknown)?;
+        state.pass(id)
+    }
+
+    /// Lets somebody in who has one of these names, vouched for by somebody else: with what the
+    /// first token of such a name leads to, as often as that may be used.
+    ///
+    /// # Errors
+    /// The reason why not.
+    #[cfg(feature = "tls")]
+    pub(crate) fn admit_named(&self, names: &[String]) -> Result<Pass, Refusal> {
+        let mut state = self.looked_at();
+        if state.version.is_none() {
+            return Err(Refusal::Unreadable);
         }
-        if let Some(rate) = record.info.rate {
-            let bucket = buckets.entry(id).or_insert_with(|| Bucket::full(rate));
-            bucket.take(rate, Instant::now()).map_err(Refusal::TooOften)?;
-        }
-        Ok(Pass { name: record.info.name.clone(), rights: Arc::clone(&record.rights), id })
+        let of_name = |name: &String| {
+            state.known.iter().find(|(_, record)| record.info.name == *name).map(|(id, _)| *id)
+        };
+        let id = names.iter().find_map(of_name).ok_or(Refusal::Unknown)?;
+        state.pass(id)
     }
 
     /// Waits until the token of somebody who was let in is removed, or its time is over; that is
@@ -303,6 +313,21 @@ impl Tokens {
     fn done(&self, state: &mut State, hold: Hold) {
         state.version = self.store.version().ok();
         drop(hold);
+    }
+}
+
+impl State {
+    /// The pass of a token, once more within its rate.
+    fn pass(&mut self, id: Id) -> Result<Pass, Refusal> {
+        let record = self.known.get(&id).ok_or(Refusal::Unknown)?;
+        if record.has_expired() {
+            return Err(Refusal::Expired);
+        }
+        if let Some(rate) = record.info.rate {
+            let bucket = self.buckets.entry(id).or_insert_with(|| Bucket::full(rate));
+            bucket.take(rate, Instant::now()).map_err(Refusal::TooOften)?;
+        }
+        Ok(Pass { name: record.info.name.clone(), rights: Arc::clone(&record.rights), id })
     }
 }
 

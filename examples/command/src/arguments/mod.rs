@@ -7,6 +7,8 @@ mod help;
 mod order;
 mod page;
 mod receive;
+#[cfg(feature = "doors")]
+mod secured;
 mod send;
 mod store;
 mod tap;
@@ -30,6 +32,8 @@ pub(crate) use self::grpc::Grpc;
 pub(crate) use self::order::position_of_subcommand;
 pub(crate) use self::page::Paging;
 pub(crate) use self::receive::{NodeOptions, OnConflict, OutwardLinks, Receive, Relaying, Taking};
+#[cfg(feature = "doors")]
+pub(crate) use self::secured::Secured;
 pub(crate) use self::send::Send;
 pub(crate) use self::store::{Doctor, Inbox, Outbox, Ticket};
 pub(crate) use self::tap::{RecordOptions, ReplayOptions, TapOptions};

@@ -10,6 +10,8 @@ use estafette::node::RelayQuota;
 #[cfg(feature = "grpc")]
 use super::grpc::Grpc;
 use super::page::Paging;
+#[cfg(feature = "doors")]
+use super::secured::Secured;
 use crate::units::{parse_bytes, parse_duration, parse_name};
 
 #[derive(Debug, Args)]
@@ -97,6 +99,9 @@ pub(crate) struct NodeOptions {
     pub(crate) relaying: Relaying,
     #[command(flatten)]
     pub(crate) page: Paging,
+    #[cfg(feature = "doors")]
+    #[command(flatten)]
+    pub(crate) secured: Secured,
     #[cfg(feature = "grpc")]
     #[command(flatten)]
     pub(crate) grpc: Grpc,

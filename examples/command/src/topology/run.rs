@@ -69,8 +69,8 @@ async fn one(
     let page = page(topology, name);
     let tokens = page::tokens(topology.key_of(name))?;
     let seen: Arc<dyn View> = Arc::new(Seen::of(name, running.taps()));
-    let page =
-        page::serve(&node, page.as_ref(), &running.connected(), tokens, Some(seen), output).await?;
+    let behind = page::Behind { view: Some(seen), ..page::Behind::door(tokens) };
+    let page = page::serve(&node, page.as_ref(), &running.connected(), behind, output).await?;
     let (parent, has_gone) = mpsc::channel(1);
     if options.with_parent {
         listen_to_parent(parent)?;

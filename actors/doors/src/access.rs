@@ -18,6 +18,8 @@ pub struct Access {
     pub(crate) tokens: Tokens,
     /// The names of those that are let in; all, if there is none.
     only: Option<Arc<BTreeSet<String>>>,
+    /// What the door is called.
+    name: Option<Arc<str>>,
     /// Where they are led at most; anywhere, if there is none.
     to: Option<Arc<[Right]>>,
 }
@@ -36,7 +38,17 @@ pub struct Reached {
 impl Access {
     /// The access of whoever has one of these tokens, through this node.
     pub fn of(node: &Node, tokens: &Tokens) -> Self {
-        Self { node: node.clone(), tokens: tokens.clone(), only: None, to: None }
+        Self { node: node.clone(), tokens: tokens.clone(), only: None, name: None, to: None }
+    }
+
+    /// By a door of this name, which the node's snapshot shows.
+    #[must_use]
+    pub fn named(self, name: &str) -> Self {
+        Self { name: Some(name.into()), ..self }
+    }
+
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.name.as_deref()
     }
 
     /// Lets in the tokens of these names alone.

@@ -208,7 +208,7 @@ impl Common {
         let store = FileStore::open(folder)
             .map_err(|error| format!("the folder of its tokens can't be opened: {error}"))?;
         let tokens = Tokens::load(Arc::new(store)).map_err(|error| error.to_string())?;
-        let mut access = Access::of(&at.node, &tokens);
+        let mut access = Access::of(&at.node, &tokens).named(&at.name);
         if !self.tokens.is_empty() {
             access = access.of_tokens(self.tokens.iter().cloned());
         }

@@ -29,6 +29,7 @@ mod access;
 #[cfg(all(feature = "http", feature = "grpc"))]
 mod both;
 mod busy;
+mod counted;
 #[cfg(feature = "grpc")]
 pub mod grpc;
 #[cfg(feature = "http")]

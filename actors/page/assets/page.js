@@ -602,6 +602,10 @@ function drawNumbers() {
     rows.push(["letters out · waiting here", `${letters.outgoing} · ${letters.incoming}`]);
     if (letters.dead > 0) rows.push(["letters given up", `${letters.dead}`, "warn"]);
   }
+  for (const door of now.doors) {
+    rows.push([`door ${door.name}`, `${door.calls} calls, ${door.open} open · ${bytes(door.received_bytes)} in, ${bytes(door.sent_bytes)} out`]);
+    if (door.refused > 0) rows.push([`refused by door ${door.name}`, `${door.refused}`]);
+  }
   if (now.spool) rows.push(["spool", now.spool.failure ? "failed" : "works", now.spool.failure ? "bad" : ""]);
   keyed(by("numbers"), rows.flatMap(([name, value, kind = ""]) => [{ key: `t${name}`, tag: "dt", text: name, kind: "" }, { key: `d${name}`, tag: "dd", text: value, kind }]), (cell) => cell.key, (cell) => make(cell.tag), (element, cell) => {
     set(element, cell.text);

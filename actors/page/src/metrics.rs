@@ -3,8 +3,8 @@
 use std::fmt;
 
 use estafette::node::{
-    ActorSnapshot, Amount, Direction, LinkSnapshot, LinkState, Snapshot, StageSnapshot,
-    TransferPhase,
+    ActorSnapshot, Amount, Direction, DoorSnapshot, LinkSnapshot, LinkState, Snapshot,
+    StageSnapshot, TransferPhase,
 };
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text};
@@ -72,6 +72,7 @@ impl Collector for Collected {
         transfers(&self.0, to)?;
         stages(&self.0, to)?;
         actors(&self.0, to)?;
+        doors(&self.0, to)?;
         stored(&self.0, to)
     }
 }
@@ -162,6 +163,27 @@ fn transfers(snapshot: &Snapshot, to: &mut Writer<'_, '_>) -> fmt::Result {
     to.gauges(("room_waiting", "Transfers that wait for room", None), waiting)?;
     let bytes = self::ways(room.outgoing.bytes, room.incoming.bytes);
     to.gauges(("room_taken", "Room that is set aside", Some(Unit::Bytes)), bytes)
+}
+
+fn doors(snapshot: &Snapshot, to: &mut Writer<'_, '_>) -> fmt::Result {
+    let doors = &snapshot.doors;
+    let each = |value: fn(&DoorSnapshot) -> u64| -> Rows<'_, u64> {
+        let labels = |door| -> Vec<(&'static str, &str)> {
+            let DoorSnapshot { name, kind, .. } = door;
+            vec![("door", name), ("kind", kind)]
+        };
+        doors.iter().map(|door| (labels(door), value(door))).collect()
+    };
+    to.counters(("door_calls", "Requests by a door", None), each(|door| door.calls))?;
+    let open = each(|door| door.open);
+    to.gauges(("door_open", "Requests whose answers have not ended", None), open)?;
+    let refused = each(|door| door.refused);
+    to.counters(("door_refused", "Requests not let in, or without room", None), refused)?;
+    let received = each(|door| door.received_bytes);
+    let about = ("door_received", "Content of requests by a door", Some(Unit::Bytes));
+    to.counters(about, received)?;
+    let about = ("door_sent", "Content of answers by a door", Some(Unit::Bytes));
+    to.counters(about, each(|door| door.sent_bytes))
 }
 
 fn stages(snapshot: &Snapshot, to: &mut Writer<'_, '_>) -> fmt::Result {

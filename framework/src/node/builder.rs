@@ -411,6 +411,7 @@ fn share(
         paces: super::pace::Paces::default(),
         taps: crate::pipeline::Taps::default(),
         ways: super::ways::Ways::new(ways),
+        doors: super::door_counts::Doors::default(),
         incarnation: std::array::from_fn(|at| random[at]),
         remembered: Remembered::load(ledger.clone(), spool.clone()).map_err(StartError::Spool)?,
         memos: Memos::load(spool.as_deref()).map_err(StartError::Spool)?,

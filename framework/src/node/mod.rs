@@ -16,6 +16,7 @@ mod copy;
 mod dialling;
 mod disk;
 mod door;
+mod door_counts;
 mod doors;
 mod events;
 mod forget;
@@ -66,6 +67,7 @@ pub use blocking::blocking;
 pub use builder::{NodeBuilder, StartError};
 pub use config::{ConfigError, NodeConfig, RelayQuota};
 pub use copy::{Copied, Copies, CopyOrder, Copying, CopyingError};
+pub use door_counts::{DoorCall, DoorCounts};
 pub use doors::{Door, DoorPlace, OpenDoor};
 pub use events::{Direction, EventStream, NodeEvent, TransferEvent, TransferNews};
 pub use handle::{Destination, Node, SendError, TransferHandle};
@@ -89,9 +91,10 @@ pub use registry::StageRegistry;
 pub use registry_error::RegistryError;
 pub use session::signals::SendOptions;
 pub use snapshot::{
-    ActorSnapshot, Amount, Happening, HappeningKind, LettersSnapshot, LinkSnapshot, LinkState,
-    NodeSnapshot, OutboxSnapshot, RelaySnapshot, RoomSnapshot, Severity, Snapshot, SpoolSnapshot,
-    StageSnapshot, Totals, TransferKind, TransferPhase, TransferSnapshot, WaySnapshot,
+    ActorSnapshot, Amount, DoorSnapshot, Happening, HappeningKind, LettersSnapshot, LinkSnapshot,
+    LinkState, NodeSnapshot, OutboxSnapshot, RelaySnapshot, RoomSnapshot, Severity, Snapshot,
+    SpoolSnapshot, StageSnapshot, Totals, TransferKind, TransferPhase, TransferSnapshot,
+    WaySnapshot,
 };
 pub use transfer::TransferStatus;
 pub use transport::{Connection, Io, Listener, Streamed, Transport};

@@ -69,6 +69,8 @@ pub(crate) struct NodeShared {
     pub(crate) taps: crate::pipeline::Taps,
     /// Where packages go on to other relays.
     pub(crate) ways: super::ways::Ways,
+    /// Ways in for others than nodes.
+    pub(crate) doors: super::door_counts::Doors,
     /// Tells this process from earlier ones of this node.
     pub(crate) incarnation: [u8; 16],
     /// Set once the node has one.

@@ -44,10 +44,12 @@ pub(super) fn router(access: &Access, methods: Methods) -> Router {
     let (access, routes) = (access.clone(), methods.routes);
     let door = Arc::new(Door { access, routes, unfinished: Arc::default(), own, health });
     // Whoever looks whether the door is there, needs no token: what asks often has no place for one.
-    Router::new()
+    let counted_by = door.access.clone();
+    let router = Router::new()
         .route("/grpc.health.v1.Health/{method}", any(serve_health))
         .fallback(serve)
-        .with_state(door)
+        .with_state(door);
+    crate::counted::counted(router, &counted_by, "grpc")
 }
 
 #[cfg(feature = "proto")]

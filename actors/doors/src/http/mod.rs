@@ -55,7 +55,7 @@ pub fn http(access: &Access) -> Router {
         sent: Arc::default(),
         tus: Uploads::of(access.node()),
     };
-    Router::new()
+    let router = Router::new()
         .route("/v1/ask/{peer}/{name}/{message}", post(ask::ask))
         .route("/v1/tell/{peer}/{name}/{message}", post(tell::tell))
         .route("/v1/deliver/{peer}/{name}/{message}", post(deliver::deliver))
@@ -69,7 +69,8 @@ pub fn http(access: &Access) -> Router {
         .method_not_allowed_fallback(async || Problem::method())
         .route("/v1/{*rest}", any(async || Problem::nothing_here()))
         .layer(axum::middleware::from_fn_with_state(access.clone(), guard::guard))
-        .with_state(seat)
+        .with_state(seat);
+    crate::counted::counted(router, access, "http")
 }
 
 /// What all requests have in common.

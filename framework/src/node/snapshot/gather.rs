@@ -172,6 +172,7 @@ fn put_together(shared: &NodeShared, addresses: Vec<String>, seen: Option<Seen>)
         stages: stages(shared, &actors),
         actors,
         more_actors,
+        doors: shared.doors.seen(Snapshot::MOST),
         letters: shared.letters.get().map(|letters| letters.seen().into()),
         outbox: outbox.as_ref().map(|seen| OutboxSnapshot {
             folder_bytes: shared.ledger.total(Kind::PackageBytes),

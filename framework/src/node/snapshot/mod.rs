@@ -53,6 +53,8 @@ pub struct Snapshot {
     pub actors: Vec<ActorSnapshot>,
     /// Further actors, beyond the limit.
     pub more_actors: u64,
+    /// Its doors, by their names.
+    pub doors: Vec<DoorSnapshot>,
     /// Durable messages; none without a spool.
     pub letters: Option<LettersSnapshot>,
     /// The outbox; none without a spool.
@@ -297,6 +299,27 @@ pub struct ActorSnapshot {
     pub taken: u64,
     /// Times it has died.
     pub deaths: u64,
+}
+
+/// A door of a node, by which programs come in that are no nodes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct DoorSnapshot {
+    /// Its name; its kind, if it has none.
+    pub name: String,
+    /// Its kind: http, grpc.
+    pub kind: String,
+    /// Requests that came to it, refused ones included.
+    pub calls: u64,
+    /// Those whose answers have not ended.
+    pub open: u64,
+    /// Those that were not let in, or had no room: without a token, used too often.
+    pub refused: u64,
+    /// Bytes of content of requests.
+    pub received_bytes: u64,
+    /// Bytes of content of answers; without WebSockets.
+    pub sent_bytes: u64,
 }
 
 /// Durable messages of a node, of all peers together.

@@ -35,6 +35,7 @@ pub mod grpc;
 #[cfg(feature = "http")]
 mod http;
 mod kinds;
+mod rest;
 mod serve;
 mod status;
 #[cfg(feature = "tls")]

@@ -14,6 +14,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
+use axum::http::Version;
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -25,6 +26,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_io_timeout::TimeoutStream;
 
 use crate::busy::{Busy, Counted};
+use crate::rest::Rest;
 
 /// How long a client may take until its first request that is not refused, and for the head of each one after it.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
@@ -303,10 +305,15 @@ async fn spoken(
             request.extensions_mut().insert(names.clone());
         }
         let open = counted.begin();
-        let answer = router.call(request);
+        let rest = Rest::default();
+        let answer = router.call(match request.version() {
+            Version::HTTP_2 => request.map(|body| rest.lend(body)),
+            _ => request.map(Body::new),
+        });
         async move {
             let answer = answer.await?;
             let open = open.answered(&answer);
+            rest.read().await;
             Ok::<_, std::convert::Infallible>(
                 answer.map(|body| Body::new(Counted::new(body, open))),
             )

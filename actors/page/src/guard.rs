@@ -89,7 +89,12 @@ impl IntoResponse for Refusal {
 impl Guard {
     fn check(&self, uri: &Uri, headers: &HeaderMap, is_open: bool) -> Result<(), Refusal> {
         let mut hosts = headers.get_all(header::HOST).iter();
-        let named = hosts.next().and_then(|host| host.to_str().ok()).map(str::to_ascii_lowercase);
+        let named = match hosts.next() {
+            Some(host) => host.to_str().ok(),
+            // By HTTP/2 it is a part of the place that is asked for.
+            None => uri.authority().map(|authority| authority.as_str()),
+        };
+        let named = named.map(str::to_ascii_lowercase);
         let host = named.filter(|_| hosts.next().is_none()).ok_or(Refusal::Host)?;
         // A request to a proxy names a host of its own.
         let is_direct =
@@ -216,6 +221,13 @@ mod tests {
             assert_eq!(check(&open(), &[("host", foreign)]), Err(Refusal::Host), "{foreign}");
         }
         assert_eq!(check(&open(), &[]), Err(Refusal::Host), "none");
+        for (place, outcome) in [
+            ("https://node.example:443/", Ok(())),
+            ("https://127.0.0.1:7480/metrics", Ok(())),
+            ("https://evil.example/", Err(Refusal::Host)),
+        ] {
+            assert_eq!(check_at(place, &open(), &[]), outcome, "by HTTP/2: {place}");
+        }
         let two = [("host", "127.0.0.1"), ("host", "evil.example")];
         assert_eq!(check(&open(), &two), Err(Refusal::Host));
     }

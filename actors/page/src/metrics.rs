@@ -168,11 +168,8 @@ fn transfers(snapshot: &Snapshot, to: &mut Writer<'_, '_>) -> fmt::Result {
 fn doors(snapshot: &Snapshot, to: &mut Writer<'_, '_>) -> fmt::Result {
     let doors = &snapshot.doors;
     let each = |value: fn(&DoorSnapshot) -> u64| -> Rows<'_, u64> {
-        let labels = |door| -> Vec<(&'static str, &str)> {
-            let DoorSnapshot { name, kind, .. } = door;
-            vec![("door", name), ("kind", kind)]
-        };
-        doors.iter().map(|door| (labels(door), value(door))).collect()
+        let row = |door| (of_door(door), value(door));
+        doors.iter().map(row).collect()
     };
     to.counters(("door_calls", "Requests by a door", None), each(|door| door.calls))?;
     let open = each(|door| door.open);
@@ -184,6 +181,11 @@ fn doors(snapshot: &Snapshot, to: &mut Writer<'_, '_>) -> fmt::Result {
     to.counters(about, received)?;
     let about = ("door_sent", "Content of answers by a door", Some(Unit::Bytes));
     to.counters(about, each(|door| door.sent_bytes))
+}
+
+/// The labels of a door.
+fn of_door(door: &DoorSnapshot) -> Vec<(&'static str, &str)> {
+    vec![("door", &*door.name), ("kind", &*door.kind)]
 }
 
 fn stages(snapshot: &Snapshot, to: &mut Writer<'_, '_>) -> fmt::Result {

@@ -9,7 +9,7 @@ use std::process::Stdio;
 
 use estafette_doors::grpc::{Method, Methods, Way, grpc};
 use estafette_doors::{Serving, Tls, both, http, serve_tls};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use support::{World, within};
 use tokio::process::Command;
 
@@ -22,6 +22,8 @@ struct Authority {
 impl Authority {
     fn new() -> Self {
         let mut authority = CertificateParams::new(Vec::new()).unwrap();
+        // Its name is another one than that of what it vouches for.
+        authority.distinguished_name.push(DnType::CommonName, "authority");
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
         let own = authority.self_signed(&key).unwrap();

@@ -17,6 +17,7 @@ use estafette_actors::sink::FileSink;
 use estafette_actors::spool::Spool;
 use estafette_actors::standard;
 use serde::{Deserialize, Serialize};
+use support::process::Process;
 use support::{World, text};
 
 #[derive(Debug, Serialize, Deserialize, RemoteMessage)]
@@ -213,10 +214,12 @@ async fn an_upload_goes_on_where_it_was_durable_when_its_node_was_killed_before_
         assert_eq!(header(&told, "upload-offset"), to.to_string(), "what is durable is there");
     }
     let spool = Arc::new(Spool::open(world.path("paris.spool")).unwrap());
-    let key = paris_key(&world);
+    let (key, lyon) = (paris_key(&world), text(world.run("lyon", ["id"]).event("id"), "peer"));
     let paris = Node::builder()
         .name("paris")
         .identity(key)
+        // Before anybody comes.
+        .peer("lyon", lyon.parse().unwrap(), Vec::<String>::new())
         .listen(&address)
         .spool(spool)
         .receive("files", FileSink::into_dir(world.path("in")))
@@ -224,10 +227,121 @@ async fn an_upload_goes_on_where_it_was_durable_when_its_node_was_killed_before_
         .start()
         .await
         .unwrap();
-    let lyon = text(world.run("lyon", ["id"]).event("id"), "peer");
-    paris.trust().add(lyon.parse().unwrap(), TrustedPeer::new("lyon")).unwrap();
     while !world.has_arrived("photo.jpg") {}
     assert_eq!(node.terminate(), 0);
+    paris.shutdown().await;
+}
+
+/// Both nodes of a topology, each a process; the one with the door first.
+fn run_both(world: &World, file: &str) -> [Process; 2] {
+    ["paris", "lyon"].map(|node| {
+        let mut command = world.command("lyon");
+        Process::start(command.args(["run", file, "--node", node]))
+    })
+}
+
+#[test]
+fn a_door_of_a_topology_takes_content_while_its_receiver_is_away_and_is_seen() {
+    let world = World::new();
+    let text_of_file = "[node.lyon]\nhttp = \"127.0.0.1:0\"\n[node.paris]\nlisten = \
+        \"unix:paris.sock\"\n[inbox.letters]\nnode = \"paris\"\nsink = { folder = \"in\" }\n\
+        [door.web]\nnode = \"lyon\"\ndoor = { http = \"127.0.0.1:0\" }\nto = \"paris/letters\"\n";
+    let place = format!("unix:{}", world.path("paris.sock").display());
+    let file = world.path("office.toml");
+    fs::write(&file, text_of_file.replace("unix:paris.sock", &place)).unwrap();
+    let file = file.to_str().unwrap();
+    let [paris, lyon] = run_both(&world, file);
+    let door = text(&lyon.wait_for("door"), "addr");
+    let page = text(&lyon.wait_for("page"), "url");
+    // With the key of the node.
+    let till = ["token", "add", "till", "--to", "*"];
+    let added = world.run(".estafette/office/lyon/node", till);
+    let token = text(added.event("token_added"), "token");
+    assert_eq!(paris.terminate(), 0);
+    fs::write(world.path("letter"), "Dear Paris").unwrap();
+    let put = |name: &str, token: &str| {
+        let url = format!("http://{door}/v1/send/paris/{name}");
+        let bearer = format!("Authorization: Bearer {token}");
+        let file = world.path("letter");
+        let given = ["-s", "-o", "/dev/null", "-w", "%{http_code}", "-H", &bearer, "-T"];
+        let ran = Command::new("curl").args(given).arg(file).arg(url).output().unwrap();
+        String::from_utf8(ran.stdout).unwrap()
+    };
+    while put("letters/letter", &token) != "202" {}
+    assert_eq!(put("secrets/letter", &token), "403", "the door does not lead there");
+    let metrics = support::http::get(&page, "metrics").expect(200);
+    for line in ["estafette_door_refused_total{door=\"web\",kind=\"http\"} ", "door_calls_total"] {
+        assert!(metrics.contains(line), "{line}: {metrics}");
+    }
+    let snapshot = support::http::get(&page, "api/v1/snapshot").expect(200);
+    let snapshot: serde_json::Value = serde_json::from_str(&snapshot).unwrap();
+    let doors = snapshot["doors"].as_array().unwrap();
+    let web = doors.iter().find(|door| door["name"] == "web").unwrap();
+    assert!(web["received_bytes"].as_u64() >= Some(10), "{web}");
+    let mut command = world.command("lyon");
+    let paris = Process::start(command.args(["run", file, "--node", "paris"]));
+    while !world.has_arrived("letter") {}
+    for node in [lyon, paris] {
+        assert_eq!(node.terminate(), 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn by_tls_a_page_and_both_doors_are_at_one_address_for_who_has_a_certificate() {
+    use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+
+    let world = World::new();
+    let (paris, _) = paris(&world).await;
+    let (id, address) = (paris.peer().to_string(), paris.addresses()[0].clone());
+    let trusted = ["trust", "add", &*id, "--name", "paris", "--addr", &*address];
+    assert_eq!(world.run("lyon", trusted).code, 0);
+    assert_eq!(world.run("lyon", ["token", "add", "till", "--to", "paris/shop"]).code, 0);
+    let mut authority = CertificateParams::new(Vec::new()).unwrap();
+    authority.distinguished_name.push(DnType::CommonName, "authority");
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().unwrap();
+    fs::write(world.path("ca.pem"), authority.self_signed(&key).unwrap().pem()).unwrap();
+    let issuer = Issuer::new(authority, key);
+    for (file, name) in [("door", "127.0.0.1"), ("till", "till")] {
+        let key = KeyPair::generate().unwrap();
+        let made = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let made = made.signed_by(&key, &issuer).unwrap();
+        fs::write(world.path(&format!("{file}.pem")), made.pem()).unwrap();
+        fs::write(world.path(&format!("{file}.key")), key.serialize_pem()).unwrap();
+    }
+    let path = |name: &str| world.path(name).to_str().unwrap().to_owned();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = port.local_addr().unwrap().to_string();
+    drop(port);
+    let files = [path("door.pem"), path("door.key"), path("ca.pem")];
+    let flags = ["--http", &at, "--grpc", &at, "--tls-cert", &files[0], "--tls-key", &files[1]];
+    let node = world.lyon_with(&[&flags[..], &["--tls-client-ca", &files[2]]].concat());
+    assert_eq!(text(&node.wait_for("page"), "url"), format!("https://{at}/"));
+    assert_eq!(text(&node.wait_for("grpc"), "addr"), at);
+    let curl = |path: &str, given: &[&str]| {
+        let mut curl = Command::new("curl");
+        curl.args(["-s", "--cacert", &files[2], "-w", " %{http_code}"]).args(given);
+        let ran = curl.arg(format!("https://{at}/{path}")).output().unwrap();
+        String::from_utf8_lossy(&ran.stdout).into_owned()
+    };
+    let (cert, key) = (path("till.pem"), path("till.key"));
+    let shown = ["--cert", &cert, "--key", &key, "--json", r#"{"article":"tea"}"#];
+    assert_eq!(curl("v1/ask/paris/shop/shop.Order", &shown), "3 200");
+    assert!(curl("v1/ask/paris/shop/shop.Order", &shown[4..]).ends_with(" 401"));
+    assert!(curl("healthz", &[]).ends_with(" 200"), "the page is there, too");
+    // The answer of a call of gRPC: health, of the door as a whole.
+    fs::write(world.path("empty"), [0; 5]).unwrap();
+    let body = format!("@{}", path("empty"));
+    let call = ["-H", "content-type: application/grpc", "--data-binary", &*body, "-D", "-"];
+    let call = [&["--http2", "-o", "/dev/null"], &call[..]].concat();
+    let told = curl("grpc.health.v1.Health/Check", &call);
+    assert!(told.contains("application/grpc") && told.contains("HTTP/2 200"), "{told}");
+    assert_eq!(node.terminate(), 0);
+    // What is no certificate is told before anything is opened.
+    let wrong = ["node", "--check", "--http", &at, "--tls-cert", &files[1], "--tls-key", &files[1]];
+    let ran = world.run("lyon", wrong);
+    assert_eq!(ran.code, 2);
+    assert!(ran.event("error").to_string().contains("door.key"), "{:?}", ran.events);
     paris.shutdown().await;
 }
 

@@ -233,6 +233,10 @@ sink = { folder = "topology-in" }
 from = "lyon"
 source = { each = { folder = "topology-out", then = "remove" } }
 to = "paris/letters"
+[door.web]
+node = "lyon"
+door = { http = "127.0.0.1:0" }
+to = "paris/letters"
 [route.missing]
 from = "lyon"
 source = { paths = "not-there" }
@@ -258,7 +262,7 @@ fn topology_scene(world: &World, printed: &mut Printed) {
         Running(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap())
     };
     let (_paris, mut lyon) = (start("paris"), start("lyon"));
-    let mut left = vec!["routed", "route_failed", "route_removed", "pending"];
+    let mut left = vec!["door", "routed", "route_failed", "route_removed", "pending"];
     lyon.0.stdin.as_mut().unwrap().write_all(b"pending\n").unwrap();
     let mut lines = BufReader::new(lyon.0.stdout.take().unwrap()).lines();
     while !left.is_empty() {

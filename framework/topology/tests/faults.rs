@@ -72,7 +72,7 @@ const CASES: &[Case] = &[
     (
         "[inbox.letters]",
         "[door.web]\nnode = \"lyon\"\ndoor = { http = \"here\" }\nto = [\"lyon/x\", \"paris/*\", \"paris/*\"]\n[inbox.letters]",
-        &[("bad-address", 6, ""), ("itself", 7, ""), ("twice", 7, "")],
+        &[("bad-address", 6, ""), ("twice", 7, ""), ("itself", 7, "")],
     ),
     (
         "[inbox.letters]",
@@ -83,6 +83,11 @@ const CASES: &[Case] = &[
         "[inbox.letters]",
         "[door.web]\nnode = \"paris\"\ndoor = { http = \"127.0.0.1:7411\" }\nto = \"lyon/shop\"\n[inbox.letters]",
         &[("same-address", 6, "another port")],
+    ),
+    (
+        "[inbox.letters]",
+        "[node.brest]\n[door.web]\nnode = \"lyon\"\ndoor = { http = \"127.0.0.1:1\" }\nto = \"brest/shop\"\n[inbox.letters]",
+        &[("unreachable", 8, "[node.brest] listen")],
     ),
     // The text.
     ("[node.lyon]", "[node.lyon", &[("syntax", 1, "")]),

@@ -100,7 +100,7 @@ const FAULTS: &[(&str, &str)] = &[
 
 /// The standard parts, a coder, and a filter that does not describe its settings.
 fn registry() -> StageRegistry {
-    standard()
+    estafette_doors::with_kinds(standard())
         .coder("mask", Pipeline::new(), Pipeline::new())
         .filter_kind("blank", |_: toml::Table, source: Box<dyn Source>| Ok::<_, Infallible>(source))
 }

@@ -56,6 +56,17 @@ impl Checking<'_> {
             {
                 // An inbox of the topology, or an actor that a program has.
                 self.faults.push(bad_name(&place, &target.inbox, &why));
+            } else if !self.can_meet(&door.node, &target.node) {
+                let message =
+                    format!("`{}` and `{}` can't reach each other", door.node, target.node);
+                let fault = Fault::new("unreachable", place, message);
+                let fault = fault.label("neither listens at an address that could be dialled");
+                let fault = fault.related(format!("node.{}", quoted(&target.node)), "this node");
+                let help = format!(
+                    "let one listen: [node.{}] listen = \"HOST:PORT\"",
+                    quoted(&target.node)
+                );
+                self.faults.push(fault.help(help));
             }
         }
         let targets: Vec<_> = door.to.iter().map(ToString::to_string).collect();

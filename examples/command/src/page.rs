@@ -5,7 +5,7 @@ use std::sync::Arc;
 use estafette::{Node, PeerId};
 use estafette_page::{Page, ServeError, Token, View};
 
-use self::served::Serving;
+pub(crate) use self::served::Serving;
 use crate::arguments::Paging;
 use crate::error::CommandError;
 use crate::event::Event;

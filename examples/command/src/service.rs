@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use estafette::delivery::FailureKind;
 use estafette::node::{Direction, NodeConfig, RelayQuota};
-use estafette::{Node, Ticket};
+use estafette::{Node, PeerId, Ticket};
 use estafette_actors::sink::{self, FileSink};
 
 use crate::arguments::{Global, OnConflict, OutwardLinks, Paging, Relaying, Taking};
@@ -155,16 +155,40 @@ pub(crate) async fn run(
     let server = Server::start(&settings::spool_path(global)?, &node)?;
     service.introduce(&node, &name, global, output)?;
     let tokens = page::tokens(settings::key_path(global)?)?;
+    let doors = open_doors(&node, service, &connect, tokens, output).await?;
+    connection::keep(&node, connect, output);
+    let exec = service.exec.map(|exec| exec::start(&node, exec, output));
+    let ended =
+        serve(&node, &mut monitor, &mut signals, (global, exec.as_ref()), service.once, output)
+            .await;
+    drop(doors);
+    // While this holds the spool no other node runs it for the same delivery.
+    if let Some(exec) = exec {
+        exec.finish(global.drain, &mut signals).await;
+    }
+    server.finish().await;
+    ended
+}
+
+/// Opens the page and the doors, which are there until what is returned is dropped.
+async fn open_doors(
+    node: &Node,
+    service: &Service<'_>,
+    connect: &[PeerId],
+    tokens: page::Tokens,
+    output: &Output,
+) -> Result<[Option<page::Serving>; 2], CommandError> {
     #[cfg(feature = "grpc")]
-    let calls = crate::grpc::beside(&node, service.grpc, service.page, &tokens)?;
+    let calls = crate::grpc::beside(node, service.grpc, service.page, &tokens)?;
     #[cfg(feature = "grpc")]
-    let (grpc, is_beside) = match calls {
-        Some(_) => (None, true),
-        None => {
-            let options = (service.grpc, service.secured);
-            (crate::grpc::open(&node, options.0, &tokens, options.1, output).await?, false)
-        }
+    let is_beside = calls.is_some();
+    #[cfg(feature = "grpc")]
+    let grpc = match calls {
+        Some(_) => None,
+        None => crate::grpc::open(node, service.grpc, &tokens, service.secured, output).await?,
     };
+    #[cfg(not(feature = "grpc"))]
+    let grpc = None;
     let behind = page::Behind {
         #[cfg(feature = "doors")]
         secured: service.secured,
@@ -172,25 +196,12 @@ pub(crate) async fn run(
         calls,
         ..page::Behind::door(tokens)
     };
-    let page = page::serve(&node, service.page, &connect, behind, output).await?;
+    let page = page::serve(node, service.page, connect, behind, output).await?;
     #[cfg(feature = "grpc")]
     if let Some(serving) = page.as_ref().filter(|_| is_beside) {
         crate::grpc::tell(serving, output);
     }
-    connection::keep(&node, connect, output);
-    let exec = service.exec.map(|exec| exec::start(&node, exec, output));
-    let ended =
-        serve(&node, &mut monitor, &mut signals, (global, exec.as_ref()), service.once, output)
-            .await;
-    drop(page);
-    #[cfg(feature = "grpc")]
-    drop(grpc);
-    // While this holds the spool no other node runs it for the same delivery.
-    if let Some(exec) = exec {
-        exec.finish(global.drain, &mut signals).await;
-    }
-    server.finish().await;
-    ended
+    Ok([page, grpc])
 }
 
 /// A node that trusts itself was given the id of its own key.

@@ -154,7 +154,7 @@ pub(crate) enum Action {
     /// Run until stopped: deliver what is in the outbox; with --into, take deliveries; with
     /// --relay, keep those of others
     #[command(after_help = help::NODE_EXAMPLES)]
-    Node(NodeOptions),
+    Node(Box<NodeOptions>),
     /// Run the nodes of a topology: all of this machine, each in a process of its own, or one
     #[command(after_help = help::RUN_EXAMPLES)]
     Run(RunOptions),

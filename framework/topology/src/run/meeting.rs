@@ -82,20 +82,7 @@ impl Topology {
                 });
             }
         }
-        for (door, target) in
-            self.doors.values().flat_map(|door| door.to.iter().map(move |target| (door, target)))
-        {
-            let turned = !self.is_dialled(&target.node);
-            if target.node == name {
-                let through = neighbours.entry(door.node.clone()).or_default();
-                through.inboxes.insert(target.inbox.clone());
-                through.connect |= turned;
-            }
-            if door.node == name {
-                // An actor is asked at any time: it should not have to be dialled first.
-                neighbours.entry(target.node.clone()).or_default().connect |= !turned;
-            }
-        }
+        self.meet_by_doors(name, &mut neighbours);
         if let Some(node) = self.nodes.get(name) {
             for trusted in &node.trust {
                 let trusted = neighbours.entry(trusted.clone()).or_default();
@@ -117,6 +104,24 @@ impl Topology {
         }
         neighbours.remove(name);
         neighbours
+    }
+
+    /// Adds the nodes that have to do with `name` by doors.
+    fn meet_by_doors(&self, name: &str, neighbours: &mut BTreeMap<String, Neighbour>) {
+        for (door, target) in
+            self.doors.values().flat_map(|door| door.to.iter().map(move |target| (door, target)))
+        {
+            let turned = !self.is_dialled(&target.node);
+            if target.node == name {
+                let through = neighbours.entry(door.node.clone()).or_default();
+                through.inboxes.insert(target.inbox.clone());
+                through.connect |= turned;
+            }
+            if door.node == name {
+                // An actor is asked at any time: it should not have to be dialled first.
+                neighbours.entry(target.node.clone()).or_default().connect |= !turned;
+            }
+        }
     }
 
     /// Whether a route begins where a delivery ends.

@@ -273,10 +273,8 @@ impl Topology {
             builder = builder.receive(inbox, self.make_inbox(name, inbox, &registry).await?);
         }
         let path = self.spool_of(name);
-        let spool = {
-            let (registry, path) = (registry.clone(), path.clone());
-            on_a_thread(move || registry.open_spool(&path)).await?
-        };
+        let (opens, folder) = (registry.clone(), path.clone());
+        let spool = on_a_thread(move || opens.open_spool(&folder)).await?;
         let failed = |what, path, error| RunError::Io { name: name.to_owned(), what, path, error };
         builder = builder.spool(spool.map_err(|error| failed("the spool", path, error))?);
         let path = self.folder_of(name).join("routes");

@@ -103,17 +103,19 @@ impl RunningNode {
             self.peers.remove(&id);
         }
         let failed = self.doors.switch(new, &name, &self.node, doors, &changes.doors).await;
-        self.topology = new.clone();
-        for (door, _) in &failed {
-            // It is new at the next reload.
-            self.topology.doors.remove(door);
-        }
+        let opened = self.note(new, failed);
         self.taps.looks.set(new, &name);
         self.taps.answer().await.map_err(RunError::from)?;
-        match failed.into_iter().next() {
-            Some((_, error)) => Err(ReloadError::Door(error)),
-            None => Ok(changes),
+        opened.map(|()| changes)
+    }
+
+    /// Notes what it is now: a door that could not be opened is new at the next reload.
+    fn note(&mut self, new: &Topology, failed: Vec<(String, RunError)>) -> Result<(), ReloadError> {
+        self.topology = new.clone();
+        for (door, _) in &failed {
+            self.topology.doors.remove(door);
         }
+        failed.into_iter().next().map_or(Ok(()), |(_, error)| Err(ReloadError::Door(error)))
     }
 
     /// Trusts these peers, as far as they are new or have changed; returns those that were trusted

@@ -5,8 +5,6 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use super::Node;
-use super::snapshot::DoorSnapshot;
 use crate::wire::printable;
 
 /// The doors of a node.
@@ -25,20 +23,21 @@ pub struct DoorCounts {
     sent: AtomicU64,
 }
 
+/// What is seen of a door.
+#[derive(Debug)]
+pub(crate) struct DoorSeen {
+    pub(crate) name: String,
+    pub(crate) kind: String,
+    pub(crate) calls: u64,
+    pub(crate) open: u64,
+    pub(crate) refused: u64,
+    pub(crate) received: u64,
+    pub(crate) sent: u64,
+}
+
 /// A call that is open, until it is dropped.
 #[derive(Debug)]
 pub struct DoorCall(Arc<DoorCounts>);
-
-impl Node {
-    /// Counters of a door of this node, of this name and kind: it is in the node's
-    /// [snapshot](Node::snapshot) as long as they are held.
-    pub fn count_door(&self, name: &str, kind: &str) -> Arc<DoorCounts> {
-        let counts = DoorCounts { name: name.into(), kind: kind.into(), ..DoorCounts::default() };
-        let counts = Arc::new(counts);
-        self.shared().doors.add(&counts);
-        counts
-    }
-}
 
 impl DoorCounts {
     /// Counts a call, which is open until what is returned is dropped.
@@ -73,14 +72,18 @@ impl Drop for DoorCall {
 }
 
 impl Doors {
-    fn add(&self, counts: &Arc<DoorCounts>) {
+    /// Counters of one more, of this name and kind.
+    pub(crate) fn count(&self, name: &str, kind: &str) -> Arc<DoorCounts> {
+        let counts = DoorCounts { name: name.into(), kind: kind.into(), ..DoorCounts::default() };
+        let counts = Arc::new(counts);
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|door| door.strong_count() > 0);
-        all.push(Arc::downgrade(counts));
+        all.push(Arc::downgrade(&counts));
+        counts
     }
 
     /// As many of them as are shown, by their names.
-    pub(crate) fn seen(&self, most: usize) -> Vec<DoorSnapshot> {
+    pub(crate) fn seen(&self, most: usize) -> Vec<DoorSeen> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut seen: Vec<_> =
             all.iter().filter_map(Weak::upgrade).map(|door| door.seen()).collect();
@@ -92,16 +95,16 @@ impl Doors {
 }
 
 impl DoorCounts {
-    fn seen(&self) -> DoorSnapshot {
+    fn seen(&self) -> DoorSeen {
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        DoorSnapshot {
+        DoorSeen {
             name: printable(&self.name).to_string(),
             kind: printable(&self.kind).to_string(),
             calls: of(&self.calls),
             open: of(&self.open),
             refused: of(&self.refused),
-            received_bytes: of(&self.received),
-            sent_bytes: of(&self.sent),
+            received: of(&self.received),
+            sent: of(&self.sent),
         }
     }
 }
@@ -113,10 +116,7 @@ mod tests {
     #[test]
     fn a_door_is_listed_with_its_counts_until_nobody_holds_them() {
         let doors = Doors::default();
-        let web = Arc::new(DoorCounts { name: "web".into(), ..DoorCounts::default() });
-        let calls = Arc::new(DoorCounts { name: "calls".into(), ..DoorCounts::default() });
-        doors.add(&web);
-        doors.add(&calls);
+        let (web, calls) = (doors.count("web", "http"), doors.count("calls", "grpc"));
         let (one, two) = (web.call(), web.call());
         one.received(5);
         two.sent(7);
@@ -126,7 +126,7 @@ mod tests {
         assert_eq!(seen.iter().map(|door| &*door.name).collect::<Vec<_>>(), ["calls", "web"]);
         let door = &seen[1];
         assert_eq!((door.calls, door.open, door.refused), (2, 1, 1));
-        assert_eq!((door.received_bytes, door.sent_bytes), (5, 7));
+        assert_eq!((door.received, door.sent), (5, 7));
         assert_eq!(doors.seen(1).len(), 1);
         drop(calls);
         assert_eq!(doors.seen(9).len(), 1);

@@ -1,12 +1,17 @@
 //! Doors: ways in for programs that are no nodes, by kinds. The seam behind which their protocols
 //! and servers are.
 
-use std::fmt;
+use std::collections::BTreeMap;
+use std::fmt::{self, Display};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use serde::Deserializer;
+use serde::de::DeserializeOwned;
 
-use super::Node;
+use super::kinds::{Kind, KindError, Prepared, kind, prepare};
+use super::{Node, StageRegistry};
 
 /// A way in for programs that are no nodes, as HTTP or gRPC is one; its settings are read, and
 /// nothing is opened yet.
@@ -55,5 +60,44 @@ impl DoorPlace {
     ) -> Self {
         let to = to.into_iter().collect();
         Self { name: name.into(), node: node.clone(), key: key.into(), to }
+    }
+}
+
+impl StageRegistry {
+    /// Registers a kind of door, as [`StageRegistry::inbox_kind`] does one of inboxes. A topology
+    /// names it: `[door.web]`.
+    #[must_use]
+    pub fn door_kind<S, D, E>(
+        mut self,
+        name: impl Into<String>,
+        make: impl Fn(S) -> Result<D, E> + Send + Sync + 'static,
+    ) -> Self
+    where
+        S: DeserializeOwned + Send + 'static,
+        D: Door,
+        E: Display,
+    {
+        let make = move |settings| make(settings).map(|door| Box::new(door) as Box<dyn Door>);
+        let kind: Kind<dyn Door> = kind(make);
+        self.kinds.doors.insert(name.into(), Arc::new(kind));
+        self
+    }
+
+    /// The door that these settings describe.
+    pub fn door_of<'de>(
+        &self,
+        kind: &str,
+        settings: impl Deserializer<'de>,
+    ) -> Result<Prepared<dyn Door>, KindError> {
+        let kinds = self.kinds.doors.iter().filter_map(|(name, kind)| {
+            let kind = kind.downcast_ref::<Kind<dyn Door>>()?;
+            Some((name.clone(), Arc::clone(kind)))
+        });
+        prepare("door", &kinds.collect::<BTreeMap<_, _>>(), kind, settings)
+    }
+
+    /// The names of the kinds of doors that are registered.
+    pub fn door_kinds(&self) -> impl Iterator<Item = &str> {
+        self.kinds.doors.keys().map(String::as_str)
     }
 }

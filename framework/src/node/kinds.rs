@@ -1,6 +1,7 @@
-//! Kinds of inboxes, sources and doors: by name, and made of settings that a file may hold; and the kind
+//! Kinds of inboxes and sources: by name, and made of settings that a file may hold; and the kind
 //! of spool.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
 use std::io;
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use serde::Deserializer;
 use serde::de::DeserializeOwned;
 
-use super::{Door, RegistryError, StageRegistry};
+use super::{RegistryError, StageRegistry};
 use crate::pipeline::{Inbox, Source};
 use crate::store::Store;
 
@@ -20,7 +21,9 @@ pub(super) struct Kinds {
     inboxes: BTreeMap<String, Kind<dyn Inbox>>,
     sources: BTreeMap<String, Kind<dyn Source>>,
     filters: BTreeMap<String, FilterKind>,
-    doors: BTreeMap<String, Kind<dyn Door>>,
+    /// Those of doors, a [`Kind`] each. A door is given its node, which has this registry: only the
+    /// module of doors knows their type.
+    pub(super) doors: BTreeMap<String, Arc<dyn Any + Send + Sync>>,
     spools: Option<Spools>,
 }
 
@@ -28,10 +31,10 @@ pub(super) struct Kinds {
 type Spools = Arc<dyn Fn(&Path) -> io::Result<Arc<dyn Store>> + Send + Sync>;
 
 /// Reads settings of any format, and tells what is made of them.
-type Kind<T> =
+pub(super) type Kind<T> =
     Arc<dyn Fn(&mut dyn erased_serde::Deserializer<'_>) -> Result<Make<T>, String> + Send + Sync>;
 
-type Make<T> = Box<dyn FnOnce() -> Result<Box<T>, String> + Send>;
+pub(super) type Make<T> = Box<dyn FnOnce() -> Result<Box<T>, String> + Send>;
 
 /// The same of what is put around a source.
 type FilterKind =
@@ -157,38 +160,6 @@ impl StageRegistry {
         self
     }
 
-    /// Registers a kind of door, as [`StageRegistry::inbox_kind`] does one of inboxes. A topology
-    /// names it: `[door.web]`.
-    #[must_use]
-    pub fn door_kind<S, D, E>(
-        mut self,
-        name: impl Into<String>,
-        make: impl Fn(S) -> Result<D, E> + Send + Sync + 'static,
-    ) -> Self
-    where
-        S: DeserializeOwned + Send + 'static,
-        D: Door,
-        E: Display,
-    {
-        let make = move |settings| make(settings).map(|door| Box::new(door) as Box<dyn Door>);
-        self.kinds.doors.insert(name.into(), kind(make));
-        self
-    }
-
-    /// The door that these settings describe.
-    pub fn door_of<'de>(
-        &self,
-        kind: &str,
-        settings: impl Deserializer<'de>,
-    ) -> Result<Prepared<dyn Door>, KindError> {
-        prepare("door", &self.kinds.doors, kind, settings)
-    }
-
-    /// The names of the kinds of doors that are registered.
-    pub fn door_kinds(&self) -> impl Iterator<Item = &str> {
-        self.kinds.doors.keys().map(String::as_str)
-    }
-
     /// The filter that these settings describe.
     pub fn filter_of<'de>(
         &self,
@@ -254,7 +225,9 @@ impl StageRegistry {
     }
 }
 
-fn kind<S, T, E>(make: impl Fn(S) -> Result<Box<T>, E> + Send + Sync + 'static) -> Kind<T>
+pub(super) fn kind<S, T, E>(
+    make: impl Fn(S) -> Result<Box<T>, E> + Send + Sync + 'static,
+) -> Kind<T>
 where
     S: DeserializeOwned + Send + 'static,
     T: ?Sized + 'static,
@@ -286,7 +259,7 @@ fn find<'k, K>(
     })
 }
 
-fn prepare<'de, T: ?Sized>(
+pub(super) fn prepare<'de, T: ?Sized>(
     what: &'static str,
     kinds: &BTreeMap<String, Kind<T>>,
     kind: &str,

@@ -1,6 +1,9 @@
 //! The host's view of what the node does.
 
+use std::sync::Arc;
+
 use super::Node;
+use crate::node::DoorCounts;
 use crate::node::snapshot::{self, Snapshot};
 use crate::wire::PeerId;
 
@@ -20,5 +23,11 @@ impl Node {
     /// that thread one message.
     pub async fn answers(&self) -> bool {
         snapshot::answers(self.shared()).await
+    }
+
+    /// Counters of a door of this node, of this name and kind: it is in the node's
+    /// [snapshot](Node::snapshot) as long as they are held.
+    pub fn count_door(&self, name: &str, kind: &str) -> Arc<DoorCounts> {
+        self.shared().doors.count(name, kind)
     }
 }

@@ -7,11 +7,12 @@ use actix::{Context, Handler, Message, ResponseFuture};
 use tokio::sync::oneshot;
 
 use super::{
-    ActorSnapshot, LettersSnapshot, LinkSnapshot, LinkState, NodeSnapshot, OutboxSnapshot,
-    RelaySnapshot, RoomSnapshot, Snapshot, SpoolSnapshot, StageSnapshot, Totals, TransferSnapshot,
-    WaySnapshot,
+    ActorSnapshot, DoorSnapshot, LettersSnapshot, LinkSnapshot, LinkState, NodeSnapshot,
+    OutboxSnapshot, RelaySnapshot, RoomSnapshot, Snapshot, SpoolSnapshot, StageSnapshot, Totals,
+    TransferSnapshot, WaySnapshot,
 };
 use crate::metrics::StageReport;
+use crate::node::door_counts::DoorSeen;
 use crate::node::hub::Hub;
 use crate::node::ledger::Kind;
 use crate::node::rooms::{Rooms, Way};
@@ -172,7 +173,7 @@ fn put_together(shared: &NodeShared, addresses: Vec<String>, seen: Option<Seen>)
         stages: stages(shared, &actors),
         actors,
         more_actors,
-        doors: shared.doors.seen(Snapshot::MOST),
+        doors: shared.doors.seen(Snapshot::MOST).into_iter().map(Into::into).collect(),
         letters: shared.letters.get().map(|letters| letters.seen().into()),
         outbox: outbox.as_ref().map(|seen| OutboxSnapshot {
             folder_bytes: shared.ledger.total(Kind::PackageBytes),
@@ -265,5 +266,12 @@ impl From<StageReport> for StageSnapshot {
             panics: report.panics,
             restarts: report.restarts,
         }
+    }
+}
+
+impl From<DoorSeen> for DoorSnapshot {
+    fn from(seen: DoorSeen) -> Self {
+        let DoorSeen { name, kind, calls, open, refused, received, sent } = seen;
+        Self { name, kind, calls, open, refused, received_bytes: received, sent_bytes: sent }
     }
 }

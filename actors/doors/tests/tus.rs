@@ -252,6 +252,22 @@ async fn a_token_has_a_quarter_of_the_room_for_uploads_and_gets_it_back() {
 }
 
 #[tokio::test]
+async fn small_parts_are_charged_for_what_they_take_of_the_disk() {
+    let world = World::new().await;
+    let client = world.client();
+    let most = usize::try_from(world.lyon.outbox_bytes() / 4).unwrap();
+    begin(&client, most - 8192).await;
+    let later = client.ask("POST", INTO, &[TUS, "Upload-Defer-Length: 1"], b"").await;
+    let later = later.header("location").to_owned();
+    // The last one is not small yet, and 64 are free: the next one finds two that are charged.
+    for at in 0..67 {
+        assert_eq!(patch(&client, &later, at, b"x").await.status, 204, "{at}");
+    }
+    patch(&client, &later, 67, b"x").await.problem(503, "busy", "no");
+    assert_eq!(offset(&client, &later).await, 67);
+}
+
+#[tokio::test]
 async fn content_comes_with_its_beginning_without_a_length_and_with_no_bytes() {
     let world = World::new().await;
     let (client, sent) = (world.client(), content(1000));

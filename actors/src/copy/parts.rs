@@ -24,7 +24,7 @@ use crate::new_file::NewFile;
 use crate::seal::SuiteCipher;
 
 /// The most parts of one copy.
-pub(super) const PARTS_MOST: usize = 65_536;
+pub(super) const PARTS_MOST: usize = 16_384;
 /// The file that says that all parts are here.
 const END: &str = "end";
 /// The file for who writes it.
@@ -97,6 +97,15 @@ impl Parts {
         let starts = starts(&self.folder)?;
         let Some(&last) = starts.last() else { return Ok((0, 0)) };
         Ok((last + length_of(&self.folder.join(name_of(last)))?, starts.len()))
+    }
+
+    /// The number of parts with fewer than `block` bytes, but for the last part.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn small(&self, block: u64) -> io::Result<usize> {
+        let starts = starts(&self.folder)?;
+        Ok(starts.windows(2).filter(|at| at[1] - at[0] < block).count())
     }
 
     /// The length of the content, once it was said that all of it is here.

@@ -171,6 +171,10 @@ mod tests {
         // What was being written when a process died is no part.
         std::fs::write(folder.join(format!("{}.new", name_of(all.len() as u64))), "x").unwrap();
         assert_eq!(parts.length().unwrap(), (all.len() as u64, LENGTHS.len()));
+        assert_eq!(
+            [1, 2, 256 << 10, 256 << 20].map(|block| parts.small(block).unwrap()),
+            [0, 1, 2, 4]
+        );
         parts.finish().unwrap();
         let mut source = PartsSource::open(&folder, &identity).unwrap();
         assert_eq!(source.content().length, Some(all.len() as u64));

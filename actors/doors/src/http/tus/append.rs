@@ -30,6 +30,8 @@ pub(super) struct End {
     pub(super) note: Note,
     /// Bytes that are there.
     pub(super) offset: u64,
+    /// What small parts take besides, in bytes.
+    pub(super) small: u64,
     pub(super) checksum: Option<Checksum>,
 }
 
@@ -54,14 +56,14 @@ pub(super) async fn append(
     body: Body,
 ) -> (u64, Option<Problem>, Option<Turn>) {
     let (parts, fed) = mpsc::channel(PARTS);
-    let (id, offset, length) = (end.id, end.offset, end.note.length);
+    let (id, offset, length, small) = (end.id, end.offset, end.note.length, end.small);
     let mut come = offset;
     let admit = |count: usize| {
         come += count as u64;
         match length {
             Some(length) if come > length => Err(too_long(length)),
             Some(_) => Ok(()),
-            None => uploads.reserve(id, come),
+            None => uploads.reserve(id, come, small),
         }
     };
     let stop = Arc::clone(&turn.stop);

@@ -7,6 +7,8 @@
 
 mod append;
 mod headers;
+#[cfg(test)]
+mod tests;
 mod uploads;
 
 use std::time::{Duration, UNIX_EPOCH};
@@ -27,7 +29,7 @@ pub(crate) use self::uploads::Uploads;
 
 use self::append::{End, append};
 use self::headers::Checksum;
-use self::uploads::{Found, KEPT_FOR, Note, Turn, in_future, on_disk, text_of};
+use self::uploads::{Found, KEPT_FOR, Note, Turn, in_future, on_disk, so_far, text_of};
 use super::Seat;
 use super::problem::Problem;
 use super::target;
@@ -87,20 +89,22 @@ async fn create(
         headers::is_part(given)?;
     }
     let checksum = Checksum::of(given)?;
-    let id = seat.tus.create(&pass, &note).await?;
-    let place = HeaderValue::from_str(&format!("/v1/uploads/{id}"));
-    let place = place.map_err(|error| uploads::storage(&error))?;
-    let begun = in_background(async move {
-        let turn = seat.tus.turn(&pass, id).await?;
+    seat.tus.ready().await;
+    in_background(async move {
+        let (id, turn) = seat.tus.create(&pass, &note).await?;
+        let place = HeaderValue::from_str(&format!("/v1/uploads/{id}"));
+        let place = place.map_err(|error| uploads::storage(&error))?;
         let body = if brings { request.into_body() } else { Body::empty() };
-        go_on(&seat, &pass, (id, turn), Step { offset: 0, length: None, checksum, body }).await
+        let step = Step { offset: 0, length: None, checksum, body };
+        let begun = go_on(&seat, &pass, (id, turn), step).await;
+        // It was made, and its client goes on with it where it broke off.
+        let mut response =
+            begun.map_err(|problem| problem.with(header::LOCATION, place.clone()))?;
+        *response.status_mut() = StatusCode::CREATED;
+        response.headers_mut().insert(header::LOCATION, place);
+        Ok(response)
     })
-    .await;
-    // It was made, and its client goes on with it where it broke off.
-    let mut response = begun.map_err(|problem| problem.with(header::LOCATION, place.clone()))?;
-    *response.status_mut() = StatusCode::CREATED;
-    response.headers_mut().insert(header::LOCATION, place);
-    Ok(response)
+    .await
 }
 
 /// A request to append.
@@ -148,11 +152,14 @@ async fn go_on(
         }
     };
     seat.access.reach(pass, &note.peer, &note.inbox)?;
-    let there = length_of(&parts).await?;
+    let (there, small) = so_far(&parts).await?;
     if offset != there {
         return Err(elsewhere(there));
     }
-    tell_length(seat, id, (&parts, &mut note), (there, length)).await?;
+    tell_length(seat, id, (&parts, &mut note), (there, small, length)).await?;
+    if small > 0 {
+        seat.tus.reserve(id, note.length.unwrap_or(there), small)?;
+    }
     let told = http_body::Body::size_hint(&body);
     if let Some(length) = note.length
         && told.lower() > length - there
@@ -161,7 +168,7 @@ async fn go_on(
     }
     let _place = seat.upload(pass)?;
     let node = seat.access.node().clone();
-    let end = End { node, id, parts: parts.clone(), note: note.clone(), offset, checksum };
+    let end = End { node, id, parts: parts.clone(), note: note.clone(), offset, small, checksum };
     if note.length == Some(0) {
         on_disk(move || end.write_empty()).await?;
         seat.tus.hand_over(id, parts, &note).await?;
@@ -183,7 +190,7 @@ async fn tell_length(
     seat: &Seat,
     id: TransferId,
     (parts, note): (&Parts, &mut Note),
-    (there, told): (u64, Option<u64>),
+    (there, small, told): (u64, u64, Option<u64>),
 ) -> Result<(), Problem> {
     let Some(told) = told.filter(|told| note.length != Some(*told)) else { return Ok(()) };
     if let Some(length) = note.length {
@@ -194,7 +201,7 @@ async fn tell_length(
         let text = format!("Upload-Length is {told}, and {there} bytes are there already");
         return Err(target::bad(text));
     }
-    seat.tus.reserve(id, told)?;
+    seat.tus.reserve(id, told, small)?;
     note.length = Some(told);
     let (parts, text) = (parts.clone(), text_of(note)?);
     on_disk(move || parts.write_note(&text)).await
@@ -209,8 +216,16 @@ async fn look(
 ) -> Result<Response, Problem> {
     let id = read_id(id)?;
     headers::version(&given)?;
-    let _turn = seat.tus.turn_of_another(&pass, id).await?;
-    let mut response = match seat.tus.find(&pass, id).await? {
+    let turn = seat.tus.turn_of_another(&pass, id).await?;
+    in_background(async move { look_at(&seat, &pass, (id, turn)).await }).await
+}
+
+async fn look_at(
+    seat: &Seat,
+    pass: &Pass,
+    (id, _turn): (TransferId, Turn),
+) -> Result<Response, Problem> {
+    let mut response = match seat.tus.find(pass, id).await? {
         Found::Over(entry) => {
             let all = entry.length.unwrap_or_default();
             let mut response = moved(all, None);
@@ -218,7 +233,7 @@ async fn look(
             response
         }
         Found::Open(parts, note) => {
-            let there = length_of(&parts).await?;
+            let (there, _) = so_far(&parts).await?;
             if note.length == Some(there) {
                 // Its end came, and could not be stored.
                 seat.tus.hand_over(id, parts, &note).await?;
@@ -250,15 +265,20 @@ async fn terminate(
 ) -> Result<Response, Problem> {
     let id = read_id(id)?;
     headers::version(&given)?;
-    let _turn = seat.tus.turn_of_another(&pass, id).await?;
-    match seat.tus.find(&pass, id).await? {
-        Found::Open(parts, _) => seat.tus.remove(id, parts).await?,
-        Found::Over(_) => {
-            let text = "all of it is there, and it is on its way: `estafette outbox` takes it out";
-            return Err(Problem::new(StatusCode::CONFLICT, "on-its-way", text));
+    let turn = seat.tus.turn_of_another(&pass, id).await?;
+    in_background(async move {
+        let _turn = turn;
+        match seat.tus.find(&pass, id).await? {
+            Found::Open(parts, _) => seat.tus.remove(id, parts).await?,
+            Found::Over(_) => {
+                let text =
+                    "all of it is there, and it is on its way: `estafette outbox` takes it out";
+                return Err(Problem::new(StatusCode::CONFLICT, "on-its-way", text));
+            }
         }
-    }
-    Ok(StatusCode::NO_CONTENT.into_response())
+        Ok(StatusCode::NO_CONTENT.into_response())
+    })
+    .await
 }
 
 /// For who can say POST and GET alone.
@@ -281,12 +301,6 @@ async fn overridden(
         }
         _ => Err(Problem::method()),
     }
-}
-
-/// Bytes that are durable.
-async fn length_of(parts: &Parts) -> Result<u64, Problem> {
-    let parts = parts.clone();
-    on_disk(move || Ok(parts.length()?.0)).await
 }
 
 /// Does it to its end, though its client goes away.

@@ -25,6 +25,10 @@ use crate::tokens::Pass;
 const UPLOADS_MOST: usize = 1024;
 /// How long an upload is kept that does not become whole.
 pub(super) const KEPT_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
+/// What a part takes of a disk at least, in bytes, and how many smaller ones of an upload are not
+/// charged so.
+const BLOCK: u64 = 4 << 10;
+const SMALL_FREE: usize = 64;
 /// How often it is looked which are over.
 const LOOK_EVERY: Duration = Duration::from_secs(600);
 /// How long a request waits for its turn.
@@ -68,12 +72,33 @@ struct Known {
     stop: Arc<Notify>,
 }
 
-/// Nobody else writes to the upload meanwhile.
+/// Nobody else writes to the upload meanwhile, though the last door of the node goes.
 #[derive(Debug)]
 pub(super) struct Turn {
-    _guard: OwnedMutexGuard<()>,
+    uploads: Arc<Uploads>,
+    id: TransferId,
+    guard: Option<OwnedMutexGuard<()>>,
     /// Told when this one has to stop.
     pub(super) stop: Arc<Notify>,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut known = self.uploads.known();
+        drop(self.guard.take());
+        if let Slot::Occupied(one) = known.entry(self.id)
+            && !one.get().is_needed()
+        {
+            one.remove();
+        }
+    }
+}
+
+impl Known {
+    /// Returns whether it has room, or somebody has its turn or waits for it.
+    fn is_needed(&self) -> bool {
+        self.reserved.is_some() || Arc::strong_count(&self.turn) > 1
+    }
 }
 
 /// An upload that is looked at.
@@ -116,24 +141,36 @@ impl Uploads {
         Ok(folder.join(Node::parts_name(id)))
     }
 
-    /// Begins an upload.
-    pub(super) async fn create(&self, pass: &Pass, note: &Note) -> Result<TransferId, Problem> {
+    /// Returns when those of earlier lives of the node are known.
+    pub(super) async fn ready(self: &Arc<Self>) {
         self.looked.get_or_init(async || self.look().await).await;
+    }
+
+    /// Begins an upload, and takes its turn.
+    pub(super) async fn create(
+        self: &Arc<Self>,
+        pass: &Pass,
+        note: &Note,
+    ) -> Result<(TransferId, Turn), Problem> {
         let id = sent::fresh(pass);
         let folder = self.folder(id)?;
-        self.reserve(id, note.length.unwrap_or(0))?;
         let text = text_of(note)?;
+        // Who looks around meanwhile would take a folder without a note for what is left of one.
+        let turn = self.turn(pass, id).await?;
+        self.reserve(id, note.length.unwrap_or(0), 0)?;
         let made = on_disk(move || Parts::create(&folder, &text).map(drop)).await;
         if made.is_err() {
             self.forget(id);
         }
-        made.map(|()| id)
+        made.map(|()| (id, turn))
     }
 
-    /// Says how much an upload may come to, if there is room for that.
-    pub(super) fn reserve(&self, id: TransferId, bytes: u64) -> Result<(), Problem> {
+    /// Says how much an upload may come to, and what small parts take besides, if there is room for
+    /// that.
+    pub(super) fn reserve(&self, id: TransferId, bytes: u64, small: u64) -> Result<(), Problem> {
         let mut known = self.known();
-        let (mut of_all, mut of_token) = ((1, bytes), (1, bytes));
+        let taken = bytes.saturating_add(small);
+        let (mut of_all, mut of_token) = ((1, taken), (1, taken));
         for (other, Known { reserved, .. }) in known.iter().filter(|(other, _)| **other != id) {
             let Some(reserved) = reserved else { continue };
             of_all = (of_all.0 + 1, of_all.1.saturating_add(*reserved));
@@ -156,19 +193,23 @@ impl Uploads {
         if is_too_much(of_all, (1, 1)) || is_too_much(of_token, (4, 4)) {
             return Err(Problem::busy("uploads that are not whole"));
         }
-        known.entry(id).or_default().reserved = Some(bytes);
+        known.entry(id).or_default().reserved = Some(taken);
         Ok(())
     }
 
     /// The turn to write to an upload, for the token that began it. Who looks at it lets go of it
     /// at once, and is waited for.
-    pub(super) async fn turn(&self, pass: &Pass, id: TransferId) -> Result<Turn, Problem> {
+    pub(super) async fn turn(
+        self: &Arc<Self>,
+        pass: &Pass,
+        id: TransferId,
+    ) -> Result<Turn, Problem> {
         if !sent::is_of(id, pass) {
             return Err(none());
         }
         let Known { turn, stop, .. } = self.known().entry(id).or_default().clone();
         match tokio::time::timeout(TURN_WITHIN, turn.lock_owned()).await {
-            Ok(guard) => Ok(Turn { _guard: guard, stop }),
+            Ok(guard) => Ok(self.has_turn(id, guard, stop)),
             Err(_) => {
                 let text = "another request writes to this upload at this moment";
                 Err(Problem::new(StatusCode::LOCKED, "locked", text)
@@ -177,15 +218,24 @@ impl Uploads {
         }
     }
 
-    fn try_turn(&self, id: TransferId) -> Option<Turn> {
+    fn try_turn(self: &Arc<Self>, id: TransferId) -> Option<Turn> {
         let Known { turn, stop, .. } = self.known().entry(id).or_default().clone();
         let guard = turn.try_lock_owned().ok()?;
-        Some(Turn { _guard: guard, stop })
+        Some(self.has_turn(id, guard, stop))
+    }
+
+    fn has_turn(
+        self: &Arc<Self>,
+        id: TransferId,
+        guard: OwnedMutexGuard<()>,
+        stop: Arc<Notify>,
+    ) -> Turn {
+        Turn { uploads: Arc::clone(self), id, guard: Some(guard), stop }
     }
 
     /// The turn, from whoever writes: that one stops, and what has come of it is kept.
     pub(super) async fn turn_of_another(
-        &self,
+        self: &Arc<Self>,
         pass: &Pass,
         id: TransferId,
     ) -> Result<Turn, Problem> {
@@ -196,7 +246,7 @@ impl Uploads {
             let Known { turn, stop, .. } = self.known().entry(id).or_default().clone();
             stop.notify_waiters();
             if let Ok(guard) = tokio::time::timeout(TELL_EVERY, turn.lock_owned()).await {
-                return Ok(Turn { _guard: guard, stop });
+                return Ok(self.has_turn(id, guard, stop));
             }
         }
     }
@@ -231,12 +281,23 @@ impl Uploads {
             opened => opened.map_err(|error| storage(&error))?,
         };
         let note: Note = serde_json::from_slice(&note).map_err(|error| storage(&error))?;
-        if is_over(note.expires) {
+        let (length, small) = so_far(&parts).await?;
+        // What is whole is tried once more by whoever asks, and given up by `look`.
+        if is_over(note.expires) && note.length != Some(length) {
             self.remove(id, parts).await?;
             let text = "the time of this upload is over, and nothing of it is kept";
             return Err(Problem::new(StatusCode::GONE, "expired", text));
         }
+        self.charge(id, note.length.unwrap_or(length).saturating_add(small));
         Ok(Found::Open(parts, note))
+    }
+
+    /// Charges for what is there and was not charged, whether there is room or not; by whoever has
+    /// its turn.
+    fn charge(&self, id: TransferId, bytes: u64) {
+        if let Some(known) = self.known().get_mut(&id) {
+            known.reserved.get_or_insert(bytes);
+        }
     }
 
     /// Removes an upload.
@@ -265,8 +326,16 @@ impl Uploads {
         }
     }
 
-    pub(super) fn forget(&self, id: TransferId) {
-        self.known().remove(&id);
+    /// Gives its room back; by whoever has its turn, with which the rest of it goes.
+    fn forget(&self, id: TransferId) {
+        if let Some(known) = self.known().get_mut(&id) {
+            known.reserved = None;
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn count_known(&self) -> usize {
+        self.known().len()
     }
 
     fn known(&self) -> MutexGuard<'_, HashMap<TransferId, Known>> {
@@ -274,7 +343,9 @@ impl Uploads {
     }
 
     /// Takes over what is in the spool's folder, and goes on with what is whole.
-    async fn look(&self) {
+    async fn look(self: &Arc<Self>) {
+        // Those that somebody only waited for, and gave up.
+        self.known().retain(|_, known| known.is_needed());
         let Some(folder) = self.node.spool_folder().map(ToOwned::to_owned) else { return };
         let looked = blocking(move || {
             let entries = std::fs::read_dir(folder)?;
@@ -298,11 +369,14 @@ impl Uploads {
         }
     }
 
-    async fn look_at(&self, id: TransferId, place: PathBuf) {
+    async fn look_at(self: &Arc<Self>, id: TransferId, place: PathBuf) {
         // Who has the turn looks after it.
         let Some(_turn) = self.try_turn(id) else { return };
-        if !matches!(self.node.outbox_entry(id).await, Err(OutboxError::Unknown(_))) {
-            return self.forget(id);
+        match self.node.outbox_entry(id).await {
+            Err(OutboxError::Unknown(_)) => {}
+            Ok(_) => return self.forget(id),
+            // It is being stored, or the node stops.
+            Err(_) => return,
         }
         let read = blocking(move || {
             let parts = match Parts::open(&place) {
@@ -313,30 +387,31 @@ impl Uploads {
                 opened => opened?,
             };
             let note = parts.note()?;
-            let (length, _) = parts.length()?;
-            Ok::<_, io::Error>(Some((parts, note, length)))
+            let (length, small) = so_far_now(&parts)?;
+            Ok::<_, io::Error>(Some((parts, note, (length, small))))
         });
-        let (parts, note, length) = match read.await.and_then(|read| read) {
+        let (parts, note, (length, small)) = match read.await.and_then(|read| read) {
             Ok(Some(read)) => read,
             Ok(None) => return self.forget(id),
-            Err(error) => {
-                self.forget(id);
-                return tracing::error!(%id, %error, "an upload can't be read");
-            }
+            Err(error) => return tracing::error!(%id, %error, "an upload can't be read"),
         };
-        let Ok(note) = serde_json::from_slice::<Note>(&note) else { return self.forget(id) };
-        let outcome = if note.length == Some(length) {
-            self.hand_over(id, parts, &note).await
-        } else if is_over(note.expires) {
-            self.remove(id, parts).await
-        } else {
-            if let Slot::Occupied(mut known) = self.known().entry(id) {
-                known.get_mut().reserved.get_or_insert(note.length.unwrap_or(length));
-            }
-            Ok(())
+        let note = match serde_json::from_slice::<Note>(&note) {
+            Ok(note) => note,
+            Err(error) => return tracing::error!(%id, %error, "the note of an upload is none"),
         };
-        if let Err(problem) = outcome {
-            tracing::error!(%id, why = %problem.detail(), "an upload can't be gone on with");
+        self.charge(id, note.length.unwrap_or(length).saturating_add(small));
+        if note.length == Some(length) {
+            let Err(problem) = self.hand_over(id, parts.clone(), &note).await else { return };
+            let why = problem.detail();
+            tracing::error!(%id, %why, "an upload that is whole can't be stored");
+        }
+        // What is being stored, or can't be told, is the outbox's.
+        let unknown = matches!(self.node.outbox_entry(id).await, Err(OutboxError::Unknown(_)));
+        if unknown
+            && is_over(note.expires)
+            && let Err(problem) = self.remove(id, parts).await
+        {
+            tracing::error!(%id, why = %problem.detail(), "an upload can't be removed");
         }
     }
 }
@@ -351,6 +426,18 @@ async fn look_now_and_then(uploads: Weak<Uploads>) {
         drop(alive);
         tokio::time::sleep(LOOK_EVERY).await;
     }
+}
+
+/// Bytes that are durable, and what small parts take besides.
+pub(super) async fn so_far(parts: &Parts) -> Result<(u64, u64), Problem> {
+    let parts = parts.clone();
+    on_disk(move || so_far_now(&parts)).await
+}
+
+fn so_far_now(parts: &Parts) -> io::Result<(u64, u64)> {
+    let (length, _) = parts.length()?;
+    let charged = parts.small(BLOCK)?.saturating_sub(SMALL_FREE);
+    Ok((length, charged as u64 * BLOCK))
 }
 
 pub(super) fn text_of(note: &Note) -> Result<Vec<u8>, Problem> {

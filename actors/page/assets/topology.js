@@ -66,7 +66,7 @@ function routeState(route) {
 }
 function nodeState(node) {
   if (node.state === "here") return now.answers && !lost ? "good" : "bad";
-  if (node.state === "seen") return node.seen.answers ? "good" : "bad";
+  if (node.state === "seen") return node.seen?.answers ? "good" : "bad";
   if (node.state === "silent") return "bad";
   const link = now.links.find((other) => other.name === node.name);
   return link ? linkState(link) : "idle";
@@ -112,15 +112,15 @@ function drawNodes(nodes) {
   }, (row, node) => {
     const [name, phase, from, to, going, held, fault] = row.children;
     const { seen } = node;
-    const dead = seen?.outbox?.dead.count ?? 0;
+    const dead = seen?.outbox?.dead?.count ?? 0;
     const recent = seen?.fault && seen.at - seen.fault.at < RECENT ? seen.fault : null;
     state(row, !seen || !seen.answers ? "bad" : dead > 0 || recent ? "warn" : "good");
     set(name, node.name);
     set(phase, !seen ? "not seen" : seen.answers ? `up ${span(seen.at - seen.since)}` : "does not answer");
-    set(from, seen ? `${seen.totals.delivered_out} · ${bytes(seen.totals.delivered_out_bytes)}` : "");
-    set(to, seen ? `${seen.totals.delivered_in} · ${bytes(seen.totals.delivered_in_bytes)}` : "");
+    set(from, seen ? `${seen.totals?.delivered_out ?? 0} · ${bytes(seen.totals?.delivered_out_bytes ?? 0)}` : "");
+    set(to, seen ? `${seen.totals?.delivered_in ?? 0} · ${bytes(seen.totals?.delivered_in_bytes ?? 0)}` : "");
     set(going, seen ? String(seen.transfers) : "");
-    set(held, seen?.outbox ? `${seen.outbox.stored.count}${dead > 0 ? ` · ${dead} dead` : ""}` : "");
+    set(held, seen?.outbox ? `${seen.outbox.stored?.count ?? 0}${dead > 0 ? ` · ${dead} dead` : ""}` : "");
     set(fault, node.why ?? recent?.text ?? "");
   });
 }

@@ -87,10 +87,10 @@ pub(crate) async fn replay(
         let (_, replies) = answer.ok_or_else(|| nobody(route))?;
         for reply in replies {
             let Reply::Replayed(Replayed { transfer, name, to }) = reply else { continue };
-            let (transfer, told, place) = (&*transfer, &*name, &*to);
-            let told = event::Replayed { route, transfer, name: told, to: place };
+            let (told, place) = (name.as_deref(), &*to);
+            let told = event::Replayed { route, transfer: &transfer, name: told, to: place };
             output.event(&Event::Replayed(told));
-            let [name, to] = [name, to].map(|text| units::printable(&text));
+            let (name, to) = (called(name.as_deref(), &transfer), units::printable(&to));
             output.result(&format!("{name} goes to {to} once more"));
         }
     }
@@ -130,14 +130,19 @@ async fn follow(
 }
 
 fn tell_recorded(route: &str, recorded: &Recorded, output: &Output) {
-    let Recorded { transfer, name, outcome } = recorded;
+    let Recorded { transfer, name, to, outcome, dropped } = recorded;
+    let (name, dropped) = (name.as_deref(), *dropped);
     let (file, bytes) = outcome.as_ref().ok().map(|(file, bytes)| (file, *bytes)).unzip();
     let message = outcome.as_ref().err().map(String::as_str);
     let shown = file.map(|file| file.display().to_string());
     let file = shown.as_deref();
-    let told = event::Recorded { route, transfer, name, file, bytes, message };
+    let told = event::Recorded { route, transfer, name, to, file, bytes, message, dropped };
     output.event(&Event::Recorded(told));
-    let name = units::printable(name);
+    let name = called(name, transfer);
+    if dropped > 0 {
+        let dropped = units::count(dropped, "further one");
+        output.remark(&format!("{dropped} not recorded: too many at this moment"));
+    }
     match (file, bytes, message) {
         (Some(file), Some(bytes), _) => {
             let (file, bytes) = (units::printable(file), units::bytes(bytes));
@@ -149,9 +154,14 @@ fn tell_recorded(route: &str, recorded: &Recorded, output: &Output) {
     }
 }
 
+/// A delivery as it is told to a person: by its name, or the front of its id.
+fn called(name: Option<&str>, transfer: &str) -> String {
+    let id = transfer.get(..8).unwrap_or(transfer);
+    name.map_or_else(|| id.to_owned(), units::printable)
+}
+
 fn piece_line(piece: &TapPiece) -> String {
-    let id = piece.transfer.get(..8).unwrap_or(&piece.transfer);
-    let name = piece.name.as_deref().map_or_else(|| id.to_owned(), units::printable);
+    let name = called(piece.name.as_deref(), &piece.transfer);
     let total = piece.total.map(|total| format!(" of {}", units::bytes(total)));
     let (index, bytes) = (piece.index, units::bytes(piece.bytes));
     let line = format!("{name}: piece {index}, {bytes}{}", total.unwrap_or_default());

@@ -6,7 +6,9 @@ use std::fs;
 use std::path::Path;
 
 use estafette_actors::standard;
-use estafette_topology::{RouteTaps, RunningNode, TapContent, TapNews, TapOptions, Topology};
+use estafette_topology::{
+    RouteTaps, RunningNode, TapContent, TapError, TapNews, TapOptions, Topology,
+};
 
 const NODES: &str = r#"
     [node.lyon]
@@ -65,7 +67,10 @@ async fn by_a_relay_content_is_seen_before_it_is_sealed_and_nothing_of_it_after(
     let sealed = piece(&mut seal).await;
     assert!(sealed.bytes > 100 && matches!(sealed.content, Some(TapContent::Hex(_))), "{sealed:?}");
     let recorded = recording.next().await.unwrap();
-    assert_eq!((recorded.name.as_str(), recorded.outcome.as_ref().unwrap().1), ("letter", 10));
+    assert_eq!(
+        (recorded.name.as_deref(), recorded.outcome.as_ref().unwrap().1),
+        (Some("letter"), 10)
+    );
     // The recording goes out again, by the relay, too, when there is room for its name.
     let (file, _) = recorded.outcome.unwrap();
     while paris.node().arrivals().is_empty() {
@@ -73,7 +78,7 @@ async fn by_a_relay_content_is_seen_before_it_is_sealed_and_nothing_of_it_after(
     }
     fs::remove_file(place.path().join("in/letter")).unwrap();
     let replayed = taps.replay("post", &file).await.unwrap();
-    assert_eq!((replayed.len(), replayed[0].name.as_str()), (1, "letter"));
+    assert_eq!((replayed.name.as_deref(), &*replayed.to), (Some("letter"), "paris/letters"));
     while paris.node().arrivals().len() < 2 {
         tokio::task::yield_now().await;
     }
@@ -109,6 +114,77 @@ async fn a_route_does_not_wait_for_who_looks_and_does_not_take_what_is_shown() {
     assert_eq!((looks[0].delivered, looks[0].moved), (1, 32 << 20));
     let last = looks[0].last.as_ref().unwrap();
     assert!(last.predicted.is_some_and(|seconds| (seconds - 2.0).abs() < 0.1), "{last:?}");
+    for node in [lyon, paris, gate] {
+        node.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn a_recording_goes_out_again_to_the_one_target_for_which_it_passed_and_nameless() {
+    let place = tempfile::tempdir().unwrap();
+    let text = NODES.replace(
+        "relay = true",
+        "relay = true\n[inbox.notes]\nnode = \"gate\"\nsink = { folder = \"notes\" }",
+    );
+    let text = text.replace("\"paris/letters\"", "[\"paris/letters\", \"gate/notes\"]");
+    let text = text.replace("\"content\"", "\"sizes\"");
+    let [gate, paris, lyon] = start(place.path(), &text).await;
+    let taps = lyon.taps();
+    let tapes = place.path().join("tapes");
+    let mut recording = taps.record("post", None, &tapes).await.unwrap();
+    fs::write(place.path().join("out/letter"), "Dear both").unwrap();
+    let tapes = [recording.next().await.unwrap(), recording.next().await.unwrap()];
+    drop(recording);
+    let mut went = Vec::new();
+    for recorded in tapes {
+        let (file, _) = recorded.outcome.unwrap();
+        let called = file.file_name().unwrap().to_str().unwrap().to_owned();
+        assert!(recorded.name.is_none() && !called.contains("letter"), "{called}");
+        let replayed = taps.replay("post", &file).await.unwrap();
+        assert_eq!((replayed.name, &replayed.to), (None, &recorded.to));
+        went.push(replayed.to);
+    }
+    went.sort();
+    assert_eq!(went, ["gate/notes", "paris/letters"]);
+    for node in [lyon, paris, gate] {
+        node.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn a_reload_that_lets_nothing_be_recorded_ends_a_recording() {
+    let place = tempfile::tempdir().unwrap();
+    let [gate, paris, mut lyon] = start(place.path(), NODES).await;
+    let mut recording = lyon.taps().record("post", None, &place.path().join("t")).await.unwrap();
+    let file = place.path().join("topology.toml");
+    let text = fs::read_to_string(&file).unwrap().replace(", record = \"lyon\"", "");
+    fs::write(&file, text).unwrap();
+    lyon.reload(&Topology::load(&file, &standard()).unwrap()).await.unwrap();
+    let error = recording.next().await.unwrap_err();
+    assert!(matches!(error, TapError::Recorder { .. }), "{error}");
+    for node in [lyon, paris, gate] {
+        node.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn a_sample_that_waits_is_shown_as_the_topology_is_when_it_is_taken() {
+    let place = tempfile::tempdir().unwrap();
+    let [gate, paris, mut lyon] = start(place.path(), NODES).await;
+    let taps = lyon.taps();
+    let mut tap = taps.tap("post", &TapOptions::default()).unwrap();
+    fs::write(place.path().join("out/letter"), "Dear Paris").unwrap();
+    delivered(&taps, 1).await;
+    let file = place.path().join("topology.toml");
+    let text = fs::read_to_string(&file).unwrap().replace("\"content\"", "\"sizes\"");
+    fs::write(&file, text).unwrap();
+    lyon.reload(&Topology::load(&file, &standard()).unwrap()).await.unwrap();
+    let piece = loop {
+        if let TapNews::Piece(piece) = tap.next().await.unwrap() {
+            break piece;
+        }
+    };
+    assert_eq!((piece.bytes, piece.name, piece.content), (10, None, None));
     for node in [lyon, paris, gate] {
         node.shutdown().await;
     }

@@ -47,9 +47,7 @@ pub(super) async fn carry_out(
             };
             match replayed {
                 Ok(replayed) => {
-                    for one in replayed {
-                        say(to, &Reply::Replayed(one)).await?;
-                    }
+                    say(to, &Reply::Replayed(replayed)).await?;
                     say(to, &Reply::Done).await
                 }
                 Err(error) => say(to, &Reply::from(CommandError::from(error))).await,

@@ -21,16 +21,18 @@ pub(crate) struct Passed<'a, T> {
 pub(crate) struct Recorded<'a> {
     pub(crate) route: &'a str,
     pub(crate) transfer: &'a str,
-    pub(crate) name: &'a str,
+    pub(crate) name: Option<&'a str>,
+    pub(crate) to: &'a str,
     pub(crate) file: Option<&'a str>,
     pub(crate) bytes: Option<u64>,
     pub(crate) message: Option<&'a str>,
+    pub(crate) dropped: u64,
 }
 
 #[derive(Debug, Serialize)]
 pub(crate) struct Replayed<'a> {
     pub(crate) route: &'a str,
     pub(crate) transfer: &'a str,
-    pub(crate) name: &'a str,
+    pub(crate) name: Option<&'a str>,
     pub(crate) to: &'a str,
 }

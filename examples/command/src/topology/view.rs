@@ -5,8 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use estafette_page::View;
-use estafette_topology::{Graph, Observed, RouteLook, RouteTaps};
+use estafette_topology::{Graph, Observed, RouteLook, RouteTaps, Topology};
 use futures_util::future::{BoxFuture, join_all};
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 /// So long one look is good for all pages.
@@ -16,7 +18,94 @@ const GOOD: Duration = Duration::from_millis(800);
 type Drawn = (u64, Result<String, String>);
 
 /// What other nodes told, or why they did not.
-type Others = BTreeMap<String, Result<Observed, String>>;
+type Others = BTreeMap<String, Result<Other, String>>;
+
+/// What another node told: its own word, of which nothing may harm the page.
+struct Other {
+    glance: Glance,
+    routes: Vec<RouteLook>,
+}
+
+/// What the page takes of another node's snapshot. One without this is none.
+#[derive(Debug, Deserialize)]
+struct Snapshot {
+    answers: bool,
+    at: u64,
+    node: Own,
+    totals: Totals,
+    #[serde(default)]
+    transfers: Vec<IgnoredAny>,
+    #[serde(default)]
+    more_transfers: u64,
+    outbox: Option<Outbox>,
+    #[serde(default)]
+    happenings: Vec<Happening>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Own {
+    since: u64,
+    version: String,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+struct Totals {
+    delivered_out: u64,
+    delivered_out_bytes: u64,
+    delivered_in: u64,
+    delivered_in_bytes: u64,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+struct Outbox {
+    stored: Amount,
+    dead: Amount,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+struct Amount {
+    count: u64,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+struct Happening {
+    at: u64,
+    text: String,
+    #[serde(skip_serializing)]
+    severity: String,
+}
+
+/// What there is to be seen of another node at a glance.
+#[derive(Debug, Serialize)]
+struct Glance {
+    answers: bool,
+    at: u64,
+    since: u64,
+    version: String,
+    totals: Totals,
+    transfers: u64,
+    outbox: Option<Outbox>,
+    fault: Option<Happening>,
+}
+
+impl Other {
+    fn of(observed: Observed) -> Result<Self, String> {
+        let snapshot: Snapshot = serde_json::from_str(&observed.snapshot)
+            .map_err(|error| format!("what it told can't be read: {error}"))?;
+        let mut happenings = snapshot.happenings.into_iter().rev();
+        let glance = Glance {
+            answers: snapshot.answers,
+            at: snapshot.at,
+            since: snapshot.node.since,
+            version: snapshot.node.version,
+            totals: snapshot.totals,
+            transfers: snapshot.more_transfers.saturating_add(snapshot.transfers.len() as u64),
+            outbox: snapshot.outbox,
+            fault: happenings.find(|happening| happening.severity == "fault"),
+        };
+        Ok(Self { glance, routes: observed.routes })
+    }
+}
 
 /// The topology of a running node.
 #[derive(Clone, Debug)]
@@ -36,9 +125,10 @@ impl Seen {
     /// Asks all nodes that let this one observe them, at the same time.
     async fn others(&self) -> Others {
         let observed = self.taps.observed();
-        let asked = observed
-            .iter()
-            .map(|name| async { self.taps.observe(name).await.map_err(|error| error.to_string()) });
+        let asked = observed.iter().map(|name| async {
+            let told = self.taps.observe(name).await.map_err(|error| error.to_string());
+            told.and_then(Other::of)
+        });
         let told = join_all(asked).await;
         observed.iter().cloned().zip(told).collect()
     }
@@ -50,9 +140,9 @@ impl Seen {
         let nodes = graph.nodes.iter().map(|node| match others.get(&node.name) {
             _ if node.name == self.name => told(&node.name, &node.id, "here"),
             None => told(&node.name, &node.id, "elsewhere"),
-            Some(Ok(observed)) => {
+            Some(Ok(other)) => {
                 let mut told = told(&node.name, &node.id, "seen");
-                told["seen"] = summary(observed);
+                told["seen"] = json!(other.glance);
                 told
             }
             Some(Err(why)) => {
@@ -63,9 +153,7 @@ impl Seen {
         });
         let nodes: Vec<_> = nodes.collect();
         let own = self.taps.looks();
-        let all = own.iter().chain(others.values().flatten().flat_map(|other| &other.routes));
-        let looks: BTreeMap<_, _> =
-            all.map(|look| ((look.route.as_str(), look.to.as_str()), look)).collect();
+        let looks = known(&topology, &own, &others);
         let mut routes = Vec::new();
         for route in &graph.routes {
             let Some(spec) = topology.routes.get(&route.name) else { continue };
@@ -103,26 +191,20 @@ fn told(name: &str, part: &str, state: &str) -> Value {
     json!({ "name": name, "part": part, "state": state })
 }
 
-/// What there is to be seen of another node at a glance.
-fn summary(observed: &Observed) -> Value {
-    let snapshot: Value = serde_json::from_str(&observed.snapshot).unwrap_or_default();
-    let count = |list: &str, more: &str| {
-        let listed = snapshot[list].as_array().map_or(0, Vec::len) as u64;
-        listed + snapshot[more].as_u64().unwrap_or(0)
-    };
-    let happenings = snapshot["happenings"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let fault = happenings.iter().rev().find(|told| told["severity"] == "fault");
-    json!({
-        "answers": snapshot["answers"],
-        "at": snapshot["at"],
-        "since": snapshot["node"]["since"],
-        "version": snapshot["node"]["version"],
-        "totals": snapshot["totals"],
-        "transfers": count("transfers", "more_transfers"),
-        "outbox": snapshot["outbox"],
-        "relay": snapshot["relay"],
-        "fault": fault.map(|told| json!({ "at": told["at"], "text": told["text"] })),
-    })
+/// The looks at routes, by route and target: of each node those of the routes that begin at it.
+fn known<'a>(
+    topology: &Topology,
+    own: &'a [RouteLook],
+    others: &'a Others,
+) -> BTreeMap<(&'a str, &'a str), &'a RouteLook> {
+    let told = others.iter().filter_map(|(name, told)| Some((name, told.as_ref().ok()?)));
+    let told = told.flat_map(|(name, other)| {
+        let is_its = |look: &&RouteLook| {
+            topology.routes.get(&look.route).is_some_and(|route| route.from == *name)
+        };
+        other.routes.iter().filter(is_its)
+    });
+    told.chain(own).map(|look| ((look.route.as_str(), look.to.as_str()), look)).collect()
 }
 
 impl View for Seen {
@@ -155,5 +237,55 @@ impl View for Seen {
                 }
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
+
+    use super::*;
+
+    const SNAPSHOT: &str = r#"{ "version": 1, "at": 9, "answers": true, "new": {},
+        "node": { "since": 2, "version": "0.1.0" }, "transfers": [{}, {}], "more_transfers": 1,
+        "totals": { "delivered_out": 1, "delivered_out_bytes": 2, "delivered_in": 3,
+            "delivered_in_bytes": 4, "deferred": 5 }, "outbox": null, "happenings": [
+            { "at": 3, "text": "one", "severity": "fault" },
+            { "at": 4, "text": "two", "severity": "note" }] }"#;
+
+    fn told(snapshot: &str, route: &str) -> Result<Other, String> {
+        let routes =
+            vec![RouteLook { route: route.into(), to: "b/in".into(), ..RouteLook::default() }];
+        Other::of(Observed { snapshot: snapshot.into(), routes })
+    }
+
+    #[test]
+    fn a_node_that_tells_no_snapshot_is_not_seen() {
+        let seen = json!(told(SNAPSHOT, "post").unwrap().glance);
+        assert_eq!((&seen["transfers"], &seen["since"]), (&3.into(), &2.into()));
+        assert_eq!(seen["fault"], json!({ "at": 3, "text": "one" }));
+        let parts = ["", "null", "{}", "[]"].map(str::to_owned);
+        let without = ["totals", "node", "answers", "at"]
+            .map(|part| SNAPSHOT.replace(&format!("\"{part}\""), "\"other\""));
+        for snapshot in parts.into_iter().chain(without) {
+            assert!(told(&snapshot, "post").is_err(), "{snapshot}");
+        }
+    }
+
+    #[test]
+    fn a_node_tells_of_its_own_routes_alone() {
+        let text = "[node.a]\n[node.b]\nlisten = \"127.0.0.1:9\"\n[inbox.in]\nnode = \"b\"\n\
+            sink = { folder = \"in\" }\n[route.post]\nfrom = \"a\"\nsource = { each = \"out\" }\n\
+            to = \"b/in\"";
+        let place = tempfile::tempdir().unwrap();
+        let file = place.path().join("topology.toml");
+        std::fs::write(&file, text).unwrap();
+        let topology = Topology::load(&file, &estafette_actors::standard()).unwrap();
+        let others = |name: &str| Others::from([(name.to_owned(), told(SNAPSHOT, "post"))]);
+        assert!(known(&topology, &[], &others("b")).is_empty());
+        let (others, way) = (others("a"), ("post", "b/in"));
+        assert!(known(&topology, &[], &others).contains_key(&way));
+        let own = [RouteLook { moved: 7, ..others["a"].as_ref().unwrap().routes[0].clone() }];
+        assert_eq!(known(&topology, &own, &others)[&way].moved, 7);
     }
 }

@@ -3,7 +3,7 @@
 //! A transfer's id is noted before it is given to the outbox. Whoever finds it there later has sent
 //! it; whoever does not has not.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,6 +19,9 @@ use crate::model::ReceiptWanted;
 const AT_ONCE: usize = 32;
 /// The table of the notes.
 const TABLE: &str = "sent";
+
+/// Transfers that routes have adopted; the oldest is forgotten for a further one.
+const ADOPTED: usize = 4096;
 
 /// The last thing that a route sent to one of its targets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +54,8 @@ pub(super) struct Memory {
     notes: Arc<Mutex<BTreeMap<String, Note>>>,
     /// The route of each transfer, and its target.
     ways: Arc<Mutex<HashMap<TransferId, Way>>>,
+    /// Those of them that nothing is noted of, in their order.
+    adopted: Arc<Mutex<VecDeque<TransferId>>>,
     turns: Arc<Semaphore>,
 }
 
@@ -70,6 +75,7 @@ impl Memory {
                 store: Arc::new(store),
                 notes: Arc::new(Mutex::new(notes)),
                 ways,
+                adopted: Arc::default(),
                 turns: Arc::new(Semaphore::new(AT_ONCE)),
             })
         })
@@ -102,9 +108,27 @@ impl Memory {
         self.ways().get(&id).map(|(route, to)| (route.to_string(), to.to_string()))
     }
 
-    /// Takes a transfer for one of a route, in this process: nothing is noted of it.
+    /// Takes a transfer for one of a route, in this process: nothing is noted of it. Of 4,096 such
+    /// ones this is known.
     pub(super) fn adopt(&self, id: TransferId, route: &str, to: &str) {
-        self.ways().insert(id, (route.into(), to.into()));
+        let mut adopted = self.adopted();
+        adopted.push_back(id);
+        let oldest = if adopted.len() > ADOPTED { adopted.pop_front() } else { None };
+        let mut ways = self.ways();
+        if let Some(oldest) = oldest {
+            ways.remove(&oldest);
+        }
+        ways.insert(id, (route.into(), to.into()));
+    }
+
+    /// Undoes that, for a transfer that there is not.
+    pub(super) fn abandon(&self, id: TransferId) {
+        self.adopted().retain(|adopted| *adopted != id);
+        self.ways().remove(&id);
+    }
+
+    fn adopted(&self) -> MutexGuard<'_, VecDeque<TransferId>> {
+        self.adopted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The note under a key; one of a process that died is completed, if its transfer was stored,

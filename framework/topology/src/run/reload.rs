@@ -82,6 +82,8 @@ impl RunningNode {
                 directory.receive(inbox, made)?;
             }
         }
+        // Nobody sees more than either topology lets be seen while both are at work.
+        self.taps.narrow(&routes);
         // Who is let in finds what it is let in for.
         let outdated = self.let_in(new.peers_of(&name, &ids), &changes.peers)?;
         self.node.set_relay_ways(new.relay_ways(&name, &ids));

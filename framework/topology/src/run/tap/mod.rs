@@ -110,6 +110,20 @@ impl RouteTaps {
         *self.routes.write().unwrap_or_else(PoisonError::into_inner) = routes;
     }
 
+    /// Before a reload: what no longer may be seen or recorded then may not be from now on, and
+    /// what may be seen only then may not be yet.
+    pub(super) fn narrow(&self, new: &[Route]) {
+        let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
+        for route in &mut *routes {
+            let new = new.iter().find(|new| new.name == route.name);
+            let shows = new.map_or(Shows::Nothing, |new| new.spec.tap.shows);
+            let tap = &mut Arc::make_mut(&mut route.spec).tap;
+            tap.shows = tap.shows.min(shows);
+            Arc::make_mut(&mut route.recorders)
+                .retain(|recorder| new.is_some_and(|new| new.recorders.contains(recorder)));
+        }
+    }
+
     fn find(&self, name: &str) -> Result<Route, TapError> {
         let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
         routes.iter().find(|route| &*route.name == name).cloned().ok_or_else(|| {
@@ -123,6 +137,13 @@ impl RouteTaps {
     /// What may be seen of a route as it is now; nothing of one that is gone.
     fn shows(&self, name: &str) -> Shows {
         self.find(name).map_or(Shows::Nothing, |route| route.spec.tap.shows)
+    }
+
+    /// Whether what passes a route as it is now may be recorded for a node.
+    fn may_record(&self, name: &str, receiver: PeerId) -> bool {
+        let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
+        let found = routes.iter().find(|route| &*route.name == name);
+        found.is_some_and(|route| route.recorders.iter().any(|(_, id)| *id == receiver))
     }
 
     /// The node for which a recording is sealed: the one that is named, or the only one.

@@ -71,6 +71,11 @@ impl Feed {
         self.parts.send(part).map_err(|_| Refused::Gone)
     }
 
+    /// Whether nobody reads any more.
+    pub(super) fn is_gone(&self) -> bool {
+        self.parts.is_closed()
+    }
+
     /// That was all of it.
     pub(super) fn end(&self) {
         // Whoever reads may be gone.
@@ -84,8 +89,9 @@ impl Feed {
 }
 
 impl PipeSource {
-    fn broken(&self, why: String) -> SourceError {
-        SourceError::Unsuitable { what: self.content.name.to_string(), why }
+    /// Without its name, which may be one that nobody is to see.
+    fn broken(why: String) -> SourceError {
+        SourceError::Unsuitable { what: "the content".into(), why }
     }
 }
 
@@ -104,8 +110,8 @@ impl Source for PipeSource {
                         self.held = Some(Part::Bytes(bytes, room));
                     }
                     Some(Part::End) => self.ended = true,
-                    Some(Part::Failed(why)) => return Err(self.broken(why)),
-                    None => return Err(self.broken("it broke off".into())),
+                    Some(Part::Failed(why)) => return Err(Self::broken(why)),
+                    None => return Err(Self::broken("it broke off".into())),
                 }
             }
             let count = self.rest.len().min(buffer.len());

@@ -3,19 +3,20 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use estafette::TransferId;
 use estafette::delivery::{Failure, FailureKind};
 use estafette::node::{
     Destination, OpenedInbox, PackageOffer, RegistryError, SendError, SendOptions, UnpackOrder,
     blocking,
 };
 use estafette::pipeline::SourceError;
+use estafette::{PeerId, TransferId};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, oneshot};
 
 use super::pipe::{GONE, PipeSink, PipeSource, pipe};
+use super::record::label;
 use super::{RouteTaps, TapError};
-use crate::model::{Deliver, Target};
+use crate::model::{Shows, Target};
 use crate::run::route::Route;
 
 /// Bytes of a package between its file and the outbox.
@@ -26,8 +27,8 @@ const ROOM: usize = 8 << 20;
 pub struct Replayed {
     /// The id of the delivery.
     pub transfer: String,
-    /// Its name, printable.
-    pub name: String,
+    /// Its name, printable, where names may be seen.
+    pub name: Option<String>,
     /// Where it goes.
     pub to: String,
 }
@@ -64,34 +65,13 @@ pub enum ReplayError {
 }
 
 impl RouteTaps {
-    /// Sends what was recorded in `file` by a route, to its targets, with the coders, the codec,
-    /// the rate, the relay and the expiry that it has now; filters were passed before it was
-    /// recorded. The recording has to be for this node, by this one or one that it trusts. Returns
-    /// when all is stored.
-    pub async fn replay(&self, route: &str, file: &Path) -> Result<Vec<Replayed>, ReplayError> {
+    /// Sends what was recorded in `file` by a route, to the target for which it passed, with the
+    /// coders, the codec, the rate, the relay and the expiry that the route has now; filters were
+    /// passed before it was recorded. The recording has to be for this node, by this one or one
+    /// that it trusts. It is one delivery, stored as a whole when this returns, or none; another
+    /// replay is another one.
+    pub async fn replay(&self, route: &str, file: &Path) -> Result<Replayed, ReplayError> {
         let route = self.find(route)?;
-        let mut targets: Vec<_> = route.targets.iter().collect();
-        if route.spec.deliver == Deliver::One {
-            let notes = self.memory.beginning(&format!("{}\n", route.name));
-            let load = route.load(&notes).await;
-            targets.sort_by_key(|(target, _)| load.get(target).copied().unwrap_or(0));
-            targets.truncate(1);
-        }
-        let mut replayed = Vec::new();
-        for (target, peer) in targets {
-            let to = Destination::Peer(*peer, target.inbox.clone());
-            replayed.push(self.replay_to(&route, target, to, file).await?);
-        }
-        Ok(replayed)
-    }
-
-    async fn replay_to(
-        &self,
-        route: &Route,
-        target: &Target,
-        to: Destination,
-        file: &Path,
-    ) -> Result<Replayed, ReplayError> {
         let packages = self.registry.packages_in_use()?;
         let place = file.to_owned();
         let header = blocking(move || packages.header(&place)).await;
@@ -103,26 +83,31 @@ impl RouteTaps {
         // A recording is as good as it was: when it was made counts for now.
         let made = header.map_err(of)?.label().created;
         let (opened, is_open) = oneshot::channel();
-        let trusted = self.clone();
+        let (taps, on) = (self.clone(), route.clone());
         let unpacking = self.node.unpack(UnpackOrder {
             file: file.to_owned(),
             identity: self.identity.clone(),
             registry: self.registry.clone(),
             window: ROOM,
             now: made,
-            open_inbox: Box::new(move |offer| trusted.open(offer, opened)),
+            open_inbox: Box::new(move |offer| taps.open(&on, offer, opened)),
         });
         let id = TransferId::random();
-        self.memory.adopt(id, &route.name, &target.to_string());
         let options = SendOptions { copy: true, ..route.options(id) };
         let sending = async {
             // It is not opened: unpacking says why.
-            let Ok(source) = is_open.await else { return Ok(()) };
-            self.node.send_with(to, source, options).await.map(drop)
+            let Ok(((target, peer), source)) = is_open.await else { return Ok(String::new()) };
+            let to = target.to_string();
+            self.memory.adopt(id, &route.name, &to);
+            let place = Destination::Peer(peer, target.inbox);
+            let sent = self.node.send_with(place, source, options).await;
+            if sent.is_err() {
+                self.memory.abandon(id);
+            }
+            sent.map(|_| to)
         };
-        let (unpacked, sent) = tokio::join!(unpacking, sending);
-        let unpacked = match (unpacked, sent) {
-            (Ok(unpacked), Ok(())) => unpacked,
+        let (unpacked, to) = match tokio::join!(unpacking, sending) {
+            (Ok(unpacked), Ok(to)) => (unpacked, to),
             // It broke off since it could not be stored.
             (Err(failure), Err(error)) if failure.message.contains(GONE) => {
                 return Err(error.into());
@@ -132,23 +117,32 @@ impl RouteTaps {
             }
             (Ok(_), Err(error)) => return Err(error.into()),
         };
-        let (transfer, name) = (id.to_string(), unpacked.content.name.to_string());
-        Ok(Replayed { transfer, name, to: target.to_string() })
+        let is_shown = self.shows(&route.name) >= Shows::Names;
+        let name = is_shown.then(|| unpacked.content.name.to_string());
+        Ok(Replayed { transfer: id.to_string(), name, to })
     }
 
-    /// Decides about a recording: who made it.
+    /// Decides about a recording: who made it, and where it goes.
     fn open(
         &self,
+        route: &Route,
         offer: &PackageOffer,
-        opened: oneshot::Sender<PipeSource>,
+        opened: oneshot::Sender<((Target, PeerId), PipeSource)>,
     ) -> Result<OpenedInbox, Failure> {
         let sender = offer.sender;
         if sender != self.identity.peer() && self.node.trust().peer(&sender).is_none() {
             let why = format!("it was recorded by {sender}, whom this node does not trust");
             return Err(Failure::new(FailureKind::Untrusted, why));
         }
+        let mut targets = route.targets.iter();
+        let found = targets.find(|(target, _)| label(&target.to_string()) == offer.inbox);
+        let target = found.cloned().ok_or_else(|| {
+            let (to, name) = (&offer.inbox, &route.name);
+            let why = format!("it was on its way to {to:?}, where the route `{name}` does not go");
+            Failure::new(FailureKind::Refused, why)
+        })?;
         let (feed, source) = pipe(offer.content.clone(), Arc::new(Semaphore::new(ROOM)));
-        opened.send(source).map_err(|_| Failure::new(FailureKind::Shutdown, GONE))?;
+        opened.send((target, source)).map_err(|_| Failure::new(FailureKind::Shutdown, GONE))?;
         Ok(OpenedInbox { sink: Box::new(PipeSink(feed)), journalled: false })
     }
 }

@@ -162,7 +162,7 @@ impl RouteTaps {
 }
 
 impl RouteTap {
-    /// Returns the next news; an error when a reload of the topology lets nothing be seen any
+    /// Returns the next news, of what may be seen at this moment; an error when a reload of the topology lets nothing be seen any
     /// more. Nothing is lost if it is dropped while it waits.
     pub async fn next(&mut self) -> Result<TapNews, TapError> {
         loop {
@@ -177,7 +177,17 @@ impl RouteTap {
                         return Ok(TapNews::Rate(rate));
                     }
                 }
-                Some(piece) = self.pieces.recv() => return Ok(TapNews::Piece(piece)),
+                Some(mut piece) = self.pieces.recv() => {
+                    let Watch { taps, route, .. } = &*self.watch;
+                    // A reload may have come while it waited.
+                    let shows = taps.shows(route);
+                    if shows == Shows::Nothing {
+                        return Err(TapError::Nothing(route.clone()));
+                    }
+                    piece.name = piece.name.filter(|_| shows >= Shows::Names);
+                    piece.content = piece.content.filter(|_| shows >= Shows::Content);
+                    return Ok(TapNews::Piece(piece));
+                }
             }
         }
     }

@@ -93,7 +93,8 @@ impl World {
     /// On to a relay with what is for paris, and from these.
     fn on(&self, next: usize, from: &[usize]) -> RelayWays {
         let next = [(self.identities[PARIS].peer(), self.identities[next].peer())].into();
-        RelayWays { next, from: from.iter().map(|&which| self.identities[which].peer()).collect() }
+        let from = from.iter().map(|&which| self.identities[which].peer()).collect();
+        RelayWays { next, from, ..RelayWays::default() }
     }
 
     async fn send(&self, lyon: &Node, bytes: &[u8]) -> TransferHandle {

@@ -274,10 +274,9 @@ impl PackageSink {
             && label.sender != self.carrier
             && !self.shared.ways.may_bring(self.carrier)
         {
-            return refuse(
-                "a relay takes packages only from who made them, or from a relay that it was told \
-                 to take them from",
-            );
+            let text = "a relay takes packages only from who made them, or from a relay that it \
+                        was told to take them from";
+            return Err(SinkError::Refused(self.shared.ways.refusal(text)));
         }
         self.quota = quota_for(&self.shared, label.receiver).map_err(SinkError::Refused)?;
         self.addressee = Some(label.receiver);

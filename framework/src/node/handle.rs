@@ -105,10 +105,14 @@ impl Node {
     }
 
     /// Tells the relay that this node is where packages go on to other relays, and from which it
-    /// takes them ([`NodeBuilder::relay_ways`]). What is kept here already goes the way it would
-    /// have gone.
+    /// takes them ([`NodeBuilder::relay_ways`]). What is kept here already, and with no other relay
+    /// yet, goes the new way; the one that it had, if there is none now and this node does not know
+    /// its receiver.
     pub fn set_relay_ways(&self, ways: RelayWays) {
         self.0.shared.ways.set(ways);
+        if let Some(outbox) = &self.0.outbox {
+            outbox.do_send(super::outbox::PlanAnew);
+        }
     }
 
     /// Takes deliveries to `inbox`.

@@ -141,3 +141,104 @@ async fn by_two_relays_it_reaches_who_knows_only_the_second_also_after_a_reload(
         node.shutdown().await;
     }
 }
+
+/// Waits until a try of a node has failed, for this reason.
+async fn is_put_off(node: &RunningNode, why: &str) {
+    let mut events = node.node().events_since_start().unwrap_or_else(|| node.node().events());
+    let put_off = async {
+        loop {
+            let event = events.next().await.expect("the node runs");
+            if let NodeEvent::Transfer(TransferEvent {
+                news: TransferNews::Deferred { failure },
+                ..
+            }) = event
+                && failure.message.contains(why)
+            {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(HANGS, put_off).await.expect("it is put off");
+}
+
+/// Waits until a sender knows of all that it has arrived.
+async fn hears_of_all(node: &RunningNode) {
+    let told = async {
+        while node.pending().await.unwrap().open > 0 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(HANGS, told).await.expect("the word comes back");
+    assert_eq!(node.pending().await.unwrap().dead, 0);
+}
+
+/// Three relays, of which dijon alone is on the way, and sends something to nice itself.
+fn by_dijon(folder: &Path) -> String {
+    let more = r#"
+        [node.dijon]
+        listen = "unix:{here}/dijon.sock"
+        relay = true
+        [node.nice]
+        listen = "unix:{here}/nice.sock"
+        relay = true
+        [node.brest]
+        listen = "unix:{here}/brest.sock"
+        relay = true
+        [inbox.notes]
+        node = "nice"
+        sink = { folder = "notes" }
+        [route.notes]
+        from = "dijon"
+        source = { text = { name = "note", text = "x" } }
+        to = "nice/notes"
+    "#;
+    here(folder, &TWO_NODES.replace("to = \"paris", "via = \"dijon\"\n to = \"paris"))
+        + &here(folder, more)
+}
+
+#[tokio::test]
+async fn a_relay_that_is_told_of_a_way_after_the_one_before_it_gets_what_was_kept() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    std::fs::write(folder.join("letter"), "Dear Paris").unwrap();
+    let before = write(folder, &by_dijon(folder));
+    let (mut dijon, mut nice) = (start(&before, "dijon").await, start(&before, "nice").await);
+    takes(&nice, 1).await;
+    let text = by_dijon(folder).replace("via = \"dijon\"", "via = [\"dijon\", \"nice\"]");
+    let topology = write(folder, &text);
+    dijon.reload(&topology).await.unwrap();
+    let lyon = start(&topology, "lyon").await;
+    // Nice knows dijon, and neither the way nor its receiver.
+    is_put_off(&dijon, "does not know the receiver").await;
+    nice.reload(&topology).await.unwrap();
+    let paris = start(&topology, "paris").await;
+    takes(&paris, 1).await;
+    assert_eq!(read(folder, "in/letter"), "Dear Paris");
+    hears_of_all(&lyon).await;
+    for node in [lyon, dijon, nice, paris] {
+        node.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn what_a_relay_keeps_goes_another_way_when_the_file_says_so() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    std::fs::write(folder.join("letter"), "Dear Paris").unwrap();
+    let by = |next: &str| {
+        by_dijon(folder).replace("via = \"dijon\"", &format!("via = [\"dijon\", \"{next}\"]"))
+    };
+    // Nice does not run, and never will.
+    let topology = write(folder, &by("nice"));
+    let (mut dijon, lyon) = (start(&topology, "dijon").await, start(&topology, "lyon").await);
+    is_relayed(&lyon).await;
+    let topology = write(folder, &by("brest"));
+    let (brest, paris) = (start(&topology, "brest").await, start(&topology, "paris").await);
+    dijon.reload(&topology).await.unwrap();
+    takes(&paris, 1).await;
+    assert_eq!(read(folder, "in/letter"), "Dear Paris");
+    hears_of_all(&lyon).await;
+    for node in [lyon, dijon, brest, paris] {
+        node.shutdown().await;
+    }
+}

@@ -26,7 +26,7 @@ pub(super) fn quota_for(shared: &NodeShared, addressee: PeerId) -> Result<RelayQ
         )
     };
     shared.trust.admission(&addressee, None).map(|()| quota).map_err(|barred| match barred {
-        Barred::Untrusted => Refusal::new(unknown()),
+        Barred::Untrusted => shared.ways.refusal(unknown()),
         Barred::ForNow => {
             Refusal::for_now("the relay can't read now whom it trusts; try again later")
         }

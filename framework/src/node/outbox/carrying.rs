@@ -68,7 +68,10 @@ impl Outbox {
                 // Who is not there any more has stored it.
                 let _ = held.stop.take().map(|stop| stop.send(()));
             }
-            Action::Wait(wait) => self.schedule.wait(hop, turn, id, now + time_of(wait)),
+            Action::Wait(wait) => {
+                let hop = self.plan_anew(id).unwrap_or(hop);
+                self.schedule.wait(hop, turn, id, now + time_of(wait));
+            }
             Action::Withdraw => self.schedule.withdraw(hop, turn, id),
             Action::Hurry => self.schedule.hurry(hop, turn, id, now),
             Action::Close => held.source = None,

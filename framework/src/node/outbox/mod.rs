@@ -37,7 +37,7 @@ pub(crate) use self::entry::{Expected, Kept, NOTE, PARTS, TABLE, is_readable};
 pub use self::entry::{OutboxEntry, OutboxState};
 pub use self::error::OutboxError;
 pub(crate) use self::orders::Order;
-pub(crate) use self::relay::{AskedAgain, carried_as};
+pub(crate) use self::relay::{AskedAgain, PlanAnew, carried_as};
 use self::schedule::Schedule;
 pub(crate) use self::stored::OrderKind;
 use self::stored::Stored;
@@ -139,7 +139,10 @@ impl Outbox {
         Ok(outbox)
     }
 
-    fn take_up(&mut self, id: TransferId, entry: OutboxEntry) {
+    fn take_up(&mut self, id: TransferId, mut entry: OutboxEntry) {
+        if entry.state == OutboxState::Stored {
+            entry.via = self.way_of(&entry);
+        }
         let state = Arc::new(TransferState::stored(id, entry.peer, entry.length));
         match &entry.state {
             OutboxState::Delivered { receipt, .. } => state.end(Ok(receipt.clone())),

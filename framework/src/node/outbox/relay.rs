@@ -9,8 +9,8 @@
 
 use actix::{Context, Handler, Message};
 
-use super::Outbox;
-use super::stored::gone;
+use super::stored::{Action, Wait, gone};
+use super::{Outbox, OutboxEntry, OutboxState};
 use crate::delivery::TransferId;
 use crate::node::hub::{HeardWord, ToSession};
 use crate::node::session::signals::SayPassed;
@@ -24,6 +24,11 @@ pub(crate) struct AskedAgain {
     pub(crate) transfer: TransferId,
 }
 
+/// The ways of this relay are others.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct PlanAnew;
+
 /// What a relay calls a package of this sender: an id of its own, for its outbox and on the way to
 /// the receiver, which no other sender's package can have.
 pub(crate) fn carried_as(sender: PeerId, transfer: TransferId) -> TransferId {
@@ -35,6 +40,29 @@ pub(crate) fn carried_as(sender: PeerId, transfer: TransferId) -> TransferId {
 }
 
 impl Outbox {
+    /// The relay that a delivery is to be given to: of what is kept for others, as the ways are
+    /// now. Where they say nothing, and its receiver is not known here, it goes as before.
+    pub(super) fn way_of(&self, entry: &OutboxEntry) -> Option<PeerId> {
+        if entry.relayed_for.is_none() {
+            return entry.via;
+        }
+        let is_known = || self.shared.trust.knows(&entry.peer);
+        self.shared.ways.next(entry.peer).or_else(|| entry.via.filter(|_| !is_known()))
+    }
+
+    /// Plans anew where a delivery goes next, as long as no relay has it; to whom, if that is so.
+    /// Its record need not say so before another relay has it: each start plans anew.
+    pub(super) fn plan_anew(&mut self, id: TransferId) -> Option<PeerId> {
+        let held = self.entries.get(&id)?;
+        if held.stored.is_busy() || held.entry().state != OutboxState::Stored {
+            return None;
+        }
+        let way = self.way_of(held.entry());
+        let held = self.entries.get_mut(&id)?;
+        held.stored.entry.via = way;
+        Some(held.entry().next_hop())
+    }
+
     /// What is kept here for this sender under this id of its own. In records of earlier builds
     /// that is the key.
     pub(super) fn kept_for(&self, sender: PeerId, transfer: TransferId) -> Option<TransferId> {
@@ -119,5 +147,22 @@ impl Handler<AskedAgain> for Outbox {
             let actions = held.stored.asked_again();
             self.carry_out(kept, actions, ctx);
         }
+    }
+}
+
+impl Handler<PlanAnew> for Outbox {
+    type Result = ();
+
+    fn handle(&mut self, _: PlanAnew, ctx: &mut Context<Self>) {
+        let kept = self.entries.iter().filter(|(_, held)| held.entry().relayed_for.is_some());
+        let kept: Vec<_> = kept.map(|(&id, held)| (id, held.entry().next_hop())).collect();
+        for (id, before) in kept {
+            let Some(hop) = self.plan_anew(id).filter(|hop| *hop != before) else { continue };
+            let Some(held) = self.entries.get(&id) else { continue };
+            self.schedule.withdraw(before, held.entry().turn(), id);
+            tracing::debug!(transfer = %id, %hop, "it goes another way");
+            self.carry_out(id, vec![Action::Wait(Wait::None)], ctx);
+        }
+        self.try_what_is_due(ctx);
     }
 }

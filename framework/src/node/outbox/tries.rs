@@ -186,10 +186,18 @@ pub(super) fn jitter() -> f64 {
 impl Handler<TryEnded> for Outbox {
     type Result = ();
 
-    fn handle(&mut self, TryEnded(id, ended): TryEnded, ctx: &mut Context<Self>) {
+    fn handle(&mut self, TryEnded(id, mut ended): TryEnded, ctx: &mut Context<Self>) {
         let at = self.at();
         let Some(held) = self.entries.get_mut(&id) else { return };
         held.tried = None;
+        if let Err(failure) = &mut ended.outcome
+            && failure.kind == FailureKind::Untrusted
+            && held.entry().relayed_for.is_some()
+            && self.shared.ways.may_grow()
+        {
+            // The next one may hear of this node later.
+            failure.kind = FailureKind::Busy;
+        }
         let reached = !matches!(&ended.outcome, Err(failure) if is_away(failure.kind));
         self.schedule.ended(held.entry().next_hop(), reached, Instant::now(), jitter());
         let actions = held.stored.tried(ended, at);

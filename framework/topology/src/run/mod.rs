@@ -402,7 +402,8 @@ impl Topology {
 
     /// Where a node hands packages on to other relays, and which bring it some.
     fn relay_ways(&self, name: &str, ids: &BTreeMap<String, PeerId>) -> RelayWays {
-        let mut ways = RelayWays::default();
+        // One node is told of a route before the other.
+        let mut ways = RelayWays { may_grow: true, ..RelayWays::default() };
         for (other, neighbour) in self.neighbours(name) {
             let Some(&id) = ids.get(&other) else { continue };
             if neighbour.brings {

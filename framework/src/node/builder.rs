@@ -17,7 +17,7 @@ use super::memos::Memos;
 use super::outbox::Outbox;
 use super::partials::Partials;
 use super::shared::NodeShared;
-use super::trust::{NameError, Trust, TrustError, TrustedPeer};
+use super::trust::{NameError, Trust, TrustError, TrustedPeer, check_name};
 use super::ways::RelayWays;
 use crate::metrics::Metrics;
 use crate::node::{RegistryError, StageRegistry};
@@ -264,6 +264,13 @@ pub(super) fn block_on<F: Future>(future: F) -> F::Output {
     }
 }
 
+fn incarnation() -> [u8; 16] {
+    let random = crate::store::random32();
+    std::array::from_fn(|at| random[at])
+}
+
+type Hook = Arc<dyn Fn(Undelivered) + Send + Sync>;
+
 fn log_undelivered(undelivered: Undelivered) {
     let Undelivered { peer, name, message, count, error } = undelivered;
     tracing::warn!(
@@ -391,13 +398,11 @@ fn share(
     let store = store.unwrap_or_else(|| Arc::<MemoryStore>::default());
     let identity = identity.unwrap_or_else(Identity::generate);
     let trust = load_trust(store, identity.peer(), peers)?;
-    if let Some(name) = &name {
-        super::trust::check_name(name, Some(identity.peer())).map_err(StartError::Name)?;
-    }
+    let named = name.as_deref().map(|name| check_name(name, Some(identity.peer())));
+    named.transpose().map_err(StartError::Name)?;
     let metrics = Metrics::default();
     let clock = Clock::load(spool.clone()).map_err(StartError::Spool)?;
     let ledger = super::shared::ledger(&config);
-    let random = crate::store::random32();
     Ok(NodeShared {
         name: name.unwrap_or_else(|| identity.peer().short()),
         identity,
@@ -412,7 +417,7 @@ fn share(
         taps: crate::pipeline::Taps::default(),
         ways: super::ways::Ways::new(ways),
         doors: super::door_counts::Doors::default(),
-        incarnation: std::array::from_fn(|at| random[at]),
+        incarnation: incarnation(),
         remembered: Remembered::load(ledger.clone(), spool.clone()).map_err(StartError::Spool)?,
         memos: Memos::load(spool.as_deref()).map_err(StartError::Spool)?,
         clock,
@@ -430,10 +435,7 @@ fn share(
         lane_tickets: DashMap::new(),
         exchanges: DashMap::new(),
         letters: std::sync::OnceLock::new(),
-        undelivered: undelivered.map_or_else(
-            || Arc::new(log_undelivered) as Arc<dyn Fn(Undelivered) + Send + Sync>,
-            |hook| hook.0,
-        ),
+        undelivered: undelivered.map_or_else(|| Arc::new(log_undelivered) as Hook, |hook| hook.0),
         hub: std::sync::OnceLock::new(),
         arbiter: Arbiter::current(),
         door,

@@ -30,8 +30,7 @@ impl Handler<Start> for Session {
             return state.end(Err(failure));
         }
         let limiter = options.pace.map(|pace| self.shared.paces.join(pace));
-        let chosen = options.chunk_size.unwrap_or(self.shared.config.chunk_size);
-        let chunk_size = self.chunk_size(chosen, limiter.as_deref(), &asked.0);
+        let chunk_size = self.chunk_size(options.chunk_size, limiter.as_deref(), &asked.0);
         let stream = self.sending.take_stream();
         let transfer = self.new_attempt(state.id, attempt, stream, chunk_size, &asked);
         let known = source.known();
@@ -117,8 +116,10 @@ impl Session {
 
     /// The size of chunks, where a rate would make those that were chosen wait for too long: as
     /// small as is good for it, and as the coders allow.
-    fn chunk_size(&self, chosen: u32, limiter: Option<&Limiter>, coders: &[String]) -> u32 {
-        let (config, Some(limiter)) = (&self.shared.config, limiter) else { return chosen };
+    fn chunk_size(&self, chosen: Option<u32>, limiter: Option<&Limiter>, coders: &[String]) -> u32 {
+        let config = &self.shared.config;
+        let chosen = chosen.unwrap_or(config.chunk_size);
+        let Some(limiter) = limiter else { return chosen };
         let mut size =
             pace::chunk_size(chosen, limiter.rate(), config.stall, config.running_transfers);
         while size < chosen && self.shared.registry.growth(coders, size).is_err() {

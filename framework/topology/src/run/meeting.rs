@@ -21,7 +21,17 @@ pub(crate) struct Neighbour {
 impl Topology {
     /// The nodes that the node `name` has to do with.
     pub(crate) fn neighbours(&self, name: &str) -> BTreeMap<String, Neighbour> {
-        let mut neighbours = BTreeMap::<String, Neighbour>::new();
+        let mut neighbours = BTreeMap::new();
+        self.meet_by_links(name, &mut neighbours);
+        self.meet_by_routes(name, &mut neighbours);
+        self.meet_by_doors(name, &mut neighbours);
+        self.meet_by_trust(name, &mut neighbours);
+        neighbours.remove(name);
+        neighbours
+    }
+
+    /// Adds the nodes with which `name` has a link, and whether that is kept up.
+    fn meet_by_links(&self, name: &str, neighbours: &mut BTreeMap<String, Neighbour>) {
         let mut meet = |dials: &str, dialled: &str, stays: bool| {
             // The one that is dialled stays linked with who can't reach it.
             let turned = !self.is_dialled(dialled);
@@ -52,14 +62,16 @@ impl Topology {
                     }
                 }
             }
-        }
-        for route in self.routes.values() {
             route.via.windows(2).for_each(|relays| {
                 if let [one, next] = relays {
                     meet(one, next, true);
                 }
             });
         }
+    }
+
+    /// Adds the nodes that `name` has to do with as an end, or as a relay, of a route.
+    fn meet_by_routes(&self, name: &str, neighbours: &mut BTreeMap<String, Neighbour>) {
         for route in self.routes.values() {
             let at = route.via.iter().position(|relay| relay == name);
             let next = at.and_then(|at| route.via.get(at + 1));
@@ -82,14 +94,15 @@ impl Topology {
                 });
             }
         }
-        self.meet_by_doors(name, &mut neighbours);
+    }
+
+    /// Adds the nodes that `name` trusts, or lets look, and those that let it.
+    fn meet_by_trust(&self, name: &str, neighbours: &mut BTreeMap<String, Neighbour>) {
         if let Some(node) = self.nodes.get(name) {
             for trusted in &node.trust {
                 let trusted = neighbours.entry(trusted.clone()).or_default();
                 trusted.inboxes.insert("*".into());
             }
-        }
-        if let Some(node) = self.nodes.get(name) {
             for observer in &node.observe {
                 let observer = neighbours.entry(observer.clone()).or_default();
                 observer.inboxes.insert(OBSERVE.into());
@@ -102,8 +115,6 @@ impl Topology {
                 neighbours.entry(other.clone()).or_default();
             }
         }
-        neighbours.remove(name);
-        neighbours
     }
 
     /// Adds the nodes that have to do with `name` by doors.

@@ -201,6 +201,13 @@ impl Common {
         Ok(())
     }
 
+    #[cfg_attr(not(feature = "tls"), expect(clippy::unused_self, clippy::unnecessary_wraps))]
+    fn prepare(&self) -> Result<(), String> {
+        #[cfg(feature = "tls")]
+        self.tls.as_ref().map(TlsTable::read).transpose()?;
+        Ok(())
+    }
+
     /// Who comes in, and where to. It blocks.
     fn access(&self, at: &DoorPlace) -> Result<Access, String> {
         let mut folder = at.key.clone().into_os_string();
@@ -248,6 +255,10 @@ impl Common {
 impl Door for HttpSettings {
     fn address(&self) -> &str {
         &self.door.listen
+    }
+
+    fn prepare(&self) -> Result<(), String> {
+        self.door.prepare()
     }
 
     fn open(&self, at: DoorPlace) -> BoxFuture<'static, Result<Box<dyn OpenDoor>, String>> {
@@ -401,6 +412,11 @@ mod grpc {
     impl Door for GrpcSettings {
         fn address(&self) -> &str {
             &self.door.listen
+        }
+
+        fn prepare(&self) -> Result<(), String> {
+            self.with_services(self.methods()?)?;
+            self.door.prepare()
         }
 
         fn open(&self, at: DoorPlace) -> BoxFuture<'static, Result<Box<dyn OpenDoor>, String>> {

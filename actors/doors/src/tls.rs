@@ -167,3 +167,47 @@ impl std::fmt::Debug for Current {
         f.debug_struct("Current").field("changed", &self.changed).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that fails says so")]
+
+    use rcgen::{CertificateParams, KeyPair};
+
+    use super::*;
+
+    /// A certificate and its key, written at this time.
+    fn write(folder: &Path, certificate: Option<&str>, at: u64) {
+        let key = KeyPair::generate().unwrap();
+        let made = CertificateParams::new(vec!["door".into()]).unwrap().self_signed(&key).unwrap();
+        let texts = [
+            ("pem", certificate.map_or_else(|| made.pem(), Into::into)),
+            ("key", key.serialize_pem()),
+        ];
+        for (ending, text) in texts {
+            let path = folder.join("door").with_extension(ending);
+            std::fs::write(&path, text).unwrap();
+            let file = std::fs::File::options().write(true).open(path).unwrap();
+            file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(at)).unwrap();
+        }
+    }
+
+    #[test]
+    fn files_that_change_are_read_again_and_broken_ones_change_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| folder.path().join(name);
+        write(folder.path(), None, 1);
+        let tls = Tls::of_files(file("door.pem"), file("door.key"), None).unwrap();
+        // The time to look has come.
+        let looked = || {
+            tls.current.lock().unwrap().looked = Instant::now().checked_sub(LOOK_EVERY).unwrap();
+            Arc::clone(tls.acceptor().config())
+        };
+        let first = looked();
+        assert!(Arc::ptr_eq(&first, &looked()), "it is the same");
+        write(folder.path(), Some("no certificate"), 2);
+        assert!(Arc::ptr_eq(&first, &looked()), "it is the same still");
+        write(folder.path(), None, 3);
+        assert!(!Arc::ptr_eq(&first, &looked()), "it is another one");
+    }
+}

@@ -19,6 +19,15 @@ pub trait Door: fmt::Debug + Send + Sync + 'static {
     /// The address it will listen at, so that two at one address are found before.
     fn address(&self) -> &str;
 
+    /// Reads the files that it needs, and opens nothing: what is wrong with them is found while the
+    /// door before it still serves. It blocks. By default there are none.
+    ///
+    /// # Errors
+    /// The reason, for a person.
+    fn prepare(&self) -> Result<(), String> {
+        Ok(())
+    }
+
     /// Opens it. Whoever comes in is let in by what is kept beside the node's key.
     ///
     /// # Errors

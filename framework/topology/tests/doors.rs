@@ -142,6 +142,12 @@ async fn a_reload_changes_doors_and_touches_no_other_ones() {
     assert_eq!(put(&now, "/v1/send/paris/secrets/one", &till, "1").await, 202);
     arrives(&folder.join("secrets/one"), "1").await;
     assert!(now == web || TcpStream::connect(web).is_err());
+    // Of files that can't be read nothing is opened, and nothing is closed.
+    let proto = CALLS.replace("methods =", "protos = [\"gone.proto\"], methods =");
+    let error = lyon.reload(&topology(folder, &[NODES, &wider, &proto])).await.unwrap_err();
+    assert!(error.to_string().contains("gone.proto"), "{error}");
+    assert_eq!(address(&lyon, "calls"), calls, "it serves still");
+    assert!(TcpStream::connect(&calls).is_ok());
     // One that can't be opened is told; the other one that goes is gone.
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let at = format!("\"{}\"", taken.local_addr().unwrap());

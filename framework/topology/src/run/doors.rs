@@ -98,9 +98,13 @@ impl Topology {
             None => (String::new(), toml::Value::Boolean(false)),
         };
         let (registry, places) = (registry.clone(), self.places());
-        let made = on_a_thread(move || places.read(|| registry.door_of(&kind, settings))?.make());
-        let made: Result<Box<dyn Door>, estafette::node::KindError> = made.await?;
-        made.map_err(|error| RunError::Door { door: name.to_owned(), why: error.to_string() })
+        let made = on_a_thread(move || {
+            let door = places.read(|| registry.door_of(&kind, settings));
+            let door = door.and_then(|door| door.make()).map_err(|error| error.to_string())?;
+            door.prepare().map(|()| door)
+        });
+        let made: Result<Box<dyn Door>, String> = made.await?;
+        made.map_err(|why| RunError::Door { door: name.to_owned(), why })
     }
 
     async fn open_door(

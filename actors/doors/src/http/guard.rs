@@ -11,8 +11,8 @@ use crate::access::Access;
 
 /// Lets requests through that show a token, and gives them its [`Pass`](crate::Pass).
 ///
-/// No page of a browser gets in: none is told that it may (CORS), and none has a token that a
-/// browser would send by itself, as it does a password.
+/// No page of a browser gets in: none is told that it may (CORS), and what a browser says of a page
+/// that asks is refused, also where it shows a certificate by itself.
 pub(crate) async fn guard(
     State(access): State<Access>,
     mut request: Request,

@@ -312,10 +312,16 @@ impl Home {
         kind: Temporary,
         make: impl Fn(&str) -> Result<OwnedFd, Errno>,
     ) -> std::io::Result<(String, OwnedFd)> {
+        let mut gone = None;
         for _ in 0..ATTEMPTS {
             let name = temporary_name(transfer, kind)?;
             let made = match make(&name) {
                 Err(Errno::EXIST) => continue,
+                // A folder that was made may be gone before it is opened; or all of the inbox is.
+                Err(error @ Errno::NOENT) => {
+                    gone = Some(error);
+                    continue;
+                }
                 made => made?,
             };
             // Somebody who cleans up may have found it before it was locked, and has removed it or
@@ -325,10 +331,9 @@ impl Home {
                 return Ok((name, made));
             }
         }
-        Err(std::io::Error::other(
-            "the temporaries of this folder are removed by another process as soon as they are \
-             made",
-        ))
+        let text = "the temporaries of this folder are removed by another process as soon as they \
+                    are made";
+        Err(gone.map_or_else(|| std::io::Error::other(text), Into::into))
     }
 
     fn is_at(&self, made: &OwnedFd, name: &str) -> bool {

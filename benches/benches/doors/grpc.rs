@@ -18,8 +18,8 @@ pub(crate) const LINES: &str = "/bench.Echo/Lines";
 /// Calls of a run, and how many of them are under way at once.
 const MANY: (u64, usize) = (120_000, 64);
 const ONE: (u64, usize) = (8_000, 1);
-/// Answers of a stream, and how many streams there are at once.
-const STREAM: (u64, usize) = (100_000, 4);
+/// Answers of a stream, and how many streams there are at once: a fraction of a second of tonic.
+const STREAM: (u64, usize) = (1_000_000, 4);
 
 /// An address, and a token for it.
 type Way<'a> = (&'a str, &'a str);

@@ -52,12 +52,22 @@ fn send(world: &World, path: &Path, to: &str) -> Ran {
     )
 }
 
+/// The shortest beginning of an id, of sixteen characters or more, that can be told from a word: two
+/// digits, and a letter behind them. One id in twenty has no such sixteen.
+fn marked_beginning(id: &str) -> &str {
+    let digits = |text: &str| text.bytes().filter(u8::is_ascii_digit).count();
+    (16..id.len())
+        .map(|end| &id[..end])
+        .find(|part| digits(part) > 1 && part.ends_with(|last: char| last.is_ascii_alphabetic()))
+        .unwrap_or(id)
+}
+
 #[test]
 fn an_id_means_a_node_and_never_one_that_is_called_so() {
     let world = World::new();
     let (victim, attacker, file) =
         (id(&world, "victim"), id(&world, "attacker"), world.file("secret", 10));
-    let beginning = &victim[..16];
+    let beginning = marked_beginning(&victim);
     let grouped = format!("{}-{}", &victim[..26], &victim[26..]);
     for name in [
         &victim,

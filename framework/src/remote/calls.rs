@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{Notify, mpsc};
 
 use super::error::{RemoteError, RemoteErrorKind};
-use super::exchange::{Answer, Begun, Exchange, STREAM_ITEM, cost};
+use super::exchange::{Answer, Begun, Exchange, Owed, STREAM_ITEM};
 use super::form::{Reader, Writer};
 use super::message::RemoteMessage;
 use crate::wire::codec::{decode_message, encode_message};
@@ -178,13 +178,14 @@ impl<M: RemoteMessage> Upload<M> {
 pub struct Download<R> {
     call: Arc<Call>,
     replies: Option<mpsc::UnboundedReceiver<Answer>>,
+    owed: Owed,
     /// Reads them, where they are not native.
     read: Option<Reader<R>>,
 }
 
 impl<R> Download<R> {
     pub(super) fn new(call: Arc<Call>, replies: mpsc::UnboundedReceiver<Answer>) -> Self {
-        Self { call, replies: Some(replies), read: None }
+        Self { call, replies: Some(replies), owed: Owed::default(), read: None }
     }
 
     /// Replies that are not native.
@@ -194,7 +195,7 @@ impl<R> Download<R> {
         replies: mpsc::UnboundedReceiver<Answer>,
         read: Reader<R>,
     ) -> Self {
-        Self { call, replies: Some(replies), read: Some(read) }
+        Self { call, replies: Some(replies), owed: Owed::default(), read: Some(read) }
     }
 
     fn end(&mut self) {
@@ -219,7 +220,9 @@ impl<R: DeserializeOwned> Stream for Download<R> {
                 Poll::Ready(Some(Err(error)))
             }
             Some(Ok(body)) => {
-                this.call.exchange.credit_replies(&this.call.begun, cost(body.len()));
+                if let Some(cost) = this.owed.read(body.len(), replies.is_empty()) {
+                    this.call.exchange.credit_replies(&this.call.begun, cost);
+                }
                 let read = match this.read {
                     Some(read) => read(&body),
                     None => decode_message(&body).map_err(|error| {

@@ -447,14 +447,7 @@ impl<M: RemoteMessage, F: Form> Mailbox for Streams<M, F> {
             Ok(first) => first,
             Err(error) => return served.fail(&error),
         };
-        let requests = Requests {
-            first,
-            coming,
-            exchange: Arc::clone(&served.exchange),
-            epoch: served.epoch,
-            call: served.call,
-            read: F::reader(),
-        };
+        let requests = Requests::new(first, coming, &served, F::reader());
         let replies = Replies::new(served, room, F::writer());
         // Where nobody takes it, it is dropped, and says so.
         let _ = self.0.put(Called { requests, replies });

@@ -14,7 +14,7 @@ use tokio::sync::{Notify, mpsc};
 
 use super::calls::stream_item;
 use super::error::{RemoteError, RemoteErrorKind};
-use super::exchange::{Exchange, Requested, cost};
+use super::exchange::{Exchange, Owed, Requested};
 use super::form::{Reader, Writer, undecodable};
 use super::message::RemoteMessage;
 use super::scratch::written;
@@ -245,13 +245,27 @@ impl<M: RemoteMessage> Message for Called<M> {
 /// ([`RemoteErrorKind::Cancelled`]), the link is gone ([`RemoteErrorKind::LinkLost`]), the call was
 /// answered before its last request came (`Cancelled`).
 pub struct Requests<M> {
-    pub(super) first: Option<M>,
-    pub(super) coming: Option<mpsc::UnboundedReceiver<Requested>>,
-    pub(super) exchange: Arc<Exchange>,
-    pub(super) epoch: u64,
-    pub(super) call: u64,
+    first: Option<M>,
+    coming: Option<mpsc::UnboundedReceiver<Requested>>,
+    owed: Owed,
+    exchange: Arc<Exchange>,
+    epoch: u64,
+    call: u64,
     /// Reads those that come later, where they are not native.
-    pub(super) read: Option<Reader<M>>,
+    read: Option<Reader<M>>,
+}
+
+impl<M> Requests<M> {
+    pub(super) fn new(
+        first: Option<M>,
+        coming: Option<mpsc::UnboundedReceiver<Requested>>,
+        served: &Served,
+        read: Option<Reader<M>>,
+    ) -> Self {
+        let exchange = Arc::clone(&served.exchange);
+        let (epoch, call) = (served.epoch, served.call);
+        Self { first, coming, owed: Owed::default(), exchange, epoch, call, read }
+    }
 }
 
 impl<M: RemoteMessage> Stream for Requests<M> {
@@ -264,11 +278,14 @@ impl<M: RemoteMessage> Stream for Requests<M> {
         }
         let Some(coming) = &mut this.coming else { return Poll::Ready(None) };
         let Some(next) = std::task::ready!(coming.poll_recv(cx)) else { return Poll::Ready(None) };
+        let is_last = coming.is_empty();
         let next = next.and_then(|(body, charge)| {
             drop(charge);
             // Its place is free before it is handled: the window, not the handler, is what bounds
             // those that wait.
-            this.exchange.credit_requests(this.epoch, this.call, cost(body.len()));
+            if let Some(cost) = this.owed.read(body.len(), is_last) {
+                this.exchange.credit_requests(this.epoch, this.call, cost);
+            }
             match this.read {
                 None => decode_message(&body).map_err(|error| undecodable::<M>(&error)),
                 Some(read) => read(&body),

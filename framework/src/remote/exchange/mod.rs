@@ -53,6 +53,9 @@ pub(crate) const MESSAGES_OF_ONE: u64 = LINK_WINDOW + ITEM_LIMIT as u64 + (1 << 
 const ROW: u64 = 8 << 10;
 /// What a stream within a call may have on its way.
 pub(super) const STREAM_WINDOW: u64 = 256 << 10;
+/// Credit of a stream goes back together, once it is so much: one word about each item would cost
+/// more than the item.
+const STREAM_OWED: u64 = STREAM_WINDOW / 8;
 /// The most bytes of one request or reply of a stream.
 pub(super) const STREAM_ITEM: usize = 1 << 20;
 /// Calls with streams that one peer may have under way here, and this node there: what they hold
@@ -378,6 +381,22 @@ impl Sending {
             self.outstanding += cost;
         }
         fits
+    }
+}
+
+/// Credit of a stream for what was read of it, until it goes back.
+///
+/// Invariant: none is left when all that came is read. Else a long item, which waits until nothing
+/// is on its way, would wait for ever.
+#[derive(Debug, Default)]
+pub(super) struct Owed(u64);
+
+impl Owed {
+    /// An item of so many bytes was read, the last one that is there or not. Returns what is to go
+    /// back now, if anything.
+    pub(super) fn read(&mut self, bytes: usize, is_last: bool) -> Option<u64> {
+        self.0 += cost(bytes);
+        (is_last || self.0 >= STREAM_OWED).then(|| std::mem::take(&mut self.0))
     }
 }
 

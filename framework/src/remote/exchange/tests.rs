@@ -2,6 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
+use futures_util::{FutureExt as _, StreamExt as _};
+
+use super::super::calls::{Call, Download};
 use super::*;
 use crate::store::ledger::Kind;
 use crate::wire::message::Items;
@@ -407,6 +410,53 @@ fn requests_end_in_an_error_unless_their_caller_has_said_that_there_are_no_more(
     let mut cut = upload(&exchange, 1, 10);
     exchange.down(RemoteErrorKind::LinkLost, "it is cut");
     assert_eq!(kind(&mut cut), Ok(RemoteErrorKind::LinkLost));
+}
+
+/// The credit of a stream that goes back while so many short items are read, which came in batches
+/// of so many.
+fn credits(items: usize, at_once: usize) -> Vec<u64> {
+    let mut owed = Owed::default();
+    (1..=items).filter_map(|item| owed.read(36, item % at_once == 0 || item == items)).collect()
+}
+
+#[test]
+fn credit_of_a_stream_goes_back_together_and_none_is_left_when_all_is_read() {
+    assert_eq!(credits(10, 1), [100; 10], "each by itself, where each comes by itself");
+    assert_eq!(credits(1000, 100), [10_000; 10]);
+    // What is there is not read to its end: the window never gets smaller than by an eighth.
+    let of_many = credits(10_000, 10_000);
+    assert_eq!(of_many.iter().sum::<u64>(), 1_000_000);
+    assert!(of_many.iter().all(|&cost| cost < STREAM_OWED + 100) && of_many.len() == 31);
+    assert_eq!(Owed::default().read(STREAM_ITEM, false), Some(cost(STREAM_ITEM)));
+}
+
+#[test]
+fn replies_that_came_together_are_credited_together() {
+    let exchange = exchange(|_| {});
+    exchange.up(1);
+    let target = exchange.target("one", "test", 1).unwrap();
+    let opening = Opening { shape: Shape::Replies, body: &[], trace: None, deadline: None };
+    let (begun, replied, _) = exchange.open(&target, &opening).ok().unwrap();
+    let call = begun.call;
+    let call_of = Arc::new(Call::new(Arc::clone(&exchange), begun));
+    let mut replies = Download::<u8>::new(call_of, replied);
+    while exchange.take_batch(1, |_| ()).is_some() {}
+    for number in 0..100 {
+        exchange.on_reply(call, Bytes::from(vec![number])).unwrap();
+    }
+    for number in 0..100 {
+        assert_eq!(replies.next().now_or_never(), Some(Some(Ok(number))));
+    }
+    let mut credits = Vec::new();
+    let mut read = |batch: &[u8]| {
+        let mut items = Items::new(batch);
+        while let Some((item, _)) = items.next_item().unwrap() {
+            let Item::Credit { of_requests: false, cost, .. } = item else { panic!("{item:?}") };
+            credits.push(cost);
+        }
+    };
+    while exchange.take_batch(1, &mut read).is_some() {}
+    assert_eq!(credits, [100 * cost(1)]);
 }
 
 #[tokio::test]

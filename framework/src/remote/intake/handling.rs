@@ -1,7 +1,6 @@
 //! Reading, handling and answering the bytes of one message, in the actor's context.
 
 use std::mem::needs_drop;
-use std::sync::Arc;
 
 use actix::dev::{MessageResponse, OneshotSender};
 use actix::{Actor, Context, Handler, Message};
@@ -86,14 +85,7 @@ where
         Ok(first) => first,
         Err(error) => return served.fail(&error),
     };
-    let requests = Requests {
-        first,
-        coming,
-        exchange: Arc::clone(&served.exchange),
-        epoch: served.epoch,
-        call: served.call,
-        read: F::reader(),
-    };
+    let requests = Requests::new(first, coming, &served, F::reader());
     actor
         .handle(Called { requests, replies: Replies::new(served, room, F::writer()) }, ctx)
         .handle(ctx, None);

@@ -345,48 +345,50 @@ impl Trust {
     /// id. An id means a node and never a name.
     pub fn find(&self, given: &str) -> Result<(PeerId, TrustedPeer), NoSuchPeer> {
         let now = now();
-        self.find_among(
-            given,
-            self.list()
-                .into_iter()
-                .filter(|(id, peer)| peer.is_current(now) && self.peer(id).is_some())
-                .collect(),
-        )
+        let is_readable = self.unread.lock().unwrap_or_else(PoisonError::into_inner).is_none();
+        self.find_among(given, |peer| is_readable && peer.is_current(now))
     }
 
     /// [`Trust::find`] among all that are known, those whose time is over, too.
     pub fn find_known(&self, given: &str) -> Result<(PeerId, TrustedPeer), NoSuchPeer> {
-        self.find_among(given, self.list())
+        self.find_among(given, |_| true)
     }
 
+    /// Copies nothing but what is found: doors look with each request.
     fn find_among(
         &self,
         given: &str,
-        mut known: Vec<(PeerId, TrustedPeer)>,
+        counts: impl Fn(&TrustedPeer) -> bool,
     ) -> Result<(PeerId, TrustedPeer), NoSuchPeer> {
+        let of = |id: PeerId| {
+            let entry = self.peers.get(&id).filter(|entry| counts(entry.value()));
+            entry.map(|entry| (id, entry.value().clone()))
+        };
         if let Ok(id) = given.parse::<PeerId>() {
             let nobody = if self.own == Some(id) { NoSuchPeer::Itself } else { NoSuchPeer::Id(id) };
-            return known.into_iter().find(|(known, _)| *known == id).ok_or(nobody);
+            return of(id).ok_or(nobody);
         }
-        let beginning =
-            (given.len() >= FINGERPRINT && given.is_ascii()).then(|| given.to_ascii_lowercase());
-        let meant = |id: &PeerId, peer: &TrustedPeer| {
-            peer.name == given
-                || beginning.as_ref().is_some_and(|text| id.to_string().starts_with(text))
-        };
-        let ids: Vec<PeerId> =
-            known.iter().filter(|(id, peer)| meant(id, peer)).map(|(id, _)| *id).collect();
+        let begins = PeerId::beginning(given);
+        let found = self.peers.iter();
+        let found = found.filter(|entry| entry.value().name == given || begins(entry.key()));
+        let mut ids: Vec<PeerId> =
+            found.filter(|entry| counts(entry.value())).map(|entry| *entry.key()).collect();
+        ids.sort_by_cached_key(|id| (self.peers.get(id).map(|peer| peer.name.clone()), *id));
         match ids[..] {
-            [id] => known.into_iter().find(|(known, _)| *known == id).ok_or(NoSuchPeer::Id(id)),
-            [] => {
-                let more = if known.len() > SHOWN { ", and more" } else { "" };
-                known.truncate(SHOWN);
-                let names: Vec<_> = known.into_iter().map(|(_, peer)| peer.name).collect();
-                let known = if names.is_empty() { "none".into() } else { names.join(", ") + more };
-                Err(NoSuchPeer::Name { given: given.to_owned(), known })
-            }
+            [id] => of(id).ok_or(NoSuchPeer::Id(id)),
+            [] => Err(NoSuchPeer::Name { given: given.to_owned(), known: self.some_names(counts) }),
             _ => Err(NoSuchPeer::Several { given: given.to_owned(), ids }),
         }
+    }
+
+    /// The first names of those that count, for an error.
+    fn some_names(&self, counts: impl Fn(&TrustedPeer) -> bool) -> String {
+        let known = self.peers.iter().filter(|entry| counts(entry.value()));
+        let mut names: Vec<_> = known.map(|entry| entry.value().name.clone()).collect();
+        names.sort();
+        let more = if names.len() > SHOWN { ", and more" } else { "" };
+        names.truncate(SHOWN);
+        if names.is_empty() { "none".into() } else { names.join(", ") + more }
     }
 
     /// Returns the name of a peer at this node, with its fingerprint, for people.

@@ -60,6 +60,17 @@ impl PeerId {
     pub fn short(&self) -> String {
         base32::encode(&self.0[..5])
     }
+
+    /// The test whether an id begins with this text, eight characters of it or more, in either
+    /// case. It writes no id that begins otherwise: all that are known may be asked.
+    pub(crate) fn beginning(text: &str) -> impl Fn(&Self) -> bool {
+        let text = text.to_ascii_lowercase();
+        let first = text.get(..8).and_then(|first| base32::decode(first).ok());
+        move |id| {
+            first.as_ref().is_some_and(|first| id.0.starts_with(first))
+                && id.to_string().starts_with(&text)
+        }
+    }
 }
 
 impl fmt::Display for PeerId {
@@ -130,6 +141,20 @@ mod tests {
 
     fn counting() -> PeerId {
         PeerId::from_bytes(std::array::from_fn(|index| index as u8))
+    }
+
+    #[test]
+    fn the_beginning_of_an_id_is_eight_characters_of_it_or_more() {
+        let text = counting().to_string();
+        for length in 0..=text.len() {
+            for given in [text[..length].to_owned(), text[..length].to_uppercase()] {
+                assert_eq!(PeerId::beginning(&given)(&counting()), length >= 8, "{given}");
+            }
+        }
+        for given in ["aaaqeayf", "aaaqeayeb", "aaaqeay1", "é", "aaaqeayé"] {
+            assert!(!PeerId::beginning(given)(&counting()), "{given}");
+        }
+        assert!(!PeerId::beginning(&format!("{text}a"))(&counting()));
     }
 
     #[test]

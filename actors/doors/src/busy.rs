@@ -1,7 +1,7 @@
 //! What is open on a connection: requests whose answers have not ended.
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -9,18 +9,25 @@ use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
 
 /// The requests of a connection.
-#[derive(Debug, Default)]
-pub(crate) struct Busy(watch::Sender<Count>);
+#[derive(Debug)]
+pub(crate) struct Busy {
+    state: Mutex<State>,
+    /// Nothing is open any more, and somebody waits for that.
+    ended: Notify,
+}
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Count {
+#[derive(Debug)]
+struct State {
     open: usize,
     /// Whether anything was ever answered to somebody who may ask it.
     ever: bool,
+    /// When the last one ended.
+    since: Instant,
+    awaited: bool,
 }
 
 /// The mark of an answer that anybody gets: it is no reason to keep a connection.
@@ -39,30 +46,42 @@ pub(crate) struct Counted {
     _open: Option<Open>,
 }
 
+impl Default for Busy {
+    fn default() -> Self {
+        let state = State { open: 0, ever: false, since: Instant::now(), awaited: false };
+        Self { state: Mutex::new(state), ended: Notify::new() }
+    }
+}
+
 impl Busy {
     pub(crate) fn begin(self: &Arc<Self>) -> Open {
-        self.0.send_modify(|count| count.open += 1);
+        self.state().open += 1;
         Open(Arc::clone(self))
     }
 
     /// Waits until nothing has been open for so long, `later`; on a connection on which nothing was
     /// ever answered but refusals, until nothing is open when it is as old as `first`.
+    ///
+    /// It looks when its time is over, and is woken by no request.
     pub(crate) async fn idle(&self, first: Duration, later: Duration) {
         let began = Instant::now();
-        let mut changes = self.0.subscribe();
         loop {
-            let count = *changes.borrow_and_update();
-            let changed = changes.changed();
-            if count.open > 0 {
-                // Its other end is here.
-                let _ = changed.await;
-                continue;
-            }
-            let limit = if count.ever { later } else { first.saturating_sub(began.elapsed()) };
-            if tokio::time::timeout(limit, changed).await.is_err() {
-                return;
+            let until = {
+                let mut state = self.state();
+                state.awaited = state.open > 0;
+                let end = if state.ever { state.since.max(began) + later } else { began + first };
+                (state.open == 0).then_some(end)
+            };
+            match until {
+                None => self.ended.notified().await,
+                Some(until) if until <= Instant::now() => return,
+                Some(until) => sleep_until(until).await,
             }
         }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -78,14 +97,21 @@ impl Open {
         if answer.extensions().get::<Anybodys>().is_some() {
             return Some(self);
         }
-        self.0.0.send_if_modified(|count| !std::mem::replace(&mut count.ever, true));
+        self.0.state().ever = true;
         Some(self)
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.0.send_modify(|count| count.open -= 1);
+        let mut state = self.0.state();
+        state.open -= 1;
+        if state.open == 0 {
+            state.since = Instant::now();
+            if std::mem::take(&mut state.awaited) {
+                self.0.ended.notify_one();
+            }
+        }
     }
 }
 

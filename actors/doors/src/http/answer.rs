@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::{StatusCode, header};
+use axum::http::{StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use estafette::remote::Handled;
@@ -33,6 +33,7 @@ const OWN: usize = 1 << 10;
 pub(crate) fn json(
     room: &Arc<Room>,
     token: &str,
+    version: Version,
     text: String,
     handled: Handled,
 ) -> Result<Response, Problem> {
@@ -42,7 +43,9 @@ pub(crate) fn json(
         let status = StatusCode::BAD_GATEWAY;
         return Err(Problem::new(status, "answers-untaken", text).handled(handled));
     };
-    let body = Body::new(Answer::new(text.into(), held));
+    // A short one is taken at once by HTTP/1, and is no body any more.
+    let waits = version > Version::HTTP_11 || text.len() > PIECE;
+    let body = Body::new(Answer::new(text.into(), held, waits));
     Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
 }
 
@@ -52,7 +55,7 @@ type Left = Option<(Bytes, Held)>;
 #[derive(Debug)]
 struct Answer {
     left: Arc<Mutex<Left>>,
-    timer: AbortHandle,
+    timer: Option<AbortHandle>,
 }
 
 /// Bytes that count until they are dropped.
@@ -65,15 +68,18 @@ impl AsRef<[u8]> for Counted {
 }
 
 impl Answer {
-    fn new(bytes: Bytes, held: Held) -> Self {
+    fn new(bytes: Bytes, held: Held, waits: bool) -> Self {
         let within = WITHIN + Duration::from_secs((bytes.len() / LEAST) as u64);
         let left = Arc::new(Mutex::new(Some((bytes, held))));
-        let own = Arc::clone(&left);
-        let timer = tokio::spawn(async move {
-            tokio::time::sleep(within).await;
-            lock(&own).take();
+        let timer = waits.then(|| {
+            let own = Arc::clone(&left);
+            let timer = tokio::spawn(async move {
+                tokio::time::sleep(within).await;
+                lock(&own).take();
+            });
+            timer.abort_handle()
         });
-        Self { left, timer: timer.abort_handle() }
+        Self { left, timer }
     }
 }
 
@@ -83,7 +89,9 @@ fn lock(left: &Mutex<Left>) -> MutexGuard<'_, Left> {
 
 impl Drop for Answer {
     fn drop(&mut self) {
-        self.timer.abort();
+        if let Some(timer) = &self.timer {
+            timer.abort();
+        }
         lock(&self.left).take();
     }
 }
@@ -132,11 +140,13 @@ mod tests {
     async fn answers_that_nobody_takes_are_bounded_and_let_go_when_their_time_is_over() {
         let room = Room::of(4 << 20);
         let text = "x".repeat(900 << 10);
-        let first = json(&room, "one", text.clone(), Handled::Yes).unwrap();
-        let refused = json(&room, "one", text.clone(), Handled::Yes).unwrap_err().into_response();
+        let first = json(&room, "one", Version::HTTP_2, text.clone(), Handled::Yes).unwrap();
+        let refused = json(&room, "one", Version::HTTP_2, text.clone(), Handled::Yes)
+            .unwrap_err()
+            .into_response();
         assert_eq!(refused.status(), StatusCode::BAD_GATEWAY);
         assert_eq!(refused.headers()["estafette-handled"], "yes");
-        let other = json(&room, "two", text.clone(), Handled::Yes).unwrap();
+        let other = json(&room, "two", Version::HTTP_2, text.clone(), Handled::Yes).unwrap();
         assert_eq!(to_bytes(other.into_body(), usize::MAX).await.unwrap(), text);
         // Nobody asks for a piece of it.
         tokio::time::sleep(Duration::from_secs(200)).await;
@@ -147,7 +157,8 @@ mod tests {
     #[tokio::test]
     async fn a_piece_counts_until_it_is_on_the_wire() {
         let room = Room::of(4 << 20);
-        let response = json(&room, "one", "x".repeat(1 << 20).split_off(OWN), Handled::Yes);
+        let response =
+            json(&room, "one", Version::HTTP_2, "x".repeat(1 << 20).split_off(OWN), Handled::Yes);
         let mut stream = response.unwrap().into_body().into_data_stream();
         let piece = futures_util::StreamExt::next(&mut stream).await.unwrap().unwrap();
         drop(stream);

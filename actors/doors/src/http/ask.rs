@@ -2,7 +2,7 @@
 
 use axum::Extension;
 use axum::extract::State;
-use axum::http::HeaderValue;
+use axum::http::{HeaderValue, Version};
 use axum::response::Response;
 use estafette::remote::Handled;
 
@@ -18,6 +18,7 @@ use crate::tokens::Pass;
 pub(crate) async fn ask(
     State(seat): State<Seat>,
     Extension(pass): Extension<Pass>,
+    version: Version,
     target: Target,
     Json { text, .. }: Json,
 ) -> Result<Response, Problem> {
@@ -26,7 +27,7 @@ pub(crate) async fn ask(
         None => target.remote,
     };
     let told = remote.ask(&text).await?;
-    let mut response = answer::json(&seat.answers, &pass.name, told, Handled::Yes)?;
+    let mut response = answer::json(&seat.answers, &pass.name, version, told, Handled::Yes)?;
     let own = response.headers_mut();
     own.insert(HANDLED, HeaderValue::from_static(Handled::Yes.as_str()));
     applied(own, target.wait);

@@ -1,5 +1,7 @@
 //! Who may ask at all: looked at before anything of a request's body is read.
 
+use std::sync::Arc;
+
 use axum::extract::{Request, State};
 use axum::http::header::{self, HeaderMap};
 use axum::http::{Extensions, StatusCode};
@@ -14,7 +16,7 @@ use crate::access::Access;
 /// No page of a browser gets in: none is told that it may (CORS), and what a browser says of a page
 /// that asks is refused, also where it shows a certificate by itself.
 pub(crate) async fn guard(
-    State(access): State<Access>,
+    State(access): State<Arc<Access>>,
     mut request: Request,
     next: Next,
 ) -> Response {

@@ -16,6 +16,7 @@ mod target;
 mod tell;
 mod tus;
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use axum::Router;
@@ -46,15 +47,16 @@ const ANSWERS: usize = 72 << 20;
 /// [`serve`](crate::serve). All its paths begin with `/v1/`, but for `/openapi.json`; it checks
 /// tokens and origins by itself.
 pub fn http(access: &Access) -> Router {
-    let seat = Seat {
-        access: access.clone(),
+    let access = &Arc::new(access.clone());
+    let seat = Seat(Arc::new(Common {
+        access: Arc::clone(access),
         streams: Arc::new(Semaphore::new(STREAMS)),
         uploads: Room::of(UPLOADS),
         bodies: Room::of(BODIES),
         answers: Room::of(ANSWERS),
         sent: Arc::default(),
         tus: Uploads::of(access.node()),
-    };
+    }));
     let router = Router::new()
         .route("/v1/ask/{peer}/{name}/{message}", post(ask::ask))
         .route("/v1/tell/{peer}/{name}/{message}", post(tell::tell))
@@ -68,15 +70,18 @@ pub fn http(access: &Access) -> Router {
         .route("/openapi.json", get(openapi::openapi))
         .method_not_allowed_fallback(async || Problem::method())
         .route("/v1/{*rest}", any(async || Problem::nothing_here()))
-        .layer(axum::middleware::from_fn_with_state(access.clone(), guard::guard))
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(access), guard::guard))
         .with_state(seat);
     crate::counted::counted(router, access, "http")
 }
 
-/// What all requests have in common.
+/// What all requests have in common. Each of them clones it several times.
 #[derive(Clone, Debug)]
-struct Seat {
-    access: Access,
+struct Seat(Arc<Common>);
+
+#[derive(Debug)]
+struct Common {
+    access: Arc<Access>,
     streams: Arc<Semaphore>,
     uploads: Arc<Room>,
     bodies: Arc<Room>,
@@ -85,7 +90,15 @@ struct Seat {
     tus: Arc<Uploads>,
 }
 
-impl Seat {
+impl Deref for Seat {
+    type Target = Common;
+
+    fn deref(&self) -> &Common {
+        &self.0
+    }
+}
+
+impl Common {
     /// A place for one more content.
     fn upload(&self, pass: &Pass) -> Result<Held, Problem> {
         self.uploads.take(&pass.name, 1).ok_or_else(|| Problem::busy("contents"))

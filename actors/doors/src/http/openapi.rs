@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::Extension;
 use axum::extract::State;
+use axum::http::Version;
 use axum::response::Response;
 use estafette::remote::{Description, Handled, Taken};
 use futures_util::future::join_all;
@@ -34,6 +35,7 @@ const WAYS: [(&str, &str); 4] = [
 pub(crate) async fn openapi(
     State(seat): State<Seat>,
     Extension(pass): Extension<Pass>,
+    version: Version,
 ) -> Result<Response, Problem> {
     let _place = seat.stream()?;
     let node = seat.access.node();
@@ -71,7 +73,7 @@ pub(crate) async fn openapi(
         // Peers that did not answer: what they take is not in here.
         "x-estafette-absent": absent,
     });
-    answer::json(&seat.answers, &pass.name, document.to_string(), Handled::No)
+    answer::json(&seat.answers, &pass.name, version, document.to_string(), Handled::No)
 }
 
 /// The paths that any token has.

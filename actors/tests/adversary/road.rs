@@ -9,7 +9,7 @@ use estafette::{Identity, Node, NodeConfig, TrustedPeer};
 use futures_util::future::join_all;
 
 use super::proxy::Proxy;
-use super::world::{CHUNK, World, impatient, node, source, within};
+use super::world::{CHUNK, World, config, impatient, node, source, within};
 
 /// A handshake is over after so many bytes of a direction, whatever the connection is for.
 const HANDSHAKE: u64 = 300;
@@ -57,7 +57,9 @@ fn one_flip(hit: Arc<AtomicBool>) -> impl FnMut(&Connecting, &mut Random) -> Fau
 
 #[tokio::test]
 async fn a_bit_changed_on_the_road_is_repaired_or_told_and_never_delivered() {
-    let mut world = World::with(1, impatient()).await;
+    // Who is silent is given up soon, and who is to be reached again is sought for as long as ever.
+    let config = || NodeConfig { reconnect_for: config().reconnect_for, ..impatient() };
+    let mut world = World::with(1, config()).await;
     let mut sent: HashMap<blake3::Hash, u64> = HashMap::new();
     for round in 0..6_u64 {
         let seeds = round * 8..(round + 1) * 8;
@@ -68,7 +70,7 @@ async fn a_bit_changed_on_the_road_is_repaired_or_told_and_never_delivered() {
                 let hit = Arc::<AtomicBool>::default();
                 let proxy =
                     Proxy::start(&world.mallory.address, seed, one_flip(Arc::clone(&hit))).await;
-                let nantes = traveller(world, &format!("nantes-{seed}"), &proxy, impatient()).await;
+                let nantes = traveller(world, &format!("nantes-{seed}"), &proxy, config()).await;
                 let bytes = Random::seeded(1000 + seed).bytes(CHUNKS * CHUNK + seed as usize);
                 let outcome =
                     within(nantes.send("paris/in", source(&bytes)).await.unwrap().delivered())
@@ -107,7 +109,7 @@ async fn a_bit_changed_on_the_road_is_repaired_or_told_and_never_delivered() {
 async fn a_link_cut_many_times_goes_on_where_it_was() {
     let mut world = World::new(2).await;
     let proxy = Proxy::clean(&world.mallory.address).await;
-    let nantes = traveller(&world, "nantes", &proxy, super::world::config()).await;
+    let nantes = traveller(&world, "nantes", &proxy, config()).await;
     let bytes = world.random.bytes(500 * CHUNK + 17);
     let transfer = nantes.send("paris/in", source(&bytes)).await.unwrap();
     for _ in 0..25 {
@@ -136,7 +138,7 @@ async fn connections_that_break_anywhere_do_not_stop_a_transfer() {
         }
     };
     let proxy = Proxy::start(&world.mallory.address, 3, plan).await;
-    let nantes = traveller(&world, "nantes", &proxy, super::world::config()).await;
+    let nantes = traveller(&world, "nantes", &proxy, config()).await;
     let bytes = world.random.bytes(100 * CHUNK + 17);
     let transfer = nantes.send("paris/in", source(&bytes)).await.unwrap();
     within(transfer.delivered()).await.unwrap();

@@ -41,11 +41,12 @@ pub(crate) fn config() -> NodeConfig {
     }
 }
 
-/// [`config`], but a peer that is silent or takes no byte is given up soon.
+/// [`config`], but a peer that is silent or takes no byte is given up soon: not so soon that an
+/// honest one is, on a machine that is busy.
 pub(crate) fn impatient() -> NodeConfig {
     let link = LinkConfig::new(
-        Duration::from_millis(250),
-        Duration::from_secs(1),
+        Duration::from_millis(500),
+        Duration::from_secs(4),
         Duration::from_secs(3600),
     )
     .unwrap();
